@@ -1,0 +1,12 @@
+# The program: src/cli on the public header alone.
+file(GLOB sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/cli/*.c)
+if(NOT sources OR NOT TARGET distill::distill)
+  return()
+endif()
+add_executable(distill_program ${sources})
+set_target_properties(distill_program PROPERTIES OUTPUT_NAME distill)
+target_link_libraries(distill_program PRIVATE distill::distill dk_flags PkgConfig::JANSSON m)
+if(DISTILL_SHARED AND NOT IS_ABSOLUTE "${CMAKE_INSTALL_LIBDIR}" AND NOT APPLE)
+  set_target_properties(distill_program PROPERTIES INSTALL_RPATH "$ORIGIN/../${CMAKE_INSTALL_LIBDIR}")
+endif()
+install(TARGETS distill_program RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
