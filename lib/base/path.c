@@ -1,0 +1,73 @@
+#include "base/file.h"
+
+#include "base/sync.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+int32_t dk_path_exists(const char *path)
+{
+    struct stat info;
+    if (stat(path, &info)) return 0;
+    return S_ISDIR(info.st_mode) ? 2 : 1;
+}
+
+/* Length without slashes at the end; "/" keeps its one. */
+static size_t trimmed_length(const char *path)
+{
+    size_t size = strlen(path);
+    while (size > 1 && path[size - 1] == '/') size--;
+    return size;
+}
+
+const char *dk_path_name(const char *path)
+{
+    size_t at = trimmed_length(path);
+    while (at && path[at - 1] != '/') at--;
+    return path + at;
+}
+
+char *dk_path_join(dk_host *host, const char *folder, const char *name)
+{
+    size_t size = strlen(folder), more = strlen(name);
+    if (name[0] == '/' || !size) return dk_strdup(host, name);
+    if (size > SIZE_MAX - more - 2) return NULL;
+    char *path = dk_alloc(host, (uint64_t)size + more + 2, 1);
+    if (!path) return NULL;
+    memcpy(path, folder, size);
+    if (path[size - 1] != '/') path[size++] = '/';
+    memcpy(path + size, name, more + 1);
+    return path;
+}
+
+char *dk_path_folder(dk_host *host, const char *path)
+{
+    size_t size = (size_t)(dk_path_name(path) - path);
+    if (!size) return dk_strdup(host, ".");
+    while (size > 1 && path[size - 1] == '/') size--;
+    return dk_strndup(host, path, size);
+}
+
+void dk_temporary_name(char *out, size_t size, const char *path, int n)
+{
+    snprintf(out, size, "%.*s.tmp.%ld.%d", (int)trimmed_length(path), path, (long)getpid(), n);
+}
+
+int32_t dk_sync_folder_of(dk_host *host, const char *path, dk_error *err)
+{
+    int32_t rc = DK_OK;
+    char *folder = dk_path_folder(host, path);
+    if (!folder) return dk_fail_nomem(err, strlen(path) + 1);
+    int fd = open(folder, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        rc = errno == EACCES ? DK_OK : dk_fail_errno(err, errno, "%s: cannot be opened", folder);
+    else if (fsync(fd) && errno != EINVAL && errno != ENOTSUP) /* a file system that cannot do it */
+        rc = dk_fail_errno(err, errno, "%s: cannot be written", folder);
+    if (fd >= 0) close(fd);
+    dk_free(host, folder);
+    return rc;
+}

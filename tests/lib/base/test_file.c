@@ -1,0 +1,267 @@
+#include "base/file.h"
+#include "fail_alloc.h"
+#include "test.h"
+
+#include <signal.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static dk_host *host;
+static dk_error err;
+
+static int setup(void)
+{
+    return dk_host_create(NULL, &host, &err) == DK_OK;
+}
+
+/* A new empty folder whose name leaves room for those of files. */
+static const char *fresh(const char *name)
+{
+    static char path[512];
+    return snprintf(path, sizeof path, "%s", test_folder(name)) < (int)sizeof path ? path : NULL;
+}
+
+static int32_t count_name(void *user, const char *name, int32_t is_dir, dk_error *error)
+{
+    char *names = user;
+    (void)error;
+    snprintf(names + strlen(names), 200 - strlen(names), "%s%s ", name, is_dir ? "/" : "");
+    return DK_OK;
+}
+
+static const char *list(const char *folder)
+{
+    static char names[200];
+    names[0] = 0;
+    return dk_dir_list(host, folder, count_name, names, &err) ? err.message : names;
+}
+
+static const char *content(const char *path)
+{
+    static char text[100];
+    char *data;
+    size_t size;
+    if (dk_file_read(host, path, 99, &data, &size, &err)) return err.message;
+    snprintf(text, sizeof text, "%s", data);
+    dk_free(host, data);
+    return text;
+}
+
+TEST(reading)
+{
+    REQUIRE(setup());
+    const char *folder = fresh("file_reading"), *path = test_path(folder, "a.txt");
+    char *data = NULL;
+    size_t size = 0;
+    CHECK_OK(dk_file_replace(host, path, "hello", 5, &err));
+    CHECK_OK(dk_file_read(host, path, 5, &data, &size, &err));
+    CHECK_INT(size, 5);
+    CHECK_STR(data, "hello");
+    dk_free(host, data);
+    CHECK_INT(dk_file_read(host, path, 4, &data, &size, &err), DK_E_FORMAT);
+    CHECK_HAS(err.message, "larger than 4 bytes");
+    CHECK_INT(dk_file_read(host, "/no/such/file", 9, &data, &size, &err), DK_E_NOT_FOUND);
+    CHECK_HAS(err.message, "/no/such/file: cannot be opened");
+    CHECK_INT(dk_file_read(host, folder, 9, &data, &size, &err), DK_E_IO);
+    CHECK_HAS(err.message, "is a folder");
+    CHECK_INT(dk_file_read(host, "/dev/zero", 100000, &data, &size, &err), DK_E_FORMAT); /* endless, and stat says 0 */
+    for (int32_t use_mmap = 0; use_mmap < 2; use_mmap++) {
+        dk_mapping map = {0};
+        CHECK_OK(dk_map_open(host, path, use_mmap, &map, &err));
+        CHECK_INT(map.mapped, use_mmap);
+        CHECK(map.size == 5 && !memcmp(map.data, "hello", 5));
+        dk_map_close(&map);
+        dk_map_close(&map);
+        CHECK_INT(dk_map_open(host, test_path(folder, "none"), use_mmap, &map, &err), DK_E_NOT_FOUND);
+        CHECK_INT(dk_map_open(host, folder, use_mmap, &map, &err), DK_E_IO);
+        CHECK(!map.data);
+        CHECK_OK(dk_file_replace(host, test_path(folder, "empty"), "", 0, &err));
+        CHECK_OK(dk_map_open(host, test_path(folder, "empty"), use_mmap, &map, &err));
+        CHECK(map.size == 0 && map.data);
+        dk_map_close(&map);
+    }
+    dk_host_release(host);
+}
+
+TEST(writing)
+{
+    REQUIRE(setup());
+    const char *folder = fresh("file_writing"), *path = test_path(folder, "a.bin");
+    dk_writer *writer;
+    static uint8_t block[700001], back[700001];
+    for (size_t i = 0; i < sizeof block; i++) block[i] = (uint8_t)(i * 2654435761u >> 13);
+    CHECK_OK(dk_file_replace(host, path, "old", 3, &err));
+    REQUIRE_OK(dk_writer_open(host, path, &writer, &err));
+    for (size_t at = 0, step = 1; at < sizeof block; at += step, step = step * 3 % 300007) {
+        if (step > sizeof block - at) step = sizeof block - at;
+        CHECK_OK(dk_writer_write(writer, block + at, step, &err));
+        CHECK_INT(dk_writer_tell(writer), at + step);
+    }
+    CHECK_OK(dk_writer_seek(writer, 10, &err));
+    CHECK_OK(dk_writer_write(writer, "PATCH", 5, &err));
+    CHECK_INT(dk_writer_tell(writer), 15);
+    memcpy(block + 10, "PATCH", 5);
+    CHECK_STR(content(path), "old"); /* until commit */
+    CHECK_OK(dk_writer_commit(writer, &err));
+    FILE *file = fopen(path, "rb");
+    REQUIRE(file != NULL);
+    CHECK_INT(fread(back, 1, sizeof back, file), sizeof back);
+    CHECK(fgetc(file) == EOF && !memcmp(block, back, sizeof back));
+    fclose(file);
+    CHECK_STR(list(folder), "a.bin ");
+    REQUIRE_OK(dk_writer_open(host, path, &writer, &err));
+    CHECK_OK(dk_writer_write(writer, "x", 1, &err));
+    dk_writer_abort(writer);
+    dk_writer_abort(NULL);
+    CHECK_STR(list(folder), "a.bin ");
+    CHECK_INT(dk_writer_open(host, test_path(folder, "no/b"), &writer, &err), DK_E_NOT_FOUND);
+    CHECK_HAS(err.message, "no/b: cannot be created");
+    dk_host_release(host);
+}
+
+/* A full disk, played by a limit on the size of files. */
+TEST(full_disk)
+{
+    REQUIRE(setup());
+    const char *folder = fresh("file_full"), *path = test_path(folder, "big");
+    struct rlimit limit, small;
+    dk_writer *writer;
+    static uint8_t block[100000];
+    getrlimit(RLIMIT_FSIZE, &limit);
+    small = limit;
+    small.rlim_cur = 150000;
+    signal(SIGXFSZ, SIG_IGN);
+    CHECK_OK(dk_file_replace(host, path, "old", 3, &err));
+    REQUIRE_OK(dk_writer_open(host, path, &writer, &err));
+    CHECK_OK(dk_writer_write(writer, block, sizeof block, &err));
+    CHECK_OK(dk_writer_write(writer, block, sizeof block, &err));
+    setrlimit(RLIMIT_FSIZE, &small);
+    CHECK_INT(dk_writer_commit(writer, &err), DK_E_IO);
+    setrlimit(RLIMIT_FSIZE, &limit);
+    CHECK_HAS(err.message, "file_full/big: cannot be written: File too large");
+    CHECK_STR(list(folder), "big ");
+    CHECK_STR(content(path), "old");
+    if (dk_path_exists("/dev/full")) {
+        CHECK_INT(dk_file_append(host, "/dev/full", "x", 1, &err), DK_E_IO);
+        CHECK_STR(err.message, "/dev/full: cannot be written: No space left on device");
+    }
+    dk_host_release(host);
+}
+
+TEST(appending)
+{
+    REQUIRE(setup());
+    const char *path = test_path(fresh("file_append"), "log");
+    CHECK_OK(dk_file_append(host, path, "one\n", 4, &err));
+    CHECK_OK(dk_file_append(host, path, "two\n", 4, &err));
+    CHECK_STR(content(path), "one\ntwo\n");
+    CHECK_INT(dk_file_append(host, "/no/such", "x", 1, &err), DK_E_NOT_FOUND);
+    dk_host_release(host);
+}
+
+TEST(folders)
+{
+    REQUIRE(setup());
+    const char *folder = fresh("file_folders"), *deep = test_path(folder, "a/b//c/");
+    char *staged = NULL;
+    char run[600];
+    snprintf(run, sizeof run, "%s/run", folder);
+    CHECK_OK(dk_dir_create(host, deep, &err));
+    CHECK_OK(dk_dir_create(host, deep, &err));
+    CHECK_INT(dk_path_exists(deep), 2);
+    CHECK_OK(dk_file_replace(host, test_path(folder, "a/file"), "x", 1, &err));
+    CHECK_INT(dk_path_exists(test_path(folder, "a/file")), 1);
+    CHECK_INT(dk_dir_create(host, test_path(folder, "a/file/x"), &err), DK_E_IO);
+    CHECK_HAS(err.message, "a/file: the folder cannot be created");
+    for (int round = 0; round < 3; round++) { /* into nothing, then over what is there */
+        char text[2] = {(char)('0' + round), 0};
+        REQUIRE_OK(dk_dir_stage(host, run, &staged, &err));
+        CHECK_INT(dk_path_exists(staged), 2);
+        char *name = dk_path_join(host, staged, "value"), *only = dk_path_join(host, staged, text);
+        CHECK_OK(dk_file_replace(host, name, text, 1, &err));
+        CHECK_OK(dk_file_replace(host, only, text, 1, &err));
+        CHECK_OK(dk_dir_commit(host, staged, run, &err));
+        CHECK_STR(content(test_path(folder, "run/value")), text);
+        CHECK_INT(dk_path_exists(staged), 0);
+        dk_free(host, name);
+        dk_free(host, only);
+        dk_free(host, staged);
+    }
+    CHECK_STR(list(run), "2 value ");
+    CHECK_STR(list(folder), "a/ run/ ");
+    CHECK_HAS(list(test_path(folder, "none")), "none: the folder cannot be read");
+    REQUIRE(!symlink(test_path(folder, "a"), test_path(folder, "run/link")));
+    CHECK_OK(dk_dir_remove(host, run, &err));
+    CHECK_INT(dk_path_exists(test_path(folder, "a/file")), 1); /* the link was removed, not what it led to */
+    CHECK_OK(dk_dir_remove(host, run, &err));
+    CHECK_STR(list(folder), "a/ ");
+    dk_host_release(host);
+}
+
+static int32_t stop_at_b(void *user, const char *name, int32_t is_dir, dk_error *error)
+{
+    (void)is_dir;
+    ++*(int *)user;
+    return *name == 'b' ? dk_fail(error, DK_E_CANCELLED, "enough") : DK_OK;
+}
+
+TEST(listing_stops)
+{
+    REQUIRE(setup());
+    const char *folder = fresh("file_listing");
+    int calls = 0;
+    for (const char *name = "cab"; *name; name++) {
+        char text[2] = {*name, 0};
+        CHECK_OK(dk_file_replace(host, test_path(folder, text), "", 0, &err));
+    }
+    CHECK_INT(dk_dir_list(host, folder, stop_at_b, &calls, &err), DK_E_CANCELLED);
+    CHECK_INT(calls, 2);
+    dk_host_release(host);
+}
+
+static void check_path(char *got, const char *want)
+{
+    CHECK_STR(got, want);
+    dk_free(host, got);
+}
+
+TEST(paths)
+{
+    REQUIRE(setup());
+    check_path(dk_path_join(host, "a", "b"), "a/b");
+    check_path(dk_path_join(host, "a/", "b/c"), "a/b/c");
+    check_path(dk_path_join(host, "a", "/b"), "/b");
+    check_path(dk_path_join(host, "", "b"), "b");
+    check_path(dk_path_folder(host, "a/b.txt"), "a");
+    check_path(dk_path_folder(host, "b.txt"), ".");
+    check_path(dk_path_folder(host, "/b"), "/");
+    check_path(dk_path_folder(host, "a//b/"), "a");
+    CHECK_STR(dk_path_name("a/b.txt"), "b.txt");
+    CHECK_STR(dk_path_name("b.txt"), "b.txt");
+    CHECK_STR(dk_path_name("a/b/"), "b/");
+    dk_host_release(host);
+}
+
+static int32_t use_files(void *context, dk_host *from, dk_error *error)
+{
+    int32_t rc;
+    char *data = NULL, *staged = NULL;
+    size_t size;
+    DK_TRY(dk_file_replace(from, test_path(context, "f"), "text", 4, error));
+    DK_TRY(dk_file_read(from, test_path(context, "f"), 100, &data, &size, error));
+    DK_TRY(dk_dir_stage(from, test_path(context, "d"), &staged, error));
+    DK_TRY(dk_dir_commit(from, staged, test_path(context, "d"), error));
+out:
+    dk_free(from, data);
+    dk_free(from, staged);
+    return rc;
+}
+
+TEST(every_allocation_may_fail)
+{
+    CHECK(fail_every_alloc(use_files, (void *)(uintptr_t)fresh("file_alloc")) > 5);
+}
+
+TEST_MAIN(TEST_CASE(reading) TEST_CASE(writing) TEST_CASE(full_disk) TEST_CASE(appending) TEST_CASE(folders) TEST_CASE(listing_stops)
+              TEST_CASE(paths) TEST_CASE(every_allocation_may_fail))
