@@ -1,0 +1,170 @@
+#include "text/codepoint.h"
+#include "text/tokenizer_impl.h"
+
+enum {
+    TEXT_LIMIT = 1 << 30,
+    CACHE_WORTH = 512,        /* bytes of text from which on the word cache is made */
+    IDS_KEPT = 1 << 20        /* larger lists are not kept in the pool */
+};
+
+static int32_t scratch_create(dk_host *host, dk_text_scratch **out, dk_error *err)
+{
+    dk_text_scratch *scratch;
+    int32_t rc = dk_new(host, 1, &scratch, err);
+    if (rc) return rc;
+    scratch->host = scratch->bpe.host = scratch->ids.host = host;
+    dk_strbuf_init(&scratch->bpe.text, host);
+    dk_strbuf_init(&scratch->source, host);
+    dk_strbuf_init(&scratch->normal[0], host);
+    dk_strbuf_init(&scratch->normal[1], host);
+    for (int32_t i = 0; i < DK_STEPS_MAX; i++) dk_strbuf_init(&scratch->stages[i], host);
+    if ((rc = dk_regex_state_create(host, &scratch->regex, err))) return dk_text_scratch_free(scratch), rc;
+    *out = scratch;
+    return DK_OK;
+}
+
+void dk_text_scratch_free(dk_text_scratch *scratch)
+{
+    if (!scratch) return;
+    dk_regex_state_free(scratch->regex);
+    dk_bpe_scratch_free(&scratch->bpe);
+    dk_free(scratch->host, scratch->ids.items);
+    dk_strbuf_free(&scratch->source);
+    dk_strbuf_free(&scratch->normal[0]);
+    dk_strbuf_free(&scratch->normal[1]);
+    for (int32_t i = 0; i < DK_STEPS_MAX; i++) dk_strbuf_free(&scratch->stages[i]);
+    dk_free(scratch->host, scratch);
+}
+
+int32_t dk_text_scratch_take(const dk_tokenizer *tok, dk_text_scratch **out, dk_error *err)
+{
+    dk_tokenizer *owner = (dk_tokenizer *)tok; /* the pool is the one part that changes, atomically */
+    for (int32_t i = 0; i < DK_SCRATCH_SLOTS; i++)
+        if ((*out = atomic_exchange(&owner->pool[i], NULL))) return DK_OK;
+    return scratch_create(tok->host, out, err);
+}
+
+void dk_text_scratch_give(const dk_tokenizer *tok, dk_text_scratch *scratch)
+{
+    dk_tokenizer *owner = (dk_tokenizer *)tok;
+    if (scratch->ids.capacity <= IDS_KEPT) {
+        scratch->ids.count = 0;
+        for (int32_t i = 0; i < DK_SCRATCH_SLOTS; i++) {
+            dk_text_scratch *empty = NULL;
+            if (atomic_compare_exchange_strong(&owner->pool[i], &empty, scratch)) return;
+        }
+    }
+    dk_text_scratch_free(scratch);
+}
+
+/* Text between tokens that were found before normalization. */
+static int32_t encode_between(const dk_tokenizer *tok, dk_text_scratch *scratch, dk_piece piece, uint32_t flags,
+                              dk_error *err)
+{
+    size_t at = 0, done = 0, size;
+    const char *text;
+    int32_t rc = dk_normalise(&tok->normalizer, scratch->regex, scratch->normal, piece.goes_on, piece.text,
+                              piece.size, &text, &size, err);
+    while (!rc && size) {
+        dk_added_match match =
+            dk_added_next(&tok->normal_trie, tok->added, text, size, &at, done, !!(flags & DK_ENCODE_PLAIN));
+        size_t stop = match.token ? match.begin : size;
+        dk_piece part = {text + done, stop - done, piece.at_start && !done, piece.goes_on && !done};
+        if (done < stop) rc = dk_pretokenise(tok, scratch, part, err);
+        if (rc || !match.token) break;
+        rc = dk_id_list_add(&scratch->ids, match.token->id, err);
+        done = match.end;
+    }
+    return rc;
+}
+
+static int32_t encode_text(const dk_tokenizer *tok, dk_text_scratch *scratch, const char *text, size_t size,
+                           uint32_t flags, dk_error *err)
+{
+    size_t at = 0, done = 0;
+    int32_t rc = DK_OK, goes_on = !!(flags & DK_ENCODE_CONTINUES);
+    while (!rc && size) {
+        dk_added_match match =
+            dk_added_next(&tok->raw_trie, tok->added, text, size, &at, done, !!(flags & DK_ENCODE_PLAIN));
+        size_t stop = match.token ? match.begin : size;
+        dk_piece piece = {text + done, stop - done, !done && !goes_on, !done && goes_on};
+        if (done < stop) rc = encode_between(tok, scratch, piece, flags, err);
+        if (rc || !match.token) break;
+        rc = dk_id_list_add(&scratch->ids, match.token->id, err);
+        done = match.end;
+    }
+    return rc;
+}
+
+static int32_t add_ids(dk_id_list *list, const int32_t *ids, int64_t count, dk_error *err)
+{
+    int32_t rc = DK_OK;
+    for (int64_t i = 0; i < count && !rc; i++) rc = dk_id_list_add(list, ids[i], err);
+    return rc;
+}
+
+static int32_t encode(const dk_tokenizer *tok, dk_text_scratch *scratch, const char *text, size_t size,
+                      uint32_t flags, dk_error *err)
+{
+    int32_t rc;
+    scratch->ids.count = 0;
+    dk_strbuf_clear(&scratch->source);
+    if (size > TEXT_LIMIT)
+        return dk_fail(err, DK_E_INVALID, "text of %zu bytes, at most %d at a time: encode it in parts", size,
+                       TEXT_LIMIT);
+    if (flags & ~(uint32_t)(DK_ENCODE_SPECIAL | DK_ENCODE_PLAIN | DK_ENCODE_CONTINUES))
+        return dk_fail(err, DK_E_INVALID, "unknown encode flags %u", (unsigned)flags);
+    if (size >= CACHE_WORTH && !scratch->bpe.cache)
+        DK_TRY(dk_new(tok->host, DK_CACHE_SLOTS, &scratch->bpe.cache, err));
+    if (dk_valid_prefix(text, size) != size) {
+        dk_escape_invalid(&scratch->source, text, size, tok->keeps_byte);
+        DK_TRY(dk_strbuf_check(&scratch->source, err));
+        text = scratch->source.data;
+        size = scratch->source.size;
+    }
+    if (flags & DK_ENCODE_SPECIAL) DK_TRY(add_ids(&scratch->ids, tok->before, tok->before_count, err));
+    DK_TRY(encode_text(tok, scratch, text, size, flags, err));
+    if (flags & DK_ENCODE_SPECIAL) DK_TRY(add_ids(&scratch->ids, tok->after, tok->after_count, err));
+out:
+    return rc;
+}
+
+int32_t dk_tokenizer_encode(const dk_tokenizer *tok, const char *text, size_t size, uint32_t flags, int32_t *ids,
+                            int64_t cap, int64_t *needed, dk_error *err)
+{
+    dk_text_scratch *scratch;
+    int32_t rc = dk_text_scratch_take(tok, &scratch, err);
+    if (rc) return rc;
+    DK_TRY(encode(tok, scratch, text, size, flags, err));
+    int64_t count = scratch->ids.count;
+    if (needed) *needed = count;
+    if (count > cap) {
+        rc = dk_fail(err, DK_E_BUFFER, "the text has %lld tokens, the buffer holds %lld", (long long)count,
+                     (long long)cap);
+        goto out;
+    }
+    if (count) memcpy(ids, scratch->ids.items, (size_t)count * sizeof *ids);
+out:
+    dk_text_scratch_give(tok, scratch);
+    return rc;
+}
+
+int32_t dk_tokenizer_append(const dk_tokenizer *tok, dk_host *host, const char *text, size_t size, uint32_t flags,
+                            int32_t **ids, int64_t *cap, int64_t *count, dk_error *err)
+{
+    dk_text_scratch *scratch;
+    int32_t rc = dk_text_scratch_take(tok, &scratch, err);
+    if (rc) return rc;
+    DK_TRY(encode(tok, scratch, text, size, flags, err));
+    dk_id_list list = {.host = host, .items = *ids, .count = *count, .capacity = *cap};
+    rc = dk_id_list_reserve(&list, scratch->ids.count, err);
+    *ids = list.items;
+    *cap = list.capacity;
+    if (rc) goto out;
+    if (scratch->ids.count)
+        memcpy(list.items + list.count, scratch->ids.items, (size_t)scratch->ids.count * sizeof *list.items);
+    *count += scratch->ids.count;
+out:
+    dk_text_scratch_give(tok, scratch);
+    return rc;
+}

@@ -1,0 +1,139 @@
+#include "text/codepoint.h"
+#include "text/steps.h"
+
+#include <string.h>
+#include <utf8proc.h>
+
+static int32_t replace_run(const dk_matcher *matcher, dk_regex_state *state, const char *with, size_t with_size,
+                           const char *text, size_t size, dk_strbuf *out, dk_error *err)
+{
+    size_t at = 0, last_end = SIZE_MAX, done = 0, before = out->size;
+    for (;;) {
+        size_t begin, end;
+        int32_t rc = dk_matcher_next(matcher, state, text, size, &at, &last_end, &begin, &end, err);
+        if (!rc) rc = dk_check_growth(out->size - before, size, err);
+        if (rc) return rc;
+        if (begin == SIZE_MAX) break;
+        dk_strbuf_append(out, text + done, begin - done);
+        dk_strbuf_append(out, with, with_size);
+        done = end;
+    }
+    dk_strbuf_append(out, text + done, size - done);
+    return DK_OK;
+}
+
+int32_t dk_replace_all(const dk_matcher *matcher, dk_regex_state *state, const char *with, size_t with_size,
+                       const char *text, size_t size, dk_strbuf *out, dk_error *err)
+{
+    while (size) { /* escaped bytes are no text for a pattern */
+        size_t run = dk_unescaped_prefix(text, size);
+        int32_t rc = run ? replace_run(matcher, state, with, with_size, text, run, out, err) : DK_OK;
+        if (rc) return rc;
+        size_t skip = run < size ? 3 : 0;
+        dk_strbuf_append(out, text + run, skip);
+        text += run + skip;
+        size -= run + skip;
+    }
+    return DK_OK;
+}
+
+static void lowercase(const char *text, size_t size, dk_strbuf *out)
+{
+    for (size_t at = 0; at < size;) {
+        uint32_t c;
+        char bytes[4];
+        at += dk_codepoint(text + at, &c);
+        if (c == 0x130) dk_strbuf_puts(out, "i\xcc\x87"); /* the one letter whose lower case is two characters */
+        else dk_strbuf_append(out, bytes, dk_codepoint_write((uint32_t)utf8proc_tolower((int32_t)c), bytes));
+    }
+}
+
+static void strip_accents(const char *text, size_t size, dk_strbuf *out)
+{
+    for (size_t at = 0; at < size;) {
+        uint32_t c;
+        size_t length = dk_codepoint(text + at, &c);
+        if (!dk_is_mark(c)) dk_strbuf_append(out, text + at, length);
+        at += length;
+    }
+}
+
+static void strip(const dk_step *step, const char **text, size_t *size)
+{
+    uint32_t c;
+    while (step->left && *size) {
+        size_t length = dk_codepoint(*text, &c);
+        if (!dk_is_space(c)) break;
+        *text += length;
+        *size -= length;
+    }
+    while (step->right && *size) {
+        size_t at = dk_codepoint_before(*text, *size);
+        dk_codepoint(*text + at, &c);
+        if (!dk_is_space(c)) break;
+        *size = at;
+    }
+}
+
+static void letters(const char *text, size_t size, dk_strbuf *out)
+{
+    while (size) {
+        size_t run = dk_unescaped_prefix(text, size), skip = run < size ? 3 : 0;
+        dk_append_letters(out, text, run);
+        dk_strbuf_append(out, text + run, skip);
+        text += run + skip;
+        size -= run + skip;
+    }
+}
+
+static int32_t apply(const dk_step *step, dk_regex_state *state, const char *text, size_t size, dk_strbuf *out,
+                     dk_error *err)
+{
+    switch (step->kind) {
+    case DK_STEP_LOWERCASE: lowercase(text, size, out); break;
+    case DK_STEP_STRIP_ACCENTS: strip_accents(text, size, out); break;
+    case DK_STEP_BYTES: letters(text, size, out); break;
+    case DK_STEP_REPLACE: return dk_replace_all(&step->matcher, state, step->text, step->size, text, size, out, err);
+    case DK_STEP_PREPEND:
+        dk_strbuf_append(out, step->text, step->size);
+        dk_strbuf_append(out, text, size);
+        break;
+    default: return dk_normal_form(step->kind, text, size, out, err);
+    }
+    return DK_OK;
+}
+
+static int32_t changes(const dk_step *step, const char *text, size_t size)
+{
+    if (step->kind > DK_STEP_NFKD) return 1;
+    for (size_t i = 0; i < size; i++)
+        if ((unsigned char)text[i] >= (step->kind == DK_STEP_NFC ? 0xcc : 0x80)) return 1; /* U+0300 begins with CC */
+    return 0;
+}
+
+int32_t dk_normalise(const dk_steps *steps, dk_regex_state *state, dk_strbuf buffers[2], int32_t goes_on,
+                     const char *text, size_t size, const char **out, size_t *out_size, dk_error *err)
+{
+    size_t from = size;
+    for (int32_t i = 0, turn = 0; i < steps->count && size; i++) {
+        const dk_step *step = &steps->items[i];
+        if (step->kind == DK_STEP_STRIP) {
+            strip(step, &text, &size);
+        } else if (step->kind == DK_STEP_PREPEND && goes_on) {
+            continue;
+        } else if (changes(step, text, size)) {
+            dk_strbuf *buffer = &buffers[turn];
+            dk_strbuf_clear(buffer);
+            int32_t rc = apply(step, state, text, size, buffer, err);
+            if (!rc) rc = dk_strbuf_check(buffer, err);
+            if (!rc) rc = dk_check_growth(buffer->size, from, err);
+            if (rc) return rc;
+            text = buffer->size ? buffer->data : "";
+            size = buffer->size;
+            turn = !turn;
+        }
+    }
+    *out = text;
+    *out_size = size;
+    return DK_OK;
+}

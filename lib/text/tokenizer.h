@@ -1,0 +1,116 @@
+/* tokenizer.h - text <-> token ids.
+ *
+ * Here live tokenizers (byte-level BPE and SentencePiece-style BPE with byte fallback), read from tokenizer.json or built
+ * from neutral parts (dk_vocabulary), and chat templates (chat.h). Files of models do not live here: whoever reads a GGUF
+ * file fills a dk_vocabulary. Ids equal those of the reference implementation (HF tokenizers; llama.cpp for GGUF).
+ *
+ * A tokenizer does not change after it was made: every function that takes a const dk_tokenizer may be called from many
+ * threads at once. Patterns run in PCRE2 with match limits, match data is per call.
+ *
+ * Text is bytes. A byte that is not part of valid UTF-8 is a token of its own where the vocabulary has byte tokens
+ * (byte-level BPE: the character of that byte; byte fallback: <0xNN>), else it becomes U+FFFD. */
+#ifndef DK_TEXT_TOKENIZER_H
+#define DK_TEXT_TOKENIZER_H
+
+#include "conf/document.h"
+
+typedef struct dk_tokenizer dk_tokenizer;
+
+/* ---- made from files: tokenizer.json, and tokenizer_config.json (NULL = none) beside it ---- */
+/* The documents may be freed afterwards. What is not supported is DK_E_UNSUPPORTED, named, with a list of what is. */
+int32_t dk_tokenizer_from_json(dk_host *host, const dk_document *json, const dk_document *config, dk_tokenizer **out,
+                               dk_error *err);
+/* Reads folder/tokenizer.json and, if there, folder/tokenizer_config.json (and folder/chat_template.jinja); keeps the
+ * bytes for dk_tokenizer_save. DK_E_NOT_FOUND when there is no tokenizer.json. */
+int32_t dk_tokenizer_open(dk_host *host, const char *folder, dk_tokenizer **out, dk_error *err);
+
+/* ---- made from parts, as GGUF keeps them ---- */
+typedef enum { DK_VOCABULARY_BPE = 1 /* GGUF "gpt2" */, DK_VOCABULARY_SPM = 2 /* GGUF "llama" */ } dk_vocabulary_kind;
+enum { /* token types, numbered as in GGUF's tokenizer.ggml.token_type */
+    DK_TOKEN_NORMAL = 1,
+    DK_TOKEN_UNKNOWN = 2,
+    DK_TOKEN_CONTROL = 3,
+    DK_TOKEN_USER = 4,
+    DK_TOKEN_UNUSED = 5,
+    DK_TOKEN_BYTE = 6
+};
+typedef struct dk_slice { /* bytes that somebody else owns, not NUL-terminated */
+    const char *data;
+    size_t size;
+} dk_slice;
+typedef struct dk_vocabulary {
+    size_t struct_size; /* sizeof(dk_vocabulary), set by dk_vocabulary_init */
+    int32_t kind;       /* dk_vocabulary_kind; 0 = from model below */
+    const char *model;  /* tokenizer.ggml.model: "gpt2", "llama"; others are refused by name. NULL = kind decides */
+    const char *pre;    /* tokenizer.ggml.pre: "gpt-2", "llama-bpe", "qwen2", ...; NULL = "default". BPE only */
+    const dk_slice *tokens; /* [count] */
+    int64_t count;
+    const float *scores;    /* [count] or NULL; required for SPM */
+    const int32_t *types;   /* [count] DK_TOKEN_* or NULL = all normal */
+    const dk_slice *merges; /* [merge_count] "left right"; BPE only */
+    int64_t merge_count;
+    int64_t bos, eos, unk, pad; /* -1 = none */
+    int32_t add_bos, add_eos;   /* 1, 0, or -1 = the kind's default (SPM adds BOS) */
+    int32_t add_space_prefix;   /* SPM: 1, 0, or -1 = 1; BPE has none */
+    const char *chat_template;  /* NULL = none */
+} dk_vocabulary;
+void dk_vocabulary_init(dk_vocabulary *vocabulary); /* zero, ids -1, flags -1 */
+/* Copies what it needs. */
+int32_t dk_tokenizer_from_vocabulary(dk_host *host, const dk_vocabulary *vocabulary, dk_tokenizer **out,
+                                     dk_error *err);
+
+dk_tokenizer *dk_tokenizer_retain(const dk_tokenizer *tok);
+void dk_tokenizer_release(dk_tokenizer *tok); /* NULL is fine */
+
+/* ---- encode and decode ---- */
+enum {
+    DK_ENCODE_SPECIAL = 1, /* add BOS, EOS, ... as the post-processor says */
+    DK_ENCODE_PLAIN = 2,   /* special tokens spelled out in the text are ordinary text */
+    DK_ENCODE_CONTINUES = 4 /* the text goes on where another one ended: no space is put in front of it */
+};
+/* Writes the ids to ids[cap] and their number to *needed (NULL is fine). When cap is too small nothing is written but
+ * *needed, and the result is DK_E_BUFFER; ids may be NULL with cap 0. Texts up to 1 GiB. */
+/* truncation and padding of a tokenizer.json are not applied: lengths are the business of whoever asks. */
+int32_t dk_tokenizer_encode(const dk_tokenizer *tok, const char *text, size_t size, uint32_t flags, int32_t *ids,
+                            int64_t cap, int64_t *needed, dk_error *err);
+/* The same into a block that grows: *ids (dk_alloc'd in host, NULL at first, *cap entries) is enlarged where needed and
+ * the new ids are appended from entry *count on, so that a loop over texts allocates seldom. */
+int32_t dk_tokenizer_append(const dk_tokenizer *tok, dk_host *host, const char *text, size_t size, uint32_t flags,
+                            int32_t **ids, int64_t *cap, int64_t *count, dk_error *err);
+
+/* For a text that is encoded in parts (prompt and completion, the segments of a chat): DK_ENCODE_CONTINUES where the ids so
+ * far end in an ordinary token, 0 where they end in an added token or there are none. */
+uint32_t dk_tokenizer_continue_flags(const dk_tokenizer *tok, const int32_t *ids, int64_t count);
+
+enum { DK_DECODE_SKIP_SPECIAL = 1 };
+/* Exact bytes (a token may hold part of a character), a NUL behind them. *needed includes the NUL; DK_E_BUFFER when short.
+ * An id without a token is DK_E_INVALID. */
+int32_t dk_tokenizer_decode(const dk_tokenizer *tok, const int32_t *ids, int64_t count, uint32_t flags, char *buf,
+                            size_t cap, size_t *needed, dk_error *err);
+/* The same, appended to out. */
+int32_t dk_tokenizer_decode_to(const dk_tokenizer *tok, const int32_t *ids, int64_t count, uint32_t flags,
+                               dk_strbuf *out, dk_error *err);
+
+/* ---- what is in it ---- */
+int64_t dk_tokenizer_vocab_size(const dk_tokenizer *tok); /* largest id + 1, added tokens included */
+/* The token as the vocabulary spells it (byte-level alphabet, U+2581 for a space). NULL and size 0 for an id that has none. */
+const char *dk_tokenizer_id_text(const dk_tokenizer *tok, int64_t id, size_t *size);
+int64_t dk_tokenizer_text_id(const dk_tokenizer *tok, const char *text, size_t size); /* -1 = no such token */
+int32_t dk_tokenizer_is_special(const dk_tokenizer *tok, int64_t id);
+int64_t dk_tokenizer_bos(const dk_tokenizer *tok); /* -1 = none */
+int64_t dk_tokenizer_eos(const dk_tokenizer *tok);
+int64_t dk_tokenizer_pad(const dk_tokenizer *tok);
+int64_t dk_tokenizer_unk(const dk_tokenizer *tok);
+int32_t dk_tokenizer_adds_bos(const dk_tokenizer *tok); /* 1 = DK_ENCODE_SPECIAL puts bos in front of a text */
+/* SHA-256 over all (id, text, added, special) in order of id: equal for tokenizers whose ids mean the same tokens. */
+void dk_tokenizer_hash(const dk_tokenizer *tok, uint8_t digest[32]);
+const char *dk_tokenizer_chat_template(const dk_tokenizer *tok); /* Jinja text; NULL = none */
+
+/* ---- writing ---- */
+/* The files as they were read, or made so that HF tokenizers and transformers load the same tokenizer. Appends. */
+int32_t dk_tokenizer_write_json(const dk_tokenizer *tok, dk_strbuf *out, dk_error *err);   /* tokenizer.json */
+int32_t dk_tokenizer_write_config(const dk_tokenizer *tok, dk_strbuf *out, dk_error *err); /* tokenizer_config.json */
+/* Writes both (and chat_template.jinja where one was read) into an existing folder. */
+int32_t dk_tokenizer_save(const dk_tokenizer *tok, const char *folder, dk_error *err);
+
+#endif

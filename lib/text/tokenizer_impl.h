@@ -1,0 +1,80 @@
+/* tokenizer_impl.h - what a dk_tokenizer is made of. Private to lib/text. */
+#ifndef DK_TEXT_TOKENIZER_IMPL_H
+#define DK_TEXT_TOKENIZER_IMPL_H
+
+#include "text/added.h"
+#include "text/bpe.h"
+#include "text/steps.h"
+#include "text/tokenizer.h"
+
+#include <stdatomic.h>
+
+enum { DK_SCRATCH_SLOTS = 16 };
+
+typedef struct dk_text_scratch { /* what one call needs; lent from the tokenizer's pool */
+    dk_host *host;
+    dk_regex_state *regex;
+    dk_bpe_scratch bpe;
+    dk_id_list ids;
+    dk_strbuf source;                /* the text with bad bytes escaped */
+    dk_strbuf normal[2];             /* what normalizers wrote */
+    dk_strbuf stages[DK_STEPS_MAX];  /* what a pre-tokenizer's step wrote */
+} dk_text_scratch;
+
+struct dk_tokenizer {
+    dk_host *host;
+    atomic_int references;
+    _Atomic(dk_text_scratch *) pool[DK_SCRATCH_SLOTS];
+    dk_bpe bpe;
+    dk_steps normalizer, pre, decoder;
+    int32_t letters_last;     /* the pre-tokenizer ends in DK_STEP_BYTES and the model takes the bytes instead */
+    int32_t bad_byte_ids[256];
+    uint8_t keeps_byte[256];  /* bad_byte_ids[b] >= 0 */
+    dk_added_token *added;
+    int64_t added_count;
+    dk_strbuf respelled;      /* what normalization makes of added tokens */
+    dk_trie raw_trie, normal_trie; /* tokens searched before and after normalization */
+    int32_t *before, *after;       /* what the post-processor puts around a text */
+    int64_t before_count, after_count;
+    int64_t bos, eos, pad, unk;
+    uint8_t hash[32];
+    char *chat_template;
+    char *json, *config, *jinja;   /* files as they were read; NULL = none, or made from parts */
+    size_t json_size, config_size, jinja_size;
+};
+
+int32_t dk_tokenizer_new(dk_host *host, dk_tokenizer **out, dk_error *err);
+/* An added token that is known under id; contents are matched from the next dk_tokenizer_seal on. */
+int32_t dk_tokenizer_add(dk_tokenizer *tok, const dk_added_token *token, dk_error *err);
+/* Once tables and stages are complete: tries, byte tables, hash. */
+int32_t dk_tokenizer_seal(dk_tokenizer *tok, dk_error *err);
+int32_t dk_text_scratch_take(const dk_tokenizer *tok, dk_text_scratch **out, dk_error *err);
+void dk_text_scratch_give(const dk_tokenizer *tok, dk_text_scratch *scratch);
+void dk_text_scratch_free(dk_text_scratch *scratch);
+
+/* pretokenise.c: runs the pre-tokenizer and the model over normalised text; the ids go to scratch->ids. */
+typedef struct dk_piece {
+    const char *text;
+    size_t size;
+    int32_t at_start; /* of the whole text */
+    int32_t goes_on;  /* behind a bad byte or another text: nothing is put in front */
+} dk_piece;
+int32_t dk_pretokenise(const dk_tokenizer *tok, dk_text_scratch *scratch, dk_piece piece, dk_error *err);
+
+/* ---- reading a tokenizer.json, one function per part ---- */
+typedef struct dk_json_reader {
+    dk_tokenizer *tok;
+    const dk_document *doc;
+    dk_error *err;
+} dk_json_reader;
+int32_t dk_read_normalizer(dk_json_reader *r, const dk_node *node);
+int32_t dk_read_pre_tokenizer(dk_json_reader *r, const dk_node *node);
+int32_t dk_read_decoder(dk_json_reader *r, const dk_node *node);
+int32_t dk_read_post_processor(dk_json_reader *r, const dk_node *node);
+int32_t dk_read_model(dk_json_reader *r, const dk_node *node);
+/* Fails with UNSUPPORTED naming the document, what and node's type, and what is supported. */
+int32_t dk_unsupported(dk_json_reader *r, const char *what, const char *value, const char *supported);
+int32_t dk_malformed(dk_json_reader *r, const char *what, const char *expected);
+int32_t dk_read_type(dk_json_reader *r, const dk_node *node, const char *what, const char **type);
+
+#endif

@@ -1,0 +1,314 @@
+/* A tokenizer from a dk_vocabulary. GGUF files name their pre-tokenizer instead of describing it; the table below says
+ * what the names stand for, as patterns that are applied one after the other. */
+#include "text/codepoint.h"
+#include "text/tokenizer_impl.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+enum { PIECE_LIMIT = 512 }; /* bytes of a token that merging by score can reach */
+
+#define LETTERS_UPPER "\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}"
+#define LETTERS_LOWER "\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}"
+#define BEHIND_WORDS "\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
+
+typedef struct named_pre {
+    const char *names[8];
+    int32_t ignore_merges, add_bos;
+    const char *patterns[5];
+} named_pre;
+static const named_pre pre_tokenizers[] = {
+    {{"default"}, 0, 0, {"[\\p{P}\\$\\+<=>\\^~\\|]+", DK_GPT2_PATTERN, "\\p{N}+", "[0-9][0-9][0-9]"}},
+    {{"gpt-2", "phi-2", "mpt", "olmo", "jais", "roberta-bpe", "jina-v2-code"}, 0, 0, {DK_GPT2_PATTERN}},
+    {{"llama-bpe", "llama3", "llama-v3", "falcon3"},
+     1,
+     1,
+     {"(?:'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD])|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}"
+      "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|" BEHIND_WORDS}},
+    {{"qwen2", "deepseek-r1-qwen"},
+     0,
+     0,
+     {"(?:'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD])|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}"
+      "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|" BEHIND_WORDS}},
+    {{"tekken"},
+     1,
+     1,
+     {"[^\\r\\n\\p{L}\\p{N}]?[" LETTERS_UPPER "]*[" LETTERS_LOWER "]+|[^\\r\\n\\p{L}\\p{N}]?[" LETTERS_UPPER
+      "]+[" LETTERS_LOWER "]*"
+      "|\\p{N}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*|" BEHIND_WORDS}},
+    {{"starcoder", "refact", "command-r", "smollm", "codeshell"}, 0, 0, {"\\p{N}", DK_GPT2_PATTERN}},
+    {{"deepseek-coder"},
+     0,
+     0,
+     {"[\\r\\n]", "\\s?\\p{L}+", "\\s?\\p{P}+", "[\\x{4e00}-\\x{9fa5}\\x{800}-\\x{4e00}\\x{ac00}-\\x{d7ff}]+",
+      "\\p{N}"}},
+    {{"falcon"}, 0, 0, {"[\\p{P}\\$\\+<=>\\^~\\|`]+", DK_GPT2_PATTERN, "[0-9][0-9][0-9]"}},
+};
+#define PRE_NAMES                                                                                                      \
+    "default, gpt-2, phi-2, mpt, olmo, jais, roberta-bpe, jina-v2-code, llama-bpe, falcon3, qwen2, deepseek-r1-qwen, "  \
+    "tekken, starcoder, refact, command-r, smollm, codeshell, deepseek-coder, falcon"
+
+void dk_vocabulary_init(dk_vocabulary *vocabulary)
+{
+    memset(vocabulary, 0, sizeof *vocabulary);
+    vocabulary->struct_size = sizeof *vocabulary;
+    vocabulary->bos = vocabulary->eos = vocabulary->unk = vocabulary->pad = -1;
+    vocabulary->add_bos = vocabulary->add_eos = vocabulary->add_space_prefix = -1;
+}
+
+static const named_pre *find_pre(const char *name)
+{
+    for (size_t i = 0; i < sizeof pre_tokenizers / sizeof *pre_tokenizers; i++)
+        for (const char *const *known = pre_tokenizers[i].names; *known; known++)
+            if (!strcmp(*known, name)) return &pre_tokenizers[i];
+    return NULL;
+}
+
+static int32_t token_type(const dk_vocabulary *v, int64_t id)
+{
+    return v->types                       ? v->types[id]
+           : id == v->unk                 ? DK_TOKEN_UNKNOWN
+           : id == v->bos || id == v->eos ? DK_TOKEN_CONTROL
+                                          : DK_TOKEN_NORMAL;
+}
+
+static int32_t check(const dk_vocabulary *v, int32_t *kind, dk_error *err)
+{
+    if (v->struct_size < sizeof *v)
+        return dk_fail(err, DK_E_INVALID, "vocabulary was not set up with dk_vocabulary_init");
+    *kind = v->kind;
+    if (v->model && !strcmp(v->model, "gpt2")) *kind = DK_VOCABULARY_BPE;
+    else if (v->model && !strcmp(v->model, "llama")) *kind = DK_VOCABULARY_SPM;
+    else if (v->model)
+        return dk_fail(err, DK_E_UNSUPPORTED, "tokenizer model '%.40s' is not supported; supported: gpt2, llama",
+                       v->model);
+    if (*kind != DK_VOCABULARY_BPE && *kind != DK_VOCABULARY_SPM)
+        return dk_fail(err, DK_E_INVALID, "vocabulary kind %d is unknown", (int)*kind);
+    if (v->count < 1 || v->count > DK_TOKEN_LIMIT || !v->tokens)
+        return dk_fail(err, DK_E_FORMAT, "vocabulary has %lld tokens, must be 1 to %d", (long long)v->count,
+                       DK_TOKEN_LIMIT);
+    if (v->merge_count < 0 || v->merge_count > DK_TOKEN_LIMIT || (v->merge_count && !v->merges))
+        return dk_fail(err, DK_E_FORMAT, "vocabulary has %lld merges, must be 0 to %d", (long long)v->merge_count,
+                       DK_TOKEN_LIMIT);
+    const int64_t specials[] = {v->bos, v->eos, v->unk, v->pad};
+    static const char *const names[] = {"bos", "eos", "unk", "pad"};
+    for (int32_t i = 0; i < 4; i++)
+        if (specials[i] < -1 || specials[i] >= v->count)
+            return dk_fail(err, DK_E_FORMAT, "%s id %lld is outside the vocabulary of %lld tokens", names[i],
+                           (long long)specials[i], (long long)v->count);
+    return DK_OK;
+}
+
+static int32_t add_tokens(dk_tokenizer *tok, const dk_vocabulary *v, dk_error *err)
+{
+    int32_t rc = dk_token_table_reserve(&tok->bpe.tokens, v->count, err);
+    for (int64_t id = 0; id < v->count && !rc; id++) {
+        if (dk_valid_prefix(v->tokens[id].data, v->tokens[id].size) != v->tokens[id].size)
+            return dk_fail(err, DK_E_FORMAT, "token %lld is not UTF-8", (long long)id);
+        rc = dk_token_table_add(&tok->bpe.tokens, v->tokens[id].data, v->tokens[id].size, id, DK_TOKEN_MODEL, err);
+    }
+    for (int64_t id = 0; id < v->count && !rc; id++) {
+        int32_t type = token_type(v, id);
+        dk_added_token token = {.id = (int32_t)id, .special = type != DK_TOKEN_USER};
+        if ((type == DK_TOKEN_CONTROL || type == DK_TOKEN_UNKNOWN || type == DK_TOKEN_USER) && v->tokens[id].size)
+            rc = dk_tokenizer_add(tok, &token, err);
+    }
+    return rc;
+}
+
+static int32_t add_id(dk_tokenizer *tok, int32_t **list, int64_t *count, int64_t id, const char *what, dk_error *err)
+{
+    if (id < 0) return dk_fail(err, DK_E_FORMAT, "add_%s_token is set, but there is no %s token", what, what);
+    *list = dk_alloc(tok->host, 1, sizeof **list);
+    if (!*list) return dk_fail_nomem(err, sizeof **list);
+    (*list)[0] = (int32_t)id;
+    *count = 1;
+    return DK_OK;
+}
+
+/* ---- byte-level BPE ---- */
+static int32_t read_merges(dk_tokenizer *tok, const dk_vocabulary *v, dk_error *err)
+{
+    dk_strbuf joined;
+    dk_strbuf_init(&joined, tok->host);
+    int32_t rc = dk_merge_table_init(&tok->bpe.merges, tok->host, (uint64_t)v->merge_count, err);
+    for (int64_t i = 0; i < v->merge_count && !rc; i++) {
+        const char *text = v->merges[i].data;
+        size_t size = v->merges[i].size;
+        const char *space = size > 2 ? memchr(text + 1, ' ', size - 1) : NULL;
+        if (!space) {
+            rc = dk_fail(err, DK_E_FORMAT, "merge %lld is not \"left right\"", (long long)i);
+            break;
+        }
+        size_t left = (size_t)(space - text);
+        rc = dk_bpe_add_merge(&tok->bpe, text, left, space + 1, size - left - 1, (uint32_t)i, &joined, err);
+    }
+    dk_strbuf_free(&joined);
+    return rc;
+}
+
+static int32_t build_bpe(dk_tokenizer *tok, const dk_vocabulary *v, int32_t *add_bos, dk_error *err)
+{
+    int32_t rc;
+    const char *name = v->pre ? v->pre : "default";
+    const named_pre *pre = find_pre(name);
+    if (!pre)
+        return dk_fail(err, DK_E_UNSUPPORTED, "pre-tokenizer '%.40s' is not supported; supported: %s", name,
+                       PRE_NAMES);
+    DK_TRY(read_merges(tok, v, err));
+    for (int32_t i = 0; i < 5 && pre->patterns[i]; i++)
+        DK_TRY(dk_steps_add_split(tok->host, &tok->pre, pre->patterns[i], DK_SPLIT_ISOLATED, 0, err));
+    if (!dk_steps_add(&tok->pre, DK_STEP_BYTES, err) || !dk_steps_add(&tok->decoder, DK_STEP_LETTERS, err) ||
+        !dk_steps_add(&tok->decoder, DK_STEP_FUSE, err))
+        return DK_E_UNSUPPORTED;
+    tok->bpe.ignore_merges = pre->ignore_merges;
+    *add_bos = pre->add_bos;
+out:
+    return rc;
+}
+
+/* ---- SentencePiece: any two neighbours whose texts make a token may merge, the best score first ---- */
+typedef struct scored {
+    float score;
+    uint32_t rank;
+    int64_t id;
+} scored;
+
+static int by_score(const void *a, const void *b)
+{
+    const scored *x = a, *y = b;
+    return x->score != y->score ? (x->score < y->score ? 1 : -1) : x->id < y->id ? -1 : x->id > y->id;
+}
+
+static int32_t is_piece(const dk_vocabulary *v, int64_t id)
+{
+    int32_t type = token_type(v, id);
+    return type == DK_TOKEN_NORMAL || type == DK_TOKEN_USER || type == DK_TOKEN_UNUSED;
+}
+
+/* The symbol that text is while merging: a piece, or a single character made up for this; -1 = it is never a symbol. */
+static int32_t symbol_of(dk_tokenizer *tok, const dk_vocabulary *v, const char *text, size_t size, int64_t *out,
+                         dk_error *err)
+{
+    *out = dk_token_table_find(&tok->bpe.tokens, text, size);
+    if (*out >= 0) {
+        if (*out < v->count && !is_piece(v, *out)) *out = -1;
+        return DK_OK;
+    }
+    if (dk_codepoint_size(text) != size) return DK_OK;
+    tok->bpe.has_hidden = 1;
+    *out = tok->bpe.tokens.count;
+    return dk_token_table_add(&tok->bpe.tokens, text, size, *out, DK_TOKEN_HIDDEN, err);
+}
+
+static int32_t add_splits(dk_tokenizer *tok, const dk_vocabulary *v, const scored *piece, dk_error *err)
+{
+    const dk_slice text = v->tokens[piece->id];
+    int64_t left, right;
+    for (size_t at = dk_codepoint_size(text.data); at < text.size; at += dk_codepoint_size(text.data + at)) {
+        int32_t rc = symbol_of(tok, v, text.data, at, &left, err);
+        if (!rc && left >= 0) rc = symbol_of(tok, v, text.data + at, text.size - at, &right, err);
+        if (rc) return rc;
+        if (left >= 0 && right >= 0)
+            dk_merge_table_add(&tok->bpe.merges,
+                               (dk_merge){(int32_t)left, (int32_t)right, piece->rank, (int32_t)piece->id});
+    }
+    return DK_OK;
+}
+
+static int32_t list_pieces(const dk_vocabulary *v, scored *pieces, int64_t *count, uint64_t *splits, dk_error *err)
+{
+    for (int64_t id = 0; id < v->count; id++) {
+        if (!is_piece(v, id) || !v->tokens[id].size) continue;
+        if (isnan(v->scores[id]))
+            return dk_fail(err, DK_E_FORMAT, "the score of token %lld is not a number", (long long)id);
+        if (v->tokens[id].size > PIECE_LIMIT)
+            return dk_fail(err, DK_E_UNSUPPORTED, "token %lld has %zu bytes, supported are %d", (long long)id,
+                           v->tokens[id].size, PIECE_LIMIT);
+        pieces[(*count)++] = (scored){v->scores[id], 0, id};
+        *splits += v->tokens[id].size;
+    }
+    return DK_OK;
+}
+
+static int32_t build_merges(dk_tokenizer *tok, const dk_vocabulary *v, dk_error *err)
+{
+    int32_t rc;
+    int64_t count = 0;
+    uint64_t splits = 0;
+    scored *pieces = NULL;
+    DK_TRY(dk_new(tok->host, v->count, &pieces, err));
+    DK_TRY(list_pieces(v, pieces, &count, &splits, err));
+    qsort(pieces, (size_t)count, sizeof *pieces, by_score);
+    DK_TRY(dk_merge_table_init(&tok->bpe.merges, tok->host, splits, err));
+    for (int64_t i = 0; i < count; i++) {
+        pieces[i].rank = !i ? 0 : pieces[i - 1].rank + (pieces[i].score != pieces[i - 1].score);
+        DK_TRY(add_splits(tok, v, &pieces[i], err));
+    }
+out:
+    dk_free(tok->host, pieces);
+    return rc;
+}
+
+static int32_t add_text_step(dk_tokenizer *tok, dk_steps *steps, dk_step_kind kind, const char *what,
+                             const char *text, dk_error *err)
+{
+    dk_step *step = dk_steps_add(steps, kind, err);
+    if (!step) return DK_E_UNSUPPORTED;
+    int32_t rc = dk_step_set_text(tok->host, step, text, strlen(text), err);
+    step->left = 1;
+    return rc || !what ? rc : dk_matcher_set_text(tok->host, &step->matcher, what, strlen(what), err);
+}
+
+static int32_t build_spm(dk_tokenizer *tok, const dk_vocabulary *v, int32_t *add_bos, dk_error *err)
+{
+    int32_t rc;
+    if (!v->scores) return dk_fail(err, DK_E_FORMAT, "a \"llama\" vocabulary needs scores");
+    DK_TRY(build_merges(tok, v, err));
+    tok->bpe.byte_tokens = 1;
+    tok->bpe.fuse_unk = 1;
+    tok->bpe.unk = (int32_t)v->unk;
+    if (v->add_space_prefix) DK_TRY(add_text_step(tok, &tok->normalizer, DK_STEP_PREPEND, NULL, "\xe2\x96\x81", err));
+    DK_TRY(add_text_step(tok, &tok->normalizer, DK_STEP_REPLACE, " ", "\xe2\x96\x81", err));
+    DK_TRY(add_text_step(tok, &tok->decoder, DK_STEP_REPLACE, "\xe2\x96\x81", " ", err));
+    if (!dk_steps_add(&tok->decoder, DK_STEP_BYTE_FALLBACK, err) ||
+        !dk_steps_add(&tok->decoder, DK_STEP_FUSE, err))
+        return DK_E_UNSUPPORTED;
+    if (v->add_space_prefix) DK_TRY(add_text_step(tok, &tok->decoder, DK_STEP_STRIP, NULL, " ", err));
+    *add_bos = v->bos >= 0;
+out:
+    return rc;
+}
+
+static int32_t build(dk_tokenizer *tok, const dk_vocabulary *v, dk_error *err)
+{
+    int32_t kind = 0, rc, add_bos = 0;
+    DK_TRY(check(v, &kind, err));
+    DK_TRY(add_tokens(tok, v, err));
+    DK_TRY(kind == DK_VOCABULARY_BPE ? build_bpe(tok, v, &add_bos, err) : build_spm(tok, v, &add_bos, err));
+    tok->bos = v->bos;
+    tok->eos = v->eos;
+    tok->pad = v->pad;
+    tok->unk = v->unk;
+    if (v->add_bos >= 0) add_bos = v->add_bos;
+    else add_bos = add_bos && v->bos >= 0;
+    if (add_bos) DK_TRY(add_id(tok, &tok->before, &tok->before_count, v->bos, "bos", err));
+    if (v->add_eos > 0) DK_TRY(add_id(tok, &tok->after, &tok->after_count, v->eos, "eos", err));
+    if (v->chat_template && !(tok->chat_template = dk_strdup(tok->host, v->chat_template)))
+        return dk_fail_nomem(err, strlen(v->chat_template));
+    rc = dk_tokenizer_seal(tok, err);
+out:
+    return rc;
+}
+
+int32_t dk_tokenizer_from_vocabulary(dk_host *host, const dk_vocabulary *vocabulary, dk_tokenizer **out,
+                                     dk_error *err)
+{
+    dk_tokenizer *tok;
+    int32_t rc = dk_tokenizer_new(host, &tok, err);
+    if (rc) return rc;
+    rc = build(tok, vocabulary, err);
+    if (rc) dk_tokenizer_release(tok);
+    else *out = tok;
+    return rc;
+}

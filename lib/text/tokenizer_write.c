@@ -1,0 +1,260 @@
+/* tokenizer.json and tokenizer_config.json of a tokenizer: the bytes that were read, or, for one made from parts, files
+ * from which HF tokenizers and transformers make the same ids. */
+#include "text/tokenizer_impl.h"
+
+#include "base/file.h"
+
+#include <stdlib.h>
+
+static void text_field(dk_strbuf *out, const char *key, const char *text, size_t size)
+{
+    dk_strbuf_printf(out, ",\"%s\":", key);
+    dk_strbuf_json(out, text, size);
+}
+
+static void token_json(const dk_tokenizer *tok, int64_t id, dk_strbuf *out)
+{
+    const dk_token *token = &tok->bpe.tokens.items[id];
+    dk_strbuf_json(out, dk_token_text(&tok->bpe.tokens, token), token->size);
+}
+
+static void write_added(const dk_tokenizer *tok, dk_strbuf *out)
+{
+    dk_strbuf_puts(out, "\"added_tokens\":[");
+    for (int64_t i = 0; i < tok->added_count; i++) {
+        const dk_added_token *token = &tok->added[i];
+        dk_strbuf_printf(out, "%s\n{\"id\":%d,\"content\":", i ? "," : "", (int)token->id);
+        token_json(tok, token->id, out);
+        dk_strbuf_printf(
+            out, ",\"single_word\":false,\"lstrip\":false,\"rstrip\":false,\"normalized\":false,\"special\":%s}",
+            token->special ? "true" : "false");
+    }
+    dk_strbuf_puts(out, "]");
+}
+
+/* Only the kinds of step that tokenizer_vocab.c makes. */
+static void write_step(const dk_step *step, int32_t is_decoder, dk_strbuf *out)
+{
+    switch (step->kind) {
+    case DK_STEP_PREPEND:
+        dk_strbuf_puts(out, "{\"type\":\"Prepend\"");
+        text_field(out, "prepend", step->text, step->size);
+        break;
+    case DK_STEP_REPLACE:
+        dk_strbuf_puts(out, "{\"type\":\"Replace\",\"pattern\":{\"String\":");
+        dk_strbuf_json(out, step->matcher.text, step->matcher.size);
+        dk_strbuf_puts(out, "}");
+        text_field(out, "content", step->text, step->size);
+        break;
+    case DK_STEP_STRIP:
+        dk_strbuf_puts(out, "{\"type\":\"Strip\",\"content\":\" \",\"start\":1,\"stop\":0");
+        break;
+    case DK_STEP_SPLIT:
+        dk_strbuf_puts(out, "{\"type\":\"Split\",\"pattern\":{\"Regex\":");
+        dk_strbuf_json(out, step->matcher.text, step->matcher.size);
+        dk_strbuf_puts(out, "},\"behavior\":\"Isolated\",\"invert\":false");
+        break;
+    case DK_STEP_BYTE_FALLBACK: dk_strbuf_puts(out, "{\"type\":\"ByteFallback\""); break;
+    case DK_STEP_FUSE: dk_strbuf_puts(out, "{\"type\":\"Fuse\""); break;
+    default:
+        dk_strbuf_puts(out, "{\"type\":\"ByteLevel\",\"add_prefix_space\":false,\"trim_offsets\":true");
+        dk_strbuf_puts(out, is_decoder ? ",\"use_regex\":true" : ",\"use_regex\":false");
+    }
+    dk_strbuf_puts(out, "}");
+}
+
+static void write_steps(const dk_steps *steps, const char *key, const char *members, dk_strbuf *out)
+{
+    dk_strbuf_printf(out, ",\n\"%s\":", key);
+    if (!steps->count) {
+        dk_strbuf_puts(out, "null");
+        return;
+    }
+    dk_strbuf_printf(out, "{\"type\":\"Sequence\",\"%s\":[", members);
+    for (int32_t i = 0; i < steps->count; i++) {
+        if (i) dk_strbuf_puts(out, ",");
+        write_step(&steps->items[i], !strcmp(key, "decoder"), out);
+    }
+    dk_strbuf_puts(out, "]}");
+}
+
+static void write_special(const dk_tokenizer *tok, int64_t id, dk_strbuf *out)
+{
+    dk_strbuf_puts(out, "{\"SpecialToken\":{\"id\":");
+    token_json(tok, id, out);
+    dk_strbuf_puts(out, ",\"type_id\":0}}");
+}
+
+static void write_special_ids(const dk_tokenizer *tok, int64_t id, dk_strbuf *out)
+{
+    token_json(tok, id, out);
+    dk_strbuf_puts(out, ":{\"id\":");
+    token_json(tok, id, out);
+    dk_strbuf_printf(out, ",\"ids\":[%lld],\"tokens\":[", (long long)id);
+    token_json(tok, id, out);
+    dk_strbuf_puts(out, "]}");
+}
+
+static void write_sequence(const dk_tokenizer *tok, const char *name, dk_strbuf *out)
+{
+    if (tok->before_count) {
+        write_special(tok, tok->before[0], out);
+        dk_strbuf_puts(out, ",");
+    }
+    dk_strbuf_printf(out, "{\"Sequence\":{\"id\":\"%s\",\"type_id\":0}}", name);
+    if (tok->after_count) {
+        dk_strbuf_puts(out, ",");
+        write_special(tok, tok->after[0], out);
+    }
+}
+
+static void write_post_processor(const dk_tokenizer *tok, dk_strbuf *out)
+{
+    dk_strbuf_puts(out, ",\n\"post_processor\":");
+    if (!tok->before_count && !tok->after_count) {
+        dk_strbuf_puts(out, "null");
+        return;
+    }
+    dk_strbuf_puts(out, "{\"type\":\"TemplateProcessing\",\"single\":[");
+    write_sequence(tok, "A", out);
+    dk_strbuf_puts(out, "],\"pair\":[");
+    write_sequence(tok, "A", out);
+    dk_strbuf_puts(out, ",");
+    write_sequence(tok, "B", out);
+    dk_strbuf_puts(out, "],\"special_tokens\":{");
+    if (tok->before_count) write_special_ids(tok, tok->before[0], out);
+    if (tok->after_count && !(tok->before_count && tok->before[0] == tok->after[0])) {
+        if (tok->before_count) dk_strbuf_puts(out, ",");
+        write_special_ids(tok, tok->after[0], out);
+    }
+    dk_strbuf_puts(out, "}}");
+}
+
+static int by_rank(const void *a, const void *b)
+{
+    const dk_merge *x = a, *y = b;
+    if (x->rank != y->rank) return x->rank < y->rank ? -1 : 1;
+    if (x->left != y->left) return x->left < y->left ? -1 : 1;
+    return x->right < y->right ? -1 : x->right > y->right;
+}
+
+static int32_t write_merges(const dk_tokenizer *tok, dk_strbuf *out, dk_error *err)
+{
+    const dk_merge_table *table = &tok->bpe.merges;
+    const dk_token_table *tokens = &tok->bpe.tokens;
+    dk_merge *merges;
+    size_t count = 0;
+    int32_t rc = dk_new(tok->host, table->used + 1, &merges, err);
+    if (rc) return rc;
+    for (uint64_t i = 0; i < table->slot_count; i++) {
+        const dk_merge *merge = &table->slots[i];
+        if (merge->left < 0 ||
+            (tokens->items[merge->left].flags | tokens->items[merge->right].flags) & DK_TOKEN_HIDDEN)
+            continue;
+        merges[count++] = *merge;
+    }
+    qsort(merges, count, sizeof *merges, by_rank);
+    for (size_t i = 0; i < count; i++) {
+        dk_strbuf_puts(out, i ? ",\n[" : "\n[");
+        token_json(tok, merges[i].left, out);
+        dk_strbuf_puts(out, ",");
+        token_json(tok, merges[i].right, out);
+        dk_strbuf_puts(out, "]");
+    }
+    dk_free(tok->host, merges);
+    return DK_OK;
+}
+
+static int32_t write_model(const dk_tokenizer *tok, dk_strbuf *out, dk_error *err)
+{
+    const dk_bpe *bpe = &tok->bpe;
+    dk_strbuf_puts(out, ",\n\"model\":{\"type\":\"BPE\",\"dropout\":null,\"unk_token\":");
+    if (bpe->unk >= 0) token_json(tok, bpe->unk, out);
+    else dk_strbuf_puts(out, "null");
+    dk_strbuf_printf(out,
+                     ",\"continuing_subword_prefix\":null,\"end_of_word_suffix\":null,\"fuse_unk\":%s,\"byte_"
+                     "fallback\":%s,\"ignore_merges\":%s,\"vocab\":{",
+                     bpe->fuse_unk ? "true" : "false", bpe->byte_tokens ? "true" : "false",
+                     bpe->ignore_merges ? "true" : "false");
+    for (int64_t id = 0, written = 0; id < bpe->tokens.count; id++) {
+        if (!(bpe->tokens.items[id].flags & DK_TOKEN_MODEL)) continue;
+        dk_strbuf_puts(out, written++ ? ",\n" : "\n");
+        token_json(tok, id, out);
+        dk_strbuf_printf(out, ":%lld", (long long)id);
+    }
+    dk_strbuf_puts(out, "},\"merges\":[");
+    int32_t rc = write_merges(tok, out, err);
+    dk_strbuf_puts(out, "]}");
+    return rc;
+}
+
+static int32_t write_made_json(const dk_tokenizer *tok, dk_strbuf *out, dk_error *err)
+{
+    dk_strbuf_puts(out, "{\"version\":\"1.0\",\"truncation\":null,\"padding\":null,\n");
+    write_added(tok, out);
+    write_steps(&tok->normalizer, "normalizer", "normalizers", out);
+    write_steps(&tok->pre, "pre_tokenizer", "pretokenizers", out);
+    write_post_processor(tok, out);
+    write_steps(&tok->decoder, "decoder", "decoders", out);
+    int32_t rc = write_model(tok, out, err);
+    dk_strbuf_puts(out, "}\n");
+    return rc;
+}
+
+int32_t dk_tokenizer_write_json(const dk_tokenizer *tok, dk_strbuf *out, dk_error *err)
+{
+    int32_t rc = DK_OK;
+    if (tok->json) dk_strbuf_append(out, tok->json, tok->json_size);
+    else rc = write_made_json(tok, out, err);
+    return rc ? rc : dk_strbuf_check(out, err);
+}
+
+static void name_token(const dk_tokenizer *tok, const char *key, int64_t id, dk_strbuf *out)
+{
+    if (id < 0) return;
+    dk_strbuf_printf(out, ",\n\"%s\":", key);
+    token_json(tok, id, out);
+}
+
+int32_t dk_tokenizer_write_config(const dk_tokenizer *tok, dk_strbuf *out, dk_error *err)
+{
+    if (tok->config) {
+        dk_strbuf_append(out, tok->config, tok->config_size);
+        return dk_strbuf_check(out, err);
+    }
+    dk_strbuf_puts(out, "{\"tokenizer_class\":\"PreTrainedTokenizerFast\",\n\"clean_up_tokenization_spaces\":false");
+    name_token(tok, "bos_token", tok->bos, out);
+    name_token(tok, "eos_token", tok->eos, out);
+    name_token(tok, "unk_token", tok->unk, out);
+    name_token(tok, "pad_token", tok->pad, out);
+    if (tok->chat_template && !tok->jinja)
+        text_field(out, "chat_template", tok->chat_template, strlen(tok->chat_template));
+    dk_strbuf_puts(out, "}\n");
+    return dk_strbuf_check(out, err);
+}
+
+static int32_t save(const dk_tokenizer *tok, const char *folder, const char *name, const char *data, size_t size,
+                    dk_error *err)
+{
+    char *path = dk_path_join(tok->host, folder, name);
+    if (!path) return dk_fail_nomem(err, strlen(folder) + strlen(name) + 2);
+    int32_t rc = dk_file_replace(tok->host, path, data, size, err);
+    dk_free(tok->host, path);
+    return rc;
+}
+
+int32_t dk_tokenizer_save(const dk_tokenizer *tok, const char *folder, dk_error *err)
+{
+    int32_t rc;
+    dk_strbuf text;
+    dk_strbuf_init(&text, tok->host);
+    DK_TRY(dk_tokenizer_write_json(tok, &text, err));
+    DK_TRY(save(tok, folder, "tokenizer.json", text.data, text.size, err));
+    dk_strbuf_clear(&text);
+    DK_TRY(dk_tokenizer_write_config(tok, &text, err));
+    DK_TRY(save(tok, folder, "tokenizer_config.json", text.data, text.size, err));
+    if (tok->jinja) DK_TRY(save(tok, folder, "chat_template.jinja", tok->jinja, tok->jinja_size, err));
+out:
+    dk_strbuf_free(&text);
+    return rc;
+}
