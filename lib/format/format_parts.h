@@ -1,0 +1,48 @@
+/* format_parts.h - what the readers of lib/format share; nobody else includes it. */
+#ifndef DK_FORMAT_PARTS_H
+#define DK_FORMAT_PARTS_H
+
+#include "format/checkpoint.h"
+
+struct dk_checkpoint {
+    dk_host *host; /* a reference */
+    char *path;
+    int32_t gguf;
+    dk_mapping *files;
+    char **file_names;
+    int32_t file_count;
+    dk_tensor *tensors; /* names are owned one by one */
+    int64_t tensor_count, tensor_capacity;
+    dk_metadata *metadata; /* keys and texts are owned one by one */
+    int64_t metadata_count, metadata_capacity;
+};
+
+/* Appends; name and key are copied. The entry is complete before it is counted, so close is always right. */
+int32_t dk_checkpoint_add_tensor(dk_checkpoint *checkpoint, const char *name, size_t name_size, const dk_tensor *tensor,
+                                 dk_error *err);
+int32_t dk_checkpoint_add_metadata(dk_checkpoint *checkpoint, const char *key, size_t key_size,
+                                   const dk_metadata *metadata, dk_error *err);
+/* Sorts by name; a name that is there twice is an error. */
+int32_t dk_checkpoint_sort(dk_checkpoint *checkpoint, dk_error *err);
+/* Tensors from number first on lie in order behind each other: no overlap, and no gap unless gaps are allowed. */
+int32_t dk_checkpoint_check_layout(dk_checkpoint *checkpoint, int64_t first, const uint8_t *start, const uint8_t *end,
+                                   int32_t gaps, dk_error *err);
+/* Bytes of a tensor of elements that take block_bytes for every block entries of the last dimension; refuses overflow. */
+int32_t dk_tensor_bytes(const char *file, const dk_tensor *tensor, int64_t block, int64_t block_bytes, uint64_t *out,
+                        dk_error *err);
+
+/* Read files[file] into tensors and metadata. */
+int32_t dk_safetensors_read(dk_checkpoint *checkpoint, int32_t file, dk_error *err);
+int32_t dk_gguf_read(dk_checkpoint *checkpoint, int32_t vocabulary_only, dk_error *err);
+int32_t dk_gguf_magic(const dk_mapping *map);
+int32_t dk_safetensors_magic(const dk_mapping *map);
+
+typedef struct dk_gguf_type { /* of tensors */
+    int32_t code;
+    const char *name;
+    dk_tensor_type type;
+    int32_t block, bytes; /* so many bytes for so many entries */
+} dk_gguf_type;
+const dk_gguf_type *dk_gguf_type_find(uint32_t code); /* NULL = unknown */
+
+#endif

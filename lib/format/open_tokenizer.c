@@ -1,0 +1,145 @@
+#include "format/checkpoint.h"
+
+#include <string.h>
+
+typedef struct parts { /* what a dk_vocabulary points to */
+    char *model, *pre, *chat_template;
+    float *scores;
+    int32_t *types;
+} parts;
+
+static int32_t read_text_list(const dk_checkpoint *file, const char *key, const dk_slice **out, int64_t *count,
+                              dk_error *err)
+{
+    const dk_metadata *list = dk_metadata_find(file, key);
+    if (!list) return DK_OK;
+    if (list->type != DK_META_LIST || (list->item_type != DK_META_TEXT && list->count))
+        return dk_fail(err, DK_E_FORMAT, "%s: metadata key '%s' is not a list of texts", dk_checkpoint_path(file), key);
+    *out = list->texts;
+    *count = list->count;
+    return DK_OK;
+}
+
+/* A list of numbers, one for each token; *out = NULL when the key is absent. */
+static int32_t find_number_list(const dk_checkpoint *file, const char *key, int64_t count, const dk_metadata **out,
+                                dk_error *err)
+{
+    const dk_metadata *list = dk_metadata_find(file, key);
+    *out = NULL;
+    if (!list) return DK_OK;
+    if (list->type != DK_META_LIST || !list->items)
+        return dk_fail(err, DK_E_FORMAT, "%s: metadata key '%s' is not a list of numbers", dk_checkpoint_path(file),
+                       key);
+    if (list->count != count)
+        return dk_fail(err, DK_E_FORMAT, "%s: metadata key '%s' has %lld entries for %lld tokens",
+                       dk_checkpoint_path(file), key, (long long)list->count, (long long)count);
+    *out = list;
+    return DK_OK;
+}
+
+static int32_t read_numbers(dk_host *host, const dk_checkpoint *file, int64_t count, parts *own, dk_error *err)
+{
+    int32_t rc;
+    const dk_metadata *scores, *types;
+    DK_TRY(find_number_list(file, "tokenizer.ggml.scores", count, &scores, err));
+    DK_TRY(find_number_list(file, "tokenizer.ggml.token_type", count, &types, err));
+    if (scores) DK_TRY(dk_new(host, count, &own->scores, err));
+    if (types) DK_TRY(dk_new(host, count, &own->types, err));
+    for (int64_t i = 0; scores && i < count; i++) own->scores[i] = (float)dk_metadata_item_f64(scores, i);
+    for (int64_t i = 0; types && i < count; i++) {
+        int64_t type = dk_metadata_item_i64(types, i);
+        own->types[i] = type >= DK_TOKEN_NORMAL && type <= DK_TOKEN_BYTE ? (int32_t)type : DK_TOKEN_NORMAL;
+    }
+out:
+    return rc;
+}
+
+static int32_t read_ids(const dk_checkpoint *file, dk_vocabulary *out, dk_error *err)
+{
+    int32_t rc;
+    int64_t last = out->count - 1;
+    DK_TRY(dk_metadata_i64(file, "tokenizer.ggml.bos_token_id", 0, last, -1, &out->bos, err));
+    DK_TRY(dk_metadata_i64(file, "tokenizer.ggml.eos_token_id", 0, last, -1, &out->eos, err));
+    DK_TRY(dk_metadata_i64(file, "tokenizer.ggml.unknown_token_id", 0, last, -1, &out->unk, err));
+    DK_TRY(dk_metadata_i64(file, "tokenizer.ggml.padding_token_id", 0, last, -1, &out->pad, err));
+    DK_TRY(dk_metadata_bool(file, "tokenizer.ggml.add_bos_token", -1, &out->add_bos, err));
+    DK_TRY(dk_metadata_bool(file, "tokenizer.ggml.add_eos_token", -1, &out->add_eos, err));
+    DK_TRY(dk_metadata_bool(file, "tokenizer.ggml.add_space_prefix", -1, &out->add_space_prefix, err));
+out:
+    return rc;
+}
+
+static int32_t read_vocabulary(dk_host *host, const dk_checkpoint *file, parts *own, dk_vocabulary *out, dk_error *err)
+{
+    int32_t rc;
+    dk_vocabulary_init(out);
+    DK_TRY(dk_metadata_text(file, "tokenizer.ggml.model", &own->model, err));
+    if (!own->model)
+        DK_TRY(dk_fail(
+            err, DK_E_NOT_FOUND,
+            "%s: has no tokenizer (no key tokenizer.ggml.model); use a file that was converted with its vocabulary",
+            dk_checkpoint_path(file)));
+    DK_TRY(dk_metadata_text(file, "tokenizer.ggml.pre", &own->pre, err));
+    DK_TRY(dk_metadata_text(file, "tokenizer.chat_template", &own->chat_template, err));
+    DK_TRY(read_text_list(file, "tokenizer.ggml.tokens", &out->tokens, &out->count, err));
+    if (!out->count)
+        DK_TRY(dk_fail(err, DK_E_FORMAT, "%s: tokenizer.ggml.tokens is empty or absent", dk_checkpoint_path(file)));
+    DK_TRY(read_text_list(file, "tokenizer.ggml.merges", &out->merges, &out->merge_count, err));
+    DK_TRY(read_numbers(host, file, out->count, own, err));
+    DK_TRY(read_ids(file, out, err));
+    out->model = own->model;
+    out->pre = own->pre;
+    out->chat_template = own->chat_template;
+    out->scores = own->scores;
+    out->types = own->types;
+out:
+    return rc;
+}
+
+static int32_t open_gguf(dk_host *host, const char *path, dk_tokenizer **out, dk_error *err)
+{
+    int32_t rc;
+    dk_checkpoint *file = NULL;
+    parts own = {0};
+    dk_vocabulary vocabulary;
+    DK_TRY(dk_checkpoint_open(host, path, DK_OPEN_MMAP | DK_OPEN_VOCABULARY, &file, err));
+    DK_TRY(read_vocabulary(host, file, &own, &vocabulary, err));
+    rc = dk_tokenizer_from_vocabulary(host, &vocabulary, out, err);
+    if (rc) dk_error_context(err, "%s", path);
+out:
+    dk_free(host, own.model);
+    dk_free(host, own.pre);
+    dk_free(host, own.chat_template);
+    dk_free(host, own.scores);
+    dk_free(host, own.types);
+    dk_checkpoint_close(file);
+    return rc;
+}
+
+static int32_t fail_folder(dk_host *host, const char *path, dk_error *err)
+{
+    char *model = dk_path_join(host, path, "tokenizer.model");
+    if (!model) return dk_fail_nomem(err, strlen(path) + 17);
+    int32_t sentencepiece = dk_path_exists(model) == 1;
+    dk_free(host, model);
+    if (sentencepiece)
+        return dk_fail(
+            err, DK_E_UNSUPPORTED,
+            "%s: has tokenizer.model, but no tokenizer.json; make one with AutoTokenizer(...).save_pretrained", path);
+    return dk_fail(err, DK_E_NOT_FOUND, "%s: has no tokenizer.json; copy it there from where the model comes from",
+                   path);
+}
+
+int32_t dk_open_tokenizer(dk_host *host, const char *path, dk_tokenizer **out, dk_error *err)
+{
+    dk_path_type kind = DK_PATH_MISSING;
+    int32_t rc = dk_path_kind(host, path, &kind, err);
+    if (rc) return rc;
+    if (kind == DK_PATH_MISSING) return dk_fail(err, DK_E_NOT_FOUND, "%s: there is no such file or folder", path);
+    if (kind == DK_PATH_GGUF || kind == DK_PATH_GGUF_VOCABULARY) return open_gguf(host, path, out, err);
+    if (dk_path_exists(path) != 2)
+        return dk_fail(err, DK_E_FORMAT, "%s: is %s; name a folder with tokenizer.json or a GGUF file", path,
+                       dk_path_kind_text(kind));
+    rc = dk_tokenizer_open(host, path, out, err);
+    return rc == DK_E_NOT_FOUND ? fail_folder(host, path, err) : rc;
+}

@@ -1,0 +1,351 @@
+#include "format/checkpoint.h"
+
+#include "../base/fail_alloc.h"
+#include "test_files.h"
+
+static dk_host *host;
+static dk_error err;
+
+static void setup(void)
+{
+    if (!host && dk_host_create(NULL, &host, &err)) exit(3);
+    dk_error_clear(&err);
+}
+
+static int32_t parse(test_bytes *bytes, uint32_t flags, dk_checkpoint **out)
+{
+    int32_t rc = dk_checkpoint_parse(host, bytes->data, bytes->size, "x.gguf", flags, out, &err);
+    free_bytes(bytes);
+    return rc;
+}
+
+/* Every type of value, and two tensors. */
+static test_bytes sample(uint32_t version)
+{
+    static const int64_t matrix[2] = {2, 3}, row[1] = {32};
+    test_bytes out = {0};
+    gguf_begin(&out, version, 2, 15);
+    gguf_text(&out, "general.architecture", "llama");
+    gguf_key(&out, "u8", GGUF_U8), put_bytes(&out, "\xff", 1);
+    gguf_key(&out, "i8", GGUF_I8), put_bytes(&out, "\xff", 1);
+    gguf_key(&out, "u16", GGUF_U16), put_bytes(&out, "\xff\xff", 2);
+    gguf_key(&out, "i16", GGUF_I16), put_bytes(&out, "\xfe\xff", 2);
+    gguf_u32(&out, "u32", 0xffffffffu);
+    gguf_key(&out, "i32", GGUF_I32), put_u32(&out, 0xffffffffu);
+    gguf_f32(&out, "f32", 0.5f);
+    gguf_bool(&out, "bool", 1);
+    gguf_key(&out, "u64", GGUF_U64), put_u64(&out, UINT64_MAX);
+    gguf_key(&out, "i64", GGUF_I64), put_u64(&out, UINT64_MAX);
+    gguf_key(&out, "f64", GGUF_F64), put_bytes(&out, &(double){-2.25}, 8);
+    gguf_list(&out, "texts", GGUF_TEXT, 2), put_text(&out, "one"), put_text(&out, "");
+    gguf_list(&out, "numbers", GGUF_I32, 3), put_u32(&out, 7), put_u32(&out, 0xfffffffeu), put_u32(&out, 9);
+    gguf_list(&out, "nested", GGUF_LIST, 2);
+    put_u32(&out, GGUF_U8), put_u64(&out, 2), put_bytes(&out, "ab", 2);
+    put_u32(&out, GGUF_TEXT), put_u64(&out, 1), put_text(&out, "deep");
+    gguf_tensor(&out, "matrix", 2, matrix, 0, 0);
+    gguf_tensor(&out, "blocks", 1, row, 8, 32);
+    gguf_align(&out, 32);
+    for (int i = 0; i < 6; i++) put_f32(&out, (float)i);
+    gguf_align(&out, 32);
+    put_zeros(&out, 34);
+    return out;
+}
+
+TEST(reads_every_type)
+{
+    for (uint32_t version = 2; version <= 3; version++) {
+        dk_checkpoint *file = NULL;
+        int64_t i64 = 0;
+        double f64 = 0;
+        int32_t flag = 0;
+        char *text = NULL;
+        setup();
+        test_bytes bytes = sample(version);
+        REQUIRE_OK(parse(&bytes, 0, &file));
+        CHECK_INT(dk_checkpoint_is_gguf(file), 1);
+        CHECK_INT(dk_metadata_count(file), 15);
+        CHECK_INT(dk_metadata_find(file, "u8")->i64, 255);
+        CHECK_INT(dk_metadata_find(file, "i8")->i64, -1);
+        CHECK_INT(dk_metadata_find(file, "u16")->i64, 65535);
+        CHECK_INT(dk_metadata_find(file, "i16")->i64, -2);
+        CHECK_INT(dk_metadata_find(file, "i32")->i64, -1);
+        CHECK_INT(dk_metadata_find(file, "u64")->i64, INT64_MAX);
+        CHECK_INT(dk_metadata_find(file, "i64")->i64, -1);
+        CHECK_OK(dk_metadata_i64(file, "u32", 0, INT64_MAX, 1, &i64, &err));
+        CHECK_INT(i64, 4294967295);
+        CHECK_OK(dk_metadata_i64(file, "absent", 0, 9, 5, &i64, &err));
+        CHECK_INT(i64, 5);
+        CHECK_INT(dk_metadata_i64(file, "u8", 0, 254, 1, &i64, &err), DK_E_FORMAT);
+        CHECK_HAS(err.message, "'u8' is 255; 0 to 254");
+        CHECK_INT(dk_metadata_i64(file, "f32", 0, 9, 1, &i64, &err), DK_E_FORMAT);
+        CHECK_OK(dk_metadata_f64(file, "f64", 0, &f64, &err));
+        CHECK_NEAR(f64, -2.25, 0);
+        CHECK_INT(dk_metadata_f64(file, "texts", 0, &f64, &err), DK_E_FORMAT);
+        CHECK_OK(dk_metadata_bool(file, "bool", 0, &flag, &err));
+        CHECK_INT(flag, 1);
+        CHECK_INT(dk_metadata_bool(file, "u8", 0, &flag, &err), DK_E_FORMAT);
+        CHECK_OK(dk_metadata_text(file, "general.architecture", &text, &err));
+        CHECK_STR(text, "llama");
+        CHECK_INT(dk_metadata_text(file, "u8", &text, &err), DK_E_FORMAT);
+        dk_free(host, text);
+        const dk_metadata *texts = dk_metadata_find(file, "texts"), *numbers = dk_metadata_find(file, "numbers");
+        CHECK_INT(texts->count, 2);
+        CHECK(texts->texts && texts->texts[0].size == 3 && !memcmp(texts->texts[0].data, "one", 3) &&
+              texts->texts[1].size == 0);
+        CHECK_INT(dk_metadata_item_i64(numbers, 1), -2);
+        CHECK_NEAR(dk_metadata_item_f64(numbers, 2), 9, 0);
+        CHECK_INT(dk_metadata_find(file, "nested")->count, 2);
+        const dk_tensor *matrix = dk_checkpoint_find(file, "matrix"), *blocks = dk_checkpoint_find(file, "blocks");
+        REQUIRE(matrix && blocks);
+        CHECK_INT(matrix->shape[0], 2);
+        CHECK_INT(matrix->shape[1], 3);
+        CHECK_NEAR(((const float *)matrix->data)[5], 5, 0);
+        CHECK_STR(blocks->type_name, "Q8_0");
+        CHECK_INT(blocks->bytes, 34);
+        dk_checkpoint_close(file);
+    }
+}
+
+TEST(refuses_every_truncation)
+{
+    setup();
+    test_bytes bytes = sample(3);
+    for (size_t size = 0; size < bytes.size; size++) {
+        dk_checkpoint *file = NULL;
+        CHECK_INT(dk_checkpoint_parse(host, bytes.data, size, "x", 0, &file, &err), DK_E_FORMAT);
+        CHECK(!file);
+    }
+    free_bytes(&bytes);
+}
+
+TEST(vocabulary_only_skips_tensors)
+{
+    dk_checkpoint *file = NULL;
+    test_bytes bytes = {0};
+    setup();
+    gguf_begin(&bytes, 3, 1, 1);
+    gguf_text(&bytes, "general.architecture", "llama");
+    put_zeros(&bytes, 64);
+    REQUIRE_OK(dk_checkpoint_parse(host, bytes.data, bytes.size, "x", DK_OPEN_VOCABULARY, &file, &err));
+    CHECK_INT(dk_checkpoint_count(file), 0);
+    dk_checkpoint_close(file);
+    file = NULL;
+    CHECK_INT(parse(&bytes, 0, &file), DK_E_FORMAT);
+}
+
+static void expect(test_bytes *bytes, int32_t code, const char *part)
+{
+    dk_checkpoint *file = NULL;
+    CHECK_INT(parse(bytes, 0, &file), code);
+    CHECK_HAS(err.message, part);
+    CHECK(!file);
+}
+
+TEST(refuses_bad_beginnings)
+{
+    test_bytes bytes = {0};
+    setup();
+    gguf_begin(&bytes, 1, 0, 0);
+    expect(&bytes, DK_E_UNSUPPORTED, "version 1");
+    gguf_begin(&bytes, 0x03000000, 0, 0);
+    expect(&bytes, DK_E_UNSUPPORTED, "big-endian");
+    gguf_begin(&bytes, 3, UINT64_MAX, 0);
+    expect(&bytes, DK_E_FORMAT, "damaged");
+    gguf_begin(&bytes, 3, 0, UINT64_MAX / 2);
+    expect(&bytes, DK_E_FORMAT, "damaged");
+    put_bytes(&bytes, "GGML\3\0\0\0\0\0\0\0", 12);
+    expect(&bytes, DK_E_FORMAT, "neither");
+}
+
+TEST(refuses_bad_metadata)
+{
+    test_bytes bytes = {0};
+    setup();
+    gguf_begin(&bytes, 3, 0, 1), gguf_key(&bytes, "k", 13), put_u64(&bytes, 0);
+    expect(&bytes, DK_E_FORMAT, "value type 13");
+    gguf_begin(&bytes, 3, 0, 1), gguf_bool(&bytes, "k", 2), put_zeros(&bytes, 9);
+    expect(&bytes, DK_E_FORMAT, "boolean");
+    gguf_begin(&bytes, 3, 0, 1), gguf_key(&bytes, "", GGUF_U8), put_zeros(&bytes, 9);
+    expect(&bytes, DK_E_FORMAT, "empty");
+    gguf_begin(&bytes, 3, 0, 1), gguf_key(&bytes, "k", GGUF_TEXT), put_u64(&bytes, UINT64_MAX);
+    expect(&bytes, DK_E_FORMAT, "inside a text");
+    gguf_begin(&bytes, 3, 0, 1), gguf_list(&bytes, "k", GGUF_U8, UINT64_MAX);
+    expect(&bytes, DK_E_FORMAT, "items");
+    gguf_begin(&bytes, 3, 0, 1), gguf_list(&bytes, "k", GGUF_TEXT, 1u << 30), put_zeros(&bytes, 64);
+    expect(&bytes, DK_E_FORMAT, "items");
+    gguf_begin(&bytes, 3, 0, 1), gguf_list(&bytes, "k", 77, 1), put_zeros(&bytes, 64);
+    expect(&bytes, DK_E_FORMAT, "value type 77");
+    gguf_begin(&bytes, 3, 0, 2), gguf_u32(&bytes, "k", 1), gguf_u32(&bytes, "k", 2);
+    expect(&bytes, DK_E_FORMAT, "'k' is there twice");
+    gguf_begin(&bytes, 3, 0, 1), gguf_key(&bytes, "k", GGUF_LIST);
+    for (int i = 0; i < 40; i++) put_u32(&bytes, GGUF_LIST), put_u64(&bytes, 1);
+    expect(&bytes, DK_E_FORMAT, "depth");
+    gguf_begin(&bytes, 3, 0, 1), gguf_u32(&bytes, "general.alignment", 24);
+    expect(&bytes, DK_E_FORMAT, "general.alignment is 24");
+    gguf_begin(&bytes, 3, 0, 1), gguf_u32(&bytes, "general.alignment", 0);
+    expect(&bytes, DK_E_FORMAT, "general.alignment is 0");
+    gguf_begin(&bytes, 3, 0, 1), gguf_key(&bytes, "split.count", GGUF_U16), put_bytes(&bytes, "\3\0", 2);
+    expect(&bytes, DK_E_UNSUPPORTED, "merge");
+}
+
+/* One tensor of one line, then 64 bytes of data. */
+static void expect_tensor(uint32_t rank, int64_t rows, int64_t columns, uint32_t type, uint64_t offset, int32_t code,
+                          const char *part)
+{
+    test_bytes bytes = {0};
+    const int64_t shape[8] = {rows, columns, 1, 1, 1, 1, 1, 1};
+    gguf_begin(&bytes, 3, 1, 0);
+    gguf_tensor(&bytes, "t", rank, shape, type, offset);
+    gguf_align(&bytes, 32);
+    put_zeros(&bytes, 64);
+    expect(&bytes, code, part);
+}
+
+TEST(refuses_bad_tensors)
+{
+    test_bytes bytes = {0};
+    static const int64_t four[1] = {4};
+    setup();
+    expect_tensor(0, 1, 1, 0, 0, DK_E_FORMAT, "0 dimensions");
+    expect_tensor(5, 1, 1, 0, 0, DK_E_FORMAT, "5 dimensions");
+    expect_tensor(2, 1, -1, 0, 0, DK_E_FORMAT, "impossible");
+    expect_tensor(2, INT64_MAX / 8, INT64_MAX / 8, 0, 0, DK_E_FORMAT, "impossible");
+    expect_tensor(2, 1, 4, 77, 0, DK_E_UNSUPPORTED, "'t' has the unknown type 77");
+    expect_tensor(2, 1, 4, 0, 8, DK_E_FORMAT, "alignment");
+    expect_tensor(2, 1, 4, 0, 64, DK_E_FORMAT, "behind");
+    expect_tensor(2, 1, 4, 0, UINT64_MAX - 31, DK_E_FORMAT, "behind");
+    expect_tensor(2, 5, 4, 0, 0, DK_E_FORMAT, "behind");
+    expect_tensor(2, 1, 31, 8, 0, DK_E_FORMAT, "blocks of 32");
+    gguf_begin(&bytes, 3, 2, 0), gguf_tensor(&bytes, "t", 1, four, 0, 0), gguf_tensor(&bytes, "t", 1, four, 0, 32),
+        gguf_align(&bytes, 32);
+    put_zeros(&bytes, 64);
+    expect(&bytes, DK_E_FORMAT, "'t' is there twice");
+    gguf_begin(&bytes, 3, 2, 0), gguf_tensor(&bytes, "t", 1, four, 0, 0), gguf_tensor(&bytes, "u", 1, four, 0, 0),
+        gguf_align(&bytes, 32);
+    put_zeros(&bytes, 64);
+    expect(&bytes, DK_E_FORMAT, "overlaps");
+}
+
+/* ---- tokenizers ---- */
+static void expect_tokenizer(test_bytes *bytes, const char *path, int32_t code, const char *part)
+{
+    dk_tokenizer *tok = NULL;
+    CHECK(write_bytes(bytes, path));
+    free_bytes(bytes);
+    CHECK_INT(dk_open_tokenizer(host, path, &tok, &err), code);
+    CHECK_HAS(err.message, part);
+    CHECK(!tok);
+}
+
+TEST(opens_tokenizers)
+{
+    dk_tokenizer *tok = NULL;
+    test_bytes bytes = {0};
+    setup();
+    const char *folder = test_folder("gguf_tokenizer");
+    char path[1200];
+    snprintf(path, sizeof path, "%s/v.gguf", folder);
+    CHECK_INT(dk_open_tokenizer(host, path, &tok, &err), DK_E_NOT_FOUND);
+    CHECK_INT(dk_open_tokenizer(host, folder, &tok, &err), DK_E_NOT_FOUND);
+    CHECK_HAS(err.message, "has no tokenizer.json");
+    CHECK(write_text(path_in(folder, "tokenizer.model"), "x"));
+    CHECK_INT(dk_open_tokenizer(host, folder, &tok, &err), DK_E_UNSUPPORTED);
+    CHECK_HAS(err.message, "save_pretrained");
+    CHECK(write_text(path_in(folder, "x.txt"), "text"));
+    CHECK_INT(dk_open_tokenizer(host, path_in(folder, "x.txt"), &tok, &err), DK_E_FORMAT);
+    gguf_begin(&bytes, 3, 0, 1), gguf_text(&bytes, "general.architecture", "llama");
+    expect_tokenizer(&bytes, path, DK_E_NOT_FOUND, "tokenizer.ggml.model");
+    gguf_begin(&bytes, 3, 0, 1), gguf_text(&bytes, "tokenizer.ggml.model", "llama");
+    expect_tokenizer(&bytes, path, DK_E_FORMAT, "tokenizer.ggml.tokens");
+    gguf_begin(&bytes, 3, 0, 2), gguf_text(&bytes, "tokenizer.ggml.model", "llama"),
+        gguf_u32(&bytes, "tokenizer.ggml.tokens", 3);
+    expect_tokenizer(&bytes, path, DK_E_FORMAT, "not a list of texts");
+    gguf_begin(&bytes, 3, 0, 3), gguf_text(&bytes, "tokenizer.ggml.model", "llama");
+    gguf_list(&bytes, "tokenizer.ggml.tokens", GGUF_TEXT, 2), put_text(&bytes, "<unk>"), put_text(&bytes, "a");
+    gguf_list(&bytes, "tokenizer.ggml.scores", GGUF_F32, 1), put_f32(&bytes, 0);
+    expect_tokenizer(&bytes, path, DK_E_FORMAT, "1 entries for 2 tokens");
+    gguf_begin(&bytes, 3, 0, 3), gguf_text(&bytes, "tokenizer.ggml.model", "llama");
+    gguf_list(&bytes, "tokenizer.ggml.tokens", GGUF_TEXT, 2), put_text(&bytes, "<unk>"), put_text(&bytes, "a");
+    gguf_u32(&bytes, "tokenizer.ggml.bos_token_id", 2);
+    expect_tokenizer(&bytes, path, DK_E_FORMAT, "bos_token_id' is 2; 0 to 1");
+}
+
+/* A vocabulary of bytes and two words. */
+TEST(reads_a_vocabulary)
+{
+    dk_tokenizer *tok = NULL;
+    test_bytes bytes = {0};
+    char name[16];
+    int32_t ids[8];
+    int64_t count = 0;
+    setup();
+    const char *folder = test_folder("gguf_vocabulary");
+    gguf_begin(&bytes, 3, 0, 8);
+    gguf_text(&bytes, "tokenizer.ggml.model", "llama");
+    gguf_list(&bytes, "tokenizer.ggml.tokens", GGUF_TEXT, 3 + 256 + 3);
+    put_text(&bytes, "<unk>"), put_text(&bytes, "<s>"), put_text(&bytes, "</s>");
+    for (int i = 0; i < 256; i++) snprintf(name, sizeof name, "<0x%02X>", i), put_text(&bytes, name);
+    put_text(&bytes, "a"), put_text(&bytes, "b"), put_text(&bytes, "ab");
+    gguf_list(&bytes, "tokenizer.ggml.scores", GGUF_F32, 262);
+    for (int i = 0; i < 262; i++) put_f32(&bytes, i == 261 ? -1.0f : -2.0f);
+    gguf_list(&bytes, "tokenizer.ggml.token_type", GGUF_I32, 262);
+    for (int i = 0; i < 262; i++) put_u32(&bytes, i == 0 ? 2 : i < 3 ? 3 : i < 259 ? 6 : 1);
+    gguf_u32(&bytes, "tokenizer.ggml.bos_token_id", 1);
+    gguf_u32(&bytes, "tokenizer.ggml.eos_token_id", 2);
+    gguf_bool(&bytes, "tokenizer.ggml.add_bos_token", 1);
+    gguf_bool(&bytes, "tokenizer.ggml.add_space_prefix", 0);
+    REQUIRE(write_bytes(&bytes, path_in(folder, "v.gguf")));
+    free_bytes(&bytes);
+    REQUIRE_OK(dk_open_tokenizer(host, path_in(folder, "v.gguf"), &tok, &err));
+    CHECK_INT(dk_tokenizer_vocab_size(tok), 262);
+    CHECK_INT(dk_tokenizer_bos(tok), 1);
+    CHECK_INT(dk_tokenizer_eos(tok), 2);
+    CHECK_OK(dk_tokenizer_encode(tok, "aba!", 4, DK_ENCODE_SPECIAL, ids, 8, &count, &err));
+    CHECK_INT(count, 4);
+    CHECK_INT(ids[0], 1);
+    CHECK_INT(ids[1], 261);
+    CHECK_INT(ids[2], 259);
+    CHECK_INT(ids[3], 3 + '!');
+    dk_tokenizer_release(tok);
+}
+
+TEST(reads_published_vocabularies)
+{
+    static const char *const names[] = {"gpt-2", "deepseek-coder", "falcon", "phi-3", "starcoder"};
+    static const int64_t sizes[] = {50257, 32256, 65024, 32064, 49152};
+    char path[1200];
+    setup();
+    if (!test_assets()) SKIP("DISTILL_TEST_ASSETS is not set");
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        dk_checkpoint *file = NULL;
+        snprintf(path, sizeof path, "%s/tokenizers/gguf_vocab/ggml-vocab-%s.gguf", test_assets(), names[i]);
+        REQUIRE_OK(dk_checkpoint_open(host, path, DK_OPEN_MMAP, &file, &err));
+        CHECK_INT(dk_checkpoint_count(file), 0);
+        const dk_metadata *tokens = dk_metadata_find(file, "tokenizer.ggml.tokens");
+        CHECK_INT(tokens ? tokens->count : 0, sizes[i]);
+        dk_checkpoint_close(file);
+    }
+}
+
+/* ---- memory ---- */
+static int32_t attempt(void *context, dk_host *of, dk_error *error)
+{
+    const test_bytes *bytes = context;
+    dk_checkpoint *file = NULL;
+    int32_t rc = dk_checkpoint_parse(of, bytes->data, bytes->size, "x.gguf", 0, &file, error);
+    dk_checkpoint_close(file);
+    return rc;
+}
+
+TEST(survives_every_failed_allocation)
+{
+    setup();
+    test_bytes bytes = sample(3);
+    CHECK(fail_every_alloc(attempt, &bytes) > 20);
+    free_bytes(&bytes);
+}
+
+TEST_MAIN(TEST_CASE(reads_every_type) TEST_CASE(refuses_every_truncation) TEST_CASE(vocabulary_only_skips_tensors)
+              TEST_CASE(refuses_bad_beginnings) TEST_CASE(refuses_bad_metadata) TEST_CASE(refuses_bad_tensors)
+                  TEST_CASE(opens_tokenizers) TEST_CASE(reads_a_vocabulary) TEST_CASE(reads_published_vocabularies)
+                  TEST_CASE(survives_every_failed_allocation))
