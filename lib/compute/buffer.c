@@ -1,0 +1,123 @@
+#include "compute/buffer.h"
+
+#include <string.h>
+#include <sys/mman.h>
+
+#include "compute/check.h"
+
+#define HUGE_PAGE ((int64_t)2 << 20)
+
+static void use_huge_pages(uint8_t *data, int64_t bytes)
+{
+#ifdef MADV_HUGEPAGE
+    (void)madvise(data, (size_t)(bytes / HUGE_PAGE * HUGE_PAGE), MADV_HUGEPAGE); /* only advice */
+#else
+    (void)data;
+    (void)bytes;
+#endif
+}
+
+int32_t dk_buffer_create(dk_backend *backend, int64_t bytes, dk_buffer **out, dk_error *err)
+{
+    dk_buffer *buffer = NULL;
+    int32_t rc;
+    if (bytes < 0 || bytes > INT64_MAX - HUGE_PAGE)
+        return dk_fail(err, DK_E_INVALID, "a buffer of %lld bytes", (long long)bytes);
+    DK_TRY(dk_new(backend->host, 1, &buffer, err));
+    int64_t room = bytes >= HUGE_PAGE ? bytes + HUGE_PAGE : bytes > 0 ? bytes : 1;
+    buffer->block = dk_alloc(backend->host, 1, (uint64_t)room);
+    if (!buffer->block) {
+        rc = dk_fail_nomem(err, (uint64_t)room);
+        goto out;
+    }
+    buffer->host = backend->host;
+    buffer->bytes = bytes;
+    buffer->data = buffer->block;
+    if (bytes >= HUGE_PAGE) {
+        buffer->data += (HUGE_PAGE - (int64_t)((uintptr_t)buffer->data % (uintptr_t)HUGE_PAGE)) % HUGE_PAGE;
+        use_huge_pages(buffer->data, bytes);
+    }
+    memset(buffer->data, 0, (size_t)bytes); /* touched here, not in the first step */
+    *out = buffer;
+    return DK_OK;
+out:
+    dk_free(backend->host, buffer);
+    return rc;
+}
+
+int32_t dk_buffer_wrap(dk_backend *backend, void *data, int64_t bytes, dk_buffer **out, dk_error *err)
+{
+    dk_buffer *buffer = NULL;
+    int32_t rc;
+    if (bytes < 0 || (!data && bytes > 0))
+        return dk_fail(err, DK_E_INVALID, "no memory to wrap: %lld bytes", (long long)bytes);
+    DK_TRY(dk_new(backend->host, 1, &buffer, err));
+    buffer->host = backend->host;
+    buffer->data = data;
+    buffer->bytes = bytes;
+    *out = buffer;
+out:
+    return rc;
+}
+
+void dk_buffer_free(dk_backend *backend, dk_buffer *buffer)
+{
+    if (!buffer) return;
+    dk_free(backend->host, buffer->block);
+    dk_free(backend->host, buffer);
+}
+
+void *dk_buffer_map(dk_view view)
+{
+    return view.buffer ? view.buffer->data + view.offset : NULL;
+}
+
+dk_rows dk_rows_of(const dk_view *view)
+{
+    int64_t size = (int64_t)dk_dtype_size(view->dtype);
+    dk_rows rows = {.data = dk_buffer_map(*view), .rows = 1, .inner = 1, .width = view->shape[view->rank - 1]};
+    if (view->rank > 1) {
+        rows.rows = view->shape[0];
+        rows.outer_step = view->stride[0] * size;
+    }
+    if (view->rank > 2) {
+        rows.rows *= view->shape[1];
+        rows.inner = view->shape[1] > 0 ? view->shape[1] : 1;
+        rows.inner_step = view->stride[1] * size;
+    }
+    return rows;
+}
+
+static void copy_strided(dk_view view, uint8_t *host, int32_t in)
+{
+    dk_rows rows = dk_rows_of(&view);
+    size_t size = dk_dtype_size(view.dtype);
+    int64_t step = view.stride[view.rank - 1];
+    for (int64_t r = 0; r < rows.rows; r++) {
+        uint8_t *row = dk_row(&rows, r);
+        int64_t pieces = step == 1 ? 1 : rows.width;
+        size_t bytes = step == 1 ? (size_t)rows.width * size : size;
+        for (int64_t i = 0; i < pieces; i++, host += bytes) {
+            uint8_t *element = row + i * step * (int64_t)size;
+            if (in) {
+                memcpy(element, host, bytes);
+            } else {
+                memcpy(host, element, bytes);
+            }
+        }
+    }
+}
+
+void dk_buffer_copy_in(dk_queue *queue, dk_view to, const void *from)
+{
+    dk_check check = dk_check_begin(queue, "copy_in");
+    dk_check_view(&check, "to", &to, DK_TYPES_ANY | DK_STRIDED, 1, 3);
+    if (check.ok && dk_view_count(&to) > 0) copy_strided(to, (uint8_t *)(uintptr_t)from, 1);
+}
+
+void dk_buffer_copy_out(dk_queue *queue, dk_view from, void *to)
+{
+    dk_check check = dk_check_begin(queue, "copy_out");
+    dk_check_view(&check, "from", &from, DK_TYPES_ANY | DK_STRIDED, 1, 3);
+    if (check.ok && dk_view_count(&from) > 0) copy_strided(from, to, 0);
+}

@@ -1,0 +1,36 @@
+/* buffer.h - host memory behind the views of the backends that run on the CPU, and how they reach a row of it.
+ * Buffers of other devices do not live here. */
+#ifndef DK_COMPUTE_BUFFER_H
+#define DK_COMPUTE_BUFFER_H
+
+#include "compute/compute.h"
+
+struct dk_buffer {
+    dk_host *host;
+    uint8_t *data;
+    int64_t bytes;
+    void *block; /* what dk_alloc gave; NULL = borrowed */
+};
+
+int32_t dk_buffer_create(dk_backend *backend, int64_t bytes, dk_buffer **out, dk_error *err);
+int32_t dk_buffer_wrap(dk_backend *backend, void *data, int64_t bytes, dk_buffer **out, dk_error *err);
+void dk_buffer_free(dk_backend *backend, dk_buffer *buffer);
+void dk_buffer_copy_in(dk_queue *queue, dk_view to, const void *from);
+void dk_buffer_copy_out(dk_queue *queue, dk_view from, void *to);
+void *dk_buffer_map(dk_view view);
+
+/* A view as rows of its last dimension, whatever its rank. */
+typedef struct dk_rows {
+    uint8_t *data;
+    int64_t rows, width;
+    int64_t inner;                  /* rows per entry of the first dimension */
+    int64_t outer_step, inner_step; /* bytes */
+} dk_rows;
+dk_rows dk_rows_of(const dk_view *view);
+static inline void *dk_row(const dk_rows *rows, int64_t row)
+{
+    if (rows->inner == 1) return rows->data + row * rows->outer_step;
+    return rows->data + row / rows->inner * rows->outer_step + row % rows->inner * rows->inner_step;
+}
+
+#endif

@@ -1,0 +1,208 @@
+/* compute.h - the only door to arithmetic: an op table with one implementation per device.
+ *
+ * Here live views and buffers, parameters, products ("linear" objects), and the ops that a decoder, a loss and an
+ * optimiser are made of. Models, files, tokens and losses do not live here. Model code never calls cblas or an
+ * intrinsic, and never loops over elements; only a backend looks inside a buffer.
+ *
+ * Ops are enqueued in order on a queue. On a CPU they run at once, a device may run them later; dk_queue_wait() returns
+ * the first failure. No op returns a number: sums, norms and flags are one-element views, read with copy_out.
+ * Shapes are written [rows, columns]; views are row-major in their last dimension unless an op says otherwise.
+ * Every op gives the same bits for any number of threads, except products, which promise what the machine's CBLAS does.
+ *
+ * Backends: dk_backend_cpu (cblas and our kernels, fp32), dk_backend_reference (plain C, in float and in double; the
+ * double one is what every kernel and every finite difference is tested against). */
+#ifndef DK_COMPUTE_COMPUTE_H
+#define DK_COMPUTE_COMPUTE_H
+
+#include "base/host.h"
+
+/* ---- dtypes, buffers, views ---- */
+typedef enum { DK_F32 = 1, DK_F64 = 2, DK_F16 = 3, DK_BF16 = 4, DK_I32 = 5, DK_I64 = 6, DK_U8 = 7 } dk_dtype;
+size_t dk_dtype_size(dk_dtype dtype);
+const char *dk_dtype_name(dk_dtype dtype); /* "f32", ... */
+float dk_bf16_to_f32(uint16_t bits);
+uint16_t dk_f32_to_bf16(float value); /* round to nearest even; NaN stays NaN */
+float dk_f16_to_f32(uint16_t bits);
+uint16_t dk_f32_to_f16(float value);
+
+typedef struct dk_backend dk_backend;
+typedef struct dk_buffer dk_buffer;
+
+typedef struct dk_view {
+    dk_buffer *buffer; /* NULL = an absent view */
+    int64_t offset;    /* bytes */
+    dk_dtype dtype;
+    int32_t rank; /* 1..3 */
+    int64_t shape[3];
+    int64_t stride[3]; /* elements */
+} dk_view;
+
+dk_view dk_view_make(dk_buffer *buffer, int64_t offset, dk_dtype dtype, int32_t rank, const int64_t *shape); /* compact */
+dk_view dk_view_1d(dk_buffer *buffer, int64_t offset, dk_dtype dtype, int64_t n);
+dk_view dk_view_2d(dk_buffer *buffer, int64_t offset, dk_dtype dtype, int64_t rows, int64_t columns);
+dk_view dk_view_rows(dk_view view, int64_t first, int64_t count);      /* along the first dimension */
+dk_view dk_view_columns(dk_view view, int64_t first, int64_t count);   /* along the last */
+dk_view dk_view_split(dk_view view, int64_t parts);                    /* [r, parts*w] -> [r, parts, w], same memory */
+dk_view dk_view_reshape(dk_view view, int32_t rank, const int64_t *shape); /* compact views only */
+int64_t dk_view_count(const dk_view *view);                            /* elements; 0 for an absent view */
+static inline int32_t dk_view_present(dk_view view) { return view.buffer != NULL; }
+static inline dk_view dk_view_none(void) { return (dk_view){0}; }
+
+/* ---- parameters apart from products ----
+ * A parameter is owned by its model's table, once even when it is tied. Trainable: value is an fp32 (or, on a double
+ * backend, fp64) master and gradient has its shape. Frozen: no gradient; value may be a mapped F32, F16 or BF16 tensor. */
+typedef struct dk_parameter {
+    const char *name; /* as in the file it is saved to */
+    dk_view value;    /* 1d, or 2d as the file has it */
+    dk_view gradient; /* absent while frozen; ops add to it */
+    int64_t version;  /* raised by whoever writes value; packed copies are rebuilt when it moved */
+    int32_t frozen;
+} dk_parameter;
+
+/* A linear object is a view for products of one or more parameters side by side: y = x W^T + b, its output columns being
+ * those of weights[0], weights[1], ... in order (q|k|v, gate|up). in_out = weights are stored [in, out] (GPT-2's Conv1D)
+ * instead of [out, in]. The parameters are borrowed and must outlive it. */
+typedef struct dk_linear dk_linear;
+typedef struct dk_linear_spec {
+    dk_parameter *const *weights;
+    dk_parameter *const *biases; /* NULL = none; else one per weight, entries may be NULL */
+    int32_t count;
+    int32_t in_out;
+} dk_linear_spec;
+
+/* ---- arguments of the larger ops ---- */
+typedef enum { DK_NORM_RMS = 1, DK_NORM_LAYER = 2 } dk_norm_kind;
+typedef struct dk_norm_args { /* over the last dimension of x (rank 2, or rank 3 for norms per head) */
+    dk_norm_kind kind;
+    double epsilon;
+    double weight_offset; /* 1 where the file stores w - 1 */
+    dk_view weight;       /* [width]; any float dtype */
+    dk_view bias;         /* [width] or absent */
+} dk_norm_args;
+
+typedef enum { DK_ACT_SILU = 1, DK_ACT_GELU_TANH = 2, DK_ACT_GELU_ERF = 3, DK_ACT_RELU = 4 } dk_activation;
+
+/* Ragged, causal attention. Sequence s has query rows [query_offsets[s], query_offsets[s+1]) and key rows
+ * [key_first[s], key_first[s] + key_count[s]); its last query sees its last key. NULL key arrays = the query rows
+ * themselves (no cache). Query at position i sees keys max(0, i - window + 1)..i; window 0 = all. Head h of the queries
+ * uses key head h / (heads / kv_heads). Arrays are host memory, read before the call returns. */
+typedef struct dk_attention_args {
+    int64_t sequences;
+    const int64_t *query_offsets; /* [sequences + 1] */
+    const int64_t *key_first;     /* [sequences] or NULL */
+    const int64_t *key_count;     /* [sequences] or NULL */
+    int64_t window;
+    double scale;   /* of q.k, usually 1/sqrt(head_dim) */
+    double softcap; /* cap*tanh(s/cap) on scores; 0 = none */
+} dk_attention_args;
+
+typedef struct dk_adamw_args { /* Loshchilov & Hutter 2019, as torch.optim.AdamW */
+    double learning_rate, beta1, beta2, epsilon, weight_decay;
+    int64_t step; /* 1 for the first update */
+} dk_adamw_args;
+
+typedef struct dk_sample_args {
+    double temperature; /* 0 = greedy, ties to the lowest id */
+    int64_t top_k;      /* 0 = off */
+    double top_p;       /* 1 = off */
+    uint64_t seed;
+    const uint64_t *counters; /* [rows]: which number of its stream each row draws (row r uses stream DK_STREAM_SAMPLE) */
+} dk_sample_args;
+
+typedef struct dk_queue dk_queue; /* carries the first failure; one per thread of control */
+
+/* ---- the op table ----
+ * `real` is the backend's dtype of activations and gradients (F32; F64 in the double reference): unless said otherwise
+ * views of activations have it. "add" arguments: 0 = overwrite, 1 = add to what is there. */
+typedef struct dk_ops {
+    /* buffers */
+    int32_t (*buffer_create)(dk_backend *backend, int64_t bytes, dk_buffer **out, dk_error *err); /* zeroed; large ones in huge pages, touched */
+    int32_t (*buffer_wrap)(dk_backend *backend, void *data, int64_t bytes, dk_buffer **out, dk_error *err); /* borrowed host memory; read-only use if it is */
+    void (*buffer_free)(dk_backend *backend, dk_buffer *buffer);
+    void (*copy_in)(dk_queue *queue, dk_view to, const void *from);  /* compact host elements of to's dtype */
+    void (*copy_out)(dk_queue *queue, dk_view from, void *to);       /* waits for what was enqueued before */
+    void *(*map)(dk_view view); /* host pointer to element 0 where the host can see the buffer, else NULL */
+
+    /* products */
+    int32_t (*linear_create)(dk_backend *backend, const dk_linear_spec *spec, dk_linear **out, dk_error *err);
+    void (*linear_free)(dk_backend *backend, dk_linear *linear);
+    void (*linear_forward)(dk_queue *queue, dk_linear *linear, dk_view x, dk_view y); /* [n, in] -> [n, out] */
+    void (*linear_backward_input)(dk_queue *queue, dk_linear *linear, dk_view dy, dk_view dx, int32_t add);
+    void (*linear_backward_weight)(dk_queue *queue, dk_linear *linear, dk_view x, dk_view dy); /* adds; frozen ones are passed over */
+
+    /* elementwise and rows */
+    void (*fill)(dk_queue *queue, dk_view y, double value);
+    void (*convert)(dk_queue *queue, dk_view x, dk_view y);              /* copy, strided, any float dtype to any */
+    void (*axpy)(dk_queue *queue, double a, dk_view x, dk_view y);       /* y += a*x */
+    void (*scale)(dk_queue *queue, dk_view y, double a);
+    void (*add)(dk_queue *queue, dk_view a, dk_view b, dk_view y);       /* y = a + b; y may be a or b */
+    void (*embed)(dk_queue *queue, dk_view table, dk_view ids, double scale, dk_view y, int32_t add); /* y[i] = scale*table[ids[i]]; ids I32 */
+    void (*embed_backward)(dk_queue *queue, dk_view gradient, dk_view ids, double scale, dk_view dy);  /* gradient[ids[i]] += scale*dy[i], in order of i */
+    void (*gather_rows)(dk_queue *queue, dk_view x, dk_view rows, dk_view y);      /* y[i] = x[rows[i]]; rows I32 */
+    void (*scatter_rows)(dk_queue *queue, dk_view x, dk_view rows, dk_view y, int32_t add); /* y[rows[i]] (+)= x[i]; rows distinct */
+    void (*norm)(dk_queue *queue, const dk_norm_args *args, dk_view x, dk_view y, dk_view stats); /* stats [rows(*heads), 2] real, or absent: mean, 1/deviation */
+    void (*norm_backward)(dk_queue *queue, const dk_norm_args *args, dk_view x, dk_view stats, dk_view dy, dk_view dx, int32_t add,
+                          dk_view dweight, dk_view dbias); /* dweight, dbias: added to, or absent */
+    void (*rope)(dk_queue *queue, dk_view x, dk_view table, dk_view positions, int32_t inverse); /* x [rows, heads, dim] in place; table F32/real [positions, dims/2, 2] = cos, sin;
+                                                                 rotates pairs (i, i + dims/2) of the first dims = 2*table.shape[1] entries; positions I32 [rows] */
+    void (*glu)(dk_queue *queue, dk_activation kind, dk_view gate, dk_view up, dk_view y); /* y = act(gate)*up; up absent: y = act(gate) */
+    void (*glu_backward)(dk_queue *queue, dk_activation kind, dk_view gate, dk_view up, dk_view dy, dk_view dgate, dk_view dup); /* dgate may be gate, dup may be up */
+    void (*attention)(dk_queue *queue, const dk_attention_args *args, dk_view q, dk_view k, dk_view v, dk_view y, dk_view lse);
+        /* q, y [rows, heads, dim]; k, v [key rows, kv_heads, dim]; lse [rows, heads] real or absent: log of each row's partition */
+    void (*attention_backward)(dk_queue *queue, const dk_attention_args *args, dk_view q, dk_view k, dk_view v, dk_view y, dk_view lse, dk_view dy,
+                               dk_view dq, dk_view dk, dk_view dv); /* no cache; overwrites dq, dk, dv */
+
+    /* heads and losses, over [rows, vocab] strips */
+    void (*softcap)(dk_queue *queue, dk_view z, double scale, double cap);                            /* z = cap*tanh(scale*z/cap); cap 0: scale*z; in place */
+    void (*softcap_backward)(dk_queue *queue, dk_view z, double scale, double cap, dk_view dz);       /* z as it left softcap; dz in place */
+    void (*log_softmax)(dk_queue *queue, dk_view z, int64_t vocab, double temperature, dk_view y);    /* y = log softmax(z/T) of the first vocab columns, rest -inf; y may be z */
+    void (*log_softmax_backward)(dk_queue *queue, dk_view log_q, int64_t vocab, double temperature, dk_view weights, dk_view h);
+        /* h [rows, vocab..] = dL/dlog q becomes dL/dz = weights[row]*(h - q*sum(h))/T in place, 0 behind vocab; weights [rows] real or absent = 1 */
+    void (*sample)(dk_queue *queue, const dk_sample_args *args, dk_view logits, int64_t vocab, dk_view ids); /* ids I32 [rows] */
+
+    /* optimiser */
+    void (*sum_squares)(dk_queue *queue, dk_view x, dk_view sum);   /* sum F64 [1] += sum of x*x, in double, fixed order */
+    void (*clip_factor)(dk_queue *queue, dk_view sum, double divisor, double max_norm, dk_view factor, dk_view norm);
+        /* norm F64 [1] = sqrt(sum)/divisor; factor F64 [1] = min(1, max_norm/(norm + 1e-6))/divisor; max_norm 0 = 1/divisor */
+    void (*adamw)(dk_queue *queue, const dk_adamw_args *args, dk_view factor, dk_view p, dk_view g, dk_view m, dk_view v); /* gradient used = g*factor */
+} dk_ops;
+
+struct dk_backend {
+    const dk_ops *ops;
+    dk_host *host; /* a reference */
+    dk_dtype real; /* DK_F32 or DK_F64 */
+    int32_t isa;   /* DK_ISA_*: which variant of row kernels to use */
+    const char *name;
+    void *state; /* the backend's own */
+    void (*destroy)(dk_backend *backend);
+};
+enum { DK_ISA_PORTABLE = 0, DK_ISA_AVX2 = 1, DK_ISA_AVX512 = 2 };
+
+int32_t dk_backend_cpu(dk_host *host, dk_backend **out, dk_error *err);
+/* real DK_F32 or DK_F64. Slow and plain; for tests. */
+int32_t dk_backend_reference(dk_host *host, dk_dtype real, dk_backend **out, dk_error *err);
+void dk_backend_free(dk_backend *backend); /* after everything made by it */
+void dk_backend_cblas(char *out, size_t size); /* "OpenBLAS 0.3.21 SkylakeX, 2 threads": what equal bits hang on */
+
+struct dk_queue {
+    dk_backend *backend;
+    dk_error error; /* the first failure; later ops do nothing */
+};
+void dk_queue_init(dk_queue *queue, dk_backend *backend);
+int32_t dk_queue_wait(dk_queue *queue, dk_error *err); /* all done; returns and clears the first failure */
+void dk_queue_fail(dk_queue *queue, int32_t code, const char *format, ...) DK_PRINTF(3, 4); /* for backends: keeps the first */
+
+/* ---- arenas: planned once, handed out in order ----
+ * Take the same views twice: before dk_arena_commit they only measure (absent buffers), after it they are memory. */
+typedef struct dk_arena {
+    dk_backend *backend;
+    dk_buffer *buffer;
+    int64_t used, size; /* bytes */
+} dk_arena;
+void dk_arena_init(dk_arena *arena, dk_backend *backend);
+dk_view dk_arena_take(dk_arena *arena, dk_dtype dtype, int32_t rank, const int64_t *shape); /* 64-byte aligned */
+dk_view dk_arena_2d(dk_arena *arena, dk_dtype dtype, int64_t rows, int64_t columns);
+int32_t dk_arena_commit(dk_arena *arena, dk_error *err); /* allocates what was measured and rewinds */
+void dk_arena_free(dk_arena *arena);
+
+#endif

@@ -1,0 +1,115 @@
+/* cpu.h - the CPU backend: fp32, products by CBLAS, everything else by the kernels of the best instruction set.
+ *
+ * Files: backend_cpu (creation, the op table), cpu_scratch (memory for threads that have no name), cpu_sweep (elementwise
+ * loops over any views), then the ops by theme. Inner loops live in kernels/, shape checks in compute/check.h. */
+#ifndef DK_COMPUTE_CPU_H
+#define DK_COMPUTE_CPU_H
+
+#include <pthread.h>
+
+#include "compute/buffer.h"
+#include "compute/check.h"
+#include "compute/cpu/kernels.h"
+#include "compute/linear.h"
+
+/* ---- scratch: a few blocks that grow to what was once needed and then stay ---- */
+#define DK_SLOTS 64
+typedef struct dk_scratch {
+    pthread_mutex_t lock;
+    pthread_cond_t freed;
+    dk_host *host;
+    void *block[DK_SLOTS];
+    int64_t bytes[DK_SLOTS];
+    uint8_t taken[DK_SLOTS];
+    int64_t count; /* slots that exist */
+} dk_scratch;
+int32_t dk_scratch_init(dk_scratch *scratch, dk_host *host);
+void dk_scratch_free(dk_scratch *scratch);
+/* Before a parallel loop: so many slots of so many bytes, so that the loop itself allocates nothing. 0 = no memory. */
+int32_t dk_scratch_prepare(dk_scratch *scratch, int64_t slots, int64_t bytes);
+/* A slot for the caller alone; waits while all are taken. NULL = no memory. Contents are whatever was there. */
+void *dk_scratch_take(dk_scratch *scratch, int64_t bytes);
+void dk_scratch_give(dk_scratch *scratch, void *block);
+
+typedef struct dk_cpu {
+    const dk_kernels *kernels;
+    dk_scratch workers; /* taken inside parallel loops */
+    dk_scratch callers; /* taken by an op before its loop, never inside: the two cannot starve each other */
+    pthread_mutex_t cblas; /* CBLAS is called by one thread at a time */
+} dk_cpu;
+
+static inline dk_cpu *dk_cpu_of(dk_queue *queue)
+{
+    return queue->backend->state;
+}
+static inline const dk_kernels *dk_kernels_of(dk_queue *queue)
+{
+    return dk_cpu_of(queue)->kernels;
+}
+void dk_cpu_no_memory(dk_queue *queue, const char *op, int64_t bytes);
+
+/* Fails with UNSUPPORTED where this machine or build has not got isa. For tests. */
+int32_t dk_backend_cpu_isa(dk_host *host, int32_t isa, dk_backend **out, dk_error *err);
+
+/* ---- sweeps: one function over pieces of views of one shape ---- */
+#define DK_SWEEP_VIEWS 5
+typedef struct dk_sweep dk_sweep;
+/* at[i] = n elements of view i, NULL if it is absent. */
+typedef void (*dk_piece_fn)(const dk_sweep *sweep, void *const *at, int64_t n);
+struct dk_sweep {
+    dk_piece_fn piece;
+    const dk_kernels *kernels;
+    void *args; /* what the piece function takes it for */
+    double a, b;
+    dk_dtype dtype[DK_SWEEP_VIEWS];
+    dk_rows rows[DK_SWEEP_VIEWS];
+    int64_t count, units, pieces, width; /* views; pieces altogether; pieces of a row; elements of a row */
+};
+dk_sweep dk_sweep_make(dk_queue *queue, dk_piece_fn piece, int64_t count, const dk_view *const *views);
+void dk_sweep_run(dk_queue *queue, dk_sweep *sweep);
+void dk_sweep_units(const dk_sweep *sweep, int64_t begin, int64_t end);
+
+/* How many rows one thread takes at a time, where a row costs about `cost` element operations. */
+int64_t dk_cpu_grain(int64_t cost);
+
+/* Any float dtype as float. Returns x itself where it is F32, else widens into y. */
+const float *dk_cpu_widen(const dk_kernels *kernels, dk_dtype dtype, const void *x, float *y, int64_t n);
+void dk_cpu_narrow(const dk_kernels *kernels, const float *x, dk_dtype dtype, void *y, int64_t n);
+
+/* ---- the ops ---- */
+int32_t dk_cpu_linear_create(dk_backend *backend, const dk_linear_spec *spec, dk_linear **out, dk_error *err);
+void dk_cpu_linear_forward(dk_queue *queue, dk_linear *linear, dk_view x, dk_view y);
+void dk_cpu_linear_backward_input(dk_queue *queue, dk_linear *linear, dk_view dy, dk_view dx, int32_t add);
+void dk_cpu_linear_backward_weight(dk_queue *queue, dk_linear *linear, dk_view x, dk_view dy);
+void dk_cpu_fill(dk_queue *queue, dk_view y, double value);
+void dk_cpu_convert(dk_queue *queue, dk_view x, dk_view y);
+void dk_cpu_axpy(dk_queue *queue, double a, dk_view x, dk_view y);
+void dk_cpu_scale(dk_queue *queue, dk_view y, double a);
+void dk_cpu_add(dk_queue *queue, dk_view a, dk_view b, dk_view y);
+void dk_cpu_embed(dk_queue *queue, dk_view table, dk_view ids, double scale, dk_view y, int32_t add);
+void dk_cpu_embed_backward(dk_queue *queue, dk_view gradient, dk_view ids, double scale, dk_view dy);
+void dk_cpu_gather_rows(dk_queue *queue, dk_view x, dk_view rows, dk_view y);
+void dk_cpu_scatter_rows(dk_queue *queue, dk_view x, dk_view rows, dk_view y, int32_t add);
+void dk_cpu_norm(dk_queue *queue, const dk_norm_args *args, dk_view x, dk_view y, dk_view stats);
+void dk_cpu_norm_backward(dk_queue *queue, const dk_norm_args *args, dk_view x, dk_view stats, dk_view dy, dk_view dx,
+                          int32_t add, dk_view dweight, dk_view dbias);
+void dk_cpu_rope(dk_queue *queue, dk_view x, dk_view table, dk_view positions, int32_t inverse);
+void dk_cpu_glu(dk_queue *queue, dk_activation kind, dk_view gate, dk_view up, dk_view y);
+void dk_cpu_glu_backward(dk_queue *queue, dk_activation kind, dk_view gate, dk_view up, dk_view dy, dk_view dgate,
+                         dk_view dup);
+void dk_cpu_attention(dk_queue *queue, const dk_attention_args *args, dk_view q, dk_view k, dk_view v, dk_view y,
+                      dk_view lse);
+void dk_cpu_attention_backward(dk_queue *queue, const dk_attention_args *args, dk_view q, dk_view k, dk_view v,
+                               dk_view y, dk_view lse, dk_view dy, dk_view dq, dk_view dk, dk_view dv);
+void dk_cpu_softcap(dk_queue *queue, dk_view z, double scale, double cap);
+void dk_cpu_softcap_backward(dk_queue *queue, dk_view z, double scale, double cap, dk_view dz);
+void dk_cpu_log_softmax(dk_queue *queue, dk_view z, int64_t vocab, double temperature, dk_view y);
+void dk_cpu_log_softmax_backward(dk_queue *queue, dk_view log_q, int64_t vocab, double temperature, dk_view weights,
+                                 dk_view h);
+void dk_cpu_sample(dk_queue *queue, const dk_sample_args *args, dk_view logits, int64_t vocab, dk_view ids);
+void dk_cpu_sum_squares(dk_queue *queue, dk_view x, dk_view sum);
+void dk_cpu_clip_factor(dk_queue *queue, dk_view sum, double divisor, double max_norm, dk_view factor, dk_view norm);
+void dk_cpu_adamw(dk_queue *queue, const dk_adamw_args *args, dk_view factor, dk_view p, dk_view g, dk_view m,
+                  dk_view v);
+
+#endif

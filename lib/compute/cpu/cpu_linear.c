@@ -1,0 +1,287 @@
+#include "compute/cpu/cpu.h"
+
+#include <cblas.h>
+
+/* Products by CBLAS, always from the thread that called the op and one at a time: its own threads are the host's
+ * business. Weights in half precision are widened a panel of rows at a time; a few rows go to our own kernels, which
+ * read the weights once in the dtype that they are stored in. */
+#define FEW_ROWS 4
+#define PANEL_BYTES ((int64_t)2 << 20)
+#define COLUMNS 32
+
+/* A weight as CBLAS sees it: rows [first, first + count) of W [rows, width] in float. */
+typedef struct panel {
+    const float *data;
+    int64_t step, first, count;
+} panel;
+
+typedef struct widen_work {
+    const dk_kernels *kernels;
+    dk_rows weight;
+    dk_dtype dtype;
+    int64_t first;
+    float *to;
+} widen_work;
+
+static void widen_body(void *context, int64_t begin, int64_t end)
+{
+    const widen_work *w = context;
+    for (int64_t r = begin; r < end; r++)
+        (void)dk_cpu_widen(w->kernels, w->dtype, dk_row(&w->weight, w->first + r), w->to + r * w->weight.width,
+                           w->weight.width);
+}
+
+static int64_t panel_rows(const dk_view *weight)
+{
+    int64_t rows = PANEL_BYTES / (int64_t)sizeof(float) / (weight->shape[1] > 0 ? weight->shape[1] : 1);
+    return rows < 1 ? 1 : rows < weight->shape[0] ? rows : weight->shape[0];
+}
+
+/* The next panel behind `p` (p->count 0 to begin): all of an F32 weight in place, else widened into scratch. */
+static int32_t next_panel(dk_queue *queue, const dk_view *weight, float *scratch, panel *p)
+{
+    int64_t first = p->first + p->count, left = weight->shape[0] - first, most = panel_rows(weight);
+    if (left <= 0) return 0;
+    if (weight->dtype == DK_F32) {
+        *p = (panel){.data = dk_buffer_map(*weight), .step = weight->stride[0], .count = left};
+        return 1;
+    }
+    widen_work work = {.kernels = dk_kernels_of(queue),
+                       .weight = dk_rows_of(weight),
+                       .dtype = weight->dtype,
+                       .first = first,
+                       .to = scratch};
+    *p = (panel){.data = scratch, .step = weight->shape[1], .first = first, .count = left < most ? left : most};
+    dk_parallel_for(queue->backend->host, p->count, dk_cpu_grain(weight->shape[1]), widen_body, &work);
+    return 1;
+}
+
+static int64_t panel_bytes(const dk_linear *linear)
+{
+    int64_t bytes = 0;
+    for (int32_t i = 0; i < linear->count; i++) {
+        const dk_view *weight = &linear->weights[i]->value;
+        int64_t need = weight->dtype == DK_F32 ? 0 : panel_rows(weight) * weight->shape[1] * (int64_t)sizeof(float);
+        if (need > bytes) bytes = need;
+    }
+    return bytes;
+}
+
+int32_t dk_cpu_linear_create(dk_backend *backend, const dk_linear_spec *spec, dk_linear **out, dk_error *err)
+{
+    dk_cpu *cpu = backend->state;
+    int32_t rc = dk_linear_create(backend, spec, out, err);
+    if (rc) return rc;
+    int64_t bytes = panel_bytes(*out);
+    if (!bytes || dk_scratch_prepare(&cpu->callers, 1, bytes)) return DK_OK;
+    dk_linear_free(backend, *out);
+    *out = NULL;
+    return dk_fail_nomem(err, (uint64_t)bytes);
+}
+
+/* ---- one product: C [m, n] = A B + beta C, with the sizes and steps that CBLAS takes as int ---- */
+typedef struct operand {
+    const float *data;
+    int64_t step;
+    int32_t turned;
+} operand;
+
+static void multiply(dk_queue *queue, int64_t m, int64_t n, int64_t k, operand a, operand b, float beta, float *c,
+                     int64_t c_step)
+{
+    dk_cpu *cpu = dk_cpu_of(queue);
+    if (m == 0 || n == 0) return;
+    pthread_mutex_lock(&cpu->cblas);
+    cblas_sgemm(CblasRowMajor, a.turned ? CblasTrans : CblasNoTrans, b.turned ? CblasTrans : CblasNoTrans, (int)m,
+                (int)n, (int)k, 1, a.data, (int)a.step, b.data, (int)b.step, beta, c, (int)c_step);
+    pthread_mutex_unlock(&cpu->cblas);
+}
+
+/* A row step that CBLAS accepts: a single row may carry any. */
+static int64_t step_of(const dk_view *view)
+{
+    return view->shape[0] > 1 ? view->stride[0] : view->shape[1] > 0 ? view->shape[1] : 1;
+}
+
+static operand rows_of(const dk_view *view)
+{
+    return (operand){.data = dk_buffer_map(*view), .step = step_of(view)};
+}
+
+/* ---- forward ---- */
+typedef struct few {
+    const dk_kernels *kernels;
+    const dk_view *weight, *x, *y;
+    int32_t in_out;
+} few;
+
+static void few_body(void *context, int64_t begin, int64_t end)
+{
+    const few *w = context;
+    const dk_view *weight = w->weight;
+    int64_t width = weight->shape[w->in_out ? 1 : 0], first = begin * DK_COLUMNS,
+            last = end * DK_COLUMNS < width ? end * DK_COLUMNS : width;
+    const uint8_t *data = dk_buffer_map(*weight);
+    int64_t size = (int64_t)dk_dtype_size(weight->dtype);
+    const float *x = dk_buffer_map(*w->x);
+    float *y = dk_buffer_map(*w->y);
+    if (!w->in_out) {
+        w->kernels->dots(weight->dtype, data + first * weight->stride[0] * size, weight->stride[0], last - first,
+                         weight->shape[1], x, w->x->stride[0], w->x->shape[0], y + first, w->y->stride[0]);
+        return;
+    }
+    for (; first < last; first += DK_COLUMNS)
+        w->kernels->columns(weight->dtype, data + first * size, weight->stride[0],
+                            last - first < DK_COLUMNS ? last - first : DK_COLUMNS, weight->shape[0], x,
+                            w->x->stride[0], w->x->shape[0], y + first, w->y->stride[0]);
+}
+
+static void forward_few(dk_queue *queue, const dk_view *weight, int32_t in_out, const dk_view *x, const dk_view *y)
+{
+    few work = {.kernels = dk_kernels_of(queue), .weight = weight, .x = x, .y = y, .in_out = in_out};
+    int64_t width = y->shape[1], cost = x->shape[1] * DK_COLUMNS * x->shape[0] / 4;
+    dk_parallel_for(queue->backend->host, (width + DK_COLUMNS - 1) / DK_COLUMNS, dk_cpu_grain(cost), few_body, &work);
+}
+
+/* W [out, in]: panels give columns of y. W [in, out]: panels are summed. */
+static void forward_many(dk_queue *queue, const dk_view *weight, int32_t in_out, const dk_view *x, const dk_view *y,
+                         float *scratch)
+{
+    panel p = {.data = NULL};
+    float *to = dk_buffer_map(*y);
+    operand a = rows_of(x);
+    while (next_panel(queue, weight, scratch, &p)) {
+        operand b = {.data = p.data, .step = p.step, .turned = !in_out};
+        if (in_out) {
+            operand part = {.data = a.data + p.first, .step = a.step};
+            multiply(queue, x->shape[0], weight->shape[1], p.count, part, b, p.first > 0, to, step_of(y));
+        } else {
+            multiply(queue, x->shape[0], p.count, weight->shape[1], a, b, 0, to + p.first, step_of(y));
+        }
+    }
+}
+
+typedef struct bias_work {
+    const dk_kernels *kernels;
+    const dk_view *bias;
+    dk_rows y;
+    float *gradient;
+} bias_work;
+
+static void bias_body(void *context, int64_t begin, int64_t end)
+{
+    const bias_work *w = context;
+    float part[512];
+    int64_t size = (int64_t)dk_dtype_size(w->bias->dtype);
+    for (int64_t c = 0; c < w->y.width; c += 512) {
+        int64_t n = w->y.width - c < 512 ? w->y.width - c : 512;
+        const float *bias =
+            dk_cpu_widen(w->kernels, w->bias->dtype, (uint8_t *)dk_buffer_map(*w->bias) + c * size, part, n);
+        for (int64_t r = begin; r < end; r++) w->kernels->axpy(1, bias, (float *)dk_row(&w->y, r) + c, n);
+    }
+}
+
+static void add_bias(dk_queue *queue, const dk_view *bias, const dk_view *y)
+{
+    bias_work work = {.kernels = dk_kernels_of(queue), .bias = bias, .y = dk_rows_of(y)};
+    dk_parallel_for(queue->backend->host, work.y.rows, dk_cpu_grain(work.y.width), bias_body, &work);
+}
+
+/* Scratch for panels, or NULL with nothing taken where none is needed. 0 = no memory, said on the queue. */
+static int32_t take_panel(dk_queue *queue, const char *op, const dk_linear *linear, float **scratch)
+{
+    int64_t bytes = panel_bytes(linear);
+    *scratch = bytes ? dk_scratch_take(&dk_cpu_of(queue)->callers, bytes) : NULL;
+    if (!bytes || *scratch) return 1;
+    dk_cpu_no_memory(queue, op, bytes);
+    return 0;
+}
+
+void dk_cpu_linear_forward(dk_queue *queue, dk_linear *linear, dk_view x, dk_view y)
+{
+    float *scratch = NULL;
+    int32_t small = x.shape[0] <= FEW_ROWS;
+    int64_t column = 0;
+    if (!dk_linear_check(queue, "linear_forward", linear, &x, &y)) return;
+    if (!small && !take_panel(queue, "linear_forward", linear, &scratch)) return;
+    for (int32_t i = 0; i < linear->count; column += dk_linear_width(linear, i), i++) {
+        const dk_view *weight = &linear->weights[i]->value;
+        dk_view part = dk_view_columns(y, column, dk_linear_width(linear, i));
+        if (small) {
+            forward_few(queue, weight, linear->in_out, &x, &part);
+        } else {
+            forward_many(queue, weight, linear->in_out, &x, &part, scratch);
+        }
+        if (linear->biases[i]) add_bias(queue, &linear->biases[i]->value, &part);
+    }
+    dk_scratch_give(&dk_cpu_of(queue)->callers, scratch);
+}
+
+/* ---- backward ---- */
+static void backward_input(dk_queue *queue, const dk_view *weight, int32_t in_out, const dk_view *dy,
+                           const dk_view *dx, int32_t add, float *scratch)
+{
+    panel p = {.data = NULL};
+    float *to = dk_buffer_map(*dx);
+    operand a = rows_of(dy);
+    while (next_panel(queue, weight, scratch, &p)) {
+        operand b = {.data = p.data, .step = p.step, .turned = in_out};
+        if (in_out) {
+            multiply(queue, dy->shape[0], p.count, weight->shape[1], a, b, (float)add, to + p.first, step_of(dx));
+        } else {
+            operand part = {.data = a.data + p.first, .step = a.step};
+            multiply(queue, dy->shape[0], weight->shape[1], p.count, part, b, add || p.first > 0, to, step_of(dx));
+        }
+    }
+}
+
+void dk_cpu_linear_backward_input(dk_queue *queue, dk_linear *linear, dk_view dy, dk_view dx, int32_t add)
+{
+    float *scratch;
+    int64_t column = 0;
+    if (!dk_linear_check(queue, "linear_backward_input", linear, &dx, &dy)) return;
+    if (!take_panel(queue, "linear_backward_input", linear, &scratch)) return;
+    for (int32_t i = 0; i < linear->count; column += dk_linear_width(linear, i), i++) {
+        dk_view part = dk_view_columns(dy, column, dk_linear_width(linear, i));
+        backward_input(queue, &linear->weights[i]->value, linear->in_out, &part, &dx, add != 0 || i > 0, scratch);
+    }
+    dk_scratch_give(&dk_cpu_of(queue)->callers, scratch);
+}
+
+static void bias_gradient_body(void *context, int64_t begin, int64_t end)
+{
+    const bias_work *w = context;
+    int64_t first = begin * COLUMNS, last = end * COLUMNS < w->y.width ? end * COLUMNS : w->y.width;
+    w->kernels->column_sums(&w->y, first, last - first, w->gradient + first);
+}
+
+static void add_bias_gradient(dk_queue *queue, const dk_parameter *bias, const dk_view *dy)
+{
+    bias_work work = {
+        .kernels = dk_kernels_of(queue), .y = dk_rows_of(dy), .gradient = dk_buffer_map(bias->gradient)};
+    dk_parallel_for(queue->backend->host, (work.y.width + COLUMNS - 1) / COLUMNS, dk_cpu_grain(work.y.rows * COLUMNS),
+                    bias_gradient_body, &work);
+}
+
+static void add_weight_gradient(dk_queue *queue, const dk_parameter *weight, int32_t in_out, const dk_view *x,
+                                const dk_view *dy)
+{
+    const dk_view *left = in_out ? x : dy, *right = in_out ? dy : x, *gradient = &weight->gradient;
+    operand a = rows_of(left), b = rows_of(right);
+    a.turned = 1;
+    multiply(queue, left->shape[1], right->shape[1], x->shape[0], a, b, 1, dk_buffer_map(*gradient),
+             step_of(gradient));
+}
+
+void dk_cpu_linear_backward_weight(dk_queue *queue, dk_linear *linear, dk_view x, dk_view dy)
+{
+    int64_t column = 0;
+    if (!dk_linear_check(queue, "linear_backward_weight", linear, &x, &dy)) return;
+    for (int32_t i = 0; i < linear->count; column += dk_linear_width(linear, i), i++) {
+        const dk_parameter *weight = linear->weights[i], *bias = linear->biases[i];
+        dk_view part = dk_view_columns(dy, column, dk_linear_width(linear, i));
+        if (!weight->frozen && dk_check_gradient(queue, weight))
+            add_weight_gradient(queue, weight, linear->in_out, &x, &part);
+        if (bias && !bias->frozen && dk_check_gradient(queue, bias)) add_bias_gradient(queue, bias, &part);
+    }
+}

@@ -1,0 +1,139 @@
+#include "compute/cpu/cpu.h"
+
+#include <math.h>
+
+#include "base/random.h"
+
+/* Candidates fall by logit, ties by id. They come off a heap one by one, so that only what is drawn from is sorted. */
+enum { FAILED = -1 };
+
+typedef struct sampler {
+    dk_queue *queue;
+    const dk_sample_args *args;
+    dk_rows logits;
+    int32_t *ids;
+    int64_t step, vocab;
+} sampler;
+
+typedef struct heap {
+    const float *z;
+    int32_t *ids; /* [0, count) the heap; what left it stands behind, the first at the end */
+    int64_t count;
+} heap;
+
+static int32_t before(const float *z, int32_t a, int32_t b)
+{
+    return z[a] > z[b] || (!(z[a] < z[b]) && a < b);
+}
+
+static void sink(const heap *h, int64_t at)
+{
+    int32_t id = h->ids[at];
+    for (int64_t child = 2 * at + 1; child < h->count; child = 2 * at + 1) {
+        if (child + 1 < h->count && before(h->z, h->ids[child + 1], h->ids[child])) child++;
+        if (!before(h->z, h->ids[child], id)) break;
+        h->ids[at] = h->ids[child];
+        at = child;
+    }
+    h->ids[at] = id;
+}
+
+static void heap_fill(heap *h, int64_t count)
+{
+    h->count = count;
+    for (int64_t i = 0; i < count; i++) h->ids[i] = (int32_t)i;
+    for (int64_t i = count / 2 - 1; i >= 0; i--) sink(h, i);
+}
+
+static int32_t heap_pop(heap *h)
+{
+    int32_t top = h->ids[0];
+    h->ids[0] = h->ids[--h->count];
+    h->ids[h->count] = top;
+    if (h->count > 0) sink(h, 0);
+    return top;
+}
+
+/* weights[i] = exp((z[i] - highest)/T). top_k cuts first, then top_p of what is left, then one number decides. */
+static int32_t draw(const sampler *s, heap *h, const float *weights, uint64_t counter)
+{
+    const dk_sample_args *args = s->args;
+    int64_t keep = args->top_k > 0 && args->top_k < s->vocab ? args->top_k : s->vocab, last = 0;
+    double total = 0, kept = 0, sum = 0, uniform = dk_random_uniform(args->seed, DK_STREAM_SAMPLE, counter);
+    heap_fill(h, s->vocab);
+    if (keep == s->vocab) {
+        for (int64_t i = 0; i < s->vocab; i++) total += (double)weights[i];
+    } else {
+        for (int64_t i = 0; i < keep; i++) total += (double)weights[heap_pop(h)];
+        last = keep;
+    }
+    double limit = args->top_p < 1 ? args->top_p * total : total;
+    for (int64_t i = 0; i < keep && args->top_p < 1 && kept < limit; i++) {
+        if (i >= last) heap_pop(h);
+        kept += (double)weights[h->ids[s->vocab - 1 - i]];
+    }
+    double point = uniform * (args->top_p < 1 ? kept : total);
+    if (s->vocab - h->count > last) last = s->vocab - h->count;
+    for (int64_t i = 0; i < keep; i++) {
+        if (i >= last) heap_pop(h);
+        int32_t id = h->ids[s->vocab - 1 - i];
+        sum += (double)weights[id];
+        if (sum > point) return id;
+    }
+    return h->ids[s->vocab - keep]; /* rounding left the point behind the last */
+}
+
+static int32_t lowest_best(const float *z, int64_t vocab, float highest)
+{
+    for (int64_t i = 0; i < vocab; i++)
+        if (z[i] >= highest) return (int32_t)i;
+    return FAILED;
+}
+
+static int32_t sample_row(const sampler *s, int64_t r, uint8_t *scratch)
+{
+    const dk_kernels *kernels = dk_kernels_of(s->queue);
+    const float *z = dk_row(&s->logits, r);
+    float highest = kernels->highest(z, s->vocab);
+    if (!(fabsf(highest) < INFINITY)) return FAILED;
+    if (!(s->args->temperature > 0)) return lowest_best(z, s->vocab, highest);
+    float *weights = (float *)(void *)scratch;
+    heap h = {.z = z, .ids = (int32_t *)(void *)(weights + s->vocab)};
+    kernels->softmax_weights(z, weights, s->vocab, highest, (float)(1 / s->args->temperature));
+    return draw(s, &h, weights, s->args->counters[r]);
+}
+
+static void sample_body(void *context, int64_t begin, int64_t end)
+{
+    const sampler *s = context;
+    dk_scratch *workers = &dk_cpu_of(s->queue)->workers;
+    uint8_t *scratch = dk_scratch_take(workers, s->vocab * 8);
+    for (int64_t r = begin; r < end; r++) s->ids[r * s->step] = scratch ? sample_row(s, r, scratch) : INT32_MIN;
+    dk_scratch_give(workers, scratch);
+}
+
+void dk_cpu_sample(dk_queue *queue, const dk_sample_args *args, dk_view logits, int64_t vocab, dk_view ids)
+{
+    if (!dk_check_sample(queue, args, &logits, vocab, &ids)) return;
+    sampler work = {.queue = queue,
+                    .args = args,
+                    .logits = dk_rows_of(&logits),
+                    .ids = dk_buffer_map(ids),
+                    .step = ids.stride[0],
+                    .vocab = vocab};
+    dk_host *host = queue->backend->host;
+    int64_t threads = dk_host_threads(host);
+    if (!dk_scratch_prepare(&dk_cpu_of(queue)->workers, work.logits.rows < threads ? work.logits.rows : threads,
+                            vocab * 8)) {
+        dk_cpu_no_memory(queue, "sample", vocab * 8);
+        return;
+    }
+    dk_parallel_for(host, work.logits.rows, 1, sample_body, &work);
+    for (int64_t r = 0; r < work.logits.rows; r++) {
+        int32_t id = work.ids[r * work.step];
+        if (id == INT32_MIN) dk_cpu_no_memory(queue, "sample", vocab * 8);
+        if (id == FAILED)
+            dk_queue_fail(queue, DK_E_NUMERIC, "sample: row %lld holds nan or infinity, or nothing above -infinity",
+                          (long long)r);
+    }
+}

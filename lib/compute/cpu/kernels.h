@@ -1,0 +1,100 @@
+/* kernels.h - the inner loops of the CPU backend: contiguous floats in, contiguous floats out, one thread.
+ *
+ * The files in kernels/ are compiled once per instruction set; each copy fills one table. Threads, strides, dtypes of
+ * activations and checks do not live here but in the ops that call these. */
+#ifndef DK_COMPUTE_KERNELS_H
+#define DK_COMPUTE_KERNELS_H
+
+#include "compute/buffer.h"
+
+/* One query block of one sequence against the key head that its heads share, or that block's part of a backward pass.
+ * Steps are in floats between rows; heads of a group lie `head` apart. */
+typedef struct dk_attention_block {
+    const float *q, *k, *v; /* first query row of the sequence's block, first key row of the sequence */
+    float *y;
+    float *lse; /* or NULL */
+    int64_t q_row, q_head, k_row, v_row, y_row, y_head, lse_row, lse_head;
+    int64_t group, rows, dim; /* heads, queries of the block */
+    int64_t position;         /* of the first query, counted in keys */
+    int64_t window;
+    float scale, softcap;
+    float *scratch;
+} dk_attention_block;
+
+typedef struct dk_attention_gradient { /* all queries of one sequence and one key head */
+    const float *q, *k, *v, *y, *lse, *dy;
+    float *dq, *dk, *dv;
+    int64_t q_row, q_head, k_row, v_row, y_row, y_head, lse_row, lse_head, dy_row, dy_head;
+    int64_t dq_row, dq_head, dk_row, dv_row;
+    int64_t group, rows, dim, window;
+    float scale, softcap;
+    float *scratch;
+} dk_attention_gradient;
+
+typedef struct dk_norm_row {
+    dk_norm_kind kind;
+    float epsilon, weight_offset;
+    const float *weight, *bias; /* or NULL */
+    int64_t width;
+} dk_norm_row;
+
+typedef struct dk_adamw_step { /* dk_adamw_args with what is constant over the elements worked out */
+    float factor, keep, beta2, rest1, rest2, rate, inverse_root, epsilon;
+} dk_adamw_step;
+
+typedef struct dk_kernels {
+    void (*fill)(float *y, int64_t n, float value);
+    void (*axpy)(float a, const float *x, float *y, int64_t n);
+    void (*scale_to)(float a, const float *x, float *y, int64_t n); /* y = a*x; y may be x */
+    void (*add)(const float *a, const float *b, float *y, int64_t n);
+    void (*widen_bf16)(const uint16_t *x, float *y, int64_t n);
+    void (*widen_f16)(const uint16_t *x, float *y, int64_t n);
+    void (*narrow_bf16)(const float *x, uint16_t *y, int64_t n);
+    void (*glu)(dk_activation kind, const float *gate, const float *up, float *y, int64_t n);
+    void (*glu_backward)(dk_activation kind, const float *gate, const float *up, const float *dy, float *dgate,
+                         float *dup, int64_t n);
+    void (*rope)(float *x, int64_t heads, int64_t head_step, int64_t half, const float *turns, float sign);
+
+    void (*norm)(const dk_norm_row *args, const float *x, float *y, float *stats);
+    void (*norm_backward)(const dk_norm_row *args, const float *x, const float *stats, const float *dy, float *dx,
+                          int32_t add);
+
+    /* into `count` columns from `first`, over all rows; sums are added to, NULL = not wanted */
+    void (*norm_columns)(const dk_rows *x, const dk_rows *stats, const dk_rows *dy, int64_t first, int64_t count,
+                         float *dweight, float *dbias);
+    void (*column_sums)(const dk_rows *x, int64_t first, int64_t count, float *sums);
+
+    void (*softcap)(float *z, int64_t n, float scale, float cap);
+    void (*softcap_backward)(const float *z, float *dz, int64_t n, float scale, float cap);
+    void (*log_softmax)(const float *z, float *y, int64_t n, float temperature);
+    void (*log_softmax_backward)(const float *log_q, float *h, int64_t n, float weight);
+    void (*softmax_weights)(const float *z, float *y, int64_t n, float highest,
+                            float inverse_temperature); /* exp((z - highest)/T) */
+    float (*highest)(const float *z, int64_t n);        /* infinity if any is NaN or infinity */
+
+    /* y[r*y_step + o] = dot(x row r, weight row o), up to 4 rows of x, `outputs` rows of weights */
+    void (*dots)(dk_dtype dtype, const void *weight, int64_t weight_step, int64_t outputs, int64_t in, const float *x,
+                 int64_t x_step, int64_t rows, float *y, int64_t y_step);
+    /* the same for weights stored [in, out]: `weight` is the first of `outputs` columns, at most DK_COLUMNS */
+    void (*columns)(dk_dtype dtype, const void *weight, int64_t weight_step, int64_t outputs, int64_t in,
+                    const float *x, int64_t x_step, int64_t rows, float *y, int64_t y_step);
+
+    int64_t (*attention_scratch)(int64_t group, int64_t dim); /* floats */
+    int64_t (*attention_rows)(int64_t group);                 /* queries of one block */
+    void (*attention)(const dk_attention_block *block);
+    int64_t (*attention_backward_scratch)(int64_t dim);
+    void (*attention_backward)(const dk_attention_gradient *work);
+
+    double (*sum_squares)(const float *x, int64_t n);
+    void (*adamw)(const dk_adamw_step *step, float *p, const float *g, float *m, float *v, int64_t n);
+} dk_kernels;
+
+#define DK_COLUMNS 128
+
+extern const dk_kernels dk_kernels_portable;
+#ifdef DK_X86_KERNELS
+extern const dk_kernels dk_kernels_avx2;
+extern const dk_kernels dk_kernels_avx512;
+#endif
+
+#endif

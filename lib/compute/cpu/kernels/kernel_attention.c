@@ -1,0 +1,151 @@
+#include "compute/cpu/kernels_local.h"
+#include "compute/cpu/tile.h"
+
+/* Attention by blocks with a running maximum (Milakov & Gimelshein 2018; Dao et al. 2022).
+ *
+ * The queries of all heads of a group lie in the lanes: scores are S^T [keys, queries], so that maxima, sums and masks
+ * need no step across lanes, and keys and values are read in place. */
+#define KEYS 64
+#define QUERIES 64
+#define LOWEST -1e30f /* the running maximum before the first key: finite, so that -inf - it is no NaN */
+
+typedef struct lanes {
+    int64_t used, count;               /* queries of all heads; rounded up to whole vectors */
+    int64_t width;                     /* dim, rounded up */
+    float *turned;                     /* [dim, count]: scale*q */
+    float *scores;                     /* [KEYS, count] */
+    float *sum;                        /* [count, width]: values so far */
+    float *highest, *partition, *fade; /* [count] */
+    float *values;                     /* [KEYS, width], where dim is no multiple of DK_VF */
+    int32_t *position;                 /* [count] */
+} lanes;
+
+int64_t DK_VARIANT(dk_kernel_attention_rows)(int64_t group)
+{
+    return group < QUERIES ? QUERIES / group : 1;
+}
+
+int64_t DK_VARIANT(dk_kernel_attention_scratch)(int64_t group, int64_t dim)
+{
+    int64_t count = dk_lanes_up(group < QUERIES ? QUERIES : group), width = dk_lanes_up(dim);
+    return count * (dim + KEYS + width + 4) + KEYS * width;
+}
+
+static lanes lay_out(const dk_attention_block *b)
+{
+    lanes l = {.used = b->group * b->rows, .width = dk_lanes_up(b->dim)};
+    l.count = dk_lanes_up(l.used);
+    l.turned = b->scratch;
+    l.scores = l.turned + b->dim * l.count;
+    l.sum = l.scores + KEYS * l.count;
+    l.highest = l.sum + l.count * l.width;
+    l.partition = l.highest + l.count;
+    l.fade = l.partition + l.count;
+    l.position = (int32_t *)(void *)(l.fade + l.count);
+    l.values = l.fade + 2 * l.count;
+    return l;
+}
+
+static void begin(const dk_attention_block *b, const lanes *l)
+{
+    for (int64_t i = 0; i < l->count; i++) {
+        int64_t head = i / b->rows, row = i % b->rows;
+        const float *q = b->q + row * b->q_row + head * b->q_head;
+        for (int64_t d = 0; d < b->dim; d++) l->turned[d * l->count + i] = i < l->used ? b->scale * q[d] : 0;
+        l->position[i] = (int32_t)row;
+        l->highest[i] = LOWEST;
+        l->partition[i] = 0;
+    }
+    memset(l->sum, 0, (size_t)(l->count * l->width) * sizeof *l->sum);
+}
+
+/* Key `key` (relative to the block's first query) is seen by the lanes at `position`. */
+static inline dk_vm seen(dk_vi position, int64_t key, int64_t window)
+{
+    dk_vm past = dk_vi_less(dk_vi_set((int32_t)key), position + 1);
+    return window > 0 ? dk_vm_and(past, dk_vi_less(position - (int32_t)window, dk_vi_set((int32_t)key))) : past;
+}
+
+/* Scores of one vector of queries become weights; the running maximum and partition move on. */
+static void weigh(const dk_attention_block *b, const lanes *l, int64_t at, int64_t first, int64_t keys,
+                  int32_t masked)
+{
+    dk_vf old = dk_vf_load(l->highest + at), top = old, total = dk_vf_set(0), cap = dk_vf_set(b->softcap);
+    dk_vi position = dk_vi_load(l->position + at);
+    float *s = l->scores + at;
+    int32_t direct = !masked && !(b->softcap > 0);
+    for (int64_t j = 0; j < keys; j++) {
+        dk_vf v = dk_vf_load(s + j * l->count);
+        if (!direct) {
+            if (b->softcap > 0) v = cap * dk_vf_tanh(v / cap);
+            if (masked) v = dk_vf_select(seen(position, first + j, b->window), v, dk_vf_set(-INFINITY));
+            dk_vf_store(s + j * l->count, v);
+        }
+        top = dk_vf_max(top, v);
+    }
+    for (int64_t j = 0; j < keys; j++) {
+        dk_vf p = dk_vf_exp(dk_vf_load(s + j * l->count) - top);
+        dk_vf_store(s + j * l->count, p);
+        total = total + p;
+    }
+    dk_vf fade = dk_vf_exp(old - top);
+    dk_vf_store(l->highest + at, top);
+    dk_vf_store(l->fade + at, fade);
+    dk_vf_store(l->partition + at, dk_vf_fma(dk_vf_load(l->partition + at), fade, total));
+}
+
+static void add_keys(const dk_attention_block *b, const lanes *l, int64_t key, int64_t keys)
+{
+    int64_t first = key - b->position, step = b->v_row;
+    int32_t masked = first + keys > 1 || (b->window > 0 && first <= b->rows - 1 - b->window);
+    dk_tile scores = {.a = b->k + key * b->k_row,
+                      .a_row = b->k_row,
+                      .a_column = 1,
+                      .b = l->turned,
+                      .b_row = l->count,
+                      .c = l->scores,
+                      .c_row = l->count,
+                      .m = keys,
+                      .n = l->count,
+                      .k = b->dim};
+    dk_tile_run(&scores);
+    for (int64_t at = 0; at < l->count; at += DK_VF) weigh(b, l, at, first, keys, masked);
+    for (int64_t i = 0; i < l->used; i++) {
+        dk_vf fade = dk_vf_set(l->fade[i]);
+        float *sum = l->sum + i * l->width;
+        for (int64_t d = 0; d < l->width; d += DK_VF) dk_vf_store(sum + d, dk_vf_load(sum + d) * fade);
+    }
+    const float *v = dk_whole_rows(b->v + key * b->v_row, &step, keys, b->dim, l->values);
+    dk_tile values = {.a = l->scores,
+                      .a_row = 1,
+                      .a_column = l->count,
+                      .b = v,
+                      .b_row = step,
+                      .c = l->sum,
+                      .c_row = l->width,
+                      .m = l->used,
+                      .n = l->width,
+                      .k = keys,
+                      .add = 1};
+    dk_tile_run(&values);
+}
+
+static void finish(const dk_attention_block *b, const lanes *l)
+{
+    for (int64_t i = 0; i < l->used; i++) {
+        int64_t head = i / b->rows, row = i % b->rows;
+        float *y = b->y + row * b->y_row + head * b->y_head, inverse = 1 / l->partition[i];
+        for (int64_t d = 0; d < b->dim; d++) y[d] = l->sum[i * l->width + d] * inverse;
+        if (b->lse) b->lse[row * b->lse_row + head * b->lse_head] = l->highest[i] + logf(l->partition[i]);
+    }
+}
+
+void DK_VARIANT(dk_kernel_attention)(const dk_attention_block *b)
+{
+    lanes l = lay_out(b);
+    int64_t last = b->position + b->rows - 1;
+    int64_t key = b->window > 0 && b->position >= b->window ? b->position - b->window + 1 : 0;
+    begin(b, &l);
+    for (; key <= last; key += KEYS) add_keys(b, &l, key, last - key + 1 < KEYS ? last - key + 1 : KEYS);
+    finish(b, &l);
+}

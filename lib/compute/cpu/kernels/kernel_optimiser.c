@@ -1,0 +1,39 @@
+#include "compute/cpu/kernels_local.h"
+
+#define BLOCK 1024
+
+/* In double throughout: the norm of a gradient decides about a step. */
+double DK_VARIANT(dk_kernel_sum_squares)(const float *x, int64_t n)
+{
+    double total = 0;
+    for (int64_t begin = 0; begin < n; begin += BLOCK) {
+        int64_t end = begin + BLOCK < n ? begin + BLOCK : n;
+        double lanes[DK_VF] = {0};
+        for (int64_t i = begin; i < end; i += DK_VF) {
+            float part[DK_VF];
+            dk_vf_store(part, dk_vf_take(x + i, end - i, 0));
+            for (int k = 0; k < DK_VF; k++) lanes[k] += (double)part[k] * (double)part[k];
+        }
+        for (int k = 0; k < DK_VF; k++) total += lanes[k];
+    }
+    return total;
+}
+
+/* Loshchilov & Hutter 2019, in the order of torch.optim.AdamW. */
+void DK_VARIANT(dk_kernel_adamw)(const dk_adamw_step *step, float *p, const float *g, float *m, float *v, int64_t n)
+{
+    dk_vf factor = dk_vf_set(step->factor), keep = dk_vf_set(step->keep), beta2 = dk_vf_set(step->beta2),
+          rest1 = dk_vf_set(step->rest1);
+    dk_vf rest2 = dk_vf_set(step->rest2), rate = dk_vf_set(step->rate), root = dk_vf_set(step->inverse_root);
+    dk_vf epsilon = dk_vf_set(step->epsilon);
+    for (int64_t i = 0; i < n; i += DK_VF) {
+        dk_vf gradient = dk_vf_take(g + i, n - i, 0) * factor, first = dk_vf_take(m + i, n - i, 0);
+        first = dk_vf_fma(rest1, gradient - first, first);
+        dk_vf second = dk_vf_fma(rest2 * gradient, gradient, beta2 * dk_vf_take(v + i, n - i, 0));
+        dk_vf denominator = dk_vf_fma(dk_vf_sqrt(second), root, epsilon);
+        dk_vf value = dk_vf_take(p + i, n - i, 0) * keep - rate * first / denominator;
+        dk_vf_give(m + i, first, n - i);
+        dk_vf_give(v + i, second, n - i);
+        dk_vf_give(p + i, value, n - i);
+    }
+}

@@ -1,0 +1,97 @@
+#include "compute/cpu/kernels_local.h"
+
+/* Passes over one row of logits while it is in cache. Sums of many terms are taken in blocks, the blocks in double. */
+#define BLOCK 1024
+
+float DK_VARIANT(dk_kernel_highest)(const float *z, int64_t n)
+{
+    const dk_vf infinite = dk_vf_set(INFINITY);
+    dk_vf a = dk_vf_set(-INFINITY), b = a;
+    int64_t i = 0;
+    for (; i + 2 * DK_VF <= n; i += 2 * DK_VF) {
+        dk_vf u = dk_vf_load(z + i), v = dk_vf_load(z + i + DK_VF);
+        a = dk_vf_max(a, dk_vf_select(dk_vf_less(u, infinite), u, infinite));
+        b = dk_vf_max(b, dk_vf_select(dk_vf_less(v, infinite), v, infinite));
+    }
+    for (; i < n; i += DK_VF) {
+        dk_vf u = dk_vf_take(z + i, n - i, -INFINITY);
+        a = dk_vf_max(a, dk_vf_select(dk_vf_less(u, infinite), u, infinite));
+    }
+    return dk_vf_highest(dk_vf_max(a, b));
+}
+
+static inline dk_vf weight_of(dk_vf z, dk_vf highest, dk_vf inverse)
+{
+    return dk_vf_exp((z - highest) * inverse);
+}
+
+void DK_VARIANT(dk_kernel_softmax_weights)(const float *z, float *y, int64_t n, float highest,
+                                           float inverse_temperature)
+{
+    dk_vf top = dk_vf_set(highest), inverse = dk_vf_set(inverse_temperature);
+    for (int64_t i = 0; i < n; i += DK_VF)
+        dk_vf_give(y + i, weight_of(dk_vf_take(z + i, n - i, 0), top, inverse), n - i);
+}
+
+static double partition(const float *z, int64_t n, float highest, float inverse_temperature)
+{
+    dk_vf top = dk_vf_set(highest), inverse = dk_vf_set(inverse_temperature);
+    double total = 0;
+    for (int64_t begin = 0; begin < n; begin += BLOCK) {
+        int64_t end = begin + BLOCK < n ? begin + BLOCK : n, i = begin;
+        dk_vf sum = dk_vf_set(0), next = sum;
+        for (; i + 2 * DK_VF <= end; i += 2 * DK_VF) {
+            sum = sum + weight_of(dk_vf_load(z + i), top, inverse);
+            next = next + weight_of(dk_vf_load(z + i + DK_VF), top, inverse);
+        }
+        for (; i < end; i += DK_VF) sum = sum + weight_of(dk_vf_take(z + i, end - i, -INFINITY), top, inverse);
+        total += (double)dk_vf_sum(sum + next);
+    }
+    return total;
+}
+
+void DK_VARIANT(dk_kernel_log_softmax)(const float *z, float *y, int64_t n, float temperature)
+{
+    float highest = DK_VARIANT(dk_kernel_highest)(z, n);
+    dk_vf top = dk_vf_set(highest), inverse = dk_vf_set(1 / temperature);
+    dk_vf shift = dk_vf_set((float)log(partition(z, n, highest, 1 / temperature)));
+    for (int64_t i = 0; i < n; i += DK_VF)
+        dk_vf_give(y + i, (dk_vf_take(z + i, n - i, 0) - top) * inverse - shift, n - i);
+}
+
+static double total_of(const float *x, int64_t n)
+{
+    double total = 0;
+    for (int64_t begin = 0; begin < n; begin += BLOCK) {
+        int64_t end = begin + BLOCK < n ? begin + BLOCK : n;
+        dk_vf sum = dk_vf_set(0);
+        for (int64_t i = begin; i < end; i += DK_VF) sum = sum + dk_vf_take(x + i, end - i, 0);
+        total += (double)dk_vf_sum(sum);
+    }
+    return total;
+}
+
+void DK_VARIANT(dk_kernel_log_softmax_backward)(const float *log_q, float *h, int64_t n, float weight)
+{
+    dk_vf sum = dk_vf_set((float)total_of(h, n)), by = dk_vf_set(weight);
+    for (int64_t i = 0; i < n; i += DK_VF) {
+        dk_vf q = dk_vf_exp(dk_vf_take(log_q + i, n - i, 0));
+        dk_vf_give(h + i, by * (dk_vf_take(h + i, n - i, 0) - q * sum), n - i);
+    }
+}
+
+void DK_VARIANT(dk_kernel_softcap)(float *z, int64_t n, float scale, float cap)
+{
+    dk_vf by = dk_vf_set(scale / cap), top = dk_vf_set(cap);
+    for (int64_t i = 0; i < n; i += DK_VF)
+        dk_vf_give(z + i, top * dk_vf_tanh(by * dk_vf_take(z + i, n - i, 0)), n - i);
+}
+
+void DK_VARIANT(dk_kernel_softcap_backward)(const float *z, float *dz, int64_t n, float scale, float cap)
+{
+    dk_vf inverse = dk_vf_set(1 / cap), by = dk_vf_set(scale), one = dk_vf_set(1);
+    for (int64_t i = 0; i < n; i += DK_VF) {
+        dk_vf t = dk_vf_take(z + i, n - i, 0) * inverse;
+        dk_vf_give(dz + i, dk_vf_take(dz + i, n - i, 0) * by * ((one - t) * (one + t)), n - i);
+    }
+}

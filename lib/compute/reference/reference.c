@@ -1,0 +1,25 @@
+#include "compute/reference/reference.h"
+
+static void destroy(dk_backend *backend)
+{
+    dk_host *host = backend->host;
+    dk_free(host, backend);
+    dk_host_release(host);
+}
+
+int32_t dk_backend_reference(dk_host *host, dk_dtype real, dk_backend **out, dk_error *err)
+{
+    dk_backend *backend;
+    if (real != DK_F32 && real != DK_F64)
+        return dk_fail(err, DK_E_INVALID, "the reference computes in f32 or f64, not %s", dk_dtype_name(real));
+    int32_t rc = dk_new(host, 1, &backend, err);
+    if (rc) return rc;
+    backend->ops = real == DK_F32 ? &dk_reference_ops_f32 : &dk_reference_ops_f64;
+    backend->host = dk_host_retain(host);
+    backend->real = real;
+    backend->isa = DK_ISA_PORTABLE;
+    backend->name = real == DK_F32 ? "reference-f32" : "reference-f64";
+    backend->destroy = destroy;
+    *out = backend;
+    return DK_OK;
+}

@@ -1,0 +1,111 @@
+/* Sampling: the CPU backend draws what the reference draws, and both draw from the right distribution. */
+#include "compute_fixture.h"
+
+enum { VOCAB = 50, DRAWS = 20000 };
+
+static int32_t sample(dk_backend *backend, const dk_sample_args *args, int64_t rows, int64_t vocab, int64_t width,
+                      const float *logits, int32_t *ids, dk_error *err)
+{
+    dk_buffer *z_buffer, *id_buffer;
+    dk_queue queue;
+    if (backend->ops->buffer_create(backend, rows * width * 8, &z_buffer, err) ||
+        backend->ops->buffer_create(backend, rows * 4, &id_buffer, err))
+        abort();
+    dk_view z = dk_view_2d(z_buffer, 0, backend->real, rows, width), out = dk_view_1d(id_buffer, 0, DK_I32, rows);
+    dk_queue_init(&queue, backend);
+    double *wide = calloc((size_t)(rows * width), sizeof *wide);
+    for (int64_t i = 0; i < rows * width; i++) wide[i] = (double)logits[i];
+    backend->ops->copy_in(&queue, z, backend->real == DK_F64 ? (const void *)wide : logits);
+    free(wide);
+    backend->ops->sample(&queue, args, z, vocab, out);
+    int32_t rc = dk_queue_wait(&queue, err);
+    backend->ops->copy_out(&queue, out, ids);
+    backend->ops->buffer_free(backend, z_buffer);
+    backend->ops->buffer_free(backend, id_buffer);
+    return rc;
+}
+
+TEST(distribution)
+{
+    static const struct {
+        double temperature, top_p;
+        int64_t top_k;
+    } settings[] = {{1, 1, 0},    {0.7, 1, 5},       {1.5, 0.6, 0}, {1, 0.8, 7},
+                    {3, 1e-9, 0}, {1, 1, VOCAB + 5}, {0.01, 1, 0}};
+    dk_backend *reference = fx_reference(DK_F64), *cpu = fx_cpu(DK_ISA_PORTABLE, 2);
+    float *logits = calloc((size_t)DRAWS * VOCAB, sizeof *logits);
+    uint64_t *counters = calloc(DRAWS, sizeof *counters);
+    int32_t *a = calloc(DRAWS, sizeof *a), *b = calloc(DRAWS, sizeof *b);
+    dk_error err;
+    for (int64_t i = 0; i < DRAWS * VOCAB; i++)
+        logits[i] = (float)(4 * dk_random_uniform(5, DK_STREAM_TEST, (uint64_t)(i % VOCAB)));
+    for (uint64_t i = 0; i < DRAWS; i++) counters[i] = 3 * i + 7;
+    for (int s = 0; s < 7; s++) {
+        dk_sample_args args = {.temperature = settings[s].temperature,
+                               .top_p = settings[s].top_p,
+                               .top_k = settings[s].top_k,
+                               .seed = 9,
+                               .counters = counters};
+        REQUIRE_OK(sample(reference, &args, DRAWS, VOCAB - 3, VOCAB, logits, a, &err));
+        REQUIRE_OK(sample(cpu, &args, DRAWS, VOCAB - 3, VOCAB, logits, b, &err));
+        int64_t other = 0, count[VOCAB] = {0};
+        for (int64_t i = 0; i < DRAWS; i++) {
+            other += a[i] != b[i];
+            count[b[i]]++;
+        }
+        CHECK(other <= 2); /* a draw on the edge of two candidates */
+        double weight[VOCAB], total = 0;
+        int order[VOCAB];
+        for (int i = 0; i < VOCAB - 3; i++) {
+            int at = i;
+            for (; at > 0 && logits[order[at - 1]] < logits[i]; at--) order[at] = order[at - 1];
+            order[at] = i;
+        }
+        int64_t keep = settings[s].top_k ? settings[s].top_k : VOCAB;
+        if (keep > VOCAB - 3) keep = VOCAB - 3;
+        for (int64_t i = 0; i < keep; i++)
+            total += weight[i] = exp(((double)logits[order[i]] - (double)logits[order[0]]) / args.temperature);
+        double kept = 0;
+        int64_t n = 0;
+        while (n < keep && (n == 0 || kept < args.top_p * total)) kept += weight[n++];
+        int64_t inside = 0;
+        for (int64_t i = 0; i < n; i++) {
+            double p = weight[i] / kept;
+            CHECK_NEAR((double)count[order[i]] / DRAWS, p, 5 * sqrt(p * (1 - p) / DRAWS) + 1e-12);
+            inside += count[order[i]];
+        }
+        CHECK_INT(inside, DRAWS);
+    }
+    free(logits);
+    free(counters);
+    free(a);
+    free(b);
+    dk_backend_free(reference);
+    dk_backend_free(cpu);
+}
+
+TEST(greedy_and_failures)
+{
+    const float rows[] = {1, 5, 5, 2, 9, /**/ 0, -1, -INFINITY, 0, 9, /**/ -INFINITY, 0, 0, 0, 0};
+    const float bad[3][5] = {{0, 1, 2, 3, 9}, {0, 1, NAN, 3, 9}, {0, INFINITY, 2, 3, 9}};
+    for (int32_t isa = -1; isa <= DK_ISA_AVX512; isa++) {
+        dk_backend *backend = isa < 0 ? fx_reference(DK_F64) : fx_cpu(isa, 1);
+        dk_sample_args args = {.top_p = 1};
+        dk_error err = {0};
+        int32_t ids[3];
+        if (!backend) continue;
+        REQUIRE_OK(sample(backend, &args, 2, 4, 5, rows, ids, &err));
+        CHECK_INT(ids[0], 1); /* ties to the lowest id; column 4 lies behind vocab */
+        CHECK_INT(ids[1], 0);
+        CHECK_INT(sample(backend, &args, 2, 4, 5, bad[0], ids, &err), DK_E_NUMERIC);
+        CHECK_HAS(err.message, "row 1");
+        CHECK_INT(sample(backend, &args, 1, 4, 5, bad[2], ids, &err), DK_E_NUMERIC);
+        CHECK_INT(sample(backend, &args, 1, 1, 5, &rows[10], ids, &err), DK_E_NUMERIC);
+        args.temperature = 1;
+        CHECK_INT(sample(backend, &args, 1, 4, 5, bad[0], ids, &err), DK_E_INTERNAL);
+        CHECK_HAS(err.message, "no counters");
+        dk_backend_free(backend);
+    }
+}
+
+TEST_MAIN(TEST_CASE(distribution) TEST_CASE(greedy_and_failures))
