@@ -1,0 +1,119 @@
+/* architecture.h - the table of architectures, and what a description says about weights. For lib/model only. */
+#ifndef DK_MODEL_ARCHITECTURE_H
+#define DK_MODEL_ARCHITECTURE_H
+
+#include "format/checkpoint.h"
+#include "model/model.h"
+
+/* ---- one tensor of a model, or of every block ---- */
+typedef enum { /* what decides about a dimension */
+    DK_DIM_NONE = 0, /* second dimension of a vector */
+    DK_DIM_VOCAB,
+    DK_DIM_POSITIONS,
+    DK_DIM_HIDDEN,
+    DK_DIM_Q,
+    DK_DIM_KV,
+    DK_DIM_QKV,
+    DK_DIM_HEAD,
+    DK_DIM_INNER
+} dk_dim;
+typedef enum { /* when a tensor is there */
+    DK_WHEN_ALWAYS = 0,
+    DK_WHEN_UNTIED,
+    DK_WHEN_QKV_BIAS,
+    DK_WHEN_OUT_BIAS,
+    DK_WHEN_MLP_BIAS,
+    DK_WHEN_QK_NORM
+} dk_when;
+typedef enum { DK_INIT_NORMAL = 0, DK_INIT_ONE, DK_INIT_ZERO } dk_init;
+typedef enum { /* how GGUF differs from HF, whose layout is the one in memory */
+    DK_GGUF_SAME = 0,
+    DK_GGUF_TRANSPOSED,
+    DK_GGUF_ROTATED /* where the family says so: in the rows of each head, the pair (i, i + d/2) are neighbours */
+} dk_gguf_layout;
+typedef struct dk_slot {
+    const char *name, *gguf; /* in the files; %d stands for the block */
+    size_t offset;           /* of its dk_parameter pointer in dk_layer (per block) or dk_model */
+    int32_t per_layer;
+    dk_when when;
+    dk_dim rows, columns;
+    dk_init init;
+    dk_gguf_layout layout;
+} dk_slot;
+
+/* ---- one family: names of config keys, class defaults, tensors ---- */
+typedef struct dk_config_keys { /* the second name is an alias; NULL = none */
+    const char *hidden[2], *layers[2], *heads[2], *inner[2], *positions[2];
+    const char *epsilon, *activation;
+} dk_config_keys;
+typedef enum {
+    DK_BIAS_NEVER = 0,
+    DK_BIAS_KEY,
+    DK_BIAS_QKV,
+    DK_BIAS_ALL
+} dk_bias_rule; /* KEY: attention_bias gives q, k, v and out one */
+typedef enum {
+    DK_WINDOW_NEVER = 0,
+    DK_WINDOW_ALL,
+    DK_WINDOW_UPPER
+} dk_window_rule; /* UPPER: layers from max_window_layers on */
+typedef struct dk_architecture {
+    const char *name, *class_name, *gguf;
+    const char *prefix; /* of tensors inside the trunk; files saved from the bare trunk lack it */
+    const dk_config_keys *keys;
+    const dk_slot *slots;
+    int32_t slot_count;
+    dk_norm_kind norm;
+    int32_t gated, fused, learned_positions, qk_norm;
+    dk_bias_rule bias;
+    int32_t mlp_bias_key;
+    dk_window_rule window;
+    int32_t gguf_rotated;
+    int32_t tied_head_repeated; /* converters to GGUF write the tied head a second time */
+    /* class defaults of absent keys; 0 = derived from others */
+    int64_t vocab_size, hidden_size, layers, heads, kv_heads, head_dim, inner, positions;
+    int64_t sliding_window, max_window_layers, bos, eos;
+    double epsilon;
+    int32_t tied;
+    const char *activation;
+} dk_architecture;
+const dk_architecture *dk_architecture_find(const char *model_type); /* NULL = unknown */
+const dk_architecture *dk_architecture_find_gguf(const char *name);
+int32_t dk_fail_architecture(const char *file, const char *key, const char *name,
+                             dk_error *err); /* lists the known ones */
+
+int32_t dk_slot_present(const dk_slot *slot, const dk_config *config);
+int64_t dk_dim_size(dk_dim dim, const dk_config *config);
+/* Pattern with its %d replaced. */
+void dk_slot_name(const char *pattern, int64_t layer, char *out, size_t size);
+
+/* ---- parts of reading a description ---- */
+int32_t dk_config_read_rope(const dk_document *doc, dk_config *config, dk_error *err);
+int32_t dk_config_read_windows(dk_host *host, const dk_document *doc, const dk_architecture *row, dk_config *config,
+                               dk_error *err);
+int32_t dk_config_refuse(const dk_document *doc, const dk_architecture *row,
+                         dk_error *err); /* what changes the arithmetic and is not built */
+/* Description of a GGUF file, through the config.json that its metadata and tensors amount to. */
+int32_t dk_config_from_gguf(dk_host *host, const dk_checkpoint *file, dk_config *out, dk_error *err);
+/* rope_freqs.weight holds what llama3 scaling divides each frequency by: finds the numbers that give it. */
+typedef struct dk_llama3_factors {
+    double factor, low_freq_factor, high_freq_factor;
+    int64_t original_positions;
+} dk_llama3_factors;
+int32_t dk_llama3_fit(const float *divisors, int64_t count, double theta, int64_t original_guess,
+                      dk_llama3_factors *out); /* 0 = does not fit */
+
+/* ---- config.json as text ---- */
+typedef struct dk_config_change {
+    const char *key;
+    const char *json;   /* NULL = the key goes */
+    int32_t append;     /* also when the key was not there */
+} dk_config_change;
+/* A copy with the changes made, one key in a line, in the old order. */
+int32_t dk_config_rewrite(dk_host *host, const dk_node *root, const dk_config_change *changes, int64_t count,
+                          char **out, dk_error *err);
+/* The text for a model of the given blocks of config. */
+int32_t dk_config_derive_text(dk_host *host, const dk_config *config, const int64_t *layers, int64_t count, char **out,
+                              dk_error *err);
+
+#endif

@@ -1,0 +1,266 @@
+/* One block: x + attention(norm(x)), then the same with the MLP. Forward order in the file; backward mirrors it. */
+#include "model/pass_parts.h"
+
+/* ---- views ---- */
+dk_view dk_cut(const dk_workset *set, dk_view view)
+{
+    return dk_view_present(view) ? dk_view_rows(view, 0, set->rows) : view;
+}
+
+dk_view dk_gradient_of(const dk_parameter *parameter)
+{
+    return parameter && !parameter->frozen ? parameter->gradient : dk_view_none();
+}
+
+dk_view dk_qkv_part(const dk_config *config, dk_view qkv, int32_t part)
+{
+    int64_t q = config->heads * config->head_dim, kv = config->kv_heads * config->head_dim;
+    if (part == 0) return dk_view_split(dk_view_columns(qkv, 0, q), config->heads);
+    return dk_view_split(dk_view_columns(qkv, part == 1 ? q : q + kv, kv), config->kv_heads);
+}
+
+static dk_view head_stats(const dk_workset *set, dk_view stats, int64_t heads)
+{
+    return dk_view_present(stats) ? dk_view_rows(stats, 0, set->rows * heads) : stats;
+}
+
+static dk_view gate_of(const dk_config *config, dk_view up)
+{
+    return config->gated ? dk_view_columns(up, 0, config->intermediate_size) : up;
+}
+
+static dk_view up_of(const dk_config *config, dk_view up)
+{
+    return config->gated ? dk_view_columns(up, config->intermediate_size, config->intermediate_size) : dk_view_none();
+}
+
+/* ---- planning ---- */
+void dk_block_plan(dk_arena *arena, const dk_model *model, int64_t rows, int32_t backward, dk_block *block)
+{
+    const dk_config *c = &model->config;
+    dk_dtype real = arena->backend->real;
+    int64_t q = c->heads * c->head_dim, wide = q + 2 * c->kv_heads * c->head_dim;
+    block->normed = dk_arena_2d(arena, real, rows, c->hidden_size);
+    block->qkv = dk_arena_2d(arena, real, rows, wide);
+    if (c->qk_norm) block->raw = dk_arena_2d(arena, real, rows, wide);
+    block->mixed = dk_arena_2d(arena, real, rows, q);
+    block->middle = dk_arena_2d(arena, real, rows, c->hidden_size);
+    block->up = dk_arena_2d(arena, real, rows, (c->gated ? 2 : 1) * c->intermediate_size);
+    block->active = dk_arena_2d(arena, real, rows, c->intermediate_size);
+    block->mlp_normed = block->normed;
+    if (!backward) return;
+    block->mlp_normed = dk_arena_2d(arena, real, rows, c->hidden_size);
+    block->norm_stats = dk_arena_2d(arena, real, rows, 2);
+    block->mlp_stats = dk_arena_2d(arena, real, rows, 2);
+    block->lse = dk_arena_2d(arena, real, rows, c->heads);
+    if (!c->qk_norm) return;
+    block->q_stats = dk_arena_2d(arena, real, rows * c->heads, 2);
+    block->k_stats = dk_arena_2d(arena, real, rows * c->kv_heads, 2);
+}
+
+void dk_workset_plan(dk_arena *arena, const dk_model *model, int64_t rows, int32_t backward, dk_workset *set)
+{
+    const dk_config *c = &model->config;
+    dk_dtype real = arena->backend->real;
+    int64_t q = c->heads * c->head_dim;
+    set->branch = dk_arena_2d(arena, real, rows, c->hidden_size);
+    if (!backward) return;
+    set->dqkv = dk_arena_2d(arena, real, rows, q + 2 * c->kv_heads * c->head_dim);
+    set->dmixed = dk_arena_2d(arena, real, rows, q);
+    set->dup = dk_arena_2d(arena, real, rows, (c->gated ? 2 : 1) * c->intermediate_size);
+    set->dactive = dk_arena_2d(arena, real, rows, c->intermediate_size);
+}
+
+/* ---- arguments ---- */
+dk_norm_args dk_norm_of(const dk_config *config, const dk_parameter *weight, const dk_parameter *bias)
+{
+    return (dk_norm_args){.kind = config->norm,
+                          .epsilon = config->norm_epsilon,
+                          .weight_offset = config->norm_offset,
+                          .weight = weight->value,
+                          .bias = bias ? bias->value : dk_view_none()};
+}
+
+static dk_norm_args head_norm_of(const dk_config *config, const dk_parameter *weight)
+{
+    dk_norm_args args = dk_norm_of(config, weight, NULL);
+    args.kind = DK_NORM_RMS;
+    return args;
+}
+
+dk_attention_args dk_attention_of(const dk_workset *set, int64_t layer)
+{
+    const dk_config *c = &set->model->config;
+    dk_attention_args args = set->attention;
+    args.window = c->window[layer];
+    args.scale = c->scale_by_layer ? c->attention_scale / (double)(layer + 1) : c->attention_scale;
+    args.softcap = c->attention_softcap;
+    return args;
+}
+
+static void turn(const dk_workset *set, int64_t layer, dk_view qkv, int32_t inverse)
+{
+    const dk_config *c = &set->model->config;
+    if (!dk_view_present(set->rope) || !c->layer_rope[layer]) return;
+    for (int32_t part = 0; part < 2; part++)
+        set->queue->backend->ops->rope(set->queue, dk_qkv_part(c, qkv, part), set->rope, dk_cut(set, set->positions), inverse);
+}
+
+/* ---- forward ---- */
+static void norm_heads(const dk_workset *set, const dk_block *block, const dk_layer *weights)
+{
+    const dk_config *c = &set->model->config;
+    const dk_ops *ops = set->queue->backend->ops;
+    dk_view raw = dk_cut(set, block->raw), qkv = dk_cut(set, block->qkv);
+    dk_norm_args q = head_norm_of(c, weights->q_norm), k = head_norm_of(c, weights->k_norm);
+    ops->norm(set->queue, &q, dk_qkv_part(c, raw, 0), dk_qkv_part(c, qkv, 0), head_stats(set, block->q_stats, c->heads));
+    ops->norm(set->queue, &k, dk_qkv_part(c, raw, 1), dk_qkv_part(c, qkv, 1), head_stats(set, block->k_stats, c->kv_heads));
+    ops->convert(set->queue, dk_qkv_part(c, raw, 2), dk_qkv_part(c, qkv, 2));
+}
+
+void dk_block_project(const dk_workset *set, const dk_block *block, int64_t layer, dk_view x)
+{
+    const dk_ops *ops = set->queue->backend->ops;
+    const dk_layer *w = &set->model->layers[layer];
+    int32_t per_head = set->model->config.qk_norm;
+    dk_view normed = dk_cut(set, block->normed), qkv = dk_cut(set, block->qkv);
+    dk_norm_args norm = dk_norm_of(&set->model->config, w->attention_norm, w->attention_norm_bias);
+    ops->norm(set->queue, &norm, x, normed, dk_cut(set, block->norm_stats));
+    ops->linear_forward(set->queue, w->qkv_linear, normed, per_head ? dk_cut(set, block->raw) : qkv);
+    if (per_head) norm_heads(set, block, w);
+    turn(set, layer, qkv, 0);
+}
+
+void dk_block_attend(const dk_workset *set, const dk_block *block, int64_t layer)
+{
+    const dk_config *c = &set->model->config;
+    dk_view qkv = dk_cut(set, block->qkv), mixed = dk_view_split(dk_cut(set, block->mixed), c->heads);
+    dk_attention_args args = dk_attention_of(set, layer);
+    set->queue->backend->ops->attention(set->queue, &args, dk_qkv_part(c, qkv, 0), dk_qkv_part(c, qkv, 1), dk_qkv_part(c, qkv, 2), mixed,
+                                        dk_cut(set, block->lse));
+}
+
+/* y = x + residual_scale*branch */
+static void add_branch(const dk_workset *set, dk_view x, dk_view branch, dk_view y)
+{
+    const dk_ops *ops = set->queue->backend->ops;
+    double scale = set->model->config.residual_scale;
+    if (scale != 1) ops->scale(set->queue, branch, scale);
+    ops->add(set->queue, x, branch, y);
+}
+
+void dk_block_expand(const dk_workset *set, const dk_block *block, int64_t layer, dk_view x)
+{
+    const dk_config *c = &set->model->config;
+    const dk_ops *ops = set->queue->backend->ops;
+    const dk_layer *w = &set->model->layers[layer];
+    dk_view branch = dk_cut(set, set->branch), middle = dk_cut(set, block->middle), normed = dk_cut(set, block->mlp_normed);
+    dk_view up = dk_cut(set, block->up);
+    dk_norm_args norm = dk_norm_of(c, w->mlp_norm, w->mlp_norm_bias);
+    ops->linear_forward(set->queue, w->out_linear, dk_cut(set, block->mixed), branch);
+    add_branch(set, x, branch, middle);
+    ops->norm(set->queue, &norm, middle, normed, dk_cut(set, block->mlp_stats));
+    ops->linear_forward(set->queue, w->up_linear, normed, up);
+    ops->glu(set->queue, c->activation, gate_of(c, up), up_of(c, up), dk_cut(set, block->active));
+}
+
+void dk_block_finish(const dk_workset *set, const dk_block *block, int64_t layer, dk_view y)
+{
+    const dk_layer *w = &set->model->layers[layer];
+    dk_view branch = dk_cut(set, set->branch);
+    set->queue->backend->ops->linear_forward(set->queue, w->down_linear, dk_cut(set, block->active), branch);
+    add_branch(set, dk_cut(set, block->middle), branch, y);
+}
+
+void dk_block_recompute(const dk_workset *set, const dk_block *block, int64_t layer, dk_view x)
+{
+    dk_block_project(set, block, layer, x);
+    dk_block_attend(set, block, layer);
+    dk_block_expand(set, block, layer, x);
+}
+
+void dk_block_forward(const dk_workset *set, const dk_block *block, int64_t layer, dk_view x, dk_view y)
+{
+    dk_block_recompute(set, block, layer, x);
+    dk_block_finish(set, block, layer, y);
+}
+
+/* ---- backward ---- */
+/* The gradient that enters a branch: dx itself, or a scaled copy where the residual is scaled. */
+static dk_view branch_gradient(const dk_workset *set, dk_view dx)
+{
+    const dk_ops *ops = set->queue->backend->ops;
+    double scale = set->model->config.residual_scale;
+    dk_view branch = dk_cut(set, set->branch);
+    if (scale == 1) return dx;
+    ops->convert(set->queue, dx, branch);
+    ops->scale(set->queue, branch, scale);
+    return branch;
+}
+
+static void mlp_backward(const dk_workset *set, const dk_block *block, int64_t layer, dk_view dx)
+{
+    const dk_config *c = &set->model->config;
+    const dk_ops *ops = set->queue->backend->ops;
+    const dk_layer *w = &set->model->layers[layer];
+    dk_view up = dk_cut(set, block->up), dup = dk_cut(set, set->dup), dactive = dk_cut(set, set->dactive);
+    dk_view dbranch = branch_gradient(set, dx), dnormed = dk_cut(set, set->branch);
+    dk_norm_args norm = dk_norm_of(c, w->mlp_norm, w->mlp_norm_bias);
+    ops->linear_backward_weight(set->queue, w->down_linear, dk_cut(set, block->active), dbranch);
+    ops->linear_backward_input(set->queue, w->down_linear, dbranch, dactive, 0);
+    ops->glu_backward(set->queue, c->activation, gate_of(c, up), up_of(c, up), dactive, gate_of(c, dup), up_of(c, dup));
+    ops->linear_backward_weight(set->queue, w->up_linear, dk_cut(set, block->mlp_normed), dup);
+    ops->linear_backward_input(set->queue, w->up_linear, dup, dnormed, 0);
+    ops->norm_backward(set->queue, &norm, dk_cut(set, block->middle), dk_cut(set, block->mlp_stats), dnormed, dx, 1,
+                       dk_gradient_of(w->mlp_norm), dk_gradient_of(w->mlp_norm_bias));
+}
+
+/* In place: reads raw, and puts its gradient where that of q or k was. */
+static void head_norm_backward(const dk_workset *set, const dk_block *block, const dk_parameter *weight, int32_t part)
+{
+    const dk_config *c = &set->model->config;
+    dk_view d = dk_qkv_part(c, dk_cut(set, set->dqkv), part), raw = dk_qkv_part(c, dk_cut(set, block->raw), part);
+    dk_view stats = part ? head_stats(set, block->k_stats, c->kv_heads) : head_stats(set, block->q_stats, c->heads);
+    dk_norm_args norm = head_norm_of(c, weight);
+    set->queue->backend->ops->norm_backward(set->queue, &norm, raw, stats, d, d, 0, dk_gradient_of(weight), dk_view_none());
+}
+
+/* From the gradient of attention's branch to that of what the projection gave. */
+static void attention_backward(const dk_workset *set, const dk_block *block, int64_t layer, dk_view dbranch, const dk_view taps[3])
+{
+    const dk_config *c = &set->model->config;
+    const dk_ops *ops = set->queue->backend->ops;
+    const dk_layer *w = &set->model->layers[layer];
+    dk_view mixed = dk_cut(set, block->mixed), dmixed = dk_cut(set, set->dmixed), in[3], out[3];
+    dk_attention_args args = dk_attention_of(set, layer);
+    for (int32_t part = 0; part < 3; part++) {
+        in[part] = dk_qkv_part(c, dk_cut(set, block->qkv), part);
+        out[part] = dk_qkv_part(c, dk_cut(set, set->dqkv), part);
+    }
+    ops->linear_backward_weight(set->queue, w->out_linear, mixed, dbranch);
+    ops->linear_backward_input(set->queue, w->out_linear, dbranch, dmixed, 0);
+    ops->attention_backward(set->queue, &args, in[0], in[1], in[2], dk_view_split(mixed, c->heads), dk_cut(set, block->lse),
+                            dk_view_split(dmixed, c->heads), out[0], out[1], out[2]);
+    for (int32_t part = 0; part < 3; part++)
+        if (dk_view_present(taps[part])) ops->axpy(set->queue, 1, dk_view_split(dk_cut(set, taps[part]), out[part].shape[1]), out[part]);
+    turn(set, layer, dk_cut(set, set->dqkv), 1);
+    if (!c->qk_norm) return;
+    head_norm_backward(set, block, w->q_norm, 0);
+    head_norm_backward(set, block, w->k_norm, 1);
+}
+
+void dk_block_backward(const dk_workset *set, const dk_block *block, int64_t layer, dk_view x, dk_view dx, const dk_view taps[3],
+                       int32_t want_input)
+{
+    const dk_ops *ops = set->queue->backend->ops;
+    const dk_layer *w = &set->model->layers[layer];
+    dk_view dqkv = dk_cut(set, set->dqkv), dnormed = dk_cut(set, set->branch);
+    dk_view dweight = dk_gradient_of(w->attention_norm), dbias = dk_gradient_of(w->attention_norm_bias);
+    dk_norm_args norm = dk_norm_of(&set->model->config, w->attention_norm, w->attention_norm_bias);
+    mlp_backward(set, block, layer, dx);
+    attention_backward(set, block, layer, branch_gradient(set, dx), taps);
+    ops->linear_backward_weight(set->queue, w->qkv_linear, dk_cut(set, block->normed), dqkv);
+    if (!want_input && !dk_view_present(dweight) && !dk_view_present(dbias)) return;
+    ops->linear_backward_input(set->queue, w->qkv_linear, dqkv, dnormed, 0);
+    ops->norm_backward(set->queue, &norm, x, dk_cut(set, block->norm_stats), dnormed, want_input ? dx : dk_view_none(), 1, dweight, dbias);
+}

@@ -1,0 +1,216 @@
+/* Decoding: keys and values of several sequences, and forward passes over what is new in them. */
+#include "model/pass_parts.h"
+
+#include <string.h>
+
+struct dk_cache {
+    const dk_model *model;
+    dk_host *host;
+    int64_t sequences, capacity, max_rows;
+    dk_queue queue;
+    dk_arena arena;
+    dk_buffer *rope;
+    dk_workset set;
+    dk_block block;
+    dk_view ids, places;     /* I32 [max_rows]; places: where a row's key and value stand */
+    dk_view last_rows;       /* I32 [sequences] */
+    dk_view x, last, hidden; /* [max_rows, hidden], [sequences, hidden] twice */
+    dk_view *keys, *values;  /* [layers] of [sequences*capacity, kv_heads*head_dim] */
+    int64_t *length;         /* [sequences] */
+    int64_t *offsets, *first, *count; /* [sequences (+ 1)] of the call at work */
+    int32_t *numbers;        /* [max of max_rows, sequences] on their way in */
+};
+
+/* ---- planning ---- */
+static void plan(dk_cache *cache, dk_arena *arena)
+{
+    const dk_config *c = &cache->model->config;
+    dk_dtype real = arena->backend->real;
+    int64_t width = c->kv_heads * c->head_dim, places = cache->sequences * cache->capacity;
+    cache->ids = dk_arena_take(arena, DK_I32, 1, &cache->max_rows);
+    cache->places = dk_arena_take(arena, DK_I32, 1, &cache->max_rows);
+    cache->set.positions = dk_arena_take(arena, DK_I32, 1, &cache->max_rows);
+    cache->last_rows = dk_arena_take(arena, DK_I32, 1, &cache->sequences);
+    cache->x = dk_arena_2d(arena, real, cache->max_rows, c->hidden_size);
+    cache->last = dk_arena_2d(arena, real, cache->sequences, c->hidden_size);
+    cache->hidden = dk_arena_2d(arena, real, cache->sequences, c->hidden_size);
+    dk_block_plan(arena, cache->model, cache->max_rows, 0, &cache->block);
+    dk_workset_plan(arena, cache->model, cache->max_rows, 0, &cache->set);
+    for (int64_t l = 0; l < c->layers; l++) {
+        cache->keys[l] = dk_arena_2d(arena, real, places, width);
+        cache->values[l] = dk_arena_2d(arena, real, places, width);
+    }
+}
+
+static int32_t allocate(dk_cache *cache, dk_error *err)
+{
+    int32_t rc;
+    int64_t n = cache->sequences, layers = cache->model->config.layers;
+    DK_TRY(dk_new(cache->host, layers, &cache->keys, err));
+    DK_TRY(dk_new(cache->host, layers, &cache->values, err));
+    DK_TRY(dk_new(cache->host, n, &cache->length, err));
+    DK_TRY(dk_new(cache->host, n + 1, &cache->offsets, err));
+    DK_TRY(dk_new(cache->host, n, &cache->first, err));
+    DK_TRY(dk_new(cache->host, n, &cache->count, err));
+    DK_TRY(dk_new(cache->host, cache->max_rows > n ? cache->max_rows : n, &cache->numbers, err));
+    plan(cache, &cache->arena);
+    DK_TRY(dk_arena_commit(&cache->arena, err));
+    plan(cache, &cache->arena);
+out:
+    return rc;
+}
+
+static int32_t check_sizes(const dk_config *config, int64_t sequences, int64_t capacity, int64_t max_rows, dk_error *err)
+{
+    if (sequences < 1 || capacity < 1 || max_rows < 1 || max_rows > INT32_MAX || sequences > INT32_MAX || capacity > INT32_MAX / sequences)
+        return dk_fail(err, DK_E_INVALID, "cache: %lld sequences of %lld tokens, %lld rows at once; each must be at least 1 and all together at most %d",
+                       (long long)sequences, (long long)capacity, (long long)max_rows, INT32_MAX);
+    if (capacity > config->max_positions)
+        return dk_fail(err, DK_E_INVALID, "cache: %lld tokens for a sequence, but the model's context ends at %lld", (long long)capacity,
+                       (long long)config->max_positions);
+    return DK_OK;
+}
+
+int32_t dk_cache_create(dk_model *model, int64_t sequences, int64_t capacity, int64_t max_rows, dk_cache **out, dk_error *err)
+{
+    int32_t rc;
+    const dk_rope_config *rope = &model->config.rope;
+    dk_cache *cache = NULL;
+    DK_TRY(check_sizes(&model->config, sequences, capacity, max_rows, err));
+    DK_TRY(dk_new(model->host, 1, &cache, err));
+    cache->model = model;
+    cache->host = model->host;
+    cache->sequences = sequences;
+    cache->capacity = capacity;
+    cache->max_rows = max_rows;
+    dk_queue_init(&cache->queue, model->backend);
+    dk_arena_init(&cache->arena, model->backend);
+    cache->set.model = model;
+    cache->set.queue = &cache->queue;
+    DK_TRY(allocate(cache, err));
+    if (rope->kind != DK_ROPE_NONE) DK_TRY(dk_rope_table(model->backend, rope, capacity, &cache->rope, &cache->set.rope, err));
+    *out = cache;
+    cache = NULL;
+out:
+    dk_cache_free(cache);
+    return rc;
+}
+
+void dk_cache_free(dk_cache *cache)
+{
+    if (!cache) return;
+    if (cache->rope) cache->model->backend->ops->buffer_free(cache->model->backend, cache->rope);
+    dk_arena_free(&cache->arena);
+    dk_free(cache->host, cache->keys);
+    dk_free(cache->host, cache->values);
+    dk_free(cache->host, cache->length);
+    dk_free(cache->host, cache->offsets);
+    dk_free(cache->host, cache->first);
+    dk_free(cache->host, cache->count);
+    dk_free(cache->host, cache->numbers);
+    dk_free(cache->host, cache);
+}
+
+void dk_cache_reset(dk_cache *cache, int64_t sequence)
+{
+    cache->length[sequence] = 0;
+}
+
+int64_t dk_cache_length(const dk_cache *cache, int64_t sequence)
+{
+    return cache->length[sequence];
+}
+
+/* ---- forward ---- */
+static int32_t check_sequence(const dk_cache *cache, const dk_tokens *tokens, const int64_t *which, int64_t s, dk_error *err)
+{
+    int64_t fresh = tokens->offsets[s + 1] - tokens->offsets[s];
+    if (which[s] < 0 || which[s] >= cache->sequences)
+        return dk_fail(err, DK_E_INVALID, "cache: sequence %lld is not in [0, %lld)", (long long)which[s], (long long)cache->sequences);
+    if (cache->numbers[which[s]]++) return dk_fail(err, DK_E_INVALID, "cache: sequence %lld is named twice in one call", (long long)which[s]);
+    if (fresh < 1) return dk_fail(err, DK_E_INVALID, "cache: nothing new for sequence %lld; leave it out", (long long)which[s]);
+    if (fresh > cache->capacity - cache->length[which[s]])
+        return dk_fail(err, DK_E_INVALID, "cache: sequence %lld holds %lld tokens and has no room for %lld more; it was made for %lld",
+                       (long long)which[s], (long long)cache->length[which[s]], (long long)fresh, (long long)cache->capacity);
+    return DK_OK;
+}
+
+static int32_t check_batch(const dk_cache *cache, const dk_tokens *tokens, const int64_t *which, dk_error *err)
+{
+    int32_t rc;
+    int64_t n = tokens->sequences;
+    if (n < 1 || n > cache->sequences)
+        return dk_fail(err, DK_E_INVALID, "cache: %lld sequences in a call, not in [1, %lld]", (long long)n, (long long)cache->sequences);
+    if (tokens->offsets[n] > cache->max_rows)
+        return dk_fail(err, DK_E_INVALID, "cache: %lld rows in a call; it was made for %lld at once", (long long)tokens->offsets[n],
+                       (long long)cache->max_rows);
+    DK_TRY(dk_check_tokens(&cache->model->config, tokens, err));
+    memset(cache->numbers, 0, (size_t)cache->sequences * sizeof *cache->numbers);
+    for (int64_t s = 0; s < n; s++) DK_TRY(check_sequence(cache, tokens, which, s, err));
+out:
+    return rc;
+}
+
+static void bring_in(dk_cache *cache, const dk_tokens *tokens, const int64_t *which)
+{
+    const dk_ops *ops = cache->model->backend->ops;
+    int64_t n = tokens->sequences;
+    int32_t *numbers = cache->numbers;
+    cache->set.rows = tokens->offsets[n];
+    memcpy(cache->offsets, tokens->offsets, (size_t)(n + 1) * sizeof *cache->offsets);
+    ops->copy_in(&cache->queue, dk_cut(&cache->set, cache->ids), tokens->ids);
+    for (int64_t s = 0; s < n; s++) {
+        int64_t begin = tokens->offsets[s], end = tokens->offsets[s + 1], length = cache->length[which[s]];
+        cache->first[s] = which[s] * cache->capacity;
+        cache->count[s] = length + end - begin;
+        for (int64_t i = begin; i < end; i++) numbers[i] = (int32_t)(length + i - begin);
+    }
+    ops->copy_in(&cache->queue, dk_cut(&cache->set, cache->set.positions), numbers);
+    for (int64_t s = 0; s < n; s++)
+        for (int64_t i = tokens->offsets[s]; i < tokens->offsets[s + 1]; i++) numbers[i] += (int32_t)cache->first[s];
+    ops->copy_in(&cache->queue, dk_cut(&cache->set, cache->places), numbers);
+    for (int64_t s = 0; s < n; s++) numbers[s] = (int32_t)(tokens->offsets[s + 1] - 1);
+    ops->copy_in(&cache->queue, dk_view_rows(cache->last_rows, 0, n), numbers);
+    cache->set.attention = (dk_attention_args){
+        .sequences = n, .query_offsets = cache->offsets, .key_first = cache->first, .key_count = cache->count};
+}
+
+static void attend(dk_cache *cache, int64_t layer)
+{
+    const dk_config *c = &cache->model->config;
+    const dk_ops *ops = cache->model->backend->ops;
+    int64_t q = c->heads * c->head_dim, kv = c->kv_heads * c->head_dim;
+    dk_view qkv = dk_cut(&cache->set, cache->block.qkv), places = dk_cut(&cache->set, cache->places);
+    dk_view keys = dk_view_split(cache->keys[layer], c->kv_heads), values = dk_view_split(cache->values[layer], c->kv_heads);
+    dk_view mixed = dk_view_split(dk_cut(&cache->set, cache->block.mixed), c->heads);
+    dk_attention_args args = dk_attention_of(&cache->set, layer);
+    ops->scatter_rows(&cache->queue, dk_view_columns(qkv, q, kv), places, cache->keys[layer], 0);
+    ops->scatter_rows(&cache->queue, dk_view_columns(qkv, q + kv, kv), places, cache->values[layer], 0);
+    ops->attention(&cache->queue, &args, dk_qkv_part(c, qkv, 0), keys, values, mixed, dk_view_none());
+}
+
+int32_t dk_cache_forward(dk_cache *cache, const dk_tokens *tokens, const int64_t *which, dk_view *hidden, dk_error *err)
+{
+    int32_t rc;
+    const dk_model *model = cache->model;
+    const dk_ops *ops = model->backend->ops;
+    int64_t n = tokens->sequences;
+    dk_norm_args norm = dk_norm_of(&model->config, model->final_norm, model->final_norm_bias);
+    DK_TRY(check_batch(cache, tokens, which, err));
+    bring_in(cache, tokens, which);
+    dk_view x = dk_cut(&cache->set, cache->x), last = dk_view_rows(cache->last, 0, n), normed = dk_view_rows(cache->hidden, 0, n);
+    dk_embed_rows(&cache->set, cache->ids, x);
+    for (int64_t l = 0; l < model->config.layers; l++) {
+        dk_block_project(&cache->set, &cache->block, l, x);
+        attend(cache, l);
+        dk_block_expand(&cache->set, &cache->block, l, x);
+        dk_block_finish(&cache->set, &cache->block, l, x);
+    }
+    ops->gather_rows(&cache->queue, x, dk_view_rows(cache->last_rows, 0, n), last);
+    ops->norm(&cache->queue, &norm, last, normed, dk_view_none());
+    DK_TRY(dk_queue_wait(&cache->queue, err));
+    for (int64_t s = 0; s < n; s++) cache->length[which[s]] = cache->count[s];
+    *hidden = normed;
+out:
+    return rc;
+}

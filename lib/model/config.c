@@ -1,0 +1,224 @@
+/* config.json -> dk_config, old style and new, with the defaults of the transformers class that model_type names. */
+#include "model/architecture.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+enum {
+    WIDTH_LIMIT = 1 << 22,
+    LAYER_LIMIT = 4096,
+    HEAD_LIMIT = 1 << 16
+}; /* keep every product of sizes inside 63 bits */
+
+typedef struct activation_name {
+    const char *name;
+    dk_activation kind;
+} activation_name;
+static const activation_name activations[] = {
+    {"silu", DK_ACT_SILU},          {"swish", DK_ACT_SILU},
+    {"gelu", DK_ACT_GELU_ERF},      {"gelu_python", DK_ACT_GELU_ERF},
+    {"gelu_new", DK_ACT_GELU_TANH}, {"gelu_fast", DK_ACT_GELU_TANH},
+    {"relu", DK_ACT_RELU},          {"gelu_pytorch_tanh", DK_ACT_GELU_TANH},
+};
+
+typedef struct reader {
+    const dk_document *doc;
+    const dk_node *root;
+    const dk_architecture *row;
+    dk_config *config;
+} reader;
+
+/* ---- numbers ---- */
+static int32_t read_size(const reader *in, const char *const keys[2], int64_t high, int64_t fallback, int64_t *out,
+                         dk_error *err)
+{
+    const char *key = keys[0];
+    if (!dk_node_get(in->root, key) && keys[1] && dk_node_get(in->root, keys[1])) key = keys[1];
+    return dk_node_i64(in->doc, in->root, key, 1, high, fallback, out, err);
+}
+
+static int32_t read_head_sizes(const reader *in, dk_error *err)
+{
+    int32_t rc;
+    dk_config *config = in->config;
+    const char *name = dk_document_name(in->doc);
+    const dk_node *kv = dk_node_get(in->root, "num_key_value_heads");
+    int64_t kv_default = in->row->kv_heads && !(kv && kv->type == DK_NODE_NULL) ? in->row->kv_heads : config->heads;
+    config->kv_heads = config->heads;
+    config->head_dim = in->row->head_dim ? in->row->head_dim : config->hidden_size / config->heads;
+    if (!in->row->fused) {
+        DK_TRY(
+            dk_node_i64(in->doc, in->root, "num_key_value_heads", 1, HEAD_LIMIT, kv_default, &config->kv_heads, err));
+        DK_TRY(dk_node_i64(in->doc, in->root, "head_dim", 1, HEAD_LIMIT, config->head_dim, &config->head_dim, err));
+    }
+    if (config->heads % config->kv_heads)
+        DK_TRY(dk_fail(err, DK_E_FORMAT, "%s: num_attention_heads %lld is not a multiple of num_key_value_heads %lld",
+                       name, (long long)config->heads, (long long)config->kv_heads));
+    if (in->row->fused && config->hidden_size % config->heads)
+        DK_TRY(dk_fail(err, DK_E_FORMAT, "%s: n_embd %lld is not a multiple of n_head %lld", name,
+                       (long long)config->hidden_size, (long long)config->heads));
+    if (config->head_dim < 1 || config->heads * config->head_dim > WIDTH_LIMIT)
+        DK_TRY(dk_fail(err, DK_E_FORMAT, "%s: %lld heads of %lld entries are not possible at hidden_size %lld", name,
+                       (long long)config->heads, (long long)config->head_dim, (long long)config->hidden_size));
+    if (config->head_dim % 2 && !in->row->learned_positions)
+        DK_TRY(dk_fail(err, DK_E_FORMAT, "%s: head_dim %lld is odd; rotary positions need pairs", name,
+                       (long long)config->head_dim));
+out:
+    return rc;
+}
+
+static int32_t read_sizes(const reader *in, dk_error *err)
+{
+    int32_t rc;
+    const dk_architecture *row = in->row;
+    const dk_config_keys *keys = row->keys;
+    dk_config *config = in->config;
+    static const char *const vocab[2] = {"vocab_size", NULL};
+    DK_TRY(read_size(in, vocab, INT32_MAX, row->vocab_size, &config->vocab_size, err));
+    DK_TRY(read_size(in, keys->hidden, WIDTH_LIMIT, row->hidden_size, &config->hidden_size, err));
+    DK_TRY(read_size(in, keys->layers, LAYER_LIMIT, row->layers, &config->layers, err));
+    DK_TRY(read_size(in, keys->heads, HEAD_LIMIT, row->heads, &config->heads, err));
+    DK_TRY(read_size(in, keys->inner, WIDTH_LIMIT, row->inner ? row->inner : 4 * config->hidden_size,
+                     &config->intermediate_size, err));
+    DK_TRY(read_size(in, keys->positions, INT32_MAX, row->positions, &config->max_positions, err));
+    DK_TRY(read_head_sizes(in, err));
+out:
+    return rc;
+}
+
+static int32_t read_positive(const reader *in, const char *key, double fallback, int32_t zero, double *out,
+                             dk_error *err)
+{
+    double value = 0;
+    int32_t rc = dk_node_f64(in->doc, in->root, key, fallback, &value, err);
+    if (rc) return rc;
+    if (!isfinite(value) || value < 0 || (value == 0 && !zero)) {
+        char text[32];
+        dk_format_f64(value, text);
+        return dk_fail(err, DK_E_FORMAT, "%s: %s is %s; a number above 0 is expected", dk_document_name(in->doc), key,
+                       text);
+    }
+    *out = value;
+    return DK_OK;
+}
+
+/* ---- what the arithmetic is ---- */
+static int32_t read_activation(const reader *in, dk_error *err)
+{
+    const char *name = NULL;
+    int32_t rc = dk_node_text(in->doc, in->root, in->row->keys->activation, in->row->activation, &name, err);
+    if (rc) return rc;
+    for (size_t i = 0; i < sizeof activations / sizeof *activations; i++)
+        if (!strcmp(activations[i].name, name)) {
+            in->config->activation = activations[i].kind;
+            return DK_OK;
+        }
+    return dk_fail(err, DK_E_UNSUPPORTED,
+                   "%s: %s '%s' is not supported; supported are silu, swish, gelu, gelu_python, gelu_new, gelu_fast, "
+                   "gelu_pytorch_tanh, relu",
+                   dk_document_name(in->doc), in->row->keys->activation, name);
+}
+
+static int32_t read_flags(const reader *in, dk_error *err)
+{
+    int32_t rc, key = 0, mlp = 0;
+    const dk_architecture *row = in->row;
+    dk_config *config = in->config;
+    if (row->bias == DK_BIAS_KEY) DK_TRY(dk_node_bool(in->doc, in->root, "attention_bias", 0, &key, err));
+    if (row->mlp_bias_key) DK_TRY(dk_node_bool(in->doc, in->root, "mlp_bias", 0, &mlp, err));
+    DK_TRY(dk_node_bool(in->doc, in->root, "tie_word_embeddings", row->tied, &config->tied, err));
+    config->norm = row->norm;
+    config->gated = row->gated;
+    config->in_out = config->fused_qkv = row->fused;
+    config->learned_positions = row->learned_positions;
+    config->qk_norm = row->qk_norm;
+    config->norm_bias = row->norm == DK_NORM_LAYER;
+    config->qkv_bias = key || row->bias == DK_BIAS_QKV || row->bias == DK_BIAS_ALL;
+    config->out_bias = key || row->bias == DK_BIAS_ALL;
+    config->mlp_bias = mlp || row->bias == DK_BIAS_ALL;
+    DK_TRY(read_activation(in, err));
+out:
+    return rc;
+}
+
+static int32_t read_scales(const reader *in, dk_error *err)
+{
+    int32_t rc, scaled = 1;
+    dk_config *config = in->config;
+    config->embedding_scale = config->residual_scale = config->logit_scale = 1;
+    DK_TRY(read_positive(in, in->row->keys->epsilon, in->row->epsilon, 1, &config->norm_epsilon, err));
+    DK_TRY(read_positive(in, "initializer_range", 0.02, 1, &config->initializer_range, err));
+    if (in->row->fused) {
+        DK_TRY(dk_node_bool(in->doc, in->root, "scale_attn_weights", 1, &scaled, err));
+        DK_TRY(dk_node_bool(in->doc, in->root, "scale_attn_by_inverse_layer_idx", 0, &config->scale_by_layer, err));
+    }
+    config->attention_scale = scaled ? 1 / sqrt((double)config->head_dim) : 1;
+out:
+    return rc;
+}
+
+/* A list of ids (Llama 3 has several ends) stands for its first one here; the saved files keep the list. */
+static int64_t read_id(const reader *in, const char *key, int64_t fallback)
+{
+    const dk_node *node = dk_node_get(in->root, key);
+    if (node && node->type == DK_NODE_LIST) node = dk_node_at(node, 0);
+    int64_t id = !node ? fallback : node->type == DK_NODE_INT ? node->i64 : -1;
+    return id >= 0 && id < in->config->vocab_size ? id : -1;
+}
+
+/* ---- the whole file ---- */
+static int32_t find_row(const dk_document *doc, const dk_architecture **out, dk_error *err)
+{
+    const char *type = NULL;
+    const dk_node *root = dk_document_root(doc);
+    if (!root || root->type != DK_NODE_MAP)
+        return dk_fail(err, DK_E_FORMAT, "%s: is not a JSON object", dk_document_name(doc));
+    int32_t rc = dk_node_text(doc, root, "model_type", NULL, &type, err);
+    if (rc) return rc;
+    if (!type)
+        return dk_fail(err, DK_E_FORMAT, "%s: has no model_type; supported are %s", dk_document_name(doc),
+                       dk_architectures());
+    *out = dk_architecture_find(type);
+    return *out ? DK_OK : dk_fail_architecture(dk_document_name(doc), "model_type", type, err);
+}
+
+static int32_t read_all(dk_host *host, const reader *in, dk_error *err)
+{
+    int32_t rc;
+    snprintf(in->config->architecture, sizeof in->config->architecture, "%s", in->row->name);
+    DK_TRY(dk_config_refuse(in->doc, in->row, err));
+    DK_TRY(read_sizes(in, err));
+    DK_TRY(read_flags(in, err));
+    DK_TRY(read_scales(in, err));
+    if (!in->row->learned_positions) DK_TRY(dk_config_read_rope(in->doc, in->config, err));
+    DK_TRY(dk_config_read_windows(host, in->doc, in->row, in->config, err));
+    in->config->bos = read_id(in, "bos_token_id", in->row->bos);
+    in->config->eos = read_id(in, "eos_token_id", in->row->eos);
+    in->config->pad = read_id(in, "pad_token_id", -1);
+    DK_TRY(dk_config_rewrite(host, in->root, NULL, 0, &in->config->json, err));
+out:
+    return rc;
+}
+
+int32_t dk_config_read(dk_host *host, const dk_document *config_json, dk_config *out, dk_error *err)
+{
+    int32_t rc;
+    dk_config config = {0};
+    reader in = {.doc = config_json, .root = dk_document_root(config_json), .config = &config};
+    DK_TRY(find_row(config_json, &in.row, err));
+    DK_TRY(read_all(host, &in, err));
+    *out = config;
+    config = (dk_config){0};
+out:
+    dk_config_free(host, &config);
+    return rc;
+}
+
+void dk_config_free(dk_host *host, dk_config *config)
+{
+    dk_free(host, config->window);
+    dk_free(host, config->layer_rope);
+    dk_free(host, config->json);
+    memset(config, 0, sizeof *config);
+}

@@ -1,0 +1,326 @@
+/* Opening a model: files -> parameters, tensor by tensor. */
+#include "model/weights.h"
+
+#include <string.h>
+
+typedef struct loader {
+    dk_model *model;
+    const dk_checkpoint *checkpoint;
+    const dk_architecture *row;
+    int32_t gguf;
+    const dk_tensor **sources; /* [parameter_count] */
+    uint8_t *used;             /* [tensors of the checkpoint] */
+    dk_dtype *dtypes;          /* [parameter_count]; 0 = mapped */
+    dk_buffer **files;
+    dk_queue queue;
+} loader;
+
+static dk_dtype dtype_of(dk_tensor_type type)
+{
+    return type == DK_TENSOR_F32 ? DK_F32 : type == DK_TENSOR_F16 ? DK_F16 : DK_BF16;
+}
+
+static dk_gguf_layout layout_of(const loader *in, int64_t parameter)
+{
+    dk_gguf_layout layout = dk_model_plan(in->model, parameter)->slot->layout;
+    if (!in->gguf || (layout == DK_GGUF_ROTATED && !in->row->gguf_rotated)) return DK_GGUF_SAME;
+    return layout;
+}
+
+/* ---- which tensor is which parameter ---- */
+static const dk_tensor *find_source(const loader *in, int64_t parameter)
+{
+    const dk_planned *plan = dk_model_plan(in->model, parameter);
+    size_t prefix = strlen(in->row->prefix);
+    if (in->gguf) return dk_checkpoint_find(in->checkpoint, plan->gguf);
+    const dk_tensor *found = dk_checkpoint_find(in->checkpoint, plan->name);
+    if (!found && !strncmp(plan->name, in->row->prefix, prefix))
+        found = dk_checkpoint_find(in->checkpoint, plan->name + prefix);
+    /* Of two tied names some writers keep the head's. */
+    int32_t embedding = &in->model->parameters[parameter] == in->model->embedding;
+    if (!found && in->model->config.tied && embedding) found = dk_checkpoint_find(in->checkpoint, "lm_head.weight");
+    return found;
+}
+
+static int32_t check_source(const loader *in, int64_t parameter, const dk_tensor *tensor, dk_error *err)
+{
+    const dk_planned *plan = dk_model_plan(in->model, parameter);
+    const char *path = dk_checkpoint_path(in->checkpoint), *said = in->gguf ? "its metadata" : "config.json";
+    char found[DK_SHAPE_TEXT], wanted[DK_SHAPE_TEXT];
+    int64_t shape[2] = {plan->shape[0], plan->shape[1]};
+    if (!tensor)
+        return dk_fail(err, DK_E_MISMATCH, "%s: tensor '%s' is missing; %s asks for it (%s, %lld layers)", path,
+                       in->gguf ? plan->gguf : plan->name, said, in->row->name, (long long)in->model->config.layers);
+    if (layout_of(in, parameter) == DK_GGUF_TRANSPOSED) {
+        shape[0] = plan->shape[1];
+        shape[1] = plan->shape[0];
+    }
+    if (tensor->rank != plan->rank || tensor->shape[0] != shape[0] || (plan->rank == 2 && tensor->shape[1] != shape[1]))
+        return dk_fail(err, DK_E_MISMATCH, "%s: tensor '%s' has shape %s, but %s asks for %s", path, tensor->name,
+                       dk_shape_text(tensor->rank, tensor->shape, found), said,
+                       dk_shape_text(plan->rank, shape, wanted));
+    if (tensor->type == DK_TENSOR_OTHER)
+        return dk_fail(err, DK_E_UNSUPPORTED, "%s: tensor '%s' has type %s; supported are F32, F16 and BF16", path,
+                       tensor->name, tensor->type_name);
+    return DK_OK;
+}
+
+static int32_t match_tensors(loader *in, dk_error *err)
+{
+    for (int64_t i = 0; i < in->model->parameter_count; i++) {
+        const dk_tensor *tensor = find_source(in, i);
+        int32_t rc = check_source(in, i, tensor, err);
+        if (rc) return rc;
+        in->sources[i] = tensor;
+        in->used[tensor - dk_checkpoint_at(in->checkpoint, 0)] = 1;
+        in->model->file_bytes += tensor->bytes;
+    }
+    return DK_OK;
+}
+
+static int32_t ends_with(const char *name, const char *end)
+{
+    size_t a = strlen(name), b = strlen(end);
+    return a >= b && !strcmp(name + a - b, end);
+}
+
+/* Buffers that old releases saved: causal masks, rotary frequencies. A tied head in the file loses to the embedding. */
+static int32_t is_ignored(const loader *in, const char *name)
+{
+    if (in->model->config.tied && !strcmp(name, in->gguf ? "output.weight" : "lm_head.weight")) return 1;
+    if (in->gguf) return !strcmp(name, "rope_freqs.weight");
+    if (in->row->learned_positions) return ends_with(name, ".attn.bias") || ends_with(name, ".attn.masked_bias");
+    return ends_with(name, ".rotary_emb.inv_freq");
+}
+
+static int32_t check_unused(const loader *in, dk_error *err)
+{
+    for (int64_t i = 0; i < dk_checkpoint_count(in->checkpoint); i++) {
+        const dk_tensor *tensor = dk_checkpoint_at(in->checkpoint, i);
+        if (!in->used[i] && !is_ignored(in, tensor->name))
+            return dk_fail(err, DK_E_MISMATCH,
+                           "%s: tensor '%s' belongs to no part of a %s model of %lld layers as %s describes it",
+                           dk_checkpoint_path(in->checkpoint), tensor->name, in->row->name,
+                           (long long)in->model->config.layers, in->gguf ? "its metadata" : "config.json");
+    }
+    return DK_OK;
+}
+
+/* ---- values ---- */
+static int32_t is_aligned(const dk_tensor *tensor)
+{
+    return (uintptr_t)tensor->data % dk_tensor_type_size(tensor->type) == 0;
+}
+
+static dk_view mapped_view(const loader *in, const dk_tensor *tensor)
+{
+    const dk_mapping *map = dk_checkpoint_file(in->checkpoint, tensor->file);
+    int64_t offset = (int64_t)((const uint8_t *)tensor->data - map->data);
+    return dk_view_make(in->files[tensor->file], offset, dtype_of(tensor->type), tensor->rank, tensor->shape);
+}
+
+static int32_t wrap_files(loader *in, dk_error *err)
+{
+    int32_t rc = DK_OK;
+    for (int32_t i = 0; i < dk_checkpoint_files(in->checkpoint); i++) {
+        const dk_mapping *map = dk_checkpoint_file(in->checkpoint, i);
+        DK_TRY(in->model->backend->ops->buffer_wrap(in->model->backend, (void *)(uintptr_t)map->data,
+                                                    (int64_t)map->size, &in->files[i], err));
+    }
+out:
+    return rc;
+}
+
+static int32_t place(loader *in, dk_error *err)
+{
+    for (int64_t i = 0; i < in->model->parameter_count; i++) {
+        const dk_tensor *tensor = in->sources[i];
+        if (in->model->trainable)
+            in->dtypes[i] = in->model->backend->real;
+        else if (layout_of(in, i) != DK_GGUF_SAME || !is_aligned(tensor))
+            in->dtypes[i] = dtype_of(tensor->type);
+        else
+            in->model->parameters[i].value = mapped_view(in, tensor);
+    }
+    return dk_model_place(in->model, in->dtypes, err);
+}
+
+/* Row 2j + r of a head in the file is row r*d/2 + j in memory. */
+static void convert_rotated(loader *in, int64_t parameter, dk_view from, dk_view to)
+{
+    int64_t dim = in->model->config.head_dim, width = to.rank == 2 ? to.shape[1] : 1;
+    int64_t size_from = (int64_t)dk_dtype_size(from.dtype), size_to = (int64_t)dk_dtype_size(to.dtype);
+    const int64_t shape[3] = {dk_model_plan(in->model, parameter)->shape[0] / dim, dim / 2, width};
+    for (int64_t r = 0; r < 2; r++) {
+        dk_view x = dk_view_make(from.buffer, from.offset + r * width * size_from, from.dtype, 3, shape);
+        dk_view y = dk_view_make(to.buffer, to.offset + r * dim / 2 * width * size_to, to.dtype, 3, shape);
+        x.stride[0] = y.stride[0] = dim * width;
+        x.stride[1] = 2 * width;
+        in->model->backend->ops->convert(&in->queue, x, y);
+    }
+}
+
+static void convert_value(loader *in, int64_t parameter, dk_view from)
+{
+    dk_view to = in->model->parameters[parameter].value;
+    switch (layout_of(in, parameter)) {
+    case DK_GGUF_ROTATED: convert_rotated(in, parameter, from, to); return;
+    case DK_GGUF_TRANSPOSED:
+        from.stride[1] = from.shape[1];
+        from.stride[0] = 1;
+        from.shape[0] = to.shape[0];
+        from.shape[1] = to.shape[1];
+        break;
+    case DK_GGUF_SAME: break;
+    }
+    in->model->backend->ops->convert(&in->queue, from, to);
+}
+
+/* Data that no view may point to goes through a buffer of its own. */
+static int32_t load_unaligned(loader *in, int64_t parameter, dk_error *err)
+{
+    int32_t rc;
+    const dk_ops *ops = in->model->backend->ops;
+    const dk_tensor *tensor = in->sources[parameter];
+    dk_buffer *buffer = NULL;
+    DK_TRY(ops->buffer_create(in->model->backend, (int64_t)tensor->bytes, &buffer, err));
+    dk_view from = dk_view_make(buffer, 0, dtype_of(tensor->type), tensor->rank, tensor->shape);
+    ops->copy_in(&in->queue, from, tensor->data);
+    convert_value(in, parameter, from);
+    DK_TRY(dk_queue_wait(&in->queue, err));
+out:
+    if (buffer) ops->buffer_free(in->model->backend, buffer);
+    return rc;
+}
+
+static int32_t load_values(loader *in, dk_error *err)
+{
+    int32_t rc = DK_OK;
+    dk_queue_init(&in->queue, in->model->backend);
+    for (int64_t i = 0; i < in->model->parameter_count; i++) {
+        if (!in->dtypes[i]) continue;
+        if (is_aligned(in->sources[i]))
+            convert_value(in, i, mapped_view(in, in->sources[i]));
+        else
+            DK_TRY(load_unaligned(in, i, err));
+    }
+    DK_TRY(dk_queue_wait(&in->queue, err));
+out:
+    return rc;
+}
+
+static void free_files(dk_backend *backend, dk_host *host, dk_buffer **files, int32_t count)
+{
+    for (int32_t i = 0; files && i < count; i++)
+        if (files[i]) backend->ops->buffer_free(backend, files[i]);
+    dk_free(host, files);
+}
+
+/* A frozen model keeps the files, a trainable one has copies of everything. *checkpoint is taken over where it is kept. */
+static int32_t load(dk_model *model, dk_checkpoint **checkpoint, dk_error *err)
+{
+    int32_t rc, files = dk_checkpoint_files(*checkpoint);
+    loader in = {.model = model, .checkpoint = *checkpoint, .row = dk_architecture_find(model->config.architecture),
+                 .gguf = dk_checkpoint_is_gguf(*checkpoint)};
+    DK_TRY(dk_new(model->host, model->parameter_count, &in.sources, err));
+    DK_TRY(dk_new(model->host, dk_checkpoint_count(*checkpoint) + 1, &in.used, err));
+    DK_TRY(dk_new(model->host, model->parameter_count, &in.dtypes, err));
+    DK_TRY(dk_new(model->host, files, &in.files, err));
+    DK_TRY(match_tensors(&in, err));
+    DK_TRY(check_unused(&in, err));
+    DK_TRY(wrap_files(&in, err));
+    DK_TRY(place(&in, err));
+    DK_TRY(load_values(&in, err));
+    if (!model->trainable) {
+        dk_model_state *state = dk_model_state_of(model);
+        state->checkpoint = *checkpoint;
+        state->files = in.files;
+        in.files = NULL;
+        *checkpoint = NULL;
+    }
+out:
+    free_files(model->backend, model->host, in.files, files);
+    dk_free(model->host, in.sources);
+    dk_free(model->host, in.used);
+    dk_free(model->host, in.dtypes);
+    return rc;
+}
+
+/* ---- from a path ---- */
+static int32_t fail_kind(const char *path, dk_path_type kind, dk_error *err)
+{
+    switch (kind) {
+    case DK_PATH_MISSING: return dk_fail(err, DK_E_NOT_FOUND, "%s: there is no such file or folder", path);
+    case DK_PATH_SAFETENSORS:
+        return dk_fail(err, DK_E_FORMAT, "%s: is a safetensors file; name the folder that holds it and config.json",
+                       path);
+    case DK_PATH_TOKENIZER:
+        return dk_fail(err, DK_E_NOT_FOUND, "%s: has a tokenizer, but no config.json and so no model", path);
+    case DK_PATH_GGUF_VOCABULARY:
+        return dk_fail(err, DK_E_NOT_FOUND, "%s: is a GGUF file with a vocabulary only; it has no weights", path);
+    default:
+        return dk_fail(err, DK_E_FORMAT,
+                       "%s: is no model; name a folder with config.json and model.safetensors, or a GGUF file", path);
+    }
+}
+
+static int32_t read_config(dk_host *host, const char *folder, dk_config *out, dk_error *err)
+{
+    int32_t rc;
+    dk_document *doc = NULL;
+    char *path = dk_path_join(host, folder, "config.json");
+    if (!path) DK_TRY(dk_fail_nomem(err, strlen(folder) + 16));
+    DK_TRY(dk_json_open(host, path, &doc, err));
+    DK_TRY(dk_config_read(host, doc, out, err));
+out:
+    dk_document_free(doc);
+    dk_free(host, path);
+    return rc;
+}
+
+/* Sampling defaults only pass through: a damaged file is not worth an error, it is made anew at the next save. */
+static int32_t keep_generation_config(dk_model *model, const char *folder, dk_error *err)
+{
+    int32_t rc = DK_OK;
+    char *path = dk_path_join(model->host, folder, "generation_config.json"), *text = NULL;
+    size_t size = 0;
+    dk_document *doc = NULL;
+    if (!path) DK_TRY(dk_fail_nomem(err, strlen(folder) + 24));
+    if (dk_path_exists(path) == 1) {
+        DK_TRY(dk_file_read(model->host, path, 1 << 20, &text, &size, NULL));
+        DK_TRY(dk_json_parse(model->host, text, size, path, &doc, NULL));
+        dk_model_state_of(model)->generation = text;
+        text = NULL;
+    }
+out:
+    dk_document_free(doc);
+    dk_free(model->host, text);
+    dk_free(model->host, path);
+    return rc == DK_E_NOMEM ? dk_fail_nomem(err, size) : DK_OK;
+}
+
+int32_t dk_model_open(dk_backend *backend, const char *path, const dk_model_options *options, dk_model **out,
+                      dk_error *err)
+{
+    int32_t rc, use_mmap = options ? options->use_mmap : 1, trainable = options ? options->trainable : 0;
+    dk_path_type kind = DK_PATH_MISSING;
+    dk_checkpoint *checkpoint = NULL;
+    dk_config config = {0};
+    dk_model *model = NULL;
+    DK_TRY(dk_path_kind(backend->host, path, &kind, err));
+    if (kind != DK_PATH_MODEL && kind != DK_PATH_GGUF) DK_TRY(fail_kind(path, kind, err));
+    if (kind == DK_PATH_MODEL) DK_TRY(read_config(backend->host, path, &config, err));
+    DK_TRY(dk_checkpoint_open(backend->host, path, use_mmap ? DK_OPEN_MMAP : 0, &checkpoint, err));
+    if (kind == DK_PATH_GGUF) DK_TRY(dk_config_from_gguf(backend->host, checkpoint, &config, err));
+    DK_TRY(dk_model_new(backend, &config, trainable, &model, err));
+    DK_TRY(load(model, &checkpoint, err));
+    DK_TRY(dk_model_link(model, err));
+    if (kind == DK_PATH_MODEL) DK_TRY(keep_generation_config(model, path, err));
+    *out = model;
+    model = NULL;
+out:
+    dk_model_free(model);
+    dk_config_free(backend->host, &config);
+    dk_checkpoint_close(checkpoint);
+    return rc;
+}

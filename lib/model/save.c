@@ -1,0 +1,148 @@
+#include "model/weights.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* ---- values on their way out ---- */
+dk_view dk_view_flat(dk_view view, int64_t first, int64_t count)
+{
+    return dk_view_1d(view.buffer, view.offset + first * (int64_t)dk_dtype_size(view.dtype), view.dtype, count);
+}
+
+int32_t dk_stage_open(dk_backend *backend, dk_stage *out, dk_error *err)
+{
+    dk_queue_init(&out->queue, backend);
+    return backend->ops->buffer_create(backend, DK_STAGE_BYTES, &out->buffer, err);
+}
+
+void dk_stage_close(dk_stage *stage)
+{
+    if (stage->buffer) stage->queue.backend->ops->buffer_free(stage->queue.backend, stage->buffer);
+    stage->buffer = NULL;
+}
+
+int32_t dk_stage_read(dk_stage *stage, dk_view value, int64_t first, int64_t count, dk_dtype dtype, void *out,
+                      dk_error *err)
+{
+    const dk_ops *ops = stage->queue.backend->ops;
+    dk_view landing = dk_view_1d(stage->buffer, 0, dtype, count);
+    ops->convert(&stage->queue, dk_view_flat(value, first, count), landing);
+    ops->copy_out(&stage->queue, landing, out);
+    return dk_queue_wait(&stage->queue, err);
+}
+
+/* ---- tensors ---- */
+typedef struct saver {
+    const dk_model *model;
+    dk_dtype dtype;
+    dk_stage stage;
+} saver;
+
+static int32_t fill(void *user, int64_t index, uint64_t offset, void *out, uint64_t size, dk_error *err)
+{
+    saver *in = user;
+    uint64_t each = dk_dtype_size(in->dtype);
+    return dk_stage_read(&in->stage, in->model->parameters[index].value, (int64_t)(offset / each),
+                         (int64_t)(size / each), in->dtype, out, err);
+}
+
+static int32_t save_tensors(const dk_model *model, const char *folder, dk_dtype dtype, uint64_t shard_bytes,
+                            dk_error *err)
+{
+    int32_t rc;
+    saver in = {.model = model, .dtype = dtype};
+    dk_tensor_spec *specs = NULL;
+    DK_TRY(dk_new(model->host, model->parameter_count, &specs, err));
+    for (int64_t i = 0; i < model->parameter_count; i++) {
+        const dk_planned *plan = dk_model_plan(model, i);
+        specs[i] = (dk_tensor_spec){.name = plan->name,
+                                    .type = dtype == DK_F32 ? DK_TENSOR_F32 : DK_TENSOR_BF16,
+                                    .rank = plan->rank,
+                                    .shape = {plan->shape[0], plan->shape[1]}};
+    }
+    DK_TRY(dk_stage_open(model->backend, &in.stage, err));
+    const dk_safetensors_args args = {
+        .tensors = specs, .count = model->parameter_count, .fill = fill, .user = &in, .shard_bytes = shard_bytes};
+    DK_TRY(dk_safetensors_write(model->host, folder, &args, NULL, err));
+out:
+    dk_stage_close(&in.stage);
+    dk_free(model->host, specs);
+    return rc;
+}
+
+/* ---- the JSON files ---- */
+static int32_t replace(const dk_model *model, const char *folder, const char *name, const char *text, dk_error *err)
+{
+    char *path = dk_path_join(model->host, folder, name);
+    if (!path) return dk_fail_nomem(err, strlen(folder) + strlen(name) + 2);
+    int32_t rc = dk_file_replace(model->host, path, text, strlen(text), err);
+    dk_free(model->host, path);
+    return rc;
+}
+
+static int32_t save_config(const dk_model *model, const char *folder, dk_dtype dtype, dk_error *err)
+{
+    int32_t rc;
+    char *text = NULL, classes[64];
+    dk_document *doc = NULL;
+    const char *type = dtype == DK_F32 ? "\"float32\"" : "\"bfloat16\"", *json = model->config.json;
+    snprintf(classes, sizeof classes, "[\"%s\"]", dk_architecture_find(model->config.architecture)->class_name);
+    DK_TRY(dk_json_parse(model->host, json, strlen(json), "config.json", &doc, err));
+    int32_t new_style = dk_node_get(dk_document_root(doc), "dtype") != NULL;
+    int32_t has_classes = dk_node_get(dk_document_root(doc), "architectures") != NULL;
+    const dk_config_change changes[] = {
+        {"dtype", type, 0}, {"torch_dtype", type, !new_style}, {"architectures", classes, 1}};
+    DK_TRY(dk_config_rewrite(model->host, dk_document_root(doc), changes, has_classes ? 2 : 3, &text, err));
+    DK_TRY(replace(model, folder, "config.json", text, err));
+out:
+    dk_free(model->host, text);
+    dk_document_free(doc);
+    return rc;
+}
+
+/* Ids as config.json spells them: an end may be a list. */
+static int32_t save_generation_config(const dk_model *model, const char *folder, dk_error *err)
+{
+    int32_t rc;
+    dk_document *doc = NULL;
+    dk_strbuf text;
+    static const char *const keys[] = {"bos_token_id", "eos_token_id", "pad_token_id"};
+    const char *kept = dk_model_state_of(model)->generation;
+    if (kept) return replace(model, folder, "generation_config.json", kept, err);
+    dk_strbuf_init(&text, model->host);
+    DK_TRY(dk_json_parse(model->host, model->config.json, strlen(model->config.json), "config.json", &doc, err));
+    dk_strbuf_puts(&text, "{\n  \"_from_model_config\": true");
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+        const dk_node *id = dk_node_get(dk_document_root(doc), keys[i]);
+        if (!id || id->type == DK_NODE_NULL) continue;
+        dk_strbuf_printf(&text, ",\n  \"%s\": ", keys[i]);
+        dk_node_write_json(id, &text);
+    }
+    dk_strbuf_puts(&text, "\n}\n");
+    DK_TRY(dk_strbuf_check(&text, err));
+    DK_TRY(replace(model, folder, "generation_config.json", text.data, err));
+out:
+    dk_document_free(doc);
+    dk_strbuf_free(&text);
+    return rc;
+}
+
+int32_t dk_model_save_sharded(const dk_model *model, const char *folder, dk_dtype dtype, uint64_t shard_bytes,
+                              dk_error *err)
+{
+    int32_t rc;
+    if (dtype != DK_F32 && dtype != DK_BF16)
+        return dk_fail(err, DK_E_INVALID, "save: type %s is not supported; f32 and bf16 are", dk_dtype_name(dtype));
+    if (dk_path_exists(folder) != 2)
+        return dk_fail(err, DK_E_NOT_FOUND, "%s: there is no such folder to save into", folder);
+    DK_TRY(save_tensors(model, folder, dtype, shard_bytes, err));
+    DK_TRY(save_generation_config(model, folder, err));
+    DK_TRY(save_config(model, folder, dtype, err)); /* last: a folder without it is no model */
+out:
+    return rc;
+}
+
+int32_t dk_model_save(const dk_model *model, const char *folder, dk_dtype dtype, dk_error *err)
+{
+    return dk_model_save_sharded(model, folder, dtype, 0, err);
+}

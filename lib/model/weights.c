@@ -1,0 +1,270 @@
+#include "model/weights.h"
+
+#include <fnmatch.h>
+#include <stdio.h>
+#include <string.h>
+
+/* ---- the table of parameters ---- */
+static int64_t count_parameters(const dk_architecture *row, const dk_config *config)
+{
+    int64_t count = 0;
+    for (int32_t i = 0; i < row->slot_count; i++)
+        if (dk_slot_present(&row->slots[i], config)) count += row->slots[i].per_layer ? config->layers : 1;
+    return count;
+}
+
+dk_parameter **dk_model_slot(const dk_model *model, const dk_slot *slot, int64_t layer)
+{
+    char *owner = slot->per_layer ? (char *)&model->layers[layer] : (char *)(uintptr_t)model;
+    return (dk_parameter **)(void *)(owner + slot->offset);
+}
+
+static void plan_one(dk_model *model, const dk_slot *slot, int64_t layer)
+{
+    int64_t index = model->parameter_count++;
+    dk_planned *plan = &dk_model_state_of(model)->plan[index];
+    dk_slot_name(slot->name, layer, plan->name, sizeof plan->name);
+    dk_slot_name(slot->gguf, layer, plan->gguf, sizeof plan->gguf);
+    plan->slot = slot;
+    plan->layer = layer;
+    plan->rank = slot->columns == DK_DIM_NONE ? 1 : 2;
+    plan->shape[0] = dk_dim_size(slot->rows, &model->config);
+    plan->shape[1] = dk_dim_size(slot->columns, &model->config);
+    model->parameters[index].name = plan->name;
+    model->parameters[index].frozen = !model->trainable;
+    model->parameters[index].version = 1;
+    *dk_model_slot(model, slot, layer) = &model->parameters[index];
+}
+
+static void plan_slots(dk_model *model, const dk_architecture *row, int32_t per_layer, int64_t layer)
+{
+    for (int32_t i = 0; i < row->slot_count; i++)
+        if (row->slots[i].per_layer == per_layer && dk_slot_present(&row->slots[i], &model->config))
+            plan_one(model, &row->slots[i], layer);
+}
+
+int32_t dk_model_new(dk_backend *backend, dk_config *config, int32_t trainable, dk_model **out, dk_error *err)
+{
+    int32_t rc;
+    dk_model *model = NULL;
+    dk_model_state *state = NULL;
+    const dk_architecture *row = dk_architecture_find(config->architecture);
+    int64_t count = count_parameters(row, config);
+    DK_TRY(dk_new(backend->host, 1, &model, err));
+    model->host = dk_host_retain(backend->host);
+    model->backend = backend;
+    model->config = *config;
+    memset(config, 0, sizeof *config);
+    model->trainable = trainable;
+    DK_TRY(dk_new(model->host, 1, &state, err));
+    model->state = state;
+    dk_arena_init(&state->values, backend);
+    dk_arena_init(&state->gradients, backend);
+    DK_TRY(dk_new(model->host, count, &state->plan, err));
+    DK_TRY(dk_new(model->host, count, &model->parameters, err));
+    DK_TRY(dk_new(model->host, model->config.layers, &model->layers, err));
+    plan_slots(model, row, 0, -1);
+    for (int64_t i = 0; i < model->config.layers; i++) plan_slots(model, row, 1, i);
+    if (model->config.tied) model->head = model->embedding;
+    *out = model;
+    model = NULL;
+out:
+    dk_model_free(model);
+    return rc;
+}
+
+/* ---- memory ---- */
+int32_t dk_model_place(dk_model *model, const dk_dtype *dtypes, dk_error *err)
+{
+    dk_model_state *state = dk_model_state_of(model);
+    for (int32_t measured = 0; measured < 2; measured++) {
+        for (int64_t i = 0; i < model->parameter_count; i++) {
+            const dk_planned *plan = &state->plan[i];
+            if (!dtypes[i]) continue;
+            dk_view view = dk_arena_take(&state->values, dtypes[i], plan->rank, plan->shape);
+            if (measured) model->parameters[i].value = view;
+        }
+        if (measured) break;
+        if (!state->values.used) return DK_OK;
+        int32_t rc = dk_arena_commit(&state->values, err);
+        if (rc) return rc;
+    }
+    return DK_OK;
+}
+
+int32_t dk_model_place_real(dk_model *model, dk_error *err)
+{
+    int32_t rc;
+    dk_dtype *dtypes = NULL;
+    DK_TRY(dk_new(model->host, model->parameter_count, &dtypes, err));
+    for (int64_t i = 0; i < model->parameter_count; i++) dtypes[i] = model->backend->real;
+    DK_TRY(dk_model_place(model, dtypes, err));
+out:
+    dk_free(model->host, dtypes);
+    return rc;
+}
+
+static int32_t make_linear(const dk_model *model, dk_parameter *const *weights, dk_parameter *const *biases,
+                           int32_t in_out, dk_linear **out, dk_error *err)
+{
+    dk_linear_spec spec = {.weights = weights, .in_out = in_out};
+    while (spec.count < 3 && weights[spec.count]) spec.count++;
+    if (biases && biases[0]) spec.biases = biases;
+    return model->backend->ops->linear_create(model->backend, &spec, out, err);
+}
+
+int32_t dk_model_link(dk_model *model, dk_error *err)
+{
+    int32_t rc, in_out = model->config.in_out;
+    for (int64_t i = 0; i < model->config.layers; i++) {
+        dk_layer *layer = &model->layers[i];
+        dk_parameter *out[4] = {layer->out}, *out_bias[4] = {layer->out_bias}, *down[4] = {layer->down},
+                     *down_bias[4] = {layer->down_bias};
+        dk_parameter *qkv[4] = {layer->qkv[0], layer->qkv[1], layer->qkv[2]}, *up[4] = {layer->up[0], layer->up[1]};
+        DK_TRY(make_linear(model, qkv, layer->qkv_bias, in_out, &layer->qkv_linear, err));
+        DK_TRY(make_linear(model, out, out_bias, in_out, &layer->out_linear, err));
+        DK_TRY(make_linear(model, up, layer->up_bias, in_out, &layer->up_linear, err));
+        DK_TRY(make_linear(model, down, down_bias, in_out, &layer->down_linear, err));
+    }
+    dk_parameter *head[4] = {model->head}, *head_bias[4] = {model->head_bias};
+    DK_TRY(make_linear(model, head, head_bias, 0, &model->head_linear, err));
+out:
+    return rc;
+}
+
+int32_t dk_model_add_gradients(dk_model *model, dk_error *err)
+{
+    dk_arena *arena = &dk_model_state_of(model)->gradients;
+    if (!model->trainable)
+        return dk_fail(err, DK_E_STAGE, "gradients: the model was opened frozen; open it as trainable");
+    if (arena->buffer) return DK_OK;
+    for (int32_t measured = 0; measured < 2; measured++) {
+        for (int64_t i = 0; i < model->parameter_count; i++) {
+            dk_parameter *parameter = &model->parameters[i];
+            if (parameter->frozen) continue;
+            dk_view view = dk_arena_take(arena, model->backend->real, parameter->value.rank, parameter->value.shape);
+            if (measured) parameter->gradient = view;
+        }
+        if (measured || !arena->used) break;
+        int32_t rc = dk_arena_commit(arena, err);
+        if (rc) return rc;
+    }
+    return DK_OK;
+}
+
+static void free_linears(dk_model *model)
+{
+    const dk_ops *ops = model->backend->ops;
+    for (int64_t i = 0; model->layers && i < model->config.layers; i++) {
+        dk_linear *of[4] = {model->layers[i].qkv_linear, model->layers[i].out_linear, model->layers[i].up_linear,
+                            model->layers[i].down_linear};
+        for (int k = 0; k < 4; k++)
+            if (of[k]) ops->linear_free(model->backend, of[k]);
+    }
+    if (model->head_linear) ops->linear_free(model->backend, model->head_linear);
+}
+
+static void free_state(dk_model *model)
+{
+    dk_model_state *state = dk_model_state_of(model);
+    if (!state) return;
+    for (int32_t i = 0; state->files && i < dk_checkpoint_files(state->checkpoint); i++)
+        if (state->files[i]) model->backend->ops->buffer_free(model->backend, state->files[i]);
+    dk_arena_free(&state->values);
+    dk_arena_free(&state->gradients);
+    dk_checkpoint_close(state->checkpoint);
+    dk_free(model->host, state->files);
+    dk_free(model->host, state->plan);
+    dk_free(model->host, state->generation);
+    dk_free(model->host, state);
+}
+
+void dk_model_free(dk_model *model)
+{
+    if (!model) return;
+    dk_host *host = model->host;
+    free_linears(model);
+    free_state(model);
+    dk_config_free(host, &model->config);
+    dk_free(host, model->parameters);
+    dk_free(host, model->layers);
+    dk_free(host, model);
+    dk_host_release(host);
+}
+
+/* ---- names ---- */
+dk_parameter *dk_model_find(const dk_model *model, const char *name)
+{
+    for (int64_t i = 0; i < model->parameter_count; i++)
+        if (!strcmp(model->parameters[i].name, name)) return &model->parameters[i];
+    return NULL;
+}
+
+static int64_t count_matches(const dk_model *model, const char *pattern)
+{
+    int64_t matches = 0;
+    for (int64_t i = 0; i < model->parameter_count; i++) matches += fnmatch(pattern, model->parameters[i].name, 0) == 0;
+    return matches;
+}
+
+static int32_t fail_pattern(const dk_model *model, const char *pattern, dk_error *err)
+{
+    char names[256] = "";
+    int64_t step = model->parameter_count / 4 > 0 ? model->parameter_count / 4 : 1;
+    for (int64_t i = 0; i < model->parameter_count; i += step) {
+        size_t used = strlen(names);
+        snprintf(names + used, sizeof names - used, "%s%s", used ? ", " : "", model->parameters[i].name);
+    }
+    return dk_fail(err, DK_E_NOT_FOUND, "freeze: no parameter matches '%s'; there are %lld, for example %s", pattern,
+                   (long long)model->parameter_count, names);
+}
+
+int32_t dk_model_freeze(dk_model *model, const char *const *patterns, int64_t count, int64_t *frozen, dk_error *err)
+{
+    int64_t total = 0;
+    for (int64_t p = 0; p < count; p++)
+        if (!count_matches(model, patterns[p])) return fail_pattern(model, patterns[p], err);
+    for (int64_t i = 0; i < model->parameter_count; i++) {
+        dk_parameter *parameter = &model->parameters[i];
+        for (int64_t p = 0; p < count; p++)
+            if (!fnmatch(patterns[p], parameter->name, 0)) parameter->frozen = 1;
+        if (parameter->frozen) parameter->gradient = dk_view_none();
+        total += parameter->frozen;
+    }
+    if (frozen) *frozen = total;
+    return DK_OK;
+}
+
+/* ---- counts ---- */
+int64_t dk_model_elements(const dk_model *model)
+{
+    int64_t total = 0;
+    for (int64_t i = 0; i < model->parameter_count; i++) total += dk_view_count(&model->parameters[i].value);
+    return total;
+}
+
+/* Keys that a token sees on average in a sequence of the given length. */
+static double mean_keys(int64_t window, double length)
+{
+    double w = (double)window;
+    if (length < 1) return 0;
+    if (!window || w >= length) return (length + 1) / 2;
+    return (w * (w + 1) / 2 + (length - w) * w) / length;
+}
+
+/* A multiplication and an addition are two operations; backward takes twice what forward takes. */
+double dk_model_flops(const dk_model *model, int64_t tokens, int64_t mean_length, int32_t backward)
+{
+    const dk_config *config = &model->config;
+    double per_token = 0;
+    for (int64_t i = 0; i < model->parameter_count; i++) {
+        const dk_parameter *parameter = &model->parameters[i];
+        int32_t product =
+            parameter->value.rank == 2 &&
+            (parameter == model->head || (parameter != model->embedding && parameter != model->positions));
+        if (product) per_token += 2 * (double)dk_view_count(&parameter->value);
+    }
+    for (int64_t i = 0; i < config->layers; i++)
+        per_token += 4 * (double)(config->heads * config->head_dim) * mean_keys(config->window[i], (double)mean_length);
+    return per_token * (double)tokens * (backward ? 3 : 1);
+}
