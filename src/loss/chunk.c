@@ -1,0 +1,278 @@
+/* One chunk of unmasked rows through all terms of a loss.
+ *
+ * q holds log-probabilities at one temperature (or logits); terms that want the same share it, and their gradients add up
+ * in `group` before one softmax backward takes them to the logits. A term that wants another q closes the group: what it
+ * gave goes to `done`, and the last group adds `done` on its way into the strip. */
+#include <math.h>
+#include <string.h>
+
+#include "loss/loss_parts.h"
+
+/* ---- memory ---- */
+
+static int32_t may_regroup(const di_loss *loss)
+{
+    const di_term *first = &loss->terms[0];
+    for (int64_t i = 0; i < loss->count; i++)
+        for (const di_entry *entry = loss->terms[i].entry; entry; entry = entry->fallback)
+            if (di_entry_logs(entry) != di_entry_logs(first->entry) ||
+                di_term_temperature(&loss->terms[i], entry) != di_term_temperature(first, first->entry))
+                return 1;
+    return 0;
+}
+
+int64_t di_chunk_buffers(const di_loss *loss, int32_t with_teacher)
+{
+    return 2 + (with_teacher != 0) + (loss->count > 1) + may_regroup(loss);
+}
+
+int32_t di_chunk_create(dk_host *host, di_chunk *chunk, const di_loss *loss, int64_t capacity, int64_t vocab, int32_t with_teacher, dk_error *err)
+{
+    const int64_t size = capacity * vocab;
+    int32_t rc;
+    chunk->host = host;
+    chunk->capacity = capacity;
+    chunk->vocab = vocab;
+    DK_TRY(dk_new(host, size, &chunk->q, err));
+    DK_TRY(dk_new(host, size, &chunk->group, err));
+    if (with_teacher) DK_TRY(dk_new(host, size, &chunk->p, err));
+    if (loss->count > 1) DK_TRY(dk_new(host, size, &chunk->term, err));
+    if (may_regroup(loss)) DK_TRY(dk_new(host, size, &chunk->done, err));
+    DK_TRY(dk_new(host, capacity, &chunk->values, err));
+    DK_TRY(dk_new(host, capacity, &chunk->labels, err));
+    DK_TRY(dk_new(host, capacity, &chunk->sequences, err));
+out:
+    return rc;
+}
+
+void di_chunk_free(di_chunk *chunk)
+{
+    void *blocks[] = {chunk->q,      chunk->p,         chunk->group,         chunk->term,         chunk->done,      chunk->values,
+                      chunk->labels, chunk->sequences, chunk->target_values, chunk->target_tails, chunk->target_ids};
+    for (size_t i = 0; i < sizeof blocks / sizeof *blocks; i++) dk_free(chunk->host, blocks[i]);
+}
+
+/* Planned at the first chunk of a teacher with k ids per row; later chunks find it there. */
+static int32_t reserve_target(di_chunk *chunk, int64_t k, dk_error *err)
+{
+    int32_t rc = DK_OK;
+    if (chunk->target_ids && k <= chunk->target_k) goto out;
+    dk_free(chunk->host, chunk->target_values);
+    dk_free(chunk->host, chunk->target_ids);
+    dk_free(chunk->host, chunk->target_tails);
+    chunk->target_values = chunk->target_tails = NULL;
+    chunk->target_ids = NULL;
+    DK_TRY(dk_new(chunk->host, chunk->capacity * k, &chunk->target_values, err));
+    DK_TRY(dk_new(chunk->host, chunk->capacity * k, &chunk->target_ids, err));
+    DK_TRY(dk_new(chunk->host, chunk->capacity, &chunk->target_tails, err));
+out:
+    chunk->target_k = k;
+    return rc;
+}
+
+/* ---- the strip's rows come in ---- */
+
+typedef struct di_fill {
+    di_chunk *chunk;
+    dk_view view;
+    float *out;
+    double divisor; /* 0 = logits as they are */
+    int32_t raise;
+} di_fill;
+
+static int64_t strip_row(const di_chunk *chunk, int64_t row)
+{
+    return chunk->strip->rows[chunk->first + row];
+}
+
+static void *row_of(const di_chunk *chunk, dk_view view, int64_t row)
+{
+    uint8_t *base = chunk->strip->backend->ops->map(view);
+    return base + strip_row(chunk, row) * view.stride[0] * (int64_t)dk_dtype_size(view.dtype);
+}
+
+static const float *narrowed(const void *row, dk_dtype dtype, int64_t n, float *out)
+{
+    if (dtype != DK_F64) return row;
+    for (int64_t i = 0; i < n; i++) out[i] = (float)((const double *)row)[i];
+    return out;
+}
+
+static void fill_rows(void *context, int64_t begin, int64_t end)
+{
+    const di_fill *fill = context;
+    di_chunk *chunk = fill->chunk;
+    const int64_t n = chunk->vocab;
+    for (int64_t r = begin; r < end; r++) {
+        float *out = fill->out + r * n;
+        const float *z = narrowed(row_of(chunk, fill->view, r), fill->view.dtype, n, out);
+        if (fill->divisor > 0) chunk->strip->kernels->log_softmax(z, n, fill->divisor, out);
+        else if (z != out) memcpy(out, z, (size_t)n * sizeof *out);
+        if (fill->raise) chunk->raised += chunk->strip->kernels->raise(out, n, chunk->floor);
+    }
+}
+
+static int64_t row_grain(const di_chunk *chunk)
+{
+    return chunk->vocab < 32768 ? 65536 / (chunk->vocab + 1) + 1 : 1;
+}
+
+static void fill(di_chunk *chunk, dk_view view, float *out, double divisor, int32_t raise)
+{
+    di_fill context = {chunk, view, out, divisor, raise};
+    dk_parallel_for(chunk->host, chunk->rows, row_grain(chunk), fill_rows, &context);
+}
+
+static void gather_labels(di_chunk *chunk)
+{
+    const di_strip *strip = chunk->strip;
+    for (int64_t r = 0; r < chunk->rows; r++) {
+        const int64_t row = strip->first + strip_row(chunk, r);
+        if (strip->labels) chunk->labels[r] = strip->labels[row - strip->label_first];
+        chunk->sequences[r] = strip->batch->sequences ? strip->batch->sequences[row] : 0;
+    }
+}
+
+static int32_t gather_target(di_chunk *chunk, dk_error *err)
+{
+    const distill_target *target = chunk->strip->target;
+    const int64_t k = target->ids->ndim == 2 ? target->ids->shape[1] : 1;
+    const size_t size = (size_t)k * 4;
+    int32_t rc = reserve_target(chunk, k, err);
+    if (rc) return rc;
+    for (int64_t r = 0; r < chunk->rows; r++) {
+        const int64_t row = strip_row(chunk, r);
+        memcpy(chunk->target_ids + r * k, (const int32_t *)target->ids->data + row * k, size);
+        if (target->values) memcpy(chunk->target_values + r * k, (const float *)target->values->data + row * k, size);
+        if (target->tail) chunk->target_tails[r] = ((const float *)target->tail->data)[row];
+    }
+    return DK_OK;
+}
+
+/* ---- gradients go out ---- */
+
+typedef struct di_flush {
+    di_chunk *chunk;
+    int32_t last; /* into the strip; else into done */
+} di_flush;
+
+static void widen(const float *from, double *to, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++) to[i] = (double)from[i];
+}
+
+static void zero_behind(void *row, const dk_view *view, int64_t n)
+{
+    const size_t size = dk_dtype_size(view->dtype);
+    memset((uint8_t *)row + (size_t)n * size, 0, (size_t)(view->shape[1] - n) * size);
+}
+
+static void flush_rows(void *context, int64_t begin, int64_t end)
+{
+    const di_flush *flush = context;
+    di_chunk *chunk = flush->chunk;
+    const di_strip *strip = chunk->strip;
+    const int64_t n = chunk->vocab;
+    const int32_t narrow = strip->gradient.dtype == DK_F64;
+    for (int64_t r = begin; r < end; r++) {
+        const int64_t row = strip->first + strip_row(chunk, r);
+        const double weight = (strip->batch->weights ? (double)strip->batch->weights[row] : 1) * strip->batch->grad_scale;
+        const float a = (float)(chunk->scale * weight / (chunk->logs ? chunk->temperature : 1));
+        const float *add = chunk->has_done ? chunk->done + r * n : NULL;
+        float *h = chunk->group + r * n, *strip_out = flush->last ? row_of(chunk, strip->gradient, r) : NULL;
+        float *out = !flush->last ? chunk->done + r * n : narrow ? h : strip_out;
+        if (chunk->logs) strip->kernels->backward(chunk->q + r * n, h, n, a, add, out);
+        else strip->kernels->scale_add(h, n, a, add, out);
+        if (!flush->last) continue;
+        if (narrow) widen(h, (double *)(void *)strip_out, n);
+        zero_behind(strip_out, &strip->gradient, n);
+    }
+}
+
+static void flush_group(di_chunk *chunk, int32_t last)
+{
+    di_flush context = {chunk, last};
+    if (!chunk->has_group) return;
+    dk_parallel_for(chunk->host, chunk->rows, row_grain(chunk), flush_rows, &context);
+    chunk->has_group = 0;
+    chunk->has_done = !last;
+}
+
+/* ---- terms ---- */
+
+static void prepare(di_chunk *chunk, const di_term *term, const di_entry *entry)
+{
+    const di_strip *strip = chunk->strip;
+    const int32_t logs = di_entry_logs(entry), floors = di_entry_floors(entry);
+    const double temperature = di_term_temperature(term, entry);
+    const float floor = floors ? term->log_floor : -INFINITY;
+    if (!chunk->has_q || chunk->logs != logs || (logs && chunk->temperature != temperature)) {
+        flush_group(chunk, 0);
+        fill(chunk, strip->student, chunk->q, logs ? temperature : 0, 0);
+        chunk->has_q = 1;
+        chunk->has_p = 0;
+        chunk->logs = logs;
+        chunk->temperature = temperature;
+    }
+    if (!entry->table.targets || !dk_view_present(strip->teacher)) return;
+    if (chunk->has_p && chunk->floor == floor) return;
+    chunk->floor = floor;
+    fill(chunk, strip->teacher, chunk->p, logs ? temperature / strip->batch->teacher->temperature : 0, floors);
+    chunk->has_p = 1;
+}
+
+typedef struct di_join {
+    di_chunk *chunk;
+    float factor;
+} di_join;
+
+static void join_rows(void *context, int64_t begin, int64_t end)
+{
+    const di_join *join = context;
+    di_chunk *chunk = join->chunk;
+    for (int64_t r = begin; r < end; r++)
+        chunk->strip->kernels->axpy(join->factor, chunk->term + r * chunk->vocab, chunk->group + r * chunk->vocab, chunk->vocab);
+}
+
+/* The group's gradient is scale * group; another term's joins it in that unit. */
+static void join(di_chunk *chunk, double scale)
+{
+    di_join context = {chunk, (float)(scale / chunk->scale)};
+    if (chunk->has_group) {
+        dk_parallel_for(chunk->host, chunk->rows, row_grain(chunk), join_rows, &context);
+        return;
+    }
+    chunk->scale = scale;
+    chunk->has_group = 1;
+}
+
+static int32_t run_term(di_chunk *chunk, const di_term *term, const di_entry *entry)
+{
+    const int32_t wanted = dk_view_present(chunk->strip->gradient);
+    int32_t rc;
+    prepare(chunk, term, entry);
+    rc = di_chunk_call(chunk, term, entry, !wanted ? NULL : chunk->has_group ? chunk->term : chunk->group, &chunk->error);
+    if (rc == DISTILL_CB_DEFAULT) return run_term(chunk, term, entry->fallback);
+    if (rc) return rc;
+    for (int64_t r = 0; r < chunk->rows; r++) chunk->strip->totals[chunk->first + r] += di_term_scale(term, entry) * chunk->values[r];
+    if (wanted) join(chunk, di_term_scale(term, entry));
+    return DK_OK;
+}
+
+void di_chunk_run(di_chunk *chunk, const di_strip *strip, int64_t first, int64_t rows)
+{
+    int32_t rc = DK_OK;
+    chunk->strip = strip;
+    chunk->first = first;
+    chunk->rows = rows;
+    chunk->has_q = chunk->has_p = chunk->has_group = chunk->has_done = 0;
+    chunk->raised = 0;
+    gather_labels(chunk);
+    memset(strip->totals + first, 0, (size_t)rows * sizeof *strip->totals);
+    if (strip->target) DK_TRY(gather_target(chunk, &chunk->error));
+    for (int64_t i = 0; i < strip->loss->count; i++) DK_TRY(run_term(chunk, &strip->loss->terms[i], strip->loss->terms[i].entry));
+    flush_group(chunk, 1);
+    chunk->floored += chunk->raised;
+out:
+    chunk->rc = rc;
+}

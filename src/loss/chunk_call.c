@@ -1,0 +1,135 @@
+/* Calling a loss on the rows of a chunk, and judging what comes back. */
+#include <math.h>
+#include <string.h>
+
+#include "loss/loss_parts.h"
+
+typedef struct di_call {
+    di_chunk *chunk;
+    const di_term *term;
+    const di_entry *entry;
+    float *gradient;
+    const distill_target *target; /* NULL = no teacher */
+    atomic_int first_failure;     /* what a callback returned */
+} di_call;
+
+static void cut_tensor(distill_tensor *to, const distill_tensor *from, int64_t first, int64_t width, int64_t *shape)
+{
+    *to = *from;
+    to->data = (uint8_t *)from->data + first * width * (from->dtype_bits / 8);
+    shape[0] = 0;
+    to->shape = shape;
+}
+
+static void call_range(void *context, int64_t begin, int64_t end)
+{
+    di_call *call = context;
+    di_chunk *chunk = call->chunk;
+    const int64_t vocab = chunk->vocab;
+    const int32_t with_teacher = call->entry->table.targets != 0;
+    distill_tensor tensors[3];
+    int64_t shapes[3][2];
+    distill_target target;
+    distill_loss_rows rows;
+    int32_t rc, none = 0;
+    DISTILL_INIT(&rows);
+    rows.rows = end - begin;
+    rows.vocab = vocab;
+    rows.student = chunk->q + begin * vocab;
+    rows.labels = chunk->strip->labels ? chunk->labels + begin : NULL;
+    rows.sequences = chunk->sequences + begin;
+    rows.value = chunk->values + begin;
+    rows.gradient = call->gradient ? call->gradient + begin * vocab : NULL;
+    rows.temperature = di_term_temperature(call->term, call->entry);
+    rows.step = chunk->strip->batch->step;
+    if (with_teacher && dk_view_present(chunk->strip->teacher)) rows.teacher = chunk->p + begin * vocab;
+    if (with_teacher && call->target) {
+        const distill_tensor *from[3] = {call->target->values, call->target->ids, call->target->tail};
+        target = *call->target;
+        for (int i = 0; i < 3; i++) {
+            if (!from[i]) continue;
+            cut_tensor(&tensors[i], from[i], begin, from[i]->ndim == 2 ? from[i]->shape[1] : 1, shapes[i]);
+            shapes[i][0] = end - begin;
+            shapes[i][1] = from[i]->ndim == 2 ? from[i]->shape[1] : 1;
+        }
+        target.values = from[0] ? &tensors[0] : NULL;
+        target.ids = from[1] ? &tensors[1] : NULL;
+        target.tail = from[2] ? &tensors[2] : NULL;
+        rows.target = &target;
+    }
+    rc = di_entry_eval(call->entry, chunk->strip->backend->isa)(call->entry->table.user, &rows);
+    if (rc != DISTILL_CB_OK) atomic_compare_exchange_strong(&call->first_failure, &none, rc);
+}
+
+static int32_t refuse_value(const di_call *call, int64_t row, const char *what, double value, dk_error *err)
+{
+    const di_strip *strip = call->chunk->strip;
+    char text[32];
+    dk_format_f64(value, text);
+    return dk_fail(err, DK_E_NUMERIC, "loss %s: %s of row %lld is %s; look at the logits of that row, or lower train.learning_rate",
+                   call->entry->name, what, (long long)(strip->first + strip->rows[call->chunk->first + row]), text);
+}
+
+static int32_t check_results(const di_call *call, dk_error *err)
+{
+    const di_chunk *chunk = call->chunk;
+    for (int64_t r = 0; r < chunk->rows; r++) {
+        if (!isfinite(chunk->values[r])) return refuse_value(call, r, "value", chunk->values[r], err);
+        if (call->gradient && !chunk->strip->kernels->finite(call->gradient + r * chunk->vocab, chunk->vocab))
+            return refuse_value(call, r, "gradient", NAN, err);
+    }
+    return DK_OK;
+}
+
+static int32_t translate(const di_entry *entry, int32_t returned, dk_error *err)
+{
+    int32_t rc;
+    if (returned == DISTILL_CB_CANCEL) return dk_fail(err, DK_E_CANCELLED, "cancelled by loss %s", entry->name);
+    if (returned == DISTILL_CB_DEFAULT)
+        rc = dk_fail(err, DK_E_CALLBACK, "loss %s asked for its fallback and has none", entry->name);
+    else
+        rc = dk_fail(err, DK_E_CALLBACK, "loss %s failed with code %d", entry->name, (int)returned);
+    if (err) err->user_code = returned;
+    return rc;
+}
+
+/* The teacher's rows as the loss sees them: a dense one says only what it is, its numbers stand in rows->teacher. */
+static void describe_target(const di_chunk *chunk, distill_target *target, distill_tensor tensors[3], int64_t shape[2])
+{
+    const di_strip *strip = chunk->strip;
+    DISTILL_INIT(target);
+    target->kind = strip->teacher_kind;
+    target->temperature = strip->batch->teacher->temperature;
+    target->vocab_valid = strip->vocab;
+    if (!strip->target) return;
+    shape[0] = chunk->rows;
+    shape[1] = chunk->target_k;
+    tensors[0] = di_tensor_of(chunk->target_values, DISTILL_FLOAT, 32, 2, shape);
+    tensors[1] = di_tensor_of(chunk->target_ids, DISTILL_INT, 32, strip->teacher_kind == DISTILL_ONE_HOT ? 1 : 2, shape);
+    tensors[2] = di_tensor_of(chunk->target_tails, DISTILL_FLOAT, 32, 1, shape);
+    target->values = strip->target->values ? &tensors[0] : NULL;
+    target->ids = &tensors[1];
+    target->tail = strip->target->tail ? &tensors[2] : NULL;
+}
+
+int32_t di_chunk_call(di_chunk *chunk, const di_term *term, const di_entry *entry, float *gradient, dk_error *err)
+{
+    const int32_t serial = !(entry->table.flags & DISTILL_LOSS_MT) || (entry->table.flags & DISTILL_LOSS_WHOLE_SEQUENCES);
+    di_call call = {chunk, term, entry, gradient, NULL, 0};
+    distill_target target;
+    distill_tensor tensors[3];
+    int64_t shape[2];
+    int32_t returned;
+    memset(chunk->values, 0, (size_t)chunk->rows * sizeof *chunk->values);
+    if (gradient) memset(gradient, 0, (size_t)(chunk->rows * chunk->vocab) * sizeof *gradient);
+    if (chunk->strip->teacher_kind) {
+        describe_target(chunk, &target, tensors, shape);
+        call.target = &target;
+    }
+    if (serial) call_range(&call, 0, chunk->rows);
+    else dk_parallel_for(chunk->host, chunk->rows, 16, call_range, &call);
+    returned = atomic_load(&call.first_failure);
+    if (returned == DISTILL_CB_DEFAULT && entry->fallback) return returned;
+    if (returned != DISTILL_CB_OK) return translate(entry, returned, err);
+    return check_results(&call, err);
+}

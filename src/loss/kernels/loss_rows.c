@@ -1,0 +1,96 @@
+#include "loss/kernels/loss_rows.h"
+
+#include "loss/builtin.h"
+
+static float highest(const float *x, int64_t n)
+{
+    dk_vf top = dk_vf_set(-INFINITY);
+    DI_VECTORS(0, n) top = dk_vf_max(top, di_load(x + i, lanes, -INFINITY));
+    return dk_vf_highest(top);
+}
+
+/* out = (z - top)/divisor; returns the sum of its exponentials. */
+static double shift(const float *z, int64_t n, float top, float factor, float *out)
+{
+    double sum = 0;
+    for (int64_t begin = 0; begin < n; begin += DI_BLOCK) {
+        dk_vf block = dk_vf_set(0);
+        DI_VECTORS(begin, di_block_end(begin, n))
+        {
+            dk_vf u = (di_load(z + i, lanes, -INFINITY) - dk_vf_set(top)) * dk_vf_set(factor);
+            block = block + dk_vf_exp(u);
+            di_store(out + i, u, lanes);
+        }
+        sum += (double)dk_vf_sum(block);
+    }
+    return sum;
+}
+
+static void log_softmax(const float *z, int64_t n, double divisor, float *out)
+{
+    const dk_vf log_sum = dk_vf_set((float)log(shift(z, n, highest(z, n), (float)(1 / divisor), out)));
+    DI_VECTORS(0, n) di_store(out + i, di_load(out + i, lanes, 0) - log_sum, lanes);
+}
+
+static int64_t raise_to(float *x, int64_t n, float floor)
+{
+    const dk_vf low = dk_vf_set(floor), one = dk_vf_set(1), zero = dk_vf_set(0);
+    int64_t count = 0;
+    for (int64_t begin = 0; begin < n; begin += DI_BLOCK) {
+        dk_vf raised = zero;
+        DI_VECTORS(begin, di_block_end(begin, n))
+        {
+            dk_vf v = di_load(x + i, lanes, 0);
+            dk_vm below = dk_vf_less(v, low);
+            raised = raised + dk_vf_select(below, one, zero);
+            di_store(x + i, dk_vf_select(below, low, v), lanes);
+        }
+        count += (int64_t)dk_vf_sum(raised);
+    }
+    return count;
+}
+
+static void axpy(float a, const float *x, float *y, int64_t n)
+{
+    DI_VECTORS(0, n) di_store(y + i, dk_vf_fma(dk_vf_set(a), di_load(x + i, lanes, 0), di_load(y + i, lanes, 0)), lanes);
+}
+
+static double sum_of(const float *x, int64_t n)
+{
+    double sum = 0;
+    for (int64_t begin = 0; begin < n; begin += DI_BLOCK) {
+        dk_vf block = dk_vf_set(0);
+        DI_VECTORS(begin, di_block_end(begin, n)) block = block + di_load(x + i, lanes, 0);
+        sum += (double)dk_vf_sum(block);
+    }
+    return sum;
+}
+
+static void backward(const float *log_q, const float *h, int64_t n, float a, const float *add, float *out)
+{
+    const dk_vf sum = dk_vf_set((float)-sum_of(h, n)), factor = dk_vf_set(a);
+    DI_VECTORS(0, n)
+    {
+        dk_vf u = dk_vf_fma(dk_vf_exp(di_load(log_q + i, lanes, 0)), sum, di_load(h + i, lanes, 0));
+        dk_vf more = add ? di_load(add + i, lanes, 0) : dk_vf_set(0);
+        di_store(out + i, dk_vf_fma(factor, u, more), lanes);
+    }
+}
+
+static void scale_add(const float *h, int64_t n, float a, const float *add, float *out)
+{
+    DI_VECTORS(0, n)
+    {
+        dk_vf more = add ? di_load(add + i, lanes, 0) : dk_vf_set(0);
+        di_store(out + i, dk_vf_fma(dk_vf_set(a), di_load(h + i, lanes, 0), more), lanes);
+    }
+}
+
+static int32_t all_finite(const float *x, int64_t n)
+{
+    dk_vf sum = dk_vf_set(0); /* 0*x is NaN for infinity and NaN */
+    DI_VECTORS(0, n) sum = sum + di_load(x + i, lanes, 0) * dk_vf_set(0);
+    return dk_vf_sum(sum) == 0;
+}
+
+const di_rows DK_VARIANT(di_rows) = {log_softmax, raise_to, axpy, backward, scale_add, all_finite};

@@ -1,0 +1,242 @@
+#include <string.h>
+
+#include "loss/loss_parts.h"
+
+/* ---- making one ---- */
+
+static int32_t t_squared_of(const char *text)
+{
+    if (!text || !strcmp(text, "auto")) return -1;
+    return !strcmp(text, "on");
+}
+
+static void read_term(di_term *term, const di_options *options, int64_t index)
+{
+    term->weight = di_options_term_f64(options, index, "weight");
+    term->temperature = di_options_term_f64(options, index, "temperature");
+    term->t_squared = t_squared_of(di_options_term_text(options, index, "t_squared"));
+    term->log_floor = (float)di_options_term_f64(options, index, "log_floor");
+}
+
+/* Terms with weight 0 are left out: they would only cost. */
+static int32_t add_term(di_loss *loss, di_registry *registry, const char *name, const di_term *parameters, dk_error *err)
+{
+    di_term *term = &loss->terms[loss->count];
+    int32_t rc;
+    *term = *parameters;
+    if ((rc = di_registry_get(registry, name, &term->entry, err)) != DK_OK) return rc;
+    if (term->weight != 0) loss->count++;
+    else di_entry_release(term->entry);
+    return DK_OK;
+}
+
+/* A loss by name takes the parameters of the term of that type, else those of a single loss, else the defaults. */
+static int32_t by_name(di_loss *loss, di_registry *registry, const char *name, const di_options *options, dk_error *err)
+{
+    di_term parameters = {0};
+    if (!di_options_has_terms(options)) {
+        read_term(&parameters, options, 0);
+    } else {
+        read_term(&parameters, NULL, 0);
+        for (int64_t i = 0; i < di_options_terms(options); i++)
+            if (!strcmp(di_options_term_text(options, i, "type"), name)) read_term(&parameters, options, i);
+    }
+    parameters.weight = 1;
+    return add_term(loss, registry, name, &parameters, err);
+}
+
+static int32_t with_hard_labels(di_loss *loss, di_registry *registry, const di_options *options, dk_error *err)
+{
+    const double hard = di_options_f64(options, "loss.hard_label_weight");
+    di_term parameters = {0};
+    int32_t rc;
+    read_term(&parameters, options, 0);
+    parameters.weight = hard;
+    DK_TRY(add_term(loss, registry, "cross_entropy", &parameters, err));
+    parameters.weight = 1 - hard;
+    DK_TRY(add_term(loss, registry, di_options_term_text(options, 0, "type"), &parameters, err));
+out:
+    return rc;
+}
+
+static int32_t listed(di_loss *loss, di_registry *registry, const di_options *options, dk_error *err)
+{
+    for (int64_t i = 0; i < di_options_terms(options); i++) {
+        di_term parameters = {0};
+        int32_t rc;
+        read_term(&parameters, options, i);
+        if ((rc = add_term(loss, registry, di_options_term_text(options, i, "type"), &parameters, err)) != DK_OK) return rc;
+    }
+    return DK_OK;
+}
+
+int32_t di_loss_create(di_registry *registry, const char *name, const di_options *options, di_loss **out, dk_error *err)
+{
+    dk_host *host = di_registry_host(registry);
+    di_loss *loss = NULL;
+    int32_t rc = dk_new(host, 1, &loss, err);
+    if (rc) return rc;
+    atomic_init(&loss->references, 1);
+    loss->host = dk_host_retain(host);
+    DK_TRY(dk_new(host, di_options_terms(options) + 2, &loss->terms, err));
+    if (name) DK_TRY(by_name(loss, registry, name, options, err));
+    else if (di_options_has_terms(options)) DK_TRY(listed(loss, registry, options, err));
+    else DK_TRY(with_hard_labels(loss, registry, options, err));
+    if (!loss->count) rc = dk_fail(err, DK_E_OPTION, "loss: every term has weight 0; give one a weight above 0");
+out:
+    if (rc) {
+        di_loss_release(loss);
+        return rc;
+    }
+    *out = loss;
+    return DK_OK;
+}
+
+di_loss *di_loss_retain(di_loss *loss)
+{
+    atomic_fetch_add(&loss->references, 1);
+    return loss;
+}
+
+void di_loss_release(di_loss *loss)
+{
+    dk_host *host;
+    if (!loss || atomic_fetch_sub(&loss->references, 1) != 1) return;
+    host = loss->host;
+    for (int64_t i = 0; i < loss->count; i++) di_entry_release(loss->terms[i].entry);
+    dk_free(host, loss->terms);
+    dk_free(host, loss);
+    dk_host_release(host);
+}
+
+/* ---- what it wants ---- */
+
+static int32_t any_entry(const di_loss *loss, int32_t (*is)(const di_entry *entry))
+{
+    for (int64_t i = 0; i < loss->count; i++)
+        for (const di_entry *entry = loss->terms[i].entry; entry; entry = entry->fallback)
+            if (is(entry)) return 1;
+    return 0;
+}
+
+static int32_t takes_teacher(const di_entry *entry)
+{
+    return entry->table.targets != 0;
+}
+
+static int32_t takes_labels(const di_entry *entry)
+{
+    return entry->builtin && entry->builtin->needs_labels;
+}
+
+static int32_t takes_sequences(const di_entry *entry)
+{
+    return (entry->table.flags & DISTILL_LOSS_WHOLE_SEQUENCES) != 0;
+}
+
+static int32_t is_serial(const di_entry *entry)
+{
+    return !(entry->table.flags & DISTILL_LOSS_MT);
+}
+
+int32_t di_loss_needs_teacher(const di_loss *loss)
+{
+    return any_entry(loss, takes_teacher);
+}
+
+int32_t di_loss_needs_labels(const di_loss *loss)
+{
+    return any_entry(loss, takes_labels);
+}
+
+int32_t di_loss_whole_sequences(const di_loss *loss)
+{
+    return any_entry(loss, takes_sequences);
+}
+
+int32_t di_loss_serial(const di_loss *loss)
+{
+    return any_entry(loss, is_serial) || any_entry(loss, takes_sequences);
+}
+
+double di_term_temperature(const di_term *term, const di_entry *entry)
+{
+    return entry->builtin && entry->builtin->plain ? 1 : term->temperature;
+}
+
+double di_term_scale(const di_term *term, const di_entry *entry)
+{
+    const double temperature = di_term_temperature(term, entry);
+    const int32_t squared = term->t_squared < 0 ? di_entry_logs(entry) : term->t_squared;
+    return term->weight * (squared ? temperature * temperature : 1);
+}
+
+static int32_t refuse_kind(const di_loss *loss, const di_entry *entry, int32_t kind, dk_error *err)
+{
+    dk_strbuf names;
+    int32_t rc;
+    dk_strbuf_init(&names, loss->host);
+    di_kind_names(entry->table.targets, &names);
+    DK_TRY(dk_strbuf_check(&names, err));
+    rc = dk_fail(err, DK_E_UNSUPPORTED, "loss %s does not take a teacher that gives %s; it takes %s", entry->name, di_kind_name(kind), names.data);
+out:
+    dk_strbuf_free(&names);
+    return rc;
+}
+
+static int32_t check_entry(const di_loss *loss, const di_entry *entry, int32_t kind, int32_t has_labels, dk_error *err)
+{
+    const int64_t logits = (int64_t)1 << DISTILL_DENSE | (int64_t)1 << DISTILL_HIDDEN;
+    int64_t bits = entry->table.targets;
+    if (takes_labels(entry) && !has_labels) return dk_fail(err, DK_E_INVALID, "loss %s needs labels", entry->name);
+    if (!bits) return DK_OK;
+    if (!kind) return dk_fail(err, DK_E_INVALID, "loss %s needs a teacher", entry->name);
+    if (bits & logits) bits |= logits; /* both arrive as logits */
+    return bits & (int64_t)1 << kind ? DK_OK : refuse_kind(loss, entry, kind, err);
+}
+
+/* Log-probabilities of some ids, and counts of draws, cannot be brought to another temperature. */
+static int32_t check_temperature(const di_term *term, const di_entry *entry, int32_t kind, double temperature, dk_error *err)
+{
+    const double wanted = di_term_temperature(term, entry);
+    char have[32], want[32];
+    if (!entry->table.targets || (kind != DISTILL_TOPK && kind != DISTILL_SAMPLED) || wanted == temperature) return DK_OK;
+    dk_format_f64(temperature, have);
+    dk_format_f64(wanted, want);
+    return dk_fail(err, DK_E_MISMATCH, "loss %s is at temperature %s and the teacher's %s targets carry %s, which cannot be changed; set loss.temperature to %s",
+                   entry->name, want, di_kind_name(kind), have, have);
+}
+
+int32_t di_loss_check(const di_loss *loss, int32_t teacher_kind, double teacher_temperature, int32_t has_labels, dk_error *err)
+{
+    int32_t rc = DK_OK;
+    for (int64_t i = 0; i < loss->count; i++)
+        for (const di_entry *entry = loss->terms[i].entry; entry; entry = entry->fallback) {
+            DK_TRY(check_entry(loss, entry, teacher_kind, has_labels, err));
+            DK_TRY(check_temperature(&loss->terms[i], entry, teacher_kind, teacher_temperature, err));
+        }
+out:
+    return rc;
+}
+
+static void describe_term(const di_term *term, dk_strbuf *out)
+{
+    const double temperature = di_term_temperature(term, term->entry);
+    if (term->weight != 1) {
+        dk_strbuf_f64(out, term->weight);
+        dk_strbuf_puts(out, "*");
+    }
+    dk_strbuf_puts(out, term->entry->name);
+    if (temperature == 1) return;
+    dk_strbuf_puts(out, "(T=");
+    dk_strbuf_f64(out, temperature);
+    dk_strbuf_puts(out, ")");
+}
+
+void di_loss_describe(const di_loss *loss, dk_strbuf *out)
+{
+    for (int64_t i = 0; i < loss->count; i++) {
+        if (i) dk_strbuf_puts(out, " + ");
+        describe_term(&loss->terms[i], out);
+    }
+}

@@ -1,0 +1,212 @@
+/* The loss alone, on a caller's tensors. Rows that are masked never leave the tensors, so whatever stands there is harmless. */
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "loss/loss_parts.h"
+
+enum { EVAL_MEMORY = 64 * 1024 * 1024 };
+
+typedef struct di_eval {
+    dk_backend *backend;
+    dk_host *host;
+    const di_loss *loss;
+    distill_loss_args *args;
+    int64_t rows, count; /* all, and those that are not masked */
+    int64_t *places, *sequences;
+    int32_t *labels;
+    float *weights;
+    double *values;
+    di_workspace *workspace;
+    di_wrapped *student, *teacher;
+} di_eval;
+
+/* ---- checks: nothing is written before they are through ---- */
+
+static int32_t check_outputs(const distill_loss_args *args, dk_error *err)
+{
+    const distill_target *student = args->student;
+    const int32_t hidden = student->kind == DISTILL_HIDDEN;
+    int32_t rc = DK_OK;
+    if (args->grad_values) DK_TRY(di_check_tensor(args->grad_values, "args.grad_values", 2, student->values->shape, 1, err));
+    if (args->row_values) DK_TRY(di_check_tensor(args->row_values, "args.row_values", 1, student->values->shape, 1, err));
+    if ((args->grad_head && !hidden) || (args->grad_bias && !student->bias))
+        return dk_fail(err, DK_E_INVALID, "args.%s: the student has none", args->grad_head && !hidden ? "grad_head" : "grad_bias");
+    if (args->grad_head) DK_TRY(di_check_tensor(args->grad_head, "args.grad_head", 2, student->head->shape, 1, err));
+    if (args->grad_bias) DK_TRY(di_check_tensor(args->grad_bias, "args.grad_bias", 1, student->head->shape, 1, err));
+out:
+    return rc;
+}
+
+static int32_t check_student(const distill_loss_args *args, dk_error *err)
+{
+    int32_t rc = di_check_target(args->student, "args.student", -1, err);
+    if (rc) return rc;
+    if (args->student->kind != DISTILL_DENSE && args->student->kind != DISTILL_HIDDEN)
+        return dk_fail(err, DK_E_UNSUPPORTED, "args.student is %s; a student is DENSE or HIDDEN", di_kind_name(args->student->kind));
+    if (args->student->temperature != 0 && args->student->temperature != 1)
+        return dk_fail(err, DK_E_INVALID, "args.student.temperature must be 0 or 1; the loss has the temperature (loss.temperature)");
+    return DK_OK;
+}
+
+static int32_t check_args(const di_eval *eval, dk_error *err)
+{
+    const distill_loss_args *args = eval->args;
+    int64_t shape[1];
+    double temperature;
+    int32_t rc, kind;
+    DK_TRY(di_check_struct(args, "args", sizeof *args, err));
+    if (args->flags & ~(uint32_t)(DISTILL_ADD_VALUES | DISTILL_ADD_HEAD))
+        return dk_fail(err, DK_E_INVALID, "args.flags 0x%x has bits that are not known", (unsigned)args->flags);
+    if (!isfinite(args->grad_scale)) return dk_fail(err, DK_E_INVALID, "args.grad_scale is not finite");
+    DK_TRY(check_student(args, err));
+    shape[0] = args->student->values->shape[0];
+    if (args->teacher) DK_TRY(di_check_target(args->teacher, "args.teacher", shape[0], err));
+    if (args->labels) DK_TRY(di_check_ids(args->labels, "args.labels", 1, shape, err));
+    if (args->weights) DK_TRY(di_check_tensor(args->weights, "args.weights", 1, shape, 0, err));
+    DK_TRY(check_outputs(args, err));
+    kind = args->teacher ? args->teacher->kind : 0;
+    temperature = args->teacher && args->teacher->temperature > 0 ? args->teacher->temperature : 1;
+    DK_TRY(di_loss_check(eval->loss, kind, temperature, args->labels || kind == DISTILL_ONE_HOT, err));
+out:
+    return rc;
+}
+
+/* ---- rows ---- */
+
+static int32_t read_rows(di_eval *eval, dk_error *err)
+{
+    const distill_loss_args *args = eval->args;
+    int32_t rc;
+    eval->rows = args->student->values->shape[0];
+    DK_TRY(dk_new(eval->host, eval->rows + 1, &eval->places, err));
+    DK_TRY(dk_new(eval->host, eval->rows + 1, &eval->sequences, err));
+    DK_TRY(dk_new(eval->host, eval->rows + 1, &eval->labels, err));
+    DK_TRY(dk_new(eval->host, eval->rows + 1, &eval->weights, err));
+    DK_TRY(dk_new(eval->host, eval->rows + 1, &eval->values, err));
+    if (args->labels) DK_TRY(di_tensor_read_ids(args->labels, "args.labels", 0, eval->rows, eval->labels, err));
+    if (args->weights) di_tensor_read_rows(args->weights, 0, eval->rows, eval->weights);
+    for (int64_t r = 0; r < eval->rows; r++) {
+        const float weight = args->weights ? eval->weights[r] : 1;
+        if (!isfinite(weight)) return dk_fail(err, DK_E_INVALID, "args.weights: entry %lld is not finite", (long long)r);
+        if (weight == 0 || eval->labels[r] < 0) continue;
+        eval->places[eval->count] = r;
+        eval->labels[eval->count] = eval->labels[r];
+        eval->weights[eval->count++] = weight;
+    }
+out:
+    return rc;
+}
+
+static int32_t check_labels(const di_eval *eval, dk_error *err)
+{
+    const distill_target *student = eval->args->student, *teacher = eval->args->teacher;
+    int64_t vocab = student->vocab_valid ? student->vocab_valid : di_target_width(student);
+    const int64_t other = !teacher ? 0 : teacher->vocab_valid ? teacher->vocab_valid : di_target_width(teacher);
+    if (other && other < vocab) vocab = other;
+    for (int64_t i = 0; eval->args->labels && i < eval->count; i++)
+        if (eval->labels[i] >= vocab)
+            return dk_fail(err, DK_E_INVALID, "args.labels: entry %lld is %d, outside the %lld ids that both sides know", (long long)eval->places[i],
+                           (int)eval->labels[i], (long long)vocab);
+    return DK_OK;
+}
+
+static int32_t open_sources(di_eval *eval, dk_error *err)
+{
+    const distill_loss_args *args = eval->args;
+    const int64_t strip = di_workspace_strip_rows(eval->workspace);
+    di_wrapped_spec spec = {0};
+    int32_t rc;
+    spec.places = eval->places;
+    spec.rows = eval->count;
+    spec.max_count = strip;
+    if (args->teacher) {
+        spec.target = args->teacher;
+        spec.name = "args.teacher";
+        DK_TRY(di_wrapped_create(eval->backend, &spec, &eval->teacher, err));
+    }
+    spec.target = args->student;
+    spec.name = "args.student";
+    spec.grad_values = args->grad_values;
+    spec.grad_head = args->grad_head;
+    spec.grad_bias = args->grad_bias;
+    spec.add_values = (args->flags & DISTILL_ADD_VALUES) != 0;
+    spec.add_head = (args->flags & DISTILL_ADD_HEAD) != 0;
+    if (args->grad_values && !spec.add_values) di_tensor_zero(args->grad_values);
+    DK_TRY(di_wrapped_create(eval->backend, &spec, &eval->student, err));
+out:
+    return rc;
+}
+
+static int32_t run(di_eval *eval, di_loss_sums *sums, dk_error *err)
+{
+    const distill_loss_args *args = eval->args;
+    di_loss_batch batch = {0};
+    int32_t rc;
+    batch.student = di_wrapped_source(eval->student);
+    batch.teacher = eval->teacher ? di_wrapped_source(eval->teacher) : NULL;
+    batch.rows = eval->count;
+    batch.labels = args->labels ? eval->labels : NULL;
+    batch.weights = eval->weights;
+    batch.sequences = eval->sequences;
+    batch.step = args->step;
+    batch.want_gradient = args->grad_values || args->grad_head || args->grad_bias;
+    batch.grad_scale = args->grad_scale != 0 ? args->grad_scale : 1;
+    batch.row_values = eval->values;
+    DK_TRY(di_loss_run(eval->loss, eval->workspace, &batch, NULL, sums, err));
+    DK_TRY(di_wrapped_finish(eval->student, err));
+out:
+    return rc;
+}
+
+static void write_values(const di_eval *eval)
+{
+    const distill_tensor *to = eval->args->row_values;
+    if (!to) return;
+    di_tensor_zero(to);
+    for (int64_t i = 0; i < eval->count; i++) {
+        const float value = (float)eval->values[i];
+        di_tensor_write_rows(to, eval->places[i], 1, &value, 0);
+    }
+}
+
+/* A head wants high strips; rows that are there already only have to be near, which low ones are. */
+static int64_t strip_memory(const di_eval *eval)
+{
+    const distill_loss_args *args = eval->args;
+    const int32_t fused = args->student->kind == DISTILL_HIDDEN || (args->teacher && args->teacher->kind == DISTILL_HIDDEN);
+    return fused || di_loss_serial(eval->loss) ? EVAL_MEMORY : EVAL_MEMORY / 16;
+}
+
+int32_t di_loss_eval(dk_backend *backend, const di_loss *loss, distill_loss_args *args, dk_error *err)
+{
+    di_eval eval = {0};
+    di_loss_sums sums = {0};
+    int64_t teacher_width;
+    int32_t rc;
+    eval.backend = backend;
+    eval.host = backend->host;
+    eval.loss = loss;
+    eval.args = args;
+    DK_TRY(check_args(&eval, err));
+    DK_TRY(read_rows(&eval, err));
+    DK_TRY(check_labels(&eval, err));
+    teacher_width = args->teacher ? di_target_width(args->teacher) : 0;
+    DK_TRY(di_workspace_create(backend, loss, strip_memory(&eval), di_target_width(args->student), teacher_width, eval.count, &eval.workspace, err));
+    DK_TRY(open_sources(&eval, err));
+    DK_TRY(run(&eval, &sums, err));
+    write_values(&eval);
+    args->sum = sums.sum;
+    args->count = sums.count;
+    args->weight_sum = sums.weight_sum;
+out:
+    di_wrapped_free(eval.student);
+    di_wrapped_free(eval.teacher);
+    di_workspace_free(eval.workspace);
+    dk_free(eval.host, eval.places);
+    dk_free(eval.host, eval.sequences);
+    dk_free(eval.host, eval.labels);
+    dk_free(eval.host, eval.weights);
+    dk_free(eval.host, eval.values);
+    return rc;
+}

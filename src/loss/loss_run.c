@@ -1,0 +1,289 @@
+/* The rows of a micro-batch through the loss, strip by strip: logits in, all terms over them, gradient out. */
+#include <math.h>
+#include <string.h>
+
+#include "loss/workspace.h"
+
+typedef struct di_run {
+    di_workspace *workspace;
+    const di_loss_batch *batch;
+    di_strip strip;
+    di_loss_sums sums;
+} di_run;
+
+/* ---- what cannot be evaluated is said before anything is ---- */
+
+static int64_t valid_vocab(const di_loss_batch *batch)
+{
+    const int64_t student = batch->student->vocab_valid;
+    if (!batch->teacher || batch->teacher->vocab_valid <= 0) return student;
+    return student < batch->teacher->vocab_valid ? student : batch->teacher->vocab_valid;
+}
+
+static int32_t check_batch(const di_run *run, dk_error *err)
+{
+    const di_loss_batch *batch = run->batch;
+    const di_workspace *workspace = run->workspace;
+    const int32_t kind = batch->teacher ? batch->teacher->kind : 0;
+    int32_t rc;
+    DK_TRY(di_loss_check(workspace->loss, kind, batch->teacher ? batch->teacher->temperature : 1, batch->labels || kind == DISTILL_ONE_HOT, err));
+    if (batch->student->kind != DISTILL_DENSE)
+        return dk_fail(err, DK_E_UNSUPPORTED, "the student gives %s; a loss needs DENSE or HIDDEN", di_kind_name(batch->student->kind));
+    if (batch->student->width != workspace->student.shape[1] || valid_vocab(batch) > workspace->vocab ||
+        (kind == DISTILL_DENSE && (!dk_view_present(workspace->teacher) || batch->teacher->width != workspace->teacher.shape[1])))
+        return dk_fail(err, DK_E_INTERNAL, "workspace planned for other widths");
+    for (int64_t i = 0; batch->labels && i < batch->rows; i++)
+        if (batch->labels[i] >= valid_vocab(batch) && (!batch->weights || batch->weights[i] != 0))
+            return dk_fail(err, DK_E_INVALID, "label of row %lld is %d, outside the %lld ids that both sides know", (long long)i,
+                           (int)batch->labels[i], (long long)valid_vocab(batch));
+out:
+    return rc;
+}
+
+/* ---- sparse targets: every number is looked at before a loss sees it ---- */
+
+static int32_t check_id(const di_run *run, int64_t row, int32_t id, dk_error *err)
+{
+    if (id < run->strip.vocab) return DK_OK;
+    return dk_fail(err, DK_E_INVALID, "teacher: id of row %lld is %d, outside the %lld ids that both sides know",
+                   (long long)(run->strip.first + row), (int)id, (long long)run->strip.vocab);
+}
+
+static int32_t check_entry(const di_run *run, int64_t row, int32_t kind, double value, dk_error *err)
+{
+    const char *what = kind == DISTILL_TOPK ? "log-probability" : "count";
+    const int32_t fits = kind == DISTILL_TOPK ? value <= 1e-3 : value >= 0 && isfinite(value);
+    char text[32];
+    if (fits) return DK_OK;
+    dk_format_f64(value, text);
+    return dk_fail(err, DK_E_INVALID, "teacher: a %s of row %lld is %s", what, (long long)(run->strip.first + row), text);
+}
+
+static int32_t check_sparse_row(const di_run *run, const distill_target *target, int64_t row, dk_error *err)
+{
+    const int64_t k = target->ids->ndim == 2 ? target->ids->shape[1] : 1;
+    const int32_t *ids = (const int32_t *)target->ids->data + row * k;
+    const float *values = target->values ? (const float *)target->values->data + row * k : NULL;
+    double sum = 0;
+    int32_t rc = DK_OK;
+    for (int64_t j = 0; j < k; j++) {
+        DK_TRY(check_id(run, row, ids[j], err));
+        if (ids[j] < 0 || !values) continue;
+        DK_TRY(check_entry(run, row, target->kind, (double)values[j], err));
+        sum += (double)values[j];
+    }
+    if (target->kind == DISTILL_TOPK && target->tail)
+        DK_TRY(check_entry(run, row, target->kind, (double)((const float *)target->tail->data)[row], err));
+    if ((target->kind == DISTILL_SAMPLED && !(sum > 0)) || (target->kind == DISTILL_ONE_HOT && ids[0] < 0))
+        rc = dk_fail(err, DK_E_INVALID, "teacher: row %lld of a %s target has no id", (long long)(run->strip.first + row), di_kind_name(target->kind));
+out:
+    return rc;
+}
+
+static int32_t check_sparse(const di_run *run, const distill_target *target, dk_error *err)
+{
+    for (int64_t i = 0; i < run->strip.count; i++) {
+        int32_t rc = check_sparse_row(run, target, run->strip.rows[i], err);
+        if (rc) return rc;
+    }
+    return DK_OK;
+}
+
+/* ---- one strip ---- */
+
+static int32_t is_masked(const di_loss_batch *batch, int64_t row)
+{
+    return (batch->labels && batch->labels[row] < 0) || (batch->weights && batch->weights[row] == 0);
+}
+
+static void find_rows(di_run *run, int64_t first, int64_t count)
+{
+    run->strip.first = first;
+    run->strip.count = 0;
+    for (int64_t r = 0; r < count; r++)
+        if (!is_masked(run->batch, first + r)) run->workspace->rows[run->strip.count++] = r;
+}
+
+static void run_task(void *context, int64_t begin, int64_t end)
+{
+    di_run *run = context;
+    const int64_t count = run->strip.count, tasks = run->workspace->chunk_count;
+    for (int64_t task = begin; task < end; task++) {
+        di_chunk *chunk = &run->workspace->chunks[task];
+        const int64_t last = count * (task + 1) / tasks;
+        chunk->rc = DK_OK;
+        for (int64_t at = count * task / tasks; at < last && chunk->rc == DK_OK; at += chunk->capacity)
+            di_chunk_run(chunk, &run->strip, at, last - at < chunk->capacity ? last - at : chunk->capacity);
+    }
+}
+
+static int32_t run_chunks(di_run *run, dk_error *err)
+{
+    di_workspace *workspace = run->workspace;
+    if (workspace->chunk_count == 1) run_task(run, 0, 1); /* whose rows are shared out inside; callbacks stay on this thread */
+    else dk_parallel_for(workspace->host, workspace->chunk_count, 1, run_task, run);
+    for (int64_t i = 0; i < workspace->chunk_count; i++) {
+        di_chunk *chunk = &workspace->chunks[i];
+        run->sums.floored += chunk->floored;
+        chunk->floored = 0;
+        if (!chunk->rc) continue;
+        if (err) *err = chunk->error;
+        return chunk->rc;
+    }
+    return DK_OK;
+}
+
+static void add_sums(di_run *run)
+{
+    const di_loss_batch *batch = run->batch;
+    for (int64_t i = 0; i < run->strip.count; i++) {
+        const int64_t row = run->strip.first + run->strip.rows[i];
+        const double weight = batch->weights ? (double)batch->weights[row] : 1;
+        run->sums.sum += weight * run->strip.totals[i];
+        run->sums.weight_sum += weight;
+        run->sums.count++;
+        if (batch->row_values) batch->row_values[row] = run->strip.totals[i];
+    }
+}
+
+/* Rows that are masked have no gradient, whatever their logits are. */
+static void zero_masked(di_run *run, int64_t count)
+{
+    const dk_view view = run->strip.gradient;
+    const size_t size = (size_t)view.shape[1] * dk_dtype_size(view.dtype);
+    uint8_t *base = run->workspace->backend->ops->map(view);
+    for (int64_t r = 0; r < count; r++)
+        if (is_masked(run->batch, run->strip.first + r)) memset(base + (size_t)r * size, 0, size);
+}
+
+/* One-hot targets are labels to a loss that takes no teacher. */
+static int32_t wants_teacher(const di_run *run)
+{
+    const di_source *teacher = run->batch->teacher;
+    if (!teacher) return 0;
+    return di_loss_needs_teacher(run->workspace->loss) || (teacher->kind == DISTILL_ONE_HOT && !run->batch->labels);
+}
+
+static int32_t teacher_rows(di_run *run, int64_t first, int64_t count, dk_error *err)
+{
+    const di_source *teacher = run->batch->teacher;
+    const distill_target *target = NULL;
+    dk_view strip = dk_view_none();
+    int32_t rc = DK_OK;
+    run->strip.target = NULL;
+    run->strip.teacher = dk_view_none();
+    if (!wants_teacher(run)) return DK_OK;
+    if (teacher->kind == DISTILL_DENSE) strip = run->strip.teacher = dk_view_rows(run->workspace->teacher, 0, count);
+    DK_TRY(teacher->rows(teacher->self, first, count, strip, &target, err));
+    if (teacher->kind == DISTILL_DENSE) goto out;
+    run->strip.target = target;
+    DK_TRY(check_sparse(run, target, err));
+    if (teacher->kind != DISTILL_ONE_HOT || run->batch->labels) goto out;
+    run->strip.labels = target->ids->data;
+    run->strip.label_first = first;
+out:
+    return rc;
+}
+
+static int32_t run_strip(di_run *run, int64_t first, int64_t count, dk_error *err)
+{
+    di_workspace *workspace = run->workspace;
+    const di_source *student = run->batch->student;
+    const dk_view logits = dk_view_rows(workspace->student, 0, count);
+    const distill_target *none = NULL;
+    int32_t rc;
+    find_rows(run, first, count);
+    DK_TRY(teacher_rows(run, first, count, err));
+    DK_TRY(student->rows(student->self, first, count, logits, &none, err));
+    run->strip.student = logits;
+    if (run->batch->want_gradient) run->strip.gradient = student->needs_logits ? dk_view_rows(workspace->gradient, 0, count) : logits;
+    DK_TRY(run_chunks(run, err));
+    add_sums(run);
+    if (!run->batch->want_gradient) goto out;
+    zero_masked(run, count);
+    DK_TRY(student->gradient(student->self, first, count, logits, run->strip.gradient, err));
+out:
+    return rc;
+}
+
+/* ---- all strips ---- */
+
+/* End of the strip that begins at first: of even height, or behind the last sequence that fits whole. */
+static int32_t strip_end(const di_run *run, int64_t first, int64_t height, int64_t *end, dk_error *err)
+{
+    const di_loss_batch *batch = run->batch;
+    int64_t at = first + height;
+    if (at >= batch->rows) at = batch->rows;
+    else if (di_loss_whole_sequences(run->workspace->loss) && batch->sequences)
+        while (at > first && batch->sequences[at - 1] == batch->sequences[at]) at--;
+    else if (di_loss_whole_sequences(run->workspace->loss)) at = first;
+    if (at == first)
+        return dk_fail(err, DK_E_INVALID, "the sequence at row %lld does not fit into a strip of %lld rows, and the loss takes whole sequences; raise train.loss_memory",
+                       (long long)first, (long long)height);
+    *end = at;
+    return DK_OK;
+}
+
+static int32_t check_sequences(const di_run *run, int64_t height, dk_error *err)
+{
+    int32_t rc = DK_OK;
+    for (int64_t first = 0; rc == DK_OK && first < run->batch->rows;) rc = strip_end(run, first, height, &first, err);
+    return rc;
+}
+
+static int32_t is_cancelled(const di_run *run, const volatile int32_t *cancel)
+{
+    return (cancel && *cancel) || dk_host_cancelled(run->workspace->host);
+}
+
+static int64_t even_height(const di_workspace *workspace, int64_t rows)
+{
+    const int64_t strips = rows / workspace->strip_rows + (rows % workspace->strip_rows != 0);
+    if (di_loss_whole_sequences(workspace->loss) || strips < 1) return workspace->strip_rows;
+    return rows / strips + (rows % strips != 0);
+}
+
+static void set_strip(di_run *run)
+{
+    di_workspace *workspace = run->workspace;
+    run->strip.loss = workspace->loss;
+    run->strip.batch = run->batch;
+    run->strip.kernels = di_rows_for(workspace->backend->isa);
+    run->strip.backend = workspace->backend;
+    run->strip.vocab = valid_vocab(run->batch);
+    run->strip.teacher_kind = run->batch->teacher ? run->batch->teacher->kind : 0;
+    run->strip.labels = run->batch->labels;
+    run->strip.rows = workspace->rows;
+    run->strip.totals = workspace->totals;
+    for (int64_t i = 0; i < workspace->chunk_count; i++) {
+        workspace->chunks[i].vocab = run->strip.vocab;
+        workspace->chunks[i].floored = 0;
+    }
+}
+
+int32_t di_loss_run(const di_loss *loss, di_workspace *workspace, const di_loss_batch *batch, const volatile int32_t *cancel, di_loss_sums *sums, dk_error *err)
+{
+    di_run run = {0};
+    int64_t height, end = 0;
+    int32_t rc;
+    run.workspace = workspace;
+    run.batch = batch;
+    if (workspace->loss != loss) return dk_fail(err, DK_E_INTERNAL, "workspace planned for another loss");
+    DK_TRY(check_batch(&run, err));
+    height = even_height(workspace, batch->rows);
+    DK_TRY(check_sequences(&run, height, err));
+    if (batch->want_gradient && batch->student->needs_logits) DK_TRY(di_workspace_reserve_gradient(workspace, err));
+    set_strip(&run);
+    if (batch->row_values && batch->rows) memset(batch->row_values, 0, (size_t)batch->rows * sizeof *batch->row_values);
+    for (int64_t first = 0; first < batch->rows; first = end) {
+        if (is_cancelled(&run, cancel)) return dk_fail(err, DK_E_CANCELLED, "cancelled at row %lld of %lld", (long long)first, (long long)batch->rows);
+        DK_TRY(strip_end(&run, first, height, &end, err));
+        DK_TRY(run_strip(&run, first, end - first, err));
+    }
+    sums->sum += run.sums.sum;
+    sums->weight_sum += run.sums.weight_sum;
+    sums->count += run.sums.count;
+    sums->floored += run.sums.floored;
+out:
+    return rc;
+}

@@ -1,0 +1,200 @@
+#include <pthread.h>
+#include <string.h>
+
+#include "loss/loss_parts.h"
+
+struct di_registry {
+    dk_host *host;
+    pthread_mutex_t mutex; /* guards the list; entries themselves do not change */
+    di_entry *first;
+};
+
+void di_entry_release(di_entry *entry)
+{
+    while (entry && atomic_fetch_sub(&entry->references, 1) == 1) {
+        di_entry *fallback = entry->fallback;
+        dk_host *host = entry->host;
+        if (entry->table.destroy) entry->table.destroy(entry->table.user);
+        dk_free(host, entry->name);
+        dk_free(host, entry);
+        dk_host_release(host);
+        entry = fallback;
+    }
+}
+
+di_eval_fn di_entry_eval(const di_entry *entry, int32_t isa)
+{
+    if (!entry->builtin) return entry->table.eval;
+    return entry->builtin->eval[isa >= DK_ISA_PORTABLE && isa <= DK_ISA_AVX512 ? isa : DK_ISA_PORTABLE];
+}
+
+int32_t di_entry_logs(const di_entry *entry)
+{
+    return (entry->table.flags & DISTILL_LOSS_LOG_PROBS) != 0;
+}
+
+int32_t di_entry_floors(const di_entry *entry)
+{
+    return di_entry_logs(entry) && !(entry->builtin && entry->builtin->exact_zero);
+}
+
+/* Retained; NULL = none. */
+static di_entry *find(const di_registry *registry, const char *name)
+{
+    di_entry *entry;
+    pthread_mutex_lock(&((di_registry *)registry)->mutex);
+    entry = registry->first;
+    while (entry && strcmp(entry->name, name) != 0) entry = entry->next;
+    if (entry) atomic_fetch_add(&entry->references, 1);
+    pthread_mutex_unlock(&((di_registry *)registry)->mutex);
+    return entry;
+}
+
+/* From here on the entry destroys the table, also when this fails. */
+static int32_t create_entry(dk_host *host, const char *name, const distill_loss_callbacks *table, di_entry **out, dk_error *err)
+{
+    di_entry *entry = dk_calloc(host, 1, sizeof *entry);
+    char *copy = dk_strdup(host, name);
+    if (!entry || !copy) {
+        dk_free(host, entry);
+        dk_free(host, copy);
+        if (table->destroy) table->destroy(table->user);
+        return dk_fail_nomem(err, sizeof *entry + strlen(name) + 1);
+    }
+    atomic_init(&entry->references, 1);
+    entry->host = dk_host_retain(host);
+    entry->name = copy;
+    entry->table = *table;
+    entry->table.fallback = NULL;
+    *out = entry;
+    return DK_OK;
+}
+
+static int32_t check_table(const char *name, const distill_loss_callbacks *table, dk_error *err)
+{
+    const uint32_t known = DISTILL_LOSS_MT | DISTILL_LOSS_LOG_PROBS | DISTILL_LOSS_WHOLE_SEQUENCES;
+    const int64_t kinds = ((int64_t)1 << (DISTILL_ONE_HOT + 1)) - 2;
+    if (!name || !*name) return dk_fail(err, DK_E_INVALID, "a loss needs a name");
+    if (!table->eval) return dk_fail(err, DK_E_INVALID, "loss %s has no eval", name);
+    if (table->flags & ~known) return dk_fail(err, DK_E_INVALID, "loss %s: flags 0x%x has bits that are not known", name, (unsigned)table->flags);
+    if (table->targets & ~kinds)
+        return dk_fail(err, DK_E_INVALID, "loss %s: targets 0x%llx has bits that are no kind of target", name, (unsigned long long)table->targets);
+    for (int64_t i = 0; di_builtin_at(i); i++)
+        if (!strcmp(di_builtin_at(i)->name, name)) return dk_fail(err, DK_E_INVALID, "loss %s is built in; take another name", name);
+    return DK_OK;
+}
+
+int32_t di_registry_get(const di_registry *registry, const char *name, di_entry **out, dk_error *err)
+{
+    dk_strbuf names;
+    int32_t rc;
+    if ((*out = find(registry, name)) != NULL) return DK_OK;
+    dk_strbuf_init(&names, registry->host);
+    DK_TRY(di_registry_names(registry, &names, err));
+    rc = dk_fail(err, DK_E_NOT_FOUND, "loss %s is not registered; there are %s", name, names.data);
+out:
+    dk_strbuf_free(&names);
+    return rc;
+}
+
+static int32_t get_fallback(const di_registry *registry, const char *name, const char *fallback, di_entry **out, dk_error *err)
+{
+    int32_t rc = fallback ? di_registry_get(registry, fallback, out, err) : DK_OK;
+    if (rc) dk_error_context(err, "fallback of loss %s", name);
+    return rc;
+}
+
+dk_host *di_registry_host(const di_registry *registry)
+{
+    return registry->host;
+}
+
+/* Takes the registry's reference to entry; an older one of that name leaves. */
+static void insert(di_registry *registry, di_entry *entry)
+{
+    di_entry *old = NULL, **place = &registry->first;
+    pthread_mutex_lock(&registry->mutex);
+    while (*place && strcmp((*place)->name, entry->name) != 0) place = &(*place)->next;
+    old = *place;
+    entry->next = old ? old->next : NULL;
+    *place = entry;
+    pthread_mutex_unlock(&registry->mutex);
+    di_entry_release(old); /* its destroy runs without the lock */
+}
+
+int32_t di_registry_add(di_registry *registry, const char *name, const distill_loss_callbacks *table, dk_error *err)
+{
+    di_entry *entry = NULL, *fallback = NULL;
+    int32_t rc;
+    if ((rc = di_check_struct(table, "table", sizeof *table, err)) != DK_OK) return rc;
+    DK_TRY(check_table(name, table, err));
+    DK_TRY(get_fallback(registry, name, table->fallback, &fallback, err));
+    if ((rc = create_entry(registry->host, name, table, &entry, err)) != DK_OK) {
+        di_entry_release(fallback);
+        return rc;
+    }
+    entry->fallback = fallback;
+    insert(registry, entry);
+    return DK_OK;
+out:
+    if (table->destroy) table->destroy(table->user);
+    return rc;
+}
+
+static int32_t add_builtin(di_registry *registry, const di_builtin *builtin, dk_error *err)
+{
+    distill_loss_callbacks table;
+    di_entry *entry = NULL;
+    int32_t rc;
+    DISTILL_INIT(&table);
+    table.flags = builtin->flags;
+    table.eval = builtin->eval[DK_ISA_PORTABLE];
+    table.targets = builtin->targets;
+    if ((rc = create_entry(registry->host, builtin->name, &table, &entry, err)) != DK_OK) return rc;
+    entry->builtin = builtin;
+    insert(registry, entry);
+    return DK_OK;
+}
+
+int32_t di_registry_create(dk_host *host, di_registry **out, dk_error *err)
+{
+    di_registry *registry = NULL;
+    int32_t rc = dk_new(host, 1, &registry, err);
+    if (rc) return rc;
+    registry->host = dk_host_retain(host);
+    if (pthread_mutex_init(&registry->mutex, NULL) != 0) {
+        dk_free(host, registry);
+        dk_host_release(host);
+        return dk_fail_nomem(err, sizeof *registry);
+    }
+    for (int64_t i = 0; di_builtin_at(i); i++) DK_TRY(add_builtin(registry, di_builtin_at(i), err));
+    *out = registry;
+    return DK_OK;
+out:
+    di_registry_free(registry);
+    return rc;
+}
+
+void di_registry_free(di_registry *registry)
+{
+    dk_host *host;
+    if (!registry) return;
+    host = registry->host;
+    while (registry->first) {
+        di_entry *entry = registry->first;
+        registry->first = entry->next;
+        di_entry_release(entry);
+    }
+    pthread_mutex_destroy(&registry->mutex);
+    dk_free(host, registry);
+    dk_host_release(host);
+}
+
+int32_t di_registry_names(const di_registry *registry, dk_strbuf *out, dk_error *err)
+{
+    pthread_mutex_lock(&((di_registry *)registry)->mutex);
+    for (const di_entry *entry = registry->first; entry; entry = entry->next)
+        dk_strbuf_printf(out, "%s%s", entry == registry->first ? "" : ", ", entry->name);
+    pthread_mutex_unlock(&((di_registry *)registry)->mutex);
+    return dk_strbuf_check(out, err);
+}

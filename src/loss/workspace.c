@@ -1,0 +1,119 @@
+#include "loss/workspace.h"
+
+enum { CHUNK_BYTES = 256 * 1024, CHUNK_ROWS = 16, TASKS_PER_THREAD = 2, TASKS_MAX = 64 };
+
+static int64_t smaller(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+static int64_t larger(int64_t a, int64_t b)
+{
+    return a > b ? a : b;
+}
+
+/* Rows that fit into the memory: the strips, and for a loss that is called once per strip the copies it is called with.
+ * Never a function of the number of threads: gradients of a head add up strip by strip. */
+static int64_t plan_rows(const di_workspace *workspace, int64_t memory, int64_t student_width, int64_t teacher_width, int64_t max_rows)
+{
+    const int64_t size = (int64_t)dk_dtype_size(workspace->backend->real);
+    int64_t bytes = (student_width + teacher_width) * size, rows;
+    if (workspace->loss && di_loss_serial(workspace->loss))
+        bytes += di_chunk_buffers(workspace->loss, teacher_width > 0) * workspace->vocab * (int64_t)sizeof(float);
+    rows = larger(memory / bytes, 1);
+    if (rows > 16) rows -= rows % 16;
+    return larger(smaller(rows, max_rows), 1);
+}
+
+static int32_t make_strip(di_workspace *workspace, int32_t which, int64_t width, dk_view *view, dk_error *err)
+{
+    const dk_dtype real = workspace->backend->real;
+    const int64_t bytes = workspace->strip_rows * width * (int64_t)dk_dtype_size(real);
+    int32_t rc = workspace->backend->ops->buffer_create(workspace->backend, bytes, &workspace->strips[which], err);
+    if (rc) return rc;
+    *view = dk_view_2d(workspace->strips[which], 0, real, workspace->strip_rows, width);
+    if (!workspace->backend->ops->map(*view))
+        return dk_fail(err, DK_E_UNSUPPORTED, "losses need strips that the host can see; backend %s has none", workspace->backend->name);
+    return DK_OK;
+}
+
+int32_t di_workspace_reserve_gradient(di_workspace *workspace, dk_error *err)
+{
+    if (dk_view_present(workspace->gradient)) return DK_OK;
+    return make_strip(workspace, 2, workspace->student.shape[1], &workspace->gradient, err);
+}
+
+static int64_t plan_chunk(const di_workspace *workspace, int32_t with_teacher)
+{
+    const int64_t row = di_chunk_buffers(workspace->loss, with_teacher) * workspace->vocab * (int64_t)sizeof(float);
+    if (di_loss_serial(workspace->loss)) return workspace->strip_rows;
+    return smaller(larger(smaller(CHUNK_BYTES / row, CHUNK_ROWS), 1), workspace->strip_rows);
+}
+
+static int32_t make_chunks(di_workspace *workspace, int32_t with_teacher, dk_error *err)
+{
+    const int64_t threads = dk_host_threads(workspace->host), capacity = plan_chunk(workspace, with_teacher);
+    const int64_t tasks = threads > 1 ? smaller(threads * TASKS_PER_THREAD, TASKS_MAX) : 1;
+    const int64_t count = di_loss_serial(workspace->loss) ? 1 : tasks;
+    int32_t rc;
+    DK_TRY(dk_new(workspace->host, count, &workspace->chunks, err));
+    for (workspace->chunk_count = 0; workspace->chunk_count < count;) {
+        di_chunk *chunk = &workspace->chunks[workspace->chunk_count++];
+        chunk->host = workspace->host;
+        DK_TRY(di_chunk_create(workspace->host, chunk, workspace->loss, capacity, workspace->vocab, with_teacher, err));
+    }
+out:
+    return rc;
+}
+
+int32_t di_workspace_create(dk_backend *backend, const di_loss *loss, int64_t memory, int64_t student_width, int64_t teacher_width,
+                            int64_t max_rows, di_workspace **out, dk_error *err)
+{
+    di_workspace *workspace = NULL;
+    int32_t rc;
+    DK_TRY(dk_new(backend->host, 1, &workspace, err));
+    workspace->backend = backend;
+    workspace->host = backend->host;
+    workspace->loss = loss;
+    workspace->vocab = teacher_width > 0 ? smaller(student_width, teacher_width) : student_width;
+    workspace->strip_rows = plan_rows(workspace, memory, student_width, teacher_width, max_rows);
+    DK_TRY(make_strip(workspace, 0, student_width, &workspace->student, err));
+    if (teacher_width > 0) DK_TRY(make_strip(workspace, 1, teacher_width, &workspace->teacher, err));
+    DK_TRY(dk_new(workspace->host, workspace->strip_rows, &workspace->rows, err));
+    DK_TRY(dk_new(workspace->host, workspace->strip_rows, &workspace->totals, err));
+    if (loss) DK_TRY(make_chunks(workspace, teacher_width > 0, err));
+out:
+    if (rc) {
+        di_workspace_free(workspace);
+        return rc;
+    }
+    *out = workspace;
+    return DK_OK;
+}
+
+void di_workspace_free(di_workspace *workspace)
+{
+    if (!workspace) return;
+    for (int i = 0; i < 3; i++)
+        if (workspace->strips[i]) workspace->backend->ops->buffer_free(workspace->backend, workspace->strips[i]);
+    for (int64_t i = 0; i < workspace->chunk_count; i++) di_chunk_free(&workspace->chunks[i]);
+    dk_free(workspace->host, workspace->chunks);
+    dk_free(workspace->host, workspace->rows);
+    dk_free(workspace->host, workspace->totals);
+    dk_free(workspace->host, workspace);
+}
+
+int64_t di_workspace_strip_rows(const di_workspace *workspace)
+{
+    return workspace->strip_rows;
+}
+
+dk_view di_workspace_student_strip(const di_workspace *workspace)
+{
+    return workspace->student;
+}
+
+dk_view di_workspace_teacher_strip(const di_workspace *workspace)
+{
+    return workspace->teacher;
+}

@@ -1,0 +1,21 @@
+/* workspace.h - the memory of an evaluation, planned once. */
+#ifndef DI_LOSS_WORKSPACE_H
+#define DI_LOSS_WORKSPACE_H
+
+#include "loss/loss_parts.h"
+
+struct di_workspace {
+    dk_backend *backend;
+    dk_host *host;
+    const di_loss *loss;
+    int64_t strip_rows, vocab;
+    dk_buffer *strips[3];
+    dk_view student, teacher, gradient; /* [strip_rows, width]; gradient only for sources that need their logits again */
+    di_chunk *chunks;
+    int64_t chunk_count;
+    int64_t *rows;  /* [strip_rows] unmasked rows of a strip */
+    double *totals; /* [strip_rows] */
+};
+int32_t di_workspace_reserve_gradient(di_workspace *workspace, dk_error *err);
+
+#endif
