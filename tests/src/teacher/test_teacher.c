@@ -1,0 +1,276 @@
+/* Teachers that are models: opened, live, scoring, in strips, generating; and what is said when something is wrong. */
+#include "base/utf8.h"
+#include "model_fixture.h"
+
+typedef struct counter {
+    int retained, released;
+} counter;
+static void retain(void *owner) { ((counter *)owner)->retained++; }
+static void release(void *owner) { ((counter *)owner)->released++; }
+
+static dk_model *fresh_model(fixture *f)
+{
+    dk_document *config = NULL;
+    dk_model *model = NULL;
+    if (dk_json_open(f->host, f->config, &config, &f->err) || dk_model_create(f->backend, config, 0.4, 3, &model, &f->err)) {
+        FAIL("%s", f->err.message);
+        exit(3);
+    }
+    dk_document_free(config);
+    return model;
+}
+
+static int64_t number(const di_teacher *teacher, const char *key)
+{
+    int64_t value = -99;
+    dk_error err;
+    CHECK_OK(di_teacher_get_i64(teacher, key, &value, &err));
+    return value;
+}
+
+TEST(opened_is_live)
+{
+    static float live_logits[9 * TINY_VOCAB], logits[9 * TINY_VOCAB], chosen[2 * TINY_VOCAB];
+    int64_t rows[2] = {2, 10}, unused = 5;
+    char a[65], b[65];
+    di_teacher *live = NULL, *opened = NULL;
+    counter owner = {0};
+    dk_error err;
+    fixture f;
+    open_fixture(&f, "teacher");
+    dk_model *model = fresh_model(&f);
+    distill_batch batch = tiny_batch();
+    CHECK_OK(di_teacher_from_model(f.backend, model, NULL, &owner, retain, release, &live, &err));
+    CHECK_OK(score_with(live, &batch, live_logits, &err));
+    CHECK_OK(dk_model_save(model, f.folder, DK_F32, &err));
+    CHECK_OK(di_teacher_open(f.backend, f.folder, NULL, &opened, &err));
+    CHECK(di_teacher_tokenizer(opened) == NULL); /* a model without a tokenizer scores ids */
+    CHECK_STR(di_teacher_path(opened), f.folder);
+    CHECK_OK(score_with(opened, &batch, logits, &err));
+    for (int i = 0; i < 9 * TINY_VOCAB; i++) CHECK_NEAR((double)logits[i], (double)live_logits[i], 1e-6);
+    CHECK_OK(di_teacher_hash(live, a, &err));
+    CHECK_OK(di_teacher_hash(opened, b, &err));
+    CHECK_STR(a, b);
+
+    batch.rows = rows; /* rows that were asked for, the last of a sequence among them */
+    batch.row_count = 2;
+    CHECK_OK(score_with(opened, &batch, chosen, &err));
+    for (int v = 0; v < TINY_VOCAB; v++) CHECK_NEAR((double)chosen[v], (double)logits[2 * TINY_VOCAB + v], 1e-6);
+
+    CHECK_INT(number(opened, "vocab_size"), TINY_VOCAB);
+    CHECK_INT(number(opened, "hidden_size"), TINY_WIDTH);
+    CHECK_INT(number(opened, "layers"), TINY_LAYERS);
+    CHECK_INT(number(opened, "context_length"), 64);
+    CHECK_INT(number(opened, "parameters"), number(live, "parameters"));
+    CHECK_INT(di_teacher_get_i64(opened, "colour", &unused, &err), DK_E_NOT_FOUND);
+    CHECK_HAS(err.message, "colour");
+    CHECK_INT(unused, 5);
+    CHECK_INT(owner.retained, 1);
+    CHECK_INT(owner.released, 0);
+    di_teacher_release(live);
+    CHECK_INT(owner.released, 1);
+    di_teacher_release(opened);
+    dk_model_free(model);
+    close_fixture(&f);
+}
+
+/* Strips of a session, and its hidden states with its head, say the same as a whole score. */
+TEST(sessions)
+{
+    static float want[9 * TINY_VOCAB], got[3 * TINY_VOCAB];
+    di_teacher *teacher = NULL;
+    di_session *session = NULL;
+    const distill_target *target = NULL;
+    dk_buffer *buffer = NULL;
+    dk_queue queue;
+    dk_error err;
+    fixture f;
+    open_fixture(&f, "sessions");
+    dk_model *model = fresh_model(&f);
+    distill_batch batch = tiny_batch();
+    CHECK_OK(di_teacher_from_model(f.backend, model, NULL, NULL, NULL, NULL, &teacher, &err));
+    CHECK_OK(score_with(teacher, &batch, want, &err));
+    CHECK_OK(di_session_create(teacher, 11, 2, 9, &session, &err));
+    CHECK_OK(f.backend->ops->buffer_create(f.backend, sizeof got, &buffer, &err));
+    dk_view strip = dk_view_2d(buffer, 0, DK_F32, 3, TINY_VOCAB);
+    dk_queue_init(&queue, f.backend);
+    for (int again = 0; again < 2; again++) {
+        const int64_t before = dk_host_allocations(f.host);
+        CHECK_OK(di_session_forward(session, &batch, &err));
+        const di_source *source = di_session_source(session);
+        CHECK_INT(source->width, TINY_VOCAB);
+        for (int64_t first = 0; first < 9; first += 3) {
+            CHECK_OK(source->rows(source->self, first, 3, strip, &target, &err));
+            CHECK(target == NULL);
+            f.backend->ops->copy_out(&queue, strip, got);
+            for (int i = 0; i < 3 * TINY_VOCAB; i++) CHECK_NEAR((double)got[i], (double)want[first * TINY_VOCAB + i], 1e-5);
+        }
+        if (again) CHECK_INT(dk_host_allocations(f.host), before); /* a warm session allocates nothing */
+    }
+    target = di_session_hidden(session);
+    REQUIRE(target && target->kind == DISTILL_HIDDEN);
+    CHECK_OK(di_check_target(target, "hidden", 9, &err));
+    const float *hidden = target->values->data, *head = target->head->data;
+    for (int r = 0; r < 9; r++)
+        for (int v = 0; v < TINY_VOCAB; v++) {
+            double sum = 0;
+            for (int w = 0; w < TINY_WIDTH; w++) sum += (double)hidden[r * TINY_WIDTH + w] * (double)head[v * TINY_WIDTH + w];
+            CHECK_NEAR((double)want[r * TINY_VOCAB + v], sum, 1e-5);
+        }
+    di_session_free(session);
+    CHECK_OK(di_session_create(teacher, 11, 2, 8, &session, &err));
+    CHECK_INT(di_session_forward(session, &batch, &err), DK_E_INVALID);
+    CHECK_HAS(err.message, "9 rows do not fit a session of 8");
+    di_session_free(session);
+    f.backend->ops->buffer_free(f.backend, buffer);
+    di_teacher_release(teacher);
+    dk_model_free(model);
+    close_fixture(&f);
+}
+
+TEST(wrong_outputs)
+{
+    static float logits[9 * TINY_VOCAB];
+    int64_t shape[2] = {9, TINY_VOCAB - 1};
+    distill_tensor values = di_tensor_of(logits, DISTILL_FLOAT, 32, 2, shape);
+    distill_target out;
+    di_teacher *teacher = NULL;
+    dk_error err;
+    fixture f;
+    open_fixture(&f, "outputs");
+    dk_model *model = fresh_model(&f);
+    distill_batch batch = tiny_batch();
+    CHECK_OK(di_teacher_from_model(f.backend, model, NULL, NULL, NULL, NULL, &teacher, &err));
+    DISTILL_INIT(&out);
+    out.kind = DISTILL_DENSE;
+    out.values = &values;
+    CHECK_INT(di_teacher_score(teacher, &batch, &out, &err), DK_E_INVALID);
+    CHECK_HAS(err.message, "dimension 1 is 28, not 29");
+    out.kind = DISTILL_TOPK;
+    CHECK_INT(di_teacher_score(teacher, &batch, &out, &err), DK_E_UNSUPPORTED);
+    CHECK_INT(out.vocab_valid, 0);
+    di_teacher_release(teacher);
+    CHECK_INT(di_teacher_open(f.backend, "no/such/folder", NULL, &teacher, &err), DK_E_NOT_FOUND);
+    CHECK_HAS(err.message, "no/such/folder");
+    dk_model_free(model);
+    close_fixture(&f);
+}
+
+/* ---- generating ---- */
+
+typedef struct heard {
+    int32_t ids[2][64];
+    int64_t counts[2];
+    char text[2][512];
+    size_t sizes[2];
+    int32_t finished[2], answer;
+    size_t ends[2][64]; /* of the pieces */
+} heard;
+
+static int32_t hear(void *user, int64_t sequence, int32_t id, double log_prob, const char *text, size_t size, int32_t finished)
+{
+    heard *h = user;
+    CHECK(log_prob <= 0);
+    h->ids[sequence][h->counts[sequence]++] = id;
+    memcpy(h->text[sequence] + h->sizes[sequence], text, size);
+    h->sizes[sequence] += size;
+    h->finished[sequence] = finished;
+    h->ends[sequence][h->counts[sequence] - 1] = h->sizes[sequence];
+    return h->answer;
+}
+
+TEST(generate_ids)
+{
+    heard both = {0}, alone = {0}, stopped = {.answer = DISTILL_CB_CANCEL}, failed = {.answer = 9};
+    di_teacher *teacher = NULL;
+    dk_error err;
+    fixture f;
+    open_fixture(&f, "generate");
+    dk_model *model = fresh_model(&f);
+    distill_batch batch = tiny_batch();
+    CHECK_OK(di_options_set(f.options, "generate", "{max_tokens: 12, temperature: 0.8, seed: 4}", &err));
+    CHECK_OK(di_teacher_from_model(f.backend, model, NULL, NULL, NULL, NULL, &teacher, &err));
+    CHECK_OK(di_teacher_generate(teacher, &batch, f.options, NULL, hear, &both, &err));
+    for (int s = 0; s < 2; s++) {
+        const int64_t count = both.counts[s];
+        CHECK(count > 0 && count <= 12);
+        CHECK(both.finished[s] == (both.ids[s][count - 1] == 2 ? 1 : 2)); /* the model's end of sequence */
+        CHECK_INT(both.sizes[s], 0);                                      /* no tokenizer, no text */
+    }
+    batch.sequences = 1; /* a neighbour changes nothing */
+    CHECK_OK(di_teacher_generate(teacher, &batch, f.options, NULL, hear, &alone, &err));
+    CHECK_INT(alone.counts[0], both.counts[0]);
+    CHECK(memcmp(alone.ids[0], both.ids[0], sizeof alone.ids[0]) == 0);
+    CHECK_INT(di_teacher_generate(teacher, &batch, f.options, NULL, hear, &stopped, &err), DK_E_CANCELLED);
+    CHECK_INT(stopped.counts[0], 1);
+    CHECK_INT(di_teacher_generate(teacher, &batch, f.options, NULL, hear, &failed, &err), DK_E_CALLBACK);
+    CHECK_INT(err.user_code, 9);
+    di_teacher_release(teacher);
+    dk_model_free(model);
+    close_fixture(&f);
+}
+
+/* Pieces put together are the text of all tokens, and none ends inside a character. */
+TEST(generate_text)
+{
+    static const char *const tokens[TINY_VOCAB] = {"<unk>", "<s>", "</s>", "<0xE2>", "<0x82>", "<0xAC>", "<0xC3>", "<0xA9>", "\xe2\x96\x81", "\xe2\x96\x81the", "a", "b", "\xc3\xa9", "\xe2\x82\xac",
+                                                   "\xe2\x96\x81is", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l", "m", "n", "o", "p"};
+    static const int32_t types[TINY_VOCAB] = {2, 3, 3, 6, 6, 6, 6, 6};
+    static int32_t kinds[TINY_VOCAB];
+    static float scores[TINY_VOCAB];
+    dk_slice slices[TINY_VOCAB];
+    dk_vocabulary vocabulary;
+    dk_tokenizer *tokenizer = NULL;
+    di_teacher *teacher = NULL;
+    dk_error err;
+    fixture f;
+    open_fixture(&f, "text");
+    dk_model *model = fresh_model(&f);
+    dk_vocabulary_init(&vocabulary);
+    for (int i = 0; i < TINY_VOCAB; i++) {
+        slices[i] = (dk_slice){tokens[i], strlen(tokens[i])};
+        kinds[i] = types[i] ? types[i] : 1;
+        scores[i] = (float)-i;
+    }
+    vocabulary.kind = DK_VOCABULARY_SPM;
+    vocabulary.tokens = slices;
+    vocabulary.scores = scores;
+    vocabulary.types = kinds;
+    vocabulary.count = TINY_VOCAB;
+    vocabulary.bos = 1;
+    vocabulary.eos = 2;
+    vocabulary.unk = 0;
+    REQUIRE_OK(dk_tokenizer_from_vocabulary(f.host, &vocabulary, &tokenizer, &err));
+    CHECK_OK(di_teacher_from_model(f.backend, model, tokenizer, NULL, NULL, NULL, &teacher, &err));
+    for (int seed = 1; seed < 12; seed++) {
+        heard h = {0};
+        distill_batch batch = tiny_batch();
+        dk_strbuf whole, prompt;
+        int32_t all[80];
+        CHECK_OK(di_options_set_i64(f.options, "generate.seed", seed, &err));
+        CHECK_OK(di_options_set(f.options, "generate.max_tokens", "20", &err));
+        CHECK_OK(di_teacher_generate(teacher, &batch, f.options, NULL, hear, &h, &err));
+        for (int s = 0; s < 2; s++) { /* the text that follows the prompt's */
+            const int64_t length = tiny_offsets[s + 1] - tiny_offsets[s];
+            memcpy(all, tiny_ids + tiny_offsets[s], (size_t)length * sizeof *all);
+            memcpy(all + length, h.ids[s], (size_t)h.counts[s] * sizeof *all);
+            dk_strbuf_init(&whole, f.host);
+            dk_strbuf_init(&prompt, f.host);
+            CHECK_OK(dk_tokenizer_decode_to(tokenizer, all, length + h.counts[s], DK_DECODE_SKIP_SPECIAL, &whole, &err));
+            CHECK_OK(dk_tokenizer_decode_to(tokenizer, all, length, DK_DECODE_SKIP_SPECIAL, &prompt, &err));
+            for (size_t i = 0, length_of; i < h.sizes[s]; i += length_of ? length_of : 1) {
+                length_of = dk_utf8_length((const unsigned char *)h.text[s] + i, h.sizes[s] - i);
+                for (int64_t piece = 0; piece < h.counts[s]; piece++) CHECK(h.ends[s][piece] <= i || h.ends[s][piece] >= i + length_of);
+            }
+            if (CHECK(whole.size - prompt.size == h.sizes[s])) CHECK(memcmp(whole.data + prompt.size, h.text[s], h.sizes[s]) == 0);
+            dk_strbuf_free(&whole);
+            dk_strbuf_free(&prompt);
+        }
+    }
+    di_teacher_release(teacher);
+    dk_tokenizer_release(tokenizer);
+    dk_model_free(model);
+    close_fixture(&f);
+}
+
+TEST_MAIN(TEST_CASE(opened_is_live) TEST_CASE(sessions) TEST_CASE(wrong_outputs) TEST_CASE(generate_ids) TEST_CASE(generate_text))
