@@ -1,0 +1,28 @@
+"""libdistill: distil large language models into small ones.
+
+    import distill
+    report = distill.run("recipe.yaml", {"train.steps": 500}, on_progress=print)
+    print(report["student.perplexity"])
+
+The handles are those of distill.h: Env, Options, Tokenizer, Teacher, Student, Dataset, Loss, Trainer, Report; the constants too
+(distill.DISTILL_DENSE, ...). Handles close with `with`, close() or the garbage collector, in any order.
+"""
+from ._base import Env, Options, Report, default_env, option_table
+from ._callbacks import registered
+from ._errors import (Cancelled, CallbackError, DistillError, EndOfData, FormatError, InvalidArgument, IOFailure, Mismatch, NotFound,
+                      NumericError, OptionError, OutOfMemory, StageError, Unsupported)
+from ._lib import lib
+from ._models import Form, Generation, Student, Teacher, Tokenizer
+from . import _signatures
+from ._tensor import View
+from ._training import Dataset, Loss, LossResult, Progress, Sample, Trainer, dense, evaluate, hidden, run, top_k
+
+__version__ = lib.distill_version().decode()
+
+
+def inspect(path=None, env=None):
+    """What a path is and whether it is whole; without path, what this library is."""
+    return (env if env is not None else default_env()).inspect(path)
+
+
+globals().update({name: value for name, value in vars(_signatures).items() if name.startswith("DISTILL_")})

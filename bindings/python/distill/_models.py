@@ -1,0 +1,324 @@
+"""Tokenizers, teachers and students."""
+import ctypes
+from ctypes import c_int32, c_int64
+
+from . import _signatures as c
+from ._base import Handle, default_env, encoded, interruptible, options_for, raw_or_none, sized, text_of
+from ._batch import Batch, BatchIn, int_array
+from ._callbacks import Borrowed, destroy, register, trampoline
+from ._errors import call, invoke, raise_error
+from ._tensor import View, argument, numpy
+
+
+class Tokenizer(Handle):
+    """Text <-> ids; immutable. path: a folder with tokenizer.json, or a GGUF file."""
+    _kind = c.distill_tokenizer
+
+    def __init__(self, path, env=None):
+        self.env = env if env is not None else default_env()
+        self._create("tokenizer_open", self.env.raw, encoded(path))
+
+    def encode(self, text, special=True, plain=False):
+        """ids of str or bytes. special: with BOS, EOS as the tokenizer adds them. plain: special tokens in the text are ordinary text."""
+        data = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else bytes(text)
+        flags = (c.DISTILL_ENCODE_SPECIAL if special else 0) | (c.DISTILL_ENCODE_PLAIN if plain else 0)
+        needed, err, cap = c_int64(), c.distill_error(), len(data) + 16
+        while True:
+            ids = (c_int32 * cap)()
+            code = invoke("tokenizer_encode", self.raw, data, len(data), flags, ids, cap, needed, err)
+            if code != c.DISTILL_E_BUFFER:
+                break
+            cap = needed.value
+        if code:
+            raise_error(err)
+        return ids[:needed.value]
+
+    def decode_bytes(self, ids, skip_special=False):
+        """The exact bytes."""
+        array, count = int_array(c_int32, ids)
+        return text_of("tokenizer_decode", self.raw, array, count, c.DISTILL_DECODE_SKIP_SPECIAL if skip_special else 0)
+
+    def decode(self, ids, skip_special=False):
+        return self.decode_bytes(ids, skip_special).decode("utf-8", "replace")
+
+    def _id(self, key):
+        value = self._get_i64(key)
+        return None if value < 0 else value
+
+    vocab_size = property(lambda self: self._get_i64("vocab_size"))
+    bos = property(lambda self: self._id("bos"))
+    eos = property(lambda self: self._id("eos"))
+    pad = property(lambda self: self._id("pad"))
+    unk = property(lambda self: self._id("unk"))
+
+
+class Generation:
+    """An answer: ids, their log-probabilities, text, and whether a stop token ended it."""
+
+    def __init__(self):
+        self.ids, self.log_probs, self.stopped, self._bytes = [], [], False, b""
+
+    @property
+    def text(self):
+        return self._bytes.decode("utf-8", "replace")
+
+    def __repr__(self):
+        return "<distill.Generation %r>" % self.text
+
+
+class _Collector:
+    def __init__(self, count, on_token):
+        self.answers, self.on_token = [Generation() for _ in range(count)], on_token
+
+
+@trampoline(c.distill_token_fn)
+def _on_token(collector, sequence, token, log_prob, text, size, finished):
+    answer, piece = collector.answers[sequence], ctypes.string_at(text, size) if size else b""
+    answer.ids.append(token)
+    answer.log_probs.append(log_prob)
+    answer.stopped = finished == 1
+    answer._bytes += piece
+    if collector.on_token is not None and collector.on_token(sequence, token, piece.decode("utf-8", "replace")) is False:
+        return c.DISTILL_CB_CANCEL
+    return c.DISTILL_CB_OK
+
+
+class Target(Borrowed):
+    """What a callback fills: values, and ids and tail where the form has them; arrays that end with the callback."""
+
+    def __init__(self, target):
+        self.views = []
+        self.values, self.ids, self.tail = (self._array(part) for part in (target.values, target.ids, target.tail))
+
+    def _array(self, tensor):
+        if not tensor:
+            return None
+        view = View(tensor.contents)
+        self.views.append(view)
+        return view.array()
+
+
+class Form:
+    """The form of a host's rows: DENSE by vocab, TOPK by k (tail: the mass outside is given), HIDDEN by head (and bias)."""
+
+    def __init__(self, vocab=None, k=None, tail=False, head=None, bias=None, temperature=0.0, vocab_valid=0, logit_scale=0.0, softcap=0.0):
+        kind = c.DISTILL_HIDDEN if head is not None else c.DISTILL_TOPK if k else c.DISTILL_DENSE
+        self.target = sized(c.distill_target, kind=kind, temperature=temperature, vocab_valid=vocab_valid or (vocab or 0) * bool(k),
+                            logit_scale=logit_scale, softcap=softcap)
+        self._kept = []
+        if kind == c.DISTILL_HIDDEN:
+            self._put("head", argument(head))
+            self._put("values", self._shaped(1, self._kept[-1].shape[1]))
+            if bias is not None:
+                self._put("bias", argument(bias))
+            return
+        if not vocab:
+            raise ValueError("a form needs vocab, the number of ids")
+        self._put("values", self._shaped(1, k or vocab))
+        if kind == c.DISTILL_TOPK:
+            self._put("ids", self._shaped(1, k, whole=True))
+            if tail:
+                self._put("tail", self._shaped(1))
+
+    @staticmethod
+    def _shaped(*shape, whole=False):
+        count = 1
+        for extent in shape:
+            count *= extent
+        memory = ((c_int32 if whole else ctypes.c_float) * count)()
+        return argument(memoryview(memory).cast("B").cast("i" if whole else "f", shape))
+
+    def _put(self, name, given):
+        self._kept.append(given)
+        setattr(self.target, name, ctypes.pointer(given.tensor))
+
+
+def _fill(function, batch, first, count, out):
+    """Runs function(batch, first, count, target); a result that is an array goes into target.values."""
+    asked, target = Batch(batch.contents), Target(out.contents)
+    try:
+        result = function(asked, first, count, target)
+        if result is None or isinstance(result, int):
+            return result
+        if numpy is None:
+            raise TypeError("without numpy a callback writes to target.values itself")
+        target.values[...] = result
+        return None
+    finally:
+        for view in asked.views + target.views:
+            view.expire()
+        asked.expire()
+        target.expire()
+
+
+@trampoline(c.distill_teacher_callbacks_score)
+def _on_score(function, batch, first, count, out):
+    return _fill(function, batch, first, count, out)
+
+
+class Teacher(Handle):
+    """Anything that scores tokens. path: an HF folder or a GGUF file; keywords are options of the section teacher."""
+    _kind = c.distill_teacher
+
+    def __init__(self, path, options=None, env=None, **keys):
+        self.env = env if env is not None else default_env()
+        with_options = options_for(self.env, "teacher", options, keys)
+        self._create("teacher_open", self.env.raw, encoded(path), raw_or_none(with_options))
+
+    @classmethod
+    def from_function(cls, score, form, options=None, env=None):
+        """score(batch, first_row, row_count, target) fills target.values (and ids, tail), or returns an array for values."""
+        env = env if env is not None else default_env()
+        with_options = options_for(env, "teacher", options, {})
+        table = sized(c.distill_teacher_callbacks, user=register(score), destroy=destroy, score=_on_score, form=ctypes.pointer(form.target))
+        raw = ctypes.POINTER(cls._kind)()
+        call("teacher_from_callbacks", env.raw, table, raw_or_none(with_options), raw)
+        return cls._wrap(raw, env)
+
+    @classmethod
+    def from_student(cls, student):
+        """Sees the student's weights as they are at each call."""
+        raw = ctypes.POINTER(cls._kind)()
+        call("teacher_from_student", student.raw, raw)
+        return cls._wrap(raw, student.env)
+
+    def score(self, sequences, rows=None):
+        """Logits [rows, vocab_size] of the rows of one sequence or several; all but the last of each without rows."""
+        batch, vocab = BatchIn(sequences, rows), self.vocab_size
+        memory = (ctypes.c_float * max(batch.row_count * vocab, 1))()
+        shaped = memoryview(memory).cast("B").cast("f", (batch.row_count, vocab)) if batch.row_count else None
+        if shaped is None:
+            raise ValueError("no rows are asked for")
+        values = argument(shaped, writable=True)
+        target = sized(c.distill_target, kind=c.DISTILL_DENSE, values=ctypes.pointer(values.tensor))
+        interruptible(lambda: call("teacher_score", self.raw, batch.batch, target), self.env.cancel)
+        return numpy.frombuffer(memory, dtype="float32").reshape(batch.row_count, vocab) if numpy is not None else shaped
+
+    def generate(self, prompts, on_token=None, options=None, **keys):
+        """Continues one prompt (text or ids) or a list of them. Keywords are options of the section generate (max_tokens, temperature,
+        top_k, top_p, seed). on_token(sequence, id, text) sees them as they come; False stops. One Generation, or a list."""
+        single = isinstance(prompts, (str, bytes)) or not len(prompts) or not hasattr(prompts[0], "__len__")
+        given = [prompts] if single else list(prompts)
+        if any(isinstance(prompt, (str, bytes)) for prompt in given):
+            with self.tokenizer() as tokenizer:
+                given = [tokenizer.encode(prompt) if isinstance(prompt, (str, bytes)) else prompt for prompt in given]
+        batch, collector = BatchIn(given), _Collector(len(given), on_token)
+        with_options = options_for(self.env, "generate", options, keys)
+        key = register(collector)
+        try:
+            interruptible(lambda: call("teacher_generate", self.raw, batch.batch, raw_or_none(with_options), _on_token, key), self.env.cancel)
+        finally:
+            destroy(key)
+        return collector.answers[0] if single else collector.answers
+
+    def tokenizer(self):
+        raw = ctypes.POINTER(c.distill_tokenizer)()
+        call("teacher_tokenizer", self.raw, raw)
+        return Tokenizer._wrap(raw, self.env)
+
+    vocab_size = property(lambda self: self._get_i64("vocab_size"))
+    hidden_size = property(lambda self: self._get_i64("hidden_size"))
+    layers = property(lambda self: self._get_i64("layers"))
+    context_length = property(lambda self: self._get_i64("context_length"))
+    parameters = property(lambda self: self._get_i64("parameters"))
+    bytes = property(lambda self: self._get_i64("bytes"))
+
+
+@trampoline(c.distill_student_callbacks_forward)
+def _on_forward(model, batch, first, count, out):
+    return _fill(model.forward, batch, first, count, out)
+
+
+@trampoline(c.distill_student_callbacks_backward)
+def _on_backward(model, first, count, gradient):
+    view = View(gradient.contents, writable=False)
+    try:
+        return model.backward(first, count, view.array())
+    finally:
+        view.expire()
+
+
+@trampoline(c.distill_student_callbacks_apply)
+def _on_apply(model, step, learning_rate, scale):
+    return model.apply(step, learning_rate, scale)
+
+
+@trampoline(c.distill_student_callbacks_discard)
+def _on_discard(model):
+    return model.discard()
+
+
+@trampoline(c.distill_student_callbacks_save)
+def _on_save(model, folder):
+    return model.save(folder.decode("utf-8", "surrogateescape"))
+
+
+@trampoline(c.distill_student_callbacks_load)
+def _on_load(model, folder):
+    return model.load(folder.decode("utf-8", "surrogateescape"))
+
+
+class Student(Handle):
+    """A model that can be trained. path: an HF folder or a GGUF file; keywords are options of the section student."""
+    _kind = c.distill_student
+
+    def __init__(self, path, options=None, env=None, **keys):
+        self.env = env if env is not None else default_env()
+        with_options = options_for(self.env, "student", options, keys)
+        self._create("student_open", self.env.raw, encoded(path), raw_or_none(with_options))
+
+    @classmethod
+    def fresh(cls, config, tokenizer=None, options=None, env=None, **keys):
+        """Random weights after a config.json."""
+        env = env if env is not None else default_env()
+        raw = ctypes.POINTER(cls._kind)()
+        with_options = options_for(env, "student", options, keys)
+        call("student_create", env.raw, encoded(config), raw_or_none(tokenizer), raw_or_none(with_options), raw)
+        return cls._wrap(raw, env)
+
+    @classmethod
+    def derive(cls, teacher, options=None, **keys):
+        """A copy of the teacher that keeps some of its layers: derive(teacher, layers=[0, 2, 5])."""
+        raw = ctypes.POINTER(cls._kind)()
+        with_options = options_for(teacher.env, "student", options, keys)
+        call("student_derive", teacher.raw, raw_or_none(with_options), raw)
+        return cls._wrap(raw, teacher.env)
+
+    @classmethod
+    def from_object(cls, model, form, options=None, env=None):
+        """model has forward(batch, first_row, row_count, target), backward(first_row, row_count, gradient), apply(step, learning_rate, scale)
+        and, if it can, discard(), save(folder), load(folder)."""
+        env = env if env is not None else default_env()
+        with_options = options_for(env, "student", options, {})
+        table = sized(c.distill_student_callbacks, user=register(model), destroy=destroy, forward=_on_forward, backward=_on_backward,
+                      apply=_on_apply, form=ctypes.pointer(form.target))
+        for name, function in (("discard", _on_discard), ("save", _on_save), ("load", _on_load)):
+            if hasattr(model, name):
+                setattr(table, name, function)
+        raw = ctypes.POINTER(cls._kind)()
+        call("student_from_callbacks", env.raw, table, raw_or_none(with_options), raw)
+        return cls._wrap(raw, env)
+
+    def as_teacher(self):
+        return Teacher.from_student(self)
+
+    def save(self, path, options=None, **keys):
+        """An HF folder; save_dtype="bf16" halves it."""
+        call("student_save", self.raw, encoded(path), raw_or_none(options_for(self.env, "output", options, keys)))
+
+    def parameter_names(self):
+        names = []
+        while True:
+            name = invoke("student_parameter_name", self.raw, len(names))
+            if name is None:
+                return names
+            names.append(name.decode())
+
+    def parameter(self, name, gradient=False):
+        """A view, borrowed until the next step; say weights_changed() after writing to it."""
+        tensor = c.distill_tensor()
+        call("student_parameter", self.raw, name.encode(), c.DISTILL_GRADIENT if gradient else c.DISTILL_WEIGHT, tensor)
+        return View(tensor, owner=self)
+
+    def weights_changed(self):
+        call("student_weights_changed", self.raw)

@@ -1,0 +1,471 @@
+"""Made by tests/abi/generate.py from include/distill.h: every constant, struct, callback and function."""
+from ctypes import (CFUNCTYPE, POINTER, Structure, c_char, c_char_p, c_double, c_float, c_int32, c_int64,
+                    c_size_t, c_uint8, c_uint16, c_uint32, c_uint64, c_void_p)
+
+DISTILL_VERSION = "0.1.0"
+DISTILL_ABI_VERSION = 1000
+DISTILL_OK = 0
+DISTILL_E_INVALID = -100
+DISTILL_E_OPTION = -101
+DISTILL_E_STAGE = -102
+DISTILL_E_REENTRANT = -103
+DISTILL_E_BUSY = -104
+DISTILL_E_BUFFER = -105
+DISTILL_E_UNSUPPORTED = -106
+DISTILL_E_NOMEM = -200
+DISTILL_E_IO = -201
+DISTILL_E_NOT_FOUND = -202
+DISTILL_E_FORMAT = -203
+DISTILL_E_MISMATCH = -204
+DISTILL_E_NUMERIC = -300
+DISTILL_E_CALLBACK = -301
+DISTILL_E_CANCELLED = -302
+DISTILL_E_END = -303
+DISTILL_E_INTERNAL = -900
+DISTILL_CB_OK = 0
+DISTILL_CB_DEFAULT = 1
+DISTILL_CB_CANCEL = 2
+DISTILL_CB_END = 3
+DISTILL_CB_MT = 1
+DISTILL_LOG_ERROR = 1
+DISTILL_LOG_WARN = 2
+DISTILL_LOG_INFO = 3
+DISTILL_LOG_DEBUG = 4
+DISTILL_INT = 0
+DISTILL_UINT = 1
+DISTILL_FLOAT = 2
+DISTILL_BFLOAT = 4
+DISTILL_CPU = 1
+DISTILL_CUDA = 2
+DISTILL_DENSE = 1
+DISTILL_TOPK = 2
+DISTILL_SAMPLED = 3
+DISTILL_HIDDEN = 4
+DISTILL_ONE_HOT = 5
+DISTILL_TYPE_INT = 1
+DISTILL_TYPE_NUMBER = 2
+DISTILL_TYPE_TEXT = 3
+DISTILL_TYPE_PATH = 4
+DISTILL_TYPE_CHOICE = 5
+DISTILL_TYPE_FLAG = 6
+DISTILL_TYPE_LIST = 7
+DISTILL_TYPE_MAP = 8
+DISTILL_OPTION_LIVE = 1
+DISTILL_OPTION_SCHEDULE = 2
+DISTILL_ENCODE_SPECIAL = 1
+DISTILL_ENCODE_PLAIN = 2
+DISTILL_DECODE_SKIP_SPECIAL = 1
+DISTILL_WEIGHT = 1
+DISTILL_GRADIENT = 2
+DISTILL_SAMPLE_TOKENS = 1
+DISTILL_SAMPLE_TEXT = 2
+DISTILL_SAMPLE_JSON = 3
+DISTILL_LOSS_MT = 1
+DISTILL_LOSS_LOG_PROBS = 2
+DISTILL_LOSS_WHOLE_SEQUENCES = 4
+DISTILL_ADD_VALUES = 1
+DISTILL_ADD_HEAD = 2
+DISTILL_PHASE_LOADING = 1
+DISTILL_PHASE_TRAINING = 2
+DISTILL_PHASE_EVALUATING = 3
+DISTILL_PHASE_SAVING = 4
+DISTILL_FORWARD_NO_TEACHER = 1
+
+
+class distill_env(Structure):
+    pass
+
+
+class distill_options(Structure):
+    pass
+
+
+class distill_tokenizer(Structure):
+    pass
+
+
+class distill_teacher(Structure):
+    pass
+
+
+class distill_student(Structure):
+    pass
+
+
+class distill_dataset(Structure):
+    pass
+
+
+class distill_loss(Structure):
+    pass
+
+
+class distill_trainer(Structure):
+    pass
+
+
+class distill_report(Structure):
+    pass
+
+
+class distill_error(Structure):
+    pass
+
+
+class distill_tensor(Structure):
+    pass
+
+
+class distill_batch(Structure):
+    pass
+
+
+class distill_target(Structure):
+    pass
+
+
+class distill_option_info(Structure):
+    pass
+
+
+class distill_allocator(Structure):
+    pass
+
+
+class distill_teacher_callbacks(Structure):
+    pass
+
+
+class distill_student_callbacks(Structure):
+    pass
+
+
+class distill_sample(Structure):
+    pass
+
+
+class distill_dataset_callbacks(Structure):
+    pass
+
+
+class distill_loss_rows(Structure):
+    pass
+
+
+class distill_loss_callbacks(Structure):
+    pass
+
+
+class distill_loss_args(Structure):
+    pass
+
+
+class distill_progress(Structure):
+    pass
+
+
+class distill_forward(Structure):
+    pass
+
+
+class distill_strip(Structure):
+    pass
+
+
+distill_destroy_fn = CFUNCTYPE(None, c_void_p)
+distill_log_fn = CFUNCTYPE(None, c_void_p, c_int32, c_char_p, c_char_p)
+distill_body_fn = CFUNCTYPE(None, c_void_p, c_int64, c_int64)
+distill_parallel_fn = CFUNCTYPE(c_int32, c_void_p, c_int64, distill_body_fn, c_void_p)
+distill_token_fn = CFUNCTYPE(c_int32, c_void_p, c_int64, c_int32, c_double, POINTER(c_char), c_size_t, c_int32)
+distill_progress_fn = CFUNCTYPE(c_int32, c_void_p, POINTER(distill_progress))
+distill_allocator_alloc = CFUNCTYPE(c_void_p, c_void_p, c_size_t, c_size_t)
+distill_allocator_free = CFUNCTYPE(None, c_void_p, c_void_p, c_size_t, c_size_t)
+distill_teacher_callbacks_score = CFUNCTYPE(c_int32, c_void_p, POINTER(distill_batch), c_int64, c_int64, POINTER(distill_target))
+distill_teacher_callbacks_generate = CFUNCTYPE(c_int32, c_void_p, POINTER(distill_batch), POINTER(distill_options), distill_token_fn, c_void_p)
+distill_student_callbacks_forward = CFUNCTYPE(c_int32, c_void_p, POINTER(distill_batch), c_int64, c_int64, POINTER(distill_target))
+distill_student_callbacks_backward = CFUNCTYPE(c_int32, c_void_p, c_int64, c_int64, POINTER(distill_tensor))
+distill_student_callbacks_apply = CFUNCTYPE(c_int32, c_void_p, c_int64, c_double, c_double)
+distill_student_callbacks_discard = CFUNCTYPE(c_int32, c_void_p)
+distill_student_callbacks_save = CFUNCTYPE(c_int32, c_void_p, c_char_p)
+distill_student_callbacks_load = CFUNCTYPE(c_int32, c_void_p, c_char_p)
+distill_dataset_callbacks_get = CFUNCTYPE(c_int32, c_void_p, c_int64, POINTER(distill_sample))
+distill_loss_callbacks_eval = CFUNCTYPE(c_int32, c_void_p, POINTER(distill_loss_rows))
+distill_error._fields_ = [
+    ("code", c_int32),
+    ("user_code", c_int32),
+    ("position", c_int64),
+    ("message", c_char * 496),
+]
+distill_tensor._fields_ = [
+    ("data", c_void_p),
+    ("device_type", c_int32),
+    ("device_id", c_int32),
+    ("ndim", c_int32),
+    ("dtype_code", c_uint8),
+    ("dtype_bits", c_uint8),
+    ("dtype_lanes", c_uint16),
+    ("shape", POINTER(c_int64)),
+    ("strides", POINTER(c_int64)),
+    ("byte_offset", c_uint64),
+]
+distill_batch._fields_ = [
+    ("struct_size", c_uint32),
+    ("flags", c_uint32),
+    ("ids", POINTER(c_int32)),
+    ("offsets", POINTER(c_int64)),
+    ("rows", POINTER(c_int64)),
+    ("weights", POINTER(c_float)),
+    ("sequences", c_int64),
+    ("row_count", c_int64),
+]
+distill_target._fields_ = [
+    ("struct_size", c_uint32),
+    ("kind", c_int32),
+    ("values", POINTER(distill_tensor)),
+    ("ids", POINTER(distill_tensor)),
+    ("tail", POINTER(distill_tensor)),
+    ("head", POINTER(distill_tensor)),
+    ("bias", POINTER(distill_tensor)),
+    ("logit_scale", c_double),
+    ("softcap", c_double),
+    ("temperature", c_double),
+    ("vocab_valid", c_int64),
+]
+distill_option_info._fields_ = [
+    ("struct_size", c_uint32),
+    ("type", c_int32),
+    ("name", c_char_p),
+    ("help", c_char_p),
+    ("default_text", c_char_p),
+    ("choices", c_char_p),
+    ("unit", c_char_p),
+    ("low", c_double),
+    ("high", c_double),
+    ("flags", c_int64),
+]
+distill_allocator._fields_ = [
+    ("struct_size", c_uint32),
+    ("flags", c_uint32),
+    ("user", c_void_p),
+    ("alloc", distill_allocator_alloc),
+    ("free", distill_allocator_free),
+    ("destroy", distill_destroy_fn),
+]
+distill_teacher_callbacks._fields_ = [
+    ("struct_size", c_uint32),
+    ("flags", c_uint32),
+    ("user", c_void_p),
+    ("destroy", distill_destroy_fn),
+    ("score", distill_teacher_callbacks_score),
+    ("generate", distill_teacher_callbacks_generate),
+    ("form", POINTER(distill_target)),
+]
+distill_student_callbacks._fields_ = [
+    ("struct_size", c_uint32),
+    ("flags", c_uint32),
+    ("user", c_void_p),
+    ("destroy", distill_destroy_fn),
+    ("forward", distill_student_callbacks_forward),
+    ("backward", distill_student_callbacks_backward),
+    ("apply", distill_student_callbacks_apply),
+    ("discard", distill_student_callbacks_discard),
+    ("save", distill_student_callbacks_save),
+    ("load", distill_student_callbacks_load),
+    ("form", POINTER(distill_target)),
+]
+distill_sample._fields_ = [
+    ("struct_size", c_uint32),
+    ("kind", c_int32),
+    ("ids", POINTER(c_int32)),
+    ("text", c_char_p),
+    ("count", c_int64),
+    ("prompt_count", c_int64),
+    ("size", c_int64),
+    ("learn", POINTER(c_uint8)),
+    ("weight", c_double),
+]
+distill_dataset_callbacks._fields_ = [
+    ("struct_size", c_uint32),
+    ("flags", c_uint32),
+    ("user", c_void_p),
+    ("destroy", distill_destroy_fn),
+    ("get", distill_dataset_callbacks_get),
+    ("count", c_int64),
+]
+distill_loss_rows._fields_ = [
+    ("struct_size", c_uint32),
+    ("flags", c_uint32),
+    ("rows", c_int64),
+    ("vocab", c_int64),
+    ("student", POINTER(c_float)),
+    ("teacher", POINTER(c_float)),
+    ("target", POINTER(distill_target)),
+    ("labels", POINTER(c_int32)),
+    ("sequences", POINTER(c_int64)),
+    ("value", POINTER(c_double)),
+    ("gradient", POINTER(c_float)),
+    ("temperature", c_double),
+    ("step", c_int64),
+]
+distill_loss_callbacks._fields_ = [
+    ("struct_size", c_uint32),
+    ("flags", c_uint32),
+    ("user", c_void_p),
+    ("destroy", distill_destroy_fn),
+    ("eval", distill_loss_callbacks_eval),
+    ("fallback", c_char_p),
+    ("targets", c_int64),
+]
+distill_loss_args._fields_ = [
+    ("struct_size", c_uint32),
+    ("flags", c_uint32),
+    ("student", POINTER(distill_target)),
+    ("teacher", POINTER(distill_target)),
+    ("labels", POINTER(distill_tensor)),
+    ("weights", POINTER(distill_tensor)),
+    ("grad_values", POINTER(distill_tensor)),
+    ("grad_head", POINTER(distill_tensor)),
+    ("grad_bias", POINTER(distill_tensor)),
+    ("row_values", POINTER(distill_tensor)),
+    ("grad_scale", c_double),
+    ("step", c_int64),
+    ("sum", c_double),
+    ("count", c_int64),
+    ("weight_sum", c_double),
+]
+distill_progress._fields_ = [
+    ("struct_size", c_uint32),
+    ("phase", c_int32),
+    ("step", c_int64),
+    ("steps", c_int64),
+    ("tokens", c_int64),
+    ("count", c_int64),
+    ("loss", c_double),
+    ("learning_rate", c_double),
+    ("grad_norm", c_double),
+    ("tokens_per_second", c_double),
+    ("seconds_left", c_double),
+    ("weight_sum", c_double),
+]
+distill_forward._fields_ = [
+    ("struct_size", c_uint32),
+    ("flags", c_uint32),
+    ("batch", POINTER(distill_batch)),
+    ("student", POINTER(distill_target)),
+    ("teacher", POINTER(distill_target)),
+    ("labels", POINTER(distill_tensor)),
+    ("weights", POINTER(distill_tensor)),
+    ("rows", c_int64),
+    ("micro_batch", c_int64),
+    ("micro_batches", c_int64),
+    ("weight_sum", c_double),
+]
+distill_strip._fields_ = [
+    ("struct_size", c_uint32),
+    ("flags", c_uint32),
+    ("student", POINTER(c_float)),
+    ("teacher", POINTER(c_float)),
+    ("labels", POINTER(c_int32)),
+    ("weights", POINTER(c_float)),
+    ("target", POINTER(distill_target)),
+    ("first_row", c_int64),
+    ("rows", c_int64),
+    ("vocab", c_int64),
+    ("student_stride", c_int64),
+    ("teacher_stride", c_int64),
+    ("loss", c_double),
+]
+
+STRUCTS = {  # name: (size, offsets of the fields)
+    "distill_error": (512, {"code": 0, "user_code": 4, "position": 8, "message": 16}),
+    "distill_tensor": (48, {"data": 0, "device_type": 8, "device_id": 12, "ndim": 16, "dtype_code": 20, "dtype_bits": 21, "dtype_lanes": 22, "shape": 24, "strides": 32, "byte_offset": 40}),
+    "distill_batch": (56, {"struct_size": 0, "flags": 4, "ids": 8, "offsets": 16, "rows": 24, "weights": 32, "sequences": 40, "row_count": 48}),
+    "distill_target": (80, {"struct_size": 0, "kind": 4, "values": 8, "ids": 16, "tail": 24, "head": 32, "bias": 40, "logit_scale": 48, "softcap": 56, "temperature": 64, "vocab_valid": 72}),
+    "distill_option_info": (72, {"struct_size": 0, "type": 4, "name": 8, "help": 16, "default_text": 24, "choices": 32, "unit": 40, "low": 48, "high": 56, "flags": 64}),
+    "distill_allocator": (40, {"struct_size": 0, "flags": 4, "user": 8, "alloc": 16, "free": 24, "destroy": 32}),
+    "distill_teacher_callbacks": (48, {"struct_size": 0, "flags": 4, "user": 8, "destroy": 16, "score": 24, "generate": 32, "form": 40}),
+    "distill_student_callbacks": (80, {"struct_size": 0, "flags": 4, "user": 8, "destroy": 16, "forward": 24, "backward": 32, "apply": 40, "discard": 48, "save": 56, "load": 64, "form": 72}),
+    "distill_sample": (64, {"struct_size": 0, "kind": 4, "ids": 8, "text": 16, "count": 24, "prompt_count": 32, "size": 40, "learn": 48, "weight": 56}),
+    "distill_dataset_callbacks": (40, {"struct_size": 0, "flags": 4, "user": 8, "destroy": 16, "get": 24, "count": 32}),
+    "distill_loss_rows": (96, {"struct_size": 0, "flags": 4, "rows": 8, "vocab": 16, "student": 24, "teacher": 32, "target": 40, "labels": 48, "sequences": 56, "value": 64, "gradient": 72, "temperature": 80, "step": 88}),
+    "distill_loss_callbacks": (48, {"struct_size": 0, "flags": 4, "user": 8, "destroy": 16, "eval": 24, "fallback": 32, "targets": 40}),
+    "distill_loss_args": (112, {"struct_size": 0, "flags": 4, "student": 8, "teacher": 16, "labels": 24, "weights": 32, "grad_values": 40, "grad_head": 48, "grad_bias": 56, "row_values": 64, "grad_scale": 72, "step": 80, "sum": 88, "count": 96, "weight_sum": 104}),
+    "distill_progress": (88, {"struct_size": 0, "phase": 4, "step": 8, "steps": 16, "tokens": 24, "count": 32, "loss": 40, "learning_rate": 48, "grad_norm": 56, "tokens_per_second": 64, "seconds_left": 72, "weight_sum": 80}),
+    "distill_forward": (80, {"struct_size": 0, "flags": 4, "batch": 8, "student": 16, "teacher": 24, "labels": 32, "weights": 40, "rows": 48, "micro_batch": 56, "micro_batches": 64, "weight_sum": 72}),
+    "distill_strip": (96, {"struct_size": 0, "flags": 4, "student": 8, "teacher": 16, "labels": 24, "weights": 32, "target": 40, "first_row": 48, "rows": 56, "vocab": 64, "student_stride": 72, "teacher_stride": 80, "loss": 88}),
+}
+FUNCTIONS = {  # name: (result, arguments)
+    "distill_version": (c_char_p, []),
+    "distill_abi_version": (c_int32, []),
+    "distill_strerror": (c_char_p, [c_int32]),
+    "distill_option_at": (c_int32, [c_int64, POINTER(distill_option_info), POINTER(distill_error)]),
+    "distill_env_create": (c_int32, [POINTER(distill_allocator), POINTER(POINTER(distill_env)), POINTER(distill_error)]),
+    "distill_env_free": (None, [POINTER(distill_env)]),
+    "distill_env_set_logger": (c_int32, [POINTER(distill_env), c_int32, distill_log_fn, c_void_p, distill_destroy_fn, POINTER(distill_error)]),
+    "distill_env_set_threads": (c_int32, [POINTER(distill_env), c_int64, distill_parallel_fn, c_void_p, distill_destroy_fn, POINTER(distill_error)]),
+    "distill_env_cancel": (None, [POINTER(distill_env), c_int32]),
+    "distill_options_create": (c_int32, [POINTER(distill_env), POINTER(POINTER(distill_options)), POINTER(distill_error)]),
+    "distill_options_free": (None, [POINTER(distill_options)]),
+    "distill_options_load": (c_int32, [POINTER(distill_options), c_char_p, POINTER(distill_error)]),
+    "distill_options_parse": (c_int32, [POINTER(distill_options), c_char_p, c_size_t, c_char_p, POINTER(distill_error)]),
+    "distill_options_set": (c_int32, [POINTER(distill_options), c_char_p, c_char_p, POINTER(distill_error)]),
+    "distill_options_set_str": (c_int32, [POINTER(distill_options), c_char_p, c_char_p, POINTER(distill_error)]),
+    "distill_options_set_i64": (c_int32, [POINTER(distill_options), c_char_p, c_int64, POINTER(distill_error)]),
+    "distill_options_set_f64": (c_int32, [POINTER(distill_options), c_char_p, c_double, POINTER(distill_error)]),
+    "distill_options_get": (c_int32, [POINTER(distill_options), c_char_p, POINTER(c_char), c_size_t, POINTER(c_size_t), POINTER(distill_error)]),
+    "distill_tokenizer_open": (c_int32, [POINTER(distill_env), c_char_p, POINTER(POINTER(distill_tokenizer)), POINTER(distill_error)]),
+    "distill_tokenizer_free": (None, [POINTER(distill_tokenizer)]),
+    "distill_tokenizer_encode": (c_int32, [POINTER(distill_tokenizer), c_char_p, c_size_t, c_int32, POINTER(c_int32), c_int64, POINTER(c_int64), POINTER(distill_error)]),
+    "distill_tokenizer_decode": (c_int32, [POINTER(distill_tokenizer), POINTER(c_int32), c_int64, c_int32, POINTER(c_char), c_size_t, POINTER(c_size_t), POINTER(distill_error)]),
+    "distill_tokenizer_get_i64": (c_int32, [POINTER(distill_tokenizer), c_char_p, POINTER(c_int64), POINTER(distill_error)]),
+    "distill_teacher_open": (c_int32, [POINTER(distill_env), c_char_p, POINTER(distill_options), POINTER(POINTER(distill_teacher)), POINTER(distill_error)]),
+    "distill_teacher_from_callbacks": (c_int32, [POINTER(distill_env), POINTER(distill_teacher_callbacks), POINTER(distill_options), POINTER(POINTER(distill_teacher)), POINTER(distill_error)]),
+    "distill_teacher_from_student": (c_int32, [POINTER(distill_student), POINTER(POINTER(distill_teacher)), POINTER(distill_error)]),
+    "distill_teacher_free": (None, [POINTER(distill_teacher)]),
+    "distill_teacher_score": (c_int32, [POINTER(distill_teacher), POINTER(distill_batch), POINTER(distill_target), POINTER(distill_error)]),
+    "distill_teacher_generate": (c_int32, [POINTER(distill_teacher), POINTER(distill_batch), POINTER(distill_options), distill_token_fn, c_void_p, POINTER(distill_error)]),
+    "distill_teacher_tokenizer": (c_int32, [POINTER(distill_teacher), POINTER(POINTER(distill_tokenizer)), POINTER(distill_error)]),
+    "distill_teacher_get_i64": (c_int32, [POINTER(distill_teacher), c_char_p, POINTER(c_int64), POINTER(distill_error)]),
+    "distill_student_open": (c_int32, [POINTER(distill_env), c_char_p, POINTER(distill_options), POINTER(POINTER(distill_student)), POINTER(distill_error)]),
+    "distill_student_create": (c_int32, [POINTER(distill_env), c_char_p, POINTER(distill_tokenizer), POINTER(distill_options), POINTER(POINTER(distill_student)), POINTER(distill_error)]),
+    "distill_student_derive": (c_int32, [POINTER(distill_teacher), POINTER(distill_options), POINTER(POINTER(distill_student)), POINTER(distill_error)]),
+    "distill_student_from_callbacks": (c_int32, [POINTER(distill_env), POINTER(distill_student_callbacks), POINTER(distill_options), POINTER(POINTER(distill_student)), POINTER(distill_error)]),
+    "distill_student_free": (None, [POINTER(distill_student)]),
+    "distill_student_save": (c_int32, [POINTER(distill_student), c_char_p, POINTER(distill_options), POINTER(distill_error)]),
+    "distill_student_parameter_name": (c_char_p, [POINTER(distill_student), c_int64]),
+    "distill_student_parameter": (c_int32, [POINTER(distill_student), c_char_p, c_int32, POINTER(distill_tensor), POINTER(distill_error)]),
+    "distill_student_weights_changed": (c_int32, [POINTER(distill_student), POINTER(distill_error)]),
+    "distill_dataset_open": (c_int32, [POINTER(distill_env), c_char_p, POINTER(distill_tokenizer), POINTER(distill_options), POINTER(POINTER(distill_dataset)), POINTER(distill_error)]),
+    "distill_dataset_from_tokens": (c_int32, [POINTER(distill_env), POINTER(distill_batch), POINTER(distill_options), POINTER(POINTER(distill_dataset)), POINTER(distill_error)]),
+    "distill_dataset_from_callbacks": (c_int32, [POINTER(distill_env), POINTER(distill_dataset_callbacks), POINTER(distill_tokenizer), POINTER(distill_options), POINTER(POINTER(distill_dataset)), POINTER(distill_error)]),
+    "distill_dataset_free": (None, [POINTER(distill_dataset)]),
+    "distill_dataset_get_i64": (c_int32, [POINTER(distill_dataset), c_char_p, POINTER(c_int64), POINTER(distill_error)]),
+    "distill_dataset_next": (c_int32, [POINTER(distill_dataset), POINTER(distill_sample), POINTER(distill_error)]),
+    "distill_dataset_tell": (c_int32, [POINTER(distill_dataset), POINTER(c_char), c_size_t, POINTER(c_size_t), POINTER(distill_error)]),
+    "distill_dataset_seek": (c_int32, [POINTER(distill_dataset), c_char_p, POINTER(distill_error)]),
+    "distill_env_add_loss": (c_int32, [POINTER(distill_env), c_char_p, POINTER(distill_loss_callbacks), POINTER(distill_error)]),
+    "distill_loss_create": (c_int32, [POINTER(distill_env), c_char_p, POINTER(distill_options), POINTER(POINTER(distill_loss)), POINTER(distill_error)]),
+    "distill_loss_free": (None, [POINTER(distill_loss)]),
+    "distill_loss_eval": (c_int32, [POINTER(distill_loss), POINTER(distill_loss_args), POINTER(distill_error)]),
+    "distill_trainer_create": (c_int32, [POINTER(distill_env), POINTER(distill_teacher), POINTER(distill_student), POINTER(distill_dataset), POINTER(distill_dataset), POINTER(distill_options), POINTER(POINTER(distill_trainer)), POINTER(distill_error)]),
+    "distill_trainer_free": (None, [POINTER(distill_trainer)]),
+    "distill_trainer_configure": (c_int32, [POINTER(distill_trainer), POINTER(distill_options), POINTER(distill_error)]),
+    "distill_trainer_on_progress": (c_int32, [POINTER(distill_trainer), distill_progress_fn, c_void_p, distill_destroy_fn, POINTER(distill_error)]),
+    "distill_trainer_run": (c_int32, [POINTER(distill_trainer), POINTER(distill_error)]),
+    "distill_trainer_resume": (c_int32, [POINTER(distill_trainer), POINTER(distill_error)]),
+    "distill_trainer_step": (c_int32, [POINTER(distill_trainer), POINTER(distill_progress), POINTER(distill_error)]),
+    "distill_trainer_forward": (c_int32, [POINTER(distill_trainer), c_int32, POINTER(distill_forward), POINTER(distill_error)]),
+    "distill_trainer_next_rows": (c_int32, [POINTER(distill_trainer), POINTER(distill_strip), POINTER(distill_error)]),
+    "distill_trainer_backward": (c_int32, [POINTER(distill_trainer), POINTER(distill_tensor), c_double, POINTER(distill_error)]),
+    "distill_trainer_apply": (c_int32, [POINTER(distill_trainer), POINTER(distill_progress), POINTER(distill_error)]),
+    "distill_trainer_save": (c_int32, [POINTER(distill_trainer), c_char_p, POINTER(distill_error)]),
+    "distill_trainer_load": (c_int32, [POINTER(distill_trainer), c_char_p, POINTER(distill_error)]),
+    "distill_trainer_cancel": (None, [POINTER(distill_trainer), c_int32]),
+    "distill_trainer_student": (c_int32, [POINTER(distill_trainer), POINTER(POINTER(distill_student)), POINTER(distill_error)]),
+    "distill_trainer_report": (c_int32, [POINTER(distill_trainer), POINTER(POINTER(distill_report)), POINTER(distill_error)]),
+    "distill_evaluate": (c_int32, [POINTER(distill_student), POINTER(distill_teacher), POINTER(distill_dataset), POINTER(distill_options), POINTER(POINTER(distill_report)), POINTER(distill_error)]),
+    "distill_inspect": (c_int32, [POINTER(distill_env), c_char_p, POINTER(POINTER(distill_report)), POINTER(distill_error)]),
+    "distill_report_get_f64": (c_int32, [POINTER(distill_report), c_char_p, POINTER(c_double), POINTER(distill_error)]),
+    "distill_report_json": (c_int32, [POINTER(distill_report), POINTER(c_char), c_size_t, POINTER(c_size_t), POINTER(distill_error)]),
+    "distill_report_free": (None, [POINTER(distill_report)]),
+}

@@ -1,0 +1,207 @@
+"""Models, data and training through the handles."""
+import json
+
+import pytest
+
+import distill
+
+numpy = pytest.importorskip("numpy")
+
+
+def test_tokenizer_goes_there_and_back(tokenizer):
+    for text in ("the thing in the inn", "Grüße, 東京 \U0001f600", b"\xff\x00 bytes", ""):
+        ids = tokenizer.encode(text)
+        assert tokenizer.decode_bytes(ids) == (text if isinstance(text, bytes) else text.encode())
+    assert tokenizer.encode("the") == [258] and tokenizer.vocab_size == 261 and tokenizer.unk is None
+
+
+def test_scores_are_log_likelihoods_of_the_softmax(model_folder, env):
+    teacher = distill.Teacher(model_folder, env=env)
+    logits = teacher.score([[1, 2, 3, 4], [5, 6]])
+    assert logits.shape == (4, 300) and teacher.vocab_size == 300 and teacher.layers == 3
+    assert numpy.isfinite(logits).all()
+    assert numpy.allclose(teacher.score([1, 2, 3, 4], rows=[0, 3])[0], logits[0], atol=1e-5)
+
+
+def test_generates_text_and_ids(model_folder, env):
+    teacher, seen = distill.Teacher(model_folder, env=env), []
+    answer = teacher.generate("the", max_tokens=5, temperature=0.0, on_token=lambda s, token, text: seen.append(token))
+    assert len(answer.ids) <= 5 and seen == answer.ids and answer.ids == teacher.generate([258], max_tokens=5, temperature=0.0).ids
+    both = teacher.generate([[258], [10, 11]], max_tokens=3, temperature=1.0, seed=2)
+    assert len(both) == 2
+    with pytest.raises(distill.Cancelled):
+        teacher.generate("the", max_tokens=5, on_token=lambda s, token, text: False)
+
+
+def test_run_and_report(recipe, env):
+    steps = []
+    report = distill.run(recipe, {"train.steps": 5}, env=env, on_progress=lambda progress: steps.append(progress.step))
+    assert max(steps) == 5 and report["student.perplexity"] > 1 and report.to_dict()["training"]["steps"] == 5
+    with open(recipe["output"] + "/result.json", encoding="utf-8") as file:
+        assert json.load(file)["training"]["steps"] == 5
+    with pytest.raises(distill.DistillError, match="overwrite|resume"):
+        distill.run(recipe, env=env)
+
+
+def test_own_loss_in_numpy_is_the_built_in_one(recipe):
+    def forward_kl(rows):
+        p = numpy.exp(rows.teacher)
+        rows.value[:] = (p * (rows.teacher - rows.student)).sum(1)
+        if rows.gradient is not None:
+            rows.gradient[:] = -p
+
+    weights = []
+    for name in ("forward_kl", "mine"):
+        with distill.Env() as env:
+            env.add_loss("mine", forward_kl, log_probs=True)
+            settings = {"loss": {"type": name, "temperature": 1.0, "hard_label_weight": 0}, "output": None}
+            recipe.pop("output", None)
+            trainer = distill.Trainer(recipe, settings=settings, env=env)
+            trainer.run()
+            student = trainer.student()
+            weights.append(student.parameter(student.parameter_names()[0]).array().copy())
+    assert numpy.allclose(weights[0], weights[1], atol=2e-6)
+
+
+def test_stepping_is_running(recipe, env):
+    recipe.pop("output")
+    losses = [progress.loss for progress in distill.Trainer(recipe, env=env)]
+    assert len(losses) == 4 and all(numpy.isfinite(losses))
+
+
+def test_pull_mode_by_strips_is_the_trainers_own_loss(recipe, env):
+    recipe.pop("output")
+    recipe["loss"] = {"type": "cross_entropy"}
+    own = [progress.loss for progress in distill.Trainer(recipe, env=env)]
+    trainer, pulled = distill.Trainer(recipe, env=env), []
+    while True:
+        forward = trainer.forward()
+        if forward is None:
+            break
+        for strip in trainer.strips():
+            logits = numpy.array(strip.student, dtype="float64")
+            q = numpy.exp(logits - logits.max(1, keepdims=True))
+            q /= q.sum(1, keepdims=True)
+            at = numpy.arange(strip.rows), numpy.array(strip.labels)
+            strip.loss = float(-(numpy.log(q[at]) * strip.weights).sum())
+            q[at] -= 1
+            strip.student[:] = q * numpy.array(strip.weights)[:, None]
+        trainer.backward()
+        if forward.last:
+            pulled.append(trainer.apply().loss)
+    assert numpy.allclose(own, pulled, rtol=1e-4)
+
+
+def test_pull_mode_by_hidden_states(recipe, env):
+    recipe.pop("output")
+    recipe["loss"] = {"type": "cross_entropy"}
+    trainer, loss = distill.Trainer(recipe, env=env), distill.Loss("cross_entropy", env=env)
+    forward = trainer.forward()
+    gradient = numpy.zeros(forward.hidden.shape, dtype="float32")
+    result = loss(forward.student, labels=forward.labels, weights=forward.weights, gradient=gradient)
+    assert result.count == forward.rows and numpy.abs(gradient).max() > 0
+    trainer.backward(gradient, loss=result.sum)
+
+
+def test_teacher_of_ones_own(recipe, env):
+    table = numpy.random.default_rng(1).normal(size=(300, 300)).astype("float32")
+
+    def bigrams(batch, first, count, target):
+        return table[batch.ids[batch.rows[first:first + count]]]
+
+    recipe.pop("output")
+    recipe.pop("teacher")
+    recipe["student"] = {}
+    teacher = distill.Teacher.from_function(bigrams, distill.Form(vocab=300), env=env)
+    assert numpy.array_equal(teacher.score([1, 2, 3]), table[[1, 2]])
+
+    def broken(batch, first, count, target):
+        raise KeyError("no such row")
+
+    with pytest.raises(KeyError, match="no such row"):
+        distill.Teacher.from_function(broken, distill.Form(vocab=300), env=env).score([1, 2, 3])
+
+
+class Bigrams:
+    """A student of numpy: a table of logits, plain gradient descent."""
+
+    def __init__(self, vocab):
+        self.table = numpy.zeros((vocab, vocab), dtype="float32")
+        self.discard()
+
+    def forward(self, batch, first, count, target):
+        self.last = numpy.array(batch.ids[batch.rows[first:first + count]])
+        return self.table[self.last]
+
+    def backward(self, first, count, gradient):
+        numpy.add.at(self.gradient, self.last, gradient)
+
+    def apply(self, step, learning_rate, scale):
+        self.table -= 100 * learning_rate * scale * self.gradient
+        self.discard()
+
+    def discard(self):
+        self.gradient = numpy.zeros_like(self.table)
+
+
+def test_student_of_ones_own(env):
+    model, form = Bigrams(8), distill.Form(vocab=8)
+    data = distill.Dataset.from_tokens([[1, 2, 3, 4, 5, 6, 7, 1, 2, 3, 4, 5]] * 8, env=env, sequence_length=12)
+    student = distill.Student.from_object(model, form, env=env)
+    own = {"loss": "cross_entropy", "train": {"steps": 20, "batch_size": 4, "learning_rate": 0.05}, "data": {"sequence_length": 12}}
+    trainer = distill.Trainer(own, student=student, train=data, env=env)
+    losses = [progress.loss for progress in trainer]
+    assert losses[-1] < losses[0] / 2 and model.table[3].argmax() == 4
+
+
+def test_datasets_of_ones_own(env, tokenizer):
+    samples = ["the thing", {"prompt": "in the ", "completion": "inn"}, [1, 2, 3, 4], distill.Sample([5, 6, 7, 8], prompt_count=2)]
+    data = distill.Dataset.from_sequence(samples, tokenizer, sequence_length=16, shuffle=False, pack=False)
+    windows = list(data)
+    assert data["samples"] == 4 and len(windows) == 4 and windows[2].ids[:4] == [1, 2, 3, 4]
+    cursor = data.tell()
+    data.seek()
+    assert [window.ids for window in data] == [window.ids for window in windows] and data.tell() == cursor
+
+    def broken(index):
+        raise RuntimeError("sample %d" % index)
+
+    with pytest.raises(RuntimeError, match="sample"):
+        list(distill.Dataset.from_function(broken, 2, env=env, sequence_length=16))
+
+
+def test_parameters_are_views(model_folder, env):
+    student = distill.Student(model_folder, env=env)
+    name = student.parameter_names()[0]
+    view = student.parameter(name).array()
+    before = student.as_teacher().score([1, 2, 3]).copy()
+    view *= 2
+    student.weights_changed()
+    assert not numpy.array_equal(before, student.as_teacher().score([1, 2, 3]))
+
+
+def test_save_and_open_is_the_same_model(model_folder, tmp_path, env):
+    student = distill.Student.derive(distill.Teacher(model_folder, env=env), layers=[0, 2])
+    student.save(tmp_path / "copy")
+    again = distill.Student(tmp_path / "copy", env=env)
+    assert numpy.array_equal(student.as_teacher().score([1, 2, 3]), again.as_teacher().score([1, 2, 3]))
+    info = distill.inspect(tmp_path / "copy", env=env).to_dict()
+    assert info["kind"] == "model" and info["whole"] is True
+
+
+def test_evaluate(model_folder, recipe, env, tokenizer):
+    student = distill.Student(model_folder, env=env)
+    data = distill.Dataset(recipe["data"]["eval"], tokenizer, sequence_length=24)
+    report = distill.evaluate(student, data, distill.Teacher(model_folder, env=env))
+    assert report["forward_kl"] == pytest.approx(0, abs=1e-5) and report["top1_agreement"] == pytest.approx(1)
+
+
+def test_strided_and_half_inputs(env):
+    loss, random = distill.Loss("forward_kl", env=env), numpy.random.default_rng(3)
+    wide = random.normal(size=(4, 20)).astype("float32")
+    teacher = random.normal(size=(4, 10)).astype("float32")
+    assert loss(wide[:, ::2], teacher).sum == pytest.approx(loss(wide[:, ::2].copy(), teacher).sum)
+    half = teacher.astype("float16")
+    assert loss(wide[:, ::2], half).sum == pytest.approx(loss(wide[:, ::2], half.astype("float32")).sum, rel=1e-6)
+    with pytest.raises(TypeError):
+        loss(wide.astype("float64"), teacher)
