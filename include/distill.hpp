@@ -1,0 +1,751 @@
+/* distill.hpp - distill.h for C++17: handles that free themselves, exceptions, std::function where C has callbacks.
+ *
+ * Copyright (c) 2026 the libdistill authors. MIT licence, see LICENSE.
+ *
+ *     distill::env env;
+ *     distill::options options(env);
+ *     options.load("recipe.yaml");
+ *     distill::trainer trainer(env, options);
+ *     trainer.on_progress([](const distill_progress &p) { std::printf("%lld %f\n", (long long)p.step, p.loss); });
+ *     trainer.run();
+ *
+ * Handles move and do not copy. get() is the C handle, for what is not wrapped. A call that fails throws distill::error,
+ * except that DISTILL_E_END becomes false or an empty value. An exception thrown inside a callback stops the call and
+ * comes out of it as it was thrown. What distill.h says of threads, ownership and lifetimes holds here too. */
+#ifndef DISTILL_HPP
+#define DISTILL_HPP
+
+#include <cstdint>
+#include <exception>
+#include <functional>
+#include <memory>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include "distill.h"
+
+namespace distill {
+
+class error : public std::runtime_error {
+public:
+    error(std::int32_t code, std::int32_t user_code, const char *message)
+        : std::runtime_error(*message ? message : distill_strerror(code)), code_(code), user_code_(user_code)
+    {
+    }
+    std::int32_t code() const noexcept { return code_; } /* DISTILL_E_* */
+    std::int32_t user_code() const noexcept { return user_code_; }
+
+private:
+    std::int32_t code_, user_code_;
+};
+
+/* Elements in memory that stays the caller's: std::vector, std::array and std::string convert. */
+template <class T> class span {
+public:
+    constexpr span() noexcept = default;
+    constexpr span(T *data, std::size_t size) noexcept : data_(data), size_(size) {}
+    template <std::size_t N> constexpr span(T (&array)[N]) noexcept : data_(array), size_(N) {}
+    template <class C, class = std::enable_if_t<std::is_convertible_v<decltype(std::declval<C &>().data()), T *>>>
+    constexpr span(C &&container) noexcept : data_(container.data()), size_(container.size())
+    {
+    }
+    constexpr T *data() const noexcept { return data_; }
+    constexpr std::size_t size() const noexcept { return size_; }
+    constexpr T *begin() const noexcept { return data_; }
+    constexpr T *end() const noexcept { return data_ + size_; }
+    constexpr T &operator[](std::size_t i) const noexcept { return data_[i]; }
+
+private:
+    T *data_ = nullptr;
+    std::size_t size_ = 0;
+};
+
+/* A struct of distill.h, zeroed, with its struct_size set. */
+template <class T> T init() noexcept
+{
+    T value;
+    DISTILL_INIT(&value);
+    return value;
+}
+
+namespace detail {
+
+inline constexpr std::int32_t threw = 1000; /* what a trampoline returns after an exception */
+
+/* The exception that a callback of this thread left behind for the call that ran it. One thrown on another thread
+ * (tables with DISTILL_CB_MT) cannot be carried over: the call throws distill::error with this user_code instead. */
+inline std::exception_ptr &pending_exception() noexcept
+{
+    static thread_local std::exception_ptr exception;
+    return exception;
+}
+
+[[noreturn]] inline void raise(const distill_error &err)
+{
+    if (err.code == DISTILL_E_CALLBACK && err.user_code == threw)
+        if (auto exception = std::exchange(pending_exception(), nullptr)) std::rethrow_exception(exception);
+    throw error(err.code, err.user_code, err.message);
+}
+
+template <class F, class... A> void call(F function, A &&...arguments)
+{
+    distill_error err;
+    if (function(std::forward<A>(arguments)..., &err) != DISTILL_OK) raise(err);
+}
+
+/* The same where DISTILL_E_END is an answer: false. */
+template <class F, class... A> bool call_or_end(F function, A &&...arguments)
+{
+    distill_error err;
+    std::int32_t code = function(std::forward<A>(arguments)..., &err);
+    if (code != DISTILL_OK && code != DISTILL_E_END) raise(err);
+    return code == DISTILL_OK;
+}
+
+template <class F> std::int32_t guard(F &&function) noexcept
+{
+    try {
+        return function();
+    } catch (...) {
+        pending_exception() = std::current_exception();
+        return threw;
+    }
+}
+
+/* A function on the heap as `user` of a table; destroy deletes it. */
+template <class T> void *hold(T value) { return new T(std::move(value)); }
+template <class T> void destroy(void *user) noexcept { delete static_cast<T *>(user); }
+
+/* Text by (buf, cap, needed). */
+template <class F> std::string text(F &&function)
+{
+    distill_error err;
+    std::size_t needed = 0;
+    if (function(nullptr, 0, &needed, &err) != DISTILL_OK) raise(err);
+    std::string out(needed, '\0');
+    if (function(out.data(), needed, &needed, &err) != DISTILL_OK) raise(err);
+    out.resize(needed ? needed - 1 : 0);
+    return out;
+}
+
+template <class T, void (*Free)(T *)> class handle {
+public:
+    handle() noexcept = default;
+    explicit handle(T *raw) noexcept : raw_(raw) {}
+    T *get() const noexcept { return raw_.get(); }
+    explicit operator bool() const noexcept { return raw_ != nullptr; }
+    T *release() noexcept { return raw_.release(); }
+
+protected:
+    struct deleter {
+        void operator()(T *raw) const noexcept { Free(raw); }
+    };
+    std::unique_ptr<T, deleter> raw_;
+};
+
+} // namespace detail
+
+/* ---- env and options ---- */
+
+using log_function = std::function<void(std::int32_t level, std::string_view component, std::string_view message)>;
+
+class env : public detail::handle<distill_env, distill_env_free> {
+public:
+    env() : env(nullptr) {}
+    explicit env(const distill_allocator *allocator)
+    {
+        distill_env *raw = nullptr;
+        detail::call(distill_env_create, allocator, &raw);
+        raw_.reset(raw);
+    }
+    /* log may be called by any thread; what it throws is lost. */
+    void set_logger(std::int32_t level, log_function log)
+    {
+        auto run = [](void *user, std::int32_t at, const char *component, const char *message) {
+            try {
+                (*static_cast<log_function *>(user))(at, component, message);
+            } catch (...) {
+                return;
+            }
+        };
+        detail::call(distill_env_set_logger, get(), level, static_cast<distill_log_fn>(run), detail::hold(std::move(log)), detail::destroy<log_function>);
+    }
+    void set_threads(std::int64_t count)
+    {
+        detail::call(distill_env_set_threads, get(), count, nullptr, nullptr, nullptr);
+    }
+    void cancel(bool on = true) const noexcept { distill_env_cancel(get(), on); }
+
+    using loss_function = std::function<std::int32_t(const distill_loss_rows &)>;
+    /* eval returns DISTILL_CB_*; targets is a bit set of 1 << DISTILL_<kind>, 0 = needs no teacher. */
+    void add_loss(const std::string &name, loss_function eval, std::int64_t targets = 1 << DISTILL_DENSE, std::uint32_t flags = 0, const char *fallback = nullptr)
+    {
+        auto table = init<distill_loss_callbacks>();
+        table.flags = flags;
+        table.user = detail::hold(std::move(eval));
+        table.destroy = detail::destroy<loss_function>;
+        table.eval = [](void *user, const distill_loss_rows *rows) {
+            return detail::guard([&] { return (*static_cast<loss_function *>(user))(*rows); });
+        };
+        table.fallback = fallback;
+        table.targets = targets;
+        detail::call(distill_env_add_loss, get(), name.c_str(), &table);
+    }
+};
+
+class options : public detail::handle<distill_options, distill_options_free> {
+public:
+    explicit options(const env &env)
+    {
+        distill_options *raw = nullptr;
+        detail::call(distill_options_create, env.get(), &raw);
+        raw_.reset(raw);
+    }
+    void load(const std::string &path) { detail::call(distill_options_load, get(), path.c_str()); }
+    void parse(std::string_view yaml, const std::string &name = "recipe")
+    {
+        detail::call(distill_options_parse, get(), yaml.data(), yaml.size(), name.c_str());
+    }
+    /* A number, a truth value, or text that is taken as it is; yaml takes any value as YAML. */
+    template <class T> options &set(const std::string &key, const T &value)
+    {
+        if constexpr (std::is_same_v<T, bool>)
+            detail::call(distill_options_set, get(), key.c_str(), value ? "true" : "false");
+        else if constexpr (std::is_integral_v<T>)
+            detail::call(distill_options_set_i64, get(), key.c_str(), static_cast<std::int64_t>(value));
+        else if constexpr (std::is_floating_point_v<T>)
+            detail::call(distill_options_set_f64, get(), key.c_str(), static_cast<double>(value));
+        else
+            detail::call(distill_options_set_str, get(), key.c_str(), std::string(value).c_str());
+        return *this;
+    }
+    options &yaml(const std::string &key, const std::string &value)
+    {
+        detail::call(distill_options_set, get(), key.c_str(), value.c_str());
+        return *this;
+    }
+    options &unset(const std::string &key)
+    {
+        detail::call(distill_options_set, get(), key.c_str(), nullptr);
+        return *this;
+    }
+    std::string get_text(const std::string &key) const /* as YAML */
+    {
+        return detail::text([&](char *buf, std::size_t cap, std::size_t *needed, distill_error *err) {
+            return distill_options_get(get(), key.c_str(), buf, cap, needed, err);
+        });
+    }
+};
+
+inline std::vector<distill_option_info> option_table()
+{
+    std::vector<distill_option_info> all;
+    for (auto info = init<distill_option_info>(); detail::call_or_end(distill_option_at, static_cast<std::int64_t>(all.size()), &info);
+         info = init<distill_option_info>())
+        all.push_back(info);
+    return all;
+}
+
+/* ---- tensors and batches ---- */
+
+/* A compact view [shape...] of memory that stays the caller's. The object owns shape, so it must outlive the call. */
+class tensor {
+public:
+    tensor(const float *data, std::vector<std::int64_t> shape) : tensor(data, DISTILL_FLOAT, 32, std::move(shape)) {}
+    tensor(const std::int32_t *data, std::vector<std::int64_t> shape) : tensor(data, DISTILL_INT, 32, std::move(shape)) {}
+    tensor(const std::int64_t *data, std::vector<std::int64_t> shape) : tensor(data, DISTILL_INT, 64, std::move(shape)) {}
+    tensor(const void *data, std::uint8_t code, std::uint8_t bits, std::vector<std::int64_t> shape) : shape_(std::move(shape)), view_()
+    {
+        view_.data = const_cast<void *>(data);
+        view_.device_type = DISTILL_CPU;
+        view_.ndim = static_cast<std::int32_t>(shape_.size());
+        view_.dtype_code = code;
+        view_.dtype_bits = bits;
+        view_.dtype_lanes = 1;
+        view_.shape = shape_.data();
+    }
+    tensor(const tensor &) = delete;
+    tensor &operator=(const tensor &) = delete;
+    const distill_tensor *get() const noexcept { return &view_; }
+    operator const distill_tensor *() const noexcept { return &view_; }
+
+private:
+    std::vector<std::int64_t> shape_;
+    distill_tensor view_;
+};
+
+inline std::int64_t size(const distill_tensor &view) noexcept
+{
+    std::int64_t count = 1;
+    for (std::int32_t i = 0; i < view.ndim; i++) count *= view.shape[i];
+    return count;
+}
+
+/* Ragged sequences, gathered one by one. */
+class batch {
+public:
+    batch() = default;
+    explicit batch(span<const std::int32_t> ids) { add(ids); }
+    void add(span<const std::int32_t> ids)
+    {
+        ids_.insert(ids_.end(), ids.begin(), ids.end());
+        offsets_.push_back(static_cast<std::int64_t>(ids_.size()));
+    }
+    /* Places whose next token is asked for; without, all but the last of each sequence. */
+    void rows(std::vector<std::int64_t> rows) { rows_ = std::move(rows); }
+    std::int64_t row_count() const noexcept
+    {
+        if (!rows_.empty()) return static_cast<std::int64_t>(rows_.size());
+        std::int64_t count = 0;
+        for (std::size_t i = 1; i < offsets_.size(); i++) count += offsets_[i] > offsets_[i - 1] ? offsets_[i] - offsets_[i - 1] - 1 : 0;
+        return count;
+    }
+    distill_batch view() const noexcept
+    {
+        auto out = init<distill_batch>();
+        out.ids = ids_.data();
+        out.offsets = offsets_.data();
+        out.sequences = static_cast<std::int64_t>(offsets_.size()) - 1;
+        if (!rows_.empty()) out.rows = rows_.data(), out.row_count = static_cast<std::int64_t>(rows_.size());
+        return out;
+    }
+
+private:
+    std::vector<std::int32_t> ids_;
+    std::vector<std::int64_t> offsets_{0}, rows_;
+};
+
+/* ---- tokenizer ---- */
+
+class tokenizer : public detail::handle<distill_tokenizer, distill_tokenizer_free> {
+public:
+    using handle::handle;
+    tokenizer(const env &env, const std::string &path)
+    {
+        distill_tokenizer *raw = nullptr;
+        detail::call(distill_tokenizer_open, env.get(), path.c_str(), &raw);
+        raw_.reset(raw);
+    }
+    std::vector<std::int32_t> encode(std::string_view text, std::int32_t flags = DISTILL_ENCODE_SPECIAL) const
+    {
+        std::vector<std::int32_t> ids(text.size() + 16);
+        std::int64_t needed = 0;
+        distill_error err;
+        std::int32_t code = encode_into(text, flags, ids, needed, err);
+        if (code == DISTILL_E_BUFFER) {
+            ids.resize(static_cast<std::size_t>(needed));
+            code = encode_into(text, flags, ids, needed, err);
+        }
+        if (code != DISTILL_OK) detail::raise(err);
+        ids.resize(static_cast<std::size_t>(needed));
+        return ids;
+    }
+    std::string decode(span<const std::int32_t> ids, std::int32_t flags = 0) const
+    {
+        return detail::text([&](char *buf, std::size_t cap, std::size_t *needed, distill_error *err) {
+            return distill_tokenizer_decode(get(), ids.data(), static_cast<std::int64_t>(ids.size()), flags, buf, cap, needed, err);
+        });
+    }
+    std::int64_t operator[](const char *key) const /* "vocab_size", "bos", ... */
+    {
+        std::int64_t value = 0;
+        detail::call(distill_tokenizer_get_i64, get(), key, &value);
+        return value;
+    }
+
+private:
+    std::int32_t encode_into(std::string_view text, std::int32_t flags, std::vector<std::int32_t> &ids, std::int64_t &needed, distill_error &err) const
+    {
+        return distill_tokenizer_encode(get(), text.data(), text.size(), flags, ids.data(), static_cast<std::int64_t>(ids.size()), &needed, &err);
+    }
+};
+
+/* ---- teacher ---- */
+
+struct generated {
+    std::int64_t sequence;
+    std::int32_t id;
+    double log_prob;
+    std::string_view text; /* bytes that are complete so far */
+    std::int32_t finished; /* 0 going on, 1 stop token, 2 length */
+};
+using token_function = std::function<bool(const generated &)>; /* false stops */
+
+/* What a teacher of the host's own does; see distill_teacher_callbacks. */
+struct teacher_functions {
+    std::function<std::int32_t(const distill_batch &, std::int64_t first_row, std::int64_t row_count, distill_target &)> score;
+    std::function<std::int32_t(const distill_batch &, const distill_options *, const token_function &)> generate; /* or empty */
+};
+
+namespace detail {
+inline std::int32_t on_token(void *user, std::int64_t sequence, std::int32_t id, double log_prob, const char *text, std::size_t size, std::int32_t finished) noexcept
+{
+    return guard([&] {
+        bool more = (*static_cast<const token_function *>(user))({sequence, id, log_prob, {text ? text : "", size}, finished});
+        return more ? DISTILL_CB_OK : DISTILL_CB_CANCEL;
+    });
+}
+} // namespace detail
+
+class teacher : public detail::handle<distill_teacher, distill_teacher_free> {
+public:
+    using handle::handle;
+    teacher(const env &env, const std::string &path, const options *with = nullptr)
+    {
+        distill_teacher *raw = nullptr;
+        detail::call(distill_teacher_open, env.get(), path.c_str(), with ? with->get() : nullptr, &raw);
+        raw_.reset(raw);
+    }
+    teacher(const env &env, teacher_functions functions, const distill_target &form, std::uint32_t flags = 0, const options *with = nullptr)
+    {
+        auto table = init<distill_teacher_callbacks>();
+        bool generates = static_cast<bool>(functions.generate);
+        table.flags = flags;
+        table.user = detail::hold(std::move(functions));
+        table.destroy = detail::destroy<teacher_functions>;
+        table.score = on_score;
+        table.generate = generates ? on_generate : nullptr;
+        table.form = &form;
+        distill_teacher *raw = nullptr;
+        detail::call(distill_teacher_from_callbacks, env.get(), &table, with ? with->get() : nullptr, &raw);
+        raw_.reset(raw);
+    }
+    static teacher from(const distill_student *student)
+    {
+        distill_teacher *raw = nullptr;
+        detail::call(distill_teacher_from_student, student, &raw);
+        return teacher(raw);
+    }
+    std::int64_t operator[](const char *key) const /* "vocab_size", "layers", ... */
+    {
+        std::int64_t value = 0;
+        detail::call(distill_teacher_get_i64, get(), key, &value);
+        return value;
+    }
+    /* Logits [rows, vocab_size] of the rows of the batch. */
+    std::vector<float> score(const batch &batch) const
+    {
+        std::int64_t rows = batch.row_count(), vocab = (*this)["vocab_size"];
+        std::vector<float> logits(static_cast<std::size_t>(rows * vocab));
+        tensor values(logits.data(), {rows, vocab});
+        auto view = batch.view();
+        auto target = init<distill_target>();
+        target.kind = DISTILL_DENSE;
+        target.values = values;
+        detail::call(distill_teacher_score, get(), &view, &target);
+        return logits;
+    }
+    void generate(const batch &prompts, const token_function &on_token, const options *with = nullptr) const
+    {
+        auto view = prompts.view();
+        detail::call(distill_teacher_generate, get(), &view, with ? with->get() : nullptr, detail::on_token, const_cast<token_function *>(&on_token));
+    }
+    distill::tokenizer tokenizer() const
+    {
+        distill_tokenizer *raw = nullptr;
+        detail::call(distill_teacher_tokenizer, get(), &raw);
+        return distill::tokenizer(raw);
+    }
+
+private:
+    static std::int32_t on_score(void *user, const distill_batch *batch, std::int64_t first, std::int64_t count, distill_target *out) noexcept
+    {
+        return detail::guard([&] { return static_cast<teacher_functions *>(user)->score(*batch, first, count, *out); });
+    }
+    static std::int32_t on_generate(void *user, const distill_batch *prompts, const distill_options *with, distill_token_fn emit, void *emit_user) noexcept
+    {
+        std::int32_t stopped = DISTILL_CB_OK;
+        std::int32_t code = detail::guard([&] {
+            return static_cast<teacher_functions *>(user)->generate(*prompts, with, [&](const generated &t) {
+                stopped = emit(emit_user, t.sequence, t.id, t.log_prob, t.text.data(), t.text.size(), t.finished);
+                return stopped == DISTILL_CB_OK;
+            });
+        });
+        return code == DISTILL_CB_OK ? stopped : code;
+    }
+};
+
+/* ---- student ---- */
+
+/* What a student of the host's own does; see distill_student_callbacks. */
+struct student_functions {
+    std::function<std::int32_t(const distill_batch &, std::int64_t first_row, std::int64_t row_count, distill_target &)> forward;
+    std::function<std::int32_t(std::int64_t first_row, std::int64_t row_count, const distill_tensor &gradient)> backward;
+    std::function<std::int32_t(std::int64_t step, double learning_rate, double scale)> apply;
+    std::function<std::int32_t()> discard;
+    std::function<std::int32_t(const std::string &folder)> save, load;
+};
+
+class student : public detail::handle<distill_student, distill_student_free> {
+public:
+    using handle::handle;
+    student(const env &env, const std::string &path, const options *with = nullptr)
+    {
+        distill_student *raw = nullptr;
+        detail::call(distill_student_open, env.get(), path.c_str(), with ? with->get() : nullptr, &raw);
+        raw_.reset(raw);
+    }
+    student(const env &env, student_functions functions, const distill_target &form, const options *with = nullptr)
+    {
+        auto table = init<distill_student_callbacks>();
+        table.discard = functions.discard ? on_discard : nullptr;
+        table.save = functions.save ? on_save : nullptr;
+        table.load = functions.load ? on_load : nullptr;
+        table.user = detail::hold(std::move(functions));
+        table.destroy = detail::destroy<student_functions>;
+        table.forward = on_forward;
+        table.backward = on_backward;
+        table.apply = on_apply;
+        table.form = &form;
+        distill_student *raw = nullptr;
+        detail::call(distill_student_from_callbacks, env.get(), &table, with ? with->get() : nullptr, &raw);
+        raw_.reset(raw);
+    }
+    static student fresh(const env &env, const std::string &config_path, const tokenizer *tokenizer = nullptr, const options *with = nullptr)
+    {
+        distill_student *raw = nullptr;
+        detail::call(distill_student_create, env.get(), config_path.c_str(), tokenizer ? tokenizer->get() : nullptr, with ? with->get() : nullptr, &raw);
+        return student(raw);
+    }
+    static student derive(const teacher &teacher, const options *with = nullptr)
+    {
+        distill_student *raw = nullptr;
+        detail::call(distill_student_derive, teacher.get(), with ? with->get() : nullptr, &raw);
+        return student(raw);
+    }
+    teacher as_teacher() const { return teacher::from(get()); }
+    void save(const std::string &path, const options *with = nullptr) const
+    {
+        detail::call(distill_student_save, get(), path.c_str(), with ? with->get() : nullptr);
+    }
+    std::vector<std::string> parameter_names() const
+    {
+        std::vector<std::string> names;
+        while (const char *name = distill_student_parameter_name(get(), static_cast<std::int64_t>(names.size()))) names.emplace_back(name);
+        return names;
+    }
+    distill_tensor parameter(const std::string &name, std::int32_t which = DISTILL_WEIGHT)
+    {
+        distill_tensor view;
+        detail::call(distill_student_parameter, get(), name.c_str(), which, &view);
+        return view;
+    }
+    void weights_changed() { detail::call(distill_student_weights_changed, get()); }
+
+private:
+    static student_functions &of(void *user) noexcept { return *static_cast<student_functions *>(user); }
+    static std::int32_t on_forward(void *user, const distill_batch *batch, std::int64_t first, std::int64_t count, distill_target *out) noexcept
+    {
+        return detail::guard([&] { return of(user).forward(*batch, first, count, *out); });
+    }
+    static std::int32_t on_backward(void *user, std::int64_t first, std::int64_t count, const distill_tensor *gradient) noexcept
+    {
+        return detail::guard([&] { return of(user).backward(first, count, *gradient); });
+    }
+    static std::int32_t on_apply(void *user, std::int64_t step, double learning_rate, double scale) noexcept
+    {
+        return detail::guard([&] { return of(user).apply(step, learning_rate, scale); });
+    }
+    static std::int32_t on_discard(void *user) noexcept
+    {
+        return detail::guard([&] { return of(user).discard(); });
+    }
+    static std::int32_t on_save(void *user, const char *folder) noexcept
+    {
+        return detail::guard([&] { return of(user).save(folder); });
+    }
+    static std::int32_t on_load(void *user, const char *folder) noexcept
+    {
+        return detail::guard([&] { return of(user).load(folder); });
+    }
+};
+
+/* ---- dataset ---- */
+
+using sample_function = std::function<std::int32_t(std::int64_t index, distill_sample &out)>;
+
+class dataset : public detail::handle<distill_dataset, distill_dataset_free> {
+public:
+    using handle::handle;
+    dataset(const env &env, const std::string &path, const tokenizer *tokenizer = nullptr, const options *with = nullptr)
+    {
+        distill_dataset *raw = nullptr;
+        detail::call(distill_dataset_open, env.get(), path.c_str(), tokenizer ? tokenizer->get() : nullptr, with ? with->get() : nullptr, &raw);
+        raw_.reset(raw);
+    }
+    dataset(const env &env, const batch &tokens, const options *with = nullptr)
+    {
+        distill_dataset *raw = nullptr;
+        auto view = tokens.view();
+        detail::call(distill_dataset_from_tokens, env.get(), &view, with ? with->get() : nullptr, &raw);
+        raw_.reset(raw);
+    }
+    /* count -1 = a stream. What get points to must live until its next call. */
+    dataset(const env &env, sample_function get, std::int64_t count, const tokenizer *tokenizer = nullptr, const options *with = nullptr, std::uint32_t flags = 0)
+    {
+        auto table = init<distill_dataset_callbacks>();
+        table.flags = flags;
+        table.user = detail::hold(std::move(get));
+        table.destroy = detail::destroy<sample_function>;
+        table.get = [](void *user, std::int64_t index, distill_sample *out) {
+            return detail::guard([&] { return (*static_cast<sample_function *>(user))(index, *out); });
+        };
+        table.count = count;
+        distill_dataset *raw = nullptr;
+        detail::call(distill_dataset_from_callbacks, env.get(), &table, tokenizer ? tokenizer->get() : nullptr, with ? with->get() : nullptr, &raw);
+        raw_.reset(raw);
+    }
+    std::int64_t operator[](const char *key) const /* "samples", "tokens", ... */
+    {
+        std::int64_t value = 0;
+        detail::call(distill_dataset_get_i64, get(), key, &value);
+        return value;
+    }
+    /* The next window, borrowed until the next call; false at the end of the epoch. */
+    bool next(distill_sample &out)
+    {
+        out = init<distill_sample>();
+        return detail::call_or_end(distill_dataset_next, get(), &out);
+    }
+    std::string tell() const
+    {
+        return detail::text([&](char *buf, std::size_t cap, std::size_t *needed, distill_error *err) { return distill_dataset_tell(get(), buf, cap, needed, err); });
+    }
+    void seek(const std::string &cursor) { detail::call(distill_dataset_seek, get(), cursor.c_str()); }
+};
+
+/* ---- loss ---- */
+
+class loss : public detail::handle<distill_loss, distill_loss_free> {
+public:
+    loss(const env &env, const std::string &name, const options *with = nullptr) : loss(env, name.c_str(), with) {}
+    loss(const env &env, const options &with) : loss(env, static_cast<const char *>(nullptr), &with) {} /* as the section loss says */
+    void eval(distill_loss_args &args) const { detail::call(distill_loss_eval, get(), &args); }
+
+private:
+    loss(const env &env, const char *name, const options *with)
+    {
+        distill_loss *raw = nullptr;
+        detail::call(distill_loss_create, env.get(), name, with ? with->get() : nullptr, &raw);
+        raw_.reset(raw);
+    }
+};
+
+/* ---- results ---- */
+
+class report : public detail::handle<distill_report, distill_report_free> {
+public:
+    using handle::handle;
+    double operator[](const std::string &key) const
+    {
+        double value = 0;
+        detail::call(distill_report_get_f64, get(), key.c_str(), &value);
+        return value;
+    }
+    std::string json() const
+    {
+        return detail::text([&](char *buf, std::size_t cap, std::size_t *needed, distill_error *err) { return distill_report_json(get(), buf, cap, needed, err); });
+    }
+};
+
+inline report evaluate(const student &student, const teacher *teacher, const dataset &data, const options *with = nullptr)
+{
+    distill_report *raw = nullptr;
+    detail::call(distill_evaluate, student.get(), teacher ? teacher->get() : nullptr, data.get(), with ? with->get() : nullptr, &raw);
+    return report(raw);
+}
+inline report inspect(const env &env, const std::string &path)
+{
+    distill_report *raw = nullptr;
+    detail::call(distill_inspect, env.get(), path.c_str(), &raw);
+    return report(raw);
+}
+inline report inspect(const env &env) /* the library */
+{
+    distill_report *raw = nullptr;
+    detail::call(distill_inspect, env.get(), nullptr, &raw);
+    return report(raw);
+}
+
+/* ---- trainer ---- */
+
+class trainer : public detail::handle<distill_trainer, distill_trainer_free> {
+public:
+    struct parts { /* nullptr = opened as the options say */
+        const distill::teacher *teacher = nullptr;
+        distill::student *student = nullptr;
+        const dataset *train = nullptr, *eval = nullptr;
+    };
+    trainer(const env &env, const options &with) : trainer(env, parts{}, with) {}
+    trainer(const env &env, const parts &given, const options &with)
+    {
+        distill_trainer *raw = nullptr;
+        detail::call(distill_trainer_create, env.get(), given.teacher ? given.teacher->get() : nullptr, given.student ? given.student->get() : nullptr,
+                     given.train ? given.train->get() : nullptr, given.eval ? given.eval->get() : nullptr, with.get(), &raw);
+        raw_.reset(raw);
+    }
+    void configure(const options &with) { detail::call(distill_trainer_configure, get(), with.get()); }
+    /* Returns nothing, or false to stop the run. */
+    template <class F> void on_progress(F function)
+    {
+        progress_function stored = [f = std::move(function)](const distill_progress &p) mutable {
+            if constexpr (std::is_void_v<decltype(f(p))>)
+                return f(p), true;
+            else
+                return static_cast<bool>(f(p));
+        };
+        detail::call(distill_trainer_on_progress, get(), on_step, detail::hold(std::move(stored)), detail::destroy<progress_function>);
+    }
+    void run() { detail::call(distill_trainer_run, get()); }
+    void resume() { detail::call(distill_trainer_resume, get()); }
+    /* One optimiser step; false after the last. */
+    bool step(distill_progress *out = nullptr)
+    {
+        auto progress = init<distill_progress>();
+        bool more = detail::call_or_end(distill_trainer_step, get(), &progress);
+        if (out && more) *out = progress;
+        return more;
+    }
+    bool forward(distill_forward &out, std::int32_t flags = 0)
+    {
+        out = init<distill_forward>();
+        return detail::call_or_end(distill_trainer_forward, get(), flags, &out);
+    }
+    bool next_rows(distill_strip &strip) { return detail::call_or_end(distill_trainer_next_rows, get(), &strip); }
+    void backward(const distill_tensor *gradient = nullptr, double loss = 0) { detail::call(distill_trainer_backward, get(), gradient, loss); }
+    distill_progress apply()
+    {
+        auto progress = init<distill_progress>();
+        detail::call(distill_trainer_apply, get(), &progress);
+        return progress;
+    }
+    void save(const std::string &path) const { detail::call(distill_trainer_save, get(), path.c_str()); }
+    void load(const std::string &path) { detail::call(distill_trainer_load, get(), path.c_str()); }
+    void cancel(bool on = true) const noexcept { distill_trainer_cancel(get(), on); }
+    distill::student student() const
+    {
+        distill_student *raw = nullptr;
+        detail::call(distill_trainer_student, get(), &raw);
+        return distill::student(raw);
+    }
+    distill::report report() const
+    {
+        distill_report *raw = nullptr;
+        detail::call(distill_trainer_report, get(), &raw);
+        return distill::report(raw);
+    }
+
+private:
+    using progress_function = std::function<bool(const distill_progress &)>;
+    static std::int32_t on_step(void *user, const distill_progress *progress) noexcept
+    {
+        return detail::guard([&] { return (*static_cast<progress_function *>(user))(*progress) ? DISTILL_CB_OK : DISTILL_CB_CANCEL; });
+    }
+};
+
+} // namespace distill
+#endif

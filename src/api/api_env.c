@@ -1,0 +1,173 @@
+#include "api/handles.h"
+
+#include <string.h>
+
+#define SAME(name) _Static_assert((int)DK_##name == (int)DISTILL_##name, "codes of lib and of the public header differ")
+SAME(OK);
+SAME(E_INVALID);
+SAME(E_OPTION);
+SAME(E_STAGE);
+SAME(E_REENTRANT);
+SAME(E_BUSY);
+SAME(E_BUFFER);
+SAME(E_UNSUPPORTED);
+SAME(E_NOMEM);
+SAME(E_IO);
+SAME(E_NOT_FOUND);
+SAME(E_FORMAT);
+SAME(E_MISMATCH);
+SAME(E_NUMERIC);
+SAME(E_CALLBACK);
+SAME(E_CANCELLED);
+SAME(E_END);
+SAME(E_INTERNAL);
+SAME(LOG_ERROR);
+SAME(LOG_DEBUG);
+SAME(ENCODE_SPECIAL);
+SAME(ENCODE_PLAIN);
+SAME(DECODE_SKIP_SPECIAL);
+_Static_assert(sizeof(dk_error) == sizeof(distill_error) && offsetof(dk_error, position) == offsetof(distill_error, position) &&
+                   offsetof(dk_error, message) == offsetof(distill_error, message),
+               "dk_error and distill_error are one layout");
+
+const char *distill_version(void) { return DISTILL_VERSION; }
+
+int32_t distill_abi_version(void) { return DISTILL_ABI_VERSION; }
+
+const char *distill_strerror(int32_t code) { return dk_status_text(code); }
+
+/* ---- handles ---- */
+
+typedef struct di_handle {
+    distill_env *env;
+} di_handle;
+
+int32_t di_check_pointer(const void *pointer, const char *name, dk_error *err)
+{
+    return pointer ? DK_OK : dk_fail(err, DK_E_INVALID, "%s is NULL", name);
+}
+
+distill_env *di_env_retain(const distill_env *env)
+{
+    distill_env *own = (distill_env *)(uintptr_t)env;
+    atomic_fetch_add_explicit(&own->references, 1, memory_order_relaxed);
+    return own;
+}
+
+void di_env_release(distill_env *env)
+{
+    if (!env || atomic_fetch_sub_explicit(&env->references, 1, memory_order_acq_rel) > 1) return;
+    dk_host *host = env->host;
+    di_registry_free(env->registry);
+    dk_backend_free(env->backend);
+    dk_free(host, env);
+    dk_host_release(host);
+}
+
+void *di_handle_create(const distill_env *env, size_t size, dk_error *err)
+{
+    if (di_check_pointer(env, "env", err) != DK_OK) return NULL;
+    di_handle *handle = dk_calloc(env->host, 1, size);
+    if (!handle) {
+        dk_fail_nomem(err, size);
+        return NULL;
+    }
+    handle->env = di_env_retain(env);
+    return handle;
+}
+
+void di_handle_free(void *handle)
+{
+    distill_env *env = ((di_handle *)handle)->env;
+    dk_free(env->host, handle);
+    di_env_release(env);
+}
+
+/* ---- env ---- */
+
+static int32_t create_host(const distill_allocator *allocator, dk_host **out, dk_error *err)
+{
+    if (!allocator) return dk_host_create(NULL, out, err);
+    dk_allocator own = {allocator->user, allocator->alloc, allocator->free, allocator->destroy};
+    if (allocator->alloc && allocator->free) return dk_host_create(&own, out, err);
+    if (allocator->destroy) allocator->destroy(allocator->user);
+    return dk_fail(err, DK_E_INVALID, "allocator->%s is NULL", allocator->alloc ? "free" : "alloc");
+}
+
+int32_t distill_env_create(const distill_allocator *allocator, distill_env **out, distill_error *error)
+{
+    dk_error *err = di_err(error);
+    dk_host *host = NULL;
+    distill_env *env = NULL;
+    int32_t rc;
+    dk_error_clear(err);
+    if (allocator) {
+        DK_TRY(di_check_struct(allocator, "allocator", offsetof(distill_allocator, destroy) + sizeof allocator->destroy, err));
+    }
+    DK_TRY(di_check_pointer(out, "out", err));
+    DK_TRY(create_host(allocator, &host, err));
+    DK_TRY(dk_new(host, 1, &env, err));
+    env->host = host;
+    atomic_init(&env->references, 1);
+    DK_TRY(dk_backend_cpu(host, &env->backend, err));
+    DK_TRY(di_registry_create(host, &env->registry, err));
+    *out = env;
+    return DK_OK;
+out:
+    if (env)
+        di_env_release(env);
+    else
+        dk_host_release(host);
+    return rc;
+}
+
+void distill_env_free(distill_env *env) { di_env_release(env); }
+
+int32_t distill_env_set_logger(distill_env *env, int32_t level, distill_log_fn fn, void *user, distill_destroy_fn destroy, distill_error *error)
+{
+    dk_error *err = di_err(error);
+    int32_t rc;
+    dk_error_clear(err);
+    DK_TRY(di_check_pointer(env, "env", err));
+    if (fn && (level < DISTILL_LOG_ERROR || level > DISTILL_LOG_DEBUG)) {
+        rc = dk_fail(err, DK_E_INVALID, "level %d is not in [%d, %d]", (int)level, DISTILL_LOG_ERROR, DISTILL_LOG_DEBUG);
+        goto out;
+    }
+    dk_host_set_logger(env->host, level, fn, user, destroy);
+    return DK_OK;
+out:
+    if (destroy) destroy(user);
+    return rc;
+}
+
+int32_t distill_env_set_threads(distill_env *env, int64_t max_threads, distill_parallel_fn fn, void *user, distill_destroy_fn destroy,
+                                distill_error *error)
+{
+    dk_error *err = di_err(error);
+    dk_error_clear(err);
+    int32_t rc = di_check_pointer(env, "env", err);
+    if (rc == DK_OK && (max_threads < 0 || max_threads > 4096))
+        rc = dk_fail(err, DK_E_INVALID, "max_threads %lld is not in [0, 4096]", (long long)max_threads);
+    if (rc == DK_OK) return dk_host_set_threads(env->host, max_threads, fn, user, destroy, err);
+    if (destroy) destroy(user);
+    return rc;
+}
+
+void distill_env_cancel(const distill_env *env, int32_t on)
+{
+    if (env) dk_host_cancel(env->host, on);
+}
+
+int32_t distill_env_add_loss(distill_env *env, const char *name, const distill_loss_callbacks *table, distill_error *error)
+{
+    dk_error *err = di_err(error);
+    int32_t rc;
+    dk_error_clear(err);
+    DK_TRY(di_check_pointer(table, "table", err));
+    DK_TRY(di_check_struct(table, "table", offsetof(distill_loss_callbacks, targets) + sizeof table->targets, err));
+    if ((rc = di_check_pointer(env, "env", err)) == DK_OK && (rc = di_check_pointer(name, "name", err)) == DK_OK)
+        return di_registry_add(env->registry, name, table, err);
+    if (table->destroy) table->destroy(table->user);
+out:
+    return rc;
+}

@@ -1,0 +1,99 @@
+#include "api/handles.h"
+
+#include <string.h>
+
+int32_t di_report_handle(const distill_env *env, const dk_strbuf *json, distill_report **out, dk_error *err)
+{
+    distill_report *handle = NULL;
+    di_report *report = NULL;
+    int32_t rc;
+    DK_TRY(dk_strbuf_check(json, err));
+    DK_TRY(di_report_create(env->host, json->data, json->size, &report, err));
+    if (!(handle = di_handle_create(env, sizeof *handle, err))) {
+        di_report_free(report);
+        return DK_E_NOMEM;
+    }
+    handle->report = report;
+    *out = handle;
+out:
+    return rc;
+}
+
+int32_t distill_evaluate(const distill_student *student, const distill_teacher *teacher, const distill_dataset *data, const distill_options *options,
+                         distill_report **out, distill_error *error)
+{
+    dk_error *err = di_err(error);
+    di_teacher *scorer = NULL;
+    di_evaluation evaluation;
+    dk_strbuf json;
+    int32_t rc;
+    dk_error_clear(err);
+    if ((rc = di_check_pointer(student, "student", err)) != DK_OK) return rc;
+    dk_strbuf_init(&json, student->env->host);
+    DK_TRY(di_check_pointer(data, "data", err));
+    DK_TRY(di_check_pointer(out, "out", err));
+    DK_TRY(di_student_as_teacher(student->student, &scorer, err));
+    di_evaluate_args args = {.backend = student->env->backend,
+                             .student = scorer,
+                             .teacher = teacher ? teacher->teacher : NULL,
+                             .data = data->dataset,
+                             .tokens = di_options_i64(di_tree(options), "train.eval_tokens"),
+                             .memory = di_options_i64(di_tree(options), "train.loss_memory")};
+    DK_TRY(di_evaluate(&args, &evaluation, err));
+    di_evaluation_json(&evaluation, &json);
+    DK_TRY(di_report_handle(student->env, &json, out, err));
+out:
+    dk_strbuf_free(&json);
+    di_teacher_release(scorer);
+    return rc;
+}
+
+int32_t distill_inspect(const distill_env *env, const char *path, distill_report **out, distill_error *error)
+{
+    dk_error *err = di_err(error);
+    dk_strbuf json;
+    int32_t rc;
+    dk_error_clear(err);
+    if ((rc = di_check_pointer(env, "env", err)) != DK_OK) return rc;
+    dk_strbuf_init(&json, env->host);
+    DK_TRY(di_check_pointer(out, "out", err));
+    if (path)
+        DK_TRY(di_inspect_path(env->backend, path, &json, err));
+    else
+        DK_TRY(di_inspect_library(env->backend, env->registry, &json, err));
+    DK_TRY(di_report_handle(env, &json, out, err));
+out:
+    dk_strbuf_free(&json);
+    return rc;
+}
+
+int32_t distill_report_get_f64(const distill_report *report, const char *key, double *out, distill_error *error)
+{
+    dk_error *err = di_err(error);
+    int32_t rc;
+    dk_error_clear(err);
+    DK_TRY(di_check_pointer(report, "report", err));
+    DK_TRY(di_check_pointer(key, "key", err));
+    DK_TRY(di_check_pointer(out, "out", err));
+    DK_TRY(di_report_get_f64(report->report, key, out, err));
+out:
+    return rc;
+}
+
+int32_t distill_report_json(const distill_report *report, char *buf, size_t cap, size_t *needed, distill_error *error)
+{
+    dk_error *err = di_err(error);
+    size_t size = 0;
+    dk_error_clear(err);
+    int32_t rc = di_check_pointer(report, "report", err);
+    if (rc != DK_OK) return rc;
+    const char *json = di_report_json(report->report, &size);
+    return dk_text_out(json, size, buf, cap, needed, err);
+}
+
+void distill_report_free(distill_report *report)
+{
+    if (!report) return;
+    di_report_free(report->report);
+    di_handle_free(report);
+}

@@ -1,0 +1,72 @@
+/* handles.h - what stands behind the public handles, and what every exported function does at its door and on its way out.
+ *
+ * src/api checks arguments and translates; no maths, no files. A handle is its env, which it keeps alive, and one object. */
+#ifndef DI_API_HANDLES_H
+#define DI_API_HANDLES_H
+
+#include <stdatomic.h>
+
+#include "dataset/dataset.h"
+#include "loss/loss.h"
+#include "report/report.h"
+#include "student/student.h"
+#include "trainer/trainer.h"
+
+struct distill_env {
+    atomic_int references;
+    dk_host *host;
+    dk_backend *backend;
+    di_registry *registry;
+};
+struct distill_options {
+    distill_env *env;
+    di_options *tree;
+};
+struct distill_tokenizer {
+    distill_env *env;
+    dk_tokenizer *tokenizer;
+};
+struct distill_teacher {
+    distill_env *env;
+    di_teacher *teacher;
+};
+struct distill_student {
+    distill_env *env;
+    di_student *student;
+};
+struct distill_dataset {
+    distill_env *env;
+    di_dataset *dataset;
+    di_batch *batch;  /* of distill_dataset_next, made at the first call */
+    int64_t position; /* windows given out */
+    int32_t told_end; /* E_END was returned for the epoch that is over */
+    uint64_t seed;
+};
+struct distill_loss {
+    distill_env *env;
+    di_loss *loss;
+};
+struct distill_trainer {
+    distill_env *env;
+    di_trainer *trainer;
+};
+struct distill_report {
+    distill_env *env;
+    di_report *report;
+};
+
+/* dk_error and distill_error are one layout (asserted in api_env.c). */
+static inline dk_error *di_err(distill_error *err) { return (dk_error *)err; }
+
+distill_env *di_env_retain(const distill_env *env);
+void di_env_release(distill_env *env);
+static inline const di_options *di_tree(const distill_options *options) { return options ? options->tree : NULL; }
+/* A handle of `size` bytes whose first member is its env; NULL and an error when out of memory or env is NULL. */
+void *di_handle_create(const distill_env *env, size_t size, dk_error *err);
+void di_handle_free(void *handle);
+/* A report handle of finished JSON. */
+int32_t di_report_handle(const distill_env *env, const dk_strbuf *json, distill_report **out, dk_error *err);
+/* E_INVALID "NAME is NULL" unless pointer is there. */
+int32_t di_check_pointer(const void *pointer, const char *name, dk_error *err);
+
+#endif

@@ -1,0 +1,111 @@
+/* cli.h - the program `distill`: commands, their options, what they print. It uses distill.h and nothing else of the
+ * library; results go to stdout (with --json as one document), progress and messages to stderr.
+ *
+ *   main.c       the commands and their help      arguments.c     options of a command, usage errors
+ *   program.c    env, log, Ctrl-C, exit codes     input.c         files and JSON that are read
+ *   print.c      JSON and text that are written   progress.c      the line of progress
+ *   cmd_*.c      the commands                     result_table.c  the table at the end of a run */
+#ifndef CLI_CLI_H
+#define CLI_CLI_H
+
+#include <jansson.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "distill.h"
+
+enum { CLI_DONE = 0, CLI_FAILED = 1, CLI_USAGE = 2, CLI_INTERRUPTED = 130 };
+
+/* ---- arguments ---- */
+
+enum { CLI_FLAG, CLI_TEXT, CLI_INT, CLI_REAL, CLI_SETTINGS };
+typedef struct cli_option {
+    const char *name; /* "--json" */
+    int kind;
+    void *out;        /* int *, const char **, int64_t *, double *, cli_settings * */
+    int *given;       /* or NULL */
+} cli_option;
+typedef struct cli_settings { /* --set key=value, in order */
+    int count;
+    const char *items[256];
+} cli_settings;
+typedef struct cli_command {
+    const char *name;
+    const char *summary;
+    const char *help;
+    int (*run)(const struct cli_command *command, int argc, char **argv);
+} cli_command;
+
+/* Reads argv into options and up to max positional arguments. Returns -1 to go on, else the exit code (help, usage). */
+int cli_parse(const cli_command *command, const cli_option *options, int count, int argc, char **argv, const char **positional, int max);
+int cli_usage(const cli_command *command, const char *format, ...);
+/* Edit distance based: the name nearest to text, or NULL. */
+const char *cli_nearest(const char *text, const char *const *names, int count);
+
+/* ---- session ---- */
+
+typedef struct cli_session {
+    distill_env *env;
+    distill_options *options;
+    distill_error err;
+} cli_session;
+/* Opens env and options, takes the settings, and turns the first Ctrl-C into cancel, the second into an exit. -1 or an exit code. */
+int cli_open(cli_session *session, const cli_command *command, const char *recipe, const cli_settings *settings);
+void cli_log(cli_session *session, int32_t level); /* warnings and errors unless said otherwise */
+void cli_close(cli_session *session);
+/* From now on Ctrl-C cancels this trainer instead of the whole env; NULL = the env again. */
+void cli_watch(const distill_trainer *trainer);
+/* Prints err and returns the exit code that goes with it. */
+int cli_fail(const distill_error *err);
+int cli_message(const char *format, ...); /* "distill: ..." on stderr; returns CLI_FAILED */
+void *cli_memory(void *old, size_t size);  /* realloc that ends the program when there is none */
+
+/* ---- input ---- */
+
+typedef struct cli_ids {
+    int64_t count;
+    int32_t *ids;
+} cli_ids;
+char *cli_read(FILE *file, const char *name, size_t *size); /* all bytes, NUL behind them; NULL after a message */
+json_t *cli_read_json(const char *path);                    /* NULL after a message; "-" = stdin */
+/* [ids] or {"ids": [ids]}; where stands in messages. 0 after a message. */
+int cli_get_ids(const json_t *value, const char *where, cli_ids *out);
+/* [[ids], ...], or [ids] as a list of one. NULL after a message. */
+cli_ids *cli_get_sequences(const json_t *value, const char *where, int64_t *count);
+void cli_free_sequences(cli_ids *sequences, int64_t count);
+
+/* ---- output ---- */
+
+json_t *cli_json_text(const char *text, size_t size); /* bytes that are not UTF-8 become U+FFFD */
+json_t *cli_json_real(double value);                  /* null where it is not finite */
+json_t *cli_json_ids(const int32_t *ids, int64_t count);
+int cli_print_json(json_t *value);                    /* one line on stdout; takes value over; exit code */
+int cli_finish(int code);                             /* what stdout could not take is a failure */
+char *cli_report_text(const distill_report *report, distill_error *err); /* free it */
+void cli_table(FILE *out, const json_t *result);      /* result.json as a table */
+
+/* ---- progress ---- */
+
+typedef struct cli_progress {
+    int quiet;
+    int tty;
+    int drawn;     /* a line without its end stands on the terminal */
+    double last;   /* seconds */
+    int32_t phase;
+    int64_t step;
+} cli_progress;
+void cli_progress_start(cli_progress *progress, int quiet);
+int32_t cli_progress_show(void *user, const distill_progress *now);
+void cli_progress_end(cli_progress *progress);
+void cli_progress_break(void); /* ends the line before a message */
+
+int cli_run(const cli_command *command, int argc, char **argv);
+int cli_eval(const cli_command *command, int argc, char **argv);
+int cli_score(const cli_command *command, int argc, char **argv);
+int cli_tokenize(const cli_command *command, int argc, char **argv);
+int cli_detokenize(const cli_command *command, int argc, char **argv);
+int cli_generate(const cli_command *command, int argc, char **argv);
+int cli_inspect(const cli_command *command, int argc, char **argv);
+int cli_options(const cli_command *command, int argc, char **argv);
+
+#endif

@@ -1,0 +1,122 @@
+/* cmd_model.c - distill eval and distill inspect. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli.h"
+
+/* A flat view of a JSON value: one line per leaf, dotted names. */
+static void print_leaves(const json_t *value, const char *name)
+{
+    const char *key;
+    json_t *item;
+    if (json_is_object(value)) {
+        json_object_foreach((json_t *)value, key, item) {
+            size_t size = strlen(name) + strlen(key) + 2;
+            char *full = cli_memory(NULL, size);
+            snprintf(full, size, "%s%s%s", name, *name ? "." : "", key);
+            print_leaves(item, full);
+            free(full);
+        }
+        return;
+    }
+    printf("%-28s ", name);
+    if (json_is_string(value))
+        fwrite(json_string_value(value), 1, json_string_length(value), stdout);
+    else
+        json_dumpf(value, stdout, JSON_ENCODE_ANY | JSON_REAL_PRECISION(6));
+    printf("\n");
+}
+
+static int print_report(distill_report *report, int as_json, distill_error *err, int *whole)
+{
+    char *text = cli_report_text(report, err);
+    distill_report_free(report);
+    if (!text) return cli_fail(err);
+    json_t *value = json_loads(text, JSON_ALLOW_NUL, NULL);
+    if (as_json)
+        printf("%s%s", text, strchr(text, '\n') ? "" : "\n");
+    else
+        print_leaves(value, "");
+    if (whole) *whole = !json_is_false(json_object_get(value, "whole"));
+    json_decref(value);
+    free(text);
+    return CLI_DONE;
+}
+
+/* The student's own tokenizer, else the teacher's; data that is tokens already needs none. */
+static int32_t find_tokenizer(cli_session *s, const distill_teacher *scorer, const distill_teacher *teacher, distill_tokenizer **out)
+{
+    int32_t rc = distill_teacher_tokenizer(scorer, out, &s->err);
+    if (rc == DISTILL_E_NOT_FOUND && teacher) rc = distill_teacher_tokenizer(teacher, out, &s->err);
+    return rc == DISTILL_E_NOT_FOUND ? DISTILL_OK : rc;
+}
+
+/* Windows as long as the option says, but no longer than the model can see, where the option was left alone. */
+static int32_t fit_windows(cli_session *s, const distill_teacher *scorer, const cli_settings *settings)
+{
+    int64_t context = 0;
+    char text[32] = "";
+    for (int i = 0; i < settings->count; i++)
+        if (!strncmp(settings->items[i], "data.sequence_length=", 21)) return DISTILL_OK;
+    int32_t rc = distill_teacher_get_i64(scorer, "context_length", &context, &s->err);
+    if (!rc) rc = distill_options_get(s->options, "data.sequence_length", text, sizeof text, NULL, &s->err);
+    if (!rc && context > 0 && context < strtoll(text, NULL, 10)) rc = distill_options_set_i64(s->options, "data.sequence_length", context, &s->err);
+    return rc;
+}
+
+int cli_eval(const cli_command *command, int argc, char **argv)
+{
+    int as_json = 0;
+    const char *student_path = NULL, *teacher_path = NULL, *data_path = NULL;
+    cli_settings settings = {0, {NULL}};
+    const cli_option options[] = {{"--student", CLI_TEXT, &student_path, NULL}, {"--teacher", CLI_TEXT, &teacher_path, NULL},
+                                  {"--data", CLI_TEXT, &data_path, NULL}, {"--set", CLI_SETTINGS, &settings, NULL},
+                                  {"--json", CLI_FLAG, &as_json, NULL}};
+    cli_session s;
+    distill_student *student = NULL;
+    distill_teacher *teacher = NULL, *scorer = NULL;
+    distill_tokenizer *tokenizer = NULL;
+    distill_dataset *data = NULL;
+    distill_report *report = NULL;
+    int32_t rc;
+    int code = cli_parse(command, options, 5, argc, argv, NULL, 0);
+    if (code >= 0) return code;
+    if (!student_path) return cli_usage(command, "--student is missing");
+    if (!data_path) return cli_usage(command, "--data is missing");
+    code = cli_open(&s, command, NULL, &settings);
+    if (code >= 0) goto out;
+    rc = distill_student_open(s.env, student_path, s.options, &student, &s.err);
+    if (!rc && teacher_path) rc = distill_teacher_open(s.env, teacher_path, s.options, &teacher, &s.err);
+    if (!rc) rc = distill_teacher_from_student(student, &scorer, &s.err);
+    if (!rc) rc = fit_windows(&s, scorer, &settings);
+    if (!rc) rc = find_tokenizer(&s, scorer, teacher, &tokenizer);
+    if (!rc) rc = distill_dataset_open(s.env, data_path, tokenizer, s.options, &data, &s.err);
+    if (!rc) rc = distill_evaluate(student, teacher, data, s.options, &report, &s.err);
+    code = rc ? cli_fail(&s.err) : print_report(report, as_json, &s.err, NULL);
+out:
+    distill_dataset_free(data);
+    distill_tokenizer_free(tokenizer);
+    distill_teacher_free(scorer);
+    distill_teacher_free(teacher);
+    distill_student_free(student);
+    cli_close(&s);
+    return code;
+}
+
+int cli_inspect(const cli_command *command, int argc, char **argv)
+{
+    int as_json = 0, whole = 1;
+    const char *path = NULL;
+    const cli_option options[] = {{"--json", CLI_FLAG, &as_json, NULL}};
+    cli_session s;
+    distill_report *report = NULL;
+    int code = cli_parse(command, options, 1, argc, argv, &path, 1);
+    if (code >= 0) return code;
+    code = cli_open(&s, command, NULL, NULL);
+    if (code < 0) {
+        int32_t rc = distill_inspect(s.env, path, &report, &s.err);
+        code = rc ? cli_fail(&s.err) : print_report(report, as_json, &s.err, &whole);
+    }
+    cli_close(&s);
+    return code == CLI_DONE && !whole ? CLI_FAILED : code;
+}

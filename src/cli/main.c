@@ -1,0 +1,109 @@
+/* main.c - the commands and their help. */
+#include <string.h>
+
+#include "cli.h"
+
+#define SET_HELP                                                                                                       \
+    "  --set KEY=VALUE   an option of the table, as YAML; may be repeated (`distill options` lists them)\n"
+
+static const cli_command commands[] = {
+    {"run", "distils as a recipe says",
+     "usage: distill run RECIPE.yaml [--set KEY=VALUE]... [--resume] [--quiet] [--json]\n\n"
+     "Distils as the recipe says and writes the student, metrics and result.json to its output folder.\n\n" SET_HELP
+     "  --resume          goes on from the newest checkpoint in the output folder\n"
+     "  --quiet           no progress\n"
+     "  --json            prints result.json instead of the table\n\n"
+     "Ctrl-C finishes the step, saves a checkpoint and exits with 130; a second Ctrl-C exits at once.\n",
+     cli_run},
+    {"eval", "measures a student, and how close it is to a teacher",
+     "usage: distill eval --student MODEL [--teacher MODEL] --data FILE [--set KEY=VALUE]... [--json]\n\n"
+     "Perplexity in non-overlapping windows, and with a teacher KL(teacher||student) and agreement on the most probable token.\n\n"
+     "  --student MODEL   folder with config.json and safetensors, or a GGUF file\n"
+     "  --teacher MODEL   the same; left out = the student alone\n"
+     "  --data FILE       text, JSONL or token file\n" SET_HELP "  --json            one JSON document\n",
+     cli_eval},
+    {"score", "negative log-likelihood of every token",
+     "usage: distill score MODEL --tokens FILE.json [--logits OUT.npy] [--set KEY=VALUE]... [--json]\n\n"
+     "FILE holds [[ids], [ids], ...]; row t of a sequence predicts its token t+1, so n tokens give n-1 values.\n\n"
+     "  --tokens FILE     the sequences; - = stdin\n"
+     "  --logits FILE     writes the logits of all rows as float32 [sequences, tokens, vocabulary]; needs equal lengths\n" SET_HELP
+     "  --json            {\"nll\": [[per target], ...]}\n",
+     cli_score},
+    {"tokenize", "text to token ids",
+     "usage: distill tokenize MODEL [--no-special] [--batch FILE.json] [--json] < TEXT\n\n"
+     "stdin is taken byte for byte. MODEL may be a folder with tokenizer files only, or a vocabulary-only GGUF.\n\n"
+     "  --no-special      without the tokens that the tokenizer adds around a text (BOS, EOS)\n"
+     "  --batch FILE      [text, ...] instead of stdin\n"
+     "  --json            changes nothing: the answer is {\"ids\": [...]} either way\n",
+     cli_tokenize},
+    {"detokenize", "token ids to text",
+     "usage: distill detokenize MODEL [--skip-special] [--json] < IDS.json\n\n"
+     "Reads [ids] or {\"ids\": [ids]} and writes the exact bytes.\n\n"
+     "  --skip-special    leaves special tokens out\n"
+     "  --json            {\"text\": ...}, with U+FFFD for bytes that are not UTF-8\n",
+     cli_detokenize},
+    {"generate", "continues a text",
+     "usage: distill generate MODEL (--prompt TEXT | --prompt-ids FILE.json) [--max-tokens N] [--temperature F]\n"
+     "                        [--top-k N] [--top-p F] [--seed N] [--no-special] [--json]\n\n"
+     "  --prompt TEXT     the text to continue\n"
+     "  --prompt-ids FILE [ids]; - = stdin\n"
+     "  --max-tokens N    longest answer\n"
+     "  --temperature F   0, the default = always the most probable token\n"
+     "  --top-k N         draw from the N most probable tokens; 0 = from all\n"
+     "  --top-p F         draw from the most probable tokens that together have this mass\n"
+     "  --seed N          seed of the draws\n"
+     "  --no-special      the prompt goes without BOS and EOS\n"
+     "  --json            {\"text\", \"ids\"} of the answer, without the prompt\n",
+     cli_generate},
+    {"inspect", "what a path is, and whether it is whole",
+     "usage: distill inspect [PATH] [--json]\n\n"
+     "PATH is a model, a tokenizer, a token file or a checkpoint; without PATH this library. Exit code 1 where it is not whole.\n\n"
+     "  --json            one JSON document\n",
+     cli_inspect},
+    {"options", "every option of a recipe",
+     "usage: distill options [NAME] [--json]\n\n"
+     "NAME is an option or a section: type, default, bounds and help.\n\n"
+     "  --json            one JSON document\n",
+     cli_options},
+};
+enum { COMMANDS = sizeof commands / sizeof *commands };
+
+static int print_help(FILE *out, int code)
+{
+    fprintf(out, "usage: distill COMMAND [ARGUMENTS]\n\nDistils large language models into small ones.\n\n");
+    for (int i = 0; i < COMMANDS; i++) fprintf(out, "  %-11s %s\n", commands[i].name, commands[i].summary);
+    fprintf(out, "\ndistill COMMAND --help says more. Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted.\n");
+    return code;
+}
+
+static const cli_command *find_command(const char *name)
+{
+    for (int i = 0; i < COMMANDS; i++)
+        if (!strcmp(commands[i].name, name)) return &commands[i];
+    return NULL;
+}
+
+static int unknown_command(const char *name)
+{
+    const char *names[COMMANDS];
+    for (int i = 0; i < COMMANDS; i++) names[i] = commands[i].name;
+    const char *nearest = cli_nearest(name, names, COMMANDS);
+    cli_message("unknown command %s%s%s (see distill --help)", name, nearest ? "; did you mean " : "", nearest ? nearest : "");
+    return CLI_USAGE;
+}
+
+int main(int argc, char **argv)
+{
+    const char *name = argc > 1 ? argv[1] : "";
+    if (!*name) return print_help(stderr, CLI_USAGE);
+    if (!strcmp(name, "--version")) return printf("distill %s\n", distill_version()), cli_finish(CLI_DONE);
+    if (!strcmp(name, "--help") || !strcmp(name, "-h") || !strcmp(name, "help")) {
+        const cli_command *command = argc > 2 ? find_command(argv[2]) : NULL;
+        if (argc > 2 && !command) return unknown_command(argv[2]);
+        if (command) return fputs(command->help, stdout), cli_finish(CLI_DONE);
+        return cli_finish(print_help(stdout, CLI_DONE));
+    }
+    const cli_command *command = find_command(name);
+    if (!command) return unknown_command(name);
+    return cli_finish(command->run(command, argc - 2, argv + 2));
+}

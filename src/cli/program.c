@@ -1,0 +1,110 @@
+/* program.c - what every command begins and ends with: env, options, log, Ctrl-C, exit codes. */
+#include <signal.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cli.h"
+
+/* A signal handler has nothing but statics. */
+static const distill_env *volatile watched_env;
+static const distill_trainer *volatile watched_trainer;
+static volatile sig_atomic_t interrupted;
+
+static void on_signal(int number)
+{
+    (void)number;
+    if (interrupted) _exit(CLI_INTERRUPTED);
+    interrupted = 1;
+    if (watched_trainer)
+        distill_trainer_cancel(watched_trainer, 1);
+    else if (watched_env)
+        distill_env_cancel(watched_env, 1);
+}
+
+static void on_log(void *user, int32_t level, const char *component, const char *message)
+{
+    (void)user, (void)component;
+    cli_progress_break();
+    fprintf(stderr, "%s%s\n", level == DISTILL_LOG_ERROR ? "error: " : level == DISTILL_LOG_WARN ? "warning: " : "", message);
+}
+
+void cli_watch(const distill_trainer *trainer)
+{
+    watched_trainer = trainer;
+    if (interrupted && trainer) distill_trainer_cancel(trainer, 1);
+}
+
+static int take_setting(cli_session *session, const cli_command *command, const char *setting)
+{
+    char *key = cli_memory(NULL, strlen(setting) + 1), *value;
+    strcpy(key, setting);
+    value = strchr(key, '=');
+    *value++ = 0;
+    int32_t rc = distill_options_set(session->options, key, value, &session->err);
+    free(key);
+    return rc ? cli_usage(command, "--set %s: %s", setting, session->err.message) : -1;
+}
+
+int cli_open(cli_session *session, const cli_command *command, const char *recipe, const cli_settings *settings)
+{
+    struct sigaction action;
+    memset(session, 0, sizeof *session);
+    if (distill_env_create(NULL, &session->env, &session->err)) return cli_fail(&session->err);
+    watched_env = session->env;
+    memset(&action, 0, sizeof action);
+    action.sa_handler = on_signal;
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+    cli_log(session, DISTILL_LOG_WARN);
+    if (distill_options_create(session->env, &session->options, &session->err) ||
+        (recipe && distill_options_load(session->options, recipe, &session->err)))
+        return cli_fail(&session->err);
+    for (int i = 0; settings && i < settings->count; i++) {
+        int code = take_setting(session, command, settings->items[i]);
+        if (code >= 0) return code;
+    }
+    return -1;
+}
+
+void cli_log(cli_session *session, int32_t level)
+{
+    distill_env_set_logger(session->env, level, on_log, NULL, NULL, NULL);
+}
+
+void cli_close(cli_session *session)
+{
+    watched_trainer = NULL;
+    watched_env = NULL;
+    distill_options_free(session->options);
+    distill_env_free(session->env);
+}
+
+int cli_message(const char *format, ...)
+{
+    va_list args;
+    cli_progress_break();
+    va_start(args, format);
+    fprintf(stderr, "distill: ");
+    vfprintf(stderr, format, args);
+    fprintf(stderr, "\n");
+    va_end(args);
+    return CLI_FAILED;
+}
+
+int cli_fail(const distill_error *err)
+{
+    cli_message("%s", err->message[0] ? err->message : distill_strerror(err->code));
+    return err->code == DISTILL_E_CANCELLED ? CLI_INTERRUPTED : CLI_FAILED;
+}
+
+void *cli_memory(void *old, size_t size)
+{
+    void *memory = realloc(old, size ? size : 1);
+    if (!memory) {
+        cli_message("out of memory (%zu bytes)", size);
+        exit(CLI_FAILED);
+    }
+    return memory;
+}

@@ -1,0 +1,66 @@
+/* result_table.c - result.json for human eyes. */
+#include <string.h>
+
+#include "cli.h"
+
+typedef struct column {
+    const char *key, *title;
+    int decimals; /* -1 = a count, -2 = a share shown in percent */
+} column;
+static const column columns[] = {
+    {"perplexity", "perplexity", 2},      {"bits_per_byte", "bits/byte", 3}, {"forward_kl", "KL, nats", 4},
+    {"top1_agreement", "agreement", -2},  {"parameters", "parameters", -1},  {"bytes", "bytes", -1},
+    {"prompt_tokens_per_second", "prompt tok/s", 0},                         {"decode_tokens_per_second", "decode tok/s", 0},
+};
+enum { COLUMNS = sizeof columns / sizeof *columns, WIDTH = 13 };
+
+static void group_thousands(long long value, char *out, size_t cap)
+{
+    char digits[32];
+    size_t used = 0;
+    int size = snprintf(digits, sizeof digits, "%lld", value);
+    for (int i = 0; i < size && used + 2 < cap; i++) {
+        if (i && (size - i) % 3 == 0 && digits[i - 1] != '-') out[used++] = ',';
+        out[used++] = digits[i];
+    }
+    out[used] = 0;
+}
+
+static void cell(FILE *out, const json_t *model, const column *c)
+{
+    const json_t *value = json_object_get(model, c->key);
+    char text[48];
+    if (!json_is_number(value))
+        snprintf(text, sizeof text, "-");
+    else if (c->decimals == -1)
+        group_thousands((long long)json_number_value(value), text, sizeof text);
+    else if (c->decimals == -2)
+        snprintf(text, sizeof text, "%.1f %%", 100 * json_number_value(value));
+    else
+        snprintf(text, sizeof text, "%.*f", c->decimals, json_number_value(value));
+    fprintf(out, "%*s", WIDTH, text);
+}
+
+static double number(const json_t *object, const char *key)
+{
+    return json_number_value(json_object_get(object, key));
+}
+
+void cli_table(FILE *out, const json_t *result)
+{
+    static const char *const rows[] = {"teacher", "student"};
+    const json_t *training = json_object_get(result, "training");
+    fprintf(out, "%-8s", "");
+    for (int i = 0; i < COLUMNS; i++) fprintf(out, "%*s", WIDTH, columns[i].title);
+    fprintf(out, "\n");
+    for (size_t r = 0; r < sizeof rows / sizeof *rows; r++) {
+        const json_t *model = json_object_get(result, rows[r]);
+        if (!model) continue;
+        fprintf(out, "%-8s", rows[r]);
+        for (int i = 0; i < COLUMNS; i++) cell(out, model, &columns[i]);
+        fprintf(out, "\n");
+    }
+    if (json_is_object(training))
+        fprintf(out, "%.0f steps, %.0f tokens in %.1f s, %.3g FLOP\n", number(training, "steps"), number(training, "tokens"),
+                number(training, "seconds"), number(training, "flops"));
+}

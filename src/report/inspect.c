@@ -1,0 +1,173 @@
+/* inspect.c - what a path is, and whether it is whole: everything is opened and checked as it would be for use. */
+#include <string.h>
+
+#include "base/file.h"
+#include "dataset/token_file.h"
+#include "format/checkpoint.h"
+#include "report/report.h"
+
+static void text(dk_strbuf *out, const char *name, const char *value)
+{
+    dk_strbuf_printf(out, ",\"%s\":", name);
+    dk_strbuf_json(out, value, strlen(value));
+}
+
+static void integer(dk_strbuf *out, const char *name, int64_t value) { dk_strbuf_printf(out, ",\"%s\":%lld", name, (long long)value); }
+
+static void verdict(dk_strbuf *out, const dk_error *problem)
+{
+    dk_strbuf_printf(out, ",\"whole\":%s", problem->code ? "false" : "true");
+    if (problem->code) text(out, "problem", problem->message);
+}
+
+/* ---- models ---- */
+
+static void describe_config(const dk_config *c, dk_strbuf *out)
+{
+    text(out, "architecture", c->architecture);
+    integer(out, "vocab_size", c->vocab_size);
+    integer(out, "hidden_size", c->hidden_size);
+    integer(out, "layers", c->layers);
+    integer(out, "heads", c->heads);
+    integer(out, "kv_heads", c->kv_heads);
+    integer(out, "head_dim", c->head_dim);
+    integer(out, "intermediate_size", c->intermediate_size);
+    integer(out, "context_length", c->max_positions);
+    dk_strbuf_printf(out, ",\"tied\":%s", c->tied ? "true" : "false");
+}
+
+static void count_dtypes(const dk_checkpoint *file, dk_strbuf *out)
+{
+    int64_t count = dk_checkpoint_count(file), bytes = 0;
+    dk_strbuf_puts(out, ",\"dtypes\":{");
+    for (int64_t i = 0, first = 1; i < count; i++) {
+        const char *name = dk_checkpoint_at(file, i)->type_name;
+        int64_t same = 0, seen = 0;
+        bytes += (int64_t)dk_checkpoint_at(file, i)->bytes;
+        for (int64_t j = 0; j < i && !seen; j++) seen = strcmp(dk_checkpoint_at(file, j)->type_name, name) == 0;
+        for (int64_t j = i; j < count && !seen; j++) same += strcmp(dk_checkpoint_at(file, j)->type_name, name) == 0;
+        if (seen) continue;
+        if (!first) dk_strbuf_puts(out, ",");
+        dk_strbuf_json(out, name, strlen(name));
+        dk_strbuf_printf(out, ":%lld", (long long)same);
+        first = 0;
+    }
+    dk_strbuf_puts(out, "}");
+    integer(out, "tensors", count);
+    integer(out, "bytes", bytes);
+}
+
+static void describe_tokenizer(dk_host *host, const char *path, dk_strbuf *out)
+{
+    dk_tokenizer *tokenizer = NULL;
+    dk_error problem;
+    if (dk_open_tokenizer(host, path, &tokenizer, &problem) != DK_OK) {
+        text(out, "tokenizer_problem", problem.message);
+        return;
+    }
+    dk_strbuf_printf(out, ",\"tokenizer\":{\"vocab_size\":%lld,\"bos\":%lld,\"eos\":%lld,\"pad\":%lld,\"unk\":%lld}", (long long)dk_tokenizer_vocab_size(tokenizer),
+                     (long long)dk_tokenizer_bos(tokenizer), (long long)dk_tokenizer_eos(tokenizer), (long long)dk_tokenizer_pad(tokenizer),
+                     (long long)dk_tokenizer_unk(tokenizer));
+    dk_tokenizer_release(tokenizer);
+}
+
+static int32_t inspect_model(dk_backend *backend, const char *path, int32_t gguf, dk_strbuf *out, dk_error *err)
+{
+    dk_model_options options = {.use_mmap = 1};
+    dk_checkpoint *file = NULL;
+    dk_model *model = NULL;
+    dk_error problem;
+    dk_error_clear(&problem);
+    dk_strbuf_printf(out, "{\"kind\":\"model\",\"format\":\"%s\"", gguf ? "gguf" : "hf");
+    if (dk_checkpoint_open(backend->host, path, DK_OPEN_MMAP, &file, &problem) == DK_OK) count_dtypes(file, out);
+    dk_checkpoint_close(file);
+    if (problem.code == DK_OK && dk_model_open(backend, path, &options, &model, &problem) == DK_OK) {
+        describe_config(&model->config, out);
+        integer(out, "parameters", dk_model_elements(model));
+    }
+    dk_model_free(model);
+    verdict(out, &problem);
+    describe_tokenizer(backend->host, path, out);
+    dk_strbuf_puts(out, "}");
+    return dk_strbuf_check(out, err);
+}
+
+static int32_t inspect_tensors(dk_host *host, const char *path, dk_strbuf *out, dk_error *err)
+{
+    dk_checkpoint *file = NULL;
+    dk_error problem;
+    dk_error_clear(&problem);
+    dk_strbuf_puts(out, "{\"kind\":\"safetensors\"");
+    if (dk_checkpoint_open(host, path, DK_OPEN_MMAP, &file, &problem) == DK_OK) count_dtypes(file, out);
+    dk_checkpoint_close(file);
+    verdict(out, &problem);
+    dk_strbuf_puts(out, "}");
+    return dk_strbuf_check(out, err);
+}
+
+static int32_t inspect_tokenizer(dk_host *host, const char *path, int32_t gguf, dk_strbuf *out, dk_error *err)
+{
+    dk_tokenizer *tokenizer = NULL;
+    dk_error problem;
+    dk_error_clear(&problem);
+    dk_strbuf_printf(out, "{\"kind\":\"tokenizer\",\"format\":\"%s\"", gguf ? "gguf" : "hf");
+    if (dk_open_tokenizer(host, path, &tokenizer, &problem) == DK_OK) integer(out, "vocab_size", dk_tokenizer_vocab_size(tokenizer));
+    dk_tokenizer_release(tokenizer);
+    verdict(out, &problem);
+    dk_strbuf_puts(out, "}");
+    return dk_strbuf_check(out, err);
+}
+
+static int32_t is_checkpoint(dk_host *host, const char *path)
+{
+    char *state = dk_path_join(host, path, "state.json");
+    int32_t found = state && dk_path_exists(path) == 2 && dk_path_exists(state) == 1;
+    dk_free(host, state);
+    return found;
+}
+
+int32_t di_inspect_path(dk_backend *backend, const char *path, dk_strbuf *json, dk_error *err)
+{
+    dk_path_type kind = DK_PATH_UNKNOWN;
+    int32_t rc;
+    if (is_checkpoint(backend->host, path)) return di_checkpoint_inspect(backend->host, path, json, err);
+    DK_TRY(dk_path_kind(backend->host, path, &kind, err));
+    switch (kind) {
+    case DK_PATH_MODEL: return inspect_model(backend, path, 0, json, err);
+    case DK_PATH_GGUF: return inspect_model(backend, path, 1, json, err);
+    case DK_PATH_TOKENIZER: return inspect_tokenizer(backend->host, path, 0, json, err);
+    case DK_PATH_GGUF_VOCABULARY: return inspect_tokenizer(backend->host, path, 1, json, err);
+    case DK_PATH_SAFETENSORS: return inspect_tensors(backend->host, path, json, err);
+    case DK_PATH_MISSING: return dk_fail(err, DK_E_NOT_FOUND, "%s does not exist", path);
+    case DK_PATH_UNKNOWN: break;
+    }
+    if (dk_path_exists(path) == 1 && di_token_file_is(backend->host, path)) return di_token_file_inspect(backend->host, path, json, err);
+    rc = dk_fail(err, DK_E_FORMAT, "%s is no model, tokenizer, token file or checkpoint that this library knows", path);
+out:
+    return rc;
+}
+
+/* ---- the library ---- */
+
+int32_t di_inspect_library(dk_backend *backend, di_registry *registry, dk_strbuf *json, dk_error *err)
+{
+    static const char *const isas[] = {"portable", "avx2", "avx512"};
+    dk_strbuf losses;
+    char cblas[128];
+    int32_t rc;
+    dk_backend_cblas(cblas, sizeof cblas);
+    dk_strbuf_init(&losses, backend->host);
+    DK_TRY(di_registry_names(registry, &losses, err));
+    dk_strbuf_printf(json, "{\"kind\":\"library\",\"version\":\"%s\",\"abi_version\":%d", DISTILL_VERSION, DISTILL_ABI_VERSION);
+    text(json, "backend", backend->name);
+    text(json, "isa", isas[backend->isa]);
+    text(json, "cblas", cblas);
+    integer(json, "threads", dk_host_threads(backend->host));
+    text(json, "architectures", dk_architectures());
+    text(json, "losses", losses.data ? losses.data : "");
+    dk_strbuf_puts(json, "}");
+    DK_TRY(dk_strbuf_check(json, err));
+out:
+    dk_strbuf_free(&losses);
+    return rc;
+}

@@ -1,0 +1,326 @@
+/* checkpoint_load.c - reading a checkpoint back: everything is opened, verified and compared before anything is changed. */
+#include <string.h>
+
+#include "base/file.h"
+#include "base/hash.h"
+#include "format/checkpoint.h"
+#include "trainer/checkpoint_parts.h"
+
+char *di_moment_name(dk_host *host, const char *parameter, int32_t second)
+{
+    dk_strbuf name;
+    dk_strbuf_init(&name, host);
+    dk_strbuf_puts(&name, second ? "v." : "m.");
+    dk_strbuf_puts(&name, parameter);
+    char *text = name.failed ? NULL : dk_strdup(host, name.data);
+    dk_strbuf_free(&name);
+    return text;
+}
+
+int32_t di_file_checksum(dk_host *host, const char *path, uint64_t *size, uint32_t *crc, dk_error *err)
+{
+    dk_mapping map = {0};
+    int32_t rc = dk_map_open(host, path, 1, &map, err);
+    if (rc != DK_OK) return rc;
+    *size = map.size;
+    *crc = dk_crc32c(0, map.data, map.size);
+    dk_map_close(&map);
+    return DK_OK;
+}
+
+/* ---- the state and the files it names ---- */
+
+static int32_t verify_file(dk_host *host, const char *folder, const dk_document *doc, const dk_node *file, dk_error *err)
+{
+    const char *name = NULL;
+    int64_t bytes = 0, crc = 0;
+    uint64_t size = 0;
+    uint32_t found = 0;
+    char *path = NULL;
+    int32_t rc;
+    DK_TRY(dk_node_text(doc, file, "name", NULL, &name, err));
+    DK_TRY(dk_node_i64(doc, file, "bytes", 0, INT64_MAX, 0, &bytes, err));
+    DK_TRY(dk_node_i64(doc, file, "crc32c", 0, UINT32_MAX, 0, &crc, err));
+    if (!name || name[0] == '/' || strstr(name, "..")) {
+        rc = dk_fail(err, DK_E_FORMAT, "%s: a file is named %s", dk_document_name(doc), name ? name : "nothing");
+        goto out;
+    }
+    if (!(path = dk_path_join(host, folder, name))) {
+        rc = dk_fail_nomem(err, strlen(name));
+        goto out;
+    }
+    DK_TRY(di_file_checksum(host, path, &size, &found, err));
+    if (size != (uint64_t)bytes || found != (uint32_t)crc)
+        rc = dk_fail(err, DK_E_FORMAT, "%s is damaged: %llu bytes with CRC-32C %08x, written were %lld with %08x", path, (unsigned long long)size, (unsigned)found,
+                     (long long)bytes, (unsigned)crc);
+out:
+    dk_free(host, path);
+    return rc;
+}
+
+/* state.json, whose last member is the checksum of all that stands before it. */
+static int32_t read_sealed(dk_host *host, const char *path, dk_document **out, dk_error *err)
+{
+    static const char seal[] = DI_CHECKPOINT_SEAL;
+    char *text = NULL;
+    size_t size = 0, at;
+    int64_t crc = -1;
+    int32_t rc;
+    DK_TRY(dk_file_read(host, path, (uint64_t)64 << 20, &text, &size, err));
+    for (at = size > sizeof seal ? size - sizeof seal : 0; at > 0 && memcmp(text + at, seal, sizeof seal - 1) != 0; at--) continue;
+    const char *digits = text + at + sizeof seal - 1;
+    if (at == 0 || !dk_parse_i64(digits, strspn(digits, "0123456789"), &crc) || crc != (int64_t)dk_crc32c(0, text, at))
+        rc = dk_fail(err, DK_E_FORMAT, "%s is damaged: its checksum differs; an older checkpoint may be whole", path);
+    else
+        rc = dk_json_parse(host, text, size, path, out, err);
+out:
+    dk_free(host, text);
+    return rc;
+}
+
+static int32_t open_state(dk_host *host, const char *folder, int32_t verify, dk_document **out, dk_error *err)
+{
+    char *path = dk_path_join(host, folder, "state.json");
+    dk_document *doc = NULL;
+    int64_t version = 0;
+    int32_t rc;
+    if (!path) return dk_fail_nomem(err, strlen(folder));
+    DK_TRY(read_sealed(host, path, &doc, err));
+    const dk_node *root = dk_document_root(doc), *files = dk_node_get(root, "files");
+    if (!dk_node_is_text(dk_node_get(root, "format"), DI_CHECKPOINT_FORMAT)) {
+        rc = dk_fail(err, DK_E_FORMAT, "%s is not the state of a checkpoint", path);
+        goto out;
+    }
+    DK_TRY(dk_node_i64(doc, root, "version", 1, INT32_MAX, 0, &version, err));
+    if (version != DI_CHECKPOINT_VERSION) {
+        rc = dk_fail(err, DK_E_UNSUPPORTED, "%s has version %lld, this library reads %d", path, (long long)version, DI_CHECKPOINT_VERSION);
+        goto out;
+    }
+    for (size_t i = 0; verify && files && i < files->size; i++) DK_TRY(verify_file(host, folder, doc, dk_node_at(files, i), err));
+    *out = doc;
+    doc = NULL;
+out:
+    dk_document_free(doc);
+    dk_free(host, path);
+    return rc;
+}
+
+static int32_t check_belongs(di_trainer *t, const dk_document *doc, dk_error *err)
+{
+    const dk_node *root = dk_document_root(doc), *machine = dk_node_get(root, "machine");
+    int64_t seed = 0, batch = 0, threads = 0, isa = 0;
+    const char *hash = NULL, *cblas = NULL;
+    char own[65], here[128];
+    int32_t rc;
+    dk_backend_cblas(here, sizeof here);
+    DK_TRY(di_dataset_hash(t->train, own, err));
+    DK_TRY(dk_node_text(doc, root, "data", "", &hash, err));
+    DK_TRY(dk_node_i64(doc, root, "seed", 0, INT64_MAX, 0, &seed, err));
+    DK_TRY(dk_node_i64(doc, root, "batch_size", 0, INT64_MAX, 0, &batch, err));
+    if (strcmp(hash, own) != 0) return dk_fail(err, DK_E_MISMATCH, "%s was made with other data or data options: its batches would not be the same", dk_document_name(doc));
+    if ((uint64_t)seed != t->set.seed || batch != t->set.batch_size)
+        return dk_fail(err, DK_E_MISMATCH, "%s was made with train.seed %lld and train.batch_size %lld, now they are %llu and %lld", dk_document_name(doc), (long long)seed,
+                       (long long)batch, (unsigned long long)t->set.seed, (long long)t->set.batch_size);
+    DK_TRY(dk_node_i64(doc, machine, "threads", 0, INT64_MAX, 0, &threads, err));
+    DK_TRY(dk_node_i64(doc, machine, "isa", 0, INT64_MAX, 0, &isa, err));
+    DK_TRY(dk_node_text(doc, machine, "cblas", "", &cblas, err));
+    if (threads != dk_host_threads(t->host) || isa != t->backend->isa || strcmp(cblas, here) != 0)
+        dk_log(t->host, DK_LOG_WARN, "checkpoint", "%s was made on another machine, CBLAS or number of threads: going on is right, but not bitwise the same",
+               dk_document_name(doc));
+out:
+    return rc;
+}
+
+/* ---- loading ---- */
+
+typedef struct counters {
+    int64_t step, tokens, optimizer_step;
+    double seconds, flops;
+    di_best best;
+} counters;
+
+typedef struct loaded {
+    dk_host *host;
+    dk_document *doc;
+    counters counters;
+    dk_model *weights;
+    dk_checkpoint *moments;
+    const dk_tensor **tensors; /* [2 * parameter_count] of moments; NULL where a parameter has none */
+} loaded;
+
+static void close_all(loaded *l)
+{
+    if (l->host) dk_free(l->host, (void *)l->tensors);
+    dk_checkpoint_close(l->moments);
+    dk_model_free(l->weights);
+    dk_document_free(l->doc);
+}
+
+static int32_t check_weights(const dk_model *model, const dk_model *saved, const char *folder, dk_error *err)
+{
+    for (int64_t i = 0; i < model->parameter_count; i++) {
+        const dk_parameter *want = &model->parameters[i], *have = dk_model_find(saved, want->name);
+        if (!have) return dk_fail(err, DK_E_MISMATCH, "%s lacks the parameter %s: it is a checkpoint of another student", folder, want->name);
+        if (dk_view_count(&have->value) != dk_view_count(&want->value) || have->value.shape[0] != want->value.shape[0])
+            return dk_fail(err, DK_E_MISMATCH, "%s: %s has another shape than the student's", folder, want->name);
+    }
+    return DK_OK;
+}
+
+static int32_t find_moment(const di_trainer *t, const dk_checkpoint *file, int64_t index, int32_t second, const dk_tensor **out, dk_error *err)
+{
+    const char *parameter = di_student_model(t->student)->parameters[index].name;
+    dk_view view = dk_optimizer_moment(t->optimizer, index, second);
+    if (!dk_view_present(view)) return DK_OK;
+    char *name = di_moment_name(t->host, parameter, second);
+    if (!name) return dk_fail_nomem(err, strlen(parameter));
+    *out = dk_checkpoint_find(file, name);
+    dk_free(t->host, name);
+    if (*out && (*out)->type == DK_TENSOR_F32 && (*out)->bytes == (uint64_t)dk_view_count(&view) * sizeof(float)) return DK_OK;
+    return dk_fail(err, DK_E_MISMATCH, "%s has no moments that fit %s: student.freeze or the student differ", dk_checkpoint_path(file), parameter);
+}
+
+static int32_t find_moments(const di_trainer *t, loaded *l, dk_error *err)
+{
+    int64_t count = 2 * di_student_model(t->student)->parameter_count;
+    int32_t rc;
+    DK_TRY(dk_new(t->host, count + 1, &l->tensors, err));
+    for (int64_t i = 0; i < count; i++) DK_TRY(find_moment(t, l->moments, i / 2, (int32_t)(i % 2), &l->tensors[i], err));
+out:
+    return rc;
+}
+
+static int32_t read_counters(const dk_document *doc, counters *c, dk_error *err)
+{
+    const dk_node *root = dk_document_root(doc), *best = dk_node_get(root, "best");
+    int32_t rc;
+    DK_TRY(dk_node_i64(doc, root, "step", 0, INT64_MAX, 0, &c->step, err));
+    DK_TRY(dk_node_i64(doc, root, "tokens", 0, INT64_MAX, 0, &c->tokens, err));
+    DK_TRY(dk_node_i64(doc, root, "optimizer_step", 0, INT64_MAX, c->step, &c->optimizer_step, err));
+    DK_TRY(dk_node_f64(doc, root, "seconds", 0, &c->seconds, err));
+    DK_TRY(dk_node_f64(doc, root, "flops", 0, &c->flops, err));
+    DK_TRY(dk_node_i64(doc, best, "step", -1, INT64_MAX, -1, &c->best.step, err));
+    DK_TRY(dk_node_i64(doc, best, "without", 0, INT64_MAX, 0, &c->best.without, err));
+    DK_TRY(dk_node_f64(doc, best, "value", 0, &c->best.value, err));
+out:
+    return rc;
+}
+
+static int32_t open_all(di_trainer *t, const char *folder, loaded *l, dk_error *err)
+{
+    dk_model *model = di_student_model(t->student);
+    dk_model_options options = {.use_mmap = 1};
+    char *student = dk_path_join(t->host, folder, "student"), *optimizer = dk_path_join(t->host, folder, "optimizer");
+    int32_t rc = student && optimizer ? DK_OK : dk_fail_nomem(err, strlen(folder));
+    if (rc != DK_OK) goto out;
+    l->host = t->host;
+    DK_TRY(open_state(t->host, folder, 1, &l->doc, err));
+    DK_TRY(check_belongs(t, l->doc, err));
+    DK_TRY(read_counters(l->doc, &l->counters, err));
+    if (!model) goto out;
+    DK_TRY(dk_model_open(t->backend, student, &options, &l->weights, err));
+    DK_TRY(check_weights(model, l->weights, folder, err));
+    if (!t->set.own_optimizer) goto out;
+    DK_TRY(dk_checkpoint_open(t->host, optimizer, DK_OPEN_MMAP, &l->moments, err));
+    DK_TRY(find_moments(t, l, err));
+out:
+    dk_free(t->host, student);
+    dk_free(t->host, optimizer);
+    return rc;
+}
+
+static int32_t copy_weights(di_trainer *t, const dk_model *from, dk_error *err)
+{
+    dk_model *model = di_student_model(t->student);
+    for (int64_t i = 0; i < model->parameter_count; i++) {
+        if (model->parameters[i].frozen) continue;
+        t->backend->ops->convert(&t->queue, dk_model_find(from, model->parameters[i].name)->value, model->parameters[i].value);
+        model->parameters[i].version++;
+    }
+    return dk_queue_wait(&t->queue, err);
+}
+
+static int32_t copy_moments(di_trainer *t, const loaded *l, dk_error *err)
+{
+    int64_t count = 2 * di_student_model(t->student)->parameter_count;
+    for (int64_t i = 0; i < count; i++)
+        if (l->tensors[i]) t->backend->ops->copy_in(&t->queue, dk_optimizer_moment(t->optimizer, i / 2, (int32_t)(i % 2)), l->tensors[i]->data);
+    return dk_queue_wait(&t->queue, err);
+}
+
+static void take_counters(di_trainer *t, const counters *c)
+{
+    t->step = c->step;
+    t->tokens = c->tokens;
+    t->seconds = c->seconds;
+    t->flops = c->flops;
+    t->best = c->best;
+    if (t->optimizer) dk_optimizer_set_step(t->optimizer, c->optimizer_step);
+}
+
+static int32_t load_callbacks(di_trainer *t, const char *folder, dk_error *err)
+{
+    const distill_student_callbacks *callbacks = di_student_callbacks(t->student);
+    char *path = dk_path_join(t->host, folder, "student");
+    if (!path) return dk_fail_nomem(err, strlen(folder));
+    int32_t code = callbacks->load ? callbacks->load(callbacks->user, path) : DISTILL_CB_OK;
+    dk_free(t->host, path);
+    if (code == DISTILL_CB_OK) return DK_OK;
+    dk_fail(err, DK_E_CALLBACK, "the student's load returned %d for %s", (int)code, folder);
+    if (err) err->user_code = code;
+    return DK_E_CALLBACK;
+}
+
+int32_t di_trainer_load(di_trainer *t, const char *path, dk_error *err)
+{
+    loaded l = {0};
+    int32_t rc;
+    if (t->stage != DI_STAGE_IDLE) return dk_fail(err, DK_E_STAGE, "a window is open: a checkpoint is read between windows, after apply");
+    DK_TRY(open_all(t, path, &l, err));
+    if (di_student_model(t->student))
+        DK_TRY(copy_weights(t, l.weights, err));
+    else
+        DK_TRY(load_callbacks(t, path, err));
+    if (l.moments) DK_TRY(copy_moments(t, &l, err));
+    take_counters(t, &l.counters);
+    t->finished = 0;
+out:
+    close_all(&l);
+    return rc;
+}
+
+/* Only the weights: counters stay those of the whole run. */
+int32_t di_checkpoint_load_weights(di_trainer *t, const char *folder, dk_error *err)
+{
+    loaded l = {0};
+    int32_t rc;
+    DK_TRY(open_all(t, folder, &l, err));
+    rc = di_student_model(t->student) ? copy_weights(t, l.weights, err) : load_callbacks(t, folder, err);
+out:
+    close_all(&l);
+    return rc;
+}
+
+int32_t di_checkpoint_inspect(dk_host *host, const char *path, dk_strbuf *json, dk_error *err)
+{
+    dk_document *doc = NULL;
+    dk_error damage;
+    int64_t step = 0;
+    dk_error_clear(&damage);
+    int32_t rc = open_state(host, path, 0, &doc, err);
+    if (rc != DK_OK) return rc;
+    DK_TRY(dk_node_i64(doc, dk_document_root(doc), "step", 0, INT64_MAX, 0, &step, err));
+    const dk_node *files = dk_node_get(dk_document_root(doc), "files");
+    for (size_t i = 0; files && i < files->size; i++)
+        if (verify_file(host, path, doc, dk_node_at(files, i), &damage) != DK_OK) break;
+    dk_strbuf_printf(json, "{\"kind\":\"checkpoint\",\"step\":%lld,\"files\":%zu,\"whole\":%s", (long long)step, files ? files->size : 0, damage.code ? "false" : "true");
+    if (damage.code) {
+        dk_strbuf_puts(json, ",\"problem\":");
+        dk_strbuf_json(json, damage.message, strlen(damage.message));
+    }
+    dk_strbuf_puts(json, "}");
+    DK_TRY(dk_strbuf_check(json, err));
+out:
+    dk_document_free(doc);
+    return rc;
+}

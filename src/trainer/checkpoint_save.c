@@ -1,0 +1,180 @@
+/* checkpoint_save.c - a training run as a folder, so that going on gives bitwise what not stopping would have given.
+ *
+ *   step-00000100/student/...                      the student in fp32, as an HF folder (or what a host's save wrote)
+ *                 optimizer/model.safetensors      AdamW's moments, "m.<parameter>" and "v.<parameter>", fp32
+ *                 state.json                       step, data, seed, counters, options, and size and CRC-32C of every file above, and of itself
+ *
+ * The folder is filled beside its place and renamed, so it is whole or not there. The cursor is the step: batch k is a
+ * pure function of (data, seed, k), and a checkpoint is only written between steps. */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/file.h"
+#include "base/hash.h"
+#include "format/checkpoint.h"
+#include "trainer/checkpoint_parts.h"
+
+/* ---- writing ---- */
+
+typedef struct moments {
+    const di_trainer *t;
+    const dk_model *model;
+    int64_t *parameter; /* [count] of each tensor */
+} moments;
+
+static int32_t fill_moment(void *user, int64_t index, uint64_t offset, void *out, uint64_t size, dk_error *err)
+{
+    const moments *m = user;
+    dk_view view = dk_optimizer_moment(m->t->optimizer, m->parameter[index], (int32_t)(index % 2));
+    dk_queue queue;
+    int64_t count = dk_view_count(&view);
+    dk_queue_init(&queue, m->t->backend);
+    view = dk_view_rows(dk_view_reshape(view, 1, &count), (int64_t)(offset / sizeof(float)), (int64_t)(size / sizeof(float)));
+    m->t->backend->ops->copy_out(&queue, view, out);
+    return dk_queue_wait(&queue, err);
+}
+
+static int32_t moment_specs(const di_trainer *t, const dk_model *model, dk_tensor_spec *specs, int64_t *parameter, int64_t *count, dk_error *err)
+{
+    *count = 0;
+    for (int64_t i = 0; i < model->parameter_count; i++) {
+        for (int32_t second = 0; second < 2; second++) {
+            dk_view view = dk_optimizer_moment(t->optimizer, i, second);
+            if (!dk_view_present(view)) continue;
+            dk_tensor_spec *spec = &specs[*count];
+            *spec = (dk_tensor_spec){.type = DK_TENSOR_F32, .rank = view.rank};
+            memcpy(spec->shape, view.shape, sizeof view.shape);
+            parameter[(*count)++] = i;
+            if (!(spec->name = di_moment_name(t->host, model->parameters[i].name, second))) return dk_fail_nomem(err, 64);
+        }
+    }
+    return DK_OK;
+}
+
+static int32_t write_moments(di_trainer *t, const char *folder, dk_error *err)
+{
+    dk_model *model = di_student_model(t->student);
+    moments m = {t, model, NULL};
+    dk_tensor_spec *specs = NULL;
+    char *path = dk_path_join(t->host, folder, "optimizer");
+    int64_t count = 0;
+    int32_t rc;
+    if (!path) return dk_fail_nomem(err, strlen(folder));
+    DK_TRY(dk_dir_create(t->host, path, err));
+    DK_TRY(dk_new(t->host, 2 * model->parameter_count + 1, &specs, err));
+    DK_TRY(dk_new(t->host, 2 * model->parameter_count + 1, &m.parameter, err));
+    DK_TRY(moment_specs(t, model, specs, m.parameter, &count, err));
+    dk_safetensors_args args = {specs, count, fill_moment, &m, 0};
+    if (count) DK_TRY(dk_safetensors_write(t->host, path, &args, NULL, err));
+out:
+    for (int64_t i = 0; i < count; i++) dk_free(t->host, (void *)(uintptr_t)specs[i].name);
+    dk_free(t->host, specs);
+    dk_free(t->host, m.parameter);
+    dk_free(t->host, path);
+    return rc;
+}
+
+/* ---- the list of files ---- */
+
+typedef struct lister {
+    dk_host *host;
+    const char *folder, *prefix; /* prefix: "student/" */
+    dk_strbuf *out;
+} lister;
+
+static int32_t list_file(void *user, const char *name, int32_t is_dir, dk_error *err)
+{
+    lister *l = user;
+    uint64_t size = 0;
+    uint32_t crc = 0;
+    if (is_dir) return DK_OK;
+    char *path = dk_path_join(l->host, l->folder, name);
+    int32_t rc = path ? di_file_checksum(l->host, path, &size, &crc, err) : dk_fail_nomem(err, strlen(name));
+    dk_free(l->host, path);
+    if (rc != DK_OK) return rc;
+    dk_strbuf_printf(l->out, "%s\n  {\"name\":\"%s%s\",\"bytes\":%llu,\"crc32c\":%u}", l->out->data[l->out->size - 1] == '[' ? "" : ",", l->prefix, name,
+                     (unsigned long long)size, (unsigned)crc);
+    return DK_OK;
+}
+
+static int32_t list_files(di_trainer *t, const char *folder, dk_strbuf *out, dk_error *err)
+{
+    static const char *const parts[] = {"student", "optimizer"};
+    int32_t rc = DK_OK;
+    for (int i = 0; i < 2 && rc == DK_OK; i++) {
+        char prefix[16], *path = dk_path_join(t->host, folder, parts[i]);
+        lister l = {t->host, path, prefix, out};
+        if (!path) return dk_fail_nomem(err, strlen(folder));
+        snprintf(prefix, sizeof prefix, "%s/", parts[i]);
+        if (dk_path_exists(path)) rc = dk_dir_list(t->host, path, list_file, &l, err);
+        dk_free(t->host, path);
+    }
+    return rc;
+}
+
+static int32_t state_json(di_trainer *t, const char *folder, dk_strbuf *out, dk_error *err)
+{
+    char data[65], cblas[128];
+    int32_t rc;
+    dk_backend_cblas(cblas, sizeof cblas);
+    DK_TRY(di_dataset_hash(t->train, data, err));
+    dk_strbuf_printf(out, "{\"format\":\"%s\",\"version\":%d,\"library\":\"%s\",\"step\":%lld,\"tokens\":%lld", DI_CHECKPOINT_FORMAT, DI_CHECKPOINT_VERSION, DISTILL_VERSION, (long long)t->step,
+                     (long long)t->tokens);
+    dk_strbuf_printf(out, ",\"optimizer_step\":%lld,\"seed\":%llu,\"batch_size\":%lld,\"data\":\"%s\"", (long long)(t->optimizer ? dk_optimizer_step(t->optimizer) : t->step),
+                     (unsigned long long)t->set.seed, (long long)t->set.batch_size, data);
+    dk_strbuf_puts(out, ",\"seconds\":");
+    dk_strbuf_f64(out, t->seconds);
+    dk_strbuf_puts(out, ",\"flops\":");
+    dk_strbuf_f64(out, t->flops);
+    dk_strbuf_printf(out, ",\"best\":{\"step\":%lld,\"without\":%lld,\"value\":", (long long)t->best.step, (long long)t->best.without);
+    dk_strbuf_f64(out, t->best.value);
+    dk_strbuf_printf(out, "},\"machine\":{\"backend\":\"%s\",\"isa\":%d,\"threads\":%lld,\"cblas\":\"%s\"}", t->backend->name, (int)t->backend->isa,
+                     (long long)dk_host_threads(t->host), cblas);
+    dk_strbuf_puts(out, ",\"options\":");
+    DK_TRY(di_options_write_json(t->options, 0, out, err));
+    dk_strbuf_puts(out, ",\"files\":[");
+    DK_TRY(dk_strbuf_check(out, err));
+    DK_TRY(list_files(t, folder, out, err));
+    DK_TRY(dk_strbuf_check(out, err));
+    uint32_t crc = dk_crc32c(0, out->data, out->size);
+    dk_strbuf_printf(out, "%s%u}\n", DI_CHECKPOINT_SEAL, (unsigned)crc);
+    DK_TRY(dk_strbuf_check(out, err));
+out:
+    return rc;
+}
+
+static int32_t write_state(di_trainer *t, const char *folder, dk_error *err)
+{
+    char *path = dk_path_join(t->host, folder, "state.json");
+    dk_strbuf json;
+    int32_t rc;
+    dk_strbuf_init(&json, t->host);
+    if (!path) return dk_fail_nomem(err, strlen(folder));
+    DK_TRY(state_json(t, folder, &json, err));
+    DK_TRY(dk_file_replace(t->host, path, json.data, json.size, err));
+out:
+    dk_strbuf_free(&json);
+    dk_free(t->host, path);
+    return rc;
+}
+
+int32_t di_trainer_save(di_trainer *t, const char *path, dk_error *err)
+{
+    char *staged = NULL, *student = NULL;
+    int32_t rc;
+    if (t->stage != DI_STAGE_IDLE) return dk_fail(err, DK_E_STAGE, "a window is open: a checkpoint is written between windows, after apply");
+    DK_TRY(dk_dir_stage(t->host, path, &staged, err));
+    if (!(student = dk_path_join(t->host, staged, "student"))) {
+        rc = dk_fail_nomem(err, strlen(staged));
+        goto out;
+    }
+    DK_TRY(di_student_save(t->student, student, "f32", err));
+    if (t->optimizer && t->set.own_optimizer) DK_TRY(write_moments(t, staged, err));
+    DK_TRY(write_state(t, staged, err));
+    DK_TRY(dk_dir_commit(t->host, staged, path, err));
+out:
+    if (rc != DK_OK && staged) dk_dir_remove(t->host, staged, NULL);
+    dk_free(t->host, student);
+    dk_free(t->host, staged);
+    return rc;
+}

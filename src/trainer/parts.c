@@ -1,0 +1,228 @@
+/* parts.c - settings from options; teacher, student and data as given or as the options name them; do they fit together. */
+#include <string.h>
+
+#include "base/file.h"
+#include "format/checkpoint.h"
+#include "trainer/trainer_state.h"
+
+static dk_schedule_kind schedule_kind(const char *name)
+{
+    static const char *const names[] = {"constant", "linear", "cosine", "wsd", "inverse_sqrt"};
+    static const dk_schedule_kind kinds[] = {DK_SCHEDULE_CONSTANT, DK_SCHEDULE_LINEAR, DK_SCHEDULE_COSINE, DK_SCHEDULE_WSD, DK_SCHEDULE_INVERSE_SQRT};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (strcmp(names[i], name) == 0) return kinds[i];
+    return DK_SCHEDULE_COSINE;
+}
+
+static void read_update(const di_options *o, di_settings *set)
+{
+    set->update.learning_rate = di_options_f64(o, "train.learning_rate");
+    set->update.beta1 = di_options_f64(o, "train.beta1");
+    set->update.beta2 = di_options_f64(o, "train.beta2");
+    set->update.epsilon = di_options_f64(o, "train.epsilon");
+    set->update.weight_decay = di_options_f64(o, "train.weight_decay");
+    set->update.clip_norm = di_options_f64(o, "train.clip_norm");
+}
+
+int32_t di_settings_read(di_trainer *t, dk_error *err)
+{
+    const di_options *o = t->options;
+    di_settings *set = &t->set;
+    const char *output = di_options_text(o, "output.path");
+    set->steps = di_options_i64(o, "train.steps");
+    set->batch_size = di_options_i64(o, "train.batch_size");
+    set->micro_batch_size = di_options_i64(o, "train.micro_batch_size");
+    set->log_every = di_options_i64(o, "train.log_every");
+    set->loss_memory = di_options_i64(o, "train.loss_memory");
+    set->eval_every = di_options_i64(o, "train.eval_every");
+    set->eval_tokens = di_options_i64(o, "train.eval_tokens");
+    set->patience = di_options_i64(o, "train.early_stop_patience");
+    set->checkpoint_every = di_options_i64(o, "train.checkpoint_every");
+    set->checkpoint_keep = di_options_i64(o, "train.checkpoint_keep");
+    set->keep_best = di_options_flag(o, "train.keep_best");
+    set->activation_checkpointing = di_options_flag(o, "train.activation_checkpointing");
+    set->own_optimizer = strcmp(di_options_text(o, "train.optimizer"), "none") != 0;
+    set->metrics = di_options_flag(o, "output.metrics");
+    set->overwrite = di_options_flag(o, "output.overwrite");
+    set->seed = (uint64_t)di_options_i64(o, "train.seed");
+    strncpy(set->save_dtype, di_options_text(o, "output.save_dtype"), sizeof set->save_dtype - 1);
+    read_update(o, set);
+    set->schedule.kind = schedule_kind(di_options_text(o, "train.schedule"));
+    set->schedule.warmup_steps = di_options_i64(o, "train.warmup_steps");
+    set->schedule.decay_steps = di_options_i64(o, "train.decay_steps");
+    set->schedule.min_ratio = di_options_f64(o, "train.min_learning_rate_ratio");
+    if (output && *output && !(set->output = dk_strdup(t->host, output))) return dk_fail_nomem(err, strlen(output) + 1);
+    if ((set->keep_best || set->patience) && !set->eval_every)
+        return dk_fail(err, DK_E_OPTION, "%s needs train.eval_every: without evaluations nothing is best", set->keep_best ? "train.keep_best" : "train.early_stop_patience");
+    if (set->keep_best && !set->output) return dk_fail(err, DK_E_OPTION, "train.keep_best needs output.path: the best student is kept there");
+    return DK_OK;
+}
+
+/* ---- opening ---- */
+
+static int32_t open_teacher(di_trainer *t, di_teacher *given, dk_error *err)
+{
+    const char *path = di_options_text(t->options, "teacher.path");
+    if (given) {
+        t->teacher = di_teacher_retain(given);
+        return DK_OK;
+    }
+    return path ? di_teacher_open(t->backend, path, t->options, &t->teacher, err) : DK_OK;
+}
+
+static int32_t derive_student(di_trainer *t, dk_error *err)
+{
+    if (!t->teacher) return dk_fail(err, DK_E_OPTION, "student.from: teacher needs teacher.path");
+    return di_student_derive(t->backend, t->teacher, t->options, &t->student, err);
+}
+
+/* A fresh student takes the tokenizer beside its config, or the teacher's. */
+static int32_t create_student(di_trainer *t, const char *config, dk_error *err)
+{
+    char *folder = dk_path_folder(t->host, config), *file = folder ? dk_path_join(t->host, folder, "tokenizer.json") : NULL;
+    dk_tokenizer *tokenizer = NULL;
+    int32_t rc = file ? DK_OK : dk_fail_nomem(err, strlen(config));
+    if (rc == DK_OK && dk_path_exists(file)) rc = dk_open_tokenizer(t->host, folder, &tokenizer, err);
+    if (!tokenizer && t->teacher && di_teacher_tokenizer(t->teacher)) tokenizer = dk_tokenizer_retain(di_teacher_tokenizer(t->teacher));
+    if (rc == DK_OK) rc = di_student_create(t->backend, config, tokenizer, t->options, &t->student, err);
+    dk_tokenizer_release(tokenizer);
+    dk_free(t->host, file);
+    dk_free(t->host, folder);
+    return rc;
+}
+
+static int32_t open_student(di_trainer *t, di_student *given, dk_error *err)
+{
+    const di_options *o = t->options;
+    const char *path = di_options_text(o, "student.path"), *config = di_options_text(o, "student.config"), *from = di_options_text(o, "student.from");
+    int32_t named = (path != NULL) + (config != NULL) + (from != NULL), rc;
+    if (given) {
+        t->student = di_student_retain(given);
+    } else if (named != 1) {
+        return dk_fail(err, DK_E_OPTION, "the student comes from %s: give one of student.path, student.config, student.from", named ? "several places" : "nowhere");
+    } else {
+        rc = path ? di_student_open(t->backend, path, o, &t->student, err) : from ? derive_student(t, err) : create_student(t, config, err);
+        if (rc != DK_OK) return rc;
+    }
+    rc = di_student_acquire(t->student, err);
+    if (rc == DK_OK) return rc;
+    di_student_release(t->student); /* somebody else's: not to be let go by us */
+    t->student = NULL;
+    return rc;
+}
+
+static int32_t open_data(di_trainer *t, const di_parts *parts, dk_error *err)
+{
+    const char *train = di_options_text(t->options, "data.train"), *eval = di_options_text(t->options, "data.eval");
+    double fraction = di_options_f64(t->options, "data.eval_fraction");
+    dk_tokenizer *tokenizer = di_student_tokenizer(t->student);
+    di_dataset *whole = NULL;
+    int32_t rc;
+    if (!tokenizer && t->teacher) tokenizer = di_teacher_tokenizer(t->teacher);
+    if (parts->train)
+        t->train = di_dataset_retain(parts->train);
+    else if (train)
+        DK_TRY(di_dataset_open(t->host, train, tokenizer, t->options, &t->train, err));
+    else
+        return dk_fail(err, DK_E_OPTION, "data.train is not set: there is nothing to train on");
+    if (parts->eval)
+        t->eval = di_dataset_retain(parts->eval);
+    else if (eval)
+        DK_TRY(di_dataset_open(t->host, eval, tokenizer, t->options, &t->eval, err));
+    else if (fraction > 0) {
+        whole = t->train;
+        t->train = NULL;
+        DK_TRY(di_dataset_split(whole, fraction, &t->train, &t->eval, err));
+    }
+out:
+    di_dataset_release(whole);
+    return rc;
+}
+
+int32_t di_parts_open(di_trainer *t, const di_parts *parts, dk_error *err)
+{
+    int32_t rc;
+    DK_TRY(open_teacher(t, parts->teacher, err));
+    DK_TRY(open_student(t, parts->student, err));
+    DK_TRY(open_data(t, parts, err));
+out:
+    return rc;
+}
+
+/* ---- fitting together ---- */
+
+static int32_t check_tokenizers(const di_trainer *t, dk_error *err)
+{
+    dk_tokenizer *teacher = t->teacher ? di_teacher_tokenizer(t->teacher) : NULL, *student = di_student_tokenizer(t->student);
+    uint8_t a[32], b[32];
+    if (!teacher || !student || teacher == student) return DK_OK;
+    dk_tokenizer_hash(teacher, a);
+    dk_tokenizer_hash(student, b);
+    if (memcmp(a, b, sizeof a) == 0) return DK_OK;
+    return dk_fail(err, DK_E_MISMATCH, "the tokenizers of teacher (%lld tokens) and student (%lld tokens) differ: their ids do not mean the same, so their logits cannot be compared",
+                   (long long)dk_tokenizer_vocab_size(teacher), (long long)dk_tokenizer_vocab_size(student));
+}
+
+static int32_t check_lengths(const di_trainer *t, dk_error *err)
+{
+    const dk_model *models[2] = {di_student_model(t->student), t->teacher ? di_teacher_model(t->teacher) : NULL};
+    int64_t length = 0;
+    int32_t rc = di_dataset_get_i64(t->train, "max_length", &length, err);
+    for (int i = 0; i < 2 && rc == DK_OK; i++)
+        if (models[i] && models[i]->config.max_positions && length > models[i]->config.max_positions)
+            rc = dk_fail(err, DK_E_MISMATCH, "a sample has %lld tokens, the %s's context is %lld: lower data.sequence_length", (long long)length,
+                         i ? "teacher" : "student", (long long)models[i]->config.max_positions);
+    return rc;
+}
+
+static int32_t count_steps(di_trainer *t, dk_error *err)
+{
+    double epochs = di_options_f64(t->options, "train.epochs");
+    int64_t windows = 0;
+    int32_t rc = DK_OK;
+    if (epochs > 0 && !di_options_is_set(t->options, "train.steps")) {
+        DK_TRY(di_dataset_get_i64(t->train, "windows", &windows, err));
+        if (windows < 0) return dk_fail(err, DK_E_OPTION, "train.epochs does not go with a stream, whose length is not known: give train.steps");
+        t->set.steps = (int64_t)((epochs * (double)windows + (double)t->set.batch_size - 1) / (double)t->set.batch_size);
+        if (t->set.steps < 1) t->set.steps = 1;
+    }
+    t->set.schedule.steps = t->set.steps;
+    if (t->set.schedule.kind == DK_SCHEDULE_WSD && t->set.schedule.decay_steps == 0) t->set.schedule.decay_steps = (t->set.steps + 9) / 10;
+out:
+    return rc;
+}
+
+int32_t di_parts_check(di_trainer *t, dk_error *err)
+{
+    int64_t width = di_student_vocab(t->student);
+    int32_t rc;
+    t->uses_teacher = di_loss_needs_teacher(t->loss);
+    if (t->uses_teacher && !t->teacher) {
+        dk_strbuf text;
+        dk_strbuf_init(&text, t->host);
+        di_loss_describe(t->loss, &text);
+        rc = dk_fail(err, DK_E_OPTION, "the loss %s needs a teacher: give teacher.path, or loss.hard_label_weight 1 to train on labels alone", text.data ? text.data : "");
+        dk_strbuf_free(&text);
+        return rc;
+    }
+    t->vocab_valid = width;
+    if (t->teacher && di_teacher_vocab(t->teacher) < width) t->vocab_valid = di_teacher_vocab(t->teacher);
+    DK_TRY(check_tokenizers(t, err));
+    DK_TRY(di_dataset_check_vocab(t->train, t->vocab_valid, err));
+    if (t->eval) DK_TRY(di_dataset_check_vocab(t->eval, t->vocab_valid, err));
+    DK_TRY(check_lengths(t, err));
+    DK_TRY(count_steps(t, err));
+out:
+    return rc;
+}
+
+/* ---- live options ---- */
+
+int32_t di_trainer_configure(di_trainer *t, const di_options *options, dk_error *err)
+{
+    int32_t rc = di_options_configure(t->options, options, err);
+    if (rc != DK_OK) return rc;
+    read_update(t->options, &t->set);
+    t->set.log_every = di_options_i64(t->options, "train.log_every");
+    return DK_OK;
+}

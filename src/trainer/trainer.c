@@ -1,0 +1,128 @@
+#include "trainer/trainer_state.h"
+
+#include <stdlib.h>
+
+/* Room for the largest micro-batch: that of a batch of micro_batch_size windows. */
+static int32_t plan_window(di_trainer *t, int64_t *tokens, int64_t *sequences, dk_error *err)
+{
+    di_batch *micro = NULL;
+    int32_t rc;
+    DK_TRY(di_batch_create(t->train, t->set.micro_batch_size, &micro, err));
+    *tokens = micro->max_tokens;
+    *sequences = micro->max_sequences;
+    di_batch_free(micro);
+    DK_TRY(di_batch_create(t->train, t->set.batch_size, &t->batch, err));
+    DK_TRY(dk_new(t->host, *sequences + 1, &t->micro_offsets, err));
+    DK_TRY(dk_new(t->host, *tokens, &t->micro_rows, err));
+    DK_TRY(dk_new(t->host, *tokens, &t->micro_sequences, err));
+out:
+    return rc;
+}
+
+/* The largest share of a batch whose activations stay below this; a constant, so that results do not hang on the machine. */
+#define MICRO_BATCH_BYTES ((int64_t)1 << 30)
+
+static int32_t choose_micro_batch(di_trainer *t, dk_error *err)
+{
+    int64_t micro = t->set.micro_batch_size;
+    int32_t rc = DK_OK;
+    if (micro > t->set.batch_size)
+        return dk_fail(err, DK_E_OPTION, "train.micro_batch_size %lld is above train.batch_size %lld", (long long)micro, (long long)t->set.batch_size);
+    if (micro) return DK_OK;
+    for (micro = t->set.batch_size; micro > 1; micro = (micro + 1) / 2) {
+        di_batch *trial = NULL;
+        DK_TRY(di_batch_create(t->train, micro, &trial, err));
+        int64_t bytes = di_trainee_bytes(t->student, trial->max_tokens, trial->max_sequences, trial->max_tokens, t->set.activation_checkpointing);
+        di_batch_free(trial);
+        if (bytes <= MICRO_BATCH_BYTES) break;
+    }
+    t->set.micro_batch_size = micro;
+out:
+    return rc;
+}
+
+static int32_t plan(di_trainer *t, dk_error *err)
+{
+    dk_model *model = di_student_model(t->student);
+    int64_t tokens = 0, sequences = 0;
+    int32_t rc;
+    DK_TRY(choose_micro_batch(t, err));
+    DK_TRY(plan_window(t, &tokens, &sequences, err));
+    DK_TRY(di_trainee_create(t->student, tokens, sequences, tokens, t->set.activation_checkpointing, &t->trainee, err));
+    if (t->uses_teacher) DK_TRY(di_session_create(t->teacher, tokens, sequences, tokens, &t->session, err));
+    DK_TRY(di_workspace_create(t->backend, t->loss, t->set.loss_memory, di_trainee_source(t->trainee)->width,
+                               t->uses_teacher ? di_session_source(t->session)->width : 0, tokens, &t->workspace, err));
+    if (!model) goto out;
+    DK_TRY(dk_optimizer_create(t->backend, model->parameters, model->parameter_count, t->set.own_optimizer, &t->optimizer, err));
+    if (model->config.logit_softcap != 0) {
+        dk_view strip = di_workspace_student_strip(t->workspace);
+        DK_TRY(t->backend->ops->buffer_create(t->backend, dk_view_count(&strip) * (int64_t)dk_dtype_size(strip.dtype), &t->kept_logits, err));
+    }
+out:
+    return rc;
+}
+
+int32_t di_trainer_create(const di_parts *parts, const di_options *options, di_trainer **out, dk_error *err)
+{
+    dk_host *host = parts->backend->host;
+    di_trainer *t = NULL;
+    int32_t rc;
+    DK_TRY(dk_new(host, 1, &t, err));
+    t->host = dk_host_retain(host);
+    t->backend = parts->backend;
+    t->best.step = -1;
+    dk_queue_init(&t->queue, t->backend);
+    dk_strbuf_init(&t->result_json, host);
+    DK_TRY(di_options_copy(options, host, -1, &t->options, err));
+    DK_TRY(di_settings_read(t, err));
+    DK_TRY(di_parts_open(t, parts, err));
+    DK_TRY(di_loss_create(parts->registry, NULL, t->options, &t->loss, err));
+    DK_TRY(di_parts_check(t, err));
+    DK_TRY(plan(t, err));
+    *out = t;
+    return DK_OK;
+out:
+    di_trainer_free(t);
+    return rc;
+}
+
+void di_trainer_free(di_trainer *t)
+{
+    if (!t) return;
+    dk_host *host = t->host;
+    if (t->kept_logits) t->backend->ops->buffer_free(t->backend, t->kept_logits);
+    dk_optimizer_free(t->optimizer);
+    di_workspace_free(t->workspace);
+    di_trainee_free(t->trainee);
+    di_session_free(t->session);
+    di_batch_free(t->batch);
+    dk_free(host, t->micro_offsets);
+    dk_free(host, t->micro_rows);
+    dk_free(host, t->micro_sequences);
+    di_loss_release(t->loss);
+    if (t->student) di_student_let_go(t->student);
+    di_student_release(t->student);
+    di_teacher_release(t->teacher);
+    di_dataset_release(t->train);
+    di_dataset_release(t->eval);
+    if (t->progress_destroy) t->progress_destroy(t->progress_user);
+    dk_strbuf_free(&t->result_json);
+    dk_free(host, t->set.output);
+    di_options_free(t->options);
+    dk_free(host, t);
+    dk_host_release(host);
+}
+
+void di_trainer_on_progress(di_trainer *t, distill_progress_fn fn, void *user, distill_destroy_fn destroy)
+{
+    if (t->progress_destroy) t->progress_destroy(t->progress_user);
+    t->progress = fn;
+    t->progress_user = user;
+    t->progress_destroy = destroy;
+}
+
+void di_trainer_cancel(di_trainer *t, int32_t on) { t->cancel = on; }
+
+di_student *di_trainer_student(di_trainer *t) { return t->student; }
+
+atomic_int *di_trainer_guard(di_trainer *t) { return &t->in_call; }

@@ -1,0 +1,257 @@
+"""The program: results on stdout, messages on stderr, exit codes 0, 1, 2, 130."""
+import array
+import json
+import math
+import signal
+import subprocess
+import time
+
+import pytest
+
+from conftest import PROGRAM
+
+COMMANDS = ("run", "eval", "score", "tokenize", "detokenize", "generate", "inspect", "options")
+
+
+def one_line(result, code, *parts):
+    assert result.code == code, (result.code, result.err)
+    assert result.out == "" and result.err.count("\n") == 1, result.err
+    for part in parts:
+        assert str(part) in result.err, result.err
+
+
+# ---- arguments ----
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help(distill, command):
+    done = distill(command, "--help")
+    assert done.code == 0 and done.out.startswith("usage: distill " + command) and not done.err
+    assert distill("help", command).out == done.out
+
+
+def test_help_and_version(distill):
+    assert all(command in distill("--help").out for command in COMMANDS)
+    assert distill("--version").out.startswith("distill ")
+    assert distill().code == 2
+
+
+def test_wrong_usage_is_2_with_a_hint(distill, recipe):
+    one_line(distill("runn"), 2, "did you mean run")
+    one_line(distill("run", recipe, "--jsn"), 2, "--jsn", "did you mean --json", "--help")
+    one_line(distill("run"), 2, "recipe")
+    one_line(distill("run", recipe, "extra"), 2, "extra")
+    one_line(distill("run", recipe, "--set", "train.steps"), 2, "KEY=VALUE")
+    one_line(distill("run", recipe, "--set", "train.step=3"), 2, "train.steps")
+    one_line(distill("run", recipe, "--set", "train.steps=many"), 2, "train.steps", "many")
+    one_line(distill("generate", "model", "--prompt", "a", "--max-tokens", "some"), 2, "--max-tokens", "some")
+    one_line(distill("generate", "model"), 2, "--prompt")
+    one_line(distill("eval", "--data", "x"), 2, "--student")
+
+
+# ---- options and inspect ----
+
+def test_options_as_text_and_json(distill):
+    table = distill("options", "--json").json
+    names = [option["name"] for option in table]
+    assert len(names) > 40 and len(set(names)) == len(names)
+    assert all(option["type"] and option["help"] for option in table)
+    steps = distill("options", "train.steps", "--json").json
+    assert steps["name"] == "train.steps" and steps["type"] == "int" and steps["low"] == 0
+    assert "train.steps" in distill("options", "train").out
+    one_line(distill("options", "train.stepz"), 2, "train.steps")
+
+
+def test_inspect(distill, model, tmp_path):
+    info = distill("inspect", model, "--json").json
+    assert info["kind"] == "model" and info["whole"] is True
+    assert "whole" in distill("inspect", model).out
+    assert "version" in distill("inspect", "--json").out
+    one_line(distill("inspect", tmp_path / "nothing"), 1, "nothing")
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    for name in ("config.json", "tokenizer.json"):
+        (broken / name).write_bytes((model / name).read_bytes())
+    (broken / "model.safetensors").write_bytes((model / "model.safetensors").read_bytes()[:-100])
+    done = distill("inspect", broken, "--json")
+    assert done.code == 1 and done.json["whole"] is False
+
+
+# ---- text ----
+
+@pytest.mark.parametrize("text", [b"the thing in the inn", "Gr\u00fc\u00dfe \u6771\u4eac".encode(), b"\xff\x00\xfe raw", b""])
+def test_tokenize_and_back(distill, model, text):
+    ids = distill("tokenize", model, "--json", given=text)
+    assert ids.code == 0 and list(ids.json) == ["ids"]
+    back = distill("detokenize", model, given=ids.bytes)
+    assert back.code == 0 and back.bytes == text
+
+
+def test_tokenize_batch_is_tokenize(distill, model, tmp_path):
+    texts = ["the inn", "", "a\u0000b"]
+    (tmp_path / "texts.json").write_text(json.dumps(texts))
+    batch = distill("tokenize", model, "--batch", tmp_path / "texts.json", "--json").json["ids"]
+    assert batch == [distill("tokenize", model, "--json", given=text.encode()).json["ids"] for text in texts]
+    assert distill("tokenize", model, given=b"the").json == {"ids": [258]}
+
+
+def test_bad_ids_are_named(distill, model):
+    one_line(distill("detokenize", model, given=b"[1, 2"), 1, "stdin:1")
+    one_line(distill("detokenize", model, given=b"[1, -2]"), 1, "item 1")
+    one_line(distill("detokenize", model, given=b"[1, 99999]"), 1, "99999")
+    one_line(distill("detokenize", model, given=b"{\"tokens\": [1]}"), 1, "ids")
+
+
+# ---- models ----
+
+def read_npy(path):
+    data = path.read_bytes()
+    assert data[:8] == b"\x93NUMPY\x01\x00"
+    length = int.from_bytes(data[8:10], "little")
+    assert (10 + length) % 64 == 0
+    header = eval(data[10:10 + length].decode())
+    values = array.array("f", data[10 + length:])
+    return header, values
+
+
+def test_score_is_minus_log_softmax(distill, model, tmp_path):
+    sequences = [[1, 2, 3, 4], [5, 6, 7, 8]]
+    (tmp_path / "tokens.json").write_text(json.dumps(sequences))
+    done = distill("score", model, "--tokens", tmp_path / "tokens.json", "--logits", tmp_path / "logits.npy", "--json")
+    assert done.code == 0, done.err
+    header, values = read_npy(tmp_path / "logits.npy")
+    assert header == {"descr": "<f4", "fortran_order": False, "shape": (2, 4, 300)} and len(values) == 2 * 4 * 300
+    for s, sequence in enumerate(sequences):
+        assert len(done.json["nll"][s]) == 3
+        for t in range(3):
+            row = values[(s * 4 + t) * 300:(s * 4 + t + 1) * 300]
+            wanted = math.log(sum(math.exp(x) for x in row)) - row[sequence[t + 1]]
+            assert done.json["nll"][s][t] == pytest.approx(wanted, abs=1e-5)
+
+
+def test_score_takes_ragged_sequences_but_not_for_logits(distill, model, tmp_path):
+    (tmp_path / "tokens.json").write_text("[[1, 2, 3], [4], [], [5, 6]]")
+    assert [len(values) for values in distill("score", model, "--tokens", tmp_path / "tokens.json", "--json").json["nll"]] == [2, 0, 0, 1]
+    one_line(distill("score", model, "--tokens", tmp_path / "tokens.json", "--logits", tmp_path / "x.npy"), 1, "equal length")
+    assert not (tmp_path / "x.npy").exists()
+    (tmp_path / "tokens.json").write_text("[[1, 300]]")
+    one_line(distill("score", model, "--tokens", tmp_path / "tokens.json"), 1, "300")
+
+
+def test_generate(distill, model, tmp_path):
+    (tmp_path / "ids.json").write_text("[258]")
+    greedy = distill("generate", model, "--prompt", "the", "--max-tokens", 6, "--temperature", 0, "--json").json
+    assert len(greedy["ids"]) <= 6 and isinstance(greedy["text"], str)
+    assert distill("generate", model, "--prompt-ids", tmp_path / "ids.json", "--max-tokens", 6, "--temperature", 0, "--json").json == greedy
+    drawn = [distill("generate", model, "--prompt", "the", "--max-tokens", 6, "--temperature", 1.5, "--seed", seed, "--json").json["ids"] for seed in (1, 1, 2)]
+    assert drawn[0] == drawn[1] != drawn[2]
+
+
+def test_eval(distill, model, recipe):
+    data = recipe.parent / "valid.jsonl"
+    done = distill("eval", "--student", model, "--teacher", model, "--data", data, "--json")
+    assert done.code == 0, done.err
+    result = done.json
+    assert result["forward_kl"] == pytest.approx(0, abs=1e-5) and result["top1_agreement"] == 1
+    assert result["perplexity"] == pytest.approx(result["teacher_perplexity"], rel=1e-5) and result["tokens"] > 0
+
+
+# ---- run ----
+
+def test_run_leaves_a_student_and_a_result(distill, recipe):
+    done = distill("run", recipe, "--json", "--quiet")
+    assert done.code == 0 and done.err == "", done.err
+    out = recipe.parent / "out"
+    assert done.json["training"]["steps"] == 6
+    assert json.loads((out / "result.json").read_text())["student"]["perplexity"] == done.json["student"]["perplexity"]
+    assert distill("inspect", out, "--json").json["whole"] is True
+    assert (out / "metrics.jsonl").read_text().count("\n") >= 1
+
+
+def test_run_shows_progress_and_a_table(distill, recipe):
+    done = distill("run", recipe)
+    assert done.code == 0 and "loss" in done.err and "tokens/s" in done.err and "ETA" in done.err and "\r" not in done.err
+    assert "teacher" in done.out and "student" in done.out and "perplexity" in done.out
+
+
+def test_a_run_is_not_overwritten(distill, recipe):
+    assert distill("run", recipe, "--quiet").code == 0
+    before = (recipe.parent / "out" / "result.json").read_bytes()
+    again = distill("run", recipe, "--quiet")
+    assert again.code == 1 and "overwrite" in again.err and (recipe.parent / "out" / "result.json").read_bytes() == before
+    assert distill("run", recipe, "--quiet", "--set", "output.overwrite=true").code == 0
+
+
+def interrupted(recipe, number, settings):
+    with subprocess.Popen([PROGRAM, "run", str(recipe)] + settings, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+        seen = ""
+        for line in process.stderr:
+            seen += line
+            if "loss" in line:
+                process.send_signal(number)
+                break
+        seen += process.stderr.read()
+        return process.wait(), seen
+
+
+def test_ctrl_c_saves_and_resume_ends_the_same(distill, recipe):
+    settings = ["--set", "train.steps=3000", "--set", "train.checkpoint_every=50", "--set", "data.eval_fraction=0"]
+    code, seen = interrupted(recipe, signal.SIGINT, settings)
+    assert code == 130 and "interrupted" in seen and "--resume" in seen, seen
+    assert distill("run", recipe, *settings, "--resume", "--quiet").code == 0
+    whole = recipe.parent / "whole"
+    assert distill("run", recipe, *settings, "--quiet", "--set", "output.path=%s" % whole).code == 0
+    weights = "model.safetensors"
+    assert (recipe.parent / "out" / weights).read_bytes() == (whole / weights).read_bytes()
+
+
+def test_resume_without_a_checkpoint(distill, recipe):
+    one_line(distill("run", recipe, "--resume", "--quiet"), 1, "out")
+
+
+# ---- bad input ----
+
+def test_bad_recipes_are_one_line_with_the_place(distill, tmp_path):
+    one_line(distill("run", tmp_path / "none.yaml"), 1, "none.yaml")
+    bad = tmp_path / "bad.yaml"
+    bad.write_text("train:\n  stepz: 3\n")
+    one_line(distill("run", bad), 1, "bad.yaml:2", "train.steps")
+    bad.write_text("train: [1\n")
+    one_line(distill("run", bad), 1, "bad.yaml")
+    bad.write_text("")
+    done = distill("run", bad)
+    assert done.code == 1 and done.err
+
+
+def test_bad_models_are_one_line(distill, model, tmp_path):
+    one_line(distill("generate", tmp_path / "none", "--prompt", "a"), 1, "none")
+    config = json.loads((model / "config.json").read_text())
+    other = tmp_path / "other"
+    other.mkdir()
+    for name in ("model.safetensors", "tokenizer.json"):
+        (other / name).write_bytes((model / name).read_bytes())
+    (other / "config.json").write_text(json.dumps(dict(config, model_type="mamba")))
+    one_line(distill("generate", other, "--prompt", "a"), 1, "mamba", "llama")
+    (other / "config.json").write_text(json.dumps(dict(config, hidden_size=32)))
+    assert distill("generate", other, "--prompt", "a").code == 1
+
+
+def test_a_full_disk_is_an_error(distill, model):
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run([PROGRAM, "tokenize", str(model), "--json"], input=b"the", stdout=full, stderr=subprocess.PIPE, check=False)
+    assert done.returncode == 1 and b"stdout" in done.stderr
+
+
+def test_a_second_interrupt_exits_at_once(recipe):
+    started = time.monotonic()
+    with subprocess.Popen([PROGRAM, "run", str(recipe), "--set", "train.steps=100000000"], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+        for line in process.stderr:
+            if "loss" in line:
+                break
+        for _ in range(50):
+            process.send_signal(signal.SIGINT)
+            if process.poll() is not None:
+                break
+            time.sleep(0.05)
+        process.stderr.read()
+        assert process.wait() == 130
+    assert time.monotonic() - started < 60

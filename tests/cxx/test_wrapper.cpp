@@ -1,0 +1,212 @@
+// distill.hpp: handles, exceptions through callbacks, the trainer from C++.
+#include <array>
+#include <cstdio>
+#include <fstream>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "distill.hpp"
+
+#include "test.h"
+
+static const char config[] = R"({"model_type": "llama", "architectures": ["LlamaForCausalLM"], "vocab_size": 32, "hidden_size": 16,
+    "intermediate_size": 24, "num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 1, "max_position_embeddings": 64,
+    "rms_norm_eps": 1e-5, "rope_theta": 10000.0, "tie_word_embeddings": true, "hidden_act": "silu", "bos_token_id": 1, "eos_token_id": 2})";
+
+static std::string write_config(const char *name)
+{
+    std::string path = std::string(test_folder(name)) + "/config.json";
+    std::ofstream(path) << config;
+    return path;
+}
+
+static distill::batch some_tokens()
+{
+    distill::batch tokens;
+    for (int s = 0; s < 16; s++) {
+        std::vector<std::int32_t> ids;
+        for (int i = 0; i < 12; i++) ids.push_back((7 * s + 3 * i) % 29 + 3);
+        tokens.add(ids);
+    }
+    return tokens;
+}
+
+static distill::options small_run(const distill::env &env)
+{
+    distill::options options(env);
+    options.set("train.steps", 3).set("train.batch_size", 2).set("train.learning_rate", 1e-3).set("data.sequence_length", 12);
+    return options;
+}
+
+TEST(options_take_values_and_name_mistakes)
+{
+    distill::env env;
+    distill::options options(env);
+    options.set("train.steps", 12).set("train.learning_rate", 0.5).set("data.shuffle", false).set("loss.type", "forward_kl");
+    CHECK(options.get_text("train.steps") == "12");
+    CHECK(options.get_text("data.shuffle") == "false");
+    CHECK(options.unset("train.steps").get_text("train.steps") == "1000");
+    try {
+        options.set("train.step", 3);
+        FAIL("no exception");
+    } catch (const distill::error &e) {
+        CHECK_INT(e.code(), DISTILL_E_OPTION);
+        CHECK_HAS(e.what(), "train.steps");
+    }
+    CHECK(distill::option_table().size() > 40);
+}
+
+TEST(handles_move)
+{
+    distill::env env;
+    distill::options first(env);
+    first.set("train.steps", 4);
+    distill::options second(std::move(first));
+    CHECK(!first && second);
+    CHECK(second.get_text("train.steps") == "4");
+}
+
+TEST(losses_are_functions)
+{
+    distill::env env;
+    int calls = 0;
+    env.add_loss("square", [&calls](const distill_loss_rows &rows) {
+        calls++;
+        for (std::int64_t i = 0; i < rows.rows * rows.vocab; i++) {
+            double d = double(rows.student[i]) - double(rows.teacher[i]);
+            rows.value[i / rows.vocab] += d * d;
+            if (rows.gradient) rows.gradient[i] = float(2 * d);
+        }
+        return DISTILL_CB_OK;
+    });
+    distill::loss loss(env, "square");
+    std::array<float, 6> q{1, 2, 3, 4, 5, 6}, p{0, 2, 3, 4, 5, 8}, gradient{};
+    distill::tensor q_view(q.data(), {2, 3}), p_view(p.data(), {2, 3}), gradient_view(gradient.data(), {2, 3});
+    auto student = distill::init<distill_target>(), teacher = distill::init<distill_target>();
+    student.kind = teacher.kind = DISTILL_DENSE;
+    student.values = q_view, teacher.values = p_view;
+    auto args = distill::init<distill_loss_args>();
+    args.student = &student, args.teacher = &teacher, args.grad_values = gradient_view;
+    loss.eval(args);
+    CHECK(calls > 0);
+    CHECK_NEAR(args.sum, 5, 1e-6);
+    CHECK_INT(args.count, 2);
+    CHECK_NEAR(gradient[5], -4, 1e-6);
+}
+
+TEST(exceptions_pass_through_callbacks)
+{
+    distill::env env;
+    env.add_loss("thrower", [](const distill_loss_rows &) -> std::int32_t { throw std::out_of_range("from inside"); });
+    distill::loss loss(env, "thrower");
+    std::array<float, 3> q{1, 2, 3};
+    distill::tensor view(q.data(), {1, 3});
+    auto target = distill::init<distill_target>();
+    target.kind = DISTILL_DENSE;
+    target.values = view;
+    auto args = distill::init<distill_loss_args>();
+    args.student = args.teacher = &target;
+    try {
+        loss.eval(args);
+        FAIL("no exception");
+    } catch (const std::out_of_range &e) {
+        CHECK_STR(e.what(), "from inside");
+    }
+}
+
+TEST(functions_are_destroyed_once)
+{
+    auto alive = std::make_shared<int>(1);
+    {
+        distill::env env;
+        env.add_loss("kept", [alive](const distill_loss_rows &) { return DISTILL_CB_OK; });
+        CHECK_INT(alive.use_count(), 2);
+    }
+    CHECK_INT(alive.use_count(), 1);
+}
+
+TEST(trains_a_student_from_a_teacher)
+{
+    distill::env env;
+    auto options = small_run(env);
+    auto model = distill::student::fresh(env, write_config("cxx_trains"), nullptr, &options);
+    auto teacher = model.as_teacher();
+    auto student = distill::student::derive(teacher, &options);
+    distill::dataset data(env, some_tokens(), &options);
+    distill::trainer trainer(env, {&teacher, &student, &data, nullptr}, options);
+    std::int64_t last = 0;
+    trainer.on_progress([&last](const distill_progress &p) { last = p.step; });
+    trainer.run();
+    CHECK_INT(last, 3);
+    CHECK(!trainer.step());
+    CHECK_INT(teacher["vocab_size"], 32);
+    CHECK_INT((std::int64_t)teacher.score(some_tokens()).size(), 16 * 11 * 32);
+    CHECK(!student.parameter_names().empty());
+    auto weight = student.parameter(student.parameter_names().front());
+    CHECK(distill::size(weight) > 0);
+    std::string json = trainer.report().json();
+    CHECK_HAS(json.c_str(), "\"training\"");
+}
+
+TEST(progress_can_stop_and_throw)
+{
+    distill::env env;
+    auto options = small_run(env);
+    auto student = distill::student::fresh(env, write_config("cxx_stops"), nullptr, &options);
+    distill::dataset data(env, some_tokens(), &options);
+    options.set("loss.type", "cross_entropy");
+    distill::trainer trainer(env, {nullptr, &student, &data, nullptr}, options);
+    trainer.on_progress([](const distill_progress &) { return false; });
+    try {
+        trainer.run();
+        FAIL("no exception");
+    } catch (const distill::error &e) {
+        CHECK_INT(e.code(), DISTILL_E_CANCELLED);
+    }
+    trainer.on_progress([](const distill_progress &) { throw std::runtime_error("enough"); });
+    try {
+        trainer.run();
+        FAIL("no exception");
+    } catch (const std::runtime_error &e) {
+        CHECK_STR(e.what(), "enough");
+    }
+}
+
+TEST(datasets_are_functions)
+{
+    distill::env env;
+    auto options = small_run(env);
+    std::array<std::int32_t, 8> ids{3, 4, 5, 6, 7, 8, 9, 10};
+    distill::dataset data(
+        env,
+        [&ids](std::int64_t index, distill_sample &out) -> std::int32_t {
+            ids[0] = static_cast<std::int32_t>(index) + 3;
+            out.kind = DISTILL_SAMPLE_TOKENS;
+            out.ids = ids.data();
+            out.count = static_cast<std::int64_t>(ids.size());
+            return DISTILL_CB_OK;
+        },
+        4, nullptr, &options);
+    CHECK_INT(data["samples"], 4);
+    distill_sample sample;
+    CHECK(data.next(sample) && sample.count > 0);
+    std::string cursor = data.tell();
+    data.seek("");
+    CHECK(data.next(sample));
+    CHECK(data.tell() == cursor);
+}
+
+int main(int argc, char **argv)
+{
+    static const test_case cases[] = {TEST_CASE(options_take_values_and_name_mistakes) TEST_CASE(handles_move) TEST_CASE(losses_are_functions)
+                                          TEST_CASE(exceptions_pass_through_callbacks) TEST_CASE(functions_are_destroyed_once)
+                                              TEST_CASE(trains_a_student_from_a_teacher) TEST_CASE(progress_can_stop_and_throw)
+                                                  TEST_CASE(datasets_are_functions)};
+    try {
+        return test_main(cases, static_cast<int>(sizeof cases / sizeof *cases), argc, argv);
+    } catch (const std::exception &e) {
+        std::fprintf(stderr, "uncaught: %s\n", e.what());
+        return 1;
+    }
+}

@@ -1,0 +1,149 @@
+#!/usr/bin/env bash
+# Builds everything and runs every test. See --help.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+
+usage() {
+    cat <<'END'
+usage: tests/run.sh [--quick] [--help]
+
+Installs what is missing (Debian, Ubuntu: apt-get, with sudo where not root), then
+  gcc        builds the release with warnings as errors and runs all tests: C, C++, Python, program, examples, layers, ABI
+  clang      builds everything with warnings as errors and replays the fuzz corpora
+  sanitize   builds with AddressSanitizer and UndefinedBehaviorSanitizer and runs the tests again
+The last line is "N passed, N failed, N skipped"; the exit code is 1 if anything failed.
+
+  --quick    gcc only
+
+Build folders: build/tests-gcc, build/tests-clang, build/tests-sanitize. Tests that need the shared test assets look for them in
+DISTILL_TEST_ASSETS, by default ../shared where that exists, and are skipped without.
+END
+}
+
+quick=no
+for argument in "$@"; do
+    case $argument in
+    --quick) quick=yes ;;
+    --help | -h)
+        usage
+        exit 0
+        ;;
+    *)
+        echo "run.sh: unknown option $argument (see --help)" >&2
+        exit 2
+        ;;
+    esac
+done
+
+# ---- packages ----
+
+missing=() optional=()
+want_command() { command -v "$1" > /dev/null || missing+=("$2"); }
+want_module() { pkg-config --exists "$1" 2> /dev/null || missing+=("$2"); }
+want_python() { python3 -c "import $1" 2> /dev/null || /usr/bin/python3 -c "import $1" 2> /dev/null || optional+=("$2"); }
+
+find_missing() {
+    want_command gcc gcc
+    want_command g++ g++
+    want_command cmake cmake
+    want_command make make
+    want_command pkg-config pkg-config
+    want_command readelf binutils
+    want_command python3 python3
+    [ $quick = yes ] || want_command clang clang
+    echo '#include <stdlib.h>' | cc -E - > /dev/null 2>&1 || missing+=(libc6-dev)
+    pkg-config --exists openblas 2> /dev/null || want_module cblas libopenblas-dev
+    want_module yaml-0.1 libyaml-dev
+    want_module jansson libjansson-dev
+    want_module libpcre2-8 libpcre2-dev
+    want_module libutf8proc libutf8proc-dev
+    command -v abidiff > /dev/null || optional+=(abigail-tools)
+    want_python pytest python3-pytest
+    want_python numpy python3-numpy
+}
+install() { # packages; root or sudo
+    local sudo=
+    [ "$(id -u)" = 0 ] || sudo=sudo
+    echo "installing: $*"
+    $sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "$@" > /dev/null
+}
+
+find_missing
+if [ ${#missing[@]} -gt 0 ] || [ ${#optional[@]} -gt 0 ]; then
+    if [ "$(id -u)" = 0 ]; then apt-get update -q > /dev/null; else sudo apt-get update -q > /dev/null; fi
+fi
+if [ ${#missing[@]} -gt 0 ] && ! install "${missing[@]}"; then
+    echo "run.sh: could not install: ${missing[*]}" >&2
+    exit 1
+fi
+for package in "${optional[@]}"; do
+    install "$package" || echo "run.sh: without $package the tests that need it are skipped"
+done
+python=$(command -v python3)
+"$python" -c 'import pytest, numpy' 2> /dev/null || python=/usr/bin/python3
+
+if [ -z "${DISTILL_TEST_ASSETS:-}" ] && [ -d ../shared ]; then
+    DISTILL_TEST_ASSETS=$(cd ../shared && pwd)
+    export DISTILL_TEST_ASSETS
+fi
+jobs=$(nproc 2> /dev/null || echo 2)
+passed=0 failed=0 skipped=0
+
+# ---- one build and its tests ----
+
+build() { # name, cmake arguments: configure and build, output only where it fails
+    local name=$1 folder=build/tests-$1 started=$SECONDS
+    shift
+    echo "== $name: build"
+    mkdir -p "$folder"
+    if cmake -S . -B "$folder" -DDISTILL_TESTS=ON -DDISTILL_WERROR=ON -DPython3_EXECUTABLE="$python" "$@" > "$folder/build.log" 2>&1 &&
+        cmake --build "$folder" --parallel "$jobs" >> "$folder/build.log" 2>&1; then
+        echo "   $((SECONDS - started)) s"
+        return 0
+    fi
+    grep -nE -A3 'error|Error' "$folder/build.log" | head -60
+    echo "== $name: the build failed, see $folder/build.log"
+    failed=$((failed + 1))
+    return 1
+}
+run_tests() { # name, ctest arguments
+    local folder=build/tests-$1 log
+    log=$folder/tests.log
+    echo "== $1: tests"
+    shift
+    (cd "$folder" && ctest --parallel "$jobs" --output-on-failure "$@") > "$log" 2>&1
+    count "$log"
+    if grep -qE '^ *[0-9]+/[0-9]+ Test +#.*\*\*\*(Failed|Timeout|Exception|Not Run)' "$log"; then
+        cat "$log"
+    fi
+    sed -n '/tests passed/,$p' "$log"
+}
+count() {
+    local lines ran bad left
+    lines=$(grep -E '^ *[0-9]+/[0-9]+ Test +#' "$1")
+    ran=$(grep -cE ' Passed +[0-9.]+ sec' <<< "$lines")
+    left=$(grep -cE '\*\*\*Skipped' <<< "$lines")
+    bad=$(($(grep -c . <<< "$lines") - ran - left))
+    if [ $((ran + left + bad)) = 0 ]; then
+        cat "$1"
+        bad=1
+    fi
+    passed=$((passed + ran)) failed=$((failed + bad)) skipped=$((skipped + left))
+}
+
+if build gcc -DCMAKE_C_COMPILER=gcc -DCMAKE_CXX_COMPILER=g++ -DCMAKE_BUILD_TYPE=Release; then
+    run_tests gcc
+fi
+if [ $quick = no ]; then
+    if build clang -DCMAKE_C_COMPILER=clang -DCMAKE_CXX_COMPILER=clang++ -DCMAKE_BUILD_TYPE=Release; then
+        run_tests clang -R '^(fuzz|abi)/'
+    fi
+    export ASAN_OPTIONS=detect_leaks=1:allocator_may_return_null=1 UBSAN_OPTIONS=print_stacktrace=1
+    if build sanitize -DCMAKE_C_COMPILER=gcc -DCMAKE_CXX_COMPILER=g++ -DCMAKE_BUILD_TYPE=RelWithDebInfo \
+        -DDISTILL_SANITIZE=address,undefined; then
+        run_tests sanitize -E '^(layers|abi/generated)$'
+    fi
+fi
+
+echo "$passed passed, $failed failed, $skipped skipped"
+[ "$failed" = 0 ]
