@@ -67,6 +67,7 @@ static di_format guess(const char *path, const dk_mapping *map)
     uint64_t at = 0;
     if (has_extension(path, ".jsonl") || has_extension(path, ".ndjson")) return DI_FORMAT_JSONL;
     if (has_extension(path, ".txt") || has_extension(path, ".text") || has_extension(path, ".md")) return DI_FORMAT_TEXT;
+    if (map->size >= 3 && memcmp(map->data, "\xef\xbb\xbf", 3) == 0) at = 3;
     while (at < map->size && memchr(" \t\r\n", map->data[at], 4)) at++;
     return at < map->size && map->data[at] == '{' ? DI_FORMAT_JSONL : DI_FORMAT_TEXT;
 }

@@ -77,7 +77,7 @@ static int64_t bytes_of(const dk_tokenizer *tokenizer, int32_t id, dk_strbuf *te
 static int32_t count_bytes(const di_dataset *dataset, int64_t *out)
 {
     const di_store *store = dataset->store;
-    int64_t vocab = store->largest + 1, bytes = 0;
+    int64_t vocab = dk_tokenizer_vocab_size(store->decoder), bytes = 0; /* a token file may have ids beyond it */
     int32_t *sizes = NULL, rc;
     dk_strbuf text;
     dk_strbuf_init(&text, dataset->host);
@@ -85,8 +85,10 @@ static int32_t count_bytes(const di_dataset *dataset, int64_t *out)
     for (int64_t id = 0; id < vocab; id++) sizes[id] = (int32_t)bytes_of(store->decoder, (int32_t)id, &text);
     for (int64_t s = 0; s < dataset->plan.first[dataset->plan.windows]; s++) {
         const di_sequence *sequence = &dataset->plan.sequences[s];
-        for (int64_t i = sequence->first + 1; i < sequence->first + sequence->count; i++)
-            if (di_tokens_learnt(&store->tokens, i)) bytes += sizes[di_tokens_id(&store->tokens, i)];
+        for (int64_t i = sequence->first + 1; i < sequence->first + sequence->count; i++) {
+            int32_t id = di_tokens_id(&store->tokens, i);
+            if (id < vocab && di_tokens_learnt(&store->tokens, i)) bytes += sizes[id];
+        }
     }
     *out = bytes;
 out:

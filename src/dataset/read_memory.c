@@ -1,4 +1,5 @@
 /* read_memory.c - samples that the host hands over: a batch, or one by one. */
+#include <float.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -21,9 +22,10 @@ static int32_t check_offsets(const distill_batch *batch, dk_error *err)
 static int32_t check_weight(double weight, const char *what, int64_t index, dk_error *err)
 {
     char number[32];
-    if (weight >= 0 && isfinite(weight)) return DK_OK;
+    if (weight == 0 || (weight > 0 && weight <= (double)FLT_MAX && (float)weight > 0)) return DK_OK;
     dk_format_f64(weight, number);
-    return dk_fail(err, isfinite(weight) ? DK_E_INVALID : DK_E_NUMERIC, "%s %lld has weight %s: a finite number >= 0 is needed", what, (long long)index, number);
+    return dk_fail(err, isfinite(weight) ? DK_E_INVALID : DK_E_NUMERIC, "%s %lld has weight %s: a number >= 0 that a float holds is needed", what, (long long)index,
+                   number);
 }
 
 /* Marks and weights of all tokens, from rows and their weights. */

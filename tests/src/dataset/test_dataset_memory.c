@@ -222,6 +222,59 @@ TEST(failures_of_callbacks_are_told)
     check_get(&s, 0, DK_E_INVALID, 0, "sample 1: is text, and no tokenizer was given");
 }
 
+TEST(weights_that_a_float_cannot_hold_are_refused)
+{
+    static const struct {
+        double weight;
+        int32_t code;
+        const char *part;
+    } wrong[] = {{-1, DK_E_INVALID, "sample 1 has weight -1"},
+                 {INFINITY, DK_E_NUMERIC, "sample 1 has weight inf"},
+                 {1e300, DK_E_INVALID, "sample 1 has weight 1e+300"},
+                 {1e-300, DK_E_INVALID, "sample 1 has weight 1e-300"}};
+    const int32_t some[] = {1, 2};
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        source s = {.fail_at = 1};
+        DISTILL_INIT(&s.sample);
+        s.sample.kind = DISTILL_SAMPLE_TOKENS;
+        s.sample.ids = some;
+        s.sample.count = 2;
+        s.sample.weight = wrong[i].weight;
+        check_get(&s, 1, wrong[i].code, 0, wrong[i].part);
+    }
+}
+
+TEST(a_table_is_destroyed_once_whatever_happens)
+{
+    fixture f;
+    dk_error err;
+    di_dataset *dataset = NULL, *train = NULL, *held_out = NULL;
+    source s = {.fail_at = -1};
+    distill_dataset_callbacks table = table_of(&s, 20);
+    REQUIRE(fixture_open(&f, NULL));
+    table.get = NULL;
+    CHECK_INT(di_dataset_from_callbacks(f.host, &table, f.tokenizer, f.options, &dataset, &err), DK_E_INVALID);
+    CHECK_HAS(err.message, "get is NULL");
+    CHECK_INT(s.destroyed, 1);
+    table = table_of(&s, -2);
+    CHECK_INT(di_dataset_from_callbacks(f.host, &table, f.tokenizer, f.options, &dataset, &err), DK_E_INVALID);
+    CHECK_HAS(err.message, "count -2 is neither");
+    CHECK_INT(s.destroyed, 2);
+    table = table_of(&s, 0);
+    CHECK_INT(di_dataset_from_callbacks(f.host, &table, f.tokenizer, f.options, &dataset, &err), DK_E_INVALID);
+    CHECK_HAS(err.message, "it has no sample at all");
+    CHECK_INT(s.destroyed, 3);
+    table = table_of(&s, 20);
+    REQUIRE_OK(di_dataset_from_callbacks(f.host, &table, f.tokenizer, f.options, &dataset, &err));
+    REQUIRE_OK(di_dataset_split(dataset, 0.2, &train, &held_out, &err));
+    di_dataset_release(dataset);
+    di_dataset_release(train);
+    CHECK_INT(s.destroyed, 3);
+    di_dataset_release(held_out);
+    CHECK_INT(s.destroyed, 4);
+    fixture_close(&f);
+}
+
 /* ---- streams ---- */
 
 TEST(a_stream_gives_what_a_known_source_gives)
@@ -349,5 +402,6 @@ TEST(every_allocation_may_fail)
 }
 
 TEST_MAIN(TEST_CASE(a_batch_is_copied_whole) TEST_CASE(rows_and_weights_say_what_is_learnt) TEST_CASE(wrong_batches_are_refused)
-              TEST_CASE(callbacks_give_tokens_text_and_json) TEST_CASE(failures_of_callbacks_are_told) TEST_CASE(a_stream_gives_what_a_known_source_gives)
+              TEST_CASE(callbacks_give_tokens_text_and_json) TEST_CASE(failures_of_callbacks_are_told) TEST_CASE(weights_that_a_float_cannot_hold_are_refused)
+                  TEST_CASE(a_table_is_destroyed_once_whatever_happens) TEST_CASE(a_stream_gives_what_a_known_source_gives)
                   TEST_CASE(a_stream_can_go_on_later) TEST_CASE(every_allocation_may_fail))

@@ -164,10 +164,12 @@ TEST(every_byte_of_a_small_file_matters)
     for (size_t i = 0; i < b.size; i++) {
         b.data[i] ^= 0x40;
         if (open_bytes(&f, &b, b.size, &err) == DK_OK) FAIL("byte %zu may be anything", i);
+        if (!strstr(err.message, "damaged.tokens: ") || err.position < 0 || (size_t)err.position > b.size) FAIL("byte %zu: \"%s\" names no place", i, err.message);
         b.data[i] ^= 0x40;
     }
     for (size_t size = 0; size < b.size; size++)
-        if (open_bytes(&f, &b, size, &err) == DK_OK) FAIL("%zu of %zu bytes are taken", size, b.size);
+        if (open_bytes(&f, &b, size, &err) != DK_E_FORMAT || err.position != (size < 8 ? 0 : (int64_t)size))
+            FAIL("%zu of %zu bytes: %d at %lld", size, b.size, (int)err.code, (long long)err.position);
     dk_free(f.host, b.data);
     di_dataset_release(source);
     fixture_close(&f);
@@ -212,6 +214,31 @@ TEST(a_hostile_header_is_refused)
     CHECK_HAS(err.message, "the largest id is 256, the header says 3");
     dk_free(f.host, b.data);
     di_dataset_release(source);
+    fixture_close(&f);
+}
+
+TEST(ids_beyond_the_tokenizer_are_no_text)
+{
+    const int32_t ids[] = {1, INT32_MAX - 1, 'a'};
+    const int64_t offsets[] = {0, 3};
+    fixture f;
+    dk_error err;
+    di_dataset *source = NULL;
+    distill_batch batch;
+    DISTILL_INIT(&batch);
+    batch.ids = ids;
+    batch.offsets = offsets;
+    batch.sequences = 1;
+    REQUIRE(fixture_open(&f, NULL));
+    REQUIRE_OK(di_dataset_from_tokens(f.host, &batch, f.options, &source, &err));
+    const char *path = test_path(TEST_TMP, "beyond.tokens");
+    REQUIRE_OK(di_token_file_write(source->store, NULL, path, &err));
+    di_dataset *again = open_any(&f, path);
+    REQUIRE(again);
+    CHECK_INT(fixture_number(again, "bytes"), 1);
+    CHECK_INT(di_dataset_check_vocab(again, FIXTURE_VOCAB, &err), DK_E_MISMATCH);
+    di_dataset_release(source);
+    di_dataset_release(again);
     fixture_close(&f);
 }
 
@@ -334,5 +361,5 @@ TEST(a_cache_that_cannot_be_written_is_an_error)
 
 TEST_MAIN(TEST_CASE(a_token_file_holds_the_same_data) TEST_CASE(weights_and_wide_ids_are_kept) TEST_CASE(another_tokenizer_is_refused)
               TEST_CASE(damage_in_any_block_is_found_and_placed) TEST_CASE(every_byte_of_a_small_file_matters) TEST_CASE(a_hostile_header_is_refused)
-                  TEST_CASE(inspect_says_whether_it_is_whole) TEST_CASE(the_cache_is_used_while_nothing_changed)
+                  TEST_CASE(ids_beyond_the_tokenizer_are_no_text) TEST_CASE(inspect_says_whether_it_is_whole) TEST_CASE(the_cache_is_used_while_nothing_changed)
                       TEST_CASE(a_cache_that_cannot_be_written_is_an_error))
