@@ -4,9 +4,9 @@
  *
  * WHAT IT IS
  *   Knowledge moves from a *teacher* (anything that scores tokens) into a *student* (a model that can be trained). A
- *   *dataset* is a source of samples, a *loss* says how far the student is from the teacher, a *trainer* brings the four
- *   together. All handles are opaque; everything tunable is an *option* with a name, the same in C, in a YAML recipe, on
- *   the command line and in Python.
+ *   *dataset* is a source of samples, a *loss* says how far the student is from the teacher, a *trainer* brings the
+ *   four together. All handles are opaque; everything tunable is an *option* with a name, the same in C, in a YAML
+ *   recipe, on the command line and in Python.
  *
  *       distill_env *env;  distill_options *options;  distill_trainer *trainer;  distill_error err;
  *       if (distill_env_create(NULL, &env, &err) || distill_options_create(env, &options, &err) ||
@@ -16,35 +16,37 @@
  *           fprintf(stderr, "%s\n", err.message);
  *
  * RULES FOR EVERY FUNCTION
- *   Parameters   object, inputs, outputs, err. A const object may be used by many threads at once; a non-const one by one
- *                thread at a time, any thread. A student held by a trainer counts as that trainer: a second trainer
+ *   Parameters   object, inputs, outputs, err. A const object may be used by many threads at once; a non-const one by
+ *                one thread at a time, any thread. A student held by a trainer counts as that trainer: a second trainer
  *                gets DISTILL_E_BUSY.
  *   Status       0 (DISTILL_OK) or a negative DISTILL_E_*. err may be NULL; otherwise it is written on success too
  *                (code 0, empty message). Messages are one line: what, where, the value, the bound, the way out.
- *   Ownership    *Returned with ownership*: `X **out`, freed by you with X_free. *Borrowed for the call*: every pointer you
- *                pass in, unless its comment says otherwise. *Borrowed until ...*: pointers that you get, with their end.
- *                _free takes NULL and never fails; handles keep what they need alive, so free in any order.
+ *   Ownership    *Returned with ownership*: `X **out`, freed by you with X_free. *Borrowed for the call*: every pointer
+ *                you pass in, unless its comment says otherwise. *Borrowed until ...*: pointers that you get, with
+ *                their end. _free takes NULL and never fails; handles keep what they need alive, so free in any order.
  *   Failure      Wrong arguments leave every output untouched. A call that fails while running leaves the contents of
  *                tensors unspecified and other outputs untouched; a training step that fails or is cancelled leaves
  *                weights, optimiser state and cursor as before it.
- *   Text out     (buf, cap, needed): needed (or NULL) gets the bytes including the NUL; a short buf gives DISTILL_E_BUFFER.
- *                buf NULL with cap 0 asks for the size, which is then no failure.
- *   Structs      struct_size first (DISTILL_INIT sets it and zeroes the rest; zero means default). They only grow at the
- *                end, by pointers and 8-byte scalars. distill_error and distill_tensor are frozen and have no size.
- *   Ids, rows    Token ids are int32_t. Row i is the distribution of the token that follows position i; labels[i] is that
- *                token. Nothing in the library shifts labels, and nothing masks by token id.
+ *   Text out     (buf, cap, needed): needed (or NULL) gets the bytes including the NUL; a short buf gives
+ *                DISTILL_E_BUFFER. buf NULL with cap 0 asks for the size, which is then no failure.
+ *   Structs      struct_size first (DISTILL_INIT sets it and zeroes the rest; zero means default). They only grow at
+ *                the end, by pointers and 8-byte scalars. distill_error and distill_tensor are frozen and have no size.
+ *   Ids, rows    Token ids are int32_t. Row i is the distribution of the token that follows position i; labels[i] is
+ *                that token. Nothing in the library shifts labels, and nothing masks by token id.
  *   Shapes       Written [rows, columns], row-major unless strides say otherwise; strides count elements.
- *   Callbacks    Run on the thread that called the library, unless the table has DISTILL_CB_MT. No lock is held. Calling back
- *                into the same handle gives DISTILL_E_REENTRANT, except getters and cancel. No exception, no longjmp
- *                may leave a callback. Return DISTILL_CB_*; any other value stops the call with DISTILL_E_CALLBACK and
- *                stands in err->user_code. `destroy` runs exactly once: on replace, with the last reference, and
- *                when the call that was to take the table over fails. Buffers handed to a callback are the library's, valid during it.
- *   Manners      No globals, no environment variables, no signal handlers, no output, no exit. Memory goes through the env's
- *                allocator, except what libyaml, jansson, PCRE2 and CBLAS take for themselves. CBLAS is called by one
- *                thread at a time and its thread count is never changed.
+ *   Callbacks    Run on the thread that called the library, unless the table has DISTILL_CB_MT. No lock is held.
+ *                Calling back into the same handle gives DISTILL_E_REENTRANT, except getters and cancel. No exception,
+ *                no longjmp may leave a callback. Return DISTILL_CB_*; any other value stops the call with
+ *                DISTILL_E_CALLBACK and stands in err->user_code. `destroy` runs exactly once: on replace, with the
+ *                last reference, and when the call that was to take the table over fails. Buffers handed to a callback
+ *                are the library's, valid during it.
+ *   Manners      No globals, no environment variables, no signal handlers, no output, no exit. Memory goes through the
+ *                env's allocator, except what libyaml, jansson, PCRE2 and CBLAS take for themselves. CBLAS is called by
+ *                one thread at a time and its thread count is never changed.
  *   Mapped files A model or token file opened with mmap raises SIGBUS if another process truncates it; the options
  *                teacher.mmap and student.mmap read it into memory instead.
- *   Stability    Nothing is promised before version 1.0.0; from then on SONAME libdistill.so.1 keeps every name and layout. */
+ *   Stability    Nothing is promised before version 1.0.0; from then on SONAME libdistill.so.1 keeps every name and
+ *                layout. */
 #ifndef DISTILL_H
 #define DISTILL_H
 
@@ -70,9 +72,10 @@ extern "C" {
 #define DISTILL_VERSION "0.1.0"
 #define DISTILL_ABI_VERSION 1000 /* 1000 * major + level; a level adds functions */
 
-/* ---- handles ------------------------------------------------------------------------------------------------------ */
+/* ---- handles ----------------------------------------------------------------------------------------------------- */
 
-typedef struct distill_env distill_env;             /* what the process lends: memory, log, threads; and the losses known by name */
+/* what the process lends: memory, log, threads; and the losses known by name */
+typedef struct distill_env distill_env;
 typedef struct distill_options distill_options;     /* a tree of named values, checked against one table */
 typedef struct distill_tokenizer distill_tokenizer; /* text <-> ids; immutable */
 typedef struct distill_teacher distill_teacher;     /* anything that scores tokens */
@@ -82,7 +85,7 @@ typedef struct distill_loss distill_loss;           /* one loss, or a weighted s
 typedef struct distill_trainer distill_trainer;     /* the four together, and the optimiser */
 typedef struct distill_report distill_report;       /* read-only results: numbers by name, JSON as a whole */
 
-/* ---- codes: explicit, in blocks, never reused --------------------------------------------------------------------- */
+/* ---- codes: explicit, in blocks, never reused -------------------------------------------------------------------- */
 
 enum {
     DISTILL_OK = 0,
@@ -121,7 +124,7 @@ enum { DISTILL_LOG_ERROR = 1, DISTILL_LOG_WARN = 2, DISTILL_LOG_INFO = 3, DISTIL
 enum { DISTILL_INT = 0, DISTILL_UINT = 1, DISTILL_FLOAT = 2, DISTILL_BFLOAT = 4 };
 enum { DISTILL_CPU = 1, DISTILL_CUDA = 2 };
 
-/* ---- errors and tensors: frozen layouts --------------------------------------------------------------------------- */
+/* ---- errors and tensors: frozen layouts -------------------------------------------------------------------------- */
 
 /* 512 bytes, yours, written only by the library, needs no initialisation. */
 typedef struct distill_error {
@@ -131,8 +134,8 @@ typedef struct distill_error {
     char message[496]; /* one line, UTF-8, NUL-terminated; empty on success */
 } distill_error;
 
-/* A view of memory, the layout of DLPack 1.x's DLTensor. Inputs may have any strides (zero = broadcast), outputs positive
- * ones. dtype_lanes is 1. Only DISTILL_CPU is taken today. */
+/* A view of memory, the layout of DLPack 1.x's DLTensor. Inputs may have any strides (zero = broadcast), outputs
+ * positive ones. dtype_lanes is 1. Only DISTILL_CPU is taken today. */
 typedef struct distill_tensor {
     void *data;
     int32_t device_type;
@@ -146,7 +149,7 @@ typedef struct distill_tensor {
     uint64_t byte_offset;
 } distill_tensor;
 
-/* ---- batches and targets ------------------------------------------------------------------------------------------ */
+/* ---- batches and targets ----------------------------------------------------------------------------------------- */
 
 /* Ragged token sequences, no padding: sequence s is ids[offsets[s] .. offsets[s+1]). */
 typedef struct distill_batch {
@@ -154,10 +157,11 @@ typedef struct distill_batch {
     uint32_t flags;         /* 0 */
     const int32_t *ids;     /* [offsets[sequences]] */
     const int64_t *offsets; /* [sequences + 1], offsets[0] = 0 */
-    const int64_t *rows;    /* [row_count] ascending places in ids whose next token is asked for; NULL = all but the last of each sequence */
-    const float *weights;   /* [row_count] weight of each row; NULL = 1 */
+    /* [row_count] ascending places in ids whose next token is asked for; NULL = all but the last of each sequence */
+    const int64_t *rows;
+    const float *weights; /* [row_count] weight of each row; NULL = 1 */
     int64_t sequences;
-    int64_t row_count;      /* ignored while rows is NULL */
+    int64_t row_count; /* ignored while rows is NULL */
 } distill_batch;
 
 /* What a model says about rows; also the student's side of a loss (DENSE or HIDDEN). Absent parts are NULL. Never
@@ -171,22 +175,23 @@ enum {
 };
 typedef struct distill_target {
     uint32_t struct_size;
-    int32_t kind;                 /* DISTILL_DENSE ... */
-    const distill_tensor *values; /* DENSE logits [rows, vocab]; TOPK log p [rows, k]; SAMPLED counts [rows, k]; HIDDEN [rows, width] */
-    const distill_tensor *ids;    /* TOPK, SAMPLED [rows, k] int32, unused slots -1; ONE_HOT [rows] */
-    const distill_tensor *tail;   /* TOPK: log of the mass outside ids [rows]; NULL = what the k ids leave */
-    const distill_tensor *head;   /* HIDDEN: weight [vocab, width] */
-    const distill_tensor *bias;   /* HIDDEN: [vocab] */
-    double logit_scale;           /* HIDDEN: z = softcap(scale*(W h + b)); 0 = 1 */
-    double softcap;               /* HIDDEN: cap*tanh(z/cap); 0 = none */
-    double temperature;           /* already in the values; 0 or 1 = none */
-    int64_t vocab_valid;          /* ids from here on are padding, outside both partitions; 0 = full width */
+    int32_t kind; /* DISTILL_DENSE ... */
+    /* DENSE logits [rows, vocab]; TOPK log p [rows, k]; SAMPLED counts [rows, k]; HIDDEN [rows, width] */
+    const distill_tensor *values;
+    const distill_tensor *ids;  /* TOPK, SAMPLED [rows, k] int32, unused slots -1; ONE_HOT [rows] */
+    const distill_tensor *tail; /* TOPK: log of the mass outside ids [rows]; NULL = what the k ids leave */
+    const distill_tensor *head; /* HIDDEN: weight [vocab, width] */
+    const distill_tensor *bias; /* HIDDEN: [vocab] */
+    double logit_scale;         /* HIDDEN: z = softcap(scale*(W h + b)); 0 = 1 */
+    double softcap;             /* HIDDEN: cap*tanh(z/cap); 0 = none */
+    double temperature;         /* already in the values; 0 or 1 = none */
+    int64_t vocab_valid;        /* ids from here on are padding, outside both partitions; 0 = full width */
 } distill_target;
 
-/* ---- versions and introspection ----------------------------------------------------------------------------------- */
+/* ---- versions and introspection ---------------------------------------------------------------------------------- */
 
-DISTILL_API const char *distill_version(void);     /* DISTILL_VERSION of the library that runs */
-DISTILL_API int32_t distill_abi_version(void);     /* DISTILL_ABI_VERSION of it */
+DISTILL_API const char *distill_version(void);          /* DISTILL_VERSION of the library that runs */
+DISTILL_API int32_t distill_abi_version(void);          /* DISTILL_ABI_VERSION of it */
 DISTILL_API const char *distill_strerror(int32_t code); /* static text, never NULL */
 
 enum {
@@ -210,129 +215,161 @@ typedef struct distill_option_info {
     const char *unit;         /* "tokens", "bytes", ... or "" */
     double low;               /* bounds of numbers, both included unless help says otherwise */
     double high;
-    int64_t flags;            /* DISTILL_OPTION_LIVE: may change on a live trainer; DISTILL_OPTION_SCHEDULE: takes a schedule */
+    /* DISTILL_OPTION_LIVE: may change on a live trainer; DISTILL_OPTION_SCHEDULE: takes a schedule */
+    int64_t flags;
 } distill_option_info;
 /* The option table, in order. DISTILL_E_END after the last. */
 DISTILL_API int32_t distill_option_at(int64_t index, distill_option_info *out, distill_error *err);
 
-/* ---- env ---------------------------------------------------------------------------------------------------------- */
+/* ---- env --------------------------------------------------------------------------------------------------------- */
 
 typedef void (*distill_destroy_fn)(void *user);
 typedef struct distill_allocator {
     uint32_t struct_size;
     uint32_t flags; /* 0 */
     void *user;
-    void *(*alloc)(void *user, size_t size, size_t align);            /* any thread; NULL = out of memory */
-    void (*free)(void *user, void *ptr, size_t size, size_t align);   /* as it was allocated */
-    distill_destroy_fn destroy;                                       /* or NULL */
+    void *(*alloc)(void *user, size_t size, size_t align);          /* any thread; NULL = out of memory */
+    void (*free)(void *user, void *ptr, size_t size, size_t align); /* as it was allocated */
+    distill_destroy_fn destroy;                                     /* or NULL */
 } distill_allocator;
 typedef void (*distill_log_fn)(void *user, int32_t level, const char *component, const char *message); /* any thread */
 typedef void (*distill_body_fn)(void *context, int64_t begin, int64_t end);
-/* Calls body over ranges that cover [0, n), in any order and on any threads, and returns 0 when all are done. Never nested. */
+/* Calls body over ranges that cover [0, n), in any order and on any threads, and returns 0 when all are done. Never
+ * nested. */
 typedef int32_t (*distill_parallel_fn)(void *user, int64_t n, distill_body_fn body, void *context);
 
 /* allocator NULL = the C library's. Two envs never see each other. */
 DISTILL_API int32_t distill_env_create(const distill_allocator *allocator, distill_env **out, distill_error *err);
 DISTILL_API void distill_env_free(distill_env *env);
 /* fn NULL = silent, which is the default. */
-DISTILL_API int32_t distill_env_set_logger(distill_env *env, int32_t level, distill_log_fn fn, void *user, distill_destroy_fn destroy,
-                                           distill_error *err);
-/* fn NULL = the library's own pool of max_threads (0 = one per core that the process may use). Before the first handle that
- * computes; later it gives DISTILL_E_STAGE. */
+DISTILL_API int32_t distill_env_set_logger(distill_env *env, int32_t level, distill_log_fn fn, void *user,
+                                           distill_destroy_fn destroy, distill_error *err);
+/* fn NULL = the library's own pool of max_threads (0 = one per core that the process may use). Before the first handle
+ * that computes; later it gives DISTILL_E_STAGE. */
 DISTILL_API int32_t distill_env_set_threads(distill_env *env, int64_t max_threads, distill_parallel_fn fn, void *user,
                                             distill_destroy_fn destroy, distill_error *err);
-/* Any thread, and signal handlers. A level, not an event: while it is on, every long call of the env ends with DISTILL_E_CANCELLED. */
+/* Any thread, and signal handlers. A level, not an event: while it is on, every long call of the env ends with
+ * DISTILL_E_CANCELLED. */
 DISTILL_API void distill_env_cancel(const distill_env *env, int32_t on);
 
-/* ---- options ------------------------------------------------------------------------------------------------------ */
+/* ---- options ----------------------------------------------------------------------------------------------------- */
 
-/* Keys are dotted, list items go by number: "train.learning_rate", "loss.1.type", "student.layers.0". A section given as a
- * plain value sets its main key: `teacher: DIR` is teacher.path, `loss: forward_kl` is loss.type, `output: DIR` is output.path. Create functions
- * copy the sections that they use and ignore the others, so one tree serves all handles. options NULL = all defaults. */
+/* Keys are dotted, list items go by number: "train.learning_rate", "loss.1.type", "student.layers.0". A section given
+ * as a plain value sets its main key: `teacher: DIR` is teacher.path, `loss: forward_kl` is loss.type, `output: DIR` is
+ * output.path. Create functions copy the sections that they use and ignore the others, so one tree serves all handles.
+ * options NULL = all defaults. */
 DISTILL_API int32_t distill_options_create(const distill_env *env, distill_options **out, distill_error *err);
 DISTILL_API void distill_options_free(distill_options *options);
-/* Merges a YAML recipe into the tree. Errors name file and line; nothing is merged then. Paths in it are relative to it. */
+/* Merges a YAML recipe into the tree. Errors name file and line; nothing is merged then. Paths in it are relative to
+ * it. */
 DISTILL_API int32_t distill_options_load(distill_options *options, const char *path, distill_error *err);
 /* The same from memory; name is used in messages, paths stay as they are. */
-DISTILL_API int32_t distill_options_parse(distill_options *options, const char *yaml, size_t size, const char *name, distill_error *err);
-/* yaml_value NULL = back to the default. Unknown keys and values out of bounds give DISTILL_E_OPTION, with the nearest key. */
-DISTILL_API int32_t distill_options_set(distill_options *options, const char *key, const char *yaml_value, distill_error *err);
-DISTILL_API int32_t distill_options_set_str(distill_options *options, const char *key, const char *value, distill_error *err); /* as it is, no YAML */
-DISTILL_API int32_t distill_options_set_i64(distill_options *options, const char *key, int64_t value, distill_error *err);
-DISTILL_API int32_t distill_options_set_f64(distill_options *options, const char *key, double value, distill_error *err);
+DISTILL_API int32_t distill_options_parse(distill_options *options, const char *yaml, size_t size, const char *name,
+                                          distill_error *err);
+/* yaml_value NULL = back to the default. Unknown keys and values out of bounds give DISTILL_E_OPTION, with the nearest
+ * key. */
+DISTILL_API int32_t distill_options_set(distill_options *options, const char *key, const char *yaml_value,
+                                        distill_error *err);
+/* as it is, no YAML */
+DISTILL_API int32_t distill_options_set_str(distill_options *options, const char *key, const char *value,
+                                            distill_error *err);
+DISTILL_API int32_t distill_options_set_i64(distill_options *options, const char *key, int64_t value,
+                                            distill_error *err);
+DISTILL_API int32_t distill_options_set_f64(distill_options *options, const char *key, double value,
+                                            distill_error *err);
 /* The value, or the default, as YAML; key "" = all that was set. */
-DISTILL_API int32_t distill_options_get(const distill_options *options, const char *key, char *buf, size_t cap, size_t *needed, distill_error *err);
+DISTILL_API int32_t distill_options_get(const distill_options *options, const char *key, char *buf, size_t cap,
+                                        size_t *needed, distill_error *err);
 
-/* ---- tokenizer ---------------------------------------------------------------------------------------------------- */
+/* ---- tokenizer --------------------------------------------------------------------------------------------------- */
 
 enum {
     DISTILL_ENCODE_SPECIAL = 1, /* add what the tokenizer adds around a text (BOS, EOS) */
     DISTILL_ENCODE_PLAIN = 2    /* special tokens spelled out in the text are ordinary text */
 };
 enum { DISTILL_DECODE_SKIP_SPECIAL = 1 }; /* leave special tokens out of the text */
-/* path: a folder with tokenizer.json (tokenizer_config.json beside it is read too), or a GGUF file, vocabulary-only included. */
-DISTILL_API int32_t distill_tokenizer_open(const distill_env *env, const char *path, distill_tokenizer **out, distill_error *err);
+/* path: a folder with tokenizer.json (tokenizer_config.json beside it is read too), or a GGUF file, vocabulary-only
+ * included. */
+DISTILL_API int32_t distill_tokenizer_open(const distill_env *env, const char *path, distill_tokenizer **out,
+                                           distill_error *err);
 DISTILL_API void distill_tokenizer_free(distill_tokenizer *tokenizer);
-/* text: size bytes, any bytes (NUL included). ids [cap]; *needed = how many there are, also when cap is too small (DISTILL_E_BUFFER).
- * Bytes that are not UTF-8 become a token each where the vocabulary has bytes, else U+FFFD. */
-DISTILL_API int32_t distill_tokenizer_encode(const distill_tokenizer *tokenizer, const char *text, size_t size, int32_t flags, int32_t *ids,
-                                             int64_t cap, int64_t *needed, distill_error *err);
+/* text: size bytes, any bytes (NUL included). ids [cap]; *needed = how many there are, also when cap is too small
+ * (DISTILL_E_BUFFER). Bytes that are not UTF-8 become a token each where the vocabulary has bytes, else U+FFFD. */
+DISTILL_API int32_t distill_tokenizer_encode(const distill_tokenizer *tokenizer, const char *text, size_t size,
+                                             int32_t flags, int32_t *ids, int64_t cap, int64_t *needed,
+                                             distill_error *err);
 /* The exact bytes, NUL-terminated; needed counts the NUL. Ids outside the vocabulary give DISTILL_E_INVALID. */
-DISTILL_API int32_t distill_tokenizer_decode(const distill_tokenizer *tokenizer, const int32_t *ids, int64_t count, int32_t flags, char *buf,
-                                             size_t cap, size_t *needed, distill_error *err);
+DISTILL_API int32_t distill_tokenizer_decode(const distill_tokenizer *tokenizer, const int32_t *ids, int64_t count,
+                                             int32_t flags, char *buf, size_t cap, size_t *needed, distill_error *err);
 /* "vocab_size" (largest id + 1), "bos", "eos", "pad", "unk" (-1 = none). */
-DISTILL_API int32_t distill_tokenizer_get_i64(const distill_tokenizer *tokenizer, const char *key, int64_t *out, distill_error *err);
+DISTILL_API int32_t distill_tokenizer_get_i64(const distill_tokenizer *tokenizer, const char *key, int64_t *out,
+                                              distill_error *err);
 
-/* ---- teacher ------------------------------------------------------------------------------------------------------ */
+/* ---- teacher ----------------------------------------------------------------------------------------------------- */
 
-/* One token of a generated text. text: size bytes that are complete so far (a character split over tokens comes with its last
- * one); finished: 0 going on, 1 stop token, 2 length. Return DISTILL_CB_OK or DISTILL_CB_CANCEL. */
-typedef int32_t (*distill_token_fn)(void *user, int64_t sequence, int32_t id, double log_prob, const char *text, size_t size, int32_t finished);
+/* One token of a generated text. text: size bytes that are complete so far (a character split over tokens comes with
+ * its last one); finished: 0 going on, 1 stop token, 2 length. Return DISTILL_CB_OK or DISTILL_CB_CANCEL. */
+typedef int32_t (*distill_token_fn)(void *user, int64_t sequence, int32_t id, double log_prob, const char *text,
+                                    size_t size, int32_t finished);
 
 /* A teacher of the host's own. score: fill the tensors of out, whose kind and shapes follow `form`, for rows
- * [first_row, first_row + row_count) of the batch; ranges of a batch come in order, each once, beginning at 0. A host that needs the whole batch
- * computes it when first_row is 0. */
+ * [first_row, first_row + row_count) of the batch; ranges of a batch come in order, each once, beginning at 0. A host
+ * that needs the whole batch computes it when first_row is 0. */
 typedef struct distill_teacher_callbacks {
     uint32_t struct_size;
     uint32_t flags; /* DISTILL_CB_MT or 0 */
     void *user;
     distill_destroy_fn destroy;
     int32_t (*score)(void *user, const distill_batch *batch, int64_t first_row, int64_t row_count, distill_target *out);
-    int32_t (*generate)(void *user, const distill_batch *prompts, const distill_options *options, distill_token_fn emit, void *emit_user); /* or NULL */
-    const distill_target *form; /* kind, temperature, vocab_valid, and tensors whose last dimension is vocab, k or width (HIDDEN: head and bias, kept); copied */
+    /* or NULL */
+    int32_t (*generate)(void *user, const distill_batch *prompts, const distill_options *options, distill_token_fn emit,
+                        void *emit_user);
+    /* kind, temperature, vocab_valid, and tensors whose last dimension is vocab, k or width (HIDDEN: head and bias,
+       kept); copied */
+    const distill_target *form;
 } distill_teacher_callbacks;
 
 /* path: an HF folder or a GGUF file. Weights stay mapped in their file's dtype. Section: teacher. */
-DISTILL_API int32_t distill_teacher_open(const distill_env *env, const char *path, const distill_options *options, distill_teacher **out,
-                                         distill_error *err);
-DISTILL_API int32_t distill_teacher_from_callbacks(const distill_env *env, const distill_teacher_callbacks *table, const distill_options *options,
-                                                   distill_teacher **out, distill_error *err);
+DISTILL_API int32_t distill_teacher_open(const distill_env *env, const char *path, const distill_options *options,
+                                         distill_teacher **out, distill_error *err);
+DISTILL_API int32_t distill_teacher_from_callbacks(const distill_env *env, const distill_teacher_callbacks *table,
+                                                   const distill_options *options, distill_teacher **out,
+                                                   distill_error *err);
 /* Sees the student's weights as they are at each call. */
-DISTILL_API int32_t distill_teacher_from_student(const distill_student *student, distill_teacher **out, distill_error *err);
+DISTILL_API int32_t distill_teacher_from_student(const distill_student *student, distill_teacher **out,
+                                                 distill_error *err);
 DISTILL_API void distill_teacher_free(distill_teacher *teacher);
-/* out: kind DENSE with values a writable fp32 tensor [row_count, vocab_size]; filled with logits. vocab_valid is set. */
-DISTILL_API int32_t distill_teacher_score(const distill_teacher *teacher, const distill_batch *batch, distill_target *out, distill_error *err);
-/* Continues each sequence of prompts. Section: generate. A text depends on (weights, prompt, seed, its number), not on its neighbours. */
-DISTILL_API int32_t distill_teacher_generate(const distill_teacher *teacher, const distill_batch *prompts, const distill_options *options,
-                                             distill_token_fn fn, void *user, distill_error *err);
+/* out: kind DENSE with values a writable fp32 tensor [row_count, vocab_size]; filled with logits. vocab_valid is
+ * set. */
+DISTILL_API int32_t distill_teacher_score(const distill_teacher *teacher, const distill_batch *batch,
+                                          distill_target *out, distill_error *err);
+/* Continues each sequence of prompts. Section: generate. A text depends on (weights, prompt, seed, its number), not on
+ * its neighbours. */
+DISTILL_API int32_t distill_teacher_generate(const distill_teacher *teacher, const distill_batch *prompts,
+                                             const distill_options *options, distill_token_fn fn, void *user,
+                                             distill_error *err);
 /* Returned with ownership. DISTILL_E_NOT_FOUND where it has none. */
-DISTILL_API int32_t distill_teacher_tokenizer(const distill_teacher *teacher, distill_tokenizer **out, distill_error *err);
+DISTILL_API int32_t distill_teacher_tokenizer(const distill_teacher *teacher, distill_tokenizer **out,
+                                              distill_error *err);
 /* "vocab_size", "hidden_size", "layers", "context_length", "parameters", "bytes" (of the files). */
-DISTILL_API int32_t distill_teacher_get_i64(const distill_teacher *teacher, const char *key, int64_t *out, distill_error *err);
+DISTILL_API int32_t distill_teacher_get_i64(const distill_teacher *teacher, const char *key, int64_t *out,
+                                            distill_error *err);
 
-/* ---- student ------------------------------------------------------------------------------------------------------ */
+/* ---- student ----------------------------------------------------------------------------------------------------- */
 
 /* A student of the host's own: the trainer asks for rows, gives back gradients, and says when to update.
- * forward: fill out (as `form` says: DENSE, or HIDDEN with the head given in form) for a range of rows, as a teacher's score does.
- * backward: gradient [row_count, width of values], of the *sum* of the loss, for the rows last asked for.
- * apply: one update; multiply accumulated gradients by scale (1 / sum of weights of the window, clipping is the host's). Then they start from zero again.
- * discard: forget gradients gathered since the last apply (a step failed or was cancelled). save, load: weights and optimiser state in a folder. */
+ * forward: fill out (as `form` says: DENSE, or HIDDEN with the head given in form) for a range of rows, as a teacher's
+ * score does. backward: gradient [row_count, width of values], of the *sum* of the loss, for the rows last asked for.
+ * apply: one update; multiply accumulated gradients by scale (1 / sum of weights of the window, clipping is the
+ * host's). Then they start from zero again. discard: forget gradients gathered since the last apply (a step failed or
+ * was cancelled). save, load: weights and optimiser state in a folder. */
 typedef struct distill_student_callbacks {
     uint32_t struct_size;
     uint32_t flags; /* 0 */
     void *user;
     distill_destroy_fn destroy;
-    int32_t (*forward)(void *user, const distill_batch *batch, int64_t first_row, int64_t row_count, distill_target *out);
+    int32_t (*forward)(void *user, const distill_batch *batch, int64_t first_row, int64_t row_count,
+                       distill_target *out);
     int32_t (*backward)(void *user, int64_t first_row, int64_t row_count, const distill_tensor *gradient);
     int32_t (*apply)(void *user, int64_t step, double learning_rate, double scale);
     int32_t (*discard)(void *user);
@@ -342,34 +379,43 @@ typedef struct distill_student_callbacks {
 } distill_student_callbacks;
 
 /* All below: section student. Opened from an HF folder or a GGUF file. */
-DISTILL_API int32_t distill_student_open(const distill_env *env, const char *path, const distill_options *options, distill_student **out,
-                                         distill_error *err);
-/* Fresh weights from a config.json; a pure function of (config, student.init_std, train.seed). tokenizer is kept and saved with it. */
-DISTILL_API int32_t distill_student_create(const distill_env *env, const char *config_path, const distill_tokenizer *tokenizer,
-                                           const distill_options *options, distill_student **out, distill_error *err);
-/* A copy of the teacher that keeps the blocks of student.layers (default: every second, first and last kept); embeddings, norms and head are copied. */
-DISTILL_API int32_t distill_student_derive(const distill_teacher *teacher, const distill_options *options, distill_student **out, distill_error *err);
-DISTILL_API int32_t distill_student_from_callbacks(const distill_env *env, const distill_student_callbacks *table, const distill_options *options,
-                                                   distill_student **out, distill_error *err);
+DISTILL_API int32_t distill_student_open(const distill_env *env, const char *path, const distill_options *options,
+                                         distill_student **out, distill_error *err);
+/* Fresh weights from a config.json; a pure function of (config, student.init_std, train.seed). tokenizer is kept and
+ * saved with it. */
+DISTILL_API int32_t distill_student_create(const distill_env *env, const char *config_path,
+                                           const distill_tokenizer *tokenizer, const distill_options *options,
+                                           distill_student **out, distill_error *err);
+/* A copy of the teacher that keeps the blocks of student.layers (default: every second, first and last kept);
+ * embeddings, norms and head are copied. */
+DISTILL_API int32_t distill_student_derive(const distill_teacher *teacher, const distill_options *options,
+                                           distill_student **out, distill_error *err);
+DISTILL_API int32_t distill_student_from_callbacks(const distill_env *env, const distill_student_callbacks *table,
+                                                   const distill_options *options, distill_student **out,
+                                                   distill_error *err);
 DISTILL_API void distill_student_free(distill_student *student);
-/* An HF folder (config.json, model.safetensors, tokenizer files), written beside and renamed. Section: output (save_dtype). */
-DISTILL_API int32_t distill_student_save(const distill_student *student, const char *path, const distill_options *options, distill_error *err);
+/* An HF folder (config.json, model.safetensors, tokenizer files), written beside and renamed. Section: output
+ * (save_dtype). */
+DISTILL_API int32_t distill_student_save(const distill_student *student, const char *path,
+                                         const distill_options *options, distill_error *err);
 enum { DISTILL_WEIGHT = 1, DISTILL_GRADIENT = 2 };
 /* Borrowed until the student is freed; NULL after the last. A tied head appears once, under the embedding's name. */
 DISTILL_API const char *distill_student_parameter_name(const distill_student *student, int64_t index);
-/* A view, borrowed until the next step or free. Gradients exist once a trainer holds the student, and not for frozen parameters (DISTILL_E_NOT_FOUND). */
-DISTILL_API int32_t distill_student_parameter(distill_student *student, const char *name, int32_t which, distill_tensor *out, distill_error *err);
+/* A view, borrowed until the next step or free. Gradients exist once a trainer holds the student, and not for frozen
+ * parameters (DISTILL_E_NOT_FOUND). */
+DISTILL_API int32_t distill_student_parameter(distill_student *student, const char *name, int32_t which,
+                                              distill_tensor *out, distill_error *err);
 /* Say so after writing weights through a view. */
 DISTILL_API int32_t distill_student_weights_changed(distill_student *student, distill_error *err);
 
-/* ---- dataset ------------------------------------------------------------------------------------------------------ */
+/* ---- dataset ----------------------------------------------------------------------------------------------------- */
 
 enum { DISTILL_SAMPLE_TOKENS = 1, DISTILL_SAMPLE_TEXT = 2, DISTILL_SAMPLE_JSON = 3 }; /* JSON: one line of JSONL */
 typedef struct distill_sample {
     uint32_t struct_size;
     int32_t kind;
-    const int32_t *ids;   /* TOKENS [count] */
-    const char *text;     /* TEXT, JSON: size bytes */
+    const int32_t *ids; /* TOKENS [count] */
+    const char *text;   /* TEXT, JSON: size bytes */
     int64_t count;
     int64_t prompt_count; /* the first prompt_count tokens are not learnt */
     int64_t size;
@@ -381,35 +427,47 @@ typedef struct distill_dataset_callbacks {
     uint32_t flags; /* DISTILL_CB_MT or 0 */
     void *user;
     distill_destroy_fn destroy;
-    /* Random access: out arrives initialised; what it points to must live until the next call. DISTILL_CB_END past the end. */
+    /* Random access: out arrives initialised; what it points to must live until the next call. DISTILL_CB_END past the
+       end. */
     int32_t (*get)(void *user, int64_t index, distill_sample *out);
     int64_t count; /* how many there are; -1 = a stream, read in order and not shuffled */
 } distill_dataset_callbacks;
 
-/* A file of text, JSONL or tokens. tokenizer: kept; NULL where the samples are tokens. Section: data. Batches are a pure function of (data, seed, step). */
-DISTILL_API int32_t distill_dataset_open(const distill_env *env, const char *path, const distill_tokenizer *tokenizer, const distill_options *options,
-                                         distill_dataset **out, distill_error *err);
+/* A file of text, JSONL or tokens. tokenizer: kept; NULL where the samples are tokens. Section: data. Batches are a
+ * pure function of (data, seed, step). */
+DISTILL_API int32_t distill_dataset_open(const distill_env *env, const char *path, const distill_tokenizer *tokenizer,
+                                         const distill_options *options, distill_dataset **out, distill_error *err);
 /* Copied. rows, if given, are the positions whose next token is learnt. */
-DISTILL_API int32_t distill_dataset_from_tokens(const distill_env *env, const distill_batch *tokens, const distill_options *options,
-                                                distill_dataset **out, distill_error *err);
-DISTILL_API int32_t distill_dataset_from_callbacks(const distill_env *env, const distill_dataset_callbacks *table, const distill_tokenizer *tokenizer,
-                                                   const distill_options *options, distill_dataset **out, distill_error *err);
+DISTILL_API int32_t distill_dataset_from_tokens(const distill_env *env, const distill_batch *tokens,
+                                                const distill_options *options, distill_dataset **out,
+                                                distill_error *err);
+DISTILL_API int32_t distill_dataset_from_callbacks(const distill_env *env, const distill_dataset_callbacks *table,
+                                                   const distill_tokenizer *tokenizer, const distill_options *options,
+                                                   distill_dataset **out, distill_error *err);
 DISTILL_API void distill_dataset_free(distill_dataset *dataset);
-/* "samples", "skipped", "truncated" (of a stream: so far), "tokens", "learnt" (tokens with loss), "windows", "max_length". -1 where a stream does not know. */
-DISTILL_API int32_t distill_dataset_get_i64(const distill_dataset *dataset, const char *key, int64_t *out, distill_error *err);
-/* The handle's own cursor (a trainer keeps its own): the next training window as TOKENS, borrowed until the next call. DISTILL_E_END at the end of the epoch. */
+/* "samples", "skipped", "truncated" (of a stream: so far), "tokens", "learnt" (tokens with loss), "windows",
+ * "max_length". -1 where a stream does not know. */
+DISTILL_API int32_t distill_dataset_get_i64(const distill_dataset *dataset, const char *key, int64_t *out,
+                                            distill_error *err);
+/* The handle's own cursor (a trainer keeps its own): the next training window as TOKENS, borrowed until the next call.
+ * DISTILL_E_END at the end of the epoch. */
 DISTILL_API int32_t distill_dataset_next(distill_dataset *dataset, distill_sample *out, distill_error *err);
-DISTILL_API int32_t distill_dataset_tell(const distill_dataset *dataset, char *buf, size_t cap, size_t *needed, distill_error *err); /* cursor as text */
-DISTILL_API int32_t distill_dataset_seek(distill_dataset *dataset, const char *cursor, distill_error *err); /* "" = the beginning */
+/* cursor as text */
+DISTILL_API int32_t distill_dataset_tell(const distill_dataset *dataset, char *buf, size_t cap, size_t *needed,
+                                         distill_error *err);
+/* "" = the beginning */
+DISTILL_API int32_t distill_dataset_seek(distill_dataset *dataset, const char *cursor, distill_error *err);
 
-/* ---- loss --------------------------------------------------------------------------------------------------------- */
+/* ---- loss -------------------------------------------------------------------------------------------------------- */
 
-/* p teacher, q student, T temperature. forward_kl = KL(p||q) with the teacher's entropy, T^2 applied to value and gradient
- * unless loss.t_squared is off (Hinton et al. 2015); cross_entropy = -log q[label] at T = 1. A loss gives one value per
- * row and its gradient; the library masks, weights, multiplies by T^2, sums and counts. The mean is sum / weight_sum. */
+/* p teacher, q student, T temperature. forward_kl = KL(p||q) with the teacher's entropy, T^2 applied to value and
+ * gradient unless loss.t_squared is off (Hinton et al. 2015); cross_entropy = -log q[label] at T = 1. A loss gives one
+ * value per row and its gradient; the library masks, weights, multiplies by T^2, sums and counts. The mean is sum /
+ * weight_sum. */
 enum {
-    DISTILL_LOSS_MT = 1,             /* may be called from several threads at once, each with rows of its own */
-    DISTILL_LOSS_LOG_PROBS = 2,      /* wants log q and log p at the temperature and gives dL/dlog q; the library does the rest */
+    DISTILL_LOSS_MT = 1, /* may be called from several threads at once, each with rows of its own */
+    /* wants log q and log p at the temperature and gives dL/dlog q; the library does the rest */
+    DISTILL_LOSS_LOG_PROBS = 2,
     DISTILL_LOSS_WHOLE_SEQUENCES = 4 /* all rows of a sequence come in one call */
 };
 typedef struct distill_loss_rows {
@@ -437,9 +495,11 @@ typedef struct distill_loss_callbacks {
     int64_t targets;      /* bit set of 1 << DISTILL_<kind> that it accepts; 0 = needs no teacher */
 } distill_loss_callbacks;
 /* From now on the options may say loss.type: name. Built in: forward_kl, cross_entropy. */
-DISTILL_API int32_t distill_env_add_loss(distill_env *env, const char *name, const distill_loss_callbacks *table, distill_error *err);
+DISTILL_API int32_t distill_env_add_loss(distill_env *env, const char *name, const distill_loss_callbacks *table,
+                                         distill_error *err);
 /* name NULL = what the options' section loss says, hard_label_weight included. */
-DISTILL_API int32_t distill_loss_create(const distill_env *env, const char *name, const distill_options *options, distill_loss **out, distill_error *err);
+DISTILL_API int32_t distill_loss_create(const distill_env *env, const char *name, const distill_options *options,
+                                        distill_loss **out, distill_error *err);
 DISTILL_API void distill_loss_free(distill_loss *loss);
 
 enum { DISTILL_ADD_VALUES = 1, DISTILL_ADD_HEAD = 2 }; /* add to grad_values; to grad_head and grad_bias */
@@ -463,50 +523,55 @@ typedef struct distill_loss_args {
 /* Stateless; needs nothing but the loss. Inputs are fp32, fp16 or bf16; strides as they are. */
 DISTILL_API int32_t distill_loss_eval(const distill_loss *loss, distill_loss_args *args, distill_error *err);
 
-/* ---- trainer ------------------------------------------------------------------------------------------------------ */
+/* ---- trainer ----------------------------------------------------------------------------------------------------- */
 
 enum { DISTILL_PHASE_LOADING = 1, DISTILL_PHASE_TRAINING = 2, DISTILL_PHASE_EVALUATING = 3, DISTILL_PHASE_SAVING = 4 };
 typedef struct distill_progress {
     uint32_t struct_size;
     int32_t phase;
-    int64_t step;             /* steps done */
-    int64_t steps;            /* of how many */
-    int64_t tokens;           /* seen in this run */
-    int64_t count;            /* positions with loss in the last window */
-    double loss;              /* mean over the last window */
+    int64_t step;   /* steps done */
+    int64_t steps;  /* of how many */
+    int64_t tokens; /* seen in this run */
+    int64_t count;  /* positions with loss in the last window */
+    double loss;    /* mean over the last window */
     double learning_rate;
-    double grad_norm;         /* before clipping */
+    double grad_norm; /* before clipping */
     double tokens_per_second;
-    double seconds_left;      /* of the run; < 0 = unknown */
-    double weight_sum;        /* divisor of the last window */
+    double seconds_left; /* of the run; < 0 = unknown */
+    double weight_sum;   /* divisor of the last window */
 } distill_progress;
 typedef int32_t (*distill_progress_fn)(void *user, const distill_progress *progress);
 
-/* NULL handle = opened as the options say (teacher.path, student.*, data.train, data.eval); eval stays NULL where neither names one.
- * Everything is checked, planned and allocated here; what is wrong with a recipe is said now, not after an hour.
- * Handles are kept alive; the student is held until the trainer is freed. Sections: all. */
-DISTILL_API int32_t distill_trainer_create(const distill_env *env, const distill_teacher *teacher, distill_student *student,
-                                           const distill_dataset *train, const distill_dataset *eval, const distill_options *options,
+/* NULL handle = opened as the options say (teacher.path, student.*, data.train, data.eval); eval stays NULL where
+ * neither names one. Everything is checked, planned and allocated here; what is wrong with a recipe is said now, not
+ * after an hour. Handles are kept alive; the student is held until the trainer is freed. Sections: all. */
+DISTILL_API int32_t distill_trainer_create(const distill_env *env, const distill_teacher *teacher,
+                                           distill_student *student, const distill_dataset *train,
+                                           const distill_dataset *eval, const distill_options *options,
                                            distill_trainer **out, distill_error *err);
 DISTILL_API void distill_trainer_free(distill_trainer *trainer);
 /* Changes options that are marked live; another one in the tree that differs gives DISTILL_E_STAGE. */
-DISTILL_API int32_t distill_trainer_configure(distill_trainer *trainer, const distill_options *options, distill_error *err);
+DISTILL_API int32_t distill_trainer_configure(distill_trainer *trainer, const distill_options *options,
+                                              distill_error *err);
 /* Called after every step and at least every two seconds in other phases. DISTILL_CB_CANCEL stops the run. */
-DISTILL_API int32_t distill_trainer_on_progress(distill_trainer *trainer, distill_progress_fn fn, void *user, distill_destroy_fn destroy,
-                                                distill_error *err);
-/* To the end, with evaluations, checkpoints and output: output.path gets the student, metrics.jsonl, result.json, and checkpoints/ as train.checkpoint_every says.
- * Cancelled: finishes the step, saves a checkpoint, returns DISTILL_E_CANCELLED. Without output.path nothing is written. */
+DISTILL_API int32_t distill_trainer_on_progress(distill_trainer *trainer, distill_progress_fn fn, void *user,
+                                                distill_destroy_fn destroy, distill_error *err);
+/* To the end, with evaluations, checkpoints and output: output.path gets the student, metrics.jsonl, result.json, and
+ * checkpoints/ as train.checkpoint_every says. Cancelled: finishes the step, saves a checkpoint, returns
+ * DISTILL_E_CANCELLED. Without output.path nothing is written. */
 DISTILL_API int32_t distill_trainer_run(distill_trainer *trainer, distill_error *err);
-/* Goes on from the newest whole checkpoint below output.path; DISTILL_E_NOT_FOUND where there is none. Before run or step. */
+/* Goes on from the newest whole checkpoint below output.path; DISTILL_E_NOT_FOUND where there is none. Before run or
+ * step. */
 DISTILL_API int32_t distill_trainer_resume(distill_trainer *trainer, distill_error *err);
 /* One optimiser step. DISTILL_E_END after the last. */
 DISTILL_API int32_t distill_trainer_step(distill_trainer *trainer, distill_progress *out, distill_error *err);
 
 /* Pull mode: the host owns the loop. forward (one micro-batch: both trunks), then either
- *   - distill_loss_eval on hidden states (forward.student, forward.teacher) and backward with the gradient of the hidden states, or
- *   - next_rows until DISTILL_E_END: logits of a strip of rows, into which the host writes their gradient; then backward with NULL, or
- *   - backward with NULL straight away: the trainer's own loss.
- * then apply, once per window. Gradients are of the *sum* of the loss; apply divides once by the window's sum of weights. */
+ *   - distill_loss_eval on hidden states (forward.student, forward.teacher) and backward with the gradient of the
+ *   hidden states, or - next_rows until DISTILL_E_END: logits of a strip of rows, into which the host writes their
+ *   gradient; then backward with NULL, or - backward with NULL straight away: the trainer's own loss.
+ * then apply, once per window. Gradients are of the *sum* of the loss; apply divides once by the window's sum of
+ * weights. */
 enum { DISTILL_FORWARD_NO_TEACHER = 1 };
 typedef struct distill_forward { /* views, borrowed until the next call on the trainer */
     uint32_t struct_size;
@@ -524,46 +589,61 @@ typedef struct distill_forward { /* views, borrowed until the next call on the t
 typedef struct distill_strip { /* rows [first_row, first_row + rows) of the micro-batch; views until the next call */
     uint32_t struct_size;
     uint32_t flags;
-    float *student;          /* [rows, vocab] logits at stride; write dL/dlogits (of the sum, weights included) over them */
-    const float *teacher;    /* [rows, vocab] logits at stride, or NULL */
-    const int32_t *labels;   /* [rows] */
-    const float *weights;    /* [rows] */
+    /* [rows, vocab] logits at stride; write dL/dlogits (of the sum, weights included) over them */
+    float *student;
+    const float *teacher;         /* [rows, vocab] logits at stride, or NULL */
+    const int32_t *labels;        /* [rows] */
+    const float *weights;         /* [rows] */
     const distill_target *target; /* the teacher's rows where they are not logits; else NULL */
     int64_t first_row;
     int64_t rows;
-    int64_t vocab;           /* valid width */
-    int64_t student_stride;  /* elements between rows */
+    int64_t vocab;          /* valid width */
+    int64_t student_stride; /* elements between rows */
     int64_t teacher_stride;
-    double loss;             /* in, with the next call: the host's loss of this strip, for progress; or 0 */
+    double loss; /* in, with the next call: the host's loss of this strip, for progress; or 0 */
 } distill_strip;
-DISTILL_API int32_t distill_trainer_forward(distill_trainer *trainer, int32_t flags, distill_forward *out, distill_error *err); /* DISTILL_E_END after the last window */
+/* DISTILL_E_END after the last window */
+DISTILL_API int32_t distill_trainer_forward(distill_trainer *trainer, int32_t flags, distill_forward *out,
+                                            distill_error *err);
 /* strip: DISTILL_INIT before the first call, then handed in again as it is. */
 DISTILL_API int32_t distill_trainer_next_rows(distill_trainer *trainer, distill_strip *strip, distill_error *err);
-/* gradient: dL/d forward.student->values, of the sum; NULL = by next_rows, or the trainer's own loss. loss: its sum, for progress (ignored for the own loss). */
-DISTILL_API int32_t distill_trainer_backward(distill_trainer *trainer, const distill_tensor *gradient, double loss, distill_error *err);
-/* Divides, clips, updates; next forward begins a window. With train.optimizer none the averaged, clipped gradients stay until then for the host's optimiser. */
+/* gradient: dL/d forward.student->values, of the sum; NULL = by next_rows, or the trainer's own loss. loss: its sum,
+ * for progress (ignored for the own loss). */
+DISTILL_API int32_t distill_trainer_backward(distill_trainer *trainer, const distill_tensor *gradient, double loss,
+                                             distill_error *err);
+/* Divides, clips, updates; next forward begins a window. With train.optimizer none the averaged, clipped gradients stay
+ * until then for the host's optimiser. */
 DISTILL_API int32_t distill_trainer_apply(distill_trainer *trainer, distill_progress *out, distill_error *err);
 
 /* A checkpoint folder: weights, optimiser state, cursor, options; written beside and renamed. */
 DISTILL_API int32_t distill_trainer_save(const distill_trainer *trainer, const char *path, distill_error *err);
-/* Bitwise as if never interrupted on the same build, machine, CBLAS and thread counts; otherwise a warning goes to the log. */
+/* Bitwise as if never interrupted on the same build, machine, CBLAS and thread counts; otherwise a warning goes to the
+ * log. */
 DISTILL_API int32_t distill_trainer_load(distill_trainer *trainer, const char *path, distill_error *err);
 /* As distill_env_cancel, for this trainer. The unfinished window is undone. */
 DISTILL_API void distill_trainer_cancel(const distill_trainer *trainer, int32_t on);
-DISTILL_API int32_t distill_trainer_student(const distill_trainer *trainer, distill_student **out, distill_error *err); /* returned with ownership */
+/* returned with ownership */
+DISTILL_API int32_t distill_trainer_student(const distill_trainer *trainer, distill_student **out, distill_error *err);
 /* What the run achieved so far: as result.json. Returned with ownership. */
 DISTILL_API int32_t distill_trainer_report(const distill_trainer *trainer, distill_report **out, distill_error *err);
 
-/* ---- results ------------------------------------------------------------------------------------------------------ */
+/* ---- results ----------------------------------------------------------------------------------------------------- */
 
-/* On held-out data, in non-overlapping windows, first token unscored: "tokens", "perplexity", "nats", "bits_per_byte" (where the data is text), and with a
- * teacher "teacher_perplexity", "forward_kl" (mean nats per position), "forward_kl_median", "forward_kl_p99", "top1_agreement" (0..1). teacher may be NULL. Section: data, train (loss_memory). */
-DISTILL_API int32_t distill_evaluate(const distill_student *student, const distill_teacher *teacher, const distill_dataset *data,
-                                     const distill_options *options, distill_report **out, distill_error *err);
-/* What a path is (model, tokenizer, token file, checkpoint) and whether it is whole; path NULL = the library: build, CPU, losses, architectures. */
+/* On held-out data, in non-overlapping windows, first token unscored: "tokens", "perplexity", "nats", "bits_per_byte"
+ * (where the data is text), and with a teacher "teacher_perplexity", "forward_kl" (mean nats per position),
+ * "forward_kl_median", "forward_kl_p99", "top1_agreement" (0..1). teacher may be NULL. Section: data, train
+ * (loss_memory). */
+DISTILL_API int32_t distill_evaluate(const distill_student *student, const distill_teacher *teacher,
+                                     const distill_dataset *data, const distill_options *options, distill_report **out,
+                                     distill_error *err);
+/* What a path is (model, tokenizer, token file, checkpoint) and whether it is whole; path NULL = the library: build,
+ * CPU, losses, architectures. */
 DISTILL_API int32_t distill_inspect(const distill_env *env, const char *path, distill_report **out, distill_error *err);
-DISTILL_API int32_t distill_report_get_f64(const distill_report *report, const char *key, double *out, distill_error *err); /* dotted key of the JSON */
-DISTILL_API int32_t distill_report_json(const distill_report *report, char *buf, size_t cap, size_t *needed, distill_error *err);
+/* dotted key of the JSON */
+DISTILL_API int32_t distill_report_get_f64(const distill_report *report, const char *key, double *out,
+                                           distill_error *err);
+DISTILL_API int32_t distill_report_json(const distill_report *report, char *buf, size_t cap, size_t *needed,
+                                        distill_error *err);
 DISTILL_API void distill_report_free(distill_report *report);
 
 #ifdef __cplusplus

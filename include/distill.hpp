@@ -9,9 +9,10 @@
  *     trainer.on_progress([](const distill_progress &p) { std::printf("%lld %f\n", (long long)p.step, p.loss); });
  *     trainer.run();
  *
- * Handles move and do not copy. get() is the C handle, for what is not wrapped. A call that fails throws distill::error,
- * except that DISTILL_E_END becomes false or an empty value. An exception thrown inside a callback stops the call and
- * comes out of it as it was thrown. What distill.h says of threads, ownership and lifetimes holds here too. */
+ * Handles move and do not copy. get() is the C handle, for what is not wrapped. A call that fails throws
+ * distill::error, except that DISTILL_E_END becomes false or an empty value. An exception thrown inside a callback
+ * stops the call and comes out of it as it was thrown. What distill.h says of threads, ownership and lifetimes holds
+ * here too. */
 #ifndef DISTILL_HPP
 #define DISTILL_HPP
 
@@ -28,10 +29,12 @@
 
 #include "distill.h"
 
-namespace distill {
+namespace distill
+{
 
-class error : public std::runtime_error {
-public:
+class error : public std::runtime_error
+{
+  public:
     error(std::int32_t code, std::int32_t user_code, const char *message)
         : std::runtime_error(*message ? message : distill_strerror(code)), code_(code), user_code_(user_code)
     {
@@ -39,13 +42,14 @@ public:
     std::int32_t code() const noexcept { return code_; } /* DISTILL_E_* */
     std::int32_t user_code() const noexcept { return user_code_; }
 
-private:
+  private:
     std::int32_t code_, user_code_;
 };
 
 /* Elements in memory that stays the caller's: std::vector, std::array and std::string convert. */
-template <class T> class span {
-public:
+template <class T> class span
+{
+  public:
     constexpr span() noexcept = default;
     constexpr span(T *data, std::size_t size) noexcept : data_(data), size_(size) {}
     template <std::size_t N> constexpr span(T (&array)[N]) noexcept : data_(array), size_(N) {}
@@ -59,7 +63,7 @@ public:
     constexpr T *end() const noexcept { return data_ + size_; }
     constexpr T &operator[](std::size_t i) const noexcept { return data_[i]; }
 
-private:
+  private:
     T *data_ = nullptr;
     std::size_t size_ = 0;
 };
@@ -72,7 +76,8 @@ template <class T> T init() noexcept
     return value;
 }
 
-namespace detail {
+namespace detail
+{
 
 inline constexpr std::int32_t threw = 1000; /* what a trampoline returns after an exception */
 
@@ -132,15 +137,16 @@ template <class F> std::string text(F &&function)
     return out;
 }
 
-template <class T, void (*Free)(T *)> class handle {
-public:
+template <class T, void (*Free)(T *)> class handle
+{
+  public:
     handle() noexcept = default;
     explicit handle(T *raw) noexcept : raw_(raw) {}
     T *get() const noexcept { return raw_.get(); }
     explicit operator bool() const noexcept { return raw_ != nullptr; }
     T *release() noexcept { return raw_.release(); }
 
-protected:
+  protected:
     struct deleter {
         void operator()(T *raw) const noexcept { Free(raw); }
     };
@@ -153,8 +159,9 @@ protected:
 
 using log_function = std::function<void(std::int32_t level, std::string_view component, std::string_view message)>;
 
-class env : public detail::handle<distill_env, distill_env_free> {
-public:
+class env : public detail::handle<distill_env, distill_env_free>
+{
+  public:
     env() : env(nullptr) {}
     explicit env(const distill_allocator *allocator)
     {
@@ -172,7 +179,8 @@ public:
                 return;
             }
         };
-        detail::call(distill_env_set_logger, get(), level, static_cast<distill_log_fn>(run), detail::hold(std::move(log)), detail::destroy<log_function>);
+        detail::call(distill_env_set_logger, get(), level, static_cast<distill_log_fn>(run),
+                     detail::hold(std::move(log)), detail::destroy<log_function>);
     }
     void set_threads(std::int64_t count)
     {
@@ -182,7 +190,8 @@ public:
 
     using loss_function = std::function<std::int32_t(const distill_loss_rows &)>;
     /* eval returns DISTILL_CB_*; targets is a bit set of 1 << DISTILL_<kind>, 0 = needs no teacher. */
-    void add_loss(const std::string &name, loss_function eval, std::int64_t targets = 1 << DISTILL_DENSE, std::uint32_t flags = 0, const char *fallback = nullptr)
+    void add_loss(const std::string &name, loss_function eval, std::int64_t targets = 1 << DISTILL_DENSE,
+                  std::uint32_t flags = 0, const char *fallback = nullptr)
     {
         auto table = init<distill_loss_callbacks>();
         table.flags = flags;
@@ -197,8 +206,9 @@ public:
     }
 };
 
-class options : public detail::handle<distill_options, distill_options_free> {
-public:
+class options : public detail::handle<distill_options, distill_options_free>
+{
+  public:
     explicit options(const env &env)
     {
         distill_options *raw = nullptr;
@@ -219,8 +229,7 @@ public:
             detail::call(distill_options_set_i64, get(), key.c_str(), static_cast<std::int64_t>(value));
         else if constexpr (std::is_floating_point_v<T>)
             detail::call(distill_options_set_f64, get(), key.c_str(), static_cast<double>(value));
-        else
-            detail::call(distill_options_set_str, get(), key.c_str(), std::string(value).c_str());
+        else detail::call(distill_options_set_str, get(), key.c_str(), std::string(value).c_str());
         return *this;
     }
     options &yaml(const std::string &key, const std::string &value)
@@ -244,7 +253,8 @@ public:
 inline std::vector<distill_option_info> option_table()
 {
     std::vector<distill_option_info> all;
-    for (auto info = init<distill_option_info>(); detail::call_or_end(distill_option_at, static_cast<std::int64_t>(all.size()), &info);
+    for (auto info = init<distill_option_info>();
+         detail::call_or_end(distill_option_at, static_cast<std::int64_t>(all.size()), &info);
          info = init<distill_option_info>())
         all.push_back(info);
     return all;
@@ -253,12 +263,18 @@ inline std::vector<distill_option_info> option_table()
 /* ---- tensors and batches ---- */
 
 /* A compact view [shape...] of memory that stays the caller's. The object owns shape, so it must outlive the call. */
-class tensor {
-public:
+class tensor
+{
+  public:
     tensor(const float *data, std::vector<std::int64_t> shape) : tensor(data, DISTILL_FLOAT, 32, std::move(shape)) {}
-    tensor(const std::int32_t *data, std::vector<std::int64_t> shape) : tensor(data, DISTILL_INT, 32, std::move(shape)) {}
-    tensor(const std::int64_t *data, std::vector<std::int64_t> shape) : tensor(data, DISTILL_INT, 64, std::move(shape)) {}
-    tensor(const void *data, std::uint8_t code, std::uint8_t bits, std::vector<std::int64_t> shape) : shape_(std::move(shape)), view_()
+    tensor(const std::int32_t *data, std::vector<std::int64_t> shape) : tensor(data, DISTILL_INT, 32, std::move(shape))
+    {
+    }
+    tensor(const std::int64_t *data, std::vector<std::int64_t> shape) : tensor(data, DISTILL_INT, 64, std::move(shape))
+    {
+    }
+    tensor(const void *data, std::uint8_t code, std::uint8_t bits, std::vector<std::int64_t> shape)
+        : shape_(std::move(shape)), view_()
     {
         view_.data = const_cast<void *>(data);
         view_.device_type = DISTILL_CPU;
@@ -273,7 +289,7 @@ public:
     const distill_tensor *get() const noexcept { return &view_; }
     operator const distill_tensor *() const noexcept { return &view_; }
 
-private:
+  private:
     std::vector<std::int64_t> shape_;
     distill_tensor view_;
 };
@@ -286,8 +302,9 @@ inline std::int64_t size(const distill_tensor &view) noexcept
 }
 
 /* Ragged sequences, gathered one by one. */
-class batch {
-public:
+class batch
+{
+  public:
     batch() = default;
     explicit batch(span<const std::int32_t> ids) { add(ids); }
     void add(span<const std::int32_t> ids)
@@ -301,7 +318,8 @@ public:
     {
         if (!rows_.empty()) return static_cast<std::int64_t>(rows_.size());
         std::int64_t count = 0;
-        for (std::size_t i = 1; i < offsets_.size(); i++) count += offsets_[i] > offsets_[i - 1] ? offsets_[i] - offsets_[i - 1] - 1 : 0;
+        for (std::size_t i = 1; i < offsets_.size(); i++)
+            count += offsets_[i] > offsets_[i - 1] ? offsets_[i] - offsets_[i - 1] - 1 : 0;
         return count;
     }
     distill_batch view() const noexcept
@@ -314,15 +332,16 @@ public:
         return out;
     }
 
-private:
+  private:
     std::vector<std::int32_t> ids_;
     std::vector<std::int64_t> offsets_{0}, rows_;
 };
 
 /* ---- tokenizer ---- */
 
-class tokenizer : public detail::handle<distill_tokenizer, distill_tokenizer_free> {
-public:
+class tokenizer : public detail::handle<distill_tokenizer, distill_tokenizer_free>
+{
+  public:
     using handle::handle;
     tokenizer(const env &env, const std::string &path)
     {
@@ -347,7 +366,8 @@ public:
     std::string decode(span<const std::int32_t> ids, std::int32_t flags = 0) const
     {
         return detail::text([&](char *buf, std::size_t cap, std::size_t *needed, distill_error *err) {
-            return distill_tokenizer_decode(get(), ids.data(), static_cast<std::int64_t>(ids.size()), flags, buf, cap, needed, err);
+            return distill_tokenizer_decode(get(), ids.data(), static_cast<std::int64_t>(ids.size()), flags, buf, cap,
+                                            needed, err);
         });
     }
     std::int64_t operator[](const char *key) const /* "vocab_size", "bos", ... */
@@ -357,10 +377,12 @@ public:
         return value;
     }
 
-private:
-    std::int32_t encode_into(std::string_view text, std::int32_t flags, std::vector<std::int32_t> &ids, std::int64_t &needed, distill_error &err) const
+  private:
+    std::int32_t encode_into(std::string_view text, std::int32_t flags, std::vector<std::int32_t> &ids,
+                             std::int64_t &needed, distill_error &err) const
     {
-        return distill_tokenizer_encode(get(), text.data(), text.size(), flags, ids.data(), static_cast<std::int64_t>(ids.size()), &needed, &err);
+        return distill_tokenizer_encode(get(), text.data(), text.size(), flags, ids.data(),
+                                        static_cast<std::int64_t>(ids.size()), &needed, &err);
     }
 };
 
@@ -377,22 +399,28 @@ using token_function = std::function<bool(const generated &)>; /* false stops */
 
 /* What a teacher of the host's own does; see distill_teacher_callbacks. */
 struct teacher_functions {
-    std::function<std::int32_t(const distill_batch &, std::int64_t first_row, std::int64_t row_count, distill_target &)> score;
-    std::function<std::int32_t(const distill_batch &, const distill_options *, const token_function &)> generate; /* or empty */
+    std::function<std::int32_t(const distill_batch &, std::int64_t first_row, std::int64_t row_count, distill_target &)>
+        score;
+    /* or empty */
+    std::function<std::int32_t(const distill_batch &, const distill_options *, const token_function &)> generate;
 };
 
-namespace detail {
-inline std::int32_t on_token(void *user, std::int64_t sequence, std::int32_t id, double log_prob, const char *text, std::size_t size, std::int32_t finished) noexcept
+namespace detail
+{
+inline std::int32_t on_token(void *user, std::int64_t sequence, std::int32_t id, double log_prob, const char *text,
+                             std::size_t size, std::int32_t finished) noexcept
 {
     return guard([&] {
-        bool more = (*static_cast<const token_function *>(user))({sequence, id, log_prob, {text ? text : "", size}, finished});
+        bool more =
+            (*static_cast<const token_function *>(user))({sequence, id, log_prob, {text ? text : "", size}, finished});
         return more ? DISTILL_CB_OK : DISTILL_CB_CANCEL;
     });
 }
 } // namespace detail
 
-class teacher : public detail::handle<distill_teacher, distill_teacher_free> {
-public:
+class teacher : public detail::handle<distill_teacher, distill_teacher_free>
+{
+  public:
     using handle::handle;
     teacher(const env &env, const std::string &path, const options *with = nullptr)
     {
@@ -400,7 +428,8 @@ public:
         detail::call(distill_teacher_open, env.get(), path.c_str(), with ? with->get() : nullptr, &raw);
         raw_.reset(raw);
     }
-    teacher(const env &env, teacher_functions functions, const distill_target &form, std::uint32_t flags = 0, const options *with = nullptr)
+    teacher(const env &env, teacher_functions functions, const distill_target &form, std::uint32_t flags = 0,
+            const options *with = nullptr)
     {
         auto table = init<distill_teacher_callbacks>();
         bool generates = static_cast<bool>(functions.generate);
@@ -442,7 +471,8 @@ public:
     void generate(const batch &prompts, const token_function &on_token, const options *with = nullptr) const
     {
         auto view = prompts.view();
-        detail::call(distill_teacher_generate, get(), &view, with ? with->get() : nullptr, detail::on_token, const_cast<token_function *>(&on_token));
+        detail::call(distill_teacher_generate, get(), &view, with ? with->get() : nullptr, detail::on_token,
+                     const_cast<token_function *>(&on_token));
     }
     distill::tokenizer tokenizer() const
     {
@@ -451,12 +481,14 @@ public:
         return distill::tokenizer(raw);
     }
 
-private:
-    static std::int32_t on_score(void *user, const distill_batch *batch, std::int64_t first, std::int64_t count, distill_target *out) noexcept
+  private:
+    static std::int32_t on_score(void *user, const distill_batch *batch, std::int64_t first, std::int64_t count,
+                                 distill_target *out) noexcept
     {
         return detail::guard([&] { return static_cast<teacher_functions *>(user)->score(*batch, first, count, *out); });
     }
-    static std::int32_t on_generate(void *user, const distill_batch *prompts, const distill_options *with, distill_token_fn emit, void *emit_user) noexcept
+    static std::int32_t on_generate(void *user, const distill_batch *prompts, const distill_options *with,
+                                    distill_token_fn emit, void *emit_user) noexcept
     {
         std::int32_t stopped = DISTILL_CB_OK;
         std::int32_t code = detail::guard([&] {
@@ -473,15 +505,18 @@ private:
 
 /* What a student of the host's own does; see distill_student_callbacks. */
 struct student_functions {
-    std::function<std::int32_t(const distill_batch &, std::int64_t first_row, std::int64_t row_count, distill_target &)> forward;
-    std::function<std::int32_t(std::int64_t first_row, std::int64_t row_count, const distill_tensor &gradient)> backward;
+    std::function<std::int32_t(const distill_batch &, std::int64_t first_row, std::int64_t row_count, distill_target &)>
+        forward;
+    std::function<std::int32_t(std::int64_t first_row, std::int64_t row_count, const distill_tensor &gradient)>
+        backward;
     std::function<std::int32_t(std::int64_t step, double learning_rate, double scale)> apply;
     std::function<std::int32_t()> discard;
     std::function<std::int32_t(const std::string &folder)> save, load;
 };
 
-class student : public detail::handle<distill_student, distill_student_free> {
-public:
+class student : public detail::handle<distill_student, distill_student_free>
+{
+  public:
     using handle::handle;
     student(const env &env, const std::string &path, const options *with = nullptr)
     {
@@ -505,10 +540,12 @@ public:
         detail::call(distill_student_from_callbacks, env.get(), &table, with ? with->get() : nullptr, &raw);
         raw_.reset(raw);
     }
-    static student fresh(const env &env, const std::string &config_path, const tokenizer *tokenizer = nullptr, const options *with = nullptr)
+    static student fresh(const env &env, const std::string &config_path, const tokenizer *tokenizer = nullptr,
+                         const options *with = nullptr)
     {
         distill_student *raw = nullptr;
-        detail::call(distill_student_create, env.get(), config_path.c_str(), tokenizer ? tokenizer->get() : nullptr, with ? with->get() : nullptr, &raw);
+        detail::call(distill_student_create, env.get(), config_path.c_str(), tokenizer ? tokenizer->get() : nullptr,
+                     with ? with->get() : nullptr, &raw);
         return student(raw);
     }
     static student derive(const teacher &teacher, const options *with = nullptr)
@@ -525,7 +562,8 @@ public:
     std::vector<std::string> parameter_names() const
     {
         std::vector<std::string> names;
-        while (const char *name = distill_student_parameter_name(get(), static_cast<std::int64_t>(names.size()))) names.emplace_back(name);
+        while (const char *name = distill_student_parameter_name(get(), static_cast<std::int64_t>(names.size())))
+            names.emplace_back(name);
         return names;
     }
     distill_tensor parameter(const std::string &name, std::int32_t which = DISTILL_WEIGHT)
@@ -536,13 +574,15 @@ public:
     }
     void weights_changed() { detail::call(distill_student_weights_changed, get()); }
 
-private:
+  private:
     static student_functions &of(void *user) noexcept { return *static_cast<student_functions *>(user); }
-    static std::int32_t on_forward(void *user, const distill_batch *batch, std::int64_t first, std::int64_t count, distill_target *out) noexcept
+    static std::int32_t on_forward(void *user, const distill_batch *batch, std::int64_t first, std::int64_t count,
+                                   distill_target *out) noexcept
     {
         return detail::guard([&] { return of(user).forward(*batch, first, count, *out); });
     }
-    static std::int32_t on_backward(void *user, std::int64_t first, std::int64_t count, const distill_tensor *gradient) noexcept
+    static std::int32_t on_backward(void *user, std::int64_t first, std::int64_t count,
+                                    const distill_tensor *gradient) noexcept
     {
         return detail::guard([&] { return of(user).backward(first, count, *gradient); });
     }
@@ -568,13 +608,16 @@ private:
 
 using sample_function = std::function<std::int32_t(std::int64_t index, distill_sample &out)>;
 
-class dataset : public detail::handle<distill_dataset, distill_dataset_free> {
-public:
+class dataset : public detail::handle<distill_dataset, distill_dataset_free>
+{
+  public:
     using handle::handle;
-    dataset(const env &env, const std::string &path, const tokenizer *tokenizer = nullptr, const options *with = nullptr)
+    dataset(const env &env, const std::string &path, const tokenizer *tokenizer = nullptr,
+            const options *with = nullptr)
     {
         distill_dataset *raw = nullptr;
-        detail::call(distill_dataset_open, env.get(), path.c_str(), tokenizer ? tokenizer->get() : nullptr, with ? with->get() : nullptr, &raw);
+        detail::call(distill_dataset_open, env.get(), path.c_str(), tokenizer ? tokenizer->get() : nullptr,
+                     with ? with->get() : nullptr, &raw);
         raw_.reset(raw);
     }
     dataset(const env &env, const batch &tokens, const options *with = nullptr)
@@ -585,7 +628,8 @@ public:
         raw_.reset(raw);
     }
     /* count -1 = a stream. What get points to must live until its next call. */
-    dataset(const env &env, sample_function get, std::int64_t count, const tokenizer *tokenizer = nullptr, const options *with = nullptr, std::uint32_t flags = 0)
+    dataset(const env &env, sample_function get, std::int64_t count, const tokenizer *tokenizer = nullptr,
+            const options *with = nullptr, std::uint32_t flags = 0)
     {
         auto table = init<distill_dataset_callbacks>();
         table.flags = flags;
@@ -596,7 +640,8 @@ public:
         };
         table.count = count;
         distill_dataset *raw = nullptr;
-        detail::call(distill_dataset_from_callbacks, env.get(), &table, tokenizer ? tokenizer->get() : nullptr, with ? with->get() : nullptr, &raw);
+        detail::call(distill_dataset_from_callbacks, env.get(), &table, tokenizer ? tokenizer->get() : nullptr,
+                     with ? with->get() : nullptr, &raw);
         raw_.reset(raw);
     }
     std::int64_t operator[](const char *key) const /* "samples", "tokens", ... */
@@ -613,20 +658,24 @@ public:
     }
     std::string tell() const
     {
-        return detail::text([&](char *buf, std::size_t cap, std::size_t *needed, distill_error *err) { return distill_dataset_tell(get(), buf, cap, needed, err); });
+        return detail::text([&](char *buf, std::size_t cap, std::size_t *needed, distill_error *err) {
+            return distill_dataset_tell(get(), buf, cap, needed, err);
+        });
     }
     void seek(const std::string &cursor) { detail::call(distill_dataset_seek, get(), cursor.c_str()); }
 };
 
 /* ---- loss ---- */
 
-class loss : public detail::handle<distill_loss, distill_loss_free> {
-public:
+class loss : public detail::handle<distill_loss, distill_loss_free>
+{
+  public:
     loss(const env &env, const std::string &name, const options *with = nullptr) : loss(env, name.c_str(), with) {}
-    loss(const env &env, const options &with) : loss(env, static_cast<const char *>(nullptr), &with) {} /* as the section loss says */
+    /* as the section loss says */
+    loss(const env &env, const options &with) : loss(env, static_cast<const char *>(nullptr), &with) {}
     void eval(distill_loss_args &args) const { detail::call(distill_loss_eval, get(), &args); }
 
-private:
+  private:
     loss(const env &env, const char *name, const options *with)
     {
         distill_loss *raw = nullptr;
@@ -637,8 +686,9 @@ private:
 
 /* ---- results ---- */
 
-class report : public detail::handle<distill_report, distill_report_free> {
-public:
+class report : public detail::handle<distill_report, distill_report_free>
+{
+  public:
     using handle::handle;
     double operator[](const std::string &key) const
     {
@@ -648,14 +698,18 @@ public:
     }
     std::string json() const
     {
-        return detail::text([&](char *buf, std::size_t cap, std::size_t *needed, distill_error *err) { return distill_report_json(get(), buf, cap, needed, err); });
+        return detail::text([&](char *buf, std::size_t cap, std::size_t *needed, distill_error *err) {
+            return distill_report_json(get(), buf, cap, needed, err);
+        });
     }
 };
 
-inline report evaluate(const student &student, const teacher *teacher, const dataset &data, const options *with = nullptr)
+inline report evaluate(const student &student, const teacher *teacher, const dataset &data,
+                       const options *with = nullptr)
 {
     distill_report *raw = nullptr;
-    detail::call(distill_evaluate, student.get(), teacher ? teacher->get() : nullptr, data.get(), with ? with->get() : nullptr, &raw);
+    detail::call(distill_evaluate, student.get(), teacher ? teacher->get() : nullptr, data.get(),
+                 with ? with->get() : nullptr, &raw);
     return report(raw);
 }
 inline report inspect(const env &env, const std::string &path)
@@ -673,8 +727,9 @@ inline report inspect(const env &env) /* the library */
 
 /* ---- trainer ---- */
 
-class trainer : public detail::handle<distill_trainer, distill_trainer_free> {
-public:
+class trainer : public detail::handle<distill_trainer, distill_trainer_free>
+{
+  public:
     struct parts { /* nullptr = opened as the options say */
         const distill::teacher *teacher = nullptr;
         distill::student *student = nullptr;
@@ -684,8 +739,9 @@ public:
     trainer(const env &env, const parts &given, const options &with)
     {
         distill_trainer *raw = nullptr;
-        detail::call(distill_trainer_create, env.get(), given.teacher ? given.teacher->get() : nullptr, given.student ? given.student->get() : nullptr,
-                     given.train ? given.train->get() : nullptr, given.eval ? given.eval->get() : nullptr, with.get(), &raw);
+        detail::call(distill_trainer_create, env.get(), given.teacher ? given.teacher->get() : nullptr,
+                     given.student ? given.student->get() : nullptr, given.train ? given.train->get() : nullptr,
+                     given.eval ? given.eval->get() : nullptr, with.get(), &raw);
         raw_.reset(raw);
     }
     void configure(const options &with) { detail::call(distill_trainer_configure, get(), with.get()); }
@@ -693,12 +749,11 @@ public:
     template <class F> void on_progress(F function)
     {
         progress_function stored = [f = std::move(function)](const distill_progress &p) mutable {
-            if constexpr (std::is_void_v<decltype(f(p))>)
-                return f(p), true;
-            else
-                return static_cast<bool>(f(p));
+            if constexpr (std::is_void_v<decltype(f(p))>) return f(p), true;
+            else return static_cast<bool>(f(p));
         };
-        detail::call(distill_trainer_on_progress, get(), on_step, detail::hold(std::move(stored)), detail::destroy<progress_function>);
+        detail::call(distill_trainer_on_progress, get(), on_step, detail::hold(std::move(stored)),
+                     detail::destroy<progress_function>);
     }
     void run() { detail::call(distill_trainer_run, get()); }
     void resume() { detail::call(distill_trainer_resume, get()); }
@@ -716,7 +771,10 @@ public:
         return detail::call_or_end(distill_trainer_forward, get(), flags, &out);
     }
     bool next_rows(distill_strip &strip) { return detail::call_or_end(distill_trainer_next_rows, get(), &strip); }
-    void backward(const distill_tensor *gradient = nullptr, double loss = 0) { detail::call(distill_trainer_backward, get(), gradient, loss); }
+    void backward(const distill_tensor *gradient = nullptr, double loss = 0)
+    {
+        detail::call(distill_trainer_backward, get(), gradient, loss);
+    }
     distill_progress apply()
     {
         auto progress = init<distill_progress>();
@@ -739,11 +797,12 @@ public:
         return distill::report(raw);
     }
 
-private:
+  private:
     using progress_function = std::function<bool(const distill_progress &)>;
     static std::int32_t on_step(void *user, const distill_progress *progress) noexcept
     {
-        return detail::guard([&] { return (*static_cast<progress_function *>(user))(*progress) ? DISTILL_CB_OK : DISTILL_CB_CANCEL; });
+        return detail::guard(
+            [&] { return (*static_cast<progress_function *>(user))(*progress) ? DISTILL_CB_OK : DISTILL_CB_CANCEL; });
     }
 };
 

@@ -58,6 +58,7 @@ find_missing() {
     want_module libpcre2-8 libpcre2-dev
     want_module libutf8proc libutf8proc-dev
     command -v abidiff > /dev/null || optional+=(abigail-tools)
+    command -v clang-format-14 > /dev/null || optional+=(clang-format-14)
     want_python pytest python3-pytest
     want_python numpy python3-numpy
 }
@@ -141,7 +142,7 @@ if [ $quick = no ]; then
     export ASAN_OPTIONS=detect_leaks=1:allocator_may_return_null=1 UBSAN_OPTIONS=print_stacktrace=1
     if build sanitize -DCMAKE_C_COMPILER=gcc -DCMAKE_CXX_COMPILER=g++ -DCMAKE_BUILD_TYPE=RelWithDebInfo \
         -DDISTILL_SANITIZE=address,undefined; then
-        run_tests sanitize -E '^(layers|abi/generated)$'
+        run_tests sanitize -E '^(layers|format|abi/generated)$'
     fi
 fi
 

@@ -1,5 +1,6 @@
-/* callback_teacher.c - a teacher that is a few lines of C: bigram counts of the text itself, smoothed. Any model, server or
- * table can stand in its place.  Usage: callback_teacher MODEL TEXT [STEPS]  (MODEL gives the student and the tokenizer) */
+/* callback_teacher.c - a teacher that is a few lines of C: bigram counts of the text itself, smoothed. Any model,
+ * server or table can stand in its place.  Usage: callback_teacher MODEL TEXT [STEPS]  (MODEL gives the student and the
+ *                                          tokenizer) */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,7 +19,8 @@ static int32_t score(void *user, const distill_batch *batch, int64_t first_row, 
     int64_t stride = out->values->strides ? out->values->strides[0] : b->vocab;
     for (int64_t r = 0; r < row_count; r++) {
         int32_t id = batch->ids[batch->rows[first_row + r]];
-        memcpy((float *)out->values->data + r * stride, b->log_p + (int64_t)id * b->vocab, (size_t)b->vocab * sizeof(float));
+        memcpy((float *)out->values->data + r * stride, b->log_p + (int64_t)id * b->vocab,
+               (size_t)b->vocab * sizeof(float));
     }
     return DISTILL_CB_OK;
 }
@@ -40,7 +42,8 @@ static bigram *count_pairs(const int32_t *ids, int64_t count, int64_t vocab)
     for (int64_t row = 0; row < vocab; row++) {
         double sum = 0;
         for (int64_t v = 0; v < vocab; v++) sum += (double)b->log_p[row * vocab + v];
-        for (int64_t v = 0; v < vocab; v++) b->log_p[row * vocab + v] = (float)log((double)b->log_p[row * vocab + v] / sum);
+        for (int64_t v = 0; v < vocab; v++)
+            b->log_p[row * vocab + v] = (float)log((double)b->log_p[row * vocab + v] / sum);
     }
     return b;
 }
@@ -54,7 +57,8 @@ static char *read_text(const char *path, size_t limit, size_t *size)
     return text;
 }
 
-static int32_t make_teacher(distill_env *env, const distill_tokenizer *tokenizer, const char *path, int64_t vocab, distill_teacher **out, distill_error *err)
+static int32_t make_teacher(distill_env *env, const distill_tokenizer *tokenizer, const char *path, int64_t vocab,
+                            distill_teacher **out, distill_error *err)
 {
     size_t size;
     char *text = read_text(path, 200000, &size);
@@ -63,7 +67,8 @@ static int32_t make_teacher(distill_env *env, const distill_tokenizer *tokenizer
     distill_tensor values = {NULL, DISTILL_CPU, 0, 2, DISTILL_FLOAT, 32, 1, shape, NULL, 0};
     distill_target form;
     distill_teacher_callbacks table;
-    int32_t rc = text && ids ? distill_tokenizer_encode(tokenizer, text, size, 0, ids, (int64_t)size + 1, &count, err) : DISTILL_E_NOMEM;
+    int32_t rc = text && ids ? distill_tokenizer_encode(tokenizer, text, size, 0, ids, (int64_t)size + 1, &count, err)
+                             : DISTILL_E_NOMEM;
     DISTILL_INIT(&form);
     DISTILL_INIT(&table);
     form.kind = DISTILL_DENSE;
@@ -81,13 +86,15 @@ static int32_t make_teacher(distill_env *env, const distill_tokenizer *tokenizer
 static int32_t on_progress(void *user, const distill_progress *p)
 {
     (void)user;
-    if (p->phase == DISTILL_PHASE_TRAINING && p->step % 5 == 0) printf("step %lld: KL to the bigram %.5f\n", (long long)p->step, p->loss);
+    if (p->phase == DISTILL_PHASE_TRAINING && p->step % 5 == 0)
+        printf("step %lld: KL to the bigram %.5f\n", (long long)p->step, p->loss);
     return DISTILL_CB_OK;
 }
 
 int main(int argc, char **argv)
 {
-    static const char recipe[] = "data: {sequence_length: 64}\ntrain: {batch_size: 4, learning_rate: 1.0e-3, warmup_steps: 2}\n";
+    static const char recipe[] =
+        "data: {sequence_length: 64}\ntrain: {batch_size: 4, learning_rate: 1.0e-3, warmup_steps: 2}\n";
     distill_error err;
     distill_env *env = NULL;
     distill_options *options = NULL;

@@ -6,8 +6,8 @@
 
 #include <distill.h>
 
-/* With DISTILL_LOSS_LOG_PROBS rows arrive as log q and log p, and d/d log q is asked for: -sqrt(p q)/2. The library does
- * softmax, temperature, masks, weights, the sum, and the way back through the head. */
+/* With DISTILL_LOSS_LOG_PROBS rows arrive as log q and log p, and d/d log q is asked for: -sqrt(p q)/2. The library
+ * does softmax, temperature, masks, weights, the sum, and the way back through the head. */
 static int32_t hellinger(void *user, const distill_loss_rows *rows)
 {
     (void)user;
@@ -27,11 +27,13 @@ static int32_t hellinger(void *user, const distill_loss_rows *rows)
 static int32_t on_progress(void *user, const distill_progress *p)
 {
     (void)user;
-    if (p->phase == DISTILL_PHASE_TRAINING && p->step % 5 == 0) printf("step %lld: loss %.5f\n", (long long)p->step, p->loss);
+    if (p->phase == DISTILL_PHASE_TRAINING && p->step % 5 == 0)
+        printf("step %lld: loss %.5f\n", (long long)p->step, p->loss);
     return DISTILL_CB_OK;
 }
 
-static int32_t configure(distill_options *options, const char *teacher, const char *text, const char *steps, distill_error *err)
+static int32_t configure(distill_options *options, const char *teacher, const char *text, const char *steps,
+                         distill_error *err)
 {
     static const char recipe[] = "student: {from: teacher}\n"
                                  "data: {sequence_length: 64, eval_fraction: 0.1}\n"

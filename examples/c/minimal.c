@@ -17,7 +17,8 @@ static int32_t on_progress(void *user, const distill_progress *p)
 {
     (void)user;
     if (p->phase == DISTILL_PHASE_TRAINING)
-        fprintf(stderr, "\rstep %lld/%lld  loss %.4f  %.0f tokens/s ", (long long)p->step, (long long)p->steps, p->loss, p->tokens_per_second);
+        fprintf(stderr, "\rstep %lld/%lld  loss %.4f  %.0f tokens/s ", (long long)p->step, (long long)p->steps, p->loss,
+                p->tokens_per_second);
     return DISTILL_CB_OK;
 }
 
@@ -49,10 +50,8 @@ int main(int argc, char **argv)
     signal(SIGINT, SIG_DFL);
     if (!rc) rc = distill_trainer_report(trainer, &report, &err);
     if (!rc) rc = distill_report_get_f64(report, "student.forward_kl", &kl, &err);
-    if (rc)
-        fprintf(stderr, "\n%s\n", err.message);
-    else
-        printf("\nKL(teacher || student) = %.4f nats per token\n", kl);
+    if (rc) fprintf(stderr, "\n%s\n", err.message);
+    else printf("\nKL(teacher || student) = %.4f nats per token\n", kl);
     distill_report_free(report);
     distill_trainer_free(trainer);
     distill_options_free(options);

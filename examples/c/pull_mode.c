@@ -1,6 +1,7 @@
-/* pull_mode.c - the host owns the loop, the loss and the optimiser: SGD with momentum in plain C. The loss goes one of two ways:
- *   strips  strips of logits come out, the host writes their gradient over them (no [tokens, vocab] tensor anywhere)
- *   fused   hidden states come out, distill_loss_eval makes loss and gradients of them, head included, and the host sends back
+/* pull_mode.c - the host owns the loop, the loss and the optimiser: SGD with momentum in plain C. The loss goes one of
+ *   two ways: strips  strips of logits come out, the host writes their gradient over them (no [tokens, vocab] tensor
+ *   anywhere) fused   hidden states come out, distill_loss_eval makes loss and gradients of them, head included, and
+ *   the host sends back
  *           the hidden states' gradient
  * Usage: pull_mode TEACHER TEXT [STEPS] [strips|fused] */
 #include <math.h>
@@ -88,7 +89,8 @@ static int32_t find_head(distill_student *student, const distill_tensor *head, d
     return !rc && (out->shape[0] != head->shape[0] || out->shape[1] != head->shape[1]) ? DISTILL_E_MISMATCH : rc;
 }
 
-static int32_t backward_fused(distill_trainer *trainer, const distill_loss *loss, distill_student *student, const distill_forward *forward, distill_error *err)
+static int32_t backward_fused(distill_trainer *trainer, const distill_loss *loss, distill_student *student,
+                              const distill_forward *forward, distill_error *err)
 {
     const int64_t shape[2] = {forward->rows, forward->student->values->shape[1]};
     distill_tensor head, hidden = {NULL, DISTILL_CPU, 0, 2, DISTILL_FLOAT, 32, 1, shape, NULL, 0};
@@ -109,8 +111,10 @@ static int32_t backward_fused(distill_trainer *trainer, const distill_loss *loss
     return rc;
 }
 
-/* One window: every micro-batch forward, its loss, backward; then the division, and our own update. loss NULL = strips. */
-static int32_t window(distill_trainer *trainer, const distill_loss *loss, distill_student *student, distill_progress *progress, distill_error *err)
+/* One window: every micro-batch forward, its loss, backward; then the division, and our own update. loss NULL =
+ * strips. */
+static int32_t window(distill_trainer *trainer, const distill_loss *loss, distill_student *student,
+                      distill_progress *progress, distill_error *err)
 {
     distill_forward forward;
     int32_t rc;
@@ -152,7 +156,8 @@ int main(int argc, char **argv)
     distill_trainer *trainer = NULL;
     distill_loss *loss = NULL;
     int fused = argc > 4 && strcmp(argv[4], "fused") == 0;
-    if (argc < 3 || (argc > 4 && !fused && strcmp(argv[4], "strips") != 0)) return fprintf(stderr, "usage: pull_mode TEACHER TEXT [STEPS] [strips|fused]\n"), 2;
+    if (argc < 3 || (argc > 4 && !fused && strcmp(argv[4], "strips") != 0))
+        return fprintf(stderr, "usage: pull_mode TEACHER TEXT [STEPS] [strips|fused]\n"), 2;
     int32_t rc = distill_env_create(NULL, &env, &err);
     if (!rc) rc = distill_options_create(env, &options, &err);
     if (!rc) rc = distill_options_parse(options, recipe, sizeof recipe - 1, "pull_mode", &err);

@@ -18,10 +18,13 @@ int main(int argc, char **argv)
                       "data: {sequence_length: 64, eval_fraction: 0.1}\n"
                       "loss: {temperature: 2, hard_label_weight: 0.5}\n"
                       "train: {batch_size: 4, learning_rate: 1.0e-3, warmup_steps: 2}\n");
-        options.set("teacher.path", argv[1]).set("data.train", argv[2]).set("train.steps", std::int64_t{argc > 3 ? std::atol(argv[3]) : 20});
+        options.set("teacher.path", argv[1])
+            .set("data.train", argv[2])
+            .set("train.steps", std::int64_t{argc > 3 ? std::atol(argv[3]) : 20});
         distill::trainer trainer(env, options);
         trainer.on_progress([](const distill_progress &p) {
-            if (p.phase == DISTILL_PHASE_TRAINING && p.step % 5 == 0) std::cout << "step " << p.step << ": loss " << p.loss << "\n";
+            if (p.phase == DISTILL_PHASE_TRAINING && p.step % 5 == 0)
+                std::cout << "step " << p.step << ": loss " << p.loss << "\n";
             return true; // false would stop the run
         });
         trainer.run();

@@ -106,8 +106,8 @@ int32_t dk_map_open(dk_host *host, const char *path, int32_t use_mmap, dk_mappin
         close(fd);
         return map_copy(host, path, out, err);
     }
-    void *data = (uint64_t)info.st_size > SIZE_MAX ? MAP_FAILED : mmap(NULL, (size_t)info.st_size, PROT_READ,
-                                                                       MAP_PRIVATE, fd, 0);
+    void *data = (uint64_t)info.st_size > SIZE_MAX ? MAP_FAILED
+                                                   : mmap(NULL, (size_t)info.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
     int reason = errno;
     close(fd);
     if (data == MAP_FAILED) return dk_fail_errno(err, reason, "%s: cannot be mapped into memory", path);
@@ -117,10 +117,8 @@ int32_t dk_map_open(dk_host *host, const char *path, int32_t use_mmap, dk_mappin
 
 void dk_map_close(dk_mapping *map)
 {
-    if (map->mapped)
-        munmap((void *)(uintptr_t)map->data, (size_t)map->size);
-    else if (map->data)
-        dk_free(map->host, (void *)(uintptr_t)map->data);
+    if (map->mapped) munmap((void *)(uintptr_t)map->data, (size_t)map->size);
+    else if (map->data) dk_free(map->host, (void *)(uintptr_t)map->data);
     memset(map, 0, sizeof *map);
 }
 

@@ -17,14 +17,16 @@ void dk_map_close(dk_mapping *map); /* zeroed struct is fine */
 /* Whole file, NUL behind the last byte; larger than limit is an error that says so. Free with dk_free. */
 int32_t dk_file_read(dk_host *host, const char *path, uint64_t limit, char **data, size_t *size, dk_error *err);
 
-/* ---- atomic writing: bytes go to a temporary name beside the target; commit fsyncs, renames and fsyncs the folder ---- */
+/* ---- atomic writing: bytes go to a temporary name beside the target; commit fsyncs, renames and fsyncs the folder  */
 typedef struct dk_writer dk_writer;
 int32_t dk_writer_open(dk_host *host, const char *path, dk_writer **out, dk_error *err);
-int32_t dk_writer_write(dk_writer *writer, const void *data, uint64_t size, dk_error *err); /* retries EINTR, short writes */
+/* retries EINTR, short writes */
+int32_t dk_writer_write(dk_writer *writer, const void *data, uint64_t size, dk_error *err);
 int64_t dk_writer_tell(const dk_writer *writer);
 int32_t dk_writer_seek(dk_writer *writer, int64_t offset, dk_error *err); /* to patch a header */
-int32_t dk_writer_commit(dk_writer *writer, dk_error *err); /* frees the writer, also on failure (the old file stands) */
-void dk_writer_abort(dk_writer *writer);                    /* removes the temporary file; NULL is fine */
+/* frees the writer, also on failure (the old file stands) */
+int32_t dk_writer_commit(dk_writer *writer, dk_error *err);
+void dk_writer_abort(dk_writer *writer); /* removes the temporary file; NULL is fine */
 int32_t dk_file_replace(dk_host *host, const char *path, const void *data, size_t size, dk_error *err);
 
 /* Appends one record to a log (O_APPEND, no fsync). */
@@ -32,14 +34,16 @@ int32_t dk_file_append(dk_host *host, const char *path, const void *data, size_t
 
 /* ---- folders and paths; results are freed with dk_free ---- */
 int32_t dk_dir_create(dk_host *host, const char *path, dk_error *err); /* with parents; fine if it exists */
-/* A new folder beside path, to be filled and then renamed over it by dk_dir_commit (an old folder is replaced whole). */
+/* A new folder beside path, to be filled and then renamed over it by dk_dir_commit (an old folder is replaced
+ * whole). */
 int32_t dk_dir_stage(dk_host *host, const char *path, char **staged, dk_error *err);
 /* The caller still owns the text `staged`; after a failure the staged folder is there for dk_dir_remove. */
 int32_t dk_dir_commit(dk_host *host, const char *staged, const char *path, dk_error *err);
-int32_t dk_dir_remove(dk_host *host, const char *path, dk_error *err); /* recursive, does not follow links; fine if missing */
+/* recursive, does not follow links; fine if missing */
+int32_t dk_dir_remove(dk_host *host, const char *path, dk_error *err);
 typedef int32_t (*dk_dir_fn)(void *user, const char *name, int32_t is_dir, dk_error *err);
 int32_t dk_dir_list(dk_host *host, const char *path, dk_dir_fn fn, void *user, dk_error *err); /* sorted by name */
-int32_t dk_path_exists(const char *path); /* 0 no, 1 file, 2 folder */
+int32_t dk_path_exists(const char *path);                                /* 0 no, 1 file, 2 folder */
 char *dk_path_join(dk_host *host, const char *folder, const char *name); /* absolute name wins; NULL = no memory */
 char *dk_path_folder(dk_host *host, const char *path);                   /* "." when there is none */
 const char *dk_path_name(const char *path);                              /* last part, inside path */

@@ -106,10 +106,8 @@ int32_t dk_dir_commit(dk_host *host, const char *staged, const char *path, dk_er
         if (reason != ENOTEMPTY && reason != EEXIST) return dk_fail_errno(err, reason, "%s: cannot be replaced", path);
         reason = swap_folders(staged, path);
         if (reason && reason != ENOSYS) return dk_fail_errno(err, reason, "%s: cannot be replaced", path);
-        if (reason)
-            DK_TRY(replace_in_two_steps(host, staged, path, err));
-        else
-            DK_TRY(dk_dir_remove(host, staged, err));
+        if (reason) DK_TRY(replace_in_two_steps(host, staged, path, err));
+        else DK_TRY(dk_dir_remove(host, staged, err));
     }
     DK_TRY(dk_sync_folder_of(host, path, err));
 out:
@@ -159,10 +157,7 @@ typedef struct name_list {
     uint64_t count, capacity;
 } name_list;
 
-static int compare_names(const void *a, const void *b)
-{
-    return strcmp(*(char *const *)a, *(char *const *)b);
-}
+static int compare_names(const void *a, const void *b) { return strcmp(*(char *const *)a, *(char *const *)b); }
 
 static int32_t add_name(dk_host *host, name_list *list, const char *name, dk_error *err)
 {

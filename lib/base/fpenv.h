@@ -20,14 +20,8 @@ static inline void dk_fp_leave(uint32_t saved)
     if ((saved & ~0x3fu) != DK_FP_DEFAULT) _mm_setcsr(saved); /* the low six bits are flags that arithmetic sets */
 }
 #else
-static inline uint32_t dk_fp_enter(void)
-{
-    return 0;
-}
-static inline void dk_fp_leave(uint32_t saved)
-{
-    (void)saved;
-}
+static inline uint32_t dk_fp_enter(void) { return 0; }
+static inline void dk_fp_leave(uint32_t saved) { (void)saved; }
 #endif
 
 #endif

@@ -12,8 +12,8 @@
 enum { ALIGNMENT = 64, THREADS_MAX = 1024, LOG_SIZE = 1024 };
 
 typedef struct block { /* in front of every allocation, so that free knows the size */
-    uint64_t size; /* of the whole block */
-    uint64_t used; /* what was asked for */
+    uint64_t size;     /* of the whole block */
+    uint64_t used;     /* what was asked for */
 } block;
 
 struct dk_host {
@@ -29,7 +29,8 @@ struct dk_host {
     dk_parallel_fn parallel_fn;
     void *parallel_user;
     void (*parallel_destroy)(void *user);
-    atomic_flag parallel_busy; /* held while one dk_parallel_for runs: nested and concurrent ones stay in their thread */
+    /* held while one dk_parallel_for runs: nested and concurrent ones stay in their thread */
+    atomic_flag parallel_busy;
     dk_pool *pool;
 };
 
@@ -105,10 +106,7 @@ void dk_host_release(dk_host *host)
 
 /* ---- memory ---- */
 
-static block *block_of(const void *ptr)
-{
-    return (block *)(void *)((uintptr_t)ptr - ALIGNMENT);
-}
+static block *block_of(const void *ptr) { return (block *)(void *)((uintptr_t)ptr - ALIGNMENT); }
 
 void *dk_alloc(dk_host *host, uint64_t count, uint64_t size)
 {
@@ -145,10 +143,7 @@ void dk_free(dk_host *host, void *ptr)
     host->allocator.free(host->allocator.user, block_of(ptr), (size_t)block_of(ptr)->size, ALIGNMENT);
 }
 
-char *dk_strdup(dk_host *host, const char *text)
-{
-    return dk_strndup(host, text, strlen(text));
-}
+char *dk_strdup(dk_host *host, const char *text) { return dk_strndup(host, text, strlen(text)); }
 
 char *dk_strndup(dk_host *host, const char *text, size_t size)
 {
@@ -210,16 +205,10 @@ int32_t dk_host_set_threads(dk_host *host, int64_t max_threads, dk_parallel_fn f
     return DK_OK;
 }
 
-int64_t dk_host_threads(const dk_host *host)
-{
-    return host->threads;
-}
+int64_t dk_host_threads(const dk_host *host) { return host->threads; }
 
 /* The host's loop only says how many chunks to run, not which: so a loop that skips or repeats a range harms nobody. */
-static void run_for_host(void *context, int64_t begin, int64_t end)
-{
-    dk_job_run(context, end - begin);
-}
+static void run_for_host(void *context, int64_t begin, int64_t end) { dk_job_run(context, end - begin); }
 
 static void run_parallel(dk_host *host, dk_job *job)
 {
@@ -237,7 +226,8 @@ void dk_parallel_for(dk_host *host, int64_t n, int64_t grain, dk_body_fn body, v
     if (grain <= 0) grain = 1;
     dk_job job = {.body = body, .context = context, .n = n, .grain = grain, .chunks = n / grain + (n % grain != 0)};
     atomic_init(&job.next, 0);
-    if (job.chunks > 1 && host->threads > 1 && !atomic_flag_test_and_set_explicit(&host->parallel_busy, memory_order_acquire)) {
+    if (job.chunks > 1 && host->threads > 1 &&
+        !atomic_flag_test_and_set_explicit(&host->parallel_busy, memory_order_acquire)) {
         run_parallel(host, &job);
         atomic_flag_clear_explicit(&host->parallel_busy, memory_order_release);
     }
@@ -251,10 +241,7 @@ void dk_host_cancel(dk_host *host, int32_t on)
     atomic_store_explicit(&host->cancelled, on != 0, memory_order_relaxed);
 }
 
-int32_t dk_host_cancelled(const dk_host *host)
-{
-    return atomic_load_explicit(&host->cancelled, memory_order_relaxed);
-}
+int32_t dk_host_cancelled(const dk_host *host) { return atomic_load_explicit(&host->cancelled, memory_order_relaxed); }
 
 double dk_seconds(void)
 {

@@ -25,14 +25,15 @@ void dk_host_release(dk_host *host); /* NULL is fine */
 void *dk_alloc(dk_host *host, uint64_t count, uint64_t size);  /* count*size checked for overflow; NULL on failure */
 void *dk_calloc(dk_host *host, uint64_t count, uint64_t size); /* zeroed */
 void *dk_realloc(dk_host *host, void *ptr, uint64_t count, uint64_t size); /* keeps the old block on failure */
-void dk_free(dk_host *host, void *ptr);                        /* NULL is fine */
+void dk_free(dk_host *host, void *ptr);                                    /* NULL is fine */
 char *dk_strdup(dk_host *host, const char *text);
 char *dk_strndup(dk_host *host, const char *text, size_t size);
 int64_t dk_host_allocations(const dk_host *host); /* how many allocations were made since create: tests count them */
 /* Fails with NOMEM naming the bytes; for `DK_TRY(dk_new(host, n, &array, err))`. `out` is a pointer to a pointer. */
-#define dk_new(host, count, out, err)                                                                                  \
-    ((*(out) = dk_calloc((host), (uint64_t)(count), sizeof **(out))) ? DK_OK                                           \
-                                                                       : dk_fail_nomem((err), (uint64_t)(count) * sizeof **(out)))
+#define dk_new(host, count, out, err)                                \
+    ((*(out) = dk_calloc((host), (uint64_t)(count), sizeof **(out))) \
+         ? DK_OK                                                     \
+         : dk_fail_nomem((err), (uint64_t)(count) * sizeof **(out)))
 
 /* ---- log: silent until a function is set ---- */
 enum { DK_LOG_ERROR = 1, DK_LOG_WARN = 2, DK_LOG_INFO = 3, DK_LOG_DEBUG = 4 };
@@ -46,7 +47,8 @@ void dk_log(dk_host *host, int32_t level, const char *component, const char *for
  * range has the same bits for any number of threads. Nested calls run in the calling thread. */
 typedef void (*dk_body_fn)(void *context, int64_t begin, int64_t end);
 typedef int32_t (*dk_parallel_fn)(void *user, int64_t n, dk_body_fn body, void *context);
-/* fn NULL = the host's own pool of max_threads (0 = one per core that this process may use), started at the first use. */
+/* fn NULL = the host's own pool of max_threads (0 = one per core that this process may use), started at the first
+ * use. */
 int32_t dk_host_set_threads(dk_host *host, int64_t max_threads, dk_parallel_fn fn, void *user,
                             void (*destroy)(void *user), dk_error *err);
 int64_t dk_host_threads(const dk_host *host);

@@ -45,10 +45,7 @@ static int32_t is_decimal(const char *text, size_t size, size_t *point)
     return at == size;
 }
 
-static int32_t is_decimal_byte(char c)
-{
-    return (c >= '0' && c <= '9') || c == '+' || c == '-' || c == 'e';
-}
+static int32_t is_decimal_byte(char c) { return (c >= '0' && c <= '9') || c == '+' || c == '-' || c == 'e'; }
 
 /* strtod on a copy in which '.' became what the locale writes between 0 and 5. */
 static int32_t convert(const char *text, size_t size, size_t point, double *out)
@@ -77,12 +74,9 @@ int32_t dk_parse_f64(const char *text, size_t size, double *out)
     size_t point, sign = size && (text[0] == '+' || text[0] == '-');
     const char *body = text + sign;
     if (size - sign == 0 || size > NUMBER_SIZE) return 0;
-    if (same_word(body, size - sign, "inf") || same_word(body, size - sign, "infinity"))
-        value = (double)INFINITY;
-    else if (same_word(body, size - sign, "nan"))
-        value = (double)NAN;
-    else if (!is_decimal(body, size - sign, &point) || !convert(body, size - sign, point, &value))
-        return 0;
+    if (same_word(body, size - sign, "inf") || same_word(body, size - sign, "infinity")) value = (double)INFINITY;
+    else if (same_word(body, size - sign, "nan")) value = (double)NAN;
+    else if (!is_decimal(body, size - sign, &point) || !convert(body, size - sign, point, &value)) return 0;
     *out = text[0] == '-' ? -value : value;
     return 1;
 }
@@ -106,10 +100,8 @@ static size_t restore_point(char *text)
 {
     size_t used = 0;
     for (size_t i = 0; text[i]; i++) {
-        if (is_decimal_byte(text[i]))
-            text[used++] = text[i];
-        else if (used && text[used - 1] != '.')
-            text[used++] = '.';
+        if (is_decimal_byte(text[i])) text[used++] = text[i];
+        else if (used && text[used - 1] != '.') text[used++] = '.';
     }
     text[used] = 0;
     return used;

@@ -63,8 +63,7 @@ int32_t dk_sync_folder_of(dk_host *host, const char *path, dk_error *err)
     char *folder = dk_path_folder(host, path);
     if (!folder) return dk_fail_nomem(err, strlen(path) + 1);
     int fd = open(folder, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        rc = errno == EACCES ? DK_OK : dk_fail_errno(err, errno, "%s: cannot be opened", folder);
+    if (fd < 0) rc = errno == EACCES ? DK_OK : dk_fail_errno(err, errno, "%s: cannot be opened", folder);
     else if (fsync(fd) && errno != EINVAL && errno != ENOTSUP) /* a file system that cannot do it */
         rc = dk_fail_errno(err, errno, "%s: cannot be written", folder);
     if (fd >= 0) close(fd);

@@ -70,10 +70,7 @@ static int32_t spin(const dk_pool *pool, uint64_t mask, uint64_t value, int32_t 
     return 0;
 }
 
-static uint64_t generation_of(uint64_t state)
-{
-    return state / JOB_GENERATION;
-}
+static uint64_t generation_of(uint64_t state) { return state / JOB_GENERATION; }
 
 /* 1 once the caller's job is entered; 0 when it is closed already. */
 static int32_t enter_job(dk_pool *pool)
@@ -132,8 +129,7 @@ static void wake_workers(dk_pool *pool, int64_t wanted)
     int64_t sleepers = atomic_load(&pool->sleepers);
     if (!sleepers) return;
     pthread_mutex_lock(&pool->mutex);
-    if (wanted >= sleepers)
-        pthread_cond_broadcast(&pool->work);
+    if (wanted >= sleepers) pthread_cond_broadcast(&pool->work);
     else
         while (wanted-- > 0) pthread_cond_signal(&pool->work);
     pthread_mutex_unlock(&pool->mutex);
@@ -157,7 +153,8 @@ static void start_workers(dk_pool *pool, int64_t workers)
     sigset_t all, before;
     sigfillset(&all);
     if (pthread_sigmask(SIG_SETMASK, &all, &before)) return;
-    while (pool->count < workers && !pthread_create(&pool->threads[pool->count], NULL, worker_main, pool)) pool->count++;
+    while (pool->count < workers && !pthread_create(&pool->threads[pool->count], NULL, worker_main, pool))
+        pool->count++;
     pthread_sigmask(SIG_SETMASK, &before, NULL);
 }
 

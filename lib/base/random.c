@@ -20,15 +20,9 @@ static void philox(uint64_t seed, uint64_t stream, uint64_t counter, uint32_t ou
     out[0] = c0, out[1] = c1, out[2] = c2, out[3] = c3;
 }
 
-static uint64_t join(uint32_t low, uint32_t high)
-{
-    return (uint64_t)high << 32 | low;
-}
+static uint64_t join(uint32_t low, uint32_t high) { return (uint64_t)high << 32 | low; }
 
-static double to_unit(uint64_t bits)
-{
-    return (double)(bits >> 11) * 0x1p-53;
-}
+static double to_unit(uint64_t bits) { return (double)(bits >> 11) * 0x1p-53; }
 
 uint64_t dk_random_u64(uint64_t seed, uint64_t stream, uint64_t counter)
 {
@@ -53,7 +47,8 @@ double dk_random_normal(uint64_t seed, uint64_t stream, uint64_t counter)
 
 enum { FEISTEL_ROUNDS = 8, FEISTEL_HALF_MIN = 3 };
 
-/* A bijection of [0, 4^half): the round function's counter is (round, right half), its domain set apart by the stream. */
+/* A bijection of [0, 4^half): the round function's counter is (round, right half), its domain set apart by the
+ * stream. */
 static uint64_t feistel(uint64_t seed, uint64_t stream, uint64_t value, unsigned half)
 {
     uint64_t mask = (UINT64_C(1) << half) - 1, left = value >> half, right = value & mask;

@@ -6,10 +6,10 @@
 #include <stdint.h>
 
 enum { /* streams, so that one seed never gives two uses the same numbers */
-    DK_STREAM_INIT = 1,
-    DK_STREAM_SHUFFLE = 2,
-    DK_STREAM_SAMPLE = 3,
-    DK_STREAM_TEST = 99
+       DK_STREAM_INIT = 1,
+       DK_STREAM_SHUFFLE = 2,
+       DK_STREAM_SAMPLE = 3,
+       DK_STREAM_TEST = 99
 };
 uint64_t dk_random_u64(uint64_t seed, uint64_t stream, uint64_t counter);
 double dk_random_uniform(uint64_t seed, uint64_t stream, uint64_t counter); /* [0, 1), 53 bits */

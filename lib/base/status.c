@@ -17,12 +17,9 @@ static void copy_tidy(char *out, const char *text)
         size_t length = dk_utf8_length((const unsigned char *)text, left);
         take = length ? length : 1;
         if (used + take >= MESSAGE_SIZE) break;
-        if (!length)
-            out[used] = '?';
-        else if (length == 1 && ((unsigned char)*text < 0x20 || *text == 0x7f))
-            out[used] = ' ';
-        else
-            memcpy(out + used, text, take);
+        if (!length) out[used] = '?';
+        else if (length == 1 && ((unsigned char)*text < 0x20 || *text == 0x7f)) out[used] = ' ';
+        else memcpy(out + used, text, take);
         used += take;
     }
     out[used] = 0;
@@ -105,24 +102,43 @@ void dk_error_clear(dk_error *err)
 const char *dk_status_text(int32_t code)
 {
     switch (code) {
-    case DK_OK: return "ok";
-    case DK_E_INVALID: return "invalid argument";
-    case DK_E_OPTION: return "unknown option or value out of bounds";
-    case DK_E_STAGE: return "not possible in this phase";
-    case DK_E_REENTRANT: return "called from inside a callback of the same handle";
-    case DK_E_BUSY: return "handle is in use";
-    case DK_E_BUFFER: return "buffer too small";
-    case DK_E_UNSUPPORTED: return "not supported";
-    case DK_E_NOMEM: return "out of memory";
-    case DK_E_IO: return "input or output error";
-    case DK_E_NOT_FOUND: return "not found";
-    case DK_E_FORMAT: return "malformed file";
-    case DK_E_MISMATCH: return "parts do not belong together";
-    case DK_E_NUMERIC: return "not a finite number";
-    case DK_E_CALLBACK: return "a callback failed";
-    case DK_E_CANCELLED: return "cancelled";
-    case DK_E_END: return "no more items";
-    case DK_E_INTERNAL: return "internal error";
-    default: return "unknown status";
+    case DK_OK:
+        return "ok";
+    case DK_E_INVALID:
+        return "invalid argument";
+    case DK_E_OPTION:
+        return "unknown option or value out of bounds";
+    case DK_E_STAGE:
+        return "not possible in this phase";
+    case DK_E_REENTRANT:
+        return "called from inside a callback of the same handle";
+    case DK_E_BUSY:
+        return "handle is in use";
+    case DK_E_BUFFER:
+        return "buffer too small";
+    case DK_E_UNSUPPORTED:
+        return "not supported";
+    case DK_E_NOMEM:
+        return "out of memory";
+    case DK_E_IO:
+        return "input or output error";
+    case DK_E_NOT_FOUND:
+        return "not found";
+    case DK_E_FORMAT:
+        return "malformed file";
+    case DK_E_MISMATCH:
+        return "parts do not belong together";
+    case DK_E_NUMERIC:
+        return "not a finite number";
+    case DK_E_CALLBACK:
+        return "a callback failed";
+    case DK_E_CANCELLED:
+        return "cancelled";
+    case DK_E_END:
+        return "no more items";
+    case DK_E_INTERNAL:
+        return "internal error";
+    default:
+        return "unknown status";
     }
 }

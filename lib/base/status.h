@@ -44,11 +44,13 @@ typedef struct dk_error {
 #define DK_PRINTF(fmt, args)
 #endif
 
-/* Writes code and message (replacing what was there) and returns code, so that `return dk_fail(err, ...)` reads well. */
+/* Writes code and message (replacing what was there) and returns code, so that `return dk_fail(err, ...)` reads
+ * well. */
 int32_t dk_fail(dk_error *err, int32_t code, const char *format, ...) DK_PRINTF(3, 4);
 /* The same with a position: a byte offset or a line. */
 int32_t dk_fail_at(dk_error *err, int32_t code, int64_t position, const char *format, ...) DK_PRINTF(4, 5);
-/* dk_fail() for a failed system call: appends strerror of errno_value; ENOENT becomes NOT_FOUND, ENOMEM NOMEM, else IO. */
+/* dk_fail() for a failed system call: appends strerror of errno_value; ENOENT becomes NOT_FOUND, ENOMEM NOMEM, else
+ * IO. */
 int32_t dk_fail_errno(dk_error *err, int errno_value, const char *format, ...) DK_PRINTF(3, 4);
 int32_t dk_fail_nomem(dk_error *err, uint64_t bytes);
 /* Puts "words: " in front of the message that is there. Returns err's code (0 when err is NULL or empty). */
@@ -57,9 +59,9 @@ void dk_error_clear(dk_error *err);
 const char *dk_status_text(int32_t code); /* static, never NULL */
 
 /* One exit per function: every fallible call is DK_TRY(call), cleanup stands behind `out:`. Needs `int32_t rc`. */
-#define DK_TRY(call)                                                                                                   \
-    do {                                                                                                               \
-        if ((rc = (call)) != DK_OK) goto out;                                                                          \
+#define DK_TRY(call)                          \
+    do {                                      \
+        if ((rc = (call)) != DK_OK) goto out; \
     } while (0)
 
 #endif

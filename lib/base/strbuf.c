@@ -53,10 +53,7 @@ void dk_strbuf_append(dk_strbuf *buf, const void *data, size_t size)
     buf->data[buf->size] = 0;
 }
 
-void dk_strbuf_puts(dk_strbuf *buf, const char *text)
-{
-    dk_strbuf_append(buf, text, strlen(text));
-}
+void dk_strbuf_puts(dk_strbuf *buf, const char *text) { dk_strbuf_append(buf, text, strlen(text)); }
 
 void dk_strbuf_printf(dk_strbuf *buf, const char *format, ...)
 {
@@ -86,10 +83,8 @@ void dk_strbuf_f64(dk_strbuf *buf, double value)
 static void append_control(dk_strbuf *buf, unsigned char byte)
 {
     static const char letters[] = "btn\0fr";
-    if (byte >= 8 && byte <= 13 && byte != 11)
-        dk_strbuf_printf(buf, "\\%c", letters[byte - 8]);
-    else
-        dk_strbuf_printf(buf, "\\u%04x", byte);
+    if (byte >= 8 && byte <= 13 && byte != 11) dk_strbuf_printf(buf, "\\%c", letters[byte - 8]);
+    else dk_strbuf_printf(buf, "\\u%04x", byte);
 }
 
 void dk_strbuf_json(dk_strbuf *buf, const char *text, size_t size)
@@ -105,12 +100,9 @@ void dk_strbuf_json(dk_strbuf *buf, const char *text, size_t size)
         }
         if (at > start) dk_strbuf_append(buf, text + start, at - start);
         if (at < size) {
-            if (!length)
-                dk_strbuf_puts(buf, "\xef\xbf\xbd");
-            else if (bytes[at] < 0x20)
-                append_control(buf, bytes[at]);
-            else
-                dk_strbuf_printf(buf, "\\%c", bytes[at]);
+            if (!length) dk_strbuf_puts(buf, "\xef\xbf\xbd");
+            else if (bytes[at] < 0x20) append_control(buf, bytes[at]);
+            else dk_strbuf_printf(buf, "\\%c", bytes[at]);
         }
         start = ++at;
     }

@@ -21,8 +21,8 @@ void dk_strbuf_printf(dk_strbuf *buf, const char *format, ...) DK_PRINTF(2, 3); 
 void dk_strbuf_f64(dk_strbuf *buf, double value); /* shortest text that reads back the same; nan, inf, -inf */
 void dk_strbuf_json(dk_strbuf *buf, const char *text, size_t size); /* quoted and escaped; bad UTF-8 becomes U+FFFD */
 int32_t dk_strbuf_check(const dk_strbuf *buf, dk_error *err);       /* NOMEM if an append failed */
-/* The rule for every text that goes out to a host: copies data+NUL into buf[cap], sets *needed (with the NUL); BUFFER when short.
- * buf NULL with cap 0 and needed asks for the size alone. */
+/* The rule for every text that goes out to a host: copies data+NUL into buf[cap], sets *needed (with the NUL); BUFFER
+ * when short. buf NULL with cap 0 and needed asks for the size alone. */
 int32_t dk_text_out(const char *data, size_t size, char *buf, size_t cap, size_t *needed, dk_error *err);
 
 /* The whole text must be one number. Return 0 and leave *out alone when it is not. Decimal point is '.', always. */

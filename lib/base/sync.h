@@ -6,7 +6,8 @@
 
 enum { DK_TEMPORARY_EXTRA = 48, DK_TEMPORARY_TRIES = 1000 };
 
-/* "<path>.tmp.<pid>.<n>" into size >= strlen(path) + DK_TEMPORARY_EXTRA bytes; slashes at the end of path are left out. */
+/* "<path>.tmp.<pid>.<n>" into size >= strlen(path) + DK_TEMPORARY_EXTRA bytes; slashes at the end of path are left
+ * out. */
 void dk_temporary_name(char *out, size_t size, const char *path, int n);
 /* Makes a rename inside the folder of path survive a power cut. */
 int32_t dk_sync_folder_of(dk_host *host, const char *path, dk_error *err);

@@ -55,10 +55,8 @@ int32_t dk_writer_open(dk_host *host, const char *path, dk_writer **out, dk_erro
     writer->path = dk_strdup(host, path);
     writer->buffer = dk_alloc(host, BUFFER_SIZE, 1);
     rc = writer->path && writer->buffer ? create_temporary(writer, err) : dk_fail_nomem(err, BUFFER_SIZE);
-    if (rc)
-        free_writer(writer);
-    else
-        *out = writer;
+    if (rc) free_writer(writer);
+    else *out = writer;
 out:
     return rc;
 }
@@ -93,10 +91,7 @@ out:
     return rc;
 }
 
-int64_t dk_writer_tell(const dk_writer *writer)
-{
-    return writer->offset + (int64_t)writer->used;
-}
+int64_t dk_writer_tell(const dk_writer *writer) { return writer->offset + (int64_t)writer->used; }
 
 int32_t dk_writer_seek(dk_writer *writer, int64_t offset, dk_error *err)
 {
@@ -122,8 +117,8 @@ int32_t dk_writer_commit(dk_writer *writer, dk_error *err)
     DK_TRY(flush(writer, err));
     DK_TRY(close_file(writer, err));
     if (rename(writer->temporary, writer->path))
-        DK_TRY(dk_fail_errno(err, errno, "%s: cannot be renamed from %s", writer->path,
-                             dk_path_name(writer->temporary)));
+        DK_TRY(
+            dk_fail_errno(err, errno, "%s: cannot be renamed from %s", writer->path, dk_path_name(writer->temporary)));
     rc = dk_sync_folder_of(writer->host, writer->path, err);
     free_writer(writer);
     return rc;

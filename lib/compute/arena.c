@@ -3,10 +3,7 @@
 #define ALIGN 64
 #define TOO_LARGE (INT64_MAX / 2)
 
-void dk_arena_init(dk_arena *arena, dk_backend *backend)
-{
-    *arena = (dk_arena){.backend = backend};
-}
+void dk_arena_init(dk_arena *arena, dk_backend *backend) { *arena = (dk_arena){.backend = backend}; }
 
 static int64_t bytes_of(dk_dtype dtype, int32_t rank, const int64_t *shape)
 {

@@ -67,10 +67,7 @@ void dk_buffer_free(dk_backend *backend, dk_buffer *buffer)
     dk_free(backend->host, buffer);
 }
 
-void *dk_buffer_map(dk_view view)
-{
-    return view.buffer ? view.buffer->data + view.offset : NULL;
-}
+void *dk_buffer_map(dk_view view) { return view.buffer ? view.buffer->data + view.offset : NULL; }
 
 dk_rows dk_rows_of(const dk_view *view)
 {

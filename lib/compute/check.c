@@ -13,10 +13,7 @@ dk_check dk_check_begin(dk_queue *queue, const char *op)
     return (dk_check){.queue = queue, .op = op, .ok = queue->error.code == DK_OK};
 }
 
-uint32_t dk_check_real(const dk_check *check)
-{
-    return DK_TYPE(check->queue->backend->real);
-}
+uint32_t dk_check_real(const dk_check *check) { return DK_TYPE(check->queue->backend->real); }
 
 /* Every element lies inside the buffer. Strides are not negative, so the last one is the furthest. */
 static int32_t inside(const dk_view *view)

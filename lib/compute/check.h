@@ -47,9 +47,9 @@ int32_t dk_check_glu_backward(dk_queue *queue, dk_activation kind, const dk_view
                               const dk_view *dy, const dk_view *dgate, const dk_view *dup);
 int32_t dk_check_attention(dk_queue *queue, const dk_attention_args *args, const dk_view *q, const dk_view *k,
                            const dk_view *v, const dk_view *y, const dk_view *lse);
-int32_t dk_check_attention_backward(dk_queue *queue, const dk_attention_args *args, const dk_view *q,
-                                    const dk_view *k, const dk_view *v, const dk_view *y, const dk_view *lse,
-                                    const dk_view *dy, const dk_view *dq, const dk_view *dk, const dk_view *dv);
+int32_t dk_check_attention_backward(dk_queue *queue, const dk_attention_args *args, const dk_view *q, const dk_view *k,
+                                    const dk_view *v, const dk_view *y, const dk_view *lse, const dk_view *dy,
+                                    const dk_view *dq, const dk_view *dk, const dk_view *dv);
 int32_t dk_check_softcap(dk_queue *queue, const char *op, const dk_view *z, const dk_view *dz);
 int32_t dk_check_log_softmax(dk_queue *queue, const dk_view *z, int64_t vocab, double temperature, const dk_view *y);
 int32_t dk_check_log_softmax_backward(dk_queue *queue, const dk_view *log_q, int64_t vocab, double temperature,

@@ -239,9 +239,9 @@ int32_t dk_check_attention(dk_queue *queue, const dk_attention_args *args, const
     return c.ok;
 }
 
-int32_t dk_check_attention_backward(dk_queue *queue, const dk_attention_args *args, const dk_view *q,
-                                    const dk_view *k, const dk_view *v, const dk_view *y, const dk_view *lse,
-                                    const dk_view *dy, const dk_view *dq, const dk_view *dk, const dk_view *dv)
+int32_t dk_check_attention_backward(dk_queue *queue, const dk_attention_args *args, const dk_view *q, const dk_view *k,
+                                    const dk_view *v, const dk_view *y, const dk_view *lse, const dk_view *dy,
+                                    const dk_view *dq, const dk_view *dk, const dk_view *dv)
 {
     dk_check c = dk_check_begin(queue, "attention_backward");
     check_heads(&c, args, q, k, v, y, lse, 0);

@@ -37,20 +37,22 @@ typedef struct dk_view {
     int64_t stride[3]; /* elements */
 } dk_view;
 
-dk_view dk_view_make(dk_buffer *buffer, int64_t offset, dk_dtype dtype, int32_t rank, const int64_t *shape); /* compact */
+/* compact */
+dk_view dk_view_make(dk_buffer *buffer, int64_t offset, dk_dtype dtype, int32_t rank, const int64_t *shape);
 dk_view dk_view_1d(dk_buffer *buffer, int64_t offset, dk_dtype dtype, int64_t n);
 dk_view dk_view_2d(dk_buffer *buffer, int64_t offset, dk_dtype dtype, int64_t rows, int64_t columns);
-dk_view dk_view_rows(dk_view view, int64_t first, int64_t count);      /* along the first dimension */
-dk_view dk_view_columns(dk_view view, int64_t first, int64_t count);   /* along the last */
-dk_view dk_view_split(dk_view view, int64_t parts);                    /* [r, parts*w] -> [r, parts, w], same memory */
+dk_view dk_view_rows(dk_view view, int64_t first, int64_t count);    /* along the first dimension */
+dk_view dk_view_columns(dk_view view, int64_t first, int64_t count); /* along the last */
+dk_view dk_view_split(dk_view view, int64_t parts);                  /* [r, parts*w] -> [r, parts, w], same memory */
 dk_view dk_view_reshape(dk_view view, int32_t rank, const int64_t *shape); /* compact views only */
-int64_t dk_view_count(const dk_view *view);                            /* elements; 0 for an absent view */
+int64_t dk_view_count(const dk_view *view);                                /* elements; 0 for an absent view */
 static inline int32_t dk_view_present(dk_view view) { return view.buffer != NULL; }
 static inline dk_view dk_view_none(void) { return (dk_view){0}; }
 
 /* ---- parameters apart from products ----
  * A parameter is owned by its model's table, once even when it is tied. Trainable: value is an fp32 (or, on a double
- * backend, fp64) master and gradient has its shape. Frozen: no gradient; value may be a mapped F32, F16 or BF16 tensor. */
+ * backend, fp64) master and gradient has its shape. Frozen: no gradient; value may be a mapped F32, F16 or BF16
+ * tensor. */
 typedef struct dk_parameter {
     const char *name; /* as in the file it is saved to */
     dk_view value;    /* 1d, or 2d as the file has it */
@@ -59,9 +61,9 @@ typedef struct dk_parameter {
     int32_t frozen;
 } dk_parameter;
 
-/* A linear object is a view for products of one or more parameters side by side: y = x W^T + b, its output columns being
- * those of weights[0], weights[1], ... in order (q|k|v, gate|up). in_out = weights are stored [in, out] (GPT-2's Conv1D)
- * instead of [out, in]. The parameters are borrowed and must outlive it. */
+/* A linear object is a view for products of one or more parameters side by side: y = x W^T + b, its output columns
+ * being those of weights[0], weights[1], ... in order (q|k|v, gate|up). in_out = weights are stored [in, out] (GPT-2's
+ * Conv1D) instead of [out, in]. The parameters are borrowed and must outlive it. */
 typedef struct dk_linear dk_linear;
 typedef struct dk_linear_spec {
     dk_parameter *const *weights;
@@ -106,7 +108,8 @@ typedef struct dk_sample_args {
     int64_t top_k;      /* 0 = off */
     double top_p;       /* 1 = off */
     uint64_t seed;
-    const uint64_t *counters; /* [rows]: which number of its stream each row draws (row r uses stream DK_STREAM_SAMPLE) */
+    /* [rows]: which number of its stream each row draws (row r uses stream DK_STREAM_SAMPLE) */
+    const uint64_t *counters;
 } dk_sample_args;
 
 typedef struct dk_queue dk_queue; /* carries the first failure; one per thread of control */
@@ -116,11 +119,13 @@ typedef struct dk_queue dk_queue; /* carries the first failure; one per thread o
  * views of activations have it. "add" arguments: 0 = overwrite, 1 = add to what is there. */
 typedef struct dk_ops {
     /* buffers */
-    int32_t (*buffer_create)(dk_backend *backend, int64_t bytes, dk_buffer **out, dk_error *err); /* zeroed; large ones in huge pages, touched */
-    int32_t (*buffer_wrap)(dk_backend *backend, void *data, int64_t bytes, dk_buffer **out, dk_error *err); /* borrowed host memory; read-only use if it is */
+    /* zeroed; large ones in huge pages, touched */
+    int32_t (*buffer_create)(dk_backend *backend, int64_t bytes, dk_buffer **out, dk_error *err);
+    /* borrowed host memory; read-only use if it is */
+    int32_t (*buffer_wrap)(dk_backend *backend, void *data, int64_t bytes, dk_buffer **out, dk_error *err);
     void (*buffer_free)(dk_backend *backend, dk_buffer *buffer);
-    void (*copy_in)(dk_queue *queue, dk_view to, const void *from);  /* compact host elements of to's dtype */
-    void (*copy_out)(dk_queue *queue, dk_view from, void *to);       /* waits for what was enqueued before */
+    void (*copy_in)(dk_queue *queue, dk_view to, const void *from); /* compact host elements of to's dtype */
+    void (*copy_out)(dk_queue *queue, dk_view from, void *to);      /* waits for what was enqueued before */
     void *(*map)(dk_view view); /* host pointer to element 0 where the host can see the buffer, else NULL */
 
     /* products */
@@ -128,43 +133,66 @@ typedef struct dk_ops {
     void (*linear_free)(dk_backend *backend, dk_linear *linear);
     void (*linear_forward)(dk_queue *queue, dk_linear *linear, dk_view x, dk_view y); /* [n, in] -> [n, out] */
     void (*linear_backward_input)(dk_queue *queue, dk_linear *linear, dk_view dy, dk_view dx, int32_t add);
-    void (*linear_backward_weight)(dk_queue *queue, dk_linear *linear, dk_view x, dk_view dy); /* adds; frozen ones are passed over */
+    /* adds; frozen ones are passed over */
+    void (*linear_backward_weight)(dk_queue *queue, dk_linear *linear, dk_view x, dk_view dy);
 
     /* elementwise and rows */
     void (*fill)(dk_queue *queue, dk_view y, double value);
-    void (*convert)(dk_queue *queue, dk_view x, dk_view y);              /* copy, strided, any float dtype to any */
-    void (*axpy)(dk_queue *queue, double a, dk_view x, dk_view y);       /* y += a*x */
+    void (*convert)(dk_queue *queue, dk_view x, dk_view y);        /* copy, strided, any float dtype to any */
+    void (*axpy)(dk_queue *queue, double a, dk_view x, dk_view y); /* y += a*x */
     void (*scale)(dk_queue *queue, dk_view y, double a);
-    void (*add)(dk_queue *queue, dk_view a, dk_view b, dk_view y);       /* y = a + b; y may be a or b */
-    void (*embed)(dk_queue *queue, dk_view table, dk_view ids, double scale, dk_view y, int32_t add); /* y[i] = scale*table[ids[i]]; ids I32 */
-    void (*embed_backward)(dk_queue *queue, dk_view gradient, dk_view ids, double scale, dk_view dy);  /* gradient[ids[i]] += scale*dy[i], in order of i */
-    void (*gather_rows)(dk_queue *queue, dk_view x, dk_view rows, dk_view y);      /* y[i] = x[rows[i]]; rows I32 */
-    void (*scatter_rows)(dk_queue *queue, dk_view x, dk_view rows, dk_view y, int32_t add); /* y[rows[i]] (+)= x[i]; rows distinct */
-    void (*norm)(dk_queue *queue, const dk_norm_args *args, dk_view x, dk_view y, dk_view stats); /* stats [rows(*heads), 2] real, or absent: mean, 1/deviation */
-    void (*norm_backward)(dk_queue *queue, const dk_norm_args *args, dk_view x, dk_view stats, dk_view dy, dk_view dx, int32_t add,
-                          dk_view dweight, dk_view dbias); /* dweight, dbias: added to, or absent */
-    void (*rope)(dk_queue *queue, dk_view x, dk_view table, dk_view positions, int32_t inverse); /* x [rows, heads, dim] in place; table F32/real [positions, dims/2, 2] = cos, sin;
-                                                                 rotates pairs (i, i + dims/2) of the first dims = 2*table.shape[1] entries; positions I32 [rows] */
-    void (*glu)(dk_queue *queue, dk_activation kind, dk_view gate, dk_view up, dk_view y); /* y = act(gate)*up; up absent: y = act(gate) */
-    void (*glu_backward)(dk_queue *queue, dk_activation kind, dk_view gate, dk_view up, dk_view dy, dk_view dgate, dk_view dup); /* dgate may be gate, dup may be up */
-    void (*attention)(dk_queue *queue, const dk_attention_args *args, dk_view q, dk_view k, dk_view v, dk_view y, dk_view lse);
-        /* q, y [rows, heads, dim]; k, v [key rows, kv_heads, dim]; lse [rows, heads] real or absent: log of each row's partition */
-    void (*attention_backward)(dk_queue *queue, const dk_attention_args *args, dk_view q, dk_view k, dk_view v, dk_view y, dk_view lse, dk_view dy,
-                               dk_view dq, dk_view dk, dk_view dv); /* no cache; overwrites dq, dk, dv */
+    void (*add)(dk_queue *queue, dk_view a, dk_view b, dk_view y); /* y = a + b; y may be a or b */
+    /* y[i] = scale*table[ids[i]]; ids I32 */
+    void (*embed)(dk_queue *queue, dk_view table, dk_view ids, double scale, dk_view y, int32_t add);
+    /* gradient[ids[i]] += scale*dy[i], in order of i */
+    void (*embed_backward)(dk_queue *queue, dk_view gradient, dk_view ids, double scale, dk_view dy);
+    void (*gather_rows)(dk_queue *queue, dk_view x, dk_view rows, dk_view y); /* y[i] = x[rows[i]]; rows I32 */
+    /* y[rows[i]] (+)= x[i]; rows distinct */
+    void (*scatter_rows)(dk_queue *queue, dk_view x, dk_view rows, dk_view y, int32_t add);
+    /* stats [rows(*heads), 2] real, or absent: mean, 1/deviation */
+    void (*norm)(dk_queue *queue, const dk_norm_args *args, dk_view x, dk_view y, dk_view stats);
+    void (*norm_backward)(dk_queue *queue, const dk_norm_args *args, dk_view x, dk_view stats, dk_view dy, dk_view dx,
+                          int32_t add, dk_view dweight, dk_view dbias); /* dweight, dbias: added to, or absent */
+    void (*rope)(dk_queue *queue, dk_view x, dk_view table, dk_view positions,
+                 int32_t inverse); /* x [rows, heads, dim] in place; table F32/real [positions, dims/2, 2] = cos, sin;
+                                                                 rotates pairs (i, i + dims/2) of the first dims =
+                                                                 2*table.shape[1] entries; positions I32 [rows] */
+    /* y = act(gate)*up; up absent: y = act(gate) */
+    void (*glu)(dk_queue *queue, dk_activation kind, dk_view gate, dk_view up, dk_view y);
+    /* dgate may be gate, dup may be up */
+    void (*glu_backward)(dk_queue *queue, dk_activation kind, dk_view gate, dk_view up, dk_view dy, dk_view dgate,
+                         dk_view dup);
+    void (*attention)(dk_queue *queue, const dk_attention_args *args, dk_view q, dk_view k, dk_view v, dk_view y,
+                      dk_view lse);
+    /* q, y [rows, heads, dim]; k, v [key rows, kv_heads, dim]; lse [rows, heads] real or absent: log of each row's
+           partition */
+    void (*attention_backward)(dk_queue *queue, const dk_attention_args *args, dk_view q, dk_view k, dk_view v,
+                               dk_view y, dk_view lse, dk_view dy, dk_view dq, dk_view dk,
+                               dk_view dv); /* no cache; overwrites dq, dk, dv */
 
     /* heads and losses, over [rows, vocab] strips */
-    void (*softcap)(dk_queue *queue, dk_view z, double scale, double cap);                            /* z = cap*tanh(scale*z/cap); cap 0: scale*z; in place */
-    void (*softcap_backward)(dk_queue *queue, dk_view z, double scale, double cap, dk_view dz);       /* z as it left softcap; dz in place */
-    void (*log_softmax)(dk_queue *queue, dk_view z, int64_t vocab, double temperature, dk_view y);    /* y = log softmax(z/T) of the first vocab columns, rest -inf; y may be z */
-    void (*log_softmax_backward)(dk_queue *queue, dk_view log_q, int64_t vocab, double temperature, dk_view weights, dk_view h);
-        /* h [rows, vocab..] = dL/dlog q becomes dL/dz = weights[row]*(h - q*sum(h))/T in place, 0 behind vocab; weights [rows] real or absent = 1 */
-    void (*sample)(dk_queue *queue, const dk_sample_args *args, dk_view logits, int64_t vocab, dk_view ids); /* ids I32 [rows] */
+    /* z = cap*tanh(scale*z/cap); cap 0: scale*z; in place */
+    void (*softcap)(dk_queue *queue, dk_view z, double scale, double cap);
+    /* z as it left softcap; dz in place */
+    void (*softcap_backward)(dk_queue *queue, dk_view z, double scale, double cap, dk_view dz);
+    /* y = log softmax(z/T) of the first vocab columns, rest -inf; y may be z */
+    void (*log_softmax)(dk_queue *queue, dk_view z, int64_t vocab, double temperature, dk_view y);
+    void (*log_softmax_backward)(dk_queue *queue, dk_view log_q, int64_t vocab, double temperature, dk_view weights,
+                                 dk_view h);
+    /* h [rows, vocab..] = dL/dlog q becomes dL/dz = weights[row]*(h - q*sum(h))/T in place, 0 behind vocab; weights
+           [rows] real or absent = 1 */
+    /* ids I32 [rows] */
+    void (*sample)(dk_queue *queue, const dk_sample_args *args, dk_view logits, int64_t vocab, dk_view ids);
 
     /* optimiser */
-    void (*sum_squares)(dk_queue *queue, dk_view x, dk_view sum);   /* sum F64 [1] += sum of x*x, in double, fixed order */
+    /* sum F64 [1] += sum of x*x, in double, fixed order */
+    void (*sum_squares)(dk_queue *queue, dk_view x, dk_view sum);
     void (*clip_factor)(dk_queue *queue, dk_view sum, double divisor, double max_norm, dk_view factor, dk_view norm);
-        /* norm F64 [1] = sqrt(sum)/divisor; factor F64 [1] = min(1, max_norm/(norm + 1e-6))/divisor; max_norm 0 = 1/divisor */
-    void (*adamw)(dk_queue *queue, const dk_adamw_args *args, dk_view factor, dk_view p, dk_view g, dk_view m, dk_view v); /* gradient used = g*factor */
+    /* norm F64 [1] = sqrt(sum)/divisor; factor F64 [1] = min(1, max_norm/(norm + 1e-6))/divisor; max_norm 0 =
+           1/divisor */
+    /* gradient used = g*factor */
+    void (*adamw)(dk_queue *queue, const dk_adamw_args *args, dk_view factor, dk_view p, dk_view g, dk_view m,
+                  dk_view v);
 } dk_ops;
 
 struct dk_backend {
@@ -181,7 +209,7 @@ enum { DK_ISA_PORTABLE = 0, DK_ISA_AVX2 = 1, DK_ISA_AVX512 = 2 };
 int32_t dk_backend_cpu(dk_host *host, dk_backend **out, dk_error *err);
 /* real DK_F32 or DK_F64. Slow and plain; for tests. */
 int32_t dk_backend_reference(dk_host *host, dk_dtype real, dk_backend **out, dk_error *err);
-void dk_backend_free(dk_backend *backend); /* after everything made by it */
+void dk_backend_free(dk_backend *backend);     /* after everything made by it */
 void dk_backend_cblas(char *out, size_t size); /* "OpenBLAS 0.3.21 SkylakeX, 2 threads": what equal bits hang on */
 
 struct dk_queue {
@@ -190,7 +218,8 @@ struct dk_queue {
 };
 void dk_queue_init(dk_queue *queue, dk_backend *backend);
 int32_t dk_queue_wait(dk_queue *queue, dk_error *err); /* all done; returns and clears the first failure */
-void dk_queue_fail(dk_queue *queue, int32_t code, const char *format, ...) DK_PRINTF(3, 4); /* for backends: keeps the first */
+/* for backends: keeps the first */
+void dk_queue_fail(dk_queue *queue, int32_t code, const char *format, ...) DK_PRINTF(3, 4);
 
 /* ---- arenas: planned once, handed out in order ----
  * Take the same views twice: before dk_arena_commit they only measure (absent buffers), after it they are memory. */

@@ -19,10 +19,7 @@ static inline uint32_t dk_bits_from_float(float value)
     return bits;
 }
 
-static inline float dk_widen_bf16(uint16_t half)
-{
-    return dk_float_from_bits((uint32_t)half << 16);
-}
+static inline float dk_widen_bf16(uint16_t half) { return dk_float_from_bits((uint32_t)half << 16); }
 
 static inline uint16_t dk_narrow_bf16(float value)
 {

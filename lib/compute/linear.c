@@ -5,8 +5,7 @@
 static int32_t check_weight(dk_backend *backend, const dk_parameter *weight, dk_linear *linear, dk_error *err)
 {
     const dk_view *value = &weight->value;
-    if (!value->buffer || value->rank != 2)
-        return dk_fail(err, DK_E_INTERNAL, "linear: %s is no matrix", weight->name);
+    if (!value->buffer || value->rank != 2) return dk_fail(err, DK_E_INTERNAL, "linear: %s is no matrix", weight->name);
     if (!weight->frozen && value->dtype != backend->real)
         return dk_fail(err, DK_E_INTERNAL, "linear: %s is trained, so it must be %s, not %s", weight->name,
                        dk_dtype_name(backend->real), dk_dtype_name(value->dtype));

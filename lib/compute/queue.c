@@ -3,10 +3,7 @@
 
 #include "compute/compute.h"
 
-void dk_queue_init(dk_queue *queue, dk_backend *backend)
-{
-    *queue = (dk_queue){.backend = backend};
-}
+void dk_queue_init(dk_queue *queue, dk_backend *backend) { *queue = (dk_queue){.backend = backend}; }
 
 int32_t dk_queue_wait(dk_queue *queue, dk_error *err)
 {

@@ -21,8 +21,7 @@
 #define DK_VARIANT(name) DK_PASTE(name, DK_ISA_SUFFIX)
 #endif
 
-#if defined(__GNUC__) && defined(__AVX512F__) && defined(__AVX512DQ__) && defined(__AVX512BW__) && \
-    defined(__AVX512VL__)
+#if defined(__GNUC__) && defined(__AVX512F__) && defined(__AVX512DQ__) && defined(__AVX512BW__) && defined(__AVX512VL__)
 #define DK_SIMD_AVX512 1
 #elif defined(__GNUC__) && defined(__AVX2__) && defined(__FMA__)
 #define DK_SIMD_AVX2 1
@@ -93,10 +92,7 @@ static inline dk_vf dk_vf_load(const float *x)
     return v;
 }
 
-static inline void dk_vf_store(float *y, dk_vf v)
-{
-    memcpy(y, &v, sizeof v);
-}
+static inline void dk_vf_store(float *y, dk_vf v) { memcpy(y, &v, sizeof v); }
 
 /* n in [0, DK_VF): the lanes behind n hold `rest`; memory there is not touched. */
 static inline dk_vf dk_vf_load_n(const float *x, int64_t n, float rest)
@@ -230,10 +226,7 @@ static inline dk_vm dk_vi_less(dk_vi a, dk_vi b)
 #endif
 }
 
-static inline dk_vm dk_vm_and(dk_vm a, dk_vm b)
-{
-    return (dk_vm)(a & b);
-}
+static inline dk_vm dk_vm_and(dk_vm a, dk_vm b) { return (dk_vm)(a & b); }
 
 static inline dk_vf dk_vf_select(dk_vm mask, dk_vf yes, dk_vf no)
 {
@@ -267,10 +260,7 @@ static inline dk_vf dk_vf_max(dk_vf a, dk_vf b)
 #endif
 }
 
-static inline dk_vf dk_vf_abs(dk_vf v)
-{
-    return dk_vi_bits(dk_vf_bits(v) & dk_vi_set(0x7fffffff));
-}
+static inline dk_vf dk_vf_abs(dk_vf v) { return dk_vi_bits(dk_vf_bits(v) & dk_vi_set(0x7fffffff)); }
 
 static inline dk_vf dk_vf_sign_of(dk_vf magnitude, dk_vf sign) /* copysign */
 {

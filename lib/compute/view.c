@@ -5,12 +5,16 @@ size_t dk_dtype_size(dk_dtype dtype)
 {
     switch (dtype) {
     case DK_F64:
-    case DK_I64: return 8;
+    case DK_I64:
+        return 8;
     case DK_F32:
-    case DK_I32: return 4;
+    case DK_I32:
+        return 4;
     case DK_F16:
-    case DK_BF16: return 2;
-    case DK_U8: return 1;
+    case DK_BF16:
+        return 2;
+    case DK_U8:
+        return 1;
     }
     return 0;
 }
@@ -18,36 +22,31 @@ size_t dk_dtype_size(dk_dtype dtype)
 const char *dk_dtype_name(dk_dtype dtype)
 {
     switch (dtype) {
-    case DK_F32: return "f32";
-    case DK_F64: return "f64";
-    case DK_F16: return "f16";
-    case DK_BF16: return "bf16";
-    case DK_I32: return "i32";
-    case DK_I64: return "i64";
-    case DK_U8: return "u8";
+    case DK_F32:
+        return "f32";
+    case DK_F64:
+        return "f64";
+    case DK_F16:
+        return "f16";
+    case DK_BF16:
+        return "bf16";
+    case DK_I32:
+        return "i32";
+    case DK_I64:
+        return "i64";
+    case DK_U8:
+        return "u8";
     }
     return "?";
 }
 
-float dk_bf16_to_f32(uint16_t bits)
-{
-    return dk_widen_bf16(bits);
-}
+float dk_bf16_to_f32(uint16_t bits) { return dk_widen_bf16(bits); }
 
-uint16_t dk_f32_to_bf16(float value)
-{
-    return dk_narrow_bf16(value);
-}
+uint16_t dk_f32_to_bf16(float value) { return dk_narrow_bf16(value); }
 
-float dk_f16_to_f32(uint16_t bits)
-{
-    return dk_widen_f16(bits);
-}
+float dk_f16_to_f32(uint16_t bits) { return dk_widen_f16(bits); }
 
-uint16_t dk_f32_to_f16(float value)
-{
-    return dk_narrow_f16(value);
-}
+uint16_t dk_f32_to_f16(float value) { return dk_narrow_f16(value); }
 
 dk_view dk_view_make(dk_buffer *buffer, int64_t offset, dk_dtype dtype, int32_t rank, const int64_t *shape)
 {
@@ -82,10 +81,7 @@ static dk_view narrow(dk_view view, int32_t dim, int64_t first, int64_t count)
     return view;
 }
 
-dk_view dk_view_rows(dk_view view, int64_t first, int64_t count)
-{
-    return narrow(view, 0, first, count);
-}
+dk_view dk_view_rows(dk_view view, int64_t first, int64_t count) { return narrow(view, 0, first, count); }
 
 dk_view dk_view_columns(dk_view view, int64_t first, int64_t count)
 {
@@ -129,7 +125,4 @@ dk_view dk_view_reshape(dk_view view, int32_t rank, const int64_t *shape)
     return out;
 }
 
-int64_t dk_view_count(const dk_view *view)
-{
-    return view->buffer ? shape_count(view) : 0;
-}
+int64_t dk_view_count(const dk_view *view) { return view->buffer ? shape_count(view) : 0; }

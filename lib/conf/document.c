@@ -55,25 +55,13 @@ void dk_document_free(dk_document *document)
     dk_host_release(host);
 }
 
-const dk_node *dk_document_root(const dk_document *document)
-{
-    return document->root;
-}
+const dk_node *dk_document_root(const dk_document *document) { return document->root; }
 
-const char *dk_document_name(const dk_document *document)
-{
-    return document->name;
-}
+const char *dk_document_name(const dk_document *document) { return document->name; }
 
-dk_host *dk_document_host(const dk_document *document)
-{
-    return document->host;
-}
+dk_host *dk_document_host(const dk_document *document) { return document->host; }
 
-void dk_document_set_root(dk_document *document, const dk_node *root)
-{
-    document->root = root;
-}
+void dk_document_set_root(dk_document *document, const dk_node *root) { document->root = root; }
 
 static block *add_block(dk_document *document, uint64_t size)
 {
@@ -158,7 +146,8 @@ int32_t dk_document_index(dk_document *document, dk_node *map, const dk_node **r
             if (find_small(map, i, map->items[i]->key, map->items[i]->key_size)) *repeated = map->items[i];
         return DK_OK;
     }
-    if (map->size > UINT32_MAX / 4) return dk_fail(err, DK_E_FORMAT, "%s: a map of %zu keys is too large", document->name, map->size);
+    if (map->size > UINT32_MAX / 4)
+        return dk_fail(err, DK_E_FORMAT, "%s: a map of %zu keys is too large", document->name, map->size);
     while (capacity < 2 * (uint64_t)map->size) capacity *= 2;
     uint32_t *slots = dk_document_take(document, capacity * sizeof *slots);
     if (!slots) return dk_fail_nomem(err, capacity * sizeof *slots);

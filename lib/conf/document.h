@@ -2,25 +2,33 @@
  *
  * The only place that knows libyaml and jansson. A document owns its nodes and strings; nodes live as long as it.
  * Bounds: depth 64, and the file sizes named in builder.h; a hostile file gets an error with line or byte offset.
- * YAML: one document; anchors, aliases, tags other than the core schema's and duplicate keys are refused with their line.
- * JSON: strict; duplicate keys refused; \u0000 allowed in text. JSON errors give line and byte offset. */
+ * YAML: one document; anchors, aliases, tags other than the core schema's and duplicate keys are refused with their
+ * line. JSON: strict; duplicate keys refused; \u0000 allowed in text. JSON errors give line and byte offset. */
 #ifndef DK_CONF_DOCUMENT_H
 #define DK_CONF_DOCUMENT_H
 
 #include "base/strbuf.h"
 
 typedef struct dk_document dk_document;
-typedef enum { DK_NODE_NULL, DK_NODE_BOOL, DK_NODE_INT, DK_NODE_FLOAT, DK_NODE_TEXT, DK_NODE_LIST, DK_NODE_MAP } dk_node_type;
+typedef enum {
+    DK_NODE_NULL,
+    DK_NODE_BOOL,
+    DK_NODE_INT,
+    DK_NODE_FLOAT,
+    DK_NODE_TEXT,
+    DK_NODE_LIST,
+    DK_NODE_MAP
+} dk_node_type;
 typedef struct dk_node dk_node;
 struct dk_node {
     dk_node_type type;
-    int32_t line;      /* 1-based; 0 = unknown (JSON does not keep it per node) */
-    const char *key;   /* inside a map; NULL elsewhere */
+    int32_t line;    /* 1-based; 0 = unknown (JSON does not keep it per node) */
+    const char *key; /* inside a map; NULL elsewhere */
     size_t key_size;
-    const char *text;  /* TEXT: bytes, NUL-terminated. YAML scalars of other types keep their spelling here too */
-    size_t size;       /* of text; number of children of LIST and MAP */
-    int64_t i64;       /* BOOL 0/1, INT */
-    double f64;        /* INT and FLOAT */
+    const char *text; /* TEXT: bytes, NUL-terminated. YAML scalars of other types keep their spelling here too */
+    size_t size;      /* of text; number of children of LIST and MAP */
+    int64_t i64;      /* BOOL 0/1, INT */
+    double f64;       /* INT and FLOAT */
     const dk_node *const *items; /* LIST, MAP: size children, in order of the file */
 };
 
@@ -40,10 +48,12 @@ int32_t dk_node_is_text(const dk_node *node, const char *text); /* 1 if node is 
  * document, the key, the value and what was expected. */
 int32_t dk_node_i64(const dk_document *doc, const dk_node *map, const char *key, int64_t low, int64_t high,
                     int64_t fallback, int64_t *out, dk_error *err);
-int32_t dk_node_f64(const dk_document *doc, const dk_node *map, const char *key, double fallback, double *out, dk_error *err);
-int32_t dk_node_bool(const dk_document *doc, const dk_node *map, const char *key, int32_t fallback, int32_t *out, dk_error *err);
-int32_t dk_node_text(const dk_document *doc, const dk_node *map, const char *key, const char *fallback, const char **out,
+int32_t dk_node_f64(const dk_document *doc, const dk_node *map, const char *key, double fallback, double *out,
+                    dk_error *err);
+int32_t dk_node_bool(const dk_document *doc, const dk_node *map, const char *key, int32_t fallback, int32_t *out,
                      dk_error *err);
+int32_t dk_node_text(const dk_document *doc, const dk_node *map, const char *key, const char *fallback,
+                     const char **out, dk_error *err);
 
 /* Writes node as compact JSON (used for saved config and reports). */
 void dk_node_write_json(const dk_node *node, dk_strbuf *out);

@@ -18,18 +18,24 @@ static int32_t check_depth(const char *data, size_t size, const char *name, dk_e
     int64_t line = 1;
     for (size_t at = 0; at < size; at++) {
         switch (data[at]) {
-        case '"': at = skip_string(data, size, at); break;
-        case '\n': line++; break;
+        case '"':
+            at = skip_string(data, size, at);
+            break;
+        case '\n':
+            line++;
+            break;
         case '[':
         case '{':
             if (++depth > DK_DOCUMENT_DEPTH)
                 return dk_fail_at(err, DK_E_FORMAT, (int64_t)at, "%s:%lld: nested deeper than %d levels (byte %zu)",
-                                  name,
-                                  (long long)line, DK_DOCUMENT_DEPTH, at);
+                                  name, (long long)line, DK_DOCUMENT_DEPTH, at);
             break;
         case ']':
-        case '}': depth--; break;
-        default: break;
+        case '}':
+            depth--;
+            break;
+        default:
+            break;
         }
     }
     return DK_OK;
@@ -130,7 +136,8 @@ static int32_t convert_map(dk_document *document, json_t *json, dk_node *map, dk
     json_t *value;
     size_t count = 0;
     DK_TRY(take_items(document, json_object_size(json), &items, err));
-    json_object_foreach(json, key, value) {
+    json_object_foreach(json, key, value)
+    {
         size_t key_size = strlen(key);
         DK_TRY(convert(document, value, &items[count], err));
         DK_TRY(dk_document_text(document, key, key_size, &items[count]->key, err));
@@ -146,13 +153,20 @@ out:
 static dk_node_type type_of(const json_t *json)
 {
     switch (json_typeof(json)) {
-    case JSON_OBJECT: return DK_NODE_MAP;
-    case JSON_ARRAY: return DK_NODE_LIST;
-    case JSON_STRING: return DK_NODE_TEXT;
-    case JSON_INTEGER: return DK_NODE_INT;
-    case JSON_REAL: return DK_NODE_FLOAT;
-    case JSON_NULL: return DK_NODE_NULL;
-    default: return DK_NODE_BOOL;
+    case JSON_OBJECT:
+        return DK_NODE_MAP;
+    case JSON_ARRAY:
+        return DK_NODE_LIST;
+    case JSON_STRING:
+        return DK_NODE_TEXT;
+    case JSON_INTEGER:
+        return DK_NODE_INT;
+    case JSON_REAL:
+        return DK_NODE_FLOAT;
+    case JSON_NULL:
+        return DK_NODE_NULL;
+    default:
+        return DK_NODE_BOOL;
     }
 }
 
@@ -163,16 +177,27 @@ static int32_t convert(dk_document *document, json_t *json, dk_node **out, dk_er
     DK_TRY(dk_document_node(document, type_of(json), 0, &node, err));
     *out = node;
     switch (node->type) {
-    case DK_NODE_MAP: DK_TRY(convert_map(document, json, node, err)); break;
-    case DK_NODE_LIST: DK_TRY(convert_list(document, json, node, err)); break;
+    case DK_NODE_MAP:
+        DK_TRY(convert_map(document, json, node, err));
+        break;
+    case DK_NODE_LIST:
+        DK_TRY(convert_list(document, json, node, err));
+        break;
     case DK_NODE_TEXT:
         node->size = json_string_length(json);
         DK_TRY(dk_document_text(document, json_string_value(json), node->size, &node->text, err));
         break;
-    case DK_NODE_INT: node->i64 = json_integer_value(json), node->f64 = (double)node->i64; break;
-    case DK_NODE_FLOAT: node->f64 = json_real_value(json); break;
-    case DK_NODE_BOOL: node->i64 = json_is_true(json); break;
-    default: break;
+    case DK_NODE_INT:
+        node->i64 = json_integer_value(json), node->f64 = (double)node->i64;
+        break;
+    case DK_NODE_FLOAT:
+        node->f64 = json_real_value(json);
+        break;
+    case DK_NODE_BOOL:
+        node->i64 = json_is_true(json);
+        break;
+    default:
+        break;
     }
 out:
     return rc;

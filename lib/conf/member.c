@@ -23,13 +23,27 @@ static void show(const dk_node *node, char out[SHOWN + 8])
 {
     char number[32];
     switch (node->type) {
-    case DK_NODE_NULL: strcpy(out, "null"); break;
-    case DK_NODE_BOOL: strcpy(out, node->i64 ? "true" : "false"); break;
-    case DK_NODE_INT: snprintf(out, SHOWN, "%lld", (long long)node->i64); break;
-    case DK_NODE_FLOAT: dk_format_f64(node->f64, number), strcpy(out, number); break;
-    case DK_NODE_TEXT: snprintf(out, SHOWN, "\"%.*s\"", SHOWN - 8, node->text); break;
-    case DK_NODE_LIST: snprintf(out, SHOWN, "a list of %zu", node->size); break;
-    default: snprintf(out, SHOWN, "a map of %zu", node->size); break;
+    case DK_NODE_NULL:
+        strcpy(out, "null");
+        break;
+    case DK_NODE_BOOL:
+        strcpy(out, node->i64 ? "true" : "false");
+        break;
+    case DK_NODE_INT:
+        snprintf(out, SHOWN, "%lld", (long long)node->i64);
+        break;
+    case DK_NODE_FLOAT:
+        dk_format_f64(node->f64, number), strcpy(out, number);
+        break;
+    case DK_NODE_TEXT:
+        snprintf(out, SHOWN, "\"%.*s\"", SHOWN - 8, node->text);
+        break;
+    case DK_NODE_LIST:
+        snprintf(out, SHOWN, "a list of %zu", node->size);
+        break;
+    default:
+        snprintf(out, SHOWN, "a map of %zu", node->size);
+        break;
     }
 }
 
@@ -39,8 +53,7 @@ static int32_t fail_member(const dk_document *doc, const dk_node *node, const ch
     show(node, shown);
     if (node->line) snprintf(line, sizeof line, "%d:", (int)node->line);
     return dk_fail_at(err, DK_E_FORMAT, node->line ? node->line : -1, "%s:%s %.60s is %s, not %s",
-                      dk_document_name(doc), line,
-                      node->key, shown, wanted);
+                      dk_document_name(doc), line, node->key, shown, wanted);
 }
 
 int32_t dk_node_i64(const dk_document *doc, const dk_node *map, const char *key, int64_t low, int64_t high,
@@ -71,7 +84,8 @@ int32_t dk_node_f64(const dk_document *doc, const dk_node *map, const char *key,
                     dk_error *err)
 {
     const dk_node *node = given(map, key);
-    if (node && node->type != DK_NODE_INT && node->type != DK_NODE_FLOAT) return fail_member(doc, node, "a number", err);
+    if (node && node->type != DK_NODE_INT && node->type != DK_NODE_FLOAT)
+        return fail_member(doc, node, "a number", err);
     *out = node ? node->f64 : fallback;
     return DK_OK;
 }
@@ -86,8 +100,7 @@ int32_t dk_node_bool(const dk_document *doc, const dk_node *map, const char *key
 }
 
 int32_t dk_node_text(const dk_document *doc, const dk_node *map, const char *key, const char *fallback,
-                     const char **out,
-                     dk_error *err)
+                     const char **out, dk_error *err)
 {
     const dk_node *node = given(map, key);
     if (node && node->type != DK_NODE_TEXT) return fail_member(doc, node, "a text", err);
@@ -126,11 +139,23 @@ static void write_children(const dk_node *node, dk_strbuf *out)
 void dk_node_write_json(const dk_node *node, dk_strbuf *out)
 {
     switch (node ? node->type : DK_NODE_NULL) {
-    case DK_NODE_NULL: dk_strbuf_puts(out, "null"); break;
-    case DK_NODE_BOOL: dk_strbuf_puts(out, node->i64 ? "true" : "false"); break;
-    case DK_NODE_INT: dk_strbuf_printf(out, "%lld", (long long)node->i64); break;
-    case DK_NODE_FLOAT: write_float(node->f64, out); break;
-    case DK_NODE_TEXT: dk_strbuf_json(out, node->text, node->size); break;
-    default: write_children(node, out); break;
+    case DK_NODE_NULL:
+        dk_strbuf_puts(out, "null");
+        break;
+    case DK_NODE_BOOL:
+        dk_strbuf_puts(out, node->i64 ? "true" : "false");
+        break;
+    case DK_NODE_INT:
+        dk_strbuf_printf(out, "%lld", (long long)node->i64);
+        break;
+    case DK_NODE_FLOAT:
+        write_float(node->f64, out);
+        break;
+    case DK_NODE_TEXT:
+        dk_strbuf_json(out, node->text, node->size);
+        break;
+    default:
+        write_children(node, out);
+        break;
     }
 }

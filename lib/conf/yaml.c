@@ -1,4 +1,5 @@
-/* YAML through libyaml's events. libyaml allocates with malloc and stops the process at NULL arguments: none is given. */
+/* YAML through libyaml's events. libyaml allocates with malloc and stops the process at NULL arguments: none is
+ * given. */
 #include "conf/builder.h"
 
 #include <math.h>
@@ -18,10 +19,7 @@ typedef struct reader {
     uint64_t used, capacity;
 } reader;
 
-static int64_t line_of(const reader *in)
-{
-    return (int64_t)in->event.start_mark.line + 1;
-}
+static int64_t line_of(const reader *in) { return (int64_t)in->event.start_mark.line + 1; }
 
 static int32_t fail_line(const reader *in, const char *what, dk_error *err)
 {
@@ -38,8 +36,7 @@ static int32_t fail_parser(const reader *in, dk_error *err)
         return dk_fail_at(err, DK_E_FORMAT, (int64_t)parser->problem_offset, "%s: %s (byte %zu)", in->name, problem,
                           parser->problem_offset);
     return dk_fail_at(err, DK_E_FORMAT, line, "%s:%lld: %s%s%s", in->name, (long long)line, problem,
-                      parser->context ? " " : "",
-                      parser->context ? parser->context : "");
+                      parser->context ? " " : "", parser->context ? parser->context : "");
 }
 
 static int32_t next_event(reader *in, dk_error *err)
@@ -59,12 +56,9 @@ static int32_t one_of(const char *text, const char *a, const char *b, const char
 static int32_t is_special_float(const char *text, double *out)
 {
     const char *body = text + (*text == '-' || *text == '+');
-    if (one_of(text, ".nan", ".NaN", ".NAN"))
-        *out = (double)NAN;
-    else if (one_of(body, ".inf", ".Inf", ".INF"))
-        *out = *text == '-' ? -(double)INFINITY : (double)INFINITY;
-    else
-        return 0;
+    if (one_of(text, ".nan", ".NaN", ".NAN")) *out = (double)NAN;
+    else if (one_of(body, ".inf", ".Inf", ".INF")) *out = *text == '-' ? -(double)INFINITY : (double)INFINITY;
+    else return 0;
     return 1;
 }
 
@@ -89,14 +83,13 @@ static const char *core_name(dk_node_type type)
     return names[type];
 }
 
-static int32_t check_properties(const reader *in, const yaml_char_t *anchor, const yaml_char_t *tag,
-                                dk_node_type type, dk_error *err)
+static int32_t check_properties(const reader *in, const yaml_char_t *anchor, const yaml_char_t *tag, dk_node_type type,
+                                dk_error *err)
 {
     if (anchor) return fail_line(in, "anchors are not supported; write the value out", err);
     if (!tag || !strcmp((const char *)tag, "!") || !strcmp((const char *)tag, core_name(type))) return DK_OK;
-    return dk_fail_at(err, DK_E_FORMAT, line_of(in),
-                      "%s:%lld: tag %.80s does not fit the value or is not supported", in->name,
-                      (long long)line_of(in), (const char *)tag);
+    return dk_fail_at(err, DK_E_FORMAT, line_of(in), "%s:%lld: tag %.80s does not fit the value or is not supported",
+                      in->name, (long long)line_of(in), (const char *)tag);
 }
 
 static int32_t read_scalar(reader *in, dk_node **out, dk_error *err)
@@ -151,8 +144,8 @@ static int32_t read_list(reader *in, dk_node *list, dk_error *err)
     int32_t rc;
     uint64_t base = in->used;
     dk_node *child;
-    DK_TRY(check_properties(in, in->event.data.sequence_start.anchor, in->event.data.sequence_start.tag,
-                            DK_NODE_LIST, err));
+    DK_TRY(check_properties(in, in->event.data.sequence_start.anchor, in->event.data.sequence_start.tag, DK_NODE_LIST,
+                            err));
     for (;;) {
         DK_TRY(next_event(in, err));
         if (in->event.type == YAML_SEQUENCE_END_EVENT) break;
@@ -185,8 +178,8 @@ static int32_t read_map(reader *in, dk_node *map, dk_error *err)
     int32_t rc;
     uint64_t base = in->used;
     const dk_node *repeated;
-    DK_TRY(check_properties(in, in->event.data.mapping_start.anchor, in->event.data.mapping_start.tag, DK_NODE_MAP,
-                            err));
+    DK_TRY(
+        check_properties(in, in->event.data.mapping_start.anchor, in->event.data.mapping_start.tag, DK_NODE_MAP, err));
     for (;;) {
         DK_TRY(next_event(in, err));
         if (in->event.type == YAML_MAPPING_END_EVENT) break;
@@ -215,10 +208,14 @@ out:
 static int32_t read_node(reader *in, dk_node **out, dk_error *err)
 {
     switch (in->event.type) {
-    case YAML_SCALAR_EVENT: return read_scalar(in, out, err);
-    case YAML_SEQUENCE_START_EVENT: return read_collection(in, DK_NODE_LIST, out, err);
-    case YAML_MAPPING_START_EVENT: return read_collection(in, DK_NODE_MAP, out, err);
-    default: return fail_line(in, "aliases are not supported; write the value out", err);
+    case YAML_SCALAR_EVENT:
+        return read_scalar(in, out, err);
+    case YAML_SEQUENCE_START_EVENT:
+        return read_collection(in, DK_NODE_LIST, out, err);
+    case YAML_MAPPING_START_EVENT:
+        return read_collection(in, DK_NODE_MAP, out, err);
+    default:
+        return fail_line(in, "aliases are not supported; write the value out", err);
     }
 }
 
@@ -236,7 +233,8 @@ static int32_t read_stream(reader *in, dk_error *err)
         DK_TRY(read_node(in, &root, err));
         DK_TRY(next_event(in, err)); /* document end */
         DK_TRY(next_event(in, err));
-        if (in->event.type != YAML_STREAM_END_EVENT) DK_TRY(fail_line(in, "a second document; one file holds one", err));
+        if (in->event.type != YAML_STREAM_END_EVENT)
+            DK_TRY(fail_line(in, "a second document; one file holds one", err));
     }
     dk_document_set_root(in->document, root);
 out:
@@ -264,9 +262,7 @@ int32_t dk_yaml_parse(dk_host *host, const char *data, size_t size, const char *
     if (in.has_event) yaml_event_delete(&in.event);
     yaml_parser_delete(&in.parser);
     dk_free(host, in.stack);
-    if (rc)
-        dk_document_free(in.document);
-    else
-        *out = in.document;
+    if (rc) dk_document_free(in.document);
+    else *out = in.document;
     return rc;
 }

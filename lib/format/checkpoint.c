@@ -28,8 +28,7 @@ int32_t dk_tensor_bytes(const char *file, const dk_tensor *tensor, int64_t block
         if (tensor->shape[i] < 0 || (tensor->shape[i] && count > INT64_MAX / 512 / tensor->shape[i]))
             return dk_fail(err, DK_E_FORMAT, "%s: tensor '%s' has the impossible shape %s", file, tensor->name,
                            dk_shape_text(tensor->rank, tensor->shape, shape));
-        else
-            count *= tensor->shape[i];
+        else count *= tensor->shape[i];
     if (last % block)
         return dk_fail(err, DK_E_FORMAT,
                        "%s: tensor '%s' has rows of %lld entries, but type %s comes in blocks of %lld", file,
@@ -39,35 +38,20 @@ int32_t dk_tensor_bytes(const char *file, const dk_tensor *tensor, int64_t block
 }
 
 /* ---- what is in it ---- */
-const char *dk_checkpoint_path(const dk_checkpoint *checkpoint)
-{
-    return checkpoint->path;
-}
+const char *dk_checkpoint_path(const dk_checkpoint *checkpoint) { return checkpoint->path; }
 
-int32_t dk_checkpoint_is_gguf(const dk_checkpoint *checkpoint)
-{
-    return checkpoint->gguf;
-}
+int32_t dk_checkpoint_is_gguf(const dk_checkpoint *checkpoint) { return checkpoint->gguf; }
 
-int64_t dk_checkpoint_count(const dk_checkpoint *checkpoint)
-{
-    return checkpoint->tensor_count;
-}
+int64_t dk_checkpoint_count(const dk_checkpoint *checkpoint) { return checkpoint->tensor_count; }
 
 const dk_tensor *dk_checkpoint_at(const dk_checkpoint *checkpoint, int64_t index)
 {
     return &checkpoint->tensors[index];
 }
 
-int32_t dk_checkpoint_files(const dk_checkpoint *checkpoint)
-{
-    return checkpoint->file_count;
-}
+int32_t dk_checkpoint_files(const dk_checkpoint *checkpoint) { return checkpoint->file_count; }
 
-const dk_mapping *dk_checkpoint_file(const dk_checkpoint *checkpoint, int32_t file)
-{
-    return &checkpoint->files[file];
-}
+const dk_mapping *dk_checkpoint_file(const dk_checkpoint *checkpoint, int32_t file) { return &checkpoint->files[file]; }
 
 static int by_tensor_name(const void *a, const void *b)
 {
@@ -86,10 +70,7 @@ const dk_tensor *dk_checkpoint_find(const dk_checkpoint *checkpoint, const char 
     return bsearch(&key, checkpoint->tensors, (size_t)checkpoint->tensor_count, sizeof key, by_tensor_name);
 }
 
-int64_t dk_metadata_count(const dk_checkpoint *checkpoint)
-{
-    return checkpoint->metadata_count;
-}
+int64_t dk_metadata_count(const dk_checkpoint *checkpoint) { return checkpoint->metadata_count; }
 
 const dk_metadata *dk_metadata_at(const dk_checkpoint *checkpoint, int64_t index)
 {

@@ -1,11 +1,11 @@
 /* checkpoint.h - files of named tensors behind one interface: safetensors (one file, or shards with an index) and GGUF.
  *
  * Here live the readers and the writer of tensor files, the metadata of GGUF, what kind of thing a path is, and the way
- * from any of them to a tokenizer. What a tensor means to a model does not live here, nor does arithmetic on its values:
- * a tensor is a name, a type, a shape and bytes in a mapping that the checkpoint owns.
+ * from any of them to a tokenizer. What a tensor means to a model does not live here, nor does arithmetic on its
+ * values: a tensor is a name, a type, a shape and bytes in a mapping that the checkpoint owns.
  *
- * Every length, count and offset of a file is checked against the bytes that are there before it is used. Files and hosts
- * are little-endian. A const dk_checkpoint may be used from many threads. */
+ * Every length, count and offset of a file is checked against the bytes that are there before it is used. Files and
+ * hosts are little-endian. A const dk_checkpoint may be used from many threads. */
 #ifndef DK_FORMAT_CHECKPOINT_H
 #define DK_FORMAT_CHECKPOINT_H
 
@@ -16,8 +16,8 @@
 typedef enum {
     DK_PATH_MISSING = 0,
     DK_PATH_UNKNOWN = 1,
-    DK_PATH_MODEL = 2,           /* folder with config.json */
-    DK_PATH_TOKENIZER = 3,       /* folder with tokenizer.json, but no config.json */
+    DK_PATH_MODEL = 2,     /* folder with config.json */
+    DK_PATH_TOKENIZER = 3, /* folder with tokenizer.json, but no config.json */
     DK_PATH_GGUF = 4,
     DK_PATH_GGUF_VOCABULARY = 5, /* GGUF file without tensors */
     DK_PATH_SAFETENSORS = 6      /* one file; a model is the folder around it */
@@ -55,8 +55,8 @@ void dk_checkpoint_close(dk_checkpoint *checkpoint); /* NULL is fine */
 const char *dk_checkpoint_path(const dk_checkpoint *checkpoint);
 int32_t dk_checkpoint_is_gguf(const dk_checkpoint *checkpoint);
 int64_t dk_checkpoint_count(const dk_checkpoint *checkpoint);
-const dk_tensor *dk_checkpoint_at(const dk_checkpoint *checkpoint, int64_t index);         /* sorted by name */
-const dk_tensor *dk_checkpoint_find(const dk_checkpoint *checkpoint, const char *name);    /* NULL = absent */
+const dk_tensor *dk_checkpoint_at(const dk_checkpoint *checkpoint, int64_t index);      /* sorted by name */
+const dk_tensor *dk_checkpoint_find(const dk_checkpoint *checkpoint, const char *name); /* NULL = absent */
 int32_t dk_checkpoint_files(const dk_checkpoint *checkpoint);
 const dk_mapping *dk_checkpoint_file(const dk_checkpoint *checkpoint, int32_t file);
 
@@ -81,8 +81,8 @@ typedef struct dk_metadata {
     int32_t item_code;          /* the file's code of an item's type */
 } dk_metadata;
 int64_t dk_metadata_count(const dk_checkpoint *checkpoint);
-const dk_metadata *dk_metadata_at(const dk_checkpoint *checkpoint, int64_t index);      /* sorted by key */
-const dk_metadata *dk_metadata_find(const dk_checkpoint *checkpoint, const char *key);  /* NULL = absent */
+const dk_metadata *dk_metadata_at(const dk_checkpoint *checkpoint, int64_t index);     /* sorted by key */
+const dk_metadata *dk_metadata_find(const dk_checkpoint *checkpoint, const char *key); /* NULL = absent */
 int64_t dk_metadata_item_i64(const dk_metadata *list, int64_t index); /* lists of numbers; index in range */
 double dk_metadata_item_f64(const dk_metadata *list, int64_t index);
 /* Typed values with a fallback for an absent key; a wrong type or range is an error that names file, key and value. */

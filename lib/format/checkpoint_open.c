@@ -170,8 +170,8 @@ static int32_t fail_no_weights(dk_host *host, const char *folder, dk_error *err)
                            "%s: has %s, but no model.safetensors; save it again with safe_serialization=True", folder,
                            others[i]);
     }
-    return dk_fail(err, DK_E_NOT_FOUND, "%s: has no weights: neither model.safetensors nor model.safetensors.index.json",
-                   folder);
+    return dk_fail(err, DK_E_NOT_FOUND,
+                   "%s: has no weights: neither model.safetensors nor model.safetensors.index.json", folder);
 }
 
 static int32_t open_folder(dk_host *host, const char *folder, uint32_t flags, dk_checkpoint **out, dk_error *err)
@@ -180,12 +180,9 @@ static int32_t open_folder(dk_host *host, const char *folder, uint32_t flags, dk
     char *single = dk_path_join(host, folder, "model.safetensors");
     char *index = dk_path_join(host, folder, "model.safetensors.index.json");
     if (!single || !index) DK_TRY(dk_fail_nomem(err, strlen(folder) + 32));
-    if (dk_path_exists(single) == 1)
-        rc = open_file(host, single, flags, out, err);
-    else if (dk_path_exists(index) == 1)
-        rc = open_sharded(host, folder, index, flags, out, err);
-    else
-        rc = fail_no_weights(host, folder, err);
+    if (dk_path_exists(single) == 1) rc = open_file(host, single, flags, out, err);
+    else if (dk_path_exists(index) == 1) rc = open_sharded(host, folder, index, flags, out, err);
+    else rc = fail_no_weights(host, folder, err);
 out:
     dk_free(host, single);
     dk_free(host, index);
@@ -202,13 +199,20 @@ int32_t dk_checkpoint_open(dk_host *host, const char *path, uint32_t flags, dk_c
 const char *dk_path_kind_text(dk_path_type kind)
 {
     switch (kind) {
-    case DK_PATH_MISSING: return "nothing";
-    case DK_PATH_MODEL: return "a folder with a model";
-    case DK_PATH_TOKENIZER: return "a folder with a tokenizer, but no model";
-    case DK_PATH_GGUF: return "a GGUF model";
-    case DK_PATH_GGUF_VOCABULARY: return "a GGUF file with a vocabulary only";
-    case DK_PATH_SAFETENSORS: return "a safetensors file";
-    case DK_PATH_UNKNOWN: break;
+    case DK_PATH_MISSING:
+        return "nothing";
+    case DK_PATH_MODEL:
+        return "a folder with a model";
+    case DK_PATH_TOKENIZER:
+        return "a folder with a tokenizer, but no model";
+    case DK_PATH_GGUF:
+        return "a GGUF model";
+    case DK_PATH_GGUF_VOCABULARY:
+        return "a GGUF file with a vocabulary only";
+    case DK_PATH_SAFETENSORS:
+        return "a safetensors file";
+    case DK_PATH_UNKNOWN:
+        break;
     }
     return "neither a model nor a tokenizer";
 }
@@ -236,10 +240,8 @@ static int32_t kind_of_file(dk_host *host, const char *path, dk_path_type *kind,
     dk_mapping map = {0};
     int32_t rc = dk_map_open(host, path, 1, &map, err);
     if (rc) return rc;
-    if (dk_gguf_magic(&map))
-        *kind = gguf_has_tensors(&map) ? DK_PATH_GGUF : DK_PATH_GGUF_VOCABULARY;
-    else
-        *kind = dk_safetensors_magic(&map) ? DK_PATH_SAFETENSORS : DK_PATH_UNKNOWN;
+    if (dk_gguf_magic(&map)) *kind = gguf_has_tensors(&map) ? DK_PATH_GGUF : DK_PATH_GGUF_VOCABULARY;
+    else *kind = dk_safetensors_magic(&map) ? DK_PATH_SAFETENSORS : DK_PATH_UNKNOWN;
     dk_map_close(&map);
     return DK_OK;
 }

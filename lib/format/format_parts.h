@@ -27,7 +27,8 @@ int32_t dk_checkpoint_sort(dk_checkpoint *checkpoint, dk_error *err);
 /* Tensors from number first on lie in order behind each other: no overlap, and no gap unless gaps are allowed. */
 int32_t dk_checkpoint_check_layout(dk_checkpoint *checkpoint, int64_t first, const uint8_t *start, const uint8_t *end,
                                    int32_t gaps, dk_error *err);
-/* Bytes of a tensor of elements that take block_bytes for every block entries of the last dimension; refuses overflow. */
+/* Bytes of a tensor of elements that take block_bytes for every block entries of the last dimension; refuses
+ * overflow. */
 int32_t dk_tensor_bytes(const char *file, const dk_tensor *tensor, int64_t block, int64_t block_bytes, uint64_t *out,
                         dk_error *err);
 

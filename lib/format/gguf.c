@@ -4,8 +4,20 @@
 #include <string.h>
 
 enum { /* codes of metadata values */
-    VALUE_U8 = 0, VALUE_I8, VALUE_U16, VALUE_I16, VALUE_U32, VALUE_I32, VALUE_F32, VALUE_BOOL, VALUE_TEXT, VALUE_LIST,
-    VALUE_U64, VALUE_I64, VALUE_F64, VALUE_COUNT
+       VALUE_U8 = 0,
+       VALUE_I8,
+       VALUE_U16,
+       VALUE_I16,
+       VALUE_U32,
+       VALUE_I32,
+       VALUE_F32,
+       VALUE_BOOL,
+       VALUE_TEXT,
+       VALUE_LIST,
+       VALUE_U64,
+       VALUE_I64,
+       VALUE_F64,
+       VALUE_COUNT
 };
 enum { DEPTH_LIMIT = 8, ALIGNMENT_DEFAULT = 32, ALIGNMENT_LIMIT = 1 << 20 };
 static const uint8_t value_sizes[VALUE_COUNT] = {1, 1, 2, 2, 4, 4, 4, 1, 0, 0, 8, 8, 8};
@@ -16,10 +28,7 @@ typedef struct cursor {
     uint64_t size, at;
 } cursor;
 
-int32_t dk_gguf_magic(const dk_mapping *map)
-{
-    return map->size >= 4 && !memcmp(map->data, "GGUF", 4);
-}
+int32_t dk_gguf_magic(const dk_mapping *map) { return map->size >= 4 && !memcmp(map->data, "GGUF", 4); }
 
 /* ---- parts of a file ---- */
 static int32_t need(const cursor *in, uint64_t bytes, const char *what, dk_error *err)
@@ -88,11 +97,16 @@ static dk_metadata_type type_of(int32_t code)
 {
     switch (code) {
     case VALUE_F32:
-    case VALUE_F64: return DK_META_FLOAT;
-    case VALUE_BOOL: return DK_META_BOOL;
-    case VALUE_TEXT: return DK_META_TEXT;
-    case VALUE_LIST: return DK_META_LIST;
-    default: return DK_META_INT;
+    case VALUE_F64:
+        return DK_META_FLOAT;
+    case VALUE_BOOL:
+        return DK_META_BOOL;
+    case VALUE_TEXT:
+        return DK_META_TEXT;
+    case VALUE_LIST:
+        return DK_META_LIST;
+    default:
+        return DK_META_INT;
     }
 }
 
@@ -101,9 +115,12 @@ static int64_t int_of(uint64_t bits, int32_t code)
     switch (code) {
     case VALUE_I8:
     case VALUE_I16:
-    case VALUE_I32: return sign_extend(bits, value_sizes[code]);
-    case VALUE_U64: return bits > INT64_MAX ? INT64_MAX : (int64_t)bits;
-    default: return (int64_t)bits;
+    case VALUE_I32:
+        return sign_extend(bits, value_sizes[code]);
+    case VALUE_U64:
+        return bits > INT64_MAX ? INT64_MAX : (int64_t)bits;
+    default:
+        return (int64_t)bits;
     }
 }
 

@@ -130,10 +130,8 @@ int32_t dk_safetensors_read(dk_checkpoint *checkpoint, int32_t file, dk_error *e
     if (root->type != DK_NODE_MAP)
         DK_TRY(dk_fail(err, DK_E_FORMAT, "%s: the header is not an object", checkpoint->path));
     for (size_t i = 0; i < root->size; i++)
-        if (!strcmp(root->items[i]->key, "__metadata__"))
-            DK_TRY(check_metadata(checkpoint, root->items[i], err));
-        else
-            DK_TRY(read_tensor(checkpoint, file, root->items[i], 8 + size, err));
+        if (!strcmp(root->items[i]->key, "__metadata__")) DK_TRY(check_metadata(checkpoint, root->items[i], err));
+        else DK_TRY(read_tensor(checkpoint, file, root->items[i], 8 + size, err));
     DK_TRY(dk_checkpoint_check_layout(checkpoint, first, map->data + 8 + size, map->data + map->size, 0, err));
 out:
     dk_document_free(header);

@@ -72,10 +72,8 @@ out:
 
 static void shard_name(const job *work, int64_t shard, char out[64])
 {
-    if (work->shards == 1)
-        snprintf(out, 64, "model.safetensors");
-    else
-        snprintf(out, 64, "model-%05lld-of-%05lld.safetensors", (long long)shard + 1, (long long)work->shards);
+    if (work->shards == 1) snprintf(out, 64, "model.safetensors");
+    else snprintf(out, 64, "model-%05lld-of-%05lld.safetensors", (long long)shard + 1, (long long)work->shards);
 }
 
 static void put_header(const job *work, int64_t shard, dk_strbuf *out)

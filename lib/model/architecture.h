@@ -6,30 +6,30 @@
 #include "model/model.h"
 
 /* ---- one tensor of a model, or of every block ---- */
-typedef enum { /* what decides about a dimension */
-    DK_DIM_NONE = 0, /* second dimension of a vector */
-    DK_DIM_VOCAB,
-    DK_DIM_POSITIONS,
-    DK_DIM_HIDDEN,
-    DK_DIM_Q,
-    DK_DIM_KV,
-    DK_DIM_QKV,
-    DK_DIM_HEAD,
-    DK_DIM_INNER
+typedef enum {                  /* what decides about a dimension */
+               DK_DIM_NONE = 0, /* second dimension of a vector */
+               DK_DIM_VOCAB,
+               DK_DIM_POSITIONS,
+               DK_DIM_HIDDEN,
+               DK_DIM_Q,
+               DK_DIM_KV,
+               DK_DIM_QKV,
+               DK_DIM_HEAD,
+               DK_DIM_INNER
 } dk_dim;
 typedef enum { /* when a tensor is there */
-    DK_WHEN_ALWAYS = 0,
-    DK_WHEN_UNTIED,
-    DK_WHEN_QKV_BIAS,
-    DK_WHEN_OUT_BIAS,
-    DK_WHEN_MLP_BIAS,
-    DK_WHEN_QK_NORM
+               DK_WHEN_ALWAYS = 0,
+               DK_WHEN_UNTIED,
+               DK_WHEN_QKV_BIAS,
+               DK_WHEN_OUT_BIAS,
+               DK_WHEN_MLP_BIAS,
+               DK_WHEN_QK_NORM
 } dk_when;
 typedef enum { DK_INIT_NORMAL = 0, DK_INIT_ONE, DK_INIT_ZERO } dk_init;
 typedef enum { /* how GGUF differs from HF, whose layout is the one in memory */
-    DK_GGUF_SAME = 0,
-    DK_GGUF_TRANSPOSED,
-    DK_GGUF_ROTATED /* where the family says so: in the rows of each head, the pair (i, i + d/2) are neighbours */
+               DK_GGUF_SAME = 0,
+               DK_GGUF_TRANSPOSED,
+               DK_GGUF_ROTATED /* where the family says so: in a head's rows, (i, i + d/2) are neighbours */
 } dk_gguf_layout;
 typedef struct dk_slot {
     const char *name, *gguf; /* in the files; %d stands for the block */
@@ -106,8 +106,8 @@ int32_t dk_llama3_fit(const float *divisors, int64_t count, double theta, int64_
 /* ---- config.json as text ---- */
 typedef struct dk_config_change {
     const char *key;
-    const char *json;   /* NULL = the key goes */
-    int32_t append;     /* also when the key was not there */
+    const char *json; /* NULL = the key goes */
+    int32_t append;   /* also when the key was not there */
 } dk_config_change;
 /* A copy with the changes made, one key in a line, in the old order. */
 int32_t dk_config_rewrite(dk_host *host, const dk_node *root, const dk_config_change *changes, int64_t count,

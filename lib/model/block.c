@@ -103,7 +103,8 @@ static void turn(const dk_workset *set, int64_t layer, dk_view qkv, int32_t inve
     const dk_config *c = &set->model->config;
     if (!dk_view_present(set->rope) || !c->layer_rope[layer]) return;
     for (int32_t part = 0; part < 2; part++)
-        set->queue->backend->ops->rope(set->queue, dk_qkv_part(c, qkv, part), set->rope, dk_cut(set, set->positions), inverse);
+        set->queue->backend->ops->rope(set->queue, dk_qkv_part(c, qkv, part), set->rope, dk_cut(set, set->positions),
+                                       inverse);
 }
 
 /* ---- forward ---- */
@@ -113,8 +114,10 @@ static void norm_heads(const dk_workset *set, const dk_block *block, const dk_la
     const dk_ops *ops = set->queue->backend->ops;
     dk_view raw = dk_cut(set, block->raw), qkv = dk_cut(set, block->qkv);
     dk_norm_args q = head_norm_of(c, weights->q_norm), k = head_norm_of(c, weights->k_norm);
-    ops->norm(set->queue, &q, dk_qkv_part(c, raw, 0), dk_qkv_part(c, qkv, 0), head_stats(set, block->q_stats, c->heads));
-    ops->norm(set->queue, &k, dk_qkv_part(c, raw, 1), dk_qkv_part(c, qkv, 1), head_stats(set, block->k_stats, c->kv_heads));
+    ops->norm(set->queue, &q, dk_qkv_part(c, raw, 0), dk_qkv_part(c, qkv, 0),
+              head_stats(set, block->q_stats, c->heads));
+    ops->norm(set->queue, &k, dk_qkv_part(c, raw, 1), dk_qkv_part(c, qkv, 1),
+              head_stats(set, block->k_stats, c->kv_heads));
     ops->convert(set->queue, dk_qkv_part(c, raw, 2), dk_qkv_part(c, qkv, 2));
 }
 
@@ -136,8 +139,8 @@ void dk_block_attend(const dk_workset *set, const dk_block *block, int64_t layer
     const dk_config *c = &set->model->config;
     dk_view qkv = dk_cut(set, block->qkv), mixed = dk_view_split(dk_cut(set, block->mixed), c->heads);
     dk_attention_args args = dk_attention_of(set, layer);
-    set->queue->backend->ops->attention(set->queue, &args, dk_qkv_part(c, qkv, 0), dk_qkv_part(c, qkv, 1), dk_qkv_part(c, qkv, 2), mixed,
-                                        dk_cut(set, block->lse));
+    set->queue->backend->ops->attention(set->queue, &args, dk_qkv_part(c, qkv, 0), dk_qkv_part(c, qkv, 1),
+                                        dk_qkv_part(c, qkv, 2), mixed, dk_cut(set, block->lse));
 }
 
 /* y = x + residual_scale*branch */
@@ -154,7 +157,8 @@ void dk_block_expand(const dk_workset *set, const dk_block *block, int64_t layer
     const dk_config *c = &set->model->config;
     const dk_ops *ops = set->queue->backend->ops;
     const dk_layer *w = &set->model->layers[layer];
-    dk_view branch = dk_cut(set, set->branch), middle = dk_cut(set, block->middle), normed = dk_cut(set, block->mlp_normed);
+    dk_view branch = dk_cut(set, set->branch), middle = dk_cut(set, block->middle),
+            normed = dk_cut(set, block->mlp_normed);
     dk_view up = dk_cut(set, block->up);
     dk_norm_args norm = dk_norm_of(c, w->mlp_norm, w->mlp_norm_bias);
     ops->linear_forward(set->queue, w->out_linear, dk_cut(set, block->mixed), branch);
@@ -222,11 +226,13 @@ static void head_norm_backward(const dk_workset *set, const dk_block *block, con
     dk_view d = dk_qkv_part(c, dk_cut(set, set->dqkv), part), raw = dk_qkv_part(c, dk_cut(set, block->raw), part);
     dk_view stats = part ? head_stats(set, block->k_stats, c->kv_heads) : head_stats(set, block->q_stats, c->heads);
     dk_norm_args norm = head_norm_of(c, weight);
-    set->queue->backend->ops->norm_backward(set->queue, &norm, raw, stats, d, d, 0, dk_gradient_of(weight), dk_view_none());
+    set->queue->backend->ops->norm_backward(set->queue, &norm, raw, stats, d, d, 0, dk_gradient_of(weight),
+                                            dk_view_none());
 }
 
 /* From the gradient of attention's branch to that of what the projection gave. */
-static void attention_backward(const dk_workset *set, const dk_block *block, int64_t layer, dk_view dbranch, const dk_view taps[3])
+static void attention_backward(const dk_workset *set, const dk_block *block, int64_t layer, dk_view dbranch,
+                               const dk_view taps[3])
 {
     const dk_config *c = &set->model->config;
     const dk_ops *ops = set->queue->backend->ops;
@@ -239,18 +245,19 @@ static void attention_backward(const dk_workset *set, const dk_block *block, int
     }
     ops->linear_backward_weight(set->queue, w->out_linear, mixed, dbranch);
     ops->linear_backward_input(set->queue, w->out_linear, dbranch, dmixed, 0);
-    ops->attention_backward(set->queue, &args, in[0], in[1], in[2], dk_view_split(mixed, c->heads), dk_cut(set, block->lse),
-                            dk_view_split(dmixed, c->heads), out[0], out[1], out[2]);
+    ops->attention_backward(set->queue, &args, in[0], in[1], in[2], dk_view_split(mixed, c->heads),
+                            dk_cut(set, block->lse), dk_view_split(dmixed, c->heads), out[0], out[1], out[2]);
     for (int32_t part = 0; part < 3; part++)
-        if (dk_view_present(taps[part])) ops->axpy(set->queue, 1, dk_view_split(dk_cut(set, taps[part]), out[part].shape[1]), out[part]);
+        if (dk_view_present(taps[part]))
+            ops->axpy(set->queue, 1, dk_view_split(dk_cut(set, taps[part]), out[part].shape[1]), out[part]);
     turn(set, layer, dk_cut(set, set->dqkv), 1);
     if (!c->qk_norm) return;
     head_norm_backward(set, block, w->q_norm, 0);
     head_norm_backward(set, block, w->k_norm, 1);
 }
 
-void dk_block_backward(const dk_workset *set, const dk_block *block, int64_t layer, dk_view x, dk_view dx, const dk_view taps[3],
-                       int32_t want_input)
+void dk_block_backward(const dk_workset *set, const dk_block *block, int64_t layer, dk_view x, dk_view dx,
+                       const dk_view taps[3], int32_t want_input)
 {
     const dk_ops *ops = set->queue->backend->ops;
     const dk_layer *w = &set->model->layers[layer];
@@ -262,5 +269,6 @@ void dk_block_backward(const dk_workset *set, const dk_block *block, int64_t lay
     ops->linear_backward_weight(set->queue, w->qkv_linear, dk_cut(set, block->normed), dqkv);
     if (!want_input && !dk_view_present(dweight) && !dk_view_present(dbias)) return;
     ops->linear_backward_input(set->queue, w->qkv_linear, dqkv, dnormed, 0);
-    ops->norm_backward(set->queue, &norm, x, dk_cut(set, block->norm_stats), dnormed, want_input ? dx : dk_view_none(), 1, dweight, dbias);
+    ops->norm_backward(set->queue, &norm, x, dk_cut(set, block->norm_stats), dnormed, want_input ? dx : dk_view_none(),
+                       1, dweight, dbias);
 }

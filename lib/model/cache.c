@@ -12,13 +12,13 @@ struct dk_cache {
     dk_buffer *rope;
     dk_workset set;
     dk_block block;
-    dk_view ids, places;     /* I32 [max_rows]; places: where a row's key and value stand */
-    dk_view last_rows;       /* I32 [sequences] */
-    dk_view x, last, hidden; /* [max_rows, hidden], [sequences, hidden] twice */
-    dk_view *keys, *values;  /* [layers] of [sequences*capacity, kv_heads*head_dim] */
-    int64_t *length;         /* [sequences] */
+    dk_view ids, places;              /* I32 [max_rows]; places: where a row's key and value stand */
+    dk_view last_rows;                /* I32 [sequences] */
+    dk_view x, last, hidden;          /* [max_rows, hidden], [sequences, hidden] twice */
+    dk_view *keys, *values;           /* [layers] of [sequences*capacity, kv_heads*head_dim] */
+    int64_t *length;                  /* [sequences] */
     int64_t *offsets, *first, *count; /* [sequences (+ 1)] of the call at work */
-    int32_t *numbers;        /* [max of max_rows, sequences] on their way in */
+    int32_t *numbers;                 /* [max of max_rows, sequences] on their way in */
 };
 
 /* ---- planning ---- */
@@ -60,18 +60,23 @@ out:
     return rc;
 }
 
-static int32_t check_sizes(const dk_config *config, int64_t sequences, int64_t capacity, int64_t max_rows, dk_error *err)
+static int32_t check_sizes(const dk_config *config, int64_t sequences, int64_t capacity, int64_t max_rows,
+                           dk_error *err)
 {
-    if (sequences < 1 || capacity < 1 || max_rows < 1 || max_rows > INT32_MAX || sequences > INT32_MAX || capacity > INT32_MAX / sequences)
-        return dk_fail(err, DK_E_INVALID, "cache: %lld sequences of %lld tokens, %lld rows at once; each must be at least 1 and all together at most %d",
+    if (sequences < 1 || capacity < 1 || max_rows < 1 || max_rows > INT32_MAX || sequences > INT32_MAX ||
+        capacity > INT32_MAX / sequences)
+        return dk_fail(err, DK_E_INVALID,
+                       "cache: %lld sequences of %lld tokens, %lld rows at once; each must be at least 1 and all "
+                       "together at most %d",
                        (long long)sequences, (long long)capacity, (long long)max_rows, INT32_MAX);
     if (capacity > config->max_positions)
-        return dk_fail(err, DK_E_INVALID, "cache: %lld tokens for a sequence, but the model's context ends at %lld", (long long)capacity,
-                       (long long)config->max_positions);
+        return dk_fail(err, DK_E_INVALID, "cache: %lld tokens for a sequence, but the model's context ends at %lld",
+                       (long long)capacity, (long long)config->max_positions);
     return DK_OK;
 }
 
-int32_t dk_cache_create(dk_model *model, int64_t sequences, int64_t capacity, int64_t max_rows, dk_cache **out, dk_error *err)
+int32_t dk_cache_create(dk_model *model, int64_t sequences, int64_t capacity, int64_t max_rows, dk_cache **out,
+                        dk_error *err)
 {
     int32_t rc;
     const dk_rope_config *rope = &model->config.rope;
@@ -88,7 +93,8 @@ int32_t dk_cache_create(dk_model *model, int64_t sequences, int64_t capacity, in
     cache->set.model = model;
     cache->set.queue = &cache->queue;
     DK_TRY(allocate(cache, err));
-    if (rope->kind != DK_ROPE_NONE) DK_TRY(dk_rope_table(model->backend, rope, capacity, &cache->rope, &cache->set.rope, err));
+    if (rope->kind != DK_ROPE_NONE)
+        DK_TRY(dk_rope_table(model->backend, rope, capacity, &cache->rope, &cache->set.rope, err));
     *out = cache;
     cache = NULL;
 out:
@@ -111,27 +117,27 @@ void dk_cache_free(dk_cache *cache)
     dk_free(cache->host, cache);
 }
 
-void dk_cache_reset(dk_cache *cache, int64_t sequence)
-{
-    cache->length[sequence] = 0;
-}
+void dk_cache_reset(dk_cache *cache, int64_t sequence) { cache->length[sequence] = 0; }
 
-int64_t dk_cache_length(const dk_cache *cache, int64_t sequence)
-{
-    return cache->length[sequence];
-}
+int64_t dk_cache_length(const dk_cache *cache, int64_t sequence) { return cache->length[sequence]; }
 
 /* ---- forward ---- */
-static int32_t check_sequence(const dk_cache *cache, const dk_tokens *tokens, const int64_t *which, int64_t s, dk_error *err)
+static int32_t check_sequence(const dk_cache *cache, const dk_tokens *tokens, const int64_t *which, int64_t s,
+                              dk_error *err)
 {
     int64_t fresh = tokens->offsets[s + 1] - tokens->offsets[s];
     if (which[s] < 0 || which[s] >= cache->sequences)
-        return dk_fail(err, DK_E_INVALID, "cache: sequence %lld is not in [0, %lld)", (long long)which[s], (long long)cache->sequences);
-    if (cache->numbers[which[s]]++) return dk_fail(err, DK_E_INVALID, "cache: sequence %lld is named twice in one call", (long long)which[s]);
-    if (fresh < 1) return dk_fail(err, DK_E_INVALID, "cache: nothing new for sequence %lld; leave it out", (long long)which[s]);
+        return dk_fail(err, DK_E_INVALID, "cache: sequence %lld is not in [0, %lld)", (long long)which[s],
+                       (long long)cache->sequences);
+    if (cache->numbers[which[s]]++)
+        return dk_fail(err, DK_E_INVALID, "cache: sequence %lld is named twice in one call", (long long)which[s]);
+    if (fresh < 1)
+        return dk_fail(err, DK_E_INVALID, "cache: nothing new for sequence %lld; leave it out", (long long)which[s]);
     if (fresh > cache->capacity - cache->length[which[s]])
-        return dk_fail(err, DK_E_INVALID, "cache: sequence %lld holds %lld tokens and has no room for %lld more; it was made for %lld",
-                       (long long)which[s], (long long)cache->length[which[s]], (long long)fresh, (long long)cache->capacity);
+        return dk_fail(err, DK_E_INVALID,
+                       "cache: sequence %lld holds %lld tokens and has no room for %lld more; it was made for %lld",
+                       (long long)which[s], (long long)cache->length[which[s]], (long long)fresh,
+                       (long long)cache->capacity);
     return DK_OK;
 }
 
@@ -140,10 +146,11 @@ static int32_t check_batch(const dk_cache *cache, const dk_tokens *tokens, const
     int32_t rc;
     int64_t n = tokens->sequences;
     if (n < 1 || n > cache->sequences)
-        return dk_fail(err, DK_E_INVALID, "cache: %lld sequences in a call, not in [1, %lld]", (long long)n, (long long)cache->sequences);
+        return dk_fail(err, DK_E_INVALID, "cache: %lld sequences in a call, not in [1, %lld]", (long long)n,
+                       (long long)cache->sequences);
     if (tokens->offsets[n] > cache->max_rows)
-        return dk_fail(err, DK_E_INVALID, "cache: %lld rows in a call; it was made for %lld at once", (long long)tokens->offsets[n],
-                       (long long)cache->max_rows);
+        return dk_fail(err, DK_E_INVALID, "cache: %lld rows in a call; it was made for %lld at once",
+                       (long long)tokens->offsets[n], (long long)cache->max_rows);
     DK_TRY(dk_check_tokens(&cache->model->config, tokens, err));
     memset(cache->numbers, 0, (size_t)cache->sequences * sizeof *cache->numbers);
     for (int64_t s = 0; s < n; s++) DK_TRY(check_sequence(cache, tokens, which, s, err));
@@ -181,7 +188,8 @@ static void attend(dk_cache *cache, int64_t layer)
     const dk_ops *ops = cache->model->backend->ops;
     int64_t q = c->heads * c->head_dim, kv = c->kv_heads * c->head_dim;
     dk_view qkv = dk_cut(&cache->set, cache->block.qkv), places = dk_cut(&cache->set, cache->places);
-    dk_view keys = dk_view_split(cache->keys[layer], c->kv_heads), values = dk_view_split(cache->values[layer], c->kv_heads);
+    dk_view keys = dk_view_split(cache->keys[layer], c->kv_heads),
+            values = dk_view_split(cache->values[layer], c->kv_heads);
     dk_view mixed = dk_view_split(dk_cut(&cache->set, cache->block.mixed), c->heads);
     dk_attention_args args = dk_attention_of(&cache->set, layer);
     ops->scatter_rows(&cache->queue, dk_view_columns(qkv, q, kv), places, cache->keys[layer], 0);
@@ -198,7 +206,8 @@ int32_t dk_cache_forward(dk_cache *cache, const dk_tokens *tokens, const int64_t
     dk_norm_args norm = dk_norm_of(&model->config, model->final_norm, model->final_norm_bias);
     DK_TRY(check_batch(cache, tokens, which, err));
     bring_in(cache, tokens, which);
-    dk_view x = dk_cut(&cache->set, cache->x), last = dk_view_rows(cache->last, 0, n), normed = dk_view_rows(cache->hidden, 0, n);
+    dk_view x = dk_cut(&cache->set, cache->x), last = dk_view_rows(cache->last, 0, n),
+            normed = dk_view_rows(cache->hidden, 0, n);
     dk_embed_rows(&cache->set, cache->ids, x);
     for (int64_t l = 0; l < model->config.layers; l++) {
         dk_block_project(&cache->set, &cache->block, l, x);

@@ -229,13 +229,18 @@ static const struct {
 static int32_t is_neutral(const dk_node *node, double neutral)
 {
     switch (node->type) {
-    case DK_NODE_NULL: return 1;
+    case DK_NODE_NULL:
+        return 1;
     case DK_NODE_BOOL:
-    case DK_NODE_INT: return (double)node->i64 == neutral;
-    case DK_NODE_FLOAT: return node->f64 == neutral;
+    case DK_NODE_INT:
+        return (double)node->i64 == neutral;
+    case DK_NODE_FLOAT:
+        return node->f64 == neutral;
     case DK_NODE_LIST:
-    case DK_NODE_MAP: return node->size == 0;
-    case DK_NODE_TEXT: break;
+    case DK_NODE_MAP:
+        return node->size == 0;
+    case DK_NODE_TEXT:
+        break;
     }
     return 0;
 }
@@ -254,10 +259,10 @@ int32_t dk_config_refuse(const dk_document *doc, const dk_architecture *row, dk_
     for (size_t i = 0; i < sizeof refused / sizeof *refused; i++) {
         const dk_node *node = dk_node_get(root, refused[i].key);
         if (node && !is_neutral(node, refused[i].neutral))
-            return dk_fail(
-                err, DK_E_UNSUPPORTED,
-                "%s: %s changes the arithmetic of a %s model in a way that is not supported; supported are %s as published",
-                name, refused[i].key, row->name, dk_architectures());
+            return dk_fail(err, DK_E_UNSUPPORTED,
+                           "%s: %s changes the arithmetic of a %s model in a way that is not supported; supported are "
+                           "%s as published",
+                           name, refused[i].key, row->name, dk_architectures());
     }
     return DK_OK;
 }

@@ -57,7 +57,8 @@ static void put_f64(source *in, const char *key, double value)
 {
     char text[32];
     size_t size = dk_format_f64(value, text);
-    dk_strbuf_printf(&in->text, ",\"%s\":%s%s", key, text, memchr(text, '.', size) || memchr(text, 'e', size) ? "" : ".0");
+    dk_strbuf_printf(&in->text, ",\"%s\":%s%s", key, text,
+                     memchr(text, '.', size) || memchr(text, 'e', size) ? "" : ".0");
 }
 
 static void put_bool(source *in, const char *key, int32_t value)
@@ -65,10 +66,7 @@ static void put_bool(source *in, const char *key, int32_t value)
     dk_strbuf_printf(&in->text, ",\"%s\":%s", key, value ? "true" : "false");
 }
 
-static const dk_tensor *find_tensor(const source *in, const char *name)
-{
-    return dk_checkpoint_find(in->file, name);
-}
+static const dk_tensor *find_tensor(const source *in, const char *name) { return dk_checkpoint_find(in->file, name); }
 
 /* A float of GGUF has 32 bits: its shortest decimal text is what was meant (1e-05, not 9.999999747378752e-06). */
 static double as_written(double value)
@@ -237,10 +235,10 @@ static int32_t put_divisors(source *in, const dk_tensor *tensor, double theta, i
     DK_TRY(dk_new(in->host, head_dim / 2, &values, err));
     memcpy(values, tensor->data, (size_t)tensor->bytes);
     if (!dk_llama3_fit(values, head_dim / 2, theta, original, &fit))
-        DK_TRY(dk_fail(
-            err, DK_E_UNSUPPORTED,
-            "%s: tensor 'rope_freqs.weight' does not follow llama3 scaling, the only one with such a tensor that is supported",
-            path));
+        DK_TRY(dk_fail(err, DK_E_UNSUPPORTED,
+                       "%s: tensor 'rope_freqs.weight' does not follow llama3 scaling, the only one with such a tensor "
+                       "that is supported",
+                       path));
     put_llama3(in, &fit);
 out:
     dk_free(in->host, values);
@@ -308,10 +306,8 @@ static int32_t put_rope(source *in, int64_t head_dim, dk_error *err)
     DK_TRY(get_size(in, "rope.scaling.original_context_length", positions, &original, err));
     put_f64(in, "rope_theta", theta);
     DK_TRY(dk_metadata_text(in->file, key_of(in, "rope.scaling.type", key), &type, err));
-    if (divisors)
-        DK_TRY(put_divisors(in, divisors, theta, head_dim, original, err));
-    else
-        DK_TRY(put_scaling(in, type ? type : "linear", original, err));
+    if (divisors) DK_TRY(put_divisors(in, divisors, theta, head_dim, original, err));
+    else DK_TRY(put_scaling(in, type ? type : "linear", original, err));
 out:
     dk_free(in->host, type);
     return rc;

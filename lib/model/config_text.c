@@ -30,10 +30,8 @@ int32_t dk_config_rewrite(dk_host *host, const dk_node *root, const dk_config_ch
         const dk_config_change *change = find_change(changes, count, item->key);
         if (change && !change->json) continue;
         put_key(&text, item->key, item->key_size);
-        if (change)
-            dk_strbuf_puts(&text, change->json);
-        else
-            dk_node_write_json(item, &text);
+        if (change) dk_strbuf_puts(&text, change->json);
+        else dk_node_write_json(item, &text);
     }
     for (int64_t i = 0; i < count; i++) {
         if (!changes[i].append || !changes[i].json || dk_node_get(root, changes[i].key)) continue;

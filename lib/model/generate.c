@@ -1,8 +1,8 @@
 /* Text, token by token, for many prompts.
  *
- * Prompts run in groups. Each is read by itself, in pieces; then all of a group write one token per step. What a sequence
- * draws is number (sequence, step) of the stream of samples, and a group is so small that products treat each of its rows
- * as if it were alone; so the text of a sequence does not hang on its neighbours. */
+ * Prompts run in groups. Each is read by itself, in pieces; then all of a group write one token per step. What a
+ * sequence draws is number (sequence, step) of the stream of samples, and a group is so small that products treat each
+ * of its rows as if it were alone; so the text of a sequence does not hang on its neighbours. */
 #include "model/pass_parts.h"
 
 #include <math.h>
@@ -21,8 +21,8 @@ typedef struct writer { /* a group of sequences */
     int64_t active[GROUP];     /* places in the group that still write */
     int64_t active_count;
     int64_t written[GROUP], room[GROUP];
-    int32_t ids[GROUP];        /* the token that each wrote last */
-    int64_t vocab;             /* ids below it are drawn */
+    int32_t ids[GROUP]; /* the token that each wrote last */
+    int64_t vocab;      /* ids below it are drawn */
 } writer;
 
 /* ---- what comes in ---- */
@@ -30,7 +30,8 @@ static int32_t check_args(const dk_model *model, const dk_generate_args *args, d
 {
     char text[32];
     int64_t vocab = model->config.vocab_size;
-    if (args->max_tokens < 1) return dk_fail(err, DK_E_INVALID, "generate: max_tokens is %lld, below 1", (long long)args->max_tokens);
+    if (args->max_tokens < 1)
+        return dk_fail(err, DK_E_INVALID, "generate: max_tokens is %lld, below 1", (long long)args->max_tokens);
     if (!(args->temperature >= 0) || !isfinite(args->temperature)) {
         dk_format_f64(args->temperature, text);
         return dk_fail(err, DK_E_INVALID, "generate: temperature is %s; it must be 0 (greedy) or above", text);
@@ -39,9 +40,11 @@ static int32_t check_args(const dk_model *model, const dk_generate_args *args, d
         dk_format_f64(args->top_p, text);
         return dk_fail(err, DK_E_INVALID, "generate: top_p is %s, not in (0, 1]; 1 turns it off", text);
     }
-    if (args->top_k < 0) return dk_fail(err, DK_E_INVALID, "generate: top_k is %lld, below 0; 0 turns it off", (long long)args->top_k);
+    if (args->top_k < 0)
+        return dk_fail(err, DK_E_INVALID, "generate: top_k is %lld, below 0; 0 turns it off", (long long)args->top_k);
     if (args->vocab_valid < 0 || args->vocab_valid > vocab)
-        return dk_fail(err, DK_E_INVALID, "generate: vocab_valid is %lld, not in [0, %lld]", (long long)args->vocab_valid, (long long)vocab);
+        return dk_fail(err, DK_E_INVALID, "generate: vocab_valid is %lld, not in [0, %lld]",
+                       (long long)args->vocab_valid, (long long)vocab);
     return DK_OK;
 }
 
@@ -52,10 +55,14 @@ static int32_t check_prompts(const dk_model *model, const dk_tokens *prompts, dk
     DK_TRY(dk_check_tokens(&model->config, prompts, err));
     for (int64_t s = 0; s < prompts->sequences; s++) {
         int64_t length = prompts->offsets[s + 1] - prompts->offsets[s];
-        if (length < 1) DK_TRY(dk_fail(err, DK_E_INVALID, "generate: prompt %lld is empty; give at least one token, such as the beginning of text", (long long)s));
+        if (length < 1)
+            DK_TRY(dk_fail(err, DK_E_INVALID,
+                           "generate: prompt %lld is empty; give at least one token, such as the beginning of text",
+                           (long long)s));
         if (length > context)
-            DK_TRY(dk_fail(err, DK_E_INVALID, "generate: prompt %lld has %lld tokens, but the model's context ends at %lld; cut it", (long long)s,
-                           (long long)length, (long long)context));
+            DK_TRY(dk_fail(err, DK_E_INVALID,
+                           "generate: prompt %lld has %lld tokens, but the model's context ends at %lld; cut it",
+                           (long long)s, (long long)length, (long long)context));
     }
 out:
     return rc;
@@ -119,8 +126,8 @@ static double element(writer *w, dk_view view, int64_t row, int64_t column)
     return view.dtype == DK_F64 ? wide : (double)narrow;
 }
 
-/* Row i of hidden belongs to places[i]; finished[i] says whether that one is done. The log-probability that goes out is the
- * model's own, at temperature 1 and before top_k and top_p, whatever the token was drawn with. */
+/* Row i of hidden belongs to places[i]; finished[i] says whether that one is done. The log-probability that goes out is
+ * the model's own, at temperature 1 and before top_k and top_p, whatever the token was drawn with. */
 static int32_t draw(writer *w, dk_view hidden, const int64_t *places, int64_t rows, int32_t *finished, dk_error *err)
 {
     int32_t rc, ids[GROUP];
@@ -128,10 +135,15 @@ static int32_t draw(writer *w, dk_view hidden, const int64_t *places, int64_t ro
     double log_prob[GROUP];
     const dk_generate_args *args = w->args;
     const dk_ops *ops = w->model->backend->ops;
-    dk_view logits = dk_view_rows(w->logits, 0, rows), log_probs = dk_view_rows(w->log_probs, 0, rows), drawn = dk_view_rows(w->drawn, 0, rows);
-    dk_sample_args sample = {
-        .temperature = args->temperature, .top_k = args->top_k, .top_p = args->top_p, .seed = args->seed, .counters = counters};
-    for (int64_t i = 0; i < rows; i++) counters[i] = ((uint64_t)(w->first + places[i]) << 32) + (uint64_t)w->written[places[i]];
+    dk_view logits = dk_view_rows(w->logits, 0, rows), log_probs = dk_view_rows(w->log_probs, 0, rows),
+            drawn = dk_view_rows(w->drawn, 0, rows);
+    dk_sample_args sample = {.temperature = args->temperature,
+                             .top_k = args->top_k,
+                             .top_p = args->top_p,
+                             .seed = args->seed,
+                             .counters = counters};
+    for (int64_t i = 0; i < rows; i++)
+        counters[i] = ((uint64_t)(w->first + places[i]) << 32) + (uint64_t)w->written[places[i]];
     dk_head_forward(&w->queue, w->model, hidden, logits);
     ops->log_softmax(&w->queue, logits, w->vocab, 1, log_probs);
     ops->sample(&w->queue, &sample, logits, w->vocab, drawn);
@@ -188,7 +200,8 @@ out:
     return rc;
 }
 
-static int32_t run_group(dk_model *model, const dk_tokens *prompts, int64_t first, const dk_generate_args *args, dk_error *err)
+static int32_t run_group(dk_model *model, const dk_tokens *prompts, int64_t first, const dk_generate_args *args,
+                         dk_error *err)
 {
     int32_t rc;
     int64_t left = prompts->sequences - first;
@@ -210,7 +223,8 @@ int32_t dk_generate(dk_model *model, const dk_tokens *prompts, const dk_generate
     int32_t rc;
     DK_TRY(check_args(model, args, err));
     DK_TRY(check_prompts(model, prompts, err));
-    for (int64_t first = 0; first < prompts->sequences; first += GROUP) DK_TRY(run_group(model, prompts, first, args, err));
+    for (int64_t first = 0; first < prompts->sequences; first += GROUP)
+        DK_TRY(run_group(model, prompts, first, args, err));
 out:
     return rc;
 }

@@ -1,6 +1,6 @@
-/* From the frequencies' divisors back to the numbers of llama3 scaling. With x = 1/wavelength of an entry, llama3 divides
- * its frequency by 1/u(x), where u is a ramp: 1/factor up to x_low, then a straight line to 1 at x_high. The numbers are
- * x_low = low/original and x_high = high/original, so original may be chosen. */
+/* From the frequencies' divisors back to the numbers of llama3 scaling. With x = 1/wavelength of an entry, llama3
+ * divides its frequency by 1/u(x), where u is a ramp: 1/factor up to x_low, then a straight line to 1 at x_high. The
+ * numbers are x_low = low/original and x_high = high/original, so original may be chosen. */
 #include "model/architecture.h"
 
 #include <math.h>

@@ -20,10 +20,8 @@ static void draw_range(void *context, int64_t begin, int64_t end)
     const draw *in = context;
     for (int64_t i = begin; i < end; i++) {
         double value = in->std * dk_random_normal(in->seed, DK_STREAM_INIT, in->counter + (uint64_t)i);
-        if (in->dtype == DK_F64)
-            ((double *)in->out)[i] = (double)(float)value; /* the same numbers on every backend */
-        else
-            ((float *)in->out)[i] = (float)value;
+        if (in->dtype == DK_F64) ((double *)in->out)[i] = (double)(float)value; /* the same numbers on every backend */
+        else ((float *)in->out)[i] = (float)value;
     }
 }
 
@@ -50,9 +48,15 @@ static int32_t fill_fresh(dk_model *model, double std, uint64_t seed, dk_error *
     for (int64_t i = 0; i < model->parameter_count; i++) {
         dk_view value = model->parameters[i].value;
         switch (dk_model_plan(model, i)->slot->init) {
-        case DK_INIT_NORMAL: fill_normal(&queue, value, &in); break;
-        case DK_INIT_ONE: ops->fill(&queue, value, 1); break;
-        case DK_INIT_ZERO: ops->fill(&queue, value, 0); break;
+        case DK_INIT_NORMAL:
+            fill_normal(&queue, value, &in);
+            break;
+        case DK_INIT_ONE:
+            ops->fill(&queue, value, 1);
+            break;
+        case DK_INIT_ZERO:
+            ops->fill(&queue, value, 0);
+            break;
         }
     }
     DK_TRY(dk_queue_wait(&queue, err));
@@ -116,10 +120,8 @@ static int32_t copy_values(const dk_model *from, const int64_t *layers, dk_model
     for (int64_t i = 0; i < to->parameter_count; i++) {
         const dk_planned *plan = dk_model_plan(to, i);
         const dk_parameter *source = *dk_model_slot(from, plan->slot, plan->layer < 0 ? -1 : layers[plan->layer]);
-        if (from->backend == to->backend)
-            to->backend->ops->convert(&queue, source->value, to->parameters[i].value);
-        else
-            DK_TRY(copy_across(&stage, source->value, &queue, to->parameters[i].value, piece, err));
+        if (from->backend == to->backend) to->backend->ops->convert(&queue, source->value, to->parameters[i].value);
+        else DK_TRY(copy_across(&stage, source->value, &queue, to->parameters[i].value, piece, err));
     }
     DK_TRY(dk_queue_wait(&queue, err));
 out:

@@ -2,10 +2,12 @@
  *
  * Here live the description of an architecture (dk_config), weights by name (dk_model), passes over ragged batches
  * (dk_pass: forward, backward, taps), the key-value cache (dk_cache) and generation (dk_generate). What the model is
- * trained for does not live here: a pass gives hidden states and takes their gradient, the head is called on strips of rows.
+ * trained for does not live here: a pass gives hidden states and takes their gradient, the head is called on strips of
+ * rows.
  *
  * A new family is a row in architecture.c and, at most, one new feature in dk_config. Nothing is guessed: an unknown
- * model_type, or a config key that changes the arithmetic and is not known, is an error that lists what is supported. */
+ * model_type, or a config key that changes the arithmetic and is not known, is an error that lists what is
+ * supported. */
 #ifndef DK_MODEL_MODEL_H
 #define DK_MODEL_MODEL_H
 
@@ -14,16 +16,22 @@
 #include "conf/document.h"
 
 /* ---- description ---- */
-typedef enum { DK_ROPE_NONE = 0, DK_ROPE_PLAIN = 1, DK_ROPE_LINEAR = 2, DK_ROPE_LLAMA3 = 3, DK_ROPE_YARN = 4 } dk_rope_kind;
+typedef enum {
+    DK_ROPE_NONE = 0,
+    DK_ROPE_PLAIN = 1,
+    DK_ROPE_LINEAR = 2,
+    DK_ROPE_LLAMA3 = 3,
+    DK_ROPE_YARN = 4
+} dk_rope_kind;
 typedef struct dk_rope_config {
     dk_rope_kind kind;
     double theta, factor;
-    double low_freq_factor, high_freq_factor;             /* llama3 */
-    double beta_fast, beta_slow;                          /* yarn */
-    double attention_factor, mscale, mscale_all_dim;      /* yarn; 0 = absent */
-    int32_t truncate;                                     /* yarn: correction range is rounded outwards (default 1) */
-    int64_t original_positions;                           /* llama3, yarn */
-    int64_t dims;                                         /* rotated entries of a head (head_dim unless partial) */
+    double low_freq_factor, high_freq_factor;        /* llama3 */
+    double beta_fast, beta_slow;                     /* yarn */
+    double attention_factor, mscale, mscale_all_dim; /* yarn; 0 = absent */
+    int32_t truncate;                                /* yarn: correction range is rounded outwards (default 1) */
+    int64_t original_positions;                      /* llama3, yarn */
+    int64_t dims;                                    /* rotated entries of a head (head_dim unless partial) */
 } dk_rope_config;
 
 typedef struct dk_config {
@@ -32,23 +40,25 @@ typedef struct dk_config {
     dk_norm_kind norm;
     double norm_epsilon, norm_offset;
     dk_activation activation;
-    int32_t gated;             /* MLP: act(gate)*up, else act(up) */
-    int32_t in_out;            /* products stored [in, out] (GPT-2) */
-    int32_t fused_qkv;         /* q|k|v are one parameter */
+    int32_t gated;     /* MLP: act(gate)*up, else act(up) */
+    int32_t in_out;    /* products stored [in, out] (GPT-2) */
+    int32_t fused_qkv; /* q|k|v are one parameter */
     int32_t qkv_bias, out_bias, mlp_bias;
     int32_t norm_bias;
     int32_t qk_norm;           /* RMS norm per head on q and k before rope */
     int32_t learned_positions; /* GPT-2's wpe */
     int32_t tied;              /* head = embedding */
     dk_rope_config rope;
-    double attention_scale;    /* of q.k */
-    double embedding_scale, residual_scale, logit_scale, logit_softcap, attention_softcap; /* 1, 1, 1, 0, 0 where unused */
-    int64_t *window;           /* [layers]: sliding window of each layer, 0 = full */
-    uint8_t *layer_rope;       /* [layers]: 1 = rope in this layer */
-    int64_t bos, eos, pad;     /* -1 = none */
+    double attention_scale; /* of q.k */
+    /* 1, 1, 1, 0, 0 where unused */
+    double embedding_scale, residual_scale, logit_scale, logit_softcap, attention_softcap;
+    int64_t *window;       /* [layers]: sliding window of each layer, 0 = full */
+    uint8_t *layer_rope;   /* [layers]: 1 = rope in this layer */
+    int64_t bos, eos, pad; /* -1 = none */
     double initializer_range;
-    char *json;                /* config.json text to save from: what was read (HF), or made (GGUF, fresh) */
-    int32_t scale_by_layer;    /* attention_scale is divided by (layer + 1) in each layer (GPT-2's scale_attn_by_inverse_layer_idx) */
+    char *json; /* config.json text to save from: what was read (HF), or made (GGUF, fresh) */
+    /* attention_scale is divided by (layer + 1) in each layer (GPT-2's scale_attn_by_inverse_layer_idx) */
+    int32_t scale_by_layer;
 } dk_config;
 /* From config.json (old and new style), with the class defaults of each architecture filled in. */
 int32_t dk_config_read(dk_host *host, const dk_document *config_json, dk_config *out, dk_error *err);
@@ -73,38 +83,48 @@ typedef struct dk_model {
     dk_config config;
     int64_t parameter_count; /* entries of parameters (a tied one counts once) */
     dk_parameter *parameters;
-    dk_parameter *embedding, *positions, *final_norm, *final_norm_bias, *head, *head_bias; /* head == embedding when tied */
+    /* head == embedding when tied */
+    dk_parameter *embedding, *positions, *final_norm, *final_norm_bias, *head, *head_bias;
     dk_linear *head_linear;
     dk_layer *layers;
-    int32_t trainable; /* gradients exist */
+    int32_t trainable;   /* gradients exist */
     uint64_t file_bytes; /* size of the tensors as opened; of made ones, as F32 */
-    void *state;       /* mappings and buffers: weights.c */
+    void *state;         /* mappings and buffers: weights.c */
 } dk_model;
 
 typedef struct dk_model_options {
-    int32_t use_mmap;              /* frozen weights stay mapped in their file dtype */
-    int32_t trainable;             /* fp32 masters (real of the backend); gradients come with dk_model_add_gradients */
+    int32_t use_mmap;  /* frozen weights stay mapped in their file dtype */
+    int32_t trainable; /* fp32 masters (real of the backend); gradients come with dk_model_add_gradients */
 } dk_model_options;
 /* path: HF folder or GGUF file. Config and weights must agree, tensor by tensor; extra or missing ones are named. */
-int32_t dk_model_open(dk_backend *backend, const char *path, const dk_model_options *options, dk_model **out, dk_error *err);
-/* Fresh weights: normal with std (0 = the config's initializer_range), norms 1, biases 0; a pure function of (config, seed). */
-int32_t dk_model_create(dk_backend *backend, const dk_document *config_json, double std, uint64_t seed, dk_model **out, dk_error *err);
-/* A trainable copy that keeps the blocks in layers[count] (ascending not required, each in range); everything else is copied. */
-int32_t dk_model_derive(const dk_model *from, dk_backend *backend, const int64_t *layers, int64_t count, dk_model **out, dk_error *err);
-/* Freezes parameters whose name matches one of the glob patterns (fnmatch rules). A pattern that matches none is an error that lists some names. */
+int32_t dk_model_open(dk_backend *backend, const char *path, const dk_model_options *options, dk_model **out,
+                      dk_error *err);
+/* Fresh weights: normal with std (0 = the config's initializer_range), norms 1, biases 0; a pure function of (config,
+ * seed). */
+int32_t dk_model_create(dk_backend *backend, const dk_document *config_json, double std, uint64_t seed, dk_model **out,
+                        dk_error *err);
+/* A trainable copy that keeps the blocks in layers[count] (ascending not required, each in range); everything else is
+ * copied. */
+int32_t dk_model_derive(const dk_model *from, dk_backend *backend, const int64_t *layers, int64_t count, dk_model **out,
+                        dk_error *err);
+/* Freezes parameters whose name matches one of the glob patterns (fnmatch rules). A pattern that matches none is an
+ * error that lists some names. */
 int32_t dk_model_freeze(dk_model *model, const char *const *patterns, int64_t count, int64_t *frozen, dk_error *err);
 int32_t dk_model_add_gradients(dk_model *model, dk_error *err); /* for the unfrozen ones; idempotent */
-/* Writes config.json, generation_config.json and model.safetensors (sharded above 4 GiB) into an existing folder. dtype F32 or BF16. */
+/* Writes config.json, generation_config.json and model.safetensors (sharded above 4 GiB) into an existing folder. dtype
+ * F32 or BF16. */
 int32_t dk_model_save(const dk_model *model, const char *folder, dk_dtype dtype, dk_error *err);
 /* The same with another limit to the size of a shard; 0 = 4 GiB. */
-int32_t dk_model_save_sharded(const dk_model *model, const char *folder, dk_dtype dtype, uint64_t shard_bytes, dk_error *err);
+int32_t dk_model_save_sharded(const dk_model *model, const char *folder, dk_dtype dtype, uint64_t shard_bytes,
+                              dk_error *err);
 void dk_model_free(dk_model *model); /* NULL is fine */
 dk_parameter *dk_model_find(const dk_model *model, const char *name);
 int64_t dk_model_elements(const dk_model *model); /* sum of elements of all parameters */
-/* SHA-256 in hex over everything that the arithmetic depends on: description, names, and values as F32. Equal for a file that is
- * mapped, trained on or saved again in the same precision. */
+/* SHA-256 in hex over everything that the arithmetic depends on: description, names, and values as F32. Equal for a
+ * file that is mapped, trained on or saved again in the same precision. */
 int32_t dk_model_hash(const dk_model *model, char hex[65], dk_error *err);
-double dk_model_flops(const dk_model *model, int64_t tokens, int64_t mean_length, int32_t backward); /* products and attention of a pass, head included */
+/* products and attention of a pass, head included */
+double dk_model_flops(const dk_model *model, int64_t tokens, int64_t mean_length, int32_t backward);
 
 /* ---- passes ---- */
 typedef struct dk_tokens { /* ragged: sequence s is ids[offsets[s] .. offsets[s+1]) */
@@ -114,13 +134,16 @@ typedef struct dk_tokens { /* ragged: sequence s is ids[offsets[s] .. offsets[s+
 } dk_tokens;
 
 typedef enum { DK_TAP_BLOCK = 1, DK_TAP_FINAL = 2, DK_TAP_Q = 3, DK_TAP_K = 4, DK_TAP_V = 5 } dk_tap_kind;
-typedef struct dk_tap_spec { int64_t layer; dk_tap_kind kind; } dk_tap_spec;
+typedef struct dk_tap_spec {
+    int64_t layer;
+    dk_tap_kind kind;
+} dk_tap_spec;
 
 typedef struct dk_pass dk_pass;
 typedef struct dk_pass_spec {
     int64_t max_rows, max_sequences;
-    int32_t backward;      /* keep what backward needs */
-    int32_t checkpointing; /* keep block inputs only and recompute */
+    int32_t backward;        /* keep what backward needs */
+    int32_t checkpointing;   /* keep block inputs only and recompute */
     const dk_tap_spec *taps; /* what may be asked for; costs nothing when absent */
     int64_t tap_count;
 } dk_pass_spec;
@@ -129,35 +152,43 @@ void dk_pass_free(dk_pass *pass);
 int64_t dk_pass_bytes(const dk_pass_spec *spec, const dk_model *model); /* what create would take, without taking it */
 /* Ids are checked against vocab_size, lengths against max_positions. Allocates nothing. */
 int32_t dk_pass_forward(dk_pass *pass, const dk_tokens *tokens, dk_error *err);
-dk_view dk_pass_hidden(const dk_pass *pass);  /* [rows, hidden_size] after the final norm, until the next forward */
-dk_view dk_pass_tap(const dk_pass *pass, int64_t tap);          /* what forward left there */
-dk_view dk_pass_tap_gradient(const dk_pass *pass, int64_t tap); /* zeroed by forward; what is written here is added in backward */
+dk_view dk_pass_hidden(const dk_pass *pass); /* [rows, hidden_size] after the final norm, until the next forward */
+dk_view dk_pass_tap(const dk_pass *pass, int64_t tap); /* what forward left there */
+/* zeroed by forward; what is written here is added in backward */
+dk_view dk_pass_tap_gradient(const dk_pass *pass, int64_t tap);
 /* dhidden [rows, hidden_size] = dL/d hidden, destroyed. Adds into the parameters' gradients. */
 int32_t dk_pass_backward(dk_pass *pass, dk_view dhidden, dk_error *err);
 
 /* ---- head, on strips of rows: z = softcap(logit_scale * (W h + b)) ---- */
-void dk_head_forward(dk_queue *queue, const dk_model *model, dk_view hidden, dk_view logits); /* [r, hidden] -> [r, vocab_size] */
-/* logits as they left dk_head_forward (read only where a soft-cap is on); dlogits is destroyed; dhidden may be absent (frozen trunk); adds to the head's gradient. */
-void dk_head_backward(dk_queue *queue, const dk_model *model, dk_view hidden, dk_view logits, dk_view dlogits, dk_view dhidden, int32_t add);
+/* [r, hidden] -> [r, vocab_size] */
+void dk_head_forward(dk_queue *queue, const dk_model *model, dk_view hidden, dk_view logits);
+/* logits as they left dk_head_forward (read only where a soft-cap is on); dlogits is destroyed; dhidden may be absent
+ * (frozen trunk); adds to the head's gradient. */
+void dk_head_backward(dk_queue *queue, const dk_model *model, dk_view hidden, dk_view logits, dk_view dlogits,
+                      dk_view dhidden, int32_t add);
 
 /* ---- decoding ---- */
 typedef struct dk_cache dk_cache; /* keys and values of several sequences, and the scratch of a decode step */
-int32_t dk_cache_create(dk_model *model, int64_t sequences, int64_t capacity, int64_t max_rows, dk_cache **out, dk_error *err);
+int32_t dk_cache_create(dk_model *model, int64_t sequences, int64_t capacity, int64_t max_rows, dk_cache **out,
+                        dk_error *err);
 void dk_cache_free(dk_cache *cache);
 void dk_cache_reset(dk_cache *cache, int64_t sequence);
 int64_t dk_cache_length(const dk_cache *cache, int64_t sequence);
-/* Appends tokens of the sequences named in which[tokens->sequences] and gives the hidden state of each one's last row: [sequences, hidden_size]. */
-int32_t dk_cache_forward(dk_cache *cache, const dk_tokens *tokens, const int64_t *which, dk_view *hidden, dk_error *err);
+/* Appends tokens of the sequences named in which[tokens->sequences] and gives the hidden state of each one's last row:
+ * [sequences, hidden_size]. */
+int32_t dk_cache_forward(dk_cache *cache, const dk_tokens *tokens, const int64_t *which, dk_view *hidden,
+                         dk_error *err);
 
 typedef struct dk_generate_args {
     int64_t max_tokens;
     double temperature, top_p;
     int64_t top_k;
     uint64_t seed;
-    int64_t vocab_valid;              /* ids from here on are never drawn; 0 = vocab_size */
-    const int32_t *stop;              /* token ids that end a sequence (they are emitted, finished = 1) */
+    int64_t vocab_valid; /* ids from here on are never drawn; 0 = vocab_size */
+    const int32_t *stop; /* token ids that end a sequence (they are emitted, finished = 1) */
     int64_t stop_count;
-    /* Called for each token in order; finished: 0 going on, 1 stop token, 2 max_tokens or context full. Non-zero return ends everything with E_CALLBACK or, for 2, E_CANCELLED. */
+    /* Called for each token in order; finished: 0 going on, 1 stop token, 2 max_tokens or context full. Non-zero return
+       ends everything with E_CALLBACK or, for 2, E_CANCELLED. */
     int32_t (*emit)(void *user, int64_t sequence, int32_t id, double log_prob, int32_t finished);
     void *user;
 } dk_generate_args;

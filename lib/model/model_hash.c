@@ -10,10 +10,7 @@ static void put_f64(dk_strbuf *out, double value)
     dk_strbuf_puts(out, " ");
 }
 
-static void put_i64(dk_strbuf *out, int64_t value)
-{
-    dk_strbuf_printf(out, "%lld ", (long long)value);
-}
+static void put_i64(dk_strbuf *out, int64_t value) { dk_strbuf_printf(out, "%lld ", (long long)value); }
 
 /* Everything of a description that changes a logit. Sizes are in the tensors' shapes. */
 static void put_config(const dk_config *config, dk_strbuf *out)

@@ -135,12 +135,9 @@ static int32_t place(loader *in, dk_error *err)
 {
     for (int64_t i = 0; i < in->model->parameter_count; i++) {
         const dk_tensor *tensor = in->sources[i];
-        if (in->model->trainable)
-            in->dtypes[i] = in->model->backend->real;
-        else if (layout_of(in, i) != DK_GGUF_SAME || !is_aligned(tensor))
-            in->dtypes[i] = dtype_of(tensor->type);
-        else
-            in->model->parameters[i].value = mapped_view(in, tensor);
+        if (in->model->trainable) in->dtypes[i] = in->model->backend->real;
+        else if (layout_of(in, i) != DK_GGUF_SAME || !is_aligned(tensor)) in->dtypes[i] = dtype_of(tensor->type);
+        else in->model->parameters[i].value = mapped_view(in, tensor);
     }
     return dk_model_place(in->model, in->dtypes, err);
 }
@@ -164,14 +161,17 @@ static void convert_value(loader *in, int64_t parameter, dk_view from)
 {
     dk_view to = in->model->parameters[parameter].value;
     switch (layout_of(in, parameter)) {
-    case DK_GGUF_ROTATED: convert_rotated(in, parameter, from, to); return;
+    case DK_GGUF_ROTATED:
+        convert_rotated(in, parameter, from, to);
+        return;
     case DK_GGUF_TRANSPOSED:
         from.stride[1] = from.shape[1];
         from.stride[0] = 1;
         from.shape[0] = to.shape[0];
         from.shape[1] = to.shape[1];
         break;
-    case DK_GGUF_SAME: break;
+    case DK_GGUF_SAME:
+        break;
     }
     in->model->backend->ops->convert(&in->queue, from, to);
 }
@@ -199,10 +199,8 @@ static int32_t load_values(loader *in, dk_error *err)
     dk_queue_init(&in->queue, in->model->backend);
     for (int64_t i = 0; i < in->model->parameter_count; i++) {
         if (!in->dtypes[i]) continue;
-        if (is_aligned(in->sources[i]))
-            convert_value(in, i, mapped_view(in, in->sources[i]));
-        else
-            DK_TRY(load_unaligned(in, i, err));
+        if (is_aligned(in->sources[i])) convert_value(in, i, mapped_view(in, in->sources[i]));
+        else DK_TRY(load_unaligned(in, i, err));
     }
     DK_TRY(dk_queue_wait(&in->queue, err));
 out:
@@ -216,11 +214,14 @@ static void free_files(dk_backend *backend, dk_host *host, dk_buffer **files, in
     dk_free(host, files);
 }
 
-/* A frozen model keeps the files, a trainable one has copies of everything. *checkpoint is taken over where it is kept. */
+/* A frozen model keeps the files, a trainable one has copies of everything. *checkpoint is taken over where it is
+ * kept. */
 static int32_t load(dk_model *model, dk_checkpoint **checkpoint, dk_error *err)
 {
     int32_t rc, files = dk_checkpoint_files(*checkpoint);
-    loader in = {.model = model, .checkpoint = *checkpoint, .row = dk_architecture_find(model->config.architecture),
+    loader in = {.model = model,
+                 .checkpoint = *checkpoint,
+                 .row = dk_architecture_find(model->config.architecture),
                  .gguf = dk_checkpoint_is_gguf(*checkpoint)};
     DK_TRY(dk_new(model->host, model->parameter_count, &in.sources, err));
     DK_TRY(dk_new(model->host, dk_checkpoint_count(*checkpoint) + 1, &in.used, err));
@@ -250,7 +251,8 @@ out:
 static int32_t fail_kind(const char *path, dk_path_type kind, dk_error *err)
 {
     switch (kind) {
-    case DK_PATH_MISSING: return dk_fail(err, DK_E_NOT_FOUND, "%s: there is no such file or folder", path);
+    case DK_PATH_MISSING:
+        return dk_fail(err, DK_E_NOT_FOUND, "%s: there is no such file or folder", path);
     case DK_PATH_SAFETENSORS:
         return dk_fail(err, DK_E_FORMAT, "%s: is a safetensors file; name the folder that holds it and config.json",
                        path);

@@ -19,22 +19,36 @@ struct dk_pass {
     dk_view hidden, final_stats;
     dk_tap_spec *taps;
     dk_view *tap, *tap_gradient;
-    int32_t *numbers;    /* [max_rows] positions on their way in */
-    int64_t *offsets;    /* [max_sequences + 1] of the batch that forward saw */
+    int32_t *numbers; /* [max_rows] positions on their way in */
+    int64_t *offsets; /* [max_sequences + 1] of the batch that forward saw */
     int32_t forwarded;
 };
 
 /* ---- what is trained ---- */
-static int32_t is_trained(const dk_parameter *parameter)
-{
-    return parameter && !parameter->frozen;
-}
+static int32_t is_trained(const dk_parameter *parameter) { return parameter && !parameter->frozen; }
 
 static int32_t block_is_trained(const dk_layer *w)
 {
-    const dk_parameter *all[] = {w->attention_norm, w->attention_norm_bias, w->qkv[0], w->qkv[1], w->qkv[2], w->qkv_bias[0], w->qkv_bias[1],
-                                 w->qkv_bias[2], w->q_norm, w->k_norm, w->out, w->out_bias, w->mlp_norm, w->mlp_norm_bias,
-                                 w->up[0], w->up[1], w->up_bias[0], w->up_bias[1], w->down, w->down_bias};
+    const dk_parameter *all[] = {w->attention_norm,
+                                 w->attention_norm_bias,
+                                 w->qkv[0],
+                                 w->qkv[1],
+                                 w->qkv[2],
+                                 w->qkv_bias[0],
+                                 w->qkv_bias[1],
+                                 w->qkv_bias[2],
+                                 w->q_norm,
+                                 w->k_norm,
+                                 w->out,
+                                 w->out_bias,
+                                 w->mlp_norm,
+                                 w->mlp_norm_bias,
+                                 w->up[0],
+                                 w->up[1],
+                                 w->up_bias[0],
+                                 w->up_bias[1],
+                                 w->down,
+                                 w->down_bias};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         if (is_trained(all[i])) return 1;
     return 0;
@@ -78,7 +92,8 @@ static void plan_blocks(dk_pass *pass, dk_arena *arena)
     dk_block unused = {0};
     dk_block *blocks = pass->blocks;
     if (pass->spec.checkpointing || pass->first > 0)
-        dk_block_plan(arena, pass->model, rows, pass->spec.checkpointing && pass->first < layers, blocks ? blocks : &unused);
+        dk_block_plan(arena, pass->model, rows, pass->spec.checkpointing && pass->first < layers,
+                      blocks ? blocks : &unused);
     for (int64_t l = pass->first; l < layers && !pass->spec.checkpointing; l++)
         dk_block_plan(arena, pass->model, rows, 1, blocks ? &blocks[1 + l - pass->first] : &unused);
 }
@@ -140,10 +155,11 @@ static int32_t check_taps(const dk_model *model, const dk_pass_spec *spec, dk_er
 {
     for (int64_t i = 0; i < spec->tap_count; i++) {
         const dk_tap_spec *tap = &spec->taps[i];
-        if (tap->kind < DK_TAP_BLOCK || tap->kind > DK_TAP_V) return dk_fail(err, DK_E_INVALID, "tap %lld: kind %d is unknown", (long long)i, (int)tap->kind);
+        if (tap->kind < DK_TAP_BLOCK || tap->kind > DK_TAP_V)
+            return dk_fail(err, DK_E_INVALID, "tap %lld: kind %d is unknown", (long long)i, (int)tap->kind);
         if (tap->kind != DK_TAP_FINAL && (tap->layer < 0 || tap->layer >= model->config.layers))
-            return dk_fail(err, DK_E_INVALID, "tap %lld: layer %lld is not in [0, %lld)", (long long)i, (long long)tap->layer,
-                           (long long)model->config.layers);
+            return dk_fail(err, DK_E_INVALID, "tap %lld: layer %lld is not in [0, %lld)", (long long)i,
+                           (long long)tap->layer, (long long)model->config.layers);
     }
     return DK_OK;
 }
@@ -151,11 +167,12 @@ static int32_t check_taps(const dk_model *model, const dk_pass_spec *spec, dk_er
 static int32_t check_spec(const dk_model *model, const dk_pass_spec *spec, dk_error *err)
 {
     if (spec->max_rows < 1 || spec->max_rows > INT32_MAX || spec->max_sequences < 1 || spec->max_sequences > INT32_MAX)
-        return dk_fail(err, DK_E_INVALID, "pass: %lld rows in %lld sequences; both must be in [1, %d]", (long long)spec->max_rows,
-                       (long long)spec->max_sequences, INT32_MAX);
+        return dk_fail(err, DK_E_INVALID, "pass: %lld rows in %lld sequences; both must be in [1, %d]",
+                       (long long)spec->max_rows, (long long)spec->max_sequences, INT32_MAX);
     for (int64_t i = 0; spec->backward && i < model->parameter_count; i++)
         if (is_trained(&model->parameters[i]) && !dk_view_present(model->parameters[i].gradient))
-            return dk_fail(err, DK_E_STAGE, "pass: backward needs a gradient for %s; add gradients to the model first", model->parameters[i].name);
+            return dk_fail(err, DK_E_STAGE, "pass: backward needs a gradient for %s; add gradients to the model first",
+                           model->parameters[i].name);
     return check_taps(model, spec, err);
 }
 
@@ -168,7 +185,8 @@ int32_t dk_pass_create(dk_model *model, const dk_pass_spec *spec, dk_pass **out,
     DK_TRY(dk_new(model->host, 1, &pass, err));
     begin(pass, model, spec);
     DK_TRY(allocate(pass, err));
-    if (rope->kind != DK_ROPE_NONE) DK_TRY(dk_rope_table(model->backend, rope, pass->max_length, &pass->rope, &pass->set.rope, err));
+    if (rope->kind != DK_ROPE_NONE)
+        DK_TRY(dk_rope_table(model->backend, rope, pass->max_length, &pass->rope, &pass->set.rope, err));
     *out = pass;
     pass = NULL;
 out:
@@ -196,23 +214,30 @@ int64_t dk_pass_bytes(const dk_pass_spec *spec, const dk_model *model)
     dk_pass pass = {0};
     begin(&pass, model, spec);
     plan(&pass, &pass.arena);
-    int64_t bytes = pass.arena.used + spec->max_rows * (int64_t)sizeof *pass.numbers + spec->max_sequences * (int64_t)sizeof *pass.offsets;
-    if (model->config.rope.kind != DK_ROPE_NONE) bytes += dk_rope_table_bytes(model->backend, &model->config.rope, pass.max_length);
+    int64_t bytes = pass.arena.used + spec->max_rows * (int64_t)sizeof *pass.numbers +
+                    spec->max_sequences * (int64_t)sizeof *pass.offsets;
+    if (model->config.rope.kind != DK_ROPE_NONE)
+        bytes += dk_rope_table_bytes(model->backend, &model->config.rope, pass.max_length);
     return bytes;
 }
 
 /* ---- forward ---- */
 static int32_t check_batch(const dk_pass *pass, const dk_tokens *tokens, dk_error *err)
 {
-    int64_t sequences = tokens->sequences, rows = sequences >= 0 && sequences <= pass->spec.max_sequences ? tokens->offsets[sequences] : -1;
-    if (rows < 0) return dk_fail(err, DK_E_INVALID, "tokens: %lld sequences; the pass was made for %lld", (long long)sequences, (long long)pass->spec.max_sequences);
+    int64_t sequences = tokens->sequences,
+            rows = sequences >= 0 && sequences <= pass->spec.max_sequences ? tokens->offsets[sequences] : -1;
+    if (rows < 0)
+        return dk_fail(err, DK_E_INVALID, "tokens: %lld sequences; the pass was made for %lld", (long long)sequences,
+                       (long long)pass->spec.max_sequences);
     if (rows > pass->spec.max_rows)
-        return dk_fail(err, DK_E_INVALID, "tokens: %lld rows; the pass was made for %lld", (long long)rows, (long long)pass->spec.max_rows);
+        return dk_fail(err, DK_E_INVALID, "tokens: %lld rows; the pass was made for %lld", (long long)rows,
+                       (long long)pass->spec.max_rows);
     for (int64_t s = 0; s < sequences; s++) {
         int64_t length = tokens->offsets[s + 1] - tokens->offsets[s];
         if (length > pass->max_length)
-            return dk_fail(err, DK_E_INVALID, "tokens: sequence %lld has %lld tokens, but the model's context ends at %lld; cut it", (long long)s,
-                           (long long)length, (long long)pass->max_length);
+            return dk_fail(err, DK_E_INVALID,
+                           "tokens: sequence %lld has %lld tokens, but the model's context ends at %lld; cut it",
+                           (long long)s, (long long)length, (long long)pass->max_length);
     }
     return dk_check_tokens(&pass->model->config, tokens, err);
 }
@@ -222,7 +247,8 @@ static void bring_in(dk_pass *pass, const dk_tokens *tokens)
     const dk_ops *ops = pass->model->backend->ops;
     pass->set.rows = tokens->offsets[tokens->sequences];
     for (int64_t s = 0; s < tokens->sequences; s++)
-        for (int64_t i = tokens->offsets[s]; i < tokens->offsets[s + 1]; i++) pass->numbers[i] = (int32_t)(i - tokens->offsets[s]);
+        for (int64_t i = tokens->offsets[s]; i < tokens->offsets[s + 1]; i++)
+            pass->numbers[i] = (int32_t)(i - tokens->offsets[s]);
     memcpy(pass->offsets, tokens->offsets, (size_t)(tokens->sequences + 1) * sizeof *pass->offsets);
     ops->copy_in(&pass->queue, dk_cut(&pass->set, pass->ids), tokens->ids);
     ops->copy_in(&pass->queue, dk_cut(&pass->set, pass->set.positions), pass->numbers);
@@ -234,10 +260,7 @@ static dk_block *block_of(const dk_pass *pass, int64_t layer)
     return pass->spec.checkpointing || layer < pass->first ? pass->blocks : &pass->blocks[1 + layer - pass->first];
 }
 
-static dk_view x_of(const dk_pass *pass, int64_t layer)
-{
-    return dk_cut(&pass->set, pass->x[layer]);
-}
+static dk_view x_of(const dk_pass *pass, int64_t layer) { return dk_cut(&pass->set, pass->x[layer]); }
 
 static void fill_taps(dk_pass *pass, int64_t layer)
 {
@@ -279,7 +302,8 @@ int32_t dk_pass_forward(dk_pass *pass, const dk_tokens *tokens, dk_error *err)
         dk_block_forward(&pass->set, block_of(pass, l), l, x_of(pass, l), x_of(pass, l + 1));
         fill_taps(pass, l);
     }
-    model->backend->ops->norm(&pass->queue, &norm, x_of(pass, layers), dk_pass_hidden(pass), dk_cut(&pass->set, pass->final_stats));
+    model->backend->ops->norm(&pass->queue, &norm, x_of(pass, layers), dk_pass_hidden(pass),
+                              dk_cut(&pass->set, pass->final_stats));
     finish_taps(pass);
     DK_TRY(dk_queue_wait(&pass->queue, err));
     pass->forwarded = 1;
@@ -287,20 +311,11 @@ out:
     return rc;
 }
 
-dk_view dk_pass_hidden(const dk_pass *pass)
-{
-    return dk_cut(&pass->set, pass->hidden);
-}
+dk_view dk_pass_hidden(const dk_pass *pass) { return dk_cut(&pass->set, pass->hidden); }
 
-dk_view dk_pass_tap(const dk_pass *pass, int64_t tap)
-{
-    return dk_cut(&pass->set, pass->tap[tap]);
-}
+dk_view dk_pass_tap(const dk_pass *pass, int64_t tap) { return dk_cut(&pass->set, pass->tap[tap]); }
 
-dk_view dk_pass_tap_gradient(const dk_pass *pass, int64_t tap)
-{
-    return dk_cut(&pass->set, pass->tap_gradient[tap]);
-}
+dk_view dk_pass_tap_gradient(const dk_pass *pass, int64_t tap) { return dk_cut(&pass->set, pass->tap_gradient[tap]); }
 
 /* ---- backward ---- */
 static void add_tap_gradients(dk_pass *pass, dk_tap_kind kind, int64_t layer, dk_view dx)
@@ -341,8 +356,10 @@ static void input_backward(dk_pass *pass, dk_view dx)
     const dk_model *model = pass->model;
     const dk_ops *ops = model->backend->ops;
     dk_view table = dk_gradient_of(model->embedding), positions = dk_gradient_of(model->positions);
-    if (dk_view_present(table)) ops->embed_backward(&pass->queue, table, dk_cut(&pass->set, pass->ids), model->config.embedding_scale, dx);
-    if (dk_view_present(positions)) ops->embed_backward(&pass->queue, positions, dk_cut(&pass->set, pass->set.positions), 1, dx);
+    if (dk_view_present(table))
+        ops->embed_backward(&pass->queue, table, dk_cut(&pass->set, pass->ids), model->config.embedding_scale, dx);
+    if (dk_view_present(positions))
+        ops->embed_backward(&pass->queue, positions, dk_cut(&pass->set, pass->set.positions), 1, dx);
 }
 
 int32_t dk_pass_backward(dk_pass *pass, dk_view dhidden, dk_error *err)
@@ -352,11 +369,14 @@ int32_t dk_pass_backward(dk_pass *pass, dk_view dhidden, dk_error *err)
     dk_norm_args norm = dk_norm_of(&model->config, model->final_norm, model->final_norm_bias);
     dk_view dx = dhidden; /* in place all the way down */
     if (!pass->spec.backward || !pass->forwarded)
-        return dk_fail(err, DK_E_STAGE, "backward: %s", pass->spec.backward ? "there is no forward to go back through" : "the pass was made for forward only");
+        return dk_fail(err, DK_E_STAGE, "backward: %s",
+                       pass->spec.backward ? "there is no forward to go back through"
+                                           : "the pass was made for forward only");
     pass->forwarded = 0; /* tap gradients and shared activations are used up */
     add_tap_gradients(pass, DK_TAP_FINAL, 0, dhidden);
-    model->backend->ops->norm_backward(&pass->queue, &norm, x_of(pass, layers), dk_cut(&pass->set, pass->final_stats), dhidden, dx, 0,
-                                       dk_gradient_of(model->final_norm), dk_gradient_of(model->final_norm_bias));
+    model->backend->ops->norm_backward(&pass->queue, &norm, x_of(pass, layers), dk_cut(&pass->set, pass->final_stats),
+                                       dhidden, dx, 0, dk_gradient_of(model->final_norm),
+                                       dk_gradient_of(model->final_norm_bias));
     for (int64_t l = layers - 1; l >= pass->first; l--) block_backward(pass, l, dx);
     if (input_is_trained(model)) input_backward(pass, dx);
     return dk_queue_wait(&pass->queue, err);

@@ -1,24 +1,26 @@
-/* pass_parts.h - what passes and caches share: the activations of a block, its forward and backward. For lib/model only. */
+/* pass_parts.h - what passes and caches share: the activations of a block, its forward and backward. For lib/model
+ * only. */
 #ifndef DK_MODEL_PASS_PARTS_H
 #define DK_MODEL_PASS_PARTS_H
 
 #include "model/model.h"
 
 /* cos and sin for positions 0..positions-1: [positions, dims/2, 2]. The buffer is the caller's, also on failure. */
-int32_t dk_rope_table(dk_backend *backend, const dk_rope_config *rope, int64_t positions, dk_buffer **buffer, dk_view *out, dk_error *err);
+int32_t dk_rope_table(dk_backend *backend, const dk_rope_config *rope, int64_t positions, dk_buffer **buffer,
+                      dk_view *out, dk_error *err);
 int64_t dk_rope_table_bytes(const dk_backend *backend, const dk_rope_config *rope, int64_t positions);
 
 /* Activations of one block; views of max_rows rows. What only backward needs is absent in a forward pass. */
 typedef struct dk_block {
-    dk_view normed, norm_stats;       /* [r, hidden], [r, 2] */
-    dk_view qkv;                      /* [r, (heads + 2*kv_heads)*head_dim], after the norms per head and rope */
-    dk_view raw;                      /* the same before the norms per head; absent without them */
-    dk_view q_stats, k_stats;         /* [r*heads, 2], [r*kv_heads, 2] */
-    dk_view mixed, lse;               /* attention's output [r, heads*head_dim], log partitions [r, heads] */
-    dk_view middle;                   /* [r, hidden]: the residual stream between attention and MLP */
-    dk_view mlp_normed, mlp_stats;    /* [r, hidden], [r, 2] */
-    dk_view up;                       /* [r, gate|up] */
-    dk_view active;                   /* [r, intermediate] */
+    dk_view normed, norm_stats;    /* [r, hidden], [r, 2] */
+    dk_view qkv;                   /* [r, (heads + 2*kv_heads)*head_dim], after the norms per head and rope */
+    dk_view raw;                   /* the same before the norms per head; absent without them */
+    dk_view q_stats, k_stats;      /* [r*heads, 2], [r*kv_heads, 2] */
+    dk_view mixed, lse;            /* attention's output [r, heads*head_dim], log partitions [r, heads] */
+    dk_view middle;                /* [r, hidden]: the residual stream between attention and MLP */
+    dk_view mlp_normed, mlp_stats; /* [r, hidden], [r, 2] */
+    dk_view up;                    /* [r, gate|up] */
+    dk_view active;                /* [r, intermediate] */
 } dk_block;
 
 typedef struct dk_workset { /* what the forward and backward of any block work with */
@@ -38,23 +40,26 @@ void dk_workset_plan(dk_arena *arena, const dk_model *model, int64_t rows, int32
 
 /* ---- forward, in three parts so that a cache may put its own attention in the middle ---- */
 void dk_block_project(const dk_workset *set, const dk_block *block, int64_t layer, dk_view x); /* up to q, k, v */
-void dk_block_expand(const dk_workset *set, const dk_block *block, int64_t layer, dk_view x);  /* from attention's output to the MLP's inside */
-void dk_block_finish(const dk_workset *set, const dk_block *block, int64_t layer, dk_view y);  /* to the block's output; y may be x */
+/* from attention's output to the MLP's inside */
+void dk_block_expand(const dk_workset *set, const dk_block *block, int64_t layer, dk_view x);
+/* to the block's output; y may be x */
+void dk_block_finish(const dk_workset *set, const dk_block *block, int64_t layer, dk_view y);
 void dk_block_attend(const dk_workset *set, const dk_block *block, int64_t layer);
 void dk_block_forward(const dk_workset *set, const dk_block *block, int64_t layer, dk_view x, dk_view y);
 /* Everything that backward needs, from the block's input alone. */
 void dk_block_recompute(const dk_workset *set, const dk_block *block, int64_t layer, dk_view x);
 
-/* dx: gradient of the block's output on entry, of its input on return (only if want_input). taps: extra gradients of q, k
- * and v; absent views where there are none. */
-void dk_block_backward(const dk_workset *set, const dk_block *block, int64_t layer, dk_view x, dk_view dx, const dk_view taps[3],
-                       int32_t want_input);
+/* dx: gradient of the block's output on entry, of its input on return (only if want_input). taps: extra gradients of q,
+ * k and v; absent views where there are none. */
+void dk_block_backward(const dk_workset *set, const dk_block *block, int64_t layer, dk_view x, dk_view dx,
+                       const dk_view taps[3], int32_t want_input);
 
 dk_view dk_qkv_part(const dk_config *config, dk_view qkv, int32_t part); /* 0 q, 1 k, 2 v as [rows, heads, head_dim] */
 dk_view dk_cut(const dk_workset *set, dk_view view);                     /* the rows in use; absent stays absent */
 dk_norm_args dk_norm_of(const dk_config *config, const dk_parameter *weight, const dk_parameter *bias);
-dk_view dk_gradient_of(const dk_parameter *parameter);                  /* absent where frozen or NULL */
-dk_attention_args dk_attention_of(const dk_workset *set, int64_t layer); /* set->attention with window and scale of a layer */
+dk_view dk_gradient_of(const dk_parameter *parameter); /* absent where frozen or NULL */
+/* set->attention with window and scale of a layer */
+dk_attention_args dk_attention_of(const dk_workset *set, int64_t layer);
 
 /* ids [rows] plus, where the model has them, learned positions. */
 void dk_embed_rows(const dk_workset *set, dk_view ids, dk_view x);

@@ -40,16 +40,14 @@ static double yarn_frequency(const dk_rope_config *rope, int64_t pair, double fr
     return frequency / rope->factor * ramp + frequency * (1 - ramp);
 }
 
-static double yarn_mscale(double factor, double mscale)
-{
-    return factor <= 1 ? 1 : 0.1 * mscale * log(factor) + 1;
-}
+static double yarn_mscale(double factor, double mscale) { return factor <= 1 ? 1 : 0.1 * mscale * log(factor) + 1; }
 
 static double amplitude(const dk_rope_config *rope)
 {
     if (rope->kind != DK_ROPE_YARN) return 1;
     if (rope->attention_factor > 0) return rope->attention_factor;
-    if (rope->mscale > 0 && rope->mscale_all_dim > 0) return yarn_mscale(rope->factor, rope->mscale) / yarn_mscale(rope->factor, rope->mscale_all_dim);
+    if (rope->mscale > 0 && rope->mscale_all_dim > 0)
+        return yarn_mscale(rope->factor, rope->mscale) / yarn_mscale(rope->factor, rope->mscale_all_dim);
     return yarn_mscale(rope->factor, 1);
 }
 
@@ -57,11 +55,15 @@ static double frequency_of(const dk_rope_config *rope, int64_t pair)
 {
     double frequency = plain_frequency(rope, pair);
     switch (rope->kind) {
-    case DK_ROPE_LINEAR: return frequency / rope->factor;
-    case DK_ROPE_LLAMA3: return llama3_frequency(rope, frequency);
-    case DK_ROPE_YARN: return yarn_frequency(rope, pair, frequency);
+    case DK_ROPE_LINEAR:
+        return frequency / rope->factor;
+    case DK_ROPE_LLAMA3:
+        return llama3_frequency(rope, frequency);
+    case DK_ROPE_YARN:
+        return yarn_frequency(rope, pair, frequency);
     case DK_ROPE_NONE:
-    case DK_ROPE_PLAIN: break;
+    case DK_ROPE_PLAIN:
+        break;
     }
     return frequency;
 }
@@ -75,10 +77,8 @@ typedef struct table_work {
 
 static void put(const table_work *work, int64_t at, double value)
 {
-    if (work->dtype == DK_F64)
-        ((double *)work->table)[at] = value;
-    else
-        ((float *)work->table)[at] = (float)value;
+    if (work->dtype == DK_F64) ((double *)work->table)[at] = value;
+    else ((float *)work->table)[at] = (float)value;
 }
 
 static void fill_positions(void *context, int64_t begin, int64_t end)
@@ -100,7 +100,8 @@ int64_t dk_rope_table_bytes(const dk_backend *backend, const dk_rope_config *rop
     return positions * (rope->dims / 2) * 2 * (int64_t)dk_dtype_size(backend->real);
 }
 
-int32_t dk_rope_table(dk_backend *backend, const dk_rope_config *rope, int64_t positions, dk_buffer **buffer, dk_view *out, dk_error *err)
+int32_t dk_rope_table(dk_backend *backend, const dk_rope_config *rope, int64_t positions, dk_buffer **buffer,
+                      dk_view *out, dk_error *err)
 {
     int32_t rc;
     int64_t shape[3] = {positions, rope->dims / 2, 2}, bytes = dk_rope_table_bytes(backend, rope, positions);

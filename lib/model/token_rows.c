@@ -4,14 +4,18 @@
 int32_t dk_check_tokens(const dk_config *config, const dk_tokens *tokens, dk_error *err)
 {
     int64_t vocab = config->vocab_size;
-    if (tokens->offsets[0] != 0) return dk_fail(err, DK_E_INVALID, "tokens: the first offset is %lld, not 0", (long long)tokens->offsets[0]);
+    if (tokens->offsets[0] != 0)
+        return dk_fail(err, DK_E_INVALID, "tokens: the first offset is %lld, not 0", (long long)tokens->offsets[0]);
     for (int64_t s = 0; s < tokens->sequences; s++) {
         int64_t first = tokens->offsets[s], last = tokens->offsets[s + 1];
         if (last < first)
-            return dk_fail(err, DK_E_INVALID, "tokens: offsets fall from %lld to %lld at sequence %lld", (long long)first, (long long)last, (long long)s);
+            return dk_fail(err, DK_E_INVALID, "tokens: offsets fall from %lld to %lld at sequence %lld",
+                           (long long)first, (long long)last, (long long)s);
         for (int64_t i = first; i < last; i++)
             if (tokens->ids[i] < 0 || tokens->ids[i] >= vocab)
-                return dk_fail(err, DK_E_INVALID, "tokens: position %lld of sequence %lld holds id %d, not in [0, %lld); is this the model's tokenizer?",
+                return dk_fail(err, DK_E_INVALID,
+                               "tokens: position %lld of sequence %lld holds id %d, not in [0, %lld); is this the "
+                               "model's tokenizer?",
                                (long long)(i - first), (long long)s, (int)tokens->ids[i], (long long)vocab);
     }
     return DK_OK;

@@ -6,14 +6,21 @@
 
 #include "compute/compute.h"
 
-typedef enum { DK_SCHEDULE_CONSTANT = 1, DK_SCHEDULE_LINEAR, DK_SCHEDULE_COSINE, DK_SCHEDULE_WSD, DK_SCHEDULE_INVERSE_SQRT } dk_schedule_kind;
+typedef enum {
+    DK_SCHEDULE_CONSTANT = 1,
+    DK_SCHEDULE_LINEAR,
+    DK_SCHEDULE_COSINE,
+    DK_SCHEDULE_WSD,
+    DK_SCHEDULE_INVERSE_SQRT
+} dk_schedule_kind;
 typedef struct dk_schedule {
     dk_schedule_kind kind;
     int64_t steps, warmup_steps;
     int64_t decay_steps; /* WSD: the last steps, over which the rate falls linearly to min_ratio */
     double min_ratio;    /* floor, as a share of the peak */
 } dk_schedule;
-/* Multiplier of the peak rate at step 0, 1, ... Warm-up is step/warmup_steps (0 at step 0), as in transformers' optimization.py. */
+/* Multiplier of the peak rate at step 0, 1, ... Warm-up is step/warmup_steps (0 at step 0), as in transformers'
+ * optimization.py. */
 double dk_schedule_at(const dk_schedule *schedule, int64_t step);
 
 typedef struct dk_optimizer dk_optimizer;
@@ -23,12 +30,16 @@ typedef struct dk_update {
     double divisor;      /* gradients are sums; they are divided by this once */
     double clip_norm;    /* on the divided gradients; 0 = off */
 } dk_update;
-/* For the unfrozen parameters among parameters[count], which must have gradients and outlive it. with_moments 0: norm and zero only. */
-int32_t dk_optimizer_create(dk_backend *backend, dk_parameter *parameters, int64_t count, int32_t with_moments, dk_optimizer **out, dk_error *err);
+/* For the unfrozen parameters among parameters[count], which must have gradients and outlive it. with_moments 0: norm
+ * and zero only. */
+int32_t dk_optimizer_create(dk_backend *backend, dk_parameter *parameters, int64_t count, int32_t with_moments,
+                            dk_optimizer **out, dk_error *err);
 void dk_optimizer_free(dk_optimizer *optimizer);
 void dk_optimizer_zero(dk_optimizer *optimizer, dk_queue *queue); /* gradients */
-/* Norm of the divided gradients before clipping. Not finite: E_NUMERIC, naming the first such parameter; nothing was changed. */
-int32_t dk_optimizer_norm(dk_optimizer *optimizer, dk_queue *queue, const dk_update *update, double *norm, dk_error *err);
+/* Norm of the divided gradients before clipping. Not finite: E_NUMERIC, naming the first such parameter; nothing was
+ * changed. */
+int32_t dk_optimizer_norm(dk_optimizer *optimizer, dk_queue *queue, const dk_update *update, double *norm,
+                          dk_error *err);
 /* One AdamW step with the factor of the last dk_optimizer_norm; raises every parameter's version and the step. */
 int32_t dk_optimizer_apply(dk_optimizer *optimizer, dk_queue *queue, const dk_update *update, dk_error *err);
 /* Instead of apply, for a host that updates by itself: gradients are multiplied by the factor in place. */

@@ -40,11 +40,13 @@ static int32_t check_gradients(const dk_parameter *parameters, int64_t count, dk
 {
     for (int64_t i = 0; i < count; i++)
         if (!parameters[i].frozen && !dk_view_present(parameters[i].gradient))
-            return dk_fail(err, DK_E_INVALID, "optimizer: parameter %s is not frozen and has no gradient", parameters[i].name);
+            return dk_fail(err, DK_E_INVALID, "optimizer: parameter %s is not frozen and has no gradient",
+                           parameters[i].name);
     return DK_OK;
 }
 
-int32_t dk_optimizer_create(dk_backend *backend, dk_parameter *parameters, int64_t count, int32_t with_moments, dk_optimizer **out, dk_error *err)
+int32_t dk_optimizer_create(dk_backend *backend, dk_parameter *parameters, int64_t count, int32_t with_moments,
+                            dk_optimizer **out, dk_error *err)
 {
     dk_optimizer *optimizer = NULL;
     int32_t rc;
@@ -90,7 +92,8 @@ void dk_optimizer_free(dk_optimizer *optimizer)
 void dk_optimizer_zero(dk_optimizer *optimizer, dk_queue *queue)
 {
     for (int64_t i = 0; i < optimizer->count; i++)
-        if (is_trained(&optimizer->parameters[i])) queue->backend->ops->fill(queue, optimizer->parameters[i].gradient, 0);
+        if (is_trained(&optimizer->parameters[i]))
+            queue->backend->ops->fill(queue, optimizer->parameters[i].gradient, 0);
 }
 
 static int32_t read_scalar(dk_queue *queue, dk_view view, double *value, dk_error *err)
@@ -110,22 +113,27 @@ static int32_t name_not_finite(dk_optimizer *optimizer, dk_queue *queue, dk_erro
         ops->sum_squares(queue, optimizer->parameters[i].gradient, optimizer->sum);
         if ((rc = read_scalar(queue, optimizer->sum, &sum, err)) != DK_OK) return rc;
         if (!isfinite(sum))
-            return dk_fail(err, DK_E_NUMERIC, "gradient of %s is not finite at step %lld; lower train.learning_rate or look at the data",
+            return dk_fail(err, DK_E_NUMERIC,
+                           "gradient of %s is not finite at step %lld; lower train.learning_rate or look at the data",
                            optimizer->parameters[i].name, (long long)optimizer->step + 1);
     }
-    return dk_fail(err, DK_E_NUMERIC, "norm of the gradients is not finite at step %lld", (long long)optimizer->step + 1);
+    return dk_fail(err, DK_E_NUMERIC, "norm of the gradients is not finite at step %lld",
+                   (long long)optimizer->step + 1);
 }
 
-int32_t dk_optimizer_norm(dk_optimizer *optimizer, dk_queue *queue, const dk_update *update, double *norm, dk_error *err)
+int32_t dk_optimizer_norm(dk_optimizer *optimizer, dk_queue *queue, const dk_update *update, double *norm,
+                          dk_error *err)
 {
     const dk_ops *ops = queue->backend->ops;
     double value = 0;
     int32_t rc;
     if (!(update->divisor > 0) || !isfinite(update->divisor))
-        return dk_fail(err, DK_E_INVALID, "optimizer: divisor must be positive; a window without any position with loss has no update");
+        return dk_fail(err, DK_E_INVALID,
+                       "optimizer: divisor must be positive; a window without any position with loss has no update");
     ops->fill(queue, optimizer->sum, 0);
     for (int64_t i = 0; i < optimizer->count; i++)
-        if (is_trained(&optimizer->parameters[i])) ops->sum_squares(queue, optimizer->parameters[i].gradient, optimizer->sum);
+        if (is_trained(&optimizer->parameters[i]))
+            ops->sum_squares(queue, optimizer->parameters[i].gradient, optimizer->sum);
     ops->clip_factor(queue, optimizer->sum, update->divisor, update->clip_norm, optimizer->factor, optimizer->norm);
     if ((rc = read_scalar(queue, optimizer->norm, &value, err)) != DK_OK) return rc;
     if (!isfinite(value)) return name_not_finite(optimizer, queue, err);
@@ -136,12 +144,14 @@ int32_t dk_optimizer_norm(dk_optimizer *optimizer, dk_queue *queue, const dk_upd
 int32_t dk_optimizer_apply(dk_optimizer *optimizer, dk_queue *queue, const dk_update *update, dk_error *err)
 {
     dk_adamw_args args = {update->learning_rate, update->beta1, update->beta2, update->epsilon, 0, optimizer->step + 1};
-    if (!optimizer->with_moments) return dk_fail(err, DK_E_STAGE, "optimizer: made without moments, so it cannot update");
+    if (!optimizer->with_moments)
+        return dk_fail(err, DK_E_STAGE, "optimizer: made without moments, so it cannot update");
     for (int64_t i = 0; i < optimizer->count; i++) {
         dk_parameter *parameter = &optimizer->parameters[i];
         if (!is_trained(parameter)) continue;
         args.weight_decay = parameter->value.rank >= 2 ? update->weight_decay : 0;
-        queue->backend->ops->adamw(queue, &args, optimizer->factor, parameter->value, parameter->gradient, optimizer->first[i], optimizer->second[i]);
+        queue->backend->ops->adamw(queue, &args, optimizer->factor, parameter->value, parameter->gradient,
+                                   optimizer->first[i], optimizer->second[i]);
         parameter->version++;
     }
     optimizer->step++;
@@ -154,19 +164,14 @@ int32_t dk_optimizer_average(dk_optimizer *optimizer, dk_queue *queue, dk_error 
     int32_t rc = read_scalar(queue, optimizer->factor, &factor, err);
     if (rc) return rc;
     for (int64_t i = 0; i < optimizer->count; i++)
-        if (is_trained(&optimizer->parameters[i])) queue->backend->ops->scale(queue, optimizer->parameters[i].gradient, factor);
+        if (is_trained(&optimizer->parameters[i]))
+            queue->backend->ops->scale(queue, optimizer->parameters[i].gradient, factor);
     return dk_queue_wait(queue, err);
 }
 
-int64_t dk_optimizer_step(const dk_optimizer *optimizer)
-{
-    return optimizer->step;
-}
+int64_t dk_optimizer_step(const dk_optimizer *optimizer) { return optimizer->step; }
 
-void dk_optimizer_set_step(dk_optimizer *optimizer, int64_t step)
-{
-    optimizer->step = step;
-}
+void dk_optimizer_set_step(dk_optimizer *optimizer, int64_t step) { optimizer->step = step; }
 
 dk_view dk_optimizer_moment(const dk_optimizer *optimizer, int64_t index, int32_t second)
 {

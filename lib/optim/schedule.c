@@ -14,12 +14,10 @@ static double progress(int64_t step, int64_t first, int64_t last)
     return (double)(step - first) / (double)(last - first);
 }
 
-static double floored(double factor, double min_ratio)
-{
-    return factor * (1 - min_ratio) + min_ratio;
-}
+static double floored(double factor, double min_ratio) { return factor * (1 - min_ratio) + min_ratio; }
 
-/* Hu et al. 2024 (MiniCPM): warm-up, a plateau, a short decay. The floor holds in the warm-up too, as in transformers. */
+/* Hu et al. 2024 (MiniCPM): warm-up, a plateau, a short decay. The floor holds in the warm-up too, as in
+ * transformers. */
 static double warmup_stable_decay(const dk_schedule *schedule, int64_t step)
 {
     int64_t decay = schedule->steps - schedule->decay_steps;
@@ -44,9 +42,13 @@ double dk_schedule_at(const dk_schedule *schedule, int64_t step)
     if (step < schedule->warmup_steps) return warm_up(schedule, step);
     done = progress(step, schedule->warmup_steps, schedule->steps);
     switch (schedule->kind) {
-    case DK_SCHEDULE_LINEAR: return floored(1 - done, schedule->min_ratio);
-    case DK_SCHEDULE_COSINE: return floored(0.5 * (1 + cos(pi * done)), schedule->min_ratio);
-    case DK_SCHEDULE_INVERSE_SQRT: return inverse_sqrt(schedule, step);
-    default: return 1;
+    case DK_SCHEDULE_LINEAR:
+        return floored(1 - done, schedule->min_ratio);
+    case DK_SCHEDULE_COSINE:
+        return floored(0.5 * (1 + cos(pi * done)), schedule->min_ratio);
+    case DK_SCHEDULE_INVERSE_SQRT:
+        return inverse_sqrt(schedule, step);
+    default:
+        return 1;
     }
 }

@@ -24,11 +24,11 @@ int32_t dk_trie_add(dk_host *host, dk_trie *trie, const char *text, size_t size,
 void dk_trie_free(dk_host *host, dk_trie *trie);
 
 typedef struct dk_added_match {
-    size_t begin, end;  /* what the token takes, stripped spaces included; end == SIZE_MAX: no match */
+    size_t begin, end; /* what the token takes, stripped spaces included; end == SIZE_MAX: no match */
     const dk_added_token *token;
 } dk_added_match;
-/* The next token at or behind *at (leftmost, of these the longest; *at moves behind it). done = end of the last match, which
- * lstrip must not reach into. plain: special tokens are passed over. */
+/* The next token at or behind *at (leftmost, of these the longest; *at moves behind it). done = end of the last match,
+ * which lstrip must not reach into. plain: special tokens are passed over. */
 dk_added_match dk_added_next(const dk_trie *trie, const dk_added_token *tokens, const char *text, size_t size,
                              size_t *at, size_t done, int32_t plain);
 

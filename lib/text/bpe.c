@@ -39,8 +39,7 @@ int32_t dk_bpe_add_merge(dk_bpe *bpe, const char *left, size_t left_size, const 
     int64_t right_id = dk_token_table_find(&bpe->tokens, right, right_size);
     int64_t id = dk_token_table_find(&bpe->tokens, joined->data, joined->size);
     if (left_id < 0 || right_id < 0 || id < 0)
-        return dk_fail(err, DK_E_FORMAT,
-                       "merge %u, '%.*s' + '%.*s', speaks of a token that is not in the vocabulary",
+        return dk_fail(err, DK_E_FORMAT, "merge %u, '%.*s' + '%.*s', speaks of a token that is not in the vocabulary",
                        (unsigned)rank, (int)(left_size < 30 ? left_size : 30), left,
                        (int)(right_size < 30 ? right_size : 30), right);
     dk_merge_table_add(&bpe->merges, (dk_merge){(int32_t)left_id, (int32_t)right_id, rank, (int32_t)id});
@@ -123,8 +122,8 @@ static int32_t add_affixed(symbols *s, const dk_bpe *bpe, dk_strbuf *text, const
     return rc ? rc : add_symbol(s, bpe, text->data, text->size, err);
 }
 
-static int32_t begin_word(const dk_bpe *bpe, dk_bpe_scratch *scratch, const char *word, size_t size,
-                          dk_id_list *out, dk_error *err)
+static int32_t begin_word(const dk_bpe *bpe, dk_bpe_scratch *scratch, const char *word, size_t size, dk_id_list *out,
+                          dk_error *err)
 {
     symbols s = {.out = out};
     int32_t rc = dk_id_list_reserve(out, (int64_t)size, err);
@@ -144,8 +143,7 @@ static int32_t begin_word(const dk_bpe *bpe, dk_bpe_scratch *scratch, const char
 }
 
 /* Characters that are part of tokens but no tokens themselves are spelled in bytes in the end. */
-static int32_t resolve_hidden(const dk_bpe *bpe, dk_bpe_scratch *scratch, dk_id_list *out, int64_t first,
-                              dk_error *err)
+static int32_t resolve_hidden(const dk_bpe *bpe, dk_bpe_scratch *scratch, dk_id_list *out, int64_t first, dk_error *err)
 {
     int64_t at = first;
     while (at < out->count && !(bpe->tokens.items[out->items[at]].flags & DK_TOKEN_HIDDEN)) at++;
@@ -172,8 +170,8 @@ out:
     return rc;
 }
 
-static int32_t encode_word(const dk_bpe *bpe, dk_bpe_scratch *scratch, const char *word, size_t size,
-                           dk_id_list *out, dk_error *err)
+static int32_t encode_word(const dk_bpe *bpe, dk_bpe_scratch *scratch, const char *word, size_t size, dk_id_list *out,
+                           dk_error *err)
 {
     int64_t first = out->count;
     if (bpe->ignore_merges) {
@@ -198,8 +196,8 @@ static int32_t encode_word(const dk_bpe *bpe, dk_bpe_scratch *scratch, const cha
     return bpe->has_hidden ? resolve_hidden(bpe, scratch, out, first, err) : DK_OK;
 }
 
-static int32_t encode_cached(const dk_bpe *bpe, dk_bpe_scratch *scratch, const char *word, size_t size,
-                             dk_id_list *out, dk_error *err)
+static int32_t encode_cached(const dk_bpe *bpe, dk_bpe_scratch *scratch, const char *word, size_t size, dk_id_list *out,
+                             dk_error *err)
 {
     if (size > DK_CACHE_KEY || !scratch->cache) return encode_word(bpe, scratch, word, size, out, err);
     dk_cached_word *slot = &scratch->cache[dk_text_hash(word, size) & (DK_CACHE_SLOTS - 1)];

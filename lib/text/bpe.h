@@ -10,14 +10,14 @@
 typedef struct dk_bpe {
     dk_token_table tokens; /* added tokens stand here too, flagged */
     dk_merge_table merges;
-    int32_t byte_ids[256];  /* of the token of a single byte, -1 = none */
-    int32_t byte_tokens;    /* 0 = none; else byte_ids hold tokens like <0xE9> that spell unknown characters */
-    int32_t raw_bytes;      /* words come as bytes, byte_ids hold the ids of their letters */
-    int32_t unk, fuse_unk;  /* unk -1 = unknown characters vanish */
-    int32_t ignore_merges;  /* a word that is a token is that token */
-    int32_t space_split;    /* no merge crosses from another character to U+2581: words may be cut there */
-    int32_t has_hidden;     /* the table holds characters that are no tokens */
-    char *prefix, *suffix;  /* continuing_subword_prefix, end_of_word_suffix */
+    int32_t byte_ids[256]; /* of the token of a single byte, -1 = none */
+    int32_t byte_tokens;   /* 0 = none; else byte_ids hold tokens like <0xE9> that spell unknown characters */
+    int32_t raw_bytes;     /* words come as bytes, byte_ids hold the ids of their letters */
+    int32_t unk, fuse_unk; /* unk -1 = unknown characters vanish */
+    int32_t ignore_merges; /* a word that is a token is that token */
+    int32_t space_split;   /* no merge crosses from another character to U+2581: words may be cut there */
+    int32_t has_hidden;    /* the table holds characters that are no tokens */
+    char *prefix, *suffix; /* continuing_subword_prefix, end_of_word_suffix */
     size_t prefix_size, suffix_size;
 } dk_bpe;
 

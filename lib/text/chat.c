@@ -35,20 +35,14 @@ static void put(rendering *r, int32_t has_loss, const char *text, size_t size)
     }
 }
 
-static void puts_part(rendering *r, int32_t has_loss, const char *text)
-{
-    put(r, has_loss, text, strlen(text));
-}
+static void puts_part(rendering *r, int32_t has_loss, const char *text) { put(r, has_loss, text, strlen(text)); }
 
 static int32_t is_role(const dk_chat_message *message, const char *role)
 {
     return message->role.size == strlen(role) && !memcmp(message->role.data, role, message->role.size);
 }
 
-static int32_t is_python_space(uint32_t c)
-{
-    return dk_is_space(c) || (c >= 0x1c && c <= 0x1f);
-}
+static int32_t is_python_space(uint32_t c) { return dk_is_space(c) || (c >= 0x1c && c <= 0x1f); }
 
 static dk_slice trim(dk_slice text)
 {
@@ -275,8 +269,7 @@ static int32_t render_mistral(rendering *r)
 {
     int32_t variant = r->chat->variant;
     int64_t first = r->count && is_role(&r->messages[0], "system");
-    if (first && variant & DK_CHAT_NO_SYSTEM)
-        return bad_message(r, 0, "no system message (its template refuses them)");
+    if (first && variant & DK_CHAT_NO_SYSTEM) return bad_message(r, 0, "no system message (its template refuses them)");
     int32_t rc = check_turns(r, first);
     puts_part(r, 0, r->chat->bos);
     for (int64_t i = first; i < r->count && !rc; i++) {
@@ -304,11 +297,20 @@ static int32_t render(dk_host *host, const dk_chat_template *chat, const dk_chat
     DK_TRY(dk_new(host, 2 * count + 4, &r.out.segments, err));
     DK_TRY(check_roles(&r));
     switch (chat->id) {
-    case DK_CHAT_CHATML: rc = render_chatml(&r, prompt); break;
-    case DK_CHAT_LLAMA3: rc = render_llama3(&r, prompt); break;
-    case DK_CHAT_LLAMA2: rc = render_llama2(&r); break;
-    case DK_CHAT_MISTRAL: rc = render_mistral(&r); break;
-    default: rc = dk_fail(err, DK_E_INVALID, "chat template %d is unknown", (int)chat->id);
+    case DK_CHAT_CHATML:
+        rc = render_chatml(&r, prompt);
+        break;
+    case DK_CHAT_LLAMA3:
+        rc = render_llama3(&r, prompt);
+        break;
+    case DK_CHAT_LLAMA2:
+        rc = render_llama2(&r);
+        break;
+    case DK_CHAT_MISTRAL:
+        rc = render_mistral(&r);
+        break;
+    default:
+        rc = dk_fail(err, DK_E_INVALID, "chat template %d is unknown", (int)chat->id);
     }
     if (rc) goto out;
     DK_TRY(dk_strbuf_check(&r.out.text, err));

@@ -2,8 +2,8 @@
  *
  * Four formats are known; a Jinja template is not executed but recognised as one of them by its markers. A rendered
  * conversation is a list of segments: loss lies on every assistant message including its end-of-turn token, and on
- * nothing else. Segments are to be tokenized one after the other with special tokens recognised, that is, with the flags
- * that dk_tokenizer_continue_flags gives for the ids so far. */
+ * nothing else. Segments are to be tokenized one after the other with special tokens recognised, that is, with the
+ * flags that dk_tokenizer_continue_flags gives for the ids so far. */
 #ifndef DK_TEXT_CHAT_H
 #define DK_TEXT_CHAT_H
 
@@ -15,8 +15,7 @@ enum {                    /* how a template differs from the plain form of its n
        DK_CHAT_TRIM = 1,  /* contents are stripped of space */
        DK_CHAT_BOS = 2,   /* chatml: BOS in front */
        DK_CHAT_THINK = 4, /* chatml: a last answer gets a <think> block, earlier ones lose theirs (Qwen3) */
-       DK_CHAT_DATES =
-           8, /* llama3: the system block begins with two dates; today's is the template's 26 Jul 2024 */
+       DK_CHAT_DATES = 8, /* llama3: the system block begins with two dates; today's is the template's 26 Jul 2024 */
        DK_CHAT_BEFORE_OPEN = 16,    /* mistral: " [INST]" */
        DK_CHAT_AFTER_OPEN = 32,     /* mistral: "[INST] " */
        DK_CHAT_BEFORE_CLOSE = 64,   /* mistral: " [/INST]" */
@@ -28,9 +27,9 @@ enum {                    /* how a template differs from the plain form of its n
 };
 typedef struct dk_chat_template {
     dk_chat_id id;
-    int32_t variant;            /* DK_CHAT_* bits */
-    char default_system[256];   /* put in front when no system message is given; "" = nothing */
-    char bos[64], eos[64];      /* spelled out where the format needs them ("<s>", "</s>") */
+    int32_t variant;          /* DK_CHAT_* bits */
+    char default_system[256]; /* put in front when no system message is given; "" = nothing */
+    char bos[64], eos[64];    /* spelled out where the format needs them ("<s>", "</s>") */
 } dk_chat_template;
 
 typedef struct dk_chat_message {
@@ -45,14 +44,15 @@ typedef struct dk_chat { /* owned by the caller; dk_chat_free */
     dk_chat_segment *segments;
     int64_t count;
     /* 1 = the text spells out its own BOS (llama2, llama3, mistral): do not ask the tokenizer for another one, that is,
-     * encode without DK_ENCODE_SPECIAL. 0 (chatml) = the format has none. Never encode segments with DK_ENCODE_SPECIAL. */
+     * encode without DK_ENCODE_SPECIAL. 0 (chatml) = the format has none. Never encode segments with
+     * DK_ENCODE_SPECIAL. */
     int32_t spells_bos;
     dk_strbuf text; /* all segments, one after the other */
 } dk_chat;
 
 const char *dk_chat_names(void); /* "chatml, llama2, llama3, mistral" for messages */
-/* A template by name. tok (NULL is fine) gives the spelling of BOS and EOS and, where its own template is of that name, the
- * variant; else it is the plain form. */
+/* A template by name. tok (NULL is fine) gives the spelling of BOS and EOS and, where its own template is of that name,
+ * the variant; else it is the plain form. */
 int32_t dk_chat_by_name(const char *name, const dk_tokenizer *tok, dk_chat_template *out, dk_error *err);
 /* The Jinja text of a tokenizer_config; DK_E_UNSUPPORTED with the list of names when it is none of the four. */
 int32_t dk_chat_recognise(const char *jinja, const dk_tokenizer *tok, dk_chat_template *out, dk_error *err);

@@ -7,10 +7,7 @@
 enum { TEMPLATE_LIMIT = 1 << 20 };
 static const char *const names[] = {"chatml", "llama2", "llama3", "mistral"};
 
-const char *dk_chat_names(void)
-{
-    return "chatml, llama2, llama3, mistral";
-}
+const char *dk_chat_names(void) { return "chatml, llama2, llama3, mistral"; }
 
 const char *dk_chat_name(const dk_chat_template *chat)
 {
@@ -39,7 +36,8 @@ static void begin(dk_chat_id id, const dk_tokenizer *tok, dk_chat_template *out)
           out->eos, sizeof out->eos);
 }
 
-/* Reads a template without spaces outside of quotes and with one kind of quote, so that a few texts find what matters. */
+/* Reads a template without spaces outside of quotes and with one kind of quote, so that a few texts find what
+ * matters. */
 typedef struct reader {
     const char *at;
     char quote; /* the one that is open */
@@ -87,7 +85,8 @@ static int32_t read_literal(const char *text, const char *stop, char *out, size_
     return *text != 0;
 }
 
-/* chatml's system text for conversations without one, as Qwen2.5 has it: '<|im_start|>system\nYou are ...<|im_end|>'. */
+/* chatml's system text for conversations without one, as Qwen2.5 has it: '<|im_start|>system\nYou are
+ * ...<|im_end|>'. */
 static void read_default_system(const char *text, dk_chat_template *out)
 {
     static const char opening[] = "<|im_start|>system\\n";

@@ -1,7 +1,8 @@
 #include "text/codepoint.h"
 #include "text/tokenizer_impl.h"
 
-/* The tokens as a list of texts that the decoder's steps rewrite: bytes one after the other, and where each one ends. */
+/* The tokens as a list of texts that the decoder's steps rewrite: bytes one after the other, and where each one
+ * ends. */
 typedef struct texts {
     dk_strbuf bytes;
     size_t *ends;
@@ -85,8 +86,7 @@ static int32_t hex_digit(char c)
 
 static void read_byte_token(const char *text, size_t size, dk_strbuf *out)
 {
-    if (size == 6 && !memcmp(text, "<0x", 3) && text[5] == '>' && hex_digit(text[3]) >= 0 &&
-        hex_digit(text[4]) >= 0) {
+    if (size == 6 && !memcmp(text, "<0x", 3) && text[5] == '>' && hex_digit(text[3]) >= 0 && hex_digit(text[4]) >= 0) {
         char byte = (char)(hex_digit(text[3]) * 16 + hex_digit(text[4]));
         dk_strbuf_append(out, &byte, 1);
     } else {
@@ -143,13 +143,20 @@ static int32_t decode_one(const dk_step *step, dk_regex_state *state, const char
         if (t->added[place]) dk_strbuf_append(out, text, size);
         else read_letters(text, size, out);
         break;
-    case DK_STEP_BYTE_FALLBACK: read_byte_token(text, size, out); break;
-    case DK_STEP_STRIP: strip(step, text, size, out); break;
-    case DK_STEP_REPLACE: return replace(step, state, text, size, out, err);
+    case DK_STEP_BYTE_FALLBACK:
+        read_byte_token(text, size, out);
+        break;
+    case DK_STEP_STRIP:
+        strip(step, text, size, out);
+        break;
+    case DK_STEP_REPLACE:
+        return replace(step, state, text, size, out, err);
     case DK_STEP_METASPACE: /* the reference drops every mark of the first token */
         replace_text(step->text, step->size, !place && step->scheme != DK_PREFIX_NEVER ? "" : " ", text, size, out);
         break;
-    default: replace_text(step->text, step->size, place + 1 == t->count ? "" : " ", text, size, out); break;
+    default:
+        replace_text(step->text, step->size, place + 1 == t->count ? "" : " ", text, size, out);
+        break;
     }
     return DK_OK;
 }

@@ -3,8 +3,8 @@
 
 enum {
     TEXT_LIMIT = 1 << 30,
-    CACHE_WORTH = 512,        /* bytes of text from which on the word cache is made */
-    IDS_KEPT = 1 << 20        /* larger lists are not kept in the pool */
+    CACHE_WORTH = 512, /* bytes of text from which on the word cache is made */
+    IDS_KEPT = 1 << 20 /* larger lists are not kept in the pool */
 };
 
 static int32_t scratch_create(dk_host *host, dk_text_scratch **out, dk_error *err)
@@ -63,8 +63,8 @@ static int32_t encode_between(const dk_tokenizer *tok, dk_text_scratch *scratch,
 {
     size_t at = 0, done = 0, size;
     const char *text;
-    int32_t rc = dk_normalise(&tok->normalizer, scratch->regex, scratch->normal, piece.goes_on, piece.text,
-                              piece.size, &text, &size, err);
+    int32_t rc = dk_normalise(&tok->normalizer, scratch->regex, scratch->normal, piece.goes_on, piece.text, piece.size,
+                              &text, &size, err);
     while (!rc && size) {
         dk_added_match match =
             dk_added_next(&tok->normal_trie, tok->added, text, size, &at, done, !!(flags & DK_ENCODE_PLAIN));
@@ -103,8 +103,8 @@ static int32_t add_ids(dk_id_list *list, const int32_t *ids, int64_t count, dk_e
     return rc;
 }
 
-static int32_t encode(const dk_tokenizer *tok, dk_text_scratch *scratch, const char *text, size_t size,
-                      uint32_t flags, dk_error *err)
+static int32_t encode(const dk_tokenizer *tok, dk_text_scratch *scratch, const char *text, size_t size, uint32_t flags,
+                      dk_error *err)
 {
     int32_t rc;
     scratch->ids.count = 0;
@@ -114,8 +114,7 @@ static int32_t encode(const dk_tokenizer *tok, dk_text_scratch *scratch, const c
                        TEXT_LIMIT);
     if (flags & ~(uint32_t)(DK_ENCODE_SPECIAL | DK_ENCODE_PLAIN | DK_ENCODE_CONTINUES))
         return dk_fail(err, DK_E_INVALID, "unknown encode flags %u", (unsigned)flags);
-    if (size >= CACHE_WORTH && !scratch->bpe.cache)
-        DK_TRY(dk_new(tok->host, DK_CACHE_SLOTS, &scratch->bpe.cache, err));
+    if (size >= CACHE_WORTH && !scratch->bpe.cache) DK_TRY(dk_new(tok->host, DK_CACHE_SLOTS, &scratch->bpe.cache, err));
     if (dk_valid_prefix(text, size) != size) {
         dk_escape_invalid(&scratch->source, text, size, tok->keeps_byte);
         DK_TRY(dk_strbuf_check(&scratch->source, err));

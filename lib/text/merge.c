@@ -7,7 +7,7 @@ typedef struct candidate {
     uint32_t rank, at;
     int32_t left, right, id;
 } candidate;
-struct dk_bpe_queue { /* of a long word: symbols as a linked list in arrays, candidates as a heap */
+struct dk_bpe_queue {        /* of a long word: symbols as a linked list in arrays, candidates as a heap */
     int32_t *before, *after; /* [symbols] */
     candidate *heap;         /* [3 * symbols]: every merge takes one out and puts at most two in */
     int64_t count;
@@ -70,8 +70,7 @@ static int32_t offer(const dk_bpe *bpe, struct dk_bpe_queue *queue, const int32_
     return 1;
 }
 
-static void offer_sorted(const dk_bpe *bpe, struct dk_bpe_queue *queue, const int32_t *ids, int64_t left,
-                         int64_t right)
+static void offer_sorted(const dk_bpe *bpe, struct dk_bpe_queue *queue, const int32_t *ids, int64_t left, int64_t right)
 {
     if (left < 0 || right < 0 || !offer(bpe, queue, ids, left, right)) return;
     candidate *heap = queue->heap, added = heap[queue->count - 1];

@@ -90,15 +90,23 @@ static int32_t apply(const dk_step *step, dk_regex_state *state, const char *tex
                      dk_error *err)
 {
     switch (step->kind) {
-    case DK_STEP_LOWERCASE: lowercase(text, size, out); break;
-    case DK_STEP_STRIP_ACCENTS: strip_accents(text, size, out); break;
-    case DK_STEP_BYTES: letters(text, size, out); break;
-    case DK_STEP_REPLACE: return dk_replace_all(&step->matcher, state, step->text, step->size, text, size, out, err);
+    case DK_STEP_LOWERCASE:
+        lowercase(text, size, out);
+        break;
+    case DK_STEP_STRIP_ACCENTS:
+        strip_accents(text, size, out);
+        break;
+    case DK_STEP_BYTES:
+        letters(text, size, out);
+        break;
+    case DK_STEP_REPLACE:
+        return dk_replace_all(&step->matcher, state, step->text, step->size, text, size, out, err);
     case DK_STEP_PREPEND:
         dk_strbuf_append(out, step->text, step->size);
         dk_strbuf_append(out, text, size);
         break;
-    default: return dk_normal_form(step->kind, text, size, out, err);
+    default:
+        return dk_normal_form(step->kind, text, size, out, err);
     }
     return DK_OK;
 }

@@ -11,9 +11,10 @@
 
 #include <string.h>
 
-#define SPACES "\\x{9}-\\x{d}\\x{20}\\x{85}\\x{a0}\\x{1680}\\x{2000}-\\x{200a}\\x{2028}\\x{2029}\\x{202f}\\x{205f}\\x{3000}"
+#define SPACES \
+    "\\x{9}-\\x{d}\\x{20}\\x{85}\\x{a0}\\x{1680}\\x{2000}-\\x{200a}\\x{2028}\\x{2029}\\x{202f}\\x{205f}\\x{3000}"
 #define NOT_SPACES                                                                                                     \
-    "\\x{0}-\\x{8}\\x{e}-\\x{1f}\\x{21}-\\x{84}\\x{86}-\\x{9f}\\x{a1}-\\x{167f}\\x{1681}-\\x{1fff}\\x{200b}-\\x{2027}"  \
+    "\\x{0}-\\x{8}\\x{e}-\\x{1f}\\x{21}-\\x{84}\\x{86}-\\x{9f}\\x{a1}-\\x{167f}\\x{1681}-\\x{1fff}\\x{200b}-\\x{2027}" \
     "\\x{202a}-\\x{202e}\\x{2030}-\\x{205e}\\x{2060}-\\x{2fff}\\x{3001}-\\x{10ffff}"
 /* Alphabetic symbols: letters in circles and squares. */
 #define LETTER_SYMBOLS "\\x{24b6}-\\x{24e9}\\x{1f130}-\\x{1f149}\\x{1f150}-\\x{1f169}\\x{1f170}-\\x{1f189}"
@@ -22,9 +23,9 @@ typedef struct translation {
     const char *pattern;
     size_t size, at;
     dk_strbuf *out;
-    int32_t depth;    /* of open sets */
+    int32_t depth;     /* of open sets */
     int32_t outer_not; /* the outermost set is negated */
-    int32_t interval; /* the last thing was {n,m} */
+    int32_t interval;  /* the last thing was {n,m} */
 } translation;
 
 static int32_t refuse(const translation *t, size_t size, const char *why, dk_error *err)
@@ -103,9 +104,7 @@ static int32_t number(translation *t, int32_t digits, dk_error *err)
     if (braces) t->at++, digits = 6;
     for (; count < digits && t->at < t->size; count++, t->at++) {
         char c = t->pattern[t->at];
-        int32_t digit = c >= '0' && c <= '9'                 ? c - '0'
-                        : (c | 32) >= 'a' && (c | 32) <= 'f' ? (c | 32) - 'a' + 10
-                                                             : -1;
+        int32_t digit = c >= '0' && c <= '9' ? c - '0' : (c | 32) >= 'a' && (c | 32) <= 'f' ? (c | 32) - 'a' + 10 : -1;
         if (digit < 0) break;
         value = value * 16 + (uint32_t)digit;
     }
@@ -123,19 +122,37 @@ static int32_t escape(translation *t, dk_error *err)
     char c = t->pattern[t->at + 1];
     t->at += 2;
     switch (c) {
-    case 's': return class_of(t, SPACES, 0);
-    case 'S': return t->depth ? class_of(t, NOT_SPACES, 0) : class_of(t, SPACES, 1);
-    case 'w': return word_class(t, 0, err);
-    case 'W': return word_class(t, 1, err);
-    case 'h': return class_of(t, "0-9a-fA-F", 0);
-    case 'v': return dk_strbuf_puts(t->out, "\\x{b}"), DK_OK;
-    case 'p': return property(t, 0, err);
-    case 'P': return property(t, 1, err);
-    case 'x': return number(t, 2, err);
-    case 'u': return number(t, 4, err);
-    case 'd': case 'D': case 'n': case 'r': case 't': case 'f': case 'a': case 'e':
+    case 's':
+        return class_of(t, SPACES, 0);
+    case 'S':
+        return t->depth ? class_of(t, NOT_SPACES, 0) : class_of(t, SPACES, 1);
+    case 'w':
+        return word_class(t, 0, err);
+    case 'W':
+        return word_class(t, 1, err);
+    case 'h':
+        return class_of(t, "0-9a-fA-F", 0);
+    case 'v':
+        return dk_strbuf_puts(t->out, "\\x{b}"), DK_OK;
+    case 'p':
+        return property(t, 0, err);
+    case 'P':
+        return property(t, 1, err);
+    case 'x':
+        return number(t, 2, err);
+    case 'u':
+        return number(t, 4, err);
+    case 'd':
+    case 'D':
+    case 'n':
+    case 'r':
+    case 't':
+    case 'f':
+    case 'a':
+    case 'e':
         return dk_strbuf_append(t->out, t->pattern + t->at - 2, 2), DK_OK;
-    case 'A': case 'z':
+    case 'A':
+    case 'z':
         if (!t->depth) return dk_strbuf_append(t->out, t->pattern + t->at - 2, 2), DK_OK;
         break;
     default:

@@ -45,8 +45,10 @@ static int32_t event(splitter *s, size_t begin, size_t end, int32_t is_match)
     int32_t was = s->was_match;
     s->was_match = is_match;
     switch (s->behavior) {
-    case DK_SPLIT_REMOVED: return is_match ? DK_OK : emit(s, begin, end);
-    case DK_SPLIT_ISOLATED: return emit(s, begin, end);
+    case DK_SPLIT_REMOVED:
+        return is_match ? DK_OK : emit(s, begin, end);
+    case DK_SPLIT_ISOLATED:
+        return emit(s, begin, end);
     case DK_SPLIT_CONTIGUOUS:
         if (s->held && is_match == was) return s->end = end, DK_OK;
         return hold(s, begin, end);
@@ -139,10 +141,14 @@ static int32_t run_step(run *r, int32_t at, dk_piece part)
         return dk_bpe_encode(&tok->bpe, &r->scratch->bpe, part.text, part.size, &r->scratch->ids, r->err);
     const dk_step *step = &tok->pre.items[at];
     switch (step->kind) {
-    case DK_STEP_SPLIT: return split(r, at, step, part);
-    case DK_STEP_SPACE_PREFIX: return prefix_space(r, at, part);
-    case DK_STEP_METASPACE: return metaspace(r, at, step, part);
-    default: return letters(r, at, part);
+    case DK_STEP_SPLIT:
+        return split(r, at, step, part);
+    case DK_STEP_SPACE_PREFIX:
+        return prefix_space(r, at, part);
+    case DK_STEP_METASPACE:
+        return metaspace(r, at, step, part);
+    default:
+        return letters(r, at, part);
     }
 }
 

@@ -27,15 +27,9 @@ struct dk_regex_state {
     pcre2_jit_stack *stack;
 };
 
-static void *take(PCRE2_SIZE size, void *host)
-{
-    return dk_alloc(host, size, 1);
-}
+static void *take(PCRE2_SIZE size, void *host) { return dk_alloc(host, size, 1); }
 
-static void give(void *ptr, void *host)
-{
-    dk_free(host, ptr);
-}
+static void give(void *ptr, void *host) { dk_free(host, ptr); }
 
 static int32_t compile(dk_regex *regex, const char *pattern, size_t size, dk_error *err)
 {
@@ -45,16 +39,15 @@ static int32_t compile(dk_regex *regex, const char *pattern, size_t size, dk_err
     pcre2_compile_context *context = pcre2_compile_context_create(regex->memory);
     if (!context) return dk_fail_nomem(err, 256);
     pcre2_set_max_pattern_length(context, PATTERN_LIMIT * 16);
-    regex->code = pcre2_compile((PCRE2_SPTR)pattern, size, PCRE2_UTF | PCRE2_UCP | PCRE2_NEVER_BACKSLASH_C, &code,
-                                &at, context);
+    regex->code =
+        pcre2_compile((PCRE2_SPTR)pattern, size, PCRE2_UTF | PCRE2_UCP | PCRE2_NEVER_BACKSLASH_C, &code, &at, context);
     pcre2_compile_context_free(context);
     if (regex->code) {
         regex->jit = pcre2_jit_compile(regex->code, PCRE2_JIT_COMPLETE) == 0;
         return DK_OK;
     }
     pcre2_get_error_message(code, reason, sizeof reason);
-    return dk_fail(err, DK_E_FORMAT, "pattern '%s' is not a regular expression: %s", regex->name,
-                   (const char *)reason);
+    return dk_fail(err, DK_E_FORMAT, "pattern '%s' is not a regular expression: %s", regex->name, (const char *)reason);
 }
 
 int32_t dk_regex_compile(dk_host *host, const char *pattern, size_t size, dk_regex **out, dk_error *err)
@@ -145,6 +138,6 @@ int32_t dk_regex_find(const dk_regex *regex, dk_regex_state *state, const char *
     }
     if (rc == PCRE2_ERROR_NOMATCH) return *begin = *end = SIZE_MAX, DK_OK;
     pcre2_get_error_message(rc, reason, sizeof reason);
-    return dk_fail(err, DK_E_FORMAT, "pattern '%s' gave up at byte %zu of a text of %zu: %s", regex->name, at,
-                   size, (const char *)reason);
+    return dk_fail(err, DK_E_FORMAT, "pattern '%s' gave up at byte %zu of a text of %zu: %s", regex->name, at, size,
+                   (const char *)reason);
 }

@@ -23,8 +23,7 @@ void dk_steps_free(dk_host *host, dk_steps *steps)
 dk_step *dk_steps_add(dk_steps *steps, dk_step_kind kind, dk_error *err)
 {
     if (steps->count == DK_STEPS_MAX) {
-        dk_fail(err, DK_E_UNSUPPORTED, "more than %d stages in one normalizer, pre-tokenizer or decoder",
-                DK_STEPS_MAX);
+        dk_fail(err, DK_E_UNSUPPORTED, "more than %d stages in one normalizer, pre-tokenizer or decoder", DK_STEPS_MAX);
         return NULL;
     }
     for (int32_t i = 0, letters = 0; kind == DK_STEP_BYTES && i < steps->count; i++) {

@@ -9,7 +9,12 @@
 
 typedef enum {
     /* normalizer */
-    DK_STEP_NFC, DK_STEP_NFD, DK_STEP_NFKC, DK_STEP_NFKD, DK_STEP_LOWERCASE, DK_STEP_STRIP_ACCENTS,
+    DK_STEP_NFC,
+    DK_STEP_NFD,
+    DK_STEP_NFKC,
+    DK_STEP_NFKD,
+    DK_STEP_LOWERCASE,
+    DK_STEP_STRIP_ACCENTS,
     DK_STEP_PREPEND, /* text */
     DK_STEP_STRIP,   /* left, right: sides (normalizer) or how many (decoder) of text */
     /* normalizer and decoder */
@@ -21,7 +26,9 @@ typedef enum {
     DK_STEP_SPLIT,        /* matcher, behavior */
     DK_STEP_METASPACE,    /* spaces become text, and one in front as scheme says; decoder: the way back */
     /* decoder */
-    DK_STEP_LETTERS, DK_STEP_BYTE_FALLBACK, DK_STEP_FUSE,
+    DK_STEP_LETTERS,
+    DK_STEP_BYTE_FALLBACK,
+    DK_STEP_FUSE,
     DK_STEP_SUFFIX /* text at a token's end becomes a space, or nothing at the very end */
 } dk_step_kind;
 typedef enum {
@@ -71,8 +78,8 @@ int32_t dk_check_growth(size_t size, size_t from, dk_error *err);
 int32_t dk_matcher_next(const dk_matcher *matcher, dk_regex_state *state, const char *text, size_t size, size_t *at,
                         size_t *last_end, size_t *begin, size_t *end, dk_error *err);
 
-/* normalise.c: text (behind dk_escape_invalid) -> *out, which is text itself or lies in one of the buffers. goes_on: the
- * text continues another one, so nothing is put in front. */
+/* normalise.c: text (behind dk_escape_invalid) -> *out, which is text itself or lies in one of the buffers. goes_on:
+ * the text continues another one, so nothing is put in front. */
 int32_t dk_normalise(const dk_steps *steps, dk_regex_state *state, dk_strbuf buffers[2], int32_t goes_on,
                      const char *text, size_t size, const char **out, size_t *out_size, dk_error *err);
 int32_t dk_replace_all(const dk_matcher *matcher, dk_regex_state *state, const char *with, size_t with_size,

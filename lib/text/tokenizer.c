@@ -182,37 +182,19 @@ uint32_t dk_tokenizer_continue_flags(const dk_tokenizer *tok, const int32_t *ids
     return last && !(last->flags & DK_TOKEN_ADDED) ? DK_ENCODE_CONTINUES : 0;
 }
 
-int64_t dk_tokenizer_bos(const dk_tokenizer *tok)
-{
-    return tok->bos;
-}
+int64_t dk_tokenizer_bos(const dk_tokenizer *tok) { return tok->bos; }
 
-int64_t dk_tokenizer_eos(const dk_tokenizer *tok)
-{
-    return tok->eos;
-}
+int64_t dk_tokenizer_eos(const dk_tokenizer *tok) { return tok->eos; }
 
-int64_t dk_tokenizer_pad(const dk_tokenizer *tok)
-{
-    return tok->pad;
-}
+int64_t dk_tokenizer_pad(const dk_tokenizer *tok) { return tok->pad; }
 
-int64_t dk_tokenizer_unk(const dk_tokenizer *tok)
-{
-    return tok->unk;
-}
+int64_t dk_tokenizer_unk(const dk_tokenizer *tok) { return tok->unk; }
 
 int32_t dk_tokenizer_adds_bos(const dk_tokenizer *tok)
 {
     return tok->before_count && tok->bos >= 0 && tok->before[0] == tok->bos;
 }
 
-void dk_tokenizer_hash(const dk_tokenizer *tok, uint8_t digest[32])
-{
-    memcpy(digest, tok->hash, sizeof tok->hash);
-}
+void dk_tokenizer_hash(const dk_tokenizer *tok, uint8_t digest[32]) { memcpy(digest, tok->hash, sizeof tok->hash); }
 
-const char *dk_tokenizer_chat_template(const dk_tokenizer *tok)
-{
-    return tok->chat_template;
-}
+const char *dk_tokenizer_chat_template(const dk_tokenizer *tok) { return tok->chat_template; }

@@ -1,8 +1,9 @@
 /* tokenizer.h - text <-> token ids.
  *
- * Here live tokenizers (byte-level BPE and SentencePiece-style BPE with byte fallback), read from tokenizer.json or built
- * from neutral parts (dk_vocabulary), and chat templates (chat.h). Files of models do not live here: whoever reads a GGUF
- * file fills a dk_vocabulary. Ids equal those of the reference implementation (HF tokenizers; llama.cpp for GGUF).
+ * Here live tokenizers (byte-level BPE and SentencePiece-style BPE with byte fallback), read from tokenizer.json or
+ * built from neutral parts (dk_vocabulary), and chat templates (chat.h). Files of models do not live here: whoever
+ * reads a GGUF file fills a dk_vocabulary. Ids equal those of the reference implementation (HF tokenizers; llama.cpp
+ * for GGUF).
  *
  * A tokenizer does not change after it was made: every function that takes a const dk_tokenizer may be called from many
  * threads at once. Patterns run in PCRE2 with match limits, match data is per call.
@@ -27,22 +28,22 @@ int32_t dk_tokenizer_open(dk_host *host, const char *folder, dk_tokenizer **out,
 /* ---- made from parts, as GGUF keeps them ---- */
 typedef enum { DK_VOCABULARY_BPE = 1 /* GGUF "gpt2" */, DK_VOCABULARY_SPM = 2 /* GGUF "llama" */ } dk_vocabulary_kind;
 enum { /* token types, numbered as in GGUF's tokenizer.ggml.token_type */
-    DK_TOKEN_NORMAL = 1,
-    DK_TOKEN_UNKNOWN = 2,
-    DK_TOKEN_CONTROL = 3,
-    DK_TOKEN_USER = 4,
-    DK_TOKEN_UNUSED = 5,
-    DK_TOKEN_BYTE = 6
+       DK_TOKEN_NORMAL = 1,
+       DK_TOKEN_UNKNOWN = 2,
+       DK_TOKEN_CONTROL = 3,
+       DK_TOKEN_USER = 4,
+       DK_TOKEN_UNUSED = 5,
+       DK_TOKEN_BYTE = 6
 };
 typedef struct dk_slice { /* bytes that somebody else owns, not NUL-terminated */
     const char *data;
     size_t size;
 } dk_slice;
 typedef struct dk_vocabulary {
-    size_t struct_size; /* sizeof(dk_vocabulary), set by dk_vocabulary_init */
-    int32_t kind;       /* dk_vocabulary_kind; 0 = from model below */
-    const char *model;  /* tokenizer.ggml.model: "gpt2", "llama"; others are refused by name. NULL = kind decides */
-    const char *pre;    /* tokenizer.ggml.pre: "gpt-2", "llama-bpe", "qwen2", ...; NULL = "default". BPE only */
+    size_t struct_size;     /* sizeof(dk_vocabulary), set by dk_vocabulary_init */
+    int32_t kind;           /* dk_vocabulary_kind; 0 = from model below */
+    const char *model;      /* tokenizer.ggml.model: "gpt2", "llama"; others are refused by name. NULL = kind decides */
+    const char *pre;        /* tokenizer.ggml.pre: "gpt-2", "llama-bpe", "qwen2", ...; NULL = "default". BPE only */
     const dk_slice *tokens; /* [count] */
     int64_t count;
     const float *scores;    /* [count] or NULL; required for SPM */
@@ -56,16 +57,15 @@ typedef struct dk_vocabulary {
 } dk_vocabulary;
 void dk_vocabulary_init(dk_vocabulary *vocabulary); /* zero, ids -1, flags -1 */
 /* Copies what it needs. */
-int32_t dk_tokenizer_from_vocabulary(dk_host *host, const dk_vocabulary *vocabulary, dk_tokenizer **out,
-                                     dk_error *err);
+int32_t dk_tokenizer_from_vocabulary(dk_host *host, const dk_vocabulary *vocabulary, dk_tokenizer **out, dk_error *err);
 
 dk_tokenizer *dk_tokenizer_retain(const dk_tokenizer *tok);
 void dk_tokenizer_release(dk_tokenizer *tok); /* NULL is fine */
 
 /* ---- encode and decode ---- */
 enum {
-    DK_ENCODE_SPECIAL = 1, /* add BOS, EOS, ... as the post-processor says */
-    DK_ENCODE_PLAIN = 2,   /* special tokens spelled out in the text are ordinary text */
+    DK_ENCODE_SPECIAL = 1,  /* add BOS, EOS, ... as the post-processor says */
+    DK_ENCODE_PLAIN = 2,    /* special tokens spelled out in the text are ordinary text */
     DK_ENCODE_CONTINUES = 4 /* the text goes on where another one ended: no space is put in front of it */
 };
 /* Writes the ids to ids[cap] and their number to *needed (NULL is fine). When cap is too small nothing is written but
@@ -78,13 +78,13 @@ int32_t dk_tokenizer_encode(const dk_tokenizer *tok, const char *text, size_t si
 int32_t dk_tokenizer_append(const dk_tokenizer *tok, dk_host *host, const char *text, size_t size, uint32_t flags,
                             int32_t **ids, int64_t *cap, int64_t *count, dk_error *err);
 
-/* For a text that is encoded in parts (prompt and completion, the segments of a chat): DK_ENCODE_CONTINUES where the ids so
- * far end in an ordinary token, 0 where they end in an added token or there are none. */
+/* For a text that is encoded in parts (prompt and completion, the segments of a chat): DK_ENCODE_CONTINUES where the
+ * ids so far end in an ordinary token, 0 where they end in an added token or there are none. */
 uint32_t dk_tokenizer_continue_flags(const dk_tokenizer *tok, const int32_t *ids, int64_t count);
 
 enum { DK_DECODE_SKIP_SPECIAL = 1 };
-/* Exact bytes (a token may hold part of a character), a NUL behind them. *needed includes the NUL; DK_E_BUFFER when short.
- * An id without a token is DK_E_INVALID. */
+/* Exact bytes (a token may hold part of a character), a NUL behind them. *needed includes the NUL; DK_E_BUFFER when
+ * short. An id without a token is DK_E_INVALID. */
 int32_t dk_tokenizer_decode(const dk_tokenizer *tok, const int32_t *ids, int64_t count, uint32_t flags, char *buf,
                             size_t cap, size_t *needed, dk_error *err);
 /* The same, appended to out. */
@@ -93,7 +93,8 @@ int32_t dk_tokenizer_decode_to(const dk_tokenizer *tok, const int32_t *ids, int6
 
 /* ---- what is in it ---- */
 int64_t dk_tokenizer_vocab_size(const dk_tokenizer *tok); /* largest id + 1, added tokens included */
-/* The token as the vocabulary spells it (byte-level alphabet, U+2581 for a space). NULL and size 0 for an id that has none. */
+/* The token as the vocabulary spells it (byte-level alphabet, U+2581 for a space). NULL and size 0 for an id that has
+ * none. */
 const char *dk_tokenizer_id_text(const dk_tokenizer *tok, int64_t id, size_t *size);
 int64_t dk_tokenizer_text_id(const dk_tokenizer *tok, const char *text, size_t size); /* -1 = no such token */
 int32_t dk_tokenizer_is_special(const dk_tokenizer *tok, int64_t id);

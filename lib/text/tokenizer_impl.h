@@ -16,9 +16,9 @@ typedef struct dk_text_scratch { /* what one call needs; lent from the tokenizer
     dk_regex_state *regex;
     dk_bpe_scratch bpe;
     dk_id_list ids;
-    dk_strbuf source;                /* the text with bad bytes escaped */
-    dk_strbuf normal[2];             /* what normalizers wrote */
-    dk_strbuf stages[DK_STEPS_MAX];  /* what a pre-tokenizer's step wrote */
+    dk_strbuf source;               /* the text with bad bytes escaped */
+    dk_strbuf normal[2];            /* what normalizers wrote */
+    dk_strbuf stages[DK_STEPS_MAX]; /* what a pre-tokenizer's step wrote */
 } dk_text_scratch;
 
 struct dk_tokenizer {
@@ -27,19 +27,19 @@ struct dk_tokenizer {
     _Atomic(dk_text_scratch *) pool[DK_SCRATCH_SLOTS];
     dk_bpe bpe;
     dk_steps normalizer, pre, decoder;
-    int32_t letters_last;     /* the pre-tokenizer ends in DK_STEP_BYTES and the model takes the bytes instead */
+    int32_t letters_last; /* the pre-tokenizer ends in DK_STEP_BYTES and the model takes the bytes instead */
     int32_t bad_byte_ids[256];
-    uint8_t keeps_byte[256];  /* bad_byte_ids[b] >= 0 */
+    uint8_t keeps_byte[256]; /* bad_byte_ids[b] >= 0 */
     dk_added_token *added;
     int64_t added_count;
-    dk_strbuf respelled;      /* what normalization makes of added tokens */
+    dk_strbuf respelled;           /* what normalization makes of added tokens */
     dk_trie raw_trie, normal_trie; /* tokens searched before and after normalization */
     int32_t *before, *after;       /* what the post-processor puts around a text */
     int64_t before_count, after_count;
     int64_t bos, eos, pad, unk;
     uint8_t hash[32];
     char *chat_template;
-    char *json, *config, *jinja;   /* files as they were read; NULL = none, or made from parts */
+    char *json, *config, *jinja; /* files as they were read; NULL = none, or made from parts */
     size_t json_size, config_size, jinja_size;
 };
 

@@ -7,8 +7,8 @@ enum { FILE_LIMIT = 1 << 28 };
 
 int32_t dk_unsupported(dk_json_reader *r, const char *what, const char *value, const char *supported)
 {
-    return dk_fail(r->err, DK_E_UNSUPPORTED, "%s: %s '%.60s' is not supported; supported: %s",
-                   dk_document_name(r->doc), what, value, supported);
+    return dk_fail(r->err, DK_E_UNSUPPORTED, "%s: %s '%.60s' is not supported; supported: %s", dk_document_name(r->doc),
+                   what, value, supported);
 }
 
 int32_t dk_malformed(dk_json_reader *r, const char *what, const char *expected)
@@ -53,8 +53,7 @@ static int32_t read_added(dk_json_reader *r, const dk_node *node, int64_t next_i
     int64_t known = dk_token_table_find(table, content->text, content->size);
     int64_t expected = known >= 0 ? known : next_id;
     if (id >= 0 && id != expected) /* the reference would go on with an id that the file does not state */
-        return dk_fail(r->err, DK_E_FORMAT,
-                       "%s: added token '%.40s' has id %lld, but the vocabulary gives it %lld",
+        return dk_fail(r->err, DK_E_FORMAT, "%s: added token '%.40s' has id %lld, but the vocabulary gives it %lld",
                        dk_document_name(r->doc), content->text, (long long)id, (long long)expected);
     if (known < 0) DK_TRY(dk_token_table_add(table, content->text, content->size, expected, DK_TOKEN_ADDED, r->err));
     token.id = (int32_t)expected;
@@ -137,8 +136,7 @@ out:
     return rc;
 }
 
-static int32_t keep_text(dk_tokenizer *tok, const char *data, size_t size, char **out, size_t *out_size,
-                         dk_error *err)
+static int32_t keep_text(dk_tokenizer *tok, const char *data, size_t size, char **out, size_t *out_size, dk_error *err)
 {
     *out = dk_strndup(tok->host, data, size);
     *out_size = size;
@@ -176,8 +174,8 @@ out:
     return rc;
 }
 
-int32_t dk_tokenizer_from_json(dk_host *host, const dk_document *json, const dk_document *config,
-                               dk_tokenizer **out, dk_error *err)
+int32_t dk_tokenizer_from_json(dk_host *host, const dk_document *json, const dk_document *config, dk_tokenizer **out,
+                               dk_error *err)
 {
     dk_tokenizer *tok;
     int32_t rc = build(host, json, config, NULL, &tok, err);

@@ -78,8 +78,7 @@ static int32_t read_switches(dk_json_reader *r, const dk_node *model)
     if (unk->type != DK_NODE_TEXT) return dk_malformed(r, "unk_token", "text");
     bpe->unk = (int32_t)dk_token_table_find(&bpe->tokens, unk->text, unk->size);
     if (bpe->unk < 0)
-        rc = dk_fail(r->err, DK_E_FORMAT, "%s: unk_token '%.40s' is not in vocab", dk_document_name(r->doc),
-                     unk->text);
+        rc = dk_fail(r->err, DK_E_FORMAT, "%s: unk_token '%.40s' is not in vocab", dk_document_name(r->doc), unk->text);
 out:
     return rc;
 }

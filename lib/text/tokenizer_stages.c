@@ -3,13 +3,13 @@
 #include "text/tokenizer_impl.h"
 
 #define NORMALIZERS "Sequence, NFC, NFD, NFKC, NFKD, Lowercase, Strip, StripAccents, Replace, Prepend, ByteLevel"
-#define PRE_TOKENIZERS "Sequence, Split, ByteLevel, Metaspace, Whitespace, WhitespaceSplit, Digits, Punctuation, CharDelimiterSplit"
+#define PRE_TOKENIZERS \
+    "Sequence, Split, ByteLevel, Metaspace, Whitespace, WhitespaceSplit, Digits, Punctuation, CharDelimiterSplit"
 #define DECODERS "Sequence, ByteLevel, ByteFallback, Fuse, Replace, Strip, Metaspace, BPEDecoder"
 #define POST_PROCESSORS "Sequence, ByteLevel, TemplateProcessing, RobertaProcessing, BertProcessing"
 #define BEHAVIORS "Removed, Isolated, MergedWithPrevious, MergedWithNext, Contiguous"
 
-static int32_t read_text(dk_json_reader *r, const dk_node *node, const char *key, const char *what,
-                         const dk_node **out)
+static int32_t read_text(dk_json_reader *r, const dk_node *node, const char *key, const char *what, const dk_node **out)
 {
     *out = dk_node_get(node, key);
     return *out && (*out)->type == DK_NODE_TEXT ? DK_OK : dk_malformed(r, what, "text");
@@ -85,9 +85,16 @@ static int32_t read_strip_normalizer(dk_json_reader *r, const dk_node *node)
 
 int32_t dk_read_normalizer(dk_json_reader *r, const dk_node *node)
 {
-    static const struct { const char *name; dk_step_kind kind; } plain[] = {
-        {"NFC", DK_STEP_NFC}, {"NFD", DK_STEP_NFD}, {"NFKC", DK_STEP_NFKC}, {"NFKD", DK_STEP_NFKD},
-        {"Lowercase", DK_STEP_LOWERCASE}, {"StripAccents", DK_STEP_STRIP_ACCENTS}, {"ByteLevel", DK_STEP_BYTES}};
+    static const struct {
+        const char *name;
+        dk_step_kind kind;
+    } plain[] = {{"NFC", DK_STEP_NFC},
+                 {"NFD", DK_STEP_NFD},
+                 {"NFKC", DK_STEP_NFKC},
+                 {"NFKD", DK_STEP_NFKD},
+                 {"Lowercase", DK_STEP_LOWERCASE},
+                 {"StripAccents", DK_STEP_STRIP_ACCENTS},
+                 {"ByteLevel", DK_STEP_BYTES}};
     const char *type;
     const dk_node *text;
     dk_steps *steps = &r->tok->normalizer;
@@ -159,8 +166,7 @@ static int32_t read_metaspace_step(dk_json_reader *r, dk_steps *steps, const dk_
     for (int32_t i = 0; i < 3; i++)
         if (!strcmp(scheme, names[i])) found = i;
     if (found < 0) return dk_unsupported(r, "prepend_scheme", scheme, "first, never, always");
-    if (!prefix && found)
-        return dk_malformed(r, "prepend_scheme of a Metaspace without add_prefix_space", "\"never\"");
+    if (!prefix && found) return dk_malformed(r, "prepend_scheme of a Metaspace without add_prefix_space", "\"never\"");
     if (!mark->size || dk_codepoint_size(mark->text) != mark->size)
         return dk_malformed(r, "replacement of Metaspace", "one character");
     rc = add_text(r, steps, DK_STEP_METASPACE, mark, out);
@@ -286,8 +292,8 @@ static int32_t put_special(dk_json_reader *r, int32_t behind, int64_t *front, in
     return put_id(r, &tok->before, &tok->before_count, (*front)++, id);
 }
 
-static int32_t read_template_special(dk_json_reader *r, const dk_node *specials, const dk_node *item,
-                                     int32_t behind, int64_t *front)
+static int32_t read_template_special(dk_json_reader *r, const dk_node *specials, const dk_node *item, int32_t behind,
+                                     int64_t *front)
 {
     const dk_node *name = dk_node_get(item, "id");
     const dk_node *special = name && name->type == DK_NODE_TEXT ? dk_node_get(specials, name->text) : NULL;

@@ -45,7 +45,7 @@ static const named_pre pre_tokenizers[] = {
     {{"falcon"}, 0, 0, {"[\\p{P}\\$\\+<=>\\^~\\|`]+", DK_GPT2_PATTERN, "[0-9][0-9][0-9]"}},
 };
 #define PRE_NAMES                                                                                                      \
-    "default, gpt-2, phi-2, mpt, olmo, jais, roberta-bpe, jina-v2-code, llama-bpe, falcon3, qwen2, deepseek-r1-qwen, "  \
+    "default, gpt-2, phi-2, mpt, olmo, jais, roberta-bpe, jina-v2-code, llama-bpe, falcon3, qwen2, deepseek-r1-qwen, " \
     "tekken, starcoder, refact, command-r, smollm, codeshell, deepseek-coder, falcon"
 
 void dk_vocabulary_init(dk_vocabulary *vocabulary)
@@ -153,8 +153,7 @@ static int32_t build_bpe(dk_tokenizer *tok, const dk_vocabulary *v, int32_t *add
     const char *name = v->pre ? v->pre : "default";
     const named_pre *pre = find_pre(name);
     if (!pre)
-        return dk_fail(err, DK_E_UNSUPPORTED, "pre-tokenizer '%.40s' is not supported; supported: %s", name,
-                       PRE_NAMES);
+        return dk_fail(err, DK_E_UNSUPPORTED, "pre-tokenizer '%.40s' is not supported; supported: %s", name, PRE_NAMES);
     DK_TRY(read_merges(tok, v, err));
     for (int32_t i = 0; i < 5 && pre->patterns[i]; i++)
         DK_TRY(dk_steps_add_split(tok->host, &tok->pre, pre->patterns[i], DK_SPLIT_ISOLATED, 0, err));
@@ -250,8 +249,8 @@ out:
     return rc;
 }
 
-static int32_t add_text_step(dk_tokenizer *tok, dk_steps *steps, dk_step_kind kind, const char *what,
-                             const char *text, dk_error *err)
+static int32_t add_text_step(dk_tokenizer *tok, dk_steps *steps, dk_step_kind kind, const char *what, const char *text,
+                             dk_error *err)
 {
     dk_step *step = dk_steps_add(steps, kind, err);
     if (!step) return DK_E_UNSUPPORTED;
@@ -271,8 +270,7 @@ static int32_t build_spm(dk_tokenizer *tok, const dk_vocabulary *v, int32_t *add
     if (v->add_space_prefix) DK_TRY(add_text_step(tok, &tok->normalizer, DK_STEP_PREPEND, NULL, "\xe2\x96\x81", err));
     DK_TRY(add_text_step(tok, &tok->normalizer, DK_STEP_REPLACE, " ", "\xe2\x96\x81", err));
     DK_TRY(add_text_step(tok, &tok->decoder, DK_STEP_REPLACE, "\xe2\x96\x81", " ", err));
-    if (!dk_steps_add(&tok->decoder, DK_STEP_BYTE_FALLBACK, err) ||
-        !dk_steps_add(&tok->decoder, DK_STEP_FUSE, err))
+    if (!dk_steps_add(&tok->decoder, DK_STEP_BYTE_FALLBACK, err) || !dk_steps_add(&tok->decoder, DK_STEP_FUSE, err))
         return DK_E_UNSUPPORTED;
     if (v->add_space_prefix) DK_TRY(add_text_step(tok, &tok->decoder, DK_STEP_STRIP, NULL, " ", err));
     *add_bos = v->bos >= 0;
@@ -301,8 +299,7 @@ out:
     return rc;
 }
 
-int32_t dk_tokenizer_from_vocabulary(dk_host *host, const dk_vocabulary *vocabulary, dk_tokenizer **out,
-                                     dk_error *err)
+int32_t dk_tokenizer_from_vocabulary(dk_host *host, const dk_vocabulary *vocabulary, dk_tokenizer **out, dk_error *err)
 {
     dk_tokenizer *tok;
     int32_t rc = dk_tokenizer_new(host, &tok, err);

@@ -54,8 +54,12 @@ static void write_step(const dk_step *step, int32_t is_decoder, dk_strbuf *out)
         dk_strbuf_json(out, step->matcher.text, step->matcher.size);
         dk_strbuf_puts(out, "},\"behavior\":\"Isolated\",\"invert\":false");
         break;
-    case DK_STEP_BYTE_FALLBACK: dk_strbuf_puts(out, "{\"type\":\"ByteFallback\""); break;
-    case DK_STEP_FUSE: dk_strbuf_puts(out, "{\"type\":\"Fuse\""); break;
+    case DK_STEP_BYTE_FALLBACK:
+        dk_strbuf_puts(out, "{\"type\":\"ByteFallback\"");
+        break;
+    case DK_STEP_FUSE:
+        dk_strbuf_puts(out, "{\"type\":\"Fuse\"");
+        break;
     default:
         dk_strbuf_puts(out, "{\"type\":\"ByteLevel\",\"add_prefix_space\":false,\"trim_offsets\":true");
         dk_strbuf_puts(out, is_decoder ? ",\"use_regex\":true" : ",\"use_regex\":false");
@@ -148,8 +152,7 @@ static int32_t write_merges(const dk_tokenizer *tok, dk_strbuf *out, dk_error *e
     if (rc) return rc;
     for (uint64_t i = 0; i < table->slot_count; i++) {
         const dk_merge *merge = &table->slots[i];
-        if (merge->left < 0 ||
-            (tokens->items[merge->left].flags | tokens->items[merge->right].flags) & DK_TOKEN_HIDDEN)
+        if (merge->left < 0 || (tokens->items[merge->left].flags | tokens->items[merge->right].flags) & DK_TOKEN_HIDDEN)
             continue;
         merges[count++] = *merge;
     }

@@ -65,8 +65,8 @@ int32_t dk_token_table_add(dk_token_table *table, const char *text, size_t size,
 {
     int32_t rc = DK_OK;
     if (id < 0 || id >= DK_TOKEN_LIMIT)
-        return dk_fail(err, DK_E_FORMAT, "token '%.40s' has id %lld, ids are 0 to %d", size ? text : "",
-                       (long long)id, DK_TOKEN_LIMIT - 1);
+        return dk_fail(err, DK_E_FORMAT, "token '%.40s' has id %lld, ids are 0 to %d", size ? text : "", (long long)id,
+                       DK_TOKEN_LIMIT - 1);
     if (table->texts.size + size > UINT32_MAX)
         return dk_fail(err, DK_E_FORMAT, "token texts take more than %lld bytes", (long long)UINT32_MAX);
     if (dk_token_at(table, id))

@@ -11,7 +11,7 @@ enum {
     DK_TOKEN_MODEL = 1,       /* in the model's own vocabulary */
     DK_TOKEN_ADDED = 2,
     DK_TOKEN_SPECIAL = 4,
-    DK_TOKEN_HIDDEN = 8,   /* a character that only exists as part of tokens; never leaves the model */
+    DK_TOKEN_HIDDEN = 8,    /* a character that only exists as part of tokens; never leaves the model */
     DK_TOKEN_RESPELLED = 16 /* an added token that normalization changes: found and decoded as what it becomes */
 };
 

@@ -2,7 +2,8 @@
 
 #include <string.h>
 
-static int32_t wrap(const distill_env *env, di_dataset *dataset, const distill_options *options, distill_dataset **out, dk_error *err)
+static int32_t wrap(const distill_env *env, di_dataset *dataset, const distill_options *options, distill_dataset **out,
+                    dk_error *err)
 {
     distill_dataset *handle = di_handle_create(env, sizeof *handle, err);
     if (!handle) {
@@ -15,8 +16,8 @@ static int32_t wrap(const distill_env *env, di_dataset *dataset, const distill_o
     return DK_OK;
 }
 
-int32_t distill_dataset_open(const distill_env *env, const char *path, const distill_tokenizer *tokenizer, const distill_options *options, distill_dataset **out,
-                             distill_error *error)
+int32_t distill_dataset_open(const distill_env *env, const char *path, const distill_tokenizer *tokenizer,
+                             const distill_options *options, distill_dataset **out, distill_error *error)
 {
     dk_error *err = di_err(error);
     di_dataset *dataset = NULL;
@@ -31,7 +32,8 @@ out:
     return rc;
 }
 
-int32_t distill_dataset_from_tokens(const distill_env *env, const distill_batch *tokens, const distill_options *options, distill_dataset **out, distill_error *error)
+int32_t distill_dataset_from_tokens(const distill_env *env, const distill_batch *tokens, const distill_options *options,
+                                    distill_dataset **out, distill_error *error)
 {
     dk_error *err = di_err(error);
     di_dataset *dataset = NULL;
@@ -46,19 +48,23 @@ out:
     return rc;
 }
 
-int32_t distill_dataset_from_callbacks(const distill_env *env, const distill_dataset_callbacks *table, const distill_tokenizer *tokenizer, const distill_options *options,
+int32_t distill_dataset_from_callbacks(const distill_env *env, const distill_dataset_callbacks *table,
+                                       const distill_tokenizer *tokenizer, const distill_options *options,
                                        distill_dataset **out, distill_error *error)
 {
     dk_error *err = di_err(error);
     di_dataset *dataset = NULL;
     int32_t rc;
     dk_error_clear(err);
-    if ((rc = di_check_struct(table, "table", offsetof(distill_dataset_callbacks, count) + sizeof table->count, err)) != DK_OK) return rc;
+    if ((rc = di_check_struct(table, "table", offsetof(distill_dataset_callbacks, count) + sizeof table->count, err)) !=
+        DK_OK)
+        return rc;
     if ((rc = di_check_pointer(env, "env", err)) != DK_OK || (rc = di_check_pointer(out, "out", err)) != DK_OK) {
         if (table->destroy) table->destroy(table->user);
         return rc;
     }
-    DK_TRY(di_dataset_from_callbacks(env->host, table, tokenizer ? tokenizer->tokenizer : NULL, di_tree(options), &dataset, err));
+    DK_TRY(di_dataset_from_callbacks(env->host, table, tokenizer ? tokenizer->tokenizer : NULL, di_tree(options),
+                                     &dataset, err));
     DK_TRY(wrap(env, dataset, options, out, err));
 out:
     return rc;
@@ -121,7 +127,8 @@ out:
     return rc;
 }
 
-int32_t distill_dataset_tell(const distill_dataset *dataset, char *buf, size_t cap, size_t *needed, distill_error *error)
+int32_t distill_dataset_tell(const distill_dataset *dataset, char *buf, size_t cap, size_t *needed,
+                             distill_error *error)
 {
     dk_error *err = di_err(error);
     dk_strbuf text;
@@ -153,7 +160,8 @@ int32_t distill_dataset_seek(distill_dataset *dataset, const char *cursor, disti
     DK_TRY(di_check_pointer(dataset, "dataset", err));
     DK_TRY(di_check_pointer(cursor, "cursor", err));
     if (*cursor && (!number_of(cursor, "seed=", &seed) || !number_of(cursor, "window=", &window)))
-        return dk_fail(err, DK_E_FORMAT, "cursor \"%s\" is not what distill_dataset_tell gives: seed=N window=N", cursor);
+        return dk_fail(err, DK_E_FORMAT, "cursor \"%s\" is not what distill_dataset_tell gives: seed=N window=N",
+                       cursor);
     if (*cursor) dataset->seed = (uint64_t)seed;
     dataset->position = window;
     dataset->told_end = 0;

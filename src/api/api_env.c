@@ -26,7 +26,8 @@ SAME(LOG_DEBUG);
 SAME(ENCODE_SPECIAL);
 SAME(ENCODE_PLAIN);
 SAME(DECODE_SKIP_SPECIAL);
-_Static_assert(sizeof(dk_error) == sizeof(distill_error) && offsetof(dk_error, position) == offsetof(distill_error, position) &&
+_Static_assert(sizeof(dk_error) == sizeof(distill_error) &&
+                   offsetof(dk_error, position) == offsetof(distill_error, position) &&
                    offsetof(dk_error, message) == offsetof(distill_error, message),
                "dk_error and distill_error are one layout");
 
@@ -102,7 +103,8 @@ int32_t distill_env_create(const distill_allocator *allocator, distill_env **out
     int32_t rc;
     dk_error_clear(err);
     if (allocator) {
-        DK_TRY(di_check_struct(allocator, "allocator", offsetof(distill_allocator, destroy) + sizeof allocator->destroy, err));
+        DK_TRY(di_check_struct(allocator, "allocator", offsetof(distill_allocator, destroy) + sizeof allocator->destroy,
+                               err));
     }
     DK_TRY(di_check_pointer(out, "out", err));
     DK_TRY(create_host(allocator, &host, err));
@@ -114,23 +116,23 @@ int32_t distill_env_create(const distill_allocator *allocator, distill_env **out
     *out = env;
     return DK_OK;
 out:
-    if (env)
-        di_env_release(env);
-    else
-        dk_host_release(host);
+    if (env) di_env_release(env);
+    else dk_host_release(host);
     return rc;
 }
 
 void distill_env_free(distill_env *env) { di_env_release(env); }
 
-int32_t distill_env_set_logger(distill_env *env, int32_t level, distill_log_fn fn, void *user, distill_destroy_fn destroy, distill_error *error)
+int32_t distill_env_set_logger(distill_env *env, int32_t level, distill_log_fn fn, void *user,
+                               distill_destroy_fn destroy, distill_error *error)
 {
     dk_error *err = di_err(error);
     int32_t rc;
     dk_error_clear(err);
     DK_TRY(di_check_pointer(env, "env", err));
     if (fn && (level < DISTILL_LOG_ERROR || level > DISTILL_LOG_DEBUG)) {
-        rc = dk_fail(err, DK_E_INVALID, "level %d is not in [%d, %d]", (int)level, DISTILL_LOG_ERROR, DISTILL_LOG_DEBUG);
+        rc =
+            dk_fail(err, DK_E_INVALID, "level %d is not in [%d, %d]", (int)level, DISTILL_LOG_ERROR, DISTILL_LOG_DEBUG);
         goto out;
     }
     dk_host_set_logger(env->host, level, fn, user, destroy);
@@ -140,8 +142,8 @@ out:
     return rc;
 }
 
-int32_t distill_env_set_threads(distill_env *env, int64_t max_threads, distill_parallel_fn fn, void *user, distill_destroy_fn destroy,
-                                distill_error *error)
+int32_t distill_env_set_threads(distill_env *env, int64_t max_threads, distill_parallel_fn fn, void *user,
+                                distill_destroy_fn destroy, distill_error *error)
 {
     dk_error *err = di_err(error);
     dk_error_clear(err);
@@ -158,7 +160,8 @@ void distill_env_cancel(const distill_env *env, int32_t on)
     if (env) dk_host_cancel(env->host, on);
 }
 
-int32_t distill_env_add_loss(distill_env *env, const char *name, const distill_loss_callbacks *table, distill_error *error)
+int32_t distill_env_add_loss(distill_env *env, const char *name, const distill_loss_callbacks *table,
+                             distill_error *error)
 {
     dk_error *err = di_err(error);
     int32_t rc;

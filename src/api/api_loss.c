@@ -1,6 +1,7 @@
 #include "api/handles.h"
 
-int32_t distill_loss_create(const distill_env *env, const char *name, const distill_options *options, distill_loss **out, distill_error *error)
+int32_t distill_loss_create(const distill_env *env, const char *name, const distill_options *options,
+                            distill_loss **out, distill_error *error)
 {
     dk_error *err = di_err(error);
     distill_loss *handle;

@@ -9,7 +9,8 @@ int32_t distill_option_at(int64_t index, distill_option_info *out, distill_error
     dk_error_clear(err);
     DK_TRY(di_check_struct(out, "out", sizeof out->struct_size, err));
     if (index < 0) return dk_fail(err, DK_E_INVALID, "index %lld is negative", (long long)index);
-    if (index >= di_option_count()) return dk_fail(err, DK_E_END, "there are %lld options", (long long)di_option_count());
+    if (index >= di_option_count())
+        return dk_fail(err, DK_E_END, "there are %lld options", (long long)di_option_count());
     const di_option_info *option = di_option_at(index);
     distill_option_info info;
     DISTILL_INIT(&info);
@@ -69,7 +70,8 @@ int32_t distill_options_load(distill_options *options, const char *path, distill
     return rc == DK_OK ? di_options_load(options->tree, path, di_err(error)) : rc;
 }
 
-int32_t distill_options_parse(distill_options *options, const char *yaml, size_t size, const char *name, distill_error *error)
+int32_t distill_options_parse(distill_options *options, const char *yaml, size_t size, const char *name,
+                              distill_error *error)
 {
     int32_t rc = check(options, yaml, "yaml", di_err(error));
     return rc == DK_OK ? di_options_parse(options->tree, yaml, size, name ? name : "options", NULL, di_err(error)) : rc;
@@ -99,7 +101,8 @@ int32_t distill_options_set_f64(distill_options *options, const char *key, doubl
     return rc == DK_OK ? di_options_set_f64(options->tree, key, value, di_err(error)) : rc;
 }
 
-int32_t distill_options_get(const distill_options *options, const char *key, char *buf, size_t cap, size_t *needed, distill_error *error)
+int32_t distill_options_get(const distill_options *options, const char *key, char *buf, size_t cap, size_t *needed,
+                            distill_error *error)
 {
     dk_error *err = di_err(error);
     dk_strbuf text;

@@ -19,8 +19,8 @@ out:
     return rc;
 }
 
-int32_t distill_evaluate(const distill_student *student, const distill_teacher *teacher, const distill_dataset *data, const distill_options *options,
-                         distill_report **out, distill_error *error)
+int32_t distill_evaluate(const distill_student *student, const distill_teacher *teacher, const distill_dataset *data,
+                         const distill_options *options, distill_report **out, distill_error *error)
 {
     dk_error *err = di_err(error);
     di_teacher *scorer = NULL;
@@ -57,10 +57,8 @@ int32_t distill_inspect(const distill_env *env, const char *path, distill_report
     if ((rc = di_check_pointer(env, "env", err)) != DK_OK) return rc;
     dk_strbuf_init(&json, env->host);
     DK_TRY(di_check_pointer(out, "out", err));
-    if (path)
-        DK_TRY(di_inspect_path(env->backend, path, &json, err));
-    else
-        DK_TRY(di_inspect_library(env->backend, env->registry, &json, err));
+    if (path) DK_TRY(di_inspect_path(env->backend, path, &json, err));
+    else DK_TRY(di_inspect_library(env->backend, env->registry, &json, err));
     DK_TRY(di_report_handle(env, &json, out, err));
 out:
     dk_strbuf_free(&json);

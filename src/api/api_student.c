@@ -12,7 +12,8 @@ static int32_t wrap(const distill_env *env, di_student *student, distill_student
     return DK_OK;
 }
 
-int32_t distill_student_open(const distill_env *env, const char *path, const distill_options *options, distill_student **out, distill_error *error)
+int32_t distill_student_open(const distill_env *env, const char *path, const distill_options *options,
+                             distill_student **out, distill_error *error)
 {
     dk_error *err = di_err(error);
     di_student *student = NULL;
@@ -27,8 +28,8 @@ out:
     return rc;
 }
 
-int32_t distill_student_create(const distill_env *env, const char *config_path, const distill_tokenizer *tokenizer, const distill_options *options, distill_student **out,
-                               distill_error *error)
+int32_t distill_student_create(const distill_env *env, const char *config_path, const distill_tokenizer *tokenizer,
+                               const distill_options *options, distill_student **out, distill_error *error)
 {
     dk_error *err = di_err(error);
     di_student *student = NULL;
@@ -37,13 +38,15 @@ int32_t distill_student_create(const distill_env *env, const char *config_path, 
     DK_TRY(di_check_pointer(env, "env", err));
     DK_TRY(di_check_pointer(config_path, "config_path", err));
     DK_TRY(di_check_pointer(out, "out", err));
-    DK_TRY(di_student_create(env->backend, config_path, tokenizer ? tokenizer->tokenizer : NULL, di_tree(options), &student, err));
+    DK_TRY(di_student_create(env->backend, config_path, tokenizer ? tokenizer->tokenizer : NULL, di_tree(options),
+                             &student, err));
     DK_TRY(wrap(env, student, out, err));
 out:
     return rc;
 }
 
-int32_t distill_student_derive(const distill_teacher *teacher, const distill_options *options, distill_student **out, distill_error *error)
+int32_t distill_student_derive(const distill_teacher *teacher, const distill_options *options, distill_student **out,
+                               distill_error *error)
 {
     dk_error *err = di_err(error);
     di_student *student = NULL;
@@ -57,14 +60,16 @@ out:
     return rc;
 }
 
-int32_t distill_student_from_callbacks(const distill_env *env, const distill_student_callbacks *table, const distill_options *options, distill_student **out,
-                                       distill_error *error)
+int32_t distill_student_from_callbacks(const distill_env *env, const distill_student_callbacks *table,
+                                       const distill_options *options, distill_student **out, distill_error *error)
 {
     dk_error *err = di_err(error);
     di_student *student = NULL;
     int32_t rc;
     dk_error_clear(err);
-    if ((rc = di_check_struct(table, "table", offsetof(distill_student_callbacks, form) + sizeof table->form, err)) != DK_OK) return rc;
+    if ((rc = di_check_struct(table, "table", offsetof(distill_student_callbacks, form) + sizeof table->form, err)) !=
+        DK_OK)
+        return rc;
     if ((rc = di_check_pointer(env, "env", err)) != DK_OK || (rc = di_check_pointer(out, "out", err)) != DK_OK) {
         if (table->destroy) table->destroy(table->user);
         return rc;
@@ -82,7 +87,8 @@ void distill_student_free(distill_student *student)
     di_handle_free(student);
 }
 
-int32_t distill_student_save(const distill_student *student, const char *path, const distill_options *options, distill_error *error)
+int32_t distill_student_save(const distill_student *student, const char *path, const distill_options *options,
+                             distill_error *error)
 {
     dk_error *err = di_err(error);
     int32_t rc;
@@ -99,7 +105,8 @@ const char *distill_student_parameter_name(const distill_student *student, int64
     return student ? di_student_parameter_name(student->student, index) : NULL;
 }
 
-int32_t distill_student_parameter(distill_student *student, const char *name, int32_t which, distill_tensor *out, distill_error *error)
+int32_t distill_student_parameter(distill_student *student, const char *name, int32_t which, distill_tensor *out,
+                                  distill_error *error)
 {
     dk_error *err = di_err(error);
     int32_t rc;

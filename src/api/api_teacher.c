@@ -12,7 +12,8 @@ static int32_t wrap(const distill_env *env, di_teacher *teacher, distill_teacher
     return DK_OK;
 }
 
-int32_t distill_teacher_open(const distill_env *env, const char *path, const distill_options *options, distill_teacher **out, distill_error *error)
+int32_t distill_teacher_open(const distill_env *env, const char *path, const distill_options *options,
+                             distill_teacher **out, distill_error *error)
 {
     dk_error *err = di_err(error);
     di_teacher *teacher = NULL;
@@ -27,14 +28,16 @@ out:
     return rc;
 }
 
-int32_t distill_teacher_from_callbacks(const distill_env *env, const distill_teacher_callbacks *table, const distill_options *options, distill_teacher **out,
-                                       distill_error *error)
+int32_t distill_teacher_from_callbacks(const distill_env *env, const distill_teacher_callbacks *table,
+                                       const distill_options *options, distill_teacher **out, distill_error *error)
 {
     dk_error *err = di_err(error);
     di_teacher *teacher = NULL;
     int32_t rc;
     dk_error_clear(err);
-    if ((rc = di_check_struct(table, "table", offsetof(distill_teacher_callbacks, form) + sizeof table->form, err)) != DK_OK) return rc;
+    if ((rc = di_check_struct(table, "table", offsetof(distill_teacher_callbacks, form) + sizeof table->form, err)) !=
+        DK_OK)
+        return rc;
     if ((rc = di_check_pointer(env, "env", err)) != DK_OK || (rc = di_check_pointer(out, "out", err)) != DK_OK) {
         if (table->destroy) table->destroy(table->user);
         return rc;
@@ -73,7 +76,8 @@ static int32_t check_batch(const distill_teacher *teacher, const distill_batch *
     return rc == DK_OK ? di_check_batch(batch, di_teacher_vocab(teacher->teacher), err) : rc;
 }
 
-int32_t distill_teacher_score(const distill_teacher *teacher, const distill_batch *batch, distill_target *out, distill_error *error)
+int32_t distill_teacher_score(const distill_teacher *teacher, const distill_batch *batch, distill_target *out,
+                              distill_error *error)
 {
     dk_error *err = di_err(error);
     int32_t rc;
@@ -85,8 +89,8 @@ out:
     return rc;
 }
 
-int32_t distill_teacher_generate(const distill_teacher *teacher, const distill_batch *prompts, const distill_options *options, distill_token_fn fn, void *user,
-                                 distill_error *error)
+int32_t distill_teacher_generate(const distill_teacher *teacher, const distill_batch *prompts,
+                                 const distill_options *options, distill_token_fn fn, void *user, distill_error *error)
 {
     dk_error *err = di_err(error);
     int32_t rc;
@@ -107,7 +111,9 @@ int32_t distill_teacher_tokenizer(const distill_teacher *teacher, distill_tokeni
     DK_TRY(di_check_pointer(teacher, "teacher", err));
     DK_TRY(di_check_pointer(out, "out", err));
     dk_tokenizer *tokenizer = di_teacher_tokenizer(teacher->teacher);
-    if (!tokenizer) return dk_fail(err, DK_E_NOT_FOUND, "%s has no tokenizer", *di_teacher_path(teacher->teacher) ? di_teacher_path(teacher->teacher) : "the teacher");
+    if (!tokenizer)
+        return dk_fail(err, DK_E_NOT_FOUND, "%s has no tokenizer",
+                       *di_teacher_path(teacher->teacher) ? di_teacher_path(teacher->teacher) : "the teacher");
     if (!(handle = di_handle_create(teacher->env, sizeof *handle, err))) return DK_E_NOMEM;
     handle->tokenizer = dk_tokenizer_retain(tokenizer);
     *out = handle;

@@ -36,11 +36,13 @@ void distill_tokenizer_free(distill_tokenizer *tokenizer)
 
 static int32_t check_flags(int32_t flags, int32_t known, dk_error *err)
 {
-    return (flags & ~known) == 0 ? DK_OK : dk_fail(err, DK_E_INVALID, "flags 0x%x has bits that are not known", (unsigned)flags);
+    return (flags & ~known) == 0
+               ? DK_OK
+               : dk_fail(err, DK_E_INVALID, "flags 0x%x has bits that are not known", (unsigned)flags);
 }
 
-int32_t distill_tokenizer_encode(const distill_tokenizer *tokenizer, const char *text, size_t size, int32_t flags, int32_t *ids, int64_t cap,
-                                 int64_t *needed, distill_error *error)
+int32_t distill_tokenizer_encode(const distill_tokenizer *tokenizer, const char *text, size_t size, int32_t flags,
+                                 int32_t *ids, int64_t cap, int64_t *needed, distill_error *error)
 {
     dk_error *err = di_err(error);
     int64_t count = 0;
@@ -63,15 +65,16 @@ out:
     return rc;
 }
 
-int32_t distill_tokenizer_decode(const distill_tokenizer *tokenizer, const int32_t *ids, int64_t count, int32_t flags, char *buf, size_t cap,
-                                 size_t *needed, distill_error *error)
+int32_t distill_tokenizer_decode(const distill_tokenizer *tokenizer, const int32_t *ids, int64_t count, int32_t flags,
+                                 char *buf, size_t cap, size_t *needed, distill_error *error)
 {
     dk_error *err = di_err(error);
     dk_strbuf text;
     int32_t rc;
     dk_error_clear(err);
     if ((rc = di_check_pointer(tokenizer, "tokenizer", err)) != DK_OK) return rc;
-    if (count < 0 || (count && !ids)) return dk_fail(err, DK_E_INVALID, "ids and count %lld do not fit together", (long long)count);
+    if (count < 0 || (count && !ids))
+        return dk_fail(err, DK_E_INVALID, "ids and count %lld do not fit together", (long long)count);
     if ((rc = check_flags(flags, DISTILL_DECODE_SKIP_SPECIAL, err)) != DK_OK) return rc;
     dk_strbuf_init(&text, tokenizer->env->host);
     DK_TRY(dk_tokenizer_decode_to(tokenizer->tokenizer, ids, count, (uint32_t)flags, &text, err));
@@ -82,12 +85,17 @@ out:
     return rc;
 }
 
-int32_t distill_tokenizer_get_i64(const distill_tokenizer *tokenizer, const char *key, int64_t *out, distill_error *error)
+int32_t distill_tokenizer_get_i64(const distill_tokenizer *tokenizer, const char *key, int64_t *out,
+                                  distill_error *error)
 {
     static const struct {
         const char *key;
         int64_t (*get)(const dk_tokenizer *tokenizer);
-    } keys[] = {{"vocab_size", dk_tokenizer_vocab_size}, {"bos", dk_tokenizer_bos}, {"eos", dk_tokenizer_eos}, {"pad", dk_tokenizer_pad}, {"unk", dk_tokenizer_unk}};
+    } keys[] = {{"vocab_size", dk_tokenizer_vocab_size},
+                {"bos", dk_tokenizer_bos},
+                {"eos", dk_tokenizer_eos},
+                {"pad", dk_tokenizer_pad},
+                {"unk", dk_tokenizer_unk}};
     dk_error *err = di_err(error);
     int32_t rc;
     dk_error_clear(err);

@@ -10,7 +10,8 @@ static int32_t enter(const distill_trainer *trainer, dk_error *err)
     dk_error_clear(err);
     int32_t rc = di_check_pointer(trainer, "trainer", err);
     if (rc != DK_OK) return rc;
-    if (atomic_exchange(guard_of(trainer->trainer), 1)) return dk_fail(err, DK_E_REENTRANT, "the trainer is inside another call: only cancel goes then");
+    if (atomic_exchange(guard_of(trainer->trainer), 1))
+        return dk_fail(err, DK_E_REENTRANT, "the trainer is inside another call: only cancel goes then");
     return DK_OK;
 }
 
@@ -20,8 +21,9 @@ static int32_t leave(const distill_trainer *trainer, int32_t rc)
     return rc;
 }
 
-int32_t distill_trainer_create(const distill_env *env, const distill_teacher *teacher, distill_student *student, const distill_dataset *train,
-                               const distill_dataset *eval, const distill_options *options, distill_trainer **out, distill_error *error)
+int32_t distill_trainer_create(const distill_env *env, const distill_teacher *teacher, distill_student *student,
+                               const distill_dataset *train, const distill_dataset *eval,
+                               const distill_options *options, distill_trainer **out, distill_error *error)
 {
     dk_error *err = di_err(error);
     distill_trainer *handle = NULL;
@@ -58,11 +60,13 @@ int32_t distill_trainer_configure(distill_trainer *trainer, const distill_option
 {
     int32_t rc = enter(trainer, di_err(error));
     if (rc != DK_OK) return rc;
-    if ((rc = di_check_pointer(options, "options", di_err(error))) == DK_OK) rc = di_trainer_configure(trainer->trainer, options->tree, di_err(error));
+    if ((rc = di_check_pointer(options, "options", di_err(error))) == DK_OK)
+        rc = di_trainer_configure(trainer->trainer, options->tree, di_err(error));
     return leave(trainer, rc);
 }
 
-int32_t distill_trainer_on_progress(distill_trainer *trainer, distill_progress_fn fn, void *user, distill_destroy_fn destroy, distill_error *error)
+int32_t distill_trainer_on_progress(distill_trainer *trainer, distill_progress_fn fn, void *user,
+                                    distill_destroy_fn destroy, distill_error *error)
 {
     int32_t rc = enter(trainer, di_err(error));
     if (rc != DK_OK) {
@@ -114,11 +118,13 @@ int32_t distill_trainer_next_rows(distill_trainer *trainer, distill_strip *strip
 {
     int32_t rc = enter(trainer, di_err(error));
     if (rc != DK_OK) return rc;
-    if ((rc = di_check_struct(strip, "strip", sizeof *strip, di_err(error))) == DK_OK) rc = di_trainer_next_rows(trainer->trainer, strip, di_err(error));
+    if ((rc = di_check_struct(strip, "strip", sizeof *strip, di_err(error))) == DK_OK)
+        rc = di_trainer_next_rows(trainer->trainer, strip, di_err(error));
     return leave(trainer, rc);
 }
 
-int32_t distill_trainer_backward(distill_trainer *trainer, const distill_tensor *gradient, double loss, distill_error *error)
+int32_t distill_trainer_backward(distill_trainer *trainer, const distill_tensor *gradient, double loss,
+                                 distill_error *error)
 {
     int32_t rc = enter(trainer, di_err(error));
     return rc == DK_OK ? leave(trainer, di_trainer_backward(trainer->trainer, gradient, loss, di_err(error))) : rc;
@@ -136,7 +142,8 @@ int32_t distill_trainer_save(const distill_trainer *trainer, const char *path, d
 {
     int32_t rc = enter(trainer, di_err(error));
     if (rc != DK_OK) return rc;
-    if ((rc = di_check_pointer(path, "path", di_err(error))) == DK_OK) rc = di_trainer_save(trainer->trainer, path, di_err(error));
+    if ((rc = di_check_pointer(path, "path", di_err(error))) == DK_OK)
+        rc = di_trainer_save(trainer->trainer, path, di_err(error));
     return leave(trainer, rc);
 }
 
@@ -144,7 +151,8 @@ int32_t distill_trainer_load(distill_trainer *trainer, const char *path, distill
 {
     int32_t rc = enter(trainer, di_err(error));
     if (rc != DK_OK) return rc;
-    if ((rc = di_check_pointer(path, "path", di_err(error))) == DK_OK) rc = di_trainer_load(trainer->trainer, path, di_err(error));
+    if ((rc = di_check_pointer(path, "path", di_err(error))) == DK_OK)
+        rc = di_trainer_load(trainer->trainer, path, di_err(error));
     return leave(trainer, rc);
 }
 

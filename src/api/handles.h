@@ -1,6 +1,7 @@
-/* handles.h - what stands behind the public handles, and what every exported function does at its door and on its way out.
- *
- * src/api checks arguments and translates; no maths, no files. A handle is its env, which it keeps alive, and one object. */
+/* handles.h - what stands behind the public handles, and what every exported function does at its door and on its way
+ * out.
+ * src/api checks arguments and translates; no maths, no files. A handle is its env, which it keeps alive, and one
+ * object. */
 #ifndef DI_API_HANDLES_H
 #define DI_API_HANDLES_H
 

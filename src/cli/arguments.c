@@ -64,7 +64,8 @@ static int take_value(const cli_command *command, const cli_option *option, cons
         *(const char **)option->out = text;
     } else if (option->kind == CLI_INT) {
         long long value = strtoll(text, &end, 10);
-        if (errno || *end || end == text) return cli_usage(command, "%s wants a whole number, not %s", option->name, text);
+        if (errno || *end || end == text)
+            return cli_usage(command, "%s wants a whole number, not %s", option->name, text);
         *(int64_t *)option->out = value;
     } else if (option->kind == CLI_REAL) {
         double value = strtod(text, &end);
@@ -72,8 +73,10 @@ static int take_value(const cli_command *command, const cli_option *option, cons
         *(double *)option->out = value;
     } else {
         cli_settings *settings = option->out;
-        if (!strchr(text, '=') || *text == '=') return cli_usage(command, "%s wants KEY=VALUE, not %s", option->name, text);
-        if (settings->count == (int)(sizeof settings->items / sizeof *settings->items)) return cli_usage(command, "too many %s", option->name);
+        if (!strchr(text, '=') || *text == '=')
+            return cli_usage(command, "%s wants KEY=VALUE, not %s", option->name, text);
+        if (settings->count == (int)(sizeof settings->items / sizeof *settings->items))
+            return cli_usage(command, "too many %s", option->name);
         settings->items[settings->count++] = text;
     }
     if (option->given) *option->given = 1;
@@ -87,7 +90,8 @@ static const cli_option *find_option(const cli_option *options, int count, const
     return NULL;
 }
 
-int cli_parse(const cli_command *command, const cli_option *options, int count, int argc, char **argv, const char **positional, int max)
+int cli_parse(const cli_command *command, const cli_option *options, int count, int argc, char **argv,
+              const char **positional, int max)
 {
     int found = 0, only_positional = 0;
     for (int i = 0; i < argc; i++) {

@@ -22,8 +22,8 @@ enum { CLI_FLAG, CLI_TEXT, CLI_INT, CLI_REAL, CLI_SETTINGS };
 typedef struct cli_option {
     const char *name; /* "--json" */
     int kind;
-    void *out;        /* int *, const char **, int64_t *, double *, cli_settings * */
-    int *given;       /* or NULL */
+    void *out;  /* int *, const char **, int64_t *, double *, cli_settings * */
+    int *given; /* or NULL */
 } cli_option;
 typedef struct cli_settings { /* --set key=value, in order */
     int count;
@@ -37,7 +37,8 @@ typedef struct cli_command {
 } cli_command;
 
 /* Reads argv into options and up to max positional arguments. Returns -1 to go on, else the exit code (help, usage). */
-int cli_parse(const cli_command *command, const cli_option *options, int count, int argc, char **argv, const char **positional, int max);
+int cli_parse(const cli_command *command, const cli_option *options, int count, int argc, char **argv,
+              const char **positional, int max);
 int cli_usage(const cli_command *command, const char *format, ...);
 /* Edit distance based: the name nearest to text, or NULL. */
 const char *cli_nearest(const char *text, const char *const *names, int count);
@@ -49,7 +50,8 @@ typedef struct cli_session {
     distill_options *options;
     distill_error err;
 } cli_session;
-/* Opens env and options, takes the settings, and turns the first Ctrl-C into cancel, the second into an exit. -1 or an exit code. */
+/* Opens env and options, takes the settings, and turns the first Ctrl-C into cancel, the second into an exit. -1 or an
+ * exit code. */
 int cli_open(cli_session *session, const cli_command *command, const char *recipe, const cli_settings *settings);
 void cli_log(cli_session *session, int32_t level); /* warnings and errors unless said otherwise */
 void cli_close(cli_session *session);
@@ -58,7 +60,7 @@ void cli_watch(const distill_trainer *trainer);
 /* Prints err and returns the exit code that goes with it. */
 int cli_fail(const distill_error *err);
 int cli_message(const char *format, ...); /* "distill: ..." on stderr; returns CLI_FAILED */
-void *cli_memory(void *old, size_t size);  /* realloc that ends the program when there is none */
+void *cli_memory(void *old, size_t size); /* realloc that ends the program when there is none */
 
 /* ---- input ---- */
 
@@ -79,18 +81,18 @@ void cli_free_sequences(cli_ids *sequences, int64_t count);
 json_t *cli_json_text(const char *text, size_t size); /* bytes that are not UTF-8 become U+FFFD */
 json_t *cli_json_real(double value);                  /* null where it is not finite */
 json_t *cli_json_ids(const int32_t *ids, int64_t count);
-int cli_print_json(json_t *value);                    /* one line on stdout; takes value over; exit code */
-int cli_finish(int code);                             /* what stdout could not take is a failure */
+int cli_print_json(json_t *value); /* one line on stdout; takes value over; exit code */
+int cli_finish(int code);          /* what stdout could not take is a failure */
 char *cli_report_text(const distill_report *report, distill_error *err); /* free it */
-void cli_table(FILE *out, const json_t *result);      /* result.json as a table */
+void cli_table(FILE *out, const json_t *result);                         /* result.json as a table */
 
 /* ---- progress ---- */
 
 typedef struct cli_progress {
     int quiet;
     int tty;
-    int drawn;     /* a line without its end stands on the terminal */
-    double last;   /* seconds */
+    int drawn;   /* a line without its end stands on the terminal */
+    double last; /* seconds */
     int32_t phase;
     int64_t step;
 } cli_progress;

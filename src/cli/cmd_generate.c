@@ -12,7 +12,8 @@ typedef struct answer {
     char *text;
 } answer;
 
-static int32_t on_token(void *user, int64_t sequence, int32_t id, double log_prob, const char *text, size_t size, int32_t finished)
+static int32_t on_token(void *user, int64_t sequence, int32_t id, double log_prob, const char *text, size_t size,
+                        int32_t finished)
 {
     answer *a = user;
     (void)sequence, (void)log_prob, (void)finished;
@@ -25,7 +26,8 @@ static int32_t on_token(void *user, int64_t sequence, int32_t id, double log_pro
     return DISTILL_CB_OK;
 }
 
-static int encode_prompt(const cli_session *s, const char *model, const char *prompt, int32_t flags, cli_ids *out, distill_error *err)
+static int encode_prompt(const cli_session *s, const char *model, const char *prompt, int32_t flags, cli_ids *out,
+                         distill_error *err)
 {
     distill_tokenizer *tokenizer = NULL;
     int64_t cap = (int64_t)strlen(prompt) + 16, needed = 0;
@@ -37,7 +39,8 @@ static int encode_prompt(const cli_session *s, const char *model, const char *pr
         rc = distill_tokenizer_encode(tokenizer, prompt, strlen(prompt), flags, out->ids, needed, &needed, err);
     }
     int64_t bos = -1; /* an empty prompt begins a text */
-    if (!rc && !needed && !distill_tokenizer_get_i64(tokenizer, "bos", &bos, NULL) && bos >= 0) out->ids[needed++] = (int32_t)bos;
+    if (!rc && !needed && !distill_tokenizer_get_i64(tokenizer, "bos", &bos, NULL) && bos >= 0)
+        out->ids[needed++] = (int32_t)bos;
     distill_tokenizer_free(tokenizer);
     out->count = needed;
     return rc ? cli_fail(err) : -1;
@@ -54,8 +57,10 @@ static int read_prompt(const char *path, cli_ids *out)
 static int print_answer(const answer *a, int as_json)
 {
     if (as_json)
-        return cli_print_json(json_pack("{s:o, s:o}", "text", cli_json_text(a->text, a->size), "ids", cli_json_ids(a->ids, a->count)));
-    for (int64_t i = 0; !a->size && i < a->count; i++) printf("%s%d", i ? " " : "", a->ids[i]); /* a model without tokenizer */
+        return cli_print_json(
+            json_pack("{s:o, s:o}", "text", cli_json_text(a->text, a->size), "ids", cli_json_ids(a->ids, a->count)));
+    /* a model without tokenizer */
+    for (int64_t i = 0; !a->size && i < a->count; i++) printf("%s%d", i ? " " : "", a->ids[i]);
     printf("\n");
     return CLI_DONE;
 }
@@ -86,9 +91,15 @@ int cli_generate(const cli_command *command, int argc, char **argv)
     int64_t max_tokens = 0, top_k = 0, seed = 0;
     double temperature = 0, top_p = 0;
     const cli_option options[] = {
-        {"--prompt", CLI_TEXT, &prompt, NULL},        {"--prompt-ids", CLI_TEXT, &prompt_ids, NULL}, {"--max-tokens", CLI_INT, &max_tokens, &has[0]},
-        {"--top-k", CLI_INT, &top_k, &has[1]},        {"--seed", CLI_INT, &seed, &has[2]},           {"--temperature", CLI_REAL, &temperature, &has[3]},
-        {"--top-p", CLI_REAL, &top_p, &has[4]},       {"--no-special", CLI_FLAG, &no_special, NULL}, {"--json", CLI_FLAG, &as_json, NULL},
+        {"--prompt", CLI_TEXT, &prompt, NULL},
+        {"--prompt-ids", CLI_TEXT, &prompt_ids, NULL},
+        {"--max-tokens", CLI_INT, &max_tokens, &has[0]},
+        {"--top-k", CLI_INT, &top_k, &has[1]},
+        {"--seed", CLI_INT, &seed, &has[2]},
+        {"--temperature", CLI_REAL, &temperature, &has[3]},
+        {"--top-p", CLI_REAL, &top_p, &has[4]},
+        {"--no-special", CLI_FLAG, &no_special, NULL},
+        {"--json", CLI_FLAG, &as_json, NULL},
     };
     cli_session s;
     cli_ids ids = {0, NULL};
@@ -108,7 +119,8 @@ int cli_generate(const cli_command *command, int argc, char **argv)
         code = cli_usage(command, "%s", s.err.message);
         goto out;
     }
-    code = prompt ? encode_prompt(&s, model, prompt, no_special ? 0 : DISTILL_ENCODE_SPECIAL, &ids, &s.err) : read_prompt(prompt_ids, &ids);
+    code = prompt ? encode_prompt(&s, model, prompt, no_special ? 0 : DISTILL_ENCODE_SPECIAL, &ids, &s.err)
+                  : read_prompt(prompt_ids, &ids);
     if (code < 0) code = answer_prompt(&s, model, &ids, as_json);
 out:
     free(ids.ids);

@@ -10,7 +10,8 @@ static void print_leaves(const json_t *value, const char *name)
     const char *key;
     json_t *item;
     if (json_is_object(value)) {
-        json_object_foreach((json_t *)value, key, item) {
+        json_object_foreach((json_t *)value, key, item)
+        {
             size_t size = strlen(name) + strlen(key) + 2;
             char *full = cli_memory(NULL, size);
             snprintf(full, size, "%s%s%s", name, *name ? "." : "", key);
@@ -20,10 +21,8 @@ static void print_leaves(const json_t *value, const char *name)
         return;
     }
     printf("%-28s ", name);
-    if (json_is_string(value))
-        fwrite(json_string_value(value), 1, json_string_length(value), stdout);
-    else
-        json_dumpf(value, stdout, JSON_ENCODE_ANY | JSON_REAL_PRECISION(6));
+    if (json_is_string(value)) fwrite(json_string_value(value), 1, json_string_length(value), stdout);
+    else json_dumpf(value, stdout, JSON_ENCODE_ANY | JSON_REAL_PRECISION(6));
     printf("\n");
 }
 
@@ -33,10 +32,8 @@ static int print_report(distill_report *report, int as_json, distill_error *err,
     distill_report_free(report);
     if (!text) return cli_fail(err);
     json_t *value = json_loads(text, JSON_ALLOW_NUL, NULL);
-    if (as_json)
-        printf("%s%s", text, strchr(text, '\n') ? "" : "\n");
-    else
-        print_leaves(value, "");
+    if (as_json) printf("%s%s", text, strchr(text, '\n') ? "" : "\n");
+    else print_leaves(value, "");
     if (whole) *whole = !json_is_false(json_object_get(value, "whole"));
     json_decref(value);
     free(text);
@@ -44,7 +41,8 @@ static int print_report(distill_report *report, int as_json, distill_error *err,
 }
 
 /* The student's own tokenizer, else the teacher's; data that is tokens already needs none. */
-static int32_t find_tokenizer(cli_session *s, const distill_teacher *scorer, const distill_teacher *teacher, distill_tokenizer **out)
+static int32_t find_tokenizer(cli_session *s, const distill_teacher *scorer, const distill_teacher *teacher,
+                              distill_tokenizer **out)
 {
     int32_t rc = distill_teacher_tokenizer(scorer, out, &s->err);
     if (rc == DISTILL_E_NOT_FOUND && teacher) rc = distill_teacher_tokenizer(teacher, out, &s->err);
@@ -60,7 +58,8 @@ static int32_t fit_windows(cli_session *s, const distill_teacher *scorer, const 
         if (!strncmp(settings->items[i], "data.sequence_length=", 21)) return DISTILL_OK;
     int32_t rc = distill_teacher_get_i64(scorer, "context_length", &context, &s->err);
     if (!rc) rc = distill_options_get(s->options, "data.sequence_length", text, sizeof text, NULL, &s->err);
-    if (!rc && context > 0 && context < strtoll(text, NULL, 10)) rc = distill_options_set_i64(s->options, "data.sequence_length", context, &s->err);
+    if (!rc && context > 0 && context < strtoll(text, NULL, 10))
+        rc = distill_options_set_i64(s->options, "data.sequence_length", context, &s->err);
     return rc;
 }
 
@@ -69,8 +68,10 @@ int cli_eval(const cli_command *command, int argc, char **argv)
     int as_json = 0;
     const char *student_path = NULL, *teacher_path = NULL, *data_path = NULL;
     cli_settings settings = {0, {NULL}};
-    const cli_option options[] = {{"--student", CLI_TEXT, &student_path, NULL}, {"--teacher", CLI_TEXT, &teacher_path, NULL},
-                                  {"--data", CLI_TEXT, &data_path, NULL}, {"--set", CLI_SETTINGS, &settings, NULL},
+    const cli_option options[] = {{"--student", CLI_TEXT, &student_path, NULL},
+                                  {"--teacher", CLI_TEXT, &teacher_path, NULL},
+                                  {"--data", CLI_TEXT, &data_path, NULL},
+                                  {"--set", CLI_SETTINGS, &settings, NULL},
                                   {"--json", CLI_FLAG, &as_json, NULL}};
     cli_session s;
     distill_student *student = NULL;

@@ -28,8 +28,11 @@ static json_t *choices_of(const distill_option_info *o)
 
 static json_t *describe(const distill_option_info *o)
 {
-    json_t *out = json_pack("{s:s, s:s, s:s, s:s}", "name", o->name, "type", type_name(o->type), "default", o->default_text, "help", o->help);
-    if (has_bounds(o)) json_object_set_new(out, "low", cli_json_real(o->low)), json_object_set_new(out, "high", cli_json_real(o->high));
+    json_t *out = json_pack("{s:s, s:s, s:s, s:s}", "name", o->name, "type", type_name(o->type), "default",
+                            o->default_text, "help", o->help);
+    if (has_bounds(o))
+        json_object_set_new(out, "low", cli_json_real(o->low)),
+            json_object_set_new(out, "high", cli_json_real(o->high));
     if (*o->choices) json_object_set_new(out, "choices", choices_of(o));
     if (*o->unit) json_object_set_new(out, "unit", json_string(o->unit));
     json_object_set_new(out, "live", json_boolean(o->flags & DISTILL_OPTION_LIVE));
@@ -83,12 +86,9 @@ int cli_options(const cli_command *command, int argc, char **argv)
         json_array_append_new(list, describe(&info));
         DISTILL_INIT(&info);
     }
-    if (!json_array_size(list))
-        code = unknown_name(command, name);
-    else if (as_json)
-        code = cli_print_json(json_incref(exact ? json_array_get(list, 0) : list));
-    else
-        code = CLI_DONE;
+    if (!json_array_size(list)) code = unknown_name(command, name);
+    else if (as_json) code = cli_print_json(json_incref(exact ? json_array_get(list, 0) : list));
+    else code = CLI_DONE;
     json_decref(list);
     return code;
 }

@@ -14,7 +14,8 @@ static char *output_path(const cli_session *session)
     return text;
 }
 
-static int interrupted(const cli_session *session, const char *recipe, const cli_settings *settings, const cli_progress *progress)
+static int interrupted(const cli_session *session, const char *recipe, const cli_settings *settings,
+                       const cli_progress *progress)
 {
     char *output = output_path(session);
     cli_message("interrupted after step %lld", (long long)progress->step);
@@ -47,8 +48,10 @@ int cli_run(const cli_command *command, int argc, char **argv)
     int resume = 0, as_json = 0, quiet = 0;
     cli_settings settings = {0, {NULL}};
     const char *recipe = NULL;
-    const cli_option options[] = {{"--set", CLI_SETTINGS, &settings, NULL}, {"--resume", CLI_FLAG, &resume, NULL},
-                                  {"--quiet", CLI_FLAG, &quiet, NULL}, {"--json", CLI_FLAG, &as_json, NULL}};
+    const cli_option options[] = {{"--set", CLI_SETTINGS, &settings, NULL},
+                                  {"--resume", CLI_FLAG, &resume, NULL},
+                                  {"--quiet", CLI_FLAG, &quiet, NULL},
+                                  {"--json", CLI_FLAG, &as_json, NULL}};
     cli_session session;
     cli_progress progress;
     distill_trainer *trainer = NULL;
@@ -65,10 +68,8 @@ int cli_run(const cli_command *command, int argc, char **argv)
     if (!rc && resume) rc = distill_trainer_resume(trainer, &session.err);
     if (!rc) rc = distill_trainer_run(trainer, &session.err);
     cli_progress_end(&progress);
-    if (rc == DISTILL_E_CANCELLED)
-        code = interrupted(&session, recipe, &settings, &progress);
-    else
-        code = rc ? cli_fail(&session.err) : print_result(trainer, as_json, quiet, &session.err);
+    if (rc == DISTILL_E_CANCELLED) code = interrupted(&session, recipe, &settings, &progress);
+    else code = rc ? cli_fail(&session.err) : print_result(trainer, as_json, quiet, &session.err);
 out:
     cli_watch(NULL);
     distill_trainer_free(trainer);

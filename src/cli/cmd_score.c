@@ -32,8 +32,13 @@ static int score_rows(const scoring *s, const cli_ids *sequence, int64_t first, 
 {
     int64_t offsets[2] = {0, sequence->count}, shape[2] = {count, s->vocab};
     int64_t *rows = cli_memory(NULL, (size_t)count * sizeof *rows);
-    distill_tensor tensor = {.data = s->logits, .device_type = DISTILL_CPU, .ndim = 2, .dtype_code = DISTILL_FLOAT, .dtype_bits = 32,
-                             .dtype_lanes = 1, .shape = shape};
+    distill_tensor tensor = {.data = s->logits,
+                             .device_type = DISTILL_CPU,
+                             .ndim = 2,
+                             .dtype_code = DISTILL_FLOAT,
+                             .dtype_bits = 32,
+                             .dtype_lanes = 1,
+                             .shape = shape};
     distill_batch batch;
     distill_target target;
     DISTILL_INIT(&batch);
@@ -80,16 +85,19 @@ static int npy_begin(scoring *s, const cli_ids *sequences, int64_t count)
     char header[128];
     for (int64_t i = 1; i < count; i++)
         if (sequences[i].count != sequences[0].count)
-            return cli_message("--logits needs sequences of equal length: sequence %lld has %lld tokens, the first %lld", (long long)i,
-                               (long long)sequences[i].count, (long long)sequences[0].count);
+            return cli_message(
+                "--logits needs sequences of equal length: sequence %lld has %lld tokens, the first %lld", (long long)i,
+                (long long)sequences[i].count, (long long)sequences[0].count);
     memset(header, ' ', sizeof header);
     memcpy(header, "\x93NUMPY\x01\x00\x76\x00", 10);
-    int used = snprintf(header + 10, sizeof header - 10, "{'descr': '<f4', 'fortran_order': False, 'shape': (%lld, %lld, %lld), }", (long long)count,
+    int used = snprintf(header + 10, sizeof header - 10,
+                        "{'descr': '<f4', 'fortran_order': False, 'shape': (%lld, %lld, %lld), }", (long long)count,
                         (long long)(count ? sequences[0].count : 0), (long long)s->vocab);
     header[10 + used] = ' ';
     header[sizeof header - 1] = '\n';
     s->out = fopen(s->out_path, "wb");
-    if (!s->out || fwrite(header, 1, sizeof header, s->out) != sizeof header) return cli_message("%s: %s", s->out_path, strerror(errno));
+    if (!s->out || fwrite(header, 1, sizeof header, s->out) != sizeof header)
+        return cli_message("%s: %s", s->out_path, strerror(errno));
     return -1;
 }
 
@@ -105,7 +113,8 @@ static void print_means(const json_t *nll)
 {
     size_t i, j;
     json_t *values, *value;
-    json_array_foreach(nll, i, values) {
+    json_array_foreach(nll, i, values)
+    {
         double sum = 0;
         json_array_foreach(values, j, value) sum += json_number_value(value);
         double mean = j ? sum / (double)j : 0;
@@ -118,8 +127,10 @@ int cli_score(const cli_command *command, int argc, char **argv)
     int as_json = 0;
     const char *model = NULL, *tokens = NULL, *logits = NULL;
     cli_settings settings = {0, {NULL}};
-    const cli_option options[] = {{"--tokens", CLI_TEXT, &tokens, NULL}, {"--logits", CLI_TEXT, &logits, NULL},
-                                  {"--set", CLI_SETTINGS, &settings, NULL}, {"--json", CLI_FLAG, &as_json, NULL}};
+    const cli_option options[] = {{"--tokens", CLI_TEXT, &tokens, NULL},
+                                  {"--logits", CLI_TEXT, &logits, NULL},
+                                  {"--set", CLI_SETTINGS, &settings, NULL},
+                                  {"--json", CLI_FLAG, &as_json, NULL}};
     cli_session session;
     distill_teacher *teacher = NULL;
     cli_ids *sequences = NULL;

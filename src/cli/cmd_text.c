@@ -4,7 +4,8 @@
 
 #include "cli.h"
 
-static json_t *encode(const distill_tokenizer *tokenizer, const char *text, size_t size, int32_t flags, distill_error *err)
+static json_t *encode(const distill_tokenizer *tokenizer, const char *text, size_t size, int32_t flags,
+                      distill_error *err)
 {
     int64_t cap = (int64_t)size + 16, needed = 0;
     int32_t *ids = cli_memory(NULL, (size_t)cap * sizeof *ids);
@@ -41,12 +42,11 @@ static json_t *encode_batch(const distill_tokenizer *tokenizer, const char *path
         goto out;
     }
     lists = json_array();
-    json_array_foreach(texts, i, text) {
+    json_array_foreach(texts, i, text)
+    {
         json_t *list = NULL;
-        if (!json_is_string(text))
-            cli_message("%s: item %zu is no text", path, i);
-        else
-            list = encode(tokenizer, json_string_value(text), json_string_length(text), flags, err);
+        if (!json_is_string(text)) cli_message("%s: item %zu is no text", path, i);
+        else list = encode(tokenizer, json_string_value(text), json_string_length(text), flags, err);
         if (!list) {
             json_decref(lists);
             lists = NULL;
@@ -63,7 +63,8 @@ int cli_tokenize(const cli_command *command, int argc, char **argv)
 {
     int as_json = 0, no_special = 0;
     const char *model = NULL, *batch = NULL;
-    const cli_option options[] = {{"--no-special", CLI_FLAG, &no_special, NULL}, {"--batch", CLI_TEXT, &batch, NULL},
+    const cli_option options[] = {{"--no-special", CLI_FLAG, &no_special, NULL},
+                                  {"--batch", CLI_TEXT, &batch, NULL},
                                   {"--json", CLI_FLAG, &as_json, NULL}};
     cli_session s;
     distill_tokenizer *tokenizer = NULL;
@@ -91,7 +92,8 @@ out:
     return code;
 }
 
-static int print_text(const distill_tokenizer *tokenizer, const cli_ids *ids, int32_t flags, int as_json, distill_error *err)
+static int print_text(const distill_tokenizer *tokenizer, const cli_ids *ids, int32_t flags, int as_json,
+                      distill_error *err)
 {
     size_t needed = 0;
     int32_t rc = distill_tokenizer_decode(tokenizer, ids->ids, ids->count, flags, NULL, 0, &needed, err);
@@ -109,7 +111,8 @@ int cli_detokenize(const cli_command *command, int argc, char **argv)
 {
     int as_json = 0, skip_special = 0;
     const char *model = NULL;
-    const cli_option options[] = {{"--skip-special", CLI_FLAG, &skip_special, NULL}, {"--json", CLI_FLAG, &as_json, NULL}};
+    const cli_option options[] = {{"--skip-special", CLI_FLAG, &skip_special, NULL},
+                                  {"--json", CLI_FLAG, &as_json, NULL}};
     cli_session s;
     distill_tokenizer *tokenizer = NULL;
     json_t *input = NULL;
@@ -120,8 +123,7 @@ int cli_detokenize(const cli_command *command, int argc, char **argv)
     code = cli_open(&s, command, NULL, NULL);
     if (code >= 0) goto out;
     code = CLI_FAILED;
-    if (distill_tokenizer_open(s.env, model, &tokenizer, &s.err))
-        code = cli_fail(&s.err);
+    if (distill_tokenizer_open(s.env, model, &tokenizer, &s.err)) code = cli_fail(&s.err);
     else if ((input = cli_read_json("-")) && cli_get_ids(input, "stdin", &ids))
         code = print_text(tokenizer, &ids, skip_special ? DISTILL_DECODE_SKIP_SPECIAL : 0, as_json, &s.err);
 out:

@@ -47,7 +47,8 @@ json_t *cli_read_json(const char *path)
 int cli_get_ids(const json_t *value, const char *where, cli_ids *out)
 {
     const json_t *list = json_is_object(value) ? json_object_get(value, "ids") : value;
-    if (!json_is_array(list)) return cli_message("%s: a list of token ids is wanted, [1, 2, ...] or {\"ids\": [1, 2, ...]}", where), 0;
+    if (!json_is_array(list))
+        return cli_message("%s: a list of token ids is wanted, [1, 2, ...] or {\"ids\": [1, 2, ...]}", where), 0;
     out->count = (int64_t)json_array_size(list);
     out->ids = cli_memory(NULL, (size_t)out->count * sizeof *out->ids);
     for (int64_t i = 0; i < out->count; i++) {

@@ -3,8 +3,7 @@
 
 #include "cli.h"
 
-#define SET_HELP                                                                                                       \
-    "  --set KEY=VALUE   an option of the table, as YAML; may be repeated (`distill options` lists them)\n"
+#define SET_HELP "  --set KEY=VALUE   an option of the table, as YAML; may be repeated (`distill options` lists them)\n"
 
 static const cli_command commands[] = {
     {"run", "distils as a recipe says",
@@ -17,7 +16,8 @@ static const cli_command commands[] = {
      cli_run},
     {"eval", "measures a student, and how close it is to a teacher",
      "usage: distill eval --student MODEL [--teacher MODEL] --data FILE [--set KEY=VALUE]... [--json]\n\n"
-     "Perplexity in non-overlapping windows, and with a teacher KL(teacher||student) and agreement on the most probable token.\n\n"
+     "Perplexity in non-overlapping windows, and with a teacher KL(teacher||student) and agreement on the most "
+     "probable token.\n\n"
      "  --student MODEL   folder with config.json and safetensors, or a GGUF file\n"
      "  --teacher MODEL   the same; left out = the student alone\n"
      "  --data FILE       text, JSONL or token file\n" SET_HELP "  --json            one JSON document\n",
@@ -26,8 +26,8 @@ static const cli_command commands[] = {
      "usage: distill score MODEL --tokens FILE.json [--logits OUT.npy] [--set KEY=VALUE]... [--json]\n\n"
      "FILE holds [[ids], [ids], ...]; row t of a sequence predicts its token t+1, so n tokens give n-1 values.\n\n"
      "  --tokens FILE     the sequences; - = stdin\n"
-     "  --logits FILE     writes the logits of all rows as float32 [sequences, tokens, vocabulary]; needs equal lengths\n" SET_HELP
-     "  --json            {\"nll\": [[per target], ...]}\n",
+     "  --logits FILE     writes the logits of all rows as float32 [sequences, tokens, vocabulary]; needs equal "
+     "lengths\n" SET_HELP "  --json            {\"nll\": [[per target], ...]}\n",
      cli_score},
     {"tokenize", "text to token ids",
      "usage: distill tokenize MODEL [--no-special] [--batch FILE.json] [--json] < TEXT\n\n"
@@ -57,7 +57,8 @@ static const cli_command commands[] = {
      cli_generate},
     {"inspect", "what a path is, and whether it is whole",
      "usage: distill inspect [PATH] [--json]\n\n"
-     "PATH is a model, a tokenizer, a token file or a checkpoint; without PATH this library. Exit code 1 where it is not whole.\n\n"
+     "PATH is a model, a tokenizer, a token file or a checkpoint; without PATH this library. Exit code 1 where it is "
+     "not whole.\n\n"
      "  --json            one JSON document\n",
      cli_inspect},
     {"options", "every option of a recipe",
@@ -88,7 +89,8 @@ static int unknown_command(const char *name)
     const char *names[COMMANDS];
     for (int i = 0; i < COMMANDS; i++) names[i] = commands[i].name;
     const char *nearest = cli_nearest(name, names, COMMANDS);
-    cli_message("unknown command %s%s%s (see distill --help)", name, nearest ? "; did you mean " : "", nearest ? nearest : "");
+    cli_message("unknown command %s%s%s (see distill --help)", name, nearest ? "; did you mean " : "",
+                nearest ? nearest : "");
     return CLI_USAGE;
 }
 

@@ -10,7 +10,12 @@
 static size_t utf8_length(const unsigned char *text, size_t size)
 {
     unsigned char low = 0x80, high = 0xBF;
-    size_t length = text[0] < 0x80 ? 1 : text[0] < 0xC2 ? 0 : text[0] < 0xE0 ? 2 : text[0] < 0xF0 ? 3 : text[0] < 0xF5 ? 4 : 0;
+    size_t length = text[0] < 0x80   ? 1
+                    : text[0] < 0xC2 ? 0
+                    : text[0] < 0xE0 ? 2
+                    : text[0] < 0xF0 ? 3
+                    : text[0] < 0xF5 ? 4
+                                     : 0;
     if (!length || length > size) return 0;
     if (text[0] == 0xE0) low = 0xA0;
     if (text[0] == 0xED) high = 0x9F;
@@ -36,10 +41,7 @@ json_t *cli_json_text(const char *text, size_t size)
     return value;
 }
 
-json_t *cli_json_real(double value)
-{
-    return isfinite(value) ? json_real(value) : json_null();
-}
+json_t *cli_json_real(double value) { return isfinite(value) ? json_real(value) : json_null(); }
 
 json_t *cli_json_ids(const int32_t *ids, int64_t count)
 {

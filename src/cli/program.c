@@ -17,17 +17,19 @@ static void on_signal(int number)
     (void)number;
     if (interrupted) _exit(CLI_INTERRUPTED);
     interrupted = 1;
-    if (watched_trainer)
-        distill_trainer_cancel(watched_trainer, 1);
-    else if (watched_env)
-        distill_env_cancel(watched_env, 1);
+    if (watched_trainer) distill_trainer_cancel(watched_trainer, 1);
+    else if (watched_env) distill_env_cancel(watched_env, 1);
 }
 
 static void on_log(void *user, int32_t level, const char *component, const char *message)
 {
     (void)user, (void)component;
     cli_progress_break();
-    fprintf(stderr, "%s%s\n", level == DISTILL_LOG_ERROR ? "error: " : level == DISTILL_LOG_WARN ? "warning: " : "", message);
+    fprintf(stderr, "%s%s\n",
+            level == DISTILL_LOG_ERROR  ? "error: "
+            : level == DISTILL_LOG_WARN ? "warning: "
+                                        : "",
+            message);
 }
 
 void cli_watch(const distill_trainer *trainer)

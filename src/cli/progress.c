@@ -26,21 +26,22 @@ void cli_progress_start(cli_progress *progress, int quiet)
 static void clock_text(double seconds, char *out, size_t cap)
 {
     long long total = (long long)(seconds + 0.5);
-    if (!(seconds >= 0) || seconds > 1e8)
-        snprintf(out, cap, "?");
-    else if (total >= 3600)
-        snprintf(out, cap, "%lld:%02lld:%02lld", total / 3600, total / 60 % 60, total % 60);
-    else
-        snprintf(out, cap, "%lld:%02lld", total / 60, total % 60);
+    if (!(seconds >= 0) || seconds > 1e8) snprintf(out, cap, "?");
+    else if (total >= 3600) snprintf(out, cap, "%lld:%02lld:%02lld", total / 3600, total / 60 % 60, total % 60);
+    else snprintf(out, cap, "%lld:%02lld", total / 60, total % 60);
 }
 
 static const char *phase_name(int32_t phase)
 {
     switch (phase) {
-    case DISTILL_PHASE_LOADING: return "loading";
-    case DISTILL_PHASE_EVALUATING: return "evaluating";
-    case DISTILL_PHASE_SAVING: return "saving";
-    default: return "training";
+    case DISTILL_PHASE_LOADING:
+        return "loading";
+    case DISTILL_PHASE_EVALUATING:
+        return "evaluating";
+    case DISTILL_PHASE_SAVING:
+        return "saving";
+    default:
+        return "training";
     }
 }
 
@@ -50,7 +51,8 @@ static void draw(const cli_progress *progress, const distill_progress *now)
     fprintf(stderr, "%sstep %lld/%lld", progress->tty ? "\r" : "", (long long)now->step, (long long)now->steps);
     if (now->phase == DISTILL_PHASE_TRAINING) {
         clock_text(now->seconds_left, left, sizeof left);
-        fprintf(stderr, "  loss %.4f  lr %.2e  %.0f tokens/s  ETA %s", now->loss, now->learning_rate, now->tokens_per_second, left);
+        fprintf(stderr, "  loss %.4f  lr %.2e  %.0f tokens/s  ETA %s", now->loss, now->learning_rate,
+                now->tokens_per_second, left);
     } else {
         fprintf(stderr, "  %s", phase_name(now->phase));
     }

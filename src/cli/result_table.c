@@ -8,9 +8,14 @@ typedef struct column {
     int decimals; /* -1 = a count, -2 = a share shown in percent */
 } column;
 static const column columns[] = {
-    {"perplexity", "perplexity", 2},      {"bits_per_byte", "bits/byte", 3}, {"forward_kl", "KL, nats", 4},
-    {"top1_agreement", "agreement", -2},  {"parameters", "parameters", -1},  {"bytes", "bytes", -1},
-    {"prompt_tokens_per_second", "prompt tok/s", 0},                         {"decode_tokens_per_second", "decode tok/s", 0},
+    {"perplexity", "perplexity", 2},
+    {"bits_per_byte", "bits/byte", 3},
+    {"forward_kl", "KL, nats", 4},
+    {"top1_agreement", "agreement", -2},
+    {"parameters", "parameters", -1},
+    {"bytes", "bytes", -1},
+    {"prompt_tokens_per_second", "prompt tok/s", 0},
+    {"decode_tokens_per_second", "decode tok/s", 0},
 };
 enum { COLUMNS = sizeof columns / sizeof *columns, WIDTH = 13 };
 
@@ -30,21 +35,14 @@ static void cell(FILE *out, const json_t *model, const column *c)
 {
     const json_t *value = json_object_get(model, c->key);
     char text[48];
-    if (!json_is_number(value))
-        snprintf(text, sizeof text, "-");
-    else if (c->decimals == -1)
-        group_thousands((long long)json_number_value(value), text, sizeof text);
-    else if (c->decimals == -2)
-        snprintf(text, sizeof text, "%.1f %%", 100 * json_number_value(value));
-    else
-        snprintf(text, sizeof text, "%.*f", c->decimals, json_number_value(value));
+    if (!json_is_number(value)) snprintf(text, sizeof text, "-");
+    else if (c->decimals == -1) group_thousands((long long)json_number_value(value), text, sizeof text);
+    else if (c->decimals == -2) snprintf(text, sizeof text, "%.1f %%", 100 * json_number_value(value));
+    else snprintf(text, sizeof text, "%.*f", c->decimals, json_number_value(value));
     fprintf(out, "%*s", WIDTH, text);
 }
 
-static double number(const json_t *object, const char *key)
-{
-    return json_number_value(json_object_get(object, key));
-}
+static double number(const json_t *object, const char *key) { return json_number_value(json_object_get(object, key)); }
 
 void cli_table(FILE *out, const json_t *result)
 {
@@ -61,6 +59,6 @@ void cli_table(FILE *out, const json_t *result)
         fprintf(out, "\n");
     }
     if (json_is_object(training))
-        fprintf(out, "%.0f steps, %.0f tokens in %.1f s, %.3g FLOP\n", number(training, "steps"), number(training, "tokens"),
-                number(training, "seconds"), number(training, "flops"));
+        fprintf(out, "%.0f steps, %.0f tokens in %.1f s, %.3g FLOP\n", number(training, "steps"),
+                number(training, "tokens"), number(training, "seconds"), number(training, "flops"));
 }

@@ -1,9 +1,9 @@
 /* cut.h - a document becomes sequences of at most data.sequence_length tokens. Private to src/dataset.
  *
- * Documents of text files are cut into sequences one behind the other. So is plain text that comes as a sample (text, or
- * tokens without a mask) under data.too_long: truncate_right, where a sample with a prompt or a mask loses its end;
- * error, truncate_left and skip treat all samples alike. A sequence without a label (a learnt token behind its first) is
- * dropped and counted. */
+ * Documents of text files are cut into sequences one behind the other. So is plain text that comes as a sample (text,
+ * or tokens without a mask) under data.too_long: truncate_right, where a sample with a prompt or a mask loses its end;
+ * error, truncate_left and skip treat all samples alike. A sequence without a label (a learnt token behind its first)
+ * is dropped and counted. */
 #ifndef DI_DATASET_CUT_H
 #define DI_DATASET_CUT_H
 
@@ -24,7 +24,7 @@ typedef struct di_counts {
 } di_counts;
 typedef int32_t (*di_sequence_fn)(void *user, int64_t first, int64_t count, dk_error *err);
 /* Gives the sequences of tokens [first, first + count), in order. */
-int32_t di_cut(const di_rules *rules, const di_tokens *tokens, int64_t first, int64_t count, uint32_t flags, di_counts *counts, di_sequence_fn fn,
-               void *user, dk_error *err);
+int32_t di_cut(const di_rules *rules, const di_tokens *tokens, int64_t first, int64_t count, uint32_t flags,
+               di_counts *counts, di_sequence_fn fn, void *user, dk_error *err);
 
 #endif

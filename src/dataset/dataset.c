@@ -66,7 +66,8 @@ static di_format guess(const char *path, const dk_mapping *map)
 {
     uint64_t at = 0;
     if (has_extension(path, ".jsonl") || has_extension(path, ".ndjson")) return DI_FORMAT_JSONL;
-    if (has_extension(path, ".txt") || has_extension(path, ".text") || has_extension(path, ".md")) return DI_FORMAT_TEXT;
+    if (has_extension(path, ".txt") || has_extension(path, ".text") || has_extension(path, ".md"))
+        return DI_FORMAT_TEXT;
     if (map->size >= 3 && memcmp(map->data, "\xef\xbb\xbf", 3) == 0) at = 3;
     while (at < map->size && memchr(" \t\r\n", map->data[at], 4)) at++;
     return at < map->size && map->data[at] == '{' ? DI_FORMAT_JSONL : DI_FORMAT_TEXT;
@@ -100,16 +101,20 @@ out:
 
 static int32_t open_source(const opening *o, di_store **out, dk_error *err)
 {
-    const char *folder = di_options_text(o->options, "data.token_cache"), *name = di_options_text(o->options, "data.format");
+    const char *folder = di_options_text(o->options, "data.token_cache"),
+               *name = di_options_text(o->options, "data.format");
     dk_mapping map = {0};
     di_store *store = NULL;
     uint8_t key[32];
     int32_t rc;
     DK_TRY(dk_map_open(o->host, o->path, 1, &map, err));
     if (!o->tokenizer) DK_TRY(dk_fail(err, DK_E_INVALID, "%s: text cannot be read without a tokenizer", o->path));
-    di_format format = strcmp(name, "text") == 0 ? DI_FORMAT_TEXT : strcmp(name, "jsonl") == 0 ? DI_FORMAT_JSONL : guess(o->path, &map);
+    di_format format = strcmp(name, "text") == 0    ? DI_FORMAT_TEXT
+                       : strcmp(name, "jsonl") == 0 ? DI_FORMAT_JSONL
+                                                    : guess(o->path, &map);
     if (folder && *folder) {
-        DK_TRY(di_token_cache_key(o->host, o->path, format == DI_FORMAT_JSONL ? "jsonl" : "text", o->tokenizer, o->options, key, err));
+        DK_TRY(di_token_cache_key(o->host, o->path, format == DI_FORMAT_JSONL ? "jsonl" : "text", o->tokenizer,
+                                  o->options, key, err));
         DK_TRY(di_token_cache_open(o->host, folder, o->path, key, o->tokenizer, &store, err));
     }
     if (!store) {
@@ -124,8 +129,9 @@ out:
     return rc;
 }
 
-int32_t di_dataset_open_limited(dk_host *host, const char *path, dk_tokenizer *tokenizer, const di_options *options, uint64_t memory_limit,
-                                di_dataset_progress_fn fn, void *user, di_dataset **out, dk_error *err)
+int32_t di_dataset_open_limited(dk_host *host, const char *path, dk_tokenizer *tokenizer, const di_options *options,
+                                uint64_t memory_limit, di_dataset_progress_fn fn, void *user, di_dataset **out,
+                                dk_error *err)
 {
     const opening o = {host, path, tokenizer, options, memory_limit, fn, user};
     const int32_t as_tokens = di_options_is(options, "data.format", "tokens");
@@ -135,15 +141,14 @@ int32_t di_dataset_open_limited(dk_host *host, const char *path, dk_tokenizer *t
     di_rules_read(&rules, options);
     if (as_tokens || (di_options_is(options, "data.format", "auto") && di_token_file_is(host, path)))
         DK_TRY(di_token_file_open(host, path, tokenizer, NULL, &store, err));
-    else
-        DK_TRY(open_source(&o, &store, err));
+    else DK_TRY(open_source(&o, &store, err));
     rc = create(store, &rules, NULL, out, err);
 out:
     return rc;
 }
 
-int32_t di_dataset_open_watched(dk_host *host, const char *path, dk_tokenizer *tokenizer, const di_options *options, di_dataset_progress_fn fn, void *user,
-                                di_dataset **out, dk_error *err)
+int32_t di_dataset_open_watched(dk_host *host, const char *path, dk_tokenizer *tokenizer, const di_options *options,
+                                di_dataset_progress_fn fn, void *user, di_dataset **out, dk_error *err)
 {
     return di_dataset_open_limited(host, path, tokenizer, options, DI_MEMORY_LIMIT, fn, user, out, err);
 }
@@ -160,11 +165,13 @@ static int32_t tell(void *user, int64_t done, int64_t total)
     double now = dk_seconds(), share = total > 0 ? (double)done / (double)total : 0;
     if (now - t->told < 2) return 0;
     t->told = now;
-    dk_log(t->host, DK_LOG_INFO, "dataset", "tokenising %s: %d %%, %d s left", t->path, (int)(100 * share), share > 0 ? (int)((now - t->began) * (1 - share) / share) : -1);
+    dk_log(t->host, DK_LOG_INFO, "dataset", "tokenising %s: %d %%, %d s left", t->path, (int)(100 * share),
+           share > 0 ? (int)((now - t->began) * (1 - share) / share) : -1);
     return 0;
 }
 
-int32_t di_dataset_open(dk_host *host, const char *path, dk_tokenizer *tokenizer, const di_options *options, di_dataset **out, dk_error *err)
+int32_t di_dataset_open(dk_host *host, const char *path, dk_tokenizer *tokenizer, const di_options *options,
+                        di_dataset **out, dk_error *err)
 {
     double now = dk_seconds();
     teller t = {host, path, now, now};
@@ -173,7 +180,8 @@ int32_t di_dataset_open(dk_host *host, const char *path, dk_tokenizer *tokenizer
 
 /* ---- memory and callbacks ---- */
 
-int32_t di_dataset_from_tokens(dk_host *host, const distill_batch *tokens, const di_options *options, di_dataset **out, dk_error *err)
+int32_t di_dataset_from_tokens(dk_host *host, const distill_batch *tokens, const di_options *options, di_dataset **out,
+                               dk_error *err)
 {
     di_builder builder = {0};
     di_store *store;
@@ -192,11 +200,14 @@ out:
 static int32_t check_table(const distill_dataset_callbacks *table, dk_error *err)
 {
     if (!table->get) return dk_fail(err, DK_E_INVALID, "table: get is NULL");
-    if (table->count < -1) return dk_fail(err, DK_E_INVALID, "table: count %lld is neither a number of samples nor -1 for a stream", (long long)table->count);
+    if (table->count < -1)
+        return dk_fail(err, DK_E_INVALID, "table: count %lld is neither a number of samples nor -1 for a stream",
+                       (long long)table->count);
     return DK_OK;
 }
 
-int32_t di_dataset_from_callbacks(dk_host *host, const distill_dataset_callbacks *table, dk_tokenizer *tokenizer, const di_options *options, di_dataset **out, dk_error *err)
+int32_t di_dataset_from_callbacks(dk_host *host, const distill_dataset_callbacks *table, dk_tokenizer *tokenizer,
+                                  const di_options *options, di_dataset **out, dk_error *err)
 {
     di_builder builder = {0};
     di_dataset *dataset = NULL;
@@ -241,7 +252,10 @@ static int32_t find_cut(const di_dataset *dataset, double fraction, di_range *tr
     int64_t d = all.begin;
     while (d + 1 < all.end && (int64_t)store->documents[d].end <= cut) d++;
     if (!(store->documents[d].origin & DI_DOCUMENT_TEXT)) {
-        if (documents < 2) return dk_fail(err, DK_E_INVALID, "%s has one sample: none can be held out; give data.eval, or data.eval_fraction 0", store->name);
+        if (documents < 2)
+            return dk_fail(err, DK_E_INVALID,
+                           "%s has one sample: none can be held out; give data.eval, or data.eval_fraction 0",
+                           store->name);
         train->end = held_out->begin = all.end - 1;
         cut = di_store_begin(store, all.end - 1);
     }
@@ -254,8 +268,10 @@ int32_t di_dataset_split(di_dataset *dataset, double fraction, di_dataset **trai
     di_dataset *parts[2] = {NULL, NULL};
     di_range ranges[2];
     int32_t rc;
-    if (dataset->stream) return dk_fail(err, DK_E_UNSUPPORTED, "a stream cannot be split: give data.eval, or data.eval_fraction 0");
-    if (!(fraction > 0 && fraction < 1)) return dk_fail(err, DK_E_INVALID, "the part to hold out must be between 0 and 1");
+    if (dataset->stream)
+        return dk_fail(err, DK_E_UNSUPPORTED, "a stream cannot be split: give data.eval, or data.eval_fraction 0");
+    if (!(fraction > 0 && fraction < 1))
+        return dk_fail(err, DK_E_INVALID, "the part to hold out must be between 0 and 1");
     DK_TRY(find_cut(dataset, fraction, &ranges[0], &ranges[1], err));
     for (int i = 0; i < 2; i++) {
         rc = create(di_store_retain(dataset->store), &dataset->rules, &ranges[i], &parts[i], err);

@@ -24,7 +24,10 @@ int32_t di_dataset_get_i64(const di_dataset *dataset, const char *key, int64_t *
         return DK_OK;
     }
     if (strcmp(key, "bytes") != 0)
-        return dk_fail(err, DK_E_NOT_FOUND, "key %s is not one of samples, tokens, skipped, truncated, learnt, windows, dropped, max_length, bytes", key);
+        return dk_fail(
+            err, DK_E_NOT_FOUND,
+            "key %s is not one of samples, tokens, skipped, truncated, learnt, windows, dropped, max_length, bytes",
+            key);
     *out = di_dataset_text_bytes(dataset);
     return DK_OK;
 }
@@ -32,8 +35,11 @@ int32_t di_dataset_get_i64(const di_dataset *dataset, const char *key, int64_t *
 int32_t di_dataset_hash(const di_dataset *dataset, char hex[65], dk_error *err)
 {
     const di_range *range = &dataset->range;
-    int64_t numbers[] = {range->begin, range->end, range->first_token, range->last_token, dataset->rules.length, dataset->rules.too_long,
-                         dataset->rules.pack, dataset->rules.shuffle, dataset->stream != NULL};
+    int64_t numbers[] = {range->begin,           range->end,
+                         range->first_token,     range->last_token,
+                         dataset->rules.length,  dataset->rules.too_long,
+                         dataset->rules.pack,    dataset->rules.shuffle,
+                         dataset->stream != NULL};
     uint8_t digest[32];
     dk_sha256 sha;
     (void)err;
@@ -48,10 +54,12 @@ int32_t di_dataset_hash(const di_dataset *dataset, char hex[65], dk_error *err)
 int32_t di_dataset_check_vocab(const di_dataset *dataset, int64_t vocab_size, dk_error *err)
 {
     const di_store *store = dataset->store;
-    int64_t largest = dataset->stream ? store->decoder ? dk_tokenizer_vocab_size(store->decoder) - 1 : -1 : store->largest;
+    int64_t largest =
+        dataset->stream ? store->decoder ? dk_tokenizer_vocab_size(store->decoder) - 1 : -1 : store->largest;
     if (largest < vocab_size) return DK_OK;
-    return dk_fail(err, DK_E_MISMATCH, "%s has token %lld, the model's vocabulary ends at %lld: was it made with another tokenizer?", store->name, (long long)largest,
-                   (long long)vocab_size - 1);
+    return dk_fail(err, DK_E_MISMATCH,
+                   "%s has token %lld, the model's vocabulary ends at %lld: was it made with another tokenizer?",
+                   store->name, (long long)largest, (long long)vocab_size - 1);
 }
 
 /* ---- bytes of text ---- */

@@ -1,21 +1,23 @@
-/* pack.h - which window a sequence goes to: the first of a few open ones with room (first fit), in order of the data, so
- * that packing depends on nothing but the lengths. A window holds at most data.sequence_length tokens in all; with data.pack
- * off it holds one sequence. Private to src/dataset. */
+/* pack.h - which window a sequence goes to: the first of a few open ones with room (first fit), in order of the data,
+ * so that packing depends on nothing but the lengths. A window holds at most data.sequence_length tokens in all; with
+ * data.pack off it holds one sequence. Private to src/dataset. */
 #ifndef DI_DATASET_PACK_H
 #define DI_DATASET_PACK_H
 
 #include <stdint.h>
 
-enum { DI_OPEN_WINDOWS = 16, DI_OPEN_AGE = 64 }; /* a window is shut when that many were begun after it: a stream has to go on */
+/* a window is shut when that many were begun after it: a stream has to go on */
+enum { DI_OPEN_WINDOWS = 16, DI_OPEN_AGE = 64 };
 typedef struct di_packer {
     int64_t length; /* of a window */
     int32_t pack;
     int32_t open;
     int64_t window[DI_OPEN_WINDOWS], room[DI_OPEN_WINDOWS]; /* of the open ones, ascending */
-    int64_t next; /* windows begun */
+    int64_t next;                                           /* windows begun */
 } di_packer;
 void di_packer_init(di_packer *packer, int64_t length, int32_t pack);
-int64_t di_packer_place(di_packer *packer, int64_t count); /* the number of its window; windows count by when they were begun */
-int64_t di_packer_complete(const di_packer *packer);       /* windows below this number will get nothing more */
+/* the number of its window; windows count by when they were begun */
+int64_t di_packer_place(di_packer *packer, int64_t count);
+int64_t di_packer_complete(const di_packer *packer); /* windows below this number will get nothing more */
 
 #endif

@@ -61,8 +61,12 @@ static void measure(di_plan *plan)
 
 static int32_t fail_empty(const di_store *store, const di_counts *counts, dk_error *err)
 {
-    if (!counts->samples) return dk_fail(err, DK_E_INVALID, "no sample with a token to learn in %s: it has no sample at all", store->name);
-    return dk_fail(err, DK_E_INVALID, "no sample with a token to learn in %s: of %lld samples, %lld are longer than data.sequence_length and skipped, the others have no label",
+    if (!counts->samples)
+        return dk_fail(err, DK_E_INVALID, "no sample with a token to learn in %s: it has no sample at all",
+                       store->name);
+    return dk_fail(err, DK_E_INVALID,
+                   "no sample with a token to learn in %s: of %lld samples, %lld are longer than data.sequence_length "
+                   "and skipped, the others have no label",
                    store->name, (long long)counts->samples, (long long)counts->skipped);
 }
 
@@ -75,7 +79,8 @@ static int32_t cut_all(planner *p, const di_range *range, const di_rules *rules,
         if (first < range->first_token) first = range->first_token;
         if (last > range->last_token) last = range->last_token;
         if (first >= last) continue;
-        int32_t rc = di_cut(rules, &store->tokens, first, last - first, store->documents[d].origin & 3, counts, add, p, err);
+        int32_t rc =
+            di_cut(rules, &store->tokens, first, last - first, store->documents[d].origin & 3, counts, add, p, err);
         if (rc == DK_OK) continue;
         di_store_place(store, d, place, sizeof place);
         if (rc == DK_E_INVALID) dk_error_context(err, "%s", place);

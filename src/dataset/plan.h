@@ -16,7 +16,8 @@ typedef struct di_sequences { /* a list that grows */
     di_sequence *items;
     int64_t count, capacity;
 } di_sequences;
-int32_t di_sequences_add(di_sequences *list, dk_host *host, int64_t first, int64_t count, int64_t window, dk_error *err);
+int32_t di_sequences_add(di_sequences *list, dk_host *host, int64_t first, int64_t count, int64_t window,
+                         dk_error *err);
 
 typedef struct di_plan {
     di_sequence *sequences; /* by window, inside it in order of the data */

@@ -5,7 +5,14 @@
 
 #include "base/utf8.h"
 
-enum { PIECE_BYTES = 1 << 20, CONTEXT_BYTES = 64, ROUND_PIECES = 512, ROUND_BYTES = 8 << 20, GRAIN = 8, SLOTS = ROUND_PIECES / GRAIN };
+enum {
+    PIECE_BYTES = 1 << 20,
+    CONTEXT_BYTES = 64,
+    ROUND_PIECES = 512,
+    ROUND_BYTES = 8 << 20,
+    GRAIN = 8,
+    SLOTS = ROUND_PIECES / GRAIN
+};
 
 typedef struct piece { /* one unit of work: a document, a part of one, or a line */
     const char *text;
@@ -55,7 +62,8 @@ static int32_t is_blank(const char *text, size_t size)
 
 static int32_t is_space(char c) { return is_blank(&c, 1); }
 
-/* Where a piece that begins at `begin` ends: a line end or a space between two other characters, else between two characters. */
+/* Where a piece that begins at `begin` ends: a line end or a space between two other characters, else between two
+ * characters. */
 static const char *cut(const char *begin, const char *end)
 {
     const char *last = begin + PIECE_BYTES, *first = begin + PIECE_BYTES / 2;
@@ -139,10 +147,8 @@ static int32_t encode_piece(const reader *r, const piece *p, slot *to)
     char place[360];
     int32_t rc;
     snprintf(place, sizeof place, "%.320s:%lld", r->reading->name, (long long)p->number);
-    if (r->json)
-        DK_TRY(di_encode_json(encoder, p->text, p->size, place, &flags, &to->encoded, &to->error));
-    else
-        DK_TRY(di_encode_text(encoder, p->text, p->size, p->before, p->part, &to->encoded, &to->error));
+    if (r->json) DK_TRY(di_encode_json(encoder, p->text, p->size, place, &flags, &to->encoded, &to->error));
+    else DK_TRY(di_encode_text(encoder, p->text, p->size, p->before, p->part, &to->encoded, &to->error));
     if (p->part & DI_PIECE_LAST) DK_TRY(di_encoded_end(&to->encoded, p->number, flags, &to->error));
 out:
     if (rc != DK_OK && r->json) to->error.position = p->number;
@@ -158,7 +164,8 @@ static void encode_range(void *context, int64_t begin, int64_t end)
             di_encoded_clear(&to->encoded);
             to->status = DK_OK;
         }
-        if (to->status == DK_OK && !dk_host_cancelled(r->reading->encoder->host)) to->status = encode_piece(r, &r->pieces[i], to);
+        if (to->status == DK_OK && !dk_host_cancelled(r->reading->encoder->host))
+            to->status = encode_piece(r, &r->pieces[i], to);
     }
 }
 
@@ -169,18 +176,21 @@ static int32_t store(const di_encoded *from, di_builder *builder, dk_error *err)
     int32_t rc = DK_OK;
     for (int64_t d = 0; d < from->document_count; d++) {
         const di_encoded_document *document = &from->documents[d];
-        DK_TRY(di_builder_add(builder, from->ids + begin, learn ? learn + begin : NULL, NULL, document->end - begin, err));
+        DK_TRY(
+            di_builder_add(builder, from->ids + begin, learn ? learn + begin : NULL, NULL, document->end - begin, err));
         DK_TRY(di_builder_end(builder, document->number, document->flags, err));
         begin = document->end;
     }
-    if (begin < from->count) rc = di_builder_add(builder, from->ids + begin, learn ? learn + begin : NULL, NULL, from->count - begin, err);
+    if (begin < from->count)
+        rc = di_builder_add(builder, from->ids + begin, learn ? learn + begin : NULL, NULL, from->count - begin, err);
 out:
     return rc;
 }
 
 static int32_t fail_cancelled(const reader *r, dk_error *err)
 {
-    return dk_fail(err, DK_E_CANCELLED, "%s: tokenising was cancelled at byte %lld of %lld", r->reading->name, (long long)(r->at - r->data), (long long)(r->end - r->data));
+    return dk_fail(err, DK_E_CANCELLED, "%s: tokenising was cancelled at byte %lld of %lld", r->reading->name,
+                   (long long)(r->at - r->data), (long long)(r->end - r->data));
 }
 
 static int32_t tell(reader *r, dk_error *err)
@@ -213,11 +223,17 @@ out:
     return rc;
 }
 
-int32_t di_read_file(const di_reading *reading, const dk_mapping *map, di_format format, const char *separator, dk_error *err)
+int32_t di_read_file(const di_reading *reading, const dk_mapping *map, di_format format, const char *separator,
+                     dk_error *err)
 {
     dk_host *host = reading->encoder->host;
     const char *data = (const char *)map->data;
-    reader r = {.reading = reading, .data = data, .at = data, .end = data + map->size, .separator = separator ? separator : "", .json = format == DI_FORMAT_JSONL};
+    reader r = {.reading = reading,
+                .data = data,
+                .at = data,
+                .end = data + map->size,
+                .separator = separator ? separator : "",
+                .json = format == DI_FORMAT_JSONL};
     int32_t rc;
     if (!map->size) return DK_OK;
     if (map->size >= 3 && memcmp(data, "\xef\xbb\xbf", 3) == 0) r.at += 3;

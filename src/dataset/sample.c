@@ -13,13 +13,17 @@ static void find_chat(di_encoder *encoder, const char *name)
 {
     dk_error *problem = &encoder->chat_problem;
     if (strcmp(name, "none") == 0)
-        dk_fail(problem, DK_E_OPTION, "messages need a chat template, and data.chat_template is none: set it to one of %s", dk_chat_names());
-    else if (strcmp(name, "auto") != 0)
-        dk_chat_by_name(name, encoder->tokenizer, &encoder->chat, problem);
+        dk_fail(problem, DK_E_OPTION,
+                "messages need a chat template, and data.chat_template is none: set it to one of %s", dk_chat_names());
+    else if (strcmp(name, "auto") != 0) dk_chat_by_name(name, encoder->tokenizer, &encoder->chat, problem);
     else if (dk_chat_of_tokenizer(encoder->tokenizer, &encoder->chat, problem) == DK_E_NOT_FOUND)
-        dk_fail(problem, DK_E_OPTION, "messages need a chat template, and the tokenizer has none: set data.chat_template to one of %s", dk_chat_names());
+        dk_fail(problem, DK_E_OPTION,
+                "messages need a chat template, and the tokenizer has none: set data.chat_template to one of %s",
+                dk_chat_names());
     else if (problem->code == DK_E_UNSUPPORTED)
-        dk_fail(problem, DK_E_UNSUPPORTED, "the tokenizer's own chat template is not one that is known: set data.chat_template to one of %s", dk_chat_names());
+        dk_fail(problem, DK_E_UNSUPPORTED,
+                "the tokenizer's own chat template is not one that is known: set data.chat_template to one of %s",
+                dk_chat_names());
 }
 
 void di_encoder_init(di_encoder *encoder, dk_host *host, const dk_tokenizer *tokenizer, const di_options *options)
@@ -103,9 +107,11 @@ static int32_t append_id(di_encoded *encoded, int64_t id, int32_t learn, dk_erro
 int32_t di_encoded_end(di_encoded *encoded, int64_t number, uint32_t flags, dk_error *err)
 {
     void *block = encoded->documents;
-    int32_t rc = reserve(encoded->host, &block, &encoded->document_capacity, encoded->document_count + 1, sizeof *encoded->documents, err);
+    int32_t rc = reserve(encoded->host, &block, &encoded->document_capacity, encoded->document_count + 1,
+                         sizeof *encoded->documents, err);
     encoded->documents = block;
-    if (rc == DK_OK) encoded->documents[encoded->document_count++] = (di_encoded_document){encoded->count, number, flags};
+    if (rc == DK_OK)
+        encoded->documents[encoded->document_count++] = (di_encoded_document){encoded->count, number, flags};
     return rc;
 }
 
@@ -113,17 +119,20 @@ int32_t di_encoded_end(di_encoded *encoded, int64_t number, uint32_t flags, dk_e
 
 static int32_t append_text(const di_encoder *encoder, const char *text, size_t size, di_encoded *out, dk_error *err)
 {
-    return dk_tokenizer_append(encoder->tokenizer, out->host, text, size, 0, &out->ids, &out->capacity, &out->count, err);
+    return dk_tokenizer_append(encoder->tokenizer, out->host, text, size, 0, &out->ids, &out->capacity, &out->count,
+                               err);
 }
 
 /* The tokens of text[0, size) where text[-before, 0) came before it: see the head of sample.h. */
-static int32_t append_segment(const di_encoder *encoder, const char *text, size_t size, size_t before, int32_t learn, di_encoded *out, dk_error *err)
+static int32_t append_segment(const di_encoder *encoder, const char *text, size_t size, size_t before, int32_t learn,
+                              di_encoded *out, dk_error *err)
 {
     int64_t first = out->count, known = 0;
     int32_t rc;
     if (!size) return DK_OK;
     if (before) {
-        DK_TRY(dk_tokenizer_append(encoder->tokenizer, out->host, text - before, before, 0, &out->scratch, &out->scratch_capacity, &known, err));
+        DK_TRY(dk_tokenizer_append(encoder->tokenizer, out->host, text - before, before, 0, &out->scratch,
+                                   &out->scratch_capacity, &known, err));
         DK_TRY(append_text(encoder, text - before, before + size, out, err));
         int64_t both = out->count - first;
         int32_t *tokens = out->ids + first;
@@ -135,14 +144,15 @@ static int32_t append_segment(const di_encoder *encoder, const char *text, size_
         out->count = first;
     }
     uint32_t flags = before ? dk_tokenizer_continue_flags(encoder->tokenizer, out->ids, out->count) : 0;
-    DK_TRY(dk_tokenizer_append(encoder->tokenizer, out->host, text, size, flags, &out->ids,
-                               &out->capacity, &out->count, err));
+    DK_TRY(dk_tokenizer_append(encoder->tokenizer, out->host, text, size, flags, &out->ids, &out->capacity, &out->count,
+                               err));
     rc = mark(out, first, learn, err);
 out:
     return rc;
 }
 
-int32_t di_encode_text(const di_encoder *encoder, const char *text, size_t size, size_t before, int32_t piece, di_encoded *out, dk_error *err)
+int32_t di_encode_text(const di_encoder *encoder, const char *text, size_t size, size_t before, int32_t piece,
+                       di_encoded *out, dk_error *err)
 {
     int32_t rc;
     if (piece & DI_PIECE_FIRST) DK_TRY(append_id(out, encoder->bos, 1, err));
@@ -160,7 +170,8 @@ static int32_t need_text(const dk_node *node, const char *field, const char *pla
     return dk_fail(err, DK_E_FORMAT, node ? "%s: \"%s\" must be text" : "%s: \"%s\" is missing", place, field);
 }
 
-static int32_t encode_prompt(const di_encoder *encoder, const dk_node *prompt, const dk_node *completion, di_encoded *out, dk_error *err)
+static int32_t encode_prompt(const di_encoder *encoder, const dk_node *prompt, const dk_node *completion,
+                             di_encoded *out, dk_error *err)
 {
     dk_strbuf both;
     int32_t rc;
@@ -182,11 +193,14 @@ static int32_t read_message(const dk_node *node, size_t index, const char *place
     static const char *const roles[] = {"system", "user", "assistant"};
     const dk_node *role = dk_node_get(node, "role"), *content = dk_node_get(node, "content");
     int32_t known = 0;
-    if (!node || node->type != DK_NODE_MAP) return dk_fail(err, DK_E_FORMAT, "%s: message %zu must be an object with role and content", place, index + 1);
+    if (!node || node->type != DK_NODE_MAP)
+        return dk_fail(err, DK_E_FORMAT, "%s: message %zu must be an object with role and content", place, index + 1);
     if (!role || role->type != DK_NODE_TEXT || !content || content->type != DK_NODE_TEXT)
         return dk_fail(err, DK_E_FORMAT, "%s: message %zu needs \"role\" and \"content\", both text", place, index + 1);
     for (int i = 0; i < 3; i++) known |= dk_node_is_text(role, roles[i]);
-    if (!known) return dk_fail(err, DK_E_FORMAT, "%s: message %zu has the role \"%.32s\"; known are system, user and assistant", place, index + 1, role->text);
+    if (!known)
+        return dk_fail(err, DK_E_FORMAT, "%s: message %zu has the role \"%.32s\"; known are system, user and assistant",
+                       place, index + 1, role->text);
     *out = (dk_chat_message){{role->text, role->size}, {content->text, content->size}};
     return DK_OK;
 }
@@ -198,7 +212,8 @@ static int32_t encode_chat(const di_encoder *encoder, const dk_chat *chat, di_en
     size_t before = 0;
     for (int64_t i = 0; i < chat->count; i++) {
         const dk_chat_segment *segment = &chat->segments[i];
-        DK_TRY(append_segment(encoder, text, segment->size, before, segment->has_loss || encoder->prompt_loss, out, err));
+        DK_TRY(
+            append_segment(encoder, text, segment->size, before, segment->has_loss || encoder->prompt_loss, out, err));
         text += segment->size;
         before = segment->size;
     }
@@ -206,13 +221,16 @@ out:
     return rc;
 }
 
-static int32_t encode_messages(const di_encoder *encoder, const dk_node *list, const char *place, di_encoded *out, dk_error *err)
+static int32_t encode_messages(const di_encoder *encoder, const dk_node *list, const char *place, di_encoded *out,
+                               dk_error *err)
 {
     dk_chat_message *messages = NULL;
     dk_chat chat = {0};
     int32_t rc;
-    if (list->type != DK_NODE_LIST || !list->size) return dk_fail(err, DK_E_FORMAT, "%s: \"messages\" must be a list of at least one message", place);
-    if (encoder->chat_problem.code) return dk_fail(err, encoder->chat_problem.code, "%s: %s", place, encoder->chat_problem.message);
+    if (list->type != DK_NODE_LIST || !list->size)
+        return dk_fail(err, DK_E_FORMAT, "%s: \"messages\" must be a list of at least one message", place);
+    if (encoder->chat_problem.code)
+        return dk_fail(err, encoder->chat_problem.code, "%s: %s", place, encoder->chat_problem.message);
     DK_TRY(dk_new(encoder->host, list->size, &messages, err));
     for (size_t i = 0; i < list->size; i++) DK_TRY(read_message(list->items[i], i, place, &messages[i], err));
     rc = dk_chat_render(encoder->host, &encoder->chat, messages, (int64_t)list->size, &chat, err);
@@ -227,16 +245,20 @@ out:
     return rc;
 }
 
-static int32_t encode_object(const di_encoder *encoder, const dk_node *root, const char *place, uint32_t *flags, di_encoded *out, dk_error *err)
+static int32_t encode_object(const di_encoder *encoder, const dk_node *root, const char *place, uint32_t *flags,
+                             di_encoded *out, dk_error *err)
 {
     const dk_node *text = dk_node_get(root, "text"), *messages = dk_node_get(root, "messages");
     const dk_node *prompt = dk_node_get(root, "prompt"), *completion = dk_node_get(root, "completion");
     int32_t kinds = (text != NULL) + (messages != NULL) + (prompt || completion), rc;
     *flags = 0;
-    if (!root || root->type != DK_NODE_MAP) return dk_fail(err, DK_E_FORMAT, "%s: a sample must be a JSON object", place);
+    if (!root || root->type != DK_NODE_MAP)
+        return dk_fail(err, DK_E_FORMAT, "%s: a sample must be a JSON object", place);
     if (kinds != 1)
-        return dk_fail(err, DK_E_FORMAT, "%s: a sample has exactly one of \"text\", \"prompt\" with \"completion\", or \"messages\"; this one has %s", place,
-                       kinds ? "more" : "none");
+        return dk_fail(err, DK_E_FORMAT,
+                       "%s: a sample has exactly one of \"text\", \"prompt\" with \"completion\", or \"messages\"; "
+                       "this one has %s",
+                       place, kinds ? "more" : "none");
     if (messages) return encode_messages(encoder, messages, place, out, err);
     if (text) {
         DK_TRY(need_text(text, "text", place, err));
@@ -258,7 +280,8 @@ static void shorten(dk_error *err, const char *place)
     memmove(err->message + size, err->message + size + 2, strlen(err->message + size + 2) + 1);
 }
 
-int32_t di_encode_json(const di_encoder *encoder, const char *json, size_t size, const char *place, uint32_t *flags, di_encoded *out, dk_error *err)
+int32_t di_encode_json(const di_encoder *encoder, const char *json, size_t size, const char *place, uint32_t *flags,
+                       di_encoded *out, dk_error *err)
 {
     dk_document *document = NULL;
     int32_t rc = dk_json_parse(encoder->host, json, size, place, &document, err);

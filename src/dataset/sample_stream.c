@@ -22,7 +22,8 @@ struct di_sample_stream {
     int64_t count, capacity;
 };
 
-int32_t di_sample_stream_create(const di_encoder *encoder, const distill_dataset_callbacks *table, const di_rules *rules, di_sample_stream **out, dk_error *err)
+int32_t di_sample_stream_create(const di_encoder *encoder, const distill_dataset_callbacks *table,
+                                const di_rules *rules, di_sample_stream **out, dk_error *err)
 {
     di_sample_stream *stream;
     int32_t rc = dk_new(encoder->host, 1, &stream, err);
@@ -84,11 +85,15 @@ static void append(di_sample_stream *stream, double weight)
         uint8_t bit = (uint8_t)(1u << (at & 7));
         stream->ids[at] = sample->ids[i];
         stream->weights[at] = (float)weight;
-        stream->learn[at >> 3] = sample->learn[i] ? stream->learn[at >> 3] | bit : stream->learn[at >> 3] & (uint8_t)~bit;
+        stream->learn[at >> 3] =
+            sample->learn[i] ? stream->learn[at >> 3] | bit : stream->learn[at >> 3] & (uint8_t)~bit;
     }
 }
 
-static di_tokens tokens_of(const di_sample_stream *stream) { return (di_tokens){stream->ids, sizeof *stream->ids, stream->learn, stream->weights}; }
+static di_tokens tokens_of(const di_sample_stream *stream)
+{
+    return (di_tokens){stream->ids, sizeof *stream->ids, stream->learn, stream->weights};
+}
 
 static int32_t add(void *user, int64_t first, int64_t count, dk_error *err)
 {
@@ -112,7 +117,8 @@ static int32_t pull(di_sample_stream *stream, dk_error *err)
     DK_TRY(reserve(stream, stream->sample.count, err));
     append(stream, weight);
     di_tokens tokens = tokens_of(stream);
-    rc = di_cut(&stream->rules, &tokens, first, stream->count - first, stream->sample.documents[0].flags, &stream->counts, add, stream, err);
+    rc = di_cut(&stream->rules, &tokens, first, stream->count - first, stream->sample.documents[0].flags,
+                &stream->counts, add, stream, err);
     if (rc == DK_E_INVALID) dk_error_context(err, "sample %lld", (long long)stream->index);
     stream->index++;
 out:
@@ -145,7 +151,8 @@ static void fill(di_sample_stream *stream, int64_t first, int64_t count, di_batc
     di_batch_clear(out);
     for (int64_t window = first; window < first + count; window++) {
         for (int64_t i = 0; i < stream->list.count; i++)
-            if (stream->list.items[i].window == (uint64_t)window) di_batch_add_sequence(out, &tokens, stream->list.items[i].first, stream->list.items[i].count);
+            if (stream->list.items[i].window == (uint64_t)window)
+                di_batch_add_sequence(out, &tokens, stream->list.items[i].first, stream->list.items[i].count);
         di_batch_end_window(out);
     }
 }
@@ -154,15 +161,19 @@ int32_t di_sample_stream_windows(di_sample_stream *stream, int64_t first, int64_
 {
     int32_t rc = DK_OK;
     if (first < stream->base)
-        return dk_fail(err, DK_E_STAGE, "window %lld of a stream was left behind: windows are read in order, the next is %lld", (long long)first, (long long)stream->base);
+        return dk_fail(err, DK_E_STAGE,
+                       "window %lld of a stream was left behind: windows are read in order, the next is %lld",
+                       (long long)first, (long long)stream->base);
     while (!stream->ended && di_packer_complete(&stream->packer) < first + count) {
-        if (dk_host_cancelled(stream->host)) return dk_fail(err, DK_E_CANCELLED, "cancelled at sample %lld of the stream", (long long)stream->index);
+        if (dk_host_cancelled(stream->host))
+            return dk_fail(err, DK_E_CANCELLED, "cancelled at sample %lld of the stream", (long long)stream->index);
         DK_TRY(pull(stream, err));
         int64_t passed = di_packer_complete(&stream->packer);
         leave_behind(stream, passed < first ? passed : first);
     }
     if (first >= stream->packer.next)
-        return dk_fail(err, DK_E_END, "the stream ended after %lld samples and %lld windows", (long long)stream->index, (long long)stream->packer.next);
+        return dk_fail(err, DK_E_END, "the stream ended after %lld samples and %lld windows", (long long)stream->index,
+                       (long long)stream->packer.next);
     if (count > stream->packer.next - first) count = stream->packer.next - first;
     leave_behind(stream, first);
     fill(stream, first, count, out);

@@ -43,7 +43,8 @@ static int32_t flush(di_spool *spool, dk_error *err)
         ssize_t put = write(spool->fd, data, (size_t)left);
         if (put < 0 && errno == EINTR) continue;
         if (put <= 0)
-            return dk_fail_errno(err, put ? errno : ENOSPC, "%s: the temporary file of %llu bytes of tokenised data cannot be written", P_tmpdir,
+            return dk_fail_errno(err, put ? errno : ENOSPC,
+                                 "%s: the temporary file of %llu bytes of tokenised data cannot be written", P_tmpdir,
                                  (unsigned long long)spool->size);
         data += put;
         left -= (uint64_t)put;
@@ -112,7 +113,8 @@ int32_t di_spool_finish(di_spool *spool, const uint8_t **data, dk_error *err)
     spool->map = mmap(NULL, (size_t)spool->size, PROT_READ, MAP_SHARED, spool->fd, 0);
     if (spool->map == MAP_FAILED) {
         spool->map = NULL;
-        return dk_fail_errno(err, errno, "%llu bytes of tokenised data cannot be mapped into memory", (unsigned long long)spool->size);
+        return dk_fail_errno(err, errno, "%llu bytes of tokenised data cannot be mapped into memory",
+                             (unsigned long long)spool->size);
     }
     close(spool->fd);
     spool->fd = -1;

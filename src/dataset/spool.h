@@ -1,5 +1,5 @@
-/* spool.h - bytes that only grow: in memory up to a limit, beyond it in a temporary file without a name, which is mapped at
- * the end. Private to src/dataset. */
+/* spool.h - bytes that only grow: in memory up to a limit, beyond it in a temporary file without a name, which is
+ * mapped at the end. Private to src/dataset. */
 #ifndef DI_DATASET_SPOOL_H
 #define DI_DATASET_SPOOL_H
 
@@ -9,9 +9,9 @@ typedef struct di_spool {
     dk_host *host;
     uint8_t *memory; /* everything, or what was not written to the file yet */
     uint64_t used, capacity;
-    uint64_t limit;  /* of memory; more goes to the file */
-    uint64_t size;   /* in all */
-    int fd;          /* -1 = no file yet */
+    uint64_t limit; /* of memory; more goes to the file */
+    uint64_t size;  /* in all */
+    int fd;         /* -1 = no file yet */
     void *map;
 } di_spool;
 

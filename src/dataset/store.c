@@ -71,7 +71,8 @@ int64_t di_tokens_count_learnt(const di_tokens *tokens, int64_t first, int64_t c
 
 enum { IDS, DOCUMENTS, LEARN, WEIGHTS };
 
-int32_t di_builder_init(di_builder *builder, dk_host *host, const char *name, dk_tokenizer *tokenizer, uint64_t memory_limit, dk_error *err)
+int32_t di_builder_init(di_builder *builder, dk_host *host, const char *name, dk_tokenizer *tokenizer,
+                        uint64_t memory_limit, dk_error *err)
 {
     memset(builder, 0, sizeof *builder);
     int32_t rc = di_store_create(host, name, tokenizer, &builder->store, err);
@@ -92,7 +93,8 @@ static int32_t add_ids(di_builder *builder, const int32_t *ids, int64_t count, d
     int32_t rc = DK_OK;
     for (int64_t i = 0; i < count; i++) {
         if (ids[i] < 0 || ids[i] >= builder->limit_id)
-            return dk_fail(err, DK_E_INVALID, "token %lld of a sample is id %d, outside the vocabulary of %lld", (long long)i, (int)ids[i], (long long)builder->limit_id);
+            return dk_fail(err, DK_E_INVALID, "token %lld of a sample is id %d, outside the vocabulary of %lld",
+                           (long long)i, (int)ids[i], (long long)builder->limit_id);
         if (ids[i] > store->largest) store->largest = ids[i];
     }
     dk_sha256_add(&builder->ids, ids, (size_t)count * sizeof *ids);
@@ -150,7 +152,8 @@ out:
     return rc;
 }
 
-int32_t di_builder_add(di_builder *builder, const int32_t *ids, const uint8_t *learn, const float *weights, int64_t count, dk_error *err)
+int32_t di_builder_add(di_builder *builder, const int32_t *ids, const uint8_t *learn, const float *weights,
+                       int64_t count, dk_error *err)
 {
     int32_t rc;
     DK_TRY(add_ids(builder, ids, count, err));
@@ -187,7 +190,8 @@ int32_t di_builder_finish(di_builder *builder, di_store **out, dk_error *err)
     di_store *store = builder->store;
     const uint8_t *data[4];
     int32_t rc = DK_OK;
-    if (builder->masked && (builder->tokens & 7)) DK_TRY(di_spool_append(&store->spools[LEARN], &builder->bits, 1, err));
+    if (builder->masked && (builder->tokens & 7))
+        DK_TRY(di_spool_append(&store->spools[LEARN], &builder->bits, 1, err));
     for (int i = 0; i < 4; i++) DK_TRY(di_spool_finish(&store->spools[i], &data[i], err));
     finish_hash(builder);
     store->tokens.ids = data[IDS];

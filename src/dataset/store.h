@@ -33,18 +33,18 @@ typedef struct di_tokens {
 typedef struct di_store {
     atomic_int references;
     dk_host *host;
-    char *name;   /* for messages */
+    char *name;    /* for messages */
     int32_t lines; /* 1 = origins are lines of the file `name` */
     di_tokens tokens;
     int64_t token_count;
     const di_document *documents;
     int64_t document_count;
-    int64_t largest; /* id; -1 = no token */
-    uint8_t content[32];   /* SHA-256 of tokens, documents, masks, weights */
-    uint8_t tokenizer[32]; /* dk_tokenizer_hash; zero = made without one */
-    dk_tokenizer *decoder; /* NULL = not text */
-    di_spool spools[4];    /* ids, documents, learn, weights */
-    dk_mapping map;        /* of a token file */
+    int64_t largest;                     /* id; -1 = no token */
+    uint8_t content[32];                 /* SHA-256 of tokens, documents, masks, weights */
+    uint8_t tokenizer[32];               /* dk_tokenizer_hash; zero = made without one */
+    dk_tokenizer *decoder;               /* NULL = not text */
+    di_spool spools[4];                  /* ids, documents, learn, weights */
+    dk_mapping map;                      /* of a token file */
     distill_dataset_callbacks callbacks; /* destroyed with the store */
 } di_store;
 
@@ -72,15 +72,17 @@ typedef struct di_builder {
     di_store *store;
     int64_t limit_id; /* ids are below it */
     uint64_t tokens, begin;
-    uint8_t bits;     /* learn bits of the unfinished byte */
+    uint8_t bits; /* learn bits of the unfinished byte */
     int32_t masked, weighted;
     int64_t documents;
     dk_sha256 ids, rest;
 } di_builder;
 /* memory_limit: bytes of each section that stay in memory. */
-int32_t di_builder_init(di_builder *builder, dk_host *host, const char *name, dk_tokenizer *tokenizer, uint64_t memory_limit, dk_error *err);
+int32_t di_builder_init(di_builder *builder, dk_host *host, const char *name, dk_tokenizer *tokenizer,
+                        uint64_t memory_limit, dk_error *err);
 /* Tokens of the current document; learn and weights [count] or NULL. */
-int32_t di_builder_add(di_builder *builder, const int32_t *ids, const uint8_t *learn, const float *weights, int64_t count, dk_error *err);
+int32_t di_builder_add(di_builder *builder, const int32_t *ids, const uint8_t *learn, const float *weights,
+                       int64_t count, dk_error *err);
 int32_t di_builder_end(di_builder *builder, int64_t number, uint32_t flags, dk_error *err);
 /* The builder is empty afterwards; di_builder_free is needed only instead of it. */
 int32_t di_builder_finish(di_builder *builder, di_store **out, dk_error *err);

@@ -5,17 +5,26 @@
 #include "dataset/dataset_parts.h"
 #include "dataset/token_file.h"
 
-static void add_text(dk_sha256 *sha, const char *text) { dk_sha256_add(sha, text ? text : "", text ? strlen(text) + 1 : 1); }
+static void add_text(dk_sha256 *sha, const char *text)
+{
+    dk_sha256_add(sha, text ? text : "", text ? strlen(text) + 1 : 1);
+}
 
-int32_t di_token_cache_key(dk_host *host, const char *path, const char *format, const dk_tokenizer *tokenizer, const di_options *options, uint8_t key[32], dk_error *err)
+int32_t di_token_cache_key(dk_host *host, const char *path, const char *format, const dk_tokenizer *tokenizer,
+                           const di_options *options, uint8_t key[32], dk_error *err)
 {
     struct stat info;
     uint8_t hash[32];
     dk_sha256 sha;
     (void)host;
     if (stat(path, &info)) return dk_fail(err, DK_E_NOT_FOUND, "%s: cannot be examined", path);
-    int64_t numbers[] = {info.st_size, info.st_mtim.tv_sec, info.st_mtim.tv_nsec, di_options_flag(options, "data.prompt_loss"), dk_tokenizer_bos(tokenizer),
-                         dk_tokenizer_eos(tokenizer), dk_tokenizer_adds_bos(tokenizer)};
+    int64_t numbers[] = {info.st_size,
+                         info.st_mtim.tv_sec,
+                         info.st_mtim.tv_nsec,
+                         di_options_flag(options, "data.prompt_loss"),
+                         dk_tokenizer_bos(tokenizer),
+                         dk_tokenizer_eos(tokenizer),
+                         dk_tokenizer_adds_bos(tokenizer)};
     dk_tokenizer_hash(tokenizer, hash);
     dk_sha256_begin(&sha);
     add_text(&sha, "tokens 1");
@@ -52,7 +61,8 @@ static int32_t rename_store(di_store *store, const char *path, dk_error *err)
     return DK_OK;
 }
 
-int32_t di_token_cache_open(dk_host *host, const char *folder, const char *path, const uint8_t key[32], dk_tokenizer *tokenizer, di_store **out, dk_error *err)
+int32_t di_token_cache_open(dk_host *host, const char *folder, const char *path, const uint8_t key[32],
+                            dk_tokenizer *tokenizer, di_store **out, dk_error *err)
 {
     char *file = cache_path(host, folder, path);
     di_store *store = NULL;
@@ -81,7 +91,8 @@ out:
     return rc;
 }
 
-int32_t di_token_cache_keep(const char *folder, const char *path, const uint8_t key[32], dk_tokenizer *tokenizer, di_store **store, dk_error *err)
+int32_t di_token_cache_keep(const char *folder, const char *path, const uint8_t key[32], dk_tokenizer *tokenizer,
+                            di_store **store, dk_error *err)
 {
     dk_host *host = (*store)->host;
     char *file = cache_path(host, folder, path);

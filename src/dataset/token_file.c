@@ -22,7 +22,10 @@ int32_t di_token_file_is(dk_host *host, const char *path)
     return got == (ssize_t)sizeof magic && memcmp(magic, DI_TOKEN_MAGIC, sizeof magic) == 0;
 }
 
-static uint32_t read_crc(const uint8_t *at) { return (uint32_t)at[0] | (uint32_t)at[1] << 8 | (uint32_t)at[2] << 16 | (uint32_t)at[3] << 24; }
+static uint32_t read_crc(const uint8_t *at)
+{
+    return (uint32_t)at[0] | (uint32_t)at[1] << 8 | (uint32_t)at[2] << 16 | (uint32_t)at[3] << 24;
+}
 
 typedef struct block_check {
     dk_host *host;
@@ -38,25 +41,30 @@ static void check_range(void *context, int64_t begin, int64_t end)
     for (int64_t block = begin; block < end && !dk_host_cancelled(check->host); block++) {
         uint64_t at = DI_TOKEN_HEADER + (uint64_t)block * DI_TOKEN_BLOCK, size = layout->checksums - at;
         if (size > DI_TOKEN_BLOCK) size = DI_TOKEN_BLOCK;
-        if (dk_crc32c(0, check->data + at, (size_t)size) == read_crc(check->data + layout->checksums + 4 * block)) continue;
+        if (dk_crc32c(0, check->data + at, (size_t)size) == read_crc(check->data + layout->checksums + 4 * block))
+            continue;
         int64_t known = atomic_load(&check->bad);
         while (block < known && !atomic_compare_exchange_weak(&check->bad, &known, block)) continue;
     }
 }
 
-static int32_t check_blocks(dk_host *host, const char *path, const uint8_t *data, const di_token_layout *layout, dk_error *err)
+static int32_t check_blocks(dk_host *host, const char *path, const uint8_t *data, const di_token_layout *layout,
+                            dk_error *err)
 {
     block_check check = {.host = host, .data = data, .layout = layout};
     const uint8_t *table = data + layout->checksums;
     if (dk_crc32c(0, table, (size_t)(4 * layout->blocks)) != read_crc(table + 4 * layout->blocks))
-        return dk_fail_at(err, DK_E_FORMAT, (int64_t)layout->checksums, "%s: the table of checksums at byte %llu is damaged: make the file again", path,
+        return dk_fail_at(err, DK_E_FORMAT, (int64_t)layout->checksums,
+                          "%s: the table of checksums at byte %llu is damaged: make the file again", path,
                           (unsigned long long)layout->checksums);
     atomic_init(&check.bad, INT64_MAX);
     dk_parallel_for(host, (int64_t)layout->blocks, 1, check_range, &check);
     if (dk_host_cancelled(host)) return dk_fail(err, DK_E_CANCELLED, "%s: checking was cancelled", path);
     int64_t bad = atomic_load(&check.bad), at = DI_TOKEN_HEADER + bad * (bad == INT64_MAX ? 0 : DI_TOKEN_BLOCK);
     if (bad == INT64_MAX) return DK_OK;
-    return dk_fail_at(err, DK_E_FORMAT, at, "%s: block %lld at byte %lld is damaged: its checksum differs; make the file again", path, (long long)bad, (long long)at);
+    return dk_fail_at(err, DK_E_FORMAT, at,
+                      "%s: block %lld at byte %lld is damaged: its checksum differs; make the file again", path,
+                      (long long)bad, (long long)at);
 }
 
 static int32_t check_documents(const di_store *store, dk_error *err)
@@ -64,12 +72,14 @@ static int32_t check_documents(const di_store *store, dk_error *err)
     uint64_t begin = 0;
     for (int64_t i = 0; i < store->document_count; i++) {
         if (store->documents[i].end <= begin || store->documents[i].end > (uint64_t)store->token_count)
-            return dk_fail(err, DK_E_FORMAT, "%s: document %lld ends at token %llu, outside (%llu, %lld]", store->name, (long long)i,
-                           (unsigned long long)store->documents[i].end, (unsigned long long)begin, (long long)store->token_count);
+            return dk_fail(err, DK_E_FORMAT, "%s: document %lld ends at token %llu, outside (%llu, %lld]", store->name,
+                           (long long)i, (unsigned long long)store->documents[i].end, (unsigned long long)begin,
+                           (long long)store->token_count);
         begin = store->documents[i].end;
     }
     if (begin == (uint64_t)store->token_count) return DK_OK;
-    return dk_fail(err, DK_E_FORMAT, "%s: the last document ends at token %llu of %lld", store->name, (unsigned long long)begin, (long long)store->token_count);
+    return dk_fail(err, DK_E_FORMAT, "%s: the last document ends at token %llu of %lld", store->name,
+                   (unsigned long long)begin, (long long)store->token_count);
 }
 
 static int32_t check_values(const di_store *store, dk_error *err)
@@ -77,13 +87,17 @@ static int32_t check_values(const di_store *store, dk_error *err)
     int64_t largest = -1;
     for (int64_t i = 0; i < store->token_count; i++) {
         int32_t id = di_tokens_id(&store->tokens, i);
-        if (id < 0) return dk_fail(err, DK_E_FORMAT, "%s: token %lld is id %d: ids are not negative", store->name, (long long)i, (int)id);
+        if (id < 0)
+            return dk_fail(err, DK_E_FORMAT, "%s: token %lld is id %d: ids are not negative", store->name, (long long)i,
+                           (int)id);
         if (id > largest) largest = id;
         if (store->tokens.weights && !(store->tokens.weights[i] >= 0 && isfinite(store->tokens.weights[i])))
-            return dk_fail(err, DK_E_FORMAT, "%s: the weight of token %lld is no number >= 0", store->name, (long long)i);
+            return dk_fail(err, DK_E_FORMAT, "%s: the weight of token %lld is no number >= 0", store->name,
+                           (long long)i);
     }
     if (largest == store->largest) return DK_OK;
-    return dk_fail(err, DK_E_FORMAT, "%s: the largest id is %lld, the header says %lld", store->name, (long long)largest, (long long)store->largest);
+    return dk_fail(err, DK_E_FORMAT, "%s: the largest id is %lld, the header says %lld", store->name,
+                   (long long)largest, (long long)store->largest);
 }
 
 static int32_t check_tokenizer(const di_store *store, const di_token_layout *layout, dk_error *err)
@@ -94,7 +108,10 @@ static int32_t check_tokenizer(const di_store *store, const di_token_layout *lay
     if (memcmp(layout->tokenizer, store->tokenizer, 32) == 0) return DK_OK;
     dk_hex(layout->tokenizer, 32, file);
     dk_hex(store->tokenizer, 32, own);
-    return dk_fail(err, DK_E_MISMATCH, "%s: was made with the tokenizer %.16s, the model's is %.16s: its ids mean other tokens; make it again", store->name, file, own);
+    return dk_fail(
+        err, DK_E_MISMATCH,
+        "%s: was made with the tokenizer %.16s, the model's is %.16s: its ids mean other tokens; make it again",
+        store->name, file, own);
 }
 
 /* The store's parts point into its map. */
@@ -106,14 +123,16 @@ static void attach(di_store *store, const di_token_layout *layout)
     store->tokens.id_size = layout->id_size;
     store->documents = (const di_document *)(const void *)(data + layout->offset[1]);
     store->tokens.learn = layout->flags & DI_TOKEN_LEARN ? data + layout->offset[2] : NULL;
-    store->tokens.weights = layout->flags & DI_TOKEN_WEIGHTS ? (const float *)(const void *)(data + layout->offset[3]) : NULL;
+    store->tokens.weights =
+        layout->flags & DI_TOKEN_WEIGHTS ? (const float *)(const void *)(data + layout->offset[3]) : NULL;
     store->token_count = (int64_t)layout->tokens;
     store->document_count = (int64_t)layout->documents;
     store->largest = (int64_t)layout->largest;
     memcpy(store->content, layout->content, 32);
 }
 
-int32_t di_token_file_open(dk_host *host, const char *path, dk_tokenizer *tokenizer, const uint8_t *key, di_store **out, dk_error *err)
+int32_t di_token_file_open(dk_host *host, const char *path, dk_tokenizer *tokenizer, const uint8_t *key, di_store **out,
+                           dk_error *err)
 {
     di_store *store = NULL;
     di_token_layout layout;
@@ -121,7 +140,8 @@ int32_t di_token_file_open(dk_host *host, const char *path, dk_tokenizer *tokeni
     DK_TRY(di_store_create(host, path, tokenizer, &store, err));
     DK_TRY(dk_map_open(host, path, 1, &store->map, err));
     DK_TRY(di_token_layout_read(store->map.data, store->map.size, path, &layout, err));
-    if (key && memcmp(key, layout.key, 32) != 0) DK_TRY(dk_fail(err, DK_E_MISMATCH, "%s: was made of another source or with other options", path));
+    if (key && memcmp(key, layout.key, 32) != 0)
+        DK_TRY(dk_fail(err, DK_E_MISMATCH, "%s: was made of another source or with other options", path));
     DK_TRY(check_tokenizer(store, &layout, err));
     DK_TRY(check_blocks(host, path, store->map.data, &layout, err));
     attach(store, &layout);
@@ -138,9 +158,11 @@ out:
 static void describe(const di_token_layout *layout, dk_strbuf *json)
 {
     char hex[65];
-    dk_strbuf_printf(json, ",\"version\":%d,\"tokens\":%llu,\"documents\":%llu,\"largest_id\":%lld,\"bytes_per_id\":%u", DI_TOKEN_VERSION,
-                     (unsigned long long)layout->tokens, (unsigned long long)layout->documents, (long long)layout->largest, (unsigned)layout->id_size);
-    dk_strbuf_printf(json, ",\"masked\":%s,\"weighted\":%s,\"bytes\":%llu", layout->flags & DI_TOKEN_LEARN ? "true" : "false",
+    dk_strbuf_printf(json, ",\"version\":%d,\"tokens\":%llu,\"documents\":%llu,\"largest_id\":%lld,\"bytes_per_id\":%u",
+                     DI_TOKEN_VERSION, (unsigned long long)layout->tokens, (unsigned long long)layout->documents,
+                     (long long)layout->largest, (unsigned)layout->id_size);
+    dk_strbuf_printf(json, ",\"masked\":%s,\"weighted\":%s,\"bytes\":%llu",
+                     layout->flags & DI_TOKEN_LEARN ? "true" : "false",
                      layout->flags & DI_TOKEN_WEIGHTS ? "true" : "false", (unsigned long long)layout->file_size);
     dk_hex(layout->tokenizer, 32, hex);
     dk_strbuf_printf(json, ",\"tokenizer\":\"%s\"", hex);

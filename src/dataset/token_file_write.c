@@ -35,7 +35,8 @@ out:
 
 static int32_t write_sections(const di_store *store, const di_token_layout *layout, body *to, dk_error *err)
 {
-    const void *data[DI_TOKEN_SECTIONS] = {store->tokens.ids, store->documents, store->tokens.learn, store->tokens.weights};
+    const void *data[DI_TOKEN_SECTIONS] = {store->tokens.ids, store->documents, store->tokens.learn,
+                                           store->tokens.weights};
     static const uint8_t zeroes[8];
     int32_t rc = DK_OK;
     for (int i = 0; i < DI_TOKEN_SECTIONS; i++) {
@@ -46,18 +47,22 @@ out:
     return rc;
 }
 
-static int32_t describe(const di_store *store, const uint8_t key[32], di_token_layout *layout, const char *path, dk_error *err)
+static int32_t describe(const di_store *store, const uint8_t key[32], di_token_layout *layout, const char *path,
+                        dk_error *err)
 {
     memset(layout, 0, sizeof *layout);
     layout->id_size = (uint32_t)store->tokens.id_size;
-    layout->flags = (store->tokens.learn ? DI_TOKEN_LEARN : 0) | (store->tokens.weights ? DI_TOKEN_WEIGHTS : 0) | (store->lines ? DI_TOKEN_LINES : 0);
+    layout->flags = (store->tokens.learn ? DI_TOKEN_LEARN : 0) | (store->tokens.weights ? DI_TOKEN_WEIGHTS : 0) |
+                    (store->lines ? DI_TOKEN_LINES : 0);
     layout->tokens = (uint64_t)store->token_count;
     layout->documents = (uint64_t)store->document_count;
     layout->largest = (uint64_t)store->largest;
     memcpy(layout->tokenizer, store->tokenizer, 32);
     memcpy(layout->content, store->content, 32);
     if (key) memcpy(layout->key, key, 32);
-    return di_token_layout_place(layout) ? DK_OK : dk_fail(err, DK_E_INVALID, "%s: %lld tokens are too many for a token file", path, (long long)store->token_count);
+    return di_token_layout_place(layout) ? DK_OK
+                                         : dk_fail(err, DK_E_INVALID, "%s: %lld tokens are too many for a token file",
+                                                   path, (long long)store->token_count);
 }
 
 int32_t di_token_file_write(const di_store *store, const uint8_t key[32], const char *path, dk_error *err)

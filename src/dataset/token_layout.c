@@ -55,30 +55,42 @@ void di_token_layout_write(const di_token_layout *layout, uint8_t header[DI_TOKE
 }
 
 /* What the numbers say must be what writing them again gives: so every field is checked at once. */
-static int32_t check_layout(const uint8_t *data, uint64_t size, const char *path, di_token_layout *layout, dk_error *err)
+static int32_t check_layout(const uint8_t *data, uint64_t size, const char *path, di_token_layout *layout,
+                            dk_error *err)
 {
     uint8_t again[DI_TOKEN_HEADER];
     if ((layout->id_size != 2 && layout->id_size != 4) || layout->flags > 7 || !di_token_layout_place(layout))
-        return dk_fail_at(err, DK_E_FORMAT, 16, "%s: the header says ids of %u bytes, flags %u, %llu tokens, %llu documents, which cannot be", path,
-                          (unsigned)layout->id_size, (unsigned)layout->flags, (unsigned long long)layout->tokens, (unsigned long long)layout->documents);
+        return dk_fail_at(err, DK_E_FORMAT, 16,
+                          "%s: the header says ids of %u bytes, flags %u, %llu tokens, %llu documents, which cannot be",
+                          path, (unsigned)layout->id_size, (unsigned)layout->flags, (unsigned long long)layout->tokens,
+                          (unsigned long long)layout->documents);
     if (layout->file_size != size)
-        return dk_fail_at(err, DK_E_FORMAT, (int64_t)size, "%s: has %llu bytes, its header says %llu: it was cut off or not written to the end", path,
+        return dk_fail_at(err, DK_E_FORMAT, (int64_t)size,
+                          "%s: has %llu bytes, its header says %llu: it was cut off or not written to the end", path,
                           (unsigned long long)size, (unsigned long long)layout->file_size);
     di_token_layout_write(layout, again);
     for (int i = 0; i < DI_TOKEN_HEADER; i++)
-        if (again[i] != data[i]) return dk_fail_at(err, DK_E_FORMAT, i, "%s: byte %d of the header is not as version %d has it", path, i, DI_TOKEN_VERSION);
+        if (again[i] != data[i])
+            return dk_fail_at(err, DK_E_FORMAT, i, "%s: byte %d of the header is not as version %d has it", path, i,
+                              DI_TOKEN_VERSION);
     return DK_OK;
 }
 
 int32_t di_token_layout_read(const uint8_t *data, uint64_t size, const char *path, di_token_layout *out, dk_error *err)
 {
     memset(out, 0, sizeof *out);
-    if (size < 8 || memcmp(data, DI_TOKEN_MAGIC, 8) != 0) return dk_fail_at(err, DK_E_FORMAT, 0, "%s: is no token file: it does not begin with %s", path, DI_TOKEN_MAGIC);
+    if (size < 8 || memcmp(data, DI_TOKEN_MAGIC, 8) != 0)
+        return dk_fail_at(err, DK_E_FORMAT, 0, "%s: is no token file: it does not begin with %s", path, DI_TOKEN_MAGIC);
     if (size < DI_TOKEN_HEADER)
-        return dk_fail_at(err, DK_E_FORMAT, (int64_t)size, "%s: ends after %llu bytes, inside the header of %d", path, (unsigned long long)size, DI_TOKEN_HEADER);
+        return dk_fail_at(err, DK_E_FORMAT, (int64_t)size, "%s: ends after %llu bytes, inside the header of %d", path,
+                          (unsigned long long)size, DI_TOKEN_HEADER);
     if (get(data + 8, 4) != DI_TOKEN_VERSION)
-        return dk_fail_at(err, DK_E_UNSUPPORTED, 8, "%s: is a token file of version %u, this library reads %d: make it again", path, (unsigned)get(data + 8, 4), DI_TOKEN_VERSION);
-    if (get(data + 252, 4) != dk_crc32c(0, data, 252)) return dk_fail_at(err, DK_E_FORMAT, 0, "%s: the header (bytes 0 to 255) is damaged: its checksum differs", path);
+        return dk_fail_at(err, DK_E_UNSUPPORTED, 8,
+                          "%s: is a token file of version %u, this library reads %d: make it again", path,
+                          (unsigned)get(data + 8, 4), DI_TOKEN_VERSION);
+    if (get(data + 252, 4) != dk_crc32c(0, data, 252))
+        return dk_fail_at(err, DK_E_FORMAT, 0, "%s: the header (bytes 0 to 255) is damaged: its checksum differs",
+                          path);
     out->id_size = (uint32_t)get(data + 16, 4);
     out->flags = (uint32_t)get(data + 20, 4);
     out->tokens = get(data + 24, 8);

@@ -2,19 +2,25 @@
 
 #include "compute/compute.h"
 
-#define DECLARE(isa)                                                                                                   \
-    extern const di_rows di_rows_##isa;                                                                                \
-    int32_t di_cross_entropy_##isa(void *user, const distill_loss_rows *rows);                                         \
+#define DECLARE(isa)                                                           \
+    extern const di_rows di_rows_##isa;                                        \
+    int32_t di_cross_entropy_##isa(void *user, const distill_loss_rows *rows); \
     int32_t di_forward_kl_##isa(void *user, const distill_loss_rows *rows);
 
 DECLARE(portable)
 #ifdef DK_X86_KERNELS
 DECLARE(avx2)
 DECLARE(avx512)
-#define VARIANTS(name) {name##_portable, name##_avx2, name##_avx512}
+#define VARIANTS(name)                              \
+    {                                               \
+        name##_portable, name##_avx2, name##_avx512 \
+    }
 static const di_rows *const row_variants[3] = {&di_rows_portable, &di_rows_avx2, &di_rows_avx512};
 #else
-#define VARIANTS(name) {name##_portable, name##_portable, name##_portable}
+#define VARIANTS(name)                                    \
+    {                                                     \
+        name##_portable, name##_portable, name##_portable \
+    }
 static const di_rows *const row_variants[3] = {&di_rows_portable, &di_rows_portable, &di_rows_portable};
 #endif
 

@@ -6,12 +6,14 @@
 #include "distill.h"
 
 typedef struct di_rows { /* over one row of n floats */
-    void (*log_softmax)(const float *z, int64_t n, double divisor, float *out); /* of z/divisor; out may be z; -inf is legal */
-    int64_t (*raise)(float *x, int64_t n, float floor);                         /* to the floor; how many were */
+    /* of z/divisor; out may be z; -inf is legal */
+    void (*log_softmax)(const float *z, int64_t n, double divisor, float *out);
+    int64_t (*raise)(float *x, int64_t n, float floor); /* to the floor; how many were */
     void (*axpy)(float a, const float *x, float *y, int64_t n);
     /* out = a*(h - q*sum(h)) + add, q = exp(log_q); add may be NULL; out may be h or add */
     void (*backward)(const float *log_q, const float *h, int64_t n, float a, const float *add, float *out);
-    void (*scale_add)(const float *h, int64_t n, float a, const float *add, float *out); /* out = a*h + add; add may be NULL */
+    /* out = a*h + add; add may be NULL */
+    void (*scale_add)(const float *h, int64_t n, float a, const float *add, float *out);
     int32_t (*finite)(const float *x, int64_t n);
 } di_rows;
 const di_rows *di_rows_for(int32_t isa); /* DK_ISA_* */

@@ -1,8 +1,8 @@
 /* One chunk of unmasked rows through all terms of a loss.
  *
- * q holds log-probabilities at one temperature (or logits); terms that want the same share it, and their gradients add up
- * in `group` before one softmax backward takes them to the logits. A term that wants another q closes the group: what it
- * gave goes to `done`, and the last group adds `done` on its way into the strip. */
+ * q holds log-probabilities at one temperature (or logits); terms that want the same share it, and their gradients add
+ * up in `group` before one softmax backward takes them to the logits. A term that wants another q closes the group:
+ * what it gave goes to `done`, and the last group adds `done` on its way into the strip. */
 #include <math.h>
 #include <string.h>
 
@@ -26,7 +26,8 @@ int64_t di_chunk_buffers(const di_loss *loss, int32_t with_teacher)
     return 2 + (with_teacher != 0) + (loss->count > 1) + may_regroup(loss);
 }
 
-int32_t di_chunk_create(dk_host *host, di_chunk *chunk, const di_loss *loss, int64_t capacity, int64_t vocab, int32_t with_teacher, dk_error *err)
+int32_t di_chunk_create(dk_host *host, di_chunk *chunk, const di_loss *loss, int64_t capacity, int64_t vocab,
+                        int32_t with_teacher, dk_error *err)
 {
     const int64_t size = capacity * vocab;
     int32_t rc;
@@ -47,8 +48,9 @@ out:
 
 void di_chunk_free(di_chunk *chunk)
 {
-    void *blocks[] = {chunk->q,      chunk->p,         chunk->group,         chunk->term,         chunk->done,      chunk->values,
-                      chunk->labels, chunk->sequences, chunk->target_values, chunk->target_tails, chunk->target_ids};
+    void *blocks[] = {chunk->q,         chunk->p,      chunk->group,     chunk->term,          chunk->done,
+                      chunk->values,    chunk->labels, chunk->sequences, chunk->target_values, chunk->target_tails,
+                      chunk->target_ids};
     for (size_t i = 0; i < sizeof blocks / sizeof *blocks; i++) dk_free(chunk->host, blocks[i]);
 }
 
@@ -80,10 +82,7 @@ typedef struct di_fill {
     int32_t raise;
 } di_fill;
 
-static int64_t strip_row(const di_chunk *chunk, int64_t row)
-{
-    return chunk->strip->rows[chunk->first + row];
-}
+static int64_t strip_row(const di_chunk *chunk, int64_t row) { return chunk->strip->rows[chunk->first + row]; }
 
 static void *row_of(const di_chunk *chunk, dk_view view, int64_t row)
 {
@@ -112,10 +111,7 @@ static void fill_rows(void *context, int64_t begin, int64_t end)
     }
 }
 
-static int64_t row_grain(const di_chunk *chunk)
-{
-    return chunk->vocab < 32768 ? 65536 / (chunk->vocab + 1) + 1 : 1;
-}
+static int64_t row_grain(const di_chunk *chunk) { return chunk->vocab < 32768 ? 65536 / (chunk->vocab + 1) + 1 : 1; }
 
 static void fill(di_chunk *chunk, dk_view view, float *out, double divisor, int32_t raise)
 {
@@ -176,7 +172,8 @@ static void flush_rows(void *context, int64_t begin, int64_t end)
     const int32_t narrow = strip->gradient.dtype == DK_F64;
     for (int64_t r = begin; r < end; r++) {
         const int64_t row = strip->first + strip_row(chunk, r);
-        const double weight = (strip->batch->weights ? (double)strip->batch->weights[row] : 1) * strip->batch->grad_scale;
+        const double weight =
+            (strip->batch->weights ? (double)strip->batch->weights[row] : 1) * strip->batch->grad_scale;
         const float a = (float)(chunk->scale * weight / (chunk->logs ? chunk->temperature : 1));
         const float *add = chunk->has_done ? chunk->done + r * n : NULL;
         float *h = chunk->group + r * n, *strip_out = flush->last ? row_of(chunk, strip->gradient, r) : NULL;
@@ -231,7 +228,8 @@ static void join_rows(void *context, int64_t begin, int64_t end)
     const di_join *join = context;
     di_chunk *chunk = join->chunk;
     for (int64_t r = begin; r < end; r++)
-        chunk->strip->kernels->axpy(join->factor, chunk->term + r * chunk->vocab, chunk->group + r * chunk->vocab, chunk->vocab);
+        chunk->strip->kernels->axpy(join->factor, chunk->term + r * chunk->vocab, chunk->group + r * chunk->vocab,
+                                    chunk->vocab);
 }
 
 /* The group's gradient is scale * group; another term's joins it in that unit. */
@@ -251,10 +249,15 @@ static int32_t run_term(di_chunk *chunk, const di_term *term, const di_entry *en
     const int32_t wanted = dk_view_present(chunk->strip->gradient);
     int32_t rc;
     prepare(chunk, term, entry);
-    rc = di_chunk_call(chunk, term, entry, !wanted ? NULL : chunk->has_group ? chunk->term : chunk->group, &chunk->error);
+    rc = di_chunk_call(chunk, term, entry,
+                       !wanted            ? NULL
+                       : chunk->has_group ? chunk->term
+                                          : chunk->group,
+                       &chunk->error);
     if (rc == DISTILL_CB_DEFAULT) return run_term(chunk, term, entry->fallback);
     if (rc) return rc;
-    for (int64_t r = 0; r < chunk->rows; r++) chunk->strip->totals[chunk->first + r] += di_term_scale(term, entry) * chunk->values[r];
+    for (int64_t r = 0; r < chunk->rows; r++)
+        chunk->strip->totals[chunk->first + r] += di_term_scale(term, entry) * chunk->values[r];
     if (wanted) join(chunk, di_term_scale(term, entry));
     return DK_OK;
 }
@@ -270,7 +273,8 @@ void di_chunk_run(di_chunk *chunk, const di_strip *strip, int64_t first, int64_t
     gather_labels(chunk);
     memset(strip->totals + first, 0, (size_t)rows * sizeof *strip->totals);
     if (strip->target) DK_TRY(gather_target(chunk, &chunk->error));
-    for (int64_t i = 0; i < strip->loss->count; i++) DK_TRY(run_term(chunk, &strip->loss->terms[i], strip->loss->terms[i].entry));
+    for (int64_t i = 0; i < strip->loss->count; i++)
+        DK_TRY(run_term(chunk, &strip->loss->terms[i], strip->loss->terms[i].entry));
     flush_group(chunk, 1);
     chunk->floored += chunk->raised;
 out:

@@ -66,7 +66,8 @@ static int32_t refuse_value(const di_call *call, int64_t row, const char *what, 
     const di_strip *strip = call->chunk->strip;
     char text[32];
     dk_format_f64(value, text);
-    return dk_fail(err, DK_E_NUMERIC, "loss %s: %s of row %lld is %s; look at the logits of that row, or lower train.learning_rate",
+    return dk_fail(err, DK_E_NUMERIC,
+                   "loss %s: %s of row %lld is %s; look at the logits of that row, or lower train.learning_rate",
                    call->entry->name, what, (long long)(strip->first + strip->rows[call->chunk->first + row]), text);
 }
 
@@ -87,8 +88,7 @@ static int32_t translate(const di_entry *entry, int32_t returned, dk_error *err)
     if (returned == DISTILL_CB_CANCEL) return dk_fail(err, DK_E_CANCELLED, "cancelled by loss %s", entry->name);
     if (returned == DISTILL_CB_DEFAULT)
         rc = dk_fail(err, DK_E_CALLBACK, "loss %s asked for its fallback and has none", entry->name);
-    else
-        rc = dk_fail(err, DK_E_CALLBACK, "loss %s failed with code %d", entry->name, (int)returned);
+    else rc = dk_fail(err, DK_E_CALLBACK, "loss %s failed with code %d", entry->name, (int)returned);
     if (err) err->user_code = returned;
     return rc;
 }
@@ -105,7 +105,8 @@ static void describe_target(const di_chunk *chunk, distill_target *target, disti
     shape[0] = chunk->rows;
     shape[1] = chunk->target_k;
     tensors[0] = di_tensor_of(chunk->target_values, DISTILL_FLOAT, 32, 2, shape);
-    tensors[1] = di_tensor_of(chunk->target_ids, DISTILL_INT, 32, strip->teacher_kind == DISTILL_ONE_HOT ? 1 : 2, shape);
+    tensors[1] =
+        di_tensor_of(chunk->target_ids, DISTILL_INT, 32, strip->teacher_kind == DISTILL_ONE_HOT ? 1 : 2, shape);
     tensors[2] = di_tensor_of(chunk->target_tails, DISTILL_FLOAT, 32, 1, shape);
     target->values = strip->target->values ? &tensors[0] : NULL;
     target->ids = &tensors[1];
@@ -114,7 +115,8 @@ static void describe_target(const di_chunk *chunk, distill_target *target, disti
 
 int32_t di_chunk_call(di_chunk *chunk, const di_term *term, const di_entry *entry, float *gradient, dk_error *err)
 {
-    const int32_t serial = !(entry->table.flags & DISTILL_LOSS_MT) || (entry->table.flags & DISTILL_LOSS_WHOLE_SEQUENCES);
+    const int32_t serial =
+        !(entry->table.flags & DISTILL_LOSS_MT) || (entry->table.flags & DISTILL_LOSS_WHOLE_SEQUENCES);
     di_call call = {chunk, term, entry, gradient, NULL, 0};
     distill_target target;
     distill_tensor tensors[3];

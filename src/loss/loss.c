@@ -19,7 +19,8 @@ static void read_term(di_term *term, const di_options *options, int64_t index)
 }
 
 /* Terms with weight 0 are left out: they would only cost. */
-static int32_t add_term(di_loss *loss, di_registry *registry, const char *name, const di_term *parameters, dk_error *err)
+static int32_t add_term(di_loss *loss, di_registry *registry, const char *name, const di_term *parameters,
+                        dk_error *err)
 {
     di_term *term = &loss->terms[loss->count];
     int32_t rc;
@@ -65,7 +66,8 @@ static int32_t listed(di_loss *loss, di_registry *registry, const di_options *op
         di_term parameters = {0};
         int32_t rc;
         read_term(&parameters, options, i);
-        if ((rc = add_term(loss, registry, di_options_term_text(options, i, "type"), &parameters, err)) != DK_OK) return rc;
+        if ((rc = add_term(loss, registry, di_options_term_text(options, i, "type"), &parameters, err)) != DK_OK)
+            return rc;
     }
     return DK_OK;
 }
@@ -119,45 +121,24 @@ static int32_t any_entry(const di_loss *loss, int32_t (*is)(const di_entry *entr
     return 0;
 }
 
-static int32_t takes_teacher(const di_entry *entry)
-{
-    return entry->table.targets != 0;
-}
+static int32_t takes_teacher(const di_entry *entry) { return entry->table.targets != 0; }
 
-static int32_t takes_labels(const di_entry *entry)
-{
-    return entry->builtin && entry->builtin->needs_labels;
-}
+static int32_t takes_labels(const di_entry *entry) { return entry->builtin && entry->builtin->needs_labels; }
 
 static int32_t takes_sequences(const di_entry *entry)
 {
     return (entry->table.flags & DISTILL_LOSS_WHOLE_SEQUENCES) != 0;
 }
 
-static int32_t is_serial(const di_entry *entry)
-{
-    return !(entry->table.flags & DISTILL_LOSS_MT);
-}
+static int32_t is_serial(const di_entry *entry) { return !(entry->table.flags & DISTILL_LOSS_MT); }
 
-int32_t di_loss_needs_teacher(const di_loss *loss)
-{
-    return any_entry(loss, takes_teacher);
-}
+int32_t di_loss_needs_teacher(const di_loss *loss) { return any_entry(loss, takes_teacher); }
 
-int32_t di_loss_needs_labels(const di_loss *loss)
-{
-    return any_entry(loss, takes_labels);
-}
+int32_t di_loss_needs_labels(const di_loss *loss) { return any_entry(loss, takes_labels); }
 
-int32_t di_loss_whole_sequences(const di_loss *loss)
-{
-    return any_entry(loss, takes_sequences);
-}
+int32_t di_loss_whole_sequences(const di_loss *loss) { return any_entry(loss, takes_sequences); }
 
-int32_t di_loss_serial(const di_loss *loss)
-{
-    return any_entry(loss, is_serial) || any_entry(loss, takes_sequences);
-}
+int32_t di_loss_serial(const di_loss *loss) { return any_entry(loss, is_serial) || any_entry(loss, takes_sequences); }
 
 double di_term_temperature(const di_term *term, const di_entry *entry)
 {
@@ -178,7 +159,8 @@ static int32_t refuse_kind(const di_loss *loss, const di_entry *entry, int32_t k
     dk_strbuf_init(&names, loss->host);
     di_kind_names(entry->table.targets, &names);
     DK_TRY(dk_strbuf_check(&names, err));
-    rc = dk_fail(err, DK_E_UNSUPPORTED, "loss %s does not take a teacher that gives %s; it takes %s", entry->name, di_kind_name(kind), names.data);
+    rc = dk_fail(err, DK_E_UNSUPPORTED, "loss %s does not take a teacher that gives %s; it takes %s", entry->name,
+                 di_kind_name(kind), names.data);
 out:
     dk_strbuf_free(&names);
     return rc;
@@ -196,18 +178,23 @@ static int32_t check_entry(const di_loss *loss, const di_entry *entry, int32_t k
 }
 
 /* Log-probabilities of some ids, and counts of draws, cannot be brought to another temperature. */
-static int32_t check_temperature(const di_term *term, const di_entry *entry, int32_t kind, double temperature, dk_error *err)
+static int32_t check_temperature(const di_term *term, const di_entry *entry, int32_t kind, double temperature,
+                                 dk_error *err)
 {
     const double wanted = di_term_temperature(term, entry);
     char have[32], want[32];
-    if (!entry->table.targets || (kind != DISTILL_TOPK && kind != DISTILL_SAMPLED) || wanted == temperature) return DK_OK;
+    if (!entry->table.targets || (kind != DISTILL_TOPK && kind != DISTILL_SAMPLED) || wanted == temperature)
+        return DK_OK;
     dk_format_f64(temperature, have);
     dk_format_f64(wanted, want);
-    return dk_fail(err, DK_E_MISMATCH, "loss %s is at temperature %s and the teacher's %s targets carry %s, which cannot be changed; set loss.temperature to %s",
+    return dk_fail(err, DK_E_MISMATCH,
+                   "loss %s is at temperature %s and the teacher's %s targets carry %s, which cannot be changed; set "
+                   "loss.temperature to %s",
                    entry->name, want, di_kind_name(kind), have, have);
 }
 
-int32_t di_loss_check(const di_loss *loss, int32_t teacher_kind, double teacher_temperature, int32_t has_labels, dk_error *err)
+int32_t di_loss_check(const di_loss *loss, int32_t teacher_kind, double teacher_temperature, int32_t has_labels,
+                      dk_error *err)
 {
     int32_t rc = DK_OK;
     for (int64_t i = 0; i < loss->count; i++)

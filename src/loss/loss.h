@@ -1,7 +1,8 @@
 /* loss.h - how far a student is from a teacher: the registry of losses by name, weighted sums of them, and their
  * evaluation in strips of rows, fused with the heads, so that no [tokens, vocab] tensor exists.
  *
- * A built-in loss is one file (forward_kl.c, cross_entropy.c) that fills the same distill_loss_callbacks as a host's. */
+ * A built-in loss is one file (forward_kl.c, cross_entropy.c) that fills the same distill_loss_callbacks as a
+ * host's. */
 #ifndef DI_LOSS_LOSS_H
 #define DI_LOSS_LOSS_H
 
@@ -12,13 +13,16 @@
 typedef struct di_registry di_registry;
 int32_t di_registry_create(dk_host *host, di_registry **out, dk_error *err); /* with the built-in losses */
 void di_registry_free(di_registry *registry);
-int32_t di_registry_add(di_registry *registry, const char *name, const distill_loss_callbacks *table, dk_error *err); /* destroy rules of distill.h; thread-safe */
+/* destroy rules of distill.h; thread-safe */
+int32_t di_registry_add(di_registry *registry, const char *name, const distill_loss_callbacks *table, dk_error *err);
 int32_t di_registry_names(const di_registry *registry, dk_strbuf *out, dk_error *err); /* "cross_entropy, forward_kl" */
 
 /* ---- losses: immutable, reference-counted; keep the tables that they use alive ---- */
 typedef struct di_loss di_loss;
-/* name NULL = section loss of options: one term or a list, and hard_label_weight a: [cross_entropy x a, soft x (1-a)]. */
-int32_t di_loss_create(di_registry *registry, const char *name, const di_options *options, di_loss **out, dk_error *err);
+/* name NULL = section loss of options: one term or a list, and hard_label_weight a: [cross_entropy x a, soft x
+ * (1-a)]. */
+int32_t di_loss_create(di_registry *registry, const char *name, const di_options *options, di_loss **out,
+                       dk_error *err);
 di_loss *di_loss_retain(di_loss *loss);
 void di_loss_release(di_loss *loss);
 int32_t di_loss_needs_teacher(const di_loss *loss);
@@ -29,31 +33,34 @@ void di_loss_describe(const di_loss *loss, dk_strbuf *out); /* "0.5*cross_entrop
 /* ---- evaluation ---- */
 typedef struct di_workspace di_workspace; /* strips and scratch, planned once: a warm evaluation allocates nothing */
 /* memory: bytes for all strips (option train.loss_memory). Widths of the strips; teacher_width 0 = no teacher. */
-int32_t di_workspace_create(dk_backend *backend, const di_loss *loss, int64_t memory, int64_t student_width, int64_t teacher_width,
-                            int64_t max_rows, di_workspace **out, dk_error *err);
+int32_t di_workspace_create(dk_backend *backend, const di_loss *loss, int64_t memory, int64_t student_width,
+                            int64_t teacher_width, int64_t max_rows, di_workspace **out, dk_error *err);
 void di_workspace_free(di_workspace *workspace);
 int64_t di_workspace_strip_rows(const di_workspace *workspace);
-dk_view di_workspace_student_strip(const di_workspace *workspace); /* [strip_rows, student_width], for pull mode and evaluation */
+/* [strip_rows, student_width], for pull mode and evaluation */
+dk_view di_workspace_student_strip(const di_workspace *workspace);
 dk_view di_workspace_teacher_strip(const di_workspace *workspace); /* [strip_rows, teacher_width] or absent */
 
 typedef struct di_loss_batch { /* the rows of one micro-batch; host arrays */
     const di_source *student;
-    const di_source *teacher;    /* NULL = none */
+    const di_source *teacher; /* NULL = none */
     int64_t rows;
-    const int32_t *labels;       /* [rows], < 0 = masked; NULL = none */
-    const float *weights;        /* [rows], 0 = masked; NULL = 1 */
-    const int64_t *sequences;    /* [rows], ascending; NULL = all 0 */
+    const int32_t *labels;    /* [rows], < 0 = masked; NULL = none */
+    const float *weights;     /* [rows], 0 = masked; NULL = 1 */
+    const int64_t *sequences; /* [rows], ascending; NULL = all 0 */
     int64_t step;
-    int32_t want_gradient;       /* through student->gradient */
-    double grad_scale;           /* of the sum's gradient; 1 = the sum */
-    double *row_values;          /* out [rows] or NULL, unweighted, 0 where masked */
+    int32_t want_gradient; /* through student->gradient */
+    double grad_scale;     /* of the sum's gradient; 1 = the sum */
+    double *row_values;    /* out [rows] or NULL, unweighted, 0 where masked */
 } di_loss_batch;
 typedef struct di_loss_sums {
     double sum, weight_sum;
     int64_t count, floored; /* floored: teacher entries raised to loss.log_floor */
 } di_loss_sums;
-/* Adds to *sums (zero it before the first micro-batch). Cancelled between strips when *cancel or the host says so (cancel may be NULL). */
-int32_t di_loss_run(const di_loss *loss, di_workspace *workspace, const di_loss_batch *batch, const volatile int32_t *cancel, di_loss_sums *sums, dk_error *err);
+/* Adds to *sums (zero it before the first micro-batch). Cancelled between strips when *cancel or the host says so
+ * (cancel may be NULL). */
+int32_t di_loss_run(const di_loss *loss, di_workspace *workspace, const di_loss_batch *batch,
+                    const volatile int32_t *cancel, di_loss_sums *sums, dk_error *err);
 /* distill_loss_eval: everything from the caller's tensors. */
 int32_t di_loss_eval(dk_backend *backend, const di_loss *loss, distill_loss_args *args, dk_error *err);
 

@@ -1,4 +1,5 @@
-/* The loss alone, on a caller's tensors. Rows that are masked never leave the tensors, so whatever stands there is harmless. */
+/* The loss alone, on a caller's tensors. Rows that are masked never leave the tensors, so whatever stands there is
+ * harmless. */
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -28,10 +29,13 @@ static int32_t check_outputs(const distill_loss_args *args, dk_error *err)
     const distill_target *student = args->student;
     const int32_t hidden = student->kind == DISTILL_HIDDEN;
     int32_t rc = DK_OK;
-    if (args->grad_values) DK_TRY(di_check_tensor(args->grad_values, "args.grad_values", 2, student->values->shape, 1, err));
-    if (args->row_values) DK_TRY(di_check_tensor(args->row_values, "args.row_values", 1, student->values->shape, 1, err));
+    if (args->grad_values)
+        DK_TRY(di_check_tensor(args->grad_values, "args.grad_values", 2, student->values->shape, 1, err));
+    if (args->row_values)
+        DK_TRY(di_check_tensor(args->row_values, "args.row_values", 1, student->values->shape, 1, err));
     if ((args->grad_head && !hidden) || (args->grad_bias && !student->bias))
-        return dk_fail(err, DK_E_INVALID, "args.%s: the student has none", args->grad_head && !hidden ? "grad_head" : "grad_bias");
+        return dk_fail(err, DK_E_INVALID, "args.%s: the student has none",
+                       args->grad_head && !hidden ? "grad_head" : "grad_bias");
     if (args->grad_head) DK_TRY(di_check_tensor(args->grad_head, "args.grad_head", 2, student->head->shape, 1, err));
     if (args->grad_bias) DK_TRY(di_check_tensor(args->grad_bias, "args.grad_bias", 1, student->head->shape, 1, err));
 out:
@@ -43,9 +47,11 @@ static int32_t check_student(const distill_loss_args *args, dk_error *err)
     int32_t rc = di_check_target(args->student, "args.student", -1, err);
     if (rc) return rc;
     if (args->student->kind != DISTILL_DENSE && args->student->kind != DISTILL_HIDDEN)
-        return dk_fail(err, DK_E_UNSUPPORTED, "args.student is %s; a student is DENSE or HIDDEN", di_kind_name(args->student->kind));
+        return dk_fail(err, DK_E_UNSUPPORTED, "args.student is %s; a student is DENSE or HIDDEN",
+                       di_kind_name(args->student->kind));
     if (args->student->temperature != 0 && args->student->temperature != 1)
-        return dk_fail(err, DK_E_INVALID, "args.student.temperature must be 0 or 1; the loss has the temperature (loss.temperature)");
+        return dk_fail(err, DK_E_INVALID,
+                       "args.student.temperature must be 0 or 1; the loss has the temperature (loss.temperature)");
     return DK_OK;
 }
 
@@ -88,7 +94,8 @@ static int32_t read_rows(di_eval *eval, dk_error *err)
     if (args->weights) di_tensor_read_rows(args->weights, 0, eval->rows, eval->weights);
     for (int64_t r = 0; r < eval->rows; r++) {
         const float weight = args->weights ? eval->weights[r] : 1;
-        if (!isfinite(weight)) return dk_fail(err, DK_E_INVALID, "args.weights: entry %lld is not finite", (long long)r);
+        if (!isfinite(weight))
+            return dk_fail(err, DK_E_INVALID, "args.weights: entry %lld is not finite", (long long)r);
         if (weight == 0 || eval->labels[r] < 0) continue;
         eval->places[eval->count] = r;
         eval->labels[eval->count] = eval->labels[r];
@@ -106,8 +113,9 @@ static int32_t check_labels(const di_eval *eval, dk_error *err)
     if (other && other < vocab) vocab = other;
     for (int64_t i = 0; eval->args->labels && i < eval->count; i++)
         if (eval->labels[i] >= vocab)
-            return dk_fail(err, DK_E_INVALID, "args.labels: entry %lld is %d, outside the %lld ids that both sides know", (long long)eval->places[i],
-                           (int)eval->labels[i], (long long)vocab);
+            return dk_fail(err, DK_E_INVALID,
+                           "args.labels: entry %lld is %d, outside the %lld ids that both sides know",
+                           (long long)eval->places[i], (int)eval->labels[i], (long long)vocab);
     return DK_OK;
 }
 
@@ -174,7 +182,8 @@ static void write_values(const di_eval *eval)
 static int64_t strip_memory(const di_eval *eval)
 {
     const distill_loss_args *args = eval->args;
-    const int32_t fused = args->student->kind == DISTILL_HIDDEN || (args->teacher && args->teacher->kind == DISTILL_HIDDEN);
+    const int32_t fused =
+        args->student->kind == DISTILL_HIDDEN || (args->teacher && args->teacher->kind == DISTILL_HIDDEN);
     return fused || di_loss_serial(eval->loss) ? EVAL_MEMORY : EVAL_MEMORY / 16;
 }
 
@@ -192,7 +201,8 @@ int32_t di_loss_eval(dk_backend *backend, const di_loss *loss, distill_loss_args
     DK_TRY(read_rows(&eval, err));
     DK_TRY(check_labels(&eval, err));
     teacher_width = args->teacher ? di_target_width(args->teacher) : 0;
-    DK_TRY(di_workspace_create(backend, loss, strip_memory(&eval), di_target_width(args->student), teacher_width, eval.count, &eval.workspace, err));
+    DK_TRY(di_workspace_create(backend, loss, strip_memory(&eval), di_target_width(args->student), teacher_width,
+                               eval.count, &eval.workspace, err));
     DK_TRY(open_sources(&eval, err));
     DK_TRY(run(&eval, &sums, err));
     write_values(&eval);

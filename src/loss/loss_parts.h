@@ -18,19 +18,20 @@ struct di_entry {
     di_entry *fallback;           /* was registered before, so there are no cycles */
     di_entry *next;               /* in the registry */
 };
-int32_t di_registry_get(const di_registry *registry, const char *name, di_entry **out, dk_error *err); /* retained; NOT_FOUND lists what there is */
+/* retained; NOT_FOUND lists what there is */
+int32_t di_registry_get(const di_registry *registry, const char *name, di_entry **out, dk_error *err);
 dk_host *di_registry_host(const di_registry *registry);
 void di_entry_release(di_entry *entry);
 di_eval_fn di_entry_eval(const di_entry *entry, int32_t isa); /* a built-in's variant for this machine */
-int32_t di_entry_logs(const di_entry *entry);   /* works on log-probabilities */
-int32_t di_entry_floors(const di_entry *entry); /* log p is raised to the floor for it */
+int32_t di_entry_logs(const di_entry *entry);                 /* works on log-probabilities */
+int32_t di_entry_floors(const di_entry *entry);               /* log p is raised to the floor for it */
 
 /* ---- losses ---- */
 typedef struct di_term {
     di_entry *entry;
-    double weight;      /* never 0 */
+    double weight; /* never 0 */
     double temperature;
-    int32_t t_squared;  /* 1 on, 0 off, -1 as usual for the entry */
+    int32_t t_squared; /* 1 on, 0 off, -1 as usual for the entry */
     float log_floor;
 } di_term;
 struct di_loss {
@@ -43,7 +44,8 @@ int32_t di_loss_serial(const di_loss *loss); /* some term is called once per str
 double di_term_temperature(const di_term *term, const di_entry *entry); /* 1 for losses that know none */
 double di_term_scale(const di_term *term, const di_entry *entry);       /* weight, times T squared where it applies */
 /* Teacher's kind (0 = none) and temperature, labels there or not: an error names the term and what it takes. */
-int32_t di_loss_check(const di_loss *loss, int32_t teacher_kind, double teacher_temperature, int32_t has_labels, dk_error *err);
+int32_t di_loss_check(const di_loss *loss, int32_t teacher_kind, double teacher_temperature, int32_t has_labels,
+                      dk_error *err);
 
 /* ---- one chunk of unmasked rows through all terms ---- */
 typedef struct di_strip { /* what all chunks of a strip share */
@@ -58,9 +60,9 @@ typedef struct di_strip { /* what all chunks of a strip share */
     int32_t teacher_kind;               /* 0 = none */
     const int32_t *labels;              /* of rows label_first, label_first + 1, ... of the micro-batch; NULL = none */
     int64_t label_first;
-    const int64_t *rows;                /* [count] unmasked rows of the strip */
+    const int64_t *rows; /* [count] unmasked rows of the strip */
     int64_t count;
-    double *totals;                     /* [count] out: value of all terms together */
+    double *totals; /* [count] out: value of all terms together */
 } di_strip;
 
 typedef struct di_chunk {
@@ -77,9 +79,9 @@ typedef struct di_chunk {
     int64_t target_k;
 
     const di_strip *strip;
-    int64_t first, rows;             /* of strip->rows */
-    int32_t has_q, logs, has_p;      /* what stands in q and p */
-    double temperature, scale;       /* of q; of the group's gradient */
+    int64_t first, rows;        /* of strip->rows */
+    int32_t has_q, logs, has_p; /* what stands in q and p */
+    double temperature, scale;  /* of q; of the group's gradient */
     float floor;
     int32_t has_group, has_done;
     int64_t floored;
@@ -88,10 +90,11 @@ typedef struct di_chunk {
     dk_error error;
 } di_chunk;
 int64_t di_chunk_buffers(const di_loss *loss, int32_t with_teacher); /* of [capacity, vocab] */
-int32_t di_chunk_create(dk_host *host, di_chunk *chunk, const di_loss *loss, int64_t capacity, int64_t vocab, int32_t with_teacher, dk_error *err);
+int32_t di_chunk_create(dk_host *host, di_chunk *chunk, const di_loss *loss, int64_t capacity, int64_t vocab,
+                        int32_t with_teacher, dk_error *err);
 void di_chunk_free(di_chunk *chunk);
-/* Rows [first, first + rows) of strip->rows: values into strip->totals, gradients into strip->gradient. The result stands
- * in chunk->rc and chunk->error. */
+/* Rows [first, first + rows) of strip->rows: values into strip->totals, gradients into strip->gradient. The result
+ * stands in chunk->rc and chunk->error. */
 void di_chunk_run(di_chunk *chunk, const di_strip *strip, int64_t first, int64_t rows);
 /* One call of a loss, over ranges of rows in parallel where it allows that. */
 int32_t di_chunk_call(di_chunk *chunk, const di_term *term, const di_entry *entry, float *gradient, dk_error *err);

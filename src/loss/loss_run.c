@@ -26,16 +26,19 @@ static int32_t check_batch(const di_run *run, dk_error *err)
     const di_workspace *workspace = run->workspace;
     const int32_t kind = batch->teacher ? batch->teacher->kind : 0;
     int32_t rc;
-    DK_TRY(di_loss_check(workspace->loss, kind, batch->teacher ? batch->teacher->temperature : 1, batch->labels || kind == DISTILL_ONE_HOT, err));
+    DK_TRY(di_loss_check(workspace->loss, kind, batch->teacher ? batch->teacher->temperature : 1,
+                         batch->labels || kind == DISTILL_ONE_HOT, err));
     if (batch->student->kind != DISTILL_DENSE)
-        return dk_fail(err, DK_E_UNSUPPORTED, "the student gives %s; a loss needs DENSE or HIDDEN", di_kind_name(batch->student->kind));
+        return dk_fail(err, DK_E_UNSUPPORTED, "the student gives %s; a loss needs DENSE or HIDDEN",
+                       di_kind_name(batch->student->kind));
     if (batch->student->width != workspace->student.shape[1] || valid_vocab(batch) > workspace->vocab ||
-        (kind == DISTILL_DENSE && (!dk_view_present(workspace->teacher) || batch->teacher->width != workspace->teacher.shape[1])))
+        (kind == DISTILL_DENSE &&
+         (!dk_view_present(workspace->teacher) || batch->teacher->width != workspace->teacher.shape[1])))
         return dk_fail(err, DK_E_INTERNAL, "workspace planned for other widths");
     for (int64_t i = 0; batch->labels && i < batch->rows; i++)
         if (batch->labels[i] >= valid_vocab(batch) && (!batch->weights || batch->weights[i] != 0))
-            return dk_fail(err, DK_E_INVALID, "label of row %lld is %d, outside the %lld ids that both sides know", (long long)i,
-                           (int)batch->labels[i], (long long)valid_vocab(batch));
+            return dk_fail(err, DK_E_INVALID, "label of row %lld is %d, outside the %lld ids that both sides know",
+                           (long long)i, (int)batch->labels[i], (long long)valid_vocab(batch));
 out:
     return rc;
 }
@@ -56,7 +59,8 @@ static int32_t check_entry(const di_run *run, int64_t row, int32_t kind, double 
     char text[32];
     if (fits) return DK_OK;
     dk_format_f64(value, text);
-    return dk_fail(err, DK_E_INVALID, "teacher: a %s of row %lld is %s", what, (long long)(run->strip.first + row), text);
+    return dk_fail(err, DK_E_INVALID, "teacher: a %s of row %lld is %s", what, (long long)(run->strip.first + row),
+                   text);
 }
 
 static int32_t check_sparse_row(const di_run *run, const distill_target *target, int64_t row, dk_error *err)
@@ -75,7 +79,8 @@ static int32_t check_sparse_row(const di_run *run, const distill_target *target,
     if (target->kind == DISTILL_TOPK && target->tail)
         DK_TRY(check_entry(run, row, target->kind, (double)((const float *)target->tail->data)[row], err));
     if ((target->kind == DISTILL_SAMPLED && !(sum > 0)) || (target->kind == DISTILL_ONE_HOT && ids[0] < 0))
-        rc = dk_fail(err, DK_E_INVALID, "teacher: row %lld of a %s target has no id", (long long)(run->strip.first + row), di_kind_name(target->kind));
+        rc = dk_fail(err, DK_E_INVALID, "teacher: row %lld of a %s target has no id",
+                     (long long)(run->strip.first + row), di_kind_name(target->kind));
 out:
     return rc;
 }
@@ -120,7 +125,8 @@ static void run_task(void *context, int64_t begin, int64_t end)
 static int32_t run_chunks(di_run *run, dk_error *err)
 {
     di_workspace *workspace = run->workspace;
-    if (workspace->chunk_count == 1) run_task(run, 0, 1); /* whose rows are shared out inside; callbacks stay on this thread */
+    /* whose rows are shared out inside; callbacks stay on this thread */
+    if (workspace->chunk_count == 1) run_task(run, 0, 1);
     else dk_parallel_for(workspace->host, workspace->chunk_count, 1, run_task, run);
     for (int64_t i = 0; i < workspace->chunk_count; i++) {
         di_chunk *chunk = &workspace->chunks[i];
@@ -196,7 +202,8 @@ static int32_t run_strip(di_run *run, int64_t first, int64_t count, dk_error *er
     DK_TRY(teacher_rows(run, first, count, err));
     DK_TRY(student->rows(student->self, first, count, logits, &none, err));
     run->strip.student = logits;
-    if (run->batch->want_gradient) run->strip.gradient = student->needs_logits ? dk_view_rows(workspace->gradient, 0, count) : logits;
+    if (run->batch->want_gradient)
+        run->strip.gradient = student->needs_logits ? dk_view_rows(workspace->gradient, 0, count) : logits;
     DK_TRY(run_chunks(run, err));
     add_sums(run);
     if (!run->batch->want_gradient) goto out;
@@ -218,7 +225,9 @@ static int32_t strip_end(const di_run *run, int64_t first, int64_t height, int64
         while (at > first && batch->sequences[at - 1] == batch->sequences[at]) at--;
     else if (di_loss_whole_sequences(run->workspace->loss)) at = first;
     if (at == first)
-        return dk_fail(err, DK_E_INVALID, "the sequence at row %lld does not fit into a strip of %lld rows, and the loss takes whole sequences; raise train.loss_memory",
+        return dk_fail(err, DK_E_INVALID,
+                       "the sequence at row %lld does not fit into a strip of %lld rows, and the loss takes whole "
+                       "sequences; raise train.loss_memory",
                        (long long)first, (long long)height);
     *end = at;
     return DK_OK;
@@ -261,7 +270,8 @@ static void set_strip(di_run *run)
     }
 }
 
-int32_t di_loss_run(const di_loss *loss, di_workspace *workspace, const di_loss_batch *batch, const volatile int32_t *cancel, di_loss_sums *sums, dk_error *err)
+int32_t di_loss_run(const di_loss *loss, di_workspace *workspace, const di_loss_batch *batch,
+                    const volatile int32_t *cancel, di_loss_sums *sums, dk_error *err)
 {
     di_run run = {0};
     int64_t height, end = 0;
@@ -276,7 +286,9 @@ int32_t di_loss_run(const di_loss *loss, di_workspace *workspace, const di_loss_
     set_strip(&run);
     if (batch->row_values && batch->rows) memset(batch->row_values, 0, (size_t)batch->rows * sizeof *batch->row_values);
     for (int64_t first = 0; first < batch->rows; first = end) {
-        if (is_cancelled(&run, cancel)) return dk_fail(err, DK_E_CANCELLED, "cancelled at row %lld of %lld", (long long)first, (long long)batch->rows);
+        if (is_cancelled(&run, cancel))
+            return dk_fail(err, DK_E_CANCELLED, "cancelled at row %lld of %lld", (long long)first,
+                           (long long)batch->rows);
         DK_TRY(strip_end(&run, first, height, &end, err));
         DK_TRY(run_strip(&run, first, end - first, err));
     }

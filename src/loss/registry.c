@@ -28,10 +28,7 @@ di_eval_fn di_entry_eval(const di_entry *entry, int32_t isa)
     return entry->builtin->eval[isa >= DK_ISA_PORTABLE && isa <= DK_ISA_AVX512 ? isa : DK_ISA_PORTABLE];
 }
 
-int32_t di_entry_logs(const di_entry *entry)
-{
-    return (entry->table.flags & DISTILL_LOSS_LOG_PROBS) != 0;
-}
+int32_t di_entry_logs(const di_entry *entry) { return (entry->table.flags & DISTILL_LOSS_LOG_PROBS) != 0; }
 
 int32_t di_entry_floors(const di_entry *entry)
 {
@@ -51,7 +48,8 @@ static di_entry *find(const di_registry *registry, const char *name)
 }
 
 /* From here on the entry destroys the table, also when this fails. */
-static int32_t create_entry(dk_host *host, const char *name, const distill_loss_callbacks *table, di_entry **out, dk_error *err)
+static int32_t create_entry(dk_host *host, const char *name, const distill_loss_callbacks *table, di_entry **out,
+                            dk_error *err)
 {
     di_entry *entry = dk_calloc(host, 1, sizeof *entry);
     char *copy = dk_strdup(host, name);
@@ -76,11 +74,15 @@ static int32_t check_table(const char *name, const distill_loss_callbacks *table
     const int64_t kinds = ((int64_t)1 << (DISTILL_ONE_HOT + 1)) - 2;
     if (!name || !*name) return dk_fail(err, DK_E_INVALID, "a loss needs a name");
     if (!table->eval) return dk_fail(err, DK_E_INVALID, "loss %s has no eval", name);
-    if (table->flags & ~known) return dk_fail(err, DK_E_INVALID, "loss %s: flags 0x%x has bits that are not known", name, (unsigned)table->flags);
+    if (table->flags & ~known)
+        return dk_fail(err, DK_E_INVALID, "loss %s: flags 0x%x has bits that are not known", name,
+                       (unsigned)table->flags);
     if (table->targets & ~kinds)
-        return dk_fail(err, DK_E_INVALID, "loss %s: targets 0x%llx has bits that are no kind of target", name, (unsigned long long)table->targets);
+        return dk_fail(err, DK_E_INVALID, "loss %s: targets 0x%llx has bits that are no kind of target", name,
+                       (unsigned long long)table->targets);
     for (int64_t i = 0; di_builtin_at(i); i++)
-        if (!strcmp(di_builtin_at(i)->name, name)) return dk_fail(err, DK_E_INVALID, "loss %s is built in; take another name", name);
+        if (!strcmp(di_builtin_at(i)->name, name))
+            return dk_fail(err, DK_E_INVALID, "loss %s is built in; take another name", name);
     return DK_OK;
 }
 
@@ -97,17 +99,15 @@ out:
     return rc;
 }
 
-static int32_t get_fallback(const di_registry *registry, const char *name, const char *fallback, di_entry **out, dk_error *err)
+static int32_t get_fallback(const di_registry *registry, const char *name, const char *fallback, di_entry **out,
+                            dk_error *err)
 {
     int32_t rc = fallback ? di_registry_get(registry, fallback, out, err) : DK_OK;
     if (rc) dk_error_context(err, "fallback of loss %s", name);
     return rc;
 }
 
-dk_host *di_registry_host(const di_registry *registry)
-{
-    return registry->host;
-}
+dk_host *di_registry_host(const di_registry *registry) { return registry->host; }
 
 /* Takes the registry's reference to entry; an older one of that name leaves. */
 static void insert(di_registry *registry, di_entry *entry)

@@ -2,19 +2,14 @@
 
 enum { CHUNK_BYTES = 256 * 1024, CHUNK_ROWS = 16, TASKS_PER_THREAD = 2, TASKS_MAX = 64 };
 
-static int64_t smaller(int64_t a, int64_t b)
-{
-    return a < b ? a : b;
-}
+static int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
 
-static int64_t larger(int64_t a, int64_t b)
-{
-    return a > b ? a : b;
-}
+static int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
 
 /* Rows that fit into the memory: the strips, and for a loss that is called once per strip the copies it is called with.
  * Never a function of the number of threads: gradients of a head add up strip by strip. */
-static int64_t plan_rows(const di_workspace *workspace, int64_t memory, int64_t student_width, int64_t teacher_width, int64_t max_rows)
+static int64_t plan_rows(const di_workspace *workspace, int64_t memory, int64_t student_width, int64_t teacher_width,
+                         int64_t max_rows)
 {
     const int64_t size = (int64_t)dk_dtype_size(workspace->backend->real);
     int64_t bytes = (student_width + teacher_width) * size, rows;
@@ -33,7 +28,8 @@ static int32_t make_strip(di_workspace *workspace, int32_t which, int64_t width,
     if (rc) return rc;
     *view = dk_view_2d(workspace->strips[which], 0, real, workspace->strip_rows, width);
     if (!workspace->backend->ops->map(*view))
-        return dk_fail(err, DK_E_UNSUPPORTED, "losses need strips that the host can see; backend %s has none", workspace->backend->name);
+        return dk_fail(err, DK_E_UNSUPPORTED, "losses need strips that the host can see; backend %s has none",
+                       workspace->backend->name);
     return DK_OK;
 }
 
@@ -66,8 +62,8 @@ out:
     return rc;
 }
 
-int32_t di_workspace_create(dk_backend *backend, const di_loss *loss, int64_t memory, int64_t student_width, int64_t teacher_width,
-                            int64_t max_rows, di_workspace **out, dk_error *err)
+int32_t di_workspace_create(dk_backend *backend, const di_loss *loss, int64_t memory, int64_t student_width,
+                            int64_t teacher_width, int64_t max_rows, di_workspace **out, dk_error *err)
 {
     di_workspace *workspace = NULL;
     int32_t rc;
@@ -103,17 +99,8 @@ void di_workspace_free(di_workspace *workspace)
     dk_free(workspace->host, workspace);
 }
 
-int64_t di_workspace_strip_rows(const di_workspace *workspace)
-{
-    return workspace->strip_rows;
-}
+int64_t di_workspace_strip_rows(const di_workspace *workspace) { return workspace->strip_rows; }
 
-dk_view di_workspace_student_strip(const di_workspace *workspace)
-{
-    return workspace->student;
-}
+dk_view di_workspace_student_strip(const di_workspace *workspace) { return workspace->student; }
 
-dk_view di_workspace_teacher_strip(const di_workspace *workspace)
-{
-    return workspace->teacher;
-}
+dk_view di_workspace_teacher_strip(const di_workspace *workspace) { return workspace->teacher; }

@@ -10,7 +10,8 @@ struct di_workspace {
     const di_loss *loss;
     int64_t strip_rows, vocab;
     dk_buffer *strips[3];
-    dk_view student, teacher, gradient; /* [strip_rows, width]; gradient only for sources that need their logits again */
+    /* [strip_rows, width]; gradient only for sources that need their logits again */
+    dk_view student, teacher, gradient;
     di_chunk *chunks;
     int64_t chunk_count;
     int64_t *rows;  /* [strip_rows] unmasked rows of a strip */

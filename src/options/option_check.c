@@ -14,13 +14,26 @@ static void show(const dk_node *node, char out[SHOWN + 8])
 {
     char number[32] = "null";
     switch (node->type) {
-    case DK_NODE_LIST: strcpy(out, "[a list]"); return;
-    case DK_NODE_MAP: strcpy(out, "{a map}"); return;
-    case DK_NODE_TEXT: snprintf(out, SHOWN, "\"%.*s\"", SHOWN - 8, node->text); return;
-    case DK_NODE_INT: snprintf(number, sizeof number, "%lld", (long long)node->i64); break;
-    case DK_NODE_FLOAT: dk_format_f64(node->f64, number); break;
-    case DK_NODE_BOOL: strcpy(number, node->i64 ? "true" : "false"); break;
-    default: break;
+    case DK_NODE_LIST:
+        strcpy(out, "[a list]");
+        return;
+    case DK_NODE_MAP:
+        strcpy(out, "{a map}");
+        return;
+    case DK_NODE_TEXT:
+        snprintf(out, SHOWN, "\"%.*s\"", SHOWN - 8, node->text);
+        return;
+    case DK_NODE_INT:
+        snprintf(number, sizeof number, "%lld", (long long)node->i64);
+        break;
+    case DK_NODE_FLOAT:
+        dk_format_f64(node->f64, number);
+        break;
+    case DK_NODE_BOOL:
+        strcpy(number, node->i64 ? "true" : "false");
+        break;
+    default:
+        break;
     }
     snprintf(out, SHOWN, "%s", number);
 }
@@ -35,15 +48,15 @@ static int32_t fail_kind(const di_option_info *option, const dk_node *node, cons
 static int32_t check_bounds(const di_option_info *option, const dk_node *node, double value, dk_error *err)
 {
     char shown[SHOWN + 8], low[32], high[32];
-    int32_t open_low = (option->flags & DI_OPTION_OPEN_LOW) != 0, open_high = (option->flags & DI_OPTION_OPEN_HIGH) != 0;
+    int32_t open_low = (option->flags & DI_OPTION_OPEN_LOW) != 0,
+            open_high = (option->flags & DI_OPTION_OPEN_HIGH) != 0;
     if (open_low ? value > option->low : value >= option->low)
         if (open_high ? value < option->high : value <= option->high) return DK_OK;
     show(node, shown);
     dk_format_f64(option->low, low);
     dk_format_f64(option->high, high);
-    return dk_fail(err, DK_E_OPTION, "%s %s is not in %c%s, %s%c%s%s", option->name, shown, open_low ? '(' : '[',
-                                                                                                         low, high,
-                   open_high ? ')' : ']', option->unit ? " " : "", option->unit ? option->unit : "");
+    return dk_fail(err, DK_E_OPTION, "%s %s is not in %c%s, %s%c%s%s", option->name, shown, open_low ? '(' : '[', low,
+                   high, open_high ? ')' : ']', option->unit ? " " : "", option->unit ? option->unit : "");
 }
 
 static int32_t check_int(const di_option_info *option, const dk_node *node, int64_t *out, dk_error *err)
@@ -67,20 +80,19 @@ static int32_t check_flag(const di_option_info *option, const dk_node *node, int
 {
     if (node->type == DK_NODE_BOOL || (node->type == DK_NODE_INT && (node->i64 == 0 || node->i64 == 1)))
         *out = node->i64;
-    else if (dk_node_is_text(node, "yes") || dk_node_is_text(node, "on"))
-        *out = 1;
-    else if (dk_node_is_text(node, "no") || dk_node_is_text(node, "off"))
-        *out = 0;
-    else
-        return fail_kind(option, node, "true or false", err);
+    else if (dk_node_is_text(node, "yes") || dk_node_is_text(node, "on")) *out = 1;
+    else if (dk_node_is_text(node, "no") || dk_node_is_text(node, "off")) *out = 0;
+    else return fail_kind(option, node, "true or false", err);
     return DK_OK;
 }
 
 /* A scalar of any type has a spelling, and a text takes it: `separator: 1` is the text "1". */
 static int32_t check_text(dk_host *host, const di_option_info *option, const dk_node *node, char **out, dk_error *err)
 {
-    if (node->type == DK_NODE_LIST || node->type == DK_NODE_MAP || !node->text) return fail_kind(option, node, "a text", err);
-    if (strlen(node->text) != node->size) return dk_fail(err, DK_E_OPTION, "%s: a NUL character cannot be part of a text", option->name);
+    if (node->type == DK_NODE_LIST || node->type == DK_NODE_MAP || !node->text)
+        return fail_kind(option, node, "a text", err);
+    if (strlen(node->text) != node->size)
+        return dk_fail(err, DK_E_OPTION, "%s: a NUL character cannot be part of a text", option->name);
     *out = dk_strdup(host, node->text);
     return *out ? DK_OK : dk_fail_nomem(err, (uint64_t)node->size + 1);
 }
@@ -125,7 +137,8 @@ static int32_t check_list(dk_host *host, const di_option_info *option, const dk_
     int32_t rc;
     if (node->type == DK_NODE_MAP) return fail_kind(option, node, "a list", err);
     DK_TRY(dk_new(host, size, &out->items, err));
-    for (; out->size < size; out->size++) DK_TRY(check_item(host, option, items[out->size], &out->items[out->size], err));
+    for (; out->size < size; out->size++)
+        DK_TRY(check_item(host, option, items[out->size], &out->items[out->size], err));
 out:
     return rc;
 }
@@ -139,12 +152,18 @@ static int32_t check_type(dk_host *host, const di_option_info *option, const dk_
         rc = check_int(option, node, &out->i64, err);
         out->f64 = (double)out->i64;
         return rc;
-    case DI_OPTION_NUMBER: return check_number(option, node, &out->f64, err);
-    case DI_OPTION_FLAG: return check_flag(option, node, &out->i64, err);
-    case DI_OPTION_PATH: return check_path(host, option, node, folder, &out->text, err);
-    case DI_OPTION_CHOICE: return check_choice(host, option, node, &out->text, err);
-    case DI_OPTION_LIST: return check_list(host, option, node, out, err);
-    default: return check_text(host, option, node, &out->text, err);
+    case DI_OPTION_NUMBER:
+        return check_number(option, node, &out->f64, err);
+    case DI_OPTION_FLAG:
+        return check_flag(option, node, &out->i64, err);
+    case DI_OPTION_PATH:
+        return check_path(host, option, node, folder, &out->text, err);
+    case DI_OPTION_CHOICE:
+        return check_choice(host, option, node, &out->text, err);
+    case DI_OPTION_LIST:
+        return check_list(host, option, node, out, err);
+    default:
+        return check_text(host, option, node, &out->text, err);
     }
 }
 
@@ -152,9 +171,7 @@ int32_t di_check(dk_host *host, int64_t option, const dk_node *node, const char 
 {
     di_value value = {.option = option, .term = DI_NO_TERM};
     int32_t rc = check_type(host, di_option_at(option), node, folder, &value, err);
-    if (rc)
-        di_value_free(host, &value);
-    else
-        *out = value;
+    if (rc) di_value_free(host, &value);
+    else *out = value;
     return rc;
 }

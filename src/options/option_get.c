@@ -3,10 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
-static int64_t find(const char *key)
-{
-    return di_option_find(key, strlen(key));
-}
+static int64_t find(const char *key) { return di_option_find(key, strlen(key)); }
 
 static int64_t find_term(const char *key)
 {
@@ -60,10 +57,7 @@ double di_options_f64(const di_options *options, const char *key)
     return to_f64(find_value(options, key), find(key));
 }
 
-int32_t di_options_flag(const di_options *options, const char *key)
-{
-    return di_options_i64(options, key) != 0;
-}
+int32_t di_options_flag(const di_options *options, const char *key) { return di_options_i64(options, key) != 0; }
 
 const char *di_options_text(const di_options *options, const char *key)
 {
@@ -77,10 +71,7 @@ int32_t di_options_is(const di_options *options, const char *key, const char *te
     return value && !strcmp(value, text);
 }
 
-int32_t di_options_is_set(const di_options *options, const char *key)
-{
-    return find_value(options, key) != NULL;
-}
+int32_t di_options_is_set(const di_options *options, const char *key) { return find_value(options, key) != NULL; }
 
 int64_t di_options_list_size(const di_options *options, const char *key)
 {
@@ -100,15 +91,9 @@ const char *di_options_list_text(const di_options *options, const char *key, int
     return value && index >= 0 && index < value->size ? value->items[index].text : NULL;
 }
 
-int64_t di_options_terms(const di_options *options)
-{
-    return options && options->terms ? options->terms : 1;
-}
+int64_t di_options_terms(const di_options *options) { return options && options->terms ? options->terms : 1; }
 
-int32_t di_options_has_terms(const di_options *options)
-{
-    return options && options->terms > 0;
-}
+int32_t di_options_has_terms(const di_options *options) { return options && options->terms > 0; }
 
 double di_options_term_f64(const di_options *options, int64_t term, const char *key)
 {

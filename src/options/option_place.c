@@ -13,10 +13,7 @@ static int32_t fail_unknown(const char *key, size_t size, dk_error *err)
                    meant ? "did you mean " : "`distill options` lists them all", meant ? meant : "", meant ? "?" : "");
 }
 
-static int32_t is_number(const char *part, size_t size)
-{
-    return size && (strspn(part, "-0123456789") >= size);
-}
+static int32_t is_number(const char *part, size_t size) { return size && (strspn(part, "-0123456789") >= size); }
 
 static int32_t parse_index(const char *key, const char *part, size_t size, int64_t *out, dk_error *err)
 {
@@ -94,8 +91,8 @@ static int32_t open_term(di_options *options, int64_t term, dk_error *err)
     if (!options->terms && term == 0) return make_list(options, err);
     if (term > options->terms || term >= DI_TERMS_MAX)
         return dk_fail(err, DK_E_OPTION,
-                       "loss.%lld is not in [0, %lld]: terms are added one after the other, at most %d", (long long)term,
-                       (long long)options->terms, DI_TERMS_MAX);
+                       "loss.%lld is not in [0, %lld]: terms are added one after the other, at most %d",
+                       (long long)term, (long long)options->terms, DI_TERMS_MAX);
     if (term == options->terms) options->terms++;
     return DK_OK;
 }
@@ -165,10 +162,8 @@ static int32_t assign_to_terms(di_options *options, const di_place *place, const
         return dk_fail(err, DK_E_OPTION, "loss.%s: loss is a list of %lld; set loss.0.%s, or loss as a whole", key,
                        (long long)options->terms, key);
     for (int64_t term = 0; term < options->terms; term++) {
-        if (node->type == DK_NODE_NULL)
-            di_values_remove(options, place->option, term);
-        else
-            DK_TRY(put_node(options, place->option, term, node, folder, err));
+        if (node->type == DK_NODE_NULL) di_values_remove(options, place->option, term);
+        else DK_TRY(put_node(options, place->option, term, node, folder, err));
     }
 out:
     return rc;
@@ -185,10 +180,8 @@ static int32_t assign_option(di_options *options, const di_place *place, const d
     } else if (place->section == DI_LOSS && options->terms) {
         return assign_to_terms(options, place, node, folder, err);
     }
-    if (node->type == DK_NODE_NULL)
-        di_values_remove(options, place->option, place->term);
-    else
-        DK_TRY(put_node(options, place->option, place->term, node, folder, err));
+    if (node->type == DK_NODE_NULL) di_values_remove(options, place->option, place->term);
+    else DK_TRY(put_node(options, place->option, place->term, node, folder, err));
 out:
     return rc;
 }
@@ -233,10 +226,8 @@ static int32_t assign_term(di_options *options, const di_place *place, const dk_
                        (long long)place->term);
     DK_TRY(open_term(options, place->term, err));
     di_values_remove_term(options, place->term);
-    if (node->type == DK_NODE_MAP)
-        DK_TRY(assign_members(options, place, node, folder, err));
-    else
-        DK_TRY(assign_main(options, place, node, folder, err));
+    if (node->type == DK_NODE_MAP) DK_TRY(assign_members(options, place, node, folder, err));
+    else DK_TRY(assign_main(options, place, node, folder, err));
 out:
     return rc;
 }
@@ -244,7 +235,8 @@ out:
 static int32_t assign_loss_list(di_options *options, const dk_node *list, const char *folder, dk_error *err)
 {
     int32_t rc = DK_OK;
-    if (!list->size) return dk_fail(err, DK_E_OPTION, "loss is an empty list; give at least one term, {type: forward_kl}");
+    if (!list->size)
+        return dk_fail(err, DK_E_OPTION, "loss is an empty list; give at least one term, {type: forward_kl}");
     for (size_t i = 0; i < list->size && !rc; i++) {
         di_place term = {DI_LOSS, -1, (int64_t)i, -1};
         rc = place_error(list->items[i], err, assign_term(options, &term, list->items[i], folder, err));

@@ -92,7 +92,8 @@ static int32_t assign_root(di_options *options, const dk_node *root, const char 
 {
     int32_t rc = DK_OK;
     if (root->type == DK_NODE_NULL) return DK_OK;
-    if (root->type != DK_NODE_MAP) return dk_fail(err, DK_E_OPTION, "a recipe is a map of sections, as in \"train: {steps: 100}\"");
+    if (root->type != DK_NODE_MAP)
+        return dk_fail(err, DK_E_OPTION, "a recipe is a map of sections, as in \"train: {steps: 100}\"");
     for (size_t i = 0; i < root->size && !rc; i++) {
         const dk_node *node = root->items[i];
         di_place place;
@@ -113,10 +114,8 @@ static int32_t apply_document(di_options *options, const dk_document *document, 
     rc = assign_root(copy, dk_document_root(document), folder, &own);
     if (!rc) di_options_swap(options, copy);
     di_options_free(copy);
-    if (rc && own.position > 0)
-        dk_error_context(&own, "%s:%lld", dk_document_name(document), (long long)own.position);
-    else if (rc)
-        dk_error_context(&own, "%s", dk_document_name(document));
+    if (rc && own.position > 0) dk_error_context(&own, "%s:%lld", dk_document_name(document), (long long)own.position);
+    else if (rc) dk_error_context(&own, "%s", dk_document_name(document));
     if (rc && err) *err = own;
     return rc;
 }

@@ -31,10 +31,8 @@ static int32_t is_plain(const char *text)
 
 static void write_text(const writer *w, const char *text)
 {
-    if (!w->json && is_plain(text))
-        dk_strbuf_puts(w->out, text);
-    else
-        dk_strbuf_json(w->out, text, strlen(text));
+    if (!w->json && is_plain(text)) dk_strbuf_puts(w->out, text);
+    else dk_strbuf_json(w->out, text, strlen(text));
 }
 
 static void write_list(const writer *w, const di_value *value)
@@ -42,10 +40,8 @@ static void write_list(const writer *w, const di_value *value)
     dk_strbuf_puts(w->out, "[");
     for (int64_t i = 0; i < value->size; i++) {
         if (i) dk_strbuf_puts(w->out, w->json ? "," : ", ");
-        if (value->items[i].text)
-            dk_strbuf_json(w->out, value->items[i].text, strlen(value->items[i].text));
-        else
-            dk_strbuf_printf(w->out, "%lld", (long long)value->items[i].i64);
+        if (value->items[i].text) dk_strbuf_json(w->out, value->items[i].text, strlen(value->items[i].text));
+        else dk_strbuf_printf(w->out, "%lld", (long long)value->items[i].i64);
     }
     dk_strbuf_puts(w->out, "]");
 }
@@ -54,18 +50,12 @@ static void write_value(const writer *w, int64_t option, const di_value *value)
 {
     const di_option_info *info = di_option_at(option);
     int32_t is_text = info->type == DI_OPTION_TEXT || info->type == DI_OPTION_PATH || info->type == DI_OPTION_CHOICE;
-    if (is_text)
-        write_text(w, value ? value->text : info->default_text);
-    else if (!value)
-        dk_strbuf_puts(w->out, info->default_text);
-    else if (info->type == DI_OPTION_LIST)
-        write_list(w, value);
-    else if (info->type == DI_OPTION_FLAG)
-        dk_strbuf_puts(w->out, value->i64 ? "true" : "false");
-    else if (info->type == DI_OPTION_INT)
-        dk_strbuf_printf(w->out, "%lld", (long long)value->i64);
-    else
-        dk_strbuf_f64(w->out, value->f64);
+    if (is_text) write_text(w, value ? value->text : info->default_text);
+    else if (!value) dk_strbuf_puts(w->out, info->default_text);
+    else if (info->type == DI_OPTION_LIST) write_list(w, value);
+    else if (info->type == DI_OPTION_FLAG) dk_strbuf_puts(w->out, value->i64 ? "true" : "false");
+    else if (info->type == DI_OPTION_INT) dk_strbuf_printf(w->out, "%lld", (long long)value->i64);
+    else dk_strbuf_f64(w->out, value->f64);
 }
 
 static int32_t wanted(const writer *w, int64_t option, int64_t term)
@@ -82,10 +72,8 @@ static int64_t write_members(const writer *w, int32_t section, int64_t term, con
     int64_t written = 0;
     for (int64_t i = 0; i < di_option_count(); i++) {
         if (di_option_section(i) != section || !wanted(w, i, term)) continue;
-        if (w->json)
-            dk_strbuf_printf(w->out, "%s\"%s\":", written ? "," : "", di_option_key(i));
-        else
-            dk_strbuf_printf(w->out, "%s%s: ", term != DI_NO_TERM && !written ? "" : indent, di_option_key(i));
+        if (w->json) dk_strbuf_printf(w->out, "%s\"%s\":", written ? "," : "", di_option_key(i));
+        else dk_strbuf_printf(w->out, "%s%s: ", term != DI_NO_TERM && !written ? "" : indent, di_option_key(i));
         write_value(w, i, di_values_find(w->options, i, term));
         if (!w->json) dk_strbuf_puts(w->out, "\n");
         written++;
@@ -134,10 +122,8 @@ static void write_all(const writer *w)
     dk_strbuf_puts(w->out, w->json ? "{" : "");
     for (int32_t section = 0; section < DI_SECTIONS; section++) {
         if (!section_is_wanted(w, section)) continue;
-        if (w->json)
-            dk_strbuf_printf(w->out, "%s\"%s\":", first ? "" : ",", di_section_name(section));
-        else
-            dk_strbuf_printf(w->out, "%s:\n", di_section_name(section));
+        if (w->json) dk_strbuf_printf(w->out, "%s\"%s\":", first ? "" : ",", di_section_name(section));
+        else dk_strbuf_printf(w->out, "%s:\n", di_section_name(section));
         write_section(w, section, "  ");
         first = 0;
     }
@@ -183,28 +169,24 @@ static int32_t get_item(const writer *w, const char *key, const di_place *place,
 {
     int64_t size = value ? value->size : 0;
     if (place->item >= size) return fail_range(key, size, err);
-    if (value->items[place->item].text)
-        dk_strbuf_puts(w->out, value->items[place->item].text);
-    else
-        dk_strbuf_printf(w->out, "%lld", (long long)value->items[place->item].i64);
+    if (value->items[place->item].text) dk_strbuf_puts(w->out, value->items[place->item].text);
+    else dk_strbuf_printf(w->out, "%lld", (long long)value->items[place->item].i64);
     return DK_OK;
 }
 
 static void get_value(const writer *w, int64_t option, const di_value *value)
 {
     const di_option_info *info = di_option_at(option);
-    if (value && value->text)
-        dk_strbuf_puts(w->out, value->text);
-    else if (value)
-        write_value(w, option, value);
-    else if (info->default_text)
-        dk_strbuf_puts(w->out, info->default_text);
+    if (value && value->text) dk_strbuf_puts(w->out, value->text);
+    else if (value) write_value(w, option, value);
+    else if (info->default_text) dk_strbuf_puts(w->out, info->default_text);
 }
 
 static int32_t get_place(const writer *w, const char *key, di_place *place, dk_error *err)
 {
     int32_t is_list = di_options_has_terms(w->options);
-    if (place->term != DI_NO_TERM && place->term >= di_options_terms(w->options)) return fail_range(key, di_options_terms(w->options), err);
+    if (place->term != DI_NO_TERM && place->term >= di_options_terms(w->options))
+        return fail_range(key, di_options_terms(w->options), err);
     if (place->term != DI_NO_TERM && !is_list) place->term = DI_NO_TERM;
     if (place->option >= 0) {
         const di_value *value = di_values_find(w->options, place->option, place->term);

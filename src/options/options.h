@@ -1,10 +1,10 @@
 /* options.h - a tree of option values, each checked against the table when it is set.
  *
- * Here live the table, the tree, its text forms (YAML in and out, JSON out) and typed getters. What an option does lives
- * with whoever reads it. Keys are dotted: "train.steps"; items of lists go by number: "student.layers.0"; a loss is one
- * map ("loss.temperature") or a list of terms ("loss.1.type"). A section given as one plain value sets its main option:
- * `output: out/` is output.path. Setting "loss.0.x" turns a single loss into a list of one; an index equal to the size
- * appends. "loss.temperature" and the like, set while loss is a list, reach every term.
+ * Here live the table, the tree, its text forms (YAML in and out, JSON out) and typed getters. What an option does
+ * lives with whoever reads it. Keys are dotted: "train.steps"; items of lists go by number: "student.layers.0"; a loss
+ * is one map ("loss.temperature") or a list of terms ("loss.1.type"). A section given as one plain value sets its main
+ * option: `output: out/` is output.path. Setting "loss.0.x" turns a single loss into a list of one; an index equal to
+ * the size appends. "loss.temperature" and the like, set while loss is a list, reach every term.
  *
  * A failed setter or load leaves the tree as it was. A const tree may be read from several threads. */
 #ifndef DI_OPTIONS_OPTIONS_H
@@ -22,8 +22,10 @@ void di_options_free(di_options *options); /* NULL is fine */
 /* Merges a recipe. Relative values of type path become relative to the recipe's folder; errors begin "file:line: ". */
 int32_t di_options_load(di_options *options, const char *path, dk_error *err);
 /* The same from memory; name stands in errors; folder NULL = paths stay as they are. */
-int32_t di_options_parse(di_options *options, const char *yaml, size_t size, const char *name, const char *folder, dk_error *err);
-/* yaml NULL or null = back to the default. The key may be a section: `di_options_set(o, "loss", "[{type: a}, {type: b}]", err)`. */
+int32_t di_options_parse(di_options *options, const char *yaml, size_t size, const char *name, const char *folder,
+                         dk_error *err);
+/* yaml NULL or null = back to the default. The key may be a section: `di_options_set(o, "loss", "[{type: a}, {type:
+ * b}]", err)`. */
 int32_t di_options_set(di_options *options, const char *key, const char *yaml, dk_error *err);
 /* A text, path or choice takes the text as it is; other types read it as YAML. NULL = back to the default. */
 int32_t di_options_set_str(di_options *options, const char *key, const char *value, dk_error *err);
@@ -35,23 +37,25 @@ int32_t di_options_set_f64(di_options *options, const char *key, double value, d
 int32_t di_options_copy(const di_options *options, dk_host *host, int64_t sections, di_options **out, dk_error *err);
 int32_t di_options_equal(const di_options *a, const di_options *b);
 int32_t di_options_hash(const di_options *options, uint64_t *out, dk_error *err);
-/* Takes over the live options that `from` sets. One that is not live and has another value there is an error (STAGE). */
+/* Takes over the live options that `from` sets. One that is not live and has another value there is an error
+ * (STAGE). */
 int32_t di_options_configure(di_options *options, const di_options *from, dk_error *err);
 
 /* ---- as text ---- */
-/* One value, a section or (key "") everything. Values of type text come as they are, lists as YAML; unset = the default,
- * or nothing. Sections come as YAML, only what is set. */
+/* One value, a section or (key "") everything. Values of type text come as they are, lists as YAML; unset = the
+ * default, or nothing. Sections come as YAML, only what is set. */
 int32_t di_options_get(const di_options *options, const char *key, dk_strbuf *out, dk_error *err);
 /* defaults 0 = only what is set; 1 = every option that has a value. Both read back with di_options_parse. */
 int32_t di_options_write_yaml(const di_options *options, int32_t defaults, dk_strbuf *out, dk_error *err);
 int32_t di_options_write_json(const di_options *options, int32_t defaults, dk_strbuf *out, dk_error *err);
 
-/* ---- getters: options NULL = all defaults. Keys are constants of the source, so nothing can fail; a key that the table
- * does not have reads as 0 or NULL, and a test that walks the sources finds it. ---- */
+/* ---- getters: options NULL = all defaults. Keys are constants of the source, so nothing can fail; a key that the
+ * table does not have reads as 0 or NULL, and a test that walks the sources finds it. ---- */
 int64_t di_options_i64(const di_options *options, const char *key);
 double di_options_f64(const di_options *options, const char *key);
 int32_t di_options_flag(const di_options *options, const char *key);
-const char *di_options_text(const di_options *options, const char *key); /* NULL = unset, no default; lives as long as the value */
+/* NULL = unset, no default; lives as long as the value */
+const char *di_options_text(const di_options *options, const char *key);
 int32_t di_options_is_set(const di_options *options, const char *key);
 int32_t di_options_is(const di_options *options, const char *key, const char *text); /* 1 if the value is this text */
 int64_t di_options_list_size(const di_options *options, const char *key);

@@ -6,13 +6,34 @@
 #define OPEN_LOW DI_OPTION_OPEN_LOW
 #define OPEN_HIGH DI_OPTION_OPEN_HIGH
 #define TERM DI_OPTION_TERM
-#define INT(name, initial, low, high, unit, flags, help) {name, help, initial, NULL, unit, DI_OPTION_INT, 0, low, high, flags}
-#define NUMBER(name, initial, low, high, unit, flags, help) {name, help, initial, NULL, unit, DI_OPTION_NUMBER, 0, low, high, flags}
-#define TEXT(name, initial, flags, help) {name, help, initial, NULL, NULL, DI_OPTION_TEXT, 0, 0, 0, flags}
-#define PATH(name, help) {name, help, NULL, NULL, NULL, DI_OPTION_PATH, 0, 0, 0, 0}
-#define CHOICE(name, initial, choices, flags, help) {name, help, initial, choices, NULL, DI_OPTION_CHOICE, 0, 0, 0, flags}
-#define FLAG(name, initial, help) {name, help, initial, NULL, NULL, DI_OPTION_FLAG, 0, 0, 0, 0}
-#define LIST(name, item_type, low, high, help) {name, help, NULL, NULL, NULL, DI_OPTION_LIST, item_type, low, high, 0}
+#define INT(name, initial, low, high, unit, flags, help)                    \
+    {                                                                       \
+        name, help, initial, NULL, unit, DI_OPTION_INT, 0, low, high, flags \
+    }
+#define NUMBER(name, initial, low, high, unit, flags, help)                    \
+    {                                                                          \
+        name, help, initial, NULL, unit, DI_OPTION_NUMBER, 0, low, high, flags \
+    }
+#define TEXT(name, initial, flags, help)                                \
+    {                                                                   \
+        name, help, initial, NULL, NULL, DI_OPTION_TEXT, 0, 0, 0, flags \
+    }
+#define PATH(name, help)                                         \
+    {                                                            \
+        name, help, NULL, NULL, NULL, DI_OPTION_PATH, 0, 0, 0, 0 \
+    }
+#define CHOICE(name, initial, choices, flags, help)                          \
+    {                                                                        \
+        name, help, initial, choices, NULL, DI_OPTION_CHOICE, 0, 0, 0, flags \
+    }
+#define FLAG(name, initial, help)                                   \
+    {                                                               \
+        name, help, initial, NULL, NULL, DI_OPTION_FLAG, 0, 0, 0, 0 \
+    }
+#define LIST(name, item_type, low, high, help)                                \
+    {                                                                         \
+        name, help, NULL, NULL, NULL, DI_OPTION_LIST, item_type, low, high, 0 \
+    }
 #define COUNT_MAX 1e12
 
 static const di_option_info table[] = {
@@ -113,19 +134,18 @@ enum { OPTIONS = sizeof table / sizeof *table };
 static const struct {
     const char *name, *main;
 } sections[DI_SECTIONS] = {
-    {"teacher", "teacher.path"}, {"student", "student.path"}, {"data", "data.train"},    {"loss", "loss.type"},
-    {"train", NULL},             {"generate", NULL},          {"output", "output.path"},
+    {"teacher", "teacher.path"},
+    {"student", "student.path"},
+    {"data", "data.train"},
+    {"loss", "loss.type"},
+    {"train", NULL},
+    {"generate", NULL},
+    {"output", "output.path"},
 };
 
-const char *di_section_name(int32_t section)
-{
-    return sections[section].name;
-}
+const char *di_section_name(int32_t section) { return sections[section].name; }
 
-const char *di_section_main(int32_t section)
-{
-    return sections[section].main;
-}
+const char *di_section_main(int32_t section) { return sections[section].main; }
 
 int32_t di_section_find(const char *name, size_t size)
 {
@@ -134,15 +154,9 @@ int32_t di_section_find(const char *name, size_t size)
     return -1;
 }
 
-int64_t di_option_count(void)
-{
-    return OPTIONS;
-}
+int64_t di_option_count(void) { return OPTIONS; }
 
-const di_option_info *di_option_at(int64_t index)
-{
-    return index >= 0 && index < OPTIONS ? &table[index] : NULL;
-}
+const di_option_info *di_option_at(int64_t index) { return index >= 0 && index < OPTIONS ? &table[index] : NULL; }
 
 int64_t di_option_find(const char *name, size_t size)
 {
@@ -151,15 +165,9 @@ int64_t di_option_find(const char *name, size_t size)
     return -1;
 }
 
-int32_t di_option_section(int64_t index)
-{
-    return di_section_find(table[index].name, strcspn(table[index].name, "."));
-}
+int32_t di_option_section(int64_t index) { return di_section_find(table[index].name, strcspn(table[index].name, ".")); }
 
-const char *di_option_key(int64_t index)
-{
-    return strchr(table[index].name, '.') + 1;
-}
+const char *di_option_key(int64_t index) { return strchr(table[index].name, '.') + 1; }
 
 /* Walks "a|b|c": the next choice and its size, 0 at the end. */
 static size_t next_choice(const char **at, const char **choice)
@@ -182,10 +190,7 @@ int32_t di_option_has_choice(const di_option_info *option, const char *text, siz
 
 enum { WORD_MAX = 48 };
 
-static size_t least(size_t a, size_t b)
-{
-    return a < b ? a : b;
-}
+static size_t least(size_t a, size_t b) { return a < b ? a : b; }
 
 /* Edit distance with swaps of neighbours (Damerau, Levenshtein; restricted form). Longer words are far from all. */
 static size_t distance(const char *a, size_t a_size, const char *b, size_t b_size)
@@ -197,7 +202,8 @@ static size_t distance(const char *a, size_t a_size, const char *b, size_t b_siz
         row[0] = i;
         for (size_t j = 1; j <= b_size; j++) {
             row[j] = least(least(last[j], row[j - 1]) + 1, last[j - 1] + (a[i - 1] != b[j - 1]));
-            if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1]) row[j] = least(row[j], before[j - 2] + 1);
+            if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1])
+                row[j] = least(row[j], before[j - 2] + 1);
         }
         size_t *free_row = before;
         before = last, last = row, row = free_row;
@@ -205,10 +211,7 @@ static size_t distance(const char *a, size_t a_size, const char *b, size_t b_siz
     return last[b_size];
 }
 
-static size_t tolerance(size_t size)
-{
-    return size < 3 ? 0 : size < 6 ? 1 : size < 10 ? 2 : 3;
-}
+static size_t tolerance(size_t size) { return size < 3 ? 0 : size < 6 ? 1 : size < 10 ? 2 : 3; }
 
 const char *di_option_suggest(const char *text, size_t size)
 {

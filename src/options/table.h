@@ -6,24 +6,24 @@
 #include "base/status.h"
 
 enum { /* types */
-    DI_OPTION_INT = 1,
-    DI_OPTION_NUMBER = 2,
-    DI_OPTION_TEXT = 3,
-    DI_OPTION_PATH = 4,
-    DI_OPTION_CHOICE = 5,
-    DI_OPTION_FLAG = 6,
-    DI_OPTION_LIST = 7,
-    DI_OPTION_MAP = 8
+       DI_OPTION_INT = 1,
+       DI_OPTION_NUMBER = 2,
+       DI_OPTION_TEXT = 3,
+       DI_OPTION_PATH = 4,
+       DI_OPTION_CHOICE = 5,
+       DI_OPTION_FLAG = 6,
+       DI_OPTION_LIST = 7,
+       DI_OPTION_MAP = 8
 };
-enum { /* flags */
-    DI_OPTION_LIVE = 1,      /* may change on a live trainer */
-    DI_OPTION_OPEN_LOW = 4,  /* the lower bound itself is out of bounds */
-    DI_OPTION_OPEN_HIGH = 8, /* so is the upper one */
-    DI_OPTION_TERM = 16      /* each term of a list of losses may have its own */
+enum {                          /* flags */
+       DI_OPTION_LIVE = 1,      /* may change on a live trainer */
+       DI_OPTION_OPEN_LOW = 4,  /* the lower bound itself is out of bounds */
+       DI_OPTION_OPEN_HIGH = 8, /* so is the upper one */
+       DI_OPTION_TERM = 16      /* each term of a list of losses may have its own */
 };
 typedef struct di_option_info {
-    const char *name; /* "section.key" */
-    const char *help; /* one line */
+    const char *name;         /* "section.key" */
+    const char *help;         /* one line */
     const char *default_text; /* NULL = unset unless given */
     const char *choices;      /* "a|b|c" of a CHOICE, else NULL */
     const char *unit;         /* NULL = none */
@@ -34,14 +34,14 @@ typedef struct di_option_info {
 } di_option_info;
 
 enum { /* sections, in the order of the table; as a set: 1 << section */
-    DI_TEACHER,
-    DI_STUDENT,
-    DI_DATA,
-    DI_LOSS,
-    DI_TRAIN,
-    DI_GENERATE,
-    DI_OUTPUT,
-    DI_SECTIONS
+       DI_TEACHER,
+       DI_STUDENT,
+       DI_DATA,
+       DI_LOSS,
+       DI_TRAIN,
+       DI_GENERATE,
+       DI_OUTPUT,
+       DI_SECTIONS
 };
 const char *di_section_name(int32_t section);
 const char *di_section_main(int32_t section); /* the option that a section given as one plain value sets; NULL = none */

@@ -62,10 +62,8 @@ int32_t di_value_clone(dk_host *host, const di_value *value, di_value *out, dk_e
     copy.size = 0;
     if (value->text && !(copy.text = dk_strdup(host, value->text))) rc = dk_fail_nomem(err, strlen(value->text) + 1);
     if (!rc && value->size) rc = clone_items(host, value, &copy, err);
-    if (rc)
-        di_value_free(host, &copy);
-    else
-        *out = copy;
+    if (rc) di_value_free(host, &copy);
+    else *out = copy;
     return rc;
 }
 
@@ -153,17 +151,12 @@ int32_t di_options_copy(const di_options *options, dk_host *host, int64_t sectio
     int32_t rc = di_options_create(host, &copy, err);
     if (rc) return rc;
     if (options) rc = copy_values(copy, options, sections, err);
-    if (rc)
-        di_options_free(copy);
-    else
-        *out = copy;
+    if (rc) di_options_free(copy);
+    else *out = copy;
     return rc;
 }
 
-static int32_t same_text(const char *a, const char *b)
-{
-    return a == b || (a && b && !strcmp(a, b));
-}
+static int32_t same_text(const char *a, const char *b) { return a == b || (a && b && !strcmp(a, b)); }
 
 static int32_t same_value(const di_value *a, const di_value *b)
 {
@@ -192,10 +185,14 @@ static int32_t is_default(const di_value *value)
     const char *text = di_options_text(NULL, option->name);
     switch (option->type) {
     case DI_OPTION_INT:
-    case DI_OPTION_FLAG: return value->i64 == di_options_i64(NULL, option->name);
-    case DI_OPTION_NUMBER: return value->f64 == di_options_f64(NULL, option->name);
-    case DI_OPTION_LIST: return !value->size;
-    default: return same_text(value->text, text);
+    case DI_OPTION_FLAG:
+        return value->i64 == di_options_i64(NULL, option->name);
+    case DI_OPTION_NUMBER:
+        return value->f64 == di_options_f64(NULL, option->name);
+    case DI_OPTION_LIST:
+        return !value->size;
+    default:
+        return same_text(value->text, text);
     }
 }
 
@@ -210,8 +207,8 @@ int32_t di_options_configure(di_options *options, const di_options *from, dk_err
         di_value clone;
         if (old ? same_value(old, value) : value->term == DI_NO_TERM && is_default(value)) continue;
         if (!(option->flags & DI_OPTION_LIVE))
-            DK_TRY(dk_fail(err, DK_E_STAGE,
-                           "%s cannot be changed any more; it is fixed when the trainer is created", option->name));
+            DK_TRY(dk_fail(err, DK_E_STAGE, "%s cannot be changed any more; it is fixed when the trainer is created",
+                           option->name));
         DK_TRY(di_value_clone(copy->host, value, &clone, err));
         DK_TRY(di_values_put(copy, &clone, err));
     }

@@ -32,7 +32,8 @@ struct di_options {
 void di_value_free(dk_host *host, di_value *value);
 int32_t di_value_clone(dk_host *host, const di_value *value, di_value *out, dk_error *err);
 const di_value *di_values_find(const di_options *options, int64_t option, int64_t term);
-int32_t di_values_put(di_options *options, di_value *value, dk_error *err); /* takes the value over, also when it fails */
+/* takes the value over, also when it fails */
+int32_t di_values_put(di_options *options, di_value *value, dk_error *err);
 void di_values_remove(di_options *options, int64_t option, int64_t term);
 void di_values_remove_section(di_options *options, int32_t section);
 void di_values_remove_term(di_options *options, int64_t term);

@@ -12,7 +12,10 @@ static void text(dk_strbuf *out, const char *name, const char *value)
     dk_strbuf_json(out, value, strlen(value));
 }
 
-static void integer(dk_strbuf *out, const char *name, int64_t value) { dk_strbuf_printf(out, ",\"%s\":%lld", name, (long long)value); }
+static void integer(dk_strbuf *out, const char *name, int64_t value)
+{
+    dk_strbuf_printf(out, ",\"%s\":%lld", name, (long long)value);
+}
 
 static void verdict(dk_strbuf *out, const dk_error *problem)
 {
@@ -65,8 +68,9 @@ static void describe_tokenizer(dk_host *host, const char *path, dk_strbuf *out)
         text(out, "tokenizer_problem", problem.message);
         return;
     }
-    dk_strbuf_printf(out, ",\"tokenizer\":{\"vocab_size\":%lld,\"bos\":%lld,\"eos\":%lld,\"pad\":%lld,\"unk\":%lld}", (long long)dk_tokenizer_vocab_size(tokenizer),
-                     (long long)dk_tokenizer_bos(tokenizer), (long long)dk_tokenizer_eos(tokenizer), (long long)dk_tokenizer_pad(tokenizer),
+    dk_strbuf_printf(out, ",\"tokenizer\":{\"vocab_size\":%lld,\"bos\":%lld,\"eos\":%lld,\"pad\":%lld,\"unk\":%lld}",
+                     (long long)dk_tokenizer_vocab_size(tokenizer), (long long)dk_tokenizer_bos(tokenizer),
+                     (long long)dk_tokenizer_eos(tokenizer), (long long)dk_tokenizer_pad(tokenizer),
                      (long long)dk_tokenizer_unk(tokenizer));
     dk_tokenizer_release(tokenizer);
 }
@@ -111,7 +115,8 @@ static int32_t inspect_tokenizer(dk_host *host, const char *path, int32_t gguf, 
     dk_error problem;
     dk_error_clear(&problem);
     dk_strbuf_printf(out, "{\"kind\":\"tokenizer\",\"format\":\"%s\"", gguf ? "gguf" : "hf");
-    if (dk_open_tokenizer(host, path, &tokenizer, &problem) == DK_OK) integer(out, "vocab_size", dk_tokenizer_vocab_size(tokenizer));
+    if (dk_open_tokenizer(host, path, &tokenizer, &problem) == DK_OK)
+        integer(out, "vocab_size", dk_tokenizer_vocab_size(tokenizer));
     dk_tokenizer_release(tokenizer);
     verdict(out, &problem);
     dk_strbuf_puts(out, "}");
@@ -133,15 +138,23 @@ int32_t di_inspect_path(dk_backend *backend, const char *path, dk_strbuf *json, 
     if (is_checkpoint(backend->host, path)) return di_checkpoint_inspect(backend->host, path, json, err);
     DK_TRY(dk_path_kind(backend->host, path, &kind, err));
     switch (kind) {
-    case DK_PATH_MODEL: return inspect_model(backend, path, 0, json, err);
-    case DK_PATH_GGUF: return inspect_model(backend, path, 1, json, err);
-    case DK_PATH_TOKENIZER: return inspect_tokenizer(backend->host, path, 0, json, err);
-    case DK_PATH_GGUF_VOCABULARY: return inspect_tokenizer(backend->host, path, 1, json, err);
-    case DK_PATH_SAFETENSORS: return inspect_tensors(backend->host, path, json, err);
-    case DK_PATH_MISSING: return dk_fail(err, DK_E_NOT_FOUND, "%s does not exist", path);
-    case DK_PATH_UNKNOWN: break;
+    case DK_PATH_MODEL:
+        return inspect_model(backend, path, 0, json, err);
+    case DK_PATH_GGUF:
+        return inspect_model(backend, path, 1, json, err);
+    case DK_PATH_TOKENIZER:
+        return inspect_tokenizer(backend->host, path, 0, json, err);
+    case DK_PATH_GGUF_VOCABULARY:
+        return inspect_tokenizer(backend->host, path, 1, json, err);
+    case DK_PATH_SAFETENSORS:
+        return inspect_tensors(backend->host, path, json, err);
+    case DK_PATH_MISSING:
+        return dk_fail(err, DK_E_NOT_FOUND, "%s does not exist", path);
+    case DK_PATH_UNKNOWN:
+        break;
     }
-    if (dk_path_exists(path) == 1 && di_token_file_is(backend->host, path)) return di_token_file_inspect(backend->host, path, json, err);
+    if (dk_path_exists(path) == 1 && di_token_file_is(backend->host, path))
+        return di_token_file_inspect(backend->host, path, json, err);
     rc = dk_fail(err, DK_E_FORMAT, "%s is no model, tokenizer, token file or checkpoint that this library knows", path);
 out:
     return rc;
@@ -158,7 +171,8 @@ int32_t di_inspect_library(dk_backend *backend, di_registry *registry, dk_strbuf
     dk_backend_cblas(cblas, sizeof cblas);
     dk_strbuf_init(&losses, backend->host);
     DK_TRY(di_registry_names(registry, &losses, err));
-    dk_strbuf_printf(json, "{\"kind\":\"library\",\"version\":\"%s\",\"abi_version\":%d", DISTILL_VERSION, DISTILL_ABI_VERSION);
+    dk_strbuf_printf(json, "{\"kind\":\"library\",\"version\":\"%s\",\"abi_version\":%d", DISTILL_VERSION,
+                     DISTILL_ABI_VERSION);
     text(json, "backend", backend->name);
     text(json, "isa", isas[backend->isa]);
     text(json, "cblas", cblas);

@@ -52,7 +52,9 @@ static const dk_node *child(const dk_node *node, const char *key, size_t size)
     memcpy(name, key, size);
     name[size] = '\0';
     if (node->type == DK_NODE_MAP) return dk_node_get(node, name);
-    return node->type == DK_NODE_LIST && dk_parse_i64(name, size, &index) && index >= 0 ? dk_node_at(node, (size_t)index) : NULL;
+    return node->type == DK_NODE_LIST && dk_parse_i64(name, size, &index) && index >= 0
+               ? dk_node_at(node, (size_t)index)
+               : NULL;
 }
 
 int32_t di_report_get_f64(const di_report *report, const char *key, double *out, dk_error *err)
@@ -64,7 +66,8 @@ int32_t di_report_get_f64(const di_report *report, const char *key, double *out,
         at += size + (at[size] == '.');
     }
     if (!node) return dk_fail(err, DK_E_NOT_FOUND, "the report has no %s", key);
-    if (node->type != DK_NODE_INT && node->type != DK_NODE_FLOAT && node->type != DK_NODE_BOOL) return dk_fail(err, DK_E_INVALID, "%s is not a number in the report", key);
+    if (node->type != DK_NODE_INT && node->type != DK_NODE_FLOAT && node->type != DK_NODE_BOOL)
+        return dk_fail(err, DK_E_INVALID, "%s is not a number in the report", key);
     *out = node->type == DK_NODE_FLOAT ? node->f64 : (double)node->i64;
     return DK_OK;
 }

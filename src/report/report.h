@@ -9,7 +9,8 @@
 typedef struct di_report di_report;
 int32_t di_report_create(dk_host *host, const char *json, size_t size, di_report **out, dk_error *err); /* copied */
 void di_report_free(di_report *report);
-int32_t di_report_get_f64(const di_report *report, const char *key, double *out, dk_error *err); /* "student.forward_kl"; list items by number */
+/* "student.forward_kl"; list items by number */
+int32_t di_report_get_f64(const di_report *report, const char *key, double *out, dk_error *err);
 const char *di_report_json(const di_report *report, size_t *size);
 
 int32_t di_inspect_path(dk_backend *backend, const char *path, dk_strbuf *json, dk_error *err);

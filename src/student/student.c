@@ -44,13 +44,15 @@ static int32_t freeze(di_student *s, const di_options *options, dk_error *err)
     DK_TRY(dk_new(s->host, count, &patterns, err));
     for (int64_t i = 0; i < count; i++) patterns[i] = di_options_list_text(options, "student.freeze", i);
     DK_TRY(dk_model_freeze(s->model, patterns, count, &frozen, err));
-    dk_log(s->host, DK_LOG_INFO, "student", "%lld of %lld parameters are frozen", (long long)frozen, (long long)s->model->parameter_count);
+    dk_log(s->host, DK_LOG_INFO, "student", "%lld of %lld parameters are frozen", (long long)frozen,
+           (long long)s->model->parameter_count);
 out:
     dk_free(s->host, patterns);
     return rc;
 }
 
-int32_t di_student_open(dk_backend *backend, const char *path, const di_options *options, di_student **out, dk_error *err)
+int32_t di_student_open(dk_backend *backend, const char *path, const di_options *options, di_student **out,
+                        dk_error *err)
 {
     dk_model_options how = {.use_mmap = di_options_flag(options, "student.mmap"), .trainable = 1};
     di_student *s = NULL;
@@ -66,7 +68,8 @@ out:
     return rc;
 }
 
-int32_t di_student_create(dk_backend *backend, const char *config_path, dk_tokenizer *tokenizer, const di_options *options, di_student **out, dk_error *err)
+int32_t di_student_create(dk_backend *backend, const char *config_path, dk_tokenizer *tokenizer,
+                          const di_options *options, di_student **out, dk_error *err)
 {
     double std = di_options_is_set(options, "student.init_std") ? di_options_f64(options, "student.init_std") : 0;
     dk_document *config = NULL;
@@ -76,8 +79,8 @@ int32_t di_student_create(dk_backend *backend, const char *config_path, dk_token
     DK_TRY(dk_json_open(s->host, config_path, &config, err));
     DK_TRY(dk_model_create(backend, config, std, (uint64_t)di_options_i64(options, "train.seed"), &s->model, err));
     if (tokenizer && dk_tokenizer_vocab_size(tokenizer) > s->model->config.vocab_size) {
-        rc = dk_fail(err, DK_E_MISMATCH, "%s: vocab_size %lld is below the %lld tokens of the tokenizer", config_path, (long long)s->model->config.vocab_size,
-                     (long long)dk_tokenizer_vocab_size(tokenizer));
+        rc = dk_fail(err, DK_E_MISMATCH, "%s: vocab_size %lld is below the %lld tokens of the tokenizer", config_path,
+                     (long long)s->model->config.vocab_size, (long long)dk_tokenizer_vocab_size(tokenizer));
         goto out;
     }
     if (tokenizer) s->tokenizer = dk_tokenizer_retain(tokenizer);
@@ -92,15 +95,19 @@ out:
 }
 
 /* student.layers, or every second block with the first and the last kept. */
-static int32_t kept_layers(dk_host *host, int64_t layers, const di_options *options, int64_t **out, int64_t *count, dk_error *err)
+static int32_t kept_layers(dk_host *host, int64_t layers, const di_options *options, int64_t **out, int64_t *count,
+                           dk_error *err)
 {
-    int64_t given = di_options_list_size(options, "student.layers"), kept = given ? given : (layers + 1) / 2 + (layers > 1 && layers % 2 == 0);
+    int64_t given = di_options_list_size(options, "student.layers"),
+            kept = given ? given : (layers + 1) / 2 + (layers > 1 && layers % 2 == 0);
     int32_t rc;
     DK_TRY(dk_new(host, kept, out, err));
     *count = 0;
     for (int64_t i = 0; i < given; i++) {
         int64_t layer = di_options_list_i64(options, "student.layers", i);
-        if (layer < 0 || layer >= layers) return dk_fail(err, DK_E_OPTION, "student.layers names block %lld, the teacher has blocks 0 to %lld", (long long)layer, (long long)layers - 1);
+        if (layer < 0 || layer >= layers)
+            return dk_fail(err, DK_E_OPTION, "student.layers names block %lld, the teacher has blocks 0 to %lld",
+                           (long long)layer, (long long)layers - 1);
         (*out)[(*count)++] = layer;
     }
     for (int64_t layer = 0; !given && layer < layers; layer++)
@@ -109,13 +116,16 @@ out:
     return rc;
 }
 
-int32_t di_student_derive(dk_backend *backend, const di_teacher *teacher, const di_options *options, di_student **out, dk_error *err)
+int32_t di_student_derive(dk_backend *backend, const di_teacher *teacher, const di_options *options, di_student **out,
+                          dk_error *err)
 {
     dk_model *from = di_teacher_model(teacher);
     int64_t *layers = NULL, count = 0;
     di_student *s = NULL;
     int32_t rc;
-    if (!from) return dk_fail(err, DK_E_UNSUPPORTED, "a student can be derived from a local model only: give student.path or student.config");
+    if (!from)
+        return dk_fail(err, DK_E_UNSUPPORTED,
+                       "a student can be derived from a local model only: give student.path or student.config");
     DK_TRY(create(backend, &s, err));
     DK_TRY(kept_layers(s->host, from->config.layers, options, &layers, &count, err));
     DK_TRY(dk_model_derive(from, backend, layers, count, &s->model, err));
@@ -152,14 +162,20 @@ static int32_t scorer_of(di_student *s, distill_destroy_fn destroy, di_teacher *
 
 static int32_t check_table(const distill_student_callbacks *table, dk_error *err)
 {
-    const char *missing = !table->forward ? "forward" : !table->backward ? "backward" : !table->apply ? "apply" : !table->form ? "form" : NULL;
+    const char *missing = !table->forward    ? "forward"
+                          : !table->backward ? "backward"
+                          : !table->apply    ? "apply"
+                          : !table->form     ? "form"
+                                             : NULL;
     if (missing) return dk_fail(err, DK_E_INVALID, "table->%s is NULL", missing);
     if (table->form->kind != DISTILL_DENSE && table->form->kind != DISTILL_HIDDEN)
-        return dk_fail(err, DK_E_INVALID, "table->form->kind is %s: a student gives DENSE or HIDDEN", di_kind_name(table->form->kind));
+        return dk_fail(err, DK_E_INVALID, "table->form->kind is %s: a student gives DENSE or HIDDEN",
+                       di_kind_name(table->form->kind));
     return DK_OK;
 }
 
-int32_t di_student_from_callbacks(dk_backend *backend, const distill_student_callbacks *table, const di_options *options, di_student **out, dk_error *err)
+int32_t di_student_from_callbacks(dk_backend *backend, const distill_student_callbacks *table,
+                                  const di_options *options, di_student **out, dk_error *err)
 {
     di_student *s = NULL;
     int32_t rc;
@@ -184,15 +200,22 @@ out:
 
 dk_model *di_student_model(const di_student *s) { return s->model; }
 
-const distill_student_callbacks *di_student_callbacks(const di_student *s) { return s->is_callbacks ? &s->callbacks : NULL; }
+const distill_student_callbacks *di_student_callbacks(const di_student *s)
+{
+    return s->is_callbacks ? &s->callbacks : NULL;
+}
 
 dk_tokenizer *di_student_tokenizer(const di_student *s) { return s->tokenizer; }
 
-int64_t di_student_vocab(const di_student *s) { return s->model ? s->model->config.vocab_size : di_teacher_vocab(s->form); }
+int64_t di_student_vocab(const di_student *s)
+{
+    return s->model ? s->model->config.vocab_size : di_teacher_vocab(s->form);
+}
 
 int32_t di_student_acquire(di_student *s, dk_error *err)
 {
-    if (atomic_exchange(&s->held, 1)) return dk_fail(err, DK_E_BUSY, "the student is held by another trainer: free that one first");
+    if (atomic_exchange(&s->held, 1))
+        return dk_fail(err, DK_E_BUSY, "the student is held by another trainer: free that one first");
     int32_t rc = s->model ? dk_model_add_gradients(s->model, err) : DK_OK;
     if (rc != DK_OK) atomic_store(&s->held, 0);
     return rc;
@@ -206,7 +229,8 @@ static void release_student(void *student) { di_student_release(student); }
 
 int32_t di_student_as_teacher(di_student *s, di_teacher **out, dk_error *err)
 {
-    if (s->model) return di_teacher_from_model(s->backend, s->model, s->tokenizer, s, retain_student, release_student, out, err);
+    if (s->model)
+        return di_teacher_from_model(s->backend, s->model, s->tokenizer, s, retain_student, release_student, out, err);
     di_student_retain(s);
     return scorer_of(s, release_student, out, err);
 }
@@ -221,7 +245,8 @@ static int32_t save_into(const di_student *s, const char *folder, dk_dtype dtype
         if (s->tokenizer) DK_TRY(dk_tokenizer_save(s->tokenizer, folder, err));
         return DK_OK;
     }
-    if (!s->callbacks.save) return dk_fail(err, DK_E_UNSUPPORTED, "this student cannot be saved: its table has no save");
+    if (!s->callbacks.save)
+        return dk_fail(err, DK_E_UNSUPPORTED, "this student cannot be saved: its table has no save");
     rc = s->callbacks.save(s->callbacks.user, folder);
     if (rc == DISTILL_CB_OK) return DK_OK;
     dk_fail(err, DK_E_CALLBACK, "the student's save returned %d for %s", (int)rc, folder);
@@ -254,12 +279,16 @@ const char *di_student_parameter_name(const di_student *s, int64_t index)
 int32_t di_student_parameter(di_student *s, const char *name, int32_t which, distill_tensor *out, dk_error *err)
 {
     dk_parameter *parameter = s->model ? dk_model_find(s->model, name) : NULL;
-    if (which != DISTILL_WEIGHT && which != DISTILL_GRADIENT) return dk_fail(err, DK_E_INVALID, "which %d is neither DISTILL_WEIGHT nor DISTILL_GRADIENT", (int)which);
+    if (which != DISTILL_WEIGHT && which != DISTILL_GRADIENT)
+        return dk_fail(err, DK_E_INVALID, "which %d is neither DISTILL_WEIGHT nor DISTILL_GRADIENT", (int)which);
     if (!parameter) return dk_fail(err, DK_E_NOT_FOUND, "the student has no parameter %s", name);
     dk_view view = which == DISTILL_WEIGHT ? parameter->value : parameter->gradient;
-    if (!dk_view_present(view)) return dk_fail(err, DK_E_NOT_FOUND, "%s has no gradient: %s", name, parameter->frozen ? "it is frozen" : "no trainer holds the student yet");
+    if (!dk_view_present(view))
+        return dk_fail(err, DK_E_NOT_FOUND, "%s has no gradient: %s", name,
+                       parameter->frozen ? "it is frozen" : "no trainer holds the student yet");
     int32_t half = view.dtype == DK_BF16 || view.dtype == DK_F16;
-    *out = di_tensor_of(s->backend->ops->map(view), view.dtype == DK_BF16 ? DISTILL_BFLOAT : DISTILL_FLOAT, half ? 16 : 32, view.rank, parameter->value.shape);
+    *out = di_tensor_of(s->backend->ops->map(view), view.dtype == DK_BF16 ? DISTILL_BFLOAT : DISTILL_FLOAT,
+                        half ? 16 : 32, view.rank, parameter->value.shape);
     return DK_OK;
 }
 

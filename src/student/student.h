@@ -1,5 +1,6 @@
 /* student.h - one interface for everything that can be trained: a local model, a host's callbacks; and how a student
- * comes to be (opened, fresh from a config, derived from a teacher's layers). The optimiser and the loop live in trainer/. */
+ * comes to be (opened, fresh from a config, derived from a teacher's layers). The optimiser and the loop live in
+ * trainer/. */
 #ifndef DI_STUDENT_STUDENT_H
 #define DI_STUDENT_STUDENT_H
 
@@ -7,20 +8,25 @@
 
 typedef struct di_student di_student;
 
-int32_t di_student_open(dk_backend *backend, const char *path, const di_options *options, di_student **out, dk_error *err);
-int32_t di_student_create(dk_backend *backend, const char *config_path, dk_tokenizer *tokenizer, const di_options *options, di_student **out, dk_error *err);
-int32_t di_student_derive(dk_backend *backend, const di_teacher *teacher, const di_options *options, di_student **out, dk_error *err);
-int32_t di_student_from_callbacks(dk_backend *backend, const distill_student_callbacks *table, const di_options *options, di_student **out, dk_error *err);
+int32_t di_student_open(dk_backend *backend, const char *path, const di_options *options, di_student **out,
+                        dk_error *err);
+int32_t di_student_create(dk_backend *backend, const char *config_path, dk_tokenizer *tokenizer,
+                          const di_options *options, di_student **out, dk_error *err);
+int32_t di_student_derive(dk_backend *backend, const di_teacher *teacher, const di_options *options, di_student **out,
+                          dk_error *err);
+int32_t di_student_from_callbacks(dk_backend *backend, const distill_student_callbacks *table,
+                                  const di_options *options, di_student **out, dk_error *err);
 di_student *di_student_retain(di_student *student);
 void di_student_release(di_student *student);
 
-dk_model *di_student_model(const di_student *student);         /* NULL for callbacks */
+dk_model *di_student_model(const di_student *student);                            /* NULL for callbacks */
 const distill_student_callbacks *di_student_callbacks(const di_student *student); /* NULL for models */
-dk_tokenizer *di_student_tokenizer(const di_student *student); /* borrowed; NULL = none */
+dk_tokenizer *di_student_tokenizer(const di_student *student);                    /* borrowed; NULL = none */
 int64_t di_student_vocab(const di_student *student);
 int32_t di_student_acquire(di_student *student, dk_error *err); /* for one trainer; E_BUSY when held */
 void di_student_let_go(di_student *student);
-int32_t di_student_save(const di_student *student, const char *path, const char *save_dtype, dk_error *err); /* atomic folder with tokenizer files */
+/* atomic folder with tokenizer files */
+int32_t di_student_save(const di_student *student, const char *path, const char *save_dtype, dk_error *err);
 int32_t di_student_as_teacher(di_student *student, di_teacher **out, dk_error *err);
 int32_t di_student_parameter(di_student *student, const char *name, int32_t which, distill_tensor *out, dk_error *err);
 const char *di_student_parameter_name(const di_student *student, int64_t index);
@@ -28,13 +34,20 @@ int32_t di_student_weights_changed(di_student *student, dk_error *err);
 
 /* ---- training: one window's work on micro-batches; held by the trainer ---- */
 typedef struct di_trainee di_trainee;
-int32_t di_trainee_create(di_student *student, int64_t max_tokens, int64_t max_sequences, int64_t max_rows, int32_t checkpointing, di_trainee **out, dk_error *err);
+int32_t di_trainee_create(di_student *student, int64_t max_tokens, int64_t max_sequences, int64_t max_rows,
+                          int32_t checkpointing, di_trainee **out, dk_error *err);
 void di_trainee_free(di_trainee *trainee);
-int32_t di_trainee_forward(di_trainee *trainee, const distill_batch *batch, dk_error *err); /* the trunk; batch is borrowed until backward */
-const di_source *di_trainee_source(const di_trainee *trainee); /* with gradient: through the head, gathering dL/dhidden */
-const distill_target *di_trainee_hidden(di_trainee *trainee);  /* rows of the last forward with head, for pull mode; NULL for dense callbacks */
-/* The trunk's backward with what the source's gradient gathered, or with dhidden [rows, width] (fp32, host) where given. */
+/* the trunk; batch is borrowed until backward */
+int32_t di_trainee_forward(di_trainee *trainee, const distill_batch *batch, dk_error *err);
+/* with gradient: through the head, gathering dL/dhidden */
+const di_source *di_trainee_source(const di_trainee *trainee);
+/* rows of the last forward with head, for pull mode; NULL for dense callbacks */
+const distill_target *di_trainee_hidden(di_trainee *trainee);
+/* The trunk's backward with what the source's gradient gathered, or with dhidden [rows, width] (fp32, host) where
+ * given. */
 int32_t di_trainee_backward(di_trainee *trainee, const distill_tensor *dhidden, dk_error *err);
-int64_t di_trainee_bytes(const di_student *student, int64_t max_tokens, int64_t max_sequences, int64_t max_rows, int32_t checkpointing); /* estimate, for micro_batch_size 0 */
+/* estimate, for micro_batch_size 0 */
+int64_t di_trainee_bytes(const di_student *student, int64_t max_tokens, int64_t max_sequences, int64_t max_rows,
+                         int32_t checkpointing);
 
 #endif

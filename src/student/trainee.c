@@ -15,9 +15,9 @@ struct di_trainee {
     /* a model */
     dk_pass *pass;
     dk_arena arena;
-    dk_view places;           /* I32 [max_rows] */
-    dk_view hidden, dhidden;  /* [max_rows, width] of the rows that are asked for */
-    dk_view spread;           /* [max_tokens, width]: dhidden at its places, zero elsewhere */
+    dk_view places;          /* I32 [max_rows] */
+    dk_view hidden, dhidden; /* [max_rows, width] of the rows that are asked for */
+    dk_view spread;          /* [max_tokens, width]: dhidden at its places, zero elsewhere */
     int32_t *numbers;
     int64_t max_tokens;
     distill_target target;
@@ -32,7 +32,8 @@ struct di_trainee {
 
 /* ---- a model ---- */
 
-static int32_t model_rows(void *self, int64_t first, int64_t count, dk_view strip, const distill_target **target, dk_error *err)
+static int32_t model_rows(void *self, int64_t first, int64_t count, dk_view strip, const distill_target **target,
+                          dk_error *err)
 {
     di_trainee *t = self;
     if (target) *target = NULL;
@@ -43,7 +44,8 @@ static int32_t model_rows(void *self, int64_t first, int64_t count, dk_view stri
 static int32_t model_gradient(void *self, int64_t first, int64_t count, dk_view logits, dk_view dlogits, dk_error *err)
 {
     di_trainee *t = self;
-    dk_head_backward(&t->queue, t->student->model, dk_view_rows(t->hidden, first, count), logits, dlogits, dk_view_rows(t->dhidden, first, count), 0);
+    dk_head_backward(&t->queue, t->student->model, dk_view_rows(t->hidden, first, count), logits, dlogits,
+                     dk_view_rows(t->dhidden, first, count), 0);
     return dk_queue_wait(&t->queue, err);
 }
 
@@ -59,7 +61,8 @@ static void plan(di_trainee *t)
 static int32_t create_model(di_trainee *t, int64_t max_sequences, int32_t checkpointing, dk_error *err)
 {
     dk_model *model = t->student->model;
-    dk_pass_spec spec = {.max_rows = t->max_tokens, .max_sequences = max_sequences, .backward = 1, .checkpointing = checkpointing};
+    dk_pass_spec spec = {
+        .max_rows = t->max_tokens, .max_sequences = max_sequences, .backward = 1, .checkpointing = checkpointing};
     int32_t rc;
     DK_TRY(dk_new(t->host, t->max_rows, &t->numbers, err));
     DK_TRY(dk_pass_create(model, &spec, &t->pass, err));
@@ -87,7 +90,8 @@ static int32_t forward_model(di_trainee *t, dk_error *err)
     if (!t->rows) goto out;
     for (int64_t r = 0; r < t->rows; r++) t->numbers[r] = (int32_t)t->batch.rows[r];
     ops->copy_in(&t->queue, dk_view_rows(t->places, 0, t->rows), t->numbers);
-    ops->gather_rows(&t->queue, dk_pass_hidden(t->pass), dk_view_rows(t->places, 0, t->rows), dk_view_rows(t->hidden, 0, t->rows));
+    ops->gather_rows(&t->queue, dk_pass_hidden(t->pass), dk_view_rows(t->places, 0, t->rows),
+                     dk_view_rows(t->hidden, 0, t->rows));
     DK_TRY(dk_queue_wait(&t->queue, err));
 out:
     return rc;
@@ -100,7 +104,8 @@ static int32_t take_gradient(di_trainee *t, const distill_tensor *given, dk_erro
     if (!given) return DK_OK;
     DK_TRY(di_check_tensor(given, "gradient", 2, shape, 0, err));
     float *to = t->backend->ops->map(t->dhidden);
-    if (!to || t->backend->real != DK_F32) return dk_fail(err, DK_E_UNSUPPORTED, "this backend takes no gradient from the host");
+    if (!to || t->backend->real != DK_F32)
+        return dk_fail(err, DK_E_UNSUPPORTED, "this backend takes no gradient from the host");
     di_tensor_read_rows(given, 0, t->rows, to);
 out:
     return rc;
@@ -124,14 +129,16 @@ out:
 
 /* ---- callbacks ---- */
 
-static int32_t hosted_rows(void *self, int64_t first, int64_t count, dk_view strip, const distill_target **target, dk_error *err)
+static int32_t hosted_rows(void *self, int64_t first, int64_t count, dk_view strip, const distill_target **target,
+                           dk_error *err)
 {
     di_trainee *t = self;
     const di_source *source = di_session_source(t->session);
     return source->rows(source->self, first, count, strip, target, err);
 }
 
-static int32_t backward_hosted(di_trainee *t, int64_t first, int64_t count, float *data, int64_t width, int64_t stride, dk_error *err)
+static int32_t backward_hosted(di_trainee *t, int64_t first, int64_t count, float *data, int64_t width, int64_t stride,
+                               dk_error *err)
 {
     const distill_student_callbacks *table = di_student_callbacks(t->student);
     t->gradient_shape[0] = count;
@@ -142,8 +149,10 @@ static int32_t backward_hosted(di_trainee *t, int64_t first, int64_t count, floa
     t->gradient.strides = t->gradient_strides;
     int32_t code = table->backward(table->user, first, count, &t->gradient);
     if (code == DISTILL_CB_OK) return DK_OK;
-    if (code == DISTILL_CB_CANCEL) return dk_fail(err, DK_E_CANCELLED, "the student's backward stopped at row %lld", (long long)first);
-    dk_fail(err, DK_E_CALLBACK, "the student's backward returned %d for rows %lld to %lld", (int)code, (long long)first, (long long)(first + count));
+    if (code == DISTILL_CB_CANCEL)
+        return dk_fail(err, DK_E_CANCELLED, "the student's backward stopped at row %lld", (long long)first);
+    dk_fail(err, DK_E_CALLBACK, "the student's backward returned %d for rows %lld to %lld", (int)code, (long long)first,
+            (long long)(first + count));
     if (err) err->user_code = code;
     return DK_E_CALLBACK;
 }
@@ -154,7 +163,8 @@ static int32_t hosted_gradient(void *self, int64_t first, int64_t count, dk_view
     const distill_target *form = di_student_callbacks(t->student)->form;
     float *hidden = NULL;
     int32_t rc;
-    if (form->kind == DISTILL_DENSE) return backward_hosted(t, first, count, t->backend->ops->map(dlogits), t->source.width, dlogits.stride[0], err);
+    if (form->kind == DISTILL_DENSE)
+        return backward_hosted(t, first, count, t->backend->ops->map(dlogits), t->source.width, dlogits.stride[0], err);
     const int64_t width = form->head->shape[1];
     rc = di_session_gradient(t->session, first, count, logits, dlogits, &hidden, err);
     return rc == DK_OK ? backward_hosted(t, first, count, hidden, width, width, err) : rc;
@@ -174,7 +184,8 @@ out:
 
 /* ---- both ---- */
 
-int32_t di_trainee_create(di_student *student, int64_t max_tokens, int64_t max_sequences, int64_t max_rows, int32_t checkpointing, di_trainee **out, dk_error *err)
+int32_t di_trainee_create(di_student *student, int64_t max_tokens, int64_t max_sequences, int64_t max_rows,
+                          int32_t checkpointing, di_trainee **out, dk_error *err)
 {
     di_trainee *t = NULL;
     int32_t rc;
@@ -186,10 +197,8 @@ int32_t di_trainee_create(di_student *student, int64_t max_tokens, int64_t max_s
     t->max_rows = max_rows > 0 ? max_rows : 1;
     dk_queue_init(&t->queue, t->backend);
     dk_arena_init(&t->arena, t->backend);
-    if (student->model)
-        DK_TRY(create_model(t, max_sequences > 0 ? max_sequences : 1, checkpointing, err));
-    else
-        DK_TRY(create_hosted(t, max_sequences, err));
+    if (student->model) DK_TRY(create_model(t, max_sequences > 0 ? max_sequences : 1, checkpointing, err));
+    else DK_TRY(create_hosted(t, max_sequences, err));
     *out = t;
     return DK_OK;
 out:
@@ -213,7 +222,9 @@ int32_t di_trainee_forward(di_trainee *t, const distill_batch *batch, dk_error *
 {
     t->batch = *batch;
     t->rows = di_batch_rows(batch);
-    if (t->rows > t->max_rows || !batch->rows) return dk_fail(err, DK_E_INTERNAL, "%lld rows do not fit a trainee of %lld", (long long)t->rows, (long long)t->max_rows);
+    if (t->rows > t->max_rows || !batch->rows)
+        return dk_fail(err, DK_E_INTERNAL, "%lld rows do not fit a trainee of %lld", (long long)t->rows,
+                       (long long)t->max_rows);
     return t->student->model ? forward_model(t, err) : di_session_forward(t->session, batch, err);
 }
 
@@ -222,20 +233,24 @@ const di_source *di_trainee_source(const di_trainee *t) { return &t->source; }
 const distill_target *di_trainee_hidden(di_trainee *t)
 {
     if (!t->student->model) return NULL;
-    return di_hidden_target(t->student->model, dk_view_rows(t->hidden, 0, t->rows > 0 ? t->rows : 1), t->rows, &t->target, &t->values, &t->head, &t->bias, t->value_shape,
-                            t->head_shape, t->bias_shape);
+    return di_hidden_target(t->student->model, dk_view_rows(t->hidden, 0, t->rows > 0 ? t->rows : 1), t->rows,
+                            &t->target, &t->values, &t->head, &t->bias, t->value_shape, t->head_shape, t->bias_shape);
 }
 
 int32_t di_trainee_backward(di_trainee *t, const distill_tensor *dhidden, dk_error *err)
 {
     if (t->student->model) return backward_model(t, dhidden, err);
-    if (dhidden) return dk_fail(err, DK_E_UNSUPPORTED, "a student of callbacks takes gradients of its rows, through next_rows");
+    if (dhidden)
+        return dk_fail(err, DK_E_UNSUPPORTED, "a student of callbacks takes gradients of its rows, through next_rows");
     return DK_OK;
 }
 
-int64_t di_trainee_bytes(const di_student *student, int64_t max_tokens, int64_t max_sequences, int64_t max_rows, int32_t checkpointing)
+int64_t di_trainee_bytes(const di_student *student, int64_t max_tokens, int64_t max_sequences, int64_t max_rows,
+                         int32_t checkpointing)
 {
-    dk_pass_spec spec = {.max_rows = max_tokens, .max_sequences = max_sequences, .backward = 1, .checkpointing = checkpointing};
+    dk_pass_spec spec = {
+        .max_rows = max_tokens, .max_sequences = max_sequences, .backward = 1, .checkpointing = checkpointing};
     if (!student->model) return 0;
-    return dk_pass_bytes(&spec, student->model) + (2 * max_rows + max_tokens) * student->model->config.hidden_size * (int64_t)dk_dtype_size(student->backend->real);
+    return dk_pass_bytes(&spec, student->model) + (2 * max_rows + max_tokens) * student->model->config.hidden_size *
+                                                      (int64_t)dk_dtype_size(student->backend->real);
 }

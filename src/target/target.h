@@ -1,8 +1,8 @@
 /* target.h - what a model says about rows, and how such statements are checked and brought into strips.
  *
  * The public structs (distill_batch, distill_target, distill_tensor) are the currency of src/; here they are checked,
- * and turned into a di_source: something that gives the logits of a range of rows into a strip and takes their gradient.
- * Divergences do not live here. */
+ * and turned into a di_source: something that gives the logits of a range of rows into a strip and takes their
+ * gradient. Divergences do not live here. */
 #ifndef DI_TARGET_TARGET_H
 #define DI_TARGET_TARGET_H
 
@@ -14,7 +14,8 @@
  * Ranges are asked for in order, first = 0 .. rows. A strip is a backend view [count, width] of real dtype; rows(): for
  * dense-like kinds (dense, hidden) logits are written there, and *target is NULL; other kinds leave it alone and
  * give *target (host tensors of exactly count rows, borrowed until the next call).
- * gradient(): dlogits [count, width] = dL/dlogits of the same range, destroyed; logits as they were given. Students only. */
+ * gradient(): dlogits [count, width] = dL/dlogits of the same range, destroyed; logits as they were given. Students
+ * only. */
 typedef struct di_source di_source;
 struct di_source {
     void *self;
@@ -22,30 +23,42 @@ struct di_source {
     int64_t width;       /* columns of the strip (vocab_size of the model) */
     int64_t vocab_valid; /* columns that count */
     double temperature;  /* already in it; 1 = none */
-    int32_t needs_logits; /* gradient() reads logits; otherwise they may be overwritten by dlogits (soft-caps need them) */
-    int32_t (*rows)(void *self, int64_t first, int64_t count, dk_view strip, const distill_target **target, dk_error *err);
+    /* gradient() reads logits; otherwise they may be overwritten by dlogits (soft-caps need them) */
+    int32_t needs_logits;
+    int32_t (*rows)(void *self, int64_t first, int64_t count, dk_view strip, const distill_target **target,
+                    dk_error *err);
     int32_t (*gradient)(void *self, int64_t first, int64_t count, dk_view logits, dk_view dlogits, dk_error *err);
 };
 
 /* ---- checks; messages name the argument ---- */
-int32_t di_check_struct(const void *structure, const char *name, size_t least, dk_error *err); /* struct_size of a sized struct: not NULL, at least `least` bytes */
-int32_t di_check_batch(const distill_batch *batch, int64_t vocab_size, dk_error *err); /* pointers, offsets ascending, ids in range, rows ascending and inside */
+/* struct_size of a sized struct: not NULL, at least `least` bytes */
+int32_t di_check_struct(const void *structure, const char *name, size_t least, dk_error *err);
+/* pointers, offsets ascending, ids in range, rows ascending and inside */
+int32_t di_check_batch(const distill_batch *batch, int64_t vocab_size, dk_error *err);
 /* ndim, dtype (code, bits), device, strides; shape[i] < 0 = any. */
-int32_t di_check_tensor(const distill_tensor *tensor, const char *name, int32_t ndim, const int64_t *shape, int32_t writable, dk_error *err);
-int32_t di_check_ids(const distill_tensor *tensor, const char *name, int32_t ndim, const int64_t *shape, dk_error *err); /* int32 or int64 */
-int32_t di_check_target(const distill_target *target, const char *name, int64_t rows, dk_error *err); /* rows < 0 = any */
-int64_t di_batch_rows(const distill_batch *batch);                          /* row_count, or what NULL rows mean */
-void di_batch_row_places(const distill_batch *batch, int64_t *places);      /* [di_batch_rows]: fills the implied rows */
+int32_t di_check_tensor(const distill_tensor *tensor, const char *name, int32_t ndim, const int64_t *shape,
+                        int32_t writable, dk_error *err);
+/* int32 or int64 */
+int32_t di_check_ids(const distill_tensor *tensor, const char *name, int32_t ndim, const int64_t *shape, dk_error *err);
+/* rows < 0 = any */
+int32_t di_check_target(const distill_target *target, const char *name, int64_t rows, dk_error *err);
+int64_t di_batch_rows(const distill_batch *batch); /* row_count, or what NULL rows mean */
+/* [di_batch_rows]: fills the implied rows */
+void di_batch_row_places(const distill_batch *batch, int64_t *places);
 
 /* ---- tensors <-> memory ---- */
-/* Copies rows [first, first+count) of a [rows, width] tensor (fp32, fp16, bf16, fp64; any strides) into compact fp32. */
+/* Copies rows [first, first+count) of a [rows, width] tensor (fp32, fp16, bf16, fp64; any strides) into compact
+ * fp32. */
 void di_tensor_read_rows(const distill_tensor *tensor, int64_t first, int64_t count, float *out);
-/* The same for an int32 or int64 [rows] or [rows, width] tensor. DK_E_INVALID names an entry that int32 does not hold. */
-int32_t di_tensor_read_ids(const distill_tensor *tensor, const char *name, int64_t first, int64_t count, int32_t *out, dk_error *err);
+/* The same for an int32 or int64 [rows] or [rows, width] tensor. DK_E_INVALID names an entry that int32 does not
+ * hold. */
+int32_t di_tensor_read_ids(const distill_tensor *tensor, const char *name, int64_t first, int64_t count, int32_t *out,
+                           dk_error *err);
 /* Writes (add: adds) compact fp32 rows into an fp32 tensor with positive strides. */
 void di_tensor_write_rows(const distill_tensor *tensor, int64_t first, int64_t count, const float *rows, int32_t add);
 void di_tensor_zero(const distill_tensor *tensor); /* an fp32 tensor of one or two dimensions */
-distill_tensor di_tensor_of(void *data, int32_t code, int32_t bits, int32_t ndim, const int64_t *shape); /* compact, on the CPU; shape is borrowed */
+/* compact, on the CPU; shape is borrowed */
+distill_tensor di_tensor_of(void *data, int32_t code, int32_t bits, int32_t ndim, const int64_t *shape);
 
 /* ---- a caller's target as a source: DENSE and HIDDEN give logits, other kinds compact fp32 and int32 tensors ---- */
 typedef struct di_wrapped di_wrapped;
@@ -56,13 +69,14 @@ typedef struct di_wrapped_spec {
     int64_t rows, max_count;           /* no range is longer than max_count */
     const distill_tensor *grad_values; /* NULL = not wanted; fp32. Rows that are not in places are left alone */
     const distill_tensor *grad_head, *grad_bias;
-    int32_t add_values, add_head;      /* add to what is there */
+    int32_t add_values, add_head; /* add to what is there */
 } di_wrapped_spec;
 int32_t di_wrapped_create(dk_backend *backend, const di_wrapped_spec *spec, di_wrapped **out, dk_error *err);
 void di_wrapped_free(di_wrapped *wrapped);
 const di_source *di_wrapped_source(const di_wrapped *wrapped);
-int32_t di_wrapped_finish(di_wrapped *wrapped, dk_error *err); /* gradients of head and bias that went to a buffer reach their tensors */
-int64_t di_target_width(const distill_target *target);         /* columns of its logits; 0 where it has none */
+/* gradients of head and bias that went to a buffer reach their tensors */
+int32_t di_wrapped_finish(di_wrapped *wrapped, dk_error *err);
+int64_t di_target_width(const distill_target *target); /* columns of its logits; 0 where it has none */
 
 /* "DENSE", "TOPK", ... for messages; bits of 1 << kind as "DENSE, HIDDEN". */
 const char *di_kind_name(int32_t kind);

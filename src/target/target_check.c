@@ -27,7 +27,8 @@ int32_t di_check_struct(const void *structure, const char *name, size_t least, d
     if (!structure) return dk_fail(err, DK_E_INVALID, "%s is NULL", name);
     memcpy(&size, structure, sizeof size);
     if (size < least)
-        return dk_fail(err, DK_E_INVALID, "%s has struct_size %u, not at least %zu; set it with DISTILL_INIT", name, (unsigned)size, least);
+        return dk_fail(err, DK_E_INVALID, "%s has struct_size %u, not at least %zu; set it with DISTILL_INIT", name,
+                       (unsigned)size, least);
     return DK_OK;
 }
 
@@ -39,25 +40,31 @@ static int32_t check_dtype(const distill_tensor *tensor, const char *name, int32
 {
     const int32_t code = tensor->dtype_code, bits = tensor->dtype_bits;
     const char *wanted = what == FLOATS ? "fp32, fp16, bf16 or fp64" : what == F32_ONLY ? "fp32" : "int32 or int64";
-    const int32_t fits = what == FLOATS  ? (code == DISTILL_FLOAT && (bits == 16 || bits == 32 || bits == 64)) || (code == DISTILL_BFLOAT && bits == 16)
+    const int32_t fits = what == FLOATS ? (code == DISTILL_FLOAT && (bits == 16 || bits == 32 || bits == 64)) ||
+                                              (code == DISTILL_BFLOAT && bits == 16)
                          : what == F32_ONLY ? code == DISTILL_FLOAT && bits == 32
                                             : code == DISTILL_INT && (bits == 32 || bits == 64);
     if (!fits || tensor->dtype_lanes != 1)
-        return dk_fail(err, DK_E_INVALID, "%s has dtype code %d, %d bits, %d lanes; it must be %s with 1 lane", name, (int)code, (int)bits,
-                       (int)tensor->dtype_lanes, wanted);
+        return dk_fail(err, DK_E_INVALID, "%s has dtype code %d, %d bits, %d lanes; it must be %s with 1 lane", name,
+                       (int)code, (int)bits, (int)tensor->dtype_lanes, wanted);
     return DK_OK;
 }
 
-static int32_t check_shape(const distill_tensor *tensor, const char *name, int32_t ndim, const int64_t *shape, int64_t *elements, dk_error *err)
+static int32_t check_shape(const distill_tensor *tensor, const char *name, int32_t ndim, const int64_t *shape,
+                           int64_t *elements, dk_error *err)
 {
-    if (tensor->ndim != ndim) return dk_fail(err, DK_E_INVALID, "%s has %d dimensions, not %d", name, (int)tensor->ndim, (int)ndim);
+    if (tensor->ndim != ndim)
+        return dk_fail(err, DK_E_INVALID, "%s has %d dimensions, not %d", name, (int)tensor->ndim, (int)ndim);
     if (!tensor->shape) return dk_fail(err, DK_E_INVALID, "%s has no shape", name);
     *elements = 1;
     for (int32_t i = 0; i < ndim; i++) {
-        if (tensor->shape[i] < 0) return dk_fail(err, DK_E_INVALID, "%s: dimension %d is %lld", name, (int)i, (long long)tensor->shape[i]);
+        if (tensor->shape[i] < 0)
+            return dk_fail(err, DK_E_INVALID, "%s: dimension %d is %lld", name, (int)i, (long long)tensor->shape[i]);
         if (shape && shape[i] >= 0 && tensor->shape[i] != shape[i])
-            return dk_fail(err, DK_E_INVALID, "%s: dimension %d is %lld, not %lld", name, (int)i, (long long)tensor->shape[i], (long long)shape[i]);
-        if (*elements && tensor->shape[i] > INT64_MAX / 16 / *elements) return dk_fail(err, DK_E_INVALID, "%s is too large", name);
+            return dk_fail(err, DK_E_INVALID, "%s: dimension %d is %lld, not %lld", name, (int)i,
+                           (long long)tensor->shape[i], (long long)shape[i]);
+        if (*elements && tensor->shape[i] > INT64_MAX / 16 / *elements)
+            return dk_fail(err, DK_E_INVALID, "%s is too large", name);
         *elements *= tensor->shape[i];
     }
     return DK_OK;
@@ -69,20 +76,24 @@ static int32_t check_strides(const distill_tensor *tensor, const char *name, int
     for (int32_t i = 0; i < tensor->ndim; i++) {
         const int64_t stride = tensor->strides[i], size = tensor->shape[i];
         if (writable && stride <= 0 && size > 1)
-            return dk_fail(err, DK_E_INVALID, "%s: stride %d is %lld; outputs need positive ones", name, (int)i, (long long)stride);
+            return dk_fail(err, DK_E_INVALID, "%s: stride %d is %lld; outputs need positive ones", name, (int)i,
+                           (long long)stride);
         if (size > 1 && (stride > INT64_MAX / 32 / size || stride < -(INT64_MAX / 32 / size)))
-            return dk_fail(err, DK_E_INVALID, "%s: stride %d is %lld, which leaves the address space", name, (int)i, (long long)stride);
+            return dk_fail(err, DK_E_INVALID, "%s: stride %d is %lld, which leaves the address space", name, (int)i,
+                           (long long)stride);
     }
     return DK_OK;
 }
 
-static int32_t check_view(const distill_tensor *tensor, const char *name, int32_t ndim, const int64_t *shape, int32_t what, int32_t writable, dk_error *err)
+static int32_t check_view(const distill_tensor *tensor, const char *name, int32_t ndim, const int64_t *shape,
+                          int32_t what, int32_t writable, dk_error *err)
 {
     int64_t elements = 0;
     int32_t rc;
     if (!tensor) return dk_fail(err, DK_E_INVALID, "%s is NULL", name);
     if (tensor->device_type != DISTILL_CPU)
-        return dk_fail(err, DK_E_UNSUPPORTED, "%s is on device type %d; only memory of the CPU (1) is taken", name, (int)tensor->device_type);
+        return dk_fail(err, DK_E_UNSUPPORTED, "%s is on device type %d; only memory of the CPU (1) is taken", name,
+                       (int)tensor->device_type);
     DK_TRY(check_dtype(tensor, name, what, err));
     DK_TRY(check_shape(tensor, name, ndim, shape, &elements, err));
     DK_TRY(check_strides(tensor, name, writable, err));
@@ -93,7 +104,8 @@ out:
     return rc;
 }
 
-int32_t di_check_tensor(const distill_tensor *tensor, const char *name, int32_t ndim, const int64_t *shape, int32_t writable, dk_error *err)
+int32_t di_check_tensor(const distill_tensor *tensor, const char *name, int32_t ndim, const int64_t *shape,
+                        int32_t writable, dk_error *err)
 {
     return check_view(tensor, name, ndim, shape, writable ? F32_ONLY : FLOATS, writable, err);
 }
@@ -109,10 +121,12 @@ static int32_t check_offsets(const distill_batch *batch, dk_error *err)
 {
     if (batch->sequences < 0) return dk_fail(err, DK_E_INVALID, "batch.sequences is %lld", (long long)batch->sequences);
     if (!batch->offsets) return dk_fail(err, DK_E_INVALID, "batch.offsets is NULL");
-    if (batch->offsets[0] != 0) return dk_fail(err, DK_E_INVALID, "batch.offsets[0] is %lld, not 0", (long long)batch->offsets[0]);
+    if (batch->offsets[0] != 0)
+        return dk_fail(err, DK_E_INVALID, "batch.offsets[0] is %lld, not 0", (long long)batch->offsets[0]);
     for (int64_t s = 0; s < batch->sequences; s++)
         if (batch->offsets[s + 1] < batch->offsets[s])
-            return dk_fail(err, DK_E_INVALID, "batch.offsets[%lld] is %lld, below the one before", (long long)s + 1, (long long)batch->offsets[s + 1]);
+            return dk_fail(err, DK_E_INVALID, "batch.offsets[%lld] is %lld, below the one before", (long long)s + 1,
+                           (long long)batch->offsets[s + 1]);
     if (batch->offsets[batch->sequences] && !batch->ids) return dk_fail(err, DK_E_INVALID, "batch.ids is NULL");
     return DK_OK;
 }
@@ -124,9 +138,11 @@ static int32_t check_rows(const distill_batch *batch, dk_error *err)
     if (batch->row_count < 0) return dk_fail(err, DK_E_INVALID, "batch.row_count is %lld", (long long)batch->row_count);
     for (int64_t i = 0; i < batch->row_count; i++) {
         if (batch->rows[i] < 0 || batch->rows[i] >= tokens)
-            return dk_fail(err, DK_E_INVALID, "batch.rows[%lld] is %lld, outside 0..%lld", (long long)i, (long long)batch->rows[i], (long long)tokens - 1);
+            return dk_fail(err, DK_E_INVALID, "batch.rows[%lld] is %lld, outside 0..%lld", (long long)i,
+                           (long long)batch->rows[i], (long long)tokens - 1);
         if (i && batch->rows[i] <= batch->rows[i - 1])
-            return dk_fail(err, DK_E_INVALID, "batch.rows[%lld] is %lld, not above the one before", (long long)i, (long long)batch->rows[i]);
+            return dk_fail(err, DK_E_INVALID, "batch.rows[%lld] is %lld, not above the one before", (long long)i,
+                           (long long)batch->rows[i]);
     }
     return DK_OK;
 }
@@ -135,7 +151,8 @@ static int32_t check_weights(const distill_batch *batch, dk_error *err)
 {
     const int64_t rows = batch->weights ? di_batch_rows(batch) : 0;
     for (int64_t i = 0; i < rows; i++)
-        if (!isfinite(batch->weights[i])) return dk_fail(err, DK_E_INVALID, "batch.weights[%lld] is not finite", (long long)i);
+        if (!isfinite(batch->weights[i]))
+            return dk_fail(err, DK_E_INVALID, "batch.weights[%lld] is not finite", (long long)i);
     return DK_OK;
 }
 
@@ -146,7 +163,8 @@ int32_t di_check_batch(const distill_batch *batch, int64_t vocab_size, dk_error 
     DK_TRY(check_offsets(batch, err));
     for (int64_t i = 0; vocab_size > 0 && i < batch->offsets[batch->sequences]; i++)
         if (batch->ids[i] < 0 || batch->ids[i] >= vocab_size)
-            return dk_fail(err, DK_E_INVALID, "batch.ids[%lld] is %d, outside the vocabulary of %lld", (long long)i, (int)batch->ids[i], (long long)vocab_size);
+            return dk_fail(err, DK_E_INVALID, "batch.ids[%lld] is %d, outside the vocabulary of %lld", (long long)i,
+                           (int)batch->ids[i], (long long)vocab_size);
     DK_TRY(check_rows(batch, err));
     DK_TRY(check_weights(batch, err));
 out:
@@ -227,12 +245,14 @@ int32_t di_check_target(const distill_target *target, const char *name, int64_t 
     int32_t rc;
     DK_TRY(di_check_struct(target, name, sizeof *target, err));
     if (target->kind < DISTILL_DENSE || target->kind > DISTILL_ONE_HOT)
-        return dk_fail(err, DK_E_INVALID, "%s.kind is %d, none of DENSE, TOPK, SAMPLED, HIDDEN, ONE_HOT", name, (int)target->kind);
+        return dk_fail(err, DK_E_INVALID, "%s.kind is %d, none of DENSE, TOPK, SAMPLED, HIDDEN, ONE_HOT", name,
+                       (int)target->kind);
     if (!isfinite(target->temperature) || target->temperature < 0)
         return dk_fail(err, DK_E_INVALID, "%s.temperature must be finite and not negative", name);
     DK_TRY(check_parts(target, name, rows, err));
     if (target->vocab_valid < 0 || (di_target_width(target) && target->vocab_valid > di_target_width(target)))
-        return dk_fail(err, DK_E_INVALID, "%s.vocab_valid is %lld, outside 0..%lld", name, (long long)target->vocab_valid, (long long)di_target_width(target));
+        return dk_fail(err, DK_E_INVALID, "%s.vocab_valid is %lld, outside 0..%lld", name,
+                       (long long)target->vocab_valid, (long long)di_target_width(target));
 out:
     return rc;
 }

@@ -50,10 +50,7 @@ static int64_t column_stride(const distill_tensor *tensor)
     return tensor->strides ? tensor->strides[1] : 1;
 }
 
-static int64_t width_of(const distill_tensor *tensor)
-{
-    return tensor->ndim == 2 ? tensor->shape[1] : 1;
-}
+static int64_t width_of(const distill_tensor *tensor) { return tensor->ndim == 2 ? tensor->shape[1] : 1; }
 
 static uint8_t *row_at(const distill_tensor *tensor, int64_t row)
 {
@@ -74,7 +71,8 @@ void di_tensor_read_rows(const distill_tensor *tensor, int64_t first, int64_t co
     }
 }
 
-int32_t di_tensor_read_ids(const distill_tensor *tensor, const char *name, int64_t first, int64_t count, int32_t *out, dk_error *err)
+int32_t di_tensor_read_ids(const distill_tensor *tensor, const char *name, int64_t first, int64_t count, int32_t *out,
+                           dk_error *err)
 {
     const int64_t width = width_of(tensor), step = column_stride(tensor), size = tensor->dtype_bits / 8;
     for (int64_t i = 0; i < count; i++) {
@@ -87,8 +85,8 @@ int32_t di_tensor_read_ids(const distill_tensor *tensor, const char *name, int64
             }
             memcpy(&value, row + j * step * size, sizeof value);
             if (value > INT32_MAX)
-                return dk_fail(err, DK_E_INVALID, "%s: entry %lld of row %lld is %lld, more than an id can be", name, (long long)j,
-                               (long long)(first + i), (long long)value);
+                return dk_fail(err, DK_E_INVALID, "%s: entry %lld of row %lld is %lld, more than an id can be", name,
+                               (long long)j, (long long)(first + i), (long long)value);
             *out = value < 0 ? -1 : (int32_t)value;
         }
     }

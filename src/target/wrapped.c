@@ -8,13 +8,13 @@ struct di_wrapped {
     dk_queue queue;
     di_wrapped_spec spec;
     di_source source;
-    float *staging;     /* [max_count, widest] rows on their way in or out */
-    dk_buffer *strip;   /* HIDDEN: hidden states of a range, and their gradient */
+    float *staging;   /* [max_count, widest] rows on their way in or out */
+    dk_buffer *strip; /* HIDDEN: hidden states of a range, and their gradient */
     dk_view hidden, dhidden;
     dk_buffer *values[2], *gradients[2]; /* head and bias */
     dk_parameter parameters[2];
     dk_parameter *weights[1], *biases[1];
-    float *tails;        /* TOPK, SAMPLED, ONE_HOT: a range as compact tensors */
+    float *tails; /* TOPK, SAMPLED, ONE_HOT: a range as compact tensors */
     int32_t *ids;
     int64_t shape[2];
     distill_tensor tensors[3];
@@ -23,10 +23,7 @@ struct di_wrapped {
     dk_linear *linear;
 };
 
-static int32_t is_hidden(const di_wrapped *wrapped)
-{
-    return wrapped->spec.target->kind == DISTILL_HIDDEN;
-}
+static int32_t is_hidden(const di_wrapped *wrapped) { return wrapped->spec.target->kind == DISTILL_HIDDEN; }
 
 static int32_t is_sparse(const distill_target *target)
 {
@@ -36,7 +33,8 @@ static int32_t is_sparse(const distill_target *target)
 static void read_places(const di_wrapped *wrapped, int64_t first, int64_t count, float *out)
 {
     const distill_tensor *values = wrapped->spec.target->values;
-    for (int64_t i = 0; i < count; i++) di_tensor_read_rows(values, wrapped->spec.places[first + i], 1, out + i * values->shape[1]);
+    for (int64_t i = 0; i < count; i++)
+        di_tensor_read_rows(values, wrapped->spec.places[first + i], 1, out + i * values->shape[1]);
 }
 
 /* strip (real of the backend, [count, width]) <-> compact fp32 rows. */
@@ -48,7 +46,8 @@ static void strip_in(di_wrapped *wrapped, dk_view strip, const float *rows)
     else wrapped->backend->ops->copy_in(&wrapped->queue, strip, rows);
 }
 
-static int32_t wrapped_rows(void *self, int64_t first, int64_t count, dk_view strip, const distill_target **target, dk_error *err)
+static int32_t wrapped_rows(void *self, int64_t first, int64_t count, dk_view strip, const distill_target **target,
+                            dk_error *err)
 {
     di_wrapped *wrapped = self;
     const distill_target *from = wrapped->spec.target;
@@ -59,14 +58,16 @@ static int32_t wrapped_rows(void *self, int64_t first, int64_t count, dk_view st
         dk_view hidden = dk_view_rows(wrapped->hidden, 0, count);
         strip_in(wrapped, hidden, wrapped->staging);
         ops->linear_forward(&wrapped->queue, wrapped->linear, hidden, strip);
-        if (wrapped->source.needs_logits) ops->softcap(&wrapped->queue, strip, from->logit_scale != 0 ? from->logit_scale : 1, from->softcap);
+        if (wrapped->source.needs_logits)
+            ops->softcap(&wrapped->queue, strip, from->logit_scale != 0 ? from->logit_scale : 1, from->softcap);
     } else {
         strip_in(wrapped, strip, wrapped->staging);
     }
     return dk_queue_wait(&wrapped->queue, err);
 }
 
-static int32_t sparse_rows(void *self, int64_t first, int64_t count, dk_view strip, const distill_target **target, dk_error *err)
+static int32_t sparse_rows(void *self, int64_t first, int64_t count, dk_view strip, const distill_target **target,
+                           dk_error *err)
 {
     di_wrapped *wrapped = self;
     const distill_target *from = wrapped->spec.target;
@@ -97,7 +98,8 @@ static int32_t write_values(di_wrapped *wrapped, int64_t first, int64_t count, d
     return DK_OK;
 }
 
-static int32_t wrapped_gradient(void *self, int64_t first, int64_t count, dk_view logits, dk_view dlogits, dk_error *err)
+static int32_t wrapped_gradient(void *self, int64_t first, int64_t count, dk_view logits, dk_view dlogits,
+                                dk_error *err)
 {
     di_wrapped *wrapped = self;
     const distill_target *from = wrapped->spec.target;
@@ -106,8 +108,10 @@ static int32_t wrapped_gradient(void *self, int64_t first, int64_t count, dk_vie
     if (!is_hidden(wrapped)) return write_values(wrapped, first, count, dlogits, err);
     hidden = dk_view_rows(wrapped->hidden, 0, count);
     if (wrapped->source.needs_logits)
-        ops->softcap_backward(&wrapped->queue, logits, from->logit_scale != 0 ? from->logit_scale : 1, from->softcap, dlogits);
-    if (wrapped->spec.grad_head || wrapped->spec.grad_bias) ops->linear_backward_weight(&wrapped->queue, wrapped->linear, hidden, dlogits);
+        ops->softcap_backward(&wrapped->queue, logits, from->logit_scale != 0 ? from->logit_scale : 1, from->softcap,
+                              dlogits);
+    if (wrapped->spec.grad_head || wrapped->spec.grad_bias)
+        ops->linear_backward_weight(&wrapped->queue, wrapped->linear, hidden, dlogits);
     if (!wrapped->spec.grad_values) return dk_queue_wait(&wrapped->queue, err);
     dhidden = dk_view_rows(wrapped->dhidden, 0, count);
     ops->linear_backward_input(&wrapped->queue, wrapped->linear, dlogits, dhidden, 0);
@@ -158,15 +162,15 @@ static int32_t open_gradient(di_wrapped *wrapped, int32_t which, const distill_t
     wrapped->buffered[which] = !is_compact(gradient);
     if (wrapped->buffered[which])
         DK_TRY(copy(wrapped, gradient, &wrapped->gradients[which], &parameter->gradient, err));
-    else
-        DK_TRY(wrap(wrapped->backend, gradient, &wrapped->gradients[which], &parameter->gradient, err));
+    else DK_TRY(wrap(wrapped->backend, gradient, &wrapped->gradients[which], &parameter->gradient, err));
     if (!wrapped->spec.add_head) ops->fill(&wrapped->queue, parameter->gradient, 0);
     DK_TRY(dk_queue_wait(&wrapped->queue, err));
 out:
     return rc;
 }
 
-static int32_t open_parameter(di_wrapped *wrapped, int32_t which, const distill_tensor *value, const distill_tensor *gradient, dk_error *err)
+static int32_t open_parameter(di_wrapped *wrapped, int32_t which, const distill_tensor *value,
+                              const distill_tensor *gradient, dk_error *err)
 {
     dk_parameter *parameter = &wrapped->parameters[which];
     const dk_dtype dtype = dtype_of(value);
@@ -196,7 +200,8 @@ static int32_t open_head(di_wrapped *wrapped, dk_error *err)
     spec.biases = target->bias ? wrapped->biases : NULL;
     spec.count = 1;
     DK_TRY(wrapped->backend->ops->linear_create(wrapped->backend, &spec, &wrapped->linear, err));
-    DK_TRY(wrapped->backend->ops->buffer_create(wrapped->backend, 2 * count * width * (int64_t)sizeof(float), &wrapped->strip, err));
+    DK_TRY(wrapped->backend->ops->buffer_create(wrapped->backend, 2 * count * width * (int64_t)sizeof(float),
+                                                &wrapped->strip, err));
     wrapped->hidden = dk_view_2d(wrapped->strip, 0, DK_F32, count, width);
     wrapped->dhidden = dk_view_2d(wrapped->strip, count * width * (int64_t)sizeof(float), DK_F32, count, width);
 out:
@@ -232,7 +237,8 @@ static void fill_source(di_wrapped *wrapped)
     source->width = di_target_width(target);
     source->vocab_valid = target->vocab_valid ? target->vocab_valid : source->width;
     source->temperature = target->temperature > 0 ? target->temperature : 1;
-    source->needs_logits = is_hidden(wrapped) && (target->softcap > 0 || (target->logit_scale != 0 && target->logit_scale != 1));
+    source->needs_logits =
+        is_hidden(wrapped) && (target->softcap > 0 || (target->logit_scale != 0 && target->logit_scale != 1));
     source->rows = is_sparse(target) ? sparse_rows : wrapped_rows;
     source->gradient = is_sparse(target) ? NULL : wrapped_gradient;
 }
@@ -242,7 +248,8 @@ int32_t di_wrapped_create(dk_backend *backend, const di_wrapped_spec *spec, di_w
     di_wrapped *wrapped = NULL;
     int64_t columns;
     int32_t rc;
-    if (backend->real != DK_F32) return dk_fail(err, DK_E_UNSUPPORTED, "backend %s does not compute in f32", backend->name);
+    if (backend->real != DK_F32)
+        return dk_fail(err, DK_E_UNSUPPORTED, "backend %s does not compute in f32", backend->name);
     DK_TRY(dk_new(backend->host, 1, &wrapped, err));
     wrapped->backend = backend;
     wrapped->spec = *spec;
@@ -280,10 +287,7 @@ void di_wrapped_free(di_wrapped *wrapped)
     dk_free(backend->host, wrapped);
 }
 
-const di_source *di_wrapped_source(const di_wrapped *wrapped)
-{
-    return &wrapped->source;
-}
+const di_source *di_wrapped_source(const di_wrapped *wrapped) { return &wrapped->source; }
 
 int32_t di_wrapped_finish(di_wrapped *wrapped, dk_error *err)
 {
@@ -291,6 +295,7 @@ int32_t di_wrapped_finish(di_wrapped *wrapped, dk_error *err)
     int32_t rc = dk_queue_wait(&wrapped->queue, err);
     for (int i = 0; rc == DK_OK && i < 2; i++)
         if (wrapped->buffered[i])
-            di_tensor_write_rows(tensors[i], 0, tensors[i]->shape[0], wrapped->backend->ops->map(wrapped->parameters[i].gradient), 0);
+            di_tensor_write_rows(tensors[i], 0, tensors[i]->shape[0],
+                                 wrapped->backend->ops->map(wrapped->parameters[i].gradient), 0);
     return rc;
 }

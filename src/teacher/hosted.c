@@ -3,7 +3,7 @@
 
 #include "teacher/teacher_parts.h"
 
-typedef struct hosted { /* a session's state: room for what score fills, and the target that points to it */
+typedef struct hosted {   /* a session's state: room for what score fills, and the target that points to it */
     float *values, *tail; /* DENSE: strips are filled in place; else [max_rows, width], [max_rows] */
     int32_t *ids;
     distill_tensor value_tensor, id_tensor, tail_tensor;
@@ -14,8 +14,8 @@ typedef struct hosted { /* a session's state: room for what score fills, and the
     distill_target hidden;
     distill_tensor hidden_values;
     int64_t hidden_shape[2];
-    int64_t *identity;    /* [max_rows] */
-    float *gradients;     /* HIDDEN of a student: dL/d values, [max_rows, width] */
+    int64_t *identity; /* [max_rows] */
+    float *gradients;  /* HIDDEN of a student: dL/d values, [max_rows, width] */
     distill_tensor gradient;
 } hosted;
 
@@ -38,18 +38,22 @@ static int32_t call(di_session *s, int64_t first, int64_t count, dk_error *err)
     hosted *h = s->state;
     if (!table->score) return dk_fail(err, DK_E_UNSUPPORTED, "this teacher only generates: its table has no score");
     if (!(table->flags & DISTILL_CB_MT) && atomic_exchange(&s->teacher->busy, 1))
-        return dk_fail(err, DK_E_BUSY, "the teacher's score runs in another thread, and its table has no DISTILL_CB_MT");
+        return dk_fail(err, DK_E_BUSY,
+                       "the teacher's score runs in another thread, and its table has no DISTILL_CB_MT");
     h->given = h->out;
     int32_t code = table->score(table->user, &s->batch, first, count, &h->given);
     atomic_store(&s->teacher->busy, 0);
     if (code == DISTILL_CB_OK) return DK_OK;
-    if (code == DISTILL_CB_CANCEL) return dk_fail(err, DK_E_CANCELLED, "the teacher's score stopped at row %lld", (long long)first);
-    dk_fail(err, DK_E_CALLBACK, "the teacher's score returned %d for rows %lld to %lld", (int)code, (long long)first, (long long)(first + count));
+    if (code == DISTILL_CB_CANCEL)
+        return dk_fail(err, DK_E_CANCELLED, "the teacher's score stopped at row %lld", (long long)first);
+    dk_fail(err, DK_E_CALLBACK, "the teacher's score returned %d for rows %lld to %lld", (int)code, (long long)first,
+            (long long)(first + count));
     if (err) err->user_code = code;
     return DK_E_CALLBACK;
 }
 
-static int32_t dense_rows(void *self, int64_t first, int64_t count, dk_view strip, const distill_target **target, dk_error *err)
+static int32_t dense_rows(void *self, int64_t first, int64_t count, dk_view strip, const distill_target **target,
+                          dk_error *err)
 {
     di_session *s = self;
     hosted *h = s->state;
@@ -63,7 +67,8 @@ static int32_t dense_rows(void *self, int64_t first, int64_t count, dk_view stri
     return call(s, first, count, err);
 }
 
-static int32_t hidden_rows(void *self, int64_t first, int64_t count, dk_view strip, const distill_target **target, dk_error *err)
+static int32_t hidden_rows(void *self, int64_t first, int64_t count, dk_view strip, const distill_target **target,
+                           dk_error *err)
 {
     di_session *s = self;
     hosted *h = s->state;
@@ -78,7 +83,8 @@ out:
     return rc;
 }
 
-static int32_t sparse_rows(void *self, int64_t first, int64_t count, dk_view strip, const distill_target **target, dk_error *err)
+static int32_t sparse_rows(void *self, int64_t first, int64_t count, dk_view strip, const distill_target **target,
+                           dk_error *err)
 {
     di_session *s = self;
     hosted *h = s->state;
@@ -98,7 +104,8 @@ out:
 
 static int32_t plan_hidden(di_session *s, hosted *h, dk_error *err)
 {
-    di_wrapped_spec spec = {.target = &h->hidden, .name = "the teacher's target", .rows = s->max_rows, .max_count = s->max_rows};
+    di_wrapped_spec spec = {
+        .target = &h->hidden, .name = "the teacher's target", .rows = s->max_rows, .max_count = s->max_rows};
     int32_t rc;
     DK_TRY(dk_new(s->teacher->host, s->max_rows, &h->identity, err));
     for (int64_t r = 0; r < s->max_rows; r++) h->identity[r] = r;
@@ -136,7 +143,8 @@ static int32_t session(di_session *s, dk_error *err)
         DK_TRY(dk_new(t->host, s->max_rows * width, &h->ids, err));
         DK_TRY(dk_new(t->host, s->max_rows, &h->tail, err));
     }
-    s->source = (di_source){.self = s, .kind = kind, .temperature = t->form.temperature > 0 ? t->form.temperature : 1, .rows = sparse_rows};
+    s->source = (di_source){
+        .self = s, .kind = kind, .temperature = t->form.temperature > 0 ? t->form.temperature : 1, .rows = sparse_rows};
     s->source.width = s->source.vocab_valid = di_teacher_vocab(t);
     if (kind == DISTILL_DENSE) {
         s->source.width = width;
@@ -154,7 +162,8 @@ out:
     return rc;
 }
 
-int32_t di_session_gradient(di_session *s, int64_t first, int64_t count, dk_view logits, dk_view dlogits, float **out, dk_error *err)
+int32_t di_session_gradient(di_session *s, int64_t first, int64_t count, dk_view logits, dk_view dlogits, float **out,
+                            dk_error *err)
 {
     hosted *h = s->state;
     const di_source *source = di_wrapped_source(h->wrapped);
@@ -168,7 +177,8 @@ static int32_t forward(di_session *s, dk_error *err)
     return DK_OK;
 }
 
-static int32_t generate(di_teacher *t, const distill_batch *prompts, const di_options *options, const distill_options *user_options, distill_token_fn fn, void *user, dk_error *err)
+static int32_t generate(di_teacher *t, const distill_batch *prompts, const di_options *options,
+                        const distill_options *user_options, distill_token_fn fn, void *user, dk_error *err)
 {
     const distill_teacher_callbacks *table = &t->callbacks;
     (void)options;

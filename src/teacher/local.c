@@ -7,9 +7,9 @@ typedef struct local { /* a session's state */
     dk_pass *pass;
     dk_queue queue;
     dk_arena arena;
-    dk_view places;  /* I32 [max_rows] */
-    dk_view hidden;  /* [max_rows, width] rows that are asked for */
-    int32_t *numbers; /* [max_rows] */
+    dk_view places;        /* I32 [max_rows] */
+    dk_view hidden;        /* [max_rows, width] rows that are asked for */
+    int32_t *numbers;      /* [max_rows] */
     distill_target target; /* for pull mode */
     distill_tensor values, head, bias;
     int64_t value_shape[2], head_shape[2], bias_shape[1];
@@ -25,7 +25,8 @@ static void session_free(di_session *s)
     s->state = NULL;
 }
 
-static int32_t rows(void *self, int64_t first, int64_t count, dk_view strip, const distill_target **target, dk_error *err)
+static int32_t rows(void *self, int64_t first, int64_t count, dk_view strip, const distill_target **target,
+                    dk_error *err)
 {
     di_session *s = self;
     local *l = s->state;
@@ -44,7 +45,8 @@ static void plan(di_session *s, local *l)
 static int32_t session(di_session *s, dk_error *err)
 {
     dk_model *model = s->teacher->model;
-    dk_pass_spec spec = {.max_rows = s->max_tokens > 0 ? s->max_tokens : 1, .max_sequences = s->max_sequences > 0 ? s->max_sequences : 1};
+    dk_pass_spec spec = {.max_rows = s->max_tokens > 0 ? s->max_tokens : 1,
+                         .max_sequences = s->max_sequences > 0 ? s->max_sequences : 1};
     local *l = NULL;
     int32_t rc;
     DK_TRY(dk_new(s->teacher->host, 1, &l, err));
@@ -56,7 +58,12 @@ static int32_t session(di_session *s, dk_error *err)
     plan(s, l);
     DK_TRY(dk_arena_commit(&l->arena, err));
     plan(s, l);
-    s->source = (di_source){.self = s, .kind = DISTILL_DENSE, .width = model->config.vocab_size, .vocab_valid = model->config.vocab_size, .temperature = 1, .rows = rows};
+    s->source = (di_source){.self = s,
+                            .kind = DISTILL_DENSE,
+                            .width = model->config.vocab_size,
+                            .vocab_valid = model->config.vocab_size,
+                            .temperature = 1,
+                            .rows = rows};
 out:
     return rc;
 }
@@ -71,7 +78,8 @@ static int32_t forward(di_session *s, dk_error *err)
     if (!s->row_count) goto out;
     for (int64_t r = 0; r < s->row_count; r++) l->numbers[r] = (int32_t)s->places[r];
     ops->copy_in(&l->queue, dk_view_rows(l->places, 0, s->row_count), l->numbers);
-    ops->gather_rows(&l->queue, dk_pass_hidden(l->pass), dk_view_rows(l->places, 0, s->row_count), dk_view_rows(l->hidden, 0, s->row_count));
+    ops->gather_rows(&l->queue, dk_pass_hidden(l->pass), dk_view_rows(l->places, 0, s->row_count),
+                     dk_view_rows(l->hidden, 0, s->row_count));
     DK_TRY(dk_queue_wait(&l->queue, err));
 out:
     return rc;
@@ -82,7 +90,8 @@ static const distill_target *hidden(di_session *s)
 {
     local *l = s->state;
     dk_view rows_view = dk_view_rows(l->hidden, 0, s->row_count > 0 ? s->row_count : 1);
-    return di_hidden_target(s->teacher->model, rows_view, s->row_count, &l->target, &l->values, &l->head, &l->bias, l->value_shape, l->head_shape, l->bias_shape);
+    return di_hidden_target(s->teacher->model, rows_view, s->row_count, &l->target, &l->values, &l->head, &l->bias,
+                            l->value_shape, l->head_shape, l->bias_shape);
 }
 
 static distill_tensor tensor_of(const dk_backend *backend, dk_view view, int64_t *shape, int64_t rows)
@@ -90,11 +99,16 @@ static distill_tensor tensor_of(const dk_backend *backend, dk_view view, int64_t
     int32_t half = view.dtype == DK_BF16 || view.dtype == DK_F16;
     for (int32_t i = 0; i < view.rank; i++) shape[i] = view.shape[i];
     if (rows >= 0) shape[0] = rows;
-    return di_tensor_of(backend->ops->map(view), view.dtype == DK_BF16 ? DISTILL_BFLOAT : DISTILL_FLOAT, half ? 16 : view.dtype == DK_F64 ? 64 : 32, view.rank, shape);
+    return di_tensor_of(backend->ops->map(view), view.dtype == DK_BF16 ? DISTILL_BFLOAT : DISTILL_FLOAT,
+                        half                   ? 16
+                        : view.dtype == DK_F64 ? 64
+                                               : 32,
+                        view.rank, shape);
 }
 
-const distill_target *di_hidden_target(const dk_model *model, dk_view rows_view, int64_t count, distill_target *target, distill_tensor *values, distill_tensor *head,
-                                       distill_tensor *bias, int64_t value_shape[2], int64_t head_shape[2], int64_t bias_shape[1])
+const distill_target *di_hidden_target(const dk_model *model, dk_view rows_view, int64_t count, distill_target *target,
+                                       distill_tensor *values, distill_tensor *head, distill_tensor *bias,
+                                       int64_t value_shape[2], int64_t head_shape[2], int64_t bias_shape[1])
 {
     DISTILL_INIT(target);
     *values = tensor_of(model->backend, rows_view, value_shape, count);
@@ -116,8 +130,8 @@ const distill_target *di_hidden_target(const dk_model *model, dk_view rows_view,
 /* ---- text ---- */
 
 enum { CONTEXT = 4 };
-typedef struct spoken { /* of one sequence */
-    dk_strbuf pending;     /* bytes of a character that is not complete yet */
+typedef struct spoken {       /* of one sequence */
+    dk_strbuf pending;        /* bytes of a character that is not complete yet */
     int32_t ids[CONTEXT + 1]; /* the last tokens: some decode differently at the beginning of a text */
     int64_t count;
 } spoken;
@@ -187,8 +201,8 @@ static int32_t open_speaker(speaker *s, const distill_batch *prompts, dk_error *
         dk_strbuf_init(&at->pending, s->teacher->host);
         at->count = length < CONTEXT ? length : CONTEXT;
         if (at->count) memcpy(at->ids, prompts->ids + last - at->count, (size_t)at->count * sizeof *at->ids);
-        for (int64_t k = 0; s->teacher->tokenizer && k < at->count; k++)
-            if (at->ids[k] >= dk_tokenizer_vocab_size(s->teacher->tokenizer)) at->count = k; /* padding of the vocabulary has no text */
+        for (int64_t k = 0; s->teacher->tokenizer && k < at->count; k++) /* padding of the vocabulary has no text */
+            if (at->ids[k] >= dk_tokenizer_vocab_size(s->teacher->tokenizer)) at->count = k;
     }
     return rc;
 }
@@ -200,7 +214,8 @@ static void close_speaker(speaker *s, int64_t sequences)
     dk_strbuf_free(&s->scratch);
 }
 
-static int32_t generate(di_teacher *t, const distill_batch *prompts, const di_options *options, const distill_options *user_options, distill_token_fn fn, void *user, dk_error *err)
+static int32_t generate(di_teacher *t, const distill_batch *prompts, const di_options *options,
+                        const distill_options *user_options, distill_token_fn fn, void *user, dk_error *err)
 {
     int64_t eos = t->tokenizer ? dk_tokenizer_eos(t->tokenizer) : t->model->config.eos;
     int32_t stop[2] = {(int32_t)eos, (int32_t)t->model->config.eos};

@@ -3,7 +3,8 @@
 
 #include "teacher/teacher_parts.h"
 
-static int32_t create(di_teacher *teacher, int64_t max_tokens, int64_t max_sequences, int64_t max_rows, int32_t with_gradient, di_session **out, dk_error *err)
+static int32_t create(di_teacher *teacher, int64_t max_tokens, int64_t max_sequences, int64_t max_rows,
+                      int32_t with_gradient, di_session **out, dk_error *err)
 {
     di_session *s = NULL;
     int32_t rc;
@@ -22,12 +23,14 @@ out:
     return rc;
 }
 
-int32_t di_session_create(di_teacher *teacher, int64_t max_tokens, int64_t max_sequences, int64_t max_rows, di_session **out, dk_error *err)
+int32_t di_session_create(di_teacher *teacher, int64_t max_tokens, int64_t max_sequences, int64_t max_rows,
+                          di_session **out, dk_error *err)
 {
     return create(teacher, max_tokens, max_sequences, max_rows, 0, out, err);
 }
 
-int32_t di_session_create_trained(di_teacher *teacher, int64_t max_tokens, int64_t max_sequences, int64_t max_rows, di_session **out, dk_error *err)
+int32_t di_session_create_trained(di_teacher *teacher, int64_t max_tokens, int64_t max_sequences, int64_t max_rows,
+                                  di_session **out, dk_error *err)
 {
     return create(teacher, max_tokens, max_sequences, max_rows, 1, out, err);
 }
@@ -45,7 +48,9 @@ void di_session_free(di_session *s)
 int32_t di_session_forward(di_session *s, const distill_batch *batch, dk_error *err)
 {
     int64_t rows = di_batch_rows(batch);
-    if (rows > s->max_rows) return dk_fail(err, DK_E_INVALID, "%lld rows do not fit a session of %lld", (long long)rows, (long long)s->max_rows);
+    if (rows > s->max_rows)
+        return dk_fail(err, DK_E_INVALID, "%lld rows do not fit a session of %lld", (long long)rows,
+                       (long long)s->max_rows);
     s->batch = *batch;
     s->row_count = rows;
     if (!batch->rows) di_batch_row_places(batch, s->place_memory);
@@ -55,11 +60,15 @@ int32_t di_session_forward(di_session *s, const distill_batch *batch, dk_error *
 
 const di_source *di_session_source(const di_session *s) { return &s->source; }
 
-const distill_target *di_session_hidden(di_session *s) { return s->teacher->kind->hidden ? s->teacher->kind->hidden(s) : NULL; }
+const distill_target *di_session_hidden(di_session *s)
+{
+    return s->teacher->kind->hidden ? s->teacher->kind->hidden(s) : NULL;
+}
 
 /* ---- distill_teacher_score ---- */
 
-static int32_t copy_strip(di_session *s, dk_view strip, int64_t first, int64_t count, float *rows, distill_target *out, dk_error *err)
+static int32_t copy_strip(di_session *s, dk_view strip, int64_t first, int64_t count, float *rows, distill_target *out,
+                          dk_error *err)
 {
     const distill_target *target = NULL;
     const dk_ops *ops = s->teacher->backend->ops;
@@ -77,9 +86,11 @@ out:
 static int32_t check_score(const di_teacher *t, const distill_batch *batch, const distill_target *out, dk_error *err)
 {
     int64_t shape[2] = {di_batch_rows(batch), di_teacher_vocab(t)};
-    if (out->kind != DISTILL_DENSE || !out->values) return dk_fail(err, DK_E_UNSUPPORTED, "out->kind %d: score fills DENSE values", (int)out->kind);
+    if (out->kind != DISTILL_DENSE || !out->values)
+        return dk_fail(err, DK_E_UNSUPPORTED, "out->kind %d: score fills DENSE values", (int)out->kind);
     if (!t->model && t->form.kind != DISTILL_DENSE && t->form.kind != DISTILL_HIDDEN)
-        return dk_fail(err, DK_E_UNSUPPORTED, "this teacher gives %s targets, which have no logits", di_kind_name(t->form.kind));
+        return dk_fail(err, DK_E_UNSUPPORTED, "this teacher gives %s targets, which have no logits",
+                       di_kind_name(t->form.kind));
     return di_check_tensor(out->values, "out->values", 2, shape, 1, err);
 }
 
@@ -114,8 +125,8 @@ out:
     return rc;
 }
 
-int32_t di_teacher_generate(di_teacher *t, const distill_batch *prompts, const di_options *options, const distill_options *user_options, distill_token_fn fn, void *user,
-                            dk_error *err)
+int32_t di_teacher_generate(di_teacher *t, const distill_batch *prompts, const di_options *options,
+                            const distill_options *user_options, distill_token_fn fn, void *user, dk_error *err)
 {
     return t->kind->generate(t, prompts, options, user_options, fn, user, err);
 }

@@ -26,7 +26,8 @@ void di_teacher_release(di_teacher *t)
     dk_host_release(host);
 }
 
-static int32_t create(dk_backend *backend, const di_teacher_kind *kind, const char *path, di_teacher **out, dk_error *err)
+static int32_t create(dk_backend *backend, const di_teacher_kind *kind, const char *path, di_teacher **out,
+                      dk_error *err)
 {
     di_teacher *t = NULL;
     int32_t rc = dk_new(backend->host, 1, &t, err);
@@ -45,7 +46,8 @@ static int32_t create(dk_backend *backend, const di_teacher_kind *kind, const ch
 
 /* ---- local models ---- */
 
-int32_t di_open_model_tokenizer(dk_host *host, const char *path, const dk_model *model, dk_tokenizer **out, dk_error *err)
+int32_t di_open_model_tokenizer(dk_host *host, const char *path, const dk_model *model, dk_tokenizer **out,
+                                dk_error *err)
 {
     int32_t rc = dk_open_tokenizer(host, path, out, err);
     if (rc == DK_E_NOT_FOUND) { /* a model without a tokenizer scores ids */
@@ -55,14 +57,16 @@ int32_t di_open_model_tokenizer(dk_host *host, const char *path, const dk_model 
     }
     if (rc != DK_OK) return rc;
     if (dk_tokenizer_vocab_size(*out) <= model->config.vocab_size) return DK_OK;
-    rc = dk_fail(err, DK_E_MISMATCH, "%s: the tokenizer has %lld tokens, the model's vocab_size is %lld: they do not belong together", path,
+    rc = dk_fail(err, DK_E_MISMATCH,
+                 "%s: the tokenizer has %lld tokens, the model's vocab_size is %lld: they do not belong together", path,
                  (long long)dk_tokenizer_vocab_size(*out), (long long)model->config.vocab_size);
     dk_tokenizer_release(*out);
     *out = NULL;
     return rc;
 }
 
-int32_t di_teacher_open(dk_backend *backend, const char *path, const di_options *options, di_teacher **out, dk_error *err)
+int32_t di_teacher_open(dk_backend *backend, const char *path, const di_options *options, di_teacher **out,
+                        dk_error *err)
 {
     dk_model_options how = {.use_mmap = di_options_flag(options, "teacher.mmap")};
     di_teacher *t = NULL;
@@ -78,8 +82,8 @@ out:
     return rc;
 }
 
-int32_t di_teacher_from_model(dk_backend *backend, dk_model *model, dk_tokenizer *tokenizer, void *owner, void (*retain)(void *), void (*release)(void *),
-                              di_teacher **out, dk_error *err)
+int32_t di_teacher_from_model(dk_backend *backend, dk_model *model, dk_tokenizer *tokenizer, void *owner,
+                              void (*retain)(void *), void (*release)(void *), di_teacher **out, dk_error *err)
 {
     di_teacher *t = NULL;
     int32_t rc = create(backend, &di_teacher_local, "", &t, err);
@@ -95,14 +99,18 @@ int32_t di_teacher_from_model(dk_backend *backend, dk_model *model, dk_tokenizer
 
 /* ---- callbacks ---- */
 
-static int64_t last_dimension(const distill_tensor *tensor) { return tensor && tensor->ndim > 0 ? tensor->shape[tensor->ndim - 1] : 0; }
+static int64_t last_dimension(const distill_tensor *tensor)
+{
+    return tensor && tensor->ndim > 0 ? tensor->shape[tensor->ndim - 1] : 0;
+}
 
 static int32_t keep(di_teacher *t, int32_t slot, const distill_tensor *tensor, float **data, dk_error *err)
 {
     int64_t rows = tensor->ndim == 2 ? tensor->shape[0] : 1, width = last_dimension(tensor);
     distill_tensor flat = *tensor;
     int64_t shape[2] = {rows, width};
-    if (!(*data = dk_alloc(t->host, (uint64_t)(rows * width), sizeof **data))) return dk_fail_nomem(err, (uint64_t)(rows * width) * sizeof **data);
+    if (!(*data = dk_alloc(t->host, (uint64_t)(rows * width), sizeof **data)))
+        return dk_fail_nomem(err, (uint64_t)(rows * width) * sizeof **data);
     int64_t strides[2] = {0, tensor->strides ? tensor->strides[tensor->ndim - 1] : 1};
     if (tensor->ndim == 1) {
         flat.ndim = 2;
@@ -110,7 +118,8 @@ static int32_t keep(di_teacher *t, int32_t slot, const distill_tensor *tensor, f
         flat.strides = strides;
     }
     di_tensor_read_rows(&flat, 0, rows, *data);
-    memcpy(t->form_shapes[slot], tensor->ndim == 2 ? shape : shape + 1, tensor->ndim == 2 ? sizeof shape : sizeof shape[0]);
+    memcpy(t->form_shapes[slot], tensor->ndim == 2 ? shape : shape + 1,
+           tensor->ndim == 2 ? sizeof shape : sizeof shape[0]);
     t->form_tensors[slot] = di_tensor_of(*data, DISTILL_FLOAT, 32, tensor->ndim, t->form_shapes[slot]);
     return DK_OK;
 }
@@ -127,7 +136,8 @@ static int32_t copy_form(di_teacher *t, const distill_target *form, dk_error *er
     t->form.ids = NULL;
     if (form->tail) t->form.tail = &t->form_tensors[0];
     if (form->kind != DISTILL_HIDDEN) goto out;
-    if (!form->head || form->head->ndim != 2) return dk_fail(err, DK_E_INVALID, "form->head is not a tensor [vocab, width]");
+    if (!form->head || form->head->ndim != 2)
+        return dk_fail(err, DK_E_INVALID, "form->head is not a tensor [vocab, width]");
     DK_TRY(keep(t, 3, form->head, &t->form_head, err));
     t->form.head = &t->form_tensors[3];
     if (form->bias) DK_TRY(keep(t, 4, form->bias, &t->form_bias, err));
@@ -140,13 +150,15 @@ static int32_t check_table(const distill_teacher_callbacks *table, dk_error *err
 {
     if (!table->score && !table->generate) return dk_fail(err, DK_E_INVALID, "table has neither score nor generate");
     if (!table->form) return dk_fail(err, DK_E_INVALID, "table->form is NULL: it says what score gives");
-    if (table->form->kind < DISTILL_DENSE || table->form->kind > DISTILL_ONE_HOT) return dk_fail(err, DK_E_INVALID, "table->form->kind %d is none of DISTILL_DENSE ...", (int)table->form->kind);
+    if (table->form->kind < DISTILL_DENSE || table->form->kind > DISTILL_ONE_HOT)
+        return dk_fail(err, DK_E_INVALID, "table->form->kind %d is none of DISTILL_DENSE ...", (int)table->form->kind);
     if (table->form->kind != DISTILL_ONE_HOT && last_dimension(table->form->values) < 1)
         return dk_fail(err, DK_E_INVALID, "table->form->values has no width: its last dimension is vocab, k or width");
     return DK_OK;
 }
 
-int32_t di_teacher_from_callbacks(dk_backend *backend, const distill_teacher_callbacks *table, const di_options *options, di_teacher **out, dk_error *err)
+int32_t di_teacher_from_callbacks(dk_backend *backend, const distill_teacher_callbacks *table,
+                                  const di_options *options, di_teacher **out, dk_error *err)
 {
     di_teacher *t = NULL;
     int32_t rc;
@@ -190,19 +202,17 @@ int32_t di_teacher_get_i64(const di_teacher *t, const char *key, int64_t *out, d
     const struct {
         const char *key;
         int64_t value;
-    } table[] = {{"vocab_size", di_teacher_vocab(t)},
-                 {"hidden_size", m ? m->config.hidden_size : -1},
-                 {"layers", m ? m->config.layers : -1},
-                 {"context_length", m ? m->config.max_positions : -1},
-                 {"parameters", m ? dk_model_elements(m) : -1},
-                 {"bytes", m ? (int64_t)m->file_bytes : -1}};
+    } table[] = {{"vocab_size", di_teacher_vocab(t)},           {"hidden_size", m ? m->config.hidden_size : -1},
+                 {"layers", m ? m->config.layers : -1},         {"context_length", m ? m->config.max_positions : -1},
+                 {"parameters", m ? dk_model_elements(m) : -1}, {"bytes", m ? (int64_t)m->file_bytes : -1}};
     for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
         if (strcmp(table[i].key, key) != 0) continue;
         if (table[i].value < 0) return dk_fail(err, DK_E_NOT_FOUND, "a teacher of callbacks has no %s", key);
         *out = table[i].value;
         return DK_OK;
     }
-    return dk_fail(err, DK_E_NOT_FOUND, "key %s is not one of vocab_size, hidden_size, layers, context_length, parameters, bytes", key);
+    return dk_fail(err, DK_E_NOT_FOUND,
+                   "key %s is not one of vocab_size, hidden_size, layers, context_length, parameters, bytes", key);
 }
 
 int32_t di_teacher_hash(const di_teacher *t, char hex[65], dk_error *err)

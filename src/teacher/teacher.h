@@ -10,43 +10,55 @@
 typedef struct di_teacher di_teacher;
 typedef struct di_session di_session;
 
-int32_t di_teacher_open(dk_backend *backend, const char *path, const di_options *options, di_teacher **out, dk_error *err);
-int32_t di_teacher_from_callbacks(dk_backend *backend, const distill_teacher_callbacks *table, const di_options *options, di_teacher **out, dk_error *err);
-/* A teacher that looks at a live model. owner is kept (retain/release) as long as the teacher. tokenizer may be NULL. */
-int32_t di_teacher_from_model(dk_backend *backend, dk_model *model, dk_tokenizer *tokenizer, void *owner, void (*retain)(void *), void (*release)(void *),
-                              di_teacher **out, dk_error *err);
+int32_t di_teacher_open(dk_backend *backend, const char *path, const di_options *options, di_teacher **out,
+                        dk_error *err);
+int32_t di_teacher_from_callbacks(dk_backend *backend, const distill_teacher_callbacks *table,
+                                  const di_options *options, di_teacher **out, dk_error *err);
+/* A teacher that looks at a live model. owner is kept (retain/release) as long as the teacher. tokenizer may be
+ * NULL. */
+int32_t di_teacher_from_model(dk_backend *backend, dk_model *model, dk_tokenizer *tokenizer, void *owner,
+                              void (*retain)(void *), void (*release)(void *), di_teacher **out, dk_error *err);
 di_teacher *di_teacher_retain(di_teacher *teacher);
 void di_teacher_release(di_teacher *teacher);
 
-dk_model *di_teacher_model(const di_teacher *teacher);         /* NULL unless it is a local model */
-dk_tokenizer *di_teacher_tokenizer(const di_teacher *teacher); /* borrowed; NULL = none */
-int64_t di_teacher_vocab(const di_teacher *teacher);           /* width of its logits, or vocab_valid of its form */
+dk_model *di_teacher_model(const di_teacher *teacher);            /* NULL unless it is a local model */
+dk_tokenizer *di_teacher_tokenizer(const di_teacher *teacher);    /* borrowed; NULL = none */
+int64_t di_teacher_vocab(const di_teacher *teacher);              /* width of its logits, or vocab_valid of its form */
 const distill_target *di_teacher_form(const di_teacher *teacher); /* what a teacher of callbacks gives */
-const char *di_teacher_path(const di_teacher *teacher);        /* "" = none */
+const char *di_teacher_path(const di_teacher *teacher);           /* "" = none */
 int32_t di_teacher_get_i64(const di_teacher *teacher, const char *key, int64_t *out, dk_error *err);
-int32_t di_teacher_hash(const di_teacher *teacher, char hex[65], dk_error *err); /* identity of the weights; callbacks: of the form */
+/* identity of the weights; callbacks: of the form */
+int32_t di_teacher_hash(const di_teacher *teacher, char hex[65], dk_error *err);
 
 /* ---- scoring ---- */
-int32_t di_session_create(di_teacher *teacher, int64_t max_tokens, int64_t max_sequences, int64_t max_rows, di_session **out, dk_error *err);
+int32_t di_session_create(di_teacher *teacher, int64_t max_tokens, int64_t max_sequences, int64_t max_rows,
+                          di_session **out, dk_error *err);
 /* The same for callbacks that are trained: HIDDEN ones can be asked for the gradient of their hidden states. */
-int32_t di_session_create_trained(di_teacher *teacher, int64_t max_tokens, int64_t max_sequences, int64_t max_rows, di_session **out, dk_error *err);
+int32_t di_session_create_trained(di_teacher *teacher, int64_t max_tokens, int64_t max_sequences, int64_t max_rows,
+                                  di_session **out, dk_error *err);
 /* dlogits of the rows last asked for becomes *out, dL/d hidden states [count, width] */
-int32_t di_session_gradient(di_session *session, int64_t first, int64_t count, dk_view logits, dk_view dlogits, float **out, dk_error *err);
+int32_t di_session_gradient(di_session *session, int64_t first, int64_t count, dk_view logits, dk_view dlogits,
+                            float **out, dk_error *err);
 void di_session_free(di_session *session);
-int32_t di_session_forward(di_session *session, const distill_batch *batch, dk_error *err); /* the trunk; batch is borrowed until the last rows() */
+/* the trunk; batch is borrowed until the last rows() */
+int32_t di_session_forward(di_session *session, const distill_batch *batch, dk_error *err);
 const di_source *di_session_source(const di_session *session);
-/* HIDDEN target of the rows of the last forward for pull mode (local models), views until the next forward; NULL for others. */
+/* HIDDEN target of the rows of the last forward for pull mode (local models), views until the next forward; NULL for
+ * others. */
 const distill_target *di_session_hidden(di_session *session);
 
 /* A HIDDEN target over a model's head and count rows of hidden states, in the caller's structs. */
-const distill_target *di_hidden_target(const dk_model *model, dk_view rows, int64_t count, distill_target *target, distill_tensor *values, distill_tensor *head,
-                                       distill_tensor *bias, int64_t value_shape[2], int64_t head_shape[2], int64_t bias_shape[1]);
-/* The tokenizer beside a model; NULL where there is none. One that is larger than the model's vocabulary is E_MISMATCH. */
-int32_t di_open_model_tokenizer(dk_host *host, const char *path, const dk_model *model, dk_tokenizer **out, dk_error *err);
+const distill_target *di_hidden_target(const dk_model *model, dk_view rows, int64_t count, distill_target *target,
+                                       distill_tensor *values, distill_tensor *head, distill_tensor *bias,
+                                       int64_t value_shape[2], int64_t head_shape[2], int64_t bias_shape[1]);
+/* The tokenizer beside a model; NULL where there is none. One that is larger than the model's vocabulary is
+ * E_MISMATCH. */
+int32_t di_open_model_tokenizer(dk_host *host, const char *path, const dk_model *model, dk_tokenizer **out,
+                                dk_error *err);
 
 /* distill_teacher_score and _generate. user_options: the public handle that a callback teacher is given. */
 int32_t di_teacher_score(di_teacher *teacher, const distill_batch *batch, distill_target *out, dk_error *err);
-int32_t di_teacher_generate(di_teacher *teacher, const distill_batch *prompts, const di_options *options, const distill_options *user_options,
-                            distill_token_fn fn, void *user, dk_error *err);
+int32_t di_teacher_generate(di_teacher *teacher, const distill_batch *prompts, const di_options *options,
+                            const distill_options *user_options, distill_token_fn fn, void *user, dk_error *err);
 
 #endif

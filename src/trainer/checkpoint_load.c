@@ -1,4 +1,5 @@
-/* checkpoint_load.c - reading a checkpoint back: everything is opened, verified and compared before anything is changed. */
+/* checkpoint_load.c - reading a checkpoint back: everything is opened, verified and compared before anything is
+ * changed. */
 #include <string.h>
 
 #include "base/file.h"
@@ -30,7 +31,8 @@ int32_t di_file_checksum(dk_host *host, const char *path, uint64_t *size, uint32
 
 /* ---- the state and the files it names ---- */
 
-static int32_t verify_file(dk_host *host, const char *folder, const dk_document *doc, const dk_node *file, dk_error *err)
+static int32_t verify_file(dk_host *host, const char *folder, const dk_document *doc, const dk_node *file,
+                           dk_error *err)
 {
     const char *name = NULL;
     int64_t bytes = 0, crc = 0;
@@ -51,8 +53,8 @@ static int32_t verify_file(dk_host *host, const char *folder, const dk_document 
     }
     DK_TRY(di_file_checksum(host, path, &size, &found, err));
     if (size != (uint64_t)bytes || found != (uint32_t)crc)
-        rc = dk_fail(err, DK_E_FORMAT, "%s is damaged: %llu bytes with CRC-32C %08x, written were %lld with %08x", path, (unsigned long long)size, (unsigned)found,
-                     (long long)bytes, (unsigned)crc);
+        rc = dk_fail(err, DK_E_FORMAT, "%s is damaged: %llu bytes with CRC-32C %08x, written were %lld with %08x", path,
+                     (unsigned long long)size, (unsigned)found, (long long)bytes, (unsigned)crc);
 out:
     dk_free(host, path);
     return rc;
@@ -67,12 +69,13 @@ static int32_t read_sealed(dk_host *host, const char *path, dk_document **out, d
     int64_t crc = -1;
     int32_t rc;
     DK_TRY(dk_file_read(host, path, (uint64_t)64 << 20, &text, &size, err));
-    for (at = size > sizeof seal ? size - sizeof seal : 0; at > 0 && memcmp(text + at, seal, sizeof seal - 1) != 0; at--) continue;
+    for (at = size > sizeof seal ? size - sizeof seal : 0; at > 0 && memcmp(text + at, seal, sizeof seal - 1) != 0;
+         at--)
+        continue;
     const char *digits = text + at + sizeof seal - 1;
     if (at == 0 || !dk_parse_i64(digits, strspn(digits, "0123456789"), &crc) || crc != (int64_t)dk_crc32c(0, text, at))
         rc = dk_fail(err, DK_E_FORMAT, "%s is damaged: its checksum differs; an older checkpoint may be whole", path);
-    else
-        rc = dk_json_parse(host, text, size, path, out, err);
+    else rc = dk_json_parse(host, text, size, path, out, err);
 out:
     dk_free(host, text);
     return rc;
@@ -93,10 +96,12 @@ static int32_t open_state(dk_host *host, const char *folder, int32_t verify, dk_
     }
     DK_TRY(dk_node_i64(doc, root, "version", 1, INT32_MAX, 0, &version, err));
     if (version != DI_CHECKPOINT_VERSION) {
-        rc = dk_fail(err, DK_E_UNSUPPORTED, "%s has version %lld, this library reads %d", path, (long long)version, DI_CHECKPOINT_VERSION);
+        rc = dk_fail(err, DK_E_UNSUPPORTED, "%s has version %lld, this library reads %d", path, (long long)version,
+                     DI_CHECKPOINT_VERSION);
         goto out;
     }
-    for (size_t i = 0; verify && files && i < files->size; i++) DK_TRY(verify_file(host, folder, doc, dk_node_at(files, i), err));
+    for (size_t i = 0; verify && files && i < files->size; i++)
+        DK_TRY(verify_file(host, folder, doc, dk_node_at(files, i), err));
     *out = doc;
     doc = NULL;
 out:
@@ -117,16 +122,23 @@ static int32_t check_belongs(di_trainer *t, const dk_document *doc, dk_error *er
     DK_TRY(dk_node_text(doc, root, "data", "", &hash, err));
     DK_TRY(dk_node_i64(doc, root, "seed", 0, INT64_MAX, 0, &seed, err));
     DK_TRY(dk_node_i64(doc, root, "batch_size", 0, INT64_MAX, 0, &batch, err));
-    if (strcmp(hash, own) != 0) return dk_fail(err, DK_E_MISMATCH, "%s was made with other data or data options: its batches would not be the same", dk_document_name(doc));
+    if (strcmp(hash, own) != 0)
+        return dk_fail(err, DK_E_MISMATCH,
+                       "%s was made with other data or data options: its batches would not be the same",
+                       dk_document_name(doc));
     if ((uint64_t)seed != t->set.seed || batch != t->set.batch_size)
-        return dk_fail(err, DK_E_MISMATCH, "%s was made with train.seed %lld and train.batch_size %lld, now they are %llu and %lld", dk_document_name(doc), (long long)seed,
-                       (long long)batch, (unsigned long long)t->set.seed, (long long)t->set.batch_size);
+        return dk_fail(err, DK_E_MISMATCH,
+                       "%s was made with train.seed %lld and train.batch_size %lld, now they are %llu and %lld",
+                       dk_document_name(doc), (long long)seed, (long long)batch, (unsigned long long)t->set.seed,
+                       (long long)t->set.batch_size);
     DK_TRY(dk_node_i64(doc, machine, "threads", 0, INT64_MAX, 0, &threads, err));
     DK_TRY(dk_node_i64(doc, machine, "isa", 0, INT64_MAX, 0, &isa, err));
     DK_TRY(dk_node_text(doc, machine, "cblas", "", &cblas, err));
     if (threads != dk_host_threads(t->host) || isa != t->backend->isa || strcmp(cblas, here) != 0)
-        dk_log(t->host, DK_LOG_WARN, "checkpoint", "%s was made on another machine, CBLAS or number of threads: going on is right, but not bitwise the same",
-               dk_document_name(doc));
+        dk_log(
+            t->host, DK_LOG_WARN, "checkpoint",
+            "%s was made on another machine, CBLAS or number of threads: going on is right, but not bitwise the same",
+            dk_document_name(doc));
 out:
     return rc;
 }
@@ -160,14 +172,17 @@ static int32_t check_weights(const dk_model *model, const dk_model *saved, const
 {
     for (int64_t i = 0; i < model->parameter_count; i++) {
         const dk_parameter *want = &model->parameters[i], *have = dk_model_find(saved, want->name);
-        if (!have) return dk_fail(err, DK_E_MISMATCH, "%s lacks the parameter %s: it is a checkpoint of another student", folder, want->name);
+        if (!have)
+            return dk_fail(err, DK_E_MISMATCH, "%s lacks the parameter %s: it is a checkpoint of another student",
+                           folder, want->name);
         if (dk_view_count(&have->value) != dk_view_count(&want->value) || have->value.shape[0] != want->value.shape[0])
             return dk_fail(err, DK_E_MISMATCH, "%s: %s has another shape than the student's", folder, want->name);
     }
     return DK_OK;
 }
 
-static int32_t find_moment(const di_trainer *t, const dk_checkpoint *file, int64_t index, int32_t second, const dk_tensor **out, dk_error *err)
+static int32_t find_moment(const di_trainer *t, const dk_checkpoint *file, int64_t index, int32_t second,
+                           const dk_tensor **out, dk_error *err)
 {
     const char *parameter = di_student_model(t->student)->parameters[index].name;
     dk_view view = dk_optimizer_moment(t->optimizer, index, second);
@@ -176,8 +191,10 @@ static int32_t find_moment(const di_trainer *t, const dk_checkpoint *file, int64
     if (!name) return dk_fail_nomem(err, strlen(parameter));
     *out = dk_checkpoint_find(file, name);
     dk_free(t->host, name);
-    if (*out && (*out)->type == DK_TENSOR_F32 && (*out)->bytes == (uint64_t)dk_view_count(&view) * sizeof(float)) return DK_OK;
-    return dk_fail(err, DK_E_MISMATCH, "%s has no moments that fit %s: student.freeze or the student differ", dk_checkpoint_path(file), parameter);
+    if (*out && (*out)->type == DK_TENSOR_F32 && (*out)->bytes == (uint64_t)dk_view_count(&view) * sizeof(float))
+        return DK_OK;
+    return dk_fail(err, DK_E_MISMATCH, "%s has no moments that fit %s: student.freeze or the student differ",
+                   dk_checkpoint_path(file), parameter);
 }
 
 static int32_t find_moments(const di_trainer *t, loaded *l, dk_error *err)
@@ -185,7 +202,8 @@ static int32_t find_moments(const di_trainer *t, loaded *l, dk_error *err)
     int64_t count = 2 * di_student_model(t->student)->parameter_count;
     int32_t rc;
     DK_TRY(dk_new(t->host, count + 1, &l->tensors, err));
-    for (int64_t i = 0; i < count; i++) DK_TRY(find_moment(t, l->moments, i / 2, (int32_t)(i % 2), &l->tensors[i], err));
+    for (int64_t i = 0; i < count; i++)
+        DK_TRY(find_moment(t, l->moments, i / 2, (int32_t)(i % 2), &l->tensors[i], err));
 out:
     return rc;
 }
@@ -234,7 +252,8 @@ static int32_t copy_weights(di_trainer *t, const dk_model *from, dk_error *err)
     dk_model *model = di_student_model(t->student);
     for (int64_t i = 0; i < model->parameter_count; i++) {
         if (model->parameters[i].frozen) continue;
-        t->backend->ops->convert(&t->queue, dk_model_find(from, model->parameters[i].name)->value, model->parameters[i].value);
+        t->backend->ops->convert(&t->queue, dk_model_find(from, model->parameters[i].name)->value,
+                                 model->parameters[i].value);
         model->parameters[i].version++;
     }
     return dk_queue_wait(&t->queue, err);
@@ -244,7 +263,9 @@ static int32_t copy_moments(di_trainer *t, const loaded *l, dk_error *err)
 {
     int64_t count = 2 * di_student_model(t->student)->parameter_count;
     for (int64_t i = 0; i < count; i++)
-        if (l->tensors[i]) t->backend->ops->copy_in(&t->queue, dk_optimizer_moment(t->optimizer, i / 2, (int32_t)(i % 2)), l->tensors[i]->data);
+        if (l->tensors[i])
+            t->backend->ops->copy_in(&t->queue, dk_optimizer_moment(t->optimizer, i / 2, (int32_t)(i % 2)),
+                                     l->tensors[i]->data);
     return dk_queue_wait(&t->queue, err);
 }
 
@@ -275,12 +296,11 @@ int32_t di_trainer_load(di_trainer *t, const char *path, dk_error *err)
 {
     loaded l = {0};
     int32_t rc;
-    if (t->stage != DI_STAGE_IDLE) return dk_fail(err, DK_E_STAGE, "a window is open: a checkpoint is read between windows, after apply");
+    if (t->stage != DI_STAGE_IDLE)
+        return dk_fail(err, DK_E_STAGE, "a window is open: a checkpoint is read between windows, after apply");
     DK_TRY(open_all(t, path, &l, err));
-    if (di_student_model(t->student))
-        DK_TRY(copy_weights(t, l.weights, err));
-    else
-        DK_TRY(load_callbacks(t, path, err));
+    if (di_student_model(t->student)) DK_TRY(copy_weights(t, l.weights, err));
+    else DK_TRY(load_callbacks(t, path, err));
     if (l.moments) DK_TRY(copy_moments(t, &l, err));
     take_counters(t, &l.counters);
     t->finished = 0;
@@ -313,7 +333,8 @@ int32_t di_checkpoint_inspect(dk_host *host, const char *path, dk_strbuf *json, 
     const dk_node *files = dk_node_get(dk_document_root(doc), "files");
     for (size_t i = 0; files && i < files->size; i++)
         if (verify_file(host, path, doc, dk_node_at(files, i), &damage) != DK_OK) break;
-    dk_strbuf_printf(json, "{\"kind\":\"checkpoint\",\"step\":%lld,\"files\":%zu,\"whole\":%s", (long long)step, files ? files->size : 0, damage.code ? "false" : "true");
+    dk_strbuf_printf(json, "{\"kind\":\"checkpoint\",\"step\":%lld,\"files\":%zu,\"whole\":%s", (long long)step,
+                     files ? files->size : 0, damage.code ? "false" : "true");
     if (damage.code) {
         dk_strbuf_puts(json, ",\"problem\":");
         dk_strbuf_json(json, damage.message, strlen(damage.message));

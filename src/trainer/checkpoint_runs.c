@@ -5,10 +5,10 @@
 #include "base/file.h"
 #include "trainer/checkpoint_parts.h"
 
-
 static char *checkpoint_path(const di_trainer *t, const char *name)
 {
-    char *folder = dk_path_join(t->host, t->set.output, "checkpoints"), *path = folder ? dk_path_join(t->host, folder, name) : NULL;
+    char *folder = dk_path_join(t->host, t->set.output, "checkpoints"),
+         *path = folder ? dk_path_join(t->host, folder, name) : NULL;
     dk_free(t->host, folder);
     return path;
 }
@@ -22,7 +22,8 @@ static int32_t find_step(void *user, const char *name, int32_t is_dir, dk_error 
     finder *f = user;
     int64_t step;
     (void)err;
-    if (!is_dir || strncmp(name, "step-", 5) != 0 || !dk_parse_i64(name + 5, strspn(name + 5, "0123456789"), &step)) return DK_OK;
+    if (!is_dir || strncmp(name, "step-", 5) != 0 || !dk_parse_i64(name + 5, strspn(name + 5, "0123456789"), &step))
+        return DK_OK;
     if (name[5 + strspn(name + 5, "0123456789")] != '\0') return DK_OK; /* a folder that was never finished */
     if (f->count == 0 || step > f->newest) f->newest = step;
     if (f->count == 0 || step < f->oldest) f->oldest = step;

@@ -2,7 +2,8 @@
  *
  *   step-00000100/student/...                      the student in fp32, as an HF folder (or what a host's save wrote)
  *                 optimizer/model.safetensors      AdamW's moments, "m.<parameter>" and "v.<parameter>", fp32
- *                 state.json                       step, data, seed, counters, options, and size and CRC-32C of every file above, and of itself
+ *                 state.json                       step, data, seed, counters, options, and size and CRC-32C of every
+ *                                                  file above, and of itself
  *
  * The folder is filled beside its place and renamed, so it is whole or not there. The cursor is the step: batch k is a
  * pure function of (data, seed, k), and a checkpoint is only written between steps. */
@@ -29,12 +30,14 @@ static int32_t fill_moment(void *user, int64_t index, uint64_t offset, void *out
     dk_queue queue;
     int64_t count = dk_view_count(&view);
     dk_queue_init(&queue, m->t->backend);
-    view = dk_view_rows(dk_view_reshape(view, 1, &count), (int64_t)(offset / sizeof(float)), (int64_t)(size / sizeof(float)));
+    view = dk_view_rows(dk_view_reshape(view, 1, &count), (int64_t)(offset / sizeof(float)),
+                        (int64_t)(size / sizeof(float)));
     m->t->backend->ops->copy_out(&queue, view, out);
     return dk_queue_wait(&queue, err);
 }
 
-static int32_t moment_specs(const di_trainer *t, const dk_model *model, dk_tensor_spec *specs, int64_t *parameter, int64_t *count, dk_error *err)
+static int32_t moment_specs(const di_trainer *t, const dk_model *model, dk_tensor_spec *specs, int64_t *parameter,
+                            int64_t *count, dk_error *err)
 {
     *count = 0;
     for (int64_t i = 0; i < model->parameter_count; i++) {
@@ -45,7 +48,8 @@ static int32_t moment_specs(const di_trainer *t, const dk_model *model, dk_tenso
             *spec = (dk_tensor_spec){.type = DK_TENSOR_F32, .rank = view.rank};
             memcpy(spec->shape, view.shape, sizeof view.shape);
             parameter[(*count)++] = i;
-            if (!(spec->name = di_moment_name(t->host, model->parameters[i].name, second))) return dk_fail_nomem(err, 64);
+            if (!(spec->name = di_moment_name(t->host, model->parameters[i].name, second)))
+                return dk_fail_nomem(err, 64);
         }
     }
     return DK_OK;
@@ -92,8 +96,9 @@ static int32_t list_file(void *user, const char *name, int32_t is_dir, dk_error 
     int32_t rc = path ? di_file_checksum(l->host, path, &size, &crc, err) : dk_fail_nomem(err, strlen(name));
     dk_free(l->host, path);
     if (rc != DK_OK) return rc;
-    dk_strbuf_printf(l->out, "%s\n  {\"name\":\"%s%s\",\"bytes\":%llu,\"crc32c\":%u}", l->out->data[l->out->size - 1] == '[' ? "" : ",", l->prefix, name,
-                     (unsigned long long)size, (unsigned)crc);
+    dk_strbuf_printf(l->out, "%s\n  {\"name\":\"%s%s\",\"bytes\":%llu,\"crc32c\":%u}",
+                     l->out->data[l->out->size - 1] == '[' ? "" : ",", l->prefix, name, (unsigned long long)size,
+                     (unsigned)crc);
     return DK_OK;
 }
 
@@ -118,18 +123,21 @@ static int32_t state_json(di_trainer *t, const char *folder, dk_strbuf *out, dk_
     int32_t rc;
     dk_backend_cblas(cblas, sizeof cblas);
     DK_TRY(di_dataset_hash(t->train, data, err));
-    dk_strbuf_printf(out, "{\"format\":\"%s\",\"version\":%d,\"library\":\"%s\",\"step\":%lld,\"tokens\":%lld", DI_CHECKPOINT_FORMAT, DI_CHECKPOINT_VERSION, DISTILL_VERSION, (long long)t->step,
+    dk_strbuf_printf(out, "{\"format\":\"%s\",\"version\":%d,\"library\":\"%s\",\"step\":%lld,\"tokens\":%lld",
+                     DI_CHECKPOINT_FORMAT, DI_CHECKPOINT_VERSION, DISTILL_VERSION, (long long)t->step,
                      (long long)t->tokens);
-    dk_strbuf_printf(out, ",\"optimizer_step\":%lld,\"seed\":%llu,\"batch_size\":%lld,\"data\":\"%s\"", (long long)(t->optimizer ? dk_optimizer_step(t->optimizer) : t->step),
+    dk_strbuf_printf(out, ",\"optimizer_step\":%lld,\"seed\":%llu,\"batch_size\":%lld,\"data\":\"%s\"",
+                     (long long)(t->optimizer ? dk_optimizer_step(t->optimizer) : t->step),
                      (unsigned long long)t->set.seed, (long long)t->set.batch_size, data);
     dk_strbuf_puts(out, ",\"seconds\":");
     dk_strbuf_f64(out, t->seconds);
     dk_strbuf_puts(out, ",\"flops\":");
     dk_strbuf_f64(out, t->flops);
-    dk_strbuf_printf(out, ",\"best\":{\"step\":%lld,\"without\":%lld,\"value\":", (long long)t->best.step, (long long)t->best.without);
+    dk_strbuf_printf(out, ",\"best\":{\"step\":%lld,\"without\":%lld,\"value\":", (long long)t->best.step,
+                     (long long)t->best.without);
     dk_strbuf_f64(out, t->best.value);
-    dk_strbuf_printf(out, "},\"machine\":{\"backend\":\"%s\",\"isa\":%d,\"threads\":%lld,\"cblas\":\"%s\"}", t->backend->name, (int)t->backend->isa,
-                     (long long)dk_host_threads(t->host), cblas);
+    dk_strbuf_printf(out, "},\"machine\":{\"backend\":\"%s\",\"isa\":%d,\"threads\":%lld,\"cblas\":\"%s\"}",
+                     t->backend->name, (int)t->backend->isa, (long long)dk_host_threads(t->host), cblas);
     dk_strbuf_puts(out, ",\"options\":");
     DK_TRY(di_options_write_json(t->options, 0, out, err));
     dk_strbuf_puts(out, ",\"files\":[");
@@ -162,7 +170,8 @@ int32_t di_trainer_save(di_trainer *t, const char *path, dk_error *err)
 {
     char *staged = NULL, *student = NULL;
     int32_t rc;
-    if (t->stage != DI_STAGE_IDLE) return dk_fail(err, DK_E_STAGE, "a window is open: a checkpoint is written between windows, after apply");
+    if (t->stage != DI_STAGE_IDLE)
+        return dk_fail(err, DK_E_STAGE, "a window is open: a checkpoint is written between windows, after apply");
     DK_TRY(dk_dir_stage(t->host, path, &staged, err));
     if (!(student = dk_path_join(t->host, staged, "student"))) {
         rc = dk_fail_nomem(err, strlen(staged));

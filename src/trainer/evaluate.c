@@ -1,5 +1,5 @@
-/* evaluate.c - what a model is worth on held-out data: perplexity over non-overlapping windows (first token unscored), and
- * against a teacher KL(teacher || student) and how often both have the same most likely token. */
+/* evaluate.c - what a model is worth on held-out data: perplexity over non-overlapping windows (first token unscored),
+ * and against a teacher KL(teacher || student) and how often both have the same most likely token. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -35,9 +35,11 @@ static int32_t create(evaluator *e, dk_error *err)
     sequences = e->batch->max_sequences;
     DK_TRY(di_session_create(args->student, tokens, sequences, tokens, &e->student, err));
     if (args->teacher) DK_TRY(di_session_create(args->teacher, tokens, sequences, tokens, &e->teacher, err));
-    const di_source *student = di_session_source(e->student), *teacher = e->teacher ? di_session_source(e->teacher) : NULL;
+    const di_source *student = di_session_source(e->student),
+                    *teacher = e->teacher ? di_session_source(e->teacher) : NULL;
     if (student->kind != DISTILL_DENSE || (teacher && teacher->kind != DISTILL_DENSE)) {
-        rc = dk_fail(err, DK_E_UNSUPPORTED, "evaluation needs logits, and the %s gives a sparse target", student->kind != DISTILL_DENSE ? "student" : "teacher");
+        rc = dk_fail(err, DK_E_UNSUPPORTED, "evaluation needs logits, and the %s gives a sparse target",
+                     student->kind != DISTILL_DENSE ? "student" : "teacher");
         goto out;
     }
     width = student->width;
@@ -122,7 +124,8 @@ static int32_t room_for_kl(evaluator *e, int64_t count, dk_error *err)
 static int32_t strip(evaluator *e, int64_t first, int64_t count, di_evaluation *out, dk_error *err)
 {
     const dk_ops *ops = e->args->backend->ops;
-    const di_source *student = di_session_source(e->student), *teacher = e->teacher ? di_session_source(e->teacher) : NULL;
+    const di_source *student = di_session_source(e->student),
+                    *teacher = e->teacher ? di_session_source(e->teacher) : NULL;
     dk_view q = dk_view_rows(e->student_strip, 0, count), p;
     const distill_target *target = NULL;
     double begin = dk_seconds();
@@ -144,7 +147,8 @@ static int32_t strip(evaluator *e, int64_t first, int64_t count, di_evaluation *
     dk_parallel_for(e->host, count, 16, measure_rows, e);
     for (int64_t r = 0; r < count; r++) {
         if (!isfinite(e->nats[r])) {
-            rc = dk_fail(err, DK_E_NUMERIC, "the student's log-probability of token %d is not finite", (int)e->labels[r]);
+            rc = dk_fail(err, DK_E_NUMERIC, "the student's log-probability of token %d is not finite",
+                         (int)e->labels[r]);
             goto out;
         }
         out->nats += e->nats[r];
@@ -221,8 +225,10 @@ int32_t di_evaluate(const di_evaluate_args *args, di_evaluation *out, dk_error *
     }
     DK_TRY(create(&e, err));
     for (first = 0; first < windows; first += WINDOWS) {
-        if ((args->cancel && *args->cancel) || dk_host_cancelled(e.host) || (args->progress && args->progress(args->user, first, windows))) {
-            rc = dk_fail(err, DK_E_CANCELLED, "evaluation was cancelled after %lld of %lld windows", (long long)first, (long long)windows);
+        if ((args->cancel && *args->cancel) || dk_host_cancelled(e.host) ||
+            (args->progress && args->progress(args->user, first, windows))) {
+            rc = dk_fail(err, DK_E_CANCELLED, "evaluation was cancelled after %lld of %lld windows", (long long)first,
+                         (long long)windows);
             goto out;
         }
         DK_TRY(di_dataset_windows(args->data, first, WINDOWS, e.batch, err));
@@ -247,13 +253,14 @@ out:
 static void member(dk_strbuf *out, const char *name, double value)
 {
     dk_strbuf_printf(out, ",\"%s\":", name);
-    if (isfinite(value))
-        dk_strbuf_f64(out, value);
-    else
-        dk_strbuf_puts(out, "null");
+    if (isfinite(value)) dk_strbuf_f64(out, value);
+    else dk_strbuf_puts(out, "null");
 }
 
-static double bits_per_byte(double nats, const di_evaluation *e) { return nats * (double)e->tokens / log(2.0) / (double)e->text_bytes; }
+static double bits_per_byte(double nats, const di_evaluation *e)
+{
+    return nats * (double)e->tokens / log(2.0) / (double)e->text_bytes;
+}
 
 void di_evaluation_json(const di_evaluation *e, dk_strbuf *out)
 {

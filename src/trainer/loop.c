@@ -44,7 +44,8 @@ int32_t di_progress_call(di_trainer *t, int32_t phase, dk_error *err)
     di_progress_fill(t, phase, &progress);
     int32_t code = t->progress(t->progress_user, &progress);
     if (code == DISTILL_CB_OK) return DK_OK;
-    if (code == DISTILL_CB_CANCEL) return dk_fail(err, DK_E_CANCELLED, "stopped by the progress callback after step %lld", (long long)t->step);
+    if (code == DISTILL_CB_CANCEL)
+        return dk_fail(err, DK_E_CANCELLED, "stopped by the progress callback after step %lld", (long long)t->step);
     dk_fail(err, DK_E_CALLBACK, "the progress callback returned %d after step %lld", (int)code, (long long)t->step);
     if (err) err->user_code = code;
     return DK_E_CALLBACK;
@@ -83,7 +84,8 @@ static int32_t evaluate_now(di_trainer *t, int32_t *stop, dk_error *err)
     DK_TRY(di_metrics_evaluation(t, &evaluation, err));
     /* With a teacher that is being imitated its distance is what counts; with labels alone their likelihood. */
     double value = t->uses_teacher ? evaluation.kl_mean : evaluation.nats;
-    dk_log(t->host, DK_LOG_INFO, "trainer", "step %lld: perplexity %.4g, forward_kl %.4g", (long long)t->step, exp(evaluation.nats), evaluation.kl_mean);
+    dk_log(t->host, DK_LOG_INFO, "trainer", "step %lld: perplexity %.4g, forward_kl %.4g", (long long)t->step,
+           exp(evaluation.nats), evaluation.kl_mean);
     if (t->best.step < 0 || value < t->best.value) {
         t->best = (di_best){t->step, value, 0};
         if (t->set.keep_best) DK_TRY(di_checkpoint_best(t, err));
@@ -101,11 +103,15 @@ out:
 static int32_t interrupted(di_trainer *t, dk_error *err)
 {
     dk_error problem;
-    if (!t->set.output) return dk_fail(err, DK_E_CANCELLED, "stopped after step %lld of %lld", (long long)t->step, (long long)t->set.steps);
+    if (!t->set.output)
+        return dk_fail(err, DK_E_CANCELLED, "stopped after step %lld of %lld", (long long)t->step,
+                       (long long)t->set.steps);
     if (di_checkpoint_write(t, &problem) != DK_OK)
-        return dk_fail(err, problem.code, "stopped after step %lld, and its checkpoint could not be written: %s", (long long)t->step, problem.message);
-    return dk_fail(err, DK_E_CANCELLED, "stopped after step %lld of %lld; the checkpoint is in %s/checkpoints, resume goes on from there", (long long)t->step,
-                   (long long)t->set.steps, t->set.output);
+        return dk_fail(err, problem.code, "stopped after step %lld, and its checkpoint could not be written: %s",
+                       (long long)t->step, problem.message);
+    return dk_fail(err, DK_E_CANCELLED,
+                   "stopped after step %lld of %lld; the checkpoint is in %s/checkpoints, resume goes on from there",
+                   (long long)t->step, (long long)t->set.steps, t->set.output);
 }
 
 static int32_t after_step(di_trainer *t, int32_t *stop, dk_error *err)
@@ -162,7 +168,8 @@ static int32_t finish(di_trainer *t, dk_error *err)
     DK_TRY(di_result_make(t, saved, err));
     if (t->set.output) {
         char *path = dk_path_join(t->host, t->set.output, "result.json");
-        rc = path ? dk_file_replace(t->host, path, t->result_json.data, t->result_json.size, err) : dk_fail_nomem(err, 64);
+        rc = path ? dk_file_replace(t->host, path, t->result_json.data, t->result_json.size, err)
+                  : dk_fail_nomem(err, 64);
         dk_free(t->host, path);
     }
 out:
@@ -173,7 +180,8 @@ out:
 int32_t di_trainer_run(di_trainer *t, dk_error *err)
 {
     int32_t rc;
-    if (t->stage != DI_STAGE_IDLE) return dk_fail(err, DK_E_STAGE, "a window is open: run goes between windows, after apply");
+    if (t->stage != DI_STAGE_IDLE)
+        return dk_fail(err, DK_E_STAGE, "a window is open: run goes between windows, after apply");
     if (t->finished) return dk_fail(err, DK_E_END, "this run is finished");
     if (t->set.output) DK_TRY(di_output_prepare(t, err));
     DK_TRY(train(t, err));

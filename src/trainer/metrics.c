@@ -17,10 +17,8 @@ static int32_t append(di_trainer *t, dk_strbuf *line, dk_error *err)
 static void number(dk_strbuf *out, const char *name, double value)
 {
     dk_strbuf_printf(out, ",\"%s\":", name);
-    if (isfinite(value))
-        dk_strbuf_f64(out, value);
-    else
-        dk_strbuf_puts(out, "null");
+    if (isfinite(value)) dk_strbuf_f64(out, value);
+    else dk_strbuf_puts(out, "null");
 }
 
 int32_t di_metrics_step(di_trainer *t, dk_error *err)
@@ -32,7 +30,8 @@ int32_t di_metrics_step(di_trainer *t, dk_error *err)
     DISTILL_INIT(&p);
     di_progress_fill(t, DISTILL_PHASE_TRAINING, &p);
     dk_strbuf_init(&line, t->host);
-    dk_strbuf_printf(&line, "{\"step\":%lld,\"tokens\":%lld,\"floored\":%lld", (long long)t->step, (long long)t->tokens, (long long)t->sums.floored);
+    dk_strbuf_printf(&line, "{\"step\":%lld,\"tokens\":%lld,\"floored\":%lld", (long long)t->step, (long long)t->tokens,
+                     (long long)t->sums.floored);
     number(&line, "loss", p.loss);
     number(&line, "learning_rate", p.learning_rate);
     number(&line, "grad_norm", p.grad_norm);

@@ -37,8 +37,7 @@ static int32_t clear(di_trainer *t, dk_error *err)
     for (size_t i = 0; i < 3 && rc == DK_OK; i++) { /* the student's own files are replaced at the end */
         char *path = dk_path_join(t->host, t->set.output, traces[i]);
         if (!path) return dk_fail_nomem(err, strlen(t->set.output));
-        if (dk_path_exists(path) == 2)
-            rc = dk_dir_remove(t->host, path, err);
+        if (dk_path_exists(path) == 2) rc = dk_dir_remove(t->host, path, err);
         else if (dk_path_exists(path) && remove(path) != 0)
             rc = dk_fail_errno(err, errno, "%s cannot be removed", path);
         dk_free(t->host, path);
@@ -56,7 +55,10 @@ int32_t di_output_prepare(di_trainer *t, dk_error *err)
     DK_TRY(trace_of_run(t, &found, err));
     if (!found) goto out;
     if (!t->set.overwrite)
-        return dk_fail(err, DK_E_INVALID, "%s already holds a run (%s): resume it, give another output.path, or set output.overwrite to true", t->set.output, found);
+        return dk_fail(
+            err, DK_E_INVALID,
+            "%s already holds a run (%s): resume it, give another output.path, or set output.overwrite to true",
+            t->set.output, found);
     DK_TRY(clear(t, err));
 out:
     return rc;

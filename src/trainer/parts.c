@@ -1,4 +1,5 @@
-/* parts.c - settings from options; teacher, student and data as given or as the options name them; do they fit together. */
+/* parts.c - settings from options; teacher, student and data as given or as the options name them; do they fit
+ * together. */
 #include <string.h>
 
 #include "base/file.h"
@@ -8,7 +9,8 @@
 static dk_schedule_kind schedule_kind(const char *name)
 {
     static const char *const names[] = {"constant", "linear", "cosine", "wsd", "inverse_sqrt"};
-    static const dk_schedule_kind kinds[] = {DK_SCHEDULE_CONSTANT, DK_SCHEDULE_LINEAR, DK_SCHEDULE_COSINE, DK_SCHEDULE_WSD, DK_SCHEDULE_INVERSE_SQRT};
+    static const dk_schedule_kind kinds[] = {DK_SCHEDULE_CONSTANT, DK_SCHEDULE_LINEAR, DK_SCHEDULE_COSINE,
+                                             DK_SCHEDULE_WSD, DK_SCHEDULE_INVERSE_SQRT};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (strcmp(names[i], name) == 0) return kinds[i];
     return DK_SCHEDULE_COSINE;
@@ -53,8 +55,10 @@ int32_t di_settings_read(di_trainer *t, dk_error *err)
     set->schedule.min_ratio = di_options_f64(o, "train.min_learning_rate_ratio");
     if (output && *output && !(set->output = dk_strdup(t->host, output))) return dk_fail_nomem(err, strlen(output) + 1);
     if ((set->keep_best || set->patience) && !set->eval_every)
-        return dk_fail(err, DK_E_OPTION, "%s needs train.eval_every: without evaluations nothing is best", set->keep_best ? "train.keep_best" : "train.early_stop_patience");
-    if (set->keep_best && !set->output) return dk_fail(err, DK_E_OPTION, "train.keep_best needs output.path: the best student is kept there");
+        return dk_fail(err, DK_E_OPTION, "%s needs train.eval_every: without evaluations nothing is best",
+                       set->keep_best ? "train.keep_best" : "train.early_stop_patience");
+    if (set->keep_best && !set->output)
+        return dk_fail(err, DK_E_OPTION, "train.keep_best needs output.path: the best student is kept there");
     return DK_OK;
 }
 
@@ -79,11 +83,13 @@ static int32_t derive_student(di_trainer *t, dk_error *err)
 /* A fresh student takes the tokenizer beside its config, or the teacher's. */
 static int32_t create_student(di_trainer *t, const char *config, dk_error *err)
 {
-    char *folder = dk_path_folder(t->host, config), *file = folder ? dk_path_join(t->host, folder, "tokenizer.json") : NULL;
+    char *folder = dk_path_folder(t->host, config),
+         *file = folder ? dk_path_join(t->host, folder, "tokenizer.json") : NULL;
     dk_tokenizer *tokenizer = NULL;
     int32_t rc = file ? DK_OK : dk_fail_nomem(err, strlen(config));
     if (rc == DK_OK && dk_path_exists(file)) rc = dk_open_tokenizer(t->host, folder, &tokenizer, err);
-    if (!tokenizer && t->teacher && di_teacher_tokenizer(t->teacher)) tokenizer = dk_tokenizer_retain(di_teacher_tokenizer(t->teacher));
+    if (!tokenizer && t->teacher && di_teacher_tokenizer(t->teacher))
+        tokenizer = dk_tokenizer_retain(di_teacher_tokenizer(t->teacher));
     if (rc == DK_OK) rc = di_student_create(t->backend, config, tokenizer, t->options, &t->student, err);
     dk_tokenizer_release(tokenizer);
     dk_free(t->host, file);
@@ -94,14 +100,19 @@ static int32_t create_student(di_trainer *t, const char *config, dk_error *err)
 static int32_t open_student(di_trainer *t, di_student *given, dk_error *err)
 {
     const di_options *o = t->options;
-    const char *path = di_options_text(o, "student.path"), *config = di_options_text(o, "student.config"), *from = di_options_text(o, "student.from");
+    const char *path = di_options_text(o, "student.path"), *config = di_options_text(o, "student.config"),
+               *from = di_options_text(o, "student.from");
     int32_t named = (path != NULL) + (config != NULL) + (from != NULL), rc;
     if (given) {
         t->student = di_student_retain(given);
     } else if (named != 1) {
-        return dk_fail(err, DK_E_OPTION, "the student comes from %s: give one of student.path, student.config, student.from", named ? "several places" : "nowhere");
+        return dk_fail(err, DK_E_OPTION,
+                       "the student comes from %s: give one of student.path, student.config, student.from",
+                       named ? "several places" : "nowhere");
     } else {
-        rc = path ? di_student_open(t->backend, path, o, &t->student, err) : from ? derive_student(t, err) : create_student(t, config, err);
+        rc = path   ? di_student_open(t->backend, path, o, &t->student, err)
+             : from ? derive_student(t, err)
+                    : create_student(t, config, err);
         if (rc != DK_OK) return rc;
     }
     rc = di_student_acquire(t->student, err);
@@ -119,16 +130,11 @@ static int32_t open_data(di_trainer *t, const di_parts *parts, dk_error *err)
     di_dataset *whole = NULL;
     int32_t rc;
     if (!tokenizer && t->teacher) tokenizer = di_teacher_tokenizer(t->teacher);
-    if (parts->train)
-        t->train = di_dataset_retain(parts->train);
-    else if (train)
-        DK_TRY(di_dataset_open(t->host, train, tokenizer, t->options, &t->train, err));
-    else
-        return dk_fail(err, DK_E_OPTION, "data.train is not set: there is nothing to train on");
-    if (parts->eval)
-        t->eval = di_dataset_retain(parts->eval);
-    else if (eval)
-        DK_TRY(di_dataset_open(t->host, eval, tokenizer, t->options, &t->eval, err));
+    if (parts->train) t->train = di_dataset_retain(parts->train);
+    else if (train) DK_TRY(di_dataset_open(t->host, train, tokenizer, t->options, &t->train, err));
+    else return dk_fail(err, DK_E_OPTION, "data.train is not set: there is nothing to train on");
+    if (parts->eval) t->eval = di_dataset_retain(parts->eval);
+    else if (eval) DK_TRY(di_dataset_open(t->host, eval, tokenizer, t->options, &t->eval, err));
     else if (fraction > 0) {
         whole = t->train;
         t->train = NULL;
@@ -153,13 +159,16 @@ out:
 
 static int32_t check_tokenizers(const di_trainer *t, dk_error *err)
 {
-    dk_tokenizer *teacher = t->teacher ? di_teacher_tokenizer(t->teacher) : NULL, *student = di_student_tokenizer(t->student);
+    dk_tokenizer *teacher = t->teacher ? di_teacher_tokenizer(t->teacher) : NULL,
+                 *student = di_student_tokenizer(t->student);
     uint8_t a[32], b[32];
     if (!teacher || !student || teacher == student) return DK_OK;
     dk_tokenizer_hash(teacher, a);
     dk_tokenizer_hash(student, b);
     if (memcmp(a, b, sizeof a) == 0) return DK_OK;
-    return dk_fail(err, DK_E_MISMATCH, "the tokenizers of teacher (%lld tokens) and student (%lld tokens) differ: their ids do not mean the same, so their logits cannot be compared",
+    return dk_fail(err, DK_E_MISMATCH,
+                   "the tokenizers of teacher (%lld tokens) and student (%lld tokens) differ: their ids do not mean "
+                   "the same, so their logits cannot be compared",
                    (long long)dk_tokenizer_vocab_size(teacher), (long long)dk_tokenizer_vocab_size(student));
 }
 
@@ -170,8 +179,9 @@ static int32_t check_lengths(const di_trainer *t, dk_error *err)
     int32_t rc = di_dataset_get_i64(t->train, "max_length", &length, err);
     for (int i = 0; i < 2 && rc == DK_OK; i++)
         if (models[i] && models[i]->config.max_positions && length > models[i]->config.max_positions)
-            rc = dk_fail(err, DK_E_MISMATCH, "a sample has %lld tokens, the %s's context is %lld: lower data.sequence_length", (long long)length,
-                         i ? "teacher" : "student", (long long)models[i]->config.max_positions);
+            rc = dk_fail(err, DK_E_MISMATCH,
+                         "a sample has %lld tokens, the %s's context is %lld: lower data.sequence_length",
+                         (long long)length, i ? "teacher" : "student", (long long)models[i]->config.max_positions);
     return rc;
 }
 
@@ -182,12 +192,16 @@ static int32_t count_steps(di_trainer *t, dk_error *err)
     int32_t rc = DK_OK;
     if (epochs > 0 && !di_options_is_set(t->options, "train.steps")) {
         DK_TRY(di_dataset_get_i64(t->train, "windows", &windows, err));
-        if (windows < 0) return dk_fail(err, DK_E_OPTION, "train.epochs does not go with a stream, whose length is not known: give train.steps");
-        t->set.steps = (int64_t)((epochs * (double)windows + (double)t->set.batch_size - 1) / (double)t->set.batch_size);
+        if (windows < 0)
+            return dk_fail(err, DK_E_OPTION,
+                           "train.epochs does not go with a stream, whose length is not known: give train.steps");
+        t->set.steps =
+            (int64_t)((epochs * (double)windows + (double)t->set.batch_size - 1) / (double)t->set.batch_size);
         if (t->set.steps < 1) t->set.steps = 1;
     }
     t->set.schedule.steps = t->set.steps;
-    if (t->set.schedule.kind == DK_SCHEDULE_WSD && t->set.schedule.decay_steps == 0) t->set.schedule.decay_steps = (t->set.steps + 9) / 10;
+    if (t->set.schedule.kind == DK_SCHEDULE_WSD && t->set.schedule.decay_steps == 0)
+        t->set.schedule.decay_steps = (t->set.steps + 9) / 10;
 out:
     return rc;
 }
@@ -201,7 +215,10 @@ int32_t di_parts_check(di_trainer *t, dk_error *err)
         dk_strbuf text;
         dk_strbuf_init(&text, t->host);
         di_loss_describe(t->loss, &text);
-        rc = dk_fail(err, DK_E_OPTION, "the loss %s needs a teacher: give teacher.path, or loss.hard_label_weight 1 to train on labels alone", text.data ? text.data : "");
+        rc = dk_fail(
+            err, DK_E_OPTION,
+            "the loss %s needs a teacher: give teacher.path, or loss.hard_label_weight 1 to train on labels alone",
+            text.data ? text.data : "");
         dk_strbuf_free(&text);
         return rc;
     }

@@ -7,10 +7,8 @@
 static void number(dk_strbuf *out, const char *name, double value)
 {
     dk_strbuf_printf(out, ",\"%s\":", name);
-    if (isfinite(value))
-        dk_strbuf_f64(out, value);
-    else
-        dk_strbuf_puts(out, "null");
+    if (isfinite(value)) dk_strbuf_f64(out, value);
+    else dk_strbuf_puts(out, "null");
 }
 
 static void quality(const di_evaluation *e, int32_t of_teacher, dk_strbuf *out)
@@ -51,7 +49,9 @@ static int32_t training_section(const di_trainer *t, dk_strbuf *out, dk_error *e
 {
     int64_t samples = 0;
     int32_t rc = di_dataset_get_i64(t->train, "samples", &samples, err);
-    dk_strbuf_printf(out, ",\"training\":{\"steps\":%lld,\"tokens\":%lld,\"samples\":%lld,\"loss\":", (long long)t->step, (long long)t->tokens, (long long)samples);
+    dk_strbuf_printf(out,
+                     ",\"training\":{\"steps\":%lld,\"tokens\":%lld,\"samples\":%lld,\"loss\":", (long long)t->step,
+                     (long long)t->tokens, (long long)samples);
     dk_strbuf text;
     dk_strbuf_init(&text, t->host);
     di_loss_describe(t->loss, &text);
@@ -74,11 +74,14 @@ int32_t di_result_make(di_trainer *t, di_teacher *saved, dk_error *err)
     dk_strbuf *out = &t->result_json;
     int32_t rc;
     dk_strbuf_clear(out);
-    dk_strbuf_printf(out, "{\"version\":\"%s\",\"finished\":%s", DISTILL_VERSION, t->step >= t->set.steps || t->set.patience ? "true" : "false");
+    dk_strbuf_printf(out, "{\"version\":\"%s\",\"finished\":%s", DISTILL_VERSION,
+                     t->step >= t->set.steps || t->set.patience ? "true" : "false");
     DK_TRY(training_section(t, out, err));
     if (saved) DK_TRY(model_section(t, saved, 0, out, err));
     if (t->teacher) DK_TRY(model_section(t, t->teacher, 1, out, err));
-    if (t->has_result) dk_strbuf_printf(out, ",\"eval\":{\"tokens\":%lld,\"seconds\":", (long long)t->result.tokens), dk_strbuf_f64(out, t->result.seconds), dk_strbuf_puts(out, "}");
+    if (t->has_result)
+        dk_strbuf_printf(out, ",\"eval\":{\"tokens\":%lld,\"seconds\":", (long long)t->result.tokens),
+            dk_strbuf_f64(out, t->result.seconds), dk_strbuf_puts(out, "}");
     dk_strbuf_puts(out, ",\"options\":");
     DK_TRY(di_options_write_json(t->options, 0, out, err));
     dk_strbuf_puts(out, "}\n");
@@ -96,7 +99,8 @@ int32_t di_trainer_report(di_trainer *t, dk_strbuf *json, dk_error *err)
         dk_strbuf_append(json, t->result_json.data, t->result_json.size);
         return dk_strbuf_check(json, err);
     }
-    if (t->stage != DI_STAGE_IDLE) return dk_fail(err, DK_E_STAGE, "a window is open: a report goes between windows, after apply");
+    if (t->stage != DI_STAGE_IDLE)
+        return dk_fail(err, DK_E_STAGE, "a window is open: a report goes between windows, after apply");
     if (t->eval) {
         rc = di_student_as_teacher(t->student, &live, err);
         if (rc != DK_OK && rc != DK_E_UNSUPPORTED) goto out;

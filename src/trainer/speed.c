@@ -35,11 +35,13 @@ int32_t di_speed(di_teacher *scorer, double *prompt, double *decode, dk_error *e
     int32_t rc = DK_OK;
     *prompt = *decode = -1;
     if (!model) return DK_OK;
-    int64_t length = model->config.max_positions > 0 && model->config.max_positions < PROMPT + WRITTEN ? model->config.max_positions / 2 : PROMPT;
+    int64_t length = model->config.max_positions > 0 && model->config.max_positions < PROMPT + WRITTEN
+                         ? model->config.max_positions / 2
+                         : PROMPT;
     if (length < 1) return DK_OK;
     int64_t written = length < WRITTEN ? length : WRITTEN;
     DK_TRY(generate(model, length, 1, &watch, err)); /* touches every weight once */
-    for (int i = 0; i < TRIES; i++) { /* the best of a few: a busy neighbour only ever slows down */
+    for (int i = 0; i < TRIES; i++) {                /* the best of a few: a busy neighbour only ever slows down */
         DK_TRY(generate(model, length, written, &watch, err));
         if (watch.first > 0 && (double)length / watch.first > *prompt) *prompt = (double)length / watch.first;
         double each = watch.count > 1 ? (watch.last - watch.first) / (double)(watch.count - 1) : 0;

@@ -1,7 +1,8 @@
 /* strips.c - pull mode: the host owns the loop, and the loss where it likes. */
 #include "trainer/trainer_state.h"
 
-static const char *const stage_due[] = {"distill_trainer_forward", "distill_trainer_forward", "distill_trainer_backward", "distill_trainer_apply"};
+static const char *const stage_due[] = {"distill_trainer_forward", "distill_trainer_forward",
+                                        "distill_trainer_backward", "distill_trainer_apply"};
 
 static int32_t check_stage(const di_trainer *t, di_stage stage, dk_error *err)
 {
@@ -63,7 +64,8 @@ static int32_t take_back(di_trainer *t, const distill_strip *strip, dk_error *er
     if (!t->strip_count) goto out;
     dk_view rows = dk_view_rows(di_workspace_student_strip(t->workspace), 0, t->strip_count);
     rows = dk_view_columns(rows, 0, source->width);
-    if (t->vocab_valid < source->width) t->backend->ops->fill(&t->queue, dk_view_columns(rows, t->vocab_valid, source->width - t->vocab_valid), 0);
+    if (t->vocab_valid < source->width)
+        t->backend->ops->fill(&t->queue, dk_view_columns(rows, t->vocab_valid, source->width - t->vocab_valid), 0);
     DK_TRY(source->gradient(source->self, t->strip_first, t->strip_count, kept(t, rows), rows, err));
     t->sums.sum += strip->loss;
     t->sums.count += t->strip_count;
@@ -124,7 +126,8 @@ int32_t di_trainer_next_rows(di_trainer *t, distill_strip *strip, dk_error *err)
     DK_TRY(check_cancel(t, err));
     DK_TRY(check_stage(t, DI_STAGE_FORWARDED, err));
     if (!t->strips_begun) t->strip_first = 0;
-    if ((rc = take_back(t, strip, err)) != DK_OK || ((rc = hand_out(t, strip, err)) != DK_OK && rc != DK_E_END)) di_window_discard(t);
+    if ((rc = take_back(t, strip, err)) != DK_OK || ((rc = hand_out(t, strip, err)) != DK_OK && rc != DK_E_END))
+        di_window_discard(t);
 out:
     return rc;
 }
@@ -135,7 +138,8 @@ int32_t di_trainer_backward(di_trainer *t, const distill_tensor *gradient, doubl
     DK_TRY(check_cancel(t, err));
     DK_TRY(check_stage(t, DI_STAGE_FORWARDED, err));
     if (t->strip_count || (t->strips_begun && t->strip_first < t->micro.row_count))
-        return dk_fail(err, DK_E_STAGE, "distill_trainer_next_rows is due until it returns DISTILL_E_END: rows from %lld on are missing",
+        return dk_fail(err, DK_E_STAGE,
+                       "distill_trainer_next_rows is due until it returns DISTILL_E_END: rows from %lld on are missing",
                        (long long)t->strip_first);
     if (!gradient && !t->strips_begun && (rc = di_window_own_loss(t, err)) != DK_OK) goto discard;
     if (gradient) {

@@ -19,7 +19,8 @@ out:
     return rc;
 }
 
-/* The largest share of a batch whose activations stay below this; a constant, so that results do not hang on the machine. */
+/* The largest share of a batch whose activations stay below this; a constant, so that results do not hang on the
+ * machine. */
 #define MICRO_BATCH_BYTES ((int64_t)1 << 30)
 
 static int32_t choose_micro_batch(di_trainer *t, dk_error *err)
@@ -27,12 +28,14 @@ static int32_t choose_micro_batch(di_trainer *t, dk_error *err)
     int64_t micro = t->set.micro_batch_size;
     int32_t rc = DK_OK;
     if (micro > t->set.batch_size)
-        return dk_fail(err, DK_E_OPTION, "train.micro_batch_size %lld is above train.batch_size %lld", (long long)micro, (long long)t->set.batch_size);
+        return dk_fail(err, DK_E_OPTION, "train.micro_batch_size %lld is above train.batch_size %lld", (long long)micro,
+                       (long long)t->set.batch_size);
     if (micro) return DK_OK;
     for (micro = t->set.batch_size; micro > 1; micro = (micro + 1) / 2) {
         di_batch *trial = NULL;
         DK_TRY(di_batch_create(t->train, micro, &trial, err));
-        int64_t bytes = di_trainee_bytes(t->student, trial->max_tokens, trial->max_sequences, trial->max_tokens, t->set.activation_checkpointing);
+        int64_t bytes = di_trainee_bytes(t->student, trial->max_tokens, trial->max_sequences, trial->max_tokens,
+                                         t->set.activation_checkpointing);
         di_batch_free(trial);
         if (bytes <= MICRO_BATCH_BYTES) break;
     }
@@ -53,10 +56,12 @@ static int32_t plan(di_trainer *t, dk_error *err)
     DK_TRY(di_workspace_create(t->backend, t->loss, t->set.loss_memory, di_trainee_source(t->trainee)->width,
                                t->uses_teacher ? di_session_source(t->session)->width : 0, tokens, &t->workspace, err));
     if (!model) goto out;
-    DK_TRY(dk_optimizer_create(t->backend, model->parameters, model->parameter_count, t->set.own_optimizer, &t->optimizer, err));
+    DK_TRY(dk_optimizer_create(t->backend, model->parameters, model->parameter_count, t->set.own_optimizer,
+                               &t->optimizer, err));
     if (model->config.logit_softcap != 0) {
         dk_view strip = di_workspace_student_strip(t->workspace);
-        DK_TRY(t->backend->ops->buffer_create(t->backend, dk_view_count(&strip) * (int64_t)dk_dtype_size(strip.dtype), &t->kept_logits, err));
+        DK_TRY(t->backend->ops->buffer_create(t->backend, dk_view_count(&strip) * (int64_t)dk_dtype_size(strip.dtype),
+                                              &t->kept_logits, err));
     }
 out:
     return rc;

@@ -51,9 +51,9 @@ int32_t di_checkpoint_inspect(dk_host *host, const char *path, dk_strbuf *json, 
 
 /* ---- evaluation ---- */
 typedef struct di_evaluation {
-    int64_t tokens;      /* scored positions */
-    int64_t text_bytes;  /* -1 = not text */
-    double nats, teacher_nats; /* mean negative log-likelihood per scored token */
+    int64_t tokens;                    /* scored positions */
+    int64_t text_bytes;                /* -1 = not text */
+    double nats, teacher_nats;         /* mean negative log-likelihood per scored token */
     double kl_mean, kl_median, kl_p99; /* KL(teacher || student) per position, nats */
     double top1_agreement;
     double seconds, teacher_seconds, student_seconds;
@@ -64,8 +64,8 @@ typedef struct di_evaluate_args {
     di_teacher *student; /* anything that scores */
     di_teacher *teacher; /* NULL = none */
     di_dataset *data;
-    int64_t tokens;      /* stop after about so many; 0 = all */
-    int64_t memory;      /* for strips */
+    int64_t tokens; /* stop after about so many; 0 = all */
+    int64_t memory; /* for strips */
     const volatile int32_t *cancel;
     int32_t (*progress)(void *user, int64_t done, int64_t total); /* windows; NULL = none; non-zero cancels */
     void *user;

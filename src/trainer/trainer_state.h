@@ -95,7 +95,8 @@ int32_t di_window_forward(di_trainer *t, int32_t with_teacher, dk_error *err);
 int32_t di_window_backward(di_trainer *t, const distill_tensor *gradient, dk_error *err);
 int32_t di_window_own_loss(di_trainer *t, dk_error *err);
 int32_t di_window_apply(di_trainer *t, dk_error *err);
-int32_t di_window_step(di_trainer *t, const volatile int32_t *cancel, dk_error *err); /* all of it; undone when it fails */
+/* all of it; undone when it fails */
+int32_t di_window_step(di_trainer *t, const volatile int32_t *cancel, dk_error *err);
 double di_window_learning_rate(const di_trainer *t);
 /* loop.c */
 void di_progress_fill(const di_trainer *t, int32_t phase, distill_progress *out);
@@ -105,7 +106,8 @@ int32_t di_trainer_evaluate(di_trainer *t, di_teacher *student, int64_t tokens, 
 int32_t di_output_prepare(di_trainer *t, dk_error *err);
 int32_t di_output_student(di_trainer *t, dk_error *err); /* the student's files, into output.path */
 /* checkpoint.c */
-int32_t di_checkpoint_write(di_trainer *t, dk_error *err); /* the one of this step, below output.path; prunes old ones */
+/* the one of this step, below output.path; prunes old ones */
+int32_t di_checkpoint_write(di_trainer *t, dk_error *err);
 int32_t di_checkpoint_best(di_trainer *t, dk_error *err);
 int32_t di_checkpoint_load_best(di_trainer *t, dk_error *err);
 int32_t di_checkpoint_newest(di_trainer *t, char **path, dk_error *err); /* NULL = none */
@@ -114,7 +116,8 @@ int32_t di_metrics_step(di_trainer *t, dk_error *err);
 int32_t di_metrics_evaluation(di_trainer *t, const di_evaluation *evaluation, dk_error *err);
 int32_t di_metrics_rewind(di_trainer *t, dk_error *err); /* drops lines of steps after t->step */
 /* speed.c */
-int32_t di_speed(di_teacher *model, double *prompt, double *decode, dk_error *err); /* tokens/s; -1 where it is no local model */
+/* tokens/s; -1 where it is no local model */
+int32_t di_speed(di_teacher *model, double *prompt, double *decode, dk_error *err);
 /* result.c */
 int32_t di_result_make(di_trainer *t, di_teacher *saved, dk_error *err); /* fills t->result_json */
 

@@ -3,7 +3,10 @@
 
 #include "trainer/trainer_state.h"
 
-double di_window_learning_rate(const di_trainer *t) { return t->set.update.learning_rate * dk_schedule_at(&t->set.schedule, t->step); }
+double di_window_learning_rate(const di_trainer *t)
+{
+    return t->set.update.learning_rate * dk_schedule_at(&t->set.schedule, t->step);
+}
 
 int32_t di_window_begin(di_trainer *t, dk_error *err)
 {
@@ -91,11 +94,13 @@ out:
     return rc;
 }
 
-static int32_t apply_callbacks(di_trainer *t, const distill_student_callbacks *callbacks, double learning_rate, dk_error *err)
+static int32_t apply_callbacks(di_trainer *t, const distill_student_callbacks *callbacks, double learning_rate,
+                               dk_error *err)
 {
     int32_t code = callbacks->apply(callbacks->user, t->step, learning_rate, 1 / t->batch->weight_sum);
     if (code == DISTILL_CB_OK) return DK_OK;
-    if (code == DISTILL_CB_CANCEL) return dk_fail(err, DK_E_CANCELLED, "the student's apply stopped the run at step %lld", (long long)t->step);
+    if (code == DISTILL_CB_CANCEL)
+        return dk_fail(err, DK_E_CANCELLED, "the student's apply stopped the run at step %lld", (long long)t->step);
     dk_fail(err, DK_E_CALLBACK, "the student's apply returned %d at step %lld", (int)code, (long long)t->step);
     if (err) err->user_code = code;
     return DK_E_CALLBACK;
@@ -109,11 +114,14 @@ static int32_t apply_model(di_trainer *t, double learning_rate, dk_error *err)
     update.divisor = t->batch->weight_sum;
     rc = dk_optimizer_norm(t->optimizer, &t->queue, &update, &t->grad_norm, err);
     if (rc == DK_E_NUMERIC) {
-        dk_error_context(err, "step %lld, nothing was changed; a lower train.learning_rate or a train.clip_norm may help", (long long)t->step + 1);
+        dk_error_context(err,
+                         "step %lld, nothing was changed; a lower train.learning_rate or a train.clip_norm may help",
+                         (long long)t->step + 1);
         return rc;
     }
     if (rc != DK_OK) return rc;
-    return t->set.own_optimizer ? dk_optimizer_apply(t->optimizer, &t->queue, &update, err) : dk_optimizer_average(t->optimizer, &t->queue, err);
+    return t->set.own_optimizer ? dk_optimizer_apply(t->optimizer, &t->queue, &update, err)
+                                : dk_optimizer_average(t->optimizer, &t->queue, err);
 }
 
 int32_t di_window_apply(di_trainer *t, dk_error *err)
@@ -122,14 +130,13 @@ int32_t di_window_apply(di_trainer *t, dk_error *err)
     dk_model *model = di_student_model(t->student);
     double learning_rate = di_window_learning_rate(t);
     int32_t rc;
-    if (callbacks)
-        DK_TRY(apply_callbacks(t, callbacks, learning_rate, err));
-    else
-        DK_TRY(apply_model(t, learning_rate, err));
+    if (callbacks) DK_TRY(apply_callbacks(t, callbacks, learning_rate, err));
+    else DK_TRY(apply_model(t, learning_rate, err));
     int64_t tokens = t->batch->offsets[t->batch->sequences];
     int64_t length = t->batch->sequences ? tokens / t->batch->sequences : 0;
     if (model) t->flops += dk_model_flops(model, tokens, length, 1);
-    if (t->uses_teacher && di_teacher_model(t->teacher)) t->flops += dk_model_flops(di_teacher_model(t->teacher), tokens, length, 0);
+    if (t->uses_teacher && di_teacher_model(t->teacher))
+        t->flops += dk_model_flops(di_teacher_model(t->teacher), tokens, length, 0);
     t->tokens += tokens;
     t->last_loss = t->batch->weight_sum > 0 ? t->sums.sum / t->batch->weight_sum : 0;
     t->step++;
@@ -164,7 +171,8 @@ out:
 
 int32_t di_trainer_step(di_trainer *t, distill_progress *out, dk_error *err)
 {
-    if (t->stage != DI_STAGE_IDLE) return dk_fail(err, DK_E_STAGE, "a window is open: step goes between windows, after apply");
+    if (t->stage != DI_STAGE_IDLE)
+        return dk_fail(err, DK_E_STAGE, "a window is open: step goes between windows, after apply");
     int32_t rc = di_window_step(t, &t->cancel, err);
     if (rc == DK_OK && out) di_progress_fill(t, DISTILL_PHASE_TRAINING, out);
     return rc;

@@ -1,4 +1,5 @@
-/* small.h - a tiny teacher, student and data set for tests of the whole library: models of 64 ids and a few blocks of 32. */
+/* small.h - a tiny teacher, student and data set for tests of the whole library: models of 64 ids and a few blocks of
+ * 32. */
 #ifndef TESTS_API_SMALL_H
 #define TESTS_API_SMALL_H
 
@@ -10,8 +11,8 @@
 
 enum { SMALL_VOCAB = 64, SMALL_LENGTH = 17, SMALL_SEQUENCES = 40, SMALL_EVAL = 6 };
 
-#define SMALL_BASE                                                                                                     \
-    "data: {sequence_length: 17, pack: false}\n"                                                                       \
+#define SMALL_BASE                               \
+    "data: {sequence_length: 17, pack: false}\n" \
     "train: {steps: 6, batch_size: 4, micro_batch_size: 2, learning_rate: 0.01, log_every: 1}\n"
 
 typedef struct small {
@@ -37,10 +38,12 @@ static inline void small_ids(int32_t *ids, int64_t count, uint32_t seed)
     uint32_t state = seed * 2654435761u + 1;
     ids[0] = (int32_t)(small_random(&state) % SMALL_VOCAB);
     for (int64_t i = 1; i < count; i++)
-        ids[i] = (int32_t)((small_random(&state) % 4 ? (uint32_t)ids[i - 1] * 5 + 3 : small_random(&state)) % SMALL_VOCAB);
+        ids[i] =
+            (int32_t)((small_random(&state) % 4 ? (uint32_t)ids[i - 1] * 5 + 3 : small_random(&state)) % SMALL_VOCAB);
 }
 
-static inline int32_t small_dataset_seeded(small *s, int64_t sequences, uint32_t seed, distill_dataset **out, distill_error *err)
+static inline int32_t small_dataset_seeded(small *s, int64_t sequences, uint32_t seed, distill_dataset **out,
+                                           distill_error *err)
 {
     int32_t ids[SMALL_SEQUENCES * SMALL_LENGTH];
     int64_t offsets[SMALL_SEQUENCES + 1];
@@ -63,11 +66,13 @@ static inline int small_write(const char *path, const char *text)
 static inline int small_config(const char *name, int layers)
 {
     char text[700];
-    snprintf(text, sizeof text,
-             "{\"architectures\":[\"LlamaForCausalLM\"],\"model_type\":\"llama\",\"vocab_size\":64,\"hidden_size\":32,\"intermediate_size\":64,"
-             "\"num_hidden_layers\":%d,\"num_attention_heads\":4,\"num_key_value_heads\":2,\"max_position_embeddings\":64,"
-             "\"rms_norm_eps\":1e-5,\"rope_theta\":10000.0,\"hidden_act\":\"silu\",\"tie_word_embeddings\":false}\n",
-             layers);
+    snprintf(
+        text, sizeof text,
+        "{\"architectures\":[\"LlamaForCausalLM\"],\"model_type\":\"llama\",\"vocab_size\":64,\"hidden_size\":32,"
+        "\"intermediate_size\":64,"
+        "\"num_hidden_layers\":%d,\"num_attention_heads\":4,\"num_key_value_heads\":2,\"max_position_embeddings\":64,"
+        "\"rms_norm_eps\":1e-5,\"rope_theta\":10000.0,\"hidden_act\":\"silu\",\"tie_word_embeddings\":false}\n",
+        layers);
     return small_write(test_path(small_folder, name), text);
 }
 
@@ -104,7 +109,8 @@ static inline int small_models(const char *program)
     snprintf(small_folder, sizeof small_folder, "%.500s", folder);
     int32_t rc = !(small_config("student.json", 2) && small_config("teacher.json", 3));
     if (!rc) rc = small_env(&s, NULL, "student: {init_std: 0.3}\ntrain: {seed: 7}\n", &err);
-    if (!rc) rc = distill_student_create(s.env, test_path(small_folder, "teacher.json"), NULL, s.options, &s.student, &err);
+    if (!rc)
+        rc = distill_student_create(s.env, test_path(small_folder, "teacher.json"), NULL, s.options, &s.student, &err);
     if (!rc) rc = distill_student_save(s.student, test_path(small_folder, "teacher"), s.options, &err);
     if (rc) FAIL("the small models: %d %s", rc, err.message);
     small_close(&s);
@@ -117,7 +123,9 @@ static inline int32_t small_parts(small *s, const distill_allocator *allocator, 
     memset(s, 0, sizeof *s);
     int32_t rc = small_env(s, allocator, yaml, err);
     if (!rc) rc = distill_teacher_open(s->env, test_path(small_folder, "teacher"), s->options, &s->teacher, err);
-    if (!rc) rc = distill_student_create(s->env, test_path(small_folder, "student.json"), NULL, s->options, &s->student, err);
+    if (!rc)
+        rc =
+            distill_student_create(s->env, test_path(small_folder, "student.json"), NULL, s->options, &s->student, err);
     if (!rc) rc = small_dataset_seeded(s, SMALL_SEQUENCES, 100, &s->train, err);
     if (!rc) rc = small_dataset_seeded(s, SMALL_EVAL, 900, &s->eval, err);
     return rc;
@@ -126,7 +134,8 @@ static inline int32_t small_parts(small *s, const distill_allocator *allocator, 
 static inline int32_t small_open(small *s, const char *yaml, distill_error *err)
 {
     int32_t rc = small_parts(s, NULL, yaml, err);
-    if (!rc) rc = distill_trainer_create(s->env, s->teacher, s->student, s->train, s->eval, s->options, &s->trainer, err);
+    if (!rc)
+        rc = distill_trainer_create(s->env, s->teacher, s->student, s->train, s->eval, s->options, &s->trainer, err);
     return rc;
 }
 
@@ -157,9 +166,12 @@ static inline double small_distance(distill_student *a, distill_student *b)
     const char *name;
     for (int64_t i = 0; (name = distill_student_parameter_name(a, i)); i++) {
         distill_tensor x, y;
-        if (distill_student_parameter(a, name, DISTILL_WEIGHT, &x, NULL) || distill_student_parameter(b, name, DISTILL_WEIGHT, &y, NULL)) return -1;
+        if (distill_student_parameter(a, name, DISTILL_WEIGHT, &x, NULL) ||
+            distill_student_parameter(b, name, DISTILL_WEIGHT, &y, NULL))
+            return -1;
         if (small_elements(&x) != small_elements(&y)) return -1;
-        for (int64_t k = 0; k < small_elements(&x); k++) worst = fmax(worst, fabs((double)((const float *)x.data)[k] - ((const float *)y.data)[k]));
+        for (int64_t k = 0; k < small_elements(&x); k++)
+            worst = fmax(worst, fabs((double)((const float *)x.data)[k] - ((const float *)y.data)[k]));
     }
     return worst;
 }
@@ -169,8 +181,12 @@ static inline int small_same_bits(distill_student *a, distill_student *b)
     const char *name;
     for (int64_t i = 0; (name = distill_student_parameter_name(a, i)); i++) {
         distill_tensor x, y;
-        if (distill_student_parameter(a, name, DISTILL_WEIGHT, &x, NULL) || distill_student_parameter(b, name, DISTILL_WEIGHT, &y, NULL)) return 0;
-        if (small_elements(&x) != small_elements(&y) || memcmp(x.data, y.data, sizeof(float) * (size_t)small_elements(&x)) != 0) return 0;
+        if (distill_student_parameter(a, name, DISTILL_WEIGHT, &x, NULL) ||
+            distill_student_parameter(b, name, DISTILL_WEIGHT, &y, NULL))
+            return 0;
+        if (small_elements(&x) != small_elements(&y) ||
+            memcmp(x.data, y.data, sizeof(float) * (size_t)small_elements(&x)) != 0)
+            return 0;
     }
     return 1;
 }

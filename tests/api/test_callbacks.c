@@ -30,10 +30,7 @@ static int32_t hellinger_eval(void *user, const distill_loss_rows *rows)
     return DISTILL_CB_OK;
 }
 
-static void hellinger_destroy(void *user)
-{
-    ((hellinger *)user)->destroyed++;
-}
+static void hellinger_destroy(void *user) { ((hellinger *)user)->destroyed++; }
 
 static distill_loss_callbacks hellinger_table(hellinger *h)
 {
@@ -92,7 +89,8 @@ TEST(loss_values)
             zs += exp(z[r * SMALL_VOCAB + i]);
             ys += exp(y[r * SMALL_VOCAB + i]);
         }
-        for (int i = 0; i < SMALL_VOCAB; i++) affinity += sqrt(exp(z[r * SMALL_VOCAB + i]) / zs * exp(y[r * SMALL_VOCAB + i]) / ys);
+        for (int i = 0; i < SMALL_VOCAB; i++)
+            affinity += sqrt(exp(z[r * SMALL_VOCAB + i]) / zs * exp(y[r * SMALL_VOCAB + i]) / ys);
         want += 1 - affinity;
     }
     CHECK_NEAR(args.sum, want, 1e-6);
@@ -125,7 +123,8 @@ static int32_t open_with_loss(small *s, hellinger *h, const char *fallback, cons
     distill_loss_callbacks table = hellinger_table(h);
     table.fallback = fallback;
     if (!rc) rc = distill_env_add_loss(s->env, "hellinger", &table, err);
-    if (!rc) rc = distill_trainer_create(s->env, s->teacher, s->student, s->train, s->eval, s->options, &s->trainer, err);
+    if (!rc)
+        rc = distill_trainer_create(s->env, s->teacher, s->student, s->train, s->eval, s->options, &s->trainer, err);
     return rc;
 }
 
@@ -177,7 +176,10 @@ TEST(loss_answers)
     small_close(&plain);
     static const struct {
         int32_t answer, code;
-    } answers[] = {{DISTILL_CB_CANCEL, DISTILL_E_CANCELLED}, {DISTILL_CB_END, DISTILL_E_CALLBACK}, {77, DISTILL_E_CALLBACK}, {-5, DISTILL_E_CALLBACK}};
+    } answers[] = {{DISTILL_CB_CANCEL, DISTILL_E_CANCELLED},
+                   {DISTILL_CB_END, DISTILL_E_CALLBACK},
+                   {77, DISTILL_E_CALLBACK},
+                   {-5, DISTILL_E_CALLBACK}};
     REQUIRE_OK(small_parts(&plain, NULL, NULL, &err));
     small_close(&s);
     h = (hellinger){0};
@@ -244,7 +246,8 @@ typedef struct guest {
     int32_t answer;
 } guest;
 
-static int32_t guest_score(void *user, const distill_batch *batch, int64_t first_row, int64_t row_count, distill_target *out)
+static int32_t guest_score(void *user, const distill_batch *batch, int64_t first_row, int64_t row_count,
+                           distill_target *out)
 {
     guest *g = user;
     g->calls++;
@@ -263,13 +266,15 @@ static int32_t guest_score(void *user, const distill_batch *batch, int64_t first
         g->batch_rows = batch->row_count;
     }
     if (first_row != g->next_row || first_row + row_count > g->batch_rows) g->wrong++;
-    if (out->kind != DISTILL_DENSE || !out->values || out->values->shape[0] != row_count || out->values->shape[1] != SMALL_VOCAB) {
+    if (out->kind != DISTILL_DENSE || !out->values || out->values->shape[0] != row_count ||
+        out->values->shape[1] != SMALL_VOCAB) {
         g->wrong++;
         return 8;
     }
     int64_t stride = out->values->strides ? out->values->strides[0] : SMALL_VOCAB;
     for (int64_t r = 0; r < row_count; r++)
-        memcpy((float *)out->values->data + r * stride, g->logits + (first_row + r) * SMALL_VOCAB, sizeof(float) * SMALL_VOCAB);
+        memcpy((float *)out->values->data + r * stride, g->logits + (first_row + r) * SMALL_VOCAB,
+               sizeof(float) * SMALL_VOCAB);
     g->next_row = first_row + row_count;
     return DISTILL_CB_OK;
 }
@@ -380,7 +385,8 @@ typedef struct bigram {
     int32_t apply_answer;
 } bigram;
 
-static int32_t bigram_forward(void *user, const distill_batch *batch, int64_t first_row, int64_t row_count, distill_target *out)
+static int32_t bigram_forward(void *user, const distill_batch *batch, int64_t first_row, int64_t row_count,
+                              distill_target *out)
 {
     bigram *b = user;
     b->forwards++;
@@ -401,10 +407,13 @@ static int32_t bigram_backward(void *user, int64_t first_row, int64_t row_count,
 {
     bigram *b = user;
     b->backwards++;
-    if (first_row != b->last_first || row_count != b->last_count || gradient->shape[0] != row_count || gradient->shape[1] != SMALL_VOCAB) b->wrong++;
+    if (first_row != b->last_first || row_count != b->last_count || gradient->shape[0] != row_count ||
+        gradient->shape[1] != SMALL_VOCAB)
+        b->wrong++;
     int64_t stride = gradient->strides ? gradient->strides[0] : SMALL_VOCAB;
     for (int64_t r = 0; r < row_count; r++)
-        for (int i = 0; i < SMALL_VOCAB; i++) b->gradient[b->previous[first_row + r]][i] += ((const float *)gradient->data)[r * stride + i];
+        for (int i = 0; i < SMALL_VOCAB; i++)
+            b->gradient[b->previous[first_row + r]][i] += ((const float *)gradient->data)[r * stride + i];
     return DISTILL_CB_OK;
 }
 
@@ -455,10 +464,7 @@ static int32_t bigram_load(void *user, const char *folder)
     return bigram_file(b, folder, 0);
 }
 
-static void bigram_destroy(void *user)
-{
-    ((bigram *)user)->destroyed++;
-}
+static void bigram_destroy(void *user) { ((bigram *)user)->destroyed++; }
 
 static int32_t bigram_open(small *s, bigram *b, const char *yaml, distill_error *err)
 {
@@ -484,7 +490,8 @@ static int32_t bigram_open(small *s, bigram *b, const char *yaml, distill_error 
     table.load = bigram_load;
     table.form = &form;
     rc = distill_student_from_callbacks(s->env, &table, s->options, &s->student, err);
-    if (!rc) rc = distill_trainer_create(s->env, s->teacher, s->student, s->train, s->eval, s->options, &s->trainer, err);
+    if (!rc)
+        rc = distill_trainer_create(s->env, s->teacher, s->student, s->train, s->eval, s->options, &s->trainer, err);
     return rc;
 }
 
@@ -549,7 +556,11 @@ TEST(student_run)
     double value = 0;
     REQUIRE(small_models("callbacks"));
     memset(&b, 0, sizeof b);
-    REQUIRE_OK(bigram_open(&s, &b, small_text("train: {steps: 5, learning_rate: 1}\noutput: {path: '%s/bigram_out', overwrite: true}\n", small_folder), &err));
+    REQUIRE_OK(bigram_open(
+        &s, &b,
+        small_text("train: {steps: 5, learning_rate: 1}\noutput: {path: '%s/bigram_out', overwrite: true}\n",
+                   small_folder),
+        &err));
     DISTILL_INIT(&forward);
     REQUIRE_OK(distill_trainer_forward(s.trainer, 0, &forward, &err));
     CHECK_INT(forward.micro_batches, 2);
@@ -596,10 +607,7 @@ static int32_t source_get(void *user, int64_t index, distill_sample *out)
     return DISTILL_CB_OK;
 }
 
-static void source_destroy(void *user)
-{
-    ((source *)user)->destroyed++;
-}
+static void source_destroy(void *user) { ((source *)user)->destroyed++; }
 
 static int32_t source_open(small *s, source *from, int64_t count, distill_dataset **out, distill_error *err)
 {
@@ -687,9 +695,11 @@ TEST(dataset_answers)
             distill_dataset_free(s.train);
             s.train = NULL;
             int32_t rc = source_open(&s, &from, stream ? -1 : SMALL_SEQUENCES, &s.train, &err);
-            if (!rc) rc = distill_trainer_create(s.env, s.teacher, s.student, s.train, s.eval, s.options, &s.trainer, &err);
+            if (!rc)
+                rc = distill_trainer_create(s.env, s.teacher, s.student, s.train, s.eval, s.options, &s.trainer, &err);
             if (!rc) rc = distill_trainer_step(s.trainer, NULL, &err);
-            if (answers[i].code && rc != answers[i].code) FAIL("stream %d, answer %d: %d %s", stream, answers[i].answer, rc, err.message);
+            if (answers[i].code && rc != answers[i].code)
+                FAIL("stream %d, answer %d: %d %s", stream, answers[i].answer, rc, err.message);
             if (answers[i].code == DISTILL_E_CALLBACK) CHECK_INT(err.user_code, 55);
             small_close(&s);
             CHECK_INT(from.destroyed, 1);
@@ -736,10 +746,7 @@ static int32_t call_back(void *user, const distill_progress *p)
     return p->step == 3 ? 66 : DISTILL_CB_OK;
 }
 
-static void inside_destroy(void *user)
-{
-    ((inside *)user)->destroyed++;
-}
+static void inside_destroy(void *user) { ((inside *)user)->destroyed++; }
 
 TEST(reentrant)
 {
@@ -770,10 +777,12 @@ TEST(busy)
     distill_trainer *second = NULL;
     REQUIRE(small_models("callbacks"));
     REQUIRE_OK(small_open(&s, NULL, &err));
-    CHECK_INT(distill_trainer_create(s.env, s.teacher, s.student, s.train, s.eval, s.options, &second, &err), DISTILL_E_BUSY);
+    CHECK_INT(distill_trainer_create(s.env, s.teacher, s.student, s.train, s.eval, s.options, &second, &err),
+              DISTILL_E_BUSY);
     CHECK(!second);
     CHECK_OK(distill_trainer_step(s.trainer, NULL, &err)); /* the first one still holds it */
-    CHECK_INT(distill_trainer_create(s.env, s.teacher, s.student, s.train, s.eval, s.options, &second, &err), DISTILL_E_BUSY);
+    CHECK_INT(distill_trainer_create(s.env, s.teacher, s.student, s.train, s.eval, s.options, &second, &err),
+              DISTILL_E_BUSY);
     distill_trainer_free(s.trainer);
     s.trainer = NULL;
     CHECK_OK(distill_trainer_create(s.env, s.teacher, s.student, s.train, s.eval, s.options, &second, &err));
@@ -784,7 +793,8 @@ TEST(busy)
 /* ---- memory ---- */
 
 typedef struct pool {
-    int64_t blocks, bytes, count, fails_at; /* fails_at: number of the allocation that fails, and all after it; 0 = none */
+    /* fails_at: number of the allocation that fails, and all after it; 0 = none */
+    int64_t blocks, bytes, count, fails_at;
     int destroyed;
 } pool;
 
@@ -811,10 +821,7 @@ static void pool_free(void *user, void *ptr, size_t size, size_t align)
     free(ptr);
 }
 
-static void pool_destroy(void *user)
-{
-    ((pool *)user)->destroyed++;
-}
+static void pool_destroy(void *user) { ((pool *)user)->destroyed++; }
 
 /* One thread throughout, so that the counters need no lock. */
 static int32_t sequence(pool *p, int32_t reload, distill_error *err)
@@ -854,10 +861,11 @@ TEST(memory)
     for (int64_t n = 1; n <= total; n += stride) {
         p = (pool){.fails_at = n};
         int32_t rc = sequence(&p, 1, &err);
-        if (rc != DISTILL_E_NOMEM) FAIL("allocation %lld of %lld failed: %d %s", (long long)n, (long long)total, rc, err.message);
+        if (rc != DISTILL_E_NOMEM)
+            FAIL("allocation %lld of %lld failed: %d %s", (long long)n, (long long)total, rc, err.message);
         if (p.blocks || p.bytes || p.destroyed != 1)
-            FAIL("allocation %lld of %lld failed: %lld blocks of %lld bytes are left, destroyed %d", (long long)n, (long long)total, (long long)p.blocks,
-                 (long long)p.bytes, p.destroyed);
+            FAIL("allocation %lld of %lld failed: %lld blocks of %lld bytes are left, destroyed %d", (long long)n,
+                 (long long)total, (long long)p.blocks, (long long)p.bytes, p.destroyed);
         if (n >= 60) stride = 1 + total / 240;
     }
 }
@@ -884,6 +892,7 @@ TEST(steady)
     CHECK_INT(p.blocks, 0);
 }
 
-TEST_MAIN(TEST_CASE(loss_values) TEST_CASE(loss_trains) TEST_CASE(loss_answers) TEST_CASE(loss_destroy) TEST_CASE(teacher) TEST_CASE(teacher_answers) TEST_CASE(student)
-              TEST_CASE(student_run) TEST_CASE(dataset) TEST_CASE(dataset_stream) TEST_CASE(dataset_answers) TEST_CASE(reentrant) TEST_CASE(busy)
-              TEST_CASE(memory) TEST_CASE(steady))
+TEST_MAIN(TEST_CASE(loss_values) TEST_CASE(loss_trains) TEST_CASE(loss_answers) TEST_CASE(loss_destroy)
+              TEST_CASE(teacher) TEST_CASE(teacher_answers) TEST_CASE(student) TEST_CASE(student_run) TEST_CASE(dataset)
+                  TEST_CASE(dataset_stream) TEST_CASE(dataset_answers) TEST_CASE(reentrant) TEST_CASE(busy)
+                      TEST_CASE(memory) TEST_CASE(steady))

@@ -51,7 +51,8 @@ static int32_t window_by_rows(small *s, distill_progress *p, int64_t *strips, di
             CHECK_INT(strip.first_row, next);
             CHECK_INT(strip.vocab, SMALL_VOCAB);
             CHECK(strip.teacher && strip.labels && strip.weights);
-            CHECK(!memcmp(strip.labels, (const int32_t *)forward.labels->data + next, sizeof(int32_t) * (size_t)strip.rows));
+            CHECK(!memcmp(strip.labels, (const int32_t *)forward.labels->data + next,
+                          sizeof(int32_t) * (size_t)strip.rows));
             next += strip.rows;
             strip.loss = host_kl(&strip);
             ++*strips;
@@ -226,7 +227,8 @@ TEST(stages)
     CHECK_HAS(err.message, "next_rows");
     int32_t rc;
     do {
-        for (int64_t r = 0; r < strip.rows; r++) memset(strip.student + r * strip.student_stride, 0, sizeof(float) * (size_t)strip.vocab);
+        for (int64_t r = 0; r < strip.rows; r++)
+            memset(strip.student + r * strip.student_stride, 0, sizeof(float) * (size_t)strip.vocab);
     } while (!(rc = distill_trainer_next_rows(s.trainer, &strip, &err)));
     CHECK_INT(rc, DISTILL_E_END);
     REQUIRE_OK(distill_trainer_backward(s.trainer, NULL, 0, &err));
@@ -335,5 +337,5 @@ TEST(averaged_gradient)
     CHECK_NEAR((losses[1] - losses[0]) / 0.04, slope, 0.02 * fabs(slope) + 2e-5);
 }
 
-TEST_MAIN(TEST_CASE(rows) TEST_CASE(own_loss) TEST_CASE(hidden) TEST_CASE(no_teacher) TEST_CASE(stages) TEST_CASE(refused) TEST_CASE(host_optimizer)
-              TEST_CASE(averaged_gradient))
+TEST_MAIN(TEST_CASE(rows) TEST_CASE(own_loss) TEST_CASE(hidden) TEST_CASE(no_teacher) TEST_CASE(stages)
+              TEST_CASE(refused) TEST_CASE(host_optimizer) TEST_CASE(averaged_gradient))

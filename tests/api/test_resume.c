@@ -26,7 +26,8 @@ static const char *output_folder(const char *name)
 
 static int32_t open_run(small *s, const char *out, const char *more, distill_error *err)
 {
-    return small_open(s, small_text("output: '%s'\ntrain: {steps: %d, warmup_steps: 2%s}\n", out, STEPS, more ? more : ""), err);
+    return small_open(
+        s, small_text("output: '%s'\ntrain: {steps: %d, warmup_steps: 2%s}\n", out, STEPS, more ? more : ""), err);
 }
 
 /* The uninterrupted run; its student and metrics are what every other one is compared with. */
@@ -48,7 +49,8 @@ static int need_whole(void)
 /* Lines of steps without their times. */
 static void check_metrics(const char *out)
 {
-    char *a = small_read(test_path(whole_out, "metrics.jsonl"), NULL), *b = small_read(test_path(out, "metrics.jsonl"), NULL);
+    char *a = small_read(test_path(whole_out, "metrics.jsonl"), NULL),
+         *b = small_read(test_path(out, "metrics.jsonl"), NULL);
     char *x = a, *y = b;
     int line = 0;
     while (x && y && *x && *y) {
@@ -88,7 +90,8 @@ static void resume_and_compare(const char *out)
         REQUIRE_OK(distill_trainer_create(s.env, s.teacher, s.student, s.train, s.eval, s.options, &s.trainer, &err));
     }
     CHECK_OK(distill_trainer_run(s.trainer, &err));
-    if (!small_same_bits(s.student, whole.student)) FAIL("%s: off by %g", out, small_distance(s.student, whole.student));
+    if (!small_same_bits(s.student, whole.student))
+        FAIL("%s: off by %g", out, small_distance(s.student, whole.student));
     check_metrics(out);
     small_close(&s);
 }
@@ -246,8 +249,7 @@ static void check_flip(small *s, distill_student *as, const char *checkpoint, co
     snprintf(path, sizeof path, "%s/%s", checkpoint, name);
     flip(path, place);
     int32_t rc = distill_trainer_load(s->trainer, checkpoint, &err);
-    if (rc == DISTILL_OK)
-        FAIL("%s: byte %zu was flipped and nobody noticed", name, place);
+    if (rc == DISTILL_OK) FAIL("%s: byte %zu was flipped and nobody noticed", name, place);
     else if (!strstr(err.message, name))
         FAIL("%s: byte %zu: the message does not name the file: %s", name, place, err.message);
     if (!small_same_bits(s->student, as)) FAIL("%s: byte %zu: weights changed", name, place);
@@ -269,7 +271,8 @@ static void flip_some(small *s, distill_student *as, const char *checkpoint, con
 
 TEST(damaged)
 {
-    static const char *const files[] = {"student/config.json", "student/model.safetensors", "optimizer/model.safetensors"};
+    static const char *const files[] = {"student/config.json", "student/model.safetensors",
+                                        "optimizer/model.safetensors"};
     small s, other;
     distill_error err;
     char path[600], copy[700];
@@ -358,7 +361,8 @@ TEST(others)
     REQUIRE(small_config("deeper.json", 3));
     distill_student_free(s.student);
     s.student = NULL;
-    REQUIRE_OK(distill_student_create(s.env, test_path(small_folder, "deeper.json"), NULL, s.options, &s.student, &err));
+    REQUIRE_OK(
+        distill_student_create(s.env, test_path(small_folder, "deeper.json"), NULL, s.options, &s.student, &err));
     REQUIRE_OK(distill_trainer_create(s.env, s.teacher, s.student, s.train, NULL, s.options, &s.trainer, &err));
     CHECK_INT(distill_trainer_load(s.trainer, path, &err), DISTILL_E_MISMATCH);
     CHECK_HAS(err.message, "layers.2");
@@ -399,10 +403,8 @@ static void *stop_soon(void *user)
 {
     const stopper *s = user;
     pause_for(60000);
-    if (s->trainer)
-        distill_trainer_cancel(s->trainer, 1);
-    else
-        distill_env_cancel(s->env, 1);
+    if (s->trainer) distill_trainer_cancel(s->trainer, 1);
+    else distill_env_cancel(s->env, 1);
     return NULL;
 }
 
@@ -423,10 +425,8 @@ TEST(thread)
         pthread_join(thread, NULL);
         if (!of_env) CHECK_HAS(err.message, "checkpoint");
         CHECK_INT(distill_trainer_step(s.trainer, NULL, &err), DISTILL_E_CANCELLED); /* a level, not an event */
-        if (of_env)
-            distill_env_cancel(s.env, 0);
-        else
-            distill_trainer_cancel(s.trainer, 0);
+        if (of_env) distill_env_cancel(s.env, 0);
+        else distill_trainer_cancel(s.trainer, 0);
         DISTILL_INIT(&p);
         CHECK_OK(distill_trainer_step(s.trainer, &p, &err));
         CHECK(p.step > 1 && p.step < 100000);
@@ -442,10 +442,7 @@ TEST(thread)
     }
 }
 
-TEST(done)
-{
-    small_close(&whole);
-}
+TEST(done) { small_close(&whole); }
 
-TEST_MAIN(TEST_CASE(cancelled) TEST_CASE(goes_on) TEST_CASE(killed) TEST_CASE(save_and_load) TEST_CASE(damaged) TEST_CASE(damaged_state) TEST_CASE(others) TEST_CASE(kept)
-              TEST_CASE(thread) TEST_CASE(done))
+TEST_MAIN(TEST_CASE(cancelled) TEST_CASE(goes_on) TEST_CASE(killed) TEST_CASE(save_and_load) TEST_CASE(damaged)
+              TEST_CASE(damaged_state) TEST_CASE(others) TEST_CASE(kept) TEST_CASE(thread) TEST_CASE(done))

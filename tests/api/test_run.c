@@ -71,7 +71,8 @@ TEST(output)
     CHECK_NEAR(report_number(report, "training.samples"), SMALL_SEQUENCES, 0);
     CHECK_NEAR(report_number(report, "training.last_loss"), losses[149], 1e-9);
     CHECK_NEAR(report_number(report, "teacher.forward_kl"), 0, 0);
-    CHECK_NEAR(report_number(report, "student.perplexity"), exp(report_number(report, "student.nats")), 1e-9 * report_number(report, "student.perplexity"));
+    CHECK_NEAR(report_number(report, "student.perplexity"), exp(report_number(report, "student.nats")),
+               1e-9 * report_number(report, "student.perplexity"));
     CHECK(report_number(report, "student.forward_kl") > 0);
     CHECK(report_number(report, "student.forward_kl_p99") >= report_number(report, "student.forward_kl_median"));
     CHECK(report_number(report, "student.top1_agreement") >= 0 && report_number(report, "student.top1_agreement") <= 1);
@@ -98,7 +99,8 @@ TEST(output)
 /* The report measures what distill_evaluate measures. */
 TEST(report_is_evaluate)
 {
-    static const char *const keys[] = {"perplexity", "forward_kl", "forward_kl_median", "forward_kl_p99", "top1_agreement"};
+    static const char *const keys[] = {"perplexity", "forward_kl", "forward_kl_median", "forward_kl_p99",
+                                       "top1_agreement"};
     small s;
     distill_error err;
     distill_report *report = NULL, *direct = NULL;
@@ -108,8 +110,10 @@ TEST(report_is_evaluate)
     REQUIRE_OK(distill_trainer_report(s.trainer, &report, &err));
     REQUIRE_OK(distill_evaluate(s.student, s.teacher, s.eval, s.options, &direct, &err));
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
-        CHECK_NEAR(report_number(report, small_text("student.%s", keys[i])), report_number(direct, keys[i]), 1e-6 * report_number(direct, keys[i]));
-    CHECK_NEAR(report_number(report, "teacher.perplexity"), report_number(direct, "teacher_perplexity"), 1e-6 * report_number(direct, "teacher_perplexity"));
+        CHECK_NEAR(report_number(report, small_text("student.%s", keys[i])), report_number(direct, keys[i]),
+                   1e-6 * report_number(direct, keys[i]));
+    CHECK_NEAR(report_number(report, "teacher.perplexity"), report_number(direct, "teacher_perplexity"),
+               1e-6 * report_number(direct, "teacher_perplexity"));
     distill_report_free(direct);
     distill_report_free(report);
     small_close(&s);
@@ -123,7 +127,10 @@ TEST(occupied_output)
     REQUIRE(small_models("run_output"));
     snprintf(out, sizeof out, "%s", output_folder("occupied"));
     for (int i = 0; i < 3; i++) {
-        REQUIRE_OK(small_open(&s, small_text("output: {path: '%s', overwrite: %s}\ntrain: {steps: 2, seed: %d}\n", out, i == 2 ? "true" : "false", i + 1), &err));
+        REQUIRE_OK(small_open(&s,
+                              small_text("output: {path: '%s', overwrite: %s}\ntrain: {steps: 2, seed: %d}\n", out,
+                                         i == 2 ? "true" : "false", i + 1),
+                              &err));
         int32_t rc = distill_trainer_run(s.trainer, &err);
         if (i == 1) {
             CHECK_INT(rc, DISTILL_E_INVALID);
@@ -135,7 +142,8 @@ TEST(occupied_output)
         }
         small_close(&s);
     }
-    char *metrics = small_read(test_path(out, "metrics.jsonl"), NULL), *result = small_read(test_path(out, "result.json"), NULL);
+    char *metrics = small_read(test_path(out, "metrics.jsonl"), NULL),
+         *result = small_read(test_path(out, "result.json"), NULL);
     CHECK_INT(count_lines(metrics, "\"loss\""), 2);
     CHECK_HAS(result, "\"seed\":3");
     free(metrics);
@@ -152,10 +160,13 @@ TEST(paths)
     for (size_t i = 0; i < sizeof missing / sizeof *missing; i++) {
         char yaml[900];
         int n = snprintf(yaml, sizeof yaml, i == 0 ? "teacher: '%s/none'\n" : "teacher: '%s/teacher'\n", small_folder);
-        n += snprintf(yaml + n, sizeof yaml - (size_t)n, i == 1 ? "student: {config: '%s/none.json'}\n" : "student: {config: '%s/student.json'}\n", small_folder);
+        n += snprintf(yaml + n, sizeof yaml - (size_t)n,
+                      i == 1 ? "student: {config: '%s/none.json'}\n" : "student: {config: '%s/student.json'}\n",
+                      small_folder);
         snprintf(yaml + n, sizeof yaml - (size_t)n, "data: {train: '%s/none.txt'}\n", small_folder);
         REQUIRE_OK(small_parts(&s, NULL, yaml, &err));
-        int32_t rc = distill_trainer_create(s.env, i == 0 ? NULL : s.teacher, i == 1 ? NULL : s.student, i == 2 ? NULL : s.train, NULL, s.options, &trainer, &err);
+        int32_t rc = distill_trainer_create(s.env, i == 0 ? NULL : s.teacher, i == 1 ? NULL : s.student,
+                                            i == 2 ? NULL : s.train, NULL, s.options, &trainer, &err);
         if (rc != DISTILL_E_NOT_FOUND && rc != DISTILL_E_IO) FAIL("%s: %d %s", missing[i], rc, err.message);
         CHECK_HAS(err.message, missing[i]);
         CHECK(!trainer);
@@ -202,7 +213,6 @@ TEST(evaluations)
     small_close(&s);
 }
 
-
 /* With a huge learning rate training gets worse again; the best evaluation is what stays. */
 TEST(keep_best_and_patience)
 {
@@ -212,8 +222,13 @@ TEST(keep_best_and_patience)
     distill_report *report = NULL;
     REQUIRE(small_models("run_output"));
     snprintf(out, sizeof out, "%s", output_folder("best"));
-    REQUIRE_OK(small_open(&s, small_text("output: '%s'\ntrain: {steps: 60, learning_rate: 1.5, schedule: constant, weight_decay: 0, eval_every: 1, "
-                                     "keep_best: true, early_stop_patience: 3}\n", out), &err));
+    REQUIRE_OK(small_open(
+        &s,
+        small_text(
+            "output: '%s'\ntrain: {steps: 60, learning_rate: 1.5, schedule: constant, weight_decay: 0, eval_every: 1, "
+            "keep_best: true, early_stop_patience: 3}\n",
+            out),
+        &err));
     CHECK_OK(distill_trainer_run(s.trainer, &err));
     REQUIRE_OK(distill_trainer_report(s.trainer, &report, &err));
     double step = report_number(report, "training.steps"), best_step = report_number(report, "training.best_step");
@@ -236,7 +251,9 @@ static void run_rates(const char *schedule, double *rates)
 {
     small s;
     distill_error err;
-    REQUIRE_OK(small_open(&s, small_text("train: {steps: 8, warmup_steps: 2, learning_rate: 0.01, decay_steps: 4, %s}\n", schedule), &err));
+    REQUIRE_OK(small_open(
+        &s, small_text("train: {steps: 8, warmup_steps: 2, learning_rate: 0.01, decay_steps: 4, %s}\n", schedule),
+        &err));
     CHECK_OK(distill_trainer_on_progress(s.trainer, note_rate, rates, NULL, &err));
     CHECK_OK(distill_trainer_run(s.trainer, &err));
     small_close(&s);
@@ -282,10 +299,7 @@ TEST(epochs)
     small_close(&s);
 }
 
-static int frozen(const char *name)
-{
-    return strstr(name, "embed_tokens") || strstr(name, "layers.0.");
-}
+static int frozen(const char *name) { return strstr(name, "embed_tokens") || strstr(name, "layers.0."); }
 
 TEST(freeze)
 {
@@ -306,7 +320,8 @@ TEST(freeze)
         if (same != !!frozen(name)) FAIL("%s %s", name, same ? "did not move" : "moved");
         kept += same;
         moved += !same;
-        CHECK_INT(distill_student_parameter(s.student, name, DISTILL_GRADIENT, &g, &err), frozen(name) ? DISTILL_E_NOT_FOUND : DISTILL_OK);
+        CHECK_INT(distill_student_parameter(s.student, name, DISTILL_GRADIENT, &g, &err),
+                  frozen(name) ? DISTILL_E_NOT_FOUND : DISTILL_OK);
     }
     CHECK(kept > 5 && moved > 5);
     small_close(&fresh);
@@ -321,9 +336,10 @@ TEST(recipe)
     char out[600];
     REQUIRE(small_models("run_output"));
     snprintf(out, sizeof out, "%s", output_folder("recipe_out"));
-    REQUIRE(small_write(test_path(small_folder, "recipe.yaml"),
-                        "teacher: teacher\nstudent: {from: teacher, layers: [0, 2]}\ndata: {sequence_length: 17, pack: false}\n"
-                        "train: {steps: 3, batch_size: 2}\noutput: recipe_out\n"));
+    REQUIRE(small_write(
+        test_path(small_folder, "recipe.yaml"),
+        "teacher: teacher\nstudent: {from: teacher, layers: [0, 2]}\ndata: {sequence_length: 17, pack: false}\n"
+        "train: {steps: 3, batch_size: 2}\noutput: recipe_out\n"));
     REQUIRE_OK(distill_env_create(NULL, &s.env, &err));
     REQUIRE_OK(distill_options_create(s.env, &s.options, &err));
     REQUIRE_OK(distill_options_load(s.options, test_path(small_folder, "recipe.yaml"), &err));
@@ -337,5 +353,6 @@ TEST(recipe)
     small_close(&s);
 }
 
-TEST_MAIN(TEST_CASE(output) TEST_CASE(report_is_evaluate) TEST_CASE(occupied_output) TEST_CASE(paths) TEST_CASE(read_only_output) TEST_CASE(evaluations)
-              TEST_CASE(keep_best_and_patience) TEST_CASE(schedules) TEST_CASE(epochs) TEST_CASE(freeze) TEST_CASE(recipe))
+TEST_MAIN(TEST_CASE(output) TEST_CASE(report_is_evaluate) TEST_CASE(occupied_output) TEST_CASE(paths)
+              TEST_CASE(read_only_output) TEST_CASE(evaluations) TEST_CASE(keep_best_and_patience) TEST_CASE(schedules)
+                  TEST_CASE(epochs) TEST_CASE(freeze) TEST_CASE(recipe))

@@ -1,4 +1,5 @@
-/* Ten optimiser steps through the public header against stored runs of torch: losses, gradient norms, final parameters. */
+/* Ten optimiser steps through the public header against stored runs of torch: losses, gradient norms, final
+ * parameters. */
 #include "distill.h"
 #include "npz.h"
 #include "test.h"
@@ -11,16 +12,20 @@ typedef struct oracle {
 static const oracle runs[] = {
     {"train_ce_llama", "llama", NULL, "loss: {type: cross_entropy}"},
     {"train_ce_qwen3", "qwen3", NULL, "loss: {type: cross_entropy}"},
-    {"distill_gkd_llama_to_llama3tied", "llama3_rope_tied", "llama", "loss: {type: gkd, temperature: 2, t_squared: off}"},
-    {"distill_hinton_llama_to_llama3tied", "llama3_rope_tied", "llama", "loss: {type: forward_kl, temperature: 2, hard_label_weight: 0.5}"},
+    {"distill_gkd_llama_to_llama3tied", "llama3_rope_tied", "llama",
+     "loss: {type: gkd, temperature: 2, t_squared: off}"},
+    {"distill_hinton_llama_to_llama3tied", "llama3_rope_tied", "llama",
+     "loss: {type: forward_kl, temperature: 2, hard_label_weight: 0.5}"},
 };
 
-/* TRL's generalised JSD at beta 0.5, as a host's loss: M = (p + q)/2, value (KL(p||M) + KL(q||M))/2, d/dlog q = q log(q/M)/2. */
+/* TRL's generalised JSD at beta 0.5, as a host's loss: M = (p + q)/2, value (KL(p||M) + KL(q||M))/2, d/dlog q = q
+ * log(q/M)/2. */
 static int32_t generalised_jsd(void *user, const distill_loss_rows *rows)
 {
     (void)user;
     for (int64_t i = 0; i < rows->rows * rows->vocab; i++) {
-        double log_q = (double)rows->student[i], log_p = (double)rows->teacher[i], p = exp(log_p), q = exp(log_q), log_m = log(0.5 * (p + q));
+        double log_q = (double)rows->student[i], log_p = (double)rows->teacher[i], p = exp(log_p), q = exp(log_q),
+               log_m = log(0.5 * (p + q));
         rows->value[i / rows->vocab] += 0.5 * p * (log_p - log_m) + 0.5 * q * (log_q - log_m);
         if (rows->gradient) rows->gradient[i] = (float)(0.5 * q * (log_q - log_m));
     }
@@ -76,7 +81,8 @@ static void check_parameters(const npz_file *file, distill_student *student, con
             FAIL("%s: no %s", name, key);
             continue;
         }
-        for (int64_t k = 0; k < want.count; k++) worst = fmax(worst, fabs((double)((const float *)t.data)[k] - want.values[k]));
+        for (int64_t k = 0; k < want.count; k++)
+            worst = fmax(worst, fabs((double)((const float *)t.data)[k] - want.values[k]));
         if (!(worst <= 5e-6)) FAIL("%s: %s is off by %g", name, parameter, worst);
         free(want.values);
     }
@@ -103,7 +109,8 @@ static void check_run(const oracle *o, int micro_batch)
     REQUIRE_OK(add_gkd(env, &err));
     REQUIRE_OK(distill_options_create(env, &options, &err));
     snprintf(options_text, sizeof options_text,
-             "%s\ndata: {sequence_length: 17, pack: false, shuffle: false}\ntrain: {steps: 10, batch_size: 4, micro_batch_size: %d, learning_rate: 1e-3, schedule: cosine, "
+             "%s\ndata: {sequence_length: 17, pack: false, shuffle: false}\ntrain: {steps: 10, batch_size: 4, "
+             "micro_batch_size: %d, learning_rate: 1e-3, schedule: cosine, "
              "warmup_steps: 2, beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weight_decay: 0.1, clip_norm: 1.0}\n",
              o->loss, micro_batch);
     REQUIRE_OK(distill_options_parse(options, options_text, strlen(options_text), "test", &err));
@@ -121,7 +128,8 @@ static void check_run(const oracle *o, int micro_batch)
     tokens.row_count = d.row_count;
     REQUIRE_OK(distill_dataset_from_tokens(env, &tokens, options, &dataset, &err));
     REQUIRE_OK(distill_trainer_create(env, teacher, student, dataset, NULL, options, &trainer, &err));
-    npz_array losses = npz_get(&file, "loss"), norms = npz_get(&file, "grad_norm_before_clip"), rates = npz_get(&file, "lr");
+    npz_array losses = npz_get(&file, "loss"), norms = npz_get(&file, "grad_norm_before_clip"),
+              rates = npz_get(&file, "lr");
     for (int64_t step = 0; step < losses.count; step++) {
         distill_progress p;
         DISTILL_INIT(&p);

@@ -27,18 +27,14 @@ static dk_view make(bench *b, dk_dtype dtype, int32_t rank, int64_t n0, int64_t 
     int64_t shape[3] = {n0, n1, n2}, count = n0 * n1 * (rank > 2 ? n2 : 1);
     dk_buffer *buffer;
     dk_error err;
-    if (b->backend->ops->buffer_create(b->backend, count * (int64_t)dk_dtype_size(dtype), &buffer, &err))
-        give_up(&err);
+    if (b->backend->ops->buffer_create(b->backend, count * (int64_t)dk_dtype_size(dtype), &buffer, &err)) give_up(&err);
     dk_view view = dk_view_make(buffer, 0, dtype, rank, shape);
     float *data = b->backend->ops->map(view);
     for (int64_t i = 0; dtype == DK_F32 && i < count; i++) data[i] = (float)(i * 7919 % 1000) * 2e-3f - 1.0f;
     return view;
 }
 
-static void release(bench *b, dk_view view)
-{
-    b->backend->ops->buffer_free(b->backend, view.buffer);
-}
+static void release(bench *b, dk_view view) { b->backend->ops->buffer_free(b->backend, view.buffer); }
 
 /* Best of many: what the machine can do when nobody else is on it. */
 #define TIME(best, call)                        \
@@ -142,8 +138,8 @@ static void optimiser(bench *b, int64_t n)
     ops->fill(&b->queue, v, 0);
     TIME(step, ops->adamw(&b->queue, &args, dk_view_none(), p, g, m, v));
     TIME(squares, ops->sum_squares(&b->queue, g, sum));
-    printf("adamw %lld: %.3f ms (%.1f GB/s), sum_squares %.3f ms\n", (long long)n, 1e3 * step,
-           28e-9 * (double)n / step, 1e3 * squares);
+    printf("adamw %lld: %.3f ms (%.1f GB/s), sum_squares %.3f ms\n", (long long)n, 1e3 * step, 28e-9 * (double)n / step,
+           1e3 * squares);
     dk_view all[] = {p, g, m, v, sum};
     for (int i = 0; i < 5; i++) release(b, all[i]);
 }

@@ -10,9 +10,12 @@
 
 #include "test.h"
 
-static const char config[] = R"({"model_type": "llama", "architectures": ["LlamaForCausalLM"], "vocab_size": 32, "hidden_size": 16,
-    "intermediate_size": 24, "num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 1, "max_position_embeddings": 64,
-    "rms_norm_eps": 1e-5, "rope_theta": 10000.0, "tie_word_embeddings": true, "hidden_act": "silu", "bos_token_id": 1, "eos_token_id": 2})";
+static const char config[] =
+    R"({"model_type": "llama", "architectures": ["LlamaForCausalLM"], "vocab_size": 32, "hidden_size": 16,
+    "intermediate_size": 24, "num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 1,
+    "max_position_embeddings": 64,
+    "rms_norm_eps": 1e-5, "rope_theta": 10000.0, "tie_word_embeddings": true, "hidden_act": "silu",
+    "bos_token_id": 1, "eos_token_id": 2})";
 
 static std::string write_config(const char *name)
 {
@@ -35,7 +38,10 @@ static distill::batch some_tokens()
 static distill::options small_run(const distill::env &env)
 {
     distill::options options(env);
-    options.set("train.steps", 3).set("train.batch_size", 2).set("train.learning_rate", 1e-3).set("data.sequence_length", 12);
+    options.set("train.steps", 3)
+        .set("train.batch_size", 2)
+        .set("train.learning_rate", 1e-3)
+        .set("data.sequence_length", 12);
     return options;
 }
 
@@ -43,7 +49,10 @@ TEST(options_take_values_and_name_mistakes)
 {
     distill::env env;
     distill::options options(env);
-    options.set("train.steps", 12).set("train.learning_rate", 0.5).set("data.shuffle", false).set("loss.type", "forward_kl");
+    options.set("train.steps", 12)
+        .set("train.learning_rate", 0.5)
+        .set("data.shuffle", false)
+        .set("loss.type", "forward_kl");
     CHECK(options.get_text("train.steps") == "12");
     CHECK(options.get_text("data.shuffle") == "false");
     CHECK(options.unset("train.steps").get_text("train.steps") == "1000");
@@ -199,10 +208,11 @@ TEST(datasets_are_functions)
 
 int main(int argc, char **argv)
 {
-    static const test_case cases[] = {TEST_CASE(options_take_values_and_name_mistakes) TEST_CASE(handles_move) TEST_CASE(losses_are_functions)
-                                          TEST_CASE(exceptions_pass_through_callbacks) TEST_CASE(functions_are_destroyed_once)
-                                              TEST_CASE(trains_a_student_from_a_teacher) TEST_CASE(progress_can_stop_and_throw)
-                                                  TEST_CASE(datasets_are_functions)};
+    static const test_case cases[] = {
+        TEST_CASE(options_take_values_and_name_mistakes) TEST_CASE(handles_move) TEST_CASE(losses_are_functions)
+            TEST_CASE(exceptions_pass_through_callbacks) TEST_CASE(functions_are_destroyed_once)
+                TEST_CASE(trains_a_student_from_a_teacher) TEST_CASE(progress_can_stop_and_throw)
+                    TEST_CASE(datasets_are_functions)};
     try {
         return test_main(cases, static_cast<int>(sizeof cases / sizeof *cases), argc, argv);
     } catch (const std::exception &e) {

@@ -29,10 +29,18 @@ static void mutate(const uint8_t *data, size_t size)
         for (unsigned long long edits = next_random() % 4 + 1; n && edits; edits--) {
             size_t at = next_random() % n;
             switch (next_random() % 4) {
-            case 0: copy[at] = (uint8_t)next_random(); break;
-            case 1: copy[at] ^= (uint8_t)(1u << next_random() % 8); break;
-            case 2: n = at; break;
-            default: memmove(copy + at, copy + at + 1, n - at - 1), n--; break;
+            case 0:
+                copy[at] = (uint8_t)next_random();
+                break;
+            case 1:
+                copy[at] ^= (uint8_t)(1u << next_random() % 8);
+                break;
+            case 2:
+                n = at;
+                break;
+            default:
+                memmove(copy + at, copy + at + 1, n - at - 1), n--;
+                break;
             }
         }
         LLVMFuzzerTestOneInput(copy, n);
@@ -65,9 +73,15 @@ int main(int argc, char **argv)
 {
     int rc = 0;
     for (int i = 1; i < argc; i++) {
-        if (!strncmp(argv[i], "-runs=", 6)) { mutations = atol(argv[i] + 6); continue; }
+        if (!strncmp(argv[i], "-runs=", 6)) {
+            mutations = atol(argv[i] + 6);
+            continue;
+        }
         DIR *dir = opendir(argv[i]);
-        if (!dir) { rc |= replay(argv[i]); continue; }
+        if (!dir) {
+            rc |= replay(argv[i]);
+            continue;
+        }
         for (struct dirent *entry; (entry = readdir(dir));) {
             char path[4096];
             if (entry->d_name[0] == '.') continue;

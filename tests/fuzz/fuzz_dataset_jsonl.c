@@ -19,7 +19,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         di_store *store = NULL;
         di_reading reading = {&encoder, &builder, "fuzz", NULL, NULL};
         if (di_builder_init(&builder, f.host, "fuzz", f.tokenizer, 64, &err) != DK_OK) return 0;
-        if (di_read_file(&reading, &map, format ? DI_FORMAT_JSONL : DI_FORMAT_TEXT, "\n\n", &err) == DK_OK) di_builder_finish(&builder, &store, &err);
+        if (di_read_file(&reading, &map, format ? DI_FORMAT_JSONL : DI_FORMAT_TEXT, "\n\n", &err) == DK_OK)
+            di_builder_finish(&builder, &store, &err);
         di_builder_free(&builder);
         di_store_release(store);
     }

@@ -20,7 +20,8 @@ static void mend(uint8_t *data, size_t size)
     if (di_token_layout_read(data, size, "fuzz", &layout, &err) != DK_OK) return;
     uint8_t *table = data + layout.checksums;
     for (uint64_t block = 0; block < layout.blocks; block++) {
-        uint64_t at = DI_TOKEN_HEADER + block * DI_TOKEN_BLOCK, end = at + DI_TOKEN_BLOCK < layout.checksums ? at + DI_TOKEN_BLOCK : layout.checksums;
+        uint64_t at = DI_TOKEN_HEADER + block * DI_TOKEN_BLOCK,
+                 end = at + DI_TOKEN_BLOCK < layout.checksums ? at + DI_TOKEN_BLOCK : layout.checksums;
         put_crc(table + 4 * block, dk_crc32c(0, data + at, (size_t)(end - at)));
     }
     put_crc(table + 4 * layout.blocks, dk_crc32c(0, table, (size_t)(4 * layout.blocks)));
@@ -32,7 +33,8 @@ static void open_and_read(fixture *f, const char *path)
     di_batch *batch = NULL;
     dk_error err;
     dk_strbuf json;
-    if (di_dataset_open(f->host, path, NULL, f->options, &dataset, &err) == DK_OK && di_batch_create(dataset, 2, &batch, &err) == DK_OK)
+    if (di_dataset_open(f->host, path, NULL, f->options, &dataset, &err) == DK_OK &&
+        di_batch_create(dataset, 2, &batch, &err) == DK_OK)
         for (int64_t k = 0; k < 3; k++) di_dataset_batch(dataset, 1, k, 2, batch, &err);
     di_batch_free(batch);
     di_dataset_release(dataset);
@@ -46,7 +48,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static fixture f;
     char name[64];
-    if (size > 16384 || (!f.host && !fixture_open(&f, OPTIONS("data.sequence_length=16", "data.format=tokens")))) return 0;
+    if (size > 16384 || (!f.host && !fixture_open(&f, OPTIONS("data.sequence_length=16", "data.format=tokens"))))
+        return 0;
     snprintf(name, sizeof name, "fuzz.%ld.tokens", (long)getpid());
     const char *path = fixture_bytes(name, data, size);
     open_and_read(&f, path);

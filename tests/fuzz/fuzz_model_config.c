@@ -53,10 +53,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     dk_host *host = NULL;
     dk_error err = {0};
     if (dk_host_create(NULL, &host, &err)) return 0;
-    if (size >= 4 && !memcmp(data, "GGUF", 4))
-        read_gguf(host, data, size);
-    else
-        read_json(host, (const char *)data, size);
+    if (size >= 4 && !memcmp(data, "GGUF", 4)) read_gguf(host, data, size);
+    else read_json(host, (const char *)data, size);
     dk_host_release(host);
     return 0;
 }

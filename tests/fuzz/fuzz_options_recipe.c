@@ -9,7 +9,8 @@ static void check(dk_host *host, const di_options *options, int32_t json)
     di_options *again;
     dk_error err;
     dk_strbuf_init(&out, host);
-    if (json ? di_options_write_json(options, 0, &out, &err) : di_options_write_yaml(options, 0, &out, &err)) __builtin_trap();
+    if (json ? di_options_write_json(options, 0, &out, &err) : di_options_write_yaml(options, 0, &out, &err))
+        __builtin_trap();
     if (di_options_create(host, &again, &err)) __builtin_trap();
     if (di_options_parse(again, out.data ? out.data : "", out.size, "again", NULL, &err)) __builtin_trap();
     if (!di_options_equal(options, again)) __builtin_trap();

@@ -20,7 +20,10 @@ typedef struct npz_array { /* every number as a double */
     int rank;
 } npz_array;
 
-static inline uint32_t npz_u32(const uint8_t *p) { return (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24; }
+static inline uint32_t npz_u32(const uint8_t *p)
+{
+    return (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
+}
 static inline uint32_t npz_u16(const uint8_t *p) { return (uint32_t)p[0] | (uint32_t)p[1] << 8; }
 
 static inline int npz_open(const char *path, npz_file *out)
@@ -49,7 +52,8 @@ static inline uint8_t *npz_entry(const npz_file *file, int index, char name[256]
     const uint8_t *at = file->data + npz_u32(file->data + end + 16);
     for (int i = 0; i < index; i++) at += 46 + npz_u16(at + 28) + npz_u16(at + 30) + npz_u16(at + 32);
     uint32_t method = npz_u16(at + 10), packed = npz_u32(at + 20), length = npz_u16(at + 28);
-    const uint8_t *local = file->data + npz_u32(at + 42), *body = local + 30 + npz_u16(local + 26) + npz_u16(local + 28);
+    const uint8_t *local = file->data + npz_u32(at + 42),
+                  *body = local + 30 + npz_u16(local + 26) + npz_u16(local + 28);
     *size = npz_u32(at + 24);
     snprintf(name, 256, "%.*s", (int)length, (const char *)at + 46);
     uint8_t *out = malloc(*size + 1);
@@ -98,7 +102,8 @@ static inline npz_array npz_parse(const uint8_t *npy)
         shape = next + strspn(next, ", ");
     }
     a.values = malloc(sizeof(double) * (size_t)(a.count ? a.count : 1));
-    for (int64_t i = 0; i < a.count; i++) a.values[i] = npz_number(npy + begin + header + (size_t)(i * bytes), kind, bytes);
+    for (int64_t i = 0; i < a.count; i++)
+        a.values[i] = npz_number(npy + begin + header + (size_t)(i * bytes), kind, bytes);
     return a;
 }
 

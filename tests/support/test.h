@@ -14,53 +14,53 @@
 static int test_failures, test_skips;
 
 #define TEST(name) static void test_##name(void)
-#define FAIL(...)                                                                                                      \
+#define FAIL(...) \
     (test_failures++, fprintf(stderr, "%s:%d: ", __FILE__, __LINE__), fprintf(stderr, __VA_ARGS__), fputc('\n', stderr))
 #define CHECK(condition) ((condition) ? 1 : (FAIL("%s", #condition), 0))
-#define CHECK_INT(got, want)                                                                                           \
-    do {                                                                                                               \
-        long long got_ = (long long)(got), want_ = (long long)(want);                                                  \
-        if (got_ != want_) FAIL("%s is %lld, not %lld", #got, got_, want_);                                            \
+#define CHECK_INT(got, want)                                                \
+    do {                                                                    \
+        long long got_ = (long long)(got), want_ = (long long)(want);       \
+        if (got_ != want_) FAIL("%s is %lld, not %lld", #got, got_, want_); \
     } while (0)
-#define CHECK_STR(got, want)                                                                                           \
-    do {                                                                                                               \
-        const char *got_ = (got), *want_ = (want);                                                                     \
-        if (!got_ || strcmp(got_, want_) != 0) FAIL("%s is \"%s\", not \"%s\"", #got, got_ ? got_ : "(null)", want_);  \
+#define CHECK_STR(got, want)                                                                                          \
+    do {                                                                                                              \
+        const char *got_ = (got), *want_ = (want);                                                                    \
+        if (!got_ || strcmp(got_, want_) != 0) FAIL("%s is \"%s\", not \"%s\"", #got, got_ ? got_ : "(null)", want_); \
     } while (0)
-#define CHECK_HAS(got, part)                                                                                           \
-    do {                                                                                                               \
-        const char *got_ = (got), *part_ = (part);                                                                     \
-        if (!got_ || !strstr(got_, part_)) FAIL("%s is \"%s\", without \"%s\"", #got, got_ ? got_ : "(null)", part_);  \
+#define CHECK_HAS(got, part)                                                                                          \
+    do {                                                                                                              \
+        const char *got_ = (got), *part_ = (part);                                                                    \
+        if (!got_ || !strstr(got_, part_)) FAIL("%s is \"%s\", without \"%s\"", #got, got_ ? got_ : "(null)", part_); \
     } while (0)
-#define CHECK_NEAR(got, want, tolerance)                                                                               \
-    do {                                                                                                               \
-        double got_ = (got), want_ = (want);                                                                           \
-        if (!(fabs(got_ - want_) <= (tolerance)))                                                                      \
-            FAIL("%s is %.9g, not %.9g (off by %.3g)", #got, got_, want_, fabs(got_ - want_));                         \
+#define CHECK_NEAR(got, want, tolerance)                                                       \
+    do {                                                                                       \
+        double got_ = (got), want_ = (want);                                                   \
+        if (!(fabs(got_ - want_) <= (tolerance)))                                              \
+            FAIL("%s is %.9g, not %.9g (off by %.3g)", #got, got_, want_, fabs(got_ - want_)); \
     } while (0)
-#define REQUIRE(condition)                                                                                             \
-    do {                                                                                                               \
-        if (!CHECK(condition)) return;                                                                                 \
+#define REQUIRE(condition)             \
+    do {                               \
+        if (!CHECK(condition)) return; \
     } while (0)
 /* A call that returns a status, with `dk_error err` or `distill_error err` in scope. */
-#define CHECK_OK(call)                                                                                                 \
-    do {                                                                                                               \
-        int rc_ = (int)(call);                                                                                         \
-        if (rc_) FAIL("%s: %d %s", #call, rc_, err.message);                                                           \
+#define CHECK_OK(call)                                       \
+    do {                                                     \
+        int rc_ = (int)(call);                               \
+        if (rc_) FAIL("%s: %d %s", #call, rc_, err.message); \
     } while (0)
-#define REQUIRE_OK(call)                                                                                               \
-    do {                                                                                                               \
-        int rc_ = (int)(call);                                                                                         \
-        if (rc_) {                                                                                                     \
-            FAIL("%s: %d %s", #call, rc_, err.message);                                                                \
-            return;                                                                                                    \
-        }                                                                                                              \
+#define REQUIRE_OK(call)                                \
+    do {                                                \
+        int rc_ = (int)(call);                          \
+        if (rc_) {                                      \
+            FAIL("%s: %d %s", #call, rc_, err.message); \
+            return;                                     \
+        }                                               \
     } while (0)
-#define SKIP(reason)                                                                                                   \
-    do {                                                                                                               \
-        fprintf(stderr, "skipped: %s\n", reason);                                                                      \
-        test_skips++;                                                                                                  \
-        return;                                                                                                        \
+#define SKIP(reason)                              \
+    do {                                          \
+        fprintf(stderr, "skipped: %s\n", reason); \
+        test_skips++;                             \
+        return;                                   \
     } while (0)
 
 typedef struct test_case {
@@ -76,16 +76,20 @@ static inline int test_main(const test_case *cases, int count, int argc, char **
         if (argc > 1 && strcmp(argv[1], cases[i].name) != 0) continue;
         cases[i].run();
         ran += test_skips == skips;
-        fprintf(stderr, "%s %s\n", test_failures > before ? "FAILED " : test_skips > skips ? "skipped" : "ok     ", cases[i].name);
+        fprintf(stderr, "%s %s\n",
+                test_failures > before ? "FAILED "
+                : test_skips > skips   ? "skipped"
+                                       : "ok     ",
+                cases[i].name);
     }
     return test_failures ? 1 : ran || !count ? 0 : 77;
 }
 #define TEST_CASE(name) {#name, test_##name},
-#define TEST_MAIN(...)                                                                                                 \
-    int main(int argc, char **argv)                                                                                    \
-    {                                                                                                                  \
-        static const test_case cases[] = {__VA_ARGS__};                                                                \
-        return test_main(cases, (int)(sizeof cases / sizeof *cases), argc, argv);                                      \
+#define TEST_MAIN(...)                                                            \
+    int main(int argc, char **argv)                                               \
+    {                                                                             \
+        static const test_case cases[] = {__VA_ARGS__};                           \
+        return test_main(cases, (int)(sizeof cases / sizeof *cases), argc, argv); \
     }
 
 /* Folder with the shared test assets, or NULL. */

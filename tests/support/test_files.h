@@ -19,18 +19,9 @@ static inline void put_bytes(test_bytes *out, const void *data, size_t size)
     if (size) memcpy(out->data + out->size, data, size);
     out->size += size;
 }
-static inline void put_u32(test_bytes *out, uint32_t value)
-{
-    put_bytes(out, &value, 4);
-}
-static inline void put_u64(test_bytes *out, uint64_t value)
-{
-    put_bytes(out, &value, 8);
-}
-static inline void put_f32(test_bytes *out, float value)
-{
-    put_bytes(out, &value, 4);
-}
+static inline void put_u32(test_bytes *out, uint32_t value) { put_bytes(out, &value, 4); }
+static inline void put_u64(test_bytes *out, uint64_t value) { put_bytes(out, &value, 8); }
+static inline void put_f32(test_bytes *out, float value) { put_bytes(out, &value, 4); }
 static inline void put_zeros(test_bytes *out, size_t size)
 {
     static const uint8_t zero[64];

@@ -84,7 +84,8 @@ static inline void zero_gradients(fixture *f)
     dk_error err = {0};
     dk_queue_init(&queue, f->backend);
     for (int64_t i = 0; i < f->model->parameter_count; i++)
-        if (dk_view_present(f->model->parameters[i].gradient)) f->backend->ops->fill(&queue, f->model->parameters[i].gradient, 0);
+        if (dk_view_present(f->model->parameters[i].gradient))
+            f->backend->ops->fill(&queue, f->model->parameters[i].gradient, 0);
     CHECK_OK(dk_queue_wait(&queue, &err));
 }
 
@@ -96,7 +97,8 @@ static inline void stir(fixture *f, double size, uint64_t seed)
         dk_parameter *parameter = &f->model->parameters[i];
         double *values = new_read(f, parameter->value);
         int64_t count = dk_view_count(&parameter->value);
-        for (int64_t k = 0; k < count; k++) values[k] += size * dk_random_normal(seed, DK_STREAM_TEST, (uint64_t)(i * 65536 + k));
+        for (int64_t k = 0; k < count; k++)
+            values[k] += size * dk_random_normal(seed, DK_STREAM_TEST, (uint64_t)(i * 65536 + k));
         write_view(f, parameter->value, values);
         parameter->version++;
         free(values);
@@ -118,24 +120,36 @@ static inline int fixture_make(fixture *f, backend_kind kind, const char *json)
 
 /* One of each family, with the features that they differ in. */
 static const char *const tiny_configs[] = {
-    "{\"model_type\":\"gpt2\",\"n_embd\":8,\"n_head\":2,\"n_layer\":2,\"n_positions\":24,\"vocab_size\":13,\"n_inner\":12}",
+    "{\"model_type\":\"gpt2\",\"n_embd\":8,\"n_head\":2,\"n_layer\":2,\"n_positions\":24,\"vocab_size\":13,\"n_inner\":"
+    "12}",
     "{\"model_type\":\"gpt2\",\"n_embd\":8,\"n_head\":2,\"n_layer\":2,\"n_positions\":24,\"vocab_size\":13,"
     "\"scale_attn_by_inverse_layer_idx\":true,\"activation_function\":\"gelu\",\"tie_word_embeddings\":false}",
-    "{\"model_type\":\"llama\",\"hidden_size\":8,\"num_attention_heads\":4,\"num_key_value_heads\":2,\"head_dim\":6,\"num_hidden_layers\":2,"
-    "\"intermediate_size\":10,\"vocab_size\":13,\"max_position_embeddings\":24,\"attention_bias\":true,\"mlp_bias\":true,\"rms_norm_eps\":1e-5}",
-    "{\"model_type\":\"llama\",\"hidden_size\":8,\"num_attention_heads\":2,\"num_key_value_heads\":1,\"num_hidden_layers\":2,"
-    "\"intermediate_size\":10,\"vocab_size\":13,\"max_position_embeddings\":24,\"tie_word_embeddings\":true,\"rope_scaling\":{\"rope_type\":\"llama3\","
+    "{\"model_type\":\"llama\",\"hidden_size\":8,\"num_attention_heads\":4,\"num_key_value_heads\":2,\"head_dim\":6,"
+    "\"num_hidden_layers\":2,"
+    "\"intermediate_size\":10,\"vocab_size\":13,\"max_position_embeddings\":24,\"attention_bias\":true,\"mlp_bias\":"
+    "true,\"rms_norm_eps\":1e-5}",
+    "{\"model_type\":\"llama\",\"hidden_size\":8,\"num_attention_heads\":2,\"num_key_value_heads\":1,\"num_hidden_"
+    "layers\":2,"
+    "\"intermediate_size\":10,\"vocab_size\":13,\"max_position_embeddings\":24,\"tie_word_embeddings\":true,\"rope_"
+    "scaling\":{\"rope_type\":\"llama3\","
     "\"factor\":8,\"low_freq_factor\":1,\"high_freq_factor\":4,\"original_max_position_embeddings\":8}}",
-    "{\"model_type\":\"llama\",\"hidden_size\":8,\"num_attention_heads\":2,\"num_key_value_heads\":2,\"num_hidden_layers\":3,"
-    "\"intermediate_size\":10,\"vocab_size\":13,\"max_position_embeddings\":24,\"rope_scaling\":{\"rope_type\":\"yarn\",\"factor\":4,"
+    "{\"model_type\":\"llama\",\"hidden_size\":8,\"num_attention_heads\":2,\"num_key_value_heads\":2,\"num_hidden_"
+    "layers\":3,"
+    "\"intermediate_size\":10,\"vocab_size\":13,\"max_position_embeddings\":24,\"rope_scaling\":{\"rope_type\":"
+    "\"yarn\",\"factor\":4,"
     "\"original_max_position_embeddings\":6}}",
-    "{\"model_type\":\"mistral\",\"hidden_size\":8,\"num_attention_heads\":4,\"num_key_value_heads\":2,\"head_dim\":4,\"num_hidden_layers\":2,"
+    "{\"model_type\":\"mistral\",\"hidden_size\":8,\"num_attention_heads\":4,\"num_key_value_heads\":2,\"head_dim\":4,"
+    "\"num_hidden_layers\":2,"
     "\"intermediate_size\":10,\"vocab_size\":13,\"max_position_embeddings\":24,\"sliding_window\":3}",
-    "{\"model_type\":\"qwen2\",\"hidden_size\":8,\"num_attention_heads\":2,\"num_key_value_heads\":1,\"num_hidden_layers\":3,"
-    "\"intermediate_size\":10,\"vocab_size\":13,\"max_position_embeddings\":24,\"use_sliding_window\":true,\"sliding_window\":2,"
+    "{\"model_type\":\"qwen2\",\"hidden_size\":8,\"num_attention_heads\":2,\"num_key_value_heads\":1,\"num_hidden_"
+    "layers\":3,"
+    "\"intermediate_size\":10,\"vocab_size\":13,\"max_position_embeddings\":24,\"use_sliding_window\":true,\"sliding_"
+    "window\":2,"
     "\"max_window_layers\":1,\"tie_word_embeddings\":true}",
-    "{\"model_type\":\"qwen3\",\"hidden_size\":8,\"num_attention_heads\":4,\"num_key_value_heads\":2,\"head_dim\":4,\"num_hidden_layers\":2,"
-    "\"intermediate_size\":10,\"vocab_size\":13,\"max_position_embeddings\":24,\"attention_bias\":true,\"tie_word_embeddings\":false}",
+    "{\"model_type\":\"qwen3\",\"hidden_size\":8,\"num_attention_heads\":4,\"num_key_value_heads\":2,\"head_dim\":4,"
+    "\"num_hidden_layers\":2,"
+    "\"intermediate_size\":10,\"vocab_size\":13,\"max_position_embeddings\":24,\"attention_bias\":true,\"tie_word_"
+    "embeddings\":false}",
 };
 enum { TINY_CONFIGS = sizeof tiny_configs / sizeof *tiny_configs };
 
@@ -152,7 +166,8 @@ static inline batch make_batch(const int64_t *lengths, int64_t sequences, int64_
     for (int64_t s = 0; s < sequences; s++) {
         b.offsets[s + 1] = b.offsets[s] + lengths[s];
         for (int64_t t = 0; t < lengths[s]; t++) /* a sequence has the same ids wherever it stands in a batch */
-            b.ids[b.offsets[s] + t] = (int32_t)(dk_random_u64(seed, DK_STREAM_TEST, (uint64_t)(lengths[s] * 1000 + t)) % (uint64_t)vocab);
+            b.ids[b.offsets[s] + t] =
+                (int32_t)(dk_random_u64(seed, DK_STREAM_TEST, (uint64_t)(lengths[s] * 1000 + t)) % (uint64_t)vocab);
     }
     return b;
 }

@@ -4,8 +4,8 @@
 static int32_t machine_isa(void)
 {
     __builtin_cpu_init();
-    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
-        __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl"))
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw") &&
+        __builtin_cpu_supports("avx512vl"))
         return DK_ISA_AVX512;
     return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") ? DK_ISA_AVX2 : DK_ISA_PORTABLE;
 }
@@ -15,10 +15,7 @@ static const dk_kernels *kernels_for(int32_t isa)
     return isa == DK_ISA_AVX512 ? &dk_kernels_avx512 : isa == DK_ISA_AVX2 ? &dk_kernels_avx2 : &dk_kernels_portable;
 }
 #else
-static int32_t machine_isa(void)
-{
-    return DK_ISA_PORTABLE;
-}
+static int32_t machine_isa(void) { return DK_ISA_PORTABLE; }
 
 static const dk_kernels *kernels_for(int32_t isa)
 {

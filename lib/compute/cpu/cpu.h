@@ -1,7 +1,8 @@
 /* cpu.h - the CPU backend: fp32, products by CBLAS, everything else by the kernels of the best instruction set.
  *
- * Files: backend_cpu (creation, the op table), cpu_scratch (memory for threads that have no name), cpu_sweep (elementwise
- * loops over any views), then the ops by theme. Inner loops live in kernels/, shape checks in compute/check.h. */
+ * Files: backend_cpu (creation, the op table), cpu_scratch (memory for threads that have no name), cpu_sweep
+ * (elementwise loops over any views), then the ops by theme. Inner loops live in kernels/, shape checks in
+ * compute/check.h. */
 #ifndef DK_COMPUTE_CPU_H
 #define DK_COMPUTE_CPU_H
 
@@ -33,19 +34,13 @@ void dk_scratch_give(dk_scratch *scratch, void *block);
 
 typedef struct dk_cpu {
     const dk_kernels *kernels;
-    dk_scratch workers; /* taken inside parallel loops */
-    dk_scratch callers; /* taken by an op before its loop, never inside: the two cannot starve each other */
+    dk_scratch workers;    /* taken inside parallel loops */
+    dk_scratch callers;    /* taken by an op before its loop, never inside: the two cannot starve each other */
     pthread_mutex_t cblas; /* CBLAS is called by one thread at a time */
 } dk_cpu;
 
-static inline dk_cpu *dk_cpu_of(dk_queue *queue)
-{
-    return queue->backend->state;
-}
-static inline const dk_kernels *dk_kernels_of(dk_queue *queue)
-{
-    return dk_cpu_of(queue)->kernels;
-}
+static inline dk_cpu *dk_cpu_of(dk_queue *queue) { return queue->backend->state; }
+static inline const dk_kernels *dk_kernels_of(dk_queue *queue) { return dk_cpu_of(queue)->kernels; }
 void dk_cpu_no_memory(dk_queue *queue, const char *op, int64_t bytes);
 
 /* Fails with UNSUPPORTED where this machine or build has not got isa. For tests. */

@@ -8,7 +8,7 @@ typedef struct attention_work {
     const dk_attention_args *args;
     const dk_view *q, *k, *v, *y, *lse, *dy, *dq, *dk, *dv;
     int64_t kv_heads, group, dim, block, scratch; /* block: queries; scratch: bytes */
-    int64_t longest; /* blocks of the longest sequence: every sequence is given as many */
+    int64_t longest;                              /* blocks of the longest sequence: every sequence is given as many */
     _Atomic int32_t failed;
 } attention_work;
 

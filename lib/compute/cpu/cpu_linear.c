@@ -103,10 +103,7 @@ static int64_t step_of(const dk_view *view)
     return view->shape[0] > 1 ? view->stride[0] : view->shape[1] > 0 ? view->shape[1] : 1;
 }
 
-static operand rows_of(const dk_view *view)
-{
-    return (operand){.data = dk_buffer_map(*view), .step = step_of(view)};
-}
+static operand rows_of(const dk_view *view) { return (operand){.data = dk_buffer_map(*view), .step = step_of(view)}; }
 
 /* ---- forward ---- */
 typedef struct few {
@@ -132,8 +129,8 @@ static void few_body(void *context, int64_t begin, int64_t end)
     }
     for (; first < last; first += DK_COLUMNS)
         w->kernels->columns(weight->dtype, data + first * size, weight->stride[0],
-                            last - first < DK_COLUMNS ? last - first : DK_COLUMNS, weight->shape[0], x,
-                            w->x->stride[0], w->x->shape[0], y + first, w->y->stride[0]);
+                            last - first < DK_COLUMNS ? last - first : DK_COLUMNS, weight->shape[0], x, w->x->stride[0],
+                            w->x->shape[0], y + first, w->y->stride[0]);
 }
 
 static void forward_few(dk_queue *queue, const dk_view *weight, int32_t in_out, const dk_view *x, const dk_view *y)
@@ -218,8 +215,8 @@ void dk_cpu_linear_forward(dk_queue *queue, dk_linear *linear, dk_view x, dk_vie
 }
 
 /* ---- backward ---- */
-static void backward_input(dk_queue *queue, const dk_view *weight, int32_t in_out, const dk_view *dy,
-                           const dk_view *dx, int32_t add, float *scratch)
+static void backward_input(dk_queue *queue, const dk_view *weight, int32_t in_out, const dk_view *dy, const dk_view *dx,
+                           int32_t add, float *scratch)
 {
     panel p = {.data = NULL};
     float *to = dk_buffer_map(*dx);
@@ -257,8 +254,7 @@ static void bias_gradient_body(void *context, int64_t begin, int64_t end)
 
 static void add_bias_gradient(dk_queue *queue, const dk_parameter *bias, const dk_view *dy)
 {
-    bias_work work = {
-        .kernels = dk_kernels_of(queue), .y = dk_rows_of(dy), .gradient = dk_buffer_map(bias->gradient)};
+    bias_work work = {.kernels = dk_kernels_of(queue), .y = dk_rows_of(dy), .gradient = dk_buffer_map(bias->gradient)};
     dk_parallel_for(queue->backend->host, (work.y.width + COLUMNS - 1) / COLUMNS, dk_cpu_grain(work.y.rows * COLUMNS),
                     bias_gradient_body, &work);
 }
@@ -269,8 +265,7 @@ static void add_weight_gradient(dk_queue *queue, const dk_parameter *weight, int
     const dk_view *left = in_out ? x : dy, *right = in_out ? dy : x, *gradient = &weight->gradient;
     operand a = rows_of(left), b = rows_of(right);
     a.turned = 1;
-    multiply(queue, left->shape[1], right->shape[1], x->shape[0], a, b, 1, dk_buffer_map(*gradient),
-             step_of(gradient));
+    multiply(queue, left->shape[1], right->shape[1], x->shape[0], a, b, 1, dk_buffer_map(*gradient), step_of(gradient));
 }
 
 void dk_cpu_linear_backward_weight(dk_queue *queue, dk_linear *linear, dk_view x, dk_view dy)

@@ -118,10 +118,7 @@ typedef struct norm_work {
     float *widened; /* weight and bias of another dtype than F32 */
 } norm_work;
 
-static dk_rows rows_if(const dk_view *view)
-{
-    return view->buffer ? dk_rows_of(view) : (dk_rows){.data = NULL};
-}
+static dk_rows rows_if(const dk_view *view) { return view->buffer ? dk_rows_of(view) : (dk_rows){.data = NULL}; }
 
 static int32_t norm_begin(dk_queue *queue, const char *op, const dk_norm_args *args, const dk_view *x,
                           const dk_view *stats, norm_work *work)
@@ -141,8 +138,7 @@ static int32_t norm_begin(dk_queue *queue, const char *op, const dk_norm_args *a
         }
     }
     if (args->weight.buffer)
-        work->row.weight =
-            dk_cpu_widen(kernels, args->weight.dtype, dk_buffer_map(args->weight), work->widened, width);
+        work->row.weight = dk_cpu_widen(kernels, args->weight.dtype, dk_buffer_map(args->weight), work->widened, width);
     if (args->bias.buffer)
         work->row.bias = dk_cpu_widen(kernels, args->bias.dtype, dk_buffer_map(args->bias),
                                       work->widened ? work->widened + width : NULL, width);
@@ -169,8 +165,8 @@ static void norm_backward_body(void *context, int64_t begin, int64_t end)
 {
     const norm_work *w = context;
     for (int64_t r = begin; r < end; r++)
-        w->kernels->norm_backward(&w->row, dk_row(&w->x, r), dk_row(&w->stats, r), dk_row(&w->dy, r),
-                                  dk_row(&w->dx, r), w->add);
+        w->kernels->norm_backward(&w->row, dk_row(&w->x, r), dk_row(&w->stats, r), dk_row(&w->dy, r), dk_row(&w->dx, r),
+                                  w->add);
 }
 
 static void norm_columns_body(void *context, int64_t begin, int64_t end)

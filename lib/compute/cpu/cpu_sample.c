@@ -21,10 +21,7 @@ typedef struct heap {
     int64_t count;
 } heap;
 
-static int32_t before(const float *z, int32_t a, int32_t b)
-{
-    return z[a] > z[b] || (!(z[a] < z[b]) && a < b);
-}
+static int32_t before(const float *z, int32_t a, int32_t b) { return z[a] > z[b] || (!(z[a] < z[b]) && a < b); }
 
 static void sink(const heap *h, int64_t at)
 {

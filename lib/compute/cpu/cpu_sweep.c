@@ -9,10 +9,7 @@ void dk_cpu_no_memory(dk_queue *queue, const char *op, int64_t bytes)
     dk_queue_fail(queue, DK_E_NOMEM, "%s: no memory for %lld bytes of scratch", op, (long long)bytes);
 }
 
-int64_t dk_cpu_grain(int64_t cost)
-{
-    return cost >= PIECE ? 1 : PIECE / (cost > 0 ? cost : 1);
-}
+int64_t dk_cpu_grain(int64_t cost) { return cost >= PIECE ? 1 : PIECE / (cost > 0 ? cost : 1); }
 
 static int32_t compact(const dk_view *view)
 {
@@ -61,10 +58,7 @@ void dk_sweep_units(const dk_sweep *sweep, int64_t begin, int64_t end)
     }
 }
 
-static void sweep_body(void *context, int64_t begin, int64_t end)
-{
-    dk_sweep_units(context, begin, end);
-}
+static void sweep_body(void *context, int64_t begin, int64_t end) { dk_sweep_units(context, begin, end); }
 
 void dk_sweep_run(dk_queue *queue, dk_sweep *sweep)
 {
@@ -74,9 +68,14 @@ void dk_sweep_run(dk_queue *queue, dk_sweep *sweep)
 const float *dk_cpu_widen(const dk_kernels *kernels, dk_dtype dtype, const void *x, float *y, int64_t n)
 {
     switch (dtype) {
-    case DK_F32: return x;
-    case DK_BF16: kernels->widen_bf16(x, y, n); break;
-    case DK_F16: kernels->widen_f16(x, y, n); break;
+    case DK_F32:
+        return x;
+    case DK_BF16:
+        kernels->widen_bf16(x, y, n);
+        break;
+    case DK_F16:
+        kernels->widen_f16(x, y, n);
+        break;
     default:
         for (int64_t i = 0; i < n; i++) y[i] = (float)((const double *)x)[i];
     }
@@ -86,8 +85,12 @@ const float *dk_cpu_widen(const dk_kernels *kernels, dk_dtype dtype, const void 
 void dk_cpu_narrow(const dk_kernels *kernels, const float *x, dk_dtype dtype, void *y, int64_t n)
 {
     switch (dtype) {
-    case DK_F32: memmove(y, x, (size_t)n * sizeof *x); break;
-    case DK_BF16: kernels->narrow_bf16(x, y, n); break;
+    case DK_F32:
+        memmove(y, x, (size_t)n * sizeof *x);
+        break;
+    case DK_BF16:
+        kernels->narrow_bf16(x, y, n);
+        break;
     case DK_F16:
         for (int64_t i = 0; i < n; i++) ((uint16_t *)y)[i] = dk_narrow_f16(x[i]);
         break;

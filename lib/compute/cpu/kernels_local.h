@@ -32,9 +32,8 @@ void DK_VARIANT(dk_kernel_softmax_weights)(const float *z, float *y, int64_t n, 
 float DK_VARIANT(dk_kernel_highest)(const float *z, int64_t n);
 void DK_VARIANT(dk_kernel_dots)(dk_dtype dtype, const void *weight, int64_t weight_step, int64_t outputs, int64_t in,
                                 const float *x, int64_t x_step, int64_t rows, float *y, int64_t y_step);
-void DK_VARIANT(dk_kernel_columns)(dk_dtype dtype, const void *weight, int64_t weight_step, int64_t outputs,
-                                   int64_t in, const float *x, int64_t x_step, int64_t rows, float *y,
-                                   int64_t y_step);
+void DK_VARIANT(dk_kernel_columns)(dk_dtype dtype, const void *weight, int64_t weight_step, int64_t outputs, int64_t in,
+                                   const float *x, int64_t x_step, int64_t rows, float *y, int64_t y_step);
 int64_t DK_VARIANT(dk_kernel_attention_scratch)(int64_t group, int64_t dim);
 int64_t DK_VARIANT(dk_kernel_attention_rows)(int64_t group);
 void DK_VARIANT(dk_kernel_attention)(const dk_attention_block *block);

@@ -35,8 +35,7 @@ DK_INLINE void dk_tile_part(const dk_tile *t, int64_t i, int64_t j, const int ro
     const float *a = t->a + i * t->a_row, *b = t->b + j;
     float *c = t->c + i * t->c_row + j;
     for (int r = 0; r < rows; r++)
-        for (int s = 0; s < vectors; s++)
-            sum[r][s] = t->add ? dk_vf_load(c + r * t->c_row + s * DK_VF) : dk_vf_set(0);
+        for (int s = 0; s < vectors; s++) sum[r][s] = t->add ? dk_vf_load(c + r * t->c_row + s * DK_VF) : dk_vf_set(0);
     for (int64_t k = 0; k < t->k; k++) {
         dk_vf line[2];
         for (int s = 0; s < vectors; s++) line[s] = dk_vf_load(b + k * t->b_row + s * DK_VF);
@@ -67,10 +66,7 @@ static void dk_tile_run(const dk_tile *t)
     if (i < t->m) dk_tile_rows(t, i, 1);
 }
 
-static inline int64_t dk_lanes_up(int64_t n)
-{
-    return (n + DK_VF - 1) / DK_VF * DK_VF;
-}
+static inline int64_t dk_lanes_up(int64_t n) { return (n + DK_VF - 1) / DK_VF * DK_VF; }
 
 /* Rows of `dim` floats as rows of whole vectors: in place where dim allows it, else copied with zeros behind. */
 static inline const float *dk_whole_rows(const float *x, int64_t *step, int64_t rows, int64_t dim, float *scratch)

@@ -14,20 +14,22 @@ static int64_t rows_of(const dk_view *view)
     return view->rank == 1 ? 1 : view->rank == 2 ? view->shape[0] : view->shape[0] * view->shape[1];
 }
 
-static int64_t width_of(const dk_view *view)
-{
-    return view->shape[view->rank - 1];
-}
+static int64_t width_of(const dk_view *view) { return view->shape[view->rank - 1]; }
 
 static REAL get(const dk_view *view, int64_t row, int64_t column)
 {
     const void *at = element(view, row, column);
     switch (view->dtype) {
-    case DK_F32: return (REAL) * (const float *)at;
-    case DK_F64: return (REAL) * (const double *)at;
-    case DK_F16: return (REAL)dk_widen_f16(*(const uint16_t *)at);
-    case DK_BF16: return (REAL)dk_widen_bf16(*(const uint16_t *)at);
-    default: return 0;
+    case DK_F32:
+        return (REAL) * (const float *)at;
+    case DK_F64:
+        return (REAL) * (const double *)at;
+    case DK_F16:
+        return (REAL)dk_widen_f16(*(const uint16_t *)at);
+    case DK_BF16:
+        return (REAL)dk_widen_bf16(*(const uint16_t *)at);
+    default:
+        return 0;
     }
 }
 
@@ -35,11 +37,20 @@ static void put(const dk_view *view, int64_t row, int64_t column, REAL value)
 {
     void *at = element(view, row, column);
     switch (view->dtype) {
-    case DK_F32: *(float *)at = (float)value; break;
-    case DK_F64: *(double *)at = (double)value; break;
-    case DK_F16: *(uint16_t *)at = dk_narrow_f16((float)value); break;
-    case DK_BF16: *(uint16_t *)at = dk_narrow_bf16((float)value); break;
-    default: break;
+    case DK_F32:
+        *(float *)at = (float)value;
+        break;
+    case DK_F64:
+        *(double *)at = (double)value;
+        break;
+    case DK_F16:
+        *(uint16_t *)at = dk_narrow_f16((float)value);
+        break;
+    case DK_BF16:
+        *(uint16_t *)at = dk_narrow_bf16((float)value);
+        break;
+    default:
+        break;
     }
 }
 
@@ -48,12 +59,6 @@ static void add_to(const dk_view *view, int64_t row, int64_t column, REAL value)
     put(view, row, column, get(view, row, column) + value);
 }
 
-static int64_t id_at(const dk_view *ids, int64_t i)
-{
-    return *(const int32_t *)element(ids, 0, i);
-}
+static int64_t id_at(const dk_view *ids, int64_t i) { return *(const int32_t *)element(ids, 0, i); }
 
-static double *scalar_of(const dk_view *view)
-{
-    return dk_buffer_map(*view);
-}
+static double *scalar_of(const dk_view *view) { return dk_buffer_map(*view); }

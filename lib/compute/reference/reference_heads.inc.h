@@ -34,8 +34,8 @@ static void op_log_softmax(dk_queue *queue, dk_view z, int64_t vocab, double tem
     }
 }
 
-static void op_log_softmax_backward(dk_queue *queue, dk_view log_q, int64_t vocab, double temperature,
-                                    dk_view weights, dk_view h)
+static void op_log_softmax_backward(dk_queue *queue, dk_view log_q, int64_t vocab, double temperature, dk_view weights,
+                                    dk_view h)
 {
     if (!dk_check_log_softmax_backward(queue, &log_q, vocab, temperature, &weights, &h)) return;
     for (int64_t r = 0; r < rows_of(&h); r++) {
@@ -97,8 +97,7 @@ static void op_sample(dk_queue *queue, const dk_sample_args *args, dk_view logit
             dk_queue_fail(queue, DK_E_NUMERIC, "sample: row %lld has no candidate above -infinity", (long long)r);
             goto out;
         }
-        *(int32_t *)element(&ids, 0, r) =
-            args->temperature > 0 ? draw(args, all, vocab, args->counters[r]) : all[0].id;
+        *(int32_t *)element(&ids, 0, r) = args->temperature > 0 ? draw(args, all, vocab, args->counters[r]) : all[0].id;
     }
 out:
     dk_free(queue->backend->host, all);
@@ -114,8 +113,7 @@ static void op_sum_squares(dk_queue *queue, dk_view x, dk_view sum)
     *scalar_of(&sum) += total;
 }
 
-static void op_clip_factor(dk_queue *queue, dk_view sum, double divisor, double max_norm, dk_view factor,
-                           dk_view norm)
+static void op_clip_factor(dk_queue *queue, dk_view sum, double divisor, double max_norm, dk_view factor, dk_view norm)
 {
     if (!dk_check_clip_factor(queue, &sum, &factor, &norm)) return;
     *scalar_of(&norm) = sqrt(*scalar_of(&sum)) / divisor;

@@ -50,8 +50,7 @@ static void op_embed_backward(dk_queue *queue, dk_view gradient, dk_view ids, do
 {
     if (!dk_check_embed_backward(queue, &gradient, &ids, &dy)) return;
     for (int64_t r = 0; r < rows_of(&dy); r++)
-        for (int64_t c = 0; c < width_of(&dy); c++)
-            add_to(&gradient, id_at(&ids, r), c, (REAL)scale * get(&dy, r, c));
+        for (int64_t c = 0; c < width_of(&dy); c++) add_to(&gradient, id_at(&ids, r), c, (REAL)scale * get(&dy, r, c));
 }
 
 static void op_gather_rows(dk_queue *queue, dk_view x, dk_view rows, dk_view y)
@@ -166,10 +165,14 @@ static void op_rope(dk_queue *queue, dk_view x, dk_view table, dk_view positions
 static REAL activate(dk_activation kind, REAL x)
 {
     switch (kind) {
-    case DK_ACT_SILU: return x / (1 + exp(-x));
-    case DK_ACT_GELU_TANH: return x * (1 + tanh(ROOT_2_OVER_PI * (x + (REAL)0.044715 * x * x * x))) / 2;
-    case DK_ACT_GELU_ERF: return x * (1 + erf(x * ROOT_HALF)) / 2;
-    case DK_ACT_RELU: return x > 0 ? x : 0;
+    case DK_ACT_SILU:
+        return x / (1 + exp(-x));
+    case DK_ACT_GELU_TANH:
+        return x * (1 + tanh(ROOT_2_OVER_PI * (x + (REAL)0.044715 * x * x * x))) / 2;
+    case DK_ACT_GELU_ERF:
+        return x * (1 + erf(x * ROOT_HALF)) / 2;
+    case DK_ACT_RELU:
+        return x > 0 ? x : 0;
     }
     return 0;
 }
@@ -178,12 +181,16 @@ static REAL activate_slope(dk_activation kind, REAL x)
 {
     REAL s, t;
     switch (kind) {
-    case DK_ACT_SILU: s = 1 / (1 + exp(-x)); return s * (1 + x * (1 - s));
+    case DK_ACT_SILU:
+        s = 1 / (1 + exp(-x));
+        return s * (1 + x * (1 - s));
     case DK_ACT_GELU_TANH:
         t = tanh(ROOT_2_OVER_PI * (x + (REAL)0.044715 * x * x * x));
         return (1 + t) / 2 + x * (1 - t * t) / 2 * ROOT_2_OVER_PI * (1 + 3 * (REAL)0.044715 * x * x);
-    case DK_ACT_GELU_ERF: return (1 + erf(x * ROOT_HALF)) / 2 + x * ROOT_1_OVER_2PI * exp(-x * x / 2);
-    case DK_ACT_RELU: return x > 0 ? 1 : 0;
+    case DK_ACT_GELU_ERF:
+        return (1 + erf(x * ROOT_HALF)) / 2 + x * ROOT_1_OVER_2PI * exp(-x * x / 2);
+    case DK_ACT_RELU:
+        return x > 0 ? 1 : 0;
     }
     return 0;
 }

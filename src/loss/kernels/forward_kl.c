@@ -1,8 +1,8 @@
 /* Forward KL, KL(p || q) = sum p (log p - log q): h = -p (h = dL/dlog q). Hinton et al. 2015.
  *
- * Sparse teachers: k ids and a tail bucket are compared as a distribution of k + 1 outcomes, where the student's last one
- * is its mass outside the ids: h = -p_tail q / q_tail there. Counts of draws stand for their empirical distribution,
- * whose gradient is unbiased (Anshumann et al. 2025). */
+ * Sparse teachers: k ids and a tail bucket are compared as a distribution of k + 1 outcomes, where the student's last
+ * one is its mass outside the ids: h = -p_tail q / q_tail there. Counts of draws stand for their empirical
+ * distribution, whose gradient is unbiased (Anshumann et al. 2025). */
 #include "loss/kernels/loss_rows.h"
 
 #include "loss/builtin.h"
@@ -51,15 +51,14 @@ static double listed_mass(const float *log_p, const int32_t *ids, int64_t k)
     return sum;
 }
 
-static double term_of(double p, double log_p, double log_q)
-{
-    return p > 0 ? p * (log_p - log_q) : 0;
-}
+static double term_of(double p, double log_p, double log_q) { return p > 0 ? p * (log_p - log_q) : 0; }
 
-static double topk_row(const float *log_p, const float *tail, const int32_t *ids, int64_t k, const float *log_q, int64_t n, float *h)
+static double topk_row(const float *log_p, const float *tail, const int32_t *ids, int64_t k, const float *log_q,
+                       int64_t n, float *h)
 {
     const double left = 1 - listed_mass(log_p, ids, k), q_tail = outside_mass(log_q, n, ids, k, h);
-    const double p_tail = tail ? exp((double)*tail) : left > 1e-6 ? left : 0; /* less is the rounding of fp32 logarithms */
+    /* less is the rounding of fp32 logarithms */
+    const double p_tail = tail ? exp((double)*tail) : left > 1e-6 ? left : 0;
     double sum = term_of(p_tail, log(p_tail), log(q_tail));
     if (h) {
         const dk_vf factor = dk_vf_set(p_tail > 0 ? (float)(-p_tail / q_tail) : 0);
@@ -101,15 +100,18 @@ int32_t DK_VARIANT(di_forward_kl)(void *user, const distill_loss_rows *rows)
     const distill_target *target = rows->target;
     const int64_t n = rows->vocab;
     const int64_t k = target->ids && target->ids->ndim == 2 ? target->ids->shape[1] : 1;
-    const float *values = target->values ? target->values->data : NULL, *tails = target->tail ? target->tail->data : NULL;
+    const float *values = target->values ? target->values->data : NULL,
+                *tails = target->tail ? target->tail->data : NULL;
     const int32_t *ids = target->ids ? target->ids->data : NULL;
     (void)user;
     for (int64_t r = 0; r < rows->rows; r++) {
         const float *log_q = rows->student + r * n;
         float *h = rows->gradient ? rows->gradient + r * n : NULL;
         if (rows->teacher) rows->value[r] = dense_row(rows->teacher + r * n, log_q, n, h);
-        else if (target->kind == DISTILL_TOPK) rows->value[r] = topk_row(values + r * k, tails ? tails + r : NULL, ids + r * k, k, log_q, n, h);
-        else if (target->kind == DISTILL_SAMPLED) rows->value[r] = sampled_row(values + r * k, ids + r * k, k, log_q, h);
+        else if (target->kind == DISTILL_TOPK)
+            rows->value[r] = topk_row(values + r * k, tails ? tails + r : NULL, ids + r * k, k, log_q, n, h);
+        else if (target->kind == DISTILL_SAMPLED)
+            rows->value[r] = sampled_row(values + r * k, ids + r * k, k, log_q, h);
         else rows->value[r] = one_hot_row(ids[r], log_q, h);
     }
     return DISTILL_CB_OK;

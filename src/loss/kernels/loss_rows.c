@@ -52,7 +52,8 @@ static int64_t raise_to(float *x, int64_t n, float floor)
 
 static void axpy(float a, const float *x, float *y, int64_t n)
 {
-    DI_VECTORS(0, n) di_store(y + i, dk_vf_fma(dk_vf_set(a), di_load(x + i, lanes, 0), di_load(y + i, lanes, 0)), lanes);
+    DI_VECTORS(0, n)
+    di_store(y + i, dk_vf_fma(dk_vf_set(a), di_load(x + i, lanes, 0), di_load(y + i, lanes, 0)), lanes);
 }
 
 static double sum_of(const float *x, int64_t n)

@@ -10,10 +10,7 @@
 static dk_host *host;
 static dk_error err;
 
-static int setup(void)
-{
-    return dk_host_create(NULL, &host, &err) == DK_OK;
-}
+static int setup(void) { return dk_host_create(NULL, &host, &err) == DK_OK; }
 
 /* A new empty folder whose name leaves room for those of files. */
 static const char *fresh(const char *name)
@@ -258,10 +255,7 @@ out:
     return rc;
 }
 
-TEST(every_allocation_may_fail)
-{
-    CHECK(fail_every_alloc(use_files, (void *)(uintptr_t)fresh("file_alloc")) > 5);
-}
+TEST(every_allocation_may_fail) { CHECK(fail_every_alloc(use_files, (void *)(uintptr_t)fresh("file_alloc")) > 5); }
 
-TEST_MAIN(TEST_CASE(reading) TEST_CASE(writing) TEST_CASE(full_disk) TEST_CASE(appending) TEST_CASE(folders) TEST_CASE(listing_stops)
-              TEST_CASE(paths) TEST_CASE(every_allocation_may_fail))
+TEST_MAIN(TEST_CASE(reading) TEST_CASE(writing) TEST_CASE(full_disk) TEST_CASE(appending) TEST_CASE(folders)
+              TEST_CASE(listing_stops) TEST_CASE(paths) TEST_CASE(every_allocation_may_fail))

@@ -10,7 +10,8 @@ TEST(crc32c)
     CHECK(dk_crc32c(0, bytes, 32) == 0x8a9136aau); /* RFC 3720 B.4 */
     for (int i = 0; i < 32; i++) bytes[i] = (unsigned char)i;
     CHECK(dk_crc32c(0, bytes, 32) == 0x46dd794eu);
-    for (size_t cut = 0; cut <= 100; cut++) CHECK(dk_crc32c(dk_crc32c(0, bytes, cut), bytes + cut, 100 - cut) == dk_crc32c(0, bytes, 100));
+    for (size_t cut = 0; cut <= 100; cut++)
+        CHECK(dk_crc32c(dk_crc32c(0, bytes, cut), bytes + cut, 100 - cut) == dk_crc32c(0, bytes, 100));
 }
 
 TEST(fnv)
@@ -40,7 +41,8 @@ TEST(sha256)
     CHECK_STR(sha_hex("abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq", 56, 5),
               "248d6a61d20638b8e5c026930c3e6039a33ce45964ff2167f6ecedd419db06c1");
     memset(million, 'a', sizeof million);
-    CHECK_STR(sha_hex(million, sizeof million, 777), "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0");
+    CHECK_STR(sha_hex(million, sizeof million, 777),
+              "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0");
 }
 
 TEST_MAIN(TEST_CASE(crc32c) TEST_CASE(fnv) TEST_CASE(sha256))

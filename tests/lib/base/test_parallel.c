@@ -122,10 +122,10 @@ static int32_t host_loop(void *user, int64_t n, dk_body_fn body, void *context)
 {
     (void)user;
     host_calls++;
-    if (host_mode == 1) return -1;                /* does nothing */
-    if (host_mode == 2) n /= 2;                   /* forgets half */
+    if (host_mode == 1) return -1;                         /* does nothing */
+    if (host_mode == 2) n /= 2;                            /* forgets half */
     for (int64_t i = n; i-- > 0;) body(context, i, i + 1); /* backwards */
-    if (host_mode == 3) body(context, 0, n);      /* everything twice */
+    if (host_mode == 3) body(context, 0, n);               /* everything twice */
     return 0;
 }
 static void host_destroy(void *user)
@@ -228,6 +228,7 @@ TEST(reductions_do_not_depend_on_threads)
     dk_host_release(host);
 }
 
-TEST_MAIN(TEST_CASE(covers_every_index_once) TEST_CASE(workers_sleep_and_wake) TEST_CASE(nested_calls_stay_in_their_thread)
-              TEST_CASE(concurrent_callers) TEST_CASE(host_loops_good_and_bad) TEST_CASE(threads_cannot_change_inside)
-                  TEST_CASE(environment_of_the_threads) TEST_CASE(reductions_do_not_depend_on_threads))
+TEST_MAIN(TEST_CASE(covers_every_index_once) TEST_CASE(workers_sleep_and_wake)
+              TEST_CASE(nested_calls_stay_in_their_thread) TEST_CASE(concurrent_callers)
+                  TEST_CASE(host_loops_good_and_bad) TEST_CASE(threads_cannot_change_inside)
+                      TEST_CASE(environment_of_the_threads) TEST_CASE(reductions_do_not_depend_on_threads))

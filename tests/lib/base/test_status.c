@@ -60,12 +60,12 @@ TEST(hostile_values)
 
 TEST(every_code_has_a_text)
 {
-    static const int32_t codes[] = {0,    -100, -101, -102, -103, -104, -105, -106, -200, -201,
-                                    -202, -203, -204, -300, -301, -302, -303, -900};
+    static const int32_t codes[] = {0,    -100, -101, -102, -103, -104, -105, -106, -200,
+                                    -201, -202, -203, -204, -300, -301, -302, -303, -900};
     for (size_t i = 0; i < sizeof codes / sizeof *codes; i++)
         CHECK(strcmp(dk_status_text(codes[i]), dk_status_text(12345)) != 0);
     CHECK_STR(dk_status_text(12345), "unknown status");
 }
 
-TEST_MAIN(TEST_CASE(message_and_code) TEST_CASE(context_goes_in_front) TEST_CASE(system_errors) TEST_CASE(hostile_values)
-              TEST_CASE(every_code_has_a_text))
+TEST_MAIN(TEST_CASE(message_and_code) TEST_CASE(context_goes_in_front) TEST_CASE(system_errors)
+              TEST_CASE(hostile_values) TEST_CASE(every_code_has_a_text))

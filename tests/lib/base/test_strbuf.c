@@ -93,9 +93,10 @@ static double parse(const char *text)
 
 static void check_numbers(void)
 {
-    static const char *const bad[] = {"", "+", "-", ".", "e5", "1e", "1e+", "1.2.3", "1 ", " 1", "1,5", "0x10", "1f", "infin", "nano",
-                                      "--1", "+-1", "1_000", "1e999", "-1e999"};
-    static const double values[] = {0, 1, -1, 0.1, 1.0 / 3, 6.0e-4, 1e22, 123456789012345678.0, 5e-324, 1.7976931348623157e308, -2.5e-7};
+    static const char *const bad[] = {"",    "+",    "-",  ".",     "e5",   "1e",  "1e+", "1.2.3", "1 ",    " 1",
+                                      "1,5", "0x10", "1f", "infin", "nano", "--1", "+-1", "1_000", "1e999", "-1e999"};
+    static const double values[] = {
+        0, 1, -1, 0.1, 1.0 / 3, 6.0e-4, 1e22, 123456789012345678.0, 5e-324, 1.7976931348623157e308, -2.5e-7};
     char text[32];
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
         if (parse(bad[i]) != -12345) FAIL("\"%s\" was taken for a number", bad[i]);
@@ -137,9 +138,10 @@ TEST(integers)
     CHECK(dk_parse_i64("-0", 2, &value) && value == 0);
     value = 5;
     CHECK(!dk_parse_i64("9223372036854775808", 19, &value) && !dk_parse_i64("-9223372036854775809", 20, &value));
-    CHECK(!dk_parse_i64("", 0, &value) && !dk_parse_i64("-", 1, &value) && !dk_parse_i64("1.0", 3, &value) && !dk_parse_i64("1 ", 2, &value));
+    CHECK(!dk_parse_i64("", 0, &value) && !dk_parse_i64("-", 1, &value) && !dk_parse_i64("1.0", 3, &value) &&
+          !dk_parse_i64("1 ", 2, &value));
     CHECK_INT(value, 5);
 }
 
-TEST_MAIN(TEST_CASE(appending) TEST_CASE(json_text) TEST_CASE(out_of_memory_is_remembered) TEST_CASE(text_out) TEST_CASE(numbers)
-              TEST_CASE(integers))
+TEST_MAIN(TEST_CASE(appending) TEST_CASE(json_text) TEST_CASE(out_of_memory_is_remembered) TEST_CASE(text_out)
+              TEST_CASE(numbers) TEST_CASE(integers))

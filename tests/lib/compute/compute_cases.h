@@ -1,16 +1,17 @@
-/* compute_cases.h - a case for every op with a gradient, shared by the tests of the reference and of the CPU backend. */
+/* compute_cases.h - a case for every op with a gradient, shared by the tests of the reference and of the CPU
+ * backend. */
 #ifndef TESTS_COMPUTE_CASES_H
 #define TESTS_COMPUTE_CASES_H
 
 #include "compute_fixture.h"
 
-/* p: rows, in, out of the first weight, out of the second (0 = none), in_out, dtype of frozen weights (0 = trained), gap */
+/* p: rows, in, out of the first weight, out of the second (0 = none), in_out, dtype of frozen weights (0 = trained),
+ * gap */
 static inline void case_linear(fx *f)
 {
     int64_t rows = f->p[0], in = f->p[1], outs[2] = {f->p[2], f->p[3]}, out = outs[0] + outs[1], gap = f->p[6];
     int32_t count = outs[1] ? 2 : 1, in_out = (int32_t)f->p[4], frozen = f->p[5] != 0;
-    dk_parameter weights[2] = {{0}}, biases[2] = {{0}}, *w[2] = {&weights[0], &weights[1]},
-                 *b[2] = {&biases[0], NULL};
+    dk_parameter weights[2] = {{0}}, biases[2] = {{0}}, *w[2] = {&weights[0], &weights[1]}, *b[2] = {&biases[0], NULL};
     for (int i = 0; i < count; i++) {
         int64_t shape[2] = {in_out ? in : outs[i], in_out ? outs[i] : in};
         weights[i].name = "weight";
@@ -127,8 +128,7 @@ static inline void case_log_softmax(fx *f)
     OPS(f)->log_softmax(&f->queue, z, vocab, temperature, y);
     double *log_q = fx_read(f, y), *slopes = fx_read(f, h), *by = f->p[5] ? fx_read(f, weights) : NULL;
     for (int64_t r = 0; r < rows; r++)
-        for (int64_t c = 0; c < vocab; c++)
-            f->loss += (by ? by[r] : 1) * log_q[r * width + c] * slopes[r * width + c];
+        for (int64_t c = 0; c < vocab; c++) f->loss += (by ? by[r] : 1) * log_q[r * width + c] * slopes[r * width + c];
     free(log_q);
     free(slopes);
     free(by);

@@ -65,12 +65,23 @@ static inline void fx_write(fx *f, dk_view view, const double *values)
     void *host = calloc((size_t)n + 1, 8);
     for (int64_t i = 0; i < n; i++) {
         switch (view.dtype) {
-        case DK_F32: ((float *)host)[i] = (float)values[i]; break;
-        case DK_F64: ((double *)host)[i] = values[i]; break;
-        case DK_F16: ((uint16_t *)host)[i] = dk_f32_to_f16((float)values[i]); break;
-        case DK_BF16: ((uint16_t *)host)[i] = dk_f32_to_bf16((float)values[i]); break;
-        case DK_I32: ((int32_t *)host)[i] = (int32_t)values[i]; break;
-        default: abort();
+        case DK_F32:
+            ((float *)host)[i] = (float)values[i];
+            break;
+        case DK_F64:
+            ((double *)host)[i] = values[i];
+            break;
+        case DK_F16:
+            ((uint16_t *)host)[i] = dk_f32_to_f16((float)values[i]);
+            break;
+        case DK_BF16:
+            ((uint16_t *)host)[i] = dk_f32_to_bf16((float)values[i]);
+            break;
+        case DK_I32:
+            ((int32_t *)host)[i] = (int32_t)values[i];
+            break;
+        default:
+            abort();
         }
     }
     OPS(f)->copy_in(&f->queue, view, host);
@@ -85,12 +96,23 @@ static inline double *fx_read(fx *f, dk_view view)
     OPS(f)->copy_out(&f->queue, view, host);
     for (int64_t i = 0; i < n; i++) {
         switch (view.dtype) {
-        case DK_F32: values[i] = (double)((float *)host)[i]; break;
-        case DK_F64: values[i] = ((double *)host)[i]; break;
-        case DK_F16: values[i] = (double)dk_f16_to_f32(((uint16_t *)host)[i]); break;
-        case DK_BF16: values[i] = (double)dk_bf16_to_f32(((uint16_t *)host)[i]); break;
-        case DK_I32: values[i] = ((int32_t *)host)[i]; break;
-        default: abort();
+        case DK_F32:
+            values[i] = (double)((float *)host)[i];
+            break;
+        case DK_F64:
+            values[i] = ((double *)host)[i];
+            break;
+        case DK_F16:
+            values[i] = (double)dk_f16_to_f32(((uint16_t *)host)[i]);
+            break;
+        case DK_BF16:
+            values[i] = (double)dk_bf16_to_f32(((uint16_t *)host)[i]);
+            break;
+        case DK_I32:
+            values[i] = ((int32_t *)host)[i];
+            break;
+        default:
+            abort();
         }
     }
     free(host);
@@ -98,8 +120,8 @@ static inline double *fx_read(fx *f, dk_view view)
 }
 
 /* dtype 0 = the backend's real, with values that a float holds exactly. */
-static inline dk_view fx_input(fx *f, int seed, int dtype, double low, double high, int32_t rank,
-                               const int64_t *shape, int64_t gap)
+static inline dk_view fx_input(fx *f, int seed, int dtype, double low, double high, int32_t rank, const int64_t *shape,
+                               int64_t gap)
 {
     dk_view view = fx_view(f, dtype ? (dk_dtype)dtype : f->backend->real, rank, shape, gap);
     int64_t n = fx_count(view);
@@ -113,8 +135,7 @@ static inline dk_view fx_input(fx *f, int seed, int dtype, double low, double hi
     return view;
 }
 
-static inline dk_view fx_input_2d(fx *f, int seed, double low, double high, int64_t rows, int64_t columns,
-                                  int64_t gap)
+static inline dk_view fx_input_2d(fx *f, int seed, double low, double high, int64_t rows, int64_t columns, int64_t gap)
 {
     int64_t shape[2] = {rows, columns};
     return fx_input(f, seed, 0, low, high, 2, shape, gap);
@@ -210,7 +231,8 @@ static inline const char *fx_name(const int64_t *p)
     return text;
 }
 
-/* Largest error of got, in units of the largest entry of the same output (at least 0.1). Infinities must be the same. */
+/* Largest error of got, in units of the largest entry of the same output (at least 0.1). Infinities must be the
+ * same. */
 static inline double fx_error(const fx *got, const fx *want)
 {
     double worst = 0;

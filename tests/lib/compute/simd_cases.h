@@ -33,10 +33,7 @@ static double worst_of(dk_vf (*f)(dk_vf), double (*exact)(double), double low, d
     return worst;
 }
 
-static float at(dk_vf (*f)(dk_vf), float x)
-{
-    return DK_LANE(f(dk_vf_set(x)), 0);
-}
+static float at(dk_vf (*f)(dk_vf), float x) { return DK_LANE(f(dk_vf_set(x)), 0); }
 
 TEST(functions)
 {
@@ -81,8 +78,7 @@ TEST(lanes)
     }
     dk_vf a = dk_vf_load(x), b = dk_vf_set(2);
     dk_vm less = dk_vm_and(dk_vf_less(b, a), dk_vi_less(dk_vi_iota(), dk_vi_set(DK_VF - 1)));
-    for (int i = 0; i < DK_VF; i++)
-        CHECK(DK_LANE(dk_vf_select(less, a, b), i) == (i >= 2 && i < DK_VF - 1 ? x[i] : 2));
+    for (int i = 0; i < DK_VF; i++) CHECK(DK_LANE(dk_vf_select(less, a, b), i) == (i >= 2 && i < DK_VF - 1 ? x[i] : 2));
     CHECK(isnan(DK_LANE(dk_vf_min(a, dk_vf_set(NAN)), 0)) && isnan(DK_LANE(dk_vf_max(a, dk_vf_set(NAN)), 0)));
     uint16_t half[DK_VF];
     for (int i = 0; i < DK_VF; i++) half[i] = (uint16_t)(0x3c01 + 77 * i);

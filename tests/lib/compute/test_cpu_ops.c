@@ -1,4 +1,5 @@
-/* The CPU backend, in every instruction set of this machine, against the double reference; bits for one and three threads. */
+/* The CPU backend, in every instruction set of this machine, against the double reference; bits for one and three
+ * threads. */
 #include "compute_cases.h"
 
 #define COMPARE(tolerance, products, run, ...) \
@@ -178,7 +179,8 @@ TEST(convert)
                 COMPARE(0, 0, case_convert, dtypes[x], dtypes[y], 700, turned);
 }
 
-/* Where a decoder with a cache asks for the last queries only, it gets the rows of the whole. p: dim, window, cap, rows at a time */
+/* Where a decoder with a cache asks for the last queries only, it gets the rows of the whole. p: dim, window, cap, rows
+ * at a time */
 static void case_cache(fx *f)
 {
     enum { KEYS = 150, SPARE = 9 };

@@ -30,8 +30,7 @@ TEST(distribution)
     static const struct {
         double temperature, top_p;
         int64_t top_k;
-    } settings[] = {{1, 1, 0},    {0.7, 1, 5},       {1.5, 0.6, 0}, {1, 0.8, 7},
-                    {3, 1e-9, 0}, {1, 1, VOCAB + 5}, {0.01, 1, 0}};
+    } settings[] = {{1, 1, 0}, {0.7, 1, 5}, {1.5, 0.6, 0}, {1, 0.8, 7}, {3, 1e-9, 0}, {1, 1, VOCAB + 5}, {0.01, 1, 0}};
     dk_backend *reference = fx_reference(DK_F64), *cpu = fx_cpu(DK_ISA_PORTABLE, 2);
     float *logits = calloc((size_t)DRAWS * VOCAB, sizeof *logits);
     uint64_t *counters = calloc(DRAWS, sizeof *counters);

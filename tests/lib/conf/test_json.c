@@ -60,7 +60,8 @@ TEST(values)
     CHECK(dk_node_at(list, 2)->type == DK_NODE_BOOL && dk_node_at(list, 2)->i64 == 1);
     CHECK(dk_node_at(list, 3)->type == DK_NODE_NULL);
     CHECK(dk_node_at(list, 4)->size == 3 && !memcmp(dk_node_at(list, 4)->text, "x\0y", 4));
-    CHECK(!dk_node_at(list, 5) && !dk_node_at(NULL, 0) && !dk_node_get(list, "a") && !dk_node_get(NULL, "a") && !dk_node_get(root, "z"));
+    CHECK(!dk_node_at(list, 5) && !dk_node_at(NULL, 0) && !dk_node_get(list, "a") && !dk_node_get(NULL, "a") &&
+          !dk_node_get(root, "z"));
     CHECK(dk_node_is_text(dk_node_get(dk_node_get(root, "b"), "c"), "\xc3\xa9"));
     CHECK(!dk_node_is_text(dk_node_at(list, 4), "x") && !dk_node_is_text(NULL, "x"));
     dk_document_free(document);
@@ -78,8 +79,10 @@ TEST(written_again)
 /* transformers writes model_max_length as 1e30 in digits. */
 TEST(large_integers_are_floats)
 {
-    check_round("{\"n\": 1000000000000000019884624838656, \"m\": [-99999999999999999999,5]}", "{\"n\":1e+30,\"m\":[-1e+20,5]}");
-    check_round("[\"12345678901234567890123\", 12345678901234567890]", "[\"12345678901234567890123\",1.2345678901234567e+19]");
+    check_round("{\"n\": 1000000000000000019884624838656, \"m\": [-99999999999999999999,5]}",
+                "{\"n\":1e+30,\"m\":[-1e+20,5]}");
+    check_round("[\"12345678901234567890123\", 12345678901234567890]",
+                "[\"12345678901234567890123\",1.2345678901234567e+19]");
     check_error("[12345678901234567890, 12345678901234567890, x]", "x.json:1:", 46);
     check_error("[1e999]", "overflow", -1);
 }
@@ -144,7 +147,8 @@ TEST(large_maps_are_found_by_hash)
     }
     CHECK(!dk_node_get(vocab, "some long token zz"));
     double found = dk_seconds();
-    fprintf(stderr, "%zu bytes: parsed in %.3f s, %d keys found in %.3f s\n", text.size, parsed - begin, N, found - parsed);
+    fprintf(stderr, "%zu bytes: parsed in %.3f s, %d keys found in %.3f s\n", text.size, parsed - begin, N,
+            found - parsed);
     CHECK(found - parsed < 5); /* a linear search would take minutes */
     dk_document_free(document);
     dk_strbuf_free(&text);
@@ -190,9 +194,11 @@ static int32_t parse_once(void *context, dk_host *from, dk_error *error)
 
 TEST(every_allocation_may_fail)
 {
-    char text[] = "{\"a\":[1,2,{\"b\":\"text\"}],\"c\":12345678901234567890,\"d\":1,\"e\":2,\"f\":3,\"g\":4,\"h\":5,\"i\":6,\"j\":7}";
+    char text[] = "{\"a\":[1,2,{\"b\":\"text\"}],\"c\":12345678901234567890,\"d\":1,\"e\":2,\"f\":3,\"g\":4,\"h\":5,"
+                  "\"i\":6,\"j\":7}";
     CHECK(fail_every_alloc(parse_once, text) > 4);
 }
 
-TEST_MAIN(TEST_CASE(values) TEST_CASE(written_again) TEST_CASE(large_integers_are_floats) TEST_CASE(refused) TEST_CASE(depth)
-              TEST_CASE(large_maps_are_found_by_hash) TEST_CASE(files) TEST_CASE(locale_does_not_matter) TEST_CASE(every_allocation_may_fail))
+TEST_MAIN(TEST_CASE(values) TEST_CASE(written_again) TEST_CASE(large_integers_are_floats) TEST_CASE(refused)
+              TEST_CASE(depth) TEST_CASE(large_maps_are_found_by_hash) TEST_CASE(files)
+                  TEST_CASE(locale_does_not_matter) TEST_CASE(every_allocation_may_fail))

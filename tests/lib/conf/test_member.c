@@ -6,7 +6,8 @@ static dk_error err;
 static dk_document *document;
 static const dk_node *map;
 
-static int setup(int32_t (*parse)(dk_host *, const char *, size_t, const char *, dk_document **, dk_error *), const char *text)
+static int setup(int32_t (*parse)(dk_host *, const char *, size_t, const char *, dk_document **, dk_error *),
+                 const char *text)
 {
     if (!host) dk_host_create(NULL, &host, &err);
     dk_document_free(document);
@@ -22,7 +23,8 @@ TEST(values_and_fallbacks)
     double f = 0;
     int32_t b = 0;
     const char *text = NULL;
-    REQUIRE(setup(dk_json_parse, "{\"size\": 64, \"theta\": 10000, \"eps\": 1e-5, \"tied\": true, \"act\": \"silu\", \"none\": null, \"whole\": 8.0}"));
+    REQUIRE(setup(dk_json_parse, "{\"size\": 64, \"theta\": 10000, \"eps\": 1e-5, \"tied\": true, \"act\": \"silu\", "
+                                 "\"none\": null, \"whole\": 8.0}"));
     CHECK_OK(dk_node_i64(document, map, "size", 1, 100, 5, &i, &err));
     CHECK_INT(i, 64);
     CHECK_OK(dk_node_i64(document, map, "whole", 1, 100, 5, &i, &err));
@@ -51,7 +53,8 @@ TEST(wrong_values)
     double f = 77;
     int32_t b = 77;
     const char *text = "77";
-    REQUIRE(setup(dk_json_parse, "{\"size\": 101, \"half\": 1.5, \"act\": \"silu\", \"list\": [1, 2], \"huge\": 1e30}"));
+    REQUIRE(
+        setup(dk_json_parse, "{\"size\": 101, \"half\": 1.5, \"act\": \"silu\", \"list\": [1, 2], \"huge\": 1e30}"));
     CHECK_INT(dk_node_i64(document, map, "size", 1, 100, 5, &i, &err), DK_E_FORMAT);
     CHECK_STR(err.message, "config.json: size is 101, not an integer in [1, 100]");
     CHECK_INT(dk_node_i64(document, map, "half", 1, 100, 5, &i, &err), DK_E_FORMAT);

@@ -14,10 +14,7 @@ static dk_document *parse_bytes(const char *text, size_t size)
     return document;
 }
 
-static dk_document *parse(const char *text)
-{
-    return parse_bytes(text, strlen(text));
-}
+static dk_document *parse(const char *text) { return parse_bytes(text, strlen(text)); }
 
 static void check_error(const char *text, const char *message, int64_t line)
 {
@@ -147,5 +144,5 @@ TEST(every_allocation_may_fail)
     CHECK(fail_every_alloc(parse_once, text) > 4);
 }
 
-TEST_MAIN(TEST_CASE(scalars) TEST_CASE(structure) TEST_CASE(refused) TEST_CASE(core_tags) TEST_CASE(many_keys_and_repeats) TEST_CASE(limits)
-              TEST_CASE(every_allocation_may_fail))
+TEST_MAIN(TEST_CASE(scalars) TEST_CASE(structure) TEST_CASE(refused) TEST_CASE(core_tags)
+              TEST_CASE(many_keys_and_repeats) TEST_CASE(limits) TEST_CASE(every_allocation_may_fail))

@@ -26,11 +26,12 @@ TEST(reads_tensors)
 {
     dk_checkpoint *file = NULL;
     setup();
-    REQUIRE_OK(parse(
-        "{\"__metadata__\":{\"format\":\"pt\"},\"b\":{\"dtype\":\"BF16\",\"shape\":[3],\"data_offsets\":[8,14]},"
-        "\"a\":{\"dtype\":\"F32\",\"shape\":[2,1],\"data_offsets\":[0,8]},\"z\":{\"dtype\":\"I64\",\"shape\":[],\"data_offsets\":[14,22]},"
-        "\"none\":{\"dtype\":\"F16\",\"shape\":[0,4],\"data_offsets\":[8,8]}}  ",
-        22, &file));
+    REQUIRE_OK(
+        parse("{\"__metadata__\":{\"format\":\"pt\"},\"b\":{\"dtype\":\"BF16\",\"shape\":[3],\"data_offsets\":[8,14]},"
+              "\"a\":{\"dtype\":\"F32\",\"shape\":[2,1],\"data_offsets\":[0,8]},\"z\":{\"dtype\":\"I64\",\"shape\":[],"
+              "\"data_offsets\":[14,22]},"
+              "\"none\":{\"dtype\":\"F16\",\"shape\":[0,4],\"data_offsets\":[8,8]}}  ",
+              22, &file));
     CHECK_INT(dk_checkpoint_count(file), 4);
     CHECK_STR(dk_checkpoint_at(file, 0)->name, "a");
     const dk_tensor *b = dk_checkpoint_find(file, "b"), *z = dk_checkpoint_find(file, "z");
@@ -72,9 +73,11 @@ TEST(refuses_damage)
         {"{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,4]}}", 4, "needs 8 bytes, but has 4"},
         {"{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]}}", 8, "behind the last"},
         {"{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[4,8]}}", 8, "before tensor 'a'"},
-        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]},\"b\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[2,6]}}",
+        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]},\"b\":{\"dtype\":\"F32\",\"shape\":[1],"
+         "\"data_offsets\":[2,6]}}",
          6, "overlaps"},
-        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]},\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[4,8]}}",
+        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]},\"a\":{\"dtype\":\"F32\",\"shape\":[1],"
+         "\"data_offsets\":[4,8]}}",
          8, "a"},
         {"{\"__metadata__\":{\"format\":3}}", 0, "__metadata__"},
         {"{\"__metadata__\":3}", 0, "__metadata__"},

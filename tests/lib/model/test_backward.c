@@ -2,8 +2,8 @@
  * frozen neighbours, a second run. */
 #include "test_model.h"
 
-/* L = sum(weights * logits) + sum over taps of sum(weights * tap): every output counts, and the gradients that go in are
- * the weights themselves. */
+/* L = sum(weights * logits) + sum over taps of sum(weights * tap): every output counts, and the gradients that go in
+ * are the weights themselves. */
 typedef struct probe {
     fixture *f;
     dk_pass *pass;
@@ -41,7 +41,12 @@ static int probe_begin(probe *p, fixture *f, int32_t checkpointing, const dk_tap
 {
     const int64_t lengths[] = {4, 1, 0, 6, 1};
     dk_error err = {0};
-    dk_pass_spec spec = {.max_rows = 15, .max_sequences = 6, .backward = 1, .checkpointing = checkpointing, .taps = taps, .tap_count = tap_count};
+    dk_pass_spec spec = {.max_rows = 15,
+                         .max_sequences = 6,
+                         .backward = 1,
+                         .checkpointing = checkpointing,
+                         .taps = taps,
+                         .tap_count = tap_count};
     memset(p, 0, sizeof *p);
     p->f = f;
     p->taps = taps;
@@ -123,7 +128,8 @@ static void check_parameter(probe *p, const char *config, dk_parameter *paramete
 
 static void check_model(fixture *f, const char *config, int32_t checkpointing)
 {
-    const dk_tap_spec taps[] = {{0, DK_TAP_BLOCK}, {0, DK_TAP_FINAL}, {0, DK_TAP_Q}, {1, DK_TAP_K}, {1, DK_TAP_V}, {1, DK_TAP_BLOCK}, {0, DK_TAP_Q}};
+    const dk_tap_spec taps[] = {{0, DK_TAP_BLOCK}, {0, DK_TAP_FINAL}, {0, DK_TAP_Q}, {1, DK_TAP_K},
+                                {1, DK_TAP_V},     {1, DK_TAP_BLOCK}, {0, DK_TAP_Q}};
     probe p;
     if (!probe_begin(&p, f, checkpointing, taps, 7)) return;
     gradients(&p);
@@ -217,7 +223,8 @@ TEST(checkpointing_is_exact)
 }
 
 /* What is not frozen has the gradient that it has when nothing is; what is frozen has none. */
-static void check_frozen(const char *config, double **whole, const char *const *patterns, int64_t count, int32_t checkpointing)
+static void check_frozen(const char *config, double **whole, const char *const *patterns, int64_t count,
+                         int32_t checkpointing)
 {
     dk_error err = {0};
     fixture f;
@@ -225,7 +232,8 @@ static void check_frozen(const char *config, double **whole, const char *const *
         CHECK_OK(dk_model_freeze(f.model, patterns, count, NULL, &err));
         CHECK_OK(dk_model_add_gradients(f.model, &err));
         double **part = run_once(&f, checkpointing);
-        for (int64_t i = 0; i < f.model->parameter_count; i++) CHECK((part[i] == NULL) == (f.model->parameters[i].frozen != 0));
+        for (int64_t i = 0; i < f.model->parameter_count; i++)
+            CHECK((part[i] == NULL) == (f.model->parameters[i].frozen != 0));
         check_same(&f, config, whole, part);
         free_gradients(&f, part);
     }
@@ -234,9 +242,10 @@ static void check_frozen(const char *config, double **whole, const char *const *
 
 TEST(frozen)
 {
-    static const char *const embeddings[] = {"*embed_tokens*", "*wte*", "*wpe*"}, *const below[] = {"*embed_tokens*", "*layers.0.*"},
-                                     *const gpt2_below[] = {"*wte*", "*wpe*", "*h.0.*"}, *const all_but_norm[] = {"*embed*", "*layers*", "lm_head*"},
-                                     *const norms[] = {"*norm*"};
+    static const char *const embeddings[] = {"*embed_tokens*", "*wte*", "*wpe*"},
+                             *const below[] = {"*embed_tokens*", "*layers.0.*"},
+                             *const gpt2_below[] = {"*wte*", "*wpe*", "*h.0.*"},
+                             *const all_but_norm[] = {"*embed*", "*layers*", "lm_head*"}, *const norms[] = {"*norm*"};
     dk_error err = {0};
     for (int i = 0; i < TINY_CONFIGS; i++) {
         fixture f;
@@ -275,7 +284,8 @@ TEST(gradients_add)
         gradients(&p);
         double **twice = all_gradients(&f);
         for (int64_t i = 0; i < f.model->parameter_count; i++)
-            for (int64_t k = 0; k < dk_view_count(&f.model->parameters[i].value); k++) CHECK_NEAR(twice[i][k], 2 * once[i][k], 1e-10);
+            for (int64_t k = 0; k < dk_view_count(&f.model->parameters[i].value); k++)
+                CHECK_NEAR(twice[i][k], 2 * once[i][k], 1e-10);
         free_gradients(&f, twice);
     }
     probe_end(&p);
@@ -307,7 +317,8 @@ TEST(planned_bytes)
     static const char *const below[] = {"*embed_tokens*", "*layers.0.*", "*layers.1.*"};
     dk_error err = {0};
     fixture f;
-    dk_pass_spec spec = {.max_rows = 64, .max_sequences = 4, .backward = 1}, forward = {.max_rows = 64, .max_sequences = 4};
+    dk_pass_spec spec = {.max_rows = 64, .max_sequences = 4, .backward = 1},
+                 forward = {.max_rows = 64, .max_sequences = 4};
     if (!fixture_make(&f, ON_F64, tiny_configs[4])) return;
     dk_pass_spec light = spec, wide = spec;
     light.checkpointing = 1;
@@ -369,7 +380,8 @@ static int32_t forward_of(dk_pass *pass, const int32_t *ids, const int64_t *offs
 static void check_bad_batches(dk_pass *pass)
 {
     const int32_t good[30] = {1, 2, 3}, bad[5] = {1, 2, 3, 13, 4}, negative[2] = {1, -1};
-    const int64_t two[] = {0, 2, 5}, one[] = {0, 2}, long_one[] = {0, 25}, many[] = {0, 1, 2, 3}, wide[] = {0, 20, 31}, falling[] = {0, 4, 2}, late[] = {1, 2};
+    const int64_t two[] = {0, 2, 5}, one[] = {0, 2}, long_one[] = {0, 25}, many[] = {0, 1, 2, 3}, wide[] = {0, 20, 31},
+                  falling[] = {0, 4, 2}, late[] = {1, 2};
     dk_error err = {0};
     CHECK_INT(forward_of(pass, bad, two, 2, &err), DK_E_INVALID);
     CHECK_HAS(err.message, "position 1 of sequence 1 holds id 13, not in [0, 13)");
@@ -394,8 +406,10 @@ TEST(errors)
     fixture f;
     dk_pass *pass = NULL;
     dk_tap_spec tap = {.layer = 2, .kind = DK_TAP_Q};
-    dk_pass_spec spec = {.max_rows = 30, .max_sequences = 2}, backward = {.max_rows = 30, .max_sequences = 2, .backward = 1},
-                 empty = {.max_rows = 0, .max_sequences = 2}, tapped = {.max_rows = 30, .max_sequences = 2, .taps = &tap, .tap_count = 1};
+    dk_pass_spec spec = {.max_rows = 30, .max_sequences = 2},
+                 backward = {.max_rows = 30, .max_sequences = 2, .backward = 1},
+                 empty = {.max_rows = 0, .max_sequences = 2},
+                 tapped = {.max_rows = 30, .max_sequences = 2, .taps = &tap, .tap_count = 1};
     if (!fixture_make(&f, ON_CPU, tiny_configs[2])) return;
     CHECK_INT(dk_pass_create(f.model, &empty, &pass, &err), DK_E_INVALID);
     CHECK_HAS(err.message, "0 rows");
@@ -417,6 +431,6 @@ TEST(errors)
     fixture_end(&f);
 }
 
-TEST_MAIN(TEST_CASE(finite_differences) TEST_CASE(finite_differences_scaled) TEST_CASE(checkpointing_is_exact) TEST_CASE(frozen)
-              TEST_CASE(gradients_add) TEST_CASE(warm_pass_allocates_nothing) TEST_CASE(planned_bytes) TEST_CASE(scale_by_layer)
-              TEST_CASE(errors))
+TEST_MAIN(TEST_CASE(finite_differences) TEST_CASE(finite_differences_scaled) TEST_CASE(checkpointing_is_exact)
+              TEST_CASE(frozen) TEST_CASE(gradients_add) TEST_CASE(warm_pass_allocates_nothing) TEST_CASE(planned_bytes)
+                  TEST_CASE(scale_by_layer) TEST_CASE(errors))

@@ -100,9 +100,9 @@ TEST(gpt2_defaults)
     CHECK_INT(c.tied, 0);
     CHECK_INT(c.activation, DK_ACT_RELU);
     dk_config_free(host, &c);
-    REQUIRE_OK(read_text(
-        "{\"model_type\":\"gpt2\",\"hidden_size\":48,\"num_attention_heads\":4,\"num_hidden_layers\":3,\"max_position_embeddings\":40}",
-        &c));
+    REQUIRE_OK(read_text("{\"model_type\":\"gpt2\",\"hidden_size\":48,\"num_attention_heads\":4,\"num_hidden_layers\":"
+                         "3,\"max_position_embeddings\":40}",
+                         &c));
     CHECK_INT(c.hidden_size + c.heads + c.layers + c.max_positions, 95);
     dk_config_free(host, &c);
 }
@@ -172,10 +172,10 @@ TEST(llama_biases_and_activations)
     dk_config c = {0};
     char json[256];
     setup();
-    REQUIRE_OK(read_text(
-        "{\"model_type\":\"llama\",\"attention_bias\":true,\"mlp_bias\":true,\"tie_word_embeddings\":true,\"eos_token_id\":[128,7],"
-        "\"pad_token_id\":-1,\"bos_token_id\":null,\"rms_norm_eps\":0.001}",
-        &c));
+    REQUIRE_OK(read_text("{\"model_type\":\"llama\",\"attention_bias\":true,\"mlp_bias\":true,\"tie_word_embeddings\":"
+                         "true,\"eos_token_id\":[128,7],"
+                         "\"pad_token_id\":-1,\"bos_token_id\":null,\"rms_norm_eps\":0.001}",
+                         &c));
     CHECK_INT(c.qkv_bias + c.out_bias + c.mlp_bias + c.tied, 4);
     CHECK_INT(c.eos, 128);
     CHECK_INT(c.pad, -1);
@@ -194,9 +194,12 @@ TEST(llama_biases_and_activations)
 TEST(rope_styles)
 {
     static const char *const llama3[] = {
-        "{\"model_type\":\"llama\",\"rope_theta\":5e5,\"rope_scaling\":{\"rope_type\":\"llama3\",\"factor\":8,\"low_freq_factor\":1,\"high_freq_factor\":4.0,\"original_max_position_embeddings\":64}}",
-        "{\"model_type\":\"llama\",\"rope_parameters\":{\"rope_theta\":500000,\"rope_type\":\"llama3\",\"factor\":8.0,\"low_freq_factor\":1.0,\"high_freq_factor\":4,\"original_max_position_embeddings\":64}}",
-        "{\"model_type\":\"llama\",\"rope_theta\":5e5,\"original_max_position_embeddings\":64,\"rope_scaling\":{\"type\":\"llama3\",\"factor\":8,\"low_freq_factor\":1,\"high_freq_factor\":4}}"};
+        "{\"model_type\":\"llama\",\"rope_theta\":5e5,\"rope_scaling\":{\"rope_type\":\"llama3\",\"factor\":8,\"low_"
+        "freq_factor\":1,\"high_freq_factor\":4.0,\"original_max_position_embeddings\":64}}",
+        "{\"model_type\":\"llama\",\"rope_parameters\":{\"rope_theta\":500000,\"rope_type\":\"llama3\",\"factor\":8.0,"
+        "\"low_freq_factor\":1.0,\"high_freq_factor\":4,\"original_max_position_embeddings\":64}}",
+        "{\"model_type\":\"llama\",\"rope_theta\":5e5,\"original_max_position_embeddings\":64,\"rope_scaling\":{"
+        "\"type\":\"llama3\",\"factor\":8,\"low_freq_factor\":1,\"high_freq_factor\":4}}"};
     dk_config c = {0};
     setup();
     for (size_t i = 0; i < 3; i++) {
@@ -213,9 +216,9 @@ TEST(rope_styles)
     CHECK_INT(c.rope.kind, DK_ROPE_LINEAR);
     CHECK_NEAR(c.rope.factor, 2.5, 0);
     dk_config_free(host, &c);
-    REQUIRE_OK(read_text(
-        "{\"model_type\":\"qwen2\",\"rope_scaling\":{\"type\":\"yarn\",\"factor\":4.0,\"original_max_position_embeddings\":8192}}",
-        &c));
+    REQUIRE_OK(read_text("{\"model_type\":\"qwen2\",\"rope_scaling\":{\"type\":\"yarn\",\"factor\":4.0,\"original_max_"
+                         "position_embeddings\":8192}}",
+                         &c));
     CHECK_INT(c.rope.kind, DK_ROPE_YARN);
     CHECK_NEAR(c.rope.factor, 4, 0);
     CHECK_INT(c.rope.original_positions, 8192);
@@ -224,10 +227,11 @@ TEST(rope_styles)
     CHECK_INT(c.rope.truncate, 1);
     CHECK_NEAR(c.rope.attention_factor, 0, 0);
     dk_config_free(host, &c);
-    REQUIRE_OK(read_text(
-        "{\"model_type\":\"qwen3\",\"max_position_embeddings\":65536,\"rope_scaling\":{\"rope_type\":\"yarn\",\"original_max_position_embeddings\":8192,"
-        "\"attention_factor\":1.5,\"beta_fast\":16,\"beta_slow\":2,\"mscale\":0.7,\"mscale_all_dim\":0.5,\"truncate\":false}}",
-        &c));
+    REQUIRE_OK(read_text("{\"model_type\":\"qwen3\",\"max_position_embeddings\":65536,\"rope_scaling\":{\"rope_type\":"
+                         "\"yarn\",\"original_max_position_embeddings\":8192,"
+                         "\"attention_factor\":1.5,\"beta_fast\":16,\"beta_slow\":2,\"mscale\":0.7,\"mscale_all_dim\":"
+                         "0.5,\"truncate\":false}}",
+                         &c));
     CHECK_NEAR(c.rope.factor, 8, 0);
     CHECK_NEAR(c.rope.attention_factor, 1.5, 0);
     CHECK_NEAR(c.rope.beta_fast + c.rope.beta_slow + c.rope.mscale + c.rope.mscale_all_dim, 19.2, 1e-12);
@@ -248,9 +252,9 @@ TEST(refuses_rope)
            "rope_scaling.factor is 0");
     expect("{\"model_type\":\"llama\",\"rope_scaling\":{\"type\":\"llama3\",\"factor\":8,\"high_freq_factor\":4}}",
            DK_E_FORMAT, "needs low_freq_factor");
-    expect(
-        "{\"model_type\":\"llama\",\"rope_scaling\":{\"type\":\"llama3\",\"factor\":8,\"low_freq_factor\":4,\"high_freq_factor\":4}}",
-        DK_E_FORMAT, "above low_freq_factor");
+    expect("{\"model_type\":\"llama\",\"rope_scaling\":{\"type\":\"llama3\",\"factor\":8,\"low_freq_factor\":4,\"high_"
+           "freq_factor\":4}}",
+           DK_E_FORMAT, "above low_freq_factor");
     expect("{\"model_type\":\"llama\",\"rope_scaling\":[]}", DK_E_FORMAT, "rope_scaling is not an object");
     expect("{\"model_type\":\"llama\",\"rope_parameters\":{\"full_attention\":{\"rope_theta\":1}}}", DK_E_UNSUPPORTED,
            "full_attention");
@@ -266,20 +270,20 @@ TEST(windows)
 {
     dk_config c = {0};
     setup();
-    REQUIRE_OK(read_text(
-        "{\"model_type\":\"qwen3\",\"num_hidden_layers\":3,\"use_sliding_window\":true,\"sliding_window\":7,\"max_window_layers\":2,"
-        "\"layer_types\":[\"sliding_attention\",\"full_attention\",\"sliding_attention\"]}",
-        &c));
+    REQUIRE_OK(read_text("{\"model_type\":\"qwen3\",\"num_hidden_layers\":3,\"use_sliding_window\":true,\"sliding_"
+                         "window\":7,\"max_window_layers\":2,"
+                         "\"layer_types\":[\"sliding_attention\",\"full_attention\",\"sliding_attention\"]}",
+                         &c));
     CHECK_INT(c.window[0] * 100 + c.window[1] * 10 + c.window[2], 707);
     dk_config_free(host, &c);
-    REQUIRE_OK(read_text(
-        "{\"model_type\":\"qwen2\",\"num_hidden_layers\":3,\"use_sliding_window\":true,\"sliding_window\":7,\"max_window_layers\":2}",
-        &c));
+    REQUIRE_OK(read_text("{\"model_type\":\"qwen2\",\"num_hidden_layers\":3,\"use_sliding_window\":true,\"sliding_"
+                         "window\":7,\"max_window_layers\":2}",
+                         &c));
     CHECK_INT(c.window[0] * 100 + c.window[1] * 10 + c.window[2], 7);
     dk_config_free(host, &c);
-    REQUIRE_OK(read_text(
-        "{\"model_type\":\"qwen2\",\"num_hidden_layers\":2,\"use_sliding_window\":true,\"sliding_window\":null,\"max_window_layers\":0}",
-        &c));
+    REQUIRE_OK(read_text("{\"model_type\":\"qwen2\",\"num_hidden_layers\":2,\"use_sliding_window\":true,\"sliding_"
+                         "window\":null,\"max_window_layers\":0}",
+                         &c));
     CHECK_INT(c.window[0] + c.window[1], 0);
     dk_config_free(host, &c);
     expect("{\"model_type\":\"qwen2\",\"num_hidden_layers\":1,\"layer_types\":[\"sliding_attention\"]}", DK_E_MISMATCH,
@@ -427,15 +431,15 @@ TEST(derived_texts)
     check_derived("{\"model_type\":\"gpt2\",\"n_layer\":3}", some, 2, "\"n_layer\": 2", "num_hidden_layers");
     check_derived("{\"model_type\":\"gpt2\",\"num_hidden_layers\":3}", some, 2, "\"num_hidden_layers\": 2",
                   "\"n_layer");
-    check_derived(
-        "{\"model_type\":\"qwen2\",\"num_hidden_layers\":3,\"layer_types\":[\"full_attention\",\"full_attention\",\"full_attention\"]}",
-        some, 2, "[\"full_attention\", \"full_attention\"]", NULL);
-    check_derived(
-        "{\"model_type\":\"qwen2\",\"num_hidden_layers\":3,\"use_sliding_window\":true,\"sliding_window\":5,\"max_window_layers\":1}",
-        some, 2, "[\"sliding_attention\", \"full_attention\"]", NULL);
-    check_derived(
-        "{\"model_type\":\"qwen2\",\"num_hidden_layers\":3,\"use_sliding_window\":true,\"sliding_window\":5,\"max_window_layers\":2}",
-        (const int64_t[]){0, 2}, 2, "\"max_window_layers\": 1", "layer_types");
+    check_derived("{\"model_type\":\"qwen2\",\"num_hidden_layers\":3,\"layer_types\":[\"full_attention\",\"full_"
+                  "attention\",\"full_attention\"]}",
+                  some, 2, "[\"full_attention\", \"full_attention\"]", NULL);
+    check_derived("{\"model_type\":\"qwen2\",\"num_hidden_layers\":3,\"use_sliding_window\":true,\"sliding_window\":5,"
+                  "\"max_window_layers\":1}",
+                  some, 2, "[\"sliding_attention\", \"full_attention\"]", NULL);
+    check_derived("{\"model_type\":\"qwen2\",\"num_hidden_layers\":3,\"use_sliding_window\":true,\"sliding_window\":5,"
+                  "\"max_window_layers\":2}",
+                  (const int64_t[]){0, 2}, 2, "\"max_window_layers\": 1", "layer_types");
     check_derived("{\"model_type\":\"mistral\",\"num_hidden_layers\":3,\"sliding_window\":5}", some, 2,
                   "\"sliding_window\": 5", "layer_types");
 }

@@ -20,7 +20,8 @@ static double *whole_pass(fixture *f, const batch *b)
 }
 
 /* Feeds chunk by chunk: call c appends chunks[c][s] tokens of sequence s, sequences in falling order. */
-static void check_chunks(fixture *f, const char *config, const batch *b, const int64_t (*chunks)[3], int64_t calls, double tolerance)
+static void check_chunks(fixture *f, const char *config, const batch *b, const int64_t (*chunks)[3], int64_t calls,
+                         double tolerance)
 {
     dk_error err = {0};
     dk_cache *cache = NULL;
@@ -45,7 +46,8 @@ static void check_chunks(fixture *f, const char *config, const batch *b, const i
             const double *row = want + (b->offsets[which[i]] + dk_cache_length(cache, which[i]) - 1) * width;
             for (int64_t k = 0; k < width; k++)
                 if (!(fabs(got[i * width + k] - row[k]) <= tolerance))
-                    FAIL("%s: sequence %d after call %d is off by %g", config, (int)which[i], (int)c, fabs(got[i * width + k] - row[k]));
+                    FAIL("%s: sequence %d after call %d is off by %g", config, (int)which[i], (int)c,
+                         fabs(got[i * width + k] - row[k]));
         }
         free(got);
     }
@@ -162,7 +164,8 @@ static int32_t on_token(void *user, int64_t sequence, int32_t id, double log_pro
     return all->code && all->total == all->after ? all->code : 0;
 }
 
-static const dk_generate_args plain_args = {.max_tokens = 10, .temperature = 0.9, .top_p = 0.95, .top_k = 9, .seed = 42, .emit = on_token};
+static const dk_generate_args plain_args = {
+    .max_tokens = 10, .temperature = 0.9, .top_p = 0.95, .top_k = 9, .seed = 42, .emit = on_token};
 
 static int32_t generate(fixture *f, const batch *b, dk_generate_args args, texts *out, dk_error *err)
 {
@@ -186,7 +189,8 @@ static void check_neighbours(fixture *f, const char *config)
         memset(&alone, 0, sizeof alone);
         CHECK_OK(generate(f, &fewer, plain_args, &alone, &err));
         for (int64_t s = 0; s < n; s++)
-            if (memcmp(&alone.of[s], &together.of[s], sizeof(text)) != 0) FAIL("%s: sequence %d hangs on its neighbours", config, (int)s);
+            if (memcmp(&alone.of[s], &together.of[s], sizeof(text)) != 0)
+                FAIL("%s: sequence %d hangs on its neighbours", config, (int)s);
     }
     CHECK_INT(together.of[5].count, 10);
     CHECK_INT(together.of[5].finished, 2);
@@ -194,10 +198,11 @@ static void check_neighbours(fixture *f, const char *config)
 
 TEST(neighbours)
 {
-    static const char *const wide[] = {/* widths at which kernels have whole vectors and leftovers */
-                                       "{\"model_type\":\"gpt2\",\"n_embd\":100,\"n_head\":4,\"n_layer\":2,\"n_positions\":24,\"vocab_size\":401}",
-                                       "{\"model_type\":\"llama\",\"hidden_size\":132,\"num_attention_heads\":3,\"num_key_value_heads\":1,"
-                                       "\"num_hidden_layers\":2,\"intermediate_size\":300,\"vocab_size\":401,\"max_position_embeddings\":24}"};
+    static const char *const wide[] = {
+        /* widths at which kernels have whole vectors and leftovers */
+        "{\"model_type\":\"gpt2\",\"n_embd\":100,\"n_head\":4,\"n_layer\":2,\"n_positions\":24,\"vocab_size\":401}",
+        "{\"model_type\":\"llama\",\"hidden_size\":132,\"num_attention_heads\":3,\"num_key_value_heads\":1,"
+        "\"num_hidden_layers\":2,\"intermediate_size\":300,\"vocab_size\":401,\"max_position_embeddings\":24}"};
     for (int i = 0; i < TINY_CONFIGS + 2; i++) {
         fixture f;
         const char *config = i < TINY_CONFIGS ? tiny_configs[i] : wide[i - TINY_CONFIGS];
@@ -219,7 +224,8 @@ static void check_log_probs(fixture *f, const batch *prompt, const text *t)
     whole.offsets[1] = length + t->count;
     double *hidden = whole_pass(f, &whole), z[64];
     REQUIRE_OK(f->backend->ops->buffer_create(f->backend, (width + vocab) * 8, &buffer, &err));
-    dk_view in = dk_view_2d(buffer, 0, f->backend->real, 1, width), out = dk_view_2d(buffer, width * 8, f->backend->real, 1, vocab);
+    dk_view in = dk_view_2d(buffer, 0, f->backend->real, 1, width),
+            out = dk_view_2d(buffer, width * 8, f->backend->real, 1, vocab);
     dk_queue_init(&queue, f->backend);
     for (int64_t i = 0; i < t->count; i++) {
         double total = 0;
@@ -316,7 +322,8 @@ TEST(long_prompt) /* longer than what is read at once */
     fixture f;
     static int32_t ids[700];
     static const int64_t offsets[] = {0, 700};
-    const char *config = "{\"model_type\":\"llama\",\"hidden_size\":8,\"num_attention_heads\":2,\"num_key_value_heads\":1,\"num_hidden_layers\":2,"
+    const char *config = "{\"model_type\":\"llama\",\"hidden_size\":8,\"num_attention_heads\":2,\"num_key_value_"
+                         "heads\":1,\"num_hidden_layers\":2,"
                          "\"intermediate_size\":10,\"vocab_size\":13,\"max_position_embeddings\":1000}";
     dk_pass *pass = NULL;
     dk_pass_spec spec = {.max_rows = 700, .max_sequences = 1};
@@ -371,7 +378,8 @@ TEST(wrong_arguments)
     texts out = {.code = 0};
     const int64_t lengths[] = {2, 0}, long_lengths[] = {25};
     if (!fixture_make(&f, ON_CPU, tiny_configs[2])) return;
-    batch good = make_batch(prompt_lengths, 1, 13, 1), empty = make_batch(lengths, 2, 13, 1), long_one = make_batch(long_lengths, 1, 13, 1), bad = good;
+    batch good = make_batch(prompt_lengths, 1, 13, 1), empty = make_batch(lengths, 2, 13, 1),
+          long_one = make_batch(long_lengths, 1, 13, 1), bad = good;
     dk_generate_args args = plain_args;
     bad.ids[2] = 13;
     CHECK_INT(generate(&f, &empty, args, &out, &err), DK_E_INVALID);
@@ -435,10 +443,8 @@ out:
     return rc;
 }
 
-TEST(no_memory)
-{
-    CHECK(fail_every_alloc(build_and_use, (void *)(uintptr_t)tiny_configs[7]) > 50);
-}
+TEST(no_memory) { CHECK(fail_every_alloc(build_and_use, (void *)(uintptr_t)tiny_configs[7]) > 50); }
 
-TEST_MAIN(TEST_CASE(cache_equals_pass) TEST_CASE(cache_starts_again) TEST_CASE(cache_errors) TEST_CASE(neighbours) TEST_CASE(log_probs)
-              TEST_CASE(drawing) TEST_CASE(ends) TEST_CASE(long_prompt) TEST_CASE(stopping) TEST_CASE(wrong_arguments) TEST_CASE(no_memory))
+TEST_MAIN(TEST_CASE(cache_equals_pass) TEST_CASE(cache_starts_again) TEST_CASE(cache_errors) TEST_CASE(neighbours)
+              TEST_CASE(log_probs) TEST_CASE(drawing) TEST_CASE(ends) TEST_CASE(long_prompt) TEST_CASE(stopping)
+                  TEST_CASE(wrong_arguments) TEST_CASE(no_memory))

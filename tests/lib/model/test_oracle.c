@@ -32,7 +32,7 @@ typedef struct figures {
     const char *name;
 } figures;
 
-typedef struct run { /* one of the three cases that are stored for a family */
+typedef struct run {                              /* one of the three cases that are stored for a family */
     const char *gradients, *logits, *loss, *mask; /* names in the file; logits and mask may be NULL */
     int32_t ids[64], labels[64];
     int64_t offsets[3], rows;
@@ -41,7 +41,8 @@ typedef struct run { /* one of the three cases that are stored for a family */
 /* Padding is dropped: what is left is ragged. labels[i] is what row i predicts, -100 = nothing. */
 static void load_run(figures *x, run *r, const char *ids, const char *labels)
 {
-    npz_array a = npz_get(&x->file, ids), l = npz_get(&x->file, labels), m = r->mask ? npz_get(&x->file, r->mask) : (npz_array){0};
+    npz_array a = npz_get(&x->file, ids), l = npz_get(&x->file, labels),
+              m = r->mask ? npz_get(&x->file, r->mask) : (npz_array){0};
     int64_t width = a.shape[1];
     r->rows = r->offsets[0] = 0;
     for (int64_t s = 0; s < a.shape[0]; s++) {
@@ -59,7 +60,8 @@ static void load_run(figures *x, run *r, const char *ids, const char *labels)
 }
 
 /* ---- comparing ---- */
-static void check_values(const figures *x, const char *what, const double *got, const double *want, int64_t count, double tolerance)
+static void check_values(const figures *x, const char *what, const double *got, const double *want, int64_t count,
+                         double tolerance)
 {
     double worst = 0;
     for (int64_t i = 0; i < count; i++) worst = fabs(got[i] - want[i]) <= worst ? worst : fabs(got[i] - want[i]);
@@ -129,7 +131,8 @@ static double cross_entropy(double *logits, int64_t vocab, const run *r, double 
         for (int64_t v = 0; v < vocab; v++) total += exp(z[v] - top);
         nll[i] = r->labels[i] < 0 ? 0 : top + log(total) - z[r->labels[i]];
         sum += nll[i];
-        for (int64_t v = 0; v < vocab; v++) z[v] = r->labels[i] < 0 ? 0 : (exp(z[v] - top) / total - (v == r->labels[i])) / n;
+        for (int64_t v = 0; v < vocab; v++)
+            z[v] = r->labels[i] < 0 ? 0 : (exp(z[v] - top) / total - (v == r->labels[i])) / n;
     }
     return sum / n;
 }
@@ -141,7 +144,8 @@ static void check_loss(figures *x, const run *r, double *logits, int64_t vocab)
     double mean = cross_entropy(logits, vocab, r, nll);
     if (loss.values) CHECK_NEAR(mean, loss.values[0], 1e-5);
     for (int64_t s = 0; each.values && strcmp(r->loss, "loss") == 0 && s < each.shape[0]; s++)
-        check_values(x, "token_nll", nll + r->offsets[s], each.values + s * each.shape[1], each.shape[1], LOGIT_TOLERANCE);
+        check_values(x, "token_nll", nll + r->offsets[s], each.values + s * each.shape[1], each.shape[1],
+                     LOGIT_TOLERANCE);
     free(loss.values);
     free(each.values);
 }
@@ -177,8 +181,10 @@ static void check_run(figures *x, run *r, int32_t tapped)
     dk_view z = dk_view_none(), dhidden = dk_view_none();
     dk_tap_spec taps[MOST_LAYERS];
     int64_t layers = x->f.model->config.layers;
-    dk_pass_spec spec = {.max_rows = r->rows, .max_sequences = 2, .backward = 1, .taps = taps, .tap_count = tapped ? layers : 0};
-    for (int64_t i = 0; i < layers; i++) taps[i] = (dk_tap_spec){.layer = i, .kind = i == layers - 1 ? DK_TAP_FINAL : DK_TAP_BLOCK};
+    dk_pass_spec spec = {
+        .max_rows = r->rows, .max_sequences = 2, .backward = 1, .taps = taps, .tap_count = tapped ? layers : 0};
+    for (int64_t i = 0; i < layers; i++)
+        taps[i] = (dk_tap_spec){.layer = i, .kind = i == layers - 1 ? DK_TAP_FINAL : DK_TAP_BLOCK};
     dk_arena_init(&arena, x->f.backend);
     for (int measured = 0; measured < 2; measured++) {
         z = dk_arena_2d(&arena, x->f.backend->real, r->rows, x->f.model->config.vocab_size);
@@ -220,7 +226,8 @@ static void check_greedy(figures *x)
     CHECK_OK(dk_generate(x->f.model, &prompts, &args, &err));
     CHECK_INT(w.count, 16);
     for (int64_t i = 0; i < w.count; i++)
-        if (w.ids[i] != (int32_t)tokens.values[prompt.count + i]) FAIL("%s: greedy token %d is %d", x->name, (int)i, (int)w.ids[i]);
+        if (w.ids[i] != (int32_t)tokens.values[prompt.count + i])
+            FAIL("%s: greedy token %d is %d", x->name, (int)i, (int)w.ids[i]);
     free(prompt.values);
     free(tokens.values);
 }
@@ -235,7 +242,8 @@ static int has(const figures *x, const char *name)
 
 static void check_family(figures *x)
 {
-    run plain = {.gradients = "grad", .logits = "logits", .loss = "loss"}, masked = {.gradients = "masked_grad", .loss = "masked_loss"},
+    run plain = {.gradients = "grad", .logits = "logits", .loss = "loss"},
+        masked = {.gradients = "masked_grad", .loss = "masked_loss"},
         padded = {.gradients = "pad_grad", .logits = "pad_logits", .loss = "pad_loss", .mask = "pad_attention_mask"};
     int whole = has(x, "masked_labels"); /* rounded weights come without gradients */
     load_run(x, &plain, "input_ids", "input_ids");
@@ -267,19 +275,10 @@ static void check_families(backend_kind kind)
     CHECK(found >= 10);
 }
 
-TEST(cpu)
-{
-    check_families(ON_CPU);
-}
+TEST(cpu) { check_families(ON_CPU); }
 
-TEST(reference_f32)
-{
-    check_families(ON_F32);
-}
+TEST(reference_f32) { check_families(ON_F32); }
 
-TEST(reference_f64)
-{
-    check_families(ON_F64);
-}
+TEST(reference_f64) { check_families(ON_F64); }
 
 TEST_MAIN(TEST_CASE(cpu) TEST_CASE(reference_f32) TEST_CASE(reference_f64))

@@ -29,24 +29,46 @@ static void check_table(const dk_rope_config *rope, const double frequencies[PAI
 TEST(linear)
 {
     const dk_rope_config rope = {.kind = DK_ROPE_LINEAR, .theta = 10000, .factor = 2.5, .dims = 16};
-    const double want[] = {0.4, 0.126491106406735, 0.04, 0.0126491106406735, 0.004, 0.00126491106406735, 0.0004, 0.000126491106406735};
+    const double want[] = {0.4,   0.126491106406735,   0.04,   0.0126491106406735,
+                           0.004, 0.00126491106406735, 0.0004, 0.000126491106406735};
     check_table(&rope, want, 1);
 }
 
 TEST(llama3)
 {
-    const dk_rope_config rope = {
-        .kind = DK_ROPE_LLAMA3, .theta = 500000, .factor = 8, .low_freq_factor = 1, .high_freq_factor = 4, .original_positions = 8192, .dims = 16};
-    const double want[] = {1, 0.193922744748686, 0.0376060309308639, 0.00729266473721711, 0.000524846160992955, 3.42810219595259e-05,
-                           6.64786987118124e-06, 1.28917317215156e-06};
+    const dk_rope_config rope = {.kind = DK_ROPE_LLAMA3,
+                                 .theta = 500000,
+                                 .factor = 8,
+                                 .low_freq_factor = 1,
+                                 .high_freq_factor = 4,
+                                 .original_positions = 8192,
+                                 .dims = 16};
+    const double want[] = {1,
+                           0.193922744748686,
+                           0.0376060309308639,
+                           0.00729266473721711,
+                           0.000524846160992955,
+                           3.42810219595259e-05,
+                           6.64786987118124e-06,
+                           1.28917317215156e-06};
     check_table(&rope, want, 1);
 }
 
 TEST(yarn)
 {
-    dk_rope_config rope = {.kind = DK_ROPE_YARN, .theta = 10000, .factor = 4, .beta_fast = 32, .beta_slow = 1, .truncate = 1, .original_positions = 2048, .dims = 16};
-    const double rounded[] = {1, 0.316227766016838, 0.1, 0.0256935059888681, 0.00625, 0.00138349647632367, 0.00025, 7.90569415042095e-05};
-    const double exact[] = {1, 0.316227766016838, 0.1, 0.0238701923217363, 0.00505697152112944, 0.000811290381701431, 0.00025, 7.90569415042095e-05};
+    dk_rope_config rope = {.kind = DK_ROPE_YARN,
+                           .theta = 10000,
+                           .factor = 4,
+                           .beta_fast = 32,
+                           .beta_slow = 1,
+                           .truncate = 1,
+                           .original_positions = 2048,
+                           .dims = 16};
+    const double rounded[] = {1,       0.316227766016838,   0.1,     0.0256935059888681,
+                              0.00625, 0.00138349647632367, 0.00025, 7.90569415042095e-05};
+    const double exact[] = {
+        1,       0.316227766016838,   0.1, 0.0238701923217363, 0.00505697152112944, 0.000811290381701431,
+        0.00025, 7.90569415042095e-05};
     check_table(&rope, rounded, 1.13862943611199);
     rope.truncate = 0;
     check_table(&rope, exact, 1.13862943611199);
@@ -54,11 +76,20 @@ TEST(yarn)
 
 TEST(yarn_amplitude)
 {
-    dk_rope_config rope = {.kind = DK_ROPE_YARN, .theta = 10000, .factor = 40, .beta_fast = 32, .beta_slow = 1, .mscale = 1, .mscale_all_dim = 0.707,
-                           .truncate = 1, .original_positions = 4096, .dims = 16};
-    const double scaled[] = {1, 0.316227766016838, 0.1, 0.0239147248050234, 0.005125, 0.000849862121170252, 2.5e-05, 7.90569415042095e-06};
-    const double given[] = {1, 0.177827941003892, 0.0316227766016838, 0.00316316995419571, 0.000125, 2.22284926254865e-05, 3.95284707521047e-06,
-                            7.02926656487936e-07};
+    dk_rope_config rope = {.kind = DK_ROPE_YARN,
+                           .theta = 10000,
+                           .factor = 40,
+                           .beta_fast = 32,
+                           .beta_slow = 1,
+                           .mscale = 1,
+                           .mscale_all_dim = 0.707,
+                           .truncate = 1,
+                           .original_positions = 4096,
+                           .dims = 16};
+    const double scaled[] = {1,        0.316227766016838,    0.1,     0.0239147248050234,
+                             0.005125, 0.000849862121170252, 2.5e-05, 7.90569415042095e-06};
+    const double given[] = {1,        0.177827941003892,    0.0316227766016838,   0.00316316995419571,
+                            0.000125, 2.22284926254865e-05, 3.95284707521047e-06, 7.02926656487936e-07};
     check_table(&rope, scaled, 1.08572639925614);
     rope.theta = 1e6;
     rope.factor = 8;

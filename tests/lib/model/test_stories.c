@@ -16,12 +16,15 @@ static int32_t on_token(void *user, int64_t sequence, int32_t id, double log_pro
 }
 
 static const char expected[] =
-    "Once upon a time, there was a little girl named Lily. She loved to play outside in the park. One day, she saw a big, red ball. "
+    "Once upon a time, there was a little girl named Lily. She loved to play outside in the park. One day, she saw a "
+    "big, red ball. "
     "She wanted to play with it, but it was too high.\n"
-    "Lily's mom said, \"Lily, let's go to the park.\" Lily was sad and didn't know what to do. She said, \"I want to play with your ball, "
+    "Lily's mom said, \"Lily, let's go to the park.\" Lily was sad and didn't know what to do. She said, \"I want to "
+    "play with your ball, "
     "but I can't find it.\"\n"
     "Lily was sad and didn't know what to do. She said, \"I'm sorry, Lily. I didn't know what to do.\"\n"
-    "Lily didn't want to help her mom, so she said, \"I'm sorry, mom. I didn't know what to do.\" Her mom said, \"Don't worry, Lily. We can help you.";
+    "Lily didn't want to help her mom, so she said, \"I'm sorry, mom. I didn't know what to do.\" Her mom said, "
+    "\"Don't worry, Lily. We can help you.";
 
 static void check_story(backend_kind kind, const char *path)
 {
@@ -35,7 +38,8 @@ static void check_story(backend_kind kind, const char *path)
     const int64_t offsets[] = {0, 1};
     dk_tokens prompt = {.ids = bos, .offsets = offsets, .sequences = 1};
     story s = {.count = 0};
-    dk_generate_args args = {.max_tokens = kind == ON_CPU ? 256 : 64, .temperature = 0, .top_p = 1, .emit = on_token, .user = &s};
+    dk_generate_args args = {
+        .max_tokens = kind == ON_CPU ? 256 : 64, .temperature = 0, .top_p = 1, .emit = on_token, .user = &s};
     CHECK_OK(dk_generate(f.model, &prompt, &args, &err));
     dk_strbuf_init(&text, f.host);
     CHECK_OK(dk_tokenizer_decode_to(tok, s.ids, s.count, DK_DECODE_SKIP_SPECIAL, &text, &err));

@@ -17,7 +17,8 @@ static void setup(void)
 }
 
 #define SMALL                                                                                                          \
-    "\"vocab_size\":37,\"hidden_size\":16,\"intermediate_size\":24,\"num_hidden_layers\":3,\"num_attention_heads\":4,\"max_position_embeddings\":32"
+    "\"vocab_size\":37,\"hidden_size\":16,\"intermediate_size\":24,\"num_hidden_layers\":3,\"num_attention_heads\":4," \
+    "\"max_position_embeddings\":32"
 static const char *const families[] = {
     "{\"model_type\":\"llama\"," SMALL ",\"num_key_value_heads\":2,\"harmless\":{\"kept\":[1,2.5]}}",
     "{\"model_type\":\"llama\"," SMALL
@@ -26,7 +27,8 @@ static const char *const families[] = {
     "{\"model_type\":\"qwen2\"," SMALL ",\"num_key_value_heads\":2,\"tie_word_embeddings\":true}",
     "{\"model_type\":\"qwen3\"," SMALL ",\"num_key_value_heads\":2,\"head_dim\":8,\"torch_dtype\":\"float32\"}",
     "{\"model_type\":\"gpt2\",\"vocab_size\":37,\"n_embd\":16,\"n_layer\":2,\"n_head\":4,\"n_positions\":32}",
-    "{\"model_type\":\"gpt2\",\"vocab_size\":37,\"n_embd\":16,\"n_layer\":2,\"n_head\":4,\"n_positions\":32,\"tie_word_embeddings\":false}",
+    "{\"model_type\":\"gpt2\",\"vocab_size\":37,\"n_embd\":16,\"n_layer\":2,\"n_head\":4,\"n_positions\":32,\"tie_word_"
+    "embeddings\":false}",
 };
 enum { FAMILIES = sizeof families / sizeof *families };
 
@@ -40,10 +42,7 @@ static dk_model *fresh_of(const char *json, dk_backend *of)
     return model;
 }
 
-static dk_model *fresh(int family)
-{
-    return fresh_of(families[family], backend);
-}
+static dk_model *fresh(int family) { return fresh_of(families[family], backend); }
 
 static dk_model *opened(const char *path, dk_backend *of, int32_t trainable, int32_t use_mmap)
 {
@@ -254,12 +253,12 @@ TEST(generation_config_passes_through)
 /* ---- files written otherwise: a copy of a saved model with tensors renamed, added, dropped, reshaped ---- */
 typedef struct edit {
     const char *rename[2]; /* from, to */
-    const char *strip;  /* prefix to take off every name */
-    const char *drop;   /* name of a tensor to leave out */
-    const char *add;    /* name of a tensor to add, F32 [2, 3] */
-    const char *add_as; /* its dtype; NULL = F32 */
-    const char *flatten; /* name of a tensor to make one-dimensional */
-    size_t odd;         /* spaces behind the header */
+    const char *strip;     /* prefix to take off every name */
+    const char *drop;      /* name of a tensor to leave out */
+    const char *add;       /* name of a tensor to add, F32 [2, 3] */
+    const char *add_as;    /* its dtype; NULL = F32 */
+    const char *flatten;   /* name of a tensor to make one-dimensional */
+    size_t odd;            /* spaces behind the header */
 } edit;
 
 static void copy_edited(const char *from, const char *to, const edit *how)
@@ -402,8 +401,8 @@ TEST(says_what_a_path_is)
 typedef struct gguf_args {
     uint32_t type; /* 0 F32, 1 F16, 30 BF16 for matrices */
     int repeat_head, rope_freqs;
-    const char *extra;     /* a tensor that nobody needs */
-    uint32_t quantised;    /* type of the first matrix, instead */
+    const char *extra;  /* a tensor that nobody needs */
+    uint32_t quantised; /* type of the first matrix, instead */
 } gguf_args;
 
 static void gguf_values(const dk_model *model, int64_t index, uint32_t type, test_bytes *data)
@@ -805,4 +804,5 @@ TEST_MAIN(TEST_CASE(fresh_is_a_function_of_the_seed) TEST_CASE(counts) TEST_CASE
                       TEST_CASE(names_types_that_it_cannot_use) TEST_CASE(says_what_a_path_is)
                           TEST_CASE(gguf_is_the_same_model) TEST_CASE(gguf_is_refused_by_name)
                               TEST_CASE(gguf_scaling_of_frequencies) TEST_CASE(derives) TEST_CASE(freezes)
-                                  TEST_CASE(hash_tells_models_apart) TEST_CASE(survives_every_failed_allocation) TEST_CASE(published_models))
+                                  TEST_CASE(hash_tells_models_apart) TEST_CASE(survives_every_failed_allocation)
+                                      TEST_CASE(published_models))

@@ -24,7 +24,9 @@ static int open_fixture(fixture *f)
     dk_queue_init(&f->queue, f->backend);
     for (int i = 0; i < TENSORS; i++) {
         dk_parameter *p = &f->parameters[i];
-        if (f->backend->ops->buffer_create(f->backend, 256, &f->buffers[2 * i], &err) || f->backend->ops->buffer_create(f->backend, 256, &f->buffers[2 * i + 1], &err)) return 0;
+        if (f->backend->ops->buffer_create(f->backend, 256, &f->buffers[2 * i], &err) ||
+            f->backend->ops->buffer_create(f->backend, 256, &f->buffers[2 * i + 1], &err))
+            return 0;
         p->name = names[i];
         p->value = dk_view_make(f->buffers[2 * i], 0, DK_F32, ranks[i], shapes[i]);
         p->gradient = dk_view_make(f->buffers[2 * i + 1], 0, DK_F32, ranks[i], shapes[i]);
@@ -103,7 +105,8 @@ static void check_run(const char *name, dk_update update, int bias_is_decayed)
         CHECK_OK(dk_optimizer_apply(optimizer, &f.queue, &update, &err));
         for (int i = 0; i < TENSORS; i++) {
             const int64_t at = step * dk_view_count(&f.parameters[i].value);
-            if (ranks[i] > 1 || !bias_is_decayed) check_view(&f, f.parameters[i].value, results[i].values + at, 2e-6, names[i]);
+            if (ranks[i] > 1 || !bias_is_decayed)
+                check_view(&f, f.parameters[i].value, results[i].values + at, 2e-6, names[i]);
             check_view(&f, dk_optimizer_moment(optimizer, i, 0), first[i].values + at, 1e-6, "exp_avg");
             check_view(&f, dk_optimizer_moment(optimizer, i, 1), second[i].values + at, 1e-6, "exp_avg_sq");
             CHECK_INT(f.parameters[i].version, step + 1);
@@ -111,7 +114,9 @@ static void check_run(const char *name, dk_update update, int bias_is_decayed)
     }
     CHECK_INT(dk_optimizer_step(optimizer), 10);
     dk_optimizer_free(optimizer);
-    for (int i = 0; i < TENSORS; i++) free(start[i].values), free(gradients[i].values), free(results[i].values), free(first[i].values), free(second[i].values);
+    for (int i = 0; i < TENSORS; i++)
+        free(start[i].values), free(gradients[i].values), free(results[i].values), free(first[i].values),
+            free(second[i].values);
     free(lr.values), free(norms.values);
     npz_close(&file);
     close_fixture(&f);
@@ -129,7 +134,8 @@ TEST(oracle)
 /* Decay touches matrices only; frozen parameters neither have moments nor move. */
 TEST(who_is_decayed)
 {
-    static const double ones[BIGGEST] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
+    static const double ones[BIGGEST] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1,
+                                         1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
     const dk_update update = {0.5, 0.9, 0.95, 1e-8, 0.5, 1, 0};
     double decayed[BIGGEST], norm;
     dk_optimizer *optimizer = NULL;

@@ -4,7 +4,8 @@
 
 TEST(shapes)
 {
-    const dk_schedule constant = {.kind = DK_SCHEDULE_CONSTANT, .steps = 10}, linear = {.kind = DK_SCHEDULE_LINEAR, .steps = 10, .warmup_steps = 2, .min_ratio = 0.5};
+    const dk_schedule constant = {.kind = DK_SCHEDULE_CONSTANT, .steps = 10},
+                      linear = {.kind = DK_SCHEDULE_LINEAR, .steps = 10, .warmup_steps = 2, .min_ratio = 0.5};
     const dk_schedule cosine = {.kind = DK_SCHEDULE_COSINE, .steps = 12, .warmup_steps = 2, .min_ratio = 0.1};
     const dk_schedule wsd = {.kind = DK_SCHEDULE_WSD, .steps = 10, .warmup_steps = 2, .decay_steps = 4};
     const dk_schedule root = {.kind = DK_SCHEDULE_INVERSE_SQRT, .steps = 1000, .warmup_steps = 10, .min_ratio = 0.25};
@@ -35,9 +36,12 @@ TEST(oracle)
         dk_schedule schedule;
         int last;
     } cases[] = {
-        {"cosine_w10_n100", {DK_SCHEDULE_COSINE, 100, 10, 0, 0}, 100},       {"cosine_w0_n100", {DK_SCHEDULE_COSINE, 100, 0, 0, 0}, 100},
-        {"linear_w10_n100", {DK_SCHEDULE_LINEAR, 100, 10, 0, 0}, 110},       {"constant_w10", {DK_SCHEDULE_CONSTANT, 100, 10, 0, 0}, 110},
-        {"inverse_sqrt_w10", {DK_SCHEDULE_INVERSE_SQRT, 100, 10, 0, 0}, 110}, {"cosine_minlr0p1_w10_n100", {DK_SCHEDULE_COSINE, 100, 10, 0, 0.1}, 100},
+        {"cosine_w10_n100", {DK_SCHEDULE_COSINE, 100, 10, 0, 0}, 100},
+        {"cosine_w0_n100", {DK_SCHEDULE_COSINE, 100, 0, 0, 0}, 100},
+        {"linear_w10_n100", {DK_SCHEDULE_LINEAR, 100, 10, 0, 0}, 110},
+        {"constant_w10", {DK_SCHEDULE_CONSTANT, 100, 10, 0, 0}, 110},
+        {"inverse_sqrt_w10", {DK_SCHEDULE_INVERSE_SQRT, 100, 10, 0, 0}, 110},
+        {"cosine_minlr0p1_w10_n100", {DK_SCHEDULE_COSINE, 100, 10, 0, 0.1}, 100},
         {"wsd_w10_d20_n100_linear", {DK_SCHEDULE_WSD, 100, 10, 20, 0.1}, 110},
     };
     npz_file file;
@@ -48,7 +52,8 @@ TEST(oracle)
         REQUIRE(want.count == 111);
         for (int step = 0; step <= cases[i].last; step++) {
             const double got = dk_schedule_at(&cases[i].schedule, step);
-            if (!(fabs(got - want.values[step]) <= 1e-12)) FAIL("%s: step %d is %.15g, not %.15g", cases[i].name, step, got, want.values[step]);
+            if (!(fabs(got - want.values[step]) <= 1e-12))
+                FAIL("%s: step %d is %.15g, not %.15g", cases[i].name, step, got, want.values[step]);
         }
         free(want.values);
     }

@@ -1,4 +1,5 @@
-/* gguf_vocab.h - just enough of GGUF to fill a dk_vocabulary from a vocabulary file: lib/text stands below the real reader. */
+/* gguf_vocab.h - just enough of GGUF to fill a dk_vocabulary from a vocabulary file: lib/text stands below the real
+ * reader. */
 #ifndef TESTS_GGUF_VOCAB_H
 #define TESTS_GGUF_VOCAB_H
 

@@ -50,8 +50,7 @@ TEST(by_name)
               "<|begin_of_text|><|start_header_id|>assistant<|end_header_id|>\n\nx<|eot_id|>"
               "<|start_header_id|>assistant<|end_header_id|>\n\n");
     REQUIRE_OK(dk_chat_by_name("mistral", NULL, &chat, &err));
-    CHECK_STR(SHOW(&chat, 0, "system", "S", "user", "Hi", "assistant", "Yes."),
-              "<s>[INST] S\n\nHi [/INST]{ Yes.</s>}");
+    CHECK_STR(SHOW(&chat, 0, "system", "S", "user", "Hi", "assistant", "Yes."), "<s>[INST] S\n\nHi [/INST]{ Yes.</s>}");
     CHECK_INT(dk_chat_by_name("alpaca", NULL, &chat, &err), DK_E_INVALID);
     CHECK_HAS(err.message, "'alpaca' is unknown, known are chatml, llama2, llama3, mistral");
 }
@@ -71,15 +70,17 @@ TEST(wrong_conversations)
 
 TEST(recognised)
 {
-    static const struct { const char *jinja, *name; int32_t variant; const char *system;
+    static const struct {
+        const char *jinja, *name;
+        int32_t variant;
+        const char *system;
     } cases[] = {
         {"{% for m in messages %}{{'<|im_start|>' + m['role'] + '\\n' + m['content'] + '<|im_end|>' + '\\n'}}{% "
          "endfor %}",
          "chatml", 0, ""},
         {"{{ bos_token }}<|im_start|>system\\nBe \\'kind\\'.<|im_end|>\\n' {{ m['content'] | trim }}", "chatml",
          DK_CHAT_BOS | DK_CHAT_TRIM, "Be 'kind'."},
-        {"{{ '<|im_start|>system\\n' + x + '<|im_end|>' }} reasoning_content </think>", "chatml", DK_CHAT_THINK,
-         ""},
+        {"{{ '<|im_start|>system\\n' + x + '<|im_end|>' }} reasoning_content </think>", "chatml", DK_CHAT_THINK, ""},
         {"'<|start_header_id|>' + m['content'] | trim + '<|eot_id|>'", "llama3", DK_CHAT_TRIM, ""},
         {"'<|start_header_id|>' {{ \"Cutting Knowledge Date: \" }} '<|eot_id|>'", "llama3", DK_CHAT_DATES, ""},
         {"'[INST] ' + '<<SYS>>\\n'", "llama2", 0, ""},
@@ -140,5 +141,5 @@ TEST(real_templates)
     dk_tokenizer_release(tok);
 }
 
-TEST_MAIN(TEST_CASE(by_name) TEST_CASE(wrong_conversations) TEST_CASE(recognised)
-              TEST_CASE(default_system_and_thought) TEST_CASE(real_templates))
+TEST_MAIN(TEST_CASE(by_name) TEST_CASE(wrong_conversations) TEST_CASE(recognised) TEST_CASE(default_system_and_thought)
+              TEST_CASE(real_templates))

@@ -25,8 +25,7 @@ static dk_tokenizer *load(const char *name)
 }
 
 /* ---- ids and texts of the reference implementation ---- */
-static void check_ids(const dk_tokenizer *tok, const dk_node *entry, const char *key, uint32_t flags,
-                      const char *name)
+static void check_ids(const dk_tokenizer *tok, const dk_node *entry, const char *key, uint32_t flags, const char *name)
 {
     const dk_node *text = dk_node_get(entry, "text"), *want = dk_node_get(entry, key);
     int32_t ids[4096];
@@ -98,7 +97,9 @@ static void check_round_trip(const dk_tokenizer *tok, const char *text, size_t s
 
 TEST(bad_bytes_are_tokens)
 {
-    static const struct { const char *text; int64_t bad;
+    static const struct {
+        const char *text;
+        int64_t bad;
     } cases[] = {{"\xff", 1},
                  {"a\xff\xfe"
                   "b",
@@ -137,8 +138,14 @@ TEST(bad_bytes_without_byte_tokens)
     int32_t bad[8], good[8];
     int64_t bad_count = 0, good_count = 0;
     REQUIRE(tok);
-    CHECK_OK(dk_tokenizer_encode(tok, "a\xff" "b", 3, 0, bad, 8, &bad_count, &err));
-    CHECK_OK(dk_tokenizer_encode(tok, "a\xef\xbf\xbd" "b", 5, 0, good, 8, &good_count, &err));
+    CHECK_OK(dk_tokenizer_encode(tok,
+                                 "a\xff"
+                                 "b",
+                                 3, 0, bad, 8, &bad_count, &err));
+    CHECK_OK(dk_tokenizer_encode(tok,
+                                 "a\xef\xbf\xbd"
+                                 "b",
+                                 5, 0, good, 8, &good_count, &err));
     CHECK_INT(bad_count, good_count);
     CHECK(!memcmp(bad, good, (size_t)good_count * sizeof *good));
     dk_tokenizer_release(tok);
@@ -189,10 +196,14 @@ static dk_tokenizer *from_text(const char *json, const char *config, int32_t *rc
     return tok;
 }
 
-#define SMALL_MODEL "\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0,\"b\":1,\"ab\":2,\"<s>\":3,\"</s>\":4},\"merges\":[\"a b\"]}"
-#define SMALL_ADDED "\"added_tokens\":[{\"id\":3,\"content\":\"<s>\",\"special\":true},{\"id\":5,\"content\":\"<new>\",\"special\":false,\"normalized\":false}]"
+#define SMALL_MODEL \
+    "\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0,\"b\":1,\"ab\":2,\"<s>\":3,\"</s>\":4},\"merges\":[\"a b\"]}"
+#define SMALL_ADDED                                                                                                  \
+    "\"added_tokens\":[{\"id\":3,\"content\":\"<s>\",\"special\":true},{\"id\":5,\"content\":\"<new>\",\"special\":" \
+    "false,\"normalized\":false}]"
 #define SMALL_POST                                                                                                     \
-    "\"post_processor\":{\"type\":\"TemplateProcessing\",\"single\":[{\"SpecialToken\":{\"id\":\"<s>\",\"type_id\":0}},{\"Sequence\":{\"id\":\"A\",\"type_id\":0}}],"  \
+    "\"post_processor\":{\"type\":\"TemplateProcessing\",\"single\":[{\"SpecialToken\":{\"id\":\"<s>\",\"type_id\":0}" \
+    "},{\"Sequence\":{\"id\":\"A\",\"type_id\":0}}],"                                                                  \
     "\"pair\":[],\"special_tokens\":{\"<s>\":{\"id\":\"<s>\",\"ids\":[3],\"tokens\":[\"<s>\"]}}}"
 
 TEST(lookups)
@@ -269,7 +280,9 @@ TEST(texts_in_parts)
 #define WITH(part) "{" SMALL_MODEL "," part "}"
 TEST(errors)
 {
-    static const struct { const char *json, *message; int32_t code;
+    static const struct {
+        const char *json, *message;
+        int32_t code;
     } cases[] = {
         {"[]", "must be a JSON object", DK_E_FORMAT},
         {"{}", "is this a tokenizer.json?", DK_E_FORMAT},
@@ -291,8 +304,8 @@ TEST(errors)
         {WITH("\"normalizer\":{\"type\":\"Precompiled\"}"), "normalizer 'Precompiled'", DK_E_UNSUPPORTED},
         {WITH("\"decoder\":{\"type\":\"CTC\"}"), "decoder 'CTC'", DK_E_UNSUPPORTED},
         {WITH("\"post_processor\":{\"type\":\"Other\"}"), "post-processor 'Other'", DK_E_UNSUPPORTED},
-        {WITH("\"normalizer\":{\"type\":\"Replace\",\"pattern\":{\"String\":\"\"},\"content\":\"x\"}"),
-         "empty pattern", DK_E_FORMAT},
+        {WITH("\"normalizer\":{\"type\":\"Replace\",\"pattern\":{\"String\":\"\"},\"content\":\"x\"}"), "empty pattern",
+         DK_E_FORMAT},
         {WITH("\"pre_tokenizer\":{\"type\":\"Split\",\"pattern\":{\"Regex\":\"(a\"},\"behavior\":\"Isolated\"}"),
          "is not a regular expression", DK_E_FORMAT},
         {WITH("\"pre_tokenizer\":{\"type\":\"Split\",\"pattern\":{\"Regex\":\"\\\\bx\"},\"behavior\":"
@@ -306,8 +319,8 @@ TEST(errors)
         {WITH("\"added_tokens\":{}"), "added_tokens must be a list", DK_E_FORMAT},
         {WITH("\"post_processor\":{\"type\":\"TemplateProcessing\",\"single\":[]}"), "around one Sequence A",
          DK_E_FORMAT},
-        {WITH("\"post_processor\":{\"type\":\"RobertaProcessing\",\"cls\":[\"x\",77],\"sep\":[\"x\",1]}"),
-         "adds id 77", DK_E_FORMAT},
+        {WITH("\"post_processor\":{\"type\":\"RobertaProcessing\",\"cls\":[\"x\",77],\"sep\":[\"x\",1]}"), "adds id 77",
+         DK_E_FORMAT},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         int32_t rc;
@@ -344,9 +357,9 @@ TEST(texts_that_explode_are_refused)
     char json[4096];
     size_t used = (size_t)snprintf(json, sizeof json, "{\"normalizer\":{\"type\":\"Sequence\",\"normalizers\":[");
     for (int i = 0; i < 20; i++)
-        used += (size_t)snprintf(
-            json + used, sizeof json - used,
-            "%s{\"type\":\"Replace\",\"pattern\":{\"String\":\"a\"},\"content\":\"aaaaaaaaaa\"}", i ? "," : "");
+        used += (size_t)snprintf(json + used, sizeof json - used,
+                                 "%s{\"type\":\"Replace\",\"pattern\":{\"String\":\"a\"},\"content\":\"aaaaaaaaaa\"}",
+                                 i ? "," : "");
     snprintf(json + used, sizeof json - used, "]}," SMALL_MODEL "}");
     dk_tokenizer *tok = from_text(json, NULL, &rc);
     REQUIRE(tok);
@@ -438,8 +451,7 @@ TEST(out_of_memory)
         rc = dk_host_create(&allocator, &h, &err);
         if (rc) continue;
         rc = whole_life(h, json);
-        if (rc && rc != DK_E_NOMEM && !strstr(err.message, "memory"))
-            FAIL("allocation %ld: %d %s", n, rc, err.message);
+        if (rc && rc != DK_E_NOMEM && !strstr(err.message, "memory")) FAIL("allocation %ld: %d %s", n, rc, err.message);
         dk_host_release(h);
     }
     CHECK(n > 40 && n < 2000);
@@ -508,7 +520,9 @@ TEST(long_words)
 /* ---- real tokenizers ---- */
 TEST(real_files)
 {
-    static const struct { const char *folder; int32_t ids[4];
+    static const struct {
+        const char *folder;
+        int32_t ids[4];
     } known[] = {{"tokenizers/gpt2", {15496, 11, 995, 0}},
                  {"tokenizers/qwen2_5", {9707, 11, 1879, 0}},
                  {"tokenizers/qwen3", {9707, 11, 1879, 0}}};
@@ -526,8 +540,7 @@ TEST(real_files)
     }
 }
 
-TEST_MAIN(TEST_CASE(vectors) TEST_CASE(bad_bytes_are_tokens) TEST_CASE(bad_bytes_without_byte_tokens)
-              TEST_CASE(buffers) TEST_CASE(lookups) TEST_CASE(texts_in_parts) TEST_CASE(errors)
-                  TEST_CASE(patterns_that_explode_give_up) TEST_CASE(texts_that_explode_are_refused)
-                      TEST_CASE(folders) TEST_CASE(out_of_memory) TEST_CASE(threads) TEST_CASE(long_words)
-                          TEST_CASE(real_files))
+TEST_MAIN(TEST_CASE(vectors) TEST_CASE(bad_bytes_are_tokens) TEST_CASE(bad_bytes_without_byte_tokens) TEST_CASE(buffers)
+              TEST_CASE(lookups) TEST_CASE(texts_in_parts) TEST_CASE(errors) TEST_CASE(patterns_that_explode_give_up)
+                  TEST_CASE(texts_that_explode_are_refused) TEST_CASE(folders) TEST_CASE(out_of_memory)
+                      TEST_CASE(threads) TEST_CASE(long_words) TEST_CASE(real_files))

@@ -22,23 +22,24 @@ TEST(normal_forms)
     CHECK_STR(normal(DK_STEP_NFC, "e\xcc\x81"), "\xc3\xa9");
     CHECK_STR(normal(DK_STEP_NFD, "\xc3\xa9"), "e\xcc\x81");
     CHECK_STR(normal(DK_STEP_NFC, "plain"), "plain");
-    CHECK_STR(normal(DK_STEP_NFC, "a\xcc\x96\xcc\x81"),
-              "\xc3\xa1\xcc\x96"); /* marks are put in order, then joined */
+    CHECK_STR(normal(DK_STEP_NFC, "a\xcc\x96\xcc\x81"), "\xc3\xa1\xcc\x96"); /* marks are put in order, then joined */
     CHECK_STR(normal(DK_STEP_NFD, "x\xcc\x81\xcc\x96\xcc\x81"), "x\xcc\x96\xcc\x81\xcc\x81");
     CHECK_STR(normal(DK_STEP_NFC, "\xe1\x84\x92\xe1\x85\xa1\xe1\x86\xab"), "\xed\x95\x9c"); /* Hangul */
     CHECK_STR(normal(DK_STEP_NFC, "\xea\xb0\x80\xe1\x86\xa7"), "\xea\xb0\x80\xe1\x86\xa7"); /* U+11A7 joins nothing */
-    CHECK_STR(normal(DK_STEP_NFKC, "\xef\xac\x81 \xc2\xbd"), "fi 1\xe2\x81\x84" "2");
+    CHECK_STR(normal(DK_STEP_NFKC, "\xef\xac\x81 \xc2\xbd"), "fi 1\xe2\x81\x84"
+                                                             "2");
     CHECK_STR(normal(DK_STEP_NFC, "\xef\xac\x81"), "\xef\xac\x81");
     CHECK_STR(normal(DK_STEP_NFKD, "\xe2\x84\xab"), "A\xcc\x8a");
     CHECK_STR(normal(DK_STEP_NFD, "\xcc\x81\xe0\xb0\xbc"),
               "\xcc\x81\xe0\xb0\xbc"); /* U+0C3C is younger than the reference's tables */
-    CHECK_STR(normal(DK_STEP_NFC, "\xed\xb3\xbf" "e\xcc\x81"), "\xed\xb3\xbf\xc3\xa9"); /* an escaped byte passes */
+    CHECK_STR(normal(DK_STEP_NFC, "\xed\xb3\xbf"
+                                  "e\xcc\x81"),
+              "\xed\xb3\xbf\xc3\xa9"); /* an escaped byte passes */
 }
 
 TEST(classes)
 {
-    CHECK(dk_is_space(' ') && dk_is_space(0x85) && dk_is_space(0x3000) && !dk_is_space(0x180e) &&
-          !dk_is_space(0x200b));
+    CHECK(dk_is_space(' ') && dk_is_space(0x85) && dk_is_space(0x3000) && !dk_is_space(0x180e) && !dk_is_space(0x200b));
     CHECK(dk_is_word('_') && dk_is_word(0x301) && dk_is_word(0x24b6) && dk_is_word(0x200d) && !dk_is_word('-') &&
           !dk_is_word(0xb2));
     CHECK(dk_is_number(0xb2) && dk_is_number(0x2160) && dk_is_number(0x10d40) && !dk_is_number('a'));
@@ -77,21 +78,27 @@ static int32_t first_match(const char *pattern, const char *text, size_t *begin,
 
 TEST(patterns_mean_what_oniguruma_means)
 {
-    static const struct { const char *pattern, *text; size_t begin, end; } cases[] = {
-        {"\\s+", "a\xe1\xa0\x8e b", 4, 5},                /* U+180E is no space */
+    static const struct {
+        const char *pattern, *text;
+        size_t begin, end;
+    } cases[] = {
+        {"\\s+", "a\xe1\xa0\x8e b", 4, 5}, /* U+180E is no space */
         {"\\S+", " \xe1\xa0\x8e ", 1, 4},
         {"[^\\s]+", "  \xe2\x80\x8b", 2, 5},
         {"[\\S]", "\t\xe3\x80\x80x", 4, 5},
-        {"\\w+", "-e\xcc\x81_9-", 1, 6},                  /* marks are part of words */
+        {"\\w+", "-e\xcc\x81_9-", 1, 6}, /* marks are part of words */
         {"\\W", "e\xcc\x81.", 3, 4},
-        {"\\h+", "xyz12aFg", 3, 7},                       /* hexadecimal digits */
+        {"\\h+", "xyz12aFg", 3, 7}, /* hexadecimal digits */
         {"\\v", "\n\x0b", 1, 2},
-        {"^b", "a\nb", 2, 3},                             /* at lines */
+        {"^b", "a\nb", 2, 3}, /* at lines */
         {"a$", "a\nb", 0, 1},
-        {"[a[bc]]+", "xabcx", 1, 4},                      /* sets nest */
+        {"[a[bc]]+", "xabcx", 1, 4}, /* sets nest */
         {"\\x41\\x{e9}\\u00e9", "A\xc3\xa9\xc3\xa9", 0, 5},
-        {"(?i:'S)", "it'\xc5\xbf", 2, 5},                 /* long s */
-        {"\\p{L}+", "1\xf0\x90\x97\x80" "a", 1, 6},       /* U+105C0, a letter since Unicode 16 */
+        {"(?i:'S)", "it'\xc5\xbf", 2, 5}, /* long s */
+        {"\\p{L}+",
+         "1\xf0\x90\x97\x80"
+         "a",
+         1, 6}, /* U+105C0, a letter since Unicode 16 */
         {"[^\\p{L}]+", "\xf0\x90\x97\x80!", 4, 5},
         {"\\P{L}", "\xf0\x90\x97\x80!", 4, 5},
         {"\\p{^Lu}", "Aa", 1, 2},
@@ -110,7 +117,9 @@ TEST(patterns_mean_what_oniguruma_means)
 
 TEST(patterns_that_are_refused)
 {
-    static const struct { const char *pattern, *message; int32_t code;
+    static const struct {
+        const char *pattern, *message;
+        int32_t code;
     } cases[] = {
         {"a{1,3}+", "a repeated repeat", DK_E_UNSUPPORTED},
         {"a{,3}", "a brace", DK_E_UNSUPPORTED},
@@ -139,5 +148,5 @@ TEST(patterns_that_are_refused)
     }
 }
 
-TEST_MAIN(TEST_CASE(normal_forms) TEST_CASE(classes) TEST_CASE(bad_bytes)
-              TEST_CASE(patterns_mean_what_oniguruma_means) TEST_CASE(patterns_that_are_refused))
+TEST_MAIN(TEST_CASE(normal_forms) TEST_CASE(classes) TEST_CASE(bad_bytes) TEST_CASE(patterns_mean_what_oniguruma_means)
+              TEST_CASE(patterns_that_are_refused))

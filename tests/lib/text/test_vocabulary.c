@@ -10,7 +10,10 @@ static dk_host *the_host(void)
     return host;
 }
 
-#define PIECE(text) {text, sizeof(text) - 1}
+#define PIECE(text)            \
+    {                          \
+        text, sizeof(text) - 1 \
+    }
 #define MARK "\xe2\x96\x81"
 
 /* a and b merge before b and c; ab + c has the same score as bc, so the leftmost wins. */
@@ -42,10 +45,10 @@ static void check_ids(const dk_tokenizer *tok, const char *text, uint32_t flags,
     for (int64_t i = 0; i < count && i < got; i++)
         if (ids[i] != want[i]) FAIL("'%s': id %lld is %d, not %d", text, (long long)i, ids[i], want[i]);
 }
-#define CHECK_IDS(tok, text, flags, ...)                                                                               \
-    do {                                                                                                               \
-        const int32_t want_[] = {__VA_ARGS__};                                                                         \
-        check_ids(tok, text, flags, want_, (int64_t)(sizeof want_ / sizeof *want_));                                   \
+#define CHECK_IDS(tok, text, flags, ...)                                             \
+    do {                                                                             \
+        const int32_t want_[] = {__VA_ARGS__};                                       \
+        check_ids(tok, text, flags, want_, (int64_t)(sizeof want_ / sizeof *want_)); \
     } while (0)
 
 TEST(merging_by_score)
@@ -54,14 +57,14 @@ TEST(merging_by_score)
     dk_tokenizer *tok = NULL;
     spm(&v);
     REQUIRE_OK(dk_tokenizer_from_vocabulary(the_host(), &v, &tok, &err));
-    CHECK_IDS(tok, "ab", 0, 13);               /* MARK + ab */
+    CHECK_IDS(tok, "ab", 0, 13); /* MARK + ab */
     CHECK_IDS(tok, "ab", DK_ENCODE_SPECIAL, 1, 13);
-    CHECK_IDS(tok, "abc", 0, 13, 9);           /* ab beats bc */
+    CHECK_IDS(tok, "abc", 0, 13, 9); /* ab beats bc */
     CHECK_IDS(tok, "cbc", 0, 6, 9, 11);
-    CHECK_IDS(tok, "caaab", 0, 6, 9, 12, 10);  /* ab first, then aa */
+    CHECK_IDS(tok, "caaab", 0, 6, 9, 12, 10);   /* ab first, then aa */
     CHECK_IDS(tok, "A\xc3\xa9", 0, 6, 3, 4, 5); /* bytes */
-    CHECK_IDS(tok, "zq", 0, 6, 14);            /* z and q are no tokens, but zq is one */
-    CHECK_IDS(tok, "zab", 0, 6, 0, 10);        /* z has no byte token: unknown */
+    CHECK_IDS(tok, "zq", 0, 6, 14);             /* z and q are no tokens, but zq is one */
+    CHECK_IDS(tok, "zab", 0, 6, 0, 10);         /* z has no byte token: unknown */
     CHECK_IDS(tok, "<s>ab</s>", 0, 1, 13, 2);
     CHECK_INT(dk_tokenizer_vocab_size(tok), 15);
     CHECK_INT(dk_tokenizer_text_id(tok, "z", 1), -1);

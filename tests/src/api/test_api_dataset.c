@@ -49,7 +49,8 @@ TEST(next_gives_every_window_of_an_epoch)
         for (int i = 0; i < SEQUENCES; i++) {
             DISTILL_INIT(&sample);
             REQUIRE_OK(distill_dataset_next(d.dataset, &sample, &err));
-            CHECK(sample.kind == DISTILL_SAMPLE_TOKENS && sample.count == LENGTH && sample.ids[0] % LENGTH == 0 && sample.ids[4] == sample.ids[0] + 4);
+            CHECK(sample.kind == DISTILL_SAMPLE_TOKENS && sample.count == LENGTH && sample.ids[0] % LENGTH == 0 &&
+                  sample.ids[4] == sample.ids[0] + 4);
             CHECK(sample.learn && !sample.learn[0] && sample.learn[1] && sample.learn[4]);
             seen[sample.ids[0] / LENGTH]++;
         }

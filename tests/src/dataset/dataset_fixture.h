@@ -1,13 +1,29 @@
-/* dataset_fixture.h - a tokenizer whose ids are bytes (0..255) followed by special tokens, files to read, and datasets of options. */
+/* dataset_fixture.h - a tokenizer whose ids are bytes (0..255) followed by special tokens, files to read, and datasets
+ * of options. */
 #ifndef TESTS_DATASET_FIXTURE_H
 #define TESTS_DATASET_FIXTURE_H
 
 #include "dataset/dataset_parts.h"
 #include "test.h"
 
-enum { END_ID = 256, IM_START, IM_END, S_BEGIN, S_END, BEGIN_TEXT, START_HEADER, END_HEADER, EOT, INST, INST_END, PAD_ID, FIXTURE_VOCAB };
-static const char *const fixture_special[] = {"<|endoftext|>", "<|im_start|>", "<|im_end|>", "<s>", "</s>", "<|begin_of_text|>", "<|start_header_id|>",
-                                              "<|end_header_id|>", "<|eot_id|>", "[INST]", "[/INST]", "<pad>"};
+enum {
+    END_ID = 256,
+    IM_START,
+    IM_END,
+    S_BEGIN,
+    S_END,
+    BEGIN_TEXT,
+    START_HEADER,
+    END_HEADER,
+    EOT,
+    INST,
+    INST_END,
+    PAD_ID,
+    FIXTURE_VOCAB
+};
+static const char *const fixture_special[] = {
+    "<|endoftext|>",       "<|im_start|>",      "<|im_end|>", "<s>",    "</s>",    "<|begin_of_text|>",
+    "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>", "[INST]", "[/INST]", "<pad>"};
 
 typedef struct fixture {
     dk_host *host;
@@ -62,7 +78,8 @@ static inline int fixture_open(fixture *f, const char *const *settings)
 {
     dk_error err;
     memset(f, 0, sizeof *f);
-    if (dk_host_create(NULL, &f->host, &err) || !(f->tokenizer = fixture_tokenizer(f->host, -1, END_ID, NULL, &err)) || di_options_create(f->host, &f->options, &err)) {
+    if (dk_host_create(NULL, &f->host, &err) || !(f->tokenizer = fixture_tokenizer(f->host, -1, END_ID, NULL, &err)) ||
+        di_options_create(f->host, &f->options, &err)) {
         FAIL("fixture: %s", err.message);
         return 0;
     }
@@ -93,7 +110,10 @@ static inline const char *fixture_bytes(const char *name, const void *data, size
     if (!file || fwrite(data, 1, size, file) != size || fclose(file)) FAIL("%s cannot be written", path);
     return path;
 }
-static inline const char *fixture_file(const char *name, const char *text) { return fixture_bytes(name, text, strlen(text)); }
+static inline const char *fixture_file(const char *name, const char *text)
+{
+    return fixture_bytes(name, text, strlen(text));
+}
 
 static inline int64_t fixture_number(const di_dataset *dataset, const char *key)
 {
@@ -114,12 +134,9 @@ static inline const char *fixture_learnt(const di_batch *batch, int all)
         if (s) text[at++] = '|';
         for (int64_t i = batch->offsets[s]; i < batch->offsets[s + 1] && at < 4000; i++) {
             int32_t id = batch->ids[i];
-            if (!all && !batch->learn[i])
-                text[at++] = '_';
-            else if (id < 256)
-                text[at++] = (char)id;
-            else
-                at += (size_t)snprintf(text + at, 40, "%s", fixture_special[id - 256]);
+            if (!all && !batch->learn[i]) text[at++] = '_';
+            else if (id < 256) text[at++] = (char)id;
+            else at += (size_t)snprintf(text + at, 40, "%s", fixture_special[id - 256]);
         }
     }
     text[at] = 0;
@@ -132,7 +149,8 @@ static inline di_batch *fixture_all(di_dataset *dataset)
     int64_t windows = fixture_number(dataset, "windows");
     di_batch *batch = NULL;
     dk_error err;
-    if (di_batch_create(dataset, windows, &batch, &err) || di_dataset_windows(dataset, 0, windows, batch, &err)) FAIL("%s", err.message);
+    if (di_batch_create(dataset, windows, &batch, &err) || di_dataset_windows(dataset, 0, windows, batch, &err))
+        FAIL("%s", err.message);
     return batch;
 }
 

@@ -1,4 +1,5 @@
-/* test_dataset_bpe.c - samples against tokenising by hand, with a tokenizer whose tokens are pieces of words: boundaries, pieces, bytes. */
+/* test_dataset_bpe.c - samples against tokenising by hand, with a tokenizer whose tokens are pieces of words:
+ * boundaries, pieces, bytes. */
 #include "dataset_fixture.h"
 
 typedef struct part { /* NULL ends a list */
@@ -14,7 +15,8 @@ static int bpe_open(fixture *f, const char *const *settings)
     if (!fixture_open(f, settings)) return 0;
     dk_tokenizer_release(f->tokenizer);
     f->tokenizer = NULL;
-    if (dk_tokenizer_open(f->host, TEST_DATA "/../../examples/quickstart/teacher", &f->tokenizer, &err)) FAIL("%s", err.message);
+    if (dk_tokenizer_open(f->host, TEST_DATA "/../../examples/quickstart/teacher", &f->tokenizer, &err))
+        FAIL("%s", err.message);
     return f->tokenizer != NULL;
 }
 
@@ -47,7 +49,8 @@ static void check_sequence(const fixture *f, const di_batch *batch, const part *
     CHECK_INT(batch->offsets[1], count);
     for (int64_t i = 0; i < count && i < batch->offsets[1]; i++)
         if (batch->ids[i] != ids[i] || batch->learn[i] != learn[i])
-            FAIL("token %lld is %d (learnt %d), not %d (%d)", (long long)i, (int)batch->ids[i], batch->learn[i], (int)ids[i], (int)learn[i]);
+            FAIL("token %lld is %d (learnt %d), not %d (%d)", (long long)i, (int)batch->ids[i], batch->learn[i],
+                 (int)ids[i], (int)learn[i]);
 }
 
 static void check_file(const char *name, const char *content, const char *const *settings, const part *parts)
@@ -65,8 +68,9 @@ static void check_file(const char *name, const char *content, const char *const 
 
 /* ---- conversations ---- */
 
-#define TURNS                                                                                                                        \
-    "{\"role\": \"user\", \"content\": \"Where is the boat?\"}, {\"role\": \"assistant\", \"content\": \"It is on the lake.\"}, "    \
+#define TURNS                                                                                                       \
+    "{\"role\": \"user\", \"content\": \"Where is the boat?\"}, {\"role\": \"assistant\", \"content\": \"It is on " \
+    "the lake.\"}, "                                                                                                \
     "{\"role\": \"user\", \"content\": \"Thanks\"}, {\"role\": \"assistant\", \"content\": \"Bye now\"}"
 #define TALK "{\"messages\": [" TURNS "]}\n"
 #define SYSTEM_TALK "{\"messages\": [{\"role\": \"system\", \"content\": \"Be kind.\"}, " TURNS "]}\n"
@@ -74,41 +78,51 @@ static void check_file(const char *name, const char *content, const char *const 
 TEST(chatml_token_by_token)
 {
     check_file("bpe.jsonl", SYSTEM_TALK, OPTIONS("data.chat_template=chatml"),
-               PARTS({"<|im_start|>system\nBe kind.<|im_end|>\n<|im_start|>user\nWhere is the boat?<|im_end|>\n<|im_start|>assistant\n", 0},
-                     {"It is on the lake.<|im_end|>", 1}, {"\n<|im_start|>user\nThanks<|im_end|>\n<|im_start|>assistant\n", 0}, {"Bye now<|im_end|>", 1}, {"\n", 0}));
+               PARTS({"<|im_start|>system\nBe kind.<|im_end|>\n<|im_start|>user\nWhere is the "
+                      "boat?<|im_end|>\n<|im_start|>assistant\n",
+                      0},
+                     {"It is on the lake.<|im_end|>", 1},
+                     {"\n<|im_start|>user\nThanks<|im_end|>\n<|im_start|>assistant\n", 0}, {"Bye now<|im_end|>", 1},
+                     {"\n", 0}));
 }
 
 TEST(llama3_token_by_token)
 {
     check_file("bpe.jsonl", SYSTEM_TALK, OPTIONS("data.chat_template=llama3"),
-               PARTS({"<|endoftext|><|start_header_id|>system<|end_header_id|>\n\nBe kind.<|eot_id|><|start_header_id|>user<|end_header_id|>\n\n"
-                      "Where is the boat?<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n", 0},
+               PARTS({"<|endoftext|><|start_header_id|>system<|end_header_id|>\n\nBe "
+                      "kind.<|eot_id|><|start_header_id|>user<|end_header_id|>\n\n"
+                      "Where is the boat?<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n",
+                      0},
                      {"It is on the lake.<|eot_id|>", 1},
-                     {"<|start_header_id|>user<|end_header_id|>\n\nThanks<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n", 0}, {"Bye now<|eot_id|>", 1}));
+                     {"<|start_header_id|>user<|end_header_id|>\n\nThanks<|eot_id|><|start_header_id|>assistant<|end_"
+                      "header_id|>\n\n",
+                      0},
+                     {"Bye now<|eot_id|>", 1}));
 }
 
 TEST(llama2_token_by_token)
 {
     check_file("bpe.jsonl", TALK, OPTIONS("data.chat_template=llama2"),
-               PARTS({"<|endoftext|>[INST] Where is the boat? [/INST]", 0}, {" It is on the lake. <|endoftext|>", 1}, {"<|endoftext|>[INST] Thanks [/INST]", 0},
-                     {" Bye now <|endoftext|>", 1}));
-    check_file("bpe.jsonl", SYSTEM_TALK, OPTIONS("data.chat_template=llama2"),
-               PARTS({"<|endoftext|>[INST] <<SYS>>\nBe kind.\n<</SYS>>\n\nWhere is the boat? [/INST]", 0}, {" It is on the lake. <|endoftext|>", 1},
+               PARTS({"<|endoftext|>[INST] Where is the boat? [/INST]", 0}, {" It is on the lake. <|endoftext|>", 1},
                      {"<|endoftext|>[INST] Thanks [/INST]", 0}, {" Bye now <|endoftext|>", 1}));
+    check_file("bpe.jsonl", SYSTEM_TALK, OPTIONS("data.chat_template=llama2"),
+               PARTS({"<|endoftext|>[INST] <<SYS>>\nBe kind.\n<</SYS>>\n\nWhere is the boat? [/INST]", 0},
+                     {" It is on the lake. <|endoftext|>", 1}, {"<|endoftext|>[INST] Thanks [/INST]", 0},
+                     {" Bye now <|endoftext|>", 1}));
 }
 
 TEST(mistral_token_by_token)
 {
     check_file("bpe.jsonl", TALK, OPTIONS("data.chat_template=mistral"),
-               PARTS({"<|endoftext|>[INST] Where is the boat? [/INST]", 0}, {" It is on the lake.<|endoftext|>", 1}, {"[INST] Thanks [/INST]", 0},
-                     {" Bye now<|endoftext|>", 1}));
+               PARTS({"<|endoftext|>[INST] Where is the boat? [/INST]", 0}, {" It is on the lake.<|endoftext|>", 1},
+                     {"[INST] Thanks [/INST]", 0}, {" Bye now<|endoftext|>", 1}));
 }
 
 TEST(a_conversation_is_learnt_whole_with_prompt_loss)
 {
     check_file("bpe.jsonl", TALK, OPTIONS("data.chat_template=mistral", "data.prompt_loss=true"),
-               PARTS({"<|endoftext|>[INST] Where is the boat? [/INST]", 1}, {" It is on the lake.<|endoftext|>", 1}, {"[INST] Thanks [/INST]", 1},
-                     {" Bye now<|endoftext|>", 1}));
+               PARTS({"<|endoftext|>[INST] Where is the boat? [/INST]", 1}, {" It is on the lake.<|endoftext|>", 1},
+                     {"[INST] Thanks [/INST]", 1}, {" Bye now<|endoftext|>", 1}));
 }
 
 /* ---- prompts ---- */
@@ -118,8 +132,10 @@ TEST(a_prompt_has_the_tokens_that_one_generates_from)
     check_file("bpe.jsonl", "{\"prompt\": \"The old man\", \"completion\": \" went home.\"}", NULL,
                PARTS({"The old man", 0}, {" went home.", 1}, {"<|endoftext|>", 1}));
     /* One token would lie across the boundary. */
-    check_file("bpe.jsonl", "{\"prompt\": \"The wat\", \"completion\": \"er was cold.\"}", NULL, PARTS({"The wat", 0}, {"er was cold.", 1}, {"<|endoftext|>", 1}));
-    check_file("bpe.jsonl", "{\"prompt\": \"The \", \"completion\": \"water\"}", NULL, PARTS({"The ", 0}, {"water", 1}, {"<|endoftext|>", 1}));
+    check_file("bpe.jsonl", "{\"prompt\": \"The wat\", \"completion\": \"er was cold.\"}", NULL,
+               PARTS({"The wat", 0}, {"er was cold.", 1}, {"<|endoftext|>", 1}));
+    check_file("bpe.jsonl", "{\"prompt\": \"The \", \"completion\": \"water\"}", NULL,
+               PARTS({"The ", 0}, {"water", 1}, {"<|endoftext|>", 1}));
     check_file("bpe.jsonl", "{\"prompt\": \"The wat\", \"completion\": \"er\"}", OPTIONS("data.prompt_loss=true"),
                PARTS({"The wat", 1}, {"er", 1}, {"<|endoftext|>", 1}));
 }
@@ -128,10 +144,13 @@ TEST(a_prompt_has_the_tokens_that_one_generates_from)
 
 TEST(marks_and_line_ends_of_files)
 {
-    check_file("bpe.txt", "\xef\xbb\xbfThe sea.\r\nThe end.\r\n", NULL, PARTS({"The sea.\r\nThe end.\r\n", 1}, {"<|endoftext|>", 1}));
+    check_file("bpe.txt", "\xef\xbb\xbfThe sea.\r\nThe end.\r\n", NULL,
+               PARTS({"The sea.\r\nThe end.\r\n", 1}, {"<|endoftext|>", 1}));
     check_file("bpe.txt", "The sea.", NULL, PARTS({"The sea.", 1}, {"<|endoftext|>", 1}));
-    check_file("bpe.jsonl", "\xef\xbb\xbf{\"text\": \"The sea.\"}\r\n\r\n", NULL, PARTS({"The sea.", 1}, {"<|endoftext|>", 1}));
-    check_file("bpe.unnamed", "\xef\xbb\xbf{\"text\": \"The sea.\"}", NULL, PARTS({"The sea.", 1}, {"<|endoftext|>", 1}));
+    check_file("bpe.jsonl", "\xef\xbb\xbf{\"text\": \"The sea.\"}\r\n\r\n", NULL,
+               PARTS({"The sea.", 1}, {"<|endoftext|>", 1}));
+    check_file("bpe.unnamed", "\xef\xbb\xbf{\"text\": \"The sea.\"}", NULL,
+               PARTS({"The sea.", 1}, {"<|endoftext|>", 1}));
 }
 
 TEST(a_text_in_pieces_has_the_tokens_of_the_whole)
@@ -151,7 +170,8 @@ TEST(a_text_in_pieces_has_the_tokens_of_the_whole)
     int64_t count = encode(&f, text, total, ids, (int64_t)total);
     di_batch *batch = read_file(&f, fixture_file("pieces.txt", text), &dataset);
     REQUIRE(batch);
-    CHECK_INT(fixture_number(dataset, "tokens") + fixture_number(dataset, "dropped"), count + 1); /* with the end token */
+    /* with the end token */
+    CHECK_INT(fixture_number(dataset, "tokens") + fixture_number(dataset, "dropped"), count + 1);
     int64_t got = batch->offsets[batch->sequences] - 1, same = 0;
     while (same < count && same < got && batch->ids[same] == ids[same]) same++;
     CHECK_INT(same, got < count ? got : count);
@@ -165,7 +185,8 @@ TEST(a_text_in_pieces_has_the_tokens_of_the_whole)
 
 TEST(text_bytes_are_the_bytes_of_scored_tokens)
 {
-    static const char text[] = "The caf\xc3\xa9 is small \xe2\x80\x94 the lake is not.\n\xf0\x9f\x90\x9f and water, \xe6\xb0\xb4<|endoftext|>Another one\n";
+    static const char text[] = "The caf\xc3\xa9 is small \xe2\x80\x94 the lake is not.\n\xf0\x9f\x90\x9f and water, "
+                               "\xe6\xb0\xb4<|endoftext|>Another one\n";
     fixture f;
     dk_error err;
     dk_strbuf decoded;
@@ -178,7 +199,8 @@ TEST(text_bytes_are_the_bytes_of_scored_tokens)
     for (int64_t s = 0; s < batch->sequences; s++) {
         int64_t first = batch->offsets[s] + 1;
         dk_strbuf_clear(&decoded);
-        REQUIRE_OK(dk_tokenizer_decode_to(f.tokenizer, batch->ids + first, batch->offsets[s + 1] - first, DK_DECODE_SKIP_SPECIAL, &decoded, &err));
+        REQUIRE_OK(dk_tokenizer_decode_to(f.tokenizer, batch->ids + first, batch->offsets[s + 1] - first,
+                                          DK_DECODE_SKIP_SPECIAL, &decoded, &err));
         want += (int64_t)decoded.size;
     }
     CHECK(batch->sequences > 3 && want > 40);
@@ -207,12 +229,18 @@ static void hash_of(const char *content, const char *setting, char hex[65])
 TEST(the_hash_tells_data_and_options_apart)
 {
     static const char content[] = "{\"prompt\": \"The sea\", \"completion\": \" is blue\"}\n";
-    static const char *const settings[] = {NULL, "data.sequence_length=100", "data.pack=false", "data.shuffle=false", "data.prompt_loss=true", "data.too_long=skip"};
+    static const char *const settings[] = {NULL,
+                                           "data.sequence_length=100",
+                                           "data.pack=false",
+                                           "data.shuffle=false",
+                                           "data.prompt_loss=true",
+                                           "data.too_long=skip"};
     enum { SETTINGS = sizeof settings / sizeof *settings };
     char hash[SETTINGS + 2][65], again[65];
     for (int i = 0; i < SETTINGS; i++) hash_of(content, settings[i], hash[i]);
     hash_of("{\"prompt\": \"The sea\", \"completion\": \" is green\"}\n", NULL, hash[SETTINGS]);
-    hash_of("{\"prompt\": \"The sea is\", \"completion\": \" blue\"}\n", NULL, hash[SETTINGS + 1]); /* the same tokens, another mask */
+    /* the same tokens, another mask */
+    hash_of("{\"prompt\": \"The sea is\", \"completion\": \" blue\"}\n", NULL, hash[SETTINGS + 1]);
     for (int i = 0; i < SETTINGS + 2; i++)
         for (int j = 0; j < i; j++)
             if (strcmp(hash[i], hash[j]) == 0) FAIL("hashes %d and %d are equal", i, j);
@@ -220,7 +248,9 @@ TEST(the_hash_tells_data_and_options_apart)
     CHECK_STR(again, hash[0]);
 }
 
-TEST_MAIN(TEST_CASE(chatml_token_by_token) TEST_CASE(llama3_token_by_token) TEST_CASE(llama2_token_by_token) TEST_CASE(mistral_token_by_token)
-              TEST_CASE(a_conversation_is_learnt_whole_with_prompt_loss) TEST_CASE(a_prompt_has_the_tokens_that_one_generates_from)
-                  TEST_CASE(marks_and_line_ends_of_files) TEST_CASE(a_text_in_pieces_has_the_tokens_of_the_whole) TEST_CASE(text_bytes_are_the_bytes_of_scored_tokens)
-                      TEST_CASE(the_hash_tells_data_and_options_apart))
+TEST_MAIN(TEST_CASE(chatml_token_by_token) TEST_CASE(llama3_token_by_token) TEST_CASE(llama2_token_by_token)
+              TEST_CASE(mistral_token_by_token) TEST_CASE(a_conversation_is_learnt_whole_with_prompt_loss)
+                  TEST_CASE(a_prompt_has_the_tokens_that_one_generates_from) TEST_CASE(marks_and_line_ends_of_files)
+                      TEST_CASE(a_text_in_pieces_has_the_tokens_of_the_whole)
+                          TEST_CASE(text_bytes_are_the_bytes_of_scored_tokens)
+                              TEST_CASE(the_hash_tells_data_and_options_apart))

@@ -131,7 +131,9 @@ static int32_t get(void *user, int64_t index, distill_sample *out)
         out->prompt_count = 2;
         out->weight = 0.5;
     } else {
-        snprintf(text, sizeof text, out->kind == DISTILL_SAMPLE_TEXT ? "%c%lld" : "{\"prompt\": \"%c\", \"completion\": \"%lld\"}", (int)('A' + index % 26), (long long)index);
+        snprintf(text, sizeof text,
+                 out->kind == DISTILL_SAMPLE_TEXT ? "%c%lld" : "{\"prompt\": \"%c\", \"completion\": \"%lld\"}",
+                 (int)('A' + index % 26), (long long)index);
         out->text = text;
         out->size = (int64_t)strlen(text);
     }
@@ -179,7 +181,8 @@ static void check_get(source *s, int with_tokenizer, int32_t code, int32_t user_
     di_dataset *dataset = NULL;
     distill_dataset_callbacks table = table_of(s, 5);
     REQUIRE(fixture_open(&f, NULL));
-    CHECK_INT(di_dataset_from_callbacks(f.host, &table, with_tokenizer ? f.tokenizer : NULL, f.options, &dataset, &err), code);
+    CHECK_INT(di_dataset_from_callbacks(f.host, &table, with_tokenizer ? f.tokenizer : NULL, f.options, &dataset, &err),
+              code);
     CHECK_HAS(err.message, part);
     CHECK_INT(err.user_code, user_code);
     CHECK_INT(s->destroyed, 1);
@@ -391,7 +394,8 @@ TEST(every_allocation_may_fail)
         dk_tokenizer *tokenizer = fixture_tokenizer(host, -1, END_ID, NULL, &err);
         f.fail_at = f.calls + n;
         rc = di_dataset_open(host, path, tokenizer, NULL, &dataset, &err);
-        if (rc != DK_OK && (rc != DK_E_NOMEM || dataset)) FAIL("allocation %lld: %d %s", (long long)n, (int)rc, err.message);
+        if (rc != DK_OK && (rc != DK_E_NOMEM || dataset))
+            FAIL("allocation %lld: %d %s", (long long)n, (int)rc, err.message);
         f.fail_at = 0;
         di_dataset_release(dataset);
         dk_tokenizer_release(tokenizer);
@@ -401,7 +405,9 @@ TEST(every_allocation_may_fail)
     CHECK_INT(rc, DK_OK);
 }
 
-TEST_MAIN(TEST_CASE(a_batch_is_copied_whole) TEST_CASE(rows_and_weights_say_what_is_learnt) TEST_CASE(wrong_batches_are_refused)
-              TEST_CASE(callbacks_give_tokens_text_and_json) TEST_CASE(failures_of_callbacks_are_told) TEST_CASE(weights_that_a_float_cannot_hold_are_refused)
-                  TEST_CASE(a_table_is_destroyed_once_whatever_happens) TEST_CASE(a_stream_gives_what_a_known_source_gives)
-                  TEST_CASE(a_stream_can_go_on_later) TEST_CASE(every_allocation_may_fail))
+TEST_MAIN(TEST_CASE(a_batch_is_copied_whole) TEST_CASE(rows_and_weights_say_what_is_learnt)
+              TEST_CASE(wrong_batches_are_refused) TEST_CASE(callbacks_give_tokens_text_and_json)
+                  TEST_CASE(failures_of_callbacks_are_told) TEST_CASE(weights_that_a_float_cannot_hold_are_refused)
+                      TEST_CASE(a_table_is_destroyed_once_whatever_happens)
+                          TEST_CASE(a_stream_gives_what_a_known_source_gives) TEST_CASE(a_stream_can_go_on_later)
+                              TEST_CASE(every_allocation_may_fail))

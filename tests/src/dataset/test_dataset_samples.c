@@ -1,4 +1,5 @@
-/* test_dataset_samples.c - JSONL: text, prompts, messages; what is learnt of each, token by token; what is too long; what is wrong. */
+/* test_dataset_samples.c - JSONL: text, prompts, messages; what is learnt of each, token by token; what is too long;
+ * what is wrong. */
 #include "dataset_fixture.h"
 
 /* Learnt tokens of a file of JSONL, one sequence per window. */
@@ -19,8 +20,8 @@ static void check_jsonl(const char *lines, const char *const *settings, const ch
 
 TEST(text_is_learnt_whole)
 {
-    check_jsonl("{\"text\": \"abc\"}\n\n{\"text\": \"d\\u00e9\", \"id\": 7}\r\n", OPTIONS("data.pack=false"), "_bc<|endoftext|>|_\xc3\xa9<|endoftext|>",
-                "abc<|endoftext|>|d\xc3\xa9<|endoftext|>");
+    check_jsonl("{\"text\": \"abc\"}\n\n{\"text\": \"d\\u00e9\", \"id\": 7}\r\n", OPTIONS("data.pack=false"),
+                "_bc<|endoftext|>|_\xc3\xa9<|endoftext|>", "abc<|endoftext|>|d\xc3\xa9<|endoftext|>");
 }
 
 TEST(only_completions_are_learnt)
@@ -34,17 +35,19 @@ TEST(only_completions_are_learnt)
 TEST(masks_go_by_position_not_by_id)
 {
     /* The end token, which pads too, stands in the prompt (not learnt) and behind the completion (learnt). */
-    check_jsonl("{\"prompt\": \"a<|endoftext|>b\", \"completion\": \"c<|endoftext|>d\"}", OPTIONS("data.pack=false"), "___c<|endoftext|>d<|endoftext|>",
-                "a<|endoftext|>bc<|endoftext|>d<|endoftext|>");
+    check_jsonl("{\"prompt\": \"a<|endoftext|>b\", \"completion\": \"c<|endoftext|>d\"}", OPTIONS("data.pack=false"),
+                "___c<|endoftext|>d<|endoftext|>", "a<|endoftext|>bc<|endoftext|>d<|endoftext|>");
 }
 
-#define TALK                                                                                                                                       \
-    "{\"messages\": [{\"role\": \"user\", \"content\": \"hi\"}, {\"role\": \"assistant\", \"content\": \"yo\"}, {\"role\": \"user\", \"content\": \"ok\"}, " \
+#define TALK                                                                                                      \
+    "{\"messages\": [{\"role\": \"user\", \"content\": \"hi\"}, {\"role\": \"assistant\", \"content\": \"yo\"}, " \
+    "{\"role\": \"user\", \"content\": \"ok\"}, "                                                                 \
     "{\"role\": \"assistant\", \"content\": \"ho\"}]}\n"
 
 TEST(chatml_learns_assistant_turns_with_their_end)
 {
-    check_jsonl(TALK, OPTIONS("data.chat_template=chatml"), "_____________________yo<|im_end|>______________________ho<|im_end|>_", NULL);
+    check_jsonl(TALK, OPTIONS("data.chat_template=chatml"),
+                "_____________________yo<|im_end|>______________________ho<|im_end|>_", NULL);
 }
 
 /* What is learnt of a conversation is the assistant's turns and nothing else, whatever stands around. */
@@ -57,7 +60,8 @@ static void check_talk(const char *template, const char *first, const char *seco
     size_t at = 0;
     snprintf(setting, sizeof setting, "data.chat_template=%s", template);
     REQUIRE(fixture_open(&f, OPTIONS(setting)));
-    dk_tokenizer_release(f.tokenizer); /* one that puts BOS in front of texts: the template spells its own, or has none */
+    /* one that puts BOS in front of texts: the template spells its own, or has none */
+    dk_tokenizer_release(f.tokenizer);
     REQUIRE((f.tokenizer = fixture_tokenizer(f.host, S_BEGIN, S_END, NULL, &err)) != NULL);
     REQUIRE_OK(di_dataset_open(f.host, fixture_file("talk.jsonl", TALK), f.tokenizer, f.options, &dataset, &err));
     di_batch *batch = fixture_all(dataset);
@@ -72,7 +76,8 @@ static void check_talk(const char *template, const char *first, const char *seco
     snprintf(want, sizeof want, "_%s_%s", first, second);
     CHECK_STR(learnt, want);
     const char *whole = fixture_learnt(batch, 1);
-    if (strncmp(whole, opening, strlen(opening)) != 0) FAIL("%s: begins \"%.40s\", not \"%s\"", template, whole, opening);
+    if (strncmp(whole, opening, strlen(opening)) != 0)
+        FAIL("%s: begins \"%.40s\", not \"%s\"", template, whole, opening);
     di_batch_free(batch);
     di_dataset_release(dataset);
     fixture_close(&f);
@@ -88,7 +93,8 @@ TEST(every_template_learns_assistant_turns_alone)
 
 TEST(the_tokenizers_own_template_is_recognised)
 {
-    static const char chatml[] = "{% for message in messages %}{{'<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>' + '\\n'}}{% endfor %}"
+    static const char chatml[] = "{% for message in messages %}{{'<|im_start|>' + message['role'] + '\\n' + "
+                                 "message['content'] + '<|im_end|>' + '\\n'}}{% endfor %}"
                                  "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}";
     fixture f;
     dk_error err;
@@ -101,7 +107,8 @@ TEST(the_tokenizers_own_template_is_recognised)
     dataset = NULL;
     dk_tokenizer_release(f.tokenizer);
     REQUIRE((f.tokenizer = fixture_tokenizer(f.host, -1, END_ID, "{{ messages | tojson }}", &err)) != NULL);
-    CHECK_INT(di_dataset_open(f.host, fixture_file("own.jsonl", TALK), f.tokenizer, f.options, &dataset, &err), DK_E_UNSUPPORTED);
+    CHECK_INT(di_dataset_open(f.host, fixture_file("own.jsonl", TALK), f.tokenizer, f.options, &dataset, &err),
+              DK_E_UNSUPPORTED);
     CHECK_HAS(err.message, "own.jsonl:1: ");
     CHECK_HAS(err.message, "data.chat_template to one of chatml, llama2, llama3, mistral");
     fixture_close(&f);
@@ -117,7 +124,9 @@ static void check_long(const char *how, const char *all, int64_t skipped, int64_
     char setting[64];
     snprintf(setting, sizeof setting, "data.too_long=%s", how);
     REQUIRE(fixture_open(&f, OPTIONS(setting, "data.sequence_length=6", "data.pack=false")));
-    const char *path = fixture_file("too_long.jsonl", "{\"prompt\": \"ab\", \"completion\": \"cdefgh\"}\n{\"prompt\": \"x\", \"completion\": \"yz\"}\n");
+    const char *path =
+        fixture_file("too_long.jsonl",
+                     "{\"prompt\": \"ab\", \"completion\": \"cdefgh\"}\n{\"prompt\": \"x\", \"completion\": \"yz\"}\n");
     REQUIRE_OK(di_dataset_open(f.host, path, f.tokenizer, f.options, &dataset, &err));
     di_batch *batch = fixture_all(dataset);
     CHECK_STR(fixture_learnt(batch, 1), all);
@@ -140,7 +149,8 @@ TEST(what_is_too_long_is_cut_skipped_or_refused)
     REQUIRE(fixture_open(&f, OPTIONS("data.too_long=error", "data.sequence_length=6")));
     const char *path = fixture_file("refused.jsonl", "{\"text\": \"ab\"}\n\n{\"text\": \"abcdefg\"}\n");
     CHECK_INT(di_dataset_open(f.host, path, f.tokenizer, f.options, &dataset, &err), DK_E_INVALID);
-    CHECK_HAS(err.message, "refused.jsonl:3: the sample has 8 tokens, data.sequence_length is 6: raise it, or set data.too_long to");
+    CHECK_HAS(err.message,
+              "refused.jsonl:3: the sample has 8 tokens, data.sequence_length is 6: raise it, or set data.too_long to");
     CHECK_INT(err.position, 3);
     fixture_close(&f);
 }
@@ -148,7 +158,8 @@ TEST(what_is_too_long_is_cut_skipped_or_refused)
 TEST(plain_text_is_cut_into_windows_by_default)
 {
     check_jsonl("{\"text\": \"abcdefgh\"}", OPTIONS("data.sequence_length=5"), "_bcde|_gh<|endoftext|>", NULL);
-    check_jsonl("{\"text\": \"abcdefgh\"}", OPTIONS("data.sequence_length=5", "data.too_long=truncate_left"), "_fgh<|endoftext|>", NULL);
+    check_jsonl("{\"text\": \"abcdefgh\"}", OPTIONS("data.sequence_length=5", "data.too_long=truncate_left"),
+                "_fgh<|endoftext|>", NULL);
 }
 
 TEST(a_sample_without_a_label_is_dropped)
@@ -158,7 +169,9 @@ TEST(a_sample_without_a_label_is_dropped)
     di_dataset *dataset = NULL;
     REQUIRE(fixture_open(&f, OPTIONS("data.sequence_length=4")));
     /* Truncated on the right, nothing of the completion is left of the first. */
-    const char *path = fixture_file("dropped.jsonl", "{\"prompt\": \"abcdef\", \"completion\": \"g\"}\n{\"prompt\": \"x\", \"completion\": \"y\"}\n");
+    const char *path =
+        fixture_file("dropped.jsonl",
+                     "{\"prompt\": \"abcdef\", \"completion\": \"g\"}\n{\"prompt\": \"x\", \"completion\": \"y\"}\n");
     REQUIRE_OK(di_dataset_open(f.host, path, f.tokenizer, f.options, &dataset, &err));
     CHECK_INT(fixture_number(dataset, "windows"), 1);
     CHECK_INT(fixture_number(dataset, "dropped"), 1);
@@ -179,7 +192,8 @@ static void check_wrong(const char *lines, int32_t code, const char *part)
     dk_error err;
     di_dataset *dataset = NULL;
     REQUIRE(fixture_open(&f, NULL));
-    CHECK_INT(di_dataset_open(f.host, fixture_file("wrong.jsonl", lines), f.tokenizer, f.options, &dataset, &err), code);
+    CHECK_INT(di_dataset_open(f.host, fixture_file("wrong.jsonl", lines), f.tokenizer, f.options, &dataset, &err),
+              code);
     CHECK_HAS(err.message, part);
     CHECK(dataset == NULL);
     fixture_close(&f);
@@ -196,7 +210,8 @@ TEST(wrong_lines_are_named)
     check_wrong("{\"prompt\": \"a\"}", DK_E_FORMAT, "wrong.jsonl:1: \"completion\" is missing");
     check_wrong("{\"completion\": \"a\"}", DK_E_FORMAT, "\"prompt\" is missing");
     check_wrong("{\"messages\": []}", DK_E_FORMAT, "must be a list of at least one message");
-    check_wrong("{\"messages\": [{\"role\": \"user\", \"content\": \"a\"}]}", DK_E_OPTION, "the tokenizer has none: set data.chat_template to one of chatml");
+    check_wrong("{\"messages\": [{\"role\": \"user\", \"content\": \"a\"}]}", DK_E_OPTION,
+                "the tokenizer has none: set data.chat_template to one of chatml");
 }
 
 static void check_wrong_talk(const char *line, const char *part)
@@ -205,14 +220,16 @@ static void check_wrong_talk(const char *line, const char *part)
     dk_error err;
     di_dataset *dataset = NULL;
     REQUIRE(fixture_open(&f, OPTIONS("data.chat_template=chatml")));
-    CHECK_INT(di_dataset_open(f.host, fixture_file("wrong_talk.jsonl", line), f.tokenizer, f.options, &dataset, &err), DK_E_FORMAT);
+    CHECK_INT(di_dataset_open(f.host, fixture_file("wrong_talk.jsonl", line), f.tokenizer, f.options, &dataset, &err),
+              DK_E_FORMAT);
     CHECK_HAS(err.message, part);
     fixture_close(&f);
 }
 
 TEST(wrong_messages_are_named)
 {
-    check_wrong_talk("\n{\"messages\": [{\"role\": \"robot\", \"content\": \"a\"}]}", "wrong_talk.jsonl:2: message 1 has the role \"robot\"; known are system, user and assistant");
+    check_wrong_talk("\n{\"messages\": [{\"role\": \"robot\", \"content\": \"a\"}]}",
+                     "wrong_talk.jsonl:2: message 1 has the role \"robot\"; known are system, user and assistant");
     check_wrong_talk("{\"messages\": [{\"role\": \"user\"}]}", "message 1 needs \"role\" and \"content\"");
     check_wrong_talk("{\"messages\": [\"hi\"]}", "message 1 must be an object");
 }
@@ -223,23 +240,30 @@ TEST(formats_are_told_apart)
     dk_error err;
     di_dataset *dataset = NULL;
     REQUIRE(fixture_open(&f, NULL));
-    REQUIRE_OK(di_dataset_open(f.host, fixture_file("unnamed", " {\"text\": \"abc\"}\n"), f.tokenizer, f.options, &dataset, &err));
+    REQUIRE_OK(di_dataset_open(f.host, fixture_file("unnamed", " {\"text\": \"abc\"}\n"), f.tokenizer, f.options,
+                               &dataset, &err));
     CHECK_INT(fixture_number(dataset, "tokens"), 4);
     di_dataset_release(dataset);
     dataset = NULL;
     REQUIRE_OK(di_options_set(f.options, "data.format", "text", &err));
-    REQUIRE_OK(di_dataset_open(f.host, fixture_file("unnamed", "{\"text\": \"abc\"}"), f.tokenizer, f.options, &dataset, &err));
+    REQUIRE_OK(di_dataset_open(f.host, fixture_file("unnamed", "{\"text\": \"abc\"}"), f.tokenizer, f.options, &dataset,
+                               &err));
     CHECK_INT(fixture_number(dataset, "tokens"), 16);
     di_dataset_release(dataset);
     dataset = NULL;
     REQUIRE_OK(di_options_set(f.options, "data.format", "tokens", &err));
-    CHECK_INT(di_dataset_open(f.host, fixture_file("unnamed", "{\"text\": \"abc\"}"), f.tokenizer, f.options, &dataset, &err), DK_E_FORMAT);
+    CHECK_INT(
+        di_dataset_open(f.host, fixture_file("unnamed", "{\"text\": \"abc\"}"), f.tokenizer, f.options, &dataset, &err),
+        DK_E_FORMAT);
     CHECK_HAS(err.message, "is no token file");
     fixture_close(&f);
 }
 
-TEST_MAIN(TEST_CASE(text_is_learnt_whole) TEST_CASE(only_completions_are_learnt) TEST_CASE(masks_go_by_position_not_by_id)
-              TEST_CASE(chatml_learns_assistant_turns_with_their_end) TEST_CASE(every_template_learns_assistant_turns_alone)
-                  TEST_CASE(the_tokenizers_own_template_is_recognised) TEST_CASE(what_is_too_long_is_cut_skipped_or_refused)
-                      TEST_CASE(plain_text_is_cut_into_windows_by_default) TEST_CASE(a_sample_without_a_label_is_dropped) TEST_CASE(wrong_lines_are_named)
-                          TEST_CASE(wrong_messages_are_named) TEST_CASE(formats_are_told_apart))
+TEST_MAIN(TEST_CASE(text_is_learnt_whole) TEST_CASE(only_completions_are_learnt)
+              TEST_CASE(masks_go_by_position_not_by_id) TEST_CASE(chatml_learns_assistant_turns_with_their_end)
+                  TEST_CASE(every_template_learns_assistant_turns_alone)
+                      TEST_CASE(the_tokenizers_own_template_is_recognised)
+                          TEST_CASE(what_is_too_long_is_cut_skipped_or_refused)
+                              TEST_CASE(plain_text_is_cut_into_windows_by_default)
+                                  TEST_CASE(a_sample_without_a_label_is_dropped) TEST_CASE(wrong_lines_are_named)
+                                      TEST_CASE(wrong_messages_are_named) TEST_CASE(formats_are_told_apart))

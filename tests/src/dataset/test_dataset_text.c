@@ -25,8 +25,10 @@ static void check_text(const char *text, const char *const *settings, const char
 TEST(documents_end_with_the_end_token)
 {
     check_text("ab<|endoftext|>cde", OPTIONS("data.pack=false"), "ab<|endoftext|>|cde<|endoftext|>");
-    check_text("ab<|endoftext|> \n<|endoftext|>cde<|endoftext|>\n", OPTIONS("data.pack=false"), "ab<|endoftext|>|cde<|endoftext|>");
-    check_text("one\ntwo\n\n", OPTIONS("data.pack=false", "data.separator=\"\\n\""), "one<|endoftext|>|two<|endoftext|>");
+    check_text("ab<|endoftext|> \n<|endoftext|>cde<|endoftext|>\n", OPTIONS("data.pack=false"),
+               "ab<|endoftext|>|cde<|endoftext|>");
+    check_text("one\ntwo\n\n", OPTIONS("data.pack=false", "data.separator=\"\\n\""),
+               "one<|endoftext|>|two<|endoftext|>");
     check_text("one\ntwo", OPTIONS("data.separator=\"\""), "one\ntwo<|endoftext|>");
     check_text("ab<|im_end|>cd", OPTIONS("data.pack=false", "data.separator=<|im_end|>"), "ab<|im_end|>|cd<|im_end|>");
 }
@@ -52,7 +54,8 @@ TEST(long_documents_are_cut_without_loss)
 {
     check_text("abcdefghij", OPTIONS("data.sequence_length=4"), "abcd|efgh|ij<|endoftext|>");
     check_text("abcdefghij", OPTIONS("data.sequence_length=4", "data.too_long=error"), "abcd|efgh|ij<|endoftext|>");
-    check_text("abcdefgh", OPTIONS("data.sequence_length=4"), "abcd|efgh"); /* the end token alone has nothing to learn */
+    /* the end token alone has nothing to learn */
+    check_text("abcdefgh", OPTIONS("data.sequence_length=4"), "abcd|efgh");
 }
 
 TEST(rows_carry_the_token_behind_them)
@@ -75,7 +78,8 @@ TEST(rows_carry_the_token_behind_them)
     CHECK_INT(fixture_number(dataset, "samples"), 2);
     CHECK_INT(fixture_number(dataset, "tokens"), 7);
     CHECK_INT(fixture_number(dataset, "learnt"), 5);
-    CHECK_INT(fixture_number(dataset, "bytes"), 3); /* b, c, y: the first of a sequence and end tokens are not text that is scored */
+    /* b, c, y: the first of a sequence and end tokens are not text that is scored */
+    CHECK_INT(fixture_number(dataset, "bytes"), 3);
     CHECK_INT(fixture_number(dataset, "max_length"), 4);
     di_batch_free(batch);
     di_dataset_release(dataset);
@@ -123,7 +127,8 @@ TEST(packing_keeps_every_token_and_bounds_every_window)
     CHECK((double)batch->offsets[batch->sequences] / (double)(batch->windows * LENGTH) > 0.95); /* packed well */
     for (int64_t r = 0; r < batch->rows; r++) {
         int64_t s = batch->row_sequence[r];
-        CHECK(batch->row[r] >= batch->offsets[s] && batch->row[r] + 1 < batch->offsets[s + 1] && batch->labels[r] == batch->ids[batch->row[r] + 1]);
+        CHECK(batch->row[r] >= batch->offsets[s] && batch->row[r] + 1 < batch->offsets[s + 1] &&
+              batch->labels[r] == batch->ids[batch->row[r] + 1]);
     }
     int64_t letters = batch->offsets[batch->sequences];
     qsort(batch->ids, (size_t)letters, sizeof *batch->ids, compare_ids);
@@ -140,8 +145,9 @@ TEST(packing_keeps_every_token_and_bounds_every_window)
 
 static int same_batches(const di_batch *a, const di_batch *b)
 {
-    return a->windows == b->windows && a->sequences == b->sequences && a->rows == b->rows && a->weight_sum == b->weight_sum &&
-           memcmp(a->offsets, b->offsets, (size_t)(a->sequences + 1) * 8) == 0 && memcmp(a->ids, b->ids, (size_t)a->offsets[a->sequences] * 4) == 0 &&
+    return a->windows == b->windows && a->sequences == b->sequences && a->rows == b->rows &&
+           a->weight_sum == b->weight_sum && memcmp(a->offsets, b->offsets, (size_t)(a->sequences + 1) * 8) == 0 &&
+           memcmp(a->ids, b->ids, (size_t)a->offsets[a->sequences] * 4) == 0 &&
            memcmp(a->labels, b->labels, (size_t)a->rows * 4) == 0 && memcmp(a->row, b->row, (size_t)a->rows * 8) == 0;
 }
 
@@ -290,7 +296,8 @@ TEST(a_text_beyond_memory_gives_the_same_windows)
         REQUIRE_OK(di_dataset_windows(small, first, 16, a, &err));
         CHECK(same_batches(a, b));
         for (int64_t i = 0; i < b->offsets[b->sequences] && at < (int64_t)size; i++, at++)
-            if (b->ids[i] != text[at]) FAIL("token %lld is %d, not %d", (long long)at, (int)b->ids[i], text[at]), at = (int64_t)size;
+            if (b->ids[i] != text[at])
+                FAIL("token %lld is %d, not %d", (long long)at, (int)b->ids[i], text[at]), at = (int64_t)size;
     }
     CHECK_INT(at, size);
     di_batch_free(a);
@@ -317,7 +324,8 @@ TEST(tokenising_can_be_cancelled)
     int64_t seen[2] = {0, 0};
     REQUIRE(fixture_open(&f, OPTIONS("data.sequence_length=8")));
     const char *path = fixture_file("cancel.txt", "some text to read");
-    CHECK_INT(di_dataset_open_watched(f.host, path, f.tokenizer, f.options, stop_at_once, seen, &dataset, &err), DK_E_CANCELLED);
+    CHECK_INT(di_dataset_open_watched(f.host, path, f.tokenizer, f.options, stop_at_once, seen, &dataset, &err),
+              DK_E_CANCELLED);
     CHECK_HAS(err.message, "cancel.txt: tokenising was cancelled at byte 17 of 17");
     CHECK_INT(seen[1], 17);
     dk_host_cancel(f.host, 1);
@@ -343,17 +351,25 @@ TEST(what_cannot_be_read_is_named)
     check_refused(test_path(TEST_TMP, "no-such-file.txt"), 1, DK_E_NOT_FOUND, "no-such-file.txt");
     check_refused(fixture_file("empty.txt", ""), 1, DK_E_INVALID, "no sample with a token to learn in ");
     check_refused(fixture_file("blank.txt", " \n\n"), 1, DK_E_INVALID, "blank.txt: it has no sample at all");
-    check_refused(fixture_file("plain.txt", "abc"), 0, DK_E_INVALID, "plain.txt: text cannot be read without a tokenizer");
+    check_refused(fixture_file("plain.txt", "abc"), 0, DK_E_INVALID,
+                  "plain.txt: text cannot be read without a tokenizer");
     check_refused(TEST_TMP, 1, DK_E_IO, "is a folder");
 }
 
 TEST(any_bytes_are_text)
 {
-    check_text("a\xff\xfe" "b", OPTIONS("data.sequence_length=8"), "a\xff\xfe" "b<|endoftext|>");
+    check_text("a\xff\xfe"
+               "b",
+               OPTIONS("data.sequence_length=8"),
+               "a\xff\xfe"
+               "b<|endoftext|>");
 }
 
-TEST_MAIN(TEST_CASE(documents_end_with_the_end_token) TEST_CASE(bos_stands_in_front_where_the_tokenizer_puts_one) TEST_CASE(long_documents_are_cut_without_loss)
-              TEST_CASE(rows_carry_the_token_behind_them) TEST_CASE(packing_keeps_every_token_and_bounds_every_window) TEST_CASE(batch_k_is_a_pure_function)
-                  TEST_CASE(an_epoch_visits_every_window_once) TEST_CASE(the_last_documents_are_held_out) TEST_CASE(one_long_text_is_held_out_from_the_end)
-                      TEST_CASE(a_text_beyond_memory_gives_the_same_windows) TEST_CASE(tokenising_can_be_cancelled) TEST_CASE(what_cannot_be_read_is_named)
-                          TEST_CASE(any_bytes_are_text))
+TEST_MAIN(TEST_CASE(documents_end_with_the_end_token) TEST_CASE(bos_stands_in_front_where_the_tokenizer_puts_one)
+              TEST_CASE(long_documents_are_cut_without_loss) TEST_CASE(rows_carry_the_token_behind_them)
+                  TEST_CASE(packing_keeps_every_token_and_bounds_every_window) TEST_CASE(batch_k_is_a_pure_function)
+                      TEST_CASE(an_epoch_visits_every_window_once) TEST_CASE(the_last_documents_are_held_out)
+                          TEST_CASE(one_long_text_is_held_out_from_the_end)
+                              TEST_CASE(a_text_beyond_memory_gives_the_same_windows)
+                                  TEST_CASE(tokenising_can_be_cancelled) TEST_CASE(what_cannot_be_read_is_named)
+                                      TEST_CASE(any_bytes_are_text))

@@ -13,7 +13,8 @@ static di_dataset *open_any(fixture *f, const char *path)
     return dataset;
 }
 
-static const char *const LINES = "{\"text\": \"abc\"}\n{\"prompt\": \"de\", \"completion\": \"fg\"}\n{\"text\": \"hij\"}\n";
+static const char *const LINES =
+    "{\"text\": \"abc\"}\n{\"prompt\": \"de\", \"completion\": \"fg\"}\n{\"text\": \"hij\"}\n";
 
 TEST(a_token_file_holds_the_same_data)
 {
@@ -164,7 +165,8 @@ TEST(every_byte_of_a_small_file_matters)
     for (size_t i = 0; i < b.size; i++) {
         b.data[i] ^= 0x40;
         if (open_bytes(&f, &b, b.size, &err) == DK_OK) FAIL("byte %zu may be anything", i);
-        if (!strstr(err.message, "damaged.tokens: ") || err.position < 0 || (size_t)err.position > b.size) FAIL("byte %zu: \"%s\" names no place", i, err.message);
+        if (!strstr(err.message, "damaged.tokens: ") || err.position < 0 || (size_t)err.position > b.size)
+            FAIL("byte %zu: \"%s\" names no place", i, err.message);
         b.data[i] ^= 0x40;
     }
     for (size_t size = 0; size < b.size; size++)
@@ -253,7 +255,8 @@ TEST(inspect_says_whether_it_is_whole)
     REQUIRE_OK(di_token_file_write(source->store, NULL, path, &err));
     dk_strbuf_init(&json, f.host);
     REQUIRE_OK(di_token_file_inspect(f.host, path, &json, &err));
-    CHECK_HAS(json.data, "{\"kind\":\"tokens\",\"version\":1,\"tokens\":13,\"documents\":3,\"largest_id\":256,\"bytes_per_id\":2,\"masked\":true");
+    CHECK_HAS(json.data, "{\"kind\":\"tokens\",\"version\":1,\"tokens\":13,\"documents\":3,\"largest_id\":256,\"bytes_"
+                         "per_id\":2,\"masked\":true");
     CHECK_HAS(json.data, "\"whole\":true}");
     bytes b = read_file(f.host, path);
     b.data[300] ^= 1;
@@ -297,12 +300,14 @@ static int tokenised(fixture *f, const char *path, uint64_t memory_limit, const 
     di_dataset *dataset = NULL;
     dk_error err;
     int64_t before = progress_calls;
-    if (di_dataset_open_limited(f->host, path, f->tokenizer, f->options, memory_limit, count_calls, NULL, &dataset, &err)) {
+    if (di_dataset_open_limited(f->host, path, f->tokenizer, f->options, memory_limit, count_calls, NULL, &dataset,
+                                &err)) {
         FAIL("%s", err.message);
         return -1;
     }
     di_batch *batch = fixture_all(dataset);
-    if (strncmp(fixture_learnt(batch, 1), first, strlen(first)) != 0) FAIL("begins \"%.20s\", not \"%s\"", fixture_learnt(batch, 1), first);
+    if (strncmp(fixture_learnt(batch, 1), first, strlen(first)) != 0)
+        FAIL("begins \"%.20s\", not \"%s\"", fixture_learnt(batch, 1), first);
     di_batch_free(batch);
     di_dataset_release(dataset);
     return progress_calls > before;
@@ -359,7 +364,9 @@ TEST(a_cache_that_cannot_be_written_is_an_error)
     fixture_close(&f);
 }
 
-TEST_MAIN(TEST_CASE(a_token_file_holds_the_same_data) TEST_CASE(weights_and_wide_ids_are_kept) TEST_CASE(another_tokenizer_is_refused)
-              TEST_CASE(damage_in_any_block_is_found_and_placed) TEST_CASE(every_byte_of_a_small_file_matters) TEST_CASE(a_hostile_header_is_refused)
-                  TEST_CASE(ids_beyond_the_tokenizer_are_no_text) TEST_CASE(inspect_says_whether_it_is_whole) TEST_CASE(the_cache_is_used_while_nothing_changed)
-                      TEST_CASE(a_cache_that_cannot_be_written_is_an_error))
+TEST_MAIN(TEST_CASE(a_token_file_holds_the_same_data) TEST_CASE(weights_and_wide_ids_are_kept)
+              TEST_CASE(another_tokenizer_is_refused) TEST_CASE(damage_in_any_block_is_found_and_placed)
+                  TEST_CASE(every_byte_of_a_small_file_matters) TEST_CASE(a_hostile_header_is_refused)
+                      TEST_CASE(ids_beyond_the_tokenizer_are_no_text) TEST_CASE(inspect_says_whether_it_is_whole)
+                          TEST_CASE(the_cache_is_used_while_nothing_changed)
+                              TEST_CASE(a_cache_that_cannot_be_written_is_an_error))

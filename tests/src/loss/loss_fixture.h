@@ -17,8 +17,8 @@ typedef struct fixture {
 static inline void open_fixture(fixture *f)
 {
     memset(f, 0, sizeof *f);
-    if (dk_host_create(NULL, &f->host, &f->err) || dk_backend_cpu(f->host, &f->backend, &f->err) || di_registry_create(f->host, &f->registry, &f->err) ||
-        di_options_create(f->host, &f->options, &f->err)) {
+    if (dk_host_create(NULL, &f->host, &f->err) || dk_backend_cpu(f->host, &f->backend, &f->err) ||
+        di_registry_create(f->host, &f->registry, &f->err) || di_options_create(f->host, &f->options, &f->err)) {
         fprintf(stderr, "%s\n", f->err.message);
         exit(3);
     }
@@ -35,7 +35,9 @@ static inline void close_fixture(fixture *f)
 static inline di_loss *make_loss(fixture *f, const char *name, const char *yaml)
 {
     di_loss *loss = NULL;
-    if (di_options_set(f->options, "loss", NULL, &f->err) || (yaml && di_options_set(f->options, "loss", yaml, &f->err)) || di_loss_create(f->registry, name, f->options, &loss, &f->err)) {
+    if (di_options_set(f->options, "loss", NULL, &f->err) ||
+        (yaml && di_options_set(f->options, "loss", yaml, &f->err)) ||
+        di_loss_create(f->registry, name, f->options, &loss, &f->err)) {
         FAIL("%s", f->err.message);
         exit(3);
     }
@@ -55,7 +57,8 @@ typedef struct dense_call {
     distill_loss_args args;
 } dense_call;
 
-static inline void set_dense(dense_call *c, float *student, int64_t rows, int64_t vocab, float *teacher, int64_t teacher_vocab)
+static inline void set_dense(dense_call *c, float *student, int64_t rows, int64_t vocab, float *teacher,
+                             int64_t teacher_vocab)
 {
     memset(c, 0, sizeof *c);
     c->shape[0] = c->teacher_shape[0] = rows;

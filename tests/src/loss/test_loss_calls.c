@@ -155,7 +155,9 @@ TEST(raw_logits_among_other_terms)
         di_loss_release(loss);
     }
     CHECK_NEAR((double)g1[5], (double)z[5] - (double)p[5], 1e-6); /* no T squared for raw logits */
-    di_loss *loss = make_loss(&f, NULL, "[{type: square, weight: 0.25, temperature: 3}, {type: forward_kl, weight: 2, temperature: 3}, {type: square, weight: 0.25}]");
+    di_loss *loss = make_loss(&f, NULL,
+                              "[{type: square, weight: 0.25, temperature: 3}, {type: forward_kl, weight: 2, "
+                              "temperature: 3}, {type: square, weight: 0.25}]");
     with_gradient(&c, g3);
     CHECK_OK(di_loss_eval(f.backend, loss, &c.args, &err));
     CHECK_NEAR(c.args.sum, 0.5 * parts[0] + 2 * parts[1], 1e-4);
@@ -169,7 +171,8 @@ TEST(raw_logits_among_other_terms)
     close_fixture(&f);
 }
 
-static int32_t run_answer(fixture *f, const di_loss *loss, host_loss *h, int answer, int poison, double *sum, dk_error *err)
+static int32_t run_answer(fixture *f, const di_loss *loss, host_loss *h, int answer, int poison, double *sum,
+                          dk_error *err)
 {
     dense_call c;
     set_dense(&c, z, R, V, p, V);
@@ -194,7 +197,8 @@ TEST(answers)
     table.fallback = "forward_kl";
     CHECK_OK(di_registry_add(f.registry, "mine", &table, &err));
     CHECK_OK(di_registry_add(f.registry, "alone", &second, &err));
-    di_loss *loss = make_loss(&f, "mine", "{type: mine, temperature: 2}"), *plain = make_loss(&f, "forward_kl", "{type: mine, temperature: 2}");
+    di_loss *loss = make_loss(&f, "mine", "{type: mine, temperature: 2}"),
+            *plain = make_loss(&f, "forward_kl", "{type: mine, temperature: 2}");
     di_loss *single = make_loss(&f, "alone", NULL);
     CHECK_INT(run_answer(&f, plain, &h, 0, 0, &want, &err), 0);
     memcpy(g2, g1, sizeof g1);
@@ -265,7 +269,8 @@ typedef struct strip_call {
 } strip_call;
 
 /* The dense call through strips of what fits into memory. */
-static int32_t run_strips(fixture *f, const di_loss *loss, int64_t memory, float *gradient, const int64_t *sequences, strip_call *s, dk_error *err)
+static int32_t run_strips(fixture *f, const di_loss *loss, int64_t memory, float *gradient, const int64_t *sequences,
+                          strip_call *s, dk_error *err)
 {
     int64_t places[R];
     int32_t rc;
@@ -361,7 +366,8 @@ TEST(whole_sequences)
     fill_inputs();
     for (int64_t i = 0, r = 0; i < 4; i++)
         for (int64_t k = 0; k < lengths[i]; k++) sequences[r++] = i;
-    distill_loss_callbacks table = table_of(&h, DISTILL_LOSS_LOG_PROBS | DISTILL_LOSS_WHOLE_SEQUENCES | DISTILL_LOSS_MT);
+    distill_loss_callbacks table =
+        table_of(&h, DISTILL_LOSS_LOG_PROBS | DISTILL_LOSS_WHOLE_SEQUENCES | DISTILL_LOSS_MT);
     CHECK_OK(di_registry_add(f.registry, "mine", &table, &err));
     di_loss *loss = make_loss(&f, "mine", NULL);
     CHECK_OK(run_strips(&f, loss, 13 * buffers * V * 4, g1, sequences, &s, &err));
@@ -408,7 +414,8 @@ static void set_hidden(hidden_call *h)
     h->c.args.grad_bias = &h->grad_bias;
 }
 
-/* Logits of the hidden states, and what a gradient of them is for hidden states, head and bias: the chain rule by hand. */
+/* Logits of the hidden states, and what a gradient of them is for hidden states, head and bias: the chain rule by
+ * hand. */
 static void logits_of(double scale, double cap, float *out)
 {
     for (int r = 0; r < R; r++)
@@ -427,7 +434,8 @@ static void check_chain(const float *logits, const float *dlogits, double scale,
     for (int v = 0; v < V; v++) want_bias[v] = before;
     for (int r = 0; r < R; r++)
         for (int v = 0; v < V; v++) {
-            const double t = cap > 0 ? (double)logits[r * V + v] / cap : 0, d = (double)dlogits[r * V + v] * scale * (1 - t * t);
+            const double t = cap > 0 ? (double)logits[r * V + v] / cap : 0,
+                         d = (double)dlogits[r * V + v] * scale * (1 - t * t);
             if (d == 0) continue;
             want_bias[v] += d;
             for (int w = 0; w < W; w++) {
@@ -582,8 +590,10 @@ TEST(refusals)
     AGAIN, c.args.flags = 64, check_refused(&c, DK_E_INVALID, "args.flags 0x40");
     AGAIN, c.student.kind = 9, check_refused(&c, DK_E_INVALID, "args.student.kind is 9");
     AGAIN, c.student.temperature = 2, check_refused(&c, DK_E_INVALID, "loss.temperature");
-    AGAIN, c.student.vocab_valid = V + 1, check_refused(&c, DK_E_INVALID, "args.student.vocab_valid is 42, outside 0..41");
-    AGAIN, c.teacher_shape[0] = R - 1, check_refused(&c, DK_E_INVALID, "args.teacher.values: dimension 0 is 23, not 24");
+    AGAIN, c.student.vocab_valid = V + 1,
+           check_refused(&c, DK_E_INVALID, "args.student.vocab_valid is 42, outside 0..41");
+    AGAIN, c.teacher_shape[0] = R - 1,
+           check_refused(&c, DK_E_INVALID, "args.teacher.values: dimension 0 is 23, not 24");
     AGAIN, c.gradient.shape = narrow, check_refused(&c, DK_E_INVALID, "args.grad_values: dimension 1 is 40, not 41");
     AGAIN, c.gradient.strides = backwards, check_refused(&c, DK_E_INVALID, "outputs need positive ones");
     AGAIN, c.gradient.dtype_bits = 16, check_refused(&c, DK_E_INVALID, "it must be fp32");
@@ -594,12 +604,14 @@ TEST(refusals)
     AGAIN, c.args.grad_head = &c.gradient, check_refused(&c, DK_E_INVALID, "args.grad_head: the student has none");
     AGAIN, labels[3] = V, check_refused(&c, DK_E_INVALID, "args.labels: entry 3 is 41, outside the 41 ids");
     labels[3] = 3;
-    AGAIN, labels[7] = 40, c.teacher.vocab_valid = 40, check_refused(&c, DK_E_INVALID, "args.labels: entry 7 is 40, outside the 40 ids");
+    AGAIN, labels[7] = 40, c.teacher.vocab_valid = 40,
+           check_refused(&c, DK_E_INVALID, "args.labels: entry 7 is 40, outside the 40 ids");
 
     labels[7] = 7;
     AGAIN;
     int64_t shape[2] = {R, 1};
-    distill_tensor id_tensor = di_tensor_of(ids, DISTILL_INT, 32, 2, shape), values = di_tensor_of(p, DISTILL_FLOAT, 32, 2, shape);
+    distill_tensor id_tensor = di_tensor_of(ids, DISTILL_INT, 32, 2, shape),
+                   values = di_tensor_of(p, DISTILL_FLOAT, 32, 2, shape);
     c.teacher.kind = DISTILL_TOPK;
     c.teacher.values = &values;
     c.teacher.ids = &id_tensor;
@@ -627,7 +639,8 @@ TEST(hostile_sparse_targets)
     open_fixture(&f);
     fill_inputs();
     di_loss *loss = make_loss(&f, "forward_kl", NULL);
-    distill_tensor id_tensor = di_tensor_of(ids, DISTILL_INT, 32, 2, shape), value_tensor = di_tensor_of(values, DISTILL_FLOAT, 32, 2, shape);
+    distill_tensor id_tensor = di_tensor_of(ids, DISTILL_INT, 32, 2, shape),
+                   value_tensor = di_tensor_of(values, DISTILL_FLOAT, 32, 2, shape);
     for (int i = 0; i < R * 2; i++) ids[i] = i % 2, values[i] = -1;
     set_dense(&c, z, R, V, NULL, 0);
     c.teacher.kind = DISTILL_TOPK;
@@ -652,6 +665,7 @@ TEST(hostile_sparse_targets)
     close_fixture(&f);
 }
 
-TEST_MAIN(TEST_CASE(custom_loss) TEST_CASE(raw_logits_among_other_terms) TEST_CASE(answers) TEST_CASE(registry) TEST_CASE(strips_of_any_height)
-              TEST_CASE(threads_and_instruction_sets) TEST_CASE(whole_sequences) TEST_CASE(hidden_is_dense_fused) TEST_CASE(tensors_as_they_come)
-                  TEST_CASE(refusals) TEST_CASE(hostile_sparse_targets))
+TEST_MAIN(TEST_CASE(custom_loss) TEST_CASE(raw_logits_among_other_terms) TEST_CASE(answers) TEST_CASE(registry)
+              TEST_CASE(strips_of_any_height) TEST_CASE(threads_and_instruction_sets) TEST_CASE(whole_sequences)
+                  TEST_CASE(hidden_is_dense_fused) TEST_CASE(tensors_as_they_come) TEST_CASE(refusals)
+                      TEST_CASE(hostile_sparse_targets))

@@ -1,9 +1,11 @@
-/* The built-in losses against golden values, the oracles, finite differences in double, and what must not change them. */
+/* The built-in losses against golden values, the oracles, finite differences in double, and what must not change
+ * them. */
 #include "loss_fixture.h"
 #include "npz.h"
 
 enum { N = 5 };
-static float golden_student[N] = {1.0f, -0.5f, 2.0f, 0.25f, -1.5f}, golden_teacher[N] = {0.3f, 1.2f, 2.5f, -0.7f, -2.0f};
+static float golden_student[N] = {1.0f, -0.5f, 2.0f, 0.25f, -1.5f},
+             golden_teacher[N] = {0.3f, 1.2f, 2.5f, -0.7f, -2.0f};
 
 static void check_golden(fixture *f, const char *yaml, double value, const double *gradient)
 {
@@ -23,13 +25,17 @@ static void check_golden(fixture *f, const char *yaml, double value, const doubl
 
 TEST(golden_forward_kl)
 {
-    static const double at_1[N] = {.145223, -.140260, -.092146, .076665, .010518}, at_2[N] = {.045129, -.063043, -.029930, .037233, .010610};
+    static const double at_1[N] = {.145223, -.140260, -.092146, .076665, .010518},
+                        at_2[N] = {.045129, -.063043, -.029930, .037233, .010610};
     fixture f;
     open_fixture(&f);
     check_golden(&f, "{type: forward_kl}", 0.228151, at_1);
     check_golden(&f, "{type: forward_kl, temperature: 2, t_squared: off}", 0.099031, at_2);
     check_golden(&f, "{type: forward_kl, temperature: 2}", 4 * 0.099031, NULL);
-    check_golden(&f, "[{type: forward_kl, temperature: 2, t_squared: on, weight: 0.5}, {type: forward_kl, temperature: 2, weight: 0.5}]", 4 * 0.099031, NULL);
+    check_golden(&f,
+                 "[{type: forward_kl, temperature: 2, t_squared: on, weight: 0.5}, {type: forward_kl, temperature: 2, "
+                 "weight: 0.5}]",
+                 4 * 0.099031, NULL);
     close_fixture(&f);
 }
 
@@ -40,7 +46,8 @@ static void check_topk(fixture *f, int64_t k, int32_t *ids, double value, const 
     double logits[N], log_p[N], left = 0;
     float values[N], tail, got[N];
     int64_t shape[2] = {1, k};
-    distill_tensor value_tensor = di_tensor_of(values, DISTILL_FLOAT, 32, 2, shape), id_tensor = di_tensor_of(ids, DISTILL_INT, 32, 2, shape);
+    distill_tensor value_tensor = di_tensor_of(values, DISTILL_FLOAT, 32, 2, shape),
+                   id_tensor = di_tensor_of(ids, DISTILL_INT, 32, 2, shape);
     distill_tensor tail_tensor = di_tensor_of(&tail, DISTILL_FLOAT, 32, 1, shape);
     dk_error err;
     dense_call c;
@@ -91,7 +98,8 @@ TEST(sparse_kinds)
     int32_t ids[N] = {4, 0, 3, 1, 2}, label = 3;
     float values[N], counts[N] = {1, 0, 3, 0, 0}, got[N];
     int64_t shape[2] = {1, N};
-    distill_tensor value_tensor = di_tensor_of(values, DISTILL_FLOAT, 32, 2, shape), id_tensor = di_tensor_of(ids, DISTILL_INT, 32, 2, shape);
+    distill_tensor value_tensor = di_tensor_of(values, DISTILL_FLOAT, 32, 2, shape),
+                   id_tensor = di_tensor_of(ids, DISTILL_INT, 32, 2, shape);
     dk_error err;
     dense_call c;
     for (int i = 0; i < N; i++) logits[i] = (double)golden_teacher[i];
@@ -131,14 +139,16 @@ TEST(sparse_kinds)
 }
 
 /* Values and gradients of torch and of TRL's GKD trainer on [34, 97] logits with masked rows. */
-static void check_oracle(fixture *f, const npz_file *inputs, const npz_file *results, const char *name, const char *yaml)
+static void check_oracle(fixture *f, const npz_file *inputs, const npz_file *results, const char *name,
+                         const char *yaml)
 {
     enum { ROWS = 34, VOCAB = 97 };
     static float student[ROWS * VOCAB], teacher[ROWS * VOCAB], got[ROWS * VOCAB];
     char key[128];
     int32_t labels[ROWS];
     di_loss *loss = make_loss(f, NULL, yaml);
-    npz_array z = npz_get(inputs, "student_logits"), p = npz_get(inputs, "teacher_logits"), y = npz_get(inputs, "labels");
+    npz_array z = npz_get(inputs, "student_logits"), p = npz_get(inputs, "teacher_logits"),
+              y = npz_get(inputs, "labels");
     snprintf(key, sizeof key, "%s/value64", name);
     npz_array value = npz_get(results, key);
     snprintf(key, sizeof key, "%s/grad", name);
@@ -156,7 +166,8 @@ static void check_oracle(fixture *f, const npz_file *inputs, const npz_file *res
     with_gradient(&c, got);
     CHECK_OK(di_loss_eval(f->backend, loss, &c.args, &err));
     CHECK_NEAR(c.args.sum / c.args.weight_sum, value.values[0], 2e-6 * (1 + fabs(value.values[0])));
-    for (int i = 0; i < ROWS * VOCAB; i++) top = fmax(top, fabs((double)got[i] / c.args.weight_sum - gradient.values[i]));
+    for (int i = 0; i < ROWS * VOCAB; i++)
+        top = fmax(top, fabs((double)got[i] / c.args.weight_sum - gradient.values[i]));
     if (!(top <= 1e-6)) FAIL("%s: gradient off by %.3g", name, top);
     free(z.values), free(p.values), free(y.values), free(value.values), free(gradient.values);
     di_loss_release(loss);
@@ -172,9 +183,11 @@ TEST(oracles)
     REQUIRE(npz_open(test_path(test_assets(), "oracle/losses/trl_gkd.npz"), &trl));
     open_fixture(&f);
     check_oracle(&f, &inputs, &torch, "torch_ce_mean", "{type: cross_entropy}");
-    check_oracle(&f, &inputs, &torch, "torch_ce_mean", "{type: cross_entropy, temperature: 3}"); /* plain: always at T = 1 */
+    /* plain: always at T = 1 */
+    check_oracle(&f, &inputs, &torch, "torch_ce_mean", "{type: cross_entropy, temperature: 3}");
     check_oracle(&f, &inputs, &torch, "torch_hinton_kd_alpha0.5_T1", "{type: forward_kl, hard_label_weight: 0.5}");
-    check_oracle(&f, &inputs, &torch, "torch_hinton_kd_alpha0.5_T2", "{type: forward_kl, hard_label_weight: 0.5, temperature: 2}");
+    check_oracle(&f, &inputs, &torch, "torch_hinton_kd_alpha0.5_T2",
+                 "{type: forward_kl, hard_label_weight: 0.5, temperature: 2}");
     check_oracle(&f, &inputs, &torch, "torch_hinton_kd_alpha0.5_T2",
                  "[{type: forward_kl, temperature: 2, weight: 0.5}, {type: cross_entropy, weight: 0.5}]");
     check_oracle(&f, &inputs, &trl, "trl_gkd_beta0_T1_batchmean", "{type: forward_kl}");
@@ -210,7 +223,7 @@ TEST(finite_differences)
             with_gradient(&c, got);
             CHECK_OK(di_loss_eval(f.backend, loss, &c.args, &err));
             CHECK_NEAR(c.args.sum, forward_kl64(z, p, n, temperature), 4e-6 * (1 + c.args.sum));
-            for (int64_t i = 0; i < n; i += n > 64 ? 37 : 1) {
+            for (int64_t i = 0; i<n; i += n> 64 ? 37 : 1) {
                 const double at = z[i];
                 z[i] = at + h;
                 double high = forward_kl64(z, p, n, temperature);
@@ -342,7 +355,8 @@ TEST(extremes)
     double log_q[4], q[4] = {0, 1, 3, 2}, p[3] = {0, 1, 2}, log_p[3], want = 0;
     softmax64(q, 4, 1, log_q);
     softmax64(p, 3, 1, log_p);
-    want = exp(log_p[0]) * (log_p[0] - log_q[0]) + exp(log_p[1]) * (log_p[1] - log_q[1]) + exp(log_p[2]) * (log_p[2] - log_q[3]);
+    want = exp(log_p[0]) * (log_p[0] - log_q[0]) + exp(log_p[1]) * (log_p[1] - log_q[1]) +
+           exp(log_p[2]) * (log_p[2] - log_q[3]);
     set_dense(&c, other, 1, 4, some, 4);
     with_gradient(&c, got);
     CHECK_NEAR(eval(&f, loss, &c), want, 1e-6);
@@ -397,5 +411,6 @@ TEST(accumulation_and_temperature)
     close_fixture(&f);
 }
 
-TEST_MAIN(TEST_CASE(golden_forward_kl) TEST_CASE(golden_topk_tail) TEST_CASE(sparse_kinds) TEST_CASE(oracles) TEST_CASE(finite_differences) TEST_CASE(invariances)
-              TEST_CASE(masks) TEST_CASE(extremes) TEST_CASE(accumulation_and_temperature))
+TEST_MAIN(TEST_CASE(golden_forward_kl) TEST_CASE(golden_topk_tail) TEST_CASE(sparse_kinds) TEST_CASE(oracles)
+              TEST_CASE(finite_differences) TEST_CASE(invariances) TEST_CASE(masks) TEST_CASE(extremes)
+                  TEST_CASE(accumulation_and_temperature))

@@ -11,7 +11,7 @@ typedef struct scan {
 
 static int32_t is_getter(const char *name, size_t size, int32_t *term)
 {
-    static const char *const getters[] = {"i64",  "f64",       "flag",     "text",      "is_set",   "is",
+    static const char *const getters[] = {"i64",       "f64",      "flag",      "text",     "is_set",    "is",
                                           "list_size", "list_i64", "list_text", "term_f64", "term_text", "term_is_set"};
     *term = size > 5 && !memcmp(name, "term_", 5);
     for (size_t i = 0; i < sizeof getters / sizeof *getters; i++)

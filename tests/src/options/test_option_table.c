@@ -6,7 +6,8 @@ TEST(rows_are_sound)
     for (int64_t i = 0; i < di_option_count(); i++) {
         const di_option_info *option = di_option_at(i);
         int32_t section = di_option_section(i);
-        if (section < 0 || strncmp(option->name, di_section_name(section), strlen(di_section_name(section)))) FAIL("%s: section", option->name);
+        if (section < 0 || strncmp(option->name, di_section_name(section), strlen(di_section_name(section))))
+            FAIL("%s: section", option->name);
         if (i && section < di_option_section(i - 1)) FAIL("%s: out of order", option->name);
         CHECK_INT(di_option_find(option->name, strlen(option->name)), i); /* no name twice */
         if (!option->help || !*option->help || strchr(option->help, '\n')) FAIL("%s: help", option->name);
@@ -37,7 +38,8 @@ TEST(defaults_pass_their_checks)
         CHECK(di_options_is_set(options, option->name));
         if (option->type == DI_OPTION_INT || option->type == DI_OPTION_FLAG)
             CHECK_INT(di_options_i64(options, option->name), di_options_i64(NULL, option->name));
-        if (option->type != DI_OPTION_FLAG) CHECK(di_options_f64(options, option->name) == di_options_f64(NULL, option->name));
+        if (option->type != DI_OPTION_FLAG)
+            CHECK(di_options_f64(options, option->name) == di_options_f64(NULL, option->name));
         if (option->type == DI_OPTION_TEXT || option->type == DI_OPTION_CHOICE)
             CHECK_STR(di_options_text(options, option->name), option->default_text);
     }
@@ -74,10 +76,12 @@ TEST(suggestions)
     CHECK_STR(suggest("train.frobnicate"), "nothing");
     CHECK_STR(suggest(""), "nothing");
     CHECK_STR(suggest("x.y"), "nothing");
-    CHECK_STR(suggest("a very long text that is nowhere near any option of the table, longer than all of them"), "nothing");
+    CHECK_STR(suggest("a very long text that is nowhere near any option of the table, longer than all of them"),
+              "nothing");
     CHECK_STR(di_choice_suggest(schedule, "cosin", near, sizeof near), "cosine");
     CHECK(!di_choice_suggest(schedule, "sawtooth", near, sizeof near));
-    CHECK(di_option_has_choice(schedule, "wsd", 3) && !di_option_has_choice(schedule, "ws", 2) && !di_option_has_choice(schedule, "", 0));
+    CHECK(di_option_has_choice(schedule, "wsd", 3) && !di_option_has_choice(schedule, "ws", 2) &&
+          !di_option_has_choice(schedule, "", 0));
 }
 
 TEST_MAIN(TEST_CASE(rows_are_sound) TEST_CASE(defaults_pass_their_checks) TEST_CASE(sections) TEST_CASE(suggestions))

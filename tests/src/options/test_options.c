@@ -21,10 +21,8 @@ static const char *get(const di_options *options, const char *key)
     char *out = text[next++ % 4];
     dk_strbuf buf;
     dk_strbuf_init(&buf, host);
-    if (di_options_get(options, key, &buf, &err))
-        snprintf(out, sizeof text[0], "%s", err.message);
-    else
-        snprintf(out, sizeof text[0], "%s", buf.data ? buf.data : "");
+    if (di_options_get(options, key, &buf, &err)) snprintf(out, sizeof text[0], "%s", err.message);
+    else snprintf(out, sizeof text[0], "%s", buf.data ? buf.data : "");
     dk_strbuf_free(&buf);
     return out;
 }
@@ -121,15 +119,18 @@ TEST(refused_values)
     refuse(o, "train.beta2", "[1]", "train.beta2 [a list] is not a number");
     refuse(o, "data.pack", "maybe", "data.pack \"maybe\" is not true or false");
     refuse(o, "data.pack", "2", "data.pack 2 is not true or false");
-    refuse(o, "train.schedule", "cosin", "train.schedule \"cosin\" is none of constant|linear|cosine|wsd|inverse_sqrt; did you mean cosine?");
-    refuse(o, "train.schedule", "sawtooth", "train.schedule \"sawtooth\" is none of constant|linear|cosine|wsd|inverse_sqrt");
+    refuse(o, "train.schedule", "cosin",
+           "train.schedule \"cosin\" is none of constant|linear|cosine|wsd|inverse_sqrt; did you mean cosine?");
+    refuse(o, "train.schedule", "sawtooth",
+           "train.schedule \"sawtooth\" is none of constant|linear|cosine|wsd|inverse_sqrt");
     refuse(o, "output.path", "\"\"", "output.path is empty; give a path, or null for none");
     refuse(o, "output.path", "{a: b}", "output.path {a map} is not a text");
     refuse(o, "data.separator", "\"a\\0b\"", "data.separator: a NUL character cannot be part of a text");
     refuse(o, "student.layers", "[1, x]", "student.layers \"x\" is not an integer");
     refuse(o, "student.layers", "[1, -2]", "student.layers -2 is not in [0, 1000000]");
     refuse(o, "student.layers", "{a: 1}", "student.layers {a map} is not a list");
-    refuse(o, "train.steps", "[1", "value of train.steps:2: did not find expected ',' or ']' while parsing a flow sequence");
+    refuse(o, "train.steps", "[1",
+           "value of train.steps:2: did not find expected ',' or ']' while parsing a flow sequence");
     CHECK_INT(di_options_set_f64(o, "train.learning_rate", (double)NAN, &err), DK_E_OPTION);
     CHECK_STR(err.message, "train.learning_rate nan is not in [0, 10]");
     CHECK_INT(di_options_set_i64(o, "train.seed", INT64_MAX, &err), DK_E_OPTION);
@@ -237,7 +238,8 @@ TEST(terms_of_the_loss)
     CHECK_OK(di_options_set(o, "loss", "{type: c, hard_label_weight: 0.1}", &err)); /* and back to a single one */
     CHECK(!di_options_has_terms(o) && di_options_terms(o) == 1);
     CHECK_STR(get(o, "loss"), "type: c\nhard_label_weight: 0.1\n");
-    refuse(o, "loss.0.weight", "2", "loss.hard_label_weight belongs to a single loss; in a list of losses give each term its weight");
+    refuse(o, "loss.0.weight", "2",
+           "loss.hard_label_weight belongs to a single loss; in a list of losses give each term its weight");
     CHECK_OK(di_options_set(o, "loss", NULL, &err));
     CHECK(di_options_equal(o, NULL));
     di_options_free(o);
@@ -272,7 +274,8 @@ TEST(text_forms_read_back)
         CHECK(a != b);
         CHECK_OK(di_options_set(back, "train.steps", NULL, &err));
     }
-    CHECK_HAS(text.data, "{\"teacher\":{\"path\":\"true\"},\"student\":{\"path\":\"1e5\",\"layers\":[],\"freeze\":[\"*\",\"1\",\"null\"]}");
+    CHECK_HAS(text.data, "{\"teacher\":{\"path\":\"true\"},\"student\":{\"path\":\"1e5\",\"layers\":[],\"freeze\":[\"*"
+                         "\",\"1\",\"null\"]}");
     CHECK_HAS(text.data, "\"loss\":[{\"type\":\"a\",\"weight\":0.1},{}]");
     dk_strbuf_clear(&text);
     CHECK_OK(di_options_write_json(NULL, 0, &text, &err));
@@ -352,6 +355,7 @@ TEST(every_allocation_may_fail)
     CHECK(fail_every_alloc(use_options, yaml) > 20);
 }
 
-TEST_MAIN(TEST_CASE(every_type) TEST_CASE(defaults) TEST_CASE(refused_values) TEST_CASE(unknown_keys) TEST_CASE(items_by_number)
-              TEST_CASE(sections_as_plain_values) TEST_CASE(terms_of_the_loss) TEST_CASE(text_forms_read_back) TEST_CASE(copies_of_sections)
-                  TEST_CASE(configuring_live_options) TEST_CASE(every_allocation_may_fail))
+TEST_MAIN(TEST_CASE(every_type) TEST_CASE(defaults) TEST_CASE(refused_values) TEST_CASE(unknown_keys)
+              TEST_CASE(items_by_number) TEST_CASE(sections_as_plain_values) TEST_CASE(terms_of_the_loss)
+                  TEST_CASE(text_forms_read_back) TEST_CASE(copies_of_sections) TEST_CASE(configuring_live_options)
+                      TEST_CASE(every_allocation_may_fail))

@@ -29,12 +29,13 @@ static void check_error(const char *yaml, const char *message, int64_t line)
     CHECK_INT(di_options_i64(options, "train.steps"), 3);
 }
 
-static const char *const sample = "teacher: {path: teacher/}\n"
-                                  "student: {from: teacher, layers: [0, 2, 5]}\n"
-                                  "data:    {train: train.jsonl, eval: /abs/valid.jsonl, sequence_length: 256}\n"
-                                  "loss:    {type: forward_kl, temperature: 2.0, hard_label_weight: 0.5}\n"
-                                  "train:   {steps: 2000, batch_size: 8, learning_rate: 6.0e-4, schedule: cosine, warmup_steps: 50, seed: 1}\n"
-                                  "output:  out/\n";
+static const char *const sample =
+    "teacher: {path: teacher/}\n"
+    "student: {from: teacher, layers: [0, 2, 5]}\n"
+    "data:    {train: train.jsonl, eval: /abs/valid.jsonl, sequence_length: 256}\n"
+    "loss:    {type: forward_kl, temperature: 2.0, hard_label_weight: 0.5}\n"
+    "train:   {steps: 2000, batch_size: 8, learning_rate: 6.0e-4, schedule: cosine, warmup_steps: 50, seed: 1}\n"
+    "output:  out/\n";
 
 TEST(a_recipe)
 {
@@ -84,14 +85,18 @@ TEST(paths_follow_the_recipe)
 
 TEST(errors_have_lines)
 {
-    check_error("train:\n  steps: 5\n  stpes: 6\n", "recipe.yaml:3: train.stpes is not an option; did you mean train.steps?", 3);
+    check_error("train:\n  steps: 5\n  stpes: 6\n",
+                "recipe.yaml:3: train.stpes is not an option; did you mean train.steps?", 3);
     check_error("train:\n  steps: 5\n  beta1:\n    2\n", "recipe.yaml:4: train.beta1 2 is not in [0, 1)", 4);
-    check_error("train: {steps: 5}\nlearning_rate: 1\n", "recipe.yaml:2: learning_rate is not an option; did you mean train.learning_rate?", 2);
+    check_error("train: {steps: 5}\nlearning_rate: 1\n",
+                "recipe.yaml:2: learning_rate is not an option; did you mean train.learning_rate?", 2);
     check_error("train: 5\n", "recipe.yaml:1: train is a section: give it as a map, train: {key: value}", 1);
     check_error("loss:\n  - type: a\n  - weight: -1\n", "recipe.yaml:3: loss.weight -1 is not in [0, 1000000]", 3);
     check_error("loss:\n  - [a]\n", "recipe.yaml:2: loss is a section: give it as a map, loss: {key: value}", 2);
-    check_error("loss:\n  - type: a\n    hard_label_weight: 0.5\n",
-                "recipe.yaml:3: loss.hard_label_weight belongs to a single loss; in a list of losses give each term its weight", 3);
+    check_error(
+        "loss:\n  - type: a\n    hard_label_weight: 0.5\n",
+        "recipe.yaml:3: loss.hard_label_weight belongs to a single loss; in a list of losses give each term its weight",
+        3);
     check_error("[a]\n", "recipe.yaml: a recipe is a map of sections, as in \"train: {steps: 100}\"", -1);
     check_error("train: {steps: 1, steps: 2}\n", "recipe.yaml:1: key \"steps\" occurs twice", 1);
     check_error("train: &a {steps: 1}\n", "recipe.yaml:1: anchors are not supported; write the value out", 1);

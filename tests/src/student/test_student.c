@@ -89,10 +89,12 @@ static void check_layers(fixture *f, const di_teacher *teacher, const char *laye
     const dk_model *model = di_student_model(student);
     CHECK_INT(model->config.layers, count);
     for (int64_t i = 0; i < count && i < model->config.layers; i++) {
-        const float *a = f->backend->ops->map(model->layers[i].down->value), *b = f->backend->ops->map(from->layers[want[i]].down->value);
+        const float *a = f->backend->ops->map(model->layers[i].down->value),
+                    *b = f->backend->ops->map(from->layers[want[i]].down->value);
         CHECK(memcmp(a, b, sizeof(float) * TINY_WIDTH * 24) == 0);
     }
-    CHECK(memcmp(f->backend->ops->map(model->embedding->value), f->backend->ops->map(from->embedding->value), sizeof(float) * TINY_VOCAB * TINY_WIDTH) == 0);
+    CHECK(memcmp(f->backend->ops->map(model->embedding->value), f->backend->ops->map(from->embedding->value),
+                 sizeof(float) * TINY_VOCAB * TINY_WIDTH) == 0);
     di_student_release(student);
 }
 
@@ -128,7 +130,8 @@ TEST(held_and_frozen)
     CHECK_OK(di_student_acquire(student, &err));
     CHECK_INT(di_student_acquire(student, &err), DK_E_BUSY);
     CHECK_OK(di_student_parameter(student, "model.layers.1.mlp.down_proj.weight", DISTILL_GRADIENT, &tensor, &err));
-    CHECK_INT(di_student_parameter(student, "model.layers.0.mlp.down_proj.weight", DISTILL_GRADIENT, &tensor, &err), DK_E_NOT_FOUND);
+    CHECK_INT(di_student_parameter(student, "model.layers.0.mlp.down_proj.weight", DISTILL_GRADIENT, &tensor, &err),
+              DK_E_NOT_FOUND);
     CHECK_HAS(err.message, "frozen");
     const int64_t version = dk_model_find(di_student_model(student), "model.norm.weight")->version;
     CHECK_OK(di_student_weights_changed(student, &err));
@@ -197,7 +200,8 @@ static void run_backward(fixture *f, di_student *student, int way)
             for (int v = 0; v < TINY_VOCAB; v++)
                 for (int w = 0; w < TINY_WIDTH; w++) {
                     dhidden[r * TINY_WIDTH + w] += factors[r * TINY_VOCAB + v] * head[v * TINY_WIDTH + w];
-                    ((float *)gradient.data)[v * TINY_WIDTH + w] += factors[r * TINY_VOCAB + v] * values[r * TINY_WIDTH + w];
+                    ((float *)gradient.data)[v * TINY_WIDTH + w] +=
+                        factors[r * TINY_VOCAB + v] * values[r * TINY_WIDTH + w];
                 }
     }
     CHECK_OK(di_trainee_backward(trainee, way ? &given : NULL, &err));
@@ -207,7 +211,8 @@ static void run_backward(fixture *f, di_student *student, int way)
 
 TEST(gradients)
 {
-    static const char *const names[] = {"model.embed_tokens.weight", "model.layers.0.self_attn.q_proj.weight", "model.layers.4.mlp.down_proj.weight", "model.layers.2.input_layernorm.weight"};
+    static const char *const names[] = {"model.embed_tokens.weight", "model.layers.0.self_attn.q_proj.weight",
+                                        "model.layers.4.mlp.down_proj.weight", "model.layers.2.input_layernorm.weight"};
     di_student *student;
     dk_error err;
     fixture f;
@@ -257,7 +262,8 @@ static int32_t host_forward(void *user, const distill_batch *batch, int64_t firs
     (void)batch;
     h->forwards++;
     for (int64_t r = 0; r < count; r++)
-        for (int64_t v = 0; v < out->values->shape[1]; v++) ((float *)out->values->data)[r * stride + v] = (float)(first + r) - (float)v;
+        for (int64_t v = 0; v < out->values->shape[1]; v++)
+            ((float *)out->values->data)[r * stride + v] = (float)(first + r) - (float)v;
     return h->answer;
 }
 
@@ -339,7 +345,8 @@ static void check_hosted(fixture *f, const distill_target *form, int64_t width, 
     CHECK_INT(h.gradient_width, width);
     for (int64_t i = 0; i < ROWS * width; i++) {
         double want = head ? 0 : (double)factors[i];
-        for (int v = 0; head && v < TINY_VOCAB; v++) want += (double)factors[i / width * TINY_VOCAB + v] * (double)head[v * width + i % width];
+        for (int v = 0; head && v < TINY_VOCAB; v++)
+            want += (double)factors[i / width * TINY_VOCAB + v] * (double)head[v * width + i % width];
         CHECK_NEAR((double)h.gradient[i], want, 1e-5);
     }
     CHECK_OK(di_trainee_backward(trainee, NULL, &err));
@@ -369,7 +376,8 @@ TEST(callbacks)
 {
     static float head[TINY_VOCAB * HOST_WIDTH];
     int64_t shape[1] = {TINY_VOCAB}, narrow[1] = {HOST_WIDTH}, head_shape[2] = {TINY_VOCAB, HOST_WIDTH};
-    distill_tensor values = di_tensor_of(NULL, DISTILL_FLOAT, 32, 1, shape), weights = di_tensor_of(head, DISTILL_FLOAT, 32, 2, head_shape);
+    distill_tensor values = di_tensor_of(NULL, DISTILL_FLOAT, 32, 1, shape),
+                   weights = di_tensor_of(head, DISTILL_FLOAT, 32, 2, head_shape);
     distill_target form;
     di_student *student = NULL;
     host h = {0};
@@ -397,4 +405,5 @@ TEST(callbacks)
     close_fixture(&f);
 }
 
-TEST_MAIN(TEST_CASE(saved_and_opened) TEST_CASE(fresh) TEST_CASE(derived) TEST_CASE(held_and_frozen) TEST_CASE(gradients) TEST_CASE(callbacks))
+TEST_MAIN(TEST_CASE(saved_and_opened) TEST_CASE(fresh) TEST_CASE(derived) TEST_CASE(held_and_frozen)
+              TEST_CASE(gradients) TEST_CASE(callbacks))

@@ -35,14 +35,14 @@ TEST(rows_of_a_batch)
     CHECK_INT(places[1], 6);
 }
 
-#define REFUSED(change, words)                                                                                         \
-    do {                                                                                                               \
-        distill_batch batch = batch_of();                                                                              \
-        int64_t broken[4] = {0, 3, 3, 7}, rows[2] = {2, 6};                                                            \
-        (void)broken, (void)rows;                                                                                      \
-        change;                                                                                                        \
-        CHECK_INT(di_check_batch(&batch, 7, &err), DK_E_INVALID);                                                      \
-        CHECK_HAS(err.message, words);                                                                                 \
+#define REFUSED(change, words)                                    \
+    do {                                                          \
+        distill_batch batch = batch_of();                         \
+        int64_t broken[4] = {0, 3, 3, 7}, rows[2] = {2, 6};       \
+        (void)broken, (void)rows;                                 \
+        change;                                                   \
+        CHECK_INT(di_check_batch(&batch, 7, &err), DK_E_INVALID); \
+        CHECK_HAS(err.message, words);                            \
     } while (0)
 
 TEST(broken_batches)
@@ -139,7 +139,8 @@ TEST(target_parts)
     float data[20];
     dk_error err;
     distill_target target;
-    distill_tensor values = di_tensor_of(data, DISTILL_FLOAT, 32, 2, shape), head = di_tensor_of(data, DISTILL_FLOAT, 32, 2, head_shape);
+    distill_tensor values = di_tensor_of(data, DISTILL_FLOAT, 32, 2, shape),
+                   head = di_tensor_of(data, DISTILL_FLOAT, 32, 2, head_shape);
     DISTILL_INIT(&target);
     target.kind = DISTILL_HIDDEN;
     target.values = &values;
@@ -161,4 +162,5 @@ TEST(target_parts)
     CHECK_HAS(err.message, "teacher.temperature");
 }
 
-TEST_MAIN(TEST_CASE(rows_of_a_batch) TEST_CASE(broken_batches) TEST_CASE(read_and_write) TEST_CASE(read_ids) TEST_CASE(hostile_shapes) TEST_CASE(target_parts))
+TEST_MAIN(TEST_CASE(rows_of_a_batch) TEST_CASE(broken_batches) TEST_CASE(read_and_write) TEST_CASE(read_ids)
+              TEST_CASE(hostile_shapes) TEST_CASE(target_parts))

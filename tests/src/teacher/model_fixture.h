@@ -27,7 +27,9 @@ static inline void open_fixture(fixture *f, const char *name)
 {
     char text[512];
     memset(f, 0, sizeof *f);
-    if (dk_host_create(NULL, &f->host, &f->err) || dk_backend_cpu(f->host, &f->backend, &f->err) || di_options_create(f->host, &f->options, &f->err)) exit(3);
+    if (dk_host_create(NULL, &f->host, &f->err) || dk_backend_cpu(f->host, &f->backend, &f->err) ||
+        di_options_create(f->host, &f->options, &f->err))
+        exit(3);
     snprintf(f->folder, sizeof f->folder, "%s/%s", TEST_TMP, name);
     if (dk_dir_remove(f->host, f->folder, &f->err) || dk_dir_create(f->host, f->folder, &f->err)) {
         fprintf(stderr, "%s\n", f->err.message);
@@ -35,8 +37,10 @@ static inline void open_fixture(fixture *f, const char *name)
     }
     snprintf(f->config, sizeof f->config, "%s/%s/config.json", TEST_TMP, name);
     snprintf(text, sizeof text,
-             "{\"model_type\": \"llama\", \"vocab_size\": %d, \"hidden_size\": %d, \"num_hidden_layers\": %d, \"num_attention_heads\": 4, \"num_key_value_heads\": 2, "
-             "\"intermediate_size\": 24, \"max_position_embeddings\": 64, \"rms_norm_eps\": 1e-5, \"rope_theta\": 10000.0, \"tie_word_embeddings\": true, "
+             "{\"model_type\": \"llama\", \"vocab_size\": %d, \"hidden_size\": %d, \"num_hidden_layers\": %d, "
+             "\"num_attention_heads\": 4, \"num_key_value_heads\": 2, "
+             "\"intermediate_size\": 24, \"max_position_embeddings\": 64, \"rms_norm_eps\": 1e-5, \"rope_theta\": "
+             "10000.0, \"tie_word_embeddings\": true, "
              "\"hidden_act\": \"silu\", \"bos_token_id\": 1, \"eos_token_id\": 2}",
              TINY_VOCAB, TINY_WIDTH, TINY_LAYERS);
     put_text(f->config, text);

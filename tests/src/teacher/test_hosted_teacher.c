@@ -27,7 +27,8 @@ static int32_t score(void *user, const distill_batch *batch, int64_t first, int6
         const int64_t stride = out->values->strides ? out->values->strides[0] : out->values->shape[1];
         CHECK_INT(out->values->shape[0], count);
         for (int64_t r = 0; r < count; r++)
-            for (int64_t v = 0; v < out->values->shape[1]; v++) ((float *)out->values->data)[r * stride + v] = entry(first + r, v);
+            for (int64_t v = 0; v < out->values->shape[1]; v++)
+                ((float *)out->values->data)[r * stride + v] = entry(first + r, v);
     }
     if (out->ids) {
         const int64_t k = out->ids->ndim == 2 ? out->ids->shape[1] : 1;
@@ -98,7 +99,8 @@ TEST(hidden)
     enum { WIDTH = 4 };
     static float logits[ROWS * TINY_VOCAB], head[TINY_VOCAB * WIDTH], bias[TINY_VOCAB];
     int64_t shape[1] = {WIDTH}, head_shape[2] = {TINY_VOCAB, WIDTH};
-    distill_tensor values = di_tensor_of(NULL, DISTILL_FLOAT, 32, 1, shape), weights = di_tensor_of(head, DISTILL_FLOAT, 32, 2, head_shape);
+    distill_tensor values = di_tensor_of(NULL, DISTILL_FLOAT, 32, 1, shape),
+                   weights = di_tensor_of(head, DISTILL_FLOAT, 32, 2, head_shape);
     distill_tensor offsets = di_tensor_of(bias, DISTILL_FLOAT, 32, 1, head_shape);
     distill_target form;
     di_teacher *teacher = NULL;
@@ -134,7 +136,8 @@ static void check_sparse(fixture *f, int32_t kind, int with_tail)
 {
     int64_t shape[2] = {1, K};
     float logits[ROWS * TINY_VOCAB];
-    distill_tensor values = di_tensor_of(NULL, DISTILL_FLOAT, 32, 2, shape), tail = di_tensor_of(NULL, DISTILL_FLOAT, 32, 1, shape);
+    distill_tensor values = di_tensor_of(NULL, DISTILL_FLOAT, 32, 2, shape),
+                   tail = di_tensor_of(NULL, DISTILL_FLOAT, 32, 1, shape);
     const distill_target *target = NULL;
     distill_target form;
     di_teacher *teacher = NULL;
@@ -161,7 +164,8 @@ static void check_sparse(fixture *f, int32_t kind, int with_tail)
         REQUIRE(target != NULL);
         CHECK_INT(target->ids->shape[0], count);
         CHECK_INT(((const int32_t *)target->ids->data)[1], first + 1);
-        if (kind != DISTILL_ONE_HOT) CHECK_NEAR((double)((const float *)target->values->data)[K + 1], (double)entry(first + 1, 1), 0);
+        if (kind != DISTILL_ONE_HOT)
+            CHECK_NEAR((double)((const float *)target->values->data)[K + 1], (double)entry(first + 1, 1), 0);
         CHECK((target->tail != NULL) == with_tail);
     }
     CHECK_INT(h.calls, 3);

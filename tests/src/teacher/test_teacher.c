@@ -12,7 +12,8 @@ static dk_model *fresh_model(fixture *f)
 {
     dk_document *config = NULL;
     dk_model *model = NULL;
-    if (dk_json_open(f->host, f->config, &config, &f->err) || dk_model_create(f->backend, config, 0.4, 3, &model, &f->err)) {
+    if (dk_json_open(f->host, f->config, &config, &f->err) ||
+        dk_model_create(f->backend, config, 0.4, 3, &model, &f->err)) {
         FAIL("%s", f->err.message);
         exit(3);
     }
@@ -103,7 +104,8 @@ TEST(sessions)
             CHECK_OK(source->rows(source->self, first, 3, strip, &target, &err));
             CHECK(target == NULL);
             f.backend->ops->copy_out(&queue, strip, got);
-            for (int i = 0; i < 3 * TINY_VOCAB; i++) CHECK_NEAR((double)got[i], (double)want[first * TINY_VOCAB + i], 1e-5);
+            for (int i = 0; i < 3 * TINY_VOCAB; i++)
+                CHECK_NEAR((double)got[i], (double)want[first * TINY_VOCAB + i], 1e-5);
         }
         if (again) CHECK_INT(dk_host_allocations(f.host), before); /* a warm session allocates nothing */
     }
@@ -114,7 +116,8 @@ TEST(sessions)
     for (int r = 0; r < 9; r++)
         for (int v = 0; v < TINY_VOCAB; v++) {
             double sum = 0;
-            for (int w = 0; w < TINY_WIDTH; w++) sum += (double)hidden[r * TINY_WIDTH + w] * (double)head[v * TINY_WIDTH + w];
+            for (int w = 0; w < TINY_WIDTH; w++)
+                sum += (double)hidden[r * TINY_WIDTH + w] * (double)head[v * TINY_WIDTH + w];
             CHECK_NEAR((double)want[r * TINY_VOCAB + v], sum, 1e-5);
         }
     di_session_free(session);
@@ -167,7 +170,8 @@ typedef struct heard {
     size_t ends[2][64]; /* of the pieces */
 } heard;
 
-static int32_t hear(void *user, int64_t sequence, int32_t id, double log_prob, const char *text, size_t size, int32_t finished)
+static int32_t hear(void *user, int64_t sequence, int32_t id, double log_prob, const char *text, size_t size,
+                    int32_t finished)
 {
     heard *h = user;
     CHECK(log_prob <= 0);
@@ -213,8 +217,35 @@ TEST(generate_ids)
 /* Pieces put together are the text of all tokens, and none ends inside a character. */
 TEST(generate_text)
 {
-    static const char *const tokens[TINY_VOCAB] = {"<unk>", "<s>", "</s>", "<0xE2>", "<0x82>", "<0xAC>", "<0xC3>", "<0xA9>", "\xe2\x96\x81", "\xe2\x96\x81the", "a", "b", "\xc3\xa9", "\xe2\x82\xac",
-                                                   "\xe2\x96\x81is", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l", "m", "n", "o", "p"};
+    static const char *const tokens[TINY_VOCAB] = {"<unk>",
+                                                   "<s>",
+                                                   "</s>",
+                                                   "<0xE2>",
+                                                   "<0x82>",
+                                                   "<0xAC>",
+                                                   "<0xC3>",
+                                                   "<0xA9>",
+                                                   "\xe2\x96\x81",
+                                                   "\xe2\x96\x81the",
+                                                   "a",
+                                                   "b",
+                                                   "\xc3\xa9",
+                                                   "\xe2\x82\xac",
+                                                   "\xe2\x96\x81is",
+                                                   "c",
+                                                   "d",
+                                                   "e",
+                                                   "f",
+                                                   "g",
+                                                   "h",
+                                                   "i",
+                                                   "j",
+                                                   "k",
+                                                   "l",
+                                                   "m",
+                                                   "n",
+                                                   "o",
+                                                   "p"};
     static const int32_t types[TINY_VOCAB] = {2, 3, 3, 6, 6, 6, 6, 6};
     static int32_t kinds[TINY_VOCAB];
     static float scores[TINY_VOCAB];
@@ -256,13 +287,16 @@ TEST(generate_text)
             memcpy(all + length, h.ids[s], (size_t)h.counts[s] * sizeof *all);
             dk_strbuf_init(&whole, f.host);
             dk_strbuf_init(&prompt, f.host);
-            CHECK_OK(dk_tokenizer_decode_to(tokenizer, all, length + h.counts[s], DK_DECODE_SKIP_SPECIAL, &whole, &err));
+            CHECK_OK(
+                dk_tokenizer_decode_to(tokenizer, all, length + h.counts[s], DK_DECODE_SKIP_SPECIAL, &whole, &err));
             CHECK_OK(dk_tokenizer_decode_to(tokenizer, all, length, DK_DECODE_SKIP_SPECIAL, &prompt, &err));
             for (size_t i = 0, length_of; i < h.sizes[s]; i += length_of ? length_of : 1) {
                 length_of = dk_utf8_length((const unsigned char *)h.text[s] + i, h.sizes[s] - i);
-                for (int64_t piece = 0; piece < h.counts[s]; piece++) CHECK(h.ends[s][piece] <= i || h.ends[s][piece] >= i + length_of);
+                for (int64_t piece = 0; piece < h.counts[s]; piece++)
+                    CHECK(h.ends[s][piece] <= i || h.ends[s][piece] >= i + length_of);
             }
-            if (CHECK(whole.size - prompt.size == h.sizes[s])) CHECK(memcmp(whole.data + prompt.size, h.text[s], h.sizes[s]) == 0);
+            if (CHECK(whole.size - prompt.size == h.sizes[s]))
+                CHECK(memcmp(whole.data + prompt.size, h.text[s], h.sizes[s]) == 0);
             dk_strbuf_free(&whole);
             dk_strbuf_free(&prompt);
         }
@@ -273,4 +307,5 @@ TEST(generate_text)
     close_fixture(&f);
 }
 
-TEST_MAIN(TEST_CASE(opened_is_live) TEST_CASE(sessions) TEST_CASE(wrong_outputs) TEST_CASE(generate_ids) TEST_CASE(generate_text))
+TEST_MAIN(TEST_CASE(opened_is_live) TEST_CASE(sessions) TEST_CASE(wrong_outputs) TEST_CASE(generate_ids)
+              TEST_CASE(generate_text))

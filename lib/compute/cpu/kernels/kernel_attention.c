@@ -20,10 +20,7 @@ typedef struct lanes {
     int32_t *position;                 /* [count] */
 } lanes;
 
-int64_t DK_VARIANT(dk_kernel_attention_rows)(int64_t group)
-{
-    return group < QUERIES ? QUERIES / group : 1;
-}
+int64_t DK_VARIANT(dk_kernel_attention_rows)(int64_t group) { return group < QUERIES ? QUERIES / group : 1; }
 
 int64_t DK_VARIANT(dk_kernel_attention_scratch)(int64_t group, int64_t dim)
 {
@@ -67,8 +64,7 @@ static inline dk_vm seen(dk_vi position, int64_t key, int64_t window)
 }
 
 /* Scores of one vector of queries become weights; the running maximum and partition move on. */
-static void weigh(const dk_attention_block *b, const lanes *l, int64_t at, int64_t first, int64_t keys,
-                  int32_t masked)
+static void weigh(const dk_attention_block *b, const lanes *l, int64_t at, int64_t first, int64_t keys, int32_t masked)
 {
     dk_vf old = dk_vf_load(l->highest + at), top = old, total = dk_vf_set(0), cap = dk_vf_set(b->softcap);
     dk_vi position = dk_vi_load(l->position + at);

@@ -58,8 +58,8 @@ static inline float product(const float *a, const float *b, int64_t n)
 static void slope_row(const dk_attention_gradient *w, float *weights, float *slopes, int64_t lanes, int64_t first,
                       float lse, float delta)
 {
-    const dk_vf scale = dk_vf_set(w->scale), partition = dk_vf_set(lse), shift = dk_vf_set(delta),
-                zero = dk_vf_set(0), one = dk_vf_set(1);
+    const dk_vf scale = dk_vf_set(w->scale), partition = dk_vf_set(lse), shift = dk_vf_set(delta), zero = dk_vf_set(0),
+                one = dk_vf_set(1);
     const dk_vf cap = dk_vf_set(w->softcap);
     int32_t masked = first + lanes > 1 || (w->window > 0 && first <= -w->window);
     for (int64_t c = 0; c < lanes; c += DK_VF) {
@@ -82,8 +82,8 @@ static void slope_row(const dk_attention_gradient *w, float *weights, float *slo
 }
 
 /* Queries [row, row + rows) of one head against keys [key, key + keys). */
-static void cross(const dk_attention_gradient *w, const sheets *s, int64_t head, int64_t row, int64_t rows,
-                  int64_t key, int64_t keys)
+static void cross(const dk_attention_gradient *w, const sheets *s, int64_t head, int64_t row, int64_t rows, int64_t key,
+                  int64_t keys)
 {
     int64_t lanes = dk_lanes_up(keys), q_step = w->q_row, dy_step = w->dy_row, k_step = w->k_row;
     const float *q = w->q + row * w->q_row + head * w->q_head, *dy = w->dy + row * w->dy_row + head * w->dy_head;

@@ -51,22 +51,28 @@ static inline dk_vf shape_of(dk_activation kind, dk_vf x)
 {
     dk_vf cubic;
     switch (kind) {
-    case DK_ACT_SILU: return dk_vf_sigmoid(x);
+    case DK_ACT_SILU:
+        return dk_vf_sigmoid(x);
     case DK_ACT_GELU_TANH:
         cubic = dk_vf_fma(dk_vf_set(0.044715f), x * x * x, x);
         return dk_vf_tanh(dk_vf_set(ROOT_2_OVER_PI) * cubic);
-    case DK_ACT_GELU_ERF: return dk_vf_erf(x * dk_vf_set(ROOT_HALF));
-    default: return x;
+    case DK_ACT_GELU_ERF:
+        return dk_vf_erf(x * dk_vf_set(ROOT_HALF));
+    default:
+        return x;
     }
 }
 
 static inline dk_vf value_of(dk_activation kind, dk_vf x, dk_vf shape)
 {
     switch (kind) {
-    case DK_ACT_SILU: return x * shape;
+    case DK_ACT_SILU:
+        return x * shape;
     case DK_ACT_GELU_TANH:
-    case DK_ACT_GELU_ERF: return dk_vf_set(0.5f) * x * (dk_vf_set(1.0f) + shape);
-    default: return dk_vf_max(dk_vf_set(0.0f), x);
+    case DK_ACT_GELU_ERF:
+        return dk_vf_set(0.5f) * x * (dk_vf_set(1.0f) + shape);
+    default:
+        return dk_vf_max(dk_vf_set(0.0f), x);
     }
 }
 
@@ -75,13 +81,15 @@ static inline dk_vf slope_of(dk_activation kind, dk_vf x, dk_vf shape)
     const dk_vf one = dk_vf_set(1.0f), half = dk_vf_set(0.5f);
     dk_vf inner;
     switch (kind) {
-    case DK_ACT_SILU: return shape * dk_vf_fma(x, one - shape, one);
+    case DK_ACT_SILU:
+        return shape * dk_vf_fma(x, one - shape, one);
     case DK_ACT_GELU_TANH:
         inner = dk_vf_set(ROOT_2_OVER_PI) * dk_vf_fma(dk_vf_set(3 * 0.044715f), x * x, one);
         return half * (one + shape) + half * x * (one - shape * shape) * inner;
     case DK_ACT_GELU_ERF:
         return half * (one + shape) + x * dk_vf_set(ROOT_1_OVER_2PI) * dk_vf_exp(dk_vf_set(-0.5f) * x * x);
-    default: return dk_vf_select(dk_vf_less(dk_vf_set(0.0f), x), one, dk_vf_set(0.0f));
+    default:
+        return dk_vf_select(dk_vf_less(dk_vf_set(0.0f), x), one, dk_vf_set(0.0f));
     }
 }
 
@@ -109,10 +117,18 @@ static inline void glu_backward_loop(dk_activation kind, const float *gate, cons
 void DK_VARIANT(dk_kernel_glu)(dk_activation kind, const float *gate, const float *up, float *y, int64_t n)
 {
     switch (kind) {
-    case DK_ACT_SILU: glu_loop(DK_ACT_SILU, gate, up, y, n); break;
-    case DK_ACT_GELU_TANH: glu_loop(DK_ACT_GELU_TANH, gate, up, y, n); break;
-    case DK_ACT_GELU_ERF: glu_loop(DK_ACT_GELU_ERF, gate, up, y, n); break;
-    case DK_ACT_RELU: glu_loop(DK_ACT_RELU, gate, up, y, n); break;
+    case DK_ACT_SILU:
+        glu_loop(DK_ACT_SILU, gate, up, y, n);
+        break;
+    case DK_ACT_GELU_TANH:
+        glu_loop(DK_ACT_GELU_TANH, gate, up, y, n);
+        break;
+    case DK_ACT_GELU_ERF:
+        glu_loop(DK_ACT_GELU_ERF, gate, up, y, n);
+        break;
+    case DK_ACT_RELU:
+        glu_loop(DK_ACT_RELU, gate, up, y, n);
+        break;
     }
 }
 
@@ -120,10 +136,18 @@ void DK_VARIANT(dk_kernel_glu_backward)(dk_activation kind, const float *gate, c
                                         float *dgate, float *dup, int64_t n)
 {
     switch (kind) {
-    case DK_ACT_SILU: glu_backward_loop(DK_ACT_SILU, gate, up, dy, dgate, dup, n); break;
-    case DK_ACT_GELU_TANH: glu_backward_loop(DK_ACT_GELU_TANH, gate, up, dy, dgate, dup, n); break;
-    case DK_ACT_GELU_ERF: glu_backward_loop(DK_ACT_GELU_ERF, gate, up, dy, dgate, dup, n); break;
-    case DK_ACT_RELU: glu_backward_loop(DK_ACT_RELU, gate, up, dy, dgate, dup, n); break;
+    case DK_ACT_SILU:
+        glu_backward_loop(DK_ACT_SILU, gate, up, dy, dgate, dup, n);
+        break;
+    case DK_ACT_GELU_TANH:
+        glu_backward_loop(DK_ACT_GELU_TANH, gate, up, dy, dgate, dup, n);
+        break;
+    case DK_ACT_GELU_ERF:
+        glu_backward_loop(DK_ACT_GELU_ERF, gate, up, dy, dgate, dup, n);
+        break;
+    case DK_ACT_RELU:
+        glu_backward_loop(DK_ACT_RELU, gate, up, dy, dgate, dup, n);
+        break;
     }
 }
 

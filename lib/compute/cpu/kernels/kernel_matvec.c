@@ -5,18 +5,24 @@
 static inline dk_vf weights_at(dk_dtype dtype, const void *weight, int64_t i)
 {
     switch (dtype) {
-    case DK_BF16: return dk_vf_load_bf16((const uint16_t *)weight + i);
-    case DK_F16: return dk_vf_load_f16((const uint16_t *)weight + i);
-    default: return dk_vf_load((const float *)weight + i);
+    case DK_BF16:
+        return dk_vf_load_bf16((const uint16_t *)weight + i);
+    case DK_F16:
+        return dk_vf_load_f16((const uint16_t *)weight + i);
+    default:
+        return dk_vf_load((const float *)weight + i);
     }
 }
 
 static inline float weight_at(dk_dtype dtype, const void *weight, int64_t i)
 {
     switch (dtype) {
-    case DK_BF16: return dk_widen_bf16(((const uint16_t *)weight)[i]);
-    case DK_F16: return dk_widen_f16(((const uint16_t *)weight)[i]);
-    default: return ((const float *)weight)[i];
+    case DK_BF16:
+        return dk_widen_bf16(((const uint16_t *)weight)[i]);
+    case DK_F16:
+        return dk_widen_f16(((const uint16_t *)weight)[i]);
+    default:
+        return ((const float *)weight)[i];
     }
 }
 
@@ -79,9 +85,15 @@ void DK_VARIANT(dk_kernel_dots)(dk_dtype dtype, const void *weight, int64_t weig
                                 const float *x, int64_t x_step, int64_t rows, float *y, int64_t y_step)
 {
     switch (dtype) {
-    case DK_BF16: dots_loop(DK_BF16, weight, weight_step, outputs, in, x, x_step, rows, y, y_step); break;
-    case DK_F16: dots_loop(DK_F16, weight, weight_step, outputs, in, x, x_step, rows, y, y_step); break;
-    default: dots_loop(DK_F32, weight, weight_step, outputs, in, x, x_step, rows, y, y_step); break;
+    case DK_BF16:
+        dots_loop(DK_BF16, weight, weight_step, outputs, in, x, x_step, rows, y, y_step);
+        break;
+    case DK_F16:
+        dots_loop(DK_F16, weight, weight_step, outputs, in, x, x_step, rows, y, y_step);
+        break;
+    default:
+        dots_loop(DK_F32, weight, weight_step, outputs, in, x, x_step, rows, y, y_step);
+        break;
     }
 }
 
@@ -103,12 +115,18 @@ static inline void columns_loop(dk_dtype dtype, const void *weight, int64_t weig
     }
 }
 
-void DK_VARIANT(dk_kernel_columns)(dk_dtype dtype, const void *weight, int64_t weight_step, int64_t outputs,
-                                   int64_t in, const float *x, int64_t x_step, int64_t rows, float *y, int64_t y_step)
+void DK_VARIANT(dk_kernel_columns)(dk_dtype dtype, const void *weight, int64_t weight_step, int64_t outputs, int64_t in,
+                                   const float *x, int64_t x_step, int64_t rows, float *y, int64_t y_step)
 {
     switch (dtype) {
-    case DK_BF16: columns_loop(DK_BF16, weight, weight_step, outputs, in, x, x_step, rows, y, y_step); break;
-    case DK_F16: columns_loop(DK_F16, weight, weight_step, outputs, in, x, x_step, rows, y, y_step); break;
-    default: columns_loop(DK_F32, weight, weight_step, outputs, in, x, x_step, rows, y, y_step); break;
+    case DK_BF16:
+        columns_loop(DK_BF16, weight, weight_step, outputs, in, x, x_step, rows, y, y_step);
+        break;
+    case DK_F16:
+        columns_loop(DK_F16, weight, weight_step, outputs, in, x, x_step, rows, y, y_step);
+        break;
+    default:
+        columns_loop(DK_F32, weight, weight_step, outputs, in, x, x_step, rows, y, y_step);
+        break;
     }
 }

@@ -20,10 +20,7 @@ float DK_VARIANT(dk_kernel_highest)(const float *z, int64_t n)
     return dk_vf_highest(dk_vf_max(a, b));
 }
 
-static inline dk_vf weight_of(dk_vf z, dk_vf highest, dk_vf inverse)
-{
-    return dk_vf_exp((z - highest) * inverse);
-}
+static inline dk_vf weight_of(dk_vf z, dk_vf highest, dk_vf inverse) { return dk_vf_exp((z - highest) * inverse); }
 
 void DK_VARIANT(dk_kernel_softmax_weights)(const float *z, float *y, int64_t n, float highest,
                                            float inverse_temperature)
@@ -83,8 +80,7 @@ void DK_VARIANT(dk_kernel_log_softmax_backward)(const float *log_q, float *h, in
 void DK_VARIANT(dk_kernel_softcap)(float *z, int64_t n, float scale, float cap)
 {
     dk_vf by = dk_vf_set(scale / cap), top = dk_vf_set(cap);
-    for (int64_t i = 0; i < n; i += DK_VF)
-        dk_vf_give(z + i, top * dk_vf_tanh(by * dk_vf_take(z + i, n - i, 0)), n - i);
+    for (int64_t i = 0; i < n; i += DK_VF) dk_vf_give(z + i, top * dk_vf_tanh(by * dk_vf_take(z + i, n - i, 0)), n - i);
 }
 
 void DK_VARIANT(dk_kernel_softcap_backward)(const float *z, float *dz, int64_t n, float scale, float cap)
