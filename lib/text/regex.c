@@ -46,6 +46,7 @@ static int32_t compile(dk_regex *regex, const char *pattern, size_t size, dk_err
         regex->jit = pcre2_jit_compile(regex->code, PCRE2_JIT_COMPLETE) == 0;
         return DK_OK;
     }
+    if (code == PCRE2_ERROR_HEAP_FAILED) return dk_fail_nomem(err, size);
     pcre2_get_error_message(code, reason, sizeof reason);
     return dk_fail(err, DK_E_FORMAT, "pattern '%s' is not a regular expression: %s", regex->name, (const char *)reason);
 }
@@ -137,6 +138,7 @@ int32_t dk_regex_find(const dk_regex *regex, dk_regex_state *state, const char *
         return DK_OK;
     }
     if (rc == PCRE2_ERROR_NOMATCH) return *begin = *end = SIZE_MAX, DK_OK;
+    if (rc == PCRE2_ERROR_NOMEMORY) return dk_fail_nomem(err, size);
     pcre2_get_error_message(rc, reason, sizeof reason);
     return dk_fail(err, DK_E_FORMAT, "pattern '%s' gave up at byte %zu of a text of %zu: %s", regex->name, at, size,
                    (const char *)reason);

@@ -4,9 +4,8 @@
 
 #include "dataset/dataset_parts.h"
 #include "dataset/read.h"
+#include "dataset/read_memory.h"
 #include "dataset/token_file.h"
-
-enum { UNCOUNTED = -2 };
 
 /* ---- handles ---- */
 
@@ -20,7 +19,7 @@ static int32_t create(di_store *store, const di_rules *rules, const di_range *ra
         return rc;
     }
     atomic_init(&dataset->references, 1);
-    atomic_init(&dataset->text_bytes, UNCOUNTED);
+    atomic_init(&dataset->text_bytes, DI_UNCOUNTED);
     dataset->host = dk_host_retain(store->host);
     dataset->store = store;
     dataset->rules = *rules;

@@ -4,16 +4,15 @@
  * A dataset is immutable and shared. Batch k is a pure function of (data, options, seed, k), packing included: windows
  * are cut and packed once, in order of the data; every epoch visits them in a permutation drawn from (seed, epoch).
  *
- *   sample.c   one sample -> tokens, and what of them is learnt     read*.c   files, batches, callbacks -> samples ->
- *              store
- *   store.c    the tokens of all documents (spool.c: on disk)       token_*   files of tokens, and those kept as a
- *              cache
- *   cut.c      documents -> sequences (too long, nothing to learn)  pack.c    sequences -> windows
- *   plan.c     all windows of a store                               sample_stream.c  windows of a host's endless stream
- *              */
+ *   sample.c     one sample -> tokens, and what of them is learnt    read*.c        files, batches, callbacks
+ *   store.c      the tokens of all documents (spool.c: on disk)      token_*.c     files of tokens, also as a cache
+ *   cut.c        documents -> sequences                              pack.c        sequences -> windows
+ *   plan.c       all windows of a store                              sample_stream.c  windows of an endless stream
+ *   batch.c      some windows as the models take them                dataset_*.c   which windows; what is known */
 #ifndef DI_DATASET_DATASET_H
 #define DI_DATASET_DATASET_H
 
+#include "dataset/batch.h"
 #include "distill.h"
 #include "options/options.h"
 #include "text/tokenizer.h"
@@ -44,27 +43,8 @@ int32_t di_dataset_hash(const di_dataset *dataset, char hex[65], dk_error *err);
 int32_t di_dataset_check_vocab(const di_dataset *dataset, int64_t vocab_size, dk_error *err);
 
 /* ---- batches ---- */
-/* memory of its own, planned by di_batch_create; rows carry labels: nothing is shifted afterwards */
-typedef struct di_batch {
-    dk_host *host;
-    int64_t windows;       /* packs in it: the unit of batch_size */
-    int64_t *window_first; /* [windows + 1]: first sequence of each window */
-    int64_t *window_row;   /* [windows + 1]: first row of each window */
-    int64_t sequences;
-    int64_t *offsets; /* [sequences + 1] into ids */
-    int32_t *ids;
-    uint8_t *learn;        /* [offsets[sequences]]: 1 = this token is a label */
-    int64_t rows;          /* positions with loss */
-    int64_t *row;          /* [rows] places in ids */
-    int32_t *labels;       /* [rows] the token after it */
-    float *weights;        /* [rows] */
-    int64_t *row_sequence; /* [rows] */
-    double weight_sum;
-    int64_t max_windows, max_tokens, max_sequences;
-} di_batch;
 /* room for the largest batch of that many windows */
 int32_t di_batch_create(const di_dataset *dataset, int64_t windows, di_batch **out, dk_error *err);
-void di_batch_free(di_batch *batch);
 /* Windows [k*windows, (k+1)*windows) of the endless stream of shuffled epochs. The last batch of an epoch runs on into
  * the next. Allocates nothing for data that is in memory or mapped. A stream (count -1) must be read in order of k; its
  * end is E_END. */
@@ -73,8 +53,8 @@ int32_t di_dataset_batch(di_dataset *dataset, uint64_t seed, int64_t k, int64_t 
  * the last. */
 int32_t di_dataset_windows(di_dataset *dataset, int64_t first, int64_t count, di_batch *out, dk_error *err);
 /* Bytes of the text that is scored, for bits per byte: the sum over all labels of what the token adds to decoded text
- * inside a text; a special token adds nothing, and the first token of a sequence is no label. -1 = no tokenizer is
+ * inside a text; a special token adds nothing, and the first token of a sequence is no label. *out -1 = no tokenizer is
  * known, or a stream. */
-int64_t di_dataset_text_bytes(const di_dataset *dataset);
+int32_t di_dataset_text_bytes(const di_dataset *dataset, int64_t *out, dk_error *err);
 
 #endif

@@ -28,8 +28,7 @@ int32_t di_dataset_get_i64(const di_dataset *dataset, const char *key, int64_t *
             err, DK_E_NOT_FOUND,
             "key %s is not one of samples, tokens, skipped, truncated, learnt, windows, dropped, max_length, bytes",
             key);
-    *out = di_dataset_text_bytes(dataset);
-    return DK_OK;
+    return di_dataset_text_bytes(dataset, out, err);
 }
 
 int32_t di_dataset_hash(const di_dataset *dataset, char hex[65], dk_error *err)
@@ -64,33 +63,45 @@ int32_t di_dataset_check_vocab(const di_dataset *dataset, int64_t vocab_size, dk
 
 /* ---- bytes of text ---- */
 
-static int64_t decoded_size(const dk_tokenizer *tokenizer, int32_t id, int64_t count, dk_strbuf *text)
+/* *out = 0 for a token that does not decode. */
+static int32_t decoded_size(const dk_tokenizer *tokenizer, int32_t id, int64_t count, dk_strbuf *text, int64_t *out,
+                            dk_error *err)
 {
     const int32_t ids[2] = {id, id};
-    dk_error ignored;
+    dk_error problem;
     dk_strbuf_clear(text);
-    return dk_tokenizer_decode_to(tokenizer, ids, count, 0, text, &ignored) == DK_OK ? (int64_t)text->size : 0;
+    int32_t rc = dk_tokenizer_decode_to(tokenizer, ids, count, 0, text, &problem);
+    *out = rc == DK_OK ? (int64_t)text->size : 0;
+    if (rc != DK_E_NOMEM) return DK_OK;
+    if (err) *err = problem;
+    return rc;
 }
 
 /* What the token adds behind another one. A byte token adds one byte, though alone it may decode to U+FFFD. */
-static int64_t bytes_of(const dk_tokenizer *tokenizer, int32_t id, dk_strbuf *text)
+static int32_t bytes_of(const dk_tokenizer *tokenizer, int32_t id, dk_strbuf *text, int32_t *out, dk_error *err)
 {
     size_t size = 0;
     const char *name = dk_tokenizer_id_text(tokenizer, id, &size);
-    if (!name || dk_tokenizer_is_special(tokenizer, id)) return 0;
-    int64_t bytes = decoded_size(tokenizer, id, 2, text) - decoded_size(tokenizer, id, 1, text);
-    return size == 6 && memcmp(name, "<0x", 3) == 0 && bytes < 6 ? 1 : bytes;
+    int64_t one, two;
+    int32_t rc = DK_OK;
+    *out = 0;
+    if (!name || dk_tokenizer_is_special(tokenizer, id)) return DK_OK;
+    DK_TRY(decoded_size(tokenizer, id, 2, text, &two, err));
+    DK_TRY(decoded_size(tokenizer, id, 1, text, &one, err));
+    *out = size == 6 && memcmp(name, "<0x", 3) == 0 && two - one < 6 ? 1 : (int32_t)(two - one);
+out:
+    return rc;
 }
 
-static int32_t count_bytes(const di_dataset *dataset, int64_t *out)
+static int32_t count_bytes(const di_dataset *dataset, int64_t *out, dk_error *err)
 {
     const di_store *store = dataset->store;
     int64_t vocab = dk_tokenizer_vocab_size(store->decoder), bytes = 0; /* a token file may have ids beyond it */
     int32_t *sizes = NULL, rc;
     dk_strbuf text;
     dk_strbuf_init(&text, dataset->host);
-    DK_TRY(dk_new(dataset->host, vocab, &sizes, NULL));
-    for (int64_t id = 0; id < vocab; id++) sizes[id] = (int32_t)bytes_of(store->decoder, (int32_t)id, &text);
+    DK_TRY(dk_new(dataset->host, vocab, &sizes, err));
+    for (int64_t id = 0; id < vocab; id++) DK_TRY(bytes_of(store->decoder, (int32_t)id, &text, &sizes[id], err));
     for (int64_t s = 0; s < dataset->plan.first[dataset->plan.windows]; s++) {
         const di_sequence *sequence = &dataset->plan.sequences[s];
         for (int64_t i = sequence->first + 1; i < sequence->first + sequence->count; i++) {
@@ -105,11 +116,16 @@ out:
     return rc;
 }
 
-int64_t di_dataset_text_bytes(const di_dataset *dataset)
+int32_t di_dataset_text_bytes(const di_dataset *dataset, int64_t *out, dk_error *err)
 {
     int64_t bytes = atomic_load(&dataset->text_bytes);
-    if (bytes >= -1) return bytes;
-    if (dataset->stream || !dataset->store->decoder || count_bytes(dataset, &bytes) != DK_OK) bytes = -1;
-    atomic_store(&((di_dataset *)(uintptr_t)dataset)->text_bytes, bytes);
-    return bytes;
+    int32_t rc = DK_OK;
+    if (bytes == DI_UNCOUNTED) {
+        bytes = -1;
+        if (!dataset->stream && dataset->store->decoder) DK_TRY(count_bytes(dataset, &bytes, err));
+        atomic_store(&((di_dataset *)(uintptr_t)dataset)->text_bytes, bytes);
+    }
+    *out = bytes;
+out:
+    return rc;
 }

@@ -1,5 +1,4 @@
-/* read.h - sources become stores: text and JSONL files, batches in memory, a host's callbacks. Private to
- * src/dataset. */
+/* read.h - files of text and JSONL become stores. Private to src/dataset. */
 #ifndef DI_DATASET_READ_H
 #define DI_DATASET_READ_H
 
@@ -20,12 +19,5 @@ typedef struct di_reading {
  * joins. */
 int32_t di_read_file(const di_reading *reading, const dk_mapping *map, di_format format, const char *separator,
                      dk_error *err);
-int32_t di_read_batch(const distill_batch *batch, di_builder *builder, dk_host *host, dk_error *err);
-int32_t di_read_callbacks(const di_encoder *encoder, const distill_dataset_callbacks *table, di_builder *builder,
-                          dk_error *err);
-
-/* Sample `index` of a host as one encoded document. weight: of its positions. DK_E_END = there is none. */
-int32_t di_read_sample(const di_encoder *encoder, const distill_dataset_callbacks *table, int64_t index,
-                       di_encoded *out, double *weight, dk_error *err);
 
 #endif

@@ -1,10 +1,9 @@
-/* read_memory.c - samples that the host hands over: a batch, or one by one. */
+#include "dataset/read_memory.h"
+
 #include <float.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
-
-#include "dataset/read.h"
 
 /* ---- a batch ---- */
 

@@ -1,8 +1,10 @@
+#include "dataset/sample_stream.h"
+
 #include <string.h>
 
-#include "dataset/dataset_parts.h"
 #include "dataset/pack.h"
-#include "dataset/read.h"
+#include "dataset/plan.h"
+#include "dataset/read_memory.h"
 
 struct di_sample_stream {
     dk_host *host;

@@ -213,7 +213,7 @@ static void finish(evaluator *e, di_evaluation *out)
 int32_t di_evaluate(const di_evaluate_args *args, di_evaluation *out, dk_error *err)
 {
     evaluator e = {.args = args, .host = args->backend->host};
-    di_evaluation result = {.has_teacher = args->teacher != NULL, .text_bytes = di_dataset_text_bytes(args->data)};
+    di_evaluation result = {.has_teacher = args->teacher != NULL};
     double begin = dk_seconds();
     int64_t windows = 0, first;
     int32_t rc;
@@ -223,6 +223,7 @@ int32_t di_evaluate(const di_evaluate_args *args, di_evaluation *out, dk_error *
         rc = dk_fail(err, DK_E_UNSUPPORTED, "a stream cannot be evaluated on: give a file or a dataset of known count");
         goto out;
     }
+    DK_TRY(di_dataset_text_bytes(args->data, &result.text_bytes, err));
     DK_TRY(create(&e, err));
     for (first = 0; first < windows; first += WINDOWS) {
         if ((args->cancel && *args->cancel) || dk_host_cancelled(e.host) ||

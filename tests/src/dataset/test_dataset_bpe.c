@@ -1,5 +1,6 @@
 /* test_dataset_bpe.c - samples against tokenising by hand, with a tokenizer whose tokens are pieces of words:
  * boundaries, pieces, bytes. */
+#include "../../lib/base/fail_alloc.h"
 #include "dataset_fixture.h"
 
 typedef struct part { /* NULL ends a list */
@@ -211,6 +212,30 @@ TEST(text_bytes_are_the_bytes_of_scored_tokens)
     fixture_close(&f);
 }
 
+static int32_t count_with(void *context, dk_host *host, dk_error *err)
+{
+    dk_tokenizer *tokenizer = fixture_tokenizer(host, -1, END_ID, NULL, err);
+    di_options *options = NULL;
+    di_dataset *dataset = NULL;
+    int64_t bytes = 0;
+    int32_t rc = tokenizer ? DK_OK : err->code;
+    if (rc == DK_OK) rc = di_options_create(host, &options, err);
+    if (rc == DK_OK) rc = di_dataset_open(host, context, tokenizer, options, &dataset, err);
+    if (rc == DK_OK) rc = di_dataset_get_i64(dataset, "bytes", &bytes, err);
+    if (rc == DK_OK && bytes != 5) rc = DK_E_INTERNAL;
+    di_dataset_release(dataset);
+    di_options_free(options);
+    dk_tokenizer_release(tokenizer);
+    return rc;
+}
+
+TEST(no_memory_while_bytes_are_counted_is_an_error)
+{
+    static char path[1024];
+    snprintf(path, sizeof path, "%s", fixture_file("memory.txt", "abcdef"));
+    CHECK(fail_every_alloc(count_with, path) > 20);
+}
+
 /* ---- the hash ---- */
 
 static void hash_of(const char *content, const char *setting, char hex[65])
@@ -253,4 +278,5 @@ TEST_MAIN(TEST_CASE(chatml_token_by_token) TEST_CASE(llama3_token_by_token) TEST
                   TEST_CASE(a_prompt_has_the_tokens_that_one_generates_from) TEST_CASE(marks_and_line_ends_of_files)
                       TEST_CASE(a_text_in_pieces_has_the_tokens_of_the_whole)
                           TEST_CASE(text_bytes_are_the_bytes_of_scored_tokens)
-                              TEST_CASE(the_hash_tells_data_and_options_apart))
+                              TEST_CASE(no_memory_while_bytes_are_counted_is_an_error)
+                                  TEST_CASE(the_hash_tells_data_and_options_apart))

@@ -1,0 +1,33 @@
+/* batch.h - some windows of tokens as the models take them: ragged, with the rows that have loss. Which windows they
+ * are is the business of dataset_batch.c and sample_stream.c. */
+#ifndef DI_DATASET_BATCH_H
+#define DI_DATASET_BATCH_H
+
+#include "dataset/store.h"
+
+/* memory of its own, planned by di_batch_plan; rows carry labels: nothing is shifted afterwards */
+typedef struct di_batch {
+    dk_host *host;
+    int64_t windows;       /* packs in it: the unit of batch_size */
+    int64_t *window_first; /* [windows + 1]: first sequence of each window */
+    int64_t *window_row;   /* [windows + 1]: first row of each window */
+    int64_t sequences;
+    int64_t *offsets; /* [sequences + 1] into ids */
+    int32_t *ids;
+    uint8_t *learn;        /* [offsets[sequences]]: 1 = this token is a label */
+    int64_t rows;          /* positions with loss */
+    int64_t *row;          /* [rows] places in ids */
+    int32_t *labels;       /* [rows] the token after it */
+    float *weights;        /* [rows] */
+    int64_t *row_sequence; /* [rows] */
+    double weight_sum;
+    int64_t max_windows, max_tokens, max_sequences;
+} di_batch;
+/* A batch that is empty; windows are added one after the other, as many as it was made for. */
+int32_t di_batch_plan(dk_host *host, int64_t windows, int64_t tokens, int64_t sequences, di_batch **out, dk_error *err);
+void di_batch_clear(di_batch *batch);
+void di_batch_add_sequence(di_batch *batch, const di_tokens *tokens, int64_t first, int64_t count);
+void di_batch_end_window(di_batch *batch);
+void di_batch_free(di_batch *batch);
+
+#endif
