@@ -27,7 +27,7 @@ int32_t distill_trainer_create(const distill_env *env, const distill_teacher *te
 {
     dk_error *err = di_err(error);
     distill_trainer *handle = NULL;
-    di_trainer *trainer = NULL;
+    di_run *run = NULL;
     int32_t rc;
     dk_error_clear(err);
     DK_TRY(di_check_pointer(env, "env", err));
@@ -38,12 +38,13 @@ int32_t distill_trainer_create(const distill_env *env, const distill_teacher *te
                       student ? student->student : NULL,
                       train ? train->dataset : NULL,
                       eval ? eval->dataset : NULL};
-    DK_TRY(di_trainer_create(&parts, di_tree(options), &trainer, err));
+    DK_TRY(di_run_create(&parts, di_tree(options), &run, err));
     if (!(handle = di_handle_create(env, sizeof *handle, err))) {
-        di_trainer_free(trainer);
+        di_run_free(run);
         return DK_E_NOMEM;
     }
-    handle->trainer = trainer;
+    handle->run = run;
+    handle->trainer = di_run_trainer(run);
     *out = handle;
 out:
     return rc;
@@ -52,7 +53,7 @@ out:
 void distill_trainer_free(distill_trainer *trainer)
 {
     if (!trainer) return;
-    di_trainer_free(trainer->trainer);
+    di_run_free(trainer->run);
     di_handle_free(trainer);
 }
 
@@ -61,7 +62,7 @@ int32_t distill_trainer_configure(distill_trainer *trainer, const distill_option
     int32_t rc = enter(trainer, di_err(error));
     if (rc != DK_OK) return rc;
     if ((rc = di_check_pointer(options, "options", di_err(error))) == DK_OK)
-        rc = di_trainer_configure(trainer->trainer, options->tree, di_err(error));
+        rc = di_run_configure(trainer->run, options->tree, di_err(error));
     return leave(trainer, rc);
 }
 
@@ -80,13 +81,13 @@ int32_t distill_trainer_on_progress(distill_trainer *trainer, distill_progress_f
 int32_t distill_trainer_run(distill_trainer *trainer, distill_error *error)
 {
     int32_t rc = enter(trainer, di_err(error));
-    return rc == DK_OK ? leave(trainer, di_trainer_run(trainer->trainer, di_err(error))) : rc;
+    return rc == DK_OK ? leave(trainer, di_run_loop(trainer->run, di_err(error))) : rc;
 }
 
 int32_t distill_trainer_resume(distill_trainer *trainer, distill_error *error)
 {
     int32_t rc = enter(trainer, di_err(error));
-    return rc == DK_OK ? leave(trainer, di_trainer_resume(trainer->trainer, di_err(error))) : rc;
+    return rc == DK_OK ? leave(trainer, di_run_resume(trainer->run, di_err(error))) : rc;
 }
 
 static int32_t check_progress(const distill_progress *out, dk_error *err)
@@ -143,7 +144,7 @@ int32_t distill_trainer_save(const distill_trainer *trainer, const char *path, d
     int32_t rc = enter(trainer, di_err(error));
     if (rc != DK_OK) return rc;
     if ((rc = di_check_pointer(path, "path", di_err(error))) == DK_OK)
-        rc = di_trainer_save(trainer->trainer, path, di_err(error));
+        rc = di_checkpoint_save(trainer->run, path, di_err(error));
     return leave(trainer, rc);
 }
 
@@ -152,7 +153,7 @@ int32_t distill_trainer_load(distill_trainer *trainer, const char *path, distill
     int32_t rc = enter(trainer, di_err(error));
     if (rc != DK_OK) return rc;
     if ((rc = di_check_pointer(path, "path", di_err(error))) == DK_OK)
-        rc = di_trainer_load(trainer->trainer, path, di_err(error));
+        rc = di_checkpoint_load(trainer->run, path, di_err(error));
     return leave(trainer, rc);
 }
 
@@ -184,7 +185,7 @@ int32_t distill_trainer_report(const distill_trainer *trainer, distill_report **
     if (rc != DK_OK) return rc;
     dk_strbuf_init(&json, trainer->env->host);
     DK_TRY(di_check_pointer(out, "out", err));
-    DK_TRY(di_trainer_report(trainer->trainer, &json, err));
+    DK_TRY(di_run_report(trainer->run, &json, err));
     DK_TRY(di_report_handle(trainer->env, &json, out, err));
 out:
     dk_strbuf_free(&json);

@@ -10,8 +10,8 @@
 #include "dataset/dataset.h"
 #include "loss/loss.h"
 #include "report/report.h"
+#include "run/run.h"
 #include "student/student.h"
-#include "trainer/trainer.h"
 
 struct distill_env {
     atomic_int references;
@@ -49,7 +49,8 @@ struct distill_loss {
 };
 struct distill_trainer {
     distill_env *env;
-    di_trainer *trainer;
+    di_run *run;
+    di_trainer *trainer; /* the run's */
 };
 struct distill_report {
     distill_env *env;

@@ -3,7 +3,7 @@
  *
  *   main.c       the commands and their help      arguments.c     options of a command, usage errors
  *   program.c    env, log, Ctrl-C, exit codes     input.c         files and JSON that are read
- *   print.c      JSON and text that are written   progress.c      the line of progress
+ *   print.c      JSON and text that are written   progress_line.c the line of progress
  *   cmd_*.c      the commands                     result_table.c  the table at the end of a run */
 #ifndef CLI_CLI_H
 #define CLI_CLI_H

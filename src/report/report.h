@@ -1,10 +1,10 @@
 /* report.h - results that can be read: numbers by dotted name, JSON as a whole; and what a path or this library is.
- * How results come about lives in trainer/. */
+ * How results come about lives in evaluate/ and run/. */
 #ifndef DI_REPORT_REPORT_H
 #define DI_REPORT_REPORT_H
 
 #include "loss/loss.h"
-#include "trainer/trainer.h"
+#include "run/run.h"
 
 typedef struct di_report di_report;
 int32_t di_report_create(dk_host *host, const char *json, size_t size, di_report **out, dk_error *err); /* copied */

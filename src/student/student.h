@@ -1,6 +1,6 @@
 /* student.h - one interface for everything that can be trained: a local model, a host's callbacks; and how a student
- * comes to be (opened, fresh from a config, derived from a teacher's layers). The optimiser and the loop live in
- * trainer/. */
+ * comes to be (opened, fresh from a config, derived from a teacher's layers). The optimiser lives in trainer/, the loop
+ * in run/. */
 #ifndef DI_STUDENT_STUDENT_H
 #define DI_STUDENT_STUDENT_H
 

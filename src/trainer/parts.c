@@ -16,50 +16,31 @@ static dk_schedule_kind schedule_kind(const char *name)
     return DK_SCHEDULE_COSINE;
 }
 
-static void read_update(const di_options *o, di_settings *set)
+static void read_update(const di_options *o, dk_update *update)
 {
-    set->update.learning_rate = di_options_f64(o, "train.learning_rate");
-    set->update.beta1 = di_options_f64(o, "train.beta1");
-    set->update.beta2 = di_options_f64(o, "train.beta2");
-    set->update.epsilon = di_options_f64(o, "train.epsilon");
-    set->update.weight_decay = di_options_f64(o, "train.weight_decay");
-    set->update.clip_norm = di_options_f64(o, "train.clip_norm");
+    update->learning_rate = di_options_f64(o, "train.learning_rate");
+    update->beta1 = di_options_f64(o, "train.beta1");
+    update->beta2 = di_options_f64(o, "train.beta2");
+    update->epsilon = di_options_f64(o, "train.epsilon");
+    update->weight_decay = di_options_f64(o, "train.weight_decay");
+    update->clip_norm = di_options_f64(o, "train.clip_norm");
 }
 
-int32_t di_settings_read(di_trainer *t, dk_error *err)
+void di_settings_read(di_trainer *t)
 {
     const di_options *o = t->options;
-    di_settings *set = &t->set;
-    const char *output = di_options_text(o, "output.path");
-    set->steps = di_options_i64(o, "train.steps");
-    set->batch_size = di_options_i64(o, "train.batch_size");
-    set->micro_batch_size = di_options_i64(o, "train.micro_batch_size");
-    set->log_every = di_options_i64(o, "train.log_every");
-    set->loss_memory = di_options_i64(o, "train.loss_memory");
-    set->eval_every = di_options_i64(o, "train.eval_every");
-    set->eval_tokens = di_options_i64(o, "train.eval_tokens");
-    set->patience = di_options_i64(o, "train.early_stop_patience");
-    set->checkpoint_every = di_options_i64(o, "train.checkpoint_every");
-    set->checkpoint_keep = di_options_i64(o, "train.checkpoint_keep");
-    set->keep_best = di_options_flag(o, "train.keep_best");
-    set->activation_checkpointing = di_options_flag(o, "train.activation_checkpointing");
-    set->own_optimizer = strcmp(di_options_text(o, "train.optimizer"), "none") != 0;
-    set->metrics = di_options_flag(o, "output.metrics");
-    set->overwrite = di_options_flag(o, "output.overwrite");
-    set->seed = (uint64_t)di_options_i64(o, "train.seed");
-    strncpy(set->save_dtype, di_options_text(o, "output.save_dtype"), sizeof set->save_dtype - 1);
-    read_update(o, set);
-    set->schedule.kind = schedule_kind(di_options_text(o, "train.schedule"));
-    set->schedule.warmup_steps = di_options_i64(o, "train.warmup_steps");
-    set->schedule.decay_steps = di_options_i64(o, "train.decay_steps");
-    set->schedule.min_ratio = di_options_f64(o, "train.min_learning_rate_ratio");
-    if (output && *output && !(set->output = dk_strdup(t->host, output))) return dk_fail_nomem(err, strlen(output) + 1);
-    if ((set->keep_best || set->patience) && !set->eval_every)
-        return dk_fail(err, DK_E_OPTION, "%s needs train.eval_every: without evaluations nothing is best",
-                       set->keep_best ? "train.keep_best" : "train.early_stop_patience");
-    if (set->keep_best && !set->output)
-        return dk_fail(err, DK_E_OPTION, "train.keep_best needs output.path: the best student is kept there");
-    return DK_OK;
+    t->steps = di_options_i64(o, "train.steps");
+    t->activation_checkpointing = di_options_flag(o, "train.activation_checkpointing");
+    t->data.batch_size = di_options_i64(o, "train.batch_size");
+    t->data.micro_batch_size = di_options_i64(o, "train.micro_batch_size");
+    t->data.seed = (uint64_t)di_options_i64(o, "train.seed");
+    t->objective.memory = di_options_i64(o, "train.loss_memory");
+    t->update.own_optimizer = strcmp(di_options_text(o, "train.optimizer"), "none") != 0;
+    read_update(o, &t->update.adamw);
+    t->update.schedule.kind = schedule_kind(di_options_text(o, "train.schedule"));
+    t->update.schedule.warmup_steps = di_options_i64(o, "train.warmup_steps");
+    t->update.schedule.decay_steps = di_options_i64(o, "train.decay_steps");
+    t->update.schedule.min_ratio = di_options_f64(o, "train.min_learning_rate_ratio");
 }
 
 /* ---- opening ---- */
@@ -130,15 +111,15 @@ static int32_t open_data(di_trainer *t, const di_parts *parts, dk_error *err)
     di_dataset *whole = NULL;
     int32_t rc;
     if (!tokenizer && t->teacher) tokenizer = di_teacher_tokenizer(t->teacher);
-    if (parts->train) t->train = di_dataset_retain(parts->train);
-    else if (train) DK_TRY(di_dataset_open(t->host, train, tokenizer, t->options, &t->train, err));
+    if (parts->train) t->data.train = di_dataset_retain(parts->train);
+    else if (train) DK_TRY(di_dataset_open(t->host, train, tokenizer, t->options, &t->data.train, err));
     else return dk_fail(err, DK_E_OPTION, "data.train is not set: there is nothing to train on");
-    if (parts->eval) t->eval = di_dataset_retain(parts->eval);
-    else if (eval) DK_TRY(di_dataset_open(t->host, eval, tokenizer, t->options, &t->eval, err));
+    if (parts->eval) t->data.eval = di_dataset_retain(parts->eval);
+    else if (eval) DK_TRY(di_dataset_open(t->host, eval, tokenizer, t->options, &t->data.eval, err));
     else if (fraction > 0) {
-        whole = t->train;
-        t->train = NULL;
-        DK_TRY(di_dataset_split(whole, fraction, &t->train, &t->eval, err));
+        whole = t->data.train;
+        t->data.train = NULL;
+        DK_TRY(di_dataset_split(whole, fraction, &t->data.train, &t->data.eval, err));
     }
 out:
     di_dataset_release(whole);
@@ -176,7 +157,7 @@ static int32_t check_lengths(const di_trainer *t, dk_error *err)
 {
     const dk_model *models[2] = {di_student_model(t->student), t->teacher ? di_teacher_model(t->teacher) : NULL};
     int64_t length = 0;
-    int32_t rc = di_dataset_get_i64(t->train, "max_length", &length, err);
+    int32_t rc = di_dataset_get_i64(t->data.train, "max_length", &length, err);
     for (int i = 0; i < 2 && rc == DK_OK; i++)
         if (models[i] && models[i]->config.max_positions && length > models[i]->config.max_positions)
             rc = dk_fail(err, DK_E_MISMATCH,
@@ -191,17 +172,16 @@ static int32_t count_steps(di_trainer *t, dk_error *err)
     int64_t windows = 0;
     int32_t rc = DK_OK;
     if (epochs > 0 && !di_options_is_set(t->options, "train.steps")) {
-        DK_TRY(di_dataset_get_i64(t->train, "windows", &windows, err));
+        DK_TRY(di_dataset_get_i64(t->data.train, "windows", &windows, err));
         if (windows < 0)
             return dk_fail(err, DK_E_OPTION,
                            "train.epochs does not go with a stream, whose length is not known: give train.steps");
-        t->set.steps =
-            (int64_t)((epochs * (double)windows + (double)t->set.batch_size - 1) / (double)t->set.batch_size);
-        if (t->set.steps < 1) t->set.steps = 1;
+        t->steps = (int64_t)((epochs * (double)windows + (double)t->data.batch_size - 1) / (double)t->data.batch_size);
+        if (t->steps < 1) t->steps = 1;
     }
-    t->set.schedule.steps = t->set.steps;
-    if (t->set.schedule.kind == DK_SCHEDULE_WSD && t->set.schedule.decay_steps == 0)
-        t->set.schedule.decay_steps = (t->set.steps + 9) / 10;
+    t->update.schedule.steps = t->steps;
+    if (t->update.schedule.kind == DK_SCHEDULE_WSD && t->update.schedule.decay_steps == 0)
+        t->update.schedule.decay_steps = (t->steps + 9) / 10;
 out:
     return rc;
 }
@@ -210,11 +190,11 @@ int32_t di_parts_check(di_trainer *t, dk_error *err)
 {
     int64_t width = di_student_vocab(t->student);
     int32_t rc;
-    t->uses_teacher = di_loss_needs_teacher(t->loss);
-    if (t->uses_teacher && !t->teacher) {
+    t->objective.uses_teacher = di_loss_needs_teacher(t->objective.loss);
+    if (t->objective.uses_teacher && !t->teacher) {
         dk_strbuf text;
         dk_strbuf_init(&text, t->host);
-        di_loss_describe(t->loss, &text);
+        di_loss_describe(t->objective.loss, &text);
         rc = dk_fail(
             err, DK_E_OPTION,
             "the loss %s needs a teacher: give teacher.path, or loss.hard_label_weight 1 to train on labels alone",
@@ -222,11 +202,11 @@ int32_t di_parts_check(di_trainer *t, dk_error *err)
         dk_strbuf_free(&text);
         return rc;
     }
-    t->vocab_valid = width;
-    if (t->teacher && di_teacher_vocab(t->teacher) < width) t->vocab_valid = di_teacher_vocab(t->teacher);
+    t->objective.vocab_valid = width;
+    if (t->teacher && di_teacher_vocab(t->teacher) < width) t->objective.vocab_valid = di_teacher_vocab(t->teacher);
     DK_TRY(check_tokenizers(t, err));
-    DK_TRY(di_dataset_check_vocab(t->train, t->vocab_valid, err));
-    if (t->eval) DK_TRY(di_dataset_check_vocab(t->eval, t->vocab_valid, err));
+    DK_TRY(di_dataset_check_vocab(t->data.train, t->objective.vocab_valid, err));
+    if (t->data.eval) DK_TRY(di_dataset_check_vocab(t->data.eval, t->objective.vocab_valid, err));
     DK_TRY(check_lengths(t, err));
     DK_TRY(count_steps(t, err));
 out:
@@ -238,8 +218,6 @@ out:
 int32_t di_trainer_configure(di_trainer *t, const di_options *options, dk_error *err)
 {
     int32_t rc = di_options_configure(t->options, options, err);
-    if (rc != DK_OK) return rc;
-    read_update(t->options, &t->set);
-    t->set.log_every = di_options_i64(t->options, "train.log_every");
-    return DK_OK;
+    if (rc == DK_OK) read_update(t->options, &t->update.adamw);
+    return rc;
 }

@@ -7,14 +7,14 @@ static int32_t plan_window(di_trainer *t, int64_t *tokens, int64_t *sequences, d
 {
     di_batch *micro = NULL;
     int32_t rc;
-    DK_TRY(di_batch_create(t->train, t->set.micro_batch_size, &micro, err));
+    DK_TRY(di_batch_create(t->data.train, t->data.micro_batch_size, &micro, err));
     *tokens = micro->max_tokens;
     *sequences = micro->max_sequences;
     di_batch_free(micro);
-    DK_TRY(di_batch_create(t->train, t->set.batch_size, &t->batch, err));
-    DK_TRY(dk_new(t->host, *sequences + 1, &t->micro_offsets, err));
-    DK_TRY(dk_new(t->host, *tokens, &t->micro_rows, err));
-    DK_TRY(dk_new(t->host, *tokens, &t->micro_sequences, err));
+    DK_TRY(di_batch_create(t->data.train, t->data.batch_size, &t->data.batch, err));
+    DK_TRY(dk_new(t->host, *sequences + 1, &t->window.micro_offsets, err));
+    DK_TRY(dk_new(t->host, *tokens, &t->window.micro_rows, err));
+    DK_TRY(dk_new(t->host, *tokens, &t->window.micro_sequences, err));
 out:
     return rc;
 }
@@ -25,21 +25,21 @@ out:
 
 static int32_t choose_micro_batch(di_trainer *t, dk_error *err)
 {
-    int64_t micro = t->set.micro_batch_size;
+    int64_t micro = t->data.micro_batch_size;
     int32_t rc = DK_OK;
-    if (micro > t->set.batch_size)
+    if (micro > t->data.batch_size)
         return dk_fail(err, DK_E_OPTION, "train.micro_batch_size %lld is above train.batch_size %lld", (long long)micro,
-                       (long long)t->set.batch_size);
+                       (long long)t->data.batch_size);
     if (micro) return DK_OK;
-    for (micro = t->set.batch_size; micro > 1; micro = (micro + 1) / 2) {
+    for (micro = t->data.batch_size; micro > 1; micro = (micro + 1) / 2) {
         di_batch *trial = NULL;
-        DK_TRY(di_batch_create(t->train, micro, &trial, err));
+        DK_TRY(di_batch_create(t->data.train, micro, &trial, err));
         int64_t bytes = di_trainee_bytes(t->student, trial->max_tokens, trial->max_sequences, trial->max_tokens,
-                                         t->set.activation_checkpointing);
+                                         t->activation_checkpointing);
         di_batch_free(trial);
         if (bytes <= MICRO_BATCH_BYTES) break;
     }
-    t->set.micro_batch_size = micro;
+    t->data.micro_batch_size = micro;
 out:
     return rc;
 }
@@ -51,17 +51,18 @@ static int32_t plan(di_trainer *t, dk_error *err)
     int32_t rc;
     DK_TRY(choose_micro_batch(t, err));
     DK_TRY(plan_window(t, &tokens, &sequences, err));
-    DK_TRY(di_trainee_create(t->student, tokens, sequences, tokens, t->set.activation_checkpointing, &t->trainee, err));
-    if (t->uses_teacher) DK_TRY(di_session_create(t->teacher, tokens, sequences, tokens, &t->session, err));
-    DK_TRY(di_workspace_create(t->backend, t->loss, t->set.loss_memory, di_trainee_source(t->trainee)->width,
-                               t->uses_teacher ? di_session_source(t->session)->width : 0, tokens, &t->workspace, err));
+    DK_TRY(di_trainee_create(t->student, tokens, sequences, tokens, t->activation_checkpointing, &t->trainee, err));
+    if (t->objective.uses_teacher) DK_TRY(di_session_create(t->teacher, tokens, sequences, tokens, &t->session, err));
+    DK_TRY(di_workspace_create(t->backend, t->objective.loss, t->objective.memory, di_trainee_source(t->trainee)->width,
+                               t->objective.uses_teacher ? di_session_source(t->session)->width : 0, tokens,
+                               &t->objective.workspace, err));
     if (!model) goto out;
-    DK_TRY(dk_optimizer_create(t->backend, model->parameters, model->parameter_count, t->set.own_optimizer,
-                               &t->optimizer, err));
+    DK_TRY(dk_optimizer_create(t->backend, model->parameters, model->parameter_count, t->update.own_optimizer,
+                               &t->update.optimizer, err));
     if (model->config.logit_softcap != 0) {
-        dk_view strip = di_workspace_student_strip(t->workspace);
+        dk_view strip = di_workspace_student_strip(t->objective.workspace);
         DK_TRY(t->backend->ops->buffer_create(t->backend, dk_view_count(&strip) * (int64_t)dk_dtype_size(strip.dtype),
-                                              &t->kept_logits, err));
+                                              &t->pull.kept_logits, err));
     }
 out:
     return rc;
@@ -75,13 +76,11 @@ int32_t di_trainer_create(const di_parts *parts, const di_options *options, di_t
     DK_TRY(dk_new(host, 1, &t, err));
     t->host = dk_host_retain(host);
     t->backend = parts->backend;
-    t->best.step = -1;
     dk_queue_init(&t->queue, t->backend);
-    dk_strbuf_init(&t->result_json, host);
     DK_TRY(di_options_copy(options, host, -1, &t->options, err));
-    DK_TRY(di_settings_read(t, err));
+    di_settings_read(t);
     DK_TRY(di_parts_open(t, parts, err));
-    DK_TRY(di_loss_create(parts->registry, NULL, t->options, &t->loss, err));
+    DK_TRY(di_loss_create(parts->registry, NULL, t->options, &t->objective.loss, err));
     DK_TRY(di_parts_check(t, err));
     DK_TRY(plan(t, err));
     *out = t;
@@ -95,24 +94,22 @@ void di_trainer_free(di_trainer *t)
 {
     if (!t) return;
     dk_host *host = t->host;
-    if (t->kept_logits) t->backend->ops->buffer_free(t->backend, t->kept_logits);
-    dk_optimizer_free(t->optimizer);
-    di_workspace_free(t->workspace);
+    if (t->pull.kept_logits) t->backend->ops->buffer_free(t->backend, t->pull.kept_logits);
+    dk_optimizer_free(t->update.optimizer);
+    di_workspace_free(t->objective.workspace);
     di_trainee_free(t->trainee);
     di_session_free(t->session);
-    di_batch_free(t->batch);
-    dk_free(host, t->micro_offsets);
-    dk_free(host, t->micro_rows);
-    dk_free(host, t->micro_sequences);
-    di_loss_release(t->loss);
+    di_batch_free(t->data.batch);
+    dk_free(host, t->window.micro_offsets);
+    dk_free(host, t->window.micro_rows);
+    dk_free(host, t->window.micro_sequences);
+    di_loss_release(t->objective.loss);
     if (t->student) di_student_let_go(t->student);
     di_student_release(t->student);
     di_teacher_release(t->teacher);
-    di_dataset_release(t->train);
-    di_dataset_release(t->eval);
-    if (t->progress_destroy) t->progress_destroy(t->progress_user);
-    dk_strbuf_free(&t->result_json);
-    dk_free(host, t->set.output);
+    di_dataset_release(t->data.train);
+    di_dataset_release(t->data.eval);
+    if (t->progress.destroy) t->progress.destroy(t->progress.user);
     di_options_free(t->options);
     dk_free(host, t);
     dk_host_release(host);
@@ -120,10 +117,10 @@ void di_trainer_free(di_trainer *t)
 
 void di_trainer_on_progress(di_trainer *t, distill_progress_fn fn, void *user, distill_destroy_fn destroy)
 {
-    if (t->progress_destroy) t->progress_destroy(t->progress_user);
-    t->progress = fn;
-    t->progress_user = user;
-    t->progress_destroy = destroy;
+    if (t->progress.destroy) t->progress.destroy(t->progress.user);
+    t->progress.fn = fn;
+    t->progress.user = user;
+    t->progress.destroy = destroy;
 }
 
 void di_trainer_cancel(di_trainer *t, int32_t on) { t->cancel = on; }

@@ -1,21 +1,8 @@
-/* trainer_state.h - what a trainer is made of; for the files of this folder only. */
+/* trainer_state.h - what a trainer is made of, part by part; for this folder and run/. */
 #ifndef DI_TRAINER_TRAINER_STATE_H
 #define DI_TRAINER_TRAINER_STATE_H
 
-#include <stdatomic.h>
-
 #include "trainer/trainer.h"
-
-typedef struct di_settings { /* options, read once and checked */
-    int64_t steps, batch_size, micro_batch_size, log_every, loss_memory;
-    int64_t eval_every, eval_tokens, patience, checkpoint_every, checkpoint_keep;
-    int32_t keep_best, activation_checkpointing, own_optimizer, metrics, overwrite;
-    uint64_t seed;
-    dk_schedule schedule;
-    dk_update update; /* learning_rate is the peak; divisor is set per window */
-    char *output;     /* NULL = write nothing */
-    char save_dtype[8];
-} di_settings;
 
 typedef enum {
     DI_STAGE_IDLE,      /* between windows */
@@ -24,68 +11,85 @@ typedef enum {
     DI_STAGE_COMPLETE   /* all micro-batches done, apply is due */
 } di_stage;
 
-typedef struct di_best {
-    int64_t step;    /* -1 = no evaluation yet */
-    double value;    /* what keep_best and early stopping look at: nats, or KL where there is a teacher */
-    int64_t without; /* evaluations since without improvement */
-} di_best;
+typedef struct di_trainer_data {
+    di_dataset *train, *eval; /* eval NULL = none */
+    di_batch *batch;          /* of the window */
+    uint64_t seed;
+    int64_t batch_size, micro_batch_size;
+} di_trainer_data;
+
+typedef struct di_objective {
+    di_loss *loss;
+    di_workspace *workspace;
+    int32_t uses_teacher; /* the loss asks for it */
+    int64_t vocab_valid, memory;
+    di_loss_sums sums; /* of the window */
+} di_objective;
+
+typedef struct di_trainer_update {
+    dk_optimizer *optimizer; /* NULL for a student of callbacks */
+    dk_schedule schedule;
+    dk_update adamw; /* learning_rate is the peak; divisor is set per window */
+    int32_t own_optimizer;
+    double grad_norm;
+} di_trainer_update;
+
+typedef struct di_window {
+    di_stage stage;
+    int64_t micro_index, micro_count;
+    int64_t *micro_offsets, *micro_rows, *micro_sequences;
+    distill_batch micro;
+    const int32_t *micro_labels;
+    const float *micro_weights;
+    int32_t with_teacher;
+} di_window;
+
+typedef struct di_pull {              /* pull mode */
+    int64_t strip_first, strip_count; /* handed out and not yet taken back; count 0 = none */
+    int32_t strips_begun;
+    dk_buffer *kept_logits; /* a copy of the strip's logits, for heads with a soft-cap */
+    distill_tensor label_tensor, weight_tensor;
+    int64_t row_shape[1];
+} di_pull;
+
+typedef struct di_counters { /* what a checkpoint keeps */
+    int64_t step, tokens;
+    double seconds, flops; /* of training, over all runs */
+    double last_loss;
+} di_counters;
+
+typedef struct di_watcher { /* who is told, and what the time left is guessed from */
+    distill_progress_fn fn;
+    void *user;
+    distill_destroy_fn destroy;
+    double step_seconds, eval_seconds; /* recent */
+    int64_t eval_every;                /* 0 = the steps are not interrupted */
+} di_watcher;
 
 struct di_trainer {
     dk_host *host;
     dk_backend *backend;
     dk_queue queue;
     di_options *options;
-    di_settings set;
     di_teacher *teacher; /* NULL = none */
     di_student *student;
-    di_dataset *train, *eval;
-    di_loss *loss;
-    int32_t uses_teacher; /* the loss asks for it */
-    int64_t vocab_valid;
-
-    di_session *session;
+    di_session *session; /* of the teacher, where the loss asks for it */
     di_trainee *trainee;
-    di_workspace *workspace;
-    dk_optimizer *optimizer; /* NULL for a student of callbacks */
-
-    /* the window */
-    di_stage stage;
-    di_batch *batch;
-    int64_t micro_index, micro_count;
-    int64_t *micro_offsets, *micro_rows, *micro_sequences;
-    distill_batch micro;
-    const int32_t *micro_labels;
-    const float *micro_weights;
-    di_loss_sums sums;
-    double grad_norm;
-
-    /* pull mode */
-    int64_t strip_first, strip_count; /* handed out and not yet taken back; count 0 = none */
-    int32_t strips_begun, with_teacher;
-    dk_buffer *kept_logits; /* a copy of the strip's logits, for heads with a soft-cap */
-    distill_tensor label_tensor, weight_tensor;
-    int64_t row_shape[1];
-
-    /* progress: what a checkpoint keeps */
-    int64_t step, tokens;
-    double seconds, flops; /* of training, over all runs */
-    double last_loss;
-    di_best best;
-
-    double step_seconds, eval_seconds; /* recent, for the ETA */
-    int32_t resumed, finished;
-    di_evaluation result;
-    int32_t has_result;
-    dk_strbuf result_json; /* of the finished run */
-    distill_progress_fn progress;
-    void *progress_user;
-    distill_destroy_fn progress_destroy;
+    int64_t steps;
+    int32_t activation_checkpointing;
+    di_trainer_data data;
+    di_objective objective;
+    di_trainer_update update;
+    di_window window;
+    di_pull pull;
+    di_counters counters;
+    di_watcher progress;
     volatile int32_t cancel; /* written by signal handlers: one aligned word */
     atomic_int in_call;
 };
 
 /* parts.c */
-int32_t di_settings_read(di_trainer *t, dk_error *err);
+void di_settings_read(di_trainer *t);
 int32_t di_parts_open(di_trainer *t, const di_parts *parts, dk_error *err);
 int32_t di_parts_check(di_trainer *t, dk_error *err);
 /* window.c */
@@ -97,28 +101,8 @@ int32_t di_window_own_loss(di_trainer *t, dk_error *err);
 int32_t di_window_apply(di_trainer *t, dk_error *err);
 /* all of it; undone when it fails */
 int32_t di_window_step(di_trainer *t, const volatile int32_t *cancel, dk_error *err);
-double di_window_learning_rate(const di_trainer *t);
-/* loop.c */
+/* progress.c */
 void di_progress_fill(const di_trainer *t, int32_t phase, distill_progress *out);
 int32_t di_progress_call(di_trainer *t, int32_t phase, dk_error *err); /* E_CANCELLED, E_CALLBACK as the host says */
-int32_t di_trainer_evaluate(di_trainer *t, di_teacher *student, int64_t tokens, di_evaluation *out, dk_error *err);
-/* output.c */
-int32_t di_output_prepare(di_trainer *t, dk_error *err);
-int32_t di_output_student(di_trainer *t, dk_error *err); /* the student's files, into output.path */
-/* checkpoint.c */
-/* the one of this step, below output.path; prunes old ones */
-int32_t di_checkpoint_write(di_trainer *t, dk_error *err);
-int32_t di_checkpoint_best(di_trainer *t, dk_error *err);
-int32_t di_checkpoint_load_best(di_trainer *t, dk_error *err);
-int32_t di_checkpoint_newest(di_trainer *t, char **path, dk_error *err); /* NULL = none */
-/* metrics.c */
-int32_t di_metrics_step(di_trainer *t, dk_error *err);
-int32_t di_metrics_evaluation(di_trainer *t, const di_evaluation *evaluation, dk_error *err);
-int32_t di_metrics_rewind(di_trainer *t, dk_error *err); /* drops lines of steps after t->step */
-/* speed.c */
-/* tokens/s; -1 where it is no local model */
-int32_t di_speed(di_teacher *model, double *prompt, double *decode, dk_error *err);
-/* result.c */
-int32_t di_result_make(di_trainer *t, di_teacher *saved, dk_error *err); /* fills t->result_json */
 
 #endif

@@ -1,5 +1,5 @@
 /* speed.c - how fast a model answers: prompt tokens per second, and tokens per second while it writes. */
-#include "trainer/trainer_state.h"
+#include "evaluate/evaluate.h"
 
 enum { PROMPT = 128, WRITTEN = 32, TRIES = 3 };
 

@@ -1,4 +1,4 @@
-/* progress.c - one line of progress: drawn over on a terminal, a new one every few seconds elsewhere. */
+/* progress_line.c - one line of progress: drawn over on a terminal, a new one every few seconds elsewhere. */
 #include <string.h>
 #include <time.h>
 #include <unistd.h>

@@ -5,7 +5,7 @@
 #include "base/file.h"
 #include "base/hash.h"
 #include "format/checkpoint.h"
-#include "trainer/checkpoint_parts.h"
+#include "run/checkpoint_parts.h"
 
 char *di_moment_name(dk_host *host, const char *parameter, int32_t second)
 {
@@ -118,7 +118,7 @@ static int32_t check_belongs(di_trainer *t, const dk_document *doc, dk_error *er
     char own[65], here[128];
     int32_t rc;
     dk_backend_cblas(here, sizeof here);
-    DK_TRY(di_dataset_hash(t->train, own, err));
+    DK_TRY(di_dataset_hash(t->data.train, own, err));
     DK_TRY(dk_node_text(doc, root, "data", "", &hash, err));
     DK_TRY(dk_node_i64(doc, root, "seed", 0, INT64_MAX, 0, &seed, err));
     DK_TRY(dk_node_i64(doc, root, "batch_size", 0, INT64_MAX, 0, &batch, err));
@@ -126,11 +126,11 @@ static int32_t check_belongs(di_trainer *t, const dk_document *doc, dk_error *er
         return dk_fail(err, DK_E_MISMATCH,
                        "%s was made with other data or data options: its batches would not be the same",
                        dk_document_name(doc));
-    if ((uint64_t)seed != t->set.seed || batch != t->set.batch_size)
+    if ((uint64_t)seed != t->data.seed || batch != t->data.batch_size)
         return dk_fail(err, DK_E_MISMATCH,
                        "%s was made with train.seed %lld and train.batch_size %lld, now they are %llu and %lld",
-                       dk_document_name(doc), (long long)seed, (long long)batch, (unsigned long long)t->set.seed,
-                       (long long)t->set.batch_size);
+                       dk_document_name(doc), (long long)seed, (long long)batch, (unsigned long long)t->data.seed,
+                       (long long)t->data.batch_size);
     DK_TRY(dk_node_i64(doc, machine, "threads", 0, INT64_MAX, 0, &threads, err));
     DK_TRY(dk_node_i64(doc, machine, "isa", 0, INT64_MAX, 0, &isa, err));
     DK_TRY(dk_node_text(doc, machine, "cblas", "", &cblas, err));
@@ -185,7 +185,7 @@ static int32_t find_moment(const di_trainer *t, const dk_checkpoint *file, int64
                            const dk_tensor **out, dk_error *err)
 {
     const char *parameter = di_student_model(t->student)->parameters[index].name;
-    dk_view view = dk_optimizer_moment(t->optimizer, index, second);
+    dk_view view = dk_optimizer_moment(t->update.optimizer, index, second);
     if (!dk_view_present(view)) return DK_OK;
     char *name = di_moment_name(t->host, parameter, second);
     if (!name) return dk_fail_nomem(err, strlen(parameter));
@@ -238,7 +238,7 @@ static int32_t open_all(di_trainer *t, const char *folder, loaded *l, dk_error *
     if (!model) goto out;
     DK_TRY(dk_model_open(t->backend, student, &options, &l->weights, err));
     DK_TRY(check_weights(model, l->weights, folder, err));
-    if (!t->set.own_optimizer) goto out;
+    if (!t->update.own_optimizer) goto out;
     DK_TRY(dk_checkpoint_open(t->host, optimizer, DK_OPEN_MMAP, &l->moments, err));
     DK_TRY(find_moments(t, l, err));
 out:
@@ -264,19 +264,20 @@ static int32_t copy_moments(di_trainer *t, const loaded *l, dk_error *err)
     int64_t count = 2 * di_student_model(t->student)->parameter_count;
     for (int64_t i = 0; i < count; i++)
         if (l->tensors[i])
-            t->backend->ops->copy_in(&t->queue, dk_optimizer_moment(t->optimizer, i / 2, (int32_t)(i % 2)),
+            t->backend->ops->copy_in(&t->queue, dk_optimizer_moment(t->update.optimizer, i / 2, (int32_t)(i % 2)),
                                      l->tensors[i]->data);
     return dk_queue_wait(&t->queue, err);
 }
 
-static void take_counters(di_trainer *t, const counters *c)
+static void take_counters(di_run *run, const counters *c)
 {
-    t->step = c->step;
-    t->tokens = c->tokens;
-    t->seconds = c->seconds;
-    t->flops = c->flops;
-    t->best = c->best;
-    if (t->optimizer) dk_optimizer_set_step(t->optimizer, c->optimizer_step);
+    di_trainer *t = run->trainer;
+    t->counters.step = c->step;
+    t->counters.tokens = c->tokens;
+    t->counters.seconds = c->seconds;
+    t->counters.flops = c->flops;
+    run->evaluation.best = c->best;
+    if (t->update.optimizer) dk_optimizer_set_step(t->update.optimizer, c->optimizer_step);
 }
 
 static int32_t load_callbacks(di_trainer *t, const char *folder, dk_error *err)
@@ -292,26 +293,28 @@ static int32_t load_callbacks(di_trainer *t, const char *folder, dk_error *err)
     return DK_E_CALLBACK;
 }
 
-int32_t di_trainer_load(di_trainer *t, const char *path, dk_error *err)
+int32_t di_checkpoint_load(di_run *run, const char *path, dk_error *err)
 {
+    di_trainer *t = run->trainer;
     loaded l = {0};
     int32_t rc;
-    if (t->stage != DI_STAGE_IDLE)
+    if (t->window.stage != DI_STAGE_IDLE)
         return dk_fail(err, DK_E_STAGE, "a window is open: a checkpoint is read between windows, after apply");
     DK_TRY(open_all(t, path, &l, err));
     if (di_student_model(t->student)) DK_TRY(copy_weights(t, l.weights, err));
     else DK_TRY(load_callbacks(t, path, err));
     if (l.moments) DK_TRY(copy_moments(t, &l, err));
-    take_counters(t, &l.counters);
-    t->finished = 0;
+    take_counters(run, &l.counters);
+    run->finished = 0;
 out:
     close_all(&l);
     return rc;
 }
 
 /* Only the weights: counters stay those of the whole run. */
-int32_t di_checkpoint_load_weights(di_trainer *t, const char *folder, dk_error *err)
+int32_t di_checkpoint_load_weights(di_run *run, const char *folder, dk_error *err)
 {
+    di_trainer *t = run->trainer;
     loaded l = {0};
     int32_t rc;
     DK_TRY(open_all(t, folder, &l, err));

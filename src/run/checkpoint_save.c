@@ -13,7 +13,7 @@
 #include "base/file.h"
 #include "base/hash.h"
 #include "format/checkpoint.h"
-#include "trainer/checkpoint_parts.h"
+#include "run/checkpoint_parts.h"
 
 /* ---- writing ---- */
 
@@ -26,7 +26,7 @@ typedef struct moments {
 static int32_t fill_moment(void *user, int64_t index, uint64_t offset, void *out, uint64_t size, dk_error *err)
 {
     const moments *m = user;
-    dk_view view = dk_optimizer_moment(m->t->optimizer, m->parameter[index], (int32_t)(index % 2));
+    dk_view view = dk_optimizer_moment(m->t->update.optimizer, m->parameter[index], (int32_t)(index % 2));
     dk_queue queue;
     int64_t count = dk_view_count(&view);
     dk_queue_init(&queue, m->t->backend);
@@ -42,7 +42,7 @@ static int32_t moment_specs(const di_trainer *t, const dk_model *model, dk_tenso
     *count = 0;
     for (int64_t i = 0; i < model->parameter_count; i++) {
         for (int32_t second = 0; second < 2; second++) {
-            dk_view view = dk_optimizer_moment(t->optimizer, i, second);
+            dk_view view = dk_optimizer_moment(t->update.optimizer, i, second);
             if (!dk_view_present(view)) continue;
             dk_tensor_spec *spec = &specs[*count];
             *spec = (dk_tensor_spec){.type = DK_TENSOR_F32, .rank = view.rank};
@@ -102,47 +102,48 @@ static int32_t list_file(void *user, const char *name, int32_t is_dir, dk_error 
     return DK_OK;
 }
 
-static int32_t list_files(di_trainer *t, const char *folder, dk_strbuf *out, dk_error *err)
+static int32_t list_files(dk_host *host, const char *folder, dk_strbuf *out, dk_error *err)
 {
     static const char *const parts[] = {"student", "optimizer"};
     int32_t rc = DK_OK;
     for (int i = 0; i < 2 && rc == DK_OK; i++) {
-        char prefix[16], *path = dk_path_join(t->host, folder, parts[i]);
-        lister l = {t->host, path, prefix, out};
+        char prefix[16], *path = dk_path_join(host, folder, parts[i]);
+        lister l = {host, path, prefix, out};
         if (!path) return dk_fail_nomem(err, strlen(folder));
         snprintf(prefix, sizeof prefix, "%s/", parts[i]);
-        if (dk_path_exists(path)) rc = dk_dir_list(t->host, path, list_file, &l, err);
-        dk_free(t->host, path);
+        if (dk_path_exists(path)) rc = dk_dir_list(host, path, list_file, &l, err);
+        dk_free(host, path);
     }
     return rc;
 }
 
-static int32_t state_json(di_trainer *t, const char *folder, dk_strbuf *out, dk_error *err)
+static int32_t state_json(di_run *run, const char *folder, dk_strbuf *out, dk_error *err)
 {
+    di_trainer *t = run->trainer;
     char data[65], cblas[128];
     int32_t rc;
     dk_backend_cblas(cblas, sizeof cblas);
-    DK_TRY(di_dataset_hash(t->train, data, err));
+    DK_TRY(di_dataset_hash(t->data.train, data, err));
     dk_strbuf_printf(out, "{\"format\":\"%s\",\"version\":%d,\"library\":\"%s\",\"step\":%lld,\"tokens\":%lld",
-                     DI_CHECKPOINT_FORMAT, DI_CHECKPOINT_VERSION, DISTILL_VERSION, (long long)t->step,
-                     (long long)t->tokens);
+                     DI_CHECKPOINT_FORMAT, DI_CHECKPOINT_VERSION, DISTILL_VERSION, (long long)t->counters.step,
+                     (long long)t->counters.tokens);
     dk_strbuf_printf(out, ",\"optimizer_step\":%lld,\"seed\":%llu,\"batch_size\":%lld,\"data\":\"%s\"",
-                     (long long)(t->optimizer ? dk_optimizer_step(t->optimizer) : t->step),
-                     (unsigned long long)t->set.seed, (long long)t->set.batch_size, data);
+                     (long long)(t->update.optimizer ? dk_optimizer_step(t->update.optimizer) : t->counters.step),
+                     (unsigned long long)t->data.seed, (long long)t->data.batch_size, data);
     dk_strbuf_puts(out, ",\"seconds\":");
-    dk_strbuf_f64(out, t->seconds);
+    dk_strbuf_f64(out, t->counters.seconds);
     dk_strbuf_puts(out, ",\"flops\":");
-    dk_strbuf_f64(out, t->flops);
-    dk_strbuf_printf(out, ",\"best\":{\"step\":%lld,\"without\":%lld,\"value\":", (long long)t->best.step,
-                     (long long)t->best.without);
-    dk_strbuf_f64(out, t->best.value);
+    dk_strbuf_f64(out, t->counters.flops);
+    dk_strbuf_printf(out, ",\"best\":{\"step\":%lld,\"without\":%lld,\"value\":", (long long)run->evaluation.best.step,
+                     (long long)run->evaluation.best.without);
+    dk_strbuf_f64(out, run->evaluation.best.value);
     dk_strbuf_printf(out, "},\"machine\":{\"backend\":\"%s\",\"isa\":%d,\"threads\":%lld,\"cblas\":\"%s\"}",
                      t->backend->name, (int)t->backend->isa, (long long)dk_host_threads(t->host), cblas);
     dk_strbuf_puts(out, ",\"options\":");
     DK_TRY(di_options_write_json(t->options, 0, out, err));
     dk_strbuf_puts(out, ",\"files\":[");
     DK_TRY(dk_strbuf_check(out, err));
-    DK_TRY(list_files(t, folder, out, err));
+    DK_TRY(list_files(t->host, folder, out, err));
     DK_TRY(dk_strbuf_check(out, err));
     uint32_t crc = dk_crc32c(0, out->data, out->size);
     dk_strbuf_printf(out, "%s%u}\n", DI_CHECKPOINT_SEAL, (unsigned)crc);
@@ -151,14 +152,15 @@ out:
     return rc;
 }
 
-static int32_t write_state(di_trainer *t, const char *folder, dk_error *err)
+static int32_t write_state(di_run *run, const char *folder, dk_error *err)
 {
+    di_trainer *t = run->trainer;
     char *path = dk_path_join(t->host, folder, "state.json");
     dk_strbuf json;
     int32_t rc;
     dk_strbuf_init(&json, t->host);
     if (!path) return dk_fail_nomem(err, strlen(folder));
-    DK_TRY(state_json(t, folder, &json, err));
+    DK_TRY(state_json(run, folder, &json, err));
     DK_TRY(dk_file_replace(t->host, path, json.data, json.size, err));
 out:
     dk_strbuf_free(&json);
@@ -166,11 +168,12 @@ out:
     return rc;
 }
 
-int32_t di_trainer_save(di_trainer *t, const char *path, dk_error *err)
+int32_t di_checkpoint_save(di_run *run, const char *path, dk_error *err)
 {
+    di_trainer *t = run->trainer;
     char *staged = NULL, *student = NULL;
     int32_t rc;
-    if (t->stage != DI_STAGE_IDLE)
+    if (t->window.stage != DI_STAGE_IDLE)
         return dk_fail(err, DK_E_STAGE, "a window is open: a checkpoint is written between windows, after apply");
     DK_TRY(dk_dir_stage(t->host, path, &staged, err));
     if (!(student = dk_path_join(t->host, staged, "student"))) {
@@ -178,8 +181,8 @@ int32_t di_trainer_save(di_trainer *t, const char *path, dk_error *err)
         goto out;
     }
     DK_TRY(di_student_save(t->student, student, "f32", err));
-    if (t->optimizer && t->set.own_optimizer) DK_TRY(write_moments(t, staged, err));
-    DK_TRY(write_state(t, staged, err));
+    if (t->update.optimizer && t->update.own_optimizer) DK_TRY(write_moments(t, staged, err));
+    DK_TRY(write_state(run, staged, err));
     DK_TRY(dk_dir_commit(t->host, staged, path, err));
 out:
     if (rc != DK_OK && staged) dk_dir_remove(t->host, staged, NULL);

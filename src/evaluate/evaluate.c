@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "trainer/trainer.h"
+#include "evaluate/evaluate.h"
 
 enum { WINDOWS = 8 }; /* per forward: enough for matrix speed, little enough for memory */
 

@@ -1,0 +1,36 @@
+/* evaluate.h - what a model is worth on data, and how fast it answers; no trainer is needed.
+ *
+ *   evaluate.c    perplexity, KL, agreement on held-out data     speed.c    prompt and decode tokens per second */
+#ifndef DI_EVALUATE_EVALUATE_H
+#define DI_EVALUATE_EVALUATE_H
+
+#include "dataset/dataset.h"
+#include "teacher/teacher.h"
+
+typedef struct di_evaluation {
+    int64_t tokens;                    /* scored positions */
+    int64_t text_bytes;                /* -1 = not text */
+    double nats, teacher_nats;         /* mean negative log-likelihood per scored token */
+    double kl_mean, kl_median, kl_p99; /* KL(teacher || student) per position, nats */
+    double top1_agreement;
+    double seconds, teacher_seconds, student_seconds;
+    int32_t has_teacher;
+} di_evaluation;
+typedef struct di_evaluate_args {
+    dk_backend *backend;
+    di_teacher *student; /* anything that scores */
+    di_teacher *teacher; /* NULL = none */
+    di_dataset *data;
+    int64_t tokens; /* stop after about so many; 0 = all */
+    int64_t memory; /* for strips */
+    const volatile int32_t *cancel;
+    int32_t (*progress)(void *user, int64_t done, int64_t total); /* windows; NULL = none; non-zero cancels */
+    void *user;
+} di_evaluate_args;
+int32_t di_evaluate(const di_evaluate_args *args, di_evaluation *out, dk_error *err);
+void di_evaluation_json(const di_evaluation *evaluation, dk_strbuf *out); /* the object of distill_evaluate */
+
+/* tokens/s; -1 where it is no local model */
+int32_t di_speed(di_teacher *model, double *prompt, double *decode, dk_error *err);
+
+#endif

@@ -1,0 +1,130 @@
+/* result.c - result.json: what was trained, how, at what cost, and how good the saved files are. */
+#include <math.h>
+#include <string.h>
+
+#include "run/run_state.h"
+
+static void number(dk_strbuf *out, const char *name, double value)
+{
+    dk_strbuf_printf(out, ",\"%s\":", name);
+    if (isfinite(value)) dk_strbuf_f64(out, value);
+    else dk_strbuf_puts(out, "null");
+}
+
+static void quality(const di_evaluation *e, int32_t of_teacher, dk_strbuf *out)
+{
+    double nats = of_teacher ? e->teacher_nats : e->nats;
+    number(out, "perplexity", exp(nats));
+    number(out, "nats", nats);
+    if (e->text_bytes > 0) number(out, "bits_per_byte", nats * (double)e->tokens / log(2.0) / (double)e->text_bytes);
+    if (!e->has_teacher) return;
+    number(out, "forward_kl", of_teacher ? 0 : e->kl_mean);
+    number(out, "forward_kl_median", of_teacher ? 0 : e->kl_median);
+    number(out, "forward_kl_p99", of_teacher ? 0 : e->kl_p99);
+    number(out, "top1_agreement", of_teacher ? 1 : e->top1_agreement);
+}
+
+static int32_t model_section(const di_run *run, di_teacher *scorer, int32_t of_teacher, dk_strbuf *out, dk_error *err)
+{
+    dk_model *model = scorer ? di_teacher_model(scorer) : NULL;
+    double prompt = -1, decode = -1;
+    int32_t rc;
+    DK_TRY(di_speed(scorer, &prompt, &decode, err));
+    dk_strbuf_printf(out, ",\"%s\":{\"path\":", of_teacher ? "teacher" : "student");
+    const char *path = of_teacher ? di_teacher_path(scorer) : run->output.path ? run->output.path : "";
+    dk_strbuf_json(out, path, strlen(path));
+    if (run->evaluation.has_result) quality(&run->evaluation.result, of_teacher, out);
+    if (model) {
+        number(out, "parameters", (double)dk_model_elements(model));
+        number(out, "bytes", (double)model->file_bytes);
+    }
+    if (prompt > 0) number(out, "prompt_tokens_per_second", prompt);
+    if (decode > 0) number(out, "decode_tokens_per_second", decode);
+    dk_strbuf_puts(out, "}");
+out:
+    return rc;
+}
+
+static int32_t training_section(const di_run *run, dk_strbuf *out, dk_error *err)
+{
+    const di_trainer *t = run->trainer;
+    int64_t samples = 0;
+    int32_t rc = di_dataset_get_i64(t->data.train, "samples", &samples, err);
+    dk_strbuf_printf(out, ",\"training\":{\"steps\":%lld,\"tokens\":%lld,\"samples\":%lld,\"loss\":",
+                     (long long)t->counters.step, (long long)t->counters.tokens, (long long)samples);
+    dk_strbuf text;
+    dk_strbuf_init(&text, t->host);
+    di_loss_describe(t->objective.loss, &text);
+    dk_strbuf_json(out, text.data ? text.data : "", text.size);
+    dk_strbuf_free(&text);
+    number(out, "last_loss", t->counters.last_loss);
+    number(out, "seconds", t->counters.seconds);
+    number(out, "tokens_per_second", t->counters.seconds > 0 ? (double)t->counters.tokens / t->counters.seconds : 0);
+    number(out, "flops", t->counters.flops);
+    if (run->evaluation.best.step >= 0) {
+        number(out, "best_step", (double)run->evaluation.best.step);
+        number(out, "best_value", run->evaluation.best.value);
+    }
+    dk_strbuf_puts(out, "}");
+    return rc;
+}
+
+static void cost_section(const di_run *run, dk_strbuf *out)
+{
+    di_usage usage = di_meter_read(&run->meter);
+    dk_strbuf_puts(out, ",\"cost\":{\"seconds\":");
+    dk_strbuf_f64(out, usage.wall);
+    number(out, "cpu_seconds", usage.cpu);
+    number(out, "peak_memory_bytes", (double)usage.peak_memory);
+    dk_strbuf_puts(out, "}");
+}
+
+int32_t di_result_make(di_run *run, di_teacher *saved, dk_error *err)
+{
+    di_trainer *t = run->trainer;
+    dk_strbuf *out = &run->result_json;
+    int32_t rc;
+    dk_strbuf_clear(out);
+    dk_strbuf_printf(out, "{\"version\":\"%s\",\"finished\":%s", DISTILL_VERSION,
+                     t->counters.step >= t->steps || run->evaluation.patience ? "true" : "false");
+    DK_TRY(training_section(run, out, err));
+    cost_section(run, out);
+    if (saved) DK_TRY(model_section(run, saved, 0, out, err));
+    if (t->teacher) DK_TRY(model_section(run, t->teacher, 1, out, err));
+    if (run->evaluation.has_result)
+        dk_strbuf_printf(out, ",\"eval\":{\"tokens\":%lld,\"seconds\":", (long long)run->evaluation.result.tokens),
+            dk_strbuf_f64(out, run->evaluation.result.seconds), dk_strbuf_puts(out, "}");
+    dk_strbuf_puts(out, ",\"options\":");
+    DK_TRY(di_options_write_json(t->options, 0, out, err));
+    dk_strbuf_puts(out, "}\n");
+    DK_TRY(dk_strbuf_check(out, err));
+out:
+    return rc;
+}
+
+/* What stands now: of a finished run its result, else the training so far and the student measured as it is. */
+int32_t di_run_report(di_run *run, dk_strbuf *json, dk_error *err)
+{
+    di_trainer *t = run->trainer;
+    di_teacher *live = NULL;
+    int32_t rc = DK_OK;
+    if (run->finished) {
+        dk_strbuf_append(json, run->result_json.data, run->result_json.size);
+        return dk_strbuf_check(json, err);
+    }
+    if (t->window.stage != DI_STAGE_IDLE)
+        return dk_fail(err, DK_E_STAGE, "a window is open: a report goes between windows, after apply");
+    if (t->data.eval) {
+        rc = di_student_as_teacher(t->student, &live, err);
+        if (rc != DK_OK && rc != DK_E_UNSUPPORTED) goto out;
+        if (live) DK_TRY(di_run_evaluate(run, live, 0, &run->evaluation.result, err));
+        run->evaluation.has_result = live != NULL;
+        dk_error_clear(err);
+    }
+    DK_TRY(di_result_make(run, live, err));
+    dk_strbuf_append(json, run->result_json.data, run->result_json.size);
+    DK_TRY(dk_strbuf_check(json, err));
+out:
+    di_teacher_release(live);
+    return rc;
+}

@@ -1,0 +1,67 @@
+#include "run/run_state.h"
+
+#include <string.h>
+
+static int32_t read_options(di_run *run, const di_options *o, dk_error *err)
+{
+    const char *path = di_options_text(o, "output.path");
+    di_output *output = &run->output;
+    di_run_evaluation *evaluation = &run->evaluation;
+    output->metrics = di_options_flag(o, "output.metrics");
+    output->overwrite = di_options_flag(o, "output.overwrite");
+    output->log_every = di_options_i64(o, "train.log_every");
+    strncpy(output->dtype, di_options_text(o, "output.save_dtype"), sizeof output->dtype - 1);
+    evaluation->every = di_options_i64(o, "train.eval_every");
+    evaluation->tokens = di_options_i64(o, "train.eval_tokens");
+    evaluation->patience = di_options_i64(o, "train.early_stop_patience");
+    evaluation->keep_best = di_options_flag(o, "train.keep_best");
+    evaluation->best.step = -1;
+    run->checkpoints.every = di_options_i64(o, "train.checkpoint_every");
+    run->checkpoints.keep = di_options_i64(o, "train.checkpoint_keep");
+    if (path && *path && !(output->path = dk_strdup(run->host, path))) return dk_fail_nomem(err, strlen(path) + 1);
+    if ((evaluation->keep_best || evaluation->patience) && !evaluation->every)
+        return dk_fail(err, DK_E_OPTION, "%s needs train.eval_every: without evaluations nothing is best",
+                       evaluation->keep_best ? "train.keep_best" : "train.early_stop_patience");
+    if (evaluation->keep_best && !output->path)
+        return dk_fail(err, DK_E_OPTION, "train.keep_best needs output.path: the best student is kept there");
+    return DK_OK;
+}
+
+int32_t di_run_create(const di_parts *parts, const di_options *options, di_run **out, dk_error *err)
+{
+    dk_host *host = parts->backend->host;
+    di_run *run = NULL;
+    int32_t rc;
+    DK_TRY(dk_new(host, 1, &run, err));
+    run->host = run->output.host = dk_host_retain(host);
+    dk_strbuf_init(&run->result_json, host);
+    di_meter_start(&run->meter);
+    DK_TRY(read_options(run, options, err));
+    DK_TRY(di_trainer_create(parts, options, &run->trainer, err));
+    run->trainer->progress.eval_every = run->trainer->data.eval ? run->evaluation.every : 0;
+    *out = run;
+    return DK_OK;
+out:
+    di_run_free(run);
+    return rc;
+}
+
+void di_run_free(di_run *run)
+{
+    if (!run) return;
+    dk_host *host = run->host;
+    di_trainer_free(run->trainer);
+    dk_strbuf_free(&run->result_json);
+    dk_free(host, run->output.path);
+    dk_free(host, run);
+    dk_host_release(host);
+}
+
+di_trainer *di_run_trainer(di_run *run) { return run->trainer; }
+
+int32_t di_run_configure(di_run *run, const di_options *options, dk_error *err)
+{
+    int32_t rc = di_trainer_configure(run->trainer, options, err);
+    if (rc == DK_OK) run->output.log_every = di_options_i64(run->trainer->options, "train.log_every");
+    return rc;
+}

@@ -1,0 +1,31 @@
+/* run.h - the loop around the step: evaluations, checkpoints, metrics, and what is left behind at the end.
+ *
+ * A run owns a trainer (the step lives there). What it writes: output.path gets the student, metrics.jsonl,
+ * checkpoints/ and result.json. Printing does not live here, nor does the reading of files of models.
+ *
+ *   run.c           create, free, options of the run            loop.c         steps, evaluations, checkpoints, the end
+ *   run_evaluate.c  held-out data, while it trains and after    output.c       the output folder
+ *   checkpoint_*    save, load, the ones of a run               metrics.c      the JSONL log
+ *   result.c        result.json */
+#ifndef DI_RUN_RUN_H
+#define DI_RUN_RUN_H
+
+#include "evaluate/evaluate.h"
+#include "trainer/trainer.h"
+
+typedef struct di_run di_run;
+int32_t di_run_create(const di_parts *parts, const di_options *options, di_run **out, dk_error *err);
+void di_run_free(di_run *run);
+di_trainer *di_run_trainer(di_run *run); /* borrowed */
+int32_t di_run_configure(di_run *run, const di_options *options, dk_error *err);
+
+int32_t di_run_loop(di_run *run, dk_error *err);
+int32_t di_run_resume(di_run *run, dk_error *err);
+int32_t di_run_report(di_run *run, dk_strbuf *json, dk_error *err);
+int32_t di_checkpoint_save(di_run *run, const char *path, dk_error *err);
+int32_t di_checkpoint_load(di_run *run, const char *path, dk_error *err);
+
+/* A checkpoint folder as JSON: step, whether every file has its checksum. */
+int32_t di_checkpoint_inspect(dk_host *host, const char *path, dk_strbuf *json, dk_error *err);
+
+#endif

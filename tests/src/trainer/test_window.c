@@ -1,0 +1,82 @@
+/* One window: a failed or cancelled one leaves no trace, micro-batches add up, the schedule gives the rate. */
+#include "../teacher/model_fixture.h"
+#include "trainer/trainer_state.h"
+
+static di_trainer *open_trainer(fixture *f, const char *micro)
+{
+    static const char *const set[][2] = {{"data.sequence_length", "7"}, {"data.pack", "false"},
+                                         {"train.batch_size", "2"},     {"train.steps", "8"},
+                                         {"train.warmup_steps", "0"},   {"loss.hard_label_weight", "1"}};
+    distill_batch batch = tiny_batch();
+    di_parts parts = {.backend = f->backend};
+    di_trainer *trainer = NULL;
+    di_student *student = NULL;
+    di_dataset *data = NULL;
+    dk_error err;
+    for (size_t i = 0; i < sizeof set / sizeof *set; i++)
+        CHECK_OK(di_options_set(f->options, set[i][0], set[i][1], &err));
+    CHECK_OK(di_options_set(f->options, "train.micro_batch_size", micro, &err));
+    CHECK_OK(di_registry_create(f->host, &parts.registry, &err));
+    CHECK_OK(di_student_create(f->backend, f->config, NULL, f->options, &student, &err));
+    CHECK_OK(di_dataset_from_tokens(f->host, &batch, f->options, &data, &err));
+    parts.student = student;
+    parts.train = data;
+    CHECK_OK(di_trainer_create(&parts, f->options, &trainer, &err));
+    di_student_release(student);
+    di_dataset_release(data);
+    di_registry_free(parts.registry);
+    return trainer;
+}
+
+static float *weights(di_trainer *trainer, int64_t *count)
+{
+    distill_tensor tensor;
+    dk_error err;
+    CHECK_OK(di_student_parameter(trainer->student, "model.norm.weight", DISTILL_WEIGHT, &tensor, &err));
+    *count = tensor.shape[0];
+    return tensor.data;
+}
+
+TEST(cancelled_window)
+{
+    float before[TINY_WIDTH], *now;
+    const volatile int32_t cancel = 1;
+    int64_t count = 0;
+    dk_error err;
+    fixture f;
+    open_fixture(&f, "cancelled");
+    di_trainer *trainer = open_trainer(&f, "1");
+    REQUIRE(trainer);
+    now = weights(trainer, &count);
+    memcpy(before, now, sizeof before);
+    CHECK_INT(di_window_step(trainer, &cancel, &err), DK_E_CANCELLED);
+    CHECK(memcmp(before, weights(trainer, &count), sizeof before) == 0);
+    CHECK_INT(trainer->counters.step, 0);
+    CHECK_INT(trainer->window.stage, DI_STAGE_IDLE);
+    CHECK_OK(di_window_step(trainer, NULL, &err));
+    CHECK(memcmp(before, weights(trainer, &count), sizeof before) != 0);
+    CHECK_INT(trainer->counters.step, 1);
+    CHECK_INT(trainer->counters.tokens, 11);
+    di_trainer_free(trainer);
+    close_fixture(&f);
+}
+
+TEST(micro_batches_add_up)
+{
+    double loss[2];
+    dk_error err;
+    for (int i = 0; i < 2; i++) {
+        fixture f;
+        open_fixture(&f, "micro");
+        di_trainer *trainer = open_trainer(&f, i ? "2" : "1");
+        REQUIRE(trainer);
+        for (int k = 0; k < 3; k++) CHECK_OK(di_window_step(trainer, NULL, &err));
+        CHECK_INT(trainer->window.micro_count, i ? 1 : 2);
+        loss[i] = trainer->counters.last_loss;
+        di_trainer_free(trainer);
+        close_fixture(&f);
+    }
+    CHECK_NEAR(loss[0], loss[1], 1e-6);
+}
+
+TEST_MAIN(TEST_CASE(cancelled_window) TEST_CASE(micro_batches_add_up))
