@@ -61,20 +61,4 @@ typedef struct dk_piece {
 } dk_piece;
 int32_t dk_pretokenise(const dk_tokenizer *tok, dk_text_scratch *scratch, dk_piece piece, dk_error *err);
 
-/* ---- reading a tokenizer.json, one function per part ---- */
-typedef struct dk_json_reader {
-    dk_tokenizer *tok;
-    const dk_document *doc;
-    dk_error *err;
-} dk_json_reader;
-int32_t dk_read_normalizer(dk_json_reader *r, const dk_node *node);
-int32_t dk_read_pre_tokenizer(dk_json_reader *r, const dk_node *node);
-int32_t dk_read_decoder(dk_json_reader *r, const dk_node *node);
-int32_t dk_read_post_processor(dk_json_reader *r, const dk_node *node);
-int32_t dk_read_model(dk_json_reader *r, const dk_node *node);
-/* Fails with UNSUPPORTED naming the document, what and node's type, and what is supported. */
-int32_t dk_unsupported(dk_json_reader *r, const char *what, const char *value, const char *supported);
-int32_t dk_malformed(dk_json_reader *r, const char *what, const char *expected);
-int32_t dk_read_type(dk_json_reader *r, const dk_node *node, const char *what, const char **type);
-
 #endif

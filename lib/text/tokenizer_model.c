@@ -1,5 +1,5 @@
 /* The model of a tokenizer.json: vocabulary, merges and the switches of BPE. */
-#include "text/tokenizer_impl.h"
+#include "text/json_reader.h"
 
 static int32_t read_vocabulary(dk_json_reader *r, const dk_node *vocab)
 {

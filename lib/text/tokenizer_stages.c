@@ -1,6 +1,6 @@
 /* normalizer, pre_tokenizer, decoder and post_processor of a tokenizer.json. */
 #include "text/codepoint.h"
-#include "text/tokenizer_impl.h"
+#include "text/json_reader.h"
 
 #define NORMALIZERS "Sequence, NFC, NFD, NFKC, NFKD, Lowercase, Strip, StripAccents, Replace, Prepend, ByteLevel"
 #define PRE_TOKENIZERS \
