@@ -3,7 +3,8 @@
  * The only place that knows libyaml and jansson. A document owns its nodes and strings; nodes live as long as it.
  * Bounds: depth 64, and the file sizes named in builder.h; a hostile file gets an error with line or byte offset.
  * YAML: one document; anchors, aliases, tags other than the core schema's and duplicate keys are refused with their
- * line. JSON: strict; duplicate keys refused; \u0000 allowed in text. JSON errors give line and byte offset. */
+ * line. JSON: strict; duplicate keys refused; \u0000 allowed in text. JSON errors give line and byte offset. A UTF-8
+ * byte order mark is passed over; UTF-16, packed files and pointers of Git LFS are refused by name. */
 #ifndef DK_CONF_DOCUMENT_H
 #define DK_CONF_DOCUMENT_H
 

@@ -82,7 +82,9 @@ static int64_t original_position(const char *data, size_t size, int64_t position
     return position;
 }
 
-static int32_t load(dk_host *host, const char *data, size_t size, const char *name, json_t **out, dk_error *err)
+/* data[0] is byte number first of the file. */
+static int32_t load(dk_host *host, const char *data, size_t size, size_t first, const char *name, json_t **out,
+                    dk_error *err)
 {
     const size_t flags = JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL | JSON_DECODE_ANY;
     json_error_t error;
@@ -102,8 +104,9 @@ static int32_t load(dk_host *host, const char *data, size_t size, const char *na
         return DK_OK;
     }
     if (json_error_code(&error) == json_error_out_of_memory) return dk_fail_nomem(err, size);
-    return dk_fail_at(err, DK_E_FORMAT, error.position, "%s:%d: %s (byte %d)", name, error.line, error.text,
-                      error.position);
+    int64_t position = (int64_t)first + error.position;
+    return dk_fail_at(err, DK_E_FORMAT, position, "%s:%d: %s (byte %lld)", name, error.line, error.text,
+                      (long long)position);
 }
 
 static int32_t convert(dk_document *document, json_t *json, dk_node **out, dk_error *err);
@@ -209,11 +212,13 @@ int32_t dk_json_parse(dk_host *host, const char *data, size_t size, const char *
     json_t *json = NULL;
     dk_document *document = NULL;
     dk_node *root;
+    size_t first = 0;
     if (size > DK_JSON_FILE_LIMIT)
         return dk_fail(err, DK_E_FORMAT, "%s: %zu bytes of JSON are more than the limit of %llu", name, size,
                        (unsigned long long)DK_JSON_FILE_LIMIT);
+    DK_TRY(dk_text_begin(data, size, name, &first, err));
     DK_TRY(check_depth(data, size, name, err));
-    DK_TRY(load(host, data, size, name, &json, err));
+    DK_TRY(load(host, first ? data + first : data, size - first, first, name, &json, err));
     DK_TRY(dk_document_create(host, name, &document, err));
     DK_TRY(convert(document, json, &root, err));
     dk_document_set_root(document, root);

@@ -249,7 +249,9 @@ int32_t dk_yaml_parse(dk_host *host, const char *data, size_t size, const char *
     if (size > DK_YAML_FILE_LIMIT)
         return dk_fail(err, DK_E_FORMAT, "%s: %zu bytes of YAML are more than the limit of %llu", name, size,
                        (unsigned long long)DK_YAML_FILE_LIMIT);
-    rc = dk_document_create(host, name, &in.document, err);
+    size_t first = 0;
+    rc = dk_text_begin(data, size, name, &first, err);
+    if (!rc) rc = dk_document_create(host, name, &in.document, err);
     if (rc) return rc;
     in.name = name;
     if (!yaml_parser_initialize(&in.parser)) {
@@ -257,7 +259,7 @@ int32_t dk_yaml_parse(dk_host *host, const char *data, size_t size, const char *
         return dk_fail_nomem(err, sizeof in.parser);
     }
     yaml_parser_set_encoding(&in.parser, YAML_UTF8_ENCODING);
-    yaml_parser_set_input_string(&in.parser, (const unsigned char *)(size ? data : ""), size);
+    yaml_parser_set_input_string(&in.parser, (const unsigned char *)(size ? data + first : ""), size - first);
     rc = read_stream(&in, err);
     if (in.has_event) yaml_event_delete(&in.event);
     yaml_parser_delete(&in.parser);

@@ -83,7 +83,8 @@ typedef struct dk_metadata {
 int64_t dk_metadata_count(const dk_checkpoint *checkpoint);
 const dk_metadata *dk_metadata_at(const dk_checkpoint *checkpoint, int64_t index);     /* sorted by key */
 const dk_metadata *dk_metadata_find(const dk_checkpoint *checkpoint, const char *key); /* NULL = absent */
-int64_t dk_metadata_item_i64(const dk_metadata *list, int64_t index); /* lists of numbers; index in range */
+/* Lists of numbers, index in range; i64 for lists of whole numbers alone. */
+int64_t dk_metadata_item_i64(const dk_metadata *list, int64_t index);
 double dk_metadata_item_f64(const dk_metadata *list, int64_t index);
 /* Typed values with a fallback for an absent key; a wrong type or range is an error that names file, key and value. */
 int32_t dk_metadata_i64(const dk_checkpoint *checkpoint, const char *key, int64_t low, int64_t high, int64_t fallback,

@@ -128,7 +128,7 @@ int64_t dk_metadata_item_i64(const dk_metadata *list, int64_t index)
 {
     size_t size = value_sizes[list->item_code];
     uint64_t bits = load(list->items + (size_t)index * size, size);
-    return list->item_type == DK_META_FLOAT ? (int64_t)float_of(bits, list->item_code) : int_of(bits, list->item_code);
+    return int_of(bits, list->item_code);
 }
 
 double dk_metadata_item_f64(const dk_metadata *list, int64_t index)

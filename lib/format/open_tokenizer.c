@@ -1,5 +1,7 @@
 #include "format/checkpoint.h"
 
+#include <float.h>
+#include <math.h>
 #include <string.h>
 
 typedef struct parts { /* what a dk_vocabulary points to */
@@ -20,16 +22,16 @@ static int32_t read_text_list(const dk_checkpoint *file, const char *key, const 
     return DK_OK;
 }
 
-/* A list of numbers, one for each token; *out = NULL when the key is absent. */
-static int32_t find_number_list(const dk_checkpoint *file, const char *key, int64_t count, const dk_metadata **out,
-                                dk_error *err)
+/* A list of numbers of one type, one for each token; *out = NULL when the key is absent. */
+static int32_t find_number_list(const dk_checkpoint *file, const char *key, dk_metadata_type type, int64_t count,
+                                const dk_metadata **out, dk_error *err)
 {
     const dk_metadata *list = dk_metadata_find(file, key);
     *out = NULL;
     if (!list) return DK_OK;
-    if (list->type != DK_META_LIST || !list->items)
-        return dk_fail(err, DK_E_FORMAT, "%s: metadata key '%s' is not a list of numbers", dk_checkpoint_path(file),
-                       key);
+    if (list->type != DK_META_LIST || !list->items || list->item_type != type)
+        return dk_fail(err, DK_E_FORMAT, "%s: metadata key '%s' is not a list of %s", dk_checkpoint_path(file), key,
+                       type == DK_META_INT ? "whole numbers" : "floats");
     if (list->count != count)
         return dk_fail(err, DK_E_FORMAT, "%s: metadata key '%s' has %lld entries for %lld tokens",
                        dk_checkpoint_path(file), key, (long long)list->count, (long long)count);
@@ -37,19 +39,40 @@ static int32_t find_number_list(const dk_checkpoint *file, const char *key, int6
     return DK_OK;
 }
 
+static int32_t read_scores(const dk_checkpoint *file, const dk_metadata *list, float *out, dk_error *err)
+{
+    for (int64_t i = 0; i < list->count; i++) {
+        double score = dk_metadata_item_f64(list, i);
+        if (!(fabs(score) <= FLT_MAX))
+            return dk_fail(err, DK_E_FORMAT, "%s: tokenizer.ggml.scores[%lld] is not a number of 32 bits",
+                           dk_checkpoint_path(file), (long long)i);
+        out[i] = (float)score;
+    }
+    return DK_OK;
+}
+
+static int32_t read_types(const dk_checkpoint *file, const dk_metadata *list, int32_t *out, dk_error *err)
+{
+    for (int64_t i = 0; i < list->count; i++) {
+        int64_t type = dk_metadata_item_i64(list, i);
+        if (type < 0 || type > DK_TOKEN_BYTE)
+            return dk_fail(err, DK_E_FORMAT, "%s: tokenizer.ggml.token_type[%lld] is %lld; 0 to %d is expected",
+                           dk_checkpoint_path(file), (long long)i, (long long)type, (int)DK_TOKEN_BYTE);
+        out[i] = type ? (int32_t)type : DK_TOKEN_NORMAL;
+    }
+    return DK_OK;
+}
+
 static int32_t read_numbers(dk_host *host, const dk_checkpoint *file, int64_t count, parts *own, dk_error *err)
 {
     int32_t rc;
     const dk_metadata *scores, *types;
-    DK_TRY(find_number_list(file, "tokenizer.ggml.scores", count, &scores, err));
-    DK_TRY(find_number_list(file, "tokenizer.ggml.token_type", count, &types, err));
+    DK_TRY(find_number_list(file, "tokenizer.ggml.scores", DK_META_FLOAT, count, &scores, err));
+    DK_TRY(find_number_list(file, "tokenizer.ggml.token_type", DK_META_INT, count, &types, err));
     if (scores) DK_TRY(dk_new(host, count, &own->scores, err));
     if (types) DK_TRY(dk_new(host, count, &own->types, err));
-    for (int64_t i = 0; scores && i < count; i++) own->scores[i] = (float)dk_metadata_item_f64(scores, i);
-    for (int64_t i = 0; types && i < count; i++) {
-        int64_t type = dk_metadata_item_i64(types, i);
-        own->types[i] = type >= DK_TOKEN_NORMAL && type <= DK_TOKEN_BYTE ? (int32_t)type : DK_TOKEN_NORMAL;
-    }
+    if (scores) DK_TRY(read_scores(file, scores, own->scores, err));
+    if (types) DK_TRY(read_types(file, types, own->types, err));
 out:
     return rc;
 }

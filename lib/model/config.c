@@ -93,11 +93,11 @@ static int32_t read_positive(const reader *in, const char *key, double fallback,
     double value = 0;
     int32_t rc = dk_node_f64(in->doc, in->root, key, fallback, &value, err);
     if (rc) return rc;
-    if (!isfinite(value) || value < 0 || (value == 0 && !zero)) {
+    if (!(value >= 0 && value <= 1e12) || (value == 0 && !zero)) {
         char text[32];
         dk_format_f64(value, text);
-        return dk_fail(err, DK_E_FORMAT, "%s: %s is %s; a number above 0 is expected", dk_document_name(in->doc), key,
-                       text);
+        return dk_fail(err, DK_E_FORMAT, "%s: %s is %s; a number above 0 and up to 1e12 is expected",
+                       dk_document_name(in->doc), key, text);
     }
     *out = value;
     return DK_OK;

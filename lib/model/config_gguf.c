@@ -1,6 +1,7 @@
 /* GGUF metadata -> the config.json that says the same, read by dk_config_read like any other. */
 #include "model/architecture.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -73,7 +74,7 @@ static double as_written(double value)
 {
     char text[48];
     double back = value;
-    if ((double)(float)value != value) return value;
+    if (!(fabs(value) <= 1e30) || (double)(float)value != value) return value;
     for (int digits = 6; digits <= 9; digits++) {
         double scale = 1;
         int64_t exponent = 0;

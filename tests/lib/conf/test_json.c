@@ -177,6 +177,29 @@ TEST(locale_does_not_matter)
     setlocale(LC_ALL, "C");
 }
 
+static void check_bytes(const char *bytes, size_t size, const char *part)
+{
+    dk_document *document = NULL;
+    dk_error_clear(&err);
+    CHECK_INT(dk_json_parse(host, bytes, size, "x.json", &document, &err), DK_E_FORMAT);
+    CHECK(!document);
+    CHECK_HAS(err.message, part);
+}
+
+TEST(encodings)
+{
+    check_round("\xef\xbb\xbf{\"a\": 1}", "{\"a\":1}");
+    check_error("\xef\xbb\xbf{\"a\": x}", "(byte 10)", 10);
+    check_error("\xef\xbb\xbf\xef\xbb\xbf{}", "x.json:1:", -1); /* one mark is a mark, two are text */
+    check_bytes("\xff\xfe{\0}\0", 6, "x.json: is UTF-16; save it as UTF-8");
+    check_bytes("\xfe\xff\0{\0}", 6, "is UTF-16; save it as UTF-8");
+    check_bytes("\xff\xfe\0\0{\0\0\0", 8, "is UTF-32; save it as UTF-8");
+    check_bytes("{\0}\0", 4, "is UTF-16 or UTF-32; save it as UTF-8");
+    check_bytes("\0{\0}", 4, "is UTF-16 or UTF-32; save it as UTF-8");
+    check_bytes("\x1f\x8b\x08", 3, "is compressed by gzip; unpack it");
+    check_error("version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "is a pointer of Git LFS", 0);
+}
+
 static int32_t parse_once(void *context, dk_host *from, dk_error *error)
 {
     const char *text = context;
@@ -201,4 +224,4 @@ TEST(every_allocation_may_fail)
 
 TEST_MAIN(TEST_CASE(values) TEST_CASE(written_again) TEST_CASE(large_integers_are_floats) TEST_CASE(refused)
               TEST_CASE(depth) TEST_CASE(large_maps_are_found_by_hash) TEST_CASE(files)
-                  TEST_CASE(locale_does_not_matter) TEST_CASE(every_allocation_may_fail))
+                  TEST_CASE(locale_does_not_matter) TEST_CASE(encodings) TEST_CASE(every_allocation_may_fail))

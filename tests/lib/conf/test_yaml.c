@@ -127,6 +127,22 @@ TEST(limits)
     free(huge);
 }
 
+TEST(encodings)
+{
+    dk_document *document = parse("\xef\xbb\xbf# marked\na: 1\n");
+    if (CHECK(document != NULL)) CHECK(dk_node_get(dk_document_root(document), "a")->i64 == 1);
+    dk_document_free(document);
+    document = NULL;
+    CHECK_INT(dk_yaml_parse(host,
+                            "\xff\xfe"
+                            "a\0:\0 \0",
+                            8, "x.yaml", &document, &err),
+              DK_E_FORMAT);
+    CHECK_STR(err.message, "x.yaml: is UTF-16; save it as UTF-8");
+    CHECK_INT(dk_yaml_parse(host, "a\0:\0 \0", 6, "x.yaml", &document, &err), DK_E_FORMAT);
+    CHECK_HAS(err.message, "is UTF-16 or UTF-32; save it as UTF-8");
+}
+
 static int32_t parse_once(void *context, dk_host *from, dk_error *error)
 {
     const char *text = context;
@@ -145,4 +161,5 @@ TEST(every_allocation_may_fail)
 }
 
 TEST_MAIN(TEST_CASE(scalars) TEST_CASE(structure) TEST_CASE(refused) TEST_CASE(core_tags)
-              TEST_CASE(many_keys_and_repeats) TEST_CASE(limits) TEST_CASE(every_allocation_may_fail))
+              TEST_CASE(many_keys_and_repeats) TEST_CASE(limits) TEST_CASE(encodings)
+                  TEST_CASE(every_allocation_may_fail))

@@ -270,6 +270,36 @@ TEST(opens_tokenizers)
     expect_tokenizer(&bytes, path, DK_E_FORMAT, "bos_token_id' is 2; 0 to 1");
 }
 
+/* A vocabulary of two tokens, each with a value of the given type behind key. */
+static test_bytes two_tokens(const char *key, uint32_t type)
+{
+    test_bytes bytes = {0};
+    gguf_begin(&bytes, 3, 0, 3), gguf_text(&bytes, "tokenizer.ggml.model", "llama");
+    gguf_list(&bytes, "tokenizer.ggml.tokens", GGUF_TEXT, 2), put_text(&bytes, "<unk>"), put_text(&bytes, "a");
+    gguf_list(&bytes, key, type, 2);
+    return bytes;
+}
+
+TEST(numbers_of_tokens_have_one_type)
+{
+    char path[1200];
+    double huge = 1e300;
+    setup();
+    snprintf(path, sizeof path, "%s", path_in(test_folder("gguf_numbers"), "v.gguf"));
+    test_bytes bytes = two_tokens("tokenizer.ggml.token_type", GGUF_F32);
+    put_f32(&bytes, 1e30f), put_f32(&bytes, NAN);
+    expect_tokenizer(&bytes, path, DK_E_FORMAT, "token_type' is not a list of whole numbers");
+    bytes = two_tokens("tokenizer.ggml.token_type", GGUF_I32);
+    put_u32(&bytes, 1), put_u32(&bytes, 7);
+    expect_tokenizer(&bytes, path, DK_E_FORMAT, "token_type[1] is 7; 0 to 6 is expected");
+    bytes = two_tokens("tokenizer.ggml.scores", GGUF_I32);
+    put_u32(&bytes, 1), put_u32(&bytes, 2);
+    expect_tokenizer(&bytes, path, DK_E_FORMAT, "scores' is not a list of floats");
+    bytes = two_tokens("tokenizer.ggml.scores", GGUF_F64);
+    put_bytes(&bytes, &huge, 8), put_bytes(&bytes, &huge, 8);
+    expect_tokenizer(&bytes, path, DK_E_FORMAT, "scores[0] is not a number of 32 bits");
+}
+
 /* A vocabulary of bytes and two words. */
 TEST(reads_a_vocabulary)
 {
@@ -347,5 +377,5 @@ TEST(survives_every_failed_allocation)
 
 TEST_MAIN(TEST_CASE(reads_every_type) TEST_CASE(refuses_every_truncation) TEST_CASE(vocabulary_only_skips_tensors)
               TEST_CASE(refuses_bad_beginnings) TEST_CASE(refuses_bad_metadata) TEST_CASE(refuses_bad_tensors)
-                  TEST_CASE(opens_tokenizers) TEST_CASE(reads_a_vocabulary) TEST_CASE(reads_published_vocabularies)
-                      TEST_CASE(survives_every_failed_allocation))
+                  TEST_CASE(opens_tokenizers) TEST_CASE(numbers_of_tokens_have_one_type) TEST_CASE(reads_a_vocabulary)
+                      TEST_CASE(reads_published_vocabularies) TEST_CASE(survives_every_failed_allocation))
