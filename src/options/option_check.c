@@ -48,15 +48,17 @@ static int32_t fail_kind(const di_option_info *option, const dk_node *node, cons
 static int32_t check_bounds(const di_option_info *option, const dk_node *node, double value, dk_error *err)
 {
     char shown[SHOWN + 8], low[32], high[32];
-    int32_t open_low = (option->flags & DI_OPTION_OPEN_LOW) != 0,
-            open_high = (option->flags & DI_OPTION_OPEN_HIGH) != 0;
-    if (open_low ? value > option->low : value >= option->low)
-        if (open_high ? value < option->high : value <= option->high) return DK_OK;
+    const int32_t open_high = (option->flags & DI_OPTION_OPEN_HIGH) != 0;
+    if (value >= option->low && (open_high ? value < option->high : value <= option->high)) return DK_OK;
+    if ((option->flags & DI_OPTION_OR_ZERO) && value == 0) return DK_OK;
     show(node, shown);
     dk_format_f64(option->low, low);
     dk_format_f64(option->high, high);
-    return dk_fail(err, DK_E_OPTION, "%s %s is not in %c%s, %s%c%s%s", option->name, shown, open_low ? '(' : '[', low,
-                   high, open_high ? ')' : ']', option->unit ? " " : "", option->unit ? option->unit : "");
+    if (option->flags & DI_OPTION_OR_ZERO)
+        return dk_fail(err, DK_E_OPTION, "%s %s is neither 0 nor in [%s, %s]: %s", option->name, shown, low, high,
+                       option->help);
+    return dk_fail(err, DK_E_OPTION, "%s %s is not in [%s, %s%c%s%s", option->name, shown, low, high,
+                   open_high ? ')' : ']', option->unit ? " " : "", option->unit ? option->unit : "");
 }
 
 static int32_t check_int(const di_option_info *option, const dk_node *node, int64_t *out, dk_error *err)

@@ -3,9 +3,9 @@
 #include <string.h>
 
 #define LIVE DI_OPTION_LIVE
-#define OPEN_LOW DI_OPTION_OPEN_LOW
 #define OPEN_HIGH DI_OPTION_OPEN_HIGH
 #define TERM DI_OPTION_TERM
+#define OR_ZERO DI_OPTION_OR_ZERO
 #define INT(name, initial, low, high, unit, flags, help)                    \
     {                                                                       \
         name, help, initial, NULL, unit, DI_OPTION_INT, 0, low, high, flags \
@@ -48,12 +48,12 @@ static const di_option_info table[] = {
          "teacher layers that a student made from the teacher keeps; empty = every second one, first and last kept"),
     LIST("student.freeze", DI_OPTION_TEXT, 0, 0,
          "patterns (* ? [a-z]) of the names of parameters that are not trained"),
-    NUMBER("student.init_std", "0.02", 0, 10, NULL, OPEN_LOW, "standard deviation of a fresh student's random weights"),
+    NUMBER("student.init_std", "0.02", 1e-6, 10, NULL, 0, "standard deviation of a fresh student's random weights"),
     FLAG("student.mmap", "true", "map the weights into memory while they are loaded"),
 
     PATH("data.train", "text, JSONL or token file to train on"),
     PATH("data.eval", "text, JSONL or token file that quality is measured on"),
-    NUMBER("data.eval_fraction", "0", 0, 0.5, NULL, 0,
+    NUMBER("data.eval_fraction", "0", 1e-6, 0.5, NULL, OR_ZERO,
            "part at the end of data.train held out for evaluation when data.eval is not given"),
     CHOICE("data.format", "auto", "auto|text|jsonl|tokens", 0,
            "how files are read; auto looks at the name and the first bytes"),
@@ -70,43 +70,42 @@ static const di_option_info table[] = {
     PATH("data.token_cache", "where tokenised data is kept for the next run; not given = a temporary file"),
 
     TEXT("loss.type", "forward_kl", TERM, "name of the loss; a host may register its own"),
-    NUMBER("loss.temperature", "1.0", 0, 1000, NULL, OPEN_LOW | TERM,
-           "softens both distributions before they are compared"),
-    NUMBER("loss.hard_label_weight", "0", 0, 1, NULL, 0,
+    NUMBER("loss.temperature", "1.0", 1e-3, 1000, NULL, TERM, "softens both distributions before they are compared"),
+    NUMBER("loss.hard_label_weight", "0", 1e-6, 1, NULL, OR_ZERO,
            "share of plain cross-entropy on the data; the rest is the loss against the teacher"),
-    NUMBER("loss.weight", "1.0", 0, 1e6, NULL, TERM, "weight of a term in a list of losses"),
+    NUMBER("loss.weight", "1.0", 1e-6, 1e6, NULL, OR_ZERO | TERM, "weight of a term in a list of losses"),
     CHOICE("loss.t_squared", "auto", "auto|on|off", TERM,
            "multiply value and gradient by the temperature squared; auto = as usual for the loss"),
     NUMBER("loss.log_floor", "-100", -1e4, -1, "nats", TERM,
            "log-probabilities below this count as this where a loss would be infinite"),
 
     INT("train.steps", "1000", 0, COUNT_MAX, "steps", 0, "optimiser steps to make"),
-    NUMBER("train.epochs", "0", 0, 1e6, NULL, 0,
+    NUMBER("train.epochs", "0", 1e-6, 1e6, NULL, OR_ZERO,
            "passes over the data instead of train.steps; train.steps wins if both are given; 0 = by steps"),
     INT("train.batch_size", "8", 1, 1e6, "sequences", 0, "sequences in one optimiser step"),
     INT("train.micro_batch_size", "0", 0, 1e6, "sequences", 0,
         "sequences computed at once, at most train.batch_size; 0 = chosen by memory"),
-    NUMBER("train.learning_rate", "3e-4", 0, 10, NULL, LIVE, "peak learning rate"),
+    NUMBER("train.learning_rate", "3e-4", 1e-12, 10, NULL, OR_ZERO | LIVE, "peak learning rate"),
     CHOICE("train.schedule", "cosine", "constant|linear|cosine|wsd|inverse_sqrt", 0,
            "course of the learning rate after the warm-up"),
     INT("train.warmup_steps", "0", 0, COUNT_MAX, "steps", 0, "steps in which the learning rate rises from 0"),
     INT("train.decay_steps", "0", 0, COUNT_MAX, "steps", 0,
         "steps of decay at the end of schedule wsd; 0 = a tenth of all"),
-    NUMBER("train.min_learning_rate_ratio", "0", 0, 1, NULL, 0, "learning rate at the end as a share of the peak"),
+    NUMBER("train.min_learning_rate_ratio", "0", 1e-9, 1, NULL, OR_ZERO,
+           "learning rate at the end as a share of the peak"),
     CHOICE("train.optimizer", "adamw", "adamw|none", 0, "none leaves the averaged gradients to the host"),
     NUMBER("train.beta1", "0.9", 0, 1, NULL, OPEN_HIGH, "AdamW: decay of the first moment"),
     NUMBER("train.beta2", "0.95", 0, 1, NULL, OPEN_HIGH, "AdamW: decay of the second moment"),
-    NUMBER("train.epsilon", "1e-8", 0, 1, NULL, OPEN_LOW, "AdamW: added to the root of the second moment"),
-    NUMBER("train.weight_decay", "0.1", 0, 10, NULL, LIVE,
+    NUMBER("train.epsilon", "1e-8", 1e-16, 1, NULL, 0, "AdamW: added to the root of the second moment"),
+    NUMBER("train.weight_decay", "0.1", 1e-9, 10, NULL, OR_ZERO | LIVE,
            "AdamW: decoupled decay of parameters with two or more dimensions"),
-    NUMBER("train.clip_norm", "1.0", 0, 1e9, NULL, LIVE, "largest norm of the whole gradient; 0 = no clipping"),
+    NUMBER("train.clip_norm", "1.0", 1e-9, 1e9, NULL, OR_ZERO | LIVE,
+           "largest norm of the whole gradient; 0 = no clipping"),
     INT("train.seed", "1", 0, 9007199254740992.0, NULL, 0, "seed of initial weights and of the order of the data"),
     INT("train.loss_memory", "67108864", 65536, 1099511627776.0, "bytes", 0,
         "memory for a strip of logits; fixes how many rows go at once"),
     FLAG("train.activation_checkpointing", "false",
          "recompute activations in the backward pass: less memory, about a third more time"),
-    CHOICE("train.precision", "auto", "auto|fp32", 0,
-           "arithmetic of the products in training; auto = the fastest that the processor does well"),
     INT("train.eval_every", "0", 0, COUNT_MAX, "steps", 0, "steps between evaluations; 0 = only at the end"),
     INT("train.eval_tokens", "0", 0, COUNT_MAX, "tokens", 0, "held-out tokens that an evaluation reads; 0 = all"),
     FLAG("train.keep_best", "false", "keep the weights of the best evaluation, not those of the last step"),
@@ -118,9 +117,9 @@ static const di_option_info table[] = {
     INT("train.log_every", "10", 1, COUNT_MAX, "steps", LIVE, "steps between lines of progress and metrics"),
 
     INT("generate.max_tokens", "64", 1, 1e6, "tokens", 0, "longest answer"),
-    NUMBER("generate.temperature", "1.0", 0, 100, NULL, 0, "0 = always the most probable token"),
+    NUMBER("generate.temperature", "1.0", 1e-3, 100, NULL, OR_ZERO, "0 = always the most probable token"),
     INT("generate.top_k", "0", 0, 1e9, "tokens", 0, "draw from the k most probable tokens; 0 = from all"),
-    NUMBER("generate.top_p", "1.0", 0, 1, NULL, OPEN_LOW,
+    NUMBER("generate.top_p", "1.0", 1e-6, 1, NULL, 0,
            "draw from the most probable tokens that together have this mass"),
     INT("generate.seed", "1", 0, 9007199254740992.0, NULL, 0, "seed of the draws"),
 

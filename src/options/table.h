@@ -17,8 +17,8 @@ enum { /* types */
 };
 enum {                          /* flags */
        DI_OPTION_LIVE = 1,      /* may change on a live trainer */
-       DI_OPTION_OPEN_LOW = 4,  /* the lower bound itself is out of bounds */
-       DI_OPTION_OPEN_HIGH = 8, /* so is the upper one */
+       DI_OPTION_OR_ZERO = 4,   /* 0 as well as what is in the bounds */
+       DI_OPTION_OPEN_HIGH = 8, /* the upper bound itself is out of bounds */
        DI_OPTION_TERM = 16      /* each term of a list of losses may have its own */
 };
 typedef struct di_option_info {

@@ -13,7 +13,13 @@ TEST(rows_are_sound)
         if (!option->help || !*option->help || strchr(option->help, '\n')) FAIL("%s: help", option->name);
         if ((option->type == DI_OPTION_CHOICE) != (option->choices != NULL)) FAIL("%s: choices", option->name);
         if ((option->type == DI_OPTION_LIST) != (option->item_type != 0)) FAIL("%s: item type", option->name);
-        if (option->type == DI_OPTION_INT || option->type == DI_OPTION_NUMBER) CHECK(option->low < option->high);
+        if (option->type == DI_OPTION_INT || option->type == DI_OPTION_NUMBER) {
+            CHECK(option->low < option->high);
+            /* No number so small that it is neither off nor of use. */
+            if (option->type == DI_OPTION_NUMBER && option->low >= 0 && option->low < 1e-16 &&
+                !(option->flags & DI_OPTION_OPEN_HIGH))
+                FAIL("%s: lower bound", option->name);
+        }
         if ((option->flags & DI_OPTION_TERM) && section != DI_LOSS) FAIL("%s: only losses have terms", option->name);
     }
     CHECK(!di_option_at(-1) && !di_option_at(di_option_count()));

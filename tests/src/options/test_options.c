@@ -113,8 +113,17 @@ TEST(refused_values)
     refuse(o, "train.steps", "-1", "train.steps -1 is not in [0, 1000000000000] steps");
     refuse(o, "train.steps", "1e300", "train.steps 1e+300 is not an integer");
     refuse(o, "train.steps", "true", "train.steps true is not an integer");
-    refuse(o, "loss.temperature", "0", "loss.temperature 0 is not in (0, 1000]");
-    refuse(o, "loss.temperature", ".nan", "loss.temperature nan is not in (0, 1000]");
+    refuse(o, "loss.temperature", "0", "loss.temperature 0 is not in [0.001, 1000]");
+    refuse(o, "loss.temperature", ".nan", "loss.temperature nan is not in [0.001, 1000]");
+    refuse(o, "loss.temperature", "1e-39", "loss.temperature 1e-39 is not in [0.001, 1000]");
+    refuse(o, "loss.temperature", "1001", "loss.temperature 1001 is not in [0.001, 1000]");
+    refuse(o, "generate.temperature", "1e-39",
+           "generate.temperature 1e-39 is neither 0 nor in [0.001, 100]: 0 = always the most probable token");
+    refuse(o, "generate.temperature", "-1",
+           "generate.temperature -1 is neither 0 nor in [0.001, 100]: 0 = always the most probable token");
+    refuse(o, "train.learning_rate", "1e-39",
+           "train.learning_rate 1e-39 is neither 0 nor in [1e-12, 10]: peak learning rate");
+    refuse(o, "train.epsilon", "1e-39", "train.epsilon 1e-39 is not in [1e-16, 1]");
     refuse(o, "train.beta2", "1", "train.beta2 1 is not in [0, 1)");
     refuse(o, "train.beta2", "[1]", "train.beta2 [a list] is not a number");
     refuse(o, "data.pack", "maybe", "data.pack \"maybe\" is not true or false");
@@ -132,10 +141,14 @@ TEST(refused_values)
     refuse(o, "train.steps", "[1",
            "value of train.steps:2: did not find expected ',' or ']' while parsing a flow sequence");
     CHECK_INT(di_options_set_f64(o, "train.learning_rate", (double)NAN, &err), DK_E_OPTION);
-    CHECK_STR(err.message, "train.learning_rate nan is not in [0, 10]");
+    CHECK_STR(err.message, "train.learning_rate nan is neither 0 nor in [1e-12, 10]: peak learning rate");
     CHECK_INT(di_options_set_i64(o, "train.seed", INT64_MAX, &err), DK_E_OPTION);
     CHECK_INT(di_options_set(o, "train.steps", "x", NULL), DK_E_OPTION);
     CHECK_INT(di_options_i64(o, "train.steps"), 7);
+    CHECK_OK(di_options_set(o, "generate.temperature", "0", &err));
+    CHECK_OK(di_options_set(o, "generate.temperature", "1e-3", &err));
+    CHECK_OK(di_options_set(o, "loss.temperature", "1e-3", &err));
+    CHECK_OK(di_options_set(o, "loss.temperature", "1000", &err));
     di_options_free(o);
 }
 

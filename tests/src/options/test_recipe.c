@@ -91,7 +91,9 @@ TEST(errors_have_lines)
     check_error("train: {steps: 5}\nlearning_rate: 1\n",
                 "recipe.yaml:2: learning_rate is not an option; did you mean train.learning_rate?", 2);
     check_error("train: 5\n", "recipe.yaml:1: train is a section: give it as a map, train: {key: value}", 1);
-    check_error("loss:\n  - type: a\n  - weight: -1\n", "recipe.yaml:3: loss.weight -1 is not in [0, 1000000]", 3);
+    check_error(
+        "loss:\n  - type: a\n  - weight: -1\n",
+        "recipe.yaml:3: loss.weight -1 is neither 0 nor in [1e-06, 1000000]: weight of a term in a list of losses", 3);
     check_error("loss:\n  - [a]\n", "recipe.yaml:2: loss is a section: give it as a map, loss: {key: value}", 2);
     check_error(
         "loss:\n  - type: a\n    hard_label_weight: 0.5\n",
