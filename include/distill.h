@@ -6,7 +6,7 @@
  *   Knowledge moves from a *teacher* (anything that scores tokens) into a *student* (a model that can be trained). A
  *   *dataset* is a source of samples, a *loss* says how far the student is from the teacher, a *trainer* brings the
  *   four together. All handles are opaque; everything tunable is an *option* with a name, the same in C, in a YAML
- *   recipe, on the command line and in Python.
+ *   recipe, on the command line and in Python: distill_option_at lists them, `distill options` prints the list.
  *
  *       distill_env *env;  distill_options *options;  distill_trainer *trainer;  distill_error err;
  *       if (distill_env_create(NULL, &env, &err) || distill_options_create(env, &options, &err) ||
@@ -494,7 +494,21 @@ typedef struct distill_loss_callbacks {
     const char *fallback; /* the loss that DISTILL_CB_DEFAULT runs; NULL = none; copied */
     int64_t targets;      /* bit set of 1 << DISTILL_<kind> that it accepts; 0 = needs no teacher */
 } distill_loss_callbacks;
-/* From now on the options may say loss.type: name. Built in: forward_kl, cross_entropy. */
+/* From now on the options may say loss.type: name. Built in: forward_kl, cross_entropy. A loss of one's own, half the
+ * squared distance of the logits:
+ *
+ *     static int32_t squared(void *user, const distill_loss_rows *r) {
+ *         for (int64_t i = 0; i < r->rows * r->vocab; i++) {
+ *             double d = r->student[i] - r->teacher[i];
+ *             r->value[i / r->vocab] += d * d / 2;                 // one value per row
+ *             if (r->gradient) r->gradient[i] = (float)d;          // of that value; weights and means are the library's
+ *         }
+ *         return DISTILL_CB_OK;
+ *     }
+ *     distill_loss_callbacks table;  DISTILL_INIT(&table);
+ *     table.eval = squared;  table.targets = 1 << DISTILL_DENSE;   // asks for a teacher, as logits
+ *     distill_env_add_loss(env, "squared", &table, &err);
+ *     distill_options_set(options, "loss.type", "squared", &err);  */
 DISTILL_API int32_t distill_env_add_loss(distill_env *env, const char *name, const distill_loss_callbacks *table,
                                          distill_error *err);
 /* name NULL = what the options' section loss says, hard_label_weight included. */
@@ -566,12 +580,30 @@ DISTILL_API int32_t distill_trainer_resume(distill_trainer *trainer, distill_err
 /* One optimiser step. DISTILL_E_END after the last. */
 DISTILL_API int32_t distill_trainer_step(distill_trainer *trainer, distill_progress *out, distill_error *err);
 
-/* Pull mode: the host owns the loop. forward (one micro-batch: both trunks), then either
- *   - distill_loss_eval on hidden states (forward.student, forward.teacher) and backward with the gradient of the
- *   hidden states, or - next_rows until DISTILL_E_END: logits of a strip of rows, into which the host writes their
- *   gradient; then backward with NULL, or - backward with NULL straight away: the trainer's own loss.
- * then apply, once per window. Gradients are of the *sum* of the loss; apply divides once by the window's sum of
- * weights. */
+/* Pull mode: the host owns the loop. forward (one micro-batch: both trunks), then one of three:
+ *   - distill_loss_eval on the hidden states (forward.student, forward.teacher), then backward with their gradient. The
+ *     head is the host's then: its gradient goes into the head's parameter, or the head learns nothing;
+ *   - next_rows until DISTILL_E_END: logits of a strip of rows, over which the host writes their gradient, and which the
+ *     next call sends back through the head; then backward with NULL;
+ *   - backward with NULL straight away: the trainer's own loss.
+ * Then apply, once per window. Gradients are of the *sum* of the loss; apply divides once by the window's sum of
+ * weights. A whole loop by hidden states:
+ *
+ *     distill_tensor head;  distill_forward f;  distill_loss_args a;  distill_progress p;
+ *     DISTILL_INIT(&f);  DISTILL_INIT(&a);  DISTILL_INIT(&p);
+ *     distill_trainer_student(trainer, &student, &err);
+ *     while ((rc = distill_trainer_forward(trainer, 0, &f, &err)) == DISTILL_OK) {   // DISTILL_E_END after the last
+ *         distill_student_parameter(student, HEAD, DISTILL_GRADIENT, &head, &err);
+ *         a.student = f.student;  a.teacher = f.teacher;  a.labels = f.labels;  a.weights = f.weights;
+ *         a.grad_values = &gradient;                      // yours: fp32 [f.rows, width], overwritten
+ *         a.grad_head = &head;  a.flags = DISTILL_ADD_HEAD;   // adds: a window has several micro-batches
+ *         if ((rc = distill_loss_eval(loss, &a, &err)) ||
+ *             (rc = distill_trainer_backward(trainer, &gradient, a.sum, &err))) break;
+ *         if (f.micro_batch + 1 == f.micro_batches && (rc = distill_trainer_apply(trainer, &p, &err))) break;
+ *     }
+ *
+ * HEAD names the parameter that makes logits: distill_student_head_name. examples/c/pull_mode.c is this loop, and the
+ * one by strips, with an optimiser of its own. */
 enum { DISTILL_FORWARD_NO_TEACHER = 1 };
 typedef struct distill_forward { /* views, borrowed until the next call on the trainer */
     uint32_t struct_size;

@@ -1,8 +1,8 @@
 /* pull_mode.c - the host owns the loop, the loss and the optimiser: SGD with momentum in plain C. The loss goes one of
- *   two ways: strips  strips of logits come out, the host writes their gradient over them (no [tokens, vocab] tensor
- *   anywhere) fused   hidden states come out, distill_loss_eval makes loss and gradients of them, head included, and
- *   the host sends back
- *           the hidden states' gradient
+ * two ways:
+ *   strips  strips of logits come out, the host writes their gradient over them (no [tokens, vocab] tensor anywhere)
+ *   fused   hidden states come out, distill_loss_eval makes loss and gradients of them, head included, and the host
+ *           sends back the hidden states' gradient
  * Usage: pull_mode TEACHER TEXT [STEPS] [strips|fused] */
 #include <math.h>
 #include <stdio.h>

@@ -12,10 +12,11 @@ from ._callbacks import registered
 from ._errors import (Cancelled, CallbackError, DistillError, EndOfData, FormatError, InvalidArgument, IOFailure, Mismatch, NotFound,
                       NumericError, OptionError, OutOfMemory, StageError, Unsupported)
 from ._lib import lib
-from ._models import Form, Generation, Student, Teacher, Tokenizer
+from ._models import Generation, Student, Teacher, Tokenizer
 from . import _signatures
+from ._targets import Form, Target, dense, hidden, one_hot, sampled, top_k
 from ._tensor import View
-from ._training import Dataset, Loss, LossResult, Progress, Sample, Trainer, dense, evaluate, hidden, run, top_k
+from ._training import Dataset, Loss, LossResult, Progress, Sample, Trainer, evaluate, run
 
 __version__ = lib.distill_version().decode()
 

@@ -11,6 +11,7 @@ from . import _signatures as c
 from ._callbacks import Borrowed, destroy, lookup, register, trampoline
 from ._errors import call, call_or_end, invoke, raise_error
 from ._lib import lib
+from ._targets import Target
 from ._tensor import View, numpy
 
 
@@ -200,7 +201,7 @@ class LossRows(Borrowed):
         self.sequences = self._array(rows.sequences, c.DISTILL_INT, 64, shape[:1], False)
         self.value = self._doubles(rows.value)
         self.gradient = self._array(rows.gradient, c.DISTILL_FLOAT, 32, shape, True)
-        self.target = rows.target.contents if rows.target else None
+        self.target = Target(rows.target.contents) if rows.target else None
 
     def _array(self, pointer, code, bits, shape, writable):
         view = View.of_pointer(pointer, code, bits, shape, writable=writable)
@@ -208,6 +209,13 @@ class LossRows(Borrowed):
             return None
         self.views.append(view)
         return view.array()
+
+    def expire(self):
+        for view in self.views:
+            view.expire()
+        if self.target is not None:
+            self.target.expire()
+        super().expire()
 
     def _doubles(self, pointer):
         flat = (ctypes.c_double * self.count).from_address(ctypes.cast(pointer, ctypes.c_void_p).value)
@@ -220,8 +228,6 @@ def _on_loss(function, rows):
     try:
         return function(given)
     finally:
-        for view in given.views:
-            view.expire()
         given.expire()
 
 

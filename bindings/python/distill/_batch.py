@@ -72,6 +72,11 @@ class Batch(Borrowed):
         self.views.append(view)
         return view.array()
 
+    def expire(self):
+        for view in self.views:
+            view.expire()
+        super().expire()
+
     def __len__(self):
         return self.sequences
 

@@ -5,8 +5,9 @@ from ctypes import c_int32, c_int64
 from . import _signatures as c
 from ._base import Handle, default_env, encoded, interruptible, options_for, raw_or_none, sized, text_of
 from ._batch import Batch, BatchIn, int_array
-from ._callbacks import Borrowed, destroy, register, trampoline
+from ._callbacks import destroy, register, trampoline
 from ._errors import call, invoke, raise_error
+from ._targets import Target
 from ._tensor import View, argument, numpy
 
 
@@ -83,70 +84,18 @@ def _on_token(collector, sequence, token, log_prob, text, size, finished):
     return c.DISTILL_CB_OK
 
 
-class Target(Borrowed):
-    """What a callback fills: values, and ids and tail where the form has them; arrays that end with the callback."""
-
-    def __init__(self, target):
-        self.views = []
-        self.values, self.ids, self.tail = (self._array(part) for part in (target.values, target.ids, target.tail))
-
-    def _array(self, tensor):
-        if not tensor:
-            return None
-        view = View(tensor.contents)
-        self.views.append(view)
-        return view.array()
-
-
-class Form:
-    """The form of a host's rows: DENSE by vocab, TOPK by k (tail: the mass outside is given), HIDDEN by head (and bias)."""
-
-    def __init__(self, vocab=None, k=None, tail=False, head=None, bias=None, temperature=0.0, vocab_valid=0, logit_scale=0.0, softcap=0.0):
-        kind = c.DISTILL_HIDDEN if head is not None else c.DISTILL_TOPK if k else c.DISTILL_DENSE
-        self.target = sized(c.distill_target, kind=kind, temperature=temperature, vocab_valid=vocab_valid or (vocab or 0) * bool(k),
-                            logit_scale=logit_scale, softcap=softcap)
-        self._kept = []
-        if kind == c.DISTILL_HIDDEN:
-            self._put("head", argument(head))
-            self._put("values", self._shaped(1, self._kept[-1].shape[1]))
-            if bias is not None:
-                self._put("bias", argument(bias))
-            return
-        if not vocab:
-            raise ValueError("a form needs vocab, the number of ids")
-        self._put("values", self._shaped(1, k or vocab))
-        if kind == c.DISTILL_TOPK:
-            self._put("ids", self._shaped(1, k, whole=True))
-            if tail:
-                self._put("tail", self._shaped(1))
-
-    @staticmethod
-    def _shaped(*shape, whole=False):
-        count = 1
-        for extent in shape:
-            count *= extent
-        memory = ((c_int32 if whole else ctypes.c_float) * count)()
-        return argument(memoryview(memory).cast("B").cast("i" if whole else "f", shape))
-
-    def _put(self, name, given):
-        self._kept.append(given)
-        setattr(self.target, name, ctypes.pointer(given.tensor))
-
-
 def _fill(function, batch, first, count, out):
-    """Runs function(batch, first, count, target); a result that is an array goes into target.values."""
-    asked, target = Batch(batch.contents), Target(out.contents)
+    """Runs function(batch, first, count, target); a result that is an array goes into target.values (one_hot: into target.ids)."""
+    asked, target = Batch(batch.contents), Target(out.contents, writable=True)
     try:
         result = function(asked, first, count, target)
         if result is None or isinstance(result, int):
             return result
         if numpy is None:
             raise TypeError("without numpy a callback writes to target.values itself")
-        target.values[...] = result
+        (target.values if target.values is not None else target.ids)[...] = result
         return None
     finally:
-        for view in asked.views + target.views:
-            view.expire()
         asked.expire()
         target.expire()
 

@@ -4,6 +4,7 @@ import ctypes
 from ctypes import c_int64
 
 from . import _signatures as c
+from ._dlpack import capsule_of
 
 try:
     import numpy
@@ -164,6 +165,18 @@ class View:
         strides = tuple(stride * size for stride in self._strides[:len(self.shape)]) if self._strides is not None else None
         return {"version": 3, "typestr": typestr, "shape": self.shape, "strides": strides,
                 "data": ((tensor.data or 0) + tensor.byte_offset, not self.writable)}
+
+    def __dlpack_device__(self):
+        return c.DISTILL_CPU, 0
+
+    def __dlpack__(self, *, stream=None, max_version=None, dl_device=None, copy=None):
+        """For torch.from_dlpack and the like; the memory is the library's and ends as this view does."""
+        versioned = max_version is not None and max_version[0] >= 1
+        if copy or dl_device not in (None, self.__dlpack_device__()):
+            raise BufferError("the library's memory is lent where it is: copy it on the consumer's side")
+        if not self.writable and not versioned:
+            raise BufferError("this memory is read-only, which DLPack before 1.0 cannot say: take array().copy()")
+        return capsule_of(self.live(), self.writable, versioned, self, self._shape, self._strides)
 
     def array(self):
         """numpy's array where numpy is installed, else a memoryview; both look at the same memory."""

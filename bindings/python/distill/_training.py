@@ -6,10 +6,11 @@ from ctypes import c_int32, c_uint8
 
 from . import _signatures as c
 from ._base import Handle, Options, Report, default_env, encoded, env_of, interruptible, options_for, raw_or_none, sized, text_of
-from ._batch import BatchIn, int_array
+from ._batch import Batch, BatchIn, int_array
 from ._callbacks import Borrowed, destroy, register, trampoline
 from ._errors import call, call_or_end, invoke
 from ._models import Student
+from ._targets import Target, dense
 from ._tensor import View, argument
 
 
@@ -112,36 +113,6 @@ class Dataset(Handle):
         call("dataset_seek", self.raw, cursor.encode())
 
 
-def dense(values, temperature=0.0, vocab_valid=0):
-    """A target: logits [rows, vocab]."""
-    given = argument(values)
-    target = sized(c.distill_target, kind=c.DISTILL_DENSE, values=ctypes.pointer(given.tensor), temperature=temperature, vocab_valid=vocab_valid)
-    target.kept = given
-    return target
-
-
-def hidden(values, head, bias=None, temperature=0.0, vocab_valid=0, logit_scale=0.0, softcap=0.0):
-    """A target: hidden states [rows, width] and the head [vocab, width] that makes logits of them; no logits tensor is made."""
-    parts = [argument(values), argument(head), argument(bias) if bias is not None else None]
-    target = sized(c.distill_target, kind=c.DISTILL_HIDDEN, values=ctypes.pointer(parts[0].tensor), head=ctypes.pointer(parts[1].tensor),
-                   temperature=temperature, vocab_valid=vocab_valid, logit_scale=logit_scale, softcap=softcap)
-    if bias is not None:
-        target.bias = ctypes.pointer(parts[2].tensor)
-    target.kept = parts
-    return target
-
-
-def top_k(log_probs, ids, tail=None, temperature=0.0, vocab_valid=0):
-    """A target: log-probabilities [rows, k] of ids [rows, k]; tail [rows]: log of the mass outside."""
-    parts = [argument(log_probs), argument(ids), argument(tail) if tail is not None else None]
-    target = sized(c.distill_target, kind=c.DISTILL_TOPK, values=ctypes.pointer(parts[0].tensor), ids=ctypes.pointer(parts[1].tensor),
-                   temperature=temperature, vocab_valid=vocab_valid)
-    if tail is not None:
-        target.tail = ctypes.pointer(parts[2].tensor)
-    target.kept = parts
-    return target
-
-
 class LossResult:
     """sum over the rows, count of those that were not masked, weight_sum (the divisor), mean."""
 
@@ -151,6 +122,10 @@ class LossResult:
 
     def __repr__(self):
         return "<distill.LossResult mean %g of %d rows>" % (self.mean, self.count)
+
+
+def _as_target(value):
+    return value if isinstance(value, c.distill_target) else value.raw if isinstance(value, Target) else dense(value)
 
 
 class Loss(Handle):
@@ -163,12 +138,14 @@ class Loss(Handle):
         self._create("loss_create", self.env.raw, name.encode() if name else None, raw_or_none(with_options))
 
     def __call__(self, student, teacher=None, labels=None, weights=None, gradient=None, grad_head=None, grad_bias=None, row_values=None,
-                 grad_scale=0.0, step=0):
-        """student, teacher: targets (dense(), hidden(), top_k()) or arrays of logits. labels [rows], < 0 = masked. gradient, grad_head,
-        grad_bias, row_values: arrays that the library writes to."""
-        kept = [student if isinstance(student, c.distill_target) else dense(student)]
-        kept.append(teacher if teacher is None or isinstance(teacher, c.distill_target) else dense(teacher))
-        args = sized(c.distill_loss_args, student=ctypes.pointer(kept[0]), grad_scale=grad_scale, step=step)
+                 grad_scale=0.0, step=0, add_gradient=False, add_head=False):
+        """student, teacher: targets (dense(), hidden(), top_k(), sampled(), one_hot()) or arrays of logits. labels [rows], < 0 = masked.
+        gradient, grad_head, grad_bias, row_values: arrays that the library writes to. add_gradient: adds to gradient what it
+        would write; add_head: to grad_head and grad_bias, as a window of several micro-batches needs it."""
+        kept = [_as_target(student)]
+        kept.append(teacher if teacher is None else _as_target(teacher))
+        flags = (c.DISTILL_ADD_VALUES if add_gradient else 0) | (c.DISTILL_ADD_HEAD if add_head else 0)
+        args = sized(c.distill_loss_args, flags=flags, student=ctypes.pointer(kept[0]), grad_scale=grad_scale, step=step)
         if kept[1] is not None:
             args.teacher = ctypes.pointer(kept[1])
         for name, value in (("labels", labels), ("weights", weights), ("grad_values", gradient), ("grad_head", grad_head),
@@ -200,13 +177,15 @@ def _on_progress(function, progress):
 
 
 class Forward(Borrowed):
-    """A micro-batch after both trunks: hidden states, labels and weights of the rows with loss, until the next call on the trainer."""
+    """A micro-batch after both trunks, until the next call on the trainer: its batch (ids, offsets, rows), and hidden states, labels
+    and weights of the rows with loss."""
 
     def __init__(self, forward, owner):
         self.rows, self.micro_batch, self.micro_batches, self.weight_sum = (getattr(forward, name) for name in
                                                                             ("rows", "micro_batch", "micro_batches", "weight_sum"))
         self.student = forward.student.contents  # targets as loss() takes them
         self.teacher = forward.teacher.contents if forward.teacher else None
+        self.batch = Batch(forward.batch.contents)
         self.hidden, self.labels, self.weights = (View(part.contents, owner, False) if part else None for part in
                                                   (self.student.values, forward.labels, forward.weights))
         self.student.kept = owner
@@ -215,9 +194,9 @@ class Forward(Borrowed):
 
     def expire(self):
         """The numbers stay, the memory is the next micro-batch's."""
-        for name in ("student", "teacher", "hidden", "labels", "weights"):
+        for name in ("student", "teacher", "batch", "hidden", "labels", "weights"):
             part = self.__dict__.pop(name, None)
-            if isinstance(part, View):
+            if isinstance(part, (View, Batch)):
                 part.expire()
 
     @property
@@ -227,7 +206,8 @@ class Forward(Borrowed):
 
 
 class Strip(Borrowed):
-    """Logits of some rows: write the gradient of the *sum* of the loss over student, and its value to loss."""
+    """Logits of some rows: write the gradient of the *sum* of the loss over student, and its value to loss. teacher: its logits;
+    where the teacher gives something else, that is target."""
 
     def __init__(self, strip):
         self.first_row, self.rows, self.vocab, self.loss = strip.first_row, strip.rows, strip.vocab, 0.0
@@ -236,6 +216,14 @@ class Strip(Borrowed):
         self.teacher = self._array(strip.teacher, c.DISTILL_FLOAT, shape, (strip.teacher_stride, 1), False)
         self.labels = self._array(strip.labels, c.DISTILL_INT, shape[:1], None, False)
         self.weights = self._array(strip.weights, c.DISTILL_FLOAT, shape[:1], None, False)
+        self.target = Target(strip.target.contents) if strip.target else None
+
+    def expire(self):
+        for view in self.views:
+            view.expire()
+        if self.target is not None:
+            self.target.expire()
+        super().expire()
 
     def _array(self, pointer, code, shape, strides, writable):
         view = View.of_pointer(pointer, code, 32, shape, strides, writable=writable)
