@@ -501,7 +501,7 @@ typedef struct distill_loss_callbacks {
  *         for (int64_t i = 0; i < r->rows * r->vocab; i++) {
  *             double d = r->student[i] - r->teacher[i];
  *             r->value[i / r->vocab] += d * d / 2;                 // one value per row
- *             if (r->gradient) r->gradient[i] = (float)d;          // of that value; weights and means are the library's
+ *             if (r->gradient) r->gradient[i] = (float)d;         // of that value; weights and means are the library's
  *         }
  *         return DISTILL_CB_OK;
  *     }
@@ -581,10 +581,10 @@ DISTILL_API int32_t distill_trainer_resume(distill_trainer *trainer, distill_err
 DISTILL_API int32_t distill_trainer_step(distill_trainer *trainer, distill_progress *out, distill_error *err);
 
 /* Pull mode: the host owns the loop. forward (one micro-batch: both trunks), then one of three:
- *   - distill_loss_eval on the hidden states (forward.student, forward.teacher), then backward with their gradient. The
- *     head is the host's then: its gradient goes into the head's parameter, or the head learns nothing;
- *   - next_rows until DISTILL_E_END: logits of a strip of rows, over which the host writes their gradient, and which the
- *     next call sends back through the head; then backward with NULL;
+ *   - distill_loss_eval on the hidden states (forward.student, forward.teacher), then backward with their gradient.
+ *     The head is the host's then: its gradient goes into the head's parameter, or the head learns nothing;
+ *   - next_rows until DISTILL_E_END: logits of a strip of rows, over which the host writes their gradient; the
+ *     next call sends it back through the head; then backward with NULL;
  *   - backward with NULL straight away: the trainer's own loss.
  * Then apply, once per window. Gradients are of the *sum* of the loss; apply divides once by the window's sum of
  * weights. A whole loop by hidden states:

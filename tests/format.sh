@@ -23,26 +23,16 @@ list() { # generated files keep the shape that their generator gives them
         find lib src include examples tests -name '*.[ch]' -o -name '*.[ch]pp' | sort
     fi | grep -v '^tests/abi/layout.c$'
 }
+present() { list | while IFS= read -r file; do [ ! -e "$file" ] || printf '%s\n' "$file"; done; }
 if [ "${1:-}" = --fix ]; then
-    list | while IFS= read -r file; do [ ! -e "$file" ] || "$tool" -i "$file"; done
+    present | xargs -d '\n' "$tool" -i
     exit 0
 fi
-wrong=0
-while IFS= read -r file; do
-    [ -e "$file" ] || continue
-    if ! "$tool" "$file" | diff -u --label "$file" --label "$file, formatted" "$file" - > /tmp/format.$$; then
-        head -20 /tmp/format.$$
-        wrong=$((wrong + 1))
-    fi
-    rm -f /tmp/format.$$
-    long=$(awk 'length > 120 { printf "%s:%d: %d columns\n", FILENAME, FNR, length }' "$file")
-    if [ -n "$long" ]; then
-        echo "$long"
-        wrong=$((wrong + 1))
-    fi
-done < <(list)
-if [ $wrong -gt 0 ]; then
-    echo "$wrong files are not formatted: run tests/format.sh --fix"
+wrong=$(present | xargs -d '\n' "$tool" --dry-run --Werror 2>&1 | grep -E '^[^ ].*: error:' | cut -d: -f1,2 | sort -u || true)
+long=$(present | xargs -d '\n' awk 'length > 120 { printf "%s:%d: %d columns\n", FILENAME, FNR, length }')
+if [ -n "$wrong$long" ]; then
+    printf '%s\n' "$wrong" "$long" | grep . | head -40
+    echo "not formatted: run tests/format.sh --fix"
     exit 1
 fi
 echo "formatted"
