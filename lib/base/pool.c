@@ -6,12 +6,15 @@
 #endif
 #include "base/pool.h"
 
-#include "base/fpenv.h"
+#include "base/clock.h"
 
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <unistd.h>
+#if defined(__SSE2__) || defined(_M_X64)
+#include <emmintrin.h>
+#endif
 
 #define SPIN_SECONDS 50e-6
 #define JOB_OPEN (UINT64_C(1) << 31)
@@ -30,18 +33,6 @@ struct dk_pool {
     int64_t count;
     pthread_t threads[];
 };
-
-void dk_job_run(dk_job *job, int64_t limit)
-{
-    uint32_t saved = dk_fp_enter();
-    for (; limit > 0; limit--) {
-        int64_t chunk = atomic_fetch_add_explicit(&job->next, 1, memory_order_relaxed);
-        if (chunk >= job->chunks) break;
-        int64_t begin = chunk * job->grain;
-        job->body(job->context, begin, job->n - begin < job->grain ? job->n : begin + job->grain);
-    }
-    dk_fp_leave(saved);
-}
 
 static void relax(void)
 {

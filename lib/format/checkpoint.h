@@ -10,7 +10,7 @@
 #define DK_FORMAT_CHECKPOINT_H
 
 #include "base/file.h"
-#include "text/tokenizer.h"
+#include "base/slice.h"
 
 /* ---- what is at a path ---- */
 typedef enum {
@@ -116,9 +116,5 @@ typedef struct dk_safetensors_args {
  * folder; each file appears at once. *bytes (NULL is fine): size of all tensors. */
 int32_t dk_safetensors_write(dk_host *host, const char *folder, const dk_safetensors_args *args, uint64_t *bytes,
                              dk_error *err);
-
-/* ---- tokenizers ---- */
-/* path: a folder with tokenizer.json, or a GGUF file with a vocabulary. */
-int32_t dk_open_tokenizer(dk_host *host, const char *path, dk_tokenizer **out, dk_error *err);
 
 #endif

@@ -1,5 +1,7 @@
 #include "format/format_parts.h"
 
+#include "conf/document.h"
+
 #include <string.h>
 
 static int32_t checkpoint_new(dk_host *host, const char *path, int32_t files, dk_checkpoint **out, dk_error *err)

@@ -1,3 +1,5 @@
+#include "format/open_tokenizer.h"
+
 #include "format/checkpoint.h"
 
 #include <float.h>

@@ -1,6 +1,8 @@
 /* Reader of one safetensors file: u64 length of the header, header as JSON, data. */
 #include "format/format_parts.h"
 
+#include "conf/document.h"
+
 #include <string.h>
 
 #define HEADER_LIMIT 100000000u /* as the reference implementation */

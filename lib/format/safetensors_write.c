@@ -2,6 +2,8 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include "base/strbuf.h"
+
 #include <string.h>
 
 #define SHARD_BYTES (4ull << 30)

@@ -13,6 +13,7 @@
 #ifndef DK_TEXT_TOKENIZER_H
 #define DK_TEXT_TOKENIZER_H
 
+#include "base/slice.h"
 #include "conf/document.h"
 
 typedef struct dk_tokenizer dk_tokenizer;
@@ -35,10 +36,6 @@ enum { /* token types, numbered as in GGUF's tokenizer.ggml.token_type */
        DK_TOKEN_UNUSED = 5,
        DK_TOKEN_BYTE = 6
 };
-typedef struct dk_slice { /* bytes that somebody else owns, not NUL-terminated */
-    const char *data;
-    size_t size;
-} dk_slice;
 typedef struct dk_vocabulary {
     size_t struct_size;     /* sizeof(dk_vocabulary), set by dk_vocabulary_init */
     int32_t kind;           /* dk_vocabulary_kind; 0 = from model below */

@@ -2,7 +2,7 @@
 
 #include <string.h>
 
-#include "format/checkpoint.h"
+#include "format/open_tokenizer.h"
 
 int32_t distill_tokenizer_open(const distill_env *env, const char *path, distill_tokenizer **out, distill_error *error)
 {

@@ -4,6 +4,7 @@
 #include "base/file.h"
 #include "dataset/token_file.h"
 #include "format/checkpoint.h"
+#include "format/open_tokenizer.h"
 #include "report/report.h"
 
 static void text(dk_strbuf *out, const char *name, const char *value)

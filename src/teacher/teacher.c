@@ -4,6 +4,7 @@
 
 #include "base/hash.h"
 #include "format/checkpoint.h"
+#include "format/open_tokenizer.h"
 
 di_teacher *di_teacher_retain(di_teacher *t)
 {

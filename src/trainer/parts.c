@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "base/file.h"
-#include "format/checkpoint.h"
+#include "format/open_tokenizer.h"
 #include "trainer/trainer_state.h"
 
 static dk_schedule_kind schedule_kind(const char *name)

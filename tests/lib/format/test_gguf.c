@@ -1,4 +1,5 @@
 #include "format/checkpoint.h"
+#include "format/open_tokenizer.h"
 
 #include "../base/fail_alloc.h"
 #include "test_files.h"

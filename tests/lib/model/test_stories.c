@@ -1,5 +1,6 @@
 /* A published model from its GGUF file, tokenizer included, writes the text that its authors show. */
 #include "format/checkpoint.h"
+#include "format/open_tokenizer.h"
 #include "test_model.h"
 
 typedef struct story {

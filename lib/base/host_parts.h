@@ -1,0 +1,26 @@
+/* host_parts.h - the host from inside: every part belongs to the file that is named behind it. Private to lib/base. */
+#ifndef DK_BASE_HOST_PARTS_H
+#define DK_BASE_HOST_PARTS_H
+
+#include "base/memory.h"
+
+#include <stdatomic.h>
+
+enum { DK_ALIGNMENT = 64 };
+
+struct dk_host {
+    dk_allocator allocator;      /* memory.c */
+    _Atomic int64_t allocations; /* memory.c */
+    struct dk_logger *logger;    /* log.c */
+    struct dk_threads *threads;  /* threads.c */
+    _Atomic int64_t references;  /* host.c */
+    _Atomic int32_t cancelled;   /* host.c */
+};
+
+/* The parts that need memory of their own; the free functions take a host without the part. */
+int32_t dk_logger_create(dk_host *host, dk_error *err);
+void dk_logger_free(dk_host *host);
+int32_t dk_threads_create(dk_host *host, dk_error *err);
+void dk_threads_free(dk_host *host);
+
+#endif
