@@ -53,9 +53,9 @@ static uint64_t feistel(uint64_t seed, uint64_t stream, uint64_t value, unsigned
 {
     uint64_t mask = (UINT64_C(1) << half) - 1, left = value >> half, right = value & mask;
     for (uint64_t round = 0; round < FEISTEL_ROUNDS; round++) {
-        uint64_t mixed = left ^ (dk_random_u64(seed, stream, round << 32 | right) & mask);
+        uint64_t next = left ^ (dk_random_u64(seed, stream, round << 32 | right) & mask);
         left = right;
-        right = mixed;
+        right = next;
     }
     return left << half | right;
 }

@@ -7,8 +7,9 @@ void dk_arena_init(dk_arena *arena, dk_backend *backend) { *arena = (dk_arena){.
 
 static int64_t bytes_of(dk_dtype dtype, int32_t rank, const int64_t *shape)
 {
-    int64_t bytes = (int64_t)dk_dtype_size(dtype);
-    for (int32_t d = 0; d < rank; d++) {
+    int64_t bytes = dk_dtype_bytes(dtype, shape[rank - 1]);
+    if (bytes < 0) return TOO_LARGE;
+    for (int32_t d = 0; d < rank - 1; d++) {
         if (shape[d] < 0) return TOO_LARGE;
         if (shape[d] > 0 && bytes > TOO_LARGE / shape[d]) return TOO_LARGE;
         bytes *= shape[d];

@@ -71,16 +71,15 @@ void *dk_buffer_map(dk_view view) { return view.buffer ? view.buffer->data + vie
 
 dk_rows dk_rows_of(const dk_view *view)
 {
-    int64_t size = (int64_t)dk_dtype_size(view->dtype);
     dk_rows rows = {.data = dk_buffer_map(*view), .rows = 1, .inner = 1, .width = view->shape[view->rank - 1]};
     if (view->rank > 1) {
         rows.rows = view->shape[0];
-        rows.outer_step = view->stride[0] * size;
+        rows.outer_step = dk_dtype_bytes(view->dtype, view->stride[0]);
     }
     if (view->rank > 2) {
         rows.rows *= view->shape[1];
         rows.inner = view->shape[1] > 0 ? view->shape[1] : 1;
-        rows.inner_step = view->stride[1] * size;
+        rows.inner_step = dk_dtype_bytes(view->dtype, view->stride[1]);
     }
     return rows;
 }
@@ -93,7 +92,7 @@ static void copy_strided(dk_view view, uint8_t *host, int32_t in)
     for (int64_t r = 0; r < rows.rows; r++) {
         uint8_t *row = dk_row(&rows, r);
         int64_t pieces = step == 1 ? 1 : rows.width;
-        size_t bytes = step == 1 ? (size_t)rows.width * size : size;
+        size_t bytes = step == 1 ? (size_t)dk_dtype_bytes(view.dtype, rows.width) : size;
         for (int64_t i = 0; i < pieces; i++, host += bytes) {
             uint8_t *element = row + i * step * (int64_t)size;
             if (in) {

@@ -7,11 +7,13 @@
 
 #include "compute/compute.h"
 
-#define DK_TYPE(dtype) (1u << (dtype))
-#define DK_TYPES_ANY 0xfeu
+/* Sets of dtypes, with flags on top. */
+#define DK_TYPE(dtype) (UINT64_C(1) << (dtype))
+#define DK_TYPES_ANY (DK_TYPE(DK_DTYPE_END) - DK_TYPE(DK_F32))
+_Static_assert(DK_DTYPE_END <= 62, "the flags below have bits of their own");
 #define DK_TYPES_FLOAT (DK_TYPE(DK_F32) | DK_TYPE(DK_F64) | DK_TYPE(DK_F16) | DK_TYPE(DK_BF16))
-#define DK_STRIDED 0x100u  /* the last dimension may have any stride */
-#define DK_OPTIONAL 0x200u /* may be absent */
+#define DK_STRIDED (UINT64_C(1) << 62)  /* the last dimension may have any stride; blocks never do */
+#define DK_OPTIONAL (UINT64_C(1) << 63) /* may be absent */
 
 typedef struct dk_check {
     dk_queue *queue;
@@ -20,8 +22,9 @@ typedef struct dk_check {
 } dk_check;
 
 dk_check dk_check_begin(dk_queue *queue, const char *op);
-uint32_t dk_check_real(const dk_check *check); /* the backend's real as a set of types */
-void dk_check_view(dk_check *check, const char *name, const dk_view *view, uint32_t types, int32_t rank_low,
+uint64_t dk_check_real(const dk_check *check);   /* the backend's real as a set of types */
+uint64_t dk_check_stored(const dk_check *check); /* what it reads parameters in */
+void dk_check_view(dk_check *check, const char *name, const dk_view *view, uint64_t types, int32_t rank_low,
                    int32_t rank_high);
 void dk_check_shape(dk_check *check, const char *name, const dk_view *view, const dk_view *like); /* the same shape */
 void dk_check_dim(dk_check *check, const char *name, const dk_view *view, int32_t dim, int64_t want);

@@ -13,7 +13,7 @@ int32_t dk_check_pair(dk_queue *queue, const char *op, const dk_view *x, const d
 int32_t dk_check_convert(dk_queue *queue, const dk_view *x, const dk_view *y)
 {
     dk_check c = dk_check_begin(queue, "convert");
-    dk_check_view(&c, "x", x, DK_TYPES_FLOAT | DK_STRIDED, 1, 3);
+    dk_check_view(&c, "x", x, dk_check_stored(&c) | DK_STRIDED, 1, 3);
     dk_check_view(&c, "y", y, DK_TYPES_FLOAT | DK_STRIDED, 1, 3);
     dk_check_shape(&c, "y", y, x);
     return c.ok;
@@ -69,7 +69,7 @@ static void check_index(dk_check *c, const char *name, const dk_view *ids, int64
 int32_t dk_check_embed(dk_queue *queue, const dk_view *table, const dk_view *ids, const dk_view *y)
 {
     dk_check c = dk_check_begin(queue, "embed");
-    dk_check_view(&c, "table", table, DK_TYPES_FLOAT, 2, 2);
+    dk_check_view(&c, "table", table, dk_check_stored(&c), 2, 2);
     dk_check_view(&c, "y", y, dk_check_real(&c), 2, 2);
     dk_check_dim(&c, "y", y, 1, table->shape[1]);
     check_index(&c, "ids", ids, y->shape[0], table->shape[0]);
@@ -90,13 +90,13 @@ int32_t dk_check_move_rows(dk_queue *queue, const char *op, const dk_view *x, co
                            int32_t scatter, int32_t add)
 {
     dk_check c = dk_check_begin(queue, op);
-    uint32_t types = add ? dk_check_real(&c) : DK_TYPES_ANY;
-    const dk_view *few = scatter ? x : y, *many = scatter ? y : x;
+    uint64_t types = add ? dk_check_real(&c) : DK_TYPES_ANY;
+    const dk_view *listed = scatter ? x : y, *whole = scatter ? y : x;
     dk_check_view(&c, "x", x, types, 2, 2);
     dk_check_view(&c, "y", y, types, 2, 2);
     dk_check_that(&c, x->dtype == y->dtype, "x and y have different dtypes");
     dk_check_dim(&c, "y", y, 1, x->shape[1]);
-    check_index(&c, "rows", rows, few->shape[0], many->shape[0]);
+    check_index(&c, "rows", rows, listed->shape[0], whole->shape[0]);
     return c.ok;
 }
 
@@ -106,12 +106,12 @@ static int64_t row_count(const dk_view *view)
 }
 
 static void check_norm_args(dk_check *c, const dk_norm_args *args, const dk_view *x, const dk_view *stats,
-                            uint32_t optional)
+                            uint64_t optional)
 {
     dk_check_view(c, "x", x, dk_check_real(c), 1, 3);
     dk_check_that(c, args->kind == DK_NORM_RMS || args->kind == DK_NORM_LAYER, "unknown kind of norm");
-    dk_check_view(c, "weight", &args->weight, DK_TYPES_FLOAT | DK_OPTIONAL, 1, 1);
-    dk_check_view(c, "bias", &args->bias, DK_TYPES_FLOAT | DK_OPTIONAL, 1, 1);
+    dk_check_view(c, "weight", &args->weight, dk_check_stored(c) | DK_OPTIONAL, 1, 1);
+    dk_check_view(c, "bias", &args->bias, dk_check_stored(c) | DK_OPTIONAL, 1, 1);
     dk_check_view(c, "stats", stats, dk_check_real(c) | optional, 2, 2);
     if (!c->ok) return;
     dk_check_that(c, x->shape[x->rank - 1] > 0, "rows are empty");
@@ -155,7 +155,7 @@ int32_t dk_check_rope(dk_queue *queue, const dk_view *x, const dk_view *table, c
     dk_check_dim(&c, "table", table, 2, 2);
     if (!c.ok) return 0;
     dk_check_that(&c, table->stride[1] == 2 || table->shape[1] < 2, "pairs of the table do not lie side by side");
-    dk_check_that(&c, 2 * table->shape[1] <= x->shape[2], "the table turns more entries than a head has");
+    dk_check_that(&c, 2 * table->shape[1] <= x->shape[2], "the table rotates more entries than a head has");
     check_index(&c, "positions", positions, x->shape[0], table->shape[0]);
     return c.ok;
 }
@@ -212,9 +212,9 @@ static void check_sequences(dk_check *c, const dk_attention_args *args, int64_t 
 }
 
 static void check_heads(dk_check *c, const dk_attention_args *args, const dk_view *q, const dk_view *k,
-                        const dk_view *v, const dk_view *y, const dk_view *lse, uint32_t optional)
+                        const dk_view *v, const dk_view *y, const dk_view *lse, uint64_t optional)
 {
-    uint32_t real = dk_check_real(c);
+    uint64_t real = dk_check_real(c);
     dk_check_view(c, "q", q, real, 3, 3);
     dk_check_view(c, "k", k, real, 3, 3);
     dk_check_view(c, "v", v, real, 3, 3);

@@ -14,12 +14,10 @@
 #ifndef DK_COMPUTE_COMPUTE_H
 #define DK_COMPUTE_COMPUTE_H
 
+#include "base/dtype.h"
 #include "base/host.h"
 
-/* ---- dtypes, buffers, views ---- */
-typedef enum { DK_F32 = 1, DK_F64 = 2, DK_F16 = 3, DK_BF16 = 4, DK_I32 = 5, DK_I64 = 6, DK_U8 = 7 } dk_dtype;
-size_t dk_dtype_size(dk_dtype dtype);
-const char *dk_dtype_name(dk_dtype dtype); /* "f32", ... */
+/* ---- half precision, buffers, views ---- */
 float dk_bf16_to_f32(uint16_t bits);
 uint16_t dk_f32_to_bf16(float value); /* round to nearest even; NaN stays NaN */
 float dk_f16_to_f32(uint16_t bits);
@@ -37,15 +35,17 @@ typedef struct dk_view {
     int64_t stride[3]; /* elements */
 } dk_view;
 
-/* compact */
+/* Without gaps. Rows of a block-quantised dtype are whole blocks and stay so: what would cut one gives an absent
+ * view. */
 dk_view dk_view_make(dk_buffer *buffer, int64_t offset, dk_dtype dtype, int32_t rank, const int64_t *shape);
 dk_view dk_view_1d(dk_buffer *buffer, int64_t offset, dk_dtype dtype, int64_t n);
 dk_view dk_view_2d(dk_buffer *buffer, int64_t offset, dk_dtype dtype, int64_t rows, int64_t columns);
 dk_view dk_view_rows(dk_view view, int64_t first, int64_t count);    /* along the first dimension */
 dk_view dk_view_columns(dk_view view, int64_t first, int64_t count); /* along the last */
 dk_view dk_view_split(dk_view view, int64_t parts);                  /* [r, parts*w] -> [r, parts, w], same memory */
-dk_view dk_view_reshape(dk_view view, int32_t rank, const int64_t *shape); /* compact views only */
+dk_view dk_view_reshape(dk_view view, int32_t rank, const int64_t *shape); /* of a view without gaps */
 int64_t dk_view_count(const dk_view *view);                                /* elements; 0 for an absent view */
+int32_t dk_view_is_compact(const dk_view *view);                           /* no gaps: one row of all elements */
 static inline int32_t dk_view_present(dk_view view) { return view.buffer != NULL; }
 static inline dk_view dk_view_none(void) { return (dk_view){0}; }
 
@@ -124,7 +124,7 @@ typedef struct dk_ops {
     /* borrowed host memory; read-only use if it is */
     int32_t (*buffer_wrap)(dk_backend *backend, void *data, int64_t bytes, dk_buffer **out, dk_error *err);
     void (*buffer_free)(dk_backend *backend, dk_buffer *buffer);
-    void (*copy_in)(dk_queue *queue, dk_view to, const void *from); /* compact host elements of to's dtype */
+    void (*copy_in)(dk_queue *queue, dk_view to, const void *from); /* host elements of to's dtype, without gaps */
     void (*copy_out)(dk_queue *queue, dk_view from, void *to);      /* waits for what was enqueued before */
     void *(*map)(dk_view view); /* host pointer to element 0 where the host can see the buffer, else NULL */
 
@@ -197,9 +197,10 @@ typedef struct dk_ops {
 
 struct dk_backend {
     const dk_ops *ops;
-    dk_host *host; /* a reference */
-    dk_dtype real; /* DK_F32 or DK_F64 */
-    int32_t isa;   /* DK_ISA_*: which variant of row kernels to use */
+    dk_host *host;  /* a reference */
+    dk_dtype real;  /* DK_F32 or DK_F64 */
+    uint64_t reads; /* 1 << dtype of all that parameters may be stored in; ops refuse the others by name */
+    int32_t isa;    /* DK_ISA_*: which variant of row kernels to use */
     const char *name;
     void *state; /* the backend's own */
     void (*destroy)(dk_backend *backend);

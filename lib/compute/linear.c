@@ -9,6 +9,9 @@ static int32_t check_weight(dk_backend *backend, const dk_parameter *weight, dk_
     if (!weight->frozen && value->dtype != backend->real)
         return dk_fail(err, DK_E_INTERNAL, "linear: %s is trained, so it must be %s, not %s", weight->name,
                        dk_dtype_name(backend->real), dk_dtype_name(value->dtype));
+    if (!(linear->types & DK_TYPE(value->dtype)))
+        return dk_fail(err, DK_E_UNSUPPORTED, "linear: %s is %s, which backend %s does not multiply by", weight->name,
+                       dk_dtype_name(value->dtype), backend->name);
     int64_t in = value->shape[linear->in_out ? 0 : 1];
     if (value->shape[0] < 1 || value->shape[1] < 1)
         return dk_fail(err, DK_E_INTERNAL, "linear: %s is empty", weight->name);
@@ -27,7 +30,8 @@ static int32_t check_bias(const dk_parameter *bias, const dk_parameter *weight, 
                    (long long)width, weight->name);
 }
 
-int32_t dk_linear_create(dk_backend *backend, const dk_linear_spec *spec, dk_linear **out, dk_error *err)
+int32_t dk_linear_create(dk_backend *backend, const dk_linear_spec *spec, uint64_t types, dk_linear **out,
+                         dk_error *err)
 {
     dk_linear *linear = NULL;
     int32_t rc;
@@ -37,6 +41,7 @@ int32_t dk_linear_create(dk_backend *backend, const dk_linear_spec *spec, dk_lin
     DK_TRY(dk_new(backend->host, spec->count, &linear->biases, err));
     linear->count = spec->count;
     linear->in_out = spec->in_out;
+    linear->types = types;
     linear->in = -1;
     for (int32_t i = 0; i < spec->count; i++) {
         linear->weights[i] = spec->weights[i];
@@ -80,11 +85,9 @@ int32_t dk_linear_check(dk_queue *queue, const char *op, const dk_linear *linear
     check_matrix(&c, y);
     for (int32_t i = 0; c.ok && i < linear->count; i++) {
         const dk_parameter *weight = linear->weights[i], *bias = linear->biases[i];
-        uint32_t types =
-            dk_check_real(&c) | (weight->frozen ? DK_TYPE(DK_F32) | DK_TYPE(DK_F16) | DK_TYPE(DK_BF16) : 0);
-        dk_check_view(&c, weight->name, &weight->value, types, 2, 2);
+        dk_check_view(&c, weight->name, &weight->value, weight->frozen ? linear->types : dk_check_real(&c), 2, 2);
         check_matrix(&c, &weight->value);
-        if (bias) dk_check_view(&c, bias->name, &bias->value, DK_TYPES_FLOAT, 1, 1);
+        if (bias) dk_check_view(&c, bias->name, &bias->value, dk_check_stored(&c), 1, 1);
     }
     return c.ok;
 }

@@ -7,12 +7,14 @@
 
 struct dk_linear {
     int32_t count, in_out;
+    uint64_t types; /* dtypes that weights may have */
     int64_t in, out;
     dk_parameter **weights; /* [count] */
     dk_parameter **biases;  /* [count], entries may be NULL */
 };
 
-int32_t dk_linear_create(dk_backend *backend, const dk_linear_spec *spec, dk_linear **out, dk_error *err);
+int32_t dk_linear_create(dk_backend *backend, const dk_linear_spec *spec, uint64_t types, dk_linear **out,
+                         dk_error *err);
 void dk_linear_free(dk_backend *backend, dk_linear *linear);
 /* x [n, in] and y [n, out] fit, and every weight is still what it was at create. 1 = run the product. */
 int32_t dk_linear_check(dk_queue *queue, const char *op, const dk_linear *linear, const dk_view *x, const dk_view *y);

@@ -1,45 +1,6 @@
 #include "compute/compute.h"
 #include "compute/half.h"
 
-size_t dk_dtype_size(dk_dtype dtype)
-{
-    switch (dtype) {
-    case DK_F64:
-    case DK_I64:
-        return 8;
-    case DK_F32:
-    case DK_I32:
-        return 4;
-    case DK_F16:
-    case DK_BF16:
-        return 2;
-    case DK_U8:
-        return 1;
-    }
-    return 0;
-}
-
-const char *dk_dtype_name(dk_dtype dtype)
-{
-    switch (dtype) {
-    case DK_F32:
-        return "f32";
-    case DK_F64:
-        return "f64";
-    case DK_F16:
-        return "f16";
-    case DK_BF16:
-        return "bf16";
-    case DK_I32:
-        return "i32";
-    case DK_I64:
-        return "i64";
-    case DK_U8:
-        return "u8";
-    }
-    return "?";
-}
-
 float dk_bf16_to_f32(uint16_t bits) { return dk_widen_bf16(bits); }
 
 uint16_t dk_f32_to_bf16(float value) { return dk_narrow_bf16(value); }
@@ -51,8 +12,9 @@ uint16_t dk_f32_to_f16(float value) { return dk_narrow_f16(value); }
 dk_view dk_view_make(dk_buffer *buffer, int64_t offset, dk_dtype dtype, int32_t rank, const int64_t *shape)
 {
     dk_view view = {.buffer = buffer, .offset = offset, .dtype = dtype, .rank = rank};
+    const dk_dtype_info *type = dk_dtype_find(dtype);
     uint64_t stride = 1;
-    if (rank < 1 || rank > 3) return dk_view_none();
+    if (rank < 1 || rank > 3 || !type || shape[rank - 1] % type->block) return dk_view_none();
     for (int32_t d = rank - 1; d >= 0; d--) {
         view.shape[d] = shape[d];
         view.stride[d] = (int64_t)stride;
@@ -76,7 +38,9 @@ static dk_view narrow(dk_view view, int32_t dim, int64_t first, int64_t count)
 {
     if (view.rank < 1 || view.rank > 3 || first < 0 || count < 0 || first > view.shape[dim] - count)
         return dk_view_none();
-    view.offset += first * view.stride[dim] * (int64_t)dk_dtype_size(view.dtype);
+    int64_t bytes = dk_dtype_bytes(view.dtype, first * view.stride[dim]);
+    if (bytes < 0 || (dim == view.rank - 1 && dk_dtype_bytes(view.dtype, count) < 0)) return dk_view_none();
+    view.offset += bytes;
     view.shape[dim] = count;
     return view;
 }
@@ -93,6 +57,7 @@ dk_view dk_view_split(dk_view view, int64_t parts)
     int32_t last = view.rank - 1;
     if (view.rank < 1 || view.rank > 2 || parts < 1 || view.shape[last] % parts != 0) return dk_view_none();
     int64_t width = view.shape[last] / parts;
+    if (dk_dtype_bytes(view.dtype, width) < 0) return dk_view_none();
     view.stride[last + 1] = view.stride[last];
     view.stride[last] *= width;
     view.shape[last] = parts;
@@ -108,7 +73,7 @@ static int64_t shape_count(const dk_view *view)
     return count;
 }
 
-static int32_t is_compact(const dk_view *view)
+int32_t dk_view_is_compact(const dk_view *view)
 {
     int64_t stride = 1;
     for (int32_t d = view->rank - 1; d >= 0; d--) {
@@ -121,7 +86,7 @@ static int32_t is_compact(const dk_view *view)
 dk_view dk_view_reshape(dk_view view, int32_t rank, const int64_t *shape)
 {
     dk_view out = dk_view_make(view.buffer, view.offset, view.dtype, rank, shape);
-    if (!is_compact(&view) || shape_count(&out) != shape_count(&view)) return dk_view_none();
+    if (!dk_view_is_compact(&view) || shape_count(&out) != shape_count(&view)) return dk_view_none();
     return out;
 }
 

@@ -4,11 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-size_t dk_tensor_type_size(dk_tensor_type type)
-{
-    return type == DK_TENSOR_F32 ? 4 : type == DK_TENSOR_F16 || type == DK_TENSOR_BF16 ? 2 : 0;
-}
-
 const char *dk_shape_text(int32_t rank, const int64_t *shape, char out[DK_SHAPE_TEXT])
 {
     size_t at = 1;
@@ -19,10 +14,10 @@ const char *dk_shape_text(int32_t rank, const int64_t *shape, char out[DK_SHAPE_
     return out;
 }
 
-int32_t dk_tensor_bytes(const char *file, const dk_tensor *tensor, int64_t block, int64_t block_bytes, uint64_t *out,
-                        dk_error *err)
+int32_t dk_tensor_bytes(const char *file, const dk_tensor *tensor, uint64_t *out, dk_error *err)
 {
     char shape[DK_SHAPE_TEXT];
+    int64_t block = dk_dtype_find(tensor->dtype)->block;
     int64_t count = 1, last = tensor->rank ? tensor->shape[tensor->rank - 1] : 1;
     for (int32_t i = 0; i < tensor->rank; i++)
         if (tensor->shape[i] < 0 || (tensor->shape[i] && count > INT64_MAX / 512 / tensor->shape[i]))
@@ -33,7 +28,7 @@ int32_t dk_tensor_bytes(const char *file, const dk_tensor *tensor, int64_t block
         return dk_fail(err, DK_E_FORMAT,
                        "%s: tensor '%s' has rows of %lld entries, but type %s comes in blocks of %lld", file,
                        tensor->name, (long long)last, tensor->type_name, (long long)block);
-    *out = (uint64_t)(count / block) * (uint64_t)block_bytes;
+    *out = (uint64_t)dk_dtype_bytes(tensor->dtype, count);
     return DK_OK;
 }
 

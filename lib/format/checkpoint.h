@@ -9,6 +9,7 @@
 #ifndef DK_FORMAT_CHECKPOINT_H
 #define DK_FORMAT_CHECKPOINT_H
 
+#include "base/dtype.h"
 #include "base/file.h"
 #include "base/slice.h"
 
@@ -26,10 +27,9 @@ int32_t dk_path_kind(dk_host *host, const char *path, dk_path_type *kind, dk_err
 const char *dk_path_kind_text(dk_path_type kind); /* "a folder with a model", ... for messages */
 
 /* ---- tensors ---- */
-typedef enum { DK_TENSOR_OTHER = 0, DK_TENSOR_F32 = 1, DK_TENSOR_F16 = 2, DK_TENSOR_BF16 = 3 } dk_tensor_type;
 typedef struct dk_tensor {
     const char *name;
-    dk_tensor_type type;
+    dk_dtype dtype;
     const char *type_name; /* as the format spells it: "BF16", "I64", "Q4_K" */
     int32_t rank;
     int64_t shape[4]; /* outermost first, whatever the file does */
@@ -37,7 +37,6 @@ typedef struct dk_tensor {
     uint64_t bytes;
     int32_t file;
 } dk_tensor;
-size_t dk_tensor_type_size(dk_tensor_type type); /* bytes of an element; 0 for OTHER */
 #define DK_SHAPE_TEXT 96
 const char *dk_shape_text(int32_t rank, const int64_t *shape, char out[DK_SHAPE_TEXT]); /* "[3, 4]"; returns out */
 
@@ -98,7 +97,7 @@ int32_t dk_metadata_text(const dk_checkpoint *checkpoint, const char *key, char 
 /* ---- writing safetensors ---- */
 typedef struct dk_tensor_spec {
     const char *name;
-    dk_tensor_type type;
+    dk_dtype dtype;
     int32_t rank;
     int64_t shape[4];
 } dk_tensor_spec;

@@ -27,22 +27,20 @@ int32_t dk_checkpoint_sort(dk_checkpoint *checkpoint, dk_error *err);
 /* Tensors from number first on lie in order behind each other: no overlap, and no gap unless gaps are allowed. */
 int32_t dk_checkpoint_check_layout(dk_checkpoint *checkpoint, int64_t first, const uint8_t *start, const uint8_t *end,
                                    int32_t gaps, dk_error *err);
-/* Bytes of a tensor of elements that take block_bytes for every block entries of the last dimension; refuses
- * overflow. */
-int32_t dk_tensor_bytes(const char *file, const dk_tensor *tensor, int64_t block, int64_t block_bytes, uint64_t *out,
-                        dk_error *err);
+/* Bytes of a tensor by its dtype and shape; refuses overflow and rows that cut a block. */
+int32_t dk_tensor_bytes(const char *file, const dk_tensor *tensor, uint64_t *out, dk_error *err);
 
 /* Read files[file] into tensors and metadata. */
 int32_t dk_safetensors_read(dk_checkpoint *checkpoint, int32_t file, dk_error *err);
 int32_t dk_gguf_read(dk_checkpoint *checkpoint, int32_t vocabulary_only, dk_error *err);
 int32_t dk_gguf_magic(const dk_mapping *map);
 int32_t dk_safetensors_magic(const dk_mapping *map);
+const char *dk_safetensors_type(dk_dtype dtype); /* as the format spells it; NULL = it has no such type */
 
 typedef struct dk_gguf_type { /* of tensors */
     int32_t code;
     const char *name;
-    dk_tensor_type type;
-    int32_t block, bytes; /* so many bytes for so many entries */
+    dk_dtype dtype;
 } dk_gguf_type;
 const dk_gguf_type *dk_gguf_type_find(uint32_t code); /* NULL = unknown */
 

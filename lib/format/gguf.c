@@ -278,9 +278,9 @@ static int32_t take_tensor(cursor *in, dk_error *err)
     if (!type)
         DK_TRY(dk_fail_at(err, DK_E_UNSUPPORTED, (int64_t)in->at, "%s: tensor '%s' has the unknown type %llu",
                           in->checkpoint->path, name, (unsigned long long)code));
-    tensor.type = type->type;
+    tensor.dtype = type->dtype;
     tensor.type_name = type->name;
-    DK_TRY(dk_tensor_bytes(in->checkpoint->path, &tensor, type->block, type->bytes, &tensor.bytes, err));
+    DK_TRY(dk_tensor_bytes(in->checkpoint->path, &tensor, &tensor.bytes, err));
     tensor.data =
         in->data + (offset <= in->size ? offset : in->size); /* the start of the data is added when it is known */
     if (offset > in->size || tensor.bytes > in->size - offset)

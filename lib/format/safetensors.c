@@ -9,17 +9,14 @@
 
 typedef struct safetensors_type {
     const char *name;
-    dk_tensor_type type;
-    int32_t size;
+    dk_dtype dtype;
 } safetensors_type;
 
 static const safetensors_type types[] = {
-    {"F32", DK_TENSOR_F32, 4},       {"F16", DK_TENSOR_F16, 2},       {"BF16", DK_TENSOR_BF16, 2},
-    {"F64", DK_TENSOR_OTHER, 8},     {"I64", DK_TENSOR_OTHER, 8},     {"U64", DK_TENSOR_OTHER, 8},
-    {"I32", DK_TENSOR_OTHER, 4},     {"U32", DK_TENSOR_OTHER, 4},     {"I16", DK_TENSOR_OTHER, 2},
-    {"U16", DK_TENSOR_OTHER, 2},     {"I8", DK_TENSOR_OTHER, 1},      {"U8", DK_TENSOR_OTHER, 1},
-    {"BOOL", DK_TENSOR_OTHER, 1},    {"F8_E4M3", DK_TENSOR_OTHER, 1}, {"F8_E5M2", DK_TENSOR_OTHER, 1},
-    {"F8_E8M0", DK_TENSOR_OTHER, 1}, {"C64", DK_TENSOR_OTHER, 8},
+    {"F32", DK_F32},         {"F16", DK_F16}, {"BF16", DK_BF16}, {"F64", DK_F64},         {"I64", DK_I64},
+    {"U64", DK_U64},         {"I32", DK_I32}, {"U32", DK_U32},   {"I16", DK_I16},         {"U16", DK_U16},
+    {"I8", DK_I8},           {"U8", DK_U8},   {"BOOL", DK_BOOL}, {"F8_E4M3", DK_F8_E4M3}, {"F8_E5M2", DK_F8_E5M2},
+    {"F8_E8M0", DK_F8_E8M0}, {"C64", DK_C64},
 };
 
 static uint64_t header_size(const dk_mapping *map)
@@ -38,6 +35,13 @@ static const safetensors_type *type_find(const dk_node *node)
 {
     for (size_t i = 0; i < sizeof types / sizeof *types; i++)
         if (dk_node_is_text(node, types[i].name)) return &types[i];
+    return NULL;
+}
+
+const char *dk_safetensors_type(dk_dtype dtype)
+{
+    for (size_t i = 0; i < sizeof types / sizeof *types; i++)
+        if (types[i].dtype == dtype) return types[i].name;
     return NULL;
 }
 
@@ -86,11 +90,11 @@ static int32_t read_tensor(dk_checkpoint *checkpoint, int32_t file, const dk_nod
     if (!type)
         return dk_fail(err, DK_E_FORMAT, "%s: tensor '%s' has the unknown dtype '%s'", checkpoint->path, tensor.name,
                        dtype && dtype->type == DK_NODE_TEXT ? dtype->text : "");
-    tensor.type = type->type;
+    tensor.dtype = type->dtype;
     tensor.type_name = type->name;
     DK_TRY(read_shape(checkpoint->path, dk_node_get(entry, "shape"), &tensor, err));
     DK_TRY(read_offsets(checkpoint->path, dk_node_get(entry, "data_offsets"), map->size - start, &tensor, &begin, err));
-    DK_TRY(dk_tensor_bytes(checkpoint->path, &tensor, 1, type->size, &bytes, err));
+    DK_TRY(dk_tensor_bytes(checkpoint->path, &tensor, &bytes, err));
     if (bytes != tensor.bytes)
         return dk_fail(err, DK_E_FORMAT, "%s: tensor '%s' of shape %s and type %s needs %llu bytes, but has %llu",
                        checkpoint->path, tensor.name, dk_shape_text(tensor.rank, tensor.shape, shape), type->name,

@@ -30,19 +30,16 @@ static int by_name(const void *a, const void *b)
     return strcmp(((const entry *)a)->spec->name, ((const entry *)b)->spec->name);
 }
 
-static const char *type_name(dk_tensor_type type)
-{
-    return type == DK_TENSOR_F32 ? "F32" : type == DK_TENSOR_F16 ? "F16" : "BF16";
-}
-
 static int32_t measure(entry *of, dk_error *err)
 {
     const dk_tensor_spec *spec = of->spec;
-    dk_tensor tensor = {.name = spec->name, .rank = spec->rank, .type_name = type_name(spec->type)};
-    if (!dk_tensor_type_size(spec->type))
-        return dk_fail(err, DK_E_INVALID, "tensor '%s': only F32, F16 and BF16 can be written", spec->name);
+    dk_tensor tensor = {
+        .name = spec->name, .dtype = spec->dtype, .rank = spec->rank, .type_name = dk_safetensors_type(spec->dtype)};
+    if (!tensor.type_name)
+        return dk_fail(err, DK_E_INVALID, "tensor '%s': safetensors files have no type %s", spec->name,
+                       dk_dtype_name(spec->dtype));
     memcpy(tensor.shape, spec->shape, sizeof tensor.shape);
-    return dk_tensor_bytes("safetensors", &tensor, 1, (int64_t)dk_tensor_type_size(spec->type), &of->bytes, err);
+    return dk_tensor_bytes("safetensors", &tensor, &of->bytes, err);
 }
 
 /* Sorted by name; a new shard begins where the next tensor would make the one at hand too large. */
@@ -87,7 +84,7 @@ static void put_header(const job *work, int64_t shard, dk_strbuf *out)
         if (of->shard != shard) continue;
         dk_strbuf_puts(out, ",");
         dk_strbuf_json(out, of->spec->name, strlen(of->spec->name));
-        dk_strbuf_printf(out, ":{\"dtype\":\"%s\",\"shape\":[", type_name(of->spec->type));
+        dk_strbuf_printf(out, ":{\"dtype\":\"%s\",\"shape\":[", dk_safetensors_type(of->spec->dtype));
         for (int32_t d = 0; d < of->spec->rank; d++)
             dk_strbuf_printf(out, "%s%lld", d ? "," : "", (long long)of->spec->shape[d]);
         dk_strbuf_printf(out, "],\"data_offsets\":[%llu,%llu]}", (unsigned long long)at,

@@ -2,7 +2,7 @@
 #include "model/pass_parts.h"
 
 /* ---- views ---- */
-dk_view dk_cut(const dk_workset *set, dk_view view)
+dk_view dk_used_rows(const dk_workset *set, dk_view view)
 {
     return dk_view_present(view) ? dk_view_rows(view, 0, set->rows) : view;
 }
@@ -42,9 +42,9 @@ void dk_block_plan(dk_arena *arena, const dk_model *model, int64_t rows, int32_t
     int64_t q = c->heads * c->head_dim, wide = q + 2 * c->kv_heads * c->head_dim;
     block->normed = dk_arena_2d(arena, real, rows, c->hidden_size);
     block->qkv = dk_arena_2d(arena, real, rows, wide);
-    if (c->qk_norm) block->raw = dk_arena_2d(arena, real, rows, wide);
-    block->mixed = dk_arena_2d(arena, real, rows, q);
-    block->middle = dk_arena_2d(arena, real, rows, c->hidden_size);
+    if (c->qk_norm) block->pre_norm = dk_arena_2d(arena, real, rows, wide);
+    block->attended = dk_arena_2d(arena, real, rows, q);
+    block->residual = dk_arena_2d(arena, real, rows, c->hidden_size);
     block->up = dk_arena_2d(arena, real, rows, (c->gated ? 2 : 1) * c->intermediate_size);
     block->active = dk_arena_2d(arena, real, rows, c->intermediate_size);
     block->mlp_normed = block->normed;
@@ -66,7 +66,7 @@ void dk_workset_plan(dk_arena *arena, const dk_model *model, int64_t rows, int32
     set->branch = dk_arena_2d(arena, real, rows, c->hidden_size);
     if (!backward) return;
     set->dqkv = dk_arena_2d(arena, real, rows, q + 2 * c->kv_heads * c->head_dim);
-    set->dmixed = dk_arena_2d(arena, real, rows, q);
+    set->dattended = dk_arena_2d(arena, real, rows, q);
     set->dup = dk_arena_2d(arena, real, rows, (c->gated ? 2 : 1) * c->intermediate_size);
     set->dactive = dk_arena_2d(arena, real, rows, c->intermediate_size);
 }
@@ -98,13 +98,13 @@ dk_attention_args dk_attention_of(const dk_workset *set, int64_t layer)
     return args;
 }
 
-static void turn(const dk_workset *set, int64_t layer, dk_view qkv, int32_t inverse)
+static void rotate(const dk_workset *set, int64_t layer, dk_view qkv, int32_t inverse)
 {
     const dk_config *c = &set->model->config;
     if (!dk_view_present(set->rope) || !c->layer_rope[layer]) return;
     for (int32_t part = 0; part < 2; part++)
-        set->queue->backend->ops->rope(set->queue, dk_qkv_part(c, qkv, part), set->rope, dk_cut(set, set->positions),
-                                       inverse);
+        set->queue->backend->ops->rope(set->queue, dk_qkv_part(c, qkv, part), set->rope,
+                                       dk_used_rows(set, set->positions), inverse);
 }
 
 /* ---- forward ---- */
@@ -112,13 +112,13 @@ static void norm_heads(const dk_workset *set, const dk_block *block, const dk_la
 {
     const dk_config *c = &set->model->config;
     const dk_ops *ops = set->queue->backend->ops;
-    dk_view raw = dk_cut(set, block->raw), qkv = dk_cut(set, block->qkv);
+    dk_view pre_norm = dk_used_rows(set, block->pre_norm), qkv = dk_used_rows(set, block->qkv);
     dk_norm_args q = head_norm_of(c, weights->q_norm), k = head_norm_of(c, weights->k_norm);
-    ops->norm(set->queue, &q, dk_qkv_part(c, raw, 0), dk_qkv_part(c, qkv, 0),
+    ops->norm(set->queue, &q, dk_qkv_part(c, pre_norm, 0), dk_qkv_part(c, qkv, 0),
               head_stats(set, block->q_stats, c->heads));
-    ops->norm(set->queue, &k, dk_qkv_part(c, raw, 1), dk_qkv_part(c, qkv, 1),
+    ops->norm(set->queue, &k, dk_qkv_part(c, pre_norm, 1), dk_qkv_part(c, qkv, 1),
               head_stats(set, block->k_stats, c->kv_heads));
-    ops->convert(set->queue, dk_qkv_part(c, raw, 2), dk_qkv_part(c, qkv, 2));
+    ops->convert(set->queue, dk_qkv_part(c, pre_norm, 2), dk_qkv_part(c, qkv, 2));
 }
 
 void dk_block_project(const dk_workset *set, const dk_block *block, int64_t layer, dk_view x)
@@ -126,21 +126,21 @@ void dk_block_project(const dk_workset *set, const dk_block *block, int64_t laye
     const dk_ops *ops = set->queue->backend->ops;
     const dk_layer *w = &set->model->layers[layer];
     int32_t per_head = set->model->config.qk_norm;
-    dk_view normed = dk_cut(set, block->normed), qkv = dk_cut(set, block->qkv);
+    dk_view normed = dk_used_rows(set, block->normed), qkv = dk_used_rows(set, block->qkv);
     dk_norm_args norm = dk_norm_of(&set->model->config, w->attention_norm, w->attention_norm_bias);
-    ops->norm(set->queue, &norm, x, normed, dk_cut(set, block->norm_stats));
-    ops->linear_forward(set->queue, w->qkv_linear, normed, per_head ? dk_cut(set, block->raw) : qkv);
+    ops->norm(set->queue, &norm, x, normed, dk_used_rows(set, block->norm_stats));
+    ops->linear_forward(set->queue, w->qkv_linear, normed, per_head ? dk_used_rows(set, block->pre_norm) : qkv);
     if (per_head) norm_heads(set, block, w);
-    turn(set, layer, qkv, 0);
+    rotate(set, layer, qkv, 0);
 }
 
 void dk_block_attend(const dk_workset *set, const dk_block *block, int64_t layer)
 {
     const dk_config *c = &set->model->config;
-    dk_view qkv = dk_cut(set, block->qkv), mixed = dk_view_split(dk_cut(set, block->mixed), c->heads);
+    dk_view qkv = dk_used_rows(set, block->qkv), attended = dk_view_split(dk_used_rows(set, block->attended), c->heads);
     dk_attention_args args = dk_attention_of(set, layer);
     set->queue->backend->ops->attention(set->queue, &args, dk_qkv_part(c, qkv, 0), dk_qkv_part(c, qkv, 1),
-                                        dk_qkv_part(c, qkv, 2), mixed, dk_cut(set, block->lse));
+                                        dk_qkv_part(c, qkv, 2), attended, dk_used_rows(set, block->lse));
 }
 
 /* y = x + residual_scale*branch */
@@ -157,23 +157,23 @@ void dk_block_expand(const dk_workset *set, const dk_block *block, int64_t layer
     const dk_config *c = &set->model->config;
     const dk_ops *ops = set->queue->backend->ops;
     const dk_layer *w = &set->model->layers[layer];
-    dk_view branch = dk_cut(set, set->branch), middle = dk_cut(set, block->middle),
-            normed = dk_cut(set, block->mlp_normed);
-    dk_view up = dk_cut(set, block->up);
+    dk_view branch = dk_used_rows(set, set->branch), residual = dk_used_rows(set, block->residual),
+            normed = dk_used_rows(set, block->mlp_normed);
+    dk_view up = dk_used_rows(set, block->up);
     dk_norm_args norm = dk_norm_of(c, w->mlp_norm, w->mlp_norm_bias);
-    ops->linear_forward(set->queue, w->out_linear, dk_cut(set, block->mixed), branch);
-    add_branch(set, x, branch, middle);
-    ops->norm(set->queue, &norm, middle, normed, dk_cut(set, block->mlp_stats));
+    ops->linear_forward(set->queue, w->out_linear, dk_used_rows(set, block->attended), branch);
+    add_branch(set, x, branch, residual);
+    ops->norm(set->queue, &norm, residual, normed, dk_used_rows(set, block->mlp_stats));
     ops->linear_forward(set->queue, w->up_linear, normed, up);
-    ops->glu(set->queue, c->activation, gate_of(c, up), up_of(c, up), dk_cut(set, block->active));
+    ops->glu(set->queue, c->activation, gate_of(c, up), up_of(c, up), dk_used_rows(set, block->active));
 }
 
 void dk_block_finish(const dk_workset *set, const dk_block *block, int64_t layer, dk_view y)
 {
     const dk_layer *w = &set->model->layers[layer];
-    dk_view branch = dk_cut(set, set->branch);
-    set->queue->backend->ops->linear_forward(set->queue, w->down_linear, dk_cut(set, block->active), branch);
-    add_branch(set, dk_cut(set, block->middle), branch, y);
+    dk_view branch = dk_used_rows(set, set->branch);
+    set->queue->backend->ops->linear_forward(set->queue, w->down_linear, dk_used_rows(set, block->active), branch);
+    add_branch(set, dk_used_rows(set, block->residual), branch, y);
 }
 
 void dk_block_recompute(const dk_workset *set, const dk_block *block, int64_t layer, dk_view x)
@@ -195,7 +195,7 @@ static dk_view branch_gradient(const dk_workset *set, dk_view dx)
 {
     const dk_ops *ops = set->queue->backend->ops;
     double scale = set->model->config.residual_scale;
-    dk_view branch = dk_cut(set, set->branch);
+    dk_view branch = dk_used_rows(set, set->branch);
     if (scale == 1) return dx;
     ops->convert(set->queue, dx, branch);
     ops->scale(set->queue, branch, scale);
@@ -207,26 +207,28 @@ static void mlp_backward(const dk_workset *set, const dk_block *block, int64_t l
     const dk_config *c = &set->model->config;
     const dk_ops *ops = set->queue->backend->ops;
     const dk_layer *w = &set->model->layers[layer];
-    dk_view up = dk_cut(set, block->up), dup = dk_cut(set, set->dup), dactive = dk_cut(set, set->dactive);
-    dk_view dbranch = branch_gradient(set, dx), dnormed = dk_cut(set, set->branch);
+    dk_view up = dk_used_rows(set, block->up), dup = dk_used_rows(set, set->dup),
+            dactive = dk_used_rows(set, set->dactive);
+    dk_view dbranch = branch_gradient(set, dx), dnormed = dk_used_rows(set, set->branch);
     dk_norm_args norm = dk_norm_of(c, w->mlp_norm, w->mlp_norm_bias);
-    ops->linear_backward_weight(set->queue, w->down_linear, dk_cut(set, block->active), dbranch);
+    ops->linear_backward_weight(set->queue, w->down_linear, dk_used_rows(set, block->active), dbranch);
     ops->linear_backward_input(set->queue, w->down_linear, dbranch, dactive, 0);
     ops->glu_backward(set->queue, c->activation, gate_of(c, up), up_of(c, up), dactive, gate_of(c, dup), up_of(c, dup));
-    ops->linear_backward_weight(set->queue, w->up_linear, dk_cut(set, block->mlp_normed), dup);
+    ops->linear_backward_weight(set->queue, w->up_linear, dk_used_rows(set, block->mlp_normed), dup);
     ops->linear_backward_input(set->queue, w->up_linear, dup, dnormed, 0);
-    ops->norm_backward(set->queue, &norm, dk_cut(set, block->middle), dk_cut(set, block->mlp_stats), dnormed, dx, 1,
-                       dk_gradient_of(w->mlp_norm), dk_gradient_of(w->mlp_norm_bias));
+    ops->norm_backward(set->queue, &norm, dk_used_rows(set, block->residual), dk_used_rows(set, block->mlp_stats),
+                       dnormed, dx, 1, dk_gradient_of(w->mlp_norm), dk_gradient_of(w->mlp_norm_bias));
 }
 
-/* In place: reads raw, and puts its gradient where that of q or k was. */
+/* In place: reads pre_norm, and puts its gradient where that of q or k was. */
 static void head_norm_backward(const dk_workset *set, const dk_block *block, const dk_parameter *weight, int32_t part)
 {
     const dk_config *c = &set->model->config;
-    dk_view d = dk_qkv_part(c, dk_cut(set, set->dqkv), part), raw = dk_qkv_part(c, dk_cut(set, block->raw), part);
+    dk_view d = dk_qkv_part(c, dk_used_rows(set, set->dqkv), part),
+            pre_norm = dk_qkv_part(c, dk_used_rows(set, block->pre_norm), part);
     dk_view stats = part ? head_stats(set, block->k_stats, c->kv_heads) : head_stats(set, block->q_stats, c->heads);
     dk_norm_args norm = head_norm_of(c, weight);
-    set->queue->backend->ops->norm_backward(set->queue, &norm, raw, stats, d, d, 0, dk_gradient_of(weight),
+    set->queue->backend->ops->norm_backward(set->queue, &norm, pre_norm, stats, d, d, 0, dk_gradient_of(weight),
                                             dk_view_none());
 }
 
@@ -237,20 +239,20 @@ static void attention_backward(const dk_workset *set, const dk_block *block, int
     const dk_config *c = &set->model->config;
     const dk_ops *ops = set->queue->backend->ops;
     const dk_layer *w = &set->model->layers[layer];
-    dk_view mixed = dk_cut(set, block->mixed), dmixed = dk_cut(set, set->dmixed), in[3], out[3];
+    dk_view attended = dk_used_rows(set, block->attended), dattended = dk_used_rows(set, set->dattended), in[3], out[3];
     dk_attention_args args = dk_attention_of(set, layer);
     for (int32_t part = 0; part < 3; part++) {
-        in[part] = dk_qkv_part(c, dk_cut(set, block->qkv), part);
-        out[part] = dk_qkv_part(c, dk_cut(set, set->dqkv), part);
+        in[part] = dk_qkv_part(c, dk_used_rows(set, block->qkv), part);
+        out[part] = dk_qkv_part(c, dk_used_rows(set, set->dqkv), part);
     }
-    ops->linear_backward_weight(set->queue, w->out_linear, mixed, dbranch);
-    ops->linear_backward_input(set->queue, w->out_linear, dbranch, dmixed, 0);
-    ops->attention_backward(set->queue, &args, in[0], in[1], in[2], dk_view_split(mixed, c->heads),
-                            dk_cut(set, block->lse), dk_view_split(dmixed, c->heads), out[0], out[1], out[2]);
+    ops->linear_backward_weight(set->queue, w->out_linear, attended, dbranch);
+    ops->linear_backward_input(set->queue, w->out_linear, dbranch, dattended, 0);
+    ops->attention_backward(set->queue, &args, in[0], in[1], in[2], dk_view_split(attended, c->heads),
+                            dk_used_rows(set, block->lse), dk_view_split(dattended, c->heads), out[0], out[1], out[2]);
     for (int32_t part = 0; part < 3; part++)
         if (dk_view_present(taps[part]))
-            ops->axpy(set->queue, 1, dk_view_split(dk_cut(set, taps[part]), out[part].shape[1]), out[part]);
-    turn(set, layer, dk_cut(set, set->dqkv), 1);
+            ops->axpy(set->queue, 1, dk_view_split(dk_used_rows(set, taps[part]), out[part].shape[1]), out[part]);
+    rotate(set, layer, dk_used_rows(set, set->dqkv), 1);
     if (!c->qk_norm) return;
     head_norm_backward(set, block, w->q_norm, 0);
     head_norm_backward(set, block, w->k_norm, 1);
@@ -261,14 +263,14 @@ void dk_block_backward(const dk_workset *set, const dk_block *block, int64_t lay
 {
     const dk_ops *ops = set->queue->backend->ops;
     const dk_layer *w = &set->model->layers[layer];
-    dk_view dqkv = dk_cut(set, set->dqkv), dnormed = dk_cut(set, set->branch);
+    dk_view dqkv = dk_used_rows(set, set->dqkv), dnormed = dk_used_rows(set, set->branch);
     dk_view dweight = dk_gradient_of(w->attention_norm), dbias = dk_gradient_of(w->attention_norm_bias);
     dk_norm_args norm = dk_norm_of(&set->model->config, w->attention_norm, w->attention_norm_bias);
     mlp_backward(set, block, layer, dx);
     attention_backward(set, block, layer, branch_gradient(set, dx), taps);
-    ops->linear_backward_weight(set->queue, w->qkv_linear, dk_cut(set, block->normed), dqkv);
+    ops->linear_backward_weight(set->queue, w->qkv_linear, dk_used_rows(set, block->normed), dqkv);
     if (!want_input && !dk_view_present(dweight) && !dk_view_present(dbias)) return;
     ops->linear_backward_input(set->queue, w->qkv_linear, dqkv, dnormed, 0);
-    ops->norm_backward(set->queue, &norm, x, dk_cut(set, block->norm_stats), dnormed, want_input ? dx : dk_view_none(),
-                       1, dweight, dbias);
+    ops->norm_backward(set->queue, &norm, x, dk_used_rows(set, block->norm_stats), dnormed,
+                       want_input ? dx : dk_view_none(), 1, dweight, dbias);
 }

@@ -165,17 +165,17 @@ static void bring_in(dk_cache *cache, const dk_tokens *tokens, const int64_t *wh
     int32_t *numbers = cache->numbers;
     cache->set.rows = tokens->offsets[n];
     memcpy(cache->offsets, tokens->offsets, (size_t)(n + 1) * sizeof *cache->offsets);
-    ops->copy_in(&cache->queue, dk_cut(&cache->set, cache->ids), tokens->ids);
+    ops->copy_in(&cache->queue, dk_used_rows(&cache->set, cache->ids), tokens->ids);
     for (int64_t s = 0; s < n; s++) {
         int64_t begin = tokens->offsets[s], end = tokens->offsets[s + 1], length = cache->length[which[s]];
         cache->first[s] = which[s] * cache->capacity;
         cache->count[s] = length + end - begin;
         for (int64_t i = begin; i < end; i++) numbers[i] = (int32_t)(length + i - begin);
     }
-    ops->copy_in(&cache->queue, dk_cut(&cache->set, cache->set.positions), numbers);
+    ops->copy_in(&cache->queue, dk_used_rows(&cache->set, cache->set.positions), numbers);
     for (int64_t s = 0; s < n; s++)
         for (int64_t i = tokens->offsets[s]; i < tokens->offsets[s + 1]; i++) numbers[i] += (int32_t)cache->first[s];
-    ops->copy_in(&cache->queue, dk_cut(&cache->set, cache->places), numbers);
+    ops->copy_in(&cache->queue, dk_used_rows(&cache->set, cache->places), numbers);
     for (int64_t s = 0; s < n; s++) numbers[s] = (int32_t)(tokens->offsets[s + 1] - 1);
     ops->copy_in(&cache->queue, dk_view_rows(cache->last_rows, 0, n), numbers);
     cache->set.attention = (dk_attention_args){
@@ -187,14 +187,14 @@ static void attend(dk_cache *cache, int64_t layer)
     const dk_config *c = &cache->model->config;
     const dk_ops *ops = cache->model->backend->ops;
     int64_t q = c->heads * c->head_dim, kv = c->kv_heads * c->head_dim;
-    dk_view qkv = dk_cut(&cache->set, cache->block.qkv), places = dk_cut(&cache->set, cache->places);
+    dk_view qkv = dk_used_rows(&cache->set, cache->block.qkv), places = dk_used_rows(&cache->set, cache->places);
     dk_view keys = dk_view_split(cache->keys[layer], c->kv_heads),
             values = dk_view_split(cache->values[layer], c->kv_heads);
-    dk_view mixed = dk_view_split(dk_cut(&cache->set, cache->block.mixed), c->heads);
+    dk_view attended = dk_view_split(dk_used_rows(&cache->set, cache->block.attended), c->heads);
     dk_attention_args args = dk_attention_of(&cache->set, layer);
     ops->scatter_rows(&cache->queue, dk_view_columns(qkv, q, kv), places, cache->keys[layer], 0);
     ops->scatter_rows(&cache->queue, dk_view_columns(qkv, q + kv, kv), places, cache->values[layer], 0);
-    ops->attention(&cache->queue, &args, dk_qkv_part(c, qkv, 0), keys, values, mixed, dk_view_none());
+    ops->attention(&cache->queue, &args, dk_qkv_part(c, qkv, 0), keys, values, attended, dk_view_none());
 }
 
 int32_t dk_cache_forward(dk_cache *cache, const dk_tokens *tokens, const int64_t *which, dk_view *hidden, dk_error *err)
@@ -206,7 +206,7 @@ int32_t dk_cache_forward(dk_cache *cache, const dk_tokens *tokens, const int64_t
     dk_norm_args norm = dk_norm_of(&model->config, model->final_norm, model->final_norm_bias);
     DK_TRY(check_batch(cache, tokens, which, err));
     bring_in(cache, tokens, which);
-    dk_view x = dk_cut(&cache->set, cache->x), last = dk_view_rows(cache->last, 0, n),
+    dk_view x = dk_used_rows(&cache->set, cache->x), last = dk_view_rows(cache->last, 0, n),
             normed = dk_view_rows(cache->hidden, 0, n);
     dk_embed_rows(&cache->set, cache->ids, x);
     for (int64_t l = 0; l < model->config.layers; l++) {

@@ -180,7 +180,7 @@ static int32_t head_is_tied(const source *in)
 {
     const dk_tensor *head = find_tensor(in, "output.weight"), *embedding = find_tensor(in, "token_embd.weight");
     if (!head) return 1;
-    return in->row->tied_head_repeated && head->type == embedding->type && head->bytes == embedding->bytes &&
+    return in->row->tied_head_repeated && head->dtype == embedding->dtype && head->bytes == embedding->bytes &&
            !memcmp(head->data, embedding->data, (size_t)head->bytes);
 }
 
@@ -230,7 +230,7 @@ static int32_t put_divisors(source *in, const dk_tensor *tensor, double theta, i
     float *values = NULL;
     dk_llama3_factors fit;
     const char *path = dk_checkpoint_path(in->file);
-    if (tensor->type != DK_TENSOR_F32 || tensor->rank != 1 || tensor->shape[0] != head_dim / 2)
+    if (tensor->dtype != DK_F32 || tensor->rank != 1 || tensor->shape[0] != head_dim / 2)
         return dk_fail(err, DK_E_MISMATCH, "%s: tensor 'rope_freqs.weight' is %s %s; F32 [%lld] is expected", path,
                        tensor->type_name, dk_shape_text(tensor->rank, tensor->shape, shape), (long long)(head_dim / 2));
     DK_TRY(dk_new(in->host, head_dim / 2, &values, err));

@@ -15,10 +15,8 @@ typedef struct loader {
     dk_queue queue;
 } loader;
 
-static dk_dtype dtype_of(dk_tensor_type type)
-{
-    return type == DK_TENSOR_F32 ? DK_F32 : type == DK_TENSOR_F16 ? DK_F16 : DK_BF16;
-}
+/* What values are read from. */
+static int32_t is_supported(dk_dtype dtype) { return dtype == DK_F32 || dtype == DK_F16 || dtype == DK_BF16; }
 
 static dk_gguf_layout layout_of(const loader *in, int64_t parameter)
 {
@@ -59,7 +57,7 @@ static int32_t check_source(const loader *in, int64_t parameter, const dk_tensor
         return dk_fail(err, DK_E_MISMATCH, "%s: tensor '%s' has shape %s, but %s asks for %s", path, tensor->name,
                        dk_shape_text(tensor->rank, tensor->shape, found), said,
                        dk_shape_text(plan->rank, shape, wanted));
-    if (tensor->type == DK_TENSOR_OTHER)
+    if (!is_supported(tensor->dtype))
         return dk_fail(err, DK_E_UNSUPPORTED, "%s: tensor '%s' has type %s; supported are F32, F16 and BF16", path,
                        tensor->name, tensor->type_name);
     return DK_OK;
@@ -109,14 +107,14 @@ static int32_t check_unused(const loader *in, dk_error *err)
 /* ---- values ---- */
 static int32_t is_aligned(const dk_tensor *tensor)
 {
-    return (uintptr_t)tensor->data % dk_tensor_type_size(tensor->type) == 0;
+    return (uintptr_t)tensor->data % dk_dtype_align(tensor->dtype) == 0;
 }
 
 static dk_view mapped_view(const loader *in, const dk_tensor *tensor)
 {
     const dk_mapping *map = dk_checkpoint_file(in->checkpoint, tensor->file);
     int64_t offset = (int64_t)((const uint8_t *)tensor->data - map->data);
-    return dk_view_make(in->files[tensor->file], offset, dtype_of(tensor->type), tensor->rank, tensor->shape);
+    return dk_view_make(in->files[tensor->file], offset, tensor->dtype, tensor->rank, tensor->shape);
 }
 
 static int32_t wrap_files(loader *in, dk_error *err)
@@ -136,7 +134,7 @@ static int32_t place(loader *in, dk_error *err)
     for (int64_t i = 0; i < in->model->parameter_count; i++) {
         const dk_tensor *tensor = in->sources[i];
         if (in->model->trainable) in->dtypes[i] = in->model->backend->real;
-        else if (layout_of(in, i) != DK_GGUF_SAME || !is_aligned(tensor)) in->dtypes[i] = dtype_of(tensor->type);
+        else if (layout_of(in, i) != DK_GGUF_SAME || !is_aligned(tensor)) in->dtypes[i] = tensor->dtype;
         else in->model->parameters[i].value = mapped_view(in, tensor);
     }
     return dk_model_place(in->model, in->dtypes, err);
@@ -146,11 +144,11 @@ static int32_t place(loader *in, dk_error *err)
 static void convert_rotated(loader *in, int64_t parameter, dk_view from, dk_view to)
 {
     int64_t dim = in->model->config.head_dim, width = to.rank == 2 ? to.shape[1] : 1;
-    int64_t size_from = (int64_t)dk_dtype_size(from.dtype), size_to = (int64_t)dk_dtype_size(to.dtype);
+    int64_t step_from = dk_dtype_bytes(from.dtype, width), step_to = dk_dtype_bytes(to.dtype, dim / 2 * width);
     const int64_t shape[3] = {dk_model_plan(in->model, parameter)->shape[0] / dim, dim / 2, width};
     for (int64_t r = 0; r < 2; r++) {
-        dk_view x = dk_view_make(from.buffer, from.offset + r * width * size_from, from.dtype, 3, shape);
-        dk_view y = dk_view_make(to.buffer, to.offset + r * dim / 2 * width * size_to, to.dtype, 3, shape);
+        dk_view x = dk_view_make(from.buffer, from.offset + r * step_from, from.dtype, 3, shape);
+        dk_view y = dk_view_make(to.buffer, to.offset + r * step_to, to.dtype, 3, shape);
         x.stride[0] = y.stride[0] = dim * width;
         x.stride[1] = 2 * width;
         in->model->backend->ops->convert(&in->queue, x, y);
@@ -184,7 +182,7 @@ static int32_t load_unaligned(loader *in, int64_t parameter, dk_error *err)
     const dk_tensor *tensor = in->sources[parameter];
     dk_buffer *buffer = NULL;
     DK_TRY(ops->buffer_create(in->model->backend, (int64_t)tensor->bytes, &buffer, err));
-    dk_view from = dk_view_make(buffer, 0, dtype_of(tensor->type), tensor->rank, tensor->shape);
+    dk_view from = dk_view_make(buffer, 0, tensor->dtype, tensor->rank, tensor->shape);
     ops->copy_in(&in->queue, from, tensor->data);
     convert_value(in, parameter, from);
     DK_TRY(dk_queue_wait(&in->queue, err));

@@ -250,8 +250,8 @@ static void bring_in(dk_pass *pass, const dk_tokens *tokens)
         for (int64_t i = tokens->offsets[s]; i < tokens->offsets[s + 1]; i++)
             pass->numbers[i] = (int32_t)(i - tokens->offsets[s]);
     memcpy(pass->offsets, tokens->offsets, (size_t)(tokens->sequences + 1) * sizeof *pass->offsets);
-    ops->copy_in(&pass->queue, dk_cut(&pass->set, pass->ids), tokens->ids);
-    ops->copy_in(&pass->queue, dk_cut(&pass->set, pass->set.positions), pass->numbers);
+    ops->copy_in(&pass->queue, dk_used_rows(&pass->set, pass->ids), tokens->ids);
+    ops->copy_in(&pass->queue, dk_used_rows(&pass->set, pass->set.positions), pass->numbers);
     pass->set.attention = (dk_attention_args){.sequences = tokens->sequences, .query_offsets = pass->offsets};
 }
 
@@ -260,12 +260,12 @@ static dk_block *block_of(const dk_pass *pass, int64_t layer)
     return pass->spec.checkpointing || layer < pass->first ? pass->blocks : &pass->blocks[1 + layer - pass->first];
 }
 
-static dk_view x_of(const dk_pass *pass, int64_t layer) { return dk_cut(&pass->set, pass->x[layer]); }
+static dk_view x_of(const dk_pass *pass, int64_t layer) { return dk_used_rows(&pass->set, pass->x[layer]); }
 
 static void fill_taps(dk_pass *pass, int64_t layer)
 {
     const dk_ops *ops = pass->model->backend->ops;
-    dk_view qkv = dk_cut(&pass->set, block_of(pass, layer)->qkv);
+    dk_view qkv = dk_used_rows(&pass->set, block_of(pass, layer)->qkv);
     for (int64_t i = 0; i < pass->spec.tap_count; i++) {
         const dk_tap_spec *spec = &pass->taps[i];
         dk_view tap = dk_pass_tap(pass, i);
@@ -303,7 +303,7 @@ int32_t dk_pass_forward(dk_pass *pass, const dk_tokens *tokens, dk_error *err)
         fill_taps(pass, l);
     }
     model->backend->ops->norm(&pass->queue, &norm, x_of(pass, layers), dk_pass_hidden(pass),
-                              dk_cut(&pass->set, pass->final_stats));
+                              dk_used_rows(&pass->set, pass->final_stats));
     finish_taps(pass);
     DK_TRY(dk_queue_wait(&pass->queue, err));
     pass->forwarded = 1;
@@ -311,11 +311,14 @@ out:
     return rc;
 }
 
-dk_view dk_pass_hidden(const dk_pass *pass) { return dk_cut(&pass->set, pass->hidden); }
+dk_view dk_pass_hidden(const dk_pass *pass) { return dk_used_rows(&pass->set, pass->hidden); }
 
-dk_view dk_pass_tap(const dk_pass *pass, int64_t tap) { return dk_cut(&pass->set, pass->tap[tap]); }
+dk_view dk_pass_tap(const dk_pass *pass, int64_t tap) { return dk_used_rows(&pass->set, pass->tap[tap]); }
 
-dk_view dk_pass_tap_gradient(const dk_pass *pass, int64_t tap) { return dk_cut(&pass->set, pass->tap_gradient[tap]); }
+dk_view dk_pass_tap_gradient(const dk_pass *pass, int64_t tap)
+{
+    return dk_used_rows(&pass->set, pass->tap_gradient[tap]);
+}
 
 /* ---- backward ---- */
 static void add_tap_gradients(dk_pass *pass, dk_tap_kind kind, int64_t layer, dk_view dx)
@@ -357,9 +360,10 @@ static void input_backward(dk_pass *pass, dk_view dx)
     const dk_ops *ops = model->backend->ops;
     dk_view table = dk_gradient_of(model->embedding), positions = dk_gradient_of(model->positions);
     if (dk_view_present(table))
-        ops->embed_backward(&pass->queue, table, dk_cut(&pass->set, pass->ids), model->config.embedding_scale, dx);
+        ops->embed_backward(&pass->queue, table, dk_used_rows(&pass->set, pass->ids), model->config.embedding_scale,
+                            dx);
     if (dk_view_present(positions))
-        ops->embed_backward(&pass->queue, positions, dk_cut(&pass->set, pass->set.positions), 1, dx);
+        ops->embed_backward(&pass->queue, positions, dk_used_rows(&pass->set, pass->set.positions), 1, dx);
 }
 
 int32_t dk_pass_backward(dk_pass *pass, dk_view dhidden, dk_error *err)
@@ -374,9 +378,9 @@ int32_t dk_pass_backward(dk_pass *pass, dk_view dhidden, dk_error *err)
                                            : "the pass was made for forward only");
     pass->forwarded = 0; /* tap gradients and shared activations are used up */
     add_tap_gradients(pass, DK_TAP_FINAL, 0, dhidden);
-    model->backend->ops->norm_backward(&pass->queue, &norm, x_of(pass, layers), dk_cut(&pass->set, pass->final_stats),
-                                       dhidden, dx, 0, dk_gradient_of(model->final_norm),
-                                       dk_gradient_of(model->final_norm_bias));
+    model->backend->ops->norm_backward(&pass->queue, &norm, x_of(pass, layers),
+                                       dk_used_rows(&pass->set, pass->final_stats), dhidden, dx, 0,
+                                       dk_gradient_of(model->final_norm), dk_gradient_of(model->final_norm_bias));
     for (int64_t l = layers - 1; l >= pass->first; l--) block_backward(pass, l, dx);
     if (input_is_trained(model)) input_backward(pass, dx);
     return dk_queue_wait(&pass->queue, err);

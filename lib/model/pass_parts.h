@@ -14,10 +14,10 @@ int64_t dk_rope_table_bytes(const dk_backend *backend, const dk_rope_config *rop
 typedef struct dk_block {
     dk_view normed, norm_stats;    /* [r, hidden], [r, 2] */
     dk_view qkv;                   /* [r, (heads + 2*kv_heads)*head_dim], after the norms per head and rope */
-    dk_view raw;                   /* the same before the norms per head; absent without them */
+    dk_view pre_norm;              /* the same before the norms per head; absent without them */
     dk_view q_stats, k_stats;      /* [r*heads, 2], [r*kv_heads, 2] */
-    dk_view mixed, lse;            /* attention's output [r, heads*head_dim], log partitions [r, heads] */
-    dk_view middle;                /* [r, hidden]: the residual stream between attention and MLP */
+    dk_view attended, lse;         /* attention's output [r, heads*head_dim], log partitions [r, heads] */
+    dk_view residual;              /* [r, hidden]: the residual stream between attention and MLP */
     dk_view mlp_normed, mlp_stats; /* [r, hidden], [r, 2] */
     dk_view up;                    /* [r, gate|up] */
     dk_view active;                /* [r, intermediate] */
@@ -26,12 +26,12 @@ typedef struct dk_block {
 typedef struct dk_workset { /* what the forward and backward of any block work with */
     const dk_model *model;
     dk_queue *queue;
-    int64_t rows;                       /* in use */
-    dk_view positions;                  /* I32 [rows] */
-    dk_view rope;                       /* the table; absent without rope */
-    dk_attention_args attention;        /* sequences and offsets */
-    dk_view branch;                     /* [r, hidden] scratch: a branch's output, or a gradient inside it */
-    dk_view dqkv, dup, dmixed, dactive; /* scratch of backward */
+    int64_t rows;                          /* in use */
+    dk_view positions;                     /* I32 [rows] */
+    dk_view rope;                          /* the table; absent without rope */
+    dk_attention_args attention;           /* sequences and offsets */
+    dk_view branch;                        /* [r, hidden] scratch: a branch's output, or a gradient inside it */
+    dk_view dqkv, dup, dattended, dactive; /* scratch of backward */
 } dk_workset;
 
 /* Views from an arena (twice: to measure, to have). */
@@ -55,7 +55,7 @@ void dk_block_backward(const dk_workset *set, const dk_block *block, int64_t lay
                        const dk_view taps[3], int32_t want_input);
 
 dk_view dk_qkv_part(const dk_config *config, dk_view qkv, int32_t part); /* 0 q, 1 k, 2 v as [rows, heads, head_dim] */
-dk_view dk_cut(const dk_workset *set, dk_view view);                     /* the rows in use; absent stays absent */
+dk_view dk_used_rows(const dk_workset *set, dk_view view);               /* the rows in use; absent stays absent */
 dk_norm_args dk_norm_of(const dk_config *config, const dk_parameter *weight, const dk_parameter *bias);
 dk_view dk_gradient_of(const dk_parameter *parameter); /* absent where frozen or NULL */
 /* set->attention with window and scale of a layer */

@@ -20,7 +20,7 @@ static double llama3_frequency(const dk_rope_config *rope, double frequency)
     return (1 - smooth) * frequency / rope->factor + smooth * frequency;
 }
 
-/* The pair whose wavelength turns `rotations` times within the original context. */
+/* The pair that makes `rotations` full rotations within the original context. */
 static double yarn_pair(const dk_rope_config *rope, double rotations)
 {
     return (double)rope->dims * log((double)rope->original_positions / (rotations * two_pi)) / (2 * log(rope->theta));

@@ -6,7 +6,7 @@
 /* ---- values on their way out ---- */
 dk_view dk_view_flat(dk_view view, int64_t first, int64_t count)
 {
-    return dk_view_1d(view.buffer, view.offset + first * (int64_t)dk_dtype_size(view.dtype), view.dtype, count);
+    return dk_view_1d(view.buffer, view.offset + dk_dtype_bytes(view.dtype, first), view.dtype, count);
 }
 
 int32_t dk_stage_open(dk_backend *backend, dk_stage *out, dk_error *err)
@@ -55,10 +55,8 @@ static int32_t save_tensors(const dk_model *model, const char *folder, dk_dtype 
     DK_TRY(dk_new(model->host, model->parameter_count, &specs, err));
     for (int64_t i = 0; i < model->parameter_count; i++) {
         const dk_planned *plan = dk_model_plan(model, i);
-        specs[i] = (dk_tensor_spec){.name = plan->name,
-                                    .type = dtype == DK_F32 ? DK_TENSOR_F32 : DK_TENSOR_BF16,
-                                    .rank = plan->rank,
-                                    .shape = {plan->shape[0], plan->shape[1]}};
+        specs[i] = (dk_tensor_spec){
+            .name = plan->name, .dtype = dtype, .rank = plan->rank, .shape = {plan->shape[0], plan->shape[1]}};
     }
     DK_TRY(dk_stage_open(model->backend, &in.stage, err));
     const dk_safetensors_args args = {

@@ -25,6 +25,6 @@ void dk_embed_rows(const dk_workset *set, dk_view ids, dk_view x)
 {
     const dk_ops *ops = set->queue->backend->ops;
     const dk_model *model = set->model;
-    ops->embed(set->queue, model->embedding->value, dk_cut(set, ids), model->config.embedding_scale, x, 0);
-    if (model->positions) ops->embed(set->queue, model->positions->value, dk_cut(set, set->positions), 1, x, 1);
+    ops->embed(set->queue, model->embedding->value, dk_used_rows(set, ids), model->config.embedding_scale, x, 0);
+    if (model->positions) ops->embed(set->queue, model->positions->value, dk_used_rows(set, set->positions), 1, x, 1);
 }

@@ -123,14 +123,14 @@ int32_t dk_normalise(const dk_steps *steps, dk_regex_state *state, dk_strbuf buf
                      const char *text, size_t size, const char **out, size_t *out_size, dk_error *err)
 {
     size_t from = size;
-    for (int32_t i = 0, turn = 0; i < steps->count && size; i++) {
+    for (int32_t i = 0, current = 0; i < steps->count && size; i++) {
         const dk_step *step = &steps->items[i];
         if (step->kind == DK_STEP_STRIP) {
             strip(step, &text, &size);
         } else if (step->kind == DK_STEP_PREPEND && goes_on) {
             continue;
         } else if (changes(step, text, size)) {
-            dk_strbuf *buffer = &buffers[turn];
+            dk_strbuf *buffer = &buffers[current];
             dk_strbuf_clear(buffer);
             int32_t rc = apply(step, state, text, size, buffer, err);
             if (!rc) rc = dk_strbuf_check(buffer, err);
@@ -138,7 +138,7 @@ int32_t dk_normalise(const dk_steps *steps, dk_regex_state *state, dk_strbuf buf
             if (rc) return rc;
             text = buffer->size ? buffer->data : "";
             size = buffer->size;
-            turn = !turn;
+            current = !current;
         }
     }
     *out = text;

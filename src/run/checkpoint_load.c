@@ -191,7 +191,7 @@ static int32_t find_moment(const di_trainer *t, const dk_checkpoint *file, int64
     if (!name) return dk_fail_nomem(err, strlen(parameter));
     *out = dk_checkpoint_find(file, name);
     dk_free(t->host, name);
-    if (*out && (*out)->type == DK_TENSOR_F32 && (*out)->bytes == (uint64_t)dk_view_count(&view) * sizeof(float))
+    if (*out && (*out)->dtype == DK_F32 && (*out)->bytes == (uint64_t)dk_view_count(&view) * sizeof(float))
         return DK_OK;
     return dk_fail(err, DK_E_MISMATCH, "%s has no moments that fit %s: student.freeze or the student differ",
                    dk_checkpoint_path(file), parameter);

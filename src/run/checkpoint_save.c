@@ -45,7 +45,7 @@ static int32_t moment_specs(const di_trainer *t, const dk_model *model, dk_tenso
             dk_view view = dk_optimizer_moment(t->update.optimizer, i, second);
             if (!dk_view_present(view)) continue;
             dk_tensor_spec *spec = &specs[*count];
-            *spec = (dk_tensor_spec){.type = DK_TENSOR_F32, .rank = view.rank};
+            *spec = (dk_tensor_spec){.dtype = DK_F32, .rank = view.rank};
             memcpy(spec->shape, view.shape, sizeof view.shape);
             parameter[(*count)++] = i;
             if (!(spec->name = di_moment_name(t->host, model->parameters[i].name, second)))

@@ -104,6 +104,7 @@ int32_t dk_backend_cpu_isa(dk_host *host, int32_t isa, dk_backend **out, dk_erro
     *backend = (dk_backend){.ops = &ops,
                             .host = dk_host_retain(host),
                             .real = DK_F32,
+                            .reads = DK_CPU_READS,
                             .isa = isa,
                             .name = names[isa],
                             .state = cpu,

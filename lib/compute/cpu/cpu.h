@@ -67,7 +67,9 @@ void dk_sweep_units(const dk_sweep *sweep, int64_t begin, int64_t end);
 /* How many rows one thread takes at a time, where a row costs about `cost` element operations. */
 int64_t dk_cpu_grain(int64_t cost);
 
-/* Any float dtype as float. Returns x itself where it is F32, else widens into y. */
+/* Any dtype of DK_CPU_READS as float. Returns x itself where it is F32, else widens into y; NULL for another dtype,
+ * which no check lets through. */
+#define DK_CPU_READS DK_TYPES_FLOAT
 const float *dk_cpu_widen(const dk_kernels *kernels, dk_dtype dtype, const void *x, float *y, int64_t n);
 void dk_cpu_narrow(const dk_kernels *kernels, const float *x, dk_dtype dtype, void *y, int64_t n);
 

@@ -2,7 +2,7 @@
 
 #define WINDOW_MAX (INT64_C(1) << 30)
 
-/* Tasks of all sequences in one row: task t of sequence s is (key head, block of queries), blocks turning fastest. */
+/* Tasks of all sequences in one row: task t of sequence s is (key head, block of queries), blocks varying fastest. */
 typedef struct attention_work {
     dk_queue *queue;
     const dk_attention_args *args;

@@ -3,10 +3,11 @@
 #include <cblas.h>
 
 /* Products by CBLAS, always from the thread that called the op and one at a time: its own threads are the host's
- * business. Weights in half precision are widened a panel of rows at a time; a few rows go to our own kernels, which
- * read the weights once in the dtype that they are stored in. */
-#define FEW_ROWS 4
+ * business. Weights in half precision are widened a panel of rows at a time; up to MATVEC_ROWS rows go to our own
+ * kernels, which read the weights once in the dtype that they are stored in. */
+#define MATVEC_ROWS 4
 #define PANEL_BYTES ((int64_t)2 << 20)
+#define TYPES (DK_TYPE(DK_F32) | DK_TYPE(DK_F16) | DK_TYPE(DK_BF16)) /* of weights, as kernel_matvec has them */
 #define COLUMNS 32
 
 /* A weight as CBLAS sees it: rows [first, first + count) of W [rows, width] in float. */
@@ -70,7 +71,7 @@ static int64_t panel_bytes(const dk_linear *linear)
 int32_t dk_cpu_linear_create(dk_backend *backend, const dk_linear_spec *spec, dk_linear **out, dk_error *err)
 {
     dk_cpu *cpu = backend->state;
-    int32_t rc = dk_linear_create(backend, spec, out, err);
+    int32_t rc = dk_linear_create(backend, spec, TYPES, out, err);
     if (rc) return rc;
     int64_t bytes = panel_bytes(*out);
     if (!bytes || dk_scratch_prepare(&cpu->callers, 1, bytes)) return DK_OK;
@@ -83,7 +84,7 @@ int32_t dk_cpu_linear_create(dk_backend *backend, const dk_linear_spec *spec, dk
 typedef struct operand {
     const float *data;
     int64_t step;
-    int32_t turned;
+    int32_t transposed;
 } operand;
 
 static void multiply(dk_queue *queue, int64_t m, int64_t n, int64_t k, operand a, operand b, float beta, float *c,
@@ -92,8 +93,8 @@ static void multiply(dk_queue *queue, int64_t m, int64_t n, int64_t k, operand a
     dk_cpu *cpu = dk_cpu_of(queue);
     if (m == 0 || n == 0) return;
     pthread_mutex_lock(&cpu->cblas);
-    cblas_sgemm(CblasRowMajor, a.turned ? CblasTrans : CblasNoTrans, b.turned ? CblasTrans : CblasNoTrans, (int)m,
-                (int)n, (int)k, 1, a.data, (int)a.step, b.data, (int)b.step, beta, c, (int)c_step);
+    cblas_sgemm(CblasRowMajor, a.transposed ? CblasTrans : CblasNoTrans, b.transposed ? CblasTrans : CblasNoTrans,
+                (int)m, (int)n, (int)k, 1, a.data, (int)a.step, b.data, (int)b.step, beta, c, (int)c_step);
     pthread_mutex_unlock(&cpu->cblas);
 }
 
@@ -106,49 +107,55 @@ static int64_t step_of(const dk_view *view)
 static operand rows_of(const dk_view *view) { return (operand){.data = dk_buffer_map(*view), .step = step_of(view)}; }
 
 /* ---- forward ---- */
-typedef struct few {
+typedef struct matvec_work {
     const dk_kernels *kernels;
     const dk_view *weight, *x, *y;
     int32_t in_out;
-} few;
+    _Atomic int32_t refused;
+} matvec_work;
 
-static void few_body(void *context, int64_t begin, int64_t end)
+static void matvec_body(void *context, int64_t begin, int64_t end)
 {
-    const few *w = context;
+    matvec_work *w = context;
     const dk_view *weight = w->weight;
     int64_t width = weight->shape[w->in_out ? 1 : 0], first = begin * DK_COLUMNS,
             last = end * DK_COLUMNS < width ? end * DK_COLUMNS : width;
     const uint8_t *data = dk_buffer_map(*weight);
-    int64_t size = (int64_t)dk_dtype_size(weight->dtype);
     const float *x = dk_buffer_map(*w->x);
     float *y = dk_buffer_map(*w->y);
     if (!w->in_out) {
-        w->kernels->dots(weight->dtype, data + first * weight->stride[0] * size, weight->stride[0], last - first,
-                         weight->shape[1], x, w->x->stride[0], w->x->shape[0], y + first, w->y->stride[0]);
+        w->refused |= !w->kernels->dots(weight->dtype, data + dk_dtype_bytes(weight->dtype, first * weight->stride[0]),
+                                        weight->stride[0], last - first, weight->shape[1], x, w->x->stride[0],
+                                        w->x->shape[0], y + first, w->y->stride[0]);
         return;
     }
     for (; first < last; first += DK_COLUMNS)
-        w->kernels->columns(weight->dtype, data + first * size, weight->stride[0],
-                            last - first < DK_COLUMNS ? last - first : DK_COLUMNS, weight->shape[0], x, w->x->stride[0],
-                            w->x->shape[0], y + first, w->y->stride[0]);
+        w->refused |=
+            !w->kernels->columns(weight->dtype, data + dk_dtype_bytes(weight->dtype, first), weight->stride[0],
+                                 last - first < DK_COLUMNS ? last - first : DK_COLUMNS, weight->shape[0], x,
+                                 w->x->stride[0], w->x->shape[0], y + first, w->y->stride[0]);
 }
 
-static void forward_few(dk_queue *queue, const dk_view *weight, int32_t in_out, const dk_view *x, const dk_view *y)
+static void forward_matvec(dk_queue *queue, const dk_view *weight, int32_t in_out, const dk_view *x, const dk_view *y)
 {
-    few work = {.kernels = dk_kernels_of(queue), .weight = weight, .x = x, .y = y, .in_out = in_out};
+    matvec_work work = {.kernels = dk_kernels_of(queue), .weight = weight, .x = x, .y = y, .in_out = in_out};
     int64_t width = y->shape[1], cost = x->shape[1] * DK_COLUMNS * x->shape[0] / 4;
-    dk_parallel_for(queue->backend->host, (width + DK_COLUMNS - 1) / DK_COLUMNS, dk_cpu_grain(cost), few_body, &work);
+    dk_parallel_for(queue->backend->host, (width + DK_COLUMNS - 1) / DK_COLUMNS, dk_cpu_grain(cost), matvec_body,
+                    &work);
+    if (work.refused)
+        dk_queue_fail(queue, DK_E_UNSUPPORTED, "linear_forward: there is no kernel for weights of %s",
+                      dk_dtype_name(weight->dtype));
 }
 
 /* W [out, in]: panels give columns of y. W [in, out]: panels are summed. */
-static void forward_many(dk_queue *queue, const dk_view *weight, int32_t in_out, const dk_view *x, const dk_view *y,
-                         float *scratch)
+static void forward_panels(dk_queue *queue, const dk_view *weight, int32_t in_out, const dk_view *x, const dk_view *y,
+                           float *scratch)
 {
     panel p = {.data = NULL};
     float *to = dk_buffer_map(*y);
     operand a = rows_of(x);
     while (next_panel(queue, weight, scratch, &p)) {
-        operand b = {.data = p.data, .step = p.step, .turned = !in_out};
+        operand b = {.data = p.data, .step = p.step, .transposed = !in_out};
         if (in_out) {
             operand part = {.data = a.data + p.first, .step = a.step};
             multiply(queue, x->shape[0], weight->shape[1], p.count, part, b, p.first > 0, to, step_of(y));
@@ -169,11 +176,11 @@ static void bias_body(void *context, int64_t begin, int64_t end)
 {
     const bias_work *w = context;
     float part[512];
-    int64_t size = (int64_t)dk_dtype_size(w->bias->dtype);
     for (int64_t c = 0; c < w->y.width; c += 512) {
         int64_t n = w->y.width - c < 512 ? w->y.width - c : 512;
         const float *bias =
-            dk_cpu_widen(w->kernels, w->bias->dtype, (uint8_t *)dk_buffer_map(*w->bias) + c * size, part, n);
+            dk_cpu_widen(w->kernels, w->bias->dtype,
+                         (uint8_t *)dk_buffer_map(*w->bias) + dk_dtype_bytes(w->bias->dtype, c), part, n);
         for (int64_t r = begin; r < end; r++) w->kernels->axpy(1, bias, (float *)dk_row(&w->y, r) + c, n);
     }
 }
@@ -197,17 +204,17 @@ static int32_t take_panel(dk_queue *queue, const char *op, const dk_linear *line
 void dk_cpu_linear_forward(dk_queue *queue, dk_linear *linear, dk_view x, dk_view y)
 {
     float *scratch = NULL;
-    int32_t small = x.shape[0] <= FEW_ROWS;
+    int32_t matvec = x.shape[0] <= MATVEC_ROWS;
     int64_t column = 0;
     if (!dk_linear_check(queue, "linear_forward", linear, &x, &y)) return;
-    if (!small && !take_panel(queue, "linear_forward", linear, &scratch)) return;
+    if (!matvec && !take_panel(queue, "linear_forward", linear, &scratch)) return;
     for (int32_t i = 0; i < linear->count; column += dk_linear_width(linear, i), i++) {
         const dk_view *weight = &linear->weights[i]->value;
         dk_view part = dk_view_columns(y, column, dk_linear_width(linear, i));
-        if (small) {
-            forward_few(queue, weight, linear->in_out, &x, &part);
+        if (matvec) {
+            forward_matvec(queue, weight, linear->in_out, &x, &part);
         } else {
-            forward_many(queue, weight, linear->in_out, &x, &part, scratch);
+            forward_panels(queue, weight, linear->in_out, &x, &part, scratch);
         }
         if (linear->biases[i]) add_bias(queue, &linear->biases[i]->value, &part);
     }
@@ -222,7 +229,7 @@ static void backward_input(dk_queue *queue, const dk_view *weight, int32_t in_ou
     float *to = dk_buffer_map(*dx);
     operand a = rows_of(dy);
     while (next_panel(queue, weight, scratch, &p)) {
-        operand b = {.data = p.data, .step = p.step, .turned = in_out};
+        operand b = {.data = p.data, .step = p.step, .transposed = in_out};
         if (in_out) {
             multiply(queue, dy->shape[0], p.count, weight->shape[1], a, b, (float)add, to + p.first, step_of(dx));
         } else {
@@ -264,7 +271,7 @@ static void add_weight_gradient(dk_queue *queue, const dk_parameter *weight, int
 {
     const dk_view *left = in_out ? x : dy, *right = in_out ? dy : x, *gradient = &weight->gradient;
     operand a = rows_of(left), b = rows_of(right);
-    a.turned = 1;
+    a.transposed = 1;
     multiply(queue, left->shape[1], right->shape[1], x->shape[0], a, b, 1, dk_buffer_map(*gradient), step_of(gradient));
 }
 

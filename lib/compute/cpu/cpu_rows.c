@@ -79,7 +79,7 @@ void dk_cpu_embed_backward(dk_queue *queue, dk_view gradient, dk_view ids, doubl
 static void move_body(void *context, int64_t begin, int64_t end)
 {
     const move *w = context;
-    size_t bytes = (size_t)w->x.width * dk_dtype_size(w->dtype);
+    size_t bytes = (size_t)dk_dtype_bytes(w->dtype, w->x.width);
     for (int64_t r = begin; r < end; r++) {
         int64_t named = w->ids[r * w->step];
         const void *from = dk_row(&w->x, w->scatter ? r : named);

@@ -11,16 +11,6 @@ void dk_cpu_no_memory(dk_queue *queue, const char *op, int64_t bytes)
 
 int64_t dk_cpu_grain(int64_t cost) { return cost >= PIECE ? 1 : PIECE / (cost > 0 ? cost : 1); }
 
-static int32_t compact(const dk_view *view)
-{
-    int64_t stride = 1;
-    for (int32_t d = view->rank - 1; d >= 0; d--) {
-        if (view->shape[d] != 1 && view->stride[d] != stride) return 0;
-        stride *= view->shape[d];
-    }
-    return 1;
-}
-
 /* Views without gaps are one long row; else rows stay what they are. */
 dk_sweep dk_sweep_make(dk_queue *queue, dk_piece_fn piece, int64_t count, const dk_view *const *views)
 {
@@ -29,7 +19,7 @@ dk_sweep dk_sweep_make(dk_queue *queue, dk_piece_fn piece, int64_t count, const 
     int32_t flat = 1;
     for (int64_t i = 0; i < count; i++) {
         if (!views[i]->buffer) continue;
-        flat &= compact(views[i]);
+        flat &= dk_view_is_compact(views[i]);
         sweep.dtype[i] = views[i]->dtype;
         sweep.rows[i] = dk_rows_of(views[i]);
         rows = sweep.rows[i].rows;
@@ -76,8 +66,11 @@ const float *dk_cpu_widen(const dk_kernels *kernels, dk_dtype dtype, const void 
     case DK_F16:
         kernels->widen_f16(x, y, n);
         break;
-    default:
+    case DK_F64:
         for (int64_t i = 0; i < n; i++) y[i] = (float)((const double *)x)[i];
+        break;
+    default:
+        return NULL;
     }
     return y;
 }
@@ -94,7 +87,10 @@ void dk_cpu_narrow(const dk_kernels *kernels, const float *x, dk_dtype dtype, vo
     case DK_F16:
         for (int64_t i = 0; i < n; i++) ((uint16_t *)y)[i] = dk_narrow_f16(x[i]);
         break;
-    default:
+    case DK_F64:
         for (int64_t i = 0; i < n; i++) ((double *)y)[i] = (double)x[i];
+        break;
+    default: /* no check lets another dtype through */
+        break;
     }
 }

@@ -53,7 +53,7 @@ typedef struct dk_kernels {
     void (*glu)(dk_activation kind, const float *gate, const float *up, float *y, int64_t n);
     void (*glu_backward)(dk_activation kind, const float *gate, const float *up, const float *dy, float *dgate,
                          float *dup, int64_t n);
-    void (*rope)(float *x, int64_t heads, int64_t head_step, int64_t half, const float *turns, float sign);
+    void (*rope)(float *x, int64_t heads, int64_t head_step, int64_t half, const float *rotations, float sign);
 
     void (*norm)(const dk_norm_row *args, const float *x, float *y, float *stats);
     void (*norm_backward)(const dk_norm_row *args, const float *x, const float *stats, const float *dy, float *dx,
@@ -72,12 +72,12 @@ typedef struct dk_kernels {
                             float inverse_temperature); /* exp((z - highest)/T) */
     float (*highest)(const float *z, int64_t n);        /* infinity if any is NaN or infinity */
 
-    /* y[r*y_step + o] = dot(x row r, weight row o), up to 4 rows of x, `outputs` rows of weights */
-    void (*dots)(dk_dtype dtype, const void *weight, int64_t weight_step, int64_t outputs, int64_t in, const float *x,
-                 int64_t x_step, int64_t rows, float *y, int64_t y_step);
-    /* the same for weights stored [in, out]: `weight` is the first of `outputs` columns, at most DK_COLUMNS */
-    void (*columns)(dk_dtype dtype, const void *weight, int64_t weight_step, int64_t outputs, int64_t in,
+    /* y[r*y_step + o] = dot(x row r, weight row o), `outputs` rows of weights; 0 = not weights of this dtype */
+    int32_t (*dots)(dk_dtype dtype, const void *weight, int64_t weight_step, int64_t outputs, int64_t in,
                     const float *x, int64_t x_step, int64_t rows, float *y, int64_t y_step);
+    /* the same for weights stored [in, out]: `weight` is the first of `outputs` columns, at most DK_COLUMNS */
+    int32_t (*columns)(dk_dtype dtype, const void *weight, int64_t weight_step, int64_t outputs, int64_t in,
+                       const float *x, int64_t x_step, int64_t rows, float *y, int64_t y_step);
 
     int64_t (*attention_scratch)(int64_t group, int64_t dim); /* floats */
     int64_t (*attention_rows)(int64_t group);                 /* queries of one block */

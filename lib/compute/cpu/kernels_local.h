@@ -15,7 +15,7 @@ void DK_VARIANT(dk_kernel_narrow_bf16)(const float *x, uint16_t *y, int64_t n);
 void DK_VARIANT(dk_kernel_glu)(dk_activation kind, const float *gate, const float *up, float *y, int64_t n);
 void DK_VARIANT(dk_kernel_glu_backward)(dk_activation kind, const float *gate, const float *up, const float *dy,
                                         float *dgate, float *dup, int64_t n);
-void DK_VARIANT(dk_kernel_rope)(float *x, int64_t heads, int64_t head_step, int64_t half, const float *turns,
+void DK_VARIANT(dk_kernel_rope)(float *x, int64_t heads, int64_t head_step, int64_t half, const float *rotations,
                                 float sign);
 void DK_VARIANT(dk_kernel_norm)(const dk_norm_row *args, const float *x, float *y, float *stats);
 void DK_VARIANT(dk_kernel_norm_backward)(const dk_norm_row *args, const float *x, const float *stats, const float *dy,
@@ -30,10 +30,11 @@ void DK_VARIANT(dk_kernel_log_softmax_backward)(const float *log_q, float *h, in
 void DK_VARIANT(dk_kernel_softmax_weights)(const float *z, float *y, int64_t n, float highest,
                                            float inverse_temperature);
 float DK_VARIANT(dk_kernel_highest)(const float *z, int64_t n);
-void DK_VARIANT(dk_kernel_dots)(dk_dtype dtype, const void *weight, int64_t weight_step, int64_t outputs, int64_t in,
-                                const float *x, int64_t x_step, int64_t rows, float *y, int64_t y_step);
-void DK_VARIANT(dk_kernel_columns)(dk_dtype dtype, const void *weight, int64_t weight_step, int64_t outputs, int64_t in,
+int32_t DK_VARIANT(dk_kernel_dots)(dk_dtype dtype, const void *weight, int64_t weight_step, int64_t outputs, int64_t in,
                                    const float *x, int64_t x_step, int64_t rows, float *y, int64_t y_step);
+int32_t DK_VARIANT(dk_kernel_columns)(dk_dtype dtype, const void *weight, int64_t weight_step, int64_t outputs,
+                                      int64_t in, const float *x, int64_t x_step, int64_t rows, float *y,
+                                      int64_t y_step);
 int64_t DK_VARIANT(dk_kernel_attention_scratch)(int64_t group, int64_t dim);
 int64_t DK_VARIANT(dk_kernel_attention_rows)(int64_t group);
 void DK_VARIANT(dk_kernel_attention)(const dk_attention_block *block);

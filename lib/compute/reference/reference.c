@@ -1,5 +1,7 @@
 #include "compute/reference/reference.h"
 
+#include "compute/check.h"
+
 static void destroy(dk_backend *backend)
 {
     dk_host *host = backend->host;
@@ -17,6 +19,7 @@ int32_t dk_backend_reference(dk_host *host, dk_dtype real, dk_backend **out, dk_
     backend->ops = real == DK_F32 ? &dk_reference_ops_f32 : &dk_reference_ops_f64;
     backend->host = dk_host_retain(host);
     backend->real = real;
+    backend->reads = DK_TYPES_FLOAT;
     backend->isa = DK_ISA_PORTABLE;
     backend->name = real == DK_F32 ? "reference-f32" : "reference-f64";
     backend->destroy = destroy;

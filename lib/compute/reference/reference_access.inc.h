@@ -1,12 +1,13 @@
 /* reference_access.inc.h - reading and writing one element of a view, whatever its dtype. */
 
-/* A view of any rank as [row, column]: row counts through all dimensions but the last. */
+/* A view of any rank as [row, column]: row counts through all dimensions but the last. Column 0 alone where elements
+ * come in blocks. */
 static uint8_t *element(const dk_view *view, int64_t row, int64_t column)
 {
     int64_t at = column * view->stride[view->rank - 1];
     if (view->rank == 2) at += row * view->stride[0];
     if (view->rank == 3) at += row / view->shape[1] * view->stride[0] + row % view->shape[1] * view->stride[1];
-    return (uint8_t *)dk_buffer_map(*view) + at * (int64_t)dk_dtype_size(view->dtype);
+    return (uint8_t *)dk_buffer_map(*view) + dk_dtype_bytes(view->dtype, at);
 }
 
 static int64_t rows_of(const dk_view *view)
@@ -28,8 +29,8 @@ static REAL get(const dk_view *view, int64_t row, int64_t column)
         return (REAL)dk_widen_f16(*(const uint16_t *)at);
     case DK_BF16:
         return (REAL)dk_widen_bf16(*(const uint16_t *)at);
-    default:
-        return 0;
+    default: /* no op lets another dtype through its check */
+        return (REAL)NAN;
     }
 }
 

@@ -5,6 +5,11 @@ static REAL weight_at(const dk_linear *linear, const dk_view *weight, int64_t ou
     return linear->in_out ? get(weight, in, out) : get(weight, out, in);
 }
 
+static int32_t linear_create(dk_backend *backend, const dk_linear_spec *spec, dk_linear **out, dk_error *err)
+{
+    return dk_linear_create(backend, spec, backend->reads, out, err);
+}
+
 static void linear_forward(dk_queue *queue, dk_linear *linear, dk_view x, dk_view y)
 {
     if (!dk_linear_check(queue, "linear_forward", linear, &x, &y)) return;

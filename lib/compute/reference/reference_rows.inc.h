@@ -53,25 +53,23 @@ static void op_embed_backward(dk_queue *queue, dk_view gradient, dk_view ids, do
         for (int64_t c = 0; c < width_of(&dy); c++) add_to(&gradient, id_at(&ids, r), c, (REAL)scale * get(&dy, r, c));
 }
 
+static void copy_row(const dk_view *x, int64_t from, const dk_view *y, int64_t to)
+{
+    memcpy(element(y, to, 0), element(x, from, 0), (size_t)dk_dtype_bytes(x->dtype, width_of(x)));
+}
+
 static void op_gather_rows(dk_queue *queue, dk_view x, dk_view rows, dk_view y)
 {
     if (!dk_check_move_rows(queue, "gather_rows", &x, &rows, &y, 0, 0)) return;
-    for (int64_t r = 0; r < rows_of(&y); r++)
-        for (int64_t c = 0; c < width_of(&y); c++)
-            memcpy(element(&y, r, c), element(&x, id_at(&rows, r), c), dk_dtype_size(x.dtype));
+    for (int64_t r = 0; r < rows_of(&y); r++) copy_row(&x, id_at(&rows, r), &y, r);
 }
 
 static void op_scatter_rows(dk_queue *queue, dk_view x, dk_view rows, dk_view y, int32_t add)
 {
     if (!dk_check_move_rows(queue, "scatter_rows", &x, &rows, &y, 1, add)) return;
     for (int64_t r = 0; r < rows_of(&x); r++) {
-        for (int64_t c = 0; c < width_of(&x); c++) {
-            if (add) {
-                add_to(&y, id_at(&rows, r), c, get(&x, r, c));
-            } else {
-                memcpy(element(&y, id_at(&rows, r), c), element(&x, r, c), dk_dtype_size(x.dtype));
-            }
-        }
+        if (!add) copy_row(&x, r, &y, id_at(&rows, r));
+        for (int64_t c = 0; add && c < width_of(&x); c++) add_to(&y, id_at(&rows, r), c, get(&x, r, c));
     }
 }
 
@@ -141,7 +139,7 @@ static void op_norm_backward(dk_queue *queue, const dk_norm_args *args, dk_view 
     for (int64_t r = 0; dx.buffer && r < rows_of(&x); r++) norm_backward_row(args, &x, &stats, &dy, &dx, add, r);
 }
 
-/* Su et al. 2021; inverse turns back, which is also the gradient. */
+/* Su et al. 2021; inverse rotates back, which is also the gradient. */
 static void op_rope(dk_queue *queue, dk_view x, dk_view table, dk_view positions, int32_t inverse)
 {
     if (!dk_check_rope(queue, &x, &table, &positions)) return;

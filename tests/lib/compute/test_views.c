@@ -28,6 +28,46 @@ TEST(dtypes)
     CHECK_INT(dk_dtype_size(DK_I64), 8);
     CHECK_INT(dk_dtype_size((dk_dtype)99), 0);
     CHECK_STR(dk_dtype_name(DK_F16), "f16");
+    for (int i = DK_F32; i < DK_DTYPE_END; i++) { /* a whole table: every entry has a name of its own */
+        const dk_dtype_info *info = dk_dtype_find((dk_dtype)i);
+        REQUIRE(info);
+        CHECK_INT(dk_dtype_bytes((dk_dtype)i, 3 * info->block), 3 * info->bytes);
+        CHECK_INT(dk_dtype_size((dk_dtype)i), info->block == 1 ? info->bytes : 0);
+        for (int k = DK_F32; k < i; k++) CHECK(strcmp(info->name, dk_dtype_name((dk_dtype)k)) != 0);
+    }
+    CHECK(!dk_dtype_find((dk_dtype)0) && !dk_dtype_find(DK_DTYPE_END) && !dk_dtype_find((dk_dtype)-1));
+    CHECK_STR(dk_dtype_name((dk_dtype)0), "?");
+    CHECK_INT(dk_dtype_bytes(DK_Q8_0, 64), 68);
+    CHECK_INT(dk_dtype_bytes(DK_Q4_K, 512), 288);
+    CHECK_INT(dk_dtype_bytes(DK_Q8_0, 33), -1);
+    CHECK_INT(dk_dtype_bytes(DK_F64, INT64_MAX / 4), -1);
+    CHECK_INT(dk_dtype_bytes((dk_dtype)0, 1), -1);
+    CHECK_INT(dk_dtype_align(DK_F32), 4);
+    CHECK_INT(dk_dtype_align(DK_Q8_0), 1);
+    for (int i = DK_F32; i < DK_DTYPE_END; i++) CHECK(!(DK_TYPE(i) & (DK_STRIDED | DK_OPTIONAL)));
+}
+
+/* Strides and sizes of blocks go through the table; a block is never cut. */
+TEST(blocks)
+{
+    dk_buffer *some = (dk_buffer *)(void *)&test_failures; /* never looked into */
+    dk_view v = dk_view_2d(some, 0, DK_Q8_0, 4, 96);
+    CHECK_INT(dk_view_count(&v), 384);
+    CHECK_INT(dk_view_rows(v, 2, 1).offset, 2 * 3 * 34);
+    CHECK_INT(dk_view_columns(v, 32, 64).offset, 34);
+    CHECK(!dk_view_present(dk_view_columns(v, 16, 32)));
+    CHECK(!dk_view_present(dk_view_columns(v, 0, 16)));
+    CHECK(dk_view_present(dk_view_split(v, 3)));
+    CHECK(!dk_view_present(dk_view_split(v, 4)));
+    CHECK(!dk_view_present(dk_view_2d(some, 0, DK_Q8_0, 4, 33)));
+    CHECK(!dk_view_present(dk_view_2d(some, 0, (dk_dtype)0, 4, 32)));
+    dk_backend *backend = fx_reference(DK_F32);
+    dk_arena arena;
+    dk_arena_init(&arena, backend);
+    (void)dk_arena_2d(&arena, DK_Q8_0, 3, 64);
+    CHECK_INT(arena.used, 256); /* 3 rows of 68 bytes, rounded up */
+    dk_arena_free(&arena);
+    dk_backend_free(backend);
 }
 
 TEST(shapes)
@@ -148,7 +188,7 @@ static void refuse_all(dk_backend *backend)
     ops->axpy(q, 1, g.a, dk_view_rows(g.b, 0, 3));
     refused(&g, DK_E_INTERNAL, "axpy: y has another shape");
     ops->add(q, g.a, g.ids, g.b);
-    refused(&g, DK_E_INTERNAL, "add: b has a dtype");
+    refused(&g, DK_E_INTERNAL, "add: b is i32, a dtype that this op of");
     ops->scale(q, dk_view_2d(g.buffer, 4096 - 64, DK_F32, 4, 8), 2);
     refused(&g, DK_E_INTERNAL, "scale: y reaches outside its buffer");
     ops->scale(q, dk_view_2d(g.buffer, 2, DK_F32, 4, 8), 2);
@@ -175,6 +215,28 @@ static void refuse_all(dk_backend *backend)
     ops->norm(q, &norm, g.a, g.b, dk_view_none());
     refused(&g, DK_E_INTERNAL, "norm: weight has 7 entries in dimension 0, not 8");
 
+    dk_view blocks = dk_view_2d(g.buffer, 0, DK_Q8_0, 4, 32), wide = dk_view_2d(g.buffer, 1024, DK_F32, 4, 32);
+    dk_view three = dk_view_rows(g.ids, 0, 2), row = dk_view_1d(g.buffer, 0, DK_Q8_0, 32);
+    ops->embed(q, blocks, three, 1, dk_view_rows(wide, 0, 2), 0);
+    refused(&g, DK_E_INTERNAL, "embed: table is q8_0, a dtype that this op of");
+    ops->convert(q, blocks, wide);
+    refused(&g, DK_E_INTERNAL, "convert: x is q8_0");
+    ops->fill(q, blocks, 0);
+    refused(&g, DK_E_INTERNAL, "fill: y is q8_0");
+    dk_norm_args quantised = {.kind = DK_NORM_RMS, .weight = row};
+    ops->norm(q, &quantised, wide, wide, dk_view_none());
+    refused(&g, DK_E_INTERNAL, "norm: weight is q8_0");
+    blocks.stride[0] = 48;
+    ops->gather_rows(q, blocks, dk_view_rows(g.ids, 0, 1), dk_view_rows(blocks, 0, 1));
+    refused(&g, DK_E_INTERNAL, "gather_rows: x cuts a block");
+    blocks.stride[0] = 32;
+    blocks.shape[0] = 4096 / 34 + 1;
+    ops->gather_rows(q, blocks, dk_view_rows(g.ids, 0, 1), dk_view_rows(blocks, 0, 1));
+    refused(&g, DK_E_INTERNAL, "gather_rows: x reaches outside its buffer");
+    blocks.dtype = DK_DTYPE_END;
+    ops->gather_rows(q, blocks, dk_view_rows(g.ids, 0, 1), dk_view_rows(blocks, 0, 1));
+    refused(&g, DK_E_INTERNAL, "gather_rows: x is ?");
+
     int64_t offsets[2] = {0, 5};
     dk_attention_args args = {.sequences = 1, .query_offsets = offsets, .scale = 1};
     dk_view q3 = dk_view_split(g.a, 4), k3 = dk_view_split(dk_view_columns(g.a, 0, 6), 3), y3 = dk_view_split(g.b, 4);
@@ -194,6 +256,11 @@ static void refuse_all(dk_backend *backend)
     dk_linear *linear = NULL;
     CHECK_INT(ops->linear_create(backend, &spec, &linear, &err), DK_E_INTERNAL);
     CHECK_HAS(err.message, "w is trained, so it must be f32, not bf16");
+    weight.frozen = 1;
+    weight.value = dk_view_2d(g.buffer, 0, DK_Q8_0, 3, 32);
+    CHECK_INT(ops->linear_create(backend, &spec, &linear, &err), DK_E_UNSUPPORTED);
+    CHECK_HAS(err.message, "w is q8_0, which backend");
+    weight.frozen = 0;
     weight.value = dk_view_2d(g.buffer, 0, DK_F32, 3, 8);
     REQUIRE_OK(ops->linear_create(backend, &spec, &linear, &err));
     ops->linear_forward(q, linear, g.a, g.b);
@@ -206,6 +273,50 @@ static void refuse_all(dk_backend *backend)
     refused(&g, DK_E_INTERNAL, "rows of a matrix overlap");
     ops->linear_free(backend, linear);
     ops->buffer_free(backend, g.buffer);
+}
+
+/* Rows of blocks are moved as they are. */
+static void move_blocks(dk_backend *backend)
+{
+    uint8_t data[3 * 68], back[2 * 68];
+    dk_queue queue;
+    dk_buffer *buffer;
+    dk_error err;
+    for (size_t i = 0; i < sizeof data; i++) data[i] = (uint8_t)(7 * i);
+    dk_queue_init(&queue, backend);
+    REQUIRE_OK(backend->ops->buffer_create(backend, 1024, &buffer, &err));
+    dk_view x = dk_view_2d(buffer, 0, DK_Q8_0, 3, 64), y = dk_view_2d(buffer, 256, DK_Q8_0, 2, 64),
+            ids = dk_view_1d(buffer, 512, DK_I32, 2);
+    backend->ops->copy_in(&queue, x, data);
+    backend->ops->copy_in(&queue, ids, (int32_t[]){2, 0});
+    backend->ops->gather_rows(&queue, x, ids, y);
+    backend->ops->copy_out(&queue, y, back);
+    REQUIRE_OK(dk_queue_wait(&queue, &err));
+    CHECK(!memcmp(back, data + 2 * 68, 68) && !memcmp(back + 68, data, 68));
+    backend->ops->buffer_free(backend, buffer);
+}
+
+TEST(moved_blocks)
+{
+    dk_backend *reference = fx_reference(DK_F32), *cpu = fx_cpu(DK_ISA_PORTABLE, 1);
+    move_blocks(reference);
+    move_blocks(cpu);
+    dk_backend_free(reference);
+    dk_backend_free(cpu);
+}
+
+/* A kernel that is handed weights that it was not written for says so. */
+TEST(kernels_refuse_dtypes)
+{
+    float x[32] = {0}, y[32];
+    uint8_t weight[32 * 8] = {0};
+    dk_backend *backend = fx_cpu(DK_ISA_PORTABLE, 1);
+    const dk_kernels *kernels = ((dk_cpu *)backend->state)->kernels;
+    CHECK_INT(kernels->dots(DK_F32, weight, 32, 1, 32, x, 32, 1, y, 1), 1);
+    CHECK_INT(kernels->dots(DK_Q8_0, weight, 32, 1, 32, x, 32, 1, y, 1), 0);
+    CHECK_INT(kernels->columns(DK_F64, weight, 1, 1, 32, x, 32, 1, y, 1), 0);
+    CHECK(!dk_cpu_widen(kernels, DK_Q8_0, weight, y, 32));
+    dk_backend_free(backend);
 }
 
 TEST(refusals)
@@ -290,5 +401,6 @@ TEST(out_of_memory)
     CHECK(done);
 }
 
-TEST_MAIN(TEST_CASE(half_precision) TEST_CASE(dtypes) TEST_CASE(shapes) TEST_CASE(arena) TEST_CASE(buffers)
-              TEST_CASE(refusals) TEST_CASE(backends) TEST_CASE(out_of_memory))
+TEST_MAIN(TEST_CASE(half_precision) TEST_CASE(dtypes) TEST_CASE(blocks) TEST_CASE(shapes) TEST_CASE(arena)
+              TEST_CASE(buffers) TEST_CASE(moved_blocks) TEST_CASE(kernels_refuse_dtypes) TEST_CASE(refusals)
+                  TEST_CASE(backends) TEST_CASE(out_of_memory))

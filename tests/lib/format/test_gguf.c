@@ -102,6 +102,7 @@ TEST(reads_every_type)
         CHECK_INT(matrix->shape[1], 3);
         CHECK_NEAR(((const float *)matrix->data)[5], 5, 0);
         CHECK_STR(blocks->type_name, "Q8_0");
+        CHECK_INT(blocks->dtype, DK_Q8_0);
         CHECK_INT(blocks->bytes, 34);
         dk_checkpoint_close(file);
     }

@@ -36,12 +36,12 @@ TEST(reads_tensors)
     CHECK_STR(dk_checkpoint_at(file, 0)->name, "a");
     const dk_tensor *b = dk_checkpoint_find(file, "b"), *z = dk_checkpoint_find(file, "z");
     REQUIRE(b && z && !dk_checkpoint_find(file, "c"));
-    CHECK_INT(b->type, DK_TENSOR_BF16);
+    CHECK_INT(b->dtype, DK_BF16);
     CHECK_INT(b->rank, 1);
     CHECK_INT(b->shape[0], 3);
     CHECK_INT(b->bytes, 6);
     CHECK_INT(*(const uint8_t *)b->data, 9);
-    CHECK_INT(z->type, DK_TENSOR_OTHER);
+    CHECK_INT(z->dtype, DK_I64);
     CHECK_STR(z->type_name, "I64");
     CHECK_INT(z->rank, 0);
     CHECK_INT(dk_checkpoint_is_gguf(file), 0);
@@ -116,9 +116,8 @@ static int32_t fill_pattern(void *user, int64_t index, uint64_t offset, void *ou
     return size <= DK_TENSOR_PIECE ? DK_OK : dk_fail(error, DK_E_INTERNAL, "piece of %d", (int)size);
 }
 
-static const dk_tensor_spec written[] = {{"z.weight", DK_TENSOR_F32, 2, {3, 5}},
-                                         {"a.weight", DK_TENSOR_BF16, 2, {700, 3001}},
-                                         {"m \"quoted\"", DK_TENSOR_F16, 1, {7}}};
+static const dk_tensor_spec written[] = {
+    {"z.weight", DK_F32, 2, {3, 5}}, {"a.weight", DK_BF16, 2, {700, 3001}}, {"m \"quoted\"", DK_F16, 1, {7}}};
 
 static void check_written(const char *folder, int32_t files)
 {
@@ -129,7 +128,7 @@ static void check_written(const char *folder, int32_t files)
     for (int64_t i = 0; i < 3; i++) {
         const dk_tensor *tensor = dk_checkpoint_find(file, written[i].name);
         REQUIRE(tensor != NULL);
-        CHECK_INT(tensor->type, written[i].type);
+        CHECK_INT(tensor->dtype, written[i].dtype);
         CHECK_INT(tensor->rank, written[i].rank);
         CHECK(!memcmp(tensor->shape, written[i].shape, (size_t)tensor->rank * sizeof *tensor->shape));
         int64_t wrong = 0;

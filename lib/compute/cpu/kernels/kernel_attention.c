@@ -12,7 +12,7 @@
 typedef struct lanes {
     int64_t used, count;               /* queries of all heads; rounded up to whole vectors */
     int64_t width;                     /* dim, rounded up */
-    float *turned;                     /* [dim, count]: scale*q */
+    float *transposed;                 /* [dim, count]: scale*q */
     float *scores;                     /* [KEYS, count] */
     float *sum;                        /* [count, width]: values so far */
     float *highest, *partition, *fade; /* [count] */
@@ -32,8 +32,8 @@ static lanes lay_out(const dk_attention_block *b)
 {
     lanes l = {.used = b->group * b->rows, .width = dk_lanes_up(b->dim)};
     l.count = dk_lanes_up(l.used);
-    l.turned = b->scratch;
-    l.scores = l.turned + b->dim * l.count;
+    l.transposed = b->scratch;
+    l.scores = l.transposed + b->dim * l.count;
     l.sum = l.scores + KEYS * l.count;
     l.highest = l.sum + l.count * l.width;
     l.partition = l.highest + l.count;
@@ -48,7 +48,7 @@ static void begin(const dk_attention_block *b, const lanes *l)
     for (int64_t i = 0; i < l->count; i++) {
         int64_t head = i / b->rows, row = i % b->rows;
         const float *q = b->q + row * b->q_row + head * b->q_head;
-        for (int64_t d = 0; d < b->dim; d++) l->turned[d * l->count + i] = i < l->used ? b->scale * q[d] : 0;
+        for (int64_t d = 0; d < b->dim; d++) l->transposed[d * l->count + i] = i < l->used ? b->scale * q[d] : 0;
         l->position[i] = (int32_t)row;
         l->highest[i] = LOWEST;
         l->partition[i] = 0;
@@ -97,7 +97,7 @@ static void add_keys(const dk_attention_block *b, const lanes *l, int64_t key, i
     dk_tile scores = {.a = b->k + key * b->k_row,
                       .a_row = b->k_row,
                       .a_column = 1,
-                      .b = l->turned,
+                      .b = l->transposed,
                       .b_row = l->count,
                       .c = l->scores,
                       .c_row = l->count,

@@ -8,7 +8,7 @@
 
 typedef struct sheets {
     int64_t width;           /* dim, rounded up to whole vectors */
-    float *keys, *values;    /* [dim, KEYS]: k and v of the block, turned */
+    float *keys, *values;    /* [dim, KEYS]: k and v of the block, transposed */
     float *weights, *slopes; /* [QUERIES, KEYS]: P; dP, then dS */
     float *dk, *dv;          /* [KEYS, width] */
     float *dq;               /* [QUERIES, width] */
@@ -37,7 +37,7 @@ static sheets lay_out(const dk_attention_gradient *w)
 }
 
 /* x [rows, dim] -> y [dim, KEYS], zeros behind the last row. */
-static void turn(const float *x, int64_t step, int64_t rows, int64_t dim, float *y)
+static void transpose(const float *x, int64_t step, int64_t rows, int64_t dim, float *y)
 {
     for (int64_t d = 0; d < dim; d++) {
         int64_t r = 0;
@@ -172,8 +172,8 @@ void DK_VARIANT(dk_kernel_attention_backward)(const dk_attention_gradient *w)
     for (int64_t key = 0; key < w->rows; key += KEYS) {
         int64_t keys = w->rows - key < KEYS ? w->rows - key : KEYS;
         int64_t end = w->window > 0 && w->window < w->rows - key - keys + 1 ? key + keys - 1 + w->window : w->rows;
-        turn(w->k + key * w->k_row, w->k_row, keys, w->dim, s.keys);
-        turn(w->v + key * w->v_row, w->v_row, keys, w->dim, s.values);
+        transpose(w->k + key * w->k_row, w->k_row, keys, w->dim, s.keys);
+        transpose(w->v + key * w->v_row, w->v_row, keys, w->dim, s.values);
         memset(s.dk, 0, (size_t)(KEYS * s.width) * sizeof *s.dk);
         memset(s.dv, 0, (size_t)(KEYS * s.width) * sizeof *s.dv);
         for (int64_t head = 0; head < w->group; head++)

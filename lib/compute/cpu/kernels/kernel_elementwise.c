@@ -151,18 +151,18 @@ void DK_VARIANT(dk_kernel_glu_backward)(dk_activation kind, const float *gate, c
     }
 }
 
-/* turns: cos, sin, cos, sin, ... of the pairs (i, i + half); they are parted once for all heads. */
+/* rotations: cos, sin, cos, sin, ... of the pairs (i, i + half); they are split once for all heads. */
 #define PAIRS 256
 
-void DK_VARIANT(dk_kernel_rope)(float *x, int64_t heads, int64_t head_step, int64_t half, const float *turns,
+void DK_VARIANT(dk_kernel_rope)(float *x, int64_t heads, int64_t head_step, int64_t half, const float *rotations,
                                 float sign)
 {
     float cosine[PAIRS], sine[PAIRS];
     for (int64_t begin = 0; begin < half; begin += PAIRS) {
         int64_t n = half - begin < PAIRS ? half - begin : PAIRS;
         for (int64_t i = 0; i < n; i++) {
-            cosine[i] = turns[2 * (begin + i)];
-            sine[i] = sign * turns[2 * (begin + i) + 1];
+            cosine[i] = rotations[2 * (begin + i)];
+            sine[i] = sign * rotations[2 * (begin + i) + 1];
         }
         for (int64_t h = 0; h < heads; h++) {
             float *low = x + h * head_step + begin, *high = low + half;

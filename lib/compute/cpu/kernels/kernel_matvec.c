@@ -2,28 +2,19 @@
 
 /* Products of a few rows (decoding): bound by reading the weights once, in the dtype that they are stored in. */
 
+/* dtype is a constant in all that follows, one of the three that the functions at the end pass on. */
 static inline dk_vf weights_at(dk_dtype dtype, const void *weight, int64_t i)
 {
-    switch (dtype) {
-    case DK_BF16:
-        return dk_vf_load_bf16((const uint16_t *)weight + i);
-    case DK_F16:
-        return dk_vf_load_f16((const uint16_t *)weight + i);
-    default:
-        return dk_vf_load((const float *)weight + i);
-    }
+    if (dtype == DK_BF16) return dk_vf_load_bf16((const uint16_t *)weight + i);
+    if (dtype == DK_F16) return dk_vf_load_f16((const uint16_t *)weight + i);
+    return dk_vf_load((const float *)weight + i);
 }
 
 static inline float weight_at(dk_dtype dtype, const void *weight, int64_t i)
 {
-    switch (dtype) {
-    case DK_BF16:
-        return dk_widen_bf16(((const uint16_t *)weight)[i]);
-    case DK_F16:
-        return dk_widen_f16(((const uint16_t *)weight)[i]);
-    default:
-        return ((const float *)weight)[i];
-    }
+    if (dtype == DK_BF16) return dk_widen_bf16(((const uint16_t *)weight)[i]);
+    if (dtype == DK_F16) return dk_widen_f16(((const uint16_t *)weight)[i]);
+    return ((const float *)weight)[i];
 }
 
 static inline float dot_tail(dk_dtype dtype, const void *weight, const float *x, int64_t i, int64_t n)
@@ -72,7 +63,7 @@ static inline void dot_two(dk_dtype dtype, const void *w, const float *x, int64_
 static inline void dots_loop(dk_dtype dtype, const void *weight, int64_t weight_step, int64_t outputs, int64_t in,
                              const float *x, int64_t x_step, int64_t rows, float *y, int64_t y_step)
 {
-    int64_t step = weight_step * (dtype == DK_F32 ? 4 : 2);
+    int64_t step = weight_step * (dtype == DK_F32 ? (int64_t)sizeof(float) : (int64_t)sizeof(uint16_t));
     for (int64_t o = 0; o < outputs; o++) {
         const uint8_t *w = (const uint8_t *)weight + o * step;
         int64_t r = 0;
@@ -81,8 +72,8 @@ static inline void dots_loop(dk_dtype dtype, const void *weight, int64_t weight_
     }
 }
 
-void DK_VARIANT(dk_kernel_dots)(dk_dtype dtype, const void *weight, int64_t weight_step, int64_t outputs, int64_t in,
-                                const float *x, int64_t x_step, int64_t rows, float *y, int64_t y_step)
+int32_t DK_VARIANT(dk_kernel_dots)(dk_dtype dtype, const void *weight, int64_t weight_step, int64_t outputs, int64_t in,
+                                   const float *x, int64_t x_step, int64_t rows, float *y, int64_t y_step)
 {
     switch (dtype) {
     case DK_BF16:
@@ -91,20 +82,24 @@ void DK_VARIANT(dk_kernel_dots)(dk_dtype dtype, const void *weight, int64_t weig
     case DK_F16:
         dots_loop(DK_F16, weight, weight_step, outputs, in, x, x_step, rows, y, y_step);
         break;
-    default:
+    case DK_F32:
         dots_loop(DK_F32, weight, weight_step, outputs, in, x, x_step, rows, y, y_step);
         break;
+    default:
+        return 0;
     }
+    return 1;
 }
 
 static inline void columns_loop(dk_dtype dtype, const void *weight, int64_t weight_step, int64_t outputs, int64_t in,
                                 const float *x, int64_t x_step, int64_t rows, float *y, int64_t y_step)
 {
     float sums[DK_COLUMNS];
+    int64_t step = weight_step * (dtype == DK_F32 ? (int64_t)sizeof(float) : (int64_t)sizeof(uint16_t));
     for (int64_t r = 0; r < rows; r++) {
         memset(sums, 0, sizeof sums);
         for (int64_t i = 0; i < in; i++) {
-            const uint8_t *w = (const uint8_t *)weight + i * weight_step * (dtype == DK_F32 ? 4 : 2);
+            const uint8_t *w = (const uint8_t *)weight + i * step;
             dk_vf by = dk_vf_set(x[r * x_step + i]);
             int64_t o = 0;
             for (; o + DK_VF <= outputs; o += DK_VF)
@@ -115,8 +110,9 @@ static inline void columns_loop(dk_dtype dtype, const void *weight, int64_t weig
     }
 }
 
-void DK_VARIANT(dk_kernel_columns)(dk_dtype dtype, const void *weight, int64_t weight_step, int64_t outputs, int64_t in,
-                                   const float *x, int64_t x_step, int64_t rows, float *y, int64_t y_step)
+int32_t DK_VARIANT(dk_kernel_columns)(dk_dtype dtype, const void *weight, int64_t weight_step, int64_t outputs,
+                                      int64_t in, const float *x, int64_t x_step, int64_t rows, float *y,
+                                      int64_t y_step)
 {
     switch (dtype) {
     case DK_BF16:
@@ -125,8 +121,11 @@ void DK_VARIANT(dk_kernel_columns)(dk_dtype dtype, const void *weight, int64_t w
     case DK_F16:
         columns_loop(DK_F16, weight, weight_step, outputs, in, x, x_step, rows, y, y_step);
         break;
-    default:
+    case DK_F32:
         columns_loop(DK_F32, weight, weight_step, outputs, in, x, x_step, rows, y, y_step);
         break;
+    default:
+        return 0;
     }
+    return 1;
 }
