@@ -57,6 +57,8 @@ find_missing() {
     want_module jansson libjansson-dev
     want_module libpcre2-8 libpcre2-dev
     want_module libutf8proc libutf8proc-dev
+    pkg-config --exists zlib 2> /dev/null || optional+=(zlib1g-dev)
+    pkg-config --exists libzstd 2> /dev/null || optional+=(libzstd-dev)
     command -v abidiff > /dev/null || optional+=(abigail-tools)
     command -v clang-format-14 > /dev/null || optional+=(clang-format-14)
     want_python pytest python3-pytest

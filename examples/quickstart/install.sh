@@ -14,12 +14,18 @@ has jansson || missing+=(libjansson-dev)
 has libpcre2-8 || missing+=(libpcre2-dev)
 has libutf8proc || missing+=(libutf8proc-dev)
 [ "${1:-}" = --no-text ] || [ -e /usr/share/dictd/wn.dict.dz ] || missing+=(dict-wn)
-[ ${#missing[@]} -gt 0 ] || exit 0
-echo "installing: ${missing[*]}"
+optional=() # compressed data files; not worth a password
+has zlib || optional+=(zlib1g-dev)
+has libzstd || optional+=(libzstd-dev)
+[ "$(id -u)" = 0 ] || [ ${#missing[@]} -gt 0 ] || optional=()
+[ ${#missing[@]} -gt 0 ] || [ ${#optional[@]} -gt 0 ] || exit 0
+echo "installing:" "${missing[@]}" "${optional[@]}"
 sudo=
 [ "$(id -u)" = 0 ] || sudo=sudo
-$sudo apt-get update -q > /dev/null
-if ! $sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "${missing[@]}" > /dev/null; then
+install() { $sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "$@" > /dev/null; }
+$sudo apt-get update -q > /dev/null || [ ${#missing[@]} = 0 ]
+if [ ${#missing[@]} -gt 0 ] && ! install "${missing[@]}"; then
     echo "could not install ${missing[*]}: install them by hand and try again" >&2
     exit 1
 fi
+for package in "${optional[@]}"; do install "$package" || echo "without $package files of that compression are not read"; done

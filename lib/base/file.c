@@ -7,24 +7,32 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* Opens for reading; a folder is an error. */
+static int32_t check_regular(const char *path, mode_t mode, dk_error *err)
+{
+    const char *kind = S_ISDIR(mode)    ? "a folder"
+                       : S_ISFIFO(mode) ? "a pipe"
+                       : S_ISSOCK(mode) ? "a socket"
+                                        : "a device";
+    return S_ISREG(mode) ? DK_OK : dk_fail(err, DK_E_IO, "%s: is %s; a file is needed", path, kind);
+}
+
+/* Opens for reading. Whatever could wait, has no end or acts when it is opened is refused before and after: the name
+ * may get another meaning in between. */
 static int32_t open_for_read(const char *path, int *fd, struct stat *info, dk_error *err)
 {
     int opened;
-    do opened = open(path, O_RDONLY | O_CLOEXEC);
+    int32_t rc;
+    if (stat(path, info)) return dk_fail_errno(err, errno, "%s: cannot be opened", path);
+    DK_TRY(check_regular(path, info->st_mode, err));
+    do opened = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
     while (opened < 0 && errno == EINTR);
     if (opened < 0) return dk_fail_errno(err, errno, "%s: cannot be opened", path);
-    if (fstat(opened, info)) {
-        int reason = errno;
-        close(opened);
-        return dk_fail_errno(err, reason, "%s: cannot be examined", path);
-    }
-    if (S_ISDIR(info->st_mode)) {
-        close(opened);
-        return dk_fail(err, DK_E_IO, "%s: is a folder; a file is needed", path);
-    }
-    *fd = opened;
-    return DK_OK;
+    rc = fstat(opened, info) ? dk_fail_errno(err, errno, "%s: cannot be examined", path)
+                             : check_regular(path, info->st_mode, err);
+    if (rc == DK_OK) *fd = opened;
+    else close(opened);
+out:
+    return rc;
 }
 
 static int32_t fail_limit(const char *path, uint64_t limit, dk_error *err)
@@ -48,7 +56,7 @@ static int32_t grow(dk_host *host, content *read_so_far, dk_error *err)
     return DK_OK;
 }
 
-/* Reads to the end, whatever stat said: a pipe has no size and a file may grow meanwhile. */
+/* Reads to the end, whatever stat said: files of the system have no size, and a file may grow meanwhile. */
 static int32_t read_to_end(dk_host *host, int fd, const char *path, uint64_t limit, content *to, dk_error *err)
 {
     int32_t rc = DK_OK;
@@ -102,7 +110,7 @@ int32_t dk_map_open(dk_host *host, const char *path, int32_t use_mmap, dk_mappin
     struct stat info;
     int32_t rc = open_for_read(path, &fd, &info, err);
     if (rc) return rc;
-    if (!use_mmap || !S_ISREG(info.st_mode) || info.st_size <= 0) {
+    if (!use_mmap || info.st_size <= 0) {
         close(fd);
         return map_copy(host, path, out, err);
     }
@@ -127,7 +135,7 @@ int32_t dk_file_append(dk_host *host, const char *path, const void *data, size_t
     const char *bytes = data;
     int fd, reason = 0;
     (void)host;
-    do fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
+    do fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NONBLOCK, 0666); /* a pipe must not wait */
     while (fd < 0 && errno == EINTR);
     if (fd < 0) return dk_fail_errno(err, errno, "%s: cannot be opened for appending", path);
     while (size && !reason) {

@@ -11,7 +11,8 @@ typedef struct dk_mapping { /* read-only bytes of a whole file */
     int32_t mapped; /* 1 = mmap (a file truncated meanwhile raises SIGBUS), 0 = a copy in memory */
     dk_host *host;
 } dk_mapping;
-/* use_mmap 0 = read into memory. A folder, a missing or an unreadable file are errors that name the path. */
+/* use_mmap 0 = read into memory. A folder, pipe, socket or device, a missing or an
+ * unreadable file are errors that name the path, at once. */
 int32_t dk_map_open(dk_host *host, const char *path, int32_t use_mmap, dk_mapping *out, dk_error *err);
 void dk_map_close(dk_mapping *map); /* zeroed struct is fine */
 /* Whole file, NUL behind the last byte; larger than limit is an error that says so. Free with dk_free. */

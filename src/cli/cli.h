@@ -68,8 +68,9 @@ typedef struct cli_ids {
     int64_t count;
     int32_t *ids;
 } cli_ids;
-char *cli_read(FILE *file, const char *name, size_t *size); /* all bytes, NUL behind them; NULL after a message */
-json_t *cli_read_json(const char *path);                    /* NULL after a message; "-" = stdin */
+/* All bytes, NUL behind them; NULL after a message. */
+char *cli_read(FILE *file, const char *name, size_t limit, size_t *size);
+json_t *cli_read_json(const char *path); /* NULL after a message; "-" = stdin */
 /* [ids] or {"ids": [ids]}; where stands in messages. 0 after a message. */
 int cli_get_ids(const json_t *value, const char *where, cli_ids *out);
 /* [[ids], ...], or [ids] as a list of one. NULL after a message. */

@@ -4,6 +4,8 @@
 
 #include "cli.h"
 
+enum { TEXT_LIMIT = 1 << 30 }; /* bytes, what the tokenizer takes at once */
+
 static json_t *encode(const distill_tokenizer *tokenizer, const char *text, size_t size, int32_t flags,
                       distill_error *err)
 {
@@ -23,7 +25,7 @@ static json_t *encode_stdin(const distill_tokenizer *tokenizer, int32_t flags, d
 {
     size_t size;
     json_t *list;
-    char *text = cli_read(stdin, "stdin", &size);
+    char *text = cli_read(stdin, "stdin", TEXT_LIMIT, &size);
     err->code = 0;
     if (!text) return NULL;
     list = encode(tokenizer, text, size, flags, err);

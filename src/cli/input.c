@@ -1,16 +1,26 @@
 /* input.c - files, and the JSON that lists of ids come in. */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "cli.h"
 
-char *cli_read(FILE *file, const char *name, size_t *size)
+enum { JSON_LIMIT = 1 << 28 }; /* bytes */
+
+char *cli_read(FILE *file, const char *name, size_t limit, size_t *size)
 {
     size_t cap = 1 << 16, used = 0, got;
     char *bytes = cli_memory(NULL, cap);
     while ((got = fread(bytes + used, 1, cap - used - 1, file)) > 0) {
         used += got;
+        if (used > limit) {
+            cli_message("%s: is larger than %zu bytes, the limit for such input", name, limit);
+            free(bytes);
+            return NULL;
+        }
         if (cap - used < 2) bytes = cli_memory(bytes, cap *= 2);
     }
     if (ferror(file)) {
@@ -23,19 +33,28 @@ char *cli_read(FILE *file, const char *name, size_t *size)
     return bytes;
 }
 
+/* A pipe without a writer would keep open waiting, and a device may have no end. */
+static FILE *open_regular(const char *path)
+{
+    struct stat info;
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    if (fd >= 0 && !fstat(fd, &info) && S_ISREG(info.st_mode)) return fdopen(fd, "rb");
+    if (fd >= 0 || errno == ENXIO) cli_message("%s: is no regular file: a file, or - for stdin, is wanted", path);
+    else cli_message("%s: %s", path, strerror(errno));
+    if (fd >= 0) close(fd);
+    return NULL;
+}
+
 json_t *cli_read_json(const char *path)
 {
     int standard = !strcmp(path, "-");
-    FILE *file = standard ? stdin : fopen(path, "rb");
+    FILE *file = standard ? stdin : open_regular(path);
     size_t size;
     json_error_t problem;
     json_t *value = NULL;
     const char *name = standard ? "stdin" : path;
-    if (!file) {
-        cli_message("%s: %s", path, strerror(errno));
-        return NULL;
-    }
-    char *bytes = cli_read(file, name, &size);
+    if (!file) return NULL;
+    char *bytes = cli_read(file, name, JSON_LIMIT, &size);
     if (!standard) fclose(file);
     if (!bytes) return NULL;
     value = json_loadb(bytes, size, JSON_ALLOW_NUL | JSON_REJECT_DUPLICATES, &problem);

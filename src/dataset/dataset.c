@@ -3,14 +3,12 @@
 #include <string.h>
 
 #include "dataset/dataset_parts.h"
-#include "dataset/read.h"
 #include "dataset/read_memory.h"
-#include "dataset/token_file.h"
 
 /* ---- handles ---- */
 
-/* Takes the reference to store over, also when it fails. range NULL = everything. */
-static int32_t create(di_store *store, const di_rules *rules, const di_range *range, di_dataset **out, dk_error *err)
+int32_t di_dataset_create(di_store *store, const di_rules *rules, const di_range *range, di_dataset **out,
+                          dk_error *err)
 {
     di_dataset *dataset = NULL;
     int32_t rc = dk_new(store->host, 1, &dataset, err);
@@ -53,130 +51,6 @@ void di_dataset_release(di_dataset *dataset)
     dk_host_release(host);
 }
 
-/* ---- files ---- */
-
-static int32_t has_extension(const char *path, const char *extension)
-{
-    size_t size = strlen(path), tail = strlen(extension);
-    return size > tail && strcmp(path + size - tail, extension) == 0;
-}
-
-static di_format guess(const char *path, const dk_mapping *map)
-{
-    uint64_t at = 0;
-    if (has_extension(path, ".jsonl") || has_extension(path, ".ndjson")) return DI_FORMAT_JSONL;
-    if (has_extension(path, ".txt") || has_extension(path, ".text") || has_extension(path, ".md"))
-        return DI_FORMAT_TEXT;
-    if (map->size >= 3 && memcmp(map->data, "\xef\xbb\xbf", 3) == 0) at = 3;
-    while (at < map->size && memchr(" \t\r\n", map->data[at], 4)) at++;
-    return at < map->size && map->data[at] == '{' ? DI_FORMAT_JSONL : DI_FORMAT_TEXT;
-}
-
-typedef struct opening {
-    dk_host *host;
-    const char *path;
-    dk_tokenizer *tokenizer;
-    const di_options *options;
-    uint64_t memory_limit;
-    di_dataset_progress_fn progress;
-    void *user;
-} opening;
-
-static int32_t tokenise(const opening *o, const dk_mapping *map, di_format format, di_store **out, dk_error *err)
-{
-    di_encoder encoder;
-    di_builder builder = {0};
-    di_reading reading = {&encoder, &builder, o->path, o->progress, o->user};
-    int32_t rc;
-    di_encoder_init(&encoder, o->host, o->tokenizer, o->options);
-    DK_TRY(di_builder_init(&builder, o->host, o->path, o->tokenizer, o->memory_limit, err));
-    builder.store->lines = format == DI_FORMAT_JSONL;
-    DK_TRY(di_read_file(&reading, map, format, di_options_text(o->options, "data.separator"), err));
-    DK_TRY(di_builder_finish(&builder, out, err));
-out:
-    di_builder_free(&builder);
-    return rc;
-}
-
-static int32_t open_source(const opening *o, di_store **out, dk_error *err)
-{
-    const char *folder = di_options_text(o->options, "data.token_cache"),
-               *name = di_options_text(o->options, "data.format");
-    dk_mapping map = {0};
-    di_store *store = NULL;
-    uint8_t key[32];
-    int32_t rc;
-    DK_TRY(dk_map_open(o->host, o->path, 1, &map, err));
-    if (!o->tokenizer) DK_TRY(dk_fail(err, DK_E_INVALID, "%s: text cannot be read without a tokenizer", o->path));
-    di_format format = strcmp(name, "text") == 0    ? DI_FORMAT_TEXT
-                       : strcmp(name, "jsonl") == 0 ? DI_FORMAT_JSONL
-                                                    : guess(o->path, &map);
-    if (folder && *folder) {
-        DK_TRY(di_token_cache_key(o->host, o->path, format == DI_FORMAT_JSONL ? "jsonl" : "text", o->tokenizer,
-                                  o->options, key, err));
-        DK_TRY(di_token_cache_open(o->host, folder, o->path, key, o->tokenizer, &store, err));
-    }
-    if (!store) {
-        DK_TRY(tokenise(o, &map, format, &store, err));
-        if (folder && *folder) DK_TRY(di_token_cache_keep(folder, o->path, key, o->tokenizer, &store, err));
-    }
-    *out = store;
-    store = NULL;
-out:
-    di_store_release(store);
-    dk_map_close(&map);
-    return rc;
-}
-
-int32_t di_dataset_open_limited(dk_host *host, const char *path, dk_tokenizer *tokenizer, const di_options *options,
-                                uint64_t memory_limit, di_dataset_progress_fn fn, void *user, di_dataset **out,
-                                dk_error *err)
-{
-    const opening o = {host, path, tokenizer, options, memory_limit, fn, user};
-    const int32_t as_tokens = di_options_is(options, "data.format", "tokens");
-    di_rules rules;
-    di_store *store;
-    int32_t rc;
-    di_rules_read(&rules, options);
-    if (as_tokens || (di_options_is(options, "data.format", "auto") && di_token_file_is(host, path)))
-        DK_TRY(di_token_file_open(host, path, tokenizer, NULL, &store, err));
-    else DK_TRY(open_source(&o, &store, err));
-    rc = create(store, &rules, NULL, out, err);
-out:
-    return rc;
-}
-
-int32_t di_dataset_open_watched(dk_host *host, const char *path, dk_tokenizer *tokenizer, const di_options *options,
-                                di_dataset_progress_fn fn, void *user, di_dataset **out, dk_error *err)
-{
-    return di_dataset_open_limited(host, path, tokenizer, options, DI_MEMORY_LIMIT, fn, user, out, err);
-}
-
-typedef struct teller { /* tells the log, where nobody else watches */
-    dk_host *host;
-    const char *path;
-    double began, told;
-} teller;
-
-static int32_t tell(void *user, int64_t done, int64_t total)
-{
-    teller *t = user;
-    double now = dk_seconds(), share = total > 0 ? (double)done / (double)total : 0;
-    if (now - t->told < 2) return 0;
-    t->told = now;
-    dk_log(t->host, DK_LOG_INFO, "dataset", "tokenising %s: %d %%, %d s left", t->path, (int)(100 * share),
-           share > 0 ? (int)((now - t->began) * (1 - share) / share) : -1);
-    return 0;
-}
-
-int32_t di_dataset_open(dk_host *host, const char *path, dk_tokenizer *tokenizer, const di_options *options,
-                        di_dataset **out, dk_error *err)
-{
-    double now = dk_seconds();
-    teller t = {host, path, now, now};
-    return di_dataset_open_watched(host, path, tokenizer, options, tell, &t, out, err);
-}
-
 /* ---- memory and callbacks ---- */
 
 int32_t di_dataset_from_tokens(dk_host *host, const distill_batch *tokens, const di_options *options, di_dataset **out,
@@ -190,7 +64,7 @@ int32_t di_dataset_from_tokens(dk_host *host, const distill_batch *tokens, const
     DK_TRY(di_builder_init(&builder, host, "tokens", NULL, DI_MEMORY_LIMIT, err));
     DK_TRY(di_read_batch(tokens, &builder, host, err));
     DK_TRY(di_builder_finish(&builder, &store, err));
-    rc = create(store, &rules, NULL, out, err);
+    rc = di_dataset_create(store, &rules, NULL, out, err);
 out:
     di_builder_free(&builder);
     return rc;
@@ -222,7 +96,7 @@ int32_t di_dataset_from_callbacks(dk_host *host, const distill_dataset_callbacks
     owned = 1; /* from here on the store calls destroy */
     if (table->count >= 0) DK_TRY(di_read_callbacks(&encoder, table, &builder, err));
     DK_TRY(di_builder_finish(&builder, &store, err));
-    DK_TRY(create(store, &rules, NULL, &dataset, err));
+    DK_TRY(di_dataset_create(store, &rules, NULL, &dataset, err));
     if (table->count < 0) DK_TRY(di_sample_stream_create(&encoder, table, &rules, &dataset->stream, err));
     *out = dataset;
     dataset = NULL;
@@ -273,7 +147,7 @@ int32_t di_dataset_split(di_dataset *dataset, double fraction, di_dataset **trai
         return dk_fail(err, DK_E_INVALID, "the part to hold out must be between 0 and 1");
     DK_TRY(find_cut(dataset, fraction, &ranges[0], &ranges[1], err));
     for (int i = 0; i < 2; i++) {
-        rc = create(di_store_retain(dataset->store), &dataset->rules, &ranges[i], &parts[i], err);
+        rc = di_dataset_create(di_store_retain(dataset->store), &dataset->rules, &ranges[i], &parts[i], err);
         if (rc == DK_OK) continue;
         dk_error_context(err, i ? "the part of data.eval_fraction" : "the part beside data.eval_fraction");
         goto out;

@@ -4,6 +4,7 @@
  * A dataset is immutable and shared. Batch k is a pure function of (data, options, seed, k), packing included: windows
  * are cut and packed once, in order of the data; every epoch visits them in a permutation drawn from (seed, epoch).
  *
+ *   file_kind.c  what a file is, by its bytes                        unpack.c       gzip and zstd
  *   sample.c     one sample -> tokens, and what of them is learnt    read*.c        files, batches, callbacks
  *   store.c      the tokens of all documents (spool.c: on disk)      token_*.c     files of tokens, also as a cache
  *   cut.c        documents -> sequences                              pack.c        sequences -> windows

@@ -35,7 +35,8 @@ typedef struct reader {
     const char *document_end; /* of the document that `at` is in; NULL = between documents */
     const char *document;
     int64_t number;
-    int32_t json;
+    di_format format;
+    int32_t array_ended;
     piece *pieces;
     int64_t count;
     slot *slots;
@@ -128,16 +129,68 @@ static int32_t next_line(reader *r, piece *out)
     return 0;
 }
 
+static int32_t fail_array(const reader *r, const char *at, const char *what, dk_error *err)
+{
+    return dk_fail_at(err, DK_E_FORMAT, at - r->data, "%s: the JSON array of samples %s (byte %lld)", r->reading->name,
+                      what, (long long)(at - r->data));
+}
+
+static const char *skip_space(const char *at, const char *end)
+{
+    while (at < end && memchr(" \t\r\n", *at, 4)) at++;
+    return at;
+}
+
+/* Where the value at `at` ends: at a comma or bracket of the array itself. NULL = nowhere. */
+static const char *end_of_element(const char *at, const char *end)
+{
+    for (int64_t depth = 0; at < end; at++) {
+        if (*at == '"') {
+            for (at++; at < end && *at != '"'; at++)
+                if (*at == '\\') at++;
+        } else if (*at == '[' || *at == '{') depth++;
+        else if ((*at == ',' || *at == ']') && !depth) return at;
+        else if (*at == ']' || *at == '}') depth--;
+    }
+    return NULL;
+}
+
+/* 1 = there is one, 0 = the end, else an error. What an element holds is checked when it is parsed. */
+static int32_t next_element(reader *r, piece *out, dk_error *err)
+{
+    const char *begin = skip_space(r->at, r->end), *stop;
+    if (r->array_ended) return begin == r->end ? 0 : fail_array(r, begin, "ended, and more follows", err);
+    if (r->number == 0) {
+        if (begin == r->end || *begin != '[') return fail_array(r, begin, "does not begin with [", err);
+        begin = skip_space(begin + 1, r->end);
+    }
+    if (r->number == 0 && begin < r->end && *begin == ']') {
+        r->at = begin + 1;
+        r->array_ended = 1;
+        return next_element(r, out, err);
+    }
+    if (!(stop = end_of_element(begin, r->end))) return fail_array(r, r->end, "does not end: a ] is missing", err);
+    if (is_blank(begin, (size_t)(stop - begin))) return fail_array(r, stop, "has a sample that is empty", err);
+    *out = (piece){begin, (size_t)(stop - begin), 0, ++r->number, DI_PIECE_FIRST | DI_PIECE_LAST};
+    r->array_ended = *stop == ']';
+    r->at = stop + 1;
+    return 1;
+}
+
 /* ---- rounds: cut, encode in parallel, store in order ---- */
 
-static void next_round(reader *r)
+static int32_t next_round(reader *r, dk_error *err)
 {
     size_t bytes = 0;
     for (r->count = 0; r->count < ROUND_PIECES && bytes < ROUND_BYTES; r->count++) {
         piece *next = &r->pieces[r->count];
-        if (!(r->json ? next_line(r, next) : next_text(r, next))) return;
+        int32_t more = r->format == DI_FORMAT_JSONL   ? next_line(r, next)
+                       : r->format == DI_FORMAT_ARRAY ? next_element(r, next, err)
+                                                      : next_text(r, next);
+        if (more <= 0) return more;
         bytes += next->size;
     }
+    return DK_OK;
 }
 
 static int32_t encode_piece(const reader *r, const piece *p, slot *to)
@@ -146,12 +199,14 @@ static int32_t encode_piece(const reader *r, const piece *p, slot *to)
     uint32_t flags = DI_DOCUMENT_TEXT | DI_DOCUMENT_FILE;
     char place[360];
     int32_t rc;
-    snprintf(place, sizeof place, "%.320s:%lld", r->reading->name, (long long)p->number);
-    if (r->json) DK_TRY(di_encode_json(encoder, p->text, p->size, place, &flags, &to->encoded, &to->error));
+    snprintf(place, sizeof place, r->format == DI_FORMAT_ARRAY ? "%.320s, sample %lld" : "%.320s:%lld",
+             r->reading->name, (long long)p->number);
+    if (r->format != DI_FORMAT_TEXT)
+        DK_TRY(di_encode_json(encoder, p->text, p->size, place, &flags, &to->encoded, &to->error));
     else DK_TRY(di_encode_text(encoder, p->text, p->size, p->before, p->part, &to->encoded, &to->error));
     if (p->part & DI_PIECE_LAST) DK_TRY(di_encoded_end(&to->encoded, p->number, flags, &to->error));
 out:
-    if (rc != DK_OK && r->json) to->error.position = p->number;
+    if (rc != DK_OK && r->format != DI_FORMAT_TEXT) to->error.position = p->number;
     return rc;
 }
 
@@ -205,10 +260,15 @@ static int32_t tell(reader *r, dk_error *err)
 static int32_t read_all(reader *r, dk_error *err)
 {
     dk_host *host = r->reading->encoder->host;
+    dk_error wrong;
     int32_t rc = DK_OK;
     for (;;) {
-        next_round(r);
-        if (!r->count) break;
+        int32_t ends = next_round(r, &wrong); /* samples before a wrong place are looked at first */
+        if (!r->count) {
+            if (ends < 0 && err) *err = wrong;
+            rc = ends;
+            break;
+        }
         dk_parallel_for(host, r->count, GRAIN, encode_range, r);
         DK_TRY(tell(r, err));
         for (int64_t i = 0; i * GRAIN < r->count; i++) {
@@ -223,20 +283,20 @@ out:
     return rc;
 }
 
-int32_t di_read_file(const di_reading *reading, const dk_mapping *map, di_format format, const char *separator,
-                     dk_error *err)
+int32_t di_read_file(const di_reading *reading, const uint8_t *data, uint64_t size, di_format format,
+                     const char *separator, dk_error *err)
 {
     dk_host *host = reading->encoder->host;
-    const char *data = (const char *)map->data;
+    const char *text = (const char *)data;
     reader r = {.reading = reading,
-                .data = data,
-                .at = data,
-                .end = data + map->size,
+                .data = text,
+                .at = text,
+                .end = text + size,
                 .separator = separator ? separator : "",
-                .json = format == DI_FORMAT_JSONL};
+                .format = format};
     int32_t rc;
-    if (!map->size) return DK_OK;
-    if (map->size >= 3 && memcmp(data, "\xef\xbb\xbf", 3) == 0) r.at += 3;
+    if (!size) return DK_OK;
+    if (size >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0) r.at += 3;
     r.separator_size = strlen(r.separator);
     DK_TRY(dk_new(host, ROUND_PIECES, &r.pieces, err));
     DK_TRY(dk_new(host, SLOTS, &r.slots, err));

@@ -2,6 +2,7 @@
 import array
 import json
 import math
+import os
 import signal
 import subprocess
 import time
@@ -233,6 +234,20 @@ def test_bad_models_are_one_line(distill, model, tmp_path):
     one_line(distill("generate", other, "--prompt", "a"), 1, "mamba", "llama")
     (other / "config.json").write_text(json.dumps(dict(config, hidden_size=32)))
     assert distill("generate", other, "--prompt", "a").code == 1
+
+
+def test_what_is_no_file_is_refused_at_once(distill, model, recipe, tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    for path in (pipe, "/dev/zero"):
+        for arguments in (("inspect", path), ("run", path), ("generate", path, "--prompt", "a"), ("tokenize", path),
+                          ("score", path, "--tokens", "-"), ("run", recipe, "--set", "data.train=%s" % path),
+                          ("run", recipe, "--set", "student.from=null", "--set", "student.layers=null",
+                           "--set", "student.config=%s" % path)):
+            one_line(distill(*arguments, given=b"[1]"), 1, str(path))
+        for arguments in (("score", model, "--tokens", path), ("generate", model, "--prompt-ids", path),
+                          ("tokenize", model, "--batch", path)):
+            one_line(distill(*arguments), 1, str(path), "is no regular file")
 
 
 def test_a_full_disk_is_an_error(distill, model):

@@ -10,16 +10,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     static fixture f;
     dk_error err;
     if (!f.host && !fixture_open(&f, OPTIONS("data.sequence_length=16"))) return 0;
-    dk_mapping map = {data, size, 0, f.host};
     if (!size || size > 4096 || di_options_set(f.options, "data.chat_template", templates[data[0] % 5], &err)) return 0;
     di_encoder encoder;
     di_encoder_init(&encoder, f.host, f.tokenizer, f.options);
-    for (int format = 0; format < 2; format++) {
+    for (di_format format = DI_FORMAT_TEXT; format <= DI_FORMAT_ARRAY; format++) {
         di_builder builder;
         di_store *store = NULL;
         di_reading reading = {&encoder, &builder, "fuzz", NULL, NULL};
         if (di_builder_init(&builder, f.host, "fuzz", f.tokenizer, 64, &err) != DK_OK) return 0;
-        if (di_read_file(&reading, &map, format ? DI_FORMAT_JSONL : DI_FORMAT_TEXT, "\n\n", &err) == DK_OK)
+        if (di_read_file(&reading, data, size, format, "\n\n", &err) == DK_OK)
             di_builder_finish(&builder, &store, &err);
         di_builder_free(&builder);
         di_store_release(store);

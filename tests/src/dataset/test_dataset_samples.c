@@ -203,7 +203,8 @@ TEST(wrong_lines_are_named)
 {
     check_wrong("{\"text\": \"a\"}\n{\"text\": \n", DK_E_FORMAT, "wrong.jsonl:2: ");
     check_wrong("{\"text\": \"a\"}\n{\"text\": \"b\xff\"}\n", DK_E_FORMAT, "wrong.jsonl:2: ");
-    check_wrong("[1, 2]", DK_E_FORMAT, "wrong.jsonl:1: a sample must be a JSON object");
+    check_wrong("[1, 2]", DK_E_FORMAT, "wrong.jsonl, sample 1: a sample must be a JSON object");
+    check_wrong("7", DK_E_FORMAT, "wrong.jsonl:1: a sample must be a JSON object");
     check_wrong("{\"words\": \"a\"}", DK_E_FORMAT, "wrong.jsonl:1: a sample has exactly one of \"text\"");
     check_wrong("{\"text\": \"a\", \"messages\": []}", DK_E_FORMAT, "this one has more");
     check_wrong("{\"text\": 3}", DK_E_FORMAT, "wrong.jsonl:1: \"text\" must be text");
