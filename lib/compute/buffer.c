@@ -17,7 +17,7 @@ static void use_huge_pages(uint8_t *data, int64_t bytes)
 #endif
 }
 
-int32_t dk_buffer_create(dk_backend *backend, int64_t bytes, dk_buffer **out, dk_error *err)
+static int32_t op_buffer_create(dk_backend *backend, int64_t bytes, dk_buffer **out, dk_error *err)
 {
     dk_buffer *buffer = NULL;
     int32_t rc;
@@ -45,7 +45,7 @@ out:
     return rc;
 }
 
-int32_t dk_buffer_wrap(dk_backend *backend, void *data, int64_t bytes, dk_buffer **out, dk_error *err)
+static int32_t op_buffer_wrap(dk_backend *backend, void *data, int64_t bytes, dk_buffer **out, dk_error *err)
 {
     dk_buffer *buffer = NULL;
     int32_t rc;
@@ -60,14 +60,14 @@ out:
     return rc;
 }
 
-void dk_buffer_free(dk_backend *backend, dk_buffer *buffer)
+static void op_buffer_free(dk_backend *backend, dk_buffer *buffer)
 {
     if (!buffer) return;
     dk_free(backend->host, buffer->block);
     dk_free(backend->host, buffer);
 }
 
-void *dk_buffer_map(dk_view view) { return view.buffer ? view.buffer->data + view.offset : NULL; }
+static void *op_map(dk_view view) { return dk_buffer_map(view); }
 
 dk_rows dk_rows_of(const dk_view *view)
 {
@@ -104,16 +104,26 @@ static void copy_strided(dk_view view, uint8_t *host, int32_t in)
     }
 }
 
-void dk_buffer_copy_in(dk_queue *queue, dk_view to, const void *from)
+static void op_copy_in(dk_queue *queue, dk_view to, const void *from)
 {
     dk_check check = dk_check_begin(queue, "copy_in");
     dk_check_view(&check, "to", &to, DK_TYPES_ANY | DK_STRIDED, 1, 3);
     if (check.ok && dk_view_count(&to) > 0) copy_strided(to, (uint8_t *)(uintptr_t)from, 1);
 }
 
-void dk_buffer_copy_out(dk_queue *queue, dk_view from, void *to)
+static void op_copy_out(dk_queue *queue, dk_view from, void *to)
 {
     dk_check check = dk_check_begin(queue, "copy_out");
     dk_check_view(&check, "from", &from, DK_TYPES_ANY | DK_STRIDED, 1, 3);
     if (check.ok && dk_view_count(&from) > 0) copy_strided(from, to, 0);
+}
+
+void dk_buffer_fill_ops(dk_ops *ops)
+{
+    ops->buffer_create = op_buffer_create;
+    ops->buffer_wrap = op_buffer_wrap;
+    ops->buffer_free = op_buffer_free;
+    ops->copy_in = op_copy_in;
+    ops->copy_out = op_copy_out;
+    ops->map = op_map;
 }

@@ -12,12 +12,8 @@ struct dk_buffer {
     void *block; /* what dk_alloc gave; NULL = borrowed */
 };
 
-int32_t dk_buffer_create(dk_backend *backend, int64_t bytes, dk_buffer **out, dk_error *err);
-int32_t dk_buffer_wrap(dk_backend *backend, void *data, int64_t bytes, dk_buffer **out, dk_error *err);
-void dk_buffer_free(dk_backend *backend, dk_buffer *buffer);
-void dk_buffer_copy_in(dk_queue *queue, dk_view to, const void *from);
-void dk_buffer_copy_out(dk_queue *queue, dk_view from, void *to);
-void *dk_buffer_map(dk_view view);
+void dk_buffer_fill_ops(dk_ops *ops); /* buffer_*, copy_in, copy_out, map */
+static inline void *dk_buffer_map(dk_view view) { return view.buffer ? view.buffer->data + view.offset : NULL; }
 
 /* A view as rows of its last dimension, whatever its rank. */
 typedef struct dk_rows {

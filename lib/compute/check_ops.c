@@ -1,5 +1,8 @@
-#include "compute/buffer.h"
 #include "compute/check.h"
+
+#include <math.h>
+
+#include "compute/buffer.h"
 
 int32_t dk_check_pair(dk_queue *queue, const char *op, const dk_view *x, const dk_view *y)
 {
@@ -267,6 +270,14 @@ int32_t dk_check_softcap(dk_queue *queue, const char *op, const dk_view *z, cons
     return c.ok;
 }
 
+static void check_temperature(dk_check *c, double temperature)
+{
+    if (!c->ok || (temperature >= DK_TEMPERATURE_MIN && temperature <= DK_TEMPERATURE_MAX)) return;
+    dk_queue_fail(c->queue, DK_E_INVALID, "%s: the temperature is %g, not in [%g, %g]", c->op, temperature,
+                  DK_TEMPERATURE_MIN, DK_TEMPERATURE_MAX);
+    c->ok = 0;
+}
+
 static void check_strip(dk_check *c, int64_t vocab, const dk_view *z)
 {
     dk_check_view(c, "z", z, dk_check_real(c), 1, 2);
@@ -277,7 +288,7 @@ int32_t dk_check_log_softmax(dk_queue *queue, const dk_view *z, int64_t vocab, d
 {
     dk_check c = dk_check_begin(queue, "log_softmax");
     check_strip(&c, vocab, z);
-    dk_check_that(&c, temperature > 0, "the temperature is not above 0");
+    check_temperature(&c, temperature);
     dk_check_view(&c, "y", y, dk_check_real(&c), 1, 2);
     dk_check_shape(&c, "y", y, z);
     return c.ok;
@@ -288,7 +299,7 @@ int32_t dk_check_log_softmax_backward(dk_queue *queue, const dk_view *log_q, int
 {
     dk_check c = dk_check_begin(queue, "log_softmax_backward");
     check_strip(&c, vocab, log_q);
-    dk_check_that(&c, temperature > 0, "the temperature is not above 0");
+    check_temperature(&c, temperature);
     dk_check_view(&c, "h", h, dk_check_real(&c), 1, 2);
     dk_check_shape(&c, "h", h, log_q);
     dk_check_view(&c, "weights", weights, dk_check_real(&c) | DK_OPTIONAL, 1, 1);
@@ -303,9 +314,9 @@ int32_t dk_check_sample(dk_queue *queue, const dk_sample_args *args, const dk_vi
     check_strip(&c, vocab, logits);
     dk_check_view(&c, "ids", ids, DK_TYPE(DK_I32) | DK_STRIDED, 1, 1);
     if (c.ok) dk_check_dim(&c, "ids", ids, 0, row_count(logits));
-    dk_check_that(&c, args->temperature >= 0 && args->top_k >= 0 && args->top_p > 0,
+    dk_check_that(&c, args->temperature >= 0 && args->temperature < INFINITY && args->top_k >= 0 && args->top_p > 0,
                   "temperature, top_k or top_p out of bounds");
-    dk_check_that(&c, args->temperature == 0 || args->counters, "no counters");
+    dk_check_that(&c, args->temperature < DK_TEMPERATURE_MIN || args->counters, "no counters");
     dk_check_that(&c, vocab <= INT32_MAX, "more columns than an id can name");
     return c.ok;
 }

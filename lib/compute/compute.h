@@ -9,6 +9,16 @@
  * Shapes are written [rows, columns]; views are row-major in their last dimension unless an op says otherwise.
  * Every op gives the same bits for any number of threads, except products, which promise what the machine's CBLAS does.
  *
+ * The rows contract: an output depends on its own row and not on how many rows are computed with it.
+ *   - Products sum over K in an order that depends on K, dtype and precision alone, for up to backend->invariant_rows
+ *     rows at once: a row has the same bits alone and among so many. A backend with kernels of its own promises it for
+ *     any number. With CBLAS it ends at a few rows, behind which the number of rows of a call is part of the order; so
+ *     whoever wants equal bits computes few rows, or the same rows in the same pieces every time.
+ *   - Attention sums over keys in blocks that begin at fixed key indices: a query has the same bits in a whole prompt,
+ *     in a piece of one and alone behind a cache, whatever sequences stand beside it.
+ *   - All other ops treat each row by itself. Sums over rows (gradients of weights and norms, embed_backward) are
+ *     taken in order of the rows.
+ *
  * Backends: dk_backend_cpu (cblas and our kernels, fp32), dk_backend_reference (plain C, in float and in double; the
  * double one is what every kernel and every finite difference is tested against). */
 #ifndef DK_COMPUTE_COMPUTE_H
@@ -103,8 +113,13 @@ typedef struct dk_adamw_args { /* Loshchilov & Hutter 2019, as torch.optim.AdamW
     int64_t step; /* 1 for the first update */
 } dk_adamw_args;
 
+/* Temperatures beyond these say nothing that a float could hold: losses refuse them, and sampling below the lower one
+ * is greedy. */
+#define DK_TEMPERATURE_MIN 1e-3
+#define DK_TEMPERATURE_MAX 1e3
+
 typedef struct dk_sample_args {
-    double temperature; /* 0 = greedy, ties to the lowest id */
+    double temperature; /* 0 and all below DK_TEMPERATURE_MIN = greedy, ties to the lowest id */
     int64_t top_k;      /* 0 = off */
     double top_p;       /* 1 = off */
     uint64_t seed;
@@ -116,80 +131,93 @@ typedef struct dk_queue dk_queue; /* carries the first failure; one per thread o
 
 /* ---- the op table ----
  * `real` is the backend's dtype of activations and gradients (F32; F64 in the double reference): unless said otherwise
- * views of activations have it. "add" arguments: 0 = overwrite, 1 = add to what is there. */
+ * views of activations have it. "add" arguments: 0 = overwrite, 1 = add to what is there.
+ *
+ * To add an op: (1) its line here, (2) its rules as dk_check_<op> in check.h and check_ops.c, (3) the op, plainly, in a
+ * part of reference/, (4) the op in cpu/cpu_<theme>.c, with (5) a line in kernels.h and a kernel in kernels/ if it has
+ * an inner loop of its own, (6) a case in tests/lib/compute/compute_cases.h, which compares (4) with (3) on every
+ * instruction set and differentiates (3). In (3), (4) and (5) the file's last function puts it into the table. */
 typedef struct dk_ops {
-    /* buffers */
-    /* zeroed; large ones in huge pages, touched */
+    /* ---- buffers ---- */
+    /* Zeroed; large ones in huge pages, touched. */
     int32_t (*buffer_create)(dk_backend *backend, int64_t bytes, dk_buffer **out, dk_error *err);
-    /* borrowed host memory; read-only use if it is */
+    /* Borrowed host memory; read-only use if it is. */
     int32_t (*buffer_wrap)(dk_backend *backend, void *data, int64_t bytes, dk_buffer **out, dk_error *err);
     void (*buffer_free)(dk_backend *backend, dk_buffer *buffer);
-    void (*copy_in)(dk_queue *queue, dk_view to, const void *from); /* host elements of to's dtype, without gaps */
-    void (*copy_out)(dk_queue *queue, dk_view from, void *to);      /* waits for what was enqueued before */
-    void *(*map)(dk_view view); /* host pointer to element 0 where the host can see the buffer, else NULL */
+    /* Host elements of to's dtype, without gaps. */
+    void (*copy_in)(dk_queue *queue, dk_view to, const void *from);
+    /* The same way back; waits for what was enqueued before. */
+    void (*copy_out)(dk_queue *queue, dk_view from, void *to);
+    /* Host pointer to element 0 where the host can see the buffer, else NULL. */
+    void *(*map)(dk_view view);
 
-    /* products */
+    /* ---- products ---- */
     int32_t (*linear_create)(dk_backend *backend, const dk_linear_spec *spec, dk_linear **out, dk_error *err);
     void (*linear_free)(dk_backend *backend, dk_linear *linear);
-    void (*linear_forward)(dk_queue *queue, dk_linear *linear, dk_view x, dk_view y); /* [n, in] -> [n, out] */
+    /* [n, in] -> [n, out] */
+    void (*linear_forward)(dk_queue *queue, dk_linear *linear, dk_view x, dk_view y);
     void (*linear_backward_input)(dk_queue *queue, dk_linear *linear, dk_view dy, dk_view dx, int32_t add);
-    /* adds; frozen ones are passed over */
+    /* Adds to the gradients of weights and biases; frozen ones are passed over. */
     void (*linear_backward_weight)(dk_queue *queue, dk_linear *linear, dk_view x, dk_view dy);
 
-    /* elementwise and rows */
+    /* ---- elementwise and rows ---- */
     void (*fill)(dk_queue *queue, dk_view y, double value);
-    void (*convert)(dk_queue *queue, dk_view x, dk_view y);        /* copy, strided, any float dtype to any */
-    void (*axpy)(dk_queue *queue, double a, dk_view x, dk_view y); /* y += a*x */
+    /* Copy, strided, any float dtype to any. */
+    void (*convert)(dk_queue *queue, dk_view x, dk_view y);
+    /* y += a*x */
+    void (*axpy)(dk_queue *queue, double a, dk_view x, dk_view y);
     void (*scale)(dk_queue *queue, dk_view y, double a);
-    void (*add)(dk_queue *queue, dk_view a, dk_view b, dk_view y); /* y = a + b; y may be a or b */
-    /* y[i] = scale*table[ids[i]]; ids I32 */
+    /* y = a + b; y may be a or b. */
+    void (*add)(dk_queue *queue, dk_view a, dk_view b, dk_view y);
+    /* y[i] = scale*table[ids[i]]; ids I32. */
     void (*embed)(dk_queue *queue, dk_view table, dk_view ids, double scale, dk_view y, int32_t add);
-    /* gradient[ids[i]] += scale*dy[i], in order of i */
+    /* gradient[ids[i]] += scale*dy[i], in order of i. */
     void (*embed_backward)(dk_queue *queue, dk_view gradient, dk_view ids, double scale, dk_view dy);
-    void (*gather_rows)(dk_queue *queue, dk_view x, dk_view rows, dk_view y); /* y[i] = x[rows[i]]; rows I32 */
-    /* y[rows[i]] (+)= x[i]; rows distinct */
+    /* y[i] = x[rows[i]]; rows I32; any dtype. */
+    void (*gather_rows)(dk_queue *queue, dk_view x, dk_view rows, dk_view y);
+    /* y[rows[i]] (+)= x[i]; rows distinct. */
     void (*scatter_rows)(dk_queue *queue, dk_view x, dk_view rows, dk_view y, int32_t add);
-    /* stats [rows(*heads), 2] real, or absent: mean, 1/deviation */
+    /* stats [rows(*heads), 2] real, or absent: mean, 1/deviation. */
     void (*norm)(dk_queue *queue, const dk_norm_args *args, dk_view x, dk_view y, dk_view stats);
+    /* dx may be absent. dweight, dbias: added to, or absent. */
     void (*norm_backward)(dk_queue *queue, const dk_norm_args *args, dk_view x, dk_view stats, dk_view dy, dk_view dx,
-                          int32_t add, dk_view dweight, dk_view dbias); /* dweight, dbias: added to, or absent */
-    void (*rope)(dk_queue *queue, dk_view x, dk_view table, dk_view positions,
-                 int32_t inverse); /* x [rows, heads, dim] in place; table F32/real [positions, dims/2, 2] = cos, sin;
-                                                                 rotates pairs (i, i + dims/2) of the first dims =
-                                                                 2*table.shape[1] entries; positions I32 [rows] */
-    /* y = act(gate)*up; up absent: y = act(gate) */
+                          int32_t add, dk_view dweight, dk_view dbias);
+    /* x [rows, heads, dim] in place; table F32/real [positions, dims/2, 2] = cos, sin; rotates pairs (i, i + dims/2) of
+     * the first dims = 2*table.shape[1] entries; positions I32 [rows]. */
+    void (*rope)(dk_queue *queue, dk_view x, dk_view table, dk_view positions, int32_t inverse);
+    /* y = act(gate)*up; up absent: y = act(gate). */
     void (*glu)(dk_queue *queue, dk_activation kind, dk_view gate, dk_view up, dk_view y);
-    /* dgate may be gate, dup may be up */
+    /* dgate may be gate, dup may be up. */
     void (*glu_backward)(dk_queue *queue, dk_activation kind, dk_view gate, dk_view up, dk_view dy, dk_view dgate,
                          dk_view dup);
+    /* q, y [rows, heads, dim]; k, v [key rows, kv_heads, dim]; lse [rows, heads] real or absent: log of each row's
+     * partition. */
     void (*attention)(dk_queue *queue, const dk_attention_args *args, dk_view q, dk_view k, dk_view v, dk_view y,
                       dk_view lse);
-    /* q, y [rows, heads, dim]; k, v [key rows, kv_heads, dim]; lse [rows, heads] real or absent: log of each row's
-           partition */
+    /* Without a cache; overwrites dq, dk, dv. */
     void (*attention_backward)(dk_queue *queue, const dk_attention_args *args, dk_view q, dk_view k, dk_view v,
-                               dk_view y, dk_view lse, dk_view dy, dk_view dq, dk_view dk,
-                               dk_view dv); /* no cache; overwrites dq, dk, dv */
+                               dk_view y, dk_view lse, dk_view dy, dk_view dq, dk_view dk, dk_view dv);
 
-    /* heads and losses, over [rows, vocab] strips */
-    /* z = cap*tanh(scale*z/cap); cap 0: scale*z; in place */
+    /* ---- heads and losses, over [rows, vocab] strips ---- */
+    /* z = cap*tanh(scale*z/cap); cap 0: scale*z; in place. */
     void (*softcap)(dk_queue *queue, dk_view z, double scale, double cap);
-    /* z as it left softcap; dz in place */
+    /* z as it left softcap; dz in place. */
     void (*softcap_backward)(dk_queue *queue, dk_view z, double scale, double cap, dk_view dz);
-    /* y = log softmax(z/T) of the first vocab columns, rest -inf; y may be z */
+    /* y = log softmax(z/T) of the first vocab columns, rest -inf; y may be z. T in DK_TEMPERATURE_MIN..MAX. */
     void (*log_softmax)(dk_queue *queue, dk_view z, int64_t vocab, double temperature, dk_view y);
+    /* h [rows, vocab..] = dL/dlog q becomes dL/dz = weights[row]*(h - q*sum(h))/T in place, 0 behind vocab; weights
+     * [rows] real or absent = 1. */
     void (*log_softmax_backward)(dk_queue *queue, dk_view log_q, int64_t vocab, double temperature, dk_view weights,
                                  dk_view h);
-    /* h [rows, vocab..] = dL/dlog q becomes dL/dz = weights[row]*(h - q*sum(h))/T in place, 0 behind vocab; weights
-           [rows] real or absent = 1 */
     /* ids I32 [rows] */
     void (*sample)(dk_queue *queue, const dk_sample_args *args, dk_view logits, int64_t vocab, dk_view ids);
 
-    /* optimiser */
-    /* sum F64 [1] += sum of x*x, in double, fixed order */
+    /* ---- optimiser ---- */
+    /* sum F64 [1] += sum of x*x, in double, fixed order. */
     void (*sum_squares)(dk_queue *queue, dk_view x, dk_view sum);
+    /* norm F64 [1] = sqrt(sum)/divisor; factor F64 [1] = min(1, max_norm/(norm + 1e-6))/divisor; max_norm 0:
+     * 1/divisor. */
     void (*clip_factor)(dk_queue *queue, dk_view sum, double divisor, double max_norm, dk_view factor, dk_view norm);
-    /* norm F64 [1] = sqrt(sum)/divisor; factor F64 [1] = min(1, max_norm/(norm + 1e-6))/divisor; max_norm 0 =
-           1/divisor */
     /* gradient used = g*factor */
     void (*adamw)(dk_queue *queue, const dk_adamw_args *args, dk_view factor, dk_view p, dk_view g, dk_view m,
                   dk_view v);
@@ -197,10 +225,11 @@ typedef struct dk_ops {
 
 struct dk_backend {
     const dk_ops *ops;
-    dk_host *host;  /* a reference */
-    dk_dtype real;  /* DK_F32 or DK_F64 */
-    uint64_t reads; /* 1 << dtype of all that parameters may be stored in; ops refuse the others by name */
-    int32_t isa;    /* DK_ISA_*: which variant of row kernels to use */
+    dk_host *host;          /* a reference */
+    dk_dtype real;          /* DK_F32 or DK_F64 */
+    uint64_t reads;         /* 1 << dtype of all that parameters may be stored in; ops refuse the others by name */
+    int64_t invariant_rows; /* so many rows of a product have the bits of each alone; INT64_MAX = any number */
+    int32_t isa;            /* DK_ISA_*: which variant of row kernels to use */
     const char *name;
     void *state; /* the backend's own */
     void (*destroy)(dk_backend *backend);

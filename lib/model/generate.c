@@ -1,13 +1,14 @@
 /* Text, token by token, for many prompts.
  *
- * Prompts run in groups. Each is read by itself, in pieces; then all of a group write one token per step. What a
- * sequence draws is number (sequence, step) of the stream of samples, and a group is so small that products treat each
- * of its rows as if it were alone; so the text of a sequence does not hang on its neighbours. */
+ * Prompts run in groups. Each is read by itself, in pieces of a fixed size from its beginning on; then all of a group
+ * write one token per step. What a sequence draws is number (sequence, step) of the stream of samples, and a group has
+ * no more rows than the backend's products treat as if each were alone; so the text of a sequence depends on nothing
+ * but itself. */
 #include "model/pass_parts.h"
 
 #include <math.h>
 
-enum { GROUP = 4, PIECE = 256 };
+enum { MOST = 32, PIECE = 256 }; /* sequences of a group, whatever the backend promises; rows of a piece */
 
 typedef struct writer { /* a group of sequences */
     dk_model *model;
@@ -18,11 +19,11 @@ typedef struct writer { /* a group of sequences */
     dk_view logits, log_probs; /* [group, vocab_size] */
     dk_view drawn;             /* I32 [group] */
     int64_t first, size;       /* sequence numbers first .. first + size */
-    int64_t active[GROUP];     /* places in the group that still write */
+    int64_t active[MOST];      /* places in the group that still write */
     int64_t active_count;
-    int64_t written[GROUP], room[GROUP];
-    int32_t ids[GROUP]; /* the token that each wrote last */
-    int64_t vocab;      /* ids below it are drawn */
+    int64_t written[MOST], room[MOST];
+    int32_t ids[MOST]; /* the token that each wrote last */
+    int64_t vocab;     /* ids below it are drawn */
 } writer;
 
 /* ---- what comes in ---- */
@@ -130,9 +131,9 @@ static double element(writer *w, dk_view view, int64_t row, int64_t column)
  * the model's own, at temperature 1 and before top_k and top_p, whatever the token was drawn with. */
 static int32_t draw(writer *w, dk_view hidden, const int64_t *places, int64_t rows, int32_t *finished, dk_error *err)
 {
-    int32_t rc, ids[GROUP];
-    uint64_t counters[GROUP];
-    double log_prob[GROUP];
+    int32_t rc, ids[MOST];
+    uint64_t counters[MOST];
+    double log_prob[MOST];
     const dk_generate_args *args = w->args;
     const dk_ops *ops = w->model->backend->ops;
     dk_view logits = dk_view_rows(w->logits, 0, rows), log_probs = dk_view_rows(w->log_probs, 0, rows),
@@ -182,8 +183,8 @@ out:
 
 static int32_t write_step(writer *w, dk_error *err)
 {
-    int32_t rc, ids[GROUP], finished[GROUP];
-    int64_t offsets[GROUP + 1] = {0}, count = w->active_count;
+    int32_t rc, ids[MOST], finished[MOST];
+    int64_t offsets[MOST + 1] = {0}, count = w->active_count;
     dk_tokens step = {.ids = ids, .offsets = offsets, .sequences = count};
     dk_view hidden;
     for (int64_t i = 0; i < count; i++) {
@@ -200,12 +201,11 @@ out:
     return rc;
 }
 
-static int32_t run_group(dk_model *model, const dk_tokens *prompts, int64_t first, const dk_generate_args *args,
-                         dk_error *err)
+static int32_t run_group(dk_model *model, const dk_tokens *prompts, int64_t first, int64_t size,
+                         const dk_generate_args *args, dk_error *err)
 {
     int32_t rc;
-    int64_t left = prompts->sequences - first;
-    writer w = {.model = model, .args = args, .first = first, .size = left < GROUP ? left : GROUP};
+    writer w = {.model = model, .args = args, .first = first, .size = size};
     w.vocab = args->vocab_valid ? args->vocab_valid : model->config.vocab_size;
     dk_queue_init(&w.queue, model->backend);
     dk_arena_init(&w.arena, model->backend);
@@ -221,10 +221,13 @@ out:
 int32_t dk_generate(dk_model *model, const dk_tokens *prompts, const dk_generate_args *args, dk_error *err)
 {
     int32_t rc;
+    int64_t group = model->backend->invariant_rows < MOST ? model->backend->invariant_rows : MOST;
     DK_TRY(check_args(model, args, err));
     DK_TRY(check_prompts(model, prompts, err));
-    for (int64_t first = 0; first < prompts->sequences; first += GROUP)
-        DK_TRY(run_group(model, prompts, first, args, err));
+    for (int64_t first = 0; first < prompts->sequences; first += group) {
+        int64_t left = prompts->sequences - first;
+        DK_TRY(run_group(model, prompts, first, left < group ? left : group, args, err));
+    }
 out:
     return rc;
 }

@@ -181,7 +181,7 @@ int32_t dk_cache_forward(dk_cache *cache, const dk_tokens *tokens, const int64_t
 
 typedef struct dk_generate_args {
     int64_t max_tokens;
-    double temperature, top_p;
+    double temperature, top_p; /* greedy below DK_TEMPERATURE_MIN */
     int64_t top_k;
     uint64_t seed;
     int64_t vocab_valid; /* ids from here on are never drawn; 0 = vocab_size */

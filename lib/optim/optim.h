@@ -48,6 +48,5 @@ int64_t dk_optimizer_step(const dk_optimizer *optimizer);
 void dk_optimizer_set_step(dk_optimizer *optimizer, int64_t step);
 /* Parameter index -> its moments: absent views for frozen ones. */
 dk_view dk_optimizer_moment(const dk_optimizer *optimizer, int64_t index, int32_t second);
-double dk_optimizer_bytes(const dk_optimizer *optimizer);
 
 #endif

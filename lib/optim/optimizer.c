@@ -177,8 +177,3 @@ dk_view dk_optimizer_moment(const dk_optimizer *optimizer, int64_t index, int32_
 {
     return second ? optimizer->second[index] : optimizer->first[index];
 }
-
-double dk_optimizer_bytes(const dk_optimizer *optimizer)
-{
-    return (double)optimizer->moments.size + (double)optimizer->scalars.size;
-}

@@ -10,57 +10,33 @@ static int32_t machine_isa(void)
     return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") ? DK_ISA_AVX2 : DK_ISA_PORTABLE;
 }
 
-static const dk_kernels *kernels_for(int32_t isa)
+static void fill_kernels(int32_t isa, dk_kernels *kernels)
 {
-    return isa == DK_ISA_AVX512 ? &dk_kernels_avx512 : isa == DK_ISA_AVX2 ? &dk_kernels_avx2 : &dk_kernels_portable;
+    if (isa == DK_ISA_AVX512) dk_kernels_fill_avx512(kernels);
+    else if (isa == DK_ISA_AVX2) dk_kernels_fill_avx2(kernels);
+    else dk_kernels_fill_portable(kernels);
 }
 #else
 static int32_t machine_isa(void) { return DK_ISA_PORTABLE; }
 
-static const dk_kernels *kernels_for(int32_t isa)
+static void fill_kernels(int32_t isa, dk_kernels *kernels)
 {
     (void)isa;
-    return &dk_kernels_portable;
+    dk_kernels_fill_portable(kernels);
 }
 #endif
 
-static const dk_ops ops = {
-    .buffer_create = dk_buffer_create,
-    .buffer_wrap = dk_buffer_wrap,
-    .buffer_free = dk_buffer_free,
-    .copy_in = dk_buffer_copy_in,
-    .copy_out = dk_buffer_copy_out,
-    .map = dk_buffer_map,
-    .linear_create = dk_cpu_linear_create,
-    .linear_free = dk_linear_free,
-    .linear_forward = dk_cpu_linear_forward,
-    .linear_backward_input = dk_cpu_linear_backward_input,
-    .linear_backward_weight = dk_cpu_linear_backward_weight,
-    .fill = dk_cpu_fill,
-    .convert = dk_cpu_convert,
-    .axpy = dk_cpu_axpy,
-    .scale = dk_cpu_scale,
-    .add = dk_cpu_add,
-    .embed = dk_cpu_embed,
-    .embed_backward = dk_cpu_embed_backward,
-    .gather_rows = dk_cpu_gather_rows,
-    .scatter_rows = dk_cpu_scatter_rows,
-    .norm = dk_cpu_norm,
-    .norm_backward = dk_cpu_norm_backward,
-    .rope = dk_cpu_rope,
-    .glu = dk_cpu_glu,
-    .glu_backward = dk_cpu_glu_backward,
-    .attention = dk_cpu_attention,
-    .attention_backward = dk_cpu_attention_backward,
-    .softcap = dk_cpu_softcap,
-    .softcap_backward = dk_cpu_softcap_backward,
-    .log_softmax = dk_cpu_log_softmax,
-    .log_softmax_backward = dk_cpu_log_softmax_backward,
-    .sample = dk_cpu_sample,
-    .sum_squares = dk_cpu_sum_squares,
-    .clip_factor = dk_cpu_clip_factor,
-    .adamw = dk_cpu_adamw,
-};
+static void fill_ops(dk_ops *ops)
+{
+    dk_buffer_fill_ops(ops);
+    dk_cpu_fill_linear(ops);
+    dk_cpu_fill_elementwise(ops);
+    dk_cpu_fill_rows(ops);
+    dk_cpu_fill_attention(ops);
+    dk_cpu_fill_heads(ops);
+    dk_cpu_fill_sample(ops);
+    dk_cpu_fill_optimiser(ops);
+}
 
 static void destroy(dk_backend *backend)
 {
@@ -100,11 +76,13 @@ int32_t dk_backend_cpu_isa(dk_host *host, int32_t isa, dk_backend **out, dk_erro
         rc = dk_fail_nomem(err, sizeof *cpu);
         goto out;
     }
-    cpu->kernels = kernels_for(isa);
-    *backend = (dk_backend){.ops = &ops,
+    fill_ops(&cpu->ops);
+    fill_kernels(isa, &cpu->kernels);
+    *backend = (dk_backend){.ops = &cpu->ops,
                             .host = dk_host_retain(host),
                             .real = DK_F32,
                             .reads = DK_CPU_READS,
+                            .invariant_rows = DK_MATVEC_ROWS,
                             .isa = isa,
                             .name = names[isa],
                             .state = cpu,

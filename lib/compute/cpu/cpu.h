@@ -1,6 +1,6 @@
 /* cpu.h - the CPU backend: fp32, products by CBLAS, everything else by the kernels of the best instruction set.
  *
- * Files: backend_cpu (creation, the op table), cpu_scratch (memory for threads that have no name), cpu_sweep
+ * Files: backend_cpu (creation), cpu_scratch (memory for threads that have no name), cpu_sweep
  * (elementwise loops over any views), then the ops by theme. Inner loops live in kernels/, shape checks in
  * compute/check.h. */
 #ifndef DK_COMPUTE_CPU_H
@@ -33,14 +33,15 @@ void *dk_scratch_take(dk_scratch *scratch, int64_t bytes);
 void dk_scratch_give(dk_scratch *scratch, void *block);
 
 typedef struct dk_cpu {
-    const dk_kernels *kernels;
+    dk_ops ops;
+    dk_kernels kernels;
     dk_scratch workers;    /* taken inside parallel loops */
     dk_scratch callers;    /* taken by an op before its loop, never inside: the two cannot starve each other */
     pthread_mutex_t cblas; /* CBLAS is called by one thread at a time */
 } dk_cpu;
 
 static inline dk_cpu *dk_cpu_of(dk_queue *queue) { return queue->backend->state; }
-static inline const dk_kernels *dk_kernels_of(dk_queue *queue) { return dk_cpu_of(queue)->kernels; }
+static inline const dk_kernels *dk_kernels_of(dk_queue *queue) { return &dk_cpu_of(queue)->kernels; }
 void dk_cpu_no_memory(dk_queue *queue, const char *op, int64_t bytes);
 
 /* Fails with UNSUPPORTED where this machine or build has not got isa. For tests. */
@@ -64,6 +65,9 @@ dk_sweep dk_sweep_make(dk_queue *queue, dk_piece_fn piece, int64_t count, const 
 void dk_sweep_run(dk_queue *queue, dk_sweep *sweep);
 void dk_sweep_units(const dk_sweep *sweep, int64_t begin, int64_t end);
 
+#define DK_PART 512       /* elements on the stack between a load in one dtype and a store in another */
+#define DK_SUM_COLUMNS 32 /* columns that one thread sums over all rows */
+
 /* How many rows one thread takes at a time, where a row costs about `cost` element operations. */
 int64_t dk_cpu_grain(int64_t cost);
 
@@ -73,40 +77,13 @@ int64_t dk_cpu_grain(int64_t cost);
 const float *dk_cpu_widen(const dk_kernels *kernels, dk_dtype dtype, const void *x, float *y, int64_t n);
 void dk_cpu_narrow(const dk_kernels *kernels, const float *x, dk_dtype dtype, void *y, int64_t n);
 
-/* ---- the ops ---- */
-int32_t dk_cpu_linear_create(dk_backend *backend, const dk_linear_spec *spec, dk_linear **out, dk_error *err);
-void dk_cpu_linear_forward(dk_queue *queue, dk_linear *linear, dk_view x, dk_view y);
-void dk_cpu_linear_backward_input(dk_queue *queue, dk_linear *linear, dk_view dy, dk_view dx, int32_t add);
-void dk_cpu_linear_backward_weight(dk_queue *queue, dk_linear *linear, dk_view x, dk_view dy);
-void dk_cpu_fill(dk_queue *queue, dk_view y, double value);
-void dk_cpu_convert(dk_queue *queue, dk_view x, dk_view y);
-void dk_cpu_axpy(dk_queue *queue, double a, dk_view x, dk_view y);
-void dk_cpu_scale(dk_queue *queue, dk_view y, double a);
-void dk_cpu_add(dk_queue *queue, dk_view a, dk_view b, dk_view y);
-void dk_cpu_embed(dk_queue *queue, dk_view table, dk_view ids, double scale, dk_view y, int32_t add);
-void dk_cpu_embed_backward(dk_queue *queue, dk_view gradient, dk_view ids, double scale, dk_view dy);
-void dk_cpu_gather_rows(dk_queue *queue, dk_view x, dk_view rows, dk_view y);
-void dk_cpu_scatter_rows(dk_queue *queue, dk_view x, dk_view rows, dk_view y, int32_t add);
-void dk_cpu_norm(dk_queue *queue, const dk_norm_args *args, dk_view x, dk_view y, dk_view stats);
-void dk_cpu_norm_backward(dk_queue *queue, const dk_norm_args *args, dk_view x, dk_view stats, dk_view dy, dk_view dx,
-                          int32_t add, dk_view dweight, dk_view dbias);
-void dk_cpu_rope(dk_queue *queue, dk_view x, dk_view table, dk_view positions, int32_t inverse);
-void dk_cpu_glu(dk_queue *queue, dk_activation kind, dk_view gate, dk_view up, dk_view y);
-void dk_cpu_glu_backward(dk_queue *queue, dk_activation kind, dk_view gate, dk_view up, dk_view dy, dk_view dgate,
-                         dk_view dup);
-void dk_cpu_attention(dk_queue *queue, const dk_attention_args *args, dk_view q, dk_view k, dk_view v, dk_view y,
-                      dk_view lse);
-void dk_cpu_attention_backward(dk_queue *queue, const dk_attention_args *args, dk_view q, dk_view k, dk_view v,
-                               dk_view y, dk_view lse, dk_view dy, dk_view dq, dk_view dk, dk_view dv);
-void dk_cpu_softcap(dk_queue *queue, dk_view z, double scale, double cap);
-void dk_cpu_softcap_backward(dk_queue *queue, dk_view z, double scale, double cap, dk_view dz);
-void dk_cpu_log_softmax(dk_queue *queue, dk_view z, int64_t vocab, double temperature, dk_view y);
-void dk_cpu_log_softmax_backward(dk_queue *queue, dk_view log_q, int64_t vocab, double temperature, dk_view weights,
-                                 dk_view h);
-void dk_cpu_sample(dk_queue *queue, const dk_sample_args *args, dk_view logits, int64_t vocab, dk_view ids);
-void dk_cpu_sum_squares(dk_queue *queue, dk_view x, dk_view sum);
-void dk_cpu_clip_factor(dk_queue *queue, dk_view sum, double divisor, double max_norm, dk_view factor, dk_view norm);
-void dk_cpu_adamw(dk_queue *queue, const dk_adamw_args *args, dk_view factor, dk_view p, dk_view g, dk_view m,
-                  dk_view v);
+/* ---- the ops: each file puts its own into the table ---- */
+void dk_cpu_fill_linear(dk_ops *ops);
+void dk_cpu_fill_elementwise(dk_ops *ops);
+void dk_cpu_fill_rows(dk_ops *ops);
+void dk_cpu_fill_attention(dk_ops *ops);
+void dk_cpu_fill_heads(dk_ops *ops);
+void dk_cpu_fill_sample(dk_ops *ops);
+void dk_cpu_fill_optimiser(dk_ops *ops);
 
 #endif

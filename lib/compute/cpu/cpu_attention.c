@@ -84,8 +84,8 @@ static int64_t longest_of(const dk_attention_args *args)
     return longest;
 }
 
-void dk_cpu_attention(dk_queue *queue, const dk_attention_args *args, dk_view q, dk_view k, dk_view v, dk_view y,
-                      dk_view lse)
+static void op_attention(dk_queue *queue, const dk_attention_args *args, dk_view q, dk_view k, dk_view v, dk_view y,
+                         dk_view lse)
 {
     if (!dk_check_attention(queue, args, &q, &k, &v, &y, &lse)) return;
     const dk_kernels *kernels = dk_kernels_of(queue);
@@ -154,8 +154,8 @@ static void attention_backward_body(void *context, int64_t begin, int64_t end)
     dk_scratch_give(workers, scratch);
 }
 
-void dk_cpu_attention_backward(dk_queue *queue, const dk_attention_args *args, dk_view q, dk_view k, dk_view v,
-                               dk_view y, dk_view lse, dk_view dy, dk_view dq, dk_view dk, dk_view dv)
+static void op_attention_backward(dk_queue *queue, const dk_attention_args *args, dk_view q, dk_view k, dk_view v,
+                                  dk_view y, dk_view lse, dk_view dy, dk_view dq, dk_view dk, dk_view dv)
 {
     if (!dk_check_attention_backward(queue, args, &q, &k, &v, &y, &lse, &dy, &dq, &dk, &dv)) return;
     attention_work work = {.queue = queue,
@@ -174,4 +174,10 @@ void dk_cpu_attention_backward(dk_queue *queue, const dk_attention_args *args, d
                            .dim = q.shape[2]};
     work.scratch = dk_kernels_of(queue)->attention_backward_scratch(work.dim) * (int64_t)sizeof(float);
     attention_run(&work, "attention_backward", args->sequences * work.kv_heads, attention_backward_body);
+}
+
+void dk_cpu_fill_attention(dk_ops *ops)
+{
+    ops->attention = op_attention;
+    ops->attention_backward = op_attention_backward;
 }

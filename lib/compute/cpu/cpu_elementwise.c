@@ -2,11 +2,9 @@
 
 #include <string.h>
 
-#define PART 512 /* elements on the stack between a load in one dtype and a store in another */
-
 static void fill_piece(const dk_sweep *sweep, void *const *at, int64_t n)
 {
-    float part[PART];
+    float part[DK_PART];
     if (sweep->dtype[0] == DK_F32) {
         sweep->kernels->fill(at[0], n, (float)sweep->a);
         return;
@@ -15,12 +13,12 @@ static void fill_piece(const dk_sweep *sweep, void *const *at, int64_t n)
         for (int64_t i = 0; i < n; i++) ((double *)at[0])[i] = sweep->a;
         return;
     }
-    sweep->kernels->fill(part, PART, (float)sweep->a);
-    for (int64_t i = 0; i < n; i += PART)
-        dk_cpu_narrow(sweep->kernels, part, sweep->dtype[0], (uint16_t *)at[0] + i, n - i < PART ? n - i : PART);
+    sweep->kernels->fill(part, DK_PART, (float)sweep->a);
+    for (int64_t i = 0; i < n; i += DK_PART)
+        dk_cpu_narrow(sweep->kernels, part, sweep->dtype[0], (uint16_t *)at[0] + i, n - i < DK_PART ? n - i : DK_PART);
 }
 
-void dk_cpu_fill(dk_queue *queue, dk_view y, double value)
+static void op_fill(dk_queue *queue, dk_view y, double value)
 {
     if (!dk_check_fill(queue, &y)) return;
     dk_sweep sweep = dk_sweep_make(queue, fill_piece, 1, (const dk_view *[]){&y});
@@ -30,14 +28,14 @@ void dk_cpu_fill(dk_queue *queue, dk_view y, double value)
 
 static void convert_piece(const dk_sweep *sweep, void *const *at, int64_t n)
 {
-    float part[PART];
+    float part[DK_PART];
     int64_t x_size = (int64_t)dk_dtype_size(sweep->dtype[0]), y_size = (int64_t)dk_dtype_size(sweep->dtype[1]);
     if (sweep->dtype[0] == sweep->dtype[1]) {
         memmove(at[1], at[0], (size_t)(n * x_size));
         return;
     }
-    for (int64_t i = 0; i < n; i += PART) {
-        int64_t count = n - i < PART ? n - i : PART;
+    for (int64_t i = 0; i < n; i += DK_PART) {
+        int64_t count = n - i < DK_PART ? n - i : DK_PART;
         const float *x = dk_cpu_widen(sweep->kernels, sweep->dtype[0], (uint8_t *)at[0] + i * x_size, part, count);
         dk_cpu_narrow(sweep->kernels, x, sweep->dtype[1], (uint8_t *)at[1] + i * y_size, count);
     }
@@ -57,7 +55,7 @@ static void convert_strided(dk_queue *queue, const dk_view *x, const dk_view *y)
     }
 }
 
-void dk_cpu_convert(dk_queue *queue, dk_view x, dk_view y)
+static void op_convert(dk_queue *queue, dk_view x, dk_view y)
 {
     if (!dk_check_convert(queue, &x, &y)) return;
     int64_t width = x.shape[x.rank - 1];
@@ -74,7 +72,7 @@ static void axpy_piece(const dk_sweep *sweep, void *const *at, int64_t n)
     sweep->kernels->axpy((float)sweep->a, at[0], at[1], n);
 }
 
-void dk_cpu_axpy(dk_queue *queue, double a, dk_view x, dk_view y)
+static void op_axpy(dk_queue *queue, double a, dk_view x, dk_view y)
 {
     if (!dk_check_pair(queue, "axpy", &x, &y)) return;
     dk_sweep sweep = dk_sweep_make(queue, axpy_piece, 2, (const dk_view *[]){&x, &y});
@@ -87,7 +85,7 @@ static void scale_piece(const dk_sweep *sweep, void *const *at, int64_t n)
     sweep->kernels->scale_to((float)sweep->a, at[0], at[0], n);
 }
 
-void dk_cpu_scale(dk_queue *queue, dk_view y, double a)
+static void op_scale(dk_queue *queue, dk_view y, double a)
 {
     if (!dk_check_scale(queue, &y)) return;
     dk_sweep sweep = dk_sweep_make(queue, scale_piece, 1, (const dk_view *[]){&y});
@@ -100,7 +98,7 @@ static void add_piece(const dk_sweep *sweep, void *const *at, int64_t n)
     sweep->kernels->add(at[0], at[1], at[2], n);
 }
 
-void dk_cpu_add(dk_queue *queue, dk_view a, dk_view b, dk_view y)
+static void op_add(dk_queue *queue, dk_view a, dk_view b, dk_view y)
 {
     if (!dk_check_add(queue, &a, &b, &y)) return;
     dk_sweep sweep = dk_sweep_make(queue, add_piece, 3, (const dk_view *[]){&a, &b, &y});
@@ -112,7 +110,7 @@ static void glu_piece(const dk_sweep *sweep, void *const *at, int64_t n)
     sweep->kernels->glu(*(const dk_activation *)sweep->args, at[0], at[1], at[2], n);
 }
 
-void dk_cpu_glu(dk_queue *queue, dk_activation kind, dk_view gate, dk_view up, dk_view y)
+static void op_glu(dk_queue *queue, dk_activation kind, dk_view gate, dk_view up, dk_view y)
 {
     if (!dk_check_glu(queue, kind, &gate, &up, &y)) return;
     dk_sweep sweep = dk_sweep_make(queue, glu_piece, 3, (const dk_view *[]){&gate, &up, &y});
@@ -125,8 +123,8 @@ static void glu_backward_piece(const dk_sweep *sweep, void *const *at, int64_t n
     sweep->kernels->glu_backward(*(const dk_activation *)sweep->args, at[0], at[1], at[2], at[3], at[4], n);
 }
 
-void dk_cpu_glu_backward(dk_queue *queue, dk_activation kind, dk_view gate, dk_view up, dk_view dy, dk_view dgate,
-                         dk_view dup)
+static void op_glu_backward(dk_queue *queue, dk_activation kind, dk_view gate, dk_view up, dk_view dy, dk_view dgate,
+                            dk_view dup)
 {
     if (!dk_check_glu_backward(queue, kind, &gate, &up, &dy, &dgate, &dup)) return;
     dk_sweep sweep = dk_sweep_make(queue, glu_backward_piece, 5, (const dk_view *[]){&gate, &up, &dy, &dgate, &dup});
@@ -139,11 +137,11 @@ static void softcap_piece(const dk_sweep *sweep, void *const *at, int64_t n)
     sweep->kernels->softcap(at[0], n, (float)sweep->a, (float)sweep->b);
 }
 
-void dk_cpu_softcap(dk_queue *queue, dk_view z, double scale, double cap)
+static void op_softcap(dk_queue *queue, dk_view z, double scale, double cap)
 {
     if (!dk_check_softcap(queue, "softcap", &z, NULL)) return;
     if (!(cap > 0)) {
-        if (scale != 1) dk_cpu_scale(queue, z, scale);
+        if (scale != 1) op_scale(queue, z, scale);
         return;
     }
     dk_sweep sweep = dk_sweep_make(queue, softcap_piece, 1, (const dk_view *[]){&z});
@@ -157,15 +155,28 @@ static void softcap_backward_piece(const dk_sweep *sweep, void *const *at, int64
     sweep->kernels->softcap_backward(at[0], at[1], n, (float)sweep->a, (float)sweep->b);
 }
 
-void dk_cpu_softcap_backward(dk_queue *queue, dk_view z, double scale, double cap, dk_view dz)
+static void op_softcap_backward(dk_queue *queue, dk_view z, double scale, double cap, dk_view dz)
 {
     if (!dk_check_softcap(queue, "softcap_backward", &z, &dz)) return;
     if (!(cap > 0)) {
-        if (scale != 1) dk_cpu_scale(queue, dz, scale);
+        if (scale != 1) op_scale(queue, dz, scale);
         return;
     }
     dk_sweep sweep = dk_sweep_make(queue, softcap_backward_piece, 2, (const dk_view *[]){&z, &dz});
     sweep.a = scale;
     sweep.b = cap;
     dk_sweep_run(queue, &sweep);
+}
+
+void dk_cpu_fill_elementwise(dk_ops *ops)
+{
+    ops->fill = op_fill;
+    ops->convert = op_convert;
+    ops->axpy = op_axpy;
+    ops->scale = op_scale;
+    ops->add = op_add;
+    ops->glu = op_glu;
+    ops->glu_backward = op_glu_backward;
+    ops->softcap = op_softcap;
+    ops->softcap_backward = op_softcap_backward;
 }

@@ -17,12 +17,12 @@ static void log_softmax_body(void *context, int64_t begin, int64_t end)
     const strip *w = context;
     for (int64_t r = begin; r < end; r++) {
         float *y = dk_row(&w->y, r);
-        w->kernels->log_softmax(dk_row(&w->z, r), y, w->vocab, (float)w->temperature);
+        w->kernels->log_softmax(dk_row(&w->z, r), y, w->vocab, w->temperature);
         w->kernels->fill(y + w->vocab, w->y.width - w->vocab, -INFINITY);
     }
 }
 
-void dk_cpu_log_softmax(dk_queue *queue, dk_view z, int64_t vocab, double temperature, dk_view y)
+static void op_log_softmax(dk_queue *queue, dk_view z, int64_t vocab, double temperature, dk_view y)
 {
     if (!dk_check_log_softmax(queue, &z, vocab, temperature, &y)) return;
     strip work = {.kernels = dk_kernels_of(queue),
@@ -43,8 +43,8 @@ static void log_softmax_backward_body(void *context, int64_t begin, int64_t end)
     }
 }
 
-void dk_cpu_log_softmax_backward(dk_queue *queue, dk_view log_q, int64_t vocab, double temperature, dk_view weights,
-                                 dk_view h)
+static void op_log_softmax_backward(dk_queue *queue, dk_view log_q, int64_t vocab, double temperature, dk_view weights,
+                                    dk_view h)
 {
     if (!dk_check_log_softmax_backward(queue, &log_q, vocab, temperature, &weights, &h)) return;
     strip work = {.kernels = dk_kernels_of(queue),
@@ -55,4 +55,10 @@ void dk_cpu_log_softmax_backward(dk_queue *queue, dk_view log_q, int64_t vocab, 
                   .weights = dk_buffer_map(weights),
                   .weight_step = weights.stride[0]};
     dk_parallel_for(queue->backend->host, work.z.rows, dk_cpu_grain(4 * vocab), log_softmax_backward_body, &work);
+}
+
+void dk_cpu_fill_heads(dk_ops *ops)
+{
+    ops->log_softmax = op_log_softmax;
+    ops->log_softmax_backward = op_log_softmax_backward;
 }

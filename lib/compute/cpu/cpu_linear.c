@@ -3,12 +3,10 @@
 #include <cblas.h>
 
 /* Products by CBLAS, always from the thread that called the op and one at a time: its own threads are the host's
- * business. Weights in half precision are widened a panel of rows at a time; up to MATVEC_ROWS rows go to our own
+ * business. Weights in half precision are widened a panel of rows at a time; up to DK_MATVEC_ROWS rows go to our own
  * kernels, which read the weights once in the dtype that they are stored in. */
-#define MATVEC_ROWS 4
 #define PANEL_BYTES ((int64_t)2 << 20)
 #define TYPES (DK_TYPE(DK_F32) | DK_TYPE(DK_F16) | DK_TYPE(DK_BF16)) /* of weights, as kernel_matvec has them */
-#define COLUMNS 32
 
 /* A weight as CBLAS sees it: rows [first, first + count) of W [rows, width] in float. */
 typedef struct panel {
@@ -68,7 +66,7 @@ static int64_t panel_bytes(const dk_linear *linear)
     return bytes;
 }
 
-int32_t dk_cpu_linear_create(dk_backend *backend, const dk_linear_spec *spec, dk_linear **out, dk_error *err)
+static int32_t op_linear_create(dk_backend *backend, const dk_linear_spec *spec, dk_linear **out, dk_error *err)
 {
     dk_cpu *cpu = backend->state;
     int32_t rc = dk_linear_create(backend, spec, TYPES, out, err);
@@ -118,8 +116,8 @@ static void matvec_body(void *context, int64_t begin, int64_t end)
 {
     matvec_work *w = context;
     const dk_view *weight = w->weight;
-    int64_t width = weight->shape[w->in_out ? 1 : 0], first = begin * DK_COLUMNS,
-            last = end * DK_COLUMNS < width ? end * DK_COLUMNS : width;
+    int64_t width = weight->shape[w->in_out ? 1 : 0], first = begin * DK_MATVEC_COLUMNS,
+            last = end * DK_MATVEC_COLUMNS < width ? end * DK_MATVEC_COLUMNS : width;
     const uint8_t *data = dk_buffer_map(*weight);
     const float *x = dk_buffer_map(*w->x);
     float *y = dk_buffer_map(*w->y);
@@ -129,19 +127,19 @@ static void matvec_body(void *context, int64_t begin, int64_t end)
                                         w->x->shape[0], y + first, w->y->stride[0]);
         return;
     }
-    for (; first < last; first += DK_COLUMNS)
+    for (; first < last; first += DK_MATVEC_COLUMNS)
         w->refused |=
             !w->kernels->columns(weight->dtype, data + dk_dtype_bytes(weight->dtype, first), weight->stride[0],
-                                 last - first < DK_COLUMNS ? last - first : DK_COLUMNS, weight->shape[0], x,
-                                 w->x->stride[0], w->x->shape[0], y + first, w->y->stride[0]);
+                                 last - first < DK_MATVEC_COLUMNS ? last - first : DK_MATVEC_COLUMNS, weight->shape[0],
+                                 x, w->x->stride[0], w->x->shape[0], y + first, w->y->stride[0]);
 }
 
 static void forward_matvec(dk_queue *queue, const dk_view *weight, int32_t in_out, const dk_view *x, const dk_view *y)
 {
     matvec_work work = {.kernels = dk_kernels_of(queue), .weight = weight, .x = x, .y = y, .in_out = in_out};
-    int64_t width = y->shape[1], cost = x->shape[1] * DK_COLUMNS * x->shape[0] / 4;
-    dk_parallel_for(queue->backend->host, (width + DK_COLUMNS - 1) / DK_COLUMNS, dk_cpu_grain(cost), matvec_body,
-                    &work);
+    int64_t width = y->shape[1], cost = x->shape[1] * DK_MATVEC_COLUMNS * x->shape[0] / 4;
+    dk_parallel_for(queue->backend->host, (width + DK_MATVEC_COLUMNS - 1) / DK_MATVEC_COLUMNS, dk_cpu_grain(cost),
+                    matvec_body, &work);
     if (work.refused)
         dk_queue_fail(queue, DK_E_UNSUPPORTED, "linear_forward: there is no kernel for weights of %s",
                       dk_dtype_name(weight->dtype));
@@ -175,9 +173,9 @@ typedef struct bias_work {
 static void bias_body(void *context, int64_t begin, int64_t end)
 {
     const bias_work *w = context;
-    float part[512];
-    for (int64_t c = 0; c < w->y.width; c += 512) {
-        int64_t n = w->y.width - c < 512 ? w->y.width - c : 512;
+    float part[DK_PART];
+    for (int64_t c = 0; c < w->y.width; c += DK_PART) {
+        int64_t n = w->y.width - c < DK_PART ? w->y.width - c : DK_PART;
         const float *bias =
             dk_cpu_widen(w->kernels, w->bias->dtype,
                          (uint8_t *)dk_buffer_map(*w->bias) + dk_dtype_bytes(w->bias->dtype, c), part, n);
@@ -201,10 +199,10 @@ static int32_t take_panel(dk_queue *queue, const char *op, const dk_linear *line
     return 0;
 }
 
-void dk_cpu_linear_forward(dk_queue *queue, dk_linear *linear, dk_view x, dk_view y)
+static void op_linear_forward(dk_queue *queue, dk_linear *linear, dk_view x, dk_view y)
 {
     float *scratch = NULL;
-    int32_t matvec = x.shape[0] <= MATVEC_ROWS;
+    int32_t matvec = x.shape[0] <= DK_MATVEC_ROWS;
     int64_t column = 0;
     if (!dk_linear_check(queue, "linear_forward", linear, &x, &y)) return;
     if (!matvec && !take_panel(queue, "linear_forward", linear, &scratch)) return;
@@ -239,7 +237,7 @@ static void backward_input(dk_queue *queue, const dk_view *weight, int32_t in_ou
     }
 }
 
-void dk_cpu_linear_backward_input(dk_queue *queue, dk_linear *linear, dk_view dy, dk_view dx, int32_t add)
+static void op_linear_backward_input(dk_queue *queue, dk_linear *linear, dk_view dy, dk_view dx, int32_t add)
 {
     float *scratch;
     int64_t column = 0;
@@ -255,15 +253,16 @@ void dk_cpu_linear_backward_input(dk_queue *queue, dk_linear *linear, dk_view dy
 static void bias_gradient_body(void *context, int64_t begin, int64_t end)
 {
     const bias_work *w = context;
-    int64_t first = begin * COLUMNS, last = end * COLUMNS < w->y.width ? end * COLUMNS : w->y.width;
+    int64_t first = begin * DK_SUM_COLUMNS,
+            last = end * DK_SUM_COLUMNS < w->y.width ? end * DK_SUM_COLUMNS : w->y.width;
     w->kernels->column_sums(&w->y, first, last - first, w->gradient + first);
 }
 
 static void add_bias_gradient(dk_queue *queue, const dk_parameter *bias, const dk_view *dy)
 {
     bias_work work = {.kernels = dk_kernels_of(queue), .y = dk_rows_of(dy), .gradient = dk_buffer_map(bias->gradient)};
-    dk_parallel_for(queue->backend->host, (work.y.width + COLUMNS - 1) / COLUMNS, dk_cpu_grain(work.y.rows * COLUMNS),
-                    bias_gradient_body, &work);
+    dk_parallel_for(queue->backend->host, (work.y.width + DK_SUM_COLUMNS - 1) / DK_SUM_COLUMNS,
+                    dk_cpu_grain(work.y.rows * DK_SUM_COLUMNS), bias_gradient_body, &work);
 }
 
 static void add_weight_gradient(dk_queue *queue, const dk_parameter *weight, int32_t in_out, const dk_view *x,
@@ -275,7 +274,7 @@ static void add_weight_gradient(dk_queue *queue, const dk_parameter *weight, int
     multiply(queue, left->shape[1], right->shape[1], x->shape[0], a, b, 1, dk_buffer_map(*gradient), step_of(gradient));
 }
 
-void dk_cpu_linear_backward_weight(dk_queue *queue, dk_linear *linear, dk_view x, dk_view dy)
+static void op_linear_backward_weight(dk_queue *queue, dk_linear *linear, dk_view x, dk_view dy)
 {
     int64_t column = 0;
     if (!dk_linear_check(queue, "linear_backward_weight", linear, &x, &dy)) return;
@@ -286,4 +285,13 @@ void dk_cpu_linear_backward_weight(dk_queue *queue, dk_linear *linear, dk_view x
             add_weight_gradient(queue, weight, linear->in_out, &x, &part);
         if (bias && !bias->frozen && dk_check_gradient(queue, bias)) add_bias_gradient(queue, bias, &part);
     }
+}
+
+void dk_cpu_fill_linear(dk_ops *ops)
+{
+    ops->linear_create = op_linear_create;
+    ops->linear_free = dk_linear_free;
+    ops->linear_forward = op_linear_forward;
+    ops->linear_backward_input = op_linear_backward_input;
+    ops->linear_backward_weight = op_linear_backward_weight;
 }

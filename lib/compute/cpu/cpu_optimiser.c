@@ -25,7 +25,7 @@ static void squares_body(void *context, int64_t begin, int64_t end)
     }
 }
 
-void dk_cpu_sum_squares(dk_queue *queue, dk_view x, dk_view sum)
+static void op_sum_squares(dk_queue *queue, dk_view x, dk_view sum)
 {
     if (!dk_check_scalar(queue, "sum_squares", &x, &sum)) return;
     squares work = {.sweep = dk_sweep_make(queue, square_piece, 1, (const dk_view *[]){&x})};
@@ -36,7 +36,7 @@ void dk_cpu_sum_squares(dk_queue *queue, dk_view x, dk_view sum)
     *(double *)dk_buffer_map(sum) += total;
 }
 
-void dk_cpu_clip_factor(dk_queue *queue, dk_view sum, double divisor, double max_norm, dk_view factor, dk_view norm)
+static void op_clip_factor(dk_queue *queue, dk_view sum, double divisor, double max_norm, dk_view factor, dk_view norm)
 {
     if (!dk_check_clip_factor(queue, &sum, &factor, &norm)) return;
     double length = sqrt(*(double *)dk_buffer_map(sum)) / divisor;
@@ -49,8 +49,8 @@ static void adamw_piece(const dk_sweep *sweep, void *const *at, int64_t n)
     sweep->kernels->adamw(sweep->args, at[0], at[1], at[2], at[3], n);
 }
 
-void dk_cpu_adamw(dk_queue *queue, const dk_adamw_args *args, dk_view factor, dk_view p, dk_view g, dk_view m,
-                  dk_view v)
+static void op_adamw(dk_queue *queue, const dk_adamw_args *args, dk_view factor, dk_view p, dk_view g, dk_view m,
+                     dk_view v)
 {
     if (!dk_check_adamw(queue, args, &factor, &p, &g, &m, &v)) return;
     dk_adamw_step step = {
@@ -66,4 +66,11 @@ void dk_cpu_adamw(dk_queue *queue, const dk_adamw_args *args, dk_view factor, dk
     dk_sweep sweep = dk_sweep_make(queue, adamw_piece, 4, (const dk_view *[]){&p, &g, &m, &v});
     sweep.args = &step;
     dk_sweep_run(queue, &sweep);
+}
+
+void dk_cpu_fill_optimiser(dk_ops *ops)
+{
+    ops->sum_squares = op_sum_squares;
+    ops->clip_factor = op_clip_factor;
+    ops->adamw = op_adamw;
 }

@@ -2,9 +2,6 @@
 
 #include <string.h>
 
-#define PART 512
-#define COLUMNS 32 /* columns that one thread sums over all rows */
-
 /* ---- rows that move: embed, gather, scatter ---- */
 typedef struct move {
     const dk_kernels *kernels;
@@ -29,10 +26,10 @@ static move move_make(dk_queue *queue, const dk_view *x, const dk_view *ids, con
 
 static void embed_row(const move *w, const uint8_t *x, float *y)
 {
-    float part[PART];
+    float part[DK_PART];
     int64_t size = (int64_t)dk_dtype_size(w->dtype);
-    for (int64_t i = 0; i < w->y.width; i += PART) {
-        int64_t n = w->y.width - i < PART ? w->y.width - i : PART;
+    for (int64_t i = 0; i < w->y.width; i += DK_PART) {
+        int64_t n = w->y.width - i < DK_PART ? w->y.width - i : DK_PART;
         const float *from = dk_cpu_widen(w->kernels, w->dtype, x + i * size, part, n);
         if (w->add) {
             w->kernels->axpy(w->scale, from, y + i, n);
@@ -48,7 +45,7 @@ static void embed_body(void *context, int64_t begin, int64_t end)
     for (int64_t r = begin; r < end; r++) embed_row(w, dk_row(&w->x, w->ids[r * w->step]), dk_row(&w->y, r));
 }
 
-void dk_cpu_embed(dk_queue *queue, dk_view table, dk_view ids, double scale, dk_view y, int32_t add)
+static void op_embed(dk_queue *queue, dk_view table, dk_view ids, double scale, dk_view y, int32_t add)
 {
     if (!dk_check_embed(queue, &table, &ids, &y)) return;
     move work = move_make(queue, &table, &ids, &y);
@@ -61,19 +58,20 @@ void dk_cpu_embed(dk_queue *queue, dk_view table, dk_view ids, double scale, dk_
 static void embed_backward_body(void *context, int64_t begin, int64_t end)
 {
     const move *w = context;
-    int64_t first = begin * COLUMNS, last = end * COLUMNS < w->y.width ? end * COLUMNS : w->y.width;
+    int64_t first = begin * DK_SUM_COLUMNS,
+            last = end * DK_SUM_COLUMNS < w->y.width ? end * DK_SUM_COLUMNS : w->y.width;
     for (int64_t r = 0; r < w->x.rows; r++)
         w->kernels->axpy(w->scale, (float *)dk_row(&w->x, r) + first,
                          (float *)dk_row(&w->y, w->ids[r * w->step]) + first, last - first);
 }
 
-void dk_cpu_embed_backward(dk_queue *queue, dk_view gradient, dk_view ids, double scale, dk_view dy)
+static void op_embed_backward(dk_queue *queue, dk_view gradient, dk_view ids, double scale, dk_view dy)
 {
     if (!dk_check_embed_backward(queue, &gradient, &ids, &dy)) return;
     move work = move_make(queue, &dy, &ids, &gradient);
     work.scale = (float)scale;
-    dk_parallel_for(queue->backend->host, (work.y.width + COLUMNS - 1) / COLUMNS, dk_cpu_grain(work.x.rows * COLUMNS),
-                    embed_backward_body, &work);
+    dk_parallel_for(queue->backend->host, (work.y.width + DK_SUM_COLUMNS - 1) / DK_SUM_COLUMNS,
+                    dk_cpu_grain(work.x.rows * DK_SUM_COLUMNS), embed_backward_body, &work);
 }
 
 static void move_body(void *context, int64_t begin, int64_t end)
@@ -92,14 +90,14 @@ static void move_body(void *context, int64_t begin, int64_t end)
     }
 }
 
-void dk_cpu_gather_rows(dk_queue *queue, dk_view x, dk_view rows, dk_view y)
+static void op_gather_rows(dk_queue *queue, dk_view x, dk_view rows, dk_view y)
 {
     if (!dk_check_move_rows(queue, "gather_rows", &x, &rows, &y, 0, 0)) return;
     move work = move_make(queue, &x, &rows, &y);
     dk_parallel_for(queue->backend->host, work.y.rows, dk_cpu_grain(work.x.width), move_body, &work);
 }
 
-void dk_cpu_scatter_rows(dk_queue *queue, dk_view x, dk_view rows, dk_view y, int32_t add)
+static void op_scatter_rows(dk_queue *queue, dk_view x, dk_view rows, dk_view y, int32_t add)
 {
     if (!dk_check_move_rows(queue, "scatter_rows", &x, &rows, &y, 1, add)) return;
     move work = move_make(queue, &x, &rows, &y);
@@ -152,7 +150,7 @@ static void norm_body(void *context, int64_t begin, int64_t end)
         w->kernels->norm(&w->row, dk_row(&w->x, r), dk_row(&w->y, r), w->stats.data ? dk_row(&w->stats, r) : NULL);
 }
 
-void dk_cpu_norm(dk_queue *queue, const dk_norm_args *args, dk_view x, dk_view y, dk_view stats)
+static void op_norm(dk_queue *queue, const dk_norm_args *args, dk_view x, dk_view y, dk_view stats)
 {
     norm_work work;
     if (!dk_check_norm(queue, args, &x, &y, &stats) || !norm_begin(queue, "norm", args, &x, &stats, &work)) return;
@@ -172,14 +170,15 @@ static void norm_backward_body(void *context, int64_t begin, int64_t end)
 static void norm_columns_body(void *context, int64_t begin, int64_t end)
 {
     const norm_work *w = context;
-    int64_t first = begin * COLUMNS, last = end * COLUMNS < w->x.width ? end * COLUMNS : w->x.width;
+    int64_t first = begin * DK_SUM_COLUMNS,
+            last = end * DK_SUM_COLUMNS < w->x.width ? end * DK_SUM_COLUMNS : w->x.width;
     w->kernels->norm_columns(&w->x, &w->stats, &w->dy, first, last - first, w->dweight ? w->dweight + first : NULL,
                              w->dbias ? w->dbias + first : NULL);
 }
 
 /* The weights' part first: dx may be dy. */
-void dk_cpu_norm_backward(dk_queue *queue, const dk_norm_args *args, dk_view x, dk_view stats, dk_view dy, dk_view dx,
-                          int32_t add, dk_view dweight, dk_view dbias)
+static void op_norm_backward(dk_queue *queue, const dk_norm_args *args, dk_view x, dk_view stats, dk_view dy,
+                             dk_view dx, int32_t add, dk_view dweight, dk_view dbias)
 {
     norm_work work;
     dk_host *host = queue->backend->host;
@@ -191,8 +190,8 @@ void dk_cpu_norm_backward(dk_queue *queue, const dk_norm_args *args, dk_view x, 
     work.dbias = dk_buffer_map(dbias);
     work.add = add;
     if (work.dweight || work.dbias)
-        dk_parallel_for(host, (work.x.width + COLUMNS - 1) / COLUMNS, dk_cpu_grain(work.x.rows * COLUMNS),
-                        norm_columns_body, &work);
+        dk_parallel_for(host, (work.x.width + DK_SUM_COLUMNS - 1) / DK_SUM_COLUMNS,
+                        dk_cpu_grain(work.x.rows * DK_SUM_COLUMNS), norm_columns_body, &work);
     if (work.dx.data) dk_parallel_for(host, work.x.rows, dk_cpu_grain(3 * work.x.width), norm_backward_body, &work);
     dk_scratch_give(&dk_cpu_of(queue)->callers, work.widened);
 }
@@ -215,7 +214,7 @@ static void rope_body(void *context, int64_t begin, int64_t end)
                          w->table + w->positions[r * w->position_step] * w->table_step, w->sign);
 }
 
-void dk_cpu_rope(dk_queue *queue, dk_view x, dk_view table, dk_view positions, int32_t inverse)
+static void op_rope(dk_queue *queue, dk_view x, dk_view table, dk_view positions, int32_t inverse)
 {
     if (!dk_check_rope(queue, &x, &table, &positions)) return;
     rope_work work = {.kernels = dk_kernels_of(queue),
@@ -230,4 +229,15 @@ void dk_cpu_rope(dk_queue *queue, dk_view x, dk_view table, dk_view positions, i
                       .position_step = positions.stride[0],
                       .sign = inverse ? -1.0f : 1.0f};
     dk_parallel_for(queue->backend->host, x.shape[0], dk_cpu_grain(x.shape[1] * x.shape[2]), rope_body, &work);
+}
+
+void dk_cpu_fill_rows(dk_ops *ops)
+{
+    ops->embed = op_embed;
+    ops->embed_backward = op_embed_backward;
+    ops->gather_rows = op_gather_rows;
+    ops->scatter_rows = op_scatter_rows;
+    ops->norm = op_norm;
+    ops->norm_backward = op_norm_backward;
+    ops->rope = op_rope;
 }

@@ -93,7 +93,7 @@ static int32_t sample_row(const sampler *s, int64_t r, uint8_t *scratch)
     const float *z = dk_row(&s->logits, r);
     float highest = kernels->highest(z, s->vocab);
     if (!(fabsf(highest) < INFINITY)) return FAILED;
-    if (!(s->args->temperature > 0)) return lowest_best(z, s->vocab, highest);
+    if (s->args->temperature < DK_TEMPERATURE_MIN) return lowest_best(z, s->vocab, highest);
     float *weights = (float *)(void *)scratch;
     heap h = {.z = z, .ids = (int32_t *)(void *)(weights + s->vocab)};
     kernels->softmax_weights(z, weights, s->vocab, highest, (float)(1 / s->args->temperature));
@@ -109,7 +109,7 @@ static void sample_body(void *context, int64_t begin, int64_t end)
     dk_scratch_give(workers, scratch);
 }
 
-void dk_cpu_sample(dk_queue *queue, const dk_sample_args *args, dk_view logits, int64_t vocab, dk_view ids)
+static void op_sample(dk_queue *queue, const dk_sample_args *args, dk_view logits, int64_t vocab, dk_view ids)
 {
     if (!dk_check_sample(queue, args, &logits, vocab, &ids)) return;
     sampler work = {.queue = queue,
@@ -134,3 +134,5 @@ void dk_cpu_sample(dk_queue *queue, const dk_sample_args *args, dk_view logits, 
                           (long long)r);
     }
 }
+
+void dk_cpu_fill_sample(dk_ops *ops) { ops->sample = op_sample; }

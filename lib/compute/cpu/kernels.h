@@ -1,6 +1,6 @@
 /* kernels.h - the inner loops of the CPU backend: contiguous floats in, contiguous floats out, one thread.
  *
- * The files in kernels/ are compiled once per instruction set; each copy fills one table. Threads, strides, dtypes of
+ * The files in kernels/ are compiled once per instruction set; each copy fills a table. Threads, strides, dtypes of
  * activations and checks do not live here but in the ops that call these. */
 #ifndef DK_COMPUTE_KERNELS_H
 #define DK_COMPUTE_KERNELS_H
@@ -66,7 +66,7 @@ typedef struct dk_kernels {
 
     void (*softcap)(float *z, int64_t n, float scale, float cap);
     void (*softcap_backward)(const float *z, float *dz, int64_t n, float scale, float cap);
-    void (*log_softmax)(const float *z, float *y, int64_t n, float temperature);
+    void (*log_softmax)(const float *z, float *y, int64_t n, double temperature);
     void (*log_softmax_backward)(const float *log_q, float *h, int64_t n, float weight);
     void (*softmax_weights)(const float *z, float *y, int64_t n, float highest,
                             float inverse_temperature); /* exp((z - highest)/T) */
@@ -75,7 +75,7 @@ typedef struct dk_kernels {
     /* y[r*y_step + o] = dot(x row r, weight row o), `outputs` rows of weights; 0 = not weights of this dtype */
     int32_t (*dots)(dk_dtype dtype, const void *weight, int64_t weight_step, int64_t outputs, int64_t in,
                     const float *x, int64_t x_step, int64_t rows, float *y, int64_t y_step);
-    /* the same for weights stored [in, out]: `weight` is the first of `outputs` columns, at most DK_COLUMNS */
+    /* the same for weights stored [in, out]: `weight` is the first of `outputs` columns, at most DK_MATVEC_COLUMNS */
     int32_t (*columns)(dk_dtype dtype, const void *weight, int64_t weight_step, int64_t outputs, int64_t in,
                        const float *x, int64_t x_step, int64_t rows, float *y, int64_t y_step);
 
@@ -89,12 +89,13 @@ typedef struct dk_kernels {
     void (*adamw)(const dk_adamw_step *step, float *p, const float *g, float *m, float *v, int64_t n);
 } dk_kernels;
 
-#define DK_COLUMNS 128
+#define DK_MATVEC_COLUMNS 128
+#define DK_MATVEC_ROWS 4 /* rows of x that dots and columns are worth it for */
 
-extern const dk_kernels dk_kernels_portable;
+void dk_kernels_fill_portable(dk_kernels *kernels);
 #ifdef DK_X86_KERNELS
-extern const dk_kernels dk_kernels_avx2;
-extern const dk_kernels dk_kernels_avx512;
+void dk_kernels_fill_avx2(dk_kernels *kernels);
+void dk_kernels_fill_avx512(dk_kernels *kernels);
 #endif
 
 #endif

@@ -14,7 +14,7 @@
 #define DK_INLINE static inline
 #endif
 
-#if defined(DK_SIMD_AVX512)
+#if DK_VF == 16
 #define DK_TILE_ROWS 8
 #else
 #define DK_TILE_ROWS 4

@@ -5,7 +5,7 @@
 
 #include "compute/compute.h"
 
-extern const dk_ops dk_reference_ops_f32;
-extern const dk_ops dk_reference_ops_f64;
+void dk_reference_fill_f32(dk_ops *ops);
+void dk_reference_fill_f64(dk_ops *ops);
 
 #endif

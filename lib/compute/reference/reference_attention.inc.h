@@ -90,3 +90,9 @@ static void op_attention_backward(dk_queue *queue, const dk_attention_args *args
                 attend_backward(args, in, &lse, &dy, out, row * heads + h, visible(args, s, row), h / group);
     }
 }
+
+static void fill_attention(dk_ops *ops)
+{
+    ops->attention = op_attention;
+    ops->attention_backward = op_attention_backward;
+}

@@ -1,4 +1,3 @@
 #define REAL float
-#define REAL_DTYPE DK_F32
-#define REFERENCE_OPS dk_reference_ops_f32
+#define REFERENCE_FILL dk_reference_fill_f32
 #include "compute/reference/reference_ops.inc.h"

@@ -97,7 +97,8 @@ static void op_sample(dk_queue *queue, const dk_sample_args *args, dk_view logit
             dk_queue_fail(queue, DK_E_NUMERIC, "sample: row %lld has no candidate above -infinity", (long long)r);
             goto out;
         }
-        *(int32_t *)element(&ids, 0, r) = args->temperature > 0 ? draw(args, all, vocab, args->counters[r]) : all[0].id;
+        int32_t greedy = args->temperature < DK_TEMPERATURE_MIN;
+        *(int32_t *)element(&ids, 0, r) = greedy ? all[0].id : draw(args, all, vocab, args->counters[r]);
     }
 out:
     dk_free(queue->backend->host, all);
@@ -139,4 +140,16 @@ static void op_adamw(dk_queue *queue, const dk_adamw_args *args, dk_view factor,
             put(&p, r, c, decayed - rate * first / (sqrt(second) / root + (REAL)args->epsilon));
         }
     }
+}
+
+static void fill_heads(dk_ops *ops)
+{
+    ops->softcap = op_softcap;
+    ops->softcap_backward = op_softcap_backward;
+    ops->log_softmax = op_log_softmax;
+    ops->log_softmax_backward = op_log_softmax_backward;
+    ops->sample = op_sample;
+    ops->sum_squares = op_sum_squares;
+    ops->clip_factor = op_clip_factor;
+    ops->adamw = op_adamw;
 }

@@ -5,12 +5,12 @@ static REAL weight_at(const dk_linear *linear, const dk_view *weight, int64_t ou
     return linear->in_out ? get(weight, in, out) : get(weight, out, in);
 }
 
-static int32_t linear_create(dk_backend *backend, const dk_linear_spec *spec, dk_linear **out, dk_error *err)
+static int32_t op_linear_create(dk_backend *backend, const dk_linear_spec *spec, dk_linear **out, dk_error *err)
 {
     return dk_linear_create(backend, spec, backend->reads, out, err);
 }
 
-static void linear_forward(dk_queue *queue, dk_linear *linear, dk_view x, dk_view y)
+static void op_linear_forward(dk_queue *queue, dk_linear *linear, dk_view x, dk_view y)
 {
     if (!dk_linear_check(queue, "linear_forward", linear, &x, &y)) return;
     int64_t column = 0;
@@ -27,7 +27,7 @@ static void linear_forward(dk_queue *queue, dk_linear *linear, dk_view x, dk_vie
     }
 }
 
-static void linear_backward_input(dk_queue *queue, dk_linear *linear, dk_view dy, dk_view dx, int32_t add)
+static void op_linear_backward_input(dk_queue *queue, dk_linear *linear, dk_view dy, dk_view dx, int32_t add)
 {
     if (!dk_linear_check(queue, "linear_backward_input", linear, &dx, &dy)) return;
     for (int64_t r = 0; r < dx.shape[0]; r++) {
@@ -64,7 +64,7 @@ static void add_bias_gradient(const dk_parameter *bias, const dk_view *dy)
     }
 }
 
-static void linear_backward_weight(dk_queue *queue, dk_linear *linear, dk_view x, dk_view dy)
+static void op_linear_backward_weight(dk_queue *queue, dk_linear *linear, dk_view x, dk_view dy)
 {
     if (!dk_linear_check(queue, "linear_backward_weight", linear, &x, &dy)) return;
     int64_t column = 0;
@@ -74,4 +74,13 @@ static void linear_backward_weight(dk_queue *queue, dk_linear *linear, dk_view x
         if (!weight->frozen && dk_check_gradient(queue, weight)) add_weight_gradient(linear, weight, &x, &part);
         if (bias && !bias->frozen && dk_check_gradient(queue, bias)) add_bias_gradient(bias, &part);
     }
+}
+
+static void fill_products(dk_ops *ops)
+{
+    ops->linear_free = dk_linear_free;
+    ops->linear_create = op_linear_create;
+    ops->linear_forward = op_linear_forward;
+    ops->linear_backward_input = op_linear_backward_input;
+    ops->linear_backward_weight = op_linear_backward_weight;
 }

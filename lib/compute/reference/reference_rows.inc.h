@@ -213,3 +213,21 @@ static void op_glu_backward(dk_queue *queue, dk_activation kind, dk_view gate, d
         }
     }
 }
+
+static void fill_rows(dk_ops *ops)
+{
+    ops->fill = op_fill;
+    ops->convert = op_convert;
+    ops->axpy = op_axpy;
+    ops->scale = op_scale;
+    ops->add = op_add;
+    ops->embed = op_embed;
+    ops->embed_backward = op_embed_backward;
+    ops->gather_rows = op_gather_rows;
+    ops->scatter_rows = op_scatter_rows;
+    ops->norm = op_norm;
+    ops->norm_backward = op_norm_backward;
+    ops->rope = op_rope;
+    ops->glu = op_glu;
+    ops->glu_backward = op_glu_backward;
+}

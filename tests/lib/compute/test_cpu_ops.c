@@ -71,6 +71,69 @@ TEST(log_softmax)
     }
 }
 
+/* Every entry of log q to 1e-6 of itself (of 1e-9 where it is smaller: 1 + rest in double), gradients to 1e-6 of the
+ * row's largest, over all temperatures of a loss; p: width, 1000*temperature, shape of the logits. */
+static void case_precise_softmax(fx *f)
+{
+    enum { ROWS = 4 };
+    int64_t width = f->p[0], kind = f->p[2], n = ROWS * width;
+    double temperature = (double)f->p[1] / 1000, *z = calloc((size_t)n, sizeof *z);
+    for (int64_t i = 0; i < n; i++) {
+        double u = dk_random_uniform(7, DK_STREAM_TEST, (uint64_t)i);
+        if (kind == 0) z[i] = 20 * u - 10;                                     /* plain */
+        else if (kind == 1) z[i] = i % width == 5 ? 30 + u : 12 * u;           /* sure of one */
+        else if (kind == 2) z[i] = temperature * (i % width < 2 ? 25 : 5 * u); /* sure of two that tie */
+        else z[i] = 1e4 + 8 * temperature * u;                                 /* far from 0 */
+        z[i] = (double)(float)z[i];
+    }
+    dk_view logits = fx_view(f, f->backend->real, 2, (int64_t[]){ROWS, width}, 0),
+            h = fx_input_2d(f, 2, -1, 1, ROWS, width, 0);
+    dk_view y = fx_view(f, f->backend->real, 2, logits.shape, 0);
+    fx_write(f, logits, z);
+    free(z);
+    OPS(f)->log_softmax(&f->queue, logits, width, temperature, y);
+    fx_out(f, y);
+    OPS(f)->log_softmax_backward(&f->queue, y, width, temperature, dk_view_none(), h);
+    fx_out(f, h);
+}
+
+static void check_precise(const int64_t *p)
+{
+    dk_backend *reference = fx_reference(DK_F64);
+    fx want = {0};
+    fx_run(&want, reference, case_precise_softmax, p);
+    for (int32_t isa = DK_ISA_PORTABLE; isa <= DK_ISA_AVX512; isa++) {
+        dk_backend *backend = fx_cpu(isa, 1);
+        fx got = {0};
+        if (!backend) continue;
+        fx_run(&got, backend, case_precise_softmax, p);
+        double worst = 0, largest = 1e-30, slopes = 0;
+        for (int64_t i = 0; i < want.ends[0]; i++)
+            worst = fmax(worst, fabs(got.out[i] - want.out[i]) / fmax(fabs(want.out[i]), 1e-9));
+        for (int64_t i = want.ends[0]; i < want.ends[1]; i++) {
+            largest = fmax(largest, fabs(want.out[i]));
+            slopes = fmax(slopes, fabs(got.out[i] - want.out[i]));
+        }
+        if (!(worst <= 1e-6 && slopes <= 1e-6 * largest))
+            FAIL("log_softmax%s on %s: values off by %.3g, gradients by %.3g", fx_name(p), backend->name, worst,
+                 slopes / largest);
+        free(got.out);
+        dk_backend_free(backend);
+    }
+    free(want.out);
+    dk_backend_free(reference);
+}
+
+TEST(log_softmax_precision)
+{
+    static const int64_t temperatures[] = {50, 100, 300, 1000, 7000, 100000};
+    for (int t = 0; t < 6; t++)
+        for (int64_t kind = 0; kind < 4; kind++) {
+            check_precise((const int64_t[8]){67, temperatures[t], kind});
+            check_precise((const int64_t[8]){5000, temperatures[t], kind});
+        }
+}
+
 TEST(attention)
 {
     static const int64_t dims[] = {1, 5, 32, 40, 64, 128};
@@ -223,4 +286,5 @@ TEST(cache)
 }
 
 TEST_MAIN(TEST_CASE(linear) TEST_CASE(norm) TEST_CASE(glu) TEST_CASE(rope) TEST_CASE(embed) TEST_CASE(log_softmax)
-              TEST_CASE(attention) TEST_CASE(elementwise) TEST_CASE(adamw) TEST_CASE(convert) TEST_CASE(cache))
+              TEST_CASE(log_softmax_precision) TEST_CASE(attention) TEST_CASE(elementwise) TEST_CASE(adamw)
+                  TEST_CASE(convert) TEST_CASE(cache))

@@ -100,6 +100,11 @@ TEST(greedy_and_failures)
         CHECK_HAS(err.message, "row 1");
         CHECK_INT(sample(backend, &args, 1, 4, 5, bad[2], ids, &err), DK_E_NUMERIC);
         CHECK_INT(sample(backend, &args, 1, 1, 5, &rows[10], ids, &err), DK_E_NUMERIC);
+        args.temperature = 1e-39; /* below what a float can divide by: greedy, and no counters are needed */
+        REQUIRE_OK(sample(backend, &args, 2, 4, 5, rows, ids, &err));
+        CHECK_INT(ids[0], 1);
+        args.temperature = INFINITY;
+        CHECK_INT(sample(backend, &args, 1, 4, 5, rows, ids, &err), DK_E_INTERNAL);
         args.temperature = 1;
         CHECK_INT(sample(backend, &args, 1, 4, 5, bad[0], ids, &err), DK_E_INTERNAL);
         CHECK_HAS(err.message, "no counters");

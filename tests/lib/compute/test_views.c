@@ -207,8 +207,13 @@ static void refuse_all(dk_backend *backend)
     refused(&g, DK_E_INVALID, "gather_rows: rows[1] is 3, not in [0, 3)");
     ops->log_softmax(q, g.a, 9, 1, g.b);
     refused(&g, DK_E_INTERNAL, "log_softmax: arguments: vocab");
-    ops->log_softmax(q, g.a, 8, 0, g.b);
-    refused(&g, DK_E_INTERNAL, "temperature");
+    static const double temperatures[] = {0, -1, 1e-39, 9e-4, 1001, INFINITY, NAN};
+    for (int i = 0; i < 7; i++) {
+        ops->log_softmax(q, g.a, 8, temperatures[i], g.b);
+        refused(&g, DK_E_INVALID, "log_softmax: the temperature is");
+        ops->log_softmax_backward(q, g.a, 8, temperatures[i], dk_view_none(), g.b);
+        refused(&g, DK_E_INVALID, "not in [0.001, 1000]");
+    }
     ops->glu(q, (dk_activation)9, g.a, g.a, g.b);
     refused(&g, DK_E_INTERNAL, "glu: arguments: unknown activation");
     dk_norm_args norm = {.kind = DK_NORM_RMS, .weight = dk_view_1d(g.buffer, 0, DK_F32, 7)};
@@ -311,7 +316,7 @@ TEST(kernels_refuse_dtypes)
     float x[32] = {0}, y[32];
     uint8_t weight[32 * 8] = {0};
     dk_backend *backend = fx_cpu(DK_ISA_PORTABLE, 1);
-    const dk_kernels *kernels = ((dk_cpu *)backend->state)->kernels;
+    const dk_kernels *kernels = &((dk_cpu *)backend->state)->kernels;
     CHECK_INT(kernels->dots(DK_F32, weight, 32, 1, 32, x, 32, 1, y, 1), 1);
     CHECK_INT(kernels->dots(DK_Q8_0, weight, 32, 1, 32, x, 32, 1, y, 1), 0);
     CHECK_INT(kernels->columns(DK_F64, weight, 1, 1, 32, x, 32, 1, y, 1), 0);

@@ -150,6 +150,7 @@ typedef struct texts {
     int32_t code, after; /* return code once `after` tokens are there */
     fixture *cancel;
     int32_t total;
+    int64_t last_sequence, turns; /* how often the next token was another sequence's */
 } texts;
 
 static int32_t on_token(void *user, int64_t sequence, int32_t id, double log_prob, int32_t finished)
@@ -160,6 +161,8 @@ static int32_t on_token(void *user, int64_t sequence, int32_t id, double log_pro
     t->ids[t->count] = id;
     t->log_probs[t->count++] = log_prob;
     t->finished = finished;
+    all->turns += sequence != all->last_sequence;
+    all->last_sequence = sequence;
     if (++all->total == all->after && all->cancel) dk_host_cancel(all->cancel->host, 1);
     return all->code && all->total == all->after ? all->code : 0;
 }
@@ -209,6 +212,72 @@ TEST(neighbours)
         if (fixture_make(&f, ON_CPU, config)) check_neighbours(&f, config);
         fixture_end(&f);
     }
+}
+
+/* The same beside longer neighbours, which fill more pieces than it does itself, at any place of the group; on a
+ * backend whose products promise nothing for two rows, too. */
+static void check_long_neighbours(fixture *f)
+{
+    enum { CONTEXT = 620, SEQUENCES = 6 };
+    static const int64_t lengths[SEQUENCES] = {5, 300, 1, 257, 256, 40};
+    static int32_t ids[SEQUENCES * CONTEXT];
+    dk_error err = {0};
+    dk_generate_args args = plain_args;
+    texts short_ones = {.code = 0};
+    for (int round = -1; round < SEQUENCES; round++) { /* round: the one that keeps its length; -1 = all do */
+        int64_t offsets[SEQUENCES + 1] = {0};
+        texts out = {.code = 0};
+        for (int64_t s = 0; s < SEQUENCES; s++) {
+            int64_t length = round < 0 || s == round ? lengths[s] : 600;
+            offsets[s + 1] = offsets[s] + length;
+            for (int64_t i = 0; i < length; i++)
+                ids[offsets[s] + i] = (int32_t)(dk_random_u64((uint64_t)s, DK_STREAM_TEST, (uint64_t)i) %
+                                                (uint64_t)f->model->config.vocab_size);
+        }
+        dk_tokens tokens = {.ids = ids, .offsets = offsets, .sequences = SEQUENCES};
+        args.user = round < 0 ? &short_ones : &out;
+        args.max_tokens = 6;
+        CHECK_OK(dk_generate(f->model, &tokens, &args, &err));
+        if (round >= 0 && memcmp(&out.of[round], &short_ones.of[round], sizeof(text)) != 0)
+            FAIL("sequence %d reads otherwise beside longer ones", round);
+    }
+}
+
+TEST(long_neighbours)
+{
+    static const char config[] =
+        "{\"model_type\":\"mistral\",\"hidden_size\":24,\"num_attention_heads\":3,\"num_key_value_heads\":1,"
+        "\"num_hidden_layers\":2,\"intermediate_size\":40,\"vocab_size\":61,\"max_position_embeddings\":620,"
+        "\"sliding_window\":100}";
+    for (int64_t promised = 0; promised < 2; promised++) {
+        fixture f;
+        if (fixture_make(&f, ON_CPU, config)) {
+            CHECK(f.backend->invariant_rows > 1);
+            if (promised) f.backend->invariant_rows = promised; /* groups of one */
+            check_long_neighbours(&f);
+        }
+        fixture_end(&f);
+    }
+}
+
+/* As many sequences write together as the backend promises equal bits for. */
+TEST(groups_are_asked_of_the_backend)
+{
+    fixture f;
+    dk_error err = {0};
+    if (fixture_make(&f, ON_F64, tiny_configs[2])) {
+        batch all = make_batch(prompt_lengths, 6, f.model->config.vocab_size, 23);
+        texts wide = {.code = 0}, narrow = {.code = 0};
+        CHECK(f.backend->invariant_rows == INT64_MAX);
+        CHECK_OK(generate(&f, &all, plain_args, &wide, &err)); /* one group of six: tokens of all in turn */
+        f.backend->invariant_rows = 1;
+        CHECK_OK(generate(&f, &all, plain_args, &narrow, &err)); /* six groups */
+        for (int s = 0; s < 6; s++) CHECK(memcmp(&wide.of[s], &narrow.of[s], sizeof(text)) == 0);
+        CHECK(wide.last_sequence == 5 && wide.turns > 6);
+        CHECK(narrow.last_sequence == 5);
+        CHECK_INT(narrow.turns, 5);
+    }
+    fixture_end(&f);
 }
 
 /* log_prob is that of the whole vocabulary at temperature 1, whatever drew the token. */
@@ -446,5 +515,6 @@ out:
 TEST(no_memory) { CHECK(fail_every_alloc(build_and_use, (void *)(uintptr_t)tiny_configs[7]) > 50); }
 
 TEST_MAIN(TEST_CASE(cache_equals_pass) TEST_CASE(cache_starts_again) TEST_CASE(cache_errors) TEST_CASE(neighbours)
-              TEST_CASE(log_probs) TEST_CASE(drawing) TEST_CASE(ends) TEST_CASE(long_prompt) TEST_CASE(stopping)
-                  TEST_CASE(wrong_arguments) TEST_CASE(no_memory))
+              TEST_CASE(long_neighbours) TEST_CASE(groups_are_asked_of_the_backend) TEST_CASE(log_probs)
+                  TEST_CASE(drawing) TEST_CASE(ends) TEST_CASE(long_prompt) TEST_CASE(stopping)
+                      TEST_CASE(wrong_arguments) TEST_CASE(no_memory))

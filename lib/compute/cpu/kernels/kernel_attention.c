@@ -1,4 +1,4 @@
-#include "compute/cpu/kernels_local.h"
+#include "compute/cpu/kernel_variant.h"
 #include "compute/cpu/tile.h"
 
 /* Attention by blocks with a running maximum (Milakov & Gimelshein 2018; Dao et al. 2022).
@@ -20,9 +20,9 @@ typedef struct lanes {
     int32_t *position;                 /* [count] */
 } lanes;
 
-int64_t DK_VARIANT(dk_kernel_attention_rows)(int64_t group) { return group < QUERIES ? QUERIES / group : 1; }
+static int64_t kernel_attention_rows(int64_t group) { return group < QUERIES ? QUERIES / group : 1; }
 
-int64_t DK_VARIANT(dk_kernel_attention_scratch)(int64_t group, int64_t dim)
+static int64_t kernel_attention_scratch(int64_t group, int64_t dim)
 {
     int64_t count = dk_lanes_up(group < QUERIES ? QUERIES : group), width = dk_lanes_up(dim);
     return count * (dim + KEYS + width + 4) + KEYS * width;
@@ -136,12 +136,20 @@ static void finish(const dk_attention_block *b, const lanes *l)
     }
 }
 
-void DK_VARIANT(dk_kernel_attention)(const dk_attention_block *b)
+static void kernel_attention(const dk_attention_block *b)
 {
     lanes l = lay_out(b);
     int64_t last = b->position + b->rows - 1;
     int64_t key = b->window > 0 && b->position >= b->window ? b->position - b->window + 1 : 0;
+    key -= key % KEYS; /* the rows contract: keys in front of the window weigh 0 and change no bit */
     begin(b, &l);
     for (; key <= last; key += KEYS) add_keys(b, &l, key, last - key + 1 < KEYS ? last - key + 1 : KEYS);
     finish(b, &l);
+}
+
+void DK_VARIANT(dk_kernels_fill_attention)(dk_kernels *kernels)
+{
+    kernels->attention_rows = kernel_attention_rows;
+    kernels->attention_scratch = kernel_attention_scratch;
+    kernels->attention = kernel_attention;
 }

@@ -1,4 +1,4 @@
-#include "compute/cpu/kernels_local.h"
+#include "compute/cpu/kernel_variant.h"
 #include "compute/cpu/tile.h"
 
 /* Gradients of attention by blocks (Dao et al. 2022): weights come back from the saved partition, a block of keys at a
@@ -15,7 +15,7 @@ typedef struct sheets {
     float *q, *dy, *k;       /* [64, width], where dim is no multiple of DK_VF */
 } sheets;
 
-int64_t DK_VARIANT(dk_kernel_attention_backward_scratch)(int64_t dim)
+static int64_t kernel_attention_backward_scratch(int64_t dim)
 {
     int64_t width = dk_lanes_up(dim);
     return 2 * dim * KEYS + 2 * QUERIES * KEYS + 3 * KEYS * width + 3 * QUERIES * width;
@@ -165,7 +165,7 @@ static void clear_queries(const dk_attention_gradient *w)
             memset(w->dq + r * w->dq_row + h * w->dq_head, 0, (size_t)w->dim * sizeof(float));
 }
 
-void DK_VARIANT(dk_kernel_attention_backward)(const dk_attention_gradient *w)
+static void kernel_attention_backward(const dk_attention_gradient *w)
 {
     sheets s = lay_out(w);
     clear_queries(w);
@@ -184,4 +184,10 @@ void DK_VARIANT(dk_kernel_attention_backward)(const dk_attention_gradient *w)
             memcpy(w->dv + (key + r) * w->dv_row, s.dv + r * s.width, (size_t)w->dim * sizeof(float));
         }
     }
+}
+
+void DK_VARIANT(dk_kernels_fill_attention_backward)(dk_kernels *kernels)
+{
+    kernels->attention_backward_scratch = kernel_attention_backward_scratch;
+    kernels->attention_backward = kernel_attention_backward;
 }

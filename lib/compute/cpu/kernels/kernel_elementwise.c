@@ -1,42 +1,42 @@
-#include "compute/cpu/kernels_local.h"
+#include "compute/cpu/kernel_variant.h"
 
-void DK_VARIANT(dk_kernel_fill)(float *y, int64_t n, float value)
+static void kernel_fill(float *y, int64_t n, float value)
 {
     for (int64_t i = 0; i < n; i++) y[i] = value;
 }
 
-void DK_VARIANT(dk_kernel_axpy)(float a, const float *x, float *y, int64_t n)
+static void kernel_axpy(float a, const float *x, float *y, int64_t n)
 {
     dk_vf by = dk_vf_set(a);
     for (int64_t i = 0; i < n; i += DK_VF)
         dk_vf_give(y + i, dk_vf_fma(by, dk_vf_take(x + i, n - i, 0), dk_vf_take(y + i, n - i, 0)), n - i);
 }
 
-void DK_VARIANT(dk_kernel_scale_to)(float a, const float *x, float *y, int64_t n)
+static void kernel_scale_to(float a, const float *x, float *y, int64_t n)
 {
     for (int64_t i = 0; i < n; i++) y[i] = a * x[i];
 }
 
-void DK_VARIANT(dk_kernel_add)(const float *a, const float *b, float *y, int64_t n)
+static void kernel_add(const float *a, const float *b, float *y, int64_t n)
 {
     for (int64_t i = 0; i < n; i++) y[i] = a[i] + b[i];
 }
 
-void DK_VARIANT(dk_kernel_widen_bf16)(const uint16_t *x, float *y, int64_t n)
+static void kernel_widen_bf16(const uint16_t *x, float *y, int64_t n)
 {
     int64_t i = 0;
     for (; i + DK_VF <= n; i += DK_VF) dk_vf_store(y + i, dk_vf_load_bf16(x + i));
     for (; i < n; i++) y[i] = dk_widen_bf16(x[i]);
 }
 
-void DK_VARIANT(dk_kernel_widen_f16)(const uint16_t *x, float *y, int64_t n)
+static void kernel_widen_f16(const uint16_t *x, float *y, int64_t n)
 {
     int64_t i = 0;
     for (; i + DK_VF <= n; i += DK_VF) dk_vf_store(y + i, dk_vf_load_f16(x + i));
     for (; i < n; i++) y[i] = dk_widen_f16(x[i]);
 }
 
-void DK_VARIANT(dk_kernel_narrow_bf16)(const float *x, uint16_t *y, int64_t n)
+static void kernel_narrow_bf16(const float *x, uint16_t *y, int64_t n)
 {
     for (int64_t i = 0; i < n; i++) y[i] = dk_narrow_bf16(x[i]);
 }
@@ -114,7 +114,7 @@ static inline void glu_backward_loop(dk_activation kind, const float *gate, cons
     }
 }
 
-void DK_VARIANT(dk_kernel_glu)(dk_activation kind, const float *gate, const float *up, float *y, int64_t n)
+static void kernel_glu(dk_activation kind, const float *gate, const float *up, float *y, int64_t n)
 {
     switch (kind) {
     case DK_ACT_SILU:
@@ -132,8 +132,8 @@ void DK_VARIANT(dk_kernel_glu)(dk_activation kind, const float *gate, const floa
     }
 }
 
-void DK_VARIANT(dk_kernel_glu_backward)(dk_activation kind, const float *gate, const float *up, const float *dy,
-                                        float *dgate, float *dup, int64_t n)
+static void kernel_glu_backward(dk_activation kind, const float *gate, const float *up, const float *dy, float *dgate,
+                                float *dup, int64_t n)
 {
     switch (kind) {
     case DK_ACT_SILU:
@@ -154,8 +154,7 @@ void DK_VARIANT(dk_kernel_glu_backward)(dk_activation kind, const float *gate, c
 /* rotations: cos, sin, cos, sin, ... of the pairs (i, i + half); they are split once for all heads. */
 #define PAIRS 256
 
-void DK_VARIANT(dk_kernel_rope)(float *x, int64_t heads, int64_t head_step, int64_t half, const float *rotations,
-                                float sign)
+static void kernel_rope(float *x, int64_t heads, int64_t head_step, int64_t half, const float *rotations, float sign)
 {
     float cosine[PAIRS], sine[PAIRS];
     for (int64_t begin = 0; begin < half; begin += PAIRS) {
@@ -174,4 +173,18 @@ void DK_VARIANT(dk_kernel_rope)(float *x, int64_t heads, int64_t head_step, int6
             }
         }
     }
+}
+
+void DK_VARIANT(dk_kernels_fill_elementwise)(dk_kernels *kernels)
+{
+    kernels->fill = kernel_fill;
+    kernels->axpy = kernel_axpy;
+    kernels->scale_to = kernel_scale_to;
+    kernels->add = kernel_add;
+    kernels->widen_bf16 = kernel_widen_bf16;
+    kernels->widen_f16 = kernel_widen_f16;
+    kernels->narrow_bf16 = kernel_narrow_bf16;
+    kernels->glu = kernel_glu;
+    kernels->glu_backward = kernel_glu_backward;
+    kernels->rope = kernel_rope;
 }

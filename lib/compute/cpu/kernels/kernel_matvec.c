@@ -1,4 +1,4 @@
-#include "compute/cpu/kernels_local.h"
+#include "compute/cpu/kernel_variant.h"
 
 /* Products of a few rows (decoding): bound by reading the weights once, in the dtype that they are stored in. */
 
@@ -72,8 +72,8 @@ static inline void dots_loop(dk_dtype dtype, const void *weight, int64_t weight_
     }
 }
 
-int32_t DK_VARIANT(dk_kernel_dots)(dk_dtype dtype, const void *weight, int64_t weight_step, int64_t outputs, int64_t in,
-                                   const float *x, int64_t x_step, int64_t rows, float *y, int64_t y_step)
+static int32_t kernel_dots(dk_dtype dtype, const void *weight, int64_t weight_step, int64_t outputs, int64_t in,
+                           const float *x, int64_t x_step, int64_t rows, float *y, int64_t y_step)
 {
     switch (dtype) {
     case DK_BF16:
@@ -94,7 +94,7 @@ int32_t DK_VARIANT(dk_kernel_dots)(dk_dtype dtype, const void *weight, int64_t w
 static inline void columns_loop(dk_dtype dtype, const void *weight, int64_t weight_step, int64_t outputs, int64_t in,
                                 const float *x, int64_t x_step, int64_t rows, float *y, int64_t y_step)
 {
-    float sums[DK_COLUMNS];
+    float sums[DK_MATVEC_COLUMNS];
     int64_t step = weight_step * (dtype == DK_F32 ? (int64_t)sizeof(float) : (int64_t)sizeof(uint16_t));
     for (int64_t r = 0; r < rows; r++) {
         memset(sums, 0, sizeof sums);
@@ -110,9 +110,8 @@ static inline void columns_loop(dk_dtype dtype, const void *weight, int64_t weig
     }
 }
 
-int32_t DK_VARIANT(dk_kernel_columns)(dk_dtype dtype, const void *weight, int64_t weight_step, int64_t outputs,
-                                      int64_t in, const float *x, int64_t x_step, int64_t rows, float *y,
-                                      int64_t y_step)
+static int32_t kernel_columns(dk_dtype dtype, const void *weight, int64_t weight_step, int64_t outputs, int64_t in,
+                              const float *x, int64_t x_step, int64_t rows, float *y, int64_t y_step)
 {
     switch (dtype) {
     case DK_BF16:
@@ -128,4 +127,10 @@ int32_t DK_VARIANT(dk_kernel_columns)(dk_dtype dtype, const void *weight, int64_
         return 0;
     }
     return 1;
+}
+
+void DK_VARIANT(dk_kernels_fill_matvec)(dk_kernels *kernels)
+{
+    kernels->dots = kernel_dots;
+    kernels->columns = kernel_columns;
 }

@@ -1,4 +1,4 @@
-#include "compute/cpu/kernels_local.h"
+#include "compute/cpu/kernel_variant.h"
 
 /* y = (x - mean)*inverse*(offset + w) + b over one row. RMS (Zhang & Sennrich 2019): mean is 0. */
 
@@ -25,7 +25,7 @@ static inline dk_vf weight_at(const dk_norm_row *args, int64_t i)
     return dk_vf_take(args->weight + i, args->width - i, 0) + dk_vf_set(args->weight_offset);
 }
 
-void DK_VARIANT(dk_kernel_norm)(const dk_norm_row *args, const float *x, float *y, float *stats)
+static void kernel_norm(const dk_norm_row *args, const float *x, float *y, float *stats)
 {
     int64_t n = args->width;
     float mean = args->kind == DK_NORM_LAYER ? sum_of(x, n) / (float)n : 0;
@@ -42,8 +42,8 @@ void DK_VARIANT(dk_kernel_norm)(const dk_norm_row *args, const float *x, float *
 }
 
 /* With n = (x - mean)*inverse and g = dy*w: dx = inverse*(g - mean(g) - n*mean(g*n)); RMS has no mean(g). */
-void DK_VARIANT(dk_kernel_norm_backward)(const dk_norm_row *args, const float *x, const float *stats, const float *dy,
-                                         float *dx, int32_t add)
+static void kernel_norm_backward(const dk_norm_row *args, const float *x, const float *stats, const float *dy,
+                                 float *dx, int32_t add)
 {
     int64_t n = args->width;
     dk_vf shift = dk_vf_set(stats[0]), by = dk_vf_set(stats[1]), sums = dk_vf_set(0), products = dk_vf_set(0);
@@ -71,8 +71,8 @@ static inline void add_columns(float *sums, dk_vf v, int64_t left)
     if (sums) dk_vf_give(sums, dk_vf_take(sums, left, 0) + v, left);
 }
 
-void DK_VARIANT(dk_kernel_norm_columns)(const dk_rows *x, const dk_rows *stats, const dk_rows *dy, int64_t first,
-                                        int64_t count, float *dweight, float *dbias)
+static void kernel_norm_columns(const dk_rows *x, const dk_rows *stats, const dk_rows *dy, int64_t first, int64_t count,
+                                float *dweight, float *dbias)
 {
     for (int64_t c = 0; c < count; c += DK_VF) {
         dk_vf products = dk_vf_set(0), sums = dk_vf_set(0);
@@ -94,7 +94,7 @@ void DK_VARIANT(dk_kernel_norm_columns)(const dk_rows *x, const dk_rows *stats, 
     }
 }
 
-void DK_VARIANT(dk_kernel_column_sums)(const dk_rows *x, int64_t first, int64_t count, float *sums)
+static void kernel_column_sums(const dk_rows *x, int64_t first, int64_t count, float *sums)
 {
     for (int64_t c = 0; c < count; c += DK_VF) {
         dk_vf total = dk_vf_set(0);
@@ -107,4 +107,12 @@ void DK_VARIANT(dk_kernel_column_sums)(const dk_rows *x, int64_t first, int64_t 
         }
         add_columns(sums + c, total, count - c);
     }
+}
+
+void DK_VARIANT(dk_kernels_fill_norm)(dk_kernels *kernels)
+{
+    kernels->norm = kernel_norm;
+    kernels->norm_backward = kernel_norm_backward;
+    kernels->norm_columns = kernel_norm_columns;
+    kernels->column_sums = kernel_column_sums;
 }

@@ -1,13 +1,11 @@
-#include "compute/cpu/kernels_local.h"
-
-#define BLOCK 1024
+#include "compute/cpu/kernel_variant.h"
 
 /* In double throughout: the norm of a gradient decides about a step. */
-double DK_VARIANT(dk_kernel_sum_squares)(const float *x, int64_t n)
+static double kernel_sum_squares(const float *x, int64_t n)
 {
     double total = 0;
-    for (int64_t begin = 0; begin < n; begin += BLOCK) {
-        int64_t end = begin + BLOCK < n ? begin + BLOCK : n;
+    for (int64_t begin = 0; begin < n; begin += DK_SUM_BLOCK) {
+        int64_t end = begin + DK_SUM_BLOCK < n ? begin + DK_SUM_BLOCK : n;
         double lanes[DK_VF] = {0};
         for (int64_t i = begin; i < end; i += DK_VF) {
             float part[DK_VF];
@@ -20,7 +18,7 @@ double DK_VARIANT(dk_kernel_sum_squares)(const float *x, int64_t n)
 }
 
 /* Loshchilov & Hutter 2019, in the order of torch.optim.AdamW. */
-void DK_VARIANT(dk_kernel_adamw)(const dk_adamw_step *step, float *p, const float *g, float *m, float *v, int64_t n)
+static void kernel_adamw(const dk_adamw_step *step, float *p, const float *g, float *m, float *v, int64_t n)
 {
     dk_vf factor = dk_vf_set(step->factor), keep = dk_vf_set(step->keep), beta2 = dk_vf_set(step->beta2),
           rest1 = dk_vf_set(step->rest1);
@@ -36,4 +34,10 @@ void DK_VARIANT(dk_kernel_adamw)(const dk_adamw_step *step, float *p, const floa
         dk_vf_give(v + i, second, n - i);
         dk_vf_give(p + i, value, n - i);
     }
+}
+
+void DK_VARIANT(dk_kernels_fill_optimiser)(dk_kernels *kernels)
+{
+    kernels->sum_squares = kernel_sum_squares;
+    kernels->adamw = kernel_adamw;
 }

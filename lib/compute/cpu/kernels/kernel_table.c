@@ -1,33 +1,12 @@
-#include "compute/cpu/kernels_local.h"
+#include "compute/cpu/kernel_variant.h"
 
-const dk_kernels DK_VARIANT(dk_kernels) = {
-    .fill = DK_VARIANT(dk_kernel_fill),
-    .axpy = DK_VARIANT(dk_kernel_axpy),
-    .scale_to = DK_VARIANT(dk_kernel_scale_to),
-    .add = DK_VARIANT(dk_kernel_add),
-    .widen_bf16 = DK_VARIANT(dk_kernel_widen_bf16),
-    .widen_f16 = DK_VARIANT(dk_kernel_widen_f16),
-    .narrow_bf16 = DK_VARIANT(dk_kernel_narrow_bf16),
-    .glu = DK_VARIANT(dk_kernel_glu),
-    .glu_backward = DK_VARIANT(dk_kernel_glu_backward),
-    .rope = DK_VARIANT(dk_kernel_rope),
-    .norm = DK_VARIANT(dk_kernel_norm),
-    .norm_backward = DK_VARIANT(dk_kernel_norm_backward),
-    .norm_columns = DK_VARIANT(dk_kernel_norm_columns),
-    .column_sums = DK_VARIANT(dk_kernel_column_sums),
-    .softcap = DK_VARIANT(dk_kernel_softcap),
-    .softcap_backward = DK_VARIANT(dk_kernel_softcap_backward),
-    .log_softmax = DK_VARIANT(dk_kernel_log_softmax),
-    .log_softmax_backward = DK_VARIANT(dk_kernel_log_softmax_backward),
-    .softmax_weights = DK_VARIANT(dk_kernel_softmax_weights),
-    .highest = DK_VARIANT(dk_kernel_highest),
-    .dots = DK_VARIANT(dk_kernel_dots),
-    .columns = DK_VARIANT(dk_kernel_columns),
-    .attention_scratch = DK_VARIANT(dk_kernel_attention_scratch),
-    .attention_rows = DK_VARIANT(dk_kernel_attention_rows),
-    .attention = DK_VARIANT(dk_kernel_attention),
-    .attention_backward_scratch = DK_VARIANT(dk_kernel_attention_backward_scratch),
-    .attention_backward = DK_VARIANT(dk_kernel_attention_backward),
-    .sum_squares = DK_VARIANT(dk_kernel_sum_squares),
-    .adamw = DK_VARIANT(dk_kernel_adamw),
-};
+void DK_VARIANT(dk_kernels_fill)(dk_kernels *kernels)
+{
+    DK_VARIANT(dk_kernels_fill_elementwise)(kernels);
+    DK_VARIANT(dk_kernels_fill_norm)(kernels);
+    DK_VARIANT(dk_kernels_fill_softmax)(kernels);
+    DK_VARIANT(dk_kernels_fill_matvec)(kernels);
+    DK_VARIANT(dk_kernels_fill_attention)(kernels);
+    DK_VARIANT(dk_kernels_fill_attention_backward)(kernels);
+    DK_VARIANT(dk_kernels_fill_optimiser)(kernels);
+}

@@ -1,0 +1,69 @@
+/* simd_avx512.h - sixteen lanes of AVX-512 (F, DQ, BW, VL). What each function means stands in simd_portable.h. */
+#ifndef DK_COMPUTE_SIMD_AVX512_H
+#define DK_COMPUTE_SIMD_AVX512_H
+
+#include <immintrin.h>
+
+#define DK_VF 16
+#include "compute/simd_types.h"
+
+typedef __mmask16 dk_vm; /* one truth per lane */
+
+static inline dk_vf dk_vf_set(float value) { return (dk_vf)_mm512_set1_ps(value); }
+
+static inline dk_vf dk_vf_load_n(const float *x, int64_t n, float rest)
+{
+    return (dk_vf)_mm512_mask_loadu_ps((__m512)dk_vf_set(rest), (__mmask16)((1u << n) - 1u), x);
+}
+
+static inline void dk_vf_store_n(float *y, dk_vf v, int64_t n)
+{
+    _mm512_mask_storeu_ps(y, (__mmask16)((1u << n) - 1u), (__m512)v);
+}
+
+static inline dk_vf dk_vf_load_bf16(const uint16_t *x)
+{
+    return (dk_vf)_mm512_castsi512_ps(
+        _mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)(const void *)x)), 16));
+}
+
+static inline dk_vf dk_vf_load_f16(const uint16_t *x)
+{
+    return (dk_vf)_mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(const void *)x));
+}
+
+static inline dk_vf dk_vf_fma(dk_vf a, dk_vf b, dk_vf c)
+{
+    return (dk_vf)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
+}
+
+static inline dk_vm dk_vf_less(dk_vf a, dk_vf b) { return _mm512_cmp_ps_mask((__m512)a, (__m512)b, _CMP_LT_OQ); }
+
+static inline dk_vm dk_vi_less(dk_vi a, dk_vi b) { return _mm512_cmplt_epi32_mask((__m512i)a, (__m512i)b); }
+
+static inline dk_vf dk_vf_select(dk_vm mask, dk_vf yes, dk_vf no)
+{
+    return (dk_vf)_mm512_mask_blend_ps(mask, (__m512)no, (__m512)yes);
+}
+
+static inline dk_vf dk_vf_min(dk_vf a, dk_vf b) { return (dk_vf)_mm512_min_ps((__m512)a, (__m512)b); }
+
+static inline dk_vf dk_vf_max(dk_vf a, dk_vf b) { return (dk_vf)_mm512_max_ps((__m512)a, (__m512)b); }
+
+static inline dk_vf dk_vf_sqrt(dk_vf v) { return (dk_vf)_mm512_sqrt_ps((__m512)v); }
+
+static inline float dk_vf_sum(dk_vf v)
+{
+    __m256 eight = _mm512_castps512_ps256((__m512)v) + _mm512_extractf32x8_ps((__m512)v, 1);
+    __m128 four = _mm256_castps256_ps128(eight) + _mm256_extractf128_ps(eight, 1);
+    __m128 two = four + _mm_movehl_ps(four, four);
+    return _mm_cvtss_f32(two + _mm_movehdup_ps(two));
+}
+
+static inline dk_vf dk_vf_power(dk_vf p, dk_vf n, dk_vi whole)
+{
+    (void)whole;
+    return (dk_vf)_mm512_scalef_ps((__m512)p, (__m512)n);
+}
+
+#endif

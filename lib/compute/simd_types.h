@@ -1,0 +1,77 @@
+/* simd_types.h - the vector types of DK_VF lanes, and what needs no instruction of its own. Included by the header of
+ * an instruction set, which says how many lanes there are. */
+#ifndef DK_COMPUTE_SIMD_TYPES_H
+#define DK_COMPUTE_SIMD_TYPES_H
+
+#include <math.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "compute/half.h"
+
+#if DK_VF > 1
+typedef float dk_vf __attribute__((vector_size(4 * DK_VF)));
+typedef int32_t dk_vi __attribute__((vector_size(4 * DK_VF)));
+#define DK_LANE(v, i) ((v)[i])
+#else
+typedef float dk_vf;
+typedef int32_t dk_vi;
+#define DK_LANE(v, i) (v)
+#endif
+
+static inline dk_vi dk_vi_set(int32_t value)
+{
+#if DK_VF > 1
+    return (dk_vi){0} + value; /* exact for integers, so it folds into a broadcast */
+#else
+    return value;
+#endif
+}
+
+static inline dk_vi dk_vi_iota(void) /* 0, 1, 2, ... */
+{
+    dk_vi v = dk_vi_set(0);
+    for (int i = 1; i < DK_VF; i++) DK_LANE(v, i) = i;
+    return v;
+}
+
+static inline dk_vf dk_vf_load(const float *x)
+{
+    dk_vf v;
+    memcpy(&v, x, sizeof v);
+    return v;
+}
+
+static inline void dk_vf_store(float *y, dk_vf v) { memcpy(y, &v, sizeof v); }
+
+static inline dk_vi dk_vi_load(const int32_t *x)
+{
+    dk_vi v;
+    memcpy(&v, x, sizeof v);
+    return v;
+}
+
+static inline dk_vi dk_vf_bits(dk_vf v)
+{
+    dk_vi bits;
+    memcpy(&bits, &v, sizeof bits);
+    return bits;
+}
+
+static inline dk_vf dk_vi_bits(dk_vi v)
+{
+    dk_vf value;
+    memcpy(&value, &v, sizeof value);
+    return value;
+}
+
+static inline dk_vf dk_vi_float(dk_vi v)
+{
+#if DK_VF > 1
+    return __builtin_convertvector(v, dk_vf);
+#else
+    return (float)v;
+#endif
+}
+
+#endif
