@@ -58,7 +58,7 @@ void dk_trie_free(dk_host *host, dk_trie *trie)
     memset(trie, 0, sizeof *trie);
 }
 
-static int32_t longest(const dk_trie *trie, const char *text, size_t size, size_t at, size_t *end)
+int32_t dk_trie_longest(const dk_trie *trie, const char *text, size_t size, size_t at, size_t *end)
 {
     int32_t token = -1;
     for (uint32_t node = trie->first[(uint8_t)text[at]]; node;) {
@@ -112,7 +112,7 @@ dk_added_match dk_added_next(const dk_trie *trie, const dk_added_token *tokens, 
             if (!hit) break;
             begin = *at = (size_t)(hit - text);
         }
-        int32_t found = trie->first[(uint8_t)text[begin]] ? longest(trie, text, size, begin, &end) : -1;
+        int32_t found = trie->first[(uint8_t)text[begin]] ? dk_trie_longest(trie, text, size, begin, &end) : -1;
         if (found < 0) {
             ++*at;
             continue;

@@ -21,6 +21,8 @@ typedef struct dk_trie {
     int32_t only;        /* the byte that every token begins with, or -1 */
 } dk_trie;
 int32_t dk_trie_add(dk_host *host, dk_trie *trie, const char *text, size_t size, int32_t token, dk_error *err);
+/* Index of the longest token that stands at `at`, and where it ends; -1 = none. */
+int32_t dk_trie_longest(const dk_trie *trie, const char *text, size_t size, size_t at, size_t *end);
 void dk_trie_free(dk_host *host, dk_trie *trie);
 
 typedef struct dk_added_match {

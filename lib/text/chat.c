@@ -10,7 +10,7 @@ typedef struct rendering {
     dk_host *host;
     const dk_chat_template *chat;
     const dk_chat_message *messages;
-    int64_t count, capacity;
+    int64_t count, at; /* at: the message under work */
     dk_chat out;
     dk_error *err;
 } rendering;
@@ -19,6 +19,7 @@ void dk_chat_free(dk_chat *chat)
 {
     if (!chat->text.host) return;
     dk_free(chat->text.host, chat->segments);
+    dk_free(chat->text.host, chat->contents);
     dk_strbuf_free(&chat->text);
     memset(chat, 0, sizeof *chat);
 }
@@ -26,13 +27,23 @@ void dk_chat_free(dk_chat *chat)
 static void put(rendering *r, int32_t has_loss, const char *text, size_t size)
 {
     dk_chat *out = &r->out;
+    int64_t message = has_loss ? r->at : -1;
     if (!size) return;
     dk_strbuf_append(&out->text, text, size);
-    if (out->count && out->segments[out->count - 1].has_loss == has_loss) {
+    if (out->count && out->segments[out->count - 1].message == message) {
         out->segments[out->count - 1].size += size;
     } else { /* capacity was planned: a message makes at most two changes of loss */
-        out->segments[out->count++] = (dk_chat_segment){NULL, size, has_loss};
+        out->segments[out->count++] = (dk_chat_segment){NULL, size, has_loss, message};
     }
+}
+
+/* What a message says; at most two pieces of each (planned too). */
+static void put_content(rendering *r, int32_t has_loss, dk_slice text)
+{
+    dk_chat *out = &r->out;
+    if (!text.size) return;
+    out->contents[out->content_count++] = (dk_chat_content){out->text.size, out->text.size + text.size};
+    put(r, has_loss, text.data, text.size);
 }
 
 static void puts_part(rendering *r, int32_t has_loss, const char *text) { put(r, has_loss, text, strlen(text)); }
@@ -138,10 +149,10 @@ static void chatml_thinking_answer(rendering *r, int64_t i, int64_t question)
         thought = strip_lines(thought, 1, 1);
         content = strip_lines(content, 1, 0);
         puts_part(r, 1, "<think>\n");
-        put(r, 1, thought.data, thought.size);
+        put_content(r, 1, thought);
         puts_part(r, 1, "\n</think>\n\n");
     }
-    put(r, 1, content.data, content.size);
+    put_content(r, 1, content);
 }
 
 static int32_t render_chatml(rendering *r, int32_t prompt)
@@ -157,11 +168,12 @@ static int32_t render_chatml(rendering *r, int32_t prompt)
     for (int64_t i = 0; i < r->count; i++) {
         int32_t answer = is_role(&r->messages[i], "assistant");
         dk_slice content = content_of(r, i);
+        r->at = i;
         puts_part(r, 0, "<|im_start|>");
         put(r, 0, r->messages[i].role.data, r->messages[i].role.size);
         puts_part(r, 0, "\n");
         if (answer && chat->variant & DK_CHAT_THINK) chatml_thinking_answer(r, i, question);
-        else put(r, answer, content.data, content.size);
+        else put_content(r, answer, content);
         puts_part(r, answer, "<|im_end|>");
         puts_part(r, 0, "\n");
     }
@@ -186,15 +198,16 @@ static int32_t render_llama3(rendering *r, int32_t prompt)
         puts_part(r, 0, "Cutting Knowledge Date: December 2023\nToday Date: 26 Jul 2024\n\n");
         if (r->count && is_role(&r->messages[0], "system")) {
             dk_slice text = content_of(r, first++);
-            put(r, 0, text.data, text.size);
+            put_content(r, 0, text);
         }
         puts_part(r, 0, "<|eot_id|>");
     }
     for (int64_t i = first; i < r->count; i++) {
         int32_t answer = is_role(&r->messages[i], "assistant");
         dk_slice content = content_of(r, i);
+        r->at = i;
         llama3_header(r, r->messages[i].role.data, r->messages[i].role.size);
-        put(r, answer, content.data, content.size);
+        put_content(r, answer, content);
         puts_part(r, answer, "<|eot_id|>");
     }
     if (prompt) llama3_header(r, "assistant", 9);
@@ -217,11 +230,11 @@ static void llama2_system(rendering *r, dk_slice question)
 {
     dk_slice system = r->messages[0].content, bare = trim(question);
     puts_part(r, 0, "<<SYS>>\n");
-    put(r, 0, system.data, system.size);
+    put_content(r, 0, system);
     puts_part(r, 0, "\n<</SYS>>");
     if (!bare.size) return;
     puts_part(r, 0, "\n\n");
-    put(r, 0, question.data, (size_t)(bare.data + bare.size - question.data));
+    put_content(r, 0, (dk_slice){question.data, (size_t)(bare.data + bare.size - question.data)});
 }
 
 static int32_t render_llama2(rendering *r)
@@ -230,10 +243,11 @@ static int32_t render_llama2(rendering *r)
     int32_t rc = check_turns(r, first);
     for (int64_t i = first; i < r->count && !rc; i++) {
         dk_slice content = r->messages[i].content;
+        r->at = i;
         if ((i - first) % 2) {
             content = trim(content);
             puts_part(r, 1, " ");
-            put(r, 1, content.data, content.size);
+            put_content(r, 1, content);
             puts_part(r, 1, " ");
             puts_part(r, 1, r->chat->eos);
             continue;
@@ -244,7 +258,7 @@ static int32_t render_llama2(rendering *r)
             llama2_system(r, content);
         } else {
             content = trim(content);
-            put(r, 0, content.data, content.size);
+            put_content(r, 0, content);
         }
         puts_part(r, 0, " [/INST]");
     }
@@ -258,10 +272,10 @@ static void mistral_question(rendering *r, int64_t i, int32_t with_system)
     puts_part(r, 0, variant & DK_CHAT_BEFORE_OPEN ? " [INST]" : "[INST]");
     if (variant & DK_CHAT_AFTER_OPEN) puts_part(r, 0, " ");
     if (with_system) {
-        put(r, 0, system.data, system.size);
+        put_content(r, 0, system);
         puts_part(r, 0, "\n\n");
     }
-    put(r, 0, content.data, content.size);
+    put_content(r, 0, content);
     puts_part(r, 0, variant & DK_CHAT_BEFORE_CLOSE ? " [/INST]" : "[/INST]");
 }
 
@@ -273,10 +287,11 @@ static int32_t render_mistral(rendering *r)
     int32_t rc = check_turns(r, first);
     puts_part(r, 0, r->chat->bos);
     for (int64_t i = first; i < r->count && !rc; i++) {
+        r->at = i;
         if ((i - first) % 2) {
             dk_slice content = content_of(r, i);
             if (variant & DK_CHAT_BEFORE_ANSWER) puts_part(r, 1, " ");
-            put(r, 1, content.data, content.size);
+            put_content(r, 1, content);
             puts_part(r, 1, r->chat->eos);
             if (variant & DK_CHAT_AFTER_EOS) puts_part(r, 0, " ");
         } else {
@@ -295,6 +310,7 @@ static int32_t render(dk_host *host, const dk_chat_template *chat, const dk_chat
     if (count < 1) return dk_fail(err, DK_E_INVALID, "a chat of %lld messages, must be at least 1", (long long)count);
     dk_strbuf_init(&r.out.text, host);
     DK_TRY(dk_new(host, 2 * count + 4, &r.out.segments, err));
+    DK_TRY(dk_new(host, 2 * count + 2, &r.out.contents, err));
     DK_TRY(check_roles(&r));
     switch (chat->id) {
     case DK_CHAT_CHATML:
@@ -317,7 +333,7 @@ static int32_t render(dk_host *host, const dk_chat_template *chat, const dk_chat
     size_t at = 0;
     for (int64_t i = 0; i < r.out.count; at += r.out.segments[i++].size) {
         r.out.segments[i].text = r.out.text.data + at;
-        if (prompt) r.out.segments[i].has_loss = 0;
+        if (prompt) r.out.segments[i].has_loss = 0, r.out.segments[i].message = -1;
     }
     r.out.spells_bos = chat->id != DK_CHAT_CHATML || chat->variant & DK_CHAT_BOS;
     *out = r.out;

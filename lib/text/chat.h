@@ -39,7 +39,11 @@ typedef struct dk_chat_segment {
     const char *text;
     size_t size;
     int32_t has_loss;
+    int64_t message; /* number of the answer that the loss lies on; -1 = no loss */
 } dk_chat_segment;
+typedef struct dk_chat_content { /* bytes [begin, end) of the text are what a message says, not the template */
+    size_t begin, end;
+} dk_chat_content;
 typedef struct dk_chat { /* owned by the caller; dk_chat_free */
     dk_chat_segment *segments;
     int64_t count;
@@ -47,7 +51,9 @@ typedef struct dk_chat { /* owned by the caller; dk_chat_free */
      * encode without DK_ENCODE_SPECIAL. 0 (chatml) = the format has none. Never encode segments with
      * DK_ENCODE_SPECIAL. */
     int32_t spells_bos;
-    dk_strbuf text; /* all segments, one after the other */
+    dk_strbuf text;            /* all segments, one after the other */
+    dk_chat_content *contents; /* ascending */
+    int64_t content_count;
 } dk_chat;
 
 const char *dk_chat_names(void); /* "chatml, llama2, llama3, mistral" for messages */

@@ -82,12 +82,12 @@ static int32_t encode_text(const dk_tokenizer *tok, dk_text_scratch *scratch, co
                            uint32_t flags, dk_error *err)
 {
     size_t at = 0, done = 0;
-    int32_t rc = DK_OK, goes_on = !!(flags & DK_ENCODE_CONTINUES);
+    int32_t rc = DK_OK, goes_on = !!(flags & DK_ENCODE_CONTINUES), inside = goes_on || flags & DK_ENCODE_BEHIND;
     while (!rc && size) {
         dk_added_match match =
             dk_added_next(&tok->raw_trie, tok->added, text, size, &at, done, !!(flags & DK_ENCODE_PLAIN));
         size_t stop = match.token ? match.begin : size;
-        dk_piece piece = {text + done, stop - done, !done && !goes_on, !done && goes_on};
+        dk_piece piece = {text + done, stop - done, !done && !inside, !done && goes_on};
         if (done < stop) rc = encode_between(tok, scratch, piece, flags, err);
         if (rc || !match.token) break;
         rc = dk_id_list_add(&scratch->ids, match.token->id, err);
@@ -112,7 +112,7 @@ static int32_t encode(const dk_tokenizer *tok, dk_text_scratch *scratch, const c
     if (size > TEXT_LIMIT)
         return dk_fail(err, DK_E_INVALID, "text of %zu bytes, at most %d at a time: encode it in parts", size,
                        TEXT_LIMIT);
-    if (flags & ~(uint32_t)(DK_ENCODE_SPECIAL | DK_ENCODE_PLAIN | DK_ENCODE_CONTINUES))
+    if (flags & ~(uint32_t)(DK_ENCODE_SPECIAL | DK_ENCODE_PLAIN | DK_ENCODE_CONTINUES | DK_ENCODE_BEHIND))
         return dk_fail(err, DK_E_INVALID, "unknown encode flags %u", (unsigned)flags);
     if (size >= CACHE_WORTH && !scratch->bpe.cache) DK_TRY(dk_new(tok->host, DK_CACHE_SLOTS, &scratch->bpe.cache, err));
     if (dk_valid_prefix(text, size) != size) {

@@ -15,7 +15,7 @@ int32_t dk_tokenizer_new(dk_host *host, dk_tokenizer **out, dk_error *err)
     dk_strbuf_init(&tok->respelled, host);
     tok->bpe.unk = -1;
     tok->bos = tok->eos = tok->pad = tok->unk = -1;
-    tok->raw_trie.only = tok->normal_trie.only = -1;
+    tok->raw_trie.only = tok->normal_trie.only = tok->special_trie.only = -1;
     *out = tok;
     return DK_OK;
 }
@@ -39,6 +39,7 @@ void dk_tokenizer_release(dk_tokenizer *tok)
     dk_steps_free(host, &tok->decoder);
     dk_trie_free(host, &tok->raw_trie);
     dk_trie_free(host, &tok->normal_trie);
+    dk_trie_free(host, &tok->special_trie);
     void *blocks[] = {tok->added, tok->before, tok->after, tok->chat_template, tok->json, tok->config, tok->jinja};
     for (size_t i = 0; i < sizeof blocks / sizeof *blocks; i++) dk_free(host, blocks[i]);
     dk_free(host, tok);
@@ -64,8 +65,11 @@ static int32_t add_to_trie(dk_tokenizer *tok, dk_text_scratch *scratch, int64_t 
     const dk_token *entry = &tok->bpe.tokens.items[tok->added[i].id];
     const char *text = dk_token_text(&tok->bpe.tokens, entry);
     size_t size = entry->size;
+    int32_t rc =
+        tok->added[i].special ? dk_trie_add(tok->host, &tok->special_trie, text, size, (int32_t)i, err) : DK_OK;
+    if (rc) return rc;
     if (!tok->added[i].normalized) return dk_trie_add(tok->host, &tok->raw_trie, text, size, (int32_t)i, err);
-    int32_t rc = dk_normalise(&tok->normalizer, scratch->regex, scratch->normal, 0, text, size, &text, &size, err);
+    rc = dk_normalise(&tok->normalizer, scratch->regex, scratch->normal, 0, text, size, &text, &size, err);
     if (rc) return rc;
     if (size != entry->size || memcmp(text, dk_token_text(&tok->bpe.tokens, entry), size) != 0) {
         tok->bpe.tokens.items[tok->added[i].id].flags |= DK_TOKEN_RESPELLED;
@@ -174,6 +178,24 @@ int32_t dk_tokenizer_is_special(const dk_tokenizer *tok, int64_t id)
 {
     const dk_token *token = dk_token_at(&tok->bpe.tokens, id);
     return token && token->flags & DK_TOKEN_SPECIAL;
+}
+
+int64_t dk_tokenizer_next_special(const dk_tokenizer *tok, const char *text, size_t size, size_t at, size_t *begin,
+                                  size_t *end)
+{
+    const dk_trie *trie = &tok->special_trie;
+    for (; trie->count && at < size; at++) {
+        if (trie->only >= 0) {
+            const char *hit = memchr(text + at, trie->only, size - at);
+            if (!hit) return -1;
+            at = (size_t)(hit - text);
+        }
+        int32_t found = dk_trie_longest(trie, text, size, at, end);
+        if (found < 0) continue;
+        *begin = at;
+        return tok->added[found].id;
+    }
+    return -1;
 }
 
 uint32_t dk_tokenizer_continue_flags(const dk_tokenizer *tok, const int32_t *ids, int64_t count)

@@ -61,9 +61,10 @@ void dk_tokenizer_release(dk_tokenizer *tok); /* NULL is fine */
 
 /* ---- encode and decode ---- */
 enum {
-    DK_ENCODE_SPECIAL = 1,  /* add BOS, EOS, ... as the post-processor says */
-    DK_ENCODE_PLAIN = 2,    /* special tokens spelled out in the text are ordinary text */
-    DK_ENCODE_CONTINUES = 4 /* the text goes on where another one ended: no space is put in front of it */
+    DK_ENCODE_SPECIAL = 1,   /* add BOS, EOS, ... as the post-processor says */
+    DK_ENCODE_PLAIN = 2,     /* special tokens spelled out in the text are ordinary text */
+    DK_ENCODE_CONTINUES = 4, /* the text goes on where another one ended: no space is put in front of it */
+    DK_ENCODE_BEHIND = 8     /* the text stands behind a special token of a longer one */
 };
 /* Writes the ids to ids[cap] and their number to *needed (NULL is fine). When cap is too small nothing is written but
  * *needed, and the result is DK_E_BUFFER; ids may be NULL with cap 0. Texts up to 1 GiB. */
@@ -95,6 +96,10 @@ int64_t dk_tokenizer_vocab_size(const dk_tokenizer *tok); /* largest id + 1, add
 const char *dk_tokenizer_id_text(const dk_tokenizer *tok, int64_t id, size_t *size);
 int64_t dk_tokenizer_text_id(const dk_tokenizer *tok, const char *text, size_t size); /* -1 = no such token */
 int32_t dk_tokenizer_is_special(const dk_tokenizer *tok, int64_t id);
+/* The next special token that is spelled out in text[at, size), the longest of those at its place: its id, and where it
+ * stands; -1 = none. */
+int64_t dk_tokenizer_next_special(const dk_tokenizer *tok, const char *text, size_t size, size_t at, size_t *begin,
+                                  size_t *end);
 int64_t dk_tokenizer_bos(const dk_tokenizer *tok); /* -1 = none */
 int64_t dk_tokenizer_eos(const dk_tokenizer *tok);
 int64_t dk_tokenizer_pad(const dk_tokenizer *tok);

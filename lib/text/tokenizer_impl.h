@@ -34,6 +34,7 @@ struct dk_tokenizer {
     int64_t added_count;
     dk_strbuf respelled;           /* what normalization makes of added tokens */
     dk_trie raw_trie, normal_trie; /* tokens searched before and after normalization */
+    dk_trie special_trie;          /* all special ones as they are spelled */
     int32_t *before, *after;       /* what the post-processor puts around a text */
     int64_t before_count, after_count;
     int64_t bos, eos, pad, unk;

@@ -41,6 +41,7 @@ typedef struct reader {
     int64_t count;
     slot *slots;
     double told; /* time of the last progress */
+    di_notes notes;
 } reader;
 
 /* ---- cutting the source ---- */
@@ -199,6 +200,8 @@ static int32_t encode_piece(const reader *r, const piece *p, slot *to)
     uint32_t flags = DI_DOCUMENT_TEXT | DI_DOCUMENT_FILE;
     char place[360];
     int32_t rc;
+    to->encoded.number = p->number;
+    to->encoded.noted = 0;
     snprintf(place, sizeof place, r->format == DI_FORMAT_ARRAY ? "%.320s, sample %lld" : "%.320s:%lld",
              r->reading->name, (long long)p->number);
     if (r->format != DI_FORMAT_TEXT)
@@ -224,20 +227,23 @@ static void encode_range(void *context, int64_t begin, int64_t end)
     }
 }
 
-static int32_t store(const di_encoded *from, di_builder *builder, dk_error *err)
+static int32_t store(di_encoded *from, di_builder *builder, dk_error *err)
 {
     const uint8_t *learn = from->masked ? from->learn : NULL;
+    const float *weights;
     int64_t begin = 0;
-    int32_t rc = DK_OK;
+    int32_t rc;
+    DK_TRY(di_encoded_weights(from, &weights, err));
     for (int64_t d = 0; d < from->document_count; d++) {
         const di_encoded_document *document = &from->documents[d];
-        DK_TRY(
-            di_builder_add(builder, from->ids + begin, learn ? learn + begin : NULL, NULL, document->end - begin, err));
+        DK_TRY(di_builder_add(builder, from->ids + begin, learn ? learn + begin : NULL,
+                              weights ? weights + begin : NULL, document->end - begin, err));
         DK_TRY(di_builder_end(builder, document->number, document->flags, err));
         begin = document->end;
     }
     if (begin < from->count)
-        rc = di_builder_add(builder, from->ids + begin, learn ? learn + begin : NULL, NULL, from->count - begin, err);
+        rc = di_builder_add(builder, from->ids + begin, learn ? learn + begin : NULL, weights ? weights + begin : NULL,
+                            from->count - begin, err);
 out:
     return rc;
 }
@@ -276,6 +282,7 @@ static int32_t read_all(reader *r, dk_error *err)
                 if (err) *err = r->slots[i].error;
                 return r->slots[i].status;
             }
+            di_notes_add(&r->notes, &r->slots[i].encoded.notes);
             DK_TRY(store(&r->slots[i].encoded, r->reading->builder, err));
         }
     }
@@ -302,6 +309,7 @@ int32_t di_read_file(const di_reading *reading, const uint8_t *data, uint64_t si
     DK_TRY(dk_new(host, SLOTS, &r.slots, err));
     for (int i = 0; i < SLOTS; i++) di_encoded_init(&r.slots[i].encoded, host);
     DK_TRY(read_all(&r, err));
+    di_notes_tell(&r.notes, host, reading->name);
 out:
     for (int i = 0; r.slots && i < SLOTS; i++) di_encoded_free(&r.slots[i].encoded);
     dk_free(host, r.slots);

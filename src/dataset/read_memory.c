@@ -1,6 +1,5 @@
 #include "dataset/read_memory.h"
 
-#include <float.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -26,7 +25,7 @@ static int32_t check_offsets(const distill_batch *batch, dk_error *err)
 static int32_t check_weight(double weight, const char *what, int64_t index, dk_error *err)
 {
     char number[32];
-    if (weight == 0 || (weight > 0 && weight <= (double)FLT_MAX && (float)weight > 0)) return DK_OK;
+    if (di_weight_fits(weight)) return DK_OK;
     dk_format_f64(weight, number);
     return dk_fail(err, isfinite(weight) ? DK_E_INVALID : DK_E_NUMERIC,
                    "%s %lld has weight %s: a number >= 0 that a float holds is needed", what, (long long)index, number);
@@ -151,12 +150,15 @@ static int32_t ask(const distill_dataset_callbacks *table, int64_t index, distil
 }
 
 int32_t di_read_sample(const di_encoder *encoder, const distill_dataset_callbacks *table, int64_t index,
-                       di_encoded *out, double *weight, dk_error *err)
+                       di_encoded *out, dk_error *err)
 {
     distill_sample sample;
     uint32_t flags = 0;
+    int64_t first = out->count;
     char place[40];
     int32_t rc;
+    out->number = index;
+    out->noted = 0;
     snprintf(place, sizeof place, "sample %lld", (long long)index);
     DK_TRY(ask(table, index, &sample, err));
     DK_TRY(check_weight(sample.weight, "sample", index, err));
@@ -165,38 +167,18 @@ int32_t di_read_sample(const di_encoder *encoder, const distill_dataset_callback
         if (sample.kind != DISTILL_SAMPLE_JSON || !encoder->tokenizer) dk_error_context(err, "%s", place);
         goto out;
     }
+    if (sample.weight > 0) DK_TRY(di_encoded_weigh(out, first, sample.weight, err));
     DK_TRY(di_encoded_end(out, index, flags, err));
-    *weight = sample.weight > 0 ? sample.weight : 1;
 out:
     return rc;
-}
-
-/* The weights of a sample's tokens, in *block of *capacity; NULL where they are 1. */
-static int32_t spread_weight(dk_host *host, double weight, int64_t count, float **block, int64_t *capacity,
-                             const float **out, dk_error *err)
-{
-    *out = NULL;
-    if (weight == 1) return DK_OK;
-    if (count > *capacity) {
-        dk_free(host, *block);
-        *capacity = 0;
-        int32_t rc = dk_new(host, count, block, err);
-        if (rc != DK_OK) return rc;
-        *capacity = count;
-    }
-    for (int64_t i = 0; i < count; i++) (*block)[i] = (float)weight;
-    *out = *block;
-    return DK_OK;
 }
 
 int32_t di_read_callbacks(const di_encoder *encoder, const distill_dataset_callbacks *table, di_builder *builder,
                           dk_error *err)
 {
     di_encoded sample;
-    float *block = NULL;
+    di_notes notes = {0};
     const float *weights;
-    int64_t capacity = 0;
-    double weight;
     int32_t rc = DK_OK;
     di_encoded_init(&sample, encoder->host);
     for (int64_t i = 0; i < table->count; i++) {
@@ -206,19 +188,20 @@ int32_t di_read_callbacks(const di_encoder *encoder, const distill_dataset_callb
             goto out;
         }
         di_encoded_clear(&sample);
-        rc = di_read_sample(encoder, table, i, &sample, &weight, err);
+        rc = di_read_sample(encoder, table, i, &sample, err);
         if (rc == DK_E_END) {
             rc = dk_fail(err, DK_E_CALLBACK, "sample %lld: the host's get says that there is none, but count is %lld",
                          (long long)i, (long long)table->count);
             if (err) err->user_code = DISTILL_CB_END;
         }
         if (rc != DK_OK) goto out;
-        DK_TRY(spread_weight(encoder->host, weight, sample.count, &block, &capacity, &weights, err));
+        di_notes_add(&notes, &sample.notes);
+        DK_TRY(di_encoded_weights(&sample, &weights, err));
         DK_TRY(di_builder_add(builder, sample.ids, sample.masked ? sample.learn : NULL, weights, sample.count, err));
         DK_TRY(di_builder_end(builder, i, sample.documents[0].flags, err));
     }
+    di_notes_tell(&notes, encoder->host, builder->store->name);
 out:
     di_encoded_free(&sample);
-    dk_free(encoder->host, block);
     return rc;
 }

@@ -8,8 +8,8 @@ int32_t di_read_batch(const distill_batch *batch, di_builder *builder, dk_host *
 int32_t di_read_callbacks(const di_encoder *encoder, const distill_dataset_callbacks *table, di_builder *builder,
                           dk_error *err);
 
-/* Sample `index` of a host as one encoded document. weight: of its positions. DK_E_END = there is none. */
+/* Sample `index` of a host as one encoded document. DK_E_END = there is none. */
 int32_t di_read_sample(const di_encoder *encoder, const distill_dataset_callbacks *table, int64_t index,
-                       di_encoded *out, double *weight, dk_error *err);
+                       di_encoded *out, dk_error *err);
 
 #endif

@@ -1,5 +1,6 @@
 #include "dataset/sample.h"
 
+#include <float.h>
 #include <string.h>
 
 static int64_t end_token(const dk_tokenizer *tokenizer, const di_options *options)
@@ -32,10 +33,12 @@ void di_encoder_init(di_encoder *encoder, dk_host *host, const dk_tokenizer *tok
     encoder->host = host;
     encoder->tokenizer = tokenizer;
     encoder->prompt_loss = di_options_flag(options, "data.prompt_loss");
-    encoder->bos = encoder->end = -1;
+    encoder->text_flags = di_options_is(options, "data.special_in_text", "plain") ? DK_ENCODE_PLAIN : 0;
+    encoder->bos = encoder->eos = encoder->end = -1;
     if (!tokenizer) return;
     if (dk_tokenizer_adds_bos(tokenizer)) encoder->bos = dk_tokenizer_bos(tokenizer);
     encoder->end = end_token(tokenizer, options);
+    encoder->eos = dk_tokenizer_eos(tokenizer) >= 0 ? dk_tokenizer_eos(tokenizer) : encoder->end;
     find_chat(encoder, di_options_text(options, "data.chat_template"));
 }
 
@@ -49,14 +52,16 @@ void di_encoded_init(di_encoded *encoded, dk_host *host)
 
 void di_encoded_clear(di_encoded *encoded)
 {
-    encoded->count = encoded->document_count = 0;
+    encoded->count = encoded->document_count = encoded->weight_count = 0;
     encoded->masked = 0;
+    memset(&encoded->notes, 0, sizeof encoded->notes);
 }
 
 void di_encoded_free(di_encoded *encoded)
 {
     dk_free(encoded->host, encoded->ids);
     dk_free(encoded->host, encoded->learn);
+    dk_free(encoded->host, encoded->weights);
     dk_free(encoded->host, encoded->documents);
     dk_free(encoded->host, encoded->scratch);
     memset(encoded, 0, sizeof *encoded);
@@ -98,10 +103,43 @@ int32_t di_encoded_append(di_encoded *encoded, const int32_t *ids, int64_t count
     return mark(encoded, encoded->count - count, learn, err);
 }
 
-static int32_t append_id(di_encoded *encoded, int64_t id, int32_t learn, dk_error *err)
+int32_t di_encode_id(di_encoded *encoded, int64_t id, int32_t learn, dk_error *err)
 {
     int32_t one = (int32_t)id;
     return id < 0 ? DK_OK : di_encoded_append(encoded, &one, 1, learn, err);
+}
+
+int32_t di_weight_fits(double weight)
+{
+    return weight == 0 || (weight > 0 && weight <= (double)FLT_MAX && (float)weight > 0);
+}
+
+/* Weights of the first `count` tokens, 1 where none was given. */
+static int32_t fill_weights(di_encoded *encoded, int64_t count, dk_error *err)
+{
+    void *block = encoded->weights;
+    int32_t rc = reserve(encoded->host, &block, &encoded->weight_capacity, count, sizeof *encoded->weights, err);
+    encoded->weights = block;
+    if (rc != DK_OK) return rc;
+    while (encoded->weight_count < count) encoded->weights[encoded->weight_count++] = 1;
+    return DK_OK;
+}
+
+int32_t di_encoded_weigh(di_encoded *encoded, int64_t first, double weight, dk_error *err)
+{
+    if (weight == 1 || first == encoded->count) return DK_OK;
+    if (weight == 0) return mark(encoded, first, 0, err);
+    int32_t rc = fill_weights(encoded, encoded->count, err);
+    for (int64_t i = first; rc == DK_OK && i < encoded->count; i++)
+        encoded->weights[i] = (float)((double)encoded->weights[i] * weight);
+    return rc;
+}
+
+int32_t di_encoded_weights(di_encoded *encoded, const float **out, dk_error *err)
+{
+    int32_t rc = encoded->weight_count ? fill_weights(encoded, encoded->count, err) : DK_OK;
+    *out = encoded->weight_count ? encoded->weights : NULL;
+    return rc;
 }
 
 int32_t di_encoded_end(di_encoded *encoded, int64_t number, uint32_t flags, dk_error *err)
@@ -117,23 +155,23 @@ int32_t di_encoded_end(di_encoded *encoded, int64_t number, uint32_t flags, dk_e
 
 /* ---- segments ---- */
 
-static int32_t append_text(const di_encoder *encoder, const char *text, size_t size, di_encoded *out, dk_error *err)
+static int32_t append_text(const di_encoder *encoder, const char *text, size_t size, uint32_t flags, di_encoded *out,
+                           dk_error *err)
 {
-    return dk_tokenizer_append(encoder->tokenizer, out->host, text, size, 0, &out->ids, &out->capacity, &out->count,
+    return dk_tokenizer_append(encoder->tokenizer, out->host, text, size, flags, &out->ids, &out->capacity, &out->count,
                                err);
 }
 
-/* The tokens of text[0, size) where text[-before, 0) came before it: see the head of sample.h. */
-static int32_t append_segment(const di_encoder *encoder, const char *text, size_t size, size_t before, int32_t learn,
-                              di_encoded *out, dk_error *err)
+int32_t di_encode_segment(const di_encoder *encoder, const char *text, size_t size, size_t before, uint32_t flags,
+                          int32_t learn, di_encoded *out, dk_error *err)
 {
     int64_t first = out->count, known = 0;
     int32_t rc;
     if (!size) return DK_OK;
     if (before) {
-        DK_TRY(dk_tokenizer_append(encoder->tokenizer, out->host, text - before, before, 0, &out->scratch,
+        DK_TRY(dk_tokenizer_append(encoder->tokenizer, out->host, text - before, before, flags, &out->scratch,
                                    &out->scratch_capacity, &known, err));
-        DK_TRY(append_text(encoder, text - before, before + size, out, err));
+        DK_TRY(append_text(encoder, text - before, before + size, flags, out, err));
         int64_t both = out->count - first;
         int32_t *tokens = out->ids + first;
         if (known < both && memcmp(tokens, out->scratch, (size_t)known * sizeof *tokens) == 0) {
@@ -142,10 +180,9 @@ static int32_t append_segment(const di_encoder *encoder, const char *text, size_
             return mark(out, first, learn, err);
         }
         out->count = first;
+        flags |= dk_tokenizer_continue_flags(encoder->tokenizer, out->ids, out->count);
     }
-    uint32_t flags = before ? dk_tokenizer_continue_flags(encoder->tokenizer, out->ids, out->count) : 0;
-    DK_TRY(dk_tokenizer_append(encoder->tokenizer, out->host, text, size, flags, &out->ids, &out->capacity, &out->count,
-                               err));
+    DK_TRY(append_text(encoder, text, size, flags, out, err));
     rc = mark(out, first, learn, err);
 out:
     return rc;
@@ -155,141 +192,69 @@ int32_t di_encode_text(const di_encoder *encoder, const char *text, size_t size,
                        di_encoded *out, dk_error *err)
 {
     int32_t rc;
-    if (piece & DI_PIECE_FIRST) DK_TRY(append_id(out, encoder->bos, 1, err));
-    DK_TRY(append_segment(encoder, text, size, before, 1, out, err));
-    if (piece & DI_PIECE_LAST) DK_TRY(append_id(out, encoder->end, 1, err));
+    di_note_special(encoder, text, size, out);
+    if (piece & DI_PIECE_FIRST) DK_TRY(di_encode_id(out, encoder->bos, 1, err));
+    DK_TRY(di_encode_segment(encoder, text, size, before, encoder->text_flags, 1, out, err));
+    if (piece & DI_PIECE_LAST) DK_TRY(di_encode_id(out, encoder->end, 1, err));
 out:
     return rc;
 }
 
-/* ---- JSON ---- */
+/* ---- notes ---- */
 
-static int32_t need_text(const dk_node *node, const char *field, const char *place, dk_error *err)
+static void keep_text(char *to, size_t cap, const char *text, size_t size)
 {
-    if (node && node->type == DK_NODE_TEXT) return DK_OK;
-    return dk_fail(err, DK_E_FORMAT, node ? "%s: \"%s\" must be text" : "%s: \"%s\" is missing", place, field);
+    size_t kept = size < cap - 1 ? size : cap - 1;
+    while (kept < size && kept && ((unsigned char)text[kept] & 0xc0) == 0x80) kept--;
+    memcpy(to, text, kept);
+    to[kept] = 0;
 }
 
-static int32_t encode_prompt(const di_encoder *encoder, const dk_node *prompt, const dk_node *completion,
-                             di_encoded *out, dk_error *err)
+void di_note_special(const di_encoder *encoder, const char *text, size_t size, di_encoded *out)
 {
-    dk_strbuf both;
-    int32_t rc;
-    dk_strbuf_init(&both, encoder->host);
-    dk_strbuf_append(&both, prompt->text, prompt->size);
-    dk_strbuf_append(&both, completion->text, completion->size);
-    DK_TRY(dk_strbuf_check(&both, err));
-    DK_TRY(append_id(out, encoder->bos, encoder->prompt_loss, err));
-    DK_TRY(append_segment(encoder, both.data, prompt->size, 0, encoder->prompt_loss, out, err));
-    DK_TRY(append_segment(encoder, both.data + prompt->size, completion->size, prompt->size, 1, out, err));
-    DK_TRY(append_id(out, encoder->end, 1, err));
-out:
-    dk_strbuf_free(&both);
-    return rc;
-}
-
-static int32_t read_message(const dk_node *node, size_t index, const char *place, dk_chat_message *out, dk_error *err)
-{
-    static const char *const roles[] = {"system", "user", "assistant"};
-    const dk_node *role = dk_node_get(node, "role"), *content = dk_node_get(node, "content");
-    int32_t known = 0;
-    if (!node || node->type != DK_NODE_MAP)
-        return dk_fail(err, DK_E_FORMAT, "%s: message %zu must be an object with role and content", place, index + 1);
-    if (!role || role->type != DK_NODE_TEXT || !content || content->type != DK_NODE_TEXT)
-        return dk_fail(err, DK_E_FORMAT, "%s: message %zu needs \"role\" and \"content\", both text", place, index + 1);
-    for (int i = 0; i < 3; i++) known |= dk_node_is_text(role, roles[i]);
-    if (!known)
-        return dk_fail(err, DK_E_FORMAT, "%s: message %zu has the role \"%.32s\"; known are system, user and assistant",
-                       place, index + 1, role->text);
-    *out = (dk_chat_message){{role->text, role->size}, {content->text, content->size}};
-    return DK_OK;
-}
-
-static int32_t encode_chat(const di_encoder *encoder, const dk_chat *chat, di_encoded *out, dk_error *err)
-{
-    const char *text = chat->text.data;
-    int32_t rc = DK_OK;
-    size_t before = 0;
-    for (int64_t i = 0; i < chat->count; i++) {
-        const dk_chat_segment *segment = &chat->segments[i];
-        DK_TRY(
-            append_segment(encoder, text, segment->size, before, segment->has_loss || encoder->prompt_loss, out, err));
-        text += segment->size;
-        before = segment->size;
+    di_notes *notes = &out->notes;
+    size_t at = 0, begin;
+    if (encoder->text_flags & DK_ENCODE_PLAIN) return;
+    while (dk_tokenizer_next_special(encoder->tokenizer, text, size, at, &begin, &at) >= 0) {
+        if (notes->special++) continue;
+        keep_text(notes->special_text, sizeof notes->special_text, text + begin, at - begin);
+        notes->special_number = out->number;
     }
-out:
-    return rc;
 }
 
-static int32_t encode_messages(const di_encoder *encoder, const dk_node *list, const char *place, di_encoded *out,
-                               dk_error *err)
+void di_note_key(const char *key, size_t size, di_encoded *out)
 {
-    dk_chat_message *messages = NULL;
-    dk_chat chat = {0};
-    int32_t rc;
-    if (list->type != DK_NODE_LIST || !list->size)
-        return dk_fail(err, DK_E_FORMAT, "%s: \"messages\" must be a list of at least one message", place);
-    if (encoder->chat_problem.code)
-        return dk_fail(err, encoder->chat_problem.code, "%s: %s", place, encoder->chat_problem.message);
-    DK_TRY(dk_new(encoder->host, list->size, &messages, err));
-    for (size_t i = 0; i < list->size; i++) DK_TRY(read_message(list->items[i], i, place, &messages[i], err));
-    rc = dk_chat_render(encoder->host, &encoder->chat, messages, (int64_t)list->size, &chat, err);
-    if (rc != DK_OK) {
-        dk_error_context(err, "%s", place);
-        goto out;
+    if (!*out->notes.key) {
+        keep_text(out->notes.key, sizeof out->notes.key, key, size);
+        out->notes.key_number = out->number;
     }
-    DK_TRY(encode_chat(encoder, &chat, out, err));
-out:
-    dk_chat_free(&chat);
-    dk_free(encoder->host, messages);
-    return rc;
+    out->notes.unknown += !out->noted;
+    out->noted = 1;
 }
 
-static int32_t encode_object(const di_encoder *encoder, const dk_node *root, const char *place, uint32_t *flags,
-                             di_encoded *out, dk_error *err)
+void di_notes_add(di_notes *to, const di_notes *from)
 {
-    const dk_node *text = dk_node_get(root, "text"), *messages = dk_node_get(root, "messages");
-    const dk_node *prompt = dk_node_get(root, "prompt"), *completion = dk_node_get(root, "completion");
-    int32_t kinds = (text != NULL) + (messages != NULL) + (prompt || completion), rc;
-    *flags = 0;
-    if (!root || root->type != DK_NODE_MAP)
-        return dk_fail(err, DK_E_FORMAT, "%s: a sample must be a JSON object", place);
-    if (kinds != 1)
-        return dk_fail(err, DK_E_FORMAT,
-                       "%s: a sample has exactly one of \"text\", \"prompt\" with \"completion\", or \"messages\"; "
-                       "this one has %s",
-                       place, kinds ? "more" : "none");
-    if (messages) return encode_messages(encoder, messages, place, out, err);
-    if (text) {
-        DK_TRY(need_text(text, "text", place, err));
-        *flags = DI_DOCUMENT_TEXT;
-        return di_encode_text(encoder, text->text, text->size, 0, DI_PIECE_FIRST | DI_PIECE_LAST, out, err);
+    if (from->special && !to->special) {
+        memcpy(to->special_text, from->special_text, sizeof to->special_text);
+        to->special_number = from->special_number;
     }
-    DK_TRY(need_text(prompt, "prompt", place, err));
-    DK_TRY(need_text(completion, "completion", place, err));
-    rc = encode_prompt(encoder, prompt, completion, out, err);
-out:
-    return rc;
-}
-
-/* "PLACE:1: what" of a one-line document becomes "PLACE: what". */
-static void shorten(dk_error *err, const char *place)
-{
-    size_t size = strlen(place);
-    if (!err || strncmp(err->message, place, size) != 0 || strncmp(err->message + size, ":1: ", 4) != 0) return;
-    memmove(err->message + size, err->message + size + 2, strlen(err->message + size + 2) + 1);
-}
-
-int32_t di_encode_json(const di_encoder *encoder, const char *json, size_t size, const char *place, uint32_t *flags,
-                       di_encoded *out, dk_error *err)
-{
-    dk_document *document = NULL;
-    int32_t rc = dk_json_parse(encoder->host, json, size, place, &document, err);
-    if (rc != DK_OK) {
-        shorten(err, place);
-        return rc;
+    if (from->unknown && !to->unknown) {
+        memcpy(to->key, from->key, sizeof to->key);
+        to->key_number = from->key_number;
     }
-    rc = encode_object(encoder, dk_document_root(document), place, flags, out, err);
-    dk_document_free(document);
-    return rc;
+    to->special += from->special;
+    to->unknown += from->unknown;
+}
+
+void di_notes_tell(const di_notes *notes, dk_host *host, const char *name)
+{
+    if (notes->special)
+        dk_log(host, DK_LOG_WARN, "dataset",
+               "%s: %lld special tokens are spelled out in texts and become control tokens (the first is %s in sample "
+               "%lld); data.special_in_text: plain makes them ordinary text",
+               name, (long long)notes->special, notes->special_text, (long long)notes->special_number);
+    if (notes->unknown)
+        dk_log(host, DK_LOG_WARN, "dataset",
+               "%s: %lld samples have keys that are not used (the first is \"%s\" in sample %lld)", name,
+               (long long)notes->unknown, notes->key, (long long)notes->key_number);
 }

@@ -18,6 +18,7 @@ struct di_sample_stream {
     int64_t base;      /* first window that can be asked for */
     int32_t ended;
     di_encoded sample;
+    di_notes notes;
     int32_t *ids; /* tokens that list points into */
     uint8_t *learn;
     float *weights;
@@ -79,14 +80,14 @@ out:
     return rc;
 }
 
-static void append(di_sample_stream *stream, double weight)
+static void append(di_sample_stream *stream, const float *weights)
 {
     const di_encoded *sample = &stream->sample;
     for (int64_t i = 0; i < sample->count; i++) {
         int64_t at = stream->count++;
         uint8_t bit = (uint8_t)(1u << (at & 7));
         stream->ids[at] = sample->ids[i];
-        stream->weights[at] = (float)weight;
+        stream->weights[at] = weights ? weights[i] : 1;
         stream->learn[at >> 3] =
             sample->learn[i] ? stream->learn[at >> 3] | bit : stream->learn[at >> 3] & (uint8_t)~bit;
     }
@@ -105,19 +106,22 @@ static int32_t add(void *user, int64_t first, int64_t count, dk_error *err)
 
 static int32_t pull(di_sample_stream *stream, dk_error *err)
 {
-    double weight = 1;
+    const float *weights;
     int64_t first = stream->count;
     int32_t rc;
     di_encoded_clear(&stream->sample);
-    rc = di_read_sample(&stream->encoder, &stream->table, stream->index, &stream->sample, &weight, err);
+    rc = di_read_sample(&stream->encoder, &stream->table, stream->index, &stream->sample, err);
     if (rc == DK_E_END) {
         dk_error_clear(err);
         stream->ended = 1;
+        di_notes_tell(&stream->notes, stream->host, "the host's samples");
         return DK_OK;
     }
     if (rc != DK_OK) return rc;
     DK_TRY(reserve(stream, stream->sample.count, err));
-    append(stream, weight);
+    DK_TRY(di_encoded_weights(&stream->sample, &weights, err));
+    append(stream, weights);
+    di_notes_add(&stream->notes, &stream->sample.notes);
     di_tokens tokens = tokens_of(stream);
     rc = di_cut(&stream->rules, &tokens, first, stream->count - first, stream->sample.documents[0].flags,
                 &stream->counts, add, stream, err);

@@ -27,13 +27,14 @@ int32_t di_token_cache_key(dk_host *host, const char *path, const char *format, 
                          dk_tokenizer_adds_bos(tokenizer)};
     dk_tokenizer_hash(tokenizer, hash);
     dk_sha256_begin(&sha);
-    add_text(&sha, "tokens 1");
+    add_text(&sha, "tokens 2");
     add_text(&sha, path);
     add_text(&sha, format);
     dk_sha256_add(&sha, numbers, sizeof numbers);
     dk_sha256_add(&sha, hash, sizeof hash);
     add_text(&sha, di_options_text(options, "data.separator"));
     add_text(&sha, di_options_text(options, "data.chat_template"));
+    add_text(&sha, di_options_text(options, "data.special_in_text"));
     add_text(&sha, dk_tokenizer_chat_template(tokenizer));
     dk_sha256_end(&sha, key);
     return DK_OK;

@@ -56,16 +56,25 @@ static const di_option_info table[] = {
     NUMBER("data.eval_fraction", "0", 1e-6, 0.5, NULL, OR_ZERO,
            "part at the end of data.train held out for evaluation when data.eval is not given"),
     CHOICE("data.format", "auto", "auto|text|jsonl|tokens", 0,
-           "how files are read; auto looks at the name and the first bytes"),
+           "how files are read; auto looks at the name and the first bytes; jsonl is lines or an array of JSON "
+           "objects; files "
+           "packed with gzip or zstd are unpacked"),
     INT("data.sequence_length", "512", 2, 1048576, "tokens", 0, "longest sequence that the models see"),
     TEXT("data.separator", "<|endoftext|>", 0,
          "splits text files into documents; empty = the whole file is one document"),
     CHOICE("data.chat_template", "auto", "auto|none|chatml|llama2|llama3|mistral", 0,
            "how messages become text; auto takes the tokenizer's own template"),
-    CHOICE("data.too_long", "truncate_right", "error|truncate_left|truncate_right|skip", 0,
-           "what happens to a sample longer than data.sequence_length"),
+    CHOICE(
+        "data.too_long", "truncate_right", "error|truncate_left|truncate_right|skip", 0,
+        "what happens to a sample longer than data.sequence_length; truncate_left drops the beginning, prompts first; "
+        "truncate_right drops the end, but plain text ({\"text\": ...}, text files) goes on in the next window and "
+        "loses nothing; text files are always cut into windows"),
     FLAG("data.pack", "true", "put several short samples into one sequence; none attends to another"),
     FLAG("data.shuffle", "true", "another order of the samples in every epoch"),
+    CHOICE("data.special_in_text", "control", "control|plain", 0,
+           "what special tokens such as <|im_end|> are that stand in messages, prompts, completions or texts: control "
+           "tokens, as the reference tokenizers make them, or plain letters; what a chat template puts in is control "
+           "either way"),
     FLAG("data.prompt_loss", "false", "prompts carry loss too, not only completions"),
     PATH("data.token_cache", "where tokenised data is kept for the next run; not given = a temporary file"),
 

@@ -236,6 +236,35 @@ TEST(no_memory_while_bytes_are_counted_is_an_error)
     CHECK(fail_every_alloc(count_with, path) > 20);
 }
 
+/* Where no special token is spelled out in a text, both readings of texts give the same tokens and marks. */
+TEST(plain_texts_have_the_tokens_of_the_reference)
+{
+    static const char *const templates[] = {"chatml", "llama2", "llama3", "mistral"};
+    static const char lines[] = SYSTEM_TALK TALK "{\"prompt\": \"Where is\", \"completion\": \" the boat?\"}\n"
+                                                 "{\"text\": \"The fish and the lake\"}\n";
+    for (int i = 0; i < 4; i++) {
+        fixture f[2];
+        di_dataset *datasets[2] = {NULL, NULL};
+        di_batch *batches[2];
+        char chat[64];
+        snprintf(chat, sizeof chat, "data.chat_template=%s", templates[i]);
+        for (int plain = 0; plain < 2; plain++) {
+            const char *how = plain ? "data.special_in_text=plain" : "data.special_in_text=control";
+            REQUIRE(bpe_open(&f[plain], OPTIONS(chat, how)));
+            REQUIRE((batches[plain] = read_file(&f[plain], fixture_file("plain.jsonl", lines), &datasets[plain])));
+        }
+        int64_t count = batches[0]->offsets[batches[0]->sequences];
+        CHECK_INT(batches[1]->offsets[batches[1]->sequences], count);
+        CHECK(memcmp(batches[0]->ids, batches[1]->ids, (size_t)count * sizeof *batches[0]->ids) == 0);
+        CHECK(memcmp(batches[0]->learn, batches[1]->learn, (size_t)count) == 0);
+        for (int plain = 0; plain < 2; plain++) {
+            di_batch_free(batches[plain]);
+            di_dataset_release(datasets[plain]);
+            fixture_close(&f[plain]);
+        }
+    }
+}
+
 /* ---- the hash ---- */
 
 static void hash_of(const char *content, const char *setting, char hex[65])
@@ -278,5 +307,6 @@ TEST_MAIN(TEST_CASE(chatml_token_by_token) TEST_CASE(llama3_token_by_token) TEST
                   TEST_CASE(a_prompt_has_the_tokens_that_one_generates_from) TEST_CASE(marks_and_line_ends_of_files)
                       TEST_CASE(a_text_in_pieces_has_the_tokens_of_the_whole)
                           TEST_CASE(text_bytes_are_the_bytes_of_scored_tokens)
-                              TEST_CASE(no_memory_while_bytes_are_counted_is_an_error)
-                                  TEST_CASE(the_hash_tells_data_and_options_apart))
+                              TEST_CASE(plain_texts_have_the_tokens_of_the_reference)
+                                  TEST_CASE(no_memory_while_bytes_are_counted_is_an_error)
+                                      TEST_CASE(the_hash_tells_data_and_options_apart))

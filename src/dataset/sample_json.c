@@ -1,0 +1,245 @@
+/* sample_json.c - one JSON object becomes tokens: which fields it may have, and what they mean. */
+#include <string.h>
+
+#include "dataset/sample.h"
+
+/* ---- keys ---- */
+
+/* Where a sample came from; it means the same without. */
+static const char *const harmless[] = {"id",
+                                       "_id",
+                                       "idx",
+                                       "index",
+                                       "uuid",
+                                       "uid",
+                                       "hash",
+                                       "key",
+                                       "source",
+                                       "sources",
+                                       "dataset",
+                                       "subset",
+                                       "split",
+                                       "origin",
+                                       "url",
+                                       "license",
+                                       "metadata",
+                                       "meta",
+                                       "info",
+                                       "tags",
+                                       "tag",
+                                       "topic",
+                                       "category",
+                                       "type",
+                                       "lang",
+                                       "language",
+                                       "locale",
+                                       "timestamp",
+                                       "date",
+                                       "created",
+                                       "created_at",
+                                       "time",
+                                       "author",
+                                       "title",
+                                       "version",
+                                       "model",
+                                       "score",
+                                       "quality",
+                                       "rating",
+                                       "num_tokens",
+                                       "length",
+                                       "token_count",
+                                       "__index_level_0__",
+                                       NULL};
+
+const dk_node *di_member(const dk_node *map, const char *key)
+{
+    const dk_node *node = dk_node_get(map, key);
+    return node && node->type != DK_NODE_NULL ? node : NULL;
+}
+
+static int32_t is_one_of(const char *key, const char *const *names)
+{
+    for (; *names; names++)
+        if (strcmp(key, *names) == 0) return 1;
+    return 0;
+}
+
+/* Null, an empty list, map or text say nothing. */
+static int32_t says_nothing(const dk_node *node)
+{
+    if (node->type == DK_NODE_LIST || node->type == DK_NODE_MAP || node->type == DK_NODE_TEXT) return node->size == 0;
+    return node->type == DK_NODE_NULL;
+}
+
+int32_t di_check_keys(const dk_node *map, const char *const *used, const di_key *refused, const char *place,
+                      const char *what, di_encoded *out, dk_error *err)
+{
+    for (size_t i = 0; i < map->size; i++) {
+        const dk_node *node = map->items[i];
+        const di_key *k = refused;
+        if (says_nothing(node) || is_one_of(node->key, used) || is_one_of(node->key, harmless)) continue;
+        while (k->name && strcmp(k->name, node->key) != 0) k++;
+        if (k->name)
+            return dk_fail(err, DK_E_FORMAT, "%s: %s\"%s\" changes what is learnt and is not supported: %s", place,
+                           what, k->name, k->way);
+        di_note_key(node->key, node->key_size, out);
+    }
+    return DK_OK;
+}
+
+int32_t di_read_weight(const dk_node *node, const char *place, const char *what, double *out, dk_error *err)
+{
+    *out = 1;
+    if (!node) return DK_OK;
+    if ((node->type != DK_NODE_INT && node->type != DK_NODE_FLOAT) || !di_weight_fits(node->f64))
+        return dk_fail(err, DK_E_FORMAT, "%s: %s\"weight\" must be a number >= 0 that a float holds", place, what);
+    *out = node->f64;
+    return DK_OK;
+}
+
+/* ---- samples ---- */
+
+#define RENDER "render the conversation yourself and give it as text, or as prompt and completion"
+#define TOKENS "give such samples as token files or from memory"
+static const di_key refused[] = {
+    {"tools", RENDER},
+    {"functions", RENDER},
+    {"tool_choice", RENDER},
+    {"chat_template_kwargs", RENDER},
+    {"system", "put it in front of the prompt, or into messages"},
+    {"images", "only text is learnt"},
+    {"image", "only text is learnt"},
+    {"audio", "only text is learnt"},
+    {"audios", "only text is learnt"},
+    {"video", "only text is learnt"},
+    {"videos", "only text is learnt"},
+    {"chosen", "preferences are not learnt: give the better answer as completion"},
+    {"rejected", "preferences are not learnt: give the better answer as completion"},
+    {"label", "preferences are not learnt: give the good answers alone"},
+    {"suffix", "give the whole text, or prompt and completion"},
+    {"loss", "set \"weight\" to 0 or more"},
+    {"loss_weight", "call it \"weight\""},
+    {"mask", TOKENS},
+    {"loss_mask", TOKENS},
+    {"labels", TOKENS},
+    {"input_ids", TOKENS},
+    {"token_ids", TOKENS},
+    {"tokens", TOKENS},
+    {"attention_mask", TOKENS},
+    {NULL, NULL},
+};
+
+static int32_t need_text(const dk_node *node, const char *field, const char *place, dk_error *err)
+{
+    if (node && node->type == DK_NODE_TEXT) return DK_OK;
+    return dk_fail(err, DK_E_FORMAT, node ? "%s: \"%s\" must be text" : "%s: \"%s\" is missing", place, field);
+}
+
+/* The completion ends with EOS, which may be spelled out already. */
+static int32_t end_completion(const di_encoder *encoder, int64_t first, di_encoded *out, dk_error *err)
+{
+    int32_t ended = out->count > first && out->ids[out->count - 1] == encoder->eos;
+    return ended ? DK_OK : di_encode_id(out, encoder->eos, 1, err);
+}
+
+static int32_t encode_prompt(const di_encoder *encoder, const dk_node *prompt, const dk_node *completion,
+                             di_encoded *out, dk_error *err)
+{
+    dk_strbuf both;
+    int32_t rc;
+    dk_strbuf_init(&both, encoder->host);
+    dk_strbuf_append(&both, prompt->text, prompt->size);
+    dk_strbuf_append(&both, completion->text, completion->size);
+    DK_TRY(dk_strbuf_check(&both, err));
+    di_note_special(encoder, both.data, both.size, out);
+    DK_TRY(di_encode_id(out, encoder->bos, encoder->prompt_loss, err));
+    DK_TRY(di_encode_segment(encoder, both.data, prompt->size, 0, encoder->text_flags, encoder->prompt_loss, out, err));
+    int64_t first = out->count;
+    DK_TRY(di_encode_segment(encoder, both.data + prompt->size, completion->size, prompt->size, encoder->text_flags, 1,
+                             out, err));
+    DK_TRY(end_completion(encoder, first, out, err));
+out:
+    dk_strbuf_free(&both);
+    return rc;
+}
+
+static int32_t encode_pair(const di_encoder *encoder, const dk_node *prompt, const dk_node *completion,
+                           const char *place, di_encoded *out, dk_error *err)
+{
+    int32_t lists = (prompt && prompt->type == DK_NODE_LIST) + (completion && completion->type == DK_NODE_LIST), rc;
+    if (lists == 2) return di_encode_talk(encoder, prompt, completion, place, out, err);
+    if (lists && prompt && completion)
+        return dk_fail(err, DK_E_FORMAT,
+                       "%s: \"prompt\" and \"completion\" must both be text or both be lists of messages", place);
+    DK_TRY(need_text(prompt, "prompt", place, err));
+    DK_TRY(need_text(completion, "completion", place, err));
+    rc = encode_prompt(encoder, prompt, completion, out, err);
+out:
+    return rc;
+}
+
+/* What a sample that has none of the fields may have been meant as. */
+static const char *advice(const dk_node *root)
+{
+    if (di_member(root, "conversations"))
+        return "; rename \"conversations\" to messages, \"from\" to role and \"value\" to content";
+    if (di_member(root, "instruction"))
+        return "; put \"instruction\" and \"input\" into prompt and \"output\" into completion";
+    if (di_member(root, "question")) return "; rename \"question\" to prompt and \"answer\" to completion";
+    if (di_member(root, "content")) return "; rename \"content\" to text";
+    if (di_member(root, "data")) return "; the file is to have one sample a line, or to be an array of samples";
+    return "";
+}
+
+static int32_t encode_object(const di_encoder *encoder, const dk_node *root, const char *place, uint32_t *flags,
+                             di_encoded *out, dk_error *err)
+{
+    static const char *const used[] = {"text", "messages", "prompt", "completion", "weight", NULL};
+    const dk_node *text = di_member(root, "text"), *messages = di_member(root, "messages");
+    const dk_node *prompt = di_member(root, "prompt"), *completion = di_member(root, "completion");
+    int32_t kinds = (text != NULL) + (messages != NULL) + (prompt || completion), rc;
+    int64_t first = out->count;
+    double weight;
+    *flags = 0;
+    if (!root || root->type != DK_NODE_MAP)
+        return dk_fail(err, DK_E_FORMAT, "%s: a sample must be a JSON object", place);
+    DK_TRY(di_check_keys(root, used, refused, place, "", out, err));
+    if (kinds != 1)
+        return dk_fail(err, DK_E_FORMAT,
+                       "%s: a sample has exactly one of \"text\", \"prompt\" with \"completion\", or \"messages\"; "
+                       "this one has %s%s",
+                       place, kinds ? "more" : "none", kinds ? "" : advice(root));
+    DK_TRY(di_read_weight(di_member(root, "weight"), place, "", &weight, err));
+    if (messages) {
+        DK_TRY(di_encode_talk(encoder, messages, NULL, place, out, err));
+    } else if (text) {
+        DK_TRY(need_text(text, "text", place, err));
+        *flags = DI_DOCUMENT_TEXT;
+        DK_TRY(di_encode_text(encoder, text->text, text->size, 0, DI_PIECE_FIRST | DI_PIECE_LAST, out, err));
+    } else DK_TRY(encode_pair(encoder, prompt, completion, place, out, err));
+    DK_TRY(di_encoded_weigh(out, first, weight, err));
+out:
+    return rc;
+}
+
+/* "PLACE:1: what" of a one-line document becomes "PLACE: what". */
+static void shorten(dk_error *err, const char *place)
+{
+    size_t size = strlen(place);
+    if (!err || strncmp(err->message, place, size) != 0 || strncmp(err->message + size, ":1: ", 4) != 0) return;
+    memmove(err->message + size, err->message + size + 2, strlen(err->message + size + 2) + 1);
+}
+
+int32_t di_encode_json(const di_encoder *encoder, const char *json, size_t size, const char *place, uint32_t *flags,
+                       di_encoded *out, dk_error *err)
+{
+    dk_document *document = NULL;
+    int32_t rc = dk_json_parse(encoder->host, json, size, place, &document, err);
+    if (rc != DK_OK) {
+        shorten(err, place);
+        return rc;
+    }
+    rc = encode_object(encoder, dk_document_root(document), place, flags, out, err);
+    dk_document_free(document);
+    return rc;
+}
