@@ -176,15 +176,18 @@ enum {
 typedef struct distill_target {
     uint32_t struct_size;
     int32_t kind; /* DISTILL_DENSE ... */
-    /* DENSE logits [rows, vocab]; TOPK log p [rows, k]; SAMPLED counts [rows, k]; HIDDEN [rows, width] */
+    /* DENSE logits [rows, vocab]; TOPK log p [rows, k], of mass at most 1; SAMPLED counts [rows, k]; HIDDEN [rows,
+     * width] */
     const distill_tensor *values;
-    const distill_tensor *ids;  /* TOPK, SAMPLED [rows, k] int32, unused slots -1; ONE_HOT [rows] */
-    const distill_tensor *tail; /* TOPK: log of the mass outside ids [rows]; NULL = what the k ids leave */
+    /* TOPK, SAMPLED [rows, k] int32, each id once, unused slots -1; ONE_HOT [rows] */
+    const distill_tensor *ids;
+    /* TOPK: log of the mass outside ids [rows], 1 together with theirs; NULL = what the k ids leave */
+    const distill_tensor *tail;
     const distill_tensor *head; /* HIDDEN: weight [vocab, width] */
     const distill_tensor *bias; /* HIDDEN: [vocab] */
     double logit_scale;         /* HIDDEN: z = softcap(scale*(W h + b)); 0 = 1 */
     double softcap;             /* HIDDEN: cap*tanh(z/cap); 0 = none */
-    double temperature;         /* already in the values; 0 or 1 = none */
+    double temperature;         /* already in the values, 0.001..1000; 0 or 1 = none */
     int64_t vocab_valid;        /* ids from here on are padding, outside both partitions; 0 = full width */
 } distill_target;
 
@@ -494,8 +497,8 @@ typedef struct distill_loss_callbacks {
     const char *fallback; /* the loss that DISTILL_CB_DEFAULT runs; NULL = none; copied */
     int64_t targets;      /* bit set of 1 << DISTILL_<kind> that it accepts; 0 = needs no teacher */
 } distill_loss_callbacks;
-/* From now on the options may say loss.type: name. Built in: forward_kl, cross_entropy. A loss of one's own, half the
- * squared distance of the logits:
+/* From now on the options may say loss.type: name; a name is given once. Built in: forward_kl, cross_entropy. A loss of
+ * one's own, half the squared distance of the logits:
  *
  *     static int32_t squared(void *user, const distill_loss_rows *r) {
  *         for (int64_t i = 0; i < r->rows * r->vocab; i++) {
@@ -533,6 +536,7 @@ typedef struct distill_loss_args {
     double sum;                        /* out: weighted sum of the rows' values */
     int64_t count;                     /* out: rows that were not masked */
     double weight_sum;                 /* out: sum of their weights, the divisor */
+    int64_t floored;                   /* out: log-probabilities that were raised to loss.log_floor */
 } distill_loss_args;
 /* Stateless; needs nothing but the loss. Inputs are fp32, fp16 or bf16; strides as they are. */
 DISTILL_API int32_t distill_loss_eval(const distill_loss *loss, distill_loss_args *args, distill_error *err);

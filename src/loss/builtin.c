@@ -35,7 +35,6 @@ static const di_builtin builtins[] = {
     {.name = "forward_kl",
      .targets = KIND(DENSE) | KIND(HIDDEN) | KIND(TOPK) | KIND(SAMPLED) | KIND(ONE_HOT),
      .flags = DISTILL_LOSS_MT | DISTILL_LOSS_LOG_PROBS,
-     .exact_zero = 1,
      .eval = VARIANTS(di_forward_kl)},
 };
 

@@ -39,6 +39,8 @@ int32_t di_chunk_create(dk_host *host, di_chunk *chunk, const di_loss *loss, int
     if (with_teacher) DK_TRY(dk_new(host, size, &chunk->p, err));
     if (loss->count > 1) DK_TRY(dk_new(host, size, &chunk->term, err));
     if (may_regroup(loss)) DK_TRY(dk_new(host, size, &chunk->done, err));
+    DK_TRY(dk_new(host, capacity, &chunk->student_logits, err));
+    DK_TRY(dk_new(host, capacity, &chunk->teacher_logits, err));
     DK_TRY(dk_new(host, capacity, &chunk->values, err));
     DK_TRY(dk_new(host, capacity, &chunk->labels, err));
     DK_TRY(dk_new(host, capacity, &chunk->sequences, err));
@@ -48,8 +50,9 @@ out:
 
 void di_chunk_free(di_chunk *chunk)
 {
-    void *blocks[] = {chunk->q,         chunk->p,      chunk->group,     chunk->term,          chunk->done,
-                      chunk->values,    chunk->labels, chunk->sequences, chunk->target_values, chunk->target_tails,
+    void *blocks[] = {chunk->q,         chunk->p,         chunk->group,          chunk->term,
+                      chunk->done,      chunk->values,    chunk->student_logits, chunk->teacher_logits,
+                      chunk->labels,    chunk->sequences, chunk->target_values,  chunk->target_tails,
                       chunk->target_ids};
     for (size_t i = 0; i < sizeof blocks / sizeof *blocks; i++) dk_free(chunk->host, blocks[i]);
 }
@@ -77,8 +80,9 @@ out:
 typedef struct di_fill {
     di_chunk *chunk;
     dk_view view;
-    float *out;
-    double divisor; /* 0 = logits as they are */
+    float *out;        /* NULL = logits alone */
+    di_logits *logits; /* [rows] out; NULL = not wanted */
+    double divisor;    /* 0 = logits as they are */
     int32_t raise;
 } di_fill;
 
@@ -103,19 +107,25 @@ static void fill_rows(void *context, int64_t begin, int64_t end)
     di_chunk *chunk = fill->chunk;
     const int64_t n = chunk->vocab;
     for (int64_t r = begin; r < end; r++) {
-        float *out = fill->out + r * n;
+        float *out = fill->out ? fill->out + r * n : NULL;
         const float *z = narrowed(row_of(chunk, fill->view, r), fill->view.dtype, n, out);
-        if (fill->divisor > 0) chunk->strip->kernels->log_softmax(z, n, fill->divisor, out);
-        else if (z != out) memcpy(out, z, (size_t)n * sizeof *out);
+        di_logits own, *logits = fill->logits ? &fill->logits[r] : &own;
+        if (fill->divisor > 0) {
+            chunk->strip->kernels->log_sum(z, n, fill->divisor, logits);
+            if (out) chunk->strip->kernels->log_softmax(logits, n, out);
+            if (z == out) *logits = (di_logits){.z = out, .factor = 1}; /* the logits are no more */
+        } else if (z != out) {
+            memcpy(out, z, (size_t)n * sizeof *out);
+        }
         if (fill->raise) chunk->raised += chunk->strip->kernels->raise(out, n, chunk->floor);
     }
 }
 
 static int64_t row_grain(const di_chunk *chunk) { return chunk->vocab < 32768 ? 65536 / (chunk->vocab + 1) + 1 : 1; }
 
-static void fill(di_chunk *chunk, dk_view view, float *out, double divisor, int32_t raise)
+static void fill(di_chunk *chunk, dk_view view, float *out, di_logits *logits, double divisor, int32_t raise)
 {
-    di_fill context = {chunk, view, out, divisor, raise};
+    di_fill context = {chunk, view, out, logits, divisor, raise};
     dk_parallel_for(chunk->host, chunk->rows, row_grain(chunk), fill_rows, &context);
 }
 
@@ -197,25 +207,40 @@ static void flush_group(di_chunk *chunk, int32_t last)
 
 /* ---- terms ---- */
 
+/* Built-in losses take log p from the teacher's logits; only where those are doubles it is written down in p. */
+static void prepare_logits(di_chunk *chunk, double divisor)
+{
+    const dk_view teacher = chunk->strip->teacher;
+    const int32_t narrow = teacher.dtype == DK_F64;
+    if (chunk->has_teacher_logits) return;
+    fill(chunk, teacher, narrow ? chunk->p : NULL, chunk->teacher_logits, divisor, 0);
+    chunk->has_teacher_logits = 1;
+    if (narrow) chunk->has_p = 0;
+}
+
 static void prepare(di_chunk *chunk, const di_term *term, const di_entry *entry)
 {
     const di_strip *strip = chunk->strip;
     const int32_t logs = di_entry_logs(entry), floors = di_entry_floors(entry);
     const double temperature = di_term_temperature(term, entry);
     const float floor = floors ? term->log_floor : -INFINITY;
+    double divisor = temperature;
     if (!chunk->has_q || chunk->logs != logs || (logs && chunk->temperature != temperature)) {
         flush_group(chunk, 0);
-        fill(chunk, strip->student, chunk->q, logs ? temperature : 0, 0);
+        fill(chunk, strip->student, chunk->q, chunk->student_logits, logs ? temperature : 0, 0);
         chunk->has_q = 1;
-        chunk->has_p = 0;
+        chunk->has_p = chunk->has_teacher_logits = 0;
         chunk->logs = logs;
         chunk->temperature = temperature;
     }
     if (!entry->table.targets || !dk_view_present(strip->teacher)) return;
-    if (chunk->has_p && chunk->floor == floor) return;
+    divisor /= strip->batch->teacher->temperature;
+    if (entry->builtin) prepare_logits(chunk, divisor);
+    if (entry->builtin || (chunk->has_p && chunk->floor == floor)) return;
     chunk->floor = floor;
-    fill(chunk, strip->teacher, chunk->p, logs ? temperature / strip->batch->teacher->temperature : 0, floors);
+    fill(chunk, strip->teacher, chunk->p, NULL, logs ? divisor : 0, floors);
     chunk->has_p = 1;
+    if (strip->teacher.dtype == DK_F64) chunk->has_teacher_logits = 0; /* they stood in p */
 }
 
 typedef struct di_join {
@@ -268,7 +293,7 @@ void di_chunk_run(di_chunk *chunk, const di_strip *strip, int64_t first, int64_t
     chunk->strip = strip;
     chunk->first = first;
     chunk->rows = rows;
-    chunk->has_q = chunk->has_p = chunk->has_group = chunk->has_done = 0;
+    chunk->has_q = chunk->has_p = chunk->has_teacher_logits = chunk->has_group = chunk->has_done = 0;
     chunk->raised = 0;
     gather_labels(chunk);
     memset(strip->totals + first, 0, (size_t)rows * sizeof *strip->totals);

@@ -10,6 +10,7 @@ typedef struct di_call {
     const di_entry *entry;
     float *gradient;
     const distill_target *target; /* NULL = no teacher */
+    const di_logits *teacher;     /* [rows] for a built-in loss; NULL = none, or not dense */
     atomic_int first_failure;     /* what a callback returned */
 } di_call;
 
@@ -19,6 +20,16 @@ static void cut_tensor(distill_tensor *to, const distill_tensor *from, int64_t f
     to->data = (uint8_t *)from->data + first * width * (from->dtype_bits / 8);
     shape[0] = 0;
     to->shape = shape;
+}
+
+static int32_t call_builtin(di_call *call, const distill_loss_rows *rows, int64_t begin)
+{
+    di_chunk *chunk = call->chunk;
+    di_builtin_call builtin = {chunk->student_logits + begin, call->teacher ? call->teacher + begin : NULL,
+                               (double)call->term->log_floor, 0};
+    int32_t rc = di_entry_eval(call->entry, chunk->strip->backend->isa)(&builtin, rows);
+    chunk->raised += builtin.floored;
+    return rc;
 }
 
 static void call_range(void *context, int64_t begin, int64_t end)
@@ -42,7 +53,8 @@ static void call_range(void *context, int64_t begin, int64_t end)
     rows.gradient = call->gradient ? call->gradient + begin * vocab : NULL;
     rows.temperature = di_term_temperature(call->term, call->entry);
     rows.step = chunk->strip->batch->step;
-    if (with_teacher && dk_view_present(chunk->strip->teacher)) rows.teacher = chunk->p + begin * vocab;
+    if (with_teacher && !call->entry->builtin && dk_view_present(chunk->strip->teacher))
+        rows.teacher = chunk->p + begin * vocab;
     if (with_teacher && call->target) {
         const distill_tensor *from[3] = {call->target->values, call->target->ids, call->target->tail};
         target = *call->target;
@@ -57,7 +69,8 @@ static void call_range(void *context, int64_t begin, int64_t end)
         target.tail = from[2] ? &tensors[2] : NULL;
         rows.target = &target;
     }
-    rc = di_entry_eval(call->entry, chunk->strip->backend->isa)(call->entry->table.user, &rows);
+    rc = call->entry->builtin ? call_builtin(call, &rows, begin)
+                              : call->entry->table.eval(call->entry->table.user, &rows);
     if (rc != DISTILL_CB_OK) atomic_compare_exchange_strong(&call->first_failure, &none, rc);
 }
 
@@ -117,7 +130,7 @@ int32_t di_chunk_call(di_chunk *chunk, const di_term *term, const di_entry *entr
 {
     const int32_t serial =
         !(entry->table.flags & DISTILL_LOSS_MT) || (entry->table.flags & DISTILL_LOSS_WHOLE_SEQUENCES);
-    di_call call = {chunk, term, entry, gradient, NULL, 0};
+    di_call call = {chunk, term, entry, gradient, NULL, NULL, 0};
     distill_target target;
     distill_tensor tensors[3];
     int64_t shape[2];
@@ -128,6 +141,7 @@ int32_t di_chunk_call(di_chunk *chunk, const di_term *term, const di_entry *entr
         describe_target(chunk, &target, tensors, shape);
         call.target = &target;
     }
+    if (chunk->has_teacher_logits && entry->table.targets) call.teacher = chunk->teacher_logits;
     if (serial) call_range(&call, 0, chunk->rows);
     else dk_parallel_for(chunk->host, chunk->rows, 16, call_range, &call);
     returned = atomic_load(&call.first_failure);

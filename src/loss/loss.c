@@ -134,8 +134,6 @@ static int32_t is_serial(const di_entry *entry) { return !(entry->table.flags & 
 
 int32_t di_loss_needs_teacher(const di_loss *loss) { return any_entry(loss, takes_teacher); }
 
-int32_t di_loss_needs_labels(const di_loss *loss) { return any_entry(loss, takes_labels); }
-
 int32_t di_loss_whole_sequences(const di_loss *loss) { return any_entry(loss, takes_sequences); }
 
 int32_t di_loss_serial(const di_loss *loss) { return any_entry(loss, is_serial) || any_entry(loss, takes_sequences); }

@@ -26,7 +26,6 @@ int32_t di_loss_create(di_registry *registry, const char *name, const di_options
 di_loss *di_loss_retain(di_loss *loss);
 void di_loss_release(di_loss *loss);
 int32_t di_loss_needs_teacher(const di_loss *loss);
-int32_t di_loss_needs_labels(const di_loss *loss);
 int32_t di_loss_whole_sequences(const di_loss *loss);
 void di_loss_describe(const di_loss *loss, dk_strbuf *out); /* "0.5*cross_entropy + 0.5*forward_kl(T=2)" */
 

@@ -209,6 +209,7 @@ int32_t di_loss_eval(dk_backend *backend, const di_loss *loss, distill_loss_args
     args->sum = sums.sum;
     args->count = sums.count;
     args->weight_sum = sums.weight_sum;
+    args->floored = sums.floored;
 out:
     di_wrapped_free(eval.student);
     di_wrapped_free(eval.teacher);

@@ -24,7 +24,7 @@ dk_host *di_registry_host(const di_registry *registry);
 void di_entry_release(di_entry *entry);
 di_eval_fn di_entry_eval(const di_entry *entry, int32_t isa); /* a built-in's variant for this machine */
 int32_t di_entry_logs(const di_entry *entry);                 /* works on log-probabilities */
-int32_t di_entry_floors(const di_entry *entry);               /* log p is raised to the floor for it */
+int32_t di_entry_floors(const di_entry *entry);               /* log p of a dense teacher is raised to the floor */
 
 /* ---- losses ---- */
 typedef struct di_term {
@@ -68,7 +68,8 @@ typedef struct di_strip { /* what all chunks of a strip share */
 typedef struct di_chunk {
     dk_host *host;
     int64_t capacity, vocab;
-    float *q, *p;        /* [capacity, vocab] log q and log p at a temperature, or logits */
+    float *q, *p;                               /* [capacity, vocab] log q and log p at a temperature, or logits */
+    di_logits *student_logits, *teacher_logits; /* [capacity] what log q is made of; what log p would be */
     float *group, *term; /* gradients with respect to q: of all terms since q was made, and of one term */
     float *done;         /* gradients with respect to the logits: of what was in q before */
     double *values;
@@ -81,7 +82,8 @@ typedef struct di_chunk {
     const di_strip *strip;
     int64_t first, rows;        /* of strip->rows */
     int32_t has_q, logs, has_p; /* what stands in q and p */
-    double temperature, scale;  /* of q; of the group's gradient */
+    int32_t has_teacher_logits;
+    double temperature, scale; /* of q; of the group's gradient */
     float floor;
     int32_t has_group, has_done;
     int64_t floored;

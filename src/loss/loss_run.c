@@ -43,52 +43,11 @@ out:
     return rc;
 }
 
-/* ---- sparse targets: every number is looked at before a loss sees it ---- */
-
-static int32_t check_id(const di_run *run, int64_t row, int32_t id, dk_error *err)
-{
-    if (id < run->strip.vocab) return DK_OK;
-    return dk_fail(err, DK_E_INVALID, "teacher: id of row %lld is %d, outside the %lld ids that both sides know",
-                   (long long)(run->strip.first + row), (int)id, (long long)run->strip.vocab);
-}
-
-static int32_t check_entry(const di_run *run, int64_t row, int32_t kind, double value, dk_error *err)
-{
-    const char *what = kind == DISTILL_TOPK ? "log-probability" : "count";
-    const int32_t fits = kind == DISTILL_TOPK ? value <= 1e-3 : value >= 0 && isfinite(value);
-    char text[32];
-    if (fits) return DK_OK;
-    dk_format_f64(value, text);
-    return dk_fail(err, DK_E_INVALID, "teacher: a %s of row %lld is %s", what, (long long)(run->strip.first + row),
-                   text);
-}
-
-static int32_t check_sparse_row(const di_run *run, const distill_target *target, int64_t row, dk_error *err)
-{
-    const int64_t k = target->ids->ndim == 2 ? target->ids->shape[1] : 1;
-    const int32_t *ids = (const int32_t *)target->ids->data + row * k;
-    const float *values = target->values ? (const float *)target->values->data + row * k : NULL;
-    double sum = 0;
-    int32_t rc = DK_OK;
-    for (int64_t j = 0; j < k; j++) {
-        DK_TRY(check_id(run, row, ids[j], err));
-        if (ids[j] < 0 || !values) continue;
-        DK_TRY(check_entry(run, row, target->kind, (double)values[j], err));
-        sum += (double)values[j];
-    }
-    if (target->kind == DISTILL_TOPK && target->tail)
-        DK_TRY(check_entry(run, row, target->kind, (double)((const float *)target->tail->data)[row], err));
-    if ((target->kind == DISTILL_SAMPLED && !(sum > 0)) || (target->kind == DISTILL_ONE_HOT && ids[0] < 0))
-        rc = dk_fail(err, DK_E_INVALID, "teacher: row %lld of a %s target has no id",
-                     (long long)(run->strip.first + row), di_kind_name(target->kind));
-out:
-    return rc;
-}
-
 static int32_t check_sparse(const di_run *run, const distill_target *target, dk_error *err)
 {
+    const di_sparse_rules rules = {run->strip.vocab, run->strip.first, run->batch->teacher->rounding};
     for (int64_t i = 0; i < run->strip.count; i++) {
-        int32_t rc = check_sparse_row(run, target, run->strip.rows[i], err);
+        int32_t rc = di_sparse_check_row(run->workspace->sparse, target, run->strip.rows[i], &rules, err);
         if (rc) return rc;
     }
     return DK_OK;

@@ -30,10 +30,7 @@ di_eval_fn di_entry_eval(const di_entry *entry, int32_t isa)
 
 int32_t di_entry_logs(const di_entry *entry) { return (entry->table.flags & DISTILL_LOSS_LOG_PROBS) != 0; }
 
-int32_t di_entry_floors(const di_entry *entry)
-{
-    return di_entry_logs(entry) && !(entry->builtin && entry->builtin->exact_zero);
-}
+int32_t di_entry_floors(const di_entry *entry) { return di_entry_logs(entry) && !entry->builtin; }
 
 /* Retained; NULL = none. */
 static di_entry *find(const di_registry *registry, const char *name)
@@ -109,17 +106,20 @@ static int32_t get_fallback(const di_registry *registry, const char *name, const
 
 dk_host *di_registry_host(const di_registry *registry) { return registry->host; }
 
-/* Takes the registry's reference to entry; an older one of that name leaves. */
-static void insert(di_registry *registry, di_entry *entry)
+/* Takes the registry's reference to entry over, if the name is free. */
+static int32_t insert(di_registry *registry, di_entry *entry, dk_error *err)
 {
-    di_entry *old = NULL, **place = &registry->first;
+    di_entry **place = &registry->first;
+    int32_t rc = DK_OK;
     pthread_mutex_lock(&registry->mutex);
     while (*place && strcmp((*place)->name, entry->name) != 0) place = &(*place)->next;
-    old = *place;
-    entry->next = old ? old->next : NULL;
-    *place = entry;
+    if (*place) rc = DK_E_INVALID;
+    else *place = entry;
     pthread_mutex_unlock(&registry->mutex);
-    di_entry_release(old); /* its destroy runs without the lock */
+    if (rc == DK_OK) return rc;
+    dk_fail(err, rc, "loss %s is registered already; take another name", entry->name);
+    di_entry_release(entry); /* its destroy runs without the lock */
+    return rc;
 }
 
 int32_t di_registry_add(di_registry *registry, const char *name, const distill_loss_callbacks *table, dk_error *err)
@@ -134,8 +134,7 @@ int32_t di_registry_add(di_registry *registry, const char *name, const distill_l
         return rc;
     }
     entry->fallback = fallback;
-    insert(registry, entry);
-    return DK_OK;
+    return insert(registry, entry, err);
 out:
     if (table->destroy) table->destroy(table->user);
     return rc;
@@ -152,8 +151,7 @@ static int32_t add_builtin(di_registry *registry, const di_builtin *builtin, dk_
     table.targets = builtin->targets;
     if ((rc = create_entry(registry->host, builtin->name, &table, &entry, err)) != DK_OK) return rc;
     entry->builtin = builtin;
-    insert(registry, entry);
-    return DK_OK;
+    return insert(registry, entry, err);
 }
 
 int32_t di_registry_create(dk_host *host, di_registry **out, dk_error *err)

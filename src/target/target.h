@@ -23,6 +23,7 @@ struct di_source {
     int64_t width;       /* columns of the strip (vocab_size of the model) */
     int64_t vocab_valid; /* columns that count */
     double temperature;  /* already in it; 1 = none */
+    double rounding;     /* how far the values of a sparse target may be off, relatively; 0 = as floats are */
     /* gradient() reads logits; otherwise they may be overwritten by dlogits (soft-caps need them) */
     int32_t needs_logits;
     int32_t (*rows)(void *self, int64_t first, int64_t count, dk_view strip, const distill_target **target,
@@ -40,6 +41,7 @@ int32_t di_check_tensor(const distill_tensor *tensor, const char *name, int32_t 
                         int32_t writable, dk_error *err);
 /* int32 or int64 */
 int32_t di_check_ids(const distill_tensor *tensor, const char *name, int32_t ndim, const int64_t *shape, dk_error *err);
+int32_t di_check_temperature(double temperature, const char *name, dk_error *err); /* of a target; 0 = none */
 /* rows < 0 = any */
 int32_t di_check_target(const distill_target *target, const char *name, int64_t rows, dk_error *err);
 int64_t di_batch_rows(const distill_batch *batch); /* row_count, or what NULL rows mean */
@@ -77,6 +79,18 @@ const di_source *di_wrapped_source(const di_wrapped *wrapped);
 /* gradients of head and bias that went to a buffer reach their tensors */
 int32_t di_wrapped_finish(di_wrapped *wrapped, dk_error *err);
 int64_t di_target_width(const distill_target *target); /* columns of its logits; 0 where it has none */
+
+/* ---- sparse targets as compact fp32 and int32 rows: every number is looked at before a loss sees it ---- */
+typedef struct di_sparse_check di_sparse_check;
+typedef struct di_sparse_rules {
+    int64_t vocab;   /* ids from here on are unknown to one side; at most what create was told */
+    int64_t first;   /* row 0 of the target has this number in messages */
+    double rounding; /* of di_source */
+} di_sparse_rules;
+int32_t di_sparse_check_create(dk_host *host, int64_t vocab, di_sparse_check **out, dk_error *err);
+void di_sparse_check_free(di_sparse_check *check);
+int32_t di_sparse_check_row(di_sparse_check *check, const distill_target *target, int64_t index,
+                            const di_sparse_rules *rules, dk_error *err);
 
 /* "DENSE", "TOPK", ... for messages; bits of 1 << kind as "DENSE, HIDDEN". */
 const char *di_kind_name(int32_t kind);

@@ -240,6 +240,15 @@ out:
     return rc;
 }
 
+/* The bounds of loss.temperature. */
+int32_t di_check_temperature(double temperature, const char *name, dk_error *err)
+{
+    char text[32];
+    if (temperature == 0 || (temperature >= 1e-3 && temperature <= 1000)) return DK_OK;
+    dk_format_f64(temperature, text);
+    return dk_fail(err, DK_E_INVALID, "%s.temperature is %s, outside 0.001..1000 (0 = none)", name, text);
+}
+
 int32_t di_check_target(const distill_target *target, const char *name, int64_t rows, dk_error *err)
 {
     int32_t rc;
@@ -247,8 +256,7 @@ int32_t di_check_target(const distill_target *target, const char *name, int64_t 
     if (target->kind < DISTILL_DENSE || target->kind > DISTILL_ONE_HOT)
         return dk_fail(err, DK_E_INVALID, "%s.kind is %d, none of DENSE, TOPK, SAMPLED, HIDDEN, ONE_HOT", name,
                        (int)target->kind);
-    if (!isfinite(target->temperature) || target->temperature < 0)
-        return dk_fail(err, DK_E_INVALID, "%s.temperature must be finite and not negative", name);
+    DK_TRY(di_check_temperature(target->temperature, name, err));
     DK_TRY(check_parts(target, name, rows, err));
     if (target->vocab_valid < 0 || (di_target_width(target) && target->vocab_valid > di_target_width(target)))
         return dk_fail(err, DK_E_INVALID, "%s.vocab_valid is %lld, outside 0..%lld", name,

@@ -237,6 +237,8 @@ static void fill_source(di_wrapped *wrapped)
     source->width = di_target_width(target);
     source->vocab_valid = target->vocab_valid ? target->vocab_valid : source->width;
     source->temperature = target->temperature > 0 ? target->temperature : 1;
+    if (is_sparse(target) && target->values && target->values->dtype_bits == 16)
+        source->rounding = target->values->dtype_code == DISTILL_BFLOAT ? 0x1p-8 : 0x1p-11;
     source->needs_logits =
         is_hidden(wrapped) && (target->softcap > 0 || (target->logit_scale != 0 && target->logit_scale != 1));
     source->rows = is_sparse(target) ? sparse_rows : wrapped_rows;

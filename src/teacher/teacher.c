@@ -155,7 +155,7 @@ static int32_t check_table(const distill_teacher_callbacks *table, dk_error *err
         return dk_fail(err, DK_E_INVALID, "table->form->kind %d is none of DISTILL_DENSE ...", (int)table->form->kind);
     if (table->form->kind != DISTILL_ONE_HOT && last_dimension(table->form->values) < 1)
         return dk_fail(err, DK_E_INVALID, "table->form->values has no width: its last dimension is vocab, k or width");
-    return DK_OK;
+    return di_check_temperature(table->form->temperature, "table->form", err);
 }
 
 int32_t di_teacher_from_callbacks(dk_backend *backend, const distill_teacher_callbacks *table,

@@ -201,7 +201,7 @@ TEST(loss_answers)
     CHECK_INT(h.destroyed, 1);
 }
 
-/* destroy runs once when the table is refused, replaced or dropped. */
+/* destroy runs once when the table is refused or dropped. */
 TEST(loss_destroy)
 {
     small s = {0};
@@ -229,11 +229,12 @@ TEST(loss_destroy)
     table = hellinger_table(&h);
     CHECK_OK(distill_env_add_loss(s.env, "hellinger", &table, &err));
     table = hellinger_table(&second);
-    CHECK_OK(distill_env_add_loss(s.env, "hellinger", &table, &err));
-    CHECK_INT(h.destroyed, 1);
-    CHECK_INT(second.destroyed, 0);
-    small_close(&s);
+    CHECK_INT(distill_env_add_loss(s.env, "hellinger", &table, &err), DISTILL_E_INVALID); /* a name is given once */
+    CHECK_HAS(err.message, "loss hellinger is registered already");
+    CHECK_INT(h.destroyed, 0);
     CHECK_INT(second.destroyed, 1);
+    small_close(&s);
+    CHECK_INT(h.destroyed, 1);
 }
 
 /* ---- teacher ---- */

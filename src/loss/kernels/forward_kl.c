@@ -1,118 +1,111 @@
-/* Forward KL, KL(p || q) = sum p (log p - log q): h = -p (h = dL/dlog q). Hinton et al. 2015.
+/* Forward KL, KL(p || q) = sum p (log p - log q). Hinton et al. 2015.
  *
- * Sparse teachers: k ids and a tail bucket are compared as a distribution of k + 1 outcomes, where the student's last
- * one is its mass outside the ids: h = -p_tail q / q_tail there. Counts of draws stand for their empirical
- * distribution, whose gradient is unbiased (Anshumann et al. 2025). */
+ * Summed as p*(log p - log q) - p + q, which is the same over two distributions, and no term is negative: with d =
+ * log q - log p it is p*(e^d - 1 - d), a polynomial where d is small, so that nothing cancels where student and teacher
+ * are near each other. h = q - p (dL/dlog q is -p; what is q times anything is taken out by the softmax), there as
+ * p*(e^d - 1). */
 #include "loss/kernels/loss_rows.h"
 
-#include "loss/builtin.h"
+/* d = log q - log p from the logits: (z_q - z_p - (top_q - top_p))*factor - (log_sum_q - log_sum_p). */
+typedef struct di_gap {
+    float tops, shift, factor;
+    int32_t same; /* both rows at one factor: the difference of the logits is taken without rounding */
+} di_gap;
 
-static double dense_row(const float *log_p, const float *log_q, int64_t n, float *h)
+static di_gap gap_of(const di_logits *q, const di_logits *p)
 {
-    const dk_vf zero = dk_vf_set(0), tiny = dk_vf_set(1e-45f);
-    double sum = 0;
+    const double tops = (double)q->top - (double)p->top;
+    di_gap gap = {(float)tops, 0, (float)q->factor, q->factor == p->factor};
+    gap.shift = (float)(q->log_sum - p->log_sum + (gap.same ? (tops - (double)gap.tops) * q->factor : 0));
+    return gap;
+}
+
+static inline dk_vf difference(const di_gap *gap, dk_vf zq, dk_vf zp, dk_vf uq, dk_vf up)
+{
+    if (!gap->same) return (uq - up) - dk_vf_set(gap->shift);
+    dk_vf s = zq - zp, back = s - zq; /* s + rest is zq - zp to the last bit (Knuth's two-sum) */
+    dk_vf rest = (zq - (s - back)) - (zp + back);
+    return ((s - dk_vf_set(gap->tops)) + rest) * dk_vf_set(gap->factor) - dk_vf_set(gap->shift);
+}
+
+/* (e^d - 1 - d)/d^2 for |d| <= 1 */
+static inline dk_vf curvature(dk_vf d)
+{
+    dk_vf f = dk_vf_set(2.765986e-6f);
+    f = dk_vf_fma(f, d, dk_vf_set(2.5353789e-5f));
+    f = dk_vf_fma(f, d, dk_vf_set(1.9845115e-4f));
+    f = dk_vf_fma(f, d, dk_vf_set(1.3885468e-3f));
+    f = dk_vf_fma(f, d, dk_vf_set(8.3333049e-3f));
+    f = dk_vf_fma(f, d, dk_vf_set(4.1666735e-2f));
+    f = dk_vf_fma(f, d, dk_vf_set(1.6666667e-1f));
+    return dk_vf_fma(f, d, dk_vf_set(0.5f));
+}
+
+static double dense_row(const di_logits *q, const di_logits *p, int64_t n, float *h)
+{
+    const dk_vf zero = dk_vf_set(0), one = dk_vf_set(1), tiny = dk_vf_set(1e-45f);
+    const dk_vf log_sum_q = dk_vf_set((float)q->log_sum), log_sum_p = dk_vf_set((float)p->log_sum);
+    const di_gap gap = gap_of(q, p);
+    double sum = 0, slopes = 0;
     for (int64_t begin = 0; begin < n; begin += DI_BLOCK) {
-        dk_vf block = zero;
+        dk_vf block = zero, tilt = zero;
         DI_VECTORS(begin, di_block_end(begin, n))
         {
-            dk_vf lp = di_load(log_p + i, lanes, -INFINITY), p = dk_vf_exp(lp);
-            dk_vf term = p * (lp - di_load(log_q + i, lanes, 0));
-            block = block + dk_vf_select(dk_vf_less(p, tiny), zero, term); /* 0 log 0 = 0; NaN stays NaN */
-            if (h) di_store(h + i, zero - p, lanes);
+            dk_vf zq = di_load(q->z + i, lanes, -INFINITY), zp = di_load(p->z + i, lanes, -INFINITY);
+            dk_vf uq = di_shifted(zq, q), up = di_shifted(zp, p);
+            dk_vf vq = dk_vf_exp(uq - log_sum_q), vp = dk_vf_exp(up - log_sum_p);
+            dk_vf d = difference(&gap, zq, zp, uq, up), pd = vp * d;
+            dk_vm near = dk_vf_less(dk_vf_abs(d), one), none = dk_vf_less(vp, tiny);
+            dk_vf small = pd * d * curvature(d), slope = dk_vf_select(near, pd + small, vq - vp);
+            dk_vf term = dk_vf_select(near, small, slope - pd);
+            slope = dk_vf_select(none, vq, slope);
+            tilt = tilt + slope;
+            block = block + dk_vf_select(none, vq, term); /* p = 0: q is what is left; NaN stays NaN */
+            if (h) di_store(h + i, slope, lanes);
         }
         sum += (double)dk_vf_sum(block);
+        slopes += (double)dk_vf_sum(tilt);
     }
-    return sum;
+    sum -= 0.5 * slopes * slopes; /* q - p sums to 0; what it sums to is an error of log_sum, and this is its share */
+    return sum < 0 ? 0 : sum;
 }
 
-/* Mass of the student outside the k ids, and exp(log_q) there into h. */
-static double outside_mass(const float *log_q, int64_t n, const int32_t *ids, int64_t k, float *h)
+/* Somewhere q is 0 and p is not, or something is NaN. */
+static double floored_row(const di_logits *q, const di_logits *p, int64_t n, float *h, di_builtin_call *call)
 {
-    float scratch[DI_BLOCK];
-    double sum = 0;
-    for (int64_t begin = 0; begin < n; begin += DI_BLOCK) {
-        const int64_t end = di_block_end(begin, n);
-        float *q = h ? h + begin : scratch;
-        dk_vf block = dk_vf_set(0);
-        DI_VECTORS(begin, end) di_store(q + i - begin, dk_vf_exp(di_load(log_q + i, lanes, 0)), lanes);
-        for (int64_t j = 0; j < k; j++)
-            if (ids[j] >= begin && ids[j] < end) q[ids[j] - begin] = 0;
-        DI_VECTORS(begin, end) block = block + di_load(q + i - begin, lanes, 0);
-        sum += (double)dk_vf_sum(block);
+    double sum = 0, slope;
+    for (int64_t i = 0; i < n; i++) {
+        sum += di_kl_floored(di_log_at(p, i), di_log_at(q, i), call, &slope);
+        if (h) h[i] = (float)slope;
     }
     return sum;
-}
-
-static double listed_mass(const float *log_p, const int32_t *ids, int64_t k)
-{
-    double sum = 0;
-    for (int64_t j = 0; j < k; j++)
-        if (ids[j] >= 0) sum += exp((double)log_p[j]);
-    return sum;
-}
-
-static double term_of(double p, double log_p, double log_q) { return p > 0 ? p * (log_p - log_q) : 0; }
-
-static double topk_row(const float *log_p, const float *tail, const int32_t *ids, int64_t k, const float *log_q,
-                       int64_t n, float *h)
-{
-    const double left = 1 - listed_mass(log_p, ids, k), q_tail = outside_mass(log_q, n, ids, k, h);
-    /* less is the rounding of fp32 logarithms */
-    const double p_tail = tail ? exp((double)*tail) : left > 1e-6 ? left : 0;
-    double sum = term_of(p_tail, log(p_tail), log(q_tail));
-    if (h) {
-        const dk_vf factor = dk_vf_set(p_tail > 0 ? (float)(-p_tail / q_tail) : 0);
-        DI_VECTORS(0, n) di_store(h + i, di_load(h + i, lanes, 0) * factor, lanes);
-    }
-    for (int64_t j = 0; j < k; j++) {
-        const double p = ids[j] >= 0 ? exp((double)log_p[j]) : 0;
-        if (ids[j] < 0) continue;
-        sum += term_of(p, (double)log_p[j], (double)log_q[ids[j]]);
-        if (h) h[ids[j]] = (float)-p;
-    }
-    return sum;
-}
-
-static double sampled_row(const float *counts, const int32_t *ids, int64_t k, const float *log_q, float *h)
-{
-    double drawn = 0, sum = 0;
-    for (int64_t j = 0; j < k; j++)
-        if (ids[j] >= 0) drawn += (double)counts[j];
-    for (int64_t j = 0; j < k; j++) {
-        const double p = ids[j] >= 0 && counts[j] > 0 ? (double)counts[j] / drawn : 0;
-        if (!(p > 0)) continue;
-        sum += p * (log(p) - (double)log_q[ids[j]]);
-        if (h) h[ids[j]] -= (float)p;
-    }
-    return sum;
-}
-
-static double one_hot_row(int32_t id, const float *log_q, float *h)
-{
-    if (h) h[id] = -1;
-    return -(double)log_q[id];
 }
 
 int32_t DK_VARIANT(di_forward_kl)(void *user, const distill_loss_rows *rows);
 
 int32_t DK_VARIANT(di_forward_kl)(void *user, const distill_loss_rows *rows)
 {
+    di_builtin_call *call = user;
     const distill_target *target = rows->target;
     const int64_t n = rows->vocab;
     const int64_t k = target->ids && target->ids->ndim == 2 ? target->ids->shape[1] : 1;
     const float *values = target->values ? target->values->data : NULL,
                 *tails = target->tail ? target->tail->data : NULL;
     const int32_t *ids = target->ids ? target->ids->data : NULL;
-    (void)user;
     for (int64_t r = 0; r < rows->rows; r++) {
-        const float *log_q = rows->student + r * n;
+        const di_logits *q = &call->student[r];
         float *h = rows->gradient ? rows->gradient + r * n : NULL;
-        if (rows->teacher) rows->value[r] = dense_row(rows->teacher + r * n, log_q, n, h);
-        else if (target->kind == DISTILL_TOPK)
-            rows->value[r] = topk_row(values + r * k, tails ? tails + r : NULL, ids + r * k, k, log_q, n, h);
-        else if (target->kind == DISTILL_SAMPLED)
-            rows->value[r] = sampled_row(values + r * k, ids + r * k, k, log_q, h);
-        else rows->value[r] = one_hot_row(ids[r], log_q, h);
+        if (call->teacher) {
+            rows->value[r] = dense_row(q, &call->teacher[r], n, h);
+            if (!(rows->value[r] < INFINITY)) rows->value[r] = floored_row(q, &call->teacher[r], n, h, call);
+        } else if (target->kind == DISTILL_TOPK) {
+            rows->value[r] =
+                DK_VARIANT(di_topk_row)(q, n, ids + r * k, values + r * k, k, tails ? tails + r : NULL, h, call);
+        } else if (target->kind == DISTILL_SAMPLED) {
+            rows->value[r] = DK_VARIANT(di_sampled_row)(q, n, ids + r * k, values + r * k, k, h, call);
+        } else {
+            rows->value[r] = DK_VARIANT(di_label_row)(q, n, ids[r], h, call);
+        }
     }
     return DISTILL_CB_OK;
 }

@@ -1,7 +1,5 @@
 #include "loss/kernels/loss_rows.h"
 
-#include "loss/builtin.h"
-
 static float highest(const float *x, int64_t n)
 {
     dk_vf top = dk_vf_set(-INFINITY);
@@ -9,27 +7,33 @@ static float highest(const float *x, int64_t n)
     return dk_vf_highest(top);
 }
 
-/* out = (z - top)/divisor; returns the sum of its exponentials. */
-static double shift(const float *z, int64_t n, float top, float factor, float *out)
+/* The exponentials at the top are counted, not added: 1 + 1e-9 is 1 in a float. */
+static void log_sum(const float *z, int64_t n, double divisor, di_logits *out)
 {
-    double sum = 0;
+    const dk_vf zero = dk_vf_set(0), one = dk_vf_set(1);
+    double below = 0, tops = 0;
+    out->z = z;
+    out->top = highest(z, n);
+    out->factor = 1 / divisor;
     for (int64_t begin = 0; begin < n; begin += DI_BLOCK) {
-        dk_vf block = dk_vf_set(0);
+        dk_vf sum = zero, count = zero;
         DI_VECTORS(begin, di_block_end(begin, n))
         {
-            dk_vf u = (di_load(z + i, lanes, -INFINITY) - dk_vf_set(top)) * dk_vf_set(factor);
-            block = block + dk_vf_exp(u);
-            di_store(out + i, u, lanes);
+            dk_vf u = di_shifted(di_load(z + i, lanes, -INFINITY), out);
+            dk_vm is_below = dk_vf_less(u, zero);
+            sum = sum + dk_vf_select(is_below, dk_vf_exp(u), u); /* 0 at the top; NaN stays NaN */
+            count = count + dk_vf_select(is_below, zero, one);
         }
-        sum += (double)dk_vf_sum(block);
+        below += (double)dk_vf_sum(sum);
+        tops += (double)dk_vf_sum(count);
     }
-    return sum;
+    out->log_sum = log1p(tops - 1 + below);
 }
 
-static void log_softmax(const float *z, int64_t n, double divisor, float *out)
+static void log_softmax(const di_logits *logits, int64_t n, float *out)
 {
-    const dk_vf log_sum = dk_vf_set((float)log(shift(z, n, highest(z, n), (float)(1 / divisor), out)));
-    DI_VECTORS(0, n) di_store(out + i, di_load(out + i, lanes, 0) - log_sum, lanes);
+    const dk_vf sum = dk_vf_set((float)logits->log_sum);
+    DI_VECTORS(0, n) di_store(out + i, di_shifted(di_load(logits->z + i, lanes, 0), logits) - sum, lanes);
 }
 
 static int64_t raise_to(float *x, int64_t n, float floor)
@@ -94,4 +98,4 @@ static int32_t all_finite(const float *x, int64_t n)
     return dk_vf_sum(sum) == 0;
 }
 
-const di_rows DK_VARIANT(di_rows) = {log_softmax, raise_to, axpy, backward, scale_add, all_finite};
+const di_rows DK_VARIANT(di_rows) = {log_sum, log_softmax, raise_to, axpy, backward, scale_add, all_finite};

@@ -4,8 +4,9 @@
 #define DI_LOSS_KERNELS_ROWS_H
 
 #include "compute/simd.h"
+#include "loss/builtin.h"
 
-#define DI_BLOCK 1024 /* floats; a multiple of every DK_VF */
+#define DI_BLOCK (64 * DK_VF) /* floats: no lane adds up more than 64 */
 
 /* For every vector of [begin, end): body sees i, the lanes that count (DK_VF but for the last) in `lanes`. */
 #define DI_VECTORS(begin, end)                                                      \
@@ -24,5 +25,48 @@ static inline void di_store(float *y, dk_vf v, int64_t lanes)
 }
 
 static inline int64_t di_block_end(int64_t begin, int64_t n) { return n - begin < DI_BLOCK ? n : begin + DI_BLOCK; }
+
+/* (z - top)*factor */
+static inline dk_vf di_shifted(dk_vf z, const di_logits *logits)
+{
+    return (z - dk_vf_set(logits->top)) * dk_vf_set((float)logits->factor);
+}
+
+static inline double di_log_at(const di_logits *logits, int64_t i)
+{
+    return ((double)logits->z[i] - (double)logits->top) * logits->factor - logits->log_sum;
+}
+
+/* -log q[id]. Gradients with respect to log q may be moved by any multiple of q, which the softmax takes out again: h
+ * is q - 1 at the id and q elsewhere where the student is sure of it, because -1 + q loses what is left of q there. */
+double DK_VARIANT(di_label_row)(const di_logits *q, int64_t n, int32_t id, float *h, di_builtin_call *call);
+/* Teacher known on k ids: see sparse_kl.c. */
+double DK_VARIANT(di_topk_row)(const di_logits *q, int64_t n, const int32_t *ids, const float *log_p, int64_t k,
+                               const float *tail, float *h, di_builtin_call *call);
+double DK_VARIANT(di_sampled_row)(const di_logits *q, int64_t n, const int32_t *ids, const float *counts, int64_t k,
+                                  float *h, di_builtin_call *call);
+
+/* p*(log p - log q) - p + q, which is never negative, and its derivative q - p by log q, of one outcome in double. Over
+ * two distributions the sums of p and q cancel, and what is left is the divergence, without the cancelling terms. */
+static inline double di_kl_term(double log_p, double log_q, double *slope)
+{
+    const double p = exp(log_p), d = log_q - log_p;
+    if (!(log_p >= -745)) { /* p = 0, or NaN */
+        *slope = exp(log_q) - p;
+        return *slope;
+    }
+    *slope = d > 1 ? exp(log_q) - p : p * expm1(d);
+    if (d > -1e-3 && d < 1e-3) return p * d * d * (0.5 + d * (1.0 / 6 + d * (1.0 / 24)));
+    return *slope - p * d;
+}
+
+/* The same where q may be 0: log q counts as the floor and has no slope. */
+static inline double di_kl_floored(double log_p, double log_q, di_builtin_call *call, double *slope)
+{
+    if (log_q != -INFINITY || !(log_p >= -745)) return di_kl_term(log_p, log_q, slope);
+    *slope = 0;
+    call->floored++;
+    return fmax(exp(log_p) * (log_p - call->log_floor - 1), 0);
+}
 
 #endif

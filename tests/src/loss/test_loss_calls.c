@@ -235,10 +235,11 @@ TEST(registry)
     distill_loss_callbacks table = table_of(&a, 0), other = table_of(&b, 0), broken = table_of(&c, 0);
     CHECK_OK(di_registry_add(f.registry, "mine", &table, &err));
     di_loss *loss = make_loss(&f, "mine", NULL);
-    CHECK_OK(di_registry_add(f.registry, "mine", &other, &err)); /* replaced; the loss made before keeps the old one */
-    CHECK_INT(a.destroyed, 0);
+    CHECK_INT(di_registry_add(f.registry, "mine", &other, &err), DK_E_INVALID); /* never replaced in silence */
+    CHECK_HAS(err.message, "loss mine is registered already; take another name");
+    CHECK_INT(b.destroyed, 1);
     di_loss_release(loss);
-    CHECK_INT(a.destroyed, 1);
+    CHECK_INT(a.destroyed, 0);
     CHECK_INT(di_registry_add(f.registry, "forward_kl", &broken, &err), DK_E_INVALID);
     CHECK_HAS(err.message, "built in");
     CHECK_INT(c.destroyed, 1);
@@ -257,6 +258,7 @@ TEST(registry)
     CHECK_STR(names.data, "cross_entropy, forward_kl, mine");
     dk_strbuf_free(&names);
     close_fixture(&f);
+    CHECK_INT(a.destroyed, 1);
     CHECK_INT(b.destroyed, 1);
 }
 
@@ -631,8 +633,9 @@ TEST(refusals)
 TEST(hostile_sparse_targets)
 {
     int32_t ids[R * 2];
-    float values[R * 2];
+    float values[R * 2], tails[R];
     int64_t shape[2] = {R, 2};
+    const distill_tensor tail_tensor = di_tensor_of(tails, DISTILL_FLOAT, 32, 1, shape);
     fixture f;
     dense_call c;
     dk_error err;
@@ -654,10 +657,47 @@ TEST(hostile_sparse_targets)
     ids[9] = 1;
     values[9] = NAN;
     CHECK_INT(di_loss_eval(f.backend, loss, &c.args, &err), DK_E_INVALID);
-    CHECK_HAS(err.message, "log-probability of row 4 is nan");
+    CHECK_HAS(err.message, "the log-probability of id 1 of row 4 is nan");
     values[9] = 1;
     CHECK_INT(di_loss_eval(f.backend, loss, &c.args, &err), DK_E_INVALID);
+    values[9] = -0.1f; /* e^-1 + e^-0.1 is more than there is */
+    CHECK_INT(di_loss_eval(f.backend, loss, &c.args, &err), DK_E_INVALID);
+    CHECK_HAS(err.message, "the ids of row 4 hold a mass of 1.27");
+    CHECK_HAS(err.message, "above 1 (most of it id 1)");
+    values[9] = -1;
+    c.teacher.tail = &tail_tensor;
+    for (int i = 0; i < R; i++) tails[i] = (float)log(1 - 2 * exp(-1));
+    CHECK_OK(di_loss_eval(f.backend, loss, &c.args, &err));
+    tails[5] = -0.5f;
+    CHECK_INT(di_loss_eval(f.backend, loss, &c.args, &err), DK_E_INVALID);
+    CHECK_HAS(err.message, "the ids of row 5 hold a mass of 0.735");
+    CHECK_HAS(err.message, "and the tail 0.606");
+    tails[5] = -5; /* and less than there is */
+    CHECK_INT(di_loss_eval(f.backend, loss, &c.args, &err), DK_E_INVALID);
+    CHECK_HAS(err.message, "together not 1");
+    values[10] = values[11] = (float)log(0.5); /* a full mass, and a tail */
+    CHECK_INT(di_loss_eval(f.backend, loss, &c.args, &err), DK_E_INVALID);
+    tails[5] = -INFINITY;
+    CHECK_OK(di_loss_eval(f.backend, loss, &c.args, &err));
+    tails[5] = NAN;
+    CHECK_INT(di_loss_eval(f.backend, loss, &c.args, &err), DK_E_INVALID);
+    c.teacher.tail = NULL;
+    ids[9] = 0;
+    CHECK_INT(di_loss_eval(f.backend, loss, &c.args, &err), DK_E_INVALID);
+    CHECK_HAS(err.message, "row 4 has id 0 twice");
     c.teacher.kind = DISTILL_SAMPLED;
+    for (int i = 0; i < R * 2; i++) values[i] = 2;
+    CHECK_INT(di_loss_eval(f.backend, loss, &c.args, &err), DK_E_INVALID);
+    CHECK_HAS(err.message, "row 4 has id 0 twice");
+    ids[8] = ids[9] = -1; /* unused slots may be as many as they like; but an id there must be */
+    CHECK_INT(di_loss_eval(f.backend, loss, &c.args, &err), DK_E_INVALID);
+    CHECK_HAS(err.message, "row 4 of a SAMPLED target has no id");
+    ids[8] = 0;
+    CHECK_OK(di_loss_eval(f.backend, loss, &c.args, &err));
+    values[8] = -1;
+    CHECK_INT(di_loss_eval(f.backend, loss, &c.args, &err), DK_E_INVALID);
+    CHECK_HAS(err.message, "the count of id 0 of row 4 is -1");
+    ids[9] = 1;
     for (int i = 0; i < R * 2; i++) values[i] = i / 2 == 7 ? 0 : 2;
     CHECK_INT(di_loss_eval(f.backend, loss, &c.args, &err), DK_E_INVALID);
     CHECK_HAS(err.message, "row 7 of a SAMPLED target has no id");

@@ -157,9 +157,15 @@ TEST(target_parts)
     CHECK_INT(di_check_target(&target, "teacher", 2, &err), DK_E_INVALID);
     CHECK_HAS(err.message, "teacher.ids is NULL");
     target.kind = DISTILL_DENSE;
-    target.temperature = -1;
-    CHECK_INT(di_check_target(&target, "teacher", 2, &err), DK_E_INVALID);
-    CHECK_HAS(err.message, "teacher.temperature");
+    static const double outside[] = {-1, 1e-39, 0.00099, 1001, INFINITY, NAN};
+    for (size_t i = 0; i < sizeof outside / sizeof *outside; i++) {
+        target.temperature = outside[i];
+        CHECK_INT(di_check_target(&target, "teacher", 2, &err), DK_E_INVALID);
+        CHECK_HAS(err.message, "teacher.temperature is ");
+        CHECK_HAS(err.message, ", outside 0.001..1000");
+    }
+    target.temperature = 1e-3;
+    CHECK_OK(di_check_target(&target, "teacher", 2, &err));
 }
 
 TEST_MAIN(TEST_CASE(rows_of_a_batch) TEST_CASE(broken_batches) TEST_CASE(read_and_write) TEST_CASE(read_ids)
