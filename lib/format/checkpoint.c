@@ -35,6 +35,8 @@ int32_t dk_tensor_bytes(const char *file, const dk_tensor *tensor, uint64_t *out
 /* ---- what is in it ---- */
 const char *dk_checkpoint_path(const dk_checkpoint *checkpoint) { return checkpoint->path; }
 
+const dk_strbuf *dk_checkpoint_notes(const dk_checkpoint *checkpoint) { return &checkpoint->notes; }
+
 int32_t dk_checkpoint_is_gguf(const dk_checkpoint *checkpoint) { return checkpoint->gguf; }
 
 int64_t dk_checkpoint_count(const dk_checkpoint *checkpoint) { return checkpoint->tensor_count; }
@@ -187,6 +189,7 @@ void dk_checkpoint_close(dk_checkpoint *checkpoint)
     dk_free(host, checkpoint->metadata);
     dk_free(host, checkpoint->files);
     dk_free(host, checkpoint->file_names);
+    dk_strbuf_free(&checkpoint->notes);
     dk_free(host, checkpoint->path);
     dk_free(host, checkpoint);
     dk_host_release(host);

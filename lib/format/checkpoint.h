@@ -12,6 +12,7 @@
 #include "base/dtype.h"
 #include "base/file.h"
 #include "base/slice.h"
+#include "base/strbuf.h"
 
 /* ---- what is at a path ---- */
 typedef enum {
@@ -53,6 +54,7 @@ int32_t dk_checkpoint_parse(dk_host *host, const void *data, uint64_t size, cons
 void dk_checkpoint_close(dk_checkpoint *checkpoint); /* NULL is fine */
 const char *dk_checkpoint_path(const dk_checkpoint *checkpoint);
 int32_t dk_checkpoint_is_gguf(const dk_checkpoint *checkpoint);
+const dk_strbuf *dk_checkpoint_notes(const dk_checkpoint *checkpoint); /* files beside it that are not used */
 int64_t dk_checkpoint_count(const dk_checkpoint *checkpoint);
 const dk_tensor *dk_checkpoint_at(const dk_checkpoint *checkpoint, int64_t index);      /* sorted by name */
 const dk_tensor *dk_checkpoint_find(const dk_checkpoint *checkpoint, const char *name); /* NULL = absent */

@@ -1,5 +1,6 @@
 #include "format/format_parts.h"
 
+#include "base/notes.h"
 #include "conf/document.h"
 
 #include <string.h>
@@ -10,6 +11,7 @@ static int32_t checkpoint_new(dk_host *host, const char *path, int32_t files, dk
     dk_checkpoint *made = NULL;
     DK_TRY(dk_new(host, 1, &made, err));
     made->host = dk_host_retain(host);
+    dk_strbuf_init(&made->notes, host);
     DK_TRY(dk_new(host, files, &made->files, err));
     DK_TRY(dk_new(host, files, &made->file_names, err));
     made->path = dk_strdup(host, path);
@@ -74,7 +76,7 @@ out:
 static int32_t shard_number(const dk_checkpoint *checkpoint, const char *name)
 {
     for (int32_t i = 0; i < checkpoint->file_count; i++)
-        if (!strcmp(checkpoint->file_names[i], name)) return i;
+        if (checkpoint->file_names[i] && !strcmp(checkpoint->file_names[i], name)) return i;
     return -1;
 }
 
@@ -176,16 +178,58 @@ static int32_t fail_no_weights(dk_host *host, const char *folder, dk_error *err)
                    "%s: has no weights: neither model.safetensors nor model.safetensors.index.json", folder);
 }
 
+/* A small file of weights to be added to the others would be left out in silence. */
+static int32_t refuse_adapter(dk_host *host, const char *folder, dk_error *err)
+{
+    int32_t found = 0, rc = has_file(host, folder, "adapter_config.json", &found, err);
+    if (rc || !found) return rc;
+    return dk_fail(err, DK_E_UNSUPPORTED,
+                   "%s: has adapter_config.json; merge the adapter into the model (merge_and_unload), or move it away",
+                   folder);
+}
+
+typedef struct beside {
+    dk_checkpoint *checkpoint;
+    const char *used; /* the file that was opened */
+} beside;
+
+/* Weights in the folder that nobody opened. */
+static int32_t note_stray(void *user, const char *name, int32_t is_dir, dk_error *err)
+{
+    beside *in = user;
+    size_t size = strlen(name);
+    (void)err;
+    if (is_dir || strncmp(name, "model", 5) != 0) return DK_OK;
+    int32_t weights = size > 12 && !strcmp(name + size - 12, ".safetensors");
+    if (!weights && strcmp(name, "model.safetensors.index.json") != 0) return DK_OK;
+    if (!strcmp(name, in->used) || shard_number(in->checkpoint, name) >= 0) return DK_OK;
+    dk_note(&in->checkpoint->notes, "%s is used; %.80s beside it is not", in->checkpoint->path, name);
+    return DK_OK;
+}
+
+static int32_t note_strays(dk_checkpoint *checkpoint, const char *folder, dk_error *err)
+{
+    beside in = {checkpoint, dk_path_name(checkpoint->path)};
+    int32_t rc = dk_dir_list(checkpoint->host, folder, note_stray, &in, err);
+    return rc ? rc : dk_strbuf_check(&checkpoint->notes, err);
+}
+
 static int32_t open_folder(dk_host *host, const char *folder, uint32_t flags, dk_checkpoint **out, dk_error *err)
 {
     int32_t rc;
+    dk_checkpoint *made = NULL;
     char *single = dk_path_join(host, folder, "model.safetensors");
     char *index = dk_path_join(host, folder, "model.safetensors.index.json");
     if (!single || !index) DK_TRY(dk_fail_nomem(err, strlen(folder) + 32));
-    if (dk_path_exists(single) == 1) rc = open_file(host, single, flags, out, err);
-    else if (dk_path_exists(index) == 1) rc = open_sharded(host, folder, index, flags, out, err);
-    else rc = fail_no_weights(host, folder, err);
+    DK_TRY(refuse_adapter(host, folder, err));
+    if (dk_path_exists(single) == 1) DK_TRY(open_file(host, single, flags, &made, err));
+    else if (dk_path_exists(index) == 1) DK_TRY(open_sharded(host, folder, index, flags, &made, err));
+    else DK_TRY(fail_no_weights(host, folder, err));
+    DK_TRY(note_strays(made, folder, err));
+    *out = made;
+    made = NULL;
 out:
+    dk_checkpoint_close(made);
     dk_free(host, single);
     dk_free(host, index);
     return rc;

@@ -8,6 +8,7 @@ struct dk_checkpoint {
     dk_host *host; /* a reference */
     char *path;
     int32_t gguf;
+    dk_strbuf notes;
     dk_mapping *files;
     char **file_names;
     int32_t file_count;

@@ -91,8 +91,15 @@ void dk_slot_name(const char *pattern, int64_t layer, char *out, size_t size);
 int32_t dk_config_read_rope(const dk_document *doc, dk_config *config, dk_error *err);
 int32_t dk_config_read_windows(dk_host *host, const dk_document *doc, const dk_architecture *row, dk_config *config,
                                dk_error *err);
-int32_t dk_config_refuse(const dk_document *doc, const dk_architecture *row,
-                         dk_error *err); /* what changes the arithmetic and is not built */
+/* Refuses what changes the arithmetic and is not built, and what is said twice; notes what is not used. */
+int32_t dk_config_check_keys(const dk_document *doc, const dk_architecture *row, dk_strbuf *notes, dk_error *err);
+/* Adds an id to those that end a text, once. */
+int32_t dk_config_add_stop(dk_host *host, dk_config *config, int64_t id, dk_error *err);
+/* What the tensors of a folder say about its description: a head of its own where it is said to be tied. */
+int32_t dk_config_meet_tensors(dk_host *host, const dk_checkpoint *file, dk_config *config, dk_error *err);
+/* The same for the metadata of a GGUF file. */
+int32_t dk_gguf_check_keys(const dk_checkpoint *file, const dk_architecture *row, dk_error *err);
+void dk_gguf_note_keys(const dk_checkpoint *file, const dk_architecture *row, dk_strbuf *notes);
 /* Description of a GGUF file, through the config.json that its metadata and tensors amount to. */
 int32_t dk_config_from_gguf(dk_host *host, const dk_checkpoint *file, dk_config *out, dk_error *err);
 /* rope_freqs.weight holds what llama3 scaling divides each frequency by: finds the numbers that give it. */

@@ -1,6 +1,8 @@
 /* config.json -> dk_config, old style and new, with the defaults of the transformers class that model_type names. */
 #include "model/architecture.h"
 
+#include "base/notes.h"
+
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -158,13 +160,51 @@ out:
     return rc;
 }
 
-/* A list of ids (Llama 3 has several ends) stands for its first one here; the saved files keep the list. */
+/* ---- ids ---- */
+static int64_t check_id(const reader *in, const char *key, const dk_node *node)
+{
+    if (node->type == DK_NODE_INT && node->i64 >= 0 && node->i64 < in->config->vocab_size) return node->i64;
+    if (node->type == DK_NODE_NULL || (node->type == DK_NODE_INT && node->i64 == -1)) return -1;
+    dk_note(&in->config->notes, "%s: %s is not an id below vocab_size %lld; it is not used", dk_document_name(in->doc),
+            key, (long long)in->config->vocab_size);
+    return -1;
+}
+
 static int64_t read_id(const reader *in, const char *key, int64_t fallback)
 {
     const dk_node *node = dk_node_get(in->root, key);
-    if (node && node->type == DK_NODE_LIST) node = dk_node_at(node, 0);
-    int64_t id = !node ? fallback : node->type == DK_NODE_INT ? node->i64 : -1;
-    return id >= 0 && id < in->config->vocab_size ? id : -1;
+    if (!node) return fallback < in->config->vocab_size ? fallback : -1;
+    return check_id(in, key, node);
+}
+
+/* One id, or a list of them (Llama 3 has several ends). */
+static int32_t read_stops(dk_host *host, const reader *in, dk_error *err)
+{
+    int32_t rc = DK_OK;
+    const dk_node *node = dk_node_get(in->root, "eos_token_id");
+    dk_config *config = in->config;
+    config->eos = -1;
+    if (!node || node->type != DK_NODE_LIST) {
+        DK_TRY(dk_config_add_stop(host, config, read_id(in, "eos_token_id", in->row->eos), err));
+    } else {
+        for (size_t i = 0; i < node->size; i++)
+            DK_TRY(dk_config_add_stop(host, config, check_id(in, "eos_token_id", node->items[i]), err));
+    }
+    if (config->stop_count) config->eos = config->stops[0];
+out:
+    return rc;
+}
+
+int32_t dk_config_add_stop(dk_host *host, dk_config *config, int64_t id, dk_error *err)
+{
+    if (id < 0 || id >= config->vocab_size) return DK_OK;
+    for (int64_t i = 0; i < config->stop_count; i++)
+        if (config->stops[i] == id) return DK_OK;
+    int32_t *grown = dk_realloc(host, config->stops, (uint64_t)config->stop_count + 1, sizeof *grown);
+    if (!grown) return dk_fail_nomem(err, (uint64_t)(config->stop_count + 1) * sizeof *grown);
+    grown[config->stop_count++] = (int32_t)id;
+    config->stops = grown;
+    return DK_OK;
 }
 
 /* ---- the whole file ---- */
@@ -187,16 +227,17 @@ static int32_t read_all(dk_host *host, const reader *in, dk_error *err)
 {
     int32_t rc;
     snprintf(in->config->architecture, sizeof in->config->architecture, "%s", in->row->name);
-    DK_TRY(dk_config_refuse(in->doc, in->row, err));
+    DK_TRY(dk_config_check_keys(in->doc, in->row, &in->config->notes, err));
     DK_TRY(read_sizes(in, err));
     DK_TRY(read_flags(in, err));
     DK_TRY(read_scales(in, err));
     if (!in->row->learned_positions) DK_TRY(dk_config_read_rope(in->doc, in->config, err));
     DK_TRY(dk_config_read_windows(host, in->doc, in->row, in->config, err));
     in->config->bos = read_id(in, "bos_token_id", in->row->bos);
-    in->config->eos = read_id(in, "eos_token_id", in->row->eos);
     in->config->pad = read_id(in, "pad_token_id", -1);
+    DK_TRY(read_stops(host, in, err));
     DK_TRY(dk_config_rewrite(host, in->root, NULL, 0, &in->config->json, err));
+    DK_TRY(dk_strbuf_check(&in->config->notes, err));
 out:
     return rc;
 }
@@ -206,6 +247,7 @@ int32_t dk_config_read(dk_host *host, const dk_document *config_json, dk_config 
     int32_t rc;
     dk_config config = {0};
     reader in = {.doc = config_json, .root = dk_document_root(config_json), .config = &config};
+    dk_strbuf_init(&config.notes, host);
     DK_TRY(find_row(config_json, &in.row, err));
     DK_TRY(read_all(host, &in, err));
     *out = config;
@@ -220,5 +262,7 @@ void dk_config_free(dk_host *host, dk_config *config)
     dk_free(host, config->window);
     dk_free(host, config->layer_rope);
     dk_free(host, config->json);
+    dk_free(host, config->stops);
+    dk_strbuf_free(&config->notes);
     memset(config, 0, sizeof *config);
 }

@@ -1,10 +1,12 @@
-/* The parts of config.json with rules of their own: rotary positions, windows, and what is refused. */
+/* The parts of config.json with rules of their own: rotary positions and windows. */
 #include "model/architecture.h"
+
+#include "base/notes.h"
 
 #include <math.h>
 #include <string.h>
 
-typedef struct rope_source { /* rope_parameters (new style), else rope_scaling (old), else nothing */
+typedef struct rope_source { /* rope_scaling (old style) where it says something, else rope_parameters (new) */
     const dk_document *doc;
     const dk_node *root, *map;
     const char *key;
@@ -20,8 +22,9 @@ static int32_t find_rope(rope_source *in, dk_error *err)
 {
     const dk_node *parameters = dk_node_get(in->root, "rope_parameters"),
                   *scaling = dk_node_get(in->root, "rope_scaling");
-    in->map = parameters && parameters->type != DK_NODE_NULL ? parameters : scaling;
-    in->key = in->map && in->map == parameters ? "rope_parameters" : "rope_scaling";
+    int32_t scales = scaling && scaling->type != DK_NODE_NULL && !(scaling->type == DK_NODE_MAP && !scaling->size);
+    in->map = scales ? scaling : parameters;
+    in->key = scales ? "rope_scaling" : "rope_parameters";
     if (in->map && in->map->type == DK_NODE_NULL) in->map = NULL;
     if (in->map && in->map->type != DK_NODE_MAP)
         return dk_fail(err, DK_E_FORMAT, "%s: %s is not an object", dk_document_name(in->doc), in->key);
@@ -111,6 +114,75 @@ static int32_t refuse_partial(const rope_source *in, const dk_node *map, dk_erro
                    dk_document_name(in->doc));
 }
 
+/* ---- what two sources say of rotary positions, and what nobody reads ---- */
+static int32_t same_map(const dk_node *a, const dk_node *b)
+{
+    for (size_t i = 0; i < a->size; i++) {
+        const dk_node *item = a->items[i], *other = dk_node_get(b, item->key);
+        if (!other || other->type != item->type || other->f64 != item->f64 || other->i64 != item->i64 ||
+            (item->type == DK_NODE_TEXT && !dk_node_is_text(other, item->text)))
+            return 0;
+    }
+    return a->size == b->size;
+}
+
+static void note_replaced(const rope_source *in, const dk_config *config, dk_strbuf *notes)
+{
+    char theta[32];
+    const dk_node *parameters = dk_node_get(in->root, "rope_parameters"), *own = dk_node_get(in->map, "rope_theta");
+    const dk_node *outer = dk_node_get(in->root, "rope_theta");
+    const char *name = dk_document_name(in->doc);
+    dk_format_f64(config->rope.theta, theta);
+    if (in->map && in->map != parameters && parameters && parameters->type == DK_NODE_MAP &&
+        !same_map(in->map, parameters))
+        dk_note(notes, "%s: rope_scaling replaces rope_parameters, as in transformers 5; rope_theta is %s", name,
+                theta);
+    const dk_node *length = dk_node_get(in->root, "original_max_position_embeddings");
+    if (length && length->type == DK_NODE_INT && !dk_node_get(in->map, "original_max_position_embeddings") &&
+        (config->rope.kind == DK_ROPE_LLAMA3 || config->rope.kind == DK_ROPE_YARN))
+        dk_note(notes, "%s: original_max_position_embeddings is used; transformers 5 looks for it inside %s only", name,
+                in->key);
+    if (own && outer && outer->type != DK_NODE_NULL && own->f64 != outer->f64)
+        dk_note(notes, "%s: rope_theta %s of %s is used, not the other one outside", name, theta, in->key);
+}
+
+static int32_t kind_reads(dk_rope_kind kind, const char *key)
+{
+    static const struct {
+        const char *key;
+        int32_t linear, llama3, yarn;
+    } keys[] = {{"factor", 1, 1, 1},           {"original_max_position_embeddings", 0, 1, 1},
+                {"low_freq_factor", 0, 1, 0},  {"high_freq_factor", 0, 1, 0},
+                {"beta_fast", 0, 0, 1},        {"beta_slow", 0, 0, 1},
+                {"attention_factor", 0, 0, 1}, {"mscale", 0, 0, 1},
+                {"mscale_all_dim", 0, 0, 1},   {"truncate", 0, 0, 1}};
+    static const char *const every[] = {"rope_type", "type", "rope_theta", "partial_rotary_factor"};
+    for (size_t i = 0; i < sizeof every / sizeof *every; i++)
+        if (!strcmp(every[i], key)) return 1;
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
+        if (!strcmp(keys[i].key, key))
+            return kind == DK_ROPE_LINEAR   ? keys[i].linear
+                   : kind == DK_ROPE_LLAMA3 ? keys[i].llama3
+                   : kind == DK_ROPE_YARN   ? keys[i].yarn
+                                            : 0;
+    return 0;
+}
+
+static void note_rope(const rope_source *in, const dk_config *config, dk_strbuf *notes)
+{
+    const char *name = dk_document_name(in->doc);
+    const dk_node *kind = dk_node_get(in->map, "rope_type"), *old = dk_node_get(in->map, "type");
+    note_replaced(in, config, notes);
+    if (kind && old && kind->type == DK_NODE_TEXT && old->type == DK_NODE_TEXT && strcmp(kind->text, old->text) != 0)
+        dk_note(notes, "%s: %s has rope_type '%.40s' and type '%.40s'; rope_type is used", name, in->key, kind->text,
+                old->text);
+    for (size_t i = 0; in->map && i < in->map->size; i++) {
+        const dk_node *item = in->map->items[i];
+        if (item->type != DK_NODE_NULL && !kind_reads(config->rope.kind, item->key))
+            dk_note(notes, "%s: %s.%.60s is not used with this rope_type", name, in->key, item->key);
+    }
+}
+
 int32_t dk_config_read_rope(const dk_document *doc, dk_config *config, dk_error *err)
 {
     int32_t rc;
@@ -133,13 +205,14 @@ int32_t dk_config_read_rope(const dk_document *doc, dk_config *config, dk_error 
     if (rope->kind != DK_ROPE_PLAIN) DK_TRY(read_number(&in, "factor", ratio, 1e-9, &rope->factor, err));
     if (rope->kind == DK_ROPE_LLAMA3) DK_TRY(read_llama3(&in, rope, err));
     if (rope->kind == DK_ROPE_YARN) DK_TRY(read_yarn(&in, rope, err));
+    note_rope(&in, config, &config->notes);
 out:
     return rc;
 }
 
 /* ---- windows ---- */
-static int32_t apply_layer_types(const dk_document *doc, const dk_node *list, int64_t window, dk_config *config,
-                                 dk_error *err)
+static int32_t apply_layer_types(const dk_document *doc, const dk_architecture *row, const dk_node *list,
+                                 int64_t window, dk_config *config, dk_error *err)
 {
     const char *name = dk_document_name(doc);
     if (list->type != DK_NODE_LIST || (int64_t)list->size != config->layers)
@@ -156,6 +229,11 @@ static int32_t apply_layer_types(const dk_document *doc, const dk_node *list, in
             return dk_fail(err, DK_E_MISMATCH,
                            "%s: layer_types[%lld] is sliding_attention, but no sliding window is in use", name,
                            (long long)i);
+        if (row->window == DK_WINDOW_ALL && window && !slides)
+            return dk_fail(err, DK_E_MISMATCH,
+                           "%s: layer_types[%lld] is full_attention, but every layer of a %s model has the window of "
+                           "sliding_window; set that to null or take layer_types out",
+                           name, (long long)i, row->name);
         config->window[i] = slides ? window : 0;
     }
     return DK_OK;
@@ -174,6 +252,18 @@ out:
     return rc;
 }
 
+static void note_windows(const dk_document *doc, dk_config *config, int64_t window)
+{
+    const dk_node *first = dk_node_get(dk_document_root(doc), "max_window_layers");
+    if (!window || !first || first->type != DK_NODE_INT) return;
+    for (int64_t i = 0; i < config->layers; i++)
+        if ((i >= first->i64) != (config->window[i] != 0)) {
+            dk_note(&config->notes, "%s: layer_types is used where max_window_layers says otherwise",
+                    dk_document_name(doc));
+            return;
+        }
+}
+
 int32_t dk_config_read_windows(dk_host *host, const dk_document *doc, const dk_architecture *row, dk_config *config,
                                dk_error *err)
 {
@@ -185,7 +275,8 @@ int32_t dk_config_read_windows(dk_host *host, const dk_document *doc, const dk_a
     memset(config->layer_rope, row->learned_positions ? 0 : 1, (size_t)config->layers);
     if (row->window != DK_WINDOW_NEVER) DK_TRY(read_window(doc, row, &window, err));
     if (types && types->type != DK_NODE_NULL) {
-        DK_TRY(apply_layer_types(doc, types, window, config, err));
+        DK_TRY(apply_layer_types(doc, row, types, window, config, err));
+        note_windows(doc, config, window);
         goto out;
     }
     if (row->window == DK_WINDOW_UPPER)
@@ -193,76 +284,4 @@ int32_t dk_config_read_windows(dk_host *host, const dk_document *doc, const dk_a
     for (int64_t i = first; i < config->layers; i++) config->window[i] = window;
 out:
     return rc;
-}
-
-/* ---- what is refused: keys that some relative of these families computes with. A neutral value does no harm ---- */
-static const struct {
-    const char *key;
-    double neutral;
-} refused[] = {
-    {"add_cross_attention", 0},
-    {"is_encoder_decoder", 0},
-    {"attn_logit_softcapping", 0},
-    {"final_logit_softcapping", 0},
-    {"query_pre_attn_scalar", 0},
-    {"embedding_multiplier", 1},
-    {"residual_multiplier", 1},
-    {"attention_multiplier", 1},
-    {"logits_scaling", 1},
-    {"logit_scale", 1},
-    {"num_local_experts", 0},
-    {"num_experts", 0},
-    {"n_routed_experts", 0},
-    {"no_rope_layers", 0},
-    {"attention_chunk_size", 0},
-    {"kv_lora_rank", 0},
-    {"use_parallel_residual", 0},
-    {"parallel_attn", 0},
-    {"alibi", 0},
-    {"rope_local_base_freq", 0},
-    {"layernorm_1p", 0},
-    {"multi_query", 0},
-    {"use_qk_norm", 0},
-    {"pruned_heads", 0},
-};
-
-static int32_t is_neutral(const dk_node *node, double neutral)
-{
-    switch (node->type) {
-    case DK_NODE_NULL:
-        return 1;
-    case DK_NODE_BOOL:
-    case DK_NODE_INT:
-        return (double)node->i64 == neutral;
-    case DK_NODE_FLOAT:
-        return node->f64 == neutral;
-    case DK_NODE_LIST:
-    case DK_NODE_MAP:
-        return node->size == 0;
-    case DK_NODE_TEXT:
-        break;
-    }
-    return 0;
-}
-
-int32_t dk_config_refuse(const dk_document *doc, const dk_architecture *row, dk_error *err)
-{
-    const dk_node *root = dk_document_root(doc), *quantised = dk_node_get(root, "quantization_config");
-    const char *name = dk_document_name(doc);
-    if (quantised && quantised->type != DK_NODE_NULL) {
-        const dk_node *method = dk_node_get(quantised, "quant_method");
-        return dk_fail(
-            err, DK_E_UNSUPPORTED,
-            "%s: the weights are quantised (quantization_config, %s); supported are F32, F16 and BF16 weights", name,
-            method && method->type == DK_NODE_TEXT ? method->text : "unknown method");
-    }
-    for (size_t i = 0; i < sizeof refused / sizeof *refused; i++) {
-        const dk_node *node = dk_node_get(root, refused[i].key);
-        if (node && !is_neutral(node, refused[i].neutral))
-            return dk_fail(err, DK_E_UNSUPPORTED,
-                           "%s: %s changes the arithmetic of a %s model in a way that is not supported; supported are "
-                           "%s as published",
-                           name, refused[i].key, row->name, dk_architectures());
-    }
-    return DK_OK;
 }

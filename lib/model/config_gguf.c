@@ -101,34 +101,11 @@ static int32_t get_number(const source *in, const char *suffix, double fallback,
 }
 
 /* ---- parts ---- */
-static int32_t refuse(const source *in, dk_error *err)
-{
-    static const char *const keys[] = {"expert_count",
-                                       "attention.scale",
-                                       "logit_scale",
-                                       "embedding_scale",
-                                       "residual_scale",
-                                       "attn_logit_softcapping",
-                                       "final_logit_softcapping",
-                                       "rope.scaling.yarn_log_multiplier",
-                                       "attention.clamp_kqv",
-                                       "attention.max_alibi_bias"};
-    char key[96];
-    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
-        const dk_metadata *found = dk_metadata_find(in->file, key_of(in, keys[i], key));
-        if (found && found->f64 != 0)
-            return dk_fail(err, DK_E_UNSUPPORTED,
-                           "%s: metadata key '%s' changes the arithmetic in a way that is not supported",
-                           dk_checkpoint_path(in->file), key);
-    }
-    return DK_OK;
-}
-
 static int32_t put_sizes(source *in, int64_t *head_dim, dk_error *err)
 {
     int32_t rc;
     const dk_config_keys *keys = in->row->keys;
-    int64_t hidden = 0, layers = 0, heads = 0, inner = 0, positions = 0, kv = 0, dim = 0, value_dim = 0;
+    int64_t hidden = 0, layers = 0, heads = 0, inner = 0, positions = 0, kv = 0, dim = 0, value_dim = 0, vocab = 0;
     const dk_tensor *embedding = find_tensor(in, "token_embd.weight");
     if (!embedding || embedding->rank != 2)
         DK_TRY(dk_fail(err, DK_E_FORMAT,
@@ -146,6 +123,10 @@ static int32_t put_sizes(source *in, int64_t *head_dim, dk_error *err)
         DK_TRY(dk_fail(err, DK_E_UNSUPPORTED,
                        "%s: keys of %lld and values of %lld entries are not supported; they must be equal",
                        dk_checkpoint_path(in->file), (long long)dim, (long long)value_dim));
+    DK_TRY(get_size(in, "vocab_size", embedding->shape[0], &vocab, err));
+    if (vocab != embedding->shape[0])
+        DK_TRY(dk_fail(err, DK_E_MISMATCH, "%s: metadata key '%s.vocab_size' is %lld, but the embedding has %lld rows",
+                       dk_checkpoint_path(in->file), in->row->gguf, (long long)vocab, (long long)embedding->shape[0]));
     put_i64(in, "vocab_size", embedding->shape[0]);
     put_i64(in, keys->hidden[0], hidden);
     put_i64(in, keys->layers[0], layers);
@@ -184,13 +165,33 @@ static int32_t head_is_tied(const source *in)
            !memcmp(head->data, embedding->data, (size_t)head->bytes);
 }
 
+/* The end of a text, of a turn and of a message all end what is generated. */
+static int32_t put_ends(source *in, dk_error *err)
+{
+    int32_t rc;
+    static const char *const keys[] = {"tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id",
+                                       "tokenizer.ggml.eom_token_id"};
+    int64_t ids[3], count = 0;
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+        DK_TRY(dk_metadata_i64(in->file, keys[i], 0, INT32_MAX, -1, &ids[count], err));
+        int32_t seen = ids[count] < 0;
+        for (int64_t before = 0; before < count; before++) seen |= ids[before] == ids[count];
+        count += !seen;
+    }
+    dk_strbuf_puts(&in->text, ",\"eos_token_id\":");
+    if (count != 1) dk_strbuf_puts(&in->text, count ? "[" : "null");
+    for (int64_t i = 0; i < count; i++) dk_strbuf_printf(&in->text, "%s%lld", i ? "," : "", (long long)ids[i]);
+    if (count > 1) dk_strbuf_puts(&in->text, "]");
+out:
+    return rc;
+}
+
 static int32_t put_features(source *in, dk_error *err)
 {
     int64_t window = 0, id = 0;
     char key[96];
     int32_t rc;
     static const char *const ids[][2] = {{"bos_token_id", "tokenizer.ggml.bos_token_id"},
-                                         {"eos_token_id", "tokenizer.ggml.eos_token_id"},
                                          {"pad_token_id", "tokenizer.ggml.padding_token_id"}};
     put_bool(in, "tie_word_embeddings", head_is_tied(in));
     if (in->row->bias == DK_BIAS_KEY) put_bool(in, "attention_bias", find_tensor(in, "blk.0.attn_q.bias") != NULL);
@@ -207,6 +208,7 @@ static int32_t put_features(source *in, dk_error *err)
         if (id >= 0) put_i64(in, ids[i][0], id);
         else dk_strbuf_printf(&in->text, ",\"%s\":null", ids[i][0]);
     }
+    DK_TRY(put_ends(in, err));
 out:
     return rc;
 }
@@ -307,6 +309,11 @@ static int32_t put_rope(source *in, int64_t head_dim, dk_error *err)
     DK_TRY(get_size(in, "rope.scaling.original_context_length", positions, &original, err));
     put_f64(in, "rope_theta", theta);
     DK_TRY(dk_metadata_text(in->file, key_of(in, "rope.scaling.type", key), &type, err));
+    if (divisors && type && strcmp(type, "none") != 0)
+        DK_TRY(
+            dk_fail(err, DK_E_UNSUPPORTED,
+                    "%s: tensor 'rope_freqs.weight' and metadata key '%s' (%s) both scale positions; one is supported",
+                    dk_checkpoint_path(in->file), key, type));
     if (divisors) DK_TRY(put_divisors(in, divisors, theta, head_dim, original, err));
     else DK_TRY(put_scaling(in, type ? type : "linear", original, err));
 out:
@@ -342,7 +349,7 @@ int32_t dk_config_from_gguf(dk_host *host, const dk_checkpoint *file, dk_config 
     source in = {.host = host, .file = file};
     dk_strbuf_init(&in.text, host);
     DK_TRY(find_row(host, file, &in.row, err));
-    DK_TRY(refuse(&in, err));
+    DK_TRY(dk_gguf_check_keys(file, in.row, err));
     dk_strbuf_printf(&in.text, "{\"architectures\":[\"%s\"],\"model_type\":\"%s\"", in.row->class_name, in.row->name);
     DK_TRY(put_sizes(&in, &head_dim, err));
     DK_TRY(put_numbers(&in, err));
@@ -352,6 +359,7 @@ int32_t dk_config_from_gguf(dk_host *host, const dk_checkpoint *file, dk_config 
     DK_TRY(dk_strbuf_check(&in.text, err));
     DK_TRY(dk_json_parse(host, in.text.data, in.text.size, dk_checkpoint_path(file), &doc, err));
     DK_TRY(dk_config_read(host, doc, out, err));
+    dk_gguf_note_keys(file, in.row, &out->notes);
 out:
     dk_document_free(doc);
     dk_strbuf_free(&in.text);

@@ -1,6 +1,7 @@
 /* Models that no file holds: fresh ones, and copies of some blocks of another model. */
 #include "model/weights.h"
 
+#include "base/notes.h"
 #include "base/random.h"
 
 #include <string.h>
@@ -77,6 +78,7 @@ int32_t dk_model_create(dk_backend *backend, const dk_document *config_json, dou
     DK_TRY(fill_fresh(model, std, seed, err));
     DK_TRY(dk_model_link(model, err));
     model->file_bytes = 4 * (uint64_t)dk_model_elements(model);
+    dk_notes_log(&model->config.notes, backend->host, "model");
     *out = model;
     model = NULL;
 out:
@@ -172,6 +174,7 @@ int32_t dk_model_derive(const dk_model *from, dk_backend *backend, const int64_t
     DK_TRY(dk_model_link(model, err));
     if (generation) dk_model_state_of(model)->generation = dk_strdup(model->host, generation);
     if (generation && !dk_model_state_of(model)->generation) DK_TRY(dk_fail_nomem(err, strlen(generation) + 1));
+    for (int64_t i = 0; i < from->config.stop_count; i++) DK_TRY(dk_model_add_stop(model, from->config.stops[i], err));
     model->file_bytes = 4 * (uint64_t)dk_model_elements(model);
     *out = model;
     model = NULL;

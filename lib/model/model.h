@@ -54,13 +54,17 @@ typedef struct dk_config {
     double embedding_scale, residual_scale, logit_scale, logit_softcap, attention_softcap;
     int64_t *window;       /* [layers]: sliding window of each layer, 0 = full */
     uint8_t *layer_rope;   /* [layers]: 1 = rope in this layer */
-    int64_t bos, eos, pad; /* -1 = none */
+    int64_t bos, eos, pad; /* -1 = none; eos is the first of stops */
+    int32_t *stops;        /* [stop_count]: ids that end a text, of every file that names some */
+    int64_t stop_count;
     double initializer_range;
     char *json; /* config.json text to save from: what was read (HF), or made (GGUF, fresh) */
     /* attention_scale is divided by (layer + 1) in each layer (GPT-2's scale_attn_by_inverse_layer_idx) */
     int32_t scale_by_layer;
+    dk_strbuf notes; /* what was read and is not used (base/notes.h) */
 } dk_config;
-/* From config.json (old and new style), with the class defaults of each architecture filled in. */
+/* From config.json (old and new style), with the class defaults of each architecture filled in. What is not used is
+ * noted, not logged. */
 int32_t dk_config_read(dk_host *host, const dk_document *config_json, dk_config *out, dk_error *err);
 void dk_config_free(dk_host *host, dk_config *config);
 const char *dk_architectures(void); /* "gpt2, llama, ..." for messages */
@@ -117,6 +121,8 @@ int32_t dk_model_save(const dk_model *model, const char *folder, dk_dtype dtype,
 /* The same with another limit to the size of a shard; 0 = 4 GiB. */
 int32_t dk_model_save_sharded(const dk_model *model, const char *folder, dk_dtype dtype, uint64_t shard_bytes,
                               dk_error *err);
+/* An id that ends a text, as a tokenizer beside the model says; before the model is shared. Saved with the model. */
+int32_t dk_model_add_stop(dk_model *model, int64_t id, dk_error *err);
 void dk_model_free(dk_model *model); /* NULL is fine */
 dk_parameter *dk_model_find(const dk_model *model, const char *name);
 int64_t dk_model_elements(const dk_model *model); /* sum of elements of all parameters */

@@ -1,6 +1,8 @@
 /* Opening a model: files -> parameters, tensor by tensor. */
 #include "model/weights.h"
 
+#include "base/notes.h"
+
 #include <string.h>
 
 typedef struct loader {
@@ -40,15 +42,36 @@ static const dk_tensor *find_source(const loader *in, int64_t parameter)
     return found;
 }
 
+static int32_t ends_with(const char *name, const char *end)
+{
+    size_t a = strlen(name), b = strlen(end);
+    return a >= b && !strcmp(name + a - b, end);
+}
+
+/* Wrappers of a model (compiled, spread over machines, a part of a larger one) put their name before every other. */
+static int32_t fail_missing(const loader *in, const char *name, const char *said, dk_error *err)
+{
+    const char *path = dk_checkpoint_path(in->checkpoint);
+    for (int64_t i = 0; i < dk_checkpoint_count(in->checkpoint); i++) {
+        const char *there = dk_checkpoint_at(in->checkpoint, i)->name;
+        size_t prefix = strlen(there) - strlen(name);
+        if (!ends_with(there, name) || there[prefix - 1] != '.') continue;
+        return dk_fail(err, DK_E_MISMATCH,
+                       "%s: tensor '%s' is missing, but there is '%s': take '%.*s' off the names, as saving the model "
+                       "inside its wrapper does",
+                       path, name, there, (int)prefix, there);
+    }
+    return dk_fail(err, DK_E_MISMATCH, "%s: tensor '%s' is missing; %s asks for it (%s, %lld layers)", path, name, said,
+                   in->row->name, (long long)in->model->config.layers);
+}
+
 static int32_t check_source(const loader *in, int64_t parameter, const dk_tensor *tensor, dk_error *err)
 {
     const dk_planned *plan = dk_model_plan(in->model, parameter);
     const char *path = dk_checkpoint_path(in->checkpoint), *said = in->gguf ? "its metadata" : "config.json";
     char found[DK_SHAPE_TEXT], wanted[DK_SHAPE_TEXT];
     int64_t shape[2] = {plan->shape[0], plan->shape[1]};
-    if (!tensor)
-        return dk_fail(err, DK_E_MISMATCH, "%s: tensor '%s' is missing; %s asks for it (%s, %lld layers)", path,
-                       in->gguf ? plan->gguf : plan->name, said, in->row->name, (long long)in->model->config.layers);
+    if (!tensor) return fail_missing(in, in->gguf ? plan->gguf : plan->name, said, err);
     if (layout_of(in, parameter) == DK_GGUF_TRANSPOSED) {
         shape[0] = plan->shape[1];
         shape[1] = plan->shape[0];
@@ -76,13 +99,7 @@ static int32_t match_tensors(loader *in, dk_error *err)
     return DK_OK;
 }
 
-static int32_t ends_with(const char *name, const char *end)
-{
-    size_t a = strlen(name), b = strlen(end);
-    return a >= b && !strcmp(name + a - b, end);
-}
-
-/* Buffers that old releases saved: causal masks, rotary frequencies. A tied head in the file loses to the embedding. */
+/* Buffers that old releases saved: causal masks, rotary frequencies. A tied head in the file equals the embedding. */
 static int32_t is_ignored(const loader *in, const char *name)
 {
     if (in->model->config.tied && !strcmp(name, in->gguf ? "output.weight" : "lm_head.weight")) return 1;
@@ -278,27 +295,6 @@ out:
     return rc;
 }
 
-/* Sampling defaults only pass through: a damaged file is not worth an error, it is made anew at the next save. */
-static int32_t keep_generation_config(dk_model *model, const char *folder, dk_error *err)
-{
-    int32_t rc = DK_OK;
-    char *path = dk_path_join(model->host, folder, "generation_config.json"), *text = NULL;
-    size_t size = 0;
-    dk_document *doc = NULL;
-    if (!path) DK_TRY(dk_fail_nomem(err, strlen(folder) + 24));
-    if (dk_path_exists(path) == 1) {
-        DK_TRY(dk_file_read(model->host, path, 1 << 20, &text, &size, NULL));
-        DK_TRY(dk_json_parse(model->host, text, size, path, &doc, NULL));
-        dk_model_state_of(model)->generation = text;
-        text = NULL;
-    }
-out:
-    dk_document_free(doc);
-    dk_free(model->host, text);
-    dk_free(model->host, path);
-    return rc == DK_E_NOMEM ? dk_fail_nomem(err, size) : DK_OK;
-}
-
 int32_t dk_model_open(dk_backend *backend, const char *path, const dk_model_options *options, dk_model **out,
                       dk_error *err)
 {
@@ -312,10 +308,15 @@ int32_t dk_model_open(dk_backend *backend, const char *path, const dk_model_opti
     if (kind == DK_PATH_MODEL) DK_TRY(read_config(backend->host, path, &config, err));
     DK_TRY(dk_checkpoint_open(backend->host, path, use_mmap ? DK_OPEN_MMAP : 0, &checkpoint, err));
     if (kind == DK_PATH_GGUF) DK_TRY(dk_config_from_gguf(backend->host, checkpoint, &config, err));
+    else DK_TRY(dk_config_meet_tensors(backend->host, checkpoint, &config, err));
+    const dk_strbuf *beside = dk_checkpoint_notes(checkpoint);
+    dk_strbuf_append(&config.notes, beside->data, beside->size);
     DK_TRY(dk_model_new(backend, &config, trainable, &model, err));
     DK_TRY(load(model, &checkpoint, err));
     DK_TRY(dk_model_link(model, err));
-    if (kind == DK_PATH_MODEL) DK_TRY(keep_generation_config(model, path, err));
+    if (kind == DK_PATH_MODEL) DK_TRY(dk_generation_open(model, path, err));
+    DK_TRY(dk_strbuf_check(&model->config.notes, err));
+    dk_notes_log(&model->config.notes, backend->host, "model");
     *out = model;
     model = NULL;
 out:

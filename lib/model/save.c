@@ -98,33 +98,6 @@ out:
     return rc;
 }
 
-/* Ids as config.json spells them: an end may be a list. */
-static int32_t save_generation_config(const dk_model *model, const char *folder, dk_error *err)
-{
-    int32_t rc;
-    dk_document *doc = NULL;
-    dk_strbuf text;
-    static const char *const keys[] = {"bos_token_id", "eos_token_id", "pad_token_id"};
-    const char *kept = dk_model_state_of(model)->generation;
-    if (kept) return replace(model, folder, "generation_config.json", kept, err);
-    dk_strbuf_init(&text, model->host);
-    DK_TRY(dk_json_parse(model->host, model->config.json, strlen(model->config.json), "config.json", &doc, err));
-    dk_strbuf_puts(&text, "{\n  \"_from_model_config\": true");
-    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
-        const dk_node *id = dk_node_get(dk_document_root(doc), keys[i]);
-        if (!id || id->type == DK_NODE_NULL) continue;
-        dk_strbuf_printf(&text, ",\n  \"%s\": ", keys[i]);
-        dk_node_write_json(id, &text);
-    }
-    dk_strbuf_puts(&text, "\n}\n");
-    DK_TRY(dk_strbuf_check(&text, err));
-    DK_TRY(replace(model, folder, "generation_config.json", text.data, err));
-out:
-    dk_document_free(doc);
-    dk_strbuf_free(&text);
-    return rc;
-}
-
 int32_t dk_model_save_sharded(const dk_model *model, const char *folder, dk_dtype dtype, uint64_t shard_bytes,
                               dk_error *err)
 {
@@ -134,7 +107,7 @@ int32_t dk_model_save_sharded(const dk_model *model, const char *folder, dk_dtyp
     if (dk_path_exists(folder) != 2)
         return dk_fail(err, DK_E_NOT_FOUND, "%s: there is no such folder to save into", folder);
     DK_TRY(save_tensors(model, folder, dtype, shard_bytes, err));
-    DK_TRY(save_generation_config(model, folder, err));
+    DK_TRY(dk_generation_save(model, folder, err));
     DK_TRY(save_config(model, folder, dtype, err)); /* last: a folder without it is no model */
 out:
     return rc;

@@ -34,6 +34,10 @@ int32_t dk_model_place(dk_model *model, const dk_dtype *dtypes, dk_error *err);
 int32_t dk_model_place_real(dk_model *model, dk_error *err);
 int32_t dk_model_link(dk_model *model, dk_error *err); /* the linear objects, once every value is there */
 
+/* generation_config.json of a folder: its ends are added to the model's, the text is kept for the next save. */
+int32_t dk_generation_open(dk_model *model, const char *folder, dk_error *err);
+int32_t dk_generation_save(const dk_model *model, const char *folder, dk_error *err);
+
 /* Values of a parameter on their way out: entries [first, first + count) as dtype, at most DK_STAGE_BYTES of them. */
 #define DK_STAGE_BYTES DK_TENSOR_PIECE
 typedef struct dk_stage {

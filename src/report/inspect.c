@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "base/file.h"
+#include "base/notes.h"
 #include "dataset/token_file.h"
 #include "format/checkpoint.h"
 #include "format/open_tokenizer.h"
@@ -22,6 +23,14 @@ static void verdict(dk_strbuf *out, const dk_error *problem)
 {
     dk_strbuf_printf(out, ",\"whole\":%s", problem->code ? "false" : "true");
     if (problem->code) text(out, "problem", problem->message);
+}
+
+/* What was read and is not used. */
+static void notes(dk_strbuf *out, const dk_strbuf *lines)
+{
+    if (!lines || !lines->size) return;
+    dk_strbuf_puts(out, ",\"notes\":");
+    dk_notes_json(lines, out);
 }
 
 /* ---- models ---- */
@@ -90,8 +99,9 @@ static int32_t inspect_model(dk_backend *backend, const char *path, int32_t gguf
         describe_config(&model->config, out);
         integer(out, "parameters", dk_model_elements(model));
     }
-    dk_model_free(model);
     verdict(out, &problem);
+    notes(out, model ? &model->config.notes : NULL);
+    dk_model_free(model);
     describe_tokenizer(backend->host, path, out);
     dk_strbuf_puts(out, "}");
     return dk_strbuf_check(out, err);

@@ -83,6 +83,7 @@ int32_t di_student_create(dk_backend *backend, const char *config_path, dk_token
                      (long long)s->model->config.vocab_size, (long long)dk_tokenizer_vocab_size(tokenizer));
         goto out;
     }
+    if (tokenizer) DK_TRY(dk_model_add_stop(s->model, dk_tokenizer_eos(tokenizer), err));
     if (tokenizer) s->tokenizer = dk_tokenizer_retain(tokenizer);
     DK_TRY(freeze(s, options, err));
     dk_document_free(config);

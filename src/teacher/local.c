@@ -217,8 +217,6 @@ static void close_speaker(speaker *s, int64_t sequences)
 static int32_t generate(di_teacher *t, const distill_batch *prompts, const di_options *options,
                         const distill_options *user_options, distill_token_fn fn, void *user, dk_error *err)
 {
-    int64_t eos = t->tokenizer ? dk_tokenizer_eos(t->tokenizer) : t->model->config.eos;
-    int32_t stop[2] = {(int32_t)eos, (int32_t)t->model->config.eos};
     dk_tokens tokens = {prompts->ids, prompts->offsets, prompts->sequences};
     speaker s = {.teacher = t, .fn = fn, .user = user};
     int32_t rc;
@@ -229,8 +227,8 @@ static int32_t generate(di_teacher *t, const distill_batch *prompts, const di_op
                              .top_k = di_options_i64(options, "generate.top_k"),
                              .seed = (uint64_t)di_options_i64(options, "generate.seed"),
                              .vocab_valid = t->tokenizer ? dk_tokenizer_vocab_size(t->tokenizer) : 0,
-                             .stop = stop,
-                             .stop_count = 2,
+                             .stop = t->model->config.stops,
+                             .stop_count = t->model->config.stop_count,
                              .emit = emit,
                              .user = &s};
     DK_TRY(open_speaker(&s, prompts, err));

@@ -47,8 +47,7 @@ static int32_t create(dk_backend *backend, const di_teacher_kind *kind, const ch
 
 /* ---- local models ---- */
 
-int32_t di_open_model_tokenizer(dk_host *host, const char *path, const dk_model *model, dk_tokenizer **out,
-                                dk_error *err)
+int32_t di_open_model_tokenizer(dk_host *host, const char *path, dk_model *model, dk_tokenizer **out, dk_error *err)
 {
     int32_t rc = dk_open_tokenizer(host, path, out, err);
     if (rc == DK_E_NOT_FOUND) { /* a model without a tokenizer scores ids */
@@ -57,7 +56,8 @@ int32_t di_open_model_tokenizer(dk_host *host, const char *path, const dk_model 
         return DK_OK;
     }
     if (rc != DK_OK) return rc;
-    if (dk_tokenizer_vocab_size(*out) <= model->config.vocab_size) return DK_OK;
+    if (dk_tokenizer_vocab_size(*out) <= model->config.vocab_size)
+        return dk_model_add_stop(model, dk_tokenizer_eos(*out), err);
     rc = dk_fail(err, DK_E_MISMATCH,
                  "%s: the tokenizer has %lld tokens, the model's vocab_size is %lld: they do not belong together", path,
                  (long long)dk_tokenizer_vocab_size(*out), (long long)model->config.vocab_size);

@@ -51,10 +51,9 @@ const distill_target *di_session_hidden(di_session *session);
 const distill_target *di_hidden_target(const dk_model *model, dk_view rows, int64_t count, distill_target *target,
                                        distill_tensor *values, distill_tensor *head, distill_tensor *bias,
                                        int64_t value_shape[2], int64_t head_shape[2], int64_t bias_shape[1]);
-/* The tokenizer beside a model; NULL where there is none. One that is larger than the model's vocabulary is
- * E_MISMATCH. */
-int32_t di_open_model_tokenizer(dk_host *host, const char *path, const dk_model *model, dk_tokenizer **out,
-                                dk_error *err);
+/* The tokenizer beside a model, whose end of text becomes one of the model's; NULL where there is none. One that is
+ * larger than the model's vocabulary is E_MISMATCH. */
+int32_t di_open_model_tokenizer(dk_host *host, const char *path, dk_model *model, dk_tokenizer **out, dk_error *err);
 
 /* distill_teacher_score and _generate. user_options: the public handle that a callback teacher is given. */
 int32_t di_teacher_score(di_teacher *teacher, const distill_batch *batch, distill_target *out, dk_error *err);

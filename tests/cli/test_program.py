@@ -77,6 +77,45 @@ def test_inspect(distill, model, tmp_path):
     assert done.code == 1 and done.json["whole"] is False
 
 
+def copy_model(model, folder, **changes):
+    folder.mkdir()
+    for file in model.iterdir():
+        if file.is_file():
+            (folder / file.name).write_bytes(file.read_bytes())
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, **changes}))
+    return folder
+
+
+def test_what_is_not_used_is_named(distill, model, recipe, tmp_path):
+    odd = copy_model(model, tmp_path / "odd", odd_key=1)
+    (tmp_path / "ids.json").write_text("[[1, 2, 3]]")
+    data = recipe.parent / "valid.jsonl"
+    for command in (("inspect", odd), ("score", odd, "--tokens", tmp_path / "ids.json"), ("generate", odd, "--prompt", "the"),
+                    ("eval", "--student", odd, "--data", data), ("eval", "--student", model, "--teacher", odd, "--data", data),
+                    ("run", recipe, "--quiet", "--set", "teacher.path=%s" % odd)):
+        done = distill(*command)
+        assert done.code == 0, done.err
+        assert [line for line in done.err.splitlines() if line.startswith("warning: ") and line.endswith("llama model: odd_key")], command
+    notes = distill("inspect", odd, "--json").json["notes"]
+    assert len(notes) == 1 and "odd_key" in notes[0]
+    assert "notes" not in distill("inspect", model, "--json").json
+
+
+def test_every_end_stops(distill, model, tmp_path):
+    (tmp_path / "ids.json").write_text("[258]")
+    ask = lambda folder: distill("generate", folder, "--prompt-ids", tmp_path / "ids.json", "--max-tokens", 6, "--json").json["ids"]  # noqa: E731
+    first = ask(model)[0]
+    assert ask(copy_model(model, tmp_path / "config", eos_token_id=[256, first])) == [first]
+    by_file = copy_model(model, tmp_path / "generation")
+    (by_file / "generation_config.json").write_text(json.dumps({"eos_token_id": [256, first]}))
+    assert ask(by_file) == [first]
+    by_token = copy_model(model, tmp_path / "token")
+    token = next(text for text, at in json.loads((by_token / "tokenizer.json").read_text())["model"]["vocab"].items() if at == first)
+    (by_token / "tokenizer_config.json").write_text(json.dumps({"eos_token": token}))
+    assert ask(by_token) == [first]
+
+
 # ---- text ----
 
 @pytest.mark.parametrize("text", [b"the thing in the inn", "Gr\u00fc\u00dfe \u6771\u4eac".encode(), b"\xff\x00\xfe raw", b""])

@@ -111,7 +111,7 @@ TEST(mistral_defaults)
 {
     dk_config c = {0};
     setup();
-    REQUIRE_OK(read_text("{\"model_type\":\"mistral\",\"attention_bias\":true}", &c));
+    REQUIRE_OK(read_text("{\"model_type\":\"mistral\",\"attention_bias\":false}", &c));
     CHECK_INT(c.kv_heads, 8);
     CHECK_INT(c.intermediate_size, 14336);
     CHECK_INT(c.max_positions, 131072);
@@ -314,6 +314,106 @@ TEST(refuses_unknown)
     expect("{\"model_type\":\"llama\",\"no_rope_layers\":[1,0]}", DK_E_UNSUPPORTED, "no_rope_layers");
 }
 
+static void expect_note(const char *json, const char *part)
+{
+    dk_config c = {0};
+    dk_error_clear(&err);
+    int32_t rc = read_text(json, &c);
+    if (rc) FAIL("%s: %d %s", json, (int)rc, err.message);
+    if (part) CHECK_HAS(c.notes.data, part);
+    else if (c.notes.size) FAIL("%s: noted: %s", json, c.notes.data);
+    dk_config_free(host, &c);
+}
+
+TEST(keys_are_used_refused_or_named)
+{
+    setup();
+    expect("{\"model_type\":\"mistral\",\"attention_bias\":true}", DK_E_UNSUPPORTED, "attention_bias is set, but");
+    expect("{\"model_type\":\"qwen2\",\"mlp_bias\":true}", DK_E_UNSUPPORTED, "mlp_bias is set, but a qwen2 model");
+    expect("{\"model_type\":\"llama\",\"compression_config\":{\"quant_method\":\"x\"}}", DK_E_UNSUPPORTED,
+           "quantised (compression_config, x)");
+    expect("{\"model_type\":\"llama\",\"quantization\":{\"bits\":4}}", DK_E_UNSUPPORTED, "(quantization, unknown");
+    expect("{\"model_type\":\"llama\",\"auto_map\":{\"AutoModelForCausalLM\":\"x.Y\"}}", DK_E_UNSUPPORTED,
+           "auto_map names code for AutoModelForCausalLM, which is not run");
+    expect("{\"model_type\":\"llama\",\"per_layer_config\":{\"0\":{}}}", DK_E_UNSUPPORTED, "per_layer_config");
+    expect("{\"model_type\":\"llama\",\"rope_interleaved\":true}", DK_E_UNSUPPORTED, "rope_interleaved");
+    expect("{\"model_type\":\"gpt2\",\"n_head\":4,\"num_attention_heads\":2}", DK_E_MISMATCH,
+           "n_head and num_attention_heads are the same fact with two values");
+    expect_note("{\"model_type\":\"gpt2\",\"n_head\":4,\"num_attention_heads\":4}", NULL);
+    expect_note(
+        "{\"model_type\":\"llama\",\"use_cache\":true,\"transformers_version\":\"5\",\"rope_interleaved\":false,"
+        "\"quantization_config\":null,\"anything\":null}",
+        NULL);
+    expect_note("{\"model_type\":\"llama\",\"a_factor\":2,\"sliding_window\":8,\"b\":\"x\\ny\"}",
+                "config.json: not used, unknown for a llama model: a_factor, sliding_window, b\n");
+    expect_note("{\"model_type\":\"llama\",\"dtype\":\"float32\",\"torch_dtype\":\"bfloat16\"}",
+                "dtype is float32 and torch_dtype is bfloat16; the tensors' own type is used");
+    expect_note("{\"model_type\":\"llama\",\"architectures\":[\"MistralForCausalLM\"]}",
+                "architectures does not name LlamaForCausalLM");
+    expect_note("{\"model_type\":\"llama\",\"pad_token_id\":32000}", "pad_token_id is not an id below vocab_size");
+    expect_note("{\"model_type\":\"llama\",\"pad_token_id\":-1}", NULL);
+}
+
+TEST(rope_said_twice)
+{
+    dk_config c = {0};
+    setup();
+    REQUIRE_OK(
+        read_text("{\"model_type\":\"llama\",\"rope_parameters\":{\"rope_type\":\"default\",\"rope_theta\":500000.0},"
+                  "\"rope_scaling\":{\"type\":\"linear\",\"factor\":4.0}}",
+                  &c));
+    CHECK_INT(c.rope.kind, DK_ROPE_LINEAR); /* as transformers 5.24 reads it, theta included */
+    CHECK_NEAR(c.rope.factor, 4, 0);
+    CHECK_NEAR(c.rope.theta, 10000, 0);
+    CHECK_HAS(c.notes.data, "rope_scaling replaces rope_parameters, as in transformers 5; rope_theta is 10000");
+    dk_config_free(host, &c);
+    REQUIRE_OK(
+        read_text("{\"model_type\":\"llama\",\"rope_theta\":5000.0,\"rope_parameters\":{\"rope_type\":\"default\","
+                  "\"rope_theta\":9.0},\"rope_scaling\":{}}",
+                  &c));
+    CHECK_INT(c.rope.kind, DK_ROPE_PLAIN);
+    CHECK_NEAR(c.rope.theta, 9, 0);
+    CHECK_HAS(c.notes.data, "rope_theta 9 of rope_parameters is used, not the other one outside");
+    dk_config_free(host, &c);
+    expect_note(
+        "{\"model_type\":\"llama\",\"rope_scaling\":{\"rope_type\":\"linear\",\"type\":\"dynamic\",\"factor\":2.0}}",
+        "has rope_type 'linear' and type 'dynamic'; rope_type is used");
+    expect_note("{\"model_type\":\"llama\",\"rope_parameters\":{\"rope_type\":\"default\",\"factor\":2.0}}",
+                "rope_parameters.factor is not used with this rope_type");
+    expect_note("{\"model_type\":\"llama\",\"rope_scaling\":{\"rope_type\":\"linear\",\"factor\":2.0,\"odd\":1}}",
+                "rope_scaling.odd is not used");
+    expect_note(
+        "{\"model_type\":\"llama\",\"rope_scaling\":{\"rope_type\":\"linear\",\"factor\":2.0},\"rope_parameters\":"
+        "{\"rope_type\":\"linear\",\"factor\":2.0}}",
+        NULL);
+    expect_note(
+        "{\"model_type\":\"qwen2\",\"original_max_position_embeddings\":64,\"rope_scaling\":{\"rope_type\":\"yarn\","
+        "\"factor\":2.0}}",
+        "transformers 5 looks for it inside rope_scaling only");
+    expect("{\"model_type\":\"mistral\",\"num_hidden_layers\":2,\"layer_types\":[\"full_attention\",\"sliding_"
+           "attention\"]}",
+           DK_E_MISMATCH, "layer_types[0] is full_attention, but every layer of a mistral model");
+    expect_note("{\"model_type\":\"qwen2\",\"num_hidden_layers\":2,\"use_sliding_window\":true,\"sliding_window\":8,"
+                "\"max_window_layers\":2,\"layer_types\":[\"full_attention\",\"sliding_attention\"]}",
+                "layer_types is used where max_window_layers says otherwise");
+}
+
+TEST(ends_are_a_set)
+{
+    dk_config c = {0};
+    setup();
+    REQUIRE_OK(read_text("{\"model_type\":\"llama\",\"eos_token_id\":[7,5,7,40000,\"x\"]}", &c));
+    CHECK_INT(c.stop_count, 2);
+    CHECK(c.stops[0] == 7 && c.stops[1] == 5);
+    CHECK_INT(c.eos, 7);
+    CHECK_HAS(c.notes.data, "eos_token_id is not an id below vocab_size 32000");
+    dk_config_free(host, &c);
+    REQUIRE_OK(read_text("{\"model_type\":\"llama\",\"eos_token_id\":null}", &c));
+    CHECK_INT(c.stop_count, 0);
+    CHECK_INT(c.eos, -1);
+    dk_config_free(host, &c);
+}
+
 TEST(refuses_sizes)
 {
     setup();
@@ -486,5 +586,6 @@ TEST(fits_llama3)
 
 TEST_MAIN(TEST_CASE(llama_defaults) TEST_CASE(gpt2_defaults) TEST_CASE(mistral_defaults) TEST_CASE(qwen_defaults)
               TEST_CASE(llama_biases_and_activations) TEST_CASE(rope_styles) TEST_CASE(refuses_rope) TEST_CASE(windows)
-                  TEST_CASE(refuses_unknown) TEST_CASE(refuses_sizes) TEST_CASE(published_configs_agree)
-                      TEST_CASE(derived_texts) TEST_CASE(fits_llama3))
+                  TEST_CASE(refuses_unknown) TEST_CASE(keys_are_used_refused_or_named) TEST_CASE(rope_said_twice)
+                      TEST_CASE(ends_are_a_set) TEST_CASE(refuses_sizes) TEST_CASE(published_configs_agree)
+                          TEST_CASE(derived_texts) TEST_CASE(fits_llama3))

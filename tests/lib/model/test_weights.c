@@ -243,7 +243,7 @@ TEST(generation_config_passes_through)
     REQUIRE_OK(dk_model_derive(read, backend, (const int64_t[]){1}, 1, &derived, &err));
     REQUIRE_OK(dk_model_save(derived, copy, DK_F32, &err));
     REQUIRE_OK(dk_file_read(host, path_in(copy, "generation_config.json"), 1000, &text, &size, &err));
-    CHECK_STR(text, "{\"eos_token_id\": [1, 2], \"temperature\": 0.6}\n");
+    CHECK_STR(text, "{\n  \"eos_token_id\": [1,2],\n  \"temperature\": 0.6\n}\n");
     dk_free(host, text);
     dk_model_free(made);
     dk_model_free(read);
@@ -254,6 +254,7 @@ TEST(generation_config_passes_through)
 typedef struct edit {
     const char *rename[2]; /* from, to */
     const char *strip;     /* prefix to take off every name */
+    const char *prefix;    /* to put before every name */
     const char *drop;      /* name of a tensor to leave out */
     const char *add;       /* name of a tensor to add, F32 [2, 3] */
     const char *add_as;    /* its dtype; NULL = F32 */
@@ -275,9 +276,9 @@ static void copy_edited(const char *from, const char *to, const edit *how)
         if (how->flatten && !strcmp(name, how->flatten)) tensor.shape[0] *= tensor.shape[1], tensor.rank = 1;
         if (how->rename[0] && !strcmp(name, how->rename[0])) name = how->rename[1];
         if (how->strip && !strncmp(name, how->strip, strlen(how->strip))) name += strlen(how->strip);
-        snprintf(line, sizeof line, "%s\"%s\":{\"dtype\":\"%s\",\"shape\":%s,\"data_offsets\":[%zu,%zu]}",
-                 header.size > 1 ? "," : "", name, tensor.type_name, dk_shape_text(tensor.rank, tensor.shape, shape),
-                 data.size, data.size + (size_t)tensor.bytes);
+        snprintf(line, sizeof line, "%s\"%s%s\":{\"dtype\":\"%s\",\"shape\":%s,\"data_offsets\":[%zu,%zu]}",
+                 header.size > 1 ? "," : "", how->prefix ? how->prefix : "", name, tensor.type_name,
+                 dk_shape_text(tensor.rank, tensor.shape, shape), data.size, data.size + (size_t)tensor.bytes);
         put_bytes(&header, line, strlen(line));
         put_bytes(&data, tensor.data, (size_t)tensor.bytes);
     }
@@ -334,7 +335,6 @@ TEST(tolerates_what_transformers_does)
     check_edited(5, &(edit){.add = "transformer.h.0.attn.masked_bias"}, 0, NULL);
     check_edited(0, &(edit){.strip = "model."}, 0, NULL);
     check_edited(0, &(edit){.add = "model.layers.0.self_attn.rotary_emb.inv_freq"}, 0, NULL);
-    check_edited(3, &(edit){.add = "lm_head.weight"}, 0, NULL); /* tied: the embedding wins */
     check_edited(3, &(edit){.rename = {"model.embed_tokens.weight", "lm_head.weight"}}, 0, NULL);
     for (size_t odd = 1; odd < 8; odd++) check_edited(0, &(edit){.odd = odd}, 0, NULL); /* no alignment of the data */
 }
@@ -353,6 +353,138 @@ TEST(names_what_does_not_fit)
     check_edited(0, &(edit){.drop = "model.norm.weight", .add = "model.norm.weight"}, DK_E_MISMATCH,
                  "'model.norm.weight' has shape [2, 3], but config.json asks for [16]");
     check_edited(0, &(edit){.add = "lm_head.weight", .add_as = "F32"}, DK_E_FORMAT, "lm_head.weight");
+}
+
+TEST(names_prefixes_of_wrappers)
+{
+    setup();
+    check_edited(0, &(edit){.prefix = "_orig_mod."}, DK_E_MISMATCH,
+                 "there is '_orig_mod.model.embed_tokens.weight': take '_orig_mod.' off the names");
+    check_edited(5, &(edit){.prefix = "module."}, DK_E_MISMATCH, "take 'module.' off the names");
+}
+
+/* ---- two sources of one fact ---- */
+static char said[2048];
+
+static void listen(void *user, int32_t level, const char *component, const char *message)
+{
+    size_t used = strlen(said);
+    (void)user, (void)component;
+    if (level == DK_LOG_WARN) snprintf(said + used, sizeof said - used, "%s\n", message);
+}
+
+/* A model that is said to be tied, beside a head that is the embedding with `change` added to one value. */
+static void save_with_head(const char *folder, float change)
+{
+    dk_model *made = fresh(0), *again;
+    char *text = NULL, *tied;
+    size_t size = 0;
+    REQUIRE(made);
+    REQUIRE_OK(dk_model_save(made, folder, DK_F32, &err));
+    dk_model_free(made);
+    REQUIRE_OK(dk_file_read(host, path_in(folder, "config.json"), 1 << 20, &text, &size, &err));
+    again = opened(folder, backend, 1, 0);
+    REQUIRE(again);
+    dk_queue queue;
+    dk_queue_init(&queue, backend);
+    float *values = values_of(again, "model.embed_tokens.weight");
+    values[20] += change;
+    backend->ops->copy_in(&queue, again->head->value, values);
+    REQUIRE_OK(dk_queue_wait(&queue, &err));
+    REQUIRE_OK(dk_model_save(again, folder, DK_F32, &err));
+    free(values);
+    dk_model_free(again);
+    tied = malloc(size + 64);
+    snprintf(tied, size + 64, "{\"tie_word_embeddings\": true,%s", strchr(text, '{') + 1);
+    CHECK(write_text(path_in(folder, "config.json"), tied));
+    free(tied);
+    dk_free(host, text);
+}
+
+TEST(a_head_of_its_own_is_used)
+{
+    setup();
+    const char *folder = folder_named("weights_head"), *copy = folder_named("weights_head_copy");
+    dk_document *doc = NULL;
+    dk_host_set_logger(host, DK_LOG_WARN, listen, NULL, NULL);
+    save_with_head(folder, 0);
+    said[0] = 0;
+    dk_model *same = opened(folder, backend, 0, 1);
+    REQUIRE(same);
+    CHECK(same->config.tied && same->head == same->embedding);
+    CHECK(!strstr(said, "lm_head"));
+    dk_model_free(same);
+    save_with_head(folder, 0.25f);
+    said[0] = 0;
+    dk_model *other = opened(folder, backend, 0, 1);
+    REQUIRE(other);
+    CHECK(!other->config.tied && other->head != other->embedding);
+    CHECK_HAS(said, "'lm_head.weight' differs from the embedding, though config.json says tie_word_embeddings");
+    float *head = values_of(other, "lm_head.weight"), *embedding = values_of(other, "model.embed_tokens.weight");
+    CHECK_NEAR(head[20] - embedding[20], 0.25, 1e-6);
+    free(head), free(embedding);
+    REQUIRE_OK(dk_model_save(other, copy, DK_F32, &err));
+    REQUIRE_OK(dk_json_open(host, path_in(copy, "config.json"), &doc, &err));
+    CHECK(!dk_node_get(dk_document_root(doc), "tie_word_embeddings")->i64);
+    dk_document_free(doc);
+    dk_model_free(other);
+    dk_host_set_logger(host, 0, NULL, NULL, NULL);
+}
+
+TEST(generation_config_adds_ends)
+{
+    setup();
+    const char *folder = folder_named("weights_ends"), *copy = folder_named("weights_ends_copy");
+    dk_document *doc = NULL;
+    dk_model *made = fresh(0), *derived = NULL;
+    REQUIRE(made);
+    REQUIRE_OK(dk_model_save(made, folder, DK_F32, &err));
+    REQUIRE(
+        write_text(path_in(folder, "generation_config.json"),
+                   "\xef\xbb\xbf{\"eos_token_id\": [5, 36, 37], \"pad_token_id\": 4, \"repetition_penalty\": 1.1}"));
+    dk_host_set_logger(host, DK_LOG_WARN, listen, NULL, NULL);
+    said[0] = 0;
+    dk_model *read = opened(folder, backend, 0, 1);
+    dk_host_set_logger(host, 0, NULL, NULL, NULL);
+    REQUIRE(read);
+    int64_t before = made->config.stop_count;
+    CHECK_INT(read->config.stop_count, before + 2); /* 37 is no id */
+    CHECK_HAS(said, "generation_config.json: eos_token_id is not an id below vocab_size 37");
+    CHECK_HAS(said, "not used in generation: repetition_penalty");
+    CHECK_OK(dk_model_add_stop(read, 7, &err));
+    CHECK_OK(dk_model_add_stop(read, 5, &err));
+    CHECK_OK(dk_model_add_stop(read, -1, &err));
+    CHECK_INT(read->config.stop_count, before + 3);
+    REQUIRE_OK(dk_model_derive(read, backend, (const int64_t[]){1}, 1, &derived, &err));
+    REQUIRE_OK(dk_model_save(derived, copy, DK_F32, &err));
+    REQUIRE_OK(dk_json_open(host, path_in(copy, "generation_config.json"), &doc, &err));
+    const dk_node *root = dk_document_root(doc), *ends = dk_node_get(root, "eos_token_id");
+    CHECK_INT(ends->size, before + 3);
+    CHECK_INT(dk_node_at(ends, ends->size - 1)->i64, 7);
+    CHECK_NEAR(dk_node_get(root, "repetition_penalty")->f64, 1.1, 0);
+    dk_document_free(doc);
+    dk_model_free(made);
+    dk_model_free(read);
+    dk_model_free(derived);
+}
+
+TEST(names_files_that_are_not_opened)
+{
+    setup();
+    const char *folder = folder_named("weights_stray");
+    dk_model *made = fresh(0), *model = NULL;
+    REQUIRE(made);
+    REQUIRE_OK(dk_model_save(made, folder, DK_F32, &err));
+    dk_model_free(made);
+    CHECK(write_text(path_in(folder, "model.safetensors.index.json"), "{}"));
+    CHECK(write_text(path_in(folder, "model-00001-of-00002.safetensors"), ""));
+    model = opened(folder, backend, 0, 1);
+    REQUIRE(model);
+    CHECK_HAS(model->config.notes.data, "model.safetensors is used; model.safetensors.index.json beside it is not");
+    CHECK_HAS(model->config.notes.data, "model-00001-of-00002.safetensors beside it is not");
+    dk_model_free(model);
+    CHECK(write_text(path_in(folder, "adapter_config.json"), "{}"));
+    expect_open(folder, DK_E_UNSUPPORTED, "has adapter_config.json; merge the adapter into the model");
 }
 
 TEST(names_types_that_it_cannot_use)
@@ -403,7 +535,21 @@ typedef struct gguf_args {
     int repeat_head, rope_freqs;
     const char *extra;  /* a tensor that nobody needs */
     uint32_t quantised; /* type of the first matrix, instead */
+    struct {            /* more metadata: a text, or a number of the given type */
+        const char *key, *text;
+        uint32_t type;
+        double number;
+    } keys[4];
 } gguf_args;
+
+static void gguf_more(test_bytes *out, const gguf_args *how)
+{
+    for (int i = 0; i < 4 && how->keys[i].key; i++)
+        if (how->keys[i].text) gguf_text(out, how->keys[i].key, how->keys[i].text);
+        else if (how->keys[i].type == GGUF_F32) gguf_f32(out, how->keys[i].key, (float)how->keys[i].number);
+        else if (how->keys[i].type == GGUF_BOOL) gguf_bool(out, how->keys[i].key, how->keys[i].number != 0);
+        else gguf_u32(out, how->keys[i].key, (uint32_t)how->keys[i].number);
+}
 
 static void gguf_values(const dk_model *model, int64_t index, uint32_t type, test_bytes *data)
 {
@@ -463,9 +609,12 @@ static test_bytes gguf_of(const dk_model *model, const gguf_args *how)
     const dk_architecture *row = dk_architecture_find(model->config.architecture);
     test_bytes out = {0}, data = {0};
     int64_t head_dim_half[1] = {model->config.head_dim / 2};
+    uint64_t keys = 11;
+    for (int i = 0; i < 4; i++) keys += how->keys[i].key != NULL;
     gguf_begin(&out, 3, (uint64_t)(model->parameter_count + how->repeat_head + how->rope_freqs + (how->extra ? 1 : 0)),
-               11);
+               keys);
     gguf_metadata(model, &out);
+    gguf_more(&out, how);
     for (int64_t i = 0; i < model->parameter_count; i++) {
         const dk_parameter *parameter = &model->parameters[i];
         uint32_t rank = (uint32_t)parameter->value.rank, type = rank == 2 ? how->type : 0;
@@ -586,6 +735,44 @@ TEST(gguf_is_refused_by_name)
     CHECK(write_bytes(&bytes, path_in(folder, "m.gguf")));
     expect_open(path_in(folder, "m.gguf"), DK_E_FORMAT, "no metadata key 'llama.embedding_length'");
     free_bytes(&bytes);
+}
+
+TEST(gguf_metadata_is_used_refused_or_named)
+{
+    setup();
+    expect_gguf(0, &(gguf_args){.keys = {{"llama.vocab_size", NULL, GGUF_U32, 40}}}, DK_E_MISMATCH,
+                "'llama.vocab_size' is 40, but the embedding has 37 rows");
+    expect_gguf(0, &(gguf_args){.keys = {{"llama.attention.causal", NULL, GGUF_BOOL, 0}}}, DK_E_UNSUPPORTED,
+                "'llama.attention.causal' changes the arithmetic");
+    expect_gguf(0, &(gguf_args){.rope_freqs = 1, .keys = {{"llama.rope.scaling.type", "yarn", 0, 0}}}, DK_E_UNSUPPORTED,
+                "'rope_freqs.weight' and metadata key 'llama.rope.scaling.type' (yarn) both scale positions");
+    const char *folder = folder_named("weights_gguf_named"), *copy = folder_named("weights_gguf_named_copy");
+    const gguf_args how = {.keys = {{"llama.odd_factor", NULL, GGUF_F32, 2},
+                                    {"tokenizer.ggml.eos_token_id", NULL, GGUF_U32, 3},
+                                    {"tokenizer.ggml.eot_token_id", NULL, GGUF_U32, 5},
+                                    {"tokenizer.ggml.eom_token_id", NULL, GGUF_U32, 3}}};
+    dk_model *made = fresh(0);
+    REQUIRE(made);
+    test_bytes bytes = gguf_of(made, &how);
+    REQUIRE(write_bytes(&bytes, path_in(folder, "m.gguf")));
+    free_bytes(&bytes);
+    dk_model *model = opened(path_in(folder, "m.gguf"), backend, 1, 1);
+    REQUIRE(model);
+    CHECK_HAS(model->config.notes.data, "metadata that is not used: llama.odd_factor\n");
+    CHECK_INT(model->config.stop_count, 2);
+    CHECK(model->config.stops[0] == 3 && model->config.stops[1] == 5);
+    REQUIRE_OK(dk_model_save(model, copy, DK_F32, &err));
+    dk_model *again = opened(copy, backend, 0, 1);
+    REQUIRE(again);
+    CHECK_INT(again->config.stop_count, 2);
+    char *text = NULL;
+    size_t size = 0;
+    REQUIRE_OK(dk_file_read(host, path_in(copy, "generation_config.json"), 1000, &text, &size, &err));
+    CHECK_HAS(text, "\"eos_token_id\": [3, 5]");
+    dk_free(host, text);
+    dk_model_free(again);
+    dk_model_free(model);
+    dk_model_free(made);
 }
 
 TEST(gguf_scaling_of_frequencies)
@@ -801,8 +988,12 @@ TEST(published_models)
 TEST_MAIN(TEST_CASE(fresh_is_a_function_of_the_seed) TEST_CASE(counts) TEST_CASE(round_trips)
               TEST_CASE(rounding_is_to_nearest) TEST_CASE(saved_config) TEST_CASE(generation_config_passes_through)
                   TEST_CASE(tolerates_what_transformers_does) TEST_CASE(names_what_does_not_fit)
-                      TEST_CASE(names_types_that_it_cannot_use) TEST_CASE(says_what_a_path_is)
-                          TEST_CASE(gguf_is_the_same_model) TEST_CASE(gguf_is_refused_by_name)
-                              TEST_CASE(gguf_scaling_of_frequencies) TEST_CASE(derives) TEST_CASE(freezes)
-                                  TEST_CASE(hash_tells_models_apart) TEST_CASE(survives_every_failed_allocation)
-                                      TEST_CASE(published_models))
+                      TEST_CASE(names_prefixes_of_wrappers) TEST_CASE(a_head_of_its_own_is_used)
+                          TEST_CASE(generation_config_adds_ends) TEST_CASE(names_files_that_are_not_opened)
+                              TEST_CASE(names_types_that_it_cannot_use) TEST_CASE(says_what_a_path_is)
+                                  TEST_CASE(gguf_is_the_same_model) TEST_CASE(gguf_is_refused_by_name)
+                                      TEST_CASE(gguf_metadata_is_used_refused_or_named)
+                                          TEST_CASE(gguf_scaling_of_frequencies) TEST_CASE(derives) TEST_CASE(freezes)
+                                              TEST_CASE(hash_tells_models_apart)
+                                                  TEST_CASE(survives_every_failed_allocation)
+                                                      TEST_CASE(published_models))
