@@ -575,8 +575,9 @@ DISTILL_API int32_t distill_trainer_configure(distill_trainer *trainer, const di
 DISTILL_API int32_t distill_trainer_on_progress(distill_trainer *trainer, distill_progress_fn fn, void *user,
                                                 distill_destroy_fn destroy, distill_error *err);
 /* To the end, with evaluations, checkpoints and output: output.path gets the student, metrics.jsonl, result.json, and
- * checkpoints/ as train.checkpoint_every says. Cancelled: finishes the step, saves a checkpoint, returns
- * DISTILL_E_CANCELLED. Without output.path nothing is written. */
+ * checkpoints/ as train.checkpoint_every and train.checkpoint_minutes say. Cancelled: finishes the step, saves a
+ * checkpoint, returns DISTILL_E_CANCELLED. A failed step leaves a checkpoint of the weights before it. Without
+ * output.path nothing is written. */
 DISTILL_API int32_t distill_trainer_run(distill_trainer *trainer, distill_error *err);
 /* Goes on from the newest whole checkpoint below output.path; DISTILL_E_NOT_FOUND where there is none. Before run or
  * step. */

@@ -38,8 +38,12 @@ int32_t dk_dir_create(dk_host *host, const char *path, dk_error *err); /* with p
 /* A new folder beside path, to be filled and then renamed over it by dk_dir_commit (an old folder is replaced
  * whole). */
 int32_t dk_dir_stage(dk_host *host, const char *path, char **staged, dk_error *err);
-/* The caller still owns the text `staged`; after a failure the staged folder is there for dk_dir_remove. */
+/* The caller still owns the text `staged`; after a failure the staged folder is there for dk_dir_remove. What goes
+ * wrong once the new folder is in place is a warning. */
 int32_t dk_dir_commit(dk_host *host, const char *staged, const char *path, dk_error *err);
+/* Names in a message as the caller gave them: without what a temporary file or a staged folder adds. */
+void dk_hide_temporary(dk_error *err);
+int32_t dk_is_temporary(const char *name); /* a name that staging or a writer made: left behind by a killed process */
 /* recursive, does not follow links; fine if missing */
 int32_t dk_dir_remove(dk_host *host, const char *path, dk_error *err);
 typedef int32_t (*dk_dir_fn)(void *user, const char *name, int32_t is_dir, dk_error *err);

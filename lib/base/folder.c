@@ -14,6 +14,8 @@
 #include <sys/syscall.h>
 #endif
 
+static int remove_at(int folder, const char *name);
+
 static int32_t make_one(const char *path, dk_error *err)
 {
     if (!mkdir(path, 0777)) return DK_OK;
@@ -77,6 +79,14 @@ static int swap_folders(const char *staged, const char *path)
     return ENOSYS;
 }
 
+/* The new folder is in place: what it replaced is a matter of room, no longer of failure. */
+static void remove_replaced(dk_host *host, const char *old, const char *path)
+{
+    if (remove_at(AT_FDCWD, old))
+        dk_log(host, DK_LOG_WARN, "file", "%s is in place, but what it replaced cannot be removed: %s", path,
+               strerror(errno));
+}
+
 /* The old folder gets the staged one's name with ".old", so that a failure can put it back. */
 static int32_t replace_in_two_steps(dk_host *host, const char *staged, const char *path, dk_error *err)
 {
@@ -91,7 +101,8 @@ static int32_t replace_in_two_steps(dk_host *host, const char *staged, const cha
         rc = dk_fail_errno(err, errno, "%s: cannot be replaced", path);
         rename(old, path);
     } else {
-        rc = dk_dir_remove(host, old, err);
+        rc = DK_OK;
+        remove_replaced(host, old, path);
     }
     dk_free(host, old);
 out:
@@ -100,6 +111,7 @@ out:
 
 int32_t dk_dir_commit(dk_host *host, const char *staged, const char *path, dk_error *err)
 {
+    dk_error problem;
     int32_t rc = DK_OK;
     if (rename(staged, path)) { /* works where path is missing or empty */
         int reason = errno;
@@ -107,9 +119,10 @@ int32_t dk_dir_commit(dk_host *host, const char *staged, const char *path, dk_er
         reason = swap_folders(staged, path);
         if (reason && reason != ENOSYS) return dk_fail_errno(err, reason, "%s: cannot be replaced", path);
         if (reason) DK_TRY(replace_in_two_steps(host, staged, path, err));
-        else DK_TRY(dk_dir_remove(host, staged, err));
+        else remove_replaced(host, staged, path);
     }
-    DK_TRY(dk_sync_folder_of(host, path, err));
+    if (dk_sync_folder_of(host, path, &problem) != DK_OK)
+        dk_log(host, DK_LOG_WARN, "file", "%s is in place, but may not survive a power cut: %s", path, problem.message);
 out:
     return rc;
 }

@@ -57,6 +57,34 @@ void dk_temporary_name(char *out, size_t size, const char *path, int n)
     snprintf(out, size, "%.*s.tmp.%ld.%d", (int)trimmed_length(path), path, (long)getpid(), n);
 }
 
+static size_t temporary_size(const char *text)
+{
+    static const char mark[] = ".tmp.";
+    size_t size = sizeof mark - 1, digits;
+    if (strncmp(text, mark, size) != 0) return 0;
+    if ((digits = strspn(text + size, "0123456789")) == 0 || text[size + digits] != '.') return 0;
+    size += digits + 1;
+    digits = strspn(text + size, "0123456789");
+    return digits ? size + digits : 0;
+}
+
+void dk_hide_temporary(dk_error *err)
+{
+    if (!err) return;
+    for (char *at = err->message; (at = strstr(at, ".tmp."));) {
+        size_t size = temporary_size(at);
+        if (size) memmove(at, at + size, strlen(at + size) + 1);
+        else at++;
+    }
+}
+
+int32_t dk_is_temporary(const char *name)
+{
+    const char *at = name;
+    while ((at = strstr(at, ".tmp.")) && !temporary_size(at)) at++;
+    return at != NULL;
+}
+
 int32_t dk_sync_folder_of(dk_host *host, const char *path, dk_error *err)
 {
     int32_t rc = DK_OK;

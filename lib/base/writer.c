@@ -117,8 +117,7 @@ int32_t dk_writer_commit(dk_writer *writer, dk_error *err)
     DK_TRY(flush(writer, err));
     DK_TRY(close_file(writer, err));
     if (rename(writer->temporary, writer->path))
-        DK_TRY(
-            dk_fail_errno(err, errno, "%s: cannot be renamed from %s", writer->path, dk_path_name(writer->temporary)));
+        DK_TRY(dk_fail_errno(err, errno, "%s: cannot be replaced", writer->path));
     rc = dk_sync_folder_of(writer->host, writer->path, err);
     free_writer(writer);
     return rc;

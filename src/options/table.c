@@ -120,8 +120,9 @@ static const di_option_info table[] = {
     FLAG("train.keep_best", "false", "keep the weights of the best evaluation, not those of the last step"),
     INT("train.early_stop_patience", "0", 0, 1e6, "evaluations", 0,
         "stop after so many evaluations without improvement; 0 = never"),
-    INT("train.checkpoint_every", "0", 0, COUNT_MAX, "steps", 0,
-        "steps between checkpoints; 0 = only when interrupted"),
+    INT("train.checkpoint_every", "0", 0, COUNT_MAX, "steps", 0, "steps between checkpoints; 0 = by time alone"),
+    NUMBER("train.checkpoint_minutes", "10", 1e-6, 1e6, "minutes", OR_ZERO,
+           "time between checkpoints, beside those by steps; 0 = none by time"),
     INT("train.checkpoint_keep", "2", 1, 1000, "checkpoints", 0, "checkpoints that are kept; older ones are removed"),
     INT("train.log_every", "10", 1, COUNT_MAX, "steps", LIVE, "steps between lines of progress and metrics"),
 

@@ -1,5 +1,5 @@
 /* checkpoint_load.c - reading a checkpoint back: everything is opened, verified and compared before anything is
- * changed. */
+ * changed (what it is compared with: checkpoint_match.c). */
 #include <string.h>
 
 #include "base/file.h"
@@ -110,44 +110,12 @@ out:
     return rc;
 }
 
-static int32_t check_belongs(di_trainer *t, const dk_document *doc, dk_error *err)
-{
-    const dk_node *root = dk_document_root(doc), *machine = dk_node_get(root, "machine");
-    int64_t seed = 0, batch = 0, threads = 0, isa = 0;
-    const char *hash = NULL, *cblas = NULL;
-    char own[65], here[128];
-    int32_t rc;
-    dk_backend_cblas(here, sizeof here);
-    DK_TRY(di_dataset_hash(t->data.train, own, err));
-    DK_TRY(dk_node_text(doc, root, "data", "", &hash, err));
-    DK_TRY(dk_node_i64(doc, root, "seed", 0, INT64_MAX, 0, &seed, err));
-    DK_TRY(dk_node_i64(doc, root, "batch_size", 0, INT64_MAX, 0, &batch, err));
-    if (strcmp(hash, own) != 0)
-        return dk_fail(err, DK_E_MISMATCH,
-                       "%s was made with other data or data options: its batches would not be the same",
-                       dk_document_name(doc));
-    if ((uint64_t)seed != t->data.seed || batch != t->data.batch_size)
-        return dk_fail(err, DK_E_MISMATCH,
-                       "%s was made with train.seed %lld and train.batch_size %lld, now they are %llu and %lld",
-                       dk_document_name(doc), (long long)seed, (long long)batch, (unsigned long long)t->data.seed,
-                       (long long)t->data.batch_size);
-    DK_TRY(dk_node_i64(doc, machine, "threads", 0, INT64_MAX, 0, &threads, err));
-    DK_TRY(dk_node_i64(doc, machine, "isa", 0, INT64_MAX, 0, &isa, err));
-    DK_TRY(dk_node_text(doc, machine, "cblas", "", &cblas, err));
-    if (threads != dk_host_threads(t->host) || isa != t->backend->isa || strcmp(cblas, here) != 0)
-        dk_log(
-            t->host, DK_LOG_WARN, "checkpoint",
-            "%s was made on another machine, CBLAS or number of threads: going on is right, but not bitwise the same",
-            dk_document_name(doc));
-out:
-    return rc;
-}
-
 /* ---- loading ---- */
 
 typedef struct counters {
     int64_t step, tokens, optimizer_step;
     double seconds, flops;
+    int64_t evaluated;
     di_best best;
 } counters;
 
@@ -176,8 +144,17 @@ static int32_t check_weights(const dk_model *model, const dk_model *saved, const
             return dk_fail(err, DK_E_MISMATCH, "%s lacks the parameter %s: it is a checkpoint of another student",
                            folder, want->name);
         if (dk_view_count(&have->value) != dk_view_count(&want->value) || have->value.shape[0] != want->value.shape[0])
-            return dk_fail(err, DK_E_MISMATCH, "%s: %s has another shape than the student's", folder, want->name);
+            return dk_fail(
+                err, DK_E_MISMATCH,
+                "%s: %s has %lld numbers in %lld rows, the student's has %lld in %lld: it is a checkpoint of "
+                "another student",
+                folder, want->name, (long long)dk_view_count(&have->value), (long long)have->value.shape[0],
+                (long long)dk_view_count(&want->value), (long long)want->value.shape[0]);
     }
+    if (saved->parameter_count > model->parameter_count)
+        return dk_fail(err, DK_E_MISMATCH,
+                       "%s has %lld parameters, the student %lld: it is a checkpoint of another student", folder,
+                       (long long)saved->parameter_count, (long long)model->parameter_count);
     return DK_OK;
 }
 
@@ -193,7 +170,7 @@ static int32_t find_moment(const di_trainer *t, const dk_checkpoint *file, int64
     dk_free(t->host, name);
     if (*out && (*out)->dtype == DK_F32 && (*out)->bytes == (uint64_t)dk_view_count(&view) * sizeof(float))
         return DK_OK;
-    return dk_fail(err, DK_E_MISMATCH, "%s has no moments that fit %s: student.freeze or the student differ",
+    return dk_fail(err, DK_E_MISMATCH, "%s has no moments that fit %s: it is a checkpoint of another student",
                    dk_checkpoint_path(file), parameter);
 }
 
@@ -217,6 +194,7 @@ static int32_t read_counters(const dk_document *doc, counters *c, dk_error *err)
     DK_TRY(dk_node_i64(doc, root, "optimizer_step", 0, INT64_MAX, c->step, &c->optimizer_step, err));
     DK_TRY(dk_node_f64(doc, root, "seconds", 0, &c->seconds, err));
     DK_TRY(dk_node_f64(doc, root, "flops", 0, &c->flops, err));
+    DK_TRY(dk_node_i64(doc, root, "evaluated", 0, INT64_MAX, 0, &c->evaluated, err));
     DK_TRY(dk_node_i64(doc, best, "step", -1, INT64_MAX, -1, &c->best.step, err));
     DK_TRY(dk_node_i64(doc, best, "without", 0, INT64_MAX, 0, &c->best.without, err));
     DK_TRY(dk_node_f64(doc, best, "value", 0, &c->best.value, err));
@@ -224,8 +202,9 @@ out:
     return rc;
 }
 
-static int32_t open_all(di_trainer *t, const char *folder, loaded *l, dk_error *err)
+static int32_t open_all(di_run *run, const char *folder, loaded *l, dk_error *err)
 {
+    di_trainer *t = run->trainer;
     dk_model *model = di_student_model(t->student);
     dk_model_options options = {.use_mmap = 1};
     char *student = dk_path_join(t->host, folder, "student"), *optimizer = dk_path_join(t->host, folder, "optimizer");
@@ -233,7 +212,6 @@ static int32_t open_all(di_trainer *t, const char *folder, loaded *l, dk_error *
     if (rc != DK_OK) goto out;
     l->host = t->host;
     DK_TRY(open_state(t->host, folder, 1, &l->doc, err));
-    DK_TRY(check_belongs(t, l->doc, err));
     DK_TRY(read_counters(l->doc, &l->counters, err));
     if (!model) goto out;
     DK_TRY(dk_model_open(t->backend, student, &options, &l->weights, err));
@@ -251,7 +229,6 @@ static int32_t copy_weights(di_trainer *t, const dk_model *from, dk_error *err)
 {
     dk_model *model = di_student_model(t->student);
     for (int64_t i = 0; i < model->parameter_count; i++) {
-        if (model->parameters[i].frozen) continue;
         t->backend->ops->convert(&t->queue, dk_model_find(from, model->parameters[i].name)->value,
                                  model->parameters[i].value);
         model->parameters[i].version++;
@@ -277,6 +254,7 @@ static void take_counters(di_run *run, const counters *c)
     t->counters.seconds = c->seconds;
     t->counters.flops = c->flops;
     run->evaluation.best = c->best;
+    run->evaluation.evaluated = c->evaluated;
     if (t->update.optimizer) dk_optimizer_set_step(t->update.optimizer, c->optimizer_step);
 }
 
@@ -300,7 +278,8 @@ int32_t di_checkpoint_load(di_run *run, const char *path, dk_error *err)
     int32_t rc;
     if (t->window.stage != DI_STAGE_IDLE)
         return dk_fail(err, DK_E_STAGE, "a window is open: a checkpoint is read between windows, after apply");
-    DK_TRY(open_all(t, path, &l, err));
+    DK_TRY(open_all(run, path, &l, err));
+    DK_TRY(di_checkpoint_match(run, l.doc, l.counters.step, err));
     if (di_student_model(t->student)) DK_TRY(copy_weights(t, l.weights, err));
     else DK_TRY(load_callbacks(t, path, err));
     if (l.moments) DK_TRY(copy_moments(t, &l, err));
@@ -317,10 +296,20 @@ int32_t di_checkpoint_load_weights(di_run *run, const char *folder, dk_error *er
     di_trainer *t = run->trainer;
     loaded l = {0};
     int32_t rc;
-    DK_TRY(open_all(t, folder, &l, err));
+    DK_TRY(open_all(run, folder, &l, err));
     rc = di_student_model(t->student) ? copy_weights(t, l.weights, err) : load_callbacks(t, folder, err);
 out:
     close_all(&l);
+    return rc;
+}
+
+int32_t di_checkpoint_best_step(dk_host *host, const char *path, int64_t *step, dk_error *err)
+{
+    dk_document *doc = NULL;
+    int32_t rc = open_state(host, path, 0, &doc, err);
+    if (rc == DK_OK)
+        rc = dk_node_i64(doc, dk_node_get(dk_document_root(doc), "best"), "step", -1, INT64_MAX, -1, step, err);
+    dk_document_free(doc);
     return rc;
 }
 

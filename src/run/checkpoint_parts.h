@@ -2,14 +2,19 @@
 #ifndef DI_RUN_CHECKPOINT_PARTS_H
 #define DI_RUN_CHECKPOINT_PARTS_H
 
+#include "conf/document.h"
 #include "run/run_state.h"
 
 #define DI_CHECKPOINT_FORMAT "libdistill checkpoint"
 #define DI_CHECKPOINT_SEAL "],\"state_crc32c\":" /* closes state.json: the checksum of everything before it */
-enum { DI_CHECKPOINT_VERSION = 1 };
+enum { DI_CHECKPOINT_VERSION = 2 };
 
 char *di_moment_name(dk_host *host, const char *parameter, int32_t second); /* "m.NAME", "v.NAME"; NULL = no memory */
 int32_t di_file_checksum(dk_host *host, const char *path, uint64_t *size, uint32_t *crc, dk_error *err);
+/* E_MISMATCH where it is of another run; what changed otherwise becomes run->changes. */
+int32_t di_checkpoint_match(di_run *run, const dk_document *doc, int64_t step, dk_error *err);
+/* The best evaluation that a checkpoint knows of; -1 = none. */
+int32_t di_checkpoint_best_step(dk_host *host, const char *path, int64_t *step, dk_error *err);
 /* The weights of a checkpoint alone; counters, moments and cursor stay. */
 int32_t di_checkpoint_load_weights(di_run *run, const char *folder, dk_error *err);
 

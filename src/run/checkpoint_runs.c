@@ -1,128 +1,228 @@
-/* checkpoint_runs.c - the checkpoints of one run, below output.path/checkpoints: step-00000100, ..., and best. */
+/* checkpoint_runs.c - the checkpoints of one run, below output.path/checkpoints: step-00000100, ..., and best-00000080.
+ *
+ * The best ones go only when no kept checkpoint looks at them any more, so that going on from an older one finds its
+ * best weights, too. */
 #include <stdio.h>
 #include <string.h>
 
 #include "base/file.h"
 #include "run/checkpoint_parts.h"
 
-static char *checkpoint_path(const di_run *run, const char *name)
+static char *checkpoint_path(const di_run *run, const char *kind, int64_t step)
 {
-    char *folder = dk_path_join(run->host, run->output.path, "checkpoints"),
-         *path = folder ? dk_path_join(run->host, folder, name) : NULL;
+    char name[48], *folder = dk_path_join(run->host, run->output.path, "checkpoints"), *path;
+    snprintf(name, sizeof name, "%s-%08lld", kind, (long long)step);
+    path = folder ? dk_path_join(run->host, folder, name) : NULL;
     dk_free(run->host, folder);
     return path;
 }
 
+/* ---- what is there ---- */
+
 typedef struct finder {
-    int64_t newest, oldest, count;
+    const char *kind;
+    int64_t below;          /* only steps below this */
+    int64_t newest, oldest; /* of those; count 0 = none */
+    int64_t count;
 } finder;
 
 static int32_t find_step(void *user, const char *name, int32_t is_dir, dk_error *err)
 {
     finder *f = user;
     int64_t step;
+    size_t kind = strlen(f->kind), digits;
     (void)err;
-    if (!is_dir || strncmp(name, "step-", 5) != 0 || !dk_parse_i64(name + 5, strspn(name + 5, "0123456789"), &step))
-        return DK_OK;
-    if (name[5 + strspn(name + 5, "0123456789")] != '\0') return DK_OK; /* a folder that was never finished */
+    if (!is_dir || strncmp(name, f->kind, kind) != 0 || name[kind] != '-') return DK_OK;
+    digits = strspn(name + kind + 1, "0123456789");
+    if (name[kind + 1 + digits] != '\0' || !dk_parse_i64(name + kind + 1, digits, &step) || step >= f->below)
+        return DK_OK; /* a folder that was never finished, or somebody else's */
     if (f->count == 0 || step > f->newest) f->newest = step;
     if (f->count == 0 || step < f->oldest) f->oldest = step;
     f->count++;
     return DK_OK;
 }
 
-static int32_t find_steps(const di_run *run, finder *f, dk_error *err)
+static int32_t for_each(const di_run *run, dk_dir_fn fn, void *user, dk_error *err)
 {
     char *folder = dk_path_join(run->host, run->output.path, "checkpoints");
-    *f = (finder){0};
     if (!folder) return dk_fail_nomem(err, strlen(run->output.path));
-    int32_t rc = dk_path_exists(folder) == 2 ? dk_dir_list(run->host, folder, find_step, f, err) : DK_OK;
+    int32_t rc = dk_path_exists(folder) == 2 ? dk_dir_list(run->host, folder, fn, user, err) : DK_OK;
     dk_free(run->host, folder);
     return rc;
 }
 
-static char *step_path(const di_run *run, int64_t step)
+static int32_t find_steps(const di_run *run, const char *kind, int64_t below, finder *f, dk_error *err)
 {
-    char name[32];
-    snprintf(name, sizeof name, "step-%08lld", (long long)step);
-    return checkpoint_path(run, name);
+    *f = (finder){.kind = kind, .below = below};
+    return for_each(run, find_step, f, err);
 }
 
-static int32_t prune(di_run *run, dk_error *err)
+/* ---- what goes ---- */
+
+static int32_t remove_one(const di_run *run, const char *kind, int64_t step, dk_error *err)
 {
+    char *path = checkpoint_path(run, kind, step);
+    int32_t rc = path ? dk_dir_remove(run->host, path, err) : dk_fail_nomem(err, 64);
+    dk_free(run->host, path);
+    return rc;
+}
+
+/* Those of later steps were passed over when the run went on from an older one. */
+static int32_t prune_steps(const di_run *run, dk_error *err)
+{
+    int64_t now = run->trainer->counters.step;
     finder f;
     int32_t rc;
     for (;;) {
-        DK_TRY(find_steps(run, &f, err));
-        if (f.count <= run->checkpoints.keep) break;
-        char *path = step_path(run, f.oldest);
-        rc = path ? dk_dir_remove(run->host, path, err) : dk_fail_nomem(err, 64);
-        dk_free(run->host, path);
-        if (rc != DK_OK) break;
+        DK_TRY(find_steps(run, "step", INT64_MAX, &f, err));
+        if (f.count && f.newest > now) DK_TRY(remove_one(run, "step", f.newest, err));
+        else if (f.count > run->checkpoints.keep) DK_TRY(remove_one(run, "step", f.oldest, err));
+        else break;
     }
 out:
     return rc;
 }
 
-int32_t di_checkpoint_write(di_run *run, dk_error *err)
+/* The best step that the oldest kept checkpoint knows of; what is older is nobody's. */
+static int32_t prune_best(const di_run *run, dk_error *err)
 {
-    char *folder = dk_path_join(run->host, run->output.path, "checkpoints"),
-         *path = step_path(run, run->trainer->counters.step);
-    int32_t rc = folder && path ? DK_OK : dk_fail_nomem(err, strlen(run->output.path));
-    if (rc != DK_OK) goto out;
-    DK_TRY(dk_dir_create(run->host, folder, err));
-    DK_TRY(di_checkpoint_save(run, path, err));
-    DK_TRY(prune(run, err));
+    int64_t needed = run->evaluation.best.step;
+    char *path = NULL;
+    finder f;
+    int32_t rc;
+    DK_TRY(find_steps(run, "step", INT64_MAX, &f, err));
+    if (f.count) {
+        if (!(path = checkpoint_path(run, "step", f.oldest))) DK_TRY(dk_fail_nomem(err, 64));
+        DK_TRY(di_checkpoint_best_step(run->host, path, &needed, err));
+    }
+    for (;;) {
+        DK_TRY(find_steps(run, "best", INT64_MAX, &f, err));
+        if (f.count && f.oldest < needed) DK_TRY(remove_one(run, "best", f.oldest, err));
+        else if (f.count && f.newest > run->trainer->counters.step) DK_TRY(remove_one(run, "best", f.newest, err));
+        else break;
+    }
 out:
+    dk_free(run->host, path);
+    return rc;
+}
+
+/* The new checkpoint is in place: what fails now costs room, not work. */
+static void prune(const di_run *run)
+{
+    dk_error problem;
+    if (prune_steps(run, &problem) != DK_OK || prune_best(run, &problem) != DK_OK)
+        dk_log(run->host, DK_LOG_WARN, "checkpoint", "an old checkpoint stays: %s", problem.message);
+}
+
+static int32_t remove_leftover(void *user, const char *name, int32_t is_dir, dk_error *err)
+{
+    const di_run *run = user;
+    (void)is_dir;
+    if (!dk_is_temporary(name)) return DK_OK;
+    char *folder = dk_path_join(run->host, run->output.path, "checkpoints"),
+         *path = folder ? dk_path_join(run->host, folder, name) : NULL;
+    int32_t rc = path ? dk_dir_remove(run->host, path, err) : dk_fail_nomem(err, 64);
     dk_free(run->host, folder);
     dk_free(run->host, path);
     return rc;
 }
 
+/* What a killed process was writing. */
+static void remove_leftovers(di_run *run)
+{
+    dk_error problem;
+    if (for_each(run, remove_leftover, run, &problem) != DK_OK)
+        dk_log(run->host, DK_LOG_WARN, "checkpoint", "what an interrupted run left behind stays: %s", problem.message);
+}
+
+/* ---- writing ---- */
+
+static int32_t write_one(di_run *run, const char *kind, dk_error *err)
+{
+    char *path = checkpoint_path(run, kind, run->trainer->counters.step);
+    int32_t rc = path ? di_checkpoint_save(run, path, err) : dk_fail_nomem(err, strlen(run->output.path));
+    dk_free(run->host, path);
+    return rc;
+}
+
+int32_t di_checkpoint_write(di_run *run, dk_error *err)
+{
+    int32_t rc = write_one(run, "step", err);
+    if (rc != DK_OK) return rc;
+    run->checkpoints.written = dk_seconds();
+    prune(run);
+    return DK_OK;
+}
+
 int32_t di_checkpoint_best(di_run *run, dk_error *err)
 {
-    char *folder = dk_path_join(run->host, run->output.path, "checkpoints"), *path = checkpoint_path(run, "best");
-    int32_t rc = folder && path ? DK_OK : dk_fail_nomem(err, strlen(run->output.path));
-    if (rc != DK_OK) goto out;
-    DK_TRY(dk_dir_create(run->host, folder, err));
-    DK_TRY(di_checkpoint_save(run, path, err));
-out:
-    dk_free(run->host, folder);
+    int32_t rc = write_one(run, "best", err);
+    if (rc == DK_OK) prune(run);
+    return rc;
+}
+
+/* ---- reading ---- */
+
+static int32_t load_weights(di_run *run, const char *kind, int64_t step, dk_error *err)
+{
+    char *path = checkpoint_path(run, kind, step);
+    int32_t rc = path ? di_checkpoint_load_weights(run, path, err) : dk_fail_nomem(err, 64);
     dk_free(run->host, path);
     return rc;
 }
 
 int32_t di_checkpoint_load_best(di_run *run, dk_error *err)
 {
-    char *path = checkpoint_path(run, "best");
-    int32_t rc = path ? di_checkpoint_load_weights(run, path, err) : dk_fail_nomem(err, 64);
-    dk_free(run->host, path);
-    return rc;
+    return load_weights(run, "best", run->evaluation.best.step, err);
 }
 
-static int32_t newest(di_run *run, char **path, dk_error *err)
+int32_t di_checkpoint_load_last(di_run *run, dk_error *err)
 {
+    return load_weights(run, "step", run->trainer->counters.step, err);
+}
+
+static int32_t is_damage(int32_t code) { return code == DK_E_FORMAT || code == DK_E_NOT_FOUND || code == DK_E_IO; }
+
+/* The newest whole one. Damaged ones are named, and left as they are until a checkpoint of this run is in place. */
+static int32_t load_newest(di_run *run, char **path, dk_error *err)
+{
+    dk_error first;
     finder f;
-    *path = NULL;
-    int32_t rc = find_steps(run, &f, err);
-    if (rc == DK_OK && f.count && !(*path = step_path(run, f.newest))) rc = dk_fail_nomem(err, 64);
+    int32_t rc;
+    dk_error_clear(&first);
+    for (int64_t below = INT64_MAX;; below = f.newest) {
+        DK_TRY(find_steps(run, "step", below, &f, err));
+        if (!f.count) break;
+        dk_free(run->host, *path);
+        if (!(*path = checkpoint_path(run, "step", f.newest))) DK_TRY(dk_fail_nomem(err, 64));
+        rc = di_checkpoint_load(run, *path, err);
+        if (rc == DK_OK || !is_damage(rc)) return rc;
+        dk_log(run->host, DK_LOG_WARN, "checkpoint", "%s is not whole, the one before it is tried: %s", *path,
+               err->message);
+        if (!first.code) first = *err;
+    }
+    if (!first.code)
+        return dk_fail(err, DK_E_NOT_FOUND, "%s/checkpoints holds no checkpoint: start without resume",
+                       run->output.path);
+    *err = first;
+    return dk_error_context(err, "no checkpoint below %s/checkpoints is whole", run->output.path);
+out:
     return rc;
 }
 
 int32_t di_run_resume(di_run *run, dk_error *err)
 {
     char *path = NULL;
+    dk_error own;
     int32_t rc;
+    if (!err) err = &own;
     if (!run->output.path) return dk_fail(err, DK_E_OPTION, "resume needs output.path: checkpoints are below it");
-    DK_TRY(newest(run, &path, err));
-    if (!path) {
-        rc = dk_fail(err, DK_E_NOT_FOUND, "%s/checkpoints holds no checkpoint: start without resume", run->output.path);
-        goto out;
-    }
-    DK_TRY(di_checkpoint_load(run, path, err));
+    DK_TRY(load_newest(run, &path, err));
     DK_TRY(di_metrics_rewind(&run->output, run->trainer->counters.step, err));
+    remove_leftovers(run);
     run->resumed = 1;
     dk_log(run->host, DK_LOG_INFO, "trainer", "resumed from %s", path);
+    dk_error_clear(err);
 out:
     dk_free(run->host, path);
     return rc;

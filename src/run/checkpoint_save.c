@@ -117,6 +117,29 @@ static int32_t list_files(dk_host *host, const char *folder, dk_strbuf *out, dk_
     return rc;
 }
 
+static void list_frozen(const dk_model *model, dk_strbuf *out)
+{
+    dk_strbuf_puts(out, ",\"frozen\":[");
+    for (int64_t i = 0, count = 0; model && i < model->parameter_count; i++) {
+        const dk_parameter *parameter = &model->parameters[i];
+        if (!parameter->frozen) continue;
+        if (count++) dk_strbuf_puts(out, ",");
+        dk_strbuf_json(out, parameter->name, strlen(parameter->name));
+    }
+    dk_strbuf_puts(out, "]");
+}
+
+static int32_t describe_teacher(di_run *run, dk_strbuf *out, dk_error *err)
+{
+    const char *path = run->trainer->teacher ? di_teacher_path(run->trainer->teacher) : "", *hash;
+    int32_t rc = di_run_teacher_hash(run, &hash, err);
+    if (rc != DK_OK) return rc;
+    dk_strbuf_puts(out, ",\"teacher\":{\"path\":");
+    dk_strbuf_json(out, path, strlen(path));
+    dk_strbuf_printf(out, ",\"hash\":\"%s\"}", hash);
+    return DK_OK;
+}
+
 static int32_t state_json(di_run *run, const char *folder, dk_strbuf *out, dk_error *err)
 {
     di_trainer *t = run->trainer;
@@ -139,6 +162,10 @@ static int32_t state_json(di_run *run, const char *folder, dk_strbuf *out, dk_er
     dk_strbuf_f64(out, run->evaluation.best.value);
     dk_strbuf_printf(out, "},\"machine\":{\"backend\":\"%s\",\"isa\":%d,\"threads\":%lld,\"cblas\":\"%s\"}",
                      t->backend->name, (int)t->backend->isa, (long long)dk_host_threads(t->host), cblas);
+    dk_strbuf_printf(out, ",\"evaluated\":%lld,\"changes\":[%s]", (long long)run->evaluation.evaluated,
+                     run->changes.size ? run->changes.data : "");
+    list_frozen(di_student_model(t->student), out);
+    DK_TRY(describe_teacher(run, out, err));
     dk_strbuf_puts(out, ",\"options\":");
     DK_TRY(di_options_write_json(t->options, 0, out, err));
     dk_strbuf_puts(out, ",\"files\":[");
@@ -186,6 +213,7 @@ int32_t di_checkpoint_save(di_run *run, const char *path, dk_error *err)
     DK_TRY(dk_dir_commit(t->host, staged, path, err));
 out:
     if (rc != DK_OK && staged) dk_dir_remove(t->host, staged, NULL);
+    if (rc != DK_OK) dk_hide_temporary(err);
     dk_free(t->host, student);
     dk_free(t->host, staged);
     return rc;

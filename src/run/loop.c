@@ -1,38 +1,9 @@
 /* loop.c - run: steps, evaluations, checkpoints, and what is left behind at the end. */
-#include <math.h>
 #include <string.h>
 
 #include "run/run_state.h"
 
-/* ---- evaluation ---- */
-
-static int32_t evaluate_now(di_run *run, int32_t *stop, dk_error *err)
-{
-    di_trainer *t = run->trainer;
-    di_teacher *live = NULL;
-    di_evaluation evaluation;
-    int32_t rc;
-    DK_TRY(di_student_as_teacher(t->student, &live, err));
-    DK_TRY(di_run_evaluate(run, live, run->evaluation.tokens, &evaluation, err));
-    t->progress.eval_seconds = evaluation.seconds;
-    DK_TRY(di_metrics_evaluation(&run->output, t->counters.step, &evaluation, err));
-    /* With a teacher that is being imitated its distance is what counts; with labels alone their likelihood. */
-    double value = t->objective.uses_teacher ? evaluation.kl_mean : evaluation.nats;
-    dk_log(t->host, DK_LOG_INFO, "trainer", "step %lld: perplexity %.4g, forward_kl %.4g", (long long)t->counters.step,
-           exp(evaluation.nats), evaluation.kl_mean);
-    if (run->evaluation.best.step < 0 || value < run->evaluation.best.value) {
-        run->evaluation.best = (di_best){t->counters.step, value, 0};
-        if (run->evaluation.keep_best) DK_TRY(di_checkpoint_best(run, err));
-    } else {
-        run->evaluation.best.without++;
-    }
-    *stop = run->evaluation.patience && run->evaluation.best.without >= run->evaluation.patience;
-out:
-    di_teacher_release(live);
-    return rc;
-}
-
-/* ---- the loop ---- */
+/* ---- stopped ---- */
 
 static int32_t interrupted(di_run *run, dk_error *err)
 {
@@ -49,19 +20,77 @@ static int32_t interrupted(di_run *run, dk_error *err)
                    (long long)t->counters.step, (long long)t->steps, run->output.path);
 }
 
-static int32_t after_step(di_run *run, int32_t *stop, dk_error *err)
+/* A step that fails changes nothing: the weights before it are good, and are kept. */
+static int32_t failed(di_run *run, dk_error *err)
 {
-    di_trainer *t = run->trainer;
-    int32_t rc;
-    DK_TRY(di_metrics_step(&run->output, t, err));
-    DK_TRY(di_progress_call(t, DISTILL_PHASE_TRAINING, err));
-    if (t->data.eval && run->evaluation.every && t->counters.step % run->evaluation.every == 0)
-        DK_TRY(evaluate_now(run, stop, err));
-    if (run->output.path && run->checkpoints.every && t->counters.step % run->checkpoints.every == 0 &&
-        t->counters.step < t->steps) {
-        DK_TRY(di_progress_call(t, DISTILL_PHASE_SAVING, err));
-        DK_TRY(di_checkpoint_write(run, err));
+    int64_t step = run->trainer->counters.step;
+    dk_error first = *err, problem;
+    if (!run->output.path || step == 0) return first.code;
+    if (di_checkpoint_write(run, &problem) != DK_OK) {
+        di_run_warn(run, "the weights of step %lld could not be kept: %s", (long long)step, problem.message);
+        return first.code;
     }
+    dk_fail(err, first.code, "%s; the weights of step %lld are kept in %s/checkpoints", first.message, (long long)step,
+            run->output.path);
+    err->user_code = first.user_code;
+    err->position = first.position;
+    return first.code;
+}
+
+/* ---- the steps ---- */
+
+static int32_t checkpoint_due(const di_run *run)
+{
+    const di_run_checkpoints *c = &run->checkpoints;
+    int64_t step = run->trainer->counters.step;
+    if (!run->output.path || step >= run->trainer->steps) return 0;
+    return (c->every && step % c->every == 0) || (c->seconds > 0 && dk_seconds() - c->written >= c->seconds);
+}
+
+/* Training goes on without it: what it needs is still here, and may fit at the next try. */
+static int32_t write_checkpoint(di_run *run, dk_error *err)
+{
+    dk_error problem;
+    int32_t rc = di_progress_call(run->trainer, DISTILL_PHASE_SAVING, err);
+    if (rc != DK_OK) return rc;
+    if (di_checkpoint_write(run, &problem) != DK_OK) {
+        di_run_warn(run, "no checkpoint of step %lld, training goes on: %s", (long long)run->trainer->counters.step,
+                    problem.message);
+        run->checkpoints.written = dk_seconds();
+    }
+    return DK_OK;
+}
+
+static int32_t no_better(const di_run *run)
+{
+    return run->evaluation.patience && run->evaluation.best.without >= run->evaluation.patience;
+}
+
+/* That of the last step is the one of the saved files, unless the weights to save hang on it. */
+static int32_t evaluation_waits(const di_run *run)
+{
+    return run->trainer->counters.step >= run->trainer->steps && !run->evaluation.keep_best &&
+           run->evaluation.tokens == 0;
+}
+
+/* What follows a step; after a resume, what was cut short of it. */
+static int32_t after_step(di_run *run, dk_error *err)
+{
+    int32_t rc = DK_OK;
+    if (di_run_evaluation_due(run) && !evaluation_waits(run)) DK_TRY(di_run_evaluate_now(run, err));
+    if (checkpoint_due(run)) DK_TRY(write_checkpoint(run, err));
+out:
+    return rc;
+}
+
+static int32_t make_step(di_run *run, dk_error *err)
+{
+    int32_t rc;
+    run->evaluation.has_result = 0;
+    DK_TRY(di_window_step(run->trainer, NULL, err));
+    di_metrics_step(run);
+    DK_TRY(di_progress_call(run->trainer, DISTILL_PHASE_TRAINING, err));
+    DK_TRY(after_step(run, err));
 out:
     return rc;
 }
@@ -69,47 +98,87 @@ out:
 static int32_t train(di_run *run, dk_error *err)
 {
     di_trainer *t = run->trainer;
-    int32_t rc = DK_OK, stop = run->evaluation.patience && run->evaluation.best.without >= run->evaluation.patience;
-    while (!stop && t->counters.step < t->steps) {
+    int32_t rc = DK_OK;
+    run->end = DI_END_NOT_YET;
+    run->checkpoints.written = dk_seconds();
+    if (di_run_evaluation_due(run)) rc = after_step(run, err);
+    while (rc == DK_OK && !no_better(run) && t->counters.step < t->steps) {
         if (t->cancel || dk_host_cancelled(t->host)) return interrupted(run, err);
-        rc = di_window_step(t, NULL, err);
-        if (rc == DK_E_END) break; /* a stream ended before the steps did */
-        if (rc == DK_OK) rc = after_step(run, &stop, err);
-        if (rc == DK_E_CANCELLED) return interrupted(run, err);
-        if (rc != DK_OK) return rc;
+        rc = make_step(run, err);
     }
+    if (rc == DK_E_CANCELLED) return interrupted(run, err);
+    if (rc == DK_E_END)
+        di_run_warn(run, "the data ended after %lld of %lld steps", (long long)t->counters.step, (long long)t->steps);
+    else if (rc != DK_OK) return failed(run, err);
+    run->end = rc == DK_E_END ? DI_END_OF_DATA : t->counters.step >= t->steps ? DI_END_STEPS : DI_END_NO_BETTER;
     dk_error_clear(err);
     return DK_OK;
+}
+
+/* ---- the end ---- */
+
+/* The best weights take the place of the last ones, which a checkpoint keeps. */
+static int32_t take_best(di_run *run, int32_t *taken, dk_error *err)
+{
+    int32_t rc = DK_OK;
+    *taken = 0;
+    if (!run->evaluation.keep_best || run->evaluation.best.step < 0 ||
+        run->evaluation.best.step == run->trainer->counters.step)
+        return DK_OK;
+    DK_TRY(di_checkpoint_write(run, err));
+    DK_TRY(di_checkpoint_load_best(run, err));
+    run->evaluation.has_result = 0;
+    *taken = 1;
+out:
+    return rc;
+}
+
+static int32_t save(di_run *run, di_teacher **saved, dk_error *err)
+{
+    di_trainer *t = run->trainer;
+    int32_t rc = DK_OK;
+    if (run->output.path) {
+        DK_TRY(di_output_student(&run->output, t->student, err));
+        if (di_student_model(t->student)) DK_TRY(di_teacher_open(t->backend, run->output.path, NULL, saved, err));
+    }
+    if (!*saved) {
+        rc = di_student_as_teacher(t->student, saved, err);
+        if (rc == DK_E_UNSUPPORTED) rc = DK_OK; /* a host's student that cannot score: no numbers about it */
+        if (rc == DK_OK) dk_error_clear(err);
+    }
+out:
+    return rc;
+}
+
+/* An evaluation of these very weights over all data, if they were saved bit for bit, is not made again. */
+static int32_t measure(di_run *run, di_teacher *saved, dk_error *err)
+{
+    di_run_evaluation *evaluation = &run->evaluation;
+    int32_t exact = evaluation->tokens == 0 && strcmp(run->output.dtype, "f32") == 0, rc = DK_OK;
+    if (!run->trainer->data.eval || !saved || (evaluation->has_result && exact)) return DK_OK;
+    DK_TRY(di_progress_call(run->trainer, DISTILL_PHASE_EVALUATING, err));
+    DK_TRY(di_run_evaluate(run, saved, 0, &evaluation->result, err));
+    if (di_run_evaluation_due(run)) DK_TRY(di_run_take_evaluation(run, &evaluation->result, err));
+    evaluation->has_result = 1;
+out:
+    return rc;
 }
 
 /* The student as its files are, read back: what is reported is what was saved. */
 static int32_t finish(di_run *run, dk_error *err)
 {
-    di_trainer *t = run->trainer;
     di_teacher *saved = NULL;
-    int32_t rc;
-    DK_TRY(di_progress_call(t, DISTILL_PHASE_SAVING, err));
-    if (run->output.path) {
-        if (run->evaluation.keep_best && run->evaluation.best.step >= 0 &&
-            run->evaluation.best.step != t->counters.step)
-            DK_TRY(di_checkpoint_load_best(run, err));
-        DK_TRY(di_output_student(&run->output, t->student, err));
-        if (di_student_model(t->student)) DK_TRY(di_teacher_open(t->backend, run->output.path, NULL, &saved, err));
-    }
-    if (!saved) {
-        rc = di_student_as_teacher(t->student, &saved, err);
-        if (rc == DK_E_UNSUPPORTED) rc = DK_OK; /* a host's student that cannot score: no numbers about it */
-        if (rc != DK_OK) goto out;
-        dk_error_clear(err);
-    }
-    DK_TRY(di_progress_call(t, DISTILL_PHASE_EVALUATING, err));
-    if (t->data.eval && saved) {
-        DK_TRY(di_run_evaluate(run, saved, 0, &run->evaluation.result, err));
-        run->evaluation.has_result = 1;
-    }
+    dk_error problem;
+    int32_t best = 0, rc;
+    DK_TRY(di_progress_call(run->trainer, DISTILL_PHASE_SAVING, err));
+    DK_TRY(take_best(run, &best, err));
+    DK_TRY(save(run, &saved, err));
+    DK_TRY(measure(run, saved, err));
     DK_TRY(di_result_make(run, saved, err));
     if (run->output.path) DK_TRY(di_output_result(&run->output, &run->result_json, err));
 out:
+    if (rc != DK_OK && best && di_checkpoint_load_last(run, &problem) != DK_OK)
+        di_run_warn(run, "the weights of the last step are in the checkpoint alone: %s", problem.message);
     di_teacher_release(saved);
     return rc;
 }
@@ -117,14 +186,17 @@ out:
 int32_t di_run_loop(di_run *run, dk_error *err)
 {
     di_trainer *t = run->trainer;
+    dk_error own;
     int32_t rc;
+    if (!err) err = &own;
     if (t->window.stage != DI_STAGE_IDLE)
         return dk_fail(err, DK_E_STAGE, "a window is open: run goes between windows, after apply");
     if (run->finished) return dk_fail(err, DK_E_END, "this run is finished");
     if (run->output.path) DK_TRY(di_output_prepare(&run->output, run->resumed, err));
     DK_TRY(train(run, err));
     if ((rc = finish(run, err)) == DK_E_CANCELLED) return interrupted(run, err);
-    if (rc == DK_OK) run->finished = 1;
+    if (rc != DK_OK) return failed(run, err);
+    run->finished = 1;
 out:
     return rc;
 }

@@ -5,13 +5,15 @@
 #include "base/file.h"
 #include "run/run_state.h"
 
-static int32_t append(const di_output *output, dk_strbuf *line, dk_error *err)
+static void append(di_run *run, dk_strbuf *line)
 {
+    const di_output *output = &run->output;
     char *path = dk_path_join(output->host, output->path, "metrics.jsonl");
-    int32_t rc = path ? dk_strbuf_check(line, err) : dk_fail_nomem(err, strlen(output->path));
-    if (rc == DK_OK) rc = dk_file_append(output->host, path, line->data, line->size, err);
+    dk_error problem;
+    int32_t rc = path ? dk_strbuf_check(line, &problem) : dk_fail_nomem(&problem, strlen(output->path));
+    if (rc == DK_OK) rc = dk_file_append(output->host, path, line->data, line->size, &problem);
+    if (rc != DK_OK) di_run_warn(run, "a line of metrics is missing: %s", problem.message);
     dk_free(output->host, path);
-    return rc;
 }
 
 static void number(dk_strbuf *out, const char *name, double value)
@@ -21,13 +23,14 @@ static void number(dk_strbuf *out, const char *name, double value)
     else dk_strbuf_puts(out, "null");
 }
 
-int32_t di_metrics_step(const di_output *output, const di_trainer *t, dk_error *err)
+void di_metrics_step(di_run *run)
 {
+    const di_output *output = &run->output;
+    const di_trainer *t = run->trainer;
     dk_strbuf line;
     distill_progress p;
-    if (!output->path || !output->metrics || !output->log_every) return DK_OK;
-    if (t->counters.step % output->log_every != 0 && t->counters.step != 1 && t->counters.step != t->steps)
-        return DK_OK;
+    if (!output->path || !output->metrics || !output->log_every) return;
+    if (t->counters.step % output->log_every != 0 && t->counters.step != 1 && t->counters.step != t->steps) return;
     DISTILL_INIT(&p);
     di_progress_fill(t, DISTILL_PHASE_TRAINING, &p);
     dk_strbuf_init(&line, output->host);
@@ -39,22 +42,21 @@ int32_t di_metrics_step(const di_output *output, const di_trainer *t, dk_error *
     number(&line, "tokens_per_second", p.tokens_per_second);
     number(&line, "seconds", t->counters.seconds);
     dk_strbuf_puts(&line, "}\n");
-    int32_t rc = append(output, &line, err);
+    append(run, &line);
     dk_strbuf_free(&line);
-    return rc;
 }
 
-int32_t di_metrics_evaluation(const di_output *output, int64_t step, const di_evaluation *evaluation, dk_error *err)
+void di_metrics_evaluation(di_run *run, const di_evaluation *evaluation)
 {
+    const di_output *output = &run->output;
     dk_strbuf line;
-    if (!output->path || !output->metrics) return DK_OK;
+    if (!output->path || !output->metrics) return;
     dk_strbuf_init(&line, output->host);
-    dk_strbuf_printf(&line, "{\"step\":%lld,\"eval\":", (long long)step);
+    dk_strbuf_printf(&line, "{\"step\":%lld,\"eval\":", (long long)run->trainer->counters.step);
     di_evaluation_json(evaluation, &line);
     dk_strbuf_puts(&line, "}\n");
-    int32_t rc = append(output, &line, err);
+    append(run, &line);
     dk_strbuf_free(&line);
-    return rc;
 }
 
 /* Every line begins with {"step":N, as written above; a torn last line has no newline and is dropped. */

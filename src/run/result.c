@@ -79,14 +79,42 @@ static void cost_section(const di_run *run, dk_strbuf *out)
     dk_strbuf_puts(out, "}");
 }
 
+static di_run_end end_of(const di_run *run)
+{
+    const di_trainer *t = run->trainer;
+    return run->end == DI_END_NOT_YET && t->counters.step >= t->steps ? DI_END_STEPS : run->end;
+}
+
+static void reason(const di_run *run, dk_strbuf *out)
+{
+    long long step = (long long)run->trainer->counters.step, steps = (long long)run->trainer->steps;
+    switch (end_of(run)) {
+    case DI_END_STEPS:
+        dk_strbuf_printf(out, "all %lld steps were made", steps);
+        break;
+    case DI_END_NO_BETTER:
+        dk_strbuf_printf(out, "stopped early after step %lld of %lld: %lld evaluations without improvement", step,
+                         steps, (long long)run->evaluation.best.without);
+        break;
+    case DI_END_OF_DATA:
+        dk_strbuf_printf(out, "the data ended after %lld of %lld steps", step, steps);
+        break;
+    case DI_END_NOT_YET:
+        dk_strbuf_printf(out, "%lld of %lld steps were made", step, steps);
+        break;
+    }
+}
+
 int32_t di_result_make(di_run *run, di_teacher *saved, dk_error *err)
 {
     di_trainer *t = run->trainer;
     dk_strbuf *out = &run->result_json;
     int32_t rc;
     dk_strbuf_clear(out);
-    dk_strbuf_printf(out, "{\"version\":\"%s\",\"finished\":%s", DISTILL_VERSION,
-                     t->counters.step >= t->steps || run->evaluation.patience ? "true" : "false");
+    dk_strbuf_printf(out, "{\"version\":\"%s\",\"finished\":%s,\"reason\":\"", DISTILL_VERSION,
+                     end_of(run) == DI_END_STEPS || end_of(run) == DI_END_NO_BETTER ? "true" : "false");
+    reason(run, out);
+    dk_strbuf_puts(out, "\"");
     DK_TRY(training_section(run, out, err));
     cost_section(run, out);
     if (saved) DK_TRY(model_section(run, saved, 0, out, err));
@@ -94,6 +122,8 @@ int32_t di_result_make(di_run *run, di_teacher *saved, dk_error *err)
     if (run->evaluation.has_result)
         dk_strbuf_printf(out, ",\"eval\":{\"tokens\":%lld,\"seconds\":", (long long)run->evaluation.result.tokens),
             dk_strbuf_f64(out, run->evaluation.result.seconds), dk_strbuf_puts(out, "}");
+    dk_strbuf_printf(out, ",\"changes\":[%s],\"warnings\":[%s]", run->changes.size ? run->changes.data : "",
+                     run->warnings.size ? run->warnings.data : "");
     dk_strbuf_puts(out, ",\"options\":");
     DK_TRY(di_options_write_json(t->options, 0, out, err));
     dk_strbuf_puts(out, "}\n");

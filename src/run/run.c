@@ -1,5 +1,7 @@
 #include "run/run_state.h"
 
+#include <stdarg.h>
+#include <stdio.h>
 #include <string.h>
 
 static int32_t read_options(di_run *run, const di_options *o, dk_error *err)
@@ -17,6 +19,7 @@ static int32_t read_options(di_run *run, const di_options *o, dk_error *err)
     evaluation->keep_best = di_options_flag(o, "train.keep_best");
     evaluation->best.step = -1;
     run->checkpoints.every = di_options_i64(o, "train.checkpoint_every");
+    run->checkpoints.seconds = 60 * di_options_f64(o, "train.checkpoint_minutes");
     run->checkpoints.keep = di_options_i64(o, "train.checkpoint_keep");
     if (path && *path && !(output->path = dk_strdup(run->host, path))) return dk_fail_nomem(err, strlen(path) + 1);
     if ((evaluation->keep_best || evaluation->patience) && !evaluation->every)
@@ -35,6 +38,8 @@ int32_t di_run_create(const di_parts *parts, const di_options *options, di_run *
     DK_TRY(dk_new(host, 1, &run, err));
     run->host = run->output.host = dk_host_retain(host);
     dk_strbuf_init(&run->result_json, host);
+    dk_strbuf_init(&run->changes, host);
+    dk_strbuf_init(&run->warnings, host);
     di_meter_start(&run->meter);
     DK_TRY(read_options(run, options, err));
     DK_TRY(di_trainer_create(parts, options, &run->trainer, err));
@@ -52,6 +57,8 @@ void di_run_free(di_run *run)
     dk_host *host = run->host;
     di_trainer_free(run->trainer);
     dk_strbuf_free(&run->result_json);
+    dk_strbuf_free(&run->changes);
+    dk_strbuf_free(&run->warnings);
     dk_free(host, run->output.path);
     dk_free(host, run);
     dk_host_release(host);
@@ -64,4 +71,27 @@ int32_t di_run_configure(di_run *run, const di_options *options, dk_error *err)
     int32_t rc = di_trainer_configure(run->trainer, options, err);
     if (rc == DK_OK) run->output.log_every = di_options_i64(run->trainer->options, "train.log_every");
     return rc;
+}
+
+int32_t di_run_teacher_hash(di_run *run, const char **hex, dk_error *err)
+{
+    int32_t rc = DK_OK;
+    *hex = run->teacher_hash;
+    if (run->trainer->teacher && !*run->teacher_hash)
+        rc = di_teacher_hash(run->trainer->teacher, run->teacher_hash, err);
+    return rc;
+}
+
+void di_run_warn(di_run *run, const char *format, ...)
+{
+    enum { MOST = 1 << 14 };
+    char text[512];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    dk_log(run->host, DK_LOG_WARN, "run", "%s", text);
+    if (run->warnings.size > MOST) return; /* the first ones say it */
+    if (run->warnings.size) dk_strbuf_puts(&run->warnings, ",");
+    dk_strbuf_json(&run->warnings, text, strlen(text));
 }

@@ -1,4 +1,6 @@
 /* run_evaluate.c - the student on the held-out data, while it trains and at the end. */
+#include <math.h>
+
 #include "run/run_state.h"
 
 static int32_t evaluation_progress(void *user, int64_t done, int64_t total)
@@ -20,4 +22,55 @@ int32_t di_run_evaluate(di_run *run, di_teacher *student, int64_t tokens, di_eva
                              .progress = evaluation_progress,
                              .user = t};
     return di_evaluate(&args, out, err);
+}
+
+int32_t di_run_evaluation_due(const di_run *run)
+{
+    const di_trainer *t = run->trainer;
+    int64_t step = t->counters.step, every = run->evaluation.every;
+    return t->data.eval && every && step > 0 && step % every == 0 && run->evaluation.evaluated < step;
+}
+
+int32_t di_run_take_evaluation(di_run *run, const di_evaluation *evaluation, dk_error *err)
+{
+    di_trainer *t = run->trainer;
+    di_best *best = &run->evaluation.best;
+    /* With a teacher that is being imitated its distance is what counts; with labels alone their likelihood. */
+    double value = t->objective.uses_teacher ? evaluation->kl_mean : evaluation->nats;
+    di_best before = *best;
+    int64_t evaluated = run->evaluation.evaluated;
+    int32_t rc = DK_OK;
+    run->evaluation.evaluated = t->counters.step;
+    if (best->step < 0 || value < best->value) *best = (di_best){t->counters.step, value, 0};
+    else best->without++;
+    if (run->evaluation.keep_best && best->step == t->counters.step) rc = di_checkpoint_best(run, err);
+    if (rc != DK_OK) { /* the weights are not kept: this evaluation is still to be made */
+        *best = before;
+        run->evaluation.evaluated = evaluated;
+        return rc;
+    }
+    di_metrics_evaluation(run, evaluation);
+    if (evaluation->has_teacher)
+        dk_log(t->host, DK_LOG_INFO, "trainer", "step %lld: perplexity %.4g, forward_kl %.4g",
+               (long long)t->counters.step, exp(evaluation->nats), evaluation->kl_mean);
+    else
+        dk_log(t->host, DK_LOG_INFO, "trainer", "step %lld: perplexity %.4g", (long long)t->counters.step,
+               exp(evaluation->nats));
+    return DK_OK;
+}
+
+int32_t di_run_evaluate_now(di_run *run, dk_error *err)
+{
+    di_teacher *live = NULL;
+    di_evaluation *evaluation = &run->evaluation.result;
+    int32_t rc;
+    run->evaluation.has_result = 0;
+    DK_TRY(di_student_as_teacher(run->trainer->student, &live, err));
+    DK_TRY(di_run_evaluate(run, live, run->evaluation.tokens, evaluation, err));
+    run->trainer->progress.eval_seconds = evaluation->seconds;
+    DK_TRY(di_run_take_evaluation(run, evaluation, err));
+    run->evaluation.has_result = 1;
+out:
+    di_teacher_release(live);
+    return rc;
 }

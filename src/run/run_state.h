@@ -23,13 +23,18 @@ typedef struct di_best {
 typedef struct di_run_evaluation {
     int64_t every, tokens, patience;
     int32_t keep_best, has_result;
+    int64_t evaluated; /* the last step whose evaluation is done: one that is due and was cut short is made up for */
     di_best best;
     di_evaluation result; /* of what was saved, or of the student as it stands */
 } di_run_evaluation;
 
 typedef struct di_run_checkpoints {
     int64_t every, keep;
+    double seconds; /* between checkpoints; 0 = by steps alone */
+    double written; /* when the last one was, or the loop began */
 } di_run_checkpoints;
+
+typedef enum { DI_END_NOT_YET, DI_END_STEPS, DI_END_NO_BETTER, DI_END_OF_DATA } di_run_end;
 
 struct di_run {
     dk_host *host;
@@ -39,10 +44,22 @@ struct di_run {
     di_run_checkpoints checkpoints;
     di_meter meter;
     int32_t resumed, finished;
+    di_run_end end;
+    char teacher_hash[65]; /* asked for once */
+    dk_strbuf warnings;    /* "...","...": what went wrong and did not stop the run */
+    dk_strbuf changes;     /* {...},{...}: what was changed when the run went on from a checkpoint */
     dk_strbuf result_json; /* of the finished run */
 };
 
+/* run.c */
+int32_t di_run_teacher_hash(di_run *run, const char **hex, dk_error *err); /* "" = no teacher */
+void di_run_warn(di_run *run, const char *format, ...) DK_PRINTF(2, 3);    /* to the log, and into the result */
 /* run_evaluate.c */
+int32_t di_run_evaluation_due(const di_run *run); /* of the step that was made last */
+/* The student as it stands, as train.eval_every asks for it. */
+int32_t di_run_evaluate_now(di_run *run, dk_error *err);
+/* Looks at the value that an evaluation of this step gave, and keeps the best weights. */
+int32_t di_run_take_evaluation(di_run *run, const di_evaluation *evaluation, dk_error *err);
 int32_t di_run_evaluate(di_run *run, di_teacher *student, int64_t tokens, di_evaluation *out, dk_error *err);
 /* output.c */
 int32_t di_output_prepare(const di_output *output, int32_t resumed, dk_error *err);
@@ -51,10 +68,11 @@ int32_t di_output_result(const di_output *output, const dk_strbuf *json, dk_erro
 /* checkpoint_runs.c: the one of this step, below output.path; prunes old ones */
 int32_t di_checkpoint_write(di_run *run, dk_error *err);
 int32_t di_checkpoint_best(di_run *run, dk_error *err);
-int32_t di_checkpoint_load_best(di_run *run, dk_error *err);
-/* metrics.c */
-int32_t di_metrics_step(const di_output *output, const di_trainer *t, dk_error *err);
-int32_t di_metrics_evaluation(const di_output *output, int64_t step, const di_evaluation *evaluation, dk_error *err);
+int32_t di_checkpoint_load_best(di_run *run, dk_error *err); /* the weights alone */
+int32_t di_checkpoint_load_last(di_run *run, dk_error *err); /* of this step, back after the best ones */
+/* metrics.c: a line that cannot be written is a warning */
+void di_metrics_step(di_run *run);
+void di_metrics_evaluation(di_run *run, const di_evaluation *evaluation);
 int32_t di_metrics_rewind(const di_output *output, int64_t step, dk_error *err); /* drops lines of later steps */
 /* result.c */
 int32_t di_result_make(di_run *run, di_teacher *saved, dk_error *err); /* fills result_json */

@@ -266,6 +266,7 @@ int32_t di_student_save(const di_student *s, const char *path, const char *save_
     DK_TRY(dk_dir_commit(s->host, staged, path, err));
 out:
     if (rc != DK_OK && staged) dk_dir_remove(s->host, staged, NULL);
+    if (rc != DK_OK) dk_hide_temporary(err);
     dk_free(s->host, staged);
     return rc;
 }

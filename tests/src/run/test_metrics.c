@@ -35,18 +35,27 @@ TEST(evaluation_line)
 {
     const char *folder = test_folder("metrics_eval");
     dk_host *host = new_host();
-    di_output output = {.host = host, .path = dk_strdup(host, folder), .metrics = 1};
+    di_trainer trainer = {.counters = {.step = 12}};
+    di_run run = {.host = host, .trainer = &trainer};
     di_evaluation evaluation = {.tokens = 4, .nats = 0, .text_bytes = -1};
     char *text = NULL;
     size_t size = 0;
     dk_error err;
-    REQUIRE_OK(di_metrics_evaluation(&output, 12, &evaluation, &err));
+    dk_strbuf_init(&run.warnings, host);
+    run.output = (di_output){.host = host, .path = dk_strdup(host, folder), .metrics = 1};
+    di_metrics_evaluation(&run, &evaluation);
     REQUIRE_OK(dk_file_read(host, test_path(folder, "metrics.jsonl"), 1000, &text, &size, &err));
     CHECK_HAS(text, "{\"step\":12,\"eval\":{\"tokens\":4,\"perplexity\":1");
     CHECK(text && text[size - 1] == '\n');
     CHECK(!text || !strstr(text, "forward_kl")); /* there was no teacher */
+    CHECK_INT(run.warnings.size, 0);
+    dk_free(host, run.output.path);
+    run.output.path = dk_strdup(host, test_path(folder, "gone"));
+    di_metrics_evaluation(&run, &evaluation); /* no reason to stop a run, but said */
+    CHECK_HAS(run.warnings.data, "a line of metrics is missing");
     dk_free(host, text);
-    dk_free(host, output.path);
+    dk_free(host, run.output.path);
+    dk_strbuf_free(&run.warnings);
     dk_host_release(host);
 }
 

@@ -1,0 +1,284 @@
+/* checkpoint_match.c - does a checkpoint belong to this run? What would make another run of it is refused; what may
+ * change on the way (the teacher, the rate, ...) is told, one line each, and kept for result.json. */
+#include <stdio.h>
+#include <string.h>
+
+#include "run/checkpoint_parts.h"
+
+typedef struct matcher {
+    di_run *run;
+    const char *name; /* of state.json, for messages */
+    di_options *before;
+    const di_options *now;
+    int64_t step;
+    dk_strbuf old_text, new_text; /* of the option at hand */
+} matcher;
+
+static const char *shown(const dk_strbuf *text) { return text->size ? text->data : "not given"; }
+
+static int32_t tell_change(matcher *m, const char *what, const char *from, const char *to, dk_error *err)
+{
+    dk_strbuf *out = &m->run->changes;
+    dk_log(m->run->host, DK_LOG_WARN, "checkpoint", "going on from step %lld with %s changed: %s -> %s",
+           (long long)m->step, what, from, to);
+    dk_strbuf_printf(out, "%s{\"step\":%lld,\"what\":", out->size ? "," : "", (long long)m->step);
+    dk_strbuf_json(out, what, strlen(what));
+    dk_strbuf_puts(out, ",\"from\":");
+    dk_strbuf_json(out, from, strlen(from));
+    dk_strbuf_puts(out, ",\"to\":");
+    dk_strbuf_json(out, to, strlen(to));
+    dk_strbuf_puts(out, "}");
+    return dk_strbuf_check(out, err);
+}
+
+static int32_t refuse(const matcher *m, const char *what, const char *from, const char *to, dk_error *err)
+{
+    return dk_fail(err, DK_E_MISMATCH,
+                   "%s was made with %s %s, now it is %s: give the old value, or begin a new run with student.path at "
+                   "the checkpoint's student",
+                   m->name, what, from, to);
+}
+
+/* ---- options ---- */
+
+typedef enum { SILENT, TOLD, REFUSED } judgement;
+
+static int32_t begins(const char *text, const char *with) { return strncmp(text, with, strlen(with)) == 0; }
+
+static int32_t ends(const char *text, const char *with)
+{
+    size_t size = strlen(text), tail = strlen(with);
+    return size >= tail && strcmp(text + size - tail, with) == 0;
+}
+
+static judgement judge(const di_option_info *option)
+{
+    static const char *const silent[] = {"output.",    "generate.",        "train.checkpoint_", "train.log_every",
+                                         "data.train", "data.token_cache", "teacher.path",      "student."};
+    if (strcmp(option->name, "train.seed") == 0 || strcmp(option->name, "train.batch_size") == 0) return REFUSED;
+    if (strcmp(option->name, "student.freeze") == 0) return SILENT; /* what it froze is compared instead */
+    if (ends(option->name, ".mmap")) return SILENT;
+    if (begins(option->name, "loss.")) return option->flags & DI_OPTION_LIVE ? TOLD : REFUSED;
+    for (size_t i = 0; i < sizeof silent / sizeof *silent; i++)
+        if (begins(option->name, silent[i])) return SILENT;
+    return TOLD;
+}
+
+/* Both values as text, and whether they differ. */
+static int32_t texts_of(matcher *m, const char *key, int32_t *differ, dk_error *err)
+{
+    dk_error absent; /* a term that one of them does not have */
+    int32_t rc;
+    dk_strbuf_clear(&m->old_text);
+    dk_strbuf_clear(&m->new_text);
+    if (di_options_get(m->before, key, &m->old_text, &absent) != DK_OK) dk_strbuf_clear(&m->old_text);
+    if (di_options_get(m->now, key, &m->new_text, &absent) != DK_OK) dk_strbuf_clear(&m->new_text);
+    DK_TRY(dk_strbuf_check(&m->old_text, err));
+    DK_TRY(dk_strbuf_check(&m->new_text, err));
+    *differ = strcmp(shown(&m->old_text), shown(&m->new_text)) != 0;
+out:
+    return rc;
+}
+
+static int32_t compare_key(matcher *m, const di_option_info *option, const char *key, dk_error *err)
+{
+    judgement verdict = judge(option);
+    int32_t differ = 0, rc;
+    if (verdict == SILENT) return DK_OK;
+    DK_TRY(texts_of(m, key, &differ, err));
+    if (!differ) return DK_OK;
+    return verdict == REFUSED ? refuse(m, key, shown(&m->old_text), shown(&m->new_text), err)
+                              : tell_change(m, key, shown(&m->old_text), shown(&m->new_text), err);
+out:
+    return rc;
+}
+
+static int32_t compare_terms(matcher *m, const di_option_info *option, dk_error *err)
+{
+    int64_t before = di_options_terms(m->before), now = di_options_terms(m->now);
+    const char *key = strchr(option->name, '.') + 1;
+    int32_t rc = DK_OK;
+    for (int64_t i = 0; i < before || i < now; i++) {
+        dk_strbuf name;
+        dk_strbuf_init(&name, m->run->host);
+        dk_strbuf_printf(&name, "loss.%lld.%s", (long long)i, key);
+        rc = dk_strbuf_check(&name, err);
+        if (rc == DK_OK) rc = compare_key(m, option, name.data, err);
+        dk_strbuf_free(&name);
+        if (rc != DK_OK) break;
+    }
+    return rc;
+}
+
+static int32_t compare_options(matcher *m, dk_error *err)
+{
+    int32_t lists = di_options_has_terms(m->before) || di_options_has_terms(m->now);
+    int32_t rc = DK_OK;
+    if (di_options_has_terms(m->before) != di_options_has_terms(m->now))
+        return refuse(m, "loss", di_options_has_terms(m->before) ? "a list of terms" : "a single term",
+                      di_options_has_terms(m->now) ? "a list of terms" : "a single term", err);
+    for (int64_t i = 0; i < di_option_count(); i++) {
+        const di_option_info *option = di_option_at(i);
+        if (lists && (option->flags & DI_OPTION_TERM)) DK_TRY(compare_terms(m, option, err));
+        else DK_TRY(compare_key(m, option, option->name, err));
+    }
+out:
+    return rc;
+}
+
+static int32_t read_before(matcher *m, const dk_document *doc, dk_error *err)
+{
+    const dk_node *node = dk_node_get(dk_document_root(doc), "options");
+    dk_strbuf json;
+    int32_t rc;
+    dk_strbuf_init(&json, m->run->host);
+    DK_TRY(di_options_create(m->run->host, &m->before, err));
+    if (!node) goto out;
+    dk_node_write_json(node, &json);
+    DK_TRY(dk_strbuf_check(&json, err));
+    rc = di_options_parse(m->before, json.data, json.size, m->name, NULL, err);
+out:
+    dk_strbuf_free(&json);
+    return rc;
+}
+
+/* ---- data, frozen parameters, teacher, machine ---- */
+
+/* Other data: the option that makes it so, or else the content. */
+static int32_t refuse_data(matcher *m, const char *before, const char *now, dk_error *err)
+{
+    int32_t differ = 0, rc = DK_OK;
+    for (int64_t i = 0; i < di_option_count(); i++) {
+        const char *key = di_option_at(i)->name;
+        if (!begins(key, "data.") || strcmp(key, "data.token_cache") == 0 || strcmp(key, "data.eval") == 0) continue;
+        DK_TRY(texts_of(m, key, &differ, err));
+        if (differ) return refuse(m, key, shown(&m->old_text), shown(&m->new_text), err);
+    }
+    rc = dk_fail(err, DK_E_MISMATCH,
+                 "%s was made with other data (hash %.12s, now %.12s): its batches would not be the same", m->name,
+                 before, now);
+out:
+    return rc;
+}
+
+static int32_t check_data(matcher *m, const dk_document *doc, dk_error *err)
+{
+    const di_trainer *t = m->run->trainer;
+    const dk_node *root = dk_document_root(doc);
+    int64_t seed = 0, batch = 0;
+    const char *hash = NULL;
+    char own[65], from[32], to[32];
+    int32_t rc;
+    DK_TRY(di_dataset_hash(t->data.train, own, err));
+    DK_TRY(dk_node_text(doc, root, "data", "", &hash, err));
+    DK_TRY(dk_node_i64(doc, root, "seed", 0, INT64_MAX, 0, &seed, err));
+    DK_TRY(dk_node_i64(doc, root, "batch_size", 0, INT64_MAX, 0, &batch, err));
+    if ((uint64_t)seed != t->data.seed) {
+        snprintf(from, sizeof from, "%lld", (long long)seed);
+        snprintf(to, sizeof to, "%llu", (unsigned long long)t->data.seed);
+        return refuse(m, "train.seed", from, to, err);
+    }
+    if (batch != t->data.batch_size) {
+        snprintf(from, sizeof from, "%lld", (long long)batch);
+        snprintf(to, sizeof to, "%lld", (long long)t->data.batch_size);
+        return refuse(m, "train.batch_size", from, to, err);
+    }
+    if (strcmp(hash, own) != 0) return refuse_data(m, hash, own, err);
+out:
+    return rc;
+}
+
+static int32_t was_frozen(const dk_node *names, const char *name)
+{
+    for (size_t i = 0; names && i < names->size; i++)
+        if (dk_node_is_text(dk_node_at(names, i), name)) return 1;
+    return 0;
+}
+
+static int32_t check_frozen(const matcher *m, const dk_document *doc, dk_error *err)
+{
+    const dk_node *names = dk_node_get(dk_document_root(doc), "frozen");
+    const dk_model *model = di_student_model(m->run->trainer->student);
+    for (int64_t i = 0; model && i < model->parameter_count; i++) {
+        const dk_parameter *parameter = &model->parameters[i];
+        int32_t before = was_frozen(names, parameter->name);
+        if (before == (parameter->frozen != 0)) continue;
+        return dk_fail(err, DK_E_MISMATCH,
+                       "%s was made with %s %s, now it is %s: give the same student.freeze, or begin a new run with "
+                       "student.path at the checkpoint's student",
+                       m->name, parameter->name, before ? "frozen" : "trained", before ? "trained" : "frozen");
+    }
+    return DK_OK;
+}
+
+static void describe_teacher(dk_strbuf *out, const char *path, const char *hash)
+{
+    dk_strbuf_clear(out);
+    if (!*hash) dk_strbuf_puts(out, "none");
+    else dk_strbuf_printf(out, "%s (%.12s)", *path ? path : "the host's", hash);
+}
+
+static int32_t check_teacher(matcher *m, const dk_document *doc, dk_error *err)
+{
+    const dk_node *node = dk_node_get(dk_document_root(doc), "teacher");
+    const di_teacher *teacher = m->run->trainer->teacher;
+    const char *path = "", *hash = "", *own = "";
+    int32_t rc;
+    DK_TRY(dk_node_text(doc, node, "path", "", &path, err));
+    DK_TRY(dk_node_text(doc, node, "hash", "", &hash, err));
+    DK_TRY(di_run_teacher_hash(m->run, &own, err));
+    if (strcmp(hash, own) == 0) return DK_OK;
+    describe_teacher(&m->old_text, path, hash);
+    describe_teacher(&m->new_text, teacher ? di_teacher_path(teacher) : "", own);
+    DK_TRY(dk_strbuf_check(&m->old_text, err));
+    DK_TRY(dk_strbuf_check(&m->new_text, err));
+    rc = tell_change(m, "the teacher", m->old_text.data, m->new_text.data, err);
+out:
+    return rc;
+}
+
+static int32_t check_machine(const matcher *m, const dk_document *doc, dk_error *err)
+{
+    const dk_node *machine = dk_node_get(dk_document_root(doc), "machine");
+    const di_trainer *t = m->run->trainer;
+    int64_t threads = 0, isa = 0;
+    const char *cblas = NULL;
+    char here[128];
+    int32_t rc;
+    dk_backend_cblas(here, sizeof here);
+    DK_TRY(dk_node_i64(doc, machine, "threads", 0, INT64_MAX, 0, &threads, err));
+    DK_TRY(dk_node_i64(doc, machine, "isa", 0, INT64_MAX, 0, &isa, err));
+    DK_TRY(dk_node_text(doc, machine, "cblas", "", &cblas, err));
+    if (threads != dk_host_threads(t->host) || isa != t->backend->isa || strcmp(cblas, here) != 0)
+        dk_log(
+            t->host, DK_LOG_WARN, "checkpoint",
+            "%s was made on another machine, CBLAS or number of threads: going on is right, but not bitwise the same",
+            m->name);
+out:
+    return rc;
+}
+
+int32_t di_checkpoint_match(di_run *run, const dk_document *doc, int64_t step, dk_error *err)
+{
+    matcher m = {.run = run, .name = dk_document_name(doc), .now = run->trainer->options, .step = step};
+    const dk_node *changes = dk_node_get(dk_document_root(doc), "changes");
+    int32_t rc;
+    dk_strbuf_init(&m.old_text, run->host);
+    dk_strbuf_init(&m.new_text, run->host);
+    dk_strbuf_clear(&run->changes);
+    for (size_t i = 0; changes && i < changes->size; i++) { /* those of before */
+        if (i) dk_strbuf_puts(&run->changes, ",");
+        dk_node_write_json(dk_node_at(changes, i), &run->changes);
+    }
+    DK_TRY(read_before(&m, doc, err));
+    DK_TRY(check_data(&m, doc, err));
+    DK_TRY(check_frozen(&m, doc, err));
+    DK_TRY(compare_options(&m, err));
+    DK_TRY(check_teacher(&m, doc, err));
+    DK_TRY(check_machine(&m, doc, err));
+out:
+    di_options_free(m.before);
+    dk_strbuf_free(&m.old_text);
+    dk_strbuf_free(&m.new_text);
+    return rc;
+}
