@@ -42,7 +42,13 @@
  *                are the library's, valid during it.
  *   Manners      No globals, no environment variables, no signal handlers, no output, no exit. Memory goes through the
  *                env's allocator, except what libyaml, jansson, PCRE2 and CBLAS take for themselves. CBLAS is called by
- *                one thread at a time and its thread count is never changed.
+ *                one thread at a time and its thread count is never changed: distill_env_set_threads does not reach it.
+ *                A host that wants one core sets CBLAS's own count, too, before the first call: OPENBLAS_NUM_THREADS=1
+ *                or openblas_set_num_threads(1), MKL_NUM_THREADS, BLIS_NUM_THREADS.
+ *   Arithmetic   Rounds to nearest, keeps denormals and never traps, whatever the calling thread has set; that thread
+ *                has its own environment back on return. Callbacks run in the library's and leave it as it is.
+ *   fork         A child may use and free the handles that it inherits, if no other thread was inside a call on them;
+ *                it makes workers of its own. A child made inside a callback may only exec or _exit.
  *   Mapped files A model or token file opened with mmap raises SIGBUS if another process truncates it; the options
  *                teacher.mmap and student.mmap read it into memory instead.
  *   Stability    Nothing is promised before version 1.0.0; from then on SONAME libdistill.so.1 keeps every name and
@@ -238,7 +244,7 @@ typedef struct distill_allocator {
 typedef void (*distill_log_fn)(void *user, int32_t level, const char *component, const char *message); /* any thread */
 typedef void (*distill_body_fn)(void *context, int64_t begin, int64_t end);
 /* Calls body over ranges that cover [0, n), in any order and on any threads, and returns 0 when all are done. Never
- * nested. */
+ * nested. Any other value stops the call as that of every callback does; a step is undone. */
 typedef int32_t (*distill_parallel_fn)(void *user, int64_t n, distill_body_fn body, void *context);
 
 /* allocator NULL = the C library's. Two envs never see each other. */
@@ -247,8 +253,9 @@ DISTILL_API void distill_env_free(distill_env *env);
 /* fn NULL = silent, which is the default. */
 DISTILL_API int32_t distill_env_set_logger(distill_env *env, int32_t level, distill_log_fn fn, void *user,
                                            distill_destroy_fn destroy, distill_error *err);
-/* fn NULL = the library's own pool of max_threads (0 = one per core that the process may use). Before the first handle
- * that computes; later it gives DISTILL_E_STAGE. */
+/* fn NULL = the library's own pool of max_threads (0 = one per core that the process may use; at most 1024). Before the
+ * first handle that computes (teacher, student, dataset, loss, trainer); later it gives DISTILL_E_STAGE. CBLAS's
+ * threads are its own, see Manners. */
 DISTILL_API int32_t distill_env_set_threads(distill_env *env, int64_t max_threads, distill_parallel_fn fn, void *user,
                                             distill_destroy_fn destroy, distill_error *err);
 /* Any thread, and signal handlers. A level, not an event: while it is on, every long call of the env ends with

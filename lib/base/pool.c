@@ -23,6 +23,7 @@
 
 struct dk_pool {
     dk_host *host;
+    pid_t process; /* that the threads live in */
     _Atomic uint64_t state;
     dk_job *job;
     pthread_mutex_t mutex;
@@ -154,6 +155,7 @@ dk_pool *dk_pool_create(dk_host *host, int64_t workers)
     dk_pool *pool = dk_calloc(host, 1, sizeof *pool + (uint64_t)workers * sizeof(pthread_t));
     if (!pool) return NULL;
     pool->host = host;
+    pool->process = getpid();
     pthread_mutex_init(&pool->mutex, NULL);
     pthread_cond_init(&pool->work, NULL);
     pthread_cond_init(&pool->done, NULL);
@@ -161,9 +163,8 @@ dk_pool *dk_pool_create(dk_host *host, int64_t workers)
     return pool;
 }
 
-void dk_pool_free(dk_pool *pool)
+static void stop_workers(dk_pool *pool)
 {
-    if (!pool) return;
     pthread_mutex_lock(&pool->mutex);
     atomic_store(&pool->stop, 1);
     pthread_cond_broadcast(&pool->work);
@@ -172,6 +173,14 @@ void dk_pool_free(dk_pool *pool)
     pthread_cond_destroy(&pool->done);
     pthread_cond_destroy(&pool->work);
     pthread_mutex_destroy(&pool->mutex);
+}
+
+int64_t dk_pool_process(const dk_pool *pool) { return pool->process; }
+
+void dk_pool_free(dk_pool *pool)
+{
+    if (!pool) return;
+    if (pool->process == getpid()) stop_workers(pool);
     dk_free(pool->host, pool);
 }
 

@@ -10,7 +10,7 @@ int32_t dk_queue_wait(dk_queue *queue, dk_error *err)
     int32_t code = queue->error.code;
     if (code && err) *err = queue->error;
     dk_error_clear(&queue->error);
-    return code;
+    return code ? code : dk_parallel_check(queue->backend->host, err);
 }
 
 void dk_queue_fail(dk_queue *queue, int32_t code, const char *format, ...)

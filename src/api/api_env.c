@@ -26,6 +26,7 @@ SAME(LOG_DEBUG);
 SAME(ENCODE_SPECIAL);
 SAME(ENCODE_PLAIN);
 SAME(DECODE_SKIP_SPECIAL);
+_Static_assert((int)DK_PARALLEL_CANCEL == (int)DISTILL_CB_CANCEL, "codes of lib and of the public header differ");
 _Static_assert(sizeof(dk_error) == sizeof(distill_error) &&
                    offsetof(dk_error, position) == offsetof(distill_error, position) &&
                    offsetof(dk_error, message) == offsetof(distill_error, message),
@@ -74,6 +75,13 @@ void *di_handle_create(const distill_env *env, size_t size, dk_error *err)
         return NULL;
     }
     handle->env = di_env_retain(env);
+    return handle;
+}
+
+void *di_computing_handle_create(const distill_env *env, size_t size, dk_error *err)
+{
+    di_handle *handle = di_handle_create(env, size, err);
+    if (handle) atomic_store(&handle->env->computing, 1);
     return handle;
 }
 
@@ -148,8 +156,9 @@ int32_t distill_env_set_threads(distill_env *env, int64_t max_threads, distill_p
     dk_error *err = di_err(error);
     dk_error_clear(err);
     int32_t rc = di_check_pointer(env, "env", err);
-    if (rc == DK_OK && (max_threads < 0 || max_threads > 4096))
-        rc = dk_fail(err, DK_E_INVALID, "max_threads %lld is not in [0, 4096]", (long long)max_threads);
+    if (rc == DK_OK && atomic_load(&env->computing))
+        rc = dk_fail(err, DK_E_STAGE,
+                     "threads are set before the env's first teacher, student, dataset, loss or trainer is made");
     if (rc == DK_OK) return dk_host_set_threads(env->host, max_threads, fn, user, destroy, err);
     if (destroy) destroy(user);
     return rc;

@@ -10,8 +10,8 @@ int32_t distill_loss_create(const distill_env *env, const char *name, const dist
     dk_error_clear(err);
     DK_TRY(di_check_pointer(env, "env", err));
     DK_TRY(di_check_pointer(out, "out", err));
-    DK_TRY(di_loss_create(env->registry, name, di_tree(options), &loss, err));
-    if (!(handle = di_handle_create(env, sizeof *handle, err))) {
+    DI_COMPUTE(di_loss_create(env->registry, name, di_tree(options), &loss, err));
+    if (!(handle = di_computing_handle_create(env, sizeof *handle, err))) {
         di_loss_release(loss);
         return DK_E_NOMEM;
     }
@@ -35,7 +35,7 @@ int32_t distill_loss_eval(const distill_loss *loss, distill_loss_args *args, dis
     dk_error_clear(err);
     DK_TRY(di_check_pointer(loss, "loss", err));
     DK_TRY(di_check_struct(args, "args", sizeof *args, err));
-    DK_TRY(di_loss_eval(loss->env->backend, loss->loss, args, err));
+    DI_COMPUTE(di_loss_eval(loss->env->backend, loss->loss, args, err));
 out:
     return rc;
 }

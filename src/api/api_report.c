@@ -32,14 +32,14 @@ int32_t distill_evaluate(const distill_student *student, const distill_teacher *
     dk_strbuf_init(&json, student->env->host);
     DK_TRY(di_check_pointer(data, "data", err));
     DK_TRY(di_check_pointer(out, "out", err));
-    DK_TRY(di_student_as_teacher(student->student, &scorer, err));
+    DI_COMPUTE(di_student_as_teacher(student->student, &scorer, err));
     di_evaluate_args args = {.backend = student->env->backend,
                              .student = scorer,
                              .teacher = teacher ? teacher->teacher : NULL,
                              .data = data->dataset,
                              .tokens = di_options_i64(di_tree(options), "train.eval_tokens"),
                              .memory = di_options_i64(di_tree(options), "train.loss_memory")};
-    DK_TRY(di_evaluate(&args, &evaluation, err));
+    DI_COMPUTE(di_evaluate(&args, &evaluation, err));
     di_evaluation_json(&evaluation, &json);
     DK_TRY(di_report_handle(student->env, &json, out, err));
 out:
@@ -57,7 +57,7 @@ int32_t distill_inspect(const distill_env *env, const char *path, distill_report
     if ((rc = di_check_pointer(env, "env", err)) != DK_OK) return rc;
     dk_strbuf_init(&json, env->host);
     DK_TRY(di_check_pointer(out, "out", err));
-    if (path) DK_TRY(di_inspect_path(env->backend, path, &json, err));
+    if (path) DI_COMPUTE(di_inspect_path(env->backend, path, &json, err));
     else DK_TRY(di_inspect_library(env->backend, env->registry, &json, err));
     DK_TRY(di_report_handle(env, &json, out, err));
 out:

@@ -2,7 +2,7 @@
 
 static int32_t wrap(const distill_env *env, di_student *student, distill_student **out, dk_error *err)
 {
-    distill_student *handle = di_handle_create(env, sizeof *handle, err);
+    distill_student *handle = di_computing_handle_create(env, sizeof *handle, err);
     if (!handle) {
         di_student_release(student);
         return DK_E_NOMEM;
@@ -22,7 +22,7 @@ int32_t distill_student_open(const distill_env *env, const char *path, const dis
     DK_TRY(di_check_pointer(env, "env", err));
     DK_TRY(di_check_pointer(path, "path", err));
     DK_TRY(di_check_pointer(out, "out", err));
-    DK_TRY(di_student_open(env->backend, path, di_tree(options), &student, err));
+    DI_COMPUTE(di_student_open(env->backend, path, di_tree(options), &student, err));
     DK_TRY(wrap(env, student, out, err));
 out:
     return rc;
@@ -38,8 +38,8 @@ int32_t distill_student_create(const distill_env *env, const char *config_path, 
     DK_TRY(di_check_pointer(env, "env", err));
     DK_TRY(di_check_pointer(config_path, "config_path", err));
     DK_TRY(di_check_pointer(out, "out", err));
-    DK_TRY(di_student_create(env->backend, config_path, tokenizer ? tokenizer->tokenizer : NULL, di_tree(options),
-                             &student, err));
+    DI_COMPUTE(di_student_create(env->backend, config_path, tokenizer ? tokenizer->tokenizer : NULL, di_tree(options),
+                                 &student, err));
     DK_TRY(wrap(env, student, out, err));
 out:
     return rc;
@@ -54,7 +54,7 @@ int32_t distill_student_derive(const distill_teacher *teacher, const distill_opt
     dk_error_clear(err);
     DK_TRY(di_check_pointer(teacher, "teacher", err));
     DK_TRY(di_check_pointer(out, "out", err));
-    DK_TRY(di_student_derive(teacher->env->backend, teacher->teacher, di_tree(options), &student, err));
+    DI_COMPUTE(di_student_derive(teacher->env->backend, teacher->teacher, di_tree(options), &student, err));
     DK_TRY(wrap(teacher->env, student, out, err));
 out:
     return rc;
@@ -74,7 +74,7 @@ int32_t distill_student_from_callbacks(const distill_env *env, const distill_stu
         if (table->destroy) table->destroy(table->user);
         return rc;
     }
-    DK_TRY(di_student_from_callbacks(env->backend, table, di_tree(options), &student, err));
+    DI_COMPUTE(di_student_from_callbacks(env->backend, table, di_tree(options), &student, err));
     DK_TRY(wrap(env, student, out, err));
 out:
     return rc;
@@ -95,7 +95,7 @@ int32_t distill_student_save(const distill_student *student, const char *path, c
     dk_error_clear(err);
     DK_TRY(di_check_pointer(student, "student", err));
     DK_TRY(di_check_pointer(path, "path", err));
-    DK_TRY(di_student_save(student->student, path, di_options_text(di_tree(options), "output.save_dtype"), err));
+    DI_COMPUTE(di_student_save(student->student, path, di_options_text(di_tree(options), "output.save_dtype"), err));
 out:
     return rc;
 }
@@ -125,7 +125,7 @@ int32_t distill_student_weights_changed(distill_student *student, distill_error 
     int32_t rc;
     dk_error_clear(err);
     DK_TRY(di_check_pointer(student, "student", err));
-    DK_TRY(di_student_weights_changed(student->student, err));
+    DI_COMPUTE(di_student_weights_changed(student->student, err));
 out:
     return rc;
 }

@@ -2,7 +2,7 @@
 
 static int32_t wrap(const distill_env *env, di_teacher *teacher, distill_teacher **out, dk_error *err)
 {
-    distill_teacher *handle = di_handle_create(env, sizeof *handle, err);
+    distill_teacher *handle = di_computing_handle_create(env, sizeof *handle, err);
     if (!handle) {
         di_teacher_release(teacher);
         return DK_E_NOMEM;
@@ -22,7 +22,7 @@ int32_t distill_teacher_open(const distill_env *env, const char *path, const dis
     DK_TRY(di_check_pointer(env, "env", err));
     DK_TRY(di_check_pointer(path, "path", err));
     DK_TRY(di_check_pointer(out, "out", err));
-    DK_TRY(di_teacher_open(env->backend, path, di_tree(options), &teacher, err));
+    DI_COMPUTE(di_teacher_open(env->backend, path, di_tree(options), &teacher, err));
     DK_TRY(wrap(env, teacher, out, err));
 out:
     return rc;
@@ -42,7 +42,7 @@ int32_t distill_teacher_from_callbacks(const distill_env *env, const distill_tea
         if (table->destroy) table->destroy(table->user);
         return rc;
     }
-    DK_TRY(di_teacher_from_callbacks(env->backend, table, di_tree(options), &teacher, err));
+    DI_COMPUTE(di_teacher_from_callbacks(env->backend, table, di_tree(options), &teacher, err));
     DK_TRY(wrap(env, teacher, out, err));
 out:
     return rc;
@@ -56,7 +56,7 @@ int32_t distill_teacher_from_student(const distill_student *student, distill_tea
     dk_error_clear(err);
     DK_TRY(di_check_pointer(student, "student", err));
     DK_TRY(di_check_pointer(out, "out", err));
-    DK_TRY(di_student_as_teacher(student->student, &teacher, err));
+    DI_COMPUTE(di_student_as_teacher(student->student, &teacher, err));
     DK_TRY(wrap(student->env, teacher, out, err));
 out:
     return rc;
@@ -84,7 +84,7 @@ int32_t distill_teacher_score(const distill_teacher *teacher, const distill_batc
     dk_error_clear(err);
     DK_TRY(check_batch(teacher, batch, "batch", err));
     DK_TRY(di_check_struct(out, "out", sizeof *out, err));
-    DK_TRY(di_teacher_score(teacher->teacher, batch, out, err));
+    DI_COMPUTE(di_teacher_score(teacher->teacher, batch, out, err));
 out:
     return rc;
 }
@@ -97,7 +97,7 @@ int32_t distill_teacher_generate(const distill_teacher *teacher, const distill_b
     dk_error_clear(err);
     DK_TRY(check_batch(teacher, prompts, "prompts", err));
     if (!fn) return dk_fail(err, DK_E_INVALID, "fn is NULL");
-    DK_TRY(di_teacher_generate(teacher->teacher, prompts, di_tree(options), options, fn, user, err));
+    DI_COMPUTE(di_teacher_generate(teacher->teacher, prompts, di_tree(options), options, fn, user, err));
 out:
     return rc;
 }

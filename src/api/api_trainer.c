@@ -12,11 +12,13 @@ static int32_t enter(const distill_trainer *trainer, dk_error *err)
     if (rc != DK_OK) return rc;
     if (atomic_exchange(guard_of(trainer->trainer), 1))
         return dk_fail(err, DK_E_REENTRANT, "the trainer is inside another call: only cancel goes then");
+    ((distill_trainer *)(uintptr_t)trainer)->environment = dk_fp_enter();
     return DK_OK;
 }
 
 static int32_t leave(const distill_trainer *trainer, int32_t rc)
 {
+    dk_fp_leave(trainer->environment);
     atomic_store(guard_of(trainer->trainer), 0);
     return rc;
 }
@@ -38,8 +40,8 @@ int32_t distill_trainer_create(const distill_env *env, const distill_teacher *te
                       student ? student->student : NULL,
                       train ? train->dataset : NULL,
                       eval ? eval->dataset : NULL};
-    DK_TRY(di_run_create(&parts, di_tree(options), &run, err));
-    if (!(handle = di_handle_create(env, sizeof *handle, err))) {
+    DI_COMPUTE(di_run_create(&parts, di_tree(options), &run, err));
+    if (!(handle = di_computing_handle_create(env, sizeof *handle, err))) {
         di_run_free(run);
         return DK_E_NOMEM;
     }

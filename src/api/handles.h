@@ -7,6 +7,7 @@
 
 #include <stdatomic.h>
 
+#include "base/fpenv.h"
 #include "dataset/dataset.h"
 #include "loss/loss.h"
 #include "report/report.h"
@@ -15,6 +16,7 @@
 
 struct distill_env {
     atomic_int references;
+    atomic_int computing; /* a handle that computes was made: threads stay as they are */
     dk_host *host;
     dk_backend *backend;
     di_registry *registry;
@@ -49,6 +51,7 @@ struct distill_loss {
 };
 struct distill_trainer {
     distill_env *env;
+    uint32_t environment; /* of the caller's arithmetic, while a call is inside */
     di_run *run;
     di_trainer *trainer; /* the run's */
 };
@@ -63,8 +66,17 @@ static inline dk_error *di_err(distill_error *err) { return (dk_error *)err; }
 distill_env *di_env_retain(const distill_env *env);
 void di_env_release(distill_env *env);
 static inline const di_options *di_tree(const distill_options *options) { return options ? options->tree : NULL; }
+/* DK_TRY for what computes: in the floating-point environment of fpenv.h, whatever the caller's is. */
+#define DI_COMPUTE(call)                 \
+    do {                                 \
+        uint32_t saved_ = dk_fp_enter(); \
+        rc = (call);                     \
+        dk_fp_leave(saved_);             \
+        if (rc != DK_OK) goto out;       \
+    } while (0)
 /* A handle of `size` bytes whose first member is its env; NULL and an error when out of memory or env is NULL. */
 void *di_handle_create(const distill_env *env, size_t size, dk_error *err);
+void *di_computing_handle_create(const distill_env *env, size_t size, dk_error *err);
 void di_handle_free(void *handle);
 /* A report handle of finished JSON. */
 int32_t di_report_handle(const distill_env *env, const dk_strbuf *json, distill_report **out, dk_error *err);

@@ -276,6 +276,7 @@ static int32_t read_all(reader *r, dk_error *err)
             break;
         }
         dk_parallel_for(host, r->count, GRAIN, encode_range, r);
+        DK_TRY(dk_parallel_check(host, err));
         DK_TRY(tell(r, err));
         for (int64_t i = 0; i * GRAIN < r->count; i++) {
             if (r->slots[i].status != DK_OK) {

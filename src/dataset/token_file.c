@@ -59,6 +59,7 @@ static int32_t check_blocks(dk_host *host, const char *path, const uint8_t *data
                           (unsigned long long)layout->checksums);
     atomic_init(&check.bad, INT64_MAX);
     dk_parallel_for(host, (int64_t)layout->blocks, 1, check_range, &check);
+    if (dk_parallel_check(host, err) != DK_OK) return dk_error_context(err, "%s", path);
     if (dk_host_cancelled(host)) return dk_fail(err, DK_E_CANCELLED, "%s: checking was cancelled", path);
     int64_t bad = atomic_load(&check.bad), at = DI_TOKEN_HEADER + bad * (bad == INT64_MAX ? 0 : DI_TOKEN_BLOCK);
     if (bad == INT64_MAX) return DK_OK;

@@ -145,6 +145,7 @@ static int32_t strip(evaluator *e, int64_t first, int64_t count, di_evaluation *
     DK_TRY(room_for_kl(e, count, err));
     e->labels = e->batch->labels + first;
     dk_parallel_for(e->host, count, 16, measure_rows, e);
+    DK_TRY(dk_parallel_check(e->host, err));
     for (int64_t r = 0; r < count; r++) {
         if (!isfinite(e->nats[r])) {
             rc = dk_fail(err, DK_E_NUMERIC, "the student's log-probability of token %d is not finite",

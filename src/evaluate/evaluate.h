@@ -23,7 +23,7 @@ typedef struct di_evaluate_args {
     di_dataset *data;
     int64_t tokens; /* stop after about so many; 0 = all */
     int64_t memory; /* for strips */
-    const volatile int32_t *cancel;
+    const _Atomic int32_t *cancel;
     int32_t (*progress)(void *user, int64_t done, int64_t total); /* windows; NULL = none; non-zero cancels */
     void *user;
 } di_evaluate_args;

@@ -59,7 +59,7 @@ typedef struct di_loss_sums {
 /* Adds to *sums (zero it before the first micro-batch). Cancelled between strips when *cancel or the host says so
  * (cancel may be NULL). */
 int32_t di_loss_run(const di_loss *loss, di_workspace *workspace, const di_loss_batch *batch,
-                    const volatile int32_t *cancel, di_loss_sums *sums, dk_error *err);
+                    const _Atomic int32_t *cancel, di_loss_sums *sums, dk_error *err);
 /* distill_loss_eval: everything from the caller's tensors. */
 int32_t di_loss_eval(dk_backend *backend, const di_loss *loss, distill_loss_args *args, dk_error *err);
 

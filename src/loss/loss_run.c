@@ -199,7 +199,7 @@ static int32_t check_sequences(const di_run *run, int64_t height, dk_error *err)
     return rc;
 }
 
-static int32_t is_cancelled(const di_run *run, const volatile int32_t *cancel)
+static int32_t is_cancelled(const di_run *run, const _Atomic int32_t *cancel)
 {
     return (cancel && *cancel) || dk_host_cancelled(run->workspace->host);
 }
@@ -230,7 +230,7 @@ static void set_strip(di_run *run)
 }
 
 int32_t di_loss_run(const di_loss *loss, di_workspace *workspace, const di_loss_batch *batch,
-                    const volatile int32_t *cancel, di_loss_sums *sums, dk_error *err)
+                    const _Atomic int32_t *cancel, di_loss_sums *sums, dk_error *err)
 {
     di_run run = {0};
     int64_t height, end = 0;
@@ -250,6 +250,7 @@ int32_t di_loss_run(const di_loss *loss, di_workspace *workspace, const di_loss_
                            (long long)batch->rows);
         DK_TRY(strip_end(&run, first, height, &end, err));
         DK_TRY(run_strip(&run, first, end - first, err));
+        DK_TRY(dk_parallel_check(workspace->host, err));
     }
     sums->sum += run.sums.sum;
     sums->weight_sum += run.sums.weight_sum;

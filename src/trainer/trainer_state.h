@@ -84,7 +84,7 @@ struct di_trainer {
     di_pull pull;
     di_counters counters;
     di_watcher progress;
-    volatile int32_t cancel; /* written by signal handlers: one aligned word */
+    _Atomic int32_t cancel; /* also written by signal handlers */
     atomic_int in_call;
 };
 
@@ -100,7 +100,7 @@ int32_t di_window_backward(di_trainer *t, const distill_tensor *gradient, dk_err
 int32_t di_window_own_loss(di_trainer *t, dk_error *err);
 int32_t di_window_apply(di_trainer *t, dk_error *err);
 /* all of it; undone when it fails */
-int32_t di_window_step(di_trainer *t, const volatile int32_t *cancel, dk_error *err);
+int32_t di_window_step(di_trainer *t, const _Atomic int32_t *cancel, dk_error *err);
 /* progress.c */
 void di_progress_fill(const di_trainer *t, int32_t phase, distill_progress *out);
 int32_t di_progress_call(di_trainer *t, int32_t phase, dk_error *err); /* E_CANCELLED, E_CALLBACK as the host says */

@@ -147,7 +147,7 @@ out:
     return rc;
 }
 
-int32_t di_window_step(di_trainer *t, const volatile int32_t *cancel, dk_error *err)
+int32_t di_window_step(di_trainer *t, const _Atomic int32_t *cancel, dk_error *err)
 {
     double begin = dk_seconds();
     int32_t rc;

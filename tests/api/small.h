@@ -117,18 +117,24 @@ static inline int small_models(const char *program)
     return !rc;
 }
 
-/* All but the trainer. */
-static inline int32_t small_parts(small *s, const distill_allocator *allocator, const char *yaml, distill_error *err)
+/* What a trainer brings together, for an env that is there. */
+static inline int32_t small_handles(small *s, distill_error *err)
 {
-    memset(s, 0, sizeof *s);
-    int32_t rc = small_env(s, allocator, yaml, err);
-    if (!rc) rc = distill_teacher_open(s->env, test_path(small_folder, "teacher"), s->options, &s->teacher, err);
+    int32_t rc = distill_teacher_open(s->env, test_path(small_folder, "teacher"), s->options, &s->teacher, err);
     if (!rc)
         rc =
             distill_student_create(s->env, test_path(small_folder, "student.json"), NULL, s->options, &s->student, err);
     if (!rc) rc = small_dataset_seeded(s, SMALL_SEQUENCES, 100, &s->train, err);
     if (!rc) rc = small_dataset_seeded(s, SMALL_EVAL, 900, &s->eval, err);
     return rc;
+}
+
+/* All but the trainer. */
+static inline int32_t small_parts(small *s, const distill_allocator *allocator, const char *yaml, distill_error *err)
+{
+    memset(s, 0, sizeof *s);
+    int32_t rc = small_env(s, allocator, yaml, err);
+    return rc ? rc : small_handles(s, err);
 }
 
 static inline int32_t small_open(small *s, const char *yaml, distill_error *err)

@@ -2,6 +2,8 @@
 
 #include <cblas.h>
 
+#include "base/fpenv.h"
+
 /* Products by CBLAS, always from the thread that called the op and one at a time: its own threads are the host's
  * business. Weights in half precision are widened a panel of rows at a time; up to DK_MATVEC_ROWS rows go to our own
  * kernels, which read the weights once in the dtype that they are stored in. */
@@ -90,10 +92,12 @@ static void multiply(dk_queue *queue, int64_t m, int64_t n, int64_t k, operand a
 {
     dk_cpu *cpu = dk_cpu_of(queue);
     if (m == 0 || n == 0) return;
+    uint32_t saved = dk_fp_enter();
     pthread_mutex_lock(&cpu->cblas);
     cblas_sgemm(CblasRowMajor, a.transposed ? CblasTrans : CblasNoTrans, b.transposed ? CblasTrans : CblasNoTrans,
                 (int)m, (int)n, (int)k, 1, a.data, (int)a.step, b.data, (int)b.step, beta, c, (int)c_step);
     pthread_mutex_unlock(&cpu->cblas);
+    dk_fp_leave(saved);
 }
 
 /* A row step that CBLAS accepts: a single row may carry any. */

@@ -5,6 +5,8 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 typedef struct cover {
     dk_host *host;
@@ -128,6 +130,15 @@ static int32_t host_loop(void *user, int64_t n, dk_body_fn body, void *context)
     if (host_mode == 3) body(context, 0, n);               /* everything twice */
     return 0;
 }
+static int failing_calls;
+static int32_t failing_code;
+static int32_t failing_loop(void *user, int64_t n, dk_body_fn body, void *context)
+{
+    (void)user;
+    failing_calls++;
+    body(context, 0, n / 3);
+    return failing_code;
+}
 static void host_destroy(void *user)
 {
     (void)user;
@@ -140,7 +151,10 @@ TEST(host_loops_good_and_bad)
     dk_host *host;
     REQUIRE_OK(dk_host_create(NULL, &host, &err));
     REQUIRE_OK(dk_host_set_threads(host, 2, host_loop, NULL, host_destroy, &err));
-    for (host_mode = 0; host_mode < 4; host_mode++) check_cover(host, 100, 7);
+    for (host_mode = 0; host_mode < 4; host_mode++) {
+        check_cover(host, 100, 7);
+        CHECK_INT(dk_parallel_check(host, &err), host_mode == 1 ? DK_E_CALLBACK : DK_OK);
+    }
     CHECK_INT(host_calls, 4);
     check_cover(host, 7, 7); /* one range needs nobody */
     CHECK_INT(host_calls, 4);
@@ -150,6 +164,96 @@ TEST(host_loops_good_and_bad)
     REQUIRE_OK(dk_host_set_threads(host, 0, NULL, NULL, NULL, &err));
     CHECK_INT(host_destroyed, 2);
     CHECK(dk_host_threads(host) >= 1);
+    dk_host_release(host);
+}
+
+static void *check_from_elsewhere(void *host)
+{
+    dk_error err;
+    CHECK_OK(dk_parallel_check(host, &err)); /* the failure is another thread's */
+    check_cover(host, 100, 7);
+    CHECK_OK(dk_parallel_check(host, &err));
+    return NULL;
+}
+
+TEST(a_failing_host_loop_is_told_once)
+{
+    dk_error err;
+    dk_host *host;
+    pthread_t other;
+    REQUIRE_OK(dk_host_create(NULL, &host, &err));
+    REQUIRE_OK(dk_host_set_threads(host, 2, failing_loop, NULL, NULL, &err));
+    for (failing_code = -7; failing_code <= DK_PARALLEL_CANCEL; failing_code += 9) {
+        check_cover(host, 100, 7);
+        REQUIRE(!pthread_create(&other, NULL, check_from_elsewhere, host));
+        pthread_join(other, NULL);
+        check_cover(host, 100, 7); /* not asked again before it was told */
+        CHECK_INT(dk_parallel_check(host, &err), failing_code < 0 ? DK_E_CALLBACK : DK_E_CANCELLED);
+        CHECK_INT(err.user_code, failing_code < 0 ? -7 : 0);
+        CHECK_OK(dk_parallel_check(host, &err));
+    }
+    CHECK_INT(failing_calls, 2);
+    dk_host_release(host);
+}
+
+/* ---- fork: a child has none of its parent's threads ---- */
+static int32_t child_passes(dk_host *host, int32_t compute)
+{
+    int status = 0, before = test_failures;
+    pid_t child = fork();
+    if (!child) {
+        alarm(120); /* a child that hangs is killed, and the parent sees it */
+        if (compute) check_cover(host, 1000, 3);
+        if (compute) CHECK_INT(dk_host_set_threads(host, 3, NULL, NULL, NULL, NULL), DK_OK);
+        if (compute) check_cover(host, 1000, 3);
+        dk_host_release(host);
+        _exit(test_failures != before);
+    }
+    return child > 0 && waitpid(child, &status, 0) == child && WIFEXITED(status) && !WEXITSTATUS(status);
+}
+
+TEST(children_of_fork_use_and_free)
+{
+    dk_error err;
+    dk_host *host;
+    REQUIRE_OK(dk_host_create(NULL, &host, &err));
+    REQUIRE_OK(dk_host_set_threads(host, 4, NULL, NULL, NULL, &err));
+    CHECK(child_passes(host, 1)); /* no pool yet */
+    check_cover(host, 1000, 3);
+    CHECK(child_passes(host, 0));
+    CHECK(child_passes(host, 1));
+    check_cover(host, 1000, 3); /* the parent's own workers stand */
+    dk_host_release(host);
+}
+
+static _Atomic int32_t loop_begun, loop_may_end;
+static void wait_inside(void *context, int64_t begin, int64_t end)
+{
+    (void)context, (void)begin, (void)end;
+    atomic_store(&loop_begun, 1);
+    while (!atomic_load(&loop_may_end)) continue;
+}
+
+static void *long_loop(void *host)
+{
+    dk_parallel_for(host, 8, 1, wait_inside, NULL);
+    return NULL;
+}
+
+TEST(fork_while_another_thread_computes)
+{
+    dk_error err;
+    dk_host *host;
+    pthread_t other;
+    REQUIRE_OK(dk_host_create(NULL, &host, &err));
+    REQUIRE_OK(dk_host_set_threads(host, 2, NULL, NULL, NULL, &err));
+    REQUIRE(!pthread_create(&other, NULL, long_loop, host));
+    while (!atomic_load(&loop_begun)) continue;
+    CHECK(child_passes(host, 0));
+    CHECK(child_passes(host, 1)); /* set_threads works there: what the parent's thread held is free */
+    CHECK_INT(dk_host_set_threads(host, 2, NULL, NULL, NULL, &err), DK_E_BUSY);
+    atomic_store(&loop_may_end, 1);
+    pthread_join(other, NULL);
     dk_host_release(host);
 }
 
@@ -230,5 +334,7 @@ TEST(reductions_do_not_depend_on_threads)
 
 TEST_MAIN(TEST_CASE(covers_every_index_once) TEST_CASE(workers_sleep_and_wake)
               TEST_CASE(nested_calls_stay_in_their_thread) TEST_CASE(concurrent_callers)
-                  TEST_CASE(host_loops_good_and_bad) TEST_CASE(threads_cannot_change_inside)
-                      TEST_CASE(environment_of_the_threads) TEST_CASE(reductions_do_not_depend_on_threads))
+                  TEST_CASE(host_loops_good_and_bad) TEST_CASE(a_failing_host_loop_is_told_once)
+                      TEST_CASE(children_of_fork_use_and_free) TEST_CASE(fork_while_another_thread_computes)
+                          TEST_CASE(threads_cannot_change_inside) TEST_CASE(environment_of_the_threads)
+                              TEST_CASE(reductions_do_not_depend_on_threads))

@@ -40,7 +40,7 @@ static float *weights(di_trainer *trainer, int64_t *count)
 TEST(cancelled_window)
 {
     float before[TINY_WIDTH], *now;
-    const volatile int32_t cancel = 1;
+    const _Atomic int32_t cancel = 1;
     int64_t count = 0;
     dk_error err;
     fixture f;
