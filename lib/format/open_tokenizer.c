@@ -1,9 +1,11 @@
 #include "format/open_tokenizer.h"
 
+#include "base/notes.h"
 #include "format/checkpoint.h"
 
 #include <float.h>
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 typedef struct parts { /* what a dk_vocabulary points to */
@@ -121,17 +123,92 @@ out:
     return rc;
 }
 
+/* ---- what is left of a file's keys about text ---- */
+static int32_t is_known(const char *key)
+{
+    static const char *const keys[] = {"model",
+                                       "pre",
+                                       "tokens",
+                                       "scores",
+                                       "token_type",
+                                       "merges",
+                                       "bos_token_id",
+                                       "eos_token_id",
+                                       "unknown_token_id",
+                                       "padding_token_id",
+                                       "add_bos_token",
+                                       "add_eos_token",
+                                       "eot_token_id",
+                                       "eom_token_id",
+                                       "add_space_prefix",
+                                       "mask_token_id",
+                                       "cls_token_id",
+                                       "sep_token_id",
+                                       "seperator_token_id",
+                                       "token_type_count",
+                                       "prefix_token_id",
+                                       "suffix_token_id",
+                                       "middle_token_id",
+                                       "fim_pre_token_id",
+                                       "fim_suf_token_id",
+                                       "fim_mid_token_id",
+                                       "fim_pad_token_id",
+                                       "fim_rep_token_id",
+                                       "fim_sep_token_id"};
+    if (!strcmp(key, "tokenizer.chat_template")) return 1;
+    if (strncmp(key, "tokenizer.ggml.", 15) != 0) return 0;
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
+        if (!strcmp(keys[i], key + 15)) return 1;
+    return 0;
+}
+
+static int32_t note_keys(dk_host *host, const dk_checkpoint *file, dk_strbuf *notes, dk_error *err)
+{
+    dk_strbuf names;
+    dk_strbuf_init(&names, host);
+    for (int64_t i = 0; i < dk_metadata_count(file); i++) {
+        const char *key = dk_metadata_at(file, i)->key;
+        if (strncmp(key, "tokenizer.", 10) != 0 || is_known(key)) continue;
+        dk_strbuf_printf(&names, "%s%.80s", names.size ? ", " : "", key);
+    }
+    if (names.size) dk_note(notes, "%s: metadata that is not used: %s", dk_checkpoint_path(file), names.data);
+    int32_t rc = dk_strbuf_check(&names, err);
+    dk_strbuf_free(&names);
+    return rc ? rc : dk_strbuf_check(notes, err);
+}
+
+/* How much the model in the same file can see. */
+static int32_t read_context(dk_host *host, const dk_checkpoint *file, int64_t *out, dk_error *err)
+{
+    int32_t rc;
+    char *name = NULL, key[96];
+    DK_TRY(dk_metadata_text(file, "general.architecture", &name, err));
+    snprintf(key, sizeof key, "%.60s.context_length", name ? name : "");
+    DK_TRY(dk_metadata_i64(file, key, 1, INT32_MAX, 0, out, err));
+out:
+    dk_free(host, name);
+    return rc;
+}
+
 static int32_t open_gguf(dk_host *host, const char *path, dk_tokenizer **out, dk_error *err)
 {
     int32_t rc;
     dk_checkpoint *file = NULL;
+    dk_tokenizer *made = NULL;
     parts own = {0};
     dk_vocabulary vocabulary;
     DK_TRY(dk_checkpoint_open(host, path, DK_OPEN_MMAP | DK_OPEN_VOCABULARY, &file, err));
     DK_TRY(read_vocabulary(host, file, &own, &vocabulary, err));
-    rc = dk_tokenizer_from_vocabulary(host, &vocabulary, out, err);
+    DK_TRY(read_context(host, file, &vocabulary.max_length, err));
+    rc = dk_tokenizer_from_vocabulary(host, &vocabulary, &made, err);
     if (rc) dk_error_context(err, "%s", path);
+    if (rc) goto out;
+    DK_TRY(note_keys(host, file, dk_tokenizer_notes(made), err));
+    dk_notes_log(dk_tokenizer_notes(made), host, "tokenizer");
+    *out = made;
+    made = NULL;
 out:
+    dk_tokenizer_release(made);
     dk_free(host, own.model);
     dk_free(host, own.pre);
     dk_free(host, own.chat_template);

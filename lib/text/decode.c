@@ -51,7 +51,10 @@ static int32_t spell(const dk_tokenizer *tok, const int32_t *ids, int64_t count,
         if (!token || token->flags & DK_TOKEN_HIDDEN)
             return dk_fail(err, DK_E_INVALID, "id %lld at place %lld is no token, the vocabulary has %lld",
                            (long long)ids[i], (long long)i, (long long)dk_tokenizer_vocab_size(tok));
-        if (flags & DK_DECODE_SKIP_SPECIAL && token->flags & DK_TOKEN_SPECIAL) continue;
+        /* of a respelled token the reference no longer knows that it is special */
+        if (flags & DK_DECODE_SKIP_SPECIAL &&
+            (token->flags & (DK_TOKEN_SPECIAL | DK_TOKEN_RESPELLED)) == DK_TOKEN_SPECIAL)
+            continue;
         append_spelling(tok, token, ids[i], &out->bytes);
         end_text(out, (token->flags & DK_TOKEN_ADDED) != 0);
     }

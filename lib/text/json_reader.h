@@ -8,7 +8,13 @@ typedef struct dk_json_reader {
     dk_tokenizer *tok;
     const dk_document *doc;
     dk_error *err;
+    int64_t model_count, largest_added; /* what the next free id follows from */
 } dk_json_reader;
+typedef struct dk_tokenizer_documents { /* NULL = there is none */
+    const dk_document *json, *config, *map, *added;
+    const char *jinja;
+    int32_t other_templates; /* the folder has chat templates under names that are not read */
+} dk_tokenizer_documents;
 /* Fails with UNSUPPORTED naming the document, what and node's type, and what is supported. */
 int32_t dk_unsupported(dk_json_reader *r, const char *what, const char *value, const char *supported);
 int32_t dk_malformed(dk_json_reader *r, const char *what, const char *expected);
@@ -21,6 +27,15 @@ int32_t dk_read_pre_tokenizer(dk_json_reader *r, const dk_node *node);
 int32_t dk_read_decoder(dk_json_reader *r, const dk_node *node);
 int32_t dk_read_post_processor(dk_json_reader *r, const dk_node *node);
 int32_t dk_read_added(dk_json_reader *r, const dk_node *list);
-int32_t dk_read_tokenizer_config(dk_json_reader *r, const dk_document *config);
+/* What the files beside tokenizer.json add to it. */
+int32_t dk_read_tokenizer_config(dk_json_reader *r, const dk_tokenizer_documents *from);
+
+/* Makes text an added token, with the flags given; doc is where it stands, stated its id there or -1. The id is the
+ * vocabulary's, or the next free one. */
+int32_t dk_add_token(dk_json_reader *r, const dk_document *doc, const char *text, size_t size, dk_added_token token,
+                     int64_t stated);
+/* {content, special, lstrip, ...} -> *token; special as given where the object does not say. */
+int32_t dk_read_flags(dk_json_reader *r, const dk_document *doc, const dk_node *node, int32_t special,
+                      dk_added_token *token);
 
 #endif

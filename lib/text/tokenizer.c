@@ -13,6 +13,7 @@ int32_t dk_tokenizer_new(dk_host *host, dk_tokenizer **out, dk_error *err)
     for (int32_t i = 0; i < DK_SCRATCH_SLOTS; i++) atomic_init(&tok->pool[i], NULL);
     dk_token_table_init(&tok->bpe.tokens, host);
     dk_strbuf_init(&tok->respelled, host);
+    dk_strbuf_init(&tok->notes, host);
     tok->bpe.unk = -1;
     tok->bos = tok->eos = tok->pad = tok->unk = -1;
     tok->raw_trie.only = tok->normal_trie.only = tok->special_trie.only = -1;
@@ -40,8 +41,10 @@ void dk_tokenizer_release(dk_tokenizer *tok)
     dk_trie_free(host, &tok->raw_trie);
     dk_trie_free(host, &tok->normal_trie);
     dk_trie_free(host, &tok->special_trie);
-    void *blocks[] = {tok->added, tok->before, tok->after, tok->chat_template, tok->json, tok->config, tok->jinja};
+    dk_strbuf_free(&tok->notes);
+    void *blocks[] = {tok->added, tok->before, tok->after, tok->chat_template};
     for (size_t i = 0; i < sizeof blocks / sizeof *blocks; i++) dk_free(host, blocks[i]);
+    for (int32_t i = 0; i < DK_TOKENIZER_FILES; i++) dk_free(host, tok->files[i].data);
     dk_free(host, tok);
     dk_host_release(host);
 }
@@ -220,3 +223,5 @@ int32_t dk_tokenizer_adds_bos(const dk_tokenizer *tok)
 void dk_tokenizer_hash(const dk_tokenizer *tok, uint8_t digest[32]) { memcpy(digest, tok->hash, sizeof tok->hash); }
 
 const char *dk_tokenizer_chat_template(const dk_tokenizer *tok) { return tok->chat_template; }
+
+dk_strbuf *dk_tokenizer_notes(dk_tokenizer *tok) { return &tok->notes; }

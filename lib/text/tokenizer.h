@@ -22,8 +22,9 @@ typedef struct dk_tokenizer dk_tokenizer;
 /* The documents may be freed afterwards. What is not supported is DK_E_UNSUPPORTED, named, with a list of what is. */
 int32_t dk_tokenizer_from_json(dk_host *host, const dk_document *json, const dk_document *config, dk_tokenizer **out,
                                dk_error *err);
-/* Reads folder/tokenizer.json and, if there, folder/tokenizer_config.json (and folder/chat_template.jinja); keeps the
- * bytes for dk_tokenizer_save. DK_E_NOT_FOUND when there is no tokenizer.json. */
+/* Reads folder/tokenizer.json and, if there, tokenizer_config.json, chat_template.jinja, special_tokens_map.json and
+ * added_tokens.json beside it; keeps the bytes for dk_tokenizer_save. Where they speak of the same fact, what
+ * transformers 5 goes by is used and the rest is noted. DK_E_NOT_FOUND when there is no tokenizer.json. */
 int32_t dk_tokenizer_open(dk_host *host, const char *folder, dk_tokenizer **out, dk_error *err);
 
 /* ---- made from parts, as GGUF keeps them ---- */
@@ -50,6 +51,7 @@ typedef struct dk_vocabulary {
     int64_t bos, eos, unk, pad; /* -1 = none */
     int32_t add_bos, add_eos;   /* 1, 0, or -1 = the kind's default (SPM adds BOS) */
     int32_t add_space_prefix;   /* SPM: 1, 0, or -1 = 1; BPE has none */
+    int64_t max_length;         /* tokens that the model beside it can see; 0 = unknown */
     const char *chat_template;  /* NULL = none */
 } dk_vocabulary;
 void dk_vocabulary_init(dk_vocabulary *vocabulary); /* zero, ids -1, flags -1 */
@@ -108,6 +110,8 @@ int32_t dk_tokenizer_adds_bos(const dk_tokenizer *tok); /* 1 = DK_ENCODE_SPECIAL
 /* SHA-256 over all (id, text, added, special) in order of id: equal for tokenizers whose ids mean the same tokens. */
 void dk_tokenizer_hash(const dk_tokenizer *tok, uint8_t digest[32]);
 const char *dk_tokenizer_chat_template(const dk_tokenizer *tok); /* Jinja text; NULL = none */
+/* What was read and is not used (base/notes.h); logged by whoever made it, who may add lines. */
+dk_strbuf *dk_tokenizer_notes(dk_tokenizer *tok);
 
 /* ---- writing ---- */
 /* The files as they were read, or made so that HF tokenizers and transformers load the same tokenizer. Appends. */

@@ -21,6 +21,20 @@ typedef struct dk_text_scratch { /* what one call needs; lent from the tokenizer
     dk_strbuf stages[DK_STEPS_MAX]; /* what a pre-tokenizer's step wrote */
 } dk_text_scratch;
 
+typedef enum { /* the files of a tokenizer in a folder */
+               DK_TOKENIZER_JSON,
+               DK_TOKENIZER_CONFIG,
+               DK_TOKENIZER_JINJA,
+               DK_TOKENIZER_MAP,   /* special_tokens_map.json, of old writers */
+               DK_TOKENIZER_ADDED, /* added_tokens.json, of old writers */
+               DK_TOKENIZER_FILES
+} dk_tokenizer_file;
+const char *dk_tokenizer_file_name(dk_tokenizer_file file);
+typedef struct dk_text_file {
+    char *data; /* without a byte order mark; NULL = there is none */
+    size_t size;
+} dk_text_file;
+
 struct dk_tokenizer {
     dk_host *host;
     atomic_int references;
@@ -39,9 +53,11 @@ struct dk_tokenizer {
     int64_t before_count, after_count;
     int64_t bos, eos, pad, unk;
     uint8_t hash[32];
+    int32_t split_special; /* special tokens spelled out in a text are ordinary text, always */
+    int64_t max_length;    /* model_max_length of one made from parts; 0 = unknown */
     char *chat_template;
-    char *json, *config, *jinja; /* files as they were read; NULL = none, or made from parts */
-    size_t json_size, config_size, jinja_size;
+    dk_text_file files[DK_TOKENIZER_FILES]; /* as they were read; none where it was made from parts */
+    dk_strbuf notes;                        /* what was read and is not used (base/notes.h) */
 };
 
 int32_t dk_tokenizer_new(dk_host *host, dk_tokenizer **out, dk_error *err);

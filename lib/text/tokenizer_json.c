@@ -2,6 +2,7 @@
 #include "text/json_reader.h"
 
 #include "base/file.h"
+#include "base/notes.h"
 
 enum { FILE_LIMIT = 1 << 28 };
 
@@ -21,37 +22,14 @@ out:
     return rc;
 }
 
-static int32_t keep_text(dk_tokenizer *tok, const char *data, size_t size, char **out, size_t *out_size, dk_error *err)
+static int32_t build(dk_host *host, const dk_tokenizer_documents *from, dk_tokenizer **out, dk_error *err)
 {
-    *out = dk_strndup(tok->host, data, size);
-    *out_size = size;
-    return *out ? DK_OK : dk_fail_nomem(err, size);
-}
-
-static int32_t keep_document(dk_tokenizer *tok, const dk_document *doc, char **out, size_t *out_size, dk_error *err)
-{
-    dk_strbuf text;
-    dk_strbuf_init(&text, tok->host);
-    dk_node_write_json(dk_document_root(doc), &text);
-    int32_t rc = dk_strbuf_check(&text, err);
-    if (!rc) rc = keep_text(tok, text.data, text.size, out, out_size, err);
-    dk_strbuf_free(&text);
-    return rc;
-}
-
-static int32_t build(dk_host *host, const dk_document *json, const dk_document *config, const char *jinja,
-                     dk_tokenizer **out, dk_error *err)
-{
-    dk_json_reader r = {.doc = json, .err = err};
+    dk_json_reader r = {.doc = from->json, .err = err};
     int32_t rc = dk_tokenizer_new(host, &r.tok, err);
     if (rc) return rc;
-    DK_TRY(read_parts(&r, dk_document_root(json)));
+    DK_TRY(read_parts(&r, dk_document_root(from->json)));
     r.tok->unk = r.tok->bpe.unk;
-    if (jinja && !(r.tok->chat_template = dk_strdup(host, jinja))) {
-        rc = dk_fail_nomem(err, strlen(jinja));
-        goto out;
-    }
-    if (config) DK_TRY(dk_read_tokenizer_config(&r, config));
+    DK_TRY(dk_read_tokenizer_config(&r, from));
     rc = dk_tokenizer_seal(r.tok, err);
 out:
     if (rc) dk_tokenizer_release(r.tok);
@@ -59,67 +37,103 @@ out:
     return rc;
 }
 
+static int32_t keep_document(dk_tokenizer *tok, const dk_document *doc, dk_text_file *out, dk_error *err)
+{
+    dk_strbuf text;
+    dk_strbuf_init(&text, tok->host);
+    dk_node_write_json(dk_document_root(doc), &text);
+    int32_t rc = dk_strbuf_check(&text, err);
+    if (!rc) out->data = dk_strndup(tok->host, text.data, text.size);
+    if (!rc && !out->data) rc = dk_fail_nomem(err, text.size);
+    out->size = text.size;
+    dk_strbuf_free(&text);
+    return rc;
+}
+
 int32_t dk_tokenizer_from_json(dk_host *host, const dk_document *json, const dk_document *config, dk_tokenizer **out,
                                dk_error *err)
 {
     dk_tokenizer *tok;
-    int32_t rc = build(host, json, config, NULL, &tok, err);
+    const dk_tokenizer_documents from = {.json = json, .config = config};
+    int32_t rc = build(host, &from, &tok, err);
     if (rc) return rc;
-    rc = keep_document(tok, json, &tok->json, &tok->json_size, err);
-    if (!rc && config) rc = keep_document(tok, config, &tok->config, &tok->config_size, err);
+    rc = keep_document(tok, json, &tok->files[DK_TOKENIZER_JSON], err);
+    if (!rc && config) rc = keep_document(tok, config, &tok->files[DK_TOKENIZER_CONFIG], err);
+    if (!rc) dk_notes_log(&tok->notes, host, "tokenizer");
     if (rc) dk_tokenizer_release(tok);
     else *out = tok;
     return rc;
 }
 
-typedef struct file { /* one of a tokenizer's files as bytes and as a tree */
-    char *data;
-    size_t size;
-    dk_document *doc;
-} file;
-
-static int32_t read_file(dk_host *host, const char *folder, const char *name, int32_t parse, file *out, dk_error *err)
+/* ---- a folder ---- */
+static int32_t find_file(dk_host *host, const char *folder, const char *name, char **path, int32_t *kind, dk_error *err)
 {
-    int32_t rc = DK_OK;
-    char *path = dk_path_join(host, folder, name);
-    if (!path) return dk_fail_nomem(err, strlen(folder) + strlen(name) + 2);
-    if (parse < 2 && dk_path_exists(path) != 1) goto out; /* only a tokenizer.json must be there */
+    *path = dk_path_join(host, folder, name);
+    if (!*path) return dk_fail_nomem(err, strlen(folder) + strlen(name) + 2);
+    *kind = dk_path_exists(*path);
+    return DK_OK;
+}
+
+static void skip_mark(dk_text_file *file)
+{
+    if (file->size < 3 || memcmp(file->data, "\xef\xbb\xbf", 3) != 0) return;
+    file->size -= 3;
+    memmove(file->data, file->data + 3, file->size + 1);
+}
+
+/* Only a tokenizer.json must be there. */
+static int32_t read_file(dk_host *host, const char *folder, dk_tokenizer_file which, dk_text_file *out,
+                         dk_document **doc, dk_error *err)
+{
+    int32_t rc, kind = 0;
+    char *path = NULL;
+    DK_TRY(find_file(host, folder, dk_tokenizer_file_name(which), &path, &kind, err));
+    if (which != DK_TOKENIZER_JSON && kind != 1) goto out;
     DK_TRY(dk_file_read(host, path, FILE_LIMIT, &out->data, &out->size, err));
-    if (parse) DK_TRY(dk_json_parse(host, out->data, out->size, path, &out->doc, err));
+    if (which != DK_TOKENIZER_JINJA) DK_TRY(dk_json_parse(host, out->data, out->size, path, doc, err));
+    skip_mark(out);
 out:
     dk_free(host, path);
     return rc;
 }
 
-static void file_free(dk_host *host, file *f)
+static int32_t find_templates(dk_host *host, const char *folder, int32_t *found, dk_error *err)
 {
-    dk_document_free(f->doc);
-    dk_free(host, f->data);
-}
-
-static void hand_over(file *from, char **to, size_t *size)
-{
-    *to = from->data;
-    *size = from->size;
-    from->data = NULL;
+    static const char *const names[] = {"chat_template.json", "additional_chat_templates"};
+    int32_t rc = DK_OK, kind = 0;
+    for (size_t i = 0; i < 2 && !rc; i++) {
+        char *path = NULL;
+        rc = find_file(host, folder, names[i], &path, &kind, err);
+        *found |= kind != 0;
+        dk_free(host, path);
+    }
+    return rc;
 }
 
 int32_t dk_tokenizer_open(dk_host *host, const char *folder, dk_tokenizer **out, dk_error *err)
 {
     int32_t rc;
-    file json = {0}, config = {0}, jinja = {0};
+    dk_text_file files[DK_TOKENIZER_FILES] = {{0}};
+    dk_document *docs[DK_TOKENIZER_FILES] = {0};
+    dk_tokenizer_documents from = {0};
     dk_tokenizer *tok = NULL;
-    DK_TRY(read_file(host, folder, "tokenizer.json", 2, &json, err));
-    DK_TRY(read_file(host, folder, "tokenizer_config.json", 1, &config, err));
-    DK_TRY(read_file(host, folder, "chat_template.jinja", 0, &jinja, err));
-    DK_TRY(build(host, json.doc, config.doc, jinja.data, &tok, err));
-    hand_over(&json, &tok->json, &tok->json_size);
-    hand_over(&config, &tok->config, &tok->config_size);
-    hand_over(&jinja, &tok->jinja, &tok->jinja_size);
+    for (int32_t i = 0; i < DK_TOKENIZER_FILES; i++)
+        DK_TRY(read_file(host, folder, (dk_tokenizer_file)i, &files[i], &docs[i], err));
+    DK_TRY(find_templates(host, folder, &from.other_templates, err));
+    from.json = docs[DK_TOKENIZER_JSON];
+    from.config = docs[DK_TOKENIZER_CONFIG];
+    from.map = docs[DK_TOKENIZER_MAP];
+    from.added = docs[DK_TOKENIZER_ADDED];
+    from.jinja = files[DK_TOKENIZER_JINJA].data;
+    DK_TRY(build(host, &from, &tok, err));
+    memcpy(tok->files, files, sizeof files);
+    memset(files, 0, sizeof files);
+    dk_notes_log(&tok->notes, host, "tokenizer");
     *out = tok;
 out:
-    file_free(host, &json);
-    file_free(host, &config);
-    file_free(host, &jinja);
+    for (int32_t i = 0; i < DK_TOKENIZER_FILES; i++) {
+        dk_document_free(docs[i]);
+        dk_free(host, files[i].data);
+    }
     return rc;
 }

@@ -288,6 +288,7 @@ static int32_t build(dk_tokenizer *tok, const dk_vocabulary *v, dk_error *err)
     tok->eos = v->eos;
     tok->pad = v->pad;
     tok->unk = v->unk;
+    tok->max_length = v->max_length;
     if (v->add_bos >= 0) add_bos = v->add_bos;
     else add_bos = add_bos && v->bos >= 0;
     if (add_bos) DK_TRY(add_id(tok, &tok->before, &tok->before_count, v->bos, "bos", err));

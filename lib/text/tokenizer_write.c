@@ -207,7 +207,8 @@ static int32_t write_made_json(const dk_tokenizer *tok, dk_strbuf *out, dk_error
 int32_t dk_tokenizer_write_json(const dk_tokenizer *tok, dk_strbuf *out, dk_error *err)
 {
     int32_t rc = DK_OK;
-    if (tok->json) dk_strbuf_append(out, tok->json, tok->json_size);
+    const dk_text_file *read = &tok->files[DK_TOKENIZER_JSON];
+    if (read->data) dk_strbuf_append(out, read->data, read->size);
     else rc = write_made_json(tok, out, err);
     return rc ? rc : dk_strbuf_check(out, err);
 }
@@ -221,8 +222,9 @@ static void name_token(const dk_tokenizer *tok, const char *key, int64_t id, dk_
 
 int32_t dk_tokenizer_write_config(const dk_tokenizer *tok, dk_strbuf *out, dk_error *err)
 {
-    if (tok->config) {
-        dk_strbuf_append(out, tok->config, tok->config_size);
+    const dk_text_file *read = &tok->files[DK_TOKENIZER_CONFIG];
+    if (read->data) {
+        dk_strbuf_append(out, read->data, read->size);
         return dk_strbuf_check(out, err);
     }
     dk_strbuf_puts(out, "{\"tokenizer_class\":\"PreTrainedTokenizerFast\",\n\"clean_up_tokenization_spaces\":false");
@@ -230,7 +232,8 @@ int32_t dk_tokenizer_write_config(const dk_tokenizer *tok, dk_strbuf *out, dk_er
     name_token(tok, "eos_token", tok->eos, out);
     name_token(tok, "unk_token", tok->unk, out);
     name_token(tok, "pad_token", tok->pad, out);
-    if (tok->chat_template && !tok->jinja)
+    if (tok->max_length) dk_strbuf_printf(out, ",\n\"model_max_length\":%lld", (long long)tok->max_length);
+    if (tok->chat_template && !tok->files[DK_TOKENIZER_JINJA].data)
         text_field(out, "chat_template", tok->chat_template, strlen(tok->chat_template));
     dk_strbuf_puts(out, "}\n");
     return dk_strbuf_check(out, err);
@@ -246,17 +249,29 @@ static int32_t save(const dk_tokenizer *tok, const char *folder, const char *nam
     return rc;
 }
 
+const char *dk_tokenizer_file_name(dk_tokenizer_file file)
+{
+    static const char *const names[] = {"tokenizer.json", "tokenizer_config.json", "chat_template.jinja",
+                                        "special_tokens_map.json", "added_tokens.json"};
+    return names[file];
+}
+
+/* tokenizer.json and tokenizer_config.json always, the others where they were read. */
 int32_t dk_tokenizer_save(const dk_tokenizer *tok, const char *folder, dk_error *err)
 {
-    int32_t rc;
+    int32_t rc = DK_OK;
     dk_strbuf text;
     dk_strbuf_init(&text, tok->host);
-    DK_TRY(dk_tokenizer_write_json(tok, &text, err));
-    DK_TRY(save(tok, folder, "tokenizer.json", text.data, text.size, err));
-    dk_strbuf_clear(&text);
-    DK_TRY(dk_tokenizer_write_config(tok, &text, err));
-    DK_TRY(save(tok, folder, "tokenizer_config.json", text.data, text.size, err));
-    if (tok->jinja) DK_TRY(save(tok, folder, "chat_template.jinja", tok->jinja, tok->jinja_size, err));
+    for (int32_t i = 0; i < DK_TOKENIZER_FILES; i++) {
+        const char *name = dk_tokenizer_file_name((dk_tokenizer_file)i);
+        dk_strbuf_clear(&text);
+        if (i == DK_TOKENIZER_JSON) DK_TRY(dk_tokenizer_write_json(tok, &text, err));
+        else if (i == DK_TOKENIZER_CONFIG) DK_TRY(dk_tokenizer_write_config(tok, &text, err));
+        else if (tok->files[i].data) dk_strbuf_append(&text, tok->files[i].data, tok->files[i].size);
+        else continue;
+        DK_TRY(dk_strbuf_check(&text, err));
+        DK_TRY(save(tok, folder, name, text.data ? text.data : "", text.size, err));
+    }
 out:
     dk_strbuf_free(&text);
     return rc;

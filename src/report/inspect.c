@@ -78,10 +78,12 @@ static void describe_tokenizer(dk_host *host, const char *path, dk_strbuf *out)
         text(out, "tokenizer_problem", problem.message);
         return;
     }
-    dk_strbuf_printf(out, ",\"tokenizer\":{\"vocab_size\":%lld,\"bos\":%lld,\"eos\":%lld,\"pad\":%lld,\"unk\":%lld}",
+    dk_strbuf_printf(out, ",\"tokenizer\":{\"vocab_size\":%lld,\"bos\":%lld,\"eos\":%lld,\"pad\":%lld,\"unk\":%lld",
                      (long long)dk_tokenizer_vocab_size(tokenizer), (long long)dk_tokenizer_bos(tokenizer),
                      (long long)dk_tokenizer_eos(tokenizer), (long long)dk_tokenizer_pad(tokenizer),
                      (long long)dk_tokenizer_unk(tokenizer));
+    notes(out, dk_tokenizer_notes(tokenizer));
+    dk_strbuf_puts(out, "}");
     dk_tokenizer_release(tokenizer);
 }
 
@@ -128,8 +130,9 @@ static int32_t inspect_tokenizer(dk_host *host, const char *path, int32_t gguf, 
     dk_strbuf_printf(out, "{\"kind\":\"tokenizer\",\"format\":\"%s\"", gguf ? "gguf" : "hf");
     if (dk_open_tokenizer(host, path, &tokenizer, &problem) == DK_OK)
         integer(out, "vocab_size", dk_tokenizer_vocab_size(tokenizer));
-    dk_tokenizer_release(tokenizer);
     verdict(out, &problem);
+    notes(out, tokenizer ? dk_tokenizer_notes(tokenizer) : NULL);
+    dk_tokenizer_release(tokenizer);
     dk_strbuf_puts(out, "}");
     return dk_strbuf_check(out, err);
 }

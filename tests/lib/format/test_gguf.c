@@ -312,7 +312,10 @@ TEST(reads_a_vocabulary)
     int64_t count = 0;
     setup();
     const char *folder = test_folder("gguf_vocabulary");
-    gguf_begin(&bytes, 3, 0, 8);
+    gguf_begin(&bytes, 3, 0, 11);
+    gguf_text(&bytes, "general.architecture", "llama");
+    gguf_u32(&bytes, "llama.context_length", 2048);
+    gguf_bool(&bytes, "tokenizer.ggml.remove_extra_whitespaces", 1);
     gguf_text(&bytes, "tokenizer.ggml.model", "llama");
     gguf_list(&bytes, "tokenizer.ggml.tokens", GGUF_TEXT, 3 + 256 + 3);
     put_text(&bytes, "<unk>"), put_text(&bytes, "<s>"), put_text(&bytes, "</s>");
@@ -330,6 +333,12 @@ TEST(reads_a_vocabulary)
     free_bytes(&bytes);
     REQUIRE_OK(dk_open_tokenizer(host, path_in(folder, "v.gguf"), &tok, &err));
     CHECK_INT(dk_tokenizer_vocab_size(tok), 262);
+    CHECK_HAS(dk_tokenizer_notes(tok)->data, "not used: tokenizer.ggml.remove_extra_whitespaces\n");
+    dk_strbuf config;
+    dk_strbuf_init(&config, host);
+    CHECK_OK(dk_tokenizer_write_config(tok, &config, &err));
+    CHECK_HAS(config.data, "\"model_max_length\":2048");
+    dk_strbuf_free(&config);
     CHECK_INT(dk_tokenizer_bos(tok), 1);
     CHECK_INT(dk_tokenizer_eos(tok), 2);
     CHECK_OK(dk_tokenizer_encode(tok, "aba!", 4, DK_ENCODE_SPECIAL, ids, 8, &count, &err));
