@@ -12,10 +12,10 @@ static int32_t t_squared_of(const char *text)
 
 static void read_term(di_term *term, const di_options *options, int64_t index)
 {
-    term->weight = di_options_term_f64(options, index, "weight");
-    term->temperature = di_options_term_f64(options, index, "temperature");
-    term->t_squared = t_squared_of(di_options_term_text(options, index, "t_squared"));
-    term->log_floor = (float)di_options_term_f64(options, index, "log_floor");
+    term->weight = di_options_at_f64(options, "loss", index, "weight");
+    term->temperature = di_options_at_f64(options, "loss", index, "temperature");
+    term->t_squared = t_squared_of(di_options_at_text(options, "loss", index, "t_squared"));
+    term->log_floor = (float)di_options_at_f64(options, "loss", index, "log_floor");
 }
 
 /* Terms with weight 0 are left out: they would only cost. */
@@ -35,12 +35,12 @@ static int32_t add_term(di_loss *loss, di_registry *registry, const char *name, 
 static int32_t by_name(di_loss *loss, di_registry *registry, const char *name, const di_options *options, dk_error *err)
 {
     di_term parameters = {0};
-    if (!di_options_has_terms(options)) {
+    if (!di_options_is_list(options, "loss")) {
         read_term(&parameters, options, 0);
     } else {
         read_term(&parameters, NULL, 0);
-        for (int64_t i = 0; i < di_options_terms(options); i++)
-            if (!strcmp(di_options_term_text(options, i, "type"), name)) read_term(&parameters, options, i);
+        for (int64_t i = 0; i < di_options_list_size(options, "loss"); i++)
+            if (!strcmp(di_options_at_text(options, "loss", i, "type"), name)) read_term(&parameters, options, i);
     }
     parameters.weight = 1;
     return add_term(loss, registry, name, &parameters, err);
@@ -55,18 +55,18 @@ static int32_t with_hard_labels(di_loss *loss, di_registry *registry, const di_o
     parameters.weight = hard;
     DK_TRY(add_term(loss, registry, "cross_entropy", &parameters, err));
     parameters.weight = 1 - hard;
-    DK_TRY(add_term(loss, registry, di_options_term_text(options, 0, "type"), &parameters, err));
+    DK_TRY(add_term(loss, registry, di_options_text(options, "loss.type"), &parameters, err));
 out:
     return rc;
 }
 
 static int32_t listed(di_loss *loss, di_registry *registry, const di_options *options, dk_error *err)
 {
-    for (int64_t i = 0; i < di_options_terms(options); i++) {
+    for (int64_t i = 0; i < di_options_list_size(options, "loss"); i++) {
         di_term parameters = {0};
         int32_t rc;
         read_term(&parameters, options, i);
-        if ((rc = add_term(loss, registry, di_options_term_text(options, i, "type"), &parameters, err)) != DK_OK)
+        if ((rc = add_term(loss, registry, di_options_at_text(options, "loss", i, "type"), &parameters, err)) != DK_OK)
             return rc;
     }
     return DK_OK;
@@ -80,9 +80,9 @@ int32_t di_loss_create(di_registry *registry, const char *name, const di_options
     if (rc) return rc;
     atomic_init(&loss->references, 1);
     loss->host = dk_host_retain(host);
-    DK_TRY(dk_new(host, di_options_terms(options) + 2, &loss->terms, err));
+    DK_TRY(dk_new(host, di_options_list_size(options, "loss") + 2, &loss->terms, err));
     if (name) DK_TRY(by_name(loss, registry, name, options, err));
-    else if (di_options_has_terms(options)) DK_TRY(listed(loss, registry, options, err));
+    else if (di_options_is_list(options, "loss")) DK_TRY(listed(loss, registry, options, err));
     else DK_TRY(with_hard_labels(loss, registry, options, err));
     if (!loss->count) rc = dk_fail(err, DK_E_OPTION, "loss: every term has weight 0; give one a weight above 0");
 out:

@@ -1,68 +1,66 @@
+/* option_get.c - what readers ask. */
 #include "options/values.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
-static int64_t find(const char *key) { return di_option_find(key, strlen(key)); }
+static const di_table *table_of(const di_options *options) { return options ? options->table : &di_public_table; }
 
-static int64_t find_term(const char *key)
+static const char *default_of(const di_table *table, int64_t id)
 {
-    char name[64];
-    int size = snprintf(name, sizeof name, "loss.%s", key);
-    return size > 0 && (size_t)size < sizeof name ? di_option_find(name, (size_t)size) : -1;
+    const di_option_info *row = di_table_row(table, id);
+    return row ? row->default_text : NULL;
 }
 
-static const char *default_of(int64_t option)
+static int64_t default_i64(const char *text)
 {
-    const di_option_info *info = di_option_at(option);
-    return info && info->default_text ? info->default_text : NULL;
-}
-
-static int64_t to_i64(const di_value *value, int64_t option)
-{
-    const char *text = default_of(option);
     int64_t number = 0;
-    if (value) return value->i64;
     if (text && !dk_parse_i64(text, strlen(text), &number)) number = !strcmp(text, "true");
     return number;
 }
 
-static double to_f64(const di_value *value, int64_t option)
+static double default_f64(const char *text)
 {
-    const char *text = default_of(option);
     double number = 0;
-    if (value) return value->f64;
     if (text) dk_parse_f64(text, strlen(text), &number);
     return number;
 }
 
-static const di_value *find_value(const di_options *options, const char *key)
-{
-    return di_values_find(options, find(key), DI_NO_TERM);
-}
-
-/* The only term of a loss that is not a list is the loss itself. */
-static const di_value *find_term_value(const di_options *options, int64_t term, const char *key)
-{
-    return di_values_find(options, find_term(key), options && options->terms ? term : DI_NO_TERM);
-}
-
 int64_t di_options_i64(const di_options *options, const char *key)
 {
-    return to_i64(find_value(options, key), find(key));
-}
-
-double di_options_f64(const di_options *options, const char *key)
-{
-    return to_f64(find_value(options, key), find(key));
+    di_place place;
+    di_place_find(options, key, &place);
+    return place.value ? place.value->i64 : default_i64(default_of(table_of(options), place.id));
 }
 
 int32_t di_options_flag(const di_options *options, const char *key) { return di_options_i64(options, key) != 0; }
 
+static double course_at(const di_value *value, int64_t step)
+{
+    const double pi = 3.14159265358979323846;
+    const double done = step >= value->course.steps ? 1 : step > 0 ? (double)step / (double)value->course.steps : 0;
+    double share = 0;
+    if (value->course.kind == DI_LINEAR) share = done;
+    if (value->course.kind == DI_COSINE) share = 0.5 * (1 - cos(pi * done));
+    if (value->course.kind == DI_STEP) share = done >= 1;
+    return value->f64 + share * (value->course.to - value->f64);
+}
+
+double di_options_f64_at(const di_options *options, const char *key, int64_t step)
+{
+    di_place place;
+    di_place_find(options, key, &place);
+    return place.value ? course_at(place.value, step) : default_f64(default_of(table_of(options), place.id));
+}
+
+double di_options_f64(const di_options *options, const char *key) { return di_options_f64_at(options, key, 0); }
+
 const char *di_options_text(const di_options *options, const char *key)
 {
-    const di_value *value = find_value(options, key);
-    return value ? value->text : default_of(find(key));
+    di_place place;
+    di_place_find(options, key, &place);
+    return place.value ? place.value->text : default_of(table_of(options), place.id);
 }
 
 int32_t di_options_is(const di_options *options, const char *key, const char *text)
@@ -71,42 +69,134 @@ int32_t di_options_is(const di_options *options, const char *key, const char *te
     return value && !strcmp(value, text);
 }
 
-int32_t di_options_is_set(const di_options *options, const char *key) { return find_value(options, key) != NULL; }
+int32_t di_options_is_set(const di_options *options, const char *key)
+{
+    di_place place;
+    di_place_find(options, key, &place);
+    return place.ends_at_child ? place.node != NULL : place.value != NULL;
+}
+
+/* ---- plain lists ---- */
+
+static const di_item *find_item(const di_options *options, const char *key, int64_t index)
+{
+    di_place place;
+    di_place_find(options, key, &place);
+    return place.value && place.value->items && index >= 0 && index < place.value->size ? &place.value->items[index]
+                                                                                        : NULL;
+}
 
 int64_t di_options_list_size(const di_options *options, const char *key)
 {
-    const di_value *value = find_value(options, key);
-    return value ? value->size : 0;
+    di_place place;
+    di_place_find(options, key, &place);
+    return place.value ? place.value->size : 0;
 }
 
 int64_t di_options_list_i64(const di_options *options, const char *key, int64_t index)
 {
-    const di_value *value = find_value(options, key);
-    return value && index >= 0 && index < value->size ? value->items[index].i64 : 0;
+    const di_item *item = find_item(options, key, index);
+    return item ? item->i64 : 0;
+}
+
+double di_options_list_f64(const di_options *options, const char *key, int64_t index)
+{
+    const di_item *item = find_item(options, key, index);
+    return item ? item->f64 : 0;
 }
 
 const char *di_options_list_text(const di_options *options, const char *key, int64_t index)
 {
-    const di_value *value = find_value(options, key);
-    return value && index >= 0 && index < value->size ? value->items[index].text : NULL;
+    const di_item *item = find_item(options, key, index);
+    return item ? item->text : NULL;
 }
 
-int64_t di_options_terms(const di_options *options) { return options && options->terms ? options->terms : 1; }
+/* ---- maps in lists, maps with names ---- */
 
-int32_t di_options_has_terms(const di_options *options) { return options && options->terms > 0; }
-
-double di_options_term_f64(const di_options *options, int64_t term, const char *key)
+int32_t di_options_is_list(const di_options *options, const char *key)
 {
-    return to_f64(find_term_value(options, term, key), find_term(key));
+    di_place place;
+    di_place_find(options, key, &place);
+    return place.value && place.value->is_list;
 }
 
-const char *di_options_term_text(const di_options *options, int64_t term, const char *key)
+const di_options *di_options_map(const di_options *options, const char *key)
 {
-    const di_value *value = find_term_value(options, term, key);
-    return value ? value->text : default_of(find_term(key));
+    di_place place;
+    di_place_find(options, key, &place);
+    if (place.ends_at_child) return place.node;
+    return place.value && place.value->nodes && !place.value->is_list ? place.value->nodes[0] : NULL;
 }
 
-int32_t di_options_term_is_set(const di_options *options, int64_t term, const char *key)
+const di_options *di_options_item(const di_options *options, const char *key, int64_t index)
 {
-    return find_term_value(options, term, key) != NULL;
+    di_place place;
+    di_place_find(options, key, &place);
+    if (!place.value || !place.value->nodes || index < 0 || index >= place.value->size) return NULL;
+    return place.value->nodes[index];
+}
+
+const di_options *di_options_entry(const di_options *options, const char *key, const char *name)
+{
+    di_place place;
+    di_place_find(options, key, &place);
+    return place.value && place.value->nodes ? di_value_entry(place.value, name, strlen(name)) : NULL;
+}
+
+const char *di_options_name(const di_options *entry) { return entry ? entry->name : NULL; }
+
+const char *di_options_named(const di_options *options, const char *key)
+{
+    di_place place;
+    di_place_find(options, key, &place);
+    const di_option_info *row = di_table_row(table_of(options), place.id);
+    const char *text = !place.value ? NULL : place.value->written ? place.value->written : place.value->text;
+    return row && row->names && text && di_options_entry(options, row->names, text) ? text : NULL;
+}
+
+/* ---- items by number ---- */
+
+static void item_key(char out[DI_PATH_MAX], const char *list, int64_t index, const char *key)
+{
+    snprintf(out, DI_PATH_MAX, "%s.%lld.%s", list, (long long)index, key);
+}
+
+double di_options_at_f64(const di_options *options, const char *list, int64_t index, const char *key)
+{
+    char name[DI_PATH_MAX];
+    item_key(name, list, index, key);
+    return di_options_f64(options, name);
+}
+
+const char *di_options_at_text(const di_options *options, const char *list, int64_t index, const char *key)
+{
+    char name[DI_PATH_MAX];
+    item_key(name, list, index, key);
+    return di_options_text(options, name);
+}
+
+int32_t di_options_at_is_set(const di_options *options, const char *list, int64_t index, const char *key)
+{
+    char name[DI_PATH_MAX];
+    item_key(name, list, index, key);
+    return di_options_is_set(options, name);
+}
+
+/* ---- defaults ---- */
+
+int32_t di_value_is_default(const di_table *table, const di_value *value)
+{
+    const di_option_info *row = di_table_row(table, value->id);
+    if (!row || value->course.kind != DI_CONSTANT) return 0;
+    switch (row->type) {
+    case DI_OPTION_INT:
+    case DI_OPTION_FLAG:
+        return row->default_text && value->i64 == default_i64(row->default_text);
+    case DI_OPTION_NUMBER:
+        return row->default_text && value->f64 == default_f64(row->default_text);
+    case DI_OPTION_LIST:
+        return !value->size;
+    default:
+        return row->default_text && !strcmp(value->text, row->default_text);
+    }
 }

@@ -6,12 +6,13 @@
 #include <stdio.h>
 #include <string.h>
 
-static int32_t apply(di_options *options, const di_place *place, const dk_node *node, dk_error *err)
+static int32_t apply(di_options *options, const char *key, const dk_node *node, dk_error *err)
 {
+    const di_source source = {node, NULL, NULL};
     di_options *copy;
     int32_t rc = di_options_copy(options, options->host, -1, &copy, err);
     if (rc) return rc;
-    rc = di_assign(copy, place, node, NULL, err);
+    rc = di_assign(copy, key, source, err);
     if (!rc) di_options_swap(options, copy);
     di_options_free(copy);
     return rc;
@@ -22,84 +23,68 @@ int32_t di_options_set(di_options *options, const char *key, const char *yaml, d
     static const dk_node null_node = {.type = DK_NODE_NULL};
     char name[120];
     dk_document *document = NULL;
-    di_place place;
-    int32_t rc;
-    DK_TRY(di_place_find(key, &place, err));
+    int32_t rc = DK_OK;
     snprintf(name, sizeof name, "value of %.100s", key);
     if (yaml) DK_TRY(dk_yaml_parse(options->host, yaml, strlen(yaml), name, &document, err));
-    DK_TRY(apply(options, &place, document ? dk_document_root(document) : &null_node, err));
+    DK_TRY(apply(options, key, document ? dk_document_root(document) : &null_node, err));
 out:
     dk_document_free(document);
     if (rc && err) err->position = -1;
     return rc;
 }
 
-/* The option whose text a key stands for: a section's main option too. */
-static int64_t text_option(const di_place *place)
+/* Does the key lead to texts? A group stands for its main option. */
+static int32_t takes_text(const di_options *options, const char *key)
 {
-    const char *name = di_section_main(place->section);
-    if (place->option >= 0) return place->option;
-    return name ? di_option_find(name, strlen(name)) : -1;
-}
-
-static int32_t takes_text(const di_place *place)
-{
-    const di_option_info *option = di_option_at(text_option(place));
-    if (!option) return 0;
-    if (option->type == DI_OPTION_LIST) return option->item_type == DI_OPTION_TEXT;
-    return option->type == DI_OPTION_TEXT || option->type == DI_OPTION_PATH || option->type == DI_OPTION_CHOICE;
+    di_place place;
+    di_place_find(options, key, &place);
+    const di_table *table = options->table;
+    for (const di_group *group; (group = di_table_group(table, place.id)) && group->main;) {
+        const int64_t members = di_table_members(table, place.id);
+        group = di_table_group(table, members);
+        place.id = group && group->main ? di_table_member(table, members, group->main, strlen(group->main)) : DI_NONE;
+    }
+    const di_option_info *row = di_table_row(table, place.id);
+    if (!row) return 0;
+    if (row->type == DI_OPTION_LIST) return row->item_type == DI_OPTION_TEXT;
+    return row->type == DI_OPTION_TEXT || row->type == DI_OPTION_PATH || row->type == DI_OPTION_CHOICE;
 }
 
 int32_t di_options_set_str(di_options *options, const char *key, const char *value, dk_error *err)
 {
-    di_place place;
-    int32_t rc = di_place_find(key, &place, err);
-    if (rc) return rc;
-    if (!value || !takes_text(&place)) return di_options_set(options, key, value, err);
-    dk_node node = {.type = DK_NODE_TEXT, .text = value, .size = strlen(value)};
-    return apply(options, &place, &node, err);
-}
-
-static int32_t set_number(di_options *options, const char *key, dk_node *node, const char *text, dk_error *err)
-{
-    di_place place;
-    int32_t rc = di_place_find(key, &place, err);
-    if (rc) return rc;
-    node->text = text;
-    node->size = strlen(text);
-    return apply(options, &place, node, err);
+    if (!value || !takes_text(options, key)) return di_options_set(options, key, value, err);
+    const dk_node node = {.type = DK_NODE_TEXT, .text = value, .size = strlen(value)};
+    return apply(options, key, &node, err);
 }
 
 int32_t di_options_set_i64(di_options *options, const char *key, int64_t value, dk_error *err)
 {
     char text[24];
-    dk_node node = {.type = DK_NODE_INT, .i64 = value, .f64 = (double)value};
-    snprintf(text, sizeof text, "%lld", (long long)value);
-    return set_number(options, key, &node, text, err);
+    const int size = snprintf(text, sizeof text, "%lld", (long long)value);
+    const dk_node node = {.type = DK_NODE_INT, .i64 = value, .f64 = (double)value, .text = text, .size = (size_t)size};
+    return apply(options, key, &node, err);
 }
 
 int32_t di_options_set_f64(di_options *options, const char *key, double value, dk_error *err)
 {
     char text[32];
-    dk_node node = {.type = DK_NODE_FLOAT, .f64 = value};
     dk_format_f64(value, text);
-    return set_number(options, key, &node, text, err);
+    const dk_node node = {.type = DK_NODE_FLOAT, .f64 = value, .text = text, .size = strlen(text)};
+    return apply(options, key, &node, err);
 }
 
 /* ---- recipes ---- */
 
-static int32_t assign_root(di_options *options, const dk_node *root, const char *folder, dk_error *err)
+static int32_t assign_root(di_options *options, const dk_node *root, const char *folder, const char *name,
+                           dk_error *err)
 {
     int32_t rc = DK_OK;
     if (root->type == DK_NODE_NULL) return DK_OK;
     if (root->type != DK_NODE_MAP)
         return dk_fail(err, DK_E_OPTION, "a recipe is a map of sections, as in \"train: {steps: 100}\"");
     for (size_t i = 0; i < root->size && !rc; i++) {
-        const dk_node *node = root->items[i];
-        di_place place;
-        rc = di_place_find(node->key, &place, err);
-        if (!rc) rc = di_assign(options, &place, node, folder, err);
-        if (rc && err && err->position < 0) err->position = node->line;
+        const di_source source = {root->items[i], folder, name};
+        rc = di_assign(options, root->items[i]->key, source, err);
     }
     return rc;
 }
@@ -111,7 +96,8 @@ static int32_t apply_document(di_options *options, const dk_document *document, 
     int32_t rc = di_options_copy(options, options->host, -1, &copy, err);
     if (rc) return rc;
     dk_error_clear(&own);
-    rc = assign_root(copy, dk_document_root(document), folder, &own);
+    rc = assign_root(copy, dk_document_root(document), folder, dk_document_name(document), &own);
+    if (!rc) di_settle_names(copy);
     if (!rc) di_options_swap(options, copy);
     di_options_free(copy);
     if (rc && own.position > 0) dk_error_context(&own, "%s:%lld", dk_document_name(document), (long long)own.position);

@@ -1,10 +1,15 @@
 /* options.h - a tree of option values, each checked against the table when it is set.
  *
  * Here live the table, the tree, its text forms (YAML in and out, JSON out) and typed getters. What an option does
- * lives with whoever reads it. Keys are dotted: "train.steps"; items of lists go by number: "student.layers.0"; a loss
- * is one map ("loss.temperature") or a list of terms ("loss.1.type"). A section given as one plain value sets its main
- * option: `output: out/` is output.path. Setting "loss.0.x" turns a single loss into a list of one; an index equal to
- * the size appends. "loss.temperature" and the like, set while loss is a list, reach every term.
+ * lives with whoever reads it. Keys are dotted: "train.steps"; items of lists go by number: "student.layers.0",
+ * "augment.steps.2.n"; entries by the name that the user gave them: "teachers.pt.path". In a recipe a dotted key may
+ * stand for nested maps. The loss is one map ("loss.temperature") or a list of them ("loss.1.type"). A group given as
+ * one plain value sets its main option: `output: out/` is output.path. Setting "loss.0.x" turns a single loss into a
+ * list of one; an index equal to the size appends. "loss.temperature" and the like, set while loss is a list, reach
+ * every item. A number that takes schedules may be {schedule: linear|cosine|step, from, to, steps}.
+ *
+ * A node of the tree is a tree, too: readers of an item or an entry get it as `const di_options *` and ask it for the
+ * keys inside ("path"). It lives as long as its root is not changed.
  *
  * A failed setter or load leaves the tree as it was. A const tree may be read from several threads. */
 #ifndef DI_OPTIONS_OPTIONS_H
@@ -16,6 +21,8 @@
 typedef struct di_options di_options;
 
 int32_t di_options_create(dk_host *host, di_options **out, dk_error *err);
+/* With another table than the public one; table outlives the tree. */
+int32_t di_options_create_with(dk_host *host, const di_table *table, di_options **out, dk_error *err);
 void di_options_free(di_options *options); /* NULL is fine */
 
 /* ---- setting; errors name the option, the value, the bounds and the way out ---- */
@@ -31,6 +38,13 @@ int32_t di_options_set(di_options *options, const char *key, const char *yaml, d
 int32_t di_options_set_str(di_options *options, const char *key, const char *value, dk_error *err);
 int32_t di_options_set_i64(di_options *options, const char *key, int64_t value, dk_error *err);
 int32_t di_options_set_f64(di_options *options, const char *key, double value, dk_error *err);
+
+/* ---- options that nothing would read; whoever reads a section asks when it is created ---- */
+/* Refuses what is set in these sections (as for di_options_copy) while its condition (when) is not met, unless it is
+ * the default, and texts that name an entry which does not exist. Errors begin with "recipe.yaml:7: " where known. */
+int32_t di_options_check(const di_options *options, int64_t sections, dk_error *err);
+/* Refuses key where it is set and not its default: "KEY WHY". */
+int32_t di_options_refuse(const di_options *options, const char *key, const char *why, dk_error *err);
 
 /* ---- whole trees; NULL stands for an empty one ---- */
 /* sections: a set of 1 << DI_TRAIN and so on; -1 = all. Into another host's memory if need be. */
@@ -53,19 +67,30 @@ int32_t di_options_write_json(const di_options *options, int32_t defaults, dk_st
  * table does not have reads as 0 or NULL, and a test that walks the sources finds it. ---- */
 int64_t di_options_i64(const di_options *options, const char *key);
 double di_options_f64(const di_options *options, const char *key);
+double di_options_f64_at(const di_options *options, const char *key, int64_t step); /* where a schedule has come to */
 int32_t di_options_flag(const di_options *options, const char *key);
 /* NULL = unset, no default; lives as long as the value */
 const char *di_options_text(const di_options *options, const char *key);
 int32_t di_options_is_set(const di_options *options, const char *key);
 int32_t di_options_is(const di_options *options, const char *key, const char *text); /* 1 if the value is this text */
+/* Items of a plain list, of a list of maps (a single map counts as one), entries of a map of names. */
 int64_t di_options_list_size(const di_options *options, const char *key);
 int64_t di_options_list_i64(const di_options *options, const char *key, int64_t index);
+double di_options_list_f64(const di_options *options, const char *key, int64_t index);
 const char *di_options_list_text(const di_options *options, const char *key, int64_t index);
-/* Terms of the loss: a single one counts as 1. Keys without "loss.": "type", "weight", "temperature", ... */
-int64_t di_options_terms(const di_options *options);
-int32_t di_options_has_terms(const di_options *options); /* 1 = loss is a list: plain weights, no hard_label_weight */
-double di_options_term_f64(const di_options *options, int64_t term, const char *key);
-const char *di_options_term_text(const di_options *options, int64_t term, const char *key);
-int32_t di_options_term_is_set(const di_options *options, int64_t term, const char *key);
+
+/* ---- nodes: NULL = not there ---- */
+const di_options *di_options_map(const di_options *options, const char *key); /* "teacher", "loss.1", "teachers.pt" */
+const di_options *di_options_item(const di_options *options, const char *key, int64_t index); /* in order of the file */
+const di_options *di_options_entry(const di_options *options, const char *key, const char *name);
+const char *di_options_name(const di_options *entry); /* that the user gave it */
+/* The name of an entry that a path or text gives ("teacher.path" of `teacher: pt`); NULL = it names none. */
+const char *di_options_named(const di_options *options, const char *key);
+
+/* Items of a list that may be one map, which counts as item 0: di_options_at_f64(o, "loss", i, "temperature"). */
+int32_t di_options_is_list(const di_options *options, const char *key);
+double di_options_at_f64(const di_options *options, const char *list, int64_t index, const char *key);
+const char *di_options_at_text(const di_options *options, const char *list, int64_t index, const char *key);
+int32_t di_options_at_is_set(const di_options *options, const char *list, int64_t index, const char *key);
 
 #endif

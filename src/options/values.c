@@ -2,23 +2,28 @@
 
 #include <string.h>
 
-int32_t di_options_create(dk_host *host, di_options **out, dk_error *err)
+int32_t di_options_create_with(dk_host *host, const di_table *table, di_options **out, dk_error *err)
 {
     di_options *options;
     int32_t rc = dk_new(host, 1, &options, err);
     if (rc) return rc;
     options->host = dk_host_retain(host);
+    options->table = table;
+    options->group = DI_ROOT;
     *out = options;
     return DK_OK;
+}
+
+int32_t di_options_create(dk_host *host, di_options **out, dk_error *err)
+{
+    return di_options_create_with(host, &di_public_table, out, err);
 }
 
 void di_options_free(di_options *options)
 {
     if (!options) return;
     dk_host *host = options->host;
-    for (int64_t i = 0; i < options->count; i++) di_value_free(host, &options->values[i]);
-    dk_free(host, options->values);
-    dk_free(host, options);
+    di_node_free(options);
     dk_host_release(host);
 }
 
@@ -29,190 +34,232 @@ void di_options_swap(di_options *a, di_options *b)
     *b = kept;
 }
 
-void di_value_free(dk_host *host, di_value *value)
-{
-    for (int64_t i = 0; i < value->size; i++) dk_free(host, value->items[i].text);
-    dk_free(host, value->items);
-    dk_free(host, value->text);
-    value->items = NULL;
-    value->text = NULL;
-    value->size = 0;
-}
+/* ---- nodes ---- */
 
-static int32_t clone_items(dk_host *host, const di_value *value, di_value *out, dk_error *err)
+int32_t di_node_create(const di_options *like, int64_t group, di_options **out, dk_error *err)
 {
-    int32_t rc = dk_new(host, value->size, &out->items, err);
+    int32_t rc = dk_new(like->host, 1, out, err);
     if (rc) return rc;
-    for (; out->size < value->size; out->size++) {
-        const di_item *item = &value->items[out->size];
-        out->items[out->size].i64 = item->i64;
-        if (!item->text) continue;
-        out->items[out->size].text = dk_strdup(host, item->text);
-        if (!out->items[out->size].text) return dk_fail_nomem(err, strlen(item->text) + 1);
-    }
+    (*out)->host = like->host;
+    (*out)->table = like->table;
+    (*out)->group = group;
     return DK_OK;
 }
 
-int32_t di_value_clone(dk_host *host, const di_value *value, di_value *out, dk_error *err)
+void di_node_clear(di_options *node)
 {
-    di_value copy = *value;
-    int32_t rc = DK_OK;
-    copy.items = NULL;
-    copy.text = NULL;
-    copy.size = 0;
-    if (value->text && !(copy.text = dk_strdup(host, value->text))) rc = dk_fail_nomem(err, strlen(value->text) + 1);
-    if (!rc && value->size) rc = clone_items(host, value, &copy, err);
-    if (rc) di_value_free(host, &copy);
-    else *out = copy;
-    return rc;
+    for (int64_t i = 0; i < node->count; i++) di_value_free(node->host, &node->values[i]);
+    node->count = 0;
 }
 
-static int64_t find_index(const di_options *options, int64_t option, int64_t term)
+void di_node_free(di_options *node)
+{
+    if (!node) return;
+    di_node_clear(node);
+    dk_free(node->host, node->values);
+    dk_free(node->host, node->name);
+    dk_free(node->host, node);
+}
+
+static int64_t find_index(const di_options *node, int64_t id)
 {
     int64_t at = 0;
-    while (at < options->count && (options->values[at].option < option ||
-                                   (options->values[at].option == option && options->values[at].term < term)))
-        at++;
+    while (at < node->count && node->values[at].id < id) at++;
     return at;
 }
 
-const di_value *di_values_find(const di_options *options, int64_t option, int64_t term)
+const di_value *di_node_find(const di_options *node, int64_t id)
 {
-    if (!options || option < 0) return NULL;
-    int64_t at = find_index(options, option, term);
-    if (at == options->count || options->values[at].option != option || options->values[at].term != term) return NULL;
-    return &options->values[at];
+    const int64_t at = node ? find_index(node, id) : 0;
+    return node && at < node->count && node->values[at].id == id ? &node->values[at] : NULL;
 }
 
-static void remove_at(di_options *options, int64_t at)
+void di_node_remove(di_options *node, int64_t id)
 {
-    di_value_free(options->host, &options->values[at]);
-    options->count--;
-    memmove(options->values + at, options->values + at + 1, (size_t)(options->count - at) * sizeof *options->values);
+    const int64_t at = find_index(node, id);
+    if (!di_node_find(node, id)) return;
+    di_value_free(node->host, &node->values[at]);
+    node->count--;
+    memmove(node->values + at, node->values + at + 1, (size_t)(node->count - at) * sizeof *node->values);
 }
 
-int32_t di_values_put(di_options *options, di_value *value, dk_error *err)
+di_value *di_node_slot(di_options *node, int64_t id, dk_error *err)
 {
-    di_values_remove(options, value->option, value->term);
-    if (options->count == options->capacity) {
-        int64_t capacity = options->capacity ? options->capacity * 2 : 16;
-        di_value *grown = dk_realloc(options->host, options->values, (uint64_t)capacity, sizeof *grown);
+    const int64_t at = find_index(node, id);
+    if (di_node_find(node, id)) return &node->values[at];
+    if (node->count == node->capacity) {
+        int64_t capacity = node->capacity ? node->capacity * 2 : 8;
+        di_value *grown = dk_realloc(node->host, node->values, (uint64_t)capacity, sizeof *grown);
         if (!grown) {
-            di_value_free(options->host, value);
-            return dk_fail_nomem(err, (uint64_t)capacity * sizeof *grown);
+            dk_fail_nomem(err, (uint64_t)capacity * sizeof *grown);
+            return NULL;
         }
-        options->values = grown;
-        options->capacity = capacity;
+        node->values = grown;
+        node->capacity = capacity;
     }
-    int64_t at = find_index(options, value->option, value->term);
-    memmove(options->values + at + 1, options->values + at, (size_t)(options->count - at) * sizeof *options->values);
-    options->values[at] = *value;
-    options->count++;
+    memmove(node->values + at + 1, node->values + at, (size_t)(node->count - at) * sizeof *node->values);
+    node->values[at] = (di_value){.id = id};
+    node->count++;
+    return &node->values[at];
+}
+
+int32_t di_node_put(di_options *node, di_value *value, dk_error *err)
+{
+    di_value *slot = di_node_slot(node, value->id, err);
+    if (!slot) {
+        di_value_free(node->host, value);
+        return DK_E_NOMEM;
+    }
+    di_value_free(node->host, slot);
+    *slot = *value;
     return DK_OK;
 }
 
-void di_values_remove(di_options *options, int64_t option, int64_t term)
+/* ---- values ---- */
+
+void di_value_free(dk_host *host, di_value *value)
 {
-    if (di_values_find(options, option, term)) remove_at(options, find_index(options, option, term));
+    for (int64_t i = 0; value->items && i < value->size; i++) dk_free(host, value->items[i].text);
+    for (int64_t i = 0; value->nodes && i < value->size; i++) di_node_free(value->nodes[i]);
+    dk_free(host, value->items);
+    dk_free(host, value->nodes);
+    dk_free(host, value->text);
+    dk_free(host, value->written);
+    dk_free(host, value->origin);
+    *value = (di_value){.id = value->id};
 }
 
-void di_values_remove_section(di_options *options, int32_t section)
+static int32_t clone_text(dk_host *host, const char *text, char **out, dk_error *err)
 {
-    for (int64_t i = options->count; i-- > 0;)
-        if (di_option_section(options->values[i].option) == section) remove_at(options, i);
-    if (section == DI_LOSS) options->terms = 0;
+    if (!text) return DK_OK;
+    *out = dk_strdup(host, text);
+    return *out ? DK_OK : dk_fail_nomem(err, strlen(text) + 1);
 }
 
-void di_values_remove_term(di_options *options, int64_t term)
+static int32_t clone_node(const di_options *into, const di_options *node, di_options **out, dk_error *err)
 {
-    for (int64_t i = options->count; i-- > 0;)
-        if (options->values[i].term == term && term != DI_NO_TERM) remove_at(options, i);
-}
-
-/* ---- whole trees ---- */
-
-static int32_t copy_values(di_options *into, const di_options *from, int64_t sections, dk_error *err)
-{
-    int32_t rc = DK_OK;
-    for (int64_t i = 0; i < from->count; i++) {
+    int32_t rc;
+    DK_TRY(di_node_create(into, node->group, out, err));
+    (*out)->is_item = node->is_item;
+    DK_TRY(clone_text(into->host, node->name, &(*out)->name, err));
+    for (int64_t i = 0; i < node->count; i++) {
         di_value value;
-        if (!(sections >> di_option_section(from->values[i].option) & 1)) continue;
-        DK_TRY(di_value_clone(into->host, &from->values[i], &value, err));
-        DK_TRY(di_values_put(into, &value, err));
+        DK_TRY(di_value_clone(into, &node->values[i], &value, err));
+        DK_TRY(di_node_put(*out, &value, err));
     }
-    if (sections >> DI_LOSS & 1) into->terms = from->terms;
 out:
     return rc;
 }
 
-int32_t di_options_copy(const di_options *options, dk_host *host, int64_t sections, di_options **out, dk_error *err)
+static int32_t clone_items(const di_options *into, const di_value *value, di_value *out, dk_error *err)
 {
-    di_options *copy;
-    int32_t rc = di_options_create(host, &copy, err);
-    if (rc) return rc;
-    if (options) rc = copy_values(copy, options, sections, err);
-    if (rc) di_options_free(copy);
-    else *out = copy;
+    int32_t rc = DK_OK;
+    if (value->items) DK_TRY(dk_new(into->host, value->size, &out->items, err));
+    if (value->nodes) DK_TRY(dk_new(into->host, value->size, &out->nodes, err));
+    for (; out->size < value->size; out->size++) {
+        if (value->nodes) {
+            rc = clone_node(into, value->nodes[out->size], &out->nodes[out->size], err);
+        } else {
+            out->items[out->size] = value->items[out->size];
+            out->items[out->size].text = NULL;
+            rc = clone_text(into->host, value->items[out->size].text, &out->items[out->size].text, err);
+        }
+        if (rc) {
+            out->size++;
+            return rc;
+        }
+    }
+out:
     return rc;
 }
 
+int32_t di_value_clone(const di_options *into, const di_value *value, di_value *out, dk_error *err)
+{
+    di_value copy = {.id = value->id, .i64 = value->i64, .f64 = value->f64, .course = value->course};
+    int32_t rc;
+    copy.is_list = value->is_list;
+    DK_TRY(clone_text(into->host, value->text, &copy.text, err));
+    DK_TRY(clone_text(into->host, value->written, &copy.written, err));
+    DK_TRY(clone_text(into->host, value->origin, &copy.origin, err));
+    DK_TRY(clone_items(into, value, &copy, err));
+    *out = copy;
+    return DK_OK;
+out:
+    di_value_free(into->host, &copy);
+    return rc;
+}
+
+int32_t di_value_grow(di_options *node, di_value *value, const char *name, di_options **out, dk_error *err)
+{
+    di_options **grown = dk_realloc(node->host, value->nodes, (uint64_t)value->size + 1, sizeof *grown), *made = NULL;
+    int32_t rc;
+    if (!grown) return dk_fail_nomem(err, ((uint64_t)value->size + 1) * sizeof *grown);
+    value->nodes = grown;
+    DK_TRY(di_node_create(node, di_table_members(node->table, value->id), &made, err));
+    DK_TRY(clone_text(node->host, name, &made->name, err));
+    value->nodes[value->size++] = *out = made;
+    return DK_OK;
+out:
+    di_node_free(made);
+    return rc;
+}
+
+di_options *di_value_entry(const di_value *value, const char *name, size_t size)
+{
+    for (int64_t i = 0; value && i < value->size; i++)
+        if (value->nodes[i]->name && strlen(value->nodes[i]->name) == size &&
+            !memcmp(value->nodes[i]->name, name, size))
+            return value->nodes[i];
+    return NULL;
+}
+
+/* ---- whole trees ---- */
+
 static int32_t same_text(const char *a, const char *b) { return a == b || (a && b && !strcmp(a, b)); }
 
-static int32_t same_value(const di_value *a, const di_value *b)
+static int32_t same_member(const di_value *a, const di_value *b, int64_t i)
 {
-    if (a->option != b->option || a->term != b->term || a->size != b->size) return 0;
+    if (a->nodes) return same_text(a->nodes[i]->name, b->nodes[i]->name) && di_node_equal(a->nodes[i], b->nodes[i]);
+    return a->items[i].i64 == b->items[i].i64 && a->items[i].f64 == b->items[i].f64 &&
+           same_text(a->items[i].text, b->items[i].text);
+}
+
+int32_t di_value_equal(const di_value *a, const di_value *b)
+{
+    if (a->id != b->id || a->size != b->size || a->is_list != b->is_list) return 0;
     if (a->i64 != b->i64 || a->f64 != b->f64 || !same_text(a->text, b->text)) return 0;
+    if (a->course.kind != b->course.kind || a->course.to != b->course.to || a->course.steps != b->course.steps)
+        return 0;
     for (int64_t i = 0; i < a->size; i++)
-        if (a->items[i].i64 != b->items[i].i64 || !same_text(a->items[i].text, b->items[i].text)) return 0;
+        if (!same_member(a, b, i)) return 0;
     return 1;
 }
 
-int32_t di_options_equal(const di_options *a, const di_options *b)
+int32_t di_node_equal(const di_options *a, const di_options *b)
 {
-    static const di_options empty = {NULL, NULL, 0, 0, 0};
-    if (!a) a = &empty;
-    if (!b) b = &empty;
-    if (a->count != b->count || a->terms != b->terms) return 0;
-    for (int64_t i = 0; i < a->count; i++)
-        if (!same_value(&a->values[i], &b->values[i])) return 0;
+    const int64_t count = a ? a->count : 0;
+    if (count != (b ? b->count : 0)) return 0;
+    for (int64_t i = 0; i < count; i++)
+        if (!di_value_equal(&a->values[i], &b->values[i])) return 0;
     return 1;
 }
 
-/* What an option that nobody set counts as. */
-static int32_t is_default(const di_value *value)
-{
-    const di_option_info *option = di_option_at(value->option);
-    const char *text = di_options_text(NULL, option->name);
-    switch (option->type) {
-    case DI_OPTION_INT:
-    case DI_OPTION_FLAG:
-        return value->i64 == di_options_i64(NULL, option->name);
-    case DI_OPTION_NUMBER:
-        return value->f64 == di_options_f64(NULL, option->name);
-    case DI_OPTION_LIST:
-        return !value->size;
-    default:
-        return same_text(value->text, text);
-    }
-}
+int32_t di_options_equal(const di_options *a, const di_options *b) { return di_node_equal(a, b); }
 
-int32_t di_options_configure(di_options *options, const di_options *from, dk_error *err)
+int32_t di_options_copy(const di_options *options, dk_host *host, int64_t sections, di_options **out, dk_error *err)
 {
-    int32_t rc;
-    di_options *copy = NULL;
-    DK_TRY(di_options_copy(options, options->host, -1, &copy, err));
-    for (int64_t i = 0; from && i < from->count; i++) {
-        const di_value *value = &from->values[i], *old = di_values_find(copy, value->option, value->term);
-        const di_option_info *option = di_option_at(value->option);
-        di_value clone;
-        if (old ? same_value(old, value) : value->term == DI_NO_TERM && is_default(value)) continue;
-        if (!(option->flags & DI_OPTION_LIVE))
-            DK_TRY(dk_fail(err, DK_E_STAGE, "%s cannot be changed any more; it is fixed when the trainer is created",
-                           option->name));
-        DK_TRY(di_value_clone(copy->host, value, &clone, err));
-        DK_TRY(di_values_put(copy, &clone, err));
+    di_options *copy;
+    int32_t rc = di_options_create_with(host, options ? options->table : &di_public_table, &copy, err);
+    if (rc) return rc;
+    if (options) copy->group = options->group;
+    for (int64_t i = 0; options && i < options->count; i++) {
+        di_value value;
+        if (!(sections >> di_table_section(options->table, options->values[i].id) & 1)) continue;
+        DK_TRY(di_value_clone(copy, &options->values[i], &value, err));
+        DK_TRY(di_node_put(copy, &value, err));
     }
-    di_options_swap(options, copy);
+    *out = copy;
+    return DK_OK;
 out:
     di_options_free(copy);
     return rc;

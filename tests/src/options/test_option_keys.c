@@ -7,31 +7,47 @@ typedef struct scan {
     dk_host *host;
     const char *folder;
     int files, keys;
+    char *asked; /* [di_option_count()] */
 } scan;
 
-static int32_t is_getter(const char *name, size_t size, int32_t *term)
+static int32_t is_getter(const char *name, size_t size, int32_t *in_list)
 {
-    static const char *const getters[] = {"i64",       "f64",      "flag",      "text",     "is_set",    "is",
-                                          "list_size", "list_i64", "list_text", "term_f64", "term_text", "term_is_set"};
-    *term = size > 5 && !memcmp(name, "term_", 5);
+    static const char *const getters[] = {"i64",     "f64",       "f64_at",   "flag",     "text",      "is_set",
+                                          "is",      "list_size", "list_i64", "list_f64", "list_text", "at_f64",
+                                          "at_text", "at_is_set", "refuse",   "named"};
+    *in_list = size > 3 && !memcmp(name, "at_", 3);
     for (size_t i = 0; i < sizeof getters / sizeof *getters; i++)
         if (strlen(getters[i]) == size && !memcmp(getters[i], name, size)) return 1;
     return 0;
+}
+
+/* The text between the next quotes before end, and where it ends; NULL = none. */
+static const char *next_text(const char *at, const char *end, char out[64])
+{
+    const char *quote = strchr(at, '"');
+    if (!quote || !end || quote > end) return NULL;
+    size_t length = strcspn(quote + 1, "\"");
+    snprintf(out, 64, "%.*s", (int)(length < 60 ? length : 60), quote + 1);
+    return quote + 1 + length + 1;
 }
 
 static void check_keys(scan *s, const char *path, const char *text)
 {
     static const char prefix[] = "di_options_";
     for (const char *at = text; (at = strstr(at, prefix));) {
-        char key[80];
-        int32_t term;
+        char first[64], second[64], key[130];
+        int32_t in_list;
         at += sizeof prefix - 1;
         size_t size = strcspn(at, "(");
-        const char *end = strpbrk(at, ";{"), *quote = strchr(at, '"');
-        if (!is_getter(at, size, &term) || !quote || !end || quote > end) continue;
-        size_t length = strcspn(quote + 1, "\"");
-        snprintf(key, sizeof key, "%s%.*s", term ? "loss." : "", (int)(length < 60 ? length : 60), quote + 1);
-        if (di_option_find(key, strlen(key)) < 0) FAIL("%s asks for %s, which is not in the table", path, key);
+        const char *end = strpbrk(at, ";{"), *next;
+        int32_t reads = strncmp(at, "refuse(", 7) != 0;
+        if (!is_getter(at, size, &in_list) || !(next = next_text(at, end, first))) continue;
+        if (in_list && !next_text(next, end, second)) continue;
+        snprintf(key, sizeof key, in_list ? "%s.%s" : "%s", first, second);
+        int64_t option = di_option_find(key, strlen(key));
+        int32_t is_group = di_table_member(&di_public_table, DI_ROOT, key, strlen(key)) != DI_NONE;
+        if (option < 0 && !is_group) FAIL("%s asks for %s, which is not in the table", path, key);
+        if (option >= 0 && reads) s->asked[option] = 1;
         s->keys++;
     }
 }
@@ -55,16 +71,23 @@ static int32_t visit(void *user, const char *name, int32_t is_dir, dk_error *err
     return rc;
 }
 
-TEST(every_key_exists)
+/* And every row of the table must be read by somebody, or it would be an option that does nothing. */
+TEST(every_key_exists_and_every_option_is_read)
 {
     dk_error err;
     scan s = {.folder = TEST_DATA "/../../src"};
     REQUIRE_OK(dk_host_create(NULL, &s.host, &err));
-    check_keys(&s, "a sample", "di_options_i64(o, \"train.steps\"); di_options_term_f64(o, 0, \"weight\");");
+    REQUIRE_OK(dk_new(s.host, di_option_count(), &s.asked, &err));
+    check_keys(&s, "a sample", "di_options_i64(o, \"train.steps\"); di_options_at_f64(o, \"loss\", 0, \"weight\");");
     CHECK_INT(s.keys, 2);
+    CHECK(s.asked[di_option_find("loss.weight", 11)] && !s.asked[di_option_find("loss.type", 9)]);
+    memset(s.asked, 0, (size_t)di_option_count());
     CHECK_OK(dk_dir_list(s.host, s.folder, visit, &s, &err));
     CHECK(s.files > 5);
+    for (int64_t i = 0; i < di_option_count(); i++)
+        if (!s.asked[i] && di_option_at(i)->type != DI_OPTION_MAP) FAIL("nothing reads %s", di_option_at(i)->name);
+    dk_free(s.host, s.asked);
     dk_host_release(s.host);
 }
 
-TEST_MAIN(TEST_CASE(every_key_exists))
+TEST_MAIN(TEST_CASE(every_key_exists_and_every_option_is_read))

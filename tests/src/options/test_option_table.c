@@ -1,14 +1,30 @@
 #include "options/options.h"
+#include "options/suggest.h"
 #include "test.h"
+
+/* Every option that a condition speaks of is there. */
+static void check_condition(const di_option_info *option)
+{
+    const char *dot = strchr(option->name, '.');
+    for (const char *at = option->when; at && *at; at += strcspn(at, ",") + (at[strcspn(at, ",")] == ',')) {
+        char name[96];
+        const char *key = at + (*at == '!');
+        if (*key == '/') snprintf(name, sizeof name, "%.*s", (int)strcspn(key + 1, "=,"), key + 1);
+        else
+            snprintf(name, sizeof name, "%.*s.%.*s", (int)(dot - option->name), option->name, (int)strcspn(key, "=,"),
+                     key);
+        if (di_option_find(name, strlen(name)) < 0) FAIL("%s: its condition names %s", option->name, name);
+    }
+}
 
 TEST(rows_are_sound)
 {
     for (int64_t i = 0; i < di_option_count(); i++) {
         const di_option_info *option = di_option_at(i);
-        int32_t section = di_option_section(i);
-        if (section < 0 || strncmp(option->name, di_section_name(section), strlen(di_section_name(section))))
-            FAIL("%s: section", option->name);
-        if (i && section < di_option_section(i - 1)) FAIL("%s: out of order", option->name);
+        int32_t section = di_table_section(&di_public_table, i);
+        if (section < 0 || section >= DI_SECTIONS) FAIL("%s: section", option->name);
+        if (i && section < di_table_section(&di_public_table, i - 1)) FAIL("%s: out of order", option->name);
+        check_condition(option);
         CHECK_INT(di_option_find(option->name, strlen(option->name)), i); /* no name twice */
         if (!option->help || !*option->help || strchr(option->help, '\n')) FAIL("%s: help", option->name);
         if ((option->type == DI_OPTION_CHOICE) != (option->choices != NULL)) FAIL("%s: choices", option->name);
@@ -20,7 +36,6 @@ TEST(rows_are_sound)
                 !(option->flags & DI_OPTION_OPEN_HIGH))
                 FAIL("%s: lower bound", option->name);
         }
-        if ((option->flags & DI_OPTION_TERM) && section != DI_LOSS) FAIL("%s: only losses have terms", option->name);
     }
     CHECK(!di_option_at(-1) && !di_option_at(di_option_count()));
     CHECK_INT(di_option_find("train.step", 10), -1);
@@ -53,18 +68,26 @@ TEST(defaults_pass_their_checks)
     dk_host_release(host);
 }
 
-TEST(sections)
+TEST(groups)
 {
-    CHECK_INT(di_section_find("loss", 4), DI_LOSS);
-    CHECK_INT(di_section_find("los", 3), -1);
-    CHECK_INT(di_section_find("losses", 6), -1);
-    for (int32_t i = 0; i < DI_SECTIONS; i++)
-        if (di_section_main(i)) CHECK(di_option_find(di_section_main(i), strlen(di_section_main(i))) >= 0);
+    const di_table *table = &di_public_table;
+    const int64_t loss = di_table_member(table, DI_ROOT, "loss", 4);
+    CHECK_INT(di_table_section(table, loss), DI_LOSS);
+    CHECK_INT(di_table_member(table, DI_ROOT, "los", 3), DI_NONE);
+    CHECK_INT(di_table_member(table, DI_ROOT, "losses", 6), DI_NONE);
+    CHECK_STR(di_table_name(table, di_table_member(table, loss, "type", 4)), "loss.type");
+    CHECK_INT(di_table_member(table, loss, "steps", 5), DI_NONE);
+    CHECK(!di_table_row(table, loss) && !di_table_group(table, 0) && !di_table_group(table, loss + 100));
+    for (int64_t i = 0; i < table->group_count; i++) {
+        const di_group *group = &table->groups[i];
+        if (group->main && di_table_member(table, table->row_count + i, group->main, strlen(group->main)) == DI_NONE)
+            FAIL("%s: main option", group->name);
+    }
 }
 
 static const char *suggest(const char *text)
 {
-    const char *name = di_option_suggest(text, strlen(text));
+    const char *name = di_option_suggest(&di_public_table, text, strlen(text));
     return name ? name : "nothing";
 }
 
@@ -84,10 +107,10 @@ TEST(suggestions)
     CHECK_STR(suggest("x.y"), "nothing");
     CHECK_STR(suggest("a very long text that is nowhere near any option of the table, longer than all of them"),
               "nothing");
-    CHECK_STR(di_choice_suggest(schedule, "cosin", near, sizeof near), "cosine");
-    CHECK(!di_choice_suggest(schedule, "sawtooth", near, sizeof near));
-    CHECK(di_option_has_choice(schedule, "wsd", 3) && !di_option_has_choice(schedule, "ws", 2) &&
-          !di_option_has_choice(schedule, "", 0));
+    CHECK_STR(di_choice_suggest(schedule->choices, "cosin", near, sizeof near), "cosine");
+    CHECK(!di_choice_suggest(schedule->choices, "sawtooth", near, sizeof near));
+    CHECK(di_option_has_choice(schedule->choices, "wsd", 3) && !di_option_has_choice(schedule->choices, "ws", 2) &&
+          !di_option_has_choice(schedule->choices, "", 0));
 }
 
-TEST_MAIN(TEST_CASE(rows_are_sound) TEST_CASE(defaults_pass_their_checks) TEST_CASE(sections) TEST_CASE(suggestions))
+TEST_MAIN(TEST_CASE(rows_are_sound) TEST_CASE(defaults_pass_their_checks) TEST_CASE(groups) TEST_CASE(suggestions))

@@ -138,6 +138,9 @@ TEST(refused_values)
     refuse(o, "student.layers", "[1, x]", "student.layers \"x\" is not an integer");
     refuse(o, "student.layers", "[1, -2]", "student.layers -2 is not in [0, 1000000]");
     refuse(o, "student.layers", "{a: 1}", "student.layers {a map} is not a list");
+    refuse(o, "data.train", "[a.txt, b.txt]", "data.train: several sources are not supported yet: give one path");
+    refuse(o, "train.precision", "fp32",
+           "train.precision is not an option any more: the products of training are formed in fp32");
     refuse(o, "train.steps", "[1",
            "value of train.steps:2: did not find expected ',' or ']' while parsing a flow sequence");
     CHECK_INT(di_options_set_f64(o, "train.learning_rate", (double)NAN, &err), DK_E_OPTION);
@@ -161,7 +164,7 @@ TEST(unknown_keys)
     refuse(o, "qwertyuiop.x", "1", "qwertyuiop.x is not an option; `distill options` lists them all");
     refuse(o, "", "1", " is not an option; `distill options` lists them all");
     refuse(o, "train.steps.x", "1", "train.steps.x is not an option; did you mean train.steps?");
-    refuse(o, "train.", "1", "train. is not an option; `distill options` lists them all");
+    refuse(o, "train.", "1", "train. is not an option; did you mean train?");
     refuse(o, "train", "5", "train is a section: give it as a map, train: {key: value}");
     refuse(o, "train", "[5]", "train is a section: give it as a map, train: {key: value}");
     refuse(o, "train", "{stepz: 5}", "train.stepz is not an option; did you mean train.steps?");
@@ -210,49 +213,49 @@ TEST(sections_as_plain_values)
 TEST(terms_of_the_loss)
 {
     di_options *o = fresh();
-    CHECK_INT(di_options_terms(NULL), 1);
-    CHECK(!di_options_has_terms(o));
-    CHECK_STR(di_options_term_text(NULL, 0, "type"), "forward_kl");
+    CHECK_INT(di_options_list_size(NULL, "loss"), 0);
+    CHECK(!di_options_is_list(o, "loss"));
+    CHECK_STR(di_options_at_text(NULL, "loss", 0, "type"), "forward_kl");
     CHECK_OK(di_options_set(o, "loss", "{type: jsd, temperature: 2}", &err));
-    CHECK_INT(di_options_terms(o), 1);
-    CHECK_STR(di_options_term_text(o, 0, "type"), "jsd");
-    CHECK(di_options_term_f64(o, 0, "temperature") == 2);
+    CHECK_INT(di_options_list_size(o, "loss"), 1);
+    CHECK_STR(di_options_at_text(o, "loss", 0, "type"), "jsd");
+    CHECK(di_options_at_f64(o, "loss", 0, "temperature") == 2);
     CHECK_STR(get(o, "loss.0.type"), "jsd");
     CHECK_OK(di_options_set(o, "loss.0.weight", "0.5", &err)); /* the single loss becomes the first of a list */
-    CHECK(di_options_has_terms(o));
+    CHECK(di_options_is_list(o, "loss"));
     CHECK_OK(di_options_set_str(o, "loss.1.type", "cross_entropy", &err));
-    CHECK_INT(di_options_terms(o), 2);
-    CHECK_STR(di_options_term_text(o, 0, "type"), "jsd");
-    CHECK(di_options_term_f64(o, 0, "weight") == 0.5 && di_options_term_f64(o, 1, "weight") == 1);
-    CHECK(di_options_term_f64(o, 0, "temperature") == 2 && di_options_term_f64(o, 1, "temperature") == 1);
-    CHECK(di_options_term_is_set(o, 0, "weight") && !di_options_term_is_set(o, 1, "weight"));
-    CHECK_STR(get(o, "loss"), "  - type: jsd\n    temperature: 2\n    weight: 0.5\n  - type: cross_entropy\n");
+    CHECK_INT(di_options_list_size(o, "loss"), 2);
+    CHECK_STR(di_options_at_text(o, "loss", 0, "type"), "jsd");
+    CHECK(di_options_at_f64(o, "loss", 0, "weight") == 0.5 && di_options_at_f64(o, "loss", 1, "weight") == 1);
+    CHECK(di_options_at_f64(o, "loss", 0, "temperature") == 2 && di_options_at_f64(o, "loss", 1, "temperature") == 1);
+    CHECK(di_options_at_is_set(o, "loss", 0, "weight") && !di_options_at_is_set(o, "loss", 1, "weight"));
+    CHECK_STR(get(o, "loss"), "- type: jsd\n  temperature: 2\n  weight: 0.5\n- type: cross_entropy\n");
     CHECK_STR(get(o, "loss.1"), "type: cross_entropy\n");
     CHECK_STR(get(o, "loss.2.type"), "loss.2.type: there are 2, numbered from 0");
-    CHECK_STR(get(o, "loss.type"), "loss.type: loss is a list of 2; ask for loss.0.type");
+    CHECK_STR(get(o, "loss.type"), "loss.type: it stands in a list of maps; say which, as in loss.0.type");
     CHECK_OK(di_options_set(o, "loss.temperature", "4", &err)); /* reaches every term */
-    CHECK(di_options_term_f64(o, 0, "temperature") == 4 && di_options_term_f64(o, 1, "temperature") == 4);
-    refuse(o, "loss.3.type", "x", "loss.3 is not in [0, 2]: terms are added one after the other, at most 64");
-    refuse(o, "loss.-1.type", "x", "loss.-1.type: index -1 is not in [0, ...)");
+    CHECK(di_options_at_f64(o, "loss", 0, "temperature") == 4 && di_options_at_f64(o, "loss", 1, "temperature") == 4);
+    refuse(o, "loss.3.type", "x", "loss.3 is not in [0, 2]: items are added one after the other, at most 64");
+    refuse(o, "loss.-1.type", "x", "loss.-1.type is not an option; did you mean loss.type?");
     refuse(o, "loss.type", "x", "loss.type: loss is a list of 2; set loss.0.type, or loss as a whole");
     refuse(o, "loss.hard_label_weight", "0.5",
-           "loss.hard_label_weight belongs to a single loss; in a list of losses give each term its weight");
+           "loss.hard_label_weight belongs to a single loss; in a list give each its weight");
     refuse(o, "loss.1.hard_label_weight", "0.5",
-           "loss.hard_label_weight belongs to a single loss; in a list of losses give each term its weight");
-    refuse(o, "loss.1", NULL, "loss.1: a term cannot be taken out; set loss as a whole");
-    refuse(o, "loss", "[]", "loss is an empty list; give at least one term, {type: forward_kl}");
+           "loss.1.hard_label_weight belongs to a single loss; in a list give each its weight");
+    refuse(o, "loss.1", NULL, "loss.1: an item cannot be taken out; set loss as a whole");
+    refuse(o, "loss.1.tpye", "x", "loss.1.tpye is not an option; did you mean loss.1.type?");
+    refuse(o, "loss", "[]", "loss is an empty list; give at least one item, or null for none");
     CHECK_OK(di_options_set(o, "loss.1", "{type: tvd, weight: 3}", &err)); /* a term as a whole */
-    CHECK(di_options_term_f64(o, 1, "weight") == 3 && di_options_term_f64(o, 1, "temperature") == 1);
+    CHECK(di_options_at_f64(o, "loss", 1, "weight") == 3 && di_options_at_f64(o, "loss", 1, "temperature") == 1);
     CHECK_OK(di_options_set(o, "loss", "[{type: a}, b, {}]", &err));
-    CHECK_INT(di_options_terms(o), 3);
-    CHECK_STR(di_options_term_text(o, 1, "type"), "b");
-    CHECK_STR(di_options_term_text(o, 2, "type"), "forward_kl");
-    CHECK_STR(get(o, "loss"), "  - type: a\n  - type: b\n  - {}\n");
+    CHECK_INT(di_options_list_size(o, "loss"), 3);
+    CHECK_STR(di_options_at_text(o, "loss", 1, "type"), "b");
+    CHECK_STR(di_options_at_text(o, "loss", 2, "type"), "forward_kl");
+    CHECK_STR(get(o, "loss"), "- type: a\n- type: b\n- {}\n");
     CHECK_OK(di_options_set(o, "loss", "{type: c, hard_label_weight: 0.1}", &err)); /* and back to a single one */
-    CHECK(!di_options_has_terms(o) && di_options_terms(o) == 1);
+    CHECK(!di_options_is_list(o, "loss") && di_options_list_size(o, "loss") == 1);
     CHECK_STR(get(o, "loss"), "type: c\nhard_label_weight: 0.1\n");
-    refuse(o, "loss.0.weight", "2",
-           "loss.hard_label_weight belongs to a single loss; in a list of losses give each term its weight");
+    refuse(o, "loss.0.weight", "2", "loss.hard_label_weight belongs to a single loss; in a list give each its weight");
     CHECK_OK(di_options_set(o, "loss", NULL, &err));
     CHECK(di_options_equal(o, NULL));
     di_options_free(o);
@@ -313,7 +316,7 @@ TEST(copies_of_sections)
     CHECK_OK(di_options_set_str(o, "output.path", "x", &err));
     REQUIRE_OK(di_options_copy(o, host, 1 << DI_TRAIN | 1 << DI_OUTPUT, &copy, &err));
     CHECK_STR(get(copy, ""), "train:\n  steps: 5\noutput:\n  path: x\n");
-    CHECK(!di_options_has_terms(copy));
+    CHECK(!di_options_is_list(copy, "loss"));
     di_options_free(copy);
     REQUIRE_OK(di_options_copy(o, host, 1 << DI_LOSS, &copy, &err));
     CHECK_STR(get(copy, ""), "loss:\n  - type: a\n  - type: b\n");
