@@ -266,8 +266,9 @@ DISTILL_API void distill_env_cancel(const distill_env *env, int32_t on);
 
 /* Keys are dotted, list items go by number: "train.learning_rate", "loss.1.type", "student.layers.0". A section given
  * as a plain value sets its main key: `teacher: DIR` is teacher.path, `loss: forward_kl` is loss.type, `output: DIR` is
- * output.path. Create functions copy the sections that they use and ignore the others, so one tree serves all handles.
- * options NULL = all defaults. */
+ * output.path. Every option stands in docs/options.md, which `distill options --markdown` prints. Create functions copy
+ * the sections that they use and ignore the others, so one tree serves all handles; an option of their own sections
+ * that nothing would read is an error (DISTILL_E_OPTION). options NULL = all defaults. */
 DISTILL_API int32_t distill_options_create(const distill_env *env, distill_options **out, distill_error *err);
 DISTILL_API void distill_options_free(distill_options *options);
 /* Merges a YAML recipe into the tree. Errors name file and line; nothing is merged then. Paths in it are relative to
@@ -339,7 +340,8 @@ typedef struct distill_teacher_callbacks {
     const distill_target *form;
 } distill_teacher_callbacks;
 
-/* path: an HF folder or a GGUF file. Weights stay mapped in their file's dtype. Section: teacher. */
+/* path: an HF folder or a GGUF file; NULL = what the options' teacher says. Weights stay mapped in their file's dtype.
+ * Section: teacher. */
 DISTILL_API int32_t distill_teacher_open(const distill_env *env, const char *path, const distill_options *options,
                                          distill_teacher **out, distill_error *err);
 DISTILL_API int32_t distill_teacher_from_callbacks(const distill_env *env, const distill_teacher_callbacks *table,
@@ -405,7 +407,7 @@ DISTILL_API int32_t distill_student_from_callbacks(const distill_env *env, const
                                                    distill_error *err);
 DISTILL_API void distill_student_free(distill_student *student);
 /* An HF folder (config.json, model.safetensors, tokenizer files), written beside and renamed. Section: output
- * (save_dtype). */
+ * (type; auto = as the teacher is stored). */
 DISTILL_API int32_t distill_student_save(const distill_student *student, const char *path,
                                          const distill_options *options, distill_error *err);
 enum { DISTILL_WEIGHT = 1, DISTILL_GRADIENT = 2 };

@@ -38,12 +38,22 @@ typedef struct saver {
     dk_stage stage;
 } saver;
 
+static int32_t overflows(const uint16_t *halves, uint64_t count)
+{
+    for (uint64_t i = 0; i < count; i++)
+        if ((halves[i] & 0x7c00) == 0x7c00) return 1;
+    return 0;
+}
+
 static int32_t fill(void *user, int64_t index, uint64_t offset, void *out, uint64_t size, dk_error *err)
 {
     saver *in = user;
     uint64_t each = dk_dtype_size(in->dtype);
-    return dk_stage_read(&in->stage, in->model->parameters[index].value, (int64_t)(offset / each),
-                         (int64_t)(size / each), in->dtype, out, err);
+    int32_t rc = dk_stage_read(&in->stage, in->model->parameters[index].value, (int64_t)(offset / each),
+                               (int64_t)(size / each), in->dtype, out, err);
+    if (rc || in->dtype != DK_F16 || !overflows(out, size / each)) return rc;
+    return dk_fail(err, DK_E_NUMERIC, "%s has weights beyond 65504, which f16 cannot hold: save as bf16 or f32",
+                   in->model->parameters[index].name);
 }
 
 static int32_t save_tensors(const dk_model *model, const char *folder, dk_dtype dtype, uint64_t shard_bytes,
@@ -83,7 +93,10 @@ static int32_t save_config(const dk_model *model, const char *folder, dk_dtype d
     int32_t rc;
     char *text = NULL, classes[64];
     dk_document *doc = NULL;
-    const char *type = dtype == DK_F32 ? "\"float32\"" : "\"bfloat16\"", *json = model->config.json;
+    const char *type = dtype == DK_F32   ? "\"float32\""
+                       : dtype == DK_F16 ? "\"float16\""
+                                         : "\"bfloat16\"",
+               *json = model->config.json;
     snprintf(classes, sizeof classes, "[\"%s\"]", dk_architecture_find(model->config.architecture)->class_name);
     DK_TRY(dk_json_parse(model->host, json, strlen(json), "config.json", &doc, err));
     int32_t new_style = dk_node_get(dk_document_root(doc), "dtype") != NULL;
@@ -102,8 +115,9 @@ int32_t dk_model_save_sharded(const dk_model *model, const char *folder, dk_dtyp
                               dk_error *err)
 {
     int32_t rc;
-    if (dtype != DK_F32 && dtype != DK_BF16)
-        return dk_fail(err, DK_E_INVALID, "save: type %s is not supported; f32 and bf16 are", dk_dtype_name(dtype));
+    if (dtype != DK_F32 && dtype != DK_BF16 && dtype != DK_F16)
+        return dk_fail(err, DK_E_INVALID, "save: type %s is not supported; f32, bf16 and f16 are",
+                       dk_dtype_name(dtype));
     if (dk_path_exists(folder) != 2)
         return dk_fail(err, DK_E_NOT_FOUND, "%s: there is no such folder to save into", folder);
     DK_TRY(save_tensors(model, folder, dtype, shard_bytes, err));

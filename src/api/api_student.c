@@ -95,7 +95,7 @@ int32_t distill_student_save(const distill_student *student, const char *path, c
     dk_error_clear(err);
     DK_TRY(di_check_pointer(student, "student", err));
     DK_TRY(di_check_pointer(path, "path", err));
-    DI_COMPUTE(di_student_save(student->student, path, di_options_text(di_tree(options), "output.save_dtype"), err));
+    DI_COMPUTE(di_student_save(student->student, path, di_options_text(di_tree(options), "output.type"), err));
 out:
     return rc;
 }

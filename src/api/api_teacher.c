@@ -20,8 +20,9 @@ int32_t distill_teacher_open(const distill_env *env, const char *path, const dis
     int32_t rc;
     dk_error_clear(err);
     DK_TRY(di_check_pointer(env, "env", err));
-    DK_TRY(di_check_pointer(path, "path", err));
     DK_TRY(di_check_pointer(out, "out", err));
+    if (!path) path = di_options_text(di_tree(options), "teacher.path");
+    if (!path) DK_TRY(dk_fail(err, DK_E_OPTION, "teacher.path is not set: give a path here or in the options"));
     DI_COMPUTE(di_teacher_open(env->backend, path, di_tree(options), &teacher, err));
     DK_TRY(wrap(env, teacher, out, err));
 out:

@@ -1,4 +1,5 @@
 /* cmd_options.c - distill options: the table as text and as JSON. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -50,6 +51,64 @@ static void print_option(const distill_option_info *o)
     printf("\n    %s\n", o->help);
 }
 
+/* ---- as a page: docs/options.md ---- */
+
+static void print_in_table(const char *text)
+{
+    for (; *text; text++) printf("%s%c", *text == '|' || *text == '<' ? "\\" : "", *text);
+}
+
+static void print_type(const distill_option_info *o)
+{
+    if (*o->choices) print_in_table(o->choices);
+    else printf("%s", type_name(o->type));
+    if (has_bounds(o)) printf(" %.10g to %.10g", o->low, o->high);
+    if (*o->unit) printf(" %s", o->unit);
+    if (o->flags & DISTILL_OPTION_LIVE) printf(", live");
+    if (o->flags & DISTILL_OPTION_SCHEDULE) printf(", takes a schedule");
+}
+
+static void print_row(const distill_option_info *o, char section[64])
+{
+    const size_t size = strcspn(o->name, ".");
+    if (strncmp(section, o->name, size) || section[size]) {
+        snprintf(section, 64, "%.*s", (int)size, o->name);
+        printf("\n## %s\n\n| option | value | default | |\n|---|---|---|---|\n", section);
+    }
+    printf("| `%s` | ", o->name);
+    print_type(o);
+    printf(" | ");
+    print_in_table(o->default_text);
+    printf(" | ");
+    print_in_table(o->help);
+    printf(" |\n");
+}
+
+static int print_page(void)
+{
+    distill_option_info info;
+    char section[64] = "";
+    printf(
+        "# Every option\n\n"
+        "One table for the recipe (YAML), `distill run --set KEY=VALUE`, the C setters and Python's keywords. This "
+        "page is "
+        "what\n`distill options --markdown` prints; `distill options KEY` explains one key, `--json` gives all as "
+        "data.\n\nKeys are dotted; items of lists go by number (`loss.1.type`, `student.layers.0`). A section given as "
+        "one "
+        "plain value sets its\nmain key: `teacher: DIR` is `teacher.path`, `student: DIR` is `student.path`, `data: "
+        "FILE` is "
+        "`data.train`, `loss: NAME` is\n`loss.type`, `output: DIR` is `output.path`. `loss` is one map or a list of "
+        "them. "
+        "Options marked live may change while a\ntrainer runs. An option that nothing would read where it stands is an "
+        "error.\n");
+    DISTILL_INIT(&info);
+    for (int64_t i = 0; !distill_option_at(i, &info, NULL); i++) {
+        print_row(&info, section);
+        DISTILL_INIT(&info);
+    }
+    return CLI_DONE;
+}
+
 /* The option itself, or every one of a section. */
 static int wanted(const distill_option_info *o, const char *name)
 {
@@ -71,12 +130,13 @@ static int unknown_name(const cli_command *command, const char *name)
 
 int cli_options(const cli_command *command, int argc, char **argv)
 {
-    int as_json = 0, exact = 0;
+    int as_json = 0, as_page = 0, exact = 0;
     const char *name = NULL;
-    const cli_option options[] = {{"--json", CLI_FLAG, &as_json, NULL}};
+    const cli_option options[] = {{"--json", CLI_FLAG, &as_json, NULL}, {"--markdown", CLI_FLAG, &as_page, NULL}};
     distill_option_info info;
-    int code = cli_parse(command, options, 1, argc, argv, &name, 1);
+    int code = cli_parse(command, options, 2, argc, argv, &name, 1);
     if (code >= 0) return code;
+    if (as_page) return print_page();
     json_t *list = json_array();
     DISTILL_INIT(&info);
     for (int64_t i = 0; !distill_option_at(i, &info, NULL); i++) {

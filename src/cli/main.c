@@ -62,9 +62,10 @@ static const cli_command commands[] = {
      "  --json            one JSON document\n",
      cli_inspect},
     {"options", "every option of a recipe",
-     "usage: distill options [NAME] [--json]\n\n"
+     "usage: distill options [NAME] [--json] [--markdown]\n\n"
      "NAME is an option or a section: type, default, bounds and help.\n\n"
-     "  --json            one JSON document\n",
+     "  --json            one JSON document\n"
+     "  --markdown        the page docs/options.md\n",
      cli_options},
 };
 enum { COMMANDS = sizeof commands / sizeof *commands };

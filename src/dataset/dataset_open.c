@@ -60,8 +60,17 @@ static di_format format_of(const opening *o, const source *s)
     return guessed;
 }
 
+/* One set of options reads every file of a run, so what one of them does not use is no error, but said. */
+static void name_unread(const opening *o, const char *const *keys, const char *holds)
+{
+    for (; *keys; keys++)
+        if (di_options_differs(o->options, *keys))
+            dk_log(o->host, DK_LOG_WARN, "dataset", "%s is not used for %s, which holds %s", *keys, o->path, holds);
+}
+
 static int32_t tokenise(const opening *o, source *s, di_store **out, dk_error *err)
 {
+    static const char *const of_samples[] = {"data.chat_template", "data.prompt_loss", NULL};
     di_encoder encoder;
     di_builder builder = {0};
     di_reading reading = {&encoder, &builder, o->path, o->progress, o->user};
@@ -69,6 +78,7 @@ static int32_t tokenise(const opening *o, source *s, di_store **out, dk_error *e
     DK_TRY(unpack_source(o, s, err));
     DK_TRY(di_file_check_text(o->host, o->path, s->data, s->size, err));
     di_format format = format_of(o, s);
+    if (format == DI_FORMAT_TEXT) name_unread(o, of_samples, "text");
     di_encoder_init(&encoder, o->host, o->tokenizer, o->options);
     DK_TRY(di_builder_init(&builder, o->host, o->path, o->tokenizer, o->memory_limit, err));
     builder.store->lines = format == DI_FORMAT_JSONL;
@@ -113,13 +123,16 @@ int32_t di_dataset_open_limited(dk_host *host, const char *path, dk_tokenizer *t
                                 dk_error *err)
 {
     const opening o = {host, path, tokenizer, options, memory_limit, fn, user};
-    const int32_t as_tokens = di_options_is(options, "data.format", "tokens");
+    static const char *const of_text[] = {"data.separator", "data.chat_template", "data.prompt_loss",
+                                          "data.token_cache", NULL};
+    int32_t as_tokens = di_options_is(options, "data.format", "tokens");
     di_rules rules;
     di_store *store;
     int32_t rc;
     di_rules_read(&rules, options);
-    if (as_tokens || (di_options_is(options, "data.format", "auto") && di_token_file_is(host, path)))
-        DK_TRY(di_token_file_open(host, path, tokenizer, NULL, &store, err));
+    as_tokens = as_tokens || (di_options_is(options, "data.format", "auto") && di_token_file_is(host, path));
+    if (as_tokens) name_unread(&o, of_text, "tokens");
+    if (as_tokens) DK_TRY(di_token_file_open(host, path, tokenizer, NULL, &store, err));
     else DK_TRY(open_source(&o, &store, err));
     rc = di_dataset_create(store, &rules, NULL, out, err);
 out:

@@ -51,6 +51,10 @@ static int32_t with_hard_labels(di_loss *loss, di_registry *registry, const di_o
     const double hard = di_options_f64(options, "loss.hard_label_weight");
     di_term parameters = {0};
     int32_t rc;
+    if (hard == 1 && (di_options_differs(options, "loss.temperature") || di_options_differs(options, "loss.t_squared")))
+        dk_log(loss->host, DK_LOG_WARN, "loss",
+               "loss.temperature and loss.t_squared are not used: with loss.hard_label_weight 1 no loss looks at the "
+               "teacher");
     read_term(&parameters, options, 0);
     parameters.weight = hard;
     DK_TRY(add_term(loss, registry, "cross_entropy", &parameters, err));
@@ -72,6 +76,21 @@ static int32_t listed(di_loss *loss, di_registry *registry, const di_options *op
     return DK_OK;
 }
 
+/* Options that nothing would read: they are refused, or where a list shares them, named. */
+static int32_t check_read(const di_loss *loss, const di_options *options, dk_error *err)
+{
+    int32_t rc = DK_OK;
+    if (!di_options_is_list(options, "loss"))
+        DK_TRY(di_options_refuse(options, "loss.weight", "is of a list of losses: a single one counts fully", err));
+    for (int64_t i = 0; i < loss->count; i++)
+        if (loss->terms[i].entry->builtin && loss->terms[i].entry->builtin->plain && loss->terms[i].temperature != 1 &&
+            loss->count == 1)
+            dk_log(loss->host, DK_LOG_WARN, "loss", "loss.temperature is not used: %s is always at temperature 1",
+                   loss->terms[i].entry->name);
+out:
+    return rc;
+}
+
 int32_t di_loss_create(di_registry *registry, const char *name, const di_options *options, di_loss **out, dk_error *err)
 {
     dk_host *host = di_registry_host(registry);
@@ -84,6 +103,7 @@ int32_t di_loss_create(di_registry *registry, const char *name, const di_options
     if (name) DK_TRY(by_name(loss, registry, name, options, err));
     else if (di_options_is_list(options, "loss")) DK_TRY(listed(loss, registry, options, err));
     else DK_TRY(with_hard_labels(loss, registry, options, err));
+    DK_TRY(check_read(loss, options, err));
     if (!loss->count) rc = dk_fail(err, DK_E_OPTION, "loss: every term has weight 0; give one a weight above 0");
 out:
     if (rc) {

@@ -358,6 +358,8 @@ static int32_t assign_at(di_options *at, const char *path, const char *rest, di_
     const di_option_info *row = di_table_row(at->table, id);
     const char *next = rest[size] ? rest + size + 1 : NULL;
     char longer[DI_PATH_MAX];
+    if (strlen(rest) >= DI_PATH_MAX)
+        return dk_fail(err, DK_E_OPTION, "%.60s... is not an option: it has %zu characters", rest, strlen(rest));
     if (id == DI_NONE) return di_fail_unknown(at, path, rest, err);
     if (row && next && row->type != DI_OPTION_LIST && !(row->flags & DI_OPTION_SCHEDULE))
         return di_fail_unknown(at, path, rest, err);

@@ -177,11 +177,18 @@ int32_t di_options_check(const di_options *options, int64_t sections, dk_error *
     return options ? check_node((scope){options, options}, options, "", sections, err) : DK_OK;
 }
 
-int32_t di_options_refuse(const di_options *options, const char *key, const char *why, dk_error *err)
+int32_t di_options_differs(const di_options *options, const char *key)
 {
     di_place place;
     di_place_find(options, key, &place);
-    if (!place.value || di_value_is_default(options->table, place.value)) return DK_OK;
+    return place.value && !di_value_is_default(options->table, place.value);
+}
+
+int32_t di_options_refuse(const di_options *options, const char *key, const char *why, dk_error *err)
+{
+    di_place place;
+    if (!di_options_differs(options, key)) return DK_OK;
+    di_place_find(options, key, &place);
     return dk_fail(err, DK_E_OPTION, "%s%s%s %s", place.value->origin ? place.value->origin : "",
                    place.value->origin ? ": " : "", key, why);
 }

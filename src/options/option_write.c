@@ -1,8 +1,6 @@
 /* Trees as YAML and as JSON. */
 #include "options/values.h"
 
-#include "base/hash.h"
-
 #include <stdio.h>
 #include <string.h>
 
@@ -216,20 +214,6 @@ int32_t di_options_write_yaml(const di_options *options, int32_t defaults, dk_st
 int32_t di_options_write_json(const di_options *options, int32_t defaults, dk_strbuf *out, dk_error *err)
 {
     return write_all(options, 1, defaults, out, err);
-}
-
-int32_t di_options_hash(const di_options *options, uint64_t *out, dk_error *err)
-{
-    dk_strbuf text;
-    if (!options || !options->count) {
-        *out = dk_hash64("{}", 2);
-        return DK_OK;
-    }
-    dk_strbuf_init(&text, options->host);
-    int32_t rc = di_options_write_json(options, 0, &text, err);
-    if (!rc) *out = dk_hash64(text.data, text.size);
-    dk_strbuf_free(&text);
-    return rc;
 }
 
 /* ---- one key ---- */

@@ -43,14 +43,14 @@ int32_t di_options_set_f64(di_options *options, const char *key, double value, d
 /* Refuses what is set in these sections (as for di_options_copy) while its condition (when) is not met, unless it is
  * the default, and texts that name an entry which does not exist. Errors begin with "recipe.yaml:7: " where known. */
 int32_t di_options_check(const di_options *options, int64_t sections, dk_error *err);
-/* Refuses key where it is set and not its default: "KEY WHY". */
+int32_t di_options_differs(const di_options *options, const char *key); /* set, and not to its default */
+/* Refuses key where it differs: "KEY WHY". */
 int32_t di_options_refuse(const di_options *options, const char *key, const char *why, dk_error *err);
 
 /* ---- whole trees; NULL stands for an empty one ---- */
 /* sections: a set of 1 << DI_TRAIN and so on; -1 = all. Into another host's memory if need be. */
 int32_t di_options_copy(const di_options *options, dk_host *host, int64_t sections, di_options **out, dk_error *err);
 int32_t di_options_equal(const di_options *a, const di_options *b);
-int32_t di_options_hash(const di_options *options, uint64_t *out, dk_error *err);
 /* Takes over the live options that `from` sets. One that is not live and has another value there is an error
  * (STAGE). */
 int32_t di_options_configure(di_options *options, const di_options *from, dk_error *err);

@@ -36,7 +36,9 @@ static const di_option_info rows[] = {
          "teacher layers that a student made from the teacher keeps; empty = every second one, first and last kept"),
     LIST("student.freeze", DI_OPTION_TEXT, 0, 0,
          "patterns (* ? [a-z]) of the names of parameters that are not trained"),
-    NUMBER("student.init_std", "0.02", 1e-6, 10, NULL, 0, "standard deviation of a fresh student's random weights"),
+    NUMBER(
+        "student.init_std", NULL, 1e-6, 10, NULL, 0,
+        "standard deviation of a fresh student's random weights; not given = initializer_range of its config, or 0.02"),
     FLAG("student.mmap", "true", "map the weights into memory while they are loaded"),
 
     ONE_PATH("data.train", "text, JSONL or token file to train on"),
@@ -127,7 +129,8 @@ static const di_option_info rows[] = {
     INT("generate.seed", "1", 0, 9007199254740992.0, NULL, 0, "seed of the draws"),
 
     PATH("output.path", "folder for the student, the metrics, the checkpoints and the result"),
-    CHOICE("output.save_dtype", "f32", "f32|bf16", 0, "number format of the saved weights"),
+    CHOICE("output.type", "auto", "auto|f32|bf16|f16", 0,
+           "number format of the saved weights; auto = the teacher's, bf16 where that is quantised, f32 without one"),
     FLAG("output.overwrite", "false", "replace the run that the output folder already holds", .when = "path"),
     FLAG("output.metrics", "true", "write metrics.jsonl to the output folder"),
 };
@@ -143,6 +146,7 @@ static const di_group groups[] = {
 };
 
 static const di_gone gone[] = {
+    {"output.save_dtype", "give output.type: auto, f32, bf16 or f16"},
     {"train.precision", "the products of training are formed in fp32"},
 };
 

@@ -95,7 +95,7 @@ out:
 
 static int32_t compare_terms(matcher *m, const di_option_info *option, dk_error *err)
 {
-    int64_t before = di_options_terms(m->before), now = di_options_terms(m->now);
+    int64_t before = di_options_list_size(m->before, "loss"), now = di_options_list_size(m->now, "loss");
     const char *key = strchr(option->name, '.') + 1;
     int32_t rc = DK_OK;
     for (int64_t i = 0; i < before || i < now; i++) {
@@ -112,14 +112,14 @@ static int32_t compare_terms(matcher *m, const di_option_info *option, dk_error 
 
 static int32_t compare_options(matcher *m, dk_error *err)
 {
-    int32_t lists = di_options_has_terms(m->before) || di_options_has_terms(m->now);
+    int32_t was_list = di_options_is_list(m->before, "loss"), is_list = di_options_is_list(m->now, "loss");
     int32_t rc = DK_OK;
-    if (di_options_has_terms(m->before) != di_options_has_terms(m->now))
-        return refuse(m, "loss", di_options_has_terms(m->before) ? "a list of terms" : "a single term",
-                      di_options_has_terms(m->now) ? "a list of terms" : "a single term", err);
+    if (was_list != is_list)
+        return refuse(m, "loss", was_list ? "a list of terms" : "a single term",
+                      is_list ? "a list of terms" : "a single term", err);
     for (int64_t i = 0; i < di_option_count(); i++) {
         const di_option_info *option = di_option_at(i);
-        if (lists && (option->flags & DI_OPTION_TERM)) DK_TRY(compare_terms(m, option, err));
+        if (is_list && begins(option->name, "loss.")) DK_TRY(compare_terms(m, option, err));
         else DK_TRY(compare_key(m, option, option->name, err));
     }
 out:

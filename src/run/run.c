@@ -12,7 +12,7 @@ static int32_t read_options(di_run *run, const di_options *o, dk_error *err)
     output->metrics = di_options_flag(o, "output.metrics");
     output->overwrite = di_options_flag(o, "output.overwrite");
     output->log_every = di_options_i64(o, "train.log_every");
-    strncpy(output->dtype, di_options_text(o, "output.save_dtype"), sizeof output->dtype - 1);
+    strncpy(output->dtype, di_options_text(o, "output.type"), sizeof output->dtype - 1);
     evaluation->every = di_options_i64(o, "train.eval_every");
     evaluation->tokens = di_options_i64(o, "train.eval_tokens");
     evaluation->patience = di_options_i64(o, "train.early_stop_patience");
@@ -30,6 +30,18 @@ static int32_t read_options(di_run *run, const di_options *o, dk_error *err)
     return DK_OK;
 }
 
+/* Evaluations need data; without it these options would do nothing. */
+static int32_t check_evaluation(const di_run *run, const di_options *options, dk_error *err)
+{
+    static const char *const keys[] = {"train.eval_every", "train.eval_tokens", "train.keep_best",
+                                       "train.early_stop_patience"};
+    int32_t rc = DK_OK;
+    for (size_t i = 0; !run->trainer->data.eval && i < sizeof keys / sizeof *keys && rc == DK_OK; i++)
+        rc =
+            di_options_refuse(options, keys[i], "needs data to evaluate on: give data.eval or data.eval_fraction", err);
+    return rc;
+}
+
 int32_t di_run_create(const di_parts *parts, const di_options *options, di_run **out, dk_error *err)
 {
     dk_host *host = parts->backend->host;
@@ -43,6 +55,7 @@ int32_t di_run_create(const di_parts *parts, const di_options *options, di_run *
     di_meter_start(&run->meter);
     DK_TRY(read_options(run, options, err));
     DK_TRY(di_trainer_create(parts, options, &run->trainer, err));
+    DK_TRY(check_evaluation(run, options, err));
     run->trainer->progress.eval_every = run->trainer->data.eval ? run->evaluation.every : 0;
     *out = run;
     return DK_OK;

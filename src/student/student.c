@@ -32,7 +32,24 @@ static int32_t create(dk_backend *backend, di_student **out, dk_error *err)
     atomic_init(&(*out)->held, 0);
     (*out)->host = dk_host_retain(backend->host);
     (*out)->backend = backend;
+    (*out)->storage = DK_F32;
     return DK_OK;
+}
+
+/* What nothing would read in this way of making a student. */
+static int32_t refuse(const di_options *options, int32_t layers, int32_t init_std, int32_t mapped, dk_error *err)
+{
+    int32_t rc = DK_OK;
+    if (!layers)
+        DK_TRY(di_options_refuse(options, "student.layers",
+                                 "chooses layers of a teacher: it goes with student.from: teacher only", err));
+    if (!init_std)
+        DK_TRY(di_options_refuse(options, "student.init_std", "is of random weights: it goes with student.config only",
+                                 err));
+    if (!mapped)
+        DK_TRY(di_options_refuse(options, "student.mmap", "is of a file: it goes with student.path only", err));
+out:
+    return rc;
 }
 
 static int32_t freeze(di_student *s, const di_options *options, dk_error *err)
@@ -57,6 +74,7 @@ int32_t di_student_open(dk_backend *backend, const char *path, const di_options 
     dk_model_options how = {.use_mmap = di_options_flag(options, "student.mmap"), .trainable = 1};
     di_student *s = NULL;
     int32_t rc;
+    DK_TRY(refuse(options, 0, 0, 1, err));
     DK_TRY(create(backend, &s, err));
     DK_TRY(dk_model_open(backend, path, &how, &s->model, err));
     DK_TRY(di_open_model_tokenizer(s->host, path, s->model, &s->tokenizer, err));
@@ -75,6 +93,7 @@ int32_t di_student_create(dk_backend *backend, const char *config_path, dk_token
     dk_document *config = NULL;
     di_student *s = NULL;
     int32_t rc;
+    DK_TRY(refuse(options, 0, 1, 0, err));
     DK_TRY(create(backend, &s, err));
     DK_TRY(dk_json_open(s->host, config_path, &config, err));
     DK_TRY(dk_model_create(backend, config, std, (uint64_t)di_options_i64(options, "train.seed"), &s->model, err));
@@ -127,7 +146,9 @@ int32_t di_student_derive(dk_backend *backend, const di_teacher *teacher, const 
     if (!from)
         return dk_fail(err, DK_E_UNSUPPORTED,
                        "a student can be derived from a local model only: give student.path or student.config");
+    DK_TRY(refuse(options, 1, 0, 0, err));
     DK_TRY(create(backend, &s, err));
+    di_student_take_storage(s, teacher);
     DK_TRY(kept_layers(s->host, from->config.layers, options, &layers, &count, err));
     DK_TRY(dk_model_derive(from, backend, layers, count, &s->model, err));
     if (di_teacher_tokenizer(teacher)) s->tokenizer = dk_tokenizer_retain(di_teacher_tokenizer(teacher));
@@ -180,8 +201,11 @@ int32_t di_student_from_callbacks(dk_backend *backend, const distill_student_cal
 {
     di_student *s = NULL;
     int32_t rc;
-    (void)options;
-    if ((rc = create(backend, &s, err)) != DK_OK) {
+    rc = refuse(options, 0, 0, 0, err);
+    if (rc == DK_OK)
+        rc =
+            di_options_refuse(options, "student.freeze", "names parameters, which a student of callbacks has not", err);
+    if (rc != DK_OK || (rc = create(backend, &s, err)) != DK_OK) {
         if (table->destroy) table->destroy(table->user);
         return rc;
     }
@@ -257,12 +281,33 @@ out:
     return rc;
 }
 
-int32_t di_student_save(const di_student *s, const char *path, const char *save_dtype, dk_error *err)
+/* The type that most of the teacher's weights have; what is neither F32 nor F16 is BF16 here. */
+void di_student_take_storage(di_student *s, const di_teacher *teacher)
+{
+    const dk_model *model = di_teacher_model(teacher);
+    int64_t counts[3] = {0};
+    for (int64_t i = 0; model && i < model->parameter_count; i++) {
+        const dk_view *value = &model->parameters[i].value;
+        int64_t count = 1;
+        for (int32_t d = 0; d < value->rank; d++) count *= value->shape[d];
+        counts[value->dtype == DK_F32 ? 0 : value->dtype == DK_F16 ? 1 : 2] += count;
+    }
+    if (!model) return;
+    s->storage = counts[2] > counts[0] && counts[2] >= counts[1] ? DK_BF16 : counts[1] > counts[0] ? DK_F16 : DK_F32;
+}
+
+static dk_dtype type_named(const di_student *s, const char *name)
+{
+    if (strcmp(name, "auto") == 0) return s->storage;
+    return strcmp(name, "bf16") == 0 ? DK_BF16 : strcmp(name, "f16") == 0 ? DK_F16 : DK_F32;
+}
+
+int32_t di_student_save(const di_student *s, const char *path, const char *type, dk_error *err)
 {
     char *staged = NULL;
     int32_t rc;
     DK_TRY(dk_dir_stage(s->host, path, &staged, err));
-    DK_TRY(save_into(s, staged, strcmp(save_dtype, "bf16") == 0 ? DK_BF16 : DK_F32, err));
+    DK_TRY(save_into(s, staged, type_named(s, type), err));
     DK_TRY(dk_dir_commit(s->host, staged, path, err));
 out:
     if (rc != DK_OK && staged) dk_dir_remove(s->host, staged, NULL);

@@ -25,8 +25,10 @@ dk_tokenizer *di_student_tokenizer(const di_student *student);                  
 int64_t di_student_vocab(const di_student *student);
 int32_t di_student_acquire(di_student *student, dk_error *err); /* for one trainer; E_BUSY when held */
 void di_student_let_go(di_student *student);
-/* atomic folder with tokenizer files */
-int32_t di_student_save(const di_student *student, const char *path, const char *save_dtype, dk_error *err);
+/* Files say "auto" for the type in which the teacher is stored; F32 until it is known. */
+void di_student_take_storage(di_student *student, const di_teacher *teacher);
+/* atomic folder with tokenizer files; type: auto, f32, bf16, f16 */
+int32_t di_student_save(const di_student *student, const char *path, const char *type, dk_error *err);
 int32_t di_student_as_teacher(di_student *student, di_teacher **out, dk_error *err);
 int32_t di_student_parameter(di_student *student, const char *name, int32_t which, distill_tensor *out, dk_error *err);
 const char *di_student_parameter_name(const di_student *student, int64_t index);

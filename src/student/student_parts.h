@@ -14,6 +14,7 @@ struct di_student {
     dk_tokenizer *tokenizer;
     distill_student_callbacks callbacks;
     int32_t is_callbacks;
+    dk_dtype storage; /* of saved weights where nothing else is said */
     di_teacher *form; /* callbacks: a teacher that scores through forward */
 };
 

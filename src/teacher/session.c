@@ -128,5 +128,6 @@ out:
 int32_t di_teacher_generate(di_teacher *t, const distill_batch *prompts, const di_options *options,
                             const distill_options *user_options, distill_token_fn fn, void *user, dk_error *err)
 {
-    return t->kind->generate(t, prompts, options, user_options, fn, user, err);
+    int32_t rc = di_options_check(options, 1 << DI_GENERATE, err);
+    return rc == DK_OK ? t->kind->generate(t, prompts, options, user_options, fn, user, err) : rc;
 }

@@ -114,6 +114,8 @@ static int32_t open_data(di_trainer *t, const di_parts *parts, dk_error *err)
     if (parts->train) t->data.train = di_dataset_retain(parts->train);
     else if (train) DK_TRY(di_dataset_open(t->host, train, tokenizer, t->options, &t->data.train, err));
     else return dk_fail(err, DK_E_OPTION, "data.train is not set: there is nothing to train on");
+    if (parts->eval)
+        DK_TRY(di_options_refuse(t->options, "data.eval_fraction", "has no use beside data to evaluate on", err));
     if (parts->eval) t->data.eval = di_dataset_retain(parts->eval);
     else if (eval) DK_TRY(di_dataset_open(t->host, eval, tokenizer, t->options, &t->data.eval, err));
     else if (fraction > 0) {
@@ -131,6 +133,7 @@ int32_t di_parts_open(di_trainer *t, const di_parts *parts, dk_error *err)
     int32_t rc;
     DK_TRY(open_teacher(t, parts->teacher, err));
     DK_TRY(open_student(t, parts->student, err));
+    if (t->teacher && di_teacher_model(t->teacher)) di_student_take_storage(t->student, t->teacher);
     DK_TRY(open_data(t, parts, err));
 out:
     return rc;
@@ -186,6 +189,39 @@ out:
     return rc;
 }
 
+/* What a student of callbacks does itself. */
+static int32_t check_callbacks(const di_trainer *t, dk_error *err)
+{
+    static const char *const keys[] = {"train.beta1",        "train.beta2",     "train.epsilon",
+                                       "train.weight_decay", "train.clip_norm", "train.activation_checkpointing"};
+    int32_t rc = DK_OK;
+    for (size_t i = 0; di_student_callbacks(t->student) && i < sizeof keys / sizeof *keys && rc == DK_OK; i++)
+        rc = di_options_refuse(t->options, keys[i], "has no use for a student of callbacks: its host updates it", err);
+    return rc;
+}
+
+/* Numbers of which one makes the other one idle. */
+static int32_t check_numbers(const di_trainer *t, dk_error *err)
+{
+    const dk_schedule *schedule = &t->update.schedule;
+    const long long warmup = schedule->warmup_steps, steps = t->steps, decay = schedule->decay_steps;
+    if (t->data.micro_batch_size > t->data.batch_size)
+        return dk_fail(err, DK_E_OPTION, "train.micro_batch_size %lld is above train.batch_size %lld: lower it",
+                       (long long)t->data.micro_batch_size, (long long)t->data.batch_size);
+    if (steps && warmup > steps)
+        return dk_fail(
+            err, DK_E_OPTION,
+            "train.warmup_steps %lld is above the run's %lld steps: the learning rate would never be reached", warmup,
+            steps);
+    if (steps && schedule->kind == DK_SCHEDULE_WSD && warmup + decay > steps)
+        return dk_fail(err, DK_E_OPTION,
+                       "train.warmup_steps %lld and train.decay_steps %lld are above the run's %lld steps", warmup,
+                       decay, steps);
+    if (di_options_is_set(t->options, "train.steps") && di_options_f64(t->options, "train.epochs") > 0)
+        dk_log(t->host, DK_LOG_WARN, "trainer", "train.epochs is not used: train.steps %lld is given, too", steps);
+    return DK_OK;
+}
+
 int32_t di_parts_check(di_trainer *t, dk_error *err)
 {
     int64_t width = di_student_vocab(t->student);
@@ -209,6 +245,8 @@ int32_t di_parts_check(di_trainer *t, dk_error *err)
     if (t->data.eval) DK_TRY(di_dataset_check_vocab(t->data.eval, t->objective.vocab_valid, err));
     DK_TRY(check_lengths(t, err));
     DK_TRY(count_steps(t, err));
+    DK_TRY(check_numbers(t, err));
+    DK_TRY(check_callbacks(t, err));
 out:
     return rc;
 }

@@ -78,6 +78,7 @@ int32_t di_trainer_create(const di_parts *parts, const di_options *options, di_t
     t->backend = parts->backend;
     dk_queue_init(&t->queue, t->backend);
     DK_TRY(di_options_copy(options, host, -1, &t->options, err));
+    DK_TRY(di_options_check(t->options, 1 << DI_DATA | 1 << DI_LOSS | 1 << DI_TRAIN | 1 << DI_OUTPUT, err));
     di_settings_read(t);
     DK_TRY(di_parts_open(t, parts, err));
     DK_TRY(di_loss_create(parts->registry, NULL, t->options, &t->objective.loss, err));

@@ -284,7 +284,7 @@ TEST(host_optimizer)
     distill_error err;
     double first = 0, loss = 0;
     REQUIRE(small_models("pull"));
-    REQUIRE_OK(pull_open(&s, "train: {steps: 60, optimizer: none}\n", &err));
+    REQUIRE_OK(pull_open(&s, "train: {steps: 60, optimizer: none, epsilon: 1e-8}\n", &err));
     for (int step = 0; step < 60; step++) {
         distill_progress p;
         const char *name;
@@ -323,7 +323,7 @@ TEST(averaged_gradient)
         distill_progress p;
         distill_tensor w, g;
         DISTILL_INIT(&p);
-        REQUIRE_OK(pull_open(&s, "student: {init_std: 0.2}\ntrain: {optimizer: none}\n", &err));
+        REQUIRE_OK(pull_open(&s, "student: {init_std: 0.2}\ntrain: {optimizer: none, epsilon: 1e-8}\n", &err));
         REQUIRE_OK(distill_student_parameter(s.student, name, DISTILL_WEIGHT, &w, &err));
         ((float *)w.data)[PLACE] += turn ? 0.02f : -0.02f;
         REQUIRE_OK(distill_student_weights_changed(s.student, &err));

@@ -251,9 +251,8 @@ static void run_rates(const char *schedule, double *rates)
 {
     small s;
     distill_error err;
-    REQUIRE_OK(small_open(
-        &s, small_text("train: {steps: 8, warmup_steps: 2, learning_rate: 0.01, decay_steps: 4, %s}\n", schedule),
-        &err));
+    REQUIRE_OK(
+        small_open(&s, small_text("train: {steps: 8, warmup_steps: 2, learning_rate: 0.01, %s}\n", schedule), &err));
     CHECK_OK(distill_trainer_on_progress(s.trainer, note_rate, rates, NULL, &err));
     CHECK_OK(distill_trainer_run(s.trainer, &err));
     small_close(&s);
@@ -271,7 +270,7 @@ TEST(schedules)
     CHECK_NEAR(r[3] - r[4], r[5] - r[6], 1e-12);
     run_rates("schedule: cosine, min_learning_rate_ratio: 0.1", r);
     for (int i = 3; i < 8; i++) CHECK(r[i] < r[i - 1] && r[i] >= 0.001 - 1e-12);
-    run_rates("schedule: wsd", r);
+    run_rates("schedule: wsd, decay_steps: 4", r);
     CHECK_NEAR(r[2], 0.01, 1e-12);
     CHECK_NEAR(r[3], 0.01, 1e-12);
     for (int i = 5; i < 8; i++) CHECK(r[i] < r[i - 1]);

@@ -3,6 +3,7 @@ import array
 import json
 import math
 import os
+import re
 import signal
 import subprocess
 import time
@@ -10,6 +11,8 @@ import time
 import pytest
 
 from conftest import PROGRAM
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 COMMANDS = ("run", "eval", "score", "tokenize", "detokenize", "generate", "inspect", "options")
 
@@ -60,6 +63,22 @@ def test_options_as_text_and_json(distill):
     assert steps["name"] == "train.steps" and steps["type"] == "int" and steps["low"] == 0
     assert "train.steps" in distill("options", "train").out
     one_line(distill("options", "train.stepz"), 2, "train.steps")
+
+
+def test_the_page_of_options_is_what_the_table_says(distill):
+    page = distill("options", "--markdown").out
+    with open(os.path.join(ROOT, "docs", "options.md"), encoding="utf-8") as file:
+        assert file.read() == page, "distill options --markdown > docs/options.md"
+    names = re.findall(r"^\| `([^`]+)`", page, re.M)
+    assert names == [option["name"] for option in distill("options", "--json").json]
+    with open(os.path.join(ROOT, "README.md"), encoding="utf-8") as file:
+        assert "docs/options.md" in file.read()
+
+
+def test_unread_options_are_refused(distill, recipe):
+    one_line(distill("run", recipe, "--set", "train.decay_steps=3"), 1, "train.decay_steps", "schedule=wsd")
+    one_line(distill("run", recipe, "--set", "output.save_dtype=bf16"), 2, "output.type")
+    one_line(distill("run", recipe, "--set", "data.train=[a, b]"), 2, "several sources")
 
 
 def test_inspect(distill, model, tmp_path):

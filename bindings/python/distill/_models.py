@@ -252,7 +252,7 @@ class Student(Handle):
         return Teacher.from_student(self)
 
     def save(self, path, options=None, **keys):
-        """An HF folder; save_dtype="bf16" halves it."""
+        """An HF folder; type="bf16" halves it."""
         call("student_save", self.raw, encoded(path), raw_or_none(options_for(self.env, "output", options, keys)))
 
     def parameter_names(self):

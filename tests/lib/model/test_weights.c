@@ -222,7 +222,12 @@ TEST(saved_config)
     CHECK(dk_node_is_text(dk_node_get(dk_document_root(doc), "dtype"), "bfloat16"));
     CHECK(!dk_node_get(dk_document_root(doc), "torch_dtype"));
     dk_document_free(doc);
-    CHECK_INT(dk_model_save(made, whole, DK_F16, &err), DK_E_INVALID);
+    REQUIRE_OK(dk_model_save(made, whole, DK_F16, &err));
+    one = opened(whole, backend, 0, 1);
+    REQUIRE(one);
+    CHECK_INT(one->parameters[0].value.dtype, DK_F16);
+    dk_model_free(one);
+    CHECK_INT(dk_model_save(made, whole, DK_I32, &err), DK_E_INVALID);
     CHECK_INT(dk_model_save(made, path_in(whole, "nowhere"), DK_F32, &err), DK_E_NOT_FOUND);
     dk_model_free(made);
 }

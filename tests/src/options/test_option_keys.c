@@ -14,7 +14,7 @@ static int32_t is_getter(const char *name, size_t size, int32_t *in_list)
 {
     static const char *const getters[] = {"i64",     "f64",       "f64_at",   "flag",     "text",      "is_set",
                                           "is",      "list_size", "list_i64", "list_f64", "list_text", "at_f64",
-                                          "at_text", "at_is_set", "refuse",   "named"};
+                                          "at_text", "at_is_set", "refuse",   "differs",  "named"};
     *in_list = size > 3 && !memcmp(name, "at_", 3);
     for (size_t i = 0; i < sizeof getters / sizeof *getters; i++)
         if (strlen(getters[i]) == size && !memcmp(getters[i], name, size)) return 1;
@@ -40,7 +40,8 @@ static void check_keys(scan *s, const char *path, const char *text)
         at += sizeof prefix - 1;
         size_t size = strcspn(at, "(");
         const char *end = strpbrk(at, ";{"), *next;
-        int32_t reads = strncmp(at, "refuse(", 7) != 0;
+        int32_t reads = strncmp(at, "refuse(", 7) && strncmp(at, "differs(", 8);
+        if (!reads && strncmp(at + strcspn(at, ","), ", \"", 3)) continue; /* a key out of a list */
         if (!is_getter(at, size, &in_list) || !(next = next_text(at, end, first))) continue;
         if (in_list && !next_text(next, end, second)) continue;
         snprintf(key, sizeof key, in_list ? "%s.%s" : "%s", first, second);

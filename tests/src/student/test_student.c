@@ -109,6 +109,9 @@ TEST(derived)
     student = fresh_student(&f);
     CHECK_OK(di_student_as_teacher(student, &teacher, &err));
     di_student_release(student); /* the teacher keeps it */
+    CHECK_INT(di_student_derive(f.backend, teacher, f.options, &none, &err), DK_E_OPTION);
+    CHECK_HAS(err.message, "student.init_std is of random weights");
+    CHECK_OK(di_options_set(f.options, "student.init_std", NULL, &err));
     check_layers(&f, teacher, NULL, half, 3);
     check_layers(&f, teacher, "[1, 4]", chosen, 2);
     CHECK_OK(di_options_set(f.options, "student.layers", "[0, 5]", &err));

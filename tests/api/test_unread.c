@@ -1,0 +1,148 @@
+/* An option that nothing would read where it stands is refused when the trainer, the student or the text is made. */
+#include "small.h"
+
+static distill_error err;
+
+static void refused(const char *yaml, int32_t with_eval, const char *message)
+{
+    small s;
+    REQUIRE_OK(small_parts(&s, NULL, yaml, &err));
+    int32_t rc = distill_trainer_create(s.env, s.teacher, s.student, s.train, with_eval ? s.eval : NULL, s.options,
+                                        &s.trainer, &err);
+    if (*message && rc != DISTILL_E_OPTION) FAIL("%s: %d %s", yaml, (int)rc, err.message);
+    if (!*message && rc) FAIL("%s: %s", yaml, err.message);
+    if (*message) CHECK_HAS(err.message, message);
+    small_close(&s);
+}
+
+TEST(a_trainer)
+{
+    REQUIRE(small_models("unread"));
+    refused("train:\n  decay_steps: 3\n", 1,
+            "test:2: train.decay_steps goes with schedule=wsd only: nothing would read it here");
+    refused("train: {decay_steps: 3, schedule: wsd}\n", 1, "");
+    refused("train: {decay_steps: 0}\n", 1, ""); /* the default */
+    refused("train: {schedule: constant, min_learning_rate_ratio: 0.1}\n", 1,
+            "train.min_learning_rate_ratio goes with schedule=linear|cosine|wsd|inverse_sqrt only");
+    refused("train: {optimizer: none, beta1: 0.8}\n", 1, "train.beta1 goes with optimizer=adamw only");
+    refused("train: {optimizer: none, weight_decay: 0.2}\n", 1, "train.weight_decay goes with optimizer=adamw only");
+    refused("train: {checkpoint_every: 2}\n", 1, "train.checkpoint_every goes with output.path only");
+    refused("output: {overwrite: true}\n", 1, "output.overwrite goes with path only");
+    refused("train: {eval_every: 2}\n", 0,
+            "test:1: train.eval_every needs data to evaluate on: give data.eval or data.eval_fraction");
+    refused("train: {eval_every: 2}\n", 1, "");
+    refused("train: {eval_tokens: 20}\n", 0, "train.eval_tokens needs data to evaluate on");
+    refused("data: {eval_fraction: 0.1}\n", 1, "data.eval_fraction has no use beside data to evaluate on");
+    refused("data: {eval_fraction: 0.1}\n", 0, "");
+    refused("data: {eval: x.txt, eval_fraction: 0.1}\n", 1, "data.eval_fraction does not go with eval");
+    refused("train: {micro_batch_size: 5}\n", 1, "train.micro_batch_size 5 is above train.batch_size 4: lower it");
+    refused("train: {warmup_steps: 7}\n", 1, "train.warmup_steps 7 is above the run's 6 steps");
+    refused("train: {schedule: wsd, warmup_steps: 3, decay_steps: 4}\n", 1,
+            "train.warmup_steps 3 and train.decay_steps 4 are above the run's 6 steps");
+    refused("loss: {weight: 2}\n", 1, "loss.weight is of a list of losses: a single one counts fully");
+    refused("loss: [{type: forward_kl, weight: 2}]\n", 1, "");
+}
+
+TEST(students)
+{
+    const char *teacher, *config;
+    small s = {0};
+    REQUIRE(small_models("unread"));
+    teacher = test_path(small_folder, "teacher");
+    config = test_path(small_folder, "student.json");
+    REQUIRE_OK(small_env(&s, NULL, "student: {layers: [0, 2], init_std: 0.3}\n", &err));
+    CHECK_INT(distill_student_open(s.env, teacher, s.options, &s.student, &err), DISTILL_E_OPTION);
+    CHECK_STR(err.message,
+              "test:1: student.layers chooses layers of a teacher: it goes with student.from: teacher only");
+    CHECK_INT(distill_student_create(s.env, config, NULL, s.options, &s.student, &err), DISTILL_E_OPTION);
+    CHECK_OK(distill_teacher_open(s.env, teacher, NULL, &s.teacher, &err));
+    CHECK_INT(distill_student_derive(s.teacher, s.options, &s.student, &err), DISTILL_E_OPTION);
+    CHECK_STR(err.message, "test:1: student.init_std is of random weights: it goes with student.config only");
+    CHECK_OK(distill_options_set(s.options, "student.init_std", NULL, &err));
+    CHECK_OK(distill_student_derive(s.teacher, s.options, &s.student, &err));
+    small_close(&s);
+}
+
+static int32_t no_token(void *user, int64_t sequence, int32_t id, double log_prob, const char *text, size_t size,
+                        int32_t finished)
+{
+    (void)user, (void)sequence, (void)id, (void)log_prob, (void)text, (void)size, (void)finished;
+    return 0;
+}
+
+TEST(texts)
+{
+    int32_t ids[] = {1, 2, 3};
+    int64_t offsets[] = {0, 3};
+    small s = {0};
+    distill_batch prompt;
+    REQUIRE(small_models("unread"));
+    DISTILL_INIT(&prompt);
+    prompt.ids = ids;
+    prompt.offsets = offsets;
+    prompt.sequences = 1;
+    REQUIRE_OK(small_env(&s, NULL, "generate: {temperature: 0, top_k: 5}\n", &err));
+    REQUIRE_OK(distill_teacher_open(s.env, test_path(small_folder, "teacher"), NULL, &s.teacher, &err));
+    CHECK_INT(distill_teacher_generate(s.teacher, &prompt, s.options, no_token, NULL, &err), DISTILL_E_OPTION);
+    CHECK_STR(err.message, "test:1: generate.top_k goes with temperature only: nothing would read it here");
+    small_close(&s);
+}
+
+/* path NULL = what the options say. */
+TEST(the_teacher_of_the_options)
+{
+    small s = {0};
+    REQUIRE(small_models("unread"));
+    REQUIRE_OK(small_env(&s, NULL, NULL, &err));
+    CHECK_INT(distill_teacher_open(s.env, NULL, s.options, &s.teacher, &err), DISTILL_E_OPTION);
+    CHECK_HAS(err.message, "teacher.path is not set");
+    CHECK_INT(distill_teacher_open(s.env, NULL, NULL, &s.teacher, &err), DISTILL_E_OPTION);
+    CHECK_OK(distill_options_set_str(s.options, "teacher", test_path(small_folder, "teacher"), &err));
+    CHECK_OK(distill_teacher_open(s.env, NULL, s.options, &s.teacher, &err));
+    small_close(&s);
+}
+
+static int has(const char *folder, const char *word)
+{
+    char text[2000];
+    FILE *file = fopen(test_path(folder, "config.json"), "r");
+    if (!file) return 0;
+    text[fread(text, 1, sizeof text - 1, file)] = 0;
+    fclose(file);
+    return strstr(text, word) != NULL;
+}
+
+/* auto: what a student was made from tells how it is saved. */
+TEST(types_of_files)
+{
+    char half[600], out[600];
+    small s = {0};
+    REQUIRE(small_models("unread"));
+    snprintf(half, sizeof half, "%s/half", small_folder);
+    snprintf(out, sizeof out, "%s/out", small_folder);
+    REQUIRE_OK(small_env(&s, NULL, "output: {type: f16}\n", &err));
+    REQUIRE_OK(distill_student_open(s.env, test_path(small_folder, "teacher"), NULL, &s.student, &err));
+    REQUIRE_OK(distill_student_save(s.student, half, s.options, &err));
+    CHECK(has(half, "\"float16\""));
+    CHECK_OK(distill_student_save(s.student, out, NULL, &err)); /* no teacher */
+    CHECK(has(out, "\"float32\""));
+    distill_student_free(s.student);
+    s.student = NULL;
+    REQUIRE_OK(distill_teacher_open(s.env, half, NULL, &s.teacher, &err));
+    REQUIRE_OK(distill_student_derive(s.teacher, NULL, &s.student, &err));
+    REQUIRE_OK(distill_student_save(s.student, out, NULL, &err));
+    CHECK(has(out, "\"float16\""));
+    CHECK_INT(distill_options_set(s.options, "output.save_dtype", "bf16", &err), DISTILL_E_OPTION);
+    CHECK_STR(err.message, "output.save_dtype is not an option any more: give output.type: auto, f32, bf16 or f16");
+    distill_tensor weight;
+    REQUIRE_OK(distill_student_parameter(s.student, distill_student_parameter_name(s.student, 0), DISTILL_WEIGHT,
+                                         &weight, &err));
+    ((float *)weight.data)[3] = 1e6f;
+    CHECK_INT(distill_student_save(s.student, out, NULL, &err), DISTILL_E_NUMERIC);
+    CHECK_HAS(err.message, "has weights beyond 65504, which f16 cannot hold: save as bf16 or f32");
+    CHECK(has(out, "\"float16\"")); /* the folder is as it was */
+    small_close(&s);
+}
+
+TEST_MAIN(TEST_CASE(a_trainer) TEST_CASE(students) TEST_CASE(texts) TEST_CASE(the_teacher_of_the_options)
+              TEST_CASE(types_of_files))
