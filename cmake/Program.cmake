@@ -9,4 +9,6 @@ target_link_libraries(distill_program PRIVATE distill::distill dk_flags PkgConfi
 if(DISTILL_SHARED AND NOT IS_ABSOLUTE "${CMAKE_INSTALL_LIBDIR}" AND NOT APPLE)
   set_target_properties(distill_program PROPERTIES INSTALL_RPATH "$ORIGIN/../${CMAKE_INSTALL_LIBDIR}")
 endif()
-install(TARGETS distill_program RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+if(DISTILL_INSTALL)
+  install(TARGETS distill_program RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+endif()

@@ -5,22 +5,25 @@ cd "$(dirname "$0")/.."
 
 usage() {
     cat <<'END'
-usage: tests/run.sh [--quick] [--help]
+usage: tests/run.sh [--quick] [--help] [NAME...]
 
 Installs what is missing (Debian, Ubuntu: apt-get, with sudo where not root), then
   gcc        builds the release with warnings as errors and runs all tests: C, C++, Python, program, examples, layers, ABI
   clang      builds everything with warnings as errors and replays the fuzz corpora
   sanitize   builds with AddressSanitizer and UndefinedBehaviorSanitizer and runs the tests again
+  threads    builds what runs on several threads with ThreadSanitizer and runs it
 The last line is "N passed, N failed, N skipped"; the exit code is 1 if anything failed.
 
   --quick    gcc only
+  NAME       gcc only, and of the tests only this one (lib/base/parallel, python) or this folder of them (lib/base, fuzz)
 
-Build folders: build/tests-gcc, build/tests-clang, build/tests-sanitize. Tests that need the shared test assets look for them in
+Build folders: build/tests-gcc, build/tests-clang, build/tests-sanitize, build/tests-threads. Tests that need the shared test assets look for them in
 DISTILL_TEST_ASSETS, by default ../shared where that exists, and are skipped without.
 END
 }
 
 quick=no
+names=()
 for argument in "$@"; do
     case $argument in
     --quick) quick=yes ;;
@@ -28,9 +31,13 @@ for argument in "$@"; do
         usage
         exit 0
         ;;
-    *)
+    -*)
         echo "run.sh: unknown option $argument (see --help)" >&2
         exit 2
+        ;;
+    *)
+        names+=("${argument%/}")
+        quick=yes
         ;;
     esac
 done
@@ -60,7 +67,6 @@ find_missing() {
     pkg-config --exists zlib 2> /dev/null || optional+=(zlib1g-dev)
     pkg-config --exists libzstd 2> /dev/null || optional+=(libzstd-dev)
     command -v abidiff > /dev/null || optional+=(abigail-tools)
-    command -v clang-format-14 > /dev/null || optional+=(clang-format-14)
     want_python pytest python3-pytest
     want_python numpy python3-numpy
 }
@@ -82,6 +88,17 @@ fi
 for package in "${optional[@]}"; do
     install "$package" || echo "run.sh: without $package the tests that need it are skipped"
 done
+
+# clang-format 14: what is there, the package where there is one (Debian 12, Ubuntu 22.04 and 24.04), else from PyPI
+has_format() { "$1" --version 2> /dev/null | grep -q 'version 14\.'; }
+install_format() {
+    local venv=build/format-venv
+    for tool in clang-format-14 clang-format $venv/bin/clang-format; do has_format $tool && return; done
+    if [ -n "$(apt-cache search --names-only '^clang-format-14$' 2> /dev/null)" ] && install clang-format-14; then return; fi
+    python3 -m venv $venv > /dev/null 2>&1 && $venv/bin/pip install -q clang-format==14.0.6 > /dev/null 2>&1 && has_format $venv/bin/clang-format ||
+        echo "run.sh: without clang-format 14 the format test is skipped"
+}
+[ ${#names[@]} -gt 0 ] || install_format
 python=$(command -v python3)
 "$python" -c 'import pytest, numpy' 2> /dev/null || python=/usr/bin/python3
 
@@ -94,13 +111,14 @@ passed=0 failed=0 skipped=0
 
 # ---- one build and its tests ----
 
+targets=() # to build; none = all
 build() { # name, cmake arguments: configure and build, output only where it fails
     local name=$1 folder=build/tests-$1 started=$SECONDS
     shift
     echo "== $name: build"
     mkdir -p "$folder"
     if cmake -S . -B "$folder" -DDISTILL_TESTS=ON -DDISTILL_WERROR=ON -DPython3_EXECUTABLE="$python" "$@" > "$folder/build.log" 2>&1 &&
-        cmake --build "$folder" --parallel "$jobs" >> "$folder/build.log" 2>&1; then
+        cmake --build "$folder" --parallel "$jobs" ${targets[@]+--target "${targets[@]}"} >> "$folder/build.log" 2>&1; then
         echo "   $((SECONDS - started)) s"
         return 0
     fi
@@ -134,8 +152,30 @@ count() {
     passed=$((passed + ran)) failed=$((failed + bad)) skipped=$((skipped + left))
 }
 
+# A pattern for the tests that are named; exit code 2 where a name is none.
+pattern_of() { # build, names
+    local list name near pattern=
+    list=$(cd "build/tests-$1" && ctest -N | sed -n 's/^ *Test *#[0-9]*: //p')
+    shift
+    for name in "$@"; do
+        if ! grep -qE "^${name//./\\.}(/|$)" <<< "$list"; then
+            near=$(grep -iF -- "${name##*/}" <<< "$list")
+            [ -n "$near" ] && echo "run.sh: there is no test $name; near it:" >&2 || echo "run.sh: there is no test $name; there are:" >&2
+            printf '%s\n' "${near:-$list}" >&2
+            exit 2
+        fi
+        pattern="$pattern|^${name//./\\.}(/|\$)"
+    done
+    echo "${pattern#|}"
+}
+
 if build gcc -DCMAKE_C_COMPILER=gcc -DCMAKE_CXX_COMPILER=g++ -DCMAKE_BUILD_TYPE=Release; then
-    run_tests gcc
+    if [ ${#names[@]} -gt 0 ]; then
+        pattern=$(pattern_of gcc "${names[@]}") || exit 2
+        run_tests gcc -R "$pattern"
+    else
+        run_tests gcc
+    fi
 fi
 if [ $quick = no ]; then
     if build clang -DCMAKE_C_COMPILER=clang -DCMAKE_CXX_COMPILER=clang++ -DCMAKE_BUILD_TYPE=Release; then
@@ -146,6 +186,13 @@ if [ $quick = no ]; then
         -DDISTILL_SANITIZE=address,undefined; then
         run_tests sanitize -E '^(layers|format|abi/generated)$'
     fi
+    # What runs on several threads; a child of fork() with threads is more than ThreadSanitizer knows, so it only frees.
+    export TSAN_OPTIONS=die_after_fork=0:halt_on_error=1
+    targets=(test_threads test_parallel test_host test_teacher test_hosted_teacher test_loss_calls test_dataset_memory)
+    if build threads -DCMAKE_C_COMPILER=gcc -DCMAKE_CXX_COMPILER=g++ -DCMAKE_BUILD_TYPE=RelWithDebInfo -DDISTILL_SANITIZE=thread; then
+        run_tests threads -R '^(api/threads|lib/base/(parallel|host)|src/teacher/.*|src/loss/loss_calls|src/dataset/dataset_memory)$'
+    fi
+    targets=()
 fi
 
 echo "$passed passed, $failed failed, $skipped skipped"

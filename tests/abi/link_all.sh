@@ -23,8 +23,9 @@ needs_library() { # program, yes or no
     [ $has = "$2" ] || { echo "$1: needs libdistill.so.1: $has"; exit 1; }
 }
 shared_flags=$(pkg-config --cflags --libs distill)
-# the archive of libdistill, its dependencies as shared libraries: what a static OpenBLAS would need is not our business
-static_flags=$(pkg-config --libs $(pkg-config --print-requires-private distill) | sed 's/-ldistill//')" -lm -lpthread"
+# the archive of libdistill with its dependencies as shared libraries, and (below) everything as archives
+all_flags=$(pkg-config --static --libs distill)
+static_flags=${all_flags//-ldistill/}
 IFS=';'
 for source in $sources; do
     unset IFS
@@ -37,6 +38,30 @@ done
 run "$scratch/link_all.shared"
 run "$scratch/link_all.static"
 
+missing_archives() { # of the libraries that a fully static program needs
+    local flag folders=
+    for flag in $all_flags; do
+        case $flag in
+        -L*) folders="$folders ${flag#-L}" ;;
+        -l*)
+            for folder in $folders ""; do
+                [ ! -f "${folder:+$folder/}lib${flag#-l}.a" ] || continue 2
+            done
+            [ "$("$cc" -print-file-name="lib${flag#-l}.a")" != "lib${flag#-l}.a" ] || echo "${flag#-l}"
+            ;;
+        esac
+    done
+}
+whole="everything static"
+missing=$(missing_archives)
+if [ -z "$missing" ]; then
+    run "$cc" -static -std=c11 -D_POSIX_C_SOURCE=200809L -o "$scratch/link_all.whole" "$scratch/link_all.c" $(pkg-config --static --cflags --libs distill) -lm
+    if readelf -d "$scratch/link_all.whole" | grep -q NEEDED; then echo "link_all.whole needs shared libraries"; exit 1; fi
+    run "$scratch/link_all.whole"
+else
+    whole="not everything static: no archives of $(echo $missing)"
+fi
+
 run cmake -S "$here/consumer" -B "$scratch/found" -DCMAKE_PREFIX_PATH="$scratch/prefix" -DCMAKE_C_COMPILER="$cc" "-DSOURCES=$sources"
 run cmake --build "$scratch/found"
 run "$scratch/found/link_all_distill"
@@ -44,6 +69,11 @@ run "$scratch/found/link_all_static"
 needs_library "$scratch/found/link_all_distill" yes
 needs_library "$scratch/found/link_all_static" no
 run cmake -S "$here/consumer" -B "$scratch/part" -DDISTILL_SOURCE="$here/../.." -DCMAKE_C_COMPILER="$cc" "-DSOURCES=$scratch/link_all.c"
+# A part of another project brings none of its files into that project's prefix, unless asked.
+run cmake --install "$scratch/part" --prefix "$scratch/app"
+[ -z "$(find "$scratch/app" -type f 2> /dev/null)" ] || { find "$scratch/app" -type f; echo "add_subdirectory installs these"; exit 1; }
+run cmake "$scratch/part" -DDISTILL_INSTALL=ON
+grep -q 'distill\.h' "$scratch/part/distill/cmake_install.cmake" || { echo "DISTILL_INSTALL=ON installs nothing"; exit 1; }
 run "$scratch/prefix/bin/distill" --version
 [ "$(pkg-config --modversion distill)" = "$("$scratch/prefix/bin/distill" --version | sed 's/.* //')" ] || { echo "versions differ"; exit 1; }
-echo "shared and static, pkg-config and find_package"
+echo "shared and static, pkg-config and find_package, $whole"

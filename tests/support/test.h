@@ -13,6 +13,11 @@
 
 static int test_failures, test_skips;
 
+#ifdef __cplusplus
+#define TEST_LOCAL static thread_local
+#else
+#define TEST_LOCAL static _Thread_local
+#endif
 #define TEST(name) static void test_##name(void)
 #define FAIL(...) \
     (test_failures++, fprintf(stderr, "%s:%d: ", __FILE__, __LINE__), fprintf(stderr, __VA_ARGS__), fputc('\n', stderr))
@@ -101,8 +106,8 @@ static inline const char *test_assets(void)
 /* Joins into one of four rotating buffers: enough for a call's arguments. */
 static inline const char *test_path(const char *folder, const char *name)
 {
-    static char buffers[4][2048];
-    static int next;
+    TEST_LOCAL char buffers[4][2048];
+    TEST_LOCAL int next;
     char *out = buffers[next++ % 4];
     return snprintf(out, sizeof buffers[0], "%s/%s", folder, name) < (int)sizeof buffers[0] ? out : NULL;
 }
