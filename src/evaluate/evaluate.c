@@ -1,10 +1,12 @@
 /* evaluate.c - what a model is worth on held-out data: perplexity over non-overlapping windows (first token unscored),
- * and against a teacher KL(teacher || student) and how often both have the same most likely token. */
+ * and against a teacher KL(teacher || student) and how often both have the same most likely token. A sparse teacher is
+ * compared on what it says: its ids and the rest. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "evaluate/evaluate.h"
+#include "loss/measure.h"
 
 enum { WINDOWS = 8 }; /* per forward: enough for matrix speed, little enough for memory */
 
@@ -17,11 +19,11 @@ typedef struct evaluator {
     dk_arena arena;
     dk_view student_strip, teacher_strip;
     int64_t strip_rows, vocab;
-    double *nats, *teacher_nats; /* [strip_rows] */
-    float *kl;                   /* [kl_count], grown */
-    uint8_t *agree;              /* [strip_rows] */
+    di_measure strip;        /* the strip under work */
+    di_measured *rows;       /* [strip_rows] of it */
+    di_sparse_check *sparse; /* NULL = the teacher is dense, or none */
+    float *kl;               /* [kl_count], grown */
     int64_t kl_count, kl_capacity;
-    const int32_t *labels; /* of the strip under work */
     int64_t agreed;
 } evaluator;
 
@@ -37,27 +39,26 @@ static int32_t create(evaluator *e, dk_error *err)
     if (args->teacher) DK_TRY(di_session_create(args->teacher, tokens, sequences, tokens, &e->teacher, err));
     const di_source *student = di_session_source(e->student),
                     *teacher = e->teacher ? di_session_source(e->teacher) : NULL;
-    if (student->kind != DISTILL_DENSE || (teacher && teacher->kind != DISTILL_DENSE)) {
-        rc = dk_fail(err, DK_E_UNSUPPORTED, "evaluation needs logits, and the %s gives a sparse target",
-                     student->kind != DISTILL_DENSE ? "student" : "teacher");
+    if (student->kind != DISTILL_DENSE) {
+        rc = dk_fail(err, DK_E_UNSUPPORTED, "evaluation needs the student's logits, and it gives %s",
+                     di_kind_name(student->kind));
         goto out;
     }
     width = student->width;
-    if (teacher) teacher_width = teacher->width;
     e->vocab = student->vocab_valid;
-    if (teacher && teacher->vocab_valid < e->vocab) e->vocab = teacher->vocab_valid;
+    if (teacher && teacher->kind == DISTILL_DENSE) teacher_width = teacher->width;
+    if (teacher && teacher->vocab_valid > 0 && teacher->vocab_valid < e->vocab) e->vocab = teacher->vocab_valid;
+    if (teacher && !teacher_width) DK_TRY(di_sparse_check_create(e->host, e->vocab, &e->sparse, err));
     e->strip_rows = args->memory / ((width + teacher_width) * (int64_t)dk_dtype_size(args->backend->real));
     if (e->strip_rows < 1) e->strip_rows = 1;
     if (e->strip_rows > tokens) e->strip_rows = tokens;
     dk_arena_init(&e->arena, args->backend);
     for (int pass = 0; pass < 2; pass++) {
         e->student_strip = dk_arena_2d(&e->arena, args->backend->real, e->strip_rows, width);
-        if (teacher) e->teacher_strip = dk_arena_2d(&e->arena, args->backend->real, e->strip_rows, teacher_width);
+        if (teacher_width) e->teacher_strip = dk_arena_2d(&e->arena, args->backend->real, e->strip_rows, teacher_width);
         if (pass == 0) DK_TRY(dk_arena_commit(&e->arena, err));
     }
-    DK_TRY(dk_new(e->host, e->strip_rows, &e->nats, err));
-    DK_TRY(dk_new(e->host, e->strip_rows, &e->teacher_nats, err));
-    DK_TRY(dk_new(e->host, e->strip_rows, &e->agree, err));
+    DK_TRY(dk_new(e->host, e->strip_rows, &e->rows, err));
 out:
     return rc;
 }
@@ -68,44 +69,19 @@ static void destroy(evaluator *e)
     di_session_free(e->student);
     di_session_free(e->teacher);
     dk_arena_free(&e->arena);
-    dk_free(e->host, e->nats);
-    dk_free(e->host, e->teacher_nats);
-    dk_free(e->host, e->agree);
+    dk_free(e->host, e->rows);
     dk_free(e->host, e->kl);
+    di_sparse_check_free(e->sparse);
 }
 
-/* ---- rows: log q and log p of a strip -> numbers ---- */
-
-static double row_kl(const float *log_p, const float *log_q, int64_t vocab)
-{
-    double kl = 0;
-    for (int64_t v = 0; v < vocab; v++) {
-        if (log_p[v] < -80) continue; /* p below 1e-34 adds nothing in double either */
-        kl += (double)expf(log_p[v]) * ((double)log_p[v] - (double)log_q[v]);
-    }
-    return kl > 0 ? kl : 0;
-}
-
-static int64_t argmax(const float *row, int64_t vocab)
-{
-    int64_t best = 0;
-    for (int64_t v = 1; v < vocab; v++)
-        if (row[v] > row[best]) best = v;
-    return best;
-}
+/* ---- rows of a strip -> numbers ---- */
 
 static void measure_rows(void *context, int64_t begin, int64_t end)
 {
     evaluator *e = context;
-    const dk_ops *ops = e->args->backend->ops;
-    const float *q = ops->map(e->student_strip), *p = e->teacher ? ops->map(e->teacher_strip) : NULL;
     for (int64_t r = begin; r < end; r++) {
-        const float *log_q = q + r * e->student_strip.stride[0], *log_p = p ? p + r * e->teacher_strip.stride[0] : NULL;
-        e->nats[r] = -(double)log_q[e->labels[r]];
-        if (!log_p) continue;
-        e->teacher_nats[r] = -(double)log_p[e->labels[r]];
-        e->kl[e->kl_count + r] = (float)row_kl(log_p, log_q, e->vocab);
-        e->agree[r] = argmax(log_q, e->vocab) == argmax(log_p, e->vocab);
+        di_measure_row(&e->strip, r, &e->rows[r]);
+        if (e->teacher) e->kl[e->kl_count + r] = (float)e->rows[r].kl;
     }
 }
 
@@ -121,50 +97,73 @@ static int32_t room_for_kl(evaluator *e, int64_t count, dk_error *err)
     return DK_OK;
 }
 
-static int32_t strip(evaluator *e, int64_t first, int64_t count, di_evaluation *out, dk_error *err)
+static int32_t check_sparse(evaluator *e, int64_t first, int64_t count, dk_error *err)
+{
+    const di_sparse_rules rules = {e->vocab, first, NULL, di_session_source(e->teacher)->rounding};
+    int32_t rc = DK_OK;
+    for (int64_t r = 0; r < count && rc == DK_OK; r++)
+        rc = di_sparse_check_row(e->sparse, e->strip.target, r, &rules, err);
+    return rc;
+}
+
+/* Rows [first, first + count) of both, as logits or as the teacher gives them. */
+static int32_t fill_strip(evaluator *e, int64_t first, int64_t count, di_evaluation *out, dk_error *err)
 {
     const dk_ops *ops = e->args->backend->ops;
     const di_source *student = di_session_source(e->student),
                     *teacher = e->teacher ? di_session_source(e->teacher) : NULL;
-    dk_view q = dk_view_rows(e->student_strip, 0, count), p;
-    const distill_target *target = NULL;
+    const distill_target *none = NULL;
+    dk_view p = dk_view_none();
     double begin = dk_seconds();
     int32_t rc;
-    DK_TRY(student->rows(student->self, first, count, q, &target, err));
-    ops->log_softmax(&e->queue, q, e->vocab, 1, q);
-    DK_TRY(dk_queue_wait(&e->queue, err));
+    e->strip = (di_measure){.isa = e->args->backend->isa,
+                            .vocab = e->vocab,
+                            .student = ops->map(e->student_strip),
+                            .student_stride = e->student_strip.stride[0],
+                            .temperature = teacher ? teacher->temperature : 1,
+                            .labels = e->batch->labels + first};
+    DK_TRY(student->rows(student->self, first, count, dk_view_rows(e->student_strip, 0, count), &none, err));
     out->student_seconds += dk_seconds() - begin;
     begin = dk_seconds();
-    if (teacher) {
+    if (!teacher) goto out;
+    if (!e->sparse) {
         p = dk_view_rows(e->teacher_strip, 0, count);
-        DK_TRY(teacher->rows(teacher->self, first, count, p, &target, err));
-        ops->log_softmax(&e->queue, p, e->vocab, 1, p);
-        DK_TRY(dk_queue_wait(&e->queue, err));
-        out->teacher_seconds += dk_seconds() - begin;
+        e->strip.teacher = ops->map(p);
+        e->strip.teacher_stride = p.stride[0];
     }
+    DK_TRY(teacher->rows(teacher->self, first, count, p, e->sparse ? &e->strip.target : &none, err));
+    out->teacher_seconds += dk_seconds() - begin;
+    if (e->sparse) DK_TRY(check_sparse(e, first, count, err));
+out:
+    return rc;
+}
+
+static int32_t strip(evaluator *e, int64_t first, int64_t count, di_evaluation *out, dk_error *err)
+{
+    int32_t rc;
+    DK_TRY(fill_strip(e, first, count, out, err));
     DK_TRY(room_for_kl(e, count, err));
-    e->labels = e->batch->labels + first;
     dk_parallel_for(e->host, count, 16, measure_rows, e);
     DK_TRY(dk_parallel_check(e->host, err));
     for (int64_t r = 0; r < count; r++) {
-        if (!isfinite(e->nats[r])) {
-            rc = dk_fail(err, DK_E_NUMERIC, "the student's log-probability of token %d is not finite",
-                         (int)e->labels[r]);
-            goto out;
-        }
-        out->nats += e->nats[r];
-        if (!teacher) continue;
-        out->teacher_nats += e->teacher_nats[r];
-        out->kl_mean += (double)e->kl[e->kl_count + r];
-        e->agreed += e->agree[r];
+        const di_measured *row = &e->rows[r];
+        if (!isfinite(row->nats) || !isfinite(row->kl))
+            return dk_fail(err, DK_E_NUMERIC, "the %s of token %d is not finite",
+                           isfinite(row->nats) ? "teacher's distance at the position" : "student's log-probability",
+                           (int)e->strip.labels[r]);
+        out->nats += row->nats;
+        out->teacher_nats += row->teacher_nats;
+        out->kl_mean += row->kl;
+        out->floored += row->floored;
+        e->agreed += row->agree > 0;
     }
-    if (teacher) e->kl_count += count;
+    if (e->teacher) e->kl_count += count;
     out->tokens += count;
 out:
     return rc;
 }
 
-static int32_t forward(evaluator *e, di_evaluation *out, dk_error *err)
+static int32_t forward(evaluator *e, int64_t window, di_evaluation *out, dk_error *err)
 {
     distill_batch batch;
     double begin = dk_seconds();
@@ -178,8 +177,9 @@ static int32_t forward(evaluator *e, di_evaluation *out, dk_error *err)
     DK_TRY(di_session_forward(e->student, &batch, err));
     out->student_seconds += dk_seconds() - begin;
     begin = dk_seconds();
-    if (e->teacher) {
+    if (e->teacher && !di_teacher_side_recall(e->args->teacher_side, e->teacher, window, batch.row_count)) {
         DK_TRY(di_session_forward(e->teacher, &batch, err));
+        di_teacher_side_keep(e->args->teacher_side, e->teacher, window, batch.row_count);
         out->teacher_seconds += dk_seconds() - begin;
     }
     for (int64_t first = 0; first < e->batch->rows; first += e->strip_rows) {
@@ -211,6 +211,25 @@ static void finish(evaluator *e, di_evaluation *out)
     out->kl_p99 = (double)e->kl[(int64_t)ceil(0.99 * (double)e->kl_count) - 1];
 }
 
+int32_t di_evaluate_check(di_dataset *data, const dk_model *student, di_teacher *teacher, dk_error *err)
+{
+    const dk_model *models[2] = {student, teacher ? di_teacher_model(teacher) : NULL};
+    int64_t windows = 0, length = 0;
+    int32_t rc;
+    DK_TRY(di_dataset_get_i64(data, "windows", &windows, err));
+    if (windows < 0)
+        return dk_fail(err, DK_E_UNSUPPORTED,
+                       "a stream cannot be evaluated on: give a file or a dataset of known count");
+    DK_TRY(di_dataset_get_i64(data, "max_length", &length, err));
+    for (int i = 0; i < 2; i++)
+        if (models[i] && models[i]->config.max_positions && length > models[i]->config.max_positions)
+            return dk_fail(err, DK_E_MISMATCH,
+                           "a held-out sample has %lld tokens, the %s's context is %lld: lower data.sequence_length",
+                           (long long)length, i ? "teacher" : "student", (long long)models[i]->config.max_positions);
+out:
+    return rc;
+}
+
 int32_t di_evaluate(const di_evaluate_args *args, di_evaluation *out, dk_error *err)
 {
     evaluator e = {.args = args, .host = args->backend->host};
@@ -219,13 +238,14 @@ int32_t di_evaluate(const di_evaluate_args *args, di_evaluation *out, dk_error *
     int64_t windows = 0, first;
     int32_t rc;
     dk_queue_init(&e.queue, args->backend);
+    DK_TRY(di_evaluate_check(args->data, di_teacher_model(args->student), args->teacher, err));
     DK_TRY(di_dataset_get_i64(args->data, "windows", &windows, err));
-    if (windows < 0) {
-        rc = dk_fail(err, DK_E_UNSUPPORTED, "a stream cannot be evaluated on: give a file or a dataset of known count");
-        goto out;
-    }
     DK_TRY(di_dataset_text_bytes(args->data, &result.text_bytes, err));
     DK_TRY(create(&e, err));
+    if (e.teacher) {
+        result.teacher_kind = di_session_source(e.teacher)->kind;
+        result.temperature = e.sparse ? di_session_source(e.teacher)->temperature : 1;
+    }
     for (first = 0; first < windows; first += WINDOWS) {
         if ((args->cancel && *args->cancel) || dk_host_cancelled(e.host) ||
             (args->progress && args->progress(args->user, first, windows))) {
@@ -234,7 +254,7 @@ int32_t di_evaluate(const di_evaluate_args *args, di_evaluation *out, dk_error *
             goto out;
         }
         DK_TRY(di_dataset_windows(args->data, first, WINDOWS, e.batch, err));
-        DK_TRY(forward(&e, &result, err));
+        DK_TRY(forward(&e, first, &result, err));
         if (args->tokens && result.tokens >= args->tokens && first + WINDOWS < windows) {
             result.text_bytes = -1; /* counted for the whole only */
             break;
@@ -271,13 +291,20 @@ void di_evaluation_json(const di_evaluation *e, dk_strbuf *out)
     member(out, "nats", e->nats);
     if (e->text_bytes > 0) member(out, "bits_per_byte", bits_per_byte(e->nats, e));
     if (e->has_teacher) {
+        dk_strbuf_printf(out, ",\"teacher_target\":\"%s\"", di_kind_name(e->teacher_kind));
+        if (e->teacher_kind != DISTILL_DENSE) member(out, "forward_kl_temperature", e->temperature);
+        if (e->floored) member(out, "floored", (double)e->floored);
+    }
+    if (e->has_teacher && e->teacher_kind == DISTILL_DENSE) {
         member(out, "teacher_perplexity", exp(e->teacher_nats));
         member(out, "teacher_nats", e->teacher_nats);
         if (e->text_bytes > 0) member(out, "teacher_bits_per_byte", bits_per_byte(e->teacher_nats, e));
+    }
+    if (e->has_teacher) {
         member(out, "forward_kl", e->kl_mean);
         member(out, "forward_kl_median", e->kl_median);
         member(out, "forward_kl_p99", e->kl_p99);
-        member(out, "top1_agreement", e->top1_agreement);
+        if (e->teacher_kind != DISTILL_SAMPLED) member(out, "top1_agreement", e->top1_agreement);
     }
     member(out, "seconds", e->seconds);
     dk_strbuf_puts(out, "}");

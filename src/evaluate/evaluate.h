@@ -1,11 +1,12 @@
 /* evaluate.h - what a model is worth on data, and how fast it answers; no trainer is needed.
  *
- *   evaluate.c    perplexity, KL, agreement on held-out data     speed.c    prompt and decode tokens per second */
+ *   evaluate.c      perplexity, KL, agreement on held-out data     speed.c    prompt and decode tokens per second
+ *   teacher_side.c  what the teacher says, kept for the next time */
 #ifndef DI_EVALUATE_EVALUATE_H
 #define DI_EVALUATE_EVALUATE_H
 
 #include "dataset/dataset.h"
-#include "teacher/teacher.h"
+#include "evaluate/teacher_side.h"
 
 typedef struct di_evaluation {
     int64_t tokens;                    /* scored positions */
@@ -13,6 +14,11 @@ typedef struct di_evaluation {
     double nats, teacher_nats;         /* mean negative log-likelihood per scored token */
     double kl_mean, kl_median, kl_p99; /* KL(teacher || student) per position, nats */
     double top1_agreement;
+    /* DENSE: all of the above. Sparse: no teacher_nats; KL over its ids and the rest, at the temperature that it
+     * carries; agreement where its most likely id is known, so not of SAMPLED. */
+    int32_t teacher_kind;
+    double temperature;
+    int64_t floored; /* ids of the teacher that the student excludes: their log q counted as -100 */
     double seconds, teacher_seconds, student_seconds;
     int32_t has_teacher;
 } di_evaluation;
@@ -21,12 +27,15 @@ typedef struct di_evaluate_args {
     di_teacher *student; /* anything that scores */
     di_teacher *teacher; /* NULL = none */
     di_dataset *data;
-    int64_t tokens; /* stop after about so many; 0 = all */
-    int64_t memory; /* for strips */
+    int64_t tokens;                /* stop after about so many; 0 = all */
+    int64_t memory;                /* for strips */
+    di_teacher_side *teacher_side; /* of this teacher on this data; NULL = nothing is kept */
     const _Atomic int32_t *cancel;
     int32_t (*progress)(void *user, int64_t done, int64_t total); /* windows; NULL = none; non-zero cancels */
     void *user;
 } di_evaluate_args;
+/* What would fail later, said now: streams, windows beyond a context. student: its model; NULL = not known. */
+int32_t di_evaluate_check(di_dataset *data, const dk_model *student, di_teacher *teacher, dk_error *err);
 int32_t di_evaluate(const di_evaluate_args *args, di_evaluation *out, dk_error *err);
 void di_evaluation_json(const di_evaluation *evaluation, dk_strbuf *out); /* the object of distill_evaluate */
 

@@ -272,6 +272,7 @@ static void join(di_chunk *chunk, double scale)
 static int32_t run_term(di_chunk *chunk, const di_term *term, const di_entry *entry)
 {
     const int32_t wanted = dk_view_present(chunk->strip->gradient);
+    double *parts = chunk->strip->parts + (term - chunk->strip->loss->terms) * chunk->strip->capacity + chunk->first;
     int32_t rc;
     prepare(chunk, term, entry);
     rc = di_chunk_call(chunk, term, entry,
@@ -281,8 +282,10 @@ static int32_t run_term(di_chunk *chunk, const di_term *term, const di_entry *en
                        &chunk->error);
     if (rc == DISTILL_CB_DEFAULT) return run_term(chunk, term, entry->fallback);
     if (rc) return rc;
-    for (int64_t r = 0; r < chunk->rows; r++)
+    for (int64_t r = 0; r < chunk->rows; r++) {
         chunk->strip->totals[chunk->first + r] += di_term_scale(term, entry) * chunk->values[r];
+        parts[r] = di_term_scale(term, entry) / term->weight * chunk->values[r];
+    }
     if (wanted) join(chunk, di_term_scale(term, entry));
     return DK_OK;
 }

@@ -81,7 +81,9 @@ static int32_t refuse_value(const di_call *call, int64_t row, const char *what, 
     dk_format_f64(value, text);
     return dk_fail(err, DK_E_NUMERIC,
                    "loss %s: %s of row %lld is %s; look at the logits of that row, or lower train.learning_rate",
-                   call->entry->name, what, (long long)(strip->first + strip->rows[call->chunk->first + row]), text);
+                   call->entry->name, what,
+                   (long long)di_batch_number(strip->batch, strip->first + strip->rows[call->chunk->first + row]),
+                   text);
 }
 
 static int32_t check_results(const di_call *call, dk_error *err)

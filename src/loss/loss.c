@@ -18,17 +18,14 @@ static void read_term(di_term *term, const di_options *options, int64_t index)
     term->log_floor = (float)di_options_at_f64(options, "loss", index, "log_floor");
 }
 
-/* Terms with weight 0 are left out: they would only cost. */
 static int32_t add_term(di_loss *loss, di_registry *registry, const char *name, const di_term *parameters,
                         dk_error *err)
 {
-    di_term *term = &loss->terms[loss->count];
+    di_term *term = &loss->all[loss->all_count];
     int32_t rc;
     *term = *parameters;
-    if ((rc = di_registry_get(registry, name, &term->entry, err)) != DK_OK) return rc;
-    if (term->weight != 0) loss->count++;
-    else di_entry_release(term->entry);
-    return DK_OK;
+    if ((rc = di_registry_get(registry, name, &term->entry, err)) == DK_OK) loss->all_count++;
+    return rc;
 }
 
 /* A loss by name takes the parameters of the term of that type, else those of a single loss, else the defaults. */
@@ -46,40 +43,68 @@ static int32_t by_name(di_loss *loss, di_registry *registry, const char *name, c
     return add_term(loss, registry, name, &parameters, err);
 }
 
-static int32_t with_hard_labels(di_loss *loss, di_registry *registry, const di_options *options, dk_error *err)
+/* A single loss and what hard_label_weight makes of it, or a list of terms. */
+static int32_t by_options(di_loss *loss, di_registry *registry, const di_options *options, dk_error *err)
 {
-    const double hard = di_options_f64(options, "loss.hard_label_weight");
-    di_term parameters = {0};
-    int32_t rc;
-    if (hard == 1 && (di_options_differs(options, "loss.temperature") || di_options_differs(options, "loss.t_squared")))
-        dk_log(loss->host, DK_LOG_WARN, "loss",
-               "loss.temperature and loss.t_squared are not used: with loss.hard_label_weight 1 no loss looks at the "
-               "teacher");
-    read_term(&parameters, options, 0);
-    parameters.weight = hard;
-    DK_TRY(add_term(loss, registry, "cross_entropy", &parameters, err));
-    parameters.weight = 1 - hard;
-    DK_TRY(add_term(loss, registry, di_options_text(options, "loss.type"), &parameters, err));
+    const int32_t single = !di_options_is_list(options, "loss");
+    const int64_t count = single ? 1 : di_options_list_size(options, "loss");
+    int32_t rc = DK_OK;
+    for (int64_t i = 0; i < count; i++) {
+        di_term parameters = {0};
+        read_term(&parameters, options, i);
+        if (single) DK_TRY(add_term(loss, registry, "cross_entropy", &parameters, err));
+        DK_TRY(add_term(loss, registry,
+                        single ? di_options_text(options, "loss.type") : di_options_at_text(options, "loss", i, "type"),
+                        &parameters, err));
+    }
 out:
     return rc;
 }
 
-static int32_t listed(di_loss *loss, di_registry *registry, const di_options *options, dk_error *err)
+static void weigh(di_loss *loss, const di_options *options)
 {
-    for (int64_t i = 0; i < di_options_list_size(options, "loss"); i++) {
-        di_term parameters = {0};
-        int32_t rc;
-        read_term(&parameters, options, i);
-        if ((rc = add_term(loss, registry, di_options_at_text(options, "loss", i, "type"), &parameters, err)) != DK_OK)
-            return rc;
+    const double hard = di_options_f64(options, "loss.hard_label_weight");
+    if (di_options_is_list(options, "loss")) {
+        for (int64_t i = 0; i < loss->all_count; i++)
+            loss->all[i].weight = di_options_at_f64(options, "loss", i, "weight");
+        return;
     }
-    return DK_OK;
+    loss->all[0].weight = hard;
+    loss->all[1].weight = 1 - hard;
+}
+
+/* Terms with weight 0 are not evaluated: they would only cost. */
+static int32_t choose_terms(di_loss *loss, dk_error *err)
+{
+    loss->count = 0;
+    for (int64_t i = 0; i < loss->all_count; i++)
+        if (loss->all[i].weight != 0) loss->terms[loss->count++] = loss->all[i];
+    return loss->count ? DK_OK : dk_fail(err, DK_E_OPTION, "loss: every term has weight 0; give one a weight above 0");
+}
+
+static int32_t make(dk_host *host, int64_t capacity, di_loss **out, dk_error *err)
+{
+    di_loss *loss = NULL;
+    int32_t rc;
+    DK_TRY(dk_new(host, 1, &loss, err));
+    atomic_init(&loss->references, 1);
+    loss->host = dk_host_retain(host);
+    *out = loss;
+    DK_TRY(dk_new(host, capacity, &loss->all, err));
+    DK_TRY(dk_new(host, capacity, &loss->terms, err));
+out:
+    return rc;
 }
 
 /* Options that nothing would read: they are refused, or where a list shares them, named. */
-static int32_t check_read(const di_loss *loss, const di_options *options, dk_error *err)
+static int32_t check_read(const di_loss *loss, double hard, const di_options *options, dk_error *err)
 {
     int32_t rc = DK_OK;
+    if (hard == 1 && !di_options_is_list(options, "loss") &&
+        (di_options_differs(options, "loss.temperature") || di_options_differs(options, "loss.t_squared")))
+        dk_log(loss->host, DK_LOG_WARN, "loss",
+               "loss.temperature and loss.t_squared are not used: with loss.hard_label_weight 1 no loss looks at the "
+               "teacher");
     if (!di_options_is_list(options, "loss"))
         DK_TRY(di_options_refuse(options, "loss.weight", "is of a list of losses: a single one counts fully", err));
     for (int64_t i = 0; i < loss->count; i++)
@@ -93,25 +118,37 @@ out:
 
 int32_t di_loss_create(di_registry *registry, const char *name, const di_options *options, di_loss **out, dk_error *err)
 {
-    dk_host *host = di_registry_host(registry);
     di_loss *loss = NULL;
-    int32_t rc = dk_new(host, 1, &loss, err);
-    if (rc) return rc;
-    atomic_init(&loss->references, 1);
-    loss->host = dk_host_retain(host);
-    DK_TRY(dk_new(host, di_options_list_size(options, "loss") + 2, &loss->terms, err));
+    int32_t rc;
+    DK_TRY(make(di_registry_host(registry), di_options_list_size(options, "loss") + 2, &loss, err));
     if (name) DK_TRY(by_name(loss, registry, name, options, err));
-    else if (di_options_is_list(options, "loss")) DK_TRY(listed(loss, registry, options, err));
-    else DK_TRY(with_hard_labels(loss, registry, options, err));
-    DK_TRY(check_read(loss, options, err));
-    if (!loss->count) rc = dk_fail(err, DK_E_OPTION, "loss: every term has weight 0; give one a weight above 0");
-out:
-    if (rc) {
-        di_loss_release(loss);
-        return rc;
-    }
+    else DK_TRY(by_options(loss, registry, options, err));
+    if (!name) weigh(loss, options);
+    DK_TRY(choose_terms(loss, err));
+    DK_TRY(check_read(loss, name ? -1 : di_options_f64(options, "loss.hard_label_weight"), options, err));
     *out = loss;
     return DK_OK;
+out:
+    di_loss_release(loss);
+    return rc;
+}
+
+int32_t di_loss_reweighed(const di_loss *loss, const di_options *options, di_loss **out, dk_error *err)
+{
+    di_loss *other = NULL;
+    int32_t rc;
+    DK_TRY(make(loss->host, loss->all_count, &other, err));
+    for (; other->all_count < loss->all_count; other->all_count++) {
+        other->all[other->all_count] = loss->all[other->all_count];
+        atomic_fetch_add(&other->all[other->all_count].entry->references, 1);
+    }
+    weigh(other, options);
+    DK_TRY(choose_terms(other, err));
+    *out = other;
+    return DK_OK;
+out:
+    di_loss_release(other);
+    return rc;
 }
 
 di_loss *di_loss_retain(di_loss *loss)
@@ -125,7 +162,8 @@ void di_loss_release(di_loss *loss)
     dk_host *host;
     if (!loss || atomic_fetch_sub(&loss->references, 1) != 1) return;
     host = loss->host;
-    for (int64_t i = 0; i < loss->count; i++) di_entry_release(loss->terms[i].entry);
+    for (int64_t i = 0; i < loss->all_count; i++) di_entry_release(loss->all[i].entry);
+    dk_free(host, loss->all);
     dk_free(host, loss->terms);
     dk_free(host, loss);
     dk_host_release(host);
@@ -244,4 +282,22 @@ void di_loss_describe(const di_loss *loss, dk_strbuf *out)
         if (i) dk_strbuf_puts(out, " + ");
         describe_term(&loss->terms[i], out);
     }
+}
+
+void di_loss_terms_json(const di_loss *loss, const di_loss_sums *sums, dk_strbuf *out)
+{
+    dk_strbuf_puts(out, "[");
+    for (int64_t i = 0; i < loss->count; i++) {
+        di_term term = loss->terms[i];
+        const double value = sums->weight_sum > 0 ? sums->terms[i] / sums->weight_sum : 0;
+        dk_strbuf_puts(out, i ? ",{\"loss\":\"" : "{\"loss\":\"");
+        term.weight = 1;
+        describe_term(&term, out);
+        dk_strbuf_puts(out, "\",\"weight\":");
+        dk_strbuf_f64(out, loss->terms[i].weight);
+        dk_strbuf_puts(out, ",\"value\":");
+        dk_strbuf_f64(out, value);
+        dk_strbuf_puts(out, "}");
+    }
+    dk_strbuf_puts(out, "]");
 }

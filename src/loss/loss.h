@@ -23,6 +23,8 @@ typedef struct di_loss di_loss;
  * (1-a)]. */
 int32_t di_loss_create(di_registry *registry, const char *name, const di_options *options, di_loss **out,
                        dk_error *err);
+/* The same terms with the weights that the options give now; options as create had them but for those. */
+int32_t di_loss_reweighed(const di_loss *loss, const di_options *options, di_loss **out, dk_error *err);
 di_loss *di_loss_retain(di_loss *loss);
 void di_loss_release(di_loss *loss);
 int32_t di_loss_needs_teacher(const di_loss *loss);
@@ -47,15 +49,20 @@ typedef struct di_loss_batch { /* the rows of one micro-batch; host arrays */
     const int32_t *labels;    /* [rows], < 0 = masked; NULL = none */
     const float *weights;     /* [rows], 0 = masked; NULL = 1 */
     const int64_t *sequences; /* [rows], ascending; NULL = all 0 */
+    const int64_t *numbers;   /* [rows] what messages call them; NULL = 0, 1, 2, ... */
     int64_t step;
     int32_t want_gradient; /* through student->gradient */
     double grad_scale;     /* of the sum's gradient; 1 = the sum */
     double *row_values;    /* out [rows] or NULL, unweighted, 0 where masked */
 } di_loss_batch;
+enum { DI_LOSS_TERMS = 64 }; /* at most: as many as a list in the options may have */
 typedef struct di_loss_sums {
     double sum, weight_sum;
-    int64_t count, floored; /* floored: teacher entries raised to loss.log_floor */
+    int64_t count, floored;      /* floored: log-probabilities raised to loss.log_floor */
+    double terms[DI_LOSS_TERMS]; /* as sum, of each term as di_loss_terms_json names them, its weight left out */
 } di_loss_sums;
+/* [{"loss": "forward_kl(T=2)", "weight": 0.5, "value": mean over the rows}, ...] */
+void di_loss_terms_json(const di_loss *loss, const di_loss_sums *sums, dk_strbuf *out);
 /* Adds to *sums (zero it before the first micro-batch). Cancelled between strips when *cancel or the host says so
  * (cancel may be NULL). */
 int32_t di_loss_run(const di_loss *loss, di_workspace *workspace, const di_loss_batch *batch,

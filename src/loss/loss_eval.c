@@ -157,6 +157,7 @@ static int32_t run(di_eval *eval, di_loss_sums *sums, dk_error *err)
     batch.labels = args->labels ? eval->labels : NULL;
     batch.weights = eval->weights;
     batch.sequences = eval->sequences;
+    batch.numbers = eval->places;
     batch.step = args->step;
     batch.want_gradient = args->grad_values || args->grad_head || args->grad_bias;
     batch.grad_scale = args->grad_scale != 0 ? args->grad_scale : 1;

@@ -29,7 +29,7 @@ int32_t di_entry_floors(const di_entry *entry);               /* log p of a dens
 /* ---- losses ---- */
 typedef struct di_term {
     di_entry *entry;
-    double weight; /* never 0 */
+    double weight;
     double temperature;
     int32_t t_squared; /* 1 on, 0 off, -1 as usual for the entry */
     float log_floor;
@@ -37,8 +37,8 @@ typedef struct di_term {
 struct di_loss {
     atomic_int references;
     dk_host *host;
-    di_term *terms;
-    int64_t count;
+    di_term *all, *terms; /* as the options name them; those whose weight is not 0 */
+    int64_t all_count, count;
 };
 int32_t di_loss_serial(const di_loss *loss); /* some term is called once per strip, from the calling thread */
 double di_term_temperature(const di_term *term, const di_entry *entry); /* 1 for losses that know none */
@@ -63,6 +63,8 @@ typedef struct di_strip { /* what all chunks of a strip share */
     const int64_t *rows; /* [count] unmasked rows of the strip */
     int64_t count;
     double *totals; /* [count] out: value of all terms together */
+    double *parts;  /* [terms, capacity] out: value of each term, its weight left out; capacity as strip_rows */
+    int64_t capacity;
 } di_strip;
 
 typedef struct di_chunk {
@@ -91,6 +93,7 @@ typedef struct di_chunk {
     int32_t rc;
     dk_error error;
 } di_chunk;
+int64_t di_batch_number(const di_loss_batch *batch, int64_t row);    /* for messages */
 int64_t di_chunk_buffers(const di_loss *loss, int32_t with_teacher); /* of [capacity, vocab] */
 int32_t di_chunk_create(dk_host *host, di_chunk *chunk, const di_loss *loss, int64_t capacity, int64_t vocab,
                         int32_t with_teacher, dk_error *err);

@@ -13,6 +13,8 @@ typedef struct di_run {
 
 /* ---- what cannot be evaluated is said before anything is ---- */
 
+int64_t di_batch_number(const di_loss_batch *batch, int64_t row) { return batch->numbers ? batch->numbers[row] : row; }
+
 static int64_t valid_vocab(const di_loss_batch *batch)
 {
     const int64_t student = batch->student->vocab_valid;
@@ -38,14 +40,15 @@ static int32_t check_batch(const di_run *run, dk_error *err)
     for (int64_t i = 0; batch->labels && i < batch->rows; i++)
         if (batch->labels[i] >= valid_vocab(batch) && (!batch->weights || batch->weights[i] != 0))
             return dk_fail(err, DK_E_INVALID, "label of row %lld is %d, outside the %lld ids that both sides know",
-                           (long long)i, (int)batch->labels[i], (long long)valid_vocab(batch));
+                           (long long)di_batch_number(batch, i), (int)batch->labels[i], (long long)valid_vocab(batch));
 out:
     return rc;
 }
 
 static int32_t check_sparse(const di_run *run, const distill_target *target, dk_error *err)
 {
-    const di_sparse_rules rules = {run->strip.vocab, run->strip.first, run->batch->teacher->rounding};
+    const di_sparse_rules rules = {run->strip.vocab, run->strip.first, run->batch->numbers,
+                                   run->batch->teacher->rounding};
     for (int64_t i = 0; i < run->strip.count; i++) {
         int32_t rc = di_sparse_check_row(run->workspace->sparse, target, run->strip.rows[i], &rules, err);
         if (rc) return rc;
@@ -105,6 +108,8 @@ static void add_sums(di_run *run)
         const int64_t row = run->strip.first + run->strip.rows[i];
         const double weight = batch->weights ? (double)batch->weights[row] : 1;
         run->sums.sum += weight * run->strip.totals[i];
+        for (int64_t term = 0; term < run->strip.loss->count; term++)
+            run->sums.terms[term] += weight * run->strip.parts[term * run->strip.capacity + i];
         run->sums.weight_sum += weight;
         run->sums.count++;
         if (batch->row_values) batch->row_values[row] = run->strip.totals[i];
@@ -223,6 +228,8 @@ static void set_strip(di_run *run)
     run->strip.labels = run->batch->labels;
     run->strip.rows = workspace->rows;
     run->strip.totals = workspace->totals;
+    run->strip.parts = workspace->parts;
+    run->strip.capacity = workspace->strip_rows;
     for (int64_t i = 0; i < workspace->chunk_count; i++) {
         workspace->chunks[i].vocab = run->strip.vocab;
         workspace->chunks[i].floored = 0;
@@ -256,6 +263,7 @@ int32_t di_loss_run(const di_loss *loss, di_workspace *workspace, const di_loss_
     sums->weight_sum += run.sums.weight_sum;
     sums->count += run.sums.count;
     sums->floored += run.sums.floored;
+    for (int64_t term = 0; term < loss->count; term++) sums->terms[term] += run.sums.terms[term];
 out:
     return rc;
 }

@@ -70,9 +70,9 @@ static const di_option_info rows[] = {
 
     TEXT("loss.type", "forward_kl", OWN, "name of the loss; a host may register its own"),
     NUMBER("loss.temperature", "1.0", 1e-3, 1000, NULL, 0, "softens both distributions before they are compared"),
-    NUMBER("loss.hard_label_weight", "0", 1e-6, 1, NULL, OR_ZERO | ALONE,
+    NUMBER("loss.hard_label_weight", "0", 1e-6, 1, NULL, OR_ZERO | ALONE | LIVE,
            "share of plain cross-entropy on the data; the rest is the loss against the teacher"),
-    NUMBER("loss.weight", "1.0", 1e-6, 1e6, NULL, OR_ZERO | OWN, "weight of a term in a list of losses"),
+    NUMBER("loss.weight", "1.0", 1e-6, 1e6, NULL, OR_ZERO | OWN | LIVE, "weight of a term in a list of losses"),
     CHOICE("loss.t_squared", "auto", "auto|on|off", 0,
            "multiply value and gradient by the temperature squared; auto = as usual for the loss"),
     NUMBER("loss.log_floor", "-100", -1e4, -1, "nats", 0,

@@ -13,6 +13,7 @@ static void number(dk_strbuf *out, const char *name, double value)
 
 static void quality(const di_evaluation *e, int32_t of_teacher, dk_strbuf *out)
 {
+    if (of_teacher && e->teacher_kind != DISTILL_DENSE) return; /* it does not say what it thinks of the text */
     double nats = of_teacher ? e->teacher_nats : e->nats;
     number(out, "perplexity", exp(nats));
     number(out, "nats", nats);
@@ -21,7 +22,10 @@ static void quality(const di_evaluation *e, int32_t of_teacher, dk_strbuf *out)
     number(out, "forward_kl", of_teacher ? 0 : e->kl_mean);
     number(out, "forward_kl_median", of_teacher ? 0 : e->kl_median);
     number(out, "forward_kl_p99", of_teacher ? 0 : e->kl_p99);
-    number(out, "top1_agreement", of_teacher ? 1 : e->top1_agreement);
+    if (e->teacher_kind != DISTILL_SAMPLED) number(out, "top1_agreement", of_teacher ? 1 : e->top1_agreement);
+    if (e->teacher_kind == DISTILL_DENSE) return;
+    dk_strbuf_printf(out, ",\"teacher_target\":\"%s\"", di_kind_name(e->teacher_kind));
+    number(out, "forward_kl_temperature", e->temperature);
 }
 
 static int32_t model_section(const di_run *run, di_teacher *scorer, int32_t of_teacher, dk_strbuf *out, dk_error *err)
@@ -58,6 +62,9 @@ static int32_t training_section(const di_run *run, dk_strbuf *out, dk_error *err
     dk_strbuf_json(out, text.data ? text.data : "", text.size);
     dk_strbuf_free(&text);
     number(out, "last_loss", t->counters.last_loss);
+    dk_strbuf_puts(out, ",\"terms\":");
+    di_loss_terms_json(t->objective.loss, &t->objective.sums, out);
+    number(out, "floored", (double)t->objective.floored);
     number(out, "seconds", t->counters.seconds);
     number(out, "tokens_per_second", t->counters.seconds > 0 ? (double)t->counters.tokens / t->counters.seconds : 0);
     number(out, "flops", t->counters.flops);

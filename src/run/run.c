@@ -57,6 +57,8 @@ int32_t di_run_create(const di_parts *parts, const di_options *options, di_run *
     DK_TRY(di_trainer_create(parts, options, &run->trainer, err));
     DK_TRY(check_evaluation(run, options, err));
     run->trainer->progress.eval_every = run->trainer->data.eval ? run->evaluation.every : 0;
+    if (run->trainer->data.eval && run->trainer->teacher && run->evaluation.every)
+        DK_TRY(di_teacher_side_create(host, run->trainer->objective.memory, &run->evaluation.teacher_side, err));
     *out = run;
     return DK_OK;
 out:
@@ -69,6 +71,7 @@ void di_run_free(di_run *run)
     if (!run) return;
     dk_host *host = run->host;
     di_trainer_free(run->trainer);
+    di_teacher_side_free(run->evaluation.teacher_side);
     dk_strbuf_free(&run->result_json);
     dk_strbuf_free(&run->changes);
     dk_strbuf_free(&run->warnings);

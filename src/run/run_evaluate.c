@@ -18,6 +18,7 @@ int32_t di_run_evaluate(di_run *run, di_teacher *student, int64_t tokens, di_eva
                              .data = t->data.eval,
                              .tokens = tokens,
                              .memory = t->objective.memory,
+                             .teacher_side = run->evaluation.teacher_side,
                              .cancel = &t->cancel,
                              .progress = evaluation_progress,
                              .user = t};

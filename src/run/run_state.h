@@ -25,7 +25,8 @@ typedef struct di_run_evaluation {
     int32_t keep_best, has_result;
     int64_t evaluated; /* the last step whose evaluation is done: one that is due and was cut short is made up for */
     di_best best;
-    di_evaluation result; /* of what was saved, or of the student as it stands */
+    di_teacher_side *teacher_side; /* within train.loss_memory; NULL = one evaluation alone, or no teacher */
+    di_evaluation result;          /* of what was saved, or of the student as it stands */
 } di_run_evaluation;
 
 typedef struct di_run_checkpoints {

@@ -83,9 +83,10 @@ int64_t di_target_width(const distill_target *target); /* columns of its logits;
 /* ---- sparse targets as compact fp32 and int32 rows: every number is looked at before a loss sees it ---- */
 typedef struct di_sparse_check di_sparse_check;
 typedef struct di_sparse_rules {
-    int64_t vocab;   /* ids from here on are unknown to one side; at most what create was told */
-    int64_t first;   /* row 0 of the target has this number in messages */
-    double rounding; /* of di_source */
+    int64_t vocab;          /* ids from here on are unknown to one side; at most what create was told */
+    int64_t first;          /* row 0 of the target is this one of the batch */
+    const int64_t *numbers; /* what messages call the batch's rows; NULL = 0, 1, 2, ... */
+    double rounding;        /* of di_source */
 } di_sparse_rules;
 int32_t di_sparse_check_create(dk_host *host, int64_t vocab, di_sparse_check **out, dk_error *err);
 void di_sparse_check_free(di_sparse_check *check);

@@ -119,12 +119,13 @@ int32_t di_sparse_check_row(di_sparse_check *check, const distill_target *target
                             const di_sparse_rules *rules, dk_error *err)
 {
     const int64_t k = target->ids->ndim == 2 ? target->ids->shape[1] : 1;
+    const int64_t place = rules->first + index;
     sparse_row row = {target,
                       (const int32_t *)target->ids->data + index * k,
                       NULL,
                       k,
                       index,
-                      rules->first + index,
+                      rules->numbers ? rules->numbers[place] : place,
                       rules->vocab < check->vocab ? rules->vocab : check->vocab};
     double drawn = 0;
     int32_t rc;

@@ -65,6 +65,17 @@ const distill_target *di_session_hidden(di_session *s)
     return s->teacher->kind->hidden ? s->teacher->kind->hidden(s) : NULL;
 }
 
+int32_t di_session_recall(di_session *s, int64_t rows, const void *values, size_t size)
+{
+    const distill_target *hidden;
+    if (rows > s->max_rows || !s->teacher->kind->hidden) return 0;
+    s->row_count = rows;
+    hidden = s->teacher->kind->hidden(s);
+    if (!hidden || size != (size_t)rows * (size_t)hidden->values->shape[1] * (hidden->values->dtype_bits / 8)) return 0;
+    memcpy(hidden->values->data, values, size);
+    return 1;
+}
+
 /* ---- distill_teacher_score ---- */
 
 static int32_t copy_strip(di_session *s, dk_view strip, int64_t first, int64_t count, float *rows, distill_target *out,

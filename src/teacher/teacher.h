@@ -46,6 +46,9 @@ const di_source *di_session_source(const di_session *session);
 /* HIDDEN target of the rows of the last forward for pull mode (local models), views until the next forward; NULL for
  * others. */
 const distill_target *di_session_hidden(di_session *session);
+/* values [rows, width] of an earlier forward, as di_session_hidden gave them, stand in for a forward of that batch; 0 =
+ * they do not fit, or this kind has none. */
+int32_t di_session_recall(di_session *session, int64_t rows, const void *values, size_t size);
 
 /* A HIDDEN target over a model's head and count rows of hidden states, in the caller's structs. */
 const distill_target *di_hidden_target(const dk_model *model, dk_view rows, int64_t count, distill_target *target,

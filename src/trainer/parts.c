@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/file.h"
+#include "evaluate/evaluate.h"
 #include "format/open_tokenizer.h"
 #include "trainer/trainer_state.h"
 
@@ -243,6 +244,7 @@ int32_t di_parts_check(di_trainer *t, dk_error *err)
     DK_TRY(check_tokenizers(t, err));
     DK_TRY(di_dataset_check_vocab(t->data.train, t->objective.vocab_valid, err));
     if (t->data.eval) DK_TRY(di_dataset_check_vocab(t->data.eval, t->objective.vocab_valid, err));
+    if (t->data.eval) DK_TRY(di_evaluate_check(t->data.eval, di_student_model(t->student), t->teacher, err));
     DK_TRY(check_lengths(t, err));
     DK_TRY(count_steps(t, err));
     DK_TRY(check_numbers(t, err));
@@ -253,9 +255,67 @@ out:
 
 /* ---- live options ---- */
 
+int32_t di_objective_plan(const di_trainer *t, const di_loss *loss, di_workspace **out, dk_error *err)
+{
+    return di_workspace_create(t->backend, loss, t->objective.memory, di_trainee_source(t->trainee)->width,
+                               t->session ? di_session_source(t->session)->width : 0, t->objective.max_rows, out, err);
+}
+
+static int32_t check_reweighed(const di_trainer *t, const di_loss *loss, const di_workspace *workspace, dk_error *err)
+{
+    if (t->window.stage != DI_STAGE_IDLE)
+        return dk_fail(err, DK_E_STAGE, "a window is open: weights of losses change between windows, after apply");
+    if (di_loss_needs_teacher(loss) && !t->session)
+        return dk_fail(
+            err, DK_E_STAGE,
+            "the loss would need the teacher now, and this trainer was made without: its loss had no use for "
+            "one; make a trainer with a small weight there, and then lower it");
+    if (t->pull.kept_logits && di_workspace_strip_rows(workspace) > di_workspace_strip_rows(t->objective.workspace))
+        return dk_fail(err, DK_E_STAGE, "the loss would take longer strips than this trainer has room for");
+    return DK_OK;
+}
+
+static int32_t reweigh(di_trainer *t, const di_options *options, dk_error *err)
+{
+    di_loss *loss = NULL;
+    di_workspace *workspace = NULL;
+    int32_t rc;
+    DK_TRY(di_loss_reweighed(t->objective.loss, options, &loss, err));
+    DK_TRY(di_objective_plan(t, loss, &workspace, err));
+    DK_TRY(check_reweighed(t, loss, workspace, err));
+    di_workspace_free(t->objective.workspace);
+    di_loss_release(t->objective.loss);
+    t->objective.workspace = workspace;
+    t->objective.loss = loss;
+    t->objective.uses_teacher = di_loss_needs_teacher(loss);
+    memset(&t->objective.sums, 0, sizeof t->objective.sums); /* of other terms */
+    return DK_OK;
+out:
+    di_workspace_free(workspace);
+    di_loss_release(loss);
+    return rc;
+}
+
+static int32_t same_weights(const di_options *a, const di_options *b)
+{
+    int32_t same = di_options_f64(a, "loss.hard_label_weight") == di_options_f64(b, "loss.hard_label_weight");
+    for (int64_t i = 0; i < di_options_list_size(a, "loss"); i++)
+        same = same && di_options_at_f64(a, "loss", i, "weight") == di_options_at_f64(b, "loss", i, "weight");
+    return same;
+}
+
 int32_t di_trainer_configure(di_trainer *t, const di_options *options, dk_error *err)
 {
-    int32_t rc = di_options_configure(t->options, options, err);
-    if (rc == DK_OK) read_update(t->options, &t->update.adamw);
+    di_options *configured = NULL;
+    int32_t rc;
+    DK_TRY(di_options_copy(t->options, t->host, -1, &configured, err));
+    DK_TRY(di_options_configure(configured, options, err));
+    if (!same_weights(t->options, configured)) DK_TRY(reweigh(t, configured, err));
+    di_options_free(t->options);
+    t->options = configured;
+    read_update(t->options, &t->update.adamw);
+    return DK_OK;
+out:
+    di_options_free(configured);
     return rc;
 }

@@ -53,9 +53,8 @@ static int32_t plan(di_trainer *t, dk_error *err)
     DK_TRY(plan_window(t, &tokens, &sequences, err));
     DK_TRY(di_trainee_create(t->student, tokens, sequences, tokens, t->activation_checkpointing, &t->trainee, err));
     if (t->objective.uses_teacher) DK_TRY(di_session_create(t->teacher, tokens, sequences, tokens, &t->session, err));
-    DK_TRY(di_workspace_create(t->backend, t->objective.loss, t->objective.memory, di_trainee_source(t->trainee)->width,
-                               t->objective.uses_teacher ? di_session_source(t->session)->width : 0, tokens,
-                               &t->objective.workspace, err));
+    t->objective.max_rows = tokens;
+    DK_TRY(di_objective_plan(t, t->objective.loss, &t->objective.workspace, err));
     if (!model) goto out;
     DK_TRY(dk_optimizer_create(t->backend, model->parameters, model->parameter_count, t->update.own_optimizer,
                                &t->update.optimizer, err));

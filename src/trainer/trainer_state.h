@@ -22,8 +22,9 @@ typedef struct di_objective {
     di_loss *loss;
     di_workspace *workspace;
     int32_t uses_teacher; /* the loss asks for it */
-    int64_t vocab_valid, memory;
+    int64_t vocab_valid, memory, max_rows;
     di_loss_sums sums; /* of the window */
+    int64_t floored;   /* in all windows since the trainer was made */
 } di_objective;
 
 typedef struct di_trainer_update {
@@ -90,6 +91,7 @@ struct di_trainer {
 
 /* parts.c */
 void di_settings_read(di_trainer *t);
+int32_t di_objective_plan(const di_trainer *t, const di_loss *loss, di_workspace **out, dk_error *err);
 int32_t di_parts_open(di_trainer *t, const di_parts *parts, dk_error *err);
 int32_t di_parts_check(di_trainer *t, dk_error *err);
 /* window.c */

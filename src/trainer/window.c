@@ -61,7 +61,7 @@ int32_t di_window_forward(di_trainer *t, int32_t with_teacher, dk_error *err)
 {
     int32_t rc;
     cut_micro_batch(t);
-    t->window.with_teacher = with_teacher && t->session != NULL;
+    t->window.with_teacher = with_teacher && t->objective.uses_teacher;
     t->pull.strips_begun = 0;
     t->pull.strip_count = 0;
     if (t->window.with_teacher) DK_TRY(di_session_forward(t->session, &t->window.micro, err));
@@ -140,6 +140,7 @@ int32_t di_window_apply(di_trainer *t, dk_error *err)
     if (t->objective.uses_teacher && di_teacher_model(t->teacher))
         t->counters.flops += dk_model_flops(di_teacher_model(t->teacher), tokens, length, 0);
     t->counters.tokens += tokens;
+    t->objective.floored += t->objective.sums.floored;
     t->counters.last_loss = t->data.batch->weight_sum > 0 ? t->objective.sums.sum / t->data.batch->weight_sum : 0;
     t->counters.step++;
     t->window.stage = DI_STAGE_IDLE;

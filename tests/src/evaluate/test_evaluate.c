@@ -83,6 +83,147 @@ TEST(values)
     close_measured(&m);
 }
 
+/* What the teacher said is kept: the second time it is not asked, and the numbers are the same bits. */
+TEST(teacher_side)
+{
+    di_evaluation first, second, fresh;
+    di_teacher_side *side = NULL, *small = NULL;
+    measured m;
+    dk_error err;
+    open_measured(&m, "teacher_side");
+    di_evaluate_args args = args_of(&m);
+    REQUIRE_OK(di_evaluate(&args, &fresh, &err));
+    CHECK_OK(di_teacher_side_create(m.f.host, 1 << 20, &side, &err));
+    args.teacher_side = side;
+    REQUIRE_OK(di_evaluate(&args, &first, &err));
+    CHECK_INT(di_teacher_side_bytes(side), 9 * TINY_WIDTH * 4);
+    REQUIRE_OK(di_evaluate(&args, &second, &err));
+    CHECK_INT(di_teacher_side_bytes(side), 9 * TINY_WIDTH * 4);
+    for (int i = 0; i < 2; i++) {
+        const di_evaluation *got = i ? &second : &first;
+        CHECK_NEAR(got->kl_mean, fresh.kl_mean, 0);
+        CHECK_NEAR(got->teacher_nats, fresh.teacher_nats, 0);
+        CHECK_NEAR(got->kl_p99, fresh.kl_p99, 0);
+        CHECK_NEAR(got->top1_agreement, fresh.top1_agreement, 0);
+    }
+    CHECK_OK(
+        di_teacher_side_create(m.f.host, 9 * TINY_WIDTH * 4 - 1, &small, &err)); /* too little room: scored again */
+    args.teacher_side = small;
+    for (int i = 0; i < 2; i++) REQUIRE_OK(di_evaluate(&args, &second, &err));
+    CHECK_INT(di_teacher_side_bytes(small), 0);
+    CHECK_NEAR(second.kl_mean, fresh.kl_mean, 0);
+    di_teacher_side_free(side);
+    di_teacher_side_free(small);
+    close_measured(&m);
+}
+
+/* ---- a sparse teacher: its ids and the rest ---- */
+
+typedef struct sparse_teacher {
+    int32_t kind;
+    const float *p; /* [9, TINY_VOCAB] logits that it knows two ids of */
+} sparse_teacher;
+
+enum { FIRST_ID = 3, SECOND_ID = 20 };
+
+static int32_t score_sparse(void *user, const distill_batch *batch, int64_t first, int64_t count, distill_target *out)
+{
+    const sparse_teacher *t = user;
+    (void)batch;
+    for (int64_t i = 0; i < count; i++) {
+        const float *row = t->p + (first + i) * TINY_VOCAB;
+        int32_t *ids = out->ids->data;
+        if (t->kind == DISTILL_ONE_HOT) {
+            ids[i] = FIRST_ID;
+            continue;
+        }
+        ids[2 * i] = FIRST_ID;
+        ids[2 * i + 1] = SECOND_ID;
+        for (int j = 0; j < 2; j++)
+            ((float *)out->values->data)[2 * i + j] =
+                t->kind == DISTILL_SAMPLED ? (float)(1 + 2 * j) : (float)((double)row[ids[2 * i + j]] - log_total(row));
+    }
+    return DISTILL_CB_OK;
+}
+
+static double bucket_kl(const double *p, const double *q, int n)
+{
+    double sum = 0;
+    for (int i = 0; i < n; i++)
+        if (p[i] > 0) sum += p[i] * log(p[i] / q[i]);
+    return sum;
+}
+
+static void check_sparse_teacher(int32_t kind)
+{
+    static float q[9 * TINY_VOCAB];
+    const int64_t shape[2] = {9, 2};
+    distill_tensor values = di_tensor_of(NULL, DISTILL_FLOAT, 32, 2, shape),
+                   ids = di_tensor_of(NULL, DISTILL_INT, 32, kind == DISTILL_ONE_HOT ? 1 : 2, shape);
+    sparse_teacher state = {kind, q};
+    distill_teacher_callbacks table;
+    distill_target form;
+    double kl = 0;
+    int64_t agreed = 0;
+    measured m;
+    di_evaluation got, alone;
+    dk_error err;
+    dk_strbuf json;
+    open_measured(&m, "sparse_teacher");
+    distill_batch batch = tiny_batch();
+    CHECK_OK(score_with(m.model, &batch, q, &err));
+    static float p[9 * TINY_VOCAB];
+    CHECK_OK(score_with(m.teacher, &batch, p, &err));
+    state.p = p;
+    DISTILL_INIT(&form);
+    form.kind = kind;
+    form.values = kind == DISTILL_ONE_HOT ? NULL : &values;
+    form.ids = &ids;
+    DISTILL_INIT(&table);
+    table.user = &state;
+    table.score = score_sparse;
+    table.form = &form;
+    di_evaluate_args args = args_of(&m);
+    args.teacher = NULL;
+    REQUIRE_OK(di_evaluate(&args, &alone, &err));
+    REQUIRE_OK(di_teacher_from_callbacks(m.f.backend, &table, NULL, &args.teacher, &err));
+    REQUIRE_OK(di_evaluate(&args, &got, &err));
+    for (int r = 0; r < 9; r++) {
+        const float *row_q = q + r * TINY_VOCAB, *row_p = p + r * TINY_VOCAB;
+        const double total_q = log_total(row_q), total_p = log_total(row_p);
+        double pb[3] = {exp((double)row_p[FIRST_ID] - total_p), exp((double)row_p[SECOND_ID] - total_p), 0},
+               qb[3] = {exp((double)row_q[FIRST_ID] - total_q), exp((double)row_q[SECOND_ID] - total_q), 0};
+        int best = 0, top = pb[0] > pb[1] ? FIRST_ID : SECOND_ID;
+        pb[2] = 1 - pb[0] - pb[1];
+        qb[2] = 1 - qb[0] - qb[1];
+        if (kind == DISTILL_SAMPLED) pb[0] = 0.25, pb[1] = 0.75, pb[2] = 0;
+        if (kind == DISTILL_ONE_HOT) pb[0] = 1, pb[1] = pb[2] = 0, top = FIRST_ID;
+        kl += bucket_kl(pb, qb, 3);
+        for (int v = 1; v < TINY_VOCAB; v++)
+            if (row_q[v] > row_q[best]) best = v;
+        agreed += best == top;
+    }
+    CHECK_NEAR(got.nats, alone.nats, 0); /* the student's perplexity always */
+    CHECK_NEAR(got.kl_mean, kl / 9, 1e-6);
+    dk_strbuf_init(&json, m.f.host);
+    di_evaluation_json(&got, &json);
+    CHECK_HAS(json.data, "\"forward_kl\":");
+    CHECK_HAS(json.data, di_kind_name(kind));
+    CHECK(!strstr(json.data, "teacher_perplexity"));
+    if (kind == DISTILL_SAMPLED) CHECK(!strstr(json.data, "top1_agreement"));
+    else CHECK_NEAR(got.top1_agreement, (double)agreed / 9, 1e-12);
+    dk_strbuf_free(&json);
+    di_teacher_release(args.teacher);
+    close_measured(&m);
+}
+
+TEST(sparse_teachers)
+{
+    check_sparse_teacher(DISTILL_TOPK);
+    check_sparse_teacher(DISTILL_SAMPLED);
+    check_sparse_teacher(DISTILL_ONE_HOT);
+}
+
 static int32_t never(void *user, int64_t done, int64_t total)
 {
     (void)user, (void)done, (void)total;
@@ -115,4 +256,4 @@ TEST(speed)
     close_measured(&m);
 }
 
-TEST_MAIN(TEST_CASE(values) TEST_CASE(stopped) TEST_CASE(speed))
+TEST_MAIN(TEST_CASE(values) TEST_CASE(teacher_side) TEST_CASE(sparse_teachers) TEST_CASE(stopped) TEST_CASE(speed))

@@ -705,7 +705,108 @@ TEST(hostile_sparse_targets)
     close_fixture(&f);
 }
 
+/* ---- weights and terms ---- */
+
+static double sums_of(fixture *f, const di_loss *loss, di_loss_sums *sums)
+{
+    strip_call s;
+    dk_error err;
+    CHECK_OK(run_strips(f, loss, 1 << 20, g1, NULL, &s, &err));
+    *sums = s.sums;
+    return s.sums.sum;
+}
+
+TEST(terms_and_weights)
+{
+    fixture f;
+    dk_error err;
+    di_loss_sums one, sums, again;
+    dk_strbuf text;
+    di_loss *other = NULL;
+    open_fixture(&f);
+    fill_inputs();
+    dk_strbuf_init(&text, f.host);
+    di_loss *plain = make_loss(&f, NULL, "{type: forward_kl}");
+    const double value = sums_of(&f, plain, &one);
+    di_loss *heavy = make_loss(&f, NULL, "[{type: forward_kl, weight: 3}]");
+    CHECK_NEAR(sums_of(&f, heavy, &sums), 3 * value, 1e-9 * value);
+    CHECK_NEAR(sums.terms[0], value, 0); /* a term's sum is without its weight */
+    di_loss *two =
+        make_loss(&f, NULL, "[{type: forward_kl, weight: 0.5}, {type: forward_kl, temperature: 2, weight: 0.25}]");
+    sums_of(&f, two, &sums);
+    CHECK_NEAR(sums.terms[0], value, 0);
+    CHECK_NEAR(0.5 * sums.terms[0] + 0.25 * sums.terms[1], sums.sum, 1e-9 * value);
+    di_loss_terms_json(two, &sums, &text);
+    CHECK_HAS(text.data, "[{\"loss\":\"forward_kl\",\"weight\":0.5,\"value\":");
+    CHECK_HAS(text.data, "{\"loss\":\"forward_kl(T=2)\",\"weight\":0.25,\"value\":");
+    /* other weights: another loss of the same terms, also one that had none */
+    CHECK_OK(di_options_set(f.options, "loss.0.weight", "0", &err));
+    CHECK_OK(di_options_set(f.options, "loss.1.weight", "2", &err));
+    CHECK_OK(di_loss_reweighed(two, f.options, &other, &err));
+    sums_of(&f, other, &again);
+    CHECK_NEAR(again.sum, 2 * sums.terms[1], 1e-9 * value);
+    di_loss_release(two);
+    CHECK_OK(di_options_set(f.options, "loss.0.weight", "1", &err));
+    CHECK_OK(di_loss_reweighed(other, f.options, &two, &err));
+    sums_of(&f, two, &again);
+    CHECK_NEAR(again.sum, sums.terms[0] + 2 * sums.terms[1], 1e-9 * value);
+    di_loss_release(two);
+    two = NULL;
+    CHECK_OK(di_options_set(f.options, "loss.0.weight", "0", &err));
+    CHECK_OK(di_options_set(f.options, "loss.1.weight", "0", &err));
+    CHECK_INT(di_loss_reweighed(other, f.options, &two, &err), DK_E_OPTION);
+    CHECK_HAS(err.message, "every term has weight 0");
+    dk_strbuf_free(&text);
+    di_loss_release(plain);
+    di_loss_release(heavy);
+    di_loss_release(other);
+    close_fixture(&f);
+}
+
+/* A NaN is told by the row of the caller's tensor, counted with the masked ones. */
+static int32_t nan_at_label_7(void *user, const distill_loss_rows *rows)
+{
+    (void)user;
+    for (int64_t i = 0; i < rows->rows; i++) rows->value[i] = rows->labels[i] == 7 ? NAN : 1;
+    return DISTILL_CB_OK;
+}
+
+TEST(nan_names_the_row)
+{
+    fixture f;
+    dense_call c;
+    dk_error err;
+    host_loss h = {0};
+    int32_t labels[R];
+    float w[R];
+    open_fixture(&f);
+    fill_inputs();
+    distill_loss_callbacks table = table_of(&h, DISTILL_LOSS_LOG_PROBS);
+    table.eval = nan_at_label_7;
+    CHECK_OK(di_registry_add(f.registry, "mine", &table, &err));
+    di_loss *loss = make_loss(&f, NULL, "[{type: mine, weight: 2}]");
+    for (int r = 0; r < R; r++) labels[r] = r % 3 == 1 ? -1 : r == 17 ? 7 : 0, w[r] = r == 0 ? 0 : 0.5f;
+    set_dense(&c, z, R, V, p, V);
+    with_labels(&c, labels);
+    with_weights(&c, w);
+    CHECK_INT(di_loss_eval(f.backend, loss, &c.args, &err), DK_E_NUMERIC);
+    CHECK_HAS(err.message, "loss mine: value of row 17 is nan");
+    w[17] = 0; /* masked by its weight: never asked */
+    CHECK_OK(di_loss_eval(f.backend, loss, &c.args, &err));
+    CHECK_INT(c.args.count, 14);
+    CHECK_NEAR(c.args.sum, 14.0, 1e-9); /* weight 2 of the loss, 0.5 of the rows */
+    for (int r = 0; r < R; r++) w[r] = 0;
+    with_gradient(&c, g1);
+    g1[3] = 5;
+    CHECK_OK(di_loss_eval(f.backend, loss, &c.args, &err));
+    CHECK_NEAR(c.args.sum, 0, 0);
+    CHECK_INT(c.args.count, 0);
+    CHECK_NEAR((double)g1[3], 0, 0);
+    di_loss_release(loss);
+    close_fixture(&f);
+}
+
 TEST_MAIN(TEST_CASE(custom_loss) TEST_CASE(raw_logits_among_other_terms) TEST_CASE(answers) TEST_CASE(registry)
               TEST_CASE(strips_of_any_height) TEST_CASE(threads_and_instruction_sets) TEST_CASE(whole_sequences)
                   TEST_CASE(hidden_is_dense_fused) TEST_CASE(tensors_as_they_come) TEST_CASE(refusals)
-                      TEST_CASE(hostile_sparse_targets))
+                      TEST_CASE(hostile_sparse_targets) TEST_CASE(terms_and_weights) TEST_CASE(nan_names_the_row))

@@ -2,11 +2,13 @@
 #include "../teacher/model_fixture.h"
 #include "trainer/trainer_state.h"
 
-static di_trainer *open_trainer(fixture *f, const char *micro)
+static di_trainer *open_with(fixture *f, const char *micro, const char *loss)
 {
-    static const char *const set[][2] = {{"data.sequence_length", "7"}, {"data.pack", "false"},
-                                         {"train.batch_size", "2"},     {"train.steps", "8"},
-                                         {"train.warmup_steps", "0"},   {"loss.hard_label_weight", "1"}};
+    static const char *const set[][2] = {{"data.sequence_length", "7"},
+                                         {"data.pack", "false"},
+                                         {"train.batch_size", "2"},
+                                         {"train.steps", "8"},
+                                         {"train.warmup_steps", "0"}};
     distill_batch batch = tiny_batch();
     di_parts parts = {.backend = f->backend};
     di_trainer *trainer = NULL;
@@ -16,6 +18,7 @@ static di_trainer *open_trainer(fixture *f, const char *micro)
     for (size_t i = 0; i < sizeof set / sizeof *set; i++)
         CHECK_OK(di_options_set(f->options, set[i][0], set[i][1], &err));
     CHECK_OK(di_options_set(f->options, "train.micro_batch_size", micro, &err));
+    CHECK_OK(di_options_set(f->options, "loss", loss, &err));
     CHECK_OK(di_registry_create(f->host, &parts.registry, &err));
     CHECK_OK(di_student_create(f->backend, f->config, NULL, f->options, &student, &err));
     CHECK_OK(di_dataset_from_tokens(f->host, &batch, f->options, &data, &err));
@@ -27,6 +30,8 @@ static di_trainer *open_trainer(fixture *f, const char *micro)
     di_registry_free(parts.registry);
     return trainer;
 }
+
+static di_trainer *open_trainer(fixture *f, const char *micro) { return open_with(f, micro, "{hard_label_weight: 1}"); }
 
 static float *weights(di_trainer *trainer, int64_t *count)
 {
@@ -79,4 +84,51 @@ TEST(micro_batches_add_up)
     CHECK_NEAR(loss[0], loss[1], 1e-6);
 }
 
-TEST_MAIN(TEST_CASE(cancelled_window) TEST_CASE(micro_batches_add_up))
+/* Weights of losses are live between windows: the next one has them. */
+TEST(live_weights)
+{
+    dk_error err;
+    fixture f;
+    open_fixture(&f, "live_weights");
+    di_trainer *trainer = open_with(&f, "1", "[{type: cross_entropy}, {type: cross_entropy, weight: 0}]");
+    REQUIRE(trainer);
+    CHECK_OK(di_options_set(f.options, "train.learning_rate", "0", &err));
+    CHECK_OK(di_trainer_configure(trainer, f.options, &err));
+    CHECK_OK(di_window_step(trainer, NULL, &err));
+    const double before = trainer->counters.last_loss;
+    CHECK_OK(di_options_set(f.options, "loss.1.weight", "1.5", &err));
+    CHECK_OK(di_window_begin(trainer, &err));
+    CHECK_INT(di_trainer_configure(trainer, f.options, &err), DK_E_STAGE);
+    CHECK_HAS(err.message, "between windows");
+    di_window_discard(trainer);
+    CHECK_OK(di_trainer_configure(trainer, f.options, &err));
+    trainer->counters.step = 0; /* the same window again */
+    CHECK_OK(di_window_step(trainer, NULL, &err));
+    CHECK_NEAR(trainer->counters.last_loss, 2.5 * before, 1e-6);
+    CHECK_NEAR(trainer->objective.sums.terms[0], trainer->objective.sums.terms[1], 0);
+    di_trainer_free(trainer);
+    close_fixture(&f);
+}
+
+/* What a new weight would need must be there; what is refused changes nothing. */
+TEST(live_weights_that_need_a_teacher)
+{
+    dk_error err;
+    fixture f;
+    di_options *change = NULL;
+    open_fixture(&f, "live_weights_teacher");
+    di_trainer *trainer = open_trainer(&f, "1");
+    REQUIRE(trainer);
+    CHECK_OK(di_options_create(f.host, &change, &err));
+    CHECK_OK(di_options_set(change, "loss.hard_label_weight", "0.5", &err));
+    CHECK_INT(di_trainer_configure(trainer, change, &err), DK_E_STAGE);
+    CHECK_HAS(err.message, "the loss would need the teacher now");
+    CHECK(di_options_f64(trainer->options, "loss.hard_label_weight") == 1);
+    CHECK_OK(di_window_step(trainer, NULL, &err));
+    di_options_free(change);
+    di_trainer_free(trainer);
+    close_fixture(&f);
+}
+
+TEST_MAIN(TEST_CASE(cancelled_window) TEST_CASE(micro_batches_add_up) TEST_CASE(live_weights)
+              TEST_CASE(live_weights_that_need_a_teacher))

@@ -1,0 +1,74 @@
+#include "evaluate/teacher_side.h"
+
+#include <string.h>
+
+typedef struct side_window {
+    int64_t first, rows;
+    size_t size;
+    void *values; /* [rows, width] of the session's real */
+} side_window;
+struct di_teacher_side {
+    dk_host *host;
+    int64_t memory, used, count, capacity;
+    side_window *windows;
+};
+
+int32_t di_teacher_side_create(dk_host *host, int64_t memory, di_teacher_side **out, dk_error *err)
+{
+    di_teacher_side *side = NULL;
+    int32_t rc = dk_new(host, 1, &side, err);
+    if (rc) return rc;
+    side->host = host;
+    side->memory = memory;
+    *out = side;
+    return DK_OK;
+}
+
+void di_teacher_side_free(di_teacher_side *side)
+{
+    if (!side) return;
+    for (int64_t i = 0; i < side->count; i++) dk_free(side->host, side->windows[i].values);
+    dk_free(side->host, side->windows);
+    dk_free(side->host, side);
+}
+
+int64_t di_teacher_side_bytes(const di_teacher_side *side) { return side->used; }
+
+static const side_window *find(const di_teacher_side *side, int64_t first, int64_t rows)
+{
+    for (int64_t i = 0; i < side->count; i++)
+        if (side->windows[i].first == first && side->windows[i].rows == rows) return &side->windows[i];
+    return NULL;
+}
+
+int32_t di_teacher_side_recall(const di_teacher_side *side, di_session *session, int64_t first, int64_t rows)
+{
+    const side_window *window = side ? find(side, first, rows) : NULL;
+    return window && di_session_recall(session, rows, window->values, window->size);
+}
+
+static int32_t grow(di_teacher_side *side)
+{
+    const int64_t capacity = side->capacity ? 2 * side->capacity : 64;
+    side_window *windows;
+    if (side->count < side->capacity) return 1;
+    windows = dk_realloc(side->host, side->windows, (uint64_t)capacity, sizeof *windows);
+    if (!windows) return 0;
+    side->windows = windows;
+    side->capacity = capacity;
+    return 1;
+}
+
+/* No memory for it is no failure: the window is scored again. */
+void di_teacher_side_keep(di_teacher_side *side, di_session *session, int64_t first, int64_t rows)
+{
+    const distill_target *hidden = side ? di_session_hidden(session) : NULL;
+    side_window window = {first, rows, 0, NULL};
+    if (!hidden || hidden->kind != DISTILL_HIDDEN || find(side, first, rows)) return;
+    window.size = (size_t)rows * (size_t)hidden->values->shape[1] * (hidden->values->dtype_bits / 8);
+    if (!rows || (int64_t)window.size > side->memory - side->used || !grow(side)) return;
+    if (!(window.values = dk_alloc(side->host, 1, window.size))) return;
+    memcpy(window.values, hidden->values->data, window.size);
+    side->windows[side->count++] = window;
+    side->used += (int64_t)window.size;
+}
