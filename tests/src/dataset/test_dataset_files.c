@@ -159,12 +159,13 @@ static void keep(void *user, int32_t level, const char *component, const char *m
     if (level == DK_LOG_WARN) snprintf(warned, sizeof warned, "%s", message);
 }
 
-static void check_warned(const char *name, const void *data, size_t size, const char *part)
+static void check_warned_with(const char *setting, const char *name, const void *data, size_t size, const char *part)
 {
     fixture f;
     dk_error err;
     di_dataset *dataset = NULL;
-    REQUIRE(fixture_open(&f, NULL));
+    const char *const settings[] = {setting, NULL};
+    REQUIRE(fixture_open(&f, settings));
     warned[0] = 0;
     dk_host_set_logger(f.host, DK_LOG_WARN, keep, NULL, NULL);
     REQUIRE_OK(di_dataset_open(f.host, fixture_bytes(name, data, size), f.tokenizer, f.options, &dataset, &err));
@@ -172,6 +173,20 @@ static void check_warned(const char *name, const void *data, size_t size, const 
     if (!*part) CHECK_STR(warned, "");
     di_dataset_release(dataset);
     fixture_close(&f);
+}
+
+static void check_warned(const char *name, const void *data, size_t size, const char *part)
+{
+    check_warned_with(NULL, name, data, size, part);
+}
+
+TEST(options_that_a_file_does_not_use_are_named)
+{
+    check_warned_with("data.chat_template=chatml", "plain.txt", BYTES("some words"),
+                      "data.chat_template is not used for ");
+    check_warned_with("data.prompt_loss=true", "plain.txt", BYTES("some words"), "plain.txt, which holds text");
+    check_warned_with("data.prompt_loss=true", "one.jsonl", BYTES("{\"prompt\": \"a\", \"completion\": \"b\"}"), "");
+    check_warned_with("data.prompt_loss=false", "plain.txt", BYTES("some words"), "");
 }
 
 TEST(tables_and_old_encodings_are_read_with_a_warning)
@@ -204,4 +219,4 @@ TEST(a_pipe_is_refused_at_once)
 TEST_MAIN(TEST_CASE(an_array_is_read_as_samples_whatever_its_name) TEST_CASE(wrong_arrays_are_named)
               TEST_CASE(packed_files_are_read_or_refused_by_name) TEST_CASE(a_file_made_to_fill_the_disk_is_stopped)
                   TEST_CASE(other_kinds_are_refused_by_name) TEST_CASE(tables_and_old_encodings_are_read_with_a_warning)
-                      TEST_CASE(a_pipe_is_refused_at_once))
+                      TEST_CASE(a_pipe_is_refused_at_once) TEST_CASE(options_that_a_file_does_not_use_are_named))

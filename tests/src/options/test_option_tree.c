@@ -348,6 +348,104 @@ TEST(live_options)
     di_options_free(o);
 }
 
+/* Whatever a user sets, one call after the other: what is taken reads back as the same tree. */
+TEST(random_settings_read_back)
+{
+    static const char *const keys[] = {"teacher",
+                                       "teachers",
+                                       "teachers.pt",
+                                       "teachers.en.path",
+                                       "teachers.big.blend",
+                                       "teachers.big.blend.of",
+                                       "teachers.big.blend.of.0",
+                                       "teachers.big.blend.weights.0",
+                                       "teachers.pt.cache",
+                                       "teachers.pt.tier",
+                                       "data",
+                                       "data.train",
+                                       "data.train.0",
+                                       "data.train.1.path",
+                                       "data.train.2",
+                                       "data.train.source",
+                                       "data.mix",
+                                       "data.mix.pt",
+                                       "data.mix.en",
+                                       "loss",
+                                       "loss.0",
+                                       "loss.1",
+                                       "loss.1.type",
+                                       "loss.0.weight",
+                                       "loss.weight",
+                                       "loss.weight.to",
+                                       "loss.weight.schedule",
+                                       "loss.0.weight.steps",
+                                       "loss.temperature",
+                                       "loss.jsd.teacher_weight",
+                                       "loss.0.jsd",
+                                       "loss.2.skew.lambda",
+                                       "train",
+                                       "train.rate",
+                                       "train.steps",
+                                       "augment",
+                                       "augment.steps",
+                                       "augment.steps.0",
+                                       "augment.steps.1.n",
+                                       "augment.steps.0.expand",
+                                       "stages",
+                                       "stages.0",
+                                       "stages.0.teacher",
+                                       "stages.1.loss.0.weight",
+                                       "stages.0.stages",
+                                       "stages.0.teachers.pt",
+                                       "stages.0.data.mix.pt"};
+    static const char *const values[] = {"1",
+                                         "0.5",
+                                         "a",
+                                         "[a, b]",
+                                         "[]",
+                                         "{}",
+                                         "null",
+                                         "{path: x}",
+                                         "[{path: x}, y]",
+                                         "{schedule: linear, from: 1, to: 0, steps: 5}",
+                                         "jsd",
+                                         "[{type: jsd, jsd.teacher_weight: 0.1}, tvd]",
+                                         "{pt: {path: a}, en: b}",
+                                         "true",
+                                         "{pt: 2}",
+                                         "[{expand: magpie, n: 5}]",
+                                         "[{train: {steps: 4}, teachers: {q: z}}]",
+                                         "\"\"",
+                                         "{blend: {of: [pt], weights: [1]}}",
+                                         "-1e300",
+                                         "{a: {b: {c: d}}}",
+                                         "[[1]]"};
+    enum { KEYS = sizeof keys / sizeof *keys, VALUES = sizeof values / sizeof *values };
+    di_options *o = fresh(NULL, NULL);
+    uint32_t state = 1;
+    int taken = 0;
+    for (int i = 0; i < 2000; i++) {
+        const char *key = keys[(state = state * 1664525u + 1013904223u) / 65536 % KEYS];
+        const char *value = values[(state = state * 1664525u + 1013904223u) / 65536 % VALUES];
+        if (i % 200 == 0) di_options_free(o), o = fresh(NULL, NULL);
+        if (di_options_set(o, key, value, &err)) continue;
+        taken++;
+        di_options_check(o, -1, &err); /* may refuse it, must not fall over it */
+        for (int32_t json = 0; json < 2; json++) {
+            di_options *back = fresh(NULL, NULL);
+            dk_strbuf text;
+            dk_strbuf_init(&text, host);
+            CHECK_OK(json ? di_options_write_json(o, 0, &text, &err) : di_options_write_yaml(o, 0, &text, &err));
+            if (text.size) CHECK_OK(di_options_parse(back, text.data, text.size, "again", NULL, &err));
+            if (!di_options_equal(o, back)) FAIL("%s = %s: %.500s", key, value, text.data);
+            dk_strbuf_free(&text);
+            di_options_free(back);
+        }
+    }
+    CHECK(taken > 200);
+    di_options_free(o);
+}
+
 static int32_t use_tree(void *context, dk_host *from, dk_error *error)
 {
     di_options *o = NULL, *copy = NULL;
@@ -372,4 +470,4 @@ out:
 TEST(every_allocation_may_fail) { CHECK(fail_every_alloc(use_tree, NULL) > 100); }
 
 TEST_MAIN(TEST_CASE(readers) TEST_CASE(setters) TEST_CASE(schedules) TEST_CASE(keys_under_a_type) TEST_CASE(text_forms)
-              TEST_CASE(live_options) TEST_CASE(every_allocation_may_fail))
+              TEST_CASE(live_options) TEST_CASE(random_settings_read_back) TEST_CASE(every_allocation_may_fail))
