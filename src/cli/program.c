@@ -21,9 +21,23 @@ static void on_signal(int number)
     else if (watched_env) distill_env_cancel(watched_env, 1);
 }
 
+/* A command opens some files more than once; what it said of them is not said again. */
+static int is_repeated(const char *message)
+{
+    static uint64_t seen[64];
+    static int count;
+    uint64_t hash = UINT64_C(0xcbf29ce484222325);
+    for (; *message; message++) hash = (hash ^ (unsigned char)*message) * UINT64_C(0x100000001b3);
+    for (int i = 0; i < count; i++)
+        if (seen[i] == hash) return 1;
+    if (count < 64) seen[count++] = hash;
+    return 0;
+}
+
 static void on_log(void *user, int32_t level, const char *component, const char *message)
 {
     (void)user, (void)component;
+    if (level == DISTILL_LOG_WARN && is_repeated(message)) return;
     cli_progress_break();
     fprintf(stderr, "%s%s\n",
             level == DISTILL_LOG_ERROR  ? "error: "

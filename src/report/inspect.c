@@ -70,11 +70,15 @@ static void count_dtypes(const dk_checkpoint *file, dk_strbuf *out)
     integer(out, "bytes", bytes);
 }
 
-static void describe_tokenizer(dk_host *host, const char *path, dk_strbuf *out)
+/* model NULL = it could not be opened. */
+static void describe_tokenizer(dk_host *host, const char *path, dk_model *model, dk_strbuf *out)
 {
     dk_tokenizer *tokenizer = NULL;
     dk_error problem;
-    if (dk_open_tokenizer(host, path, &tokenizer, &problem) != DK_OK) {
+    int32_t rc = dk_open_tokenizer(host, path, &tokenizer, &problem);
+    if (!rc && model) rc = di_check_tokenizer(path, model, tokenizer, &problem);
+    if (rc) {
+        dk_tokenizer_release(tokenizer);
         text(out, "tokenizer_problem", problem.message);
         return;
     }
@@ -103,8 +107,8 @@ static int32_t inspect_model(dk_backend *backend, const char *path, int32_t gguf
     }
     verdict(out, &problem);
     notes(out, model ? &model->config.notes : NULL);
+    describe_tokenizer(backend->host, path, model, out);
     dk_model_free(model);
-    describe_tokenizer(backend->host, path, out);
     dk_strbuf_puts(out, "}");
     return dk_strbuf_check(out, err);
 }

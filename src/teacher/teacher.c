@@ -47,6 +47,20 @@ static int32_t create(dk_backend *backend, const di_teacher_kind *kind, const ch
 
 /* ---- local models ---- */
 
+int32_t di_check_tokenizer(const char *path, const dk_model *model, const dk_tokenizer *tokenizer, dk_error *err)
+{
+    const dk_config *config = &model->config;
+    int64_t size = dk_tokenizer_vocab_size(tokenizer), bos = dk_tokenizer_bos(tokenizer);
+    if (size > config->vocab_size)
+        return dk_fail(err, DK_E_MISMATCH,
+                       "%s: the tokenizer has %lld tokens, the model's vocab_size is %lld: they do not belong together",
+                       path, (long long)size, (long long)config->vocab_size);
+    if (bos >= 0 && config->bos >= 0 && bos != config->bos)
+        dk_log(model->host, DK_LOG_WARN, "model", "%s: bos_token_id is %lld, the tokenizer's is %lld, which is used",
+               path, (long long)config->bos, (long long)bos);
+    return DK_OK;
+}
+
 int32_t di_open_model_tokenizer(dk_host *host, const char *path, dk_model *model, dk_tokenizer **out, dk_error *err)
 {
     int32_t rc = dk_open_tokenizer(host, path, out, err);
@@ -56,11 +70,9 @@ int32_t di_open_model_tokenizer(dk_host *host, const char *path, dk_model *model
         return DK_OK;
     }
     if (rc != DK_OK) return rc;
-    if (dk_tokenizer_vocab_size(*out) <= model->config.vocab_size)
-        return dk_model_add_stop(model, dk_tokenizer_eos(*out), err);
-    rc = dk_fail(err, DK_E_MISMATCH,
-                 "%s: the tokenizer has %lld tokens, the model's vocab_size is %lld: they do not belong together", path,
-                 (long long)dk_tokenizer_vocab_size(*out), (long long)model->config.vocab_size);
+    rc = di_check_tokenizer(path, model, *out, err);
+    if (!rc) rc = dk_model_add_stop(model, dk_tokenizer_eos(*out), err);
+    if (!rc) return DK_OK;
     dk_tokenizer_release(*out);
     *out = NULL;
     return rc;

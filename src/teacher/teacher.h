@@ -54,6 +54,8 @@ int32_t di_session_recall(di_session *session, int64_t rows, const void *values,
 const distill_target *di_hidden_target(const dk_model *model, dk_view rows, int64_t count, distill_target *target,
                                        distill_tensor *values, distill_tensor *head, distill_tensor *bias,
                                        int64_t value_shape[2], int64_t head_shape[2], int64_t bias_shape[1]);
+/* A tokenizer with more tokens than the model is another model's; a bos that differs is a warning. */
+int32_t di_check_tokenizer(const char *path, const dk_model *model, const dk_tokenizer *tokenizer, dk_error *err);
 /* The tokenizer beside a model, whose end of text becomes one of the model's; NULL where there is none. One that is
  * larger than the model's vocabulary is E_MISMATCH. */
 int32_t di_open_model_tokenizer(dk_host *host, const char *path, dk_model *model, dk_tokenizer **out, dk_error *err);

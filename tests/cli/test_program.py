@@ -121,6 +121,18 @@ def test_what_is_not_used_is_named(distill, model, recipe, tmp_path):
     assert "notes" not in distill("inspect", model, "--json").json
 
 
+def test_what_a_tokenizer_says_is_said_once(distill, model, tmp_path):
+    odd = copy_model(model, tmp_path / "odd")
+    (odd / "tokenizer_config.json").write_text(json.dumps({"odd_key": 1, "bos_token": "a"}))
+    done = distill("generate", odd, "--prompt", "the", "--max-tokens", 2)  # opens the tokenizer twice
+    assert done.code == 0 and done.err.count("not used: odd_key") == 1 and done.err.count("bos_token_id is 256, the tokenizer's is") == 1
+    assert any("odd_key" in note for note in distill("inspect", odd, "--json").json["tokenizer"]["notes"])
+    large = copy_model(model, tmp_path / "large")
+    (large / "tokenizer_config.json").write_text(json.dumps({"extra_special_tokens": ["<%d>" % i for i in range(60)]}))
+    assert "do not belong together" in distill("inspect", large, "--json").json["tokenizer_problem"]
+    assert "do not belong together" in distill("generate", large, "--prompt", "the").err
+
+
 def test_every_end_stops(distill, model, tmp_path):
     (tmp_path / "ids.json").write_text("[258]")
     ask = lambda folder: distill("generate", folder, "--prompt-ids", tmp_path / "ids.json", "--max-tokens", 6, "--json").json["ids"]  # noqa: E731

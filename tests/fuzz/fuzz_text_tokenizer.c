@@ -26,14 +26,17 @@ static void use(dk_host *host, const dk_tokenizer *tok)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     dk_host *host;
-    dk_document *doc;
+    dk_document *doc, *config;
     dk_tokenizer *tok;
     if (size > 1 << 16 || dk_host_create(NULL, &host, NULL)) return 0;
     if (!dk_json_parse(host, (const char *)data, size, "input", &doc, NULL)) {
-        if (!dk_tokenizer_from_json(host, doc, doc, &tok, NULL)) {
+        /* the same keys as a file beside it: a document of its own, whose tokens come second */
+        if (dk_json_parse(host, (const char *)data, size, "beside", &config, NULL)) __builtin_trap();
+        if (!dk_tokenizer_from_json(host, doc, config, &tok, NULL)) {
             use(host, tok);
             dk_tokenizer_release(tok);
         }
+        dk_document_free(config);
         dk_document_free(doc);
     }
     dk_host_release(host);

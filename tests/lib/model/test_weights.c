@@ -482,7 +482,7 @@ TEST(names_files_that_are_not_opened)
     REQUIRE_OK(dk_model_save(made, folder, DK_F32, &err));
     dk_model_free(made);
     CHECK(write_text(path_in(folder, "model.safetensors.index.json"), "{}"));
-    CHECK(write_text(path_in(folder, "model-00001-of-00002.safetensors"), ""));
+    CHECK(write_text(path_in(folder, "model-00001-of-00002.safetensors"), "x"));
     model = opened(folder, backend, 0, 1);
     REQUIRE(model);
     CHECK_HAS(model->config.notes.data, "model.safetensors is used; model.safetensors.index.json beside it is not");
