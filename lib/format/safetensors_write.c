@@ -159,8 +159,30 @@ out:
     return rc;
 }
 
+/* A shard of an earlier save in other pieces. */
+static int32_t remove_stale(void *user, const char *name, int32_t is_dir, dk_error *err)
+{
+    const job *work = user;
+    int32_t rc = DK_OK;
+    char shard[64], *path;
+    size_t size = strlen(name);
+    if (is_dir || size != 32 || strncmp(name, "model-", 6) || strncmp(name + 11, "-of-", 4) ||
+        strcmp(name + 20, ".safetensors") || strspn(name + 6, "0123456789") != 5 ||
+        strspn(name + 15, "0123456789") != 5)
+        return DK_OK;
+    for (int64_t i = 0; work->shards > 1 && i < work->shards; i++) {
+        shard_name(work, i, shard);
+        if (!strcmp(shard, name)) return DK_OK;
+    }
+    if (!(path = dk_path_join(work->host, work->folder, name)))
+        return dk_fail_nomem(err, strlen(work->folder) + size + 2);
+    if (remove(path)) rc = dk_fail(err, DK_E_IO, "%s: is left from an earlier save and cannot be removed", path);
+    dk_free(work->host, path);
+    return rc;
+}
+
 /* Readers prefer model.safetensors to an index, so what an earlier save left under the other name has to go. */
-static int32_t finish(const job *work, dk_error *err)
+static int32_t finish(job *work, dk_error *err)
 {
     int32_t rc = DK_OK;
     char *index = dk_path_join(work->host, work->folder, "model.safetensors.index.json");
@@ -170,6 +192,7 @@ static int32_t finish(const job *work, dk_error *err)
     const char *stale = work->shards > 1 ? single : index;
     if (dk_path_exists(stale) && remove(stale))
         DK_TRY(dk_fail(err, DK_E_IO, "%s: is left from an earlier save and cannot be removed", stale));
+    DK_TRY(dk_dir_list(work->host, work->folder, remove_stale, work, err));
 out:
     dk_free(work->host, index);
     dk_free(work->host, single);

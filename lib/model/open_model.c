@@ -61,8 +61,9 @@ static int32_t fail_missing(const loader *in, const char *name, const char *said
                        "inside its wrapper does",
                        path, name, there, (int)prefix, there);
     }
-    return dk_fail(err, DK_E_MISMATCH, "%s: tensor '%s' is missing; %s asks for it (%s, %lld layers)", path, name, said,
-                   in->row->name, (long long)in->model->config.layers);
+    return dk_fail(err, DK_E_MISMATCH, "%s: tensor '%s' is missing; %s asks for it (%s, %lld layers%s)", path, name,
+                   said, in->row->name, (long long)in->model->config.layers,
+                   strcmp(name, "lm_head.weight") ? "" : "; with tie_word_embeddings the embedding would stand for it");
 }
 
 static int32_t check_source(const loader *in, int64_t parameter, const dk_tensor *tensor, dk_error *err)

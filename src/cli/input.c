@@ -57,7 +57,13 @@ json_t *cli_read_json(const char *path)
     char *bytes = cli_read(file, name, JSON_LIMIT, &size);
     if (!standard) fclose(file);
     if (!bytes) return NULL;
-    value = json_loadb(bytes, size, JSON_ALLOW_NUL | JSON_REJECT_DUPLICATES, &problem);
+    size_t mark = size >= 3 && !memcmp(bytes, "\xef\xbb\xbf", 3) ? 3 : 0;
+    if (size >= 2 && (!memcmp(bytes, "\xff\xfe", 2) || !memcmp(bytes, "\xfe\xff", 2) || !bytes[0] != !bytes[1])) {
+        cli_message("%s: is UTF-16 or UTF-32; save it as UTF-8", name);
+        free(bytes);
+        return NULL;
+    }
+    value = json_loadb(bytes + mark, size - mark, JSON_ALLOW_NUL | JSON_REJECT_DUPLICATES, &problem);
     if (!value) cli_message("%s:%d:%d: %s", name, problem.line, problem.column, problem.text);
     free(bytes);
     return value;

@@ -133,6 +133,22 @@ def test_what_a_tokenizer_says_is_said_once(distill, model, tmp_path):
     assert "do not belong together" in distill("generate", large, "--prompt", "the").err
 
 
+def test_marks_and_encodings_of_json(distill, model, tmp_path):
+    path = tmp_path / "tokens.json"
+    path.write_text("[[1, 2, 3]]")
+    plain = distill("score", model, "--tokens", path, "--json").json
+    path.write_text("\ufeff[[1, 2, 3]]", encoding="utf-8")
+    assert distill("score", model, "--tokens", path, "--json").json == plain
+    for encoding in ("utf-16", "utf-16-le", "utf-16-be"):
+        path.write_text("[[1, 2, 3]]", encoding=encoding)
+        one_line(distill("score", model, "--tokens", path), 1, "UTF-16", "save it as UTF-8")
+    marked = copy_model(model, tmp_path / "marked")
+    for file in marked.glob("*.json"):
+        file.write_bytes(b"\xef\xbb\xbf" + file.read_bytes())
+    path.write_text("[[1, 2, 3]]")
+    assert distill("score", marked, "--tokens", path, "--json").json == plain
+
+
 def test_every_end_stops(distill, model, tmp_path):
     (tmp_path / "ids.json").write_text("[258]")
     ask = lambda folder: distill("generate", folder, "--prompt-ids", tmp_path / "ids.json", "--max-tokens", 6, "--json").json["ids"]  # noqa: E731

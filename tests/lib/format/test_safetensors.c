@@ -157,6 +157,7 @@ TEST(writes_and_reads_back)
     args.shard_bytes = 0;
     REQUIRE_OK(dk_safetensors_write(host, folder, &args, NULL, &err));
     CHECK_INT(dk_path_exists(path_in(folder, "model.safetensors.index.json")), 0);
+    CHECK_INT(dk_path_exists(path_in(folder, "model-00002-of-00002.safetensors")), 0); /* nothing of the old save */
     check_written(folder, 1);
 }
 

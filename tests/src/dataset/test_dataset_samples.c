@@ -63,7 +63,7 @@ static void check_talk(const char *template, const char *first, const char *seco
     /* one that puts BOS in front of texts: the template spells its own, or has none */
     dk_tokenizer_release(f.tokenizer);
     REQUIRE((f.tokenizer = fixture_tokenizer(f.host, S_BEGIN, S_END, NULL, &err)) != NULL);
-    REQUIRE_OK(di_dataset_open(f.host, fixture_file("talk.jsonl", TALK), f.tokenizer, f.options, &dataset, &err));
+    REQUIRE_OK(di_dataset_open(f.host, fixture_file("turns.jsonl", TALK), f.tokenizer, f.options, &dataset, &err));
     di_batch *batch = fixture_all(dataset);
     const char *marked = fixture_learnt(batch, 0);
     for (const char *p = marked; *p; p++) { /* runs of '_' become one */
