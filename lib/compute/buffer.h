@@ -1,4 +1,5 @@
-/* buffer.h - host memory behind the views of the backends that run on the CPU, and how they reach a row of it.
+/* buffer.h - host memory behind the views of the backends that run on the CPU, how they reach a row of it, and their
+ * queue.
  * Buffers of other devices do not live here. */
 #ifndef DK_COMPUTE_BUFFER_H
 #define DK_COMPUTE_BUFFER_H
@@ -12,6 +13,7 @@ struct dk_buffer {
     void *block; /* what dk_alloc gave; NULL = borrowed */
 };
 
+void dk_queue_fill_ops(dk_ops *ops);  /* queue_*: ops run at once */
 void dk_buffer_fill_ops(dk_ops *ops); /* buffer_*, copy_in, copy_out, map */
 static inline void *dk_buffer_map(dk_view view) { return view.buffer ? view.buffer->data + view.offset : NULL; }
 

@@ -63,23 +63,46 @@ static inline dk_view dk_view_none(void) { return (dk_view){0}; }
  * A parameter is owned by its model's table, once even when it is tied. Trainable: value is an fp32 (or, on a double
  * backend, fp64) master and gradient has its shape. Frozen: no gradient; value may be a mapped F32, F16 or BF16
  * tensor. */
+typedef struct dk_packed dk_packed;
 typedef struct dk_parameter {
     const char *name; /* as in the file it is saved to */
     dk_view value;    /* 1d, or 2d as the file has it */
     dk_view gradient; /* absent while frozen; ops add to it */
-    int64_t version;  /* raised by whoever writes value; packed copies are rebuilt when it moved */
+    int64_t version;  /* of value; raised by the op refresh alone */
     int32_t frozen;
+    dk_packed *packed; /* the backend's list of the products that it takes part in */
 } dk_parameter;
+
+/* What products are computed in. Masters, reductions and losses keep the backend's real whatever this says. */
+typedef enum {
+    DK_PRECISION_FULL = 0 /* real: fp32, or fp64 in the double reference */,
+    DK_PRECISION_BF16 = 1
+} dk_precision;
+const char *dk_precision_name(dk_precision precision);
+/* Refuses by name what the backend's products do not compute in. */
+int32_t dk_check_precision(const dk_backend *backend, dk_precision precision, const char *what, dk_error *err);
 
 /* A linear object is a view for products of one or more parameters side by side: y = x W^T + b, its output columns
  * being those of weights[0], weights[1], ... in order (q|k|v, gate|up). in_out = weights are stored [in, out] (GPT-2's
- * Conv1D) instead of [out, in]. The parameters are borrowed and must outlive it. */
+ * Conv1D) instead of [out, in]. The parameters are borrowed and must outlive it.
+ *
+ * It carries what its backend makes of the parameters: copies packed for each use and precision that the spec names, as
+ * of the parameters' versions. Products only read it, so threads that share a const model may run them at once. Whoever
+ * writes a value calls refresh; a product of values that moved since is refused. */
 typedef struct dk_linear dk_linear;
+enum { DK_USE_FORWARD = 1, DK_USE_BACKWARD_INPUT = 2, DK_USE_BACKWARD_WEIGHT = 4, DK_USE_ALL = 7 };
+typedef struct dk_low_rank { /* y += scale * (x down^T) up^T; down [rank, in], up [out, rank] (Hu et al. 2021) */
+    dk_parameter *down, *up; /* NULL = none for this weight */
+    double scale;
+} dk_low_rank;
 typedef struct dk_linear_spec {
     dk_parameter *const *weights;
     dk_parameter *const *biases; /* NULL = none; else one per weight, entries may be NULL */
     int32_t count;
     int32_t in_out;
+    uint32_t uses;               /* DK_USE_* that will be asked for; others are refused */
+    uint32_t precisions;         /* 1 << dk_precision likewise; 0 = DK_PRECISION_FULL alone */
+    const dk_low_rank *low_rank; /* NULL = none; else one per weight. No backend has them yet: refused */
 } dk_linear_spec;
 
 /* ---- arguments of the larger ops ---- */
@@ -127,7 +150,7 @@ typedef struct dk_sample_args {
     const uint64_t *counters;
 } dk_sample_args;
 
-typedef struct dk_queue dk_queue; /* carries the first failure; one per thread of control */
+typedef struct dk_queue dk_queue; /* ops in order, and the first failure; one per thread of control */
 
 /* ---- the op table ----
  * `real` is the backend's dtype of activations and gradients (F32; F64 in the double reference): unless said otherwise
@@ -138,13 +161,21 @@ typedef struct dk_queue dk_queue; /* carries the first failure; one per thread o
  * an inner loop of its own, (6) a case in tests/lib/compute/compute_cases.h, which compares (4) with (3) on every
  * instruction set and differentiates (3). In (3), (4) and (5) the file's last function puts it into the table. */
 typedef struct dk_ops {
+    /* ---- queues: called by dk_queue_open, dk_queue_wait and dk_queue_close ---- */
+    /* queue->backend is set; state is for the backend to set. */
+    int32_t (*queue_create)(dk_queue *queue, dk_error *err);
+    /* All that was enqueued has run; the first failure is returned and cleared. */
+    int32_t (*queue_wait)(dk_queue *queue, dk_error *err);
+    void (*queue_free)(dk_queue *queue);
+
     /* ---- buffers ---- */
     /* Zeroed; large ones in huge pages, touched. */
     int32_t (*buffer_create)(dk_backend *backend, int64_t bytes, dk_buffer **out, dk_error *err);
     /* Borrowed host memory; read-only use if it is. */
     int32_t (*buffer_wrap)(dk_backend *backend, void *data, int64_t bytes, dk_buffer **out, dk_error *err);
     void (*buffer_free)(dk_backend *backend, dk_buffer *buffer);
-    /* Host elements of to's dtype, without gaps. */
+    /* Host elements of to's dtype, without gaps. They have been read when it returns: the caller may overwrite or free
+     * them at once, whenever the copy runs. */
     void (*copy_in)(dk_queue *queue, dk_view to, const void *from);
     /* The same way back; waits for what was enqueued before. */
     void (*copy_out)(dk_queue *queue, dk_view from, void *to);
@@ -155,10 +186,15 @@ typedef struct dk_ops {
     int32_t (*linear_create)(dk_backend *backend, const dk_linear_spec *spec, dk_linear **out, dk_error *err);
     void (*linear_free)(dk_backend *backend, dk_linear *linear);
     /* [n, in] -> [n, out] */
-    void (*linear_forward)(dk_queue *queue, dk_linear *linear, dk_view x, dk_view y);
-    void (*linear_backward_input)(dk_queue *queue, dk_linear *linear, dk_view dy, dk_view dx, int32_t add);
+    void (*linear_forward)(dk_queue *queue, const dk_linear *linear, dk_precision precision, dk_view x, dk_view y);
+    void (*linear_backward_input)(dk_queue *queue, const dk_linear *linear, dk_precision precision, dk_view dy,
+                                  dk_view dx, int32_t add);
     /* Adds to the gradients of weights and biases; frozen ones are passed over. */
-    void (*linear_backward_weight)(dk_queue *queue, dk_linear *linear, dk_view x, dk_view dy);
+    void (*linear_backward_weight)(dk_queue *queue, const dk_linear *linear, dk_precision precision, dk_view x,
+                                   dk_view dy);
+    /* The value of a parameter was written: raises its version and brings every packed copy of it up to that. Nothing
+     * else may use the parameter meanwhile. */
+    void (*refresh)(dk_queue *queue, dk_parameter *parameter);
 
     /* ---- elementwise and rows ---- */
     void (*fill)(dk_queue *queue, dk_view y, double value);
@@ -229,6 +265,7 @@ struct dk_backend {
     dk_dtype real;          /* DK_F32 or DK_F64 */
     uint64_t reads;         /* 1 << dtype of all that parameters may be stored in; ops refuse the others by name */
     int64_t invariant_rows; /* so many rows of a product have the bits of each alone; INT64_MAX = any number */
+    uint32_t precisions;    /* 1 << dk_precision of what its products compute in */
     int32_t isa;            /* DK_ISA_*: which variant of row kernels to use */
     const char *name;
     void *state; /* the backend's own */
@@ -242,12 +279,14 @@ int32_t dk_backend_reference(dk_host *host, dk_dtype real, dk_backend **out, dk_
 void dk_backend_free(dk_backend *backend);     /* after everything made by it */
 void dk_backend_cblas(char *out, size_t size); /* "OpenBLAS 0.3.21 SkylakeX, 2 threads": what equal bits hang on */
 
-struct dk_queue {
-    dk_backend *backend;
-    dk_error error; /* the first failure; later ops do nothing */
+struct dk_queue {        /* where its owner likes: on the stack, in a struct */
+    dk_backend *backend; /* NULL = not open */
+    dk_error error;      /* the first failure; later ops do nothing */
+    void *state;         /* the backend's own */
 };
-void dk_queue_init(dk_queue *queue, dk_backend *backend);
+int32_t dk_queue_open(dk_queue *queue, dk_backend *backend, dk_error *err);
 int32_t dk_queue_wait(dk_queue *queue, dk_error *err); /* all done; returns and clears the first failure */
+void dk_queue_close(dk_queue *queue);                  /* a zeroed or closed one is fine */
 /* for backends: keeps the first */
 void dk_queue_fail(dk_queue *queue, int32_t code, const char *format, ...) DK_PRINTF(3, 4);
 

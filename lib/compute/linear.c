@@ -30,24 +30,71 @@ static int32_t check_bias(const dk_parameter *bias, const dk_parameter *weight, 
                    (long long)width, weight->name);
 }
 
+static int32_t check_spec(const dk_backend *backend, const dk_linear_spec *spec, dk_error *err)
+{
+    if (spec->count < 1 || !spec->weights) return dk_fail(err, DK_E_INTERNAL, "linear: no weights");
+    if (!spec->uses || spec->uses > (DK_USE_FORWARD | DK_USE_BACKWARD_INPUT | DK_USE_BACKWARD_WEIGHT))
+        return dk_fail(err, DK_E_INTERNAL, "linear: %s has no use, or an unknown one: %u", spec->weights[0]->name,
+                       (unsigned)spec->uses);
+    for (int32_t i = 0; spec->low_rank && i < spec->count; i++)
+        if (spec->low_rank[i].down || spec->low_rank[i].up)
+            return dk_fail(err, DK_E_UNSUPPORTED, "linear: %s has a low-rank addend, which backend %s does not compute",
+                           spec->weights[i]->name, backend->name);
+    for (int32_t p = 0; p < 32; p++) {
+        int32_t rc = spec->precisions >> p & 1 ? dk_check_precision(backend, (dk_precision)p, "linear", err) : DK_OK;
+        if (rc) return rc;
+    }
+    return DK_OK;
+}
+
+/* ---- the parameters' lists of what was made of them ---- */
+static void link_parameter(dk_linear *linear, dk_packed *packed, dk_parameter *parameter)
+{
+    if (!parameter) return;
+    *packed = (dk_packed){linear, parameter, parameter->version, parameter->packed};
+    parameter->packed = packed;
+}
+
+static void unlink_parameter(dk_packed *packed)
+{
+    if (!packed->parameter) return;
+    dk_packed **at = &packed->parameter->packed;
+    while (*at != packed) at = &(*at)->next;
+    *at = packed->next;
+}
+
+void dk_linear_refresh(dk_queue *queue, dk_parameter *parameter)
+{
+    if (queue->error.code) return;
+    parameter->version++;
+    for (dk_packed *packed = parameter->packed; packed; packed = packed->next) packed->version = parameter->version;
+}
+
 int32_t dk_linear_create(dk_backend *backend, const dk_linear_spec *spec, uint64_t types, dk_linear **out,
                          dk_error *err)
 {
     dk_linear *linear = NULL;
     int32_t rc;
-    if (spec->count < 1 || !spec->weights) return dk_fail(err, DK_E_INTERNAL, "linear: no weights");
+    DK_TRY(check_spec(backend, spec, err));
     DK_TRY(dk_new(backend->host, 1, &linear, err));
     DK_TRY(dk_new(backend->host, spec->count, &linear->weights, err));
     DK_TRY(dk_new(backend->host, spec->count, &linear->biases, err));
+    DK_TRY(dk_new(backend->host, 2 * spec->count, &linear->packed, err));
     linear->count = spec->count;
     linear->in_out = spec->in_out;
     linear->types = types;
+    linear->uses = spec->uses;
+    linear->precisions = spec->precisions ? spec->precisions : 1u << DK_PRECISION_FULL;
     linear->in = -1;
     for (int32_t i = 0; i < spec->count; i++) {
         linear->weights[i] = spec->weights[i];
         linear->biases[i] = spec->biases ? spec->biases[i] : NULL;
         DK_TRY(check_weight(backend, linear->weights[i], linear, err));
         DK_TRY(check_bias(linear->biases[i], linear->weights[i], dk_linear_width(linear, i), err));
+    }
+    for (int32_t i = 0; i < spec->count; i++) {
+        link_parameter(linear, &linear->packed[i], linear->weights[i]);
+        link_parameter(linear, &linear->packed[spec->count + i], linear->biases[i]);
     }
     *out = linear;
     linear = NULL;
@@ -59,6 +106,9 @@ out:
 void dk_linear_free(dk_backend *backend, dk_linear *linear)
 {
     if (!linear) return;
+    for (int32_t i = 0; linear->packed && i < 2 * linear->count; i++) unlink_parameter(&linear->packed[i]);
+    dk_free(backend->host, linear->state);
+    dk_free(backend->host, linear->packed);
     dk_free(backend->host, linear->weights);
     dk_free(backend->host, linear->biases);
     dk_free(backend->host, linear);
@@ -73,9 +123,30 @@ static void check_matrix(dk_check *check, const dk_view *view)
     dk_check_that(check, view->shape[0] < 2 || view->stride[0] >= view->shape[1], "rows of a matrix overlap");
 }
 
-int32_t dk_linear_check(dk_queue *queue, const char *op, const dk_linear *linear, const dk_view *x, const dk_view *y)
+static void check_asked(dk_check *check, const dk_linear *linear, uint32_t use, dk_precision precision)
+{
+    if (!check->ok) return;
+    const char *name = linear->weights[0]->name;
+    if (!(linear->uses & use))
+        dk_queue_fail(check->queue, DK_E_INTERNAL, "%s: %s was not made for this use", check->op, name);
+    else if ((uint32_t)precision > 31 || !(linear->precisions >> precision & 1))
+        dk_queue_fail(check->queue, DK_E_UNSUPPORTED, "%s: %s was not made for precision %s", check->op, name,
+                      dk_precision_name(precision));
+    check->ok = check->queue->error.code == DK_OK;
+    for (int32_t i = 0; check->ok && i < 2 * linear->count; i++) {
+        const dk_packed *packed = &linear->packed[i];
+        if (!packed->parameter || packed->version == packed->parameter->version) continue;
+        dk_queue_fail(check->queue, DK_E_INTERNAL, "%s: %s has version %lld, but was refreshed at %lld", check->op,
+                      packed->parameter->name, (long long)packed->parameter->version, (long long)packed->version);
+        check->ok = 0;
+    }
+}
+
+int32_t dk_linear_check(dk_queue *queue, const char *op, const dk_linear *linear, uint32_t use, dk_precision precision,
+                        const dk_view *x, const dk_view *y)
 {
     dk_check c = dk_check_begin(queue, op);
+    check_asked(&c, linear, use, precision);
     dk_check_view(&c, "x", x, dk_check_real(&c), 2, 2);
     dk_check_view(&c, "y", y, dk_check_real(&c), 2, 2);
     dk_check_dim(&c, "x", x, 1, linear->in);

@@ -5,19 +5,31 @@
 
 #include "compute/compute.h"
 
+struct dk_packed { /* one weight or bias of one linear object, in its parameter's list */
+    dk_linear *linear;
+    dk_parameter *parameter;
+    int64_t version; /* of the value that the object was made or refreshed from */
+    dk_packed *next;
+};
+
 struct dk_linear {
     int32_t count, in_out;
     uint64_t types; /* dtypes that weights may have */
+    uint32_t uses, precisions;
     int64_t in, out;
     dk_parameter **weights; /* [count] */
     dk_parameter **biases;  /* [count], entries may be NULL */
+    dk_packed *packed;      /* [2*count] weights, then biases */
+    void *state;            /* the backend's own, one block of dk_alloc */
 };
 
 int32_t dk_linear_create(dk_backend *backend, const dk_linear_spec *spec, uint64_t types, dk_linear **out,
                          dk_error *err);
 void dk_linear_free(dk_backend *backend, dk_linear *linear);
 /* x [n, in] and y [n, out] fit, and every weight is still what it was at create. 1 = run the product. */
-int32_t dk_linear_check(dk_queue *queue, const char *op, const dk_linear *linear, const dk_view *x, const dk_view *y);
+int32_t dk_linear_check(dk_queue *queue, const char *op, const dk_linear *linear, uint32_t use, dk_precision precision,
+                        const dk_view *x, const dk_view *y);
+void dk_linear_refresh(dk_queue *queue, dk_parameter *parameter); /* the op of backends that pack nothing */
 static inline int64_t dk_linear_width(const dk_linear *linear, int32_t weight) /* output columns of one weight */
 {
     return linear->weights[weight]->value.shape[linear->in_out ? 1 : 0];

@@ -129,7 +129,8 @@ void dk_block_project(const dk_workset *set, const dk_block *block, int64_t laye
     dk_view normed = dk_used_rows(set, block->normed), qkv = dk_used_rows(set, block->qkv);
     dk_norm_args norm = dk_norm_of(&set->model->config, w->attention_norm, w->attention_norm_bias);
     ops->norm(set->queue, &norm, x, normed, dk_used_rows(set, block->norm_stats));
-    ops->linear_forward(set->queue, w->qkv_linear, normed, per_head ? dk_used_rows(set, block->pre_norm) : qkv);
+    ops->linear_forward(set->queue, w->qkv_linear, set->precision, normed,
+                        per_head ? dk_used_rows(set, block->pre_norm) : qkv);
     if (per_head) norm_heads(set, block, w);
     rotate(set, layer, qkv, 0);
 }
@@ -161,10 +162,10 @@ void dk_block_expand(const dk_workset *set, const dk_block *block, int64_t layer
             normed = dk_used_rows(set, block->mlp_normed);
     dk_view up = dk_used_rows(set, block->up);
     dk_norm_args norm = dk_norm_of(c, w->mlp_norm, w->mlp_norm_bias);
-    ops->linear_forward(set->queue, w->out_linear, dk_used_rows(set, block->attended), branch);
+    ops->linear_forward(set->queue, w->out_linear, set->precision, dk_used_rows(set, block->attended), branch);
     add_branch(set, x, branch, residual);
     ops->norm(set->queue, &norm, residual, normed, dk_used_rows(set, block->mlp_stats));
-    ops->linear_forward(set->queue, w->up_linear, normed, up);
+    ops->linear_forward(set->queue, w->up_linear, set->precision, normed, up);
     ops->glu(set->queue, c->activation, gate_of(c, up), up_of(c, up), dk_used_rows(set, block->active));
 }
 
@@ -172,7 +173,8 @@ void dk_block_finish(const dk_workset *set, const dk_block *block, int64_t layer
 {
     const dk_layer *w = &set->model->layers[layer];
     dk_view branch = dk_used_rows(set, set->branch);
-    set->queue->backend->ops->linear_forward(set->queue, w->down_linear, dk_used_rows(set, block->active), branch);
+    set->queue->backend->ops->linear_forward(set->queue, w->down_linear, set->precision,
+                                             dk_used_rows(set, block->active), branch);
     add_branch(set, dk_used_rows(set, block->residual), branch, y);
 }
 
@@ -211,11 +213,11 @@ static void mlp_backward(const dk_workset *set, const dk_block *block, int64_t l
             dactive = dk_used_rows(set, set->dactive);
     dk_view dbranch = branch_gradient(set, dx), dnormed = dk_used_rows(set, set->branch);
     dk_norm_args norm = dk_norm_of(c, w->mlp_norm, w->mlp_norm_bias);
-    ops->linear_backward_weight(set->queue, w->down_linear, dk_used_rows(set, block->active), dbranch);
-    ops->linear_backward_input(set->queue, w->down_linear, dbranch, dactive, 0);
+    ops->linear_backward_weight(set->queue, w->down_linear, set->precision, dk_used_rows(set, block->active), dbranch);
+    ops->linear_backward_input(set->queue, w->down_linear, set->precision, dbranch, dactive, 0);
     ops->glu_backward(set->queue, c->activation, gate_of(c, up), up_of(c, up), dactive, gate_of(c, dup), up_of(c, dup));
-    ops->linear_backward_weight(set->queue, w->up_linear, dk_used_rows(set, block->mlp_normed), dup);
-    ops->linear_backward_input(set->queue, w->up_linear, dup, dnormed, 0);
+    ops->linear_backward_weight(set->queue, w->up_linear, set->precision, dk_used_rows(set, block->mlp_normed), dup);
+    ops->linear_backward_input(set->queue, w->up_linear, set->precision, dup, dnormed, 0);
     ops->norm_backward(set->queue, &norm, dk_used_rows(set, block->residual), dk_used_rows(set, block->mlp_stats),
                        dnormed, dx, 1, dk_gradient_of(w->mlp_norm), dk_gradient_of(w->mlp_norm_bias));
 }
@@ -245,8 +247,8 @@ static void attention_backward(const dk_workset *set, const dk_block *block, int
         in[part] = dk_qkv_part(c, dk_used_rows(set, block->qkv), part);
         out[part] = dk_qkv_part(c, dk_used_rows(set, set->dqkv), part);
     }
-    ops->linear_backward_weight(set->queue, w->out_linear, attended, dbranch);
-    ops->linear_backward_input(set->queue, w->out_linear, dbranch, dattended, 0);
+    ops->linear_backward_weight(set->queue, w->out_linear, set->precision, attended, dbranch);
+    ops->linear_backward_input(set->queue, w->out_linear, set->precision, dbranch, dattended, 0);
     ops->attention_backward(set->queue, &args, in[0], in[1], in[2], dk_view_split(attended, c->heads),
                             dk_used_rows(set, block->lse), dk_view_split(dattended, c->heads), out[0], out[1], out[2]);
     for (int32_t part = 0; part < 3; part++)
@@ -268,9 +270,9 @@ void dk_block_backward(const dk_workset *set, const dk_block *block, int64_t lay
     dk_norm_args norm = dk_norm_of(&set->model->config, w->attention_norm, w->attention_norm_bias);
     mlp_backward(set, block, layer, dx);
     attention_backward(set, block, layer, branch_gradient(set, dx), taps);
-    ops->linear_backward_weight(set->queue, w->qkv_linear, dk_used_rows(set, block->normed), dqkv);
+    ops->linear_backward_weight(set->queue, w->qkv_linear, set->precision, dk_used_rows(set, block->normed), dqkv);
     if (!want_input && !dk_view_present(dweight) && !dk_view_present(dbias)) return;
-    ops->linear_backward_input(set->queue, w->qkv_linear, dqkv, dnormed, 0);
+    ops->linear_backward_input(set->queue, w->qkv_linear, set->precision, dqkv, dnormed, 0);
     ops->norm_backward(set->queue, &norm, x, dk_used_rows(set, block->norm_stats), dnormed,
                        want_input ? dx : dk_view_none(), 1, dweight, dbias);
 }

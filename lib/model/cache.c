@@ -75,23 +75,25 @@ static int32_t check_sizes(const dk_config *config, int64_t sequences, int64_t c
     return DK_OK;
 }
 
-int32_t dk_cache_create(dk_model *model, int64_t sequences, int64_t capacity, int64_t max_rows, dk_cache **out,
-                        dk_error *err)
+int32_t dk_cache_create(dk_model *model, int64_t sequences, int64_t capacity, int64_t max_rows, dk_precision precision,
+                        dk_cache **out, dk_error *err)
 {
     int32_t rc;
     const dk_rope_config *rope = &model->config.rope;
     dk_cache *cache = NULL;
     DK_TRY(check_sizes(&model->config, sequences, capacity, max_rows, err));
+    DK_TRY(dk_check_precision(model->backend, precision, "cache", err));
     DK_TRY(dk_new(model->host, 1, &cache, err));
     cache->model = model;
     cache->host = model->host;
     cache->sequences = sequences;
     cache->capacity = capacity;
     cache->max_rows = max_rows;
-    dk_queue_init(&cache->queue, model->backend);
     dk_arena_init(&cache->arena, model->backend);
     cache->set.model = model;
     cache->set.queue = &cache->queue;
+    cache->set.precision = precision;
+    DK_TRY(dk_queue_open(&cache->queue, model->backend, err));
     DK_TRY(allocate(cache, err));
     if (rope->kind != DK_ROPE_NONE)
         DK_TRY(dk_rope_table(model->backend, rope, capacity, &cache->rope, &cache->set.rope, err));
@@ -107,6 +109,7 @@ void dk_cache_free(dk_cache *cache)
     if (!cache) return;
     if (cache->rope) cache->model->backend->ops->buffer_free(cache->model->backend, cache->rope);
     dk_arena_free(&cache->arena);
+    dk_queue_close(&cache->queue);
     dk_free(cache->host, cache->keys);
     dk_free(cache->host, cache->values);
     dk_free(cache->host, cache->length);

@@ -90,7 +90,7 @@ static int32_t plan(writer *w, const dk_tokens *prompts, dk_error *err)
         w->drawn = dk_arena_take(&w->arena, DK_I32, 1, &w->size);
         if (!measured) DK_TRY(dk_arena_commit(&w->arena, err));
     }
-    DK_TRY(dk_cache_create(w->model, w->size, capacity, PIECE, &w->cache, err));
+    DK_TRY(dk_cache_create(w->model, w->size, capacity, PIECE, w->args->precision, &w->cache, err));
 out:
     return rc;
 }
@@ -145,7 +145,7 @@ static int32_t draw(writer *w, dk_view hidden, const int64_t *places, int64_t ro
                              .counters = counters};
     for (int64_t i = 0; i < rows; i++)
         counters[i] = ((uint64_t)(w->first + places[i]) << 32) + (uint64_t)w->written[places[i]];
-    dk_head_forward(&w->queue, w->model, hidden, logits);
+    dk_head_forward(&w->queue, w->model, args->precision, hidden, logits);
     ops->log_softmax(&w->queue, logits, w->vocab, 1, log_probs);
     ops->sample(&w->queue, &sample, logits, w->vocab, drawn);
     ops->copy_out(&w->queue, drawn, ids);
@@ -207,14 +207,15 @@ static int32_t run_group(dk_model *model, const dk_tokens *prompts, int64_t firs
     int32_t rc;
     writer w = {.model = model, .args = args, .first = first, .size = size};
     w.vocab = args->vocab_valid ? args->vocab_valid : model->config.vocab_size;
-    dk_queue_init(&w.queue, model->backend);
     dk_arena_init(&w.arena, model->backend);
+    DK_TRY(dk_queue_open(&w.queue, model->backend, err));
     DK_TRY(plan(&w, prompts, err));
     for (int64_t i = 0; i < w.size; i++) DK_TRY(read_prompt(&w, prompts, i, err));
     while (w.active_count) DK_TRY(write_step(&w, err));
 out:
     dk_cache_free(w.cache);
     dk_arena_free(&w.arena);
+    dk_queue_close(&w.queue);
     return rc;
 }
 

@@ -3,21 +3,22 @@
 
 static int32_t is_scaled(const dk_config *config) { return config->logit_scale != 1 || config->logit_softcap != 0; }
 
-void dk_head_forward(dk_queue *queue, const dk_model *model, dk_view hidden, dk_view logits)
+void dk_head_forward(dk_queue *queue, const dk_model *model, dk_precision precision, dk_view hidden, dk_view logits)
 {
     const dk_ops *ops = queue->backend->ops;
-    ops->linear_forward(queue, model->head_linear, hidden, logits);
+    ops->linear_forward(queue, model->head_linear, precision, hidden, logits);
     if (is_scaled(&model->config)) ops->softcap(queue, logits, model->config.logit_scale, model->config.logit_softcap);
 }
 
-void dk_head_backward(dk_queue *queue, const dk_model *model, dk_view hidden, dk_view logits, dk_view dlogits,
-                      dk_view dhidden, int32_t add)
+void dk_head_backward(dk_queue *queue, const dk_model *model, dk_precision precision, dk_view hidden, dk_view logits,
+                      dk_view dlogits, dk_view dhidden, int32_t add)
 {
     const dk_config *c = &model->config;
     const dk_ops *ops = queue->backend->ops;
     if (is_scaled(c))
         ops->softcap_backward(queue, c->logit_softcap != 0 ? logits : dlogits, c->logit_scale, c->logit_softcap,
                               dlogits);
-    ops->linear_backward_weight(queue, model->head_linear, hidden, dlogits);
-    if (dk_view_present(dhidden)) ops->linear_backward_input(queue, model->head_linear, dlogits, dhidden, add);
+    ops->linear_backward_weight(queue, model->head_linear, precision, hidden, dlogits);
+    if (dk_view_present(dhidden))
+        ops->linear_backward_input(queue, model->head_linear, precision, dlogits, dhidden, add);
 }

@@ -40,10 +40,10 @@ static void fill_normal(dk_queue *queue, dk_view value, draw *in)
 static int32_t fill_fresh(dk_model *model, double std, uint64_t seed, dk_error *err)
 {
     int32_t rc;
-    dk_queue queue;
+    dk_queue queue = {0};
     const dk_ops *ops = model->backend->ops;
     draw in = {.seed = seed, .std = std > 0 ? std : model->config.initializer_range, .dtype = model->backend->real};
-    dk_queue_init(&queue, model->backend);
+    DK_TRY(dk_queue_open(&queue, model->backend, err));
     in.out = dk_alloc(model->host, PIECE, dk_dtype_size(in.dtype));
     if (!in.out) DK_TRY(dk_fail_nomem(err, PIECE * dk_dtype_size(in.dtype)));
     for (int64_t i = 0; i < model->parameter_count; i++) {
@@ -62,6 +62,7 @@ static int32_t fill_fresh(dk_model *model, double std, uint64_t seed, dk_error *
     }
     DK_TRY(dk_queue_wait(&queue, err));
 out:
+    dk_queue_close(&queue);
     dk_free(model->host, in.out);
     return rc;
 }
@@ -113,10 +114,10 @@ out:
 static int32_t copy_values(const dk_model *from, const int64_t *layers, dk_model *to, dk_error *err)
 {
     int32_t rc;
-    dk_queue queue;
+    dk_queue queue = {0};
     dk_stage stage = {0};
     void *piece = dk_alloc(to->host, DK_STAGE_BYTES, 1);
-    dk_queue_init(&queue, to->backend);
+    DK_TRY(dk_queue_open(&queue, to->backend, err));
     if (!piece) DK_TRY(dk_fail_nomem(err, DK_STAGE_BYTES));
     DK_TRY(dk_stage_open(from->backend, &stage, err));
     for (int64_t i = 0; i < to->parameter_count; i++) {
@@ -128,6 +129,7 @@ static int32_t copy_values(const dk_model *from, const int64_t *layers, dk_model
     DK_TRY(dk_queue_wait(&queue, err));
 out:
     dk_stage_close(&stage);
+    dk_queue_close(&queue);
     dk_free(to->host, piece);
     return rc;
 }

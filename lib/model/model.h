@@ -148,6 +148,7 @@ typedef struct dk_tap_spec {
 typedef struct dk_pass dk_pass;
 typedef struct dk_pass_spec {
     int64_t max_rows, max_sequences;
+    dk_precision precision;  /* of this pass's products: one model may train in bf16 and be evaluated in full */
     int32_t backward;        /* keep what backward needs */
     int32_t checkpointing;   /* keep block inputs only and recompute */
     const dk_tap_spec *taps; /* what may be asked for; costs nothing when absent */
@@ -167,16 +168,16 @@ int32_t dk_pass_backward(dk_pass *pass, dk_view dhidden, dk_error *err);
 
 /* ---- head, on strips of rows: z = softcap(logit_scale * (W h + b)) ---- */
 /* [r, hidden] -> [r, vocab_size] */
-void dk_head_forward(dk_queue *queue, const dk_model *model, dk_view hidden, dk_view logits);
+void dk_head_forward(dk_queue *queue, const dk_model *model, dk_precision precision, dk_view hidden, dk_view logits);
 /* logits as they left dk_head_forward (read only where a soft-cap is on); dlogits is destroyed; dhidden may be absent
  * (frozen trunk); adds to the head's gradient. */
-void dk_head_backward(dk_queue *queue, const dk_model *model, dk_view hidden, dk_view logits, dk_view dlogits,
-                      dk_view dhidden, int32_t add);
+void dk_head_backward(dk_queue *queue, const dk_model *model, dk_precision precision, dk_view hidden, dk_view logits,
+                      dk_view dlogits, dk_view dhidden, int32_t add);
 
 /* ---- decoding ---- */
 typedef struct dk_cache dk_cache; /* keys and values of several sequences, and the scratch of a decode step */
-int32_t dk_cache_create(dk_model *model, int64_t sequences, int64_t capacity, int64_t max_rows, dk_cache **out,
-                        dk_error *err);
+int32_t dk_cache_create(dk_model *model, int64_t sequences, int64_t capacity, int64_t max_rows, dk_precision precision,
+                        dk_cache **out, dk_error *err);
 void dk_cache_free(dk_cache *cache);
 void dk_cache_reset(dk_cache *cache, int64_t sequence);
 int64_t dk_cache_length(const dk_cache *cache, int64_t sequence);
@@ -187,6 +188,7 @@ int32_t dk_cache_forward(dk_cache *cache, const dk_tokens *tokens, const int64_t
 
 typedef struct dk_generate_args {
     int64_t max_tokens;
+    dk_precision precision;
     double temperature, top_p; /* greedy below DK_TEMPERATURE_MIN */
     int64_t top_k;
     uint64_t seed;

@@ -211,8 +211,8 @@ out:
 
 static int32_t load_values(loader *in, dk_error *err)
 {
-    int32_t rc = DK_OK;
-    dk_queue_init(&in->queue, in->model->backend);
+    int32_t rc;
+    DK_TRY(dk_queue_open(&in->queue, in->model->backend, err));
     for (int64_t i = 0; i < in->model->parameter_count; i++) {
         if (!in->dtypes[i]) continue;
         if (is_aligned(in->sources[i])) convert_value(in, i, mapped_view(in, in->sources[i]));
@@ -256,6 +256,7 @@ static int32_t load(dk_model *model, dk_checkpoint **checkpoint, dk_error *err)
         *checkpoint = NULL;
     }
 out:
+    dk_queue_close(&in.queue);
     free_files(model->backend, model->host, in.files, files);
     dk_free(model->host, in.sources);
     dk_free(model->host, in.used);

@@ -125,9 +125,9 @@ static void begin(dk_pass *pass, const dk_model *model, const dk_pass_spec *spec
     pass->spec = *spec;
     pass->first = spec->backward ? lowest_trained(model) : model->config.layers;
     pass->max_length = context < spec->max_rows ? context : spec->max_rows;
-    dk_queue_init(&pass->queue, model->backend);
     pass->set.model = model;
     pass->set.queue = &pass->queue;
+    pass->set.precision = spec->precision;
     dk_arena_init(&pass->arena, model->backend);
 }
 
@@ -169,6 +169,8 @@ static int32_t check_spec(const dk_model *model, const dk_pass_spec *spec, dk_er
     if (spec->max_rows < 1 || spec->max_rows > INT32_MAX || spec->max_sequences < 1 || spec->max_sequences > INT32_MAX)
         return dk_fail(err, DK_E_INVALID, "pass: %lld rows in %lld sequences; both must be in [1, %d]",
                        (long long)spec->max_rows, (long long)spec->max_sequences, INT32_MAX);
+    int32_t rc = dk_check_precision(model->backend, spec->precision, "pass", err);
+    if (rc) return rc;
     for (int64_t i = 0; spec->backward && i < model->parameter_count; i++)
         if (is_trained(&model->parameters[i]) && !dk_view_present(model->parameters[i].gradient))
             return dk_fail(err, DK_E_STAGE, "pass: backward needs a gradient for %s; add gradients to the model first",
@@ -184,6 +186,7 @@ int32_t dk_pass_create(dk_model *model, const dk_pass_spec *spec, dk_pass **out,
     DK_TRY(check_spec(model, spec, err));
     DK_TRY(dk_new(model->host, 1, &pass, err));
     begin(pass, model, spec);
+    DK_TRY(dk_queue_open(&pass->queue, model->backend, err));
     DK_TRY(allocate(pass, err));
     if (rope->kind != DK_ROPE_NONE)
         DK_TRY(dk_rope_table(model->backend, rope, pass->max_length, &pass->rope, &pass->set.rope, err));
@@ -199,6 +202,7 @@ void dk_pass_free(dk_pass *pass)
     if (!pass) return;
     if (pass->rope) pass->model->backend->ops->buffer_free(pass->model->backend, pass->rope);
     dk_arena_free(&pass->arena);
+    dk_queue_close(&pass->queue);
     dk_free(pass->host, pass->x);
     dk_free(pass->host, pass->blocks);
     dk_free(pass->host, pass->taps);

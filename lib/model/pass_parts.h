@@ -26,6 +26,7 @@ typedef struct dk_block {
 typedef struct dk_workset { /* what the forward and backward of any block work with */
     const dk_model *model;
     dk_queue *queue;
+    dk_precision precision;                /* of products */
     int64_t rows;                          /* in use */
     dk_view positions;                     /* I32 [rows] */
     dk_view rope;                          /* the table; absent without rope */

@@ -106,16 +106,17 @@ int32_t dk_rope_table(dk_backend *backend, const dk_rope_config *rope, int64_t p
     int32_t rc;
     int64_t shape[3] = {positions, rope->dims / 2, 2}, bytes = dk_rope_table_bytes(backend, rope, positions);
     table_work work = {.rope = rope, .dtype = backend->real, .amplitude = amplitude(rope)};
-    dk_queue queue;
+    dk_queue queue = {0};
     work.table = dk_alloc(backend->host, (uint64_t)bytes, 1);
     if (!work.table) return dk_fail_nomem(err, (uint64_t)bytes);
     DK_TRY(backend->ops->buffer_create(backend, bytes, buffer, err));
     dk_parallel_for(backend->host, positions, 256, fill_positions, &work);
     *out = dk_view_make(*buffer, 0, backend->real, 3, shape);
-    dk_queue_init(&queue, backend);
+    DK_TRY(dk_queue_open(&queue, backend, err));
     backend->ops->copy_in(&queue, *out, work.table);
     DK_TRY(dk_queue_wait(&queue, err));
 out:
+    dk_queue_close(&queue);
     dk_free(backend->host, work.table);
     return rc;
 }

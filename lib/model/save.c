@@ -11,14 +11,18 @@ dk_view dk_view_flat(dk_view view, int64_t first, int64_t count)
 
 int32_t dk_stage_open(dk_backend *backend, dk_stage *out, dk_error *err)
 {
-    dk_queue_init(&out->queue, backend);
-    return backend->ops->buffer_create(backend, DK_STAGE_BYTES, &out->buffer, err);
+    int32_t rc;
+    DK_TRY(dk_queue_open(&out->queue, backend, err));
+    DK_TRY(backend->ops->buffer_create(backend, DK_STAGE_BYTES, &out->buffer, err));
+out:
+    return rc;
 }
 
 void dk_stage_close(dk_stage *stage)
 {
     if (stage->buffer) stage->queue.backend->ops->buffer_free(stage->queue.backend, stage->buffer);
     stage->buffer = NULL;
+    dk_queue_close(&stage->queue);
 }
 
 int32_t dk_stage_read(dk_stage *stage, dk_view value, int64_t first, int64_t count, dk_dtype dtype, void *out,

@@ -107,7 +107,8 @@ out:
 static int32_t make_linear(const dk_model *model, dk_parameter *const *weights, dk_parameter *const *biases,
                            int32_t in_out, dk_linear **out, dk_error *err)
 {
-    dk_linear_spec spec = {.weights = weights, .in_out = in_out};
+    dk_linear_spec spec = {.weights = weights, .in_out = in_out, .precisions = model->backend->precisions};
+    spec.uses = DK_USE_FORWARD | (model->trainable ? DK_USE_BACKWARD_INPUT | DK_USE_BACKWARD_WEIGHT : 0);
     while (spec.count < 3 && weights[spec.count]) spec.count++;
     if (biases && biases[0]) spec.biases = biases;
     return model->backend->ops->linear_create(model->backend, &spec, out, err);

@@ -40,7 +40,7 @@ void dk_optimizer_zero(dk_optimizer *optimizer, dk_queue *queue); /* gradients *
  * changed. */
 int32_t dk_optimizer_norm(dk_optimizer *optimizer, dk_queue *queue, const dk_update *update, double *norm,
                           dk_error *err);
-/* One AdamW step with the factor of the last dk_optimizer_norm; raises every parameter's version and the step. */
+/* One AdamW step with the factor of the last dk_optimizer_norm; refreshes every parameter and raises the step. */
 int32_t dk_optimizer_apply(dk_optimizer *optimizer, dk_queue *queue, const dk_update *update, dk_error *err);
 /* Instead of apply, for a host that updates by itself: gradients are multiplied by the factor in place. */
 int32_t dk_optimizer_average(dk_optimizer *optimizer, dk_queue *queue, dk_error *err);

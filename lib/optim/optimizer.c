@@ -152,7 +152,7 @@ int32_t dk_optimizer_apply(dk_optimizer *optimizer, dk_queue *queue, const dk_up
         args.weight_decay = parameter->value.rank >= 2 ? update->weight_decay : 0;
         queue->backend->ops->adamw(queue, &args, optimizer->factor, parameter->value, parameter->gradient,
                                    optimizer->first[i], optimizer->second[i]);
-        parameter->version++;
+        queue->backend->ops->refresh(queue, parameter);
     }
     optimizer->step++;
     /* The update is whole even where a loop of the process failed: the next wait tells it, before anything changes. */

@@ -7,6 +7,7 @@
 
 #include "evaluate/evaluate.h"
 #include "loss/measure.h"
+#include "target/host_rows.h"
 
 enum { WINDOWS = 8 }; /* per forward: enough for matrix speed, little enough for memory */
 
@@ -18,6 +19,7 @@ typedef struct evaluator {
     di_batch *batch;
     dk_arena arena;
     dk_view student_strip, teacher_strip;
+    di_staging copied[2]; /* of them, where the host does not see them */
     int64_t strip_rows, vocab;
     di_measure strip;        /* the strip under work */
     di_measured *rows;       /* [strip_rows] of it */
@@ -69,6 +71,8 @@ static void destroy(evaluator *e)
     di_session_free(e->student);
     di_session_free(e->teacher);
     dk_arena_free(&e->arena);
+    for (int i = 0; i < 2; i++) di_staging_free(e->host, &e->copied[i]);
+    dk_queue_close(&e->queue);
     dk_free(e->host, e->rows);
     dk_free(e->host, e->kl);
     di_sparse_check_free(e->sparse);
@@ -109,29 +113,31 @@ static int32_t check_sparse(evaluator *e, int64_t first, int64_t count, dk_error
 /* Rows [first, first + count) of both, as logits or as the teacher gives them. */
 static int32_t fill_strip(evaluator *e, int64_t first, int64_t count, di_evaluation *out, dk_error *err)
 {
-    const dk_ops *ops = e->args->backend->ops;
     const di_source *student = di_session_source(e->student),
                     *teacher = e->teacher ? di_session_source(e->teacher) : NULL;
     const distill_target *none = NULL;
-    dk_view p = dk_view_none();
+    dk_view q = dk_view_rows(e->student_strip, 0, count), p = dk_view_none();
+    di_host_rows rows;
     double begin = dk_seconds();
     int32_t rc;
     e->strip = (di_measure){.isa = e->args->backend->isa,
                             .vocab = e->vocab,
-                            .student = ops->map(e->student_strip),
-                            .student_stride = e->student_strip.stride[0],
                             .temperature = teacher ? teacher->temperature : 1,
                             .labels = e->batch->labels + first};
-    DK_TRY(student->rows(student->self, first, count, dk_view_rows(e->student_strip, 0, count), &none, err));
+    DK_TRY(student->rows(student->self, first, count, q, &none, err));
+    DK_TRY(di_host_read(&e->queue, &e->copied[0], q, &rows, err));
+    e->strip.student = (const float *)(const void *)rows.data;
+    e->strip.student_stride = rows.stride;
     out->student_seconds += dk_seconds() - begin;
     begin = dk_seconds();
     if (!teacher) goto out;
-    if (!e->sparse) {
-        p = dk_view_rows(e->teacher_strip, 0, count);
-        e->strip.teacher = ops->map(p);
-        e->strip.teacher_stride = p.stride[0];
-    }
+    if (!e->sparse) p = dk_view_rows(e->teacher_strip, 0, count);
     DK_TRY(teacher->rows(teacher->self, first, count, p, e->sparse ? &e->strip.target : &none, err));
+    if (!e->sparse) {
+        DK_TRY(di_host_read(&e->queue, &e->copied[1], p, &rows, err));
+        e->strip.teacher = (const float *)(const void *)rows.data;
+        e->strip.teacher_stride = rows.stride;
+    }
     out->teacher_seconds += dk_seconds() - begin;
     if (e->sparse) DK_TRY(check_sparse(e, first, count, err));
 out:
@@ -237,7 +243,7 @@ int32_t di_evaluate(const di_evaluate_args *args, di_evaluation *out, dk_error *
     double begin = dk_seconds();
     int64_t windows = 0, first;
     int32_t rc;
-    dk_queue_init(&e.queue, args->backend);
+    DK_TRY(dk_queue_open(&e.queue, args->backend, err));
     DK_TRY(di_evaluate_check(args->data, di_teacher_model(args->student), args->teacher, err));
     DK_TRY(di_dataset_get_i64(args->data, "windows", &windows, err));
     DK_TRY(di_dataset_text_bytes(args->data, &result.text_bytes, err));

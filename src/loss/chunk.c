@@ -79,7 +79,7 @@ out:
 
 typedef struct di_fill {
     di_chunk *chunk;
-    dk_view view;
+    const di_host_rows *rows;
     float *out;        /* NULL = logits alone */
     di_logits *logits; /* [rows] out; NULL = not wanted */
     double divisor;    /* 0 = logits as they are */
@@ -88,10 +88,9 @@ typedef struct di_fill {
 
 static int64_t strip_row(const di_chunk *chunk, int64_t row) { return chunk->strip->rows[chunk->first + row]; }
 
-static void *row_of(const di_chunk *chunk, dk_view view, int64_t row)
+static void *row_of(const di_chunk *chunk, const di_host_rows *rows, int64_t row)
 {
-    uint8_t *base = chunk->strip->backend->ops->map(view);
-    return base + strip_row(chunk, row) * view.stride[0] * (int64_t)dk_dtype_size(view.dtype);
+    return rows->data + strip_row(chunk, row) * rows->step;
 }
 
 static const float *narrowed(const void *row, dk_dtype dtype, int64_t n, float *out)
@@ -108,7 +107,7 @@ static void fill_rows(void *context, int64_t begin, int64_t end)
     const int64_t n = chunk->vocab;
     for (int64_t r = begin; r < end; r++) {
         float *out = fill->out ? fill->out + r * n : NULL;
-        const float *z = narrowed(row_of(chunk, fill->view, r), fill->view.dtype, n, out);
+        const float *z = narrowed(row_of(chunk, fill->rows, r), chunk->strip->backend->real, n, out);
         di_logits own, *logits = fill->logits ? &fill->logits[r] : &own;
         if (fill->divisor > 0) {
             chunk->strip->kernels->log_sum(z, n, fill->divisor, logits);
@@ -123,9 +122,10 @@ static void fill_rows(void *context, int64_t begin, int64_t end)
 
 static int64_t row_grain(const di_chunk *chunk) { return chunk->vocab < 32768 ? 65536 / (chunk->vocab + 1) + 1 : 1; }
 
-static void fill(di_chunk *chunk, dk_view view, float *out, di_logits *logits, double divisor, int32_t raise)
+static void fill(di_chunk *chunk, const di_host_rows *rows, float *out, di_logits *logits, double divisor,
+                 int32_t raise)
 {
-    di_fill context = {chunk, view, out, logits, divisor, raise};
+    di_fill context = {chunk, rows, out, logits, divisor, raise};
     dk_parallel_for(chunk->host, chunk->rows, row_grain(chunk), fill_rows, &context);
 }
 
@@ -186,7 +186,7 @@ static void flush_rows(void *context, int64_t begin, int64_t end)
             (strip->batch->weights ? (double)strip->batch->weights[row] : 1) * strip->batch->grad_scale;
         const float a = (float)(chunk->scale * weight / (chunk->logs ? chunk->temperature : 1));
         const float *add = chunk->has_done ? chunk->done + r * n : NULL;
-        float *h = chunk->group + r * n, *strip_out = flush->last ? row_of(chunk, strip->gradient, r) : NULL;
+        float *h = chunk->group + r * n, *strip_out = flush->last ? row_of(chunk, &strip->gradient_rows, r) : NULL;
         float *out = !flush->last ? chunk->done + r * n : narrow ? h : strip_out;
         if (chunk->logs) strip->kernels->backward(chunk->q + r * n, h, n, a, add, out);
         else strip->kernels->scale_add(h, n, a, add, out);
@@ -213,7 +213,7 @@ static void prepare_logits(di_chunk *chunk, double divisor)
     const dk_view teacher = chunk->strip->teacher;
     const int32_t narrow = teacher.dtype == DK_F64;
     if (chunk->has_teacher_logits) return;
-    fill(chunk, teacher, narrow ? chunk->p : NULL, chunk->teacher_logits, divisor, 0);
+    fill(chunk, &chunk->strip->teacher_rows, narrow ? chunk->p : NULL, chunk->teacher_logits, divisor, 0);
     chunk->has_teacher_logits = 1;
     if (narrow) chunk->has_p = 0;
 }
@@ -227,7 +227,7 @@ static void prepare(di_chunk *chunk, const di_term *term, const di_entry *entry)
     double divisor = temperature;
     if (!chunk->has_q || chunk->logs != logs || (logs && chunk->temperature != temperature)) {
         flush_group(chunk, 0);
-        fill(chunk, strip->student, chunk->q, chunk->student_logits, logs ? temperature : 0, 0);
+        fill(chunk, &strip->student_rows, chunk->q, chunk->student_logits, logs ? temperature : 0, 0);
         chunk->has_q = 1;
         chunk->has_p = chunk->has_teacher_logits = 0;
         chunk->logs = logs;
@@ -238,7 +238,7 @@ static void prepare(di_chunk *chunk, const di_term *term, const di_entry *entry)
     if (entry->builtin) prepare_logits(chunk, divisor);
     if (entry->builtin || (chunk->has_p && chunk->floor == floor)) return;
     chunk->floor = floor;
-    fill(chunk, strip->teacher, chunk->p, NULL, logs ? divisor : 0, floors);
+    fill(chunk, &strip->teacher_rows, chunk->p, NULL, logs ? divisor : 0, floors);
     chunk->has_p = 1;
     if (strip->teacher.dtype == DK_F64) chunk->has_teacher_logits = 0; /* they stood in p */
 }

@@ -6,6 +6,7 @@
 
 #include "loss/builtin.h"
 #include "loss/loss.h"
+#include "target/host_rows.h"
 
 /* ---- registry ---- */
 typedef struct di_entry di_entry;
@@ -56,9 +57,10 @@ typedef struct di_strip { /* what all chunks of a strip share */
     int64_t vocab;
     int64_t first;                      /* row of the micro-batch that stands in row 0 of the strip */
     dk_view student, teacher, gradient; /* gradient may be student; absent = not wanted. teacher absent = not dense */
-    const distill_target *target;       /* not dense: compact fp32 and int32 rows of the strip */
-    int32_t teacher_kind;               /* 0 = none */
-    const int32_t *labels;              /* of rows label_first, label_first + 1, ... of the micro-batch; NULL = none */
+    di_host_rows student_rows, teacher_rows, gradient_rows; /* where the host works on them */
+    const distill_target *target;                           /* not dense: compact fp32 and int32 rows of the strip */
+    int32_t teacher_kind;                                   /* 0 = none */
+    const int32_t *labels; /* of rows label_first, label_first + 1, ... of the micro-batch; NULL = none */
     int64_t label_first;
     const int64_t *rows; /* [count] unmasked rows of the strip */
     int64_t count;

@@ -121,9 +121,9 @@ static void zero_masked(di_run *run, int64_t count)
 {
     const dk_view view = run->strip.gradient;
     const size_t size = (size_t)view.shape[1] * dk_dtype_size(view.dtype);
-    uint8_t *base = run->workspace->backend->ops->map(view);
+    const di_host_rows *rows = &run->strip.gradient_rows;
     for (int64_t r = 0; r < count; r++)
-        if (is_masked(run->batch, run->strip.first + r)) memset(base + (size_t)r * size, 0, size);
+        if (is_masked(run->batch, run->strip.first + r)) memset(rows->data + r * rows->step, 0, size);
 }
 
 /* One-hot targets are labels to a loss that takes no teacher. */
@@ -145,7 +145,10 @@ static int32_t teacher_rows(di_run *run, int64_t first, int64_t count, dk_error 
     if (!wants_teacher(run)) return DK_OK;
     if (teacher->kind == DISTILL_DENSE) strip = run->strip.teacher = dk_view_rows(run->workspace->teacher, 0, count);
     DK_TRY(teacher->rows(teacher->self, first, count, strip, &target, err));
-    if (teacher->kind == DISTILL_DENSE) goto out;
+    if (teacher->kind == DISTILL_DENSE) {
+        DK_TRY(di_host_read(&run->workspace->queue, &run->workspace->copied[1], strip, &run->strip.teacher_rows, err));
+        goto out;
+    }
     run->strip.target = target;
     DK_TRY(check_sparse(run, target, err));
     if (teacher->kind != DISTILL_ONE_HOT || run->batch->labels) goto out;
@@ -166,12 +169,18 @@ static int32_t run_strip(di_run *run, int64_t first, int64_t count, dk_error *er
     DK_TRY(teacher_rows(run, first, count, err));
     DK_TRY(student->rows(student->self, first, count, logits, &none, err));
     run->strip.student = logits;
+    DK_TRY(di_host_read(&workspace->queue, &workspace->copied[0], logits, &run->strip.student_rows, err));
+    run->strip.gradient_rows = run->strip.student_rows;
     if (run->batch->want_gradient)
         run->strip.gradient = student->needs_logits ? dk_view_rows(workspace->gradient, 0, count) : logits;
+    if (run->batch->want_gradient && student->needs_logits)
+        DK_TRY(di_host_place(&workspace->queue, &workspace->copied[2], run->strip.gradient, &run->strip.gradient_rows,
+                             err));
     DK_TRY(run_chunks(run, err));
     add_sums(run);
     if (!run->batch->want_gradient) goto out;
     zero_masked(run, count);
+    DK_TRY(di_host_write(&workspace->queue, run->strip.gradient, &run->strip.gradient_rows, err));
     DK_TRY(student->gradient(student->self, first, count, logits, run->strip.gradient, err));
 out:
     return rc;

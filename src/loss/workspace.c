@@ -27,9 +27,6 @@ static int32_t make_strip(di_workspace *workspace, int32_t which, int64_t width,
     int32_t rc = workspace->backend->ops->buffer_create(workspace->backend, bytes, &workspace->strips[which], err);
     if (rc) return rc;
     *view = dk_view_2d(workspace->strips[which], 0, real, workspace->strip_rows, width);
-    if (!workspace->backend->ops->map(*view))
-        return dk_fail(err, DK_E_UNSUPPORTED, "losses need strips that the host can see; backend %s has none",
-                       workspace->backend->name);
     return DK_OK;
 }
 
@@ -73,6 +70,7 @@ int32_t di_workspace_create(dk_backend *backend, const di_loss *loss, int64_t me
     workspace->loss = loss;
     workspace->vocab = teacher_width > 0 ? smaller(student_width, teacher_width) : student_width;
     workspace->strip_rows = plan_rows(workspace, memory, student_width, teacher_width, max_rows);
+    DK_TRY(dk_queue_open(&workspace->queue, backend, err));
     DK_TRY(make_strip(workspace, 0, student_width, &workspace->student, err));
     if (teacher_width > 0) DK_TRY(make_strip(workspace, 1, teacher_width, &workspace->teacher, err));
     DK_TRY(dk_new(workspace->host, workspace->strip_rows, &workspace->rows, err));
@@ -94,6 +92,8 @@ void di_workspace_free(di_workspace *workspace)
     if (!workspace) return;
     for (int i = 0; i < 3; i++)
         if (workspace->strips[i]) workspace->backend->ops->buffer_free(workspace->backend, workspace->strips[i]);
+    for (int i = 0; i < 3; i++) di_staging_free(workspace->host, &workspace->copied[i]);
+    dk_queue_close(&workspace->queue);
     for (int64_t i = 0; i < workspace->chunk_count; i++) di_chunk_free(&workspace->chunks[i]);
     dk_free(workspace->host, workspace->chunks);
     dk_free(workspace->host, workspace->rows);

@@ -9,7 +9,9 @@ struct di_workspace {
     dk_host *host;
     const di_loss *loss;
     int64_t strip_rows, vocab;
+    dk_queue queue;
     dk_buffer *strips[3];
+    di_staging copied[3]; /* of student, teacher, gradient, where the host does not see the strips */
     /* [strip_rows, width]; gradient only for sources that need their logits again */
     dk_view student, teacher, gradient;
     di_chunk *chunks;

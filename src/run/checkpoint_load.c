@@ -231,7 +231,7 @@ static int32_t copy_weights(di_trainer *t, const dk_model *from, dk_error *err)
     for (int64_t i = 0; i < model->parameter_count; i++) {
         t->backend->ops->convert(&t->queue, dk_model_find(from, model->parameters[i].name)->value,
                                  model->parameters[i].value);
-        model->parameters[i].version++;
+        t->backend->ops->refresh(&t->queue, &model->parameters[i]);
     }
     return dk_queue_wait(&t->queue, err);
 }

@@ -29,11 +29,15 @@ static int32_t fill_moment(void *user, int64_t index, uint64_t offset, void *out
     dk_view view = dk_optimizer_moment(m->t->update.optimizer, m->parameter[index], (int32_t)(index % 2));
     dk_queue queue;
     int64_t count = dk_view_count(&view);
-    dk_queue_init(&queue, m->t->backend);
+    int32_t rc;
+    DK_TRY(dk_queue_open(&queue, m->t->backend, err));
     view = dk_view_rows(dk_view_reshape(view, 1, &count), (int64_t)(offset / sizeof(float)),
                         (int64_t)(size / sizeof(float)));
     m->t->backend->ops->copy_out(&queue, view, out);
-    return dk_queue_wait(&queue, err);
+    DK_TRY(dk_queue_wait(&queue, err));
+out:
+    dk_queue_close(&queue);
+    return rc;
 }
 
 static int32_t moment_specs(const di_trainer *t, const dk_model *model, dk_tensor_spec *specs, int64_t *parameter,

@@ -5,6 +5,7 @@
 
 #include "base/file.h"
 #include "student/student_parts.h"
+#include "target/host_rows.h"
 
 di_student *di_student_retain(di_student *s)
 {
@@ -333,15 +334,18 @@ int32_t di_student_parameter(di_student *s, const char *name, int32_t which, dis
     if (!dk_view_present(view))
         return dk_fail(err, DK_E_NOT_FOUND, "%s has no gradient: %s", name,
                        parameter->frozen ? "it is frozen" : "no trainer holds the student yet");
-    int32_t half = view.dtype == DK_BF16 || view.dtype == DK_F16;
-    *out = di_tensor_of(s->backend->ops->map(view), view.dtype == DK_BF16 ? DISTILL_BFLOAT : DISTILL_FLOAT,
-                        half ? 16 : 32, view.rank, parameter->value.shape);
-    return DK_OK;
+    return di_tensor_of_view(s->backend, view, name, parameter->value.shape, out, err);
 }
 
 int32_t di_student_weights_changed(di_student *s, dk_error *err)
 {
-    (void)err;
-    for (int64_t i = 0; s->model && i < s->model->parameter_count; i++) s->model->parameters[i].version++;
-    return DK_OK;
+    dk_queue queue;
+    int32_t rc;
+    if (!s->model) return DK_OK;
+    DK_TRY(dk_queue_open(&queue, s->backend, err));
+    for (int64_t i = 0; i < s->model->parameter_count; i++) s->backend->ops->refresh(&queue, &s->model->parameters[i]);
+    DK_TRY(dk_queue_wait(&queue, err));
+out:
+    dk_queue_close(&queue);
+    return rc;
 }

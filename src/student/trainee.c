@@ -2,12 +2,14 @@
 #include <string.h>
 
 #include "student/student_parts.h"
+#include "target/host_rows.h"
 
 struct di_trainee {
     di_student *student; /* a reference */
     dk_host *host;
     dk_backend *backend;
     dk_queue queue;
+    di_staging copied; /* of gradients, where the host does not see them */
     di_source source;
     distill_batch batch;
     int64_t rows, max_rows;
@@ -37,15 +39,15 @@ static int32_t model_rows(void *self, int64_t first, int64_t count, dk_view stri
 {
     di_trainee *t = self;
     if (target) *target = NULL;
-    dk_head_forward(&t->queue, t->student->model, dk_view_rows(t->hidden, first, count), strip);
+    dk_head_forward(&t->queue, t->student->model, DK_PRECISION_FULL, dk_view_rows(t->hidden, first, count), strip);
     return dk_queue_wait(&t->queue, err);
 }
 
 static int32_t model_gradient(void *self, int64_t first, int64_t count, dk_view logits, dk_view dlogits, dk_error *err)
 {
     di_trainee *t = self;
-    dk_head_backward(&t->queue, t->student->model, dk_view_rows(t->hidden, first, count), logits, dlogits,
-                     dk_view_rows(t->dhidden, first, count), 0);
+    dk_head_backward(&t->queue, t->student->model, DK_PRECISION_FULL, dk_view_rows(t->hidden, first, count), logits,
+                     dlogits, dk_view_rows(t->dhidden, first, count), 0);
     return dk_queue_wait(&t->queue, err);
 }
 
@@ -103,10 +105,13 @@ static int32_t take_gradient(di_trainee *t, const distill_tensor *given, dk_erro
     int32_t rc;
     if (!given) return DK_OK;
     DK_TRY(di_check_tensor(given, "gradient", 2, shape, 0, err));
-    float *to = t->backend->ops->map(t->dhidden);
-    if (!to || t->backend->real != DK_F32)
+    dk_view dhidden = dk_view_rows(t->dhidden, 0, t->rows);
+    di_host_rows to;
+    if (t->backend->real != DK_F32)
         return dk_fail(err, DK_E_UNSUPPORTED, "this backend takes no gradient from the host");
-    di_tensor_read_rows(given, 0, t->rows, to);
+    DK_TRY(di_host_place(&t->queue, &t->copied, dhidden, &to, err));
+    di_tensor_read_rows(given, 0, t->rows, (float *)(void *)to.data);
+    DK_TRY(di_host_write(&t->queue, dhidden, &to, err));
 out:
     return rc;
 }
@@ -163,8 +168,12 @@ static int32_t hosted_gradient(void *self, int64_t first, int64_t count, dk_view
     const distill_target *form = di_student_callbacks(t->student)->form;
     float *hidden = NULL;
     int32_t rc;
-    if (form->kind == DISTILL_DENSE)
-        return backward_hosted(t, first, count, t->backend->ops->map(dlogits), t->source.width, dlogits.stride[0], err);
+    if (form->kind == DISTILL_DENSE) {
+        di_host_rows rows;
+        rc = di_host_read(&t->queue, &t->copied, dlogits, &rows, err);
+        return rc ? rc
+                  : backward_hosted(t, first, count, (float *)(void *)rows.data, t->source.width, rows.stride, err);
+    }
     const int64_t width = form->head->shape[1];
     rc = di_session_gradient(t->session, first, count, logits, dlogits, &hidden, err);
     return rc == DK_OK ? backward_hosted(t, first, count, hidden, width, width, err) : rc;
@@ -195,8 +204,8 @@ int32_t di_trainee_create(di_student *student, int64_t max_tokens, int64_t max_s
     t->backend = student->backend;
     t->max_tokens = max_tokens > 0 ? max_tokens : 1;
     t->max_rows = max_rows > 0 ? max_rows : 1;
-    dk_queue_init(&t->queue, t->backend);
     dk_arena_init(&t->arena, t->backend);
+    DK_TRY(dk_queue_open(&t->queue, t->backend, err));
     if (student->model) DK_TRY(create_model(t, max_sequences > 0 ? max_sequences : 1, checkpointing, err));
     else DK_TRY(create_hosted(t, max_sequences, err));
     *out = t;
@@ -213,6 +222,8 @@ void di_trainee_free(di_trainee *t)
     dk_pass_free(t->pass);
     di_session_free(t->session);
     dk_arena_free(&t->arena);
+    di_staging_free(t->host, &t->copied);
+    dk_queue_close(&t->queue);
     dk_free(t->host, t->numbers);
     dk_free(t->host, t);
     di_student_release(student);

@@ -1,3 +1,4 @@
+#include "target/host_rows.h"
 #include "target/target.h"
 
 #include <stdio.h>
@@ -8,8 +9,9 @@ struct di_wrapped {
     dk_queue queue;
     di_wrapped_spec spec;
     di_source source;
-    float *staging;   /* [max_count, widest] rows on their way in or out */
-    dk_buffer *strip; /* HIDDEN: hidden states of a range, and their gradient */
+    float *staging;    /* [max_count, widest] rows on their way in */
+    di_staging copied; /* and on their way out of memory that the host does not see */
+    dk_buffer *strip;  /* HIDDEN: hidden states of a range, and their gradient */
     dk_view hidden, dhidden;
     dk_buffer *values[2], *gradients[2]; /* head and bias */
     dk_parameter parameters[2];
@@ -37,15 +39,6 @@ static void read_places(const di_wrapped *wrapped, int64_t first, int64_t count,
         di_tensor_read_rows(values, wrapped->spec.places[first + i], 1, out + i * values->shape[1]);
 }
 
-/* strip (real of the backend, [count, width]) <-> compact fp32 rows. */
-static void strip_in(di_wrapped *wrapped, dk_view strip, const float *rows)
-{
-    const int64_t count = dk_view_count(&strip);
-    float *data = strip.dtype == DK_F32 ? wrapped->backend->ops->map(strip) : NULL;
-    if (data) memcpy(data, rows, (size_t)count * sizeof *rows);
-    else wrapped->backend->ops->copy_in(&wrapped->queue, strip, rows);
-}
-
 static int32_t wrapped_rows(void *self, int64_t first, int64_t count, dk_view strip, const distill_target **target,
                             dk_error *err)
 {
@@ -56,12 +49,12 @@ static int32_t wrapped_rows(void *self, int64_t first, int64_t count, dk_view st
     read_places(wrapped, first, count, wrapped->staging);
     if (is_hidden(wrapped)) {
         dk_view hidden = dk_view_rows(wrapped->hidden, 0, count);
-        strip_in(wrapped, hidden, wrapped->staging);
-        ops->linear_forward(&wrapped->queue, wrapped->linear, hidden, strip);
+        ops->copy_in(&wrapped->queue, hidden, wrapped->staging);
+        ops->linear_forward(&wrapped->queue, wrapped->linear, DK_PRECISION_FULL, hidden, strip);
         if (wrapped->source.needs_logits)
             ops->softcap(&wrapped->queue, strip, from->logit_scale != 0 ? from->logit_scale : 1, from->softcap);
     } else {
-        strip_in(wrapped, strip, wrapped->staging);
+        ops->copy_in(&wrapped->queue, strip, wrapped->staging);
     }
     return dk_queue_wait(&wrapped->queue, err);
 }
@@ -90,12 +83,12 @@ static int32_t sparse_rows(void *self, int64_t first, int64_t count, dk_view str
 static int32_t write_values(di_wrapped *wrapped, int64_t first, int64_t count, dk_view gradient, dk_error *err)
 {
     const distill_tensor *to = wrapped->spec.grad_values;
-    const float *rows = wrapped->backend->ops->map(gradient);
-    int32_t rc;
-    if ((rc = dk_queue_wait(&wrapped->queue, err)) != DK_OK) return rc;
-    for (int64_t i = 0; i < count; i++)
-        di_tensor_write_rows(to, wrapped->spec.places[first + i], 1, rows + i * to->shape[1], wrapped->spec.add_values);
-    return DK_OK;
+    di_host_rows rows;
+    int32_t rc = di_host_read(&wrapped->queue, &wrapped->copied, gradient, &rows, err);
+    for (int64_t i = 0; rc == DK_OK && i < count; i++)
+        di_tensor_write_rows(to, wrapped->spec.places[first + i], 1,
+                             (const float *)(const void *)(rows.data + i * rows.step), wrapped->spec.add_values);
+    return rc;
 }
 
 static int32_t wrapped_gradient(void *self, int64_t first, int64_t count, dk_view logits, dk_view dlogits,
@@ -111,10 +104,10 @@ static int32_t wrapped_gradient(void *self, int64_t first, int64_t count, dk_vie
         ops->softcap_backward(&wrapped->queue, logits, from->logit_scale != 0 ? from->logit_scale : 1, from->softcap,
                               dlogits);
     if (wrapped->spec.grad_head || wrapped->spec.grad_bias)
-        ops->linear_backward_weight(&wrapped->queue, wrapped->linear, hidden, dlogits);
+        ops->linear_backward_weight(&wrapped->queue, wrapped->linear, DK_PRECISION_FULL, hidden, dlogits);
     if (!wrapped->spec.grad_values) return dk_queue_wait(&wrapped->queue, err);
     dhidden = dk_view_rows(wrapped->dhidden, 0, count);
-    ops->linear_backward_input(&wrapped->queue, wrapped->linear, dlogits, dhidden, 0);
+    ops->linear_backward_input(&wrapped->queue, wrapped->linear, DK_PRECISION_FULL, dlogits, dhidden, 0);
     return write_values(wrapped, first, count, dhidden, err);
 }
 
@@ -147,11 +140,15 @@ static int32_t copy(di_wrapped *wrapped, const distill_tensor *tensor, dk_buffer
 {
     const dk_ops *ops = wrapped->backend->ops;
     const int64_t width = tensor->ndim == 2 ? tensor->shape[1] : 1;
-    int32_t rc = ops->buffer_create(wrapped->backend, tensor->shape[0] * width * (int64_t)sizeof(float), buffer, err);
-    if (rc) return rc;
+    di_host_rows rows;
+    int32_t rc;
+    DK_TRY(ops->buffer_create(wrapped->backend, tensor->shape[0] * width * (int64_t)sizeof(float), buffer, err));
     *view = dk_view_make(*buffer, 0, DK_F32, tensor->ndim, tensor->shape);
-    di_tensor_read_rows(tensor, 0, tensor->shape[0], ops->map(*view));
-    return DK_OK;
+    DK_TRY(di_host_place(&wrapped->queue, &wrapped->copied, *view, &rows, err));
+    di_tensor_read_rows(tensor, 0, tensor->shape[0], (float *)(void *)rows.data);
+    DK_TRY(di_host_write(&wrapped->queue, *view, &rows, err));
+out:
+    return rc;
 }
 
 static int32_t open_gradient(di_wrapped *wrapped, int32_t which, const distill_tensor *gradient, dk_error *err)
@@ -199,6 +196,9 @@ static int32_t open_head(di_wrapped *wrapped, dk_error *err)
     spec.weights = wrapped->weights;
     spec.biases = target->bias ? wrapped->biases : NULL;
     spec.count = 1;
+    spec.uses = DK_USE_FORWARD;
+    if (wrapped->spec.grad_values) spec.uses |= DK_USE_BACKWARD_INPUT;
+    if (wrapped->spec.grad_head || wrapped->spec.grad_bias) spec.uses |= DK_USE_BACKWARD_WEIGHT;
     DK_TRY(wrapped->backend->ops->linear_create(wrapped->backend, &spec, &wrapped->linear, err));
     DK_TRY(wrapped->backend->ops->buffer_create(wrapped->backend, 2 * count * width * (int64_t)sizeof(float),
                                                 &wrapped->strip, err));
@@ -255,7 +255,7 @@ int32_t di_wrapped_create(dk_backend *backend, const di_wrapped_spec *spec, di_w
     DK_TRY(dk_new(backend->host, 1, &wrapped, err));
     wrapped->backend = backend;
     wrapped->spec = *spec;
-    dk_queue_init(&wrapped->queue, backend);
+    DK_TRY(dk_queue_open(&wrapped->queue, backend, err));
     columns = spec->target->values ? spec->target->values->shape[1] : 0;
     DK_TRY(dk_new(backend->host, spec->max_count * columns + 1, &wrapped->staging, err));
     if (is_sparse(spec->target)) DK_TRY(open_sparse(wrapped, err));
@@ -283,6 +283,8 @@ void di_wrapped_free(di_wrapped *wrapped)
         if (wrapped->gradients[i]) ops->buffer_free(backend, wrapped->gradients[i]);
     }
     if (wrapped->strip) ops->buffer_free(backend, wrapped->strip);
+    di_staging_free(backend->host, &wrapped->copied);
+    dk_queue_close(&wrapped->queue);
     dk_free(backend->host, wrapped->staging);
     dk_free(backend->host, wrapped->tails);
     dk_free(backend->host, wrapped->ids);
@@ -294,10 +296,13 @@ const di_source *di_wrapped_source(const di_wrapped *wrapped) { return &wrapped-
 int32_t di_wrapped_finish(di_wrapped *wrapped, dk_error *err)
 {
     const distill_tensor *tensors[2] = {wrapped->spec.grad_head, wrapped->spec.grad_bias};
+    di_host_rows rows;
     int32_t rc = dk_queue_wait(&wrapped->queue, err);
-    for (int i = 0; rc == DK_OK && i < 2; i++)
-        if (wrapped->buffered[i])
-            di_tensor_write_rows(tensors[i], 0, tensors[i]->shape[0],
-                                 wrapped->backend->ops->map(wrapped->parameters[i].gradient), 0);
+    for (int i = 0; rc == DK_OK && i < 2; i++) {
+        if (!wrapped->buffered[i]) continue;
+        rc = di_host_read(&wrapped->queue, &wrapped->copied, wrapped->parameters[i].gradient, &rows, err);
+        if (rc == DK_OK)
+            di_tensor_write_rows(tensors[i], 0, tensors[i]->shape[0], (const float *)(const void *)rows.data, 0);
+    }
     return rc;
 }

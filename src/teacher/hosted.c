@@ -1,9 +1,12 @@
 /* hosted.c - a teacher that is the host's callbacks. */
 #include <string.h>
 
+#include "target/host_rows.h"
 #include "teacher/teacher_parts.h"
 
-typedef struct hosted {   /* a session's state: room for what score fills, and the target that points to it */
+typedef struct hosted { /* a session's state: room for what score fills, and the target that points to it */
+    dk_queue queue;     /* DENSE: with a copy of the strip where the host does not see it */
+    di_staging copied;
     float *values, *tail; /* DENSE: strips are filled in place; else [max_rows, width], [max_rows] */
     int32_t *ids;
     distill_tensor value_tensor, id_tensor, tail_tensor;
@@ -23,6 +26,8 @@ static void session_free(di_session *s)
 {
     hosted *h = s->state;
     di_wrapped_free(h->wrapped);
+    di_staging_free(s->teacher->host, &h->copied);
+    dk_queue_close(&h->queue);
     dk_free(s->teacher->host, h->values);
     dk_free(s->teacher->host, h->tail);
     dk_free(s->teacher->host, h->ids);
@@ -57,14 +62,20 @@ static int32_t dense_rows(void *self, int64_t first, int64_t count, dk_view stri
 {
     di_session *s = self;
     hosted *h = s->state;
+    di_host_rows rows;
+    int32_t rc;
     if (target) *target = NULL;
+    DK_TRY(di_host_place(&h->queue, &h->copied, strip, &rows, err));
     h->shape[0] = count;
     h->shape[1] = s->source.width;
-    h->strides[0] = strip.stride[0];
+    h->strides[0] = rows.stride;
     h->strides[1] = 1;
-    h->value_tensor = di_tensor_of(s->teacher->backend->ops->map(strip), DISTILL_FLOAT, 32, 2, h->shape);
+    h->value_tensor = di_tensor_of(rows.data, DISTILL_FLOAT, 32, 2, h->shape);
     h->value_tensor.strides = h->strides;
-    return call(s, first, count, err);
+    DK_TRY(call(s, first, count, err));
+    DK_TRY(di_host_write(&h->queue, strip, &rows, err));
+out:
+    return rc;
 }
 
 static int32_t hidden_rows(void *self, int64_t first, int64_t count, dk_view strip, const distill_target **target,
@@ -134,6 +145,7 @@ static int32_t session(di_session *s, dk_error *err)
     hosted *h = NULL;
     DK_TRY(dk_new(t->host, 1, &h, err));
     s->state = h;
+    DK_TRY(dk_queue_open(&h->queue, t->backend, err));
     h->out = t->form;
     h->out.values = kind == DISTILL_ONE_HOT ? NULL : &h->value_tensor;
     if (kind == DISTILL_TOPK || kind == DISTILL_SAMPLED || kind == DISTILL_ONE_HOT) h->out.ids = &h->id_tensor;

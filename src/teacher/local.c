@@ -1,6 +1,7 @@
 /* local.c - a teacher that is a model in this process. */
 #include <string.h>
 
+#include "target/host_rows.h"
 #include "teacher/teacher_parts.h"
 
 typedef struct local { /* a session's state */
@@ -20,6 +21,7 @@ static void session_free(di_session *s)
     local *l = s->state;
     dk_pass_free(l->pass);
     dk_arena_free(&l->arena);
+    dk_queue_close(&l->queue);
     dk_free(s->teacher->host, l->numbers);
     dk_free(s->teacher->host, l);
     s->state = NULL;
@@ -31,7 +33,7 @@ static int32_t rows(void *self, int64_t first, int64_t count, dk_view strip, con
     di_session *s = self;
     local *l = s->state;
     if (target) *target = NULL;
-    dk_head_forward(&l->queue, s->teacher->model, dk_view_rows(l->hidden, first, count), strip);
+    dk_head_forward(&l->queue, s->teacher->model, DK_PRECISION_FULL, dk_view_rows(l->hidden, first, count), strip);
     return dk_queue_wait(&l->queue, err);
 }
 
@@ -51,8 +53,8 @@ static int32_t session(di_session *s, dk_error *err)
     int32_t rc;
     DK_TRY(dk_new(s->teacher->host, 1, &l, err));
     s->state = l;
-    dk_queue_init(&l->queue, s->teacher->backend);
     dk_arena_init(&l->arena, s->teacher->backend);
+    DK_TRY(dk_queue_open(&l->queue, s->teacher->backend, err));
     DK_TRY(dk_new(s->teacher->host, s->max_rows, &l->numbers, err));
     DK_TRY(dk_pass_create(model, &spec, &l->pass, err));
     plan(s, l);
@@ -94,30 +96,21 @@ static const distill_target *hidden(di_session *s)
                             l->value_shape, l->head_shape, l->bias_shape);
 }
 
-static distill_tensor tensor_of(const dk_backend *backend, dk_view view, int64_t *shape, int64_t rows)
-{
-    int32_t half = view.dtype == DK_BF16 || view.dtype == DK_F16;
-    for (int32_t i = 0; i < view.rank; i++) shape[i] = view.shape[i];
-    if (rows >= 0) shape[0] = rows;
-    return di_tensor_of(backend->ops->map(view), view.dtype == DK_BF16 ? DISTILL_BFLOAT : DISTILL_FLOAT,
-                        half                   ? 16
-                        : view.dtype == DK_F64 ? 64
-                                               : 32,
-                        view.rank, shape);
-}
-
 const distill_target *di_hidden_target(const dk_model *model, dk_view rows_view, int64_t count, distill_target *target,
                                        distill_tensor *values, distill_tensor *head, distill_tensor *bias,
                                        int64_t value_shape[2], int64_t head_shape[2], int64_t bias_shape[1])
 {
+    const dk_backend *backend = model->backend;
     DISTILL_INIT(target);
-    *values = tensor_of(model->backend, rows_view, value_shape, count);
-    *head = tensor_of(model->backend, model->head->value, head_shape, -1);
+    if (di_tensor_of_view(backend, rows_view, "hidden", value_shape, values, NULL) ||
+        di_tensor_of_view(backend, model->head->value, "head", head_shape, head, NULL))
+        return NULL;
+    value_shape[0] = count;
     target->kind = DISTILL_HIDDEN;
     target->values = values;
     target->head = head;
     if (model->head_bias) {
-        *bias = tensor_of(model->backend, model->head_bias->value, bias_shape, -1);
+        if (di_tensor_of_view(backend, model->head_bias->value, "bias", bias_shape, bias, NULL)) return NULL;
         target->bias = bias;
     }
     target->logit_scale = model->config.logit_scale;

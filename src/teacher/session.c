@@ -85,12 +85,13 @@ static int32_t copy_strip(di_session *s, dk_view strip, int64_t first, int64_t c
     const dk_ops *ops = s->teacher->backend->ops;
     dk_queue queue;
     int32_t rc;
-    dk_queue_init(&queue, s->teacher->backend);
+    DK_TRY(dk_queue_open(&queue, s->teacher->backend, err));
     DK_TRY(s->source.rows(s->source.self, first, count, strip, &target, err));
     ops->copy_out(&queue, strip, rows);
     DK_TRY(dk_queue_wait(&queue, err));
     di_tensor_write_rows(out->values, first, count, rows, 0);
 out:
+    dk_queue_close(&queue);
     return rc;
 }
 

@@ -66,6 +66,7 @@ static int32_t take_back(di_trainer *t, const distill_strip *strip, dk_error *er
     if (!t->pull.strip_count) goto out;
     dk_view rows = dk_view_rows(di_workspace_student_strip(t->objective.workspace), 0, t->pull.strip_count);
     rows = dk_view_columns(rows, 0, source->width);
+    DK_TRY(di_host_write(&t->queue, rows, &t->pull.handed, err));
     if (t->objective.vocab_valid < source->width)
         t->backend->ops->fill(
             &t->queue, dk_view_columns(rows, t->objective.vocab_valid, source->width - t->objective.vocab_valid), 0);
@@ -84,11 +85,13 @@ static int32_t teacher_rows(di_trainer *t, int64_t first, int64_t count, distill
     const di_source *source = di_session_source(t->session);
     dk_view view = dk_view_rows(di_workspace_teacher_strip(t->objective.workspace), 0, count);
     const distill_target *target = NULL;
+    di_host_rows rows = {0};
     int32_t rc;
     DK_TRY(source->rows(source->self, first, count, view, &target, err));
+    if (!target) DK_TRY(di_host_read(&t->queue, &t->pull.copied[1], view, &rows, err));
     strip->target = target;
-    strip->teacher = target ? NULL : t->backend->ops->map(view);
-    strip->teacher_stride = target ? 0 : view.stride[0];
+    strip->teacher = (const float *)(void *)rows.data;
+    strip->teacher_stride = rows.stride;
 out:
     return rc;
 }
@@ -109,9 +112,9 @@ static int32_t hand_out(di_trainer *t, distill_strip *strip, dk_error *err)
     strip->target = NULL;
     strip->teacher_stride = 0;
     if (t->window.with_teacher) DK_TRY(teacher_rows(t, t->pull.strip_first, count, strip, err));
-    DK_TRY(dk_queue_wait(&t->queue, err));
-    strip->student = t->backend->ops->map(view);
-    strip->student_stride = view.stride[0];
+    DK_TRY(di_host_read(&t->queue, &t->pull.copied[0], view, &t->pull.handed, err));
+    strip->student = (float *)(void *)t->pull.handed.data;
+    strip->student_stride = t->pull.handed.stride;
     strip->labels = t->window.micro_labels + t->pull.strip_first;
     strip->weights = t->window.micro_weights + t->pull.strip_first;
     strip->first_row = t->pull.strip_first;

@@ -75,7 +75,7 @@ int32_t di_trainer_create(const di_parts *parts, const di_options *options, di_t
     DK_TRY(dk_new(host, 1, &t, err));
     t->host = dk_host_retain(host);
     t->backend = parts->backend;
-    dk_queue_init(&t->queue, t->backend);
+    DK_TRY(dk_queue_open(&t->queue, t->backend, err));
     DK_TRY(di_options_copy(options, host, -1, &t->options, err));
     DK_TRY(di_options_check(t->options, 1 << DI_DATA | 1 << DI_LOSS | 1 << DI_TRAIN | 1 << DI_OUTPUT, err));
     di_settings_read(t);
@@ -95,6 +95,8 @@ void di_trainer_free(di_trainer *t)
     if (!t) return;
     dk_host *host = t->host;
     if (t->pull.kept_logits) t->backend->ops->buffer_free(t->backend, t->pull.kept_logits);
+    for (int i = 0; i < 2; i++) di_staging_free(host, &t->pull.copied[i]);
+    dk_queue_close(&t->queue);
     dk_optimizer_free(t->update.optimizer);
     di_workspace_free(t->objective.workspace);
     di_trainee_free(t->trainee);

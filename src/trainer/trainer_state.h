@@ -2,6 +2,7 @@
 #ifndef DI_TRAINER_TRAINER_STATE_H
 #define DI_TRAINER_TRAINER_STATE_H
 
+#include "target/host_rows.h"
 #include "trainer/trainer.h"
 
 typedef enum {
@@ -48,6 +49,8 @@ typedef struct di_window {
 typedef struct di_pull {              /* pull mode */
     int64_t strip_first, strip_count; /* handed out and not yet taken back; count 0 = none */
     int32_t strips_begun;
+    di_staging copied[2];   /* strips of student and teacher, where the host does not see them */
+    di_host_rows handed;    /* the student's rows that the host has */
     dk_buffer *kept_logits; /* a copy of the strip's logits, for heads with a soft-cap */
     distill_tensor label_tensor, weight_tensor;
     int64_t row_shape[1];

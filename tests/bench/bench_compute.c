@@ -58,13 +58,13 @@ static void products(bench *b, int64_t n, int64_t in, int64_t out, dk_dtype dtyp
     p.weight.value = make(b, dtype, 2, out, in, 0);
     p.weight.gradient = make(b, DK_F32, 2, out, in, 0);
     p.weights[0] = &p.weight;
-    dk_linear_spec spec = {.weights = p.weights, .count = 1};
+    dk_linear_spec spec = {.weights = p.weights, .count = 1, .uses = DK_USE_ALL};
     if (ops->linear_create(b->backend, &spec, &p.linear, &err)) give_up(&err);
     p.x = make(b, DK_F32, 2, n, in, 0);
     p.y = make(b, DK_F32, 2, n, out, 0);
-    TIME(forward, ops->linear_forward(&b->queue, p.linear, p.x, p.y));
-    TIME(input, ops->linear_backward_input(&b->queue, p.linear, p.y, p.x, 1));
-    if (dtype == DK_F32) TIME(weight, ops->linear_backward_weight(&b->queue, p.linear, p.x, p.y));
+    TIME(forward, ops->linear_forward(&b->queue, p.linear, DK_PRECISION_FULL, p.x, p.y));
+    TIME(input, ops->linear_backward_input(&b->queue, p.linear, DK_PRECISION_FULL, p.y, p.x, 1));
+    if (dtype == DK_F32) TIME(weight, ops->linear_backward_weight(&b->queue, p.linear, DK_PRECISION_FULL, p.x, p.y));
     printf("linear %-4s n %4lld in %4lld out %4lld: forward %6.1f GFLOP/s", dk_dtype_name(dtype), (long long)n,
            (long long)in, (long long)out, flops / forward);
     printf("  (%.1f GB/s of weights)", 1e-9 * (double)(in * out) * (double)dk_dtype_size(dtype) / forward);
@@ -151,7 +151,7 @@ int main(int argc, char **argv)
     if (dk_host_create(NULL, &b.host, &err)) give_up(&err);
     if (dk_host_set_threads(b.host, argc > 1 ? atoi(argv[1]) : 0, NULL, NULL, NULL, &err)) give_up(&err);
     if (dk_backend_cpu(b.host, &b.backend, &err)) give_up(&err);
-    dk_queue_init(&b.queue, b.backend);
+    (void)dk_queue_open(&b.queue, b.backend, NULL);
     printf("%s, %lld threads\n", b.backend->name, (long long)dk_host_threads(b.host));
     products(&b, 2048, 2048, 2048, DK_F32);
     products(&b, 1024, 192, 384, DK_F32);

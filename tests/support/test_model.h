@@ -51,7 +51,7 @@ static inline void read_view(fixture *f, dk_view view, double *out)
     dk_error err = {0};
     int64_t count = dk_view_count(&view);
     float *narrow = view.dtype == DK_F64 ? NULL : malloc(sizeof *narrow * (size_t)(count + 1));
-    dk_queue_init(&queue, f->backend);
+    (void)dk_queue_open(&queue, f->backend, NULL);
     f->backend->ops->copy_out(&queue, view, narrow ? (void *)narrow : (void *)out);
     for (int64_t i = 0; narrow && i < count; i++) out[i] = (double)narrow[i];
     free(narrow);
@@ -65,7 +65,7 @@ static inline void write_view(fixture *f, dk_view view, const double *from)
     int64_t count = dk_view_count(&view);
     float *narrow = view.dtype == DK_F64 ? NULL : malloc(sizeof *narrow * (size_t)(count + 1));
     for (int64_t i = 0; narrow && i < count; i++) narrow[i] = (float)from[i];
-    dk_queue_init(&queue, f->backend);
+    (void)dk_queue_open(&queue, f->backend, NULL);
     f->backend->ops->copy_in(&queue, view, narrow ? (const void *)narrow : (const void *)from);
     free(narrow);
     CHECK_OK(dk_queue_wait(&queue, &err));
@@ -82,11 +82,21 @@ static inline void zero_gradients(fixture *f)
 {
     dk_queue queue;
     dk_error err = {0};
-    dk_queue_init(&queue, f->backend);
+    (void)dk_queue_open(&queue, f->backend, NULL);
     for (int64_t i = 0; i < f->model->parameter_count; i++)
         if (dk_view_present(f->model->parameters[i].gradient))
             f->backend->ops->fill(&queue, f->model->parameters[i].gradient, 0);
     CHECK_OK(dk_queue_wait(&queue, &err));
+}
+
+static inline void refresh(fixture *f, dk_parameter *parameter)
+{
+    dk_error err = {0};
+    dk_queue queue;
+    CHECK_OK(dk_queue_open(&queue, f->backend, &err));
+    f->backend->ops->refresh(&queue, parameter);
+    CHECK_OK(dk_queue_wait(&queue, &err));
+    dk_queue_close(&queue);
 }
 
 /* ---- models made here ---- */
@@ -100,7 +110,7 @@ static inline void stir(fixture *f, double size, uint64_t seed)
         for (int64_t k = 0; k < count; k++)
             values[k] += size * dk_random_normal(seed, DK_STREAM_TEST, (uint64_t)(i * 65536 + k));
         write_view(f, parameter->value, values);
-        parameter->version++;
+        refresh(f, parameter);
         free(values);
     }
 }

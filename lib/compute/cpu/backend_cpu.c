@@ -28,6 +28,7 @@ static void fill_kernels(int32_t isa, dk_kernels *kernels)
 
 static void fill_ops(dk_ops *ops)
 {
+    dk_queue_fill_ops(ops);
     dk_buffer_fill_ops(ops);
     dk_cpu_fill_linear(ops);
     dk_cpu_fill_elementwise(ops);
@@ -83,6 +84,7 @@ int32_t dk_backend_cpu_isa(dk_host *host, int32_t isa, dk_backend **out, dk_erro
                             .real = DK_F32,
                             .reads = DK_CPU_READS,
                             .invariant_rows = DK_MATVEC_ROWS,
+                            .precisions = 1u << DK_PRECISION_FULL,
                             .isa = isa,
                             .name = names[isa],
                             .state = cpu,

@@ -57,6 +57,10 @@ static int32_t next_panel(dk_queue *queue, const dk_view *weight, float *scratch
     return 1;
 }
 
+typedef struct cpu_state { /* of a linear object */
+    int64_t panel;         /* bytes of scratch for the widest panel of its weights; 0 = all are F32 */
+} cpu_state;
+
 static int64_t panel_bytes(const dk_linear *linear)
 {
     int64_t bytes = 0;
@@ -71,13 +75,20 @@ static int64_t panel_bytes(const dk_linear *linear)
 static int32_t op_linear_create(dk_backend *backend, const dk_linear_spec *spec, dk_linear **out, dk_error *err)
 {
     dk_cpu *cpu = backend->state;
-    int32_t rc = dk_linear_create(backend, spec, TYPES, out, err);
-    if (rc) return rc;
-    int64_t bytes = panel_bytes(*out);
-    if (!bytes || dk_scratch_prepare(&cpu->callers, 1, bytes)) return DK_OK;
-    dk_linear_free(backend, *out);
-    *out = NULL;
-    return dk_fail_nomem(err, (uint64_t)bytes);
+    dk_linear *linear = NULL;
+    cpu_state *state = NULL;
+    int32_t rc;
+    DK_TRY(dk_linear_create(backend, spec, TYPES, &linear, err));
+    DK_TRY(dk_new(backend->host, 1, &state, err));
+    linear->state = state;
+    state->panel = panel_bytes(linear);
+    if (state->panel && !dk_scratch_prepare(&cpu->callers, 1, state->panel))
+        DK_TRY(dk_fail_nomem(err, (uint64_t)state->panel));
+    *out = linear;
+    linear = NULL;
+out:
+    dk_linear_free(backend, linear);
+    return rc;
 }
 
 /* ---- one product: C [m, n] = A B + beta C, with the sizes and steps that CBLAS takes as int ---- */
@@ -196,19 +207,19 @@ static void add_bias(dk_queue *queue, const dk_view *bias, const dk_view *y)
 /* Scratch for panels, or NULL with nothing taken where none is needed. 0 = no memory, said on the queue. */
 static int32_t take_panel(dk_queue *queue, const char *op, const dk_linear *linear, float **scratch)
 {
-    int64_t bytes = panel_bytes(linear);
+    int64_t bytes = ((const cpu_state *)linear->state)->panel;
     *scratch = bytes ? dk_scratch_take(&dk_cpu_of(queue)->callers, bytes) : NULL;
     if (!bytes || *scratch) return 1;
     dk_cpu_no_memory(queue, op, bytes);
     return 0;
 }
 
-static void op_linear_forward(dk_queue *queue, dk_linear *linear, dk_view x, dk_view y)
+static void op_linear_forward(dk_queue *queue, const dk_linear *linear, dk_precision precision, dk_view x, dk_view y)
 {
     float *scratch = NULL;
     int32_t matvec = x.shape[0] <= DK_MATVEC_ROWS;
     int64_t column = 0;
-    if (!dk_linear_check(queue, "linear_forward", linear, &x, &y)) return;
+    if (!dk_linear_check(queue, "linear_forward", linear, DK_USE_FORWARD, precision, &x, &y)) return;
     if (!matvec && !take_panel(queue, "linear_forward", linear, &scratch)) return;
     for (int32_t i = 0; i < linear->count; column += dk_linear_width(linear, i), i++) {
         const dk_view *weight = &linear->weights[i]->value;
@@ -241,11 +252,12 @@ static void backward_input(dk_queue *queue, const dk_view *weight, int32_t in_ou
     }
 }
 
-static void op_linear_backward_input(dk_queue *queue, dk_linear *linear, dk_view dy, dk_view dx, int32_t add)
+static void op_linear_backward_input(dk_queue *queue, const dk_linear *linear, dk_precision precision, dk_view dy,
+                                     dk_view dx, int32_t add)
 {
     float *scratch;
     int64_t column = 0;
-    if (!dk_linear_check(queue, "linear_backward_input", linear, &dx, &dy)) return;
+    if (!dk_linear_check(queue, "linear_backward_input", linear, DK_USE_BACKWARD_INPUT, precision, &dx, &dy)) return;
     if (!take_panel(queue, "linear_backward_input", linear, &scratch)) return;
     for (int32_t i = 0; i < linear->count; column += dk_linear_width(linear, i), i++) {
         dk_view part = dk_view_columns(dy, column, dk_linear_width(linear, i));
@@ -278,10 +290,11 @@ static void add_weight_gradient(dk_queue *queue, const dk_parameter *weight, int
     multiply(queue, left->shape[1], right->shape[1], x->shape[0], a, b, 1, dk_buffer_map(*gradient), step_of(gradient));
 }
 
-static void op_linear_backward_weight(dk_queue *queue, dk_linear *linear, dk_view x, dk_view dy)
+static void op_linear_backward_weight(dk_queue *queue, const dk_linear *linear, dk_precision precision, dk_view x,
+                                      dk_view dy)
 {
     int64_t column = 0;
-    if (!dk_linear_check(queue, "linear_backward_weight", linear, &x, &dy)) return;
+    if (!dk_linear_check(queue, "linear_backward_weight", linear, DK_USE_BACKWARD_WEIGHT, precision, &x, &dy)) return;
     for (int32_t i = 0; i < linear->count; column += dk_linear_width(linear, i), i++) {
         const dk_parameter *weight = linear->weights[i], *bias = linear->biases[i];
         dk_view part = dk_view_columns(dy, column, dk_linear_width(linear, i));
@@ -295,6 +308,7 @@ void dk_cpu_fill_linear(dk_ops *ops)
 {
     ops->linear_create = op_linear_create;
     ops->linear_free = dk_linear_free;
+    ops->refresh = dk_linear_refresh;
     ops->linear_forward = op_linear_forward;
     ops->linear_backward_input = op_linear_backward_input;
     ops->linear_backward_weight = op_linear_backward_weight;

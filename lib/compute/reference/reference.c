@@ -27,6 +27,7 @@ int32_t dk_backend_reference(dk_host *host, dk_dtype real, dk_backend **out, dk_
     backend->real = real;
     backend->reads = DK_TYPES_FLOAT;
     backend->invariant_rows = INT64_MAX;
+    backend->precisions = 1u << DK_PRECISION_FULL;
     backend->isa = DK_ISA_PORTABLE;
     backend->name = real == DK_F32 ? "reference-f32" : "reference-f64";
     backend->destroy = destroy;

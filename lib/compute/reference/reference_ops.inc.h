@@ -17,6 +17,7 @@
 
 void REFERENCE_FILL(dk_ops *ops)
 {
+    dk_queue_fill_ops(ops);
     dk_buffer_fill_ops(ops);
     fill_products(ops);
     fill_rows(ops);

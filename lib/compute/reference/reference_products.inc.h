@@ -10,9 +10,9 @@ static int32_t op_linear_create(dk_backend *backend, const dk_linear_spec *spec,
     return dk_linear_create(backend, spec, backend->reads, out, err);
 }
 
-static void op_linear_forward(dk_queue *queue, dk_linear *linear, dk_view x, dk_view y)
+static void op_linear_forward(dk_queue *queue, const dk_linear *linear, dk_precision precision, dk_view x, dk_view y)
 {
-    if (!dk_linear_check(queue, "linear_forward", linear, &x, &y)) return;
+    if (!dk_linear_check(queue, "linear_forward", linear, DK_USE_FORWARD, precision, &x, &y)) return;
     int64_t column = 0;
     for (int32_t w = 0; w < linear->count; column += dk_linear_width(linear, w), w++) {
         for (int64_t r = 0; r < x.shape[0]; r++) {
@@ -27,9 +27,10 @@ static void op_linear_forward(dk_queue *queue, dk_linear *linear, dk_view x, dk_
     }
 }
 
-static void op_linear_backward_input(dk_queue *queue, dk_linear *linear, dk_view dy, dk_view dx, int32_t add)
+static void op_linear_backward_input(dk_queue *queue, const dk_linear *linear, dk_precision precision, dk_view dy,
+                                     dk_view dx, int32_t add)
 {
-    if (!dk_linear_check(queue, "linear_backward_input", linear, &dx, &dy)) return;
+    if (!dk_linear_check(queue, "linear_backward_input", linear, DK_USE_BACKWARD_INPUT, precision, &dx, &dy)) return;
     for (int64_t r = 0; r < dx.shape[0]; r++) {
         for (int64_t i = 0; i < linear->in; i++) {
             REAL sum = add ? get(&dx, r, i) : 0;
@@ -64,9 +65,10 @@ static void add_bias_gradient(const dk_parameter *bias, const dk_view *dy)
     }
 }
 
-static void op_linear_backward_weight(dk_queue *queue, dk_linear *linear, dk_view x, dk_view dy)
+static void op_linear_backward_weight(dk_queue *queue, const dk_linear *linear, dk_precision precision, dk_view x,
+                                      dk_view dy)
 {
-    if (!dk_linear_check(queue, "linear_backward_weight", linear, &x, &dy)) return;
+    if (!dk_linear_check(queue, "linear_backward_weight", linear, DK_USE_BACKWARD_WEIGHT, precision, &x, &dy)) return;
     int64_t column = 0;
     for (int32_t w = 0; w < linear->count; column += dk_linear_width(linear, w), w++) {
         const dk_parameter *weight = linear->weights[w], *bias = linear->biases[w];
@@ -79,6 +81,7 @@ static void op_linear_backward_weight(dk_queue *queue, dk_linear *linear, dk_vie
 static void fill_products(dk_ops *ops)
 {
     ops->linear_free = dk_linear_free;
+    ops->refresh = dk_linear_refresh;
     ops->linear_create = op_linear_create;
     ops->linear_forward = op_linear_forward;
     ops->linear_backward_input = op_linear_backward_input;

@@ -22,7 +22,7 @@ static inline void case_linear(fx *f)
     biases[0].name = "bias";
     biases[0].value = fx_input_1d(f, 12, 0, -1, 1, outs[0]);
     biases[0].gradient = fx_view(f, f->backend->real, 1, &outs[0], 0);
-    dk_linear_spec spec = {.weights = w, .biases = b, .count = count, .in_out = in_out};
+    dk_linear_spec spec = {.weights = w, .biases = b, .count = count, .in_out = in_out, .uses = DK_USE_ALL};
     dk_linear *linear = NULL;
     dk_error err;
     CHECK_OK(OPS(f)->linear_create(f->backend, &spec, &linear, &err));
@@ -31,16 +31,16 @@ static inline void case_linear(fx *f)
     dk_view y = fx_view(f, f->backend->real, 2, dy.shape, gap), dx = fx_view(f, f->backend->real, 2, x.shape, gap);
     OPS(f)->fill(&f->queue, y, NAN);
     OPS(f)->fill(&f->queue, dx, NAN);
-    OPS(f)->linear_forward(&f->queue, linear, x, y);
+    OPS(f)->linear_forward(&f->queue, linear, DK_PRECISION_FULL, x, y);
     fx_loss(f, y, dy);
-    OPS(f)->linear_backward_input(&f->queue, linear, dy, dx, 0);
+    OPS(f)->linear_backward_input(&f->queue, linear, DK_PRECISION_FULL, dy, dx, 0);
     fx_gradient(f, 1, dx);
-    OPS(f)->linear_backward_input(&f->queue, linear, dy, dx, 1);
+    OPS(f)->linear_backward_input(&f->queue, linear, DK_PRECISION_FULL, dy, dx, 1);
     fx_out(f, dx);
-    OPS(f)->linear_backward_weight(&f->queue, linear, x, dy);
+    OPS(f)->linear_backward_weight(&f->queue, linear, DK_PRECISION_FULL, x, dy);
     for (int i = 0; !frozen && i < count; i++) fx_gradient(f, 10 + i, weights[i].gradient);
     fx_gradient(f, 12, biases[0].gradient);
-    OPS(f)->linear_backward_weight(&f->queue, linear, x, dy); /* adds */
+    OPS(f)->linear_backward_weight(&f->queue, linear, DK_PRECISION_FULL, x, dy); /* adds */
     fx_out(f, biases[0].gradient);
     OPS(f)->linear_free(f->backend, linear);
 }

@@ -188,7 +188,7 @@ static inline void fx_run(fx *f, dk_backend *backend, fx_case run, const int64_t
     dk_error err = {0};
     f->backend = backend;
     f->p = p;
-    dk_queue_init(&f->queue, backend);
+    (void)dk_queue_open(&f->queue, backend, NULL);
     run(f);
     CHECK_OK(dk_queue_wait(&f->queue, &err));
     for (int i = 0; i < f->buffer_count; i++) OPS(f)->buffer_free(backend, f->buffers[i]);

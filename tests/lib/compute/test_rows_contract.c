@@ -19,7 +19,7 @@ static int same_rows(fx *f, dk_view a, dk_view b)
 static void begin(fx *f, dk_backend *backend)
 {
     *f = (fx){.backend = backend};
-    dk_queue_init(&f->queue, backend);
+    (void)dk_queue_open(&f->queue, backend, NULL);
 }
 
 static void end(fx *f)
@@ -39,15 +39,15 @@ static void check_product(dk_backend *backend, int64_t in, int64_t out, int32_t 
                  *b[] = {&bias};
     weight.value = values(&f, 1, dtype, in_out ? in : out, in_out ? out : in, 0);
     bias.value = fx_input_1d(&f, 2, dtype, -1, 1, out);
-    dk_linear_spec spec = {.weights = w, .biases = b, .count = 1, .in_out = in_out};
+    dk_linear_spec spec = {.weights = w, .biases = b, .count = 1, .in_out = in_out, .uses = DK_USE_ALL};
     dk_linear *linear = NULL;
     dk_error err;
     REQUIRE_OK(OPS(&f)->linear_create(backend, &spec, &linear, &err));
     dk_view x = values(&f, 3, 0, most, in, 5), y = values(&f, 4, 0, most, out, 3), one = values(&f, 5, 0, 1, out, 0);
     for (int64_t n = 1; n <= most; n++) {
-        OPS(&f)->linear_forward(&f.queue, linear, dk_view_rows(x, 0, n), dk_view_rows(y, 0, n));
+        OPS(&f)->linear_forward(&f.queue, linear, DK_PRECISION_FULL, dk_view_rows(x, 0, n), dk_view_rows(y, 0, n));
         for (int64_t r = 0; r < n; r++) {
-            OPS(&f)->linear_forward(&f.queue, linear, dk_view_rows(x, r, 1), one);
+            OPS(&f)->linear_forward(&f.queue, linear, DK_PRECISION_FULL, dk_view_rows(x, r, 1), one);
             if (!same_rows(&f, one, dk_view_rows(y, r, 1)))
                 FAIL("%s: row %d of %d, [%d, %d]%s, dtype %d: other bits than alone", backend->name, (int)r, (int)n,
                      (int)in, (int)out, in_out ? "^T" : "", dtype);

@@ -12,7 +12,7 @@ static int32_t sample(dk_backend *backend, const dk_sample_args *args, int64_t r
         backend->ops->buffer_create(backend, rows * 4, &id_buffer, err))
         abort();
     dk_view z = dk_view_2d(z_buffer, 0, backend->real, rows, width), out = dk_view_1d(id_buffer, 0, DK_I32, rows);
-    dk_queue_init(&queue, backend);
+    (void)dk_queue_open(&queue, backend, NULL);
     double *wide = calloc((size_t)(rows * width), sizeof *wide);
     for (int64_t i = 0; i < rows * width; i++) wide[i] = (double)logits[i];
     backend->ops->copy_in(&queue, z, backend->real == DK_F64 ? (const void *)wide : logits);

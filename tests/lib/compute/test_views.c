@@ -141,7 +141,7 @@ TEST(buffers)
     float host[6] = {1, 2, 3, 4, 5, 6}, back[2];
     REQUIRE_OK(backend->ops->buffer_wrap(backend, host, sizeof host, &buffer, &err));
     dk_queue queue;
-    dk_queue_init(&queue, backend);
+    (void)dk_queue_open(&queue, backend, NULL);
     backend->ops->copy_out(&queue, dk_view_columns(dk_view_2d(buffer, 0, DK_F32, 2, 3), 1, 1), back);
     CHECK(back[0] == 2 && back[1] == 5);
     CHECK_OK(dk_queue_wait(&queue, &err));
@@ -176,7 +176,7 @@ static void refuse_all(dk_backend *backend)
     ground g = {.backend = backend, .ops = backend->ops};
     const dk_ops *ops = backend->ops;
     dk_queue *q = &g.queue;
-    dk_queue_init(q, backend);
+    (void)dk_queue_open(q, backend, NULL);
     REQUIRE_OK(ops->buffer_create(backend, 4096, &g.buffer, &err));
     g.a = dk_view_2d(g.buffer, 0, DK_F32, 4, 8);
     g.b = dk_view_2d(g.buffer, 1024, DK_F32, 4, 8);
@@ -257,7 +257,7 @@ static void refuse_all(dk_backend *backend)
 
     dk_parameter weight = {.name = "w", .value = dk_view_2d(g.buffer, 0, DK_BF16, 3, 8)},
                  *weights[] = {&weight, &weight};
-    dk_linear_spec spec = {.weights = weights, .count = 1};
+    dk_linear_spec spec = {.weights = weights, .count = 1, .uses = DK_USE_ALL};
     dk_linear *linear = NULL;
     CHECK_INT(ops->linear_create(backend, &spec, &linear, &err), DK_E_INTERNAL);
     CHECK_HAS(err.message, "w is trained, so it must be f32, not bf16");
@@ -268,13 +268,13 @@ static void refuse_all(dk_backend *backend)
     weight.frozen = 0;
     weight.value = dk_view_2d(g.buffer, 0, DK_F32, 3, 8);
     REQUIRE_OK(ops->linear_create(backend, &spec, &linear, &err));
-    ops->linear_forward(q, linear, g.a, g.b);
+    ops->linear_forward(q, linear, DK_PRECISION_FULL, g.a, g.b);
     refused(&g, DK_E_INTERNAL, "linear_forward: y has 8 entries in dimension 1, not 3");
-    ops->linear_backward_weight(q, linear, g.a, dk_view_columns(g.b, 0, 3));
+    ops->linear_backward_weight(q, linear, DK_PRECISION_FULL, g.a, dk_view_columns(g.b, 0, 3));
     refused(&g, DK_E_INTERNAL, "w: gradient is absent");
     dk_view folded = g.a;
     folded.stride[0] = 4;
-    ops->linear_forward(q, linear, folded, dk_view_columns(g.b, 0, 3));
+    ops->linear_forward(q, linear, DK_PRECISION_FULL, folded, dk_view_columns(g.b, 0, 3));
     refused(&g, DK_E_INTERNAL, "rows of a matrix overlap");
     ops->linear_free(backend, linear);
     ops->buffer_free(backend, g.buffer);
@@ -288,7 +288,7 @@ static void move_blocks(dk_backend *backend)
     dk_buffer *buffer;
     dk_error err;
     for (size_t i = 0; i < sizeof data; i++) data[i] = (uint8_t)(7 * i);
-    dk_queue_init(&queue, backend);
+    (void)dk_queue_open(&queue, backend, NULL);
     REQUIRE_OK(backend->ops->buffer_create(backend, 1024, &buffer, &err));
     dk_view x = dk_view_2d(buffer, 0, DK_Q8_0, 3, 64), y = dk_view_2d(buffer, 256, DK_Q8_0, 2, 64),
             ids = dk_view_1d(buffer, 512, DK_I32, 2);
@@ -331,6 +331,35 @@ TEST(refusals)
     refuse_all(cpu);
     dk_backend_free(reference);
     dk_backend_free(cpu);
+}
+
+/* A source may be overwritten once copy_in returns; a closed queue may be closed again, and a zeroed one too. */
+static void check_queue(dk_backend *backend)
+{
+    dk_queue queue = {0};
+    dk_buffer *buffer;
+    dk_error err;
+    float host[4] = {1, 2, 3, 4}, back[4];
+    dk_queue_close(&queue);
+    REQUIRE_OK(dk_queue_open(&queue, backend, &err));
+    REQUIRE_OK(backend->ops->buffer_create(backend, sizeof host, &buffer, &err));
+    dk_view view = dk_view_1d(buffer, 0, DK_F32, 4);
+    backend->ops->copy_in(&queue, view, host);
+    memset(host, 0, sizeof host);
+    backend->ops->copy_out(&queue, view, back);
+    CHECK_OK(dk_queue_wait(&queue, &err));
+    CHECK(back[0] == 1 && back[3] == 4);
+    backend->ops->buffer_free(backend, buffer);
+    dk_queue_close(&queue);
+    CHECK(!queue.backend);
+    dk_queue_close(&queue);
+    dk_backend_free(backend);
+}
+
+TEST(queues)
+{
+    check_queue(fx_reference(DK_F64));
+    check_queue(fx_cpu(DK_ISA_PORTABLE, 1));
 }
 
 TEST(backends)
@@ -379,7 +408,7 @@ TEST(out_of_memory)
         if (!rc) {
             dk_parameter weight = {.name = "w", .frozen = 1, .value = dk_view_2d(buffer, 0, DK_BF16, 8, 8)},
                          *weights[] = {&weight};
-            dk_linear_spec spec = {.weights = weights, .count = 1};
+            dk_linear_spec spec = {.weights = weights, .count = 1, .uses = DK_USE_ALL};
             rc = backend->ops->linear_create(backend, &spec, &linear, &err);
         }
         if (!rc) {
@@ -387,7 +416,7 @@ TEST(out_of_memory)
             dk_view x = dk_view_split(dk_view_2d(buffer, 0, DK_F32, 6, 8), 2),
                     y = dk_view_split(dk_view_2d(buffer, 4096, DK_F32, 6, 8), 2);
             dk_attention_args args = {.sequences = 1, .query_offsets = (int64_t[]){0, 6}, .scale = 1};
-            dk_queue_init(&queue, backend);
+            (void)dk_queue_open(&queue, backend, NULL);
             backend->ops->attention(&queue, &args, x, x, x, y, dk_view_none());
             rc = dk_queue_wait(&queue, &err);
             int64_t before = dk_host_allocations(host);
@@ -408,4 +437,4 @@ TEST(out_of_memory)
 
 TEST_MAIN(TEST_CASE(half_precision) TEST_CASE(dtypes) TEST_CASE(blocks) TEST_CASE(shapes) TEST_CASE(arena)
               TEST_CASE(buffers) TEST_CASE(moved_blocks) TEST_CASE(kernels_refuse_dtypes) TEST_CASE(refusals)
-                  TEST_CASE(backends) TEST_CASE(out_of_memory))
+                  TEST_CASE(queues) TEST_CASE(backends) TEST_CASE(out_of_memory))

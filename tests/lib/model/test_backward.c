@@ -52,7 +52,7 @@ static int probe_begin(probe *p, fixture *f, int32_t checkpointing, const dk_tap
     p->taps = taps;
     p->tap_count = tap_count;
     p->tokens = make_batch(lengths, 5, f->model->config.vocab_size, 3);
-    dk_queue_init(&p->queue, f->backend);
+    (void)dk_queue_open(&p->queue, f->backend, NULL);
     dk_arena_init(&p->arena, f->backend);
     for (int measured = 0; measured < 2; measured++) {
         p->logits = dk_arena_2d(&p->arena, f->backend->real, 12, f->model->config.vocab_size);
@@ -75,7 +75,7 @@ static double loss(probe *p)
     dk_error err = {0};
     dk_tokens tokens = tokens_of(&p->tokens);
     CHECK_OK(dk_pass_forward(p->pass, &tokens, &err));
-    dk_head_forward(&p->queue, p->f->model, dk_pass_hidden(p->pass), p->logits);
+    dk_head_forward(&p->queue, p->f->model, DK_PRECISION_FULL, dk_pass_hidden(p->pass), p->logits);
     CHECK_OK(dk_queue_wait(&p->queue, &err));
     double sum = weighted(p->f, p->logits, 0);
     for (int64_t i = 0; i < p->tap_count; i++) sum += weighted(p->f, dk_pass_tap(p->pass, i), i + 1);
@@ -88,7 +88,8 @@ static void gradients(probe *p)
     (void)loss(p);
     write_weights(p->f, p->dlogits, 0);
     for (int64_t i = 0; i < p->tap_count; i++) write_weights(p->f, dk_pass_tap_gradient(p->pass, i), i + 1);
-    dk_head_backward(&p->queue, p->f->model, dk_pass_hidden(p->pass), p->logits, p->dlogits, p->dhidden, 0);
+    dk_head_backward(&p->queue, p->f->model, DK_PRECISION_FULL, dk_pass_hidden(p->pass), p->logits, p->dlogits,
+                     p->dhidden, 0);
     CHECK_OK(dk_queue_wait(&p->queue, &err));
     CHECK_OK(dk_pass_backward(p->pass, p->dhidden, &err));
 }
@@ -100,12 +101,12 @@ static double difference(probe *p, dk_parameter *parameter, double *values, int6
     for (int side = 0; side < 2; side++) {
         values[at] = side ? old + step : old - step;
         write_view(p->f, parameter->value, values);
-        parameter->version++;
+        refresh(p->f, parameter);
         sides[side] = loss(p);
     }
     values[at] = old;
     write_view(p->f, parameter->value, values);
-    parameter->version++;
+    refresh(p->f, parameter);
     return (sides[1] - sides[0]) / (2 * step);
 }
 

@@ -27,7 +27,7 @@ static void check_chunks(fixture *f, const char *config, const batch *b, const i
     dk_cache *cache = NULL;
     int64_t width = f->model->config.hidden_size;
     double *want = whole_pass(f, b);
-    CHECK_OK(dk_cache_create(f->model, 3, 20, 16, &cache, &err));
+    CHECK_OK(dk_cache_create(f->model, 3, 20, 16, DK_PRECISION_FULL, &cache, &err));
     for (int64_t c = 0; cache && want && c < calls; c++) {
         int32_t ids[16];
         int64_t offsets[4] = {0}, which[3], n = 0, rows = 0;
@@ -81,7 +81,7 @@ TEST(cache_starts_again)
     const int64_t offsets[] = {0, 5}, which[] = {1};
     dk_tokens tokens = {.ids = ids, .offsets = offsets, .sequences = 1};
     if (!fixture_make(&f, ON_CPU, tiny_configs[5])) return;
-    CHECK_OK(dk_cache_create(f.model, 2, 8, 5, &cache, &err));
+    CHECK_OK(dk_cache_create(f.model, 2, 8, 5, DK_PRECISION_FULL, &cache, &err));
     CHECK_OK(dk_cache_forward(cache, &tokens, which, &hidden, &err));
     double *first = new_read(&f, hidden);
     dk_cache_reset(cache, 1);
@@ -115,11 +115,11 @@ TEST(cache_errors)
     fixture f;
     dk_cache *cache = NULL;
     if (!fixture_make(&f, ON_CPU, tiny_configs[5])) return;
-    CHECK_INT(dk_cache_create(f.model, 2, 25, 5, &cache, &err), DK_E_INVALID);
+    CHECK_INT(dk_cache_create(f.model, 2, 25, 5, DK_PRECISION_FULL, &cache, &err), DK_E_INVALID);
     CHECK_HAS(err.message, "25 tokens for a sequence, but the model's context ends at 24");
-    CHECK_INT(dk_cache_create(f.model, 0, 5, 5, &cache, &err), DK_E_INVALID);
+    CHECK_INT(dk_cache_create(f.model, 0, 5, 5, DK_PRECISION_FULL, &cache, &err), DK_E_INVALID);
     CHECK_HAS(err.message, "0 sequences");
-    REQUIRE_OK(dk_cache_create(f.model, 2, 8, 6, &cache, &err));
+    REQUIRE_OK(dk_cache_create(f.model, 2, 8, 6, DK_PRECISION_FULL, &cache, &err));
     CHECK_INT(feed(cache, 1, 1, outside, &err), DK_E_INVALID);
     CHECK_HAS(err.message, "sequence 2 is not in [0, 2)");
     CHECK_INT(feed(cache, 1, 2, twice, &err), DK_E_INVALID);
@@ -295,11 +295,11 @@ static void check_log_probs(fixture *f, const batch *prompt, const text *t)
     REQUIRE_OK(f->backend->ops->buffer_create(f->backend, (width + vocab) * 8, &buffer, &err));
     dk_view in = dk_view_2d(buffer, 0, f->backend->real, 1, width),
             out = dk_view_2d(buffer, width * 8, f->backend->real, 1, vocab);
-    dk_queue_init(&queue, f->backend);
+    (void)dk_queue_open(&queue, f->backend, NULL);
     for (int64_t i = 0; i < t->count; i++) {
         double total = 0;
         write_view(f, in, hidden + (length + i - 1) * width);
-        dk_head_forward(&queue, f->model, in, out);
+        dk_head_forward(&queue, f->model, DK_PRECISION_FULL, in, out);
         read_view(f, out, z);
         for (int64_t v = 0; v < vocab; v++) total += exp(z[v]);
         CHECK_NEAR(t->log_probs[i], z[t->ids[i]] - log(total), 1e-9);
@@ -412,8 +412,8 @@ TEST(long_prompt) /* longer than what is read at once */
     REQUIRE_OK(dk_pass_forward(pass, &tokens, &err));
     REQUIRE_OK(f.backend->ops->buffer_create(f.backend, 13 * 4, &buffer, &err));
     dk_view logits = dk_view_2d(buffer, 0, DK_F32, 1, 13);
-    dk_queue_init(&queue, f.backend);
-    dk_head_forward(&queue, f.model, dk_view_rows(dk_pass_hidden(pass), 699, 1), logits);
+    (void)dk_queue_open(&queue, f.backend, NULL);
+    dk_head_forward(&queue, f.model, DK_PRECISION_FULL, dk_view_rows(dk_pass_hidden(pass), 699, 1), logits);
     read_view(&f, logits, z);
     for (int v = 0; v < 13; v++) CHECK(z[v] <= z[out.of[0].ids[0]] + 1e-4);
     f.backend->ops->buffer_free(f.backend, buffer);

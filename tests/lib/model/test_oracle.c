@@ -157,10 +157,10 @@ static void evaluate(figures *x, run *r, dk_pass *pass, int64_t taps, dk_view z,
     dk_queue queue;
     dk_tokens tokens = {.ids = r->ids, .offsets = r->offsets, .sequences = 2};
     dk_model *model = x->f.model;
-    dk_queue_init(&queue, x->f.backend);
+    (void)dk_queue_open(&queue, x->f.backend, NULL);
     zero_gradients(&x->f);
     REQUIRE_OK(dk_pass_forward(pass, &tokens, &err));
-    dk_head_forward(&queue, model, dk_pass_hidden(pass), z);
+    dk_head_forward(&queue, model, DK_PRECISION_FULL, dk_pass_hidden(pass), z);
     REQUIRE_OK(dk_queue_wait(&queue, &err));
     double *logits = new_read(&x->f, z);
     if (r->logits) check_logits(x, r, logits, model->config.vocab_size);
@@ -168,7 +168,7 @@ static void evaluate(figures *x, run *r, dk_pass *pass, int64_t taps, dk_view z,
     check_loss(x, r, logits, model->config.vocab_size);
     write_view(&x->f, z, logits);
     free(logits);
-    dk_head_backward(&queue, model, dk_pass_hidden(pass), z, z, dhidden, 0);
+    dk_head_backward(&queue, model, DK_PRECISION_FULL, dk_pass_hidden(pass), z, z, dhidden, 0);
     CHECK_OK(dk_queue_wait(&queue, &err));
     REQUIRE_OK(dk_pass_backward(pass, dhidden, &err));
 }

@@ -80,7 +80,7 @@ static float *values_of(const dk_model *model, const char *name)
     if (!parameter) return NULL;
     int64_t count = dk_view_count(&parameter->value);
     float *out = malloc((size_t)count * sizeof *out);
-    dk_queue_init(&queue, model->backend);
+    (void)dk_queue_open(&queue, model->backend, NULL);
     if (!out || model->backend->ops->buffer_create(model->backend, count * 4, &buffer, &err)) exit(3);
     dk_view flat = parameter->value;
     flat.rank = 1;

@@ -21,7 +21,7 @@ static int open_fixture(fixture *f)
     dk_error err;
     memset(f, 0, sizeof *f);
     if (dk_host_create(NULL, &f->host, &err) || dk_backend_cpu(f->host, &f->backend, &err)) return 0;
-    dk_queue_init(&f->queue, f->backend);
+    (void)dk_queue_open(&f->queue, f->backend, NULL);
     for (int i = 0; i < TENSORS; i++) {
         dk_parameter *p = &f->parameters[i];
         if (f->backend->ops->buffer_create(f->backend, 256, &f->buffers[2 * i], &err) ||

@@ -3,6 +3,7 @@
 #define TESTS_LOSS_FIXTURE_H
 
 #include "base/random.h"
+#include "hidden_memory.h"
 #include "loss/loss.h"
 #include "test.h"
 
@@ -22,6 +23,7 @@ static inline void open_fixture(fixture *f)
         fprintf(stderr, "%s\n", f->err.message);
         exit(3);
     }
+    if (getenv("TEST_HIDDEN_MEMORY")) hide_memory(f->backend);
 }
 
 static inline void close_fixture(fixture *f)

@@ -181,7 +181,7 @@ static void run_backward(fixture *f, di_student *student, int way)
     distill_batch batch = tiny_batch();
     batch.rows = rows;
     batch.row_count = ROWS;
-    dk_queue_init(&queue, f->backend);
+    (void)dk_queue_open(&queue, f->backend, NULL);
     REQUIRE_OK(f->backend->ops->buffer_create(f->backend, 2 * TINY_VOCAB * (int64_t)sizeof(float), &buffer, &err));
     REQUIRE_OK(di_trainee_create(student, 11, 2, ROWS, 0, &trainee, &err));
     CHECK_OK(di_trainee_forward(trainee, &batch, &err));
@@ -325,7 +325,7 @@ static void check_hosted(fixture *f, const distill_target *form, int64_t width, 
     distill_batch batch = tiny_batch();
     batch.rows = rows;
     batch.row_count = ROWS;
-    dk_queue_init(&queue, f->backend);
+    (void)dk_queue_open(&queue, f->backend, NULL);
     REQUIRE_OK(di_student_from_callbacks(f->backend, &table, NULL, &student, &err));
     CHECK_INT(di_student_vocab(student), TINY_VOCAB);
     CHECK(di_student_model(student) == NULL);

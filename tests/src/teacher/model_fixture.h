@@ -3,6 +3,7 @@
 #define TESTS_TEACHER_MODEL_FIXTURE_H
 
 #include "base/file.h"
+#include "hidden_memory.h"
 #include "teacher/teacher.h"
 #include "test.h"
 
@@ -30,6 +31,7 @@ static inline void open_fixture(fixture *f, const char *name)
     if (dk_host_create(NULL, &f->host, &f->err) || dk_backend_cpu(f->host, &f->backend, &f->err) ||
         di_options_create(f->host, &f->options, &f->err))
         exit(3);
+    if (getenv("TEST_HIDDEN_MEMORY")) hide_memory(f->backend);
     snprintf(f->folder, sizeof f->folder, "%s/%s", TEST_TMP, name);
     if (dk_dir_remove(f->host, f->folder, &f->err) || dk_dir_create(f->host, f->folder, &f->err)) {
         fprintf(stderr, "%s\n", f->err.message);

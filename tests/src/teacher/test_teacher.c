@@ -94,7 +94,7 @@ TEST(sessions)
     CHECK_OK(di_session_create(teacher, 11, 2, 9, &session, &err));
     CHECK_OK(f.backend->ops->buffer_create(f.backend, sizeof got, &buffer, &err));
     dk_view strip = dk_view_2d(buffer, 0, DK_F32, 3, TINY_VOCAB);
-    dk_queue_init(&queue, f.backend);
+    (void)dk_queue_open(&queue, f.backend, NULL);
     for (int again = 0; again < 2; again++) {
         const int64_t before = dk_host_allocations(f.host);
         CHECK_OK(di_session_forward(session, &batch, &err));
