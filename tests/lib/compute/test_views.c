@@ -400,14 +400,14 @@ TEST(out_of_memory)
         dk_backend *backend = NULL;
         dk_buffer *buffer = NULL;
         dk_linear *linear = NULL;
+        dk_parameter weight = {.name = "w", .frozen = 1}, *weights[] = {&weight};
         dk_error err = {0};
         if (dk_host_create(&allocator, &host, &err)) continue;
         CHECK_OK(dk_host_set_threads(host, 1, NULL, NULL, NULL, &err));
         int32_t rc = dk_backend_cpu(host, &backend, &err);
         if (!rc) rc = backend->ops->buffer_create(backend, 65536, &buffer, &err);
         if (!rc) {
-            dk_parameter weight = {.name = "w", .frozen = 1, .value = dk_view_2d(buffer, 0, DK_BF16, 8, 8)},
-                         *weights[] = {&weight};
+            weight.value = dk_view_2d(buffer, 0, DK_BF16, 8, 8);
             dk_linear_spec spec = {.weights = weights, .count = 1, .uses = DK_USE_ALL};
             rc = backend->ops->linear_create(backend, &spec, &linear, &err);
         }

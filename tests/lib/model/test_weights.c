@@ -391,7 +391,7 @@ static void save_with_head(const char *folder, float change)
     again = opened(folder, backend, 1, 0);
     REQUIRE(again);
     dk_queue queue;
-    dk_queue_init(&queue, backend);
+    (void)dk_queue_open(&queue, backend, NULL);
     float *values = values_of(again, "model.embed_tokens.weight");
     values[20] += change;
     backend->ops->copy_in(&queue, again->head->value, values);

@@ -28,55 +28,62 @@ static void kernel_softmax_weights(const float *z, float *y, int64_t n, float hi
         dk_vf_give(y + i, weight_of(dk_vf_take(z + i, n - i, 0), top, inverse), n - i);
 }
 
-/* One term of the partition. The exponent has twice the digits of a float, so that the term's error is a relative one
- * however far from the highest it lies: (z - top)/T = x + rest. */
-static inline dk_vf term_of(dk_vf z, dk_vf top, dk_vf inverse, dk_vf inverse_rest)
+/* Sum of exp((z - highest)/T). */
+static double partition(const float *z, int64_t n, float highest, float inverse_temperature)
+{
+    dk_vf top = dk_vf_set(highest), inverse = dk_vf_set(inverse_temperature);
+    double total = 0;
+    for (int64_t begin = 0; begin < n; begin += DK_SUM_BLOCK) {
+        int64_t end = begin + DK_SUM_BLOCK < n ? begin + DK_SUM_BLOCK : n, i = begin;
+        dk_vf sum = dk_vf_set(0), next = sum;
+        for (; i + 2 * DK_VF <= end; i += 2 * DK_VF) {
+            sum = sum + weight_of(dk_vf_load(z + i), top, inverse);
+            next = next + weight_of(dk_vf_load(z + i + DK_VF), top, inverse);
+        }
+        for (; i < end; i += DK_VF) sum = sum + weight_of(dk_vf_take(z + i, end - i, -INFINITY), top, inverse);
+        total += (double)dk_vf_sum(sum + next);
+    }
+    return total;
+}
+
+/* ---- rows that are sure of one entry: log q of that one is the little that the others weigh ---- */
+#define SURE 1.125 /* a partition below it */
+
+/* The exponent has twice the digits of a float, so that a term's error is a relative one however far from the highest
+ * it lies: (z - top)/T = x + rest. */
+static inline dk_vf precise_weight(dk_vf z, dk_vf top, dk_vf inverse, dk_vf inverse_rest)
 {
     const dk_vf zero = dk_vf_set(0);
     dk_vf d = z - top, back = d - z, lost = (z - (d - back)) + ((zero - top) - back), x = d * inverse;
-    dk_vf rest = dk_vf_fma(d, inverse, zero - x) + dk_vf_fma(d, inverse_rest, lost * inverse), term = dk_vf_exp(x);
-    return dk_vf_select(dk_vf_less(dk_vf_set(-80.0f), x), dk_vf_fma(term, rest, term), term);
+    dk_vf rest = dk_vf_fma(d, inverse, zero - x) + dk_vf_fma(d, inverse_rest, lost * inverse), weight = dk_vf_exp(x);
+    weight = dk_vf_select(dk_vf_less(dk_vf_set(-80.0f), x), dk_vf_fma(weight, rest, weight), weight);
+    return dk_vf_select(dk_vf_less(z, top), weight, zero);
 }
 
-/* The highest logits weigh 1 each and are counted; the others are summed apart, so that a row that is sure of one entry
- * keeps the digits of the rest. */
-typedef struct partition {
-    double rest;
-    int64_t highest;
-} partition;
-
-static inline dk_vf add_terms(dk_vf sum, dk_vf z, dk_vf top, dk_vf inverse, dk_vf inverse_rest, dk_vf *tied)
+/* The partition without the highest entry, whose 1 would swallow the digits of the others. */
+static double rest_of_partition(const float *z, int64_t n, float highest, double inverse_temperature)
 {
-    const dk_vf zero = dk_vf_set(0), one = dk_vf_set(1);
-    dk_vm below = dk_vf_less(z, top);
-    *tied = *tied + dk_vf_select(below, zero, one);
-    return sum + dk_vf_select(below, term_of(z, top, inverse, inverse_rest), zero);
-}
-
-static partition partition_of(const float *z, int64_t n, float highest, double inverse)
-{
-    dk_vf top = dk_vf_set(highest), by = dk_vf_set((float)inverse),
-          by_rest = dk_vf_set((float)(inverse - (double)(float)inverse));
-    partition p = {0};
+    float narrow = (float)inverse_temperature;
+    dk_vf top = dk_vf_set(highest), inverse = dk_vf_set(narrow),
+          inverse_rest = dk_vf_set((float)(inverse_temperature - (double)narrow));
+    double total = 0;
     for (int64_t begin = 0; begin < n; begin += DK_SUM_BLOCK) {
         int64_t end = begin + DK_SUM_BLOCK < n ? begin + DK_SUM_BLOCK : n;
-        dk_vf sum = dk_vf_set(0), tied = sum;
+        dk_vf sum = dk_vf_set(0);
         for (int64_t i = begin; i < end; i += DK_VF)
-            sum = add_terms(sum, dk_vf_take(z + i, end - i, -INFINITY), top, by, by_rest, &tied);
-        p.rest += (double)dk_vf_sum(sum);
-        p.highest += (int64_t)dk_vf_sum(tied);
+            sum = sum + precise_weight(dk_vf_take(z + i, end - i, -INFINITY), top, inverse, inverse_rest);
+        total += (double)dk_vf_sum(sum);
     }
-    return p;
+    return total;
 }
 
 static void kernel_log_softmax(const float *z, float *y, int64_t n, double temperature)
 {
     float highest = kernel_highest(z, n);
-    partition p = partition_of(z, n, highest, 1 / temperature);
-    double ties = (double)p.highest;
+    double total = partition(z, n, highest, (float)(1 / temperature));
     dk_vf top = dk_vf_set(highest), inverse = dk_vf_set((float)(1 / temperature));
-    float total = (float)(log(ties) + log1p(p.rest / ties));
-    dk_vf shift = dk_vf_set(fabsf(highest) < INFINITY ? -total : NAN);
+    dk_vf shift =
+        dk_vf_set(-(float)(total < SURE ? log1p(rest_of_partition(z, n, highest, 1 / temperature)) : log(total)));
     for (int64_t i = 0; i < n; i += DK_VF)
         dk_vf_give(y + i, dk_vf_fma(dk_vf_take(z + i, n - i, 0) - top, inverse, shift), n - i);
 }
