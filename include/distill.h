@@ -445,8 +445,8 @@ typedef struct distill_dataset_callbacks {
     int64_t count; /* how many there are; -1 = a stream, read in order and not shuffled */
 } distill_dataset_callbacks;
 
-/* A file of text, JSONL or tokens. tokenizer: kept; NULL where the samples are tokens. Section: data. Batches are a
- * pure function of (data, seed, step). */
+/* A file of text, JSONL, a JSON array of samples or tokens; text inside gzip or zstd too. tokenizer:
+ * kept; NULL where the samples are tokens. Section: data. Batches are a pure function of (data, seed, step). */
 DISTILL_API int32_t distill_dataset_open(const distill_env *env, const char *path, const distill_tokenizer *tokenizer,
                                          const distill_options *options, distill_dataset **out, distill_error *err);
 /* Copied. rows, if given, are the positions whose next token is learnt. */
@@ -457,8 +457,10 @@ DISTILL_API int32_t distill_dataset_from_callbacks(const distill_env *env, const
                                                    const distill_tokenizer *tokenizer, const distill_options *options,
                                                    distill_dataset **out, distill_error *err);
 DISTILL_API void distill_dataset_free(distill_dataset *dataset);
-/* "samples", "skipped", "truncated" (of a stream: so far), "tokens", "learnt" (tokens with loss), "windows",
- * "max_length". -1 where a stream does not know. */
+/* "samples"; of them "skipped" (too long), "truncated", "split" (cut into several windows, nothing lost), "no_labels"
+ * (nothing is learnt), "lost_labels" (of these: because they were truncated); "lost_tokens", "lost_learnt" (tokens that
+ * are gone, and those to be learnt): of a stream, so far. "tokens", "learnt" (tokens with loss), "windows",
+ * "max_length"; "stream" (1 or 0). -1 where a stream does not know. */
 DISTILL_API int32_t distill_dataset_get_i64(const distill_dataset *dataset, const char *key, int64_t *out,
                                             distill_error *err);
 /* The handle's own cursor (a trainer keeps its own): the next training window as TOKENS, borrowed until the next call.

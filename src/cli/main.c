@@ -56,10 +56,11 @@ static const cli_command commands[] = {
      "  --json            {\"text\", \"ids\"} of the answer, without the prompt\n",
      cli_generate},
     {"inspect", "what a path is, and whether it is whole",
-     "usage: distill inspect [PATH] [--json]\n\n"
-     "PATH is a model, a tokenizer, a token file or a checkpoint; without PATH this library. Exit code 1 where it is "
-     "not whole.\n\n"
-     "  --json            one JSON document\n",
+     "usage: distill inspect [PATH] [--tokenizer MODEL [--set KEY=VALUE]...] [--json]\n\n"
+     "PATH is a model, a tokenizer, a file of data or tokens, or a checkpoint; without PATH this library. Exit code 1 "
+     "where it is not whole.\n\n"
+     "  --tokenizer MODEL what becomes of the samples of a file of data: learnt from, too long, truncated, "
+     "...\n" SET_HELP "  --json            one JSON document\n",
      cli_inspect},
     {"options", "every option of a recipe",
      "usage: distill options [NAME] [--json] [--markdown]\n\n"

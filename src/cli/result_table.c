@@ -44,6 +44,18 @@ static void cell(FILE *out, const json_t *model, const column *c)
 
 static double number(const json_t *object, const char *key) { return json_number_value(json_object_get(object, key)); }
 
+/* What was not learnt from; nothing where nothing was lost. */
+static void print_lost(FILE *out, const json_t *data, const char *name)
+{
+    double skipped = number(json_object_get(data, "skipped"), "too_long"), unlearnt = number(data, "no_labels");
+    double truncated = number(data, "truncated"), samples = number(data, "samples");
+    if (!json_is_object(data) || (skipped == 0 && unlearnt == 0 && truncated == 0)) return;
+    fprintf(out,
+            "%s: %.0f of %.0f samples learnt from: %.0f skipped as too long, %.0f without a token to learn; %.0f "
+            "truncated\n",
+            name, samples - skipped - unlearnt, samples, skipped, unlearnt, truncated);
+}
+
 void cli_table(FILE *out, const json_t *result)
 {
     static const char *const rows[] = {"teacher", "student"};
@@ -61,4 +73,6 @@ void cli_table(FILE *out, const json_t *result)
     if (json_is_object(training))
         fprintf(out, "%.0f steps, %.0f tokens in %.1f s, %.3g FLOP\n", number(training, "steps"),
                 number(training, "tokens"), number(training, "seconds"), number(training, "flops"));
+    print_lost(out, json_object_get(result, "data"), "data");
+    print_lost(out, json_object_get(json_object_get(result, "data"), "eval"), "held-out data");
 }

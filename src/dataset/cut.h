@@ -7,6 +7,7 @@
 #ifndef DI_DATASET_CUT_H
 #define DI_DATASET_CUT_H
 
+#include "dataset/counts.h"
 #include "dataset/store.h"
 #include "options/options.h"
 
@@ -18,10 +19,6 @@ typedef struct di_rules {
 } di_rules;
 void di_rules_read(di_rules *rules, const di_options *options);
 
-typedef struct di_counts {
-    int64_t samples, skipped, truncated, dropped;
-    int64_t tokens, learnt, max_length; /* of the sequences that stay */
-} di_counts;
 typedef int32_t (*di_sequence_fn)(void *user, int64_t first, int64_t count, dk_error *err);
 /* Gives the sequences of tokens [first, first + count), in order. */
 int32_t di_cut(const di_rules *rules, const di_tokens *tokens, int64_t first, int64_t count, uint32_t flags,

@@ -64,7 +64,8 @@ int32_t di_dataset_from_tokens(dk_host *host, const distill_batch *tokens, const
     DK_TRY(di_builder_init(&builder, host, "tokens", NULL, DI_MEMORY_LIMIT, err));
     DK_TRY(di_read_batch(tokens, &builder, host, err));
     DK_TRY(di_builder_finish(&builder, &store, err));
-    rc = di_dataset_create(store, &rules, NULL, out, err);
+    DK_TRY(di_dataset_create(store, &rules, NULL, out, err));
+    di_dataset_tell(*out);
 out:
     di_builder_free(&builder);
     return rc;
@@ -98,6 +99,7 @@ int32_t di_dataset_from_callbacks(dk_host *host, const distill_dataset_callbacks
     DK_TRY(di_builder_finish(&builder, &store, err));
     DK_TRY(di_dataset_create(store, &rules, NULL, &dataset, err));
     if (table->count < 0) DK_TRY(di_sample_stream_create(&encoder, table, &rules, &dataset->stream, err));
+    di_dataset_tell(dataset);
     *out = dataset;
     dataset = NULL;
 out:

@@ -7,7 +7,7 @@
  *   file_kind.c  what a file is, by its bytes                        unpack.c       gzip and zstd
  *   sample.c     one sample -> tokens, and what of them is learnt    read*.c        files, batches, callbacks
  *   store.c      the tokens of all documents (spool.c: on disk)      token_*.c     files of tokens, also as a cache
- *   cut.c        documents -> sequences                              pack.c        sequences -> windows
+ *   cut.c        documents -> sequences (counts.c: what is lost)     pack.c        sequences -> windows
  *   plan.c       all windows of a store                              sample_stream.c  windows of an endless stream
  *   batch.c      some windows as the models take them                dataset_*.c   which windows; what is known */
 #ifndef DI_DATASET_DATASET_H
@@ -30,14 +30,22 @@ int32_t di_dataset_from_callbacks(dk_host *host, const distill_dataset_callbacks
 typedef int32_t (*di_dataset_progress_fn)(void *user, int64_t done, int64_t total);
 int32_t di_dataset_open_watched(dk_host *host, const char *path, dk_tokenizer *tokenizer, const di_options *options,
                                 di_dataset_progress_fn fn, void *user, di_dataset **out, dk_error *err);
+/* What a file of data is and how many samples it has, each checked as far as that goes without a tokenizer:
+ * {"kind":"data","format":"jsonl","packed":"gzip","samples":...,"whole":true}. A file that is no data is an error. */
+int32_t di_dataset_inspect(dk_host *host, const char *path, dk_strbuf *json, dk_error *err);
 di_dataset *di_dataset_retain(di_dataset *dataset);
 void di_dataset_release(di_dataset *dataset);
 /* data.eval_fraction: the last documents of a dataset as a second one; both share the data. */
 int32_t di_dataset_split(di_dataset *dataset, double fraction, di_dataset **train, di_dataset **held_out,
                          dk_error *err);
 /* keys of distill_dataset_get_i64, and "windows", "bytes" (di_dataset_text_bytes), "max_length", "dropped" (sequences
-   without a label) */
+   without a label), "stream" */
 int32_t di_dataset_get_i64(const di_dataset *dataset, const char *key, int64_t *out, dk_error *err);
+/* "source":...,"samples":...,"skipped":{"too_long":...},...: what became of the samples, of a stream so far; members
+   without their braces */
+void di_dataset_describe(const di_dataset *dataset, dk_strbuf *json);
+/* 1 = nothing is known before it is read, and it is read once: no epochs, no held-out data */
+int32_t di_dataset_is_stream(const di_dataset *dataset);
 /* of content and options: a checkpoint of other data is refused */
 int32_t di_dataset_hash(const di_dataset *dataset, char hex[65], dk_error *err);
 /* largest id < vocab_size */

@@ -3,9 +3,14 @@
 
 #include "dataset/dataset_parts.h"
 
+static const di_counts *counts_of(const di_dataset *dataset)
+{
+    return dataset->stream ? di_sample_stream_counts(dataset->stream) : &dataset->plan.counts;
+}
+
 int32_t di_dataset_get_i64(const di_dataset *dataset, const char *key, int64_t *out, dk_error *err)
 {
-    const di_counts *counts = dataset->stream ? di_sample_stream_counts(dataset->stream) : &dataset->plan.counts;
+    const di_counts *counts = counts_of(dataset);
     const int64_t unknown = dataset->stream ? -1 : 0; /* takes the place of what a stream does not know */
     const struct {
         const char *key;
@@ -16,7 +21,13 @@ int32_t di_dataset_get_i64(const di_dataset *dataset, const char *key, int64_t *
                   {"truncated", counts->truncated},
                   {"learnt", unknown ? unknown : counts->learnt},
                   {"windows", unknown ? unknown : dataset->plan.windows},
+                  {"split", counts->split},
+                  {"no_labels", counts->no_labels},
+                  {"lost_labels", counts->lost_labels},
+                  {"lost_tokens", counts->lost_tokens},
+                  {"lost_learnt", counts->lost_learnt},
                   {"dropped", counts->dropped},
+                  {"stream", dataset->stream != NULL},
                   {"max_length", unknown ? dataset->rules.length : counts->max_length}};
     for (size_t i = 0; i < sizeof values / sizeof *values; i++) {
         if (strcmp(values[i].key, key) != 0) continue;
@@ -26,10 +37,29 @@ int32_t di_dataset_get_i64(const di_dataset *dataset, const char *key, int64_t *
     if (strcmp(key, "bytes") != 0)
         return dk_fail(
             err, DK_E_NOT_FOUND,
-            "key %s is not one of samples, tokens, skipped, truncated, learnt, windows, dropped, max_length, bytes",
+            "key %s is not one of samples, tokens, skipped, truncated, learnt, windows, split, no_labels, lost_labels, "
+            "lost_tokens, lost_learnt, dropped, stream, max_length, bytes",
             key);
     return di_dataset_text_bytes(dataset, out, err);
 }
+
+void di_dataset_tell(const di_dataset *dataset)
+{
+    if (!dataset->stream)
+        di_counts_tell(counts_of(dataset), dataset->plan.windows, dataset->rules.length, dataset->host,
+                       dataset->store->name);
+}
+
+void di_dataset_describe(const di_dataset *dataset, dk_strbuf *json)
+{
+    dk_strbuf_puts(json, "\"source\":");
+    dk_strbuf_json(json, dataset->store->name, strlen(dataset->store->name));
+    dk_strbuf_puts(json, ",");
+    di_counts_json(counts_of(dataset), json);
+    if (!dataset->stream) dk_strbuf_printf(json, ",\"windows\":%lld", (long long)dataset->plan.windows);
+}
+
+int32_t di_dataset_is_stream(const di_dataset *dataset) { return dataset->stream != NULL; }
 
 int32_t di_dataset_hash(const di_dataset *dataset, char hex[65], dk_error *err)
 {

@@ -68,38 +68,54 @@ static void name_unread(const opening *o, const char *const *keys, const char *h
             dk_log(o->host, DK_LOG_WARN, "dataset", "%s is not used for %s, which holds %s", *keys, o->path, holds);
 }
 
+/* The samples of a file whose bytes are known to be text. */
+static int32_t read_samples(const opening *o, const source *s, di_format format, di_builder *builder, dk_error *err)
+{
+    di_encoder encoder;
+    di_reading reading = {&encoder, builder, o->path, o->progress, o->user};
+    int32_t rc;
+    di_encoder_init(&encoder, o->host, o->tokenizer, o->options);
+    DK_TRY(di_builder_init(builder, o->host, o->path, o->tokenizer, o->memory_limit, err));
+    builder->store->lines = format == DI_FORMAT_JSONL;
+    rc = di_read_file(&reading, s->data, s->size, format, di_options_text(o->options, "data.separator"), err);
+out:
+    return rc;
+}
+
 static int32_t tokenise(const opening *o, source *s, di_store **out, dk_error *err)
 {
     static const char *const of_samples[] = {"data.chat_template", "data.prompt_loss", NULL};
-    di_encoder encoder;
     di_builder builder = {0};
-    di_reading reading = {&encoder, &builder, o->path, o->progress, o->user};
     int32_t rc;
     DK_TRY(unpack_source(o, s, err));
     DK_TRY(di_file_check_text(o->host, o->path, s->data, s->size, err));
     di_format format = format_of(o, s);
     if (format == DI_FORMAT_TEXT) name_unread(o, of_samples, "text");
-    di_encoder_init(&encoder, o->host, o->tokenizer, o->options);
-    DK_TRY(di_builder_init(&builder, o->host, o->path, o->tokenizer, o->memory_limit, err));
-    builder.store->lines = format == DI_FORMAT_JSONL;
-    DK_TRY(di_read_file(&reading, s->data, s->size, format, di_options_text(o->options, "data.separator"), err));
+    DK_TRY(read_samples(o, s, format, &builder, err));
     DK_TRY(di_builder_finish(&builder, out, err));
 out:
     di_builder_free(&builder);
     return rc;
 }
 
+static int32_t map_source(const opening *o, source *s, dk_error *err)
+{
+    memset(s, 0, sizeof *s);
+    di_spool_init(&s->spool, o->host, o->memory_limit);
+    int32_t rc = dk_map_open(o->host, o->path, 1, &s->map, err);
+    s->data = s->map.data;
+    s->size = s->map.size;
+    return rc;
+}
+
 static int32_t open_source(const opening *o, di_store **out, dk_error *err)
 {
     const char *folder = di_options_text(o->options, "data.token_cache");
-    source s = {0};
+    source s;
     di_store *store = NULL;
     uint8_t key[32];
     int32_t rc;
-    di_spool_init(&s.spool, o->host, o->memory_limit);
-    DK_TRY(dk_map_open(o->host, o->path, 1, &s.map, err));
-    s.data = s.map.data;
-    s.size = s.map.size;
+    DK_TRY(map_source(o, &s, err));
     if (!o->tokenizer) DK_TRY(dk_fail(err, DK_E_INVALID, "%s: text cannot be read without a tokenizer", o->path));
     if (folder && *folder) {
         DK_TRY(di_token_cache_key(o->host, o->path, di_options_text(o->options, "data.format"), o->tokenizer,
@@ -134,7 +150,8 @@ int32_t di_dataset_open_limited(dk_host *host, const char *path, dk_tokenizer *t
     if (as_tokens) name_unread(&o, of_text, "tokens");
     if (as_tokens) DK_TRY(di_token_file_open(host, path, tokenizer, NULL, &store, err));
     else DK_TRY(open_source(&o, &store, err));
-    rc = di_dataset_create(store, &rules, NULL, out, err);
+    DK_TRY(di_dataset_create(store, &rules, NULL, out, err));
+    di_dataset_tell(*out);
 out:
     return rc;
 }
@@ -168,4 +185,38 @@ int32_t di_dataset_open(dk_host *host, const char *path, dk_tokenizer *tokenizer
     double now = dk_seconds();
     teller t = {host, path, now, now};
     return di_dataset_open_watched(host, path, tokenizer, options, tell, &t, out, err);
+}
+
+/* ---- what a file is, without a tokenizer ---- */
+
+int32_t di_dataset_inspect(dk_host *host, const char *path, dk_strbuf *json, dk_error *err)
+{
+    const opening o = {.host = host, .path = path, .memory_limit = DI_MEMORY_LIMIT};
+    di_builder builder = {0};
+    dk_error problem;
+    source s;
+    int32_t rc;
+    dk_error_clear(&problem);
+    DK_TRY(map_source(&o, &s, err));
+    di_packed packed = di_file_packed(s.data, s.size);
+    DK_TRY(unpack_source(&o, &s, err));
+    DK_TRY(di_file_check_text(host, path, s.data, s.size, err));
+    di_format format = format_of(&o, &s);
+    read_samples(&o, &s, format, &builder, &problem);
+    dk_strbuf_printf(json, "{\"kind\":\"data\",\"format\":\"%s\",\"packed\":\"%s\",\"bytes\":%llu,\"text_bytes\":%llu",
+                     di_format_name(format), di_packed_name(packed), (unsigned long long)s.map.size,
+                     (unsigned long long)s.size);
+    dk_strbuf_printf(json, ",\"samples\":%lld,\"whole\":%s", builder.store ? (long long)builder.store->empty : 0,
+                     problem.code ? "false" : "true");
+    if (problem.code) {
+        dk_strbuf_puts(json, ",\"problem\":");
+        dk_strbuf_json(json, problem.message, strlen(problem.message));
+    }
+    dk_strbuf_puts(json, "}");
+    rc = problem.code == DK_E_NOMEM || problem.code == DK_E_CANCELLED ? problem.code : dk_strbuf_check(json, err);
+    if (rc == problem.code && rc != DK_OK && err) *err = problem;
+out:
+    di_builder_free(&builder);
+    close_source(&s);
+    return rc;
 }

@@ -23,6 +23,8 @@ struct di_dataset {
 /* Takes the reference to store over, also when it fails. range NULL = everything. */
 int32_t di_dataset_create(di_store *store, const di_rules *rules, const di_range *range, di_dataset **out,
                           dk_error *err);
+void di_dataset_tell(
+    const di_dataset *dataset); /* what became of the samples, to the log; a stream tells it at its end */
 /* As di_dataset_open_watched, with another limit than DI_MEMORY_LIMIT. */
 int32_t di_dataset_open_limited(dk_host *host, const char *path, dk_tokenizer *tokenizer, const di_options *options,
                                 uint64_t memory_limit, di_dataset_progress_fn fn, void *user, di_dataset **out,

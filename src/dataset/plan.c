@@ -59,17 +59,6 @@ static void measure(di_plan *plan)
     }
 }
 
-static int32_t fail_empty(const di_store *store, const di_counts *counts, dk_error *err)
-{
-    if (!counts->samples)
-        return dk_fail(err, DK_E_INVALID, "no sample with a token to learn in %s: it has no sample at all",
-                       store->name);
-    return dk_fail(err, DK_E_INVALID,
-                   "no sample with a token to learn in %s: of %lld samples, %lld are longer than data.sequence_length "
-                   "and skipped, the others have no label",
-                   store->name, (long long)counts->samples, (long long)counts->skipped);
-}
-
 static int32_t cut_all(planner *p, const di_range *range, const di_rules *rules, di_counts *counts, dk_error *err)
 {
     const di_store *store = p->store;
@@ -97,7 +86,11 @@ int32_t di_plan_make(const di_store *store, const di_range *range, const di_rule
     int32_t rc;
     di_packer_init(&p.packer, rules->length, rules->pack);
     DK_TRY(cut_all(&p, range, rules, &plan.counts, err));
-    if (!p.list.count) DK_TRY(fail_empty(store, &plan.counts, err));
+    if (range->begin == 0 && range->end == store->document_count) { /* those without a token are in no part */
+        plan.counts.samples += store->empty;
+        plan.counts.no_labels += store->empty;
+    }
+    if (!p.list.count) DK_TRY(di_counts_fail(&plan.counts, rules->length, store->name, err));
     DK_TRY(sort(&p, &plan, err));
     measure(&plan);
     *out = plan;

@@ -167,7 +167,7 @@ int32_t di_encode_segment(const di_encoder *encoder, const char *text, size_t si
 {
     int64_t first = out->count, known = 0;
     int32_t rc;
-    if (!size) return DK_OK;
+    if (!size || !encoder->tokenizer) return DK_OK;
     if (before) {
         DK_TRY(dk_tokenizer_append(encoder->tokenizer, out->host, text - before, before, flags, &out->scratch,
                                    &out->scratch_capacity, &known, err));
@@ -214,7 +214,7 @@ void di_note_special(const di_encoder *encoder, const char *text, size_t size, d
 {
     di_notes *notes = &out->notes;
     size_t at = 0, begin;
-    if (encoder->text_flags & DK_ENCODE_PLAIN) return;
+    if (!encoder->tokenizer || encoder->text_flags & DK_ENCODE_PLAIN) return;
     while (dk_tokenizer_next_special(encoder->tokenizer, text, size, at, &begin, &at) >= 0) {
         if (notes->special++) continue;
         keep_text(notes->special_text, sizeof notes->special_text, text + begin, at - begin);

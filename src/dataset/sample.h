@@ -22,7 +22,7 @@
 
 typedef struct di_encoder { /* does not change once made: many threads encode with it */
     dk_host *host;
-    const dk_tokenizer *tokenizer; /* NULL = samples must be tokens */
+    const dk_tokenizer *tokenizer; /* NULL = what is given is checked and becomes no tokens */
     int64_t bos, eos, end;         /* -1 = none; end: of a text */
     int32_t prompt_loss;
     uint32_t text_flags; /* DK_ENCODE_*: of what samples say */

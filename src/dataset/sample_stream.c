@@ -114,6 +114,7 @@ static int32_t pull(di_sample_stream *stream, dk_error *err)
     if (rc == DK_E_END) {
         dk_error_clear(err);
         stream->ended = 1;
+        di_counts_tell(&stream->counts, -1, stream->rules.length, stream->host, "the host's samples");
         di_notes_tell(&stream->notes, stream->host, "the host's samples");
         return DK_OK;
     }

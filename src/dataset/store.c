@@ -167,7 +167,10 @@ out:
 int32_t di_builder_end(di_builder *builder, int64_t number, uint32_t flags, dk_error *err)
 {
     di_document document = {builder->tokens, (uint64_t)number << 2 | flags};
-    if (builder->tokens == builder->begin) return DK_OK;
+    if (builder->tokens == builder->begin) {
+        builder->store->empty++;
+        return DK_OK;
+    }
     builder->begin = builder->tokens;
     builder->documents++;
     dk_sha256_add(&builder->rest, &document, sizeof document);

@@ -39,6 +39,7 @@ typedef struct di_store {
     int64_t token_count;
     const di_document *documents;
     int64_t document_count;
+    int64_t empty;                       /* samples without a token: they are no documents */
     int64_t largest;                     /* id; -1 = no token */
     uint8_t content[32];                 /* SHA-256 of tokens, documents, masks, weights */
     uint8_t tokenizer[32];               /* dk_tokenizer_hash; zero = made without one */

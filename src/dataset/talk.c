@@ -236,6 +236,7 @@ int32_t di_encode_talk(const di_encoder *encoder, const dk_node *list, const dk_
     dk_chat chat = {0};
     int32_t rc;
     DK_TRY(read_lists(&t, list, completion, out, err));
+    if (!encoder->tokenizer) goto out;
     if (encoder->chat_problem.code) {
         rc = dk_fail(err, encoder->chat_problem.code, "%s: %s", place, encoder->chat_problem.message);
         goto out;

@@ -3,6 +3,7 @@
 
 #include "base/file.h"
 #include "base/notes.h"
+#include "dataset/dataset.h"
 #include "dataset/token_file.h"
 #include "format/checkpoint.h"
 #include "format/open_tokenizer.h"
@@ -173,7 +174,9 @@ int32_t di_inspect_path(dk_backend *backend, const char *path, dk_strbuf *json, 
     }
     if (dk_path_exists(path) == 1 && di_token_file_is(backend->host, path))
         return di_token_file_inspect(backend->host, path, json, err);
-    rc = dk_fail(err, DK_E_FORMAT, "%s is no model, tokenizer, token file or checkpoint that this library knows", path);
+    if (dk_path_exists(path) == 1) return di_dataset_inspect(backend->host, path, json, err);
+    rc = dk_fail(err, DK_E_FORMAT, "%s is no model, tokenizer, token file, data or checkpoint that this library knows",
+                 path);
 out:
     return rc;
 }

@@ -76,6 +76,20 @@ static int32_t training_section(const di_run *run, dk_strbuf *out, dk_error *err
     return rc;
 }
 
+/* What became of the samples: the training data's members, and the held-out data's below "eval". */
+static void data_section(const di_run *run, dk_strbuf *out)
+{
+    const di_trainer *t = run->trainer;
+    dk_strbuf_puts(out, ",\"data\":{");
+    di_dataset_describe(t->data.train, out);
+    if (t->data.eval) {
+        dk_strbuf_puts(out, ",\"eval\":{");
+        di_dataset_describe(t->data.eval, out);
+        dk_strbuf_puts(out, "}");
+    }
+    dk_strbuf_puts(out, "}");
+}
+
 static void cost_section(const di_run *run, dk_strbuf *out)
 {
     di_usage usage = di_meter_read(&run->meter);
@@ -123,6 +137,7 @@ int32_t di_result_make(di_run *run, di_teacher *saved, dk_error *err)
     reason(run, out);
     dk_strbuf_puts(out, "\"");
     DK_TRY(training_section(run, out, err));
+    data_section(run, out);
     cost_section(run, out);
     if (saved) DK_TRY(model_section(run, saved, 0, out, err));
     if (t->teacher) DK_TRY(model_section(run, t->teacher, 1, out, err));

@@ -336,6 +336,32 @@ def test_what_is_no_file_is_refused_at_once(distill, model, recipe, tmp_path):
             one_line(distill(*arguments), 1, str(path), "is no regular file")
 
 
+def test_inspect_data(distill, model, tmp_path):
+    path = tmp_path / "data.json"
+    path.write_text(json.dumps([{"text": "the thing"}, {"prompt": "in the inn and then the man", "completion": "thing"}]))
+    told = distill("inspect", path, "--json").json
+    assert (told["kind"], told["format"], told["samples"], told["whole"]) == ("data", "json", 2, True)
+    path.write_text(json.dumps([{"text": "the thing"}, {"prompt": "in the inn and then the man " * 9, "completion": "thing"}]))
+    told = distill("inspect", path, "--tokenizer", model, "--set", "data.sequence_length=24", "--set", "data.too_long=skip", "--json").json
+    assert (told["samples"], told["skipped"], told["truncated"], told["windows"]) == (2, {"too_long": 1}, 0, 1)
+    path.write_text('[{"text": "a"}, {"text": 3}]')
+    bad = distill("inspect", path, "--json")
+    assert bad.code == 1 and not bad.json["whole"] and "sample 2" in bad.json["problem"]
+
+
+def test_lost_samples_are_shown_at_the_end_and_kept_in_the_result(distill, recipe):
+    data = recipe.parent / "train.jsonl"
+    lost = {"prompt": "the thing is in the inn and then the man " * 9, "completion": "thing"}
+    data.write_text("\n".join([data.read_text()] + [json.dumps(lost)] * 3))
+    done = distill("run", recipe)
+    assert done.code == 0, done.err
+    assert "40 of 43 samples learnt from: 0 skipped as too long, 3 without a token to learn; 3 truncated" in done.out
+    assert "of 43 samples 40 are learnt from" in done.err
+    result = json.loads((recipe.parent / "out" / "result.json").read_text())
+    assert result["data"]["samples"] == 43 and result["data"]["no_labels"] == 3 and result["data"]["truncated"] == 3
+    assert result["data"]["skipped"] == {"too_long": 0} and result["data"]["eval"]["samples"] == 1
+
+
 def test_a_full_disk_is_an_error(distill, model):
     with open("/dev/full", "wb") as full:
         done = subprocess.run([PROGRAM, "tokenize", str(model), "--json"], input=b"the", stdout=full, stderr=subprocess.PIPE, check=False)

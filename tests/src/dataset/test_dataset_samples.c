@@ -184,6 +184,100 @@ TEST(a_sample_without_a_label_is_dropped)
     fixture_close(&f);
 }
 
+static const char *reasons(const di_dataset *dataset)
+{
+    static const char *const keys[] = {"samples",   "skipped",     "truncated",   "split",
+                                       "no_labels", "lost_labels", "lost_tokens", "lost_learnt"};
+    static char out[128];
+    size_t at = 0;
+    for (int i = 0; i < 8; i++)
+        at += (size_t)snprintf(out + at, sizeof out - at, "%lld ", (long long)fixture_number(dataset, keys[i]));
+    return out;
+}
+
+static char told[1024];
+static void keep(void *user, int32_t level, const char *component, const char *message)
+{
+    (void)user, (void)component;
+    snprintf(told, sizeof told, "%d %s", (int)level, strrchr(message, '/') ? strrchr(message, '/') + 1 : message);
+}
+
+/* A sample each that fits, whose prompt fills the window, whose completion is cut, that is text, that has nothing to
+ * learn. */
+static void check_reasons(const char *how, const char *want, const char *log)
+{
+    static const char lines[] =
+        "{\"prompt\": \"a\", \"completion\": \"b\"}\n{\"prompt\": \"abcdefgh\", \"completion\": \"ij\"}\n"
+        "{\"prompt\": \"a\", \"completion\": \"bcdefghij\"}\n{\"text\": \"abcdefghij\"}\n"
+        "{\"prompt\": \"a\", \"completion\": \"b\", \"weight\": 0}\n";
+    fixture f;
+    dk_error err;
+    di_dataset *dataset = NULL;
+    dk_strbuf json;
+    char setting[64];
+    snprintf(setting, sizeof setting, "data.too_long=%s", how);
+    REQUIRE(fixture_open(&f, OPTIONS(setting, "data.sequence_length=6")));
+    dk_host_set_logger(f.host, DK_LOG_INFO, keep, NULL, NULL);
+    REQUIRE_OK(di_dataset_open(f.host, fixture_file("reasons.jsonl", lines), f.tokenizer, f.options, &dataset, &err));
+    CHECK_STR(reasons(dataset), want);
+    CHECK_STR(told, log);
+    dk_strbuf_init(&json, f.host);
+    di_dataset_describe(dataset, &json);
+    CHECK_HAS(json.data, "\"samples\":5,");
+    CHECK_HAS(json.data, strcmp(how, "skip") ? "\"skipped\":{\"too_long\":0}" : "\"skipped\":{\"too_long\":3}");
+    dk_strbuf_free(&json);
+    di_dataset_release(dataset);
+    fixture_close(&f);
+}
+
+TEST(what_is_not_learnt_from_is_counted_by_reason_and_told)
+{
+    check_reasons(
+        "truncate_right", "5 0 2 1 2 1 10 8 ",
+        "2 reasons.jsonl: of 5 samples 3 are learnt from (data.sequence_length is 6): 1 without a token to learn, "
+        "1 that lost all that is to be learnt when they were truncated, 2 truncated, 1 cut into several windows, "
+        "10 tokens gone, 8 of these to be learnt");
+    check_reasons(
+        "truncate_left", "5 0 3 0 1 0 15 9 ",
+        "2 reasons.jsonl: of 5 samples 4 are learnt from (data.sequence_length is 6): 1 without a token to learn, "
+        "3 truncated, 15 tokens gone, 9 of these to be learnt");
+    check_reasons(
+        "skip", "5 3 0 0 1 0 33 24 ",
+        "2 reasons.jsonl: of 5 samples 1 are learnt from (data.sequence_length is 6): 3 skipped as too long, 1 "
+        "without a token to learn, 33 tokens gone, 24 of these to be learnt");
+}
+
+TEST(a_prompt_that_fills_the_window_loses_the_prompt_first_on_the_left)
+{
+    fixture f;
+    dk_error err;
+    di_dataset *dataset = NULL;
+    const char *path = fixture_file("prompt.jsonl", "{\"prompt\": \"abcdefgh\", \"completion\": \"ij\"}\n");
+    REQUIRE(fixture_open(&f, OPTIONS("data.too_long=truncate_left", "data.sequence_length=6")));
+    REQUIRE_OK(di_dataset_open(f.host, path, f.tokenizer, f.options, &dataset, &err));
+    di_batch *batch = fixture_all(dataset);
+    CHECK_STR(fixture_learnt(batch, 1), "fghij<|endoftext|>");
+    CHECK_STR(reasons(dataset), "1 0 1 0 0 0 5 0 ");
+    di_batch_free(batch);
+    di_dataset_release(dataset);
+    fixture_close(&f);
+}
+
+TEST(no_usable_sample_is_an_error_with_the_counts)
+{
+    fixture f;
+    dk_error err;
+    di_dataset *dataset = NULL;
+    const char *path = fixture_file("none.jsonl", "{\"prompt\": \"abcdefgh\", \"completion\": \"ij\"}\n"
+                                                  "{\"text\": \"a\", \"weight\": 0}\n");
+    REQUIRE(fixture_open(&f, OPTIONS("data.sequence_length=6")));
+    CHECK_INT(di_dataset_open(f.host, path, f.tokenizer, f.options, &dataset, &err), DK_E_INVALID);
+    CHECK_HAS(err.message,
+              "none.jsonl: of 2 samples, 0 are longer than data.sequence_length 6 and skipped, 1 lost all that "
+              "is to be learnt when they were truncated to it, 1 have nothing to learn");
+    fixture_close(&f);
+}
+
 /* ---- what is wrong ---- */
 
 static void check_wrong(const char *lines, int32_t code, const char *part)
@@ -260,11 +354,12 @@ TEST(formats_are_told_apart)
     fixture_close(&f);
 }
 
-TEST_MAIN(TEST_CASE(text_is_learnt_whole) TEST_CASE(only_completions_are_learnt)
-              TEST_CASE(masks_go_by_position_not_by_id) TEST_CASE(chatml_learns_assistant_turns_with_their_end)
-                  TEST_CASE(every_template_learns_assistant_turns_alone)
-                      TEST_CASE(the_tokenizers_own_template_is_recognised)
-                          TEST_CASE(what_is_too_long_is_cut_skipped_or_refused)
-                              TEST_CASE(plain_text_is_cut_into_windows_by_default)
-                                  TEST_CASE(a_sample_without_a_label_is_dropped) TEST_CASE(wrong_lines_are_named)
-                                      TEST_CASE(wrong_messages_are_named) TEST_CASE(formats_are_told_apart))
+TEST_MAIN(
+    TEST_CASE(text_is_learnt_whole) TEST_CASE(only_completions_are_learnt) TEST_CASE(masks_go_by_position_not_by_id)
+        TEST_CASE(chatml_learns_assistant_turns_with_their_end) TEST_CASE(every_template_learns_assistant_turns_alone)
+            TEST_CASE(the_tokenizers_own_template_is_recognised) TEST_CASE(what_is_too_long_is_cut_skipped_or_refused)
+                TEST_CASE(plain_text_is_cut_into_windows_by_default) TEST_CASE(a_sample_without_a_label_is_dropped)
+                    TEST_CASE(what_is_not_learnt_from_is_counted_by_reason_and_told)
+                        TEST_CASE(a_prompt_that_fills_the_window_loses_the_prompt_first_on_the_left)
+                            TEST_CASE(no_usable_sample_is_an_error_with_the_counts) TEST_CASE(wrong_lines_are_named)
+                                TEST_CASE(wrong_messages_are_named) TEST_CASE(formats_are_told_apart))
