@@ -14,6 +14,7 @@ int32_t di_batch_plan(dk_host *host, int64_t windows, int64_t tokens, int64_t se
     DK_TRY(dk_new(host, windows + 1, &batch->window_first, err));
     DK_TRY(dk_new(host, windows + 1, &batch->window_row, err));
     DK_TRY(dk_new(host, sequences + 1, &batch->offsets, err));
+    DK_TRY(dk_new(host, sequences, &batch->origins, err));
     DK_TRY(dk_new(host, tokens, &batch->ids, err));
     DK_TRY(dk_new(host, tokens, &batch->learn, err));
     DK_TRY(dk_new(host, tokens, &batch->row, err));
@@ -30,8 +31,8 @@ out:
 void di_batch_free(di_batch *batch)
 {
     if (!batch) return;
-    void *parts[] = {batch->window_first, batch->window_row, batch->offsets, batch->ids,         batch->learn,
-                     batch->row,          batch->labels,     batch->weights, batch->row_sequence};
+    void *parts[] = {batch->window_first, batch->window_row, batch->offsets, batch->ids,          batch->learn,
+                     batch->row,          batch->labels,     batch->weights, batch->row_sequence, batch->origins};
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) dk_free(batch->host, parts[i]);
     dk_free(batch->host, batch);
 }
@@ -53,9 +54,10 @@ static void copy_ids(const di_tokens *tokens, int64_t first, int64_t count, int3
     for (int64_t i = 0; i < count; i++) out[i] = ids[i];
 }
 
-void di_batch_add_sequence(di_batch *batch, const di_tokens *tokens, int64_t first, int64_t count)
+void di_batch_add_sequence(di_batch *batch, const di_tokens *tokens, int64_t first, int64_t count, di_origin origin)
 {
     int64_t begin = batch->offsets[batch->sequences];
+    batch->origins[batch->sequences] = origin;
     copy_ids(tokens, first, count, batch->ids + begin);
     batch->learn[begin] = 0;
     for (int64_t i = 1; i < count; i++) {
@@ -77,4 +79,11 @@ void di_batch_end_window(di_batch *batch)
     batch->windows++;
     batch->window_first[batch->windows] = batch->sequences;
     batch->window_row[batch->windows] = batch->rows;
+}
+
+di_identity di_batch_identity(const di_batch *batch, int64_t sequence)
+{
+    int64_t begin = batch->offsets[sequence], count = batch->offsets[sequence + 1] - begin;
+    return (di_identity){batch->source, batch->origins[sequence],
+                         dk_hash64(batch->ids + begin, (size_t)count * sizeof *batch->ids)};
 }

@@ -6,13 +6,19 @@
 #include "dataset/store.h"
 
 /* memory of its own, planned by di_batch_plan; rows carry labels: nothing is shifted afterwards */
+typedef struct di_origin { /* of a sequence */
+    int64_t index;         /* of its sample in the source, as messages name it: line or number */
+    int64_t first;         /* its first token in that sample */
+} di_origin;
 typedef struct di_batch {
     dk_host *host;
     int64_t windows;       /* packs in it: the unit of batch_size */
     int64_t *window_first; /* [windows + 1]: first sequence of each window */
     int64_t *window_row;   /* [windows + 1]: first row of each window */
     int64_t sequences;
-    int64_t *offsets; /* [sequences + 1] into ids */
+    int64_t *offsets;   /* [sequences + 1] into ids */
+    di_origin *origins; /* [sequences] */
+    const char *source; /* lives as long as the dataset */
     int32_t *ids;
     uint8_t *learn;        /* [offsets[sequences]]: 1 = this token is a label */
     int64_t rows;          /* positions with loss */
@@ -26,8 +32,15 @@ typedef struct di_batch {
 /* A batch that is empty; windows are added one after the other, as many as it was made for. */
 int32_t di_batch_plan(dk_host *host, int64_t windows, int64_t tokens, int64_t sequences, di_batch **out, dk_error *err);
 void di_batch_clear(di_batch *batch);
-void di_batch_add_sequence(di_batch *batch, const di_tokens *tokens, int64_t first, int64_t count);
+void di_batch_add_sequence(di_batch *batch, const di_tokens *tokens, int64_t first, int64_t count, di_origin origin);
 void di_batch_end_window(di_batch *batch);
+/* What caches and reports know a sequence by, whatever the order, the packing and the place in a batch. */
+typedef struct di_identity {
+    const char *source; /* the file, or what the host's samples are called */
+    di_origin origin;
+    uint64_t hash; /* of the token ids, computed now */
+} di_identity;
+di_identity di_batch_identity(const di_batch *batch, int64_t sequence);
 void di_batch_free(di_batch *batch);
 
 #endif

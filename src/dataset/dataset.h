@@ -2,7 +2,8 @@
  * tokens; shuffled; with a cursor that is a number. Tokenisers and chat templates live in lib/text.
  *
  * A dataset is immutable and shared. Batch k is a pure function of (data, options, seed, k), packing included: windows
- * are cut and packed once, in order of the data; every epoch visits them in a permutation drawn from (seed, epoch).
+ * are cut and packed once, in order of the data; every epoch visits them in a permutation drawn from (seed, epoch). A
+ * sequence of a batch knows where it came from (di_batch_identity: source, index of the sample in it, hash of the ids).
  *
  *   file_kind.c  what a file is, by its bytes                        unpack.c       gzip and zstd
  *   sample.c     one sample -> tokens, and what of them is learnt    read*.c        files, batches, callbacks
@@ -58,6 +59,11 @@ int32_t di_batch_create(const di_dataset *dataset, int64_t windows, di_batch **o
  * the next. Allocates nothing for data that is in memory or mapped. A stream (count -1) must be read in order of k; its
  * end is E_END. */
 int32_t di_dataset_batch(di_dataset *dataset, uint64_t seed, int64_t k, int64_t windows, di_batch *out, dk_error *err);
+/* The same by epochs, `total` windows in all (the last epoch may be part of one): no batch reaches into the next epoch,
+ * the last of each may be smaller. Not of a stream. */
+int64_t di_dataset_epoch_steps(const di_dataset *dataset, int64_t windows, int64_t total);
+int32_t di_dataset_epoch_batch(di_dataset *dataset, uint64_t seed, int64_t k, int64_t windows, int64_t total,
+                               di_batch *out, dk_error *err);
 /* In order of the data, not shuffled, for evaluation: windows [first, first+count) as far as they exist; E_END behind
  * the last. */
 int32_t di_dataset_windows(di_dataset *dataset, int64_t first, int64_t count, di_batch *out, dk_error *err);

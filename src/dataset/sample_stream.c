@@ -6,6 +6,10 @@
 #include "dataset/plan.h"
 #include "dataset/read_memory.h"
 
+typedef struct sample_place { /* where the tokens of a sample begin */
+    int64_t begin, index;
+} sample_place;
+
 struct di_sample_stream {
     dk_host *host;
     di_encoder encoder;
@@ -23,6 +27,8 @@ struct di_sample_stream {
     uint8_t *learn;
     float *weights;
     int64_t count, capacity;
+    sample_place *places; /* of the samples whose tokens are held, ascending */
+    int64_t place_count, place_capacity;
 };
 
 int32_t di_sample_stream_create(const di_encoder *encoder, const distill_dataset_callbacks *table,
@@ -49,6 +55,7 @@ void di_sample_stream_free(di_sample_stream *stream)
     dk_free(stream->host, stream->ids);
     dk_free(stream->host, stream->learn);
     dk_free(stream->host, stream->weights);
+    dk_free(stream->host, stream->places);
     dk_free(stream->host, stream);
 }
 
@@ -78,6 +85,27 @@ static int32_t reserve(di_sample_stream *stream, int64_t more, dk_error *err)
     stream->capacity = capacity;
 out:
     return rc;
+}
+
+static int32_t add_place(di_sample_stream *stream, dk_error *err)
+{
+    void *places = stream->places;
+    int64_t capacity = stream->place_capacity ? 2 * stream->place_capacity : 64;
+    if (stream->place_count == stream->place_capacity) {
+        int32_t rc = resize(stream, &places, capacity, sizeof *stream->places, err);
+        if (rc != DK_OK) return rc;
+        stream->places = places;
+        stream->place_capacity = capacity;
+    }
+    stream->places[stream->place_count++] = (sample_place){stream->count, stream->index};
+    return DK_OK;
+}
+
+static di_origin origin_of(const di_sample_stream *stream, int64_t first)
+{
+    int64_t i = stream->place_count - 1;
+    while (i > 0 && stream->places[i].begin > first) i--;
+    return (di_origin){stream->places[i].index, first - stream->places[i].begin};
 }
 
 static void append(di_sample_stream *stream, const float *weights)
@@ -120,6 +148,7 @@ static int32_t pull(di_sample_stream *stream, dk_error *err)
     }
     if (rc != DK_OK) return rc;
     DK_TRY(reserve(stream, stream->sample.count, err));
+    DK_TRY(add_place(stream, err));
     DK_TRY(di_encoded_weights(&stream->sample, &weights, err));
     append(stream, weights);
     di_notes_add(&stream->notes, &stream->sample.notes);
@@ -130,6 +159,17 @@ static int32_t pull(di_sample_stream *stream, dk_error *err)
     stream->index++;
 out:
     return rc;
+}
+
+/* The place of a sample that is held in part stays; it begins before the tokens then. */
+static void forget_places(di_sample_stream *stream, int64_t tokens)
+{
+    int64_t kept = 0;
+    for (int64_t i = 0; i < stream->place_count; i++) {
+        if (i + 1 < stream->place_count && stream->places[i + 1].begin <= tokens) continue;
+        stream->places[kept++] = (sample_place){stream->places[i].begin - tokens, stream->places[i].index};
+    }
+    stream->place_count = kept;
 }
 
 /* Forgets the windows before `first` and the tokens that nothing points at any more. */
@@ -150,16 +190,19 @@ static void leave_behind(di_sample_stream *stream, int64_t first)
     memmove(stream->weights, stream->weights + least, (size_t)stream->count * sizeof *stream->weights);
     memmove(stream->learn, stream->learn + least / 8, (size_t)(stream->count + 7) / 8);
     for (int64_t i = 0; i < kept; i++) stream->list.items[i].first -= least;
+    forget_places(stream, least);
 }
 
 static void fill(di_sample_stream *stream, int64_t first, int64_t count, di_batch *out)
 {
     di_tokens tokens = tokens_of(stream);
     di_batch_clear(out);
+    out->source = "the host's samples";
     for (int64_t window = first; window < first + count; window++) {
         for (int64_t i = 0; i < stream->list.count; i++)
             if (stream->list.items[i].window == (uint64_t)window)
-                di_batch_add_sequence(out, &tokens, stream->list.items[i].first, stream->list.items[i].count);
+                di_batch_add_sequence(out, &tokens, stream->list.items[i].first, stream->list.items[i].count,
+                                      origin_of(stream, stream->list.items[i].first));
         di_batch_end_window(out);
     }
 }

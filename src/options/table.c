@@ -79,8 +79,10 @@ static const di_option_info rows[] = {
            "log-probabilities below this count as this where a loss would be infinite"),
 
     INT("train.steps", "1000", 0, COUNT_MAX, "steps", 0, "optimiser steps to make"),
-    NUMBER("train.epochs", "0", 1e-6, 1e6, NULL, OR_ZERO,
-           "passes over the data instead of train.steps; train.steps wins if both are given; 0 = by steps"),
+    NUMBER(
+        "train.epochs", "0", 1e-6, 1e6, NULL, OR_ZERO,
+        "passes over the data instead of train.steps, each ending with a smaller batch where need be; train.steps wins "
+        "if both are given; 0 = by steps"),
     INT("train.batch_size", "8", 1, 1e6, "sequences", 0, "sequences in one optimiser step"),
     INT("train.micro_batch_size", "0", 0, 1e6, "sequences", 0,
         "sequences computed at once, at most train.batch_size; 0 = chosen by memory"),

@@ -168,11 +168,12 @@ static int32_t check_data(matcher *m, const dk_document *doc, dk_error *err)
     int64_t seed = 0, batch = 0;
     const char *hash = NULL;
     char own[65], from[32], to[32];
-    int32_t rc;
+    int32_t by_epoch = 0, rc;
     DK_TRY(di_dataset_hash(t->data.train, own, err));
     DK_TRY(dk_node_text(doc, root, "data", "", &hash, err));
     DK_TRY(dk_node_i64(doc, root, "seed", 0, INT64_MAX, 0, &seed, err));
     DK_TRY(dk_node_i64(doc, root, "batch_size", 0, INT64_MAX, 0, &batch, err));
+    DK_TRY(dk_node_bool(doc, root, "by_epoch", 0, &by_epoch, err));
     if ((uint64_t)seed != t->data.seed) {
         snprintf(from, sizeof from, "%lld", (long long)seed);
         snprintf(to, sizeof to, "%llu", (unsigned long long)t->data.seed);
@@ -183,6 +184,9 @@ static int32_t check_data(matcher *m, const dk_document *doc, dk_error *err)
         snprintf(to, sizeof to, "%lld", (long long)t->data.batch_size);
         return refuse(m, "train.batch_size", from, to, err);
     }
+    if (by_epoch != (t->data.epoch_windows > 0)) /* an epoch may end with a smaller batch */
+        return refuse(m, "its length as", by_epoch ? "train.epochs" : "train.steps",
+                      by_epoch ? "train.steps" : "train.epochs", err);
     if (strcmp(hash, own) != 0) return refuse_data(m, hash, own, err);
 out:
     return rc;

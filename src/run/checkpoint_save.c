@@ -154,9 +154,10 @@ static int32_t state_json(di_run *run, const char *folder, dk_strbuf *out, dk_er
     dk_strbuf_printf(out, "{\"format\":\"%s\",\"version\":%d,\"library\":\"%s\",\"step\":%lld,\"tokens\":%lld",
                      DI_CHECKPOINT_FORMAT, DI_CHECKPOINT_VERSION, DISTILL_VERSION, (long long)t->counters.step,
                      (long long)t->counters.tokens);
-    dk_strbuf_printf(out, ",\"optimizer_step\":%lld,\"seed\":%llu,\"batch_size\":%lld,\"data\":\"%s\"",
+    dk_strbuf_printf(out, ",\"optimizer_step\":%lld,\"seed\":%llu,\"batch_size\":%lld,\"by_epoch\":%s,\"data\":\"%s\"",
                      (long long)(t->update.optimizer ? dk_optimizer_step(t->update.optimizer) : t->counters.step),
-                     (unsigned long long)t->data.seed, (long long)t->data.batch_size, data);
+                     (unsigned long long)t->data.seed, (long long)t->data.batch_size,
+                     t->data.epoch_windows ? "true" : "false", data);
     dk_strbuf_puts(out, ",\"seconds\":");
     dk_strbuf_f64(out, t->counters.seconds);
     dk_strbuf_puts(out, ",\"flops\":");

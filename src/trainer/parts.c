@@ -1,5 +1,6 @@
 /* parts.c - settings from options; teacher, student and data as given or as the options name them; do they fit
  * together. */
+#include <math.h>
 #include <string.h>
 
 #include "base/file.h"
@@ -180,8 +181,9 @@ static int32_t count_steps(di_trainer *t, dk_error *err)
         if (windows < 0)
             return dk_fail(err, DK_E_OPTION,
                            "train.epochs does not go with a stream, whose length is not known: give train.steps");
-        t->steps = (int64_t)((epochs * (double)windows + (double)t->data.batch_size - 1) / (double)t->data.batch_size);
-        if (t->steps < 1) t->steps = 1;
+        double total = ceil(epochs * (double)windows * (1 - 1e-12)); /* 0.1 of 30 windows are 3 */
+        t->data.epoch_windows = total < 1 ? 1 : (int64_t)total;
+        t->steps = di_dataset_epoch_steps(t->data.train, t->data.batch_size, t->data.epoch_windows);
     }
     t->update.schedule.steps = t->steps;
     if (t->update.schedule.kind == DK_SCHEDULE_WSD && t->update.schedule.decay_steps == 0)

@@ -17,6 +17,7 @@ typedef struct di_trainer_data {
     di_batch *batch;          /* of the window */
     uint64_t seed;
     int64_t batch_size, micro_batch_size;
+    int64_t epoch_windows; /* by epochs: windows in all; 0 = by steps */
 } di_trainer_data;
 
 typedef struct di_objective {

@@ -8,11 +8,19 @@ static double learning_rate_now(const di_trainer *t)
     return t->update.adamw.learning_rate * dk_schedule_at(&t->update.schedule, t->counters.step);
 }
 
+static int32_t read_batch(di_trainer *t, dk_error *err)
+{
+    di_trainer_data *data = &t->data;
+    int64_t k = t->counters.step;
+    if (!data->epoch_windows) return di_dataset_batch(data->train, data->seed, k, data->batch_size, data->batch, err);
+    return di_dataset_epoch_batch(data->train, data->seed, k, data->batch_size, data->epoch_windows, data->batch, err);
+}
+
 int32_t di_window_begin(di_trainer *t, dk_error *err)
 {
     int32_t rc;
     if (t->counters.step >= t->steps) return dk_fail(err, DK_E_END, "all %lld steps are done", (long long)t->steps);
-    DK_TRY(di_dataset_batch(t->data.train, t->data.seed, t->counters.step, t->data.batch_size, t->data.batch, err));
+    DK_TRY(read_batch(t, err));
     if (t->update.optimizer) dk_optimizer_zero(t->update.optimizer, &t->queue);
     memset(&t->objective.sums, 0, sizeof t->objective.sums);
     t->window.micro_index = 0;

@@ -298,6 +298,36 @@ TEST(epochs)
     small_close(&s);
 }
 
+TEST(an_epoch_ends_with_a_smaller_batch)
+{
+    small s;
+    distill_error err;
+    distill_progress p;
+    int32_t rc;
+    char folder[600];
+    REQUIRE(small_models("run_output"));
+    snprintf(folder, sizeof folder, "%s", test_path(small_folder, "by_epoch"));
+    memset(&s, 0, sizeof s);
+    REQUIRE_OK(small_parts(&s, NULL, "train: {batch_size: 16}\n", &err));
+    REQUIRE_OK(distill_options_set(s.options, "train.steps", NULL, &err));
+    REQUIRE_OK(distill_options_set(s.options, "train.epochs", "2", &err));
+    REQUIRE_OK(distill_trainer_create(s.env, s.teacher, s.student, s.train, NULL, s.options, &s.trainer, &err));
+    DISTILL_INIT(&p);
+    while ((rc = distill_trainer_step(s.trainer, &p, &err)) == DISTILL_OK)
+        CHECK_INT(p.count, (p.step % 3 ? 16 : SMALL_SEQUENCES - 32) * (SMALL_LENGTH - 1));
+    CHECK_INT(rc, DISTILL_E_END);
+    CHECK_INT(p.steps, 6);
+    CHECK_INT(p.tokens, 2 * SMALL_SEQUENCES * SMALL_LENGTH);
+    REQUIRE_OK(distill_trainer_save(s.trainer, folder, &err));
+    distill_trainer_free(s.trainer);
+    s.trainer = NULL;
+    REQUIRE_OK(distill_options_set(s.options, "train.steps", "6", &err));
+    REQUIRE_OK(distill_trainer_create(s.env, s.teacher, s.student, s.train, NULL, s.options, &s.trainer, &err));
+    CHECK_INT(distill_trainer_load(s.trainer, folder, &err), DISTILL_E_MISMATCH);
+    CHECK_HAS(err.message, "was made with its length as train.epochs, now it is train.steps");
+    small_close(&s);
+}
+
 static int frozen(const char *name) { return strstr(name, "embed_tokens") || strstr(name, "layers.0."); }
 
 TEST(freeze)
@@ -354,4 +384,4 @@ TEST(recipe)
 
 TEST_MAIN(TEST_CASE(output) TEST_CASE(report_is_evaluate) TEST_CASE(occupied_output) TEST_CASE(paths)
               TEST_CASE(read_only_output) TEST_CASE(evaluations) TEST_CASE(keep_best_and_patience) TEST_CASE(schedules)
-                  TEST_CASE(epochs) TEST_CASE(freeze) TEST_CASE(recipe))
+                  TEST_CASE(epochs) TEST_CASE(an_epoch_ends_with_a_smaller_batch) TEST_CASE(freeze) TEST_CASE(recipe))

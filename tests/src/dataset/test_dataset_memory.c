@@ -280,6 +280,102 @@ TEST(a_table_is_destroyed_once_whatever_happens)
 
 /* ---- streams ---- */
 
+/* ---- epochs, identities ---- */
+
+static int32_t several(void *user, int64_t index, distill_sample *out)
+{
+    static int32_t own[3];
+    (void)user;
+    for (int i = 0; i < 3; i++) own[i] = (int32_t)(index % 200) + i;
+    out->kind = DISTILL_SAMPLE_TOKENS;
+    out->ids = own;
+    out->count = 3;
+    return DISTILL_CB_OK;
+}
+
+/* 41 samples one by one; NULL = failed. */
+static di_dataset *open_several(fixture *f, dk_error *err)
+{
+    distill_dataset_callbacks table;
+    di_dataset *dataset = NULL;
+    DISTILL_INIT(&table);
+    table.get = several;
+    table.count = 41;
+    if (fixture_open(f, OPTIONS("data.pack=false")))
+        di_dataset_from_callbacks(f->host, &table, f->tokenizer, f->options, &dataset, err);
+    return dataset;
+}
+
+TEST(an_epoch_sees_every_sample_once_and_ends_with_a_smaller_batch)
+{
+    fixture f;
+    dk_error err;
+    di_batch *batch = NULL, *again = NULL;
+    int seen[41] = {0};
+    di_dataset *dataset = open_several(&f, &err);
+    REQUIRE(dataset != NULL);
+    REQUIRE_OK(di_batch_create(dataset, 8, &batch, &err));
+    REQUIRE_OK(di_batch_create(dataset, 8, &again, &err));
+    CHECK_INT(di_dataset_epoch_steps(dataset, 8, 41), 6);
+    CHECK_INT(di_dataset_epoch_steps(dataset, 8, 82), 12);
+    CHECK_INT(di_dataset_epoch_steps(dataset, 8, 41 + 9), 8);
+    CHECK_INT(di_dataset_epoch_steps(dataset, 64, 3 * 41), 3);
+    for (int64_t k = 0; k < 8; k++) {
+        REQUIRE_OK(di_dataset_epoch_batch(dataset, 7, k, 8, 41 + 9, batch, &err));
+        CHECK_INT(batch->windows, k == 5 || k == 7 ? 1 : 8);
+        for (int64_t s = 0; s < batch->sequences; s++) seen[di_batch_identity(batch, s).origin.index]++;
+        for (int i = 0; i < 41 && k == 5; i++) CHECK_INT(seen[i], 1);
+    }
+    int total = 0;
+    for (int i = 0; i < 41; i++) total += seen[i];
+    CHECK_INT(total, 41 + 9);
+    CHECK_INT(di_dataset_epoch_batch(dataset, 7, 8, 8, 41 + 9, batch, &err), DK_E_END);
+    REQUIRE_OK(di_dataset_epoch_batch(dataset, 7, 2, 8, 41 + 9, again, &err)); /* by steps the same but for the ends */
+    REQUIRE_OK(di_dataset_batch(dataset, 7, 2, 8, batch, &err));
+    CHECK_STR(fixture_learnt(again, 1), fixture_learnt(batch, 1));
+    di_batch_free(batch);
+    di_batch_free(again);
+    di_dataset_release(dataset);
+    fixture_close(&f);
+}
+
+TEST(a_sequence_knows_its_sample_wherever_it_stands)
+{
+    fixture f;
+    dk_error err;
+    di_dataset *dataset = NULL;
+    REQUIRE(fixture_open(&f, OPTIONS("data.sequence_length=4")));
+    const char *path =
+        fixture_file("who.jsonl", "{\"text\": \"abcdefg\"}\n\n{\"prompt\": \"x\", \"completion\": \"y\"}\n");
+    REQUIRE_OK(di_dataset_open(f.host, path, f.tokenizer, f.options, &dataset, &err));
+    di_batch *batch = fixture_all(dataset);
+    CHECK_STR(fixture_learnt(batch, 1), "abcd|efg<|endoftext|>|xy<|endoftext|>");
+    for (int64_t s = 0; s < 3; s++) {
+        di_identity who = di_batch_identity(batch, s);
+        int64_t begin = batch->offsets[s], count = batch->offsets[s + 1] - begin;
+        CHECK_STR(who.source, path);
+        CHECK_INT(who.origin.index, s == 2 ? 3 : 1);
+        CHECK_INT(who.origin.first, s == 1 ? 4 : 0);
+        CHECK(who.hash == dk_hash64(batch->ids + begin, (size_t)count * sizeof *batch->ids));
+    }
+    CHECK(di_batch_identity(batch, 0).hash != di_batch_identity(batch, 1).hash);
+    di_batch_free(batch);
+    di_dataset_release(dataset);
+    fixture_close(&f);
+}
+
+static int same_identities(const di_batch *a, const di_batch *b)
+{
+    int same = a->sequences == b->sequences;
+    for (int64_t s = 0; same && s < a->sequences; s++) {
+        di_identity x = di_batch_identity(a, s), y = di_batch_identity(b, s);
+        same = x.hash == y.hash && x.origin.index == y.origin.index && x.origin.first == y.origin.first;
+    }
+    return same;
+}
+
+/* ---- streams ---- */
+
 TEST(a_stream_gives_what_a_known_source_gives)
 {
     fixture f;
@@ -303,6 +399,7 @@ TEST(a_stream_gives_what_a_known_source_gives)
         CHECK_INT(b->windows, a->windows);
         CHECK_STR(fixture_learnt(b, 0), fixture_learnt(a, 0));
         CHECK_NEAR(b->weight_sum, a->weight_sum, 0);
+        CHECK(same_identities(a, b));
         windows += b->windows;
         if (k == 3) { /* a step that was undone asks again */
             REQUIRE_OK(di_dataset_batch(stream, 1, k, 8, b, &err));
@@ -338,6 +435,8 @@ TEST(a_stream_can_go_on_later)
     REQUIRE_OK(di_batch_create(two, 4, &b, &err));
     for (int64_t k = 0; k <= 5000; k++) REQUIRE_OK(di_dataset_batch(one, 1, k, 4, a, &err));
     REQUIRE_OK(di_dataset_batch(two, 1, 5000, 4, b, &err));
+    CHECK(same_identities(a, b) && di_batch_identity(a, 0).origin.index > 5000);
+    CHECK(di_dataset_is_stream(one) && fixture_number(one, "stream") == 1);
     CHECK_STR(fixture_learnt(b, 1), fixture_learnt(a, 1));
     t.fail_at = t.last + 1;
     t.answer = 77;
@@ -409,5 +508,7 @@ TEST_MAIN(TEST_CASE(a_batch_is_copied_whole) TEST_CASE(rows_and_weights_say_what
               TEST_CASE(wrong_batches_are_refused) TEST_CASE(callbacks_give_tokens_text_and_json)
                   TEST_CASE(failures_of_callbacks_are_told) TEST_CASE(weights_that_a_float_cannot_hold_are_refused)
                       TEST_CASE(a_table_is_destroyed_once_whatever_happens)
-                          TEST_CASE(a_stream_gives_what_a_known_source_gives) TEST_CASE(a_stream_can_go_on_later)
-                              TEST_CASE(every_allocation_may_fail))
+                          TEST_CASE(an_epoch_sees_every_sample_once_and_ends_with_a_smaller_batch)
+                              TEST_CASE(a_sequence_knows_its_sample_wherever_it_stands)
+                                  TEST_CASE(a_stream_gives_what_a_known_source_gives)
+                                      TEST_CASE(a_stream_can_go_on_later) TEST_CASE(every_allocation_may_fail))
