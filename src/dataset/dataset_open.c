@@ -139,8 +139,8 @@ int32_t di_dataset_open_limited(dk_host *host, const char *path, dk_tokenizer *t
                                 dk_error *err)
 {
     const opening o = {host, path, tokenizer, options, memory_limit, fn, user};
-    static const char *const of_text[] = {"data.separator", "data.chat_template", "data.prompt_loss",
-                                          "data.token_cache", NULL};
+    static const char *const of_text[] = {"data.separator",       "data.chat_template", "data.prompt_loss",
+                                          "data.special_in_text", "data.token_cache",   NULL};
     int32_t as_tokens = di_options_is(options, "data.format", "tokens");
     di_rules rules;
     di_store *store;
