@@ -299,8 +299,9 @@ enum {
     DISTILL_ENCODE_PLAIN = 2    /* special tokens spelled out in the text are ordinary text */
 };
 enum { DISTILL_DECODE_SKIP_SPECIAL = 1 }; /* leave special tokens out of the text */
-/* path: a folder with tokenizer.json (tokenizer_config.json beside it is read too), or a GGUF file, vocabulary-only
- * included. */
+/* path: a folder with tokenizer.json, or a GGUF file, vocabulary-only included. tokenizer_config.json,
+ * chat_template.jinja, special_tokens_map.json and added_tokens.json beside it count as in transformers 5; what is not
+ * used is a warning. */
 DISTILL_API int32_t distill_tokenizer_open(const distill_env *env, const char *path, distill_tokenizer **out,
                                            distill_error *err);
 DISTILL_API void distill_tokenizer_free(distill_tokenizer *tokenizer);
@@ -319,7 +320,8 @@ DISTILL_API int32_t distill_tokenizer_get_i64(const distill_tokenizer *tokenizer
 /* ---- teacher ----------------------------------------------------------------------------------------------------- */
 
 /* One token of a generated text. text: size bytes that are complete so far (a character split over tokens comes with
- * its last one); finished: 0 going on, 1 stop token, 2 length. Return DISTILL_CB_OK or DISTILL_CB_CANCEL. */
+ * its last one); finished: 0 going on, 1 stop token (any end that the tokenizer, config.json, generation_config.json or
+ * a GGUF's eos, eot and eom name), 2 length. Return DISTILL_CB_OK or DISTILL_CB_CANCEL. */
 typedef int32_t (*distill_token_fn)(void *user, int64_t sequence, int32_t id, double log_prob, const char *text,
                                     size_t size, int32_t finished);
 
@@ -685,8 +687,8 @@ DISTILL_API int32_t distill_trainer_report(const distill_trainer *trainer, disti
 DISTILL_API int32_t distill_evaluate(const distill_student *student, const distill_teacher *teacher,
                                      const distill_dataset *data, const distill_options *options, distill_report **out,
                                      distill_error *err);
-/* What a path is (model, tokenizer, token file, checkpoint) and whether it is whole; path NULL = the library: build,
- * CPU, losses, architectures. */
+/* What a path is (model, tokenizer, token file, checkpoint) and whether it is whole; "notes" lists what was read and is
+ * not used. path NULL = the library: build, CPU, losses, architectures. */
 DISTILL_API int32_t distill_inspect(const distill_env *env, const char *path, distill_report **out, distill_error *err);
 /* dotted key of the JSON */
 DISTILL_API int32_t distill_report_get_f64(const distill_report *report, const char *key, double *out,

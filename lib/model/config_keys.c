@@ -80,6 +80,8 @@ static const struct {
     {"per_layer_config", 0},
     {"use_logn_attn", 0},
     {"use_dynamic_ntk", 0},
+    {"use_mrope", 0},
+    {"use_moe", 0},
     {"scale_emb", 1},
     {"scale_depth", 0},
 };

@@ -337,6 +337,8 @@ TEST(keys_are_used_refused_or_named)
            "auto_map names code for AutoModelForCausalLM, which is not run");
     expect("{\"model_type\":\"llama\",\"per_layer_config\":{\"0\":{}}}", DK_E_UNSUPPORTED, "per_layer_config");
     expect("{\"model_type\":\"llama\",\"rope_interleaved\":true}", DK_E_UNSUPPORTED, "rope_interleaved");
+    expect("{\"model_type\":\"qwen2\",\"use_mrope\":true}", DK_E_UNSUPPORTED, "use_mrope");
+    expect_note("{\"model_type\":\"qwen2\",\"use_mrope\":false}", NULL);
     expect("{\"model_type\":\"gpt2\",\"n_head\":4,\"num_attention_heads\":2}", DK_E_MISMATCH,
            "n_head and num_attention_heads are the same fact with two values");
     expect_note("{\"model_type\":\"gpt2\",\"n_head\":4,\"num_attention_heads\":4}", NULL);
