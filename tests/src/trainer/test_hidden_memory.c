@@ -123,8 +123,8 @@ static void run(const char *name, int hidden, outcome *out)
 TEST(hidden_memory)
 {
     static outcome seen, hidden;
-    run("seen", 0, &seen);
-    run("hidden", 1, &hidden);
+    run("memory_seen", 0, &seen);
+    run("memory_hidden", 1, &hidden);
     CHECK(seen.loss == hidden.loss && seen.nats == hidden.nats && seen.kl == hidden.kl && seen.kl > 0);
     CHECK(memcmp(seen.logits, hidden.logits, sizeof seen.logits) == 0);
     CHECK(memcmp(seen.ids, hidden.ids, sizeof seen.ids) == 0);
