@@ -92,8 +92,8 @@ void cli_table(FILE *out, const json_t *result);                         /* resu
 typedef struct cli_progress {
     int quiet;
     int tty;
-    int drawn;   /* a line without its end stands on the terminal */
-    double last; /* seconds */
+    int drawn;                /* columns of the line without its end that stands on the terminal */
+    double last, phase_begin; /* seconds */
     int32_t phase;
     int64_t step;
 } cli_progress;

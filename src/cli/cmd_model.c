@@ -86,6 +86,7 @@ int cli_eval(const cli_command *command, int argc, char **argv)
     if (!data_path) return cli_usage(command, "--data is missing");
     code = cli_open(&s, command, NULL, &settings);
     if (code >= 0) goto out;
+    cli_log(&s, DISTILL_LOG_INFO); /* says how far it is when that takes long */
     rc = distill_student_open(s.env, student_path, s.options, &student, &s.err);
     if (!rc && teacher_path) rc = distill_teacher_open(s.env, teacher_path, s.options, &teacher, &s.err);
     if (!rc) rc = distill_teacher_from_student(student, &scorer, &s.err);

@@ -12,7 +12,8 @@ static const cli_command commands[] = {
      "  --resume          goes on from the newest checkpoint in the output folder\n"
      "  --quiet           no progress\n"
      "  --json            prints result.json instead of the table\n\n"
-     "Ctrl-C finishes the step, saves a checkpoint and exits with 130; a second Ctrl-C exits at once.\n",
+     "Ctrl-C, SIGTERM and SIGHUP finish the step, save a checkpoint and exit with 130; a second Ctrl-C exits at "
+     "once.\n",
      cli_run},
     {"eval", "measures a student, and how close it is to a teacher",
      "usage: distill eval --student MODEL [--teacher MODEL] --data FILE [--set KEY=VALUE]... [--json]\n\n"

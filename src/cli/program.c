@@ -1,4 +1,5 @@
 /* program.c - what every command begins and ends with: env, options, log, Ctrl-C, exit codes. */
+#include <errno.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -12,13 +13,38 @@ static const distill_env *volatile watched_env;
 static const distill_trainer *volatile watched_trainer;
 static volatile sig_atomic_t interrupted;
 
+/* A second Ctrl-C is somebody who does not want to wait; a hang-up and a shutdown may send several signals. */
 static void on_signal(int number)
 {
-    (void)number;
-    if (interrupted) _exit(CLI_INTERRUPTED);
+    static const char told[] = "\nstopping: the step is finished and saved; Ctrl-C again exits at once\n";
+    if (interrupted && number == SIGINT) _exit(CLI_INTERRUPTED);
+    if (interrupted) return;
     interrupted = 1;
-    if (watched_trainer) distill_trainer_cancel(watched_trainer, 1);
-    else if (watched_env) distill_env_cancel(watched_env, 1);
+    if (watched_trainer) {
+        int before = errno;
+        ssize_t written = write(STDERR_FILENO, told, sizeof told - 1);
+        (void)written;
+        errno = before;
+        distill_trainer_cancel(watched_trainer, 1);
+    } else if (watched_env) {
+        distill_env_cancel(watched_env, 1);
+    }
+}
+
+/* Ctrl-C, a closed terminal (unless nohup keeps it away) and a shutdown. What cannot be written is an error where it is
+ * written, not the end: a run outlives the reader of its progress, and a file that may not grow. */
+static void take_signals(void)
+{
+    static const int numbers[] = {SIGINT, SIGTERM, SIGHUP}, ignored[] = {SIGPIPE, SIGXFSZ};
+    struct sigaction action, old;
+    memset(&action, 0, sizeof action);
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
+        action.sa_handler = on_signal;
+        if (sigaction(numbers[i], NULL, &old) == 0 && old.sa_handler == SIG_IGN && numbers[i] == SIGHUP) continue;
+        sigaction(numbers[i], &action, NULL);
+    }
+    action.sa_handler = SIG_IGN;
+    for (size_t i = 0; i < sizeof ignored / sizeof *ignored; i++) sigaction(ignored[i], &action, NULL);
 }
 
 /* A command opens some files more than once; what it said of them is not said again. */
@@ -65,14 +91,10 @@ static int take_setting(cli_session *session, const cli_command *command, const 
 
 int cli_open(cli_session *session, const cli_command *command, const char *recipe, const cli_settings *settings)
 {
-    struct sigaction action;
     memset(session, 0, sizeof *session);
     if (distill_env_create(NULL, &session->env, &session->err)) return cli_fail(&session->err);
     watched_env = session->env;
-    memset(&action, 0, sizeof action);
-    action.sa_handler = on_signal;
-    sigaction(SIGINT, &action, NULL);
-    sigaction(SIGTERM, &action, NULL);
+    take_signals();
     cli_log(session, DISTILL_LOG_WARN);
     if (distill_options_create(session->env, &session->options, &session->err) ||
         (recipe && distill_options_load(session->options, recipe, &session->err)))

@@ -1,5 +1,7 @@
 /* progress_line.c - one line of progress: drawn over on a terminal, a new one every few seconds elsewhere. */
+#include <stdarg.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -45,29 +47,106 @@ static const char *phase_name(int32_t phase)
     }
 }
 
-static void draw(const cli_progress *progress, const distill_progress *now)
+/* ---- the line: what matters least goes first where the terminal is narrow ---- */
+
+enum { PARTS = 5, PART = 64, WIDE = 4096, USUAL = 80 };
+
+typedef struct line {
+    char text[PARTS][PART];
+    int rank[PARTS]; /* the highest goes first */
+    int count;
+} line;
+
+static void add_part(line *l, int rank, const char *format, ...)
 {
+    va_list args;
+    if (l->count == PARTS) return;
+    va_start(args, format);
+    vsnprintf(l->text[l->count], PART, format, args);
+    va_end(args);
+    l->rank[l->count++] = rank;
+}
+
+static int line_size(const line *l)
+{
+    int size = 0;
+    for (int i = 0; i < l->count; i++) size += (int)strlen(l->text[i]) + (i ? 2 : 0);
+    return size;
+}
+
+static void drop_part(line *l)
+{
+    int worst = 0;
+    for (int i = 1; i < l->count; i++)
+        if (l->rank[i] > l->rank[worst]) worst = i;
+    for (int i = worst; i + 1 < l->count; i++) {
+        memcpy(l->text[i], l->text[i + 1], PART);
+        l->rank[i] = l->rank[i + 1];
+    }
+    l->count--;
+}
+
+static void fill_line(const cli_progress *progress, const distill_progress *now, line *l)
+{
+    double seconds = seconds_now() - progress->phase_begin;
     char left[32];
-    fprintf(stderr, "%sstep %lld/%lld", progress->tty ? "\r" : "", (long long)now->step, (long long)now->steps);
+    add_part(l, 0, "step %lld/%lld", (long long)now->step, (long long)now->steps);
     if (now->phase == DISTILL_PHASE_TRAINING) {
         clock_text(now->seconds_left, left, sizeof left);
-        fprintf(stderr, "  loss %.4f  lr %.2e  %.0f tokens/s  ETA %s", now->loss, now->learning_rate,
-                now->tokens_per_second, left);
+        add_part(l, 2, "loss %.4f", now->loss);
+        add_part(l, 4, "lr %.2e", now->learning_rate);
+        add_part(l, 3, "%.0f tokens/s", now->tokens_per_second);
+        add_part(l, 1, "ETA %s", left);
+    } else if (now->total > 0) {
+        clock_text(now->done > 0 ? seconds * (double)(now->total - now->done) / (double)now->done : -1, left,
+                   sizeof left);
+        add_part(l, 1, "%s %.0f %%", phase_name(now->phase), 100.0 * (double)now->done / (double)now->total);
+        add_part(l, 2, "ETA %s", left);
     } else {
-        fprintf(stderr, "  %s", phase_name(now->phase));
+        add_part(l, 1, "%s", phase_name(now->phase));
     }
-    fprintf(stderr, progress->tty ? "\033[K" : "\n");
+}
+
+/* Columns that a line may fill; the last one would make some terminals wrap. Asked each time: windows are resized. */
+static int columns(const cli_progress *progress)
+{
+    struct winsize size;
+    if (!progress->tty) return WIDE;
+    if (ioctl(STDERR_FILENO, TIOCGWINSZ, &size) != 0 || size.ws_col == 0) return USUAL - 1;
+    return size.ws_col > 1 ? size.ws_col - 1 : 1;
+}
+
+static void draw(cli_progress *progress, const distill_progress *now)
+{
+    char text[PARTS * (PART + 2)] = "";
+    int room = columns(progress), used = 0;
+    line l = {.count = 0};
+    fill_line(progress, now, &l);
+    while (l.count > 1 && line_size(&l) > room) drop_part(&l);
+    for (int i = 0; i < l.count; i++)
+        used += snprintf(text + used, sizeof text - (size_t)used, "%s%s", i ? "  " : "", l.text[i]);
+    if (used > room) text[used = room] = '\0';
+    if (!progress->tty) {
+        fprintf(stderr, "%s\n", text);
+        return;
+    }
+    if (progress->drawn > room + 1) /* the window became narrower: the old line takes several rows now */
+        fprintf(stderr, "\033[%dA", (progress->drawn - 1) / (room + 1));
+    fprintf(stderr, "\r\033[J%s", text);
     fflush(stderr);
+    progress->drawn = used;
 }
 
 int32_t cli_progress_show(void *user, const distill_progress *now)
 {
     cli_progress *progress = user;
     double time = seconds_now(), every = progress->tty ? 0.1 : 5.0;
-    int due = time - progress->last >= every || now->phase != progress->phase || now->step == now->steps;
-    if (!progress->quiet && due && (now->phase != progress->phase || now->step != progress->step || progress->tty)) {
+    int changed = now->phase != progress->phase,
+        due = changed || time - progress->last >= every ||
+              (now->phase == DISTILL_PHASE_TRAINING && now->step == now->steps && now->step != progress->step);
+    if (changed) progress->phase_begin = time;
+    if (!progress->quiet && due) {
         draw(progress, now);
-        progress->drawn = progress->tty;
         progress->last = time;
     }
     progress->phase = now->phase;

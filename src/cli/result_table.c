@@ -56,6 +56,30 @@ static void print_lost(FILE *out, const json_t *data, const char *name)
             name, samples - skipped - unlearnt, samples, skipped, unlearnt, truncated);
 }
 
+static const char *text_of(const json_t *object, const char *key)
+{
+    const char *text = json_string_value(json_object_get(object, key));
+    return text ? text : "";
+}
+
+static void remarks(FILE *out, const json_t *result)
+{
+    size_t i;
+    json_t *item;
+    if (json_is_false(json_object_get(result, "finished")))
+        fprintf(out, "not finished: %s\n", text_of(result, "reason"));
+    else if (strncmp(text_of(result, "reason"), "all ", 4) != 0) fprintf(out, "%s\n", text_of(result, "reason"));
+    json_array_foreach(json_object_get(result, "changes"), i, item)
+    {
+        fprintf(out, "changed at step %.0f: %s, %s -> %s\n", number(item, "step"), text_of(item, "what"),
+                text_of(item, "from"), text_of(item, "to"));
+    }
+    json_array_foreach(json_object_get(result, "warnings"), i, item)
+    {
+        fprintf(out, "warning: %s\n", json_string_value(item));
+    }
+}
+
 void cli_table(FILE *out, const json_t *result)
 {
     static const char *const rows[] = {"teacher", "student"};
@@ -75,4 +99,5 @@ void cli_table(FILE *out, const json_t *result)
                 number(training, "tokens"), number(training, "seconds"), number(training, "flops"));
     print_lost(out, json_object_get(result, "data"), "data");
     print_lost(out, json_object_get(json_object_get(result, "data"), "eval"), "held-out data");
+    remarks(out, result);
 }

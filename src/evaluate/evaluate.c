@@ -236,6 +236,20 @@ out:
     return rc;
 }
 
+/* Where nobody watches, the log says now and then how far it is. */
+typedef struct teller {
+    double begin, last;
+} teller;
+
+static void tell(const evaluator *e, teller *t, int64_t done, int64_t total)
+{
+    double now = dk_seconds();
+    if (e->args->progress || done == 0 || now - t->last < 2) return;
+    t->last = now;
+    dk_log(e->host, DK_LOG_INFO, "evaluate", "evaluating: %d %%, %d s left", (int)(100 * done / total),
+           (int)((now - t->begin) * (double)(total - done) / (double)done + 0.5));
+}
+
 int32_t di_evaluate(const di_evaluate_args *args, di_evaluation *out, dk_error *err)
 {
     evaluator e = {.args = args, .host = args->backend->host};
@@ -243,6 +257,7 @@ int32_t di_evaluate(const di_evaluate_args *args, di_evaluation *out, dk_error *
     double begin = dk_seconds();
     int64_t windows = 0, first;
     int32_t rc;
+    teller watch = {begin, begin};
     DK_TRY(dk_queue_open(&e.queue, args->backend, err));
     DK_TRY(di_evaluate_check(args->data, di_teacher_model(args->student), args->teacher, err));
     DK_TRY(di_dataset_get_i64(args->data, "windows", &windows, err));
@@ -259,6 +274,7 @@ int32_t di_evaluate(const di_evaluate_args *args, di_evaluation *out, dk_error *
                          (long long)windows);
             goto out;
         }
+        tell(&e, &watch, first, windows);
         DK_TRY(di_dataset_windows(args->data, first, WINDOWS, e.batch, err));
         DK_TRY(forward(&e, first, &result, err));
         if (args->tokens && result.tokens >= args->tokens && first + WINDOWS < windows) {

@@ -56,6 +56,7 @@ int32_t di_run_create(const di_parts *parts, const di_options *options, di_run *
     DK_TRY(read_options(run, options, err));
     DK_TRY(di_trainer_create(parts, options, &run->trainer, err));
     DK_TRY(check_evaluation(run, options, err));
+    DK_TRY(di_output_check_place(run, err));
     run->trainer->progress.eval_every = run->trainer->data.eval ? run->evaluation.every : 0;
     if (run->trainer->data.eval && run->trainer->teacher && run->evaluation.every)
         DK_TRY(di_teacher_side_create(host, run->trainer->objective.memory, &run->evaluation.teacher_side, err));

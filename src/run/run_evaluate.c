@@ -5,8 +5,7 @@
 
 static int32_t evaluation_progress(void *user, int64_t done, int64_t total)
 {
-    (void)done, (void)total;
-    return di_progress_call(user, DISTILL_PHASE_EVALUATING, NULL) != DK_OK;
+    return di_progress_part(user, DISTILL_PHASE_EVALUATING, done, total, NULL) != DK_OK;
 }
 
 int32_t di_run_evaluate(di_run *run, di_teacher *student, int64_t tokens, di_evaluation *out, dk_error *err)

@@ -62,6 +62,8 @@ int32_t di_run_evaluate_now(di_run *run, dk_error *err);
 /* Looks at the value that an evaluation of this step gave, and keeps the best weights. */
 int32_t di_run_take_evaluation(di_run *run, const di_evaluation *evaluation, dk_error *err);
 int32_t di_run_evaluate(di_run *run, di_teacher *student, int64_t tokens, di_evaluation *out, dk_error *err);
+/* place.c */
+int32_t di_output_check_place(const di_run *run, dk_error *err); /* not where a teacher, a student or data lies */
 /* output.c */
 int32_t di_output_prepare(const di_output *output, int32_t resumed, dk_error *err);
 int32_t di_output_student(const di_output *output, di_student *student, dk_error *err); /* its files, into the folder */

@@ -33,12 +33,14 @@ void di_progress_fill(const di_trainer *t, int32_t phase, distill_progress *out)
     memcpy(out, &p, size ? size : sizeof p.struct_size);
 }
 
-int32_t di_progress_call(di_trainer *t, int32_t phase, dk_error *err)
+int32_t di_progress_part(di_trainer *t, int32_t phase, int64_t done, int64_t total, dk_error *err)
 {
     distill_progress progress;
     if (!t->progress.fn) return DK_OK;
     DISTILL_INIT(&progress);
     di_progress_fill(t, phase, &progress);
+    progress.done = done;
+    progress.total = total;
     int32_t code = t->progress.fn(t->progress.user, &progress);
     if (code == DISTILL_CB_OK) return DK_OK;
     if (code == DISTILL_CB_CANCEL)
@@ -49,3 +51,5 @@ int32_t di_progress_call(di_trainer *t, int32_t phase, dk_error *err)
     if (err) err->user_code = code;
     return DK_E_CALLBACK;
 }
+
+int32_t di_progress_call(di_trainer *t, int32_t phase, dk_error *err) { return di_progress_part(t, phase, 0, 0, err); }

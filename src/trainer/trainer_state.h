@@ -39,6 +39,7 @@ typedef struct di_trainer_update {
 
 typedef struct di_window {
     di_stage stage;
+    double begun; /* dk_seconds */
     int64_t micro_index, micro_count;
     int64_t *micro_offsets, *micro_rows, *micro_sequences;
     distill_batch micro;
@@ -109,6 +110,7 @@ int32_t di_window_apply(di_trainer *t, dk_error *err);
 int32_t di_window_step(di_trainer *t, const _Atomic int32_t *cancel, dk_error *err);
 /* progress.c */
 void di_progress_fill(const di_trainer *t, int32_t phase, distill_progress *out);
+int32_t di_progress_part(di_trainer *t, int32_t phase, int64_t done, int64_t total, dk_error *err);
 int32_t di_progress_call(di_trainer *t, int32_t phase, dk_error *err); /* E_CANCELLED, E_CALLBACK as the host says */
 
 #endif

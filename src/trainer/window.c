@@ -20,6 +20,7 @@ int32_t di_window_begin(di_trainer *t, dk_error *err)
 {
     int32_t rc;
     if (t->counters.step >= t->steps) return dk_fail(err, DK_E_END, "all %lld steps are done", (long long)t->steps);
+    t->window.begun = dk_seconds();
     DK_TRY(read_batch(t, err));
     if (t->update.optimizer) dk_optimizer_zero(t->update.optimizer, &t->queue);
     memset(&t->objective.sums, 0, sizeof t->objective.sums);
@@ -134,6 +135,14 @@ static int32_t apply_model(di_trainer *t, double learning_rate, dk_error *err)
                                    : dk_optimizer_average(t->update.optimizer, &t->queue, err);
 }
 
+/* In pull mode the host's own work between the calls is part of it. */
+static void count_seconds(di_trainer *t, double seconds)
+{
+    di_watcher *p = &t->progress;
+    t->counters.seconds += seconds;
+    p->step_seconds = p->step_seconds > 0 ? 0.9 * p->step_seconds + 0.1 * seconds : seconds;
+}
+
 int32_t di_window_apply(di_trainer *t, dk_error *err)
 {
     const distill_student_callbacks *callbacks = di_student_callbacks(t->student);
@@ -152,13 +161,13 @@ int32_t di_window_apply(di_trainer *t, dk_error *err)
     t->counters.last_loss = t->data.batch->weight_sum > 0 ? t->objective.sums.sum / t->data.batch->weight_sum : 0;
     t->counters.step++;
     t->window.stage = DI_STAGE_IDLE;
+    count_seconds(t, dk_seconds() - t->window.begun);
 out:
     return rc;
 }
 
 int32_t di_window_step(di_trainer *t, const _Atomic int32_t *cancel, dk_error *err)
 {
-    double begin = dk_seconds();
     int32_t rc;
     DK_TRY(di_window_begin(t, err));
     while (t->window.stage != DI_STAGE_COMPLETE) {
@@ -172,9 +181,6 @@ int32_t di_window_step(di_trainer *t, const _Atomic int32_t *cancel, dk_error *e
         DK_TRY(di_window_backward(t, NULL, err));
     }
     DK_TRY(di_window_apply(t, err));
-    double seconds = dk_seconds() - begin;
-    t->counters.seconds += seconds;
-    t->progress.step_seconds = t->progress.step_seconds > 0 ? 0.9 * t->progress.step_seconds + 0.1 * seconds : seconds;
     return DK_OK;
 out:
     di_window_discard(t);

@@ -162,7 +162,7 @@ _Static_assert(offsetof(distill_loss_args, weight_sum) == 104, "distill_loss_arg
 _Static_assert(offsetof(distill_loss_args, floored) == 112, "distill_loss_args.floored");
 _Static_assert(sizeof(distill_loss_args) == offsetof(distill_loss_args, floored) + sizeof(((distill_loss_args *)0)->floored), "distill_loss_args has no tail padding");
 
-_Static_assert(sizeof(distill_progress) == 88, "sizeof distill_progress");
+_Static_assert(sizeof(distill_progress) == 104, "sizeof distill_progress");
 _Static_assert(offsetof(distill_progress, struct_size) == 0, "distill_progress.struct_size");
 _Static_assert(offsetof(distill_progress, phase) == 4, "distill_progress.phase");
 _Static_assert(offsetof(distill_progress, step) == 8, "distill_progress.step");
@@ -175,7 +175,9 @@ _Static_assert(offsetof(distill_progress, grad_norm) == 56, "distill_progress.gr
 _Static_assert(offsetof(distill_progress, tokens_per_second) == 64, "distill_progress.tokens_per_second");
 _Static_assert(offsetof(distill_progress, seconds_left) == 72, "distill_progress.seconds_left");
 _Static_assert(offsetof(distill_progress, weight_sum) == 80, "distill_progress.weight_sum");
-_Static_assert(sizeof(distill_progress) == offsetof(distill_progress, weight_sum) + sizeof(((distill_progress *)0)->weight_sum), "distill_progress has no tail padding");
+_Static_assert(offsetof(distill_progress, done) == 88, "distill_progress.done");
+_Static_assert(offsetof(distill_progress, total) == 96, "distill_progress.total");
+_Static_assert(sizeof(distill_progress) == offsetof(distill_progress, total) + sizeof(((distill_progress *)0)->total), "distill_progress has no tail padding");
 
 _Static_assert(sizeof(distill_forward) == 80, "sizeof distill_forward");
 _Static_assert(offsetof(distill_forward, struct_size) == 0, "distill_forward.struct_size");

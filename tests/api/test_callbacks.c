@@ -649,6 +649,20 @@ TEST(dataset)
     CHECK_INT(from.destroyed, 1);
 }
 
+static void check_ended_early(const distill_trainer *trainer)
+{
+    distill_report *report = NULL;
+    distill_error err;
+    double value = 1;
+    char text[8192];
+    REQUIRE_OK(distill_trainer_report(trainer, &report, &err));
+    CHECK_OK(distill_report_get_f64(report, "finished", &value, &err));
+    CHECK_NEAR(value, 0, 0);
+    CHECK_OK(distill_report_json(report, text, sizeof text, NULL, &err));
+    CHECK_HAS(text, "the data ended after 2 of 6 steps");
+    distill_report_free(report);
+}
+
 TEST(dataset_stream)
 {
     small s;
@@ -678,6 +692,16 @@ TEST(dataset_stream)
     REQUIRE_OK(source_open(&s, &from, -1, &s.train, &err));
     REQUIRE_OK(distill_trainer_create(s.env, s.teacher, s.student, s.train, s.eval, s.options, &s.trainer, &err));
     CHECK_OK(distill_trainer_run(s.trainer, &err)); /* a run ends with its stream */
+    check_ended_early(s.trainer);
+    small_close(&s);
+    from = (source){.count = 8};
+    REQUIRE_OK(small_parts(&s, NULL, NULL, &err));
+    distill_dataset_free(s.eval);
+    s.eval = NULL;
+    REQUIRE_OK(source_open(&s, &from, -1, &s.eval, &err));
+    rc = distill_trainer_create(s.env, s.teacher, s.student, s.train, s.eval, s.options, &s.trainer, &err);
+    CHECK_INT(rc, DISTILL_E_UNSUPPORTED); /* not after the last step */
+    CHECK_HAS(err.message, "stream");
     small_close(&s);
 }
 

@@ -124,6 +124,7 @@ TEST(own_loss)
         REQUIRE_OK(distill_trainer_step(plain.trainer, &b, &err));
         CHECK_NEAR(a.loss, b.loss, 0);
         CHECK_NEAR(a.grad_norm, b.grad_norm, 0);
+        CHECK(a.tokens_per_second > 0);
     }
     CHECK(small_same_bits(s.student, plain.student));
     small_close(&s);

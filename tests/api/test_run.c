@@ -22,6 +22,12 @@ static int count_lines(const char *text, const char *part)
     return count;
 }
 
+static int32_t count_evaluations(void *user, const distill_progress *p)
+{
+    if (p->phase == DISTILL_PHASE_EVALUATING && p->total > 0 && p->done == 0) ++*(int *)user;
+    return DISTILL_CB_OK;
+}
+
 /* The step of each {"step":N ... "loss":X line. */
 static int losses_of(const char *text, double *loss, int cap)
 {
@@ -213,6 +219,63 @@ TEST(evaluations)
     small_close(&s);
 }
 
+/* An evaluation that is due after the last step is that of the saved files, made once. */
+TEST(last_evaluation)
+{
+    small s;
+    distill_error err;
+    char out[600];
+    double value = 0;
+    distill_report *report = NULL;
+    REQUIRE(small_models("run_output"));
+    snprintf(out, sizeof out, "%s", output_folder("last_evaluation"));
+    REQUIRE_OK(small_open(&s, small_text("output: '%s'\ntrain: {steps: 6, eval_every: 3}\n", out), &err));
+    int evaluations = 0;
+    REQUIRE_OK(distill_trainer_on_progress(s.trainer, count_evaluations, &evaluations, NULL, &err));
+    CHECK_OK(distill_trainer_run(s.trainer, &err));
+    CHECK_INT(evaluations, 2);
+    char *metrics = small_read(test_path(out, "metrics.jsonl"), NULL);
+    CHECK_INT(count_lines(metrics, "\"eval\""), 2);
+    CHECK_HAS(metrics, "{\"step\":6,\"eval\":");
+    free(metrics);
+    REQUIRE_OK(distill_trainer_report(s.trainer, &report, &err));
+    CHECK_NEAR(report_number(report, "training.best_step"), 6, 0);
+    CHECK_OK(distill_report_get_f64(report, "finished", &value, &err));
+    CHECK_NEAR(value, 1, 0);
+    distill_report_free(report);
+    small_close(&s);
+}
+
+/* What the last evaluation would stumble over is said before the first step. */
+TEST(held_out_at_create)
+{
+    small s;
+    distill_error err;
+    distill_options *longer = NULL;
+    distill_batch batch;
+    int32_t ids[80];
+    int64_t offsets[2] = {0, 80};
+    REQUIRE(small_models("run_output"));
+    REQUIRE_OK(small_parts(&s, NULL, NULL, &err));
+    REQUIRE_OK(distill_options_create(s.env, &longer, &err));
+    REQUIRE_OK(distill_options_set(longer, "data.sequence_length", "80", &err));
+    small_ids(ids, 80, 3);
+    DISTILL_INIT(&batch);
+    batch.ids = ids;
+    batch.offsets = offsets;
+    batch.sequences = 1;
+    distill_dataset_free(s.eval);
+    s.eval = NULL;
+    REQUIRE_OK(distill_dataset_from_tokens(s.env, &batch, longer, &s.eval, &err));
+    int32_t rc = distill_trainer_create(s.env, s.teacher, s.student, s.train, s.eval, s.options, &s.trainer, &err);
+    CHECK_INT(rc, DISTILL_E_MISMATCH);
+    CHECK_HAS(err.message, "80 tokens");
+    CHECK_HAS(err.message, "context is 64");
+    CHECK_HAS(err.message, "data.sequence_length");
+    distill_options_free(longer);
+    small_close(&s);
+}
+
 /* With a huge learning rate training gets worse again; the best evaluation is what stays. */
 TEST(keep_best_and_patience)
 {
@@ -383,5 +446,6 @@ TEST(recipe)
 }
 
 TEST_MAIN(TEST_CASE(output) TEST_CASE(report_is_evaluate) TEST_CASE(occupied_output) TEST_CASE(paths)
-              TEST_CASE(read_only_output) TEST_CASE(evaluations) TEST_CASE(keep_best_and_patience) TEST_CASE(schedules)
-                  TEST_CASE(epochs) TEST_CASE(an_epoch_ends_with_a_smaller_batch) TEST_CASE(freeze) TEST_CASE(recipe))
+              TEST_CASE(read_only_output) TEST_CASE(evaluations) TEST_CASE(last_evaluation)
+                  TEST_CASE(held_out_at_create) TEST_CASE(keep_best_and_patience) TEST_CASE(schedules) TEST_CASE(epochs)
+                      TEST_CASE(an_epoch_ends_with_a_smaller_batch) TEST_CASE(freeze) TEST_CASE(recipe))

@@ -290,6 +290,64 @@ TEST(newest_whole)
     small_close(&s);
 }
 
+/* Folders so deep that a process with few descriptors cannot remove them. */
+static void make_deep(const char *folder)
+{
+    char path[1200];
+    snprintf(path, sizeof path, "%s", folder);
+    mkdir(path, 0777);
+    for (int i = 0; i < 120; i++) {
+        size_t used = strlen(path);
+        snprintf(path + used, sizeof path - used, "/d");
+        REQUIRE(mkdir(path, 0777) == 0);
+    }
+}
+
+static void few_descriptors(int on)
+{
+    static struct rlimit before;
+    struct rlimit few;
+    if (on) getrlimit(RLIMIT_NOFILE, &before);
+    few = before;
+    if (on) few.rlim_cur = 60;
+    REQUIRE(setrlimit(RLIMIT_NOFILE, &few) == 0);
+}
+
+/* What cannot be removed once the new one is in place costs room, not the run. */
+TEST(old_stays)
+{
+    small s;
+    distill_error err;
+    char out[600], path[700];
+    REQUIRE(small_models("api_stopped"));
+    snprintf(out, sizeof out, "%s", output_folder("old_stays"));
+    REQUIRE_OK(open_run(&s, out, "train: {checkpoint_every: 2, checkpoint_keep: 1}\n", &err));
+    stop at = {DISTILL_PHASE_TRAINING, 3, 0};
+    REQUIRE_OK(distill_trainer_on_progress(s.trainer, stop_in, &at, NULL, &err));
+    CHECK_INT(distill_trainer_run(s.trainer, &err), DISTILL_E_CANCELLED);
+    make_deep(test_path(out, "checkpoints/step-00000001"));
+    REQUIRE_OK(distill_trainer_on_progress(s.trainer, NULL, NULL, NULL, &err));
+    REQUIRE_OK(distill_trainer_resume(s.trainer, &err));
+    few_descriptors(1);
+    int32_t rc = distill_trainer_run(s.trainer, &err);
+    few_descriptors(0);
+    if (rc) FAIL("%d %s", rc, err.message);
+    CHECK_HAS(logged, "an old checkpoint stays");
+    CHECK_INT(count_checkpoints(out, "step-00000004"), 1);
+    snprintf(path, sizeof path, "%s/saved", out);
+    *logged = '\0';
+    CHECK_OK(distill_trainer_save(s.trainer, path, &err));
+    make_deep(test_path(path, "deep"));
+    few_descriptors(1);
+    rc = distill_trainer_save(s.trainer, path, &err);
+    few_descriptors(0);
+    if (rc) FAIL("%d %s", rc, err.message);
+    CHECK_HAS(logged, "is in place, but what it replaced cannot be removed");
+    CHECK(!strstr(logged, ".tmp."));
+    CHECK(!small_exists(test_path(path, "deep")));
+    small_close(&s);
+}
+
 /* ---- what is kept ---- */
 
 TEST(by_time)
@@ -306,20 +364,27 @@ TEST(by_time)
     small_close(&s);
 }
 
+typedef struct scorer {
+    int calls;
+    int with_nan; /* instead of an answer that is an error */
+} scorer;
+
 static int32_t fail_score(void *user, const distill_batch *batch, int64_t first, int64_t count, distill_target *out)
 {
-    int *calls = user;
+    scorer *s = user;
+    float *logits = out->values->data;
     (void)batch, (void)first;
-    if (++*calls > 8) return 7;
-    memset(out->values->data, 0, sizeof(float) * SMALL_VOCAB * (size_t)count);
-    return DISTILL_CB_OK;
+    memset(logits, 0, sizeof(float) * SMALL_VOCAB * (size_t)count);
+    if (++s->calls <= 8) return DISTILL_CB_OK;
+    logits[3] = NAN;
+    return s->with_nan ? DISTILL_CB_OK : 7;
 }
 
-/* A step that fails: the weights before it are kept. */
-TEST(failed_step)
+/* A step that fails, or whose numbers are none: the weights before it are kept. */
+static void fail_a_step(int with_nan)
 {
     int64_t shape[2] = {0, SMALL_VOCAB};
-    int calls = 0;
+    scorer from = {0, with_nan};
     distill_tensor values = {
         .ndim = 2, .dtype_code = DISTILL_FLOAT, .dtype_bits = 32, .dtype_lanes = 1, .shape = shape};
     distill_teacher_callbacks table;
@@ -332,7 +397,7 @@ TEST(failed_step)
     DISTILL_INIT(&form);
     form.kind = DISTILL_DENSE;
     form.values = &values;
-    table.user = &calls;
+    table.user = &from;
     table.score = fail_score;
     table.form = &form;
     snprintf(out, sizeof out, "%s", output_folder("failed_step"));
@@ -341,13 +406,38 @@ TEST(failed_step)
     s.teacher = NULL;
     REQUIRE_OK(distill_teacher_from_callbacks(s.env, &table, s.options, &s.teacher, &err));
     REQUIRE_OK(distill_trainer_create(s.env, s.teacher, s.student, s.train, NULL, s.options, &s.trainer, &err));
-    CHECK_INT(distill_trainer_run(s.trainer, &err), DISTILL_E_CALLBACK);
-    CHECK_INT(err.user_code, 7);
+    CHECK_INT(distill_trainer_run(s.trainer, &err), with_nan ? DISTILL_E_NUMERIC : DISTILL_E_CALLBACK);
+    if (!with_nan) CHECK_INT(err.user_code, 7);
     CHECK_HAS(err.message, "checkpoints");
     CHECK_INT(count_checkpoints(out, "step-"), 1);
-    calls = -1000;
+    from.calls = -1000;
     CHECK_OK(distill_trainer_resume(s.trainer, &err));
     CHECK_OK(distill_trainer_run(s.trainer, &err));
+    small_close(&s);
+}
+
+TEST(failed_step)
+{
+    fail_a_step(0);
+    fail_a_step(1);
+}
+
+/* Evaluations without a teacher say nothing of a distance to one. */
+TEST(no_teacher)
+{
+    small s;
+    distill_error err;
+    char out[600];
+    REQUIRE(small_models("api_stopped"));
+    snprintf(out, sizeof out, "%s", output_folder("no_teacher"));
+    REQUIRE_OK(small_parts(
+        &s, NULL, small_text("output: '%s'\nloss: {hard_label_weight: 1}\ntrain: {eval_every: 3}\n", out), &err));
+    *logged = '\0';
+    REQUIRE_OK(distill_env_set_logger(s.env, DISTILL_LOG_INFO, note, NULL, NULL, &err));
+    REQUIRE_OK(distill_trainer_create(s.env, NULL, s.student, s.train, s.eval, s.options, &s.trainer, &err));
+    CHECK_OK(distill_trainer_run(s.trainer, &err));
+    CHECK_HAS(logged, "step 3: perplexity");
+    CHECK(!strstr(logged, "forward_kl"));
     small_close(&s);
 }
 
@@ -392,4 +482,4 @@ TEST(no_room)
 }
 
 TEST_MAIN(TEST_CASE(anywhere) TEST_CASE(last_phase) TEST_CASE(refused) TEST_CASE(told) TEST_CASE(newest_whole)
-              TEST_CASE(by_time) TEST_CASE(failed_step) TEST_CASE(no_room))
+              TEST_CASE(old_stays) TEST_CASE(by_time) TEST_CASE(failed_step) TEST_CASE(no_teacher) TEST_CASE(no_room))

@@ -1,11 +1,16 @@
 """The program: results on stdout, messages on stderr, exit codes 0, 1, 2, 130."""
 import array
+import fcntl
 import json
 import math
 import os
+import pty
 import re
+import resource
 import signal
+import struct
 import subprocess
+import termios
 import time
 
 import pytest
@@ -280,15 +285,115 @@ def interrupted(recipe, number, settings):
         return process.wait(), seen
 
 
-def test_ctrl_c_saves_and_resume_ends_the_same(distill, recipe):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_signals_save_and_resume_ends_the_same(distill, recipe, number):
     settings = ["--set", "train.steps=3000", "--set", "train.checkpoint_every=50", "--set", "data.eval_fraction=0"]
-    code, seen = interrupted(recipe, signal.SIGINT, settings)
+    code, seen = interrupted(recipe, number, settings)
     assert code == 130 and "interrupted" in seen and "--resume" in seen, seen
     assert distill("run", recipe, *settings, "--resume", "--quiet").code == 0
     whole = recipe.parent / "whole"
     assert distill("run", recipe, *settings, "--quiet", "--set", "output.path=%s" % whole).code == 0
     weights = "model.safetensors"
     assert (recipe.parent / "out" / weights).read_bytes() == (whole / weights).read_bytes()
+
+
+@pytest.mark.parametrize("how", ["killed", "twice"])
+def test_no_stop_is_too_hard(distill, recipe, how):
+    settings = ["--set", "train.steps=2000", "--set", "train.checkpoint_every=20"]
+    checkpoints = recipe.parent / "out" / "checkpoints"
+    with subprocess.Popen([PROGRAM, "run", str(recipe)] + settings, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        while process.poll() is None and len(list(checkpoints.glob("step-*[0-9]"))) < 2:
+            time.sleep(0.005)
+        if how == "killed":
+            process.kill()
+        while how == "twice" and process.poll() is None:
+            process.send_signal(signal.SIGINT)
+        assert process.wait() in (-signal.SIGKILL, 130)
+    assert distill("run", recipe, *settings, "--resume", "--quiet").code == 0
+    whole = recipe.parent / "whole"
+    assert distill("run", recipe, *settings, "--quiet", "--set", "output.path=%s" % whole).code == 0
+    weights = "model.safetensors"
+    assert (recipe.parent / "out" / weights).read_bytes() == (whole / weights).read_bytes()
+    assert not any(".tmp" in str(path) for path in (recipe.parent / "out").rglob("*"))
+
+
+def test_a_run_outlives_the_reader_of_its_progress(distill, recipe):
+    settings = ["--set", "train.steps=400", "--set", "train.checkpoint_minutes=0"]
+    with subprocess.Popen([PROGRAM, "run", str(recipe)] + settings, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
+        process.stderr.readline()
+        process.stderr.close()
+        assert process.wait() == 0
+    assert json.loads((recipe.parent / "out" / "result.json").read_text())["finished"] is True
+
+
+def on_terminal(recipe, columns, settings, after=None):
+    """What the program draws on a terminal of so many columns, which `after` may resize once it has seen a loss."""
+    main, other = pty.openpty()
+    fcntl.ioctl(other, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    seen = b""
+    with subprocess.Popen([PROGRAM, "run", str(recipe)] + settings, stdout=subprocess.DEVNULL, stderr=other) as process:
+        os.close(other)
+        while True:
+            try:
+                part = os.read(main, 65536)
+            except OSError:
+                break
+            if not part:
+                break
+            seen += part
+            if after and b"step 2" in seen:
+                fcntl.ioctl(main, termios.TIOCSWINSZ, struct.pack("HHHH", 24, after, 0, 0))
+                after, seen = None, b""
+        assert process.wait() == 0
+    os.close(main)
+    return seen.decode()
+
+
+@pytest.mark.parametrize("columns", [20, 40, 120])
+def test_the_line_of_progress_fits_the_terminal(recipe, columns):
+    seen = on_terminal(recipe, columns, ["--set", "train.steps=300", "--set", "train.eval_every=100"])
+    drawn = [part.split("\r\n")[0] for part in seen.split("\r\033[J")[1:]]
+    assert drawn and all(len(line) < columns for line in drawn), max(drawn, key=len)
+    assert any("step" in line for line in drawn)
+    assert any("ETA" in line for line in drawn) == (columns > 20)
+    assert any("tokens/s" in line for line in drawn) == (columns > 40)
+
+
+def test_the_line_of_progress_follows_a_resize(recipe):
+    seen = on_terminal(recipe, 120, ["--set", "train.steps=4000"], after=30)
+    drawn = seen.split("\r\033[J")[3:]
+    assert drawn and all(len(line.split("\r\n")[0].split("\033")[0]) < 30 for line in drawn[:-1])
+
+
+def limit_files():
+    resource.setrlimit(resource.RLIMIT_FSIZE, (30000, resource.RLIM_INFINITY))
+
+
+def test_no_room_for_a_checkpoint(distill, recipe):
+    settings = ["--set", "train.steps=30", "--set", "train.checkpoint_every=10"]
+    done = subprocess.run([PROGRAM, "run", str(recipe)] + settings, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=limit_files, check=False)
+    assert done.returncode == 1 and "cannot be written" in done.stderr and ".tmp" not in done.stderr, done.stderr
+    assert "no checkpoint of step 10" in done.stderr
+    assert not any(".tmp." in str(path) for path in recipe.parent.rglob("*"))
+    assert distill("run", recipe, *settings, "--quiet", "--set", "output.overwrite=true").code == 0
+
+
+@pytest.mark.parametrize("place", ["{model}", "{model}/below", "{folder}", "{model}/.."])
+def test_output_keeps_away_from_what_is_read(distill, recipe, model, place):
+    before = sorted(path.name for path in model.iterdir())
+    one_line(distill("run", recipe, "--quiet", "--set", "output.overwrite=true", "--set", "output.path=" + place.format(model=model, folder=recipe.parent)), 1, "output.path")
+    assert sorted(path.name for path in model.iterdir()) == before
+
+
+def test_overwriting_clears_the_old_model_and_nothing_else(distill, recipe):
+    assert distill("run", recipe, "--quiet").code == 0
+    out = recipe.parent / "out"
+    for name in ("model-00001-of-00002.safetensors", "model.safetensors.index.json", "vocab.json", "notes.txt", "model-card.md"):
+        (out / name).write_text("{}")
+    assert distill("run", recipe, "--quiet", "--set", "output.overwrite=true").code == 0
+    names = {path.name for path in out.iterdir()}
+    assert {"notes.txt", "model-card.md", "config.json", "model.safetensors", "tokenizer.json", "result.json"} <= names
+    assert not names & {"model-00001-of-00002.safetensors", "model.safetensors.index.json", "vocab.json", "student.tmp"}
 
 
 def test_resume_without_a_checkpoint(distill, recipe):

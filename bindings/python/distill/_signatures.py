@@ -347,6 +347,8 @@ distill_progress._fields_ = [
     ("tokens_per_second", c_double),
     ("seconds_left", c_double),
     ("weight_sum", c_double),
+    ("done", c_int64),
+    ("total", c_int64),
 ]
 distill_forward._fields_ = [
     ("struct_size", c_uint32),
@@ -391,7 +393,7 @@ STRUCTS = {  # name: (size, offsets of the fields)
     "distill_loss_rows": (96, {"struct_size": 0, "flags": 4, "rows": 8, "vocab": 16, "student": 24, "teacher": 32, "target": 40, "labels": 48, "sequences": 56, "value": 64, "gradient": 72, "temperature": 80, "step": 88}),
     "distill_loss_callbacks": (48, {"struct_size": 0, "flags": 4, "user": 8, "destroy": 16, "eval": 24, "fallback": 32, "targets": 40}),
     "distill_loss_args": (120, {"struct_size": 0, "flags": 4, "student": 8, "teacher": 16, "labels": 24, "weights": 32, "grad_values": 40, "grad_head": 48, "grad_bias": 56, "row_values": 64, "grad_scale": 72, "step": 80, "sum": 88, "count": 96, "weight_sum": 104, "floored": 112}),
-    "distill_progress": (88, {"struct_size": 0, "phase": 4, "step": 8, "steps": 16, "tokens": 24, "count": 32, "loss": 40, "learning_rate": 48, "grad_norm": 56, "tokens_per_second": 64, "seconds_left": 72, "weight_sum": 80}),
+    "distill_progress": (104, {"struct_size": 0, "phase": 4, "step": 8, "steps": 16, "tokens": 24, "count": 32, "loss": 40, "learning_rate": 48, "grad_norm": 56, "tokens_per_second": 64, "seconds_left": 72, "weight_sum": 80, "done": 88, "total": 96}),
     "distill_forward": (80, {"struct_size": 0, "flags": 4, "batch": 8, "student": 16, "teacher": 24, "labels": 32, "weights": 40, "rows": 48, "micro_batch": 56, "micro_batches": 64, "weight_sum": 72}),
     "distill_strip": (96, {"struct_size": 0, "flags": 4, "student": 8, "teacher": 16, "labels": 24, "weights": 32, "target": 40, "first_row": 48, "rows": 56, "vocab": 64, "student_stride": 72, "teacher_stride": 80, "loss": 88}),
 }

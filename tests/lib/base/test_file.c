@@ -287,6 +287,17 @@ out:
 
 TEST(every_allocation_may_fail) { CHECK(fail_every_alloc(use_files, (void *)(uintptr_t)fresh("file_alloc")) > 5); }
 
-TEST_MAIN(TEST_CASE(what_is_no_file_is_refused_at_once) TEST_CASE(reading) TEST_CASE(writing) TEST_CASE(full_disk)
-              TEST_CASE(appending) TEST_CASE(folders) TEST_CASE(listing_stops) TEST_CASE(paths)
+/* Messages show the names that a caller knows. */
+TEST(temporary_names)
+{
+    dk_fail(&err, DK_E_IO, "a/b.tmp.12.0/c.json.tmp.3.14: cannot be written; x.tmp.y and .tmp.1 stay");
+    dk_hide_temporary(&err);
+    CHECK_STR(err.message, "a/b/c.json: cannot be written; x.tmp.y and .tmp.1 stay");
+    dk_hide_temporary(NULL);
+    CHECK(dk_is_temporary("step-1.tmp.77.0"));
+    CHECK(!dk_is_temporary("step-1") && !dk_is_temporary("a.tmp.b") && !dk_is_temporary("student.tmp"));
+}
+
+TEST_MAIN(TEST_CASE(temporary_names) TEST_CASE(what_is_no_file_is_refused_at_once) TEST_CASE(reading) TEST_CASE(writing)
+              TEST_CASE(full_disk) TEST_CASE(appending) TEST_CASE(folders) TEST_CASE(listing_stops) TEST_CASE(paths)
                   TEST_CASE(every_allocation_may_fail))
