@@ -211,15 +211,15 @@ static int32_t check_numbers(const di_trainer *t, dk_error *err)
     if (t->data.micro_batch_size > t->data.batch_size)
         return dk_fail(err, DK_E_OPTION, "train.micro_batch_size %lld is above train.batch_size %lld: lower it",
                        (long long)t->data.micro_batch_size, (long long)t->data.batch_size);
-    if (steps && warmup > steps)
-        return dk_fail(
-            err, DK_E_OPTION,
-            "train.warmup_steps %lld is above the run's %lld steps: the learning rate would never be reached", warmup,
-            steps);
-    if (steps && schedule->kind == DK_SCHEDULE_WSD && warmup + decay > steps)
-        return dk_fail(err, DK_E_OPTION,
-                       "train.warmup_steps %lld and train.decay_steps %lld are above the run's %lld steps", warmup,
-                       decay, steps);
+    if (steps && warmup > steps) /* a trial of a few steps is no mistake */
+        dk_log(t->host, DK_LOG_WARN, "trainer",
+               "train.warmup_steps %lld is above the run's %lld steps: the learning rate never gets to its peak",
+               warmup, steps);
+    else if (steps && schedule->kind == DK_SCHEDULE_WSD && warmup + decay > steps)
+        dk_log(
+            t->host, DK_LOG_WARN, "trainer",
+            "train.warmup_steps %lld and train.decay_steps %lld are above the run's %lld steps: the decay is shorter",
+            warmup, decay, steps);
     if (di_options_is_set(t->options, "train.steps") && di_options_f64(t->options, "train.epochs") > 0)
         dk_log(t->host, DK_LOG_WARN, "trainer", "train.epochs is not used: train.steps %lld is given, too", steps);
     return DK_OK;

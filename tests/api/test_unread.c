@@ -15,6 +15,39 @@ static void refused(const char *yaml, int32_t with_eval, const char *message)
     small_close(&s);
 }
 
+static char told[600];
+static void keep(void *user, int32_t level, const char *component, const char *message)
+{
+    (void)user, (void)component;
+    if (level == DISTILL_LOG_WARN) snprintf(told, sizeof told, "%s", message);
+}
+
+static void named(const char *yaml, const char *message)
+{
+    small s;
+    REQUIRE_OK(small_parts(&s, NULL, yaml, &err));
+    *told = 0;
+    CHECK_OK(distill_env_set_logger(s.env, DISTILL_LOG_WARN, keep, NULL, NULL, &err));
+    CHECK_OK(distill_trainer_create(s.env, s.teacher, s.student, s.train, s.eval, s.options, &s.trainer, &err));
+    if (*message) CHECK_HAS(told, message);
+    else CHECK_STR(told, "");
+    small_close(&s);
+}
+
+/* What an override leaves idle is no error, but said. */
+TEST(warnings)
+{
+    REQUIRE(small_models("unread"));
+    named("train: {warmup_steps: 7}\n", "train.warmup_steps 7 is above the run's 6 steps");
+    named("train: {warmup_steps: 6}\n", "");
+    named("train: {schedule: wsd, warmup_steps: 3, decay_steps: 4}\n",
+          "train.warmup_steps 3 and train.decay_steps 4 are above the run's 6 steps");
+    named("train: {epochs: 2}\n", "train.epochs is not used: train.steps 6 is given, too");
+    named("loss: {type: cross_entropy, temperature: 2}\n",
+          "loss.temperature is not used: cross_entropy is always at temperature 1");
+    named("loss: {hard_label_weight: 1, temperature: 2}\n", "loss.temperature");
+}
+
 TEST(a_trainer)
 {
     REQUIRE(small_models("unread"));
@@ -36,9 +69,6 @@ TEST(a_trainer)
     refused("data: {eval_fraction: 0.1}\n", 0, "");
     refused("data: {eval: x.txt, eval_fraction: 0.1}\n", 1, "data.eval_fraction does not go with eval");
     refused("train: {micro_batch_size: 5}\n", 1, "train.micro_batch_size 5 is above train.batch_size 4: lower it");
-    refused("train: {warmup_steps: 7}\n", 1, "train.warmup_steps 7 is above the run's 6 steps");
-    refused("train: {schedule: wsd, warmup_steps: 3, decay_steps: 4}\n", 1,
-            "train.warmup_steps 3 and train.decay_steps 4 are above the run's 6 steps");
     refused("loss: {weight: 2}\n", 1, "loss.weight is of a list of losses: a single one counts fully");
     refused("loss: [{type: forward_kl, weight: 2}]\n", 1, "");
 }
@@ -144,5 +174,5 @@ TEST(types_of_files)
     small_close(&s);
 }
 
-TEST_MAIN(TEST_CASE(a_trainer) TEST_CASE(students) TEST_CASE(texts) TEST_CASE(the_teacher_of_the_options)
-              TEST_CASE(types_of_files))
+TEST_MAIN(TEST_CASE(a_trainer) TEST_CASE(warnings) TEST_CASE(students) TEST_CASE(texts)
+              TEST_CASE(the_teacher_of_the_options) TEST_CASE(types_of_files))
