@@ -107,7 +107,7 @@ TEST(hidden)
     dk_error err;
     host h = {0};
     fixture f;
-    open_fixture(&f, "hidden");
+    open_fixture(&f, "hosted_hidden");
     for (int i = 0; i < TINY_VOCAB * WIDTH; i++) head[i] = (float)(i % 7) - 3;
     for (int i = 0; i < TINY_VOCAB; i++) bias[i] = (float)i;
     DISTILL_INIT(&form);
