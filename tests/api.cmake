@@ -65,6 +65,7 @@ foreach(source ${sources})
 endforeach()
 
 if(NOT DISTILL_SANITIZE AND TARGET distill_shared AND UNIX AND NOT APPLE)
+  dk_register(cpu bash ${CMAKE_CURRENT_SOURCE_DIR}/cpu.sh ${PROJECT_BINARY_DIR})
   dk_register(abi/abidiff bash ${abi}/abidiff.sh $<TARGET_FILE:distill_shared> ${CMAKE_C_COMPILER})
   dk_register(abi/symbols bash ${abi}/symbols.sh $<TARGET_FILE:distill_shared> $<TARGET_FILE:distill_static>)
   dk_register(abi/headers bash ${abi}/headers.sh)

@@ -67,6 +67,7 @@ find_missing() {
     pkg-config --exists zlib 2> /dev/null || optional+=(zlib1g-dev)
     pkg-config --exists libzstd 2> /dev/null || optional+=(libzstd-dev)
     command -v abidiff > /dev/null || optional+=(abigail-tools)
+    [ "$(uname -m)" != x86_64 ] || command -v qemu-x86_64 > /dev/null || optional+=(qemu-user)
     want_python pytest python3-pytest
     want_python numpy python3-numpy
 }
