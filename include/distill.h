@@ -340,6 +340,13 @@ typedef struct distill_teacher_callbacks {
     /* kind, temperature, vocab_valid, and tensors whose last dimension is vocab, k or width (HIDDEN: head and bias,
        kept); copied */
     const distill_target *form;
+    /* Or NULL, for a teacher that takes its time. begin: rows of this batch will be asked for; start on it (a request,
+       a thread of the host's) and return at once: a trainer begins batch k+1 before its student works on batch k, and
+       other batches may be scored between. end, or NULL: once for each batch begun, when its rows were scored or will
+       not be. The batch, pointer and contents, stays from begin to end. There is no helper thread that calls score
+       ahead instead: score fills strips of the library, which exist while the student's strip is at work. */
+    int32_t (*begin)(void *user, const distill_batch *batch);
+    void (*end)(void *user, const distill_batch *batch);
 } distill_teacher_callbacks;
 
 /* path: an HF folder or a GGUF file; NULL = what the options' teacher says. Weights stay mapped in their file's dtype.
@@ -354,9 +361,17 @@ DISTILL_API int32_t distill_teacher_from_student(const distill_student *student,
                                                  distill_error *err);
 DISTILL_API void distill_teacher_free(distill_teacher *teacher);
 /* out: kind DENSE with values a writable fp32 tensor [row_count, vocab_size]; filled with logits. vocab_valid is
- * set. */
+ * set. NaN or +inf gives DISTILL_E_NUMERIC with the first row; generate and the functions below say so likewise. */
 DISTILL_API int32_t distill_teacher_score(const distill_teacher *teacher, const distill_batch *batch,
                                           distill_target *out, distill_error *err);
+/* Log-probabilities at temperature (0 = 1) without a [rows, vocab] tensor: rows go by in strips, in double where masses
+ * are summed. chosen: NULL, or fp32 [row_count], of the token that follows each row (a row that ends its sequence is
+ * E_INVALID). top: NULL, or kind TOPK with tensors of yours, values fp32 and ids int32 [row_count, k], filled with the
+ * k likeliest, descending, of equal ones the smaller id first, and tail, NULL or fp32 [row_count], the log of the mass
+ * of all others (-inf where k is vocab_valid). top's temperature and vocab_valid are set: it is a target for a loss. */
+DISTILL_API int32_t distill_teacher_log_probs(const distill_teacher *teacher, const distill_batch *batch,
+                                              double temperature, const distill_tensor *chosen, distill_target *top,
+                                              distill_error *err);
 /* Continues each sequence of prompts. Section: generate. A text depends on (weights, prompt, seed, its number), not on
  * its neighbours. */
 DISTILL_API int32_t distill_teacher_generate(const distill_teacher *teacher, const distill_batch *prompts,
@@ -365,7 +380,9 @@ DISTILL_API int32_t distill_teacher_generate(const distill_teacher *teacher, con
 /* Returned with ownership. DISTILL_E_NOT_FOUND where it has none. */
 DISTILL_API int32_t distill_teacher_tokenizer(const distill_teacher *teacher, distill_tokenizer **out,
                                               distill_error *err);
-/* "vocab_size", "hidden_size", "layers", "context_length", "parameters", "bytes" (of the files). */
+/* "vocab_size" (width of its logits), "vocab_valid" (ids from here on are padding: the tokenizer does not know them, so
+ * they have no part in losses, evaluations or texts), "hidden_size", "layers", "context_length", "parameters", "bytes"
+ * (of the files). */
 DISTILL_API int32_t distill_teacher_get_i64(const distill_teacher *teacher, const char *key, int64_t *out,
                                             distill_error *err);
 
@@ -412,6 +429,15 @@ DISTILL_API void distill_student_free(distill_student *student);
  * (type; auto = as the teacher is stored). */
 DISTILL_API int32_t distill_student_save(const distill_student *student, const char *path,
                                          const distill_options *options, distill_error *err);
+/* Keys as distill_teacher_get_i64 has them, and "trainable_parameters". */
+DISTILL_API int32_t distill_student_get_i64(const distill_student *student, const char *key, int64_t *out,
+                                            distill_error *err);
+/* Returned with ownership. DISTILL_E_NOT_FOUND where it has none. */
+DISTILL_API int32_t distill_student_tokenizer(const distill_student *student, distill_tokenizer **out,
+                                              distill_error *err);
+/* The parameter that makes logits (a tied one has the embedding's name), borrowed until the student is freed; NULL: the
+ * head is the host's own. */
+DISTILL_API const char *distill_student_head_name(const distill_student *student);
 enum { DISTILL_WEIGHT = 1, DISTILL_GRADIENT = 2 };
 /* Borrowed until the student is freed; NULL after the last. A tied head appears once, under the embedding's name. */
 DISTILL_API const char *distill_student_parameter_name(const distill_student *student, int64_t index);

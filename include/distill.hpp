@@ -403,6 +403,9 @@ struct teacher_functions {
         score;
     /* or empty */
     std::function<std::int32_t(const distill_batch &, const distill_options *, const token_function &)> generate;
+    /* or empty: for a teacher that takes its time */
+    std::function<std::int32_t(const distill_batch &)> begin;
+    std::function<void(const distill_batch &)> end;
 };
 
 namespace detail
@@ -432,13 +435,16 @@ class teacher : public detail::handle<distill_teacher, distill_teacher_free>
             const options *with = nullptr)
     {
         auto table = init<distill_teacher_callbacks>();
-        bool generates = static_cast<bool>(functions.generate);
+        bool generates = static_cast<bool>(functions.generate), begins = static_cast<bool>(functions.begin);
+        bool ends = static_cast<bool>(functions.end);
         table.flags = flags;
         table.user = detail::hold(std::move(functions));
         table.destroy = detail::destroy<teacher_functions>;
         table.score = on_score;
         table.generate = generates ? on_generate : nullptr;
         table.form = &form;
+        table.begin = begins ? on_begin : nullptr;
+        table.end = ends ? on_end : nullptr;
         distill_teacher *raw = nullptr;
         detail::call(distill_teacher_from_callbacks, env.get(), &table, with ? with->get() : nullptr, &raw);
         raw_.reset(raw);
@@ -468,6 +474,41 @@ class teacher : public detail::handle<distill_teacher, distill_teacher_free>
         detail::call(distill_teacher_score, get(), &view, &target);
         return logits;
     }
+    /* Log-probabilities [rows] of the tokens that follow the rows of the batch. */
+    std::vector<float> log_probs(const batch &batch, double temperature = 1) const
+    {
+        std::vector<float> chosen(static_cast<std::size_t>(batch.row_count()));
+        tensor out(chosen.data(), {batch.row_count()});
+        auto view = batch.view();
+        const distill_tensor *given = out;
+        detail::call(distill_teacher_log_probs, get(), &view, temperature, given, nullptr);
+        return chosen;
+    }
+    /* The k likeliest ids of each row, descending, and the log of the mass of all others. */
+    struct likeliest {
+        std::int64_t k;
+        std::vector<float> values; /* [rows, k] */
+        std::vector<std::int32_t> ids;
+        std::vector<float> tail; /* [rows] */
+    };
+    likeliest top(const batch &batch, std::int64_t k, double temperature = 1) const
+    {
+        if (k < 1) throw error(DISTILL_E_INVALID, 0, "k is below 1");
+        const std::int64_t rows = batch.row_count();
+        const auto size = static_cast<std::size_t>(rows * k);
+        likeliest found{k, std::vector<float>(size), std::vector<std::int32_t>(size),
+                        std::vector<float>(static_cast<std::size_t>(rows))};
+        tensor values(found.values.data(), {rows, k}), ids(found.ids.data(), {rows, k}),
+            tail(found.tail.data(), {rows});
+        auto view = batch.view();
+        auto target = init<distill_target>();
+        target.kind = DISTILL_TOPK;
+        target.values = values;
+        target.ids = ids;
+        target.tail = tail;
+        detail::call(distill_teacher_log_probs, get(), &view, temperature, nullptr, &target);
+        return found;
+    }
     void generate(const batch &prompts, const token_function &on_token, const options *with = nullptr) const
     {
         auto view = prompts.view();
@@ -486,6 +527,17 @@ class teacher : public detail::handle<distill_teacher, distill_teacher_free>
                                  distill_target *out) noexcept
     {
         return detail::guard([&] { return static_cast<teacher_functions *>(user)->score(*batch, first, count, *out); });
+    }
+    static std::int32_t on_begin(void *user, const distill_batch *batch) noexcept
+    {
+        return detail::guard([&] { return static_cast<teacher_functions *>(user)->begin(*batch); });
+    }
+    static void on_end(void *user, const distill_batch *batch) noexcept
+    {
+        try {
+            static_cast<teacher_functions *>(user)->end(*batch);
+        } catch (...) { /* nobody waits for it: what end throws is dropped */
+        }
     }
     static std::int32_t on_generate(void *user, const distill_batch *prompts, const distill_options *with,
                                     distill_token_fn emit, void *emit_user) noexcept
@@ -558,6 +610,24 @@ class student : public detail::handle<distill_student, distill_student_free>
     void save(const std::string &path, const options *with = nullptr) const
     {
         detail::call(distill_student_save, get(), path.c_str(), with ? with->get() : nullptr);
+    }
+    std::int64_t operator[](const char *key) const /* "vocab_size", "trainable_parameters", ... */
+    {
+        std::int64_t value = 0;
+        detail::call(distill_student_get_i64, get(), key, &value);
+        return value;
+    }
+    distill::tokenizer tokenizer() const
+    {
+        distill_tokenizer *raw = nullptr;
+        detail::call(distill_student_tokenizer, get(), &raw);
+        return distill::tokenizer(raw);
+    }
+    /* The parameter that makes logits; "" = the head is the host's own. */
+    std::string head_name() const
+    {
+        const char *name = distill_student_head_name(get());
+        return name ? name : "";
     }
     std::vector<std::string> parameter_names() const
     {

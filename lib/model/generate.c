@@ -127,6 +127,15 @@ static double element(writer *w, dk_view view, int64_t row, int64_t column)
     return view.dtype == DK_F64 ? wide : (double)narrow;
 }
 
+/* Nothing can be drawn: which sequence has no log-probabilities. */
+static int32_t name_row(writer *w, const int64_t *places, int64_t rows, dk_error *err)
+{
+    int64_t row = 0;
+    while (row + 1 < rows && !isnan(element(w, w->log_probs, row, 0))) row++;
+    return dk_fail(err, DK_E_NUMERIC, "generate: sequence %lld, token %lld: logits are nan or infinite",
+                   (long long)(w->first + places[row]), (long long)w->written[places[row]]);
+}
+
 /* Row i of hidden belongs to places[i]; finished[i] says whether that one is done. The log-probability that goes out is
  * the model's own, at temperature 1 and before top_k and top_p, whatever the token was drawn with. */
 static int32_t draw(writer *w, dk_view hidden, const int64_t *places, int64_t rows, int32_t *finished, dk_error *err)
@@ -149,7 +158,8 @@ static int32_t draw(writer *w, dk_view hidden, const int64_t *places, int64_t ro
     ops->log_softmax(&w->queue, logits, w->vocab, 1, log_probs);
     ops->sample(&w->queue, &sample, logits, w->vocab, drawn);
     ops->copy_out(&w->queue, drawn, ids);
-    DK_TRY(dk_queue_wait(&w->queue, err));
+    if ((rc = dk_queue_wait(&w->queue, err)) == DK_E_NUMERIC) rc = name_row(w, places, rows, err);
+    if (rc != DK_OK) goto out;
     for (int64_t i = 0; i < rows; i++) log_prob[i] = element(w, log_probs, i, ids[i]);
     DK_TRY(dk_queue_wait(&w->queue, err));
     for (int64_t i = 0; i < rows; i++) DK_TRY(emit(w, places[i], ids[i], log_prob[i], &finished[i], err));

@@ -129,3 +129,34 @@ int32_t distill_student_weights_changed(distill_student *student, distill_error 
 out:
     return rc;
 }
+
+int32_t distill_student_get_i64(const distill_student *student, const char *key, int64_t *out, distill_error *error)
+{
+    dk_error *err = di_err(error);
+    int32_t rc;
+    dk_error_clear(err);
+    DK_TRY(di_check_pointer(student, "student", err));
+    DK_TRY(di_check_pointer(key, "key", err));
+    DK_TRY(di_check_pointer(out, "out", err));
+    DK_TRY(di_student_get_i64(student->student, key, out, err));
+out:
+    return rc;
+}
+
+int32_t distill_student_tokenizer(const distill_student *student, distill_tokenizer **out, distill_error *error)
+{
+    dk_error *err = di_err(error);
+    int32_t rc;
+    dk_error_clear(err);
+    DK_TRY(di_check_pointer(student, "student", err));
+    DK_TRY(di_check_pointer(out, "out", err));
+    if (!di_student_tokenizer(student->student)) return dk_fail(err, DK_E_NOT_FOUND, "the student has no tokenizer");
+    DK_TRY(di_tokenizer_handle(student->env, di_student_tokenizer(student->student), out, err));
+out:
+    return rc;
+}
+
+const char *distill_student_head_name(const distill_student *student)
+{
+    return student ? di_student_head_name(student->student) : NULL;
+}

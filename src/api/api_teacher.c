@@ -90,6 +90,20 @@ out:
     return rc;
 }
 
+int32_t distill_teacher_log_probs(const distill_teacher *teacher, const distill_batch *batch, double temperature,
+                                  const distill_tensor *chosen, distill_target *top, distill_error *error)
+{
+    dk_error *err = di_err(error);
+    int32_t rc;
+    dk_error_clear(err);
+    DK_TRY(check_batch(teacher, batch, "batch", err));
+    if (!chosen && !top) return dk_fail(err, DK_E_INVALID, "chosen and top are NULL: nothing is asked for");
+    if (top) DK_TRY(di_check_struct(top, "top", sizeof *top, err));
+    DK_TRY(di_teacher_log_probs(teacher->teacher, batch, temperature, chosen, top, err));
+out:
+    return rc;
+}
+
 int32_t distill_teacher_generate(const distill_teacher *teacher, const distill_batch *prompts,
                                  const distill_options *options, distill_token_fn fn, void *user, distill_error *error)
 {
@@ -106,7 +120,6 @@ out:
 int32_t distill_teacher_tokenizer(const distill_teacher *teacher, distill_tokenizer **out, distill_error *error)
 {
     dk_error *err = di_err(error);
-    distill_tokenizer *handle;
     int32_t rc;
     dk_error_clear(err);
     DK_TRY(di_check_pointer(teacher, "teacher", err));
@@ -115,9 +128,7 @@ int32_t distill_teacher_tokenizer(const distill_teacher *teacher, distill_tokeni
     if (!tokenizer)
         return dk_fail(err, DK_E_NOT_FOUND, "%s has no tokenizer",
                        *di_teacher_path(teacher->teacher) ? di_teacher_path(teacher->teacher) : "the teacher");
-    if (!(handle = di_handle_create(teacher->env, sizeof *handle, err))) return DK_E_NOMEM;
-    handle->tokenizer = dk_tokenizer_retain(tokenizer);
-    *out = handle;
+    DK_TRY(di_tokenizer_handle(teacher->env, tokenizer, out, err));
 out:
     return rc;
 }

@@ -4,24 +4,26 @@
 
 #include "format/open_tokenizer.h"
 
+int32_t di_tokenizer_handle(const distill_env *env, dk_tokenizer *tokenizer, distill_tokenizer **out, dk_error *err)
+{
+    distill_tokenizer *handle = di_handle_create(env, sizeof *handle, err);
+    if (!handle) return DK_E_NOMEM;
+    handle->tokenizer = dk_tokenizer_retain(tokenizer);
+    *out = handle;
+    return DK_OK;
+}
+
 int32_t distill_tokenizer_open(const distill_env *env, const char *path, distill_tokenizer **out, distill_error *error)
 {
     dk_error *err = di_err(error);
     dk_tokenizer *tokenizer = NULL;
-    distill_tokenizer *handle = NULL;
     int32_t rc;
     dk_error_clear(err);
     DK_TRY(di_check_pointer(env, "env", err));
     DK_TRY(di_check_pointer(path, "path", err));
     DK_TRY(di_check_pointer(out, "out", err));
     DK_TRY(dk_open_tokenizer(env->host, path, &tokenizer, err));
-    if (!(handle = di_handle_create(env, sizeof *handle, err))) {
-        rc = DK_E_NOMEM;
-        goto out;
-    }
-    handle->tokenizer = tokenizer;
-    *out = handle;
-    return DK_OK;
+    DK_TRY(di_tokenizer_handle(env, tokenizer, out, err));
 out:
     dk_tokenizer_release(tokenizer);
     return rc;

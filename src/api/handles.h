@@ -80,6 +80,8 @@ void *di_computing_handle_create(const distill_env *env, size_t size, dk_error *
 void di_handle_free(void *handle);
 /* A report handle of finished JSON. */
 int32_t di_report_handle(const distill_env *env, const dk_strbuf *json, distill_report **out, dk_error *err);
+/* A handle that shares the tokenizer. */
+int32_t di_tokenizer_handle(const distill_env *env, dk_tokenizer *tokenizer, distill_tokenizer **out, dk_error *err);
 /* E_INVALID "NAME is NULL" unless pointer is there. */
 int32_t di_check_pointer(const void *pointer, const char *name, dk_error *err);
 

@@ -27,8 +27,9 @@ static double row_nll(const float *row, int64_t valid, int32_t id)
     return log(sum) + peak - (double)row[id];
 }
 
-/* Logits of rows [first, first + count) of one sequence, their values and their place in the file. */
-static int score_rows(const scoring *s, const cli_ids *sequence, int64_t first, int64_t count, json_t *values)
+/* Logits of rows [first, first + count) of sequence number index, their values and their place in the file. */
+static int score_rows(const scoring *s, const cli_ids *sequence, int64_t index, int64_t first, int64_t count,
+                      json_t *values)
 {
     int64_t offsets[2] = {0, sequence->count}, shape[2] = {count, s->vocab};
     int64_t *rows = cli_memory(NULL, (size_t)count * sizeof *rows);
@@ -53,12 +54,17 @@ static int score_rows(const scoring *s, const cli_ids *sequence, int64_t first, 
     target.values = &tensor;
     int32_t rc = distill_teacher_score(s->model, &batch, &target, &s->session->err);
     free(rows);
+    if (rc == DISTILL_E_NUMERIC) return cli_message("sequence %lld, %s", (long long)index, s->session->err.message);
     if (rc) return cli_fail(&s->session->err);
     int64_t valid = target.vocab_valid > 0 ? target.vocab_valid : s->vocab;
     for (int64_t i = 0; i < count && first + i + 1 < sequence->count; i++) {
         int32_t next = sequence->ids[first + i + 1];
         if (next >= valid) return cli_message("token id %d is outside the vocabulary of %lld", next, (long long)valid);
-        json_array_append_new(values, cli_json_real(row_nll(s->logits + i * s->vocab, valid, next)));
+        const double nll = row_nll(s->logits + i * s->vocab, valid, next);
+        if (!isfinite(nll))
+            return cli_message("sequence %lld, token %lld: the log-probability of id %d is %s", (long long)index,
+                               (long long)(first + i + 1), next, isnan(nll) ? "nan" : "-inf");
+        json_array_append_new(values, cli_json_real(nll));
     }
     if (s->out && fwrite(s->logits, sizeof(float), (size_t)(count * s->vocab), s->out) != (size_t)(count * s->vocab))
         return cli_message("%s: %s", s->out_path, strerror(errno));
@@ -72,7 +78,8 @@ static int score_all(const scoring *s, const cli_ids *sequences, int64_t count, 
         json_t *values = json_array();
         json_array_append_new(nll, values);
         for (int64_t first = 0; first < rows; first += s->chunk) {
-            int code = score_rows(s, &sequences[i], first, rows - first < s->chunk ? rows - first : s->chunk, values);
+            int code =
+                score_rows(s, &sequences[i], i, first, rows - first < s->chunk ? rows - first : s->chunk, values);
             if (code >= 0) return code;
         }
     }

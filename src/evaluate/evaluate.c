@@ -27,6 +27,7 @@ typedef struct evaluator {
     float *kl;               /* [kl_count], grown */
     int64_t kl_count, kl_capacity;
     int64_t agreed;
+    int64_t windows; /* before this batch */
 } evaluator;
 
 static int32_t create(evaluator *e, dk_error *err)
@@ -101,6 +102,18 @@ static int32_t room_for_kl(evaluator *e, int64_t count, dk_error *err)
     return DK_OK;
 }
 
+static int32_t check_number(const evaluator *e, const char *what, double value, int64_t row, dk_error *err)
+{
+    int64_t window = 0;
+    char text[32];
+    if (isfinite(value)) return DK_OK;
+    while (window + 1 < e->batch->windows && e->batch->window_row[window + 1] <= row) window++;
+    dk_format_f64(value, text);
+    return dk_fail(err, DK_E_NUMERIC, "window %lld, position %lld: the %s of token %d is %s",
+                   (long long)(e->windows + window), (long long)(row - e->batch->window_row[window]), what,
+                   (int)e->batch->labels[row], text);
+}
+
 static int32_t check_sparse(evaluator *e, int64_t first, int64_t count, dk_error *err)
 {
     const di_sparse_rules rules = {e->vocab, first, NULL, di_session_source(e->teacher)->rounding};
@@ -153,10 +166,8 @@ static int32_t strip(evaluator *e, int64_t first, int64_t count, di_evaluation *
     DK_TRY(dk_parallel_check(e->host, err));
     for (int64_t r = 0; r < count; r++) {
         const di_measured *row = &e->rows[r];
-        if (!isfinite(row->nats) || !isfinite(row->kl))
-            return dk_fail(err, DK_E_NUMERIC, "the %s of token %d is not finite",
-                           isfinite(row->nats) ? "teacher's distance at the position" : "student's log-probability",
-                           (int)e->strip.labels[r]);
+        DK_TRY(check_number(e, "student's log-probability", -row->nats, first + r, err));
+        DK_TRY(check_number(e, "teacher's distance at the position", row->kl, first + r, err));
         out->nats += row->nats;
         out->teacher_nats += row->teacher_nats;
         out->kl_mean += row->kl;
@@ -275,6 +286,7 @@ int32_t di_evaluate(const di_evaluate_args *args, di_evaluation *out, dk_error *
             goto out;
         }
         tell(&e, &watch, first, windows);
+        e.windows = first;
         DK_TRY(di_dataset_windows(args->data, first, WINDOWS, e.batch, err));
         DK_TRY(forward(&e, first, &result, err));
         if (args->tokens && result.tokens >= args->tokens && first + WINDOWS < windows) {

@@ -39,7 +39,7 @@ int32_t di_evaluate_check(di_dataset *data, const dk_model *student, di_teacher 
 int32_t di_evaluate(const di_evaluate_args *args, di_evaluation *out, dk_error *err);
 void di_evaluation_json(const di_evaluation *evaluation, dk_strbuf *out); /* the object of distill_evaluate */
 
-/* tokens/s; -1 where it is no local model */
+/* tokens/s; -1 where it cannot be timed; model NULL = none */
 int32_t di_speed(di_teacher *model, double *prompt, double *decode, dk_error *err);
 
 #endif

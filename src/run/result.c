@@ -30,7 +30,7 @@ static void quality(const di_evaluation *e, int32_t of_teacher, dk_strbuf *out)
 
 static int32_t model_section(const di_run *run, di_teacher *scorer, int32_t of_teacher, dk_strbuf *out, dk_error *err)
 {
-    dk_model *model = scorer ? di_teacher_model(scorer) : NULL;
+    const di_facts facts = di_teacher_facts(scorer);
     double prompt = -1, decode = -1;
     int32_t rc;
     DK_TRY(di_speed(scorer, &prompt, &decode, err));
@@ -38,10 +38,8 @@ static int32_t model_section(const di_run *run, di_teacher *scorer, int32_t of_t
     const char *path = of_teacher ? di_teacher_path(scorer) : run->output.path ? run->output.path : "";
     dk_strbuf_json(out, path, strlen(path));
     if (run->evaluation.has_result) quality(&run->evaluation.result, of_teacher, out);
-    if (model) {
-        number(out, "parameters", (double)dk_model_elements(model));
-        number(out, "bytes", (double)model->file_bytes);
-    }
+    if (facts.parameters >= 0) number(out, "parameters", (double)facts.parameters);
+    if (facts.bytes >= 0) number(out, "bytes", (double)facts.bytes);
     if (prompt > 0) number(out, "prompt_tokens_per_second", prompt);
     if (decode > 0) number(out, "decode_tokens_per_second", decode);
     dk_strbuf_puts(out, "}");

@@ -19,10 +19,17 @@ int32_t di_student_from_callbacks(dk_backend *backend, const distill_student_cal
 di_student *di_student_retain(di_student *student);
 void di_student_release(di_student *student);
 
-dk_model *di_student_model(const di_student *student);                            /* NULL for callbacks */
+/* Of the parameter that makes logits; NULL = none of ours. Borrowed until the student is freed. */
+const char *di_student_head_name(const di_student *student);
+int32_t di_student_get_i64(const di_student *student, const char *key, int64_t *out, dk_error *err);
+di_facts di_student_facts(const di_student *student);
+double di_student_flops(const di_student *student, int64_t tokens,
+                        int64_t mean_length); /* of training; 0 = not known */
+/* Parameters that our optimiser updates and our checkpoints keep; NULL where the student does so itself. */
+dk_model *di_student_model(const di_student *student);
 const distill_student_callbacks *di_student_callbacks(const di_student *student); /* NULL for models */
 dk_tokenizer *di_student_tokenizer(const di_student *student);                    /* borrowed; NULL = none */
-int64_t di_student_vocab(const di_student *student);
+int64_t di_student_vocab_valid(const di_student *student);                        /* ids from here on are padding */
 int32_t di_student_acquire(di_student *student, dk_error *err); /* for one trainer; E_BUSY when held */
 void di_student_let_go(di_student *student);
 /* Files say "auto" for the type in which the teacher is stored; F32 until it is known. */

@@ -1,198 +1,53 @@
-/* hosted.c - a teacher that is the host's callbacks. */
+/* hosted.c - a teacher that is the host's callbacks: its table, its form, and what is known by them. */
 #include <string.h>
 
-#include "target/host_rows.h"
+#include "base/hash.h"
 #include "teacher/teacher_parts.h"
 
-typedef struct hosted { /* a session's state: room for what score fills, and the target that points to it */
-    dk_queue queue;     /* DENSE: with a copy of the strip where the host does not see it */
-    di_staging copied;
-    float *values, *tail; /* DENSE: strips are filled in place; else [max_rows, width], [max_rows] */
-    int32_t *ids;
-    distill_tensor value_tensor, id_tensor, tail_tensor;
-    int64_t shape[2], row_shape[1], strides[2];
-    distill_target out;   /* given to score */
-    distill_target given; /* what came back, checked */
-    di_wrapped *wrapped;  /* HIDDEN: makes logits of the values */
-    distill_target hidden;
-    distill_tensor hidden_values;
-    int64_t hidden_shape[2];
-    int64_t *identity; /* [max_rows] */
-    float *gradients;  /* HIDDEN of a student: dL/d values, [max_rows, width] */
-    distill_tensor gradient;
-} hosted;
-
-static void session_free(di_session *s)
+static void free_state(di_teacher *t)
 {
-    hosted *h = s->state;
-    di_wrapped_free(h->wrapped);
-    di_staging_free(s->teacher->host, &h->copied);
-    dk_queue_close(&h->queue);
-    dk_free(s->teacher->host, h->values);
-    dk_free(s->teacher->host, h->tail);
-    dk_free(s->teacher->host, h->ids);
-    dk_free(s->teacher->host, h->identity);
-    dk_free(s->teacher->host, h->gradients);
-    dk_free(s->teacher->host, h);
-    s->state = NULL;
+    di_hosted *hosted = t->state;
+    if (hosted->callbacks.destroy) hosted->callbacks.destroy(hosted->callbacks.user);
+    dk_free(t->host, hosted->head_data);
+    dk_free(t->host, hosted->bias_data);
+    dk_free(t->host, hosted);
 }
 
-static int32_t call(di_session *s, int64_t first, int64_t count, dk_error *err)
+static const distill_target *form_of(const di_teacher *t)
 {
-    const distill_teacher_callbacks *table = &s->teacher->callbacks;
-    hosted *h = s->state;
-    if (!table->score) return dk_fail(err, DK_E_UNSUPPORTED, "this teacher only generates: its table has no score");
-    if (!(table->flags & DISTILL_CB_MT) && atomic_exchange(&s->teacher->busy, 1))
-        return dk_fail(err, DK_E_BUSY,
-                       "the teacher's score runs in another thread, and its table has no DISTILL_CB_MT");
-    h->given = h->out;
-    int32_t code = table->score(table->user, &s->batch, first, count, &h->given);
-    atomic_store(&s->teacher->busy, 0);
-    if (code == DISTILL_CB_OK) return DK_OK;
-    if (code == DISTILL_CB_CANCEL)
-        return dk_fail(err, DK_E_CANCELLED, "the teacher's score stopped at row %lld", (long long)first);
-    dk_fail(err, DK_E_CALLBACK, "the teacher's score returned %d for rows %lld to %lld", (int)code, (long long)first,
-            (long long)(first + count));
-    if (err) err->user_code = code;
-    return DK_E_CALLBACK;
+    const di_hosted *hosted = t->state;
+    return &hosted->form;
 }
 
-static int32_t dense_rows(void *self, int64_t first, int64_t count, dk_view strip, const distill_target **target,
-                          dk_error *err)
+static void describe(const di_teacher *t, di_facts *out)
 {
-    di_session *s = self;
-    hosted *h = s->state;
-    di_host_rows rows;
-    int32_t rc;
-    if (target) *target = NULL;
-    DK_TRY(di_host_place(&h->queue, &h->copied, strip, &rows, err));
-    h->shape[0] = count;
-    h->shape[1] = s->source.width;
-    h->strides[0] = rows.stride;
-    h->strides[1] = 1;
-    h->value_tensor = di_tensor_of(rows.data, DISTILL_FLOAT, 32, 2, h->shape);
-    h->value_tensor.strides = h->strides;
-    DK_TRY(call(s, first, count, err));
-    DK_TRY(di_host_write(&h->queue, strip, &rows, err));
-out:
-    return rc;
+    const di_hosted *hosted = t->state;
+    if (hosted->form.kind == DISTILL_DENSE) out->vocab_size = hosted->value_shape[1];
+    else if (hosted->form.kind == DISTILL_HIDDEN) out->vocab_size = hosted->head_shape[0];
+    else if (hosted->form.vocab_valid > 0) out->vocab_size = hosted->form.vocab_valid;
+    out->vocab_valid = hosted->form.vocab_valid > 0 ? hosted->form.vocab_valid : out->vocab_size;
 }
 
-static int32_t hidden_rows(void *self, int64_t first, int64_t count, dk_view strip, const distill_target **target,
-                           dk_error *err)
+/* Identity of a host's teacher is what it says of itself: its form. */
+static int32_t hash(const di_teacher *t, char hex[65], dk_error *err)
 {
-    di_session *s = self;
-    hosted *h = s->state;
-    const di_source *source = di_wrapped_source(h->wrapped);
-    int32_t rc;
-    h->shape[0] = count;
-    h->shape[1] = s->teacher->form_shapes[0][1];
-    h->value_tensor = di_tensor_of(h->values + first * h->shape[1], DISTILL_FLOAT, 32, 2, h->shape);
-    DK_TRY(call(s, first, count, err));
-    DK_TRY(source->rows(source->self, first, count, strip, target, err));
-out:
-    return rc;
-}
-
-static int32_t sparse_rows(void *self, int64_t first, int64_t count, dk_view strip, const distill_target **target,
-                           dk_error *err)
-{
-    di_session *s = self;
-    hosted *h = s->state;
-    int32_t one_hot = s->teacher->form.kind == DISTILL_ONE_HOT, rc;
-    (void)strip;
-    h->shape[0] = h->row_shape[0] = count;
-    h->shape[1] = s->teacher->form_shapes[0][1];
-    h->value_tensor = di_tensor_of(h->values, DISTILL_FLOAT, 32, 2, h->shape);
-    h->id_tensor = di_tensor_of(h->ids, DISTILL_INT, 32, one_hot ? 1 : 2, h->shape);
-    h->tail_tensor = di_tensor_of(h->tail, DISTILL_FLOAT, 32, 1, h->row_shape);
-    DK_TRY(call(s, first, count, err));
-    DK_TRY(di_check_target(&h->given, "the teacher's target", count, err));
-    if (target) *target = &h->given;
-out:
-    return rc;
-}
-
-static int32_t plan_hidden(di_session *s, hosted *h, dk_error *err)
-{
-    di_wrapped_spec spec = {
-        .target = &h->hidden, .name = "the teacher's target", .rows = s->max_rows, .max_count = s->max_rows};
-    int32_t rc;
-    DK_TRY(dk_new(s->teacher->host, s->max_rows, &h->identity, err));
-    for (int64_t r = 0; r < s->max_rows; r++) h->identity[r] = r;
-    h->hidden_shape[0] = s->max_rows;
-    h->hidden_shape[1] = s->teacher->form_shapes[0][1];
-    h->hidden_values = di_tensor_of(h->values, DISTILL_FLOAT, 32, 2, h->hidden_shape);
-    h->hidden = s->teacher->form;
-    h->hidden.values = &h->hidden_values;
-    spec.places = h->identity;
-    if (s->with_gradient) {
-        DK_TRY(dk_new(s->teacher->host, s->max_rows * h->hidden_shape[1], &h->gradients, err));
-        h->gradient = di_tensor_of(h->gradients, DISTILL_FLOAT, 32, 2, h->hidden_shape);
-        spec.grad_values = &h->gradient;
-    }
-    DK_TRY(di_check_target(&h->hidden, "form", s->max_rows, err));
-    DK_TRY(di_wrapped_create(s->teacher->backend, &spec, &h->wrapped, err));
-out:
-    return rc;
-}
-
-static int32_t session(di_session *s, dk_error *err)
-{
-    const di_teacher *t = s->teacher;
-    int32_t kind = t->form.kind, rc;
-    int64_t width = t->form_shapes[0][1];
-    hosted *h = NULL;
-    DK_TRY(dk_new(t->host, 1, &h, err));
-    s->state = h;
-    DK_TRY(dk_queue_open(&h->queue, t->backend, err));
-    h->out = t->form;
-    h->out.values = kind == DISTILL_ONE_HOT ? NULL : &h->value_tensor;
-    if (kind == DISTILL_TOPK || kind == DISTILL_SAMPLED || kind == DISTILL_ONE_HOT) h->out.ids = &h->id_tensor;
-    h->out.tail = kind == DISTILL_TOPK && t->form.tail ? &h->tail_tensor : NULL;
-    if (kind != DISTILL_DENSE) {
-        DK_TRY(dk_new(t->host, s->max_rows * width, &h->values, err));
-        DK_TRY(dk_new(t->host, s->max_rows * width, &h->ids, err));
-        DK_TRY(dk_new(t->host, s->max_rows, &h->tail, err));
-    }
-    s->source = (di_source){
-        .self = s, .kind = kind, .temperature = t->form.temperature > 0 ? t->form.temperature : 1, .rows = sparse_rows};
-    s->source.width = s->source.vocab_valid = di_teacher_vocab(t);
-    if (kind == DISTILL_DENSE) {
-        s->source.width = width;
-        s->source.rows = dense_rows;
-    } else if (kind == DISTILL_HIDDEN) {
-        DK_TRY(plan_hidden(s, h, err));
-        s->source.kind = DISTILL_DENSE;
-        s->source.width = t->form_shapes[3][0];
-        s->source.rows = hidden_rows;
-        s->source.needs_logits = di_wrapped_source(h->wrapped)->needs_logits;
-    } else {
-        s->source.width = 0;
-    }
-out:
-    return rc;
-}
-
-int32_t di_session_gradient(di_session *s, int64_t first, int64_t count, dk_view logits, dk_view dlogits, float **out,
-                            dk_error *err)
-{
-    hosted *h = s->state;
-    const di_source *source = di_wrapped_source(h->wrapped);
-    *out = h->gradients + first * h->hidden_shape[1];
-    return source->gradient(source->self, first, count, logits, dlogits, err);
-}
-
-static int32_t forward(di_session *s, dk_error *err)
-{
-    (void)s, (void)err; /* a host computes the batch when its first rows are asked for */
+    const di_hosted *hosted = t->state;
+    dk_sha256 sha;
+    uint8_t digest[32];
+    int64_t numbers[] = {hosted->form.kind, hosted->value_shape[1], hosted->form.vocab_valid};
+    (void)err;
+    dk_sha256_begin(&sha);
+    dk_sha256_add(&sha, numbers, sizeof numbers);
+    dk_sha256_end(&sha, digest);
+    dk_hex(digest, sizeof digest, hex);
     return DK_OK;
 }
 
 static int32_t generate(di_teacher *t, const distill_batch *prompts, const di_options *options,
                         const distill_options *user_options, distill_token_fn fn, void *user, dk_error *err)
 {
-    const distill_teacher_callbacks *table = &t->callbacks;
+    const di_hosted *hosted = t->state;
+    const distill_teacher_callbacks *table = &hosted->callbacks;
     (void)options;
     if (!table->generate) return dk_fail(err, DK_E_UNSUPPORTED, "this teacher only scores: its table has no generate");
     int32_t code = table->generate(table->user, prompts, user_options, fn, user);
@@ -203,4 +58,132 @@ static int32_t generate(di_teacher *t, const distill_batch *prompts, const di_op
     return DK_E_CALLBACK;
 }
 
-const di_teacher_kind di_teacher_of_callbacks = {session, session_free, forward, NULL, generate};
+static int32_t ahead(const di_teacher *t)
+{
+    const di_hosted *hosted = t->state;
+    return hosted->callbacks.begin != NULL;
+}
+
+static const di_teacher_kind hosted_kind = {.free = free_state,
+                                            .describe = describe,
+                                            .form = form_of,
+                                            .hash = hash,
+                                            .ahead = ahead,
+                                            .begin = di_hosted_begin,
+                                            .end = di_hosted_end,
+                                            .session = di_hosted_session,
+                                            .session_free = di_hosted_session_free,
+                                            .forward = di_hosted_forward,
+                                            .generate = generate};
+
+/* ---- how one comes to be ---- */
+
+static int64_t last_dimension(const distill_tensor *tensor)
+{
+    return tensor && tensor->ndim > 0 ? tensor->shape[tensor->ndim - 1] : 0;
+}
+
+/* A compact fp32 copy of [rows, width], or of [width] with rows = 1. */
+static int32_t copy_values(dk_host *host, const distill_tensor *tensor, int64_t rows, float **data, dk_error *err)
+{
+    int64_t shape[2] = {rows, last_dimension(tensor)};
+    int64_t strides[2] = {0, tensor->strides ? tensor->strides[tensor->ndim - 1] : 1};
+    distill_tensor flat = *tensor;
+    if (!(*data = dk_alloc(host, (uint64_t)(rows * shape[1]), sizeof **data)))
+        return dk_fail_nomem(err, (uint64_t)(rows * shape[1]) * sizeof **data);
+    if (tensor->ndim == 1) {
+        flat.ndim = 2;
+        flat.shape = shape;
+        flat.strides = strides;
+    }
+    di_tensor_read_rows(&flat, 0, rows, *data);
+    return DK_OK;
+}
+
+static int32_t copy_head(dk_host *host, di_hosted *h, const distill_target *form, dk_error *err)
+{
+    int32_t rc;
+    if (!form->head || form->head->ndim != 2)
+        return dk_fail(err, DK_E_INVALID, "form->head is not a tensor [vocab, width]");
+    memcpy(h->head_shape, form->head->shape, sizeof h->head_shape);
+    DK_TRY(copy_values(host, form->head, h->head_shape[0], &h->head_data, err));
+    h->head = di_tensor_of(h->head_data, DISTILL_FLOAT, 32, 2, h->head_shape);
+    h->form.head = &h->head;
+    if (!form->bias) goto out;
+    h->bias_shape[0] = last_dimension(form->bias);
+    DK_TRY(copy_values(host, form->bias, 1, &h->bias_data, err));
+    h->bias = di_tensor_of(h->bias_data, DISTILL_FLOAT, 32, 1, h->bias_shape);
+    h->form.bias = &h->bias;
+out:
+    return rc;
+}
+
+/* Only widths are kept of the tensors that score fills; head and bias are copied. */
+static int32_t copy_form(dk_host *host, di_hosted *h, const distill_target *form, dk_error *err)
+{
+    int32_t rc = DK_OK;
+    h->form = *form;
+    h->form.head = h->form.bias = NULL;
+    h->value_shape[1] = form->kind == DISTILL_ONE_HOT ? 1 : last_dimension(form->values);
+    h->values = di_tensor_of(NULL, DISTILL_FLOAT, 32, 2, h->value_shape);
+    h->form.values = &h->values;
+    h->form.ids = NULL;
+    if (form->tail) h->form.tail = &h->values;
+    if (form->kind == DISTILL_HIDDEN) DK_TRY(copy_head(host, h, form, err));
+    const int64_t width = form->kind == DISTILL_DENSE    ? h->value_shape[1]
+                          : form->kind == DISTILL_HIDDEN ? h->head_shape[0]
+                                                         : form->vocab_valid;
+    if (form->vocab_valid < 0 || form->vocab_valid > width)
+        return dk_fail(err, DK_E_INVALID, "form->vocab_valid is %lld, not in [0, %lld], the width of the logits",
+                       (long long)form->vocab_valid, (long long)width);
+out:
+    return rc;
+}
+
+static int32_t check_table(const distill_teacher_callbacks *table, dk_error *err)
+{
+    if (!table->score && !table->generate) return dk_fail(err, DK_E_INVALID, "table has neither score nor generate");
+    if (!table->form) return dk_fail(err, DK_E_INVALID, "table->form is NULL: it says what score gives");
+    if (table->form->kind < DISTILL_DENSE || table->form->kind > DISTILL_ONE_HOT)
+        return dk_fail(err, DK_E_INVALID, "table->form->kind %d is none of DISTILL_DENSE ...", (int)table->form->kind);
+    if (table->form->kind != DISTILL_ONE_HOT && last_dimension(table->form->values) < 1)
+        return dk_fail(err, DK_E_INVALID, "table->form->values has no width: its last dimension is vocab, k or width");
+    return di_check_temperature(table->form->temperature, "table->form", err);
+}
+
+static int32_t create(dk_backend *backend, const distill_teacher_callbacks *table, di_teacher **out, dk_error *err)
+{
+    di_teacher *t = NULL;
+    di_hosted *hosted = NULL;
+    int32_t rc;
+    DK_TRY(di_teacher_create(backend, &hosted_kind, "", &t, err));
+    DK_TRY(dk_new(t->host, 1, &hosted, err));
+    memcpy(&hosted->callbacks, table, /* an older caller's struct is shorter */
+           table->struct_size < sizeof *table ? table->struct_size : sizeof *table);
+    hosted->callbacks.form = &hosted->form;
+    t->state = hosted;
+    *out = t;
+    return DK_OK;
+out:
+    di_teacher_release(t);
+    return rc;
+}
+
+int32_t di_teacher_from_callbacks(dk_backend *backend, const distill_teacher_callbacks *table,
+                                  const di_options *options, di_teacher **out, dk_error *err)
+{
+    di_teacher *t = NULL;
+    int32_t rc = create(backend, table, &t, err);
+    (void)options;
+    if (rc != DK_OK) {
+        if (table->destroy) table->destroy(table->user);
+        return rc;
+    }
+    DK_TRY(check_table(table, err));
+    DK_TRY(copy_form(t->host, t->state, table->form, err));
+    *out = t;
+    return DK_OK;
+out:
+    di_teacher_release(t);
+    return rc;
+}

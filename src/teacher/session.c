@@ -39,15 +39,18 @@ void di_session_free(di_session *s)
 {
     if (!s) return;
     di_teacher *teacher = s->teacher;
+    di_session_drop(s);
     if (s->state) teacher->kind->session_free(s);
     dk_free(teacher->host, s->place_memory);
     dk_free(teacher->host, s);
     di_teacher_release(teacher);
 }
 
-int32_t di_session_forward(di_session *s, const distill_batch *batch, dk_error *err)
+int32_t di_session_begin(di_session *s, const distill_batch *batch, dk_error *err)
 {
     int64_t rows = di_batch_rows(batch);
+    int32_t rc = DK_OK;
+    di_session_drop(s);
     if (rows > s->max_rows)
         return dk_fail(err, DK_E_INVALID, "%lld rows do not fit a session of %lld", (long long)rows,
                        (long long)s->max_rows);
@@ -55,7 +58,24 @@ int32_t di_session_forward(di_session *s, const distill_batch *batch, dk_error *
     s->row_count = rows;
     if (!batch->rows) di_batch_row_places(batch, s->place_memory);
     s->places = batch->rows ? batch->rows : s->place_memory;
-    return s->teacher->kind->forward(s, err);
+    if (s->teacher->kind->begin) rc = s->teacher->kind->begin(s, err);
+    s->begun = rc == DK_OK;
+    return rc;
+}
+
+int32_t di_session_collect(di_session *s, dk_error *err) { return s->teacher->kind->forward(s, err); }
+
+void di_session_drop(di_session *s)
+{
+    if (!s || !s->begun) return;
+    s->begun = 0;
+    if (s->teacher->kind->end) s->teacher->kind->end(s);
+}
+
+int32_t di_session_forward(di_session *s, const distill_batch *batch, dk_error *err)
+{
+    int32_t rc = di_session_begin(s, batch, err);
+    return rc == DK_OK ? di_session_collect(s, err) : rc;
 }
 
 const di_source *di_session_source(const di_session *s) { return &s->source; }
@@ -74,72 +94,4 @@ int32_t di_session_recall(di_session *s, int64_t rows, const void *values, size_
     if (!hidden || size != (size_t)rows * (size_t)hidden->values->shape[1] * (hidden->values->dtype_bits / 8)) return 0;
     memcpy(hidden->values->data, values, size);
     return 1;
-}
-
-/* ---- distill_teacher_score ---- */
-
-static int32_t copy_strip(di_session *s, dk_view strip, int64_t first, int64_t count, float *rows, distill_target *out,
-                          dk_error *err)
-{
-    const distill_target *target = NULL;
-    const dk_ops *ops = s->teacher->backend->ops;
-    dk_queue queue;
-    int32_t rc;
-    DK_TRY(dk_queue_open(&queue, s->teacher->backend, err));
-    DK_TRY(s->source.rows(s->source.self, first, count, strip, &target, err));
-    ops->copy_out(&queue, strip, rows);
-    DK_TRY(dk_queue_wait(&queue, err));
-    di_tensor_write_rows(out->values, first, count, rows, 0);
-out:
-    dk_queue_close(&queue);
-    return rc;
-}
-
-static int32_t check_score(const di_teacher *t, const distill_batch *batch, const distill_target *out, dk_error *err)
-{
-    int64_t shape[2] = {di_batch_rows(batch), di_teacher_vocab(t)};
-    if (out->kind != DISTILL_DENSE || !out->values)
-        return dk_fail(err, DK_E_UNSUPPORTED, "out->kind %d: score fills DENSE values", (int)out->kind);
-    if (!t->model && t->form.kind != DISTILL_DENSE && t->form.kind != DISTILL_HIDDEN)
-        return dk_fail(err, DK_E_UNSUPPORTED, "this teacher gives %s targets, which have no logits",
-                       di_kind_name(t->form.kind));
-    return di_check_tensor(out->values, "out->values", 2, shape, 1, err);
-}
-
-int32_t di_teacher_score(di_teacher *t, const distill_batch *batch, distill_target *out, dk_error *err)
-{
-    enum { STRIP = 64 };
-    int64_t rows = di_batch_rows(batch);
-    di_session *s = NULL;
-    dk_arena arena;
-    float *copy = NULL;
-    int32_t rc;
-    dk_arena_init(&arena, t->backend);
-    DK_TRY(check_score(t, batch, out, err));
-    DK_TRY(di_session_create(t, batch->offsets[batch->sequences], batch->sequences, rows, &s, err));
-    dk_arena_2d(&arena, t->backend->real, STRIP, s->source.width);
-    DK_TRY(dk_arena_commit(&arena, err));
-    dk_view strip = dk_arena_2d(&arena, t->backend->real, STRIP, s->source.width);
-    if (!(copy = dk_alloc(t->host, (uint64_t)(STRIP * s->source.width), sizeof *copy))) {
-        rc = dk_fail_nomem(err, (uint64_t)(STRIP * s->source.width) * sizeof *copy);
-        goto out;
-    }
-    DK_TRY(di_session_forward(s, batch, err));
-    for (int64_t first = 0; first < rows; first += STRIP) {
-        int64_t count = rows - first < STRIP ? rows - first : STRIP;
-        DK_TRY(copy_strip(s, dk_view_rows(strip, 0, count), first, count, copy, out, err));
-    }
-    out->vocab_valid = s->source.vocab_valid;
-out:
-    dk_free(t->host, copy);
-    dk_arena_free(&arena);
-    di_session_free(s);
-    return rc;
-}
-
-int32_t di_teacher_generate(di_teacher *t, const distill_batch *prompts, const di_options *options,
-                            const distill_options *user_options, distill_token_fn fn, void *user, dk_error *err)
-{
-    int32_t rc = di_options_check(options, 1 << DI_GENERATE, err);
-    return rc == DK_OK ? t->kind->generate(t, prompts, options, user_options, fn, user, err) : rc;
 }

@@ -21,14 +21,28 @@ int32_t di_teacher_from_model(dk_backend *backend, dk_model *model, dk_tokenizer
 di_teacher *di_teacher_retain(di_teacher *teacher);
 void di_teacher_release(di_teacher *teacher);
 
-dk_model *di_teacher_model(const di_teacher *teacher);            /* NULL unless it is a local model */
-dk_tokenizer *di_teacher_tokenizer(const di_teacher *teacher);    /* borrowed; NULL = none */
-int64_t di_teacher_vocab(const di_teacher *teacher);              /* width of its logits, or vocab_valid of its form */
-const distill_target *di_teacher_form(const di_teacher *teacher); /* what a teacher of callbacks gives */
-const char *di_teacher_path(const di_teacher *teacher);           /* "" = none */
+/* ---- what is known about a model, whatever its kind ---- */
+typedef struct di_facts { /* -1 = not known */
+    int64_t vocab_size;   /* width of its logits */
+    int64_t vocab_valid;  /* ids from here on are padding */
+    int64_t hidden_size, layers, context_length, parameters;
+    int64_t bytes; /* of its files */
+    int64_t trainable_parameters;
+} di_facts;
+di_facts di_teacher_facts(const di_teacher *teacher);
+/* A fact by its name; owner is for the message where it is not known ("a teacher of callbacks"). */
+int32_t di_facts_get(const di_facts *facts, const char *owner, const char *key, int64_t *out, dk_error *err);
 int32_t di_teacher_get_i64(const di_teacher *teacher, const char *key, int64_t *out, dk_error *err);
+int64_t di_teacher_vocab(const di_teacher *teacher);       /* width of its logits; INT32_MAX = ids without a bound */
+int64_t di_teacher_vocab_valid(const di_teacher *teacher); /* the same of the ids that count */
+dk_tokenizer *di_teacher_tokenizer(const di_teacher *teacher);    /* borrowed; NULL = none */
+const distill_target *di_teacher_form(const di_teacher *teacher); /* what it gives: kind, temperature, widths */
+const char *di_teacher_path(const di_teacher *teacher);           /* "" = none */
 /* identity of the weights; callbacks: of the form */
 int32_t di_teacher_hash(const di_teacher *teacher, char hex[65], dk_error *err);
+double di_teacher_flops(const di_teacher *teacher, int64_t tokens, int64_t mean_length); /* of scoring; 0 = not known */
+/* Weights in this process, for a student that begins as a copy of some; NULL = none. For nothing else. */
+dk_model *di_teacher_model(const di_teacher *teacher);
 
 /* ---- scoring ---- */
 int32_t di_session_create(di_teacher *teacher, int64_t max_tokens, int64_t max_sequences, int64_t max_rows,
@@ -40,8 +54,14 @@ int32_t di_session_create_trained(di_teacher *teacher, int64_t max_tokens, int64
 int32_t di_session_gradient(di_session *session, int64_t first, int64_t count, dk_view logits, dk_view dlogits,
                             float **out, dk_error *err);
 void di_session_free(di_session *session);
-/* the trunk; batch is borrowed until the last rows() */
-int32_t di_session_forward(di_session *session, const distill_batch *batch, dk_error *err);
+/* A batch is begun, collected (the trunk), asked for its rows, and dropped. begin tells a teacher that takes its time
+ * of a batch whose rows will be asked for later; what batch points to is borrowed until it is dropped: by drop, by the
+ * next begin, or with the session. Two batches in flight are two sessions. */
+int32_t di_session_begin(di_session *session, const distill_batch *batch, dk_error *err);
+int32_t di_session_collect(di_session *session, dk_error *err);
+void di_session_drop(di_session *session); /* nothing begun, NULL: nothing happens */
+int32_t di_session_forward(di_session *session, const distill_batch *batch, dk_error *err); /* begin and collect */
+int32_t di_teacher_ahead(const di_teacher *teacher); /* begin starts work that goes on by itself */
 const di_source *di_session_source(const di_session *session);
 /* HIDDEN target of the rows of the last forward for pull mode (local models), views until the next forward; NULL for
  * others. */
@@ -51,18 +71,28 @@ const distill_target *di_session_hidden(di_session *session);
 int32_t di_session_recall(di_session *session, int64_t rows, const void *values, size_t size);
 
 /* A HIDDEN target over a model's head and count rows of hidden states, in the caller's structs. */
-const distill_target *di_hidden_target(const dk_model *model, dk_view rows, int64_t count, distill_target *target,
-                                       distill_tensor *values, distill_tensor *head, distill_tensor *bias,
-                                       int64_t value_shape[2], int64_t head_shape[2], int64_t bias_shape[1]);
+const distill_target *di_hidden_target(const dk_model *model, int64_t vocab_valid, dk_view rows, int64_t count,
+                                       distill_target *target, distill_tensor *values, distill_tensor *head,
+                                       distill_tensor *bias, int64_t value_shape[2], int64_t head_shape[2],
+                                       int64_t bias_shape[1]);
 /* A tokenizer with more tokens than the model is another model's; a bos that differs is a warning. */
 int32_t di_check_tokenizer(const char *path, const dk_model *model, const dk_tokenizer *tokenizer, dk_error *err);
 /* The tokenizer beside a model, whose end of text becomes one of the model's; NULL where there is none. One that is
  * larger than the model's vocabulary is E_MISMATCH. */
 int32_t di_open_model_tokenizer(dk_host *host, const char *path, dk_model *model, dk_tokenizer **out, dk_error *err);
 
+/* The ids that count: those of the tokenizer, or all where there is none. */
+int64_t di_vocab_valid(const dk_model *model, const dk_tokenizer *tokenizer);
+void di_facts_of_model(const dk_model *model, const dk_tokenizer *tokenizer, di_facts *out);
+
 /* distill_teacher_score and _generate. user_options: the public handle that a callback teacher is given. */
 int32_t di_teacher_score(di_teacher *teacher, const distill_batch *batch, distill_target *out, dk_error *err);
+/* distill_teacher_log_probs */
+int32_t di_teacher_log_probs(di_teacher *teacher, const distill_batch *batch, double temperature,
+                             const distill_tensor *chosen, distill_target *top, dk_error *err);
 int32_t di_teacher_generate(di_teacher *teacher, const distill_batch *prompts, const di_options *options,
                             const distill_options *user_options, distill_token_fn fn, void *user, dk_error *err);
+/* Ids alone, as args say, for measurements. E_UNSUPPORTED where the time would not be the model's own. */
+int32_t di_teacher_write(di_teacher *teacher, const dk_tokens *prompts, const dk_generate_args *args, dk_error *err);
 
 #endif

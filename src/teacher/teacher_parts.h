@@ -1,4 +1,5 @@
-/* teacher_parts.h - what a kind of teacher is: a table of functions; for the files of this folder only. */
+/* teacher_parts.h - what a kind of teacher is: a table of functions over a state of its own; for the files of this
+ * folder only. */
 #ifndef DI_TEACHER_TEACHER_PARTS_H
 #define DI_TEACHER_TEACHER_PARTS_H
 
@@ -7,14 +8,25 @@
 #include "teacher/teacher.h"
 
 typedef struct di_teacher_kind {
+    void (*free)(di_teacher *teacher);                          /* teacher->state and what it holds */
+    void (*describe)(const di_teacher *teacher, di_facts *out); /* out arrives with nothing known */
+    const distill_target *(*form)(const di_teacher *teacher);   /* what its sessions give */
+    int32_t (*hash)(const di_teacher *teacher, char hex[65], dk_error *err);
+    double (*flops)(const di_teacher *teacher, int64_t tokens, int64_t mean_length);
+    dk_model *(*model)(const di_teacher *teacher); /* NULL = there is none to copy layers from */
+    int32_t (*ahead)(const di_teacher *teacher); /* begin is worth calling before the batch is due; NULL = it is not */
+    /* session->batch, ->row_count and ->places are set; end comes once for each batch begun. NULL = nothing to do */
+    int32_t (*begin)(di_session *session, dk_error *err);
+    void (*end)(di_session *session);
     int32_t (*session)(di_session *session, dk_error *err); /* fills session->state and session->source */
     void (*session_free)(di_session *session);
-    int32_t (*forward)(di_session *session, dk_error *err); /* session->batch, ->row_count and ->places are set */
-    const distill_target *(*hidden)(di_session *session);
+    int32_t (*forward)(di_session *session, dk_error *err); /* of the batch begun: its rows can be asked for then */
+    const distill_target *(*hidden)(di_session *session);   /* NULL = gives none */
     int32_t (*generate)(di_teacher *teacher, const distill_batch *prompts, const di_options *options,
                         const distill_options *user_options, distill_token_fn fn, void *user, dk_error *err);
+    /* ids alone, as args say; NULL = it cannot be timed */
+    int32_t (*write)(di_teacher *teacher, const dk_tokens *prompts, const dk_generate_args *args, dk_error *err);
 } di_teacher_kind;
-extern const di_teacher_kind di_teacher_local, di_teacher_of_callbacks;
 
 struct di_teacher {
     atomic_int references;
@@ -23,17 +35,10 @@ struct di_teacher {
     const di_teacher_kind *kind;
     dk_tokenizer *tokenizer; /* a reference, or NULL */
     char *path;
-    dk_model *model; /* local */
-    int32_t owns_model;
-    void *owner; /* of a model that is not ours */
-    void (*release_owner)(void *owner);
-    distill_teacher_callbacks callbacks;
-    atomic_int busy;     /* a callback that is not for several threads runs */
-    distill_target form; /* with tensors of its own */
-    distill_tensor form_tensors[5];
-    int64_t form_shapes[5][2];
-    float *form_head, *form_bias; /* compact copies */
+    void *state; /* the kind's own */
 };
+int32_t di_teacher_create(dk_backend *backend, const di_teacher_kind *kind, const char *path, di_teacher **out,
+                          dk_error *err);
 
 struct di_session {
     di_teacher *teacher; /* a reference */
@@ -43,8 +48,50 @@ struct di_session {
     int64_t row_count;
     const int64_t *places; /* [row_count] */
     int64_t *place_memory; /* [max_rows] for implied rows */
+    int32_t begun;         /* the batch: its end is due */
     di_source source;
     void *state; /* the kind's own */
 };
+
+/* ---- a model in this process: local.c, local_session.c ---- */
+typedef struct di_local {
+    dk_model *model;
+    int32_t owns_model;
+    void *owner; /* of a model that is not ours */
+    void (*release_owner)(void *owner);
+    distill_target form; /* DENSE */
+    distill_tensor values;
+    int64_t shape[2];
+} di_local;
+int32_t di_local_session(di_session *session, dk_error *err);
+void di_local_session_free(di_session *session);
+int32_t di_local_forward(di_session *session, dk_error *err);
+const distill_target *di_local_hidden(di_session *session);
+
+/* ---- a host's callbacks: hosted.c, hosted_session.c ---- */
+typedef struct di_hosted {
+    distill_teacher_callbacks callbacks;
+    atomic_int busy;     /* a callback that is not for several threads runs */
+    distill_target form; /* with tensors of its own: their last dimensions alone, and copies of head and bias */
+    distill_tensor values, head, bias;
+    int64_t value_shape[2], head_shape[2], bias_shape[1];
+    float *head_data, *bias_data;
+} di_hosted;
+int32_t di_hosted_session(di_session *session, dk_error *err);
+void di_hosted_session_free(di_session *session);
+int32_t di_hosted_begin(di_session *session, dk_error *err);
+void di_hosted_end(di_session *session);
+int32_t di_hosted_forward(di_session *session, dk_error *err);
+
+/* ---- text of what a model writes: speak.c ---- */
+typedef struct di_speaker di_speaker;
+/* A text goes on where its prompt ended. */
+int32_t di_speaker_create(di_teacher *teacher, const distill_batch *prompts, distill_token_fn fn, void *user,
+                          di_speaker **out, dk_error *err);
+void di_speaker_free(di_speaker *speaker);
+/* emit of dk_generate_args, user = the speaker */
+int32_t di_speaker_emit(void *speaker, int64_t sequence, int32_t id, double log_prob, int32_t finished);
+/* What ended a generation from inside emit, or DK_OK. */
+int32_t di_speaker_status(const di_speaker *speaker, dk_error *err);
 
 #endif

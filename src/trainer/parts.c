@@ -160,14 +160,15 @@ static int32_t check_tokenizers(const di_trainer *t, dk_error *err)
 
 static int32_t check_lengths(const di_trainer *t, dk_error *err)
 {
-    const dk_model *models[2] = {di_student_model(t->student), t->teacher ? di_teacher_model(t->teacher) : NULL};
+    const int64_t contexts[2] = {di_student_facts(t->student).context_length,
+                                 t->teacher ? di_teacher_facts(t->teacher).context_length : -1};
     int64_t length = 0;
     int32_t rc = di_dataset_get_i64(t->data.train, "max_length", &length, err);
     for (int i = 0; i < 2 && rc == DK_OK; i++)
-        if (models[i] && models[i]->config.max_positions && length > models[i]->config.max_positions)
+        if (contexts[i] > 0 && length > contexts[i])
             rc = dk_fail(err, DK_E_MISMATCH,
                          "a sample has %lld tokens, the %s's context is %lld: lower data.sequence_length",
-                         (long long)length, i ? "teacher" : "student", (long long)models[i]->config.max_positions);
+                         (long long)length, i ? "teacher" : "student", (long long)contexts[i]);
     return rc;
 }
 
@@ -227,7 +228,7 @@ static int32_t check_numbers(const di_trainer *t, dk_error *err)
 
 int32_t di_parts_check(di_trainer *t, dk_error *err)
 {
-    int64_t width = di_student_vocab(t->student);
+    int64_t valid = di_student_vocab_valid(t->student);
     int32_t rc;
     t->objective.uses_teacher = di_loss_needs_teacher(t->objective.loss);
     if (t->objective.uses_teacher && !t->teacher) {
@@ -241,8 +242,9 @@ int32_t di_parts_check(di_trainer *t, dk_error *err)
         dk_strbuf_free(&text);
         return rc;
     }
-    t->objective.vocab_valid = width;
-    if (t->teacher && di_teacher_vocab(t->teacher) < width) t->objective.vocab_valid = di_teacher_vocab(t->teacher);
+    t->objective.vocab_valid = valid;
+    if (t->teacher && di_teacher_vocab_valid(t->teacher) < valid)
+        t->objective.vocab_valid = di_teacher_vocab_valid(t->teacher);
     DK_TRY(check_tokenizers(t, err));
     DK_TRY(di_dataset_check_vocab(t->data.train, t->objective.vocab_valid, err));
     if (t->data.eval) DK_TRY(di_dataset_check_vocab(t->data.eval, t->objective.vocab_valid, err));

@@ -53,6 +53,7 @@ static int32_t plan(di_trainer *t, dk_error *err)
     DK_TRY(plan_window(t, &tokens, &sequences, err));
     DK_TRY(di_trainee_create(t->student, tokens, sequences, tokens, t->activation_checkpointing, &t->trainee, err));
     if (t->objective.uses_teacher) DK_TRY(di_session_create(t->teacher, tokens, sequences, tokens, &t->session, err));
+    DK_TRY(di_ahead_plan(t, tokens, sequences, err));
     t->objective.max_rows = tokens;
     DK_TRY(di_objective_plan(t, t->objective.loss, &t->objective.workspace, err));
     if (!model) goto out;
@@ -101,6 +102,7 @@ void di_trainer_free(di_trainer *t)
     di_workspace_free(t->objective.workspace);
     di_trainee_free(t->trainee);
     di_session_free(t->session);
+    di_ahead_free(t);
     di_batch_free(t->data.batch);
     dk_free(host, t->window.micro_offsets);
     dk_free(host, t->window.micro_rows);

@@ -48,6 +48,14 @@ typedef struct di_window {
     int32_t with_teacher;
 } di_window;
 
+typedef struct di_ahead { /* the micro-batch after the one under work, where the teacher begins early: ahead.c */
+    di_session *session;  /* NULL = this teacher does not */
+    di_batch *batch;      /* of the next window */
+    int64_t batch_step;   /* whose it is; -1 = nobody's */
+    int64_t step, index;  /* of the micro-batch that was begun; -1 = none */
+    di_window next;       /* that micro-batch, in arrays of its own */
+} di_ahead;
+
 typedef struct di_pull {              /* pull mode */
     int64_t strip_first, strip_count; /* handed out and not yet taken back; count 0 = none */
     int32_t strips_begun;
@@ -87,6 +95,7 @@ struct di_trainer {
     di_objective objective;
     di_trainer_update update;
     di_window window;
+    di_ahead ahead;
     di_pull pull;
     di_counters counters;
     di_watcher progress;
@@ -108,6 +117,15 @@ int32_t di_window_own_loss(di_trainer *t, dk_error *err);
 int32_t di_window_apply(di_trainer *t, dk_error *err);
 /* all of it; undone when it fails */
 int32_t di_window_step(di_trainer *t, const _Atomic int32_t *cancel, dk_error *err);
+/* The micro-batch of that number as a batch of its own, in the window's arrays: offsets and rows begin at 0. */
+void di_window_cut(di_trainer *t, const di_batch *batch, int64_t index, di_window *out);
+/* ahead.c */
+int32_t di_ahead_plan(di_trainer *t, int64_t tokens, int64_t sequences, dk_error *err);
+void di_ahead_free(di_trainer *t);
+int32_t di_ahead_batch(di_trainer *t, dk_error *err); /* the window's batch: read, or the one that was read early */
+/* The micro-batch that is due, begun now or before; and the one after it. */
+int32_t di_ahead_begin(di_trainer *t, int32_t with_teacher, dk_error *err);
+void di_ahead_drop(di_trainer *t); /* what was begun is not asked for */
 /* progress.c */
 void di_progress_fill(const di_trainer *t, int32_t phase, distill_progress *out);
 int32_t di_progress_part(di_trainer *t, int32_t phase, int64_t done, int64_t total, dk_error *err);

@@ -8,20 +8,12 @@ static double learning_rate_now(const di_trainer *t)
     return t->update.adamw.learning_rate * dk_schedule_at(&t->update.schedule, t->counters.step);
 }
 
-static int32_t read_batch(di_trainer *t, dk_error *err)
-{
-    di_trainer_data *data = &t->data;
-    int64_t k = t->counters.step;
-    if (!data->epoch_windows) return di_dataset_batch(data->train, data->seed, k, data->batch_size, data->batch, err);
-    return di_dataset_epoch_batch(data->train, data->seed, k, data->batch_size, data->epoch_windows, data->batch, err);
-}
-
 int32_t di_window_begin(di_trainer *t, dk_error *err)
 {
     int32_t rc;
     if (t->counters.step >= t->steps) return dk_fail(err, DK_E_END, "all %lld steps are done", (long long)t->steps);
     t->window.begun = dk_seconds();
-    DK_TRY(read_batch(t, err));
+    DK_TRY(di_ahead_batch(t, err));
     if (t->update.optimizer) dk_optimizer_zero(t->update.optimizer, &t->queue);
     memset(&t->objective.sums, 0, sizeof t->objective.sums);
     t->window.micro_index = 0;
@@ -37,43 +29,42 @@ void di_window_discard(di_trainer *t)
     const distill_student_callbacks *callbacks = di_student_callbacks(t->student);
     if (t->window.stage != DI_STAGE_IDLE && callbacks && callbacks->discard) callbacks->discard(callbacks->user);
     t->window.stage = DI_STAGE_IDLE;
+    di_ahead_drop(t);
     t->pull.strips_begun = 0;
     t->pull.strip_count = 0;
     dk_queue_wait(&t->queue, NULL);
 }
 
-/* The micro-batch that is due, as a batch of its own: offsets and rows begin at 0. */
-static void cut_micro_batch(di_trainer *t)
+void di_window_cut(di_trainer *t, const di_batch *batch, int64_t index, di_window *out)
 {
-    const di_batch *batch = t->data.batch;
-    int64_t first = t->window.micro_index * t->data.micro_batch_size, last = first + t->data.micro_batch_size;
+    int64_t first = index * t->data.micro_batch_size, last = first + t->data.micro_batch_size;
     if (last > batch->windows) last = batch->windows;
     int64_t sequence = batch->window_first[first], row = batch->window_row[first], token = batch->offsets[sequence];
-    DISTILL_INIT(&t->window.micro);
-    t->window.micro.ids = batch->ids + token;
-    t->window.micro.offsets = t->window.micro_offsets;
-    t->window.micro.rows = t->window.micro_rows;
-    t->window.micro.weights = batch->weights + row;
-    t->window.micro.sequences = batch->window_first[last] - sequence;
-    t->window.micro.row_count = batch->window_row[last] - row;
-    t->window.micro_labels = batch->labels + row;
-    t->window.micro_weights = batch->weights + row;
-    for (int64_t s = 0; s <= t->window.micro.sequences; s++)
-        t->window.micro_offsets[s] = batch->offsets[sequence + s] - token;
-    for (int64_t r = 0; r < t->window.micro.row_count; r++) {
-        t->window.micro_rows[r] = batch->row[row + r] - token;
-        t->window.micro_sequences[r] = batch->row_sequence[row + r] - sequence;
+    DISTILL_INIT(&out->micro);
+    out->micro.ids = batch->ids + token;
+    out->micro.offsets = out->micro_offsets;
+    out->micro.rows = out->micro_rows;
+    out->micro.weights = batch->weights + row;
+    out->micro.sequences = batch->window_first[last] - sequence;
+    out->micro.row_count = batch->window_row[last] - row;
+    out->micro_labels = batch->labels + row;
+    out->micro_weights = batch->weights + row;
+    for (int64_t s = 0; s <= out->micro.sequences; s++) out->micro_offsets[s] = batch->offsets[sequence + s] - token;
+    for (int64_t r = 0; r < out->micro.row_count; r++) {
+        out->micro_rows[r] = batch->row[row + r] - token;
+        out->micro_sequences[r] = batch->row_sequence[row + r] - sequence;
     }
 }
 
 int32_t di_window_forward(di_trainer *t, int32_t with_teacher, dk_error *err)
 {
     int32_t rc;
-    cut_micro_batch(t);
-    t->window.with_teacher = with_teacher && t->objective.uses_teacher;
+    with_teacher = with_teacher && t->objective.uses_teacher;
+    DK_TRY(di_ahead_begin(t, with_teacher, err));
+    t->window.with_teacher = with_teacher;
     t->pull.strips_begun = 0;
     t->pull.strip_count = 0;
-    if (t->window.with_teacher) DK_TRY(di_session_forward(t->session, &t->window.micro, err));
+    if (with_teacher) DK_TRY(di_session_collect(t->session, err));
     DK_TRY(di_trainee_forward(t->trainee, &t->window.micro, err));
     t->window.stage = DI_STAGE_FORWARDED;
 out:
@@ -98,6 +89,7 @@ int32_t di_window_backward(di_trainer *t, const distill_tensor *gradient, dk_err
 {
     int32_t rc;
     DK_TRY(di_trainee_backward(t->trainee, gradient, err));
+    di_session_drop(t->session);
     t->window.micro_index++;
     t->window.stage = t->window.micro_index < t->window.micro_count ? DI_STAGE_MICRO : DI_STAGE_COMPLETE;
 out:
@@ -146,16 +138,14 @@ static void count_seconds(di_trainer *t, double seconds)
 int32_t di_window_apply(di_trainer *t, dk_error *err)
 {
     const distill_student_callbacks *callbacks = di_student_callbacks(t->student);
-    dk_model *model = di_student_model(t->student);
     double learning_rate = learning_rate_now(t);
     int32_t rc;
     if (callbacks) DK_TRY(apply_callbacks(t, callbacks, learning_rate, err));
     else DK_TRY(apply_model(t, learning_rate, err));
     int64_t tokens = t->data.batch->offsets[t->data.batch->sequences];
     int64_t length = t->data.batch->sequences ? tokens / t->data.batch->sequences : 0;
-    if (model) t->counters.flops += dk_model_flops(model, tokens, length, 1);
-    if (t->objective.uses_teacher && di_teacher_model(t->teacher))
-        t->counters.flops += dk_model_flops(di_teacher_model(t->teacher), tokens, length, 0);
+    t->counters.flops += di_student_flops(t->student, tokens, length);
+    if (t->objective.uses_teacher) t->counters.flops += di_teacher_flops(t->teacher, tokens, length);
     t->counters.tokens += tokens;
     t->objective.floored += t->objective.sums.floored;
     t->counters.last_loss = t->data.batch->weight_sum > 0 ? t->objective.sums.sum / t->data.batch->weight_sum : 0;

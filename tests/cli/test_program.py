@@ -7,6 +7,7 @@ import os
 import pty
 import re
 import resource
+import shutil
 import signal
 import struct
 import subprocess
@@ -215,9 +216,38 @@ def test_score_is_minus_log_softmax(distill, model, tmp_path):
     for s, sequence in enumerate(sequences):
         assert len(done.json["nll"][s]) == 3
         for t in range(3):
-            row = values[(s * 4 + t) * 300:(s * 4 + t + 1) * 300]
+            row = values[(s * 4 + t) * 300:(s * 4 + t + 1) * 300][:261]  # the tokenizer's ids: the rest is padding
             wanted = math.log(sum(math.exp(x) for x in row)) - row[sequence[t + 1]]
             assert done.json["nll"][s][t] == pytest.approx(wanted, abs=1e-5)
+
+
+def with_value(model, folder, name, value):
+    """A copy of the model whose tensor begins with another F32 value."""
+    shutil.copytree(model, folder)
+    data = bytearray((folder / "model.safetensors").read_bytes())
+    length = int.from_bytes(data[:8], "little")
+    entry = json.loads(data[8:8 + length])[name]
+    assert entry["dtype"] == "F32"
+    at = 8 + length + entry["data_offsets"][0]
+    data[at:at + 4] = struct.pack("<f", value)
+    (folder / "model.safetensors").write_bytes(data)
+    return folder
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_numbers_that_are_none_are_errors(distill, model, tmp_path, value):
+    broken = with_value(model, tmp_path / "broken", "model.norm.weight", value)
+    (tmp_path / "tokens.json").write_text("[[1], [4, 5, 6]]")
+    (tmp_path / "text.txt").write_text("the thing is in the inn")
+    one_line(distill("score", broken, "--tokens", tmp_path / "tokens.json", "--json"), 1, "sequence 1, row 0 (token 0)")
+    one_line(distill("score", broken, "--tokens", tmp_path / "tokens.json", "--logits", tmp_path / "x.npy"), 1, "equal length")
+    (tmp_path / "tokens.json").write_text("[[4, 5, 6]]")
+    one_line(distill("score", broken, "--tokens", tmp_path / "tokens.json", "--logits", tmp_path / "x.npy"), 1, "sequence 0, row 0")
+    assert not (tmp_path / "x.npy").exists()
+    one_line(distill("generate", broken, "--prompt", "the", "--json"), 1, "sequence 0, token 0")
+    for arguments, part in ((("--student", broken), "window 0, position 0"), (("--student", model, "--teacher", broken), "teacher")):
+        done = distill("eval", *arguments, "--data", tmp_path / "text.txt", "--json")
+        assert done.code == 1 and done.out == "" and part in done.err.splitlines()[-1], done.err
 
 
 def test_score_takes_ragged_sequences_but_not_for_logits(distill, model, tmp_path):

@@ -100,9 +100,36 @@ def _fill(function, batch, first, count, out):
         target.expire()
 
 
+class _Scorer:
+    """What a teacher made of functions does."""
+
+    def __init__(self, score, begin, end):
+        self.score, self.begin, self.end = score, begin, end
+
+
+def _told(function, batch):
+    asked = Batch(batch.contents)
+    try:
+        return function(asked)
+    finally:
+        for view in asked.views:
+            view.expire()
+        asked.expire()
+
+
 @trampoline(c.distill_teacher_callbacks_score)
-def _on_score(function, batch, first, count, out):
-    return _fill(function, batch, first, count, out)
+def _on_score(scorer, batch, first, count, out):
+    return _fill(scorer.score, batch, first, count, out)
+
+
+@trampoline(c.distill_teacher_callbacks_begin)
+def _on_begin(scorer, batch):
+    return _told(scorer.begin, batch)
+
+
+@trampoline(c.distill_teacher_callbacks_end)
+def _on_end(scorer, batch):
+    _told(scorer.end, batch)
 
 
 class Teacher(Handle):
@@ -115,11 +142,17 @@ class Teacher(Handle):
         self._create("teacher_open", self.env.raw, encoded(path), raw_or_none(with_options))
 
     @classmethod
-    def from_function(cls, score, form, options=None, env=None):
-        """score(batch, first_row, row_count, target) fills target.values (and ids, tail), or returns an array for values."""
+    def from_function(cls, score, form, begin=None, end=None, options=None, env=None):
+        """score(batch, first_row, row_count, target) fills target.values (and ids, tail), or returns an array for values. A slow teacher may
+        have begin(batch), which starts on a batch that will be scored later and returns at once, and end(batch), after its last row."""
         env = env if env is not None else default_env()
         with_options = options_for(env, "teacher", options, {})
-        table = sized(c.distill_teacher_callbacks, user=register(score), destroy=destroy, score=_on_score, form=ctypes.pointer(form.target))
+        table = sized(c.distill_teacher_callbacks, user=register(_Scorer(score, begin, end)), destroy=destroy, score=_on_score,
+                      form=ctypes.pointer(form.target))
+        if begin is not None:
+            table.begin = _on_begin
+        if end is not None:
+            table.end = _on_end
         raw = ctypes.POINTER(cls._kind)()
         call("teacher_from_callbacks", env.raw, table, raw_or_none(with_options), raw)
         return cls._wrap(raw, env)
@@ -142,6 +175,32 @@ class Teacher(Handle):
         target = sized(c.distill_target, kind=c.DISTILL_DENSE, values=ctypes.pointer(values.tensor))
         interruptible(lambda: call("teacher_score", self.raw, batch.batch, target), self.env.cancel)
         return numpy.frombuffer(memory, dtype="float32").reshape(batch.row_count, vocab) if numpy is not None else shaped
+
+    def log_probs(self, sequences, rows=None, k=0, temperature=1.0):
+        """Log-probabilities of the tokens that follow, without logits: [rows]. With k also the k likeliest ids of each row, descending,
+        and the mass of all others: (chosen, values [rows, k], ids [rows, k], tail [rows])."""
+        batch = BatchIn(sequences, rows)
+        if not batch.row_count:
+            raise ValueError("no rows are asked for")
+        shapes = [("f", (batch.row_count,))] + [("f", (batch.row_count, k)), ("i", (batch.row_count, k)), ("f", (batch.row_count,))] * bool(k)
+        memory = [self._zeros(*shape) for shape in shapes]
+        given = [argument(part, writable=True) for part in memory]
+        target = None
+        if k:
+            parts = zip(("values", "ids", "tail"), given[1:])
+            target = sized(c.distill_target, kind=c.DISTILL_TOPK, **{name: ctypes.pointer(part.tensor) for name, part in parts})
+        interruptible(lambda: call("teacher_log_probs", self.raw, batch.batch, temperature, given[0].tensor, target), self.env.cancel)
+        found = tuple(numpy.asarray(part) for part in memory) if numpy is not None else tuple(memory)
+        return found if k else found[0]
+
+    @staticmethod
+    def _zeros(code, shape):
+        count = 1
+        for extent in shape:
+            count *= extent
+        if count < 1:
+            raise ValueError("k is %d, below 1" % shape[-1])
+        return memoryview(((c_int32 if code == "i" else ctypes.c_float) * count)()).cast("B").cast(code, shape)
 
     def generate(self, prompts, on_token=None, options=None, **keys):
         """Continues one prompt (text or ids) or a list of them. Keywords are options of the section generate (max_tokens, temperature,
@@ -166,6 +225,7 @@ class Teacher(Handle):
         return Tokenizer._wrap(raw, self.env)
 
     vocab_size = property(lambda self: self._get_i64("vocab_size"))
+    vocab_valid = property(lambda self: self._get_i64("vocab_valid"))
     hidden_size = property(lambda self: self._get_i64("hidden_size"))
     layers = property(lambda self: self._get_i64("layers"))
     context_length = property(lambda self: self._get_i64("context_length"))
@@ -254,6 +314,26 @@ class Student(Handle):
     def save(self, path, options=None, **keys):
         """An HF folder; type="bf16" halves it."""
         call("student_save", self.raw, encoded(path), raw_or_none(options_for(self.env, "output", options, keys)))
+
+    def tokenizer(self):
+        raw = ctypes.POINTER(c.distill_tokenizer)()
+        call("student_tokenizer", self.raw, raw)
+        return Tokenizer._wrap(raw, self.env)
+
+    vocab_size = property(lambda self: self._get_i64("vocab_size"))
+    vocab_valid = property(lambda self: self._get_i64("vocab_valid"))
+    hidden_size = property(lambda self: self._get_i64("hidden_size"))
+    layers = property(lambda self: self._get_i64("layers"))
+    context_length = property(lambda self: self._get_i64("context_length"))
+    parameters = property(lambda self: self._get_i64("parameters"))
+    trainable_parameters = property(lambda self: self._get_i64("trainable_parameters"))
+    bytes = property(lambda self: self._get_i64("bytes"))
+
+    @property
+    def head_name(self):
+        """The parameter that makes logits; None where the head is the host's own."""
+        name = invoke("student_head_name", self.raw)
+        return name.decode() if name is not None else None
 
     def parameter_names(self):
         names = []

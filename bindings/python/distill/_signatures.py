@@ -182,6 +182,8 @@ distill_allocator_alloc = CFUNCTYPE(c_void_p, c_void_p, c_size_t, c_size_t)
 distill_allocator_free = CFUNCTYPE(None, c_void_p, c_void_p, c_size_t, c_size_t)
 distill_teacher_callbacks_score = CFUNCTYPE(c_int32, c_void_p, POINTER(distill_batch), c_int64, c_int64, POINTER(distill_target))
 distill_teacher_callbacks_generate = CFUNCTYPE(c_int32, c_void_p, POINTER(distill_batch), POINTER(distill_options), distill_token_fn, c_void_p)
+distill_teacher_callbacks_begin = CFUNCTYPE(c_int32, c_void_p, POINTER(distill_batch))
+distill_teacher_callbacks_end = CFUNCTYPE(None, c_void_p, POINTER(distill_batch))
 distill_student_callbacks_forward = CFUNCTYPE(c_int32, c_void_p, POINTER(distill_batch), c_int64, c_int64, POINTER(distill_target))
 distill_student_callbacks_backward = CFUNCTYPE(c_int32, c_void_p, c_int64, c_int64, POINTER(distill_tensor))
 distill_student_callbacks_apply = CFUNCTYPE(c_int32, c_void_p, c_int64, c_double, c_double)
@@ -259,6 +261,8 @@ distill_teacher_callbacks._fields_ = [
     ("score", distill_teacher_callbacks_score),
     ("generate", distill_teacher_callbacks_generate),
     ("form", POINTER(distill_target)),
+    ("begin", distill_teacher_callbacks_begin),
+    ("end", distill_teacher_callbacks_end),
 ]
 distill_student_callbacks._fields_ = [
     ("struct_size", c_uint32),
@@ -386,7 +390,7 @@ STRUCTS = {  # name: (size, offsets of the fields)
     "distill_target": (80, {"struct_size": 0, "kind": 4, "values": 8, "ids": 16, "tail": 24, "head": 32, "bias": 40, "logit_scale": 48, "softcap": 56, "temperature": 64, "vocab_valid": 72}),
     "distill_option_info": (72, {"struct_size": 0, "type": 4, "name": 8, "help": 16, "default_text": 24, "choices": 32, "unit": 40, "low": 48, "high": 56, "flags": 64}),
     "distill_allocator": (40, {"struct_size": 0, "flags": 4, "user": 8, "alloc": 16, "free": 24, "destroy": 32}),
-    "distill_teacher_callbacks": (48, {"struct_size": 0, "flags": 4, "user": 8, "destroy": 16, "score": 24, "generate": 32, "form": 40}),
+    "distill_teacher_callbacks": (64, {"struct_size": 0, "flags": 4, "user": 8, "destroy": 16, "score": 24, "generate": 32, "form": 40, "begin": 48, "end": 56}),
     "distill_student_callbacks": (80, {"struct_size": 0, "flags": 4, "user": 8, "destroy": 16, "forward": 24, "backward": 32, "apply": 40, "discard": 48, "save": 56, "load": 64, "form": 72}),
     "distill_sample": (64, {"struct_size": 0, "kind": 4, "ids": 8, "text": 16, "count": 24, "prompt_count": 32, "size": 40, "learn": 48, "weight": 56}),
     "distill_dataset_callbacks": (40, {"struct_size": 0, "flags": 4, "user": 8, "destroy": 16, "get": 24, "count": 32}),
@@ -426,6 +430,7 @@ FUNCTIONS = {  # name: (result, arguments)
     "distill_teacher_from_student": (c_int32, [POINTER(distill_student), POINTER(POINTER(distill_teacher)), POINTER(distill_error)]),
     "distill_teacher_free": (None, [POINTER(distill_teacher)]),
     "distill_teacher_score": (c_int32, [POINTER(distill_teacher), POINTER(distill_batch), POINTER(distill_target), POINTER(distill_error)]),
+    "distill_teacher_log_probs": (c_int32, [POINTER(distill_teacher), POINTER(distill_batch), c_double, POINTER(distill_tensor), POINTER(distill_target), POINTER(distill_error)]),
     "distill_teacher_generate": (c_int32, [POINTER(distill_teacher), POINTER(distill_batch), POINTER(distill_options), distill_token_fn, c_void_p, POINTER(distill_error)]),
     "distill_teacher_tokenizer": (c_int32, [POINTER(distill_teacher), POINTER(POINTER(distill_tokenizer)), POINTER(distill_error)]),
     "distill_teacher_get_i64": (c_int32, [POINTER(distill_teacher), c_char_p, POINTER(c_int64), POINTER(distill_error)]),
@@ -435,6 +440,9 @@ FUNCTIONS = {  # name: (result, arguments)
     "distill_student_from_callbacks": (c_int32, [POINTER(distill_env), POINTER(distill_student_callbacks), POINTER(distill_options), POINTER(POINTER(distill_student)), POINTER(distill_error)]),
     "distill_student_free": (None, [POINTER(distill_student)]),
     "distill_student_save": (c_int32, [POINTER(distill_student), c_char_p, POINTER(distill_options), POINTER(distill_error)]),
+    "distill_student_get_i64": (c_int32, [POINTER(distill_student), c_char_p, POINTER(c_int64), POINTER(distill_error)]),
+    "distill_student_tokenizer": (c_int32, [POINTER(distill_student), POINTER(POINTER(distill_tokenizer)), POINTER(distill_error)]),
+    "distill_student_head_name": (c_char_p, [POINTER(distill_student)]),
     "distill_student_parameter_name": (c_char_p, [POINTER(distill_student), c_int64]),
     "distill_student_parameter": (c_int32, [POINTER(distill_student), c_char_p, c_int32, POINTER(distill_tensor), POINTER(distill_error)]),
     "distill_student_weights_changed": (c_int32, [POINTER(distill_student), POINTER(distill_error)]),

@@ -23,6 +23,42 @@ def test_scores_are_log_likelihoods_of_the_softmax(model_folder, env):
     assert numpy.allclose(teacher.score([1, 2, 3, 4], rows=[0, 3])[0], logits[0], atol=1e-5)
 
 
+def test_log_probs_need_no_logits(model_folder, env):
+    teacher = distill.Teacher(model_folder, env=env)
+    assert teacher.vocab_valid == 261  # ids from there on are padding
+    logits = teacher.score([[1, 2, 3, 4], [5, 6]])[:, :261].astype("float64") / 2.0
+    wanted = logits - numpy.log(numpy.exp(logits).sum(axis=1, keepdims=True))
+    chosen, values, ids, tail = teacher.log_probs([[1, 2, 3, 4], [5, 6]], k=5, temperature=2.0)
+    assert values.shape == ids.shape == (4, 5) and chosen.shape == tail.shape == (4,)
+    assert numpy.allclose(chosen, wanted[range(4), [2, 3, 4, 6]], atol=1e-5)
+    order = numpy.argsort(-wanted, axis=1, kind="stable")
+    assert numpy.allclose(values, numpy.take_along_axis(wanted, order[:, :5], axis=1), atol=1e-5)
+    assert numpy.allclose(numpy.take_along_axis(wanted, ids.astype("int64"), axis=1), values, atol=1e-5)
+    assert numpy.allclose(tail, numpy.log(1 - numpy.exp(values.astype("float64")).sum(axis=1)), atol=1e-5)
+    assert numpy.allclose(teacher.log_probs([1, 2, 3], rows=[1]), teacher.log_probs([1, 2, 3])[1:], atol=1e-6)
+    for wrong in (lambda: teacher.log_probs([1, 2], k=262), lambda: teacher.log_probs([1, 2], rows=[1]), lambda: teacher.log_probs([1, 2], k=-1)):
+        with pytest.raises(ValueError):
+            wrong()
+
+
+def test_numbers_that_are_none_are_errors(model_folder, env):
+    student = distill.Student(model_folder, env=env)
+    student.parameter("model.norm.weight").array()[0] = numpy.nan
+    student.weights_changed()
+    teacher = student.as_teacher()
+    for call in (lambda: teacher.score([1, 2, 3]), lambda: teacher.log_probs([1, 2, 3]), lambda: teacher.generate([1, 2], max_tokens=2)):
+        with pytest.raises(distill.DistillError, match="nan"):
+            call()
+
+
+def test_a_student_says_what_it_is(model_folder, env):
+    student = distill.Student(model_folder, env=env, freeze=["*layers.0.*"])
+    assert student.vocab_size == 300 and student.vocab_valid == 261 and student.layers == 3
+    assert student.parameters > student.trainable_parameters > 0 and student.context_length > 0
+    assert student.head_name in student.parameter_names()
+    assert student.tokenizer().vocab_size == 261
+
+
 def test_generates_text_and_ids(model_folder, env):
     teacher, seen = distill.Teacher(model_folder, env=env), []
     answer = teacher.generate("the", max_tokens=5, temperature=0.0, on_token=lambda s, token, text: seen.append(token))
@@ -120,6 +156,29 @@ def test_teacher_of_ones_own(recipe, env):
 
     with pytest.raises(KeyError, match="no such row"):
         distill.Teacher.from_function(broken, distill.Form(vocab=300), env=env).score([1, 2, 3])
+
+
+def test_a_slow_teacher_is_told_of_the_next_batch(env):
+    events = []
+
+    def name(batch):
+        return tuple(batch.ids[:2])
+
+    def score(batch, first, count, target):
+        events.append(("score", name(batch)))
+        return numpy.zeros((count, 300), dtype="float32")
+
+    teacher = distill.Teacher.from_function(score, distill.Form(vocab=300), env=env, begin=lambda batch: events.append(("begin", name(batch))),
+                                            end=lambda batch: events.append(("end", name(batch))))
+    data = distill.Dataset.from_tokens([[10 * i + j for j in range(8)] for i in range(6)], env=env, sequence_length=8, pack=False)
+    student = distill.Student.from_object(Bigrams(300), distill.Form(vocab=300), env=env)
+    with distill.Trainer({"train": {"steps": 3, "batch_size": 2, "micro_batch_size": 2}, "loss": "forward_kl"}, teacher=teacher, student=student,
+                         train=data, env=env) as trainer:
+        for _ in range(3):
+            trainer.step()
+    kinds = [kind for kind, _ in events]
+    assert kinds == ["begin", "begin", "score", "end", "begin", "score", "end", "score", "end"]
+    assert events[1][1] == events[5][1] != events[0][1] == events[2][1] == events[3][1]
 
 
 class Bigrams:

@@ -327,7 +327,7 @@ static void check_hosted(fixture *f, const distill_target *form, int64_t width, 
     batch.row_count = ROWS;
     (void)dk_queue_open(&queue, f->backend, NULL);
     REQUIRE_OK(di_student_from_callbacks(f->backend, &table, NULL, &student, &err));
-    CHECK_INT(di_student_vocab(student), TINY_VOCAB);
+    CHECK_INT(di_student_vocab_valid(student), TINY_VOCAB);
     CHECK(di_student_model(student) == NULL);
     CHECK(di_student_parameter_name(student, 0) == NULL);
     REQUIRE_OK(di_trainee_create(student, 11, 2, ROWS, 0, &trainee, &err));

@@ -1,0 +1,146 @@
+/* trainee_model.c - a model at work: forward, its head strip by strip with the gradient, backward. */
+#include "student/student_parts.h"
+#include "target/host_rows.h"
+
+typedef struct work {
+    dk_queue queue;
+    di_staging copied; /* of gradients, where the host does not see them */
+    dk_pass *pass;
+    dk_arena arena;
+    dk_view places;          /* I32 [max_rows] */
+    dk_view hidden, dhidden; /* [max_rows, width] of the rows that are asked for */
+    dk_view spread;          /* [max_tokens, width]: dhidden at its places, zero elsewhere */
+    int32_t *numbers;        /* [max_rows] */
+    distill_target target;
+    distill_tensor values, head, bias;
+    int64_t value_shape[2], head_shape[2], bias_shape[1];
+} work;
+
+static dk_model *model_of(const di_trainee *t) { return t->student->state; }
+
+static int32_t model_rows(void *self, int64_t first, int64_t count, dk_view strip, const distill_target **target,
+                          dk_error *err)
+{
+    di_trainee *t = self;
+    work *w = t->state;
+    if (target) *target = NULL;
+    dk_head_forward(&w->queue, model_of(t), DK_PRECISION_FULL, dk_view_rows(w->hidden, first, count), strip);
+    return dk_queue_wait(&w->queue, err);
+}
+
+static int32_t model_gradient(void *self, int64_t first, int64_t count, dk_view logits, dk_view dlogits, dk_error *err)
+{
+    di_trainee *t = self;
+    work *w = t->state;
+    dk_head_backward(&w->queue, model_of(t), DK_PRECISION_FULL, dk_view_rows(w->hidden, first, count), logits, dlogits,
+                     dk_view_rows(w->dhidden, first, count), 0);
+    return dk_queue_wait(&w->queue, err);
+}
+
+static void plan(const di_trainee *t, work *w)
+{
+    int64_t one[1] = {t->max_rows}, width = model_of(t)->config.hidden_size;
+    w->places = dk_arena_take(&w->arena, DK_I32, 1, one);
+    w->hidden = dk_arena_2d(&w->arena, t->backend->real, t->max_rows, width);
+    w->dhidden = dk_arena_2d(&w->arena, t->backend->real, t->max_rows, width);
+    w->spread = dk_arena_2d(&w->arena, t->backend->real, t->max_tokens, width);
+}
+
+int32_t di_trained_begin(di_trainee *t, int64_t max_sequences, int32_t checkpointing, dk_error *err)
+{
+    dk_model *model = model_of(t);
+    dk_pass_spec spec = {
+        .max_rows = t->max_tokens, .max_sequences = max_sequences, .backward = 1, .checkpointing = checkpointing};
+    work *w = NULL;
+    int32_t rc;
+    DK_TRY(dk_new(t->host, 1, &w, err));
+    t->state = w;
+    dk_arena_init(&w->arena, t->backend);
+    DK_TRY(dk_queue_open(&w->queue, t->backend, err));
+    DK_TRY(dk_new(t->host, t->max_rows, &w->numbers, err));
+    DK_TRY(dk_pass_create(model, &spec, &w->pass, err));
+    plan(t, w);
+    DK_TRY(dk_arena_commit(&w->arena, err));
+    plan(t, w);
+    t->source = (di_source){.self = t,
+                            .kind = DISTILL_DENSE,
+                            .width = model->config.vocab_size,
+                            .vocab_valid = di_vocab_valid(model, t->student->tokenizer),
+                            .temperature = 1,
+                            .needs_logits = model->config.logit_softcap != 0,
+                            .rows = model_rows,
+                            .gradient = model_gradient};
+out:
+    return rc;
+}
+
+void di_trained_end(di_trainee *t)
+{
+    work *w = t->state;
+    dk_pass_free(w->pass);
+    dk_arena_free(&w->arena);
+    di_staging_free(t->host, &w->copied);
+    dk_queue_close(&w->queue);
+    dk_free(t->host, w->numbers);
+    dk_free(t->host, w);
+}
+
+int32_t di_trained_forward(di_trainee *t, dk_error *err)
+{
+    work *w = t->state;
+    const dk_ops *ops = t->backend->ops;
+    dk_tokens tokens = {t->batch.ids, t->batch.offsets, t->batch.sequences};
+    int32_t rc;
+    DK_TRY(dk_pass_forward(w->pass, &tokens, err));
+    if (!t->rows) goto out;
+    for (int64_t r = 0; r < t->rows; r++) w->numbers[r] = (int32_t)t->batch.rows[r];
+    ops->copy_in(&w->queue, dk_view_rows(w->places, 0, t->rows), w->numbers);
+    ops->gather_rows(&w->queue, dk_pass_hidden(w->pass), dk_view_rows(w->places, 0, t->rows),
+                     dk_view_rows(w->hidden, 0, t->rows));
+    DK_TRY(dk_queue_wait(&w->queue, err));
+out:
+    return rc;
+}
+
+static int32_t take_gradient(di_trainee *t, const distill_tensor *given, dk_error *err)
+{
+    work *w = t->state;
+    int64_t shape[2] = {t->rows, model_of(t)->config.hidden_size};
+    int32_t rc;
+    if (!given) return DK_OK;
+    DK_TRY(di_check_tensor(given, "gradient", 2, shape, 0, err));
+    dk_view dhidden = dk_view_rows(w->dhidden, 0, t->rows);
+    di_host_rows to;
+    if (t->backend->real != DK_F32)
+        return dk_fail(err, DK_E_UNSUPPORTED, "this backend takes no gradient from the host");
+    DK_TRY(di_host_place(&w->queue, &w->copied, dhidden, &to, err));
+    di_tensor_read_rows(given, 0, t->rows, (float *)(void *)to.data);
+    DK_TRY(di_host_write(&w->queue, dhidden, &to, err));
+out:
+    return rc;
+}
+
+int32_t di_trained_backward(di_trainee *t, const distill_tensor *given, dk_error *err)
+{
+    work *w = t->state;
+    const dk_ops *ops = t->backend->ops;
+    int64_t tokens = t->batch.offsets[t->batch.sequences];
+    dk_view spread = dk_view_rows(w->spread, 0, tokens > 0 ? tokens : 1);
+    int32_t rc;
+    if (!t->rows) return DK_OK;
+    DK_TRY(take_gradient(t, given, err));
+    ops->fill(&w->queue, spread, 0);
+    ops->scatter_rows(&w->queue, dk_view_rows(w->dhidden, 0, t->rows), dk_view_rows(w->places, 0, t->rows), spread, 0);
+    DK_TRY(dk_queue_wait(&w->queue, err));
+    DK_TRY(dk_pass_backward(w->pass, spread, err));
+out:
+    return rc;
+}
+
+const distill_target *di_trained_hidden(di_trainee *t)
+{
+    work *w = t->state;
+    return di_hidden_target(model_of(t), t->source.vocab_valid, dk_view_rows(w->hidden, 0, t->rows > 0 ? t->rows : 1),
+                            t->rows, &w->target, &w->values, &w->head, &w->bias, w->value_shape, w->head_shape,
+                            w->bias_shape);
+}

@@ -1,0 +1,114 @@
+/* speak.c - what a model writes, as text in whole characters. */
+#include <string.h>
+
+#include "teacher/teacher_parts.h"
+
+enum { CONTEXT = 4 };
+typedef struct spoken {       /* of one sequence */
+    dk_strbuf pending;        /* bytes of a character that is not complete yet */
+    int32_t ids[CONTEXT + 1]; /* the last tokens: some decode differently at the beginning of a text */
+    int64_t count;
+} spoken;
+struct di_speaker {
+    di_teacher *teacher; /* borrowed, for its tokenizer */
+    int64_t count;       /* sequences */
+    distill_token_fn fn;
+    void *user;
+    spoken *sequences;
+    dk_strbuf scratch;
+    int32_t rc;
+};
+
+/* Bytes at the end that begin a character of which more is to come. */
+static size_t incomplete(const char *text, size_t size)
+{
+    for (size_t back = 1; back <= 3 && back <= size; back++) {
+        unsigned char c = (unsigned char)text[size - back];
+        if ((c & 0xc0) == 0x80) continue;
+        size_t length = c >= 0xf0 ? 4 : c >= 0xe0 ? 3 : c >= 0xc0 ? 2 : 1;
+        return length > back ? back : 0;
+    }
+    return 0;
+}
+
+/* What a token adds to the text of those before it, appended to pending. */
+static int32_t add_text(di_speaker *s, spoken *at, int32_t id)
+{
+    const dk_tokenizer *tokenizer = s->teacher->tokenizer;
+    size_t before;
+    int32_t rc;
+    dk_strbuf_clear(&s->scratch);
+    DK_TRY(dk_tokenizer_decode_to(tokenizer, at->ids, at->count, DK_DECODE_SKIP_SPECIAL, &s->scratch, NULL));
+    before = s->scratch.size;
+    dk_strbuf_clear(&s->scratch);
+    at->ids[at->count] = id;
+    DK_TRY(dk_tokenizer_decode_to(tokenizer, at->ids, at->count + 1, DK_DECODE_SKIP_SPECIAL, &s->scratch, NULL));
+    if (s->scratch.size > before) dk_strbuf_append(&at->pending, s->scratch.data + before, s->scratch.size - before);
+    DK_TRY(dk_strbuf_check(&at->pending, NULL));
+    if (at->count < CONTEXT) at->count++;
+    else memmove(at->ids, at->ids + 1, CONTEXT * sizeof *at->ids);
+out:
+    return rc;
+}
+
+int32_t di_speaker_emit(void *speaker, int64_t sequence, int32_t id, double log_prob, int32_t finished)
+{
+    di_speaker *s = speaker;
+    spoken *at = &s->sequences[sequence];
+    dk_strbuf *text = &at->pending;
+    int32_t rc;
+    if (s->teacher->tokenizer && (s->rc = add_text(s, at, id)) != DK_OK) return DISTILL_CB_CANCEL;
+    size_t held = finished || !text->size ? 0 : incomplete(text->data, text->size), size = text->size - held;
+    rc = s->fn(s->user, sequence, id, log_prob, text->data ? text->data : "", size, finished);
+    if (held) memmove(text->data, text->data + size, held);
+    text->size = held;
+    return rc;
+}
+
+static void open_sequence(const di_speaker *s, spoken *at, const int32_t *ids, int64_t length)
+{
+    const dk_tokenizer *tokenizer = s->teacher->tokenizer;
+    dk_strbuf_init(&at->pending, s->teacher->host);
+    at->count = length < CONTEXT ? length : CONTEXT;
+    if (at->count) memcpy(at->ids, ids + length - at->count, (size_t)at->count * sizeof *at->ids);
+    for (int64_t k = 0; tokenizer && k < at->count; k++) /* padding of the vocabulary has no text */
+        if (at->ids[k] >= dk_tokenizer_vocab_size(tokenizer)) at->count = k;
+}
+
+int32_t di_speaker_create(di_teacher *teacher, const distill_batch *prompts, distill_token_fn fn, void *user,
+                          di_speaker **out, dk_error *err)
+{
+    di_speaker *s = NULL;
+    int32_t rc;
+    DK_TRY(dk_new(teacher->host, 1, &s, err));
+    s->teacher = teacher;
+    s->fn = fn;
+    s->user = user;
+    dk_strbuf_init(&s->scratch, teacher->host);
+    DK_TRY(dk_new(teacher->host, prompts->sequences + 1, &s->sequences, err));
+    for (; s->count < prompts->sequences; s->count++) {
+        const int64_t first = prompts->offsets[s->count];
+        open_sequence(s, &s->sequences[s->count], prompts->ids + first, prompts->offsets[s->count + 1] - first);
+    }
+    *out = s;
+    return DK_OK;
+out:
+    di_speaker_free(s);
+    return rc;
+}
+
+void di_speaker_free(di_speaker *s)
+{
+    if (!s) return;
+    dk_host *host = s->teacher->host;
+    for (int64_t i = 0; i < s->count; i++) dk_strbuf_free(&s->sequences[i].pending);
+    dk_free(host, s->sequences);
+    dk_strbuf_free(&s->scratch);
+    dk_free(host, s);
+}
+
+int32_t di_speaker_status(const di_speaker *s, dk_error *err)
+{
+    if (s->rc == DK_OK) return DK_OK;
+    return dk_fail(err, s->rc, "token of the model could not be made text: %s", dk_status_text(s->rc));
+}
