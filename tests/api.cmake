@@ -82,6 +82,10 @@ if(TARGET distill_program)
   dk_register(cli ${pytest} ${CMAKE_CURRENT_SOURCE_DIR}/cli)
   set_tests_properties(cli PROPERTIES ENVIRONMENT "DISTILL_PROGRAM=$<TARGET_FILE:distill_program>")
 endif()
+if(TARGET distill_program AND NOT DISTILL_SANITIZE)
+  dk_register(examples/quickstart ${pytest} ${CMAKE_CURRENT_SOURCE_DIR}/examples)
+  set_tests_properties(examples/quickstart PROPERTIES ENVIRONMENT "DISTILL_PROGRAM=$<TARGET_FILE:distill_program>")
+endif()
 if(TARGET distill_shared AND NOT DISTILL_SANITIZE) # Python itself would have to be built with the sanitizer
   dk_register(python ${pytest} ${PROJECT_SOURCE_DIR}/bindings/python/tests)
   set_tests_properties(python PROPERTIES ENVIRONMENT

@@ -1,20 +1,68 @@
 #!/usr/bin/env python3
-"""Puts a distilled student, the same student on hard labels, and their teacher side by side; leaves FOLDER/result.json.
+"""Trains students of one teacher with `distill run`, distilled and on hard labels, and puts them side by side.
 
-FOLDER holds distilled/ and hard_labels/, output folders of `distill run`.
+Every student starts from the same weights and sees the same batches. FOLDER gets an output folder for each and result.json.
 """
 import argparse
+import itertools
 import json
 import pathlib
 import subprocess
 import sys
+import time
 
-KEYS = ("perplexity", "nats", "bits_per_byte", "forward_kl", "top1_agreement", "bytes", "parameters", "prompt_tokens_per_second", "decode_tokens_per_second")
+from verdict import gap_closed, table, verdict
+
+KEYS = ("perplexity", "nats", "bits_per_byte", "forward_kl", "top1_agreement", "bytes", "parameters", "prompt_tokens_per_second",
+        "decode_tokens_per_second")
+WEIGHTS = (0.1, 0.5, 0.9)  # of hard labels, for --frontier
 
 
-def row(model, training):
+class Plan:
+    """One student: its name, folder and settings."""
+
+    def __init__(self, name, folder, weight=None, rate=None):
+        self.name, self.folder, self.hard, self.settings = name, folder, weight == 1, []
+        if weight is not None:
+            self.settings += ["--set", "loss.hard_label_weight=%g" % weight]
+        if rate is not None:
+            self.settings += ["--set", "train.learning_rate=%g" % rate]
+
+
+def shipped_plans():
+    """The recipe's own weight and rate; hard labels at the rate that is best for them."""
+    return [Plan("distilled student", "distilled"), Plan("on hard labels", "hard_labels", 1, 1e-3)]
+
+
+def own_plans(rates):
+    return [Plan("distilled student", "distilled", 0.5, rates[0]), Plan("on hard labels", "hard_labels", 1, rates[0])]
+
+
+def frontier_plans(rates):
+    """The other weights, at both rates, and hard labels at the second one."""
+    plans = [Plan("weight %g, rate %g" % (weight, rate), "weight_%g_rate_%g" % (weight, rate), weight, rate)
+             for weight, rate in itertools.product(WEIGHTS, rates) if (weight, rate) != (0.5, rates[0])]
+    return plans + [Plan("hard labels, rate %g" % rates[1], "hard_labels_rate_%g" % rates[1], 1, rates[1])]
+
+
+def train(args, plan, number, count):
+    """The row of a student that was trained; exits where the run fails or is stopped."""
+    print("== %d/%d %s" % (number, count, plan.name), flush=True)
+    command = [args.distill, "run", args.recipe, *args.set, *plan.settings, "--set", "output.path=%s" % (args.folder / plan.folder),
+               "--set", "output.overwrite=true", "--json"]
+    with open(args.folder / (plan.folder + ".json"), "w", encoding="utf-8") as out:
+        code = subprocess.run(command, stdout=out, check=False).returncode
+    if code:
+        sys.exit(code)
+    run = json.loads((args.folder / plan.folder / "result.json").read_text())
+    return run["teacher"], row(plan, run["student"], run["training"])
+
+
+def row(plan, model, training):
     """What is known of one model, and what its training cost."""
     out = {key: model[key] for key in KEYS if key in model}
+    if plan is not None:
+        out.update(name=plan.name, hard=plan.hard, folder=plan.folder)
     for key in ("seconds", "flops", "steps"):
         out[key] = training.get(key) if training else None
     return out
@@ -27,51 +75,56 @@ def sample(program, model, prompt):
     return json.loads(done.stdout)["text"].split("\n")[0].strip() if done.returncode == 0 else f"({done.stderr.strip()})"
 
 
-def cell(value, form):
-    return "-" if value is None else form.format(value)
-
-
-def table(rows):
-    """The rows as text, a column each."""
-    columns = (("", "name", "{}"), ("perplexity", "perplexity", "{:.2f}"), ("KL", "forward_kl", "{:.4f}"), ("agree", "top1_agreement", "{:.1%}"),
-               ("MB", "megabytes", "{:.1f}"), ("prompt tok/s", "prompt_tokens_per_second", "{:.0f}"), ("decode tok/s", "decode_tokens_per_second", "{:.0f}"),
-               ("train s", "seconds", "{:.0f}"), ("train TFLOP", "teraflops", "{:.2f}"))
-    lines = [[title for title, _, _ in columns]]
-    for name, values in rows:
-        values = dict(values, name=name, megabytes=values["bytes"] / 1e6 if values.get("bytes") else None,
-                      teraflops=values["flops"] / 1e12 if values.get("flops") else None)
-        lines.append([cell(values.get(key), form) for _, key, form in columns])
-    widths = [max(len(line[i]) for line in lines) for i in range(len(columns))]
-    return "\n".join("  ".join(text.ljust(width) if i == 0 else text.rjust(width) for i, (text, width) in enumerate(zip(line, widths))) for line in lines)
+def minutes(seconds):
+    return "%.0f s" % seconds if seconds < 90 else "%.0f minutes" % (seconds / 60)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=pathlib.Path)
     parser.add_argument("--distill", required=True, help="the program")
+    parser.add_argument("--recipe", required=True)
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="on top of the recipe, for all students")
     parser.add_argument("--teacher", required=True, help="its folder or file, for the sample")
+    parser.add_argument("--own", action="store_true", help="weight 0.5 of hard labels, as for a teacher and text that are not known")
+    parser.add_argument("--frontier", action="store_true", help="with --own: weights 0.1 and 0.9 and a second rate too")
+    parser.add_argument("--rates", type=float, nargs=2, default=(1e-3, 5e-4))
     parser.add_argument("--prompt", default="a kind of")
     args = parser.parse_args()
-    runs = {name: json.loads((args.folder / name / "result.json").read_text()) for name in ("distilled", "hard_labels")}
-    result = {"teacher": row(runs["distilled"]["teacher"], None)}
-    result.update((name, row(run["student"], run["training"])) for name, run in runs.items())
-    (args.folder / "result.json").write_text(json.dumps(result, indent=2) + "\n")
+    args.set = [part for setting in args.set for part in ("--set", setting)]
+    plans, more = (own_plans(args.rates), frontier_plans(args.rates)) if args.own else (shipped_plans(), [])
+    if args.frontier:
+        plans = plans + more
 
-    print("\nOn text that no model has seen (KL and agreement with the teacher):\n")
-    print(table((("teacher", result["teacher"]), ("distilled student", result["distilled"]), ("on hard labels", result["hard_labels"]))))
-    if "perplexity" in result["teacher"]:
-        gap = result["hard_labels"]["nats"] - result["teacher"]["nats"]
-        closed = (result["hard_labels"]["nats"] - result["distilled"]["nats"]) / gap if gap > 0 else 0
-        print(f"\nAt equal steps distilling closes {closed:.0%} of the gap to the teacher; a step costs about twice as much, since the teacher runs too.")
+    started, rows = time.time(), []
+    for number, plan in enumerate(plans, 1):
+        teacher, student = train(args, plan, number, len(plans))
+        rows.append(student)
+        if number == 2 and len(plans) > 2:
+            print("   %d more runs, about %s" % (len(plans) - 2, minutes((time.time() - started) / 2 * (len(plans) - 2))), flush=True)
+    spent = (time.time() - started) / len(plans)
+    teacher = dict(row(None, teacher, None), name="teacher")
+    names = {"teacher": teacher, **{student["folder"]: student for student in rows}}
+    (args.folder / "result.json").write_text(json.dumps(names, indent=2) + "\n")
+
+    print("\nOn text that no student has seen (KL and agreement with the teacher):\n")
+    print(table([teacher] + rows))
+    print()
+    print("\n".join(verdict(teacher, rows)))
+    if not args.own:
         print("It pays where you have the teacher but little of its text.")
+    elif not args.frontier:
+        print("--frontier also tries other weights of the hard labels and a second rate: %d more runs, about %s." % (len(more), minutes(spent * len(more))))
     print(f"\n\"{args.prompt} ...\"")
-    for name, model in (("teacher", args.teacher), ("distilled", args.folder / "distilled"), ("hard labels", args.folder / "hard_labels")):
-        print(f"  {name + ':':13}{sample(args.distill, model, args.prompt)}")
-    print(f"\nresult.json and both students are in {args.folder}")
-    better = all(result["distilled"][key] < result["hard_labels"][key] for key in ("perplexity", "forward_kl"))
-    if not better:
-        sys.exit("the distilled student did not win on perplexity and KL: try more steps or another learning rate")
+    for name, model in [("teacher", args.teacher)] + [(student["name"], args.folder / student["folder"]) for student in rows[:2]]:
+        print(f"  {name + ':':19}{sample(args.distill, model, args.prompt)}")
+    print(f"\nresult.json and the students are in {args.folder}")
+    if not args.own and not (gap_closed(teacher, rows[1], rows[0]) or 0) > 0:
+        sys.exit("the distilled student did not win: something is wrong with this build")
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit(130)
