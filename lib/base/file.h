@@ -17,6 +17,8 @@ int32_t dk_map_open(dk_host *host, const char *path, int32_t use_mmap, dk_mappin
 void dk_map_close(dk_mapping *map); /* zeroed struct is fine */
 /* Whole file, NUL behind the last byte; larger than limit is an error that says so. Free with dk_free. */
 int32_t dk_file_read(dk_host *host, const char *path, uint64_t limit, char **data, size_t *size, dk_error *err);
+/* An error where the bytes are a pointer of Git LFS or git-annex: the file itself was never fetched. */
+int32_t dk_refuse_pointer(const char *path, const void *data, uint64_t size, dk_error *err);
 
 /* ---- atomic writing: bytes go to a temporary name beside the target; commit fsyncs, renames and fsyncs the folder  */
 typedef struct dk_writer dk_writer;

@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "base/file.h"
+
 typedef struct beginning {
     const char *bytes;
     size_t size;
@@ -18,7 +20,6 @@ static const beginning beginnings[] = {
     {"\xfe\xff", 2, "is UTF-16; save it as UTF-8"},
     {"\x1f\x8b", 2, "is compressed by gzip; unpack it"},
     {"\x28\xb5\x2f\xfd", 4, "is compressed by zstd; unpack it"},
-    {"version https://git-lfs", 23, "is a pointer of Git LFS, not the file itself; fetch it with git lfs pull"},
 };
 
 int32_t dk_text_begin(const char *data, size_t size, const char *name, size_t *begin, dk_error *err)
@@ -34,5 +35,5 @@ int32_t dk_text_begin(const char *data, size_t size, const char *name, size_t *b
     /* of two bytes that both encodings begin with, one is a character and the other is zero */
     if (size >= 2 && !data[0] != !data[1])
         return dk_fail_at(err, DK_E_FORMAT, 0, "%s: is UTF-16 or UTF-32; save it as UTF-8", name);
-    return DK_OK;
+    return dk_refuse_pointer(name, data, size, err);
 }

@@ -148,8 +148,8 @@ static int by_place(const void *a, const void *b)
     return left->bytes < right->bytes ? -1 : left->bytes > right->bytes;
 }
 
-int32_t dk_checkpoint_check_layout(dk_checkpoint *checkpoint, int64_t first, const uint8_t *start, const uint8_t *end,
-                                   int32_t gaps, dk_error *err)
+int32_t dk_checkpoint_check_layout(dk_checkpoint *checkpoint, const char *name, int64_t first, const uint8_t *start,
+                                   const uint8_t *end, int32_t gaps, dk_error *err)
 {
     const uint8_t *at = start;
     int64_t count = checkpoint->tensor_count - first;
@@ -158,15 +158,14 @@ int32_t dk_checkpoint_check_layout(dk_checkpoint *checkpoint, int64_t first, con
         const dk_tensor *tensor = &checkpoint->tensors[i];
         const uint8_t *data = tensor->data;
         if (data < at)
-            return dk_fail(err, DK_E_FORMAT, "%s: tensor '%s' overlaps the data of another one", checkpoint->path,
-                           tensor->name);
+            return dk_fail(err, DK_E_FORMAT, "%s: tensor '%s' overlaps the data of another one", name, tensor->name);
         if (data > at && !gaps)
-            return dk_fail(err, DK_E_FORMAT, "%s: %lld bytes before tensor '%s' belong to nothing", checkpoint->path,
+            return dk_fail(err, DK_E_FORMAT, "%s: %lld bytes before tensor '%s' belong to nothing", name,
                            (long long)(data - at), tensor->name);
         at = data + tensor->bytes;
     }
     if (at < end && !gaps)
-        return dk_fail(err, DK_E_FORMAT, "%s: %lld bytes behind the last tensor belong to nothing", checkpoint->path,
+        return dk_fail(err, DK_E_FORMAT, "%s: %lld bytes behind the last tensor belong to nothing", name,
                        (long long)(end - at));
     return DK_OK;
 }

@@ -31,7 +31,9 @@ static int32_t read_single(dk_checkpoint *checkpoint, uint32_t flags, dk_error *
         checkpoint->gguf = 1;
         return dk_gguf_read(checkpoint, flags & DK_OPEN_VOCABULARY, err);
     }
-    if (dk_safetensors_magic(map)) return dk_safetensors_read(checkpoint, 0, err);
+    if (dk_safetensors_magic(map)) return dk_safetensors_read(checkpoint, 0, checkpoint->path, err);
+    int32_t rc = dk_refuse_pointer(checkpoint->path, map->data, map->size, err);
+    if (rc) return rc;
     return dk_fail(err, DK_E_FORMAT, "%s: is neither a GGUF nor a safetensors file (%llu bytes, wrong beginning)",
                    checkpoint->path, (unsigned long long)map->size);
 }
@@ -94,8 +96,7 @@ static int32_t open_shard(dk_checkpoint *checkpoint, const char *folder, const c
     rc = dk_map_open(checkpoint->host, path, flags & DK_OPEN_MMAP ? 1 : 0, &checkpoint->files[file], err);
     checkpoint->file_count++;
     if (rc) goto out;
-    rc = dk_safetensors_read(checkpoint, file, err);
-    if (rc) dk_error_context(err, "shard %s", name);
+    rc = dk_safetensors_read(checkpoint, file, path, err);
 out:
     dk_free(checkpoint->host, path);
     return rc;
@@ -126,6 +127,20 @@ static int32_t check_index(const dk_checkpoint *checkpoint, const dk_node *map, 
     return DK_OK;
 }
 
+/* The index's own sums: shards of two saves, or of one that is not complete, differ in them. */
+static void note_sums(dk_checkpoint *checkpoint, const dk_node *root, const dk_node *map)
+{
+    uint64_t bytes = 0;
+    const dk_node *said = dk_node_get(dk_node_get(root, "metadata"), "total_size");
+    for (int64_t i = 0; i < checkpoint->tensor_count; i++) bytes += checkpoint->tensors[i].bytes;
+    if (said && said->type != DK_NODE_NULL && said->f64 != (double)bytes)
+        dk_note(&checkpoint->notes, "%s: metadata.total_size is not the %llu bytes that the tensors of its shards have",
+                checkpoint->path, (unsigned long long)bytes);
+    if ((int64_t)map->size != checkpoint->tensor_count)
+        dk_note(&checkpoint->notes, "%s: weight_map names %lld tensors, its shards hold %lld; all are read",
+                checkpoint->path, (long long)map->size, (long long)checkpoint->tensor_count);
+}
+
 static int32_t open_sharded(dk_host *host, const char *folder, const char *index, uint32_t flags, dk_checkpoint **out,
                             dk_error *err)
 {
@@ -144,6 +159,7 @@ static int32_t open_sharded(dk_host *host, const char *folder, const char *index
     }
     DK_TRY(dk_checkpoint_sort(made, err));
     DK_TRY(check_index(made, map, err));
+    note_sums(made, dk_document_root(document), map);
     *out = made;
     made = NULL;
 out:
@@ -288,8 +304,9 @@ static int32_t kind_of_file(dk_host *host, const char *path, dk_path_type *kind,
     if (rc) return rc;
     if (dk_gguf_magic(&map)) *kind = gguf_has_tensors(&map) ? DK_PATH_GGUF : DK_PATH_GGUF_VOCABULARY;
     else *kind = dk_safetensors_magic(&map) ? DK_PATH_SAFETENSORS : DK_PATH_UNKNOWN;
+    if (*kind == DK_PATH_UNKNOWN) rc = dk_refuse_pointer(path, map.data, map.size, err);
     dk_map_close(&map);
-    return DK_OK;
+    return rc;
 }
 
 int32_t dk_path_kind(dk_host *host, const char *path, dk_path_type *kind, dk_error *err)

@@ -26,13 +26,13 @@ int32_t dk_checkpoint_add_metadata(dk_checkpoint *checkpoint, const char *key, s
 /* Sorts by name; a name that is there twice is an error. */
 int32_t dk_checkpoint_sort(dk_checkpoint *checkpoint, dk_error *err);
 /* Tensors from number first on lie in order behind each other: no overlap, and no gap unless gaps are allowed. */
-int32_t dk_checkpoint_check_layout(dk_checkpoint *checkpoint, int64_t first, const uint8_t *start, const uint8_t *end,
-                                   int32_t gaps, dk_error *err);
+int32_t dk_checkpoint_check_layout(dk_checkpoint *checkpoint, const char *name, int64_t first, const uint8_t *start,
+                                   const uint8_t *end, int32_t gaps, dk_error *err);
 /* Bytes of a tensor by its dtype and shape; refuses overflow and rows that cut a block. */
 int32_t dk_tensor_bytes(const char *file, const dk_tensor *tensor, uint64_t *out, dk_error *err);
 
-/* Read files[file] into tensors and metadata. */
-int32_t dk_safetensors_read(dk_checkpoint *checkpoint, int32_t file, dk_error *err);
+/* Read files[file] into tensors and metadata; name stands in messages. */
+int32_t dk_safetensors_read(dk_checkpoint *checkpoint, int32_t file, const char *name, dk_error *err);
 int32_t dk_gguf_read(dk_checkpoint *checkpoint, int32_t vocabulary_only, dk_error *err);
 int32_t dk_gguf_magic(const dk_mapping *map);
 int32_t dk_safetensors_magic(const dk_mapping *map);

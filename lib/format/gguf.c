@@ -311,7 +311,8 @@ static int32_t place_tensors(const cursor *in, uint64_t alignment, dk_error *err
         tensor->data = in->data + start + offset;
     }
     if (!in->checkpoint->tensor_count) return DK_OK;
-    return dk_checkpoint_check_layout(in->checkpoint, 0, in->data + start, in->data + in->size, 1, err);
+    return dk_checkpoint_check_layout(in->checkpoint, in->checkpoint->path, 0, in->data + start, in->data + in->size, 1,
+                                      err);
 }
 
 /* ---- the whole file ---- */

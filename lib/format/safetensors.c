@@ -75,7 +75,8 @@ static int32_t read_offsets(const char *file, const dk_node *list, uint64_t room
     return DK_OK;
 }
 
-static int32_t read_tensor(dk_checkpoint *checkpoint, int32_t file, const dk_node *entry, uint64_t start, dk_error *err)
+static int32_t read_tensor(dk_checkpoint *checkpoint, int32_t file, const char *name, const dk_node *entry,
+                           uint64_t start, dk_error *err)
 {
     int32_t rc;
     char shape[DK_SHAPE_TEXT];
@@ -85,19 +86,18 @@ static int32_t read_tensor(dk_checkpoint *checkpoint, int32_t file, const dk_nod
     const dk_node *dtype = dk_node_get(entry, "dtype");
     const safetensors_type *type = type_find(dtype);
     if (entry->type != DK_NODE_MAP || !entry->key_size || strlen(entry->key) != entry->key_size)
-        return dk_fail(err, DK_E_FORMAT, "%s: the header's entry '%s' does not describe a tensor", checkpoint->path,
-                       entry->key);
+        return dk_fail(err, DK_E_FORMAT, "%s: the header's entry '%s' does not describe a tensor", name, entry->key);
     if (!type)
-        return dk_fail(err, DK_E_FORMAT, "%s: tensor '%s' has the unknown dtype '%s'", checkpoint->path, tensor.name,
+        return dk_fail(err, DK_E_FORMAT, "%s: tensor '%s' has the unknown dtype '%s'", name, tensor.name,
                        dtype && dtype->type == DK_NODE_TEXT ? dtype->text : "");
     tensor.dtype = type->dtype;
     tensor.type_name = type->name;
-    DK_TRY(read_shape(checkpoint->path, dk_node_get(entry, "shape"), &tensor, err));
-    DK_TRY(read_offsets(checkpoint->path, dk_node_get(entry, "data_offsets"), map->size - start, &tensor, &begin, err));
-    DK_TRY(dk_tensor_bytes(checkpoint->path, &tensor, &bytes, err));
+    DK_TRY(read_shape(name, dk_node_get(entry, "shape"), &tensor, err));
+    DK_TRY(read_offsets(name, dk_node_get(entry, "data_offsets"), map->size - start, &tensor, &begin, err));
+    DK_TRY(dk_tensor_bytes(name, &tensor, &bytes, err));
     if (bytes != tensor.bytes)
-        return dk_fail(err, DK_E_FORMAT, "%s: tensor '%s' of shape %s and type %s needs %llu bytes, but has %llu",
-                       checkpoint->path, tensor.name, dk_shape_text(tensor.rank, tensor.shape, shape), type->name,
+        return dk_fail(err, DK_E_FORMAT, "%s: tensor '%s' of shape %s and type %s needs %llu bytes, but has %llu", name,
+                       tensor.name, dk_shape_text(tensor.rank, tensor.shape, shape), type->name,
                        (unsigned long long)bytes, (unsigned long long)tensor.bytes);
     tensor.data = map->data + start + begin;
     DK_TRY(dk_checkpoint_add_tensor(checkpoint, entry->key, entry->key_size, &tensor, err));
@@ -106,39 +106,36 @@ out:
 }
 
 /* The header of each shard has its own __metadata__; nobody reads it, so only its form is checked. */
-static int32_t check_metadata(const dk_checkpoint *checkpoint, const dk_node *entry, dk_error *err)
+static int32_t check_metadata(const char *name, const dk_node *entry, dk_error *err)
 {
     for (size_t i = 0; entry->type == DK_NODE_MAP && i < entry->size; i++)
         if (entry->items[i]->type != DK_NODE_TEXT)
-            return dk_fail(err, DK_E_FORMAT, "%s: __metadata__ '%s' is not text", checkpoint->path,
-                           entry->items[i]->key);
-    return entry->type == DK_NODE_MAP
-               ? DK_OK
-               : dk_fail(err, DK_E_FORMAT, "%s: __metadata__ is not an object", checkpoint->path);
+            return dk_fail(err, DK_E_FORMAT, "%s: __metadata__ '%s' is not text", name, entry->items[i]->key);
+    return entry->type == DK_NODE_MAP ? DK_OK : dk_fail(err, DK_E_FORMAT, "%s: __metadata__ is not an object", name);
 }
 
-int32_t dk_safetensors_read(dk_checkpoint *checkpoint, int32_t file, dk_error *err)
+int32_t dk_safetensors_read(dk_checkpoint *checkpoint, int32_t file, const char *name, dk_error *err)
 {
     int32_t rc;
     const dk_mapping *map = &checkpoint->files[file];
     dk_document *header = NULL;
     int64_t first = checkpoint->tensor_count;
     uint64_t size = map->size >= 8 ? header_size(map) : 0;
+    DK_TRY(dk_refuse_pointer(name, map->data, map->size, err));
     if (map->size < 10)
-        return dk_fail(err, DK_E_FORMAT, "%s: has %llu bytes, too few for a safetensors file", checkpoint->path,
+        return dk_fail(err, DK_E_FORMAT, "%s: has %llu bytes, too few for a safetensors file", name,
                        (unsigned long long)map->size);
     if (size > HEADER_LIMIT || size > map->size - 8)
         return dk_fail(err, DK_E_FORMAT,
-                       "%s: says that its header has %llu bytes, but %llu are there; the file is cut or damaged",
-                       checkpoint->path, (unsigned long long)size, (unsigned long long)(map->size - 8));
-    DK_TRY(dk_json_parse(checkpoint->host, (const char *)map->data + 8, (size_t)size, checkpoint->path, &header, err));
+                       "%s: says that its header has %llu bytes, but %llu are there; the file is cut or damaged", name,
+                       (unsigned long long)size, (unsigned long long)(map->size - 8));
+    DK_TRY(dk_json_parse(checkpoint->host, (const char *)map->data + 8, (size_t)size, name, &header, err));
     const dk_node *root = dk_document_root(header);
-    if (root->type != DK_NODE_MAP)
-        DK_TRY(dk_fail(err, DK_E_FORMAT, "%s: the header is not an object", checkpoint->path));
+    if (root->type != DK_NODE_MAP) DK_TRY(dk_fail(err, DK_E_FORMAT, "%s: the header is not an object", name));
     for (size_t i = 0; i < root->size; i++)
-        if (!strcmp(root->items[i]->key, "__metadata__")) DK_TRY(check_metadata(checkpoint, root->items[i], err));
-        else DK_TRY(read_tensor(checkpoint, file, root->items[i], 8 + size, err));
-    DK_TRY(dk_checkpoint_check_layout(checkpoint, first, map->data + 8 + size, map->data + map->size, 0, err));
+        if (!strcmp(root->items[i]->key, "__metadata__")) DK_TRY(check_metadata(name, root->items[i], err));
+        else DK_TRY(read_tensor(checkpoint, file, name, root->items[i], 8 + size, err));
+    DK_TRY(dk_checkpoint_check_layout(checkpoint, name, first, map->data + 8 + size, map->data + map->size, 0, err));
 out:
     dk_document_free(header);
     return rc;

@@ -138,10 +138,14 @@ static void note_replaced(const rope_source *in, const dk_config *config, dk_str
         dk_note(notes, "%s: rope_scaling replaces rope_parameters, as in transformers 5; rope_theta is %s", name,
                 theta);
     const dk_node *length = dk_node_get(in->root, "original_max_position_embeddings");
-    if (length && length->type == DK_NODE_INT && !dk_node_get(in->map, "original_max_position_embeddings") &&
+    const dk_node *inner = dk_node_get(in->map, "original_max_position_embeddings");
+    if (length && length->type == DK_NODE_INT && !inner &&
         (config->rope.kind == DK_ROPE_LLAMA3 || config->rope.kind == DK_ROPE_YARN))
         dk_note(notes, "%s: original_max_position_embeddings is used; transformers 5 looks for it inside %s only", name,
                 in->key);
+    if (length && inner && length->type == DK_NODE_INT && inner->type == DK_NODE_INT && length->i64 != inner->i64)
+        dk_note(notes, "%s: original_max_position_embeddings %lld of %s is used, not the other one outside", name,
+                (long long)inner->i64, in->key);
     if (own && outer && outer->type != DK_NODE_NULL && own->f64 != outer->f64)
         dk_note(notes, "%s: rope_theta %s of %s is used, not the other one outside", name, theta, in->key);
 }

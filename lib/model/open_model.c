@@ -48,6 +48,30 @@ static int32_t ends_with(const char *name, const char *end)
     return a >= b && !strcmp(name + a - b, end);
 }
 
+/* Parts of a model may be wrapped too. The wrapper's name where `there` is `name` with such ones in it, else NULL. */
+static const char *inner_wrapper(const char *there, const char *name)
+{
+    static const char *const wrappers[] = {"_orig_mod.", "module.", "_fsdp_wrapped_module.",
+                                           "_checkpoint_wrapped_module."};
+    const char *found = NULL;
+    while (*there) {
+        const char *wrapper = NULL;
+        for (size_t i = 0; i < sizeof wrappers / sizeof *wrappers && !wrapper; i++)
+            if (!strncmp(there, wrappers[i], strlen(wrappers[i]))) wrapper = wrappers[i];
+        if (wrapper) {
+            found = wrapper;
+            there += strlen(wrapper);
+            continue;
+        }
+        size_t part = strcspn(there, ".") + 1;
+        if (strncmp(there, name, part) != 0) return NULL;
+        if (!there[part - 1]) return found;
+        there += part;
+        name += part;
+    }
+    return NULL;
+}
+
 /* Wrappers of a model (compiled, spread over machines, a part of a larger one) put their name before every other. */
 static int32_t fail_missing(const loader *in, const char *name, const char *said, dk_error *err)
 {
@@ -60,6 +84,14 @@ static int32_t fail_missing(const loader *in, const char *name, const char *said
                        "%s: tensor '%s' is missing, but there is '%s': take '%.*s' off the names, as saving the model "
                        "inside its wrapper does",
                        path, name, there, (int)prefix, there);
+    }
+    for (int64_t i = 0; i < dk_checkpoint_count(in->checkpoint); i++) {
+        const char *there = dk_checkpoint_at(in->checkpoint, i)->name, *wrapper = inner_wrapper(there, name);
+        if (!wrapper) continue;
+        return dk_fail(err, DK_E_MISMATCH,
+                       "%s: tensor '%s' is missing, but there is '%s': take '%s' out of the names, as saving the model "
+                       "inside its wrappers does",
+                       path, name, there, wrapper);
     }
     return dk_fail(err, DK_E_MISMATCH, "%s: tensor '%s' is missing; %s asks for it (%s, %lld layers%s)", path, name,
                    said, in->row->name, (long long)in->model->config.layers,

@@ -88,9 +88,12 @@ static int32_t is_named(const config *in, const char *text)
     }
     for (size_t i = 0; in->root && in->root->type == DK_NODE_MAP && i < in->root->size; i++)
         if (is_own_name(in->root->items[i]) && dk_node_is_text(content_of(in->root->items[i]), text)) return 1;
-    const dk_node *extra = dk_node_get(in->root, "extra_special_tokens");
-    for (size_t i = 0; extra && extra->type == DK_NODE_MAP && i < extra->size; i++)
-        if (dk_node_is_text(content_of(extra->items[i]), text)) return 1;
+    static const char *const maps[] = {"extra_special_tokens", "model_specific_special_tokens"};
+    for (size_t k = 0; k < 2; k++) {
+        const dk_node *extra = dk_node_get(in->root, maps[k]);
+        for (size_t i = 0; extra && extra->type == DK_NODE_MAP && i < extra->size; i++)
+            if (dk_node_is_text(content_of(extra->items[i]), text)) return 1;
+    }
     return 0;
 }
 
@@ -219,6 +222,17 @@ out:
     return rc;
 }
 
+/* {"image_token": "<img>", ...}: names of a model's own, gathered. */
+static int32_t add_model_specific(const config *in)
+{
+    static const char *const key = "model_specific_special_tokens";
+    const dk_node *map = dk_node_get(in->root, key);
+    if (map && map->type != DK_NODE_MAP && map->type != DK_NODE_NULL)
+        return dk_fail(in->r->err, DK_E_FORMAT, "%s: %s must be an object of name: token",
+                       dk_document_name(in->from->config), key);
+    return add_list(in, (found){in->from->config, map}, key);
+}
+
 static int32_t add_extra(const config *in)
 {
     found extra = find(in, "extra_special_tokens"), old = find(in, "additional_special_tokens");
@@ -266,6 +280,7 @@ static int32_t add_tokens(config *in)
     for (size_t i = 0; in->root && i < in->root->size; i++)
         if (is_own_name(in->root->items[i]))
             DK_TRY(add_special(in, (found){in->from->config, in->root->items[i]}, in->root->items[i]->key));
+    DK_TRY(add_model_specific(in));
     DK_TRY(add_extra(in));
 out:
     return rc;

@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "base/file.h"
 #include "base/utf8.h"
 
 /* ---- magic numbers ---- */
@@ -62,9 +63,6 @@ static const magic magics[] = {
           "\x7f"
           "ELF",
           "a program", "data is text"),
-    MAGIC(0, "version https://git-lfs.", "a Git LFS pointer, not the file itself", "fetch the file: git lfs pull"),
-    MAGIC(0, "version http://git-media.", "a Git LFS pointer, not the file itself", "fetch the file: git lfs pull"),
-    MAGIC(0, "/annex/objects/", "a git-annex pointer, not the file itself", "fetch the file: git annex get"),
     MAGIC(0, "\xff\xfe\0\0", "text in UTF-32", "save it as UTF-8: iconv -f UTF-32 -t UTF-8"),
     MAGIC(0, "\0\0\xfe\xff", "text in UTF-32", "save it as UTF-8: iconv -f UTF-32 -t UTF-8"),
     MAGIC(0, "\xff\xfe", "text in UTF-16", "save it as UTF-8: iconv -f UTF-16 -t UTF-8"),
@@ -174,6 +172,8 @@ int32_t di_file_check_text(dk_host *host, const char *path, const uint8_t *data,
             return fail_kind(path, magics[i].what, magics[i].way, err);
     if (size > 9 && data[8] == '{' && begins(data, size, 4, "\0\0\0\0", 4))
         return fail_kind(path, "a safetensors file", "data is text, JSONL or a token file", err);
+    int32_t rc = dk_refuse_pointer(path, data, size, err);
+    if (rc) return rc;
     census c = take_census(data, size);
     return check_census(host, path, &c, err);
 }

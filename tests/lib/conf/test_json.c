@@ -197,7 +197,7 @@ TEST(encodings)
     check_bytes("{\0}\0", 4, "is UTF-16 or UTF-32; save it as UTF-8");
     check_bytes("\0{\0}", 4, "is UTF-16 or UTF-32; save it as UTF-8");
     check_bytes("\x1f\x8b\x08", 3, "is compressed by gzip; unpack it");
-    check_error("version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "is a pointer of Git LFS", 0);
+    check_error("version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "is a Git LFS pointer", 0);
 }
 
 static int32_t parse_once(void *context, dk_host *from, dk_error *error)

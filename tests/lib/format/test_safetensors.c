@@ -209,6 +209,62 @@ TEST(checks_the_index)
     free_bytes(&one);
 }
 
+TEST(compares_the_sums_of_the_index)
+{
+    static const char *const pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 3\n";
+    static const struct {
+        const char *index, *note;
+    } cases[] = {
+        {"{\"metadata\":{\"total_size\":8},\"weight_map\":{\"a\":\"1\",\"b\":\"2\"}}", NULL},
+        {"{\"metadata\":{\"total_size\":8.0},\"weight_map\":{\"a\":\"1\",\"b\":\"2\"}}", NULL},
+        {"{\"weight_map\":{\"a\":\"1\",\"b\":\"2\"}}", NULL},
+        {"{\"metadata\":{\"total_size\":12},\"weight_map\":{\"a\":\"1\",\"b\":\"2\"}}",
+         "metadata.total_size is not the 8 bytes"},
+        {"{\"metadata\":{\"total_size\":\"8\"},\"weight_map\":{\"a\":\"1\",\"b\":\"2\"}}", "total_size is not"},
+        {"{\"weight_map\":{\"a\":\"1\",\"b\":\"3\"}}", "weight_map names 2 tensors, its shards hold 3; all are read"},
+    };
+    setup();
+    const char *folder = test_folder("safetensors_sums");
+    test_bytes one = safetensors_bytes("{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]}}", 4);
+    test_bytes two = safetensors_bytes("{\"b\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]}}", 4);
+    test_bytes both = safetensors_bytes("{\"b\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]},"
+                                        "\"c\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[4,8]}}",
+                                        8);
+    REQUIRE(write_bytes(&one, path_in(folder, "1")) && write_bytes(&two, path_in(folder, "2")) &&
+            write_bytes(&both, path_in(folder, "3")));
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        dk_checkpoint *file = NULL;
+        CHECK(write_text(path_in(folder, "model.safetensors.index.json"), cases[i].index));
+        REQUIRE_OK(dk_checkpoint_open(host, folder, 0, &file, &err));
+        const dk_strbuf *notes = dk_checkpoint_notes(file);
+        if (cases[i].note) CHECK_HAS(notes->data, cases[i].note);
+        else CHECK_INT(notes->size, 0);
+        dk_checkpoint_close(file);
+    }
+    CHECK(write_text(path_in(folder, "2"), pointer)); /* a shard that was never fetched, named by its own path */
+    check_index(folder, cases[0].index, DK_E_FORMAT, "safetensors_sums/2: is a Git LFS pointer, not the file itself");
+    free_bytes(&one);
+    free_bytes(&two);
+    free_bytes(&both);
+}
+
+TEST(names_pointers)
+{
+    dk_checkpoint *file = NULL;
+    dk_path_type kind = DK_PATH_UNKNOWN;
+    setup();
+    const char *folder = test_folder("safetensors_pointer"), *path = path_in(folder, "model.safetensors");
+    CHECK(write_text(path, "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 3\n"));
+    CHECK_INT(dk_checkpoint_open(host, folder, DK_OPEN_MMAP, &file, &err), DK_E_FORMAT);
+    CHECK_HAS(err.message, "model.safetensors: is a Git LFS pointer, not the file itself; fetch it with git lfs pull");
+    CHECK_INT(dk_path_kind(host, path, &kind, &err), DK_E_FORMAT);
+    CHECK_HAS(err.message, "is a Git LFS pointer");
+    CHECK(write_text(path, "/annex/objects/SHA256E-s3--00.safetensors\n"));
+    CHECK_INT(dk_checkpoint_open(host, folder, DK_OPEN_MMAP, &file, &err), DK_E_FORMAT);
+    CHECK_HAS(err.message, "is a git-annex pointer, not the file itself; fetch it with git annex get");
+    CHECK(!file);
+}
+
 TEST(says_what_a_folder_lacks)
 {
     dk_checkpoint *file = NULL;
@@ -259,4 +315,5 @@ TEST(knows_kinds)
 
 TEST_MAIN(TEST_CASE(reads_tensors) TEST_CASE(refuses_damage) TEST_CASE(refuses_every_truncation)
               TEST_CASE(writes_and_reads_back) TEST_CASE(failed_write_leaves_the_old_file) TEST_CASE(checks_the_index)
-                  TEST_CASE(says_what_a_folder_lacks) TEST_CASE(knows_kinds))
+                  TEST_CASE(compares_the_sums_of_the_index) TEST_CASE(names_pointers)
+                      TEST_CASE(says_what_a_folder_lacks) TEST_CASE(knows_kinds))

@@ -377,6 +377,9 @@ TEST(rope_said_twice)
     CHECK_NEAR(c.rope.theta, 9, 0);
     CHECK_HAS(c.notes.data, "rope_theta 9 of rope_parameters is used, not the other one outside");
     dk_config_free(host, &c);
+    expect_note("{\"model_type\":\"llama\",\"original_max_position_embeddings\":16,\"rope_scaling\":{\"rope_type\":"
+                "\"yarn\",\"factor\":4.0,\"original_max_position_embeddings\":32}}",
+                "original_max_position_embeddings 32 of rope_scaling is used, not the other one outside");
     expect_note(
         "{\"model_type\":\"llama\",\"rope_scaling\":{\"rope_type\":\"linear\",\"type\":\"dynamic\",\"factor\":2.0}}",
         "has rope_type 'linear' and type 'dynamic'; rope_type is used");

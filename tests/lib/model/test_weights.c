@@ -366,6 +366,12 @@ TEST(names_prefixes_of_wrappers)
     check_edited(0, &(edit){.prefix = "_orig_mod."}, DK_E_MISMATCH,
                  "there is '_orig_mod.model.embed_tokens.weight': take '_orig_mod.' off the names");
     check_edited(5, &(edit){.prefix = "module."}, DK_E_MISMATCH, "take 'module.' off the names");
+    check_edited(0, &(edit){.rename = {"model.norm.weight", "model._orig_mod.norm.weight"}}, DK_E_MISMATCH,
+                 "there is 'model._orig_mod.norm.weight': take '_orig_mod.' out of the names");
+    check_edited(0, &(edit){.rename = {"model.norm.weight", "_fsdp_wrapped_module.model.norm._orig_mod.weight"}},
+                 DK_E_MISMATCH, "take '_orig_mod.' out of the names");
+    check_edited(0, &(edit){.rename = {"model.norm.weight", "model.norm.module"}}, DK_E_MISMATCH,
+                 "'model.norm.weight' is missing; config.json asks for it");
 }
 
 /* ---- two sources of one fact ---- */

@@ -98,6 +98,8 @@ TEST(tokens_that_only_the_config_names)
           (wanted){"<e2>a<e1>", {8, 0, 7}, 3, -1, -1, 9, "'<e2>'"});
     check("{\"extra_special_tokens\":{\"audio_token\":\"<aud>\"},\"image_token\":\"<img>\"}", NULL, NULL,
           (wanted){"<aud>a<img>", {8, 0, 7}, 3, -1, -1, 9, "'<aud>'"});
+    check("{\"model_specific_special_tokens\":{\"audio_token\":\"<aud>\",\"b_token\":{\"content\":\"<b>\"}}}", NULL,
+          NULL, (wanted){"<b>a<aud>", {8, 0, 7}, 3, -1, -1, 9, "'<aud>'"});
     check("{\"additional_special_tokens\":[\"<e1>\"]}", NULL, NULL, (wanted){"a<e1>", {0, 7}, 2, -1, -1, 8, "'<e1>'"});
     check("{\"eos_token\":\"<s>\"}", NULL, NULL, (wanted){"a<s>", {0, 5}, 2, 5, -1, 7, NULL});
 }
@@ -144,6 +146,8 @@ TEST(refused_by_name)
     check_refused("{\"eos_token\":5}", NULL, NULL, DK_E_FORMAT, "eos_token must be a token's text");
     check_refused("{\"eos_token\":{}}", NULL, NULL, DK_E_FORMAT, "eos_token must be a token's text");
     check_refused("{\"extra_special_tokens\":\"<e>\"}", NULL, NULL, DK_E_FORMAT, "must be a list of tokens");
+    check_refused("{\"model_specific_special_tokens\":[\"<e>\"]}", NULL, NULL, DK_E_FORMAT,
+                  "must be an object of name");
     check_refused("{}", "added_tokens.json", "{\"<y>\":\"7\"}", DK_E_FORMAT, "'<y>' has no id");
     check_refused("{}", "special_tokens_map.json", "[]", DK_E_FORMAT, "special_tokens_map.json: is not a JSON object");
     check_refused("[]", NULL, NULL, DK_E_FORMAT, "tokenizer_config.json: is not a JSON object");
