@@ -41,6 +41,11 @@ static inline dk_vf dk_vf_fma(dk_vf a, dk_vf b, dk_vf c)
     return (dk_vf)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
 }
 
+static inline dk_vd dk_vd_fma(dk_vd a, dk_vd b, dk_vd c)
+{
+    return (dk_vd)_mm256_fmadd_pd((__m256d)a, (__m256d)b, (__m256d)c);
+}
+
 static inline dk_vm dk_vf_less(dk_vf a, dk_vf b) { return a < b; }
 
 static inline dk_vm dk_vi_less(dk_vi a, dk_vi b) { return a < b; }

@@ -37,6 +37,11 @@ static inline dk_vf dk_vf_fma(dk_vf a, dk_vf b, dk_vf c)
     return (dk_vf)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
 }
 
+static inline dk_vd dk_vd_fma(dk_vd a, dk_vd b, dk_vd c)
+{
+    return (dk_vd)_mm512_fmadd_pd((__m512d)a, (__m512d)b, (__m512d)c);
+}
+
 static inline dk_vm dk_vf_less(dk_vf a, dk_vf b) { return _mm512_cmp_ps_mask((__m512)a, (__m512)b, _CMP_LT_OQ); }
 
 static inline dk_vm dk_vi_less(dk_vi a, dk_vi b) { return _mm512_cmplt_epi32_mask((__m512i)a, (__m512i)b); }

@@ -57,6 +57,8 @@ static inline dk_vf dk_vf_load_f16(const uint16_t *x)
 /* a*b + c, rounded once where the machine can */
 static inline dk_vf dk_vf_fma(dk_vf a, dk_vf b, dk_vf c) { return a * b + c; }
 
+static inline dk_vd dk_vd_fma(dk_vd a, dk_vd b, dk_vd c) { return a * b + c; }
+
 #if DK_VF > 1
 static inline dk_vm dk_vf_less(dk_vf a, dk_vf b) { return a < b; }
 static inline dk_vm dk_vi_less(dk_vi a, dk_vi b) { return a < b; }

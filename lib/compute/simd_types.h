@@ -19,6 +19,19 @@ typedef int32_t dk_vi;
 #define DK_LANE(v, i) (v)
 #endif
 
+/* doubles: half as many lanes (simd_double.h) */
+#if DK_VF > 1
+#define DK_VD (DK_VF / 2)
+typedef double dk_vd __attribute__((vector_size(8 * DK_VD)));
+typedef int64_t dk_vl __attribute__((vector_size(8 * DK_VD))); /* bits, and what a comparison gives: -1 or 0 */
+typedef float dk_vh __attribute__((vector_size(4 * DK_VD)));
+#else
+#define DK_VD 1
+typedef double dk_vd;
+typedef int64_t dk_vl;
+typedef float dk_vh;
+#endif
+
 static inline dk_vi dk_vi_set(int32_t value)
 {
 #if DK_VF > 1

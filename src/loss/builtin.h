@@ -16,6 +16,8 @@ typedef struct di_logits {
 
 typedef struct di_rows { /* over one row of n floats */
     void (*log_sum)(const float *z, int64_t n, double divisor, di_logits *out);
+    /* the same in doubles, at twice the price: what sparse targets leave is a difference of it */
+    void (*log_sum_double)(const float *z, int64_t n, double divisor, di_logits *out);
     void (*log_softmax)(const di_logits *logits, int64_t n, float *out); /* out may be logits->z */
     int64_t (*raise)(float *x, int64_t n, float floor);                  /* to the floor; how many were */
     void (*axpy)(float a, const float *x, float *y, int64_t n);

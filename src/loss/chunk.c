@@ -83,7 +83,7 @@ typedef struct di_fill {
     float *out;        /* NULL = logits alone */
     di_logits *logits; /* [rows] out; NULL = not wanted */
     double divisor;    /* 0 = logits as they are */
-    int32_t raise;
+    int32_t raise, precise;
 } di_fill;
 
 static int64_t strip_row(const di_chunk *chunk, int64_t row) { return chunk->strip->rows[chunk->first + row]; }
@@ -105,14 +105,16 @@ static void fill_rows(void *context, int64_t begin, int64_t end)
     const di_fill *fill = context;
     di_chunk *chunk = fill->chunk;
     const int64_t n = chunk->vocab;
+    void (*const log_sum)(const float *z, int64_t n, double divisor, di_logits *out) =
+        fill->precise ? chunk->strip->kernels->log_sum_double : chunk->strip->kernels->log_sum;
     for (int64_t r = begin; r < end; r++) {
         float *out = fill->out ? fill->out + r * n : NULL;
         const float *z = narrowed(row_of(chunk, fill->rows, r), chunk->strip->backend->real, n, out);
         di_logits own, *logits = fill->logits ? &fill->logits[r] : &own;
         if (fill->divisor > 0) {
-            chunk->strip->kernels->log_sum(z, n, fill->divisor, logits);
+            log_sum(z, n, fill->divisor, logits);
             if (out) chunk->strip->kernels->log_softmax(logits, n, out);
-            if (z == out) *logits = (di_logits){.z = out, .factor = 1}; /* the logits are no more */
+            if (z == out) log_sum(out, n, 1, logits); /* the logits are no more */
         } else if (z != out) {
             memcpy(out, z, (size_t)n * sizeof *out);
         }
@@ -125,7 +127,9 @@ static int64_t row_grain(const di_chunk *chunk) { return chunk->vocab < 32768 ? 
 static void fill(di_chunk *chunk, const di_host_rows *rows, float *out, di_logits *logits, double divisor,
                  int32_t raise)
 {
-    di_fill context = {chunk, rows, out, logits, divisor, raise};
+    const int32_t kind = chunk->strip->teacher_kind;
+    const int32_t sparse = chunk->strip->target && (kind == DISTILL_TOPK || kind == DISTILL_SAMPLED);
+    di_fill context = {chunk, rows, out, logits, divisor, raise, sparse};
     dk_parallel_for(chunk->host, chunk->rows, row_grain(chunk), fill_rows, &context);
 }
 

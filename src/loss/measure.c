@@ -76,7 +76,7 @@ static void measure_sparse(const di_measure *m, int64_t row, const di_logits *st
     di_logits tempered;
     di_builtin_call call = {&tempered, NULL, -100, 0};
     cut(m->target, row, &target);
-    di_rows_for(m->isa)->log_sum(student->z, m->vocab, m->temperature, &tempered);
+    di_rows_for(m->isa)->log_sum_double(student->z, m->vocab, m->temperature, &tempered);
     out->kl = forward_kl(m, &call, &target.target);
     out->floored = call.floored;
     const int64_t best = favourite(&target.target);

@@ -44,7 +44,7 @@ static inline dk_vf curvature(dk_vf d)
 static double dense_row(const di_logits *q, const di_logits *p, int64_t n, float *h)
 {
     const dk_vf zero = dk_vf_set(0), one = dk_vf_set(1), tiny = dk_vf_set(1e-45f);
-    const dk_vf log_sum_q = dk_vf_set((float)q->log_sum), log_sum_p = dk_vf_set((float)p->log_sum);
+    const dk_vf one_q = dk_vf_set((float)exp(-q->log_sum)), one_p = dk_vf_set((float)exp(-p->log_sum));
     const di_gap gap = gap_of(q, p);
     double sum = 0, slopes = 0;
     for (int64_t begin = 0; begin < n; begin += DI_BLOCK) {
@@ -53,7 +53,7 @@ static double dense_row(const di_logits *q, const di_logits *p, int64_t n, float
         {
             dk_vf zq = di_load(q->z + i, lanes, -INFINITY), zp = di_load(p->z + i, lanes, -INFINITY);
             dk_vf uq = di_shifted(zq, q), up = di_shifted(zp, p);
-            dk_vf vq = dk_vf_exp(uq - log_sum_q), vp = dk_vf_exp(up - log_sum_p);
+            dk_vf vq = dk_vf_exp(uq) * one_q, vp = dk_vf_exp(up) * one_p;
             dk_vf d = difference(&gap, zq, zp, uq, up), pd = vp * d;
             dk_vm near = dk_vf_less(dk_vf_abs(d), one), none = dk_vf_less(vp, tiny);
             dk_vf small = pd * d * curvature(d), slope = dk_vf_select(near, pd + small, vq - vp);

@@ -30,6 +30,17 @@ static void log_sum(const float *z, int64_t n, double divisor, di_logits *out)
     out->log_sum = log1p(tops - 1 + below);
 }
 
+static void log_sum_double(const float *z, int64_t n, double divisor, di_logits *out)
+{
+    double below = 0, tops = 0;
+    out->z = z;
+    out->top = highest(z, n);
+    out->factor = 1 / divisor;
+    for (int64_t begin = 0; begin < n; begin += DI_BLOCK)
+        below += di_sum_below(z + begin, di_block_end(begin, n) - begin, out->top, out->factor, &tops);
+    out->log_sum = log1p(tops - 1 + below);
+}
+
 static void log_softmax(const di_logits *logits, int64_t n, float *out)
 {
     const dk_vf sum = dk_vf_set((float)logits->log_sum);
@@ -60,15 +71,12 @@ static void axpy(float a, const float *x, float *y, int64_t n)
     di_store(y + i, dk_vf_fma(dk_vf_set(a), di_load(x + i, lanes, 0), di_load(y + i, lanes, 0)), lanes);
 }
 
+/* In doubles: floats that are all alike round the same way every time. */
 static double sum_of(const float *x, int64_t n)
 {
-    double sum = 0;
-    for (int64_t begin = 0; begin < n; begin += DI_BLOCK) {
-        dk_vf block = dk_vf_set(0);
-        DI_VECTORS(begin, di_block_end(begin, n)) block = block + di_load(x + i, lanes, 0);
-        sum += (double)dk_vf_sum(block);
-    }
-    return sum;
+    dk_vd sum = dk_vd_set(0);
+    for (int64_t i = 0; i < n; i += DK_VD) sum = sum + dk_vd_take(x + i, n - i < DK_VD ? n - i : DK_VD, 0);
+    return dk_vd_sum(sum);
 }
 
 static void backward(const float *log_q, const float *h, int64_t n, float a, const float *add, float *out)
@@ -98,4 +106,5 @@ static int32_t all_finite(const float *x, int64_t n)
     return dk_vf_sum(sum) == 0;
 }
 
-const di_rows DK_VARIANT(di_rows) = {log_sum, log_softmax, raise_to, axpy, backward, scale_add, all_finite};
+const di_rows DK_VARIANT(di_rows) = {log_sum, log_sum_double, log_softmax, raise_to,
+                                     axpy,    backward,       scale_add,   all_finite};

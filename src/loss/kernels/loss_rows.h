@@ -3,7 +3,7 @@
 #ifndef DI_LOSS_KERNELS_ROWS_H
 #define DI_LOSS_KERNELS_ROWS_H
 
-#include "compute/simd.h"
+#include "compute/simd_double.h"
 #include "loss/builtin.h"
 
 #define DI_BLOCK (64 * DK_VF) /* floats: no lane adds up more than 64 */
@@ -30,6 +30,22 @@ static inline int64_t di_block_end(int64_t begin, int64_t n) { return n - begin 
 static inline dk_vf di_shifted(dk_vf z, const di_logits *logits)
 {
     return (z - dk_vf_set(logits->top)) * dk_vf_set((float)logits->factor);
+}
+
+/* Adds up exp((z - top)*factor) of a block in double; those at the top are counted, not added. NaN comes out as NaN. */
+static inline double di_sum_below(const float *z, int64_t n, float top, double factor, double *at_top)
+{
+    const dk_vd zero = dk_vd_set(0), one = dk_vd_set(1);
+    dk_vd below = zero, count = zero;
+    for (int64_t i = 0; i < n; i += DK_VD) {
+        dk_vd u =
+            (dk_vd_take(z + i, n - i < DK_VD ? n - i : DK_VD, -INFINITY) - dk_vd_set((double)top)) * dk_vd_set(factor);
+        dk_vl is_below = dk_vd_less(u, zero);
+        below = below + dk_vd_select(is_below, dk_vd_exp(u), u);
+        count = count + dk_vd_select(is_below, zero, one);
+    }
+    *at_top += dk_vd_sum(count);
+    return dk_vd_sum(below);
 }
 
 static inline double di_log_at(const di_logits *logits, int64_t i)

@@ -1,0 +1,100 @@
+/* simd_double.h - vectors of doubles beside those of floats, half as many lanes, for the few sums that floats cannot
+ * carry. The compiler's vectors; an instruction set adds dk_vd_fma alone. */
+#ifndef DK_COMPUTE_SIMD_DOUBLE_H
+#define DK_COMPUTE_SIMD_DOUBLE_H
+
+#include "compute/simd.h"
+
+static inline dk_vd dk_vd_set(double value)
+{
+#if DK_VF > 1
+    dk_vd v = {0};
+    for (int i = 0; i < DK_VD; i++) v[i] = value;
+    return v;
+#else
+    return value;
+#endif
+}
+
+static inline dk_vd dk_vd_load(const double *x)
+{
+    dk_vd v;
+    memcpy(&v, x, sizeof v);
+    return v;
+}
+
+static inline void dk_vd_store(double *y, dk_vd v) { memcpy(y, &v, sizeof v); }
+
+/* n floats, n in [1, DK_VD], widened; the lanes behind them hold `rest`. */
+static inline dk_vd dk_vd_take(const float *x, int64_t n, float rest)
+{
+    float lanes[DK_VD];
+    dk_vh half;
+    if (n < DK_VD) {
+        for (int64_t i = 0; i < DK_VD; i++) lanes[i] = i < n ? x[i] : rest;
+        x = lanes;
+    }
+    memcpy(&half, x, sizeof half);
+#if DK_VF > 1
+    return __builtin_convertvector(half, dk_vd);
+#else
+    return (double)half;
+#endif
+}
+
+static inline dk_vl dk_vd_bits(dk_vd v)
+{
+    dk_vl bits;
+    memcpy(&bits, &v, sizeof bits);
+    return bits;
+}
+
+static inline dk_vd dk_vl_bits(dk_vl v)
+{
+    dk_vd value;
+    memcpy(&value, &v, sizeof value);
+    return value;
+}
+
+static inline dk_vl dk_vd_less(dk_vd a, dk_vd b)
+{
+#if DK_VF > 1
+    return (dk_vl)(a < b);
+#else
+    return -(int64_t)(a < b);
+#endif
+}
+
+static inline dk_vd dk_vd_select(dk_vl mask, dk_vd yes, dk_vd no)
+{
+    return dk_vl_bits((mask & dk_vd_bits(yes)) | (~mask & dk_vd_bits(no)));
+}
+
+static inline dk_vd dk_vd_abs(dk_vd v) { return dk_vl_bits(dk_vd_bits(v) & (dk_vd_bits(dk_vd_set(-0.0)) ^ -1)); }
+
+/* Over the lanes, always in the same order. */
+static inline double dk_vd_sum(dk_vd v)
+{
+    double lanes[DK_VD];
+    dk_vd_store(lanes, v);
+    for (int width = DK_VD / 2; width > 0; width /= 2)
+        for (int i = 0; i < width; i++) lanes[i] += lanes[i + width];
+    return lanes[0];
+}
+
+/* To a few 1e-16 of it; 0 is 3e-308. NaN stays NaN. */
+static inline dk_vd dk_vd_exp(dk_vd x)
+{
+    static const double series[] = {1.0 / 39916800, 1.0 / 3628800, 1.0 / 362880, 1.0 / 40320, 1.0 / 5040, 1.0 / 720,
+                                    1.0 / 120,      1.0 / 24,      1.0 / 6,      0.5,         1,          1};
+    const dk_vd shift = dk_vd_set(0x1.8p52), low = dk_vd_set(-708), high = dk_vd_set(709);
+    x = dk_vd_select(dk_vd_less(x, low), low, dk_vd_select(dk_vd_less(high, x), high, x));
+    dk_vd scaled = dk_vd_fma(x, dk_vd_set(0x1.71547652b82fep+0), shift), n = scaled - shift;
+    dk_vd r = dk_vd_fma(n, dk_vd_set(-0x1.62e42feep-1), x);
+    r = dk_vd_fma(n, dk_vd_set(-0x1.a39ef35793c76p-33), r);
+    dk_vd p = dk_vd_set(1.0 / 479001600);
+    for (size_t i = 0; i < sizeof series / sizeof *series; i++) p = dk_vd_fma(p, r, dk_vd_set(series[i]));
+    return p * dk_vl_bits((dk_vd_bits(scaled) - dk_vd_bits(shift) + 1023) << 52);
+}
+
+#endif
