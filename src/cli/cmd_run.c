@@ -4,20 +4,31 @@
 
 #include "cli.h"
 
-static char *output_path(const cli_session *session)
+static char *option_text(const cli_session *session, const char *name)
 {
     size_t needed = 0;
-    distill_options_get(session->options, "output.path", NULL, 0, &needed, NULL);
+    distill_options_get(session->options, name, NULL, 0, &needed, NULL);
     char *text = cli_memory(NULL, needed + 1);
     *text = 0;
-    distill_options_get(session->options, "output.path", text, needed, NULL, NULL);
+    distill_options_get(session->options, name, text, needed, NULL, NULL);
     return text;
+}
+
+/* -1 = it goes; the program has no optimiser of its own. */
+static int check_optimizer(const cli_session *session)
+{
+    char *optimizer = option_text(session, "train.optimizer");
+    int none = !strcmp(optimizer, "none");
+    free(optimizer);
+    return none ? cli_message("train.optimizer none leaves the update to a host, and this program has none: nothing "
+                              "would be trained; give adamw")
+                : -1;
 }
 
 static int interrupted(const cli_session *session, const char *recipe, const cli_settings *settings,
                        const cli_progress *progress)
 {
-    char *output = output_path(session);
+    char *output = option_text(session, "output.path");
     cli_message("interrupted after step %lld", (long long)progress->step);
     if (*output && progress->step > 0) {
         fprintf(stderr, "To go on: distill run %s", recipe);
@@ -59,7 +70,7 @@ int cli_run(const cli_command *command, int argc, char **argv)
     if (code >= 0) return code;
     if (!recipe) return cli_usage(command, "a recipe is missing");
     code = cli_open(&session, command, recipe, &settings);
-    if (code >= 0) goto out;
+    if (code >= 0 || (code = check_optimizer(&session)) >= 0) goto out;
     if (!quiet) cli_log(&session, DISTILL_LOG_INFO);
     cli_progress_start(&progress, quiet);
     int32_t rc = distill_trainer_create(session.env, NULL, NULL, NULL, NULL, session.options, &trainer, &session.err);

@@ -284,6 +284,8 @@ void di_loss_describe(const di_loss *loss, dk_strbuf *out)
     }
 }
 
+int64_t di_loss_count(const di_loss *loss) { return loss->count; }
+
 void di_loss_terms_json(const di_loss *loss, const di_loss_sums *sums, dk_strbuf *out)
 {
     dk_strbuf_puts(out, "[");

@@ -1,5 +1,6 @@
 /* checkpoint_load.c - reading a checkpoint back: everything is opened, verified and compared before anything is
  * changed (what it is compared with: checkpoint_match.c). */
+#include <math.h>
 #include <string.h>
 
 #include "base/file.h"
@@ -115,8 +116,10 @@ out:
 typedef struct counters {
     int64_t step, tokens, optimizer_step;
     double seconds, flops;
-    int64_t evaluated;
+    int64_t evaluated, floored;
     di_best best;
+    double loss, grad_norm; /* of the last step, as its sums */
+    di_loss_sums sums;
 } counters;
 
 typedef struct loaded {
@@ -185,6 +188,24 @@ out:
     return rc;
 }
 
+/* Of the last step: what the result says of it, should no other one follow. */
+static int32_t read_last(const dk_document *doc, const di_loss *loss, counters *c, dk_error *err)
+{
+    const dk_node *last = dk_node_get(dk_document_root(doc), "last"), *terms = dk_node_get(last, "terms");
+    int32_t rc;
+    DK_TRY(dk_node_i64(doc, dk_document_root(doc), "floored", 0, INT64_MAX, 0, &c->floored, err));
+    DK_TRY(dk_node_f64(doc, last, "loss", NAN, &c->loss, err));
+    DK_TRY(dk_node_f64(doc, last, "grad_norm", 0, &c->grad_norm, err));
+    DK_TRY(dk_node_f64(doc, last, "weight_sum", 0, &c->sums.weight_sum, err));
+    DK_TRY(dk_node_i64(doc, last, "count", 0, INT64_MAX, 0, &c->sums.count, err));
+    for (size_t i = 0; terms && i < terms->size && (int64_t)i < di_loss_count(loss); i++) {
+        const dk_node *term = dk_node_at(terms, i);
+        c->sums.terms[i] = term->type == DK_NODE_INT || term->type == DK_NODE_FLOAT ? term->f64 : NAN;
+    }
+out:
+    return rc;
+}
+
 static int32_t read_counters(const dk_document *doc, counters *c, dk_error *err)
 {
     const dk_node *root = dk_document_root(doc), *best = dk_node_get(root, "best");
@@ -202,6 +223,18 @@ out:
     return rc;
 }
 
+/* Moments are there or not; without them it would be another run. */
+static int32_t check_optimizer(const di_trainer *t, const dk_document *doc, dk_error *err)
+{
+    const dk_node *train = dk_node_get(dk_node_get(dk_document_root(doc), "options"), "train");
+    const char *before = NULL, *now = di_options_text(t->options, "train.optimizer");
+    int32_t rc = dk_node_text(doc, train, "optimizer", "adamw", &before, err);
+    if (rc == DK_OK && strcmp(before, now) != 0)
+        rc = dk_fail(err, DK_E_MISMATCH, "%s was made with train.optimizer %s, now it is %s: give the old value",
+                     dk_document_name(doc), before, now);
+    return rc;
+}
+
 static int32_t open_all(di_run *run, const char *folder, loaded *l, dk_error *err)
 {
     di_trainer *t = run->trainer;
@@ -213,6 +246,8 @@ static int32_t open_all(di_run *run, const char *folder, loaded *l, dk_error *er
     l->host = t->host;
     DK_TRY(open_state(t->host, folder, 1, &l->doc, err));
     DK_TRY(read_counters(l->doc, &l->counters, err));
+    DK_TRY(read_last(l->doc, t->objective.loss, &l->counters, err));
+    DK_TRY(check_optimizer(t, l->doc, err));
     if (!model) goto out;
     DK_TRY(dk_model_open(t->backend, student, &options, &l->weights, err));
     DK_TRY(check_weights(model, l->weights, folder, err));
@@ -253,7 +288,12 @@ static void take_counters(di_run *run, const counters *c)
     t->counters.tokens = c->tokens;
     t->counters.seconds = c->seconds;
     t->counters.flops = c->flops;
+    t->counters.last_loss = c->loss;
+    t->update.grad_norm = c->grad_norm;
+    t->objective.sums = c->sums;
+    t->objective.floored = c->floored;
     run->evaluation.best = c->best;
+    run->evaluation.best_step = 0;
     run->evaluation.evaluated = c->evaluated;
     if (t->update.optimizer) dk_optimizer_set_step(t->update.optimizer, c->optimizer_step);
 }
@@ -286,6 +326,14 @@ int32_t di_checkpoint_load(di_run *run, const char *path, dk_error *err)
     take_counters(run, &l.counters);
     run->finished = 0;
 out:
+    close_all(&l);
+    return rc;
+}
+
+int32_t di_checkpoint_check(di_run *run, const char *folder, dk_error *err)
+{
+    loaded l = {0};
+    int32_t rc = open_all(run, folder, &l, err);
     close_all(&l);
     return rc;
 }

@@ -53,9 +53,11 @@ static int32_t ends(const char *text, const char *with)
 
 static judgement judge(const di_option_info *option)
 {
-    static const char *const silent[] = {"output.",    "generate.",        "train.checkpoint_", "train.log_every",
-                                         "data.train", "data.token_cache", "teacher.path",      "student."};
-    if (strcmp(option->name, "train.seed") == 0 || strcmp(option->name, "train.batch_size") == 0) return REFUSED;
+    static const char *const silent[] = {"output.",    "generate.", "train.checkpoint_", "train.log_every",
+                                         "data.train", "data.eval", "data.token_cache",  "teacher.path"};
+    static const char *const refused[] = {"train.seed", "train.batch_size", "student.layers", "student.init_std"};
+    for (size_t i = 0; i < sizeof refused / sizeof *refused; i++)
+        if (strcmp(option->name, refused[i]) == 0) return REFUSED;
     if (strcmp(option->name, "student.freeze") == 0) return SILENT; /* what it froze is compared instead */
     if (ends(option->name, ".mmap")) return SILENT;
     if (begins(option->name, "loss.")) return option->flags & DI_OPTION_LIVE ? TOLD : REFUSED;
@@ -215,6 +217,34 @@ static int32_t check_frozen(const matcher *m, const dk_document *doc, dk_error *
     return DK_OK;
 }
 
+/* What the evaluations before and after were made on. */
+static int32_t check_eval(matcher *m, const dk_document *doc, dk_error *err)
+{
+    const di_trainer *t = m->run->trainer;
+    const char *before = NULL;
+    char now[65] = "";
+    int32_t rc, differ = 0;
+    DK_TRY(dk_node_text(doc, dk_document_root(doc), "eval", "", &before, err));
+    if (t->data.eval) DK_TRY(di_dataset_hash(t->data.eval, now, err));
+    if (strcmp(before, now) == 0) return DK_OK;
+    DK_TRY(texts_of(m, "data.eval", &differ, err));
+    dk_strbuf_printf(&m->old_text, " (%.12s)", *before ? before : "none");
+    dk_strbuf_printf(&m->new_text, " (%.12s)", *now ? now : "none");
+    DK_TRY(dk_strbuf_check(&m->old_text, err));
+    DK_TRY(dk_strbuf_check(&m->new_text, err));
+    rc = tell_change(m, "data.eval", m->old_text.data, m->new_text.data, err);
+out:
+    return rc;
+}
+
+static int32_t check_length(const matcher *m, dk_error *err)
+{
+    const long long steps = (long long)m->run->trainer->steps;
+    if (m->step <= steps) return DK_OK;
+    return dk_fail(err, DK_E_MISMATCH, "%s is of step %lld, the run has %lld steps: give train.steps %lld or more",
+                   m->name, (long long)m->step, steps, (long long)m->step);
+}
+
 static void describe_teacher(dk_strbuf *out, const char *path, const char *hash)
 {
     dk_strbuf_clear(out);
@@ -276,9 +306,11 @@ int32_t di_checkpoint_match(di_run *run, const dk_document *doc, int64_t step, d
     }
     DK_TRY(read_before(&m, doc, err));
     DK_TRY(check_data(&m, doc, err));
+    DK_TRY(check_length(&m, err));
     DK_TRY(check_frozen(&m, doc, err));
     DK_TRY(compare_options(&m, err));
     DK_TRY(check_teacher(&m, doc, err));
+    DK_TRY(check_eval(&m, doc, err));
     DK_TRY(check_machine(&m, doc, err));
 out:
     di_options_free(m.before);

@@ -15,6 +15,8 @@ int32_t di_file_checksum(dk_host *host, const char *path, uint64_t *size, uint32
 int32_t di_checkpoint_match(di_run *run, const dk_document *doc, int64_t step, dk_error *err);
 /* The best evaluation that a checkpoint knows of; -1 = none. */
 int32_t di_checkpoint_best_step(dk_host *host, const char *path, int64_t *step, dk_error *err);
+/* Is it whole, and of this student? Nothing is changed. */
+int32_t di_checkpoint_check(di_run *run, const char *folder, dk_error *err);
 /* The weights of a checkpoint alone; counters, moments and cursor stay. */
 int32_t di_checkpoint_load_weights(di_run *run, const char *folder, dk_error *err);
 

@@ -210,6 +210,27 @@ out:
     return rc;
 }
 
+/* Weights that are not there cannot be kept to the end; that is known now. */
+static int32_t check_best(di_run *run, dk_error *err)
+{
+    di_best *best = &run->evaluation.best;
+    dk_error problem;
+    if (!run->evaluation.keep_best || best->step < 0) return DK_OK;
+    char *path = checkpoint_path(run, "best", best->step);
+    if (!path) return dk_fail_nomem(err, strlen(run->output.path));
+    int32_t rc = di_checkpoint_check(run, path, &problem);
+    dk_free(run->host, path);
+    if (rc == DK_OK) return DK_OK;
+    if (!is_damage(rc)) {
+        *err = problem;
+        return rc;
+    }
+    di_run_warn(run, "the best weights so far, of step %lld, are lost, later evaluations are compared without: %s",
+                (long long)best->step, problem.message);
+    *best = (di_best){.step = -1};
+    return DK_OK;
+}
+
 int32_t di_run_resume(di_run *run, dk_error *err)
 {
     char *path = NULL;
@@ -218,6 +239,7 @@ int32_t di_run_resume(di_run *run, dk_error *err)
     if (!err) err = &own;
     if (!run->output.path) return dk_fail(err, DK_E_OPTION, "resume needs output.path: checkpoints are below it");
     DK_TRY(load_newest(run, &path, err));
+    DK_TRY(check_best(run, err));
     DK_TRY(di_metrics_rewind(&run->output, run->trainer->counters.step, err));
     remove_leftovers(run);
     run->resumed = 1;

@@ -7,6 +7,7 @@
  *
  * The folder is filled beside its place and renamed, so it is whole or not there. The cursor is the step: batch k is a
  * pure function of (data, seed, k), and a checkpoint is only written between steps. */
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -144,20 +145,43 @@ static int32_t describe_teacher(di_run *run, dk_strbuf *out, dk_error *err)
     return DK_OK;
 }
 
+static void number(dk_strbuf *out, const char *before, double value)
+{
+    dk_strbuf_puts(out, before);
+    if (isfinite(value)) dk_strbuf_f64(out, value);
+    else dk_strbuf_puts(out, "null");
+}
+
+/* What the result says of the last step, should no other one follow. */
+static void describe_last(const di_trainer *t, dk_strbuf *out)
+{
+    const di_loss_sums *sums = &t->objective.sums;
+    dk_strbuf_printf(out, ",\"floored\":%lld,\"last\":{", (long long)t->objective.floored);
+    number(out, "\"loss\":", t->counters.last_loss);
+    number(out, ",\"grad_norm\":", t->update.grad_norm);
+    number(out, ",\"weight_sum\":", sums->weight_sum);
+    dk_strbuf_printf(out, ",\"count\":%lld,\"terms\":[", (long long)sums->count);
+    for (int64_t i = 0; i < di_loss_count(t->objective.loss); i++) number(out, i ? "," : "", sums->terms[i]);
+    dk_strbuf_puts(out, "]}");
+}
+
 static int32_t state_json(di_run *run, const char *folder, dk_strbuf *out, dk_error *err)
 {
     di_trainer *t = run->trainer;
-    char data[65], cblas[128];
+    char data[65], eval[65] = "", cblas[128];
     int32_t rc;
     dk_backend_cblas(cblas, sizeof cblas);
     DK_TRY(di_dataset_hash(t->data.train, data, err));
+    if (t->data.eval) DK_TRY(di_dataset_hash(t->data.eval, eval, err));
     dk_strbuf_printf(out, "{\"format\":\"%s\",\"version\":%d,\"library\":\"%s\",\"step\":%lld,\"tokens\":%lld",
                      DI_CHECKPOINT_FORMAT, DI_CHECKPOINT_VERSION, DISTILL_VERSION, (long long)t->counters.step,
                      (long long)t->counters.tokens);
-    dk_strbuf_printf(out, ",\"optimizer_step\":%lld,\"seed\":%llu,\"batch_size\":%lld,\"by_epoch\":%s,\"data\":\"%s\"",
-                     (long long)(t->update.optimizer ? dk_optimizer_step(t->update.optimizer) : t->counters.step),
-                     (unsigned long long)t->data.seed, (long long)t->data.batch_size,
-                     t->data.epoch_windows ? "true" : "false", data);
+    dk_strbuf_printf(
+        out,
+        ",\"optimizer_step\":%lld,\"seed\":%llu,\"batch_size\":%lld,\"by_epoch\":%s,\"data\":\"%s\",\"eval\":\"%s\"",
+        (long long)(t->update.optimizer ? dk_optimizer_step(t->update.optimizer) : t->counters.step),
+        (unsigned long long)t->data.seed, (long long)t->data.batch_size, t->data.epoch_windows ? "true" : "false", data,
+        eval);
     dk_strbuf_puts(out, ",\"seconds\":");
     dk_strbuf_f64(out, t->counters.seconds);
     dk_strbuf_puts(out, ",\"flops\":");
@@ -169,6 +193,7 @@ static int32_t state_json(di_run *run, const char *folder, dk_strbuf *out, dk_er
                      t->backend->name, (int)t->backend->isa, (long long)dk_host_threads(t->host), cblas);
     dk_strbuf_printf(out, ",\"evaluated\":%lld,\"changes\":[%s]", (long long)run->evaluation.evaluated,
                      run->changes.size ? run->changes.data : "");
+    describe_last(t, out);
     list_frozen(di_student_model(t->student), out);
     DK_TRY(describe_teacher(run, out, err));
     dk_strbuf_puts(out, ",\"options\":");

@@ -1,6 +1,4 @@
 /* loop.c - run: steps, evaluations, checkpoints, and what is left behind at the end. */
-#include <string.h>
-
 #include "run/run_state.h"
 
 /* ---- stopped ---- */
@@ -127,7 +125,8 @@ static int32_t take_best(di_run *run, int32_t *taken, dk_error *err)
         return DK_OK;
     DK_TRY(di_checkpoint_write(run, err));
     DK_TRY(di_checkpoint_load_best(run, err));
-    run->evaluation.has_result = 0;
+    run->evaluation.has_result = run->evaluation.best_step == run->evaluation.best.step;
+    if (run->evaluation.has_result) run->evaluation.result = run->evaluation.best_result;
     *taken = 1;
 out:
     return rc;
@@ -154,7 +153,8 @@ out:
 static int32_t measure(di_run *run, di_teacher *saved, dk_error *err)
 {
     di_run_evaluation *evaluation = &run->evaluation;
-    int32_t exact = evaluation->tokens == 0 && strcmp(run->output.dtype, "f32") == 0, rc = DK_OK;
+    int32_t exact = evaluation->tokens == 0 && di_student_type(run->trainer->student, run->output.dtype) == DK_F32,
+            rc = DK_OK;
     if (!run->trainer->data.eval || !saved || (evaluation->has_result && exact)) return DK_OK;
     DK_TRY(di_progress_call(run->trainer, DISTILL_PHASE_EVALUATING, err));
     DK_TRY(di_run_evaluate(run, saved, 0, &evaluation->result, err));
@@ -192,6 +192,10 @@ int32_t di_run_loop(di_run *run, dk_error *err)
     if (t->window.stage != DI_STAGE_IDLE)
         return dk_fail(err, DK_E_STAGE, "a window is open: run goes between windows, after apply");
     if (run->finished) return dk_fail(err, DK_E_END, "this run is finished");
+    if (di_student_model(t->student) && !t->update.own_optimizer && !t->progress.fn)
+        return dk_fail(err, DK_E_OPTION,
+                       "train.optimizer none leaves the update to the host, and nobody makes it: set a progress "
+                       "callback that does, or adamw");
     if (run->output.path) DK_TRY(di_output_prepare(&run->output, run->resumed, err));
     DK_TRY(train(run, err));
     if ((rc = finish(run, err)) == DK_E_CANCELLED) return interrupted(run, err);

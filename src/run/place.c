@@ -27,11 +27,11 @@ static int32_t is_above(const char *folder, const char *path)
 }
 
 /* A folder of a model is closed to the output; beside a file of a model or of data there may be folders. */
-static int32_t check_one(const di_run *run, const char *output, const char *what, const char *path, dk_error *err)
+static int32_t check_folder(const di_run *run, const char *output, const char *what, const char *path, char *folder,
+                            dk_error *err)
 {
     int32_t is_folder = dk_path_exists(path) == 2, rc = DK_OK;
-    char *folder = is_folder ? dk_strdup(run->host, path) : dk_path_folder(run->host, path),
-         *real = folder ? real_path(run->host, folder) : NULL;
+    char *real = folder ? real_path(run->host, folder) : NULL;
     const char *where = !real                                 ? NULL
                         : strcmp(output, real) == 0           ? "is"
                         : is_above(output, real)              ? "is above"
@@ -43,6 +43,19 @@ static int32_t check_one(const di_run *run, const char *output, const char *what
                      run->output.path, where, what, path);
     dk_free(run->host, folder);
     dk_free(run->host, real);
+    return rc;
+}
+
+/* Where it is, and where a link to a file leads. */
+static int32_t check_one(const di_run *run, const char *output, const char *what, const char *path, dk_error *err)
+{
+    dk_host *host = run->host;
+    if (dk_path_exists(path) == 2) return check_folder(run, output, what, path, dk_strdup(host, path), err);
+    char *file = real_path(host, path), *folder = file ? dk_path_folder(host, file) : NULL;
+    dk_free(host, file);
+    int32_t rc = check_folder(run, output, what, path, dk_path_folder(host, path), err);
+    if (rc == DK_OK) return check_folder(run, output, what, path, folder, err);
+    dk_free(host, folder);
     return rc;
 }
 

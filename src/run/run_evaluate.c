@@ -49,6 +49,10 @@ int32_t di_run_take_evaluation(di_run *run, const di_evaluation *evaluation, dk_
         run->evaluation.evaluated = evaluated;
         return rc;
     }
+    if (best->step == t->counters.step) {
+        run->evaluation.best_result = *evaluation;
+        run->evaluation.best_step = best->step;
+    }
     di_metrics_evaluation(run, evaluation);
     if (evaluation->has_teacher)
         dk_log(t->host, DK_LOG_INFO, "trainer", "step %lld: perplexity %.4g, forward_kl %.4g",

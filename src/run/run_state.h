@@ -27,6 +27,8 @@ typedef struct di_run_evaluation {
     di_best best;
     di_teacher_side *teacher_side; /* within train.loss_memory; NULL = one evaluation alone, or no teacher */
     di_evaluation result;          /* of what was saved, or of the student as it stands */
+    di_evaluation best_result;     /* of best.step, where best_step says so */
+    int64_t best_step;             /* 0 = not of this process */
 } di_run_evaluation;
 
 typedef struct di_run_checkpoints {

@@ -118,7 +118,7 @@ void di_student_take_storage(di_student *s, const di_teacher *teacher)
     s->storage = counts[2] > counts[0] && counts[2] >= counts[1] ? DK_BF16 : counts[1] > counts[0] ? DK_F16 : DK_F32;
 }
 
-static dk_dtype type_named(const di_student *s, const char *name)
+dk_dtype di_student_type(const di_student *s, const char *name)
 {
     if (strcmp(name, "auto") == 0) return s->storage;
     return strcmp(name, "bf16") == 0 ? DK_BF16 : strcmp(name, "f16") == 0 ? DK_F16 : DK_F32;
@@ -129,7 +129,7 @@ int32_t di_student_save(const di_student *s, const char *path, const char *type,
     char *staged = NULL;
     int32_t rc;
     DK_TRY(dk_dir_stage(s->host, path, &staged, err));
-    DK_TRY(s->kind->save(s, staged, type_named(s, type), err));
+    DK_TRY(s->kind->save(s, staged, di_student_type(s, type), err));
     DK_TRY(dk_dir_commit(s->host, staged, path, err));
 out:
     if (rc != DK_OK && staged) dk_dir_remove(s->host, staged, NULL);

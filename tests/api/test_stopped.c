@@ -77,6 +77,16 @@ static char *metrics_of(const char *out)
     return text;
 }
 
+/* What result.json says of the training, without what a clock wrote. */
+static char *training_of(const char *out)
+{
+    char *text = small_read(test_path(out, "result.json"), NULL), *at = text ? strstr(text, "\"last_loss\"") : NULL,
+         *end = at ? strstr(at, "\"seconds\"") : NULL, *part = NULL;
+    if (end) *end = '\0', part = strdup(at);
+    free(text);
+    return part;
+}
+
 static void finish_and_compare(const char *out, const char *yaml, small *whole, const char *whole_out)
 {
     small s;
@@ -93,6 +103,9 @@ static void finish_and_compare(const char *out, const char *yaml, small *whole, 
         CHECK_NEAR(report_number(a, keys[i]), report_number(b, keys[i]), 0);
     char *x = metrics_of(out), *y = metrics_of(whole_out);
     CHECK_STR(x, y);
+    free(x);
+    free(y);
+    CHECK_STR(x = training_of(out), y = training_of(whole_out));
     free(x);
     free(y);
     distill_report_free(a);
@@ -148,7 +161,7 @@ TEST(last_phase)
     REQUIRE(small_models("api_stopped"));
     snprintf(yaml, sizeof yaml, BEST, ", learning_rate: 1.5, schedule: constant, weight_decay: 0");
     snprintf(out, sizeof out, "%s", output_folder("last_phase"));
-    REQUIRE_OK(open_run(&s, out, yaml, &err));
+    REQUIRE_OK(small_open(&s, small_text("output: {path: '%s', type: bf16}\n%s", out, yaml), &err)); /* read back */
     stop at = {DISTILL_PHASE_EVALUATING, 12, 2}; /* the live student is evaluated, too */
     REQUIRE_OK(distill_trainer_on_progress(s.trainer, stop_in, &at, NULL, &err));
     CHECK_INT(distill_trainer_run(s.trainer, &err), DISTILL_E_CANCELLED);
@@ -166,6 +179,24 @@ TEST(last_phase)
     small_close(&plain);
 }
 
+static int count_checkpoints(const char *out, const char *part)
+{
+    int count = 0;
+    DIR *folder = opendir(test_path(out, "checkpoints"));
+    for (struct dirent *entry; folder && (entry = readdir(folder));) count += strstr(entry->d_name, part) != NULL;
+    if (folder) closedir(folder);
+    return count;
+}
+
+static void damage(const char *out, const char *name)
+{
+    FILE *file = fopen(test_path(out, name), "r+b");
+    REQUIRE(file);
+    fseek(file, 300, SEEK_SET);
+    fputs("damage", file);
+    fclose(file);
+}
+
 /* ---- going on with something changed ---- */
 
 TEST(refused)
@@ -178,6 +209,9 @@ TEST(refused)
         {"train: {seed: 5}\n", "train.seed", "5"},
         {"train: {batch_size: 2}\n", "train.batch_size", "4"},
         {"data: {sequence_length: 9}\n", "data.sequence_length", "17"},
+        {"train: {optimizer: none}\n", "train.optimizer", "adamw"},
+        {"train: {steps: 3}\n", "of step 4", "has 3 steps"},
+        {"student: {init_std: 0.1}\n", "student.init_std", "0.1"},
         {"generate: {seed: 9}\n", NULL, NULL},
     };
     distill_error err;
@@ -236,25 +270,89 @@ TEST(told)
     small_close(&s);
 }
 
+TEST(other_eval)
+{
+    small s;
+    distill_error err;
+    char out[600];
+    REQUIRE(small_models("api_stopped"));
+    snprintf(out, sizeof out, "%s", output_folder("other_eval"));
+    CHECK_INT(run_stopped(out, "", (stop){DISTILL_PHASE_TRAINING, 4, 0}, &err), DISTILL_E_CANCELLED);
+    for (uint32_t seed = 900; seed < 902; seed++) { /* the same ids, and others */
+        REQUIRE_OK(small_parts(&s, NULL, small_text("output: '%s'\n", out), &err));
+        distill_dataset_free(s.eval);
+        s.eval = NULL;
+        REQUIRE_OK(small_dataset_seeded(&s, SMALL_EVAL, seed, &s.eval, &err));
+        *logged = '\0';
+        REQUIRE_OK(distill_env_set_logger(s.env, DISTILL_LOG_WARN, note, NULL, NULL, &err));
+        REQUIRE_OK(distill_trainer_create(s.env, s.teacher, s.student, s.train, s.eval, s.options, &s.trainer, &err));
+        REQUIRE_OK(distill_trainer_resume(s.trainer, &err));
+        CHECK_INT(strstr(logged, "data.eval changed: ") != NULL, seed == 901);
+        small_close(&s);
+    }
+}
+
+/* ---- the best weights ---- */
+
+/* Best weights that are damaged, gone or were never kept: said when the run goes on, which then ends. */
+TEST(best_lost)
+{
+    static const char yaml[] =
+        "train: {steps: 12, eval_every: 3, keep_best: %s, learning_rate: 1.5, schedule: constant, weight_decay: 0}\n";
+    distill_error err;
+    char out[600], with[400], without[400], command[800];
+    REQUIRE(small_models("api_stopped"));
+    snprintf(with, sizeof with, yaml, "true");
+    snprintf(without, sizeof without, yaml, "false");
+    snprintf(out, sizeof out, "%s", output_folder("best_lost"));
+    for (int kind = 0; kind < 3; kind++) {
+        small s;
+        snprintf(command, sizeof command, "rm -rf '%s'", out);
+        REQUIRE(system(command) == 0);
+        CHECK_INT(run_stopped(out, kind ? with : without, (stop){DISTILL_PHASE_TRAINING, 4, 0}, &err),
+                  DISTILL_E_CANCELLED);
+        CHECK_INT(count_checkpoints(out, "best-00000003"), kind > 0);
+        if (kind == 1) damage(out, "checkpoints/best-00000003/student/model.safetensors");
+        snprintf(command, sizeof command, "rm -r '%s/checkpoints/best-00000003'", out);
+        if (kind == 2) REQUIRE(system(command) == 0);
+        REQUIRE_OK(open_run(&s, out, with, &err));
+        REQUIRE_OK(distill_trainer_resume(s.trainer, &err));
+        CHECK_HAS(logged, "the best weights so far, of step 3, are lost");
+        REQUIRE_OK(distill_trainer_run(s.trainer, &err));
+        char *result = small_read(test_path(out, "result.json"), NULL);
+        CHECK_HAS(result, "of step 3, are lost");
+        free(result);
+        small_close(&s);
+    }
+}
+
+static int32_t count_evaluations(void *user, const distill_progress *p)
+{
+    *(int *)user += p->phase == DISTILL_PHASE_EVALUATING && p->step == STEPS && p->total > 0 && p->done == 0;
+    return DISTILL_CB_OK;
+}
+
+/* Weights that are saved bit for bit as they stand are not measured twice. */
+TEST(evaluated_once)
+{
+    static const char *const types[] = {"auto", "f32", "bf16"};
+    distill_error err;
+    char out[600];
+    REQUIRE(small_models("api_stopped"));
+    snprintf(out, sizeof out, "%s", output_folder("once"));
+    for (int i = 0; i < 3; i++) {
+        small s;
+        int count = 0;
+        REQUIRE_OK(small_open(
+            &s, small_text("output: {path: '%s', type: %s, overwrite: true}\n" BEST, out, types[i], ""), &err));
+        REQUIRE_OK(distill_trainer_on_progress(s.trainer, count_evaluations, &count, NULL, &err));
+        REQUIRE_OK(distill_trainer_run(s.trainer, &err));
+        CHECK_INT(count, i < 2 ? 1 : 2);
+        small_close(&s);
+    }
+}
+
 /* ---- checkpoints that are damaged, left behind, or cannot be removed ---- */
-
-static int count_checkpoints(const char *out, const char *part)
-{
-    int count = 0;
-    DIR *folder = opendir(test_path(out, "checkpoints"));
-    for (struct dirent *entry; folder && (entry = readdir(folder));) count += strstr(entry->d_name, part) != NULL;
-    if (folder) closedir(folder);
-    return count;
-}
-
-static void damage(const char *out, const char *name)
-{
-    FILE *file = fopen(test_path(out, name), "r+b");
-    REQUIRE(file);
-    fseek(file, 300, SEEK_SET);
-    fputs("damage", file);
-    fclose(file);
-}
 
 TEST(newest_whole)
 {
@@ -481,5 +579,6 @@ TEST(no_room)
     small_close(&s);
 }
 
-TEST_MAIN(TEST_CASE(anywhere) TEST_CASE(last_phase) TEST_CASE(refused) TEST_CASE(told) TEST_CASE(newest_whole)
-              TEST_CASE(old_stays) TEST_CASE(by_time) TEST_CASE(failed_step) TEST_CASE(no_teacher) TEST_CASE(no_room))
+TEST_MAIN(TEST_CASE(anywhere) TEST_CASE(last_phase) TEST_CASE(refused) TEST_CASE(told) TEST_CASE(other_eval)
+              TEST_CASE(best_lost) TEST_CASE(evaluated_once) TEST_CASE(newest_whole) TEST_CASE(old_stays)
+                  TEST_CASE(by_time) TEST_CASE(failed_step) TEST_CASE(no_teacher) TEST_CASE(no_room))

@@ -303,6 +303,10 @@ def test_a_run_is_not_overwritten(distill, recipe):
     assert distill("run", recipe, "--quiet", "--set", "output.overwrite=true").code == 0
 
 
+def test_without_an_optimizer_nothing_is_trained(distill, recipe):
+    one_line(distill("run", recipe, "--set", "train.optimizer=none"), 1, "train.optimizer none", "adamw")
+
+
 def interrupted(recipe, number, settings):
     with subprocess.Popen([PROGRAM, "run", str(recipe)] + settings, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
         seen = ""
@@ -413,6 +417,14 @@ def test_output_keeps_away_from_what_is_read(distill, recipe, model, place):
     before = sorted(path.name for path in model.iterdir())
     one_line(distill("run", recipe, "--quiet", "--set", "output.overwrite=true", "--set", "output.path=" + place.format(model=model, folder=recipe.parent)), 1, "output.path")
     assert sorted(path.name for path in model.iterdir()) == before
+
+
+def test_output_keeps_away_from_where_a_link_leads(distill, recipe):
+    out, link = recipe.parent / "out", recipe.parent / "elsewhere" / "link.txt"
+    out.mkdir(), link.parent.mkdir()
+    (out / "text.txt").write_text("a text that is learnt from\n" * 50)
+    link.symlink_to(out / "text.txt")
+    one_line(distill("run", recipe, "--quiet", "--set", "data.train=%s" % link), 1, "output.path", "data.train")
 
 
 def test_overwriting_clears_the_old_model_and_nothing_else(distill, recipe):
