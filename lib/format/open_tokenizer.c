@@ -96,6 +96,25 @@ out:
     return rc;
 }
 
+/* Converters fill up the rows of a padded embedding with unused tokens [PAD262], [PAD263], ...: no part of the
+ * tokenizer, which the id of a special token may not lie in. */
+static void cut_padding(dk_vocabulary *vocabulary)
+{
+    const int64_t named[] = {vocabulary->bos, vocabulary->eos, vocabulary->unk, vocabulary->pad};
+    int64_t needed = 1;
+    for (size_t i = 0; i < sizeof named / sizeof *named; i++)
+        if (named[i] >= needed) needed = named[i] + 1;
+    while (vocabulary->types && vocabulary->count > needed) {
+        char name[32];
+        const dk_slice *last = &vocabulary->tokens[vocabulary->count - 1];
+        int length = snprintf(name, sizeof name, "[PAD%lld]", (long long)(vocabulary->count - 1));
+        if (vocabulary->types[vocabulary->count - 1] != DK_TOKEN_UNUSED || last->size != (size_t)length ||
+            memcmp(last->data, name, last->size) != 0)
+            return;
+        vocabulary->count--;
+    }
+}
+
 static int32_t read_vocabulary(dk_host *host, const dk_checkpoint *file, parts *own, dk_vocabulary *out, dk_error *err)
 {
     int32_t rc;
@@ -119,6 +138,7 @@ static int32_t read_vocabulary(dk_host *host, const dk_checkpoint *file, parts *
     out->chat_template = own->chat_template;
     out->scores = own->scores;
     out->types = own->types;
+    cut_padding(out);
 out:
     return rc;
 }

@@ -59,7 +59,9 @@ static int score_rows(const scoring *s, const cli_ids *sequence, int64_t index, 
     int64_t valid = target.vocab_valid > 0 ? target.vocab_valid : s->vocab;
     for (int64_t i = 0; i < count && first + i + 1 < sequence->count; i++) {
         int32_t next = sequence->ids[first + i + 1];
-        if (next >= valid) return cli_message("token id %d is outside the vocabulary of %lld", next, (long long)valid);
+        if (next >= valid)
+            return cli_message("sequence %lld, token %lld: id %d is outside the vocabulary of %lld", (long long)index,
+                               (long long)(first + i + 1), next, (long long)valid);
         const double nll = row_nll(s->logits + i * s->vocab, valid, next);
         if (!isfinite(nll))
             return cli_message("sequence %lld, token %lld: the log-probability of id %d is %s", (long long)index,

@@ -1,6 +1,7 @@
 /* input.c - files, and the JSON that lists of ids come in. */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -13,6 +14,11 @@ enum { JSON_LIMIT = 1 << 28 }; /* bytes */
 char *cli_read(FILE *file, const char *name, size_t limit, size_t *size)
 {
     size_t cap = 1 << 16, used = 0, got;
+    struct stat info;
+    if (!fstat(fileno(file), &info) && S_ISREG(info.st_mode) && info.st_size >= 0 && (uintmax_t)info.st_size > limit) {
+        cli_message("%s: is larger than %zu bytes, the limit for such input", name, limit);
+        return NULL;
+    }
     char *bytes = cli_memory(NULL, cap);
     while ((got = fread(bytes + used, 1, cap - used - 1, file)) > 0) {
         used += got;

@@ -34,6 +34,7 @@ int32_t di_dataset_open_watched(dk_host *host, const char *path, dk_tokenizer *t
 /* What a file of data is and how many samples it has, each checked as far as that goes without a tokenizer:
  * {"kind":"data","format":"jsonl","packed":"gzip","samples":...,"whole":true}. A file that is no data is an error. */
 int32_t di_dataset_inspect(dk_host *host, const char *path, dk_strbuf *json, dk_error *err);
+const char *di_dataset_unpacks(void); /* how files of data may be compressed in this build: "gzip, zstd", or "none" */
 di_dataset *di_dataset_retain(di_dataset *dataset);
 void di_dataset_release(di_dataset *dataset);
 /* data.eval_fraction: the last documents of a dataset as a second one; both share the data. */

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "dataset/dataset_parts.h"
+#include "dataset/unpack.h"
 
 static const di_counts *counts_of(const di_dataset *dataset)
 {
@@ -158,4 +159,10 @@ int32_t di_dataset_text_bytes(const di_dataset *dataset, int64_t *out, dk_error 
     *out = bytes;
 out:
     return rc;
+}
+
+const char *di_dataset_unpacks(void)
+{
+    static const char *const names[] = {"none", "gzip", "zstd", "gzip, zstd"};
+    return names[di_unpack_knows(DI_PACKED_GZIP) + 2 * di_unpack_knows(DI_PACKED_ZSTD)];
 }

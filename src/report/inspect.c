@@ -199,6 +199,7 @@ int32_t di_inspect_library(dk_backend *backend, di_registry *registry, dk_strbuf
     text(json, "cblas", cblas);
     integer(json, "threads", dk_host_threads(backend->host));
     text(json, "architectures", dk_architectures());
+    text(json, "compressions", di_dataset_unpacks());
     text(json, "losses", losses.data ? losses.data : "");
     dk_strbuf_puts(json, "}");
     DK_TRY(dk_strbuf_check(json, err));

@@ -88,6 +88,8 @@ def test_unread_options_are_refused(distill, recipe):
 
 
 def test_inspect(distill, model, tmp_path):
+    library = distill("inspect", "--json").json
+    assert library["kind"] == "library" and set(library["compressions"].split(", ")) <= {"gzip", "zstd", "none"}
     info = distill("inspect", model, "--json").json
     assert info["kind"] == "model" and info["whole"] is True
     assert "whole" in distill("inspect", model).out
@@ -137,6 +139,34 @@ def test_what_a_tokenizer_says_is_said_once(distill, model, tmp_path):
     (large / "tokenizer_config.json").write_text(json.dumps({"extra_special_tokens": ["<%d>" % i for i in range(60)]}))
     assert "do not belong together" in distill("inspect", large, "--json").json["tokenizer_problem"]
     assert "do not belong together" in distill("generate", large, "--prompt", "the").err
+
+
+def test_inputs_have_limits(distill, model, tmp_path):
+    huge = tmp_path / "huge"
+    with open(huge, "wb") as file:
+        file.truncate((1 << 28) + 1)  # a hole: no byte of it is written, or read
+    for arguments in (("score", model, "--tokens"), ("generate", model, "--prompt-ids"), ("tokenize", model, "--batch"), ("detokenize", model)):
+        if arguments[0] != "detokenize":
+            one_line(distill(*arguments, huge), 1, huge, "is larger than 268435456 bytes")
+        with open(huge, "rb") as file:
+            done = subprocess.run([PROGRAM, *map(str, arguments), *(["-"] if len(arguments) > 2 else [])], stdin=file, capture_output=True, check=False)
+        assert done.returncode == 1 and done.stderr == b"distill: stdin: is larger than 268435456 bytes, the limit for such input\n"
+    with open(huge, "wb") as file:
+        file.truncate((1 << 30) + 1)
+    with open(huge, "rb") as file:
+        done = subprocess.run([PROGRAM, "tokenize", str(model)], stdin=file, capture_output=True, check=False)
+    assert done.returncode == 1 and b"stdin: is larger than 1073741824 bytes" in done.stderr
+    pipe = subprocess.Popen([PROGRAM, "score", str(model), "--tokens", "-"], stdin=subprocess.PIPE, stderr=subprocess.PIPE)
+    with pytest.raises(BrokenPipeError):
+        while True:
+            pipe.stdin.write(b" " * (1 << 20))
+    assert pipe.wait() == 1 and b"stdin: is larger than 268435456 bytes" in pipe.stderr.read()
+
+
+def test_ids_outside_the_tokenizer_are_named_by_place(distill, model, tmp_path):
+    ids = tmp_path / "ids.json"
+    ids.write_text("[[1, 2, 3], [1, 2, 261, 3]]")
+    one_line(distill("score", model, "--tokens", ids), 1, "sequence 1, token 2: id 261 is outside the vocabulary of 261")
 
 
 def test_marks_and_encodings_of_json(distill, model, tmp_path):

@@ -350,6 +350,43 @@ TEST(reads_a_vocabulary)
     dk_tokenizer_release(tok);
 }
 
+/* a, b and what a converter fills up with; the types of the last ones, and the id that ends a text. */
+static int64_t padded_size(const char *path, const char *const tail[3], const uint32_t types[3], uint32_t eos)
+{
+    dk_tokenizer *tok = NULL;
+    test_bytes bytes = {0};
+    gguf_begin(&bytes, 3, 0, 5);
+    gguf_text(&bytes, "tokenizer.ggml.model", "gpt2");
+    gguf_list(&bytes, "tokenizer.ggml.tokens", GGUF_TEXT, 5);
+    put_text(&bytes, "a"), put_text(&bytes, "b");
+    for (int i = 0; i < 3; i++) put_text(&bytes, tail[i]);
+    gguf_list(&bytes, "tokenizer.ggml.token_type", GGUF_I32, 5);
+    put_u32(&bytes, 1), put_u32(&bytes, 1);
+    for (int i = 0; i < 3; i++) put_u32(&bytes, types[i]);
+    gguf_list(&bytes, "tokenizer.ggml.merges", GGUF_TEXT, 0);
+    gguf_u32(&bytes, "tokenizer.ggml.eos_token_id", eos);
+    CHECK(write_bytes(&bytes, path));
+    free_bytes(&bytes);
+    CHECK_OK(dk_open_tokenizer(host, path, &tok, &err));
+    int64_t size = tok ? dk_tokenizer_vocab_size(tok) : -1;
+    dk_tokenizer_release(tok);
+    return size;
+}
+
+TEST(padding_is_no_part_of_a_vocabulary)
+{
+    static const char *const pads[3] = {"[PAD2]", "[PAD3]", "[PAD4]"}, *const other[3] = {"[PAD2]", "c", "[PAD4]"},
+                             *const wrong[3] = {"[PAD2]", "[PAD3]", "[PAD5]"};
+    char path[1200];
+    setup();
+    snprintf(path, sizeof path, "%s", path_in(test_folder("gguf_padding"), "v.gguf"));
+    CHECK_INT(padded_size(path, pads, (const uint32_t[]){5, 5, 5}, 1), 2);
+    CHECK_INT(padded_size(path, pads, (const uint32_t[]){5, 5, 5}, 3), 4); /* a token that ends texts is needed */
+    CHECK_INT(padded_size(path, pads, (const uint32_t[]){1, 1, 5}, 1), 4); /* a word that looks like padding */
+    CHECK_INT(padded_size(path, other, (const uint32_t[]){5, 5, 5}, 1), 4);
+    CHECK_INT(padded_size(path, wrong, (const uint32_t[]){5, 5, 5}, 1), 5);
+}
+
 TEST(reads_published_vocabularies)
 {
     static const char *const names[] = {"gpt-2", "deepseek-coder", "falcon", "phi-3", "starcoder"};
@@ -389,4 +426,5 @@ TEST(survives_every_failed_allocation)
 TEST_MAIN(TEST_CASE(reads_every_type) TEST_CASE(refuses_every_truncation) TEST_CASE(vocabulary_only_skips_tensors)
               TEST_CASE(refuses_bad_beginnings) TEST_CASE(refuses_bad_metadata) TEST_CASE(refuses_bad_tensors)
                   TEST_CASE(opens_tokenizers) TEST_CASE(numbers_of_tokens_have_one_type) TEST_CASE(reads_a_vocabulary)
-                      TEST_CASE(reads_published_vocabularies) TEST_CASE(survives_every_failed_allocation))
+                      TEST_CASE(padding_is_no_part_of_a_vocabulary) TEST_CASE(reads_published_vocabularies)
+                          TEST_CASE(survives_every_failed_allocation))
