@@ -473,8 +473,9 @@ typedef struct distill_dataset_callbacks {
     int64_t count; /* how many there are; -1 = a stream, read in order and not shuffled */
 } distill_dataset_callbacks;
 
-/* A file of text, JSONL, a JSON array of samples or tokens; text inside gzip or zstd too. tokenizer:
- * kept; NULL where the samples are tokens. Section: data. Batches are a pure function of (data, seed, step). */
+/* A file of text, JSONL, a JSON array of samples or tokens; text inside gzip or zstd too. path NULL = data.train of the
+ * options, which may be several sources mixed by weight (data.mix). tokenizer: kept; NULL where the samples are tokens.
+ * Section: data. Batches are a pure function of (data, seed, step). */
 DISTILL_API int32_t distill_dataset_open(const distill_env *env, const char *path, const distill_tokenizer *tokenizer,
                                          const distill_options *options, distill_dataset **out, distill_error *err);
 /* Copied. rows, if given, are the positions whose next token is learnt. */
@@ -492,7 +493,7 @@ DISTILL_API void distill_dataset_free(distill_dataset *dataset);
 DISTILL_API int32_t distill_dataset_get_i64(const distill_dataset *dataset, const char *key, int64_t *out,
                                             distill_error *err);
 /* The handle's own cursor (a trainer keeps its own): the next training window as TOKENS, borrowed until the next call.
- * DISTILL_E_END at the end of the epoch. */
+ * DISTILL_E_END at the end of the epoch: after as many windows as there are. */
 DISTILL_API int32_t distill_dataset_next(distill_dataset *dataset, distill_sample *out, distill_error *err);
 /* cursor as text */
 DISTILL_API int32_t distill_dataset_tell(const distill_dataset *dataset, char *buf, size_t cap, size_t *needed,

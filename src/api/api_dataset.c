@@ -16,6 +16,15 @@ static int32_t wrap(const distill_env *env, di_dataset *dataset, const distill_o
     return DK_OK;
 }
 
+static int32_t open_data(dk_host *host, const char *path, dk_tokenizer *tokenizer, const di_options *options,
+                         di_dataset **out, dk_error *err)
+{
+    if (path) return di_dataset_open(host, path, tokenizer, options, out, err);
+    if (di_options_is_set(options, "data.train"))
+        return di_dataset_open_list(host, "data.train", tokenizer, options, out, err);
+    return dk_fail(err, DK_E_INVALID, "path is NULL, and the options give no data.train");
+}
+
 int32_t distill_dataset_open(const distill_env *env, const char *path, const distill_tokenizer *tokenizer,
                              const distill_options *options, distill_dataset **out, distill_error *error)
 {
@@ -24,10 +33,8 @@ int32_t distill_dataset_open(const distill_env *env, const char *path, const dis
     int32_t rc;
     dk_error_clear(err);
     DK_TRY(di_check_pointer(env, "env", err));
-    DK_TRY(di_check_pointer(path, "path", err));
     DK_TRY(di_check_pointer(out, "out", err));
-    DI_COMPUTE(
-        di_dataset_open(env->host, path, tokenizer ? tokenizer->tokenizer : NULL, di_tree(options), &dataset, err));
+    DI_COMPUTE(open_data(env->host, path, tokenizer ? tokenizer->tokenizer : NULL, di_tree(options), &dataset, err));
     DK_TRY(wrap(env, dataset, options, out, err));
 out:
     return rc;

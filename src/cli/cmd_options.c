@@ -97,8 +97,8 @@ static int print_page(void)
         "one "
         "plain value sets its\nmain key: `teacher: DIR` is `teacher.path`, `student: DIR` is `student.path`, `data: "
         "FILE` is "
-        "`data.train`, `loss: NAME` is\n`loss.type`, `output: DIR` is `output.path`. `loss` is one map or a list of "
-        "them. "
+        "`data.train`, `loss: NAME` is\n`loss.type`, `output: DIR` is `output.path`. `loss`, `data.train` and "
+        "`data.eval` are one map or a list of them; NAME\nstands for a name of your own. "
         "Options marked live may change while a\ntrainer runs. An option that nothing would read where it stands is an "
         "error.\n");
     DISTILL_INIT(&info);

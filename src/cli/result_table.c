@@ -56,6 +56,21 @@ static void print_lost(FILE *out, const json_t *data, const char *name)
             name, samples - skipped - unlearnt, samples, skipped, unlearnt, truncated);
 }
 
+/* Of several sources: their shares, and how often each was seen. */
+static void print_sources(FILE *out, const json_t *data)
+{
+    json_t *sources = json_object_get(data, "sources"), *source;
+    const char *name;
+    char tokens[48];
+    if (json_object_size(sources) < 2) return;
+    json_object_foreach(sources, name, source)
+    {
+        group_thousands((long long)number(source, "seen_tokens"), tokens, sizeof tokens);
+        fprintf(out, "source %s: %.1f %% of the tokens, %s seen, %.2f passes\n", name, 100 * number(source, "share"),
+                tokens, number(source, "passes"));
+    }
+}
+
 static const char *text_of(const json_t *object, const char *key)
 {
     const char *text = json_string_value(json_object_get(object, key));
@@ -97,6 +112,7 @@ void cli_table(FILE *out, const json_t *result)
     if (json_is_object(training))
         fprintf(out, "%.0f steps, %.0f tokens in %.1f s, %.3g FLOP\n", number(training, "steps"),
                 number(training, "tokens"), number(training, "seconds"), number(training, "flops"));
+    print_sources(out, json_object_get(result, "data"));
     print_lost(out, json_object_get(result, "data"), "data");
     print_lost(out, json_object_get(json_object_get(result, "data"), "eval"), "held-out data");
     remarks(out, result);

@@ -31,8 +31,9 @@ out:
 void di_batch_free(di_batch *batch)
 {
     if (!batch) return;
-    void *parts[] = {batch->window_first, batch->window_row, batch->offsets, batch->ids,          batch->learn,
-                     batch->row,          batch->labels,     batch->weights, batch->row_sequence, batch->origins};
+    void *parts[] = {batch->window_first, batch->window_row, batch->offsets,      batch->ids,
+                     batch->learn,        batch->row,        batch->labels,       batch->weights,
+                     batch->row_sequence, batch->origins,    batch->walk.windows, batch->walk.tokens};
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) dk_free(batch->host, parts[i]);
     dk_free(batch->host, batch);
 }
@@ -84,6 +85,5 @@ void di_batch_end_window(di_batch *batch)
 di_identity di_batch_identity(const di_batch *batch, int64_t sequence)
 {
     int64_t begin = batch->offsets[sequence], count = batch->offsets[sequence + 1] - begin;
-    return (di_identity){batch->source, batch->origins[sequence],
-                         dk_hash64(batch->ids + begin, (size_t)count * sizeof *batch->ids)};
+    return (di_identity){batch->origins[sequence], dk_hash64(batch->ids + begin, (size_t)count * sizeof *batch->ids)};
 }

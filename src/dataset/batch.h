@@ -7,9 +7,16 @@
 
 /* memory of its own, planned by di_batch_plan; rows carry labels: nothing is shifted afterwards */
 typedef struct di_origin { /* of a sequence */
+    const char *source;    /* its name; lives as long as the dataset */
     int64_t index;         /* of its sample in the source, as messages name it: line or number */
     int64_t first;         /* its first token in that sample */
 } di_origin;
+typedef struct di_walk { /* through the windows of a dataset: how far each source has come (walk.h) */
+    const void *dataset;
+    uint64_t seed;
+    int64_t place;             /* windows given */
+    int64_t *windows, *tokens; /* [sources]; tokens are not counted where there is one source */
+} di_walk;
 typedef struct di_batch {
     dk_host *host;
     int64_t windows;       /* packs in it: the unit of batch_size */
@@ -18,7 +25,6 @@ typedef struct di_batch {
     int64_t sequences;
     int64_t *offsets;   /* [sequences + 1] into ids */
     di_origin *origins; /* [sequences] */
-    const char *source; /* lives as long as the dataset */
     int32_t *ids;
     uint8_t *learn;        /* [offsets[sequences]]: 1 = this token is a label */
     int64_t rows;          /* positions with loss */
@@ -28,6 +34,7 @@ typedef struct di_batch {
     int64_t *row_sequence; /* [rows] */
     double weight_sum;
     int64_t max_windows, max_tokens, max_sequences;
+    di_walk walk; /* where the batches of a mix have come to, so that the next need not begin at the first */
 } di_batch;
 /* A batch that is empty; windows are added one after the other, as many as it was made for. */
 int32_t di_batch_plan(dk_host *host, int64_t windows, int64_t tokens, int64_t sequences, di_batch **out, dk_error *err);
@@ -36,7 +43,6 @@ void di_batch_add_sequence(di_batch *batch, const di_tokens *tokens, int64_t fir
 void di_batch_end_window(di_batch *batch);
 /* What caches and reports know a sequence by, whatever the order, the packing and the place in a batch. */
 typedef struct di_identity {
-    const char *source; /* the file, or what the host's samples are called */
     di_origin origin;
     uint64_t hash; /* of the token ids, computed now */
 } di_identity;

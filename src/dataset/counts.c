@@ -1,5 +1,21 @@
 #include "dataset/counts.h"
 
+void di_counts_add(di_counts *to, const di_counts *from)
+{
+    to->samples += from->samples;
+    to->skipped += from->skipped;
+    to->truncated += from->truncated;
+    to->split += from->split;
+    to->no_labels += from->no_labels;
+    to->lost_labels += from->lost_labels;
+    to->lost_tokens += from->lost_tokens;
+    to->lost_learnt += from->lost_learnt;
+    to->dropped += from->dropped;
+    to->tokens += from->tokens;
+    to->learnt += from->learnt;
+    if (from->max_length > to->max_length) to->max_length = from->max_length;
+}
+
 static void add(dk_strbuf *out, int64_t count, const char *what)
 {
     if (count) dk_strbuf_printf(out, "%s%lld %s", out->size ? ", " : "", (long long)count, what);

@@ -16,6 +16,7 @@ typedef struct di_counts {
     int64_t tokens, learnt, max_length; /* of the sequences that stay */
 } di_counts;
 
+void di_counts_add(di_counts *to, const di_counts *from); /* max_length: the larger one */
 /* One line in the log: a warning where something was lost. windows -1 = a stream. */
 void di_counts_tell(const di_counts *counts, int64_t windows, int64_t length, dk_host *host, const char *name);
 /* "samples":...,"skipped":{"too_long":...},...: members without their braces */

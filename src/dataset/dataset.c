@@ -45,6 +45,8 @@ void di_dataset_release(di_dataset *dataset)
     if (!dataset || atomic_fetch_sub_explicit(&dataset->references, 1, memory_order_acq_rel) > 1) return;
     dk_host *host = dataset->host;
     di_sample_stream_free(dataset->stream);
+    di_mix_free(host, &dataset->mix);
+    dk_free(host, dataset->name);
     di_plan_free(host, &dataset->plan);
     di_store_release(dataset->store);
     dk_free(host, dataset);
@@ -138,11 +140,18 @@ static int32_t find_cut(const di_dataset *dataset, double fraction, di_range *tr
     return DK_OK;
 }
 
+static int32_t take_name(di_dataset *part, const di_dataset *whole, dk_error *err)
+{
+    if (!whole->name || (part->name = dk_strdup(part->host, whole->name))) return DK_OK;
+    return dk_fail_nomem(err, strlen(whole->name));
+}
+
 int32_t di_dataset_split(di_dataset *dataset, double fraction, di_dataset **train, di_dataset **held_out, dk_error *err)
 {
     di_dataset *parts[2] = {NULL, NULL};
     di_range ranges[2];
     int32_t rc;
+    if (dataset->mix.count) return di_mix_split(dataset, fraction, train, held_out, err);
     if (dataset->stream)
         return dk_fail(err, DK_E_UNSUPPORTED, "a stream cannot be split: give data.eval, or data.eval_fraction 0");
     if (!(fraction > 0 && fraction < 1))
@@ -150,6 +159,7 @@ int32_t di_dataset_split(di_dataset *dataset, double fraction, di_dataset **trai
     DK_TRY(find_cut(dataset, fraction, &ranges[0], &ranges[1], err));
     for (int i = 0; i < 2; i++) {
         rc = di_dataset_create(di_store_retain(dataset->store), &dataset->rules, &ranges[i], &parts[i], err);
+        if (rc == DK_OK) rc = take_name(parts[i], dataset, err);
         if (rc == DK_OK) continue;
         dk_error_context(err, i ? "the part of data.eval_fraction" : "the part beside data.eval_fraction");
         goto out;
@@ -158,6 +168,6 @@ int32_t di_dataset_split(di_dataset *dataset, double fraction, di_dataset **trai
     *held_out = parts[1];
     return DK_OK;
 out:
-    di_dataset_release(parts[0]);
+    for (int i = 0; i < 2; i++) di_dataset_release(parts[i]);
     return rc;
 }

@@ -4,14 +4,27 @@
 #include "dataset/dataset_parts.h"
 #include "dataset/unpack.h"
 
-static const di_counts *counts_of(const di_dataset *dataset)
+const char *di_dataset_name(const di_dataset *dataset) { return dataset->name ? dataset->name : dataset->store->name; }
+
+static di_counts counts_of(const di_dataset *dataset)
 {
-    return dataset->stream ? di_sample_stream_counts(dataset->stream) : &dataset->plan.counts;
+    di_counts counts = {0};
+    if (dataset->stream) return *di_sample_stream_counts(dataset->stream);
+    for (int64_t s = 0; s < di_dataset_sources(dataset); s++)
+        di_counts_add(&counts, &di_dataset_source(dataset, s)->plan.counts);
+    return counts;
+}
+
+static int64_t windows_of(const di_dataset *dataset)
+{
+    int64_t windows = 0;
+    for (int64_t s = 0; s < di_dataset_sources(dataset); s++) windows += di_dataset_source(dataset, s)->plan.windows;
+    return windows;
 }
 
 int32_t di_dataset_get_i64(const di_dataset *dataset, const char *key, int64_t *out, dk_error *err)
 {
-    const di_counts *counts = counts_of(dataset);
+    const di_counts known = counts_of(dataset), *counts = &known;
     const int64_t unknown = dataset->stream ? -1 : 0; /* takes the place of what a stream does not know */
     const struct {
         const char *key;
@@ -21,7 +34,7 @@ int32_t di_dataset_get_i64(const di_dataset *dataset, const char *key, int64_t *
                   {"skipped", counts->skipped},
                   {"truncated", counts->truncated},
                   {"learnt", unknown ? unknown : counts->learnt},
-                  {"windows", unknown ? unknown : dataset->plan.windows},
+                  {"windows", unknown ? unknown : windows_of(dataset)},
                   {"split", counts->split},
                   {"no_labels", counts->no_labels},
                   {"lost_labels", counts->lost_labels},
@@ -46,24 +59,82 @@ int32_t di_dataset_get_i64(const di_dataset *dataset, const char *key, int64_t *
 
 void di_dataset_tell(const di_dataset *dataset)
 {
+    const di_counts counts = counts_of(dataset);
     if (!dataset->stream)
-        di_counts_tell(counts_of(dataset), dataset->plan.windows, dataset->rules.length, dataset->host,
-                       dataset->store->name);
+        di_counts_tell(&counts, dataset->plan.windows, dataset->rules.length, dataset->host, dataset->store->name);
 }
 
-void di_dataset_describe(const di_dataset *dataset, dk_strbuf *json)
+static void describe_counts(const di_dataset *dataset, dk_strbuf *json)
 {
-    dk_strbuf_puts(json, "\"source\":");
-    dk_strbuf_json(json, dataset->store->name, strlen(dataset->store->name));
+    const di_counts counts = counts_of(dataset);
+    di_counts_json(&counts, json);
+    if (!dataset->stream) dk_strbuf_printf(json, ",\"windows\":%lld", (long long)windows_of(dataset));
+}
+
+/* Passes: how often it was seen; beyond 1 it was repeated. */
+static void describe_seen(const di_dataset *dataset, const di_walk *seen, int64_t s, dk_strbuf *json)
+{
+    dk_strbuf_puts(json, ",\"share\":");
+    dk_strbuf_f64(json, di_mix_share(&dataset->mix, s));
+    if (dataset->mix.count) dk_strbuf_printf(json, ",\"seen_tokens\":%lld", (long long)seen->tokens[s]);
+    dk_strbuf_puts(json, ",\"passes\":");
+    dk_strbuf_f64(json, (double)seen->windows[s] / (double)di_dataset_source(dataset, s)->plan.windows);
+}
+
+static void describe_source(const di_dataset *dataset, const di_walk *seen, int64_t s, dk_strbuf *json)
+{
+    const di_dataset *source = di_dataset_source(dataset, s);
+    const char *name = di_dataset_name(source), *path = source->store->name;
+    dk_strbuf_json(json, name, strlen(name));
+    dk_strbuf_puts(json, ":{\"path\":");
+    dk_strbuf_json(json, path, strlen(path));
     dk_strbuf_puts(json, ",");
-    di_counts_json(counts_of(dataset), json);
-    if (!dataset->stream) dk_strbuf_printf(json, ",\"windows\":%lld", (long long)dataset->plan.windows);
+    describe_counts(source, json);
+    if (seen) describe_seen(dataset, seen, s, json);
+    dk_strbuf_puts(json, "}");
+}
+
+void di_dataset_describe(const di_dataset *dataset, const di_walk *seen, dk_strbuf *json)
+{
+    if (dataset->store) {
+        dk_strbuf_puts(json, "\"source\":");
+        dk_strbuf_json(json, dataset->store->name, strlen(dataset->store->name));
+        dk_strbuf_puts(json, ",");
+    }
+    describe_counts(dataset, json);
+    if (dataset->stream) return;
+    dk_strbuf_puts(json, ",\"sources\":{");
+    for (int64_t s = 0; s < di_dataset_sources(dataset); s++) {
+        if (s) dk_strbuf_puts(json, ",");
+        describe_source(dataset, seen, s, json);
+    }
+    dk_strbuf_puts(json, "}");
 }
 
 int32_t di_dataset_is_stream(const di_dataset *dataset) { return dataset->stream != NULL; }
 
+/* Names are not in it: they change no batch. */
+static int32_t hash_mix(const di_dataset *dataset, char hex[65], dk_error *err)
+{
+    const di_mix *mix = &dataset->mix;
+    uint8_t digest[32];
+    dk_sha256 sha;
+    int32_t rc = DK_OK;
+    dk_sha256_begin(&sha);
+    for (int64_t s = 0; s < mix->count; s++) {
+        DK_TRY(di_dataset_hash(mix->sources[s], hex, err));
+        dk_sha256_add(&sha, hex, 64);
+        dk_sha256_add(&sha, &mix->weights[s], sizeof mix->weights[s]);
+    }
+    dk_sha256_end(&sha, digest);
+    dk_hex(digest, sizeof digest, hex);
+out:
+    return rc;
+}
+
 int32_t di_dataset_hash(const di_dataset *dataset, char hex[65], dk_error *err)
 {
+    if (dataset->mix.count) return hash_mix(dataset, hex, err);
     const di_range *range = &dataset->range;
     int64_t numbers[] = {range->begin,           range->end,
                          range->first_token,     range->last_token,
@@ -83,6 +154,10 @@ int32_t di_dataset_hash(const di_dataset *dataset, char hex[65], dk_error *err)
 
 int32_t di_dataset_check_vocab(const di_dataset *dataset, int64_t vocab_size, dk_error *err)
 {
+    int32_t rc = DK_OK;
+    for (int64_t s = 0; s < dataset->mix.count && rc == DK_OK; s++)
+        rc = di_dataset_check_vocab(dataset->mix.sources[s], vocab_size, err);
+    if (dataset->mix.count) return rc;
     const di_store *store = dataset->store;
     int64_t largest =
         dataset->stream ? store->decoder ? dk_tokenizer_vocab_size(store->decoder) - 1 : -1 : store->largest;
@@ -124,6 +199,19 @@ out:
     return rc;
 }
 
+static int32_t sum_bytes(const di_mix *mix, int64_t *out, dk_error *err)
+{
+    int64_t bytes, sum = 0;
+    int32_t rc = DK_OK;
+    for (int64_t s = 0; s < mix->count; s++) {
+        DK_TRY(di_dataset_text_bytes(mix->sources[s], &bytes, err));
+        sum = sum < 0 || bytes < 0 ? -1 : sum + bytes;
+    }
+    *out = sum;
+out:
+    return rc;
+}
+
 static int32_t count_bytes(const di_dataset *dataset, int64_t *out, dk_error *err)
 {
     const di_store *store = dataset->store;
@@ -151,6 +239,7 @@ int32_t di_dataset_text_bytes(const di_dataset *dataset, int64_t *out, dk_error 
 {
     int64_t bytes = atomic_load(&dataset->text_bytes);
     int32_t rc = DK_OK;
+    if (dataset->mix.count) return sum_bytes(&dataset->mix, out, err);
     if (bytes == DI_UNCOUNTED) {
         bytes = -1;
         if (!dataset->stream && dataset->store->decoder) DK_TRY(count_bytes(dataset, &bytes, err));

@@ -9,9 +9,18 @@
 enum { DI_UNCOUNTED = -2 };
 enum { DI_MEMORY_LIMIT = 64 << 20 }; /* bytes of ids that stay in memory; more go to a temporary file that is mapped */
 
+typedef struct di_mix { /* several sources, each a dataset of its own */
+    di_dataset **sources;
+    double *weights; /* of their tokens; 0 = not trained on */
+    int64_t count;   /* 0 = this is no mix */
+    int32_t by_size;
+} di_mix;
+
 struct di_dataset {
     atomic_int references;
     dk_host *host;
+    char *name;      /* of the source; NULL = as the store is called */
+    di_mix mix;      /* has no store, range and plan of its own */
     di_store *store; /* of a stream: its callbacks and tokenizer alone */
     di_rules rules;
     di_range range;
@@ -23,6 +32,12 @@ struct di_dataset {
 /* Takes the reference to store over, also when it fails. range NULL = everything. */
 int32_t di_dataset_create(di_store *store, const di_rules *rules, const di_range *range, di_dataset **out,
                           dk_error *err);
+/* mix.c: holds the sources, too; weights NULL = by size */
+int32_t di_dataset_mix(dk_host *host, di_dataset **sources, int64_t count, const double *weights, di_dataset **out,
+                       dk_error *err);
+void di_mix_free(dk_host *host, di_mix *mix);
+int32_t di_mix_split(di_dataset *dataset, double fraction, di_dataset **train, di_dataset **held_out, dk_error *err);
+double di_mix_share(const di_mix *mix, int64_t source); /* of the tokens */
 void di_dataset_tell(
     const di_dataset *dataset); /* what became of the samples, to the log; a stream tells it at its end */
 /* As di_dataset_open_watched, with another limit than DI_MEMORY_LIMIT. */

@@ -105,7 +105,7 @@ static di_origin origin_of(const di_sample_stream *stream, int64_t first)
 {
     int64_t i = stream->place_count - 1;
     while (i > 0 && stream->places[i].begin > first) i--;
-    return (di_origin){stream->places[i].index, first - stream->places[i].begin};
+    return (di_origin){"the host's samples", stream->places[i].index, first - stream->places[i].begin};
 }
 
 static void append(di_sample_stream *stream, const float *weights)
@@ -197,7 +197,6 @@ static void fill(di_sample_stream *stream, int64_t first, int64_t count, di_batc
 {
     di_tokens tokens = tokens_of(stream);
     di_batch_clear(out);
-    out->source = "the host's samples";
     for (int64_t window = first; window < first + count; window++) {
         for (int64_t i = 0; i < stream->list.count; i++)
             if (stream->list.items[i].window == (uint64_t)window)

@@ -200,8 +200,6 @@ out:
 static int32_t check_type(const spot *at, const dk_node *node, di_value *out, dk_error *err)
 {
     int32_t rc;
-    if ((at->row->flags & DI_OPTION_SINGLE) && node->type == DK_NODE_LIST)
-        return dk_fail(err, DK_E_OPTION, "%s: several sources are not supported yet: give one path", at->path);
     switch (at->row->type) {
     case DI_OPTION_INT:
         rc = check_int(at, node, &out->i64, err);

@@ -17,7 +17,6 @@
     BOUNDED(NAME, NUMBER, INITIAL, LOW, HIGH, UNIT, FLAGS, __VA_ARGS__)
 #define TEXT(NAME, INITIAL, FLAGS, ...) ROW(NAME, TEXT, INITIAL, FLAGS, __VA_ARGS__)
 #define PATH(NAME, ...) ROW(NAME, PATH, NULL, 0, __VA_ARGS__)
-#define ONE_PATH(NAME, ...) ROW(NAME, PATH, NULL, DI_OPTION_SINGLE, __VA_ARGS__)
 #define CHOICE(NAME, INITIAL, CHOICES, FLAGS, ...) ROW(NAME, CHOICE, INITIAL, FLAGS, __VA_ARGS__, .choices = CHOICES)
 #define FLAG(NAME, INITIAL, ...) ROW(NAME, FLAG, INITIAL, 0, __VA_ARGS__)
 #define LIST(NAME, ITEM, LOW, HIGH, ...) \
@@ -41,10 +40,22 @@ static const di_option_info rows[] = {
         "standard deviation of a fresh student's random weights; not given = initializer_range of its config, or 0.02"),
     FLAG("student.mmap", "true", "map the weights into memory while they are loaded"),
 
-    ONE_PATH("data.train", "text, JSONL or token file to train on"),
-    ONE_PATH("data.eval", "text, JSONL or token file that quality is measured on"),
+    PATH("data.train.path",
+         "text, JSONL or token file to train on; data.train is one path, or a list of maps {path, source, ...}"),
+    TEXT("data.train.source", NULL, OWN,
+         "name of the source in data.mix, in results and in routes; not given = the file's name without its ending"),
+    CHOICE("data.train.format", NULL, "auto|text|jsonl|tokens", 0, "as data.format, for this source"),
+    TEXT("data.train.separator", NULL, 0, "as data.separator, for this source"),
+    CHOICE("data.train.chat_template", NULL, "auto|none|chatml|llama2|llama3|mistral", 0,
+           "as data.chat_template, for this source"),
+    FLAG("data.train.prompt_loss", NULL, "as data.prompt_loss, for this source"),
+    ROW("data.eval", MAP, NULL, 0, "what quality is measured on: one path or a list, as data.train"),
+    NUMBER("data.mix.NAME", NULL, 1e-6, 1e6, NULL, OR_ZERO,
+           "weight of a source in the tokens that are trained on; one that ends begins again; 0 leaves it out; no "
+           "data.mix = by size"),
     NUMBER("data.eval_fraction", "0", 1e-6, 0.5, NULL, OR_ZERO,
-           "part at the end of data.train held out for evaluation when data.eval is not given", .when = "!eval"),
+           "part at the end of each source of data.train held out for evaluation when data.eval is not given",
+           .when = "!eval"),
     CHOICE("data.format", "auto", "auto|text|jsonl|tokens", 0,
            "how files are read; auto looks at the name and the first bytes; jsonl is lines or an array of JSON "
            "objects; files "
@@ -141,6 +152,9 @@ static const di_group groups[] = {
     {.name = "teacher", .main = "path"},
     {.name = "student", .main = "path"},
     {.name = "data", .main = "train"},
+    {.name = "data.train", .main = "path", .shape = DI_GROUP_ONE_OR_LIST},
+    {.name = "data.eval", .main = "path", .like = "data.train", .shape = DI_GROUP_ONE_OR_LIST},
+    {.name = "data.mix", .main = "", .when = "train", .shape = DI_GROUP_NAMED},
     {.name = "loss", .main = "type", .shape = DI_GROUP_ONE_OR_LIST},
     {.name = "train"},
     {.name = "generate"},

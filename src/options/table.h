@@ -27,8 +27,7 @@ enum {                          /* flags */
        DI_OPTION_OR_ZERO = 4,   /* 0 as well as what is in the bounds */
        DI_OPTION_OPEN_HIGH = 8, /* the upper bound itself is out of bounds */
        DI_OPTION_ALONE = 16,    /* only where its group is one map, not in a list of them */
-       DI_OPTION_OWN = 32,      /* set item by item: "loss.weight" does not reach every term of a list */
-       DI_OPTION_SINGLE = 64    /* will take several one day; until then a list gets an error that says so */
+       DI_OPTION_OWN = 32       /* set item by item: "loss.weight" does not reach every term of a list */
 };
 typedef struct di_option_info {
     const char *name;         /* "section.key" */

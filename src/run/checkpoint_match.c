@@ -66,6 +66,14 @@ static judgement judge(const di_option_info *option)
     return TOLD;
 }
 
+/* A section has a line per key. */
+static void on_one_line(dk_strbuf *text)
+{
+    while (text->size && text->data[text->size - 1] == '\n') text->data[--text->size] = 0;
+    for (size_t i = 0; i < text->size; i++)
+        if (text->data[i] == '\n') text->data[i] = ';';
+}
+
 /* Both values as text, and whether they differ. */
 static int32_t texts_of(matcher *m, const char *key, int32_t *differ, dk_error *err)
 {
@@ -77,6 +85,8 @@ static int32_t texts_of(matcher *m, const char *key, int32_t *differ, dk_error *
     if (di_options_get(m->now, key, &m->new_text, &absent) != DK_OK) dk_strbuf_clear(&m->new_text);
     DK_TRY(dk_strbuf_check(&m->old_text, err));
     DK_TRY(dk_strbuf_check(&m->new_text, err));
+    on_one_line(&m->old_text);
+    on_one_line(&m->new_text);
     *differ = strcmp(shown(&m->old_text), shown(&m->new_text)) != 0;
 out:
     return rc;
@@ -149,10 +159,15 @@ out:
 /* Other data: the option that makes it so, or else the content. */
 static int32_t refuse_data(matcher *m, const char *before, const char *now, dk_error *err)
 {
+    static const char *const silent[] = {"data.train.", "data.mix.", "data.eval", "data.token_cache"};
+    static const char *const lists[] = {"data.mix", "data.train"};
     int32_t differ = 0, rc = DK_OK;
-    for (int64_t i = 0; i < di_option_count(); i++) {
-        const char *key = di_option_at(i)->name;
-        if (!begins(key, "data.") || strcmp(key, "data.token_cache") == 0 || strcmp(key, "data.eval") == 0) continue;
+    for (int64_t i = 0; i < di_option_count() + 2; i++) {
+        const char *key = i < 2 ? lists[i] : di_option_at(i - 2)->name;
+        int32_t skip = !begins(key, "data.");
+        for (size_t k = 0; k < sizeof silent / sizeof *silent; k++)
+            skip |= begins(key, silent[k]) && strcmp(key, "data.eval_fraction") != 0;
+        if (skip) continue;
         DK_TRY(texts_of(m, key, &differ, err));
         if (differ) return refuse(m, key, shown(&m->old_text), shown(&m->new_text), err);
     }
@@ -186,7 +201,7 @@ static int32_t check_data(matcher *m, const dk_document *doc, dk_error *err)
         snprintf(to, sizeof to, "%lld", (long long)t->data.batch_size);
         return refuse(m, "train.batch_size", from, to, err);
     }
-    if (by_epoch != (t->data.epoch_windows > 0)) /* an epoch may end with a smaller batch */
+    if (by_epoch != (t->data.epochs.total > 0)) /* an epoch may end with a smaller batch */
         return refuse(m, "its length as", by_epoch ? "train.epochs" : "train.steps",
                       by_epoch ? "train.steps" : "train.epochs", err);
     if (strcmp(hash, own) != 0) return refuse_data(m, hash, own, err);

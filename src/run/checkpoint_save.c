@@ -180,7 +180,7 @@ static int32_t state_json(di_run *run, const char *folder, dk_strbuf *out, dk_er
         out,
         ",\"optimizer_step\":%lld,\"seed\":%llu,\"batch_size\":%lld,\"by_epoch\":%s,\"data\":\"%s\",\"eval\":\"%s\"",
         (long long)(t->update.optimizer ? dk_optimizer_step(t->update.optimizer) : t->counters.step),
-        (unsigned long long)t->data.seed, (long long)t->data.batch_size, t->data.epoch_windows ? "true" : "false", data,
+        (unsigned long long)t->data.seed, (long long)t->data.batch_size, t->data.epochs.total ? "true" : "false", data,
         eval);
     dk_strbuf_puts(out, ",\"seconds\":");
     dk_strbuf_f64(out, t->counters.seconds);

@@ -61,7 +61,8 @@ static int32_t check_one(const di_run *run, const char *output, const char *what
 
 int32_t di_output_check_place(const di_run *run, dk_error *err)
 {
-    static const char *const keys[] = {"teacher.path", "student.path", "student.config", "data.train", "data.eval"};
+    static const char *const keys[] = {"teacher.path", "student.path", "student.config"};
+    static const char *const lists[] = {"data.train", "data.eval"};
     const di_trainer *t = run->trainer;
     const char *path = t->teacher ? di_teacher_path(t->teacher) : "";
     char *output;
@@ -72,6 +73,11 @@ int32_t di_output_check_place(const di_run *run, dk_error *err)
         const char *value = di_options_text(t->options, keys[i]);
         if (value) DK_TRY(check_one(run, output, keys[i], value, err));
     }
+    for (size_t i = 0; i < sizeof lists / sizeof *lists; i++)
+        for (int64_t k = 0; k < di_options_list_size(t->options, lists[i]); k++) {
+            const char *value = di_options_text(di_options_item(t->options, lists[i], k), "path");
+            if (value) DK_TRY(check_one(run, output, lists[i], value, err));
+        }
 out:
     dk_free(run->host, output);
     return rc;

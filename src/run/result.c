@@ -75,17 +75,23 @@ static int32_t training_section(const di_run *run, dk_strbuf *out, dk_error *err
 }
 
 /* What became of the samples: the training data's members, and the held-out data's below "eval". */
-static void data_section(const di_run *run, dk_strbuf *out)
+static int32_t data_section(const di_run *run, dk_strbuf *out, dk_error *err)
 {
     const di_trainer *t = run->trainer;
+    di_walk seen = {0};
+    int32_t rc;
+    DK_TRY(di_dataset_walk(t->data.train, t->data.seed, di_window_place(&t->data, t->counters.step), &seen, err));
     dk_strbuf_puts(out, ",\"data\":{");
-    di_dataset_describe(t->data.train, out);
+    di_dataset_describe(t->data.train, &seen, out);
     if (t->data.eval) {
         dk_strbuf_puts(out, ",\"eval\":{");
-        di_dataset_describe(t->data.eval, out);
+        di_dataset_describe(t->data.eval, NULL, out);
         dk_strbuf_puts(out, "}");
     }
     dk_strbuf_puts(out, "}");
+out:
+    di_walk_free(t->data.train, &seen);
+    return rc;
 }
 
 static void cost_section(const di_run *run, dk_strbuf *out)
@@ -135,7 +141,7 @@ int32_t di_result_make(di_run *run, di_teacher *saved, dk_error *err)
     reason(run, out);
     dk_strbuf_puts(out, "\"");
     DK_TRY(training_section(run, out, err));
-    data_section(run, out);
+    DK_TRY(data_section(run, out, err));
     cost_section(run, out);
     if (saved) DK_TRY(model_section(run, saved, 0, out, err));
     if (t->teacher) DK_TRY(model_section(run, t->teacher, 1, out, err));

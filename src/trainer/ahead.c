@@ -29,8 +29,8 @@ void di_ahead_free(di_trainer *t)
 static int32_t read_batch(di_trainer *t, int64_t k, di_batch *out, dk_error *err)
 {
     const di_trainer_data *data = &t->data;
-    if (!data->epoch_windows) return di_dataset_batch(data->train, data->seed, k, data->batch_size, out, err);
-    return di_dataset_epoch_batch(data->train, data->seed, k, data->batch_size, data->epoch_windows, out, err);
+    if (!data->epochs.total) return di_dataset_batch(data->train, data->seed, k, data->batch_size, out, err);
+    return di_dataset_epoch_batch(data->train, data->seed, k, data->batch_size, &data->epochs, out, err);
 }
 
 int32_t di_ahead_batch(di_trainer *t, dk_error *err)

@@ -107,19 +107,20 @@ static int32_t open_student(di_trainer *t, di_student *given, dk_error *err)
 
 static int32_t open_data(di_trainer *t, const di_parts *parts, dk_error *err)
 {
-    const char *train = di_options_text(t->options, "data.train"), *eval = di_options_text(t->options, "data.eval");
+    const int32_t train = di_options_is_set(t->options, "data.train"),
+                  eval = di_options_is_set(t->options, "data.eval");
     double fraction = di_options_f64(t->options, "data.eval_fraction");
     dk_tokenizer *tokenizer = di_student_tokenizer(t->student);
     di_dataset *whole = NULL;
     int32_t rc;
     if (!tokenizer && t->teacher) tokenizer = di_teacher_tokenizer(t->teacher);
     if (parts->train) t->data.train = di_dataset_retain(parts->train);
-    else if (train) DK_TRY(di_dataset_open(t->host, train, tokenizer, t->options, &t->data.train, err));
+    else if (train) DK_TRY(di_dataset_open_list(t->host, "data.train", tokenizer, t->options, &t->data.train, err));
     else return dk_fail(err, DK_E_OPTION, "data.train is not set: there is nothing to train on");
     if (parts->eval)
         DK_TRY(di_options_refuse(t->options, "data.eval_fraction", "has no use beside data to evaluate on", err));
     if (parts->eval) t->data.eval = di_dataset_retain(parts->eval);
-    else if (eval) DK_TRY(di_dataset_open(t->host, eval, tokenizer, t->options, &t->data.eval, err));
+    else if (eval) DK_TRY(di_dataset_open_list(t->host, "data.eval", tokenizer, t->options, &t->data.eval, err));
     else if (fraction > 0) {
         whole = t->data.train;
         t->data.train = NULL;
@@ -175,17 +176,12 @@ static int32_t check_lengths(const di_trainer *t, dk_error *err)
 static int32_t count_steps(di_trainer *t, dk_error *err)
 {
     double epochs = di_options_f64(t->options, "train.epochs");
-    int64_t windows = 0;
     int32_t rc = DK_OK;
     if (epochs > 0 && !di_options_is_set(t->options, "train.steps")) {
-        DK_TRY(di_dataset_get_i64(t->data.train, "windows", &windows, err));
-        if (windows < 0)
-            return dk_fail(err, DK_E_OPTION,
-                           "train.epochs does not go with a stream, whose length is not known: give train.steps");
-        double total = ceil(epochs * (double)windows * (1 - 1e-12)); /* 0.1 of 30 windows are 3 */
-        t->data.epoch_windows = total < 1 ? 1 : (int64_t)total;
-        t->steps = di_dataset_epoch_steps(t->data.train, t->data.batch_size, t->data.epoch_windows);
+        DK_TRY(di_dataset_epochs(t->data.train, t->data.seed, epochs, &t->data.epochs, err));
+        t->steps = di_epoch_steps(&t->data.epochs, t->data.batch_size);
     }
+    di_dataset_tell_mix(t->data.train, di_window_place(&t->data, t->steps));
     t->update.schedule.steps = t->steps;
     if (t->update.schedule.kind == DK_SCHEDULE_WSD && t->update.schedule.decay_steps == 0)
         t->update.schedule.decay_steps = (t->steps + 9) / 10;

@@ -17,7 +17,7 @@ typedef struct di_trainer_data {
     di_batch *batch;          /* of the window */
     uint64_t seed;
     int64_t batch_size, micro_batch_size;
-    int64_t epoch_windows; /* by epochs: windows in all; 0 = by steps */
+    di_epochs epochs; /* total 0 = by steps */
 } di_trainer_data;
 
 typedef struct di_objective {
@@ -109,6 +109,7 @@ int32_t di_objective_plan(const di_trainer *t, const di_loss *loss, di_workspace
 int32_t di_parts_open(di_trainer *t, const di_parts *parts, dk_error *err);
 int32_t di_parts_check(di_trainer *t, dk_error *err);
 /* window.c */
+int64_t di_window_place(const di_trainer_data *data, int64_t step); /* windows of the data before it */
 int32_t di_window_begin(di_trainer *t, dk_error *err);
 void di_window_discard(di_trainer *t);
 int32_t di_window_forward(di_trainer *t, int32_t with_teacher, dk_error *err);

@@ -8,6 +8,11 @@ static double learning_rate_now(const di_trainer *t)
     return t->update.adamw.learning_rate * dk_schedule_at(&t->update.schedule, t->counters.step);
 }
 
+int64_t di_window_place(const di_trainer_data *data, int64_t step)
+{
+    return data->epochs.total ? di_epoch_place(&data->epochs, data->batch_size, step) : step * data->batch_size;
+}
+
 int32_t di_window_begin(di_trainer *t, dk_error *err)
 {
     int32_t rc;

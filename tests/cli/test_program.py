@@ -84,7 +84,23 @@ def test_the_page_of_options_is_what_the_table_says(distill):
 def test_unread_options_are_refused(distill, recipe):
     one_line(distill("run", recipe, "--set", "train.decay_steps=3"), 1, "train.decay_steps", "schedule=wsd")
     one_line(distill("run", recipe, "--set", "output.save_dtype=bf16"), 2, "output.type")
-    one_line(distill("run", recipe, "--set", "data.train=[a, b]"), 2, "several sources")
+    one_line(distill("run", recipe, "--set", "data.mix={trian: 1}"), 1, "data.mix.trian", "train")
+
+
+def test_several_sources(distill, recipe, tmp_path):
+    (tmp_path / "more.txt").write_text("the man is in the thing and then in the inn\n" * 3)
+    text = recipe.read_text().replace("train: train.jsonl", "train: [{path: train.jsonl, source: a}, more.txt], mix: {a: 1, more: 2}")
+    recipe.write_text(text)
+    done = distill("run", recipe, "--quiet")
+    assert done.code == 0, done.err
+    result = json.loads((tmp_path / "out" / "result.json").read_text())
+    sources = result["data"]["sources"]
+    assert sources["a"]["samples"] == 40 and sources["more"]["samples"] == 1
+    assert abs(2 * sources["a"]["seen_tokens"] - sources["more"]["seen_tokens"]) < 4 * 24
+    assert sources["more"]["passes"] > 1
+    table = distill("run", recipe, "--set", "output.overwrite=true", "--set", "data.mix.a=0.25").out
+    assert re.search(r"^source more: 88.9 % of the tokens, \d+ seen, \d+\.\d\d passes$", table, re.M), table
+    one_line(distill("run", recipe, "--set", "output.overwrite=true", "--set", "data.train.1.source=a"), 1, "two sources are called a")
 
 
 def test_inspect(distill, model, tmp_path):

@@ -67,6 +67,16 @@ def test_steps_lower_the_loss(model_folder, env):
     assert losses[-1] < 0.7 * losses[0]
 
 
+def test_several_sources(recipe, env, tmp_path):
+    (tmp_path / "en.txt").write_text("the man is in the inn\n" * 4)
+    data = dict(recipe["data"], train=[{"path": recipe["data"]["train"], "source": "pt"}, {"path": str(tmp_path / "en.txt")}], mix={"pt": 1, "en": 3})
+    result = distill.run(dict(recipe, data=data), env=env).to_dict()
+    sources = result["data"]["sources"]
+    assert list(sources) == ["pt", "en"] and sources["en"]["share"] == 0.75 and sources["en"]["passes"] > 1
+    with pytest.raises(distill.OptionError, match="data.mix.fr is not a source"):
+        distill.Trainer(dict(recipe, data=dict(data, mix={"pt": 1, "fr": 1})), env=env)
+
+
 def test_live_options_and_checkpoints(recipe, env, tmp_path):
     recipe.pop("output")
     trainer = distill.Trainer(recipe, env=env)

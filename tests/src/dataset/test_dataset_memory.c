@@ -311,17 +311,22 @@ TEST(an_epoch_sees_every_sample_once_and_ends_with_a_smaller_batch)
     fixture f;
     dk_error err;
     di_batch *batch = NULL, *again = NULL;
+    di_epochs epochs;
     int seen[41] = {0};
     di_dataset *dataset = open_several(&f, &err);
     REQUIRE(dataset != NULL);
     REQUIRE_OK(di_batch_create(dataset, 8, &batch, &err));
     REQUIRE_OK(di_batch_create(dataset, 8, &again, &err));
-    CHECK_INT(di_dataset_epoch_steps(dataset, 8, 41), 6);
-    CHECK_INT(di_dataset_epoch_steps(dataset, 8, 82), 12);
-    CHECK_INT(di_dataset_epoch_steps(dataset, 8, 41 + 9), 8);
-    CHECK_INT(di_dataset_epoch_steps(dataset, 64, 3 * 41), 3);
+    CHECK_INT(di_epoch_steps(&(di_epochs){41, 41}, 8), 6);
+    CHECK_INT(di_epoch_steps(&(di_epochs){41, 82}, 8), 12);
+    CHECK_INT(di_epoch_steps(&(di_epochs){41, 3 * 41}, 64), 3);
+    REQUIRE_OK(di_dataset_epochs(dataset, 7, 50.0 / 41, &epochs, &err));
+    CHECK(epochs.length == 41 && epochs.total == 41 + 9);
+    CHECK_INT(di_epoch_steps(&epochs, 8), 8);
+    CHECK_INT(di_epoch_place(&epochs, 8, 6), 41);
+    CHECK_INT(di_epoch_place(&epochs, 8, 8), 41 + 9);
     for (int64_t k = 0; k < 8; k++) {
-        REQUIRE_OK(di_dataset_epoch_batch(dataset, 7, k, 8, 41 + 9, batch, &err));
+        REQUIRE_OK(di_dataset_epoch_batch(dataset, 7, k, 8, &epochs, batch, &err));
         CHECK_INT(batch->windows, k == 5 || k == 7 ? 1 : 8);
         for (int64_t s = 0; s < batch->sequences; s++) seen[di_batch_identity(batch, s).origin.index]++;
         for (int i = 0; i < 41 && k == 5; i++) CHECK_INT(seen[i], 1);
@@ -329,8 +334,8 @@ TEST(an_epoch_sees_every_sample_once_and_ends_with_a_smaller_batch)
     int total = 0;
     for (int i = 0; i < 41; i++) total += seen[i];
     CHECK_INT(total, 41 + 9);
-    CHECK_INT(di_dataset_epoch_batch(dataset, 7, 8, 8, 41 + 9, batch, &err), DK_E_END);
-    REQUIRE_OK(di_dataset_epoch_batch(dataset, 7, 2, 8, 41 + 9, again, &err)); /* by steps the same but for the ends */
+    CHECK_INT(di_dataset_epoch_batch(dataset, 7, 8, 8, &epochs, batch, &err), DK_E_END);
+    REQUIRE_OK(di_dataset_epoch_batch(dataset, 7, 2, 8, &epochs, again, &err)); /* by steps the same but for the ends */
     REQUIRE_OK(di_dataset_batch(dataset, 7, 2, 8, batch, &err));
     CHECK_STR(fixture_learnt(again, 1), fixture_learnt(batch, 1));
     di_batch_free(batch);
@@ -353,7 +358,7 @@ TEST(a_sequence_knows_its_sample_wherever_it_stands)
     for (int64_t s = 0; s < 3; s++) {
         di_identity who = di_batch_identity(batch, s);
         int64_t begin = batch->offsets[s], count = batch->offsets[s + 1] - begin;
-        CHECK_STR(who.source, path);
+        CHECK_STR(who.origin.source, path);
         CHECK_INT(who.origin.index, s == 2 ? 3 : 1);
         CHECK_INT(who.origin.first, s == 1 ? 4 : 0);
         CHECK(who.hash == dk_hash64(batch->ids + begin, (size_t)count * sizeof *batch->ids));

@@ -222,7 +222,7 @@ static void check_reasons(const char *how, const char *want, const char *log)
     CHECK_STR(reasons(dataset), want);
     CHECK_STR(told, log);
     dk_strbuf_init(&json, f.host);
-    di_dataset_describe(dataset, &json);
+    di_dataset_describe(dataset, NULL, &json);
     CHECK_HAS(json.data, "\"samples\":5,");
     CHECK_HAS(json.data, strcmp(how, "skip") ? "\"skipped\":{\"too_long\":0}" : "\"skipped\":{\"too_long\":3}");
     dk_strbuf_free(&json);

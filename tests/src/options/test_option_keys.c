@@ -10,6 +10,19 @@ typedef struct scan {
     char *asked; /* [di_option_count()] */
 } scan;
 
+/* An item of a list or an entry of a map of names is asked for the keys inside; "" is an entry of one plain value. */
+static int ask_inside(const scan *s, const char *key)
+{
+    int found = 0;
+    for (int64_t i = 0; i < di_option_count(); i++) {
+        const char *name = di_option_at(i)->name, *dot = strrchr(name, '.');
+        if (!dot || strchr(name, '.') == dot || strcmp(dot + 1, *key ? key : "NAME") != 0) continue;
+        s->asked[i] = 1;
+        found = 1;
+    }
+    return found;
+}
+
 static int32_t is_getter(const char *name, size_t size, int32_t *in_list)
 {
     static const char *const getters[] = {"i64",     "f64",       "f64_at",   "flag",     "text",      "is_set",
@@ -46,7 +59,10 @@ static void check_keys(scan *s, const char *path, const char *text)
         if (in_list && !next_text(next, end, second)) continue;
         snprintf(key, sizeof key, in_list ? "%s.%s" : "%s", first, second);
         int64_t option = di_option_find(key, strlen(key));
-        int32_t is_group = di_table_member(&di_public_table, DI_ROOT, key, strlen(key)) != DI_NONE;
+        int32_t is_group = 0;
+        for (int64_t i = 0; i < di_public_table.group_count; i++)
+            is_group |= !strcmp(key, di_public_table.groups[i].name);
+        if (option < 0 && !is_group && !strchr(key, '.')) is_group = ask_inside(s, key);
         if (option < 0 && !is_group) FAIL("%s asks for %s, which is not in the table", path, key);
         if (option >= 0 && reads) s->asked[option] = 1;
         s->keys++;

@@ -80,7 +80,8 @@ TEST(groups)
     CHECK(!di_table_row(table, loss) && !di_table_group(table, 0) && !di_table_group(table, loss + 100));
     for (int64_t i = 0; i < table->group_count; i++) {
         const di_group *group = &table->groups[i];
-        if (group->main && di_table_member(table, table->row_count + i, group->main, strlen(group->main)) == DI_NONE)
+        const int64_t members = di_table_members(table, table->row_count + i);
+        if (group->main && di_table_member(table, members, group->main, strlen(group->main)) == DI_NONE)
             FAIL("%s: main option", group->name);
     }
 }

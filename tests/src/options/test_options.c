@@ -138,7 +138,14 @@ TEST(refused_values)
     refuse(o, "student.layers", "[1, x]", "student.layers \"x\" is not an integer");
     refuse(o, "student.layers", "[1, -2]", "student.layers -2 is not in [0, 1000000]");
     refuse(o, "student.layers", "{a: 1}", "student.layers {a map} is not a list");
-    refuse(o, "data.train", "[a.txt, b.txt]", "data.train: several sources are not supported yet: give one path");
+    refuse(o, "data.mix", "{pt: -1}",
+           "data.mix.pt -1 is neither 0 nor in [1e-06, 1000000]: weight of a source in the tokens that are trained on; "
+           "one "
+           "that ends begins again; 0 leaves it out; no data.mix = by size");
+    refuse(o, "data.mix", "{a b: 1}",
+           "data.mix: \"a b\" is no name; names have up to 60 letters, digits, _ and -, and begin with a letter");
+    refuse(o, "data.mix", "[1, 2]", "data.mix is a map of names: give it as data.mix: {name: ...}");
+    refuse(o, "data.train", "[{paht: a}]", "data.train.0.paht is not an option; did you mean data.train.0.path?");
     refuse(o, "train.precision", "fp32",
            "train.precision is not an option any more: the products of training are formed in fp32");
     refuse(o, "train.steps", "[1",
@@ -204,7 +211,7 @@ TEST(sections_as_plain_values)
     CHECK_OK(di_options_set(o, "output", "{path: out/, overwrite: true}", &err));
     CHECK_STR(di_options_text(o, "teacher.path"), "big/");
     CHECK_STR(di_options_text(o, "student.path"), "small/");
-    CHECK_STR(di_options_text(o, "data.train"), "train.jsonl");
+    CHECK_STR(di_options_text(o, "data.train.path"), "train.jsonl");
     CHECK_STR(di_options_text(o, "loss.type"), "reverse_kl");
     CHECK_STR(get(o, "output"), "path: out/\noverwrite: true\n");
     di_options_free(o);

@@ -70,7 +70,7 @@ TEST(paths_follow_the_recipe)
     CHECK_STR(di_options_text(options, "teacher.path"), want);
     snprintf(want, sizeof want, "%s/out/", folder);
     CHECK_STR(di_options_text(options, "output.path"), want);
-    CHECK_STR(di_options_text(options, "data.eval"), "/abs/valid.jsonl");
+    CHECK_STR(di_options_text(options, "data.eval.path"), "/abs/valid.jsonl");
     CHECK_STR(di_options_text(options, "student.from"), "teacher"); /* not a path */
     CHECK_OK(di_options_set(options, "output", "here", &err));
     CHECK_STR(di_options_text(options, "output.path"), "here");
