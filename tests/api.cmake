@@ -59,6 +59,8 @@ foreach(source ${sources})
   if(name STREQUAL "minimal")
     dk_register(examples/${name} example_${name} ${PROJECT_SOURCE_DIR}/examples/quickstart/own.yaml teacher.path=${teacher} data.train=${text}
       data.sequence_length=64 train.steps=4 train.batch_size=2 train.warmup_steps=1)
+  elseif(name STREQUAL "read_target_cache")
+    dk_register(examples/${name} example_${name} ${CMAKE_CURRENT_SOURCE_DIR}/fuzz/corpora/targets/top_k)
   else()
     dk_register(examples/${name} example_${name} ${teacher} ${text} 4)
   endif()

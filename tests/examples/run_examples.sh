@@ -41,7 +41,7 @@ data: {train: text.txt, eval_fraction: 0.1, sequence_length: 64}
 train: {steps: 3, batch_size: 2, warmup_steps: 1}
 END
 
-for name in minimal custom_loss pull_mode callback_teacher raii; do usage "$bin/$name"; done
+for name in minimal custom_loss pull_mode callback_teacher raii read_target_cache; do usage "$bin/$name"; done
 says "KL(teacher || student) = [0-9]" "$bin/minimal" "$scratch/recipe.yaml" train.learning_rate=0.001
 says "step 5: loss 0\." "$bin/custom_loss" "$teacher" "$text" 5
 says "step 5: KL " "$bin/pull_mode" "$teacher" "$text" 5
@@ -51,6 +51,7 @@ says "step 5: KL " "$bin/pull_mode" "$teacher" "$text" 5 fused
 [ "$(cut -c1-14 "$scratch/strips")" = "$(cut -c1-14 "$scratch/log")" ] || fail "strips and fused differ: $(cat "$scratch/strips")"
 says "step 5: KL to the bigram " "$bin/callback_teacher" "$teacher" "$text" 5
 says "KL(teacher || student) = [0-9]" "$bin/raii" "$teacher" "$text" 5
+says "tail:-2.30" "$bin/read_target_cache" "$root/tests/fuzz/corpora/targets/top_k" 3
 
 export DISTILL_LIBRARY=$library PYTHONPATH=$root/bindings/python PYTHONDONTWRITEBYTECODE=1
 if command -v python3 > /dev/null; then

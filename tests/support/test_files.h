@@ -41,7 +41,7 @@ static inline int write_bytes(const test_bytes *from, const char *path)
 {
     FILE *file = fopen(path, "wb");
     if (!file) return 0;
-    size_t written = fwrite(from->data, 1, from->size, file);
+    size_t written = from->size ? fwrite(from->data, 1, from->size, file) : 0;
     return fclose(file) == 0 && written == from->size;
 }
 static inline int write_text(const char *path, const char *text)

@@ -1,0 +1,117 @@
+/* cache_check.c - what a target cache is and whether it is whole. */
+#include <string.h>
+
+#include "base/hash.h"
+#include "cache/cache_parts.h"
+
+typedef struct row_memory {
+    int32_t *ids;
+    float *values;
+} row_memory;
+
+static int32_t read_rows(const di_cache *cache, const di_cache_rows *rows, const row_memory *memory, dk_error *err)
+{
+    di_row_reader reader;
+    int64_t count;
+    float tail;
+    int32_t rc;
+    DK_TRY(di_cache_reader(cache, rows, &reader, err));
+    for (uint32_t i = 0; i < rows->record.rows; i++)
+        DK_TRY(di_row_get(&reader, memory->ids, memory->values, &count, &tail, err));
+    if (!cache->header.bits && (reader.bits.at + 7) / 8 != rows->record.bytes)
+        DK_TRY(dk_fail(err, DK_E_FORMAT, "%u rows end after %llu of %u bytes", (unsigned)rows->record.rows,
+                       (unsigned long long)(reader.bits.at + 7) / 8, (unsigned)rows->record.bytes));
+out:
+    return rc;
+}
+
+static int32_t read_all(di_cache *cache, dk_error *err)
+{
+    row_memory memory = {0};
+    dk_strbuf buffer;
+    di_cache_rows rows;
+    int32_t rc;
+    dk_strbuf_init(&buffer, cache->host);
+    DK_TRY(dk_new(cache->host, cache->header.width, &memory.ids, err));
+    DK_TRY(dk_new(cache->host, cache->header.width, &memory.values, err));
+    for (int64_t i = 0; i < cache->index.entry_count; i++) {
+        const di_cache_entry *entry = &cache->index.entries[i];
+        if (dk_host_cancelled(cache->host))
+            DK_TRY(dk_fail(err, DK_E_CANCELLED, "%s: checking was cancelled", cache->path));
+        DK_TRY(di_cache_record_at(cache, i, &buffer, &rows, err));
+        if ((rc = read_rows(cache, &rows, &memory, err))) {
+            dk_error_context(err, "%s: record %lld, in the block at byte %llu", cache->path, (long long)i,
+                             (unsigned long long)cache->index.places[entry->block].offset);
+            goto out;
+        }
+    }
+out:
+    dk_strbuf_free(&buffer);
+    dk_free(cache->host, memory.ids);
+    dk_free(cache->host, memory.values);
+    return rc;
+}
+
+int32_t di_cache_verify(dk_host *host, const char *path, di_cache_info *out, dk_error *err)
+{
+    di_cache *cache = NULL;
+    int32_t rc;
+    DK_TRY(di_cache_open(host, path, DI_CACHE_IGNORE_INDEX, &cache, err));
+    DK_TRY(read_all(cache, err));
+    *out = di_cache_get_info(cache);
+out:
+    di_cache_free(cache);
+    return rc;
+}
+
+static void describe(const di_cache_header *header, dk_strbuf *json)
+{
+    char hex[65];
+    dk_strbuf_printf(json, ",\"version\":%d,\"tier\":\"%s\",\"width\":%u,\"bits\":%u,\"step\":%u", DI_CACHE_VERSION,
+                     di_tier_name(header->tier), (unsigned)header->width, (unsigned)header->bits,
+                     (unsigned)header->step);
+    dk_strbuf_printf(json, ",\"vocab_size\":%lld,\"vocab_valid\":%lld,\"seed\":%llu,\"temperature\":",
+                     (long long)header->vocab, (long long)header->vocab_valid, (unsigned long long)header->seed);
+    dk_strbuf_f64(json, header->temperature);
+    dk_hex(header->tokenizer, 32, hex);
+    dk_strbuf_printf(json, ",\"tokenizer\":\"%s\"", hex);
+    dk_hex(header->teacher, 32, hex);
+    dk_strbuf_printf(json, ",\"teacher\":\"%s\"", hex);
+}
+
+static void describe_rows(di_cache *cache, dk_strbuf *json)
+{
+    const di_cache_info info = di_cache_get_info(cache);
+    dk_strbuf_printf(json, ",\"records\":%lld,\"rows\":%lld,\"blocks\":%lld,\"bytes\":%lld,\"cut_off\":%lld",
+                     (long long)info.records, (long long)info.rows, (long long)info.blocks, (long long)info.bytes,
+                     (long long)info.cut_off);
+    if (!info.rows) return;
+    dk_strbuf_puts(json, ",\"bytes_per_row\":");
+    dk_strbuf_f64(json, (double)info.bytes / (double)info.rows);
+}
+
+int32_t di_cache_inspect(dk_host *host, const char *path, dk_strbuf *json, dk_error *err)
+{
+    dk_mapping map = {0};
+    di_cache *cache = NULL;
+    di_cache_header header;
+    dk_error problem;
+    int32_t rc;
+    dk_error_clear(&problem);
+    DK_TRY(dk_map_open(host, path, 1, &map, err));
+    dk_strbuf_puts(json, "{\"kind\":\"target_cache\"");
+    if (di_cache_header_read(map.data, map.size, path, &header, &problem) == DK_OK) describe(&header, json);
+    if (!problem.code && di_cache_open(host, path, DI_CACHE_IGNORE_INDEX, &cache, &problem) == DK_OK)
+        describe_rows(cache, json);
+    dk_strbuf_printf(json, ",\"whole\":%s", problem.code || cache->cut_off ? "false" : "true");
+    if (problem.code) {
+        dk_strbuf_puts(json, ",\"problem\":");
+        dk_strbuf_json(json, problem.message, strlen(problem.message));
+    }
+    dk_strbuf_puts(json, "}");
+    rc = dk_strbuf_check(json, err);
+out:
+    di_cache_free(cache);
+    dk_map_close(&map);
+    return rc;
+}

@@ -1,0 +1,36 @@
+/* cache_parts.h - an open target cache from inside. Private to src/cache. */
+#ifndef DI_CACHE_CACHE_PARTS_H
+#define DI_CACHE_CACHE_PARTS_H
+
+#include <pthread.h>
+
+#include "base/file.h"
+#include "cache/cache_index.h"
+#include "cache/target_cache.h"
+
+enum { DI_CACHE_BLOCK_TARGET = 1 << 18 }; /* bytes after which a block is written */
+
+struct di_cache {
+    dk_host *host;
+    char *path, *index_path;
+    int32_t flags;
+    di_cache_header header;
+    float *powers;   /* [DI_ROW_POWERS] of top_k */
+    dk_mapping map;  /* of the file as it was opened */
+    uint64_t mapped; /* bytes of it up to the last whole block */
+    uint64_t end;    /* bytes of the file up to the last whole block */
+    int64_t cut_off, damaged;
+    pthread_mutex_t lock; /* of what follows */
+    di_cache_index index;
+    int fd;            /* -1 = nothing is added */
+    dk_strbuf pending; /* header and payload of the block that begins at end */
+    di_cache_block block;
+    int32_t index_stale;
+};
+
+/* Blocks of the map from `from` on, into the index. */
+int32_t di_cache_scan(di_cache *cache, uint64_t from, dk_error *err);
+int32_t di_cache_block_damaged(di_cache *cache, int64_t place, uint64_t offset, dk_error *err);
+int32_t di_cache_flush_block(di_cache *cache, dk_error *err); /* under the lock */
+
+#endif
