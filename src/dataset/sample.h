@@ -12,7 +12,8 @@
  * on its own. So a prompt has the same tokens as when one generates from it. Special tokens spelled out are
  * recognised, in what a template spells always, in texts unless data.special_in_text is plain.
  *
- *   sample.c  encoder, tokens that grow, texts    sample_json.c  objects and their keys    talk.c  conversations */
+ *   sample.c       encoder, tokens that grow, texts    sample_json.c    objects
+ *   sample_keys.c  keys of objects, weights            talk.c           conversations */
 #ifndef DI_DATASET_SAMPLE_H
 #define DI_DATASET_SAMPLE_H
 

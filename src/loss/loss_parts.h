@@ -95,7 +95,11 @@ typedef struct di_chunk {
     int32_t rc;
     dk_error error;
 } di_chunk;
-int64_t di_batch_number(const di_loss_batch *batch, int64_t row);    /* for messages */
+/* For messages: how the caller counts this row. */
+static inline int64_t di_batch_number(const di_loss_batch *batch, int64_t row)
+{
+    return batch->numbers ? batch->numbers[row] : row;
+}
 int64_t di_chunk_buffers(const di_loss *loss, int32_t with_teacher); /* of [capacity, vocab] */
 int32_t di_chunk_create(dk_host *host, di_chunk *chunk, const di_loss *loss, int64_t capacity, int64_t vocab,
                         int32_t with_teacher, dk_error *err);

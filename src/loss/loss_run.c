@@ -13,8 +13,6 @@ typedef struct di_run {
 
 /* ---- what cannot be evaluated is said before anything is ---- */
 
-int64_t di_batch_number(const di_loss_batch *batch, int64_t row) { return batch->numbers ? batch->numbers[row] : row; }
-
 static int64_t valid_vocab(const di_loss_batch *batch)
 {
     const int64_t student = batch->student->vocab_valid;
