@@ -95,6 +95,8 @@ int32_t dk_config_read_windows(dk_host *host, const dk_document *doc, const dk_a
 int32_t dk_config_check_keys(const dk_document *doc, const dk_architecture *row, dk_strbuf *notes, dk_error *err);
 /* Adds an id to those that end a text, once. */
 int32_t dk_config_add_stop(dk_host *host, dk_config *config, int64_t id, dk_error *err);
+/* Notes an id of a file that cannot be one. */
+void dk_config_note_id(dk_config *config, const dk_document *doc, const char *key, const dk_node *node);
 /* What the tensors of a folder say about its description: a head of its own where it is said to be tied. */
 int32_t dk_config_meet_tensors(dk_host *host, const dk_checkpoint *file, dk_config *config, dk_error *err);
 /* The same for the metadata of a GGUF file. */

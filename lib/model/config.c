@@ -161,12 +161,21 @@ out:
 }
 
 /* ---- ids ---- */
+void dk_config_note_id(dk_config *config, const dk_document *doc, const char *key, const dk_node *node)
+{
+    dk_strbuf value;
+    dk_strbuf_init(&value, config->notes.host);
+    dk_node_write_json(node, &value);
+    dk_note(&config->notes, "%s: %s %.40s is not an id below vocab_size %lld; it is not used", dk_document_name(doc),
+            key, value.data ? value.data : "", (long long)config->vocab_size);
+    dk_strbuf_free(&value);
+}
+
 static int64_t check_id(const reader *in, const char *key, const dk_node *node)
 {
     if (node->type == DK_NODE_INT && node->i64 >= 0 && node->i64 < in->config->vocab_size) return node->i64;
     if (node->type == DK_NODE_NULL || (node->type == DK_NODE_INT && node->i64 == -1)) return -1;
-    dk_note(&in->config->notes, "%s: %s is not an id below vocab_size %lld; it is not used", dk_document_name(in->doc),
-            key, (long long)in->config->vocab_size);
+    dk_config_note_id(in->config, in->doc, key, node);
     return -1;
 }
 

@@ -19,8 +19,7 @@ static int32_t add_stop(dk_model *model, const dk_document *doc, const dk_node *
     if (node->type == DK_NODE_NULL || (node->type == DK_NODE_INT && node->i64 == -1)) return DK_OK;
     if (node->type == DK_NODE_INT && node->i64 >= 0 && node->i64 < model->config.vocab_size)
         return dk_model_add_stop(model, node->i64, err);
-    dk_note(&model->config.notes, "%s: eos_token_id is not an id below vocab_size %lld; it is not used",
-            dk_document_name(doc), (long long)model->config.vocab_size);
+    dk_config_note_id(&model->config, doc, "eos_token_id", node);
     return DK_OK;
 }
 

@@ -22,6 +22,7 @@ typedef struct magic {
     }
 static const magic magics[] = {
     MAGIC(0, "PAR1", "a Parquet file", AS_JSONL),
+    MAGIC(0, "PARE", "an encrypted Parquet file", AS_JSONL),
     MAGIC(0, "ARROW1", "an Arrow file", AS_JSONL),
     MAGIC(0, "FEA1", "a Feather file", AS_JSONL),
     MAGIC(0, "\xff\xff\xff\xff", "an Arrow stream", AS_JSONL),
@@ -74,17 +75,20 @@ static int32_t begins(const uint8_t *data, uint64_t size, uint64_t at, const cha
     return size >= at + count && memcmp(data + at, bytes, (size_t)count) == 0;
 }
 
-/* "ORC" and "BZh" are words too: a text goes on with more letters. */
+/* "ORC", "BZh" and "PARE" are words too: a text goes on with more letters. */
 static int32_t is_word(const uint8_t *data, uint64_t size, const magic *m)
 {
     if (strcmp(m->bytes, "BZh") == 0) return !begins(data, size, 4, "\x31\x41\x59\x26\x53\x59", 6);
+    if (strcmp(m->bytes, "PARE") == 0) return size < 8 || !begins(data, size, size - 4, "PARE", 4);
     if (strcmp(m->bytes, "ORC") == 0) return size < 4 || data[3] >= ' ' || strchr("\t\r\n", data[3]);
     if (strcmp(m->bytes, "LZIP") == 0) return size < 5 || data[4] > 1;
     return 0;
 }
 
+/* zstd may begin with a frame that is passed over: its magic number has 16 values. */
 di_packed di_file_packed(const uint8_t *data, uint64_t size)
 {
+    if (size >= 8 && (data[0] & 0xf0) == 0x50 && begins(data, size, 1, "\x2a\x4d\x18", 3)) return DI_PACKED_ZSTD;
     if (begins(data, size, 0, "\x1f\x8b", 2)) return DI_PACKED_GZIP;
     return begins(data, size, 0, "\x28\xb5\x2f\xfd", 4) ? DI_PACKED_ZSTD : DI_PACKED_NONE;
 }
@@ -157,6 +161,11 @@ static int32_t check_census(dk_host *host, const char *path, const census *c, dk
                           "%s: is no text in UTF-8: %lld of %lld bytes looked at are NUL or other control characters; "
                           "save it as UTF-8, as JSONL or as a token file",
                           path, (long long)c->controls, (long long)c->bytes);
+    if (c->invalid * 4 > c->bytes)
+        return dk_fail_at(err, DK_E_FORMAT, 0,
+                          "%s: is no text in UTF-8: %lld of %lld bytes looked at belong to no character; save it as "
+                          "UTF-8 (iconv), as JSONL or as a token file",
+                          path, (long long)c->invalid, (long long)c->bytes);
     if (c->invalid)
         dk_log(host, DK_LOG_WARN, "dataset",
                "%s: %lld of %lld bytes looked at are not UTF-8 and are kept as they are; save text of another encoding "

@@ -1,4 +1,5 @@
 /* sample_json.c - one JSON object becomes tokens: which fields it may have, and what they mean. */
+#include <stdio.h>
 #include <string.h>
 
 #include "dataset/sample.h"
@@ -134,6 +135,13 @@ static void shorten(dk_error *err, const char *place)
     memmove(err->message + size, err->message + size + 2, strlen(err->message + size + 2) + 1);
 }
 
+/* "MESSAGE: HINT", where there is room. */
+static void add_hint(dk_error *err, const char *hint)
+{
+    size_t used = err ? strlen(err->message) : 0;
+    if (err) snprintf(err->message + used, sizeof err->message - used, ": %s", hint);
+}
+
 int32_t di_encode_json(const di_encoder *encoder, const char *json, size_t size, const char *place, uint32_t *flags,
                        di_encoded *out, dk_error *err)
 {
@@ -141,6 +149,7 @@ int32_t di_encode_json(const di_encoder *encoder, const char *json, size_t size,
     int32_t rc = dk_json_parse(encoder->host, json, size, place, &document, err);
     if (rc != DK_OK) {
         shorten(err, place);
+        if (size && !memchr(json, '}', size)) add_hint(err, "a sample stands on one line, or in an array of samples");
         return rc;
     }
     rc = encode_object(encoder, dk_document_root(document), place, flags, out, err);

@@ -352,7 +352,8 @@ TEST(keys_are_used_refused_or_named)
                 "dtype is float32 and torch_dtype is bfloat16; the tensors' own type is used");
     expect_note("{\"model_type\":\"llama\",\"architectures\":[\"MistralForCausalLM\"]}",
                 "architectures does not name LlamaForCausalLM");
-    expect_note("{\"model_type\":\"llama\",\"pad_token_id\":32000}", "pad_token_id is not an id below vocab_size");
+    expect_note("{\"model_type\":\"llama\",\"pad_token_id\":32000}",
+                "pad_token_id 32000 is not an id below vocab_size");
     expect_note("{\"model_type\":\"llama\",\"pad_token_id\":-1}", NULL);
 }
 
@@ -411,7 +412,8 @@ TEST(ends_are_a_set)
     CHECK_INT(c.stop_count, 2);
     CHECK(c.stops[0] == 7 && c.stops[1] == 5);
     CHECK_INT(c.eos, 7);
-    CHECK_HAS(c.notes.data, "eos_token_id is not an id below vocab_size 32000");
+    CHECK_HAS(c.notes.data, "eos_token_id 40000 is not an id below vocab_size 32000");
+    CHECK_HAS(c.notes.data, "eos_token_id \"x\" is not an id below vocab_size 32000");
     dk_config_free(host, &c);
     REQUIRE_OK(read_text("{\"model_type\":\"llama\",\"eos_token_id\":null}", &c));
     CHECK_INT(c.stop_count, 0);

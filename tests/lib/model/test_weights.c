@@ -460,7 +460,7 @@ TEST(generation_config_adds_ends)
     REQUIRE(read);
     int64_t before = made->config.stop_count;
     CHECK_INT(read->config.stop_count, before + 2); /* 37 is no id */
-    CHECK_HAS(said, "generation_config.json: eos_token_id is not an id below vocab_size 37");
+    CHECK_HAS(said, "generation_config.json: eos_token_id 37 is not an id below vocab_size 37");
     CHECK_HAS(said, "not used in generation: repetition_penalty");
     CHECK_OK(dk_model_add_stop(read, 7, &err));
     CHECK_OK(dk_model_add_stop(read, 5, &err));

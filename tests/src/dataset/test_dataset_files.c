@@ -122,6 +122,9 @@ TEST(other_kinds_are_refused_by_name)
         const char *what, *way;
     } kinds[] = {
         {BYTES("PAR1\x15\x04\x15\x10"), "a Parquet file", "JSONL"},
+        {BYTES("PARE\x15\x04\x15\x10PARE"), "an encrypted Parquet file", "JSONL"},
+        {BYTES("\x50\x2a\x4d\x18\4\0\0\0abcd\x28\xb5\x2f\xfd"), "zstd", ""},
+        {BYTES("\xe5\x65\x2c\x67\x9e\x8a\x6e\x30\x87\x65\xe0\x7a"), "no text in UTF-8: 4 of 12 bytes", "iconv"},
         {BYTES("ARROW1\0\0"), "an Arrow file", "JSONL"},
         {BYTES("\xff\xff\xff\xff\x78\0\0\0"), "an Arrow stream", "JSONL"},
         {BYTES("PK\x03\x04\x14\0"), "a zip archive", "unpack it"},
@@ -144,11 +147,14 @@ TEST(other_kinds_are_refused_by_name)
     };
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
         check_refused("kind.txt", kinds[i].data, kinds[i].size, kinds[i].what, kinds[i].way);
+    check_refused("kind.json", BYTES("{\n  \"text\": \"a\"\n}\n"),
+                  "kind.json:1: ", "a sample stands on one line, or in an array of samples");
     char tar[512] = "a.txt";
     memcpy(tar + 257, "ustar", 5);
     check_refused("kind.tar", tar, sizeof tar, "a tar archive", "tar -x");
     check_refused("kind.jsonl", BYTES("PAR1\x15\x04\x15\x10"), "a Parquet file", "JSONL");
     check_read("words.txt", BYTES("BZh9 and ORC"), SINGLE, "BZh9 and ORC<|endoftext|>");
+    check_read("words.txt", BYTES("PARED words"), SINGLE, "PARED words<|endoftext|>");
     check_read("words.txt", BYTES("ORC"), SINGLE, "ORC<|endoftext|>");
 }
 
