@@ -712,7 +712,9 @@ DISTILL_API int32_t distill_trainer_report(const distill_trainer *trainer, disti
  * (where the data is text), and with a teacher "teacher_perplexity", "forward_kl" (mean nats per position),
  * "forward_kl_median", "forward_kl_p99", "top1_agreement" (0..1). teacher may be NULL. A sparse teacher
  * ("teacher_target" says which) is compared on its ids and the rest, at its temperature ("forward_kl_temperature"); it
- * has no perplexity, and SAMPLED no agreement. Section: data, train (loss_memory). */
+ * has no perplexity, and SAMPLED no agreement. Where the student excludes what the teacher holds possible, log q counts
+ * as -100, whatever loss.log_floor says, so that runs can be compared ("floored" counts these). Section: data, train
+ * (loss_memory). */
 DISTILL_API int32_t distill_evaluate(const distill_student *student, const distill_teacher *teacher,
                                      const distill_dataset *data, const distill_options *options, distill_report **out,
                                      distill_error *err);

@@ -194,7 +194,8 @@ static int32_t forward(evaluator *e, int64_t window, di_evaluation *out, dk_erro
     DK_TRY(di_session_forward(e->student, &batch, err));
     out->student_seconds += dk_seconds() - begin;
     begin = dk_seconds();
-    if (e->teacher && !di_teacher_side_recall(e->args->teacher_side, e->teacher, window, batch.row_count)) {
+    if (e->teacher &&
+        !di_teacher_side_recall(e->args->teacher_side, e->args->teacher, e->teacher, window, batch.row_count)) {
         DK_TRY(di_session_forward(e->teacher, &batch, err));
         di_teacher_side_keep(e->args->teacher_side, e->teacher, window, batch.row_count);
         out->teacher_seconds += dk_seconds() - begin;

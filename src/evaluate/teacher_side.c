@@ -10,6 +10,7 @@ typedef struct side_window {
 struct di_teacher_side {
     dk_host *host;
     int64_t memory, used, count, capacity;
+    int64_t version; /* of the teacher's weights that the windows are of */
     side_window *windows;
 };
 
@@ -24,10 +25,16 @@ int32_t di_teacher_side_create(dk_host *host, int64_t memory, di_teacher_side **
     return DK_OK;
 }
 
+static void forget(di_teacher_side *side)
+{
+    for (int64_t i = 0; i < side->count; i++) dk_free(side->host, side->windows[i].values);
+    side->count = side->used = 0;
+}
+
 void di_teacher_side_free(di_teacher_side *side)
 {
     if (!side) return;
-    for (int64_t i = 0; i < side->count; i++) dk_free(side->host, side->windows[i].values);
+    forget(side);
     dk_free(side->host, side->windows);
     dk_free(side->host, side);
 }
@@ -41,8 +48,13 @@ static const side_window *find(const di_teacher_side *side, int64_t first, int64
     return NULL;
 }
 
-int32_t di_teacher_side_recall(const di_teacher_side *side, di_session *session, int64_t first, int64_t rows)
+int32_t di_teacher_side_recall(di_teacher_side *side, const di_teacher *teacher, di_session *session, int64_t first,
+                               int64_t rows)
 {
+    if (side && side->version != di_teacher_version(teacher)) {
+        forget(side);
+        side->version = di_teacher_version(teacher);
+    }
     const side_window *window = side ? find(side, first, rows) : NULL;
     return window && di_session_recall(session, rows, window->values, window->size);
 }

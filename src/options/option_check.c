@@ -108,11 +108,23 @@ static int32_t check_text(const spot *at, const dk_node *node, char **out, dk_er
     return *out ? DK_OK : dk_fail_nomem(err, (uint64_t)node->size + 1);
 }
 
+/* on and off are true and false to other readers of YAML, and what these write */
+static const char *truth_of(const spot *at, const dk_node *node)
+{
+    const char *word = node->i64 ? "on" : "off";
+    return node->type == DK_NODE_BOOL && di_option_has_choice(at->row->choices, word, strlen(word)) ? word : NULL;
+}
+
 static int32_t check_choice(const spot *at, const dk_node *node, char **out, dk_error *err)
 {
     char near[SHOWN];
-    const char *meant;
-    int32_t rc = check_text(at, node, out, err);
+    const char *meant, *truth = truth_of(at, node);
+    int32_t rc = DK_OK;
+    if (truth) {
+        *out = dk_strdup(at->host, truth);
+        return *out ? DK_OK : dk_fail_nomem(err, strlen(truth) + 1);
+    }
+    rc = check_text(at, node, out, err);
     if (rc || di_option_has_choice(at->row->choices, node->text, node->size)) return rc;
     meant = di_choice_suggest(at->row->choices, node->text, near, sizeof near);
     return dk_fail(err, DK_E_OPTION, "%s \"%.60s\" is none of %s%s%s%s", at->path, node->text, at->row->choices,

@@ -87,7 +87,7 @@ static const di_option_info rows[] = {
     CHOICE("loss.t_squared", "auto", "auto|on|off", 0,
            "multiply value and gradient by the temperature squared; auto = as usual for the loss"),
     NUMBER("loss.log_floor", "-100", -1e4, -1, "nats", 0,
-           "log-probabilities below this count as this where a loss would be infinite"),
+           "log-probabilities below this count as this where a loss would be infinite; evaluation always takes -100"),
 
     INT("train.steps", "1000", 0, COUNT_MAX, "steps", 0, "optimiser steps to make"),
     NUMBER(

@@ -42,6 +42,14 @@ static const distill_target *form(const di_teacher *t)
 
 static int32_t hash(const di_teacher *t, char hex[65], dk_error *err) { return dk_model_hash(model_of(t), hex, err); }
 
+static int64_t version(const di_teacher *t)
+{
+    const dk_model *model = model_of(t);
+    int64_t sum = 0;
+    for (int64_t i = 0; i < model->parameter_count; i++) sum += model->parameters[i].version;
+    return sum;
+}
+
 static double flops(const di_teacher *t, int64_t tokens, int64_t mean_length)
 {
     return dk_model_flops(model_of(t), tokens, mean_length, 0);
@@ -84,6 +92,7 @@ static const di_teacher_kind local_kind = {.free = free_state,
                                            .hash = hash,
                                            .flops = flops,
                                            .model = model_of,
+                                           .version = version,
                                            .session = di_local_session,
                                            .session_free = di_local_session_free,
                                            .forward = di_local_forward,

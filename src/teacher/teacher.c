@@ -104,6 +104,8 @@ int32_t di_teacher_get_i64(const di_teacher *t, const char *key, int64_t *out, d
     return di_facts_get(&facts, di_teacher_model(t) ? "a teacher" : "a teacher of callbacks", key, out, err);
 }
 
+int64_t di_teacher_version(const di_teacher *t) { return t->kind->version ? t->kind->version(t) : 0; }
+
 int32_t di_teacher_ahead(const di_teacher *t) { return t->kind->ahead && t->kind->ahead(t); }
 
 /* ---- text ---- */

@@ -40,6 +40,7 @@ const distill_target *di_teacher_form(const di_teacher *teacher); /* what it giv
 const char *di_teacher_path(const di_teacher *teacher);           /* "" = none */
 /* identity of the weights; callbacks: of the form */
 int32_t di_teacher_hash(const di_teacher *teacher, char hex[65], dk_error *err);
+int64_t di_teacher_version(const di_teacher *teacher); /* another one after its weights were written */
 double di_teacher_flops(const di_teacher *teacher, int64_t tokens, int64_t mean_length); /* of scoring; 0 = not known */
 /* Weights in this process, for a student that begins as a copy of some; NULL = none. For nothing else. */
 dk_model *di_teacher_model(const di_teacher *teacher);

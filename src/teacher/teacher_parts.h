@@ -14,6 +14,7 @@ typedef struct di_teacher_kind {
     int32_t (*hash)(const di_teacher *teacher, char hex[65], dk_error *err);
     double (*flops)(const di_teacher *teacher, int64_t tokens, int64_t mean_length);
     dk_model *(*model)(const di_teacher *teacher); /* NULL = there is none to copy layers from */
+    int64_t (*version)(const di_teacher *teacher); /* of its weights; NULL = they do not change */
     int32_t (*ahead)(const di_teacher *teacher); /* begin is worth calling before the batch is due; NULL = it is not */
     /* session->batch, ->row_count and ->places are set; end comes once for each batch begun. NULL = nothing to do */
     int32_t (*begin)(di_session *session, dk_error *err);

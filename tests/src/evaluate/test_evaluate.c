@@ -5,7 +5,7 @@
 
 typedef struct measured {
     fixture f;
-    di_student *student;
+    di_student *student, *other; /* the teacher's weights */
     di_teacher *model, *teacher;
     di_dataset *data;
 } measured;
@@ -13,7 +13,6 @@ typedef struct measured {
 static void open_measured(measured *m, const char *name)
 {
     distill_batch batch = tiny_batch();
-    di_student *other = NULL;
     dk_error err;
     memset(m, 0, sizeof *m);
     open_fixture(&m->f, name);
@@ -21,11 +20,10 @@ static void open_measured(measured *m, const char *name)
     CHECK_OK(di_options_set(m->f.options, "data.pack", "false", &err));
     CHECK_OK(di_student_create(m->f.backend, m->f.config, NULL, m->f.options, &m->student, &err));
     CHECK_OK(di_options_set(m->f.options, "train.seed", "5", &err));
-    CHECK_OK(di_student_create(m->f.backend, m->f.config, NULL, m->f.options, &other, &err));
+    CHECK_OK(di_student_create(m->f.backend, m->f.config, NULL, m->f.options, &m->other, &err));
     CHECK_OK(di_student_as_teacher(m->student, &m->model, &err));
-    CHECK_OK(di_student_as_teacher(other, &m->teacher, &err));
+    CHECK_OK(di_student_as_teacher(m->other, &m->teacher, &err));
     CHECK_OK(di_dataset_from_tokens(m->f.host, &batch, m->f.options, &m->data, &err));
-    di_student_release(other);
 }
 
 static void close_measured(measured *m)
@@ -34,6 +32,7 @@ static void close_measured(measured *m)
     di_teacher_release(m->model);
     di_teacher_release(m->teacher);
     di_student_release(m->student);
+    di_student_release(m->other);
     close_fixture(&m->f);
 }
 
@@ -114,6 +113,36 @@ TEST(teacher_side)
     CHECK_NEAR(second.kl_mean, fresh.kl_mean, 0);
     di_teacher_side_free(side);
     di_teacher_side_free(small);
+    close_measured(&m);
+}
+
+/* A trunk that is changed behind its back shows that the teacher is not asked again; once the change is said, it is. */
+TEST(teacher_side_of_weights_that_change)
+{
+    di_evaluation first, second, fresh;
+    di_teacher_side *side = NULL;
+    distill_tensor norm;
+    measured m;
+    dk_error err;
+    open_measured(&m, "teacher_side_changes");
+    di_evaluate_args args = args_of(&m);
+    CHECK_OK(di_teacher_side_create(m.f.host, 1 << 20, &side, &err));
+    args.teacher_side = side;
+    REQUIRE_OK(di_evaluate(&args, &first, &err));
+    REQUIRE_OK(di_student_parameter(m.other, "model.norm.weight", DISTILL_WEIGHT, &norm, &err));
+    for (int i = 0; i < TINY_WIDTH; i++) ((float *)norm.data)[i] *= 3;
+    REQUIRE_OK(di_evaluate(&args, &second, &err));
+    CHECK_NEAR(second.teacher_nats, first.teacher_nats, 0);
+    CHECK_NEAR(second.kl_mean, first.kl_mean, 0);
+    CHECK_OK(di_student_weights_changed(m.other, &err));
+    REQUIRE_OK(di_evaluate(&args, &second, &err));
+    args.teacher_side = NULL;
+    REQUIRE_OK(di_evaluate(&args, &fresh, &err));
+    CHECK(fresh.teacher_nats != first.teacher_nats);
+    CHECK_NEAR(second.teacher_nats, fresh.teacher_nats, 0);
+    CHECK_NEAR(second.kl_mean, fresh.kl_mean, 0);
+    CHECK_INT(di_teacher_side_bytes(side), 9 * TINY_WIDTH * 4);
+    di_teacher_side_free(side);
     close_measured(&m);
 }
 
@@ -256,4 +285,5 @@ TEST(speed)
     close_measured(&m);
 }
 
-TEST_MAIN(TEST_CASE(values) TEST_CASE(teacher_side) TEST_CASE(sparse_teachers) TEST_CASE(stopped) TEST_CASE(speed))
+TEST_MAIN(TEST_CASE(values) TEST_CASE(teacher_side) TEST_CASE(teacher_side_of_weights_that_change)
+              TEST_CASE(sparse_teachers) TEST_CASE(stopped) TEST_CASE(speed))

@@ -54,6 +54,11 @@ TEST(every_type)
     CHECK_OK(di_options_set(o, "train.schedule", "wsd", &err));
     CHECK_OK(di_options_set(o, "student.layers", "[0, 2, 5]", &err));
     CHECK_OK(di_options_set(o, "student.freeze", "[model.embed*, '[0-9]']", &err));
+    CHECK_OK(di_options_set(o, "loss.t_squared", "false", &err)); /* on and off, as other writers of YAML spell them */
+    CHECK_STR(get(o, "loss.t_squared"), "off");
+    CHECK_OK(di_options_set(o, "loss.t_squared", "true", &err));
+    CHECK_STR(get(o, "loss.t_squared"), "on");
+    CHECK_INT(di_options_set(o, "train.schedule", "true", &err), DK_E_OPTION); /* no such choice there */
     CHECK_INT(di_options_i64(o, "train.steps"), 12);
     CHECK(di_options_f64(o, "train.learning_rate") == 2e-3 && di_options_f64(o, "loss.temperature") == 2);
     CHECK_INT(di_options_i64(o, "train.seed"), 5);
