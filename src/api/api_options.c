@@ -66,39 +66,57 @@ static int32_t check(const distill_options *options, const void *argument, const
 
 int32_t distill_options_load(distill_options *options, const char *path, distill_error *error)
 {
-    int32_t rc = check(options, path, "path", di_err(error));
-    return rc == DK_OK ? di_options_load(options->tree, path, di_err(error)) : rc;
+    int32_t rc;
+    DK_TRY(check(options, path, "path", di_err(error)));
+    DI_COMPUTE(di_options_load(options->tree, path, di_err(error)));
+out:
+    return rc;
 }
 
 int32_t distill_options_parse(distill_options *options, const char *yaml, size_t size, const char *name,
                               distill_error *error)
 {
-    int32_t rc = check(options, yaml, "yaml", di_err(error));
-    return rc == DK_OK ? di_options_parse(options->tree, yaml, size, name ? name : "options", NULL, di_err(error)) : rc;
+    int32_t rc;
+    DK_TRY(check(options, yaml, "yaml", di_err(error)));
+    DI_COMPUTE(di_options_parse(options->tree, yaml, size, name ? name : "options", NULL, di_err(error)));
+out:
+    return rc;
 }
 
 int32_t distill_options_set(distill_options *options, const char *key, const char *yaml_value, distill_error *error)
 {
-    int32_t rc = check(options, key, "key", di_err(error));
-    return rc == DK_OK ? di_options_set(options->tree, key, yaml_value, di_err(error)) : rc;
+    int32_t rc;
+    DK_TRY(check(options, key, "key", di_err(error)));
+    DI_COMPUTE(di_options_set(options->tree, key, yaml_value, di_err(error)));
+out:
+    return rc;
 }
 
 int32_t distill_options_set_str(distill_options *options, const char *key, const char *value, distill_error *error)
 {
-    int32_t rc = check(options, key, "key", di_err(error));
-    return rc == DK_OK ? di_options_set_str(options->tree, key, value, di_err(error)) : rc;
+    int32_t rc;
+    DK_TRY(check(options, key, "key", di_err(error)));
+    DI_COMPUTE(di_options_set_str(options->tree, key, value, di_err(error)));
+out:
+    return rc;
 }
 
 int32_t distill_options_set_i64(distill_options *options, const char *key, int64_t value, distill_error *error)
 {
-    int32_t rc = check(options, key, "key", di_err(error));
-    return rc == DK_OK ? di_options_set_i64(options->tree, key, value, di_err(error)) : rc;
+    int32_t rc;
+    DK_TRY(check(options, key, "key", di_err(error)));
+    DI_COMPUTE(di_options_set_i64(options->tree, key, value, di_err(error)));
+out:
+    return rc;
 }
 
 int32_t distill_options_set_f64(distill_options *options, const char *key, double value, distill_error *error)
 {
-    int32_t rc = check(options, key, "key", di_err(error));
-    return rc == DK_OK ? di_options_set_f64(options->tree, key, value, di_err(error)) : rc;
+    int32_t rc;
+    DK_TRY(check(options, key, "key", di_err(error)));
+    DI_COMPUTE(di_options_set_f64(options->tree, key, value, di_err(error)));
+out:
+    return rc;
 }
 
 int32_t distill_options_get(const distill_options *options, const char *key, char *buf, size_t cap, size_t *needed,
@@ -109,7 +127,7 @@ int32_t distill_options_get(const distill_options *options, const char *key, cha
     int32_t rc = check(options, key, "key", err);
     if (rc != DK_OK) return rc;
     dk_strbuf_init(&text, options->env->host);
-    DK_TRY(di_options_get(options->tree, key, &text, err));
+    DI_COMPUTE(di_options_get(options->tree, key, &text, err));
     DK_TRY(dk_strbuf_check(&text, err));
     DK_TRY(dk_text_out(text.data ? text.data : "", text.size, buf, cap, needed, err));
 out:

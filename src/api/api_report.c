@@ -19,12 +19,19 @@ out:
     return rc;
 }
 
+static int32_t evaluate(const di_evaluate_args *args, dk_strbuf *json, dk_error *err)
+{
+    di_evaluation evaluation;
+    int32_t rc = di_evaluate(args, &evaluation, err);
+    if (rc == DK_OK) di_evaluation_json(&evaluation, json);
+    return rc;
+}
+
 int32_t distill_evaluate(const distill_student *student, const distill_teacher *teacher, const distill_dataset *data,
                          const distill_options *options, distill_report **out, distill_error *error)
 {
     dk_error *err = di_err(error);
     di_teacher *scorer = NULL;
-    di_evaluation evaluation;
     dk_strbuf json;
     int32_t rc;
     dk_error_clear(err);
@@ -39,9 +46,8 @@ int32_t distill_evaluate(const distill_student *student, const distill_teacher *
                              .data = data->dataset,
                              .tokens = di_options_i64(di_tree(options), "train.eval_tokens"),
                              .memory = di_options_i64(di_tree(options), "train.loss_memory")};
-    DI_COMPUTE(di_evaluate(&args, &evaluation, err));
-    di_evaluation_json(&evaluation, &json);
-    DK_TRY(di_report_handle(student->env, &json, out, err));
+    DI_COMPUTE(evaluate(&args, &json, err));
+    DI_COMPUTE(di_report_handle(student->env, &json, out, err));
 out:
     dk_strbuf_free(&json);
     di_teacher_release(scorer);
@@ -58,8 +64,8 @@ int32_t distill_inspect(const distill_env *env, const char *path, distill_report
     dk_strbuf_init(&json, env->host);
     DK_TRY(di_check_pointer(out, "out", err));
     if (path) DI_COMPUTE(di_inspect_path(env->backend, path, &json, err));
-    else DK_TRY(di_inspect_library(env->backend, env->registry, &json, err));
-    DK_TRY(di_report_handle(env, &json, out, err));
+    else DI_COMPUTE(di_inspect_library(env->backend, env->registry, &json, err));
+    DI_COMPUTE(di_report_handle(env, &json, out, err));
 out:
     dk_strbuf_free(&json);
     return rc;
@@ -73,7 +79,7 @@ int32_t distill_report_get_f64(const distill_report *report, const char *key, do
     DK_TRY(di_check_pointer(report, "report", err));
     DK_TRY(di_check_pointer(key, "key", err));
     DK_TRY(di_check_pointer(out, "out", err));
-    DK_TRY(di_report_get_f64(report->report, key, out, err));
+    DI_COMPUTE(di_report_get_f64(report->report, key, out, err));
 out:
     return rc;
 }

@@ -99,7 +99,7 @@ int32_t distill_teacher_log_probs(const distill_teacher *teacher, const distill_
     DK_TRY(check_batch(teacher, batch, "batch", err));
     if (!chosen && !top) return dk_fail(err, DK_E_INVALID, "chosen and top are NULL: nothing is asked for");
     if (top) DK_TRY(di_check_struct(top, "top", sizeof *top, err));
-    DK_TRY(di_teacher_log_probs(teacher->teacher, batch, temperature, chosen, top, err));
+    DI_COMPUTE(di_teacher_log_probs(teacher->teacher, batch, temperature, chosen, top, err));
 out:
     return rc;
 }

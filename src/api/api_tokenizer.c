@@ -22,7 +22,7 @@ int32_t distill_tokenizer_open(const distill_env *env, const char *path, distill
     DK_TRY(di_check_pointer(env, "env", err));
     DK_TRY(di_check_pointer(path, "path", err));
     DK_TRY(di_check_pointer(out, "out", err));
-    DK_TRY(dk_open_tokenizer(env->host, path, &tokenizer, err));
+    DI_COMPUTE(dk_open_tokenizer(env->host, path, &tokenizer, err));
     DK_TRY(di_tokenizer_handle(env, tokenizer, out, err));
 out:
     dk_tokenizer_release(tokenizer);
@@ -47,6 +47,7 @@ int32_t distill_tokenizer_encode(const distill_tokenizer *tokenizer, const char 
                                  int32_t *ids, int64_t cap, int64_t *needed, distill_error *error)
 {
     dk_error *err = di_err(error);
+    uint32_t environment;
     int64_t count = 0;
     int32_t rc;
     dk_error_clear(err);
@@ -57,7 +58,9 @@ int32_t distill_tokenizer_encode(const distill_tokenizer *tokenizer, const char 
         rc = dk_fail(err, DK_E_INVALID, "ids and cap %lld do not fit together", (long long)cap);
         goto out;
     }
+    environment = dk_fp_enter();
     rc = dk_tokenizer_encode(tokenizer->tokenizer, text ? text : "", size, (uint32_t)flags, ids, cap, &count, err);
+    dk_fp_leave(environment);
     if ((rc == DK_OK || rc == DK_E_BUFFER) && needed) *needed = count;
     if (rc == DK_E_BUFFER && !ids && needed) {
         dk_error_clear(err);

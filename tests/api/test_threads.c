@@ -151,7 +151,71 @@ TEST(flush_to_zero_changes_nothing)
     small_close(&s);
     small_close(&plain);
 }
+
+/* Everything that reads, computes or prints a number, as one text. */
+static void numbers(small *s, char *out, size_t size)
+{
+    static const char yaml[] = "loss: {temperature: 0.7}";
+    static float chosen[SCORED];
+    const int64_t shape[1] = {SCORED};
+    int32_t ids[SCORED + 1];
+    int64_t offsets[2] = {0, SCORED + 1};
+    distill_tensor values = {.data = chosen,
+                             .device_type = DISTILL_CPU,
+                             .ndim = 1,
+                             .dtype_code = DISTILL_FLOAT,
+                             .dtype_bits = 32,
+                             .dtype_lanes = 1,
+                             .shape = shape};
+    distill_report *report = NULL;
+    distill_batch batch;
+    distill_error err;
+    double perplexity = 0;
+    size_t used;
+    REQUIRE_OK(distill_options_parse(s->options, yaml, strlen(yaml), "t", &err));
+    REQUIRE_OK(distill_options_set(s->options, "train.learning_rate", "0.1", &err));
+    REQUIRE_OK(distill_options_set_f64(s->options, "train.min_learning_rate_ratio", 0.3, &err));
+    REQUIRE_OK(distill_options_get(s->options, "", out, size, &used, &err));
+    REQUIRE_OK(distill_evaluate(s->student, s->teacher, s->eval, s->options, &report, &err));
+    REQUIRE_OK(distill_report_json(report, out + strlen(out), size - used, NULL, &err));
+    REQUIRE_OK(distill_report_get_f64(report, "perplexity", &perplexity, &err));
+    small_ids(ids, SCORED + 1, 5);
+    DISTILL_INIT(&batch);
+    batch.ids = ids;
+    batch.offsets = offsets;
+    batch.sequences = 1;
+    REQUIRE_OK(distill_teacher_log_probs(s->teacher, &batch, 0.3, &values, NULL, &err));
+    uint32_t saved = dk_fp_enter();
+    snprintf(out + strlen(out), size - strlen(out), "%.17g", perplexity);
+    for (int i = 0; i < SCORED; i++) snprintf(out + strlen(out), size - strlen(out), " %.9g", (double)chosen[i]);
+    dk_fp_leave(saved);
+    distill_report_free(report);
+}
+
+TEST(rounding_of_the_host_changes_nothing)
+{
+    static char text[4][16384];
+    static const uint32_t hosts[] = {DK_FP_DEFAULT, DK_FP_DEFAULT | 0x4000, DK_FP_DEFAULT | 0xa000,
+                                     DK_FP_DEFAULT | 0xe040}; /* nearest, up, down, to zero; and flushing */
+    small s;
+    distill_error err;
+    REQUIRE(small_models("threads"));
+    REQUIRE_OK(small_parts(&s, NULL, NULL, &err));
+    for (int i = 0; i < 4; i++) {
+        _mm_setcsr(hosts[i]);
+        numbers(&s, text[i], sizeof text[i]);
+        uint32_t after = _mm_getcsr() & ~0x3fu;
+        _mm_setcsr(DK_FP_DEFAULT);
+        CHECK_INT(after, hosts[i]);
+        char *seconds = strstr(text[i], "\"seconds\"");
+        REQUIRE(seconds);
+        memmove(seconds, strchr(seconds, '}'), strlen(strchr(seconds, '}')) + 1);
+        CHECK_STR(text[i], text[0]);
+    }
+    small_close(&s);
+}
 #else
+TEST(rounding_of_the_host_changes_nothing) { SKIP("no way to round otherwise here"); }
 TEST(flush_to_zero_changes_nothing) { SKIP("no way to flush denormals here"); }
 #endif
 
@@ -334,4 +398,4 @@ TEST(one_teacher_for_many_threads)
 TEST_MAIN(TEST_CASE(threads_come_before_what_computes) TEST_CASE(a_failing_loop_stops_the_call)
               TEST_CASE(flush_to_zero_changes_nothing) TEST_CASE(children_of_fork_compute_and_free)
                   TEST_CASE(cancel_from_threads_and_signals) TEST_CASE(envs_do_not_see_each_other)
-                      TEST_CASE(one_teacher_for_many_threads))
+                      TEST_CASE(one_teacher_for_many_threads) TEST_CASE(rounding_of_the_host_changes_nothing))
