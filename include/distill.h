@@ -597,8 +597,10 @@ typedef struct distill_progress {
     double tokens_per_second;
     double seconds_left; /* of the run; < 0 = unknown */
     double weight_sum;   /* divisor of the last window */
-    int64_t done;        /* of the phase at hand: held-out windows, saved bytes */
-    int64_t total;       /* of how many; 0 = not counted */
+    /* of the phase at hand: held-out windows, bytes of the files being saved. Files are saved whole: what the callback
+     * answers while done is above 0 in DISTILL_PHASE_SAVING is not heeded. */
+    int64_t done;
+    int64_t total; /* of how many; 0 = not counted */
 } distill_progress;
 typedef int32_t (*distill_progress_fn)(void *user, const distill_progress *progress);
 

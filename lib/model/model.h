@@ -118,9 +118,10 @@ int32_t dk_model_add_gradients(dk_model *model, dk_error *err); /* for the unfro
 /* Writes config.json, generation_config.json and model.safetensors (sharded above 4 GiB) into an existing folder. dtype
  * F32 or BF16. */
 int32_t dk_model_save(const dk_model *model, const char *folder, dk_dtype dtype, dk_error *err);
-/* The same with another limit to the size of a shard; 0 = 4 GiB. */
+typedef void (*dk_saved_fn)(void *user, uint64_t done, uint64_t total); /* bytes of tensors */
+/* The same with another limit to the size of a shard, 0 = 4 GiB; saved, or NULL, is told how far it is. */
 int32_t dk_model_save_sharded(const dk_model *model, const char *folder, dk_dtype dtype, uint64_t shard_bytes,
-                              dk_error *err);
+                              dk_saved_fn saved, void *user, dk_error *err);
 /* An id that ends a text, as a tokenizer beside the model says; before the model is shared. Saved with the model. */
 int32_t dk_model_add_stop(dk_model *model, int64_t id, dk_error *err);
 void dk_model_free(dk_model *model); /* NULL is fine */

@@ -40,6 +40,9 @@ typedef struct saver {
     const dk_model *model;
     dk_dtype dtype;
     dk_stage stage;
+    dk_saved_fn saved;
+    void *user;
+    uint64_t done, total;
 } saver;
 
 static int32_t overflows(const uint16_t *halves, uint64_t count)
@@ -55,29 +58,31 @@ static int32_t fill(void *user, int64_t index, uint64_t offset, void *out, uint6
     uint64_t each = dk_dtype_size(in->dtype);
     int32_t rc = dk_stage_read(&in->stage, in->model->parameters[index].value, (int64_t)(offset / each),
                                (int64_t)(size / each), in->dtype, out, err);
+    in->done += size;
+    if (!rc && in->saved) in->saved(in->user, in->done, in->total);
     if (rc || in->dtype != DK_F16 || !overflows(out, size / each)) return rc;
     return dk_fail(err, DK_E_NUMERIC, "%s has weights beyond 65504, which f16 cannot hold: save as bf16 or f32",
                    in->model->parameters[index].name);
 }
 
-static int32_t save_tensors(const dk_model *model, const char *folder, dk_dtype dtype, uint64_t shard_bytes,
-                            dk_error *err)
+static int32_t save_tensors(saver *in, const char *folder, uint64_t shard_bytes, dk_error *err)
 {
     int32_t rc;
-    saver in = {.model = model, .dtype = dtype};
+    const dk_model *model = in->model;
     dk_tensor_spec *specs = NULL;
+    in->total = (uint64_t)dk_model_elements(model) * dk_dtype_size(in->dtype);
     DK_TRY(dk_new(model->host, model->parameter_count, &specs, err));
     for (int64_t i = 0; i < model->parameter_count; i++) {
         const dk_planned *plan = dk_model_plan(model, i);
         specs[i] = (dk_tensor_spec){
-            .name = plan->name, .dtype = dtype, .rank = plan->rank, .shape = {plan->shape[0], plan->shape[1]}};
+            .name = plan->name, .dtype = in->dtype, .rank = plan->rank, .shape = {plan->shape[0], plan->shape[1]}};
     }
-    DK_TRY(dk_stage_open(model->backend, &in.stage, err));
+    DK_TRY(dk_stage_open(model->backend, &in->stage, err));
     const dk_safetensors_args args = {
-        .tensors = specs, .count = model->parameter_count, .fill = fill, .user = &in, .shard_bytes = shard_bytes};
+        .tensors = specs, .count = model->parameter_count, .fill = fill, .user = in, .shard_bytes = shard_bytes};
     DK_TRY(dk_safetensors_write(model->host, folder, &args, NULL, err));
 out:
-    dk_stage_close(&in.stage);
+    dk_stage_close(&in->stage);
     dk_free(model->host, specs);
     return rc;
 }
@@ -116,15 +121,16 @@ out:
 }
 
 int32_t dk_model_save_sharded(const dk_model *model, const char *folder, dk_dtype dtype, uint64_t shard_bytes,
-                              dk_error *err)
+                              dk_saved_fn saved, void *user, dk_error *err)
 {
     int32_t rc;
+    saver in = {.model = model, .dtype = dtype, .saved = saved, .user = user};
     if (dtype != DK_F32 && dtype != DK_BF16 && dtype != DK_F16)
         return dk_fail(err, DK_E_INVALID, "save: type %s is not supported; f32, bf16 and f16 are",
                        dk_dtype_name(dtype));
     if (dk_path_exists(folder) != 2)
         return dk_fail(err, DK_E_NOT_FOUND, "%s: there is no such folder to save into", folder);
-    DK_TRY(save_tensors(model, folder, dtype, shard_bytes, err));
+    DK_TRY(save_tensors(&in, folder, shard_bytes, err));
     DK_TRY(dk_generation_save(model, folder, err));
     DK_TRY(save_config(model, folder, dtype, err)); /* last: a folder without it is no model */
 out:
@@ -133,5 +139,5 @@ out:
 
 int32_t dk_model_save(const dk_model *model, const char *folder, dk_dtype dtype, dk_error *err)
 {
-    return dk_model_save_sharded(model, folder, dtype, 0, err);
+    return dk_model_save_sharded(model, folder, dtype, 0, NULL, NULL, err);
 }

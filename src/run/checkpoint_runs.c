@@ -238,6 +238,7 @@ int32_t di_run_resume(di_run *run, dk_error *err)
     int32_t rc;
     if (!err) err = &own;
     if (!run->output.path) return dk_fail(err, DK_E_OPTION, "resume needs output.path: checkpoints are below it");
+    DK_TRY(di_progress_call(run->trainer, DISTILL_PHASE_LOADING, err));
     DK_TRY(load_newest(run, &path, err));
     DK_TRY(check_best(run, err));
     DK_TRY(di_metrics_rewind(&run->output, run->trainer->counters.step, err));

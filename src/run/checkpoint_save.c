@@ -22,11 +22,13 @@ typedef struct moments {
     const di_trainer *t;
     const dk_model *model;
     int64_t *parameter; /* [count] of each tensor */
+    di_saving *saving;
+    uint64_t done;
 } moments;
 
 static int32_t fill_moment(void *user, int64_t index, uint64_t offset, void *out, uint64_t size, dk_error *err)
 {
-    const moments *m = user;
+    moments *m = user;
     dk_view view = dk_optimizer_moment(m->t->update.optimizer, m->parameter[index], (int32_t)(index % 2));
     dk_queue queue;
     int64_t count = dk_view_count(&view);
@@ -36,6 +38,8 @@ static int32_t fill_moment(void *user, int64_t index, uint64_t offset, void *out
                         (int64_t)(size / sizeof(float)));
     m->t->backend->ops->copy_out(&queue, view, out);
     DK_TRY(dk_queue_wait(&queue, err));
+    m->done += size;
+    di_saving_tell(m->saving, m->done, 0);
 out:
     dk_queue_close(&queue);
     return rc;
@@ -60,10 +64,10 @@ static int32_t moment_specs(const di_trainer *t, const dk_model *model, dk_tenso
     return DK_OK;
 }
 
-static int32_t write_moments(di_trainer *t, const char *folder, dk_error *err)
+static int32_t write_moments(di_trainer *t, di_saving *saving, const char *folder, dk_error *err)
 {
     dk_model *model = di_student_model(t->student);
-    moments m = {t, model, NULL};
+    moments m = {.t = t, .model = model, .saving = saving};
     dk_tensor_spec *specs = NULL;
     char *path = dk_path_join(t->host, folder, "optimizer");
     int64_t count = 0;
@@ -225,9 +229,23 @@ out:
     return rc;
 }
 
+static uint64_t bytes_of_moments(const di_trainer *t)
+{
+    const dk_model *model = di_student_model(t->student);
+    int64_t count = 0;
+    for (int64_t i = 0; model && t->update.own_optimizer && i < 2 * model->parameter_count; i++) {
+        dk_view view = dk_optimizer_moment(t->update.optimizer, i / 2, (int32_t)(i % 2));
+        if (dk_view_present(view)) count += dk_view_count(&view);
+    }
+    return (uint64_t)count * sizeof(float);
+}
+
 int32_t di_checkpoint_save(di_run *run, const char *path, dk_error *err)
 {
     di_trainer *t = run->trainer;
+    const dk_model *model = di_student_model(t->student);
+    const uint64_t weights = model ? (uint64_t)dk_model_elements(model) * sizeof(float) : 0;
+    di_saving saving = {.run = run, .total = weights + bytes_of_moments(t)};
     char *staged = NULL, *student = NULL;
     int32_t rc;
     if (t->window.stage != DI_STAGE_IDLE)
@@ -237,8 +255,9 @@ int32_t di_checkpoint_save(di_run *run, const char *path, dk_error *err)
         rc = dk_fail_nomem(err, strlen(staged));
         goto out;
     }
-    DK_TRY(di_student_save(t->student, student, "f32", err));
-    if (t->update.optimizer && t->update.own_optimizer) DK_TRY(write_moments(t, staged, err));
+    DK_TRY(di_saving_student(&saving, student, "f32", err));
+    saving.before = weights;
+    if (t->update.optimizer && t->update.own_optimizer) DK_TRY(write_moments(t, &saving, staged, err));
     DK_TRY(write_state(run, staged, err));
     DK_TRY(dk_dir_commit(t->host, staged, path, err));
 out:

@@ -137,7 +137,7 @@ static int32_t save(di_run *run, di_teacher **saved, dk_error *err)
     di_trainer *t = run->trainer;
     int32_t rc = DK_OK;
     if (run->output.path) {
-        DK_TRY(di_output_student(&run->output, t->student, err));
+        DK_TRY(di_output_student(run, err));
         if (di_student_model(t->student)) DK_TRY(di_teacher_open(t->backend, run->output.path, NULL, saved, err));
     }
     if (!*saved) {

@@ -142,8 +142,11 @@ static int32_t move_last(mover *m, const char *name, dk_error *err)
 
 /* Saved into a folder beside its place, then moved file by file: the output folder holds more than the student. The
  * description goes first and comes last, so that no mixture of two models is ever taken for one. */
-int32_t di_output_student(const di_output *output, di_student *student, dk_error *err)
+int32_t di_output_student(di_run *run, dk_error *err)
 {
+    const di_output *output = &run->output;
+    di_student *student = run->trainer->student;
+    di_saving saving = {.run = run};
     const distill_student_callbacks *callbacks = di_student_callbacks(student);
     char *staging = dk_path_join(output->host, output->path, "student.tmp");
     mover m = {output->host, staging, output->path, "config.json"};
@@ -151,7 +154,7 @@ int32_t di_output_student(const di_output *output, di_student *student, dk_error
     if (!staging) return dk_fail_nomem(err, strlen(output->path));
     DK_TRY(dk_dir_remove(output->host, staging, err));
     if (callbacks && !callbacks->save) goto out;
-    DK_TRY(di_student_save(student, staging, output->dtype, err));
+    DK_TRY(di_saving_student(&saving, staging, output->dtype, err));
     DK_TRY(remove_in(output->host, output->path, m.last, err));
     DK_TRY(dk_dir_list(output->host, output->path, remove_old, &m, err));
     DK_TRY(dk_dir_list(output->host, staging, move_one, &m, err));

@@ -6,7 +6,8 @@
  *   run.c           create, free, options of the run            loop.c         steps, evaluations, checkpoints, the end
  *   run_evaluate.c  held-out data, while it trains and after    output.c       the output folder
  *   checkpoint_*    save, load, the ones of a run               metrics.c      the JSONL log
- *   place.c         where output may not go                     result.c       result.json */
+ *   place.c         where output may not go                     result.c       result.json
+ *   save_progress.c how much of the files is written */
 #ifndef DI_RUN_RUN_H
 #define DI_RUN_RUN_H
 

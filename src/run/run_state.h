@@ -64,11 +64,20 @@ int32_t di_run_evaluate_now(di_run *run, dk_error *err);
 /* Looks at the value that an evaluation of this step gave, and keeps the best weights. */
 int32_t di_run_take_evaluation(di_run *run, const di_evaluation *evaluation, dk_error *err);
 int32_t di_run_evaluate(di_run *run, di_teacher *student, int64_t tokens, di_evaluation *out, dk_error *err);
+/* save_progress.c: the progress callback hears how much of the run's files is written; what it answers counts between
+ * files, which are written whole */
+typedef struct di_saving {
+    di_run *run;
+    uint64_t before, total; /* bytes: of what was written before the file at hand; of all */
+    double told;
+} di_saving;
+void di_saving_tell(void *saving, uint64_t done, uint64_t total); /* of the student; total 0 = saving->total holds */
+int32_t di_saving_student(di_saving *saving, const char *path, const char *type, dk_error *err);
 /* place.c */
 int32_t di_output_check_place(const di_run *run, dk_error *err); /* not where a teacher, a student or data lies */
 /* output.c */
 int32_t di_output_prepare(const di_output *output, int32_t resumed, dk_error *err);
-int32_t di_output_student(const di_output *output, di_student *student, dk_error *err); /* its files, into the folder */
+int32_t di_output_student(di_run *run, dk_error *err); /* the student's files, into the folder */
 int32_t di_output_result(const di_output *output, const dk_strbuf *json, dk_error *err);
 /* checkpoint_runs.c: the one of this step, below output.path; prunes old ones */
 int32_t di_checkpoint_write(di_run *run, dk_error *err);

@@ -124,6 +124,12 @@ dk_dtype di_student_type(const di_student *s, const char *name)
     return strcmp(name, "bf16") == 0 ? DK_BF16 : strcmp(name, "f16") == 0 ? DK_F16 : DK_F32;
 }
 
+void di_student_on_saved(di_student *s, dk_saved_fn saved, void *user)
+{
+    s->saved = saved;
+    s->saved_user = user;
+}
+
 int32_t di_student_save(const di_student *s, const char *path, const char *type, dk_error *err)
 {
     char *staged = NULL;

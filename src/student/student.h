@@ -35,6 +35,8 @@ void di_student_let_go(di_student *student);
 /* Files say "auto" for the type in which the teacher is stored; F32 until it is known. */
 void di_student_take_storage(di_student *student, const di_teacher *teacher);
 dk_dtype di_student_type(const di_student *student, const char *name); /* auto, f32, bf16, f16 */
+/* Who is told how far saving is, until it is NULL again. */
+void di_student_on_saved(di_student *student, dk_saved_fn saved, void *user);
 /* atomic folder with tokenizer files; type: auto, f32, bf16, f16 */
 int32_t di_student_save(const di_student *student, const char *path, const char *type, dk_error *err);
 int32_t di_student_as_teacher(di_student *student, di_teacher **out, dk_error *err);

@@ -22,7 +22,7 @@ static double flops(const di_student *s, int64_t tokens, int64_t mean_length)
 static int32_t save(const di_student *s, const char *folder, dk_dtype dtype, dk_error *err)
 {
     int32_t rc;
-    DK_TRY(dk_model_save(s->state, folder, dtype, err));
+    DK_TRY(dk_model_save_sharded(s->state, folder, dtype, 0, s->saved, s->saved_user, err));
     if (s->tokenizer) DK_TRY(dk_tokenizer_save(s->tokenizer, folder, err));
 out:
     return rc;

@@ -32,7 +32,9 @@ struct di_student {
     const di_student_kind *kind;
     dk_tokenizer *tokenizer; /* a reference, or NULL */
     dk_dtype storage;        /* of saved weights where nothing else is said */
-    void *state;             /* the kind's own */
+    dk_saved_fn saved;       /* who is told how far saving is, or NULL */
+    void *saved_user;
+    void *state; /* the kind's own */
 };
 /* Names an option that nothing would read: 0 = layers, init_std or mmap mean nothing here. */
 int32_t di_student_refuse(const di_options *options, int32_t layers, int32_t init_std, int32_t mapped, dk_error *err);

@@ -241,6 +241,8 @@ int32_t di_parts_check(di_trainer *t, dk_error *err)
     t->objective.vocab_valid = valid;
     if (t->teacher && di_teacher_vocab_valid(t->teacher) < valid)
         t->objective.vocab_valid = di_teacher_vocab_valid(t->teacher);
+    if (di_student_model(t->student) && di_student_facts(t->student).trainable_parameters == 0)
+        return dk_fail(err, DK_E_OPTION, "student.freeze matches every parameter: nothing would be trained");
     DK_TRY(check_tokenizers(t, err));
     DK_TRY(di_dataset_check_vocab(t->data.train, t->objective.vocab_valid, err));
     if (t->data.eval) DK_TRY(di_dataset_check_vocab(t->data.eval, t->objective.vocab_valid, err));

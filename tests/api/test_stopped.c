@@ -352,6 +352,42 @@ TEST(evaluated_once)
     }
 }
 
+typedef struct saved {
+    int64_t done, checkpoint, student; /* totals of step 6 and of the end */
+    int whole, backwards;
+} saved;
+
+static int32_t watch_saving(void *user, const distill_progress *p)
+{
+    saved *s = user;
+    if (p->phase != DISTILL_PHASE_SAVING) return DISTILL_CB_OK;
+    if (p->total == 0) s->done = 0;
+    s->backwards += p->done < s->done || p->done > p->total;
+    s->done = p->done;
+    if (p->total == 0) return DISTILL_CB_OK;
+    *(p->step == 6 ? &s->checkpoint : &s->student) = p->total;
+    s->whole += p->done == p->total;
+    return DISTILL_CB_CANCEL; /* not heeded: files are saved whole */
+}
+
+TEST(saving_is_told)
+{
+    small s;
+    distill_error err;
+    char out[600];
+    saved seen = {0};
+    REQUIRE(small_models("api_stopped"));
+    snprintf(out, sizeof out, "%s", output_folder("saving"));
+    REQUIRE_OK(open_run(&s, out, "train: {steps: 12, checkpoint_every: 6}\n", &err));
+    REQUIRE_OK(distill_trainer_on_progress(s.trainer, watch_saving, &seen, NULL, &err));
+    REQUIRE_OK(distill_trainer_run(s.trainer, &err));
+    CHECK_INT(seen.whole, 2); /* the checkpoint, the student */
+    CHECK_INT(seen.backwards, 0);
+    CHECK(seen.student > 0);
+    CHECK_INT(seen.checkpoint, 3 * seen.student); /* with two moments */
+    small_close(&s);
+}
+
 /* ---- checkpoints that are damaged, left behind, or cannot be removed ---- */
 
 TEST(newest_whole)
@@ -580,5 +616,6 @@ TEST(no_room)
 }
 
 TEST_MAIN(TEST_CASE(anywhere) TEST_CASE(last_phase) TEST_CASE(refused) TEST_CASE(told) TEST_CASE(other_eval)
-              TEST_CASE(best_lost) TEST_CASE(evaluated_once) TEST_CASE(newest_whole) TEST_CASE(old_stays)
-                  TEST_CASE(by_time) TEST_CASE(failed_step) TEST_CASE(no_teacher) TEST_CASE(no_room))
+              TEST_CASE(best_lost) TEST_CASE(evaluated_once) TEST_CASE(saving_is_told) TEST_CASE(newest_whole)
+                  TEST_CASE(old_stays) TEST_CASE(by_time) TEST_CASE(failed_step) TEST_CASE(no_teacher)
+                      TEST_CASE(no_room))

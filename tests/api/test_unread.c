@@ -69,6 +69,8 @@ TEST(a_trainer)
     refused("data: {eval_fraction: 0.1}\n", 0, "");
     refused("data: {eval: x.txt, eval_fraction: 0.1}\n", 1, "data.eval_fraction does not go with eval");
     refused("train: {micro_batch_size: 5}\n", 1, "train.micro_batch_size 5 is above train.batch_size 4: lower it");
+    refused("student: {freeze: ['*']}\n", 1, "student.freeze matches every parameter: nothing would be trained");
+    refused("student: {freeze: ['*norm*']}\n", 1, "");
     refused("loss: {weight: 2}\n", 1, "loss.weight is of a list of losses: a single one counts fully");
     refused("loss: [{type: forward_kl, weight: 2}]\n", 1, "");
 }

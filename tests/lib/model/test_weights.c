@@ -199,7 +199,7 @@ TEST(saved_config)
     const char *folder = folder_named("weights_config");
     dk_model *made = fresh(0);
     REQUIRE(made);
-    REQUIRE_OK(dk_model_save_sharded(made, folder, DK_BF16, 4000, &err));
+    REQUIRE_OK(dk_model_save_sharded(made, folder, DK_BF16, 4000, NULL, NULL, &err));
     CHECK_INT(dk_path_exists(path_in(folder, "model.safetensors.index.json")), 1);
     REQUIRE_OK(dk_json_open(host, path_in(folder, "config.json"), &doc, &err));
     const dk_node *root = dk_document_root(doc);
@@ -929,7 +929,7 @@ static int32_t attempt(void *context, dk_host *of, dk_error *error)
     DK_TRY(dk_model_derive(frozen, of_host, (const int64_t[]){1, 0}, 2, &derived, error));
     DK_TRY(dk_model_add_gradients(derived, error));
     DK_TRY(dk_model_hash(derived, hex, error));
-    DK_TRY(dk_model_save_sharded(derived, folders[1], DK_BF16, 4000, error));
+    DK_TRY(dk_model_save_sharded(derived, folders[1], DK_BF16, 4000, NULL, NULL, error));
 out:
     dk_model_free(frozen);
     dk_model_free(derived);
@@ -943,7 +943,7 @@ TEST(survives_every_failed_allocation)
     const char *folders[2] = {folder_named("weights_memory"), folder_named("weights_memory_out")};
     dk_model *made = fresh(1);
     REQUIRE(made);
-    REQUIRE_OK(dk_model_save_sharded(made, folders[0], DK_F32, 4000, &err));
+    REQUIRE_OK(dk_model_save_sharded(made, folders[0], DK_F32, 4000, NULL, NULL, &err));
     CHECK(fail_every_alloc(attempt, folders) > 100);
     test_bytes bytes = gguf_of(made, &(gguf_args){.type = 1, .rope_freqs = 1});
     REQUIRE(write_bytes(&bytes, path_in(folders[0], "m.gguf")));
