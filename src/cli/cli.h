@@ -99,6 +99,8 @@ typedef struct cli_progress {
 } cli_progress;
 void cli_progress_start(cli_progress *progress, int quiet);
 int32_t cli_progress_show(void *user, const distill_progress *now);
+/* Of work that is no run: "scoring 40 %  ETA 0:12"; nothing where it is soon over and no terminal watches. */
+void cli_progress_share(cli_progress *progress, const char *what, int64_t done, int64_t total);
 void cli_progress_end(cli_progress *progress);
 void cli_progress_break(void); /* ends the line before a message */
 

@@ -147,6 +147,7 @@ int cli_inspect(const cli_command *command, int argc, char **argv)
     if (tokenizer && !path) return cli_usage(command, "--tokenizer goes with a file of data");
     code = cli_open(&s, command, NULL, &settings);
     if (code < 0 && tokenizer) {
+        cli_log(&s, DISTILL_LOG_INFO); /* says how far it is when that takes long */
         code = inspect_data(&s, path, tokenizer, as_json);
     } else if (code < 0) {
         int32_t rc = distill_inspect(s.env, path, &report, &s.err);

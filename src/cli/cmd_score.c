@@ -73,7 +73,8 @@ static int score_rows(const scoring *s, const cli_ids *sequence, int64_t index, 
     return -1;
 }
 
-static int score_all(const scoring *s, const cli_ids *sequences, int64_t count, json_t *nll)
+static int score_sequences(const scoring *s, const cli_ids *sequences, int64_t count, cli_progress *progress,
+                           json_t *nll)
 {
     for (int64_t i = 0; i < count; i++) {
         int64_t rows = s->out ? sequences[i].count : sequences[i].count - 1;
@@ -84,8 +85,18 @@ static int score_all(const scoring *s, const cli_ids *sequences, int64_t count, 
                 score_rows(s, &sequences[i], i, first, rows - first < s->chunk ? rows - first : s->chunk, values);
             if (code >= 0) return code;
         }
+        cli_progress_share(progress, "scoring", i + 1, count);
     }
     return -1;
+}
+
+static int score_all(const scoring *s, const cli_ids *sequences, int64_t count, json_t *nll)
+{
+    cli_progress progress;
+    cli_progress_start(&progress, 0);
+    int code = score_sequences(s, sequences, count, &progress, nll);
+    cli_progress_end(&progress);
+    return code;
 }
 
 /* The header of NumPy's format 1.0: magic, version, length, a Python dictionary padded to 64 bytes. */

@@ -86,9 +86,17 @@ static void drop_part(line *l)
     l->count--;
 }
 
-static void fill_line(const cli_progress *progress, const distill_progress *now, line *l)
+static void add_share(const cli_progress *progress, const char *what, int64_t done, int64_t total, line *l)
 {
     double seconds = seconds_now() - progress->phase_begin;
+    char left[32];
+    clock_text(done > 0 ? seconds * (double)(total - done) / (double)done : -1, left, sizeof left);
+    add_part(l, 1, "%s %.0f %%", what, 100.0 * (double)done / (double)total);
+    add_part(l, 2, "ETA %s", left);
+}
+
+static void fill_line(const cli_progress *progress, const distill_progress *now, line *l)
+{
     char left[32];
     add_part(l, 0, "step %lld/%lld", (long long)now->step, (long long)now->steps);
     if (now->phase == DISTILL_PHASE_TRAINING) {
@@ -98,10 +106,7 @@ static void fill_line(const cli_progress *progress, const distill_progress *now,
         add_part(l, 3, "%.0f tokens/s", now->tokens_per_second);
         add_part(l, 1, "ETA %s", left);
     } else if (now->total > 0) {
-        clock_text(now->done > 0 ? seconds * (double)(now->total - now->done) / (double)now->done : -1, left,
-                   sizeof left);
-        add_part(l, 1, "%s %.0f %%", phase_name(now->phase), 100.0 * (double)now->done / (double)now->total);
-        add_part(l, 2, "ETA %s", left);
+        add_share(progress, phase_name(now->phase), now->done, now->total, l);
     } else {
         add_part(l, 1, "%s", phase_name(now->phase));
     }
@@ -116,15 +121,13 @@ static int columns(const cli_progress *progress)
     return size.ws_col > 1 ? size.ws_col - 1 : 1;
 }
 
-static void draw(cli_progress *progress, const distill_progress *now)
+static void draw(cli_progress *progress, line *l)
 {
     char text[PARTS * (PART + 2)] = "";
     int room = columns(progress), used = 0;
-    line l = {.count = 0};
-    fill_line(progress, now, &l);
-    while (l.count > 1 && line_size(&l) > room) drop_part(&l);
-    for (int i = 0; i < l.count; i++)
-        used += snprintf(text + used, sizeof text - (size_t)used, "%s%s", i ? "  " : "", l.text[i]);
+    while (l->count > 1 && line_size(l) > room) drop_part(l);
+    for (int i = 0; i < l->count; i++)
+        used += snprintf(text + used, sizeof text - (size_t)used, "%s%s", i ? "  " : "", l->text[i]);
     if (used > room) text[used = room] = '\0';
     if (!progress->tty) {
         fprintf(stderr, "%s\n", text);
@@ -140,18 +143,31 @@ static void draw(cli_progress *progress, const distill_progress *now)
 int32_t cli_progress_show(void *user, const distill_progress *now)
 {
     cli_progress *progress = user;
+    line l = {.count = 0};
     double time = seconds_now(), every = progress->tty ? 0.1 : 5.0;
     int changed = now->phase != progress->phase,
         due = changed || time - progress->last >= every ||
               (now->phase == DISTILL_PHASE_TRAINING && now->step == now->steps && now->step != progress->step);
     if (changed) progress->phase_begin = time;
     if (!progress->quiet && due) {
-        draw(progress, now);
+        fill_line(progress, now, &l);
+        draw(progress, &l);
         progress->last = time;
     }
     progress->phase = now->phase;
     progress->step = now->step;
     return DISTILL_CB_OK;
+}
+
+void cli_progress_share(cli_progress *progress, const char *what, int64_t done, int64_t total)
+{
+    double time = seconds_now();
+    line l = {.count = 0};
+    if (progress->phase_begin == 0) progress->phase_begin = progress->last = time;
+    if (time - progress->last < (progress->tty ? 0.1 : 5.0) && !(progress->tty && done == total)) return;
+    add_share(progress, what, done, total, &l);
+    draw(progress, &l);
+    progress->last = time;
 }
 
 void cli_progress_break(void)

@@ -406,12 +406,12 @@ def test_a_run_outlives_the_reader_of_its_progress(distill, recipe):
     assert json.loads((recipe.parent / "out" / "result.json").read_text())["finished"] is True
 
 
-def on_terminal(recipe, columns, settings, after=None):
+def on_terminal(arguments, columns, after=None):
     """What the program draws on a terminal of so many columns, which `after` may resize once it has seen a loss."""
     main, other = pty.openpty()
     fcntl.ioctl(other, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
     seen = b""
-    with subprocess.Popen([PROGRAM, "run", str(recipe)] + settings, stdout=subprocess.DEVNULL, stderr=other) as process:
+    with subprocess.Popen([PROGRAM] + [str(argument) for argument in arguments], stdout=subprocess.DEVNULL, stderr=other) as process:
         os.close(other)
         while True:
             try:
@@ -431,7 +431,7 @@ def on_terminal(recipe, columns, settings, after=None):
 
 @pytest.mark.parametrize("columns", [20, 40, 120])
 def test_the_line_of_progress_fits_the_terminal(recipe, columns):
-    seen = on_terminal(recipe, columns, ["--set", "train.steps=300", "--set", "train.eval_every=100"])
+    seen = on_terminal(["run", recipe, "--set", "train.steps=300", "--set", "train.eval_every=100"], columns)
     drawn = [part.split("\r\n")[0] for part in seen.split("\r\033[J")[1:]]
     assert drawn and all(len(line) < columns for line in drawn), max(drawn, key=len)
     assert any("step" in line for line in drawn)
@@ -440,9 +440,15 @@ def test_the_line_of_progress_fits_the_terminal(recipe, columns):
 
 
 def test_the_line_of_progress_follows_a_resize(recipe):
-    seen = on_terminal(recipe, 120, ["--set", "train.steps=4000"], after=30)
+    seen = on_terminal(["run", recipe, "--set", "train.steps=4000"], 120, after=30)
     drawn = seen.split("\r\033[J")[3:]
     assert drawn and all(len(line.split("\r\n")[0].split("\033")[0]) < 30 for line in drawn[:-1])
+
+
+def test_scoring_says_how_far_it_is(model, tmp_path):
+    tokens = tmp_path / "ids.json"
+    tokens.write_text(json.dumps([[1, 2, 3, 4]] * 20))
+    assert "scoring 100 %  ETA 0:00" in on_terminal(["score", model, "--tokens", tokens, "--json"], 80)
 
 
 def limit_files():
