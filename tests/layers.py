@@ -2,6 +2,7 @@
 """Checks the rules that keep the tree in order. Prints file:line and the rule, exit code 1 where one is broken.
 
 The layers are those of the dk_folder lines in CMakeLists.txt: a folder includes itself and what stands behind it there.
+Files of lib/ and src/ do not call each other in a circle, except through a table of functions.
 """
 import os
 import re
@@ -20,6 +21,11 @@ BANNED = """abort exit _exit _Exit quick_exit atexit assert printf fprintf vprin
 BANNED_CALL = re.compile(r"(?<![\w.>])(%s)\s*\(" % "|".join(BANNED))
 MEMORY_CALL = re.compile(r"(?<![\w.>])(malloc|calloc|realloc|aligned_alloc|posix_memalign|strdup|strndup)\s*\(")
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^">]+)[">]')
+
+DEFINITION = re.compile(r"^(?!static\b)[A-Za-z_][\w \t*]*?\b(d[ki]_\w+)\s*\(", re.M)
+CALL = re.compile(r"\b(d[ki]_\w+)\s*\(")
+# A mixture is a dataset made of datasets: what counts, splits and frees one does so with its parts.
+RECURSIVE = {"src/dataset/%s.c" % name for name in ("dataset", "dataset_info", "mix", "walk")}
 
 
 def layers():
@@ -49,9 +55,35 @@ def code_of(text):
     return re.sub(r'/\*.*?\*/|//[^\n]*|"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])*\'', blank, text, flags=re.S)
 
 
+def definitions(code):
+    """The names of functions that the code of a file defines for others."""
+    for match in DEFINITION.finditer(code):
+        at, depth = match.end(), 1
+        while depth and at < len(code):
+            depth += (code[at] == "(") - (code[at] == ")")
+            at += 1
+        if code[at:].lstrip().startswith("{"):
+            yield match.group(1)
+
+
+def circles(calls):
+    """Groups of more than one file that reach each other; calls = {file: files}."""
+    reach = {}
+    for file in calls:
+        seen, todo = set(), list(calls[file])
+        while todo:
+            other = todo.pop()
+            if other not in seen:
+                seen.add(other)
+                todo += calls[other]
+        reach[file] = seen
+    groups = {frozenset(other for other in reach[file] if file in reach[other]) for file in calls if file in reach[file]}
+    return sorted((sorted(group) for group in groups if len(group) > 1))
+
+
 class Checker:
     def __init__(self):
-        self.found, self.allowed, self.names = [], layers(), {}
+        self.found, self.allowed, self.names, self.code = [], layers(), {}, {}
 
     def complain(self, path, line, rule):
         self.found.append("%s:%d: %s" % (path, line, rule))
@@ -71,7 +103,8 @@ class Checker:
             if path.startswith("lib/") and word:
                 self.complain(path, number, "lib/ knows nothing of distillation and never says %s" % word.group())
         if self.folder_of(path):
-            self.check_calls(path, code_of(text))
+            self.code[path] = code_of(text)
+            self.check_calls(path, self.code[path])
 
     def check_calls(self, path, code):
         for number, line in enumerate(code.split("\n"), 1):
@@ -108,6 +141,14 @@ class Checker:
                 return
         self.complain(path, line, "%s is not found from the root of lib/ or src/" % name)
 
+    def check_circles(self):
+        owner = {name: path for path, code in self.code.items() if path.endswith(".c") for name in definitions(code)}
+        calls = {path: {owner[name] for name in CALL.findall(code) if owner.get(name, path) != path}
+                 for path, code in self.code.items() if path.endswith(".c")}
+        for group in circles(calls):
+            if not set(group) <= RECURSIVE:
+                self.complain(group[0], 1, "calls and is called by, in a circle: %s" % ", ".join(group[1:]))
+
     def check_name(self, path):
         name = os.path.basename(path)
         if name in self.names:
@@ -119,6 +160,7 @@ class Checker:
             for path in files(top):
                 self.check_name(path)
                 self.check_file(path)
+        self.check_circles()
         for top in ("examples", "bindings", "tests/cli", "tests/abi"):
             for path in files(top):
                 self.check_file(path)

@@ -50,6 +50,28 @@ void di_ahead_drop(di_trainer *t)
     t->ahead.step = -1;
 }
 
+/* The micro-batch of that number as a batch of its own, in the window's arrays: offsets and rows begin at 0. */
+static void cut_micro(const di_trainer *t, const di_batch *batch, int64_t index, di_window *out)
+{
+    int64_t first = index * t->data.micro_batch_size, last = first + t->data.micro_batch_size;
+    if (last > batch->windows) last = batch->windows;
+    int64_t sequence = batch->window_first[first], row = batch->window_row[first], token = batch->offsets[sequence];
+    DISTILL_INIT(&out->micro);
+    out->micro.ids = batch->ids + token;
+    out->micro.offsets = out->micro_offsets;
+    out->micro.rows = out->micro_rows;
+    out->micro.weights = batch->weights + row;
+    out->micro.sequences = batch->window_first[last] - sequence;
+    out->micro.row_count = batch->window_row[last] - row;
+    out->micro_labels = batch->labels + row;
+    out->micro_weights = batch->weights + row;
+    for (int64_t s = 0; s <= out->micro.sequences; s++) out->micro_offsets[s] = batch->offsets[sequence + s] - token;
+    for (int64_t r = 0; r < out->micro.row_count; r++) {
+        out->micro_rows[r] = batch->row[row + r] - token;
+        out->micro_sequences[r] = batch->row_sequence[row + r] - sequence;
+    }
+}
+
 /* What was begun becomes what is due; stage and counts are the window's own. */
 static void take_begun(di_trainer *t)
 {
@@ -98,7 +120,7 @@ static int32_t begin_next(di_trainer *t, dk_error *err)
     int32_t rc;
     DK_TRY(find_next(t, &batch, &step, &index, err));
     if (!batch) goto out;
-    di_window_cut(t, batch, index, &t->ahead.next);
+    cut_micro(t, batch, index, &t->ahead.next);
     DK_TRY(di_session_begin(t->ahead.session, &t->ahead.next.micro, err));
     t->ahead.step = step;
     t->ahead.index = index;
@@ -114,7 +136,7 @@ int32_t di_ahead_begin(di_trainer *t, int32_t with_teacher, dk_error *err)
         take_begun(t);
     } else {
         di_ahead_drop(t);
-        di_window_cut(t, t->data.batch, t->window.micro_index, &t->window);
+        cut_micro(t, t->data.batch, t->window.micro_index, &t->window);
     }
     if (!with_teacher) {
         di_ahead_drop(t);

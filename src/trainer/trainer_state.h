@@ -118,8 +118,6 @@ int32_t di_window_own_loss(di_trainer *t, dk_error *err);
 int32_t di_window_apply(di_trainer *t, dk_error *err);
 /* all of it; undone when it fails */
 int32_t di_window_step(di_trainer *t, const _Atomic int32_t *cancel, dk_error *err);
-/* The micro-batch of that number as a batch of its own, in the window's arrays: offsets and rows begin at 0. */
-void di_window_cut(di_trainer *t, const di_batch *batch, int64_t index, di_window *out);
 /* ahead.c */
 int32_t di_ahead_plan(di_trainer *t, int64_t tokens, int64_t sequences, dk_error *err);
 void di_ahead_free(di_trainer *t);

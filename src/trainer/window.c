@@ -40,27 +40,6 @@ void di_window_discard(di_trainer *t)
     dk_queue_wait(&t->queue, NULL);
 }
 
-void di_window_cut(di_trainer *t, const di_batch *batch, int64_t index, di_window *out)
-{
-    int64_t first = index * t->data.micro_batch_size, last = first + t->data.micro_batch_size;
-    if (last > batch->windows) last = batch->windows;
-    int64_t sequence = batch->window_first[first], row = batch->window_row[first], token = batch->offsets[sequence];
-    DISTILL_INIT(&out->micro);
-    out->micro.ids = batch->ids + token;
-    out->micro.offsets = out->micro_offsets;
-    out->micro.rows = out->micro_rows;
-    out->micro.weights = batch->weights + row;
-    out->micro.sequences = batch->window_first[last] - sequence;
-    out->micro.row_count = batch->window_row[last] - row;
-    out->micro_labels = batch->labels + row;
-    out->micro_weights = batch->weights + row;
-    for (int64_t s = 0; s <= out->micro.sequences; s++) out->micro_offsets[s] = batch->offsets[sequence + s] - token;
-    for (int64_t r = 0; r < out->micro.row_count; r++) {
-        out->micro_rows[r] = batch->row[row + r] - token;
-        out->micro_sequences[r] = batch->row_sequence[row + r] - sequence;
-    }
-}
-
 int32_t di_window_forward(di_trainer *t, int32_t with_teacher, dk_error *err)
 {
     int32_t rc;
