@@ -71,6 +71,21 @@ static void print_sources(FILE *out, const json_t *data)
     }
 }
 
+/* Perplexity and distance on each of several held-out sources. */
+static void print_held_out(FILE *out, const json_t *eval)
+{
+    json_t *source;
+    const char *name;
+    json_object_foreach(json_object_get(eval, "sources"), name, source)
+    {
+        fprintf(out, "held-out %s: perplexity %.2f", name, number(source, "perplexity"));
+        if (json_object_get(source, "teacher_perplexity"))
+            fprintf(out, " (teacher %.2f)", number(source, "teacher_perplexity"));
+        if (json_object_get(source, "forward_kl")) fprintf(out, ", KL %.4f nats", number(source, "forward_kl"));
+        fprintf(out, "\n");
+    }
+}
+
 static const char *text_of(const json_t *object, const char *key)
 {
     const char *text = json_string_value(json_object_get(object, key));
@@ -113,6 +128,7 @@ void cli_table(FILE *out, const json_t *result)
         fprintf(out, "%.0f steps, %.0f tokens in %.1f s, %.3g FLOP\n", number(training, "steps"),
                 number(training, "tokens"), number(training, "seconds"), number(training, "flops"));
     print_sources(out, json_object_get(result, "data"));
+    print_held_out(out, json_object_get(result, "eval"));
     print_lost(out, json_object_get(result, "data"), "data");
     print_lost(out, json_object_get(json_object_get(result, "data"), "eval"), "held-out data");
     remarks(out, result);

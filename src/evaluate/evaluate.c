@@ -26,7 +26,6 @@ typedef struct evaluator {
     di_sparse_check *sparse; /* NULL = the teacher is dense, or none */
     float *kl;               /* [kl_count], grown */
     int64_t kl_count, kl_capacity;
-    int64_t agreed;
     int64_t windows; /* before this batch */
 } evaluator;
 
@@ -172,7 +171,7 @@ static int32_t strip(evaluator *e, int64_t first, int64_t count, di_evaluation *
         out->teacher_nats += row->teacher_nats;
         out->kl_mean += row->kl;
         out->floored += row->floored;
-        e->agreed += row->agree > 0;
+        out->top1_agreement += row->agree > 0;
     }
     if (e->teacher) e->kl_count += count;
     out->tokens += count;
@@ -216,17 +215,42 @@ static int ascending(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-static void finish(evaluator *e, di_evaluation *out)
+/* Sums become means; kl: of the same positions. */
+static void finish(di_evaluation *out, float *kl, int64_t count)
 {
     double n = out->tokens > 0 ? (double)out->tokens : 1;
     out->nats /= n;
     out->teacher_nats /= n;
     out->kl_mean /= n;
-    out->top1_agreement = (double)e->agreed / n;
-    if (e->kl_count == 0) return;
-    qsort(e->kl, (size_t)e->kl_count, sizeof *e->kl, ascending);
-    out->kl_median = (double)e->kl[(e->kl_count - 1) / 2];
-    out->kl_p99 = (double)e->kl[(int64_t)ceil(0.99 * (double)e->kl_count) - 1];
+    out->top1_agreement /= n;
+    if (count == 0) return;
+    qsort(kl, (size_t)count, sizeof *kl, ascending);
+    out->kl_median = (double)kl[(count - 1) / 2];
+    out->kl_p99 = (double)kl[(int64_t)ceil(0.99 * (double)count) - 1];
+}
+
+/* The sums of a source go into those of the whole. */
+static void add_source(di_evaluation *out, const di_evaluation *source)
+{
+    out->tokens += source->tokens;
+    out->nats += source->nats;
+    out->teacher_nats += source->teacher_nats;
+    out->kl_mean += source->kl_mean;
+    out->top1_agreement += source->top1_agreement;
+    out->floored += source->floored;
+    out->student_seconds += source->student_seconds;
+    out->teacher_seconds += source->teacher_seconds;
+    if (source->text_bytes < 0) out->text_bytes = -1;
+    else if (out->text_bytes >= 0) out->text_bytes += source->text_bytes;
+}
+
+static void keep_source(di_evaluation *out, const di_evaluation *source, const char *name)
+{
+    if (out->source_count == DI_SCORED_SOURCES) return;
+    out->sources[out->source_count++] =
+        (di_source_scores){name,           source->tokens,        source->text_bytes, source->floored,
+                           source->nats,   source->teacher_nats,  source->kl_mean,    source->kl_median,
+                           source->kl_p99, source->top1_agreement};
 }
 
 int32_t di_evaluate_check(di_dataset *data, const dk_model *student, di_teacher *teacher, dk_error *err)
@@ -262,85 +286,96 @@ static void tell(const evaluator *e, teller *t, int64_t done, int64_t total)
            (int)((now - t->begin) * (double)(total - done) / (double)done + 0.5));
 }
 
+static int32_t check_cancel(const evaluator *e, int64_t total, dk_error *err)
+{
+    const di_evaluate_args *args = e->args;
+    if (!(args->cancel && *args->cancel) && !dk_host_cancelled(e->host) &&
+        !(args->progress && args->progress(args->user, e->windows, total)))
+        return DK_OK;
+    return dk_fail(err, DK_E_CANCELLED, "evaluation was cancelled after %lld of %lld windows", (long long)e->windows,
+                   (long long)total);
+}
+
+/* Windows [first, first + count), which are those of a source; limit: of tokens, 0 = none. */
+static int32_t score(evaluator *e, int64_t first, int64_t count, int64_t limit, teller *watch, di_evaluation *out,
+                     dk_error *err)
+{
+    int64_t total = 0;
+    int32_t rc;
+    DK_TRY(di_dataset_get_i64(e->args->data, "windows", &total, err));
+    for (int64_t done = 0; done < count; done += WINDOWS) {
+        e->windows = first + done;
+        DK_TRY(check_cancel(e, total, err));
+        tell(e, watch, e->windows, total);
+        DK_TRY(di_dataset_windows(e->args->data, e->windows, count - done < WINDOWS ? count - done : WINDOWS, e->batch,
+                                  err));
+        DK_TRY(forward(e, e->windows, out, err));
+        if (limit && out->tokens >= limit && done + WINDOWS < count) {
+            out->text_bytes = -1; /* counted for the whole only */
+            break;
+        }
+    }
+out:
+    return rc;
+}
+
+/* Its share of the tokens that are to be read. */
+static int32_t limit_of(const evaluator *e, const di_dataset *source, int64_t *limit, dk_error *err)
+{
+    int64_t all = 0, own = 0;
+    int32_t rc;
+    DK_TRY(di_dataset_get_i64(e->args->data, "learnt", &all, err));
+    DK_TRY(di_dataset_get_i64(source, "learnt", &own, err));
+    *limit = (int64_t)ceil((double)e->args->tokens * ((double)own / (double)all));
+out:
+    return rc;
+}
+
+static int32_t score_sources(evaluator *e, di_evaluation *out, dk_error *err)
+{
+    const int64_t sources = di_dataset_sources(e->args->data);
+    teller watch = {dk_seconds(), dk_seconds()};
+    int64_t first = 0, windows = 0, limit = 0;
+    int32_t rc = DK_OK;
+    for (int64_t s = 0; s < sources; s++, first += windows) {
+        const di_dataset *source = di_dataset_source(e->args->data, s);
+        const int64_t kl_first = e->kl_count;
+        di_evaluation part = {0};
+        DK_TRY(di_dataset_get_i64(source, "windows", &windows, err));
+        DK_TRY(di_dataset_text_bytes(source, &part.text_bytes, err));
+        DK_TRY(limit_of(e, source, &limit, err));
+        DK_TRY(score(e, first, windows, limit, &watch, &part, err));
+        add_source(out, &part);
+        if (sources == 1) break;
+        finish(&part, e->kl ? e->kl + kl_first : NULL, e->kl_count - kl_first);
+        keep_source(out, &part, di_dataset_name(source));
+    }
+out:
+    return rc;
+}
+
 int32_t di_evaluate(const di_evaluate_args *args, di_evaluation *out, dk_error *err)
 {
     evaluator e = {.args = args, .host = args->backend->host};
     di_evaluation result = {.has_teacher = args->teacher != NULL};
     double begin = dk_seconds();
-    int64_t windows = 0, first;
     int32_t rc;
-    teller watch = {begin, begin};
     DK_TRY(dk_queue_open(&e.queue, args->backend, err));
     DK_TRY(di_evaluate_check(args->data, di_teacher_model(args->student), args->teacher, err));
-    DK_TRY(di_dataset_get_i64(args->data, "windows", &windows, err));
-    DK_TRY(di_dataset_text_bytes(args->data, &result.text_bytes, err));
     DK_TRY(create(&e, err));
     if (e.teacher) {
         result.teacher_kind = di_session_source(e.teacher)->kind;
         result.temperature = e.sparse ? di_session_source(e.teacher)->temperature : 1;
     }
-    for (first = 0; first < windows; first += WINDOWS) {
-        if ((args->cancel && *args->cancel) || dk_host_cancelled(e.host) ||
-            (args->progress && args->progress(args->user, first, windows))) {
-            rc = dk_fail(err, DK_E_CANCELLED, "evaluation was cancelled after %lld of %lld windows", (long long)first,
-                         (long long)windows);
-            goto out;
-        }
-        tell(&e, &watch, first, windows);
-        e.windows = first;
-        DK_TRY(di_dataset_windows(args->data, first, WINDOWS, e.batch, err));
-        DK_TRY(forward(&e, first, &result, err));
-        if (args->tokens && result.tokens >= args->tokens && first + WINDOWS < windows) {
-            result.text_bytes = -1; /* counted for the whole only */
-            break;
-        }
-    }
+    DK_TRY(score_sources(&e, &result, err));
     if (result.tokens == 0) {
         rc = dk_fail(err, DK_E_INVALID, "the held-out data has no token to score");
         goto out;
     }
-    finish(&e, &result);
+    finish(&result, e.kl, e.kl_count);
     result.seconds = dk_seconds() - begin;
     *out = result;
 out:
     destroy(&e);
     return rc;
-}
-
-static void member(dk_strbuf *out, const char *name, double value)
-{
-    dk_strbuf_printf(out, ",\"%s\":", name);
-    if (isfinite(value)) dk_strbuf_f64(out, value);
-    else dk_strbuf_puts(out, "null");
-}
-
-static double bits_per_byte(double nats, const di_evaluation *e)
-{
-    return nats * (double)e->tokens / log(2.0) / (double)e->text_bytes;
-}
-
-void di_evaluation_json(const di_evaluation *e, dk_strbuf *out)
-{
-    dk_strbuf_printf(out, "{\"tokens\":%lld", (long long)e->tokens);
-    member(out, "perplexity", exp(e->nats));
-    member(out, "nats", e->nats);
-    if (e->text_bytes > 0) member(out, "bits_per_byte", bits_per_byte(e->nats, e));
-    if (e->has_teacher) {
-        dk_strbuf_printf(out, ",\"teacher_target\":\"%s\"", di_kind_name(e->teacher_kind));
-        if (e->teacher_kind != DISTILL_DENSE) member(out, "forward_kl_temperature", e->temperature);
-        if (e->floored) member(out, "floored", (double)e->floored);
-    }
-    if (e->has_teacher && e->teacher_kind == DISTILL_DENSE) {
-        member(out, "teacher_perplexity", exp(e->teacher_nats));
-        member(out, "teacher_nats", e->teacher_nats);
-        if (e->text_bytes > 0) member(out, "teacher_bits_per_byte", bits_per_byte(e->teacher_nats, e));
-    }
-    if (e->has_teacher) {
-        member(out, "forward_kl", e->kl_mean);
-        member(out, "forward_kl_median", e->kl_median);
-        member(out, "forward_kl_p99", e->kl_p99);
-        if (e->teacher_kind != DISTILL_SAMPLED) member(out, "top1_agreement", e->top1_agreement);
-    }
-    member(out, "seconds", e->seconds);
-    dk_strbuf_puts(out, "}");
 }

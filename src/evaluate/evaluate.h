@@ -1,13 +1,19 @@
 /* evaluate.h - what a model is worth on data, and how fast it answers; no trainer is needed.
  *
- *   evaluate.c      perplexity, KL, agreement on held-out data     speed.c    prompt and decode tokens per second
- *   teacher_side.c  what the teacher says, kept for the next time */
+ *   evaluate.c      perplexity, KL, agreement on held-out data       evaluation_json.c  the same as JSON
+ *   teacher_side.c  what the teacher says, kept for the next time    speed.c  prompt and decode tokens per second */
 #ifndef DI_EVALUATE_EVALUATE_H
 #define DI_EVALUATE_EVALUATE_H
 
 #include "dataset/dataset.h"
 #include "evaluate/teacher_side.h"
 
+enum { DI_SCORED_SOURCES = 64 };  /* apart; those behind are in the whole alone */
+typedef struct di_source_scores { /* of one source of the data, as in di_evaluation */
+    const char *name;             /* lives as long as the data */
+    int64_t tokens, text_bytes, floored;
+    double nats, teacher_nats, kl_mean, kl_median, kl_p99, top1_agreement;
+} di_source_scores;
 typedef struct di_evaluation {
     int64_t tokens;                    /* scored positions */
     int64_t text_bytes;                /* -1 = not text */
@@ -21,13 +27,15 @@ typedef struct di_evaluation {
     int64_t floored; /* ids of the teacher that the student excludes: their log q counted as -100 */
     double seconds, teacher_seconds, student_seconds;
     int32_t has_teacher;
+    int64_t source_count; /* 0 = the data is one source */
+    di_source_scores sources[DI_SCORED_SOURCES];
 } di_evaluation;
 typedef struct di_evaluate_args {
     dk_backend *backend;
     di_teacher *student; /* anything that scores */
     di_teacher *teacher; /* NULL = none */
     di_dataset *data;
-    int64_t tokens;                /* stop after about so many; 0 = all */
+    int64_t tokens;                /* stop after about so many, of each source its share; 0 = all */
     int64_t memory;                /* for strips */
     di_teacher_side *teacher_side; /* of this teacher on this data; NULL = nothing is kept */
     const _Atomic int32_t *cancel;
@@ -38,6 +46,8 @@ typedef struct di_evaluate_args {
 int32_t di_evaluate_check(di_dataset *data, const dk_model *student, di_teacher *teacher, dk_error *err);
 int32_t di_evaluate(const di_evaluate_args *args, di_evaluation *out, dk_error *err);
 void di_evaluation_json(const di_evaluation *evaluation, dk_strbuf *out); /* the object of distill_evaluate */
+/* ,"sources":{NAME:{...}}; nothing where the data is one source */
+void di_evaluation_sources_json(const di_evaluation *evaluation, dk_strbuf *out);
 
 /* tokens/s; -1 where it cannot be timed; model NULL = none */
 int32_t di_speed(di_teacher *model, double *prompt, double *decode, dk_error *err);

@@ -130,6 +130,14 @@ static void reason(const di_run *run, dk_strbuf *out)
     }
 }
 
+static void eval_section(const di_evaluation *e, dk_strbuf *out)
+{
+    dk_strbuf_printf(out, ",\"eval\":{\"tokens\":%lld", (long long)e->tokens);
+    number(out, "seconds", e->seconds);
+    di_evaluation_sources_json(e, out);
+    dk_strbuf_puts(out, "}");
+}
+
 int32_t di_result_make(di_run *run, di_teacher *saved, dk_error *err)
 {
     di_trainer *t = run->trainer;
@@ -145,9 +153,7 @@ int32_t di_result_make(di_run *run, di_teacher *saved, dk_error *err)
     cost_section(run, out);
     if (saved) DK_TRY(model_section(run, saved, 0, out, err));
     if (t->teacher) DK_TRY(model_section(run, t->teacher, 1, out, err));
-    if (run->evaluation.has_result)
-        dk_strbuf_printf(out, ",\"eval\":{\"tokens\":%lld,\"seconds\":", (long long)run->evaluation.result.tokens),
-            dk_strbuf_f64(out, run->evaluation.result.seconds), dk_strbuf_puts(out, "}");
+    if (run->evaluation.has_result) eval_section(&run->evaluation.result, out);
     dk_strbuf_printf(out, ",\"changes\":[%s],\"warnings\":[%s]", run->changes.size ? run->changes.data : "",
                      run->warnings.size ? run->warnings.data : "");
     dk_strbuf_puts(out, ",\"options\":");

@@ -86,6 +86,11 @@ TEST(a_run_on_two_sources_resumes_bitwise)
     CHECK(fabs(pt - 2 * en) < 40 && en > 100);
     CHECK_NEAR(number_of(json, "pt", "share"), 2.0 / 3, 1e-12);
     CHECK(number_of(json, "en", "passes") > 1 && number_of(json, "pt", "passes") < 1);
+    const char *eval = strstr(json, "},\"eval\":{\"tokens\":"); /* beside data.eval */
+    REQUIRE(eval != NULL);
+    CHECK(number_of(eval, "pt", "perplexity") > 1 && number_of(eval, "en", "perplexity") > 1);
+    CHECK(number_of(eval, "pt", "forward_kl") > 0 && number_of(eval, "en", "forward_kl") > 0);
+    CHECK(number_of(eval, "pt", "tokens") > number_of(eval, "en", "tokens"));
     free(json);
 
     REQUIRE_OK(open_sources(&s, "{pt: 2, en: 1}", folder, &err));

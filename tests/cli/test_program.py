@@ -89,7 +89,7 @@ def test_unread_options_are_refused(distill, recipe):
 
 def test_several_sources(distill, recipe, tmp_path):
     (tmp_path / "more.txt").write_text("the man is in the thing and then in the inn\n" * 3)
-    text = recipe.read_text().replace("train: train.jsonl", "train: [{path: train.jsonl, source: a}, more.txt], mix: {a: 1, more: 2}")
+    text = recipe.read_text().replace("train: train.jsonl", "train: [{path: train.jsonl, source: a}, more.txt], mix: {a: 1, more: 2}").replace("eval: valid.jsonl", "eval: [valid.jsonl, more.txt]")
     recipe.write_text(text)
     done = distill("run", recipe, "--quiet")
     assert done.code == 0, done.err
@@ -98,8 +98,11 @@ def test_several_sources(distill, recipe, tmp_path):
     assert sources["a"]["samples"] == 40 and sources["more"]["samples"] == 1
     assert abs(2 * sources["a"]["seen_tokens"] - sources["more"]["seen_tokens"]) < 4 * 24
     assert sources["more"]["passes"] > 1
+    held_out = result["eval"]["sources"]
+    assert list(held_out) == ["valid", "more"] and held_out["more"]["perplexity"] > 1 and held_out["valid"]["forward_kl"] > 0
     table = distill("run", recipe, "--set", "output.overwrite=true", "--set", "data.mix.a=0.25").out
     assert re.search(r"^source more: 88.9 % of the tokens, \d+ seen, \d+\.\d\d passes$", table, re.M), table
+    assert re.search(r"^held-out valid: perplexity \d+\.\d\d \(teacher \d+\.\d\d\), KL \d\.\d{4} nats$", table, re.M), table
     one_line(distill("run", recipe, "--set", "output.overwrite=true", "--set", "data.train.1.source=a"), 1, "two sources are called a")
 
 

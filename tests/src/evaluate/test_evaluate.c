@@ -1,5 +1,6 @@
 /* Evaluation without a trainer: against sums over the logits themselves, part of the data, and what stops it. */
 #include "../teacher/model_fixture.h"
+#include "dataset/dataset_parts.h"
 #include "evaluate/evaluate.h"
 #include "student/student.h"
 
@@ -146,6 +147,77 @@ TEST(teacher_side_of_weights_that_change)
     close_measured(&m);
 }
 
+/* ---- several sources ---- */
+
+/* The sequences of tiny_batch, each `times` times, as a source of its own. */
+static di_dataset *source_of(const measured *m, int sequence, const char *name, int times)
+{
+    const distill_batch whole = tiny_batch();
+    int32_t ids[256];
+    int64_t offsets[33] = {0};
+    distill_batch batch;
+    di_dataset *out = NULL;
+    dk_error err;
+    const int64_t first = whole.offsets[sequence], count = whole.offsets[sequence + 1] - first;
+    for (int i = 0; i < times; i++) {
+        memcpy(ids + i * count, whole.ids + first, (size_t)count * sizeof *ids);
+        offsets[i + 1] = (i + 1) * count;
+    }
+    DISTILL_INIT(&batch);
+    batch.ids = ids;
+    batch.offsets = offsets;
+    batch.sequences = times;
+    CHECK_OK(di_dataset_from_tokens(m->f.host, &batch, m->f.options, &out, &err));
+    if (out) out->name = dk_strdup(m->f.host, name);
+    return out;
+}
+
+TEST(sources_are_measured_apart)
+{
+    di_evaluation whole, alone[2], some;
+    di_dataset *sources[2], *mix = NULL;
+    measured m;
+    dk_error err;
+    dk_strbuf json;
+    open_measured(&m, "sources");
+    for (int s = 0; s < 2; s++) sources[s] = source_of(&m, s, s ? "en" : "pt", 20);
+    REQUIRE_OK(di_dataset_mix(m.f.host, sources, 2, NULL, &mix, &err));
+    di_evaluate_args args = args_of(&m);
+    args.data = mix;
+    REQUIRE_OK(di_evaluate(&args, &whole, &err));
+    CHECK_INT(whole.source_count, 2);
+    CHECK_INT(whole.tokens, 9 * 20);
+    for (int s = 0; s < 2; s++) {
+        const di_source_scores *scores = &whole.sources[s];
+        args.data = sources[s];
+        REQUIRE_OK(di_evaluate(&args, &alone[s], &err));
+        CHECK_INT(alone[s].source_count, 0);
+        CHECK_STR(scores->name, s ? "en" : "pt");
+        CHECK_INT(scores->tokens, s ? 60 : 120);
+        CHECK_NEAR(scores->nats, alone[s].nats, 1e-12);
+        CHECK_NEAR(scores->teacher_nats, alone[s].teacher_nats, 1e-12);
+        CHECK_NEAR(scores->kl_mean, alone[s].kl_mean, 1e-12);
+        CHECK_NEAR(scores->kl_median, alone[s].kl_median, 1e-7);
+        CHECK_NEAR(scores->kl_p99, alone[s].kl_p99, 1e-7);
+        CHECK_NEAR(scores->top1_agreement, alone[s].top1_agreement, 1e-12);
+    }
+    CHECK(fabs(alone[0].kl_mean - alone[1].kl_mean) > 1e-6);
+    CHECK_NEAR(whole.nats, (2 * alone[0].nats + alone[1].nats) / 3, 1e-12);
+    CHECK_NEAR(whole.kl_mean, (2 * alone[0].kl_mean + alone[1].kl_mean) / 3, 1e-12);
+    args.data = mix;
+    args.tokens = 9; /* of each its share, in batches of 8 windows */
+    REQUIRE_OK(di_evaluate(&args, &some, &err));
+    CHECK(some.sources[0].tokens == 48 && some.sources[1].tokens == 24 && some.tokens == 72);
+    dk_strbuf_init(&json, m.f.host);
+    di_evaluation_json(&whole, &json);
+    CHECK_HAS(json.data, "\"sources\":{\"pt\":{\"tokens\":120,\"perplexity\":");
+    CHECK_HAS(json.data, "\"en\":{\"tokens\":60,");
+    dk_strbuf_free(&json);
+    for (int s = 0; s < 2; s++) di_dataset_release(sources[s]);
+    di_dataset_release(mix);
+    close_measured(&m);
+}
+
 /* ---- a sparse teacher: its ids and the rest ---- */
 
 typedef struct sparse_teacher {
@@ -286,4 +358,4 @@ TEST(speed)
 }
 
 TEST_MAIN(TEST_CASE(values) TEST_CASE(teacher_side) TEST_CASE(teacher_side_of_weights_that_change)
-              TEST_CASE(sparse_teachers) TEST_CASE(stopped) TEST_CASE(speed))
+              TEST_CASE(sources_are_measured_apart) TEST_CASE(sparse_teachers) TEST_CASE(stopped) TEST_CASE(speed))
