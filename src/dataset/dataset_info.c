@@ -4,8 +4,6 @@
 #include "dataset/dataset_parts.h"
 #include "dataset/unpack.h"
 
-const char *di_dataset_name(const di_dataset *dataset) { return dataset->name ? dataset->name : dataset->store->name; }
-
 static di_counts counts_of(const di_dataset *dataset)
 {
     di_counts counts = {0};

@@ -35,8 +35,6 @@ int32_t di_dataset_create(di_store *store, const di_rules *rules, const di_range
 /* mix.c: holds the sources, too; weights NULL = by size */
 int32_t di_dataset_mix(dk_host *host, di_dataset **sources, int64_t count, const double *weights, di_dataset **out,
                        dk_error *err);
-void di_mix_free(dk_host *host, di_mix *mix);
-int32_t di_mix_split(di_dataset *dataset, double fraction, di_dataset **train, di_dataset **held_out, dk_error *err);
 double di_mix_share(const di_mix *mix, int64_t source); /* of the tokens */
 void di_dataset_tell(
     const di_dataset *dataset); /* what became of the samples, to the log; a stream tells it at its end */

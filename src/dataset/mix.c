@@ -36,54 +36,7 @@ out:
     return rc;
 }
 
-void di_mix_free(dk_host *host, di_mix *mix)
-{
-    for (int64_t s = 0; s < mix->count; s++) di_dataset_release(mix->sources[s]);
-    dk_free(host, mix->sources);
-    dk_free(host, mix->weights);
-}
-
-int64_t di_dataset_sources(const di_dataset *dataset) { return dataset->mix.count ? dataset->mix.count : 1; }
-
-const di_dataset *di_dataset_source(const di_dataset *dataset, int64_t source)
-{
-    return dataset->mix.count ? dataset->mix.sources[source] : dataset;
-}
-
-double di_mix_share(const di_mix *mix, int64_t source)
-{
-    double sum = 0;
-    for (int64_t s = 0; s < mix->count; s++) sum += mix->weights[s];
-    return mix->count ? mix->weights[source] / sum : 1;
-}
-
 /* ---- splitting ---- */
-
-static void release_all(di_dataset **sources, int64_t count)
-{
-    for (int64_t s = 0; s < count; s++) di_dataset_release(sources[s]);
-}
-
-/* The end of each source. */
-int32_t di_mix_split(di_dataset *dataset, double fraction, di_dataset **train, di_dataset **held_out, dk_error *err)
-{
-    const di_mix *mix = &dataset->mix;
-    di_dataset **halves = NULL, *first = NULL;
-    int64_t done = 0;
-    int32_t rc;
-    DK_TRY(dk_new(dataset->host, 2 * mix->count, &halves, err));
-    for (; done < mix->count; done++)
-        DK_TRY(di_dataset_split(mix->sources[done], fraction, &halves[done], &halves[mix->count + done], err));
-    DK_TRY(di_dataset_mix(dataset->host, halves, mix->count, mix->by_size ? NULL : mix->weights, &first, err));
-    DK_TRY(di_dataset_mix(dataset->host, halves + mix->count, mix->count, NULL, held_out, err));
-    *train = first;
-    first = NULL;
-out:
-    if (halves) release_all(halves, done), release_all(halves + mix->count, done);
-    dk_free(dataset->host, halves);
-    di_dataset_release(first);
-    return rc;
-}
 
 /* ---- epochs ---- */
 

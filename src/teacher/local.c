@@ -16,22 +16,6 @@ static void free_state(di_teacher *t)
     dk_free(t->host, local);
 }
 
-int64_t di_vocab_valid(const dk_model *model, const dk_tokenizer *tokenizer)
-{
-    return tokenizer ? dk_tokenizer_vocab_size(tokenizer) : model->config.vocab_size;
-}
-
-void di_facts_of_model(const dk_model *model, const dk_tokenizer *tokenizer, di_facts *out)
-{
-    out->vocab_size = model->config.vocab_size;
-    out->vocab_valid = di_vocab_valid(model, tokenizer);
-    out->hidden_size = model->config.hidden_size;
-    out->layers = model->config.layers;
-    out->context_length = model->config.max_positions;
-    out->parameters = dk_model_elements(model);
-    out->bytes = (int64_t)model->file_bytes;
-}
-
 static void describe(const di_teacher *t, di_facts *out) { di_facts_of_model(model_of(t), t->tokenizer, out); }
 
 static const distill_target *form(const di_teacher *t)
