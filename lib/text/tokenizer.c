@@ -210,6 +210,7 @@ uint32_t dk_tokenizer_continue_flags(const dk_tokenizer *tok, const int32_t *ids
 int64_t dk_tokenizer_bos(const dk_tokenizer *tok) { return tok->bos; }
 
 int64_t dk_tokenizer_eos(const dk_tokenizer *tok) { return tok->eos; }
+void dk_tokenizer_set_eos(dk_tokenizer *tok, int64_t id) { tok->eos = id; }
 
 int64_t dk_tokenizer_pad(const dk_tokenizer *tok) { return tok->pad; }
 

@@ -104,6 +104,8 @@ int64_t dk_tokenizer_next_special(const dk_tokenizer *tok, const char *text, siz
                                   size_t *end);
 int64_t dk_tokenizer_bos(const dk_tokenizer *tok); /* -1 = none */
 int64_t dk_tokenizer_eos(const dk_tokenizer *tok);
+/* For a tokenizer that names none, before it is shared: the id that its model ends texts with. */
+void dk_tokenizer_set_eos(dk_tokenizer *tok, int64_t id);
 int64_t dk_tokenizer_pad(const dk_tokenizer *tok);
 int64_t dk_tokenizer_unk(const dk_tokenizer *tok);
 int32_t dk_tokenizer_adds_bos(const dk_tokenizer *tok); /* 1 = DK_ENCODE_SPECIAL puts bos in front of a text */

@@ -244,6 +244,7 @@ void di_notes_add(di_notes *to, const di_notes *from)
     }
     to->special += from->special;
     to->unknown += from->unknown;
+    to->endless += from->endless;
 }
 
 void di_notes_tell(const di_notes *notes, dk_host *host, const char *name)
@@ -257,4 +258,8 @@ void di_notes_tell(const di_notes *notes, dk_host *host, const char *name)
         dk_log(host, DK_LOG_WARN, "dataset",
                "%s: %lld samples have keys that are not used (the first is \"%s\" in sample %lld)", name,
                (long long)notes->unknown, notes->key, (long long)notes->key_number);
+    if (notes->endless)
+        dk_log(host, DK_LOG_WARN, "dataset",
+               "%s: %lld completions have no token at their end: name an eos_token in tokenizer_config.json", name,
+               (long long)notes->endless);
 }

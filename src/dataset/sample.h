@@ -35,6 +35,7 @@ void di_encoder_init(di_encoder *encoder, dk_host *host, const dk_tokenizer *tok
 typedef struct di_notes { /* what was seen and is told once for a source */
     int64_t special;      /* special tokens spelled out in texts, which became control tokens */
     int64_t unknown;      /* samples with a key that is not used */
+    int64_t endless;      /* completions behind which no token says that they end */
     char special_text[40], key[40];
     int64_t special_number, key_number; /* of the first such sample */
 } di_notes;

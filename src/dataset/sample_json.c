@@ -44,6 +44,7 @@ static int32_t need_text(const dk_node *node, const char *field, const char *pla
 static int32_t end_completion(const di_encoder *encoder, int64_t first, di_encoded *out, dk_error *err)
 {
     int32_t ended = out->count > first && out->ids[out->count - 1] == encoder->eos;
+    out->notes.endless += encoder->eos < 0;
     return ended ? DK_OK : di_encode_id(out, encoder->eos, 1, err);
 }
 

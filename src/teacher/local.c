@@ -100,6 +100,13 @@ int32_t di_check_tokenizer(const char *path, const dk_model *model, const dk_tok
     return DK_OK;
 }
 
+/* What ends a text is said by the tokenizer, or else by the model. */
+static void meet_ends(const dk_config *config, dk_tokenizer *tokenizer)
+{
+    for (int64_t i = 0; i < config->stop_count && dk_tokenizer_eos(tokenizer) < 0; i++)
+        if (dk_tokenizer_is_special(tokenizer, config->stops[i])) dk_tokenizer_set_eos(tokenizer, config->stops[i]);
+}
+
 int32_t di_open_model_tokenizer(dk_host *host, const char *path, dk_model *model, dk_tokenizer **out, dk_error *err)
 {
     int32_t rc = dk_open_tokenizer(host, path, out, err);
@@ -110,6 +117,7 @@ int32_t di_open_model_tokenizer(dk_host *host, const char *path, dk_model *model
     }
     if (rc != DK_OK) return rc;
     rc = di_check_tokenizer(path, model, *out, err);
+    meet_ends(&model->config, *out);
     if (!rc) rc = dk_model_add_stop(model, dk_tokenizer_eos(*out), err);
     if (!rc) return DK_OK;
     dk_tokenizer_release(*out);

@@ -218,6 +218,26 @@ def test_every_end_stops(distill, model, tmp_path):
     assert ask(by_token) == [first]
 
 
+def test_completions_end_as_the_model_says_where_the_tokenizer_names_no_end(distill, model, tmp_path):
+    data = tmp_path / "pairs.jsonl"
+    data.write_text('{"prompt": "the", "completion": "an"}')
+    for number, (end, tokens) in enumerate(((261, 3), (None, 2))):
+        folder = copy_model(model, tmp_path / ("m%d" % number), eos_token_id=end)
+        (folder / "generation_config.json").unlink()
+        (folder / "tokenizer_config.json").unlink(missing_ok=True)
+        tokenizer = json.loads((folder / "tokenizer.json").read_text())
+        tokenizer["added_tokens"].append({**tokenizer["added_tokens"][0], "id": 261, "content": "<end>"})
+        (folder / "tokenizer.json").write_text(json.dumps(tokenizer))
+        recipe, out = tmp_path / ("r%d.yaml" % number), tmp_path / ("out%d" % number)
+        recipe.write_text(json.dumps({"student": str(folder), "data": {"train": str(data), "sequence_length": 16, "separator": ""},
+                                      "loss": "cross_entropy", "train": {"steps": 1, "batch_size": 1}, "output": str(out)}))
+        done = distill("run", recipe, "--quiet")
+        assert done.code == 0, done.err
+        assert json.loads((out / "result.json").read_text())["data"]["tokens"] == tokens
+        assert ("1 completions have no token at their end: name an eos_token" in done.err) == (end is None)
+        assert json.loads((out / "tokenizer_config.json").read_text()).get("eos_token") == ("<end>" if end else None)
+
+
 # ---- text ----
 
 @pytest.mark.parametrize("text", [b"the thing in the inn", "Gr\u00fc\u00dfe \u6771\u4eac".encode(), b"\xff\x00\xfe raw", b""])
