@@ -12,12 +12,13 @@ Installs what is missing (Debian, Ubuntu: apt-get, with sudo where not root), th
   clang      builds everything with warnings as errors and replays the fuzz corpora
   sanitize   builds with AddressSanitizer and UndefinedBehaviorSanitizer and runs the tests again
   threads    builds what runs on several threads with ThreadSanitizer and runs it
+  bare       builds without zlib and zstd and reads files of data
 The last line is "N passed, N failed, N skipped"; the exit code is 1 if anything failed.
 
   --quick    gcc only
   NAME       gcc only, and of the tests only this one (lib/base/parallel, python) or this folder of them (lib/base, fuzz)
 
-Build folders: build/tests-gcc, build/tests-clang, build/tests-sanitize, build/tests-threads. Tests that need the shared test assets look for them in
+Build folders: build/tests-gcc, build/tests-clang, build/tests-sanitize, build/tests-threads, build/tests-bare. Tests that need the shared test assets look for them in
 DISTILL_TEST_ASSETS, by default ../shared where that exists, and are skipped without.
 END
 }
@@ -192,6 +193,10 @@ if [ $quick = no ]; then
     targets=(test_threads test_parallel test_host test_teacher test_hosted_teacher test_loss_calls test_dataset_memory)
     if build threads -DCMAKE_C_COMPILER=gcc -DCMAKE_CXX_COMPILER=g++ -DCMAKE_BUILD_TYPE=RelWithDebInfo -DDISTILL_SANITIZE=thread; then
         run_tests threads -R '^(api/threads|lib/base/(parallel|host)|src/teacher/.*|src/loss/loss_calls|src/dataset/dataset_memory)$'
+    fi
+    targets=(test_dataset_files)
+    if build bare -DCMAKE_C_COMPILER=gcc -DCMAKE_CXX_COMPILER=g++ -DCMAKE_BUILD_TYPE=Release -DDISTILL_WITH_ZLIB=OFF -DDISTILL_WITH_ZSTD=OFF; then
+        run_tests bare -R '^src/dataset/dataset_files$'
     fi
     targets=()
 fi
