@@ -75,6 +75,12 @@ void di_batch_add_sequence(di_batch *batch, const di_tokens *tokens, int64_t fir
     batch->offsets[++batch->sequences] = begin + count;
 }
 
+void di_origin_tag(di_origin *origin, const di_tag *tag)
+{
+    if (tag && *tag->source) origin->source = tag->source;
+    if (tag && *tag->teacher) origin->teacher = tag->teacher;
+}
+
 void di_batch_end_window(di_batch *batch)
 {
     batch->windows++;

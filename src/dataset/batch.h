@@ -7,7 +7,8 @@
 
 /* memory of its own, planned by di_batch_plan; rows carry labels: nothing is shifted afterwards */
 typedef struct di_origin { /* of a sequence */
-    const char *source;    /* its name; lives as long as the dataset */
+    const char *source;    /* its name, or what its sample says; lives as long as the dataset */
+    const char *teacher;   /* that its sample asks for; NULL = none */
     int64_t index;         /* of its sample in the source, as messages name it: line or number */
     int64_t first;         /* its first token in that sample */
 } di_origin;
@@ -40,6 +41,7 @@ typedef struct di_batch {
 int32_t di_batch_plan(dk_host *host, int64_t windows, int64_t tokens, int64_t sequences, di_batch **out, dk_error *err);
 void di_batch_clear(di_batch *batch);
 void di_batch_add_sequence(di_batch *batch, const di_tokens *tokens, int64_t first, int64_t count, di_origin origin);
+void di_origin_tag(di_origin *origin, const di_tag *tag); /* what a sample says of itself; NULL = nothing */
 void di_batch_end_window(di_batch *batch);
 /* What caches and reports know a sequence by, whatever the order, the packing and the place in a batch. */
 typedef struct di_identity {

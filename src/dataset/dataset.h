@@ -8,6 +8,7 @@
  *   file_kind.c  what a file is, by its bytes                        unpack.c       gzip and zstd
  *   sample.c     one sample -> tokens, and what of them is learnt    read*.c        files, batches, callbacks
  *   store.c      the tokens of all documents (spool.c: on disk)      token_*.c     files of tokens, also as a cache
+ *   tags.c       what samples say of themselves
  *   cut.c        documents -> sequences (counts.c: what is lost)     pack.c        sequences -> windows
  *   plan.c       all windows of a store                              sample_stream.c  windows of an endless stream
  *   sources.c    several sources by name                             mix.c walk.c  as one dataset, by weight

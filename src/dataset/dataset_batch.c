@@ -41,8 +41,12 @@ static di_origin origin_of(const di_dataset *dataset, int64_t first)
         if ((int64_t)store->documents[middle].end <= first) low = middle + 1;
         else high = middle;
     }
-    return (di_origin){di_dataset_name(dataset), (int64_t)(store->documents[low].origin >> 2),
-                       first - di_store_begin(store, low)};
+    const di_document *document = &store->documents[low];
+    const int64_t tag = di_document_tag(document);
+    di_origin origin = {di_dataset_name(dataset), NULL, di_document_number(document),
+                        first - di_store_begin(store, low)};
+    di_origin_tag(&origin, tag ? &store->tags[tag - 1] : NULL);
+    return origin;
 }
 
 static void add_window(const di_dataset *dataset, int64_t window, di_batch *out)

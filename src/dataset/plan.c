@@ -68,12 +68,12 @@ static int32_t cut_all(planner *p, const di_range *range, const di_rules *rules,
         if (first < range->first_token) first = range->first_token;
         if (last > range->last_token) last = range->last_token;
         if (first >= last) continue;
-        int32_t rc =
-            di_cut(rules, &store->tokens, first, last - first, store->documents[d].origin & 3, counts, add, p, err);
+        int32_t rc = di_cut(rules, &store->tokens, first, last - first, (uint32_t)(store->documents[d].origin & 3),
+                            counts, add, p, err);
         if (rc == DK_OK) continue;
         di_store_place(store, d, place, sizeof place);
         if (rc == DK_E_INVALID) dk_error_context(err, "%s", place);
-        if (err && store->lines) err->position = (int64_t)(store->documents[d].origin >> 2);
+        if (err && store->lines) err->position = di_document_number(&store->documents[d]);
         return rc;
     }
     return DK_OK;

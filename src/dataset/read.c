@@ -202,6 +202,7 @@ static int32_t encode_piece(const reader *r, const piece *p, slot *to)
     int32_t rc;
     to->encoded.number = p->number;
     to->encoded.noted = 0;
+    memset(&to->encoded.tag, 0, sizeof to->encoded.tag);
     snprintf(place, sizeof place, r->format == DI_FORMAT_ARRAY ? "%.320s, sample %lld" : "%.320s:%lld",
              r->reading->name, (long long)p->number);
     if (r->format != DI_FORMAT_TEXT)
@@ -238,7 +239,7 @@ static int32_t store(di_encoded *from, di_builder *builder, dk_error *err)
         const di_encoded_document *document = &from->documents[d];
         DK_TRY(di_builder_add(builder, from->ids + begin, learn ? learn + begin : NULL,
                               weights ? weights + begin : NULL, document->end - begin, err));
-        DK_TRY(di_builder_end(builder, document->number, document->flags, err));
+        DK_TRY(di_builder_end(builder, document->number, document->flags, &document->tag, err));
         begin = document->end;
     }
     if (begin < from->count)
@@ -311,6 +312,7 @@ int32_t di_read_file(const di_reading *reading, const uint8_t *data, uint64_t si
     for (int i = 0; i < SLOTS; i++) di_encoded_init(&r.slots[i].encoded, host);
     DK_TRY(read_all(&r, err));
     di_notes_tell(&r.notes, host, reading->name);
+    di_tags_tell(&reading->builder->store->own_tags, host, reading->name);
 out:
     for (int i = 0; r.slots && i < SLOTS; i++) di_encoded_free(&r.slots[i].encoded);
     dk_free(host, r.slots);

@@ -78,7 +78,7 @@ int32_t di_read_batch(const distill_batch *batch, di_builder *builder, dk_host *
         int64_t begin = batch->offsets[s];
         rc = di_builder_add(builder, batch->ids + begin, masked ? learn + begin : NULL,
                             batch->weights ? weights + begin : NULL, batch->offsets[s + 1] - begin, err);
-        if (rc == DK_OK) rc = di_builder_end(builder, s, masked ? 0 : DI_DOCUMENT_TEXT, err);
+        if (rc == DK_OK) rc = di_builder_end(builder, s, masked ? 0 : DI_DOCUMENT_TEXT, NULL, err);
         if (rc != DK_OK) {
             dk_error_context(err, "tokens: sequence %lld", (long long)s);
             goto out;
@@ -159,6 +159,7 @@ int32_t di_read_sample(const di_encoder *encoder, const distill_dataset_callback
     int32_t rc;
     out->number = index;
     out->noted = 0;
+    memset(&out->tag, 0, sizeof out->tag);
     snprintf(place, sizeof place, "sample %lld", (long long)index);
     DK_TRY(ask(table, index, &sample, err));
     DK_TRY(check_weight(sample.weight, "sample", index, err));
@@ -198,9 +199,10 @@ int32_t di_read_callbacks(const di_encoder *encoder, const distill_dataset_callb
         di_notes_add(&notes, &sample.notes);
         DK_TRY(di_encoded_weights(&sample, &weights, err));
         DK_TRY(di_builder_add(builder, sample.ids, sample.masked ? sample.learn : NULL, weights, sample.count, err));
-        DK_TRY(di_builder_end(builder, i, sample.documents[0].flags, err));
+        DK_TRY(di_builder_end(builder, i, sample.documents[0].flags, &sample.tag, err));
     }
     di_notes_tell(&notes, encoder->host, builder->store->name);
+    di_tags_tell(&builder->store->own_tags, encoder->host, builder->store->name);
 out:
     di_encoded_free(&sample);
     return rc;

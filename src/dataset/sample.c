@@ -149,7 +149,8 @@ int32_t di_encoded_end(di_encoded *encoded, int64_t number, uint32_t flags, dk_e
                          sizeof *encoded->documents, err);
     encoded->documents = block;
     if (rc == DK_OK)
-        encoded->documents[encoded->document_count++] = (di_encoded_document){encoded->count, number, flags};
+        encoded->documents[encoded->document_count++] =
+            (di_encoded_document){encoded->count, number, flags, encoded->tag};
     return rc;
 }
 

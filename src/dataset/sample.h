@@ -46,6 +46,7 @@ typedef struct di_encoded_document {
     int64_t end; /* in ids */
     int64_t number;
     uint32_t flags;
+    di_tag tag;
 } di_encoded_document;
 typedef struct di_encoded { /* tokens of some documents; kept and reused */
     dk_host *host;
@@ -58,6 +59,7 @@ typedef struct di_encoded { /* tokens of some documents; kept and reused */
     int64_t weight_count, weight_capacity;
     int64_t number; /* of the sample under work, for notes */
     int32_t noted;  /* it has a key that is noted */
+    di_tag tag;     /* of it */
     di_notes notes;
     di_encoded_document *documents;
     int64_t document_count, document_capacity;

@@ -97,10 +97,23 @@ static const char *advice(const dk_node *root)
     return "";
 }
 
+/* "source" is a name where it is a short text; data sets have other things there, too. */
+static int32_t read_tag(const dk_node *root, const char *place, di_tag *tag, dk_error *err)
+{
+    const dk_node *source = di_member(root, "source"), *teacher = di_member(root, "teacher");
+    if (source && source->type == DK_NODE_TEXT && source->size < DI_TAG_SIZE && !memchr(source->text, 0, source->size))
+        memcpy(tag->source, source->text, source->size);
+    if (!teacher) return DK_OK;
+    if (teacher->type != DK_NODE_TEXT || teacher->size >= DI_TAG_SIZE || memchr(teacher->text, 0, teacher->size))
+        return dk_fail(err, DK_E_FORMAT, "%s: \"teacher\" must be a name of at most %d bytes", place, DI_TAG_SIZE - 1);
+    memcpy(tag->teacher, teacher->text, teacher->size);
+    return DK_OK;
+}
+
 static int32_t encode_object(const di_encoder *encoder, const dk_node *root, const char *place, uint32_t *flags,
                              di_encoded *out, dk_error *err)
 {
-    static const char *const used[] = {"text", "messages", "prompt", "completion", "weight", NULL};
+    static const char *const used[] = {"text", "messages", "prompt", "completion", "weight", "teacher", NULL};
     const dk_node *text = di_member(root, "text"), *messages = di_member(root, "messages");
     const dk_node *prompt = di_member(root, "prompt"), *completion = di_member(root, "completion");
     int32_t kinds = (text != NULL) + (messages != NULL) + (prompt || completion), rc;
@@ -110,6 +123,7 @@ static int32_t encode_object(const di_encoder *encoder, const dk_node *root, con
     if (!root || root->type != DK_NODE_MAP)
         return dk_fail(err, DK_E_FORMAT, "%s: a sample must be a JSON object", place);
     DK_TRY(di_check_keys(root, used, refused, place, "", out, err));
+    DK_TRY(read_tag(root, place, &out->tag, err));
     if (kinds != 1)
         return dk_fail(err, DK_E_FORMAT,
                        "%s: a sample has exactly one of \"text\", \"prompt\" with \"completion\", or \"messages\"; "

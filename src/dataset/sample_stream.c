@@ -7,7 +7,7 @@
 #include "dataset/read_memory.h"
 
 typedef struct sample_place { /* where the tokens of a sample begin */
-    int64_t begin, index;
+    int64_t begin, index, tag;
 } sample_place;
 
 struct di_sample_stream {
@@ -29,6 +29,7 @@ struct di_sample_stream {
     int64_t count, capacity;
     sample_place *places; /* of the samples whose tokens are held, ascending */
     int64_t place_count, place_capacity;
+    di_tags tags;
 };
 
 int32_t di_sample_stream_create(const di_encoder *encoder, const distill_dataset_callbacks *table,
@@ -56,6 +57,7 @@ void di_sample_stream_free(di_sample_stream *stream)
     dk_free(stream->host, stream->learn);
     dk_free(stream->host, stream->weights);
     dk_free(stream->host, stream->places);
+    dk_free(stream->host, stream->tags.items);
     dk_free(stream->host, stream);
 }
 
@@ -89,6 +91,7 @@ out:
 
 static int32_t add_place(di_sample_stream *stream, dk_error *err)
 {
+    int64_t tag = 0;
     void *places = stream->places;
     int64_t capacity = stream->place_capacity ? 2 * stream->place_capacity : 64;
     if (stream->place_count == stream->place_capacity) {
@@ -97,15 +100,19 @@ static int32_t add_place(di_sample_stream *stream, dk_error *err)
         stream->places = places;
         stream->place_capacity = capacity;
     }
-    stream->places[stream->place_count++] = (sample_place){stream->count, stream->index};
-    return DK_OK;
+    int32_t rc = di_tags_add(&stream->tags, stream->host, &stream->sample.tag, &tag, err);
+    if (rc == DK_OK) stream->places[stream->place_count++] = (sample_place){stream->count, stream->index, tag};
+    return rc;
 }
 
 static di_origin origin_of(const di_sample_stream *stream, int64_t first)
 {
     int64_t i = stream->place_count - 1;
     while (i > 0 && stream->places[i].begin > first) i--;
-    return (di_origin){"the host's samples", stream->places[i].index, first - stream->places[i].begin};
+    const sample_place *place = &stream->places[i];
+    di_origin origin = {"the host's samples", NULL, place->index, first - place->begin};
+    di_origin_tag(&origin, place->tag ? &stream->tags.items[place->tag - 1] : NULL);
+    return origin;
 }
 
 static void append(di_sample_stream *stream, const float *weights)
@@ -144,6 +151,7 @@ static int32_t pull(di_sample_stream *stream, dk_error *err)
         stream->ended = 1;
         di_counts_tell(&stream->counts, -1, stream->rules.length, stream->host, "the host's samples");
         di_notes_tell(&stream->notes, stream->host, "the host's samples");
+        di_tags_tell(&stream->tags, stream->host, "the host's samples");
         return DK_OK;
     }
     if (rc != DK_OK) return rc;
@@ -167,7 +175,8 @@ static void forget_places(di_sample_stream *stream, int64_t tokens)
     int64_t kept = 0;
     for (int64_t i = 0; i < stream->place_count; i++) {
         if (i + 1 < stream->place_count && stream->places[i + 1].begin <= tokens) continue;
-        stream->places[kept++] = (sample_place){stream->places[i].begin - tokens, stream->places[i].index};
+        stream->places[kept++] =
+            (sample_place){stream->places[i].begin - tokens, stream->places[i].index, stream->places[i].tag};
     }
     stream->place_count = kept;
 }

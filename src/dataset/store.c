@@ -40,13 +40,14 @@ void di_store_release(di_store *store)
     dk_tokenizer_release(store->decoder);
     if (store->callbacks.destroy) store->callbacks.destroy(store->callbacks.user);
     dk_free(host, store->name);
+    dk_free(host, store->own_tags.items);
     dk_free(host, store);
     dk_host_release(host);
 }
 
 void di_store_place(const di_store *store, int64_t document, char *out, size_t size)
 {
-    long long number = (long long)(store->documents[document].origin >> 2);
+    long long number = (long long)di_document_number(&store->documents[document]);
     snprintf(out, size, store->lines ? "%s:%lld" : "%s, sample %lld", store->name, number);
 }
 
@@ -164,13 +165,19 @@ out:
     return rc;
 }
 
-int32_t di_builder_end(di_builder *builder, int64_t number, uint32_t flags, dk_error *err)
+int32_t di_builder_end(di_builder *builder, int64_t number, uint32_t flags, const di_tag *tag, dk_error *err)
 {
-    di_document document = {builder->tokens, (uint64_t)number << 2 | flags};
+    di_document document = {builder->tokens, (uint64_t)number << 18 >> 16 | flags};
+    int64_t known = 0;
     if (builder->tokens == builder->begin) {
         builder->store->empty++;
         return DK_OK;
     }
+    if (tag) {
+        int32_t rc = di_tags_add(&builder->store->own_tags, builder->store->host, tag, &known, err);
+        if (rc != DK_OK) return rc;
+    }
+    document.origin |= (uint64_t)known << 48;
     builder->begin = builder->tokens;
     builder->documents++;
     dk_sha256_add(&builder->rest, &document, sizeof document);
@@ -179,8 +186,10 @@ int32_t di_builder_end(di_builder *builder, int64_t number, uint32_t flags, dk_e
 
 static void finish_hash(di_builder *builder)
 {
+    const di_tags *tags = &builder->store->own_tags;
     uint8_t digests[64];
     dk_sha256 both;
+    if (tags->count) dk_sha256_add(&builder->rest, tags->items, (size_t)tags->count * sizeof *tags->items);
     dk_sha256_end(&builder->ids, digests);
     dk_sha256_end(&builder->rest, digests + 32);
     dk_sha256_begin(&both);
@@ -203,6 +212,8 @@ int32_t di_builder_finish(di_builder *builder, di_store **out, dk_error *err)
     store->documents = (const di_document *)(const void *)data[DOCUMENTS];
     store->token_count = (int64_t)builder->tokens;
     store->document_count = builder->documents;
+    store->tags = store->own_tags.items;
+    store->tag_count = store->own_tags.count;
     builder->store = NULL;
     *out = store;
     return DK_OK;

@@ -10,6 +10,7 @@
 #include "base/file.h"
 #include "base/hash.h"
 #include "dataset/spool.h"
+#include "dataset/tags.h"
 #include "distill.h"
 #include "text/tokenizer.h"
 
@@ -19,8 +20,10 @@ enum {
 };
 typedef struct di_document {
     uint64_t end;    /* token behind its last one */
-    uint64_t origin; /* number in the source (line, sample) << 2 | DI_DOCUMENT_* */
+    uint64_t origin; /* number of its tag << 48 | number in the source (line, sample) << 2 | DI_DOCUMENT_* */
 } di_document;
+static inline int64_t di_document_number(const di_document *d) { return (int64_t)(d->origin << 16 >> 18); }
+static inline int64_t di_document_tag(const di_document *d) { return (int64_t)(d->origin >> 48); }
 
 /* What a window is filled from: ids of 2 or 4 bytes, learn bits, weights. */
 typedef struct di_tokens {
@@ -39,6 +42,9 @@ typedef struct di_store {
     int64_t token_count;
     const di_document *documents;
     int64_t document_count;
+    const di_tag *tags; /* [tag_count]; tag number n is tags[n - 1] */
+    int64_t tag_count;
+    di_tags own_tags;                    /* of what was read; those of a token file are in the map */
     int64_t empty;                       /* samples without a token: they are no documents */
     int64_t largest;                     /* id; -1 = no token */
     uint8_t content[32];                 /* SHA-256 of tokens, documents, masks, weights */
@@ -84,7 +90,7 @@ int32_t di_builder_init(di_builder *builder, dk_host *host, const char *name, dk
 /* Tokens of the current document; learn and weights [count] or NULL. */
 int32_t di_builder_add(di_builder *builder, const int32_t *ids, const uint8_t *learn, const float *weights,
                        int64_t count, dk_error *err);
-int32_t di_builder_end(di_builder *builder, int64_t number, uint32_t flags, dk_error *err);
+int32_t di_builder_end(di_builder *builder, int64_t number, uint32_t flags, const di_tag *tag, dk_error *err);
 /* The builder is empty afterwards; di_builder_free is needed only instead of it. */
 int32_t di_builder_finish(di_builder *builder, di_store **out, dk_error *err);
 void di_builder_free(di_builder *builder);

@@ -27,7 +27,7 @@ int32_t di_token_cache_key(dk_host *host, const char *path, const char *format, 
                          dk_tokenizer_adds_bos(tokenizer)};
     dk_tokenizer_hash(tokenizer, hash);
     dk_sha256_begin(&sha);
-    add_text(&sha, "tokens 2");
+    add_text(&sha, "tokens 3");
     add_text(&sha, path);
     add_text(&sha, format);
     dk_sha256_add(&sha, numbers, sizeof numbers);

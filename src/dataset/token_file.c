@@ -76,11 +76,22 @@ static int32_t check_documents(const di_store *store, dk_error *err)
             return dk_fail(err, DK_E_FORMAT, "%s: document %lld ends at token %llu, outside (%llu, %lld]", store->name,
                            (long long)i, (unsigned long long)store->documents[i].end, (unsigned long long)begin,
                            (long long)store->token_count);
+        if (di_document_tag(&store->documents[i]) > store->tag_count)
+            return dk_fail(err, DK_E_FORMAT, "%s: document %lld has tag %lld of %lld", store->name, (long long)i,
+                           (long long)di_document_tag(&store->documents[i]), (long long)store->tag_count);
         begin = store->documents[i].end;
     }
     if (begin == (uint64_t)store->token_count) return DK_OK;
     return dk_fail(err, DK_E_FORMAT, "%s: the last document ends at token %llu of %lld", store->name,
                    (unsigned long long)begin, (long long)store->token_count);
+}
+
+static int32_t check_tags(const di_store *store, dk_error *err)
+{
+    for (int64_t i = 0; i < store->tag_count; i++)
+        if (store->tags[i].source[DI_TAG_SIZE - 1] || store->tags[i].teacher[DI_TAG_SIZE - 1])
+            return dk_fail(err, DK_E_FORMAT, "%s: tag %lld does not end", store->name, (long long)i + 1);
+    return DK_OK;
 }
 
 static int32_t check_values(const di_store *store, dk_error *err)
@@ -126,6 +137,8 @@ static void attach(di_store *store, const di_token_layout *layout)
     store->tokens.learn = layout->flags & DI_TOKEN_LEARN ? data + layout->offset[2] : NULL;
     store->tokens.weights =
         layout->flags & DI_TOKEN_WEIGHTS ? (const float *)(const void *)(data + layout->offset[3]) : NULL;
+    store->tags = layout->tags ? (const di_tag *)(const void *)(data + layout->offset[4]) : NULL;
+    store->tag_count = (int64_t)layout->tags;
     store->token_count = (int64_t)layout->tokens;
     store->document_count = (int64_t)layout->documents;
     store->largest = (int64_t)layout->largest;
@@ -146,6 +159,7 @@ int32_t di_token_file_open(dk_host *host, const char *path, dk_tokenizer *tokeni
     DK_TRY(check_tokenizer(store, &layout, err));
     DK_TRY(check_blocks(host, path, store->map.data, &layout, err));
     attach(store, &layout);
+    DK_TRY(check_tags(store, err));
     DK_TRY(check_documents(store, err));
     DK_TRY(check_values(store, err));
     memcpy(store->tokenizer, layout.tokenizer, 32);

@@ -9,13 +9,14 @@
  *      8     4  version, 1
  *     12     4  size of the header, 256
  *     16     4  bytes of an id, 2 (largest vocabulary 65,536) or 4
- *     20     4  flags: 1 = learn bits, 2 = weights, 4 = numbers of documents are lines of a file
+ *     20     4  flags: 1 = learn bits, 2 = weights, 4 = numbers of documents are lines of a file, 8 = tags
  *     24     8  tokens
  *     32     8  documents
  *     40     8  largest id; all ones = there is no token
  *     48     8  size of a block, 1,048,576
  *     56     8  offset of the ids: tokens x (2 or 4)
- *     64     8  offset of the documents: documents x {u64 token behind the last one, u64 number << 2 | DI_DOCUMENT_*}
+ *     64     8  offset of the documents: documents x {u64 token behind the last one, u64 number of its tag, from 1
+ *                (0 = none), << 48 | number << 2 | DI_DOCUMENT_*}
  *     72     8  offset of the learn bits: ceil(tokens / 8), bit i & 7 of byte i >> 3 says that token i is learnt
  *     80     8  offset of the weights: tokens x f32
  *     88     8  offset of the checksums: one CRC-32C per block of the bytes [256, this offset), then one of the
@@ -23,7 +24,9 @@
  *    104    32  hash of the tokenizer (dk_tokenizer_hash); zero = made without one
  *    136    32  hash of source and options that the tokens were made of (the cache compares it); zero = none
  *    168    32  SHA-256 of the content, whatever the widths
- *    200    52  zero
+ *    200     8  offset of the tags, behind the weights: tags x {64 bytes source, 64 bytes teacher}, filled with zeroes
+ *    208     8  tags, at most 1,024
+ *    216    36  zero
  *    252     4  CRC-32C of the bytes [0, 252) */
 #ifndef DI_DATASET_TOKEN_FILE_H
 #define DI_DATASET_TOKEN_FILE_H

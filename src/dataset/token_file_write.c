@@ -36,7 +36,7 @@ out:
 static int32_t write_sections(const di_store *store, const di_token_layout *layout, body *to, dk_error *err)
 {
     const void *data[DI_TOKEN_SECTIONS] = {store->tokens.ids, store->documents, store->tokens.learn,
-                                           store->tokens.weights};
+                                           store->tokens.weights, store->tags};
     static const uint8_t zeroes[8];
     int32_t rc = DK_OK;
     for (int i = 0; i < DI_TOKEN_SECTIONS; i++) {
@@ -53,7 +53,8 @@ static int32_t describe(const di_store *store, const uint8_t key[32], di_token_l
     memset(layout, 0, sizeof *layout);
     layout->id_size = (uint32_t)store->tokens.id_size;
     layout->flags = (store->tokens.learn ? DI_TOKEN_LEARN : 0) | (store->tokens.weights ? DI_TOKEN_WEIGHTS : 0) |
-                    (store->lines ? DI_TOKEN_LINES : 0);
+                    (store->lines ? DI_TOKEN_LINES : 0) | (store->tag_count ? DI_TOKEN_TAGS : 0);
+    layout->tags = (uint64_t)store->tag_count;
     layout->tokens = (uint64_t)store->token_count;
     layout->documents = (uint64_t)store->document_count;
     layout->largest = (uint64_t)store->largest;

@@ -18,11 +18,13 @@ int32_t di_token_layout_place(di_token_layout *layout)
 {
     const uint64_t most = UINT64_C(1) << 56; /* no sum below can overflow */
     uint64_t at = DI_TOKEN_HEADER;
-    if (layout->tokens > most / 8 || layout->documents > layout->tokens) return 0;
+    if (layout->tokens > most / 8 || layout->documents > layout->tokens || layout->tags > DI_TAGS_MAX) return 0;
+    if (!layout->tags != !(layout->flags & DI_TOKEN_TAGS)) return 0;
     layout->size[0] = layout->tokens * layout->id_size;
     layout->size[1] = layout->documents * sizeof(di_document);
     layout->size[2] = layout->flags & DI_TOKEN_LEARN ? (layout->tokens + 7) / 8 : 0;
     layout->size[3] = layout->flags & DI_TOKEN_WEIGHTS ? layout->tokens * sizeof(float) : 0;
+    layout->size[4] = layout->tags * sizeof(di_tag);
     for (int i = 0; i < DI_TOKEN_SECTIONS; i++) {
         layout->offset[i] = layout->size[i] || i < 2 ? at : 0;
         at += (layout->size[i] + 7) / 8 * 8;
@@ -45,12 +47,14 @@ void di_token_layout_write(const di_token_layout *layout, uint8_t header[DI_TOKE
     put(header + 32, layout->documents, 8);
     put(header + 40, layout->largest, 8);
     put(header + 48, DI_TOKEN_BLOCK, 8);
-    for (int i = 0; i < DI_TOKEN_SECTIONS; i++) put(header + 56 + 8 * i, layout->offset[i], 8);
+    for (int i = 0; i < 4; i++) put(header + 56 + 8 * i, layout->offset[i], 8);
     put(header + 88, layout->checksums, 8);
     put(header + 96, layout->file_size, 8);
     memcpy(header + 104, layout->tokenizer, 32);
     memcpy(header + 136, layout->key, 32);
     memcpy(header + 168, layout->content, 32);
+    put(header + 200, layout->offset[4], 8);
+    put(header + 208, layout->tags, 8);
     put(header + 252, dk_crc32c(0, header, 252), 4);
 }
 
@@ -59,7 +63,7 @@ static int32_t check_layout(const uint8_t *data, uint64_t size, const char *path
                             dk_error *err)
 {
     uint8_t again[DI_TOKEN_HEADER];
-    if ((layout->id_size != 2 && layout->id_size != 4) || layout->flags > 7 || !di_token_layout_place(layout))
+    if ((layout->id_size != 2 && layout->id_size != 4) || layout->flags > 15 || !di_token_layout_place(layout))
         return dk_fail_at(err, DK_E_FORMAT, 16,
                           "%s: the header says ids of %u bytes, flags %u, %llu tokens, %llu documents, which cannot be",
                           path, (unsigned)layout->id_size, (unsigned)layout->flags, (unsigned long long)layout->tokens,
@@ -96,6 +100,7 @@ int32_t di_token_layout_read(const uint8_t *data, uint64_t size, const char *pat
     out->tokens = get(data + 24, 8);
     out->documents = get(data + 32, 8);
     out->largest = get(data + 40, 8);
+    out->tags = get(data + 208, 8);
     memcpy(out->tokenizer, data + 104, 32);
     memcpy(out->key, data + 136, 32);
     memcpy(out->content, data + 168, 32);

@@ -5,13 +5,13 @@
 #include "dataset/store.h"
 
 #define DI_TOKEN_MAGIC "DITOKENS"
-enum { DI_TOKEN_VERSION = 1, DI_TOKEN_HEADER = 256, DI_TOKEN_BLOCK = 1 << 20, DI_TOKEN_SECTIONS = 4 };
-enum { DI_TOKEN_LEARN = 1, DI_TOKEN_WEIGHTS = 2, DI_TOKEN_LINES = 4 };
+enum { DI_TOKEN_VERSION = 1, DI_TOKEN_HEADER = 256, DI_TOKEN_BLOCK = 1 << 20, DI_TOKEN_SECTIONS = 5 };
+enum { DI_TOKEN_LEARN = 1, DI_TOKEN_WEIGHTS = 2, DI_TOKEN_LINES = 4, DI_TOKEN_TAGS = 8 };
 
 typedef struct di_token_layout {
     uint32_t id_size, flags;
-    uint64_t tokens, documents, largest;
-    uint64_t offset[DI_TOKEN_SECTIONS], size[DI_TOKEN_SECTIONS]; /* ids, documents, learn, weights */
+    uint64_t tokens, documents, largest, tags;
+    uint64_t offset[DI_TOKEN_SECTIONS], size[DI_TOKEN_SECTIONS]; /* ids, documents, learn, weights, tags */
     uint64_t checksums, blocks, file_size;
     uint8_t tokenizer[32], key[32], content[32];
 } di_token_layout;

@@ -306,6 +306,120 @@ TEST(the_hash_is_of_contents_and_weights)
     CHECK(strcmp(hex[0], hex[1]) && strcmp(hex[1], hex[2]) && strcmp(hex[0], hex[2]));
 }
 
+/* ---- what samples say of themselves ---- */
+
+static const char tagged[] = "{\"text\": \"ab\", \"source\": \"wiki\"}\n"
+                             "{\"text\": \"cd\", \"source\": \"wiki\", \"teacher\": \"big\"}\n"
+                             "{\"text\": \"ef\", \"source\": {\"name\": \"x\"}, \"teacher\": null}\n"
+                             "{\"text\": \"gh\", \"source\": \"wiki\"}\n";
+
+static void check_tags(di_dataset *data, const char *name)
+{
+    static const char *const sources[] = {"wiki", "wiki", NULL, "wiki"}, *const teachers[] = {NULL, "big", NULL, NULL};
+    di_batch *batch = fixture_all(data);
+    REQUIRE(batch && batch->sequences == 4);
+    for (int64_t i = 0; i < 4; i++) {
+        const di_origin origin = di_batch_identity(batch, i).origin;
+        CHECK_STR(origin.source, sources[i] ? sources[i] : name);
+        CHECK(teachers[i] ? origin.teacher && !strcmp(origin.teacher, teachers[i]) : !origin.teacher);
+        CHECK_INT(origin.index, i + 1);
+    }
+    di_batch_free(batch);
+}
+
+TEST(samples_name_their_source_and_teacher)
+{
+    fixture f;
+    dk_error err;
+    char hex[3][65], path[400], folder[1024];
+    snprintf(folder, sizeof folder, "%s", test_folder("tagged"));
+    snprintf(path, sizeof path, "%s", fixture_file("tagged.jsonl", tagged));
+    REQUIRE(fixture_open(&f, NULL));
+    REQUIRE_OK(di_options_set_str(f.options, "data.token_cache", folder, &err));
+    REQUIRE_OK(di_options_set_str(f.options, "data.train", path, &err));
+    for (int i = 0; i < 2; i++) { /* read, and from the cache */
+        di_dataset *data = NULL;
+        REQUIRE_OK(di_dataset_open_list(f.host, "data.train", f.tokenizer, f.options, &data, &err));
+        CHECK(data->store->tag_count == 2 && (data->store->map.data != NULL) == i);
+        check_tags(data, "tagged");
+        REQUIRE_OK(di_dataset_hash(data, hex[i], &err));
+        di_dataset_release(data);
+    }
+    CHECK_STR(hex[0], hex[1]);
+    di_dataset *other = NULL;
+    char changed[sizeof tagged];
+    memcpy(changed, tagged, sizeof tagged);
+    memcpy(strstr(changed, "big"), "bag", 3);
+    REQUIRE_OK(di_dataset_open(f.host, fixture_file("other.jsonl", changed), f.tokenizer, f.options, &other, &err));
+    REQUIRE_OK(di_dataset_hash(other, hex[2], &err));
+    CHECK(strcmp(hex[0], hex[2]) != 0);
+    di_dataset_release(other);
+    fixture_close(&f);
+}
+
+static int32_t give_tagged(void *user, int64_t index, distill_sample *out)
+{
+    static const char *line;
+    (void)user;
+    if (index >= 4) return DISTILL_CB_END;
+    line = tagged;
+    for (int64_t i = 0; i < index; i++) line = strchr(line, '\n') + 1;
+    out->kind = DISTILL_SAMPLE_JSON;
+    out->text = line;
+    out->size = (int64_t)strcspn(line, "\n");
+    return DISTILL_CB_OK;
+}
+
+TEST(samples_of_a_host_name_them_too)
+{
+    fixture f;
+    dk_error err;
+    REQUIRE(fixture_open(&f, OPTIONS("data.pack=false")));
+    for (int stream = 0; stream < 2; stream++) {
+        distill_dataset_callbacks table;
+        di_dataset *data = NULL;
+        di_batch *batch = NULL;
+        DISTILL_INIT(&table);
+        table.get = give_tagged;
+        table.count = stream ? -1 : 4;
+        REQUIRE_OK(di_dataset_from_callbacks(f.host, &table, f.tokenizer, f.options, &data, &err));
+        REQUIRE_OK(di_batch_create(data, 4, &batch, &err));
+        REQUIRE_OK(di_dataset_windows(data, 0, 4, batch, &err));
+        CHECK_STR(batch->origins[1].source, "wiki");
+        CHECK_STR(batch->origins[1].teacher, "big");
+        CHECK_STR(batch->origins[2].source, "the host's samples");
+        CHECK(!batch->origins[3].teacher);
+        di_batch_free(batch);
+        di_dataset_release(data);
+    }
+    fixture_close(&f);
+}
+
+static char told[300];
+static void keep_warning(void *user, int32_t level, const char *component, const char *message)
+{
+    (void)user, (void)component;
+    if (level == DK_LOG_WARN) snprintf(told, sizeof told, "%s", message);
+}
+
+TEST(too_many_names_are_left_out_and_told)
+{
+    fixture f;
+    dk_error err;
+    di_dataset *data = NULL;
+    static char text[1100 * 48];
+    size_t used = 0;
+    for (int i = 0; i < 1100; i++)
+        used += (size_t)snprintf(text + used, sizeof text - used, "{\"text\": \"ab\", \"source\": \"s%d\"}\n", i);
+    REQUIRE(fixture_open(&f, NULL));
+    dk_host_set_logger(f.host, DK_LOG_WARN, keep_warning, NULL, NULL);
+    REQUIRE_OK(di_dataset_open(f.host, fixture_file("many.jsonl", text), f.tokenizer, f.options, &data, &err));
+    CHECK_INT(data->store->tag_count, DI_TAGS_MAX);
+    CHECK_HAS(told, "samples name more than 1024 different sources and teachers; those of 76 samples are not kept");
+    di_dataset_release(data);
+    fixture_close(&f);
+}
+
 /* ---- bad input ---- */
 
 static void check_mix(const char *mix, const char *message)
@@ -347,6 +461,8 @@ TEST(wrong_lists_and_mixes_are_refused)
     check_list("[{source: a}]", "data.train.0 has no path: give {path: FILE}");
     snprintf(list, sizeof list, "[%s, {path: none.txt}]", paths[0]);
     check_list(list, "none.txt");
+    check_list(fixture_file("bad_teacher.jsonl", "{\"text\": \"a\", \"teacher\": 3}\n"),
+               "bad_teacher.jsonl:1: \"teacher\" must be a name of at most 63 bytes");
 }
 
 TEST(an_epoch_that_never_ends_is_refused)
@@ -367,5 +483,9 @@ TEST_MAIN(TEST_CASE(sources_are_named_and_counted_apart) TEST_CASE(batch_k_depen
               TEST_CASE(shares_are_shares_of_tokens) TEST_CASE(without_a_mix_all_end_their_epochs_together)
                   TEST_CASE(an_epoch_of_a_mix_sees_every_source_whole) TEST_CASE(the_end_of_each_source_is_held_out)
                       TEST_CASE(a_source_has_its_own_format_and_separator) TEST_CASE(every_source_has_its_token_cache)
-                          TEST_CASE(the_hash_is_of_contents_and_weights) TEST_CASE(wrong_lists_and_mixes_are_refused)
-                              TEST_CASE(an_epoch_that_never_ends_is_refused))
+                          TEST_CASE(the_hash_is_of_contents_and_weights)
+                              TEST_CASE(samples_name_their_source_and_teacher)
+                                  TEST_CASE(samples_of_a_host_name_them_too)
+                                      TEST_CASE(too_many_names_are_left_out_and_told)
+                                          TEST_CASE(wrong_lists_and_mixes_are_refused)
+                                              TEST_CASE(an_epoch_that_never_ends_is_refused))

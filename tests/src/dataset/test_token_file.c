@@ -219,6 +219,35 @@ TEST(a_hostile_header_is_refused)
     fixture_close(&f);
 }
 
+TEST(tags_of_documents_are_checked)
+{
+    fixture f;
+    dk_error err;
+    di_store *again = NULL;
+    REQUIRE(fixture_open(&f, NULL));
+    di_dataset *source =
+        open_any(&f, fixture_file("tags.jsonl", "{\"text\": \"ab\", \"source\": \"x\", \"teacher\": \"y\"}\n"));
+    const char *path = test_path(TEST_TMP, "tags.tokens");
+    di_document *document = (di_document *)(uintptr_t)source->store->documents;
+    CHECK(di_document_tag(document) == 1 && di_document_number(document) == 1);
+    document->origin += UINT64_C(1) << 48;
+    REQUIRE_OK(di_token_file_write(source->store, NULL, path, &err));
+    CHECK_INT(di_token_file_open(f.host, path, NULL, NULL, &again, &err), DK_E_FORMAT);
+    CHECK_HAS(err.message, "tags.tokens: document 0 has tag 2 of 1");
+    document->origin -= UINT64_C(1) << 48;
+    memset(source->store->own_tags.items[0].teacher, 'y', DI_TAG_SIZE);
+    REQUIRE_OK(di_token_file_write(source->store, NULL, path, &err));
+    CHECK_INT(di_token_file_open(f.host, path, NULL, NULL, &again, &err), DK_E_FORMAT);
+    CHECK_HAS(err.message, "tags.tokens: tag 1 does not end");
+    source->store->own_tags.items[0].teacher[63] = 0;
+    REQUIRE_OK(di_token_file_write(source->store, NULL, path, &err));
+    REQUIRE_OK(di_token_file_open(f.host, path, NULL, NULL, &again, &err));
+    CHECK_STR(again->tags[0].source, "x");
+    di_store_release(again);
+    di_dataset_release(source);
+    fixture_close(&f);
+}
+
 TEST(ids_beyond_the_tokenizer_are_no_text)
 {
     const int32_t ids[] = {1, INT32_MAX - 1, 'a'};
@@ -367,6 +396,6 @@ TEST(a_cache_that_cannot_be_written_is_an_error)
 TEST_MAIN(TEST_CASE(a_token_file_holds_the_same_data) TEST_CASE(weights_and_wide_ids_are_kept)
               TEST_CASE(another_tokenizer_is_refused) TEST_CASE(damage_in_any_block_is_found_and_placed)
                   TEST_CASE(every_byte_of_a_small_file_matters) TEST_CASE(a_hostile_header_is_refused)
-                      TEST_CASE(ids_beyond_the_tokenizer_are_no_text) TEST_CASE(inspect_says_whether_it_is_whole)
-                          TEST_CASE(the_cache_is_used_while_nothing_changed)
+                      TEST_CASE(tags_of_documents_are_checked) TEST_CASE(ids_beyond_the_tokenizer_are_no_text)
+                          TEST_CASE(inspect_says_whether_it_is_whole) TEST_CASE(the_cache_is_used_while_nothing_changed)
                               TEST_CASE(a_cache_that_cannot_be_written_is_an_error))
