@@ -359,6 +359,21 @@ DISTILL_API int32_t distill_teacher_from_callbacks(const distill_env *env, const
 /* Sees the student's weights as they are at each call. */
 DISTILL_API int32_t distill_teacher_from_student(const distill_student *student, distill_teacher **out,
                                                  distill_error *err);
+/* A teacher that is part of another one. */
+typedef struct distill_member {
+    uint32_t struct_size;
+    uint32_t flags;                 /* 0 */
+    const distill_teacher *teacher; /* kept alive by what is made of it */
+    const char *name;               /* in messages; ties go to the first by name; NULL = its number; copied */
+    double weight;                  /* all members 0 = equal shares; else >= 0 and together 1; 0 = not asked */
+    double temperature;             /* on top of the loss's: softmax(z / (T * temperature)); 0 = 1 */
+} distill_member;
+/* Several teachers as one, a teacher like any other: members [count], all of one struct_size, with equal tokenizers and
+ * logits (DENSE, HIDDEN). What it gives is log-probabilities, formed at the temperature at which it is asked: at each
+ * of a loss's once; by distill_teacher_score at 1. A single member of weight 1 and temperature 1 is that teacher.
+ * Section: teacher (blend.mode, ...; not of and weights). */
+DISTILL_API int32_t distill_teacher_blend(const distill_env *env, const distill_member *members, int64_t count,
+                                          const distill_options *options, distill_teacher **out, distill_error *err);
 DISTILL_API void distill_teacher_free(distill_teacher *teacher);
 /* out: kind DENSE with values a writable fp32 tensor [row_count, vocab_size]; filled with logits. vocab_valid is
  * set. NaN or +inf gives DISTILL_E_NUMERIC with the first row; generate and the functions below say so likewise. */
@@ -672,10 +687,12 @@ typedef struct distill_strip { /* rows [first_row, first_row + rows) of the micr
     uint32_t flags;
     /* [rows, vocab] logits at stride; write dL/dlogits (of the sum, weights included) over them */
     float *student;
-    const float *teacher;         /* [rows, vocab] logits at stride, or NULL */
-    const int32_t *labels;        /* [rows] */
-    const float *weights;         /* [rows] */
-    const distill_target *target; /* the teacher's rows where they are not logits; else NULL */
+    const float *teacher;  /* [rows, vocab] logits at stride, or NULL */
+    const int32_t *labels; /* [rows] */
+    const float *weights;  /* [rows] */
+    /* the teacher's rows where they are not logits; of a blend kind, temperature and vocab_valid alone, its
+       log-probabilities at that temperature, the loss's, stand in teacher; else NULL */
+    const distill_target *target;
     int64_t first_row;
     int64_t rows;
     int64_t vocab;          /* valid width */

@@ -1,3 +1,5 @@
+#include <stdio.h>
+
 #include "api/handles.h"
 
 static int32_t wrap(const distill_env *env, di_teacher *teacher, distill_teacher **out, dk_error *err)
@@ -21,11 +23,63 @@ int32_t distill_teacher_open(const distill_env *env, const char *path, const dis
     dk_error_clear(err);
     DK_TRY(di_check_pointer(env, "env", err));
     DK_TRY(di_check_pointer(out, "out", err));
-    if (!path) path = di_options_text(di_tree(options), "teacher.path");
-    if (!path) DK_TRY(dk_fail(err, DK_E_OPTION, "teacher.path is not set: give a path here or in the options"));
-    DI_COMPUTE(di_teacher_open(env->backend, path, di_tree(options), &teacher, err));
+    DI_COMPUTE(di_teacher_from_options(env->backend, di_tree(options), path, &teacher, err));
+    if (!teacher)
+        DK_TRY(dk_fail(err, DK_E_OPTION, "teacher.path is not set: give a path here, or path or blend in the options"));
     DK_TRY(wrap(env, teacher, out, err));
 out:
+    return rc;
+}
+
+/* Members may have grown at their end: they are as far apart as the first says. */
+static int32_t read_member(const distill_member *members, int64_t index, di_blend_member *out, dk_error *err)
+{
+    const distill_member *member =
+        (const distill_member *)(const void *)((const char *)members + (size_t)index * members->struct_size);
+    char name[48];
+    int32_t rc;
+    snprintf(name, sizeof name, "members[%lld]", (long long)index);
+    DK_TRY(di_check_struct(member, name, sizeof *member, err));
+    if (member->struct_size != members->struct_size)
+        return dk_fail(err, DK_E_INVALID, "%s has struct_size %u, members[0] has %u", name,
+                       (unsigned)member->struct_size, (unsigned)members->struct_size);
+    if (!member->teacher) return dk_fail(err, DK_E_INVALID, "%s.teacher is NULL", name);
+    *out = (di_blend_member){member->teacher->teacher, member->name, member->weight, member->temperature};
+out:
+    return rc;
+}
+
+/* What a recipe says of members is said by members here. */
+static int32_t check_blend(const di_options *options, dk_error *err)
+{
+    static const char *const keys[] = {"teacher.blend.of", "teacher.blend.weights"};
+    int32_t rc = di_options_check(options, 1 << DI_TEACHERS | 1 << DI_TEACHER, err);
+    for (size_t i = 0; i < sizeof keys / sizeof *keys && rc == DK_OK; i++)
+        rc = di_options_refuse(options, keys[i], "is of a recipe: here members say it", err);
+    return rc;
+}
+
+int32_t distill_teacher_blend(const distill_env *env, const distill_member *members, int64_t count,
+                              const distill_options *options, distill_teacher **out, distill_error *error)
+{
+    dk_error *err = di_err(error);
+    di_teacher *teacher = NULL;
+    di_blend_member *read = NULL;
+    di_blend_settings settings;
+    int32_t rc;
+    dk_error_clear(err);
+    DK_TRY(di_check_pointer(env, "env", err));
+    DK_TRY(di_check_pointer(out, "out", err));
+    if (count < 1 || !members) return dk_fail(err, DK_E_INVALID, "members: a blend has at least one teacher");
+    DK_TRY(check_blend(di_tree(options), err));
+    DK_TRY(dk_new(env->host, count, &read, err));
+    DK_TRY(di_check_struct(members, "members[0]", sizeof *members, err));
+    for (int64_t i = 0; i < count; i++) DK_TRY(read_member(members, i, &read[i], err));
+    di_blend_settings_read(di_tree(options), NULL, &settings);
+    DI_COMPUTE(di_teacher_blend(env->backend, read, count, &settings, &teacher, err));
+    DK_TRY(wrap(env, teacher, out, err));
+out:
+    if (env) dk_free(env->host, read);
     return rc;
 }
 

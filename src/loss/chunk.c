@@ -217,9 +217,19 @@ static void prepare_logits(di_chunk *chunk, double divisor)
     const dk_view teacher = chunk->strip->teacher;
     const int32_t narrow = teacher.dtype == DK_F64;
     if (chunk->has_teacher_logits) return;
-    fill(chunk, &chunk->strip->teacher_rows, narrow ? chunk->p : NULL, chunk->teacher_logits, divisor, 0);
+    fill(chunk, &chunk->strip->teacher_rows[chunk->level], narrow ? chunk->p : NULL, chunk->teacher_logits, divisor, 0);
     chunk->has_teacher_logits = 1;
     if (narrow) chunk->has_p = 0;
+}
+
+/* The strip that has the teacher at this temperature. */
+static void choose_level(di_chunk *chunk, double temperature)
+{
+    const di_strip *strip = chunk->strip;
+    int64_t level = 0;
+    while (level + 1 < strip->levels && strip->temperatures[level] != temperature) level++;
+    if (level != chunk->level) chunk->has_p = chunk->has_teacher_logits = 0;
+    chunk->level = level;
 }
 
 static void prepare(di_chunk *chunk, const di_term *term, const di_entry *entry)
@@ -238,11 +248,12 @@ static void prepare(di_chunk *chunk, const di_term *term, const di_entry *entry)
         chunk->temperature = temperature;
     }
     if (!entry->table.targets || !dk_view_present(strip->teacher)) return;
-    divisor /= strip->batch->teacher->temperature;
+    choose_level(chunk, temperature);
+    divisor /= strip->temperatures[chunk->level];
     if (entry->builtin) prepare_logits(chunk, divisor);
     if (entry->builtin || (chunk->has_p && chunk->floor == floor)) return;
     chunk->floor = floor;
-    fill(chunk, &strip->teacher_rows, chunk->p, NULL, logs ? divisor : 0, floors);
+    fill(chunk, &strip->teacher_rows[chunk->level], chunk->p, NULL, logs ? divisor : 0, floors);
     chunk->has_p = 1;
     if (strip->teacher.dtype == DK_F64) chunk->has_teacher_logits = 0; /* they stood in p */
 }
@@ -301,6 +312,7 @@ void di_chunk_run(di_chunk *chunk, const di_strip *strip, int64_t first, int64_t
     chunk->first = first;
     chunk->rows = rows;
     chunk->has_q = chunk->has_p = chunk->has_teacher_logits = chunk->has_group = chunk->has_done = 0;
+    chunk->level = 0;
     chunk->raised = 0;
     gather_labels(chunk);
     memset(strip->totals + first, 0, (size_t)rows * sizeof *strip->totals);

@@ -114,7 +114,7 @@ static void describe_target(const di_chunk *chunk, distill_target *target, disti
     const di_strip *strip = chunk->strip;
     DISTILL_INIT(target);
     target->kind = strip->teacher_kind;
-    target->temperature = strip->batch->teacher->temperature;
+    target->temperature = strip->temperatures[chunk->level];
     target->vocab_valid = strip->vocab;
     if (!strip->target) return;
     shape[0] = chunk->rows;

@@ -208,6 +208,22 @@ double di_term_scale(const di_term *term, const di_entry *entry)
     return term->weight * (squared ? temperature * temperature : 1);
 }
 
+int64_t di_loss_temperatures(const di_loss *loss, double out[DI_TEMPERATURES])
+{
+    int64_t count = 0;
+    for (int64_t i = 0; i < loss->count; i++)
+        for (const di_entry *entry = loss->terms[i].entry; entry; entry = entry->fallback) {
+            const double temperature = di_term_temperature(&loss->terms[i], entry);
+            int64_t at = 0;
+            if (!takes_teacher(entry)) continue;
+            while (at < count && at < DI_TEMPERATURES && out[at] != temperature) at++;
+            if (at < count) continue;
+            if (count < DI_TEMPERATURES) out[count] = temperature;
+            count++;
+        }
+    return count;
+}
+
 static int32_t refuse_kind(const di_loss *loss, const di_entry *entry, int32_t kind, dk_error *err)
 {
     dk_strbuf names;

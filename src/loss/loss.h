@@ -29,6 +29,8 @@ di_loss *di_loss_retain(di_loss *loss);
 void di_loss_release(di_loss *loss);
 int32_t di_loss_needs_teacher(const di_loss *loss);
 int32_t di_loss_whole_sequences(const di_loss *loss);
+/* At which a teacher is asked, each once; returns how many, also where that is more than DI_TEMPERATURES. */
+int64_t di_loss_temperatures(const di_loss *loss, double out[DI_TEMPERATURES]);
 void di_loss_describe(const di_loss *loss, dk_strbuf *out); /* "0.5*cross_entropy + 0.5*forward_kl(T=2)" */
 
 /* ---- evaluation ---- */

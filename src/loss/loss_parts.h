@@ -57,10 +57,14 @@ typedef struct di_strip { /* what all chunks of a strip share */
     int64_t vocab;
     int64_t first;                      /* row of the micro-batch that stands in row 0 of the strip */
     dk_view student, teacher, gradient; /* gradient may be student; absent = not wanted. teacher absent = not dense */
-    di_host_rows student_rows, teacher_rows, gradient_rows; /* where the host works on them */
-    const distill_target *target;                           /* not dense: compact fp32 and int32 rows of the strip */
-    int32_t teacher_kind;                                   /* 0 = none */
-    const int32_t *labels; /* of rows label_first, label_first + 1, ... of the micro-batch; NULL = none */
+    di_host_rows student_rows, gradient_rows; /* where the host works on them */
+    /* of a teacher whose logits serve every temperature one strip; of others one for each temperature */
+    di_host_rows teacher_rows[DI_TEMPERATURES];
+    double temperatures[DI_TEMPERATURES]; /* that stand in them */
+    int64_t levels;
+    const distill_target *target; /* not dense: compact fp32 and int32 rows of the strip */
+    int32_t teacher_kind;         /* 0 = none */
+    const int32_t *labels;        /* of rows label_first, label_first + 1, ... of the micro-batch; NULL = none */
     int64_t label_first;
     const int64_t *rows; /* [count] unmasked rows of the strip */
     int64_t count;
@@ -87,6 +91,7 @@ typedef struct di_chunk {
     int64_t first, rows;        /* of strip->rows */
     int32_t has_q, logs, has_p; /* what stands in q and p */
     int32_t has_teacher_logits;
+    int64_t level;             /* of strip->teacher_rows that p and the teacher's logits are of */
     double temperature, scale; /* of q; of the group's gradient */
     float floor;
     int32_t has_group, has_done;

@@ -132,21 +132,36 @@ static int32_t wants_teacher(const di_run *run)
     return di_loss_needs_teacher(run->workspace->loss) || (teacher->kind == DISTILL_ONE_HOT && !run->batch->labels);
 }
 
+/* Logits, or log-probabilities at each temperature of the loss. */
+static int32_t dense_rows(di_run *run, int64_t first, int64_t count, dk_error *err)
+{
+    const di_source *teacher = run->batch->teacher;
+    di_workspace *workspace = run->workspace;
+    di_strip *strip = &run->strip;
+    dk_view levels[DI_TEMPERATURES];
+    int32_t rc = DK_OK;
+    for (int64_t i = 0; i < strip->levels; i++) levels[i] = dk_view_rows(workspace->levels[i], 0, count);
+    strip->teacher = levels[0];
+    if (teacher->rows_at)
+        DK_TRY(teacher->rows_at(teacher->self, first, count, strip->levels, strip->temperatures, levels, err));
+    else DK_TRY(teacher->rows(teacher->self, first, count, levels[0], &strip->target, err));
+    for (int64_t i = 0; i < strip->levels; i++)
+        DK_TRY(di_host_read(&workspace->queue, i ? &workspace->level_copied[i] : &workspace->copied[1], levels[i],
+                            &strip->teacher_rows[i], err));
+out:
+    return rc;
+}
+
 static int32_t teacher_rows(di_run *run, int64_t first, int64_t count, dk_error *err)
 {
     const di_source *teacher = run->batch->teacher;
     const distill_target *target = NULL;
-    dk_view strip = dk_view_none();
     int32_t rc = DK_OK;
     run->strip.target = NULL;
     run->strip.teacher = dk_view_none();
     if (!wants_teacher(run)) return DK_OK;
-    if (teacher->kind == DISTILL_DENSE) strip = run->strip.teacher = dk_view_rows(run->workspace->teacher, 0, count);
-    DK_TRY(teacher->rows(teacher->self, first, count, strip, &target, err));
-    if (teacher->kind == DISTILL_DENSE) {
-        DK_TRY(di_host_read(&run->workspace->queue, &run->workspace->copied[1], strip, &run->strip.teacher_rows, err));
-        goto out;
-    }
+    if (teacher->kind == DISTILL_DENSE) return dense_rows(run, first, count, err);
+    DK_TRY(teacher->rows(teacher->self, first, count, dk_view_none(), &target, err));
     run->strip.target = target;
     DK_TRY(check_sparse(run, target, err));
     if (teacher->kind != DISTILL_ONE_HOT || run->batch->labels) goto out;
@@ -223,6 +238,21 @@ static int64_t even_height(const di_workspace *workspace, int64_t rows)
     return rows / strips + (rows % strips != 0);
 }
 
+/* At which temperatures the teacher's strips are. */
+static int32_t set_levels(di_run *run, dk_error *err)
+{
+    const di_source *teacher = run->batch->teacher;
+    di_strip *strip = &run->strip;
+    strip->levels = 1;
+    strip->temperatures[0] = teacher ? teacher->temperature : 1;
+    if (!teacher || teacher->kind != DISTILL_DENSE || !di_loss_needs_teacher(run->workspace->loss)) return DK_OK;
+    if (teacher->rows_at) strip->levels = di_loss_temperatures(run->workspace->loss, strip->temperatures);
+    if (strip->levels > DI_TEMPERATURES)
+        return dk_fail(err, DK_E_UNSUPPORTED, "the loss has %lld temperatures; a blend of teachers takes %d at most",
+                       (long long)strip->levels, DI_TEMPERATURES);
+    return di_workspace_reserve_levels(run->workspace, strip->levels, err);
+}
+
 static void set_strip(di_run *run)
 {
     di_workspace *workspace = run->workspace;
@@ -256,6 +286,7 @@ int32_t di_loss_run(const di_loss *loss, di_workspace *workspace, const di_loss_
     height = even_height(workspace, batch->rows);
     DK_TRY(check_sequences(&run, height, err));
     if (batch->want_gradient && batch->student->needs_logits) DK_TRY(di_workspace_reserve_gradient(workspace, err));
+    DK_TRY(set_levels(&run, err));
     set_strip(&run);
     if (batch->row_values && batch->rows) memset(batch->row_values, 0, (size_t)batch->rows * sizeof *batch->row_values);
     for (int64_t first = 0; first < batch->rows; first = end) {

@@ -20,20 +20,31 @@ static int64_t plan_rows(const di_workspace *workspace, int64_t memory, int64_t 
     return larger(smaller(rows, max_rows), 1);
 }
 
-static int32_t make_strip(di_workspace *workspace, int32_t which, int64_t width, dk_view *view, dk_error *err)
+static int32_t make_strip(di_workspace *workspace, dk_buffer **buffer, int64_t width, dk_view *view, dk_error *err)
 {
     const dk_dtype real = workspace->backend->real;
     const int64_t bytes = workspace->strip_rows * width * (int64_t)dk_dtype_size(real);
-    int32_t rc = workspace->backend->ops->buffer_create(workspace->backend, bytes, &workspace->strips[which], err);
+    int32_t rc = workspace->backend->ops->buffer_create(workspace->backend, bytes, buffer, err);
     if (rc) return rc;
-    *view = dk_view_2d(workspace->strips[which], 0, real, workspace->strip_rows, width);
+    *view = dk_view_2d(*buffer, 0, real, workspace->strip_rows, width);
     return DK_OK;
 }
 
 int32_t di_workspace_reserve_gradient(di_workspace *workspace, dk_error *err)
 {
     if (dk_view_present(workspace->gradient)) return DK_OK;
-    return make_strip(workspace, 2, workspace->student.shape[1], &workspace->gradient, err);
+    return make_strip(workspace, &workspace->strips[2], workspace->student.shape[1], &workspace->gradient, err);
+}
+
+int32_t di_workspace_reserve_levels(di_workspace *workspace, int64_t count, dk_error *err)
+{
+    const int64_t width = workspace->teacher.shape[1];
+    int32_t rc = DK_OK;
+    workspace->levels[0] = workspace->teacher;
+    for (int64_t i = 1; i < count && rc == DK_OK; i++)
+        if (!dk_view_present(workspace->levels[i]))
+            rc = make_strip(workspace, &workspace->level_buffers[i], width, &workspace->levels[i], err);
+    return rc;
 }
 
 static int64_t plan_chunk(const di_workspace *workspace, int32_t with_teacher)
@@ -71,8 +82,9 @@ int32_t di_workspace_create(dk_backend *backend, const di_loss *loss, int64_t me
     workspace->vocab = teacher_width > 0 ? smaller(student_width, teacher_width) : student_width;
     workspace->strip_rows = plan_rows(workspace, memory, student_width, teacher_width, max_rows);
     DK_TRY(dk_queue_open(&workspace->queue, backend, err));
-    DK_TRY(make_strip(workspace, 0, student_width, &workspace->student, err));
-    if (teacher_width > 0) DK_TRY(make_strip(workspace, 1, teacher_width, &workspace->teacher, err));
+    DK_TRY(make_strip(workspace, &workspace->strips[0], student_width, &workspace->student, err));
+    if (teacher_width > 0)
+        DK_TRY(make_strip(workspace, &workspace->strips[1], teacher_width, &workspace->teacher, err));
     DK_TRY(dk_new(workspace->host, workspace->strip_rows, &workspace->rows, err));
     DK_TRY(dk_new(workspace->host, workspace->strip_rows, &workspace->totals, err));
     if (teacher_width <= 0) DK_TRY(di_sparse_check_create(workspace->host, workspace->vocab, &workspace->sparse, err));
@@ -93,6 +105,11 @@ void di_workspace_free(di_workspace *workspace)
     for (int i = 0; i < 3; i++)
         if (workspace->strips[i]) workspace->backend->ops->buffer_free(workspace->backend, workspace->strips[i]);
     for (int i = 0; i < 3; i++) di_staging_free(workspace->host, &workspace->copied[i]);
+    for (int i = 0; i < DI_TEMPERATURES; i++) {
+        if (workspace->level_buffers[i])
+            workspace->backend->ops->buffer_free(workspace->backend, workspace->level_buffers[i]);
+        di_staging_free(workspace->host, &workspace->level_copied[i]);
+    }
     dk_queue_close(&workspace->queue);
     for (int64_t i = 0; i < workspace->chunk_count; i++) di_chunk_free(&workspace->chunks[i]);
     dk_free(workspace->host, workspace->chunks);

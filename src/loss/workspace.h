@@ -14,6 +14,10 @@ struct di_workspace {
     di_staging copied[3]; /* of student, teacher, gradient, where the host does not see the strips */
     /* [strip_rows, width]; gradient only for sources that need their logits again */
     dk_view student, teacher, gradient;
+    /* of a teacher that is asked at several temperatures: level 0 is teacher */
+    dk_view levels[DI_TEMPERATURES];
+    dk_buffer *level_buffers[DI_TEMPERATURES];
+    di_staging level_copied[DI_TEMPERATURES];
     di_chunk *chunks;
     int64_t chunk_count;
     int64_t *rows;           /* [strip_rows] unmasked rows of a strip */
@@ -22,5 +26,6 @@ struct di_workspace {
     di_sparse_check *sparse; /* NULL = the teacher is dense */
 };
 int32_t di_workspace_reserve_gradient(di_workspace *workspace, dk_error *err);
+int32_t di_workspace_reserve_levels(di_workspace *workspace, int64_t count, dk_error *err);
 
 #endif

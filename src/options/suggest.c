@@ -41,9 +41,10 @@ static size_t distance_to(const di_table *table, int64_t id, const char *text, s
 const char *di_option_suggest(const di_table *table, const char *text, size_t size)
 {
     const char *best = NULL;
-    size_t best_distance = tolerance(size) + 1;
+    size_t best_distance = 2 * tolerance(size) + 2;
     for (int64_t id = 0; id < table->row_count + table->group_count; id++) {
-        const size_t d = distance_to(table, id, text, size);
+        const di_option_info *row = di_table_row(table, id);
+        const size_t d = 2 * distance_to(table, id, text, size) + (row && row->flags & DI_OPTION_RARE ? 1 : 0);
         if (d < best_distance) best_distance = d, best = di_table_name(table, id);
     }
     return best;

@@ -5,6 +5,7 @@
 #define OPEN_HIGH DI_OPTION_OPEN_HIGH
 #define ALONE DI_OPTION_ALONE
 #define OWN DI_OPTION_OWN
+#define RARE DI_OPTION_RARE
 /* Behind the help may stand other members: .when = "schedule=wsd". */
 #define ROW(NAME, TYPE, INITIAL, FLAGS, ...)                                                                 \
     {                                                                                                        \
@@ -24,9 +25,33 @@
 #define COUNT_MAX 1e12
 
 static const di_option_info rows[] = {
-    PATH("teacher.path", "model that is learned from: a folder with config.json and safetensors, or a GGUF file"),
+    ROW("teachers", MAP, NULL, 0, "teachers by name, each as section teacher has it: {pt: {path: portuguese/}}"),
+    PATH("teacher.path",
+         "model that is learned from: a folder with config.json and safetensors, or a GGUF file, or a name of teachers",
+         .names = "teachers"),
+    NUMBER("teacher.temperature", "1.0", 1e-3, 1000, NULL, RARE,
+           "of this teacher, on top of the loss's: softmax(z / (T * temperature))"),
     FLAG("teacher.mmap", "true",
          "map the weights into memory; false reads a copy, safe if the file may change meanwhile"),
+
+    CHOICE("teacher.blend.mode", "linear", "linear|log_linear|max_confidence|min_entropy|min_cross_entropy|stochastic",
+           0,
+           "how several teachers are one: linear mixes probabilities, log_linear multiplies them and renormalises, "
+           "stochastic draws a teacher; the others take for each token the one that is surest, or gives the true token "
+           "the most"),
+    LIST("teacher.blend.of", DI_OPTION_TEXT, 0, 0, "names of the teachers that are blended", .names = "teachers"),
+    LIST("teacher.blend.weights", DI_OPTION_NUMBER, 0, 1,
+         "a weight for each, together 1; 0 = not asked; none = equal shares"),
+    CHOICE("teacher.blend.weighting", "static", "static|entropy|label", 0,
+           "multiplies the weights of a token by exp(-entropy / s) or by exp(probability of the true token / s), s = "
+           "weighting_temperature",
+           .when = "mode=linear|log_linear"),
+    NUMBER("teacher.blend.weighting_temperature", "1.0", 1e-4, 1e4, NULL, 0,
+           "the lower, the more the teacher that fits a token best counts there", .when = "weighting=entropy|label"),
+    CHOICE("teacher.blend.draw", "sample", "sample|token", 0, "stochastic: what one teacher is drawn for",
+           .when = "mode=stochastic"),
+    INT("teacher.blend.seed", "1", 0, 9007199254740992.0, NULL, 0, "stochastic: seed of the draws",
+        .when = "mode=stochastic"),
 
     PATH("student.path", "model that is trained: a folder with config.json and safetensors, or a GGUF file"),
     PATH("student.config", "config.json of a fresh student with random weights"),
@@ -149,7 +174,9 @@ static const di_option_info rows[] = {
 };
 
 static const di_group groups[] = {
+    {.name = "teachers", .like = "teacher", .shape = DI_GROUP_NAMED},
     {.name = "teacher", .main = "path"},
+    {.name = "teacher.blend"},
     {.name = "student", .main = "path"},
     {.name = "data", .main = "train"},
     {.name = "data.train", .main = "path", .shape = DI_GROUP_ONE_OR_LIST},

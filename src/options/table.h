@@ -27,7 +27,8 @@ enum {                          /* flags */
        DI_OPTION_OR_ZERO = 4,   /* 0 as well as what is in the bounds */
        DI_OPTION_OPEN_HIGH = 8, /* the upper bound itself is out of bounds */
        DI_OPTION_ALONE = 16,    /* only where its group is one map, not in a list of them */
-       DI_OPTION_OWN = 32       /* set item by item: "loss.weight" does not reach every term of a list */
+       DI_OPTION_OWN = 32,      /* set item by item: "loss.weight" does not reach every term of a list */
+       DI_OPTION_RARE = 64      /* where a mistyped key fits several options, another one is meant */
 };
 typedef struct di_option_info {
     const char *name;         /* "section.key" */
@@ -68,6 +69,7 @@ typedef struct di_table {
 extern const di_table di_public_table;
 
 enum { /* sections of the public table, in its order; as a set: 1 << section */
+       DI_TEACHERS,
        DI_TEACHER,
        DI_STUDENT,
        DI_DATA,

@@ -138,7 +138,7 @@ static int32_t save(di_run *run, di_teacher **saved, dk_error *err)
     int32_t rc = DK_OK;
     if (run->output.path) {
         DK_TRY(di_output_student(run, err));
-        if (di_student_model(t->student)) DK_TRY(di_teacher_open(t->backend, run->output.path, NULL, saved, err));
+        if (di_student_model(t->student)) DK_TRY(di_teacher_open(t->backend, run->output.path, 1, saved, err));
     }
     if (!*saved) {
         rc = di_student_as_teacher(t->student, saved, err);

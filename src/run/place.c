@@ -69,6 +69,10 @@ int32_t di_output_check_place(const di_run *run, dk_error *err)
     int32_t rc = DK_OK;
     if (!run->output.path || !(output = real_path(run->host, run->output.path))) return DK_OK;
     if (*path) DK_TRY(check_one(run, output, "the teacher", path, err));
+    for (int64_t i = 0; i < di_options_list_size(t->options, "teachers"); i++) {
+        const char *value = di_options_text(di_options_item(t->options, "teachers", i), "path");
+        if (value) DK_TRY(check_one(run, output, "one of teachers", value, err));
+    }
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
         const char *value = di_options_text(t->options, keys[i]);
         if (value) DK_TRY(check_one(run, output, keys[i], value, err));

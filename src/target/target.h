@@ -16,6 +16,7 @@
  * give *target (host tensors of exactly count rows, borrowed until the next call).
  * gradient(): dlogits [count, width] = dL/dlogits of the same range, destroyed; logits as they were given. Students
  * only. */
+enum { DI_TEMPERATURES = 8 }; /* at most, of one teacher at once */
 typedef struct di_source di_source;
 struct di_source {
     void *self;
@@ -28,6 +29,11 @@ struct di_source {
     int32_t needs_logits;
     int32_t (*rows)(void *self, int64_t first, int64_t count, dk_view strip, const distill_target **target,
                     dk_error *err);
+    /* NULL = its logits serve every temperature. Else what it says at one does not tell what it says at another:
+     * rows() is at `temperature`, and this fills strips [n] with log p at temperatures [n], instead of rows() for that
+     * range. */
+    int32_t (*rows_at)(void *self, int64_t first, int64_t count, int64_t n, const double *temperatures,
+                       const dk_view *strips, dk_error *err);
     int32_t (*gradient)(void *self, int64_t first, int64_t count, dk_view logits, dk_view dlogits, dk_error *err);
 };
 

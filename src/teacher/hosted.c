@@ -64,7 +64,8 @@ static int32_t ahead(const di_teacher *t)
     return hosted->callbacks.begin != NULL;
 }
 
-static const di_teacher_kind hosted_kind = {.free = free_state,
+static const di_teacher_kind hosted_kind = {.name = "a teacher of callbacks",
+                                            .free = free_state,
                                             .describe = describe,
                                             .form = form_of,
                                             .hash = hash,

@@ -70,7 +70,8 @@ out:
     return rc;
 }
 
-static const di_teacher_kind local_kind = {.free = free_state,
+static const di_teacher_kind local_kind = {.name = "a teacher",
+                                           .free = free_state,
                                            .describe = describe,
                                            .form = form,
                                            .hash = hash,
@@ -150,10 +151,9 @@ static void make_form(di_teacher *t, di_local *local)
     local->form.vocab_valid = di_vocab_valid(local->model, t->tokenizer);
 }
 
-int32_t di_teacher_open(dk_backend *backend, const char *path, const di_options *options, di_teacher **out,
-                        dk_error *err)
+int32_t di_teacher_open(dk_backend *backend, const char *path, int32_t use_mmap, di_teacher **out, dk_error *err)
 {
-    dk_model_options how = {.use_mmap = di_options_flag(options, "teacher.mmap")};
+    dk_model_options how = {.use_mmap = use_mmap};
     di_teacher *t = NULL;
     di_local *local = NULL;
     int32_t rc;

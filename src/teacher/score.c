@@ -74,12 +74,15 @@ static int32_t read_strip(walk *w, int64_t first, int64_t count, double temperat
     const distill_target *target = NULL;
     dk_view strip = dk_view_rows(w->strip, 0, count);
     int32_t rc;
-    DK_TRY(source->rows(source->self, first, count, strip, &target, err));
+    if (source->rows_at && temperature != 0)
+        DK_TRY(source->rows_at(source->self, first, count, 1, &temperature, &strip, err));
+    else DK_TRY(source->rows(source->self, first, count, strip, &target, err));
     ops->copy_out(&w->queue, strip, w->rows);
     DK_TRY(dk_queue_wait(&w->queue, err));
     DK_TRY(check_rows(w, first, count, err));
     if (temperature == 0) goto out;
-    ops->log_softmax(&w->queue, strip, source->vocab_valid, temperature / source->temperature, strip);
+    ops->log_softmax(&w->queue, strip, source->vocab_valid, source->rows_at ? 1 : temperature / source->temperature,
+                     strip);
     ops->copy_out(&w->queue, strip, w->rows);
     DK_TRY(dk_queue_wait(&w->queue, err));
 out:

@@ -46,6 +46,8 @@ void di_session_free(di_session *s)
     di_teacher_release(teacher);
 }
 
+void di_session_set_step(di_session *s, int64_t step) { s->step = step; }
+
 int32_t di_session_begin(di_session *s, const distill_batch *batch, dk_error *err)
 {
     int64_t rows = di_batch_rows(batch);

@@ -101,7 +101,7 @@ int32_t di_facts_get(const di_facts *facts, const char *owner, const char *key, 
 int32_t di_teacher_get_i64(const di_teacher *t, const char *key, int64_t *out, dk_error *err)
 {
     const di_facts facts = di_teacher_facts(t);
-    return di_facts_get(&facts, di_teacher_model(t) ? "a teacher" : "a teacher of callbacks", key, out, err);
+    return di_facts_get(&facts, t->kind->name, key, out, err);
 }
 
 int64_t di_teacher_version(const di_teacher *t) { return t->kind->version ? t->kind->version(t) : 0; }

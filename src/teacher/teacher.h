@@ -10,14 +10,51 @@
 typedef struct di_teacher di_teacher;
 typedef struct di_session di_session;
 
-int32_t di_teacher_open(dk_backend *backend, const char *path, const di_options *options, di_teacher **out,
-                        dk_error *err);
+int32_t di_teacher_open(dk_backend *backend, const char *path, int32_t use_mmap, di_teacher **out, dk_error *err);
 int32_t di_teacher_from_callbacks(dk_backend *backend, const distill_teacher_callbacks *table,
                                   const di_options *options, di_teacher **out, dk_error *err);
 /* A teacher that looks at a live model. owner is kept (retain/release) as long as the teacher. tokenizer may be
  * NULL. */
 int32_t di_teacher_from_model(dk_backend *backend, dk_model *model, dk_tokenizer *tokenizer, void *owner,
                               void (*retain)(void *), void (*release)(void *), di_teacher **out, dk_error *err);
+/* ---- several teachers as one ---- */
+typedef enum {
+    DI_BLEND_LINEAR,     /* p = sum w_i p_i */
+    DI_BLEND_LOG_LINEAR, /* p = product p_i^w_i, renormalised */
+    /* one member for each token: */
+    DI_BLEND_MAX_CONFIDENCE,
+    DI_BLEND_MIN_ENTROPY,
+    DI_BLEND_MIN_CROSS_ENTROPY,
+    DI_BLEND_STOCHASTIC /* drawn by weight; or for each sequence */
+} di_blend_mode;
+typedef enum { DI_WEIGH_STATIC, DI_WEIGH_ENTROPY, DI_WEIGH_LABEL } di_weighting;
+typedef struct di_blend_settings {
+    di_blend_mode mode;
+    di_weighting
+        weighting; /* w_i times exp(-entropy / softness) or exp(p of the true token / softness), over their sum */
+    double softness;
+    int32_t per_sequence; /* stochastic */
+    uint64_t seed;
+} di_blend_settings;
+typedef struct di_blend_member {
+    di_teacher *teacher;
+    const char *name;   /* NULL = its number */
+    double weight;      /* all 0 = equal shares; else >= 0, together 1; 0 = not asked */
+    double temperature; /* p_i = softmax(z_i / (T * temperature)); 0 = 1 */
+} di_blend_member;
+/* One member that is asked, at temperature 1, is the blend: that teacher itself comes back. */
+int32_t di_teacher_blend(dk_backend *backend, const di_blend_member *members, int64_t count,
+                         const di_blend_settings *settings, di_teacher **out, dk_error *err);
+/* What sections teacher and teachers name: a model, or a blend of some; *out NULL = nothing. path stands in for
+ * teacher.path. */
+int32_t di_teacher_from_options(dk_backend *backend, const di_options *options, const char *path, di_teacher **out,
+                                dk_error *err);
+/* Settings of a blend from section teacher, or from an entry of teachers. */
+void di_blend_settings_read(const di_options *options, const char *entry_name, di_blend_settings *out);
+/* Do ids mean the same? E_MISMATCH names the first token that differs; NULL = a teacher without one, which fits all. */
+int32_t di_check_same_tokens(const char *a_name, const dk_tokenizer *a, const char *b_name, const dk_tokenizer *b,
+                             dk_error *err);
+
 di_teacher *di_teacher_retain(di_teacher *teacher);
 void di_teacher_release(di_teacher *teacher);
 
@@ -55,6 +92,8 @@ int32_t di_session_create_trained(di_teacher *teacher, int64_t max_tokens, int64
 int32_t di_session_gradient(di_session *session, int64_t first, int64_t count, dk_view logits, dk_view dlogits,
                             float **out, dk_error *err);
 void di_session_free(di_session *session);
+/* The step that asks for what is begun next: draws hang on it. */
+void di_session_set_step(di_session *session, int64_t step);
 /* A batch is begun, collected (the trunk), asked for its rows, and dropped. begin tells a teacher that takes its time
  * of a batch whose rows will be asked for later; what batch points to is borrowed until it is dropped: by drop, by the
  * next begin, or with the session. Two batches in flight are two sessions. */

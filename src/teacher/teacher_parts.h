@@ -8,6 +8,7 @@
 #include "teacher/teacher.h"
 
 typedef struct di_teacher_kind {
+    const char *name;                                           /* "a teacher of callbacks", for messages */
     void (*free)(di_teacher *teacher);                          /* teacher->state and what it holds */
     void (*describe)(const di_teacher *teacher, di_facts *out); /* out arrives with nothing known */
     const distill_target *(*form)(const di_teacher *teacher);   /* what its sessions give */
@@ -50,6 +51,7 @@ struct di_session {
     const int64_t *places; /* [row_count] */
     int64_t *place_memory; /* [max_rows] for implied rows */
     int32_t begun;         /* the batch: its end is due */
+    int64_t step;          /* of the training that asks; 0 elsewhere */
     di_source source;
     void *state; /* the kind's own */
 };
@@ -83,6 +85,26 @@ void di_hosted_session_free(di_session *session);
 int32_t di_hosted_begin(di_session *session, dk_error *err);
 void di_hosted_end(di_session *session);
 int32_t di_hosted_forward(di_session *session, dk_error *err);
+
+/* ---- several teachers as one: blend.c, blend_session.c ---- */
+typedef struct di_blended { /* a member that is asked */
+    di_teacher *teacher;    /* a reference */
+    char *name;
+    double weight, temperature;
+} di_blended;
+typedef struct di_blend {
+    di_blend_settings settings;
+    di_blended *members; /* [count], by name: results do not hang on the order in which they were given */
+    int64_t count, width;
+    distill_target form; /* DENSE */
+    distill_tensor values;
+    int64_t shape[2];
+} di_blend;
+int32_t di_blend_session(di_session *session, dk_error *err);
+void di_blend_session_free(di_session *session);
+int32_t di_blend_begin(di_session *session, dk_error *err);
+void di_blend_end(di_session *session);
+int32_t di_blend_forward(di_session *session, dk_error *err);
 
 /* ---- text of what a model writes: speak.c ---- */
 typedef struct di_speaker di_speaker;

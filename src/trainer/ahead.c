@@ -121,6 +121,7 @@ static int32_t begin_next(di_trainer *t, dk_error *err)
     DK_TRY(find_next(t, &batch, &step, &index, err));
     if (!batch) goto out;
     cut_micro(t, batch, index, &t->ahead.next);
+    di_session_set_step(t->ahead.session, step);
     DK_TRY(di_session_begin(t->ahead.session, &t->ahead.next.micro, err));
     t->ahead.step = step;
     t->ahead.index = index;
@@ -142,7 +143,10 @@ int32_t di_ahead_begin(di_trainer *t, int32_t with_teacher, dk_error *err)
         di_ahead_drop(t);
         goto out;
     }
-    if (!begun) DK_TRY(di_session_begin(t->session, &t->window.micro, err));
+    if (!begun) {
+        di_session_set_step(t->session, t->counters.step);
+        DK_TRY(di_session_begin(t->session, &t->window.micro, err));
+    }
     if (t->ahead.session) DK_TRY(begin_next(t, err));
 out:
     return rc;

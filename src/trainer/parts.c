@@ -49,12 +49,9 @@ void di_settings_read(di_trainer *t)
 
 static int32_t open_teacher(di_trainer *t, di_teacher *given, dk_error *err)
 {
-    const char *path = di_options_text(t->options, "teacher.path");
-    if (given) {
-        t->teacher = di_teacher_retain(given);
-        return DK_OK;
-    }
-    return path ? di_teacher_open(t->backend, path, t->options, &t->teacher, err) : DK_OK;
+    if (!given) return di_teacher_from_options(t->backend, t->options, NULL, &t->teacher, err);
+    t->teacher = di_teacher_retain(given);
+    return DK_OK;
 }
 
 static int32_t derive_student(di_trainer *t, dk_error *err)

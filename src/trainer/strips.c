@@ -79,7 +79,8 @@ out:
     return rc;
 }
 
-/* Rows of the teacher: logits into its strip, or its own statement. */
+/* Rows of the teacher: logits into its strip, or its own statement. What a blend says it says at a temperature, that of
+ * the trainer's loss. */
 static int32_t teacher_rows(di_trainer *t, int64_t first, int64_t count, distill_strip *strip, dk_error *err)
 {
     const di_source *source = di_session_source(t->session);
@@ -87,9 +88,20 @@ static int32_t teacher_rows(di_trainer *t, int64_t first, int64_t count, distill
     const distill_target *target = NULL;
     di_host_rows rows = {0};
     int32_t rc;
-    DK_TRY(source->rows(source->self, first, count, view, &target, err));
+    if (source->rows_at) {
+        double temperatures[DI_TEMPERATURES] = {1};
+        di_loss_temperatures(t->objective.loss, temperatures);
+        DK_TRY(source->rows_at(source->self, first, count, 1, temperatures, &view, err));
+        DISTILL_INIT(&t->pull.formed); /* its numbers stand in strip->teacher */
+        t->pull.formed.kind = DISTILL_DENSE;
+        t->pull.formed.temperature = temperatures[0];
+        t->pull.formed.vocab_valid = source->vocab_valid;
+        strip->target = &t->pull.formed;
+    } else {
+        DK_TRY(source->rows(source->self, first, count, view, &target, err));
+        strip->target = target;
+    }
     if (!target) DK_TRY(di_host_read(&t->queue, &t->pull.copied[1], view, &rows, err));
-    strip->target = target;
     strip->teacher = (const float *)(void *)rows.data;
     strip->teacher_stride = rows.stride;
 out:

@@ -62,6 +62,7 @@ typedef struct di_pull {              /* pull mode */
     di_staging copied[2];   /* strips of student and teacher, where the host does not see them */
     di_host_rows handed;    /* the student's rows that the host has */
     dk_buffer *kept_logits; /* a copy of the strip's logits, for heads with a soft-cap */
+    distill_target formed;  /* says at which temperature the teacher's strip is, where it is at one */
     distill_tensor label_tensor, weight_tensor;
     int64_t row_shape[1];
 } di_pull;

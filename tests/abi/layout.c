@@ -84,6 +84,15 @@ _Static_assert(offsetof(distill_teacher_callbacks, begin) == 48, "distill_teache
 _Static_assert(offsetof(distill_teacher_callbacks, end) == 56, "distill_teacher_callbacks.end");
 _Static_assert(sizeof(distill_teacher_callbacks) == offsetof(distill_teacher_callbacks, end) + sizeof(((distill_teacher_callbacks *)0)->end), "distill_teacher_callbacks has no tail padding");
 
+_Static_assert(sizeof(distill_member) == 40, "sizeof distill_member");
+_Static_assert(offsetof(distill_member, struct_size) == 0, "distill_member.struct_size");
+_Static_assert(offsetof(distill_member, flags) == 4, "distill_member.flags");
+_Static_assert(offsetof(distill_member, teacher) == 8, "distill_member.teacher");
+_Static_assert(offsetof(distill_member, name) == 16, "distill_member.name");
+_Static_assert(offsetof(distill_member, weight) == 24, "distill_member.weight");
+_Static_assert(offsetof(distill_member, temperature) == 32, "distill_member.temperature");
+_Static_assert(sizeof(distill_member) == offsetof(distill_member, temperature) + sizeof(((distill_member *)0)->temperature), "distill_member has no tail padding");
+
 _Static_assert(sizeof(distill_student_callbacks) == 80, "sizeof distill_student_callbacks");
 _Static_assert(offsetof(distill_student_callbacks, struct_size) == 0, "distill_student_callbacks.struct_size");
 _Static_assert(offsetof(distill_student_callbacks, flags) == 4, "distill_student_callbacks.flags");

@@ -136,6 +136,10 @@ class distill_teacher_callbacks(Structure):
     pass
 
 
+class distill_member(Structure):
+    pass
+
+
 class distill_student_callbacks(Structure):
     pass
 
@@ -264,6 +268,14 @@ distill_teacher_callbacks._fields_ = [
     ("begin", distill_teacher_callbacks_begin),
     ("end", distill_teacher_callbacks_end),
 ]
+distill_member._fields_ = [
+    ("struct_size", c_uint32),
+    ("flags", c_uint32),
+    ("teacher", POINTER(distill_teacher)),
+    ("name", c_char_p),
+    ("weight", c_double),
+    ("temperature", c_double),
+]
 distill_student_callbacks._fields_ = [
     ("struct_size", c_uint32),
     ("flags", c_uint32),
@@ -391,6 +403,7 @@ STRUCTS = {  # name: (size, offsets of the fields)
     "distill_option_info": (72, {"struct_size": 0, "type": 4, "name": 8, "help": 16, "default_text": 24, "choices": 32, "unit": 40, "low": 48, "high": 56, "flags": 64}),
     "distill_allocator": (40, {"struct_size": 0, "flags": 4, "user": 8, "alloc": 16, "free": 24, "destroy": 32}),
     "distill_teacher_callbacks": (64, {"struct_size": 0, "flags": 4, "user": 8, "destroy": 16, "score": 24, "generate": 32, "form": 40, "begin": 48, "end": 56}),
+    "distill_member": (40, {"struct_size": 0, "flags": 4, "teacher": 8, "name": 16, "weight": 24, "temperature": 32}),
     "distill_student_callbacks": (80, {"struct_size": 0, "flags": 4, "user": 8, "destroy": 16, "forward": 24, "backward": 32, "apply": 40, "discard": 48, "save": 56, "load": 64, "form": 72}),
     "distill_sample": (64, {"struct_size": 0, "kind": 4, "ids": 8, "text": 16, "count": 24, "prompt_count": 32, "size": 40, "learn": 48, "weight": 56}),
     "distill_dataset_callbacks": (40, {"struct_size": 0, "flags": 4, "user": 8, "destroy": 16, "get": 24, "count": 32}),
@@ -428,6 +441,7 @@ FUNCTIONS = {  # name: (result, arguments)
     "distill_teacher_open": (c_int32, [POINTER(distill_env), c_char_p, POINTER(distill_options), POINTER(POINTER(distill_teacher)), POINTER(distill_error)]),
     "distill_teacher_from_callbacks": (c_int32, [POINTER(distill_env), POINTER(distill_teacher_callbacks), POINTER(distill_options), POINTER(POINTER(distill_teacher)), POINTER(distill_error)]),
     "distill_teacher_from_student": (c_int32, [POINTER(distill_student), POINTER(POINTER(distill_teacher)), POINTER(distill_error)]),
+    "distill_teacher_blend": (c_int32, [POINTER(distill_env), POINTER(distill_member), c_int64, POINTER(distill_options), POINTER(POINTER(distill_teacher)), POINTER(distill_error)]),
     "distill_teacher_free": (None, [POINTER(distill_teacher)]),
     "distill_teacher_score": (c_int32, [POINTER(distill_teacher), POINTER(distill_batch), POINTER(distill_target), POINTER(distill_error)]),
     "distill_teacher_log_probs": (c_int32, [POINTER(distill_teacher), POINTER(distill_batch), c_double, POINTER(distill_tensor), POINTER(distill_target), POINTER(distill_error)]),

@@ -5,7 +5,7 @@
 /* Every option that a condition speaks of is there. */
 static void check_condition(const di_option_info *option)
 {
-    const char *dot = strchr(option->name, '.');
+    const char *dot = strrchr(option->name, '.');
     for (const char *at = option->when; at && *at; at += strcspn(at, ",") + (at[strcspn(at, ",")] == ',')) {
         char name[96];
         const char *key = at + (*at == '!');

@@ -44,7 +44,7 @@ TEST(opened_is_live)
     CHECK_OK(di_teacher_from_model(f.backend, model, NULL, &owner, retain, release, &live, &err));
     CHECK_OK(score_with(live, &batch, live_logits, &err));
     CHECK_OK(dk_model_save(model, f.folder, DK_F32, &err));
-    CHECK_OK(di_teacher_open(f.backend, f.folder, NULL, &opened, &err));
+    CHECK_OK(di_teacher_open(f.backend, f.folder, 1, &opened, &err));
     CHECK(di_teacher_tokenizer(opened) == NULL); /* a model without a tokenizer scores ids */
     CHECK_STR(di_teacher_path(opened), f.folder);
     CHECK_OK(score_with(opened, &batch, logits, &err));
@@ -153,7 +153,7 @@ TEST(wrong_outputs)
     CHECK_INT(di_teacher_score(teacher, &batch, &out, &err), DK_E_UNSUPPORTED);
     CHECK_INT(out.vocab_valid, 0);
     di_teacher_release(teacher);
-    CHECK_INT(di_teacher_open(f.backend, "no/such/folder", NULL, &teacher, &err), DK_E_NOT_FOUND);
+    CHECK_INT(di_teacher_open(f.backend, "no/such/folder", 1, &teacher, &err), DK_E_NOT_FOUND);
     CHECK_HAS(err.message, "no/such/folder");
     dk_model_free(model);
     close_fixture(&f);

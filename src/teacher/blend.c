@@ -1,0 +1,254 @@
+/* blend.c - several teachers as one: who belongs to it, do they fit together, and what is known of it. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/hash.h"
+#include "teacher/teacher_parts.h"
+
+static const di_blend *blend_of(const di_teacher *t) { return t->state; }
+
+static void free_state(di_teacher *t)
+{
+    di_blend *blend = t->state;
+    for (int64_t i = 0; i < blend->count; i++) {
+        di_teacher_release(blend->members[i].teacher);
+        dk_free(t->host, blend->members[i].name);
+    }
+    dk_free(t->host, blend->members);
+    dk_free(t->host, blend);
+}
+
+/* ---- what is known of it ---- */
+
+static int64_t sum_known(int64_t a, int64_t b) { return a < 0 || b < 0 ? -1 : a + b; }
+
+static void describe(const di_teacher *t, di_facts *out)
+{
+    const di_blend *blend = blend_of(t);
+    out->vocab_size = out->vocab_valid = blend->width;
+    out->parameters = out->bytes = 0;
+    for (int64_t i = 0; i < blend->count; i++) {
+        const di_facts facts = di_teacher_facts(blend->members[i].teacher);
+        out->parameters = sum_known(out->parameters, facts.parameters);
+        out->bytes = sum_known(out->bytes, facts.bytes);
+        if (facts.context_length > 0 && (out->context_length < 0 || facts.context_length < out->context_length))
+            out->context_length = facts.context_length;
+    }
+}
+
+static const distill_target *form_of(const di_teacher *t) { return &blend_of(t)->form; }
+
+/* Names have no part in it, but for the order in which members are taken. */
+static int32_t hash(const di_teacher *t, char hex[65], dk_error *err)
+{
+    const di_blend *blend = blend_of(t);
+    const di_blend_settings *settings = &blend->settings;
+    const int64_t numbers[] = {settings->mode, settings->weighting, settings->per_sequence, (int64_t)settings->seed};
+    dk_sha256 sha;
+    uint8_t digest[32];
+    int32_t rc = DK_OK;
+    dk_sha256_begin(&sha);
+    dk_sha256_add(&sha, "blend", 5);
+    dk_sha256_add(&sha, numbers, sizeof numbers);
+    dk_sha256_add(&sha, &settings->softness, sizeof settings->softness);
+    for (int64_t i = 0; i < blend->count; i++) {
+        const di_blended *member = &blend->members[i];
+        const double shares[2] = {member->weight, member->temperature};
+        char of_member[65];
+        DK_TRY(di_teacher_hash(member->teacher, of_member, err));
+        dk_sha256_add(&sha, of_member, 64);
+        dk_sha256_add(&sha, shares, sizeof shares);
+    }
+    dk_sha256_end(&sha, digest);
+    dk_hex(digest, sizeof digest, hex);
+out:
+    return rc;
+}
+
+static double flops(const di_teacher *t, int64_t tokens, int64_t mean_length)
+{
+    double total = 0;
+    for (int64_t i = 0; i < blend_of(t)->count; i++)
+        total += di_teacher_flops(blend_of(t)->members[i].teacher, tokens, mean_length);
+    return total;
+}
+
+static int32_t ahead(const di_teacher *t)
+{
+    for (int64_t i = 0; i < blend_of(t)->count; i++)
+        if (di_teacher_ahead(blend_of(t)->members[i].teacher)) return 1;
+    return 0;
+}
+
+static int32_t generate(di_teacher *t, const distill_batch *prompts, const di_options *options,
+                        const distill_options *user_options, distill_token_fn fn, void *user, dk_error *err)
+{
+    (void)t, (void)prompts, (void)options, (void)user_options, (void)fn, (void)user;
+    return dk_fail(err, DK_E_UNSUPPORTED, "a blend of teachers only scores: let one of its members generate");
+}
+
+static const di_teacher_kind blend_kind = {.name = "a blend of teachers",
+                                           .free = free_state,
+                                           .describe = describe,
+                                           .form = form_of,
+                                           .hash = hash,
+                                           .flops = flops,
+                                           .ahead = ahead,
+                                           .session = di_blend_session,
+                                           .session_free = di_blend_session_free,
+                                           .begin = di_blend_begin,
+                                           .end = di_blend_end,
+                                           .forward = di_blend_forward,
+                                           .generate = generate};
+
+/* ---- who belongs to it ---- */
+
+static void name_of(const di_blend_member *members, int64_t index, char out[64])
+{
+    if (members[index].name) snprintf(out, 64, "%.63s", members[index].name);
+    else snprintf(out, 64, "%lld", (long long)index);
+}
+
+static int32_t check_weights(const di_blend_member *members, int64_t count, int32_t *equal, dk_error *err)
+{
+    double sum = 0;
+    char name[64], text[32];
+    *equal = 1;
+    for (int64_t i = 0; i < count; i++) {
+        const double weight = members[i].weight;
+        name_of(members, i, name);
+        dk_format_f64(weight, text);
+        if (!(weight >= 0) || !isfinite(weight))
+            return dk_fail(err, DK_E_OPTION,
+                           "blend: the weight of teacher %s is %s; weights are 0 or more, and 1 together", name, text);
+        sum += weight;
+        if (weight != 0) *equal = 0;
+    }
+    if (*equal || fabs(sum - 1) <= 1e-6) return DK_OK;
+    dk_format_f64(sum, text);
+    return dk_fail(err, DK_E_OPTION, "blend: the weights of the %lld teachers are %s together, not 1", (long long)count,
+                   text);
+}
+
+static int32_t check_names(const di_blend_member *members, int64_t count, dk_error *err)
+{
+    for (int64_t i = 0; i < count; i++) {
+        char name[64], other[64];
+        name_of(members, i, name);
+        if (members[i].temperature != 0 &&
+            !(members[i].temperature >= DK_TEMPERATURE_MIN && members[i].temperature <= DK_TEMPERATURE_MAX)) {
+            char text[32];
+            dk_format_f64(members[i].temperature, text);
+            return dk_fail(err, DK_E_OPTION, "blend: the temperature of teacher %s is %s, outside 0.001..1000 (0 = 1)",
+                           name, text);
+        }
+        for (int64_t j = 0; j < i; j++) {
+            name_of(members, j, other);
+            if (!strcmp(name, other)) return dk_fail(err, DK_E_OPTION, "blend: two teachers are called %s", name);
+        }
+    }
+    return DK_OK;
+}
+
+/* What a weight would say is what the mode decides. */
+static int32_t check_mode(const di_blend *blend, dk_error *err)
+{
+    const di_blend_mode mode = blend->settings.mode;
+    if (mode == DI_BLEND_LINEAR || mode == DI_BLEND_LOG_LINEAR || mode == DI_BLEND_STOCHASTIC) return DK_OK;
+    for (int64_t i = 1; i < blend->count; i++)
+        if (blend->members[i].weight != blend->members[0].weight)
+            return dk_fail(
+                err, DK_E_OPTION,
+                "blend: weights that differ have no use where each token has the teacher that knows it best; "
+                "give mode linear, log_linear or stochastic, or no weights");
+    return DK_OK;
+}
+
+static int32_t check_members(di_blend *blend, dk_error *err)
+{
+    int32_t rc = DK_OK;
+    blend->width = INT64_MAX;
+    for (int64_t i = 0; i < blend->count; i++) {
+        const di_blended *member = &blend->members[i], *first = &blend->members[0];
+        const int32_t kind = di_teacher_form(member->teacher)->kind;
+        if (kind != DISTILL_DENSE && kind != DISTILL_HIDDEN)
+            return dk_fail(err, DK_E_UNSUPPORTED, "blend: teacher %s gives %s targets; a blend is made of logits",
+                           member->name, di_kind_name(kind));
+        DK_TRY(di_check_same_tokens(first->name, di_teacher_tokenizer(first->teacher), member->name,
+                                    di_teacher_tokenizer(member->teacher), err));
+        const int64_t valid = di_teacher_vocab_valid(member->teacher);
+        if (valid < blend->width) blend->width = valid;
+    }
+out:
+    return rc;
+}
+
+static int by_name(const void *a, const void *b)
+{
+    const di_blended *x = a, *y = b;
+    return strcmp(x->name, y->name);
+}
+
+static int32_t take_members(di_teacher *t, di_blend *blend, const di_blend_member *members, int64_t count,
+                            int32_t equal, dk_error *err)
+{
+    char name[64];
+    int32_t rc;
+    DK_TRY(dk_new(t->host, count, &blend->members, err));
+    for (int64_t i = 0; i < count; i++) {
+        di_blended *to = &blend->members[blend->count];
+        if (!equal && members[i].weight == 0) continue;
+        name_of(members, i, name);
+        to->weight = equal ? 1 / (double)count : members[i].weight;
+        to->temperature = members[i].temperature != 0 ? members[i].temperature : 1;
+        if (!(to->name = dk_strdup(t->host, name))) return dk_fail_nomem(err, strlen(name) + 1);
+        to->teacher = di_teacher_retain(members[i].teacher);
+        blend->count++;
+    }
+    qsort(blend->members, (size_t)blend->count, sizeof *blend->members, by_name);
+    for (int64_t i = 0; i < blend->count && !t->tokenizer; i++)
+        if (di_teacher_tokenizer(blend->members[i].teacher))
+            t->tokenizer = dk_tokenizer_retain(di_teacher_tokenizer(blend->members[i].teacher));
+out:
+    return rc;
+}
+
+static void make_form(di_blend *blend)
+{
+    blend->shape[1] = blend->width;
+    blend->values = di_tensor_of(NULL, DISTILL_FLOAT, 32, 2, blend->shape);
+    DISTILL_INIT(&blend->form);
+    blend->form.kind = DISTILL_DENSE;
+    blend->form.values = &blend->values;
+    blend->form.temperature = 1;
+    blend->form.vocab_valid = blend->width;
+}
+
+int32_t di_teacher_blend(dk_backend *backend, const di_blend_member *members, int64_t count,
+                         const di_blend_settings *settings, di_teacher **out, dk_error *err)
+{
+    di_teacher *t = NULL;
+    di_blend *blend = NULL;
+    int32_t equal = 0, rc;
+    if (count < 1) return dk_fail(err, DK_E_OPTION, "blend: it has no teachers");
+    if (backend->real != DK_F32)
+        return dk_fail(err, DK_E_UNSUPPORTED, "blend: backend %s does not compute in f32", backend->name);
+    DK_TRY(check_weights(members, count, &equal, err));
+    DK_TRY(check_names(members, count, err));
+    DK_TRY(di_teacher_create(backend, &blend_kind, "", &t, err));
+    DK_TRY(dk_new(t->host, 1, &blend, err));
+    t->state = blend;
+    blend->settings = *settings;
+    DK_TRY(take_members(t, blend, members, count, equal, err));
+    DK_TRY(check_mode(blend, err));
+    DK_TRY(check_members(blend, err));
+    make_form(blend);
+    *out = t;
+    if (blend->count > 1 || blend->members[0].temperature != 1) return DK_OK;
+    *out = di_teacher_retain(blend->members[0].teacher);
+out:
+    di_teacher_release(t);
+    return rc;
+}

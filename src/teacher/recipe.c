@@ -1,0 +1,196 @@
+/* recipe.c - teachers as options name them: sections teacher and teachers. */
+#include <stdio.h>
+#include <string.h>
+
+#include "teacher/teacher_parts.h"
+
+enum { TEACHERS_MAX = 64, KEY_MAX = 160 };
+
+typedef struct entry { /* of teachers */
+    const char *name;
+    di_teacher *teacher; /* opened once, however often it is named; NULL = not yet */
+    double temperature;
+    int32_t open; /* is being opened: to name it now is a cycle */
+} entry;
+typedef struct reader {
+    dk_backend *backend;
+    const di_options *options;
+    entry entries[TEACHERS_MAX];
+    int64_t count;
+    const char *chain[TEACHERS_MAX]; /* what is being opened, outermost first */
+    int64_t depth;
+} reader;
+
+/* Where the options of a teacher stand: section teacher, or an entry of teachers, which has the same ones. */
+typedef struct node {
+    const char *entry; /* NULL = section teacher */
+    char key[KEY_MAX];
+} node;
+
+/* The key of "teacher.path" in this node; good until the next call. */
+static const char *in(node *n, const char *key)
+{
+    if (n->entry) snprintf(n->key, sizeof n->key, "teachers.%.100s%.50s", n->entry, strchr(key, '.'));
+    else snprintf(n->key, sizeof n->key, "%.100s", key);
+    return n->key;
+}
+
+static int32_t choice(const char *const *choices, const char *text)
+{
+    int32_t i = 0;
+    while (choices[i + 1] && strcmp(choices[i], text)) i++;
+    return i;
+}
+
+void di_blend_settings_read(const di_options *options, const char *entry_name, di_blend_settings *out)
+{
+    static const char *const modes[] = {
+        "linear", "log_linear", "max_confidence", "min_entropy", "min_cross_entropy", "stochastic", NULL};
+    static const char *const weightings[] = {"static", "entropy", "label", NULL};
+    node n = {.entry = entry_name};
+    out->mode = (di_blend_mode)choice(modes, di_options_text(options, in(&n, "teacher.blend.mode")));
+    out->weighting = (di_weighting)choice(weightings, di_options_text(options, in(&n, "teacher.blend.weighting")));
+    out->softness = di_options_f64(options, in(&n, "teacher.blend.weighting_temperature"));
+    out->per_sequence = di_options_is(options, in(&n, "teacher.blend.draw"), "sample");
+    out->seed = (uint64_t)di_options_i64(options, in(&n, "teacher.blend.seed"));
+}
+
+/* ---- nodes: teacher, or an entry of teachers ---- */
+
+static int32_t open_node(reader *r, const char *entry_name, const char *path, di_teacher **out, double *temperature,
+                         dk_error *err);
+
+static int32_t fail_cycle(const reader *r, const char *name, dk_error *err)
+{
+    char text[400] = "";
+    int64_t i = 0;
+    while (i < r->depth && strcmp(r->chain[i], name)) i++;
+    for (; i < r->depth; i++) snprintf(text + strlen(text), sizeof text - strlen(text), "%.60s -> ", r->chain[i]);
+    return dk_fail(err, DK_E_OPTION, "teachers.%s is made of itself: %s%s (a folder of that name is ./%s)", name, text,
+                   name, name);
+}
+
+static entry *find_entry(reader *r, const char *name)
+{
+    for (int64_t i = 0; i < r->count; i++)
+        if (!strcmp(r->entries[i].name, name)) return &r->entries[i];
+    if (r->count == TEACHERS_MAX) return NULL;
+    r->entries[r->count] = (entry){.name = name};
+    return &r->entries[r->count++];
+}
+
+/* An entry by its name; *out is borrowed. */
+static int32_t open_entry(reader *r, const char *name, di_teacher **out, double *temperature, dk_error *err)
+{
+    entry *at = find_entry(r, name);
+    int32_t rc;
+    if (!at) return dk_fail(err, DK_E_OPTION, "more than %d teachers", TEACHERS_MAX);
+    if (at->open) return fail_cycle(r, name, err);
+    if (!at->teacher) {
+        at->open = 1;
+        r->chain[r->depth++] = name;
+        rc = open_node(r, name, NULL, &at->teacher, &at->temperature, err);
+        r->depth--;
+        at->open = 0;
+        if (rc) return rc;
+        if (!at->teacher) return dk_fail(err, DK_E_OPTION, "teachers.%s has neither path nor blend", name);
+    }
+    *temperature = at->temperature;
+    *out = at->teacher;
+    return DK_OK;
+}
+
+static int32_t open_blend(reader *r, node *n, di_teacher **out, dk_error *err)
+{
+    const int64_t count = di_options_list_size(r->options, in(n, "teacher.blend.of"));
+    const int64_t given = di_options_list_size(r->options, in(n, "teacher.blend.weights"));
+    di_blend_member members[TEACHERS_MAX];
+    di_blend_settings settings;
+    int32_t rc = DK_OK;
+    if (!count)
+        return dk_fail(err, DK_E_OPTION, "%s is not given: it names the teachers that are blended",
+                       in(n, "teacher.blend.of"));
+    if (count > TEACHERS_MAX)
+        return dk_fail(err, DK_E_OPTION, "%s: more than %d", in(n, "teacher.blend.of"), TEACHERS_MAX);
+    if (given && given != count)
+        return dk_fail(err, DK_E_OPTION, "%s has %lld weights for %lld teachers", in(n, "teacher.blend.weights"),
+                       (long long)given, (long long)count);
+    for (int64_t i = 0; i < count; i++) {
+        members[i] = (di_blend_member){.name = di_options_list_text(r->options, in(n, "teacher.blend.of"), i)};
+        if (given) members[i].weight = di_options_list_f64(r->options, in(n, "teacher.blend.weights"), i);
+        DK_TRY(open_entry(r, members[i].name, &members[i].teacher, &members[i].temperature, err));
+    }
+    di_blend_settings_read(r->options, n->entry, &settings);
+    DK_TRY(di_teacher_blend(r->backend, members, count, &settings, out, err));
+out:
+    return rc;
+}
+
+/* *out NULL = the node names nothing; *temperature is left to whoever uses the teacher. */
+static int32_t open_node(reader *r, const char *entry_name, const char *path, di_teacher **out, double *temperature,
+                         dk_error *err)
+{
+    node n = {.entry = entry_name};
+    const char *name = path ? NULL : di_options_named(r->options, in(&n, "teacher.path"));
+    di_teacher *named = NULL;
+    double of_named = 1;
+    if (!path) path = di_options_text(r->options, in(&n, "teacher.path"));
+    *temperature = di_options_f64(r->options, in(&n, "teacher.temperature"));
+    if (di_options_map(r->options, in(&n, "teacher.blend")))
+        return path ? dk_fail(err, DK_E_OPTION, "%s and a path are both given: a teacher is one of them",
+                              in(&n, "teacher.blend"))
+                    : open_blend(r, &n, out, err);
+    if (!name && path)
+        return di_teacher_open(r->backend, path, di_options_flag(r->options, in(&n, "teacher.mmap")), out, err);
+    if (!name) return DK_OK;
+    int32_t rc = open_entry(r, name, &named, &of_named, err);
+    if (rc) return rc;
+    *temperature *= of_named;
+    *out = di_teacher_retain(named);
+    return DK_OK;
+}
+
+/* A temperature of its own makes a teacher a blend of one. */
+static int32_t apply_temperature(reader *r, double temperature, di_teacher **out, dk_error *err)
+{
+    const di_blend_settings linear = {.softness = 1};
+    const di_blend_member member = {.teacher = *out, .name = "teacher", .temperature = temperature};
+    di_teacher *softened = NULL;
+    int32_t rc = di_teacher_blend(r->backend, &member, 1, &linear, &softened, err);
+    di_teacher_release(*out);
+    *out = softened;
+    return rc;
+}
+
+static void name_unused(reader *r)
+{
+    const int64_t count = di_options_list_size(r->options, "teachers");
+    for (int64_t i = 0; i < count; i++) {
+        const char *name = di_options_name(di_options_item(r->options, "teachers", i));
+        int64_t used = 0;
+        while (used < r->count && strcmp(r->entries[used].name, name)) used++;
+        if (used == r->count)
+            dk_log(r->backend->host, DK_LOG_WARN, "teacher", "teachers.%s is not used: no teacher names it", name);
+    }
+}
+
+int32_t di_teacher_from_options(dk_backend *backend, const di_options *options, const char *path, di_teacher **out,
+                                dk_error *err)
+{
+    reader r = {.backend = backend, .options = options};
+    di_teacher *teacher = NULL;
+    double temperature = 1;
+    int32_t rc;
+    DK_TRY(di_options_check(options, 1 << DI_TEACHERS | 1 << DI_TEACHER, err));
+    DK_TRY(open_node(&r, NULL, path, &teacher, &temperature, err));
+    if (!teacher && temperature != 1)
+        DK_TRY(dk_fail(err, DK_E_OPTION, "teacher.temperature is given without a teacher"));
+    if (teacher && temperature != 1) DK_TRY(apply_temperature(&r, temperature, &teacher, err));
+    name_unused(&r);
+    *out = teacher;
+    teacher = NULL;
+out:
+    di_teacher_release(teacher);
+    for (int64_t i = 0; i < r.count; i++) di_teacher_release(r.entries[i].teacher);
+    return rc;
+}
