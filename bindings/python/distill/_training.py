@@ -64,7 +64,7 @@ def _on_get(source, index, out):
 
 
 class Dataset(Handle):
-    """A source of samples. path: text, JSONL or tokens; keywords are options of the section data."""
+    """A source of samples. path: text, JSONL or tokens, or None for the options' train and mix; keywords are options of the section data."""
     _kind = c.distill_dataset
 
     def __init__(self, path, tokenizer=None, options=None, env=None, **keys):

@@ -71,6 +71,8 @@ def test_several_sources(recipe, env, tmp_path):
     (tmp_path / "en.txt").write_text("the man is in the inn\n" * 4)
     data = dict(recipe["data"], train=[{"path": recipe["data"]["train"], "source": "pt"}, {"path": str(tmp_path / "en.txt")}], mix={"pt": 1, "en": 3})
     result = distill.run(dict(recipe, data=data), env=env).to_dict()
+    together = distill.Dataset(None, distill.Tokenizer(recipe["teacher"]["path"], env=env), env=env, train=data["train"], mix={"pt": 1, "en": 3})
+    assert together["samples"] == 41
     sources = result["data"]["sources"]
     assert list(sources) == ["pt", "en"] and sources["en"]["share"] == 0.75 and sources["en"]["passes"] > 1
     with pytest.raises(distill.OptionError, match="data.mix.fr is not a source"):
