@@ -421,6 +421,14 @@ inline std::int32_t on_token(void *user, std::int64_t sequence, std::int32_t id,
 }
 } // namespace detail
 
+/* A teacher that is part of a blend; see distill_member. */
+struct member {
+    const distill_teacher *teacher;
+    std::string name = {}; /* empty = its number */
+    double weight = 0;
+    double temperature = 0;
+};
+
 class teacher : public detail::handle<distill_teacher, distill_teacher_free>
 {
   public:
@@ -448,6 +456,23 @@ class teacher : public detail::handle<distill_teacher, distill_teacher_free>
         distill_teacher *raw = nullptr;
         detail::call(distill_teacher_from_callbacks, env.get(), &table, with ? with->get() : nullptr, &raw);
         raw_.reset(raw);
+    }
+    /* Several teachers as one; see distill_teacher_blend. */
+    static teacher blend(const env &env, const std::vector<member> &members, const options *with = nullptr)
+    {
+        std::vector<distill_member> raw_members;
+        for (const member &part : members) {
+            auto raw_member = init<distill_member>();
+            raw_member.teacher = part.teacher;
+            raw_member.name = part.name.empty() ? nullptr : part.name.c_str();
+            raw_member.weight = part.weight;
+            raw_member.temperature = part.temperature;
+            raw_members.push_back(raw_member);
+        }
+        distill_teacher *raw = nullptr;
+        detail::call(distill_teacher_blend, env.get(), raw_members.data(),
+                     static_cast<std::int64_t>(raw_members.size()), with ? with->get() : nullptr, &raw);
+        return teacher(raw);
     }
     static teacher from(const distill_student *student)
     {

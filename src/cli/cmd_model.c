@@ -63,6 +63,16 @@ static int32_t fit_windows(cli_session *s, const distill_teacher *scorer, const 
     return rc;
 }
 
+/* Do the settings say what teaches? */
+static int names_teacher(const cli_session *s)
+{
+    size_t path = 0, blend = 0;
+    char none[1];
+    distill_options_get(s->options, "teacher.path", none, sizeof none, &path, NULL);
+    distill_options_get(s->options, "teacher.blend", none, sizeof none, &blend, NULL);
+    return path > 1 || blend > 1;
+}
+
 int cli_eval(const cli_command *command, int argc, char **argv)
 {
     int as_json = 0;
@@ -88,7 +98,8 @@ int cli_eval(const cli_command *command, int argc, char **argv)
     if (code >= 0) goto out;
     cli_log(&s, DISTILL_LOG_INFO); /* says how far it is when that takes long */
     rc = distill_student_open(s.env, student_path, s.options, &student, &s.err);
-    if (!rc && teacher_path) rc = distill_teacher_open(s.env, teacher_path, s.options, &teacher, &s.err);
+    if (!rc && (teacher_path || names_teacher(&s)))
+        rc = distill_teacher_open(s.env, teacher_path, s.options, &teacher, &s.err);
     if (!rc) rc = distill_teacher_from_student(student, &scorer, &s.err);
     if (!rc) rc = fit_windows(&s, scorer, &settings);
     if (!rc) rc = find_tokenizer(&s, scorer, teacher, &tokenizer);

@@ -127,7 +127,7 @@ static int32_t check_weights(const di_blend_member *members, int64_t count, int3
         if (weight != 0) *equal = 0;
     }
     if (*equal || fabs(sum - 1) <= 1e-6) return DK_OK;
-    dk_format_f64(sum, text);
+    dk_format_f64(round(sum * 1e9) / 1e9, text);
     return dk_fail(err, DK_E_OPTION, "blend: the weights of the %lld teachers are %s together, not 1", (long long)count,
                    text);
 }

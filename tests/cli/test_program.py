@@ -604,3 +604,36 @@ def test_a_second_interrupt_exits_at_once(recipe):
         process.stderr.read()
         assert process.wait() == 130
     assert time.monotonic() - started < 60
+
+
+# ---- blends of teachers ----
+
+def blended(recipe, model, blend):
+    text = recipe.read_text().replace("teacher: {path: %s}" % json.dumps(str(model)), """teachers:
+  one: {path: %s}
+  two: {path: %s, temperature: 2}
+teacher: {blend: %s}""" % (json.dumps(str(model)), json.dumps(str(model)), blend))
+    recipe.write_text(text.replace("{from: teacher, layers: [0, 2]}", "{path: %s}" % json.dumps(str(model))))
+
+
+def test_a_drawn_blend_goes_on_where_it_stopped(distill, recipe, model):
+    blended(recipe, model, "{mode: stochastic, of: [one, two], draw: token, seed: 5}")
+    settings = ["--set", "train.steps=1000", "--set", "train.checkpoint_every=50", "--set", "data.eval_fraction=0"]
+    code, seen = interrupted(recipe, signal.SIGINT, settings)
+    assert code == 130, seen
+    assert distill("run", recipe, *settings, "--resume", "--quiet").code == 0
+    whole = recipe.parent / "whole"
+    assert distill("run", recipe, *settings, "--quiet", "--set", "output.path=%s" % whole).code == 0
+    weights = "model.safetensors"
+    assert (recipe.parent / "out" / weights).read_bytes() == (whole / weights).read_bytes()
+
+
+def test_eval_takes_a_blend_from_settings(distill, recipe, model):
+    folder = recipe.parent
+    teachers = "teachers={one: %s, two: {path: %s, temperature: 3}}" % (json.dumps(str(model)), json.dumps(str(model)))
+    done = distill("eval", "--student", model, "--data", folder / "valid.jsonl", "--set", teachers,
+                   "--set", "teacher={blend: {of: [one, two], mode: log_linear}}", "--json")
+    assert done.code == 0, done.err
+    assert done.json["forward_kl"] > 1e-6
+    one_line(distill("eval", "--student", model, "--data", folder / "valid.jsonl", "--set", teachers,
+                     "--set", "teacher={blend: {of: [one, three]}}"), 1, "three", "one of teachers")

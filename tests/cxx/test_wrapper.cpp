@@ -151,6 +151,10 @@ TEST(trains_a_student_from_a_teacher)
     CHECK(!trainer.step());
     CHECK_INT(teacher["vocab_size"], 32);
     CHECK_INT((std::int64_t)teacher.score(some_tokens()).size(), 16 * 11 * 32);
+    auto both = distill::teacher::blend(env, {{teacher.get(), "one", 0.7}, {teacher.get(), "two", 0.3}});
+    CHECK_INT(both["vocab_size"], 32);
+    auto alone = teacher.log_probs(some_tokens(), 2), together = both.log_probs(some_tokens(), 2);
+    for (std::size_t i = 0; i < alone.size(); i++) CHECK_NEAR((double)together[i], (double)alone[i], 1e-5);
     CHECK(!student.parameter_names().empty());
     auto weight = student.parameter(student.parameter_names().front());
     CHECK(distill::size(weight) > 0);

@@ -26,4 +26,9 @@ def inspect(path=None, env=None):
     return (env if env is not None else default_env()).inspect(path)
 
 
+def blend(members, weights=None, options=None, env=None, **keys):
+    """Teacher.blend: several teachers as one."""
+    return Teacher.blend(members, weights, options, env, **keys)
+
+
 globals().update({name: value for name, value in vars(_signatures).items() if name.startswith("DISTILL_")})

@@ -3,7 +3,7 @@ import ctypes
 from ctypes import c_int32, c_int64
 
 from . import _signatures as c
-from ._base import Handle, default_env, encoded, interruptible, options_for, raw_or_none, sized, text_of
+from ._base import Handle, default_env, encoded, env_of, interruptible, options_for, raw_or_none, sized, text_of
 from ._batch import Batch, BatchIn, int_array
 from ._callbacks import destroy, register, trampoline
 from ._errors import call, invoke, raise_error
@@ -155,6 +155,31 @@ class Teacher(Handle):
             table.end = _on_end
         raw = ctypes.POINTER(cls._kind)()
         call("teacher_from_callbacks", env.raw, table, raw_or_none(with_options), raw)
+        return cls._wrap(raw, env)
+
+    @classmethod
+    def blend(cls, members, weights=None, options=None, env=None, **keys):
+        """Several teachers as one. members: teachers, {name: teacher}, or where one has more to say dicts {"teacher": t, "name": ...,
+        "weight": ..., "temperature": ...}; weights: one for each, together 1, or none for equal shares. Keywords are options of
+        teacher.blend (mode, weighting, weighting_temperature, draw, seed)."""
+        if hasattr(members, "items"):
+            members = [dict(part if isinstance(part, dict) else {"teacher": part}, name=name) for name, part in members.items()]
+        parts = [dict(part) if isinstance(part, dict) else {"teacher": part} for part in members]
+        if weights is not None and len(weights) != len(parts):
+            raise ValueError("%d weights for %d teachers" % (len(weights), len(parts)))
+        for part, weight in zip(parts, weights if weights is not None else ()):
+            part["weight"] = weight
+        for part in parts:
+            unknown = set(part) - {"teacher", "name", "weight", "temperature"}
+            if unknown:
+                raise TypeError("a member has no %s" % ", ".join(sorted(unknown)))
+        env = env_of(env, *(part["teacher"] for part in parts))
+        with_options = options_for(env, "teacher.blend", options, keys)
+        table = (c.distill_member * max(len(parts), 1))(*(
+            sized(c.distill_member, teacher=part["teacher"].raw, name=encoded(part["name"]) if part.get("name") is not None else None,
+                  weight=part.get("weight", 0.0), temperature=part.get("temperature", 0.0)) for part in parts))
+        raw = ctypes.POINTER(cls._kind)()
+        call("teacher_blend", env.raw, table, len(parts), raw_or_none(with_options), raw)
         return cls._wrap(raw, env)
 
     @classmethod

@@ -104,6 +104,43 @@ TEST(refused)
     close_fixture(&f);
 }
 
+static dk_tokenizer *tokenizer_of(fixture *f, const char *third, int64_t count)
+{
+    const dk_slice tokens[4] = {{"a", 1}, {"b", 1}, {third, strlen(third)}, {"d", 1}};
+    dk_vocabulary vocabulary;
+    dk_tokenizer *tokenizer = NULL;
+    dk_error err;
+    dk_vocabulary_init(&vocabulary);
+    vocabulary.kind = DK_VOCABULARY_BPE;
+    vocabulary.tokens = tokens;
+    vocabulary.count = count;
+    if (dk_tokenizer_from_vocabulary(f->host, &vocabulary, &tokenizer, &err)) {
+        FAIL("%s", err.message);
+        exit(3);
+    }
+    return tokenizer;
+}
+
+TEST(tokenizers_that_differ)
+{
+    dk_error err;
+    fixture f;
+    open_fixture(&f, "blend_tokenizers");
+    dk_tokenizer *abcd = tokenizer_of(&f, "c", 4), *same = tokenizer_of(&f, "c", 4), *other = tokenizer_of(&f, "x", 4),
+                 *shorter = tokenizer_of(&f, "c", 3);
+    CHECK_OK(di_check_same_tokens("pt", abcd, "en", same, &err));
+    CHECK_OK(di_check_same_tokens("pt", abcd, "en", NULL, &err));
+    CHECK_INT(di_check_same_tokens("pt", abcd, "en", other, &err), DK_E_MISMATCH);
+    CHECK_HAS(err.message, "token 2 is \"c\" in pt and \"x\" in en");
+    CHECK_INT(di_check_same_tokens("pt", abcd, "en", shorter, &err), DK_E_MISMATCH);
+    CHECK_HAS(err.message, "token 3 is \"d\" in pt and no token in en");
+    dk_tokenizer_release(abcd);
+    dk_tokenizer_release(same);
+    dk_tokenizer_release(other);
+    dk_tokenizer_release(shorter);
+    close_fixture(&f);
+}
+
 /* A hard choice would never take the member whose row is NaN: it is an error, not a silent absence. */
 TEST(nan_of_a_member)
 {
@@ -317,5 +354,5 @@ TEST(recipes_that_are_refused)
     close_fixture(&f);
 }
 
-TEST_MAIN(TEST_CASE(refused) TEST_CASE(nan_of_a_member) TEST_CASE(draws) TEST_CASE(recipes)
-              TEST_CASE(recipes_that_are_refused))
+TEST_MAIN(TEST_CASE(refused) TEST_CASE(tokenizers_that_differ) TEST_CASE(nan_of_a_member) TEST_CASE(draws)
+              TEST_CASE(recipes) TEST_CASE(recipes_that_are_refused))
