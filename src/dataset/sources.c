@@ -29,7 +29,7 @@ static void stem(const char *path, char out[NAME_MAX + 4])
     size_t size = strlen(name);
     if (size > 3 && !memcmp(name + size - 3, ".gz", 3)) size -= 3;
     else if (size > 4 && !memcmp(name + size - 4, ".zst", 4)) size -= 4;
-    for (dot = name + size; dot > name && *dot != '.'; dot--) {
+    for (dot = name + size - 1; dot > name && *dot != '.'; dot--) {
     }
     if (dot > name) size = (size_t)(dot - name);
     snprintf(out, NAME_MAX + 4, "%.*s", (int)(size < NAME_MAX ? size : NAME_MAX), name);

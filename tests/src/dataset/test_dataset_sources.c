@@ -244,7 +244,7 @@ TEST(a_source_has_its_own_format_and_separator)
     char list[1200];
     snprintf(list, sizeof list, "[{path: %s, separator: \"#\"}, {path: %s, format: text, source: raw}, %s]",
              fixture_file("a.txt", "ab#cd"), fixture_file("b.jsonl", "{\"text\": \"x\"}"),
-             fixture_file("c.jsonl", "{\"text\": \"y\"}"));
+             fixture_file("c.jsonl.gz", "{\"text\": \"y\"}"));
     REQUIRE(fixture_open(&f, NULL));
     REQUIRE_OK(di_options_set(f.options, "data.eval", list, &err));
     REQUIRE_OK(di_dataset_open_list(f.host, "data.eval", f.tokenizer, f.options, &data, &err));
