@@ -582,7 +582,7 @@ typedef struct distill_loss_args {
     const distill_target *teacher;     /* NULL = labels alone */
     const distill_tensor *labels;      /* [rows] int32 or int64, < 0 = masked; NULL = none */
     const distill_tensor *weights;     /* [rows] float, 0 = masked; NULL = 1 */
-    const distill_tensor *grad_values; /* out or NULL: shape of student->values, fp32 */
+    const distill_tensor *grad_values; /* out or NULL: shape of student->values, fp32; may lie in their place */
     const distill_tensor *grad_head;   /* out or NULL: [vocab, width] */
     const distill_tensor *grad_bias;   /* out or NULL: [vocab] */
     const distill_tensor *row_values;  /* out or NULL: [rows], unweighted; 0 where masked */

@@ -119,6 +119,17 @@ static int32_t check_labels(const di_eval *eval, dk_error *err)
     return DK_OK;
 }
 
+/* The others are written as their strips are done, and not before: they may be the student's own values. */
+static void zero_masked_rows(const di_eval *eval)
+{
+    int64_t row = 0;
+    for (int64_t i = 0; i <= eval->count; i++) {
+        const int64_t next = i < eval->count ? eval->places[i] : eval->rows;
+        di_tensor_zero(eval->args->grad_values, row, next - row);
+        row = next + 1;
+    }
+}
+
 static int32_t open_sources(di_eval *eval, dk_error *err)
 {
     const distill_loss_args *args = eval->args;
@@ -140,7 +151,7 @@ static int32_t open_sources(di_eval *eval, dk_error *err)
     spec.grad_bias = args->grad_bias;
     spec.add_values = (args->flags & DISTILL_ADD_VALUES) != 0;
     spec.add_head = (args->flags & DISTILL_ADD_HEAD) != 0;
-    if (args->grad_values && !spec.add_values) di_tensor_zero(args->grad_values);
+    if (args->grad_values && !spec.add_values) zero_masked_rows(eval);
     DK_TRY(di_wrapped_create(eval->backend, &spec, &eval->student, err));
 out:
     return rc;
@@ -172,7 +183,7 @@ static void write_values(const di_eval *eval)
 {
     const distill_tensor *to = eval->args->row_values;
     if (!to) return;
-    di_tensor_zero(to);
+    di_tensor_zero(to, 0, eval->rows);
     for (int64_t i = 0; i < eval->count; i++) {
         const float value = (float)eval->values[i];
         di_tensor_write_rows(to, eval->places[i], 1, &value, 0);

@@ -105,10 +105,10 @@ void di_tensor_write_rows(const distill_tensor *tensor, int64_t first, int64_t c
     }
 }
 
-void di_tensor_zero(const distill_tensor *tensor)
+void di_tensor_zero(const distill_tensor *tensor, int64_t first, int64_t count)
 {
     const int64_t width = width_of(tensor), step = column_stride(tensor);
-    for (int64_t i = 0; i < tensor->shape[0]; i++) {
+    for (int64_t i = first; i < first + count; i++) {
         float *row = (float *)(void *)row_at(tensor, i);
         for (int64_t j = 0; j < width; j++) row[j * step] = 0;
     }

@@ -337,6 +337,44 @@ TEST(masks)
     close_fixture(&f);
 }
 
+/* The gradient may be written over the logits that it is of, or over the hidden states. */
+TEST(in_place)
+{
+    enum { WIDTH = 5 };
+    static float inside[R * V], head[V * WIDTH];
+    const int64_t head_shape[2] = {V, WIDTH}, state_shape[2] = {R, WIDTH};
+    int32_t labels[R] = {1, -100, 5, 0, -1, 36};
+    fixture f;
+    dense_call c;
+    open_fixture(&f);
+    di_loss *loss = make_loss(&f, NULL, "{type: forward_kl, temperature: 2, hard_label_weight: 0.3}");
+    randomize(z_, R * V, 3, 3);
+    randomize(p_, R * V, 3, 4);
+    randomize(head, V * WIDTH, 1, 5);
+    for (int hidden = 0; hidden < 2; hidden++) {
+        const int64_t count = R * (hidden ? WIDTH : V);
+        distill_tensor heads = di_tensor_of(head, DISTILL_FLOAT, 32, 2, head_shape);
+        double values[2];
+        memcpy(inside, z_, sizeof inside);
+        for (int in_place = 0; in_place < 2; in_place++) {
+            set_dense(&c, inside, R, V, p_, V);
+            with_labels(&c, labels);
+            with_gradient(&c, in_place ? inside : g1);
+            if (hidden) {
+                c.student_values = di_tensor_of(inside, DISTILL_FLOAT, 32, 2, state_shape);
+                c.gradient = di_tensor_of(in_place ? inside : g1, DISTILL_FLOAT, 32, 2, state_shape);
+                c.student.kind = DISTILL_HIDDEN;
+                c.student.head = &heads;
+            }
+            values[in_place] = eval(&f, loss, &c);
+        }
+        CHECK_NEAR(values[1], values[0], 0);
+        for (int64_t i = 0; i < count; i++) CHECK_NEAR((double)inside[i], (double)g1[i], 0);
+    }
+    di_loss_release(loss);
+    close_fixture(&f);
+}
+
 TEST(extremes)
 {
     fixture f;
@@ -413,5 +451,5 @@ TEST(accumulation_and_temperature)
 }
 
 TEST_MAIN(TEST_CASE(golden_forward_kl) TEST_CASE(golden_topk_tail) TEST_CASE(sparse_kinds) TEST_CASE(oracles)
-              TEST_CASE(finite_differences) TEST_CASE(invariances) TEST_CASE(masks) TEST_CASE(extremes)
-                  TEST_CASE(accumulation_and_temperature))
+              TEST_CASE(finite_differences) TEST_CASE(invariances) TEST_CASE(masks) TEST_CASE(in_place)
+                  TEST_CASE(extremes) TEST_CASE(accumulation_and_temperature))

@@ -93,7 +93,7 @@ TEST(read_and_write)
     di_tensor_write_rows(&t, 0, 2, want, 0);
     di_tensor_write_rows(&t, 1, 1, want, 1);
     CHECK(room[4] == 3 && room[1] == 0 && room[8] == 5 && room[12] == 9 && room[13] == 0);
-    di_tensor_zero(&t);
+    di_tensor_zero(&t, 0, t.shape[0]);
     CHECK(room[4] == 0 && room[12] == 0);
 }
 
