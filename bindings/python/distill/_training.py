@@ -240,14 +240,21 @@ class Trainer(Handle):
     def __init__(self, options=None, teacher=None, student=None, train=None, eval=None, settings=None, env=None, on_progress=None):
         self.env = env_of(env, options if isinstance(options, Options) else None, teacher, student, train, eval)
         tree = Options(options, settings, env=self.env)
+        self._recipe = tree.to_yaml()  # text: a handle would keep the env
         self._lent = []  # weak: what was lent keeps the trainer, not the other way round
         self._create("trainer_create", self.env.raw, *(raw_or_none(part) for part in (teacher, student, train, eval, tree)))
         if on_progress is not None:
             call("trainer_on_progress", self.raw, _on_progress, register(on_progress), destroy)
 
     def configure(self, options=None, settings=None):
-        """Changes options that are marked live."""
-        call("trainer_configure", self.raw, Options(options, settings, env=self.env).raw)
+        """Changes options that are marked live; without options those that it has, so settings may name items of lists."""
+        tree = Options(options, env=self.env)
+        if options is None:
+            tree.parse(self._recipe)
+        tree.update(settings or {})
+        call("trainer_configure", self.raw, tree.raw)
+        if options is None:
+            self._recipe = tree.to_yaml()
 
     def run(self):
         """To the end. Ctrl-C finishes the step, saves a checkpoint and raises KeyboardInterrupt."""

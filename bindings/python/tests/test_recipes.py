@@ -92,6 +92,19 @@ def test_live_options_and_checkpoints(recipe, env, tmp_path):
         trainer.configure(recipe, {"data.sequence_length": 12})
 
 
+def test_settings_change_items_of_the_trainers_own_lists(recipe, env):
+    recipe.pop("output")
+    recipe["loss"] = [{"type": "forward_kl"}, {"type": "cross_entropy", "weight": 0.0}]
+    trainer = distill.Trainer(recipe, env=env)
+    trainer.configure(settings={"loss.1.weight": 0.5})
+    trainer.configure(settings={"loss.0.weight": 0.0})  # the first change stays
+    trainer.step()
+    terms = trainer.report().to_dict()["training"]["terms"]
+    assert [(term["loss"], term["weight"]) for term in terms] == [("cross_entropy", 0.5)]
+    with pytest.raises(distill.OptionError, match="every term has weight 0"):
+        trainer.configure(settings={"loss.1.weight": 0.0})
+
+
 def test_numpy_numbers_are_numbers(env):
     options = distill.Options({"train": {"steps": numpy.int64(7), "learning_rate": numpy.float32(0.5)}, "data.shuffle": numpy.bool_(False),
                                "student.layers": numpy.array([0, 2])}, env=env)
