@@ -86,13 +86,21 @@ static int32_t refuse_value(const di_call *call, int64_t row, const char *what, 
                    text);
 }
 
+static double first_not_finite(const float *x, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++)
+        if (!isfinite(x[i])) return (double)x[i];
+    return 0;
+}
+
 static int32_t check_results(const di_call *call, dk_error *err)
 {
     const di_chunk *chunk = call->chunk;
     for (int64_t r = 0; r < chunk->rows; r++) {
         if (!isfinite(chunk->values[r])) return refuse_value(call, r, "value", chunk->values[r], err);
-        if (call->gradient && !chunk->strip->kernels->finite(call->gradient + r * chunk->vocab, chunk->vocab))
-            return refuse_value(call, r, "gradient", NAN, err);
+        const float *gradient = call->gradient ? call->gradient + r * chunk->vocab : NULL;
+        if (gradient && !chunk->strip->kernels->finite(gradient, chunk->vocab))
+            return refuse_value(call, r, "gradient", first_not_finite(gradient, chunk->vocab), err);
     }
     return DK_OK;
 }
