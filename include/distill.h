@@ -374,6 +374,13 @@ typedef struct distill_member {
  * Section: teacher (blend.mode, ...; not of and weights). */
 DISTILL_API int32_t distill_teacher_blend(const distill_env *env, const distill_member *members, int64_t count,
                                           const distill_options *options, distill_teacher **out, distill_error *err);
+/* Targets kept in a file (docs/target-cache.md): what path has is read; what it lacks is asked of from and added, which
+ * one handle at a time may do, or is DISTILL_E_NOT_FOUND where from is NULL. A file of another teacher, tokenizer,
+ * vocabulary, temperature or tier is DISTILL_E_MISMATCH. Callbacks are known by their form alone. from is kept alive;
+ * the end of what was added is written when the last handle is freed. Section: teacher (cache.tier, ...; not
+ * cache.path). */
+DISTILL_API int32_t distill_teacher_cached(const distill_env *env, const char *path, const distill_teacher *from,
+                                           const distill_options *options, distill_teacher **out, distill_error *err);
 DISTILL_API void distill_teacher_free(distill_teacher *teacher);
 /* out: kind DENSE with values a writable fp32 tensor [row_count, vocab_size]; filled with logits. vocab_valid is
  * set. NaN or +inf gives DISTILL_E_NUMERIC with the first row; generate and the functions below say so likewise. */
@@ -598,7 +605,13 @@ DISTILL_API int32_t distill_loss_eval(const distill_loss *loss, distill_loss_arg
 
 /* ---- trainer ----------------------------------------------------------------------------------------------------- */
 
-enum { DISTILL_PHASE_LOADING = 1, DISTILL_PHASE_TRAINING = 2, DISTILL_PHASE_EVALUATING = 3, DISTILL_PHASE_SAVING = 4 };
+enum {
+    DISTILL_PHASE_LOADING = 1,
+    DISTILL_PHASE_TRAINING = 2,
+    DISTILL_PHASE_EVALUATING = 3,
+    DISTILL_PHASE_SAVING = 4,
+    DISTILL_PHASE_CACHING = 5
+};
 typedef struct distill_progress {
     uint32_t struct_size;
     int32_t phase;
@@ -737,8 +750,18 @@ DISTILL_API int32_t distill_trainer_report(const distill_trainer *trainer, disti
 DISTILL_API int32_t distill_evaluate(const distill_student *student, const distill_teacher *teacher,
                                      const distill_dataset *data, const distill_options *options, distill_report **out,
                                      distill_error *err);
-/* What a path is (model, tokenizer, token file, checkpoint) and whether it is whole; "notes" lists what was read and is
- * not used. path NULL = the library: build, CPU, losses, architectures. */
+/* All rows of data that path lacks, asked of teacher and kept: goes on where an earlier call stopped, and leaves what
+ * it has when it is stopped. fn may be NULL (DISTILL_PHASE_CACHING; done and total count windows). Section: teacher
+ * (cache.tier, ...; not cache.path). */
+DISTILL_API int32_t distill_cache_build(const distill_teacher *teacher, const distill_dataset *data, const char *path,
+                                        const distill_options *options, distill_progress_fn fn, void *user,
+                                        distill_error *err);
+/* What into lacks of the files of paths [count], all of one teacher, tier and settings, is added to it. Section:
+ * teacher (cache.skip_damaged). */
+DISTILL_API int32_t distill_cache_merge(const distill_env *env, const char *const *paths, int64_t count,
+                                        const char *into, const distill_options *options, distill_error *err);
+/* What a path is (model, tokenizer, token file, target cache, checkpoint) and whether it is whole; "notes" lists what
+ * was read and is not used. path NULL = the library: build, CPU, losses, architectures. */
 DISTILL_API int32_t distill_inspect(const distill_env *env, const char *path, distill_report **out, distill_error *err);
 /* dotted key of the JSON */
 DISTILL_API int32_t distill_report_get_f64(const distill_report *report, const char *key, double *out,

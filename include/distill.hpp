@@ -480,6 +480,15 @@ class teacher : public detail::handle<distill_teacher, distill_teacher_free>
         detail::call(distill_teacher_from_student, student, &raw);
         return teacher(raw);
     }
+    /* Targets kept in a file; from nullptr = what is not there is an error. */
+    static teacher cached(const env &env, const std::string &path, const teacher *from = nullptr,
+                          const options *with = nullptr)
+    {
+        distill_teacher *raw = nullptr;
+        detail::call(distill_teacher_cached, env.get(), path.c_str(), from ? from->get() : nullptr,
+                     with ? with->get() : nullptr, &raw);
+        return teacher(raw);
+    }
     std::int64_t operator[](const char *key) const /* "vocab_size", "layers", ... */
     {
         std::int64_t value = 0;

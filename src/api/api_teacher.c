@@ -2,6 +2,14 @@
 
 #include "api/handles.h"
 
+/* Settings of a cache whose path is an argument. */
+static int32_t check_settings(const distill_options *options, dk_error *err)
+{
+    const int32_t rc = di_options_check(di_tree(options), 1 << DI_TEACHER, err);
+    return rc ? rc
+              : di_options_refuse(di_tree(options), "teacher.cache.path", "is given beside path: leave one out", err);
+}
+
 static int32_t wrap(const distill_env *env, di_teacher *teacher, distill_teacher **out, dk_error *err)
 {
     distill_teacher *handle = di_computing_handle_create(env, sizeof *handle, err);
@@ -25,9 +33,12 @@ int32_t distill_teacher_open(const distill_env *env, const char *path, const dis
     DK_TRY(di_check_pointer(out, "out", err));
     DI_COMPUTE(di_teacher_from_options(env->backend, di_tree(options), path, &teacher, err));
     if (!teacher)
-        DK_TRY(dk_fail(err, DK_E_OPTION, "teacher.path is not set: give a path here, or path or blend in the options"));
+        DK_TRY(dk_fail(err, DK_E_OPTION,
+                       "teacher.path is not set: give a path here, or path, blend or cache in the options"));
     DK_TRY(wrap(env, teacher, out, err));
+    return DK_OK;
 out:
+    di_teacher_release(teacher);
     return rc;
 }
 
@@ -113,6 +124,55 @@ int32_t distill_teacher_from_student(const distill_student *student, distill_tea
     DK_TRY(di_check_pointer(out, "out", err));
     DI_COMPUTE(di_student_as_teacher(student->student, &teacher, err));
     DK_TRY(wrap(student->env, teacher, out, err));
+out:
+    return rc;
+}
+
+int32_t distill_teacher_cached(const distill_env *env, const char *path, const distill_teacher *from,
+                               const distill_options *options, distill_teacher **out, distill_error *error)
+{
+    dk_error *err = di_err(error);
+    di_teacher *teacher = NULL;
+    int32_t rc;
+    dk_error_clear(err);
+    DK_TRY(di_check_pointer(env, "env", err));
+    DK_TRY(di_check_pointer(path, "path", err));
+    DK_TRY(di_check_pointer(out, "out", err));
+    DK_TRY(check_settings(options, err));
+    DI_COMPUTE(di_teacher_cached(env->backend, path, from ? from->teacher : NULL, di_tree(options), &teacher, err));
+    DK_TRY(wrap(env, teacher, out, err));
+out:
+    return rc;
+}
+
+int32_t distill_cache_build(const distill_teacher *teacher, const distill_dataset *data, const char *path,
+                            const distill_options *options, distill_progress_fn fn, void *user, distill_error *error)
+{
+    dk_error *err = di_err(error);
+    int32_t rc;
+    dk_error_clear(err);
+    DK_TRY(di_check_pointer(teacher, "teacher", err));
+    DK_TRY(di_check_pointer(data, "data", err));
+    DK_TRY(di_check_pointer(path, "path", err));
+    DK_TRY(check_settings(options, err));
+    DI_COMPUTE(
+        di_cache_build(teacher->env->backend, teacher->teacher, data->dataset, path, di_tree(options), fn, user, err));
+out:
+    return rc;
+}
+
+int32_t distill_cache_merge(const distill_env *env, const char *const *paths, int64_t count, const char *into,
+                            const distill_options *options, distill_error *error)
+{
+    dk_error *err = di_err(error);
+    const int32_t skip = di_options_flag(di_tree(options), "teacher.cache.skip_damaged");
+    int32_t rc;
+    dk_error_clear(err);
+    DK_TRY(di_check_pointer(env, "env", err));
+    DK_TRY(di_check_pointer(into, "into", err));
+    if (count > 0) DK_TRY(di_check_pointer(paths, "paths", err));
+    for (int64_t i = 0; i < count; i++) DK_TRY(di_check_pointer(paths[i], "a path", err));
+    DI_COMPUTE(di_cache_merge(env->host, paths, count, into, skip ? DI_CACHE_SKIP_DAMAGED : 0, err));
 out:
     return rc;
 }

@@ -8,7 +8,9 @@
 #include <stdatomic.h>
 
 #include "base/fpenv.h"
+#include "cache/target_cache.h"
 #include "dataset/dataset.h"
+#include "fill/fill.h"
 #include "loss/loss.h"
 #include "report/report.h"
 #include "run/run.h"

@@ -1,8 +1,20 @@
 /* cache_check.c - what a target cache is and whether it is whole. */
+#include <fcntl.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/hash.h"
 #include "cache/cache_parts.h"
+
+int32_t di_cache_is(const char *path)
+{
+    char magic[8];
+    const int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0) return 0;
+    const ssize_t got = pread(fd, magic, sizeof magic, 0);
+    close(fd);
+    return got == (ssize_t)sizeof magic && memcmp(magic, DI_CACHE_MAGIC, sizeof magic) == 0;
+}
 
 typedef struct row_memory {
     int32_t *ids;
@@ -101,8 +113,10 @@ int32_t di_cache_inspect(dk_host *host, const char *path, dk_strbuf *json, dk_er
     DK_TRY(dk_map_open(host, path, 1, &map, err));
     dk_strbuf_puts(json, "{\"kind\":\"target_cache\"");
     if (di_cache_header_read(map.data, map.size, path, &header, &problem) == DK_OK) describe(&header, json);
-    if (!problem.code && di_cache_open(host, path, DI_CACHE_IGNORE_INDEX, &cache, &problem) == DK_OK)
+    if (!problem.code && di_cache_open(host, path, DI_CACHE_IGNORE_INDEX, &cache, &problem) == DK_OK) {
         describe_rows(cache, json);
+        read_all(cache, &problem);
+    }
     dk_strbuf_printf(json, ",\"whole\":%s", problem.code || cache->cut_off ? "false" : "true");
     if (problem.code) {
         dk_strbuf_puts(json, ",\"problem\":");

@@ -48,6 +48,7 @@ di_cache_info di_cache_get_info(di_cache *cache);
 const di_cache_header *di_cache_get_header(const di_cache *cache);
 const char *di_cache_path(const di_cache *cache);
 
+int32_t di_cache_is(const char *path); /* 1 = begins like one */
 /* {"kind":"target_cache",...,"whole":true}; a damaged file is described, not an error. */
 int32_t di_cache_inspect(dk_host *host, const char *path, dk_strbuf *json, dk_error *err);
 /* Every block and every row is read; E_FORMAT names the first that is damaged. */

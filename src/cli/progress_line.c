@@ -42,6 +42,8 @@ static const char *phase_name(int32_t phase)
         return "evaluating";
     case DISTILL_PHASE_SAVING:
         return "saving";
+    case DISTILL_PHASE_CACHING:
+        return "caching";
     default:
         return "training";
     }

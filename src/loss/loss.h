@@ -28,6 +28,9 @@ int32_t di_loss_reweighed(const di_loss *loss, const di_options *options, di_los
 di_loss *di_loss_retain(di_loss *loss);
 void di_loss_release(di_loss *loss);
 int32_t di_loss_needs_teacher(const di_loss *loss);
+/* Teacher's kind (0 = none) and temperature, labels there or not: an error names the term and what it takes. */
+int32_t di_loss_check(const di_loss *loss, int32_t teacher_kind, double teacher_temperature, int32_t has_labels,
+                      dk_error *err);
 int32_t di_loss_whole_sequences(const di_loss *loss);
 /* At which a teacher is asked, each once; returns how many, also where that is more than DI_TEMPERATURES. */
 int64_t di_loss_temperatures(const di_loss *loss, double out[DI_TEMPERATURES]);

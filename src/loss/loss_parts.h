@@ -44,9 +44,6 @@ struct di_loss {
 int32_t di_loss_serial(const di_loss *loss); /* some term is called once per strip, from the calling thread */
 double di_term_temperature(const di_term *term, const di_entry *entry); /* 1 for losses that know none */
 double di_term_scale(const di_term *term, const di_entry *entry);       /* weight, times T squared where it applies */
-/* Teacher's kind (0 = none) and temperature, labels there or not: an error names the term and what it takes. */
-int32_t di_loss_check(const di_loss *loss, int32_t teacher_kind, double teacher_temperature, int32_t has_labels,
-                      dk_error *err);
 
 /* ---- one chunk of unmasked rows through all terms ---- */
 typedef struct di_strip { /* what all chunks of a strip share */

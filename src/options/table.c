@@ -53,6 +53,24 @@ static const di_option_info rows[] = {
     INT("teacher.blend.seed", "1", 0, 9007199254740992.0, NULL, 0, "stochastic: seed of the draws",
         .when = "mode=stochastic"),
 
+    PATH("teacher.cache.path",
+         "file that the teacher's targets are kept in: what is there is read, what is not is asked of "
+         "teacher.path and added; without teacher.path everything must be there"),
+    CHOICE(
+        "teacher.cache.tier", "top_k", "hidden|full|top_k|sampled", 0,
+        "what is kept of a row: hidden the state before the head, which the teacher is opened for; full all logits in "
+        "f16; top_k the likeliest ids and the mass of the rest; sampled ids that are drawn"),
+    INT("teacher.cache.k", "50", 1, 65535, NULL, 0, "ids of a row", .when = "tier=top_k"),
+    INT("teacher.cache.steps_per_nat", "32", 1, 1024, NULL, 0,
+        "log-probabilities are kept in such steps, and off by one and 1/1024 at most", .when = "tier=top_k"),
+    INT("teacher.cache.draws", "12", 1, 65535, NULL, 0, "draws of a row", .when = "tier=sampled"),
+    INT("teacher.cache.seed", "1", 0, 9007199254740992.0, NULL, RARE, "of the draws", .when = "tier=sampled"),
+    NUMBER("teacher.cache.temperature", "1.0", 1e-3, 1000, NULL, RARE, "of what is kept: the loss's",
+           .when = "tier=top_k|sampled"),
+    CHOICE("teacher.cache.precision", "f32", "f32|bf16", 0, "of hidden states; f32 is exact", .when = "tier=hidden"),
+    FLAG("teacher.cache.skip_damaged", "false",
+         "damaged blocks are left out, with a warning, instead of being an error"),
+
     PATH("student.path", "model that is trained: a folder with config.json and safetensors, or a GGUF file"),
     PATH("student.config", "config.json of a fresh student with random weights"),
     CHOICE("student.from", NULL, "teacher", 0, "teacher: start as a copy of some of the teacher's layers"),
@@ -177,6 +195,7 @@ static const di_group groups[] = {
     {.name = "teachers", .like = "teacher", .shape = DI_GROUP_NAMED},
     {.name = "teacher", .main = "path"},
     {.name = "teacher.blend"},
+    {.name = "teacher.cache", .main = "path"},
     {.name = "student", .main = "path"},
     {.name = "data", .main = "train"},
     {.name = "data.train", .main = "path", .shape = DI_GROUP_ONE_OR_LIST},

@@ -37,8 +37,7 @@ static void sift(float *values, int32_t *ids, int64_t count, int64_t at)
     ids[at] = id;
 }
 
-/* The k likeliest of a row, descending; of equal ones the smaller id. */
-static void find_best(const float *row, int64_t valid, int64_t k, float *values, int32_t *ids)
+void di_row_best(const float *row, int64_t valid, int64_t k, float *values, int32_t *ids)
 {
     for (int64_t i = 0; i < k; i++) {
         values[i] = row[i];
@@ -63,7 +62,7 @@ static void find_best(const float *row, int64_t valid, int64_t k, float *values,
 }
 
 /* log of the mass outside the k likeliest, summed over it alone: 1 - the others' mass would cancel. */
-static float rest(const float *row, int64_t valid, int64_t k, const float *values, const int32_t *ids)
+float di_row_rest(const float *row, int64_t valid, int64_t k, const float *values, const int32_t *ids)
 {
     double sum = 0;
     if (k == valid) return -INFINITY;
@@ -83,8 +82,8 @@ static void best_rows(void *context, int64_t begin, int64_t end)
     const asked *a = context;
     for (int64_t r = begin; r < end; r++) {
         const float *row = a->rows + r * a->width;
-        find_best(row, a->valid, a->k, a->best + r * a->k, a->best_ids + r * a->k);
-        if (a->tail) a->tails[r] = rest(row, a->valid, a->k, a->best + r * a->k, a->best_ids + r * a->k);
+        di_row_best(row, a->valid, a->k, a->best + r * a->k, a->best_ids + r * a->k);
+        if (a->tail) a->tails[r] = di_row_rest(row, a->valid, a->k, a->best + r * a->k, a->best_ids + r * a->k);
     }
 }
 

@@ -136,6 +136,9 @@ static int32_t open_node(reader *r, const char *entry_name, const char *path, di
     double of_named = 1;
     if (!path) path = di_options_text(r->options, in(&n, "teacher.path"));
     *temperature = di_options_f64(r->options, in(&n, "teacher.temperature"));
+    if (entry_name && di_options_map(r->options, in(&n, "teacher.cache")))
+        return dk_fail(err, DK_E_UNSUPPORTED, "%s: targets are kept of the whole teacher: give teacher.cache",
+                       in(&n, "teacher.cache"));
     if (di_options_map(r->options, in(&n, "teacher.blend")))
         return path ? dk_fail(err, DK_E_OPTION, "%s and a path are both given: a teacher is one of them",
                               in(&n, "teacher.blend"))
@@ -186,6 +189,7 @@ int32_t di_teacher_from_options(dk_backend *backend, const di_options *options, 
     if (!teacher && temperature != 1)
         DK_TRY(dk_fail(err, DK_E_OPTION, "teacher.temperature is given without a teacher"));
     if (teacher && temperature != 1) DK_TRY(apply_temperature(&r, temperature, &teacher, err));
+    DK_TRY(di_teacher_keep(backend, options, &teacher, err));
     name_unused(&r);
     *out = teacher;
     teacher = NULL;

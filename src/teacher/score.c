@@ -5,13 +5,14 @@
 
 #include "teacher/teacher_parts.h"
 
-typedef struct walk {
+struct di_scorer {
+    di_teacher *teacher; /* the session's */
     di_session *session;
     dk_queue queue;
     dk_arena arena;
     dk_view strip; /* [DI_STRIP_ROWS, width] */
     float *rows;   /* the same, fp32 on the host */
-} walk;
+};
 
 static void name_place(const distill_batch *batch, int64_t place, int64_t *sequence, int64_t *token)
 {
@@ -35,7 +36,7 @@ int32_t di_fail_row(const distill_batch *batch, int64_t row, int64_t place, cons
 }
 
 /* A host may say -inf of an id that never comes; NaN, +inf and a row without any number say nothing. */
-static int32_t check_rows(const walk *w, int64_t first, int64_t count, dk_error *err)
+static int32_t check_rows(const di_scorer *w, int64_t first, int64_t count, dk_error *err)
 {
     const di_session *s = w->session;
     for (int64_t r = 0; r < count; r++) {
@@ -49,25 +50,45 @@ static int32_t check_rows(const walk *w, int64_t first, int64_t count, dk_error 
     return DK_OK;
 }
 
-static int32_t begin(walk *w, di_teacher *t, const distill_batch *batch, dk_error *err)
+void di_scorer_free(di_scorer *w)
 {
-    int64_t rows = di_batch_rows(batch), size;
+    if (!w) return;
+    dk_host *host = w->teacher->host;
+    dk_free(host, w->rows);
+    dk_arena_free(&w->arena);
+    dk_queue_close(&w->queue);
+    if (w->session) di_session_free(w->session);
+    dk_free(host, w);
+}
+
+int32_t di_scorer_create(di_teacher *t, int64_t max_tokens, int64_t max_sequences, int64_t max_rows, di_scorer **out,
+                         dk_error *err)
+{
+    const int32_t kind = di_teacher_form(t)->kind;
+    di_scorer *w = NULL;
+    int64_t size;
     int32_t rc;
+    if (kind != DISTILL_DENSE && kind != DISTILL_HIDDEN)
+        return dk_fail(err, DK_E_UNSUPPORTED, "this teacher gives %s targets, which have no logits",
+                       di_kind_name(kind));
+    DK_TRY(dk_new(t->host, 1, &w, err));
+    w->teacher = t;
     dk_arena_init(&w->arena, t->backend);
     DK_TRY(dk_queue_open(&w->queue, t->backend, err));
-    DK_TRY(di_session_create(t, batch->offsets[batch->sequences], batch->sequences, rows, &w->session, err));
+    DK_TRY(di_session_create(t, max_tokens, max_sequences, max_rows, &w->session, err));
     size = DI_STRIP_ROWS * w->session->source.width;
     dk_arena_2d(&w->arena, t->backend->real, DI_STRIP_ROWS, w->session->source.width);
     DK_TRY(dk_arena_commit(&w->arena, err));
     w->strip = dk_arena_2d(&w->arena, t->backend->real, DI_STRIP_ROWS, w->session->source.width);
     if (!(w->rows = dk_alloc(t->host, (uint64_t)size, sizeof *w->rows)))
-        return dk_fail_nomem(err, (uint64_t)size * sizeof *w->rows);
-    DK_TRY(di_session_forward(w->session, batch, err));
+        DK_TRY(dk_fail_nomem(err, (uint64_t)size * sizeof *w->rows));
 out:
+    if (rc) di_scorer_free(w);
+    else *out = w;
     return rc;
 }
 
-static int32_t read_strip(walk *w, int64_t first, int64_t count, double temperature, dk_error *err)
+static int32_t read_strip(di_scorer *w, int64_t first, int64_t count, double temperature, dk_error *err)
 {
     const di_source *source = &w->session->source;
     const dk_ops *ops = w->queue.backend->ops;
@@ -89,30 +110,34 @@ out:
     return rc;
 }
 
+int32_t di_scorer_run(di_scorer *w, const distill_batch *batch, double temperature, di_strip_fn fn, void *user,
+                      dk_error *err)
+{
+    const int64_t rows = di_batch_rows(batch);
+    int32_t rc;
+    DK_TRY(di_session_forward(w->session, batch, err));
+    for (int64_t first = 0; first < rows; first += DI_STRIP_ROWS) {
+        const int64_t count = rows - first < DI_STRIP_ROWS ? rows - first : DI_STRIP_ROWS;
+        DK_TRY(dk_host_cancelled(w->teacher->host)
+                   ? dk_fail(err, DK_E_CANCELLED, "cancelled at row %lld of %lld", (long long)first, (long long)rows)
+                   : DK_OK);
+        DK_TRY(read_strip(w, first, count, temperature, err));
+        DK_TRY(fn(user, w->session, first, count, w->rows, err));
+    }
+out:
+    di_session_drop(w->session);
+    return rc;
+}
+
 int32_t di_teacher_strips(di_teacher *t, const distill_batch *batch, double temperature, di_strip_fn fn, void *user,
                           dk_error *err)
 {
-    const int32_t kind = di_teacher_form(t)->kind;
-    const int64_t rows = di_batch_rows(batch);
-    walk w = {0};
+    di_scorer *w = NULL;
     int32_t rc;
-    if (kind != DISTILL_DENSE && kind != DISTILL_HIDDEN)
-        return dk_fail(err, DK_E_UNSUPPORTED, "this teacher gives %s targets, which have no logits",
-                       di_kind_name(kind));
-    DK_TRY(begin(&w, t, batch, err));
-    for (int64_t first = 0; first < rows; first += DI_STRIP_ROWS) {
-        const int64_t count = rows - first < DI_STRIP_ROWS ? rows - first : DI_STRIP_ROWS;
-        DK_TRY(dk_host_cancelled(t->host)
-                   ? dk_fail(err, DK_E_CANCELLED, "cancelled at row %lld of %lld", (long long)first, (long long)rows)
-                   : DK_OK);
-        DK_TRY(read_strip(&w, first, count, temperature, err));
-        DK_TRY(fn(user, w.session, first, count, w.rows, err));
-    }
+    DK_TRY(di_scorer_create(t, batch->offsets[batch->sequences], batch->sequences, di_batch_rows(batch), &w, err));
+    DK_TRY(di_scorer_run(w, batch, temperature, fn, user, err));
 out:
-    dk_free(t->host, w.rows);
-    dk_arena_free(&w.arena);
-    di_session_free(w.session);
-    dk_queue_close(&w.queue);
+    di_scorer_free(w);
     return rc;
 }
 

@@ -55,6 +55,17 @@ void di_blend_settings_read(const di_options *options, const char *entry_name, d
 int32_t di_check_same_tokens(const char *a_name, const dk_tokenizer *a, const char *b_name, const dk_tokenizer *b,
                              dk_error *err);
 
+/* Targets kept in a file (cache/): what is there is read; what is not is asked of `from` and added, or is an error
+ * where that is NULL. options: teacher.cache. */
+int32_t di_teacher_cached(dk_backend *backend, const char *path, di_teacher *from, const di_options *options,
+                          di_teacher **out, dk_error *err);
+/* As teacher.cache says, if it names a file: *teacher (NULL = none) becomes one whose targets are kept there. */
+int32_t di_teacher_keep(dk_backend *backend, const di_options *options, di_teacher **teacher, dk_error *err);
+int32_t di_teacher_is_cached(const di_teacher *teacher);
+/* The hash of the tokenizer that a cache was made with; NULL = not known, or no cache. */
+const uint8_t *di_teacher_cached_tokenizer(const di_teacher *teacher);
+/* Of a cached teacher: what was asked is written. */
+int32_t di_teacher_flush(di_teacher *teacher, dk_error *err);
 di_teacher *di_teacher_retain(di_teacher *teacher);
 void di_teacher_release(di_teacher *teacher);
 

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/file.h"
+#include "base/hash.h"
 #include "evaluate/evaluate.h"
 #include "format/open_tokenizer.h"
 #include "trainer/trainer_state.h"
@@ -51,7 +52,7 @@ static int32_t open_teacher(di_trainer *t, di_teacher *given, dk_error *err)
 {
     if (!given) return di_teacher_from_options(t->backend, t->options, NULL, &t->teacher, err);
     t->teacher = di_teacher_retain(given);
-    return DK_OK;
+    return di_teacher_keep(t->backend, t->options, &t->teacher, err);
 }
 
 static int32_t derive_student(di_trainer *t, dk_error *err)
@@ -141,11 +142,26 @@ out:
 
 /* ---- fitting together ---- */
 
+/* A cache without its teacher knows its tokenizer by the hash. */
+static int32_t check_kept(const di_trainer *t, const uint8_t kept[32], const dk_tokenizer *student, dk_error *err)
+{
+    uint8_t own[32];
+    char hex[2][65];
+    dk_tokenizer_hash(student, own);
+    if (memcmp(own, kept, sizeof own) == 0) return DK_OK;
+    dk_hex(kept, 32, hex[0]);
+    dk_hex(own, 32, hex[1]);
+    return dk_fail(err, DK_E_MISMATCH, "%s: holds targets of the tokenizer %.16s, the student's is %.16s",
+                   di_teacher_path(t->teacher), hex[0], hex[1]);
+}
+
 static int32_t check_tokenizers(const di_trainer *t, dk_error *err)
 {
     dk_tokenizer *teacher = t->teacher ? di_teacher_tokenizer(t->teacher) : NULL,
                  *student = di_student_tokenizer(t->student);
+    const uint8_t *kept = t->teacher ? di_teacher_cached_tokenizer(t->teacher) : NULL;
     uint8_t a[32], b[32];
+    if (!teacher && kept && student) return check_kept(t, kept, student, err);
     if (!teacher || !student || teacher == student) return DK_OK;
     dk_tokenizer_hash(teacher, a);
     dk_tokenizer_hash(student, b);
@@ -219,6 +235,15 @@ static int32_t check_numbers(const di_trainer *t, dk_error *err)
     return DK_OK;
 }
 
+/* What a sparse teacher gives is known: the loss takes it at that temperature, or says so now. */
+static int32_t check_targets(const di_trainer *t, dk_error *err)
+{
+    if (!t->objective.uses_teacher) return DK_OK;
+    const distill_target *form = di_teacher_form(t->teacher);
+    const int32_t kind = form->kind == DISTILL_HIDDEN ? DISTILL_DENSE : form->kind;
+    return di_loss_check(t->objective.loss, kind, form->temperature > 0 ? form->temperature : 1, 1, err);
+}
+
 int32_t di_parts_check(di_trainer *t, dk_error *err)
 {
     int64_t valid = di_student_vocab_valid(t->student);
@@ -241,6 +266,7 @@ int32_t di_parts_check(di_trainer *t, dk_error *err)
     if (di_student_model(t->student) && di_student_facts(t->student).trainable_parameters == 0)
         return dk_fail(err, DK_E_OPTION, "student.freeze matches every parameter: nothing would be trained");
     DK_TRY(check_tokenizers(t, err));
+    DK_TRY(check_targets(t, err));
     DK_TRY(di_dataset_check_vocab(t->data.train, t->objective.vocab_valid, err));
     if (t->data.eval) DK_TRY(di_dataset_check_vocab(t->data.eval, t->objective.vocab_valid, err));
     if (t->data.eval) DK_TRY(di_evaluate_check(t->data.eval, di_student_model(t->student), t->teacher, err));

@@ -141,7 +141,7 @@ def split_statements(code):
 def parse_type(text):
     stars = text.count("*")
     words = text.replace("*", " ").split()
-    const = "const" in words
+    const = words.count("const")  # 2: what a pointer to pointers points to is const, too
     words = [word for word in words if word not in ("const", "struct")]
     if len(words) != 1:
         raise HeaderError("cannot read the type: %s" % text)

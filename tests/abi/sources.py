@@ -20,7 +20,8 @@ def link_all(header):
 
 
 def spell(kind):
-    return "%s%s %s" % ("const " if kind.const else "", kind.base, "*" * kind.stars)
+    stars = "*const " + "*" * (kind.stars - 1) if kind.const > 1 else "*" * kind.stars
+    return "%s%s %s" % ("const " if kind.const else "", kind.base, stars)
 
 
 def stubs(header):

@@ -162,6 +162,24 @@ TEST(trains_a_student_from_a_teacher)
     CHECK_HAS(json.c_str(), "\"training\"");
 }
 
+TEST(targets_are_kept_in_a_file)
+{
+    std::string path = write_config("cxx_kept"), file = path + ".dtc";
+    distill::env env;
+    auto options = small_run(env);
+    options.set("teacher.cache.tier", "hidden");
+    auto student = distill::student::fresh(env, path, nullptr, &options);
+    auto live = student.as_teacher();
+    auto kept = distill::teacher::cached(env, file, &live, &options);
+    CHECK(kept.score(some_tokens()) == live.score(some_tokens()));
+    try {
+        distill::teacher::cached(env, file + ".none");
+        FAIL("a file that is not there was opened");
+    } catch (const distill::error &problem) {
+        CHECK_INT(problem.code(), DISTILL_E_NOT_FOUND);
+    }
+}
+
 TEST(progress_can_stop_and_throw)
 {
     distill::env env;
@@ -215,8 +233,8 @@ int main(int argc, char **argv)
     static const test_case cases[] = {
         TEST_CASE(options_take_values_and_name_mistakes) TEST_CASE(handles_move) TEST_CASE(losses_are_functions)
             TEST_CASE(exceptions_pass_through_callbacks) TEST_CASE(functions_are_destroyed_once)
-                TEST_CASE(trains_a_student_from_a_teacher) TEST_CASE(progress_can_stop_and_throw)
-                    TEST_CASE(datasets_are_functions)};
+                TEST_CASE(trains_a_student_from_a_teacher) TEST_CASE(targets_are_kept_in_a_file)
+                    TEST_CASE(progress_can_stop_and_throw) TEST_CASE(datasets_are_functions)};
     try {
         return test_main(cases, static_cast<int>(sizeof cases / sizeof *cases), argc, argv);
     } catch (const std::exception &e) {

@@ -16,7 +16,7 @@ from ._models import Generation, Student, Teacher, Tokenizer
 from . import _signatures
 from ._targets import Form, Target, dense, hidden, one_hot, sampled, top_k
 from ._tensor import View
-from ._training import Dataset, Loss, LossResult, Progress, Sample, Trainer, evaluate, run
+from ._training import Dataset, Loss, LossResult, Progress, Sample, Trainer, build_cache, evaluate, merge_caches, run
 
 __version__ = lib.distill_version().decode()
 

@@ -183,6 +183,16 @@ class Teacher(Handle):
         return cls._wrap(raw, env)
 
     @classmethod
+    def cached(cls, path, teacher=None, options=None, env=None, **keys):
+        """Targets kept in a file: what it lacks is asked of teacher and added, or is an error without one. Keywords are options of
+        teacher.cache: tier, k, draws, ..."""
+        env = env_of(env, teacher)
+        with_options = options_for(env, "teacher.cache", options, {"teacher.cache." + key: value for key, value in keys.items()})
+        raw = ctypes.POINTER(cls._kind)()
+        call("teacher_cached", env.raw, encoded(path), raw_or_none(teacher), raw_or_none(with_options), raw)
+        return cls._wrap(raw, env)
+
+    @classmethod
     def from_student(cls, student):
         """Sees the student's weights as they are at each call."""
         raw = ctypes.POINTER(cls._kind)()

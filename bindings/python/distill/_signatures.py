@@ -69,6 +69,7 @@ DISTILL_PHASE_LOADING = 1
 DISTILL_PHASE_TRAINING = 2
 DISTILL_PHASE_EVALUATING = 3
 DISTILL_PHASE_SAVING = 4
+DISTILL_PHASE_CACHING = 5
 DISTILL_FORWARD_NO_TEACHER = 1
 
 
@@ -442,6 +443,7 @@ FUNCTIONS = {  # name: (result, arguments)
     "distill_teacher_from_callbacks": (c_int32, [POINTER(distill_env), POINTER(distill_teacher_callbacks), POINTER(distill_options), POINTER(POINTER(distill_teacher)), POINTER(distill_error)]),
     "distill_teacher_from_student": (c_int32, [POINTER(distill_student), POINTER(POINTER(distill_teacher)), POINTER(distill_error)]),
     "distill_teacher_blend": (c_int32, [POINTER(distill_env), POINTER(distill_member), c_int64, POINTER(distill_options), POINTER(POINTER(distill_teacher)), POINTER(distill_error)]),
+    "distill_teacher_cached": (c_int32, [POINTER(distill_env), c_char_p, POINTER(distill_teacher), POINTER(distill_options), POINTER(POINTER(distill_teacher)), POINTER(distill_error)]),
     "distill_teacher_free": (None, [POINTER(distill_teacher)]),
     "distill_teacher_score": (c_int32, [POINTER(distill_teacher), POINTER(distill_batch), POINTER(distill_target), POINTER(distill_error)]),
     "distill_teacher_log_probs": (c_int32, [POINTER(distill_teacher), POINTER(distill_batch), c_double, POINTER(distill_tensor), POINTER(distill_target), POINTER(distill_error)]),
@@ -489,6 +491,8 @@ FUNCTIONS = {  # name: (result, arguments)
     "distill_trainer_student": (c_int32, [POINTER(distill_trainer), POINTER(POINTER(distill_student)), POINTER(distill_error)]),
     "distill_trainer_report": (c_int32, [POINTER(distill_trainer), POINTER(POINTER(distill_report)), POINTER(distill_error)]),
     "distill_evaluate": (c_int32, [POINTER(distill_student), POINTER(distill_teacher), POINTER(distill_dataset), POINTER(distill_options), POINTER(POINTER(distill_report)), POINTER(distill_error)]),
+    "distill_cache_build": (c_int32, [POINTER(distill_teacher), POINTER(distill_dataset), c_char_p, POINTER(distill_options), distill_progress_fn, c_void_p, POINTER(distill_error)]),
+    "distill_cache_merge": (c_int32, [POINTER(distill_env), POINTER(POINTER(c_char)), c_int64, c_char_p, POINTER(distill_options), POINTER(distill_error)]),
     "distill_inspect": (c_int32, [POINTER(distill_env), c_char_p, POINTER(POINTER(distill_report)), POINTER(distill_error)]),
     "distill_report_get_f64": (c_int32, [POINTER(distill_report), c_char_p, POINTER(c_double), POINTER(distill_error)]),
     "distill_report_json": (c_int32, [POINTER(distill_report), POINTER(c_char), c_size_t, POINTER(c_size_t), POINTER(distill_error)]),

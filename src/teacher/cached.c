@@ -1,0 +1,276 @@
+/* cached.c - a teacher whose targets are kept in a file: what is there is read, what is not is asked of the teacher
+ * that it was made of, and added. */
+#include <string.h>
+
+#include "base/file.h"
+#include "base/hash.h"
+#include "teacher/cached.h"
+
+static void free_state(di_teacher *t)
+{
+    di_cached *cached = t->state;
+    dk_error err;
+    if (cached->cache && di_cache_flush(cached->cache, &err)) dk_log(t->host, DK_LOG_ERROR, "cache", "%s", err.message);
+    di_cache_free(cached->cache);
+    di_teacher_release(cached->from);
+    dk_free(t->host, cached);
+}
+
+static void describe(const di_teacher *t, di_facts *out)
+{
+    const di_cached *cached = t->state;
+    const di_cache_header *header = di_cache_get_header(cached->cache);
+    if (cached->from) *out = di_teacher_facts(cached->from);
+    out->vocab_size = header->vocab;
+    out->vocab_valid = header->vocab_valid;
+}
+
+static const distill_target *form(const di_teacher *t)
+{
+    const di_cached *cached = t->state;
+    return &cached->form;
+}
+
+/* Of what the file says of itself, the teacher's hash among it. */
+static int32_t hash(const di_teacher *t, char hex[65], dk_error *err)
+{
+    const di_cached *cached = t->state;
+    uint8_t header[DI_CACHE_HEADER], digest[32];
+    dk_sha256 sha;
+    (void)err;
+    di_cache_header_write(di_cache_get_header(cached->cache), header);
+    dk_sha256_begin(&sha);
+    dk_sha256_add(&sha, header, sizeof header);
+    dk_sha256_end(&sha, digest);
+    dk_hex(digest, sizeof digest, hex);
+    return DK_OK;
+}
+
+static dk_model *model_of(const di_teacher *t)
+{
+    const di_cached *cached = t->state;
+    return cached->from ? di_teacher_model(cached->from) : NULL;
+}
+
+static int32_t no_writer(const di_teacher *t, dk_error *err)
+{
+    return dk_fail(err, DK_E_UNSUPPORTED, "%s: a target cache alone does not write text: give its teacher, too",
+                   t->path);
+}
+
+static int32_t generate(di_teacher *t, const distill_batch *prompts, const di_options *options,
+                        const distill_options *user_options, distill_token_fn fn, void *user, dk_error *err)
+{
+    const di_cached *cached = t->state;
+    if (!cached->from) return no_writer(t, err);
+    return di_teacher_generate(cached->from, prompts, options, user_options, fn, user, err);
+}
+
+static int32_t write_ids(di_teacher *t, const dk_tokens *prompts, const dk_generate_args *args, dk_error *err)
+{
+    const di_cached *cached = t->state;
+    return cached->from ? di_teacher_write(cached->from, prompts, args, err) : no_writer(t, err);
+}
+
+static const di_teacher_kind cached_kind = {.name = "a target cache",
+                                            .free = free_state,
+                                            .describe = describe,
+                                            .form = form,
+                                            .hash = hash,
+                                            .model = model_of,
+                                            .session = di_cached_session,
+                                            .session_free = di_cached_session_free,
+                                            .forward = di_cached_forward,
+                                            .hidden = di_cached_hidden,
+                                            .generate = generate,
+                                            .write = write_ids};
+
+int32_t di_teacher_is_cached(const di_teacher *t) { return t->kind == &cached_kind; }
+
+const uint8_t *di_teacher_cached_tokenizer(const di_teacher *t)
+{
+    static const uint8_t none[32];
+    const di_cached *cached = t->state;
+    if (!di_teacher_is_cached(t)) return NULL;
+    const uint8_t *known = di_cache_get_header(cached->cache)->tokenizer;
+    return memcmp(known, none, sizeof none) == 0 ? NULL : known;
+}
+
+int32_t di_teacher_flush(di_teacher *t, dk_error *err)
+{
+    const di_cached *cached = t->state;
+    return di_teacher_is_cached(t) ? di_cache_flush(cached->cache, err) : DK_OK;
+}
+
+/* ---- the header that is wanted ---- */
+
+static void set_tier(const di_options *o, int32_t tier, int32_t all, di_cache_header *h)
+{
+    const int32_t sparse = tier == DI_TIER_TOP_K || tier == DI_TIER_SAMPLED;
+    if (all) {
+        h->bits = h->width = h->step = 0;
+        h->seed = 0;
+    }
+    h->tier = tier;
+    if (!sparse) h->temperature = 1;
+    else if (all || di_options_is_set(o, "teacher.cache.temperature"))
+        h->temperature = di_options_f64(o, "teacher.cache.temperature");
+    if (tier == DI_TIER_HIDDEN && (all || di_options_is_set(o, "teacher.cache.precision")))
+        h->bits = di_options_is(o, "teacher.cache.precision", "bf16") ? 16 : 32;
+    if (tier == DI_TIER_FULL) h->bits = 16;
+    if (tier == DI_TIER_TOP_K && (all || di_options_is_set(o, "teacher.cache.k")))
+        h->width = (uint32_t)di_options_i64(o, "teacher.cache.k");
+    if (tier == DI_TIER_TOP_K && (all || di_options_is_set(o, "teacher.cache.steps_per_nat")))
+        h->step = (uint32_t)di_options_i64(o, "teacher.cache.steps_per_nat");
+    if (tier == DI_TIER_SAMPLED && (all || di_options_is_set(o, "teacher.cache.draws")))
+        h->width = (uint32_t)di_options_i64(o, "teacher.cache.draws");
+    if (tier == DI_TIER_SAMPLED && (all || di_options_is_set(o, "teacher.cache.seed")))
+        h->seed = (uint64_t)di_options_i64(o, "teacher.cache.seed");
+}
+
+/* file NULL = there is none yet. What the options leave open is as the file has it. */
+static void set_from_options(const di_options *o, const di_cache_header *file, di_cache_header *h)
+{
+    int32_t tier = di_tier_find(di_options_text(o, "teacher.cache.tier"));
+    if (file) *h = *file;
+    if (file && !di_options_is_set(o, "teacher.cache.tier")) tier = file->tier;
+    set_tier(o, tier, !file || tier != file->tier, h);
+}
+
+static int32_t hash_bytes(const di_teacher *t, uint8_t out[32], dk_error *err)
+{
+    static const char digits[] = "0123456789abcdef";
+    char hex[65];
+    int32_t rc;
+    DK_TRY(di_teacher_hash(t, hex, err));
+    for (int i = 0; i < 32; i++)
+        out[i] = (uint8_t)((strchr(digits, hex[2 * i]) - digits) << 4 | (strchr(digits, hex[2 * i + 1]) - digits));
+out:
+    return rc;
+}
+
+static int32_t set_from_teacher(const char *path, di_teacher *from, di_cache_header *h, dk_error *err)
+{
+    const di_facts facts = di_teacher_facts(from);
+    const int32_t kind = di_teacher_form(from)->kind;
+    int32_t rc;
+    if ((kind != DISTILL_DENSE && kind != DISTILL_HIDDEN) || facts.vocab_size < 1)
+        return dk_fail(err, DK_E_UNSUPPORTED, "%s: targets are made of logits, and this teacher gives %s", path,
+                       di_kind_name(kind));
+    if (h->tier == DI_TIER_HIDDEN && (!di_teacher_model(from) || !from->kind->hidden))
+        return dk_fail(err, DK_E_UNSUPPORTED,
+                       "%s: tier hidden keeps the states of a model in this process: this teacher is none, take full, "
+                       "top_k or sampled",
+                       path);
+    if (h->tier == DI_TIER_FULL && from->kind->session == di_blend_session)
+        return dk_fail(err, DK_E_UNSUPPORTED,
+                       "%s: what a blend says at one temperature does not tell what it says at another: take top_k or "
+                       "sampled instead of full",
+                       path);
+    h->vocab = facts.vocab_size;
+    h->vocab_valid = facts.vocab_valid;
+    if (h->tier == DI_TIER_HIDDEN) h->width = (uint32_t)facts.hidden_size;
+    if (h->tier == DI_TIER_FULL) h->width = (uint32_t)facts.vocab_size;
+    if (h->tier == DI_TIER_TOP_K && h->width > h->vocab_valid)
+        return dk_fail(err, DK_E_OPTION, "teacher.cache.k is %u, above the %lld ids that count", (unsigned)h->width,
+                       (long long)h->vocab_valid);
+    memset(h->tokenizer, 0, sizeof h->tokenizer);
+    if (from->tokenizer) dk_tokenizer_hash(from->tokenizer, h->tokenizer);
+    DK_TRY(hash_bytes(from, h->teacher, err));
+out:
+    return rc;
+}
+
+static int32_t read_header(dk_host *host, const char *path, di_cache_header *out, int32_t *there, dk_error *err)
+{
+    dk_mapping map = {0};
+    int32_t rc = DK_OK;
+    *there = 0;
+    if (!dk_path_exists(path)) return DK_OK;
+    DK_TRY(dk_map_open(host, path, 1, &map, err));
+    if (map.size < DI_CACHE_HEADER &&
+        (map.size == 0 || memcmp(map.data, DI_CACHE_MAGIC, map.size < 8 ? map.size : 8) == 0))
+        goto out; /* its writer was killed at once */
+    DK_TRY(di_cache_header_read(map.data, map.size, path, out, err));
+    *there = 1;
+out:
+    dk_map_close(&map);
+    return rc;
+}
+
+/* ---- how one comes to be ---- */
+
+static int32_t open_cache(di_teacher *t, di_cached *cached, const di_options *o, dk_error *err)
+{
+    const int32_t flags = di_options_flag(o, "teacher.cache.skip_damaged") ? DI_CACHE_SKIP_DAMAGED : 0;
+    di_cache_header file, wanted = {0};
+    int32_t there, rc;
+    DK_TRY(read_header(t->host, t->path, &file, &there, err));
+    set_from_options(o, there ? &file : NULL, &wanted);
+    if (cached->from) {
+        DK_TRY(set_from_teacher(t->path, cached->from, &wanted, err));
+        if (there) DK_TRY(di_cache_header_match(&file, &wanted, t->path, err));
+        DK_TRY(di_cache_open_to_add(t->host, t->path, &wanted, flags, &cached->cache, err));
+        goto out;
+    }
+    if (!there)
+        DK_TRY(dk_fail(err, DK_E_NOT_FOUND, "%s: there is no target cache, and no teacher to make one of", t->path));
+    if (file.tier == DI_TIER_HIDDEN)
+        DK_TRY(dk_fail(err, DK_E_UNSUPPORTED,
+                       "%s: keeps hidden states, of which the teacher's head makes logits: give the teacher, too",
+                       t->path));
+    DK_TRY(di_cache_header_match(&file, &wanted, t->path, err));
+    DK_TRY(di_cache_open(t->host, t->path, flags, &cached->cache, err));
+out:
+    return rc;
+}
+
+static void make_form(di_cached *cached)
+{
+    const di_cache_header *header = di_cache_get_header(cached->cache);
+    const int32_t sparse = header->tier == DI_TIER_TOP_K || header->tier == DI_TIER_SAMPLED;
+    cached->shape[1] = sparse ? header->width : header->vocab;
+    cached->values = di_tensor_of(NULL, DISTILL_FLOAT, 32, 2, cached->shape);
+    DISTILL_INIT(&cached->form);
+    cached->form.kind = header->tier == DI_TIER_TOP_K     ? DISTILL_TOPK
+                        : header->tier == DI_TIER_SAMPLED ? DISTILL_SAMPLED
+                                                          : DISTILL_DENSE;
+    cached->form.values = &cached->values;
+    cached->form.temperature = header->temperature;
+    cached->form.vocab_valid = header->vocab_valid;
+}
+
+int32_t di_teacher_cached(dk_backend *backend, const char *path, di_teacher *from, const di_options *options,
+                          di_teacher **out, dk_error *err)
+{
+    di_teacher *t = NULL;
+    di_cached *cached = NULL;
+    int32_t rc;
+    DK_TRY(di_teacher_create(backend, &cached_kind, path, &t, err));
+    DK_TRY(dk_new(t->host, 1, &cached, err));
+    t->state = cached;
+    if (from) {
+        cached->from = di_teacher_retain(from);
+        cached->version = di_teacher_version(from);
+    }
+    DK_TRY(open_cache(t, cached, options, err));
+    if (from && from->tokenizer) t->tokenizer = dk_tokenizer_retain(from->tokenizer);
+    make_form(cached);
+    *out = t;
+    t = NULL;
+out:
+    di_teacher_release(t);
+    return rc;
+}
+
+int32_t di_teacher_keep(dk_backend *backend, const di_options *options, di_teacher **teacher, dk_error *err)
+{
+    const char *path = di_options_text(options, "teacher.cache.path");
+    di_teacher *kept = NULL;
+    if (!path || (*teacher && di_teacher_is_cached(*teacher) && strcmp((*teacher)->path, path) == 0)) return DK_OK;
+    const int32_t rc = di_teacher_cached(backend, path, *teacher, options, &kept, err);
+    if (rc) return rc;
+    di_teacher_release(*teacher);
+    *teacher = kept;
+    return DK_OK;
+}

@@ -1,0 +1,247 @@
+/* cached_fill.c - rows that a target cache lacks: their sequences go through the teacher as a batch of their own, and
+ * what it says is added as records. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/random.h"
+#include "teacher/cached.h"
+#include "teacher/score.h"
+
+enum { RECORD_BYTES = 1 << 24 }; /* after which a run of rows goes on in a record of its own */
+
+struct di_filler {
+    di_session *session; /* that lacks them; borrowed */
+    di_cache *cache;
+    const di_cache_header *header;
+    di_scorer *scorer;  /* logits of the teacher; of tier hidden: */
+    di_session *states; /* its hidden states */
+    di_row_writer *writer;
+    di_cache_record record; /* that is being made; rows 0 = none */
+    const uint8_t (*keys)[16];
+    /* the batch: sequences that lack rows */
+    distill_batch batch;
+    int32_t *ids;       /* [max_tokens] */
+    int64_t *offsets;   /* [max_sequences + 1] */
+    int64_t *sequences; /* [max_sequences] of the session's batch */
+    int64_t *rows;      /* [max_rows] */
+    int64_t at;         /* sequence of the batch that rows are of */
+    /* one row */
+    int32_t *row_ids;  /* [width] */
+    float *row_values; /* [width] */
+    double *uniform;   /* [draws] */
+};
+
+static dk_host *host_of(const di_filler *f) { return f->session->teacher->host; }
+
+void di_filler_free(di_filler *f)
+{
+    if (!f) return;
+    dk_host *host = host_of(f);
+    di_scorer_free(f->scorer);
+    di_session_free(f->states);
+    di_row_writer_free(f->writer);
+    dk_free(host, f->ids);
+    dk_free(host, f->offsets);
+    dk_free(host, f->sequences);
+    dk_free(host, f->rows);
+    dk_free(host, f->row_ids);
+    dk_free(host, f->row_values);
+    dk_free(host, f->uniform);
+    dk_free(host, f);
+}
+
+int32_t di_filler_create(di_session *s, di_filler **out, dk_error *err)
+{
+    const di_cached *cached = s->teacher->state;
+    const di_cache_header *header = di_cache_get_header(cached->cache);
+    dk_host *host = s->teacher->host;
+    di_filler *f = NULL;
+    int32_t rc;
+    DK_TRY(dk_new(host, 1, &f, err));
+    f->session = s;
+    f->cache = cached->cache;
+    f->header = header;
+    DK_TRY(dk_new(host, s->max_tokens > 0 ? s->max_tokens : 1, &f->ids, err));
+    DK_TRY(dk_new(host, s->max_sequences + 1, &f->offsets, err));
+    DK_TRY(dk_new(host, s->max_sequences > 0 ? s->max_sequences : 1, &f->sequences, err));
+    DK_TRY(dk_new(host, s->max_rows, &f->rows, err));
+    DK_TRY(dk_new(host, header->width, &f->row_ids, err));
+    DK_TRY(dk_new(host, header->width, &f->row_values, err));
+    DK_TRY(dk_new(host, header->width, &f->uniform, err));
+    DK_TRY(di_row_writer_create(host, header, &f->writer, err));
+    if (header->tier == DI_TIER_HIDDEN)
+        DK_TRY(di_session_create(cached->from, s->max_tokens, s->max_sequences, s->max_rows, &f->states, err));
+    else DK_TRY(di_scorer_create(cached->from, s->max_tokens, s->max_sequences, s->max_rows, &f->scorer, err));
+    *out = f;
+    f = NULL;
+out:
+    di_filler_free(f);
+    return rc;
+}
+
+/* ---- rows become records ---- */
+
+static int32_t end_record(di_filler *f, dk_error *err)
+{
+    const void *data;
+    size_t size;
+    int64_t rows;
+    int32_t rc = DK_OK;
+    if (!f->record.rows) return DK_OK;
+    DK_TRY(di_row_writer_take(f->writer, &data, &size, &rows, err));
+    DK_TRY(di_cache_add(f->cache, &f->record, data, size, err));
+out:
+    f->record.rows = 0;
+    return rc;
+}
+
+/* The record that row r of the batch belongs to. */
+static int32_t aim_record(di_filler *f, int64_t r, dk_error *err)
+{
+    const int64_t place = f->rows[r];
+    int32_t rc = DK_OK;
+    f->at = di_sequence_of(&f->batch, place, r ? f->at : 0);
+    const int64_t position = place - f->offsets[f->at];
+    const uint8_t *key = f->keys[f->sequences[f->at]];
+    const uint32_t length = (uint32_t)(f->offsets[f->at + 1] - f->offsets[f->at]);
+    const int32_t goes_on = f->record.rows && memcmp(f->record.key, key, 16) == 0 && f->record.length == length &&
+                            position == (int64_t)f->record.first + f->record.rows &&
+                            di_row_writer_bytes(f->writer) < RECORD_BYTES;
+    if (goes_on) return DK_OK;
+    DK_TRY(end_record(f, err));
+    memcpy(f->record.key, key, 16);
+    f->record.length = length;
+    f->record.first = (uint32_t)position;
+out:
+    return rc;
+}
+
+/* ---- draws ---- */
+
+static int ascending(const void *a, const void *b)
+{
+    const double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+/* Draws from a row of log-probabilities, a function of seed, sequence and position: ids ascending with their counts. */
+static int64_t draw(di_filler *f, const float *log_p)
+{
+    const uint64_t stream = di_get(f->record.key, 8);
+    const uint64_t position = (uint64_t)f->record.first + f->record.rows;
+    const int64_t draws = f->header->width, valid = f->header->vocab_valid;
+    int64_t count = 0, next = 0, last = 0;
+    double total = 0, sum = 0;
+    for (int64_t v = 0; v < valid; v++) total += exp((double)log_p[v]);
+    for (int64_t i = 0; i < draws; i++)
+        f->uniform[i] = total * dk_random_uniform(f->header->seed, stream, position << 24 | (uint64_t)i);
+    qsort(f->uniform, (size_t)draws, sizeof *f->uniform, ascending);
+    for (int64_t v = 0; v < valid && next < draws; v++) {
+        const double p = exp((double)log_p[v]);
+        int64_t hits = 0;
+        if (p > 0) last = v;
+        for (sum += p; next < draws && f->uniform[next] < sum; next++) hits++;
+        if (!hits) continue;
+        f->row_ids[count] = (int32_t)v;
+        f->row_values[count++] = (float)hits;
+    }
+    if (next == draws) return count;
+    if (!count || f->row_ids[count - 1] != last) { /* rounding left some behind the end */
+        f->row_ids[count] = (int32_t)last;
+        f->row_values[count++] = 0;
+    }
+    f->row_values[count - 1] += (float)(draws - next);
+    return count;
+}
+
+/* One row of the teacher's: of states, logits or log-probabilities, as the tier wants them. */
+static int32_t put_row(di_filler *f, int64_t r, const float *row, dk_error *err)
+{
+    const int64_t valid = f->header->vocab_valid, k = f->header->width;
+    int32_t rc;
+    DK_TRY(aim_record(f, r, err));
+    if (f->header->tier == DI_TIER_TOP_K) {
+        di_row_best(row, valid, k, f->row_values, f->row_ids);
+        const double tail = (double)di_row_rest(row, valid, k, f->row_values, f->row_ids);
+        DK_TRY(di_row_put(f->writer, f->row_ids, f->row_values, k, tail, err));
+    } else if (f->header->tier == DI_TIER_SAMPLED) {
+        const int64_t count = draw(f, row);
+        DK_TRY(di_row_put(f->writer, f->row_ids, f->row_values, count, 0, err));
+    } else {
+        DK_TRY(di_row_put(f->writer, NULL, row, 0, 0, err));
+    }
+    f->record.rows++;
+out:
+    return rc;
+}
+
+static int32_t on_strip(void *user, const di_session *s, int64_t first, int64_t count, const float *rows, dk_error *err)
+{
+    di_filler *f = user;
+    int32_t rc = DK_OK;
+    for (int64_t r = 0; r < count; r++) DK_TRY(put_row(f, first + r, rows + r * s->source.width, err));
+out:
+    return rc;
+}
+
+static int32_t put_states(di_filler *f, dk_error *err)
+{
+    int32_t rc;
+    DK_TRY(di_session_forward(f->states, &f->batch, err));
+    const distill_target *target = di_session_hidden(f->states);
+    if (!target)
+        DK_TRY(dk_fail(err, DK_E_UNSUPPORTED, "%s: the teacher's hidden states are not in the host's memory",
+                       di_cache_path(f->cache)));
+    for (int64_t r = 0; r < f->batch.row_count; r++) {
+        di_tensor_read_rows(target->values, r, 1, f->row_values);
+        DK_TRY(put_row(f, r, f->row_values, err));
+    }
+out:
+    return rc;
+}
+
+/* ---- the batch ---- */
+
+static void gather(di_filler *f, const int64_t *rows, int64_t count)
+{
+    const distill_batch *batch = &f->session->batch;
+    int64_t sequence = -1, sequences = 0;
+    f->offsets[0] = 0;
+    for (int64_t i = 0; i < count; i++) {
+        const int64_t place = f->session->places[rows[i]];
+        const int64_t own = di_sequence_of(batch, place, sequence < 0 ? 0 : sequence);
+        const int64_t begin = batch->offsets[own], length = batch->offsets[own + 1] - begin;
+        if (own != sequence) {
+            memcpy(f->ids + f->offsets[sequences], batch->ids + begin, (size_t)length * sizeof *f->ids);
+            f->sequences[sequences] = sequence = own;
+            f->offsets[sequences + 1] = f->offsets[sequences] + length;
+            sequences++;
+        }
+        f->rows[i] = f->offsets[sequences - 1] + place - begin;
+    }
+    DISTILL_INIT(&f->batch);
+    f->batch.ids = f->ids;
+    f->batch.offsets = f->offsets;
+    f->batch.sequences = sequences;
+    f->batch.rows = f->rows;
+    f->batch.row_count = count;
+}
+
+int32_t di_filler_run(di_filler *f, const uint8_t (*keys)[16], const int64_t *rows, int64_t count, dk_error *err)
+{
+    const double temperature = f->header->tier == DI_TIER_FULL ? 0 : f->header->temperature;
+    const void *left;
+    size_t size;
+    int64_t left_rows;
+    int32_t rc;
+    f->keys = keys;
+    f->record.rows = 0;
+    DK_TRY(di_row_writer_take(f->writer, &left, &size, &left_rows, err)); /* of a run that failed */
+    gather(f, rows, count);
+    if (f->states) DK_TRY(put_states(f, err));
+    else DK_TRY(di_scorer_run(f->scorer, &f->batch, temperature, on_strip, f, err));
+    DK_TRY(end_record(f, err));
+out:
+    return rc;
+}
