@@ -16,6 +16,7 @@ static void setup(void)
     dk_error_clear(&err);
 }
 
+#define SMALL_GPT2 "\"vocab_size\":37,\"n_embd\":16,\"n_layer\":2,\"n_head\":4,\"n_positions\":32"
 #define SMALL                                                                                                          \
     "\"vocab_size\":37,\"hidden_size\":16,\"intermediate_size\":24,\"num_hidden_layers\":3,\"num_attention_heads\":4," \
     "\"max_position_embeddings\":32"
@@ -26,9 +27,8 @@ static const char *const families[] = {
     "{\"model_type\":\"mistral\"," SMALL ",\"num_key_value_heads\":1,\"sliding_window\":5,\"head_dim\":6}",
     "{\"model_type\":\"qwen2\"," SMALL ",\"num_key_value_heads\":2,\"tie_word_embeddings\":true}",
     "{\"model_type\":\"qwen3\"," SMALL ",\"num_key_value_heads\":2,\"head_dim\":8,\"torch_dtype\":\"float32\"}",
-    "{\"model_type\":\"gpt2\",\"vocab_size\":37,\"n_embd\":16,\"n_layer\":2,\"n_head\":4,\"n_positions\":32}",
-    "{\"model_type\":\"gpt2\",\"vocab_size\":37,\"n_embd\":16,\"n_layer\":2,\"n_head\":4,\"n_positions\":32,\"tie_word_"
-    "embeddings\":false}",
+    "{\"model_type\":\"gpt2\"," SMALL_GPT2 "}",
+    "{\"model_type\":\"gpt2\"," SMALL_GPT2 ",\"tie_word_embeddings\":false}",
 };
 enum { FAMILIES = sizeof families / sizeof *families };
 
