@@ -226,6 +226,10 @@ typedef struct distill_option_info {
     double high;
     /* DISTILL_OPTION_LIVE: may change on a live trainer; DISTILL_OPTION_SCHEDULE: takes a schedule */
     int64_t flags;
+    /* Where it is read; set elsewhere it is an error. "schedule=linear|wsd": the option of that name beside it has one
+     * of these values; "temperature": it is set and not 0; "!eval": it is not set; "/output.path": a whole name.
+     * Several, separated by ',': one of them. "" = everywhere. */
+    const char *when;
 } distill_option_info;
 /* The option table, in order. DISTILL_E_END after the last. */
 DISTILL_API int32_t distill_option_at(int64_t index, distill_option_info *out, distill_error *err);

@@ -20,6 +20,7 @@ int32_t distill_option_at(int64_t index, distill_option_info *out, distill_error
     info.default_text = option->default_text ? option->default_text : "";
     info.choices = option->choices ? option->choices : "";
     info.unit = option->unit ? option->unit : "";
+    info.when = option->when ? option->when : "";
     info.low = option->flags & DI_OPTION_OR_ZERO ? 0 : option->low;
     info.high = option->high;
     info.flags = option->flags & (DISTILL_OPTION_LIVE | DISTILL_OPTION_SCHEDULE);

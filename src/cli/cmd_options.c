@@ -27,6 +27,22 @@ static json_t *choices_of(const distill_option_info *o)
     return list;
 }
 
+/* "/output.path" and "schedule=linear|wsd" in words, with whole names. */
+static void print_when(const distill_option_info *o)
+{
+    const size_t section = strcspn(o->name, ".") + 1;
+    for (const char *at = o->when; *at;) {
+        const size_t size = strcspn(at, ","), name = strcspn(at, "=,");
+        const int absent = *at == '!', whole = at[absent] == '/', first = absent + whole;
+        printf("%s%s %.*s%.*s", at > o->when ? " or " : "; ", absent ? "not beside" : "only with",
+               whole ? 0 : (int)section, o->name, (int)name - first, at + first);
+        for (size_t i = name; i < size; i++)
+            if (at[i] == '|') printf(" or ");
+            else putchar(at[i] == '=' ? ' ' : at[i]);
+        at += size + (at[size] == ',');
+    }
+}
+
 static json_t *describe(const distill_option_info *o)
 {
     json_t *out = json_pack("{s:s, s:s, s:s, s:s}", "name", o->name, "type", type_name(o->type), "default",
@@ -36,6 +52,7 @@ static json_t *describe(const distill_option_info *o)
             json_object_set_new(out, "high", cli_json_real(o->high));
     if (*o->choices) json_object_set_new(out, "choices", choices_of(o));
     if (*o->unit) json_object_set_new(out, "unit", json_string(o->unit));
+    if (*o->when) json_object_set_new(out, "when", json_string(o->when));
     json_object_set_new(out, "live", json_boolean(o->flags & DISTILL_OPTION_LIVE));
     json_object_set_new(out, "schedule", json_boolean(o->flags & DISTILL_OPTION_SCHEDULE));
     return out;
@@ -48,7 +65,9 @@ static void print_option(const distill_option_info *o)
     if (*o->unit) printf(" %s", o->unit);
     if (*o->default_text) printf(", default %s", o->default_text);
     if (o->flags & DISTILL_OPTION_LIVE) printf(", live");
-    printf("\n    %s\n", o->help);
+    printf("\n    %s", o->help);
+    print_when(o);
+    printf("\n");
 }
 
 /* ---- as a page: docs/options.md ---- */
@@ -81,6 +100,7 @@ static void print_row(const distill_option_info *o, char section[64])
     print_in_table(o->default_text);
     printf(" | ");
     print_in_table(o->help);
+    print_when(o);
     printf(" |\n");
 }
 

@@ -1,5 +1,7 @@
 /* main.c - the commands and their help. */
+#include <fcntl.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "cli.h"
 
@@ -97,8 +99,18 @@ static int unknown_command(const char *name)
     return CLI_USAGE;
 }
 
+/* A file that is opened where a standard stream is closed would get what is meant for that stream. Closed output stays
+ * an error: nothing is written to what is open for reading alone. */
+static void hold_standard_streams(void)
+{
+    static const int modes[] = {O_RDONLY, O_RDONLY, O_WRONLY};
+    for (int i = 0; i < 3; i++)
+        if (fcntl(i, F_GETFD) < 0 && open("/dev/null", modes[i]) < 0) _exit(CLI_FAILED);
+}
+
 int main(int argc, char **argv)
 {
+    hold_standard_streams();
     const char *name = argc > 1 ? argv[1] : "";
     if (!*name) return print_help(stderr, CLI_USAGE);
     if (!strcmp(name, "--version")) return printf("distill %s\n", distill_version()), cli_finish(CLI_DONE);

@@ -53,10 +53,10 @@ static int32_t find_trace(void *user, const char *name, int32_t is_dir, dk_error
     return DK_OK;
 }
 
-/* A folder that cannot be written to is found out now, not after the last step. */
+/* A folder that cannot be written to is found out now, not after the last step: the result is begun and dropped. */
 static int32_t probe(const di_output *output, dk_error *err)
 {
-    char *path = dk_path_join(output->host, output->path, ".probe");
+    char *path = dk_path_join(output->host, output->path, "result.json");
     dk_writer *writer = NULL;
     int32_t rc = path ? dk_writer_open(output->host, path, &writer, err) : dk_fail_nomem(err, 64);
     dk_writer_abort(writer);
@@ -152,7 +152,7 @@ int32_t di_output_student(di_run *run, dk_error *err)
     mover m = {output->host, staging, output->path, "config.json"};
     int32_t rc;
     if (!staging) return dk_fail_nomem(err, strlen(output->path));
-    DK_TRY(dk_dir_remove(output->host, staging, err));
+    if (dk_path_exists(staging)) DK_TRY(dk_dir_remove(output->host, staging, err)); /* a killed run's */
     if (callbacks && !callbacks->save) goto out;
     DK_TRY(di_saving_student(&saving, staging, output->dtype, err));
     DK_TRY(remove_in(output->host, output->path, m.last, err));

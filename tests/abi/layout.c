@@ -50,7 +50,7 @@ _Static_assert(offsetof(distill_target, temperature) == 64, "distill_target.temp
 _Static_assert(offsetof(distill_target, vocab_valid) == 72, "distill_target.vocab_valid");
 _Static_assert(sizeof(distill_target) == offsetof(distill_target, vocab_valid) + sizeof(((distill_target *)0)->vocab_valid), "distill_target has no tail padding");
 
-_Static_assert(sizeof(distill_option_info) == 72, "sizeof distill_option_info");
+_Static_assert(sizeof(distill_option_info) == 80, "sizeof distill_option_info");
 _Static_assert(offsetof(distill_option_info, struct_size) == 0, "distill_option_info.struct_size");
 _Static_assert(offsetof(distill_option_info, type) == 4, "distill_option_info.type");
 _Static_assert(offsetof(distill_option_info, name) == 8, "distill_option_info.name");
@@ -61,7 +61,8 @@ _Static_assert(offsetof(distill_option_info, unit) == 40, "distill_option_info.u
 _Static_assert(offsetof(distill_option_info, low) == 48, "distill_option_info.low");
 _Static_assert(offsetof(distill_option_info, high) == 56, "distill_option_info.high");
 _Static_assert(offsetof(distill_option_info, flags) == 64, "distill_option_info.flags");
-_Static_assert(sizeof(distill_option_info) == offsetof(distill_option_info, flags) + sizeof(((distill_option_info *)0)->flags), "distill_option_info has no tail padding");
+_Static_assert(offsetof(distill_option_info, when) == 72, "distill_option_info.when");
+_Static_assert(sizeof(distill_option_info) == offsetof(distill_option_info, when) + sizeof(((distill_option_info *)0)->when), "distill_option_info has no tail padding");
 
 _Static_assert(sizeof(distill_allocator) == 40, "sizeof distill_allocator");
 _Static_assert(offsetof(distill_allocator, struct_size) == 0, "distill_allocator.struct_size");

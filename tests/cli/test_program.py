@@ -4,6 +4,7 @@ import fcntl
 import json
 import math
 import os
+import pathlib
 import pty
 import re
 import resource
@@ -79,6 +80,13 @@ def test_the_page_of_options_is_what_the_table_says(distill):
     assert names == [option["name"] for option in distill("options", "--json").json]
     with open(os.path.join(ROOT, "README.md"), encoding="utf-8") as file:
         assert "docs/options.md" in file.read()
+
+
+def test_options_say_when_they_are_read(distill):
+    assert "; only with train.schedule linear or cosine or wsd or inverse_sqrt\n" in distill("options", "train.min_learning_rate_ratio").out
+    assert "; only with output.path\n" in distill("options", "train.checkpoint_every").out
+    assert "; not beside data.eval\n" in distill("options", "data.eval_fraction").out
+    assert distill("options", "train.decay_steps", "--json").json["when"] == "schedule=wsd"
 
 
 def test_unread_options_are_refused(distill, recipe):
@@ -472,6 +480,20 @@ def test_scoring_says_how_far_it_is(model, tmp_path):
     tokens = tmp_path / "ids.json"
     tokens.write_text(json.dumps([[1, 2, 3, 4]] * 20))
     assert "scoring 100 %  ETA 0:00" in on_terminal(["score", model, "--tokens", tokens, "--json"], 80)
+
+
+@pytest.mark.parametrize("stream", [1, 2])
+def test_no_file_takes_the_place_of_a_closed_stream(model, stream):
+    with subprocess.Popen([PROGRAM, "tokenize", str(model)], stdin=subprocess.PIPE, preexec_fn=lambda: os.close(stream)) as process:
+        held = pathlib.Path("/proc/%d/fd/%d" % (process.pid, stream))
+        for _ in range(500):
+            if held.is_symlink():
+                break
+            time.sleep(0.01)
+        found = os.readlink(held) if held.is_symlink() else "nothing"
+        process.stdin.close()
+        process.wait()
+    assert found == "/dev/null"
 
 
 def limit_files():

@@ -339,13 +339,13 @@ class Options(Handle):
 
 
 def option_table():
-    """Every option: a list of dicts with name, type, help, default, choices, unit, low, high, live."""
+    """Every option: a list of dicts with name, type, help, default, choices, unit, low, high, live, when."""
     types = {value: name[len("DISTILL_TYPE_"):].lower() for name, value in vars(c).items() if name.startswith("DISTILL_TYPE_")}
     table, info = [], sized(c.distill_option_info)
     while call_or_end("option_at", len(table), info):
         table.append({"name": info.name.decode(), "type": types.get(info.type, "?"), "help": info.help.decode(),
                       "default": info.default_text.decode(), "choices": info.choices.decode().split("|") if info.choices else [],
-                      "unit": info.unit.decode(), "low": info.low, "high": info.high, "live": bool(info.flags & c.DISTILL_OPTION_LIVE)})
+                      "unit": info.unit.decode(), "low": info.low, "high": info.high, "live": bool(info.flags & c.DISTILL_OPTION_LIVE), "when": info.when.decode()})
         info = sized(c.distill_option_info)
     return table
 

@@ -249,6 +249,7 @@ distill_option_info._fields_ = [
     ("low", c_double),
     ("high", c_double),
     ("flags", c_int64),
+    ("when", c_char_p),
 ]
 distill_allocator._fields_ = [
     ("struct_size", c_uint32),
@@ -401,7 +402,7 @@ STRUCTS = {  # name: (size, offsets of the fields)
     "distill_tensor": (48, {"data": 0, "device_type": 8, "device_id": 12, "ndim": 16, "dtype_code": 20, "dtype_bits": 21, "dtype_lanes": 22, "shape": 24, "strides": 32, "byte_offset": 40}),
     "distill_batch": (56, {"struct_size": 0, "flags": 4, "ids": 8, "offsets": 16, "rows": 24, "weights": 32, "sequences": 40, "row_count": 48}),
     "distill_target": (80, {"struct_size": 0, "kind": 4, "values": 8, "ids": 16, "tail": 24, "head": 32, "bias": 40, "logit_scale": 48, "softcap": 56, "temperature": 64, "vocab_valid": 72}),
-    "distill_option_info": (72, {"struct_size": 0, "type": 4, "name": 8, "help": 16, "default_text": 24, "choices": 32, "unit": 40, "low": 48, "high": 56, "flags": 64}),
+    "distill_option_info": (80, {"struct_size": 0, "type": 4, "name": 8, "help": 16, "default_text": 24, "choices": 32, "unit": 40, "low": 48, "high": 56, "flags": 64, "when": 72}),
     "distill_allocator": (40, {"struct_size": 0, "flags": 4, "user": 8, "alloc": 16, "free": 24, "destroy": 32}),
     "distill_teacher_callbacks": (64, {"struct_size": 0, "flags": 4, "user": 8, "destroy": 16, "score": 24, "generate": 32, "form": 40, "begin": 48, "end": 56}),
     "distill_member": (40, {"struct_size": 0, "flags": 4, "teacher": 8, "name": 16, "weight": 24, "temperature": 32}),

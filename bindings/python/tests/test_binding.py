@@ -77,6 +77,7 @@ def test_closed_handles_say_so_and_close_twice(env):
 
 def test_option_table():
     table = {option["name"]: option for option in distill.option_table()}
+    assert table["train.decay_steps"]["when"] == "schedule=wsd" and table["train.steps"]["when"] == ""
     assert table["train.steps"]["type"] == "int" and table["train.schedule"]["choices"][0] == "constant"
 
 
