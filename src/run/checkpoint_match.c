@@ -16,9 +16,16 @@ typedef struct matcher {
 
 static const char *shown(const dk_strbuf *text) { return text->size ? text->data : "not given"; }
 
+/* What an evaluation's numbers hang on beside the student. */
+static int32_t measures(const char *what)
+{
+    return strcmp(what, "the teacher") == 0 || strcmp(what, "data.eval") == 0 || strcmp(what, "train.eval_tokens") == 0;
+}
+
 static int32_t tell_change(matcher *m, const char *what, const char *from, const char *to, dk_error *err)
 {
     dk_strbuf *out = &m->run->changes;
+    m->run->evaluation.incomparable |= measures(what);
     dk_log(m->run->host, DK_LOG_WARN, "checkpoint", "going on from step %lld with %s changed: %s -> %s",
            (long long)m->step, what, from, to);
     dk_strbuf_printf(out, "%s{\"step\":%lld,\"what\":", out->size ? "," : "", (long long)m->step);

@@ -114,25 +114,42 @@ static void prune(const di_run *run)
         dk_log(run->host, DK_LOG_WARN, "checkpoint", "an old checkpoint stays: %s", problem.message);
 }
 
+typedef struct cleaner {
+    dk_host *host;
+    const char *folder;
+    int32_t shared; /* other files may lie there: only what begins as one of ours goes */
+} cleaner;
+
+static int32_t is_ours(const char *name)
+{
+    static const char *const begins[] = {"student.tmp", "result.json.tmp.", "metrics.jsonl.tmp."};
+    for (size_t i = 0; i < sizeof begins / sizeof *begins; i++)
+        if (strncmp(name, begins[i], strlen(begins[i])) == 0) return 1;
+    return 0;
+}
+
 static int32_t remove_leftover(void *user, const char *name, int32_t is_dir, dk_error *err)
 {
-    const di_run *run = user;
+    const cleaner *c = user;
     (void)is_dir;
-    if (!dk_is_temporary(name)) return DK_OK;
-    char *folder = dk_path_join(run->host, run->output.path, "checkpoints"),
-         *path = folder ? dk_path_join(run->host, folder, name) : NULL;
-    int32_t rc = path ? dk_dir_remove(run->host, path, err) : dk_fail_nomem(err, 64);
-    dk_free(run->host, folder);
-    dk_free(run->host, path);
+    if (!dk_is_temporary(name) || (c->shared && !is_ours(name))) return DK_OK;
+    char *path = dk_path_join(c->host, c->folder, name);
+    int32_t rc = path ? dk_dir_remove(c->host, path, err) : dk_fail_nomem(err, strlen(name));
+    dk_free(c->host, path);
     return rc;
 }
 
 /* What a killed process was writing. */
 static void remove_leftovers(di_run *run)
 {
+    char *checkpoints = dk_path_join(run->host, run->output.path, "checkpoints");
+    cleaner output = {run->host, run->output.path, 1}, inner = {run->host, checkpoints, 0};
     dk_error problem;
-    if (for_each(run, remove_leftover, run, &problem) != DK_OK)
+    int32_t rc = dk_dir_list(run->host, output.folder, remove_leftover, &output, &problem);
+    if (rc == DK_OK && checkpoints) rc = for_each(run, remove_leftover, &inner, &problem);
+    if (rc != DK_OK)
         dk_log(run->host, DK_LOG_WARN, "checkpoint", "what an interrupted run left behind stays: %s", problem.message);
+    dk_free(run->host, checkpoints);
 }
 
 /* ---- writing ---- */
@@ -231,6 +248,15 @@ static int32_t check_best(di_run *run, dk_error *err)
     return DK_OK;
 }
 
+static void forget_incomparable(di_run *run)
+{
+    di_best *best = &run->evaluation.best;
+    if (!run->evaluation.incomparable || best->step < 0) return;
+    di_run_warn(run, "evaluations are compared anew from here: what was best at step %lld was measured otherwise",
+                (long long)best->step);
+    *best = (di_best){.step = -1};
+}
+
 int32_t di_run_resume(di_run *run, dk_error *err)
 {
     char *path = NULL;
@@ -241,7 +267,8 @@ int32_t di_run_resume(di_run *run, dk_error *err)
     DK_TRY(di_progress_call(run->trainer, DISTILL_PHASE_LOADING, err));
     DK_TRY(load_newest(run, &path, err));
     DK_TRY(check_best(run, err));
-    DK_TRY(di_metrics_rewind(&run->output, run->trainer->counters.step, err));
+    forget_incomparable(run);
+    DK_TRY(di_metrics_rewind(&run->output, run->trainer->counters.step, run->evaluation.evaluated, err));
     remove_leftovers(run);
     run->resumed = 1;
     dk_log(run->host, DK_LOG_INFO, "trainer", "resumed from %s", path);

@@ -73,7 +73,13 @@ static int32_t line_step(const char *line, size_t size, int64_t *step)
     return dk_parse_i64(line, digits, step);
 }
 
-int32_t di_metrics_rewind(const di_output *output, int64_t step, dk_error *err)
+static int32_t is_evaluation(const char *line, size_t size)
+{
+    const char *comma = memchr(line, ',', size);
+    return comma && (size_t)(comma - line) + 7 < size && memcmp(comma, ",\"eval\":", 8) == 0;
+}
+
+int32_t di_metrics_rewind(const di_output *output, int64_t step, int64_t evaluated, dk_error *err)
 {
     char *path = dk_path_join(output->host, output->path, "metrics.jsonl"), *data = NULL;
     dk_strbuf kept;
@@ -88,7 +94,8 @@ int32_t di_metrics_rewind(const di_output *output, int64_t step, dk_error *err)
         int64_t at_step = 0;
         if (!end) break;
         size_t length = (size_t)(end - (data + at)) + 1;
-        if (line_step(data + at, length, &at_step) && at_step <= step) dk_strbuf_append(&kept, data + at, length);
+        int64_t last = is_evaluation(data + at, length) ? evaluated : step;
+        if (line_step(data + at, length, &at_step) && at_step <= last) dk_strbuf_append(&kept, data + at, length);
         at += length;
     }
     DK_TRY(dk_strbuf_check(&kept, err));

@@ -23,7 +23,8 @@ typedef struct di_best {
 typedef struct di_run_evaluation {
     int64_t every, tokens, patience;
     int32_t keep_best, has_result;
-    int64_t evaluated; /* the last step whose evaluation is done: one that is due and was cut short is made up for */
+    int32_t incomparable; /* on resume: earlier evaluations were of other data or against another teacher */
+    int64_t evaluated;    /* the last step whose evaluation is done: one that is due and was cut short is made up for */
     di_best best;
     di_teacher_side *teacher_side; /* within train.loss_memory; NULL = one evaluation alone, or no teacher */
     di_evaluation result;          /* of what was saved, or of the student as it stands */
@@ -87,7 +88,8 @@ int32_t di_checkpoint_load_last(di_run *run, dk_error *err); /* of this step, ba
 /* metrics.c: a line that cannot be written is a warning */
 void di_metrics_step(di_run *run);
 void di_metrics_evaluation(di_run *run, const di_evaluation *evaluation);
-int32_t di_metrics_rewind(const di_output *output, int64_t step, dk_error *err); /* drops lines of later steps */
+/* Drops lines of later steps, and of evaluations after the last one done. */
+int32_t di_metrics_rewind(const di_output *output, int64_t step, int64_t evaluated, dk_error *err);
 /* result.c */
 int32_t di_result_make(di_run *run, di_teacher *saved, dk_error *err); /* fills result_json */
 

@@ -48,9 +48,17 @@ void di_settings_read(di_trainer *t)
 
 /* ---- opening ---- */
 
+/* One tree may serve all handles, so this is no mistake; but it is said. */
+static void tell_unread(const di_trainer *t, const char *key, const char *what)
+{
+    int32_t is_set = di_options_is_set(t->options, key);
+    if (is_set) dk_log(t->host, DK_LOG_INFO, "trainer", "%s is not read: %s was handed over", key, what);
+}
+
 static int32_t open_teacher(di_trainer *t, di_teacher *given, dk_error *err)
 {
     if (!given) return di_teacher_from_options(t->backend, t->options, NULL, &t->teacher, err);
+    tell_unread(t, "teacher.path", "a teacher");
     t->teacher = di_teacher_retain(given);
     return di_teacher_keep(t->backend, t->options, &t->teacher, err);
 }
@@ -85,6 +93,9 @@ static int32_t open_student(di_trainer *t, di_student *given, dk_error *err)
                *from = di_options_text(o, "student.from");
     int32_t named = (path != NULL) + (config != NULL) + (from != NULL), rc;
     if (given) {
+        tell_unread(t, "student.path", "a student");
+        tell_unread(t, "student.config", "a student");
+        tell_unread(t, "student.from", "a student");
         t->student = di_student_retain(given);
     } else if (named != 1) {
         return dk_fail(err, DK_E_OPTION,
@@ -112,12 +123,12 @@ static int32_t open_data(di_trainer *t, const di_parts *parts, dk_error *err)
     di_dataset *whole = NULL;
     int32_t rc;
     if (!tokenizer && t->teacher) tokenizer = di_teacher_tokenizer(t->teacher);
-    if (parts->train) t->data.train = di_dataset_retain(parts->train);
+    if (parts->train) tell_unread(t, "data.train", "a dataset"), t->data.train = di_dataset_retain(parts->train);
     else if (train) DK_TRY(di_dataset_open_list(t->host, "data.train", tokenizer, t->options, &t->data.train, err));
     else return dk_fail(err, DK_E_OPTION, "data.train is not set: there is nothing to train on");
     if (parts->eval)
         DK_TRY(di_options_refuse(t->options, "data.eval_fraction", "has no use beside data to evaluate on", err));
-    if (parts->eval) t->data.eval = di_dataset_retain(parts->eval);
+    if (parts->eval) tell_unread(t, "data.eval", "a dataset"), t->data.eval = di_dataset_retain(parts->eval);
     else if (eval) DK_TRY(di_dataset_open_list(t->host, "data.eval", tokenizer, t->options, &t->data.eval, err));
     else if (fraction > 0) {
         whole = t->data.train;

@@ -275,11 +275,12 @@ TEST(other_eval)
     small s;
     distill_error err;
     char out[600];
+    static const char yaml[] = "train: {eval_every: 2}\n";
     REQUIRE(small_models("api_stopped"));
     snprintf(out, sizeof out, "%s", output_folder("other_eval"));
-    CHECK_INT(run_stopped(out, "", (stop){DISTILL_PHASE_TRAINING, 4, 0}, &err), DISTILL_E_CANCELLED);
+    CHECK_INT(run_stopped(out, yaml, (stop){DISTILL_PHASE_TRAINING, 4, 0}, &err), DISTILL_E_CANCELLED);
     for (uint32_t seed = 900; seed < 902; seed++) { /* the same ids, and others */
-        REQUIRE_OK(small_parts(&s, NULL, small_text("output: '%s'\n", out), &err));
+        REQUIRE_OK(small_parts(&s, NULL, small_text("output: '%s'\n%s", out, yaml), &err));
         distill_dataset_free(s.eval);
         s.eval = NULL;
         REQUIRE_OK(small_dataset_seeded(&s, SMALL_EVAL, seed, &s.eval, &err));
@@ -288,8 +289,31 @@ TEST(other_eval)
         REQUIRE_OK(distill_trainer_create(s.env, s.teacher, s.student, s.train, s.eval, s.options, &s.trainer, &err));
         REQUIRE_OK(distill_trainer_resume(s.trainer, &err));
         CHECK_INT(strstr(logged, "data.eval changed: ") != NULL, seed == 901);
+        CHECK_INT(strstr(logged, "evaluations are compared anew from here") != NULL, seed == 901);
         small_close(&s);
     }
+}
+
+/* What a killed run was writing goes, in the output folder too; what is not ours stays. */
+TEST(leftovers)
+{
+    small s;
+    distill_error err;
+    char out[600], command[800];
+    REQUIRE(small_models("api_stopped"));
+    snprintf(out, sizeof out, "%s", output_folder("leftovers"));
+    CHECK_INT(run_stopped(out, "", (stop){DISTILL_PHASE_TRAINING, 4, 0}, &err), DISTILL_E_CANCELLED);
+    snprintf(
+        command, sizeof command,
+        "cd '%s' && mkdir student.tmp.tmp.12.0 && touch result.json.tmp.12.1 notes.tmp.12.1 checkpoints/x.tmp.12.1",
+        out);
+    REQUIRE(system(command) == 0);
+    REQUIRE_OK(open_run(&s, out, "", &err));
+    REQUIRE_OK(distill_trainer_resume(s.trainer, &err));
+    small_close(&s);
+    snprintf(command, sizeof command,
+             "cd '%s' && test -e notes.tmp.12.1 && ! ls -d student.tmp.tmp* *.json.tmp* */x.tmp*", out);
+    CHECK_INT(system(command), 0);
 }
 
 /* ---- the best weights ---- */
@@ -616,6 +640,6 @@ TEST(no_room)
 }
 
 TEST_MAIN(TEST_CASE(anywhere) TEST_CASE(last_phase) TEST_CASE(refused) TEST_CASE(told) TEST_CASE(other_eval)
-              TEST_CASE(best_lost) TEST_CASE(evaluated_once) TEST_CASE(saving_is_told) TEST_CASE(newest_whole)
-                  TEST_CASE(old_stays) TEST_CASE(by_time) TEST_CASE(failed_step) TEST_CASE(no_teacher)
-                      TEST_CASE(no_room))
+              TEST_CASE(leftovers) TEST_CASE(best_lost) TEST_CASE(evaluated_once) TEST_CASE(saving_is_told)
+                  TEST_CASE(newest_whole) TEST_CASE(old_stays) TEST_CASE(by_time) TEST_CASE(failed_step)
+                      TEST_CASE(no_teacher) TEST_CASE(no_room))

@@ -102,6 +102,31 @@ static int32_t no_token(void *user, int64_t sequence, int32_t id, double log_pro
     return 0;
 }
 
+static char gathered[4000];
+static void gather(void *user, int32_t level, const char *component, const char *message)
+{
+    size_t at = strlen(gathered);
+    (void)user, (void)level, (void)component;
+    snprintf(gathered + at, sizeof gathered - at, "%s\n", message);
+}
+
+/* One tree serves all handles; what a handle stands for is said not to be read. */
+TEST(handles)
+{
+    static const char yaml[] = "teacher: {path: elsewhere/}\nstudent: {path: elsewhere/}\n"
+                               "data: {train: no.txt, eval: no.txt, sequence_length: 16}\n";
+    static const char *const keys[] = {"teacher.path is not read: a teacher", "student.path is not read: a student",
+                                       "data.train is not read: a dataset", "data.eval is not read: a dataset"};
+    small s;
+    REQUIRE(small_models("unread"));
+    *gathered = '\0';
+    REQUIRE_OK(small_parts(&s, NULL, yaml, &err));
+    CHECK_OK(distill_env_set_logger(s.env, DISTILL_LOG_INFO, gather, NULL, NULL, &err));
+    CHECK_OK(distill_trainer_create(s.env, s.teacher, s.student, s.train, s.eval, s.options, &s.trainer, &err));
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) CHECK_HAS(gathered, keys[i]);
+    small_close(&s);
+}
+
 TEST(texts)
 {
     int32_t ids[] = {1, 2, 3};
@@ -176,5 +201,5 @@ TEST(types_of_files)
     small_close(&s);
 }
 
-TEST_MAIN(TEST_CASE(a_trainer) TEST_CASE(warnings) TEST_CASE(students) TEST_CASE(texts)
+TEST_MAIN(TEST_CASE(a_trainer) TEST_CASE(warnings) TEST_CASE(students) TEST_CASE(handles) TEST_CASE(texts)
               TEST_CASE(the_teacher_of_the_options) TEST_CASE(types_of_files))

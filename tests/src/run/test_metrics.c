@@ -14,18 +14,24 @@ static dk_host *new_host(void)
 TEST(rewind)
 {
     static const char before[] =
-        "{\"step\":1,\"loss\":2}\n{\"step\":2,\"eval\":{}}\n{\"step\":3,\"loss\":1}\n{\"step\":2";
+        "{\"step\":1,\"loss\":2}\n{\"step\":1,\"eval\":{}}\n{\"step\":2,\"loss\":2}\n{\"step\":2,\"eval\":{}}\n"
+        "{\"step\":3,\"loss\":1}\n{\"step\":2";
     const char *folder = test_folder("metrics");
     dk_host *host = new_host();
     di_output output = {.host = host, .path = dk_strdup(host, folder), .metrics = 1, .log_every = 1};
     char *text = NULL;
     size_t size = 0;
     dk_error err;
-    REQUIRE_OK(di_metrics_rewind(&output, 2, &err)); /* no file is fine */
+    REQUIRE_OK(di_metrics_rewind(&output, 2, 2, &err)); /* no file is fine */
     REQUIRE_OK(dk_file_replace(host, test_path(folder, "metrics.jsonl"), before, sizeof before - 1, &err));
-    REQUIRE_OK(di_metrics_rewind(&output, 2, &err));
+    REQUIRE_OK(di_metrics_rewind(&output, 2, 2, &err));
     REQUIRE_OK(dk_file_read(host, test_path(folder, "metrics.jsonl"), 1000, &text, &size, &err));
-    CHECK_STR(text, "{\"step\":1,\"loss\":2}\n{\"step\":2,\"eval\":{}}\n");
+    CHECK_STR(text,
+              "{\"step\":1,\"loss\":2}\n{\"step\":1,\"eval\":{}}\n{\"step\":2,\"loss\":2}\n{\"step\":2,\"eval\":{}}\n");
+    dk_free(host, text);
+    REQUIRE_OK(di_metrics_rewind(&output, 2, 1, &err)); /* the evaluation of step 2 is made again */
+    REQUIRE_OK(dk_file_read(host, test_path(folder, "metrics.jsonl"), 1000, &text, &size, &err));
+    CHECK_STR(text, "{\"step\":1,\"loss\":2}\n{\"step\":1,\"eval\":{}}\n{\"step\":2,\"loss\":2}\n");
     dk_free(host, text);
     dk_free(host, output.path);
     dk_host_release(host);
