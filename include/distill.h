@@ -213,7 +213,7 @@ enum {
     DISTILL_TYPE_LIST = 7,
     DISTILL_TYPE_MAP = 8
 };
-enum { DISTILL_OPTION_LIVE = 1, DISTILL_OPTION_SCHEDULE = 2 };
+enum { DISTILL_OPTION_LIVE = 1 };
 typedef struct distill_option_info {
     uint32_t struct_size;
     int32_t type;             /* DISTILL_TYPE_* */
@@ -224,7 +224,7 @@ typedef struct distill_option_info {
     const char *unit;         /* "tokens", "bytes", ... or "" */
     double low;               /* bounds of numbers, both included unless help says otherwise */
     double high;
-    /* DISTILL_OPTION_LIVE: may change on a live trainer; DISTILL_OPTION_SCHEDULE: takes a schedule */
+    /* DISTILL_OPTION_LIVE: may change on a live trainer */
     int64_t flags;
     /* Where it is read; set elsewhere it is an error. "schedule=linear|wsd": the option of that name beside it has one
      * of these values; "temperature": it is set and not 0; "!eval": it is not set; "/output.path": a whole name.

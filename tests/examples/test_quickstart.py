@@ -70,3 +70,4 @@ def test_the_comparison_runs(tmp_path, frontier):
     assert ("more runs, about" in done.stdout) and ("--frontier also tries" in done.stdout) != frontier
     for name, values in result.items():
         assert name == "teacher" or (tmp_path / name / "model.safetensors").exists(), values
+        assert values["bytes"] == 2 * values["parameters"], "%s is not in its teacher's BF16" % name

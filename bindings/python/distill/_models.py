@@ -132,7 +132,24 @@ def _on_end(scorer, batch):
     _told(scorer.end, batch)
 
 
-class Teacher(Handle):
+class _Model(Handle):
+    """What a teacher and a student say of themselves."""
+
+    def tokenizer(self):
+        raw = ctypes.POINTER(c.distill_tokenizer)()
+        call(self._kind.__name__[len("distill_"):] + "_tokenizer", self.raw, raw)
+        return Tokenizer._wrap(raw, self.env)
+
+    vocab_size = property(lambda self: self._get_i64("vocab_size"))
+    vocab_valid = property(lambda self: self._get_i64("vocab_valid"))
+    hidden_size = property(lambda self: self._get_i64("hidden_size"))
+    layers = property(lambda self: self._get_i64("layers"))
+    context_length = property(lambda self: self._get_i64("context_length"))
+    parameters = property(lambda self: self._get_i64("parameters"))
+    bytes = property(lambda self: self._get_i64("bytes"))
+
+
+class Teacher(_Model):
     """Anything that scores tokens. path: an HF folder or a GGUF file; keywords are options of the section teacher."""
     _kind = c.distill_teacher
 
@@ -254,19 +271,6 @@ class Teacher(Handle):
             destroy(key)
         return collector.answers[0] if single else collector.answers
 
-    def tokenizer(self):
-        raw = ctypes.POINTER(c.distill_tokenizer)()
-        call("teacher_tokenizer", self.raw, raw)
-        return Tokenizer._wrap(raw, self.env)
-
-    vocab_size = property(lambda self: self._get_i64("vocab_size"))
-    vocab_valid = property(lambda self: self._get_i64("vocab_valid"))
-    hidden_size = property(lambda self: self._get_i64("hidden_size"))
-    layers = property(lambda self: self._get_i64("layers"))
-    context_length = property(lambda self: self._get_i64("context_length"))
-    parameters = property(lambda self: self._get_i64("parameters"))
-    bytes = property(lambda self: self._get_i64("bytes"))
-
 
 @trampoline(c.distill_student_callbacks_forward)
 def _on_forward(model, batch, first, count, out):
@@ -302,7 +306,7 @@ def _on_load(model, folder):
     return model.load(folder.decode("utf-8", "surrogateescape"))
 
 
-class Student(Handle):
+class Student(_Model):
     """A model that can be trained. path: an HF folder or a GGUF file; keywords are options of the section student."""
     _kind = c.distill_student
 
@@ -350,19 +354,7 @@ class Student(Handle):
         """An HF folder; type="bf16" halves it."""
         call("student_save", self.raw, encoded(path), raw_or_none(options_for(self.env, "output", options, keys)))
 
-    def tokenizer(self):
-        raw = ctypes.POINTER(c.distill_tokenizer)()
-        call("student_tokenizer", self.raw, raw)
-        return Tokenizer._wrap(raw, self.env)
-
-    vocab_size = property(lambda self: self._get_i64("vocab_size"))
-    vocab_valid = property(lambda self: self._get_i64("vocab_valid"))
-    hidden_size = property(lambda self: self._get_i64("hidden_size"))
-    layers = property(lambda self: self._get_i64("layers"))
-    context_length = property(lambda self: self._get_i64("context_length"))
-    parameters = property(lambda self: self._get_i64("parameters"))
     trainable_parameters = property(lambda self: self._get_i64("trainable_parameters"))
-    bytes = property(lambda self: self._get_i64("bytes"))
 
     @property
     def head_name(self):
