@@ -126,6 +126,7 @@ typedef struct loaded {
     dk_host *host;
     dk_document *doc;
     counters counters;
+    di_tally *members; /* of the trainer's members; 0 of those that were not there */
     dk_model *weights;
     dk_checkpoint *moments;
     const dk_tensor **tensors; /* [2 * parameter_count] of moments; NULL where a parameter has none */
@@ -134,6 +135,7 @@ typedef struct loaded {
 static void close_all(loaded *l)
 {
     if (l->host) dk_free(l->host, (void *)l->tensors);
+    if (l->host) dk_free(l->host, l->members);
     dk_checkpoint_close(l->moments);
     dk_model_free(l->weights);
     dk_document_free(l->doc);
@@ -223,6 +225,37 @@ out:
     return rc;
 }
 
+static int32_t read_tally(const dk_document *doc, const dk_node *node, di_tally *out, dk_error *err)
+{
+    int32_t rc;
+    DK_TRY(dk_node_i64(doc, node, "asked", 0, INT64_MAX, 0, &out->asked, err));
+    DK_TRY(dk_node_i64(doc, node, "rows", 0, INT64_MAX, 0, &out->rows, err));
+    DK_TRY(dk_node_f64(doc, node, "weight", 0, &out->weight, err));
+out:
+    return rc;
+}
+
+/* By name: with another teacher, which is told, those that it shares go on being counted. */
+static int32_t read_members(const di_trainer *t, loaded *l, dk_error *err)
+{
+    const dk_node *nodes = dk_node_get(dk_document_root(l->doc), "members");
+    dk_strbuf name;
+    int32_t rc;
+    dk_strbuf_init(&name, t->host);
+    DK_TRY(dk_new(t->host, t->members.count + 1, &l->members, err));
+    for (int64_t i = 0; i < t->members.count; i++) {
+        dk_strbuf_clear(&name);
+        di_teacher_member_name(t->teacher, i, &name);
+        DK_TRY(dk_strbuf_check(&name, err));
+        for (size_t k = 0; nodes && k < nodes->size; k++)
+            if (dk_node_is_text(dk_node_get(dk_node_at(nodes, k), "name"), name.data))
+                DK_TRY(read_tally(l->doc, dk_node_at(nodes, k), &l->members[i], err));
+    }
+out:
+    dk_strbuf_free(&name);
+    return rc;
+}
+
 /* Moments are there or not; without them it would be another run. */
 static int32_t check_optimizer(const di_trainer *t, const dk_document *doc, dk_error *err)
 {
@@ -247,6 +280,7 @@ static int32_t open_all(di_run *run, const char *folder, loaded *l, dk_error *er
     DK_TRY(open_state(t->host, folder, 1, &l->doc, err));
     DK_TRY(read_counters(l->doc, &l->counters, err));
     DK_TRY(read_last(l->doc, t->objective.loss, &l->counters, err));
+    DK_TRY(read_members(t, l, err));
     DK_TRY(check_optimizer(t, l->doc, err));
     if (!model) goto out;
     DK_TRY(dk_model_open(t->backend, student, &options, &l->weights, err));
@@ -324,6 +358,7 @@ int32_t di_checkpoint_load(di_run *run, const char *path, dk_error *err)
     else DK_TRY(load_callbacks(t, path, err));
     if (l.moments) DK_TRY(copy_moments(t, &l, err));
     take_counters(run, &l.counters);
+    if (t->members.count) memcpy(t->members.total, l.members, (size_t)t->members.count * sizeof *l.members);
     run->finished = 0;
 out:
     close_all(&l);

@@ -169,6 +169,27 @@ static void describe_last(const di_trainer *t, dk_strbuf *out)
     dk_strbuf_puts(out, "]}");
 }
 
+/* What the teacher's members had to say so far. */
+static void describe_members(const di_trainer *t, dk_strbuf *out)
+{
+    dk_strbuf name;
+    dk_strbuf_init(&name, t->host);
+    dk_strbuf_puts(out, ",\"members\":[");
+    for (int64_t i = 0; i < t->members.count; i++) {
+        const di_tally *tally = &t->members.total[i];
+        dk_strbuf_clear(&name);
+        di_teacher_member_name(t->teacher, i, &name);
+        out->failed |= name.failed;
+        dk_strbuf_puts(out, i ? ",{\"name\":" : "{\"name\":");
+        dk_strbuf_json(out, name.data ? name.data : "", name.size);
+        dk_strbuf_printf(out, ",\"asked\":%lld,\"rows\":%lld", (long long)tally->asked, (long long)tally->rows);
+        number(out, ",\"weight\":", tally->weight);
+        dk_strbuf_puts(out, "}");
+    }
+    dk_strbuf_puts(out, "]");
+    dk_strbuf_free(&name);
+}
+
 static int32_t state_json(di_run *run, const char *folder, dk_strbuf *out, dk_error *err)
 {
     di_trainer *t = run->trainer;
@@ -198,6 +219,7 @@ static int32_t state_json(di_run *run, const char *folder, dk_strbuf *out, dk_er
     dk_strbuf_printf(out, ",\"evaluated\":%lld,\"changes\":[%s]", (long long)run->evaluation.evaluated,
                      run->changes.size ? run->changes.data : "");
     describe_last(t, out);
+    describe_members(t, out);
     list_frozen(di_student_model(t->student), out);
     DK_TRY(describe_teacher(run, out, err));
     dk_strbuf_puts(out, ",\"options\":");

@@ -43,6 +43,10 @@ void di_metrics_step(di_run *run)
     number(&line, "seconds", t->counters.seconds);
     dk_strbuf_puts(&line, ",\"terms\":");
     di_loss_terms_json(t->objective.loss, &t->objective.sums, &line);
+    if (t->members.count) {
+        dk_strbuf_puts(&line, ",\"members\":");
+        di_tally_json(t->teacher, t->members.window, &line);
+    }
     dk_strbuf_puts(&line, "}\n");
     append(run, &line);
     dk_strbuf_free(&line);

@@ -62,6 +62,10 @@ static int32_t training_section(const di_run *run, dk_strbuf *out, dk_error *err
     number(out, "last_loss", t->counters.last_loss);
     dk_strbuf_puts(out, ",\"terms\":");
     di_loss_terms_json(t->objective.loss, &t->objective.sums, out);
+    if (t->members.count) {
+        dk_strbuf_puts(out, ",\"members\":");
+        di_tally_json(t->teacher, t->members.total, out);
+    }
     number(out, "floored", (double)t->objective.floored);
     number(out, "seconds", t->counters.seconds);
     number(out, "tokens_per_second", t->counters.seconds > 0 ? (double)t->counters.tokens / t->counters.seconds : 0);

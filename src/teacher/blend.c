@@ -75,6 +75,15 @@ static double flops(const di_teacher *t, int64_t tokens, int64_t mean_length)
     return total;
 }
 
+static int32_t member(const di_teacher *t, di_session *session, int64_t index, di_member_view *out)
+{
+    const di_blend *blend = blend_of(t);
+    if (index >= blend->count) return 0;
+    *out = (di_member_view){.name = blend->members[index].name, .teacher = blend->members[index].teacher};
+    if (session) di_blend_tally(session, index, out);
+    return 1;
+}
+
 static int32_t ahead(const di_teacher *t)
 {
     for (int64_t i = 0; i < blend_of(t)->count; i++)
@@ -95,6 +104,7 @@ static const di_teacher_kind blend_kind = {.name = "a blend of teachers",
                                            .form = form_of,
                                            .hash = hash,
                                            .flops = flops,
+                                           .member = member,
                                            .ahead = ahead,
                                            .session = di_blend_session,
                                            .session_free = di_blend_session_free,

@@ -21,6 +21,7 @@ typedef struct level { /* of one temperature */
     di_host_rows member, out;
     dk_view strip;
     double *best, *mass; /* [height] worth of the best member so far; sum of e^(worth - best) */
+    double *worths;      /* [count, height] of each member; of the first level alone */
 } level;
 
 typedef struct work { /* a session's state */
@@ -29,8 +30,9 @@ typedef struct work { /* a session's state */
     int64_t height, widest;
     level *levels; /* [level_count], as many as temperatures were asked for together */
     int64_t level_count;
-    int32_t *labels; /* [max_rows] the token that follows; -1 = the row ends its sequence */
-    double *draws;   /* [max_rows] in [0, 1), stochastic */
+    int32_t *labels;   /* [max_rows] the token that follows; -1 = the row ends its sequence */
+    double *draws;     /* [max_rows] in [0, 1), stochastic */
+    di_tally *tallies; /* [count] of the batch under work */
     /* what a task works on */
     level *at;
     const di_blended *member;
@@ -52,8 +54,9 @@ void di_blend_session_free(di_session *s)
         di_staging_free(host, &w->levels[i].placed);
         dk_free(host, w->levels[i].best);
         dk_free(host, w->levels[i].mass);
+        dk_free(host, w->levels[i].worths);
     }
-    void *blocks[] = {w->members, w->levels, w->labels, w->draws};
+    void *blocks[] = {w->members, w->levels, w->labels, w->draws, w->tallies};
     for (size_t i = 0; i < sizeof blocks / sizeof *blocks; i++) dk_free(host, blocks[i]);
     dk_queue_close(&w->queue);
     dk_free(host, w);
@@ -69,6 +72,7 @@ static int32_t open_level(di_session *s, level *at, dk_error *err)
     DK_TRY(backend->ops->buffer_create(backend, bytes, &at->buffer, err));
     DK_TRY(dk_new(s->teacher->host, w->height, &at->best, err));
     DK_TRY(dk_new(s->teacher->host, w->height, &at->mass, err));
+    if (at == w->levels) DK_TRY(dk_new(s->teacher->host, w->height * blend_of(s)->count, &at->worths, err));
 out:
     return rc;
 }
@@ -119,6 +123,12 @@ static double worth(const di_session *s, const float *log_p, int64_t row)
     return log(w->member->weight);
 }
 
+static int32_t is_mixture(const di_session *s)
+{
+    const di_blend_mode mode = blend_of(s)->settings.mode;
+    return mode == DI_BLEND_LINEAR || mode == DI_BLEND_LOG_LINEAR;
+}
+
 static void choose(const di_session *s, const float *log_p, double score, int64_t r, float *out)
 {
     const work *w = s->state;
@@ -146,14 +156,15 @@ static void mix(const di_session *s, const float *log_p, double score, int64_t r
 static void join_rows(void *context, int64_t begin, int64_t end)
 {
     const di_session *s = context;
-    const di_blend_mode mode = blend_of(s)->settings.mode;
+    const int32_t mixture = is_mixture(s);
     work *w = s->state;
     for (int64_t r = begin; r < end; r++) {
         const float *log_p = (const float *)(const void *)(w->at->member.data + r * w->at->member.step);
         float *out = (float *)(void *)(w->at->out.data + r * w->at->out.step);
         if (isnan(log_p[0])) atomic_store(&w->broken, (int)r + 1); /* one NaN in a row makes all of its softmax NaN */
         const double score = worth(s, log_p, w->first + r);
-        if (mode == DI_BLEND_LINEAR || mode == DI_BLEND_LOG_LINEAR) mix(s, log_p, score, r, out);
+        if (w->at->worths) w->at->worths[w->index * w->height + r] = score;
+        if (mixture) mix(s, log_p, score, r, out);
         else choose(s, log_p, score, r, out);
     }
 }
@@ -213,6 +224,48 @@ out:
     return rc;
 }
 
+/* ---- what each member had to say ---- */
+
+/* Member by member in the order of their names, as choose() goes. */
+static int64_t chosen(const work *w, int64_t count, int64_t r)
+{
+    const double *worths = w->levels->worths;
+    int64_t best = 0;
+    for (int64_t i = 1; i < count; i++)
+        if (worths[i * w->height + r] > worths[best * w->height + r]) best = i;
+    return best;
+}
+
+static double weight_in_mixture(const di_session *s, int64_t index, int64_t rows)
+{
+    const di_blend *blend = blend_of(s);
+    const work *w = s->state;
+    const level *at = w->levels;
+    double sum = 0;
+    if (blend->settings.weighting == DI_WEIGH_STATIC) return (double)rows * blend->members[index].weight;
+    for (int64_t r = 0; r < rows; r++) sum += exp(at->worths[index * w->height + r] - at->best[r]) / at->mass[r];
+    return sum;
+}
+
+static void count_rows(const di_session *s, int64_t rows)
+{
+    const int64_t count = blend_of(s)->count;
+    const work *w = s->state;
+    for (int64_t i = 0; i < count; i++) {
+        w->tallies[i].asked += rows;
+        w->tallies[i].rows += rows;
+        if (is_mixture(s)) w->tallies[i].weight += weight_in_mixture(s, i, rows);
+    }
+    for (int64_t r = 0; !is_mixture(s) && r < rows; r++) w->tallies[chosen(w, count, r)].weight += 1;
+}
+
+void di_blend_tally(di_session *s, int64_t index, di_member_view *out)
+{
+    const work *w = s->state;
+    out->session = w->members[index];
+    out->tally = w->tallies[index];
+}
+
 /* ---- the strip ---- */
 
 static int32_t blend_rows(di_session *s, int64_t first, int64_t count, int64_t n, const double *temperatures,
@@ -237,6 +290,7 @@ static int32_t blend_rows(di_session *s, int64_t first, int64_t count, int64_t n
             w->queue.backend->ops->log_softmax(&w->queue, strips[i], blend->width, 1, strips[i]);
     }
     DK_TRY(dk_queue_wait(&w->queue, err));
+    count_rows(s, count);
 out:
     return rc;
 }
@@ -321,6 +375,7 @@ void di_blend_end(di_session *s)
 {
     work *w = s->state;
     for (int64_t i = 0; i < blend_of(s)->count; i++) di_session_drop(w->members[i]);
+    memset(w->tallies, 0, (size_t)blend_of(s)->count * sizeof *w->tallies);
 }
 
 int32_t di_blend_forward(di_session *s, dk_error *err)
@@ -342,6 +397,7 @@ int32_t di_blend_session(di_session *s, dk_error *err)
     DK_TRY(dk_new(s->teacher->host, blend->count, &w->members, err));
     DK_TRY(dk_new(s->teacher->host, s->max_rows, &w->labels, err));
     DK_TRY(dk_new(s->teacher->host, s->max_rows, &w->draws, err));
+    DK_TRY(dk_new(s->teacher->host, blend->count, &w->tallies, err));
     w->widest = blend->width;
     for (int64_t i = 0; i < blend->count; i++) {
         DK_TRY(di_session_create(blend->members[i].teacher, s->max_tokens, s->max_sequences, s->max_rows,

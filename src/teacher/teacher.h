@@ -121,6 +121,22 @@ const distill_target *di_session_hidden(di_session *session);
  * they do not fit, or this kind has none. */
 int32_t di_session_recall(di_session *session, int64_t rows, const void *values, size_t size);
 
+/* ---- members: of a blend or a route, and theirs in turn, a member before its own ---- */
+int64_t di_teacher_member_count(const di_teacher *teacher);              /* 0 = it has none */
+di_teacher *di_teacher_member(const di_teacher *teacher, int64_t index); /* borrowed; NULL = no such one */
+void di_teacher_member_name(const di_teacher *teacher, int64_t index, dk_strbuf *out); /* its path: "both/pt" */
+typedef struct di_tally {                                                              /* of a member */
+    int64_t asked;                                                                     /* rows that it was asked for */
+    int64_t rows;  /* rows that the blend or route which it is a member of was asked for */
+    double weight; /* sum over those of the weight that it had there: 0 where it was not asked or not chosen */
+} di_tally;
+/* Adds to tallies [member_count] what came of the batch under work so far; it is forgotten with that batch. A row that
+ * is asked at several temperatures is one, with its weights at the first. */
+void di_session_tally(di_session *session, di_tally *tallies);
+void di_tally_add(di_tally *into, const di_tally *from, int64_t count);
+/* {"both":{"tokens":5,"weight":0.7},"both/pt":{...}}: rows that each was asked for, its mean weight over all rows */
+void di_tally_json(const di_teacher *teacher, const di_tally *tallies, dk_strbuf *out);
+
 /* A HIDDEN target over a model's head and count rows of hidden states, in the caller's structs. */
 const distill_target *di_hidden_target(const dk_model *model, int64_t vocab_valid, dk_view rows, int64_t count,
                                        distill_target *target, distill_tensor *values, distill_tensor *head,

@@ -7,6 +7,13 @@
 
 #include "teacher/teacher.h"
 
+typedef struct di_member_view { /* one of those that a teacher is made of */
+    const char *name;
+    di_teacher *teacher;
+    di_session *session; /* NULL = none yet; of the session that was asked about */
+    di_tally tally;      /* of the batch under work there */
+} di_member_view;
+
 typedef struct di_teacher_kind {
     const char *name;                                           /* "a teacher of callbacks", for messages */
     void (*free)(di_teacher *teacher);                          /* teacher->state and what it holds */
@@ -16,6 +23,8 @@ typedef struct di_teacher_kind {
     double (*flops)(const di_teacher *teacher, int64_t tokens, int64_t mean_length);
     dk_model *(*model)(const di_teacher *teacher); /* NULL = there is none to copy layers from */
     int64_t (*version)(const di_teacher *teacher); /* of its weights; NULL = they do not change */
+    /* member index, 0 = there is none; session NULL = name and teacher alone. NULL = it has no members */
+    int32_t (*member)(const di_teacher *teacher, di_session *session, int64_t index, di_member_view *out);
     int32_t (*ahead)(const di_teacher *teacher); /* begin is worth calling before the batch is due; NULL = it is not */
     /* session->batch, ->row_count and ->places are set; end comes once for each batch begun. NULL = nothing to do */
     int32_t (*begin)(di_session *session, dk_error *err);
@@ -105,6 +114,7 @@ void di_blend_session_free(di_session *session);
 int32_t di_blend_begin(di_session *session, dk_error *err);
 void di_blend_end(di_session *session);
 int32_t di_blend_forward(di_session *session, dk_error *err);
+void di_blend_tally(di_session *session, int64_t index, di_member_view *out);
 
 /* ---- text of what a model writes: speak.c ---- */
 typedef struct di_speaker di_speaker;

@@ -53,6 +53,9 @@ static int32_t plan(di_trainer *t, dk_error *err)
     DK_TRY(plan_window(t, &tokens, &sequences, err));
     DK_TRY(di_trainee_create(t->student, tokens, sequences, tokens, t->activation_checkpointing, &t->trainee, err));
     if (t->objective.uses_teacher) DK_TRY(di_session_create(t->teacher, tokens, sequences, tokens, &t->session, err));
+    if (t->objective.uses_teacher) t->members.count = di_teacher_member_count(t->teacher);
+    DK_TRY(dk_new(t->host, t->members.count + 1, &t->members.window, err));
+    DK_TRY(dk_new(t->host, t->members.count + 1, &t->members.total, err));
     DK_TRY(di_ahead_plan(t, tokens, sequences, err));
     t->objective.max_rows = tokens;
     DK_TRY(di_objective_plan(t, t->objective.loss, &t->objective.workspace, err));
@@ -107,6 +110,8 @@ void di_trainer_free(di_trainer *t)
     dk_free(host, t->window.micro_offsets);
     dk_free(host, t->window.micro_rows);
     dk_free(host, t->window.micro_sequences);
+    dk_free(host, t->members.window);
+    dk_free(host, t->members.total);
     di_loss_release(t->objective.loss);
     if (t->student) di_student_let_go(t->student);
     di_student_release(t->student);

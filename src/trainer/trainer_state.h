@@ -73,6 +73,12 @@ typedef struct di_counters { /* what a checkpoint keeps */
     double last_loss;
 } di_counters;
 
+typedef struct di_members { /* what the teacher's members had to say: di_teacher_member_count of them, 0 = none */
+    int64_t count;
+    di_tally *window; /* [count] of the window under work, or of the last one */
+    di_tally *total;  /* [count] of all windows that were applied, over all runs */
+} di_members;
+
 typedef struct di_watcher { /* who is told, and what the time left is guessed from */
     distill_progress_fn fn;
     void *user;
@@ -99,6 +105,7 @@ struct di_trainer {
     di_ahead ahead;
     di_pull pull;
     di_counters counters;
+    di_members members;
     di_watcher progress;
     _Atomic int32_t cancel; /* also written by signal handlers */
     atomic_int in_call;

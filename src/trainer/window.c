@@ -21,6 +21,7 @@ int32_t di_window_begin(di_trainer *t, dk_error *err)
     DK_TRY(di_ahead_batch(t, err));
     if (t->update.optimizer) dk_optimizer_zero(t->update.optimizer, &t->queue);
     memset(&t->objective.sums, 0, sizeof t->objective.sums);
+    memset(t->members.window, 0, (size_t)t->members.count * sizeof *t->members.window);
     t->window.micro_index = 0;
     t->window.micro_count = (t->data.batch->windows + t->data.micro_batch_size - 1) / t->data.micro_batch_size;
     t->window.stage = DI_STAGE_MICRO;
@@ -73,6 +74,7 @@ int32_t di_window_backward(di_trainer *t, const distill_tensor *gradient, dk_err
 {
     int32_t rc;
     DK_TRY(di_trainee_backward(t->trainee, gradient, err));
+    if (t->members.count) di_session_tally(t->session, t->members.window);
     di_session_drop(t->session);
     t->window.micro_index++;
     t->window.stage = t->window.micro_index < t->window.micro_count ? DI_STAGE_MICRO : DI_STAGE_COMPLETE;
@@ -132,6 +134,7 @@ int32_t di_window_apply(di_trainer *t, dk_error *err)
     if (t->objective.uses_teacher) t->counters.flops += di_teacher_flops(t->teacher, tokens, length);
     t->counters.tokens += tokens;
     t->objective.floored += t->objective.sums.floored;
+    di_tally_add(t->members.total, t->members.window, t->members.count);
     t->counters.last_loss = t->data.batch->weight_sum > 0 ? t->objective.sums.sum / t->data.batch->weight_sum : 0;
     t->counters.step++;
     t->window.stage = DI_STAGE_IDLE;

@@ -79,5 +79,7 @@ def test_a_recipe_with_two_handles_of_one_model_is_that_model(recipe, env):
     both = trained(recipe, {"teachers": names, "teacher": {"blend": {"of": ["one", "two"], "weights": [0.7, 0.3]}}}, env)
     assert both["student.perplexity"] == pytest.approx(alone["student.perplexity"], rel=1e-5)
     assert both["student.forward_kl"] == pytest.approx(alone["student.forward_kl"], abs=1e-6)
+    assert both["training.members.one.weight"] == pytest.approx(0.7) and both["training.members.two.weight"] == pytest.approx(0.3)
+    assert both["training.members.one.tokens"] == both["training.members.two.tokens"] > 0
     first = trained(recipe, {"teachers": names, "teacher": {"blend": {"of": ["one", "two"], "weights": [1, 0]}}}, env)
     assert first["student.perplexity"] == alone["student.perplexity"] and math.isfinite(alone["student.perplexity"])
