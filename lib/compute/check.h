@@ -12,6 +12,11 @@
 #define DK_TYPES_ANY (DK_TYPE(DK_DTYPE_END) - DK_TYPE(DK_F32))
 _Static_assert(DK_DTYPE_END <= 62, "the flags below have bits of their own");
 #define DK_TYPES_FLOAT (DK_TYPE(DK_F32) | DK_TYPE(DK_F64) | DK_TYPE(DK_F16) | DK_TYPE(DK_BF16))
+/* Block-quantised, read by every backend (quant_blocks.h); nothing is computed in them or written to them. */
+#define DK_TYPES_BLOCKS                                                                                                \
+    (DK_TYPE(DK_Q4_0) | DK_TYPE(DK_Q4_1) | DK_TYPE(DK_Q5_0) | DK_TYPE(DK_Q5_1) | DK_TYPE(DK_Q8_0) | DK_TYPE(DK_Q2_K) | \
+     DK_TYPE(DK_Q3_K) | DK_TYPE(DK_Q4_K) | DK_TYPE(DK_Q5_K) | DK_TYPE(DK_Q6_K) | DK_TYPE(DK_IQ4_NL) |                  \
+     DK_TYPE(DK_MXFP4))
 #define DK_STRIDED (UINT64_C(1) << 62)  /* the last dimension may have any stride; blocks never do */
 #define DK_OPTIONAL (UINT64_C(1) << 63) /* may be absent */
 

@@ -13,12 +13,21 @@ int32_t dk_check_pair(dk_queue *queue, const char *op, const dk_view *x, const d
     return c.ok;
 }
 
+/* The dtype of blocks, which may be copied, else nothing. */
+static uint64_t same_blocks(const dk_view *x)
+{
+    const dk_dtype_info *type = dk_dtype_find(x->dtype);
+    return type && type->block > 1 ? DK_TYPE(x->dtype) : 0;
+}
+
 int32_t dk_check_convert(dk_queue *queue, const dk_view *x, const dk_view *y)
 {
     dk_check c = dk_check_begin(queue, "convert");
     dk_check_view(&c, "x", x, dk_check_stored(&c) | DK_STRIDED, 1, 3);
-    dk_check_view(&c, "y", y, DK_TYPES_FLOAT | DK_STRIDED, 1, 3);
+    dk_check_view(&c, "y", y, DK_TYPES_FLOAT | same_blocks(x) | DK_STRIDED, 1, 3);
     dk_check_shape(&c, "y", y, x);
+    dk_check_that(&c, !same_blocks(x) || y->shape[y->rank - 1] < 2 || y->stride[y->rank - 1] == 1,
+                  "blocks become rows without gaps");
     return c.ok;
 }
 

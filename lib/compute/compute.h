@@ -62,7 +62,7 @@ static inline dk_view dk_view_none(void) { return (dk_view){0}; }
 /* ---- parameters apart from products ----
  * A parameter is owned by its model's table, once even when it is tied. Trainable: value is an fp32 (or, on a double
  * backend, fp64) master and gradient has its shape. Frozen: no gradient; value may be a mapped F32, F16 or BF16
- * tensor. */
+ * tensor, or one in blocks. */
 typedef struct dk_packed dk_packed;
 typedef struct dk_parameter {
     const char *name; /* as in the file it is saved to */
@@ -198,7 +198,7 @@ typedef struct dk_ops {
 
     /* ---- elementwise and rows ---- */
     void (*fill)(dk_queue *queue, dk_view y, double value);
-    /* Copy, strided, any float dtype to any. */
+    /* Copy, strided, any float dtype to any. Blocks become floats, or are copied as they are, in rows without gaps. */
     void (*convert)(dk_queue *queue, dk_view x, dk_view y);
     /* y += a*x */
     void (*axpy)(dk_queue *queue, double a, dk_view x, dk_view y);

@@ -12,6 +12,9 @@ static int32_t check_weight(dk_backend *backend, const dk_parameter *weight, dk_
     if (!(linear->types & DK_TYPE(value->dtype)))
         return dk_fail(err, DK_E_UNSUPPORTED, "linear: %s is %s, which backend %s does not multiply by", weight->name,
                        dk_dtype_name(value->dtype), backend->name);
+    if (linear->in_out && dk_dtype_find(value->dtype)->block > 1)
+        return dk_fail(err, DK_E_UNSUPPORTED, "linear: %s is %s, whose blocks lie along the inputs of [out, in] alone",
+                       weight->name, dk_dtype_name(value->dtype));
     int64_t in = value->shape[linear->in_out ? 0 : 1];
     if (value->shape[0] < 1 || value->shape[1] < 1)
         return dk_fail(err, DK_E_INTERNAL, "linear: %s is empty", weight->name);

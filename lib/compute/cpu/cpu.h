@@ -73,8 +73,10 @@ int64_t dk_cpu_grain(int64_t cost);
 
 /* Any dtype of DK_CPU_READS as float. Returns x itself where it is F32, else widens into y; NULL for another dtype,
  * which no check lets through. */
-#define DK_CPU_READS DK_TYPES_FLOAT
+#define DK_CPU_READS (DK_TYPES_FLOAT | DK_TYPES_BLOCKS)
 const float *dk_cpu_widen(const dk_kernels *kernels, dk_dtype dtype, const void *x, float *y, int64_t n);
+/* Rows [first, first + count) of a matrix of such a dtype as floats without gaps: [count, columns]. */
+void dk_cpu_widen_rows(const dk_kernels *kernels, const dk_view *matrix, int64_t first, int64_t count, float *to);
 void dk_cpu_narrow(const dk_kernels *kernels, const float *x, dk_dtype dtype, void *y, int64_t n);
 
 /* ---- the ops: each file puts its own into the table ---- */

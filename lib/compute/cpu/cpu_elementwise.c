@@ -29,15 +29,15 @@ static void op_fill(dk_queue *queue, dk_view y, double value)
 static void convert_piece(const dk_sweep *sweep, void *const *at, int64_t n)
 {
     float part[DK_PART];
-    int64_t x_size = (int64_t)dk_dtype_size(sweep->dtype[0]), y_size = (int64_t)dk_dtype_size(sweep->dtype[1]);
-    if (sweep->dtype[0] == sweep->dtype[1]) {
-        memmove(at[1], at[0], (size_t)(n * x_size));
+    dk_dtype from = sweep->dtype[0], to = sweep->dtype[1];
+    if (from == to) {
+        memmove(at[1], at[0], (size_t)dk_dtype_bytes(from, n));
         return;
     }
     for (int64_t i = 0; i < n; i += DK_PART) {
         int64_t count = n - i < DK_PART ? n - i : DK_PART;
-        const float *x = dk_cpu_widen(sweep->kernels, sweep->dtype[0], (uint8_t *)at[0] + i * x_size, part, count);
-        dk_cpu_narrow(sweep->kernels, x, sweep->dtype[1], (uint8_t *)at[1] + i * y_size, count);
+        const float *x = dk_cpu_widen(sweep->kernels, from, (uint8_t *)at[0] + dk_dtype_bytes(from, i), part, count);
+        dk_cpu_narrow(sweep->kernels, x, to, (uint8_t *)at[1] + dk_dtype_bytes(to, i), count);
     }
 }
 

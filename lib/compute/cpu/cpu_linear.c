@@ -5,10 +5,10 @@
 #include "base/fpenv.h"
 
 /* Products by CBLAS, always from the thread that called the op and one at a time: its own threads are the host's
- * business. Weights in half precision are widened a panel of rows at a time; up to DK_MATVEC_ROWS rows go to our own
- * kernels, which read the weights once in the dtype that they are stored in. */
+ * business. Weights in half precision or blocks are widened a panel of rows at a time; up to DK_MATVEC_ROWS rows go to
+ * our own kernels, which read the weights once in the dtype that they are stored in, blocks a row at a time. */
 #define PANEL_BYTES ((int64_t)2 << 20)
-#define TYPES (DK_TYPE(DK_F32) | DK_TYPE(DK_F16) | DK_TYPE(DK_BF16)) /* of weights, as kernel_matvec has them */
+#define TYPES (DK_TYPE(DK_F32) | DK_TYPE(DK_F16) | DK_TYPE(DK_BF16) | DK_TYPES_BLOCKS) /* of weights */
 
 /* A weight as CBLAS sees it: rows [first, first + count) of W [rows, width] in float. */
 typedef struct panel {
@@ -18,8 +18,7 @@ typedef struct panel {
 
 typedef struct widen_work {
     const dk_kernels *kernels;
-    dk_rows weight;
-    dk_dtype dtype;
+    const dk_view *weight;
     int64_t first;
     float *to;
 } widen_work;
@@ -27,9 +26,7 @@ typedef struct widen_work {
 static void widen_body(void *context, int64_t begin, int64_t end)
 {
     const widen_work *w = context;
-    for (int64_t r = begin; r < end; r++)
-        (void)dk_cpu_widen(w->kernels, w->dtype, dk_row(&w->weight, w->first + r), w->to + r * w->weight.width,
-                           w->weight.width);
+    dk_cpu_widen_rows(w->kernels, w->weight, w->first + begin, end - begin, w->to + begin * w->weight->shape[1]);
 }
 
 static int64_t panel_rows(const dk_view *weight)
@@ -47,11 +44,7 @@ static int32_t next_panel(dk_queue *queue, const dk_view *weight, float *scratch
         *p = (panel){.data = dk_buffer_map(*weight), .step = weight->stride[0], .count = left};
         return 1;
     }
-    widen_work work = {.kernels = dk_kernels_of(queue),
-                       .weight = dk_rows_of(weight),
-                       .dtype = weight->dtype,
-                       .first = first,
-                       .to = scratch};
+    widen_work work = {.kernels = dk_kernels_of(queue), .weight = weight, .first = first, .to = scratch};
     *p = (panel){.data = scratch, .step = weight->shape[1], .first = first, .count = left < most ? left : most};
     dk_parallel_for(queue->backend->host, p->count, dk_cpu_grain(weight->shape[1]), widen_body, &work);
     return 1;
@@ -59,6 +52,7 @@ static int32_t next_panel(dk_queue *queue, const dk_view *weight, float *scratch
 
 typedef struct cpu_state { /* of a linear object */
     int64_t panel;         /* bytes of scratch for the widest panel of its weights; 0 = all are F32 */
+    int64_t row;           /* and for a row of those in blocks */
 } cpu_state;
 
 static int64_t panel_bytes(const dk_linear *linear)
@@ -72,6 +66,13 @@ static int64_t panel_bytes(const dk_linear *linear)
     return bytes;
 }
 
+static int64_t row_bytes(const dk_linear *linear)
+{
+    for (int32_t i = 0; i < linear->count; i++)
+        if (dk_dtype_find(linear->weights[i]->value.dtype)->block > 1) return linear->in * (int64_t)sizeof(float);
+    return 0;
+}
+
 static int32_t op_linear_create(dk_backend *backend, const dk_linear_spec *spec, dk_linear **out, dk_error *err)
 {
     dk_cpu *cpu = backend->state;
@@ -82,8 +83,11 @@ static int32_t op_linear_create(dk_backend *backend, const dk_linear_spec *spec,
     DK_TRY(dk_new(backend->host, 1, &state, err));
     linear->state = state;
     state->panel = panel_bytes(linear);
+    state->row = row_bytes(linear);
     if (state->panel && !dk_scratch_prepare(&cpu->callers, 1, state->panel))
         DK_TRY(dk_fail_nomem(err, (uint64_t)state->panel));
+    if (state->row && !dk_scratch_prepare(&cpu->workers, dk_host_threads(backend->host), state->row))
+        DK_TRY(dk_fail_nomem(err, (uint64_t)state->row));
     *out = linear;
     linear = NULL;
 out:
@@ -124,8 +128,23 @@ typedef struct matvec_work {
     const dk_kernels *kernels;
     const dk_view *weight, *x, *y;
     int32_t in_out;
-    _Atomic int32_t refused;
+    dk_scratch *rows; /* of a row of weights as floats, where they are blocks */
+    _Atomic int32_t refused, failed;
 } matvec_work;
+
+/* Outputs [first, last) from weights in blocks: each row becomes floats, then it is one of F32. */
+static void matvec_blocks(matvec_work *w, int64_t first, int64_t last)
+{
+    const float *x = dk_buffer_map(*w->x);
+    float *y = dk_buffer_map(*w->y), *row = dk_scratch_take(w->rows, w->weight->shape[1] * (int64_t)sizeof *row);
+    for (; row && first < last; first++) {
+        dk_cpu_widen_rows(w->kernels, w->weight, first, 1, row);
+        w->refused |= !w->kernels->dots(DK_F32, row, w->weight->shape[1], 1, w->weight->shape[1], x, w->x->stride[0],
+                                        w->x->shape[0], y + first, w->y->stride[0]);
+    }
+    if (!row) w->failed = 1;
+    dk_scratch_give(w->rows, row);
+}
 
 static void matvec_body(void *context, int64_t begin, int64_t end)
 {
@@ -136,6 +155,10 @@ static void matvec_body(void *context, int64_t begin, int64_t end)
     const uint8_t *data = dk_buffer_map(*weight);
     const float *x = dk_buffer_map(*w->x);
     float *y = dk_buffer_map(*w->y);
+    if (w->rows) {
+        matvec_blocks(w, first, last);
+        return;
+    }
     if (!w->in_out) {
         w->refused |= !w->kernels->dots(weight->dtype, data + dk_dtype_bytes(weight->dtype, first * weight->stride[0]),
                                         weight->stride[0], last - first, weight->shape[1], x, w->x->stride[0],
@@ -153,11 +176,13 @@ static void forward_matvec(dk_queue *queue, const dk_view *weight, int32_t in_ou
 {
     matvec_work work = {.kernels = dk_kernels_of(queue), .weight = weight, .x = x, .y = y, .in_out = in_out};
     int64_t width = y->shape[1], cost = x->shape[1] * DK_MATVEC_COLUMNS * x->shape[0] / 4;
+    if (dk_dtype_find(weight->dtype)->block > 1) work.rows = &dk_cpu_of(queue)->workers;
     dk_parallel_for(queue->backend->host, (width + DK_MATVEC_COLUMNS - 1) / DK_MATVEC_COLUMNS, dk_cpu_grain(cost),
                     matvec_body, &work);
     if (work.refused)
         dk_queue_fail(queue, DK_E_UNSUPPORTED, "linear_forward: there is no kernel for weights of %s",
                       dk_dtype_name(weight->dtype));
+    if (work.failed) dk_cpu_no_memory(queue, "linear_forward", weight->shape[1] * (int64_t)sizeof(float));
 }
 
 /* W [out, in]: panels give columns of y. W [in, out]: panels are summed. */

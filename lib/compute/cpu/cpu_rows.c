@@ -27,10 +27,9 @@ static move move_make(dk_queue *queue, const dk_view *x, const dk_view *ids, con
 static void embed_row(const move *w, const uint8_t *x, float *y)
 {
     float part[DK_PART];
-    int64_t size = (int64_t)dk_dtype_size(w->dtype);
     for (int64_t i = 0; i < w->y.width; i += DK_PART) {
         int64_t n = w->y.width - i < DK_PART ? w->y.width - i : DK_PART;
-        const float *from = dk_cpu_widen(w->kernels, w->dtype, x + i * size, part, n);
+        const float *from = dk_cpu_widen(w->kernels, w->dtype, x + dk_dtype_bytes(w->dtype, i), part, n);
         if (w->add) {
             w->kernels->axpy(w->scale, from, y + i, n);
         } else {

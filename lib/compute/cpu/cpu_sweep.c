@@ -41,8 +41,8 @@ void dk_sweep_units(const dk_sweep *sweep, int64_t begin, int64_t end)
         void *at[DK_SWEEP_VIEWS] = {NULL};
         for (int64_t i = 0; i < sweep->count; i++) {
             if (sweep->rows[i].data)
-                at[i] = (uint8_t *)dk_row(&sweep->rows[i], unit / sweep->pieces) +
-                        first * (int64_t)dk_dtype_size(sweep->dtype[i]);
+                at[i] =
+                    (uint8_t *)dk_row(&sweep->rows[i], unit / sweep->pieces) + dk_dtype_bytes(sweep->dtype[i], first);
         }
         sweep->piece(sweep, at, left < PIECE ? left : PIECE);
     }
@@ -70,9 +70,18 @@ const float *dk_cpu_widen(const dk_kernels *kernels, dk_dtype dtype, const void 
         for (int64_t i = 0; i < n; i++) y[i] = (float)((const double *)x)[i];
         break;
     default:
-        return NULL;
+        return kernels->widen_blocks(dtype, x, y, n) ? y : NULL;
     }
     return y;
+}
+
+void dk_cpu_widen_rows(const dk_kernels *kernels, const dk_view *matrix, int64_t first, int64_t count, float *to)
+{
+    const dk_rows rows = dk_rows_of(matrix);
+    for (int64_t r = 0; r < count; r++, to += rows.width) {
+        const float *row = dk_cpu_widen(kernels, matrix->dtype, dk_row(&rows, first + r), to, rows.width);
+        if (row && row != to) memcpy(to, row, (size_t)rows.width * sizeof *to);
+    }
 }
 
 void dk_cpu_narrow(const dk_kernels *kernels, const float *x, dk_dtype dtype, void *y, int64_t n)

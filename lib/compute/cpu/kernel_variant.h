@@ -9,6 +9,7 @@
 #define DK_SUM_BLOCK 1024 /* terms that are summed in float before double takes over */
 
 void DK_VARIANT(dk_kernels_fill_elementwise)(dk_kernels *kernels);
+void DK_VARIANT(dk_kernels_fill_quant)(dk_kernels *kernels);
 void DK_VARIANT(dk_kernels_fill_norm)(dk_kernels *kernels);
 void DK_VARIANT(dk_kernels_fill_softmax)(dk_kernels *kernels);
 void DK_VARIANT(dk_kernels_fill_matvec)(dk_kernels *kernels);

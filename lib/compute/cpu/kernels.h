@@ -49,6 +49,7 @@ typedef struct dk_kernels {
     void (*add)(const float *a, const float *b, float *y, int64_t n);
     void (*widen_bf16)(const uint16_t *x, float *y, int64_t n);
     void (*widen_f16)(const uint16_t *x, float *y, int64_t n);
+    int32_t (*widen_blocks)(dk_dtype dtype, const void *x, float *y, int64_t n); /* 0 = not such a dtype */
     void (*narrow_bf16)(const float *x, uint16_t *y, int64_t n);
     void (*glu)(dk_activation kind, const float *gate, const float *up, float *y, int64_t n);
     void (*glu_backward)(dk_activation kind, const float *gate, const float *up, const float *dy, float *dgate,

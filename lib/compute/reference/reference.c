@@ -25,7 +25,7 @@ int32_t dk_backend_reference(dk_host *host, dk_dtype real, dk_backend **out, dk_
     backend->state = ops;
     backend->host = dk_host_retain(host);
     backend->real = real;
-    backend->reads = DK_TYPES_FLOAT;
+    backend->reads = DK_TYPES_FLOAT | DK_TYPES_BLOCKS;
     backend->invariant_rows = INT64_MAX;
     backend->precisions = 1u << DK_PRECISION_FULL;
     backend->isa = DK_ISA_PORTABLE;

@@ -19,7 +19,9 @@ static int64_t width_of(const dk_view *view) { return view->shape[view->rank - 1
 
 static REAL get(const dk_view *view, int64_t row, int64_t column)
 {
-    const void *at = element(view, row, column);
+    const dk_dtype_info *type = dk_dtype_find(view->dtype);
+    const void *at = element(view, row, column - column % type->block);
+    float values[256];
     switch (view->dtype) {
     case DK_F32:
         return (REAL) * (const float *)at;
@@ -29,8 +31,8 @@ static REAL get(const dk_view *view, int64_t row, int64_t column)
         return (REAL)dk_widen_f16(*(const uint16_t *)at);
     case DK_BF16:
         return (REAL)dk_widen_bf16(*(const uint16_t *)at);
-    default: /* no op lets another dtype through its check */
-        return (REAL)NAN;
+    default: /* no op lets another dtype than blocks through its check */
+        return dk_blocks_widen(view->dtype, at, values, type->block) ? (REAL)values[column % type->block] : (REAL)NAN;
     }
 }
 

@@ -7,6 +7,7 @@
 #include "compute/check.h"
 #include "compute/half.h"
 #include "compute/linear.h"
+#include "compute/quant_blocks.h"
 #include "compute/reference/reference.h"
 
 #include "compute/reference/reference_access.inc.h"

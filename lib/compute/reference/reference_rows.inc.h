@@ -10,7 +10,9 @@ static void op_fill(dk_queue *queue, dk_view y, double value)
 static void op_convert(dk_queue *queue, dk_view x, dk_view y)
 {
     if (!dk_check_convert(queue, &x, &y)) return;
-    for (int64_t r = 0; r < rows_of(&y); r++)
+    for (int64_t r = 0; !dk_dtype_size(y.dtype) && r < rows_of(&y); r++) /* blocks */
+        memcpy(element(&y, r, 0), element(&x, r, 0), (size_t)dk_dtype_bytes(x.dtype, width_of(&x)));
+    for (int64_t r = 0; dk_dtype_size(y.dtype) && r < rows_of(&y); r++)
         for (int64_t c = 0; c < width_of(&y); c++) put(&y, r, c, get(&x, r, c));
 }
 

@@ -220,17 +220,17 @@ static void refuse_all(dk_backend *backend)
     ops->norm(q, &norm, g.a, g.b, dk_view_none());
     refused(&g, DK_E_INTERNAL, "norm: weight has 7 entries in dimension 0, not 8");
 
-    dk_view blocks = dk_view_2d(g.buffer, 0, DK_Q8_0, 4, 32), wide = dk_view_2d(g.buffer, 1024, DK_F32, 4, 32);
-    dk_view three = dk_view_rows(g.ids, 0, 2), row = dk_view_1d(g.buffer, 0, DK_Q8_0, 32);
+    dk_view blocks = dk_view_2d(g.buffer, 0, DK_Q8_1, 4, 32), wide = dk_view_2d(g.buffer, 1024, DK_F32, 4, 32);
+    dk_view three = dk_view_rows(g.ids, 0, 2), row = dk_view_1d(g.buffer, 0, DK_Q8_1, 32);
     ops->embed(q, blocks, three, 1, dk_view_rows(wide, 0, 2), 0);
-    refused(&g, DK_E_INTERNAL, "embed: table is q8_0, a dtype that this op of");
+    refused(&g, DK_E_INTERNAL, "embed: table is q8_1, a dtype that this op of");
     ops->convert(q, blocks, wide);
-    refused(&g, DK_E_INTERNAL, "convert: x is q8_0");
+    refused(&g, DK_E_INTERNAL, "convert: x is q8_1");
     ops->fill(q, blocks, 0);
-    refused(&g, DK_E_INTERNAL, "fill: y is q8_0");
+    refused(&g, DK_E_INTERNAL, "fill: y is q8_1");
     dk_norm_args quantised = {.kind = DK_NORM_RMS, .weight = row};
     ops->norm(q, &quantised, wide, wide, dk_view_none());
-    refused(&g, DK_E_INTERNAL, "norm: weight is q8_0");
+    refused(&g, DK_E_INTERNAL, "norm: weight is q8_1");
     blocks.stride[0] = 48;
     ops->gather_rows(q, blocks, dk_view_rows(g.ids, 0, 1), dk_view_rows(blocks, 0, 1));
     refused(&g, DK_E_INTERNAL, "gather_rows: x cuts a block");
@@ -262,9 +262,9 @@ static void refuse_all(dk_backend *backend)
     CHECK_INT(ops->linear_create(backend, &spec, &linear, &err), DK_E_INTERNAL);
     CHECK_HAS(err.message, "w is trained, so it must be f32, not bf16");
     weight.frozen = 1;
-    weight.value = dk_view_2d(g.buffer, 0, DK_Q8_0, 3, 32);
+    weight.value = dk_view_2d(g.buffer, 0, DK_Q8_1, 3, 32);
     CHECK_INT(ops->linear_create(backend, &spec, &linear, &err), DK_E_UNSUPPORTED);
-    CHECK_HAS(err.message, "w is q8_0, which backend");
+    CHECK_HAS(err.message, "w is q8_1, which backend");
     weight.frozen = 0;
     weight.value = dk_view_2d(g.buffer, 0, DK_F32, 3, 8);
     REQUIRE_OK(ops->linear_create(backend, &spec, &linear, &err));
@@ -318,9 +318,9 @@ TEST(kernels_refuse_dtypes)
     dk_backend *backend = fx_cpu(DK_ISA_PORTABLE, 1);
     const dk_kernels *kernels = &((dk_cpu *)backend->state)->kernels;
     CHECK_INT(kernels->dots(DK_F32, weight, 32, 1, 32, x, 32, 1, y, 1), 1);
-    CHECK_INT(kernels->dots(DK_Q8_0, weight, 32, 1, 32, x, 32, 1, y, 1), 0);
+    CHECK_INT(kernels->dots(DK_Q8_1, weight, 32, 1, 32, x, 32, 1, y, 1), 0);
     CHECK_INT(kernels->columns(DK_F64, weight, 1, 1, 32, x, 32, 1, y, 1), 0);
-    CHECK(!dk_cpu_widen(kernels, DK_Q8_0, weight, y, 32));
+    CHECK(!dk_cpu_widen(kernels, DK_Q8_1, weight, y, 32));
     dk_backend_free(backend);
 }
 

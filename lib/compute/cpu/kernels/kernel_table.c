@@ -3,6 +3,7 @@
 void DK_VARIANT(dk_kernels_fill)(dk_kernels *kernels)
 {
     DK_VARIANT(dk_kernels_fill_elementwise)(kernels);
+    DK_VARIANT(dk_kernels_fill_quant)(kernels);
     DK_VARIANT(dk_kernels_fill_norm)(kernels);
     DK_VARIANT(dk_kernels_fill_softmax)(kernels);
     DK_VARIANT(dk_kernels_fill_matvec)(kernels);
