@@ -93,6 +93,27 @@ static void describe_tokenizer(dk_host *host, const char *path, dk_model *model,
     dk_tokenizer_release(tokenizer);
 }
 
+/* Whose output a model's folder is. */
+static void describe_run(dk_host *host, const char *path, dk_strbuf *out)
+{
+    dk_error problem;
+    int32_t found;
+    if (di_run_folder_describe(host, path, out, &found, &problem)) text(out, "run_problem", problem.message);
+}
+
+/* An output folder without a model: its run is under way. */
+static int32_t inspect_run(dk_host *host, const char *path, dk_strbuf *out, int32_t *found, dk_error *err)
+{
+    int32_t rc;
+    dk_strbuf_puts(out, "{\"kind\":\"run\"");
+    DK_TRY(di_run_folder_describe(host, path, out, found, err));
+    dk_strbuf_puts(out, ",\"whole\":true}");
+    if (!*found) dk_strbuf_clear(out);
+    DK_TRY(dk_strbuf_check(out, err));
+out:
+    return rc;
+}
+
 static int32_t inspect_model(dk_backend *backend, const char *path, int32_t gguf, dk_strbuf *out, dk_error *err)
 {
     dk_model_options options = {.use_mmap = 1};
@@ -110,6 +131,7 @@ static int32_t inspect_model(dk_backend *backend, const char *path, int32_t gguf
     verdict(out, &problem);
     notes(out, model ? &model->config.notes : NULL);
     describe_tokenizer(backend->host, path, model, out);
+    describe_run(backend->host, path, out);
     dk_model_free(model);
     dk_strbuf_puts(out, "}");
     return dk_strbuf_check(out, err);
@@ -154,7 +176,7 @@ static int32_t is_checkpoint(dk_host *host, const char *path)
 int32_t di_inspect_path(dk_backend *backend, const char *path, dk_strbuf *json, dk_error *err)
 {
     dk_path_type kind = DK_PATH_UNKNOWN;
-    int32_t rc;
+    int32_t found = 0, rc;
     if (is_checkpoint(backend->host, path)) return di_checkpoint_inspect(backend->host, path, json, err);
     DK_TRY(dk_path_kind(backend->host, path, &kind, err));
     switch (kind) {
@@ -173,6 +195,8 @@ int32_t di_inspect_path(dk_backend *backend, const char *path, dk_strbuf *json, 
     case DK_PATH_UNKNOWN:
         break;
     }
+    DK_TRY(inspect_run(backend->host, path, json, &found, err));
+    if (found) return DK_OK;
     if (dk_path_exists(path) == 1 && di_token_file_is(backend->host, path))
         return di_token_file_inspect(backend->host, path, json, err);
     if (dk_path_exists(path) == 1 && di_cache_is(path)) return di_cache_inspect(backend->host, path, json, err);

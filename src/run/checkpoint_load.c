@@ -405,11 +405,16 @@ int32_t di_checkpoint_inspect(dk_host *host, const char *path, dk_strbuf *json, 
     int32_t rc = open_state(host, path, 0, &doc, err);
     if (rc != DK_OK) return rc;
     DK_TRY(dk_node_i64(doc, dk_document_root(doc), "step", 0, INT64_MAX, 0, &step, err));
-    const dk_node *files = dk_node_get(dk_document_root(doc), "files");
+    const dk_node *files = dk_node_get(dk_document_root(doc), "files"),
+                  *teacher = dk_node_get(dk_document_root(doc), "teacher");
     for (size_t i = 0; files && i < files->size; i++)
         if (verify_file(host, path, doc, dk_node_at(files, i), &damage) != DK_OK) break;
     dk_strbuf_printf(json, "{\"kind\":\"checkpoint\",\"step\":%lld,\"files\":%zu,\"whole\":%s", (long long)step,
                      files ? files->size : 0, damage.code ? "false" : "true");
+    if (teacher && !dk_node_is_text(dk_node_get(teacher, "hash"), "")) {
+        dk_strbuf_puts(json, ",\"teacher\":");
+        dk_node_write_json(teacher, json);
+    }
     if (damage.code) {
         dk_strbuf_puts(json, ",\"problem\":");
         dk_strbuf_json(json, damage.message, strlen(damage.message));

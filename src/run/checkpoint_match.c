@@ -19,7 +19,7 @@ static const char *shown(const dk_strbuf *text) { return text->size ? text->data
 /* What an evaluation's numbers hang on beside the student. */
 static int32_t measures(const char *what)
 {
-    return strcmp(what, "the teacher") == 0 || strcmp(what, "data.eval") == 0 || strcmp(what, "train.eval_tokens") == 0;
+    return strstr(what, "the teacher") || strcmp(what, "data.eval") == 0 || strcmp(what, "train.eval_tokens") == 0;
 }
 
 static int32_t tell_change(matcher *m, const char *what, const char *from, const char *to, dk_error *err)
@@ -267,29 +267,22 @@ static int32_t check_length(const matcher *m, dk_error *err)
                    m->name, (long long)m->step, steps, (long long)m->step);
 }
 
-static void describe_teacher(dk_strbuf *out, const char *path, const char *hash)
+static int32_t tell_teacher(void *user, const char *what, const char *from, const char *to, dk_error *err)
 {
-    dk_strbuf_clear(out);
-    if (!*hash) dk_strbuf_puts(out, "none");
-    else dk_strbuf_printf(out, "%s (%.12s)", *path ? path : "the host's", hash);
+    return tell_change(user, what, from, to, err);
 }
 
 static int32_t check_teacher(matcher *m, const dk_document *doc, dk_error *err)
 {
-    const dk_node *node = dk_node_get(dk_document_root(doc), "teacher");
-    const di_teacher *teacher = m->run->trainer->teacher;
-    const char *path = "", *hash = "", *own = "";
+    dk_document *now = NULL;
+    const char *manifest;
     int32_t rc;
-    DK_TRY(dk_node_text(doc, node, "path", "", &path, err));
-    DK_TRY(dk_node_text(doc, node, "hash", "", &hash, err));
-    DK_TRY(di_run_teacher_hash(m->run, &own, err));
-    if (strcmp(hash, own) == 0) return DK_OK;
-    describe_teacher(&m->old_text, path, hash);
-    describe_teacher(&m->new_text, teacher ? di_teacher_path(teacher) : "", own);
-    DK_TRY(dk_strbuf_check(&m->old_text, err));
-    DK_TRY(dk_strbuf_check(&m->new_text, err));
-    rc = tell_change(m, "the teacher", m->old_text.data, m->new_text.data, err);
+    DK_TRY(di_run_manifest(m->run, &manifest, err));
+    DK_TRY(dk_json_parse(m->run->host, manifest, strlen(manifest), "the teacher's manifest", &now, err));
+    rc = di_manifest_changes(m->run->host, dk_node_get(dk_document_root(doc), "teacher"), dk_document_root(now),
+                             tell_teacher, m, err);
 out:
+    dk_document_free(now);
     return rc;
 }
 

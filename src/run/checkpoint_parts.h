@@ -13,6 +13,10 @@ char *di_moment_name(dk_host *host, const char *parameter, int32_t second); /* "
 int32_t di_file_checksum(dk_host *host, const char *path, uint64_t *size, uint32_t *crc, dk_error *err);
 /* E_MISMATCH where it is of another run; what changed otherwise becomes run->changes. */
 int32_t di_checkpoint_match(di_run *run, const dk_document *doc, int64_t step, dk_error *err);
+/* One call for each teacher and each setting that differs between two manifests: the member that did, not the whole. */
+typedef int32_t (*di_change_fn)(void *user, const char *what, const char *from, const char *to, dk_error *err);
+int32_t di_manifest_changes(dk_host *host, const dk_node *before, const dk_node *now, di_change_fn fn, void *user,
+                            dk_error *err);
 /* The best evaluation that a checkpoint knows of; -1 = none. */
 int32_t di_checkpoint_best_step(dk_host *host, const char *path, int64_t *step, dk_error *err);
 /* Is it whole, and of this student? Nothing is changed. */

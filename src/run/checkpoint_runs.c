@@ -8,13 +8,18 @@
 #include "base/file.h"
 #include "run/checkpoint_parts.h"
 
+static char *path_below(dk_host *host, const char *output, const char *kind, int64_t step)
+{
+    char name[48], *folder = dk_path_join(host, output, "checkpoints"), *path;
+    snprintf(name, sizeof name, "%s-%08lld", kind, (long long)step);
+    path = folder ? dk_path_join(host, folder, name) : NULL;
+    dk_free(host, folder);
+    return path;
+}
+
 static char *checkpoint_path(const di_run *run, const char *kind, int64_t step)
 {
-    char name[48], *folder = dk_path_join(run->host, run->output.path, "checkpoints"), *path;
-    snprintf(name, sizeof name, "%s-%08lld", kind, (long long)step);
-    path = folder ? dk_path_join(run->host, folder, name) : NULL;
-    dk_free(run->host, folder);
-    return path;
+    return path_below(run->host, run->output.path, kind, step);
 }
 
 /* ---- what is there ---- */
@@ -42,19 +47,30 @@ static int32_t find_step(void *user, const char *name, int32_t is_dir, dk_error 
     return DK_OK;
 }
 
-static int32_t for_each(const di_run *run, dk_dir_fn fn, void *user, dk_error *err)
+static int32_t for_each(dk_host *host, const char *output, dk_dir_fn fn, void *user, dk_error *err)
 {
-    char *folder = dk_path_join(run->host, run->output.path, "checkpoints");
-    if (!folder) return dk_fail_nomem(err, strlen(run->output.path));
-    int32_t rc = dk_path_exists(folder) == 2 ? dk_dir_list(run->host, folder, fn, user, err) : DK_OK;
-    dk_free(run->host, folder);
+    char *folder = dk_path_join(host, output, "checkpoints");
+    if (!folder) return dk_fail_nomem(err, strlen(output));
+    int32_t rc = dk_path_exists(folder) == 2 ? dk_dir_list(host, folder, fn, user, err) : DK_OK;
+    dk_free(host, folder);
     return rc;
 }
 
 static int32_t find_steps(const di_run *run, const char *kind, int64_t below, finder *f, dk_error *err)
 {
     *f = (finder){.kind = kind, .below = below};
-    return for_each(run, find_step, f, err);
+    return for_each(run->host, run->output.path, find_step, f, err);
+}
+
+int32_t di_checkpoint_newest(dk_host *host, const char *output, char **path, dk_error *err)
+{
+    finder f = {.kind = "step", .below = INT64_MAX};
+    int32_t rc;
+    *path = NULL;
+    DK_TRY(for_each(host, output, find_step, &f, err));
+    if (f.count && !(*path = path_below(host, output, "step", f.newest))) rc = dk_fail_nomem(err, strlen(output));
+out:
+    return rc;
 }
 
 /* ---- what goes ---- */
@@ -146,7 +162,7 @@ static void remove_leftovers(di_run *run)
     cleaner output = {run->host, run->output.path, 1}, inner = {run->host, checkpoints, 0};
     dk_error problem;
     int32_t rc = dk_dir_list(run->host, output.folder, remove_leftover, &output, &problem);
-    if (rc == DK_OK && checkpoints) rc = for_each(run, remove_leftover, &inner, &problem);
+    if (rc == DK_OK && checkpoints) rc = for_each(run->host, run->output.path, remove_leftover, &inner, &problem);
     if (rc != DK_OK)
         dk_log(run->host, DK_LOG_WARN, "checkpoint", "what an interrupted run left behind stays: %s", problem.message);
     dk_free(run->host, checkpoints);

@@ -138,17 +138,6 @@ static void list_frozen(const dk_model *model, dk_strbuf *out)
     dk_strbuf_puts(out, "]");
 }
 
-static int32_t describe_teacher(di_run *run, dk_strbuf *out, dk_error *err)
-{
-    const char *path = run->trainer->teacher ? di_teacher_path(run->trainer->teacher) : "", *hash;
-    int32_t rc = di_run_teacher_hash(run, &hash, err);
-    if (rc != DK_OK) return rc;
-    dk_strbuf_puts(out, ",\"teacher\":{\"path\":");
-    dk_strbuf_json(out, path, strlen(path));
-    dk_strbuf_printf(out, ",\"hash\":\"%s\"}", hash);
-    return DK_OK;
-}
-
 static void number(dk_strbuf *out, const char *before, double value)
 {
     dk_strbuf_puts(out, before);
@@ -194,6 +183,7 @@ static int32_t state_json(di_run *run, const char *folder, dk_strbuf *out, dk_er
 {
     di_trainer *t = run->trainer;
     char data[65], eval[65] = "", cblas[128];
+    const char *teacher;
     int32_t rc;
     dk_backend_cblas(cblas, sizeof cblas);
     DK_TRY(di_dataset_hash(t->data.train, data, err));
@@ -221,7 +211,9 @@ static int32_t state_json(di_run *run, const char *folder, dk_strbuf *out, dk_er
     describe_last(t, out);
     describe_members(t, out);
     list_frozen(di_student_model(t->student), out);
-    DK_TRY(describe_teacher(run, out, err));
+    DK_TRY(di_run_manifest(run, &teacher, err));
+    dk_strbuf_puts(out, ",\"teacher\":");
+    dk_strbuf_puts(out, teacher);
     dk_strbuf_puts(out, ",\"options\":");
     DK_TRY(di_options_write_json(t->options, 0, out, err));
     dk_strbuf_puts(out, ",\"files\":[");

@@ -28,15 +28,21 @@ static void quality(const di_evaluation *e, int32_t of_teacher, dk_strbuf *out)
     number(out, "forward_kl_temperature", e->temperature);
 }
 
-static int32_t model_section(const di_run *run, di_teacher *scorer, int32_t of_teacher, dk_strbuf *out, dk_error *err)
+static int32_t model_section(di_run *run, di_teacher *scorer, int32_t of_teacher, dk_strbuf *out, dk_error *err)
 {
     const di_facts facts = di_teacher_facts(scorer);
     double prompt = -1, decode = -1;
+    const char *manifest;
     int32_t rc;
     DK_TRY(di_speed(scorer, &prompt, &decode, err));
     dk_strbuf_printf(out, ",\"%s\":{\"path\":", of_teacher ? "teacher" : "student");
     const char *path = of_teacher ? di_teacher_path(scorer) : run->output.path ? run->output.path : "";
     dk_strbuf_json(out, path, strlen(path));
+    if (of_teacher) {
+        DK_TRY(di_run_manifest(run, &manifest, err));
+        dk_strbuf_puts(out, ",\"manifest\":");
+        dk_strbuf_puts(out, manifest);
+    }
     if (run->evaluation.has_result) quality(&run->evaluation.result, of_teacher, out);
     if (facts.parameters >= 0) number(out, "parameters", (double)facts.parameters);
     if (facts.bytes >= 0) number(out, "bytes", (double)facts.bytes);

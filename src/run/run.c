@@ -51,6 +51,7 @@ int32_t di_run_create(const di_parts *parts, const di_options *options, di_run *
     run->host = run->output.host = dk_host_retain(host);
     dk_strbuf_init(&run->result_json, host);
     dk_strbuf_init(&run->changes, host);
+    dk_strbuf_init(&run->manifest, host);
     dk_strbuf_init(&run->warnings, host);
     di_meter_start(&run->meter);
     DK_TRY(read_options(run, options, err));
@@ -75,6 +76,7 @@ void di_run_free(di_run *run)
     di_teacher_side_free(run->evaluation.teacher_side);
     dk_strbuf_free(&run->result_json);
     dk_strbuf_free(&run->changes);
+    dk_strbuf_free(&run->manifest);
     dk_strbuf_free(&run->warnings);
     dk_free(host, run->output.path);
     dk_free(host, run);
@@ -90,12 +92,14 @@ int32_t di_run_configure(di_run *run, const di_options *options, dk_error *err)
     return rc;
 }
 
-int32_t di_run_teacher_hash(di_run *run, const char **hex, dk_error *err)
+int32_t di_run_manifest(di_run *run, const char **json, dk_error *err)
 {
     int32_t rc = DK_OK;
-    *hex = run->teacher_hash;
-    if (run->trainer->teacher && !*run->teacher_hash)
-        rc = di_teacher_hash(run->trainer->teacher, run->teacher_hash, err);
+    *json = "{\"path\":\"\",\"hash\":\"\"}";
+    if (!run->trainer->teacher) return DK_OK;
+    if (!run->manifest.size) rc = di_teacher_manifest(run->trainer->teacher, &run->manifest, err);
+    if (rc != DK_OK) dk_strbuf_clear(&run->manifest);
+    else *json = run->manifest.data;
     return rc;
 }
 

@@ -26,6 +26,11 @@ int32_t di_run_report(di_run *run, dk_strbuf *json, dk_error *err);
 int32_t di_checkpoint_save(di_run *run, const char *path, dk_error *err);
 int32_t di_checkpoint_load(di_run *run, const char *path, dk_error *err);
 
+/* The newest whole-looking checkpoint of a run's output folder, to be freed; NULL = it has none. */
+int32_t di_checkpoint_newest(dk_host *host, const char *output, char **path, dk_error *err);
+/* ,"run":{...} of an output folder: whether its run is finished, its step and its teacher's manifest; nothing where no
+ * run wrote there. 1 = something was written. */
+int32_t di_run_folder_describe(dk_host *host, const char *path, dk_strbuf *json, int32_t *found, dk_error *err);
 /* A checkpoint folder as JSON: step, whether every file has its checksum. */
 int32_t di_checkpoint_inspect(dk_host *host, const char *path, dk_strbuf *json, dk_error *err);
 

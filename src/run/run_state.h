@@ -49,15 +49,15 @@ struct di_run {
     di_meter meter;
     int32_t resumed, finished;
     di_run_end end;
-    char teacher_hash[65]; /* asked for once */
+    dk_strbuf manifest;    /* of the teacher, made once; empty = not yet, or none */
     dk_strbuf warnings;    /* "...","...": what went wrong and did not stop the run */
     dk_strbuf changes;     /* {...},{...}: what was changed when the run went on from a checkpoint */
     dk_strbuf result_json; /* of the finished run */
 };
 
 /* run.c */
-int32_t di_run_teacher_hash(di_run *run, const char **hex, dk_error *err); /* "" = no teacher */
-void di_run_warn(di_run *run, const char *format, ...) DK_PRINTF(2, 3);    /* to the log, and into the result */
+int32_t di_run_manifest(di_run *run, const char **json, dk_error *err); /* of the teacher; without one its hash is "" */
+void di_run_warn(di_run *run, const char *format, ...) DK_PRINTF(2, 3); /* to the log, and into the result */
 /* run_evaluate.c */
 int32_t di_run_evaluation_due(const di_run *run); /* of the step that was made last */
 /* The student as it stands, as train.eval_every asks for it. */

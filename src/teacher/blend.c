@@ -67,6 +67,20 @@ out:
     return rc;
 }
 
+static void settings(const di_teacher *t, dk_strbuf *json)
+{
+    const di_blend_settings *s = &blend_of(t)->settings;
+    dk_strbuf_printf(json, ",\"mode\":\"%s\",\"weighting\":\"%s\"", di_blend_mode_name(s->mode),
+                     di_weighting_name(s->weighting));
+    if (s->weighting != DI_WEIGH_STATIC) {
+        dk_strbuf_puts(json, ",\"weighting_temperature\":");
+        dk_strbuf_f64(json, s->softness);
+    }
+    if (s->mode == DI_BLEND_STOCHASTIC)
+        dk_strbuf_printf(json, ",\"draw\":\"%s\",\"seed\":%llu", s->per_sequence ? "sample" : "token",
+                         (unsigned long long)s->seed);
+}
+
 static double flops(const di_teacher *t, int64_t tokens, int64_t mean_length)
 {
     double total = 0;
@@ -79,7 +93,10 @@ static int32_t member(const di_teacher *t, di_session *session, int64_t index, d
 {
     const di_blend *blend = blend_of(t);
     if (index >= blend->count) return 0;
-    *out = (di_member_view){.name = blend->members[index].name, .teacher = blend->members[index].teacher};
+    *out = (di_member_view){.name = blend->members[index].name,
+                            .teacher = blend->members[index].teacher,
+                            .weight = blend->members[index].weight,
+                            .temperature = blend->members[index].temperature};
     if (session) di_blend_tally(session, index, out);
     return 1;
 }
@@ -99,10 +116,12 @@ static int32_t generate(di_teacher *t, const distill_batch *prompts, const di_op
 }
 
 static const di_teacher_kind blend_kind = {.name = "a blend of teachers",
+                                           .type = "blend",
                                            .free = free_state,
                                            .describe = describe,
                                            .form = form_of,
                                            .hash = hash,
+                                           .settings = settings,
                                            .flops = flops,
                                            .member = member,
                                            .ahead = ahead,

@@ -46,6 +46,24 @@ static int32_t hash(const di_teacher *t, char hex[65], dk_error *err)
     return DK_OK;
 }
 
+static void settings(const di_teacher *t, dk_strbuf *json)
+{
+    const di_cached *cached = t->state;
+    const di_cache_header *header = di_cache_get_header(cached->cache);
+    char teacher[65];
+    dk_hex(header->teacher, sizeof header->teacher, teacher);
+    dk_strbuf_printf(json, ",\"tier\":\"%s\",\"made_of\":\"%s\",\"width\":%u,\"seed\":%llu", di_tier_name(header->tier),
+                     teacher, (unsigned)header->width, (unsigned long long)header->seed);
+    dk_strbuf_puts(json, ",\"target_temperature\":");
+    dk_strbuf_f64(json, header->temperature);
+}
+
+static di_teacher *from_of(const di_teacher *t)
+{
+    const di_cached *cached = t->state;
+    return cached->from;
+}
+
 static dk_model *model_of(const di_teacher *t)
 {
     const di_cached *cached = t->state;
@@ -73,10 +91,13 @@ static int32_t write_ids(di_teacher *t, const dk_tokens *prompts, const dk_gener
 }
 
 static const di_teacher_kind cached_kind = {.name = "a target cache",
+                                            .type = "cached",
                                             .free = free_state,
                                             .describe = describe,
                                             .form = form,
                                             .hash = hash,
+                                            .settings = settings,
+                                            .from = from_of,
                                             .model = model_of,
                                             .session = di_cached_session,
                                             .session_free = di_cached_session_free,

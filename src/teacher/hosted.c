@@ -43,6 +43,12 @@ static int32_t hash(const di_teacher *t, char hex[65], dk_error *err)
     return DK_OK;
 }
 
+static void settings(const di_teacher *t, dk_strbuf *json)
+{
+    const di_hosted *hosted = t->state;
+    dk_strbuf_printf(json, ",\"target\":\"%s\"", di_kind_name(hosted->form.kind));
+}
+
 static int32_t generate(di_teacher *t, const distill_batch *prompts, const di_options *options,
                         const distill_options *user_options, distill_token_fn fn, void *user, dk_error *err)
 {
@@ -65,10 +71,12 @@ static int32_t ahead(const di_teacher *t)
 }
 
 static const di_teacher_kind hosted_kind = {.name = "a teacher of callbacks",
+                                            .type = "callbacks",
                                             .free = free_state,
                                             .describe = describe,
                                             .form = form_of,
                                             .hash = hash,
+                                            .settings = settings,
                                             .ahead = ahead,
                                             .begin = di_hosted_begin,
                                             .end = di_hosted_end,

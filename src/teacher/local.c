@@ -71,6 +71,7 @@ out:
 }
 
 static const di_teacher_kind local_kind = {.name = "a teacher",
+                                           .type = "model",
                                            .free = free_state,
                                            .describe = describe,
                                            .form = form,

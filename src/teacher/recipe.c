@@ -35,21 +35,11 @@ static const char *in(node *n, const char *key)
     return n->key;
 }
 
-static int32_t choice(const char *const *choices, const char *text)
-{
-    int32_t i = 0;
-    while (choices[i + 1] && strcmp(choices[i], text)) i++;
-    return i;
-}
-
 void di_blend_settings_read(const di_options *options, const char *entry_name, di_blend_settings *out)
 {
-    static const char *const modes[] = {
-        "linear", "log_linear", "max_confidence", "min_entropy", "min_cross_entropy", "stochastic", NULL};
-    static const char *const weightings[] = {"static", "entropy", "label", NULL};
     node n = {.entry = entry_name};
-    out->mode = (di_blend_mode)choice(modes, di_options_text(options, in(&n, "teacher.blend.mode")));
-    out->weighting = (di_weighting)choice(weightings, di_options_text(options, in(&n, "teacher.blend.weighting")));
+    out->mode = di_blend_mode_of(di_options_text(options, in(&n, "teacher.blend.mode")));
+    out->weighting = di_weighting_of(di_options_text(options, in(&n, "teacher.blend.weighting")));
     out->softness = di_options_f64(options, in(&n, "teacher.blend.weighting_temperature"));
     out->per_sequence = di_options_is(options, in(&n, "teacher.blend.draw"), "sample");
     out->seed = (uint64_t)di_options_i64(options, in(&n, "teacher.blend.seed"));

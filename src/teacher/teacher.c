@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+enum { HASH_NONE, HASH_WRITING, HASH_KEPT };
+
 di_teacher *di_teacher_retain(di_teacher *t)
 {
     atomic_fetch_add_explicit(&t->references, 1, memory_order_relaxed);
@@ -26,6 +28,7 @@ int32_t di_teacher_create(dk_backend *backend, const di_teacher_kind *kind, cons
     int32_t rc = dk_new(backend->host, 1, &t, err);
     if (rc != DK_OK) return rc;
     atomic_init(&t->references, 1);
+    atomic_init(&t->hash_state, HASH_NONE);
     t->host = dk_host_retain(backend->host);
     t->backend = backend;
     t->kind = kind;
@@ -66,7 +69,25 @@ const distill_target *di_teacher_form(const di_teacher *t) { return t->kind->for
 
 const char *di_teacher_path(const di_teacher *t) { return t->path; }
 
-int32_t di_teacher_hash(const di_teacher *t, char hex[65], dk_error *err) { return t->kind->hash(t, hex, err); }
+/* All weights are read for it: the first one is kept, and good until they change. */
+int32_t di_teacher_hash(const di_teacher *t, char hex[65], dk_error *err)
+{
+    di_teacher *keeper = (di_teacher *)(uintptr_t)t;
+    const int64_t version = di_teacher_version(t);
+    int none = HASH_NONE;
+    if (atomic_load_explicit(&keeper->hash_state, memory_order_acquire) == HASH_KEPT && t->hash_version == version) {
+        memcpy(hex, t->hash, sizeof t->hash);
+        return DK_OK;
+    }
+    const int32_t rc = t->kind->hash(t, hex, err);
+    if (rc != DK_OK || t->kind->member || t->kind->from ||
+        !atomic_compare_exchange_strong(&keeper->hash_state, &none, HASH_WRITING))
+        return rc;
+    memcpy(keeper->hash, hex, sizeof keeper->hash);
+    keeper->hash_version = version;
+    atomic_store_explicit(&keeper->hash_state, HASH_KEPT, memory_order_release);
+    return DK_OK;
+}
 
 double di_teacher_flops(const di_teacher *t, int64_t tokens, int64_t mean_length)
 {

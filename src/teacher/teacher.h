@@ -49,6 +49,10 @@ int32_t di_teacher_blend(dk_backend *backend, const di_blend_member *members, in
  * teacher.path. */
 int32_t di_teacher_from_options(dk_backend *backend, const di_options *options, const char *path, di_teacher **out,
                                 dk_error *err);
+const char *di_blend_mode_name(di_blend_mode mode); /* "log_linear" */
+const char *di_weighting_name(di_weighting weighting);
+di_blend_mode di_blend_mode_of(const char *name); /* one that the options allow */
+di_weighting di_weighting_of(const char *name);
 /* Settings of a blend from section teacher, or from an entry of teachers. */
 void di_blend_settings_read(const di_options *options, const char *entry_name, di_blend_settings *out);
 /* Do ids mean the same? E_MISMATCH names the first token that differs; NULL = a teacher without one, which fits all. */
@@ -88,6 +92,8 @@ const distill_target *di_teacher_form(const di_teacher *teacher); /* what it giv
 const char *di_teacher_path(const di_teacher *teacher);           /* "" = none */
 /* identity of the weights; callbacks: of the form */
 int32_t di_teacher_hash(const di_teacher *teacher, char hex[65], dk_error *err);
+/* {"kind":"blend","path":"","hash":"...",SETTINGS,"members":[{"name":"pt","weight":0.7,"temperature":1,"kind":...}]} */
+int32_t di_teacher_manifest(const di_teacher *teacher, dk_strbuf *json, dk_error *err);
 int64_t di_teacher_version(const di_teacher *teacher); /* another one after its weights were written */
 double di_teacher_flops(const di_teacher *teacher, int64_t tokens, int64_t mean_length); /* of scoring; 0 = not known */
 /* Weights in this process, for a student that begins as a copy of some; NULL = none. For nothing else. */

@@ -12,17 +12,23 @@ typedef struct di_member_view { /* one of those that a teacher is made of */
     di_teacher *teacher;
     di_session *session; /* NULL = none yet; of the session that was asked about */
     di_tally tally;      /* of the batch under work there */
+    double weight;       /* among them; 0 = it has none of its own */
+    double temperature;  /* on top of the one that is asked for; 0 = 1 */
 } di_member_view;
 
 typedef struct di_teacher_kind {
     const char *name;                                           /* "a teacher of callbacks", for messages */
+    const char *type;                                           /* "callbacks", for manifests */
     void (*free)(di_teacher *teacher);                          /* teacher->state and what it holds */
     void (*describe)(const di_teacher *teacher, di_facts *out); /* out arrives with nothing known */
     const distill_target *(*form)(const di_teacher *teacher);   /* what its sessions give */
     int32_t (*hash)(const di_teacher *teacher, char hex[65], dk_error *err);
+    /* ,"mode":"linear",...: what its hash hangs on beside its members; NULL = nothing */
+    void (*settings)(const di_teacher *teacher, dk_strbuf *json);
     double (*flops)(const di_teacher *teacher, int64_t tokens, int64_t mean_length);
-    dk_model *(*model)(const di_teacher *teacher); /* NULL = there is none to copy layers from */
-    int64_t (*version)(const di_teacher *teacher); /* of its weights; NULL = they do not change */
+    dk_model *(*model)(const di_teacher *teacher);  /* NULL = there is none to copy layers from */
+    int64_t (*version)(const di_teacher *teacher);  /* of its weights; NULL = they do not change */
+    di_teacher *(*from)(const di_teacher *teacher); /* whom it asks for what it does not know; NULL = nobody */
     /* member index, 0 = there is none; session NULL = name and teacher alone. NULL = it has no members */
     int32_t (*member)(const di_teacher *teacher, di_session *session, int64_t index, di_member_view *out);
     int32_t (*ahead)(const di_teacher *teacher); /* begin is worth calling before the batch is due; NULL = it is not */
@@ -46,6 +52,9 @@ struct di_teacher {
     const di_teacher_kind *kind;
     dk_tokenizer *tokenizer; /* a reference, or NULL */
     char *path;
+    char hash[65]; /* of hash_version, once hash_state says so; of teachers without members */
+    int64_t hash_version;
+    atomic_int hash_state;
     void *state; /* the kind's own */
 };
 int32_t di_teacher_create(dk_backend *backend, const di_teacher_kind *kind, const char *path, di_teacher **out,

@@ -1,5 +1,6 @@
 """Several teachers as one, from Python: functions and models, in recipes, trained from."""
 import math
+import pathlib
 
 import pytest
 
@@ -83,3 +84,25 @@ def test_a_recipe_with_two_handles_of_one_model_is_that_model(recipe, env):
     assert both["training.members.one.tokens"] == both["training.members.two.tokens"] > 0
     first = trained(recipe, {"teachers": names, "teacher": {"blend": {"of": ["one", "two"], "weights": [1, 0]}}}, env)
     assert first["student.perplexity"] == alone["student.perplexity"] and math.isfinite(alone["student.perplexity"])
+
+
+def test_a_manifest_of_members_and_which_of_them_changed(recipe, env, tmp_path, voices):
+    """In the checkpoint, in the result, and by name when a run goes on with another member."""
+    names = {"one": recipe["teacher"], "two": recipe["teacher"]}
+    blended = dict(recipe, teachers=names, teacher={"blend": {"of": ["one", "two"], "weights": [0.75, 0.25]}},
+                   student={"path": recipe["teacher"]["path"]})
+    blended["train"] = dict(recipe["train"], steps=8)
+    with pytest.raises(distill.Cancelled):
+        distill.run(blended, env=env, on_progress=lambda progress: progress.step < 3)
+    kept = distill.inspect(blended["output"], env=env).to_dict()["run"]["teacher"]
+    assert [(member["name"], member["weight"], member["kind"]) for member in kept["members"]] == [("one", 0.75, "model"), ("two", 0.25, "model")]
+    assert kept["members"][0]["hash"] == kept["members"][1]["hash"] != kept["hash"]
+    other = distill.Student.fresh(pathlib.Path(recipe["teacher"]["path"]) / "config.json", distill.Tokenizer(recipe["teacher"]["path"], env=env),
+                                  distill.Options({"train": {"seed": 99}}, env=env), env=env)
+    other.save(tmp_path / "other")
+    blended["teachers"] = {"one": recipe["teacher"], "two": {"path": str(tmp_path / "other")}}
+    result = distill.run(blended, resume=True, env=env).to_dict()
+    changed = {change["what"]: (change["from"], change["to"]) for change in result["changes"]}
+    assert "the teacher two" in changed and "the teacher one" not in changed and "the teacher" not in changed
+    assert kept["members"][1]["hash"][:12] in changed["the teacher two"][0] and "/other (" in changed["the teacher two"][1]
+    assert result["teacher"]["manifest"]["members"][0] == kept["members"][0]

@@ -347,7 +347,41 @@ TEST(another_teacher_or_other_settings_are_refused)
     close_kept(&k);
 }
 
-TEST_MAIN(TEST_CASE(hidden_states_give_the_live_logits_bit_by_bit)
+/* Who it is: the file, what it keeps and of whom; and the teacher that is asked, where there is one. */
+TEST(manifest)
+{
+    kept k;
+    dk_error err;
+    dk_strbuf json, with;
+    char hash[65];
+    REQUIRE(open_kept(&k, "kept_manifest", "top_k"));
+    set(&k, "teacher.cache.k", "5");
+    dk_strbuf_init(&json, k.f.host);
+    dk_strbuf_init(&with, k.f.host);
+    di_teacher *teacher = cached(&k, 1);
+    REQUIRE(teacher);
+    REQUIRE_OK(di_teacher_manifest(teacher, &with, &err));
+    CHECK_OK(di_teacher_hash(k.live, hash, &err));
+    CHECK_HAS(with.data, "{\"kind\":\"cached\",\"path\":\"");
+    CHECK_HAS(with.data, "\"tier\":\"top_k\",\"made_of\":\"");
+    CHECK_HAS(with.data, "\"members\":[{\"name\":\"from\",\"temperature\":1,\"kind\":\"model\",\"path\":\"");
+    const char *made_of = strstr(with.data, "\"made_of\":\""), *member = strstr(with.data, "\"kind\":\"model\"");
+    CHECK(made_of && strncmp(made_of + 11, hash, 64) == 0);
+    CHECK(member && strstr(member, hash));
+    di_teacher_release(teacher);
+    teacher = cached(&k, 0);
+    REQUIRE(teacher);
+    REQUIRE_OK(di_teacher_manifest(teacher, &json, &err));
+    CHECK(!strstr(json.data, "members"));
+    CHECK_HAS(json.data, hash);
+    CHECK(strncmp(json.data, with.data, json.size - 1) == 0); /* the same teacher, with or without */
+    di_teacher_release(teacher);
+    dk_strbuf_free(&json);
+    dk_strbuf_free(&with);
+    close_kept(&k);
+}
+
+TEST_MAIN(TEST_CASE(manifest) TEST_CASE(hidden_states_give_the_live_logits_bit_by_bit)
               TEST_CASE(bf16_states_and_full_logits_keep_their_bounds)
                   TEST_CASE(top_k_is_the_teachers_at_the_temperature) TEST_CASE(draws_are_unbiased_and_repeat)
                       TEST_CASE(a_blend_is_kept_as_formed) TEST_CASE(a_miss_without_a_teacher_names_the_sequence)
