@@ -754,16 +754,27 @@ DISTILL_API int32_t distill_trainer_report(const distill_trainer *trainer, disti
 DISTILL_API int32_t distill_evaluate(const distill_student *student, const distill_teacher *teacher,
                                      const distill_dataset *data, const distill_options *options, distill_report **out,
                                      distill_error *err);
-/* All rows of data that path lacks, asked of teacher and kept: goes on where an earlier call stopped, and leaves what
- * it has when it is stopped. fn may be NULL (DISTILL_PHASE_CACHING; done and total count windows). Section: teacher
- * (cache.tier, ...; not cache.path). */
-DISTILL_API int32_t distill_cache_build(const distill_teacher *teacher, const distill_dataset *data, const char *path,
-                                        const distill_options *options, distill_progress_fn fn, void *user,
-                                        distill_error *err);
+/* Rows of data that a target cache lacks, asked of teacher and kept: goes on where an earlier call stopped, and leaves
+ * what it has when it is stopped. teacher NULL: as sections teacher and teachers say; data NULL: data.train and what a
+ * run would hold out, as section data says; path NULL: the caches that the teacher has, or is made of. fn may be NULL
+ * (DISTILL_PHASE_CACHING; done and total count windows). out, or NULL: "windows", "tokens", "rows", "added", "seconds",
+ * and for each file of "caches" its "path", "tier", "rows", "bytes". Section: teachers, teacher (cache.tier, ...; not
+ * cache.path beside path), data. */
+DISTILL_API int32_t distill_cache_build(const distill_env *env, const distill_teacher *teacher,
+                                        const distill_dataset *data, const char *path, const distill_options *options,
+                                        distill_progress_fn fn, void *user, distill_report **out, distill_error *err);
 /* What into lacks of the files of paths [count], all of one teacher, tier and settings, is added to it. Section:
  * teacher (cache.skip_damaged). */
 DISTILL_API int32_t distill_cache_merge(const distill_env *env, const char *const *paths, int64_t count,
                                         const char *into, const distill_options *options, distill_error *err);
+/* What a target cache says of itself: "tier" and its settings, hashes of "teacher" and "tokenizer", "rows",
+ * "sequences", "blocks", "bytes", "bytes_per_row", and bytes that are "cut_off" at its end, no whole block. */
+DISTILL_API int32_t distill_cache_inspect(const distill_env *env, const char *path, distill_report **out,
+                                          distill_error *err);
+/* The same, with every block and row read: "whole", and where it is not "problem" and "damaged", a list of "block",
+ * "offset", "bytes", "problem". A damaged cache is a result, another kind of file an error. */
+DISTILL_API int32_t distill_cache_verify(const distill_env *env, const char *path, distill_report **out,
+                                         distill_error *err);
 /* What a path is (model, tokenizer, token file, target cache, checkpoint) and whether it is whole; "notes" lists what
  * was read and is not used. path NULL = the library: build, CPU, losses, architectures. */
 DISTILL_API int32_t distill_inspect(const distill_env *env, const char *path, distill_report **out, distill_error *err);

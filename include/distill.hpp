@@ -816,6 +816,49 @@ inline report evaluate(const student &student, const teacher *teacher, const dat
                  with ? with->get() : nullptr, &raw);
     return report(raw);
 }
+using progress_function = std::function<bool(const distill_progress &)>; /* false stops */
+namespace detail
+{
+inline std::int32_t on_step(void *user, const distill_progress *progress) noexcept
+{
+    return guard(
+        [&] { return (*static_cast<progress_function *>(user))(*progress) ? DISTILL_CB_OK : DISTILL_CB_CANCEL; });
+}
+} // namespace detail
+
+/* Files that keep a teacher's targets; teacher::cached reads and fills them while it is asked. */
+namespace cache
+{
+/* nullptr and no path: as distill_cache_build has them. fn may return false to stop. */
+inline report build(const env &env, const teacher *teacher, const dataset *data, const char *path,
+                    const options *with = nullptr, progress_function fn = nullptr)
+{
+    distill_report *raw = nullptr;
+    detail::call(distill_cache_build, env.get(), teacher ? teacher->get() : nullptr, data ? data->get() : nullptr, path,
+                 with ? with->get() : nullptr, fn ? detail::on_step : nullptr, &fn, &raw);
+    return report(raw);
+}
+inline void merge(const env &env, const std::vector<std::string> &paths, const std::string &into,
+                  const options *with = nullptr)
+{
+    std::vector<const char *> names;
+    for (const auto &path : paths) names.push_back(path.c_str());
+    detail::call(distill_cache_merge, env.get(), names.data(), static_cast<std::int64_t>(names.size()), into.c_str(),
+                 with ? with->get() : nullptr);
+}
+inline report inspect(const env &env, const std::string &path)
+{
+    distill_report *raw = nullptr;
+    detail::call(distill_cache_inspect, env.get(), path.c_str(), &raw);
+    return report(raw);
+}
+inline report verify(const env &env, const std::string &path)
+{
+    distill_report *raw = nullptr;
+    detail::call(distill_cache_verify, env.get(), path.c_str(), &raw);
+    return report(raw);
+}
+} // namespace cache
 inline report inspect(const env &env, const std::string &path)
 {
     distill_report *raw = nullptr;
@@ -856,7 +899,7 @@ class trainer : public detail::handle<distill_trainer, distill_trainer_free>
             if constexpr (std::is_void_v<decltype(f(p))>) return f(p), true;
             else return static_cast<bool>(f(p));
         };
-        detail::call(distill_trainer_on_progress, get(), on_step, detail::hold(std::move(stored)),
+        detail::call(distill_trainer_on_progress, get(), detail::on_step, detail::hold(std::move(stored)),
                      detail::destroy<progress_function>);
     }
     void run() { detail::call(distill_trainer_run, get()); }
@@ -899,14 +942,6 @@ class trainer : public detail::handle<distill_trainer, distill_trainer_free>
         distill_report *raw = nullptr;
         detail::call(distill_trainer_report, get(), &raw);
         return distill::report(raw);
-    }
-
-  private:
-    using progress_function = std::function<bool(const distill_progress &)>;
-    static std::int32_t on_step(void *user, const distill_progress *progress) noexcept
-    {
-        return detail::guard(
-            [&] { return (*static_cast<progress_function *>(user))(*progress) ? DISTILL_CB_OK : DISTILL_CB_CANCEL; });
     }
 };
 

@@ -145,38 +145,6 @@ out:
     return rc;
 }
 
-int32_t distill_cache_build(const distill_teacher *teacher, const distill_dataset *data, const char *path,
-                            const distill_options *options, distill_progress_fn fn, void *user, distill_error *error)
-{
-    dk_error *err = di_err(error);
-    int32_t rc;
-    dk_error_clear(err);
-    DK_TRY(di_check_pointer(teacher, "teacher", err));
-    DK_TRY(di_check_pointer(data, "data", err));
-    DK_TRY(di_check_pointer(path, "path", err));
-    DK_TRY(check_settings(options, err));
-    DI_COMPUTE(
-        di_cache_build(teacher->env->backend, teacher->teacher, data->dataset, path, di_tree(options), fn, user, err));
-out:
-    return rc;
-}
-
-int32_t distill_cache_merge(const distill_env *env, const char *const *paths, int64_t count, const char *into,
-                            const distill_options *options, distill_error *error)
-{
-    dk_error *err = di_err(error);
-    const int32_t skip = di_options_flag(di_tree(options), "teacher.cache.skip_damaged");
-    int32_t rc;
-    dk_error_clear(err);
-    DK_TRY(di_check_pointer(env, "env", err));
-    DK_TRY(di_check_pointer(into, "into", err));
-    if (count > 0) DK_TRY(di_check_pointer(paths, "paths", err));
-    for (int64_t i = 0; i < count; i++) DK_TRY(di_check_pointer(paths[i], "a path", err));
-    DI_COMPUTE(di_cache_merge(env->host, paths, count, into, skip ? DI_CACHE_SKIP_DAMAGED : 0, err));
-out:
-    return rc;
-}
-
 void distill_teacher_free(distill_teacher *teacher)
 {
     if (!teacher) return;

@@ -1,5 +1,6 @@
 /* cache_check.c - what a target cache is and whether it is whole. */
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -37,6 +38,23 @@ out:
     return rc;
 }
 
+/* A row that is not as its tier has it: an error, or one more on the list. */
+static int32_t bad_record(di_cache *cache, int64_t i, dk_error *err)
+{
+    const di_cache_entry *entry = &cache->index.entries[i];
+    const di_cache_place *place = &cache->index.places[entry->block];
+    const uint64_t next = entry->block + 1 < cache->index.place_count ? place[1].offset : cache->end;
+    char what[sizeof err->message];
+    if (!cache->damages) {
+        dk_error_context(err, "%s: record %lld, in the block at byte %llu", cache->path, (long long)i,
+                         (unsigned long long)place->offset);
+        return err->code;
+    }
+    snprintf(what, sizeof what, "record %lld: %.400s", (long long)i, err->message);
+    dk_error_clear(err);
+    return di_cache_block_damaged(cache, entry->block, place->offset, next - place->offset, what, err);
+}
+
 static int32_t read_all(di_cache *cache, dk_error *err)
 {
     row_memory memory = {0};
@@ -47,15 +65,11 @@ static int32_t read_all(di_cache *cache, dk_error *err)
     DK_TRY(dk_new(cache->host, cache->header.width, &memory.ids, err));
     DK_TRY(dk_new(cache->host, cache->header.width, &memory.values, err));
     for (int64_t i = 0; i < cache->index.entry_count; i++) {
-        const di_cache_entry *entry = &cache->index.entries[i];
         if (dk_host_cancelled(cache->host))
             DK_TRY(dk_fail(err, DK_E_CANCELLED, "%s: checking was cancelled", cache->path));
         DK_TRY(di_cache_record_at(cache, i, &buffer, &rows, err));
-        if ((rc = read_rows(cache, &rows, &memory, err))) {
-            dk_error_context(err, "%s: record %lld, in the block at byte %llu", cache->path, (long long)i,
-                             (unsigned long long)cache->index.places[entry->block].offset);
-            goto out;
-        }
+        if ((rc = read_rows(cache, &rows, &memory, err)) == DK_E_FORMAT) rc = bad_record(cache, i, err);
+        DK_TRY(rc);
     }
 out:
     dk_strbuf_free(&buffer);
@@ -76,6 +90,8 @@ out:
     return rc;
 }
 
+/* ---- as JSON ---- */
+
 static void describe(const di_cache_header *header, dk_strbuf *json)
 {
     char hex[65];
@@ -94,38 +110,68 @@ static void describe(const di_cache_header *header, dk_strbuf *json)
 static void describe_rows(di_cache *cache, dk_strbuf *json)
 {
     const di_cache_info info = di_cache_get_info(cache);
-    dk_strbuf_printf(json, ",\"records\":%lld,\"rows\":%lld,\"blocks\":%lld,\"bytes\":%lld,\"cut_off\":%lld",
-                     (long long)info.records, (long long)info.rows, (long long)info.blocks, (long long)info.bytes,
-                     (long long)info.cut_off);
+    dk_strbuf_printf(json,
+                     ",\"records\":%lld,\"rows\":%lld,\"sequences\":%lld,\"blocks\":%lld,\"bytes\":%lld,"
+                     "\"cut_off\":%lld",
+                     (long long)info.records, (long long)info.rows, (long long)di_cache_index_sequences(&cache->index),
+                     (long long)info.blocks, (long long)info.bytes, (long long)info.cut_off);
     if (!info.rows) return;
     dk_strbuf_puts(json, ",\"bytes_per_row\":");
     dk_strbuf_f64(json, (double)info.bytes / (double)info.rows);
 }
 
-int32_t di_cache_inspect(dk_host *host, const char *path, dk_strbuf *json, dk_error *err)
+static void verdict(const di_cache *cache, const di_cache_damages *damages, const dk_error *problem, dk_strbuf *json)
 {
+    char text[sizeof problem->message] = "";
+    if (problem->code) snprintf(text, sizeof text, "%s", problem->message);
+    else if (damages->count) snprintf(text, sizeof text, "%s", damages->first);
+    else if (cache->cut_off)
+        snprintf(text, sizeof text, "%.100s: the last %lld bytes are no whole block: the next writer cuts them off",
+                 cache->path, (long long)cache->cut_off);
+    dk_strbuf_printf(json, ",\"whole\":%s", *text ? "false" : "true");
+    if (*text) {
+        dk_strbuf_puts(json, ",\"problem\":");
+        dk_strbuf_json(json, text, strlen(text));
+    }
+    if (damages->count) {
+        dk_strbuf_puts(json, ",\"damaged\":[");
+        dk_strbuf_append(json, damages->json.data, damages->json.size);
+        dk_strbuf_puts(json, "]");
+    }
+}
+
+int32_t di_cache_inspect(dk_host *host, const char *path, int32_t every_row, dk_strbuf *json, dk_error *err)
+{
+    const int32_t flags = every_row ? DI_CACHE_IGNORE_INDEX : 0;
+    di_cache_damages damages = {.count = 0};
     dk_mapping map = {0};
     di_cache *cache = NULL;
     di_cache_header header;
     dk_error problem;
     int32_t rc;
     dk_error_clear(&problem);
+    dk_strbuf_init(&damages.json, host);
     DK_TRY(dk_map_open(host, path, 1, &map, err));
+    if (map.size < 8 || memcmp(map.data, DI_CACHE_MAGIC, 8) != 0)
+        DK_TRY(di_cache_header_read(map.data, map.size, path, &header, err));
     dk_strbuf_puts(json, "{\"kind\":\"target_cache\"");
     if (di_cache_header_read(map.data, map.size, path, &header, &problem) == DK_OK) describe(&header, json);
-    if (!problem.code && di_cache_open(host, path, DI_CACHE_IGNORE_INDEX, &cache, &problem) == DK_OK) {
+    if (!problem.code && di_cache_open_listed(host, path, flags, &damages, &cache, &problem) == DK_OK) {
         describe_rows(cache, json);
-        read_all(cache, &problem);
+        if (every_row) read_all(cache, &problem);
     }
-    dk_strbuf_printf(json, ",\"whole\":%s", problem.code || cache->cut_off ? "false" : "true");
-    if (problem.code) {
-        dk_strbuf_puts(json, ",\"problem\":");
-        dk_strbuf_json(json, problem.message, strlen(problem.message));
+    if (problem.code == DK_E_CANCELLED || problem.code == DK_E_NOMEM) {
+        if (err) *err = problem;
+        rc = problem.code;
+        goto out;
     }
+    if (every_row || problem.code) verdict(cache, &damages, &problem, json);
     dk_strbuf_puts(json, "}");
-    rc = dk_strbuf_check(json, err);
+    DK_TRY(dk_strbuf_check(&damages.json, err));
+    DK_TRY(dk_strbuf_check(json, err));
 out:
     di_cache_free(cache);
     dk_map_close(&map);
+    dk_strbuf_free(&damages.json);
     return rc;
 }

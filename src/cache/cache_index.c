@@ -101,3 +101,18 @@ const di_cache_entry *di_cache_index_find(const di_cache_index *index, const uin
     }
     return NULL;
 }
+
+int64_t di_cache_index_sequences(const di_cache_index *index)
+{
+    int64_t count = 0;
+    for (int64_t i = 0; i < index->entry_count; i++) {
+        const di_cache_entry *entry = &index->entries[i], *other = entry;
+        int32_t number = entry->next; /* the ones added before it */
+        for (; number >= 0; number = other->next) {
+            other = &index->entries[number];
+            if (other->length == entry->length && memcmp(other->key, entry->key, 16) == 0) break;
+        }
+        count += number < 0;
+    }
+    return count;
+}

@@ -41,6 +41,8 @@ int32_t di_cache_index_add(di_cache_index *index, const di_cache_record *record,
 const di_cache_entry *di_cache_index_find(const di_cache_index *index, const uint8_t key[16], uint32_t length,
                                           uint32_t position, const di_cache_entry *after);
 
+int64_t di_cache_index_sequences(const di_cache_index *index); /* that differ */
+
 /* covered: bytes of the cache that the index speaks of, whole blocks. */
 int32_t di_cache_index_save(const di_cache_index *index, const char *path, const uint8_t *cache, uint64_t covered,
                             dk_error *err);

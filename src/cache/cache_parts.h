@@ -10,10 +10,18 @@
 
 enum { DI_CACHE_BLOCK_TARGET = 1 << 18 }; /* bytes after which a block is written */
 
+/* Of verifying: {"block":...,"offset":...,"bytes":...,"problem":"..."}, one behind the other with commas between. */
+typedef struct di_cache_damages {
+    dk_strbuf json;
+    int64_t count;
+    char first[256]; /* the first one as a message */
+} di_cache_damages;
+
 struct di_cache {
     dk_host *host;
     char *path, *index_path;
     int32_t flags;
+    di_cache_damages *damages; /* NULL = damage is an error, or with DI_CACHE_SKIP_DAMAGED a warning */
     di_cache_header header;
     float *powers;   /* [DI_ROW_POWERS] of top_k */
     dk_mapping map;  /* of the file as it was opened */
@@ -30,7 +38,11 @@ struct di_cache {
 
 /* Blocks of the map from `from` on, into the index. */
 int32_t di_cache_scan(di_cache *cache, uint64_t from, dk_error *err);
-int32_t di_cache_block_damaged(di_cache *cache, int64_t place, uint64_t offset, dk_error *err);
+/* Block number place, at these bytes of the file, cannot be used; what: why. */
+int32_t di_cache_block_damaged(di_cache *cache, int64_t place, uint64_t offset, uint64_t bytes, const char *what,
+                               dk_error *err);
+int32_t di_cache_open_listed(dk_host *host, const char *path, int32_t flags, di_cache_damages *damages, di_cache **out,
+                             dk_error *err);
 int32_t di_cache_flush_block(di_cache *cache, dk_error *err); /* under the lock */
 
 #endif

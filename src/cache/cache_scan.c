@@ -1,16 +1,35 @@
 /* cache_scan.c - from block to block through a mapped cache. */
+#include <stdio.h>
+#include <string.h>
+
 #include "base/hash.h"
 #include "cache/cache_parts.h"
 
-int32_t di_cache_block_damaged(di_cache *cache, int64_t place, uint64_t offset, dk_error *err)
+static void list_damage(di_cache_damages *list, const char *path, int64_t place, uint64_t offset, uint64_t bytes,
+                        const char *what)
 {
-    if (!(cache->flags & DI_CACHE_SKIP_DAMAGED))
+    if (!list->count++)
+        snprintf(list->first, sizeof list->first, "%.100s: block %lld at byte %llu is damaged: %s", path,
+                 (long long)place, (unsigned long long)offset, what);
+    dk_strbuf_printf(&list->json,
+                     "%s{\"block\":%lld,\"offset\":%llu,\"bytes\":%llu,\"problem\":", list->count > 1 ? "," : "",
+                     (long long)place, (unsigned long long)offset, (unsigned long long)bytes);
+    dk_strbuf_json(&list->json, what, strlen(what));
+    dk_strbuf_puts(&list->json, "}");
+}
+
+int32_t di_cache_block_damaged(di_cache *cache, int64_t place, uint64_t offset, uint64_t bytes, const char *what,
+                               dk_error *err)
+{
+    if (cache->damages) list_damage(cache->damages, cache->path, place, offset, bytes, what);
+    else if (!(cache->flags & DI_CACHE_SKIP_DAMAGED))
         return dk_fail_at(err, DK_E_FORMAT, (int64_t)offset,
-                          "%s: block %lld at byte %llu is damaged: its checksum differs; merge the file into a new one "
+                          "%s: block %lld at byte %llu is damaged: %s; merge the file into a new one "
                           "and skip what is damaged, or make it again",
-                          cache->path, (long long)place, (unsigned long long)offset);
-    dk_log(cache->host, DK_LOG_WARN, "cache", "%s: block %lld at byte %llu is damaged and left out", cache->path,
-           (long long)place, (unsigned long long)offset);
+                          cache->path, (long long)place, (unsigned long long)offset, what);
+    else
+        dk_log(cache->host, DK_LOG_WARN, "cache", "%s: block %lld at byte %llu is damaged and left out: %s",
+               cache->path, (long long)place, (unsigned long long)offset, what);
     cache->damaged++;
     return DK_OK;
 }
@@ -73,13 +92,15 @@ static int32_t scan_block(di_cache *cache, uint64_t *at, int32_t *end, dk_error 
     if (whole && block.size > left - DI_CACHE_BLOCK_HEADER) return DK_OK;
     *end = 0;
     const uint8_t *payload = data + DI_CACHE_BLOCK_HEADER;
-    if (whole && dk_crc32c(0, payload, (size_t)block.size) == block.crc && count_records(&block, payload)) {
-        DK_TRY(add_records(cache, *at, &block, err));
-        *at += DI_CACHE_BLOCK_HEADER + block.size;
-    } else {
-        DK_TRY(di_cache_block_damaged(cache, cache->index.place_count + cache->damaged, *at, err));
-        *at = whole ? *at + DI_CACHE_BLOCK_HEADER + block.size : find_block(cache, *at);
-    }
+    const char *problem = !whole                                                   ? "its header is none"
+                          : dk_crc32c(0, payload, (size_t)block.size) != block.crc ? "its checksum differs"
+                          : !count_records(&block, payload)                        ? "its records do not fill it"
+                                                                                   : NULL;
+    const uint64_t next = whole ? *at + DI_CACHE_BLOCK_HEADER + block.size : find_block(cache, *at);
+    if (problem)
+        DK_TRY(di_cache_block_damaged(cache, cache->index.place_count + cache->damaged, *at, next - *at, problem, err));
+    else DK_TRY(add_records(cache, *at, &block, err));
+    *at = next;
 out:
     return rc;
 }

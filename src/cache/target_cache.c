@@ -63,16 +63,23 @@ out:
     return rc;
 }
 
-int32_t di_cache_open(dk_host *host, const char *path, int32_t flags, di_cache **out, dk_error *err)
+int32_t di_cache_open_listed(dk_host *host, const char *path, int32_t flags, di_cache_damages *damages, di_cache **out,
+                             dk_error *err)
 {
     di_cache *cache = NULL;
     int32_t rc;
     DK_TRY(create(host, path, flags, &cache, err));
+    cache->damages = damages;
     DK_TRY(read_file(cache, err));
 out:
     if (rc) di_cache_free(cache);
     else *out = cache;
     return rc;
+}
+
+int32_t di_cache_open(dk_host *host, const char *path, int32_t flags, di_cache **out, dk_error *err)
+{
+    return di_cache_open_listed(host, path, flags, NULL, out, err);
 }
 
 /* A new file, or one whose writer was killed inside the header. */
@@ -135,7 +142,9 @@ static int32_t check_block(di_cache *cache, uint32_t number, dk_error *err)
         place->checked = 1;
         return DK_OK;
     }
-    const int32_t rc = di_cache_block_damaged(cache, number, place->offset, err);
+    const uint64_t next = (int64_t)number + 1 < cache->index.place_count ? place[1].offset : cache->mapped;
+    const int32_t rc =
+        di_cache_block_damaged(cache, number, place->offset, next - place->offset, "its checksum differs", err);
     place->damaged = rc == DK_OK;
     return rc ? rc : DK_E_END;
 }

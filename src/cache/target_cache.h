@@ -49,8 +49,9 @@ const di_cache_header *di_cache_get_header(const di_cache *cache);
 const char *di_cache_path(const di_cache *cache);
 
 int32_t di_cache_is(const char *path); /* 1 = begins like one */
-/* {"kind":"target_cache",...,"whole":true}; a damaged file is described, not an error. */
-int32_t di_cache_inspect(dk_host *host, const char *path, dk_strbuf *json, dk_error *err);
+/* {"kind":"target_cache",...}: header and counts. every_row: blocks and rows are read, too, and what is damaged is
+ * listed: "whole", "problem" (the first), "damaged" [{"block","offset","bytes","problem"}]. */
+int32_t di_cache_inspect(dk_host *host, const char *path, int32_t every_row, dk_strbuf *json, dk_error *err);
 /* Every block and every row is read; E_FORMAT names the first that is damaged. */
 int32_t di_cache_verify(dk_host *host, const char *path, di_cache_info *out, dk_error *err);
 /* Records of paths that `into` lacks are added to it; all are of one header. */

@@ -85,7 +85,10 @@ json_t *cli_json_ids(const int32_t *ids, int64_t count);
 int cli_print_json(json_t *value); /* one line on stdout; takes value over; exit code */
 int cli_finish(int code);          /* what stdout could not take is a failure */
 char *cli_report_text(const distill_report *report, distill_error *err); /* free it */
-void cli_table(FILE *out, const json_t *result);                         /* result.json as a table */
+void cli_print_leaves(const json_t *value, const char *name);            /* one line per leaf, dotted names */
+/* As JSON or as leaves; the report is freed. whole, or NULL: 0 where it says "whole": false. Exit code. */
+int cli_print_report(distill_report *report, int as_json, distill_error *err, int *whole);
+void cli_table(FILE *out, const json_t *result); /* result.json as a table */
 
 /* ---- progress ---- */
 
@@ -111,6 +114,8 @@ int cli_tokenize(const cli_command *command, int argc, char **argv);
 int cli_detokenize(const cli_command *command, int argc, char **argv);
 int cli_generate(const cli_command *command, int argc, char **argv);
 int cli_inspect(const cli_command *command, int argc, char **argv);
+int cli_cache(const cli_command *command, int argc, char **argv);
+int cli_cache_build(const cli_command *command, int argc, char **argv);
 int cli_options(const cli_command *command, int argc, char **argv);
 
 #endif

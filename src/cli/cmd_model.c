@@ -4,42 +4,6 @@
 
 #include "cli.h"
 
-/* A flat view of a JSON value: one line per leaf, dotted names. */
-static void print_leaves(const json_t *value, const char *name)
-{
-    const char *key;
-    json_t *item;
-    if (json_is_object(value)) {
-        json_object_foreach((json_t *)value, key, item)
-        {
-            size_t size = strlen(name) + strlen(key) + 2;
-            char *full = cli_memory(NULL, size);
-            snprintf(full, size, "%s%s%s", name, *name ? "." : "", key);
-            print_leaves(item, full);
-            free(full);
-        }
-        return;
-    }
-    printf("%-28s ", name);
-    if (json_is_string(value)) fwrite(json_string_value(value), 1, json_string_length(value), stdout);
-    else json_dumpf(value, stdout, JSON_ENCODE_ANY | JSON_REAL_PRECISION(6));
-    printf("\n");
-}
-
-static int print_report(distill_report *report, int as_json, distill_error *err, int *whole)
-{
-    char *text = cli_report_text(report, err);
-    distill_report_free(report);
-    if (!text) return cli_fail(err);
-    json_t *value = json_loads(text, JSON_ALLOW_NUL, NULL);
-    if (as_json) printf("%s%s", text, strchr(text, '\n') ? "" : "\n");
-    else print_leaves(value, "");
-    if (whole) *whole = !json_is_false(json_object_get(value, "whole"));
-    json_decref(value);
-    free(text);
-    return CLI_DONE;
-}
-
 /* The student's own tokenizer, else the teacher's; data that is tokens already needs none. */
 static int32_t find_tokenizer(cli_session *s, const distill_teacher *scorer, const distill_teacher *teacher,
                               distill_tokenizer **out)
@@ -105,7 +69,7 @@ int cli_eval(const cli_command *command, int argc, char **argv)
     if (!rc) rc = find_tokenizer(&s, scorer, teacher, &tokenizer);
     if (!rc) rc = distill_dataset_open(s.env, data_path, tokenizer, s.options, &data, &s.err);
     if (!rc) rc = distill_evaluate(student, teacher, data, s.options, &report, &s.err);
-    code = rc ? cli_fail(&s.err) : print_report(report, as_json, &s.err, NULL);
+    code = rc ? cli_fail(&s.err) : cli_print_report(report, as_json, &s.err, NULL);
 out:
     distill_dataset_free(data);
     distill_tokenizer_free(tokenizer);
@@ -133,7 +97,7 @@ static int inspect_data(cli_session *s, const char *path, const char *model, int
     }
     if (!rc) rc = distill_dataset_get_i64(data, "skipped", &number, &s->err);
     json_object_set_new(value, "skipped", json_pack("{s:I}", "too_long", (json_int_t)number));
-    if (!rc && !as_json) print_leaves(value, "");
+    if (!rc && !as_json) cli_print_leaves(value, "");
     int code = rc ? cli_fail(&s->err) : as_json ? cli_print_json(json_incref(value)) : CLI_DONE;
     json_decref(value);
     distill_dataset_free(data);
@@ -162,7 +126,7 @@ int cli_inspect(const cli_command *command, int argc, char **argv)
         code = inspect_data(&s, path, tokenizer, as_json);
     } else if (code < 0) {
         int32_t rc = distill_inspect(s.env, path, &report, &s.err);
-        code = rc ? cli_fail(&s.err) : print_report(report, as_json, &s.err, &whole);
+        code = rc ? cli_fail(&s.err) : cli_print_report(report, as_json, &s.err, &whole);
     }
     cli_close(&s);
     return code == CLI_DONE && !whole ? CLI_FAILED : code;

@@ -65,6 +65,14 @@ static const cli_command commands[] = {
      "  --tokenizer MODEL what becomes of the samples of a file of data: learnt from, too long, truncated, "
      "...\n" SET_HELP "  --json            one JSON document\n",
      cli_inspect},
+    {"cache", "a teacher's targets in a file: build, inspect, verify, merge",
+     "usage: distill cache build|inspect|verify|merge ...\n\n"
+     "  build             runs a teacher over data and keeps its targets\n"
+     "  inspect           what a cache holds, and of which teacher\n"
+     "  verify            reads every block and row of it\n"
+     "  merge             makes one of several\n\n"
+     "distill cache build --help says more, and so do the others.\n",
+     cli_cache},
     {"options", "every option of a recipe",
      "usage: distill options [NAME] [--json] [--markdown]\n\n"
      "NAME is an option or a section: type, default, bounds and help.\n\n"

@@ -73,3 +73,39 @@ char *cli_report_text(const distill_report *report, distill_error *err)
     free(text);
     return NULL;
 }
+
+/* A flat view of a JSON value: one line per leaf, dotted names. */
+void cli_print_leaves(const json_t *value, const char *name)
+{
+    const char *key;
+    json_t *item;
+    if (json_is_object(value)) {
+        json_object_foreach((json_t *)value, key, item)
+        {
+            size_t size = strlen(name) + strlen(key) + 2;
+            char *full = cli_memory(NULL, size);
+            snprintf(full, size, "%s%s%s", name, *name ? "." : "", key);
+            cli_print_leaves(item, full);
+            free(full);
+        }
+        return;
+    }
+    printf("%-28s ", name);
+    if (json_is_string(value)) fwrite(json_string_value(value), 1, json_string_length(value), stdout);
+    else json_dumpf(value, stdout, JSON_ENCODE_ANY | JSON_REAL_PRECISION(6));
+    printf("\n");
+}
+
+int cli_print_report(distill_report *report, int as_json, distill_error *err, int *whole)
+{
+    char *text = cli_report_text(report, err);
+    distill_report_free(report);
+    if (!text) return cli_fail(err);
+    json_t *value = json_loads(text, JSON_ALLOW_NUL, NULL);
+    if (as_json) printf("%s%s", text, strchr(text, '\n') ? "" : "\n");
+    else cli_print_leaves(value, "");
+    if (whole) *whole = !json_is_false(json_object_get(value, "whole"));
+    json_decref(value);
+    free(text);
+    return CLI_DONE;
+}

@@ -199,7 +199,7 @@ int32_t di_inspect_path(dk_backend *backend, const char *path, dk_strbuf *json, 
     if (found) return DK_OK;
     if (dk_path_exists(path) == 1 && di_token_file_is(backend->host, path))
         return di_token_file_inspect(backend->host, path, json, err);
-    if (dk_path_exists(path) == 1 && di_cache_is(path)) return di_cache_inspect(backend->host, path, json, err);
+    if (dk_path_exists(path) == 1 && di_cache_is(path)) return di_cache_inspect(backend->host, path, 1, json, err);
     if (dk_path_exists(path) == 1) return di_dataset_inspect(backend->host, path, json, err);
     rc = dk_fail(err, DK_E_FORMAT,
                  "%s is no model, tokenizer, token file, target cache, data or checkpoint that this library knows",

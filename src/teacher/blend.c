@@ -108,6 +108,14 @@ static int32_t ahead(const di_teacher *t)
     return 0;
 }
 
+static int32_t caches(const di_teacher *t, di_cache_fn fn, void *user, dk_error *err)
+{
+    int32_t rc = DK_OK;
+    for (int64_t i = 0; i < blend_of(t)->count && !rc; i++)
+        rc = di_teacher_caches(blend_of(t)->members[i].teacher, fn, user, err);
+    return rc;
+}
+
 static int32_t generate(di_teacher *t, const distill_batch *prompts, const di_options *options,
                         const distill_options *user_options, distill_token_fn fn, void *user, dk_error *err)
 {
@@ -130,7 +138,8 @@ static const di_teacher_kind blend_kind = {.name = "a blend of teachers",
                                            .begin = di_blend_begin,
                                            .end = di_blend_end,
                                            .forward = di_blend_forward,
-                                           .generate = generate};
+                                           .generate = generate,
+                                           .caches = caches};
 
 /* ---- who belongs to it ---- */
 

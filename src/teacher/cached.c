@@ -90,6 +90,13 @@ static int32_t write_ids(di_teacher *t, const dk_tokens *prompts, const dk_gener
     return cached->from ? di_teacher_write(cached->from, prompts, args, err) : no_writer(t, err);
 }
 
+static int32_t caches(const di_teacher *t, di_cache_fn fn, void *user, dk_error *err)
+{
+    const di_cached *cached = t->state;
+    const int32_t rc = fn(user, cached->cache, err);
+    return rc || !cached->from ? rc : di_teacher_caches(cached->from, fn, user, err);
+}
+
 static const di_teacher_kind cached_kind = {.name = "a target cache",
                                             .type = "cached",
                                             .free = free_state,
@@ -104,6 +111,7 @@ static const di_teacher_kind cached_kind = {.name = "a target cache",
                                             .forward = di_cached_forward,
                                             .hidden = di_cached_hidden,
                                             .generate = generate,
+                                            .caches = caches,
                                             .write = write_ids};
 
 int32_t di_teacher_is_cached(const di_teacher *t) { return t->kind == &cached_kind; }
@@ -117,11 +125,13 @@ const uint8_t *di_teacher_cached_tokenizer(const di_teacher *t)
     return memcmp(known, none, sizeof none) == 0 ? NULL : known;
 }
 
-int32_t di_teacher_flush(di_teacher *t, dk_error *err)
+static int32_t flush(void *user, di_cache *cache, dk_error *err)
 {
-    const di_cached *cached = t->state;
-    return di_teacher_is_cached(t) ? di_cache_flush(cached->cache, err) : DK_OK;
+    (void)user;
+    return di_cache_flush(cache, err);
 }
+
+int32_t di_teacher_flush(const di_teacher *t, dk_error *err) { return di_teacher_caches(t, flush, NULL, err); }
 
 /* ---- the header that is wanted ---- */
 

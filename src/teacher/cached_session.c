@@ -169,13 +169,36 @@ const distill_target *di_cached_hidden(di_session *s)
 
 /* ---- a batch ---- */
 
+static int32_t is_asked(const di_session *s, int64_t place)
+{
+    int64_t low = 0, high = s->row_count;
+    while (low < high) {
+        const int64_t middle = low + (high - low) / 2;
+        if (s->places[middle] < place) low = middle + 1;
+        else high = middle;
+    }
+    return low < s->row_count && s->places[low] == place;
+}
+
+/* Does the same sequence stand in the batch before this one, with the same row? */
+static int32_t is_repeated(const di_session *s, const work *w, int64_t sequence, int64_t position)
+{
+    const int64_t *offsets = s->batch.offsets, length = offsets[sequence + 1] - offsets[sequence];
+    for (int64_t i = 0; i < sequence; i++)
+        if (offsets[i + 1] - offsets[i] == length && memcmp(w->keys[i], w->keys[sequence], sizeof *w->keys) == 0 &&
+            is_asked(s, offsets[i] + position))
+            return 1;
+    return 0;
+}
+
 static int64_t find_missing(di_session *s, work *w)
 {
     int64_t count = 0, sequence = 0;
     for (int64_t r = 0; r < s->row_count; r++) {
         sequence = di_sequence_of(&s->batch, s->places[r], sequence);
         const int64_t begin = s->batch.offsets[sequence], length = s->batch.offsets[sequence + 1] - begin;
-        if (!di_cache_has(cached_of(s)->cache, w->keys[sequence], length, s->places[r] - begin))
+        if (!di_cache_has(cached_of(s)->cache, w->keys[sequence], length, s->places[r] - begin) &&
+            !is_repeated(s, w, sequence, s->places[r] - begin))
             w->missing[count++] = r;
     }
     return count;

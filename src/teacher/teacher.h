@@ -68,8 +68,11 @@ int32_t di_teacher_keep(dk_backend *backend, const di_options *options, di_teach
 int32_t di_teacher_is_cached(const di_teacher *teacher);
 /* The hash of the tokenizer that a cache was made with; NULL = not known, or no cache. */
 const uint8_t *di_teacher_cached_tokenizer(const di_teacher *teacher);
-/* Of a cached teacher: what was asked is written. */
-int32_t di_teacher_flush(di_teacher *teacher, dk_error *err);
+/* The caches that it reads, and those of the teachers that it is made of. */
+typedef struct di_cache di_cache;
+typedef int32_t (*di_cache_fn)(void *user, di_cache *cache, dk_error *err);
+int32_t di_teacher_caches(const di_teacher *teacher, di_cache_fn fn, void *user, dk_error *err);
+int32_t di_teacher_flush(const di_teacher *teacher, dk_error *err); /* what was asked is written to them */
 di_teacher *di_teacher_retain(di_teacher *teacher);
 void di_teacher_release(di_teacher *teacher);
 

@@ -54,10 +54,11 @@ TEST(a_build_tells_stops_and_goes_on)
     REQUIRE(small_models("cache"));
     REQUIRE_OK(small_parts(&s, NULL, "teacher: {cache: {tier: sampled}}\n", &err));
     const char *path = cache_path("build.dtc");
-    CHECK_INT(distill_cache_build(s.teacher, s.train, path, s.options, on_progress, &first, &err), DISTILL_E_CANCELLED);
+    CHECK_INT(distill_cache_build(s.env, s.teacher, s.train, path, s.options, on_progress, &first, NULL, &err),
+              DISTILL_E_CANCELLED);
     CHECK_HAS(err.message, "stopped by the progress callback after window 8 of 40");
     CHECK_INT(rows_of(&s, path), 8 * 16);
-    REQUIRE_OK(distill_cache_build(s.teacher, s.train, path, s.options, on_progress, &second, &err));
+    REQUIRE_OK(distill_cache_build(s.env, s.teacher, s.train, path, s.options, on_progress, &second, NULL, &err));
     CHECK_INT(second.done, 40);
     CHECK_INT(rows_of(&s, path), 40 * 16);
     small_close(&s);
@@ -150,7 +151,7 @@ TEST(a_file_alone_trains_and_near_targets_give_near_losses)
     REQUIRE(small_models("cache"));
     REQUIRE_OK(small_parts(&s, NULL, options, &err));
     const char *path = cache_path("alone.dtc");
-    REQUIRE_OK(distill_cache_build(s.teacher, s.train, path, s.options, NULL, NULL, &err));
+    REQUIRE_OK(distill_cache_build(s.env, s.teacher, s.train, path, s.options, NULL, NULL, NULL, &err));
     train(options, NULL, 1, live, losses[0]);
     train(options, path, 0, alone, losses[1]);
     for (int i = 0; i < 6; i++) CHECK_NEAR(losses[1][i], losses[0][i], 0.02 * losses[0][i]);
@@ -208,8 +209,8 @@ TEST(files_merge_and_damage_is_skipped_on_request)
     REQUIRE(small_models("cache"));
     REQUIRE_OK(small_parts(&s, NULL, "teacher: {cache: {tier: top_k, k: 4}}\n", &err));
     const char *a = cache_path("a.dtc"), *b = cache_path("b.dtc");
-    REQUIRE_OK(distill_cache_build(s.teacher, s.train, a, s.options, NULL, NULL, &err));
-    REQUIRE_OK(distill_cache_build(s.teacher, s.eval, b, s.options, NULL, NULL, &err));
+    REQUIRE_OK(distill_cache_build(s.env, s.teacher, s.train, a, s.options, NULL, NULL, NULL, &err));
+    REQUIRE_OK(distill_cache_build(s.env, s.teacher, s.eval, b, s.options, NULL, NULL, NULL, &err));
     const char *both = cache_path("both.dtc");
     REQUIRE_OK(distill_cache_merge(s.env, (const char *const[]){a, b}, 2, both, NULL, &err));
     CHECK_INT(rows_of(&s, both), (SMALL_SEQUENCES + SMALL_EVAL) * 16);

@@ -21,7 +21,7 @@ from conftest import PROGRAM
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-COMMANDS = ("run", "eval", "score", "tokenize", "detokenize", "generate", "inspect", "options")
+COMMANDS = ("run", "eval", "score", "tokenize", "detokenize", "generate", "inspect", "cache", "options")
 
 
 def one_line(result, code, *parts):
@@ -659,3 +659,94 @@ def test_eval_takes_a_blend_from_settings(distill, recipe, model):
     assert done.json["forward_kl"] > 1e-6
     one_line(distill("eval", "--student", model, "--data", folder / "valid.jsonl", "--set", teachers,
                      "--set", "teacher={blend: {of: [one, three]}}"), 1, "three", "one of teachers")
+
+
+# ---- caches of targets ----
+
+def test_a_cache_is_built_from_a_recipe(distill, recipe, tmp_path):
+    cache = tmp_path / "kept.dtc"
+    settings = ["--set", "teacher.cache.path=%s" % cache, "--set", "teacher.cache.tier=hidden"]
+    one_line(distill("cache", "build", recipe), 1, "teacher.cache.path is not set")
+    done = distill("cache", "build", recipe, *settings, "--json")
+    assert done.code == 0, done.err
+    assert done.json["added"] == done.json["rows"] == done.json["caches"][0]["rows"] > 0
+    again = distill("cache", "build", recipe, *settings)
+    assert again.code == 0 and "0 rows were added" in again.out and "kept.dtc: tier hidden" in again.out
+    before = cache.stat().st_size
+    run = distill("run", recipe, *settings)
+    assert run.code == 0, run.err
+    assert cache.stat().st_size == before  # training and held-out rows were all there
+    inspected = distill("cache", "inspect", cache, "--json").json
+    assert inspected["tier"] == "hidden" and inspected["rows"] == done.json["rows"] and len(inspected["teacher"]) == 64
+    assert "whole" not in inspected and distill("cache", "verify", cache, "--json").json["whole"] is True
+
+
+def test_a_cache_is_built_from_flags_and_merged(distill, model, recipe, tmp_path):
+    def build(data, name):
+        done = distill("cache", "build", "--teacher", model, "--data", recipe.parent / data, "--cache", tmp_path / name, "--tier", "top_k",
+                       "--set", "teacher.cache.k=4", "--set", "data.sequence_length=24", "--json")
+        assert done.code == 0, done.err
+        return done.json["rows"]
+    rows, fewer = build("train.jsonl", "a.dtc"), build("valid.jsonl", "b.dtc")
+    merged = distill("cache", "merge", tmp_path / "a.dtc", tmp_path / "b.dtc", "--into", tmp_path / "c.dtc", "--json")
+    assert merged.code == 0 and rows <= merged.json["rows"] <= rows + fewer
+    assert distill("cache", "merge", tmp_path / "b.dtc", "--into", tmp_path / "c.dtc", "--json").json["rows"] == merged.json["rows"]
+    one_line(distill("cache", "merge", "--into", tmp_path / "c.dtc"), 2, "files to merge")
+    one_line(distill("cache", "merge", tmp_path / "a.dtc"), 2, "--into")
+    one_line(distill("cache", "build", "--teacher", model), 2, "--teacher, --data and --cache")
+    one_line(distill("cache", "build", "--teacher", model, "--data", "x", "--cache", "y", "--tier", "topk"), 2, "top_k")
+    one_line(distill("cache", "merg"), 2, "did you mean merge")
+
+
+@pytest.mark.parametrize("command", ["build", "inspect", "verify", "merge"])
+def test_commands_of_caches_have_help(distill, command):
+    done = distill("cache", command, "--help")
+    assert done.code == 0 and done.out.startswith("usage: distill cache " + command) and not done.err
+
+
+def test_a_damaged_cache_is_named_by_offset(distill, model, recipe, tmp_path):
+    cache = tmp_path / "d.dtc"
+    assert distill("cache", "build", "--teacher", model, "--data", recipe.parent / "train.jsonl", "--cache", cache, "--set", "data.sequence_length=24",
+                   "--quiet").code == 0
+    whole = cache.read_bytes()
+    cache.write_bytes(whole[:400] + bytes([whole[400] ^ 4]) + whole[401:])
+    done = distill("cache", "verify", cache, "--json")
+    assert done.code == 1 and done.json["whole"] is False and done.json["damaged"] == [
+        {"block": 0, "offset": 256, "bytes": len(whole) - 256, "problem": "its checksum differs"}]
+    one_line(distill("cache", "merge", cache, "--into", tmp_path / "e.dtc"), 1, "block 0 at byte 256 is damaged", "skip")
+    skipped = distill("cache", "merge", cache, "--into", tmp_path / "f.dtc", "--skip-damaged", "--json")
+    assert skipped.code == 0 and skipped.json["rows"] == 0 and "left out" in skipped.err
+    cache.write_bytes(whole[:len(whole) - 5])
+    done = distill("cache", "verify", cache)
+    assert done.code == 1 and "no whole block" in done.out
+    cache.write_bytes(whole[:100])
+    done = distill("cache", "verify", cache, "--json")
+    assert done.code == 1 and "ends after 100 bytes" in done.json["problem"]
+
+
+def test_other_files_are_no_caches(distill, recipe, tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "empty").write_bytes(b"")
+    for path in (tmp_path, tmp_path / "pipe", tmp_path / "empty", tmp_path / "none", recipe):
+        for command in ("inspect", "verify"):
+            one_line(distill("cache", command, path), 1, path)
+        one_line(distill("cache", "merge", path, "--into", tmp_path / "into.dtc"), 1, path)
+        if path != tmp_path / "none" and path != tmp_path / "empty":
+            one_line(distill("cache", "build", recipe, "--set", "teacher.cache.path=%s" % path, "--quiet"), 1, path)
+
+
+def test_a_stopped_build_goes_on(distill, recipe, tmp_path):
+    text = "".join(json.dumps({"text": "the thing %d is in the inn" % i}) + "\n" for i in range(20000))
+    (recipe.parent / "train.jsonl").write_text(text)
+    cache = tmp_path / "s.dtc"
+    command = [PROGRAM, "cache", "build", str(recipe), "--set", "teacher.cache.path=%s" % cache]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+        while process.poll() is None and (not cache.exists() or cache.stat().st_size < 300000):
+            time.sleep(0.005)
+        process.send_signal(signal.SIGINT)
+        err = process.stderr.read()
+        assert process.wait() == 130 and "the same command" in err, err
+    kept = distill("cache", "verify", cache, "--json")
+    assert kept.code == 0 and kept.json["rows"] > 0
+    done = distill("cache", "build", recipe, "--set", "teacher.cache.path=%s" % cache, "--json")
+    assert done.code == 0 and done.json["added"] == done.json["rows"] - kept.json["rows"] > 0

@@ -172,6 +172,19 @@ TEST(targets_are_kept_in_a_file)
     auto live = student.as_teacher();
     auto kept = distill::teacher::cached(env, file, &live, &options);
     CHECK(kept.score(some_tokens()) == live.score(some_tokens()));
+    distill::dataset data(env, some_tokens(), &options);
+    const std::string built = file + ".built", merged = file + ".merged";
+    std::int64_t done = 0;
+    auto made = distill::cache::build(env, &live, &data, built.c_str(), &options, [&](const distill_progress &p) {
+        done = p.done;
+        return true;
+    });
+    CHECK_INT(done, 16);
+    CHECK_INT(made["added"], 16 * 11);
+    distill::cache::merge(env, {built}, merged);
+    CHECK_INT(distill::cache::inspect(env, merged)["sequences"], 16);
+    const std::string verified = distill::cache::verify(env, merged).json();
+    CHECK_HAS(verified.c_str(), "\"whole\":true");
     try {
         distill::teacher::cached(env, file + ".none");
         FAIL("a file that is not there was opened");

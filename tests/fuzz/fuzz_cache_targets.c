@@ -49,7 +49,7 @@ static void read_all(dk_host *host, const char *path, int32_t flags)
                 di_cache_find(cache, rows.record.key, rows.record.length, rows.record.first, &text, &rows, &err);
     di_cache_free(cache);
     dk_strbuf_clear(&text);
-    di_cache_inspect(host, path, &text, &err);
+    di_cache_inspect(host, path, 1, &text, &err);
     dk_strbuf_free(&text);
     di_cache_verify(host, path, &info, &err); /* reads every row */
 }

@@ -13,10 +13,10 @@ from ._errors import (Cancelled, CallbackError, DistillError, EndOfData, FormatE
                       NumericError, OptionError, OutOfMemory, StageError, Unsupported)
 from ._lib import lib
 from ._models import Generation, Student, Teacher, Tokenizer
-from . import _signatures
+from . import _signatures, cache
 from ._targets import Form, Target, dense, hidden, one_hot, sampled, top_k
 from ._tensor import View
-from ._training import Dataset, Loss, LossResult, Progress, Sample, Trainer, build_cache, evaluate, merge_caches, run
+from ._training import Dataset, Loss, LossResult, Progress, Sample, Trainer, evaluate, run
 
 __version__ = lib.distill_version().decode()
 

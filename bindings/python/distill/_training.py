@@ -346,28 +346,6 @@ def run(recipe, settings=None, resume=False, on_progress=None, env=None):
         return trainer.report()
 
 
-def build_cache(path, teacher, data, options=None, on_progress=None, **keys):
-    """All rows of data that the file lacks, asked of teacher and kept. Keywords are options of teacher.cache: tier, k, draws, ...
-    on_progress(progress) may return False to stop; what there is stays, and the next call goes on."""
-    with_options = options_for(teacher.env, "teacher.cache", options, {"teacher.cache." + key: value for key, value in keys.items()})
-    key = register(on_progress) if on_progress is not None else None
-    try:
-        interruptible(lambda: call("cache_build", teacher.raw, data.raw, encoded(path), raw_or_none(with_options),
-                                   _on_progress if key is not None else c.distill_progress_fn(), key), teacher.env.cancel)
-    finally:
-        if key is not None:
-            destroy(key)
-
-
-def merge_caches(paths, into, options=None, env=None, **keys):
-    """What `into` lacks of the files is added to it. skip_damaged=True leaves damaged blocks out."""
-    env = env if env is not None else default_env()
-    with_options = options_for(env, "teacher.cache", options, {"teacher.cache." + key: value for key, value in keys.items()})
-    text = ctypes.POINTER(ctypes.c_char)
-    names = (text * max(len(paths), 1))(*[ctypes.cast(ctypes.c_char_p(encoded(path)), text) for path in paths])
-    interruptible(lambda: call("cache_merge", env.raw, names, len(paths), encoded(into), raw_or_none(with_options)), env.cancel)
-
-
 def evaluate(student, data, teacher=None, options=None, **keys):
     """Perplexity on held-out data, and with a teacher KL(teacher||student) and agreement: a Report."""
     raw = ctypes.POINTER(c.distill_report)()

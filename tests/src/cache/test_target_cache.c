@@ -359,15 +359,15 @@ TEST(inspect_describes_whole_and_damaged_files)
     const char *path = test_path(f.folder, "cache");
     write_blocks(&f, path, DI_TIER_TOP_K, 0, 2);
     dk_strbuf_init(&json, f.host);
-    REQUIRE_OK(di_cache_inspect(f.host, path, &json, &err));
+    REQUIRE_OK(di_cache_inspect(f.host, path, 1, &json, &err));
     CHECK_HAS(json.data, "\"tier\":\"top_k\",\"width\":50");
-    CHECK_HAS(json.data, "\"records\":2,\"rows\":38,\"blocks\":2");
+    CHECK_HAS(json.data, "\"records\":2,\"rows\":38,\"sequences\":2,\"blocks\":2");
     CHECK_HAS(json.data, "\"whole\":true");
     test_bytes whole = file_bytes(&f, path);
     whole.data[400] ^= 1;
     REQUIRE(write_bytes(&whole, path));
     dk_strbuf_clear(&json);
-    REQUIRE_OK(di_cache_inspect(f.host, path, &json, &err));
+    REQUIRE_OK(di_cache_inspect(f.host, path, 1, &json, &err));
     CHECK_HAS(json.data, "\"whole\":false,\"problem\":\"");
     CHECK_HAS(json.data, "block 0 at byte 256 is damaged");
     free_bytes(&whole);

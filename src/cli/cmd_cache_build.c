@@ -1,0 +1,81 @@
+/* cmd_cache_build.c - distill cache build. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli.h"
+
+static int32_t on_progress(void *user, const distill_progress *now)
+{
+    cli_progress *progress = user;
+    progress->step = now->done;
+    if (!progress->quiet) cli_progress_share(progress, "caching", now->done, now->total);
+    return DISTILL_CB_OK;
+}
+
+/* Flags are options of the table by a shorter name. -1 = all were taken. */
+static int take_flags(cli_session *s, const cli_command *command, const char *const values[4])
+{
+    static const char *const names[4] = {"--teacher", "--data", "--cache", "--tier"}, *const keys[4] = {
+                                                                                          "teacher.path", "data.train",
+                                                                                          "teacher.cache.path",
+                                                                                          "teacher.cache.tier"};
+    for (int i = 0; i < 4; i++)
+        if (values[i] && distill_options_set_str(s->options, keys[i], values[i], &s->err))
+            return cli_usage(command, "%s: %s", names[i], s->err.message);
+    return -1;
+}
+
+static int print_caches(const distill_report *report, int as_json, distill_error *err)
+{
+    char *text = cli_report_text(report, err);
+    size_t i;
+    json_t *cache;
+    if (!text) return cli_fail(err);
+    json_t *value = json_loads(text, JSON_ALLOW_NUL, NULL);
+    if (as_json) printf("%s\n", text);
+    else {
+        json_array_foreach(json_object_get(value, "caches"), i, cache)
+        {
+            printf("%s: tier %s, %lld rows, %lld bytes, %.1f a row\n",
+                   json_string_value(json_object_get(cache, "path")), json_string_value(json_object_get(cache, "tier")),
+                   (long long)json_integer_value(json_object_get(cache, "rows")),
+                   (long long)json_integer_value(json_object_get(cache, "bytes")),
+                   json_number_value(json_object_get(cache, "bytes_per_row")));
+        }
+        printf("%lld rows were added in %.1f s\n", (long long)json_integer_value(json_object_get(value, "added")),
+               json_number_value(json_object_get(value, "seconds")));
+    }
+    json_decref(value);
+    free(text);
+    return CLI_DONE;
+}
+
+int cli_cache_build(const cli_command *command, int argc, char **argv)
+{
+    int as_json = 0, quiet = 0;
+    const char *flags[4] = {NULL}, *recipe = NULL;
+    cli_settings settings = {0, {NULL}};
+    const cli_option options[] = {{"--teacher", CLI_TEXT, &flags[0], NULL}, {"--data", CLI_TEXT, &flags[1], NULL},
+                                  {"--cache", CLI_TEXT, &flags[2], NULL},   {"--tier", CLI_TEXT, &flags[3], NULL},
+                                  {"--set", CLI_SETTINGS, &settings, NULL}, {"--quiet", CLI_FLAG, &quiet, NULL},
+                                  {"--json", CLI_FLAG, &as_json, NULL}};
+    cli_session s;
+    cli_progress progress;
+    distill_report *report = NULL;
+    int code = cli_parse(command, options, 7, argc, argv, &recipe, 1);
+    if (code >= 0) return code;
+    if (!recipe && !(flags[0] && flags[1] && flags[2]))
+        return cli_usage(command, "a recipe is missing, or --teacher, --data and --cache");
+    code = cli_open(&s, command, recipe, &settings);
+    if (code >= 0 || (code = take_flags(&s, command, flags)) >= 0) goto out;
+    if (!quiet) cli_log(&s, DISTILL_LOG_INFO);
+    cli_progress_start(&progress, quiet);
+    int32_t rc = distill_cache_build(s.env, NULL, NULL, NULL, s.options, on_progress, &progress, &report, &s.err);
+    cli_progress_end(&progress);
+    code = rc ? cli_fail(&s.err) : print_caches(report, as_json, &s.err);
+    if (rc == DISTILL_E_CANCELLED) fprintf(stderr, "To go on: the same command again\n");
+out:
+    distill_report_free(report);
+    cli_close(&s);
+    return code;
+}

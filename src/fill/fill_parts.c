@@ -1,0 +1,90 @@
+#include "fill/fill_parts.h"
+
+#include <string.h>
+
+#include "format/open_tokenizer.h"
+
+static int32_t count_cache(void *user, di_cache *cache, dk_error *err)
+{
+    (void)cache, (void)err;
+    ++*(int64_t *)user;
+    return DK_OK;
+}
+
+static int32_t open_teacher(const di_fill_args *args, di_teacher **out, dk_error *err)
+{
+    di_teacher *teacher = NULL;
+    int64_t caches = 0;
+    int32_t rc = DK_OK;
+    if (args->teacher) teacher = di_teacher_retain(args->teacher);
+    else DK_TRY(di_teacher_from_options(args->backend, args->options, NULL, &teacher, err));
+    if (!teacher) return dk_fail(err, DK_E_OPTION, "teacher.path is not set: there is nobody to ask for targets");
+    if (args->path) {
+        DK_TRY(di_teacher_cached(args->backend, args->path, teacher, args->options, out, err));
+        goto out;
+    }
+    DK_TRY(di_teacher_caches(teacher, count_cache, &caches, err));
+    if (!caches)
+        DK_TRY(dk_fail(err, DK_E_OPTION, "teacher.cache.path is not set: there is no file to keep targets in"));
+    *out = di_teacher_retain(teacher);
+out:
+    di_teacher_release(teacher);
+    return rc;
+}
+
+/* The teacher's; one that has none reads with the student's. */
+static int32_t open_data(const di_fill_args *args, di_fill_parts *parts, dk_error *err)
+{
+    const di_options *o = args->options;
+    const double fraction = di_options_f64(o, "data.eval_fraction");
+    const char *student = di_options_text(o, "student.path");
+    dk_host *host = args->backend->host;
+    dk_tokenizer *tokenizer = di_teacher_tokenizer(parts->teacher), *own = NULL;
+    di_dataset *whole = NULL;
+    int32_t rc;
+    if (!di_options_is_set(o, "data.train"))
+        return dk_fail(err, DK_E_OPTION, "data.train is not set: there is nothing to ask about");
+    if (!tokenizer && student) DK_TRY(dk_open_tokenizer(host, student, &own, err));
+    if (!tokenizer) tokenizer = own;
+    DK_TRY(di_dataset_open_list(host, "data.train", tokenizer, o, &whole, err));
+    if (di_options_is_set(o, "data.eval"))
+        DK_TRY(di_dataset_open_list(host, "data.eval", tokenizer, o, &parts->sets[1], err));
+    else if (fraction > 0) {
+        DK_TRY(di_dataset_split(whole, fraction, &parts->sets[0], &parts->sets[1], err));
+        goto out;
+    }
+    parts->sets[0] = whole;
+    whole = NULL;
+out:
+    di_dataset_release(whole);
+    dk_tokenizer_release(own);
+    return rc;
+}
+
+int32_t di_fill_parts_open(const di_fill_args *args, di_fill_parts *out, dk_error *err)
+{
+    int32_t rc;
+    memset(out, 0, sizeof *out);
+    DK_TRY(open_teacher(args, &out->teacher, err));
+    if (args->data) out->sets[0] = di_dataset_retain(args->data);
+    else DK_TRY(open_data(args, out, err));
+    for (int64_t i = 0; i < DI_FILL_SETS && out->sets[i]; i++) {
+        if (di_dataset_is_stream(out->sets[i]))
+            DK_TRY(dk_fail(err, DK_E_UNSUPPORTED,
+                           "a stream is read once: train with a cached teacher, which fills the file"));
+        DK_TRY(di_dataset_get_i64(out->sets[i], "windows", &out->windows[i], err));
+        DK_TRY(di_dataset_check_vocab(out->sets[i], di_teacher_vocab(out->teacher), err));
+        out->total += out->windows[i];
+        out->count++;
+    }
+out:
+    if (rc) di_fill_parts_close(out);
+    return rc;
+}
+
+void di_fill_parts_close(di_fill_parts *parts)
+{
+    for (int64_t i = 0; i < DI_FILL_SETS; i++) di_dataset_release(parts->sets[i]);
+    di_teacher_release(parts->teacher);
+    memset(parts, 0, sizeof *parts);
+}

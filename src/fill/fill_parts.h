@@ -1,0 +1,17 @@
+/* fill_parts.h - what a cache is filled with. Private to src/fill. */
+#ifndef DI_FILL_FILL_PARTS_H
+#define DI_FILL_FILL_PARTS_H
+
+#include "fill/fill.h"
+
+enum { DI_FILL_SETS = 2 };
+typedef struct di_fill_parts {
+    di_teacher *teacher;
+    di_dataset *sets[DI_FILL_SETS]; /* training and held-out data */
+    int64_t windows[DI_FILL_SETS];
+    int64_t count, total; /* sets, windows in all */
+} di_fill_parts;
+int32_t di_fill_parts_open(const di_fill_args *args, di_fill_parts *out, dk_error *err);
+void di_fill_parts_close(di_fill_parts *parts);
+
+#endif
