@@ -61,6 +61,10 @@ const dk_tensor *dk_checkpoint_find(const dk_checkpoint *checkpoint, const char 
 int32_t dk_checkpoint_files(const dk_checkpoint *checkpoint);
 const dk_mapping *dk_checkpoint_file(const dk_checkpoint *checkpoint, int32_t file);
 
+/* "supported are F32, ...: ...": what types of GGUF tensors models are read from, and what to do with a file of another
+ * one, for messages. */
+const char *dk_gguf_way_out(void);
+
 /* ---- metadata: keys of GGUF; safetensors' __metadata__ is text ---- */
 typedef enum {
     DK_META_INT = 1,

@@ -276,8 +276,8 @@ static int32_t take_tensor(cursor *in, dk_error *err)
     DK_TRY(take(in, 8, "a tensor's description", &offset, err));
     const dk_gguf_type *type = dk_gguf_type_find((uint32_t)code);
     if (!type)
-        DK_TRY(dk_fail_at(err, DK_E_UNSUPPORTED, (int64_t)in->at, "%s: tensor '%s' has the unknown type %llu",
-                          in->checkpoint->path, name, (unsigned long long)code));
+        DK_TRY(dk_fail_at(err, DK_E_UNSUPPORTED, (int64_t)in->at, "%s: tensor '%s' has the unknown type %llu; %s",
+                          in->checkpoint->path, name, (unsigned long long)code, dk_gguf_way_out()));
     tensor.dtype = type->dtype;
     tensor.type_name = type->name;
     DK_TRY(dk_tensor_bytes(in->checkpoint->path, &tensor, &tensor.bytes, err));

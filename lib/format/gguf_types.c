@@ -18,3 +18,9 @@ const dk_gguf_type *dk_gguf_type_find(uint32_t code)
         if ((uint32_t)types[i].code == code) return &types[i];
     return NULL;
 }
+
+const char *dk_gguf_way_out(void)
+{
+    return "supported are F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q2_K, Q3_K, Q4_K, Q5_K, Q6_K, IQ4_NL and "
+           "MXFP4: take the model's file in one of these, or quantise its F16 or BF16 file anew (llama-quantize)";
+}

@@ -123,10 +123,13 @@ static int32_t copy_values(const dk_model *from, const int64_t *layers, dk_model
     for (int64_t i = 0; i < to->parameter_count; i++) {
         const dk_planned *plan = dk_model_plan(to, i);
         const dk_parameter *source = *dk_model_slot(from, plan->slot, plan->layer < 0 ? -1 : layers[plan->layer]);
-        if (from->backend == to->backend) to->backend->ops->convert(&queue, source->value, to->parameters[i].value);
-        else DK_TRY(copy_across(&stage, source->value, &queue, to->parameters[i].value, piece, err));
+        dk_view value;
+        DK_TRY(dk_stage_value(&stage, from, source - from->parameters, &value, err));
+        if (from->backend != to->backend)
+            DK_TRY(copy_across(&stage, value, &queue, to->parameters[i].value, piece, err));
+        else to->backend->ops->convert(&queue, value, to->parameters[i].value);
+        DK_TRY(dk_queue_wait(&queue, err));
     }
-    DK_TRY(dk_queue_wait(&queue, err));
 out:
     dk_stage_close(&stage);
     dk_queue_close(&queue);

@@ -46,10 +46,11 @@ static void put_config(const dk_config *config, dk_strbuf *out)
 static int32_t add_parameter(dk_stage *stage, const dk_model *model, int64_t index, void *piece, dk_sha256 *sha,
                              dk_error *err)
 {
-    int32_t rc = DK_OK;
-    dk_view value = model->parameters[index].value;
-    int64_t total = dk_view_count(&value), most = DK_STAGE_BYTES / 4;
+    int32_t rc;
+    dk_view value;
     const dk_planned *plan = dk_model_plan(model, index);
+    DK_TRY(dk_stage_value(stage, model, index, &value, err));
+    int64_t total = dk_view_count(&value), most = DK_STAGE_BYTES / 4;
     dk_sha256_add(sha, plan->name, strlen(plan->name) + 1);
     dk_sha256_add(sha, plan->shape, sizeof plan->shape);
     for (int64_t at = 0; at < total; at += most) {

@@ -17,8 +17,23 @@ typedef struct loader {
     dk_queue queue;
 } loader;
 
-/* What values are read from. */
-static int32_t is_supported(dk_dtype dtype) { return dtype == DK_F32 || dtype == DK_F16 || dtype == DK_BF16; }
+/* What values are read from: floats, and blocks that the backend reads, which every op takes in matrices alone. */
+static int32_t is_supported(const loader *in, const dk_tensor *tensor)
+{
+    if (tensor->dtype == DK_F32 || tensor->dtype == DK_F16 || tensor->dtype == DK_BF16) return 1;
+    return dk_dtype_size(tensor->dtype) == 0 && tensor->rank == 2 && in->model->backend->reads >> tensor->dtype & 1;
+}
+
+static int32_t fail_type(const loader *in, const dk_tensor *tensor, dk_error *err)
+{
+    if (!in->gguf)
+        return dk_fail(err, DK_E_UNSUPPORTED,
+                       "%s: tensor '%s' has type %s; supported are F32, F16 and BF16: save the model in one of them",
+                       dk_checkpoint_path(in->checkpoint), tensor->name, tensor->type_name);
+    return dk_fail(err, DK_E_UNSUPPORTED, "%s: tensor '%s'%s has type %s; %s", dk_checkpoint_path(in->checkpoint),
+                   tensor->name, tensor->rank == 1 ? ", a vector," : "", tensor->type_name,
+                   tensor->rank == 1 ? "vectors are F32, F16 or BF16" : dk_gguf_way_out());
+}
 
 static dk_gguf_layout layout_of(const loader *in, int64_t parameter)
 {
@@ -113,10 +128,7 @@ static int32_t check_source(const loader *in, int64_t parameter, const dk_tensor
         return dk_fail(err, DK_E_MISMATCH, "%s: tensor '%s' has shape %s, but %s asks for %s", path, tensor->name,
                        dk_shape_text(tensor->rank, tensor->shape, found), said,
                        dk_shape_text(plan->rank, shape, wanted));
-    if (!is_supported(tensor->dtype))
-        return dk_fail(err, DK_E_UNSUPPORTED, "%s: tensor '%s' has type %s; supported are F32, F16 and BF16", path,
-                       tensor->name, tensor->type_name);
-    return DK_OK;
+    return is_supported(in, tensor) ? DK_OK : fail_type(in, tensor, err);
 }
 
 static int32_t match_tensors(loader *in, dk_error *err)
@@ -179,12 +191,14 @@ out:
     return rc;
 }
 
+/* What is frozen stays where and as it is mapped; rotated rows alone, and data that is not aligned, are copied. */
 static int32_t place(loader *in, dk_error *err)
 {
+    dk_model_state_of(in->model)->turned = in->gguf && !in->model->trainable && in->model->config.in_out;
     for (int64_t i = 0; i < in->model->parameter_count; i++) {
         const dk_tensor *tensor = in->sources[i];
         if (in->model->trainable) in->dtypes[i] = in->model->backend->real;
-        else if (layout_of(in, i) != DK_GGUF_SAME || !is_aligned(tensor)) in->dtypes[i] = tensor->dtype;
+        else if (layout_of(in, i) == DK_GGUF_ROTATED || !is_aligned(tensor)) in->dtypes[i] = tensor->dtype;
         else in->model->parameters[i].value = mapped_view(in, tensor);
     }
     return dk_model_place(in->model, in->dtypes, err);
@@ -213,15 +227,29 @@ static void convert_value(loader *in, int64_t parameter, dk_view from)
         convert_rotated(in, parameter, from, to);
         return;
     case DK_GGUF_TRANSPOSED:
-        from.stride[1] = from.shape[1];
-        from.stride[0] = 1;
-        from.shape[0] = to.shape[0];
-        from.shape[1] = to.shape[1];
+        if (!dk_model_state_of(in->model)->turned) from = dk_view_turned(from);
         break;
     case DK_GGUF_SAME:
         break;
     }
     in->model->backend->ops->convert(&in->queue, from, to);
+}
+
+/* Blocks do not turn: they are floats before that. */
+static int32_t load_turned(loader *in, int64_t parameter, dk_error *err)
+{
+    int32_t rc;
+    const dk_ops *ops = in->model->backend->ops;
+    dk_view from = mapped_view(in, in->sources[parameter]);
+    dk_buffer *buffer = NULL;
+    DK_TRY(ops->buffer_create(in->model->backend, 4 * dk_view_count(&from), &buffer, err));
+    dk_view floats = dk_view_make(buffer, 0, DK_F32, from.rank, from.shape);
+    ops->convert(&in->queue, from, floats);
+    convert_value(in, parameter, floats);
+    DK_TRY(dk_queue_wait(&in->queue, err));
+out:
+    if (buffer) ops->buffer_free(in->model->backend, buffer);
+    return rc;
 }
 
 /* Data that no view may point to goes through a buffer of its own. */
@@ -247,8 +275,10 @@ static int32_t load_values(loader *in, dk_error *err)
     DK_TRY(dk_queue_open(&in->queue, in->model->backend, err));
     for (int64_t i = 0; i < in->model->parameter_count; i++) {
         if (!in->dtypes[i]) continue;
-        if (is_aligned(in->sources[i])) convert_value(in, i, mapped_view(in, in->sources[i]));
-        else DK_TRY(load_unaligned(in, i, err));
+        if (!is_aligned(in->sources[i])) DK_TRY(load_unaligned(in, i, err));
+        else if (layout_of(in, i) == DK_GGUF_TRANSPOSED && dk_dtype_size(in->sources[i]->dtype) == 0)
+            DK_TRY(load_turned(in, i, err));
+        else convert_value(in, i, mapped_view(in, in->sources[i]));
     }
     DK_TRY(dk_queue_wait(&in->queue, err));
 out:

@@ -18,11 +18,49 @@ out:
     return rc;
 }
 
+static void free_buffer(dk_stage *stage, dk_buffer **buffer)
+{
+    if (*buffer) stage->queue.backend->ops->buffer_free(stage->queue.backend, *buffer);
+    *buffer = NULL;
+}
+
 void dk_stage_close(dk_stage *stage)
 {
-    if (stage->buffer) stage->queue.backend->ops->buffer_free(stage->queue.backend, stage->buffer);
-    stage->buffer = NULL;
+    free_buffer(stage, &stage->buffer);
+    free_buffer(stage, &stage->turned);
     dk_queue_close(&stage->queue);
+}
+
+dk_view dk_view_turned(dk_view matrix)
+{
+    dk_view out = matrix;
+    for (int32_t d = 0; d < 2; d++) {
+        out.shape[d] = matrix.shape[1 - d];
+        out.stride[d] = matrix.stride[1 - d];
+    }
+    return out;
+}
+
+int32_t dk_stage_value(dk_stage *stage, const dk_model *model, int64_t parameter, dk_view *out, dk_error *err)
+{
+    int32_t rc = DK_OK;
+    const dk_planned *plan = dk_model_plan(model, parameter);
+    dk_view value = model->parameters[parameter].value;
+    dk_backend *backend = stage->queue.backend;
+    dk_buffer *wide = NULL;
+    *out = value;
+    if (!dk_model_state_of(model)->turned || plan->slot->layout != DK_GGUF_TRANSPOSED) return DK_OK;
+    free_buffer(stage, &stage->turned);
+    DK_TRY(backend->ops->buffer_create(backend, 4 * dk_view_count(&value), &wide, err));
+    DK_TRY(backend->ops->buffer_create(backend, 4 * dk_view_count(&value), &stage->turned, err));
+    dk_view floats = dk_view_make(wide, 0, DK_F32, 2, value.shape);
+    *out = dk_view_make(stage->turned, 0, DK_F32, 2, plan->shape);
+    backend->ops->convert(&stage->queue, value, floats);
+    backend->ops->convert(&stage->queue, dk_view_turned(floats), *out);
+    DK_TRY(dk_queue_wait(&stage->queue, err));
+out:
+    free_buffer(stage, &wide);
+    return rc;
 }
 
 int32_t dk_stage_read(dk_stage *stage, dk_view value, int64_t first, int64_t count, dk_dtype dtype, void *out,
@@ -40,6 +78,7 @@ typedef struct saver {
     const dk_model *model;
     dk_dtype dtype;
     dk_stage stage;
+    dk_view value; /* of the tensor that is being written */
     dk_saved_fn saved;
     void *user;
     uint64_t done, total;
@@ -56,8 +95,10 @@ static int32_t fill(void *user, int64_t index, uint64_t offset, void *out, uint6
 {
     saver *in = user;
     uint64_t each = dk_dtype_size(in->dtype);
-    int32_t rc = dk_stage_read(&in->stage, in->model->parameters[index].value, (int64_t)(offset / each),
-                               (int64_t)(size / each), in->dtype, out, err);
+    int32_t rc = offset ? DK_OK : dk_stage_value(&in->stage, in->model, index, &in->value, err);
+    if (!rc)
+        rc =
+            dk_stage_read(&in->stage, in->value, (int64_t)(offset / each), (int64_t)(size / each), in->dtype, out, err);
     in->done += size;
     if (!rc && in->saved) in->saved(in->user, in->done, in->total);
     if (rc || in->dtype != DK_F16 || !overflows(out, size / each)) return rc;

@@ -74,14 +74,23 @@ out:
 }
 
 /* ---- memory ---- */
+void dk_model_shape(const dk_model *model, int64_t parameter, int64_t shape[2])
+{
+    const dk_planned *plan = dk_model_plan(model, parameter);
+    int32_t turned = dk_model_state_of(model)->turned && plan->slot->layout == DK_GGUF_TRANSPOSED;
+    shape[0] = plan->shape[turned];
+    shape[1] = plan->shape[!turned];
+}
+
 int32_t dk_model_place(dk_model *model, const dk_dtype *dtypes, dk_error *err)
 {
     dk_model_state *state = dk_model_state_of(model);
     for (int32_t measured = 0; measured < 2; measured++) {
         for (int64_t i = 0; i < model->parameter_count; i++) {
-            const dk_planned *plan = &state->plan[i];
+            int64_t shape[2];
             if (!dtypes[i]) continue;
-            dk_view view = dk_arena_take(&state->values, dtypes[i], plan->rank, plan->shape);
+            dk_model_shape(model, i, shape);
+            dk_view view = dk_arena_take(&state->values, dtypes[i], state->plan[i].rank, shape);
             if (measured) model->parameters[i].value = view;
         }
         if (measured) break;
@@ -116,7 +125,7 @@ static int32_t make_linear(const dk_model *model, dk_parameter *const *weights, 
 
 int32_t dk_model_link(dk_model *model, dk_error *err)
 {
-    int32_t rc, in_out = model->config.in_out;
+    int32_t rc, in_out = model->config.in_out && !dk_model_state_of(model)->turned;
     for (int64_t i = 0; i < model->config.layers; i++) {
         dk_layer *layer = &model->layers[i];
         dk_parameter *out[4] = {layer->out}, *out_bias[4] = {layer->out_bias}, *down[4] = {layer->down},

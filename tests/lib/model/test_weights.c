@@ -2,7 +2,7 @@
 #include "model/model.h"
 
 #include "../base/fail_alloc.h"
-#include "test_files.h"
+#include "gguf_model.h"
 
 static dk_host *host;
 static dk_backend *backend, *wide;
@@ -68,28 +68,6 @@ static const char *folder_named(const char *name)
     static int next;
     char *out = path[next++ % 4];
     snprintf(out, sizeof path[0], "%s", test_folder(name));
-    return out;
-}
-
-/* ---- values by name ---- */
-static float *values_of(const dk_model *model, const char *name)
-{
-    const dk_parameter *parameter = dk_model_find(model, name);
-    dk_queue queue;
-    dk_buffer *buffer = NULL;
-    if (!parameter) return NULL;
-    int64_t count = dk_view_count(&parameter->value);
-    float *out = malloc((size_t)count * sizeof *out);
-    (void)dk_queue_open(&queue, model->backend, NULL);
-    if (!out || model->backend->ops->buffer_create(model->backend, count * 4, &buffer, &err)) exit(3);
-    dk_view flat = parameter->value;
-    flat.rank = 1;
-    flat.shape[0] = count;
-    flat.stride[0] = 1;
-    model->backend->ops->convert(&queue, flat, dk_view_1d(buffer, 0, DK_F32, count));
-    model->backend->ops->copy_out(&queue, dk_view_1d(buffer, 0, DK_F32, count), out);
-    CHECK_OK(dk_queue_wait(&queue, &err));
-    model->backend->ops->buffer_free(model->backend, buffer);
     return out;
 }
 
@@ -540,132 +518,7 @@ TEST(says_what_a_path_is)
     free_bytes(&one);
 }
 
-/* ---- GGUF: a saved model written as a converter writes it ---- */
-typedef struct gguf_args {
-    uint32_t type; /* 0 F32, 1 F16, 30 BF16 for matrices */
-    int repeat_head, rope_freqs;
-    const char *extra;  /* a tensor that nobody needs */
-    uint32_t quantised; /* type of the first matrix, instead */
-    struct {            /* more metadata: a text, or a number of the given type */
-        const char *key, *text;
-        uint32_t type;
-        double number;
-    } keys[4];
-} gguf_args;
-
-static void gguf_more(test_bytes *out, const gguf_args *how)
-{
-    for (int i = 0; i < 4 && how->keys[i].key; i++)
-        if (how->keys[i].text) gguf_text(out, how->keys[i].key, how->keys[i].text);
-        else if (how->keys[i].type == GGUF_F32) gguf_f32(out, how->keys[i].key, (float)how->keys[i].number);
-        else if (how->keys[i].type == GGUF_BOOL) gguf_bool(out, how->keys[i].key, how->keys[i].number != 0);
-        else gguf_u32(out, how->keys[i].key, (uint32_t)how->keys[i].number);
-}
-
-static void gguf_values(const dk_model *model, int64_t index, uint32_t type, test_bytes *data)
-{
-    const dk_architecture *row = dk_architecture_find(model->config.architecture);
-    const dk_parameter *parameter = &model->parameters[index];
-    const dk_slot *slot = NULL;
-    char name[96];
-    for (int32_t s = 0; s < row->slot_count && !slot; s++)
-        for (int64_t layer = 0; layer < model->config.layers && !slot; layer++) {
-            dk_slot_name(row->slots[s].name, layer, name, sizeof name);
-            if (!strcmp(name, parameter->name)) slot = &row->slots[s];
-        }
-    if (!slot) exit(3);
-    float *values = values_of(model, parameter->name);
-    int64_t rows = parameter->value.shape[0], columns = parameter->value.rank == 2 ? parameter->value.shape[1] : 1,
-            dim = model->config.head_dim;
-    int transposed = slot->layout == DK_GGUF_TRANSPOSED, rotated = slot->layout == DK_GGUF_ROTATED && row->gguf_rotated;
-    for (int64_t i = 0; i < rows * columns; i++) {
-        int64_t r = transposed ? i % rows : i / columns, c = transposed ? i / rows : i % columns;
-        if (rotated) r = r / dim * dim + (r % dim) % 2 * (dim / 2) + (r % dim) / 2;
-        float value = values[r * columns + c];
-        uint16_t half = type == 1 ? dk_f32_to_f16(value) : dk_f32_to_bf16(value);
-        if (type == 0) put_f32(data, value);
-        else put_bytes(data, &half, 2);
-    }
-    free(values);
-}
-
-static void gguf_metadata(const dk_model *model, test_bytes *out)
-{
-    const dk_config *c = &model->config;
-    const dk_architecture *row = dk_architecture_find(c->architecture);
-    char key[96];
-    struct {
-        const char *suffix;
-        int64_t value;
-    } sizes[] = {{"context_length", c->max_positions},
-                 {"embedding_length", c->hidden_size},
-                 {"block_count", c->layers},
-                 {"feed_forward_length", c->intermediate_size},
-                 {"attention.head_count", c->heads},
-                 {"attention.head_count_kv", c->kv_heads},
-                 {"attention.key_length", c->head_dim},
-                 {"attention.value_length", c->head_dim},
-                 {"attention.sliding_window", strcmp(c->architecture, "mistral") ? 0 : c->window[0]}};
-    gguf_text(out, "general.architecture", row->gguf);
-    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
-        snprintf(key, sizeof key, "%s.%s", row->gguf, sizes[i].suffix);
-        gguf_u32(out, key, (uint32_t)sizes[i].value);
-    }
-    snprintf(key, sizeof key, "%s.attention.layer_norm_%sepsilon", row->gguf, c->norm == DK_NORM_RMS ? "rms_" : "");
-    gguf_f32(out, key, (float)c->norm_epsilon);
-}
-
-static test_bytes gguf_of(const dk_model *model, const gguf_args *how)
-{
-    const dk_architecture *row = dk_architecture_find(model->config.architecture);
-    test_bytes out = {0}, data = {0};
-    int64_t head_dim_half[1] = {model->config.head_dim / 2};
-    uint64_t keys = 11;
-    for (int i = 0; i < 4; i++) keys += how->keys[i].key != NULL;
-    gguf_begin(&out, 3, (uint64_t)(model->parameter_count + how->repeat_head + how->rope_freqs + (how->extra ? 1 : 0)),
-               keys);
-    gguf_metadata(model, &out);
-    gguf_more(&out, how);
-    for (int64_t i = 0; i < model->parameter_count; i++) {
-        const dk_parameter *parameter = &model->parameters[i];
-        uint32_t rank = (uint32_t)parameter->value.rank, type = rank == 2 ? how->type : 0;
-        int64_t shape[2] = {parameter->value.shape[0], parameter->value.shape[1]};
-        for (int32_t s = 0; s < row->slot_count; s++)
-            for (int64_t layer = 0; layer < model->config.layers; layer++) {
-                char name[96], gguf[96];
-                dk_slot_name(row->slots[s].name, layer, name, sizeof name);
-                dk_slot_name(row->slots[s].gguf, layer, gguf, sizeof gguf);
-                if (strcmp(name, parameter->name)) continue;
-                if (row->slots[s].layout == DK_GGUF_TRANSPOSED)
-                    shape[0] = parameter->value.shape[1], shape[1] = parameter->value.shape[0];
-                gguf_tensor(&out, gguf, rank, shape,
-                            parameter == model->embedding && how->quantised ? how->quantised : type, data.size);
-                layer = model->config.layers;
-                s = row->slot_count;
-            }
-        gguf_values(model, i, type, &data);
-        gguf_align(&data, 32);
-    }
-    if (how->repeat_head) {
-        gguf_tensor(&out, "output.weight", 2, model->embedding->value.shape, how->type, data.size);
-        gguf_values(model, model->embedding - model->parameters, how->type, &data);
-        gguf_align(&data, 32);
-    }
-    if (how->rope_freqs) {
-        gguf_tensor(&out, "rope_freqs.weight", 1, head_dim_half, 0, data.size);
-        for (int64_t i = 0; i < head_dim_half[0]; i++) put_f32(&data, i ? 8.0f : 1.0f);
-        gguf_align(&data, 32);
-    }
-    if (how->extra) {
-        gguf_tensor(&out, how->extra, 1, (const int64_t[]){1}, 0, data.size);
-        put_f32(&data, 1);
-    }
-    gguf_align(&out, 32);
-    put_bytes(&out, data.data, data.size);
-    free_bytes(&data);
-    return out;
-}
-
+/* ---- GGUF ---- */
 static void check_gguf(int family, const gguf_args *how)
 {
     const char *folder = folder_named("weights_gguf");
@@ -685,7 +538,8 @@ static void check_gguf(int family, const gguf_args *how)
     if (dtype == DK_F32) CHECK_STR(hash_of(frozen), hash_of(made));
     CHECK_STR(frozen->config.architecture, made->config.architecture);
     CHECK_INT(frozen->config.window[0], made->config.window[0]);
-    float *want = values_of(made, made->layers[1].qkv[0]->name), *got = values_of(frozen, made->layers[1].qkv[0]->name);
+    float *want = values_of(made, made->layers[1].qkv[0]->name),
+          *got = values_of(trained, made->layers[1].qkv[0]->name);
     for (int64_t i = 0; i < dk_view_count(&made->layers[1].qkv[0]->value); i++)
         CHECK_NEAR(got[i], want[i], fabs((double)want[i]) / 256 + 1e-7);
     free(want);
@@ -725,7 +579,7 @@ TEST(gguf_is_refused_by_name)
     expect_gguf(0, &(gguf_args){.extra = "blk.3.attn_norm.weight"}, DK_E_MISMATCH,
                 "'blk.3.attn_norm.weight' belongs to no part of a llama model");
     expect_gguf(0, &(gguf_args){.quantised = 24}, DK_E_UNSUPPORTED,
-                "'token_embd.weight' has type I8; supported are F32, F16 and BF16");
+                "'token_embd.weight' has type I8; supported are F32, F16, BF16, Q4_0,");
     expect_gguf(0, &(gguf_args){.quantised = 8}, DK_E_FORMAT, "blocks of 32");
     const char *folder = folder_named("weights_gguf_none");
     test_bytes bytes = {0};
