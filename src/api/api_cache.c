@@ -13,6 +13,7 @@ int32_t distill_cache_build(const distill_env *env, const distill_teacher *teach
     dk_strbuf_init(&json, env->host);
     DK_TRY(di_options_check(tree, 1 << DI_TEACHERS | 1 << DI_TEACHER, err));
     if (path) DK_TRY(di_options_refuse(tree, "teacher.cache.path", "is given beside path: leave one out", err));
+    if (teacher) DK_TRY(di_options_refuse(tree, "teacher.cache.from", "is given beside teacher: leave one out", err));
     const di_fill_args args = {.backend = env->backend,
                                .teacher = teacher ? teacher->teacher : NULL,
                                .data = data ? data->dataset : NULL,

@@ -5,9 +5,12 @@
 /* Settings of a cache whose path is an argument. */
 static int32_t check_settings(const distill_options *options, dk_error *err)
 {
-    const int32_t rc = di_options_check(di_tree(options), 1 << DI_TEACHER, err);
-    return rc ? rc
-              : di_options_refuse(di_tree(options), "teacher.cache.path", "is given beside path: leave one out", err);
+    int32_t rc;
+    DK_TRY(di_options_check(di_tree(options), 1 << DI_TEACHER, err));
+    DK_TRY(di_options_refuse(di_tree(options), "teacher.cache.path", "is given beside path: leave one out", err));
+    DK_TRY(di_options_refuse(di_tree(options), "teacher.cache.from", "is given beside from: leave one out", err));
+out:
+    return rc;
 }
 
 static int32_t wrap(const distill_env *env, di_teacher *teacher, distill_teacher **out, dk_error *err)

@@ -128,12 +128,28 @@ out:
 
 /* ---- a map ---- */
 
+/* {cache: FILE, tier: hidden} is one map; {cache: {path: FILE}, tier: hidden} would be half of one. */
+static int32_t check_beside(const di_options *at, const char *path, const dk_node *map, const dk_node *item,
+                            dk_error *err)
+{
+    const int64_t group = di_table_beside(at->table, at->group, item->key, strlen(item->key));
+    if (group == DI_NONE || di_table_member(at->table, at->group, item->key, strlen(item->key)) != DI_NONE)
+        return DK_OK;
+    const char *key = di_table_key(at->table, group);
+    for (size_t i = 0; i < map->size; i++)
+        if (!strcmp(map->items[i]->key, key) && map->items[i]->type == DK_NODE_MAP)
+            return dk_fail(err, DK_E_OPTION, "%s.%.40s stands beside %s.%s, which is a map: write it inside", path,
+                           item->key, path, key);
+    return DK_OK;
+}
+
 static int32_t assign_members(di_options *at, const char *path, di_source source, dk_error *err)
 {
     const dk_node *map = source.node;
     int32_t rc = DK_OK;
     for (size_t i = 0; i < map->size && !rc; i++) {
         source.node = map->items[i];
+        if ((rc = place_error(map->items[i], err, check_beside(at, path, map, map->items[i], err)))) return rc;
         rc = place_error(map->items[i], err, assign_at(at, path, map->items[i]->key, source, err));
     }
     return rc;
@@ -355,11 +371,17 @@ static int32_t assign_at(di_options *at, const char *path, const char *rest, di_
 {
     const size_t size = strcspn(rest, ".");
     const int64_t id = size ? di_table_member(at->table, at->group, rest, size) : DI_NONE;
+    const int64_t beside = size ? di_table_beside(at->table, at->group, rest, size) : DI_NONE;
     const di_option_info *row = di_table_row(at->table, id);
     const char *next = rest[size] ? rest + size + 1 : NULL;
     char longer[DI_PATH_MAX];
     if (strlen(rest) >= DI_PATH_MAX)
         return dk_fail(err, DK_E_OPTION, "%.60s... is not an option: it has %zu characters", rest, strlen(rest));
+    if (id == DI_NONE && beside != DI_NONE) {
+        const char *key = di_table_key(at->table, beside);
+        extend(longer, path, key, strlen(key));
+        return assign_group(at, beside, longer, rest, source, err);
+    }
     if (id == DI_NONE) return di_fail_unknown(at, path, rest, err);
     if (row && next && row->type != DI_OPTION_LIST && !(row->flags & DI_OPTION_SCHEDULE))
         return di_fail_unknown(at, path, rest, err);

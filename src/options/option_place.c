@@ -54,12 +54,14 @@ void di_place_find(const di_options *options, const char *key, di_place *out)
     int64_t group = options ? options->group : DI_ROOT;
     *out = (di_place){.id = DI_NONE, .size = -1};
     for (;;) {
-        const int64_t id = di_table_member(table, group, key, strcspn(key, "."));
+        const size_t size = strcspn(key, ".");
+        int64_t id = di_table_member(table, group, key, size);
+        const int32_t beside = id == DI_NONE && (id = di_table_beside(table, group, key, size)) != DI_NONE;
         const di_group *below = di_table_group(table, id);
         out->id = id;
         out->value = di_node_find(node, id);
         out->node = NULL;
-        out->rest = next_part(key);
+        out->rest = beside ? key : next_part(key);
         if (!below || !out->rest) return;
         group = di_table_members(table, id);
         if (names_child(below, out->rest)) {

@@ -72,6 +72,15 @@ int64_t di_table_member(const di_table *table, int64_t group, const char *key, s
     return DI_NONE;
 }
 
+int64_t di_table_beside(const di_table *table, int64_t group, const char *key, size_t size)
+{
+    for (int64_t i = 0; i < table->group_count; i++)
+        if (table->groups[i].beside && di_option_has_choice(table->groups[i].beside, key, size) &&
+            di_table_is_member(table, group, table->row_count + i))
+            return table->row_count + i;
+    return DI_NONE;
+}
+
 int32_t di_table_is_member(const di_table *table, int64_t group, int64_t id)
 {
     char prefix[96];

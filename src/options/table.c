@@ -56,6 +56,10 @@ static const di_option_info rows[] = {
     PATH("teacher.cache.path",
          "file that the teacher's targets are kept in: what is there is read, what is not is asked of "
          "teacher.path and added; without teacher.path everything must be there"),
+    PATH("teacher.cache.from",
+         "who fills it: as teacher.path, which may be given instead; teacher: {cache: FILE, tier: hidden, from: NAME} "
+         "says all of it beside each other",
+         .names = "teachers"),
     CHOICE(
         "teacher.cache.tier", "top_k", "hidden|full|top_k|sampled", 0,
         "what is kept of a row: hidden the state before the head, which the teacher is opened for; full all logits in "
@@ -199,7 +203,7 @@ static const di_group groups[] = {
     {.name = "teachers", .like = "teacher", .shape = DI_GROUP_NAMED},
     {.name = "teacher", .main = "path"},
     {.name = "teacher.blend"},
-    {.name = "teacher.cache", .main = "path"},
+    {.name = "teacher.cache", .main = "path", .beside = "from|tier"},
     {.name = "student", .main = "path"},
     {.name = "data", .main = "train"},
     {.name = "data.train", .main = "path", .shape = DI_GROUP_ONE_OR_LIST},

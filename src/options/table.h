@@ -56,6 +56,8 @@ typedef struct di_group {
     const char *like; /* NULL = members of its own */
     const char *when;
     int32_t shape;
+    const char
+        *beside; /* "a|b": of its keys, those that may stand beside it where it is one plain value; NULL = none */
 } di_group;
 typedef struct di_gone { /* options of older versions, for the error that they get */
     const char *name, *answer;
@@ -88,6 +90,8 @@ const char *di_table_key(const di_table *table, int64_t id);           /* the la
 int64_t di_table_members(const di_table *table, int64_t id);           /* the group whose members it has: like */
 /* The row or group called key in a group (DI_ROOT = the recipe); DI_NONE = there is none. */
 int64_t di_table_member(const di_table *table, int64_t group, const char *key, size_t size);
+/* The group beside which the key may stand (di_group.beside); DI_NONE = there is none. */
+int64_t di_table_beside(const di_table *table, int64_t group, const char *key, size_t size);
 int32_t di_table_is_member(const di_table *table, int64_t group, int64_t id);
 /* The section that holds it, as a number that counts the groups of the root. */
 int32_t di_table_section(const di_table *table, int64_t id);

@@ -1,6 +1,9 @@
 /* cached.c - a teacher whose targets are kept in a file: what is there is read, what is not is asked of the teacher
  * that it was made of, and added. */
+#include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/file.h"
 #include "base/hash.h"
@@ -10,6 +13,7 @@ static void free_state(di_teacher *t)
 {
     di_cached *cached = t->state;
     dk_error err;
+    if (!cached) return;
     if (cached->cache && di_cache_flush(cached->cache, &err)) dk_log(t->host, DK_LOG_ERROR, "cache", "%s", err.message);
     di_cache_free(cached->cache);
     di_teacher_release(cached->from);
@@ -90,13 +94,6 @@ static int32_t write_ids(di_teacher *t, const dk_tokens *prompts, const dk_gener
     return cached->from ? di_teacher_write(cached->from, prompts, args, err) : no_writer(t, err);
 }
 
-static int32_t caches(const di_teacher *t, di_cache_fn fn, void *user, dk_error *err)
-{
-    const di_cached *cached = t->state;
-    const int32_t rc = fn(user, cached->cache, err);
-    return rc || !cached->from ? rc : di_teacher_caches(cached->from, fn, user, err);
-}
-
 static const di_teacher_kind cached_kind = {.name = "a target cache",
                                             .type = "cached",
                                             .free = free_state,
@@ -111,7 +108,6 @@ static const di_teacher_kind cached_kind = {.name = "a target cache",
                                             .forward = di_cached_forward,
                                             .hidden = di_cached_hidden,
                                             .generate = generate,
-                                            .caches = caches,
                                             .write = write_ids};
 
 int32_t di_teacher_is_cached(const di_teacher *t) { return t->kind == &cached_kind; }
@@ -125,6 +121,17 @@ const uint8_t *di_teacher_cached_tokenizer(const di_teacher *t)
     return memcmp(known, none, sizeof none) == 0 ? NULL : known;
 }
 
+int32_t di_teacher_caches(const di_teacher *t, di_cache_fn fn, void *user, dk_error *err)
+{
+    const di_cached *cached = t->state;
+    di_member_view member;
+    int32_t rc = di_teacher_is_cached(t) ? fn(user, cached->cache, err) : DK_OK;
+    if (!rc && t->kind->from && t->kind->from(t)) rc = di_teacher_caches(t->kind->from(t), fn, user, err);
+    for (int64_t i = 0; !rc && t->kind->member && t->kind->member(t, NULL, i, &member); i++)
+        rc = di_teacher_caches(member.teacher, fn, user, err);
+    return rc;
+}
+
 static int32_t flush(void *user, di_cache *cache, dk_error *err)
 {
     (void)user;
@@ -135,7 +142,23 @@ int32_t di_teacher_flush(const di_teacher *t, dk_error *err) { return di_teacher
 
 /* ---- the header that is wanted ---- */
 
-static void set_tier(const di_options *o, int32_t tier, int32_t all, di_cache_header *h)
+/* teacher.cache, or the same of an entry of teachers. */
+typedef struct wishes {
+    const di_options *options;
+    const char *entry; /* NULL = section teacher */
+    char key[160];
+} wishes;
+
+static const char *key_of(wishes *s, const char *key)
+{
+    if (s->entry) snprintf(s->key, sizeof s->key, "teachers.%.100s%.50s", s->entry, strchr(key, '.'));
+    else snprintf(s->key, sizeof s->key, "%.100s", key);
+    return s->key;
+}
+
+static int32_t is_set(wishes *s, const char *name) { return di_options_is_set(s->options, key_of(s, name)); }
+
+static void set_tier(wishes *s, int32_t tier, int32_t all, di_cache_header *h)
 {
     const int32_t sparse = tier == DI_TIER_TOP_K || tier == DI_TIER_SAMPLED;
     if (all) {
@@ -144,28 +167,28 @@ static void set_tier(const di_options *o, int32_t tier, int32_t all, di_cache_he
     }
     h->tier = tier;
     if (!sparse) h->temperature = 1;
-    else if (all || di_options_is_set(o, "teacher.cache.temperature"))
-        h->temperature = di_options_f64(o, "teacher.cache.temperature");
-    if (tier == DI_TIER_HIDDEN && (all || di_options_is_set(o, "teacher.cache.precision")))
-        h->bits = di_options_is(o, "teacher.cache.precision", "bf16") ? 16 : 32;
+    else if (all || is_set(s, "teacher.cache.temperature"))
+        h->temperature = di_options_f64(s->options, key_of(s, "teacher.cache.temperature"));
+    if (tier == DI_TIER_HIDDEN && (all || is_set(s, "teacher.cache.precision")))
+        h->bits = di_options_is(s->options, key_of(s, "teacher.cache.precision"), "bf16") ? 16 : 32;
     if (tier == DI_TIER_FULL) h->bits = 16;
-    if (tier == DI_TIER_TOP_K && (all || di_options_is_set(o, "teacher.cache.k")))
-        h->width = (uint32_t)di_options_i64(o, "teacher.cache.k");
-    if (tier == DI_TIER_TOP_K && (all || di_options_is_set(o, "teacher.cache.steps_per_nat")))
-        h->step = (uint32_t)di_options_i64(o, "teacher.cache.steps_per_nat");
-    if (tier == DI_TIER_SAMPLED && (all || di_options_is_set(o, "teacher.cache.draws")))
-        h->width = (uint32_t)di_options_i64(o, "teacher.cache.draws");
-    if (tier == DI_TIER_SAMPLED && (all || di_options_is_set(o, "teacher.cache.seed")))
-        h->seed = (uint64_t)di_options_i64(o, "teacher.cache.seed");
+    if (tier == DI_TIER_TOP_K && (all || is_set(s, "teacher.cache.k")))
+        h->width = (uint32_t)di_options_i64(s->options, key_of(s, "teacher.cache.k"));
+    if (tier == DI_TIER_TOP_K && (all || is_set(s, "teacher.cache.steps_per_nat")))
+        h->step = (uint32_t)di_options_i64(s->options, key_of(s, "teacher.cache.steps_per_nat"));
+    if (tier == DI_TIER_SAMPLED && (all || is_set(s, "teacher.cache.draws")))
+        h->width = (uint32_t)di_options_i64(s->options, key_of(s, "teacher.cache.draws"));
+    if (tier == DI_TIER_SAMPLED && (all || is_set(s, "teacher.cache.seed")))
+        h->seed = (uint64_t)di_options_i64(s->options, key_of(s, "teacher.cache.seed"));
 }
 
 /* file NULL = there is none yet. What the options leave open is as the file has it. */
-static void set_from_options(const di_options *o, const di_cache_header *file, di_cache_header *h)
+static void set_from_options(wishes *s, const di_cache_header *file, di_cache_header *h)
 {
-    int32_t tier = di_tier_find(di_options_text(o, "teacher.cache.tier"));
+    int32_t tier = di_tier_find(di_options_text(s->options, key_of(s, "teacher.cache.tier")));
     if (file) *h = *file;
-    if (file && !di_options_is_set(o, "teacher.cache.tier")) tier = file->tier;
-    set_tier(o, tier, !file || tier != file->tier, h);
+    if (file && !is_set(s, "teacher.cache.tier")) tier = file->tier;
+    set_tier(s, tier, !file || tier != file->tier, h);
 }
 
 static int32_t hash_bytes(const di_teacher *t, uint8_t out[32], dk_error *err)
@@ -180,7 +203,7 @@ out:
     return rc;
 }
 
-static int32_t set_from_teacher(const char *path, di_teacher *from, di_cache_header *h, dk_error *err)
+static int32_t set_from_teacher(wishes *s, const char *path, di_teacher *from, di_cache_header *h, dk_error *err)
 {
     const di_facts facts = di_teacher_facts(from);
     const int32_t kind = di_teacher_form(from)->kind;
@@ -203,8 +226,8 @@ static int32_t set_from_teacher(const char *path, di_teacher *from, di_cache_hea
     if (h->tier == DI_TIER_HIDDEN) h->width = (uint32_t)facts.hidden_size;
     if (h->tier == DI_TIER_FULL) h->width = (uint32_t)facts.vocab_size;
     if (h->tier == DI_TIER_TOP_K && h->width > h->vocab_valid)
-        return dk_fail(err, DK_E_OPTION, "teacher.cache.k is %u, above the %lld ids that count", (unsigned)h->width,
-                       (long long)h->vocab_valid);
+        return dk_fail(err, DK_E_OPTION, "%s is %u, above the %lld ids that count", key_of(s, "teacher.cache.k"),
+                       (unsigned)h->width, (long long)h->vocab_valid);
     memset(h->tokenizer, 0, sizeof h->tokenizer);
     if (from->tokenizer) dk_tokenizer_hash(from->tokenizer, h->tokenizer);
     DK_TRY(hash_bytes(from, h->teacher, err));
@@ -231,17 +254,23 @@ out:
 
 /* ---- how one comes to be ---- */
 
-static int32_t open_cache(di_teacher *t, di_cached *cached, const di_options *o, dk_error *err)
+static int32_t open_cache(di_teacher *t, di_cached *cached, wishes *s, dk_error *err)
 {
-    const int32_t flags = di_options_flag(o, "teacher.cache.skip_damaged") ? DI_CACHE_SKIP_DAMAGED : 0;
+    const int32_t flags =
+        di_options_flag(s->options, key_of(s, "teacher.cache.skip_damaged")) ? DI_CACHE_SKIP_DAMAGED : 0;
     di_cache_header file, wanted = {0};
     int32_t there, rc;
     DK_TRY(read_header(t->host, t->path, &file, &there, err));
-    set_from_options(o, there ? &file : NULL, &wanted);
+    set_from_options(s, there ? &file : NULL, &wanted);
     if (cached->from) {
-        DK_TRY(set_from_teacher(t->path, cached->from, &wanted, err));
+        DK_TRY(set_from_teacher(s, t->path, cached->from, &wanted, err));
         if (there) DK_TRY(di_cache_header_match(&file, &wanted, t->path, err));
-        DK_TRY(di_cache_open_to_add(t->host, t->path, &wanted, flags, &cached->cache, err));
+        if (there && faccessat(AT_FDCWD, t->path, W_OK, AT_EACCESS)) { /* it may hold all that is asked for */
+            dk_log(t->host, DK_LOG_INFO, "cache", "%s: cannot be written: what it lacks is an error", t->path);
+            DK_TRY(di_cache_open(t->host, t->path, flags, &cached->cache, err));
+        } else {
+            DK_TRY(di_cache_open_to_add(t->host, t->path, &wanted, flags, &cached->cache, err));
+        }
         goto out;
     }
     if (!there)
@@ -271,9 +300,10 @@ static void make_form(di_cached *cached)
     cached->form.vocab_valid = header->vocab_valid;
 }
 
-int32_t di_teacher_cached(dk_backend *backend, const char *path, di_teacher *from, const di_options *options,
-                          di_teacher **out, dk_error *err)
+int32_t di_teacher_cached_entry(dk_backend *backend, const char *path, di_teacher *from, const di_options *options,
+                                const char *entry, di_teacher **out, dk_error *err)
 {
+    wishes s = {.options = options, .entry = entry};
     di_teacher *t = NULL;
     di_cached *cached = NULL;
     int32_t rc;
@@ -284,7 +314,7 @@ int32_t di_teacher_cached(dk_backend *backend, const char *path, di_teacher *fro
         cached->from = di_teacher_retain(from);
         cached->version = di_teacher_version(from);
     }
-    DK_TRY(open_cache(t, cached, options, err));
+    DK_TRY(open_cache(t, cached, &s, err));
     if (from && from->tokenizer) t->tokenizer = dk_tokenizer_retain(from->tokenizer);
     make_form(cached);
     *out = t;
@@ -292,6 +322,12 @@ int32_t di_teacher_cached(dk_backend *backend, const char *path, di_teacher *fro
 out:
     di_teacher_release(t);
     return rc;
+}
+
+int32_t di_teacher_cached(dk_backend *backend, const char *path, di_teacher *from, const di_options *options,
+                          di_teacher **out, dk_error *err)
+{
+    return di_teacher_cached_entry(backend, path, from, options, NULL, out, err);
 }
 
 int32_t di_teacher_keep(dk_backend *backend, const di_options *options, di_teacher **teacher, dk_error *err)

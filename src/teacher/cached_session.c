@@ -213,10 +213,9 @@ static int32_t refuse_missing(const di_session *s, const work *w, int64_t count,
     for (int64_t i = 0, at = 0; i < length && i < 4; i++)
         at += snprintf(ids + at, sizeof ids - (size_t)at, "%s%d", i ? ", " : "", (int)s->batch.ids[begin + i]);
     return dk_fail(
-        err, DK_E_NOT_FOUND,
-        "%s: lacks sequence %s of %lld tokens (%s, ...), position %lld, and %lld rows in all: give the teacher "
-        "that it is filled from",
-        di_cache_path(cached_of(s)->cache), key, (long long)length, ids, (long long)(place - begin), (long long)count);
+        err, DK_E_NOT_FOUND, "%s: lacks sequence %s of %lld tokens (%s, ...), position %lld, and %lld rows in all: %s",
+        di_cache_path(cached_of(s)->cache), key, (long long)length, ids, (long long)(place - begin), (long long)count,
+        cached_of(s)->from ? "it cannot be written" : "give the teacher that it is filled from");
 }
 
 int32_t di_cached_forward(di_session *s, dk_error *err)
@@ -232,7 +231,7 @@ int32_t di_cached_forward(di_session *s, dk_error *err)
         di_cache_key(s->batch.ids + s->batch.offsets[i], s->batch.offsets[i + 1] - s->batch.offsets[i], w->keys[i]);
     const int64_t missing = find_missing(s, w);
     if (missing) {
-        if (!cached->from) return refuse_missing(s, w, missing, err);
+        if (!cached->from || !di_cache_can_add(cached->cache)) return refuse_missing(s, w, missing, err);
         if (!w->filler) DK_TRY(di_filler_create(s, &w->filler, err));
         DK_TRY(di_filler_run(w->filler, (const uint8_t(*)[16])w->keys, w->missing, missing, err));
     }

@@ -83,7 +83,7 @@ static int32_t open_entry(reader *r, const char *name, di_teacher **out, double 
         r->depth--;
         at->open = 0;
         if (rc) return rc;
-        if (!at->teacher) return dk_fail(err, DK_E_OPTION, "teachers.%s has neither path nor blend", name);
+        if (!at->teacher) return dk_fail(err, DK_E_OPTION, "teachers.%s has neither path nor blend nor cache", name);
     }
     *temperature = at->temperature;
     *out = at->teacher;
@@ -116,19 +116,27 @@ out:
     return rc;
 }
 
-/* *out NULL = the node names nothing; *temperature is left to whoever uses the teacher. */
-static int32_t open_node(reader *r, const char *entry_name, const char *path, di_teacher **out, double *temperature,
-                         dk_error *err)
+/* Who is asked, without the cache around it. */
+static int32_t open_asked(reader *r, const char *entry_name, const char *path, di_teacher **out, double *temperature,
+                          dk_error *err)
 {
     node n = {.entry = entry_name};
-    const char *name = path ? NULL : di_options_named(r->options, in(&n, "teacher.path"));
+    const char *from = di_options_text(r->options, in(&n, "teacher.cache.from")), *name = NULL;
     di_teacher *named = NULL;
     double of_named = 1;
-    if (!path) path = di_options_text(r->options, in(&n, "teacher.path"));
+    if (!path) {
+        name = di_options_named(r->options, in(&n, "teacher.path"));
+        path = di_options_text(r->options, in(&n, "teacher.path"));
+    }
     *temperature = di_options_f64(r->options, in(&n, "teacher.temperature"));
-    if (entry_name && di_options_map(r->options, in(&n, "teacher.cache")))
-        return dk_fail(err, DK_E_UNSUPPORTED, "%s: targets are kept of the whole teacher: give teacher.cache",
-                       in(&n, "teacher.cache"));
+    if (from && (path || di_options_map(r->options, in(&n, "teacher.blend"))))
+        return dk_fail(err, DK_E_OPTION,
+                       "%s and a teacher beside it are both given: who fills the cache is one of them",
+                       in(&n, "teacher.cache.from"));
+    if (from) {
+        name = di_options_named(r->options, in(&n, "teacher.cache.from"));
+        path = from;
+    }
     if (di_options_map(r->options, in(&n, "teacher.blend")))
         return path ? dk_fail(err, DK_E_OPTION, "%s and a path are both given: a teacher is one of them",
                               in(&n, "teacher.blend"))
@@ -141,6 +149,35 @@ static int32_t open_node(reader *r, const char *entry_name, const char *path, di
     *temperature *= of_named;
     *out = di_teacher_retain(named);
     return DK_OK;
+}
+
+/* The cache of an entry; that of section teacher goes around its temperature: di_teacher_keep. */
+static int32_t keep_entry(reader *r, node *n, di_teacher **teacher, dk_error *err)
+{
+    const char *path = di_options_text(r->options, in(n, "teacher.cache.path"));
+    di_teacher *kept = NULL;
+    int32_t rc;
+    if (!di_options_map(r->options, in(n, "teacher.cache"))) return DK_OK;
+    if (!path)
+        return dk_fail(err, DK_E_OPTION, "%s is not given: it is the file that targets are kept in",
+                       in(n, "teacher.cache.path"));
+    DK_TRY(di_teacher_cached_entry(r->backend, path, *teacher, r->options, n->entry, &kept, err));
+    di_teacher_release(*teacher);
+    *teacher = kept;
+out:
+    return rc;
+}
+
+/* *out NULL = the node names nothing; *temperature is left to whoever uses the teacher. */
+static int32_t open_node(reader *r, const char *entry_name, const char *path, di_teacher **out, double *temperature,
+                         dk_error *err)
+{
+    node n = {.entry = entry_name};
+    int32_t rc;
+    DK_TRY(open_asked(r, entry_name, path, out, temperature, err));
+    if (entry_name) DK_TRY(keep_entry(r, &n, out, err));
+out:
+    return rc;
 }
 
 /* A temperature of its own makes a teacher a blend of one. */

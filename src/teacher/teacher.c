@@ -10,11 +10,6 @@ di_teacher *di_teacher_retain(di_teacher *t)
     return t;
 }
 
-int32_t di_teacher_caches(const di_teacher *t, di_cache_fn fn, void *user, dk_error *err)
-{
-    return t->kind->caches ? t->kind->caches(t, fn, user, err) : DK_OK;
-}
-
 void di_teacher_release(di_teacher *t)
 {
     if (!t || atomic_fetch_sub_explicit(&t->references, 1, memory_order_acq_rel) > 1) return;

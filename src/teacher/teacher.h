@@ -63,6 +63,9 @@ int32_t di_check_same_tokens(const char *a_name, const dk_tokenizer *a, const ch
  * where that is NULL. options: teacher.cache. */
 int32_t di_teacher_cached(dk_backend *backend, const char *path, di_teacher *from, const di_options *options,
                           di_teacher **out, dk_error *err);
+/* options: teachers.ENTRY.cache; NULL = as above. */
+int32_t di_teacher_cached_entry(dk_backend *backend, const char *path, di_teacher *from, const di_options *options,
+                                const char *entry, di_teacher **out, dk_error *err);
 /* As teacher.cache says, if it names a file: *teacher (NULL = none) becomes one whose targets are kept there. */
 int32_t di_teacher_keep(dk_backend *backend, const di_options *options, di_teacher **teacher, dk_error *err);
 int32_t di_teacher_is_cached(const di_teacher *teacher);

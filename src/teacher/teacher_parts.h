@@ -41,7 +41,6 @@ typedef struct di_teacher_kind {
     const distill_target *(*hidden)(di_session *session);   /* NULL = gives none */
     int32_t (*generate)(di_teacher *teacher, const distill_batch *prompts, const di_options *options,
                         const distill_options *user_options, distill_token_fn fn, void *user, dk_error *err);
-    int32_t (*caches)(const di_teacher *teacher, di_cache_fn fn, void *user, dk_error *err); /* NULL = it has none */
     /* ids alone, as args say; NULL = it cannot be timed */
     int32_t (*write)(di_teacher *teacher, const dk_tokens *prompts, const dk_generate_args *args, dk_error *err);
 } di_teacher_kind;

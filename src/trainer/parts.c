@@ -59,6 +59,7 @@ static int32_t open_teacher(di_trainer *t, di_teacher *given, dk_error *err)
 {
     if (!given) return di_teacher_from_options(t->backend, t->options, NULL, &t->teacher, err);
     tell_unread(t, "teacher.path", "a teacher");
+    tell_unread(t, "teacher.cache.from", "a teacher");
     t->teacher = di_teacher_retain(given);
     return di_teacher_keep(t->backend, t->options, &t->teacher, err);
 }
