@@ -372,10 +372,11 @@ typedef struct distill_member {
     double weight;                  /* all members 0 = equal shares; else >= 0 and together 1; 0 = not asked */
     double temperature;             /* on top of the loss's: softmax(z / (T * temperature)); 0 = 1 */
 } distill_member;
-/* Several teachers as one, a teacher like any other: members [count], all of one struct_size, with equal tokenizers and
- * logits (DENSE, HIDDEN). What it gives is log-probabilities, formed at the temperature at which it is asked: at each
- * of a loss's once; by distill_teacher_score at 1. A single member of weight 1 and temperature 1 is that teacher.
- * Section: teacher (blend.mode, ...; not of and weights). */
+/* Several teachers as one, a teacher like any other: members [count], all of one struct_size, with equal tokenizers.
+ * Of logits (DENSE, HIDDEN) it gives log-probabilities, formed at the temperature at which it is asked: at each of a
+ * loss's once; by distill_teacher_score at 1. With TOPK members, in mode linear, it gives TOPK targets of the ids that
+ * all of them list, at their temperature; with SAMPLED ones draws of all. A single member of weight 1 and temperature 1
+ * is that teacher. Section: teacher (blend.mode, ...; not of and weights). */
 DISTILL_API int32_t distill_teacher_blend(const distill_env *env, const distill_member *members, int64_t count,
                                           const distill_options *options, distill_teacher **out, distill_error *err);
 /* Targets kept in a file (docs/target-cache.md): what path has is read; what it lacks is asked of from and added, which
@@ -748,9 +749,10 @@ DISTILL_API int32_t distill_trainer_report(const distill_trainer *trainer, disti
  * (where the data is text), and with a teacher "teacher_perplexity", "forward_kl" (mean nats per position),
  * "forward_kl_median", "forward_kl_p99", "top1_agreement" (0..1). teacher may be NULL. A sparse teacher
  * ("teacher_target" says which) is compared on its ids and the rest, at its temperature ("forward_kl_temperature"); it
- * has no perplexity, and SAMPLED no agreement. Where the student excludes what the teacher holds possible, log q counts
- * as -100, whatever loss.log_floor says, so that runs can be compared ("floored" counts these). Section: data, train
- * (loss_memory). */
+ * has no perplexity, and SAMPLED no agreement; of a blend of TOPK targets "common_mass" says how much of it lies on
+ * those ids (below teacher.blend.min_common_mass is DISTILL_E_MISMATCH, as it is for the window of a trainer). Where
+ * the student excludes what the teacher holds possible, log q counts as -100, whatever loss.log_floor says, so that
+ * runs can be compared ("floored" counts these). Section: data, train (loss_memory). */
 DISTILL_API int32_t distill_evaluate(const distill_student *student, const distill_teacher *teacher,
                                      const distill_dataset *data, const distill_options *options, distill_report **out,
                                      distill_error *err);

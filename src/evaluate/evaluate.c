@@ -203,6 +203,7 @@ static int32_t forward(evaluator *e, int64_t window, di_evaluation *out, dk_erro
         int64_t count = e->batch->rows - first < e->strip_rows ? e->batch->rows - first : e->strip_rows;
         DK_TRY(strip(e, first, count, out, err));
     }
+    di_session_common(e->teacher, &out->common);
 out:
     return rc;
 }
@@ -238,6 +239,7 @@ static void add_source(di_evaluation *out, const di_evaluation *source)
     out->kl_mean += source->kl_mean;
     out->top1_agreement += source->top1_agreement;
     out->floored += source->floored;
+    di_common_add(&out->common, &source->common);
     out->student_seconds += source->student_seconds;
     out->teacher_seconds += source->teacher_seconds;
     if (source->text_bytes < 0) out->text_bytes = -1;
@@ -370,6 +372,10 @@ int32_t di_evaluate(const di_evaluate_args *args, di_evaluation *out, dk_error *
     DK_TRY(score_sources(&e, &result, err));
     if (result.tokens == 0) {
         rc = dk_fail(err, DK_E_INVALID, "the held-out data has no token to score");
+        goto out;
+    }
+    if ((rc = di_common_check(&result.common, err)) != DK_OK) {
+        dk_error_context(err, "the held-out data");
         goto out;
     }
     finish(&result, e.kl, e.kl_count);

@@ -24,7 +24,8 @@ typedef struct di_evaluation {
      * carries; agreement where its most likely id is known, so not of SAMPLED. */
     int32_t teacher_kind;
     double temperature;
-    int64_t floored; /* ids of the teacher that the student excludes: their log q counted as -100 */
+    di_common common; /* of all positions, where the teacher is a blend of TOPK targets */
+    int64_t floored;  /* ids of the teacher that the student excludes: their log q counted as -100 */
     double seconds, teacher_seconds, student_seconds;
     int32_t has_teacher;
     int64_t source_count; /* 0 = the data is one source */

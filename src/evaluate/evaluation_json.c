@@ -26,6 +26,7 @@ static void quality(const di_evaluation *e, dk_strbuf *out)
         dk_strbuf_printf(out, ",\"teacher_target\":\"%s\"", di_kind_name(e->teacher_kind));
         if (e->teacher_kind != DISTILL_DENSE) member(out, "forward_kl_temperature", e->temperature);
         if (e->floored) member(out, "floored", (double)e->floored);
+        if (e->common.rows) member(out, "common_mass", e->common.mass / (double)e->common.rows);
     }
     if (e->has_teacher && e->teacher_kind == DISTILL_DENSE) {
         member(out, "teacher_perplexity", exp(e->teacher_nats));

@@ -50,8 +50,14 @@ static const di_option_info rows[] = {
            "the lower, the more the teacher that fits a token best counts there", .when = "weighting=entropy|label"),
     CHOICE("teacher.blend.draw", "sample", "sample|token", 0, "stochastic: what one teacher is drawn for",
            .when = "mode=stochastic"),
-    INT("teacher.blend.seed", "1", 0, 9007199254740992.0, NULL, 0, "stochastic: seed of the draws",
-        .when = "mode=stochastic"),
+    INT("teacher.blend.seed", "1", 0, 9007199254740992.0, NULL, 0,
+        "of the draws: of one teacher (stochastic), or of ids, where some teachers give draws and others logits "
+        "(linear)",
+        .when = "mode=stochastic|linear"),
+    NUMBER("teacher.blend.min_common_mass", "0.8", 1e-6, 1, NULL, OR_ZERO,
+           "of top-k targets: the mean mass of the ids that all teachers list; a step or an evaluation below it is "
+           "an error",
+           .when = "mode=linear"),
 
     PATH("teacher.cache.path",
          "file that the teacher's targets are kept in: what is there is read, what is not is asked of "

@@ -41,6 +41,8 @@ void di_metrics_step(di_run *run)
     number(&line, "grad_norm", p.grad_norm);
     number(&line, "tokens_per_second", p.tokens_per_second);
     number(&line, "seconds", t->counters.seconds);
+    if (t->objective.common.rows)
+        number(&line, "common_mass", t->objective.common.mass / (double)t->objective.common.rows);
     dk_strbuf_puts(&line, ",\"terms\":");
     di_loss_terms_json(t->objective.loss, &t->objective.sums, &line);
     if (t->members.count) {

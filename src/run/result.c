@@ -73,6 +73,8 @@ static int32_t training_section(const di_run *run, dk_strbuf *out, dk_error *err
         di_tally_json(t->teacher, t->members.total, out);
     }
     number(out, "floored", (double)t->objective.floored);
+    if (t->objective.commons.rows)
+        number(out, "common_mass", t->objective.commons.mass / (double)t->objective.commons.rows);
     number(out, "seconds", t->counters.seconds);
     number(out, "tokens_per_second", t->counters.seconds > 0 ? (double)t->counters.tokens / t->counters.seconds : 0);
     number(out, "flops", t->counters.flops);

@@ -4,10 +4,12 @@
 
 #include "target/target.h"
 
+enum { ROOM = 1 << 20 }; /* ids; grown for larger ones */
+
 struct di_sparse_check {
     dk_host *host;
-    int64_t vocab;
-    uint64_t *seen; /* bit per id, all 0 between rows */
+    int64_t vocab, room;
+    uint64_t *seen; /* [room / 64 + 1] bit per id, all 0 between rows */
 };
 
 int32_t di_sparse_check_create(dk_host *host, int64_t vocab, di_sparse_check **out, dk_error *err)
@@ -17,7 +19,8 @@ int32_t di_sparse_check_create(dk_host *host, int64_t vocab, di_sparse_check **o
     DK_TRY(dk_new(host, 1, &check, err));
     check->host = host;
     check->vocab = vocab;
-    DK_TRY(dk_new(host, vocab / 64 + 1, &check->seen, err));
+    check->room = vocab < ROOM ? vocab : ROOM;
+    DK_TRY(dk_new(host, check->room / 64 + 1, &check->seen, err));
 out:
     if (rc) di_sparse_check_free(check);
     else *out = check;
@@ -37,6 +40,21 @@ typedef struct sparse_row {
     const float *values;             /* [k]; NULL = one-hot */
     int64_t k, index, number, vocab; /* index: in the target; number: for messages */
 } sparse_row;
+
+static int32_t make_room(di_sparse_check *check, const sparse_row *row, dk_error *err)
+{
+    int64_t room = check->room;
+    uint64_t *seen = NULL;
+    int32_t rc;
+    for (int64_t j = 0; j < row->k; j++)
+        if (row->ids[j] > room) room = row->ids[j];
+    if (room == check->room) return DK_OK;
+    if ((rc = dk_new(check->host, room / 64 + 1, &seen, err)) != DK_OK) return rc;
+    dk_free(check->host, check->seen);
+    check->seen = seen;
+    check->room = room;
+    return DK_OK;
+}
 
 /* Clears what it marked, also where it stops: at the second of two equal ids, or at the end. */
 static int32_t check_once(di_sparse_check *check, const sparse_row *row, dk_error *err)
@@ -131,6 +149,7 @@ int32_t di_sparse_check_row(di_sparse_check *check, const distill_target *target
     int32_t rc;
     if (target->values && target->kind != DISTILL_ONE_HOT) row.values = (const float *)target->values->data + index * k;
     DK_TRY(check_values(&row, err));
+    DK_TRY(make_room(check, &row, err));
     DK_TRY(check_once(check, &row, err));
     if (target->kind == DISTILL_TOPK) DK_TRY(check_mass(&row, rules->rounding, err));
     for (int64_t j = 0; row.values && j < k; j++)

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "base/hash.h"
-#include "teacher/teacher_parts.h"
+#include "teacher/blend_sparse.h"
 
 static const di_blend *blend_of(const di_teacher *t) { return t->state; }
 
@@ -27,7 +27,7 @@ static int64_t sum_known(int64_t a, int64_t b) { return a < 0 || b < 0 ? -1 : a 
 static void describe(const di_teacher *t, di_facts *out)
 {
     const di_blend *blend = blend_of(t);
-    out->vocab_size = out->vocab_valid = blend->width;
+    out->vocab_size = out->vocab_valid = blend->width < INT32_MAX ? blend->width : -1;
     out->parameters = out->bytes = 0;
     for (int64_t i = 0; i < blend->count; i++) {
         const di_facts facts = di_teacher_facts(blend->members[i].teacher);
@@ -76,6 +76,7 @@ static void settings(const di_teacher *t, dk_strbuf *json)
         dk_strbuf_puts(json, ",\"weighting_temperature\":");
         dk_strbuf_f64(json, s->softness);
     }
+    if (blend_of(t)->kind == DISTILL_SAMPLED) dk_strbuf_printf(json, ",\"seed\":%llu", (unsigned long long)s->seed);
     if (s->mode == DI_BLEND_STOCHASTIC)
         dk_strbuf_printf(json, ",\"draw\":\"%s\",\"seed\":%llu", s->per_sequence ? "sample" : "token",
                          (unsigned long long)s->seed);
@@ -97,7 +98,8 @@ static int32_t member(const di_teacher *t, di_session *session, int64_t index, d
                             .teacher = blend->members[index].teacher,
                             .weight = blend->members[index].weight,
                             .temperature = blend->members[index].temperature};
-    if (session) di_blend_tally(session, index, out);
+    if (session && blend->kind == DISTILL_DENSE) di_blend_tally(session, index, out);
+    else if (session) di_sparse_tally(session, index, out);
     return 1;
 }
 
@@ -131,6 +133,30 @@ static const di_teacher_kind blend_kind = {.name = "a blend of teachers",
                                            .end = di_blend_end,
                                            .forward = di_blend_forward,
                                            .generate = generate};
+
+static double least_common(const di_teacher *t)
+{
+    return blend_of(t)->kind == DISTILL_TOPK ? blend_of(t)->settings.min_common_mass : 0;
+}
+
+static const di_teacher_kind sparse_kind = {.name = "a blend of teachers",
+                                            .type = "blend",
+                                            .settings = settings,
+                                            .member = member,
+                                            .free = free_state,
+                                            .describe = describe,
+                                            .form = form_of,
+                                            .hash = hash,
+                                            .flops = flops,
+                                            .ahead = ahead,
+                                            .session = di_sparse_session,
+                                            .session_free = di_sparse_session_free,
+                                            .begin = di_sparse_begin,
+                                            .end = di_sparse_end,
+                                            .forward = di_sparse_forward,
+                                            .common = di_sparse_common,
+                                            .least_common = least_common,
+                                            .generate = generate};
 
 /* ---- who belongs to it ---- */
 
@@ -225,16 +251,13 @@ static int32_t check_members(di_blend *blend, dk_error *err)
     blend->width = INT64_MAX;
     for (int64_t i = 0; i < blend->count; i++) {
         const di_blended *member = &blend->members[i], *first = &blend->members[0];
-        const int32_t kind = di_teacher_form(member->teacher)->kind;
-        if (kind != DISTILL_DENSE && kind != DISTILL_HIDDEN)
-            return dk_fail(err, DK_E_UNSUPPORTED, "blend: teacher %s gives %s targets; a blend is made of logits",
-                           member->name, di_kind_name(kind));
         DK_TRY(di_check_same_tokens(first->name, di_teacher_tokenizer(first->teacher), member->name,
                                     di_teacher_tokenizer(member->teacher), err));
         DK_TRY(check_kept_tokenizer(blend, i, err));
         const int64_t valid = di_teacher_vocab_valid(member->teacher);
         if (valid < blend->width) blend->width = valid;
     }
+    DK_TRY(di_blend_fit(blend, err));
 out:
     return rc;
 }
@@ -271,13 +294,14 @@ out:
 
 static void make_form(di_blend *blend)
 {
-    blend->shape[1] = blend->width;
+    const int32_t sparse = blend->kind != DISTILL_DENSE;
+    blend->shape[1] = sparse ? blend->sparse_width : blend->width;
     blend->values = di_tensor_of(NULL, DISTILL_FLOAT, 32, 2, blend->shape);
     DISTILL_INIT(&blend->form);
-    blend->form.kind = DISTILL_DENSE;
+    blend->form.kind = blend->kind;
     blend->form.values = &blend->values;
-    blend->form.temperature = 1;
-    blend->form.vocab_valid = blend->width;
+    blend->form.temperature = blend->temperature;
+    blend->form.vocab_valid = blend->width < INT32_MAX ? blend->width : 0; /* sparse targets name ids, not a width */
 }
 
 int32_t di_teacher_blend(dk_backend *backend, const di_blend_member *members, int64_t count,
@@ -299,6 +323,7 @@ int32_t di_teacher_blend(dk_backend *backend, const di_blend_member *members, in
     DK_TRY(check_mode(blend, err));
     DK_TRY(check_members(blend, err));
     make_form(blend);
+    if (blend->kind != DISTILL_DENSE) t->kind = &sparse_kind;
     *out = t;
     if (blend->count > 1 || blend->members[0].temperature != 1) return DK_OK;
     *out = di_teacher_retain(blend->members[0].teacher);

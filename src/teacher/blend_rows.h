@@ -7,6 +7,7 @@
 
 typedef struct di_blend_rows { /* over n floats; -inf is legal, NaN stays */
     double (*entropy)(const float *log_p, int64_t n);
+    double (*mass)(const float *log_p, int64_t n); /* sum of e^log_p */
     float (*highest)(const float *x, int64_t n);
     /* sum = log(e^(keep + sum) + e^(take + log_p)) */
     void (*mix)(float *sum, const float *log_p, int64_t n, float keep, float take);

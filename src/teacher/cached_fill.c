@@ -1,11 +1,9 @@
 /* cached_fill.c - rows that a target cache lacks: their sequences go through the teacher as a batch of their own, and
  * what it says is added as records. */
-#include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
-#include "base/random.h"
 #include "teacher/cached.h"
+#include "teacher/draws.h"
 #include "teacher/score.h"
 
 enum { RECORD_BYTES = 1 << 24 }; /* after which a run of rows goes on in a record of its own */
@@ -117,42 +115,12 @@ out:
     return rc;
 }
 
-/* ---- draws ---- */
-
-static int ascending(const void *a, const void *b)
-{
-    const double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-/* Draws from a row of log-probabilities, a function of seed, sequence and position: ids ascending with their counts. */
+/* Draws are a function of seed, sequence and position. */
 static int64_t draw(di_filler *f, const float *log_p)
 {
-    const uint64_t stream = di_get(f->record.key, 8);
-    const uint64_t position = (uint64_t)f->record.first + f->record.rows;
-    const int64_t draws = f->header->width, valid = f->header->vocab_valid;
-    int64_t count = 0, next = 0, last = 0;
-    double total = 0, sum = 0;
-    for (int64_t v = 0; v < valid; v++) total += exp((double)log_p[v]);
-    for (int64_t i = 0; i < draws; i++)
-        f->uniform[i] = total * dk_random_uniform(f->header->seed, stream, position << 24 | (uint64_t)i);
-    qsort(f->uniform, (size_t)draws, sizeof *f->uniform, ascending);
-    for (int64_t v = 0; v < valid && next < draws; v++) {
-        const double p = exp((double)log_p[v]);
-        int64_t hits = 0;
-        if (p > 0) last = v;
-        for (sum += p; next < draws && f->uniform[next] < sum; next++) hits++;
-        if (!hits) continue;
-        f->row_ids[count] = (int32_t)v;
-        f->row_values[count++] = (float)hits;
-    }
-    if (next == draws) return count;
-    if (!count || f->row_ids[count - 1] != last) { /* rounding left some behind the end */
-        f->row_ids[count] = (int32_t)last;
-        f->row_values[count++] = 0;
-    }
-    f->row_values[count - 1] += (float)(draws - next);
-    return count;
+    const di_draws draws = {f->header->seed, di_get(f->record.key, 8), (uint64_t)f->record.first + f->record.rows,
+                            f->header->width};
+    return di_row_draw(log_p, f->header->vocab_valid, &draws, f->uniform, f->row_ids, f->row_values);
 }
 
 /* One row of the teacher's: of states, logits or log-probabilities, as the tier wants them. */

@@ -43,6 +43,9 @@ void di_blend_settings_read(const di_options *options, const char *entry_name, d
     out->softness = di_options_f64(options, in(&n, "teacher.blend.weighting_temperature"));
     out->per_sequence = di_options_is(options, in(&n, "teacher.blend.draw"), "sample");
     out->seed = (uint64_t)di_options_i64(options, in(&n, "teacher.blend.seed"));
+    out->min_common_mass = di_options_f64(options, in(&n, "teacher.blend.min_common_mass"));
+    out->given = (di_options_is_set(options, in(&n, "teacher.blend.seed")) ? DI_GIVEN_SEED : 0) |
+                 (di_options_is_set(options, in(&n, "teacher.blend.min_common_mass")) ? DI_GIVEN_COMMON_MASS : 0);
 }
 
 /* ---- nodes: teacher, or an entry of teachers ---- */

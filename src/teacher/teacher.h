@@ -27,6 +27,7 @@ typedef enum {
     DI_BLEND_MIN_CROSS_ENTROPY,
     DI_BLEND_STOCHASTIC /* drawn by weight; or for each sequence */
 } di_blend_mode;
+enum { DI_GIVEN_SEED = 1, DI_GIVEN_COMMON_MASS = 2 };
 typedef enum { DI_WEIGH_STATIC, DI_WEIGH_ENTROPY, DI_WEIGH_LABEL } di_weighting;
 typedef struct di_blend_settings {
     di_blend_mode mode;
@@ -35,6 +36,8 @@ typedef struct di_blend_settings {
     double softness;
     int32_t per_sequence; /* stochastic */
     uint64_t seed;
+    double min_common_mass; /* of TOPK targets */
+    int32_t given;          /* DI_GIVEN_*: was set by the user, and is refused where nothing reads it */
 } di_blend_settings;
 typedef struct di_blend_member {
     di_teacher *teacher;
@@ -148,6 +151,19 @@ void di_session_tally(di_session *session, di_tally *tallies);
 void di_tally_add(di_tally *into, const di_tally *from, int64_t count);
 /* {"both":{"tokens":5,"weight":0.7},"both/pt":{...}}: rows that each was asked for, its mean weight over all rows */
 void di_tally_json(const di_teacher *teacher, const di_tally *tallies, dk_strbuf *out);
+
+/* ---- what the members of a blend of TOPK targets know together ---- */
+typedef struct di_common {
+    int64_t rows;       /* 0 = no such blend */
+    double mass, least; /* sums over them: of the blended mass on ids that all members list, and of its bound */
+} di_common;
+/* Adds what came of the batch under work so far; it is forgotten with that batch. */
+void di_session_common(const di_session *session, di_common *into);
+void di_common_add(di_common *into, const di_common *from);
+void di_common_text(const di_common *common, char out[32]); /* the mean, to four digits */
+/* E_MISMATCH where it is below the bound. */
+int32_t di_common_check(const di_common *common, dk_error *err);
+double di_teacher_least_common(const di_teacher *teacher); /* that bound; 0 = none */
 
 /* A HIDDEN target over a model's head and count rows of hidden states, in the caller's structs. */
 const distill_target *di_hidden_target(const dk_model *model, int64_t vocab_valid, dk_view rows, int64_t count,

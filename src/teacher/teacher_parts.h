@@ -37,8 +37,10 @@ typedef struct di_teacher_kind {
     void (*end)(di_session *session);
     int32_t (*session)(di_session *session, dk_error *err); /* fills session->state and session->source */
     void (*session_free)(di_session *session);
-    int32_t (*forward)(di_session *session, dk_error *err); /* of the batch begun: its rows can be asked for then */
-    const distill_target *(*hidden)(di_session *session);   /* NULL = gives none */
+    int32_t (*forward)(di_session *session, dk_error *err);     /* of the batch begun: its rows can be asked for then */
+    const distill_target *(*hidden)(di_session *session);       /* NULL = gives none */
+    void (*common)(const di_session *session, di_common *into); /* NULL = no sparse blend is part of it */
+    double (*least_common)(const di_teacher *teacher);
     int32_t (*generate)(di_teacher *teacher, const distill_batch *prompts, const di_options *options,
                         const distill_options *user_options, distill_token_fn fn, void *user, dk_error *err);
     /* ids alone, as args say; NULL = it cannot be timed */
@@ -114,7 +116,11 @@ typedef struct di_blend {
     di_blend_settings settings;
     di_blended *members; /* [count], by name: results do not hang on the order in which they were given */
     int64_t count, width;
-    distill_target form; /* DENSE */
+    int32_t kind;         /* of what they give together: DENSE; TOPK, SAMPLED: blend_sparse.h */
+    double temperature;   /* of a sparse kind */
+    int64_t sparse_width; /* ids of its rows at most */
+    int64_t sparse_most;  /* ids, or draws, of a member's row at most */
+    distill_target form;
     distill_tensor values;
     int64_t shape[2];
 } di_blend;

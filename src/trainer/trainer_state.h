@@ -27,6 +27,8 @@ typedef struct di_objective {
     int64_t vocab_valid, memory, max_rows;
     di_loss_sums sums; /* of the window */
     int64_t floored;   /* in all windows since the trainer was made */
+    di_common common;  /* of the window; */
+    di_common commons; /* of all since the trainer was made */
 } di_objective;
 
 typedef struct di_trainer_update {

@@ -22,6 +22,7 @@ int32_t di_window_begin(di_trainer *t, dk_error *err)
     if (t->update.optimizer) dk_optimizer_zero(t->update.optimizer, &t->queue);
     memset(&t->objective.sums, 0, sizeof t->objective.sums);
     memset(t->members.window, 0, (size_t)t->members.count * sizeof *t->members.window);
+    memset(&t->objective.common, 0, sizeof t->objective.common);
     t->window.micro_index = 0;
     t->window.micro_count = (t->data.batch->windows + t->data.micro_batch_size - 1) / t->data.micro_batch_size;
     t->window.stage = DI_STAGE_MICRO;
@@ -75,6 +76,7 @@ int32_t di_window_backward(di_trainer *t, const distill_tensor *gradient, dk_err
     int32_t rc;
     DK_TRY(di_trainee_backward(t->trainee, gradient, err));
     if (t->members.count) di_session_tally(t->session, t->members.window);
+    di_session_common(t->session, &t->objective.common);
     di_session_drop(t->session);
     t->window.micro_index++;
     t->window.stage = t->window.micro_index < t->window.micro_count ? DI_STAGE_MICRO : DI_STAGE_COMPLETE;
@@ -121,11 +123,26 @@ static void count_seconds(di_trainer *t, double seconds)
     p->step_seconds = p->step_seconds > 0 ? 0.9 * p->step_seconds + 0.1 * seconds : seconds;
 }
 
+/* Of the members of a sparse blend, over the window: a row alone may be far off. */
+static int32_t check_common(const di_trainer *t, dk_error *err)
+{
+    const di_common *common = &t->objective.common;
+    char mass[32];
+    const int32_t rc = di_common_check(common, err);
+    if (rc) dk_error_context(err, "step %lld, nothing was changed", (long long)t->counters.step + 1);
+    if (rc == DK_OK && common->rows && !t->objective.commons.rows) {
+        di_common_text(common, mass);
+        dk_log(t->host, DK_LOG_INFO, "trainer", "the teachers of the blend know ids of mass %s together (of 1)", mass);
+    }
+    return rc;
+}
+
 int32_t di_window_apply(di_trainer *t, dk_error *err)
 {
     const distill_student_callbacks *callbacks = di_student_callbacks(t->student);
     double learning_rate = learning_rate_now(t);
     int32_t rc;
+    DK_TRY(check_common(t, err));
     if (callbacks) DK_TRY(apply_callbacks(t, callbacks, learning_rate, err));
     else DK_TRY(apply_model(t, learning_rate, err));
     int64_t tokens = t->data.batch->offsets[t->data.batch->sequences];
@@ -135,6 +152,7 @@ int32_t di_window_apply(di_trainer *t, dk_error *err)
     t->counters.tokens += tokens;
     t->objective.floored += t->objective.sums.floored;
     di_tally_add(t->members.total, t->members.window, t->members.count);
+    di_common_add(&t->objective.commons, &t->objective.common);
     t->counters.last_loss = t->data.batch->weight_sum > 0 ? t->objective.sums.sum / t->data.batch->weight_sum : 0;
     t->counters.step++;
     t->window.stage = DI_STAGE_IDLE;

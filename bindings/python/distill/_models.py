@@ -178,7 +178,7 @@ class Teacher(_Model):
     def blend(cls, members, weights=None, options=None, env=None, **keys):
         """Several teachers as one. members: teachers, {name: teacher}, or where one has more to say dicts {"teacher": t, "name": ...,
         "weight": ..., "temperature": ...}; weights: one for each, together 1, or none for equal shares. Keywords are options of
-        teacher.blend (mode, weighting, weighting_temperature, draw, seed)."""
+        teacher.blend (mode, weighting, weighting_temperature, draw, seed, min_common_mass)."""
         if hasattr(members, "items"):
             members = [dict(part if isinstance(part, dict) else {"teacher": part}, name=name) for name, part in members.items()]
         parts = [dict(part) if isinstance(part, dict) else {"teacher": part} for part in members]

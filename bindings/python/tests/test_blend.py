@@ -58,7 +58,7 @@ def test_members_outlive_their_handles_and_weight_0_is_not_asked(env, voices):
 def test_what_is_refused(env, voices):
     for members, weights, keys, part in (
             (voices, [0.7, 0.2], {}, "0.9 together"), (voices, [1.2, -0.2], {}, "-0.2"), (voices, None, {"mode": "both"}, "none of linear"),
-            (voices, None, {"mode": "linear", "seed": 3}, "stochastic"), ([], None, {}, "at least one"),
+            (voices, None, {"mode": "linear", "seed": 3}, "seed has no use"), ([], None, {}, "at least one"),
             ([{"teacher": voices["a"], "name": "x"}, {"teacher": voices["b"], "name": "x"}], None, {}, "called x")):
         with pytest.raises(distill.DistillError) as told:
             distill.blend(members, weights, env=env, **keys)
@@ -106,3 +106,93 @@ def test_a_manifest_of_members_and_which_of_them_changed(recipe, env, tmp_path, 
     assert "the teacher two" in changed and "the teacher one" not in changed and "the teacher" not in changed
     assert kept["members"][1]["hash"][:12] in changed["the teacher two"][0] and "/other (" in changed["the teacher two"][1]
     assert result["teacher"]["manifest"]["members"][0] == kept["members"][0]
+
+
+# ---- sparse members ----
+
+def lister(ids, shares, env, vocab=300):
+    """A host's teacher that always lists these ids with these probabilities."""
+    def score(batch, first, count, target):
+        target.ids[...] = ids
+        target.tail[...] = math.log(1 - sum(shares))
+        return numpy.log([shares])
+    return distill.Teacher.from_function(score, distill.Form(vocab=vocab, k=len(ids), tail=True), env=env)
+
+
+@pytest.fixture
+def task(recipe):
+    for section in ("output", "teacher"):
+        recipe.pop(section)
+    return dict(recipe, student={}, loss={"type": "forward_kl"})
+
+
+def test_a_blend_of_top_k_targets_is_on_the_ids_that_all_list(task, env, model_folder):
+    members = {"a": lister([7, 8], [0.5, 0.25], env), "b": lister([8, 9, 11], [0.5, 0.25, 0.125], env)}
+    student = distill.Student(model_folder, env=env)
+    with pytest.raises(distill.Mismatch, match="step 1, nothing was changed: the teachers of the blend know ids of mass 0.375 together, below teacher.blend.min_common_mass 0.8"):
+        distill.Trainer(task, student=student, teacher=distill.blend(members), env=env).step()
+    both = distill.blend(members, [0.6, 0.4], min_common_mass=0.3)
+    trainer = distill.Trainer(task, student=student, teacher=both, env=env)
+    trainer.forward()
+    for strip in trainer.strips():
+        assert strip.teacher is None and strip.target.kind == "top_k"
+        assert numpy.array_equal(strip.target.ids, numpy.tile([8, -1], (strip.rows, 1)))
+        assert numpy.allclose(strip.target.values[:, 0], math.log(0.35), atol=1e-6)
+        assert numpy.allclose(strip.target.tail, math.log(0.65), atol=1e-6)
+        strip.student[...] = 0
+    trainer.close()
+    losses = [step.loss for step in distill.Trainer(task, student=student, teacher=both, env=env)]
+    assert losses[-1] < losses[0]
+    data = distill.Dataset(task["data"]["eval"], tokenizer=student.tokenizer(), env=env, sequence_length=24)
+    report = distill.evaluate(student, data, both)
+    assert report["common_mass"] == pytest.approx(0.35, abs=1e-6) and report.to_dict()["teacher_target"] == "TOPK"
+    with pytest.raises(distill.Mismatch, match="held-out data"):
+        distill.evaluate(student, data, distill.blend(members, min_common_mass=0.5))
+
+
+def test_cached_and_live_teachers_blend(task, env, model_folder, tmp_path):
+    live = distill.Teacher(model_folder, env=env)
+    data = distill.Dataset(task["data"]["train"], tokenizer=live.tokenizer(), env=env, sequence_length=24)
+    for tier, keys in (("top_k", {"k": 250}), ("sampled", {"draws": 50})):
+        distill.cache.build(tmp_path / tier, live, data, tier=tier, **keys)
+    top, drawn = (distill.Teacher.cached(tmp_path / tier, env=env) for tier in ("top_k", "sampled"))
+    task["data"].pop("eval")
+    student = lambda: distill.Student(model_folder, env=env)  # noqa: E731
+    for members, kind in (({"a": top, "b": live}, "top_k"), ({"a": drawn, "b": live}, "sampled")):
+        trainer = distill.Trainer(task, student=student(), teacher=distill.blend(members, [0.3, 0.7]), env=env)
+        trainer.forward()
+        kinds = set()
+        for strip in trainer.strips():
+            kinds.add(strip.target.kind)
+        assert kinds == {kind}
+        trainer.close()
+        assert len(list(distill.Trainer(task, student=student(), teacher=distill.blend(members), env=env))) == 4
+    for members, keys, part in (({"a": top, "b": drawn}, {}, "teacher a gives TOPK targets and teacher b SAMPLED"),
+                                ({"a": top, "b": live}, {"mode": "log_linear"}, "mode linear alone"),
+                                ({"a": drawn, "b": live}, {"weighting": "entropy"}, "need logits"),
+                                ({"a": top, "b": live}, {"seed": 3}, "seed has no use")):
+        with pytest.raises(distill.DistillError, match=part):
+            distill.blend(members, **keys)
+
+
+def test_strips_of_a_blend_are_its_log_probabilities(task, env, model_folder):
+    table = {name: numpy.random.default_rng(seed).normal(size=(200, 300)).astype("float32") for name, seed in (("a", 1), ("b", 2))}
+
+    def voice_of(name):
+        return distill.Teacher.from_function(lambda batch, first, count, target: table[name][first:first + count], distill.Form(vocab=300), env=env)
+
+    task["loss"] = {"type": "forward_kl", "temperature": 2.0}
+    both = distill.blend({name: voice_of(name) for name in table}, [0.7, 0.3])
+    trainer = distill.Trainer(task, student=distill.Student(model_folder, env=env), teacher=both, env=env)
+    forward, seen = trainer.forward(), 0
+    for strip in trainer.strips():
+        a, b = (log_softmax(table[name][strip.first_row:strip.first_row + strip.rows] / 2) for name in ("a", "b"))
+        want = numpy.log(0.7 * numpy.exp(a) + 0.3 * numpy.exp(b))[:, :strip.vocab]
+        assert strip.target.temperature == 2.0 and strip.target.kind == "dense"
+        assert numpy.allclose(numpy.array(strip.teacher)[:, :strip.vocab], want, atol=3e-6)
+        q = log_softmax(numpy.array(strip.student)[:, :strip.vocab] / 2)
+        strip.student[...] = 2 * (numpy.exp(q) - numpy.exp(want))
+        seen += strip.rows
+    assert seen == forward.rows > 0
+    trainer.backward()
+    assert trainer.apply().step == 1

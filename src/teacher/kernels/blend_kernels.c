@@ -21,6 +21,18 @@ static double entropy(const float *log_p, int64_t n)
     return total;
 }
 
+static double mass(const float *log_p, int64_t n)
+{
+    double total = 0;
+    for (int64_t begin = 0; begin < n; begin += BLOCK) {
+        const int64_t end = block_end(begin, n);
+        dk_vf sum = dk_vf_set(0);
+        for (int64_t i = begin; i < end; i += DK_VF) sum = sum + dk_vf_exp(dk_vf_take(log_p + i, end - i, -INFINITY));
+        total += (double)dk_vf_sum(sum);
+    }
+    return total;
+}
+
 static float highest(const float *x, int64_t n)
 {
     dk_vf top = dk_vf_set(-INFINITY);
@@ -51,4 +63,4 @@ static void add(float *sum, const float *log_p, int64_t n, float keep, float tak
 }
 
 extern const di_blend_rows DK_VARIANT(di_blend_rows);
-const di_blend_rows DK_VARIANT(di_blend_rows) = {entropy, highest, mix, add};
+const di_blend_rows DK_VARIANT(di_blend_rows) = {entropy, mass, highest, mix, add};

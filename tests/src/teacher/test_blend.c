@@ -40,7 +40,7 @@ static di_teacher *open_voice(fixture *f, voice *v)
     return teacher;
 }
 
-static const di_blend_settings linear = {DI_BLEND_LINEAR, DI_WEIGH_STATIC, 1, 0, 0};
+static const di_blend_settings linear = {DI_BLEND_LINEAR, DI_WEIGH_STATIC, 1, 0, 0, 0, 0};
 
 static int32_t blend_two(fixture *f, di_blend_member a, di_blend_member b, di_blend_settings how, di_teacher **out,
                          dk_error *err)
@@ -82,9 +82,9 @@ TEST(refused)
                   "two teachers are called 1");
     check_refused(&f, (di_blend_member){a, "a", 0, -2}, (di_blend_member){b, "b", 0, 0}, how, DK_E_OPTION,
                   "the temperature of teacher a is -2");
+    how.mode = DI_BLEND_MIN_ENTROPY;
     check_refused(&f, (di_blend_member){a, "a", 0, 0}, (di_blend_member){sparse, "b", 0, 0}, how, DK_E_UNSUPPORTED,
                   "teacher b gives TOPK targets");
-    how.mode = DI_BLEND_MIN_ENTROPY;
     check_refused(&f, (di_blend_member){a, "a", 0.7, 0}, (di_blend_member){b, "b", 0.3, 0}, how, DK_E_OPTION,
                   "no weights");
     CHECK_INT(di_teacher_blend(f.backend, NULL, 0, &how, &blend, &err), DK_E_OPTION);
@@ -212,7 +212,7 @@ TEST(draws)
     swapped.ids = turned_ids;
     swapped.offsets = turned_offsets;
     for (int per_sequence = 0; per_sequence < 2; per_sequence++) {
-        const di_blend_settings how = {DI_BLEND_STOCHASTIC, DI_WEIGH_STATIC, 1, per_sequence, 7};
+        const di_blend_settings how = {DI_BLEND_STOCHASTIC, DI_WEIGH_STATIC, 1, per_sequence, 7, 0, 0};
         counted = mixed = differ = 0;
         REQUIRE_OK(
             blend_two(&f, (di_blend_member){a, "a", 0.75, 0}, (di_blend_member){b, "b", 0.25, 0}, how, &blend, &err));
@@ -333,7 +333,13 @@ TEST(recipes_that_are_refused)
          "1 weights for 2 teachers"},
         {"teachers: {one: ./one, two: ./two}\nteacher: {blend: {of: [one, two], weights: [0.5, 0.6]}}", "1.1 together"},
         {"teachers: {one: ./one}\nteacher: {path: ./one, blend: {of: [one]}}", "both given"},
-        {"teachers: {one: ./one}\nteacher: {blend: {of: [one], mode: linear, seed: 4}}", "mode=stochastic only"},
+        {"teachers: {one: ./one}\nteacher: {blend: {of: [one], mode: linear, seed: 4}}",
+         "teacher.blend.seed has no use"},
+        {"teachers: {one: ./one, two: ./two}\nteacher: {blend: {of: [one, two], min_common_mass: 0.5}}",
+         "min_common_mass has no use"},
+        {"teachers: {one: ./one, two: ./two}\nteacher: {blend: {of: [one, two], mode: log_linear, min_common_mass: "
+         "0.5}}",
+         "mode=linear only"},
         {"teachers: {one: {temperature: 2}}\nteacher: {blend: {of: [one]}}", "neither path nor blend"},
         {"teachers: {one: ./one}\nteacher: {blend: {of: [one, one]}}", "two teachers are called one"},
     };
