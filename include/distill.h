@@ -168,6 +168,10 @@ typedef struct distill_batch {
     const float *weights; /* [row_count] weight of each row; NULL = 1 */
     int64_t sequences;
     int64_t row_count; /* ignored while rows is NULL */
+    /* [sequences] where samples are from, and their field `teacher`, for routes; NULL, an entry NULL or "" = not said
+     */
+    const char *const *sources;
+    const char *const *tags;
 } distill_batch;
 
 /* What a model says about rows; also the student's side of a loss (DENSE or HIDDEN). Absent parts are NULL. Never
@@ -378,6 +382,19 @@ typedef struct distill_member {
  * all of them list, at their temperature; with SAMPLED ones draws of all. A single member of weight 1 and temperature 1
  * is that teacher. Section: teacher (blend.mode, ...; not of and weights). */
 DISTILL_API int32_t distill_teacher_blend(const distill_env *env, const distill_member *members, int64_t count,
+                                          const distill_options *options, distill_teacher **out, distill_error *err);
+/* Which member teaches a sequence of the batch: its number in members; below 0 = the default. source, tag: of its
+ * sample, or "". Returns DISTILL_CB_*. Runs on the thread that asks the route; another one that asks it meanwhile gets
+ * DISTILL_E_BUSY. */
+typedef int32_t (*distill_route_fn)(void *user, const distill_batch *batch, int64_t sequence, const char *source,
+                                    const char *tag, int64_t *member);
+/* Several teachers of which each sample has one, a teacher like any other. A batch becomes one batch for each member
+ * that has samples in it; the others are not asked. Members have equal tokenizers and give one kind of targets (logits:
+ * DENSE and HIDDEN); they have no weights. fn NULL = as the options say: route.by, and a source or tag goes to the
+ * member of its name, or of the one that route.map gives. What is not routed goes to the member route.default, or is
+ * DISTILL_E_NOT_FOUND. Section: teacher (route.by, map, default; not of). */
+DISTILL_API int32_t distill_teacher_route(const distill_env *env, const distill_member *members, int64_t count,
+                                          distill_route_fn fn, void *user, distill_destroy_fn destroy,
                                           const distill_options *options, distill_teacher **out, distill_error *err);
 /* Targets kept in a file (docs/target-cache.md): what path has is read; what it lacks is asked of from and added, which
  * one handle at a time may do, or is DISTILL_E_NOT_FOUND where from is NULL. A file of another teacher, tokenizer,

@@ -311,6 +311,15 @@ class batch
     {
         ids_.insert(ids_.end(), ids.begin(), ids.end());
         offsets_.push_back(static_cast<std::int64_t>(ids_.size()));
+        if (!sources_.empty()) sources_.push_back(nullptr), tags_.push_back(nullptr);
+    }
+    /* Where the sequence last added is from, for routes. */
+    void origin(const std::string &source, const std::string &tag = {})
+    {
+        const std::size_t sequences = offsets_.size() - 1;
+        if (sequences == 0) throw error(DISTILL_E_INVALID, 0, "origin: no sequence was added");
+        sources_.resize(sequences), tags_.resize(sequences);
+        sources_.back() = keep(source), tags_.back() = keep(tag);
     }
     /* Places whose next token is asked for; without, all but the last of each sequence. */
     void rows(std::vector<std::int64_t> rows) { rows_ = std::move(rows); }
@@ -329,12 +338,20 @@ class batch
         out.offsets = offsets_.data();
         out.sequences = static_cast<std::int64_t>(offsets_.size()) - 1;
         if (!rows_.empty()) out.rows = rows_.data(), out.row_count = static_cast<std::int64_t>(rows_.size());
+        if (!sources_.empty()) out.sources = sources_.data(), out.tags = tags_.data();
         return out;
     }
 
   private:
+    const char *keep(const std::string &name)
+    {
+        names_.push_back(std::make_shared<const std::string>(name));
+        return names_.back()->c_str();
+    }
     std::vector<std::int32_t> ids_;
     std::vector<std::int64_t> offsets_{0}, rows_;
+    std::vector<std::shared_ptr<const std::string>> names_; /* shared by copies, whose pointers they stand behind */
+    std::vector<const char *> sources_, tags_;
 };
 
 /* ---- tokenizer ---- */
@@ -421,13 +438,42 @@ inline std::int32_t on_token(void *user, std::int64_t sequence, std::int32_t id,
 }
 } // namespace detail
 
-/* A teacher that is part of a blend; see distill_member. */
+/* A teacher that is part of another one; see distill_member. */
 struct member {
     const distill_teacher *teacher;
     std::string name = {}; /* empty = its number */
     double weight = 0;
     double temperature = 0;
 };
+
+/* Which member teaches a sequence of a batch: its number, below 0 = the default; see distill_route_fn. */
+using route_function = std::function<std::int64_t(const distill_batch &, std::int64_t sequence, std::string_view source,
+                                                  std::string_view tag)>;
+
+namespace detail
+{
+inline std::vector<distill_member> raw(const std::vector<member> &members)
+{
+    std::vector<distill_member> out;
+    for (const member &part : members) {
+        auto one = init<distill_member>();
+        one.teacher = part.teacher;
+        one.name = part.name.empty() ? nullptr : part.name.c_str();
+        one.weight = part.weight;
+        one.temperature = part.temperature;
+        out.push_back(one);
+    }
+    return out;
+}
+inline std::int32_t on_route(void *user, const distill_batch *batch, std::int64_t sequence, const char *source,
+                             const char *tag, std::int64_t *member) noexcept
+{
+    return guard([&] {
+        *member = (*static_cast<route_function *>(user))(*batch, sequence, source, tag);
+        return static_cast<std::int32_t>(DISTILL_CB_OK);
+    });
+}
+} // namespace detail
 
 class teacher : public detail::handle<distill_teacher, distill_teacher_free>
 {
@@ -460,18 +506,23 @@ class teacher : public detail::handle<distill_teacher, distill_teacher_free>
     /* Several teachers as one; see distill_teacher_blend. */
     static teacher blend(const env &env, const std::vector<member> &members, const options *with = nullptr)
     {
-        std::vector<distill_member> raw_members;
-        for (const member &part : members) {
-            auto raw_member = init<distill_member>();
-            raw_member.teacher = part.teacher;
-            raw_member.name = part.name.empty() ? nullptr : part.name.c_str();
-            raw_member.weight = part.weight;
-            raw_member.temperature = part.temperature;
-            raw_members.push_back(raw_member);
-        }
+        auto raw_members = detail::raw(members);
         distill_teacher *raw = nullptr;
         detail::call(distill_teacher_blend, env.get(), raw_members.data(),
                      static_cast<std::int64_t>(raw_members.size()), with ? with->get() : nullptr, &raw);
+        return teacher(raw);
+    }
+    /* Each sample by one of several teachers, as the options or function say; see distill_teacher_route. */
+    static teacher route(const env &env, const std::vector<member> &members, const options *with = nullptr,
+                         route_function function = {})
+    {
+        auto raw_members = detail::raw(members);
+        const bool decides = static_cast<bool>(function);
+        distill_teacher *raw = nullptr;
+        detail::call(distill_teacher_route, env.get(), raw_members.data(),
+                     static_cast<std::int64_t>(raw_members.size()), decides ? detail::on_route : nullptr,
+                     decides ? detail::hold(std::move(function)) : nullptr,
+                     decides ? detail::destroy<route_function> : nullptr, with ? with->get() : nullptr, &raw);
         return teacher(raw);
     }
     static teacher from(const distill_student *student)

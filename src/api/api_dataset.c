@@ -44,13 +44,14 @@ int32_t distill_dataset_from_tokens(const distill_env *env, const distill_batch 
                                     distill_dataset **out, distill_error *error)
 {
     dk_error *err = di_err(error);
+    distill_batch own;
     di_dataset *dataset = NULL;
     int32_t rc;
     dk_error_clear(err);
     DK_TRY(di_check_pointer(env, "env", err));
-    DK_TRY(di_check_struct(tokens, "tokens", sizeof *tokens, err));
+    DK_TRY(di_take_batch(tokens, "tokens", &own, err));
     DK_TRY(di_check_pointer(out, "out", err));
-    DI_COMPUTE(di_dataset_from_tokens(env->host, tokens, di_tree(options), &dataset, err));
+    DI_COMPUTE(di_dataset_from_tokens(env->host, &own, di_tree(options), &dataset, err));
     DK_TRY(wrap(env, dataset, options, out, err));
 out:
     return rc;

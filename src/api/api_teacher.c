@@ -37,7 +37,7 @@ int32_t distill_teacher_open(const distill_env *env, const char *path, const dis
     DI_COMPUTE(di_teacher_from_options(env->backend, di_tree(options), path, &teacher, err));
     if (!teacher)
         DK_TRY(dk_fail(err, DK_E_OPTION,
-                       "teacher.path is not set: give a path here, or path, blend or cache in the options"));
+                       "teacher.path is not set: give a path here, or path, blend, route or cache in the options"));
     DK_TRY(wrap(env, teacher, out, err));
     return DK_OK;
 out:
@@ -95,6 +95,63 @@ int32_t distill_teacher_blend(const distill_env *env, const distill_member *memb
 out:
     if (env) dk_free(env->host, read);
     return rc;
+}
+
+/* What a recipe says of members is said by members here; a function says all but the default. */
+static int32_t check_route(const di_options *options, int32_t by_function, dk_error *err)
+{
+    int32_t rc;
+    DK_TRY(di_options_check(options, 1 << DI_TEACHERS | 1 << DI_TEACHER, err));
+    DK_TRY(di_options_refuse(options, "teacher.route.of", "is of a recipe: here members say it", err));
+    if (by_function) DK_TRY(di_options_refuse(options, "teacher.route.by", "is given beside fn, which decides", err));
+    if (by_function && di_options_list_size(options, "teacher.route.map"))
+        return dk_fail(err, DK_E_OPTION, "teacher.route.map is given beside fn, which decides");
+out:
+    return rc;
+}
+
+static int32_t read_route(const distill_env *env, const di_options *options, di_route_settings *out, dk_error *err)
+{
+    int32_t rc;
+    DK_TRY(check_route(options, out->fn != NULL, err));
+    DK_TRY(di_route_settings_read(env->host, options, NULL, out, err));
+    if (out->fn) out->by = DI_ROUTE_CALLBACK;
+out:
+    return rc;
+}
+
+static int32_t route(const distill_env *env, const distill_member *members, int64_t count, di_route_settings *settings,
+                     const distill_options *options, distill_teacher **out, dk_error *err)
+{
+    const distill_destroy_fn destroy = settings->destroy;
+    di_teacher *teacher = NULL;
+    di_blend_member *read = NULL;
+    int32_t rc, taken = 0;
+    DK_TRY(di_check_pointer(env, "env", err));
+    DK_TRY(di_check_pointer(out, "out", err));
+    DK_TRY(count < 1 || !members ? dk_fail(err, DK_E_INVALID, "members: a route has at least one teacher") : DK_OK);
+    DK_TRY(read_route(env, di_tree(options), settings, err));
+    DK_TRY(dk_new(env->host, count, &read, err));
+    DK_TRY(di_check_struct(members, "members[0]", sizeof *members, err));
+    for (int64_t i = 0; i < count; i++) DK_TRY(read_member(members, i, &read[i], err));
+    taken = 1;
+    DI_COMPUTE(di_teacher_route(env->backend, read, count, settings, &teacher, err));
+    DK_TRY(wrap(env, teacher, out, err));
+out:
+    if (!taken && destroy) destroy(settings->user);
+    if (env) dk_free(env->host, read);
+    if (env) di_route_settings_free(env->host, settings);
+    return rc;
+}
+
+int32_t distill_teacher_route(const distill_env *env, const distill_member *members, int64_t count, distill_route_fn fn,
+                              void *user, distill_destroy_fn destroy, const distill_options *options,
+                              distill_teacher **out, distill_error *error)
+{
+    di_route_settings settings = {.fn = fn, .user = user, .destroy = destroy};
+    dk_error *err = di_err(error);
+    dk_error_clear(err);
+    return route(env, members, count, &settings, options, out, err);
 }
 
 int32_t distill_teacher_from_callbacks(const distill_env *env, const distill_teacher_callbacks *table,
@@ -155,22 +212,24 @@ void distill_teacher_free(distill_teacher *teacher)
     di_handle_free(teacher);
 }
 
-static int32_t check_batch(const distill_teacher *teacher, const distill_batch *batch, const char *name, dk_error *err)
+static int32_t take_batch(const distill_teacher *teacher, const distill_batch *given, const char *name,
+                          distill_batch *out, dk_error *err)
 {
     int32_t rc = di_check_pointer(teacher, "teacher", err);
-    if (rc == DK_OK) rc = di_check_struct(batch, name, sizeof *batch, err);
-    return rc == DK_OK ? di_check_batch(batch, di_teacher_vocab(teacher->teacher), err) : rc;
+    if (rc == DK_OK) rc = di_take_batch(given, name, out, err);
+    return rc == DK_OK ? di_check_batch(out, di_teacher_vocab(teacher->teacher), err) : rc;
 }
 
 int32_t distill_teacher_score(const distill_teacher *teacher, const distill_batch *batch, distill_target *out,
                               distill_error *error)
 {
     dk_error *err = di_err(error);
+    distill_batch own;
     int32_t rc;
     dk_error_clear(err);
-    DK_TRY(check_batch(teacher, batch, "batch", err));
+    DK_TRY(take_batch(teacher, batch, "batch", &own, err));
     DK_TRY(di_check_struct(out, "out", sizeof *out, err));
-    DI_COMPUTE(di_teacher_score(teacher->teacher, batch, out, err));
+    DI_COMPUTE(di_teacher_score(teacher->teacher, &own, out, err));
 out:
     return rc;
 }
@@ -179,12 +238,13 @@ int32_t distill_teacher_log_probs(const distill_teacher *teacher, const distill_
                                   const distill_tensor *chosen, distill_target *top, distill_error *error)
 {
     dk_error *err = di_err(error);
+    distill_batch own;
     int32_t rc;
     dk_error_clear(err);
-    DK_TRY(check_batch(teacher, batch, "batch", err));
+    DK_TRY(take_batch(teacher, batch, "batch", &own, err));
     if (!chosen && !top) return dk_fail(err, DK_E_INVALID, "chosen and top are NULL: nothing is asked for");
     if (top) DK_TRY(di_check_struct(top, "top", sizeof *top, err));
-    DI_COMPUTE(di_teacher_log_probs(teacher->teacher, batch, temperature, chosen, top, err));
+    DI_COMPUTE(di_teacher_log_probs(teacher->teacher, &own, temperature, chosen, top, err));
 out:
     return rc;
 }
@@ -193,11 +253,12 @@ int32_t distill_teacher_generate(const distill_teacher *teacher, const distill_b
                                  const distill_options *options, distill_token_fn fn, void *user, distill_error *error)
 {
     dk_error *err = di_err(error);
+    distill_batch own;
     int32_t rc;
     dk_error_clear(err);
-    DK_TRY(check_batch(teacher, prompts, "prompts", err));
+    DK_TRY(take_batch(teacher, prompts, "prompts", &own, err));
     if (!fn) return dk_fail(err, DK_E_INVALID, "fn is NULL");
-    DI_COMPUTE(di_teacher_generate(teacher->teacher, prompts, di_tree(options), options, fn, user, err));
+    DI_COMPUTE(di_teacher_generate(teacher->teacher, &own, di_tree(options), options, fn, user, err));
 out:
     return rc;
 }

@@ -30,12 +30,13 @@ static int32_t fit_windows(cli_session *s, const distill_teacher *scorer, const 
 /* Do the settings say what teaches? */
 static int names_teacher(const cli_session *s)
 {
-    size_t path = 0, blend = 0, cache = 0;
+    size_t path = 0, blend = 0, route = 0, cache = 0;
     char none[1];
     distill_options_get(s->options, "teacher.path", none, sizeof none, &path, NULL);
     distill_options_get(s->options, "teacher.blend", none, sizeof none, &blend, NULL);
+    distill_options_get(s->options, "teacher.route", none, sizeof none, &route, NULL);
     distill_options_get(s->options, "teacher.cache.path", none, sizeof none, &cache, NULL);
-    return path > 1 || blend > 1 || cache > 1;
+    return path > 1 || blend > 1 || route > 1 || cache > 1;
 }
 
 int cli_eval(const cli_command *command, int argc, char **argv)

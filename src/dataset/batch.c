@@ -15,6 +15,8 @@ int32_t di_batch_plan(dk_host *host, int64_t windows, int64_t tokens, int64_t se
     DK_TRY(dk_new(host, windows + 1, &batch->window_row, err));
     DK_TRY(dk_new(host, sequences + 1, &batch->offsets, err));
     DK_TRY(dk_new(host, sequences, &batch->origins, err));
+    DK_TRY(dk_new(host, sequences, &batch->sources, err));
+    DK_TRY(dk_new(host, sequences, &batch->tags, err));
     DK_TRY(dk_new(host, tokens, &batch->ids, err));
     DK_TRY(dk_new(host, tokens, &batch->learn, err));
     DK_TRY(dk_new(host, tokens, &batch->row, err));
@@ -31,9 +33,9 @@ out:
 void di_batch_free(di_batch *batch)
 {
     if (!batch) return;
-    void *parts[] = {batch->window_first, batch->window_row, batch->offsets,      batch->ids,
-                     batch->learn,        batch->row,        batch->labels,       batch->weights,
-                     batch->row_sequence, batch->origins,    batch->walk.windows, batch->walk.tokens};
+    void *parts[] = {batch->window_first, batch->window_row, batch->offsets,      batch->ids,          batch->learn,
+                     batch->row,          batch->labels,     batch->weights,      batch->row_sequence, batch->origins,
+                     batch->sources,      batch->tags,       batch->walk.windows, batch->walk.tokens};
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) dk_free(batch->host, parts[i]);
     dk_free(batch->host, batch);
 }
@@ -59,6 +61,8 @@ void di_batch_add_sequence(di_batch *batch, const di_tokens *tokens, int64_t fir
 {
     int64_t begin = batch->offsets[batch->sequences];
     batch->origins[batch->sequences] = origin;
+    batch->sources[batch->sequences] = origin.source;
+    batch->tags[batch->sequences] = origin.teacher;
     copy_ids(tokens, first, count, batch->ids + begin);
     batch->learn[begin] = 0;
     for (int64_t i = 1; i < count; i++) {
@@ -86,6 +90,18 @@ void di_batch_end_window(di_batch *batch)
     batch->windows++;
     batch->window_first[batch->windows] = batch->sequences;
     batch->window_row[batch->windows] = batch->rows;
+}
+
+void di_batch_view(const di_batch *batch, distill_batch *out)
+{
+    DISTILL_INIT(out);
+    out->ids = batch->ids;
+    out->offsets = batch->offsets;
+    out->rows = batch->row;
+    out->sequences = batch->sequences;
+    out->row_count = batch->rows;
+    out->sources = batch->sources;
+    out->tags = batch->tags;
 }
 
 di_identity di_batch_identity(const di_batch *batch, int64_t sequence)

@@ -4,6 +4,7 @@
 #define DI_DATASET_BATCH_H
 
 #include "dataset/store.h"
+#include "distill.h"
 
 /* memory of its own, planned by di_batch_plan; rows carry labels: nothing is shifted afterwards */
 typedef struct di_origin { /* of a sequence */
@@ -24,8 +25,9 @@ typedef struct di_batch {
     int64_t *window_first; /* [windows + 1]: first sequence of each window */
     int64_t *window_row;   /* [windows + 1]: first row of each window */
     int64_t sequences;
-    int64_t *offsets;   /* [sequences + 1] into ids */
-    di_origin *origins; /* [sequences] */
+    int64_t *offsets;             /* [sequences + 1] into ids */
+    di_origin *origins;           /* [sequences] */
+    const char **sources, **tags; /* [sequences] of the origins, as teachers are given them */
     int32_t *ids;
     uint8_t *learn;        /* [offsets[sequences]]: 1 = this token is a label */
     int64_t rows;          /* positions with loss */
@@ -48,6 +50,8 @@ typedef struct di_identity {
     di_origin origin;
     uint64_t hash; /* of the token ids, computed now */
 } di_identity;
+/* All of it as teachers and students are given it; borrowed. */
+void di_batch_view(const di_batch *batch, distill_batch *out);
 di_identity di_batch_identity(const di_batch *batch, int64_t sequence);
 void di_batch_free(di_batch *batch);
 

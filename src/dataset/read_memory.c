@@ -60,6 +60,28 @@ out:
     return rc;
 }
 
+static int32_t put_name(const char *const *names, int64_t index, const char *what, char out[DI_TAG_SIZE], dk_error *err)
+{
+    const char *name = names && names[index] ? names[index] : "";
+    if (strlen(name) >= DI_TAG_SIZE)
+        return dk_fail(err, DK_E_INVALID, "its %s \"%.20s...\" has %zu bytes; names have at most %d", what, name,
+                       strlen(name), DI_TAG_SIZE - 1);
+    snprintf(out, DI_TAG_SIZE, "%s", name);
+    return DK_OK;
+}
+
+static int32_t end_sequence(const distill_batch *batch, int64_t sequence, uint32_t flags, di_builder *builder,
+                            dk_error *err)
+{
+    di_tag tag;
+    int32_t rc;
+    DK_TRY(put_name(batch->sources, sequence, "source", tag.source, err));
+    DK_TRY(put_name(batch->tags, sequence, "tag", tag.teacher, err));
+    DK_TRY(di_builder_end(builder, sequence, flags, &tag, err));
+out:
+    return rc;
+}
+
 int32_t di_read_batch(const distill_batch *batch, di_builder *builder, dk_host *host, dk_error *err)
 {
     uint8_t *learn = NULL;
@@ -78,7 +100,7 @@ int32_t di_read_batch(const distill_batch *batch, di_builder *builder, dk_host *
         int64_t begin = batch->offsets[s];
         rc = di_builder_add(builder, batch->ids + begin, masked ? learn + begin : NULL,
                             batch->weights ? weights + begin : NULL, batch->offsets[s + 1] - begin, err);
-        if (rc == DK_OK) rc = di_builder_end(builder, s, masked ? 0 : DI_DOCUMENT_TEXT, NULL, err);
+        if (rc == DK_OK) rc = end_sequence(batch, s, masked ? 0 : DI_DOCUMENT_TEXT, builder, err);
         if (rc != DK_OK) {
             dk_error_context(err, "tokens: sequence %lld", (long long)s);
             goto out;

@@ -184,12 +184,7 @@ static int32_t forward(evaluator *e, int64_t window, di_evaluation *out, dk_erro
     distill_batch batch;
     double begin = dk_seconds();
     int32_t rc;
-    DISTILL_INIT(&batch);
-    batch.ids = e->batch->ids;
-    batch.offsets = e->batch->offsets;
-    batch.rows = e->batch->row;
-    batch.sequences = e->batch->sequences;
-    batch.row_count = e->batch->rows;
+    di_batch_view(e->batch, &batch);
     DK_TRY(di_session_forward(e->student, &batch, err));
     out->student_seconds += dk_seconds() - begin;
     begin = dk_seconds();

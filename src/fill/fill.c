@@ -39,12 +39,7 @@ static int32_t one_batch(build *b, dk_error *err)
 {
     distill_batch batch;
     int32_t rc;
-    DISTILL_INIT(&batch);
-    batch.ids = b->batch->ids;
-    batch.offsets = b->batch->offsets;
-    batch.sequences = b->batch->sequences;
-    batch.rows = b->batch->row;
-    batch.row_count = b->batch->rows;
+    di_batch_view(b->batch, &batch);
     DK_TRY(di_session_forward(b->session, &batch, err));
     di_session_drop(b->session);
     b->progress.done += b->batch->windows;

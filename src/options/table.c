@@ -59,6 +59,17 @@ static const di_option_info rows[] = {
            "an error",
            .when = "mode=linear"),
 
+    CHOICE(
+        "teacher.route.by", "source", "source|tag|teacher|prompt_perplexity", 0,
+        "what gives a sample its teacher: its source or its tag (field `teacher` of JSONL), which is a name of the map "
+        "or a teacher's own; tag alone as a teacher's name; or which teacher finds its prompt the likeliest"),
+    LIST("teacher.route.of", DI_OPTION_TEXT, 0, 0,
+         "names of the teachers that samples are routed to; not given, in section teacher: all of teachers",
+         .names = "teachers"),
+    TEXT("teacher.route.default", NULL, 0, "name of the teacher of what is not routed; not given = that is an error"),
+    TEXT("teacher.route.map.NAME", NULL, 0,
+         "name of the teacher of source or tag NAME; one that is not in the map goes to the teacher of its own name"),
+
     PATH("teacher.cache.path",
          "file that the teacher's targets are kept in: what is there is read, what is not is asked of "
          "teacher.path and added; without teacher.path everything must be there"),
@@ -209,6 +220,8 @@ static const di_group groups[] = {
     {.name = "teachers", .like = "teacher", .shape = DI_GROUP_NAMED},
     {.name = "teacher", .main = "path"},
     {.name = "teacher.blend"},
+    {.name = "teacher.route", .main = "by"},
+    {.name = "teacher.route.map", .main = "", .when = "by=source|tag", .shape = DI_GROUP_NAMED},
     {.name = "teacher.cache", .main = "path", .beside = "from|tier"},
     {.name = "student", .main = "path"},
     {.name = "data", .main = "train"},

@@ -40,6 +40,8 @@ struct di_source {
 /* ---- checks; messages name the argument ---- */
 /* struct_size of a sized struct: not NULL, at least `least` bytes */
 int32_t di_check_struct(const void *structure, const char *name, size_t least, dk_error *err);
+/* An older caller's batch is shorter: what it does not have is not said. */
+int32_t di_take_batch(const distill_batch *given, const char *name, distill_batch *out, dk_error *err);
 /* pointers, offsets ascending, ids in range, rows ascending and inside */
 int32_t di_check_batch(const distill_batch *batch, int64_t vocab_size, dk_error *err);
 /* ndim, dtype (code, bits), device, strides; shape[i] < 0 = any. */

@@ -32,6 +32,17 @@ int32_t di_check_struct(const void *structure, const char *name, size_t least, d
     return DK_OK;
 }
 
+int32_t di_take_batch(const distill_batch *given, const char *name, distill_batch *out, dk_error *err)
+{
+    const size_t least = offsetof(distill_batch, row_count) + sizeof given->row_count;
+    const int32_t rc = di_check_struct(given, name, least, err);
+    if (rc) return rc;
+    DISTILL_INIT(out);
+    memcpy(out, given, given->struct_size < sizeof *out ? given->struct_size : sizeof *out);
+    out->struct_size = sizeof *out;
+    return DK_OK;
+}
+
 /* ---- tensors ---- */
 
 enum { FLOATS = 1, F32_ONLY = 2, IDS = 3 };

@@ -110,6 +110,8 @@ static int32_t ahead(const di_teacher *t)
     return 0;
 }
 
+static int32_t formed(const di_teacher *t) { return blend_of(t)->kind == DISTILL_DENSE; }
+
 static int32_t generate(di_teacher *t, const distill_batch *prompts, const di_options *options,
                         const distill_options *user_options, distill_token_fn fn, void *user, dk_error *err)
 {
@@ -127,6 +129,7 @@ static const di_teacher_kind blend_kind = {.name = "a blend of teachers",
                                            .flops = flops,
                                            .member = member,
                                            .ahead = ahead,
+                                           .formed = formed,
                                            .session = di_blend_session,
                                            .session_free = di_blend_session_free,
                                            .begin = di_blend_begin,
@@ -221,39 +224,15 @@ static int32_t check_mode(const di_blend *blend, dk_error *err)
     return DK_OK;
 }
 
-/* A cache without its teacher knows its tokenizer by the hash alone. */
-static int32_t known_tokenizer(di_teacher *t, uint8_t out[32])
-{
-    const uint8_t *kept = di_teacher_cached_tokenizer(t);
-    if (di_teacher_tokenizer(t)) dk_tokenizer_hash(di_teacher_tokenizer(t), out);
-    else if (kept) memcpy(out, kept, 32);
-    return di_teacher_tokenizer(t) || kept;
-}
-
-static int32_t check_kept_tokenizer(const di_blend *blend, int64_t index, dk_error *err)
-{
-    uint8_t own[32], other[32];
-    char hex[2][65];
-    if (!known_tokenizer(blend->members[index].teacher, own)) return DK_OK;
-    for (int64_t i = 0; i < index; i++) {
-        if (!known_tokenizer(blend->members[i].teacher, other) || memcmp(own, other, sizeof own) == 0) continue;
-        dk_hex(own, 32, hex[0]);
-        dk_hex(other, 32, hex[1]);
-        return dk_fail(err, DK_E_MISMATCH, "the tokenizers of teachers %s (%.16s) and %s (%.16s) differ",
-                       blend->members[i].name, hex[1], blend->members[index].name, hex[0]);
-    }
-    return DK_OK;
-}
-
 static int32_t check_members(di_blend *blend, dk_error *err)
 {
     int32_t rc = DK_OK;
     blend->width = INT64_MAX;
     for (int64_t i = 0; i < blend->count; i++) {
-        const di_blended *member = &blend->members[i], *first = &blend->members[0];
-        DK_TRY(di_check_same_tokens(first->name, di_teacher_tokenizer(first->teacher), member->name,
-                                    di_teacher_tokenizer(member->teacher), err));
-        DK_TRY(check_kept_tokenizer(blend, i, err));
+        const di_blended *member = &blend->members[i];
+        for (int64_t j = 0; j < i; j++)
+            DK_TRY(di_check_same_tokenizers(blend->members[j].name, blend->members[j].teacher, member->name,
+                                            member->teacher, err));
         const int64_t valid = di_teacher_vocab_valid(member->teacher);
         if (valid < blend->width) blend->width = valid;
     }

@@ -216,11 +216,11 @@ static int32_t set_from_teacher(wishes *s, const char *path, di_teacher *from, d
                        "%s: tier hidden keeps the states of a model in this process: this teacher is none, take full, "
                        "top_k or sampled",
                        path);
-    if (h->tier == DI_TIER_FULL && from->kind->session == di_blend_session)
+    if (h->tier == DI_TIER_FULL && di_teacher_formed(from))
         return dk_fail(err, DK_E_UNSUPPORTED,
-                       "%s: what a blend says at one temperature does not tell what it says at another: take top_k or "
+                       "%s: what %s says at one temperature does not tell what it says at another: take top_k or "
                        "sampled instead of full",
-                       path);
+                       path, from->kind->name);
     h->vocab = facts.vocab_size;
     h->vocab_valid = facts.vocab_valid;
     if (h->tier == DI_TIER_HIDDEN) h->width = (uint32_t)facts.hidden_size;

@@ -19,11 +19,12 @@ struct di_filler {
     const uint8_t (*keys)[16];
     /* the batch: sequences that lack rows */
     distill_batch batch;
-    int32_t *ids;       /* [max_tokens] */
-    int64_t *offsets;   /* [max_sequences + 1] */
-    int64_t *sequences; /* [max_sequences] of the session's batch */
-    int64_t *rows;      /* [max_rows] */
-    int64_t at;         /* sequence of the batch that rows are of */
+    int32_t *ids;                 /* [max_tokens] */
+    int64_t *offsets;             /* [max_sequences + 1] */
+    int64_t *sequences;           /* [max_sequences] of the session's batch */
+    const char **sources, **tags; /* [max_sequences] */
+    int64_t *rows;                /* [max_rows] */
+    int64_t at;                   /* sequence of the batch that rows are of */
     /* one row */
     int32_t *row_ids;  /* [width] */
     float *row_values; /* [width] */
@@ -42,6 +43,8 @@ void di_filler_free(di_filler *f)
     dk_free(host, f->ids);
     dk_free(host, f->offsets);
     dk_free(host, f->sequences);
+    dk_free(host, f->sources);
+    dk_free(host, f->tags);
     dk_free(host, f->rows);
     dk_free(host, f->row_ids);
     dk_free(host, f->row_values);
@@ -63,6 +66,8 @@ int32_t di_filler_create(di_session *s, di_filler **out, dk_error *err)
     DK_TRY(dk_new(host, s->max_tokens > 0 ? s->max_tokens : 1, &f->ids, err));
     DK_TRY(dk_new(host, s->max_sequences + 1, &f->offsets, err));
     DK_TRY(dk_new(host, s->max_sequences > 0 ? s->max_sequences : 1, &f->sequences, err));
+    DK_TRY(dk_new(host, s->max_sequences, &f->sources, err));
+    DK_TRY(dk_new(host, s->max_sequences, &f->tags, err));
     DK_TRY(dk_new(host, s->max_rows, &f->rows, err));
     DK_TRY(dk_new(host, header->width, &f->row_ids, err));
     DK_TRY(dk_new(host, header->width, &f->row_values, err));
@@ -183,6 +188,8 @@ static void gather(di_filler *f, const int64_t *rows, int64_t count)
         if (own != sequence) {
             memcpy(f->ids + f->offsets[sequences], batch->ids + begin, (size_t)length * sizeof *f->ids);
             f->sequences[sequences] = sequence = own;
+            if (batch->sources) f->sources[sequences] = batch->sources[own];
+            if (batch->tags) f->tags[sequences] = batch->tags[own];
             f->offsets[sequences + 1] = f->offsets[sequences] + length;
             sequences++;
         }
@@ -194,6 +201,8 @@ static void gather(di_filler *f, const int64_t *rows, int64_t count)
     f->batch.sequences = sequences;
     f->batch.rows = f->rows;
     f->batch.row_count = count;
+    f->batch.sources = batch->sources ? f->sources : NULL;
+    f->batch.tags = batch->tags ? f->tags : NULL;
 }
 
 int32_t di_filler_run(di_filler *f, const uint8_t (*keys)[16], const int64_t *rows, int64_t count, dk_error *err)

@@ -48,6 +48,29 @@ void di_blend_settings_read(const di_options *options, const char *entry_name, d
                  (di_options_is_set(options, in(&n, "teacher.blend.min_common_mass")) ? DI_GIVEN_COMMON_MASS : 0);
 }
 
+int32_t di_route_settings_read(dk_host *host, const di_options *options, const char *entry_name, di_route_settings *out,
+                               dk_error *err)
+{
+    node n = {.entry = entry_name};
+    const int64_t count = di_options_list_size(options, in(&n, "teacher.route.map"));
+    const int32_t rc = dk_new(host, count, &out->map, err);
+    if (rc) return rc;
+    out->by = di_route_by_of(di_options_text(options, in(&n, "teacher.route.by")));
+    out->other = di_options_text(options, in(&n, "teacher.route.default"));
+    for (int64_t i = 0; i < count; i++) {
+        const di_options *rule = di_options_item(options, in(&n, "teacher.route.map"), i);
+        out->map[i] = (di_route_name){di_options_name(rule), di_options_text(rule, "")};
+    }
+    out->map_count = count;
+    return DK_OK;
+}
+
+void di_route_settings_free(dk_host *host, di_route_settings *settings)
+{
+    dk_free(host, settings->map);
+    settings->map = NULL;
+}
+
 /* ---- nodes: teacher, or an entry of teachers ---- */
 
 static int32_t open_node(reader *r, const char *entry_name, const char *path, di_teacher **out, double *temperature,
@@ -86,7 +109,8 @@ static int32_t open_entry(reader *r, const char *name, di_teacher **out, double 
         r->depth--;
         at->open = 0;
         if (rc) return rc;
-        if (!at->teacher) return dk_fail(err, DK_E_OPTION, "teachers.%s has neither path nor blend nor cache", name);
+        if (!at->teacher)
+            return dk_fail(err, DK_E_OPTION, "teachers.%s has neither path, blend, route nor cache", name);
     }
     *temperature = at->temperature;
     *out = at->teacher;
@@ -119,6 +143,47 @@ out:
     return rc;
 }
 
+static int32_t all_entries(reader *r, di_blend_member *members, int64_t *count, dk_error *err)
+{
+    *count = di_options_list_size(r->options, "teachers");
+    if (!*count)
+        return dk_fail(err, DK_E_OPTION, "teacher.route: there are no teachers that samples could be routed to");
+    if (*count > TEACHERS_MAX) return dk_fail(err, DK_E_OPTION, "teachers: more than %d", TEACHERS_MAX);
+    for (int64_t i = 0; i < *count; i++)
+        members[i] = (di_blend_member){.name = di_options_name(di_options_item(r->options, "teachers", i))};
+    return DK_OK;
+}
+
+static int32_t listed_entries(reader *r, node *n, di_blend_member *members, int64_t *count, dk_error *err)
+{
+    *count = di_options_list_size(r->options, in(n, "teacher.route.of"));
+    if (!*count && !n->entry) return all_entries(r, members, count, err);
+    if (!*count)
+        return dk_fail(err, DK_E_OPTION, "%s is not given: it names the teachers that samples are routed to",
+                       in(n, "teacher.route.of"));
+    if (*count > TEACHERS_MAX)
+        return dk_fail(err, DK_E_OPTION, "%s: more than %d", in(n, "teacher.route.of"), TEACHERS_MAX);
+    for (int64_t i = 0; i < *count; i++)
+        members[i] = (di_blend_member){.name = di_options_list_text(r->options, in(n, "teacher.route.of"), i)};
+    return DK_OK;
+}
+
+static int32_t open_route(reader *r, node *n, di_teacher **out, dk_error *err)
+{
+    di_blend_member members[TEACHERS_MAX];
+    di_route_settings settings = {.by = DI_ROUTE_SOURCE};
+    int64_t count = 0;
+    int32_t rc;
+    DK_TRY(listed_entries(r, n, members, &count, err));
+    for (int64_t i = 0; i < count; i++)
+        DK_TRY(open_entry(r, members[i].name, &members[i].teacher, &members[i].temperature, err));
+    DK_TRY(di_route_settings_read(r->backend->host, r->options, n->entry, &settings, err));
+    DK_TRY(di_teacher_route(r->backend, members, count, &settings, out, err));
+out:
+    di_route_settings_free(r->backend->host, &settings);
+    return rc;
+}
+
 /* Who is asked, without the cache around it. */
 static int32_t open_asked(reader *r, const char *entry_name, const char *path, di_teacher **out, double *temperature,
                           dk_error *err)
@@ -132,7 +197,8 @@ static int32_t open_asked(reader *r, const char *entry_name, const char *path, d
         path = di_options_text(r->options, in(&n, "teacher.path"));
     }
     *temperature = di_options_f64(r->options, in(&n, "teacher.temperature"));
-    if (from && (path || di_options_map(r->options, in(&n, "teacher.blend"))))
+    if (from && (path || di_options_map(r->options, in(&n, "teacher.blend")) ||
+                 di_options_map(r->options, in(&n, "teacher.route"))))
         return dk_fail(err, DK_E_OPTION,
                        "%s and a teacher beside it are both given: who fills the cache is one of them",
                        in(&n, "teacher.cache.from"));
@@ -140,6 +206,13 @@ static int32_t open_asked(reader *r, const char *entry_name, const char *path, d
         name = di_options_named(r->options, in(&n, "teacher.cache.from"));
         path = from;
     }
+    if (di_options_map(r->options, in(&n, "teacher.route")) && di_options_map(r->options, in(&n, "teacher.blend")))
+        return dk_fail(err, DK_E_OPTION, "%s and a blend are both given: a teacher is one of them",
+                       in(&n, "teacher.route"));
+    if (di_options_map(r->options, in(&n, "teacher.route")))
+        return path ? dk_fail(err, DK_E_OPTION, "%s and a path are both given: a teacher is one of them",
+                              in(&n, "teacher.route"))
+                    : open_route(r, &n, out, err);
     if (di_options_map(r->options, in(&n, "teacher.blend")))
         return path ? dk_fail(err, DK_E_OPTION, "%s and a path are both given: a teacher is one of them",
                               in(&n, "teacher.blend"))

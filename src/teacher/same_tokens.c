@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/hash.h"
 #include "teacher/teacher.h"
 
 static void spell(const dk_tokenizer *tokenizer, int64_t id, char out[48])
@@ -43,4 +44,30 @@ int32_t di_check_same_tokens(const char *a_name, const dk_tokenizer *a, const ch
         "the tokenizers of teachers %s (%lld tokens) and %s (%lld tokens) differ: token %lld is %s in %s and %s "
         "in %s",
         a_name, (long long)a_size, b_name, (long long)b_size, (long long)id, a_text, a_name, b_text, b_name);
+}
+
+/* A cache without its teacher knows its tokenizer by the hash alone. */
+static int32_t known_tokenizer(const di_teacher *t, uint8_t out[32])
+{
+    const uint8_t *kept = di_teacher_cached_tokenizer(t);
+    if (di_teacher_tokenizer(t)) dk_tokenizer_hash(di_teacher_tokenizer(t), out);
+    else if (kept) memcpy(out, kept, 32);
+    return di_teacher_tokenizer(t) || kept;
+}
+
+int32_t di_check_same_tokenizers(const char *a_name, const di_teacher *a, const char *b_name, const di_teacher *b,
+                                 dk_error *err)
+{
+    uint8_t a_hash[32], b_hash[32];
+    char a_hex[65], b_hex[65];
+    int32_t rc;
+    DK_TRY(di_check_same_tokens(a_name, di_teacher_tokenizer(a), b_name, di_teacher_tokenizer(b), err));
+    if (!known_tokenizer(a, a_hash) || !known_tokenizer(b, b_hash) || memcmp(a_hash, b_hash, sizeof a_hash) == 0)
+        goto out;
+    dk_hex(a_hash, 32, a_hex);
+    dk_hex(b_hash, 32, b_hex);
+    rc = dk_fail(err, DK_E_MISMATCH, "the tokenizers of teachers %s (%.16s) and %s (%.16s) differ", a_name, a_hex,
+                 b_name, b_hex);
+out:
+    return rc;
 }

@@ -88,6 +88,8 @@ out:
     return rc;
 }
 
+di_session *di_scorer_session(const di_scorer *w) { return w->session; }
+
 static int32_t read_strip(di_scorer *w, int64_t first, int64_t count, double temperature, dk_error *err)
 {
     const di_source *source = &w->session->source;

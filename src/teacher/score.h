@@ -18,7 +18,8 @@ int32_t di_scorer_create(di_teacher *teacher, int64_t max_tokens, int64_t max_se
                          di_scorer **out, dk_error *err);
 int32_t di_scorer_run(di_scorer *scorer, const distill_batch *batch, double temperature, di_strip_fn fn, void *user,
                       dk_error *err);
-void di_scorer_free(di_scorer *scorer); /* NULL is fine */
+void di_scorer_free(di_scorer *scorer);                 /* NULL is fine */
+di_session *di_scorer_session(const di_scorer *scorer); /* what it scores with, free for others between its runs */
 /* The k likeliest of a row, descending (of equal ones the smaller id), and the log of the mass of all others. */
 void di_row_best(const float *row, int64_t valid, int64_t k, float *values, int32_t *ids);
 float di_row_rest(const float *row, int64_t valid, int64_t k, const float *values, const int32_t *ids);

@@ -129,6 +129,8 @@ int64_t di_teacher_version(const di_teacher *t) { return t->kind->version ? t->k
 
 int32_t di_teacher_ahead(const di_teacher *t) { return t->kind->ahead && t->kind->ahead(t); }
 
+int32_t di_teacher_formed(const di_teacher *t) { return t->kind->formed && t->kind->formed(t); }
+
 /* ---- text ---- */
 
 int32_t di_teacher_generate(di_teacher *t, const distill_batch *prompts, const di_options *options,

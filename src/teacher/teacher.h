@@ -48,6 +48,33 @@ typedef struct di_blend_member {
 /* One member that is asked, at temperature 1, is the blend: that teacher itself comes back. */
 int32_t di_teacher_blend(dk_backend *backend, const di_blend_member *members, int64_t count,
                          const di_blend_settings *settings, di_teacher **out, dk_error *err);
+/* ---- each sample by one of several teachers ---- */
+typedef enum {
+    DI_ROUTE_SOURCE, /* by names, which are members' or in the map: */
+    DI_ROUTE_TAG,
+    DI_ROUTE_TEACHER, /* the tag, which is a member's name */
+    DI_ROUTE_PROMPT_PERPLEXITY,
+    DI_ROUTE_CALLBACK
+} di_route_by;
+typedef struct di_route_name {
+    const char *from, *to; /* a source or tag, and the member that teaches it */
+} di_route_name;
+typedef struct di_route_settings {
+    di_route_by by;
+    const char *other;  /* the default; NULL = what is not routed is an error */
+    di_route_name *map; /* [map_count] */
+    int64_t map_count;
+    distill_route_fn fn; /* DI_ROUTE_CALLBACK */
+    void *user;
+    distill_destroy_fn destroy; /* runs once, also where this fails */
+} di_route_settings;
+int32_t di_teacher_route(dk_backend *backend, const di_blend_member *members, int64_t count,
+                         const di_route_settings *settings, di_teacher **out, dk_error *err);
+di_route_by di_route_by_of(const char *name); /* a choice of teacher.route.by */
+/* Settings of a route from section teacher, or from an entry of teachers; di_route_settings_free lets map go. */
+int32_t di_route_settings_read(dk_host *host, const di_options *options, const char *entry_name, di_route_settings *out,
+                               dk_error *err);
+void di_route_settings_free(dk_host *host, di_route_settings *settings);
 /* What sections teacher and teachers name: a model, or a blend of some; *out NULL = nothing. path stands in for
  * teacher.path. */
 int32_t di_teacher_from_options(dk_backend *backend, const di_options *options, const char *path, di_teacher **out,
@@ -61,6 +88,9 @@ void di_blend_settings_read(const di_options *options, const char *entry_name, d
 /* Do ids mean the same? E_MISMATCH names the first token that differs; NULL = a teacher without one, which fits all. */
 int32_t di_check_same_tokens(const char *a_name, const dk_tokenizer *a, const char *b_name, const dk_tokenizer *b,
                              dk_error *err);
+/* The same of teachers: a cache knows its tokenizer's hash, where its teacher is not at hand. */
+int32_t di_check_same_tokenizers(const char *a_name, const di_teacher *a, const char *b_name, const di_teacher *b,
+                                 dk_error *err);
 
 /* Targets kept in a file (cache/): what is there is read; what is not is asked of `from` and added, or is an error
  * where that is NULL. options: teacher.cache. */

@@ -31,7 +31,9 @@ typedef struct di_teacher_kind {
     di_teacher *(*from)(const di_teacher *teacher); /* whom it asks for what it does not know; NULL = nobody */
     /* member index, 0 = there is none; session NULL = name and teacher alone. NULL = it has no members */
     int32_t (*member)(const di_teacher *teacher, di_session *session, int64_t index, di_member_view *out);
-    int32_t (*ahead)(const di_teacher *teacher); /* begin is worth calling before the batch is due; NULL = it is not */
+    int32_t (*ahead)(const di_teacher *teacher);  /* begin is worth calling before the batch is due; NULL = it is not */
+    int32_t (*formed)(const di_teacher *teacher); /* what it says at one temperature does not tell what it says at
+                                                     another; NULL = it does */
     /* session->batch, ->row_count and ->places are set; end comes once for each batch begun. NULL = nothing to do */
     int32_t (*begin)(di_session *session, dk_error *err);
     void (*end)(di_session *session);
@@ -61,6 +63,7 @@ struct di_teacher {
 };
 int32_t di_teacher_create(dk_backend *backend, const di_teacher_kind *kind, const char *path, di_teacher **out,
                           dk_error *err);
+int32_t di_teacher_formed(const di_teacher *teacher);
 
 struct di_session {
     di_teacher *teacher; /* a reference */

@@ -63,6 +63,8 @@ static void cut_micro(const di_trainer *t, const di_batch *batch, int64_t index,
     out->micro.weights = batch->weights + row;
     out->micro.sequences = batch->window_first[last] - sequence;
     out->micro.row_count = batch->window_row[last] - row;
+    out->micro.sources = batch->sources + sequence;
+    out->micro.tags = batch->tags + sequence;
     out->micro_labels = batch->labels + row;
     out->micro_weights = batch->weights + row;
     for (int64_t s = 0; s <= out->micro.sequences; s++) out->micro_offsets[s] = batch->offsets[sequence + s] - token;

@@ -25,7 +25,7 @@ _Static_assert(offsetof(distill_tensor, strides) == 32, "distill_tensor.strides"
 _Static_assert(offsetof(distill_tensor, byte_offset) == 40, "distill_tensor.byte_offset");
 _Static_assert(sizeof(distill_tensor) == offsetof(distill_tensor, byte_offset) + sizeof(((distill_tensor *)0)->byte_offset), "distill_tensor has no tail padding");
 
-_Static_assert(sizeof(distill_batch) == 56, "sizeof distill_batch");
+_Static_assert(sizeof(distill_batch) == 72, "sizeof distill_batch");
 _Static_assert(offsetof(distill_batch, struct_size) == 0, "distill_batch.struct_size");
 _Static_assert(offsetof(distill_batch, flags) == 4, "distill_batch.flags");
 _Static_assert(offsetof(distill_batch, ids) == 8, "distill_batch.ids");
@@ -34,7 +34,9 @@ _Static_assert(offsetof(distill_batch, rows) == 24, "distill_batch.rows");
 _Static_assert(offsetof(distill_batch, weights) == 32, "distill_batch.weights");
 _Static_assert(offsetof(distill_batch, sequences) == 40, "distill_batch.sequences");
 _Static_assert(offsetof(distill_batch, row_count) == 48, "distill_batch.row_count");
-_Static_assert(sizeof(distill_batch) == offsetof(distill_batch, row_count) + sizeof(((distill_batch *)0)->row_count), "distill_batch has no tail padding");
+_Static_assert(offsetof(distill_batch, sources) == 56, "distill_batch.sources");
+_Static_assert(offsetof(distill_batch, tags) == 64, "distill_batch.tags");
+_Static_assert(sizeof(distill_batch) == offsetof(distill_batch, tags) + sizeof(((distill_batch *)0)->tags), "distill_batch has no tail padding");
 
 _Static_assert(sizeof(distill_target) == 80, "sizeof distill_target");
 _Static_assert(offsetof(distill_target, struct_size) == 0, "distill_target.struct_size");

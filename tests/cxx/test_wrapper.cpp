@@ -155,6 +155,18 @@ TEST(trains_a_student_from_a_teacher)
     CHECK_INT(both["vocab_size"], 32);
     auto alone = teacher.log_probs(some_tokens(), 2), together = both.log_probs(some_tokens(), 2);
     for (std::size_t i = 0; i < alone.size(); i++) CHECK_NEAR((double)together[i], (double)alone[i], 1e-5);
+    auto second = student.as_teacher();
+    std::vector<distill::member> names = {{teacher.get(), "pt"}, {second.get(), "en"}};
+    const std::int32_t ids[] = {1, 2, 3};
+    distill::batch one(distill::span<const std::int32_t>(ids, 3)), same = one;
+    one.origin("pt");
+    auto by_source = distill::teacher::route(env, names);
+    CHECK(by_source.score(one) == teacher.score(one));
+    auto by_length = distill::teacher::route(env, names, nullptr,
+                                             [](const distill_batch &, std::int64_t, std::string_view source,
+                                                std::string_view) { return source == "pt" ? 1 : 0; });
+    CHECK(by_length.score(same) == teacher.score(same));
+    CHECK(by_length.score(one) == second.score(one));
     CHECK(!student.parameter_names().empty());
     auto weight = student.parameter(student.parameter_names().front());
     CHECK(distill::size(weight) > 0);

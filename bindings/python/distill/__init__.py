@@ -31,4 +31,9 @@ def blend(members, weights=None, options=None, env=None, **keys):
     return Teacher.blend(members, weights, options, env, **keys)
 
 
+def route(members, by=None, options=None, env=None, **keys):
+    """Teacher.route: each sample by one of several teachers."""
+    return Teacher.route(members, by, options, env, **keys)
+
+
 globals().update({name: value for name, value in vars(_signatures).items() if name.startswith("DISTILL_")})

@@ -4,6 +4,7 @@ import ctypes
 from ctypes import c_float, c_int32, c_int64, c_uint8
 
 from . import _signatures as c
+from ._base import encoded
 from ._callbacks import Borrowed
 from ._tensor import View, numpy
 
@@ -19,6 +20,14 @@ def int_array(kind, values):
     return (kind * max(len(held), 1)).from_buffer(held if held else array.array(_CODES[kind], [0])), len(held)
 
 
+def name_array(what, value, count):
+    """A name or None for each sequence; one name stands for all of them."""
+    names = [value] * count if isinstance(value, str) else list(value)
+    if len(names) != count:
+        raise ValueError("%d %s for %d sequences" % (len(names), what, count))
+    return (ctypes.c_char_p * max(count, 1))(*(None if name is None else encoded(name) for name in names))
+
+
 def sequences_of(value):
     """[[ids], ...] of one sequence of ids or of several."""
     items = list(value)
@@ -30,7 +39,7 @@ def sequences_of(value):
 class BatchIn:
     """A distill_batch of Python's sequences. rows: places in all ids whose next token is asked for."""
 
-    def __init__(self, sequences, rows=None, weights=None):
+    def __init__(self, sequences, rows=None, weights=None, sources=None, tags=None):
         sequences = [s.tolist() if hasattr(s, "tolist") else list(s) for s in sequences_of(sequences)]
         flat, offsets = [], [0]
         for sequence in sequences:
@@ -52,6 +61,11 @@ class BatchIn:
                 raise ValueError("weights go with rows, one for each")
             self.weights = (c_float * max(len(values), 1))(*values)
             self.batch.weights = ctypes.cast(self.weights, ctypes.POINTER(c_float))
+        self.names = {"sources": sources, "tags": tags}
+        for key, value in self.names.items():
+            if value is not None:
+                self.names[key] = name_array(key, value, len(sequences))
+                setattr(self.batch, key, ctypes.cast(self.names[key], ctypes.POINTER(ctypes.POINTER(ctypes.c_char))))
 
 
 class Batch(Borrowed):
@@ -66,6 +80,11 @@ class Batch(Borrowed):
         else:
             places = [at for s in range(self.sequences) for at in range(self.offsets[s], self.offsets[s + 1] - 1)]
             self.rows = numpy.array(places, dtype="int64") if numpy is not None else places
+        self.sources, self.tags = self._names(batch.sources), self._names(batch.tags)
+
+    def _names(self, pointer):
+        """Of each sequence, None where it is not said."""
+        return [ctypes.string_at(pointer[i]).decode("utf-8", "replace") if pointer and pointer[i] else None for i in range(self.sequences)]
 
     def _view(self, pointer, code, bits, count):
         view = View.of_pointer(pointer, code, bits, (count,), writable=False)

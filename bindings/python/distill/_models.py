@@ -132,6 +132,49 @@ def _on_end(scorer, batch):
     _told(scorer.end, batch)
 
 
+def _parts(members, weights=None):
+    """Members of a blend or a route as dicts."""
+    if hasattr(members, "items"):
+        members = [dict(part if isinstance(part, dict) else {"teacher": part}, name=name) for name, part in members.items()]
+    parts = [dict(part) if isinstance(part, dict) else {"teacher": part} for part in members]
+    if weights is not None and len(weights) != len(parts):
+        raise ValueError("%d weights for %d teachers" % (len(weights), len(parts)))
+    for part, weight in zip(parts, weights if weights is not None else ()):
+        part["weight"] = weight
+    for part in parts:
+        unknown = set(part) - {"teacher", "name", "weight", "temperature"}
+        if unknown:
+            raise TypeError("a member has no %s" % ", ".join(sorted(unknown)))
+    return parts
+
+
+def _table(parts):
+    return (c.distill_member * max(len(parts), 1))(*(
+        sized(c.distill_member, teacher=part["teacher"].raw, name=encoded(part["name"]) if part.get("name") is not None else None,
+              weight=part.get("weight", 0.0), temperature=part.get("temperature", 0.0)) for part in parts))
+
+
+class _Router:
+    """A function that gives samples their teachers, and the names of those."""
+
+    def __init__(self, function, parts):
+        self.function, self.names = function, [str(part.get("name", number)) for number, part in enumerate(parts)]
+
+
+@trampoline(c.distill_route_fn)
+def _on_route(router, batch, sequence, source, tag, member):
+    asked = Batch(batch.contents)
+    try:
+        given = router.function(asked, sequence, source.decode("utf-8", "replace"), tag.decode("utf-8", "replace"))
+    finally:
+        asked.expire()
+    if isinstance(given, str):
+        if given not in router.names:
+            raise ValueError("the route's function gave %r, which is none of its teachers (%s)" % (given, ", ".join(router.names)))
+        given = router.names.index(given)
+    member[0] = -1 if given is None else int(given)
+
+
 class _Model(Handle):
     """What a teacher and a student say of themselves."""
 
@@ -179,24 +222,26 @@ class Teacher(_Model):
         """Several teachers as one. members: teachers, {name: teacher}, or where one has more to say dicts {"teacher": t, "name": ...,
         "weight": ..., "temperature": ...}; weights: one for each, together 1, or none for equal shares. Keywords are options of
         teacher.blend (mode, weighting, weighting_temperature, draw, seed, min_common_mass)."""
-        if hasattr(members, "items"):
-            members = [dict(part if isinstance(part, dict) else {"teacher": part}, name=name) for name, part in members.items()]
-        parts = [dict(part) if isinstance(part, dict) else {"teacher": part} for part in members]
-        if weights is not None and len(weights) != len(parts):
-            raise ValueError("%d weights for %d teachers" % (len(weights), len(parts)))
-        for part, weight in zip(parts, weights if weights is not None else ()):
-            part["weight"] = weight
-        for part in parts:
-            unknown = set(part) - {"teacher", "name", "weight", "temperature"}
-            if unknown:
-                raise TypeError("a member has no %s" % ", ".join(sorted(unknown)))
+        parts = _parts(members, weights)
         env = env_of(env, *(part["teacher"] for part in parts))
         with_options = options_for(env, "teacher.blend", options, keys)
-        table = (c.distill_member * max(len(parts), 1))(*(
-            sized(c.distill_member, teacher=part["teacher"].raw, name=encoded(part["name"]) if part.get("name") is not None else None,
-                  weight=part.get("weight", 0.0), temperature=part.get("temperature", 0.0)) for part in parts))
         raw = ctypes.POINTER(cls._kind)()
-        call("teacher_blend", env.raw, table, len(parts), raw_or_none(with_options), raw)
+        call("teacher_blend", env.raw, _table(parts), len(parts), raw_or_none(with_options), raw)
+        return cls._wrap(raw, env)
+
+    @classmethod
+    def route(cls, members, by=None, options=None, env=None, **keys):
+        """Each sample by one of several teachers. members: as blend has them, without weights. by: "source" (also without it), "tag",
+        "teacher", "prompt_perplexity", or a function (batch, sequence, source, tag) that gives the name or number of a member, None = the
+        default. Keywords are options of teacher.route: default, map."""
+        parts, function = _parts(members), by if callable(by) else None
+        env = env_of(env, *(part["teacher"] for part in parts))
+        if by is not None and function is None:
+            keys["by"] = by
+        with_options = options_for(env, "teacher.route", options, keys)
+        raw, user = ctypes.POINTER(cls._kind)(), register(_Router(function, parts)) if function else None
+        call("teacher_route", env.raw, _table(parts), len(parts), _on_route if function else c.distill_route_fn(), user,
+             destroy if function else c.distill_destroy_fn(), raw_or_none(with_options), raw)
         return cls._wrap(raw, env)
 
     @classmethod
@@ -216,9 +261,10 @@ class Teacher(_Model):
         call("teacher_from_student", student.raw, raw)
         return cls._wrap(raw, student.env)
 
-    def score(self, sequences, rows=None):
-        """Logits [rows, vocab_size] of the rows of one sequence or several; all but the last of each without rows."""
-        batch, vocab = BatchIn(sequences, rows), self.vocab_size
+    def score(self, sequences, rows=None, sources=None, tags=None):
+        """Logits [rows, vocab_size] of the rows of one sequence or several; all but the last of each without rows. sources, tags: of each
+        sequence, for routes."""
+        batch, vocab = BatchIn(sequences, rows, None, sources, tags), self.vocab_size
         memory = (ctypes.c_float * max(batch.row_count * vocab, 1))()
         shaped = memoryview(memory).cast("B").cast("f", (batch.row_count, vocab)) if batch.row_count else None
         if shaped is None:
@@ -228,10 +274,10 @@ class Teacher(_Model):
         interruptible(lambda: call("teacher_score", self.raw, batch.batch, target), self.env.cancel)
         return numpy.frombuffer(memory, dtype="float32").reshape(batch.row_count, vocab) if numpy is not None else shaped
 
-    def log_probs(self, sequences, rows=None, k=0, temperature=1.0):
+    def log_probs(self, sequences, rows=None, k=0, temperature=1.0, sources=None, tags=None):
         """Log-probabilities of the tokens that follow, without logits: [rows]. With k also the k likeliest ids of each row, descending,
         and the mass of all others: (chosen, values [rows, k], ids [rows, k], tail [rows])."""
-        batch = BatchIn(sequences, rows)
+        batch = BatchIn(sequences, rows, None, sources, tags)
         if not batch.row_count:
             raise ValueError("no rows are asked for")
         shapes = [("f", (batch.row_count,))] + [("f", (batch.row_count, k)), ("i", (batch.row_count, k)), ("f", (batch.row_count,))] * bool(k)

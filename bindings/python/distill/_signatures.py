@@ -181,6 +181,7 @@ distill_log_fn = CFUNCTYPE(None, c_void_p, c_int32, c_char_p, c_char_p)
 distill_body_fn = CFUNCTYPE(None, c_void_p, c_int64, c_int64)
 distill_parallel_fn = CFUNCTYPE(c_int32, c_void_p, c_int64, distill_body_fn, c_void_p)
 distill_token_fn = CFUNCTYPE(c_int32, c_void_p, c_int64, c_int32, c_double, POINTER(c_char), c_size_t, c_int32)
+distill_route_fn = CFUNCTYPE(c_int32, c_void_p, POINTER(distill_batch), c_int64, c_char_p, c_char_p, POINTER(c_int64))
 distill_progress_fn = CFUNCTYPE(c_int32, c_void_p, POINTER(distill_progress))
 distill_allocator_alloc = CFUNCTYPE(c_void_p, c_void_p, c_size_t, c_size_t)
 distill_allocator_free = CFUNCTYPE(None, c_void_p, c_void_p, c_size_t, c_size_t)
@@ -223,6 +224,8 @@ distill_batch._fields_ = [
     ("weights", POINTER(c_float)),
     ("sequences", c_int64),
     ("row_count", c_int64),
+    ("sources", POINTER(POINTER(c_char))),
+    ("tags", POINTER(POINTER(c_char))),
 ]
 distill_target._fields_ = [
     ("struct_size", c_uint32),
@@ -399,7 +402,7 @@ distill_strip._fields_ = [
 STRUCTS = {  # name: (size, offsets of the fields)
     "distill_error": (512, {"code": 0, "user_code": 4, "position": 8, "message": 16}),
     "distill_tensor": (48, {"data": 0, "device_type": 8, "device_id": 12, "ndim": 16, "dtype_code": 20, "dtype_bits": 21, "dtype_lanes": 22, "shape": 24, "strides": 32, "byte_offset": 40}),
-    "distill_batch": (56, {"struct_size": 0, "flags": 4, "ids": 8, "offsets": 16, "rows": 24, "weights": 32, "sequences": 40, "row_count": 48}),
+    "distill_batch": (72, {"struct_size": 0, "flags": 4, "ids": 8, "offsets": 16, "rows": 24, "weights": 32, "sequences": 40, "row_count": 48, "sources": 56, "tags": 64}),
     "distill_target": (80, {"struct_size": 0, "kind": 4, "values": 8, "ids": 16, "tail": 24, "head": 32, "bias": 40, "logit_scale": 48, "softcap": 56, "temperature": 64, "vocab_valid": 72}),
     "distill_option_info": (80, {"struct_size": 0, "type": 4, "name": 8, "help": 16, "default_text": 24, "choices": 32, "unit": 40, "low": 48, "high": 56, "flags": 64, "when": 72}),
     "distill_allocator": (40, {"struct_size": 0, "flags": 4, "user": 8, "alloc": 16, "free": 24, "destroy": 32}),
@@ -443,6 +446,7 @@ FUNCTIONS = {  # name: (result, arguments)
     "distill_teacher_from_callbacks": (c_int32, [POINTER(distill_env), POINTER(distill_teacher_callbacks), POINTER(distill_options), POINTER(POINTER(distill_teacher)), POINTER(distill_error)]),
     "distill_teacher_from_student": (c_int32, [POINTER(distill_student), POINTER(POINTER(distill_teacher)), POINTER(distill_error)]),
     "distill_teacher_blend": (c_int32, [POINTER(distill_env), POINTER(distill_member), c_int64, POINTER(distill_options), POINTER(POINTER(distill_teacher)), POINTER(distill_error)]),
+    "distill_teacher_route": (c_int32, [POINTER(distill_env), POINTER(distill_member), c_int64, distill_route_fn, c_void_p, distill_destroy_fn, POINTER(distill_options), POINTER(POINTER(distill_teacher)), POINTER(distill_error)]),
     "distill_teacher_cached": (c_int32, [POINTER(distill_env), c_char_p, POINTER(distill_teacher), POINTER(distill_options), POINTER(POINTER(distill_teacher)), POINTER(distill_error)]),
     "distill_teacher_free": (None, [POINTER(distill_teacher)]),
     "distill_teacher_score": (c_int32, [POINTER(distill_teacher), POINTER(distill_batch), POINTER(distill_target), POINTER(distill_error)]),

@@ -73,10 +73,10 @@ class Dataset(Handle):
         self._create("dataset_open", self.env.raw, encoded(path), raw_or_none(tokenizer), raw_or_none(with_options))
 
     @classmethod
-    def from_tokens(cls, sequences, options=None, env=None, **keys):
-        """[[ids], ...]; copied."""
+    def from_tokens(cls, sequences, options=None, env=None, sources=None, tags=None, **keys):
+        """[[ids], ...]; copied. sources, tags: of each sequence, for routes."""
         env = env if env is not None else default_env()
-        batch, raw = BatchIn(sequences), ctypes.POINTER(cls._kind)()
+        batch, raw = BatchIn(sequences, None, None, sources, tags), ctypes.POINTER(cls._kind)()
         call("dataset_from_tokens", env.raw, batch.batch, raw_or_none(options_for(env, "data", options, keys)), raw)
         return cls._wrap(raw, env)
 
