@@ -82,6 +82,24 @@ const dk_metadata *dk_metadata_find(const dk_checkpoint *checkpoint, const char 
 }
 
 /* ---- building ---- */
+int32_t dk_checkpoint_new(dk_host *host, const char *path, int32_t files, dk_checkpoint **out, dk_error *err)
+{
+    int32_t rc;
+    dk_checkpoint *made = NULL;
+    DK_TRY(dk_new(host, 1, &made, err));
+    made->host = dk_host_retain(host);
+    dk_strbuf_init(&made->notes, host);
+    DK_TRY(dk_new(host, files, &made->files, err));
+    DK_TRY(dk_new(host, files, &made->file_names, err));
+    made->path = dk_strdup(host, path);
+    if (!made->path) DK_TRY(dk_fail_nomem(err, strlen(path) + 1));
+    *out = made;
+    made = NULL;
+out:
+    dk_checkpoint_close(made);
+    return rc;
+}
+
 static int32_t grow(dk_host *host, void **items, int64_t *capacity, int64_t count, size_t size, dk_error *err)
 {
     if (count < *capacity) return DK_OK;

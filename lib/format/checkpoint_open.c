@@ -5,24 +5,6 @@
 
 #include <string.h>
 
-static int32_t checkpoint_new(dk_host *host, const char *path, int32_t files, dk_checkpoint **out, dk_error *err)
-{
-    int32_t rc;
-    dk_checkpoint *made = NULL;
-    DK_TRY(dk_new(host, 1, &made, err));
-    made->host = dk_host_retain(host);
-    dk_strbuf_init(&made->notes, host);
-    DK_TRY(dk_new(host, files, &made->files, err));
-    DK_TRY(dk_new(host, files, &made->file_names, err));
-    made->path = dk_strdup(host, path);
-    if (!made->path) DK_TRY(dk_fail_nomem(err, strlen(path) + 1));
-    *out = made;
-    made = NULL;
-out:
-    dk_checkpoint_close(made);
-    return rc;
-}
-
 /* Reads the file that was just mapped as number file_count - 1. */
 static int32_t read_single(dk_checkpoint *checkpoint, uint32_t flags, dk_error *err)
 {
@@ -42,11 +24,12 @@ static int32_t open_file(dk_host *host, const char *path, uint32_t flags, dk_che
 {
     int32_t rc;
     dk_checkpoint *made = NULL;
-    DK_TRY(checkpoint_new(host, path, 1, &made, err));
+    DK_TRY(dk_checkpoint_new(host, path, 1, &made, err));
     DK_TRY(dk_map_open(host, path, flags & DK_OPEN_MMAP ? 1 : 0, &made->files[0], err));
     made->file_count = 1;
     DK_TRY(read_single(made, flags, err));
     DK_TRY(dk_checkpoint_sort(made, err));
+    if (made->gguf) DK_TRY(dk_gguf_add_parts(made, flags, err));
     *out = made;
     made = NULL;
 out:
@@ -60,13 +43,14 @@ int32_t dk_checkpoint_parse(dk_host *host, const void *data, uint64_t size, cons
     int32_t rc;
     uint8_t *copy = NULL;
     dk_checkpoint *made = NULL;
-    DK_TRY(checkpoint_new(host, name, 1, &made, err));
+    DK_TRY(dk_checkpoint_new(host, name, 1, &made, err));
     DK_TRY(dk_new(host, size ? size : 1, &copy, err));
     if (size) memcpy(copy, data, (size_t)size);
     made->files[0] = (dk_mapping){.data = copy, .size = size, .host = host};
     made->file_count = 1;
     DK_TRY(read_single(made, flags, err));
     DK_TRY(dk_checkpoint_sort(made, err));
+    if (made->gguf) DK_TRY(dk_gguf_refuse_part(made, err));
     *out = made;
     made = NULL;
 out:
@@ -151,7 +135,7 @@ static int32_t open_sharded(dk_host *host, const char *folder, const char *index
     const dk_node *map = dk_node_get(dk_document_root(document), "weight_map");
     if (!map || map->type != DK_NODE_MAP || !map->size || map->size > 1u << 20)
         DK_TRY(dk_fail(err, DK_E_FORMAT, "%s: has no weight_map with tensors", index));
-    DK_TRY(checkpoint_new(host, index, (int32_t)map->size, &made, err));
+    DK_TRY(dk_checkpoint_new(host, index, (int32_t)map->size, &made, err));
     for (size_t i = 0; i < map->size; i++) {
         DK_TRY(check_shard_name(made, map->items[i], err));
         if (shard_number(made, map->items[i]->text) < 0)
@@ -302,7 +286,8 @@ static int32_t kind_of_file(dk_host *host, const char *path, dk_path_type *kind,
     dk_mapping map = {0};
     int32_t rc = dk_map_open(host, path, 1, &map, err);
     if (rc) return rc;
-    if (dk_gguf_magic(&map)) *kind = gguf_has_tensors(&map) ? DK_PATH_GGUF : DK_PATH_GGUF_VOCABULARY;
+    if (dk_gguf_magic(&map))
+        *kind = gguf_has_tensors(&map) || dk_gguf_is_part(path) ? DK_PATH_GGUF : DK_PATH_GGUF_VOCABULARY;
     else *kind = dk_safetensors_magic(&map) ? DK_PATH_SAFETENSORS : DK_PATH_UNKNOWN;
     if (*kind == DK_PATH_UNKNOWN) rc = dk_refuse_pointer(path, map.data, map.size, err);
     dk_map_close(&map);

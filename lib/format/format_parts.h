@@ -18,6 +18,8 @@ struct dk_checkpoint {
     int64_t metadata_count, metadata_capacity;
 };
 
+/* Without files; there is room for so many. */
+int32_t dk_checkpoint_new(dk_host *host, const char *path, int32_t files, dk_checkpoint **out, dk_error *err);
 /* Appends; name and key are copied. The entry is complete before it is counted, so close is always right. */
 int32_t dk_checkpoint_add_tensor(dk_checkpoint *checkpoint, const char *name, size_t name_size, const dk_tensor *tensor,
                                  dk_error *err);
@@ -34,6 +36,10 @@ int32_t dk_tensor_bytes(const char *file, const dk_tensor *tensor, uint64_t *out
 /* Read files[file] into tensors and metadata; name stands in messages. */
 int32_t dk_safetensors_read(dk_checkpoint *checkpoint, int32_t file, const char *name, dk_error *err);
 int32_t dk_gguf_read(dk_checkpoint *checkpoint, int32_t vocabulary_only, dk_error *err);
+/* A file that says that it is the first of several parts: opens the others beside it, sorted again. */
+int32_t dk_gguf_add_parts(dk_checkpoint *checkpoint, uint32_t flags, dk_error *err);
+int32_t dk_gguf_refuse_part(const dk_checkpoint *checkpoint, dk_error *err); /* where others cannot be found */
+int32_t dk_gguf_is_part(const char *path);                                   /* by its name */
 int32_t dk_gguf_magic(const dk_mapping *map);
 int32_t dk_safetensors_magic(const dk_mapping *map);
 const char *dk_safetensors_type(dk_dtype dtype); /* as the format spells it; NULL = it has no such type */

@@ -349,15 +349,6 @@ static int32_t find_alignment(const dk_checkpoint *checkpoint, uint64_t *out, dk
     return DK_OK;
 }
 
-static int32_t check_split(const dk_checkpoint *checkpoint, dk_error *err)
-{
-    for (int64_t i = 0; i < checkpoint->metadata_count; i++)
-        if (!strcmp(checkpoint->metadata[i].key, "split.count") && checkpoint->metadata[i].i64 > 1)
-            return dk_fail(err, DK_E_UNSUPPORTED, "%s: is one of %lld parts; merge them with llama-gguf-split --merge",
-                           checkpoint->path, (long long)checkpoint->metadata[i].i64);
-    return DK_OK;
-}
-
 int32_t dk_gguf_read(dk_checkpoint *checkpoint, int32_t vocabulary_only, dk_error *err)
 {
     int32_t rc;
@@ -370,7 +361,6 @@ int32_t dk_gguf_read(dk_checkpoint *checkpoint, int32_t vocabulary_only, dk_erro
     DK_TRY(check_counts(&in, tensors, metadata, err));
     DK_TRY(take_metadata(&in, metadata, err));
     if (vocabulary_only) goto out;
-    DK_TRY(check_split(checkpoint, err));
     DK_TRY(find_alignment(checkpoint, &alignment, err));
     for (uint64_t i = 0; i < tensors; i++) DK_TRY(take_tensor(&in, err));
     DK_TRY(place_tensors(&in, alignment, err));

@@ -187,7 +187,7 @@ TEST(refuses_bad_metadata)
     gguf_begin(&bytes, 3, 0, 1), gguf_u32(&bytes, "general.alignment", 0);
     expect(&bytes, DK_E_FORMAT, "general.alignment is 0");
     gguf_begin(&bytes, 3, 0, 1), gguf_key(&bytes, "split.count", GGUF_U16), put_bytes(&bytes, "\3\0", 2);
-    expect(&bytes, DK_E_UNSUPPORTED, "merge");
+    expect(&bytes, DK_E_UNSUPPORTED, "is part 1 of 3; give the path of the first");
 }
 
 /* One tensor of one line, then 64 bytes of data. */
@@ -226,6 +226,109 @@ TEST(refuses_bad_tensors)
         gguf_align(&bytes, 32);
     put_zeros(&bytes, 64);
     expect(&bytes, DK_E_FORMAT, "overlaps");
+}
+
+/* ---- models in parts ---- */
+typedef struct part_says {
+    int number, count, tensors; /* -1 = nothing */
+    const char *extra;          /* a metadata key more */
+    const char *tensor;         /* its only one; NULL = none */
+} part_says;
+
+static void write_part(const char *path, const part_says *says)
+{
+    test_bytes bytes = {0};
+    gguf_begin(&bytes, 3, says->tensor != NULL,
+               (uint64_t)((says->number >= 0) + (says->count >= 0) + (says->tensors >= 0) + (says->extra != NULL)));
+    if (says->number >= 0) gguf_key(&bytes, "split.no", GGUF_U16), put_bytes(&bytes, &(uint16_t){says->number}, 2);
+    if (says->count >= 0) gguf_key(&bytes, "split.count", GGUF_U16), put_bytes(&bytes, &(uint16_t){says->count}, 2);
+    if (says->tensors >= 0) gguf_u32(&bytes, "split.tensors.count", (uint32_t)says->tensors);
+    if (says->extra) gguf_text(&bytes, says->extra, "x");
+    if (says->tensor) gguf_tensor(&bytes, says->tensor, 1, (const int64_t[]){2}, 0, 0);
+    gguf_align(&bytes, 32);
+    if (says->tensor) put_f32(&bytes, (float)says->number), put_f32(&bytes, 0.5f);
+    CHECK(write_bytes(&bytes, path));
+    free_bytes(&bytes);
+}
+
+/* Three parts of which number `odd` (from 0) says something else. */
+static const char *write_parts(int odd, const part_says *says)
+{
+    static char folder[1024], name[64];
+    static const char *const tensors[] = {"a", "c", "b"};
+    snprintf(folder, sizeof folder, "%s", test_folder("gguf_parts"));
+    for (int i = 0; i < 3; i++) {
+        const part_says own = {i, 3, 3, i ? NULL : "general.architecture", tensors[i]};
+        snprintf(name, sizeof name, "m-0000%d-of-00003.gguf", i + 1);
+        write_part(path_in(folder, name), i == odd ? says : &own);
+    }
+    return folder;
+}
+
+static void expect_parts(const char *name, int32_t code, const char *part)
+{
+    dk_checkpoint *file = NULL;
+    CHECK_INT(dk_checkpoint_open(host, name, DK_OPEN_MMAP, &file, &err), code);
+    CHECK_HAS(err.message, part);
+    CHECK(!file);
+}
+
+TEST(parts_are_one_model)
+{
+    dk_checkpoint *file = NULL;
+    dk_path_type kind = DK_PATH_MISSING;
+    setup();
+    for (uint32_t flags = 0; flags <= DK_OPEN_MMAP; flags++) {
+        const char *folder = write_parts(-1, NULL);
+        REQUIRE_OK(dk_checkpoint_open(host, path_in(folder, "m-00001-of-00003.gguf"), flags, &file, &err));
+        CHECK_INT(dk_checkpoint_count(file), 3);
+        CHECK_INT(dk_checkpoint_files(file), 3);
+        CHECK_INT(dk_checkpoint_find(file, "c")->file, 1);
+        CHECK_NEAR(*(const float *)dk_checkpoint_find(file, "b")->data, 2, 0);
+        CHECK(dk_metadata_find(file, "general.architecture"));
+        CHECK_INT(dk_checkpoint_notes(file)->size, 0);
+        dk_checkpoint_close(file);
+    }
+    /* The first may hold no tensor. */
+    const char *folder = write_parts(0, &(part_says){0, 3, 2, "general.architecture", NULL});
+    REQUIRE_OK(dk_checkpoint_open(host, path_in(folder, "m-00001-of-00003.gguf"), 0, &file, &err));
+    CHECK_INT(dk_checkpoint_count(file), 2);
+    dk_checkpoint_close(file);
+    CHECK_OK(dk_path_kind(host, path_in(folder, "m-00001-of-00003.gguf"), &kind, &err));
+    CHECK_INT(kind, DK_PATH_GGUF);
+    folder = write_parts(2, &(part_says){2, 3, 3, "general.name", "b"});
+    REQUIRE_OK(dk_checkpoint_open(host, path_in(folder, "m-00001-of-00003.gguf"), 0, &file, &err));
+    CHECK_HAS(dk_checkpoint_notes(file)->data, "'general.name' stands in a part that is not the first");
+    dk_checkpoint_close(file);
+}
+
+TEST(missing_and_contradictory_parts_are_named)
+{
+    setup();
+    const char *folder = write_parts(-1, NULL);
+    expect_parts(path_in(folder, "m-00002-of-00003.gguf"), DK_E_UNSUPPORTED,
+                 "is part 2 of 3; open the first, m-00001-of-00003.gguf");
+    CHECK(!remove(path_in(folder, "m-00003-of-00003.gguf")));
+    expect_parts(path_in(folder, "m-00001-of-00003.gguf"), DK_E_NOT_FOUND,
+                 "part 3 of 3, m-00003-of-00003.gguf, is not there");
+    CHECK(write_text(path_in(folder, "m-00003-of-00003.gguf"), "text"));
+    expect_parts(path_in(folder, "m-00001-of-00003.gguf"), DK_E_FORMAT, "but no GGUF file");
+    CHECK(!rename(path_in(folder, "m-00001-of-00003.gguf"), path_in(folder, "m.gguf")));
+    expect_parts(path_in(folder, "m.gguf"), DK_E_FORMAT, "its name must end in -00001-of-00003.gguf");
+    CHECK(!rename(path_in(folder, "m.gguf"), path_in(folder, "m-00001-of-00002.gguf")));
+    expect_parts(path_in(folder, "m-00001-of-00002.gguf"), DK_E_FORMAT, "says that it is part 1 of 3");
+    folder = write_parts(1, &(part_says){2, 3, 3, NULL, "c"});
+    expect_parts(path_in(folder, "m-00001-of-00003.gguf"), DK_E_FORMAT,
+                 "is part 2 of 3 by its name, but says that it is part 3 of 3");
+    folder = write_parts(1, &(part_says){-1, -1, -1, NULL, "c"});
+    expect_parts(path_in(folder, "m-00001-of-00003.gguf"), DK_E_FORMAT, "says that it is part 1 of 0");
+    folder = write_parts(0, &(part_says){0, 3, 5, NULL, "a"});
+    expect_parts(path_in(folder, "m-00001-of-00003.gguf"), DK_E_FORMAT,
+                 "split.tensors.count is 5, but its 3 parts hold 3 tensors");
+    folder = write_parts(2, &(part_says){2, 3, 3, NULL, "a"});
+    expect_parts(path_in(folder, "m-00001-of-00003.gguf"), DK_E_FORMAT, "'a' is there twice");
+    folder = write_parts(0, &(part_says){0, 65535, 3, NULL, "a"});
+    expect_parts(path_in(folder, "m-00001-of-00003.gguf"), DK_E_FORMAT, "'split.count' is 65535; 0 to 9999");
 }
 
 /* ---- tokenizers ---- */
@@ -415,16 +518,30 @@ static int32_t attempt(void *context, dk_host *of, dk_error *error)
     return rc;
 }
 
+static int32_t attempt_parts(void *context, dk_host *of_host, dk_error *error)
+{
+    dk_checkpoint *file = NULL;
+    int32_t rc = dk_checkpoint_open(of_host, context, 0, &file, error);
+    if (!rc) rc = dk_strbuf_check(dk_checkpoint_notes(file), error);
+    dk_checkpoint_close(file);
+    return rc;
+}
+
 TEST(survives_every_failed_allocation)
 {
     setup();
     test_bytes bytes = sample(3);
     CHECK(fail_every_alloc(attempt, &bytes) > 20);
     free_bytes(&bytes);
+    const char *folder = write_parts(2, &(part_says){2, 3, 3, "general.name", "b"});
+    char path[1200];
+    snprintf(path, sizeof path, "%s", path_in(folder, "m-00001-of-00003.gguf"));
+    CHECK(fail_every_alloc(attempt_parts, path) > 20);
 }
 
 TEST_MAIN(TEST_CASE(reads_every_type) TEST_CASE(refuses_every_truncation) TEST_CASE(vocabulary_only_skips_tensors)
               TEST_CASE(refuses_bad_beginnings) TEST_CASE(refuses_bad_metadata) TEST_CASE(refuses_bad_tensors)
-                  TEST_CASE(opens_tokenizers) TEST_CASE(numbers_of_tokens_have_one_type) TEST_CASE(reads_a_vocabulary)
-                      TEST_CASE(padding_is_no_part_of_a_vocabulary) TEST_CASE(reads_published_vocabularies)
-                          TEST_CASE(survives_every_failed_allocation))
+                  TEST_CASE(parts_are_one_model) TEST_CASE(missing_and_contradictory_parts_are_named)
+                      TEST_CASE(opens_tokenizers) TEST_CASE(numbers_of_tokens_have_one_type)
+                          TEST_CASE(reads_a_vocabulary) TEST_CASE(padding_is_no_part_of_a_vocabulary)
+                              TEST_CASE(reads_published_vocabularies) TEST_CASE(survives_every_failed_allocation))
