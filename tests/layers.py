@@ -12,7 +12,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 SOURCES = (".c", ".h", ".inc", ".cpp", ".hpp")
 ONLY_IN = {  # header: the folders that may include it
     "cblas": ("lib/compute/cpu",), "yaml": ("lib/conf",), "jansson": ("lib/conf", "src/cli", "tests", "examples"),
-    "pcre2": ("lib/text",), "utf8proc": ("lib/text",), "immintrin": ("lib/compute", "lib/base"),
+    "pcre2": ("lib/text",), "utf8proc": ("lib/text", "lib/jinja"), "immintrin": ("lib/compute", "lib/base"),
 }
 BANNED = """abort exit _exit _Exit quick_exit atexit assert printf fprintf vprintf vfprintf puts putchar perror sprintf vsprintf
     setlocale getenv secure_getenv setenv putenv rand srand random srandom drand48 strtok strtod strtof strtold atof atoi atol
