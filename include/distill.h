@@ -217,7 +217,7 @@ enum {
     DISTILL_TYPE_LIST = 7,
     DISTILL_TYPE_MAP = 8
 };
-enum { DISTILL_OPTION_LIVE = 1 };
+enum { DISTILL_OPTION_LIVE = 1, DISTILL_OPTION_SCHEDULE = 2 };
 typedef struct distill_option_info {
     uint32_t struct_size;
     int32_t type;             /* DISTILL_TYPE_* */
@@ -228,7 +228,8 @@ typedef struct distill_option_info {
     const char *unit;         /* "tokens", "bytes", ... or "" */
     double low;               /* bounds of numbers, both included unless help says otherwise */
     double high;
-    /* DISTILL_OPTION_LIVE: may change on a live trainer */
+    /* DISTILL_OPTION_LIVE: may change on a live trainer; DISTILL_OPTION_SCHEDULE: a number, or the numbers of a list,
+     * may be {schedule: linear|cosine|step, from, to, steps} */
     int64_t flags;
     /* Where it is read; set elsewhere it is an error. "schedule=linear|wsd": the option of that name beside it has one
      * of these values; "temperature": it is set and not 0; "!eval": it is not set; "/output.path": a whole name.
@@ -380,7 +381,9 @@ typedef struct distill_member {
  * Of logits (DENSE, HIDDEN) it gives log-probabilities, formed at the temperature at which it is asked: at each of a
  * loss's once; by distill_teacher_score at 1. With TOPK members, in mode linear, it gives TOPK targets of the ids that
  * all of them list, at their temperature; with SAMPLED ones draws of all. A single member of weight 1 and temperature 1
- * is that teacher. Section: teacher (blend.mode, ...; not of and weights). */
+ * is that teacher. Weights that change over a training are in the options: blend.weights, one for each member in this
+ * order (theirs are 0 then), or schedule, by which they are learned from in turn; outside of a training they are those
+ * of step 0. Section: teacher (blend.mode, ...; not blend.of and schedule.N.teacher). */
 DISTILL_API int32_t distill_teacher_blend(const distill_env *env, const distill_member *members, int64_t count,
                                           const distill_options *options, distill_teacher **out, distill_error *err);
 /* Which member teaches a sequence of the batch: its number in members; below 0 = the default. source, tag: of its

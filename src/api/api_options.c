@@ -23,7 +23,7 @@ int32_t distill_option_at(int64_t index, distill_option_info *out, distill_error
     info.when = option->when ? option->when : "";
     info.low = option->flags & DI_OPTION_OR_ZERO ? 0 : option->low;
     info.high = option->high;
-    info.flags = option->flags & DISTILL_OPTION_LIVE;
+    info.flags = option->flags & (DISTILL_OPTION_LIVE | DISTILL_OPTION_SCHEDULE);
     uint32_t size = out->struct_size < sizeof info ? out->struct_size : (uint32_t)sizeof info;
     info.struct_size = out->struct_size;
     memcpy(out, &info, size);

@@ -63,13 +63,17 @@ out:
     return rc;
 }
 
-/* What a recipe says of members is said by members here. */
+/* What a recipe says of members is said by members here; their weights may be said by either. */
 static int32_t check_blend(const di_options *options, dk_error *err)
 {
-    static const char *const keys[] = {"teacher.blend.of", "teacher.blend.weights"};
     int32_t rc = di_options_check(options, 1 << DI_TEACHERS | 1 << DI_TEACHER, err);
-    for (size_t i = 0; i < sizeof keys / sizeof *keys && rc == DK_OK; i++)
-        rc = di_options_refuse(options, keys[i], "is of a recipe: here members say it", err);
+    if (rc == DK_OK) rc = di_options_refuse(options, "teacher.blend.of", "is of a recipe: here members say it", err);
+    for (int64_t i = 0; rc == DK_OK && i < di_options_list_size(options, "teacher.schedule"); i++)
+        if (di_options_is_set(di_options_item(options, "teacher.schedule", i), "teacher"))
+            rc = dk_fail(err, DK_E_OPTION, "teacher.schedule.%lld.teacher is of a recipe: here members come in turn",
+                         (long long)i);
+    if (rc == DK_OK && di_options_is_set(options, "teacher.schedule") && di_options_map(options, "teacher.blend"))
+        rc = dk_fail(err, DK_E_OPTION, "teacher.schedule and teacher.blend are both given: a teacher is one of them");
     return rc;
 }
 
@@ -79,7 +83,9 @@ int32_t distill_teacher_blend(const distill_env *env, const distill_member *memb
     dk_error *err = di_err(error);
     di_teacher *teacher = NULL;
     di_blend_member *read = NULL;
+    di_ramp *ramps = NULL;
     di_blend_settings settings;
+    di_blend_plan plan;
     int32_t rc;
     dk_error_clear(err);
     DK_TRY(di_check_pointer(env, "env", err));
@@ -87,13 +93,16 @@ int32_t distill_teacher_blend(const distill_env *env, const distill_member *memb
     if (count < 1 || !members) return dk_fail(err, DK_E_INVALID, "members: a blend has at least one teacher");
     DK_TRY(check_blend(di_tree(options), err));
     DK_TRY(dk_new(env->host, count, &read, err));
+    DK_TRY(dk_new(env->host, count * DI_RAMPS, &ramps, err));
     DK_TRY(di_check_struct(members, "members[0]", sizeof *members, err));
     for (int64_t i = 0; i < count; i++) DK_TRY(read_member(members, i, &read[i], err));
     di_blend_settings_read(di_tree(options), NULL, &settings);
-    DI_COMPUTE(di_teacher_blend(env->backend, read, count, &settings, &teacher, err));
+    DK_TRY(di_blend_plan_read(di_tree(options), NULL, count, read, ramps, &plan, err));
+    DI_COMPUTE(di_teacher_blend_planned(env->backend, read, count, &settings, &plan, &teacher, err));
     DK_TRY(wrap(env, teacher, out, err));
 out:
     if (env) dk_free(env->host, read);
+    if (env) dk_free(env->host, ramps);
     return rc;
 }
 

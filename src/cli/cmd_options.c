@@ -54,6 +54,7 @@ static json_t *describe(const distill_option_info *o)
     if (*o->unit) json_object_set_new(out, "unit", json_string(o->unit));
     if (*o->when) json_object_set_new(out, "when", json_string(o->when));
     json_object_set_new(out, "live", json_boolean(o->flags & DISTILL_OPTION_LIVE));
+    json_object_set_new(out, "schedule", json_boolean(o->flags & DISTILL_OPTION_SCHEDULE));
     return out;
 }
 
@@ -64,6 +65,7 @@ static void print_option(const distill_option_info *o)
     if (*o->unit) printf(" %s", o->unit);
     if (*o->default_text) printf(", default %s", o->default_text);
     if (o->flags & DISTILL_OPTION_LIVE) printf(", live");
+    if (o->flags & DISTILL_OPTION_SCHEDULE) printf(", takes schedules");
     printf("\n    %s", o->help);
     print_when(o);
     printf("\n");
@@ -83,6 +85,7 @@ static void print_type(const distill_option_info *o)
     if (has_bounds(o)) printf(" %.10g to %.10g", o->low, o->high);
     if (*o->unit) printf(" %s", o->unit);
     if (o->flags & DISTILL_OPTION_LIVE) printf(", live");
+    if (o->flags & DISTILL_OPTION_SCHEDULE) printf(", takes schedules");
 }
 
 static void print_row(const distill_option_info *o, char section[64])

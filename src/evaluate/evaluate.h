@@ -35,6 +35,7 @@ typedef struct di_evaluate_args {
     dk_backend *backend;
     di_teacher *student; /* anything that scores */
     di_teacher *teacher; /* NULL = none */
+    int64_t step;        /* of the training, for a teacher whose weights hang on it */
     di_dataset *data;
     int64_t tokens;                /* stop after about so many, of each source its share; 0 = all */
     int64_t memory;                /* for strips */

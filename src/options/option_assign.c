@@ -31,7 +31,7 @@ static int32_t with_item(const di_options *at, const di_value *old, int64_t inde
     if (index == value.size) {
         di_item *grown = dk_realloc(at->host, value.items, (uint64_t)index + 1, sizeof *grown);
         if (!grown) DK_TRY(dk_fail_nomem(err, ((uint64_t)index + 1) * sizeof *grown));
-        grown[value.size++] = (di_item){0, 0, NULL};
+        grown[value.size++] = (di_item){.text = NULL};
         value.items = grown;
     }
     dk_free(at->host, value.items[index].text);

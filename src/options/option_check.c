@@ -144,30 +144,15 @@ static int32_t check_path(const spot *at, const dk_node *node, di_value *out, dk
     return DK_OK;
 }
 
-static int32_t check_item(const spot *at, const dk_node *node, di_item *out, dk_error *err)
-{
-    if (at->row->item_type == DI_OPTION_INT) return check_int(at, node, &out->i64, err);
-    if (at->row->item_type == DI_OPTION_NUMBER) return check_number(at, node, &out->f64, err);
-    return check_text(at, node, &out->text, err);
-}
-
-/* One plain value is a list of one. */
-static int32_t check_list(const spot *at, const dk_node *node, di_value *out, dk_error *err)
-{
-    const dk_node *const *items = node->type == DK_NODE_LIST ? node->items : &node;
-    int64_t size = node->type == DK_NODE_LIST ? (int64_t)node->size : 1;
-    int32_t rc;
-    if (node->type == DK_NODE_MAP) return fail_kind(at, node, "a list", err);
-    DK_TRY(dk_new(at->host, size, &out->items, err));
-    for (; out->size < size; out->size++) DK_TRY(check_item(at, items[out->size], &out->items[out->size], err));
-out:
-    return rc;
-}
-
 /* ---- courses: {schedule: linear, from: 1, to: 0, steps: 100} ---- */
 
 enum { SCHEDULE, FROM, TO, STEPS, KEYS };
 static const char *const course_keys[KEYS] = {"schedule", "from", "to", "steps"};
+
+static int32_t is_course(const spot *at, const dk_node *node)
+{
+    return (at->row->flags & DI_OPTION_SCHEDULE) && node->type == DK_NODE_MAP;
+}
 
 static int32_t course_members(const spot *at, const dk_node *map, const dk_node *out[KEYS], dk_error *err)
 {
@@ -186,7 +171,7 @@ static int32_t course_members(const spot *at, const dk_node *map, const dk_node 
     return DK_OK;
 }
 
-static int32_t check_course(const spot *at, const dk_node *map, di_value *out, dk_error *err)
+static int32_t check_course(const spot *at, const dk_node *map, double *from, di_course *out, dk_error *err)
 {
     static const di_option_info kinds = {.type = DI_OPTION_CHOICE, .choices = "linear|cosine|step"};
     static const di_option_info lengths = {.type = DI_OPTION_INT, .low = 1, .high = 1e12, .unit = "steps"};
@@ -198,12 +183,35 @@ static int32_t check_course(const spot *at, const dk_node *map, di_value *out, d
                from_at = {at->host, at->row, path[FROM], NULL}, to_at = {at->host, at->row, path[TO], NULL};
     DK_TRY(course_members(at, map, members, err));
     DK_TRY(check_choice(&kind_at, members[SCHEDULE], &kind, err));
-    DK_TRY(check_number(&from_at, members[FROM], &out->f64, err));
-    DK_TRY(check_number(&to_at, members[TO], &out->course.to, err));
-    DK_TRY(check_int(&steps_at, members[STEPS], &out->course.steps, err));
-    out->course.kind = *kind == 'l' ? DI_LINEAR : *kind == 'c' ? DI_COSINE : DI_STEP;
+    DK_TRY(check_number(&from_at, members[FROM], from, err));
+    DK_TRY(check_number(&to_at, members[TO], &out->to, err));
+    DK_TRY(check_int(&steps_at, members[STEPS], &out->steps, err));
+    out->kind = *kind == 'l' ? DI_LINEAR : *kind == 'c' ? DI_COSINE : DI_STEP;
 out:
     dk_free(at->host, kind);
+    return rc;
+}
+
+/* ---- lists ---- */
+
+static int32_t check_item(const spot *at, const dk_node *node, di_item *out, dk_error *err)
+{
+    if (at->row->item_type == DI_OPTION_INT) return check_int(at, node, &out->i64, err);
+    if (is_course(at, node)) return check_course(at, node, &out->f64, &out->course, err);
+    if (at->row->item_type == DI_OPTION_NUMBER) return check_number(at, node, &out->f64, err);
+    return check_text(at, node, &out->text, err);
+}
+
+/* One plain value is a list of one. */
+static int32_t check_list(const spot *at, const dk_node *node, di_value *out, dk_error *err)
+{
+    const dk_node *const *items = node->type == DK_NODE_LIST ? node->items : &node;
+    int64_t size = node->type == DK_NODE_LIST ? (int64_t)node->size : 1;
+    int32_t rc;
+    if (node->type == DK_NODE_MAP && !is_course(at, node)) return fail_kind(at, node, "a list", err);
+    DK_TRY(dk_new(at->host, size, &out->items, err));
+    for (; out->size < size; out->size++) DK_TRY(check_item(at, items[out->size], &out->items[out->size], err));
+out:
     return rc;
 }
 
@@ -218,7 +226,7 @@ static int32_t check_type(const spot *at, const dk_node *node, di_value *out, dk
         out->f64 = (double)out->i64;
         return rc;
     case DI_OPTION_NUMBER:
-        if ((at->row->flags & DI_OPTION_SCHEDULE) && node->type == DK_NODE_MAP) return check_course(at, node, out, err);
+        if (is_course(at, node)) return check_course(at, node, &out->f64, &out->course, err);
         return check_number(at, node, &out->f64, err);
     case DI_OPTION_FLAG:
         return check_flag(at, node, &out->i64, err);

@@ -36,22 +36,23 @@ int64_t di_options_i64(const di_options *options, const char *key)
 
 int32_t di_options_flag(const di_options *options, const char *key) { return di_options_i64(options, key) != 0; }
 
-static double course_at(const di_value *value, int64_t step)
+/* At its ends exactly what they are. */
+double di_course_at(const di_course *course, double from, int64_t step)
 {
     const double pi = 3.14159265358979323846;
-    const double done = step >= value->course.steps ? 1 : step > 0 ? (double)step / (double)value->course.steps : 0;
-    double share = 0;
-    if (value->course.kind == DI_LINEAR) share = done;
-    if (value->course.kind == DI_COSINE) share = 0.5 * (1 - cos(pi * done));
-    if (value->course.kind == DI_STEP) share = done >= 1;
-    return value->f64 + share * (value->course.to - value->f64);
+    if (course->kind == DI_CONSTANT || step <= 0) return from;
+    if (step >= course->steps) return course->to;
+    const double done = (double)step / (double)course->steps;
+    const double share = course->kind == DI_LINEAR ? done : course->kind == DI_COSINE ? 0.5 * (1 - cos(pi * done)) : 0;
+    return from + share * (course->to - from);
 }
 
 double di_options_f64_at(const di_options *options, const char *key, int64_t step)
 {
     di_place place;
     di_place_find(options, key, &place);
-    return place.value ? course_at(place.value, step) : default_f64(default_of(table_of(options), place.id));
+    return place.value ? di_course_at(&place.value->course, place.value->f64, step)
+                       : default_f64(default_of(table_of(options), place.id));
 }
 
 double di_options_f64(const di_options *options, const char *key) { return di_options_f64_at(options, key, 0); }
@@ -103,6 +104,12 @@ double di_options_list_f64(const di_options *options, const char *key, int64_t i
 {
     const di_item *item = find_item(options, key, index);
     return item ? item->f64 : 0;
+}
+
+di_course di_options_list_course(const di_options *options, const char *key, int64_t index)
+{
+    const di_item *item = find_item(options, key, index);
+    return item ? item->course : (di_course){0, 0, DI_CONSTANT};
 }
 
 const char *di_options_list_text(const di_options *options, const char *key, int64_t index)

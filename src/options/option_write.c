@@ -37,6 +37,18 @@ static void write_text(const writer *w, const char *text)
 
 /* ---- options ---- */
 
+static void write_course(const writer *w, double from, const di_course *course)
+{
+    static const char *const names[] = {"", "linear", "cosine", "step"};
+    const char *quote = w->json ? "\"" : "", *colon = w->json ? "\":" : ": ", *comma = w->json ? ",\"" : ", ";
+    dk_strbuf_printf(w->out, "{%sschedule%s%s%s%s%sfrom%s", quote, colon, quote, names[course->kind], quote, comma,
+                     colon);
+    dk_strbuf_f64(w->out, from);
+    dk_strbuf_printf(w->out, "%sto%s", comma, colon);
+    dk_strbuf_f64(w->out, course->to);
+    dk_strbuf_printf(w->out, "%ssteps%s%lld}", comma, colon, (long long)course->steps);
+}
+
 static void write_list(const writer *w, const di_option_info *row, const di_value *value)
 {
     dk_strbuf_puts(w->out, "[");
@@ -44,22 +56,11 @@ static void write_list(const writer *w, const di_option_info *row, const di_valu
         const di_item *item = &value->items[i];
         if (i) dk_strbuf_puts(w->out, w->json ? "," : ", ");
         if (item->text) dk_strbuf_json(w->out, item->text, strlen(item->text));
+        else if (item->course.kind != DI_CONSTANT) write_course(w, item->f64, &item->course);
         else if (row->item_type == DI_OPTION_NUMBER) dk_strbuf_f64(w->out, item->f64);
         else dk_strbuf_printf(w->out, "%lld", (long long)item->i64);
     }
     dk_strbuf_puts(w->out, "]");
-}
-
-static void write_course(const writer *w, const di_value *value)
-{
-    static const char *const names[] = {"", "linear", "cosine", "step"};
-    const char *quote = w->json ? "\"" : "", *colon = w->json ? "\":" : ": ", *comma = w->json ? ",\"" : ", ";
-    dk_strbuf_printf(w->out, "{%sschedule%s%s%s%s%sfrom%s", quote, colon, quote, names[value->course.kind], quote,
-                     comma, colon);
-    dk_strbuf_f64(w->out, value->f64);
-    dk_strbuf_printf(w->out, "%sto%s", comma, colon);
-    dk_strbuf_f64(w->out, value->course.to);
-    dk_strbuf_printf(w->out, "%ssteps%s%lld}", comma, colon, (long long)value->course.steps);
 }
 
 static void write_value(const writer *w, const di_option_info *row, const di_value *value)
@@ -70,7 +71,7 @@ static void write_value(const writer *w, const di_option_info *row, const di_val
     else if (row->type == DI_OPTION_LIST) write_list(w, row, value);
     else if (row->type == DI_OPTION_FLAG) dk_strbuf_puts(w->out, value->i64 ? "true" : "false");
     else if (row->type == DI_OPTION_INT) dk_strbuf_printf(w->out, "%lld", (long long)value->i64);
-    else if (value->course.kind != DI_CONSTANT) write_course(w, value);
+    else if (value->course.kind != DI_CONSTANT) write_course(w, value->f64, &value->course);
     else dk_strbuf_f64(w->out, value->f64);
 }
 
@@ -231,6 +232,7 @@ static int32_t get_item(const writer *w, const char *key, const di_option_info *
     if (!di_part_index(place->rest, strlen(place->rest), &index) || index >= size) return fail_range(key, size, err);
     const di_item *item = &place->value->items[index];
     if (item->text) dk_strbuf_puts(w->out, item->text);
+    else if (item->course.kind != DI_CONSTANT) write_course(w, item->f64, &item->course);
     else if (row->item_type == DI_OPTION_NUMBER) dk_strbuf_f64(w->out, item->f64);
     else dk_strbuf_printf(w->out, "%lld", (long long)item->i64);
     return DK_OK;

@@ -19,6 +19,13 @@
 #include "options/table.h"
 
 typedef struct di_options di_options;
+enum { DI_CONSTANT, DI_LINEAR, DI_COSINE, DI_STEP };
+typedef struct di_course { /* of a scheduled number, from where it begins; constant = no schedule */
+    int64_t steps;
+    double to;
+    int32_t kind;
+} di_course;
+double di_course_at(const di_course *course, double from, int64_t step);
 
 int32_t di_options_create(dk_host *host, di_options **out, dk_error *err);
 /* With another table than the public one; table outlives the tree. */
@@ -77,6 +84,7 @@ int32_t di_options_is(const di_options *options, const char *key, const char *te
 int64_t di_options_list_size(const di_options *options, const char *key);
 int64_t di_options_list_i64(const di_options *options, const char *key, int64_t index);
 double di_options_list_f64(const di_options *options, const char *key, int64_t index);
+di_course di_options_list_course(const di_options *options, const char *key, int64_t index);
 const char *di_options_list_text(const di_options *options, const char *key, int64_t index);
 
 /* ---- nodes: NULL = not there ---- */

@@ -6,6 +6,7 @@
 #define ALONE DI_OPTION_ALONE
 #define OWN DI_OPTION_OWN
 #define RARE DI_OPTION_RARE
+#define SCHEDULE DI_OPTION_SCHEDULE
 /* Behind the help may stand other members: .when = "schedule=wsd". */
 #define ROW(NAME, TYPE, INITIAL, FLAGS, ...)                                                                 \
     {                                                                                                        \
@@ -20,8 +21,8 @@
 #define PATH(NAME, ...) ROW(NAME, PATH, NULL, 0, __VA_ARGS__)
 #define CHOICE(NAME, INITIAL, CHOICES, FLAGS, ...) ROW(NAME, CHOICE, INITIAL, FLAGS, __VA_ARGS__, .choices = CHOICES)
 #define FLAG(NAME, INITIAL, ...) ROW(NAME, FLAG, INITIAL, 0, __VA_ARGS__)
-#define LIST(NAME, ITEM, LOW, HIGH, ...) \
-    ROW(NAME, LIST, NULL, 0, __VA_ARGS__, .item_type = ITEM, .low = LOW, .high = HIGH)
+#define LIST(NAME, ITEM, LOW, HIGH, FLAGS, ...) \
+    ROW(NAME, LIST, NULL, FLAGS, __VA_ARGS__, .item_type = ITEM, .low = LOW, .high = HIGH)
 #define COUNT_MAX 1e12
 
 static const di_option_info rows[] = {
@@ -39,9 +40,10 @@ static const di_option_info rows[] = {
            "how several teachers are one: linear mixes probabilities, log_linear multiplies them and renormalises, "
            "stochastic draws a teacher; the others take for each token the one that is surest, or gives the true token "
            "the most"),
-    LIST("teacher.blend.of", DI_OPTION_TEXT, 0, 0, "names of the teachers that are blended", .names = "teachers"),
-    LIST("teacher.blend.weights", DI_OPTION_NUMBER, 0, 1,
-         "a weight for each, together 1; 0 = not asked; none = equal shares"),
+    LIST("teacher.blend.of", DI_OPTION_TEXT, 0, 0, 0, "names of the teachers that are blended", .names = "teachers"),
+    LIST("teacher.blend.weights", DI_OPTION_NUMBER, 0, 1, SCHEDULE,
+         "a weight for each, together 1; 0 = not asked; none = equal shares; each a number or {schedule: "
+         "linear|cosine|step, from, to, steps}"),
     CHOICE("teacher.blend.weighting", "static", "static|entropy|label", 0,
            "multiplies the weights of a token by exp(-entropy / s) or by exp(probability of the true token / s), s = "
            "weighting_temperature",
@@ -63,12 +65,19 @@ static const di_option_info rows[] = {
         "teacher.route.by", "source", "source|tag|teacher|prompt_perplexity", 0,
         "what gives a sample its teacher: its source or its tag (field `teacher` of JSONL), which is a name of the map "
         "or a teacher's own; tag alone as a teacher's name; or which teacher finds its prompt the likeliest"),
-    LIST("teacher.route.of", DI_OPTION_TEXT, 0, 0,
+    LIST("teacher.route.of", DI_OPTION_TEXT, 0, 0, 0,
          "names of the teachers that samples are routed to; not given, in section teacher: all of teachers",
          .names = "teachers"),
     TEXT("teacher.route.default", NULL, 0, "name of the teacher of what is not routed; not given = that is an error"),
     TEXT("teacher.route.map.NAME", NULL, 0,
          "name of the teacher of source or tag NAME; one that is not in the map goes to the teacher of its own name"),
+    TEXT("teacher.schedule.N.teacher", NULL, 0,
+         "one of teachers, which is learned from in its turn: [{teacher: a, until: 1000}, {teacher: b, fade: 200}]",
+         .names = "teachers"),
+    INT("teacher.schedule.N.until", NULL, 1, COUNT_MAX, "steps", 0,
+        "step at which the next teacher comes; the last one stays"),
+    INT("teacher.schedule.N.fade", NULL, 0, COUNT_MAX, "steps", 0,
+        "steps in which its weight rises and that of the teacher before it falls, linearly; not given = at once"),
 
     PATH("teacher.cache.path",
          "file that the teacher's targets are kept in: what is there is read, what is not is asked of "
@@ -95,9 +104,9 @@ static const di_option_info rows[] = {
     PATH("student.path", "model that is trained: a folder with config.json and safetensors, or a GGUF file"),
     PATH("student.config", "config.json of a fresh student with random weights"),
     CHOICE("student.from", NULL, "teacher", 0, "teacher: start as a copy of some of the teacher's layers"),
-    LIST("student.layers", DI_OPTION_INT, 0, 1e6,
+    LIST("student.layers", DI_OPTION_INT, 0, 1e6, 0,
          "teacher layers that a student made from the teacher keeps; empty = every second one, first and last kept"),
-    LIST("student.freeze", DI_OPTION_TEXT, 0, 0,
+    LIST("student.freeze", DI_OPTION_TEXT, 0, 0, 0,
          "patterns (* ? [a-z]) of the names of parameters that are not trained"),
     NUMBER(
         "student.init_std", NULL, 1e-6, 10, NULL, 0,
@@ -222,6 +231,7 @@ static const di_group groups[] = {
     {.name = "teacher.blend"},
     {.name = "teacher.route", .main = "by"},
     {.name = "teacher.route.map", .main = "", .when = "by=source|tag", .shape = DI_GROUP_NAMED},
+    {.name = "teacher.schedule", .main = "teacher", .shape = DI_GROUP_LIST},
     {.name = "teacher.cache", .main = "path", .beside = "from|tier"},
     {.name = "student", .main = "path"},
     {.name = "data", .main = "train"},

@@ -23,7 +23,7 @@ enum { /* types */
 };
 enum {                          /* flags */
        DI_OPTION_LIVE = 1,      /* may change on a live trainer */
-       DI_OPTION_SCHEDULE = 2,  /* a NUMBER that may be {schedule, from, to, steps} */
+       DI_OPTION_SCHEDULE = 2,  /* a NUMBER, or the numbers of a LIST, that may be {schedule, from, to, steps} */
        DI_OPTION_OR_ZERO = 4,   /* 0 as well as what is in the bounds */
        DI_OPTION_OPEN_HIGH = 8, /* the upper bound itself is out of bounds */
        DI_OPTION_ALONE = 16,    /* only where its group is one map, not in a list of them */

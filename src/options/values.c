@@ -217,19 +217,23 @@ di_options *di_value_entry(const di_value *value, const char *name, size_t size)
 
 static int32_t same_text(const char *a, const char *b) { return a == b || (a && b && !strcmp(a, b)); }
 
+static int32_t same_course(const di_course *a, const di_course *b)
+{
+    return a->kind == b->kind && a->to == b->to && a->steps == b->steps;
+}
+
 static int32_t same_member(const di_value *a, const di_value *b, int64_t i)
 {
     if (a->nodes) return same_text(a->nodes[i]->name, b->nodes[i]->name) && di_node_equal(a->nodes[i], b->nodes[i]);
     return a->items[i].i64 == b->items[i].i64 && a->items[i].f64 == b->items[i].f64 &&
-           same_text(a->items[i].text, b->items[i].text);
+           same_course(&a->items[i].course, &b->items[i].course) && same_text(a->items[i].text, b->items[i].text);
 }
 
 int32_t di_value_equal(const di_value *a, const di_value *b)
 {
     if (a->id != b->id || a->size != b->size || a->is_list != b->is_list) return 0;
     if (a->i64 != b->i64 || a->f64 != b->f64 || !same_text(a->text, b->text)) return 0;
-    if (a->course.kind != b->course.kind || a->course.to != b->course.to || a->course.steps != b->course.steps)
-        return 0;
+    if (!same_course(&a->course, &b->course)) return 0;
     for (int64_t i = 0; i < a->size; i++)
         if (!same_member(a, b, i)) return 0;
     return 1;

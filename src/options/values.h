@@ -7,19 +7,13 @@
 #include "options/options.h"
 
 enum { DI_ITEMS_MAX = 64, DI_PATH_MAX = 160 };
-enum { DI_CONSTANT, DI_LINEAR, DI_COSINE, DI_STEP }; /* courses of a scheduled number */
 
 typedef struct di_item {
     int64_t i64;
-    double f64;
-    char *text; /* NULL in a list of numbers */
+    double f64;       /* where a course begins */
+    di_course course; /* of a number in a list with flag SCHEDULE */
+    char *text;       /* NULL in a list of numbers */
 } di_item;
-
-typedef struct di_course {
-    int64_t steps;
-    double to;
-    int32_t kind;
-} di_course;
 
 typedef struct di_value {
     int64_t id;

@@ -14,6 +14,7 @@ int32_t di_run_evaluate(di_run *run, di_teacher *student, int64_t tokens, di_eva
     di_evaluate_args args = {.backend = t->backend,
                              .student = student,
                              .teacher = t->teacher,
+                             .step = t->counters.step,
                              .data = t->data.eval,
                              .tokens = tokens,
                              .memory = t->objective.memory,

@@ -27,7 +27,8 @@ static int64_t sum_known(int64_t a, int64_t b) { return a < 0 || b < 0 ? -1 : a 
 static void describe(const di_teacher *t, di_facts *out)
 {
     const di_blend *blend = blend_of(t);
-    out->vocab_size = out->vocab_valid = blend->width < INT32_MAX ? blend->width : -1;
+    out->vocab_size = blend->columns < INT32_MAX ? blend->columns : -1;
+    out->vocab_valid = blend->width < INT32_MAX ? blend->width : -1;
     out->parameters = out->bytes = 0;
     for (int64_t i = 0; i < blend->count; i++) {
         const di_facts facts = di_teacher_facts(blend->members[i].teacher);
@@ -39,6 +40,14 @@ static void describe(const di_teacher *t, di_facts *out)
 }
 
 static const distill_target *form_of(const di_teacher *t) { return &blend_of(t)->form; }
+
+static void add_ramp(dk_sha256 *sha, const di_ramp *ramp)
+{
+    const int64_t numbers[] = {ramp->begin, ramp->course.kind, ramp->course.steps};
+    if (ramp->course.kind == DI_CONSTANT) return;
+    dk_sha256_add(sha, numbers, sizeof numbers);
+    dk_sha256_add(sha, &ramp->course.to, sizeof ramp->course.to);
+}
 
 /* Names have no part in it, but for the order in which members are taken. */
 static int32_t hash(const di_teacher *t, char hex[65], dk_error *err)
@@ -60,11 +69,19 @@ static int32_t hash(const di_teacher *t, char hex[65], dk_error *err)
         DK_TRY(di_teacher_hash(member->teacher, of_member, err));
         dk_sha256_add(&sha, of_member, 64);
         dk_sha256_add(&sha, shares, sizeof shares);
+        for (int k = 0; k < DI_RAMPS; k++) add_ramp(&sha, &member->ramps[k]);
     }
     dk_sha256_end(&sha, digest);
     dk_hex(digest, sizeof digest, hex);
 out:
     return rc;
+}
+
+static int32_t changes(const di_teacher *t)
+{
+    for (int64_t i = 0; i < blend_of(t)->count; i++)
+        if (!di_blended_stays(&blend_of(t)->members[i])) return 1;
+    return 0;
 }
 
 static void settings(const di_teacher *t, dk_strbuf *json)
@@ -77,6 +94,7 @@ static void settings(const di_teacher *t, dk_strbuf *json)
         dk_strbuf_f64(json, s->softness);
     }
     if (blend_of(t)->kind == DISTILL_SAMPLED) dk_strbuf_printf(json, ",\"seed\":%llu", (unsigned long long)s->seed);
+    if (changes(t)) di_blended_json(blend_of(t)->members, blend_of(t)->count, json);
     if (s->mode == DI_BLEND_STOCHASTIC)
         dk_strbuf_printf(json, ",\"draw\":\"%s\",\"seed\":%llu", s->per_sequence ? "sample" : "token",
                          (unsigned long long)s->seed);
@@ -127,6 +145,7 @@ static const di_teacher_kind blend_kind = {.name = "a blend of teachers",
                                            .hash = hash,
                                            .settings = settings,
                                            .flops = flops,
+                                           .changes = changes,
                                            .member = member,
                                            .ahead = ahead,
                                            .formed = formed,
@@ -169,27 +188,6 @@ static void name_of(const di_blend_member *members, int64_t index, char out[64])
     else snprintf(out, 64, "%lld", (long long)index);
 }
 
-static int32_t check_weights(const di_blend_member *members, int64_t count, int32_t *equal, dk_error *err)
-{
-    double sum = 0;
-    char name[64], text[32];
-    *equal = 1;
-    for (int64_t i = 0; i < count; i++) {
-        const double weight = members[i].weight;
-        name_of(members, i, name);
-        dk_format_f64(weight, text);
-        if (!(weight >= 0) || !isfinite(weight))
-            return dk_fail(err, DK_E_OPTION,
-                           "blend: the weight of teacher %s is %s; weights are 0 or more, and 1 together", name, text);
-        sum += weight;
-        if (weight != 0) *equal = 0;
-    }
-    if (*equal || fabs(sum - 1) <= 1e-6) return DK_OK;
-    dk_format_f64(round(sum * 1e9) / 1e9, text);
-    return dk_fail(err, DK_E_OPTION, "blend: the weights of the %lld teachers are %s together, not 1", (long long)count,
-                   text);
-}
-
 static int32_t check_names(const di_blend_member *members, int64_t count, dk_error *err)
 {
     for (int64_t i = 0; i < count; i++) {
@@ -215,8 +213,8 @@ static int32_t check_mode(const di_blend *blend, dk_error *err)
 {
     const di_blend_mode mode = blend->settings.mode;
     if (mode == DI_BLEND_LINEAR || mode == DI_BLEND_LOG_LINEAR || mode == DI_BLEND_STOCHASTIC) return DK_OK;
-    for (int64_t i = 1; i < blend->count; i++)
-        if (blend->members[i].weight != blend->members[0].weight)
+    for (int64_t i = 0; i < blend->count; i++)
+        if (blend->members[i].weight != blend->members[0].weight || !di_blended_stays(&blend->members[i]))
             return dk_fail(
                 err, DK_E_OPTION,
                 "blend: weights that differ have no use where each token has the teacher that knows it best; "
@@ -247,23 +245,56 @@ static int by_name(const void *a, const void *b)
     return strcmp(x->name, y->name);
 }
 
-static int32_t take_members(di_teacher *t, di_blend *blend, const di_blend_member *members, int64_t count,
-                            int32_t equal, dk_error *err)
+static int32_t are_equal(const di_blend_member *members, int64_t count, const di_blend_plan *plan)
+{
+    for (int64_t i = 0; i < count; i++)
+        if (members[i].weight != 0) return 0;
+    for (int64_t i = 0; plan->ramps && i < count * DI_RAMPS; i++)
+        if (plan->ramps[i].course.kind != DI_CONSTANT) return 0;
+    return 1;
+}
+
+static int32_t take_member(di_teacher *t, const di_blend_member *from, int64_t index, di_blended *to, dk_error *err)
 {
     char name[64];
+    name_of(from, index, name);
+    to->weight = from[index].weight;
+    to->temperature = from[index].temperature != 0 ? from[index].temperature : 1;
+    to->teacher = di_teacher_retain(from[index].teacher);
+    to->name = dk_strdup(t->host, name);
+    return to->name ? DK_OK : dk_fail_nomem(err, strlen(name) + 1);
+}
+
+/* Those that are never asked are checked with the others, and let go. */
+static void drop_idle(di_teacher *t, di_blend *blend)
+{
+    int64_t kept = 0;
+    for (int64_t i = 0; i < blend->count; i++) {
+        if (di_blended_is_asked(&blend->members[i])) {
+            blend->members[kept++] = blend->members[i];
+            continue;
+        }
+        di_teacher_release(blend->members[i].teacher);
+        dk_free(t->host, blend->members[i].name);
+    }
+    blend->count = kept;
+}
+
+static int32_t take_members(di_teacher *t, di_blend *blend, const di_blend_member *members, int64_t count,
+                            const di_blend_plan *plan, dk_error *err)
+{
+    const int32_t equal = are_equal(members, count, plan);
     int32_t rc;
     DK_TRY(dk_new(t->host, count, &blend->members, err));
     for (int64_t i = 0; i < count; i++) {
-        di_blended *to = &blend->members[blend->count];
-        if (!equal && members[i].weight == 0) continue;
-        name_of(members, i, name);
-        to->weight = equal ? 1 / (double)count : members[i].weight;
-        to->temperature = members[i].temperature != 0 ? members[i].temperature : 1;
-        if (!(to->name = dk_strdup(t->host, name))) return dk_fail_nomem(err, strlen(name) + 1);
-        to->teacher = di_teacher_retain(members[i].teacher);
-        blend->count++;
+        di_blended *to = &blend->members[blend->count++];
+        DK_TRY(take_member(t, members, i, to, err));
+        if (equal) to->weight = 1 / (double)count;
+        for (int k = 0; plan->ramps && k < DI_RAMPS; k++) to->ramps[k] = plan->ramps[i * DI_RAMPS + k];
     }
     qsort(blend->members, (size_t)blend->count, sizeof *blend->members, by_name);
+    DK_TRY(di_blended_check(blend->members, count, err));
+    drop_idle(t, blend);
     for (int64_t i = 0; i < blend->count && !t->tokenizer; i++)
         if (di_teacher_tokenizer(blend->members[i].teacher))
             t->tokenizer = dk_tokenizer_retain(di_teacher_tokenizer(blend->members[i].teacher));
@@ -271,10 +302,14 @@ out:
     return rc;
 }
 
-static void make_form(di_blend *blend)
+static void make_form(const di_teacher *t, di_blend *blend)
 {
     const int32_t sparse = blend->kind != DISTILL_DENSE;
-    blend->shape[1] = sparse ? blend->sparse_width : blend->width;
+    blend->columns = blend->width;
+    for (int64_t i = 0; changes(t) && i < blend->count; i++)
+        if (di_teacher_vocab(blend->members[i].teacher) > blend->columns)
+            blend->columns = di_teacher_vocab(blend->members[i].teacher);
+    blend->shape[1] = sparse ? blend->sparse_width : blend->columns;
     blend->values = di_tensor_of(NULL, DISTILL_FLOAT, 32, 2, blend->shape);
     DISTILL_INIT(&blend->form);
     blend->form.kind = blend->kind;
@@ -286,22 +321,29 @@ static void make_form(di_blend *blend)
 int32_t di_teacher_blend(dk_backend *backend, const di_blend_member *members, int64_t count,
                          const di_blend_settings *settings, di_teacher **out, dk_error *err)
 {
+    const di_blend_plan none = {NULL};
+    return di_teacher_blend_planned(backend, members, count, settings, &none, out, err);
+}
+
+int32_t di_teacher_blend_planned(dk_backend *backend, const di_blend_member *members, int64_t count,
+                                 const di_blend_settings *settings, const di_blend_plan *plan, di_teacher **out,
+                                 dk_error *err)
+{
     di_teacher *t = NULL;
     di_blend *blend = NULL;
-    int32_t equal = 0, rc;
+    int32_t rc;
     if (count < 1) return dk_fail(err, DK_E_OPTION, "blend: it has no teachers");
     if (backend->real != DK_F32)
         return dk_fail(err, DK_E_UNSUPPORTED, "blend: backend %s does not compute in f32", backend->name);
-    DK_TRY(check_weights(members, count, &equal, err));
     DK_TRY(check_names(members, count, err));
     DK_TRY(di_teacher_create(backend, &blend_kind, "", &t, err));
     DK_TRY(dk_new(t->host, 1, &blend, err));
     t->state = blend;
     blend->settings = *settings;
-    DK_TRY(take_members(t, blend, members, count, equal, err));
+    DK_TRY(take_members(t, blend, members, count, plan, err));
     DK_TRY(check_mode(blend, err));
     DK_TRY(check_members(blend, err));
-    make_form(blend);
+    make_form(t, blend);
     if (blend->kind != DISTILL_DENSE) t->kind = &sparse_kind;
     *out = t;
     if (blend->count > 1 || blend->members[0].temperature != 1) return DK_OK;

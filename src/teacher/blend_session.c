@@ -33,11 +33,13 @@ typedef struct work { /* a session's state */
     int32_t *labels;   /* [max_rows] the token that follows; -1 = the row ends its sequence */
     double *draws;     /* [max_rows] in [0, 1), stochastic */
     di_tally *tallies; /* [count] of the batch under work */
+    double *weights;   /* [count] of this batch; 0 = not asked */
+    int64_t alone;     /* the member that is asked alone and as it is; -1 = there are several */
     /* what a task works on */
     level *at;
     const di_blended *member;
-    int64_t index, first;
-    double below; /* weights of the members before this one */
+    int64_t index, joined, first; /* joined: members before this one that are in the strip */
+    double below;                 /* weights of the members before this one */
     atomic_int broken;
 } work;
 
@@ -56,7 +58,7 @@ void di_blend_session_free(di_session *s)
         dk_free(host, w->levels[i].mass);
         dk_free(host, w->levels[i].worths);
     }
-    void *blocks[] = {w->members, w->levels, w->labels, w->draws, w->tallies};
+    void *blocks[] = {w->members, w->levels, w->labels, w->draws, w->tallies, w->weights};
     for (size_t i = 0; i < sizeof blocks / sizeof *blocks; i++) dk_free(host, blocks[i]);
     dk_queue_close(&w->queue);
     dk_free(host, w);
@@ -117,10 +119,10 @@ static double worth(const di_session *s, const float *log_p, int64_t row)
         break;
     }
     if (how->weighting == DI_WEIGH_ENTROPY)
-        return log(w->member->weight) - kernels->entropy(log_p, blend->width) / how->softness;
+        return log(w->weights[w->index]) - kernels->entropy(log_p, blend->width) / how->softness;
     if (how->weighting == DI_WEIGH_LABEL)
-        return log(w->member->weight) + exp((double)log_p[w->labels[row]]) / how->softness;
-    return log(w->member->weight);
+        return log(w->weights[w->index]) + exp((double)log_p[w->labels[row]]) / how->softness;
+    return log(w->weights[w->index]);
 }
 
 static int32_t is_mixture(const di_session *s)
@@ -132,7 +134,7 @@ static int32_t is_mixture(const di_session *s)
 static void choose(const di_session *s, const float *log_p, double score, int64_t r, float *out)
 {
     const work *w = s->state;
-    if (w->index && !(score > w->at->best[r])) return; /* ties: by name */
+    if (w->joined && !(score > w->at->best[r])) return; /* ties: by name */
     memcpy(out, log_p, (size_t)blend_of(s)->width * sizeof *out);
     w->at->best[r] = score;
 }
@@ -143,9 +145,10 @@ static void mix(const di_session *s, const float *log_p, double score, int64_t r
     const di_blend *blend = blend_of(s);
     const di_blend_rows *kernels = di_blend_rows_for(s->teacher->backend->isa);
     const work *w = s->state;
-    const double before = w->index ? w->at->best[r] : score, top = before > score ? before : score;
-    const double kept = w->index ? w->at->mass[r] * exp(before - top) : 0, taken = exp(score - top), sum = kept + taken;
-    if (!w->index) memcpy(out, log_p, (size_t)blend->width * sizeof *out);
+    const double before = w->joined ? w->at->best[r] : score, top = before > score ? before : score;
+    const double kept = w->joined ? w->at->mass[r] * exp(before - top) : 0, taken = exp(score - top),
+                 sum = kept + taken;
+    if (!w->joined) memcpy(out, log_p, (size_t)blend->width * sizeof *out);
     else if (blend->settings.mode == DI_BLEND_LINEAR)
         kernels->mix(out, log_p, blend->width, (float)log(kept / sum), (float)log(taken / sum));
     else kernels->add(out, log_p, blend->width, (float)(kept / sum), (float)(taken / sum));
@@ -230,9 +233,9 @@ out:
 static int64_t chosen(const work *w, int64_t count, int64_t r)
 {
     const double *worths = w->levels->worths;
-    int64_t best = 0;
-    for (int64_t i = 1; i < count; i++)
-        if (worths[i * w->height + r] > worths[best * w->height + r]) best = i;
+    int64_t best = -1;
+    for (int64_t i = 0; i < count; i++)
+        if (w->weights[i] > 0 && (best < 0 || worths[i * w->height + r] > worths[best * w->height + r])) best = i;
     return best;
 }
 
@@ -242,7 +245,7 @@ static double weight_in_mixture(const di_session *s, int64_t index, int64_t rows
     const work *w = s->state;
     const level *at = w->levels;
     double sum = 0;
-    if (blend->settings.weighting == DI_WEIGH_STATIC) return (double)rows * blend->members[index].weight;
+    if (blend->settings.weighting == DI_WEIGH_STATIC) return (double)rows * w->weights[index];
     for (int64_t r = 0; r < rows; r++) sum += exp(at->worths[index * w->height + r] - at->best[r]) / at->mass[r];
     return sum;
 }
@@ -252,8 +255,9 @@ static void count_rows(const di_session *s, int64_t rows)
     const int64_t count = blend_of(s)->count;
     const work *w = s->state;
     for (int64_t i = 0; i < count; i++) {
-        w->tallies[i].asked += rows;
         w->tallies[i].rows += rows;
+        if (w->weights[i] <= 0) continue;
+        w->tallies[i].asked += rows;
         if (is_mixture(s)) w->tallies[i].weight += weight_in_mixture(s, i, rows);
     }
     for (int64_t r = 0; !is_mixture(s) && r < rows; r++) w->tallies[chosen(w, count, r)].weight += 1;
@@ -276,23 +280,36 @@ static int32_t blend_rows(di_session *s, int64_t first, int64_t count, int64_t n
     int32_t rc = DK_OK;
     w->first = first;
     w->below = 0;
+    w->joined = 0;
     for (int64_t i = 0; i < n; i++)
         DK_TRY(di_host_place(&w->queue, &w->levels[i].placed, strips[i], &w->levels[i].out, err));
     for (w->index = 0; w->index < blend->count; w->index++) {
         w->member = &blend->members[w->index];
+        if (w->weights[w->index] <= 0) continue;
         DK_TRY(ask(s, di_session_source(w->members[w->index]), count, n, temperatures, err));
         for (int64_t i = 0; i < n; i++) DK_TRY(join(s, &w->levels[i], count, err));
-        w->below += w->member->weight;
+        w->below += w->weights[w->index];
+        w->joined++;
     }
     for (int64_t i = 0; i < n; i++) {
         DK_TRY(di_host_write(&w->queue, strips[i], &w->levels[i].out, err));
         if (blend->settings.mode == DI_BLEND_LOG_LINEAR)
             w->queue.backend->ops->log_softmax(&w->queue, strips[i], blend->width, 1, strips[i]);
+        if (blend->columns > blend->width)
+            w->queue.backend->ops->fill(
+                &w->queue, dk_view_columns(strips[i], blend->width, blend->columns - blend->width), -INFINITY);
     }
     DK_TRY(dk_queue_wait(&w->queue, err));
     count_rows(s, count);
 out:
     return rc;
+}
+
+static int32_t check_levels(int64_t n, dk_error *err)
+{
+    if (n <= DI_TEMPERATURES) return DK_OK;
+    return dk_fail(err, DK_E_UNSUPPORTED, "a blend of teachers at %lld temperatures at once; %d are the most",
+                   (long long)n, DI_TEMPERATURES);
 }
 
 static int32_t rows_at(void *self, int64_t first, int64_t count, int64_t n, const double *temperatures,
@@ -302,9 +319,7 @@ static int32_t rows_at(void *self, int64_t first, int64_t count, int64_t n, cons
     const work *w = s->state;
     dk_view parts[DI_TEMPERATURES];
     int32_t rc;
-    if (n > DI_TEMPERATURES)
-        return dk_fail(err, DK_E_UNSUPPORTED, "a blend of teachers at %lld temperatures at once; %d are the most",
-                       (long long)n, DI_TEMPERATURES);
+    DK_TRY(check_levels(n, err));
     DK_TRY(reserve_levels(s, n, err));
     for (int64_t at = 0; at < count; at += w->height) {
         const int64_t part = count - at < w->height ? count - at : w->height;
@@ -323,6 +338,62 @@ static int32_t rows(void *self, int64_t first, int64_t count, dk_view strip, con
     return rows_at(self, first, count, 1, &temperature, &strip, err);
 }
 
+/* ---- one member alone: its rows as it gives them, bit for bit ---- */
+
+static void count_alone(work *w, int64_t members, int64_t rows)
+{
+    for (int64_t i = 0; i < members; i++) w->tallies[i].rows += rows;
+    w->tallies[w->alone].asked += rows;
+    w->tallies[w->alone].weight += (double)rows;
+}
+
+static int32_t rows_alone(void *self, int64_t first, int64_t count, dk_view strip, const distill_target **target,
+                          dk_error *err)
+{
+    di_session *s = self;
+    work *w = s->state;
+    const di_source *source = di_session_source(w->members[w->alone]);
+    count_alone(w, blend_of(s)->count, count);
+    return source->rows(source->self, first, count, dk_view_columns(strip, 0, source->width), target, err);
+}
+
+static int32_t rows_at_alone(void *self, int64_t first, int64_t count, int64_t n, const double *temperatures,
+                             const dk_view *strips, dk_error *err)
+{
+    di_session *s = self;
+    work *w = s->state;
+    const di_source *source = di_session_source(w->members[w->alone]);
+    dk_view columns[DI_TEMPERATURES];
+    int32_t rc = check_levels(n, err);
+    if (rc) return rc;
+    for (int64_t i = 0; i < n; i++) columns[i] = dk_view_columns(strips[i], 0, source->width);
+    count_alone(w, blend_of(s)->count, count);
+    return source->rows_at(source->self, first, count, n, temperatures, columns, err);
+}
+
+static int64_t find_alone(const di_session *s)
+{
+    const di_blend *blend = blend_of(s);
+    const work *w = s->state;
+    int64_t found = -1;
+    for (int64_t i = 0; i < blend->count; i++) {
+        if (w->weights[i] <= 0) continue;
+        if (found >= 0 || blend->members[i].temperature != 1) return -1;
+        found = i;
+    }
+    return found;
+}
+
+/* After the members began: one in the same case gives its rows in its own way. */
+static void choose_source(di_session *s)
+{
+    work *w = s->state;
+    const di_source *source = w->alone >= 0 ? di_session_source(w->members[w->alone]) : NULL;
+    s->source.temperature = source ? source->temperature : 1;
+    s->source.rows = source ? rows_alone : rows;
+    s->source.rows_at = !source ? rows_at : source->rows_at ? rows_at_alone : NULL;
+}
+
 /* ---- batches ---- */
 
 /* A draw hangs on the seed, the step and what stands in the sequence up to the token: not on its place in a batch. */
@@ -331,7 +402,7 @@ static double draw(const di_session *s, int64_t sequence, int64_t place)
     const di_blend_settings *how = &blend_of(s)->settings;
     const int64_t begin = s->batch.offsets[sequence], end = s->batch.offsets[sequence + 1];
     const uint64_t text = dk_hash64(s->batch.ids + begin, (size_t)(end - begin) * sizeof *s->batch.ids);
-    const uint64_t key[3] = {text, (uint64_t)s->step, how->per_sequence ? 0 : (uint64_t)(place - begin)};
+    const uint64_t key[3] = {text, (uint64_t)s->draw_step, how->per_sequence ? 0 : (uint64_t)(place - begin)};
     return dk_random_uniform(how->seed, DK_STREAM_BLEND, dk_hash64(key, sizeof key));
 }
 
@@ -363,10 +434,15 @@ int32_t di_blend_begin(di_session *s, dk_error *err)
 {
     work *w = s->state;
     int32_t rc = prepare_rows(s, err);
+    for (int64_t i = 0; i < blend_of(s)->count; i++)
+        w->weights[i] = di_blended_weight(&blend_of(s)->members[i], s->step);
+    w->alone = find_alone(s);
     for (int64_t i = 0; rc == DK_OK && i < blend_of(s)->count; i++) {
-        di_session_set_step(w->members[i], s->step);
+        if (w->weights[i] <= 0) continue;
+        di_session_follow(w->members[i], s);
         rc = di_session_begin(w->members[i], &s->batch, err);
     }
+    choose_source(s);
     if (rc != DK_OK) di_blend_end(s);
     return rc;
 }
@@ -382,7 +458,8 @@ int32_t di_blend_forward(di_session *s, dk_error *err)
 {
     work *w = s->state;
     int32_t rc = DK_OK;
-    for (int64_t i = 0; rc == DK_OK && i < blend_of(s)->count; i++) rc = di_session_collect(w->members[i], err);
+    for (int64_t i = 0; rc == DK_OK && i < blend_of(s)->count; i++)
+        if (w->weights[i] > 0) rc = di_session_collect(w->members[i], err);
     return rc;
 }
 
@@ -398,6 +475,7 @@ int32_t di_blend_session(di_session *s, dk_error *err)
     DK_TRY(dk_new(s->teacher->host, s->max_rows, &w->labels, err));
     DK_TRY(dk_new(s->teacher->host, s->max_rows, &w->draws, err));
     DK_TRY(dk_new(s->teacher->host, blend->count, &w->tallies, err));
+    DK_TRY(dk_new(s->teacher->host, blend->count, &w->weights, err));
     w->widest = blend->width;
     for (int64_t i = 0; i < blend->count; i++) {
         DK_TRY(di_session_create(blend->members[i].teacher, s->max_tokens, s->max_sequences, s->max_rows,
@@ -409,7 +487,7 @@ int32_t di_blend_session(di_session *s, dk_error *err)
     DK_TRY(reserve_levels(s, 1, err));
     s->source = (di_source){.self = s,
                             .kind = DISTILL_DENSE,
-                            .width = blend->width,
+                            .width = blend->columns,
                             .vocab_valid = blend->width,
                             .temperature = 1,
                             .rows = rows,

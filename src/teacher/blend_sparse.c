@@ -37,6 +37,14 @@ static int32_t refuse_temperatures(const di_blended *a, const di_blended *b, dk_
 static int32_t check_mode(const di_blend *blend, const di_blended *sparse, dk_error *err)
 {
     const di_blend_settings *how = &blend->settings;
+    int32_t stay = 1;
+    for (int64_t i = 0; i < blend->count; i++) stay &= di_blended_stays(&blend->members[i]);
+    if (!stay)
+        return dk_fail(
+            err, DK_E_UNSUPPORTED,
+            "blend: teacher %s gives %s targets; weights that change over the steps need logits (a model, or "
+            "tier hidden of a cache)",
+            sparse->name, di_kind_name(kind_of(sparse)));
     if (how->mode == DI_BLEND_LINEAR && how->weighting == DI_WEIGH_STATIC) return DK_OK;
     return dk_fail(err, DK_E_UNSUPPORTED,
                    "blend: teacher %s gives %s targets, of which mode linear alone can be made, with weights that are "

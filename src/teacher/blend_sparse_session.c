@@ -159,7 +159,7 @@ int32_t di_sparse_begin(di_session *s, dk_error *err)
     memset(&w->common, 0, sizeof w->common);
     w->asked = 0;
     for (int64_t i = 0; rc == DK_OK && i < blend_of(s)->count; i++) {
-        di_session_set_step(w->members[i], s->step);
+        di_session_follow(w->members[i], s);
         rc = di_session_begin(w->members[i], &s->batch, err);
     }
     if (rc != DK_OK) di_sparse_end(s);

@@ -307,6 +307,11 @@ int32_t di_teacher_cached_entry(dk_backend *backend, const char *path, di_teache
     di_teacher *t = NULL;
     di_cached *cached = NULL;
     int32_t rc;
+    if (from && di_teacher_changes(from))
+        return dk_fail(err, DK_E_UNSUPPORTED,
+                       "%s: the weights of this teacher's members change over the steps, and a target that is kept "
+                       "does not: keep those of its members",
+                       path);
     DK_TRY(di_teacher_create(backend, &cached_kind, path, &t, err));
     DK_TRY(dk_new(t->host, 1, &cached, err));
     t->state = cached;

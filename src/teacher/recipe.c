@@ -110,35 +110,38 @@ static int32_t open_entry(reader *r, const char *name, di_teacher **out, double 
         at->open = 0;
         if (rc) return rc;
         if (!at->teacher)
-            return dk_fail(err, DK_E_OPTION, "teachers.%s has neither path, blend, route nor cache", name);
+            return dk_fail(err, DK_E_OPTION, "teachers.%s has neither path, blend, schedule, route nor cache", name);
     }
     *temperature = at->temperature;
     *out = at->teacher;
     return DK_OK;
 }
 
-static int32_t open_blend(reader *r, node *n, di_teacher **out, dk_error *err)
+/* Of a blend, or of a schedule, where key is that one's; NULL = the item names nobody. */
+static const char *member_name(reader *r, node *n, int32_t in_turn, int64_t index)
 {
-    const int64_t count = di_options_list_size(r->options, in(n, "teacher.blend.of"));
-    const int64_t given = di_options_list_size(r->options, in(n, "teacher.blend.weights"));
-    di_blend_member members[TEACHERS_MAX];
-    di_blend_settings settings;
+    const di_options *blend = di_options_map(r->options, in(n, "teacher.blend"));
+    const di_options *turn = di_options_item(r->options, in(n, "teacher.schedule"), index);
+    return in_turn ? di_options_text(turn, "teacher") : di_options_list_text(blend, "of", index);
+}
+
+static int64_t member_count(reader *r, node *n, int32_t in_turn)
+{
+    const di_options *blend = di_options_map(r->options, in(n, "teacher.blend"));
+    return in_turn ? di_options_list_size(r->options, in(n, "teacher.schedule")) : di_options_list_size(blend, "of");
+}
+
+static int32_t open_members(reader *r, node *n, int32_t in_turn, int64_t count, di_blend_member *out, dk_error *err)
+{
+    const char *key = in_turn ? "teacher.schedule" : "teacher.blend.of";
     int32_t rc = DK_OK;
-    if (!count)
-        return dk_fail(err, DK_E_OPTION, "%s is not given: it names the teachers that are blended",
-                       in(n, "teacher.blend.of"));
-    if (count > TEACHERS_MAX)
-        return dk_fail(err, DK_E_OPTION, "%s: more than %d", in(n, "teacher.blend.of"), TEACHERS_MAX);
-    if (given && given != count)
-        return dk_fail(err, DK_E_OPTION, "%s has %lld weights for %lld teachers", in(n, "teacher.blend.weights"),
-                       (long long)given, (long long)count);
+    if (!count) return dk_fail(err, DK_E_OPTION, "%s is not given: it names the teachers that are blended", in(n, key));
+    if (count > TEACHERS_MAX) return dk_fail(err, DK_E_OPTION, "%s: more than %d", in(n, key), TEACHERS_MAX);
     for (int64_t i = 0; i < count; i++) {
-        members[i] = (di_blend_member){.name = di_options_list_text(r->options, in(n, "teacher.blend.of"), i)};
-        if (given) members[i].weight = di_options_list_f64(r->options, in(n, "teacher.blend.weights"), i);
-        DK_TRY(open_entry(r, members[i].name, &members[i].teacher, &members[i].temperature, err));
+        out[i] = (di_blend_member){.name = member_name(r, n, in_turn, i)};
+        if (!out[i].name) return dk_fail(err, DK_E_OPTION, "%s.%lld names no teacher", in(n, key), (long long)i);
+        DK_TRY(open_entry(r, out[i].name, &out[i].teacher, &out[i].temperature, err));
     }
-    di_blend_settings_read(r->options, n->entry, &settings);
-    DK_TRY(di_teacher_blend(r->backend, members, count, &settings, out, err));
 out:
     return rc;
 }
@@ -184,6 +187,40 @@ out:
     return rc;
 }
 
+static int32_t open_blend(reader *r, node *n, di_teacher **out, dk_error *err)
+{
+    const int32_t in_turn = di_options_is_set(r->options, in(n, "teacher.schedule"));
+    const int64_t count = member_count(r, n, in_turn);
+    di_blend_member members[TEACHERS_MAX];
+    di_ramp ramps[TEACHERS_MAX * DI_RAMPS];
+    di_blend_settings settings;
+    di_blend_plan plan;
+    int32_t rc;
+    DK_TRY(open_members(r, n, in_turn, count, members, err));
+    DK_TRY(di_blend_plan_read(r->options, n->entry, count, members, ramps, &plan, err));
+    di_blend_settings_read(r->options, n->entry, &settings);
+    DK_TRY(di_teacher_blend_planned(r->backend, members, count, &settings, &plan, out, err));
+out:
+    return rc;
+}
+
+enum { BLEND = 1, SCHEDULE, ROUTE };
+
+/* A node is one of path, blend, schedule and route; *made: what of these it is, 0 = none of the last three. */
+static int32_t check_made(reader *r, node *n, const char *path, int32_t *made, dk_error *err)
+{
+    static const char *const keys[] = {"path", "teacher.blend", "teacher.schedule", "teacher.route"};
+    *made = 0;
+    for (int32_t i = BLEND; i <= ROUTE; i++) {
+        if (!di_options_is_set(r->options, in(n, keys[i]))) continue;
+        if (*made || path)
+            return dk_fail(err, DK_E_OPTION, "%s and a %s are both given: a teacher is one of them", in(n, keys[i]),
+                           *made ? strchr(keys[*made], '.') + 1 : "path");
+        *made = i;
+    }
+    return DK_OK;
+}
+
 /* Who is asked, without the cache around it. */
 static int32_t open_asked(reader *r, const char *entry_name, const char *path, di_teacher **out, double *temperature,
                           dk_error *err)
@@ -192,13 +229,14 @@ static int32_t open_asked(reader *r, const char *entry_name, const char *path, d
     const char *from = di_options_text(r->options, in(&n, "teacher.cache.from")), *name = NULL;
     di_teacher *named = NULL;
     double of_named = 1;
+    int32_t made = 0, rc;
     if (!path) {
         name = di_options_named(r->options, in(&n, "teacher.path"));
         path = di_options_text(r->options, in(&n, "teacher.path"));
     }
     *temperature = di_options_f64(r->options, in(&n, "teacher.temperature"));
-    if (from && (path || di_options_map(r->options, in(&n, "teacher.blend")) ||
-                 di_options_map(r->options, in(&n, "teacher.route"))))
+    if ((rc = check_made(r, &n, path, &made, err)) != DK_OK) return rc;
+    if (from && (path || made))
         return dk_fail(err, DK_E_OPTION,
                        "%s and a teacher beside it are both given: who fills the cache is one of them",
                        in(&n, "teacher.cache.from"));
@@ -206,22 +244,11 @@ static int32_t open_asked(reader *r, const char *entry_name, const char *path, d
         name = di_options_named(r->options, in(&n, "teacher.cache.from"));
         path = from;
     }
-    if (di_options_map(r->options, in(&n, "teacher.route")) && di_options_map(r->options, in(&n, "teacher.blend")))
-        return dk_fail(err, DK_E_OPTION, "%s and a blend are both given: a teacher is one of them",
-                       in(&n, "teacher.route"));
-    if (di_options_map(r->options, in(&n, "teacher.route")))
-        return path ? dk_fail(err, DK_E_OPTION, "%s and a path are both given: a teacher is one of them",
-                              in(&n, "teacher.route"))
-                    : open_route(r, &n, out, err);
-    if (di_options_map(r->options, in(&n, "teacher.blend")))
-        return path ? dk_fail(err, DK_E_OPTION, "%s and a path are both given: a teacher is one of them",
-                              in(&n, "teacher.blend"))
-                    : open_blend(r, &n, out, err);
+    if (made) return made == ROUTE ? open_route(r, &n, out, err) : open_blend(r, &n, out, err);
     if (!name && path)
         return di_teacher_open(r->backend, path, di_options_flag(r->options, in(&n, "teacher.mmap")), out, err);
     if (!name) return DK_OK;
-    int32_t rc = open_entry(r, name, &named, &of_named, err);
-    if (rc) return rc;
+    if ((rc = open_entry(r, name, &named, &of_named, err)) != DK_OK) return rc;
     *temperature *= of_named;
     *out = di_teacher_retain(named);
     return DK_OK;

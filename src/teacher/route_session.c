@@ -158,7 +158,7 @@ static int32_t begin_parts(di_session *s, work *w, dk_error *err)
     for (int64_t m = 0; m < route_of(s)->count; m++) {
         part *at = &w->parts[m];
         if (!at->batch.row_count) continue;
-        di_session_set_step(at->session, s->step);
+        di_session_follow(at->session, s);
         DK_TRY(name_member(s, m, di_session_begin(at->session, &at->batch, err), err));
         at->begun = 1;
     }

@@ -46,7 +46,19 @@ void di_session_free(di_session *s)
     di_teacher_release(teacher);
 }
 
-void di_session_set_step(di_session *s, int64_t step) { s->step = step; }
+void di_session_set_step(di_session *s, int64_t step) { s->step = s->draw_step = step; }
+
+void di_session_set_evaluation(di_session *s, int64_t step)
+{
+    s->step = step;
+    s->draw_step = 0;
+}
+
+void di_session_follow(di_session *s, const di_session *leader)
+{
+    s->step = leader->step;
+    s->draw_step = leader->draw_step;
+}
 
 int32_t di_session_begin(di_session *s, const distill_batch *batch, dk_error *err)
 {

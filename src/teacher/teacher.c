@@ -127,6 +127,15 @@ int32_t di_teacher_get_i64(const di_teacher *t, const char *key, int64_t *out, d
 
 int64_t di_teacher_version(const di_teacher *t) { return t->kind->version ? t->kind->version(t) : 0; }
 
+int32_t di_teacher_changes(const di_teacher *t)
+{
+    di_member_view member;
+    if (t->kind->changes && t->kind->changes(t)) return 1;
+    for (int64_t i = 0; t->kind->member && t->kind->member(t, NULL, i, &member); i++)
+        if (di_teacher_changes(member.teacher)) return 1;
+    return 0;
+}
+
 int32_t di_teacher_ahead(const di_teacher *t) { return t->kind->ahead && t->kind->ahead(t); }
 
 int32_t di_teacher_formed(const di_teacher *t) { return t->kind->formed && t->kind->formed(t); }

@@ -45,9 +45,20 @@ typedef struct di_blend_member {
     double weight;      /* all 0 = equal shares; else >= 0, together 1; 0 = not asked */
     double temperature; /* p_i = softmax(z_i / (T * temperature)); 0 = 1 */
 } di_blend_member;
+enum { DI_RAMPS = 2 };
+typedef struct di_ramp { /* a weight goes elsewhere */
+    int64_t begin;       /* the last step before it does */
+    di_course course;    /* constant = it stays */
+} di_ramp;
+typedef struct di_blend_plan { /* weights that do not stay */
+    const di_ramp *ramps;      /* [count, DI_RAMPS] of each member, one after the other; NULL = none */
+} di_blend_plan;
 /* One member that is asked, at temperature 1, is the blend: that teacher itself comes back. */
 int32_t di_teacher_blend(dk_backend *backend, const di_blend_member *members, int64_t count,
                          const di_blend_settings *settings, di_teacher **out, dk_error *err);
+int32_t di_teacher_blend_planned(dk_backend *backend, const di_blend_member *members, int64_t count,
+                                 const di_blend_settings *settings, const di_blend_plan *plan, di_teacher **out,
+                                 dk_error *err);
 /* ---- each sample by one of several teachers ---- */
 typedef enum {
     DI_ROUTE_SOURCE, /* by names, which are members' or in the map: */
@@ -85,6 +96,10 @@ di_blend_mode di_blend_mode_of(const char *name); /* one that the options allow 
 di_weighting di_weighting_of(const char *name);
 /* Settings of a blend from section teacher, or from an entry of teachers. */
 void di_blend_settings_read(const di_options *options, const char *entry_name, di_blend_settings *out);
+/* What options say of the weights of these members, as blend.weights or as schedule: theirs, and ramps [count,
+ * DI_RAMPS], which out points to. */
+int32_t di_blend_plan_read(const di_options *options, const char *entry_name, int64_t count, di_blend_member *members,
+                           di_ramp *ramps, di_blend_plan *out, dk_error *err);
 /* Do ids mean the same? E_MISMATCH names the first token that differs; NULL = a teacher without one, which fits all. */
 int32_t di_check_same_tokens(const char *a_name, const dk_tokenizer *a, const char *b_name, const dk_tokenizer *b,
                              dk_error *err);
@@ -134,6 +149,7 @@ int32_t di_teacher_hash(const di_teacher *teacher, char hex[65], dk_error *err);
 /* {"kind":"blend","path":"","hash":"...",SETTINGS,"members":[{"name":"pt","weight":0.7,"temperature":1,"kind":...}]} */
 int32_t di_teacher_manifest(const di_teacher *teacher, dk_strbuf *json, dk_error *err);
 int64_t di_teacher_version(const di_teacher *teacher); /* another one after its weights were written */
+int32_t di_teacher_changes(const di_teacher *teacher); /* what it says of a text is another thing at another step */
 double di_teacher_flops(const di_teacher *teacher, int64_t tokens, int64_t mean_length); /* of scoring; 0 = not known */
 /* Weights in this process, for a student that begins as a copy of some; NULL = none. For nothing else. */
 dk_model *di_teacher_model(const di_teacher *teacher);
@@ -148,8 +164,12 @@ int32_t di_session_create_trained(di_teacher *teacher, int64_t max_tokens, int64
 int32_t di_session_gradient(di_session *session, int64_t first, int64_t count, dk_view logits, dk_view dlogits,
                             float **out, dk_error *err);
 void di_session_free(di_session *session);
-/* The step that asks for what is begun next: draws hang on it. */
+/* The step that asks for what is begun next, 0 outside of a training: draws and scheduled weights hang on it. */
 void di_session_set_step(di_session *session, int64_t step);
+/* An evaluation at that step: its weights, and the draws of every other evaluation. */
+void di_session_set_evaluation(di_session *session, int64_t step);
+/* A member's session is asked by the step of the one that asks it. */
+void di_session_follow(di_session *session, const di_session *leader);
 /* A batch is begun, collected (the trunk), asked for its rows, and dropped. begin tells a teacher that takes its time
  * of a batch whose rows will be asked for later; what batch points to is borrowed until it is dropped: by drop, by the
  * next begin, or with the session. Two batches in flight are two sessions. */

@@ -29,6 +29,7 @@ typedef struct di_teacher_kind {
     dk_model *(*model)(const di_teacher *teacher);  /* NULL = there is none to copy layers from */
     int64_t (*version)(const di_teacher *teacher);  /* of its weights; NULL = they do not change */
     di_teacher *(*from)(const di_teacher *teacher); /* whom it asks for what it does not know; NULL = nobody */
+    int32_t (*changes)(const di_teacher *teacher);  /* what it says hangs on the step; NULL = at most its members do */
     /* member index, 0 = there is none; session NULL = name and teacher alone. NULL = it has no members */
     int32_t (*member)(const di_teacher *teacher, di_session *session, int64_t index, di_member_view *out);
     int32_t (*ahead)(const di_teacher *teacher);  /* begin is worth calling before the batch is due; NULL = it is not */
@@ -75,6 +76,7 @@ struct di_session {
     int64_t *place_memory; /* [max_rows] for implied rows */
     int32_t begun;         /* the batch: its end is due */
     int64_t step;          /* of the training that asks; 0 elsewhere */
+    int64_t draw_step;     /* the same for draws; 0 in evaluations */
     di_source source;
     void *state; /* the kind's own */
 };
@@ -109,16 +111,26 @@ int32_t di_hosted_begin(di_session *session, dk_error *err);
 void di_hosted_end(di_session *session);
 int32_t di_hosted_forward(di_session *session, dk_error *err);
 
-/* ---- several teachers as one: blend.c, blend_session.c ---- */
-typedef struct di_blended { /* a member that is asked */
+/* ---- several teachers as one: blend.c, blend_weights.c, blend_session.c ---- */
+typedef struct di_blended { /* a member that is asked at some step */
     di_teacher *teacher;    /* a reference */
     char *name;
-    double weight, temperature;
+    double weight, temperature; /* weight: where its ramps begin */
+    di_ramp ramps[DI_RAMPS];
 } di_blended;
+double di_blended_weight(const di_blended *member, int64_t step);
+int32_t di_blended_stays(const di_blended *member);    /* the weight is the same at every step */
+int32_t di_blended_is_asked(const di_blended *member); /* at some step */
+/* ,"schedules":{"a":[{"schedule":"linear","after":0,"steps":9,"to":0}],...} */
+void di_blended_json(const di_blended *members, int64_t count, dk_strbuf *json);
+/* Are they 0 or more, and 1 together, at every step? */
+int32_t di_blended_check(const di_blended *members, int64_t count, dk_error *err);
 typedef struct di_blend {
     di_blend_settings settings;
     di_blended *members; /* [count], by name: results do not hang on the order in which they were given */
-    int64_t count, width;
+    int64_t count;
+    int64_t width;        /* ids that all members know */
+    int64_t columns;      /* of a strip: the same, or where one member may be asked alone, those of the widest */
     int32_t kind;         /* of what they give together: DENSE; TOPK, SAMPLED: blend_sparse.h */
     double temperature;   /* of a sparse kind */
     int64_t sparse_width; /* ids of its rows at most */

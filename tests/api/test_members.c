@@ -23,10 +23,10 @@ static int32_t open_run(small *s, const char *out, distill_error *err)
     return rc;
 }
 
-static int32_t stop_at_3(void *user, const distill_progress *p)
+static int32_t stop_at(void *user, const distill_progress *p)
 {
-    (void)user;
-    return p->phase == DISTILL_PHASE_TRAINING && p->step == 3 ? DISTILL_CB_CANCEL : DISTILL_CB_OK;
+    const int64_t *step = user;
+    return p->phase == DISTILL_PHASE_TRAINING && p->step == *step ? DISTILL_CB_CANCEL : DISTILL_CB_OK;
 }
 
 static void check_files(const char *out)
@@ -50,6 +50,7 @@ TEST(counted)
     small s;
     distill_error err;
     char out[600];
+    int64_t at = 3;
     REQUIRE(small_models("members"));
     snprintf(out, sizeof out, "%s/whole", small_folder);
     REQUIRE_OK(open_run(&s, out, &err));
@@ -59,7 +60,7 @@ TEST(counted)
 
     snprintf(out, sizeof out, "%s/resumed", small_folder);
     REQUIRE_OK(open_run(&s, out, &err));
-    REQUIRE_OK(distill_trainer_on_progress(s.trainer, stop_at_3, NULL, NULL, &err));
+    REQUIRE_OK(distill_trainer_on_progress(s.trainer, stop_at, &at, NULL, &err));
     CHECK_INT(distill_trainer_run(s.trainer, &err), DISTILL_E_CANCELLED);
     small_close(&s);
     REQUIRE_OK(open_run(&s, out, &err));
@@ -90,4 +91,112 @@ TEST(given_up)
     small_close(&s);
 }
 
-TEST_MAIN(TEST_CASE(counted) TEST_CASE(given_up))
+/* ---- one teacher after another ---- */
+
+#define TURNS "[{until: 3}, {fade: 2}]"
+
+/* turns NULL = the first teacher alone */
+static int32_t open_turns(small *s, const char *yaml, const char *turns, distill_error *err)
+{
+    distill_member members[2];
+    distill_teacher *other = NULL, *both = NULL;
+    distill_options *options = NULL;
+    int32_t rc = small_parts(s, NULL, yaml, err);
+    if (!rc) rc = distill_teacher_open(s->env, test_path(small_folder, "other"), s->options, &other, err);
+    if (!rc) rc = distill_options_create(s->env, &options, err);
+    if (!rc && turns) rc = distill_options_set(options, "teacher.schedule", turns, err);
+    for (int i = 0; i < 2; i++) DISTILL_INIT(&members[i]);
+    members[0].teacher = s->teacher;
+    members[1].teacher = other;
+    if (!rc && turns) rc = distill_teacher_blend(s->env, members, 2, options, &both, err);
+    if (!rc && turns) {
+        distill_teacher_free(s->teacher);
+        s->teacher = both;
+    }
+    distill_teacher_free(other);
+    distill_options_free(options);
+    if (!rc)
+        rc = distill_trainer_create(s->env, s->teacher, s->student, s->train, s->eval, s->options, &s->trainer, err);
+    return rc;
+}
+
+static int make_other(void)
+{
+    small s = {0};
+    distill_error err;
+    if (!small_models("members")) return 0;
+    int32_t rc = small_env(&s, NULL, "student: {init_std: 0.3}\ntrain: {seed: 8}\n", &err);
+    if (!rc)
+        rc = distill_student_create(s.env, test_path(small_folder, "teacher.json"), NULL, s.options, &s.student, &err);
+    if (!rc) rc = distill_student_save(s.student, test_path(small_folder, "other"), s.options, &err);
+    if (rc) FAIL("the other teacher: %d %s", rc, err.message);
+    small_close(&s);
+    return !rc;
+}
+
+/* Before the fade it is the first teacher, bit for bit; resumed in the midst of it, the same as if nothing had been. */
+TEST(in_turn)
+{
+    small alone, turns, again;
+    distill_error err;
+    distill_progress progress;
+    char out[600];
+    REQUIRE(make_other());
+    REQUIRE_OK(open_turns(&alone, NULL, NULL, &err));
+    REQUIRE_OK(open_turns(&turns, NULL, TURNS, &err));
+    for (int step = 0; step < 4; step++) {
+        DISTILL_INIT(&progress);
+        CHECK_OK(distill_trainer_step(alone.trainer, &progress, &err));
+        CHECK_OK(distill_trainer_step(turns.trainer, &progress, &err));
+        CHECK_INT(small_same_bits(alone.student, turns.student), step < 3);
+    }
+    CHECK_OK(distill_trainer_step(turns.trainer, &progress, &err));
+    CHECK_OK(distill_trainer_step(turns.trainer, &progress, &err));
+    small_close(&alone);
+
+    for (int stop = 1; stop < 6; stop++) {
+        const char *yaml = small_text("output: {path: '%s', overwrite: true}\n", test_path(small_folder, "turns"));
+        int64_t at = stop;
+        snprintf(out, sizeof out, "%s/turns", small_folder);
+        REQUIRE_OK(open_turns(&again, yaml, TURNS, &err));
+        REQUIRE_OK(distill_trainer_on_progress(again.trainer, stop_at, &at, NULL, &err));
+        CHECK_INT(distill_trainer_run(again.trainer, &err), DISTILL_E_CANCELLED);
+        small_close(&again);
+        REQUIRE_OK(open_turns(&again, yaml, TURNS, &err));
+        CHECK_OK(distill_trainer_resume(again.trainer, &err));
+        CHECK_OK(distill_trainer_run(again.trainer, &err));
+        CHECK(small_same_bits(again.student, turns.student));
+        small_close(&again);
+    }
+    small_close(&turns);
+    char *result = small_read(test_path(out, "result.json"), NULL);
+    const char *want = small_text("\"members\":{\"0\":{\"tokens\":%d,\"weight\":", 5 * STEP_TOKENS);
+    CHECK_HAS(result, want);
+    CHECK_HAS(result, small_text("\"1\":{\"tokens\":%d,\"weight\":", 3 * STEP_TOKENS));
+    free(result);
+}
+
+/* Another schedule is another teacher: it is said. */
+TEST(another_schedule_is_told)
+{
+    small s;
+    distill_error err;
+    char out[600];
+    int64_t at = 2;
+    REQUIRE(make_other());
+    snprintf(out, sizeof out, "%s/another", small_folder);
+    REQUIRE_OK(open_turns(&s, small_text("output: '%s'\n", out), "[{until: 3}, {fade: 2}]", &err));
+    REQUIRE_OK(distill_trainer_on_progress(s.trainer, stop_at, &at, NULL, &err));
+    CHECK_INT(distill_trainer_run(s.trainer, &err), DISTILL_E_CANCELLED);
+    small_close(&s);
+    REQUIRE_OK(open_turns(&s, small_text("output: '%s'\n", out), "[{until: 4}, {fade: 2}]", &err));
+    CHECK_OK(distill_trainer_resume(s.trainer, &err));
+    CHECK_OK(distill_trainer_run(s.trainer, &err));
+    small_close(&s);
+    char *result = small_read(test_path(out, "result.json"), NULL);
+    CHECK_HAS(result, "\"changes\":[{\"step\":2,\"what\":\"the schedules of the teacher\",\"from\":");
+    CHECK_HAS(result, "\\\"after\\\":3,\\\"steps\\\":3,\\\"to\\\":0}");
+    free(result);
+}
+
+TEST_MAIN(TEST_CASE(counted) TEST_CASE(given_up) TEST_CASE(in_turn) TEST_CASE(another_schedule_is_told))

@@ -26,6 +26,11 @@ def inspect(path=None, env=None):
     return (env if env is not None else default_env()).inspect(path)
 
 
+def schedule(turns, options=None, env=None):
+    """Teacher.schedule: one teacher after another."""
+    return Teacher.schedule(turns, options, env)
+
+
 def blend(members, weights=None, options=None, env=None, **keys):
     """Teacher.blend: several teachers as one."""
     return Teacher.blend(members, weights, options, env, **keys)

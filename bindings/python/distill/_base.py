@@ -345,7 +345,8 @@ def option_table():
     while call_or_end("option_at", len(table), info):
         table.append({"name": info.name.decode(), "type": types.get(info.type, "?"), "help": info.help.decode(),
                       "default": info.default_text.decode(), "choices": info.choices.decode().split("|") if info.choices else [],
-                      "unit": info.unit.decode(), "low": info.low, "high": info.high, "live": bool(info.flags & c.DISTILL_OPTION_LIVE), "when": info.when.decode()})
+                      "unit": info.unit.decode(), "low": info.low, "high": info.high, "live": bool(info.flags & c.DISTILL_OPTION_LIVE),
+                      "schedule": bool(info.flags & c.DISTILL_OPTION_SCHEDULE), "when": info.when.decode()})
         info = sized(c.distill_option_info)
     return table
 

@@ -220,11 +220,26 @@ class Teacher(_Model):
     @classmethod
     def blend(cls, members, weights=None, options=None, env=None, **keys):
         """Several teachers as one. members: teachers, {name: teacher}, or where one has more to say dicts {"teacher": t, "name": ...,
-        "weight": ..., "temperature": ...}; weights: one for each, together 1, or none for equal shares. Keywords are options of
-        teacher.blend (mode, weighting, weighting_temperature, draw, seed, min_common_mass)."""
+        "weight": ..., "temperature": ...}; weights: one for each, together 1, or none for equal shares; each a number or a schedule
+        over the steps of a training, {"schedule": "linear", "from": 1, "to": 0, "steps": 100}. Keywords are options of teacher.blend
+        (mode, weighting, weighting_temperature, draw, seed, min_common_mass)."""
         parts = _parts(members, weights)
+        if any(isinstance(part.get("weight"), dict) for part in parts):
+            keys["weights"] = [part.pop("weight", 0) for part in parts]
+        return cls._blended(parts, "teacher.blend", options, env, keys)
+
+    @classmethod
+    def schedule(cls, turns, options=None, env=None):
+        """One teacher after another over the steps of a training: a list of dicts {"teacher": t, "until": step, "fade": steps, "name": ...}.
+        The last one has no until, the first no fade, in which the weight goes over from the one before, linearly; 0 = at once."""
+        turns = [dict(turn) if isinstance(turn, dict) else {"teacher": turn} for turn in turns]
+        steps = [{key: turn.pop(key) for key in ("until", "fade") if key in turn} for turn in turns]
+        return cls._blended(_parts(turns), "teacher", options, env, {"schedule": steps})
+
+    @classmethod
+    def _blended(cls, parts, section, options, env, keys):
         env = env_of(env, *(part["teacher"] for part in parts))
-        with_options = options_for(env, "teacher.blend", options, keys)
+        with_options = options_for(env, section, options, keys)
         raw = ctypes.POINTER(cls._kind)()
         call("teacher_blend", env.raw, _table(parts), len(parts), raw_or_none(with_options), raw)
         return cls._wrap(raw, env)

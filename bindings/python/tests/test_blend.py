@@ -196,3 +196,30 @@ def test_strips_of_a_blend_are_its_log_probabilities(task, env, model_folder):
     assert seen == forward.rows > 0
     trainer.backward()
     assert trainer.apply().step == 1
+
+
+FADE = [{"schedule": "linear", "from": 1, "to": 0, "steps": 4}, {"schedule": "linear", "from": 0, "to": 1, "steps": 4}]
+
+
+def test_weights_over_the_steps(env, voices):
+    with distill.blend(voices, FADE) as both:
+        assert (both.score(TOKENS) == voices["a"].score(TOKENS)).all()  # outside of a training: step 0
+    with distill.schedule([{"teacher": voices["a"], "until": 3}, {"teacher": voices["b"], "fade": 2}]) as turns:
+        assert (turns.score(TOKENS) == voices["a"].score(TOKENS)).all()
+    for turns, part in (([{"teacher": voices["a"]}, {"teacher": voices["b"]}], "no until"),
+                        ([{"teacher": voices["a"], "until": 3, "fade": 1}, {"teacher": voices["b"]}], "follows nobody")):
+        with pytest.raises(distill.DistillError, match=part):
+            distill.schedule(turns)
+    with pytest.raises(distill.DistillError, match="together at step"):
+        distill.blend(voices, [FADE[0], 0.5])
+
+
+def test_recipes_with_weights_over_the_steps(recipe, env):
+    names = {"one": recipe["teacher"], "two": dict(recipe["teacher"], temperature=2.0)}
+    alone = trained(recipe, {}, env)
+    first = trained(recipe, {"teachers": names, "teacher": {"schedule": [{"teacher": "one", "until": 4}, {"teacher": "two"}]}}, env)
+    assert first["training.last_loss"] == alone["training.last_loss"] and first["training.members.two.tokens"] == 0
+    faded = trained(recipe, {"teachers": names, "teacher": {"blend": {"of": ["one", "two"], "weights": FADE}}}, env)
+    assert faded["training.members.one.weight"] == pytest.approx((1 + 0.75 + 0.5 + 0.25) / 4, rel=0.1)  # windows differ in length
+    assert faded["training.members.two.tokens"] < faded["training.members.one.tokens"]
+    assert faded["training.last_loss"] != alone["training.last_loss"]

@@ -62,7 +62,7 @@ static void check_keys(scan *s, const char *path, const char *text)
         int32_t is_group = 0;
         for (int64_t i = 0; i < di_public_table.group_count; i++)
             is_group |= !strcmp(key, di_public_table.groups[i].name);
-        if (option < 0 && !is_group && !strchr(key, '.')) is_group = ask_inside(s, key);
+        if (option < 0 && !strchr(key, '.')) is_group |= ask_inside(s, key); /* a member may be called as a group is */
         if (option < 0 && !is_group) FAIL("%s asks for %s, which is not in the table", path, key);
         if (option >= 0 && reads) s->asked[option] = 1;
         s->keys++;

@@ -21,6 +21,8 @@ static const di_option_info rows[] = {
     ROW("teacher.blend.mode", DI_OPTION_CHOICE, "linear", .choices = "linear|log_linear"),
     ROW("teacher.blend.of", DI_OPTION_LIST, NULL, .item_type = DI_OPTION_TEXT, .names = "teachers"),
     ROW("teacher.blend.weights", DI_OPTION_LIST, NULL, .item_type = DI_OPTION_NUMBER, .low = 0, .high = 1),
+    ROW("teacher.blend.shares", DI_OPTION_LIST, NULL, .item_type = DI_OPTION_NUMBER, .low = 0, .high = 1,
+        .flags = DI_OPTION_SCHEDULE),
     ROW("teachers", DI_OPTION_MAP, NULL, .flags = 0),
     ROW("data.train.path", DI_OPTION_PATH, NULL, .flags = 0),
     ROW("data.train.source", DI_OPTION_TEXT, NULL, .flags = 0),
@@ -219,6 +221,33 @@ TEST(setters)
     }
     CHECK_INT(di_options_set(o, deep, "1", &err), DK_E_OPTION);
     CHECK_HAS(err.message, "is not an option: it has 191 characters");
+    di_options_free(o);
+}
+
+/* A list of numbers takes them item by item. */
+TEST(schedules_in_lists)
+{
+    static const char text[] = "[0.5, {schedule: linear, from: 0.5, to: 0, steps: 10}]";
+    di_options *o = fresh("teacher: {blend: {shares: [0.5, {schedule: linear, from: 0.5, to: 0, steps: 10}]}}", NULL),
+               *same = NULL;
+    const di_options *blend;
+    CHECK_STR(get(o, "teacher.blend.shares"), text);
+    CHECK_STR(get(o, "teacher.blend.shares.1"), "{schedule: linear, from: 0.5, to: 0, steps: 10}");
+    blend = di_options_map(o, "teacher.blend");
+    const di_course course = di_options_list_course(blend, "shares", 1),
+                    none = di_options_list_course(blend, "shares", 0);
+    CHECK_NEAR(di_course_at(&course, di_options_list_f64(blend, "shares", 1), 4), 0.3, 1e-15);
+    CHECK_INT(none.kind, DI_CONSTANT);
+    CHECK_OK(di_options_copy(o, host, -1, &same, &err));
+    CHECK(di_options_equal(o, same));
+    CHECK_OK(di_options_set(o, "teacher.blend.shares.1", "{schedule: linear, from: 0.5, to: 0, steps: 11}", &err));
+    CHECK(!di_options_equal(o, same));
+    CHECK_STR(get(o, "teacher.blend.shares.1"), "{schedule: linear, from: 0.5, to: 0, steps: 11}");
+    refuse(o, "teacher.blend.shares", "[{schedule: linear, from: 0.5, to: 2, steps: 11}]",
+           "teacher.blend.shares.to 2 is not in [0, 1]");
+    refuse(o, "teacher.blend.weights", "[{schedule: linear, from: 0.5, to: 1, steps: 11}]",
+           "teacher.blend.weights {a map} is not a number");
+    di_options_free(same);
     di_options_free(o);
 }
 
@@ -469,5 +498,6 @@ out:
 
 TEST(every_allocation_may_fail) { CHECK(fail_every_alloc(use_tree, NULL) > 100); }
 
-TEST_MAIN(TEST_CASE(readers) TEST_CASE(setters) TEST_CASE(schedules) TEST_CASE(keys_under_a_type) TEST_CASE(text_forms)
-              TEST_CASE(live_options) TEST_CASE(random_settings_read_back) TEST_CASE(every_allocation_may_fail))
+TEST_MAIN(TEST_CASE(readers) TEST_CASE(setters) TEST_CASE(schedules) TEST_CASE(schedules_in_lists)
+              TEST_CASE(keys_under_a_type) TEST_CASE(text_forms) TEST_CASE(live_options)
+                  TEST_CASE(random_settings_read_back) TEST_CASE(every_allocation_may_fail))

@@ -340,8 +340,19 @@ TEST(recipes_that_are_refused)
         {"teachers: {one: ./one, two: ./two}\nteacher: {blend: {of: [one, two], mode: log_linear, min_common_mass: "
          "0.5}}",
          "mode=linear only"},
-        {"teachers: {one: {temperature: 2}}\nteacher: {blend: {of: [one]}}", "neither path, blend, route nor cache"},
+        {"teachers: {one: {temperature: 2}}\nteacher: {blend: {of: [one]}}",
+         "neither path, blend, schedule, route nor cache"},
         {"teachers: {one: ./one}\nteacher: {blend: {of: [one, one]}}", "two teachers are called one"},
+        {"teachers: {one: ./one, two: ./two}\nteacher: {schedule: [{until: 4}, two]}", "teacher.schedule.0 names no"},
+        {"teachers: {one: ./one, two: ./two}\nteacher: {schedule: [one, two]}", "teacher.schedule.0 has no until"},
+        {"teachers: {one: ./one}\nteacher: {schedule: [{teacher: one, until: 4}, tow]}",
+         "\"tow\", which is not one of"},
+        {"teachers: {one: ./one}\nteacher: {path: ./one, schedule: [one]}", "both given"},
+        {"teachers: {one: ./one, two: ./two}\nteacher: {schedule: [one], blend: {of: [one, two]}}", "both given"},
+        {"teachers: {one: ./one, two: ./two}\nteacher: {blend: {of: [one, two], weights: [0.5, {schedule: linear, "
+         "from: "
+         "0.5, to: 0, steps: 9}]}}",
+         "together at step 1"},
     };
     char path[600];
     di_teacher *teacher = NULL;
