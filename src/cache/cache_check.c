@@ -104,7 +104,10 @@ static void describe(const di_cache_header *header, dk_strbuf *json)
     dk_hex(header->tokenizer, 32, hex);
     dk_strbuf_printf(json, ",\"tokenizer\":\"%s\"", hex);
     dk_hex(header->teacher, 32, hex);
-    dk_strbuf_printf(json, ",\"teacher\":\"%s\"", hex);
+    dk_strbuf_printf(json, ",\"teacher\":\"%s\",\"key\":[\"ids\"%s%s%s]", hex,
+                     header->key_parts & DI_CACHE_BY_SOURCE ? ",\"source\"" : "",
+                     header->key_parts & DI_CACHE_BY_TAG ? ",\"tag\"" : "",
+                     header->key_parts & DI_CACHE_BY_PROMPT ? ",\"prompt\"" : "");
 }
 
 static void describe_rows(di_cache *cache, dk_strbuf *json)

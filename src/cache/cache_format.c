@@ -29,7 +29,9 @@ uint64_t di_get(const uint8_t *at, int bytes)
     return value;
 }
 
-void di_cache_key(const int32_t *ids, int64_t count, uint8_t key[16])
+void di_cache_key(const int32_t *ids, int64_t count, uint8_t key[16]) { di_cache_key_of(ids, count, 0, NULL, key); }
+
+void di_cache_key_of(const int32_t *ids, int64_t count, uint32_t parts, const di_cache_origin *origin, uint8_t key[16])
 {
     uint8_t part[256], digest[32];
     dk_sha256 sha;
@@ -38,6 +40,12 @@ void di_cache_key(const int32_t *ids, int64_t count, uint8_t key[16])
         const int64_t n = count - at < 64 ? count - at : 64;
         for (int64_t i = 0; i < n; i++) di_put(part + 4 * i, (uint32_t)ids[at + i], 4);
         dk_sha256_add(&sha, part, (size_t)(4 * n));
+    }
+    if (parts & DI_CACHE_BY_SOURCE) dk_sha256_add(&sha, origin->source, strlen(origin->source) + 1);
+    if (parts & DI_CACHE_BY_TAG) dk_sha256_add(&sha, origin->tag, strlen(origin->tag) + 1);
+    if (parts & DI_CACHE_BY_PROMPT) {
+        di_put(part, (uint64_t)origin->prompt, 8);
+        dk_sha256_add(&sha, part, 8);
     }
     dk_sha256_end(&sha, digest);
     memcpy(key, digest, 16);
@@ -65,15 +73,15 @@ int32_t di_cache_header_check(const di_cache_header *h, const char *path, dk_err
     char temperature[32];
     if (h->vocab >= 1 && h->vocab <= INT64_C(1) << 31 && h->vocab_valid >= 1 && h->vocab_valid <= h->vocab &&
         h->width >= 1 && h->width <= DI_CACHE_LARGEST_WIDTH && h->temperature >= 1e-3 && h->temperature <= 1e3 &&
-        (h->tier == DI_TIER_SAMPLED || !h->seed) && right_numbers(h))
+        (h->tier == DI_TIER_SAMPLED || !h->seed) && h->key_parts <= DI_CACHE_BY_ALL && right_numbers(h))
         return DK_OK;
     dk_format_f64(h->temperature, temperature);
     return dk_fail_at(err, DK_E_FORMAT, 16,
                       "%s: the header says tier %d (%s), %u bits, width %u, step %u, vocabulary %lld of which %lld "
-                      "count, temperature %s, seed %llu, which cannot be",
+                      "count, temperature %s, seed %llu, parts of the key %u, which cannot be",
                       path, (int)h->tier, di_tier_name(h->tier), (unsigned)h->bits, (unsigned)h->width,
                       (unsigned)h->step, (long long)h->vocab, (long long)h->vocab_valid, temperature,
-                      (unsigned long long)h->seed);
+                      (unsigned long long)h->seed, (unsigned)h->key_parts);
 }
 
 void di_cache_header_write(const di_cache_header *header, uint8_t out[DI_CACHE_HEADER])
@@ -94,6 +102,7 @@ void di_cache_header_write(const di_cache_header *header, uint8_t out[DI_CACHE_H
     di_put(out + 56, header->seed, 8);
     memcpy(out + 64, header->tokenizer, 32);
     memcpy(out + 96, header->teacher, 32);
+    di_put(out + 128, header->key_parts, 4);
     di_put(out + 252, dk_crc32c(0, out, 252), 4);
 }
 
@@ -126,6 +135,7 @@ int32_t di_cache_header_read(const uint8_t *data, uint64_t size, const char *pat
     out->seed = di_get(data + 56, 8);
     memcpy(out->tokenizer, data + 64, 32);
     memcpy(out->teacher, data + 96, 32);
+    out->key_parts = (uint32_t)di_get(data + 128, 4);
     DK_TRY(di_cache_header_check(out, path, err));
     di_cache_header_write(out, again);
     for (int i = 0; i < DI_CACHE_HEADER; i++)

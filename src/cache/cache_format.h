@@ -19,7 +19,13 @@ typedef struct di_cache_header { /* what all rows of a file have in common */
     double temperature;          /* of the distributions; hidden: 1 */
     uint64_t seed;               /* sampled: of the draws; else 0 */
     uint8_t tokenizer[32], teacher[32];
+    uint32_t key_parts; /* DI_CACHE_BY_*: what a sequence is found by beside its ids */
 } di_cache_header;
+enum { DI_CACHE_BY_SOURCE = 1, DI_CACHE_BY_TAG = 2, DI_CACHE_BY_PROMPT = 4, DI_CACHE_BY_ALL = 7 };
+typedef struct di_cache_origin { /* of a sequence */
+    const char *source, *tag;    /* never NULL */
+    int64_t prompt;              /* tokens up to the first that is asked about, and that one */
+} di_cache_origin;
 
 typedef struct di_cache_block {
     uint64_t size; /* of the payload, a multiple of 8 */
@@ -38,6 +44,8 @@ typedef struct di_cache_record { /* a run of rows of one sequence */
 const char *di_tier_name(int32_t tier);                                /* "top_k" */
 int32_t di_tier_find(const char *name);                                /* 0 = there is none */
 void di_cache_key(const int32_t *ids, int64_t count, uint8_t key[16]); /* of a whole sequence */
+/* The same where it is found by parts of its origin, too. */
+void di_cache_key_of(const int32_t *ids, int64_t count, uint32_t parts, const di_cache_origin *origin, uint8_t key[16]);
 
 int32_t di_cache_header_check(const di_cache_header *header, const char *path, dk_error *err);
 void di_cache_header_write(const di_cache_header *header, uint8_t out[DI_CACHE_HEADER]);

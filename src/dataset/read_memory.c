@@ -73,7 +73,7 @@ static int32_t put_name(const char *const *names, int64_t index, const char *wha
 static int32_t end_sequence(const distill_batch *batch, int64_t sequence, uint32_t flags, di_builder *builder,
                             dk_error *err)
 {
-    di_tag tag;
+    di_tag tag = {0}; /* its bytes are hashed */
     int32_t rc;
     DK_TRY(put_name(batch->sources, sequence, "source", tag.source, err));
     DK_TRY(put_name(batch->tags, sequence, "tag", tag.teacher, err));

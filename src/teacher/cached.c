@@ -94,11 +94,18 @@ static int32_t write_ids(di_teacher *t, const dk_tokens *prompts, const dk_gener
     return cached->from ? di_teacher_write(cached->from, prompts, args, err) : no_writer(t, err);
 }
 
+static uint32_t goes_by(const di_teacher *t)
+{
+    const di_cached *cached = t->state;
+    return di_cache_get_header(cached->cache)->key_parts;
+}
+
 static const di_teacher_kind cached_kind = {.name = "a target cache",
                                             .type = "cached",
                                             .free = free_state,
                                             .describe = describe,
                                             .form = form,
+                                            .goes_by = goes_by,
                                             .hash = hash,
                                             .settings = settings,
                                             .from = from_of,
@@ -228,6 +235,7 @@ static int32_t set_from_teacher(wishes *s, const char *path, di_teacher *from, d
     if (h->tier == DI_TIER_TOP_K && h->width > h->vocab_valid)
         return dk_fail(err, DK_E_OPTION, "%s is %u, above the %lld ids that count", key_of(s, "teacher.cache.k"),
                        (unsigned)h->width, (long long)h->vocab_valid);
+    h->key_parts = di_teacher_goes_by(from);
     memset(h->tokenizer, 0, sizeof h->tokenizer);
     if (from->tokenizer) dk_tokenizer_hash(from->tokenizer, h->tokenizer);
     DK_TRY(hash_bytes(from, h->teacher, err));

@@ -191,15 +191,32 @@ static int32_t is_repeated(const di_session *s, const work *w, int64_t sequence,
     return 0;
 }
 
+static int32_t is_missing(const di_session *s, const work *w, int64_t sequence, int64_t place)
+{
+    const int64_t begin = s->batch.offsets[sequence], length = s->batch.offsets[sequence + 1] - begin;
+    return !di_cache_has(cached_of(s)->cache, w->keys[sequence], length, place - begin) &&
+           !is_repeated(s, w, sequence, place - begin);
+}
+
+/* Who goes by the prompt needs the row where it ends: such a sequence is asked from its first row on. */
+static int64_t all_of_it(const di_session *s, work *w, int64_t sequence, int64_t row, int64_t count)
+{
+    const int64_t begin = s->batch.offsets[sequence];
+    if (!(header_of(s)->key_parts & DI_CACHE_BY_PROMPT) || !row || s->places[row - 1] < begin) return count;
+    if (count && s->places[w->missing[count - 1]] >= begin) return count;
+    while (row > 0 && s->places[row - 1] >= begin) row--;
+    w->missing[count] = row;
+    return count + 1;
+}
+
 static int64_t find_missing(di_session *s, work *w)
 {
     int64_t count = 0, sequence = 0;
     for (int64_t r = 0; r < s->row_count; r++) {
         sequence = di_sequence_of(&s->batch, s->places[r], sequence);
-        const int64_t begin = s->batch.offsets[sequence], length = s->batch.offsets[sequence + 1] - begin;
-        if (!di_cache_has(cached_of(s)->cache, w->keys[sequence], length, s->places[r] - begin) &&
-            !is_repeated(s, w, sequence, s->places[r] - begin))
-            w->missing[count++] = r;
+        if (!is_missing(s, w, sequence, s->places[r])) continue;
+        count = all_of_it(s, w, sequence, r, count);
+        w->missing[count++] = r;
     }
     return count;
 }
@@ -218,6 +235,21 @@ static int32_t refuse_missing(const di_session *s, const work *w, int64_t count,
         cached_of(s)->from ? "it cannot be written" : "give the teacher that it is filled from");
 }
 
+static void make_keys(di_session *s, work *w)
+{
+    const uint32_t parts = header_of(s)->key_parts;
+    const distill_batch *batch = &s->batch;
+    int64_t row = 0;
+    for (int64_t i = 0; i < batch->sequences; i++) {
+        const int64_t begin = batch->offsets[i], end = batch->offsets[i + 1];
+        di_cache_origin origin = {batch->sources && batch->sources[i] ? batch->sources[i] : "",
+                                  batch->tags && batch->tags[i] ? batch->tags[i] : "", 0};
+        if (row < s->row_count && s->places[row] < end) origin.prompt = s->places[row] - begin + 1;
+        while (row < s->row_count && s->places[row] < end) row++;
+        di_cache_key_of(batch->ids + begin, end - begin, parts, &origin, w->keys[i]);
+    }
+}
+
 int32_t di_cached_forward(di_session *s, dk_error *err)
 {
     const di_cached *cached = cached_of(s);
@@ -227,8 +259,7 @@ int32_t di_cached_forward(di_session *s, dk_error *err)
         return dk_fail(err, DK_E_MISMATCH, "%s: the teacher that it is filled from was trained since it was opened",
                        di_cache_path(cached->cache));
     w->sequence = -1;
-    for (int64_t i = 0; i < s->batch.sequences; i++)
-        di_cache_key(s->batch.ids + s->batch.offsets[i], s->batch.offsets[i + 1] - s->batch.offsets[i], w->keys[i]);
+    make_keys(s, w);
     const int64_t missing = find_missing(s, w);
     if (missing) {
         if (!cached->from || !di_cache_can_add(cached->cache)) return refuse_missing(s, w, missing, err);

@@ -128,6 +128,16 @@ static int32_t member(const di_teacher *t, di_session *session, int64_t index, d
     return 1;
 }
 
+static double least_common(const di_teacher *t)
+{
+    double most = 0;
+    for (int64_t i = 0; i < route_of(t)->count; i++) {
+        const double least = di_teacher_least_common(route_of(t)->members[i].teacher);
+        if (least > most) most = least;
+    }
+    return most;
+}
+
 static int32_t ahead(const di_teacher *t)
 {
     const di_route *route = route_of(t);
@@ -138,6 +148,13 @@ static int32_t ahead(const di_teacher *t)
 }
 
 static int32_t formed(const di_teacher *t) { return route_of(t)->formed; }
+
+/* A function is taken for one of what it is given. */
+static uint32_t goes_by(const di_teacher *t)
+{
+    static const uint32_t parts[] = {DI_BY_SOURCE, DI_BY_TAG, DI_BY_TAG, DI_BY_PROMPT, DI_BY_SOURCE | DI_BY_TAG};
+    return parts[route_of(t)->by];
+}
 
 /* Prompts have no source: the default answers them. */
 static int32_t writer(const di_teacher *t, di_teacher **out, dk_error *err)
@@ -177,12 +194,15 @@ static const di_teacher_kind route_kind = {.name = "a route of teachers",
                                            .version = version,
                                            .member = member,
                                            .ahead = ahead,
+                                           .goes_by = goes_by,
                                            .formed = formed,
                                            .session = di_route_session,
                                            .session_free = di_route_session_free,
                                            .begin = di_route_begin,
                                            .end = di_route_end,
                                            .forward = di_route_forward,
+                                           .common = di_route_common,
+                                           .least_common = least_common,
                                            .generate = generate,
                                            .write = write_ids};
 

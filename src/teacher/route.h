@@ -35,6 +35,7 @@ void di_route_session_free(di_session *session);
 int32_t di_route_begin(di_session *session, dk_error *err);
 void di_route_end(di_session *session);
 int32_t di_route_forward(di_session *session, dk_error *err);
+void di_route_common(const di_session *session, di_common *into);
 void di_route_tally(di_session *session, int64_t index, di_member_view *out);
 
 /* ---- which member: route_choose.c ---- */

@@ -239,6 +239,13 @@ void di_route_tally(di_session *s, int64_t index, di_member_view *out)
     out->tally = w->parts[index].tally;
 }
 
+void di_route_common(const di_session *s, di_common *into)
+{
+    const work *w = s->state;
+    for (int64_t m = 0; m < route_of(s)->count; m++)
+        if (w->parts[m].begun) di_session_common(w->parts[m].session, into);
+}
+
 /* Logits, or log p at each temperature where that is what the route gives. */
 static int32_t ask(di_session *s, int64_t member, int64_t number, int64_t count, int64_t n, const double *temperatures,
                    const dk_view *strips, dk_error *err)

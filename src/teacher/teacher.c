@@ -140,6 +140,16 @@ int32_t di_teacher_ahead(const di_teacher *t) { return t->kind->ahead && t->kind
 
 int32_t di_teacher_formed(const di_teacher *t) { return t->kind->formed && t->kind->formed(t); }
 
+uint32_t di_teacher_goes_by(const di_teacher *t)
+{
+    uint32_t parts = t->kind->goes_by ? t->kind->goes_by(t) : 0;
+    di_member_view view;
+    if (t->kind->from && t->kind->from(t)) parts |= di_teacher_goes_by(t->kind->from(t));
+    for (int64_t i = 0; t->kind->member && t->kind->member(t, NULL, i, &view); i++)
+        parts |= di_teacher_goes_by(view.teacher);
+    return parts;
+}
+
 /* ---- text ---- */
 
 int32_t di_teacher_generate(di_teacher *t, const distill_batch *prompts, const di_options *options,

@@ -32,7 +32,9 @@ typedef struct di_teacher_kind {
     int32_t (*changes)(const di_teacher *teacher);  /* what it says hangs on the step; NULL = at most its members do */
     /* member index, 0 = there is none; session NULL = name and teacher alone. NULL = it has no members */
     int32_t (*member)(const di_teacher *teacher, di_session *session, int64_t index, di_member_view *out);
-    int32_t (*ahead)(const di_teacher *teacher);  /* begin is worth calling before the batch is due; NULL = it is not */
+    int32_t (*ahead)(const di_teacher *teacher); /* begin is worth calling before the batch is due; NULL = it is not */
+    /* DI_BY_*, beside those of its members: what its answer hangs on, other than ids; NULL = nothing */
+    uint32_t (*goes_by)(const di_teacher *teacher);
     int32_t (*formed)(const di_teacher *teacher); /* what it says at one temperature does not tell what it says at
                                                      another; NULL = it does */
     /* session->batch, ->row_count and ->places are set; end comes once for each batch begun. NULL = nothing to do */
@@ -65,6 +67,12 @@ struct di_teacher {
 int32_t di_teacher_create(dk_backend *backend, const di_teacher_kind *kind, const char *path, di_teacher **out,
                           dk_error *err);
 int32_t di_teacher_formed(const di_teacher *teacher);
+enum {
+    DI_BY_SOURCE = 1,
+    DI_BY_TAG = 2,
+    DI_BY_PROMPT = 4
+};                                                      /* source, tag and prompt of a sample, as in target caches */
+uint32_t di_teacher_goes_by(const di_teacher *teacher); /* it and all that it is made of */
 
 struct di_session {
     di_teacher *teacher; /* a reference */

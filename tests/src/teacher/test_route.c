@@ -551,6 +551,101 @@ TEST(recipes_that_are_refused)
     close_fixture(&f);
 }
 
+/* The same ids from two sources are two things that teachers said, in a cache of a route, too; a file that holds them
+ * needs no route to find them. */
+TEST(kept_in_a_file)
+{
+    static const char *const both[2] = {"pt", "en"};
+    static float kept[12 * TINY_VOCAB], own[6 * TINY_VOCAB];
+    voice voices[2] = {{.slope = 0.1f}, {.slope = -0.3f}};
+    di_route_settings how = {.by = DI_ROUTE_SOURCE};
+    di_teacher *route = NULL, *cached = NULL;
+    int32_t ids[14];
+    const int64_t offsets[3] = {0, 7, 14};
+    char path[600];
+    dk_error err;
+    distill_batch batch;
+    fixture f;
+    open_fixture(&f, "route_kept");
+    snprintf(path, sizeof path, "%s/kept.dtc", f.folder);
+    REQUIRE_OK(di_options_set(f.options, "teacher.cache.tier", "full", &err));
+    di_teacher *teachers[2] = {open_voice(&f, &voices[0], 0), open_voice(&f, &voices[1], 0)};
+    memcpy(ids, route_ids, 7 * sizeof *ids);
+    memcpy(ids + 7, route_ids, 7 * sizeof *ids);
+    DISTILL_INIT(&batch);
+    batch.ids = ids;
+    batch.offsets = offsets;
+    batch.sequences = 2;
+    batch.sources = both;
+    REQUIRE_OK(route_two(&f, teachers[0], teachers[1], how, &route, &err));
+    for (int from_file = 0; from_file < 2; from_file++) {
+        REQUIRE_OK(di_teacher_cached(f.backend, path, from_file ? NULL : route, f.options, &cached, &err));
+        voices[0].calls = voices[1].calls = 0;
+        REQUIRE_OK(score_with(cached, &batch, kept, &err));
+        CHECK_INT(voices[0].calls, !from_file);
+        CHECK_INT(voices[1].calls, !from_file);
+        for (int64_t sample = 0; sample < 2; sample++) {
+            int64_t one_offsets[2];
+            const distill_batch one = one_sample(0, one_offsets);
+            REQUIRE_OK(score_with(teachers[!sample], &one, own, &err));
+            for (int64_t r = 0; r < 6; r++) {
+                double want[TINY_VOCAB], got[TINY_VOCAB];
+                log_softmax(own + r * TINY_VOCAB, 1, want);
+                log_softmax(kept + (sample * 6 + r) * TINY_VOCAB, 1, got);
+                for (int v = 0; v < TINY_VOCAB; v++) CHECK_NEAR(got[v], want[v], 0.01);
+            }
+        }
+        batch.sources = NULL;
+        CHECK_INT(score_with(cached, &batch, kept, &err), DK_E_NOT_FOUND);
+        batch.sources = both;
+        di_teacher_release(cached);
+    }
+    di_teacher_release(route);
+    for (int i = 0; i < 2; i++) di_teacher_release(teachers[i]);
+    close_fixture(&f);
+}
+
+/* A cache of a route by prompts finds rows by the prompt, too; what it lacks is asked with the row that ends it. */
+TEST(prompts_kept_in_a_file)
+{
+    static float kept[ROWS * TINY_VOCAB], live[ROWS * TINY_VOCAB];
+    voice voices[2] = {{.slope = 0.1f}, {.slope = -0.1f}};
+    di_route_settings how = {.by = DI_ROUTE_PROMPT_PERPLEXITY};
+    di_teacher *route = NULL, *cached = NULL;
+    char path[600];
+    dk_error err;
+    fixture f;
+    open_fixture(&f, "route_prompts_kept");
+    snprintf(path, sizeof path, "%s/kept.dtc", f.folder);
+    REQUIRE_OK(di_options_set(f.options, "teacher.cache.tier", "full", &err));
+    di_teacher *teachers[2] = {open_voice(&f, &voices[0], 0), open_voice(&f, &voices[1], 0)};
+    REQUIRE_OK(route_two(&f, teachers[0], teachers[1], how, &route, &err));
+    REQUIRE_OK(di_teacher_cached(f.backend, path, route, f.options, &cached, &err));
+    distill_batch batch = routed_batch();
+    batch.sequences = 1; /* prompts of 3 and of 6 tokens of one sequence: other teachers */
+    for (int64_t first = 2; first < 6; first += 3) {
+        int64_t rows[4], count = 0;
+        for (int pass = 0; pass < 2; pass++) { /* some of its rows, then all */
+            count = 0;
+            for (int64_t at = first; at < (pass ? 6 : first + 1); at++) rows[count++] = at;
+            batch.rows = rows;
+            batch.row_count = count;
+            REQUIRE_OK(score_with(cached, &batch, kept, &err));
+            REQUIRE_OK(score_with(route, &batch, live, &err));
+            for (int64_t r = 0; r < count; r++) {
+                double want[TINY_VOCAB], got[TINY_VOCAB];
+                log_softmax(live + r * TINY_VOCAB, 1, want);
+                log_softmax(kept + r * TINY_VOCAB, 1, got);
+                for (int v = 0; v < TINY_VOCAB; v++) CHECK_NEAR(got[v], want[v], 0.01);
+            }
+        }
+    }
+    di_teacher_release(cached);
+    di_teacher_release(route);
+    for (int i = 0; i < 2; i++) di_teacher_release(teachers[i]);
+    close_fixture(&f);
+}
+
 /* Members, map and default are a route's identity; a function is known by its members. */
 TEST(identity)
 {
@@ -586,4 +681,5 @@ TEST(identity)
 }
 
 TEST_MAIN(TEST_CASE(by_source) TEST_CASE(by_tag) TEST_CASE(by_function) TEST_CASE(by_prompt) TEST_CASE(refused)
-              TEST_CASE(sparse) TEST_CASE(recipes) TEST_CASE(recipes_that_are_refused) TEST_CASE(identity))
+              TEST_CASE(sparse) TEST_CASE(recipes) TEST_CASE(recipes_that_are_refused) TEST_CASE(kept_in_a_file)
+                  TEST_CASE(prompts_kept_in_a_file) TEST_CASE(identity))
