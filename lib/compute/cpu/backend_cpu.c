@@ -1,4 +1,5 @@
 #include "compute/cpu/cpu.h"
+#include "compute/cpu/product/product_choice.h"
 
 #if defined(__SSE__) && defined(DK_X86_KERNELS)
 static int32_t machine_isa(void)
@@ -37,6 +38,20 @@ static void fill_ops(dk_ops *ops)
     dk_cpu_fill_heads(ops);
     dk_cpu_fill_sample(ops);
     dk_cpu_fill_optimiser(ops);
+}
+
+int32_t dk_backend_set_products(dk_backend *backend, const char *name, dk_error *err)
+{
+    dk_cpu *cpu = backend->state;
+    int32_t rc = dk_product_choose(name, backend->isa, &cpu->products, err);
+    if (!rc) backend->invariant_rows = cpu->products ? INT64_MAX : DK_MATVEC_ROWS;
+    return rc;
+}
+
+const char *dk_backend_products(const dk_backend *backend)
+{
+    const dk_cpu *cpu = backend->state;
+    return cpu->products ? cpu->products->name : "cblas";
 }
 
 static void destroy(dk_backend *backend)
@@ -83,12 +98,12 @@ int32_t dk_backend_cpu_isa(dk_host *host, int32_t isa, dk_backend **out, dk_erro
                             .host = dk_host_retain(host),
                             .real = DK_F32,
                             .reads = DK_CPU_READS,
-                            .invariant_rows = DK_MATVEC_ROWS,
                             .precisions = 1u << DK_PRECISION_FULL,
                             .isa = isa,
                             .name = names[isa],
                             .state = cpu,
                             .destroy = destroy};
+    (void)dk_backend_set_products(backend, "auto", NULL); /* which no machine lacks */
     *out = backend;
     return DK_OK;
 out:

@@ -1,43 +1,25 @@
-/* cpu.h - the CPU backend: fp32, products by CBLAS, everything else by the kernels of the best instruction set.
+/* cpu.h - the CPU backend: fp32, by the kernels of the best instruction set; products by our own or by CBLAS.
  *
  * Files: backend_cpu (creation), cpu_scratch (memory for threads that have no name), cpu_sweep
- * (elementwise loops over any views), then the ops by theme. Inner loops live in kernels/, shape checks in
- * compute/check.h. */
+ * (elementwise loops over any views), then the ops by theme. Inner loops live in kernels/, products in product/, shape
+ * checks in compute/check.h. */
 #ifndef DK_COMPUTE_CPU_H
 #define DK_COMPUTE_CPU_H
-
-#include <pthread.h>
 
 #include "compute/buffer.h"
 #include "compute/check.h"
 #include "compute/cpu/kernels.h"
+#include "compute/cpu/product/micro/micro.h"
+#include "compute/cpu/scratch.h"
 #include "compute/linear.h"
-
-/* ---- scratch: a few blocks that grow to what was once needed and then stay ---- */
-#define DK_SLOTS 64
-typedef struct dk_scratch {
-    pthread_mutex_t lock;
-    pthread_cond_t freed;
-    dk_host *host;
-    void *block[DK_SLOTS];
-    int64_t bytes[DK_SLOTS];
-    uint8_t taken[DK_SLOTS];
-    int64_t count; /* slots that exist */
-} dk_scratch;
-int32_t dk_scratch_init(dk_scratch *scratch, dk_host *host);
-void dk_scratch_free(dk_scratch *scratch);
-/* Before a parallel loop: so many slots of so many bytes, so that the loop itself allocates nothing. 0 = no memory. */
-int32_t dk_scratch_prepare(dk_scratch *scratch, int64_t slots, int64_t bytes);
-/* A slot for the caller alone; waits while all are taken. NULL = no memory. Contents are whatever was there. */
-void *dk_scratch_take(dk_scratch *scratch, int64_t bytes);
-void dk_scratch_give(dk_scratch *scratch, void *block);
 
 typedef struct dk_cpu {
     dk_ops ops;
     dk_kernels kernels;
-    dk_scratch workers;    /* taken inside parallel loops */
-    dk_scratch callers;    /* taken by an op before its loop, never inside: the two cannot starve each other */
-    pthread_mutex_t cblas; /* CBLAS is called by one thread at a time */
+    const dk_micro *products; /* of linear objects made from now on; NULL = CBLAS */
+    dk_scratch workers;       /* taken inside parallel loops */
+    dk_scratch callers;       /* taken by an op before its loop, never inside: the two cannot starve each other */
+    pthread_mutex_t cblas;    /* CBLAS is called by one thread at a time */
 } dk_cpu;
 
 static inline dk_cpu *dk_cpu_of(dk_queue *queue) { return queue->backend->state; }

@@ -1,4 +1,4 @@
-#include "compute/cpu/cpu.h"
+#include "compute/cpu/scratch.h"
 
 int32_t dk_scratch_init(dk_scratch *scratch, dk_host *host)
 {

@@ -1,0 +1,123 @@
+#include "compute/cpu/cpu_linear.h"
+#include "compute/cpu/product/product.h"
+
+/* Products by our own kernels. What lies how: y = x W^T has K = in, and lines of B are outputs; dx = dy W has K = out,
+ * and lines of B are inputs; dW = dy^T x has K = rows, and lines of A are outputs. */
+#define PARTS 8 /* weights side by side that one product takes */
+
+static dk_operand operand_of(dk_queue *queue, const dk_view *view, int32_t across)
+{
+    return (dk_operand){.data = dk_buffer_map(*view),
+                        .dtype = view->dtype,
+                        .across = across,
+                        .widen = dk_kernels_of(queue)->widen_blocks,
+                        .step = dk_step_of(view)};
+}
+
+static dk_product_rows rows_of(const dk_view *view, int64_t first, int64_t count)
+{
+    return (dk_product_rows){.first = first, .count = count, .c = dk_buffer_map(*view), .c_step = dk_step_of(view)};
+}
+
+static void run(dk_queue *queue, const char *op, const dk_product *product)
+{
+    dk_cpu *cpu = dk_cpu_of(queue);
+    int64_t bytes = 0;
+    if (!dk_product_run(queue->backend->host, &cpu->workers, &cpu->callers, product, &bytes))
+        dk_cpu_no_memory(queue, op, bytes);
+}
+
+void dk_own_forward(dk_queue *queue, const dk_linear *linear, const dk_view *x, const dk_view *y)
+{
+    dk_product_rows rows = rows_of(y, 0, y->shape[0]);
+    dk_product_columns columns[PARTS];
+    dk_product product = {.micro = dk_cpu_linear_of(linear)->micro,
+                          .a = operand_of(queue, x, 0),
+                          .k = linear->in,
+                          .rows = &rows,
+                          .row_parts = 1,
+                          .columns = columns};
+    int64_t column = 0;
+    for (int32_t i = 0; i < linear->count; i++) {
+        columns[product.column_parts++] =
+            (dk_product_columns){.b = operand_of(queue, &linear->weights[i]->value, linear->in_out),
+                                 .count = dk_linear_width(linear, i),
+                                 .column = column};
+        column += dk_linear_width(linear, i);
+        if (product.column_parts < PARTS && i + 1 < linear->count) continue;
+        run(queue, "linear_forward", &product);
+        product.column_parts = 0;
+    }
+}
+
+/* The weights side by side are stacked along K: one product after the other adds. */
+void dk_own_backward_input(dk_queue *queue, const dk_linear *linear, const dk_view *dy, const dk_view *dx, int32_t add)
+{
+    dk_product_rows rows = rows_of(dx, 0, dx->shape[0]);
+    int64_t column = 0;
+    for (int32_t i = 0; i < linear->count; column += dk_linear_width(linear, i), i++) {
+        dk_view part = dk_view_columns(*dy, column, dk_linear_width(linear, i));
+        dk_product_columns columns = {.b = operand_of(queue, &linear->weights[i]->value, !linear->in_out),
+                                      .count = linear->in};
+        dk_product product = {.micro = dk_cpu_linear_of(linear)->micro,
+                              .a = operand_of(queue, &part, 0),
+                              .k = dk_linear_width(linear, i),
+                              .rows = &rows,
+                              .row_parts = 1,
+                              .columns = &columns,
+                              .column_parts = 1,
+                              .add = add || i > 0};
+        product.a.step = dk_step_of(dy);
+        run(queue, "linear_backward_input", &product);
+    }
+}
+
+/* W [out, in]: lines of A are the outputs of all weights, so x is packed once for them. */
+static void gradient_of_rows(dk_queue *queue, const dk_linear *linear, const dk_view *x, const dk_view *dy)
+{
+    dk_product_rows rows[PARTS];
+    dk_product_columns columns = {.b = operand_of(queue, x, 1), .count = linear->in};
+    dk_product product = {.micro = dk_cpu_linear_of(linear)->micro,
+                          .a = operand_of(queue, dy, 1),
+                          .k = x->shape[0],
+                          .rows = rows,
+                          .columns = &columns,
+                          .column_parts = 1,
+                          .add = 1};
+    int64_t line = 0;
+    for (int32_t i = 0; i < linear->count; line += dk_linear_width(linear, i), i++) {
+        if (!linear->weights[i]->frozen)
+            rows[product.row_parts++] = rows_of(&linear->weights[i]->gradient, line, dk_linear_width(linear, i));
+        if (product.row_parts < PARTS && i + 1 < linear->count) continue;
+        run(queue, "linear_backward_weight", &product);
+        product.row_parts = 0;
+    }
+}
+
+/* W [in, out]: lines of A are the inputs. */
+static void gradient_of_columns(dk_queue *queue, const dk_linear *linear, const dk_view *x, const dk_view *dy)
+{
+    int64_t column = 0;
+    for (int32_t i = 0; i < linear->count; column += dk_linear_width(linear, i), i++) {
+        if (linear->weights[i]->frozen) continue;
+        dk_view part = dk_view_columns(*dy, column, dk_linear_width(linear, i));
+        dk_product_rows rows = rows_of(&linear->weights[i]->gradient, 0, linear->in);
+        dk_product_columns columns = {.b = operand_of(queue, &part, 1), .count = dk_linear_width(linear, i)};
+        dk_product product = {.micro = dk_cpu_linear_of(linear)->micro,
+                              .a = operand_of(queue, x, 1),
+                              .k = x->shape[0],
+                              .rows = &rows,
+                              .row_parts = 1,
+                              .columns = &columns,
+                              .column_parts = 1,
+                              .add = 1};
+        columns.b.step = dk_step_of(dy);
+        run(queue, "linear_backward_weight", &product);
+    }
+}
+
+void dk_own_backward_weight(dk_queue *queue, const dk_linear *linear, const dk_view *x, const dk_view *dy)
+{
+    if (linear->in_out) gradient_of_columns(queue, linear, x, dy);
+    else gradient_of_rows(queue, linear, x, dy);
+}

@@ -1,0 +1,53 @@
+/* micro.h - what a micro-kernel is: how it wants its operands packed, and the tile of C that it computes. */
+#ifndef DK_COMPUTE_MICRO_H
+#define DK_COMPUTE_MICRO_H
+
+#include "base/dtype.h"
+
+#if defined(__GNUC__)
+#define DK_ALWAYS_INLINE static inline __attribute__((always_inline))
+#define DK_FETCH(at) __builtin_prefetch(at)
+#else
+#define DK_ALWAYS_INLINE static inline
+#define DK_FETCH(at) (void)(at)
+#endif
+
+/* Lines of K numbers in F32, F16, BF16 or a block-quantised dtype. across 0: a line is a row of memory, k side by side. across 1: a row of memory is one k of all
+ * lines. */
+typedef struct dk_operand {
+    const uint8_t *data;
+    dk_dtype dtype;
+    int32_t across;
+    int32_t (*widen)(dk_dtype dtype, const void *x, float *y, int64_t n); /* whole blocks; for dtypes that have them */
+    int64_t lines, step; /* all that there are; elements from one row of memory to the next */
+} dk_operand;
+
+/* Where a number stands: in blocks, where its block begins. */
+static inline const uint8_t *dk_operand_at(const dk_operand *operand, int64_t line, int64_t k)
+{
+    int64_t row = operand->across ? k : line, column = operand->across ? line : k,
+            block = dk_dtype_find(operand->dtype)->block;
+    return operand->data + dk_dtype_bytes(operand->dtype, row * operand->step + column / block * block);
+}
+
+/* Lines [line, line + lines) at k in [k, k + count) become a panel of `height` lines: zeros for lines that are missing
+ * and behind count up to a multiple of the micro-kernel's group. Where height is no
+ * whole number of vectors, up to DK_PACK_SLACK bytes behind it are written too. */
+#define DK_PACK_SLACK 64
+typedef void (*dk_pack_fn)(const dk_operand *from, int64_t line, int64_t lines, int64_t height, int64_t k,
+                           int64_t count, void *to);
+
+typedef struct dk_micro {
+    const char *name;
+    int64_t rows, columns;           /* of the largest tile */
+    int64_t group;                   /* K is filled up to a multiple of it */
+    int64_t k_bytes;                 /* what one number takes in a panel */
+    int64_t block;                   /* K of one pass over C, a multiple of group */
+    int64_t (*height)(int64_t rows); /* lines of the panel of A for so many rows, at most rows */
+    dk_pack_fn pack_a, pack_b;
+    /* C [height, columns] (+)= a b, over k numbers of a line (a multiple of group) */
+    void (*tile)(int64_t height, int64_t k, const void *a, const void *b, float *c, int64_t c_step, int32_t add);
+    void (*begin)(void), (*end)(void); /* around the tiles of one task; NULL = nothing to do */
+} dk_micro;
+
+#endif

@@ -1,0 +1,26 @@
+/* micro_avx2.c - floats with AVX2 and FMA: tiles of 6 rows and 16 columns.
+ *
+ * Why 6 x 16: 12 sums, two vectors of B and one number of A take 15 of 16 registers; 12 additions for 8 loads keep both
+ * adders busy with one and a third loads a cycle. A panel of B of 256 k is 16 KiB and stays in L1 under the panels of A,
+ * of 6 KiB each. */
+#include "compute/cpu/product/micro/fma_tile.h"
+#include "compute/cpu/product/micro/micro_list.h"
+#include "compute/cpu/product/micro/pack_floats.h"
+
+static int64_t height(int64_t rows) { return rows > 4 ? 6 : rows > 2 ? 4 : rows; }
+
+static void tile(int64_t rows, int64_t k, const void *a, const void *b, float *c, int64_t c_step, int32_t add)
+{
+    if (rows == 6) dk_fma_tile(6, 2, k, a, b, c, c_step, add);
+    else if (rows == 4) dk_fma_tile(4, 2, k, a, b, c, c_step, add);
+    else if (rows == 2) dk_fma_tile(2, 2, k, a, b, c, c_step, add);
+    else dk_fma_tile(1, 2, k, a, b, c, c_step, add);
+}
+
+static void pack(const dk_operand *from, int64_t line, int64_t lines, int64_t to_height, int64_t k, int64_t count,
+                 void *to)
+{
+    dk_pack_floats(from, line, lines, to_height, k, count, to, 0);
+}
+
+const dk_micro dk_micro_avx2 = {"avx2", 6, 16, 1, sizeof(float), 256, height, pack, pack, tile, NULL, NULL};

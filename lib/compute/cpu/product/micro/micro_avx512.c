@@ -1,0 +1,28 @@
+/* micro_avx512.c - floats with AVX-512: tiles of 14 rows and 32 columns.
+ *
+ * Why 14 x 32: 28 sums, two vectors of B and one number of A take 31 of 32 registers, and a k costs 28 additions for 16
+ * loads: both adders are busy every cycle while the loads need about half of what L1 gives. A panel of B of 256 k is
+ * 32 KiB, so it stays in L1 under the panels of A, of 14 KiB each, that stream past it out of L2. Lower tiles are for
+ * what is left over, and for decoding, which is bound by reading B. */
+#include "compute/cpu/product/micro/fma_tile.h"
+#include "compute/cpu/product/micro/micro_list.h"
+#include "compute/cpu/product/micro/pack_floats.h"
+
+static int64_t height(int64_t rows) { return rows > 8 ? 14 : rows > 4 ? 8 : rows > 2 ? 4 : rows; }
+
+static void tile(int64_t rows, int64_t k, const void *a, const void *b, float *c, int64_t c_step, int32_t add)
+{
+    if (rows == 14) dk_fma_tile(14, 2, k, a, b, c, c_step, add);
+    else if (rows == 8) dk_fma_tile(8, 2, k, a, b, c, c_step, add);
+    else if (rows == 4) dk_fma_tile(4, 2, k, a, b, c, c_step, add);
+    else if (rows == 2) dk_fma_tile(2, 2, k, a, b, c, c_step, add);
+    else dk_fma_tile(1, 2, k, a, b, c, c_step, add);
+}
+
+static void pack(const dk_operand *from, int64_t line, int64_t lines, int64_t to_height, int64_t k, int64_t count,
+                 void *to)
+{
+    dk_pack_floats(from, line, lines, to_height, k, count, to, 0);
+}
+
+const dk_micro dk_micro_avx512 = {"avx512", 14, 32, 1, sizeof(float), 256, height, pack, pack, tile, NULL, NULL};

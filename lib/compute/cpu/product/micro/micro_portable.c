@@ -1,0 +1,25 @@
+/* micro_portable.c - floats in plain C: tiles of 4 rows and 8 columns, in the compiler's vectors of four or one by one.
+ *
+ * Why 4 x 8: 8 sums of four numbers, two vectors of B and one number of A fit 16 registers and leave room for the
+ * products, since multiplication and addition are two instructions here, and each rounds. */
+#include "compute/cpu/product/micro/fma_tile.h"
+#include "compute/cpu/product/micro/micro_list.h"
+#include "compute/cpu/product/micro/pack_floats.h"
+
+static int64_t height(int64_t rows) { return rows > 2 ? 4 : rows; }
+
+static void tile(int64_t rows, int64_t k, const void *a, const void *b, float *c, int64_t c_step, int32_t add)
+{
+    if (rows == 4) dk_fma_tile(4, 2, k, a, b, c, c_step, add);
+    else if (rows == 2) dk_fma_tile(2, 2, k, a, b, c, c_step, add);
+    else dk_fma_tile(1, 2, k, a, b, c, c_step, add);
+}
+
+static void pack(const dk_operand *from, int64_t line, int64_t lines, int64_t to_height, int64_t k, int64_t count,
+                 void *to)
+{
+    dk_pack_floats(from, line, lines, to_height, k, count, to, 0);
+}
+
+const dk_micro dk_micro_portable = {"portable", 4,    2 * DK_VF, 1,    sizeof(float), 256,
+                                    height,     pack, pack,      tile, NULL,          NULL};
