@@ -18,6 +18,8 @@ for cpu in Nehalem Haswell; do
     run "$cpu: memory and log" qemu-x86_64 -cpu $cpu "$tests/test_host"
     run "$cpu: a model scores" qemu-x86_64 -cpu $cpu "$tests/test_threads" one_teacher_for_many_threads
 done
+run "Haswell: products by AVX2" qemu-x86_64 -cpu Haswell "$tests/test_products" brief
+run "Haswell: the choice of products" qemu-x86_64 -cpu Haswell "$tests/test_products" names
 for core in "" Nehalem Prescott; do
     run "OPENBLAS_CORETYPE=$core" env OPENBLAS_CORETYPE=$core "$tests/test_threads" one_teacher_for_many_threads
 done

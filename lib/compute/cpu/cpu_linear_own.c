@@ -11,6 +11,7 @@ static dk_operand operand_of(dk_queue *queue, const dk_view *view, int32_t acros
                         .dtype = view->dtype,
                         .across = across,
                         .widen = dk_kernels_of(queue)->widen_blocks,
+                        .lines = view->shape[across ? 1 : 0],
                         .step = dk_step_of(view)};
 }
 

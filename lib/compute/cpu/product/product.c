@@ -31,6 +31,7 @@ typedef struct plan {
     int64_t group_panels, groups; /* panels of B of one task */
     int64_t a_bytes, b_bytes;     /* of a task's scratch; b_bytes 0 = it packs no B */
     uint8_t *slab;                /* the packed panels of this range, or NULL */
+    int32_t few;                  /* micro->few is taken */
     _Atomic int32_t failed;
 } plan;
 
@@ -125,17 +126,27 @@ static void pack_rows(const task *t, int64_t k, int64_t count)
 }
 
 /* A tile that C has no room for goes through a buffer. */
+static void load_tile(const dk_micro *micro, float *tile, const float *c, int64_t c_step, int64_t rows, int64_t columns,
+                      int32_t add)
+{
+    if (!add) return;
+    memset(tile, 0, TILE_MOST * sizeof *tile);
+    for (int64_t r = 0; r < rows; r++) memcpy(tile + r * micro->columns, c + r * c_step, (size_t)columns * sizeof *c);
+}
+
+static void store_tile(const dk_micro *micro, const float *tile, float *c, int64_t c_step, int64_t rows,
+                       int64_t columns)
+{
+    for (int64_t r = 0; r < rows; r++) memcpy(c + r * c_step, tile + r * micro->columns, (size_t)columns * sizeof *c);
+}
+
 static void partial_tile(const dk_micro *micro, int64_t height, int64_t k, const void *a, const void *b, float *c,
                          int64_t c_step, int64_t rows, int64_t columns, int32_t add)
 {
     float tile[TILE_MOST];
-    if (add) {
-        memset(tile, 0, sizeof tile);
-        for (int64_t r = 0; r < rows; r++)
-            memcpy(tile + r * micro->columns, c + r * c_step, (size_t)columns * sizeof *c);
-    }
+    load_tile(micro, tile, c, c_step, rows, columns, add);
     micro->tile(height, k, a, b, tile, micro->columns, add);
-    for (int64_t r = 0; r < rows; r++) memcpy(c + r * c_step, tile + r * micro->columns, (size_t)columns * sizeof *c);
+    store_tile(micro, tile, c, c_step, rows, columns);
 }
 
 static void multiply_panel(const task *t, int64_t index, const void *b, int64_t count, int32_t add)
@@ -153,10 +164,51 @@ static void multiply_panel(const task *t, int64_t index, const void *b, int64_t 
     }
 }
 
+/* The same for few rows, from lines of B where they are a whole panel. */
+static void few_tile(const task *t, const panel *of, int64_t height, int64_t k, int64_t count, const void *a, float *c)
+{
+    const dk_product *product = t->plan->product;
+    const dk_micro *micro = product->micro;
+    float tile[TILE_MOST];
+    int32_t add = product->add || k > 0;
+    int64_t c_step = t->part->c_step;
+    if (of->lines < micro->columns) {
+        micro->pack_b(&of->part->b, of->line, of->lines, micro->columns, k, count, t->b);
+        partial_tile(micro, height, up(count, micro->group), a, t->b, c, c_step, t->rows, of->lines, add);
+    } else if (t->rows == height) {
+        micro->few(&of->part->b, of->line, height, k, count, a, c, c_step, add);
+    } else {
+        load_tile(micro, tile, c, c_step, t->rows, of->lines, add);
+        micro->few(&of->part->b, of->line, height, k, count, a, tile, micro->columns, add);
+        store_tile(micro, tile, c, c_step, t->rows, of->lines);
+    }
+}
+
+/* Few rows of A, all K at a time, past lines of B that nobody packs. Lines that are no whole panel are packed. */
+static void run_few(const task *t, int64_t panel_first, int64_t panel_end)
+{
+    const plan *p = t->plan;
+    const dk_product *product = p->product;
+    const dk_micro *micro = product->micro;
+    int64_t height = micro->height(t->rows);
+    micro->pack_a(&product->a, t->part->first + t->row, t->rows, height, 0, p->k_count, t->a);
+    for (int64_t i = panel_first; i < panel_end; i++) {
+        panel of = find_panel(product, i);
+        float *c = t->part->c + t->row * t->part->c_step + of.part->column + of.line;
+        for (int64_t k = 0; k < p->k_count; k += micro->block) {
+            few_tile(t, &of, height, k, least(p->k_count - k, micro->block), t->a + k * height * micro->k_bytes, c);
+        }
+    }
+}
+
 static void run_task(const task *t, int64_t panel_first, int64_t panel_end)
 {
     const plan *p = t->plan;
     const dk_micro *micro = p->product->micro;
+    if (p->few) {
+        run_few(t, panel_first, panel_end);
+        return;
+    }
     if (micro->begin) micro->begin();
     for (int64_t k = p->k_first; k < p->k_first + p->k_count; k += micro->block) {
         int64_t count = least(p->k_first + p->k_count - k, micro->block);
@@ -234,6 +286,16 @@ static int32_t run_slabs(dk_host *host, dk_scratch *callers, plan *p, int64_t pa
     return ok;
 }
 
+static int32_t can_few(const dk_product *product)
+{
+    int32_t can = product->row_parts == 1 && rows_of(product) <= product->micro->few_rows;
+    for (int64_t i = 0; i < product->column_parts; i++) {
+        const dk_operand *b = &product->columns[i].b;
+        can &= !b->across && (b->dtype == DK_F32 || b->dtype == DK_F16 || b->dtype == DK_BF16);
+    }
+    return can;
+}
+
 int32_t dk_product_run(dk_host *host, dk_scratch *workers, dk_scratch *callers, const dk_product *product,
                        int64_t *bytes)
 {
@@ -247,6 +309,8 @@ int32_t dk_product_run(dk_host *host, dk_scratch *workers, dk_scratch *callers, 
     if (!rows_of(product) || !p.panel_count || !product->k) return 1;
     cut(&p, dk_host_threads(host));
     if (!kept && p.blocks > 1) return run_slabs(host, callers, &p, p.panel_count, bytes);
+    p.few = !kept && can_few(product);
+    if (p.few) p.a_bytes = up(micro->height(rows_of(product)) * product->k * micro->k_bytes + DK_PACK_SLACK, 64);
     if (!kept) p.b_bytes = panel_bytes(micro, micro->columns, least(product->k, micro->block));
     return run_tasks(host, &p, bytes);
 }

@@ -1,7 +1,7 @@
-/* fma_tile.h - the tile of the kernels that multiply floats. C [rows, vectors * DK_VF] stays in registers while K passes:
- * for each k, `vectors` vectors of B are loaded, and each number of A, broadcast, multiplies them all. So a k costs
- * rows * vectors fused multiply-adds and rows + vectors loads; rows * vectors sums, `vectors` of B and one of A must
- * fit the registers, and be enough to hide the latency of an addition (4 or 5 cycles, two additions each).
+/* fma_tile.h - the tile of the kernels that multiply floats. C [rows, vectors * DK_VF] stays in registers while K
+ * passes: for each k, `vectors` vectors of B are loaded, and each number of A, broadcast, multiplies them all. So a k
+ * costs rows * vectors fused multiply-adds and rows + vectors loads; rows * vectors sums, `vectors` of B and one of A
+ * must fit the registers, and be enough to hide the latency of an addition (4 or 5 cycles, two additions each).
  *
  * Each number of C is summed in order of k from 0, and then stored or added to what is there: its bits are the same in
  * a tile of any height. */

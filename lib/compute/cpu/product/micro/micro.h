@@ -12,8 +12,8 @@
 #define DK_FETCH(at) (void)(at)
 #endif
 
-/* Lines of K numbers in F32, F16, BF16 or a block-quantised dtype. across 0: a line is a row of memory, k side by side. across 1: a row of memory is one k of all
- * lines. */
+/* Lines of K numbers in F32, F16, BF16 or a block-quantised dtype. across 0: a line is a row of memory, k side by
+ * side. across 1: a row of memory is one k of all lines. */
 typedef struct dk_operand {
     const uint8_t *data;
     dk_dtype dtype;
@@ -47,6 +47,11 @@ typedef struct dk_micro {
     dk_pack_fn pack_a, pack_b;
     /* C [height, columns] (+)= a b, over k numbers of a line (a multiple of group) */
     void (*tile)(int64_t height, int64_t k, const void *a, const void *b, float *c, int64_t c_step, int32_t add);
+    /* The same for at most few_rows rows, from lines of F32, F16 or BF16 that are rows of memory and are not packed; a
+     * is packed. few_rows 0 = there is none. */
+    void (*few)(const dk_operand *b, int64_t line, int64_t height, int64_t k, int64_t count, const void *a, float *c,
+                int64_t c_step, int32_t add);
+    int64_t few_rows;
     void (*begin)(void), (*end)(void); /* around the tiles of one task; NULL = nothing to do */
 } dk_micro;
 

@@ -1,8 +1,9 @@
 /* micro_avx2.c - floats with AVX2 and FMA: tiles of 6 rows and 16 columns.
  *
- * Why 6 x 16: 12 sums, two vectors of B and one number of A take 15 of 16 registers; 12 additions for 8 loads keep both
- * adders busy with one and a third loads a cycle. A panel of B of 256 k is 16 KiB and stays in L1 under the panels of A,
- * of 6 KiB each. */
+ * Why 6 x 16: 12 sums, two vectors of B and one number of A take 15 of 16 registers; 12 additions for 8 loads keep
+ * both adders busy with one and a third loads a cycle. A panel of B of 256 k is 16 KiB and stays in L1 under the
+ * panels of A, of 6 KiB each. */
+#include "compute/cpu/product/micro/few_rows.h"
 #include "compute/cpu/product/micro/fma_tile.h"
 #include "compute/cpu/product/micro/micro_list.h"
 #include "compute/cpu/product/micro/pack_floats.h"
@@ -23,4 +24,15 @@ static void pack(const dk_operand *from, int64_t line, int64_t lines, int64_t to
     dk_pack_floats(from, line, lines, to_height, k, count, to, 0);
 }
 
-const dk_micro dk_micro_avx2 = {"avx2", 6, 16, 1, sizeof(float), 256, height, pack, pack, tile, NULL, NULL};
+const dk_micro dk_micro_avx2 = {.name = "avx2",
+                                .rows = 6,
+                                .columns = 16,
+                                .group = 1,
+                                .k_bytes = sizeof(float),
+                                .block = 256,
+                                .height = height,
+                                .pack_a = pack,
+                                .pack_b = pack,
+                                .tile = tile,
+                                .few = dk_few_rows,
+                                .few_rows = DK_FEW_ROWS};

@@ -4,6 +4,7 @@
  * loads: both adders are busy every cycle while the loads need about half of what L1 gives. A panel of B of 256 k is
  * 32 KiB, so it stays in L1 under the panels of A, of 14 KiB each, that stream past it out of L2. Lower tiles are for
  * what is left over, and for decoding, which is bound by reading B. */
+#include "compute/cpu/product/micro/few_rows.h"
 #include "compute/cpu/product/micro/fma_tile.h"
 #include "compute/cpu/product/micro/micro_list.h"
 #include "compute/cpu/product/micro/pack_floats.h"
@@ -25,4 +26,15 @@ static void pack(const dk_operand *from, int64_t line, int64_t lines, int64_t to
     dk_pack_floats(from, line, lines, to_height, k, count, to, 0);
 }
 
-const dk_micro dk_micro_avx512 = {"avx512", 14, 32, 1, sizeof(float), 256, height, pack, pack, tile, NULL, NULL};
+const dk_micro dk_micro_avx512 = {.name = "avx512",
+                                  .rows = 14,
+                                  .columns = 32,
+                                  .group = 1,
+                                  .k_bytes = sizeof(float),
+                                  .block = 256,
+                                  .height = height,
+                                  .pack_a = pack,
+                                  .pack_b = pack,
+                                  .tile = tile,
+                                  .few = dk_few_rows,
+                                  .few_rows = DK_FEW_ROWS};

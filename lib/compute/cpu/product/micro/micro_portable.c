@@ -2,6 +2,7 @@
  *
  * Why 4 x 8: 8 sums of four numbers, two vectors of B and one number of A fit 16 registers and leave room for the
  * products, since multiplication and addition are two instructions here, and each rounds. */
+#include "compute/cpu/product/micro/few_rows.h"
 #include "compute/cpu/product/micro/fma_tile.h"
 #include "compute/cpu/product/micro/micro_list.h"
 #include "compute/cpu/product/micro/pack_floats.h"
@@ -21,5 +22,15 @@ static void pack(const dk_operand *from, int64_t line, int64_t lines, int64_t to
     dk_pack_floats(from, line, lines, to_height, k, count, to, 0);
 }
 
-const dk_micro dk_micro_portable = {"portable", 4,    2 * DK_VF, 1,    sizeof(float), 256,
-                                    height,     pack, pack,      tile, NULL,          NULL};
+const dk_micro dk_micro_portable = {.name = "portable",
+                                    .rows = 4,
+                                    .columns = 2 * DK_VF,
+                                    .group = 1,
+                                    .k_bytes = sizeof(float),
+                                    .block = 256,
+                                    .height = height,
+                                    .pack_a = pack,
+                                    .pack_b = pack,
+                                    .tile = tile,
+                                    .few = dk_few_rows,
+                                    .few_rows = DK_FEW_ROWS};

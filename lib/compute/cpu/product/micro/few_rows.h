@@ -1,0 +1,78 @@
+/* few_rows.h - a tile of few rows straight from lines that are rows of memory: decoding reads each weight once, so
+ * packing them first would cost more than the product. Squares of DK_VF lines by DK_VF k are turned in registers and
+ * multiplied there; two squares side by side hide the latency of an addition. Sums are those of fma_tile.h, bit for
+ * bit. */
+#ifndef DK_COMPUTE_FEW_ROWS_H
+#define DK_COMPUTE_FEW_ROWS_H
+
+#include "compute/cpu/product/micro/micro.h"
+#include "compute/cpu/product/micro/transpose.h"
+
+#define DK_FEW_ROWS 4
+#define DK_FEW_AHEAD 256 /* bytes of a line that are fetched before they are read */
+
+DK_ALWAYS_INLINE dk_vf dk_few_load(const dk_dtype dtype, const uint8_t *at, int64_t n)
+{
+    float wide[DK_VF];
+    const uint16_t *half = (const uint16_t *)(const void *)at;
+    if (dtype == DK_F32)
+        return n >= DK_VF ? dk_vf_load((const float *)(const void *)at)
+                          : dk_vf_load_n((const float *)(const void *)at, n, 0);
+    if (n >= DK_VF) return dtype == DK_BF16 ? dk_vf_load_bf16(half) : dk_vf_load_f16(half);
+    for (int64_t i = 0; i < DK_VF; i++)
+        wide[i] = i >= n ? 0 : dtype == DK_BF16 ? dk_widen_bf16(half[i]) : dk_widen_f16(half[i]);
+    return dk_vf_load(wide);
+}
+
+/* rows and dtype are constants where this is inlined. */
+DK_ALWAYS_INLINE void dk_few_tile(const dk_dtype dtype, const int rows, const uint8_t *b, int64_t b_step, int64_t count,
+                                  const float *a, float *c, int64_t c_step, int32_t add)
+{
+    const int64_t size = dtype == DK_F32 ? 4 : 2;
+    dk_vf sum[DK_FEW_ROWS][2];
+    for (int r = 0; r < rows; r++) sum[r][0] = sum[r][1] = dk_vf_set(0);
+    for (int64_t k = 0; k < count; k += DK_VF, a += rows * DK_VF, b += size * DK_VF) {
+        int64_t left = count - k < DK_VF ? count - k : DK_VF;
+        for (int s = 0; s < 2; s++) {
+            const uint8_t *line = b + s * DK_VF * b_step;
+            dk_vf square[DK_VF];
+#pragma GCC unroll 16
+            for (int i = 0; i < DK_VF; i++) {
+                square[i] = dk_few_load(dtype, line + i * b_step, left);
+                if (k % (64 / size) == 0 && k + DK_FEW_AHEAD / size < count) DK_FETCH(line + i * b_step + DK_FEW_AHEAD);
+            }
+            dk_transpose(square);
+#pragma GCC unroll 16
+            for (int i = 0; i < DK_VF; i++) {
+                if (i >= left) break;
+                for (int r = 0; r < rows; r++) sum[r][s] = dk_vf_fma(dk_vf_set(a[i * rows + r]), square[i], sum[r][s]);
+            }
+        }
+    }
+    for (int r = 0; r < rows; r++)
+        for (int s = 0; s < 2; s++) {
+            float *to = c + r * c_step + s * DK_VF;
+            dk_vf_store(to, add ? dk_vf_load(to) + sum[r][s] : sum[r][s]);
+        }
+}
+
+DK_ALWAYS_INLINE void dk_few_of(const dk_dtype dtype, int64_t rows, const uint8_t *b, int64_t b_step, int64_t count,
+                                const float *a, float *c, int64_t c_step, int32_t add)
+{
+    if (rows == 1) dk_few_tile(dtype, 1, b, b_step, count, a, c, c_step, add);
+    else if (rows == 2) dk_few_tile(dtype, 2, b, b_step, count, a, c, c_step, add);
+    else dk_few_tile(dtype, 4, b, b_step, count, a, c, c_step, add);
+}
+
+/* The `few` of a micro-kernel. */
+static void dk_few_rows(const dk_operand *from, int64_t line, int64_t rows, int64_t k, int64_t count, const void *a,
+                        float *c, int64_t c_step, int32_t add)
+{
+    const uint8_t *b = dk_operand_at(from, line, k);
+    int64_t step = dk_dtype_bytes(from->dtype, from->step);
+    if (from->dtype == DK_F32) dk_few_of(DK_F32, rows, b, step, count, a, c, c_step, add);
+    else if (from->dtype == DK_BF16) dk_few_of(DK_BF16, rows, b, step, count, a, c, c_step, add);
+    else dk_few_of(DK_F16, rows, b, step, count, a, c, c_step, add);
+}
+
+#endif

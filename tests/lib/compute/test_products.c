@@ -1,0 +1,384 @@
+/* Products by each kernel that this machine has, against sums in double within the bound that is proven for any order
+ * of a kernel's sums; the same bits for any number of threads and of rows; what IEEE says of NaN and infinity. */
+#include "compute_fixture.h"
+
+#include <sys/mman.h>
+
+#define BLOCK 256 /* k that any kernel sums before it adds to the rest */
+#define UNIT 0x1p-24
+
+typedef struct shape {
+    int64_t rows, in, out[2]; /* out[1] 0 = one weight */
+    int32_t in_out, dtype;    /* 0 = trained, F32 */
+    int64_t gap;              /* floats between rows of x, y and their gradients */
+} shape;
+
+typedef struct ground { /* one linear object, its operands and what they are in double */
+    fx f;
+    dk_linear *linear;
+    dk_parameter weights[2], bias, *w[2], *b[2];
+    dk_view x, y, dx, dy;
+    double *xs, *dys, *ws[2], *bs;
+    int64_t out;
+} ground;
+
+static dk_backend *backend_of(const char *kernel, int64_t threads)
+{
+    dk_backend *backend = fx_cpu(DK_ISA_AVX512, threads);
+    for (int32_t isa = DK_ISA_AVX2; !backend; isa--) backend = fx_cpu(isa, threads);
+    dk_error err = {0};
+    if (!dk_backend_set_products(backend, kernel, &err)) return backend;
+    CHECK_HAS(err.message, "this machine or this build has not its instructions");
+    dk_backend_free(backend);
+    return NULL;
+}
+
+static void begin(ground *g, dk_backend *backend, const shape *s)
+{
+    fx *f = &g->f;
+    dk_error err;
+    *g = (ground){.f = {.backend = backend}, .w = {&g->weights[0], &g->weights[1]}, .b = {&g->bias}};
+    CHECK_OK(dk_queue_open(&f->queue, backend, &err));
+    g->out = s->out[0] + s->out[1];
+    dk_linear_spec spec = {.weights = g->w, .biases = g->b, .count = s->out[1] ? 2 : 1, .in_out = s->in_out};
+    spec.uses = DK_USE_ALL;
+    for (int i = 0; i < spec.count; i++) {
+        int64_t size[2] = {s->in_out ? s->in : s->out[i], s->in_out ? s->out[i] : s->in};
+        g->weights[i] = (dk_parameter){.name = "w", .frozen = s->dtype != 0};
+        g->weights[i].value = fx_input(f, 10 + i, s->dtype, -1, 1, 2, size, 0);
+        if (!s->dtype) g->weights[i].gradient = fx_view(f, DK_F32, 2, size, 0);
+        g->ws[i] = fx_read(f, g->weights[i].value);
+    }
+    g->bias = (dk_parameter){.name = "b", .value = fx_input_1d(f, 12, 0, -1, 1, s->out[0])};
+    g->bias.gradient = fx_view(f, DK_F32, 1, &s->out[0], 0);
+    g->x = fx_input_2d(f, 1, -1, 1, s->rows, s->in, s->gap);
+    g->dy = fx_input_2d(f, 2, -1, 1, s->rows, g->out, s->gap);
+    g->y = fx_input_2d(f, 3, -9, 9, s->rows, g->out, s->gap);
+    g->dx = fx_input_2d(f, 4, -9, 9, s->rows, s->in, s->gap);
+    g->xs = fx_read(f, g->x);
+    g->dys = fx_read(f, g->dy);
+    g->bs = fx_read(f, g->bias.value);
+    CHECK_OK(OPS(f)->linear_create(backend, &spec, &g->linear, &err));
+}
+
+static void end(ground *g)
+{
+    dk_error err = {0};
+    CHECK_OK(dk_queue_wait(&g->f.queue, &err));
+    OPS(&g->f)->linear_free(g->f.backend, g->linear);
+    for (int i = 0; i < g->f.buffer_count; i++) OPS(&g->f)->buffer_free(g->f.backend, g->f.buffers[i]);
+    double *all[] = {g->xs, g->dys, g->ws[0], g->ws[1], g->bs};
+    for (int i = 0; i < 5; i++) free(all[i]);
+}
+
+/* One number of a result: a sum of k products, and what was there before. */
+typedef struct sum {
+    double value, size; /* size = the same sum of magnitudes */
+    int64_t terms;
+} sum;
+
+static void add_term(sum *s, double a, double b)
+{
+    s->value += a * b;
+    s->size += fabs(a * b);
+    s->terms++;
+}
+
+/* Blocks of at most BLOCK sums, each rounded (twice where multiplication is not fused), added up: Higham 2002, 4.2. */
+static void check_sum(const char *what, const sum *want, double got)
+{
+    double roundings = (double)(want->terms < BLOCK ? want->terms : BLOCK) + (double)(want->terms / BLOCK) + 4;
+    double bound = 1.01 * roundings * UNIT * want->size + 1e-44;
+    if (!(fabs(got - want->value) <= bound))
+        FAIL("%s: %.9g, not %.9g: off by %.3g, the bound is %.3g", what, got, want->value, fabs(got - want->value),
+             bound);
+}
+
+static double weight_at(const ground *g, const shape *s, int64_t out, int64_t in)
+{
+    int w = out >= s->out[0];
+    int64_t o = w ? out - s->out[0] : out;
+    return g->ws[w][s->in_out ? in * s->out[w] + o : o * s->in + in];
+}
+
+static void check_forward(ground *g, const shape *s)
+{
+    OPS(&g->f)->linear_forward(&g->f.queue, g->linear, DK_PRECISION_FULL, g->x, g->y);
+    double *y = fx_read(&g->f, g->y);
+    for (int64_t r = 0; r < s->rows; r++)
+        for (int64_t o = 0; o < g->out; o++) {
+            sum want = {0};
+            for (int64_t i = 0; i < s->in; i++) add_term(&want, g->xs[r * s->in + i], weight_at(g, s, o, i));
+            if (o < s->out[0]) add_term(&want, 1, g->bs[o]);
+            check_sum("y", &want, y[r * g->out + o]);
+        }
+    free(y);
+}
+
+static void check_input(ground *g, const shape *s, int32_t add)
+{
+    double *before = fx_read(&g->f, g->dx);
+    OPS(&g->f)->linear_backward_input(&g->f.queue, g->linear, DK_PRECISION_FULL, g->dy, g->dx, add);
+    double *dx = fx_read(&g->f, g->dx);
+    for (int64_t r = 0; r < s->rows; r++)
+        for (int64_t i = 0; i < s->in; i++) {
+            sum want = {0};
+            for (int64_t o = 0; o < g->out; o++) add_term(&want, g->dys[r * g->out + o], weight_at(g, s, o, i));
+            if (add) add_term(&want, 1, before[r * s->in + i]);
+            check_sum("dx", &want, dx[r * s->in + i]);
+        }
+    free(before);
+    free(dx);
+}
+
+/* Twice, so that the second adds: then each sum is twice as large. */
+static void check_weight(ground *g, const shape *s)
+{
+    for (int i = 0; i < 2; i++)
+        OPS(&g->f)->linear_backward_weight(&g->f.queue, g->linear, DK_PRECISION_FULL, g->x, g->dy);
+    for (int w = 0; !s->dtype && w < (s->out[1] ? 2 : 1); w++) {
+        double *dw = fx_read(&g->f, g->weights[w].gradient);
+        for (int64_t o = 0; o < s->out[w]; o++)
+            for (int64_t i = 0; i < s->in; i++) {
+                sum want = {0};
+                for (int64_t r = 0; r < s->rows; r++)
+                    add_term(&want, 2 * g->dys[r * g->out + o + (w ? s->out[0] : 0)], g->xs[r * s->in + i]);
+                check_sum("dW", &want, dw[s->in_out ? i * s->out[w] + o : o * s->in + i]);
+            }
+        free(dw);
+    }
+    double *db = fx_read(&g->f, g->bias.gradient);
+    for (int64_t o = 0; o < s->out[0]; o++) {
+        sum want = {0};
+        for (int64_t r = 0; r < s->rows; r++) add_term(&want, 2, g->dys[r * g->out + o]);
+        check_sum("db", &want, db[o]);
+    }
+    free(db);
+}
+
+static void run_all(ground *g, const shape *s)
+{
+    check_forward(g, s);
+    check_input(g, s, 0);
+    check_input(g, s, 1);
+    check_weight(g, s);
+    fx_out(&g->f, g->y);
+    fx_out(&g->f, g->dx);
+    if (!s->dtype) fx_out(&g->f, g->weights[0].gradient);
+}
+
+static void check_shape(const char *kernel, const shape *s)
+{
+    ground one, more;
+    dk_backend *backend = backend_of(kernel, 1);
+    int before = test_failures;
+    begin(&one, backend, s);
+    run_all(&one, s);
+    for (int64_t threads = 2; threads <= 3; threads++) {
+        dk_backend *other = backend_of(kernel, threads);
+        begin(&more, other, s);
+        run_all(&more, s);
+        if (one.f.count != more.f.count || memcmp(one.f.out, more.f.out, (size_t)one.f.count * sizeof *one.f.out))
+            FAIL("other bits with %d threads", (int)threads);
+        free(more.f.out);
+        end(&more);
+        dk_backend_free(other);
+    }
+    if (test_failures > before)
+        FAIL("%s: rows %d, in %d, out %d + %d, in_out %d, dtype %d, gap %d", kernel, (int)s->rows, (int)s->in,
+             (int)s->out[0], (int)s->out[1], (int)s->in_out, (int)s->dtype, (int)s->gap);
+    free(one.f.out);
+    end(&one);
+    dk_backend_free(backend);
+}
+
+static void check_shapes(const char *kernel)
+{
+    static const int64_t sizes[][4] = {{1, 1, 1, 0},     {0, 5, 3, 0},      {1, 67, 130, 0},   {2, 33, 200, 7},
+                                       {3, 40, 17, 140}, {15, 64, 33, 0},   {29, 1, 65, 1},    {40, 515, 1, 3},
+                                       {97, 31, 70, 31}, {130, 257, 40, 0}, {600, 35, 37, 11}, {14, 96, 32, 32}};
+    static const int32_t dtypes[] = {0, DK_F32, DK_F16, DK_BF16};
+    for (int i = 0; i < 12; i++)
+        for (int d = 0; d < 4; d++)
+            for (int32_t in_out = 0; in_out < 2; in_out++) {
+                shape s = {.rows = sizes[i][0], .in = sizes[i][1], .out = {sizes[i][2], sizes[i][3]}};
+                if (d > 1 && i % 3) continue;
+                s.in_out = in_out;
+                s.dtype = dtypes[d];
+                s.gap = d == 1 ? 0 : 5;
+                check_shape(kernel, &s);
+            }
+    /* several blocks and slabs of K, in each of the three products */
+    check_shape(kernel, &(shape){.rows = 5, .in = 2600, .out = {40, 0}});
+    check_shape(kernel, &(shape){.rows = 2600, .in = 9, .out = {70, 2}, .gap = 3});
+    check_shape(kernel, &(shape){.rows = 600, .in = 12, .out = {2600, 0}, .dtype = DK_BF16});
+}
+
+/* ---- the rows contract ---- */
+static int same(fx *f, dk_view a, dk_view b)
+{
+    double *x = fx_read(f, a), *y = fx_read(f, b);
+    int equal = memcmp(x, y, (size_t)fx_count(a) * sizeof *x) == 0;
+    free(x);
+    free(y);
+    return equal;
+}
+
+static void check_rows(const char *kernel, int32_t in_out, int32_t dtype)
+{
+    static const int64_t pieces[] = {1, 2, 3, 5, 14, 31, 100, 333};
+    shape s = {.rows = 620, .in = 300, .out = {90, 41}, .in_out = in_out, .dtype = dtype, .gap = 5};
+    ground g;
+    dk_backend *backend = backend_of(kernel, 2);
+    begin(&g, backend, &s);
+    CHECK(backend->invariant_rows == INT64_MAX);
+    dk_view y = fx_view(&g.f, DK_F32, 2, g.y.shape, 0), dx = fx_view(&g.f, DK_F32, 2, g.dx.shape, 2);
+    OPS(&g.f)->linear_forward(&g.f.queue, g.linear, DK_PRECISION_FULL, g.x, g.y);
+    OPS(&g.f)->linear_backward_input(&g.f.queue, g.linear, DK_PRECISION_FULL, g.dy, g.dx, 0);
+    for (int p = 0; p < 8; p++) {
+        for (int64_t at = 0; at < s.rows; at += pieces[p]) {
+            int64_t n = s.rows - at < pieces[p] ? s.rows - at : pieces[p];
+            OPS(&g.f)->linear_forward(&g.f.queue, g.linear, DK_PRECISION_FULL, dk_view_rows(g.x, at, n),
+                                      dk_view_rows(y, at, n));
+            OPS(&g.f)->linear_backward_input(&g.f.queue, g.linear, DK_PRECISION_FULL, dk_view_rows(g.dy, at, n),
+                                             dk_view_rows(dx, at, n), 0);
+        }
+        if (!same(&g.f, y, g.y)) FAIL("%s: pieces of %d rows have other bits than all", kernel, (int)pieces[p]);
+        if (!same(&g.f, dx, g.dx)) FAIL("%s: dx of pieces of %d rows has other bits", kernel, (int)pieces[p]);
+    }
+    end(&g);
+    dk_backend_free(backend);
+}
+
+/* ---- numbers that are not ---- */
+static void put(dk_backend *backend, dk_view view, int64_t row, int64_t column, float value)
+{
+    ((float *)backend->ops->map(view))[row * view.stride[0] + column] = value;
+}
+
+static float at(dk_backend *backend, dk_view view, int64_t row, int64_t column)
+{
+    return ((float *)backend->ops->map(view))[row * view.stride[0] + column];
+}
+
+/* A NaN or an infinity reaches its own row of y and no other number; denormals are kept. */
+static void check_ieee(const char *kernel)
+{
+    shape s = {.rows = 37, .in = 45, .out = {70, 0}};
+    ground g;
+    dk_backend *backend = backend_of(kernel, 1);
+    begin(&g, backend, &s);
+    for (int64_t i = 0; i < s.in; i++) put(backend, g.x, 3, i, 0x1p-140f), put(backend, g.weights[0].value, 4, i, 1);
+    put(backend, g.x, 5, 44, NAN);
+    put(backend, g.x, 7, 0, INFINITY);
+    put(backend, g.x, 36, 2, 3e38f), put(backend, g.x, 36, 3, 3e38f);
+    put(backend, g.weights[0].value, 4, 2, 4), put(backend, g.weights[0].value, 4, 3, -4);
+    put(backend, g.weights[0].value, 69, 0, 0);
+    memset(backend->ops->map(g.bias.value), 0, (size_t)s.out[0] * sizeof(float));
+    backend->ops->linear_forward(&g.f.queue, g.linear, DK_PRECISION_FULL, g.x, g.y);
+    for (int64_t r = 0; r < s.rows; r++)
+        for (int64_t o = 0; o < s.out[0]; o++) {
+            float y = at(backend, g.y, r, o);
+            if (r == 5 ? !isnan(y) : r == 7 ? (o == 69 ? !isnan(y) : !isinf(y)) : r != 36 && !isfinite(y))
+                FAIL("%s: y[%d, %d] is %g", kernel, (int)r, (int)o, (double)y);
+        }
+    CHECK(at(backend, g.y, 3, 4) == 43 * 0x1p-140f);
+    CHECK(!isfinite(at(backend, g.y, 36, 4))); /* 1.2e39 is infinite on the way, as it is in any order of floats */
+    end(&g);
+    dk_backend_free(backend);
+}
+
+/* Rows so far apart that the step is no int, and memory between them that is never touched. */
+static void check_far_rows(const char *kernel)
+{
+    const int64_t step = (INT64_C(1) << 31) + 64, bytes = (step + 64) * (int64_t)sizeof(float);
+    void *memory =
+        mmap(NULL, (size_t)bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (memory == MAP_FAILED) return;
+    shape s = {.rows = 2, .in = 40, .out = {9, 0}};
+    ground g;
+    dk_backend *backend = backend_of(kernel, 1);
+    dk_buffer *buffer = NULL;
+    dk_error err;
+    begin(&g, backend, &s);
+    backend->ops->linear_forward(&g.f.queue, g.linear, DK_PRECISION_FULL, g.x, g.y);
+    CHECK_OK(backend->ops->buffer_wrap(backend, memory, bytes, &buffer, &err));
+    dk_view far = dk_view_2d(buffer, 0, DK_F32, 2, 40), y = fx_view(&g.f, DK_F32, 2, g.y.shape, 0);
+    far.stride[0] = step;
+    for (int64_t i = 0; i < 80; i++) put(backend, far, i / 40, i % 40, at(backend, g.x, i / 40, i % 40));
+    backend->ops->linear_forward(&g.f.queue, g.linear, DK_PRECISION_FULL, far, y);
+    if (strcmp(kernel, "cblas") == 0) {
+        CHECK_INT(dk_queue_wait(&g.f.queue, &err), DK_E_UNSUPPORTED);
+        CHECK_HAS(err.message, "a matrix of [2, 40], 2147483712 apart, is too large for CBLAS");
+    } else {
+        CHECK(same(&g.f, y, g.y));
+    }
+    end(&g);
+    backend->ops->buffer_free(backend, buffer);
+    dk_backend_free(backend);
+    munmap(memory, (size_t)bytes);
+}
+
+static void check_kernel(const char *kernel)
+{
+    dk_backend *backend = backend_of(kernel, 1);
+    if (!backend) SKIP("untested on this machine, which has not its instructions");
+    CHECK_STR(dk_backend_products(backend), kernel);
+    dk_backend_free(backend);
+    check_shapes(kernel);
+    for (int32_t in_out = 0; in_out < 2; in_out++) {
+        check_rows(kernel, in_out, 0);
+        check_rows(kernel, in_out, DK_BF16);
+    }
+    check_ieee(kernel);
+    check_far_rows(kernel);
+}
+
+TEST(portable) { check_kernel("portable"); }
+TEST(avx2) { check_kernel("avx2"); }
+TEST(avx512) { check_kernel("avx512"); }
+
+TEST(cblas)
+{
+    check_shape("cblas", &(shape){.rows = 40, .in = 67, .out = {31, 9}, .gap = 5});
+    check_far_rows("cblas");
+}
+
+/* A little of each, for a processor that is imitated. */
+TEST(brief)
+{
+    static const char *const kernels[] = {"portable", "avx2", "avx512"};
+    for (int i = 0; i < 3; i++) {
+        dk_backend *backend = backend_of(kernels[i], 1);
+        if (!backend) continue;
+        dk_backend_free(backend);
+        check_shape(kernels[i], &(shape){.rows = 3, .in = 40, .out = {17, 20}});
+        check_shape(kernels[i], &(shape){.rows = 15, .in = 300, .out = {33, 0}, .dtype = DK_BF16, .gap = 5});
+        check_shape(kernels[i], &(shape){.rows = 13, .in = 9, .out = {40, 0}, .in_out = 1});
+    }
+}
+
+/* What auto takes is what the processor names, in order; a name that is none is told which there are. */
+TEST(names)
+{
+    dk_error err = {0};
+    for (int32_t isa = DK_ISA_PORTABLE; isa <= DK_ISA_AVX512; isa++) {
+        static const char *const best[] = {"cblas", "avx2", "avx512"};
+        dk_backend *backend = fx_cpu(isa, 1);
+        if (!backend) continue;
+        CHECK_STR(dk_backend_products(backend), best[isa]);
+        CHECK(backend->invariant_rows == (isa ? INT64_MAX : DK_MATVEC_ROWS));
+        CHECK_OK(dk_backend_set_products(backend, "cblas", &err));
+        CHECK_INT(backend->invariant_rows, DK_MATVEC_ROWS);
+        CHECK_INT(dk_backend_set_products(backend, "neon", &err), DK_E_INVALID);
+        CHECK_STR(err.message, "products 'neon' is not one of " DK_PRODUCTS);
+        CHECK_STR(dk_backend_products(backend), "cblas");
+        if (isa < DK_ISA_AVX512) {
+            CHECK_INT(dk_backend_set_products(backend, "avx512", &err), DK_E_UNSUPPORTED);
+            CHECK_STR(err.message, "products 'avx512': this machine or this build has not its instructions");
+        }
+        dk_backend_free(backend);
+    }
+}
+
+TEST_MAIN(TEST_CASE(portable) TEST_CASE(avx2) TEST_CASE(avx512) TEST_CASE(cblas) TEST_CASE(brief) TEST_CASE(names))
