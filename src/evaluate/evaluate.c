@@ -40,6 +40,7 @@ static int32_t create(evaluator *e, dk_error *err)
     DK_TRY(di_session_create(args->student, tokens, sequences, tokens, &e->student, err));
     if (args->teacher) DK_TRY(di_session_create(args->teacher, tokens, sequences, tokens, &e->teacher, err));
     if (e->teacher) di_session_set_evaluation(e->teacher, args->step);
+    if (e->teacher) di_session_set_learned(e->teacher, args->learned);
     const di_source *student = di_session_source(e->student),
                     *teacher = e->teacher ? di_session_source(e->teacher) : NULL;
     if (student->kind != DISTILL_DENSE) {

@@ -33,9 +33,10 @@ typedef struct di_evaluation {
 } di_evaluation;
 typedef struct di_evaluate_args {
     dk_backend *backend;
-    di_teacher *student; /* anything that scores */
-    di_teacher *teacher; /* NULL = none */
-    int64_t step;        /* of the training, for a teacher whose weights hang on it */
+    di_teacher *student;   /* anything that scores */
+    di_teacher *teacher;   /* NULL = none */
+    int64_t step;          /* of the training, for a teacher whose weights hang on it */
+    const double *learned; /* weights of the teacher's members, should they be learned; NULL = the first ones */
     di_dataset *data;
     int64_t tokens;                /* stop after about so many, of each source its share; 0 = all */
     int64_t memory;                /* for strips */

@@ -126,6 +126,7 @@ typedef struct loaded {
     dk_host *host;
     dk_document *doc;
     counters counters;
+    di_learned learned;
     di_tally *members; /* of the trainer's members; 0 of those that were not there */
     dk_model *weights;
     dk_checkpoint *moments;
@@ -136,6 +137,7 @@ static void close_all(loaded *l)
 {
     if (l->host) dk_free(l->host, (void *)l->tensors);
     if (l->host) dk_free(l->host, l->members);
+    if (l->host) dk_free(l->host, l->learned.weights);
     dk_checkpoint_close(l->moments);
     dk_model_free(l->weights);
     dk_document_free(l->doc);
@@ -256,6 +258,38 @@ out:
     return rc;
 }
 
+/* With other members, which is told, they are learned from the beginning. */
+static int32_t read_learned(const di_trainer *t, loaded *l, dk_error *err)
+{
+    const dk_node *node = dk_node_get(dk_document_root(l->doc), "learned"), *weights = dk_node_get(node, "weights");
+    di_learned *out = &l->learned;
+    int32_t rc;
+    DK_TRY(dk_new(t->host, t->learned.count + 1, &out->weights, err));
+    out->updated = -1;
+    if (t->learned.count) di_teacher_first_weights(t->teacher, out->weights);
+    if (!weights || (int64_t)weights->size != t->learned.count) goto out;
+    DK_TRY(dk_node_i64(l->doc, node, "updates", 0, INT64_MAX, 0, &out->updates, err));
+    DK_TRY(dk_node_i64(l->doc, node, "window", 0, INT64_MAX, 0, &out->window, err));
+    DK_TRY(dk_node_i64(l->doc, node, "updated", -1, INT64_MAX, -1, &out->updated, err));
+    DK_TRY(dk_node_f64(l->doc, node, "nats", 0, &out->nats, err));
+    for (int64_t i = 0; i < t->learned.count; i++) out->weights[i] = dk_node_at(weights, (size_t)i)->f64;
+out:
+    return rc;
+}
+
+static void take_learned(di_trainer *t, const di_learned *from)
+{
+    int64_t windows = 0;
+    if (!t->learned.count) return;
+    memcpy(t->learned.weights, from->weights, (size_t)t->learned.count * sizeof *from->weights);
+    t->learned.updates = from->updates;
+    t->learned.updated = from->updated;
+    t->learned.nats = from->nats;
+    t->learned.window = from->window;
+    if (di_dataset_get_i64(t->data.eval, "windows", &windows, NULL) == DK_OK && from->window >= windows)
+        t->learned.window = 0; /* other held-out data, which is told */
+}
+
 /* Moments are there or not; without them it would be another run. */
 static int32_t check_optimizer(const di_trainer *t, const dk_document *doc, dk_error *err)
 {
@@ -281,6 +315,7 @@ static int32_t open_all(di_run *run, const char *folder, loaded *l, dk_error *er
     DK_TRY(read_counters(l->doc, &l->counters, err));
     DK_TRY(read_last(l->doc, t->objective.loss, &l->counters, err));
     DK_TRY(read_members(t, l, err));
+    DK_TRY(read_learned(t, l, err));
     DK_TRY(check_optimizer(t, l->doc, err));
     if (!model) goto out;
     DK_TRY(dk_model_open(t->backend, student, &options, &l->weights, err));
@@ -358,6 +393,7 @@ int32_t di_checkpoint_load(di_run *run, const char *path, dk_error *err)
     else DK_TRY(load_callbacks(t, path, err));
     if (l.moments) DK_TRY(copy_moments(t, &l, err));
     take_counters(run, &l.counters);
+    take_learned(t, &l.learned);
     if (t->members.count) memcpy(t->members.total, l.members, (size_t)t->members.count * sizeof *l.members);
     run->finished = 0;
 out:

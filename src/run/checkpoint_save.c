@@ -179,6 +179,17 @@ static void describe_members(const di_trainer *t, dk_strbuf *out)
     dk_strbuf_free(&name);
 }
 
+static void describe_learned(const di_trainer *t, dk_strbuf *out)
+{
+    if (!t->learned.count) return;
+    dk_strbuf_printf(out, ",\"learned\":{\"updates\":%lld,\"window\":%lld,\"updated\":%lld",
+                     (long long)t->learned.updates, (long long)t->learned.window, (long long)t->learned.updated);
+    number(out, ",\"nats\":", t->learned.nats);
+    dk_strbuf_puts(out, ",\"weights\":[");
+    for (int64_t i = 0; i < t->learned.count; i++) number(out, i ? "," : "", t->learned.weights[i]);
+    dk_strbuf_puts(out, "]}");
+}
+
 static int32_t state_json(di_run *run, const char *folder, dk_strbuf *out, dk_error *err)
 {
     di_trainer *t = run->trainer;
@@ -210,6 +221,7 @@ static int32_t state_json(di_run *run, const char *folder, dk_strbuf *out, dk_er
                      run->changes.size ? run->changes.data : "");
     describe_last(t, out);
     describe_members(t, out);
+    describe_learned(t, out);
     list_frozen(di_student_model(t->student), out);
     DK_TRY(di_run_manifest(run, &teacher, err));
     dk_strbuf_puts(out, ",\"teacher\":");

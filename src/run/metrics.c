@@ -23,12 +23,28 @@ static void number(dk_strbuf *out, const char *name, double value)
     else dk_strbuf_puts(out, "null");
 }
 
+/* An update of learned weights before the step that was made last. */
+static void learned_line(di_run *run)
+{
+    const di_output *output = &run->output;
+    const di_trainer *t = run->trainer;
+    dk_strbuf line;
+    if (!output->path || !output->metrics || !t->learned.count || t->learned.updated != t->counters.step - 1) return;
+    dk_strbuf_init(&line, output->host);
+    dk_strbuf_printf(&line, "{\"step\":%lld,\"learned\":", (long long)t->counters.step);
+    di_learned_json(t, &line);
+    dk_strbuf_puts(&line, "}\n");
+    append(run, &line);
+    dk_strbuf_free(&line);
+}
+
 void di_metrics_step(di_run *run)
 {
     const di_output *output = &run->output;
     const di_trainer *t = run->trainer;
     dk_strbuf line;
     distill_progress p;
+    learned_line(run);
     if (!output->path || !output->metrics || !output->log_every) return;
     if (t->counters.step % output->log_every != 0 && t->counters.step != 1 && t->counters.step != t->steps) return;
     DISTILL_INIT(&p);

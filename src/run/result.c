@@ -72,6 +72,10 @@ static int32_t training_section(const di_run *run, dk_strbuf *out, dk_error *err
         dk_strbuf_puts(out, ",\"members\":");
         di_tally_json(t->teacher, t->members.total, out);
     }
+    if (t->learned.count) {
+        dk_strbuf_puts(out, ",\"learned\":");
+        di_learned_json(t, out);
+    }
     number(out, "floored", (double)t->objective.floored);
     if (t->objective.commons.rows)
         number(out, "common_mass", t->objective.commons.mass / (double)t->objective.commons.rows);

@@ -15,6 +15,7 @@ int32_t di_run_evaluate(di_run *run, di_teacher *student, int64_t tokens, di_eva
                              .student = student,
                              .teacher = t->teacher,
                              .step = t->counters.step,
+                             .learned = t->learned.weights,
                              .data = t->data.eval,
                              .tokens = tokens,
                              .memory = t->objective.memory,

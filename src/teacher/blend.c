@@ -71,6 +71,13 @@ static int32_t hash(const di_teacher *t, char hex[65], dk_error *err)
         dk_sha256_add(&sha, shares, sizeof shares);
         for (int k = 0; k < DI_RAMPS; k++) add_ramp(&sha, &member->ramps[k]);
     }
+    if (settings->weighting == DI_WEIGH_LEARNED) {
+        const di_learning *how = &blend->learning;
+        const int64_t counts[] = {how->every, how->tokens};
+        const double rates[] = {how->rate, how->floor};
+        dk_sha256_add(&sha, counts, sizeof counts);
+        dk_sha256_add(&sha, rates, sizeof rates);
+    }
     dk_sha256_end(&sha, digest);
     dk_hex(digest, sizeof digest, hex);
 out:
@@ -79,9 +86,20 @@ out:
 
 static int32_t changes(const di_teacher *t)
 {
+    if (blend_of(t)->settings.weighting == DI_WEIGH_LEARNED) return 1;
     for (int64_t i = 0; i < blend_of(t)->count; i++)
         if (!di_blended_stays(&blend_of(t)->members[i])) return 1;
     return 0;
+}
+
+static void learning_json(const di_learning *how, dk_strbuf *json)
+{
+    dk_strbuf_printf(json, ",\"learn\":{\"every\":%lld,\"tokens\":%lld,\"rate\":", (long long)how->every,
+                     (long long)how->tokens);
+    dk_strbuf_f64(json, how->rate);
+    dk_strbuf_puts(json, ",\"floor\":");
+    dk_strbuf_f64(json, how->floor);
+    dk_strbuf_puts(json, "}");
 }
 
 static void settings(const di_teacher *t, dk_strbuf *json)
@@ -89,12 +107,13 @@ static void settings(const di_teacher *t, dk_strbuf *json)
     const di_blend_settings *s = &blend_of(t)->settings;
     dk_strbuf_printf(json, ",\"mode\":\"%s\",\"weighting\":\"%s\"", di_blend_mode_name(s->mode),
                      di_weighting_name(s->weighting));
-    if (s->weighting != DI_WEIGH_STATIC) {
+    if (s->weighting == DI_WEIGH_ENTROPY || s->weighting == DI_WEIGH_LABEL) {
         dk_strbuf_puts(json, ",\"weighting_temperature\":");
         dk_strbuf_f64(json, s->softness);
     }
     if (blend_of(t)->kind == DISTILL_SAMPLED) dk_strbuf_printf(json, ",\"seed\":%llu", (unsigned long long)s->seed);
-    if (changes(t)) di_blended_json(blend_of(t)->members, blend_of(t)->count, json);
+    if (s->weighting == DI_WEIGH_LEARNED) learning_json(&blend_of(t)->learning, json);
+    else if (changes(t)) di_blended_json(blend_of(t)->members, blend_of(t)->count, json);
     if (s->mode == DI_BLEND_STOCHASTIC)
         dk_strbuf_printf(json, ",\"draw\":\"%s\",\"seed\":%llu", s->per_sequence ? "sample" : "token",
                          (unsigned long long)s->seed);
@@ -179,6 +198,12 @@ static const di_teacher_kind sparse_kind = {.name = "a blend of teachers",
                                             .common = di_sparse_common,
                                             .least_common = least_common,
                                             .generate = generate};
+
+const di_learning *di_teacher_learning(const di_teacher *t)
+{
+    return t->kind == &blend_kind && blend_of(t)->settings.weighting == DI_WEIGH_LEARNED ? &blend_of(t)->learning
+                                                                                         : NULL;
+}
 
 /* ---- who belongs to it ---- */
 
@@ -302,6 +327,24 @@ out:
     return rc;
 }
 
+/* What is learned begins as numbers, and keeps every member alive. */
+static int32_t check_learning(di_blend *blend, dk_error *err)
+{
+    char text[32];
+    if (blend->settings.weighting != DI_WEIGH_LEARNED) return DK_OK;
+    blend->learning.count = blend->count;
+    for (int64_t i = 0; i < blend->count; i++)
+        if (!di_blended_stays(&blend->members[i]))
+            return dk_fail(err, DK_E_OPTION, "blend: the weight of teacher %s has a schedule, and is learned: give one",
+                           blend->members[i].name);
+    if (!blend->learning.every)
+        return dk_fail(err, DK_E_OPTION, "blend: weights that are learned need teacher.blend.learn.every above 0");
+    if (blend->learning.floor * (double)blend->count < 1) return DK_OK;
+    dk_format_f64(blend->learning.floor, text);
+    return dk_fail(err, DK_E_OPTION, "blend: teacher.blend.learn.floor %s for %lld teachers is 1 or more together",
+                   text, (long long)blend->count);
+}
+
 static void make_form(const di_teacher *t, di_blend *blend)
 {
     const int32_t sparse = blend->kind != DISTILL_DENSE;
@@ -321,7 +364,7 @@ static void make_form(const di_teacher *t, di_blend *blend)
 int32_t di_teacher_blend(dk_backend *backend, const di_blend_member *members, int64_t count,
                          const di_blend_settings *settings, di_teacher **out, dk_error *err)
 {
-    const di_blend_plan none = {NULL};
+    const di_blend_plan none = {.ramps = NULL};
     return di_teacher_blend_planned(backend, members, count, settings, &none, out, err);
 }
 
@@ -341,6 +384,8 @@ int32_t di_teacher_blend_planned(dk_backend *backend, const di_blend_member *mem
     t->state = blend;
     blend->settings = *settings;
     DK_TRY(take_members(t, blend, members, count, plan, err));
+    blend->learning = plan->learning;
+    DK_TRY(check_learning(blend, err));
     DK_TRY(check_mode(blend, err));
     DK_TRY(check_members(blend, err));
     make_form(t, blend);

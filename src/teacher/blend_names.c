@@ -5,7 +5,7 @@
 
 static const char *const modes[] = {"linear",     "log_linear", "max_confidence", "min_entropy", "min_cross_entropy",
                                     "stochastic", NULL};
-static const char *const weightings[] = {"static", "entropy", "label", NULL};
+static const char *const weightings[] = {"static", "entropy", "label", "learned", NULL};
 
 static int32_t choice(const char *const *choices, const char *text)
 {

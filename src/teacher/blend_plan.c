@@ -91,6 +91,15 @@ out:
     return rc;
 }
 
+static void read_learning(const di_options *options, const char *entry_name, di_learning *out)
+{
+    char key[KEY_MAX];
+    out->every = di_options_i64(options, key_in(key, entry_name, "teacher.blend.learn.every"));
+    out->tokens = di_options_i64(options, key_in(key, entry_name, "teacher.blend.learn.tokens"));
+    out->rate = di_options_f64(options, key_in(key, entry_name, "teacher.blend.learn.rate"));
+    out->floor = di_options_f64(options, key_in(key, entry_name, "teacher.blend.learn.floor"));
+}
+
 /* ---- any ---- */
 
 int32_t di_blend_plan_read(const di_options *options, const char *entry_name, int64_t count, di_blend_member *members,
@@ -99,6 +108,7 @@ int32_t di_blend_plan_read(const di_options *options, const char *entry_name, in
     char key[KEY_MAX];
     const di_options *blend = di_options_map(options, key_in(key, entry_name, "teacher.blend"));
     *out = (di_blend_plan){.ramps = ramps};
+    read_learning(options, entry_name, &out->learning);
     memset(ramps, 0, (size_t)(count * DI_RAMPS) * sizeof *ramps);
     if (di_options_is_set(options, key_in(key, entry_name, "teacher.schedule")))
         return read_turns(options, key, count, members, ramps, err);

@@ -239,13 +239,18 @@ static int64_t chosen(const work *w, int64_t count, int64_t r)
     return best;
 }
 
+static int32_t is_per_token(const di_blend_settings *how)
+{
+    return how->weighting == DI_WEIGH_ENTROPY || how->weighting == DI_WEIGH_LABEL;
+}
+
 static double weight_in_mixture(const di_session *s, int64_t index, int64_t rows)
 {
     const di_blend *blend = blend_of(s);
     const work *w = s->state;
     const level *at = w->levels;
     double sum = 0;
-    if (blend->settings.weighting == DI_WEIGH_STATIC) return (double)rows * w->weights[index];
+    if (!is_per_token(&blend->settings)) return (double)rows * w->weights[index];
     for (int64_t r = 0; r < rows; r++) sum += exp(at->worths[index * w->height + r] - at->best[r]) / at->mass[r];
     return sum;
 }
@@ -435,7 +440,7 @@ int32_t di_blend_begin(di_session *s, dk_error *err)
     work *w = s->state;
     int32_t rc = prepare_rows(s, err);
     for (int64_t i = 0; i < blend_of(s)->count; i++)
-        w->weights[i] = di_blended_weight(&blend_of(s)->members[i], s->step);
+        w->weights[i] = s->learned ? s->learned[i] : di_blended_weight(&blend_of(s)->members[i], s->step);
     w->alone = find_alone(s);
     for (int64_t i = 0; rc == DK_OK && i < blend_of(s)->count; i++) {
         if (w->weights[i] <= 0) continue;

@@ -48,6 +48,8 @@ void di_session_free(di_session *s)
 
 void di_session_set_step(di_session *s, int64_t step) { s->step = s->draw_step = step; }
 
+void di_session_set_learned(di_session *s, const double *weights) { s->learned = weights; }
+
 void di_session_set_evaluation(di_session *s, int64_t step)
 {
     s->step = step;

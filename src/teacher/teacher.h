@@ -28,7 +28,7 @@ typedef enum {
     DI_BLEND_STOCHASTIC /* drawn by weight; or for each sequence */
 } di_blend_mode;
 enum { DI_GIVEN_SEED = 1, DI_GIVEN_COMMON_MASS = 2 };
-typedef enum { DI_WEIGH_STATIC, DI_WEIGH_ENTROPY, DI_WEIGH_LABEL } di_weighting;
+typedef enum { DI_WEIGH_STATIC, DI_WEIGH_ENTROPY, DI_WEIGH_LABEL, DI_WEIGH_LEARNED } di_weighting;
 typedef struct di_blend_settings {
     di_blend_mode mode;
     di_weighting
@@ -50,8 +50,14 @@ typedef struct di_ramp { /* a weight goes elsewhere */
     int64_t begin;       /* the last step before it does */
     di_course course;    /* constant = it stays */
 } di_ramp;
+typedef struct di_learning { /* of weights: by exponentiated gradient on held-out text */
+    int64_t every, tokens;   /* steps between updates; held-out tokens of one, 0 = all */
+    double rate, floor;      /* no weight falls below the floor */
+    int64_t count;           /* members; set by the blend */
+} di_learning;
 typedef struct di_blend_plan { /* weights that do not stay */
     const di_ramp *ramps;      /* [count, DI_RAMPS] of each member, one after the other; NULL = none */
+    di_learning learning;      /* where they are learned */
 } di_blend_plan;
 /* One member that is asked, at temperature 1, is the blend: that teacher itself comes back. */
 int32_t di_teacher_blend(dk_backend *backend, const di_blend_member *members, int64_t count,
@@ -185,6 +191,28 @@ const distill_target *di_session_hidden(di_session *session);
 /* values [rows, width] of an earlier forward, as di_session_hidden gave them, stand in for a forward of that batch; 0 =
  * they do not fit, or this kind has none. */
 int32_t di_session_recall(di_session *session, int64_t rows, const void *values, size_t size);
+
+/* ---- learned weights: blend_learn.c ---- */
+const di_learning *di_teacher_learning(const di_teacher *teacher);     /* NULL = its weights are not learned */
+void di_teacher_first_weights(const di_teacher *teacher, double *out); /* [count] before any update */
+const char *di_teacher_learned_name(const di_teacher *teacher, int64_t index);
+/* Of batches begun from now on, [count], borrowed; NULL, or never = the first weights. */
+void di_session_set_learned(di_session *session, const double *weights);
+typedef struct di_learner di_learner;
+typedef struct di_learned_sums { /* over held-out tokens */
+    int64_t tokens;
+    double nats;      /* -log p of the true token under the blend, at temperature 1 */
+    double *gradient; /* [count] of that with respect to each weight */
+} di_learned_sums;
+int32_t di_learner_create(di_teacher *teacher, int64_t max_tokens, int64_t max_sequences, di_learner **out,
+                          dk_error *err);
+void di_learner_free(di_learner *learner); /* NULL is fine */
+/* labels of the batch's rows; those that are not in [0, ids that all members know) do not count */
+int32_t di_learner_add(di_learner *learner, const distill_batch *batch, const int32_t *labels, const double *weights,
+                       dk_error *err);
+const di_learned_sums *di_learner_sums(const di_learner *learner);
+/* w_i exp(-rate g_i) over their sum, then floor + (1 - count floor) w_i; g is the mean gradient */
+void di_learn_step(const di_learning *how, const di_learned_sums *sums, int64_t count, double *weights);
 
 /* ---- members: of a blend or a route, and theirs in turn, a member before its own ---- */
 int64_t di_teacher_member_count(const di_teacher *teacher);              /* 0 = it has none */

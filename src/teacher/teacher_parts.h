@@ -84,6 +84,7 @@ struct di_session {
     int64_t *place_memory; /* [max_rows] for implied rows */
     int32_t begun;         /* the batch: its end is due */
     int64_t step;          /* of the training that asks; 0 elsewhere */
+    const double *learned; /* weights of members; NULL = the first ones */
     int64_t draw_step;     /* the same for draws; 0 in evaluations */
     di_source source;
     void *state; /* the kind's own */
@@ -135,7 +136,8 @@ void di_blended_json(const di_blended *members, int64_t count, dk_strbuf *json);
 int32_t di_blended_check(const di_blended *members, int64_t count, dk_error *err);
 typedef struct di_blend {
     di_blend_settings settings;
-    di_blended *members; /* [count], by name: results do not hang on the order in which they were given */
+    di_learning learning; /* where the weighting is learned */
+    di_blended *members;  /* [count], by name: results do not hang on the order in which they were given */
     int64_t count;
     int64_t width;        /* ids that all members know */
     int64_t columns;      /* of a strip: the same, or where one member may be asked alone, those of the widest */

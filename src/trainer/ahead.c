@@ -13,6 +13,7 @@ int32_t di_ahead_plan(di_trainer *t, int64_t tokens, int64_t sequences, dk_error
     DK_TRY(dk_new(t->host, tokens, &next->micro_rows, err));
     DK_TRY(dk_new(t->host, tokens, &next->micro_sequences, err));
     DK_TRY(di_session_create(t->teacher, tokens, sequences, tokens, &t->ahead.session, err));
+    di_session_set_learned(t->ahead.session, t->learned.weights);
 out:
     return rc;
 }
@@ -104,7 +105,7 @@ static int32_t find_next(di_trainer *t, const di_batch **batch, int64_t *step, i
     }
     ++*step;
     *index = 0;
-    if (*step >= t->steps) return DK_OK;
+    if (*step >= t->steps || di_learned_is_due(t, *step)) return DK_OK; /* its weights are not known yet */
     DK_TRY(di_dataset_get_i64(t->data.train, "windows", &windows, err));
     if (windows < 0) return DK_OK; /* a stream is read once, in order: a step that is undone reads its window again */
     t->ahead.batch_step = -1;

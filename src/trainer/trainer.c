@@ -56,6 +56,7 @@ static int32_t plan(di_trainer *t, dk_error *err)
     if (t->objective.uses_teacher) t->members.count = di_teacher_member_count(t->teacher);
     DK_TRY(dk_new(t->host, t->members.count + 1, &t->members.window, err));
     DK_TRY(dk_new(t->host, t->members.count + 1, &t->members.total, err));
+    if (t->session) DK_TRY(di_learned_plan(t, err));
     DK_TRY(di_ahead_plan(t, tokens, sequences, err));
     t->objective.max_rows = tokens;
     DK_TRY(di_objective_plan(t, t->objective.loss, &t->objective.workspace, err));
@@ -112,6 +113,7 @@ void di_trainer_free(di_trainer *t)
     dk_free(host, t->window.micro_sequences);
     dk_free(host, t->members.window);
     dk_free(host, t->members.total);
+    dk_free(host, t->learned.weights);
     di_loss_release(t->objective.loss);
     if (t->student) di_student_let_go(t->student);
     di_student_release(t->student);

@@ -4,6 +4,7 @@
  * loop, the output folder and checkpoints live in run/.
  *
  *   trainer.c     create, free, what is planned once          parts.c       opens what the options name
+ *   learned.c     weights of teachers that are learned
  *   window.c      one window: forward, loss, backward, apply  strips.c      pull mode
  *   progress.c    what the host is told */
 #ifndef DI_TRAINER_TRAINER_H

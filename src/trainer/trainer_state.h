@@ -81,6 +81,14 @@ typedef struct di_members { /* what the teacher's members had to say: di_teacher
     di_tally *total;  /* [count] of all windows that were applied, over all runs */
 } di_members;
 
+typedef struct di_learned { /* weights of the teacher's members; count 0 = they are not learned */
+    int64_t count;
+    double *weights;         /* [count] */
+    int64_t updates, window; /* made; the held-out window that the next one begins with */
+    int64_t updated;         /* the step before which the last one was made; -1 = none */
+    double nats;             /* of the held-out tokens before the last one */
+} di_learned;
+
 typedef struct di_watcher { /* who is told, and what the time left is guessed from */
     distill_progress_fn fn;
     void *user;
@@ -108,6 +116,7 @@ struct di_trainer {
     di_pull pull;
     di_counters counters;
     di_members members;
+    di_learned learned;
     di_watcher progress;
     _Atomic int32_t cancel; /* also written by signal handlers */
     atomic_int in_call;
@@ -128,6 +137,11 @@ int32_t di_window_own_loss(di_trainer *t, dk_error *err);
 int32_t di_window_apply(di_trainer *t, dk_error *err);
 /* all of it; undone when it fails */
 int32_t di_window_step(di_trainer *t, const _Atomic int32_t *cancel, dk_error *err);
+/* learned.c */
+int32_t di_learned_plan(di_trainer *t, dk_error *err);
+int32_t di_learned_is_due(const di_trainer *t, int64_t step); /* before the window of this step */
+int32_t di_learned_update(di_trainer *t, dk_error *err);
+void di_learned_json(const di_trainer *t, dk_strbuf *out); /* {"updates":3,"nats":2.5,"weights":{"a":0.7,"b":0.3}} */
 /* ahead.c */
 int32_t di_ahead_plan(di_trainer *t, int64_t tokens, int64_t sequences, dk_error *err);
 void di_ahead_free(di_trainer *t);

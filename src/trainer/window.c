@@ -18,6 +18,7 @@ int32_t di_window_begin(di_trainer *t, dk_error *err)
     int32_t rc;
     if (t->counters.step >= t->steps) return dk_fail(err, DK_E_END, "all %lld steps are done", (long long)t->steps);
     t->window.begun = dk_seconds();
+    if (di_learned_is_due(t, t->counters.step)) DK_TRY(di_learned_update(t, err));
     DK_TRY(di_ahead_batch(t, err));
     if (t->update.optimizer) dk_optimizer_zero(t->update.optimizer, &t->queue);
     memset(&t->objective.sums, 0, sizeof t->objective.sums);

@@ -93,10 +93,10 @@ TEST(given_up)
 
 /* ---- one teacher after another ---- */
 
-#define TURNS "[{until: 3}, {fade: 2}]"
+#define TURNS "teacher: {schedule: [{until: 3}, {fade: 2}]}\n"
 
-/* turns NULL = the first teacher alone */
-static int32_t open_turns(small *s, const char *yaml, const char *turns, distill_error *err)
+/* recipe NULL = the first teacher alone */
+static int32_t open_turns(small *s, const char *yaml, const char *recipe, distill_error *err)
 {
     distill_member members[2];
     distill_teacher *other = NULL, *both = NULL;
@@ -104,12 +104,12 @@ static int32_t open_turns(small *s, const char *yaml, const char *turns, distill
     int32_t rc = small_parts(s, NULL, yaml, err);
     if (!rc) rc = distill_teacher_open(s->env, test_path(small_folder, "other"), s->options, &other, err);
     if (!rc) rc = distill_options_create(s->env, &options, err);
-    if (!rc && turns) rc = distill_options_set(options, "teacher.schedule", turns, err);
+    if (!rc && recipe) rc = distill_options_parse(options, recipe, strlen(recipe), "recipe", err);
     for (int i = 0; i < 2; i++) DISTILL_INIT(&members[i]);
     members[0].teacher = s->teacher;
     members[1].teacher = other;
-    if (!rc && turns) rc = distill_teacher_blend(s->env, members, 2, options, &both, err);
-    if (!rc && turns) {
+    if (!rc && recipe) rc = distill_teacher_blend(s->env, members, 2, options, &both, err);
+    if (!rc && recipe) {
         distill_teacher_free(s->teacher);
         s->teacher = both;
     }
@@ -185,11 +185,13 @@ TEST(another_schedule_is_told)
     int64_t at = 2;
     REQUIRE(make_other());
     snprintf(out, sizeof out, "%s/another", small_folder);
-    REQUIRE_OK(open_turns(&s, small_text("output: '%s'\n", out), "[{until: 3}, {fade: 2}]", &err));
+    REQUIRE_OK(
+        open_turns(&s, small_text("output: '%s'\n", out), "teacher: {schedule: [{until: 3}, {fade: 2}]}\n", &err));
     REQUIRE_OK(distill_trainer_on_progress(s.trainer, stop_at, &at, NULL, &err));
     CHECK_INT(distill_trainer_run(s.trainer, &err), DISTILL_E_CANCELLED);
     small_close(&s);
-    REQUIRE_OK(open_turns(&s, small_text("output: '%s'\n", out), "[{until: 4}, {fade: 2}]", &err));
+    REQUIRE_OK(
+        open_turns(&s, small_text("output: '%s'\n", out), "teacher: {schedule: [{until: 4}, {fade: 2}]}\n", &err));
     CHECK_OK(distill_trainer_resume(s.trainer, &err));
     CHECK_OK(distill_trainer_run(s.trainer, &err));
     small_close(&s);
@@ -199,4 +201,70 @@ TEST(another_schedule_is_told)
     free(result);
 }
 
-TEST_MAIN(TEST_CASE(counted) TEST_CASE(given_up) TEST_CASE(in_turn) TEST_CASE(another_schedule_is_told))
+/* ---- learned weights ---- */
+
+#define LEARNED "teacher: {blend: {mode: log_linear, weighting: learned, learn: {every: 2, rate: 0.3, tokens: 40}}}\n"
+
+/* The weights of result.json behind "learned". */
+static void learned_of(const char *out, char text[300])
+{
+    char *result = small_read(test_path(out, "result.json"), NULL);
+    const char *at = result ? strstr(result, "\"learned\":{") : NULL;
+    snprintf(text, 300, "%.*s", at ? (int)strcspn(at, "}") : 0, at ? at : "");
+    free(result);
+}
+
+static int32_t run_learned(const char *name, int64_t stop, small *s, distill_error *err)
+{
+    const char *yaml = small_text("output: '%s/%s'\ntrain: {eval_every: 3}\n", small_folder, name);
+    int32_t rc = open_turns(s, yaml, LEARNED, err);
+    if (!rc && stop) {
+        CHECK_INT(distill_trainer_on_progress(s->trainer, stop_at, &stop, NULL, err), DISTILL_OK);
+        CHECK_INT(distill_trainer_run(s->trainer, err), DISTILL_E_CANCELLED);
+        small_close(s);
+        rc = open_turns(s, yaml, LEARNED, err);
+        if (!rc) rc = distill_trainer_resume(s->trainer, err);
+    }
+    return rc ? rc : distill_trainer_run(s->trainer, err);
+}
+
+/* Updates before steps 3 and 5; whatever the step a run stopped at, it goes on bit for bit. */
+TEST(learned)
+{
+    small whole, again;
+    distill_error err;
+    char want[300], got[300];
+    double one = 0, two = 0;
+    REQUIRE(make_other());
+    REQUIRE_OK(run_learned("learned", 0, &whole, &err));
+    learned_of(test_path(small_folder, "learned"), want);
+    CHECK_HAS(want, "\"updates\":2,\"nats\":");
+    const char *weights = strstr(want, "\"weights\":{\"0\":"), *second = strstr(want, "\"1\":");
+    REQUIRE(weights && second);
+    one = atof(weights + 15), two = atof(second + 4);
+    CHECK(one > 0.01 && two > 0.01 && fabs(one - 0.5) > 1e-4);
+    CHECK_NEAR(one + two, 1, 1e-12);
+    char *metrics = small_read(test_path(test_path(small_folder, "learned"), "metrics.jsonl"), NULL);
+    CHECK_HAS(metrics, "{\"step\":3,\"learned\":{\"updates\":1,");
+    CHECK_HAS(metrics, "{\"step\":5,\"learned\":{\"updates\":2,");
+    free(metrics);
+    for (int64_t stop = 1; stop < 6; stop++) {
+        char name[40];
+        snprintf(name, sizeof name, "learned%d", (int)stop);
+        REQUIRE_OK(run_learned(name, stop, &again, &err));
+        learned_of(test_path(small_folder, name), got);
+        CHECK_STR(got, want);
+        CHECK(small_same_bits(again.student, whole.student));
+        small_close(&again);
+    }
+    distill_trainer_free(whole.trainer);
+    whole.trainer = NULL;
+    CHECK_INT(distill_trainer_create(whole.env, whole.teacher, whole.student, whole.train, NULL, whole.options,
+                                     &whole.trainer, &err),
+              DISTILL_E_OPTION);
+    CHECK_HAS(err.message, "held out: give data.eval");
+    small_close(&whole);
+}
+
+TEST_MAIN(TEST_CASE(counted) TEST_CASE(given_up) TEST_CASE(in_turn) TEST_CASE(another_schedule_is_told)
+              TEST_CASE(learned))

@@ -223,3 +223,19 @@ def test_recipes_with_weights_over_the_steps(recipe, env):
     assert faded["training.members.one.weight"] == pytest.approx((1 + 0.75 + 0.5 + 0.25) / 4, rel=0.1)  # windows differ in length
     assert faded["training.members.two.tokens"] < faded["training.members.one.tokens"]
     assert faded["training.last_loss"] != alone["training.last_loss"]
+
+
+def test_learned_weights(recipe, env, voices):
+    with pytest.raises(distill.DistillError, match="weighting=learned only"):
+        distill.blend(voices, mode="linear", learn={"every": 2})
+    with distill.blend(voices, weighting="learned", learn={"every": 2, "rate": 1.0}) as both:  # outside of a training: the first weights
+        want = numpy.log((numpy.exp(log_softmax(logits_of(1))) + numpy.exp(log_softmax(logits_of(2)))) / 2)
+        assert numpy.allclose(both.score(TOKENS), want, atol=2e-6)
+    names = {"one": recipe["teacher"], "two": dict(recipe["teacher"], temperature=20.0)}
+    learn = {"blend": {"of": ["one", "two"], "weighting": "learned", "learn": {"every": 1, "rate": 2.0, "floor": 0.05}}}
+    result = trained(recipe, {"teachers": names, "teacher": learn}, env)
+    weights = [result["training.learned.weights.one"], result["training.learned.weights.two"]]
+    assert result["training.learned.updates"] == 3 and sum(weights) == pytest.approx(1) and min(weights) >= 0.05
+    data = {key: value for key, value in recipe["data"].items() if key != "eval"}
+    with pytest.raises(distill.DistillError, match="held out"):
+        trained(recipe, {"teachers": names, "teacher": learn, "data": data}, env)
