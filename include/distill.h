@@ -420,7 +420,8 @@ DISTILL_API int32_t distill_teacher_log_probs(const distill_teacher *teacher, co
                                               double temperature, const distill_tensor *chosen, distill_target *top,
                                               distill_error *err);
 /* Continues each sequence of prompts. Section: generate. A text depends on (weights, prompt, seed, its number), not on
- * its neighbours. */
+ * its neighbours. A blend writes where its members are models in this process: DISTILL_E_UNSUPPORTED names one that is
+ * not. */
 DISTILL_API int32_t distill_teacher_generate(const distill_teacher *teacher, const distill_batch *prompts,
                                              const distill_options *options, distill_token_fn fn, void *user,
                                              distill_error *err);

@@ -204,4 +204,17 @@ typedef struct dk_generate_args {
 /* Text depends on (weights, prompt, seed, sequence number) and not on how many sequences run together. */
 int32_t dk_generate(dk_model *model, const dk_tokens *prompts, const dk_generate_args *args, dk_error *err);
 
+/* Several models that write one text: each reads all of it, with a cache of its own. What they say of a token together
+ * is drawn from as a model's own distribution is. */
+typedef struct dk_choir {
+    dk_model *const *models; /* [count] of one backend */
+    int64_t count;
+    /* logits[i] [1, vocab_size of model i] of token number `written` of a sequence become log-probabilities out
+       [1, args.vocab_valid] */
+    int32_t (*join)(void *user, const dk_view *logits, int64_t sequence, int64_t written, dk_view out, dk_error *err);
+    void *user;
+} dk_choir;
+int32_t dk_generate_together(const dk_choir *choir, const dk_tokens *prompts, const dk_generate_args *args,
+                             dk_error *err);
+
 #endif

@@ -149,13 +149,6 @@ static int32_t ahead(const di_teacher *t)
 
 static int32_t formed(const di_teacher *t) { return blend_of(t)->kind == DISTILL_DENSE; }
 
-static int32_t generate(di_teacher *t, const distill_batch *prompts, const di_options *options,
-                        const distill_options *user_options, distill_token_fn fn, void *user, dk_error *err)
-{
-    (void)t, (void)prompts, (void)options, (void)user_options, (void)fn, (void)user;
-    return dk_fail(err, DK_E_UNSUPPORTED, "a blend of teachers only scores: let one of its members generate");
-}
-
 static const di_teacher_kind blend_kind = {.name = "a blend of teachers",
                                            .type = "blend",
                                            .free = free_state,
@@ -173,7 +166,7 @@ static const di_teacher_kind blend_kind = {.name = "a blend of teachers",
                                            .begin = di_blend_begin,
                                            .end = di_blend_end,
                                            .forward = di_blend_forward,
-                                           .generate = generate};
+                                           .generate = di_blend_generate};
 
 static double least_common(const di_teacher *t)
 {
@@ -197,7 +190,7 @@ static const di_teacher_kind sparse_kind = {.name = "a blend of teachers",
                                             .forward = di_sparse_forward,
                                             .common = di_sparse_common,
                                             .least_common = least_common,
-                                            .generate = generate};
+                                            .generate = di_blend_generate};
 
 const di_learning *di_teacher_learning(const di_teacher *t)
 {

@@ -50,17 +50,13 @@ static int32_t generate(di_teacher *t, const distill_batch *prompts, const di_op
     dk_model *model = model_of(t);
     dk_tokens tokens = {prompts->ids, prompts->offsets, prompts->sequences};
     di_speaker *speaker = NULL;
+    dk_generate_args args;
     int32_t rc;
     (void)user_options;
-    dk_generate_args args = {.max_tokens = di_options_i64(options, "generate.max_tokens"),
-                             .temperature = di_options_f64(options, "generate.temperature"),
-                             .top_p = di_options_f64(options, "generate.top_p"),
-                             .top_k = di_options_i64(options, "generate.top_k"),
-                             .seed = (uint64_t)di_options_i64(options, "generate.seed"),
-                             .vocab_valid = di_vocab_valid(model, t->tokenizer),
-                             .stop = model->config.stops,
-                             .stop_count = model->config.stop_count,
-                             .emit = di_speaker_emit};
+    di_generate_args_read(options, &args);
+    args.vocab_valid = di_vocab_valid(model, t->tokenizer);
+    args.stop = model->config.stops;
+    args.stop_count = model->config.stop_count;
     DK_TRY(di_speaker_create(t, prompts, fn, user, &speaker, err));
     args.user = speaker;
     rc = dk_generate(model, &tokens, &args, err);

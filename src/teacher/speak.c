@@ -51,6 +51,16 @@ out:
     return rc;
 }
 
+void di_generate_args_read(const di_options *options, dk_generate_args *args)
+{
+    *args = (dk_generate_args){.max_tokens = di_options_i64(options, "generate.max_tokens"),
+                               .temperature = di_options_f64(options, "generate.temperature"),
+                               .top_p = di_options_f64(options, "generate.top_p"),
+                               .top_k = di_options_i64(options, "generate.top_k"),
+                               .seed = (uint64_t)di_options_i64(options, "generate.seed"),
+                               .emit = di_speaker_emit};
+}
+
 int32_t di_speaker_emit(void *speaker, int64_t sequence, int32_t id, double log_prob, int32_t finished)
 {
     di_speaker *s = speaker;

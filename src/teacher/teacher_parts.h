@@ -154,6 +154,8 @@ void di_blend_session_free(di_session *session);
 int32_t di_blend_begin(di_session *session, dk_error *err);
 void di_blend_end(di_session *session);
 int32_t di_blend_forward(di_session *session, dk_error *err);
+int32_t di_blend_generate(di_teacher *teacher, const distill_batch *prompts, const di_options *options,
+                          const distill_options *user_options, distill_token_fn fn, void *user, dk_error *err);
 void di_blend_tally(di_session *session, int64_t index, di_member_view *out);
 
 /* ---- text of what a model writes: speak.c ---- */
@@ -163,6 +165,8 @@ int32_t di_speaker_create(di_teacher *teacher, const distill_batch *prompts, dis
                           di_speaker **out, dk_error *err);
 void di_speaker_free(di_speaker *speaker);
 /* emit of dk_generate_args, user = the speaker */
+/* Section generate, spoken by a speaker, args->user; who writes says what is drawn and what ends a text. */
+void di_generate_args_read(const di_options *options, dk_generate_args *args);
 int32_t di_speaker_emit(void *speaker, int64_t sequence, int32_t id, double log_prob, int32_t finished);
 /* What ended a generation from inside emit, or DK_OK. */
 int32_t di_speaker_status(const di_speaker *speaker, dk_error *err);

@@ -92,8 +92,8 @@ TEST(refused)
     REQUIRE_OK(blend_two(&f, (di_blend_member){a, "a", 0, 0}, (di_blend_member){b, "b", 0, 0}, linear, &blend, &err));
     distill_batch batch = tiny_batch();
     int64_t unused = 0;
-    CHECK_INT(di_teacher_generate(blend, &batch, NULL, NULL, NULL, NULL, &err), DK_E_UNSUPPORTED);
-    CHECK_HAS(err.message, "a blend of teachers only scores");
+    CHECK_INT(di_teacher_generate(blend, &batch, f.options, NULL, NULL, NULL, &err), DK_E_UNSUPPORTED);
+    CHECK_HAS(err.message, "teacher a is a teacher of callbacks");
     CHECK_INT(di_teacher_get_i64(blend, "layers", &unused, &err), DK_E_NOT_FOUND);
     CHECK_HAS(err.message, "a blend of teachers has no layers");
     CHECK_INT(di_teacher_vocab(blend), TINY_VOCAB);
