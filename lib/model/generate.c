@@ -190,8 +190,9 @@ out:
     return rc;
 }
 
-/* Row i of the voices' hidden states belongs to places[i]; finished[i] says whether that one is done. The log-probability that goes out is
- * the model's own, at temperature 1 and before top_k and top_p, whatever the token was drawn with. */
+/* Row i of the voices' hidden states belongs to places[i]; finished[i] says whether that one is done. The
+ * log-probability that goes out is the model's own, at temperature 1 and before top_k and top_p, whatever the token was
+ * drawn with. */
 static int32_t draw(writer *w, const int64_t *places, int64_t rows, int32_t *finished, dk_error *err)
 {
     int32_t rc, ids[MOST];

@@ -156,8 +156,6 @@ int32_t di_sparse_begin(di_session *s, dk_error *err)
 {
     di_sparse_work *w = s->state;
     int32_t rc = DK_OK;
-    memset(&w->common, 0, sizeof w->common);
-    w->asked = 0;
     for (int64_t i = 0; rc == DK_OK && i < blend_of(s)->count; i++) {
         di_session_follow(w->members[i], s);
         rc = di_session_begin(w->members[i], &s->batch, err);
@@ -170,6 +168,8 @@ void di_sparse_end(di_session *s)
 {
     di_sparse_work *w = s->state;
     for (int64_t i = 0; i < blend_of(s)->count; i++) di_session_drop(w->members[i]);
+    memset(&w->common, 0, sizeof w->common);
+    w->asked = 0;
 }
 
 int32_t di_sparse_forward(di_session *s, dk_error *err)

@@ -3,12 +3,26 @@
 
 #include "teacher/teacher_parts.h"
 
-void di_session_common(const di_session *s, di_common *into)
+/* Of a blend in a blend the outer one's; of a route, those of all members. */
+void di_session_common(di_session *s, di_common *into)
 {
-    if (s && s->teacher->kind->common) s->teacher->kind->common(s, into);
+    const di_teacher_kind *kind = s ? s->teacher->kind : NULL;
+    di_member_view view;
+    if (kind && kind->common) kind->common(s, into);
+    else if (kind && kind->member)
+        for (int64_t i = 0; kind->member(s->teacher, s, i, &view); i++) di_session_common(view.session, into);
 }
 
-double di_teacher_least_common(const di_teacher *t) { return t->kind->least_common ? t->kind->least_common(t) : 0; }
+double di_teacher_least_common(const di_teacher *t)
+{
+    double least = t->kind->least_common ? t->kind->least_common(t) : 0;
+    di_member_view view;
+    for (int64_t i = 0; t->kind->member && t->kind->member(t, NULL, i, &view); i++) {
+        const double own = di_teacher_least_common(view.teacher);
+        if (own > least) least = own;
+    }
+    return least;
+}
 
 void di_common_add(di_common *into, const di_common *from)
 {

@@ -236,7 +236,7 @@ typedef struct di_common {
     double mass, least; /* sums over them: of the blended mass on ids that all members list, and of its bound */
 } di_common;
 /* Adds what came of the batch under work so far; it is forgotten with that batch. */
-void di_session_common(const di_session *session, di_common *into);
+void di_session_common(di_session *session, di_common *into);
 void di_common_add(di_common *into, const di_common *from);
 void di_common_text(const di_common *common, char out[32]); /* the mean, to four digits */
 /* E_MISMATCH where it is below the bound. */

@@ -394,6 +394,47 @@ TEST(common_mass)
     close_fixture(&f);
 }
 
+/* What a route has of two sparse blends is counted for both, and no batch twice. */
+TEST(routed_blends)
+{
+    static const char *const both[2] = {"x", "y"}, *const one[2] = {"y", "y"};
+    const di_route_settings by_source = {.by = DI_ROUTE_SOURCE};
+    voice voices[2][2];
+    di_blend_settings how = linear;
+    di_teacher *blends[2], *route = NULL;
+    di_session *session = NULL;
+    const distill_target *target = NULL;
+    dk_error err;
+    fixture f;
+    open_fixture(&f);
+    for (int i = 0; i < 2; i++) {
+        voices[i][0] = top(0, 3 + i, 1);
+        voices[i][1] = top(1, 3, 1);
+        how.min_common_mass = i ? 0.5 : 0.25;
+        REQUIRE_OK(blend_of(&f, voices[i], NULL, NULL, 2, how, &blends[i], &err));
+    }
+    const di_blend_member members[2] = {{blends[0], "x", 0, 0}, {blends[1], "y", 0, 0}};
+    REQUIRE_OK(di_teacher_route(f.backend, members, 2, &by_source, &route, &err));
+    CHECK_NEAR(di_teacher_least_common(route), 0.5, 1e-12);
+    REQUIRE_OK(di_session_create(route, 11, 2, ROWS, &session, &err));
+    for (int i = 0; i < 2; i++) {
+        distill_batch batch = the_batch();
+        di_common common = {0};
+        batch.sources = i ? one : both;
+        REQUIRE_OK(di_session_forward(session, &batch, &err));
+        const di_source *source = di_session_source(session);
+        REQUIRE_OK(source->rows(source->self, 0, ROWS, dk_view_none(), &target, &err));
+        di_session_common(session, &common);
+        CHECK_INT(common.rows, ROWS);
+        CHECK_NEAR(common.least, i ? 0.5 * ROWS : 0.25 * 6 + 0.5 * 3, 1e-9);
+        di_session_drop(session);
+    }
+    di_session_free(session);
+    di_teacher_release(route);
+    for (int i = 0; i < 2; i++) di_teacher_release(blends[i]);
+    close_fixture(&f);
+}
+
 static void check_refused(fixture *f, voice a, voice b, di_blend_settings how, const double *softened, int32_t code,
                           const char *part)
 {
@@ -537,5 +578,5 @@ TEST(draws_hang_on_seed_and_ids)
     close_fixture(&f);
 }
 
-TEST_MAIN(TEST_CASE(partitions) TEST_CASE(equal_members) TEST_CASE(common_mass) TEST_CASE(refused)
-              TEST_CASE(draws_are_unbiased) TEST_CASE(draws_hang_on_seed_and_ids))
+TEST_MAIN(TEST_CASE(partitions) TEST_CASE(equal_members) TEST_CASE(common_mass) TEST_CASE(routed_blends)
+              TEST_CASE(refused) TEST_CASE(draws_are_unbiased) TEST_CASE(draws_hang_on_seed_and_ids))
