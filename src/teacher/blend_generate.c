@@ -155,7 +155,9 @@ static int32_t stand_in_blend(choir *c, di_teacher *of, di_teacher **out, dk_err
 static int32_t stand_in_member(choir *c, const di_blended *member, di_blend_member *out, dk_error *err)
 {
     di_teacher *writer = writer_of(member->teacher);
-    *out = (di_blend_member){.name = member->name, .weight = member->weight, .temperature = member->temperature};
+    *out = (di_blend_member){
+        .name = member->name, .weight = di_blended_weight(member, 0), .temperature = member->temperature};
+    if (out->weight <= 0) return DK_OK; /* its turn comes in a training */
     if (is_blend(writer)) return stand_in_blend(c, writer, &out->teacher, err);
     if (writer->kind->session == di_local_session) return stand_in_for(c, writer, &out->teacher, err);
     return dk_fail(err, DK_E_UNSUPPORTED,
@@ -169,19 +171,35 @@ static int32_t stand_in_blend(choir *c, di_teacher *of, di_teacher **out, dk_err
     const di_blend *blend = of->state;
     di_blend_settings how = blend->settings;
     di_blend_member *members = NULL;
+    int64_t count = 0;
     int32_t rc;
     how.given = 0;
     DK_TRY(check_mode(&how, err));
     DK_TRY(dk_new(of->host, blend->count, &members, err));
-    for (int64_t i = 0; i < blend->count; i++) DK_TRY(stand_in_member(c, &blend->members[i], &members[i], err));
-    DK_TRY(di_teacher_blend(of->backend, members, blend->count, &how, out, err));
+    for (int64_t i = 0; i < blend->count; i++) {
+        DK_TRY(stand_in_member(c, &blend->members[i], &members[count], err));
+        count += members[count].teacher != NULL;
+    }
+    DK_TRY(di_teacher_blend(of->backend, members, count, &how, out, err));
 out:
-    for (int64_t i = 0; members && i < blend->count; i++) di_teacher_release(members[i].teacher);
+    for (int64_t i = 0; i < count; i++) di_teacher_release(members[i].teacher);
     dk_free(of->host, members);
     return rc;
 }
 
 /* ---- one row ---- */
+
+static int32_t alone(const choir *c, dk_view logits, dk_view out, dk_error *err)
+{
+    dk_queue queue;
+    int32_t rc;
+    DK_TRY(dk_queue_open(&queue, c->blend->backend, err));
+    queue.backend->ops->log_softmax(&queue, dk_view_columns(logits, 0, out.shape[1]), out.shape[1], 1, out);
+    rc = dk_queue_wait(&queue, err);
+    dk_queue_close(&queue);
+out:
+    return rc;
+}
 
 static int32_t join(void *user, const dk_view *logits, int64_t sequence, int64_t written, dk_view out, dk_error *err)
 {
@@ -193,7 +211,8 @@ static int32_t join(void *user, const dk_view *logits, int64_t sequence, int64_t
     c->row[0] = written;
     DK_TRY(di_session_forward(c->session, &c->batch, err));
     const di_source *source = di_session_source(c->session);
-    DK_TRY(source->rows_at(source->self, 0, 1, 1, &temperature, &out, err));
+    if (source->rows_at) DK_TRY(source->rows_at(source->self, 0, 1, 1, &temperature, &out, err));
+    else DK_TRY(alone(c, logits[0], out, err)); /* one model at its own temperature is left */
 out:
     di_session_drop(c->session);
     return rc;
