@@ -174,6 +174,8 @@ static int32_t stand_in_blend(choir *c, di_teacher *of, di_teacher **out, dk_err
     int64_t count = 0;
     int32_t rc;
     how.given = 0;
+    if (how.weighting == DI_WEIGH_LEARNED)
+        how.weighting = DI_WEIGH_STATIC; /* in a training: here with the first ones */
     DK_TRY(check_mode(&how, err));
     DK_TRY(dk_new(of->host, blend->count, &members, err));
     for (int64_t i = 0; i < blend->count; i++) {
