@@ -63,6 +63,10 @@ void di_dataset_tell_mix(const di_dataset *dataset, int64_t windows);
 int32_t di_dataset_is_stream(const di_dataset *dataset);
 /* of content and options: a checkpoint of other data is refused */
 int32_t di_dataset_hash(const di_dataset *dataset, char hex[65], dk_error *err);
+/* Each source and tag that its samples have, once, as far as that is known before they are read; a source of weight 0
+ * is none. */
+typedef int32_t (*di_origin_fn)(void *user, const di_origin *origin, dk_error *err);
+int32_t di_dataset_origins(const di_dataset *dataset, di_origin_fn fn, void *user, dk_error *err);
 /* largest id < vocab_size */
 int32_t di_dataset_check_vocab(const di_dataset *dataset, int64_t vocab_size, dk_error *err);
 

@@ -253,3 +253,24 @@ const char *di_dataset_unpacks(void)
     static const char *const names[] = {"none", "gzip", "zstd", "gzip, zstd"};
     return names[di_unpack_knows(DI_PACKED_GZIP) + 2 * di_unpack_knows(DI_PACKED_ZSTD)];
 }
+
+static int32_t tell_origin(const di_dataset *dataset, int64_t tag, di_origin_fn fn, void *user, dk_error *err)
+{
+    di_origin origin = {.source = di_dataset_name(dataset)};
+    di_origin_tag(&origin, tag ? &dataset->store->tags[tag - 1] : NULL);
+    return fn(user, &origin, err);
+}
+
+int32_t di_dataset_origins(const di_dataset *dataset, di_origin_fn fn, void *user, dk_error *err)
+{
+    uint8_t seen[DI_TAGS_MAX + 1] = {0};
+    int32_t rc = DK_OK;
+    for (int64_t s = 0; s < dataset->mix.count && !rc; s++)
+        if (dataset->mix.weights[s] > 0) rc = di_dataset_origins(dataset->mix.sources[s], fn, user, err);
+    if (dataset->mix.count || dataset->stream) return rc;
+    for (int64_t d = dataset->range.begin; d < dataset->range.end; d++)
+        seen[di_document_tag(&dataset->store->documents[d])] = 1;
+    for (int64_t tag = 0; tag <= dataset->store->tag_count && tag <= DI_TAGS_MAX && !rc; tag++)
+        if (seen[tag]) rc = tell_origin(dataset, tag, fn, user, err);
+    return rc;
+}

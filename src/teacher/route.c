@@ -147,6 +147,11 @@ static int32_t ahead(const di_teacher *t)
     return 0;
 }
 
+static int32_t routes(const di_teacher *t, const char *source, const char *tag, int64_t *member, dk_error *err)
+{
+    return di_route_of_origin(route_of(t), source, tag, member, err);
+}
+
 static int32_t formed(const di_teacher *t) { return route_of(t)->formed; }
 
 /* A function is taken for one of what it is given. */
@@ -195,6 +200,7 @@ static const di_teacher_kind route_kind = {.name = "a route of teachers",
                                            .member = member,
                                            .ahead = ahead,
                                            .goes_by = goes_by,
+                                           .routes = routes,
                                            .formed = formed,
                                            .session = di_route_session,
                                            .session_free = di_route_session_free,

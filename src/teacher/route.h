@@ -43,6 +43,8 @@ void di_route_tally(di_session *session, int64_t index, di_member_view *out);
  * places [rows]: rows of the batch. E_NOT_FOUND names the source of a sample that no member teaches. */
 int32_t di_route_choose(di_route *route, const distill_batch *batch, const int64_t *places, int64_t rows, int32_t *out,
                         dk_error *err);
+/* The same of a sample that is not in a batch yet: *member -1 = it hangs on more than that. */
+int32_t di_route_of_origin(const di_route *route, const char *source, const char *tag, int64_t *member, dk_error *err);
 /* By the lowest perplexity on the prompt: what stands before the first row and its token. scorers [count]: of members.
  */
 typedef struct di_prompts di_prompts;

@@ -18,15 +18,21 @@ void di_route_name_sequence(const distill_batch *batch, int64_t sequence, char o
     snprintf(out, 120, *source ? "sequence %lld (source %.70s)" : "sequence %lld", (long long)sequence, source);
 }
 
-static int32_t fail_unrouted(const di_route *route, const distill_batch *batch, int64_t sequence, const char *why,
-                             dk_error *err)
+static int32_t fail_origin(const di_route *route, const char *who, const char *why, dk_error *err)
 {
-    char who[120], all[240] = "";
-    di_route_name_sequence(batch, sequence, who);
+    char all[240] = "";
     for (int64_t i = 0; i < route->count; i++)
         snprintf(all + strlen(all), sizeof all - strlen(all), "%s%.60s", i ? ", " : "", route->members[i].name);
     return dk_fail(err, DK_E_NOT_FOUND, "%s has no teacher in the route (%s): %s; give route.default%s", who, all, why,
                    route->by == DI_ROUTE_SOURCE || route->by == DI_ROUTE_TAG ? ", or route.map" : "");
+}
+
+static int32_t fail_unrouted(const di_route *route, const distill_batch *batch, int64_t sequence, const char *why,
+                             dk_error *err)
+{
+    char who[120];
+    di_route_name_sequence(batch, sequence, who);
+    return fail_origin(route, who, why, err);
 }
 
 /* ---- names ---- */
@@ -52,19 +58,34 @@ static int64_t find_named(const di_route *route, const char *name)
     return ruled;
 }
 
-static int32_t choose_named(const di_route *route, const distill_batch *batch, int64_t sequence, int32_t *out,
-                            dk_error *err)
+/* -1 = none; why says so. */
+static int64_t choose_named(const di_route *route, const char *source, const char *tag, char why[120])
 {
     const int32_t by_source = route->by == DI_ROUTE_SOURCE;
-    const char *name = text_of(by_source ? batch->sources : batch->tags, sequence);
+    const char *name = by_source ? source : tag;
+    const int64_t member = *name ? find_named(route, name) : -1;
+    if (!*name) snprintf(why, 120, "it says no %s", by_source ? "source" : "teacher");
+    else snprintf(why, 120, "none is called %.64s", name);
+    return member < 0 ? route->other : member;
+}
+
+int32_t di_route_of_origin(const di_route *route, const char *source, const char *tag, int64_t *member, dk_error *err)
+{
+    char who[120], why[120];
+    *member = -1;
+    if (route->by == DI_ROUTE_PROMPT_PERPLEXITY || route->by == DI_ROUTE_CALLBACK) return DK_OK;
+    *member = choose_named(route, source, tag, why);
+    if (*member >= 0) return DK_OK;
+    snprintf(who, sizeof who, "a sample (source %.70s)", source);
+    return fail_origin(route, who, why, err);
+}
+
+static int32_t choose_by_name(const di_route *route, const distill_batch *batch, int64_t sequence, int32_t *out,
+                              dk_error *err)
+{
     char why[120];
-    int64_t member = *name ? find_named(route, name) : -1;
-    if (member < 0) member = route->other;
-    *out = (int32_t)member;
-    if (member >= 0) return DK_OK;
-    if (!*name) snprintf(why, sizeof why, "it says no %s", by_source ? "source" : "teacher");
-    else snprintf(why, sizeof why, "none is called %.64s", name);
-    return fail_unrouted(route, batch, sequence, why, err);
+    *out = (int32_t)choose_named(route, text_of(batch->sources, sequence), text_of(batch->tags, sequence), why);
+    return *out < 0 ? fail_unrouted(route, batch, sequence, why, err) : DK_OK;
 }
 
 /* ---- a host's function ---- */
@@ -116,7 +137,7 @@ int32_t di_route_choose(di_route *route, const distill_batch *batch, const int64
     for (int64_t s = 0; s < batch->sequences; s++) out[s] = -1;
     while (next_asked(&at)) {
         if (route->fn) DK_TRY(choose_by_host(route, batch, at.sequence, &out[at.sequence], err));
-        else DK_TRY(choose_named(route, batch, at.sequence, &out[at.sequence], err));
+        else DK_TRY(choose_by_name(route, batch, at.sequence, &out[at.sequence], err));
     }
 out:
     return rc;

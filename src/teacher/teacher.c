@@ -150,6 +150,17 @@ uint32_t di_teacher_goes_by(const di_teacher *t)
     return parts;
 }
 
+int32_t di_teacher_check_origin(const di_teacher *t, const char *source, const char *tag, dk_error *err)
+{
+    di_member_view view;
+    int64_t only = -1;
+    int32_t rc = t->kind->routes ? t->kind->routes(t, source, tag, &only, err) : DK_OK;
+    if (t->kind->routes && only < 0) return rc;
+    for (int64_t i = 0; !rc && t->kind->member && t->kind->member(t, NULL, i, &view); i++)
+        if (only < 0 || i == only) rc = di_teacher_check_origin(view.teacher, source, tag, err);
+    return rc;
+}
+
 /* ---- text ---- */
 
 int32_t di_teacher_generate(di_teacher *t, const distill_batch *prompts, const di_options *options,

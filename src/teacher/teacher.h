@@ -92,6 +92,8 @@ di_route_by di_route_by_of(const char *name); /* a choice of teacher.route.by */
 int32_t di_route_settings_read(dk_host *host, const di_options *options, const char *entry_name, di_route_settings *out,
                                dk_error *err);
 void di_route_settings_free(dk_host *host, di_route_settings *settings);
+/* E_NOT_FOUND where it is known before anything is asked that a sample of this source and tag has no teacher. */
+int32_t di_teacher_check_origin(const di_teacher *teacher, const char *source, const char *tag, dk_error *err);
 /* What sections teacher and teachers name: a model, or a blend of some; *out NULL = nothing. path stands in for
  * teacher.path. */
 int32_t di_teacher_from_options(dk_backend *backend, const di_options *options, const char *path, di_teacher **out,

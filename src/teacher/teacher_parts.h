@@ -35,6 +35,8 @@ typedef struct di_teacher_kind {
     int32_t (*ahead)(const di_teacher *teacher); /* begin is worth calling before the batch is due; NULL = it is not */
     /* DI_BY_*, beside those of its members: what its answer hangs on, other than ids; NULL = nothing */
     uint32_t (*goes_by)(const di_teacher *teacher);
+    /* The member that teaches a sample, -1 = not known yet; E_NOT_FOUND = none; NULL = all of them do */
+    int32_t (*routes)(const di_teacher *teacher, const char *source, const char *tag, int64_t *member, dk_error *err);
     int32_t (*formed)(const di_teacher *teacher); /* what it says at one temperature does not tell what it says at
                                                      another; NULL = it does */
     /* session->batch, ->row_count and ->places are set; end comes once for each batch begun. NULL = nothing to do */

@@ -197,6 +197,24 @@ TEST(evaluation)
     routed_close(&r);
 }
 
+/* A source that no teacher is for is said before the first step; by a function, when it comes to it. */
+TEST(nobodys_source)
+{
+    routed r;
+    distill_error err;
+    distill_member member;
+    REQUIRE(small_models("routed_runs"));
+    REQUIRE_OK(open_parts(&r, NULL, &err));
+    DISTILL_INIT(&member);
+    member.teacher = r.a;
+    member.name = "a";
+    REQUIRE_OK(distill_teacher_route(r.s.env, &member, 1, NULL, NULL, NULL, r.s.options, &r.s.teacher, &err));
+    CHECK_INT(open_trainer(&r.s, &err), DISTILL_E_NOT_FOUND);
+    CHECK_HAS(err.message, "a sample (source b) has no teacher in the route (a): none is called b");
+    CHECK(r.s.trainer == NULL);
+    routed_close(&r);
+}
+
 /* ---- resumes ---- */
 
 static int32_t stop_at_3(void *user, const distill_progress *p)
@@ -308,4 +326,5 @@ TEST(calls)
     routed_close(&r);
 }
 
-TEST_MAIN(TEST_CASE(pull) TEST_CASE(micro_batches) TEST_CASE(evaluation) TEST_CASE(resumed) TEST_CASE(calls))
+TEST_MAIN(TEST_CASE(pull) TEST_CASE(micro_batches) TEST_CASE(evaluation) TEST_CASE(nobodys_source) TEST_CASE(resumed)
+              TEST_CASE(calls))

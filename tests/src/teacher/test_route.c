@@ -200,7 +200,8 @@ TEST(by_tag)
 
 typedef struct chooser {
     int destroyed, asked, code;
-    int64_t gives; /* -2 = by the length of the sequence */
+    di_teacher *again; /* asked from inside */
+    int64_t gives;     /* -2 = by the length of the sequence */
 } chooser;
 
 static int32_t choose(void *user, const distill_batch *batch, int64_t sequence, const char *source, const char *tag,
@@ -208,6 +209,12 @@ static int32_t choose(void *user, const distill_batch *batch, int64_t sequence, 
 {
     chooser *c = user;
     c->asked++;
+    if (c->again) {
+        static float logits[ROWS * TINY_VOCAB];
+        dk_error err;
+        CHECK_INT(score_with(c->again, batch, logits, &err), DK_E_BUSY);
+        CHECK_HAS(err.message, "the route's function runs");
+    }
     if (strcmp(source, sources[sequence]) || strcmp(tag, tags[sequence] ? tags[sequence] : "")) return 77;
     *member = c->gives == -2 ? (batch->offsets[sequence + 1] - batch->offsets[sequence]) % 2 : c->gives;
     return c->code;
@@ -231,6 +238,9 @@ TEST(by_function)
     REQUIRE_OK(route_two(&f, teachers[0], teachers[1], how, &route, &err));
     check_samples(route, teachers, choice);
     CHECK_INT(c.asked, SAMPLES);
+    c.again = route;
+    CHECK_OK(score_with(route, &batch, logits, &err));
+    c.again = NULL;
     c.gives = 2;
     CHECK_INT(score_with(route, &batch, logits, &err), DK_E_CALLBACK);
     CHECK_HAS(err.message, "gave teacher 2 of 2 for sequence 0 (source pt)");
@@ -512,7 +522,7 @@ TEST(recipes)
                     const int choice = choices[which][sample];
                     double want = choice == 2 ? log((exp(a[v]) + exp(b[v])) / 2) : choice == 1 ? b[v] : a[v];
                     if (which == 3) want = log(0.7 * exp(want) + 0.3 * exp(a[v]));
-                    CHECK_NEAR(c[v], want, 4e-6);
+                    CHECK_NEAR(c[v], want, 2e-5);
                 }
             }
         di_teacher_release(teacher);
