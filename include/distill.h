@@ -655,6 +655,9 @@ typedef struct distill_progress {
      * answers while done is above 0 in DISTILL_PHASE_SAVING is not heeded. */
     int64_t done;
     int64_t total; /* of how many; 0 = not counted */
+    int64_t stage; /* of distill_run with stages, from 1; 0 = a run by itself */
+    int64_t stages;
+    const char *stage_name; /* NULL = none; borrowed until the callback returns */
 } distill_progress;
 typedef int32_t (*distill_progress_fn)(void *user, const distill_progress *progress);
 
@@ -763,6 +766,18 @@ DISTILL_API void distill_trainer_cancel(const distill_trainer *trainer, int32_t 
 DISTILL_API int32_t distill_trainer_student(const distill_trainer *trainer, distill_student **out, distill_error *err);
 /* What the run achieved so far: as result.json. Returned with ownership. */
 DISTILL_API int32_t distill_trainer_report(const distill_trainer *trainer, distill_report **out, distill_error *err);
+
+/* A whole recipe: a run, or stages, one after another, each with its output folder (docs/stages.md). Of stages what is
+ * finished stays and what was interrupted goes on, so that the same call again ends what was stopped at any moment; one
+ * whose settings or inputs are others than when it was made is DISTILL_E_MISMATCH. Everything that can be known of all
+ * of them is checked before the first one runs. fn may be NULL; DISTILL_CB_CANCEL and distill_env_cancel stop as they
+ * stop a trainer's run. The report is result.json, of stages {"stages": {NAME: result.json}}. Sections: all. */
+enum {
+    DISTILL_RUN_RESUME = 1, /* a recipe without stages goes on from its checkpoint, as distill_trainer_resume does */
+    DISTILL_RUN_AGAIN = 2   /* a stage whose settings or inputs are others now is made again, over the old one */
+};
+DISTILL_API int32_t distill_run(const distill_env *env, const distill_options *options, int32_t flags,
+                                distill_progress_fn fn, void *user, distill_report **out, distill_error *err);
 
 /* ---- results ----------------------------------------------------------------------------------------------------- */
 

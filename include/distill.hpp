@@ -877,6 +877,14 @@ inline std::int32_t on_step(void *user, const distill_progress *progress) noexce
 }
 } // namespace detail
 
+/* A whole recipe, with stages or without; flags DISTILL_RUN_*. fn may return false to stop. */
+inline report run(const env &env, const options &with, std::int32_t flags = 0, progress_function fn = nullptr)
+{
+    distill_report *raw = nullptr;
+    detail::call(distill_run, env.get(), with.get(), flags, fn ? detail::on_step : nullptr, &fn, &raw);
+    return report(raw);
+}
+
 /* Files that keep a teacher's targets; teacher::cached reads and fills them while it is asked. */
 namespace cache
 {

@@ -193,3 +193,30 @@ out:
     dk_strbuf_free(&json);
     return leave(trainer, rc);
 }
+
+int32_t distill_run(const distill_env *env, const distill_options *options, int32_t flags, distill_progress_fn fn,
+                    void *user, distill_report **out, distill_error *error)
+{
+    dk_error *err = di_err(error);
+    dk_strbuf json;
+    int32_t rc;
+    dk_error_clear(err);
+    if ((rc = di_check_pointer(env, "env", err)) != DK_OK) return rc;
+    dk_strbuf_init(&json, env->host);
+    DK_TRY(di_check_pointer(options, "options", err));
+    DK_TRY(di_check_pointer(out, "out", err));
+    if (flags & ~(DISTILL_RUN_RESUME | DISTILL_RUN_AGAIN))
+        DK_TRY(dk_fail(err, DK_E_INVALID, "flags 0x%x has bits that are not known", (unsigned)flags));
+    const di_chain_args args = {.backend = env->backend,
+                                .registry = env->registry,
+                                .resume = flags & DISTILL_RUN_RESUME,
+                                .again = flags & DISTILL_RUN_AGAIN,
+                                .fn = fn,
+                                .user = user};
+    atomic_store(&((distill_env *)(uintptr_t)env)->computing, 1);
+    DI_COMPUTE(di_chain_run(&args, options->tree, &json, err));
+    DK_TRY(di_report_handle(env, &json, out, err));
+out:
+    dk_strbuf_free(&json);
+    return rc;
+}

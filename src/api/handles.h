@@ -9,6 +9,7 @@
 
 #include "base/fpenv.h"
 #include "cache/target_cache.h"
+#include "chain/chain.h"
 #include "dataset/dataset.h"
 #include "fill/fill.h"
 #include "loss/loss.h"

@@ -57,6 +57,7 @@ void cli_log(cli_session *session, int32_t level); /* warnings and errors unless
 void cli_close(cli_session *session);
 /* From now on Ctrl-C cancels this trainer instead of the whole env; NULL = the env again. */
 void cli_watch(const distill_trainer *trainer);
+void cli_watch_all(int on); /* what the env runs is saved when it is cancelled, and Ctrl-C says so */
 /* Prints err and returns the exit code that goes with it. */
 int cli_fail(const distill_error *err);
 int cli_message(const char *format, ...); /* "distill: ..." on stderr; returns CLI_FAILED */
@@ -98,7 +99,7 @@ typedef struct cli_progress {
     int drawn;                /* columns of the line without its end that stands on the terminal */
     double last, phase_begin; /* seconds */
     int32_t phase;
-    int64_t step;
+    int64_t step, stage, stages;
 } cli_progress;
 void cli_progress_start(cli_progress *progress, int quiet);
 int32_t cli_progress_show(void *user, const distill_progress *now);

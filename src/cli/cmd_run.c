@@ -4,6 +4,10 @@
 
 #include "cli.h"
 
+typedef struct run_flags {
+    int resume, again, as_json, quiet;
+} run_flags;
+
 static char *option_text(const cli_session *session, const char *name)
 {
     size_t needed = 0;
@@ -54,36 +58,108 @@ static int print_result(const distill_trainer *trainer, int as_json, int quiet, 
     return CLI_DONE;
 }
 
+/* ---- stages ---- */
+
+static int has_stages(const cli_session *session)
+{
+    char *stages = option_text(session, "stages");
+    const int found = *stages != 0;
+    free(stages);
+    return found;
+}
+
+static int print_stages(distill_report *report, int as_json, int quiet, distill_error *err)
+{
+    char *text = cli_report_text(report, err);
+    const char *name;
+    json_t *stage;
+    int number = 0;
+    if (!text) return cli_fail(err);
+    json_t *result = json_loads(text, 0, NULL), *stages = json_object_get(result, "stages");
+    json_object_foreach(stages, name, stage)
+    {
+        if (as_json && quiet) break;
+        fprintf(as_json ? stderr : stdout, "%sstage %d of %d, %s\n", number ? "\n" : "", number + 1,
+                (int)json_object_size(stages), name);
+        cli_table(as_json ? stderr : stdout, stage);
+        number++;
+    }
+    if (as_json) printf("%s%s", text, strchr(text, '\n') ? "" : "\n");
+    json_decref(result);
+    free(text);
+    return CLI_DONE;
+}
+
+static int stages_interrupted(const char *recipe, const cli_settings *settings, const cli_progress *progress)
+{
+    cli_message("interrupted in stage %lld of %lld, after step %lld", (long long)progress->stage,
+                (long long)progress->stages, (long long)progress->step);
+    fprintf(stderr, "To go on: distill run %s", recipe);
+    for (int i = 0; i < settings->count; i++) fprintf(stderr, " --set '%s'", settings->items[i]);
+    fprintf(stderr, "\n");
+    return CLI_INTERRUPTED;
+}
+
+static int run_stages(cli_session *session, const char *recipe, const cli_settings *settings, const run_flags *flags)
+{
+    cli_progress progress;
+    distill_report *report = NULL;
+    int code;
+    cli_progress_start(&progress, flags->quiet);
+    cli_watch_all(1);
+    int32_t rc = distill_run(session->env, session->options, flags->again ? DISTILL_RUN_AGAIN : 0, cli_progress_show,
+                             &progress, &report, &session->err);
+    cli_watch_all(0);
+    cli_progress_end(&progress);
+    if (rc == DISTILL_E_CANCELLED) code = stages_interrupted(recipe, settings, &progress);
+    else code = rc ? cli_fail(&session->err) : print_stages(report, flags->as_json, flags->quiet, &session->err);
+    distill_report_free(report);
+    return code;
+}
+
+/* ---- one run ---- */
+
+static int run_one(cli_session *session, const char *recipe, const cli_settings *settings, const run_flags *flags)
+{
+    cli_progress progress;
+    distill_trainer *trainer = NULL;
+    int code;
+    cli_progress_start(&progress, flags->quiet);
+    int32_t rc =
+        distill_trainer_create(session->env, NULL, NULL, NULL, NULL, session->options, &trainer, &session->err);
+    if (!rc) cli_watch(trainer);
+    if (!rc) rc = distill_trainer_on_progress(trainer, cli_progress_show, &progress, NULL, &session->err);
+    if (!rc && flags->resume) rc = distill_trainer_resume(trainer, &session->err);
+    if (!rc) rc = distill_trainer_run(trainer, &session->err);
+    cli_progress_end(&progress);
+    if (rc == DISTILL_E_CANCELLED) code = interrupted(session, recipe, settings, &progress);
+    else code = rc ? cli_fail(&session->err) : print_result(trainer, flags->as_json, flags->quiet, &session->err);
+    cli_watch(NULL);
+    distill_trainer_free(trainer);
+    return code;
+}
+
 int cli_run(const cli_command *command, int argc, char **argv)
 {
-    int resume = 0, as_json = 0, quiet = 0;
+    run_flags flags = {0};
     cli_settings settings = {0, {NULL}};
     const char *recipe = NULL;
     const cli_option options[] = {{"--set", CLI_SETTINGS, &settings, NULL},
-                                  {"--resume", CLI_FLAG, &resume, NULL},
-                                  {"--quiet", CLI_FLAG, &quiet, NULL},
-                                  {"--json", CLI_FLAG, &as_json, NULL}};
+                                  {"--resume", CLI_FLAG, &flags.resume, NULL},
+                                  {"--again", CLI_FLAG, &flags.again, NULL},
+                                  {"--quiet", CLI_FLAG, &flags.quiet, NULL},
+                                  {"--json", CLI_FLAG, &flags.as_json, NULL}};
     cli_session session;
-    cli_progress progress;
-    distill_trainer *trainer = NULL;
-    int code = cli_parse(command, options, 4, argc, argv, &recipe, 1);
+    int code = cli_parse(command, options, 5, argc, argv, &recipe, 1);
     if (code >= 0) return code;
     if (!recipe) return cli_usage(command, "a recipe is missing");
     code = cli_open(&session, command, recipe, &settings);
     if (code >= 0 || (code = check_optimizer(&session)) >= 0) goto out;
-    if (!quiet) cli_log(&session, DISTILL_LOG_INFO);
-    cli_progress_start(&progress, quiet);
-    int32_t rc = distill_trainer_create(session.env, NULL, NULL, NULL, NULL, session.options, &trainer, &session.err);
-    if (!rc) cli_watch(trainer);
-    if (!rc) rc = distill_trainer_on_progress(trainer, cli_progress_show, &progress, NULL, &session.err);
-    if (!rc && resume) rc = distill_trainer_resume(trainer, &session.err);
-    if (!rc) rc = distill_trainer_run(trainer, &session.err);
-    cli_progress_end(&progress);
-    if (rc == DISTILL_E_CANCELLED) code = interrupted(&session, recipe, &settings, &progress);
-    else code = rc ? cli_fail(&session.err) : print_result(trainer, as_json, quiet, &session.err);
+    if (!flags.quiet) cli_log(&session, DISTILL_LOG_INFO);
+    if (has_stages(&session)) code = run_stages(&session, recipe, &settings, &flags);
+    else if (flags.again) code = cli_usage(command, "--again is for recipes with stages; set output.overwrite=true");
+    else code = run_one(&session, recipe, &settings, &flags);
 out:
-    cli_watch(NULL);
-    distill_trainer_free(trainer);
     cli_close(&session);
     return code;
 }

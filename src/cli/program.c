@@ -11,7 +11,7 @@
 /* A signal handler has nothing but statics. */
 static const distill_env *volatile watched_env;
 static const distill_trainer *volatile watched_trainer;
-static volatile sig_atomic_t interrupted;
+static volatile sig_atomic_t interrupted, saves_when_cancelled;
 
 /* A second Ctrl-C is somebody who does not want to wait; a hang-up and a shutdown may send several signals. */
 static void on_signal(int number)
@@ -20,15 +20,14 @@ static void on_signal(int number)
     if (interrupted && number == SIGINT) _exit(CLI_INTERRUPTED);
     if (interrupted) return;
     interrupted = 1;
-    if (watched_trainer) {
+    if (watched_trainer || saves_when_cancelled) {
         int before = errno;
         ssize_t written = write(STDERR_FILENO, told, sizeof told - 1);
         (void)written;
         errno = before;
-        distill_trainer_cancel(watched_trainer, 1);
-    } else if (watched_env) {
-        distill_env_cancel(watched_env, 1);
     }
+    if (watched_trainer) distill_trainer_cancel(watched_trainer, 1);
+    else if (watched_env) distill_env_cancel(watched_env, 1);
 }
 
 /* Ctrl-C, a closed terminal (unless nohup keeps it away) and a shutdown. What cannot be written is an error where it is
@@ -77,6 +76,8 @@ void cli_watch(const distill_trainer *trainer)
     watched_trainer = trainer;
     if (interrupted && trainer) distill_trainer_cancel(trainer, 1);
 }
+
+void cli_watch_all(int on) { saves_when_cancelled = on; }
 
 static int take_setting(cli_session *session, const cli_command *command, const char *setting)
 {

@@ -51,7 +51,7 @@ static const char *phase_name(int32_t phase)
 
 /* ---- the line: what matters least goes first where the terminal is narrow ---- */
 
-enum { PARTS = 5, PART = 64, WIDE = 4096, USUAL = 80 };
+enum { PARTS = 6, PART = 64, WIDE = 4096, USUAL = 80 };
 
 typedef struct line {
     char text[PARTS][PART];
@@ -100,6 +100,8 @@ static void add_share(const cli_progress *progress, const char *what, int64_t do
 static void fill_line(const cli_progress *progress, const distill_progress *now, line *l)
 {
     char left[32];
+    if (now->stages)
+        add_part(l, 1, "stage %lld/%lld %s", (long long)now->stage, (long long)now->stages, now->stage_name);
     add_part(l, 0, "step %lld/%lld", (long long)now->step, (long long)now->steps);
     if (now->phase == DISTILL_PHASE_TRAINING) {
         clock_text(now->seconds_left, left, sizeof left);
@@ -158,6 +160,8 @@ int32_t cli_progress_show(void *user, const distill_progress *now)
     }
     progress->phase = now->phase;
     progress->step = now->step;
+    progress->stage = now->stage;
+    progress->stages = now->stages;
     return DISTILL_CB_OK;
 }
 

@@ -152,12 +152,19 @@ const di_options *di_options_entry(const di_options *options, const char *key, c
 
 const char *di_options_name(const di_options *entry) { return entry ? entry->name : NULL; }
 
+const char *di_options_given(const di_options *options, const char *key)
+{
+    di_place place;
+    di_place_find(options, key, &place);
+    return !place.value ? NULL : place.value->written ? place.value->written : place.value->text;
+}
+
 const char *di_options_named(const di_options *options, const char *key)
 {
     di_place place;
     di_place_find(options, key, &place);
     const di_option_info *row = di_table_row(table_of(options), place.id);
-    const char *text = !place.value ? NULL : place.value->written ? place.value->written : place.value->text;
+    const char *text = di_options_given(options, key);
     return row && row->names && text && di_options_entry(options, row->names, text) ? text : NULL;
 }
 

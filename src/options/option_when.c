@@ -115,6 +115,24 @@ static scope scope_of(scope in, const di_options *node)
     return node->group == DI_ROOT ? (scope){node, in.recipe} : in;
 }
 
+/* "stages.NAME", where there is such a stage. */
+static int32_t is_stage(scope in, const char *text)
+{
+    const di_options *recipes[2] = {in.recipe, in.outer};
+    if (strncmp(text, "stages.", 7) != 0) return 0;
+    for (int r = 0; r < 2; r++)
+        for (int64_t i = 0; recipes[r] && i < di_options_list_size(recipes[r], "stages"); i++) {
+            const char *name = di_options_text(di_options_item(recipes[r], "stages", i), "name");
+            if (name && !strcmp(name, text + 7)) return 1;
+        }
+    return 0;
+}
+
+static int32_t is_no_path(scope in, const di_option_info *row, const char *text)
+{
+    return (row->names && is_name(in, row->names, text)) || ((row->flags & DI_OPTION_OF_STAGE) && is_stage(in, text));
+}
+
 static void settle(scope in, di_options *node)
 {
     for (int64_t i = 0; i < node->count; i++) {
@@ -122,7 +140,7 @@ static void settle(scope in, di_options *node)
         const di_option_info *row = di_table_row(node->table, value->id);
         for (int64_t k = 0; value->nodes && k < value->size; k++)
             settle(scope_of(in, value->nodes[k]), value->nodes[k]);
-        if (!row || !row->names || !value->written || !is_name(in, row->names, value->written)) continue;
+        if (!row || !value->written || !is_no_path(in, row, value->written)) continue;
         dk_free(node->host, value->text);
         value->text = value->written;
         value->written = NULL;

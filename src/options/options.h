@@ -62,6 +62,13 @@ int32_t di_options_equal(const di_options *a, const di_options *b);
  * (STAGE). */
 int32_t di_options_configure(di_options *options, const di_options *from, dk_error *err);
 
+/* ---- one recipe over another ---- */
+/* What `over` sets takes the place of what stands in options, the rest stays: key by key, but for groups that are whole
+ * (teacher, student), lists, and entries with names, each of which is one. */
+int32_t di_options_lay_over(di_options *options, const di_options *over, dk_error *err);
+/* Is the entry of a NAMED group named by section, or by an entry that is? ("teacher", "teachers", "pt") */
+int32_t di_options_uses(const di_options *options, const char *section, const char *group, const char *name);
+
 /* ---- as text ---- */
 /* One value, a section or (key "") everything. Values of type text come as they are, lists as YAML; unset = the
  * default, or nothing. Sections come as YAML, only what is set. */
@@ -78,6 +85,8 @@ double di_options_f64_at(const di_options *options, const char *key, int64_t ste
 int32_t di_options_flag(const di_options *options, const char *key);
 /* NULL = unset, no default; lives as long as the value */
 const char *di_options_text(const di_options *options, const char *key);
+/* A path as the recipe has it, without its folder before it. */
+const char *di_options_given(const di_options *options, const char *key);
 int32_t di_options_is_set(const di_options *options, const char *key);
 int32_t di_options_is(const di_options *options, const char *key, const char *text); /* 1 if the value is this text */
 /* Items of a plain list, of a list of maps (a single map counts as one), entries of a map of names. */

@@ -100,7 +100,7 @@ int32_t di_table_section(const di_table *table, int64_t id)
         if (strlen(group) == size && !memcmp(group, name, size)) return section;
         section++;
     }
-    return -1;
+    return di_table_row(table, id) && !name[size] ? section - 1 : -1;
 }
 
 int32_t di_option_has_choice(const char *choices, const char *text, size_t size)

@@ -19,6 +19,7 @@
     BOUNDED(NAME, NUMBER, INITIAL, LOW, HIGH, UNIT, FLAGS, __VA_ARGS__)
 #define TEXT(NAME, INITIAL, FLAGS, ...) ROW(NAME, TEXT, INITIAL, FLAGS, __VA_ARGS__)
 #define PATH(NAME, ...) ROW(NAME, PATH, NULL, 0, __VA_ARGS__)
+#define MODEL(NAME, ...) ROW(NAME, PATH, NULL, DI_OPTION_OF_STAGE, __VA_ARGS__)
 #define CHOICE(NAME, INITIAL, CHOICES, FLAGS, ...) ROW(NAME, CHOICE, INITIAL, FLAGS, __VA_ARGS__, .choices = CHOICES)
 #define FLAG(NAME, INITIAL, ...) ROW(NAME, FLAG, INITIAL, 0, __VA_ARGS__)
 #define LIST(NAME, ITEM, LOW, HIGH, FLAGS, ...) \
@@ -27,9 +28,10 @@
 
 static const di_option_info rows[] = {
     ROW("teachers", MAP, NULL, 0, "teachers by name, each as section teacher has it: {pt: {path: portuguese/}}"),
-    PATH("teacher.path",
-         "model that is learned from: a folder with config.json and safetensors, or a GGUF file, or a name of teachers",
-         .names = "teachers"),
+    MODEL(
+        "teacher.path",
+        "model that is learned from: a folder with config.json and safetensors, or a GGUF file, or a name of teachers",
+        .names = "teachers"),
     NUMBER("teacher.temperature", "1.0", 1e-3, 1000, NULL, RARE,
            "of this teacher, on top of the loss's: softmax(z / (T * temperature))"),
     FLAG("teacher.mmap", "true",
@@ -89,10 +91,10 @@ static const di_option_info rows[] = {
     PATH("teacher.cache.path",
          "file that the teacher's targets are kept in: what is there is read, what is not is asked of "
          "teacher.path and added; without teacher.path everything must be there"),
-    PATH("teacher.cache.from",
-         "who fills it: as teacher.path, which may be given instead; teacher: {cache: FILE, tier: hidden, from: NAME} "
-         "says all of it beside each other",
-         .names = "teachers"),
+    MODEL("teacher.cache.from",
+          "who fills it: as teacher.path, which may be given instead; teacher: {cache: FILE, tier: hidden, from: NAME} "
+          "says all of it beside each other",
+          .names = "teachers"),
     CHOICE(
         "teacher.cache.tier", "top_k", "hidden|full|top_k|sampled", 0,
         "what is kept of a row: hidden the state before the head, which the teacher is opened for; full all logits in "
@@ -108,7 +110,7 @@ static const di_option_info rows[] = {
     FLAG("teacher.cache.skip_damaged", "false",
          "damaged blocks are left out, with a warning, instead of being an error"),
 
-    PATH("student.path", "model that is trained: a folder with config.json and safetensors, or a GGUF file"),
+    MODEL("student.path", "model that is trained: a folder with config.json and safetensors, or a GGUF file"),
     PATH("student.config", "config.json of a fresh student with random weights"),
     CHOICE("student.from", NULL, "teacher", 0, "teacher: start as a copy of some of the teacher's layers"),
     LIST("student.layers", DI_OPTION_INT, 0, 1e6, 0,
@@ -230,18 +232,23 @@ static const di_option_info rows[] = {
            "number format of the saved weights; auto = the teacher's, bf16 where that is quantised, f32 without one"),
     FLAG("output.overwrite", "false", "replace the run that the output folder already holds", .when = "path"),
     FLAG("output.metrics", "true", "write metrics.jsonl to the output folder"),
+
+    ROW("stages", MAP, NULL, 0,
+        "several runs, one after another, as a list: each a recipe with a name, laid over this one; teacher.path, "
+        "student.path and teachers.NAME.path of a later one may be stages.NAME, the output of an earlier one"),
+    TEXT("name", NULL, OWN, "of this run, in its result; of a stage, what others call it by"),
 };
 
 static const di_group groups[] = {
     {.name = "teachers", .like = "teacher", .shape = DI_GROUP_NAMED},
-    {.name = "teacher", .main = "path"},
+    {.name = "teacher", .main = "path", .whole = 1},
     {.name = "teacher.blend"},
     {.name = "teacher.blend.learn", .when = "weighting=learned"},
     {.name = "teacher.route", .main = "by"},
     {.name = "teacher.route.map", .main = "", .when = "by=source|tag", .shape = DI_GROUP_NAMED},
     {.name = "teacher.schedule", .main = "teacher", .shape = DI_GROUP_LIST},
     {.name = "teacher.cache", .main = "path", .beside = "from|tier"},
-    {.name = "student", .main = "path"},
+    {.name = "student", .main = "path", .whole = 1},
     {.name = "data", .main = "train"},
     {.name = "data.train", .main = "path", .shape = DI_GROUP_ONE_OR_LIST},
     {.name = "data.eval", .main = "path", .like = "data.train", .shape = DI_GROUP_ONE_OR_LIST},
@@ -250,6 +257,7 @@ static const di_group groups[] = {
     {.name = "train"},
     {.name = "generate"},
     {.name = "output", .main = "path"},
+    {.name = "stages", .like = "", .shape = DI_GROUP_LIST},
 };
 
 static const di_gone gone[] = {

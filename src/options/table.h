@@ -21,14 +21,15 @@ enum { /* types */
        DI_OPTION_LIST = 7,
        DI_OPTION_MAP = 8 /* says in the list of options that a group with `like` exists; holds no value */
 };
-enum {                          /* flags */
-       DI_OPTION_LIVE = 1,      /* may change on a live trainer */
-       DI_OPTION_SCHEDULE = 2,  /* a NUMBER, or the numbers of a LIST, that may be {schedule, from, to, steps} */
-       DI_OPTION_OR_ZERO = 4,   /* 0 as well as what is in the bounds */
-       DI_OPTION_OPEN_HIGH = 8, /* the upper bound itself is out of bounds */
-       DI_OPTION_ALONE = 16,    /* only where its group is one map, not in a list of them */
-       DI_OPTION_OWN = 32,      /* set item by item: "loss.weight" does not reach every term of a list */
-       DI_OPTION_RARE = 64      /* where a mistyped key fits several options, another one is meant */
+enum {                           /* flags */
+       DI_OPTION_LIVE = 1,       /* may change on a live trainer */
+       DI_OPTION_SCHEDULE = 2,   /* a NUMBER, or the numbers of a LIST, that may be {schedule, from, to, steps} */
+       DI_OPTION_OR_ZERO = 4,    /* 0 as well as what is in the bounds */
+       DI_OPTION_OPEN_HIGH = 8,  /* the upper bound itself is out of bounds */
+       DI_OPTION_ALONE = 16,     /* only where its group is one map, not in a list of them */
+       DI_OPTION_OWN = 32,       /* set item by item: "loss.weight" does not reach every term of a list */
+       DI_OPTION_OF_STAGE = 128, /* a PATH that may be the output of a stage: stages.NAME */
+       DI_OPTION_RARE = 64       /* where a mistyped key fits several options, another one is meant */
 };
 typedef struct di_option_info {
     const char *name;         /* "section.key" */
@@ -57,7 +58,8 @@ typedef struct di_group {
     const char *when;
     int32_t shape;
     const char
-        *beside; /* "a|b": of its keys, those that may stand beside it where it is one plain value; NULL = none */
+        *beside;   /* "a|b": of its keys, those that may stand beside it where it is one plain value; NULL = none */
+    int32_t whole; /* laid over another one (di_options_lay_over) it takes its place, not key by key */
 } di_group;
 typedef struct di_gone { /* options of older versions, for the error that they get */
     const char *name, *answer;
@@ -79,6 +81,7 @@ enum { /* sections of the public table, in its order; as a set: 1 << section */
        DI_TRAIN,
        DI_GENERATE,
        DI_OUTPUT,
+       DI_STAGES, /* and the plain options of the root */
        DI_SECTIONS
 };
 
@@ -93,7 +96,8 @@ int64_t di_table_member(const di_table *table, int64_t group, const char *key, s
 /* The group beside which the key may stand (di_group.beside); DI_NONE = there is none. */
 int64_t di_table_beside(const di_table *table, int64_t group, const char *key, size_t size);
 int32_t di_table_is_member(const di_table *table, int64_t group, int64_t id);
-/* The section that holds it, as a number that counts the groups of the root. */
+/* The section that holds it, as a number that counts the groups of the root; a plain option of the root belongs to the
+ * last one. */
 int32_t di_table_section(const di_table *table, int64_t id);
 
 /* The public table's rows. */

@@ -60,8 +60,9 @@ static int32_t ends(const char *text, const char *with)
 
 static judgement judge(const di_option_info *option)
 {
-    static const char *const silent[] = {"output.",    "generate.", "train.checkpoint_", "train.log_every",
-                                         "data.train", "data.eval", "data.token_cache",  "teacher.path"};
+    static const char *const silent[] = {"output.",          "generate.",    "train.checkpoint_",
+                                         "train.log_every",  "data.train",   "data.eval",
+                                         "data.token_cache", "teacher.path", "name"};
     static const char *const refused[] = {"train.seed", "train.batch_size", "student.layers", "student.init_std"};
     for (size_t i = 0; i < sizeof refused / sizeof *refused; i++)
         if (strcmp(option->name, refused[i]) == 0) return REFUSED;

@@ -10,7 +10,6 @@
 enum { DI_CHECKPOINT_VERSION = 2 };
 
 char *di_moment_name(dk_host *host, const char *parameter, int32_t second); /* "m.NAME", "v.NAME"; NULL = no memory */
-int32_t di_file_checksum(dk_host *host, const char *path, uint64_t *size, uint32_t *crc, dk_error *err);
 /* E_MISMATCH where it is of another run; what changed otherwise becomes run->changes. */
 int32_t di_checkpoint_match(di_run *run, const dk_document *doc, int64_t step, dk_error *err);
 /* One call for each teacher and each setting that differs between two manifests: the member that did, not the whole. */

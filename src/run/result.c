@@ -158,12 +158,17 @@ int32_t di_result_make(di_run *run, di_teacher *saved, dk_error *err)
 {
     di_trainer *t = run->trainer;
     dk_strbuf *out = &run->result_json;
+    const char *name = di_options_text(t->options, "name");
     int32_t rc;
     dk_strbuf_clear(out);
     dk_strbuf_printf(out, "{\"version\":\"%s\",\"finished\":%s,\"reason\":\"", DISTILL_VERSION,
                      end_of(run) == DI_END_STEPS || end_of(run) == DI_END_NO_BETTER ? "true" : "false");
     reason(run, out);
     dk_strbuf_puts(out, "\"");
+    if (name) {
+        dk_strbuf_puts(out, ",\"name\":");
+        dk_strbuf_json(out, name, strlen(name));
+    }
     DK_TRY(training_section(run, out, err));
     DK_TRY(data_section(run, out, err));
     cost_section(run, out);

@@ -22,24 +22,36 @@ static int32_t read_options(di_run *run, const di_options *o, dk_error *err)
     run->checkpoints.seconds = 60 * di_options_f64(o, "train.checkpoint_minutes");
     run->checkpoints.keep = di_options_i64(o, "train.checkpoint_keep");
     if (path && *path && !(output->path = dk_strdup(run->host, path))) return dk_fail_nomem(err, strlen(path) + 1);
-    if ((evaluation->keep_best || evaluation->patience) && !evaluation->every)
-        return dk_fail(err, DK_E_OPTION, "%s needs train.eval_every: without evaluations nothing is best",
-                       evaluation->keep_best ? "train.keep_best" : "train.early_stop_patience");
-    if (evaluation->keep_best && !output->path)
-        return dk_fail(err, DK_E_OPTION, "train.keep_best needs output.path: the best student is kept there");
     return DK_OK;
 }
 
 /* Evaluations need data; without it these options would do nothing. */
-static int32_t check_evaluation(const di_run *run, const di_options *options, dk_error *err)
+int32_t di_run_check_options(const di_options *options, int32_t has_eval, dk_error *err)
 {
     static const char *const keys[] = {"train.eval_every", "train.eval_tokens", "train.keep_best",
                                        "train.early_stop_patience"};
+    const int32_t keep_best = di_options_flag(options, "train.keep_best");
+    const char *path = di_options_text(options, "output.path");
     int32_t rc = DK_OK;
-    for (size_t i = 0; !run->trainer->data.eval && i < sizeof keys / sizeof *keys && rc == DK_OK; i++)
+    if ((keep_best || di_options_i64(options, "train.early_stop_patience")) &&
+        !di_options_i64(options, "train.eval_every"))
+        return dk_fail(err, DK_E_OPTION, "%s needs train.eval_every: without evaluations nothing is best",
+                       keep_best ? "train.keep_best" : "train.early_stop_patience");
+    if (keep_best && !(path && *path))
+        return dk_fail(err, DK_E_OPTION, "train.keep_best needs output.path: the best student is kept there");
+    for (size_t i = 0; !has_eval && i < sizeof keys / sizeof *keys && rc == DK_OK; i++)
         rc =
             di_options_refuse(options, keys[i], "needs data to evaluate on: give data.eval or data.eval_fraction", err);
     return rc;
+}
+
+static int32_t refuse_stages(const di_options *options, dk_error *err)
+{
+    const long long count = (long long)di_options_list_size(options, "stages");
+    if (!count) return DK_OK;
+    return dk_fail(
+        err, DK_E_OPTION,
+        "stages: a trainer makes one run, and this recipe has %lld: distill_run makes them one after another", count);
 }
 
 int32_t di_run_create(const di_parts *parts, const di_options *options, di_run **out, dk_error *err)
@@ -55,9 +67,11 @@ int32_t di_run_create(const di_parts *parts, const di_options *options, di_run *
     dk_strbuf_init(&run->warnings, host);
     di_meter_start(&run->meter);
     DK_TRY(read_options(run, options, err));
+    DK_TRY(refuse_stages(options, err));
     DK_TRY(di_trainer_create(parts, options, &run->trainer, err));
-    DK_TRY(check_evaluation(run, options, err));
-    DK_TRY(di_output_check_place(run, err));
+    DK_TRY(di_run_check_options(options, run->trainer->data.eval != NULL, err));
+    const di_teacher *teacher = run->trainer->teacher;
+    DK_TRY(di_output_check_place(host, run->output.path, options, teacher ? di_teacher_path(teacher) : "", err));
     run->trainer->progress.eval_every = run->trainer->data.eval ? run->evaluation.every : 0;
     if (run->trainer->data.eval && run->trainer->teacher && run->evaluation.every)
         DK_TRY(di_teacher_side_create(host, run->trainer->objective.memory, &run->evaluation.teacher_side, err));
@@ -81,6 +95,13 @@ void di_run_free(di_run *run)
     dk_free(host, run->output.path);
     dk_free(host, run);
     dk_host_release(host);
+}
+
+void di_run_set_stage(di_run *run, int64_t stage, int64_t stages, const char *name)
+{
+    run->trainer->progress.stage = stage;
+    run->trainer->progress.stages = stages;
+    run->trainer->progress.stage_name = name;
 }
 
 di_trainer *di_run_trainer(di_run *run) { return run->trainer; }

@@ -26,6 +26,16 @@ int32_t di_run_report(di_run *run, dk_strbuf *json, dk_error *err);
 int32_t di_checkpoint_save(di_run *run, const char *path, dk_error *err);
 int32_t di_checkpoint_load(di_run *run, const char *path, dk_error *err);
 
+int32_t di_file_checksum(dk_host *host, const char *path, uint64_t *size, uint32_t *crc, dk_error *err);
+/* What options of a run say of its evaluations that cannot be. has_eval: there is data for them. */
+int32_t di_run_check_options(const di_options *options, int32_t has_eval, dk_error *err);
+/* Links followed; of a path that does not exist yet, as far as it does. NULL = no memory, or no way there. */
+char *di_real_path(dk_host *host, const char *path);
+/* Not where a teacher, a student or data of these options lies. output NULL = nowhere. */
+int32_t di_output_check_place(dk_host *host, const char *output, const di_options *options, const char *teacher,
+                              dk_error *err);
+/* Its place among the stages of a chain, from 1, for progress; name is borrowed. */
+void di_run_set_stage(di_run *run, int64_t stage, int64_t stages, const char *name);
 /* The newest whole-looking checkpoint of a run's output folder, to be freed; NULL = it has none. */
 int32_t di_checkpoint_newest(dk_host *host, const char *output, char **path, dk_error *err);
 /* ,"run":{...} of an output folder: whether its run is finished, its step and its teacher's manifest; nothing where no

@@ -74,8 +74,6 @@ typedef struct di_saving {
 } di_saving;
 void di_saving_tell(void *saving, uint64_t done, uint64_t total); /* of the student; total 0 = saving->total holds */
 int32_t di_saving_student(di_saving *saving, const char *path, const char *type, dk_error *err);
-/* place.c */
-int32_t di_output_check_place(const di_run *run, dk_error *err); /* not where a teacher, a student or data lies */
 /* output.c */
 int32_t di_output_prepare(const di_output *output, int32_t resumed, dk_error *err);
 int32_t di_output_student(di_run *run, dk_error *err); /* the student's files, into the folder */

@@ -28,6 +28,9 @@ void di_progress_fill(const di_trainer *t, int32_t phase, distill_progress *out)
     p.tokens_per_second = t->counters.seconds > 0 ? (double)t->counters.tokens / t->counters.seconds : 0;
     p.seconds_left = seconds_left(t);
     p.weight_sum = t->data.batch ? t->data.batch->weight_sum : 0;
+    p.stage = t->progress.stage;
+    p.stages = t->progress.stages;
+    p.stage_name = t->progress.stage_name;
     uint32_t size = out->struct_size < sizeof p ? out->struct_size : (uint32_t)sizeof p;
     p.struct_size = out->struct_size;
     memcpy(out, &p, size ? size : sizeof p.struct_size);

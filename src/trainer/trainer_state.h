@@ -95,6 +95,8 @@ typedef struct di_watcher { /* who is told, and what the time left is guessed fr
     distill_destroy_fn destroy;
     double step_seconds, eval_seconds; /* recent */
     int64_t eval_every;                /* 0 = the steps are not interrupted */
+    int64_t stage, stages;             /* of a chain, from 1; 0 = a run by itself */
+    const char *stage_name;            /* borrowed */
 } di_watcher;
 
 struct di_trainer {

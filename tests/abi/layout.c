@@ -176,7 +176,7 @@ _Static_assert(offsetof(distill_loss_args, weight_sum) == 104, "distill_loss_arg
 _Static_assert(offsetof(distill_loss_args, floored) == 112, "distill_loss_args.floored");
 _Static_assert(sizeof(distill_loss_args) == offsetof(distill_loss_args, floored) + sizeof(((distill_loss_args *)0)->floored), "distill_loss_args has no tail padding");
 
-_Static_assert(sizeof(distill_progress) == 104, "sizeof distill_progress");
+_Static_assert(sizeof(distill_progress) == 128, "sizeof distill_progress");
 _Static_assert(offsetof(distill_progress, struct_size) == 0, "distill_progress.struct_size");
 _Static_assert(offsetof(distill_progress, phase) == 4, "distill_progress.phase");
 _Static_assert(offsetof(distill_progress, step) == 8, "distill_progress.step");
@@ -191,7 +191,10 @@ _Static_assert(offsetof(distill_progress, seconds_left) == 72, "distill_progress
 _Static_assert(offsetof(distill_progress, weight_sum) == 80, "distill_progress.weight_sum");
 _Static_assert(offsetof(distill_progress, done) == 88, "distill_progress.done");
 _Static_assert(offsetof(distill_progress, total) == 96, "distill_progress.total");
-_Static_assert(sizeof(distill_progress) == offsetof(distill_progress, total) + sizeof(((distill_progress *)0)->total), "distill_progress has no tail padding");
+_Static_assert(offsetof(distill_progress, stage) == 104, "distill_progress.stage");
+_Static_assert(offsetof(distill_progress, stages) == 112, "distill_progress.stages");
+_Static_assert(offsetof(distill_progress, stage_name) == 120, "distill_progress.stage_name");
+_Static_assert(sizeof(distill_progress) == offsetof(distill_progress, stage_name) + sizeof(((distill_progress *)0)->stage_name), "distill_progress has no tail padding");
 
 _Static_assert(sizeof(distill_forward) == 80, "sizeof distill_forward");
 _Static_assert(offsetof(distill_forward, struct_size) == 0, "distill_forward.struct_size");
@@ -291,6 +294,8 @@ _Static_assert(DISTILL_PHASE_EVALUATING == 3, "DISTILL_PHASE_EVALUATING");
 _Static_assert(DISTILL_PHASE_SAVING == 4, "DISTILL_PHASE_SAVING");
 _Static_assert(DISTILL_PHASE_CACHING == 5, "DISTILL_PHASE_CACHING");
 _Static_assert(DISTILL_FORWARD_NO_TEACHER == 1, "DISTILL_FORWARD_NO_TEACHER");
+_Static_assert(DISTILL_RUN_RESUME == 1, "DISTILL_RUN_RESUME");
+_Static_assert(DISTILL_RUN_AGAIN == 2, "DISTILL_RUN_AGAIN");
 
 int main(void)
 {

@@ -253,13 +253,54 @@ TEST(datasets_are_functions)
     CHECK(data.tell() == cursor);
 }
 
+/* The words of a tokenizer of 32 letters, and lines of them. */
+static std::string write_texts(const std::string &folder)
+{
+    std::string vocabulary, lines;
+    for (int i = 0; i < 32; i++)
+        vocabulary +=
+            (i ? ",\"" : "\"") + std::string(1, static_cast<char>('?' + i + (i > 28))) + "\":" + std::to_string(i);
+    std::ofstream(folder + "/tokenizer.json")
+        << R"({"pre_tokenizer":{"type":"ByteLevel","add_prefix_space":false},"decoder":{"type":"ByteLevel"},)"
+        << R"("model":{"type":"BPE","merges":[],"vocab":{)" << vocabulary << "}}}";
+    for (int i = 0; i < 20; i++) {
+        lines += "{\"text\": \"";
+        for (int k = 0; k < 10; k++) lines += static_cast<char>('A' + (3 * i + 5 * k) % 26);
+        lines += "\"}\n";
+    }
+    std::ofstream(folder + "/data.jsonl") << lines;
+    return folder;
+}
+
+TEST(stages_run_one_after_another)
+{
+    const std::string path = write_config("stages"), folder = write_texts(path.substr(0, path.rfind('/')));
+    distill::env env;
+    distill::options options = small_run(env);
+    options.parse("loss: cross_entropy\nstages:\n- {name: a, student: {config: '" + path +
+                  "'}}\n- {name: b, student: stages.a}\n");
+    options.set("data.train.path", folder + "/data.jsonl").set("output.path", folder + "/out");
+    std::int64_t last = 0;
+    bool stopped = false;
+    try {
+        distill::run(env, options, 0, [](const distill_progress &p) { return p.step < 2; });
+    } catch (const distill::error &e) {
+        stopped = e.code() == DISTILL_E_CANCELLED;
+    }
+    CHECK(stopped);
+    auto report = distill::run(env, options, 0, [&](const distill_progress &p) { return last = p.stage, true; });
+    CHECK_INT(last, 2);
+    CHECK_NEAR(report["stages.b.training.steps"], 3, 0);
+}
+
 int main(int argc, char **argv)
 {
     static const test_case cases[] = {
         TEST_CASE(options_take_values_and_name_mistakes) TEST_CASE(handles_move) TEST_CASE(losses_are_functions)
             TEST_CASE(exceptions_pass_through_callbacks) TEST_CASE(functions_are_destroyed_once)
                 TEST_CASE(trains_a_student_from_a_teacher) TEST_CASE(targets_are_kept_in_a_file)
-                    TEST_CASE(progress_can_stop_and_throw) TEST_CASE(datasets_are_functions)};
+                    TEST_CASE(progress_can_stop_and_throw) TEST_CASE(datasets_are_functions)
+                        TEST_CASE(stages_run_one_after_another)};
     try {
         return test_main(cases, static_cast<int>(sizeof cases / sizeof *cases), argc, argv);
     } catch (const std::exception &e) {

@@ -71,6 +71,8 @@ DISTILL_PHASE_EVALUATING = 3
 DISTILL_PHASE_SAVING = 4
 DISTILL_PHASE_CACHING = 5
 DISTILL_FORWARD_NO_TEACHER = 1
+DISTILL_RUN_RESUME = 1
+DISTILL_RUN_AGAIN = 2
 
 
 class distill_env(Structure):
@@ -370,6 +372,9 @@ distill_progress._fields_ = [
     ("weight_sum", c_double),
     ("done", c_int64),
     ("total", c_int64),
+    ("stage", c_int64),
+    ("stages", c_int64),
+    ("stage_name", c_char_p),
 ]
 distill_forward._fields_ = [
     ("struct_size", c_uint32),
@@ -415,7 +420,7 @@ STRUCTS = {  # name: (size, offsets of the fields)
     "distill_loss_rows": (96, {"struct_size": 0, "flags": 4, "rows": 8, "vocab": 16, "student": 24, "teacher": 32, "target": 40, "labels": 48, "sequences": 56, "value": 64, "gradient": 72, "temperature": 80, "step": 88}),
     "distill_loss_callbacks": (48, {"struct_size": 0, "flags": 4, "user": 8, "destroy": 16, "eval": 24, "fallback": 32, "targets": 40}),
     "distill_loss_args": (120, {"struct_size": 0, "flags": 4, "student": 8, "teacher": 16, "labels": 24, "weights": 32, "grad_values": 40, "grad_head": 48, "grad_bias": 56, "row_values": 64, "grad_scale": 72, "step": 80, "sum": 88, "count": 96, "weight_sum": 104, "floored": 112}),
-    "distill_progress": (104, {"struct_size": 0, "phase": 4, "step": 8, "steps": 16, "tokens": 24, "count": 32, "loss": 40, "learning_rate": 48, "grad_norm": 56, "tokens_per_second": 64, "seconds_left": 72, "weight_sum": 80, "done": 88, "total": 96}),
+    "distill_progress": (128, {"struct_size": 0, "phase": 4, "step": 8, "steps": 16, "tokens": 24, "count": 32, "loss": 40, "learning_rate": 48, "grad_norm": 56, "tokens_per_second": 64, "seconds_left": 72, "weight_sum": 80, "done": 88, "total": 96, "stage": 104, "stages": 112, "stage_name": 120}),
     "distill_forward": (80, {"struct_size": 0, "flags": 4, "batch": 8, "student": 16, "teacher": 24, "labels": 32, "weights": 40, "rows": 48, "micro_batch": 56, "micro_batches": 64, "weight_sum": 72}),
     "distill_strip": (96, {"struct_size": 0, "flags": 4, "student": 8, "teacher": 16, "labels": 24, "weights": 32, "target": 40, "first_row": 48, "rows": 56, "vocab": 64, "student_stride": 72, "teacher_stride": 80, "loss": 88}),
 }
@@ -495,6 +500,7 @@ FUNCTIONS = {  # name: (result, arguments)
     "distill_trainer_cancel": (None, [POINTER(distill_trainer), c_int32]),
     "distill_trainer_student": (c_int32, [POINTER(distill_trainer), POINTER(POINTER(distill_student)), POINTER(distill_error)]),
     "distill_trainer_report": (c_int32, [POINTER(distill_trainer), POINTER(POINTER(distill_report)), POINTER(distill_error)]),
+    "distill_run": (c_int32, [POINTER(distill_env), POINTER(distill_options), c_int32, distill_progress_fn, c_void_p, POINTER(POINTER(distill_report)), POINTER(distill_error)]),
     "distill_evaluate": (c_int32, [POINTER(distill_student), POINTER(distill_teacher), POINTER(distill_dataset), POINTER(distill_options), POINTER(POINTER(distill_report)), POINTER(distill_error)]),
     "distill_cache_build": (c_int32, [POINTER(distill_env), POINTER(distill_teacher), POINTER(distill_dataset), c_char_p, POINTER(distill_options), distill_progress_fn, c_void_p, POINTER(POINTER(distill_report)), POINTER(distill_error)]),
     "distill_cache_merge": (c_int32, [POINTER(distill_env), POINTER(POINTER(c_char)), c_int64, c_char_p, POINTER(distill_options), POINTER(distill_error)]),

@@ -166,6 +166,7 @@ class Progress:
         for name, _ in c.distill_progress._fields_[1:]:
             setattr(self, name, getattr(progress, name))
         self.phase = self._PHASES.get(progress.phase, "")
+        self.stage_name = (progress.stage_name or b"").decode()
 
     def __repr__(self):
         return "step %d/%d %s loss %.4f, %.0f tokens/s" % (self.step, self.steps, self.phase, self.loss, self.tokens_per_second)
@@ -337,13 +338,31 @@ class Trainer(Handle):
         return Report._wrap(raw, self.env)
 
 
-def run(recipe, settings=None, resume=False, on_progress=None, env=None):
-    """What `distill run` does: distils as a recipe says (a path, a dict of sections, Options) and gives the Report."""
-    with Trainer(recipe, settings=settings, env=env, on_progress=on_progress) as trainer:
+def run(recipe, settings=None, resume=False, on_progress=None, env=None, again=False):
+    """What `distill run` does: distils as a recipe says (a path, a dict of sections, Options) and gives the Report. With `stages` it makes
+    the runs one after another: what is finished stays, what was interrupted goes on; again=True makes a stage that changed again."""
+    tree = Options(recipe, settings, env=env)
+    if tree["stages"]:
+        return _run_stages(tree, on_progress, again)
+    if again:
+        raise ValueError("again is for recipes with stages; set output.overwrite")
+    with Trainer(tree, env=tree.env, on_progress=on_progress) as trainer:
         if resume:
             trainer.resume()
         trainer.run()
         return trainer.report()
+
+
+def _run_stages(tree, on_progress, again):
+    raw = ctypes.POINTER(c.distill_report)()
+    key = register(on_progress) if on_progress is not None else None
+    try:
+        interruptible(lambda: call("run", tree.env.raw, tree.raw, c.DISTILL_RUN_AGAIN if again else 0,
+                                   _on_progress if key is not None else c.distill_progress_fn(), key, raw), tree.env.cancel)
+    finally:
+        if key is not None:
+            destroy(key)
+    return Report._wrap(raw, tree.env)
 
 
 def evaluate(student, data, teacher=None, options=None, **keys):

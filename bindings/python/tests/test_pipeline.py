@@ -1,5 +1,6 @@
 """Models, data and training through the handles."""
 import json
+import pathlib
 
 import pytest
 
@@ -264,3 +265,35 @@ def test_strided_and_half_inputs(env):
     assert loss(wide[:, ::2], half).sum == pytest.approx(loss(wide[:, ::2], half.astype("float32")).sum, rel=1e-6)
     with pytest.raises(TypeError):
         loss(wide.astype("float64"), teacher)
+
+
+def chain_of(recipe, **more):
+    top = {key: value for key, value in recipe.items() if key not in ("student",)}
+    stages = [{"name": "assistant", "student": {"from": "teacher", "layers": [0, 2]}},
+              dict({"name": "student", "teacher": "stages.assistant", "student": {"from": "teacher", "layers": [0]}}, **more)]
+    return dict(top, stages=stages)
+
+
+def test_stages_one_after_another(recipe, env, tmp_path):
+    seen, lines = [], chain_of(recipe)
+
+    def watch(progress):
+        seen.append((progress.stage, progress.stages, progress.stage_name))
+        return len(seen) < 3
+
+    with pytest.raises(distill.Cancelled):
+        distill.run(lines, env=env, on_progress=watch)
+    report = distill.run(lines, env=env, on_progress=lambda progress: seen.append((progress.stage, progress.stages, progress.stage_name)))
+    assert set(seen) == {(1, 2, "assistant"), (2, 2, "student")}
+    assert report["stages.student.student.parameters"] < report["stages.assistant.student.parameters"]
+    whole = distill.run(chain_of(dict(recipe, output=str(tmp_path / "whole"))), env=env).to_dict()
+    for name in ("assistant", "student"):
+        folders = [pathlib.Path(result["stages"][name]["student"]["path"]) for result in (report.to_dict(), whole)]
+        assert folders[0] != folders[1]
+        assert (folders[0] / "model.safetensors").read_bytes() == (folders[1] / "model.safetensors").read_bytes()
+    with pytest.raises(distill.Mismatch, match="stages.student was finished .* train.steps changed"):
+        distill.run(chain_of(recipe, train={"steps": 2}), env=env)
+    again = distill.run(chain_of(recipe, train={"steps": 2}), env=env, again=True)
+    assert again["stages.student.training.steps"] == 2
+    with pytest.raises(ValueError, match="stages"):
+        distill.run(recipe, env=env, again=True)
