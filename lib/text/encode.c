@@ -57,17 +57,55 @@ void dk_text_scratch_give(const dk_tokenizer *tok, dk_text_scratch *scratch)
     dk_text_scratch_free(scratch);
 }
 
+static int32_t overlap(const dk_text_marks *marks, size_t begin, size_t end)
+{
+    int64_t low = 0, high = marks->plain_count; /* the first that ends behind begin */
+    while (low < high) {
+        int64_t middle = (low + high) / 2;
+        if (marks->plain[middle].end > begin) high = middle;
+        else low = middle + 1;
+    }
+    return low < marks->plain_count && marks->plain[low].begin < end;
+}
+
+/* The next added token that text[at, size) may spell; the text begins at byte `base` of what marks speak of. */
+static dk_added_match next_added(const dk_tokenizer *tok, const dk_trie *trie, const char *text, size_t size,
+                                 size_t *at, size_t done, uint32_t flags, const dk_text_marks *marks, size_t base)
+{
+    dk_added_match match;
+    do {
+        match = dk_added_next(trie, tok->added, text, size, at, done, !!(flags & DK_ENCODE_PLAIN));
+        if (!match.token || !match.token->special || !marks) return match;
+        const size_t spelled = dk_token_at(&tok->bpe.tokens, match.token->id)->size;
+        if (!overlap(marks, base + *at - spelled, base + *at)) return match;
+    } while (*at < size);
+    return (dk_added_match){.begin = SIZE_MAX, .end = SIZE_MAX};
+}
+
+/* In text that normalization changed, nobody knows any more what is plain. */
+static int32_t check_marks(const dk_text_marks *marks, size_t base, dk_piece piece, const char *text, size_t size,
+                           const dk_added_match *match, dk_error *err)
+{
+    if (!marks || !match->token || !match->token->special || (text == piece.text && size == piece.size)) return DK_OK;
+    if (!overlap(marks, base, base + piece.size)) return DK_OK;
+    return dk_fail(err, DK_E_UNSUPPORTED,
+                   "the tokenizer changes text before it looks for special tokens: those of messages cannot be told "
+                   "from those of the template");
+}
+
 /* Text between tokens that were found before normalization. */
 static int32_t encode_between(const dk_tokenizer *tok, dk_text_scratch *scratch, dk_piece piece, uint32_t flags,
-                              dk_error *err)
+                              const dk_text_marks *marks, size_t base, dk_error *err)
 {
     size_t at = 0, done = 0, size;
     const char *text;
     int32_t rc = dk_normalise(&tok->normalizer, scratch->regex, scratch->normal, piece.goes_on, piece.text, piece.size,
                               &text, &size, err);
+    const int32_t same = !rc && text == piece.text && size == piece.size;
     while (!rc && size) {
         dk_added_match match =
-            dk_added_next(&tok->normal_trie, tok->added, text, size, &at, done, !!(flags & DK_ENCODE_PLAIN));
+            next_added(tok, &tok->normal_trie, text, size, &at, done, flags, same ? marks : NULL, base);
+        if ((rc = check_marks(marks, base, piece, text, size, &match, err))) break;
         size_t stop = match.token ? match.begin : size;
         dk_piece part = {text + done, stop - done, piece.at_start && !done, piece.goes_on && !done};
         if (done < stop) rc = dk_pretokenise(tok, scratch, part, err);
@@ -79,19 +117,23 @@ static int32_t encode_between(const dk_tokenizer *tok, dk_text_scratch *scratch,
 }
 
 static int32_t encode_text(const dk_tokenizer *tok, dk_text_scratch *scratch, const char *text, size_t size,
-                           uint32_t flags, dk_error *err)
+                           uint32_t flags, const dk_text_marks *marks, dk_error *err)
 {
+    const size_t base = marks ? marks->base : 0;
     size_t at = 0, done = 0;
     int32_t rc = DK_OK, goes_on = !!(flags & DK_ENCODE_CONTINUES), inside = goes_on || flags & DK_ENCODE_BEHIND;
     while (!rc && size) {
-        dk_added_match match =
-            dk_added_next(&tok->raw_trie, tok->added, text, size, &at, done, !!(flags & DK_ENCODE_PLAIN));
+        dk_added_match match = next_added(tok, &tok->raw_trie, text, size, &at, done, flags, marks, base);
         size_t stop = match.token ? match.begin : size;
         dk_piece piece = {text + done, stop - done, !done && !inside, !done && goes_on};
-        if (done < stop) rc = encode_between(tok, scratch, piece, flags, err);
+        if (done < stop) rc = encode_between(tok, scratch, piece, flags, marks, base + done, err);
         if (rc || !match.token) break;
         rc = dk_id_list_add(&scratch->ids, match.token->id, err);
         done = match.end;
+        if (marks && marks->cuts) {
+            dk_text_cut cut = {base + match.begin, base + match.end, scratch->ids.count};
+            dk_strbuf_append(marks->cuts, &cut, sizeof cut);
+        }
     }
     return rc;
 }
@@ -103,8 +145,8 @@ static int32_t add_ids(dk_id_list *list, const int32_t *ids, int64_t count, dk_e
     return rc;
 }
 
-static int32_t encode(const dk_tokenizer *tok, dk_text_scratch *scratch, const char *text, size_t size, uint32_t flags,
-                      dk_error *err)
+int32_t dk_text_encode(const dk_tokenizer *tok, dk_text_scratch *scratch, const char *text, size_t size, uint32_t flags,
+                       const dk_text_marks *marks, dk_error *err)
 {
     int32_t rc;
     scratch->ids.count = 0;
@@ -117,13 +159,14 @@ static int32_t encode(const dk_tokenizer *tok, dk_text_scratch *scratch, const c
     if (tok->split_special) flags |= DK_ENCODE_PLAIN;
     if (size >= CACHE_WORTH && !scratch->bpe.cache) DK_TRY(dk_new(tok->host, DK_CACHE_SLOTS, &scratch->bpe.cache, err));
     if (dk_valid_prefix(text, size) != size) {
+        if (marks) return dk_fail(err, DK_E_INVALID, "a text with marked parts is not UTF-8");
         dk_escape_invalid(&scratch->source, text, size, tok->keeps_byte);
         DK_TRY(dk_strbuf_check(&scratch->source, err));
         text = scratch->source.data;
         size = scratch->source.size;
     }
     if (flags & DK_ENCODE_SPECIAL) DK_TRY(add_ids(&scratch->ids, tok->before, tok->before_count, err));
-    DK_TRY(encode_text(tok, scratch, text, size, flags, err));
+    DK_TRY(encode_text(tok, scratch, text, size, flags, marks, err));
     if (flags & DK_ENCODE_SPECIAL) DK_TRY(add_ids(&scratch->ids, tok->after, tok->after_count, err));
 out:
     return rc;
@@ -135,7 +178,7 @@ int32_t dk_tokenizer_encode(const dk_tokenizer *tok, const char *text, size_t si
     dk_text_scratch *scratch;
     int32_t rc = dk_text_scratch_take(tok, &scratch, err);
     if (rc) return rc;
-    DK_TRY(encode(tok, scratch, text, size, flags, err));
+    DK_TRY(dk_text_encode(tok, scratch, text, size, flags, NULL, err));
     int64_t count = scratch->ids.count;
     if (needed) *needed = count;
     if (count > cap) {
@@ -155,7 +198,7 @@ int32_t dk_tokenizer_append(const dk_tokenizer *tok, dk_host *host, const char *
     dk_text_scratch *scratch;
     int32_t rc = dk_text_scratch_take(tok, &scratch, err);
     if (rc) return rc;
-    DK_TRY(encode(tok, scratch, text, size, flags, err));
+    DK_TRY(dk_text_encode(tok, scratch, text, size, flags, NULL, err));
     dk_id_list list = {.host = host, .items = *ids, .count = *count, .capacity = *cap};
     rc = dk_id_list_reserve(&list, scratch->ids.count, err);
     *ids = list.items;

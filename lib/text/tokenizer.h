@@ -1,9 +1,9 @@
 /* tokenizer.h - text <-> token ids.
  *
  * Here live tokenizers (byte-level BPE and SentencePiece-style BPE with byte fallback), read from tokenizer.json or
- * built from neutral parts (dk_vocabulary), and chat templates (chat.h). Files of models do not live here: whoever
- * reads a GGUF file fills a dk_vocabulary. Ids equal those of the reference implementation (HF tokenizers; llama.cpp
- * for GGUF).
+ * built from neutral parts (dk_vocabulary). Files of models do not live here: whoever reads a GGUF file fills a
+ * dk_vocabulary. Chat templates live in lib/chat. Ids equal those of the reference implementation (HF tokenizers;
+ * llama.cpp for GGUF).
  *
  * A tokenizer does not change after it was made: every function that takes a const dk_tokenizer may be called from many
  * threads at once. Patterns run in PCRE2 with match limits, match data is per call.
@@ -77,6 +77,23 @@ int32_t dk_tokenizer_encode(const dk_tokenizer *tok, const char *text, size_t si
  * the new ids are appended from entry *count on, so that a loop over texts allocates seldom. */
 int32_t dk_tokenizer_append(const dk_tokenizer *tok, dk_host *host, const char *text, size_t size, uint32_t flags,
                             int32_t **ids, int64_t *cap, int64_t *count, dk_error *err);
+
+typedef struct dk_text_span { /* bytes [begin, end) of a text */
+    size_t begin, end;
+} dk_text_span;
+typedef struct dk_marked_text {
+    const char *text; /* UTF-8 */
+    size_t size;
+    const dk_text_span *plain; /* [plain_count] ascending: what spells a special token there, even in part, is text */
+    int64_t plain_count;
+    const dk_text_span *wanted; /* [wanted_count] whose tokens are asked for */
+    int64_t wanted_count;
+} dk_marked_text;
+/* Appends the ids of the whole text, as dk_tokenizer_append does. places[2 * wanted_count]: of the ids appended, the
+ * first that reaches into each span and the one behind the last. A token that lies across the begin of a span belongs
+ * to it, but not an added one. DK_E_UNSUPPORTED where normalization hides where a token lies. */
+int32_t dk_tokenizer_append_marked(const dk_tokenizer *tok, dk_host *host, const dk_marked_text *in, int32_t **ids,
+                                   int64_t *cap, int64_t *count, int64_t *places, dk_error *err);
 
 /* For a text that is encoded in parts (prompt and completion, the segments of a chat): DK_ENCODE_CONTINUES where the
  * ids so far end in an ordinary token, 0 where they end in an added token or there are none. */

@@ -69,6 +69,21 @@ int32_t dk_text_scratch_take(const dk_tokenizer *tok, dk_text_scratch **out, dk_
 void dk_text_scratch_give(const dk_tokenizer *tok, dk_text_scratch *scratch);
 void dk_text_scratch_free(dk_text_scratch *scratch);
 
+/* What is known of parts of a text; places are bytes of the whole, in which the text that is encoded begins at base. */
+typedef struct dk_text_cut { /* an added token: what stands behind it is encoded on its own, from id on */
+    size_t begin, end;
+    int64_t id;
+} dk_text_cut;
+typedef struct dk_text_marks {
+    size_t base;
+    const dk_text_span *plain; /* [plain_count] ascending: no special token is read there */
+    int64_t plain_count;
+    dk_strbuf *cuts; /* of dk_text_cut; NULL = not wanted */
+} dk_text_marks;
+/* The ids of a text, to scratch->ids. marks NULL = none. */
+int32_t dk_text_encode(const dk_tokenizer *tok, dk_text_scratch *scratch, const char *text, size_t size, uint32_t flags,
+                       const dk_text_marks *marks, dk_error *err);
+
 /* pretokenise.c: runs the pre-tokenizer and the model over normalised text; the ids go to scratch->ids. */
 typedef struct dk_piece {
     const char *text;

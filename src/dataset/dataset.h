@@ -1,5 +1,5 @@
 /* dataset.h - a source of samples: text, JSONL, token files, memory, a host's callback; cut or packed into windows of
- * tokens; shuffled; with a cursor that is a number. Tokenisers and chat templates live in lib/text.
+ * tokens; shuffled; with a cursor that is a number. Tokenisers live in lib/text, chat templates in lib/chat.
  *
  * A dataset is immutable and shared. Batch k is a pure function of (data, options, seed, k), packing included: windows
  * are cut and packed once, in order of the data; every epoch visits them in a permutation drawn from (seed, epoch). A

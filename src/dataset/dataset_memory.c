@@ -37,12 +37,12 @@ int32_t di_dataset_from_callbacks(dk_host *host, const distill_dataset_callbacks
     di_builder builder = {0};
     di_dataset *dataset = NULL;
     di_store *store = NULL;
-    di_encoder encoder;
+    di_encoder encoder = {0};
     di_rules rules;
     int32_t rc, owned = 0;
     di_rules_read(&rules, options);
-    di_encoder_init(&encoder, host, tokenizer, options);
     DK_TRY(check_table(table, err));
+    DK_TRY(di_encoder_init(&encoder, host, tokenizer, options, err));
     DK_TRY(di_builder_init(&builder, host, "the host's samples", tokenizer, DI_MEMORY_LIMIT, err));
     builder.store->callbacks = *table;
     owned = 1; /* from here on the store calls destroy */
@@ -54,6 +54,7 @@ int32_t di_dataset_from_callbacks(dk_host *host, const distill_dataset_callbacks
     *out = dataset;
     dataset = NULL;
 out:
+    di_encoder_free(&encoder);
     di_builder_free(&builder);
     di_dataset_release(dataset);
     if (!owned && table->destroy) table->destroy(table->user);

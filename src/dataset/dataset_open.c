@@ -74,11 +74,12 @@ static int32_t read_samples(const opening *o, const source *s, di_format format,
     di_encoder encoder;
     di_reading reading = {&encoder, builder, o->path, o->progress, o->user};
     int32_t rc;
-    di_encoder_init(&encoder, o->host, o->tokenizer, o->options);
+    DK_TRY(di_encoder_init(&encoder, o->host, o->tokenizer, o->options, err));
     DK_TRY(di_builder_init(builder, o->host, o->path, o->tokenizer, o->memory_limit, err));
     builder->store->lines = format == DI_FORMAT_JSONL;
     rc = di_read_file(&reading, s->data, s->size, format, di_options_text(o->options, "data.separator"), err);
 out:
+    di_encoder_free(&encoder);
     return rc;
 }
 

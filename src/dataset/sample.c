@@ -10,36 +10,65 @@ static int64_t end_token(const dk_tokenizer *tokenizer, const di_options *option
     return id >= 0 && dk_tokenizer_is_special(tokenizer, id) ? id : dk_tokenizer_eos(tokenizer);
 }
 
-static void find_chat(di_encoder *encoder, const char *name)
+/* auto: what the tokenizer's own template is wrong with is told when messages come, since texts need none. */
+static int32_t find_chat(di_encoder *encoder, const char *name, dk_error *err)
 {
     dk_error *problem = &encoder->chat_problem;
-    if (strcmp(name, "none") == 0)
+    if (dk_chat_is_name(name)) return dk_chat_by_name(encoder->host, name, encoder->tokenizer, &encoder->chat, err);
+    if (strcmp(name, "none") != 0 && strcmp(name, "auto") != 0)
+        return dk_chat_open_file(encoder->host, name, encoder->tokenizer, &encoder->chat, err);
+    if (!strcmp(name, "none"))
         dk_fail(problem, DK_E_OPTION,
-                "messages need a chat template, and data.chat_template is none: set it to one of %s", dk_chat_names());
-    else if (strcmp(name, "auto") != 0) dk_chat_by_name(name, encoder->tokenizer, &encoder->chat, problem);
-    else if (dk_chat_of_tokenizer(encoder->tokenizer, &encoder->chat, problem) == DK_E_NOT_FOUND)
+                "messages need a chat template, and data.chat_template is none: name one of %s, or a file",
+                dk_chat_names());
+    else if (dk_chat_of_tokenizer(encoder->host, encoder->tokenizer, &encoder->chat, problem) == DK_E_NOT_FOUND)
         dk_fail(problem, DK_E_OPTION,
-                "messages need a chat template, and the tokenizer has none: set data.chat_template to one of %s",
+                "messages need a chat template, and the tokenizer has none: set data.chat_template to the format that "
+                "the model was trained with (%s), or to a file.jinja",
                 dk_chat_names());
-    else if (problem->code == DK_E_UNSUPPORTED)
-        dk_fail(problem, DK_E_UNSUPPORTED,
-                "the tokenizer's own chat template is not one that is known: set data.chat_template to one of %s",
-                dk_chat_names());
+    return DK_OK;
 }
 
-void di_encoder_init(di_encoder *encoder, dk_host *host, const dk_tokenizer *tokenizer, const di_options *options)
+static int32_t is_leap(int64_t year) { return (year % 4 == 0 && year % 100 != 0) || year % 400 == 0; }
+
+static int32_t read_date(const char *text, dk_jinja_date *out, dk_error *err)
 {
+    static const int32_t lengths[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
+    int64_t year = 0, month = 0, day = 0;
+    if (!text || !*text) return DK_OK;
+    int32_t good = strlen(text) == 10 && text[4] == '-' && text[7] == '-' && dk_parse_i64(text, 4, &year) &&
+                   dk_parse_i64(text + 5, 2, &month) && dk_parse_i64(text + 8, 2, &day);
+    good = good && year > 0 && month >= 1 && month <= 12 && day >= 1 &&
+           day <= lengths[month - 1] + (month == 2 && is_leap(year));
+    if (!good) return dk_fail(err, DK_E_OPTION, "data.chat_date \"%.40s\" is no date like 2025-01-31", text);
+    *out = (dk_jinja_date){.year = (int32_t)year, .month = (int32_t)month, .day = (int32_t)day};
+    return DK_OK;
+}
+
+int32_t di_encoder_init(di_encoder *encoder, dk_host *host, const dk_tokenizer *tokenizer, const di_options *options,
+                        dk_error *err)
+{
+    int32_t rc;
     memset(encoder, 0, sizeof *encoder);
     encoder->host = host;
     encoder->tokenizer = tokenizer;
     encoder->prompt_loss = di_options_flag(options, "data.prompt_loss");
     encoder->text_flags = di_options_is(options, "data.special_in_text", "plain") ? DK_ENCODE_PLAIN : 0;
     encoder->bos = encoder->eos = encoder->end = -1;
-    if (!tokenizer) return;
+    DK_TRY(read_date(di_options_text(options, "data.chat_date"), &encoder->date, err));
+    if (!tokenizer) goto out;
     if (dk_tokenizer_adds_bos(tokenizer)) encoder->bos = dk_tokenizer_bos(tokenizer);
     encoder->end = end_token(tokenizer, options);
     encoder->eos = dk_tokenizer_eos(tokenizer) >= 0 ? dk_tokenizer_eos(tokenizer) : encoder->end;
-    find_chat(encoder, di_options_text(options, "data.chat_template"));
+    rc = find_chat(encoder, di_options_text(options, "data.chat_template"), err);
+out:
+    return rc;
+}
+
+void di_encoder_free(di_encoder *encoder)
+{
+    dk_chat_template_release(encoder->chat);
+    encoder->chat = NULL;
 }
 
 /* ---- tokens that grow ---- */
@@ -243,6 +272,11 @@ void di_notes_add(di_notes *to, const di_notes *from)
         memcpy(to->key, from->key, sizeof to->key);
         to->key_number = from->key_number;
     }
+    if (from->absent && !to->absent) {
+        to->absent_number = from->absent_number;
+        to->absent_message = from->absent_message;
+    }
+    to->absent += from->absent;
     to->special += from->special;
     to->unknown += from->unknown;
     to->endless += from->endless;
@@ -259,6 +293,11 @@ void di_notes_tell(const di_notes *notes, dk_host *host, const char *name)
         dk_log(host, DK_LOG_WARN, "dataset",
                "%s: %lld samples have keys that are not used (the first is \"%s\" in sample %lld)", name,
                (long long)notes->unknown, notes->key, (long long)notes->key_number);
+    if (notes->absent)
+        dk_log(host, DK_LOG_WARN, "dataset",
+               "%s: the chat template leaves out %lld messages that say something (the first is message %lld of sample "
+               "%lld)",
+               name, (long long)notes->absent, (long long)notes->absent_message, (long long)notes->absent_number);
     if (notes->endless)
         dk_log(host, DK_LOG_WARN, "dataset",
                "%s: %lld completions have no token at their end: name an eos_token in tokenizer_config.json", name,

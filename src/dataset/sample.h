@@ -3,14 +3,15 @@
  * Text: BOS where the tokenizer puts one in front of a text; the tokens of the text; the end token: data.separator
  * where that is a special token of its own, else the tokenizer's EOS, else none. All of it is learnt.
  * prompt/completion: BOS, prompt, completion, EOS unless the completion ends with it; completion and EOS are learnt.
- * messages: as the chat template says, which spells out its own BOS and ends; every assistant turn with its end-of-turn
- * token is learnt, with the turn's weight. Lists of messages as prompt and completion: one conversation, of which the
- * completion's assistant turns are learnt.
+ * messages: as the chat template says, which spells out its own BOS and ends; what it marks as an answer is learnt, or
+ * every assistant turn with its end-of-turn token (lib/chat/chat.h), with the turn's weight. Lists of messages as
+ * prompt and completion: one conversation, of which the completion's assistant turns are learnt.
  *
- * Boundaries: a segment is tokenised together with the one before it. Where the tokens of both begin with the tokens of
- * the first alone, the rest are the segment's; else a token would lie across the boundary, and the segment is tokenised
- * on its own. So a prompt has the same tokens as when one generates from it. Special tokens spelled out are
- * recognised, in what a template spells always, in texts unless data.special_in_text is plain.
+ * Boundaries: the text of a conversation is tokenised as a whole; a token across the begin of an answer is learnt. Of a
+ * prompt and its completion each segment is tokenised together with the one before it. Where the tokens of both begin
+ * with the tokens of the first alone, the rest are the segment's; else a token would lie across the boundary, and the
+ * segment is tokenised on its own. So a prompt has the same tokens as when one generates from it. Special tokens
+ * spelled out are recognised, in what a template spells always, in texts unless data.special_in_text is plain.
  *
  *   sample.c       encoder, tokens that grow, texts    sample_json.c    objects
  *   sample_keys.c  keys of objects, weights            talk.c           conversations */
@@ -19,7 +20,7 @@
 
 #include "dataset/store.h"
 #include "options/options.h"
-#include "text/chat.h"
+#include "chat/chat.h"
 
 typedef struct di_encoder { /* does not change once made: many threads encode with it */
     dk_host *host;
@@ -27,15 +28,21 @@ typedef struct di_encoder { /* does not change once made: many threads encode wi
     int64_t bos, eos, end;         /* -1 = none; end: of a text */
     int32_t prompt_loss;
     uint32_t text_flags; /* DK_ENCODE_*: of what samples say */
-    dk_chat_template chat;
-    dk_error chat_problem; /* why there is none: told when the first messages come */
+    dk_chat_template *chat;
+    dk_jinja_date date;    /* what templates see as today */
+    dk_error chat_problem; /* why there is no chat: told when the first messages come */
 } di_encoder;
-void di_encoder_init(di_encoder *encoder, dk_host *host, const dk_tokenizer *tokenizer, const di_options *options);
+/* Fails where data.chat_template is a file that cannot be used. */
+int32_t di_encoder_init(di_encoder *encoder, dk_host *host, const dk_tokenizer *tokenizer, const di_options *options,
+                        dk_error *err);
+void di_encoder_free(di_encoder *encoder); /* zeroed is fine */
 
-typedef struct di_notes { /* what was seen and is told once for a source */
-    int64_t special;      /* special tokens spelled out in texts, which became control tokens */
-    int64_t unknown;      /* samples with a key that is not used */
-    int64_t endless;      /* completions behind which no token says that they end */
+typedef struct di_notes {                  /* what was seen and is told once for a source */
+    int64_t special;                       /* special tokens spelled out in texts, which became control tokens */
+    int64_t unknown;                       /* samples with a key that is not used */
+    int64_t endless;                       /* completions behind which no token says that they end */
+    int64_t absent;                        /* messages of which the chat template writes nothing */
+    int64_t absent_number, absent_message; /* of the first */
     char special_text[40], key[40];
     int64_t special_number, key_number; /* of the first such sample */
 } di_notes;
@@ -108,8 +115,11 @@ int32_t di_check_keys(const dk_node *map, const char *const *used, const di_key 
 int32_t di_read_weight(const dk_node *node, const char *place, const char *what, double *out, dk_error *err);
 
 /* ---- talk.c ---- */
-/* Lists of messages; completion NULL = every answer of the list is learnt, else those of the completion alone. */
-int32_t di_encode_talk(const di_encoder *encoder, const dk_node *list, const dk_node *completion, const char *place,
-                       di_encoded *out, dk_error *err);
+/* Lists of messages of a sample; completion NULL = every answer of the list is learnt, else those of the completion
+ * alone. */
+int32_t di_encode_talk(const di_encoder *encoder, const dk_node *sample, const dk_node *list, const dk_node *completion,
+                       const char *place, di_encoded *out, dk_error *err);
+/* Keys of a sample that a chat template may read: tools, chat_template_kwargs. Refused where it does not. */
+int32_t di_check_talk(const di_encoder *encoder, const dk_node *sample, const char *place, dk_error *err);
 
 #endif

@@ -7,10 +7,8 @@
 #define RENDER "render the conversation yourself and give it as text, or as prompt and completion"
 #define TOKENS "give such samples as token files or from memory"
 static const di_key refused[] = {
-    {"tools", RENDER},
     {"functions", RENDER},
     {"tool_choice", RENDER},
-    {"chat_template_kwargs", RENDER},
     {"system", "put it in front of the prompt, or into messages"},
     {"images", "only text is learnt"},
     {"image", "only text is learnt"},
@@ -69,11 +67,11 @@ out:
     return rc;
 }
 
-static int32_t encode_pair(const di_encoder *encoder, const dk_node *prompt, const dk_node *completion,
-                           const char *place, di_encoded *out, dk_error *err)
+static int32_t encode_pair(const di_encoder *encoder, const dk_node *root, const dk_node *prompt,
+                           const dk_node *completion, const char *place, di_encoded *out, dk_error *err)
 {
     int32_t lists = (prompt && prompt->type == DK_NODE_LIST) + (completion && completion->type == DK_NODE_LIST), rc;
-    if (lists == 2) return di_encode_talk(encoder, prompt, completion, place, out, err);
+    if (lists == 2) return di_encode_talk(encoder, root, prompt, completion, place, out, err);
     if (lists && prompt && completion)
         return dk_fail(err, DK_E_FORMAT,
                        "%s: \"prompt\" and \"completion\" must both be text or both be lists of messages", place);
@@ -113,7 +111,8 @@ static int32_t read_tag(const dk_node *root, const char *place, di_tag *tag, dk_
 static int32_t encode_object(const di_encoder *encoder, const dk_node *root, const char *place, uint32_t *flags,
                              di_encoded *out, dk_error *err)
 {
-    static const char *const used[] = {"text", "messages", "prompt", "completion", "weight", "teacher", NULL};
+    static const char *const used[] = {
+        "text", "messages", "prompt", "completion", "weight", "teacher", "tools", "chat_template_kwargs", NULL};
     const dk_node *text = di_member(root, "text"), *messages = di_member(root, "messages");
     const dk_node *prompt = di_member(root, "prompt"), *completion = di_member(root, "completion");
     int32_t kinds = (text != NULL) + (messages != NULL) + (prompt || completion), rc;
@@ -123,6 +122,7 @@ static int32_t encode_object(const di_encoder *encoder, const dk_node *root, con
     if (!root || root->type != DK_NODE_MAP)
         return dk_fail(err, DK_E_FORMAT, "%s: a sample must be a JSON object", place);
     DK_TRY(di_check_keys(root, used, refused, place, "", out, err));
+    DK_TRY(di_check_talk(encoder, root, place, err));
     DK_TRY(read_tag(root, place, &out->tag, err));
     if (kinds != 1)
         return dk_fail(err, DK_E_FORMAT,
@@ -131,12 +131,12 @@ static int32_t encode_object(const di_encoder *encoder, const dk_node *root, con
                        place, kinds ? "more" : "none", kinds ? "" : advice(root));
     DK_TRY(di_read_weight(di_member(root, "weight"), place, "", &weight, err));
     if (messages) {
-        DK_TRY(di_encode_talk(encoder, messages, NULL, place, out, err));
+        DK_TRY(di_encode_talk(encoder, root, messages, NULL, place, out, err));
     } else if (text) {
         DK_TRY(need_text(text, "text", place, err));
         *flags = DI_DOCUMENT_TEXT;
         DK_TRY(di_encode_text(encoder, text->text, text->size, 0, DI_PIECE_FIRST | DI_PIECE_LAST, out, err));
-    } else DK_TRY(encode_pair(encoder, prompt, completion, place, out, err));
+    } else DK_TRY(encode_pair(encoder, root, prompt, completion, place, out, err));
     DK_TRY(di_encoded_weigh(out, first, weight, err));
 out:
     return rc;

@@ -40,6 +40,7 @@ int32_t di_sample_stream_create(const di_encoder *encoder, const distill_dataset
     if (rc != DK_OK) return rc;
     stream->host = encoder->host;
     stream->encoder = *encoder;
+    stream->encoder.chat = dk_chat_template_retain(encoder->chat);
     stream->table = *table;
     stream->rules = *rules;
     di_packer_init(&stream->packer, rules->length, rules->pack);
@@ -51,6 +52,7 @@ int32_t di_sample_stream_create(const di_encoder *encoder, const distill_dataset
 void di_sample_stream_free(di_sample_stream *stream)
 {
     if (!stream) return;
+    di_encoder_free(&stream->encoder);
     di_encoded_free(&stream->sample);
     dk_free(stream->host, stream->list.items);
     dk_free(stream->host, stream->ids);

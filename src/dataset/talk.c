@@ -7,13 +7,14 @@
 typedef struct talk {
     const di_encoder *encoder;
     const char *place;
-    dk_chat_message *messages; /* [count] */
-    double *weights;           /* [count] of an answer */
-    char **joined;             /* [count] contents that came in parts; NULL = as they are */
+    const dk_node **messages; /* [count] */
+    double *weights;          /* [count] of an answer */
+    uint8_t *wanted;          /* [count] answers whose tokens are looked for */
     int64_t count;
 } talk;
 
-static const di_key refused[] = {
+/* Keys that mean something where the chat template reads them, else are refused. */
+static const di_key rendered[] = {
     {"name", "write it into the content"},
     {"tool_calls", "write the call into the content, as the template would"},
     {"function_call", "write the call into the content, as the template would"},
@@ -22,13 +23,16 @@ static const di_key refused[] = {
     {"thinking", "write it into the content, as the template would"},
     {"reasoning", "write it into the content, as the template would"},
     {"reasoning_content", "write it into the content, as the template would"},
+    {"channel", "write it into the content, as the template would"},
+    {"recipient", "write it into the content, as the template would"},
+    {NULL, NULL},
+};
+static const di_key refused[] = {
     {"refusal", "write it into the content"},
     {"images", "only text is learnt"},
     {"image", "only text is learnt"},
     {"audio", "only text is learnt"},
     {"prefix", "give the conversation as prompt and completion"},
-    {"channel", "write it into the content, as the template would"},
-    {"recipient", "write it into the content, as the template would"},
     {"loss", "set \"weight\" to 0 or more"},
     {"loss_weight", "call it \"weight\""},
     {"mask", "set \"weight\" to 0 or more"},
@@ -39,75 +43,114 @@ static const di_key refused[] = {
     {NULL, NULL},
 };
 
+/* Without a tokenizer there is no template that could be asked. */
+static int32_t reads(const di_encoder *encoder, const char *key)
+{
+    static const char *const reasons[] = {"reasoning_content", "thinking", "reasoning"};
+    int32_t is_reason = 0;
+    if (!encoder->tokenizer) return 1;
+    if (!encoder->chat) return 0;
+    for (int32_t i = 0; i < 3; i++) is_reason |= !strcmp(key, reasons[i]);
+    for (int32_t i = 0; is_reason && i < 2; i++) /* the names that it is given under */
+        if (dk_chat_reads(encoder->chat, reasons[i])) return 1;
+    return dk_chat_reads(encoder->chat, key);
+}
+
+int32_t di_check_talk(const di_encoder *encoder, const dk_node *sample, const char *place, dk_error *err)
+{
+    static const char way[] = "changes what is learnt and is not supported: the chat template does not read it";
+    const dk_node *tools = di_member(sample, "tools"), *variables = di_member(sample, "chat_template_kwargs");
+    const int32_t talks = di_member(sample, "messages") ||
+                          (di_member(sample, "prompt") && di_member(sample, "prompt")->type == DK_NODE_LIST);
+    if (tools && tools->size && (!talks || !reads(encoder, "tools")))
+        return dk_fail(err, DK_E_FORMAT, "%s: \"tools\" %s", place, way);
+    if (tools && tools->type != DK_NODE_LIST)
+        return dk_fail(err, DK_E_FORMAT, "%s: \"tools\" must be a list of tools", place);
+    if (variables && variables->type != DK_NODE_MAP)
+        return dk_fail(err, DK_E_FORMAT, "%s: \"chat_template_kwargs\" must be an object", place);
+    for (size_t i = 0; variables && i < variables->size; i++)
+        if (!talks || !reads(encoder, variables->items[i]->key))
+            return dk_fail(err, DK_E_FORMAT, "%s: \"chat_template_kwargs\": \"%.40s\" %s", place,
+                           variables->items[i]->key, way);
+    return DK_OK;
+}
+
 /* ---- reading ---- */
 
-static int32_t read_role(const dk_node *role, const char *place, size_t number, dk_slice *out, dk_error *err)
+static int32_t check_role(const di_encoder *encoder, const dk_node *role, const char *place, size_t number,
+                          dk_error *err)
 {
     static const char *const known[] = {"system", "user", "assistant"};
     const char *way = "";
-    for (int i = 0; i < 3; i++) {
-        if (!dk_node_is_text(role, known[i])) continue;
-        *out = (dk_slice){role->text, role->size};
-        return DK_OK;
-    }
+    for (int i = 0; i < 3; i++)
+        if (dk_node_is_text(role, known[i])) return DK_OK;
+    if (role->size && strlen(role->text) == role->size && reads(encoder, role->text)) return DK_OK;
     if (dk_node_is_text(role, "developer")) way = ": call it system";
     if (dk_node_is_text(role, "tool") || dk_node_is_text(role, "function"))
         way = ": render the conversation yourself and give it as prompt and completion";
-    return dk_fail(err, DK_E_FORMAT, "%s: message %zu has the role \"%.32s\"; known are system, user and assistant%s",
+    return dk_fail(err, DK_E_FORMAT,
+                   "%s: message %zu has the role \"%.32s\", which the chat template does not read; known are system, "
+                   "user and assistant%s",
                    place, number, role->text, way);
 }
 
-/* [{"type": "text", "text": ...}, ...] is one text. */
-static int32_t join_parts(talk *t, const dk_node *list, size_t number, dk_error *err)
+/* [{"type": "text", "text": ...}, ...] */
+static int32_t check_parts(const dk_node *list, const char *place, size_t number, dk_error *err)
 {
-    dk_strbuf text;
-    int32_t rc = DK_OK;
-    dk_strbuf_init(&text, t->encoder->host);
     for (size_t i = 0; i < list->size; i++) {
         const dk_node *part = list->items[i], *type = di_member(part, "type"), *value = di_member(part, "text");
-        if (!value || value->type != DK_NODE_TEXT || (type && !dk_node_is_text(type, "text"))) {
-            rc = dk_fail(err, DK_E_FORMAT,
-                         "%s: message %zu: part %zu of \"content\" has type \"%.32s\"; only text is "
-                         "learnt, as {\"type\": \"text\", \"text\": ...}",
-                         t->place, number, i + 1, type && type->type == DK_NODE_TEXT ? type->text : "?");
-            goto out;
-        }
-        dk_strbuf_append(&text, value->text, value->size);
+        if (!value || value->type != DK_NODE_TEXT || (type && !dk_node_is_text(type, "text")))
+            return dk_fail(err, DK_E_FORMAT,
+                           "%s: message %zu: part %zu of \"content\" has type \"%.32s\"; only text is "
+                           "learnt, as {\"type\": \"text\", \"text\": ...}",
+                           place, number, i + 1, type && type->type == DK_NODE_TEXT ? type->text : "?");
     }
-    DK_TRY(dk_strbuf_check(&text, err));
-    if (!(t->joined[t->count] = dk_strndup(t->encoder->host, text.data ? text.data : "", text.size))) {
-        rc = dk_fail_nomem(err, text.size);
-        goto out;
-    }
-    t->messages[t->count].content = (dk_slice){t->joined[t->count], text.size};
-out:
-    dk_strbuf_free(&text);
-    return rc;
+    return DK_OK;
+}
+
+static int32_t check_keys(const talk *t, const dk_node *node, const char *what, di_encoded *out, dk_error *err)
+{
+    const char *used[16] = {"role", "content", "weight"};
+    di_key others[32];
+    size_t use = 3, count = 0;
+    for (const di_key *key = rendered; key->name; key++)
+        if (reads(t->encoder, key->name)) used[use++] = key->name;
+        else others[count++] = *key;
+    for (const di_key *key = refused; key->name; key++) others[count++] = *key;
+    used[use] = NULL;
+    others[count] = (di_key){NULL, NULL};
+    return di_check_keys(node, used, others, t->place, what, out, err);
+}
+
+/* A call or a thought may stand without content. */
+static int32_t check_content(const talk *t, const dk_node *node, size_t number, dk_error *err)
+{
+    const dk_node *role = di_member(node, "role"), *content = di_member(node, "content");
+    const int32_t calls = di_member(node, "tool_calls") && reads(t->encoder, "tool_calls");
+    if (!role || role->type != DK_NODE_TEXT || (!content && !calls) ||
+        (content && content->type != DK_NODE_TEXT && content->type != DK_NODE_LIST))
+        return dk_fail(err, DK_E_FORMAT, "%s: message %zu needs \"role\" and \"content\", both text", t->place, number);
+    if (content && content->type == DK_NODE_LIST) return check_parts(content, t->place, number, err);
+    return DK_OK;
 }
 
 static int32_t read_message(talk *t, const dk_node *node, size_t number, di_encoded *out, dk_error *err)
 {
-    static const char *const used[] = {"role", "content", "weight", NULL};
-    const dk_node *role = di_member(node, "role"), *content = di_member(node, "content");
-    const dk_node *weight = di_member(node, "weight");
+    const dk_node *role = di_member(node, "role"), *weight = di_member(node, "weight");
     char what[48];
     int32_t rc;
     if (!node || node->type != DK_NODE_MAP)
         return dk_fail(err, DK_E_FORMAT, "%s: message %zu must be an object with role and content", t->place, number);
     snprintf(what, sizeof what, "message %zu: ", number);
-    DK_TRY(di_check_keys(node, used, refused, t->place, what, out, err));
-    if (!role || role->type != DK_NODE_TEXT || !content ||
-        (content->type != DK_NODE_TEXT && content->type != DK_NODE_LIST))
-        return dk_fail(err, DK_E_FORMAT, "%s: message %zu needs \"role\" and \"content\", both text", t->place, number);
-    DK_TRY(read_role(role, t->place, number, &t->messages[t->count].role, err));
+    DK_TRY(check_keys(t, node, what, out, err));
+    DK_TRY(check_content(t, node, number, err));
+    DK_TRY(check_role(t->encoder, role, t->place, number, err));
     if (weight && !dk_node_is_text(role, "assistant"))
         return dk_fail(err, DK_E_FORMAT,
                        "%s: message %zu: \"weight\" goes with assistant messages, the only ones that are learnt",
                        t->place, number);
     DK_TRY(di_read_weight(weight, t->place, what, &t->weights[t->count], err));
-    if (content->type == DK_NODE_LIST) DK_TRY(join_parts(t, content, number, err));
-    else t->messages[t->count].content = (dk_slice){content->text, content->size};
-    t->count++;
+    t->messages[t->count++] = node;
 out:
     return rc;
 }
@@ -124,76 +167,85 @@ out:
 
 /* ---- tokens ---- */
 
-/* What messages say is ordinary text: the special tokens of the template are put between runs of plain text. */
-typedef struct runs {
-    const talk *talk;
-    const dk_chat *chat;
-    size_t done;    /* bytes of the chat that have tokens */
-    size_t open;    /* begin of the run that `done` lies in */
-    int32_t behind; /* a special token stands in front of the run */
-} runs;
-
-static int32_t end_run(runs *r, size_t stop, int32_t learn, di_encoded *out, dk_error *err)
+static int32_t append(const dk_chat_answer *answer, const talk *t, const int32_t *ids, int64_t count, di_encoded *out,
+                      dk_error *err)
 {
-    uint32_t flags = DK_ENCODE_PLAIN | (r->behind ? DK_ENCODE_BEHIND : 0);
-    int32_t rc = di_encode_segment(r->talk->encoder, r->chat->text.data + r->done, stop - r->done, r->done - r->open,
-                                   flags, learn, out, err);
-    r->done = stop;
-    return rc;
+    const int64_t first = out->count;
+    int32_t rc = di_encoded_append(out, ids, count, answer || t->encoder->prompt_loss, err);
+    return rc || !answer ? rc : di_encoded_weigh(out, first, t->weights[answer->message], err);
 }
 
-/* The next special token of the template in [at, stop): not one that reaches into what a message says. */
-static int64_t next_marker(const runs *r, size_t at, size_t stop, size_t *begin, size_t *end)
+/* ids [count] of the whole text; those of each answer lie in [places[2i], places[2i + 1]). */
+static int32_t append_all(const talk *t, const dk_chat_answer *answers, int64_t answer_count, const int64_t *places,
+                          const int32_t *ids, int64_t count, di_encoded *out, dk_error *err)
 {
-    const dk_chat *chat = r->chat;
-    for (int64_t i = 0; i <= chat->content_count && at < stop; i++) {
-        size_t limit = i < chat->content_count ? chat->contents[i].begin : chat->text.size;
-        if (limit > stop) limit = stop;
-        int64_t id =
-            at < limit ? dk_tokenizer_next_special(r->talk->encoder->tokenizer, chat->text.data, limit, at, begin, end)
-                       : -1;
-        if (id >= 0) return id;
-        if (i < chat->content_count && chat->contents[i].end > at) at = chat->contents[i].end;
-    }
-    return -1;
-}
-
-static int32_t encode_runs(runs *r, size_t stop, int32_t learn, di_encoded *out, dk_error *err)
-{
-    size_t begin, end;
-    int64_t id;
-    int32_t rc;
-    while ((id = next_marker(r, r->done, stop, &begin, &end)) >= 0) {
-        DK_TRY(end_run(r, begin, learn, out, err));
-        DK_TRY(di_encode_id(out, id, learn, err));
-        r->done = r->open = end;
-        r->behind = 1;
-    }
-    DK_TRY(end_run(r, stop, learn, out, err));
-out:
-    return rc;
-}
-
-static int32_t encode_chat(const talk *t, const dk_chat *chat, di_encoded *out, dk_error *err)
-{
-    const int32_t plain = (t->encoder->text_flags & DK_ENCODE_PLAIN) != 0;
-    runs r = {.talk = t, .chat = chat};
-    size_t at = 0, before = 0;
+    int64_t done = 0;
     int32_t rc = DK_OK;
-    for (int64_t i = 0; i < chat->content_count; i++)
-        di_note_special(t->encoder, chat->text.data + chat->contents[i].begin,
-                        chat->contents[i].end - chat->contents[i].begin, out);
-    for (int64_t i = 0; i < chat->count; i++) {
-        const dk_chat_segment *segment = &chat->segments[i];
-        int32_t learn = segment->has_loss || t->encoder->prompt_loss;
-        int64_t first = out->count;
-        if (plain) DK_TRY(encode_runs(&r, at + segment->size, learn, out, err));
-        else DK_TRY(di_encode_segment(t->encoder, chat->text.data + at, segment->size, before, 0, learn, out, err));
-        if (segment->has_loss) DK_TRY(di_encoded_weigh(out, first, t->weights[segment->message], err));
-        at += segment->size;
-        before = segment->size;
+    for (int64_t i = 0; i < answer_count; i++) {
+        const int64_t begin = places[2 * i] > done ? places[2 * i] : done;
+        if (places[2 * i + 1] <= begin) continue;
+        DK_TRY(append(NULL, t, ids + done, begin - done, out, err));
+        DK_TRY(append(&answers[i], t, ids + begin, places[2 * i + 1] - begin, out, err));
+        done = places[2 * i + 1];
     }
+    rc = append(NULL, t, ids + done, count - done, out, err);
 out:
+    return rc;
+}
+
+static int32_t encode_chat(const talk *t, const dk_chat *chat, const dk_chat_answer *answers, int64_t answer_count,
+                           di_encoded *out, dk_error *err)
+{
+    const di_encoder *encoder = t->encoder;
+    const int32_t plain = (encoder->text_flags & DK_ENCODE_PLAIN) != 0;
+    dk_text_span *spans = NULL;
+    int64_t *places = NULL, count = 0;
+    int32_t rc;
+    DK_TRY(dk_new(encoder->host, answer_count + 1, &spans, err));
+    DK_TRY(dk_new(encoder->host, 2 * answer_count + 1, &places, err));
+    for (int64_t i = 0; i < answer_count; i++) spans[i] = answers[i].span;
+    for (int64_t i = 0; i < chat->content_count; i++)
+        di_note_special(encoder, chat->text + chat->contents[i].begin, chat->contents[i].end - chat->contents[i].begin,
+                        out);
+    const dk_marked_text text = {
+        chat->text, chat->size, plain ? chat->contents : NULL, plain ? chat->content_count : 0, spans, answer_count};
+    DK_TRY(dk_tokenizer_append_marked(encoder->tokenizer, out->host, &text, &out->scratch, &out->scratch_capacity,
+                                      &count, places, err));
+    rc = append_all(t, answers, answer_count, places, out->scratch, count, out, err);
+out:
+    dk_free(encoder->host, spans);
+    dk_free(encoder->host, places);
+    return rc;
+}
+
+static void note_absent(const dk_chat *chat, di_encoded *out)
+{
+    if (chat->absent_count && !out->notes.absent) {
+        out->notes.absent_number = out->number;
+        out->notes.absent_message = chat->absent;
+    }
+    out->notes.absent += chat->absent_count;
+}
+
+static int32_t render(const talk *t, const dk_node *sample, di_encoded *out, dk_error *err)
+{
+    const di_encoder *encoder = t->encoder;
+    const dk_chat_talk given = {.messages = t->messages,
+                                .count = t->count,
+                                .tools = di_member(sample, "tools"),
+                                .variables = di_member(sample, "chat_template_kwargs"),
+                                .date = &encoder->date};
+    dk_chat_answer *answers = NULL;
+    int64_t answer_count = 0;
+    dk_chat chat = {0};
+    int32_t rc;
+    DK_TRY(dk_chat_render(encoder->host, encoder->chat, &given, &chat, err));
+    DK_TRY(dk_chat_learnt(encoder->host, encoder->chat, &given, &chat, t->wanted, &answers, &answer_count, err));
+    note_absent(&chat, out);
+    rc = encode_chat(t, &chat, answers, answer_count, out, err);
+out:
+    dk_free(encoder->host, answers);
+    dk_chat_free(&chat);
     return rc;
 }
 
@@ -203,15 +255,14 @@ static int32_t create(talk *t, int64_t most, dk_error *err)
     int32_t rc;
     DK_TRY(dk_new(host, most, &t->messages, err));
     DK_TRY(dk_new(host, most, &t->weights, err));
-    DK_TRY(dk_new(host, most, &t->joined, err));
+    DK_TRY(dk_new(host, most, &t->wanted, err));
 out:
     return rc;
 }
 
 static void destroy(talk *t)
 {
-    for (int64_t i = 0; t->joined && i < t->count; i++) dk_free(t->encoder->host, t->joined[i]);
-    dk_free(t->encoder->host, t->joined);
+    dk_free(t->encoder->host, t->wanted);
     dk_free(t->encoder->host, t->weights);
     dk_free(t->encoder->host, t->messages);
 }
@@ -229,26 +280,28 @@ out:
     return rc;
 }
 
-int32_t di_encode_talk(const di_encoder *encoder, const dk_node *list, const dk_node *completion, const char *place,
-                       di_encoded *out, dk_error *err)
+/* An answer that is learnt anyway needs no search, unless it weighs more or less than the rest. */
+static void choose_wanted(talk *t)
+{
+    for (int64_t i = 0; i < t->count; i++)
+        t->wanted[i] = t->encoder->prompt_loss ? t->weights[i] != 1 : t->weights[i] != 0;
+}
+
+int32_t di_encode_talk(const di_encoder *encoder, const dk_node *sample, const dk_node *list, const dk_node *completion,
+                       const char *place, di_encoded *out, dk_error *err)
 {
     talk t = {.encoder = encoder, .place = place};
-    dk_chat chat = {0};
     int32_t rc;
     DK_TRY(read_lists(&t, list, completion, out, err));
     if (!encoder->tokenizer) goto out;
-    if (encoder->chat_problem.code) {
+    if (!encoder->chat) {
         rc = dk_fail(err, encoder->chat_problem.code, "%s: %s", place, encoder->chat_problem.message);
         goto out;
     }
-    rc = dk_chat_render(encoder->host, &encoder->chat, t.messages, t.count, &chat, err);
-    if (rc != DK_OK) {
-        dk_error_context(err, "%s", place);
-        goto out;
-    }
-    DK_TRY(encode_chat(&t, &chat, out, err));
+    choose_wanted(&t);
+    rc = render(&t, sample, out, err);
+    if (rc) dk_error_context(err, "%s", place);
 out:
-    dk_chat_free(&chat);
     destroy(&t);
     return rc;
 }

@@ -10,6 +10,15 @@ static void add_text(dk_sha256 *sha, const char *text)
     dk_sha256_add(sha, text ? text : "", text ? strlen(text) + 1 : 1);
 }
 
+/* Where a template is a file: its size and when it was written. */
+static void add_file(dk_sha256 *sha, const char *path)
+{
+    struct stat info;
+    if (!path || stat(path, &info) || !S_ISREG(info.st_mode)) return;
+    const int64_t numbers[] = {info.st_size, info.st_mtim.tv_sec, info.st_mtim.tv_nsec};
+    dk_sha256_add(sha, numbers, sizeof numbers);
+}
+
 int32_t di_token_cache_key(dk_host *host, const char *path, const char *format, const dk_tokenizer *tokenizer,
                            const di_options *options, uint8_t key[32], dk_error *err)
 {
@@ -27,13 +36,15 @@ int32_t di_token_cache_key(dk_host *host, const char *path, const char *format, 
                          dk_tokenizer_adds_bos(tokenizer)};
     dk_tokenizer_hash(tokenizer, hash);
     dk_sha256_begin(&sha);
-    add_text(&sha, "tokens 3");
+    add_text(&sha, "tokens 4");
     add_text(&sha, path);
     add_text(&sha, format);
     dk_sha256_add(&sha, numbers, sizeof numbers);
     dk_sha256_add(&sha, hash, sizeof hash);
     add_text(&sha, di_options_text(options, "data.separator"));
     add_text(&sha, di_options_text(options, "data.chat_template"));
+    add_text(&sha, di_options_text(options, "data.chat_date"));
+    add_file(&sha, di_options_text(options, "data.chat_template"));
     add_text(&sha, di_options_text(options, "data.special_in_text"));
     add_text(&sha, dk_tokenizer_chat_template(tokenizer));
     dk_sha256_end(&sha, key);

@@ -115,10 +115,17 @@ static const char *truth_of(const spot *at, const dk_node *node)
     return node->type == DK_NODE_BOOL && di_option_has_choice(at->row->choices, word, strlen(word)) ? word : NULL;
 }
 
-static int32_t check_choice(const spot *at, const dk_node *node, char **out, dk_error *err)
+static int32_t fail_choice(const spot *at, const dk_node *node, const char *otherwise, dk_error *err)
 {
     char near[SHOWN];
-    const char *meant, *truth = truth_of(at, node);
+    const char *meant = di_choice_suggest(at->row->choices, node->text, near, sizeof near);
+    return dk_fail(err, DK_E_OPTION, "%s \"%.60s\" is none of %s%s%s%s%s", at->path, node->text, at->row->choices,
+                   otherwise, meant ? "; did you mean " : "", meant ? meant : "", meant ? "?" : "");
+}
+
+static int32_t check_choice(const spot *at, const dk_node *node, char **out, dk_error *err)
+{
+    const char *truth = truth_of(at, node);
     int32_t rc = DK_OK;
     if (truth) {
         *out = dk_strdup(at->host, truth);
@@ -126,9 +133,7 @@ static int32_t check_choice(const spot *at, const dk_node *node, char **out, dk_
     }
     rc = check_text(at, node, out, err);
     if (rc || di_option_has_choice(at->row->choices, node->text, node->size)) return rc;
-    meant = di_choice_suggest(at->row->choices, node->text, near, sizeof near);
-    return dk_fail(err, DK_E_OPTION, "%s \"%.60s\" is none of %s%s%s%s", at->path, node->text, at->row->choices,
-                   meant ? "; did you mean " : "", meant ? meant : "", meant ? "?" : "");
+    return fail_choice(at, node, "", err);
 }
 
 static int32_t check_path(const spot *at, const dk_node *node, di_value *out, dk_error *err)
@@ -136,6 +141,8 @@ static int32_t check_path(const spot *at, const dk_node *node, di_value *out, dk
     int32_t rc = check_text(at, node, &out->text, err);
     if (rc) return rc;
     if (!*out->text) return dk_fail(err, DK_E_OPTION, "%s is empty; give a path, or null for none", at->path);
+    if (at->row->choices && di_option_has_choice(at->row->choices, out->text, strlen(out->text))) return DK_OK;
+    if (at->row->choices && !strpbrk(out->text, "./")) return fail_choice(at, node, " and no path of a file", err);
     if (!at->folder || !strcmp(at->folder, ".")) return DK_OK;
     char *joined = dk_path_join(at->host, at->folder, out->text);
     if (!joined) return dk_fail_nomem(err, strlen(at->folder) + node->size + 2);

@@ -128,8 +128,8 @@ static const di_option_info rows[] = {
          "name of the source in data.mix, in results and in routes; not given = the file's name without its ending"),
     CHOICE("data.train.format", NULL, "auto|text|jsonl|tokens", 0, "as data.format, for this source"),
     TEXT("data.train.separator", NULL, 0, "as data.separator, for this source"),
-    CHOICE("data.train.chat_template", NULL, "auto|none|chatml|llama2|llama3|mistral", 0,
-           "as data.chat_template, for this source"),
+    ROW("data.train.chat_template", PATH, NULL, 0, "as data.chat_template, for this source",
+        .choices = "auto|none|chatml|llama2|llama3|mistral"),
     FLAG("data.train.prompt_loss", NULL, "as data.prompt_loss, for this source"),
     ROW("data.eval", MAP, NULL, 0, "what quality is measured on: one path or a list, as data.train"),
     NUMBER("data.mix.NAME", NULL, 1e-6, 1e6, NULL, OR_ZERO,
@@ -145,8 +145,14 @@ static const di_option_info rows[] = {
     INT("data.sequence_length", "512", 2, 1048576, "tokens", 0, "longest sequence that the models see"),
     TEXT("data.separator", "<|endoftext|>", 0,
          "splits text files into documents; empty = the whole file is one document"),
-    CHOICE("data.chat_template", "auto", "auto|none|chatml|llama2|llama3|mistral", 0,
-           "how messages become text; auto takes the tokenizer's own template"),
+    ROW("data.chat_template", PATH, "auto", 0,
+        "how messages become text: auto takes the tokenizer's own template; a name is a format that is built in; else "
+        "a "
+        "file with a Jinja template",
+        .choices = "auto|none|chatml|llama2|llama3|mistral"),
+    TEXT(
+        "data.chat_date", NULL, 0,
+        "the day that chat templates see as today, as 2025-01-31; not given = a template that asks for it is an error"),
     CHOICE(
         "data.too_long", "truncate_right", "error|truncate_left|truncate_right|skip", 0,
         "what happens to a sample longer than data.sequence_length; truncate_left drops the beginning, prompts first; "

@@ -12,7 +12,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (!f.host && !fixture_open(&f, OPTIONS("data.sequence_length=16"))) return 0;
     if (!size || size > 4096 || di_options_set(f.options, "data.chat_template", templates[data[0] % 5], &err)) return 0;
     di_encoder encoder;
-    di_encoder_init(&encoder, f.host, f.tokenizer, f.options);
+    if (di_encoder_init(&encoder, f.host, f.tokenizer, f.options, NULL)) __builtin_trap();
     for (di_format format = DI_FORMAT_TEXT; format <= DI_FORMAT_ARRAY; format++) {
         di_builder builder;
         di_store *store = NULL;

@@ -1,5 +1,5 @@
 /* A hostile tokenizer.json, then a text through what it describes and back. */
-#include "text/chat.h"
+#include "text/tokenizer.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -9,7 +9,6 @@ static void use(dk_host *host, const dk_tokenizer *tok)
         "It's a t\xc3\xa9st\xcc\x81, <s> 12345 \xff\xe2\x82 \xe6\x97\xa5\xe6\x9c\xac\n\n  aaaaaaaaaaaa <|eot|>";
     int32_t *ids = NULL;
     int64_t cap = 0, count = 0;
-    dk_chat_template chat;
     dk_strbuf out;
     dk_strbuf_init(&out, host);
     for (uint32_t flags = 0; flags < 8; flags++)
@@ -18,7 +17,6 @@ static void use(dk_host *host, const dk_tokenizer *tok)
         if (!dk_tokenizer_id_text(tok, ids[i], NULL)) __builtin_trap(); /* every id is a token */
     dk_tokenizer_decode_to(tok, ids, count, 0, &out, NULL);
     dk_tokenizer_decode_to(tok, ids, count, DK_DECODE_SKIP_SPECIAL, &out, NULL);
-    dk_chat_of_tokenizer(tok, &chat, NULL);
     dk_strbuf_free(&out);
     dk_free(host, ids);
 }

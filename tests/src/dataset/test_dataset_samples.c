@@ -91,7 +91,7 @@ TEST(every_template_learns_assistant_turns_alone)
     check_talk("mistral", " yo</s>", " ho</s>", "<s>[INST] hi [/INST] yo");
 }
 
-TEST(the_tokenizers_own_template_is_recognised)
+TEST(the_tokenizers_own_template_is_rendered_as_it_is)
 {
     static const char chatml[] = "{% for message in messages %}{{'<|im_start|>' + message['role'] + '\\n' + "
                                  "message['content'] + '<|im_end|>' + '\\n'}}{% endfor %}"
@@ -109,8 +109,12 @@ TEST(the_tokenizers_own_template_is_recognised)
     REQUIRE((f.tokenizer = fixture_tokenizer(f.host, -1, END_ID, "{{ messages | tojson }}", &err)) != NULL);
     CHECK_INT(di_dataset_open(f.host, fixture_file("own.jsonl", TALK), f.tokenizer, f.options, &dataset, &err),
               DK_E_UNSUPPORTED);
-    CHECK_HAS(err.message, "own.jsonl:1: ");
-    CHECK_HAS(err.message, "data.chat_template to one of chatml, llama2, llama3, mistral");
+    CHECK_HAS(err.message, "own.jsonl:1: message 2: where the answer begins cannot be told");
+    dk_tokenizer_release(f.tokenizer);
+    REQUIRE((f.tokenizer = fixture_tokenizer(f.host, -1, END_ID, "{{ messages | nonsense }}", &err)) != NULL);
+    CHECK_INT(di_dataset_open(f.host, fixture_file("own.jsonl", TALK), f.tokenizer, f.options, &dataset, &err),
+              DK_E_FORMAT);
+    CHECK_HAS(err.message, "own.jsonl:1: chat template line 1: filter 'nonsense' is not known here");
     fixture_close(&f);
 }
 
@@ -306,7 +310,7 @@ TEST(wrong_lines_are_named)
     check_wrong("{\"completion\": \"a\"}", DK_E_FORMAT, "\"prompt\" is missing");
     check_wrong("{\"messages\": []}", DK_E_FORMAT, "must be a list of at least one message");
     check_wrong("{\"messages\": [{\"role\": \"user\", \"content\": \"a\"}]}", DK_E_OPTION,
-                "the tokenizer has none: set data.chat_template to one of chatml");
+                "the tokenizer has none: set data.chat_template to the format that the model was trained with");
 }
 
 static void check_wrong_talk(const char *line, const char *part)
@@ -324,7 +328,8 @@ static void check_wrong_talk(const char *line, const char *part)
 TEST(wrong_messages_are_named)
 {
     check_wrong_talk("\n{\"messages\": [{\"role\": \"robot\", \"content\": \"a\"}]}",
-                     "wrong_talk.jsonl:2: message 1 has the role \"robot\"; known are system, user and assistant");
+                     "wrong_talk.jsonl:2: message 1 has the role \"robot\", which the chat template does not read; "
+                     "known are system, user and assistant");
     check_wrong_talk("{\"messages\": [{\"role\": \"user\"}]}", "message 1 needs \"role\" and \"content\"");
     check_wrong_talk("{\"messages\": [\"hi\"]}", "message 1 must be an object");
 }
@@ -354,12 +359,15 @@ TEST(formats_are_told_apart)
     fixture_close(&f);
 }
 
-TEST_MAIN(
-    TEST_CASE(text_is_learnt_whole) TEST_CASE(only_completions_are_learnt) TEST_CASE(masks_go_by_position_not_by_id)
-        TEST_CASE(chatml_learns_assistant_turns_with_their_end) TEST_CASE(every_template_learns_assistant_turns_alone)
-            TEST_CASE(the_tokenizers_own_template_is_recognised) TEST_CASE(what_is_too_long_is_cut_skipped_or_refused)
-                TEST_CASE(plain_text_is_cut_into_windows_by_default) TEST_CASE(a_sample_without_a_label_is_dropped)
-                    TEST_CASE(what_is_not_learnt_from_is_counted_by_reason_and_told)
-                        TEST_CASE(a_prompt_that_fills_the_window_loses_the_prompt_first_on_the_left)
-                            TEST_CASE(no_usable_sample_is_an_error_with_the_counts) TEST_CASE(wrong_lines_are_named)
-                                TEST_CASE(wrong_messages_are_named) TEST_CASE(formats_are_told_apart))
+TEST_MAIN(TEST_CASE(text_is_learnt_whole) TEST_CASE(only_completions_are_learnt)
+              TEST_CASE(masks_go_by_position_not_by_id) TEST_CASE(chatml_learns_assistant_turns_with_their_end)
+                  TEST_CASE(every_template_learns_assistant_turns_alone)
+                      TEST_CASE(the_tokenizers_own_template_is_rendered_as_it_is)
+                          TEST_CASE(what_is_too_long_is_cut_skipped_or_refused)
+                              TEST_CASE(plain_text_is_cut_into_windows_by_default)
+                                  TEST_CASE(a_sample_without_a_label_is_dropped)
+                                      TEST_CASE(what_is_not_learnt_from_is_counted_by_reason_and_told)
+                                          TEST_CASE(a_prompt_that_fills_the_window_loses_the_prompt_first_on_the_left)
+                                              TEST_CASE(no_usable_sample_is_an_error_with_the_counts)
+                                                  TEST_CASE(wrong_lines_are_named) TEST_CASE(wrong_messages_are_named)
+                                                      TEST_CASE(formats_are_told_apart))

@@ -27,7 +27,8 @@ TEST(rows_are_sound)
         check_condition(option);
         CHECK_INT(di_option_find(option->name, strlen(option->name)), i); /* no name twice */
         if (!option->help || !*option->help || strchr(option->help, '\n')) FAIL("%s: help", option->name);
-        if ((option->type == DI_OPTION_CHOICE) != (option->choices != NULL)) FAIL("%s: choices", option->name);
+        const int32_t may_choose = option->type == DI_OPTION_CHOICE || option->type == DI_OPTION_PATH;
+        if (option->choices ? !may_choose : option->type == DI_OPTION_CHOICE) FAIL("%s: choices", option->name);
         if ((option->type == DI_OPTION_LIST) != (option->item_type != 0)) FAIL("%s: item type", option->name);
         if (option->type == DI_OPTION_INT || option->type == DI_OPTION_NUMBER) {
             CHECK(option->low < option->high);
