@@ -801,6 +801,23 @@ DISTILL_API int32_t distill_evaluate(const distill_student *student, const disti
 DISTILL_API int32_t distill_cache_build(const distill_env *env, const distill_teacher *teacher,
                                         const distill_dataset *data, const char *path, const distill_options *options,
                                         distill_progress_fn fn, void *user, distill_report **out, distill_error *err);
+/* What that would make, from some windows that are asked; nothing is written: "rows", "missing" (rows that path lacks),
+ * "bytes_per_row", "bytes" (of the file then), "there", "index_bytes" (FILE.index), "seconds". path NULL:
+ * teacher.cache.path. */
+DISTILL_API int32_t distill_cache_plan(const distill_env *env, const distill_teacher *teacher,
+                                       const distill_dataset *data, const char *path, const distill_options *options,
+                                       distill_report **out, distill_error *err);
+/* Bytes of a token and KL(teacher || what is read back) of the tiers and some of their settings, teacher.cache's among
+ * them, on about `rows` rows of data (0 = all; evenly over it): "tiers", a list of "tier", its settings,
+ * "bytes_per_token", "forward_kl" (mean, nats; what top_k does not list shares its tail alike), "forward_kl_max",
+ * "gradient_error" (mean of |p - p'|). SAMPLED has no KL: its draws are no distribution, but unbiased. With a student,
+ * who may be NULL, also "student.forward_kl", and of each tier "share_of_student". At teacher.cache.temperature. teacher
+ * NULL: as the options say, without teacher.cache around it; data NULL: the held-out data of section data, or
+ * data.train. */
+DISTILL_API int32_t distill_cache_measure(const distill_env *env, const distill_teacher *teacher,
+                                          const distill_student *student, const distill_dataset *data, int64_t rows,
+                                          const distill_options *options, distill_progress_fn fn, void *user,
+                                          distill_report **out, distill_error *err);
 /* What into lacks of the files of paths [count], all of one teacher, tier and settings, is added to it. Section:
  * teacher (cache.skip_damaged). */
 DISTILL_API int32_t distill_cache_merge(const distill_env *env, const char *const *paths, int64_t count,

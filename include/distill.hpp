@@ -897,6 +897,23 @@ inline report build(const env &env, const teacher *teacher, const dataset *data,
                  with ? with->get() : nullptr, fn ? detail::on_step : nullptr, &fn, &raw);
     return report(raw);
 }
+inline report plan(const env &env, const teacher *teacher, const dataset *data, const char *path,
+                   const options *with = nullptr)
+{
+    distill_report *raw = nullptr;
+    detail::call(distill_cache_plan, env.get(), teacher ? teacher->get() : nullptr, data ? data->get() : nullptr, path,
+                 with ? with->get() : nullptr, &raw);
+    return report(raw);
+}
+inline report measure(const env &env, const teacher *teacher, const student *student, const dataset *data,
+                      std::int64_t rows, const options *with = nullptr, progress_function fn = nullptr)
+{
+    distill_report *raw = nullptr;
+    detail::call(distill_cache_measure, env.get(), teacher ? teacher->get() : nullptr,
+                 student ? student->get() : nullptr, data ? data->get() : nullptr, rows, with ? with->get() : nullptr,
+                 fn ? detail::on_step : nullptr, &fn, &raw);
+    return report(raw);
+}
 inline void merge(const env &env, const std::vector<std::string> &paths, const std::string &into,
                   const options *with = nullptr)
 {

@@ -54,7 +54,7 @@ out:
 
 static const cli_command commands[] = {
     {"cache build", NULL,
-     "usage: distill cache build RECIPE.yaml [--set KEY=VALUE]... [--quiet] [--json]\n"
+     "usage: distill cache build RECIPE.yaml [--set KEY=VALUE]... [--dry-run] [--quiet] [--json]\n"
      "       distill cache build --teacher MODEL --data FILE --cache FILE [--tier TIER] [--set KEY=VALUE]...\n\n"
      "Asks the teacher about all rows of the data and keeps its targets: those of the recipe's teacher.cache, or of "
      "the\n"
@@ -65,10 +65,25 @@ static const cli_command commands[] = {
      "  --cache FILE      where targets are kept (teacher.cache.path)\n"
      "  --tier TIER       hidden, full, top_k or sampled (teacher.cache.tier)\n"
      "  --set KEY=VALUE   an option of the table, as YAML; may be repeated (`distill options` lists them)\n"
+     "  --dry-run         only says how large the cache will be and how long it will take, from a few windows\n"
      "  --quiet           no progress\n"
      "  --json            one JSON document\n\n"
      "Ctrl-C, SIGTERM and SIGHUP finish the batch, leave a cache that is whole and exit with 130.\n",
      cli_cache_build},
+    {"cache measure", NULL,
+     "usage: distill cache measure RECIPE.yaml [--student MODEL] [--rows N] [--set KEY=VALUE]... [--json]\n"
+     "       distill cache measure --teacher MODEL --data FILE [--student MODEL] [--rows N] [--set KEY=VALUE]...\n\n"
+     "What each tier keeps of the teacher, and for how many bytes: KL(teacher||what is read back), mean and largest of "
+     "a\n"
+     "token, and how far the gradient of a token is off. Draws (sampled) have no KL; they are unbiased. A recipe's\n"
+     "held-out data is taken where it names some.\n\n"
+     "  --teacher MODEL   folder with config.json and safetensors, or a GGUF file (teacher.path)\n"
+     "  --data FILE       text, JSONL or token file (data.train)\n"
+     "  --student MODEL   a trained one, whose own KL stands beside\n"
+     "  --rows N          about so many rows, evenly over the data; 4096; 0 = all\n"
+     "  --set KEY=VALUE   an option of the table, as YAML; may be repeated (`distill options` lists them)\n"
+     "  --json            one JSON document\n",
+     cli_cache_measure},
     {"cache inspect", NULL,
      "usage: distill cache inspect FILE [--json]\n\n"
      "What a cache says of itself: hashes of teacher and tokenizer, tier, settings, temperature, rows, sequences, "
@@ -95,7 +110,7 @@ enum { COMMANDS = sizeof commands / sizeof *commands, PREFIX = sizeof "cache " -
 int cli_cache(const cli_command *command, int argc, char **argv)
 {
     const char *names[COMMANDS], *name = argc > 0 ? argv[0] : "";
-    if (!*name) return cli_usage(command, "build, inspect, verify or merge is missing");
+    if (!*name) return cli_usage(command, "build, measure, inspect, verify or merge is missing");
     if (!strcmp(name, "--help") || !strcmp(name, "-h")) return fputs(command->help, stdout), CLI_DONE;
     for (int i = 0; i < COMMANDS; i++) {
         names[i] = commands[i].name + PREFIX;

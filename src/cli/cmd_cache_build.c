@@ -50,25 +50,51 @@ static int print_caches(const distill_report *report, int as_json, distill_error
     return CLI_DONE;
 }
 
+static int print_plan(distill_report *report, int as_json, distill_error *err)
+{
+    char *text = cli_report_text(report, err);
+    if (!text) return cli_fail(err);
+    json_t *value = json_loads(text, JSON_ALLOW_NUL, NULL);
+    if (as_json) printf("%s\n", text);
+    else
+        printf("%s: tier %s, %lld rows, of which %lld are missing; about %lld bytes, %.1f a row; about %.0f s; nothing "
+               "was "
+               "written\n",
+               json_string_value(json_object_get(value, "path")), json_string_value(json_object_get(value, "tier")),
+               (long long)json_integer_value(json_object_get(value, "rows")),
+               (long long)json_integer_value(json_object_get(value, "missing")),
+               (long long)json_integer_value(json_object_get(value, "bytes")),
+               json_number_value(json_object_get(value, "bytes_per_row")),
+               json_number_value(json_object_get(value, "seconds")));
+    json_decref(value);
+    free(text);
+    return CLI_DONE;
+}
+
 int cli_cache_build(const cli_command *command, int argc, char **argv)
 {
-    int as_json = 0, quiet = 0;
+    int as_json = 0, quiet = 0, dry = 0;
     const char *flags[4] = {NULL}, *recipe = NULL;
     cli_settings settings = {0, {NULL}};
     const cli_option options[] = {{"--teacher", CLI_TEXT, &flags[0], NULL}, {"--data", CLI_TEXT, &flags[1], NULL},
                                   {"--cache", CLI_TEXT, &flags[2], NULL},   {"--tier", CLI_TEXT, &flags[3], NULL},
                                   {"--set", CLI_SETTINGS, &settings, NULL}, {"--quiet", CLI_FLAG, &quiet, NULL},
-                                  {"--json", CLI_FLAG, &as_json, NULL}};
+                                  {"--json", CLI_FLAG, &as_json, NULL},     {"--dry-run", CLI_FLAG, &dry, NULL}};
     cli_session s;
     cli_progress progress;
     distill_report *report = NULL;
-    int code = cli_parse(command, options, 7, argc, argv, &recipe, 1);
+    int code = cli_parse(command, options, 8, argc, argv, &recipe, 1);
     if (code >= 0) return code;
     if (!recipe && !(flags[0] && flags[1] && flags[2]))
         return cli_usage(command, "a recipe is missing, or --teacher, --data and --cache");
     code = cli_open(&s, command, recipe, &settings);
     if (code >= 0 || (code = take_flags(&s, command, flags)) >= 0) goto out;
     if (!quiet) cli_log(&s, DISTILL_LOG_INFO);
+    if (dry) {
+        int32_t planned = distill_cache_plan(s.env, NULL, NULL, NULL, s.options, &report, &s.err);
+        code = planned ? cli_fail(&s.err) : print_plan(report, as_json, &s.err);
+        goto out;
+    }
     cli_progress_start(&progress, quiet);
     int32_t rc = distill_cache_build(s.env, NULL, NULL, NULL, s.options, on_progress, &progress, &report, &s.err);
     cli_progress_end(&progress);

@@ -66,9 +66,10 @@ static const cli_command commands[] = {
      "  --tokenizer MODEL what becomes of the samples of a file of data: learnt from, too long, truncated, "
      "...\n" SET_HELP "  --json            one JSON document\n",
      cli_inspect},
-    {"cache", "a teacher's targets in a file: build, inspect, verify, merge",
-     "usage: distill cache build|inspect|verify|merge ...\n\n"
+    {"cache", "a teacher's targets in a file: build, measure, inspect, verify, merge",
+     "usage: distill cache build|measure|inspect|verify|merge ...\n\n"
      "  build             runs a teacher over data and keeps its targets\n"
+     "  measure           how large tiers are and what they lose, on some rows of data\n"
      "  inspect           what a cache holds, and of which teacher\n"
      "  verify            reads every block and row of it\n"
      "  merge             makes one of several\n\n"

@@ -1,6 +1,8 @@
 /* fill.h - data through a teacher whose targets are kept, before any training.
  *
- *   fill_parts.c  teacher and data, as given or as the options name them    fill.c  the way through them */
+ *   fill_parts.c  teacher and data, as given or as the options name them    fill.c        the way through them
+ *   cache_plan.c  what a cache will be, before it is filled                 tiers.c       what each tier keeps
+ *   trial.c       a tier tried out on rows                                  row_asker.c   rows of a model on the host */
 #ifndef DI_FILL_FILL_H
 #define DI_FILL_FILL_H
 
@@ -19,5 +21,16 @@ typedef struct di_fill_args {
 /* Rows that are there are not asked for again, so that it goes on where an earlier call stopped; one that is cancelled
  * leaves what it has. json: {"windows","tokens","rows","added","seconds","caches":[...]}. */
 int32_t di_cache_build(const di_fill_args *args, dk_strbuf *json, dk_error *err);
+/* What that would make: {"path","tier","windows","rows","missing","bytes_per_row","bytes","seconds",...}, from some windows that
+ * are asked; nothing is written. path NULL = teacher.cache.path. */
+int32_t di_cache_plan(const di_fill_args *args, dk_strbuf *json, dk_error *err);
+
+typedef struct di_tiers_args {
+    di_fill_args fill;   /* path: NULL; data: the held-out data of the options where they name some */
+    di_teacher *student; /* NULL = none */
+    int64_t rows;        /* about so many, at least one window; 0 = all */
+} di_tiers_args;
+/* Bytes of a token and KL(teacher || decoded) of tiers and some of their settings. */
+int32_t di_cache_measure(const di_tiers_args *args, dk_strbuf *json, dk_error *err);
 
 #endif

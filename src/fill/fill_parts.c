@@ -61,11 +61,28 @@ out:
     return rc;
 }
 
-int32_t di_fill_parts_open(const di_fill_args *args, di_fill_parts *out, dk_error *err)
+static int32_t open_bare(const di_fill_args *args, di_teacher **out, dk_error *err)
+{
+    di_options *bare = NULL;
+    int32_t rc = DK_OK;
+    if (args->teacher) {
+        *out = di_teacher_retain(args->teacher);
+        return DK_OK;
+    }
+    DK_TRY(di_options_copy(args->options, args->backend->host, -1, &bare, err));
+    DK_TRY(di_options_set(bare, "teacher.cache.path", NULL, err));
+    DK_TRY(di_teacher_from_options(args->backend, bare, NULL, out, err));
+    if (!*out) DK_TRY(dk_fail(err, DK_E_OPTION, "teacher.path is not set: there is nobody to ask for targets"));
+out:
+    di_options_free(bare);
+    return rc;
+}
+
+static int32_t open_parts(const di_fill_args *args, int32_t bare, di_fill_parts *out, dk_error *err)
 {
     int32_t rc;
     memset(out, 0, sizeof *out);
-    DK_TRY(open_teacher(args, &out->teacher, err));
+    DK_TRY((bare ? open_bare : open_teacher)(args, &out->teacher, err));
     if (args->data) out->sets[0] = di_dataset_retain(args->data);
     else DK_TRY(open_data(args, out, err));
     for (int64_t i = 0; i < DI_FILL_SETS && out->sets[i]; i++) {
@@ -80,6 +97,16 @@ int32_t di_fill_parts_open(const di_fill_args *args, di_fill_parts *out, dk_erro
 out:
     if (rc) di_fill_parts_close(out);
     return rc;
+}
+
+int32_t di_fill_parts_open(const di_fill_args *args, di_fill_parts *out, dk_error *err)
+{
+    return open_parts(args, 0, out, err);
+}
+
+int32_t di_fill_parts_open_bare(const di_fill_args *args, di_fill_parts *out, dk_error *err)
+{
+    return open_parts(args, 1, out, err);
 }
 
 void di_fill_parts_close(di_fill_parts *parts)

@@ -293,6 +293,23 @@ out:
     return rc;
 }
 
+int32_t di_teacher_cache_header(const char *path, di_teacher *from, const di_options *options, di_cache_header *out,
+                                int32_t *there, dk_error *err)
+{
+    wishes s = {.options = options};
+    di_cache_header file = {0};
+    int32_t rc;
+    *there = 0;
+    memset(out, 0, sizeof *out);
+    if (path) DK_TRY(read_header(from->host, path, &file, there, err));
+    set_from_options(&s, *there ? &file : NULL, out);
+    DK_TRY(set_from_teacher(&s, path ? path : "teacher.cache", from, out, err));
+    if (*there) DK_TRY(di_cache_header_match(&file, out, path, err));
+    DK_TRY(di_cache_header_check(out, path ? path : "teacher.cache", err));
+out:
+    return rc;
+}
+
 static void make_form(di_cached *cached)
 {
     const di_cache_header *header = di_cache_get_header(cached->cache);

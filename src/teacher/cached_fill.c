@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "teacher/cached.h"
-#include "teacher/draws.h"
+#include "teacher/row_maker.h"
 #include "teacher/score.h"
 
 enum { RECORD_BYTES = 1 << 24 }; /* after which a run of rows goes on in a record of its own */
@@ -14,7 +14,8 @@ struct di_filler {
     const di_cache_header *header;
     di_scorer *scorer;  /* logits of the teacher; of tier hidden: */
     di_session *states; /* its hidden states */
-    di_row_writer *writer;
+    di_row_maker *maker;
+    di_row_writer *writer;  /* the maker's */
     di_cache_record record; /* that is being made; rows 0 = none */
     const uint8_t (*keys)[16];
     /* the batch: sequences that lack rows */
@@ -25,10 +26,7 @@ struct di_filler {
     const char **sources, **tags; /* [max_sequences] */
     int64_t *rows;                /* [max_rows] */
     int64_t at;                   /* sequence of the batch that rows are of */
-    /* one row */
-    int32_t *row_ids;  /* [width] */
-    float *row_values; /* [width] */
-    double *uniform;   /* [draws] */
+    float *state;                 /* [width] one row of tier hidden */
 };
 
 static dk_host *host_of(const di_filler *f) { return f->session->teacher->host; }
@@ -39,16 +37,14 @@ void di_filler_free(di_filler *f)
     dk_host *host = host_of(f);
     di_scorer_free(f->scorer);
     di_session_free(f->states);
-    di_row_writer_free(f->writer);
+    di_row_maker_free(f->maker);
     dk_free(host, f->ids);
     dk_free(host, f->offsets);
     dk_free(host, f->sequences);
     dk_free(host, f->sources);
     dk_free(host, f->tags);
     dk_free(host, f->rows);
-    dk_free(host, f->row_ids);
-    dk_free(host, f->row_values);
-    dk_free(host, f->uniform);
+    dk_free(host, f->state);
     dk_free(host, f);
 }
 
@@ -69,10 +65,9 @@ int32_t di_filler_create(di_session *s, di_filler **out, dk_error *err)
     DK_TRY(dk_new(host, s->max_sequences, &f->sources, err));
     DK_TRY(dk_new(host, s->max_sequences, &f->tags, err));
     DK_TRY(dk_new(host, s->max_rows, &f->rows, err));
-    DK_TRY(dk_new(host, header->width, &f->row_ids, err));
-    DK_TRY(dk_new(host, header->width, &f->row_values, err));
-    DK_TRY(dk_new(host, header->width, &f->uniform, err));
-    DK_TRY(di_row_writer_create(host, header, &f->writer, err));
+    DK_TRY(dk_new(host, header->width, &f->state, err));
+    DK_TRY(di_row_maker_create(host, header, &f->maker, err));
+    f->writer = di_row_maker_writer(f->maker);
     if (header->tier == DI_TIER_HIDDEN)
         DK_TRY(di_session_create(cached->from, s->max_tokens, s->max_sequences, s->max_rows, &f->states, err));
     else DK_TRY(di_scorer_create(cached->from, s->max_tokens, s->max_sequences, s->max_rows, &f->scorer, err));
@@ -120,30 +115,11 @@ out:
     return rc;
 }
 
-/* Draws are a function of seed, sequence and position. */
-static int64_t draw(di_filler *f, const float *log_p)
-{
-    const di_draws draws = {f->header->seed, di_get(f->record.key, 8), (uint64_t)f->record.first + f->record.rows,
-                            f->header->width};
-    return di_row_draw(log_p, f->header->vocab_valid, &draws, f->uniform, f->row_ids, f->row_values);
-}
-
-/* One row of the teacher's: of states, logits or log-probabilities, as the tier wants them. */
 static int32_t put_row(di_filler *f, int64_t r, const float *row, dk_error *err)
 {
-    const int64_t valid = f->header->vocab_valid, k = f->header->width;
     int32_t rc;
     DK_TRY(aim_record(f, r, err));
-    if (f->header->tier == DI_TIER_TOP_K) {
-        di_row_best(row, valid, k, f->row_values, f->row_ids);
-        const double tail = (double)di_row_rest(row, valid, k, f->row_values, f->row_ids);
-        DK_TRY(di_row_put(f->writer, f->row_ids, f->row_values, k, tail, err));
-    } else if (f->header->tier == DI_TIER_SAMPLED) {
-        const int64_t count = draw(f, row);
-        DK_TRY(di_row_put(f->writer, f->row_ids, f->row_values, count, 0, err));
-    } else {
-        DK_TRY(di_row_put(f->writer, NULL, row, 0, 0, err));
-    }
+    DK_TRY(di_row_maker_put(f->maker, f->record.key, (int64_t)f->record.first + f->record.rows, row, err));
     f->record.rows++;
 out:
     return rc;
@@ -167,8 +143,8 @@ static int32_t put_states(di_filler *f, dk_error *err)
         DK_TRY(dk_fail(err, DK_E_UNSUPPORTED, "%s: the teacher's hidden states are not in the host's memory",
                        di_cache_path(f->cache)));
     for (int64_t r = 0; r < f->batch.row_count; r++) {
-        di_tensor_read_rows(target->values, r, 1, f->row_values);
-        DK_TRY(put_row(f, r, f->row_values, err));
+        di_tensor_read_rows(target->values, r, 1, f->state);
+        DK_TRY(put_row(f, r, f->state, err));
     }
 out:
     return rc;

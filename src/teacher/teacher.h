@@ -119,6 +119,10 @@ int32_t di_check_same_tokenizers(const char *a_name, const di_teacher *a, const 
  * where that is NULL. options: teacher.cache. */
 int32_t di_teacher_cached(dk_backend *backend, const char *path, di_teacher *from, const di_options *options,
                           di_teacher **out, dk_error *err);
+/* What the header of such a file would be; path NULL = of a new one. *there: it exists and fits. */
+struct di_cache_header;
+int32_t di_teacher_cache_header(const char *path, di_teacher *from, const di_options *options,
+                                struct di_cache_header *out, int32_t *there, dk_error *err);
 /* options: teachers.ENTRY.cache; NULL = as above. */
 int32_t di_teacher_cached_entry(dk_backend *backend, const char *path, di_teacher *from, const di_options *options,
                                 const char *entry, di_teacher **out, dk_error *err);

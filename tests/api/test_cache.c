@@ -229,9 +229,87 @@ TEST(files_merge_and_damage_is_skipped_on_request)
     small_close(&s);
 }
 
-TEST_MAIN(TEST_CASE(a_build_tells_stops_and_goes_on)
-              TEST_CASE(training_from_hidden_states_is_training_from_the_live_teacher)
-                  TEST_CASE(few_rows_are_the_live_teachers_bit_by_bit)
-                      TEST_CASE(a_file_alone_trains_and_near_targets_give_near_losses) TEST_CASE(a_recipe_names_a_cache)
-                          TEST_CASE(another_temperature_than_the_loss_is_refused)
-                              TEST_CASE(files_merge_and_damage_is_skipped_on_request))
+static int is_there(const char *path)
+{
+    FILE *file = fopen(path, "rb");
+    if (file) fclose(file);
+    return file != NULL;
+}
+
+/* The size that was predicted is the one that comes, also where half of it is there. */
+TEST(a_plan_is_what_a_build_makes)
+{
+    static const char *const tiers[] = {"hidden", "full", "top_k, k: 8", "sampled"};
+    distill_report *plan = NULL, *made = NULL;
+    small s;
+    REQUIRE(small_models("cache"));
+    for (int i = 0; i < 4; i++) {
+        told first = {0, 1, 0, 0};
+        const char *path = cache_path(small_text("plan%d.dtc", i));
+        REQUIRE_OK(small_parts(&s, NULL, small_text("teacher: {cache: {tier: %s}}\n", tiers[i]), &err));
+        for (int part = 0; part < 3; part++) {
+            REQUIRE_OK(distill_cache_plan(s.env, s.teacher, s.train, path, s.options, &plan, &err));
+            CHECK_INT(number(plan, "rows"), SMALL_SEQUENCES * 16);
+            CHECK_INT(number(plan, "missing"), (SMALL_SEQUENCES - (part == 0 ? 0 : part == 1 ? 8 : 40)) * 16);
+            if (part == 0) {
+                CHECK(!is_there(path));
+                CHECK_INT(
+                    distill_cache_build(s.env, s.teacher, s.train, path, s.options, on_progress, &first, NULL, &err),
+                    DISTILL_E_CANCELLED);
+            } else {
+                REQUIRE_OK(distill_cache_build(s.env, s.teacher, s.train, path, s.options, NULL, NULL, &made, &err));
+                CHECK_INT(number(made, "added"), number(plan, "missing"));
+                const double bytes = (double)number(made, "caches.0.bytes");
+                CHECK_NEAR((double)number(plan, "bytes"), bytes, 0.05 * bytes);
+                distill_report_free(made);
+            }
+            distill_report_free(plan);
+        }
+        small_close(&s);
+    }
+    REQUIRE_OK(small_parts(&s, NULL, NULL, &err));
+    CHECK_INT(distill_cache_plan(s.env, s.teacher, s.train, NULL, s.options, &plan, &err), DISTILL_E_OPTION);
+    CHECK_INT(distill_cache_measure(s.env, s.teacher, NULL, s.train, -1, s.options, NULL, NULL, &plan, &err),
+              DISTILL_E_INVALID);
+    small_close(&s);
+}
+
+static double real(distill_report *report, const char *key)
+{
+    double value = -1;
+    CHECK_OK(distill_report_get_f64(report, key, &value, &err));
+    return value;
+}
+
+/* The student's own KL is the one that an evaluation finds; f32 states lose nothing, bf16 ones and f16 logits little. */
+TEST(tiers_are_measured)
+{
+    distill_report *tiers = NULL, *evaluation = NULL;
+    told seen = {0};
+    small s;
+    REQUIRE(small_models("cache"));
+    REQUIRE_OK(small_parts(&s, NULL, NULL, &err));
+    REQUIRE_OK(
+        distill_cache_measure(s.env, s.teacher, s.student, s.eval, 0, s.options, on_progress, &seen, &tiers, &err));
+    REQUIRE_OK(distill_evaluate(s.student, s.teacher, s.eval, s.options, &evaluation, &err));
+    CHECK_INT(seen.done, SMALL_EVAL);
+    CHECK_INT(number(tiers, "rows"), SMALL_EVAL * 16);
+    const double own = real(tiers, "student.forward_kl");
+    CHECK_NEAR(own, real(evaluation, "forward_kl"), 1e-5 * own);
+    CHECK_NEAR(real(tiers, "tiers.0.forward_kl"), 0, 1e-12);
+    CHECK_NEAR(real(tiers, "tiers.0.bytes_per_token"), 32 * 4 + 32 / 16.0, 1e-9);
+    CHECK(real(tiers, "tiers.1.forward_kl") > 0 && real(tiers, "tiers.1.forward_kl") < 1e-4);
+    CHECK(real(tiers, "tiers.2.forward_kl") > 0 && real(tiers, "tiers.2.forward_kl") < 1e-5);
+    CHECK_NEAR(real(tiers, "tiers.2.share_of_student"), real(tiers, "tiers.2.forward_kl") / own, 1e-9);
+    distill_report_free(tiers);
+    distill_report_free(evaluation);
+    small_close(&s);
+}
+
+TEST_MAIN(TEST_CASE(a_plan_is_what_a_build_makes) TEST_CASE(tiers_are_measured)
+              TEST_CASE(a_build_tells_stops_and_goes_on)
+                  TEST_CASE(training_from_hidden_states_is_training_from_the_live_teacher)
+                      TEST_CASE(few_rows_are_the_live_teachers_bit_by_bit)
+                          TEST_CASE(a_file_alone_trains_and_near_targets_give_near_losses)
+                              TEST_CASE(a_recipe_names_a_cache) TEST_CASE(another_temperature_than_the_loss_is_refused)
+                                  TEST_CASE(files_merge_and_damage_is_skipped_on_request))

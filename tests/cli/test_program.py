@@ -701,7 +701,26 @@ def test_a_cache_is_built_from_flags_and_merged(distill, model, recipe, tmp_path
     one_line(distill("cache", "merg"), 2, "did you mean merge")
 
 
-@pytest.mark.parametrize("command", ["build", "inspect", "verify", "merge"])
+def test_a_dry_run_and_a_measurement_write_nothing(distill, recipe, model, tmp_path):
+    cache = tmp_path / "dry.dtc"
+    settings = ["--set", "teacher.cache.path=%s" % cache, "--set", "teacher.cache.tier=full"]
+    planned = distill("cache", "build", recipe, *settings, "--dry-run", "--json")
+    assert planned.code == 0 and 0 < planned.json["missing"] < planned.json["rows"], planned.err  # some windows are equal
+    assert "nothing was written" in distill("cache", "build", recipe, *settings, "--dry-run").out and not cache.exists()
+    made = distill("cache", "build", recipe, *settings, "--json").json
+    assert made["added"] == planned.json["missing"]
+    assert abs(made["caches"][0]["bytes"] - planned.json["bytes"]) < 0.1 * planned.json["bytes"]
+    size = cache.stat().st_size
+    measured = distill("cache", "measure", recipe, "--student", model, "--rows", 50, *settings, "--json")
+    assert measured.code == 0 and measured.json["student"]["forward_kl"] == 0, measured.err  # it is the teacher itself
+    table = distill("cache", "measure", "--teacher", model, "--data", recipe.parent / "train.jsonl", "--set", "data.sequence_length=24")
+    assert table.code == 0 and "bytes/token" in table.out and "hidden   bf16" in table.out and "12 draws" in table.out
+    assert cache.stat().st_size == size
+    one_line(distill("cache", "measure", "--teacher", model), 2, "--data")
+    one_line(distill("cache", "measure", recipe, "--rows", "-3"), 1, "rows is -3")
+
+
+@pytest.mark.parametrize("command", ["build", "measure", "inspect", "verify", "merge"])
 def test_commands_of_caches_have_help(distill, command):
     done = distill("cache", command, "--help")
     assert done.code == 0 and done.out.startswith("usage: distill cache " + command) and not done.err

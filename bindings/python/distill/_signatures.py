@@ -503,6 +503,8 @@ FUNCTIONS = {  # name: (result, arguments)
     "distill_run": (c_int32, [POINTER(distill_env), POINTER(distill_options), c_int32, distill_progress_fn, c_void_p, POINTER(POINTER(distill_report)), POINTER(distill_error)]),
     "distill_evaluate": (c_int32, [POINTER(distill_student), POINTER(distill_teacher), POINTER(distill_dataset), POINTER(distill_options), POINTER(POINTER(distill_report)), POINTER(distill_error)]),
     "distill_cache_build": (c_int32, [POINTER(distill_env), POINTER(distill_teacher), POINTER(distill_dataset), c_char_p, POINTER(distill_options), distill_progress_fn, c_void_p, POINTER(POINTER(distill_report)), POINTER(distill_error)]),
+    "distill_cache_plan": (c_int32, [POINTER(distill_env), POINTER(distill_teacher), POINTER(distill_dataset), c_char_p, POINTER(distill_options), POINTER(POINTER(distill_report)), POINTER(distill_error)]),
+    "distill_cache_measure": (c_int32, [POINTER(distill_env), POINTER(distill_teacher), POINTER(distill_student), POINTER(distill_dataset), c_int64, POINTER(distill_options), distill_progress_fn, c_void_p, POINTER(POINTER(distill_report)), POINTER(distill_error)]),
     "distill_cache_merge": (c_int32, [POINTER(distill_env), POINTER(POINTER(c_char)), c_int64, c_char_p, POINTER(distill_options), POINTER(distill_error)]),
     "distill_cache_inspect": (c_int32, [POINTER(distill_env), c_char_p, POINTER(POINTER(distill_report)), POINTER(distill_error)]),
     "distill_cache_verify": (c_int32, [POINTER(distill_env), c_char_p, POINTER(POINTER(distill_report)), POINTER(distill_error)]),

@@ -55,3 +55,35 @@ def test_a_recipe_is_enough(model_folder, env, tmp_path):
               "data": {"train": str(tmp_path / "text.txt"), "sequence_length": 16, "eval_fraction": 0.2}}
     assert distill.cache.build(options=recipe, env=env)["added"] > 0
     assert distill.cache.build(options=recipe, env=env)["added"] == 0
+
+
+def log_softmax(z):
+    z = z.astype("float64")
+    return z - z.max(-1, keepdims=True) - numpy.log(numpy.exp(z - z.max(-1, keepdims=True)).sum(-1, keepdims=True))
+
+
+def test_what_is_lost_is_what_the_formula_says(model_folder, env, data):
+    teacher = distill.Teacher(model_folder, env=env)
+    measured = distill.cache.measure(teacher, data, rows=0, k=5, steps_per_nat=1024, temperature=2.0).to_dict()
+    log_p = log_softmax(teacher.score(SEQUENCES) / 2)
+    p = numpy.exp(log_p)
+    assert measured["rows"] == len(p) and "student" not in measured
+    tiers = {(tier["tier"], tier.get("k"), tier.get("steps_per_nat")): tier for tier in measured["tiers"]}
+    tier, order = tiers["top_k", 5, 1024], numpy.argsort(-log_p, axis=-1, kind="stable")
+    decoded = log_p.copy()
+    for row, ids in zip(decoded, order):  # what is not listed shares its mass alike
+        row[ids[5:]] = numpy.log(numpy.exp(row[ids[5:]]).mean())
+    kl = (p * (log_p - decoded)).sum(-1)
+    assert abs(tier["forward_kl"] - kl.mean()) < 0.03 * kl.mean()  # rounding to 1/1024
+    assert abs(tier["forward_kl_max"] - kl.max()) < 0.05 * kl.max()
+    assert tier["forward_kl_listed"] < 1e-5
+    error = numpy.sqrt(((p - numpy.exp(decoded)) ** 2).sum(-1)).mean()
+    assert abs(tier["gradient_error"] - error) < 0.03 * error
+    drawn = tiers["sampled", None, None]
+    assert "forward_kl" not in drawn and drawn["gradient_error"] > 0
+
+
+def test_a_plan_writes_nothing(model_folder, env, data, tmp_path):
+    plan = distill.cache.plan(tmp_path / "p.dtc", distill.Teacher(model_folder, env=env), data, tier="full")
+    assert plan["missing"] == sum(len(ids) - 1 for ids in SEQUENCES) and plan["bytes"] > 0 and plan["seconds"] >= 0
+    assert not list(tmp_path.iterdir())
