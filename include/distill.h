@@ -785,10 +785,12 @@ DISTILL_API int32_t distill_run(const distill_env *env, const distill_options *o
  * (where the data is text), and with a teacher "teacher_perplexity", "forward_kl" (mean nats per position),
  * "forward_kl_median", "forward_kl_p99", "top1_agreement" (0..1). teacher may be NULL. A sparse teacher
  * ("teacher_target" says which) is compared on its ids and the rest, at its temperature ("forward_kl_temperature"); it
- * has no perplexity, and SAMPLED no agreement; of a blend of TOPK targets "common_mass" says how much of it lies on
- * those ids (below teacher.blend.min_common_mass is DISTILL_E_MISMATCH, as it is for the window of a trainer). Where
- * the student excludes what the teacher holds possible, log q counts as -100, whatever loss.log_floor says, so that
- * runs can be compared ("floored" counts these). Section: data, train (loss_memory). */
+ * has no perplexity. SAMPLED has no KL either: "soft_cross_entropy" (-sum of frequency * log q, at
+ * "soft_cross_entropy_temperature") is on average that of the distribution, whose entropy is not known; nor has it an
+ * agreement. Of a blend of TOPK targets "common_mass" says how much of it lies on those ids (below
+ * teacher.blend.min_common_mass is DISTILL_E_MISMATCH, as it is for the window of a trainer). Where the student
+ * excludes what the teacher holds possible, log q counts as -100, whatever loss.log_floor says, so that runs can be
+ * compared ("floored" counts these). Section: data, train (loss_memory). */
 DISTILL_API int32_t distill_evaluate(const distill_student *student, const distill_teacher *teacher,
                                      const distill_dataset *data, const distill_options *options, distill_report **out,
                                      distill_error *err);
@@ -811,8 +813,8 @@ DISTILL_API int32_t distill_cache_plan(const distill_env *env, const distill_tea
  * them, on about `rows` rows of data (0 = all; evenly over it): "tiers", a list of "tier", its settings,
  * "bytes_per_token", "forward_kl" (mean, nats; what top_k does not list shares its tail alike), "forward_kl_max",
  * "gradient_error" (mean of |p - p'|). SAMPLED has no KL: its draws are no distribution, but unbiased. With a student,
- * who may be NULL, also "student.forward_kl", and of each tier "share_of_student". At teacher.cache.temperature. teacher
- * NULL: as the options say, without teacher.cache around it; data NULL: the held-out data of section data, or
+ * who may be NULL, also "student.forward_kl", and of each tier "share_of_student". At teacher.cache.temperature.
+ * teacher NULL: as the options say, without teacher.cache around it; data NULL: the held-out data of section data, or
  * data.train. */
 DISTILL_API int32_t distill_cache_measure(const distill_env *env, const distill_teacher *teacher,
                                           const distill_student *student, const distill_dataset *data, int64_t rows,

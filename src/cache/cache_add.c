@@ -71,6 +71,7 @@ static int32_t write_fully(di_cache *cache, const char *data, size_t size, dk_er
             at += (size_t)put;
             continue;
         }
+        cache->failed = 1;
         dk_fail_errno(err, errno, "%s: cannot be written; what it holds stays whole", cache->path);
         if (ftruncate(cache->fd, (off_t)cache->end)) dk_error_context(err, "%s: the end could not be cut", cache->path);
         return err ? err->code : DK_E_IO;
@@ -112,14 +113,18 @@ out:
 
 int32_t di_cache_flush(di_cache *cache, dk_error *err)
 {
+    dk_error problem;
     int32_t rc = DK_OK;
+    dk_error_clear(&problem);
     if (cache->fd < 0) return DK_OK;
     pthread_mutex_lock(&cache->lock);
     DK_TRY(di_cache_flush_block(cache, err));
     if (!cache->index_stale) goto out;
     if (fsync(cache->fd) && errno != EINVAL && errno != ENOTSUP)
         DK_TRY(dk_fail_errno(err, errno, "%s: cannot be written", cache->path));
-    DK_TRY(save_index(cache, err));
+    if (save_index(cache, &problem)) /* a reader makes it again */
+        dk_log(cache->host, DK_LOG_WARN, "cache", "%s; the next one who opens the cache reads all of it",
+               problem.message);
 out:
     pthread_mutex_unlock(&cache->lock);
     return rc;

@@ -34,6 +34,7 @@ struct di_cache {
     dk_strbuf pending; /* header and payload of the block that begins at end */
     di_cache_block block;
     int32_t index_stale;
+    int32_t failed; /* a write did, and that was told */
 };
 
 /* Blocks of the map from `from` on, into the index. */

@@ -266,3 +266,4 @@ di_cache_info di_cache_get_info(di_cache *cache)
 const di_cache_header *di_cache_get_header(const di_cache *cache) { return &cache->header; }
 const char *di_cache_path(const di_cache *cache) { return cache->path; }
 int32_t di_cache_can_add(const di_cache *cache) { return cache->fd >= 0; }
+int32_t di_cache_failed(const di_cache *cache) { return cache->failed; }

@@ -48,6 +48,7 @@ di_cache_info di_cache_get_info(di_cache *cache);
 const di_cache_header *di_cache_get_header(const di_cache *cache);
 const char *di_cache_path(const di_cache *cache);
 int32_t di_cache_can_add(const di_cache *cache);
+int32_t di_cache_failed(const di_cache *cache); /* a write failed before, which was told then */
 
 int32_t di_cache_is(const char *path); /* 1 = begins like one */
 /* {"kind":"target_cache",...}: header and counts. every_row: blocks and rows are read, too, and what is damaged is

@@ -127,6 +127,9 @@ void cli_table(FILE *out, const json_t *result)
     if (json_is_object(training))
         fprintf(out, "%.0f steps, %.0f tokens in %.1f s, %.3g FLOP\n", number(training, "steps"),
                 number(training, "tokens"), number(training, "seconds"), number(training, "flops"));
+    if (json_object_get(json_object_get(result, "student"), "soft_cross_entropy"))
+        fprintf(out, "soft cross-entropy to the teacher's draws: %.4f nats; draws have no KL\n",
+                number(json_object_get(result, "student"), "soft_cross_entropy"));
     print_sources(out, json_object_get(result, "data"));
     print_held_out(out, json_object_get(result, "eval"));
     print_lost(out, json_object_get(result, "data"), "data");

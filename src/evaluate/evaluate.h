@@ -18,7 +18,7 @@ typedef struct di_evaluation {
     int64_t tokens;                    /* scored positions */
     int64_t text_bytes;                /* -1 = not text */
     double nats, teacher_nats;         /* mean negative log-likelihood per scored token */
-    double kl_mean, kl_median, kl_p99; /* KL(teacher || student) per position, nats */
+    double kl_mean, kl_median, kl_p99; /* KL(teacher || student) per position, nats; of SAMPLED see loss/measure.h */
     double top1_agreement;
     /* DENSE: all of the above. Sparse: no teacher_nats; KL over its ids and the rest, at the temperature that it
      * carries; agreement where its most likely id is known, so not of SAMPLED. */

@@ -24,7 +24,8 @@ static void quality(const di_evaluation *e, dk_strbuf *out)
     if (e->text_bytes > 0) member(out, "bits_per_byte", bits_per_byte(e->nats, e));
     if (e->has_teacher) {
         dk_strbuf_printf(out, ",\"teacher_target\":\"%s\"", di_kind_name(e->teacher_kind));
-        if (e->teacher_kind != DISTILL_DENSE) member(out, "forward_kl_temperature", e->temperature);
+        if (e->teacher_kind == DISTILL_SAMPLED) member(out, "soft_cross_entropy_temperature", e->temperature);
+        else if (e->teacher_kind != DISTILL_DENSE) member(out, "forward_kl_temperature", e->temperature);
         if (e->floored) member(out, "floored", (double)e->floored);
         if (e->common.rows) member(out, "common_mass", e->common.mass / (double)e->common.rows);
     }
@@ -33,11 +34,13 @@ static void quality(const di_evaluation *e, dk_strbuf *out)
         member(out, "teacher_nats", e->teacher_nats);
         if (e->text_bytes > 0) member(out, "teacher_bits_per_byte", bits_per_byte(e->teacher_nats, e));
     }
-    if (e->has_teacher) {
+    if (e->has_teacher && e->teacher_kind == DISTILL_SAMPLED) {
+        member(out, "soft_cross_entropy", e->kl_mean);
+    } else if (e->has_teacher) {
         member(out, "forward_kl", e->kl_mean);
         member(out, "forward_kl_median", e->kl_median);
         member(out, "forward_kl_p99", e->kl_p99);
-        if (e->teacher_kind != DISTILL_SAMPLED) member(out, "top1_agreement", e->top1_agreement);
+        member(out, "top1_agreement", e->top1_agreement);
     }
 }
 

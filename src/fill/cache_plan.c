@@ -57,7 +57,7 @@ static int32_t count_window(plan *p, dk_error *err)
     const int64_t before = p->missing;
     di_cache_record run = {.rows = 0};
     int32_t rc = DK_OK;
-    di_trial_keys(w, p->keys);
+    di_trial_keys(w, p->header.key_parts, p->keys);
     for (int64_t r = 0; r < w->rows; r++) {
         const int64_t sequence = w->row_sequence[r], length = w->offsets[sequence + 1] - w->offsets[sequence];
         const int64_t position = w->row[r] - w->offsets[sequence];
@@ -122,7 +122,7 @@ static int32_t ask_window(plan *p, int64_t window, dk_error *err)
 {
     int32_t rc;
     DK_TRY(di_dataset_windows(p->parts.sets[0], window, 1, p->window, err));
-    di_trial_keys(p->window, p->keys);
+    di_trial_keys(p->window, p->header.key_parts, p->keys);
     DK_TRY(di_row_asker_begin(&p->asker, p->window, err));
     for (int64_t first = 0; first < p->window->rows; first += p->most) {
         const int64_t left = p->window->rows - first;

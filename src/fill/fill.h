@@ -2,7 +2,7 @@
  *
  *   fill_parts.c  teacher and data, as given or as the options name them    fill.c        the way through them
  *   cache_plan.c  what a cache will be, before it is filled                 tiers.c       what each tier keeps
- *   trial.c       a tier tried out on rows                                  row_asker.c   rows of a model on the host */
+ *   trial.c       a tier tried out on rows                                  row_asker.c   rows of a model */
 #ifndef DI_FILL_FILL_H
 #define DI_FILL_FILL_H
 
@@ -21,8 +21,8 @@ typedef struct di_fill_args {
 /* Rows that are there are not asked for again, so that it goes on where an earlier call stopped; one that is cancelled
  * leaves what it has. json: {"windows","tokens","rows","added","seconds","caches":[...]}. */
 int32_t di_cache_build(const di_fill_args *args, dk_strbuf *json, dk_error *err);
-/* What that would make: {"path","tier","windows","rows","missing","bytes_per_row","bytes","seconds",...}, from some windows that
- * are asked; nothing is written. path NULL = teacher.cache.path. */
+/* What that would make: {"path","tier","windows","rows","missing","bytes_per_row","bytes","seconds",...}, from some
+ * windows that are asked; nothing is written. path NULL = teacher.cache.path. */
 int32_t di_cache_plan(const di_fill_args *args, dk_strbuf *json, dk_error *err);
 
 typedef struct di_tiers_args {

@@ -23,7 +23,7 @@ void di_row_asker_close(di_row_asker *asker); /* one that is zero is fine */
 int32_t di_row_asker_begin(di_row_asker *asker, const di_batch *batch, dk_error *err);
 /* asker->rows [count, width]; E_NUMERIC: a row without a number. */
 int32_t di_row_asker_read(di_row_asker *asker, int64_t first, int64_t count, dk_error *err);
-/* Hidden states [count, width] that the head is fed, out of and into its memory; 0 = it has none of them on the host. */
+/* Hidden states [count, width] that the head is fed, out of and into its memory; width 0 = none on the host. */
 int64_t di_row_asker_state_width(di_row_asker *asker);
 void di_row_asker_get_states(di_row_asker *asker, int64_t first, int64_t count, float *out);
 void di_row_asker_set_states(di_row_asker *asker, int64_t first, int64_t count, const float *states);

@@ -241,7 +241,7 @@ static int32_t one_window(measure *m, int64_t window, dk_error *err)
     int32_t rc;
     if (dk_host_cancelled(m->backend->host)) return dk_fail(err, DK_E_CANCELLED, "measuring was cancelled");
     DK_TRY(di_dataset_windows(m->data, window, 1, m->window, err));
-    di_trial_keys(m->window, m->keys);
+    di_trial_keys(m->window, m->trials[0].header.key_parts, m->keys);
     DK_TRY(di_row_asker_begin(&m->teacher, m->window, err));
     if (m->student.rows) DK_TRY(di_row_asker_begin(&m->student, m->window, err));
     if (m->kept) DK_TRY(di_row_asker_begin(&m->states, m->window, err));

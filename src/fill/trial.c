@@ -80,10 +80,17 @@ out:
     return rc;
 }
 
-void di_trial_keys(const di_batch *window, uint8_t (*keys)[16])
+void di_trial_keys(const di_batch *window, uint32_t parts, uint8_t (*keys)[16])
 {
-    for (int64_t i = 0; i < window->sequences; i++)
-        di_cache_key(window->ids + window->offsets[i], window->offsets[i + 1] - window->offsets[i], keys[i]);
+    int64_t row = 0;
+    for (int64_t i = 0; i < window->sequences; i++) {
+        const int64_t begin = window->offsets[i], end = window->offsets[i + 1];
+        di_cache_origin origin = {window->sources[i] ? window->sources[i] : "", window->tags[i] ? window->tags[i] : "",
+                                  0};
+        if (row < window->rows && window->row[row] < end) origin.prompt = window->row[row] - begin + 1;
+        while (row < window->rows && window->row[row] < end) row++;
+        di_cache_key_of(window->ids + begin, end - begin, parts, &origin, keys[i]);
+    }
 }
 
 /* ---- what was lost ---- */

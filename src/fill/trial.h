@@ -43,6 +43,7 @@ int32_t di_trial_put(di_trial *trial, const di_trial_rows *rows, di_row_reader *
 int32_t di_trial_compare(di_trial *trial, di_row_reader *reader, const di_truth *truth, dk_error *err);
 /* The same for what comes out of decoded hidden states: log q = row * scale - their log-sum-exp. */
 void di_trial_compare_logits(di_trial *trial, const float *row, double scale, const di_truth *truth);
-void di_trial_keys(const di_batch *window, uint8_t (*keys)[16]); /* of its sequences */
+/* Of its sequences. parts: of a header's key_parts. */
+void di_trial_keys(const di_batch *window, uint32_t parts, uint8_t (*keys)[16]);
 
 #endif

@@ -65,6 +65,21 @@ static double forward_kl(const di_measure *m, di_builtin_call *call, const disti
     return value;
 }
 
+/* Of the frequencies of a row of SAMPLED. */
+static double entropy(const distill_target *row)
+{
+    const int64_t k = row->ids->shape[1];
+    const int32_t *ids = row->ids->data;
+    const float *counts = row->values->data;
+    double drawn = 0, weighted = 0;
+    for (int64_t j = 0; j < k; j++) {
+        if (ids[j] < 0 || !(counts[j] > 0)) continue;
+        drawn += (double)counts[j];
+        weighted += (double)counts[j] * log((double)counts[j]);
+    }
+    return drawn > 0 ? log(drawn) - weighted / drawn : 0;
+}
+
 static double nats_at(const di_logits *logits, int64_t id)
 {
     return logits->log_sum - ((double)logits->z[id] - (double)logits->top) * logits->factor;
@@ -78,6 +93,7 @@ static void measure_sparse(const di_measure *m, int64_t row, const di_logits *st
     cut(m->target, row, &target);
     di_rows_for(m->isa)->log_sum_double(student->z, m->vocab, m->temperature, &tempered);
     out->kl = forward_kl(m, &call, &target.target);
+    if (target.target.kind == DISTILL_SAMPLED) out->kl += entropy(&target.target);
     out->floored = call.floored;
     const int64_t best = favourite(&target.target);
     out->agree = best < 0 ? -1 : argmax(student->z, m->vocab) == best;

@@ -16,7 +16,9 @@ typedef struct di_measure { /* a strip of rows of logits */
 } di_measure;
 typedef struct di_measured {
     double nats, teacher_nats; /* -log q and -log p of the label, at T = 1; teacher_nats of a dense teacher alone */
-    double kl;       /* KL(teacher || student): dense at T = 1, of a sparse one over its ids and the rest, at its T */
+    /* KL(teacher || student): dense at T = 1, of a sparse one over its ids and the rest, at its T. Draws have none: of
+     * SAMPLED it is the soft cross-entropy -sum of frequency * log q, which is that of the distribution on average */
+    double kl;
     int32_t agree;   /* both have the same most likely id; -1 where the teacher's is not known (SAMPLED) */
     int64_t floored; /* ids of the teacher that the student excludes */
 } di_measured;

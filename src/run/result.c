@@ -19,10 +19,16 @@ static void quality(const di_evaluation *e, int32_t of_teacher, dk_strbuf *out)
     number(out, "nats", nats);
     if (e->text_bytes > 0) number(out, "bits_per_byte", nats * (double)e->tokens / log(2.0) / (double)e->text_bytes);
     if (!e->has_teacher) return;
+    if (e->teacher_kind == DISTILL_SAMPLED) {
+        number(out, "soft_cross_entropy", e->kl_mean);
+        dk_strbuf_printf(out, ",\"teacher_target\":\"%s\"", di_kind_name(e->teacher_kind));
+        number(out, "soft_cross_entropy_temperature", e->temperature);
+        return;
+    }
     number(out, "forward_kl", of_teacher ? 0 : e->kl_mean);
     number(out, "forward_kl_median", of_teacher ? 0 : e->kl_median);
     number(out, "forward_kl_p99", of_teacher ? 0 : e->kl_p99);
-    if (e->teacher_kind != DISTILL_SAMPLED) number(out, "top1_agreement", of_teacher ? 1 : e->top1_agreement);
+    number(out, "top1_agreement", of_teacher ? 1 : e->top1_agreement);
     if (e->teacher_kind == DISTILL_DENSE) return;
     dk_strbuf_printf(out, ",\"teacher_target\":\"%s\"", di_kind_name(e->teacher_kind));
     number(out, "forward_kl_temperature", e->temperature);

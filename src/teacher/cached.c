@@ -14,7 +14,9 @@ static void free_state(di_teacher *t)
     di_cached *cached = t->state;
     dk_error err;
     if (!cached) return;
-    if (cached->cache && di_cache_flush(cached->cache, &err)) dk_log(t->host, DK_LOG_ERROR, "cache", "%s", err.message);
+    const int32_t told = cached->cache && di_cache_failed(cached->cache);
+    if (cached->cache && di_cache_flush(cached->cache, &err) && !told)
+        dk_log(t->host, DK_LOG_ERROR, "cache", "%s", err.message);
     di_cache_free(cached->cache);
     di_teacher_release(cached->from);
     dk_free(t->host, cached);

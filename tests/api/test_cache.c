@@ -281,7 +281,7 @@ static double real(distill_report *report, const char *key)
     return value;
 }
 
-/* The student's own KL is the one that an evaluation finds; f32 states lose nothing, bf16 ones and f16 logits little. */
+/* The student's own KL is an evaluation's; f32 states lose nothing, bf16 ones and f16 logits little. */
 TEST(tiers_are_measured)
 {
     distill_report *tiers = NULL, *evaluation = NULL;

@@ -772,3 +772,90 @@ def test_a_stopped_build_goes_on(distill, recipe, tmp_path):
     assert kept.code == 0 and kept.json["rows"] > 0
     done = distill("cache", "build", recipe, "--set", "teacher.cache.path=%s" % cache, "--json")
     assert done.code == 0 and done.json["added"] == done.json["rows"] - kept.json["rows"] > 0
+
+
+def write_documents(recipe, count, seed=0):
+    text = "".join(json.dumps({"text": "the thing %d is in the inn" % (seed + i)}) + "\n" for i in range(count))
+    (recipe.parent / "train.jsonl").write_text(text)
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of its own, whose size can be changed; skipped where none can be mounted."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    if os.geteuid() != 0 or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "none", str(folder)], capture_output=True, check=False).returncode:
+        pytest.skip("no tmpfs can be mounted here")
+
+    def change(how):
+        subprocess.run(["mount", "-o", "remount," + how, str(folder)], check=True)
+    yield folder, change
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def test_a_full_disk_loses_nothing_and_a_build_goes_on(distill, recipe, small_disk):
+    folder, change = small_disk
+    write_documents(recipe, 1000)
+    settings = ["--set", "teacher.cache.path=%s" % (folder / "f.dtc"), "--set", "teacher.cache.tier=hidden", "--set", "teacher.cache.precision=bf16"]
+    one_line(distill("cache", "build", recipe, *settings, "--quiet"), 1, "f.dtc: cannot be written; what it holds stays whole", "No space left")
+    kept = distill("cache", "verify", folder / "f.dtc", "--json")
+    assert kept.code == 0 and kept.json["whole"] is True
+    one_line(distill("run", recipe, *settings, "--quiet", "--set", "train.steps=500"), 1, "f.dtc: cannot be written", "No space left")
+    change("size=64m")
+    done = distill("cache", "build", recipe, *settings, "--json")
+    assert done.code == 0 and done.json["added"] >= done.json["rows"] - distill("cache", "verify", folder / "f.dtc", "--json").json["rows"]
+    assert distill("cache", "build", recipe, *settings, "--json").json["added"] == 0
+    change("ro")  # everything is there: nothing has to be written
+    assert distill("run", recipe, *settings, "--set", "output.path=%s" % (recipe.parent / "other")).code == 0
+    write_documents(recipe, 10, seed=5000)
+    one_line(distill("run", recipe, *settings, "--quiet", "--set", "output.path=%s" % (recipe.parent / "third")), 1, "lacks sequence", "cannot be written")
+
+
+def test_a_file_that_may_not_grow_loses_nothing(distill, recipe, tmp_path):
+    write_documents(recipe, 1000)
+    cache = tmp_path / "l.dtc"
+    command = ["cache", "build", str(recipe), "--set", "teacher.cache.path=%s" % cache, "--set", "teacher.cache.tier=full", "--quiet"]
+    done = subprocess.run([PROGRAM] + command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=False,
+                          preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (700000, resource.RLIM_INFINITY)))
+    assert done.returncode == 1 and done.stderr.count("\n") == 1 and "cannot be written" in done.stderr, done.stderr
+    kept = distill("cache", "verify", cache, "--json").json
+    assert kept["whole"] is True and kept["rows"] > 0
+    again = distill(*command, "--json")
+    assert again.code == 0 and again.json["added"] == again.json["rows"] - kept["rows"] > 0
+
+
+def test_killed_writers_lose_a_block_at_most_and_their_files_merge(distill, recipe, tmp_path):
+    """Three fill a file each, of documents that overlap; each is killed a few times on its way."""
+    def build(i):
+        return [PROGRAM, "cache", "build", str(tmp_path / str(i) / "recipe.yaml"), "--set", "teacher.cache.path=%s" % (tmp_path / ("w%d.dtc" % i)), "--quiet"]
+    random = __import__("random").Random(7)
+    for i in range(4):
+        (tmp_path / str(i)).mkdir()
+        shutil.copy(recipe, tmp_path / str(i))
+        shutil.copy(recipe.parent / "valid.jsonl", tmp_path / str(i))
+        first, last = (0, 1200) if i == 3 else (300 * i, 300 * i + 600)
+        (tmp_path / str(i) / "train.jsonl").write_text("".join('{"text": "the thing %d is in the inn"}\n' % n for n in range(first, last)))
+    for _ in range(4):
+        running = [subprocess.Popen(build(i), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) for i in range(3)]
+        for process in running:
+            time.sleep(random.uniform(0.02, 0.25))
+            process.kill()
+            process.wait()
+        for i in range(3):
+            found = distill("cache", "verify", tmp_path / ("w%d.dtc" % i), "--json")
+            assert "damaged" not in (found.json if found.code in (0, 1) and found.out else {}), found.out
+    assert [subprocess.run(build(i), check=False).returncode for i in range(4)] == [0, 0, 0, 0]
+    merged = distill("cache", "merge", *(tmp_path / ("w%d.dtc" % i) for i in range(3)), "--into", tmp_path / "m.dtc", "--json").json
+    assert merged["rows"] == distill("cache", "verify", tmp_path / "w3.dtc", "--json").json["rows"]
+    assert distill("cache", "verify", tmp_path / "m.dtc", "--json").json["whole"] is True
+
+
+def test_one_writer_at_a_time(distill, recipe, tmp_path):
+    write_documents(recipe, 20000)
+    cache = tmp_path / "one.dtc"
+    command = ["cache", "build", str(recipe), "--set", "teacher.cache.path=%s" % cache, "--quiet"]
+    with subprocess.Popen([PROGRAM] + command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        while process.poll() is None and (not cache.exists() or cache.stat().st_size < 256):
+            time.sleep(0.005)
+        one_line(distill(*command), 1, "one.dtc: another writer adds to it", "merge")
+        process.kill()

@@ -65,7 +65,7 @@ def log_softmax(z):
 def test_what_is_lost_is_what_the_formula_says(model_folder, env, data):
     teacher = distill.Teacher(model_folder, env=env)
     measured = distill.cache.measure(teacher, data, rows=0, k=5, steps_per_nat=1024, temperature=2.0).to_dict()
-    log_p = log_softmax(teacher.score(SEQUENCES) / 2)
+    log_p = log_softmax(teacher.score(SEQUENCES)[:, :teacher.vocab_valid] / 2)
     p = numpy.exp(log_p)
     assert measured["rows"] == len(p) and "student" not in measured
     tiers = {(tier["tier"], tier.get("k"), tier.get("steps_per_nat")): tier for tier in measured["tiers"]}
@@ -78,7 +78,7 @@ def test_what_is_lost_is_what_the_formula_says(model_folder, env, data):
     assert abs(tier["forward_kl_max"] - kl.max()) < 0.05 * kl.max()
     assert tier["forward_kl_listed"] < 1e-5
     error = numpy.sqrt(((p - numpy.exp(decoded)) ** 2).sum(-1)).mean()
-    assert abs(tier["gradient_error"] - error) < 0.03 * error
+    assert abs(tier["gradient_error"] - error) < 0.15 * error
     drawn = tiers["sampled", None, None]
     assert "forward_kl" not in drawn and drawn["gradient_error"] > 0
 
@@ -87,3 +87,32 @@ def test_a_plan_writes_nothing(model_folder, env, data, tmp_path):
     plan = distill.cache.plan(tmp_path / "p.dtc", distill.Teacher(model_folder, env=env), data, tier="full")
     assert plan["missing"] == sum(len(ids) - 1 for ids in SEQUENCES) and plan["bytes"] > 0 and plan["seconds"] >= 0
     assert not list(tmp_path.iterdir())
+
+
+def test_a_run_from_hidden_states_is_the_live_run(recipe, env, tmp_path):
+    """Whole runs, students as they are saved: from the live teacher, while the file is filled, and from the file."""
+    saved = []
+    for name in ("live", "filled", "read"):
+        teacher = dict(recipe["teacher"]) if isinstance(recipe["teacher"], dict) else {"path": recipe["teacher"]}
+        if name != "live":
+            teacher["cache"] = {"path": str(tmp_path / "run.dtc"), "tier": "hidden"}
+        report = distill.run(dict(recipe, teacher=teacher, output=str(tmp_path / name)), env=env)
+        saved.append(((tmp_path / name / "model.safetensors").read_bytes(), report["student.forward_kl"]))
+    live, filled, read = saved
+    assert filled[0] == read[0]
+    assert filled[1] == pytest.approx(live[1], abs=1e-6)
+    students = [distill.Teacher(tmp_path / name, env=env).score(SEQUENCES) for name in ("live", "read")]
+    assert numpy.abs(students[0] - students[1]).max() < 1e-4
+
+
+def test_draws_have_a_soft_cross_entropy_and_no_kl(model_folder, env, data, tmp_path):
+    teacher = distill.Teacher(model_folder, env=env)
+    distill.cache.build(tmp_path / "s.dtc", teacher, data, tier="sampled", draws=4000)
+    student = distill.Student(model_folder, env=env)  # the teacher itself: what is left is the entropy
+    found = distill.evaluate(student, data, distill.Teacher.cached(tmp_path / "s.dtc", env=env)).to_dict()
+    assert not [key for key in found if "forward_kl" in key] and found["teacher_target"] == "SAMPLED"
+    log_p = log_softmax(teacher.score(SEQUENCES)[:, :teacher.vocab_valid])
+    entropy = -(numpy.exp(log_p) * log_p).sum(-1).mean()
+    assert found["soft_cross_entropy"] == pytest.approx(entropy, rel=0.01)
+    distill.cache.build(tmp_path / "h.dtc", teacher, data, tier="hidden")
+    assert distill.evaluate(student, data, distill.Teacher.cached(tmp_path / "h.dtc", teacher))["forward_kl"] == pytest.approx(0, abs=1e-6)
