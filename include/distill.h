@@ -790,7 +790,10 @@ DISTILL_API int32_t distill_run(const distill_env *env, const distill_options *o
  * agreement. Of a blend of TOPK targets "common_mass" says how much of it lies on those ids (below
  * teacher.blend.min_common_mass is DISTILL_E_MISMATCH, as it is for the window of a trainer). Where the student
  * excludes what the teacher holds possible, log q counts as -100, whatever loss.log_floor says, so that runs can be
- * compared ("floored" counts these). Section: data, train (loss_memory). */
+ * compared ("floored" counts these). Of a teacher that is made of others "teachers.NAME." has "perplexity", "nats",
+ * "forward_kl", "top1_agreement" and "disagreement" (mean Jensen-Shannon with the others) of each alone,
+ * "teachers.NAME.sources.SOURCE." the same on each source, "teacher_disagreement" the mean over pairs. Section: data,
+ * train (loss_memory). */
 DISTILL_API int32_t distill_evaluate(const distill_student *student, const distill_teacher *teacher,
                                      const distill_dataset *data, const distill_options *options, distill_report **out,
                                      distill_error *err);

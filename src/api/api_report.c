@@ -1,4 +1,5 @@
 #include "api/handles.h"
+#include "evaluate/teachers.h"
 
 #include <string.h>
 
@@ -22,8 +23,18 @@ out:
 static int32_t evaluate(const di_evaluate_args *args, dk_strbuf *json, dk_error *err)
 {
     di_evaluation evaluation;
-    int32_t rc = di_evaluate(args, &evaluation, err);
-    if (rc == DK_OK) di_evaluation_json(&evaluation, json);
+    di_teachers_evaluation teachers = {0};
+    dk_strbuf text;
+    int32_t rc;
+    dk_strbuf_init(&text, args->backend->host);
+    DK_TRY(di_evaluate(args, &evaluation, err));
+    DK_TRY(di_evaluate_teachers(args, &teachers, err));
+    di_teachers_json(&teachers, &text);
+    DK_TRY(dk_strbuf_check(&text, err));
+    di_evaluation_json(&evaluation, &text, json);
+out:
+    di_teachers_evaluation_free(&teachers);
+    dk_strbuf_free(&text);
     return rc;
 }
 

@@ -86,6 +86,40 @@ static void print_held_out(FILE *out, const json_t *eval)
     }
 }
 
+static void print_number(FILE *out, const char *text, const json_t *object, const char *key, int decimals)
+{
+    if (json_is_number(json_object_get(object, key))) fprintf(out, "%s %.*f", text, decimals, number(object, key));
+}
+
+/* Each of several teachers: its part in the training, and what it is worth by itself, on each source too. */
+static void print_teachers(FILE *out, const json_t *eval, const json_t *members)
+{
+    json_t *teacher, *source;
+    const char *name, *at;
+    char tokens[48];
+    json_object_foreach(json_object_get(eval, "teachers"), name, teacher)
+    {
+        const json_t *part = json_object_get(members, name);
+        int sources = 0;
+        fprintf(out, "teacher %s:", name);
+        if (part) {
+            group_thousands((long long)number(part, "tokens"), tokens, sizeof tokens);
+            fprintf(out, " %s tokens, weight %.3f,", tokens, number(part, "weight"));
+        }
+        if (json_object_get(teacher, "problem"))
+            fprintf(out, " %s", json_string_value(json_object_get(teacher, "problem")));
+        print_number(out, " perplexity", teacher, "perplexity", 2);
+        json_object_foreach(json_object_get(teacher, "sources"), at, source)
+        {
+            if (!json_object_get(source, "perplexity")) continue;
+            fprintf(out, "%s%s %.2f", sources++ ? ", " : " (", at, number(source, "perplexity"));
+        }
+        print_number(out, sources ? "), KL" : " KL", teacher, "forward_kl", 4);
+        print_number(out, ", disagreement", teacher, "disagreement", 4);
+        fprintf(out, "\n");
+    }
+}
+
 static const char *text_of(const json_t *object, const char *key)
 {
     const char *text = json_string_value(json_object_get(object, key));
@@ -132,6 +166,7 @@ void cli_table(FILE *out, const json_t *result)
                 number(json_object_get(result, "student"), "soft_cross_entropy"));
     print_sources(out, json_object_get(result, "data"));
     print_held_out(out, json_object_get(result, "eval"));
+    print_teachers(out, json_object_get(result, "eval"), json_object_get(training, "members"));
     print_lost(out, json_object_get(result, "data"), "data");
     print_lost(out, json_object_get(json_object_get(result, "data"), "eval"), "held-out data");
     remarks(out, result);

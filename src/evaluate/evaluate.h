@@ -1,7 +1,8 @@
 /* evaluate.h - what a model is worth on data, and how fast it answers; no trainer is needed.
  *
  *   evaluate.c      perplexity, KL, agreement on held-out data       evaluation_json.c  the same as JSON
- *   teacher_side.c  what the teacher says, kept for the next time    speed.c  prompt and decode tokens per second */
+ *   teacher_side.c  what the teacher says, kept for the next time    speed.c  prompt and decode tokens per second
+ *   teachers.c      each of several teachers by itself and against the others */
 #ifndef DI_EVALUATE_EVALUATE_H
 #define DI_EVALUATE_EVALUATE_H
 
@@ -48,7 +49,8 @@ typedef struct di_evaluate_args {
 /* What would fail later, said now: streams, windows beyond a context. student: its model; NULL = not known. */
 int32_t di_evaluate_check(di_dataset *data, const dk_model *student, di_teacher *teacher, dk_error *err);
 int32_t di_evaluate(const di_evaluate_args *args, di_evaluation *out, dk_error *err);
-void di_evaluation_json(const di_evaluation *evaluation, dk_strbuf *out); /* the object of distill_evaluate */
+/* The object of distill_evaluate; teachers: what di_teachers_json wrote, or NULL. */
+void di_evaluation_json(const di_evaluation *evaluation, const dk_strbuf *teachers, dk_strbuf *out);
 /* ,"sources":{NAME:{...}}; nothing where the data is one source */
 void di_evaluation_sources_json(const di_evaluation *evaluation, dk_strbuf *out);
 

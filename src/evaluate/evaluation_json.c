@@ -76,10 +76,11 @@ void di_evaluation_sources_json(const di_evaluation *e, dk_strbuf *out)
     dk_strbuf_puts(out, "}");
 }
 
-void di_evaluation_json(const di_evaluation *e, dk_strbuf *out)
+void di_evaluation_json(const di_evaluation *e, const dk_strbuf *teachers, dk_strbuf *out)
 {
     quality(e, out);
     member(out, "seconds", e->seconds);
     di_evaluation_sources_json(e, out);
+    if (teachers && teachers->size) dk_strbuf_append(out, teachers->data, teachers->size);
     dk_strbuf_puts(out, "}");
 }

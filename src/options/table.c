@@ -213,6 +213,9 @@ static const di_option_info rows[] = {
         "steps between evaluations, which need data.eval or data.eval_fraction; 0 = only at the end"),
     INT("train.eval_tokens", "0", 0, COUNT_MAX, "tokens", 0,
         "held-out tokens that an evaluation while training reads; 0 = all"),
+    CHOICE("train.eval_teachers", "end", "end|always|never", 0,
+           "when evaluations look at each of several teachers by itself, which costs a forward of each: at the end, "
+           "always, never"),
     FLAG("train.keep_best", "false",
          "keep the weights of the best evaluation, not those of the last step; needs train.eval_every"),
     INT("train.early_stop_patience", "0", 0, 1e6, "evaluations", 0,

@@ -155,10 +155,14 @@ static int32_t measure(di_run *run, di_teacher *saved, dk_error *err)
     di_run_evaluation *evaluation = &run->evaluation;
     int32_t exact = evaluation->tokens == 0 && di_student_type(run->trainer->student, run->output.dtype) == DK_F32,
             rc = DK_OK;
-    if (!run->trainer->data.eval || !saved || (evaluation->has_result && exact)) return DK_OK;
+    if (!run->trainer->data.eval || !saved) return DK_OK;
+    dk_strbuf_clear(&evaluation->teachers_json);
+    if (!evaluation->teachers_never) DK_TRY(di_run_evaluate_teachers(run, saved, 0, &evaluation->teachers_json, err));
+    if (evaluation->has_result && exact) return DK_OK;
     DK_TRY(di_progress_call(run->trainer, DISTILL_PHASE_EVALUATING, err));
     DK_TRY(di_run_evaluate(run, saved, 0, &evaluation->result, err));
-    if (di_run_evaluation_due(run)) DK_TRY(di_run_take_evaluation(run, &evaluation->result, err));
+    if (di_run_evaluation_due(run))
+        DK_TRY(di_run_take_evaluation(run, &evaluation->result, &evaluation->teachers_json, err));
     evaluation->has_result = 1;
 out:
     return rc;

@@ -70,14 +70,14 @@ void di_metrics_step(di_run *run)
     dk_strbuf_free(&line);
 }
 
-void di_metrics_evaluation(di_run *run, const di_evaluation *evaluation)
+void di_metrics_evaluation(di_run *run, const di_evaluation *evaluation, const dk_strbuf *teachers)
 {
     const di_output *output = &run->output;
     dk_strbuf line;
     if (!output->path || !output->metrics) return;
     dk_strbuf_init(&line, output->host);
     dk_strbuf_printf(&line, "{\"step\":%lld,\"eval\":", (long long)run->trainer->counters.step);
-    di_evaluation_json(evaluation, &line);
+    di_evaluation_json(evaluation, teachers, &line);
     dk_strbuf_puts(&line, "}\n");
     append(run, &line);
     dk_strbuf_free(&line);

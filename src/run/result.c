@@ -152,11 +152,12 @@ static void reason(const di_run *run, dk_strbuf *out)
     }
 }
 
-static void eval_section(const di_evaluation *e, dk_strbuf *out)
+static void eval_section(const di_evaluation *e, const dk_strbuf *teachers, dk_strbuf *out)
 {
     dk_strbuf_printf(out, ",\"eval\":{\"tokens\":%lld", (long long)e->tokens);
     number(out, "seconds", e->seconds);
     di_evaluation_sources_json(e, out);
+    if (teachers->size) dk_strbuf_append(out, teachers->data, teachers->size);
     dk_strbuf_puts(out, "}");
 }
 
@@ -180,7 +181,7 @@ int32_t di_result_make(di_run *run, di_teacher *saved, dk_error *err)
     cost_section(run, out);
     if (saved) DK_TRY(model_section(run, saved, 0, out, err));
     if (t->teacher) DK_TRY(model_section(run, t->teacher, 1, out, err));
-    if (run->evaluation.has_result) eval_section(&run->evaluation.result, out);
+    if (run->evaluation.has_result) eval_section(&run->evaluation.result, &run->evaluation.teachers_json, out);
     dk_strbuf_printf(out, ",\"changes\":[%s],\"warnings\":[%s]", run->changes.size ? run->changes.data : "",
                      run->warnings.size ? run->warnings.data : "");
     dk_strbuf_puts(out, ",\"options\":");
@@ -207,6 +208,8 @@ int32_t di_run_report(di_run *run, dk_strbuf *json, dk_error *err)
         rc = di_student_as_teacher(t->student, &live, err);
         if (rc != DK_OK && rc != DK_E_UNSUPPORTED) goto out;
         if (live) DK_TRY(di_run_evaluate(run, live, 0, &run->evaluation.result, err));
+        if (live && !run->evaluation.teachers_never)
+            DK_TRY(di_run_evaluate_teachers(run, live, 0, &run->evaluation.teachers_json, err));
         run->evaluation.has_result = live != NULL;
         dk_error_clear(err);
     }

@@ -17,6 +17,8 @@ static int32_t read_options(di_run *run, const di_options *o, dk_error *err)
     evaluation->tokens = di_options_i64(o, "train.eval_tokens");
     evaluation->patience = di_options_i64(o, "train.early_stop_patience");
     evaluation->keep_best = di_options_flag(o, "train.keep_best");
+    evaluation->teachers_always = di_options_is(o, "train.eval_teachers", "always");
+    evaluation->teachers_never = di_options_is(o, "train.eval_teachers", "never");
     evaluation->best.step = -1;
     run->checkpoints.every = di_options_i64(o, "train.checkpoint_every");
     run->checkpoints.seconds = 60 * di_options_f64(o, "train.checkpoint_minutes");
@@ -28,8 +30,8 @@ static int32_t read_options(di_run *run, const di_options *o, dk_error *err)
 /* Evaluations need data; without it these options would do nothing. */
 int32_t di_run_check_options(const di_options *options, int32_t has_eval, dk_error *err)
 {
-    static const char *const keys[] = {"train.eval_every", "train.eval_tokens", "train.keep_best",
-                                       "train.early_stop_patience"};
+    static const char *const keys[] = {"train.eval_every", "train.eval_tokens", "train.eval_teachers",
+                                       "train.keep_best", "train.early_stop_patience"};
     const int32_t keep_best = di_options_flag(options, "train.keep_best");
     const char *path = di_options_text(options, "output.path");
     int32_t rc = DK_OK;
@@ -64,6 +66,7 @@ int32_t di_run_create(const di_parts *parts, const di_options *options, di_run *
     dk_strbuf_init(&run->result_json, host);
     dk_strbuf_init(&run->changes, host);
     dk_strbuf_init(&run->manifest, host);
+    dk_strbuf_init(&run->evaluation.teachers_json, host);
     dk_strbuf_init(&run->warnings, host);
     di_meter_start(&run->meter);
     DK_TRY(read_options(run, options, err));
@@ -91,6 +94,7 @@ void di_run_free(di_run *run)
     dk_strbuf_free(&run->result_json);
     dk_strbuf_free(&run->changes);
     dk_strbuf_free(&run->manifest);
+    dk_strbuf_free(&run->evaluation.teachers_json);
     dk_strbuf_free(&run->warnings);
     dk_free(host, run->output.path);
     dk_free(host, run);

@@ -1,6 +1,7 @@
 /* run_evaluate.c - the student on the held-out data, while it trains and at the end. */
 #include <math.h>
 
+#include "evaluate/teachers.h"
 #include "run/run_state.h"
 
 static int32_t evaluation_progress(void *user, int64_t done, int64_t total)
@@ -8,22 +9,39 @@ static int32_t evaluation_progress(void *user, int64_t done, int64_t total)
     return di_progress_part(user, DISTILL_PHASE_EVALUATING, done, total, NULL) != DK_OK;
 }
 
-int32_t di_run_evaluate(di_run *run, di_teacher *student, int64_t tokens, di_evaluation *out, dk_error *err)
+static di_evaluate_args args_of(di_run *run, di_teacher *student, int64_t tokens)
 {
     di_trainer *t = run->trainer;
-    di_evaluate_args args = {.backend = t->backend,
-                             .student = student,
-                             .teacher = t->teacher,
-                             .step = t->counters.step,
-                             .learned = t->learned.weights,
-                             .data = t->data.eval,
-                             .tokens = tokens,
-                             .memory = t->objective.memory,
-                             .teacher_side = run->evaluation.teacher_side,
-                             .cancel = &t->cancel,
-                             .progress = evaluation_progress,
-                             .user = t};
+    return (di_evaluate_args){.backend = t->backend,
+                              .student = student,
+                              .teacher = t->teacher,
+                              .step = t->counters.step,
+                              .learned = t->learned.weights,
+                              .data = t->data.eval,
+                              .tokens = tokens,
+                              .memory = t->objective.memory,
+                              .teacher_side = run->evaluation.teacher_side,
+                              .cancel = &t->cancel,
+                              .progress = evaluation_progress,
+                              .user = t};
+}
+
+int32_t di_run_evaluate(di_run *run, di_teacher *student, int64_t tokens, di_evaluation *out, dk_error *err)
+{
+    const di_evaluate_args args = args_of(run, student, tokens);
     return di_evaluate(&args, out, err);
+}
+
+int32_t di_run_evaluate_teachers(di_run *run, di_teacher *student, int64_t tokens, dk_strbuf *json, dk_error *err)
+{
+    const di_evaluate_args args = args_of(run, student, tokens);
+    di_teachers_evaluation teachers;
+    dk_strbuf_clear(json);
+    const int32_t rc = di_evaluate_teachers(&args, &teachers, err);
+    if (rc != DK_OK) return rc;
+    di_teachers_json(&teachers, json);
+    di_teachers_evaluation_free(&teachers);
+    return dk_strbuf_check(json, err);
 }
 
 int32_t di_run_evaluation_due(const di_run *run)
@@ -33,7 +51,7 @@ int32_t di_run_evaluation_due(const di_run *run)
     return t->data.eval && every && step > 0 && step % every == 0 && run->evaluation.evaluated < step;
 }
 
-int32_t di_run_take_evaluation(di_run *run, const di_evaluation *evaluation, dk_error *err)
+int32_t di_run_take_evaluation(di_run *run, const di_evaluation *evaluation, const dk_strbuf *teachers, dk_error *err)
 {
     di_trainer *t = run->trainer;
     di_best *best = &run->evaluation.best;
@@ -55,7 +73,7 @@ int32_t di_run_take_evaluation(di_run *run, const di_evaluation *evaluation, dk_
         run->evaluation.best_result = *evaluation;
         run->evaluation.best_step = best->step;
     }
-    di_metrics_evaluation(run, evaluation);
+    di_metrics_evaluation(run, evaluation, teachers);
     if (evaluation->has_teacher)
         dk_log(t->host, DK_LOG_INFO, "trainer", "step %lld: perplexity %.4g, %s %.4g", (long long)t->counters.step,
                exp(evaluation->nats), evaluation->teacher_kind == DISTILL_SAMPLED ? "soft_cross_entropy" : "forward_kl",
@@ -75,7 +93,10 @@ int32_t di_run_evaluate_now(di_run *run, dk_error *err)
     DK_TRY(di_student_as_teacher(run->trainer->student, &live, err));
     DK_TRY(di_run_evaluate(run, live, run->evaluation.tokens, evaluation, err));
     run->trainer->progress.eval_seconds = evaluation->seconds;
-    DK_TRY(di_run_take_evaluation(run, evaluation, err));
+    dk_strbuf_clear(&run->evaluation.teachers_json);
+    if (run->evaluation.teachers_always)
+        DK_TRY(di_run_evaluate_teachers(run, live, run->evaluation.tokens, &run->evaluation.teachers_json, err));
+    DK_TRY(di_run_take_evaluation(run, evaluation, &run->evaluation.teachers_json, err));
     run->evaluation.has_result = 1;
 out:
     di_teacher_release(live);

@@ -30,6 +30,8 @@ typedef struct di_run_evaluation {
     di_evaluation result;          /* of what was saved, or of the student as it stands */
     di_evaluation best_result;     /* of best.step, where best_step says so */
     int64_t best_step;             /* 0 = not of this process */
+    int32_t teachers_always, teachers_never;
+    dk_strbuf teachers_json; /* of the result: what di_teachers_json says */
 } di_run_evaluation;
 
 typedef struct di_run_checkpoints {
@@ -63,8 +65,10 @@ int32_t di_run_evaluation_due(const di_run *run); /* of the step that was made l
 /* The student as it stands, as train.eval_every asks for it. */
 int32_t di_run_evaluate_now(di_run *run, dk_error *err);
 /* Looks at the value that an evaluation of this step gave, and keeps the best weights. */
-int32_t di_run_take_evaluation(di_run *run, const di_evaluation *evaluation, dk_error *err);
+int32_t di_run_take_evaluation(di_run *run, const di_evaluation *evaluation, const dk_strbuf *teachers, dk_error *err);
 int32_t di_run_evaluate(di_run *run, di_teacher *student, int64_t tokens, di_evaluation *out, dk_error *err);
+/* Each of several teachers, into json; nothing where there is one. */
+int32_t di_run_evaluate_teachers(di_run *run, di_teacher *student, int64_t tokens, dk_strbuf *json, dk_error *err);
 /* save_progress.c: the progress callback hears how much of the run's files is written; what it answers counts between
  * files, which are written whole */
 typedef struct di_saving {
@@ -85,7 +89,7 @@ int32_t di_checkpoint_load_best(di_run *run, dk_error *err); /* the weights alon
 int32_t di_checkpoint_load_last(di_run *run, dk_error *err); /* of this step, back after the best ones */
 /* metrics.c: a line that cannot be written is a warning */
 void di_metrics_step(di_run *run);
-void di_metrics_evaluation(di_run *run, const di_evaluation *evaluation);
+void di_metrics_evaluation(di_run *run, const di_evaluation *evaluation, const dk_strbuf *teachers);
 /* Drops lines of later steps, and of evaluations after the last one done. */
 int32_t di_metrics_rewind(const di_output *output, int64_t step, int64_t evaluated, dk_error *err);
 /* result.c */

@@ -28,6 +28,15 @@ static int32_t find(walk *w, const di_teacher *t, di_session *session)
     return 0;
 }
 
+int32_t di_teacher_part(const di_teacher *t, int64_t index, di_teacher **part, const char **name)
+{
+    di_member_view view;
+    if (!member_of(t, NULL, index, &view)) return 0;
+    *part = view.teacher;
+    *name = view.name;
+    return 1;
+}
+
 int64_t di_teacher_member_count(const di_teacher *t)
 {
     walk w = {.wanted = -1};

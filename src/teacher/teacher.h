@@ -220,6 +220,8 @@ const di_learned_sums *di_learner_sums(const di_learner *learner);
 /* w_i exp(-rate g_i) over their sum, then floor + (1 - count floor) w_i; g is the mean gradient */
 void di_learn_step(const di_learning *how, const di_learned_sums *sums, int64_t count, double *weights);
 
+/* One of those that it is made of itself, by number, borrowed; 0 = there is no such one. */
+int32_t di_teacher_part(const di_teacher *teacher, int64_t index, di_teacher **part, const char **name);
 /* ---- members: of a blend or a route, and theirs in turn, a member before its own ---- */
 int64_t di_teacher_member_count(const di_teacher *teacher);              /* 0 = it has none */
 di_teacher *di_teacher_member(const di_teacher *teacher, int64_t index); /* borrowed; NULL = no such one */

@@ -239,3 +239,32 @@ def test_learned_weights(recipe, env, voices):
     data = {key: value for key, value in recipe["data"].items() if key != "eval"}
     with pytest.raises(distill.DistillError, match="held out"):
         trained(recipe, {"teachers": names, "teacher": learn, "data": data}, env)
+
+def test_each_teacher_by_itself_in_results_and_evaluations(recipe, env, tmp_path):
+    """Perplexity and KL of a member are those of that teacher alone; who disagrees is told; metrics have them on request."""
+    model = recipe["teacher"]["path"]
+    for seed in (3, 4):
+        made = distill.Student.fresh(pathlib.Path(model) / "config.json", distill.Tokenizer(model, env=env), distill.Options({"train": {"seed": seed}}, env=env), env=env)
+        made.save(tmp_path / ("t%d" % seed))
+    (tmp_path / "other.jsonl").write_text('{"text": "a man and then the inn"}')
+    names = {"a": {"path": str(tmp_path / "t3")}, "b": {"path": str(tmp_path / "t4"), "temperature": 2}}
+    blended = dict(recipe, teachers=names, teacher={"blend": {"of": ["a", "b"], "weights": [0.75, 0.25]}}, student={"path": model})
+    blended["data"] = dict(recipe["data"], eval=[{"path": str(tmp_path / "valid.jsonl"), "source": "x"}, {"path": str(tmp_path / "other.jsonl"), "source": "y"}])
+    blended["train"] = dict(recipe["train"], eval_every=2, eval_teachers="always")
+    report = distill.run(blended, env=env)
+    student = distill.Student(recipe["output"], env=env)
+    data = distill.Dataset(None, distill.Tokenizer(model, env=env), distill.Options({"data": {"train": blended["data"]["eval"], "sequence_length": recipe["data"]["sequence_length"]}}, env=env), env=env)
+    for name, path in (("a", tmp_path / "t3"), ("b", tmp_path / "t4")):
+        alone = distill.evaluate(student, data, teacher=distill.Teacher(path, env=env)).to_dict()
+        at = "eval.teachers.%s." % name
+        assert report[at + "perplexity"] == pytest.approx(alone["teacher_perplexity"], rel=1e-5)
+        assert report[at + "forward_kl"] == pytest.approx(alone["forward_kl"], rel=1e-4)
+        assert report[at + "sources.y.perplexity"] == pytest.approx(alone["sources"]["y"]["teacher_perplexity"], rel=1e-5)
+        assert report[at + "disagreement"] == pytest.approx(report["eval.teacher_disagreement"])
+    assert report["eval.teacher_disagreement"] > 0 and report["training.members.a.weight"] == pytest.approx(0.75)
+    lines = [line for line in (pathlib.Path(recipe["output"]) / "metrics.jsonl").read_text().splitlines() if '"eval"' in line]
+    assert lines and all('"teachers":{"a":{' in line for line in lines)
+    again = distill.evaluate(student, data, teacher=distill.blend({"a": distill.Teacher(tmp_path / "t3", env=env), "b": distill.Teacher(tmp_path / "t4", env=env)}))
+    assert again["teachers.b.nats"] == pytest.approx(report["eval.teachers.b.nats"], rel=1e-5)
+    blended["output"], blended["train"] = str(tmp_path / "never"), dict(recipe["train"], eval_teachers="never")
+    assert "teachers" not in distill.run(blended, env=env).to_dict()["eval"]

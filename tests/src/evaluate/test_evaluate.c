@@ -209,7 +209,7 @@ TEST(sources_are_measured_apart)
     REQUIRE_OK(di_evaluate(&args, &some, &err));
     CHECK(some.sources[0].tokens == 48 && some.sources[1].tokens == 24 && some.tokens == 72);
     dk_strbuf_init(&json, m.f.host);
-    di_evaluation_json(&whole, &json);
+    di_evaluation_json(&whole, NULL, &json);
     CHECK_HAS(json.data, "\"sources\":{\"pt\":{\"tokens\":120,\"perplexity\":");
     CHECK_HAS(json.data, "\"en\":{\"tokens\":60,");
     dk_strbuf_free(&json);
@@ -308,7 +308,7 @@ static void check_sparse_teacher(int32_t kind)
     CHECK_NEAR(got.nats, alone.nats, 0); /* the student's perplexity always */
     CHECK_NEAR(got.kl_mean, kl / 9, 1e-6);
     dk_strbuf_init(&json, m.f.host);
-    di_evaluation_json(&got, &json);
+    di_evaluation_json(&got, NULL, &json);
     CHECK_HAS(json.data, kind == DISTILL_SAMPLED ? "\"soft_cross_entropy\":" : "\"forward_kl\":");
     CHECK(kind != DISTILL_SAMPLED || !strstr(json.data, "forward_kl"));
     CHECK_HAS(json.data, di_kind_name(kind));

@@ -49,7 +49,7 @@ TEST(evaluation_line)
     dk_error err;
     dk_strbuf_init(&run.warnings, host);
     run.output = (di_output){.host = host, .path = dk_strdup(host, folder), .metrics = 1};
-    di_metrics_evaluation(&run, &evaluation);
+    di_metrics_evaluation(&run, &evaluation, NULL);
     REQUIRE_OK(dk_file_read(host, test_path(folder, "metrics.jsonl"), 1000, &text, &size, &err));
     CHECK_HAS(text, "{\"step\":12,\"eval\":{\"tokens\":4,\"perplexity\":1");
     CHECK(text && text[size - 1] == '\n');
@@ -57,7 +57,7 @@ TEST(evaluation_line)
     CHECK_INT(run.warnings.size, 0);
     dk_free(host, run.output.path);
     run.output.path = dk_strdup(host, test_path(folder, "gone"));
-    di_metrics_evaluation(&run, &evaluation); /* no reason to stop a run, but said */
+    di_metrics_evaluation(&run, &evaluation, NULL); /* no reason to stop a run, but said */
     CHECK_HAS(run.warnings.data, "a line of metrics is missing");
     dk_free(host, text);
     dk_free(host, run.output.path);
