@@ -356,6 +356,9 @@ typedef struct distill_teacher_callbacks {
        ahead instead: score fills strips of the library, which exist while the student's strip is at work. */
     int32_t (*begin)(void *user, const distill_batch *batch);
     void (*end)(void *user, const distill_batch *batch);
+    /* Who this teacher is, for its hash: a name and version that change when its answers do; copied. NULL = its form
+       alone, so that two of one form are taken for one: by caches, and when a run goes on. */
+    const char *identity;
 } distill_teacher_callbacks;
 
 /* path: an HF folder or a GGUF file; NULL = what the options' teacher says. Weights stay mapped in their file's dtype.
@@ -401,9 +404,9 @@ DISTILL_API int32_t distill_teacher_route(const distill_env *env, const distill_
                                           const distill_options *options, distill_teacher **out, distill_error *err);
 /* Targets kept in a file (docs/target-cache.md): what path has is read; what it lacks is asked of from and added, which
  * one handle at a time may do, or is DISTILL_E_NOT_FOUND where from is NULL. A file of another teacher, tokenizer,
- * vocabulary, temperature or tier is DISTILL_E_MISMATCH. Callbacks are known by their form alone. from is kept alive;
- * the end of what was added is written when the last handle is freed. Section: teacher (cache.tier, ...; not
- * cache.path). */
+ * vocabulary, temperature or tier is DISTILL_E_MISMATCH. Callbacks are known by their form, and by their identity if
+ * they say one. from is kept alive; the end of what was added is written when the last handle is freed. Section:
+ * teacher (cache.tier, ...; not cache.path). */
 DISTILL_API int32_t distill_teacher_cached(const distill_env *env, const char *path, const distill_teacher *from,
                                            const distill_options *options, distill_teacher **out, distill_error *err);
 DISTILL_API void distill_teacher_free(distill_teacher *teacher);

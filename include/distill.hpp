@@ -423,6 +423,7 @@ struct teacher_functions {
     /* or empty: for a teacher that takes its time */
     std::function<std::int32_t(const distill_batch &)> begin;
     std::function<void(const distill_batch &)> end;
+    std::string identity; /* or empty */
 };
 
 namespace detail
@@ -491,6 +492,8 @@ class teacher : public detail::handle<distill_teacher, distill_teacher_free>
         auto table = init<distill_teacher_callbacks>();
         bool generates = static_cast<bool>(functions.generate), begins = static_cast<bool>(functions.begin);
         bool ends = static_cast<bool>(functions.end);
+        const std::string identity = functions.identity;
+        table.identity = identity.empty() ? nullptr : identity.c_str();
         table.flags = flags;
         table.user = detail::hold(std::move(functions));
         table.destroy = detail::destroy<teacher_functions>;

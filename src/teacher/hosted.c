@@ -10,6 +10,7 @@ static void free_state(di_teacher *t)
     if (hosted->callbacks.destroy) hosted->callbacks.destroy(hosted->callbacks.user);
     dk_free(t->host, hosted->head_data);
     dk_free(t->host, hosted->bias_data);
+    dk_free(t->host, hosted->identity);
     dk_free(t->host, hosted);
 }
 
@@ -28,7 +29,7 @@ static void describe(const di_teacher *t, di_facts *out)
     out->vocab_valid = hosted->form.vocab_valid > 0 ? hosted->form.vocab_valid : out->vocab_size;
 }
 
-/* Identity of a host's teacher is what it says of itself: its form. */
+/* Identity of a host's teacher is what it says of itself: its form, and who it is if it says so. */
 static int32_t hash(const di_teacher *t, char hex[65], dk_error *err)
 {
     const di_hosted *hosted = t->state;
@@ -38,6 +39,7 @@ static int32_t hash(const di_teacher *t, char hex[65], dk_error *err)
     (void)err;
     dk_sha256_begin(&sha);
     dk_sha256_add(&sha, numbers, sizeof numbers);
+    if (hosted->identity) dk_sha256_add(&sha, hosted->identity, strlen(hosted->identity));
     dk_sha256_end(&sha, digest);
     dk_hex(digest, sizeof digest, hex);
     return DK_OK;
@@ -47,6 +49,9 @@ static void settings(const di_teacher *t, dk_strbuf *json)
 {
     const di_hosted *hosted = t->state;
     dk_strbuf_printf(json, ",\"target\":\"%s\"", di_kind_name(hosted->form.kind));
+    if (!hosted->identity) return;
+    dk_strbuf_puts(json, ",\"identity\":");
+    dk_strbuf_json(json, hosted->identity, strlen(hosted->identity));
 }
 
 static int32_t generate(di_teacher *t, const distill_batch *prompts, const di_options *options,
@@ -178,6 +183,14 @@ out:
     return rc;
 }
 
+static int32_t copy_identity(dk_host *host, di_hosted *hosted, dk_error *err)
+{
+    const char *identity = hosted->callbacks.identity;
+    hosted->callbacks.identity = NULL; /* the caller's */
+    if (!identity || (hosted->identity = dk_strdup(host, identity))) return DK_OK;
+    return dk_fail_nomem(err, strlen(identity) + 1);
+}
+
 int32_t di_teacher_from_callbacks(dk_backend *backend, const distill_teacher_callbacks *table,
                                   const di_options *options, di_teacher **out, dk_error *err)
 {
@@ -188,6 +201,7 @@ int32_t di_teacher_from_callbacks(dk_backend *backend, const distill_teacher_cal
         if (table->destroy) table->destroy(table->user);
         return rc;
     }
+    DK_TRY(copy_identity(t->host, t->state, err));
     DK_TRY(check_table(table, err));
     DK_TRY(copy_form(t->host, t->state, table->form, err));
     *out = t;

@@ -115,6 +115,7 @@ typedef struct di_hosted {
     distill_tensor values, head, bias;
     int64_t value_shape[2], head_shape[2], bias_shape[1];
     float *head_data, *bias_data;
+    char *identity; /* NULL = it does not say */
 } di_hosted;
 int32_t di_hosted_session(di_session *session, dk_error *err);
 void di_hosted_session_free(di_session *session);

@@ -75,7 +75,7 @@ _Static_assert(offsetof(distill_allocator, free) == 24, "distill_allocator.free"
 _Static_assert(offsetof(distill_allocator, destroy) == 32, "distill_allocator.destroy");
 _Static_assert(sizeof(distill_allocator) == offsetof(distill_allocator, destroy) + sizeof(((distill_allocator *)0)->destroy), "distill_allocator has no tail padding");
 
-_Static_assert(sizeof(distill_teacher_callbacks) == 64, "sizeof distill_teacher_callbacks");
+_Static_assert(sizeof(distill_teacher_callbacks) == 72, "sizeof distill_teacher_callbacks");
 _Static_assert(offsetof(distill_teacher_callbacks, struct_size) == 0, "distill_teacher_callbacks.struct_size");
 _Static_assert(offsetof(distill_teacher_callbacks, flags) == 4, "distill_teacher_callbacks.flags");
 _Static_assert(offsetof(distill_teacher_callbacks, user) == 8, "distill_teacher_callbacks.user");
@@ -85,7 +85,8 @@ _Static_assert(offsetof(distill_teacher_callbacks, generate) == 32, "distill_tea
 _Static_assert(offsetof(distill_teacher_callbacks, form) == 40, "distill_teacher_callbacks.form");
 _Static_assert(offsetof(distill_teacher_callbacks, begin) == 48, "distill_teacher_callbacks.begin");
 _Static_assert(offsetof(distill_teacher_callbacks, end) == 56, "distill_teacher_callbacks.end");
-_Static_assert(sizeof(distill_teacher_callbacks) == offsetof(distill_teacher_callbacks, end) + sizeof(((distill_teacher_callbacks *)0)->end), "distill_teacher_callbacks has no tail padding");
+_Static_assert(offsetof(distill_teacher_callbacks, identity) == 64, "distill_teacher_callbacks.identity");
+_Static_assert(sizeof(distill_teacher_callbacks) == offsetof(distill_teacher_callbacks, identity) + sizeof(((distill_teacher_callbacks *)0)->identity), "distill_teacher_callbacks has no tail padding");
 
 _Static_assert(sizeof(distill_member) == 40, "sizeof distill_member");
 _Static_assert(offsetof(distill_member, struct_size) == 0, "distill_member.struct_size");

@@ -202,13 +202,17 @@ class Teacher(_Model):
         self._create("teacher_open", self.env.raw, encoded(path), raw_or_none(with_options))
 
     @classmethod
-    def from_function(cls, score, form, begin=None, end=None, options=None, env=None):
+    def from_function(cls, score, form, begin=None, end=None, options=None, env=None, identity=None):
         """score(batch, first_row, row_count, target) fills target.values (and ids, tail), or returns an array for values. A slow teacher may
-        have begin(batch), which starts on a batch that will be scored later and returns at once, and end(batch), after its last row."""
+        have begin(batch), which starts on a batch that will be scored later and returns at once, and end(batch), after its last row.
+        identity: a name and version that change when the answers do, for the teacher's hash; without it two of one form are taken for one, by
+        caches and when a run goes on."""
         env = env if env is not None else default_env()
         with_options = options_for(env, "teacher", options, {})
         table = sized(c.distill_teacher_callbacks, user=register(_Scorer(score, begin, end)), destroy=destroy, score=_on_score,
                       form=ctypes.pointer(form.target))
+        if identity is not None:
+            table.identity = encoded(identity)
         if begin is not None:
             table.begin = _on_begin
         if end is not None:

@@ -274,6 +274,7 @@ distill_teacher_callbacks._fields_ = [
     ("form", POINTER(distill_target)),
     ("begin", distill_teacher_callbacks_begin),
     ("end", distill_teacher_callbacks_end),
+    ("identity", c_char_p),
 ]
 distill_member._fields_ = [
     ("struct_size", c_uint32),
@@ -412,7 +413,7 @@ STRUCTS = {  # name: (size, offsets of the fields)
     "distill_target": (80, {"struct_size": 0, "kind": 4, "values": 8, "ids": 16, "tail": 24, "head": 32, "bias": 40, "logit_scale": 48, "softcap": 56, "temperature": 64, "vocab_valid": 72}),
     "distill_option_info": (80, {"struct_size": 0, "type": 4, "name": 8, "help": 16, "default_text": 24, "choices": 32, "unit": 40, "low": 48, "high": 56, "flags": 64, "when": 72}),
     "distill_allocator": (40, {"struct_size": 0, "flags": 4, "user": 8, "alloc": 16, "free": 24, "destroy": 32}),
-    "distill_teacher_callbacks": (64, {"struct_size": 0, "flags": 4, "user": 8, "destroy": 16, "score": 24, "generate": 32, "form": 40, "begin": 48, "end": 56}),
+    "distill_teacher_callbacks": (72, {"struct_size": 0, "flags": 4, "user": 8, "destroy": 16, "score": 24, "generate": 32, "form": 40, "begin": 48, "end": 56, "identity": 64}),
     "distill_member": (40, {"struct_size": 0, "flags": 4, "teacher": 8, "name": 16, "weight": 24, "temperature": 32}),
     "distill_student_callbacks": (80, {"struct_size": 0, "flags": 4, "user": 8, "destroy": 16, "forward": 24, "backward": 32, "apply": 40, "discard": 48, "save": 56, "load": 64, "form": 72}),
     "distill_sample": (64, {"struct_size": 0, "kind": 4, "ids": 8, "text": 16, "count": 24, "prompt_count": 32, "size": 40, "learn": 48, "weight": 56}),

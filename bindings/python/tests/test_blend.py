@@ -268,3 +268,19 @@ def test_each_teacher_by_itself_in_results_and_evaluations(recipe, env, tmp_path
     assert again["teachers.b.nats"] == pytest.approx(report["eval.teachers.b.nats"], rel=1e-5)
     blended["output"], blended["train"] = str(tmp_path / "never"), dict(recipe["train"], eval_teachers="never")
     assert "teachers" not in distill.run(blended, env=env).to_dict()["eval"]
+
+
+def test_functions_say_who_they_are(env, tmp_path):
+    table = logits_of(1)
+
+    def voice_called(identity):
+        return distill.Teacher.from_function(lambda batch, first, count, target: table[first:first + count], distill.Form(vocab=VOCAB), env=env,
+                                             identity=identity)
+
+    with distill.Teacher.cached(tmp_path / "kept", voice_called("large 1"), tier="full", env=env) as kept:
+        kept.score(TOKENS)
+    with distill.Teacher.cached(tmp_path / "kept", voice_called("large 1"), tier="full", env=env) as kept:
+        assert kept.vocab_size == VOCAB
+    for other in ("large 2", None):
+        with pytest.raises(distill.Mismatch):
+            distill.Teacher.cached(tmp_path / "kept", voice_called(other), tier="full", env=env)

@@ -252,7 +252,8 @@ static int32_t never(void *user, int64_t done, int64_t total)
 
 TEST(draws_have_no_kl)
 {
-    di_scored_teacher drawn = {.name = "drawn", .kind = DISTILL_SAMPLED, .temperature = 2, .whole = {.tokens = 3, .kl = 1.5}};
+    di_scored_teacher drawn = {
+        .name = "drawn", .kind = DISTILL_SAMPLED, .temperature = 2, .whole = {.tokens = 3, .kl = 1.5}};
     const di_teachers_evaluation got = {.teachers = &drawn, .count = 1, .source_count = 1};
     dk_strbuf json;
     voices v;
@@ -299,4 +300,5 @@ TEST(none_and_stopped)
     close_voices(&v);
 }
 
-TEST_MAIN(TEST_CASE(of_a_blend) TEST_CASE(of_a_route) TEST_CASE(a_sparse_one) TEST_CASE(draws_have_no_kl) TEST_CASE(none_and_stopped))
+TEST_MAIN(TEST_CASE(of_a_blend) TEST_CASE(of_a_route) TEST_CASE(a_sparse_one) TEST_CASE(draws_have_no_kl)
+              TEST_CASE(none_and_stopped))

@@ -1,4 +1,6 @@
 /* Teachers that are a host's callbacks: every kind, ranges in order, every answer, and destroy exactly once. */
+#include <stddef.h>
+
 #include "model_fixture.h"
 
 enum { ROWS = 9, K = 3 };
@@ -212,4 +214,48 @@ TEST(broken_tables)
     close_fixture(&f);
 }
 
-TEST_MAIN(TEST_CASE(dense) TEST_CASE(hidden) TEST_CASE(sparse) TEST_CASE(broken_tables))
+/* Two of one form are taken for one, unless they say who they are; the text is copied. */
+TEST(identity)
+{
+    int64_t shape[1] = {TINY_VOCAB};
+    distill_tensor values = di_tensor_of(NULL, DISTILL_FLOAT, 32, 1, shape);
+    static const char *const names[4] = {NULL, NULL, "large 1", "large 2"};
+    distill_target form;
+    char hex[5][65], name[16];
+    host h = {0};
+    dk_error err;
+    fixture f;
+    open_fixture(&f, "hosted_identity");
+    DISTILL_INIT(&form);
+    form.kind = DISTILL_DENSE;
+    form.values = &values;
+    for (int i = 0; i < 5; i++) {
+        distill_teacher_callbacks table = table_of(&h, &form);
+        di_teacher *teacher = NULL;
+        if (i < 4 && names[i]) {
+            snprintf(name, sizeof name, "%s", names[i]);
+            table.identity = name;
+        }
+        if (i == 4) { /* an older caller's struct ends before it */
+            table.identity = "not there";
+            table.struct_size = offsetof(distill_teacher_callbacks, identity);
+        }
+        REQUIRE_OK(di_teacher_from_callbacks(f.backend, &table, NULL, &teacher, &err));
+        memset(name, 'x', sizeof name - 1);
+        CHECK_OK(di_teacher_hash(teacher, hex[i], &err));
+        dk_strbuf json;
+        dk_strbuf_init(&json, f.host);
+        CHECK_OK(di_teacher_manifest(teacher, &json, &err));
+        if (i == 2) CHECK_HAS(json.data, "\"identity\":\"large 1\"");
+        if (i != 2 && i != 3) CHECK(!strstr(json.data, "identity"));
+        dk_strbuf_free(&json);
+        di_teacher_release(teacher);
+        CHECK_INT(h.destroyed, i + 1);
+    }
+    CHECK_STR(hex[0], hex[1]);
+    CHECK_STR(hex[0], hex[4]);
+    CHECK(strcmp(hex[0], hex[2]) && strcmp(hex[2], hex[3]));
+    close_fixture(&f);
+}
+
+TEST_MAIN(TEST_CASE(dense) TEST_CASE(hidden) TEST_CASE(sparse) TEST_CASE(broken_tables) TEST_CASE(identity))
