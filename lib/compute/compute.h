@@ -277,7 +277,7 @@ int32_t dk_backend_cpu(dk_host *host, dk_backend **out, dk_error *err);
 /* What linear objects made from now on are multiplied by: "auto", "cblas", or a kernel of ours by the instructions that
  * it is written in, as DK_PRODUCTS lists them. One that this machine or build lacks is UNSUPPORTED. auto takes the best
  * that the processor names, and CBLAS where there is none. Of a CPU backend alone. */
-#define DK_PRODUCTS "auto|cblas|avx512|avx2|portable"
+#define DK_PRODUCTS "auto|cblas|amx|avx512_bf16|avx512|avx2|portable"
 int32_t dk_backend_set_products(dk_backend *backend, const char *name, dk_error *err);
 const char *dk_backend_products(const dk_backend *backend); /* the name of what it is now: never auto */
 /* real DK_F32 or DK_F64. Slow and plain; for tests. */

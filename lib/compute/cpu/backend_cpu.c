@@ -1,5 +1,4 @@
 #include "compute/cpu/cpu.h"
-#include "compute/cpu/product/product_choice.h"
 
 #if defined(__SSE__) && defined(DK_X86_KERNELS)
 static int32_t machine_isa(void)
@@ -44,8 +43,10 @@ int32_t dk_backend_set_products(dk_backend *backend, const char *name, dk_error 
 {
     dk_cpu *cpu = backend->state;
     int32_t rc = dk_product_choose(name, backend->isa, &cpu->products, err);
-    if (!rc) backend->invariant_rows = cpu->products ? INT64_MAX : DK_MATVEC_ROWS;
-    return rc;
+    if (rc) return rc;
+    backend->invariant_rows = cpu->products ? INT64_MAX : DK_MATVEC_ROWS;
+    backend->precisions = 1u << DK_PRECISION_FULL | (cpu->products ? 1u << DK_PRECISION_BF16 : 0);
+    return DK_OK;
 }
 
 const char *dk_backend_products(const dk_backend *backend)
@@ -98,7 +99,6 @@ int32_t dk_backend_cpu_isa(dk_host *host, int32_t isa, dk_backend **out, dk_erro
                             .host = dk_host_retain(host),
                             .real = DK_F32,
                             .reads = DK_CPU_READS,
-                            .precisions = 1u << DK_PRECISION_FULL,
                             .isa = isa,
                             .name = names[isa],
                             .state = cpu,

@@ -9,17 +9,17 @@
 #include "compute/buffer.h"
 #include "compute/check.h"
 #include "compute/cpu/kernels.h"
-#include "compute/cpu/product/micro/micro.h"
+#include "compute/cpu/product/product_choice.h"
 #include "compute/cpu/scratch.h"
 #include "compute/linear.h"
 
 typedef struct dk_cpu {
     dk_ops ops;
     dk_kernels kernels;
-    const dk_micro *products; /* of linear objects made from now on; NULL = CBLAS */
-    dk_scratch workers;       /* taken inside parallel loops */
-    dk_scratch callers;       /* taken by an op before its loop, never inside: the two cannot starve each other */
-    pthread_mutex_t cblas;    /* CBLAS is called by one thread at a time */
+    const dk_product_set *products; /* of linear objects made from now on; NULL = CBLAS */
+    dk_scratch workers;             /* taken inside parallel loops */
+    dk_scratch callers;             /* taken by an op before its loop, never inside: the two cannot starve each other */
+    pthread_mutex_t cblas;          /* CBLAS is called by one thread at a time */
 } dk_cpu;
 
 static inline dk_cpu *dk_cpu_of(dk_queue *queue) { return queue->backend->state; }

@@ -22,8 +22,10 @@ static int32_t op_linear_create(dk_backend *backend, const dk_linear_spec *spec,
     DK_TRY(dk_linear_create(backend, spec, TYPES, &linear, err));
     DK_TRY(dk_new(backend->host, 1, &state, err));
     linear->state = state;
-    state->micro = cpu->products;
-    if (!state->micro) DK_TRY(prepare_cblas(cpu, linear, state, err));
+    state->products = cpu->products;
+    if (state->products && linear->precisions >> DK_PRECISION_BF16 & 1)
+        state->products = dk_product_allowed(state->products);
+    if (!state->products) DK_TRY(prepare_cblas(cpu, linear, state, err));
     *out = linear;
     linear = NULL;
 out:
@@ -84,7 +86,7 @@ static void add_biases(dk_queue *queue, const dk_linear *linear, dk_view y)
 static void op_linear_forward(dk_queue *queue, const dk_linear *linear, dk_precision precision, dk_view x, dk_view y)
 {
     if (!dk_linear_check(queue, "linear_forward", linear, DK_USE_FORWARD, precision, &x, &y)) return;
-    if (dk_cpu_linear_of(linear)->micro) dk_own_forward(queue, linear, &x, &y);
+    if (dk_cpu_linear_of(linear)->products) dk_own_forward(queue, linear, precision, &x, &y);
     else dk_cblas_forward(queue, linear, &x, &y);
     add_biases(queue, linear, y);
 }
@@ -93,7 +95,7 @@ static void op_linear_backward_input(dk_queue *queue, const dk_linear *linear, d
                                      dk_view dx, int32_t add)
 {
     if (!dk_linear_check(queue, "linear_backward_input", linear, DK_USE_BACKWARD_INPUT, precision, &dx, &dy)) return;
-    if (dk_cpu_linear_of(linear)->micro) dk_own_backward_input(queue, linear, &dy, &dx, add);
+    if (dk_cpu_linear_of(linear)->products) dk_own_backward_input(queue, linear, precision, &dy, &dx, add);
     else dk_cblas_backward_input(queue, linear, &dy, &dx, add);
 }
 
@@ -104,7 +106,7 @@ static void op_linear_backward_weight(dk_queue *queue, const dk_linear *linear, 
     if (!dk_linear_check(queue, "linear_backward_weight", linear, DK_USE_BACKWARD_WEIGHT, precision, &x, &dy)) return;
     for (int32_t i = 0; i < linear->count; i++)
         if (!linear->weights[i]->frozen && !dk_check_gradient(queue, linear->weights[i])) return;
-    if (dk_cpu_linear_of(linear)->micro) dk_own_backward_weight(queue, linear, &x, &dy);
+    if (dk_cpu_linear_of(linear)->products) dk_own_backward_weight(queue, linear, precision, &x, &dy);
     else dk_cblas_backward_weight(queue, linear, &x, &dy);
     for (int32_t i = 0; i < linear->count; column += dk_linear_width(linear, i), i++) {
         const dk_parameter *bias = linear->biases[i];

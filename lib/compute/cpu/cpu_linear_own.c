@@ -28,11 +28,12 @@ static void run(dk_queue *queue, const char *op, const dk_product *product)
         dk_cpu_no_memory(queue, op, bytes);
 }
 
-void dk_own_forward(dk_queue *queue, const dk_linear *linear, const dk_view *x, const dk_view *y)
+void dk_own_forward(dk_queue *queue, const dk_linear *linear, dk_precision precision, const dk_view *x,
+                    const dk_view *y)
 {
     dk_product_rows rows = rows_of(y, 0, y->shape[0]);
     dk_product_columns columns[PARTS];
-    dk_product product = {.micro = dk_cpu_linear_of(linear)->micro,
+    dk_product product = {.micro = dk_micro_of(linear, precision),
                           .a = operand_of(queue, x, 0),
                           .k = linear->in,
                           .rows = &rows,
@@ -52,7 +53,8 @@ void dk_own_forward(dk_queue *queue, const dk_linear *linear, const dk_view *x, 
 }
 
 /* The weights side by side are stacked along K: one product after the other adds. */
-void dk_own_backward_input(dk_queue *queue, const dk_linear *linear, const dk_view *dy, const dk_view *dx, int32_t add)
+void dk_own_backward_input(dk_queue *queue, const dk_linear *linear, dk_precision precision, const dk_view *dy,
+                           const dk_view *dx, int32_t add)
 {
     dk_product_rows rows = rows_of(dx, 0, dx->shape[0]);
     int64_t column = 0;
@@ -60,7 +62,7 @@ void dk_own_backward_input(dk_queue *queue, const dk_linear *linear, const dk_vi
         dk_view part = dk_view_columns(*dy, column, dk_linear_width(linear, i));
         dk_product_columns columns = {.b = operand_of(queue, &linear->weights[i]->value, !linear->in_out),
                                       .count = linear->in};
-        dk_product product = {.micro = dk_cpu_linear_of(linear)->micro,
+        dk_product product = {.micro = dk_micro_of(linear, precision),
                               .a = operand_of(queue, &part, 0),
                               .k = dk_linear_width(linear, i),
                               .rows = &rows,
@@ -74,11 +76,12 @@ void dk_own_backward_input(dk_queue *queue, const dk_linear *linear, const dk_vi
 }
 
 /* W [out, in]: lines of A are the outputs of all weights, so x is packed once for them. */
-static void gradient_of_rows(dk_queue *queue, const dk_linear *linear, const dk_view *x, const dk_view *dy)
+static void gradient_of_rows(dk_queue *queue, const dk_linear *linear, dk_precision precision, const dk_view *x,
+                             const dk_view *dy)
 {
     dk_product_rows rows[PARTS];
     dk_product_columns columns = {.b = operand_of(queue, x, 1), .count = linear->in};
-    dk_product product = {.micro = dk_cpu_linear_of(linear)->micro,
+    dk_product product = {.micro = dk_micro_of(linear, precision),
                           .a = operand_of(queue, dy, 1),
                           .k = x->shape[0],
                           .rows = rows,
@@ -96,7 +99,8 @@ static void gradient_of_rows(dk_queue *queue, const dk_linear *linear, const dk_
 }
 
 /* W [in, out]: lines of A are the inputs. */
-static void gradient_of_columns(dk_queue *queue, const dk_linear *linear, const dk_view *x, const dk_view *dy)
+static void gradient_of_columns(dk_queue *queue, const dk_linear *linear, dk_precision precision, const dk_view *x,
+                                const dk_view *dy)
 {
     int64_t column = 0;
     for (int32_t i = 0; i < linear->count; column += dk_linear_width(linear, i), i++) {
@@ -104,7 +108,7 @@ static void gradient_of_columns(dk_queue *queue, const dk_linear *linear, const 
         dk_view part = dk_view_columns(*dy, column, dk_linear_width(linear, i));
         dk_product_rows rows = rows_of(&linear->weights[i]->gradient, 0, linear->in);
         dk_product_columns columns = {.b = operand_of(queue, &part, 1), .count = dk_linear_width(linear, i)};
-        dk_product product = {.micro = dk_cpu_linear_of(linear)->micro,
+        dk_product product = {.micro = dk_micro_of(linear, precision),
                               .a = operand_of(queue, x, 1),
                               .k = x->shape[0],
                               .rows = &rows,
@@ -117,8 +121,9 @@ static void gradient_of_columns(dk_queue *queue, const dk_linear *linear, const 
     }
 }
 
-void dk_own_backward_weight(dk_queue *queue, const dk_linear *linear, const dk_view *x, const dk_view *dy)
+void dk_own_backward_weight(dk_queue *queue, const dk_linear *linear, dk_precision precision, const dk_view *x,
+                            const dk_view *dy)
 {
-    if (linear->in_out) gradient_of_columns(queue, linear, x, dy);
-    else gradient_of_rows(queue, linear, x, dy);
+    if (linear->in_out) gradient_of_columns(queue, linear, precision, x, dy);
+    else gradient_of_rows(queue, linear, precision, x, dy);
 }

@@ -1,10 +1,14 @@
 /* Products by each kernel that this machine has, against sums in double within the bound that is proven for any order
- * of a kernel's sums; the same bits for any number of threads and of rows; what IEEE says of NaN and infinity. */
+ * of a kernel's sums; the same bits for any number of threads and of rows; what IEEE says of NaN and infinity. Kernels
+ * of BF16 are tested by twins of their instructions as well, wherever the instructions are missing or not. */
 #include "compute_fixture.h"
 
 #include <sys/mman.h>
 
-#define BLOCK 256 /* k that any kernel sums before it adds to the rest */
+#include "base/processor.h"
+#include "compute/cpu/product/micro/micro_list.h"
+
+#define BLOCK 256 /* k that a kernel of floats sums before it adds to the rest */
 #define UNIT 0x1p-24
 
 typedef struct shape {
@@ -13,6 +17,12 @@ typedef struct shape {
     int64_t gap;              /* floats between rows of x, y and their gradients */
 } shape;
 
+typedef struct kernel {
+    const char *name;
+    dk_precision precision;
+    const dk_product_set *twin; /* in the place of the named one */
+} kernel;
+
 typedef struct ground { /* one linear object, its operands and what they are in double */
     fx f;
     dk_linear *linear;
@@ -20,34 +30,51 @@ typedef struct ground { /* one linear object, its operands and what they are in 
     dk_view x, y, dx, dy;
     double *xs, *dys, *ws[2], *bs;
     int64_t out;
+    dk_precision precision;
 } ground;
 
-static dk_backend *backend_of(const char *kernel, int64_t threads)
+static dk_backend *backend_of(const kernel *k, int64_t threads)
 {
     dk_backend *backend = fx_cpu(DK_ISA_AVX512, threads);
     for (int32_t isa = DK_ISA_AVX2; !backend; isa--) backend = fx_cpu(isa, threads);
     dk_error err = {0};
-    if (!dk_backend_set_products(backend, kernel, &err)) return backend;
+    if (k->twin) {
+        CHECK_OK(dk_backend_set_products(backend, "portable", &err));
+        ((dk_cpu *)backend->state)->products = k->twin;
+        return backend;
+    }
+    if (!dk_backend_set_products(backend, k->name, &err)) return backend;
     CHECK_HAS(err.message, "this machine or this build has not its instructions");
     dk_backend_free(backend);
     return NULL;
 }
 
-static void begin(ground *g, dk_backend *backend, const shape *s)
+/* What the kernel multiplies: BF16 where that is the precision. */
+static double *read_operand(const ground *g, dk_view view)
+{
+    double *values = fx_read((fx *)(uintptr_t)&g->f, view);
+    for (int64_t i = 0; g->precision == DK_PRECISION_BF16 && i < fx_count(view); i++)
+        values[i] = (double)dk_bf16_to_f32(dk_f32_to_bf16((float)values[i]));
+    return values;
+}
+
+static void begin(ground *g, const kernel *k, dk_backend *backend, const shape *s)
 {
     fx *f = &g->f;
     dk_error err;
     *g = (ground){.f = {.backend = backend}, .w = {&g->weights[0], &g->weights[1]}, .b = {&g->bias}};
+    g->precision = k->precision;
     CHECK_OK(dk_queue_open(&f->queue, backend, &err));
     g->out = s->out[0] + s->out[1];
     dk_linear_spec spec = {.weights = g->w, .biases = g->b, .count = s->out[1] ? 2 : 1, .in_out = s->in_out};
     spec.uses = DK_USE_ALL;
+    spec.precisions = 1u << k->precision;
     for (int i = 0; i < spec.count; i++) {
         int64_t size[2] = {s->in_out ? s->in : s->out[i], s->in_out ? s->out[i] : s->in};
         g->weights[i] = (dk_parameter){.name = "w", .frozen = s->dtype != 0};
         g->weights[i].value = fx_input(f, 10 + i, s->dtype, -1, 1, 2, size, 0);
         if (!s->dtype) g->weights[i].gradient = fx_view(f, DK_F32, 2, size, 0);
-        g->ws[i] = fx_read(f, g->weights[i].value);
+        g->ws[i] = read_operand(g, g->weights[i].value);
     }
     g->bias = (dk_parameter){.name = "b", .value = fx_input_1d(f, 12, 0, -1, 1, s->out[0])};
     g->bias.gradient = fx_view(f, DK_F32, 1, &s->out[0], 0);
@@ -55,8 +82,8 @@ static void begin(ground *g, dk_backend *backend, const shape *s)
     g->dy = fx_input_2d(f, 2, -1, 1, s->rows, g->out, s->gap);
     g->y = fx_input_2d(f, 3, -9, 9, s->rows, g->out, s->gap);
     g->dx = fx_input_2d(f, 4, -9, 9, s->rows, s->in, s->gap);
-    g->xs = fx_read(f, g->x);
-    g->dys = fx_read(f, g->dy);
+    g->xs = read_operand(g, g->x);
+    g->dys = read_operand(g, g->dy);
     g->bs = fx_read(f, g->bias.value);
     CHECK_OK(OPS(f)->linear_create(backend, &spec, &g->linear, &err));
 }
@@ -84,11 +111,13 @@ static void add_term(sum *s, double a, double b)
     s->terms++;
 }
 
-/* Blocks of at most BLOCK sums, each rounded (twice where multiplication is not fused), added up: Higham 2002, 4.2. */
-static void check_sum(const char *what, const sum *want, double got)
+/* Blocks of at most BLOCK sums, each rounded (twice where multiplication is not fused), added up: Higham 2002, 4.2. In
+ * BF16 one sum goes through all of K, and what is below the least normal number may be lost each time. */
+static void check_sum(const ground *g, const char *what, const sum *want, double got)
 {
-    double roundings = (double)(want->terms < BLOCK ? want->terms : BLOCK) + (double)(want->terms / BLOCK) + 4;
-    double bound = 1.01 * roundings * UNIT * want->size + 1e-44;
+    int32_t whole = g->precision == DK_PRECISION_BF16;
+    double roundings = (double)(want->terms < BLOCK || whole ? want->terms : BLOCK) + (double)(want->terms / BLOCK) + 4;
+    double bound = 1.01 * roundings * UNIT * want->size + (whole ? 3 * (double)want->terms * 0x1p-126 : 1e-44);
     if (!(fabs(got - want->value) <= bound))
         FAIL("%s: %.9g, not %.9g: off by %.3g, the bound is %.3g", what, got, want->value, fabs(got - want->value),
              bound);
@@ -103,14 +132,14 @@ static double weight_at(const ground *g, const shape *s, int64_t out, int64_t in
 
 static void check_forward(ground *g, const shape *s)
 {
-    OPS(&g->f)->linear_forward(&g->f.queue, g->linear, DK_PRECISION_FULL, g->x, g->y);
+    OPS(&g->f)->linear_forward(&g->f.queue, g->linear, g->precision, g->x, g->y);
     double *y = fx_read(&g->f, g->y);
     for (int64_t r = 0; r < s->rows; r++)
         for (int64_t o = 0; o < g->out; o++) {
             sum want = {0};
             for (int64_t i = 0; i < s->in; i++) add_term(&want, g->xs[r * s->in + i], weight_at(g, s, o, i));
             if (o < s->out[0]) add_term(&want, 1, g->bs[o]);
-            check_sum("y", &want, y[r * g->out + o]);
+            check_sum(g, "y", &want, y[r * g->out + o]);
         }
     free(y);
 }
@@ -118,14 +147,14 @@ static void check_forward(ground *g, const shape *s)
 static void check_input(ground *g, const shape *s, int32_t add)
 {
     double *before = fx_read(&g->f, g->dx);
-    OPS(&g->f)->linear_backward_input(&g->f.queue, g->linear, DK_PRECISION_FULL, g->dy, g->dx, add);
+    OPS(&g->f)->linear_backward_input(&g->f.queue, g->linear, g->precision, g->dy, g->dx, add);
     double *dx = fx_read(&g->f, g->dx);
     for (int64_t r = 0; r < s->rows; r++)
         for (int64_t i = 0; i < s->in; i++) {
             sum want = {0};
             for (int64_t o = 0; o < g->out; o++) add_term(&want, g->dys[r * g->out + o], weight_at(g, s, o, i));
             if (add) add_term(&want, 1, before[r * s->in + i]);
-            check_sum("dx", &want, dx[r * s->in + i]);
+            check_sum(g, "dx", &want, dx[r * s->in + i]);
         }
     free(before);
     free(dx);
@@ -134,8 +163,7 @@ static void check_input(ground *g, const shape *s, int32_t add)
 /* Twice, so that the second adds: then each sum is twice as large. */
 static void check_weight(ground *g, const shape *s)
 {
-    for (int i = 0; i < 2; i++)
-        OPS(&g->f)->linear_backward_weight(&g->f.queue, g->linear, DK_PRECISION_FULL, g->x, g->dy);
+    for (int i = 0; i < 2; i++) OPS(&g->f)->linear_backward_weight(&g->f.queue, g->linear, g->precision, g->x, g->dy);
     for (int w = 0; !s->dtype && w < (s->out[1] ? 2 : 1); w++) {
         double *dw = fx_read(&g->f, g->weights[w].gradient);
         for (int64_t o = 0; o < s->out[w]; o++)
@@ -143,17 +171,18 @@ static void check_weight(ground *g, const shape *s)
                 sum want = {0};
                 for (int64_t r = 0; r < s->rows; r++)
                     add_term(&want, 2 * g->dys[r * g->out + o + (w ? s->out[0] : 0)], g->xs[r * s->in + i]);
-                check_sum("dW", &want, dw[s->in_out ? i * s->out[w] + o : o * s->in + i]);
+                check_sum(g, "dW", &want, dw[s->in_out ? i * s->out[w] + o : o * s->in + i]);
             }
         free(dw);
     }
-    double *db = fx_read(&g->f, g->bias.gradient);
+    double *db = fx_read(&g->f, g->bias.gradient), *dys = fx_read(&g->f, g->dy);
     for (int64_t o = 0; o < s->out[0]; o++) {
         sum want = {0};
-        for (int64_t r = 0; r < s->rows; r++) add_term(&want, 2, g->dys[r * g->out + o]);
-        check_sum("db", &want, db[o]);
+        for (int64_t r = 0; r < s->rows; r++) add_term(&want, 2, dys[r * g->out + o]);
+        check_sum(g, "db", &want, db[o]);
     }
     free(db);
+    free(dys);
 }
 
 static void run_all(ground *g, const shape *s)
@@ -167,16 +196,16 @@ static void run_all(ground *g, const shape *s)
     if (!s->dtype) fx_out(&g->f, g->weights[0].gradient);
 }
 
-static void check_shape(const char *kernel, const shape *s)
+static void check_shape(const kernel *k, const shape *s)
 {
     ground one, more;
-    dk_backend *backend = backend_of(kernel, 1);
+    dk_backend *backend = backend_of(k, 1);
     int before = test_failures;
-    begin(&one, backend, s);
+    begin(&one, k, backend, s);
     run_all(&one, s);
     for (int64_t threads = 2; threads <= 3; threads++) {
-        dk_backend *other = backend_of(kernel, threads);
-        begin(&more, other, s);
+        dk_backend *other = backend_of(k, threads);
+        begin(&more, k, other, s);
         run_all(&more, s);
         if (one.f.count != more.f.count || memcmp(one.f.out, more.f.out, (size_t)one.f.count * sizeof *one.f.out))
             FAIL("other bits with %d threads", (int)threads);
@@ -185,14 +214,14 @@ static void check_shape(const char *kernel, const shape *s)
         dk_backend_free(other);
     }
     if (test_failures > before)
-        FAIL("%s: rows %d, in %d, out %d + %d, in_out %d, dtype %d, gap %d", kernel, (int)s->rows, (int)s->in,
+        FAIL("%s: rows %d, in %d, out %d + %d, in_out %d, dtype %d, gap %d", k->name, (int)s->rows, (int)s->in,
              (int)s->out[0], (int)s->out[1], (int)s->in_out, (int)s->dtype, (int)s->gap);
     free(one.f.out);
     end(&one);
     dk_backend_free(backend);
 }
 
-static void check_shapes(const char *kernel)
+static void check_shapes(const kernel *k)
 {
     static const int64_t sizes[][4] = {{1, 1, 1, 0},     {0, 5, 3, 0},      {1, 67, 130, 0},   {2, 33, 200, 7},
                                        {3, 40, 17, 140}, {15, 64, 33, 0},   {29, 1, 65, 1},    {40, 515, 1, 3},
@@ -206,12 +235,12 @@ static void check_shapes(const char *kernel)
                 s.in_out = in_out;
                 s.dtype = dtypes[d];
                 s.gap = d == 1 ? 0 : 5;
-                check_shape(kernel, &s);
+                check_shape(k, &s);
             }
     /* several blocks and slabs of K, in each of the three products */
-    check_shape(kernel, &(shape){.rows = 5, .in = 2600, .out = {40, 0}});
-    check_shape(kernel, &(shape){.rows = 2600, .in = 9, .out = {70, 2}, .gap = 3});
-    check_shape(kernel, &(shape){.rows = 600, .in = 12, .out = {2600, 0}, .dtype = DK_BF16});
+    check_shape(k, &(shape){.rows = 5, .in = 2600, .out = {40, 0}});
+    check_shape(k, &(shape){.rows = 2600, .in = 9, .out = {70, 2}, .gap = 3});
+    check_shape(k, &(shape){.rows = 600, .in = 12, .out = {2600, 0}, .dtype = DK_BF16});
 }
 
 /* ---- the rows contract ---- */
@@ -224,27 +253,27 @@ static int same(fx *f, dk_view a, dk_view b)
     return equal;
 }
 
-static void check_rows(const char *kernel, int32_t in_out, int32_t dtype)
+static void check_rows(const kernel *k, int32_t in_out, int32_t dtype)
 {
     static const int64_t pieces[] = {1, 2, 3, 5, 14, 31, 100, 333};
     shape s = {.rows = 620, .in = 300, .out = {90, 41}, .in_out = in_out, .dtype = dtype, .gap = 5};
     ground g;
-    dk_backend *backend = backend_of(kernel, 2);
-    begin(&g, backend, &s);
+    dk_backend *backend = backend_of(k, 2);
+    begin(&g, k, backend, &s);
     CHECK(backend->invariant_rows == INT64_MAX);
     dk_view y = fx_view(&g.f, DK_F32, 2, g.y.shape, 0), dx = fx_view(&g.f, DK_F32, 2, g.dx.shape, 2);
-    OPS(&g.f)->linear_forward(&g.f.queue, g.linear, DK_PRECISION_FULL, g.x, g.y);
-    OPS(&g.f)->linear_backward_input(&g.f.queue, g.linear, DK_PRECISION_FULL, g.dy, g.dx, 0);
+    OPS(&g.f)->linear_forward(&g.f.queue, g.linear, g.precision, g.x, g.y);
+    OPS(&g.f)->linear_backward_input(&g.f.queue, g.linear, g.precision, g.dy, g.dx, 0);
     for (int p = 0; p < 8; p++) {
         for (int64_t at = 0; at < s.rows; at += pieces[p]) {
             int64_t n = s.rows - at < pieces[p] ? s.rows - at : pieces[p];
-            OPS(&g.f)->linear_forward(&g.f.queue, g.linear, DK_PRECISION_FULL, dk_view_rows(g.x, at, n),
+            OPS(&g.f)->linear_forward(&g.f.queue, g.linear, g.precision, dk_view_rows(g.x, at, n),
                                       dk_view_rows(y, at, n));
-            OPS(&g.f)->linear_backward_input(&g.f.queue, g.linear, DK_PRECISION_FULL, dk_view_rows(g.dy, at, n),
+            OPS(&g.f)->linear_backward_input(&g.f.queue, g.linear, g.precision, dk_view_rows(g.dy, at, n),
                                              dk_view_rows(dx, at, n), 0);
         }
-        if (!same(&g.f, y, g.y)) FAIL("%s: pieces of %d rows have other bits than all", kernel, (int)pieces[p]);
-        if (!same(&g.f, dx, g.dx)) FAIL("%s: dx of pieces of %d rows has other bits", kernel, (int)pieces[p]);
+        if (!same(&g.f, y, g.y)) FAIL("%s: pieces of %d rows have other bits than all", k->name, (int)pieces[p]);
+        if (!same(&g.f, dx, g.dx)) FAIL("%s: dx of pieces of %d rows has other bits", k->name, (int)pieces[p]);
     }
     end(&g);
     dk_backend_free(backend);
@@ -262,12 +291,12 @@ static float at(dk_backend *backend, dk_view view, int64_t row, int64_t column)
 }
 
 /* A NaN or an infinity reaches its own row of y and no other number; denormals are kept. */
-static void check_ieee(const char *kernel)
+static void check_ieee(const kernel *k)
 {
     shape s = {.rows = 37, .in = 45, .out = {70, 0}};
     ground g;
-    dk_backend *backend = backend_of(kernel, 1);
-    begin(&g, backend, &s);
+    dk_backend *backend = backend_of(k, 1);
+    begin(&g, k, backend, &s);
     for (int64_t i = 0; i < s.in; i++) put(backend, g.x, 3, i, 0x1p-140f), put(backend, g.weights[0].value, 4, i, 1);
     put(backend, g.x, 5, 44, NAN);
     put(backend, g.x, 7, 0, INFINITY);
@@ -275,21 +304,21 @@ static void check_ieee(const char *kernel)
     put(backend, g.weights[0].value, 4, 2, 4), put(backend, g.weights[0].value, 4, 3, -4);
     put(backend, g.weights[0].value, 69, 0, 0);
     memset(backend->ops->map(g.bias.value), 0, (size_t)s.out[0] * sizeof(float));
-    backend->ops->linear_forward(&g.f.queue, g.linear, DK_PRECISION_FULL, g.x, g.y);
+    backend->ops->linear_forward(&g.f.queue, g.linear, g.precision, g.x, g.y);
     for (int64_t r = 0; r < s.rows; r++)
         for (int64_t o = 0; o < s.out[0]; o++) {
             float y = at(backend, g.y, r, o);
             if (r == 5 ? !isnan(y) : r == 7 ? (o == 69 ? !isnan(y) : !isinf(y)) : r != 36 && !isfinite(y))
-                FAIL("%s: y[%d, %d] is %g", kernel, (int)r, (int)o, (double)y);
+                FAIL("%s: y[%d, %d] is %g", k->name, (int)r, (int)o, (double)y);
         }
-    CHECK(at(backend, g.y, 3, 4) == 43 * 0x1p-140f);
+    if (k->precision == DK_PRECISION_FULL) CHECK(at(backend, g.y, 3, 4) == 43 * 0x1p-140f);
     CHECK(!isfinite(at(backend, g.y, 36, 4))); /* 1.2e39 is infinite on the way, as it is in any order of floats */
     end(&g);
     dk_backend_free(backend);
 }
 
 /* Rows so far apart that the step is no int, and memory between them that is never touched. */
-static void check_far_rows(const char *kernel)
+static void check_far_rows(const kernel *k)
 {
     const int64_t step = (INT64_C(1) << 31) + 64, bytes = (step + 64) * (int64_t)sizeof(float);
     void *memory =
@@ -297,17 +326,17 @@ static void check_far_rows(const char *kernel)
     if (memory == MAP_FAILED) return;
     shape s = {.rows = 2, .in = 40, .out = {9, 0}};
     ground g;
-    dk_backend *backend = backend_of(kernel, 1);
+    dk_backend *backend = backend_of(k, 1);
     dk_buffer *buffer = NULL;
     dk_error err;
-    begin(&g, backend, &s);
-    backend->ops->linear_forward(&g.f.queue, g.linear, DK_PRECISION_FULL, g.x, g.y);
+    begin(&g, k, backend, &s);
+    backend->ops->linear_forward(&g.f.queue, g.linear, g.precision, g.x, g.y);
     CHECK_OK(backend->ops->buffer_wrap(backend, memory, bytes, &buffer, &err));
     dk_view far = dk_view_2d(buffer, 0, DK_F32, 2, 40), y = fx_view(&g.f, DK_F32, 2, g.y.shape, 0);
     far.stride[0] = step;
     for (int64_t i = 0; i < 80; i++) put(backend, far, i / 40, i % 40, at(backend, g.x, i / 40, i % 40));
-    backend->ops->linear_forward(&g.f.queue, g.linear, DK_PRECISION_FULL, far, y);
-    if (strcmp(kernel, "cblas") == 0) {
+    backend->ops->linear_forward(&g.f.queue, g.linear, g.precision, far, y);
+    if (strcmp(k->name, "cblas") == 0) {
         CHECK_INT(dk_queue_wait(&g.f.queue, &err), DK_E_UNSUPPORTED);
         CHECK_HAS(err.message, "a matrix of [2, 40], 2147483712 apart, is too large for CBLAS");
     } else {
@@ -319,42 +348,98 @@ static void check_far_rows(const char *kernel)
     munmap(memory, (size_t)bytes);
 }
 
-static void check_kernel(const char *kernel)
+static void check_kernel(const char *name, dk_precision precision)
 {
-    dk_backend *backend = backend_of(kernel, 1);
+    const kernel of = {.name = name, .precision = precision}, *k = &of;
+    dk_backend *backend = backend_of(k, 1);
     if (!backend) SKIP("untested on this machine, which has not its instructions");
-    CHECK_STR(dk_backend_products(backend), kernel);
+    CHECK_STR(dk_backend_products(backend), name);
     dk_backend_free(backend);
-    check_shapes(kernel);
+    check_shapes(k);
     for (int32_t in_out = 0; in_out < 2; in_out++) {
-        check_rows(kernel, in_out, 0);
-        check_rows(kernel, in_out, DK_BF16);
+        check_rows(k, in_out, 0);
+        check_rows(k, in_out, DK_BF16);
     }
-    check_ieee(kernel);
-    check_far_rows(kernel);
+    check_ieee(k);
+    check_far_rows(k);
 }
 
-TEST(portable) { check_kernel("portable"); }
-TEST(avx2) { check_kernel("avx2"); }
-TEST(avx512) { check_kernel("avx512"); }
+static void check_both(const char *name)
+{
+    check_kernel(name, DK_PRECISION_FULL);
+    check_kernel(name, DK_PRECISION_BF16);
+}
+
+TEST(portable) { check_both("portable"); }
+TEST(avx2) { check_both("avx2"); }
+TEST(avx512) { check_both("avx512"); }
+TEST(avx512_bf16) { check_kernel("avx512_bf16", DK_PRECISION_BF16); }
+TEST(amx) { check_kernel("amx", DK_PRECISION_BF16); }
+
+static int same_results(const kernel *one, const kernel *other, const shape *s)
+{
+    const kernel *kernels[2] = {one, other};
+    ground g[2];
+    for (int i = 0; i < 2; i++) {
+        dk_backend *backend = backend_of(kernels[i], 1);
+        begin(&g[i], kernels[i], backend, s);
+        run_all(&g[i], s);
+        end(&g[i]);
+        dk_backend_free(backend);
+    }
+    int same_bits =
+        g[0].f.count == g[1].f.count && memcmp(g[0].f.out, g[1].f.out, (size_t)g[0].f.count * sizeof *g[0].f.out) == 0;
+    free(g[0].f.out);
+    free(g[1].f.out);
+    return same_bits;
+}
+
+/* The twin within its bound, and where the processor has the instruction, bit for bit what that gives. */
+static void check_twin(const char *name, const dk_micro *micro)
+{
+    const dk_product_set set = {.name = name, .micro = {micro, micro}, .isa = DK_ISA_PORTABLE};
+    const kernel twin = {.name = name, .precision = DK_PRECISION_BF16, .twin = &set},
+                 real = {.name = name, .precision = DK_PRECISION_BF16};
+    static const shape shapes[] = {{.rows = 1, .in = 1, .out = {1, 0}},
+                                   {.rows = 19, .in = 70, .out = {33, 9}, .gap = 5},
+                                   {.rows = 40, .in = 35, .out = {40, 0}, .in_out = 1, .dtype = DK_BF16},
+                                   {.rows = 15, .in = 600, .out = {20, 0}}};
+    dk_backend *backend = backend_of(&real, 1);
+    for (int i = 0; i < 4; i++) {
+        check_shape(&twin, &shapes[i]);
+        if (backend) CHECK(same_results(&twin, &real, &shapes[i]));
+    }
+    dk_backend_free(backend);
+    check_ieee(&twin);
+}
+
+TEST(avx512_bf16_twin) { check_twin("avx512_bf16", &dk_micro_avx512_bf16_twin); }
+TEST(amx_twin) { check_twin("amx", &dk_micro_amx_twin); }
 
 TEST(cblas)
 {
-    check_shape("cblas", &(shape){.rows = 40, .in = 67, .out = {31, 9}, .gap = 5});
-    check_far_rows("cblas");
+    const kernel of = {.name = "cblas"}, *k = &of;
+    check_shape(k, &(shape){.rows = 40, .in = 67, .out = {31, 9}, .gap = 5});
+    check_far_rows(k);
+    dk_backend *backend = backend_of(k, 1);
+    dk_error err = {0};
+    CHECK_INT(dk_check_precision(backend, DK_PRECISION_BF16, "here", &err), DK_E_UNSUPPORTED);
+    CHECK_HAS(err.message, "has no products in precision bf16");
+    dk_backend_free(backend);
 }
 
 /* A little of each, for a processor that is imitated. */
 TEST(brief)
 {
-    static const char *const kernels[] = {"portable", "avx2", "avx512"};
-    for (int i = 0; i < 3; i++) {
-        dk_backend *backend = backend_of(kernels[i], 1);
+    static const char *const names[] = {"portable", "avx2", "avx512"};
+    for (int i = 0; i < 6; i++) {
+        const kernel of = {.name = names[i / 2], .precision = (dk_precision)(i % 2)}, *k = &of;
+        dk_backend *backend = backend_of(k, 1);
         if (!backend) continue;
         dk_backend_free(backend);
-        check_shape(kernels[i], &(shape){.rows = 3, .in = 40, .out = {17, 20}});
-        check_shape(kernels[i], &(shape){.rows = 15, .in = 300, .out = {33, 0}, .dtype = DK_BF16, .gap = 5});
-        check_shape(kernels[i], &(shape){.rows = 13, .in = 9, .out = {40, 0}, .in_out = 1});
+        check_shape(k, &(shape){.rows = 3, .in = 40, .out = {17, 20}});
+        check_shape(k, &(shape){.rows = 15, .in = 300, .out = {33, 0}, .dtype = DK_BF16, .gap = 5});
+        check_shape(k, &(shape){.rows = 13, .in = 9, .out = {40, 0}, .in_out = 1});
     }
 }
 
@@ -363,7 +448,9 @@ TEST(names)
 {
     dk_error err = {0};
     for (int32_t isa = DK_ISA_PORTABLE; isa <= DK_ISA_AVX512; isa++) {
-        static const char *const best[] = {"cblas", "avx2", "avx512"};
+        const char *best[] = {"cblas", "avx2", "avx512"};
+        if (dk_processor_has_avx512_bf16() && dk_processor_is_amd()) best[2] = "avx512_bf16";
+        if (dk_processor_has_amx_bf16()) best[2] = "amx";
         dk_backend *backend = fx_cpu(isa, 1);
         if (!backend) continue;
         CHECK_STR(dk_backend_products(backend), best[isa]);
@@ -381,4 +468,5 @@ TEST(names)
     }
 }
 
-TEST_MAIN(TEST_CASE(portable) TEST_CASE(avx2) TEST_CASE(avx512) TEST_CASE(cblas) TEST_CASE(brief) TEST_CASE(names))
+TEST_MAIN(TEST_CASE(portable) TEST_CASE(avx2) TEST_CASE(avx512) TEST_CASE(avx512_bf16) TEST_CASE(amx)
+              TEST_CASE(avx512_bf16_twin) TEST_CASE(amx_twin) TEST_CASE(cblas) TEST_CASE(brief) TEST_CASE(names))

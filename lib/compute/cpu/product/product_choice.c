@@ -2,28 +2,49 @@
 
 #include <string.h>
 
-#include "compute/compute.h"
+#include "base/processor.h"
 #include "compute/cpu/product/micro/micro_list.h"
 
-typedef struct choice {
-    const dk_micro *micro;
-    int32_t isa; /* that has its instructions */
-} choice;
-
-static const choice choices[] = {
-#ifdef DK_X86_KERNELS
-    {&dk_micro_avx512, DK_ISA_AVX512},
-    {&dk_micro_avx2, DK_ISA_AVX2},
+/* The best first. */
+static const dk_product_set sets[] = {
+#ifdef DK_AMX_KERNELS
+    {.name = "amx",
+     .micro = {&dk_micro_avx512, &dk_micro_amx},
+     .isa = DK_ISA_AVX512,
+     .has = dk_processor_has_amx_bf16,
+     .allow = dk_processor_allow_tiles,
+     .instead = "avx512"},
 #endif
-    {&dk_micro_portable, DK_ISA_PORTABLE},
+#ifdef DK_AVX512_BF16_KERNELS
+    {.name = "avx512_bf16",
+     .micro = {&dk_micro_avx512, &dk_micro_avx512_bf16},
+     .isa = DK_ISA_AVX512,
+     .has = dk_processor_has_avx512_bf16,
+     .prefer = dk_processor_is_amd},
+#endif
+#ifdef DK_X86_KERNELS
+    {.name = "avx512", .micro = {&dk_micro_avx512, &dk_micro_avx512_rounded}, .isa = DK_ISA_AVX512},
+    {.name = "avx2", .micro = {&dk_micro_avx2, &dk_micro_avx2_rounded}, .isa = DK_ISA_AVX2},
+#endif
+    {.name = "portable", .micro = {&dk_micro_portable, &dk_micro_portable_rounded}, .isa = DK_ISA_PORTABLE},
 };
-#define COUNT ((int32_t)(sizeof choices / sizeof *choices))
+#define COUNT ((int32_t)(sizeof sets / sizeof *sets))
 
-/* The best first. Plain C is never the best: a CBLAS has kernels for machines that we know nothing of. */
-static const dk_micro *best(int32_t isa)
+static int32_t fits(const dk_product_set *set, int32_t isa) { return set->isa <= isa && (!set->has || set->has()); }
+
+/* Plain C is never the best: a CBLAS has kernels for machines that we know nothing of. */
+static const dk_product_set *best(int32_t isa)
 {
     for (int32_t i = 0; i < COUNT; i++)
-        if (choices[i].isa <= isa && choices[i].isa != DK_ISA_PORTABLE) return choices[i].micro;
+        if (sets[i].isa != DK_ISA_PORTABLE && fits(&sets[i], isa) && (!sets[i].prefer || sets[i].prefer()))
+            return &sets[i];
+    return NULL;
+}
+
+static const dk_product_set *named(const char *name, int32_t isa)
+{
+    for (int32_t i = 0; i < COUNT; i++)
+        if (strcmp(sets[i].name, name) == 0 && fits(&sets[i], isa)) return &sets[i];
     return NULL;
 }
 
@@ -35,18 +56,19 @@ static int32_t is_listed(const char *name)
     return 0;
 }
 
-int32_t dk_product_choose(const char *name, int32_t isa, const dk_micro **micro, dk_error *err)
+int32_t dk_product_choose(const char *name, int32_t isa, const dk_product_set **set, dk_error *err)
 {
-    int32_t any = !strcmp(name, "auto");
-    if (any || !strcmp(name, "cblas")) {
-        *micro = any ? best(isa) : NULL;
-        return DK_OK;
-    }
-    for (int32_t i = 0; i < COUNT; i++) {
-        if (strcmp(choices[i].micro->name, name) != 0 || choices[i].isa > isa) continue;
-        *micro = choices[i].micro;
-        return DK_OK;
-    }
     if (!is_listed(name)) return dk_fail(err, DK_E_INVALID, "products '%s' is not one of %s", name, DK_PRODUCTS);
-    return dk_fail(err, DK_E_UNSUPPORTED, "products '%s': this machine or this build has not its instructions", name);
+    int32_t any = !strcmp(name, "auto");
+    const dk_product_set *found = any ? best(isa) : named(name, isa);
+    if (!found && !any && strcmp(name, "cblas") != 0)
+        return dk_fail(err, DK_E_UNSUPPORTED, "products '%s': this machine or this build has not its instructions",
+                       name);
+    *set = found;
+    return DK_OK;
+}
+
+const dk_product_set *dk_product_allowed(const dk_product_set *set)
+{
+    return !set->allow || set->allow() ? set : named(set->instead, set->isa);
 }

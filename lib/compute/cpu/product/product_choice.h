@@ -1,13 +1,25 @@
-/* product_choice.h - which micro-kernel multiplies: by name, or the best that the processor says it has. Never by
+/* product_choice.h - which micro-kernels multiply: by name, or the best that the processor says it has. Never by
  * timing: the same machine gives the same bits every time. */
 #ifndef DK_COMPUTE_PRODUCT_CHOICE_H
 #define DK_COMPUTE_PRODUCT_CHOICE_H
 
-#include "base/status.h"
+#include "compute/compute.h"
 #include "compute/cpu/product/micro/micro.h"
 
-/* name as dk_backend_set_products has it; isa DK_ISA_*: of the instruction sets above it none is taken. *micro NULL =
+typedef struct dk_product_set { /* the micro-kernel of each precision */
+    const char *name;
+    const dk_micro *micro[DK_PRECISION_BF16 + 1];
+    int32_t isa;             /* DK_ISA_* that has its instructions, but for */
+    int32_t (*has)(void);    /* what else the processor must have; NULL = nothing */
+    int32_t (*prefer)(void); /* and what it must be, for auto to take it; NULL = anything */
+    int32_t (*allow)(void);  /* asked when one is about to be used; NULL = nothing to ask */
+    const char *instead;     /* which set, where that is refused */
+} dk_product_set;
+
+/* name as dk_backend_set_products has it; isa DK_ISA_*: of the instruction sets above it none is taken. *set NULL =
  * CBLAS. */
-int32_t dk_product_choose(const char *name, int32_t isa, const dk_micro **micro, dk_error *err);
+int32_t dk_product_choose(const char *name, int32_t isa, const dk_product_set **set, dk_error *err);
+/* The set, or what takes its place where the system does not let this process use it. */
+const dk_product_set *dk_product_allowed(const dk_product_set *set);
 
 #endif

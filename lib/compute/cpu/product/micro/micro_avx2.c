@@ -24,6 +24,12 @@ static void pack(const dk_operand *from, int64_t line, int64_t lines, int64_t to
     dk_pack_floats(from, line, lines, to_height, k, count, to, 0);
 }
 
+static void pack_rounded(const dk_operand *from, int64_t line, int64_t lines, int64_t to_height, int64_t k,
+                         int64_t count, void *to)
+{
+    dk_pack_floats(from, line, lines, to_height, k, count, to, 1);
+}
+
 const dk_micro dk_micro_avx2 = {.name = "avx2",
                                 .rows = 6,
                                 .columns = 16,
@@ -36,3 +42,14 @@ const dk_micro dk_micro_avx2 = {.name = "avx2",
                                 .tile = tile,
                                 .few = dk_few_rows,
                                 .few_rows = DK_FEW_ROWS};
+
+const dk_micro dk_micro_avx2_rounded = {.name = "avx2",
+                                        .rows = 6,
+                                        .columns = 16,
+                                        .group = 1,
+                                        .k_bytes = sizeof(float),
+                                        .block = 256,
+                                        .height = height,
+                                        .pack_a = pack_rounded,
+                                        .pack_b = pack_rounded,
+                                        .tile = tile};

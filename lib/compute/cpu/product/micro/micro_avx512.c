@@ -26,6 +26,12 @@ static void pack(const dk_operand *from, int64_t line, int64_t lines, int64_t to
     dk_pack_floats(from, line, lines, to_height, k, count, to, 0);
 }
 
+static void pack_rounded(const dk_operand *from, int64_t line, int64_t lines, int64_t to_height, int64_t k,
+                         int64_t count, void *to)
+{
+    dk_pack_floats(from, line, lines, to_height, k, count, to, 1);
+}
+
 const dk_micro dk_micro_avx512 = {.name = "avx512",
                                   .rows = 14,
                                   .columns = 32,
@@ -38,3 +44,14 @@ const dk_micro dk_micro_avx512 = {.name = "avx512",
                                   .tile = tile,
                                   .few = dk_few_rows,
                                   .few_rows = DK_FEW_ROWS};
+
+const dk_micro dk_micro_avx512_rounded = {.name = "avx512",
+                                          .rows = 14,
+                                          .columns = 32,
+                                          .group = 1,
+                                          .k_bytes = sizeof(float),
+                                          .block = 256,
+                                          .height = height,
+                                          .pack_a = pack_rounded,
+                                          .pack_b = pack_rounded,
+                                          .tile = tile};

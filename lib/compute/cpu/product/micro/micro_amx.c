@@ -1,0 +1,97 @@
+/* micro_amx.c - BF16 by AMX: tiles of 32 rows and 32 columns, which are 2 x 2 of the processor's.
+ *
+ * Why 2 x 2: four sums, two tiles of A and two of B are all eight. A step of 32 k loads four tiles for four products
+ * of 16 cycles each, so loading (8 cycles a tile from L1, about 20 from L2) stays below multiplying while A comes out
+ * of L2 and B out of L1. One tile each would load twice as much.
+ *
+ * Layout. A row of a tile of A is 32 k of one line, 64 bytes; the tiles of 32 lines lie one behind the other, k by k.
+ * A row of a tile of B is one pair of k of 16 lines; the pairs of 32 lines lie side by side, so a row of the second
+ * tile is 64 bytes behind that of the first. Up to 16 rows of C take the upper two sums alone.
+ *
+ * Sums begin at what C holds and go on from one block of K to the next, so a block has no bits of its own and may be
+ * as long as a panel of B fits L1: 512 k are 32 KiB. */
+#include "compute/cpu/product/micro/amx_tiles.h"
+#include "compute/cpu/product/micro/micro_list.h"
+#include "compute/cpu/product/micro/pack_pairs.h"
+
+enum { ROW = 64, B_STEP = 128 }; /* bytes of a row of a tile, from one row of a tile of B to the next */
+
+static int64_t height(int64_t rows) { return rows > 16 ? 32 : 16; }
+
+static void tile_16(int64_t k, const uint8_t *a, const uint8_t *b, float *c, int64_t step, int32_t add)
+{
+    if (add) {
+        DK_TILE_LOAD(0, c, step);
+        DK_TILE_LOAD(1, c + 16, step);
+    } else {
+        DK_TILE_ZERO(0);
+        DK_TILE_ZERO(1);
+    }
+    for (; k > 0; k -= DK_TILE_K, a += 16 * ROW, b += 16 * B_STEP) {
+        DK_TILE_LOAD(4, a, ROW);
+        DK_TILE_LOAD(6, b, B_STEP);
+        DK_TILE_LOAD(7, b + ROW, B_STEP);
+        DK_TILE_DOT(0, 4, 6);
+        DK_TILE_DOT(1, 4, 7);
+    }
+    DK_TILE_STORE(0, c, step);
+    DK_TILE_STORE(1, c + 16, step);
+}
+
+static void tile_32(int64_t k, const uint8_t *a, const uint8_t *b, float *c, int64_t step, int32_t add)
+{
+    float *below = (float *)(void *)((uint8_t *)c + 16 * step);
+    if (add) {
+        DK_TILE_LOAD(0, c, step);
+        DK_TILE_LOAD(1, c + 16, step);
+        DK_TILE_LOAD(2, below, step);
+        DK_TILE_LOAD(3, below + 16, step);
+    } else {
+        DK_TILE_ZERO(0);
+        DK_TILE_ZERO(1);
+        DK_TILE_ZERO(2);
+        DK_TILE_ZERO(3);
+    }
+    for (; k > 0; k -= DK_TILE_K, a += 32 * ROW, b += 16 * B_STEP) {
+        DK_TILE_LOAD(4, a, ROW);
+        DK_TILE_LOAD(6, b, B_STEP);
+        DK_TILE_LOAD(7, b + ROW, B_STEP);
+        DK_TILE_DOT(0, 4, 6);
+        DK_TILE_DOT(1, 4, 7);
+        DK_TILE_LOAD(5, a + 16 * ROW, ROW);
+        DK_TILE_DOT(2, 5, 6);
+        DK_TILE_DOT(3, 5, 7);
+    }
+    DK_TILE_STORE(0, c, step);
+    DK_TILE_STORE(1, c + 16, step);
+    DK_TILE_STORE(2, below, step);
+    DK_TILE_STORE(3, below + 16, step);
+}
+
+static void tile(int64_t rows, int64_t k, const void *a, const void *b, float *c, int64_t c_step, int32_t add)
+{
+    if (rows == 32) tile_32(k, a, b, c, c_step * (int64_t)sizeof *c, add);
+    else tile_16(k, a, b, c, c_step * (int64_t)sizeof *c, add);
+}
+
+static void pack_b(const dk_operand *from, int64_t line, int64_t lines, int64_t to_height, int64_t k, int64_t count,
+                   void *to)
+{
+    dk_pack_pairs(from, line, lines, to_height, k, count, DK_TILE_K, to);
+}
+
+#ifndef DK_MICRO_AMX
+#define DK_MICRO_AMX dk_micro_amx
+#endif
+const dk_micro DK_MICRO_AMX = {.name = "amx",
+                               .rows = 32,
+                               .columns = 32,
+                               .group = DK_TILE_K,
+                               .k_bytes = sizeof(uint16_t),
+                               .block = 512,
+                               .height = height,
+                               .pack_a = dk_pack_tiles,
+                               .pack_b = pack_b,
+                               .tile = tile,
+                               .begin = dk_tiles_begin,
+                               .end = dk_tiles_end};

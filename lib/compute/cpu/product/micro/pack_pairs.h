@@ -1,0 +1,172 @@
+/* pack_pairs.h - packs panels for the kernels that multiply pairs of BF16: two neighbouring k in 32 bits, the first in
+ * the low half.
+ *
+ * dk_pack_pairs: [k / 2][height] pairs, as dk_pack_floats does floats. dk_pack_tiles: [k / 32][height][16] pairs,
+ * where a row of a tile is 32 k of one line. Lines that lie the other way are turned in squares of DK_VF by DK_VF
+ * pairs. Floats are rounded to the nearest BF16 (ties to even) as they are read, BF16 is copied. K up to a multiple of
+ * `group` is zeros. */
+#ifndef DK_COMPUTE_PACK_PAIRS_H
+#define DK_COMPUTE_PACK_PAIRS_H
+
+#include "compute/cpu/product/micro/pack_floats.h"
+
+#define DK_TILE_K 32
+
+/* ---- lines that are rows of memory ---- */
+static inline void dk_narrow_line(const float *x, int64_t n, uint16_t *to)
+{
+    int64_t i = 0;
+#if DK_VF > 1
+    typedef uint16_t halves __attribute__((vector_size(2 * DK_VF)));
+    for (; i + DK_VF <= n; i += DK_VF) {
+        halves narrow = __builtin_convertvector(dk_round_bf16(dk_vf_load(x + i)) >> 16, halves);
+        memcpy(to + i, &narrow, sizeof narrow);
+    }
+#endif
+    for (; i < n; i++) to[i] = dk_narrow_bf16(x[i]);
+}
+
+/* n numbers of a line as BF16, and zeros behind them up to n_up. */
+static inline void dk_halves(const dk_operand *from, int64_t line, int64_t k, int64_t n, int64_t n_up, uint16_t *to)
+{
+    float wide[DK_PACK_K];
+    const uint8_t *at = dk_operand_at(from, line, k);
+    if (from->dtype == DK_BF16) memcpy(to, at, (size_t)n * sizeof *to);
+    else if (from->dtype == DK_F32) dk_narrow_line((const float *)(const void *)at, n, to);
+    else {
+        dk_widen_part(from, at, n, 0, wide);
+        dk_narrow_line(wide, n, to);
+    }
+    memset(to + n, 0, (size_t)(n_up - n) * sizeof *to);
+}
+
+static inline void dk_pair_lines(const dk_operand *from, int64_t line, int64_t lines, int64_t height, int64_t k,
+                                 int64_t count, int64_t count_up, uint32_t *to)
+{
+    uint16_t half[DK_VF][DK_PACK_K];
+    int64_t wide = (count_up + 2 * DK_VF - 1) / (2 * DK_VF) * (2 * DK_VF), pairs = count_up / 2;
+    for (int64_t first = 0; first < height; first += DK_VF) {
+        /* only the first square of a row may reach into the next row, which then writes over it */
+        size_t bytes = sizeof *to * (size_t)(first && height - first < DK_VF ? height - first : DK_VF);
+        for (int64_t i = 0; i < DK_VF; i++) {
+            if (first + i < lines) dk_halves(from, line + first + i, k, count, wide, half[i]);
+            else memset(half[i], 0, (size_t)wide * sizeof half[i][0]);
+        }
+        for (int64_t p = 0; p < pairs; p += DK_VF) {
+            dk_vf square[DK_VF];
+#pragma GCC unroll 16
+            for (int i = 0; i < DK_VF; i++) memcpy(&square[i], &half[i][2 * p], sizeof square[i]);
+            dk_transpose(square);
+#pragma GCC unroll 16
+            for (int i = 0; i < DK_VF; i++) {
+                if (p + i >= pairs) break;
+                if (bytes == sizeof square[i]) memcpy(to + (p + i) * height + first, &square[i], sizeof square[i]);
+                else memcpy(to + (p + i) * height + first, &square[i], bytes);
+            }
+        }
+    }
+}
+
+/* ---- lines that lie across rows of memory ---- */
+static inline dk_vi dk_pair(dk_vf first, dk_vf second)
+{
+    return ((dk_round_bf16(first) >> 16) & dk_vi_set(0xffff)) | dk_round_bf16(second);
+}
+
+/* Two rows of memory, or NULL for zeros: lines [c, c + DK_VF) of `lines`, as pairs. */
+static inline dk_vi dk_pair_rows(const float *first, const float *second, int64_t c, int64_t lines)
+{
+    dk_vf zero = dk_vf_set(0);
+    if (c >= lines) return dk_vf_bits(zero);
+    dk_vf low = first ? dk_vf_take(first + c, lines - c, 0) : zero,
+          high = second ? dk_vf_take(second + c, lines - c, 0) : zero;
+    return dk_pair(low, high);
+}
+
+typedef struct dk_row_pair { /* two neighbouring rows of memory as floats */
+    const float *first, *second;
+    float wide[2][2 * DK_PACK_K];
+} dk_row_pair;
+
+static inline void dk_row_pair_at(dk_row_pair *rows, const dk_operand *from, int64_t line, int64_t lines, int64_t k,
+                                  int64_t k_end)
+{
+    rows->first = k < k_end ? dk_row_part(from, dk_operand_at(from, line, k), line, lines, rows->wide[0]) : NULL;
+    rows->second =
+        k + 1 < k_end ? dk_row_part(from, dk_operand_at(from, line, k + 1), line, lines, rows->wide[1]) : NULL;
+}
+
+static inline void dk_pair_across(const dk_operand *from, int64_t line, int64_t lines, int64_t height, int64_t k,
+                                  int64_t count, int64_t count_up, uint32_t *to)
+{
+    dk_row_pair rows;
+    for (int64_t p = 0; p < count_up / 2; p++, to += height) {
+        dk_row_pair_at(&rows, from, line, lines, k + 2 * p, k + count);
+        int64_t c = 0;
+        for (; c + DK_VF <= height; c += DK_VF) {
+            dk_vi pair = dk_pair_rows(rows.first, rows.second, c, lines);
+            memcpy(to + c, &pair, sizeof pair);
+        }
+        if (c == height) continue;
+        dk_vi pair = dk_pair_rows(rows.first, rows.second, c, lines);
+        memcpy(to + c, &pair, (size_t)(height - c) * sizeof *to);
+    }
+}
+
+static inline void dk_pack_pairs(const dk_operand *from, int64_t line, int64_t lines, int64_t height, int64_t k,
+                                 int64_t count, int64_t group, uint32_t *to)
+{
+    int64_t up = (count + group - 1) / group * group;
+    if (from->across) {
+        dk_pair_across(from, line, lines, height, k, count, up, to);
+        return;
+    }
+    for (int64_t i = 0; i < count; i += DK_PACK_K) {
+        int64_t n = count - i < DK_PACK_K ? count - i : DK_PACK_K;
+        dk_pair_lines(from, line, lines, height, k + i, n, i + n == count ? up - i : n, to + i / 2 * height);
+    }
+}
+
+/* ---- tiles ---- */
+static inline void dk_tile_lines(const dk_operand *from, int64_t line, int64_t lines, int64_t height, int64_t k,
+                                 int64_t count, uint16_t *to)
+{
+    for (int64_t i = 0; i < height; i++) {
+        for (int64_t at = 0; at < count; at += DK_TILE_K) {
+            uint16_t *row = to + (at * height / DK_TILE_K + i) * DK_TILE_K;
+            int64_t n = count - at < DK_TILE_K ? count - at : DK_TILE_K;
+            if (i < lines) dk_halves(from, line + i, k + at, n, DK_TILE_K, row);
+            else memset(row, 0, DK_TILE_K * sizeof *row);
+        }
+    }
+}
+
+static inline void dk_tile_across(const dk_operand *from, int64_t line, int64_t lines, int64_t height, int64_t k,
+                                  int64_t count, uint32_t *to)
+{
+    enum { PAIRS = DK_TILE_K / 2 };
+    uint32_t pairs[PAIRS][64]; /* of one tile's k, all lines */
+    for (int64_t at = 0; at < count; at += DK_TILE_K, to += height * PAIRS) {
+        int64_t n = count - at < DK_TILE_K ? count - at : DK_TILE_K;
+        dk_pair_across(from, line, lines, height, k + at, n, DK_TILE_K, pairs[0]);
+        for (int64_t c = 0; c < height; c += DK_VF)
+            for (int64_t p = 0; p < PAIRS; p += DK_VF) {
+                dk_vf square[DK_VF];
+#pragma GCC unroll 16
+                for (int i = 0; i < DK_VF; i++) memcpy(&square[i], pairs[0] + (p + i) * height + c, sizeof square[i]);
+                dk_transpose(square);
+#pragma GCC unroll 16
+                for (int i = 0; i < DK_VF; i++) memcpy(to + (c + i) * PAIRS + p, &square[i], sizeof square[i]);
+            }
+    }
+}
+
+/* height is a multiple of DK_VF and at most 64. */
+static inline void dk_pack_tiles(const dk_operand *from, int64_t line, int64_t lines, int64_t height, int64_t k,
+                                 int64_t count, void *to)
+{
+    if (from->across) dk_tile_across(from, line, lines, height, k, count, to);
+    else dk_tile_lines(from, line, lines, height, k, count, to);
+}
+
+#endif
