@@ -7,7 +7,7 @@
  * Ops are enqueued in order on a queue. On a CPU they run at once, a device may run them later; dk_queue_wait() returns
  * the first failure. No op returns a number: sums, norms and flags are one-element views, read with copy_out.
  * Shapes are written [rows, columns]; views are row-major in their last dimension unless an op says otherwise.
- * Every op gives the same bits for any number of threads, except products, which promise what the machine's CBLAS does.
+ * Every op gives the same bits for any number of threads, except products by CBLAS, which promise what that does.
  *
  * The rows contract: an output depends on its own row and not on how many rows are computed with it.
  *   - Products sum over K in an order that depends on K, dtype and precision alone, for up to backend->invariant_rows
@@ -19,7 +19,7 @@
  *   - All other ops treat each row by itself. Sums over rows (gradients of weights and norms, embed_backward) are
  *     taken in order of the rows.
  *
- * Backends: dk_backend_cpu (cblas and our kernels, fp32), dk_backend_reference (plain C, in float and in double; the
+ * Backends: dk_backend_cpu (our kernels, or cblas, in fp32), dk_backend_reference (plain C, in float and in double; the
  * double one is what every kernel and every finite difference is tested against). */
 #ifndef DK_COMPUTE_COMPUTE_H
 #define DK_COMPUTE_COMPUTE_H
@@ -266,9 +266,11 @@ struct dk_backend {
     uint64_t reads;         /* 1 << dtype of all that parameters may be stored in; ops refuse the others by name */
     int64_t invariant_rows; /* so many rows of a product have the bits of each alone; INT64_MAX = any number */
     uint32_t precisions;    /* 1 << dk_precision of what its products compute in */
+    uint32_t native;        /* of these, what the machine has instructions for: the others are no faster than full */
     int32_t isa;            /* DK_ISA_*: which variant of row kernels to use */
     const char *name;
-    void *state; /* the backend's own */
+    const char *products; /* by name, what linear objects made now are multiplied by: never auto */
+    void *state;          /* the backend's own */
     void (*destroy)(dk_backend *backend);
 };
 enum { DK_ISA_PORTABLE = 0, DK_ISA_AVX2 = 1, DK_ISA_AVX512 = 2 };
@@ -279,7 +281,6 @@ int32_t dk_backend_cpu(dk_host *host, dk_backend **out, dk_error *err);
  * that the processor names, and CBLAS where there is none. Of a CPU backend alone. */
 #define DK_PRODUCTS "auto|cblas|amx|avx512_bf16|avx512|avx2|portable"
 int32_t dk_backend_set_products(dk_backend *backend, const char *name, dk_error *err);
-const char *dk_backend_products(const dk_backend *backend); /* the name of what it is now: never auto */
 /* real DK_F32 or DK_F64. Slow and plain; for tests. */
 int32_t dk_backend_reference(dk_host *host, dk_dtype real, dk_backend **out, dk_error *err);
 void dk_backend_free(dk_backend *backend);     /* after everything made by it */

@@ -158,6 +158,8 @@ typedef struct dk_pass_spec {
 int32_t dk_pass_create(dk_model *model, const dk_pass_spec *spec, dk_pass **out, dk_error *err);
 void dk_pass_free(dk_pass *pass);
 int64_t dk_pass_bytes(const dk_pass_spec *spec, const dk_model *model); /* what create would take, without taking it */
+/* From the next forward on. Refuses what the backend does not compute in. */
+int32_t dk_pass_set_precision(dk_pass *pass, dk_precision precision, dk_error *err);
 /* Ids are checked against vocab_size, lengths against max_positions. Allocates nothing. */
 int32_t dk_pass_forward(dk_pass *pass, const dk_tokens *tokens, dk_error *err);
 dk_view dk_pass_hidden(const dk_pass *pass); /* [rows, hidden_size] after the final norm, until the next forward */

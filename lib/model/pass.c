@@ -131,6 +131,13 @@ static void begin(dk_pass *pass, const dk_model *model, const dk_pass_spec *spec
     dk_arena_init(&pass->arena, model->backend);
 }
 
+int32_t dk_pass_set_precision(dk_pass *pass, dk_precision precision, dk_error *err)
+{
+    int32_t rc = dk_check_precision(pass->model->backend, precision, "pass", err);
+    if (!rc) pass->set.precision = precision;
+    return rc;
+}
+
 static int32_t allocate(dk_pass *pass, dk_error *err)
 {
     int32_t rc;

@@ -207,6 +207,9 @@ static const di_option_info rows[] = {
     INT("train.seed", "1", 0, 9007199254740992.0, NULL, 0, "seed of initial weights and of the order of the data"),
     INT("train.loss_memory", "67108864", 65536, 1099511627776.0, "bytes", 0,
         "memory for a strip of logits; fixes how many rows go at once"),
+    CHOICE("train.precision", "fp32", "auto|bf16|fp32", 0,
+           "what matrix products are formed in; weights, sums, losses and the optimizer are fp32 in each; auto is bf16 "
+           "where the processor multiplies it (AMX, AMD's AVX512-BF16)"),
     FLAG("train.activation_checkpointing", "false",
          "recompute activations in the backward pass: less memory, about a third more time"),
     INT("train.eval_every", "0", 0, COUNT_MAX, "steps", 0,
@@ -271,7 +274,6 @@ static const di_group groups[] = {
 
 static const di_gone gone[] = {
     {"output.save_dtype", "give output.type: auto, f32, bf16 or f16"},
-    {"train.precision", "the products of training are formed in fp32"},
 };
 
 const di_table di_public_table = {

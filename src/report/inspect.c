@@ -223,6 +223,7 @@ int32_t di_inspect_library(dk_backend *backend, di_registry *registry, dk_strbuf
                      DISTILL_ABI_VERSION);
     text(json, "backend", backend->name);
     text(json, "isa", isas[backend->isa]);
+    text(json, "products", backend->products);
     text(json, "cblas", cblas);
     integer(json, "threads", dk_host_threads(backend->host));
     text(json, "architectures", dk_architectures());

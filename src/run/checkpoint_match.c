@@ -292,14 +292,17 @@ static int32_t check_machine(const matcher *m, const dk_document *doc, dk_error 
     const dk_node *machine = dk_node_get(dk_document_root(doc), "machine");
     const di_trainer *t = m->run->trainer;
     int64_t threads = 0, isa = 0;
-    const char *cblas = NULL;
+    const char *cblas = NULL, *products = NULL;
     char here[128];
     int32_t rc;
     dk_backend_cblas(here, sizeof here);
     DK_TRY(dk_node_i64(doc, machine, "threads", 0, INT64_MAX, 0, &threads, err));
     DK_TRY(dk_node_i64(doc, machine, "isa", 0, INT64_MAX, 0, &isa, err));
     DK_TRY(dk_node_text(doc, machine, "cblas", "", &cblas, err));
-    if (threads != dk_host_threads(t->host) || isa != t->backend->isa || strcmp(cblas, here) != 0)
+    DK_TRY(dk_node_text(doc, machine, "products", "", &products, err));
+    const int32_t same_cblas = threads == dk_host_threads(t->host) && strcmp(cblas, here) == 0;
+    if (isa != t->backend->isa || strcmp(products, t->backend->products) != 0 ||
+        (strcmp(products, "cblas") == 0 && !same_cblas))
         dk_log(
             t->host, DK_LOG_WARN, "checkpoint",
             "%s was made on another machine, CBLAS or number of threads: going on is right, but not bitwise the same",

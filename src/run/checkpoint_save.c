@@ -215,8 +215,11 @@ static int32_t state_json(di_run *run, const char *folder, dk_strbuf *out, dk_er
     dk_strbuf_printf(out, ",\"best\":{\"step\":%lld,\"without\":%lld,\"value\":", (long long)run->evaluation.best.step,
                      (long long)run->evaluation.best.without);
     dk_strbuf_f64(out, run->evaluation.best.value);
-    dk_strbuf_printf(out, "},\"machine\":{\"backend\":\"%s\",\"isa\":%d,\"threads\":%lld,\"cblas\":\"%s\"}",
-                     t->backend->name, (int)t->backend->isa, (long long)dk_host_threads(t->host), cblas);
+    dk_strbuf_printf(out,
+                     "},\"machine\":{\"backend\":\"%s\",\"isa\":%d,\"threads\":%lld,\"cblas\":\"%s\","
+                     "\"products\":\"%s\"}",
+                     t->backend->name, (int)t->backend->isa, (long long)dk_host_threads(t->host), cblas,
+                     t->backend->products);
     dk_strbuf_printf(out, ",\"evaluated\":%lld,\"changes\":[%s]", (long long)run->evaluation.evaluated,
                      run->changes.size ? run->changes.data : "");
     describe_last(t, out);

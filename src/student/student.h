@@ -49,6 +49,8 @@ typedef struct di_trainee di_trainee;
 int32_t di_trainee_create(di_student *student, int64_t max_tokens, int64_t max_sequences, int64_t max_rows,
                           int32_t checkpointing, di_trainee **out, dk_error *err);
 void di_trainee_free(di_trainee *trainee);
+/* What the products of a model are formed in from the next forward on; full at first. */
+void di_trainee_set_precision(di_trainee *trainee, dk_precision precision);
 /* the trunk; batch is borrowed until backward */
 int32_t di_trainee_forward(di_trainee *trainee, const distill_batch *batch, dk_error *err);
 /* with gradient: through the head, gathering dL/dhidden */

@@ -47,7 +47,8 @@ struct di_trainee {
     di_source source;
     distill_batch batch;
     int64_t rows, max_rows, max_tokens;
-    void *state; /* the kind's own */
+    dk_precision precision; /* of a model's products */
+    void *state;            /* the kind's own */
 };
 
 /* ---- a model at work: trainee_model.c. The state of such a student is its model ---- */

@@ -29,6 +29,8 @@ void di_trainee_free(di_trainee *t)
     di_student_release(student);
 }
 
+void di_trainee_set_precision(di_trainee *t, dk_precision precision) { t->precision = precision; }
+
 int32_t di_trainee_forward(di_trainee *t, const distill_batch *batch, dk_error *err)
 {
     t->batch = *batch;

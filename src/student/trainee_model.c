@@ -24,7 +24,7 @@ static int32_t model_rows(void *self, int64_t first, int64_t count, dk_view stri
     di_trainee *t = self;
     work *w = t->state;
     if (target) *target = NULL;
-    dk_head_forward(&w->queue, model_of(t), DK_PRECISION_FULL, dk_view_rows(w->hidden, first, count), strip);
+    dk_head_forward(&w->queue, model_of(t), t->precision, dk_view_rows(w->hidden, first, count), strip);
     return dk_queue_wait(&w->queue, err);
 }
 
@@ -32,7 +32,7 @@ static int32_t model_gradient(void *self, int64_t first, int64_t count, dk_view 
 {
     di_trainee *t = self;
     work *w = t->state;
-    dk_head_backward(&w->queue, model_of(t), DK_PRECISION_FULL, dk_view_rows(w->hidden, first, count), logits, dlogits,
+    dk_head_backward(&w->queue, model_of(t), t->precision, dk_view_rows(w->hidden, first, count), logits, dlogits,
                      dk_view_rows(w->dhidden, first, count), 0);
     return dk_queue_wait(&w->queue, err);
 }
@@ -91,6 +91,7 @@ int32_t di_trained_forward(di_trainee *t, dk_error *err)
     const dk_ops *ops = t->backend->ops;
     dk_tokens tokens = {t->batch.ids, t->batch.offsets, t->batch.sequences};
     int32_t rc;
+    DK_TRY(dk_pass_set_precision(w->pass, t->precision, err));
     DK_TRY(dk_pass_forward(w->pass, &tokens, err));
     if (!t->rows) goto out;
     for (int64_t r = 0; r < t->rows; r++) w->numbers[r] = (int32_t)t->batch.rows[r];

@@ -153,7 +153,7 @@ static int32_t hidden_rows(void *self, int64_t first, int64_t count, dk_view str
     di_session *s = self;
     work *w = s->state;
     if (target) *target = NULL;
-    dk_head_forward(&w->queue, di_teacher_model(s->teacher), DK_PRECISION_FULL, dk_view_rows(w->hidden, first, count),
+    dk_head_forward(&w->queue, di_teacher_model(s->teacher), s->precision, dk_view_rows(w->hidden, first, count),
                     strip);
     return dk_queue_wait(&w->queue, err);
 }

@@ -37,7 +37,7 @@ static int32_t rows(void *self, int64_t first, int64_t count, dk_view strip, con
     di_session *s = self;
     work *w = s->state;
     if (target) *target = NULL;
-    dk_head_forward(&w->queue, model_of(s), DK_PRECISION_FULL, dk_view_rows(w->hidden, first, count), strip);
+    dk_head_forward(&w->queue, model_of(s), s->precision, dk_view_rows(w->hidden, first, count), strip);
     return dk_queue_wait(&w->queue, err);
 }
 
@@ -80,6 +80,7 @@ int32_t di_local_forward(di_session *s, dk_error *err)
     const dk_ops *ops = s->teacher->backend->ops;
     dk_tokens tokens = {s->batch.ids, s->batch.offsets, s->batch.sequences};
     int32_t rc;
+    DK_TRY(dk_pass_set_precision(w->pass, s->precision, err));
     DK_TRY(dk_pass_forward(w->pass, &tokens, err));
     if (!s->row_count) goto out;
     for (int64_t r = 0; r < s->row_count; r++) w->numbers[r] = (int32_t)s->places[r];

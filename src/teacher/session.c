@@ -56,8 +56,11 @@ void di_session_set_evaluation(di_session *s, int64_t step)
     s->draw_step = 0;
 }
 
+void di_session_set_precision(di_session *s, dk_precision precision) { s->precision = precision; }
+
 void di_session_follow(di_session *s, const di_session *leader)
 {
+    s->precision = leader->precision;
     s->step = leader->step;
     s->draw_step = leader->draw_step;
 }

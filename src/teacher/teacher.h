@@ -180,7 +180,9 @@ void di_session_free(di_session *session);
 void di_session_set_step(di_session *session, int64_t step);
 /* An evaluation at that step: its weights, and the draws of every other evaluation. */
 void di_session_set_evaluation(di_session *session, int64_t step);
-/* A member's session is asked by the step of the one that asks it. */
+/* What products of models in this process are formed in from the next batch on; full at first. */
+void di_session_set_precision(di_session *session, dk_precision precision);
+/* A member's session is asked by the step of the one that asks it, and in its precision. */
 void di_session_follow(di_session *session, const di_session *leader);
 /* A batch is begun, collected (the trunk), asked for its rows, and dropped. begin tells a teacher that takes its time
  * of a batch whose rows will be asked for later; what batch points to is borrowed until it is dropped: by drop, by the

@@ -82,12 +82,13 @@ struct di_session {
     int32_t with_gradient; /* of hidden states that callbacks give */
     distill_batch batch;   /* of the forward under work */
     int64_t row_count;
-    const int64_t *places; /* [row_count] */
-    int64_t *place_memory; /* [max_rows] for implied rows */
-    int32_t begun;         /* the batch: its end is due */
-    int64_t step;          /* of the training that asks; 0 elsewhere */
-    const double *learned; /* weights of members; NULL = the first ones */
-    int64_t draw_step;     /* the same for draws; 0 in evaluations */
+    const int64_t *places;  /* [row_count] */
+    int64_t *place_memory;  /* [max_rows] for implied rows */
+    int32_t begun;          /* the batch: its end is due */
+    dk_precision precision; /* of a model's products */
+    int64_t step;           /* of the training that asks; 0 elsewhere */
+    const double *learned;  /* weights of members; NULL = the first ones */
+    int64_t draw_step;      /* the same for draws; 0 in evaluations */
     di_source source;
     void *state; /* the kind's own */
 };

@@ -14,6 +14,7 @@ int32_t di_ahead_plan(di_trainer *t, int64_t tokens, int64_t sequences, dk_error
     DK_TRY(dk_new(t->host, tokens, &next->micro_sequences, err));
     DK_TRY(di_session_create(t->teacher, tokens, sequences, tokens, &t->ahead.session, err));
     di_session_set_learned(t->ahead.session, t->learned.weights);
+    di_session_set_precision(t->ahead.session, t->precision);
 out:
     return rc;
 }

@@ -218,11 +218,22 @@ out:
 static int32_t check_callbacks(const di_trainer *t, dk_error *err)
 {
     static const char *const keys[] = {"train.beta1",        "train.beta2",     "train.epsilon",
-                                       "train.weight_decay", "train.clip_norm", "train.activation_checkpointing"};
+                                       "train.weight_decay", "train.clip_norm", "train.activation_checkpointing",
+                                       "train.precision"};
     int32_t rc = DK_OK;
     for (size_t i = 0; di_student_callbacks(t->student) && i < sizeof keys / sizeof *keys && rc == DK_OK; i++)
         rc = di_options_refuse(t->options, keys[i], "has no use for a student of callbacks: its host updates it", err);
     return rc;
+}
+
+/* auto: bf16 where the machine multiplies it. */
+static int32_t choose_precision(di_trainer *t, dk_error *err)
+{
+    int32_t any = di_options_is(t->options, "train.precision", "auto");
+    if (any ? !(t->backend->native >> DK_PRECISION_BF16 & 1) : !di_options_is(t->options, "train.precision", "bf16"))
+        return DK_OK;
+    t->precision = DK_PRECISION_BF16;
+    return dk_check_precision(t->backend, t->precision, "train.precision", err);
 }
 
 /* Numbers of which one makes the other one idle. */
@@ -304,6 +315,7 @@ int32_t di_parts_check(di_trainer *t, dk_error *err)
     DK_TRY(count_steps(t, err));
     DK_TRY(check_numbers(t, err));
     DK_TRY(check_callbacks(t, err));
+    DK_TRY(choose_precision(t, err));
 out:
     return rc;
 }

@@ -52,7 +52,9 @@ static int32_t plan(di_trainer *t, dk_error *err)
     DK_TRY(choose_micro_batch(t, err));
     DK_TRY(plan_window(t, &tokens, &sequences, err));
     DK_TRY(di_trainee_create(t->student, tokens, sequences, tokens, t->activation_checkpointing, &t->trainee, err));
+    di_trainee_set_precision(t->trainee, t->precision);
     if (t->objective.uses_teacher) DK_TRY(di_session_create(t->teacher, tokens, sequences, tokens, &t->session, err));
+    if (t->session) di_session_set_precision(t->session, t->precision);
     if (t->objective.uses_teacher) t->members.count = di_teacher_member_count(t->teacher);
     DK_TRY(dk_new(t->host, t->members.count + 1, &t->members.window, err));
     DK_TRY(dk_new(t->host, t->members.count + 1, &t->members.total, err));

@@ -110,6 +110,7 @@ struct di_trainer {
     di_trainee *trainee;
     int64_t steps;
     int32_t activation_checkpointing;
+    dk_precision precision; /* of products: train.precision */
     di_trainer_data data;
     di_objective objective;
     di_trainer_update update;

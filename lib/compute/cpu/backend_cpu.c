@@ -44,15 +44,11 @@ int32_t dk_backend_set_products(dk_backend *backend, const char *name, dk_error 
     dk_cpu *cpu = backend->state;
     int32_t rc = dk_product_choose(name, backend->isa, &cpu->products, err);
     if (rc) return rc;
+    backend->products = cpu->products ? cpu->products->name : "cblas";
     backend->invariant_rows = cpu->products ? INT64_MAX : DK_MATVEC_ROWS;
     backend->precisions = 1u << DK_PRECISION_FULL | (cpu->products ? 1u << DK_PRECISION_BF16 : 0);
+    backend->native = 1u << DK_PRECISION_FULL | (cpu->products && cpu->products->native ? 1u << DK_PRECISION_BF16 : 0);
     return DK_OK;
-}
-
-const char *dk_backend_products(const dk_backend *backend)
-{
-    const dk_cpu *cpu = backend->state;
-    return cpu->products ? cpu->products->name : "cblas";
 }
 
 static void destroy(dk_backend *backend)

@@ -27,8 +27,9 @@ int32_t dk_backend_reference(dk_host *host, dk_dtype real, dk_backend **out, dk_
     backend->real = real;
     backend->reads = DK_TYPES_FLOAT | DK_TYPES_BLOCKS;
     backend->invariant_rows = INT64_MAX;
-    backend->precisions = 1u << DK_PRECISION_FULL;
+    backend->precisions = backend->native = 1u << DK_PRECISION_FULL;
     backend->isa = DK_ISA_PORTABLE;
+    backend->products = "reference";
     backend->name = real == DK_F32 ? "reference-f32" : "reference-f64";
     backend->destroy = destroy;
     *out = backend;

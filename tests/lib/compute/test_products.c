@@ -353,7 +353,7 @@ static void check_kernel(const char *name, dk_precision precision)
     const kernel of = {.name = name, .precision = precision}, *k = &of;
     dk_backend *backend = backend_of(k, 1);
     if (!backend) SKIP("untested on this machine, which has not its instructions");
-    CHECK_STR(dk_backend_products(backend), name);
+    CHECK_STR(backend->products, name);
     dk_backend_free(backend);
     check_shapes(k);
     for (int32_t in_out = 0; in_out < 2; in_out++) {
@@ -453,13 +453,13 @@ TEST(names)
         if (dk_processor_has_amx_bf16()) best[2] = "amx";
         dk_backend *backend = fx_cpu(isa, 1);
         if (!backend) continue;
-        CHECK_STR(dk_backend_products(backend), best[isa]);
+        CHECK_STR(backend->products, best[isa]);
         CHECK(backend->invariant_rows == (isa ? INT64_MAX : DK_MATVEC_ROWS));
         CHECK_OK(dk_backend_set_products(backend, "cblas", &err));
         CHECK_INT(backend->invariant_rows, DK_MATVEC_ROWS);
         CHECK_INT(dk_backend_set_products(backend, "neon", &err), DK_E_INVALID);
         CHECK_STR(err.message, "products 'neon' is not one of " DK_PRODUCTS);
-        CHECK_STR(dk_backend_products(backend), "cblas");
+        CHECK_STR(backend->products, "cblas");
         if (isa < DK_ISA_AVX512) {
             CHECK_INT(dk_backend_set_products(backend, "avx512", &err), DK_E_UNSUPPORTED);
             CHECK_STR(err.message, "products 'avx512': this machine or this build has not its instructions");

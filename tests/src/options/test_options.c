@@ -151,8 +151,9 @@ TEST(refused_values)
            "data.mix: \"a b\" is no name; names have up to 60 letters, digits, _ and -, and begin with a letter");
     refuse(o, "data.mix", "[1, 2]", "data.mix is a map of names: give it as data.mix: {name: ...}");
     refuse(o, "data.train", "[{paht: a}]", "data.train.0.paht is not an option; did you mean data.train.0.path?");
-    refuse(o, "train.precision", "fp32",
-           "train.precision is not an option any more: the products of training are formed in fp32");
+    refuse(o, "output.save_dtype", "f32",
+           "output.save_dtype is not an option any more: give output.type: auto, f32, bf16 or f16");
+    refuse(o, "train.precision", "f16", "train.precision \"f16\" is none of auto|bf16|fp32; did you mean bf16?");
     refuse(o, "train.steps", "[1",
            "value of train.steps:2: did not find expected ',' or ']' while parsing a flow sequence");
     CHECK_INT(di_options_set_f64(o, "train.learning_rate", (double)NAN, &err), DK_E_OPTION);

@@ -2,7 +2,7 @@
 #include "../teacher/model_fixture.h"
 #include "trainer/trainer_state.h"
 
-static di_trainer *open_with(fixture *f, const char *micro, const char *loss)
+static int32_t try_open(fixture *f, const char *micro, const char *loss, di_trainer **trainer, dk_error *error)
 {
     static const char *const set[][2] = {{"data.sequence_length", "7"},
                                          {"data.pack", "false"},
@@ -11,7 +11,6 @@ static di_trainer *open_with(fixture *f, const char *micro, const char *loss)
                                          {"train.warmup_steps", "0"}};
     distill_batch batch = tiny_batch();
     di_parts parts = {.backend = f->backend};
-    di_trainer *trainer = NULL;
     di_student *student = NULL;
     di_dataset *data = NULL;
     dk_error err;
@@ -24,10 +23,18 @@ static di_trainer *open_with(fixture *f, const char *micro, const char *loss)
     CHECK_OK(di_dataset_from_tokens(f->host, &batch, f->options, &data, &err));
     parts.student = student;
     parts.train = data;
-    CHECK_OK(di_trainer_create(&parts, f->options, &trainer, &err));
+    const int32_t rc = di_trainer_create(&parts, f->options, trainer, error);
     di_student_release(student);
     di_dataset_release(data);
     di_registry_free(parts.registry);
+    return rc;
+}
+
+static di_trainer *open_with(fixture *f, const char *micro, const char *loss)
+{
+    di_trainer *trainer = NULL;
+    dk_error err;
+    CHECK_OK(try_open(f, micro, loss, &trainer, &err));
     return trainer;
 }
 
@@ -84,6 +91,50 @@ TEST(micro_batches_add_up)
     CHECK_NEAR(loss[0], loss[1], 1e-6);
 }
 
+static double loss_after(const char *precision, int64_t threads)
+{
+    double loss;
+    dk_error err;
+    fixture f;
+    open_fixture(&f, "precision");
+    CHECK_OK(dk_host_set_threads(f.host, threads, NULL, NULL, NULL, &err));
+    CHECK_OK(dk_backend_set_products(f.backend, "portable", &err));
+    CHECK_OK(di_options_set(f.options, "train.precision", precision, &err));
+    di_trainer *trainer = open_trainer(&f, "1");
+    for (int k = 0; k < 3; k++) CHECK_OK(di_window_step(trainer, NULL, &err));
+    loss = trainer->counters.last_loss;
+    di_trainer_free(trainer);
+    close_fixture(&f);
+    return loss;
+}
+
+/* bf16 is another arithmetic, near the first one, with the same bits for any number of threads; auto is full where the
+ * machine has no instructions for it; CBLAS has none. */
+TEST(precision)
+{
+    dk_error err = {0};
+    fixture f;
+    di_trainer *trainer = NULL;
+    const double full = loss_after("fp32", 1), half = loss_after("bf16", 1);
+    CHECK(half != full);
+    CHECK_NEAR(half, full, 1e-2 * full);
+    CHECK(loss_after("bf16", 3) == half);
+    CHECK(loss_after("fp32", 3) == full);
+    CHECK(loss_after("auto", 1) == full); /* plain C */
+    open_fixture(&f, "precision");
+    CHECK_OK(di_options_set(f.options, "train.precision", "auto", &err));
+    trainer = open_trainer(&f, "1");
+    CHECK_INT(trainer->precision, f.backend->native >> DK_PRECISION_BF16 & 1);
+    di_trainer_free(trainer);
+    trainer = NULL;
+    CHECK_OK(dk_backend_set_products(f.backend, "cblas", &err));
+    CHECK_OK(di_options_set(f.options, "train.precision", "bf16", &err));
+    CHECK_INT(try_open(&f, "1", "{hard_label_weight: 1}", &trainer, &err), DK_E_UNSUPPORTED);
+    CHECK_HAS(err.message, "train.precision: backend cpu-");
+    CHECK_HAS(err.message, "has no products in precision bf16");
+    close_fixture(&f);
+}
+
 /* Weights of losses are live between windows: the next one has them. */
 TEST(live_weights)
 {
@@ -130,5 +181,5 @@ TEST(live_weights_that_need_a_teacher)
     close_fixture(&f);
 }
 
-TEST_MAIN(TEST_CASE(cancelled_window) TEST_CASE(micro_batches_add_up) TEST_CASE(live_weights)
+TEST_MAIN(TEST_CASE(cancelled_window) TEST_CASE(micro_batches_add_up) TEST_CASE(precision) TEST_CASE(live_weights)
               TEST_CASE(live_weights_that_need_a_teacher))

@@ -13,6 +13,7 @@ static const dk_product_set sets[] = {
      .isa = DK_ISA_AVX512,
      .has = dk_processor_has_amx_bf16,
      .allow = dk_processor_allow_tiles,
+     .native = 1,
      .instead = "avx512"},
 #endif
 #ifdef DK_AVX512_BF16_KERNELS
@@ -20,7 +21,8 @@ static const dk_product_set sets[] = {
      .micro = {&dk_micro_avx512, &dk_micro_avx512_bf16},
      .isa = DK_ISA_AVX512,
      .has = dk_processor_has_avx512_bf16,
-     .prefer = dk_processor_is_amd},
+     .prefer = dk_processor_is_amd,
+     .native = 1},
 #endif
 #ifdef DK_X86_KERNELS
     {.name = "avx512", .micro = {&dk_micro_avx512, &dk_micro_avx512_rounded}, .isa = DK_ISA_AVX512},

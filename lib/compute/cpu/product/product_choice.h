@@ -13,6 +13,7 @@ typedef struct dk_product_set { /* the micro-kernel of each precision */
     int32_t (*has)(void);    /* what else the processor must have; NULL = nothing */
     int32_t (*prefer)(void); /* and what it must be, for auto to take it; NULL = anything */
     int32_t (*allow)(void);  /* asked when one is about to be used; NULL = nothing to ask */
+    int32_t native;          /* BF16 is multiplied as such */
     const char *instead;     /* which set, where that is refused */
 } dk_product_set;
 
