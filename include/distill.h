@@ -322,6 +322,16 @@ DISTILL_API int32_t distill_tokenizer_encode(const distill_tokenizer *tokenizer,
 /* The exact bytes, NUL-terminated; needed counts the NUL. Ids outside the vocabulary give DISTILL_E_INVALID. */
 DISTILL_API int32_t distill_tokenizer_decode(const distill_tokenizer *tokenizer, const int32_t *ids, int64_t count,
                                              int32_t flags, char *buf, size_t cap, size_t *needed, distill_error *err);
+enum {
+    DISTILL_CHAT_ANSWER = 1,  /* the text ends where the assistant begins */
+    DISTILL_CHAT_CONTINUE = 2 /* the last message is left open */
+};
+/* A conversation as text, by the tokenizer's own chat template, rendered as it is; its ids are those of the whole text,
+ * encoded with flags 0. messages_json: a JSON array as the chat APIs have it, or an object with "messages", "tools",
+ * "chat_template" (chatml, llama2, llama3, mistral, or the text of a template) and "chat_template_kwargs" (variables of
+ * the template). A template that asks for the date gets today's, UTC. flags: DISTILL_CHAT_*. */
+DISTILL_API int32_t distill_tokenizer_chat(const distill_tokenizer *tokenizer, const char *messages_json, int32_t flags,
+                                           char *buf, size_t cap, size_t *needed, distill_error *err);
 /* "vocab_size" (largest id + 1), "bos", "eos", "pad", "unk" (-1 = none). */
 DISTILL_API int32_t distill_tokenizer_get_i64(const distill_tokenizer *tokenizer, const char *key, int64_t *out,
                                               distill_error *err);

@@ -387,6 +387,12 @@ class tokenizer : public detail::handle<distill_tokenizer, distill_tokenizer_fre
                                             needed, err);
         });
     }
+    std::string chat(const std::string &messages_json, std::int32_t flags = DISTILL_CHAT_ANSWER) const
+    {
+        return detail::text([&](char *buf, std::size_t cap, std::size_t *needed, distill_error *err) {
+            return distill_tokenizer_chat(get(), messages_json.c_str(), flags, buf, cap, needed, err);
+        });
+    }
     std::int64_t operator[](const char *key) const /* "vocab_size", "bos", ... */
     {
         std::int64_t value = 0;

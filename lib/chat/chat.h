@@ -6,7 +6,8 @@
  *
  *   chat_template.c  opening                chat_builtin.c  the four with a name
  *   chat_render.c    messages -> text       chat_learnt.c   which bytes are answers
- *   chat_message.c   what a template is given of a message */
+ *   chat_message.c   what a template is given of a message
+ *   chat_json.c      a chat as the chat APIs have it */
 #ifndef DK_CHAT_CHAT_H
 #define DK_CHAT_CHAT_H
 
@@ -55,6 +56,12 @@ typedef struct dk_chat { /* owned by the caller; dk_chat_free */
 int32_t dk_chat_render(dk_host *host, const dk_chat_template *chat, const dk_chat_talk *talk, dk_chat *out,
                        dk_error *err);
 void dk_chat_free(dk_chat *chat); /* zeroed struct is fine */
+
+/* json: a list of messages, or {"messages", "tools", "chat_template": a name or Jinja text, "chat_template_kwargs"}.
+ * The template is the tokenizer's own unless one is given. strftime_now gives today, UTC. */
+int32_t dk_chat_of_json(dk_host *host, const dk_tokenizer *tok, const char *json, int32_t prompt, int32_t open_last,
+                        dk_chat *out, dk_error *err);
+void dk_chat_today(dk_jinja_date *out);
 
 typedef struct dk_chat_answer {
     dk_text_span span; /* of the whole text */

@@ -146,6 +146,7 @@ int32_t dk_chat_learnt(dk_host *host, const dk_chat_template *chat, const dk_cha
 {
     search s = {.host = host, .chat = chat, .talk = talk, .whole = whole, .err = err};
     int32_t rc;
+    s.chat = chat = dk_chat_chosen(chat, talk);
     DK_TRY(dk_new(host, talk->count + whole->output.generation_count + 1, &s.answers, err));
     if (dk_jinja_has_generation(chat->jinja)) DK_TRY(take_marked(&s, wanted));
     else

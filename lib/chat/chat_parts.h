@@ -12,13 +12,18 @@ struct dk_chat_template {
     dk_tokenizer *tok; /* NULL = none */
     dk_jinja *jinja;
     char *source;
-    int32_t takes_parts; /* contents may be lists of parts */
+    int32_t takes_parts;          /* contents may be lists of parts */
+    dk_chat_template *with_tools; /* stands in for it where a talk has tools; NULL = nothing does */
 };
 enum {
     DK_CHAT_TOOLS = 65535,
     DK_CHAT_MESSAGES = 65000
 }; /* origins: 1 + the message's index, or of what is no message */
 
+static inline const dk_chat_template *dk_chat_chosen(const dk_chat_template *chat, const dk_chat_talk *talk)
+{
+    return talk->tools && chat->with_tools ? chat->with_tools : chat;
+}
 const char *dk_chat_builtin(const char *name); /* NULL = no such name */
 /* Appends a message to the variable `messages`: without nulls, reasoning under the names that templates read, parts as
  * one text where the template knows no parts. tail: what is put behind its content, or NULL. */

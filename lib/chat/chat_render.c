@@ -21,6 +21,7 @@ static int32_t in_word(char c)
 int32_t dk_chat_reads(const dk_chat_template *chat, const char *word)
 {
     const size_t size = strlen(word);
+    if (chat->with_tools && dk_chat_reads(chat->with_tools, word)) return 1;
     for (const char *at = chat->source; (at = strstr(at, word)); at += size)
         if ((at == chat->source || !in_word(at[-1])) && !in_word(at[size])) return 1;
     return 0;
@@ -166,6 +167,7 @@ int32_t dk_chat_render(dk_host *host, const dk_chat_template *chat, const dk_cha
 {
     int32_t rc;
     *out = (dk_chat){.host = host};
+    chat = dk_chat_chosen(chat, talk);
     DK_TRY(check_talk(chat, talk, err));
     DK_TRY(render(host, chat, talk, &out->output, err));
     if (talk->open_last) DK_TRY(cut_tail(&out->output, err));

@@ -85,7 +85,13 @@ int32_t dk_chat_of_tokenizer(dk_host *host, const dk_tokenizer *tok, dk_chat_tem
         return dk_fail(err, DK_E_NOT_FOUND,
                        "the tokenizer has no chat template: give its format by name (%s) or as a file",
                        dk_chat_names());
-    return dk_chat_open(host, "chat template", jinja, strlen(jinja), tok, out, err);
+    const char *tools = dk_tokenizer_tool_template(tok);
+    int32_t rc;
+    DK_TRY(dk_chat_open(host, "chat template", jinja, strlen(jinja), tok, out, err));
+    if (tools) rc = dk_chat_open(host, "chat template tool_use", tools, strlen(tools), tok, &(*out)->with_tools, err);
+    if (rc) dk_chat_template_release(*out);
+out:
+    return rc;
 }
 
 dk_chat_template *dk_chat_template_retain(const dk_chat_template *chat)
@@ -98,6 +104,7 @@ dk_chat_template *dk_chat_template_retain(const dk_chat_template *chat)
 void dk_chat_template_release(dk_chat_template *chat)
 {
     if (!chat || atomic_fetch_sub(&chat->references, 1) != 1) return;
+    dk_chat_template_release(chat->with_tools);
     dk_tokenizer_release(chat->tok);
     dk_jinja_free(chat->jinja);
     dk_free(chat->host, chat->source);

@@ -42,7 +42,7 @@ void dk_tokenizer_release(dk_tokenizer *tok)
     dk_trie_free(host, &tok->normal_trie);
     dk_trie_free(host, &tok->special_trie);
     dk_strbuf_free(&tok->notes);
-    void *blocks[] = {tok->added, tok->before, tok->after, tok->chat_template};
+    void *blocks[] = {tok->added, tok->before, tok->after, tok->chat_template, tok->tool_template};
     for (size_t i = 0; i < sizeof blocks / sizeof *blocks; i++) dk_free(host, blocks[i]);
     for (int32_t i = 0; i < DK_TOKENIZER_FILES; i++) dk_free(host, tok->files[i].data);
     dk_free(host, tok);
@@ -224,5 +224,7 @@ int32_t dk_tokenizer_adds_bos(const dk_tokenizer *tok)
 void dk_tokenizer_hash(const dk_tokenizer *tok, uint8_t digest[32]) { memcpy(digest, tok->hash, sizeof tok->hash); }
 
 const char *dk_tokenizer_chat_template(const dk_tokenizer *tok) { return tok->chat_template; }
+
+const char *dk_tokenizer_tool_template(const dk_tokenizer *tok) { return tok->tool_template; }
 
 dk_strbuf *dk_tokenizer_notes(dk_tokenizer *tok) { return &tok->notes; }

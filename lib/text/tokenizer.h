@@ -129,6 +129,8 @@ int32_t dk_tokenizer_adds_bos(const dk_tokenizer *tok); /* 1 = DK_ENCODE_SPECIAL
 /* SHA-256 over all (id, text, added, special) in order of id: equal for tokenizers whose ids mean the same tokens. */
 void dk_tokenizer_hash(const dk_tokenizer *tok, uint8_t digest[32]);
 const char *dk_tokenizer_chat_template(const dk_tokenizer *tok); /* Jinja text; NULL = none */
+/* The one that stands in for it where a talk has tools; NULL = none. */
+const char *dk_tokenizer_tool_template(const dk_tokenizer *tok);
 /* What was read and is not used (base/notes.h); logged by whoever made it, who may add lines. */
 dk_strbuf *dk_tokenizer_notes(dk_tokenizer *tok);
 

@@ -287,25 +287,45 @@ out:
 }
 
 /* ---- the chat template: a file of its own goes first ---- */
-static const dk_node *find_template(const dk_node *root)
+/* One alone is the default; several have names. */
+static const dk_node *find_template(const dk_node *root, const char *name)
 {
-    const dk_node *node = dk_node_get(root, "chat_template");
-    if (node && node->type == DK_NODE_LIST) { /* several by name */
-        const dk_node *chosen = NULL;
-        for (size_t i = 0; i < node->size; i++)
-            if (dk_node_is_text(dk_node_get(node->items[i], "name"), "default"))
-                chosen = dk_node_get(node->items[i], "template");
-        node = chosen;
-    } else if (node && node->type == DK_NODE_MAP) {
-        node = dk_node_get(node, "default");
+    const dk_node *node = dk_node_get(root, "chat_template"), *chosen = NULL;
+    if (node && node->type == DK_NODE_TEXT) return strcmp(name, "default") ? NULL : node;
+    if (node && node->type == DK_NODE_MAP) chosen = dk_node_get(node, name);
+    for (size_t i = 0; node && node->type == DK_NODE_LIST && i < node->size; i++)
+        if (dk_node_is_text(dk_node_get(node->items[i], "name"), name))
+            chosen = dk_node_get(node->items[i], "template");
+    return chosen && chosen->type == DK_NODE_TEXT ? chosen : NULL;
+}
+
+static int32_t keep_template(const config *in, const char *text, char **out)
+{
+    if (!text) return DK_OK;
+    *out = dk_strdup(in->r->tok->host, text);
+    return *out ? DK_OK : dk_fail_nomem(in->r->err, strlen(text) + 1);
+}
+
+/* Those with other names are for nobody here. */
+static void note_templates(const config *in, const char *name)
+{
+    const dk_node *given = dk_node_get(in->root, "chat_template");
+    for (size_t i = 0; given && (given->type == DK_NODE_LIST || given->type == DK_NODE_MAP) && i < given->size; i++) {
+        const dk_node *key = dk_node_get(given->items[i], "name");
+        const char *called = given->type == DK_NODE_MAP         ? given->items[i]->key
+                             : key && key->type == DK_NODE_TEXT ? key->text
+                                                                : "?";
+        if (strcmp(called, "default") != 0 && strcmp(called, "tool_use") != 0)
+            dk_note(&in->r->tok->notes, "%s: the chat template named %.40s is not used; default and tool_use are", name,
+                    called);
     }
-    return node && node->type == DK_NODE_TEXT ? node : NULL;
 }
 
 static int32_t read_template(const config *in)
 {
     dk_tokenizer *tok = in->r->tok;
-    const dk_node *chat = find_template(in->root), *given = dk_node_get(in->root, "chat_template");
+    const dk_node *chat = find_template(in->root, "default"), *tools = find_template(in->root, "tool_use"),
+                  *given = dk_node_get(in->root, "chat_template");
     const char *text = in->from->jinja ? in->from->jinja : chat ? chat->text : NULL;
     const char *name = in->from->config ? dk_document_name(in->from->config) : "";
     if (in->from->jinja && chat && strcmp(chat->text, in->from->jinja) != 0)
@@ -315,9 +335,10 @@ static int32_t read_template(const config *in)
     if (in->from->other_templates)
         dk_note(&tok->notes, "%s: chat templates in chat_template.json or additional_chat_templates are not used",
                 dk_document_name(in->from->json));
-    if (!text) return DK_OK;
-    tok->chat_template = dk_strdup(tok->host, text);
-    return tok->chat_template ? DK_OK : dk_fail_nomem(in->r->err, strlen(text) + 1);
+    note_templates(in, name);
+    int32_t rc = keep_template(in, text, &tok->chat_template);
+    if (!rc && !in->from->jinja) rc = keep_template(in, tools ? tools->text : NULL, &tok->tool_template);
+    return rc;
 }
 
 /* ---- switches ---- */

@@ -56,6 +56,7 @@ struct dk_tokenizer {
     int32_t split_special; /* special tokens spelled out in a text are ordinary text, always */
     int64_t max_length;    /* model_max_length of one made from parts; 0 = unknown */
     char *chat_template;
+    char *tool_template;                    /* where several have names: the one for talks with tools; NULL = none */
     dk_text_file files[DK_TOKENIZER_FILES]; /* as they were read; none where it was made from parts */
     dk_strbuf notes;                        /* what was read and is not used (base/notes.h) */
 };

@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "chat/chat.h"
 #include "format/open_tokenizer.h"
 
 int32_t di_tokenizer_handle(const distill_env *env, dk_tokenizer *tokenizer, distill_tokenizer **out, dk_error *err)
@@ -87,6 +88,24 @@ int32_t distill_tokenizer_decode(const distill_tokenizer *tokenizer, const int32
     DK_TRY(dk_text_out(text.data ? text.data : "", text.size, buf, cap, needed, err));
 out:
     dk_strbuf_free(&text);
+    return rc;
+}
+
+int32_t distill_tokenizer_chat(const distill_tokenizer *tokenizer, const char *messages_json, int32_t flags, char *buf,
+                               size_t cap, size_t *needed, distill_error *error)
+{
+    dk_error *err = di_err(error);
+    dk_chat chat = {0};
+    int32_t rc;
+    dk_error_clear(err);
+    DK_TRY(di_check_pointer(tokenizer, "tokenizer", err));
+    DK_TRY(di_check_pointer(messages_json, "messages_json", err));
+    DK_TRY(check_flags(flags, DISTILL_CHAT_ANSWER | DISTILL_CHAT_CONTINUE, err));
+    DI_COMPUTE(dk_chat_of_json(tokenizer->env->host, tokenizer->tokenizer, messages_json, flags & DISTILL_CHAT_ANSWER,
+                               flags & DISTILL_CHAT_CONTINUE, &chat, err));
+    DK_TRY(dk_text_out(chat.text, chat.size, buf, cap, needed, err));
+out:
+    dk_chat_free(&chat);
     return rc;
 }
 

@@ -12,6 +12,11 @@ typedef struct answer {
     char *text;
 } answer;
 
+typedef struct cli_chat {
+    const char *text, *messages; /* what a user says, or a file; NULL = not given */
+    const char *format;          /* a chat template: a name or a file */
+} cli_chat;
+
 static int32_t on_token(void *user, int64_t sequence, int32_t id, double log_prob, const char *text, size_t size,
                         int32_t finished)
 {
@@ -43,6 +48,62 @@ static int encode_prompt(const cli_session *s, const char *model, const char *pr
         out->ids[needed++] = (int32_t)bos;
     distill_tokenizer_free(tokenizer);
     out->count = needed;
+    return rc ? cli_fail(err) : -1;
+}
+
+/* ---- chats ---- */
+
+static json_t *read_template(const char *name)
+{
+    size_t size;
+    FILE *file = strpbrk(name, "./") ? fopen(name, "rb") : NULL;
+    if (!file) return json_string(name);
+    char *text = cli_read(file, name, 1 << 20, &size);
+    fclose(file);
+    json_t *value = text ? json_stringn(text, size) : NULL;
+    free(text);
+    return value;
+}
+
+/* {"messages": [...], ...}, of a file or of one text that a user says; NULL after a message. */
+static json_t *read_chat(const cli_chat *given)
+{
+    json_t *chat = given->text ? json_pack("{s:[{s:s, s:s}]}", "messages", "role", "user", "content", given->text)
+                               : cli_read_json(given->messages);
+    if (chat && json_is_array(chat)) chat = json_pack("{s:o}", "messages", chat);
+    if (given->text && !chat) cli_message("--chat: the text is not UTF-8");
+    if (!chat || !given->format) return chat;
+    json_t *format = read_template(given->format);
+    if (format) json_object_set_new(chat, "chat_template", format);
+    else cli_message("%s: cannot be read as a chat template", given->format);
+    if (format) return chat;
+    json_decref(chat);
+    return NULL;
+}
+
+/* An answer begins behind the messages, unless the last one is an answer that goes on. */
+static int32_t flags_of(const json_t *chat)
+{
+    const json_t *list = json_object_get(chat, "messages");
+    const char *role = json_string_value(json_object_get(json_array_get(list, json_array_size(list) - 1), "role"));
+    return role && !strcmp(role, "assistant") ? DISTILL_CHAT_CONTINUE : DISTILL_CHAT_ANSWER;
+}
+
+/* The chat as text, for the caller to free. */
+static int render_chat(const cli_session *s, const char *model, const cli_chat *given, char **text, distill_error *err)
+{
+    distill_tokenizer *tokenizer = NULL;
+    json_t *chat = read_chat(given);
+    size_t size = 0;
+    if (!chat) return CLI_FAILED;
+    char *written = json_dumps(chat, JSON_COMPACT);
+    int32_t rc = distill_tokenizer_open(s->env, model, &tokenizer, err);
+    if (!rc) rc = distill_tokenizer_chat(tokenizer, written, flags_of(chat), NULL, 0, &size, err);
+    if (!rc) *text = cli_memory(NULL, size);
+    if (!rc) rc = distill_tokenizer_chat(tokenizer, written, flags_of(chat), *text, size, &size, err);
+    distill_tokenizer_free(tokenizer);
+    free(written);
+    json_decref(chat);
     return rc ? cli_fail(err) : -1;
 }
 
@@ -88,11 +149,16 @@ int cli_generate(const cli_command *command, int argc, char **argv)
 {
     int as_json = 0, no_special = 0, has[5] = {0};
     const char *model = NULL, *prompt = NULL, *prompt_ids = NULL;
+    char *rendered = NULL;
+    cli_chat chat = {NULL, NULL, NULL};
     int64_t max_tokens = 0, top_k = 0, seed = 0;
     double temperature = 0, top_p = 0;
     const cli_option options[] = {
         {"--prompt", CLI_TEXT, &prompt, NULL},
         {"--prompt-ids", CLI_TEXT, &prompt_ids, NULL},
+        {"--chat", CLI_TEXT, &chat.text, NULL},
+        {"--messages", CLI_TEXT, &chat.messages, NULL},
+        {"--chat-template", CLI_TEXT, &chat.format, NULL},
         {"--max-tokens", CLI_INT, &max_tokens, &has[0]},
         {"--top-k", CLI_INT, &top_k, &has[1]},
         {"--seed", CLI_INT, &seed, &has[2]},
@@ -104,10 +170,15 @@ int cli_generate(const cli_command *command, int argc, char **argv)
     cli_session s;
     cli_ids ids = {0, NULL};
     int32_t rc = 0;
-    int code = cli_parse(command, options, 9, argc, argv, &model, 1);
+    int code = cli_parse(command, options, 12, argc, argv, &model, 1);
     if (code >= 0) return code;
     if (!model) return cli_usage(command, "a model is missing");
-    if (!prompt == !prompt_ids) return cli_usage(command, "either --prompt or --prompt-ids is wanted");
+    if (!!prompt + !!prompt_ids + !!chat.text + !!chat.messages != 1)
+        return cli_usage(command, "one of --prompt, --prompt-ids, --chat and --messages is wanted");
+    if (chat.format && !chat.text && !chat.messages)
+        return cli_usage(command, "--chat-template goes with --chat or --messages");
+    if (no_special && (chat.text || chat.messages))
+        return cli_usage(command, "--no-special goes with --prompt: a chat template spells out what it begins with");
     code = cli_open(&s, command, NULL, NULL);
     if (code >= 0) goto out;
     if (has[0]) rc = distill_options_set_i64(s.options, "generate.max_tokens", max_tokens, &s.err);
@@ -119,10 +190,14 @@ int cli_generate(const cli_command *command, int argc, char **argv)
         code = cli_usage(command, "%s", s.err.message);
         goto out;
     }
-    code = prompt ? encode_prompt(&s, model, prompt, no_special ? 0 : DISTILL_ENCODE_SPECIAL, &ids, &s.err)
-                  : read_prompt(prompt_ids, &ids);
+    if (chat.text || chat.messages) code = render_chat(&s, model, &chat, &rendered, &s.err);
+    if (code >= 0) goto out;
+    if (rendered) code = encode_prompt(&s, model, rendered, 0, &ids, &s.err);
+    else if (prompt) code = encode_prompt(&s, model, prompt, no_special ? 0 : DISTILL_ENCODE_SPECIAL, &ids, &s.err);
+    else code = read_prompt(prompt_ids, &ids);
     if (code < 0) code = answer_prompt(&s, model, &ids, as_json);
 out:
+    free(rendered);
     free(ids.ids);
     cli_close(&s);
     return code;

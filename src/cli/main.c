@@ -46,11 +46,17 @@ static const cli_command commands[] = {
      "  --skip-special    leaves special tokens out\n"
      "  --json            {\"text\": ...}, with U+FFFD for bytes that are not UTF-8\n",
      cli_detokenize},
-    {"generate", "continues a text",
-     "usage: distill generate MODEL (--prompt TEXT | --prompt-ids FILE.json) [--max-tokens N] [--temperature F]\n"
-     "                        [--top-k N] [--top-p F] [--seed N] [--no-special] [--json]\n\n"
+    {"generate", "continues a text, or answers in a chat",
+     "usage: distill generate MODEL (--prompt TEXT | --prompt-ids FILE.json | --chat TEXT | --messages FILE.json)\n"
+     "                        [--chat-template NAME|FILE] [--max-tokens N] [--temperature F] [--top-k N] [--top-p F]\n"
+     "                        [--seed N] [--no-special] [--json]\n\n"
      "  --prompt TEXT     the text to continue\n"
      "  --prompt-ids FILE [ids]; - = stdin\n"
+     "  --chat TEXT       what a user says, in the model's own chat template\n"
+     "  --messages FILE   a chat: [{\"role\", \"content\"}, ...] or {\"messages\", \"tools\", ...}; - = stdin; an "
+     "answer\n"
+     "                    that stands last goes on\n"
+     "  --chat-template X chatml, llama2, llama3, mistral, or a Jinja file, where the model brings none\n"
      "  --max-tokens N    longest answer\n"
      "  --temperature F   0, the default = always the most probable token\n"
      "  --top-k N         draw from the N most probable tokens; 0 = from all\n"

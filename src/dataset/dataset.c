@@ -65,6 +65,15 @@ const di_dataset *di_dataset_source(const di_dataset *dataset, int64_t source)
     return dataset->mix.count ? dataset->mix.sources[source] : dataset;
 }
 
+const char *di_dataset_chat_template(const di_dataset *dataset)
+{
+    for (int64_t s = 0; s < di_dataset_sources(dataset); s++) {
+        const di_store *store = di_dataset_source(dataset, s)->store;
+        if (store->chat_template) return store->chat_template;
+    }
+    return NULL;
+}
+
 double di_mix_share(const di_mix *mix, int64_t source)
 {
     double sum = 0;

@@ -49,6 +49,8 @@ int32_t di_dataset_split(di_dataset *dataset, double fraction, di_dataset **trai
 int64_t di_dataset_sources(const di_dataset *dataset);
 const di_dataset *di_dataset_source(const di_dataset *dataset, int64_t source);
 const char *di_dataset_name(const di_dataset *dataset);
+/* Jinja text of the chat template that options named for the first source with one; NULL = none did. */
+const char *di_dataset_chat_template(const di_dataset *dataset);
 
 /* keys of distill_dataset_get_i64, and "windows", "bytes" (di_dataset_text_bytes), "max_length", "dropped" (sequences
    without a label), "stream" */

@@ -2,6 +2,7 @@
  * the cache. */
 #include <string.h>
 
+#include "dataset/sample.h"
 #include "dataset/dataset_parts.h"
 #include "dataset/read.h"
 #include "dataset/token_file.h"
@@ -150,7 +151,11 @@ int32_t di_dataset_open_limited(dk_host *host, const char *path, dk_tokenizer *t
     as_tokens = as_tokens || (di_options_is(options, "data.format", "auto") && di_token_file_is(host, path));
     if (as_tokens) name_unread(&o, of_text, "tokens");
     if (as_tokens) DK_TRY(di_token_file_open(host, path, tokenizer, NULL, &store, err));
-    else DK_TRY(open_source(&o, &store, err));
+    else {
+        DK_TRY(open_source(&o, &store, err));
+        if ((rc = di_chat_named(host, tokenizer, options, &store->chat_template, err))) di_store_release(store);
+        DK_TRY(rc);
+    }
     DK_TRY(di_dataset_create(store, &rules, NULL, out, err));
     di_dataset_tell(*out);
 out:

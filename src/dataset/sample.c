@@ -29,6 +29,21 @@ static int32_t find_chat(di_encoder *encoder, const char *name, dk_error *err)
     return DK_OK;
 }
 
+int32_t di_chat_named(dk_host *host, const dk_tokenizer *tokenizer, const di_options *options, char **out,
+                      dk_error *err)
+{
+    const char *name = di_options_text(options, "data.chat_template");
+    di_encoder encoder = {.host = host, .tokenizer = tokenizer};
+    int32_t rc = DK_OK;
+    *out = NULL;
+    if (!strcmp(name, "auto") || !strcmp(name, "none")) return DK_OK;
+    DK_TRY(find_chat(&encoder, name, err));
+    if (!(*out = dk_strdup(host, dk_chat_source(encoder.chat)))) rc = dk_fail_nomem(err, strlen(name));
+out:
+    di_encoder_free(&encoder);
+    return rc;
+}
+
 static int32_t is_leap(int64_t year) { return (year % 4 == 0 && year % 100 != 0) || year % 400 == 0; }
 
 static int32_t read_date(const char *text, dk_jinja_date *out, dk_error *err)

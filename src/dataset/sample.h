@@ -36,6 +36,9 @@ typedef struct di_encoder { /* does not change once made: many threads encode wi
 int32_t di_encoder_init(di_encoder *encoder, dk_host *host, const dk_tokenizer *tokenizer, const di_options *options,
                         dk_error *err);
 void di_encoder_free(di_encoder *encoder); /* zeroed is fine */
+/* The Jinja text of a template that data.chat_template names, for the caller to free; NULL = it names none. */
+int32_t di_chat_named(dk_host *host, const dk_tokenizer *tokenizer, const di_options *options, char **out,
+                      dk_error *err);
 
 typedef struct di_notes {                  /* what was seen and is told once for a source */
     int64_t special;                       /* special tokens spelled out in texts, which became control tokens */

@@ -40,6 +40,7 @@ void di_store_release(di_store *store)
     dk_tokenizer_release(store->decoder);
     if (store->callbacks.destroy) store->callbacks.destroy(store->callbacks.user);
     dk_free(host, store->name);
+    dk_free(host, store->chat_template);
     dk_free(host, store->own_tags.items);
     dk_free(host, store);
     dk_host_release(host);

@@ -36,8 +36,9 @@ typedef struct di_tokens {
 typedef struct di_store {
     atomic_int references;
     dk_host *host;
-    char *name;    /* for messages */
-    int32_t lines; /* 1 = origins are lines of the file `name` */
+    char *name;          /* for messages */
+    char *chat_template; /* Jinja text that options named for it; NULL = the tokenizer's own */
+    int32_t lines;       /* 1 = origins are lines of the file `name` */
     di_tokens tokens;
     int64_t token_count;
     const di_document *documents;

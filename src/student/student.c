@@ -16,6 +16,7 @@ void di_student_release(di_student *s)
     dk_host *host = s->host;
     if (s->state) s->kind->free(s);
     dk_tokenizer_release(s->tokenizer);
+    dk_free(host, s->chat_template);
     dk_free(host, s);
     dk_host_release(host);
 }
@@ -130,12 +131,34 @@ void di_student_on_saved(di_student *s, dk_saved_fn saved, void *user)
     s->saved_user = user;
 }
 
+int32_t di_student_take_chat(di_student *s, const char *jinja, dk_error *err)
+{
+    char *copy = jinja ? dk_strdup(s->host, jinja) : NULL;
+    if (!jinja) return DK_OK;
+    if (!copy) return dk_fail_nomem(err, strlen(jinja) + 1);
+    dk_free(s->host, s->chat_template);
+    s->chat_template = copy;
+    return DK_OK;
+}
+
+/* A file of its own goes before what tokenizer_config.json says. */
+static int32_t save_chat(const di_student *s, const char *folder, dk_error *err)
+{
+    if (!s->chat_template || !s->tokenizer) return DK_OK;
+    char *path = dk_path_join(s->host, folder, "chat_template.jinja");
+    if (!path) return dk_fail_nomem(err, strlen(folder) + 24);
+    int32_t rc = dk_file_replace(s->host, path, s->chat_template, strlen(s->chat_template), err);
+    dk_free(s->host, path);
+    return rc;
+}
+
 int32_t di_student_save(const di_student *s, const char *path, const char *type, dk_error *err)
 {
     char *staged = NULL;
     int32_t rc;
     DK_TRY(dk_dir_stage(s->host, path, &staged, err));
     DK_TRY(s->kind->save(s, staged, di_student_type(s, type), err));
+    DK_TRY(save_chat(s, staged, err));
     DK_TRY(dk_dir_commit(s->host, staged, path, err));
 out:
     if (rc != DK_OK && staged) dk_dir_remove(s->host, staged, NULL);

@@ -29,7 +29,9 @@ double di_student_flops(const di_student *student, int64_t tokens,
 dk_model *di_student_model(const di_student *student);
 const distill_student_callbacks *di_student_callbacks(const di_student *student); /* NULL for models */
 dk_tokenizer *di_student_tokenizer(const di_student *student);                    /* borrowed; NULL = none */
-int64_t di_student_vocab_valid(const di_student *student);                        /* ids from here on are padding */
+/* The chat template that is saved with it instead of the tokenizer's own; NULL changes nothing. */
+int32_t di_student_take_chat(di_student *student, const char *jinja, dk_error *err);
+int64_t di_student_vocab_valid(const di_student *student);      /* ids from here on are padding */
 int32_t di_student_acquire(di_student *student, dk_error *err); /* for one trainer; E_BUSY when held */
 void di_student_let_go(di_student *student);
 /* Files say "auto" for the type in which the teacher is stored; F32 until it is known. */

@@ -31,6 +31,7 @@ struct di_student {
     dk_backend *backend;
     const di_student_kind *kind;
     dk_tokenizer *tokenizer; /* a reference, or NULL */
+    char *chat_template;     /* Jinja text that it was trained with; NULL = the tokenizer's own */
     dk_dtype storage;        /* of saved weights where nothing else is said */
     dk_saved_fn saved;       /* who is told how far saving is, or NULL */
     void *saved_user;

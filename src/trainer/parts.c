@@ -127,6 +127,7 @@ static int32_t open_data(di_trainer *t, const di_parts *parts, dk_error *err)
     if (parts->train) tell_unread(t, "data.train", "a dataset"), t->data.train = di_dataset_retain(parts->train);
     else if (train) DK_TRY(di_dataset_open_list(t->host, "data.train", tokenizer, t->options, &t->data.train, err));
     else return dk_fail(err, DK_E_OPTION, "data.train is not set: there is nothing to train on");
+    DK_TRY(di_student_take_chat(t->student, di_dataset_chat_template(t->data.train), err));
     if (parts->eval)
         DK_TRY(di_options_refuse(t->options, "data.eval_fraction", "has no use beside data to evaluate on", err));
     if (parts->eval) tell_unread(t, "data.eval", "a dataset"), t->data.eval = di_dataset_retain(parts->eval);

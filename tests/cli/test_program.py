@@ -337,6 +337,42 @@ def test_score_takes_ragged_sequences_but_not_for_logits(distill, model, tmp_pat
     one_line(distill("score", model, "--tokens", tmp_path / "tokens.json"), 1, "300")
 
 
+def answer(distill, model, *arguments):
+    done = distill("generate", model, *arguments, "--max-tokens", 4, "--json")
+    assert done.code == 0, done.err
+    return done.json["ids"]
+
+
+def test_generate_answers_in_a_chat(distill, model, tmp_path):
+    one_line(distill("generate", model, "--chat", "the"), 1, "the tokenizer has no chat template", "chatml, llama2, llama3, mistral")
+    one_line(distill("generate", model, "--chat", "the", "--prompt", "the"), 2, "one of --prompt, --prompt-ids, --chat and --messages")
+    one_line(distill("generate", model, "--prompt", "the", "--chat-template", "chatml"), 2, "--chat-template goes with")
+    format = tmp_path / "own.jinja"
+    format.write_text("{% for m in messages %}{{ m.content }}{% if not loop.last %} {% endif %}{% endfor %}{% if add_generation_prompt %} is{% endif %}")
+    whole = answer(distill, model, "--prompt", "the thing is", "--no-special")
+    assert answer(distill, model, "--chat", "the thing", "--chat-template", format) == whole
+    talk = tmp_path / "talk.json"
+    talk.write_text(json.dumps([{"role": "user", "content": "the"}, {"role": "user", "content": "thing"}]))
+    assert answer(distill, model, "--messages", talk, "--chat-template", format) == whole
+    talk.write_text(json.dumps({"messages": [{"role": "user", "content": "the"}, {"role": "assistant", "content": "thing is"}]}))
+    assert answer(distill, model, "--messages", talk, "--chat-template", format) == whole  # the answer goes on
+    talk.write_text(json.dumps({"messages": [{"role": "user", "content": "the"}], "tools": [{"name": "f"}]}))
+    one_line(distill("generate", model, "--messages", talk, "--chat-template", format), 1, '"tools"')
+    format.write_text("{{ messages | nonsense }}")
+    one_line(distill("generate", model, "--chat", "a", "--chat-template", format), 1, "line 1", "filter 'nonsense' is not known")
+
+
+def test_a_student_is_saved_with_the_template_that_it_was_trained_with(distill, model, recipe, tmp_path):
+    format = tmp_path / "own.jinja"
+    format.write_text("{% for m in messages %}{{ m.role }}: {% generation %}{{ m.content }};{% endgeneration %}{% endfor %}")
+    line = json.dumps({"messages": [{"role": "user", "content": "the"}, {"role": "assistant", "content": "thing is in the inn"}]})
+    (tmp_path / "train.jsonl").write_text((line + "\n") * 20)
+    done = distill("run", recipe, "--set", "data.chat_template=%s" % format, "--quiet")
+    assert done.code == 0, done.err
+    assert (tmp_path / "out" / "chat_template.jinja").read_text() == format.read_text()
+    assert answer(distill, tmp_path / "out", "--chat", "the") == answer(distill, tmp_path / "out", "--prompt", "user: the;", "--no-special")
+
+
 def test_generate(distill, model, tmp_path):
     (tmp_path / "ids.json").write_text("[258]")
     greedy = distill("generate", model, "--prompt", "the", "--max-tokens", 6, "--temperature", 0, "--json").json

@@ -1,5 +1,6 @@
 """Tokenizers, teachers and students."""
 import ctypes
+import json
 from ctypes import c_int32, c_int64
 
 from . import _signatures as c
@@ -41,6 +42,14 @@ class Tokenizer(Handle):
 
     def decode(self, ids, skip_special=False):
         return self.decode_bytes(ids, skip_special).decode("utf-8", "replace")
+
+    def chat(self, messages, tools=None, answer=True, continue_last=False, chat_template=None, **variables):
+        """A conversation (a list of {"role", "content"}) as text, by the tokenizer's own chat template unless one is given (a name or Jinja
+        text). answer: it ends where the assistant begins. continue_last: the last message is left open. variables: what the template reads,
+        such as enable_thinking. Encode it with special=False."""
+        given = {"messages": list(messages), "tools": tools, "chat_template": chat_template, "chat_template_kwargs": variables or None}
+        flags = (c.DISTILL_CHAT_ANSWER if answer and not continue_last else 0) | (c.DISTILL_CHAT_CONTINUE if continue_last else 0)
+        return text_of("tokenizer_chat", self.raw, json.dumps(given).encode(), flags).decode("utf-8")
 
     def _id(self, key):
         value = self._get_i64(key)

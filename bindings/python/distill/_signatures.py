@@ -55,6 +55,8 @@ DISTILL_OPTION_SCHEDULE = 2
 DISTILL_ENCODE_SPECIAL = 1
 DISTILL_ENCODE_PLAIN = 2
 DISTILL_DECODE_SKIP_SPECIAL = 1
+DISTILL_CHAT_ANSWER = 1
+DISTILL_CHAT_CONTINUE = 2
 DISTILL_WEIGHT = 1
 DISTILL_GRADIENT = 2
 DISTILL_SAMPLE_TOKENS = 1
@@ -448,6 +450,7 @@ FUNCTIONS = {  # name: (result, arguments)
     "distill_tokenizer_free": (None, [POINTER(distill_tokenizer)]),
     "distill_tokenizer_encode": (c_int32, [POINTER(distill_tokenizer), c_char_p, c_size_t, c_int32, POINTER(c_int32), c_int64, POINTER(c_int64), POINTER(distill_error)]),
     "distill_tokenizer_decode": (c_int32, [POINTER(distill_tokenizer), POINTER(c_int32), c_int64, c_int32, POINTER(c_char), c_size_t, POINTER(c_size_t), POINTER(distill_error)]),
+    "distill_tokenizer_chat": (c_int32, [POINTER(distill_tokenizer), c_char_p, c_int32, POINTER(c_char), c_size_t, POINTER(c_size_t), POINTER(distill_error)]),
     "distill_tokenizer_get_i64": (c_int32, [POINTER(distill_tokenizer), c_char_p, POINTER(c_int64), POINTER(distill_error)]),
     "distill_teacher_open": (c_int32, [POINTER(distill_env), c_char_p, POINTER(distill_options), POINTER(POINTER(distill_teacher)), POINTER(distill_error)]),
     "distill_teacher_from_callbacks": (c_int32, [POINTER(distill_env), POINTER(distill_teacher_callbacks), POINTER(distill_options), POINTER(POINTER(distill_teacher)), POINTER(distill_error)]),

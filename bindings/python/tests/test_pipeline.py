@@ -9,6 +9,20 @@ import distill
 numpy = pytest.importorskip("numpy")
 
 
+def test_a_chat_becomes_text(tokenizer):
+    talk = [{"role": "user", "content": "caf\u00e9"}, {"role": "assistant", "content": "a"}]
+    text = "<|im_start|>user\ncaf\u00e9<|im_end|>\n<|im_start|>assistant\na<|im_end|>\n"
+    assert tokenizer.chat(talk, answer=False, chat_template="chatml") == text
+    assert tokenizer.chat(talk, chat_template="chatml") == text + "<|im_start|>assistant\n"
+    assert tokenizer.chat(talk, continue_last=True, chat_template="chatml") == text[:-len("<|im_end|>\n")]
+    own = "{{ messages[0].content }}{{ tools | length }}{{ mood }}"
+    assert tokenizer.chat(talk, tools=[{"name": "f"}], chat_template=own, mood="!") == "caf\u00e91!"
+    for wrong, part in ((lambda: tokenizer.chat(talk), "no chat template"), (lambda: tokenizer.chat([], chat_template="chatml"), "list of messages"),
+                        (lambda: tokenizer.chat(talk, chat_template="chatml", mood="!"), "does not read")):
+        with pytest.raises(distill.DistillError, match=part):
+            wrong()
+
+
 def test_tokenizer_goes_there_and_back(tokenizer):
     for text in ("the thing in the inn", "Grüße, 東京 \U0001f600", b"\xff\x00 bytes", ""):
         ids = tokenizer.encode(text)

@@ -188,6 +188,13 @@ TEST(what_is_not_used_is_named)
     check_note(plain, "{\"chat_template\":\"a\"}", "chat_template.jinja", "a", NULL);
     check_note(plain, "{\"chat_template\":[{\"name\":\"rag\",\"template\":\"x\"}]}", NULL, NULL,
                "none by the name of default");
+    check_note(plain,
+               "{\"chat_template\":[{\"name\":\"default\",\"template\":\"x\"},{\"name\":\"rag\",\"template\":\"x\"}]}",
+               NULL, NULL, "the chat template named rag is not used");
+    check_note(
+        plain,
+        "{\"chat_template\":[{\"name\":\"default\",\"template\":\"x\"},{\"name\":\"tool_use\",\"template\":\"y\"}]}",
+        NULL, NULL, NULL);
     check_note(plain, "{}", "chat_template.json", "{}", "chat templates in chat_template.json");
     check_note(plain, "{\"extra_special_tokens\":[\"<x>\"],\"additional_special_tokens\":[\"<s>\"]}", NULL, NULL,
                "additional_special_tokens beside extra_special_tokens is not used");
