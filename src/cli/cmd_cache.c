@@ -63,7 +63,7 @@ static const cli_command commands[] = {
      "  --teacher MODEL   folder with config.json and safetensors, or a GGUF file (teacher.path)\n"
      "  --data FILE       text, JSONL or token file (data.train)\n"
      "  --cache FILE      where targets are kept (teacher.cache.path)\n"
-     "  --tier TIER       hidden, full, top_k or sampled (teacher.cache.tier)\n"
+     "  --tier TIER       auto, hidden, full, top_k or sampled (teacher.cache.tier)\n"
      "  --set KEY=VALUE   an option of the table, as YAML; may be repeated (`distill options` lists them)\n"
      "  --dry-run         only says how large the cache will be and how long it will take, from a few windows\n"
      "  --quiet           no progress\n"

@@ -96,9 +96,11 @@ static const di_option_info rows[] = {
           "says all of it beside each other",
           .names = "teachers"),
     CHOICE(
-        "teacher.cache.tier", "top_k", "hidden|full|top_k|sampled", 0,
+        "teacher.cache.tier", "auto", "auto|hidden|full|top_k|sampled", 0,
         "what is kept of a row: hidden the state before the head, which the teacher is opened for; full all logits in "
-        "f16; top_k the likeliest ids and the mass of the rest; sampled ids that are drawn"),
+        "f16; top_k the likeliest ids and the mass of the rest; sampled ids that are drawn; auto what the file has, in "
+        "a "
+        "new one hidden where the teacher is a model in this process, else top_k"),
     INT("teacher.cache.k", "50", 1, 65535, NULL, 0, "ids of a row", .when = "tier=top_k"),
     INT("teacher.cache.steps_per_nat", "32", 1, 1024, NULL, 0,
         "log-probabilities are kept in such steps, and off by one and 1/1024 at most", .when = "tier=top_k"),

@@ -191,12 +191,15 @@ static void set_tier(wishes *s, int32_t tier, int32_t all, di_cache_header *h)
         h->seed = (uint64_t)di_options_i64(s->options, key_of(s, "teacher.cache.seed"));
 }
 
-/* file NULL = there is none yet. What the options leave open is as the file has it. */
-static void set_from_options(wishes *s, const di_cache_header *file, di_cache_header *h)
+static int32_t has_states(const di_teacher *t) { return t && di_teacher_model(t) && t->kind->hidden; }
+
+/* file NULL = there is none yet. What the options leave open is as the file has it; auto loses nothing where it can. */
+static void set_from_options(wishes *s, const di_teacher *from, const di_cache_header *file, di_cache_header *h)
 {
-    int32_t tier = di_tier_find(di_options_text(s->options, key_of(s, "teacher.cache.tier")));
+    const char *name = di_options_text(s->options, key_of(s, "teacher.cache.tier"));
+    int32_t tier = di_tier_find(name);
     if (file) *h = *file;
-    if (file && !is_set(s, "teacher.cache.tier")) tier = file->tier;
+    if (!strcmp(name, "auto")) tier = file ? file->tier : has_states(from) ? DI_TIER_HIDDEN : DI_TIER_TOP_K;
     set_tier(s, tier, !file || tier != file->tier, h);
 }
 
@@ -220,7 +223,7 @@ static int32_t set_from_teacher(wishes *s, const char *path, di_teacher *from, d
     if ((kind != DISTILL_DENSE && kind != DISTILL_HIDDEN) || facts.vocab_size < 1)
         return dk_fail(err, DK_E_UNSUPPORTED, "%s: targets are made of logits, and this teacher gives %s", path,
                        di_kind_name(kind));
-    if (h->tier == DI_TIER_HIDDEN && (!di_teacher_model(from) || !from->kind->hidden))
+    if (h->tier == DI_TIER_HIDDEN && !has_states(from))
         return dk_fail(err, DK_E_UNSUPPORTED,
                        "%s: tier hidden keeps the states of a model in this process: this teacher is none, take full, "
                        "top_k or sampled",
@@ -271,7 +274,7 @@ static int32_t open_cache(di_teacher *t, di_cached *cached, wishes *s, dk_error 
     di_cache_header file, wanted = {0};
     int32_t there, rc;
     DK_TRY(read_header(t->host, t->path, &file, &there, err));
-    set_from_options(s, there ? &file : NULL, &wanted);
+    set_from_options(s, cached->from, there ? &file : NULL, &wanted);
     if (cached->from) {
         DK_TRY(set_from_teacher(s, t->path, cached->from, &wanted, err));
         if (there) DK_TRY(di_cache_header_match(&file, &wanted, t->path, err));
@@ -304,7 +307,7 @@ int32_t di_teacher_cache_header(const char *path, di_teacher *from, const di_opt
     *there = 0;
     memset(out, 0, sizeof *out);
     if (path) DK_TRY(read_header(from->host, path, &file, there, err));
-    set_from_options(&s, *there ? &file : NULL, out);
+    set_from_options(&s, from, *there ? &file : NULL, out);
     DK_TRY(set_from_teacher(&s, path ? path : "teacher.cache", from, out, err));
     if (*there) DK_TRY(di_cache_header_match(&file, out, path, err));
     DK_TRY(di_cache_header_check(out, path ? path : "teacher.cache", err));

@@ -126,7 +126,8 @@ TEST(what_a_recipe_cannot_mean_is_refused)
         {"  a: {cache: $/a.dtc, from: b}\n  b: {blend: {of: [a, one]}}\nteacher: a\n", "a -> b -> a"},
         {"  a: {cache: $/none.dtc}\nteacher: a\n", "there is no target cache, and no teacher to make one of"},
         {"  a: {cache: $/a.dtc, k: 3, from: one}\nteacher: a\n", "teachers.a.k is not an option"},
-        {"  a: {cache: {path: $/a.dtc, k: 99, from: one}}\nteacher: a\n", "teachers.a.cache.k is 99, above the 64 ids"},
+        {"  a: {cache: {path: $/a.dtc, tier: top_k, k: 99, from: one}}\nteacher: a\n",
+         "teachers.a.cache.k is 99, above the 64 ids"},
     };
     REQUIRE(begin());
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {

@@ -49,6 +49,14 @@ def test_what_is_damaged_is_named(model_folder, env, data, tmp_path):
         distill.cache.inspect(path, env=env)
 
 
+def test_a_new_cache_loses_nothing_where_it_can(env, model_folder, data, tmp_path):
+    with distill.Teacher(model_folder, env=env) as one, distill.blend([one, distill.Teacher(model_folder, env=env)]) as both:
+        assert distill.cache.build(tmp_path / "one", one, data).to_dict()["caches"][0]["tier"] == "hidden"
+        assert distill.cache.build(tmp_path / "both", both, data).to_dict()["caches"][0]["tier"] == "top_k"
+        distill.cache.build(tmp_path / "drawn", one, data, tier="sampled")
+        assert distill.cache.build(tmp_path / "drawn", one, data).to_dict()["caches"][0]["tier"] == "sampled"
+
+
 def test_a_recipe_is_enough(model_folder, env, tmp_path):
     (tmp_path / "text.txt").write_text("the thing is in the inn and then the man " * 20)
     recipe = {"teacher": {"path": str(model_folder), "cache": {"path": str(tmp_path / "r.dtc"), "tier": "full"}},
@@ -64,7 +72,7 @@ def log_softmax(z):
 
 def test_what_is_lost_is_what_the_formula_says(model_folder, env, data):
     teacher = distill.Teacher(model_folder, env=env)
-    measured = distill.cache.measure(teacher, data, rows=0, k=5, steps_per_nat=1024, temperature=2.0).to_dict()
+    measured = distill.cache.measure(teacher, data, rows=0, tier="top_k", k=5, steps_per_nat=1024, temperature=2.0).to_dict()
     log_p = log_softmax(teacher.score(SEQUENCES)[:, :teacher.vocab_valid] / 2)
     p = numpy.exp(log_p)
     assert measured["rows"] == len(p) and "student" not in measured
