@@ -338,5 +338,115 @@ TEST(averaged_gradient)
     CHECK_NEAR((losses[1] - losses[0]) / 0.04, slope, 0.02 * fabs(slope) + 2e-5);
 }
 
+/* ---- a blend: its strip is log p at the loss's temperature ---- */
+
+enum { BLENDED = 2 };
+static const double blend_weights[BLENDED] = {0.7, 0.3}, blend_temperatures[BLENDED] = {1, 3}, at_temperature = 2;
+
+static int32_t blended_open(small *s, int blended, distill_error *err)
+{
+    distill_member members[BLENDED];
+    distill_teacher *blend = NULL;
+    int32_t rc = small_parts(s, NULL,
+                             "loss: {type: forward_kl, temperature: 2, hard_label_weight: 0}\n"
+                             "train: {epsilon: 1e-3, micro_batch_size: 3}\n",
+                             err);
+    for (int i = 0; i < BLENDED; i++) {
+        DISTILL_INIT(&members[i]);
+        members[i].teacher = s->teacher;
+        members[i].weight = blend_weights[i];
+        members[i].temperature = blend_temperatures[i];
+    }
+    if (!rc && blended) {
+        rc = distill_teacher_blend(s->env, members, BLENDED, s->options, &blend, err);
+        distill_teacher_free(s->teacher);
+        s->teacher = blend;
+    }
+    if (!rc) rc = distill_trainer_create(s->env, s->teacher, s->student, s->train, NULL, s->options, &s->trainer, err);
+    return rc;
+}
+
+static void soften(const float *z, double temperature, double *out)
+{
+    float softer[SMALL_VOCAB];
+    for (int i = 0; i < SMALL_VOCAB; i++) softer[i] = (float)(z[i] / temperature);
+    log_softmax(softer, SMALL_VOCAB, out);
+}
+
+/* logits: the same rows of the one model of which both members are. Writes the gradient of T^2 KL. */
+static double blended_kl(distill_strip *strip, const distill_strip *logits)
+{
+    double p[BLENDED][SMALL_VOCAB], q[SMALL_VOCAB], loss = 0;
+    for (int64_t r = 0; r < strip->rows; r++) {
+        float *z = strip->student + r * strip->student_stride;
+        const float *given = strip->teacher + r * strip->teacher_stride;
+        for (int m = 0; m < BLENDED; m++)
+            soften(logits->teacher + r * logits->teacher_stride, at_temperature * blend_temperatures[m], p[m]);
+        soften(z, at_temperature, q);
+        for (int64_t i = 0; i < SMALL_VOCAB; i++) {
+            const double share = exp(given[i]), weight = at_temperature * strip->weights[r];
+            CHECK_NEAR(given[i], log(blend_weights[0] * exp(p[0][i]) + blend_weights[1] * exp(p[1][i])), 4e-6);
+            loss += at_temperature * weight * share * (given[i] - q[i]);
+            z[i] = (float)(weight * (exp(q[i]) - share));
+        }
+    }
+    return loss;
+}
+
+/* The window of a trainer, beside that of one whose teacher is the model alone. */
+static int32_t blended_window(small *s, small *single, distill_progress *p, distill_error *err)
+{
+    distill_forward forward, other;
+    int32_t rc;
+    do {
+        distill_strip strip, logits;
+        DISTILL_INIT(&forward);
+        DISTILL_INIT(&other);
+        DISTILL_INIT(&strip);
+        DISTILL_INIT(&logits);
+        if ((rc = distill_trainer_forward(s->trainer, 0, &forward, err))) return rc;
+        if ((rc = distill_trainer_forward(single->trainer, 0, &other, err))) return rc;
+        while (!(rc = distill_trainer_next_rows(s->trainer, &strip, err))) {
+            if ((rc = distill_trainer_next_rows(single->trainer, &logits, err))) return rc;
+            CHECK_INT(logits.first_row, strip.first_row);
+            if (!strip.target || logits.rows != strip.rows) return DISTILL_E_INTERNAL;
+            CHECK_NEAR(strip.target->temperature, at_temperature, 0);
+            CHECK(logits.target == NULL);
+            strip.loss = blended_kl(&strip, &logits);
+        }
+        if (rc != DISTILL_E_END) return rc;
+        if (distill_trainer_next_rows(single->trainer, &logits, err) != DISTILL_E_END) return DISTILL_E_INTERNAL;
+        if ((rc = distill_trainer_backward(s->trainer, NULL, 0, err))) return rc;
+        if ((rc = distill_trainer_backward(single->trainer, NULL, 0, err))) return rc;
+    } while (forward.micro_batch + 1 < forward.micro_batches);
+    if ((rc = distill_trainer_apply(single->trainer, p, err))) return rc;
+    return distill_trainer_apply(s->trainer, p, err);
+}
+
+TEST(rows_of_a_blend)
+{
+    small s, plain, single;
+    distill_error err;
+    REQUIRE(small_models("pull"));
+    REQUIRE_OK(blended_open(&s, 1, &err));
+    REQUIRE_OK(blended_open(&plain, 1, &err));
+    REQUIRE_OK(blended_open(&single, 0, &err));
+    for (int i = 0; i < 6; i++) {
+        distill_progress a, b;
+        DISTILL_INIT(&a);
+        DISTILL_INIT(&b);
+        REQUIRE_OK(blended_window(&s, &single, &a, &err));
+        REQUIRE_OK(distill_trainer_step(plain.trainer, &b, &err));
+        CHECK_NEAR(a.loss, b.loss, 2e-6);
+        CHECK_NEAR(a.grad_norm, b.grad_norm, 1e-5);
+        CHECK_NEAR(a.weight_sum, b.weight_sum, 0);
+    }
+    CHECK(small_distance(s.student, plain.student) <= 2e-6);
+    CHECK(small_distance(s.student, single.student) > 1e-4);
+    small_close(&s);
+    small_close(&plain);
+    small_close(&single);
+}
+
 TEST_MAIN(TEST_CASE(rows) TEST_CASE(own_loss) TEST_CASE(hidden) TEST_CASE(no_teacher) TEST_CASE(stages)
-              TEST_CASE(refused) TEST_CASE(host_optimizer) TEST_CASE(averaged_gradient))
+              TEST_CASE(refused) TEST_CASE(host_optimizer) TEST_CASE(averaged_gradient) TEST_CASE(rows_of_a_blend))
