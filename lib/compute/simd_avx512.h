@@ -46,6 +46,8 @@ static inline dk_vm dk_vf_less(dk_vf a, dk_vf b) { return _mm512_cmp_ps_mask((__
 
 static inline dk_vm dk_vi_less(dk_vi a, dk_vi b) { return _mm512_cmplt_epi32_mask((__m512i)a, (__m512i)b); }
 
+static inline int dk_vm_any(dk_vm mask) { return mask != 0; }
+
 static inline dk_vf dk_vf_select(dk_vm mask, dk_vf yes, dk_vf no)
 {
     return (dk_vf)_mm512_mask_blend_ps(mask, (__m512)no, (__m512)yes);

@@ -67,6 +67,13 @@ static inline dk_vm dk_vf_less(dk_vf a, dk_vf b) { return -(a < b); }
 static inline dk_vm dk_vi_less(dk_vi a, dk_vi b) { return -(a < b); }
 #endif
 
+static inline int dk_vm_any(dk_vm mask) /* is one lane true? */
+{
+    int32_t any = 0;
+    for (int i = 0; i < DK_VF; i++) any |= DK_LANE(mask, i);
+    return any != 0;
+}
+
 static inline dk_vf dk_vf_select(dk_vm mask, dk_vf yes, dk_vf no)
 {
     return dk_vi_bits((mask & dk_vf_bits(yes)) | (~mask & dk_vf_bits(no)));

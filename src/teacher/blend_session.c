@@ -1,27 +1,20 @@
-/* blend_session.c - a blend that scores: members one after another, each added to what stands in the strip, so that
- * there is one strip more and no sum over members anywhere else. Each token's weights need only running sums. */
+/* blend_session.c - a blend that scores: members one after another, each joined to what stands in the strip
+ * (blend_join.c), so that there is one strip more and no sum over members anywhere else. */
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/hash.h"
 #include "base/random.h"
-#include "target/host_rows.h"
-#include "teacher/blend_rows.h"
+#include "teacher/blend_join.h"
 #include "teacher/score.h"
-
-#include "teacher/teacher_parts.h"
 
 enum { HEIGHT = 256 }; /* rows at once: heads of members are products of so many */
 
 typedef struct level { /* of one temperature */
-    dk_buffer *buffer; /* [height, widest] log p of a member */
-    dk_view scratch;   /* of the member under work */
+    dk_buffer *buffer; /* [height, widest] logits of a member, or its log p */
     di_staging read, placed;
-    di_host_rows member, out;
-    dk_view strip;
-    double *best, *mass; /* [height] worth of the best member so far; sum of e^(worth - best) */
-    double *worths;      /* [count, height] of each member; of the first level alone */
+    di_joining joining;
 } level;
 
 typedef struct work { /* a session's state */
@@ -34,13 +27,9 @@ typedef struct work { /* a session's state */
     double *draws;     /* [max_rows] in [0, 1), stochastic */
     di_tally *tallies; /* [count] of the batch under work */
     double *weights;   /* [count] of this batch; 0 = not asked */
+    int64_t asked;     /* members whose weight is above 0 */
     int64_t alone;     /* the member that is asked alone and as it is; -1 = there are several */
-    /* what a task works on */
-    level *at;
-    const di_blended *member;
-    int64_t index, joined, first; /* joined: members before this one that are in the strip */
-    double below;                 /* weights of the members before this one */
-    atomic_int broken;
+    int64_t first;     /* row under work */
 } work;
 
 static const di_blend *blend_of(const di_session *s) { return s->teacher->state; }
@@ -54,9 +43,10 @@ void di_blend_session_free(di_session *s)
         if (w->levels[i].buffer) s->teacher->backend->ops->buffer_free(s->teacher->backend, w->levels[i].buffer);
         di_staging_free(host, &w->levels[i].read);
         di_staging_free(host, &w->levels[i].placed);
-        dk_free(host, w->levels[i].best);
-        dk_free(host, w->levels[i].mass);
-        dk_free(host, w->levels[i].worths);
+        dk_free(host, w->levels[i].joining.best);
+        dk_free(host, w->levels[i].joining.mass);
+        dk_free(host, w->levels[i].joining.share);
+        dk_free(host, w->levels[i].joining.worths);
     }
     void *blocks[] = {w->members, w->levels, w->labels, w->draws, w->tallies, w->weights};
     for (size_t i = 0; i < sizeof blocks / sizeof *blocks; i++) dk_free(host, blocks[i]);
@@ -70,11 +60,14 @@ static int32_t open_level(di_session *s, level *at, dk_error *err)
     dk_backend *backend = s->teacher->backend;
     const work *w = s->state;
     const int64_t bytes = w->height * w->widest * (int64_t)sizeof(float);
+    di_joining *joining = &at->joining;
     int32_t rc;
+    *joining = (di_joining){.blend = blend_of(s), .kernels = di_blend_rows_for(backend->isa), .height = w->height};
     DK_TRY(backend->ops->buffer_create(backend, bytes, &at->buffer, err));
-    DK_TRY(dk_new(s->teacher->host, w->height, &at->best, err));
-    DK_TRY(dk_new(s->teacher->host, w->height, &at->mass, err));
-    if (at == w->levels) DK_TRY(dk_new(s->teacher->host, w->height * blend_of(s)->count, &at->worths, err));
+    DK_TRY(dk_new(s->teacher->host, w->height, &joining->best, err));
+    DK_TRY(dk_new(s->teacher->host, w->height, &joining->mass, err));
+    DK_TRY(dk_new(s->teacher->host, w->height, &joining->share, err));
+    if (at == w->levels) DK_TRY(dk_new(s->teacher->host, w->height * blend_of(s)->count, &joining->worths, err));
 out:
     return rc;
 }
@@ -97,132 +90,131 @@ static int32_t reserve_levels(di_session *s, int64_t count, dk_error *err)
     return rc;
 }
 
-/* ---- a member's rows join the strip ---- */
+/* ---- members' rows ---- */
 
-/* What decides between members at a row: the highest is taken; in mixtures, the logarithm of its weight. */
-static double worth(const di_session *s, const float *log_p, int64_t row)
+static int32_t check_temperature(const di_session *s, const di_joiner *of, dk_error *err)
 {
-    const di_blend *blend = blend_of(s);
-    const di_blend_settings *how = &blend->settings;
-    const di_blend_rows *kernels = di_blend_rows_for(s->teacher->backend->isa);
+    char text[32];
+    if (of->temperature >= DK_TEMPERATURE_MIN && of->temperature <= DK_TEMPERATURE_MAX) return DK_OK;
+    dk_format_f64(of->temperature, text);
+    return dk_fail(err, DK_E_INVALID, "teacher %s would be at temperature %s in all, outside 0.001..1000",
+                   blend_of(s)->members[of->index].name, text);
+}
+
+/* Rows of a member into strips: log p at each temperature where it gives that, else its logits into the first. */
+static int32_t ask(di_session *s, const di_joiner *who, int64_t count, int64_t n, const double *temperatures,
+                   const dk_view *strips, dk_error *err)
+{
     const work *w = s->state;
-    switch (how->mode) {
-    case DI_BLEND_MAX_CONFIDENCE:
-        return (double)kernels->highest(log_p, blend->width);
-    case DI_BLEND_MIN_ENTROPY:
-        return -kernels->entropy(log_p, blend->width);
-    case DI_BLEND_MIN_CROSS_ENTROPY:
-        return (double)log_p[w->labels[row]];
-    case DI_BLEND_STOCHASTIC:
-        return w->draws[row] >= w->below ? (double)w->index : -1;
-    default:
-        break;
+    const di_source *source = di_session_source(w->members[who->index]);
+    const distill_target *none = NULL;
+    double own[DI_TEMPERATURES];
+    dk_view columns[DI_TEMPERATURES];
+    for (int64_t i = 0; i < n; i++) {
+        own[i] = temperatures[i] * blend_of(s)->members[who->index].temperature;
+        columns[i] = dk_view_columns(dk_view_rows(strips[i], 0, count), 0, source->width);
     }
-    if (how->weighting == DI_WEIGH_ENTROPY)
-        return log(w->weights[w->index]) - kernels->entropy(log_p, blend->width) / how->softness;
-    if (how->weighting == DI_WEIGH_LABEL)
-        return log(w->weights[w->index]) + exp((double)log_p[w->labels[row]]) / how->softness;
-    return log(w->weights[w->index]);
+    if (source->rows_at) return source->rows_at(source->self, w->first, count, n, own, columns, err);
+    return source->rows(source->self, w->first, count, columns[0], &none, err);
 }
 
-static int32_t is_mixture(const di_session *s)
-{
-    const di_blend_mode mode = blend_of(s)->settings.mode;
-    return mode == DI_BLEND_LINEAR || mode == DI_BLEND_LOG_LINEAR;
-}
-
-static void choose(const di_session *s, const float *log_p, double score, int64_t r, float *out)
+/* At what temperature what it gives becomes log p. */
+static int32_t set_joiner(const di_session *s, di_joiner *joiner, const di_joiner *who, double temperature,
+                          dk_error *err)
 {
     const work *w = s->state;
-    if (w->joined && !(score > w->at->best[r])) return; /* ties: by name */
-    memcpy(out, log_p, (size_t)blend_of(s)->width * sizeof *out);
-    w->at->best[r] = score;
+    const di_source *source = di_session_source(w->members[who->index]);
+    joiner->index = who->index;
+    joiner->weight = who->weight;
+    joiner->below = who->below;
+    joiner->temperature =
+        source->rows_at ? 1 : temperature * blend_of(s)->members[who->index].temperature / source->temperature;
+    atomic_store(&joiner->broken, 0);
+    return check_temperature(s, joiner, err);
 }
 
-/* What stands there is always the blend of the members so far, so that weights need no second look at them. */
-static void mix(const di_session *s, const float *log_p, double score, int64_t r, float *out)
+static dk_view scratch_of(const work *w, int64_t index, int64_t count)
 {
-    const di_blend *blend = blend_of(s);
-    const di_blend_rows *kernels = di_blend_rows_for(s->teacher->backend->isa);
-    const work *w = s->state;
-    const double before = w->joined ? w->at->best[r] : score, top = before > score ? before : score;
-    const double kept = w->joined ? w->at->mass[r] * exp(before - top) : 0, taken = exp(score - top),
-                 sum = kept + taken;
-    if (!w->joined) memcpy(out, log_p, (size_t)blend->width * sizeof *out);
-    else if (blend->settings.mode == DI_BLEND_LINEAR)
-        kernels->mix(out, log_p, blend->width, (float)log(kept / sum), (float)log(taken / sum));
-    else kernels->add(out, log_p, blend->width, (float)(kept / sum), (float)(taken / sum));
-    w->at->best[r] = top;
-    w->at->mass[r] = sum;
+    return dk_view_2d(w->levels[index].buffer, 0, DK_F32, count, w->widest);
 }
 
-static void join_rows(void *context, int64_t begin, int64_t end)
-{
-    const di_session *s = context;
-    const int32_t mixture = is_mixture(s);
-    work *w = s->state;
-    for (int64_t r = begin; r < end; r++) {
-        const float *log_p = (const float *)(const void *)(w->at->member.data + r * w->at->member.step);
-        float *out = (float *)(void *)(w->at->out.data + r * w->at->out.step);
-        if (isnan(log_p[0])) atomic_store(&w->broken, (int)r + 1); /* one NaN in a row makes all of its softmax NaN */
-        const double score = worth(s, log_p, w->first + r);
-        if (w->at->worths) w->at->worths[w->index * w->height + r] = score;
-        if (mixture) mix(s, log_p, score, r, out);
-        else choose(s, log_p, score, r, out);
-    }
-}
-
-static int32_t join(di_session *s, level *at, int64_t count, dk_error *err)
+/* The first member's rows wait in the strips: asked for straight into them where that can be. */
+static int32_t hold(di_session *s, const di_joiner *who, int64_t count, int64_t n, const double *temperatures,
+                    const dk_view *strips, dk_error *err)
 {
     const int64_t width = blend_of(s)->width;
     work *w = s->state;
-    char what[96];
+    const di_source *source = di_session_source(w->members[who->index]);
+    const int32_t straight = source->width <= strips[0].shape[1] && (source->rows_at || n == 1);
+    dk_view scratch[DI_TEMPERATURES] = {0};
+    di_host_rows from;
     int32_t rc;
-    DK_TRY(di_host_read(&w->queue, &at->read, dk_view_rows(at->scratch, 0, count), &at->member, err));
-    w->at = at;
-    atomic_store(&w->broken, 0);
-    dk_parallel_for(s->teacher->host, count, width < 32768 ? 65536 / (width + 1) + 1 : 1, join_rows, s);
-    DK_TRY(dk_parallel_check(s->teacher->host, err));
-    const int64_t broken = atomic_load(&w->broken);
-    if (!broken) goto out;
-    snprintf(what, sizeof what, "a logit of teacher %.60s", w->member->name);
-    rc = di_fail_row(&s->batch, w->first + broken - 1, s->places[w->first + broken - 1], what, NAN, err);
+    for (int64_t i = 0; i < n; i++) {
+        scratch[i] = scratch_of(w, i, count);
+        DK_TRY(set_joiner(s, &w->levels[i].joining.held, who, temperatures[i], err));
+    }
+    DK_TRY(ask(s, who, count, n, temperatures, straight ? strips : scratch, err));
+    for (int64_t i = 0; i < n; i++) {
+        di_host_rows *to = &w->levels[i].joining.strip;
+        DK_TRY(di_host_read(&w->queue, &w->levels[i].placed, strips[i], to, err));
+        if (straight) continue;
+        level *at = &w->levels[source->rows_at ? i : 0];
+        DK_TRY(di_host_read(&w->queue, &at->read, scratch_of(w, at - w->levels, count), &from, err));
+        for (int64_t r = 0; r < count; r++)
+            memcpy(to->data + r * to->step, from.data + r * from.step, (size_t)width * sizeof(float));
+    }
 out:
     return rc;
 }
 
-static int32_t soften(work *w, dk_view logits, int64_t valid, double temperature, dk_view out, dk_error *err)
+static int32_t check_joiner(const di_session *s, const di_joiner *joiner, dk_error *err)
 {
-    char text[32];
-    if (!(temperature >= DK_TEMPERATURE_MIN && temperature <= DK_TEMPERATURE_MAX)) {
-        dk_format_f64(temperature, text);
-        return dk_fail(err, DK_E_INVALID, "teacher %s would be at temperature %s in all, outside 0.001..1000",
-                       w->member->name, text);
-    }
-    w->queue.backend->ops->log_softmax(&w->queue, logits, valid, temperature, out);
-    return DK_OK;
+    const work *w = s->state;
+    const int64_t broken = atomic_load(&joiner->broken), row = w->first + broken - 1;
+    char what[96];
+    if (!broken) return DK_OK;
+    snprintf(what, sizeof what, "a logit of teacher %.60s", blend_of(s)->members[joiner->index].name);
+    return di_fail_row(&s->batch, row, s->places[row], what, NAN, err);
 }
 
-/* log p of a member at each temperature; it is asked once, whatever their number. */
-static int32_t ask(di_session *s, const di_source *source, int64_t count, int64_t n, const double *temperatures,
-                   dk_error *err)
+static int32_t join_level(di_session *s, di_joining *joining, int64_t count, dk_error *err)
 {
-    const di_blend *blend = blend_of(s);
+    const work *w = s->state;
+    int32_t rc;
+    joining->labels = w->labels + w->first;
+    joining->draws = w->draws + w->first;
+    dk_parallel_for(s->teacher->host, count, DI_JOIN_GRAIN, di_blend_join_rows, joining);
+    DK_TRY(dk_parallel_check(s->teacher->host, err));
+    DK_TRY(check_joiner(s, &joining->held, err));
+    DK_TRY(check_joiner(s, &joining->next, err));
+out:
+    return rc;
+}
+
+/* Logits that serve several temperatures stand in the first level's scratch, whose turn comes last. */
+static int32_t join(di_session *s, const di_joiner *who, int64_t joined, int64_t count, int64_t n,
+                    const double *temperatures, dk_error *err)
+{
     work *w = s->state;
-    double own[DI_TEMPERATURES];
-    dk_view strips[DI_TEMPERATURES];
-    const distill_target *none = NULL;
-    int32_t rc = DK_OK;
+    const int32_t each = di_session_source(w->members[who->index])->rows_at != NULL;
+    dk_view scratch[DI_TEMPERATURES] = {0};
+    int32_t rc;
     for (int64_t i = 0; i < n; i++) {
-        own[i] = temperatures[i] * w->member->temperature;
-        w->levels[i].scratch = dk_view_2d(w->levels[i].buffer, 0, DK_F32, w->height, source->width);
-        strips[i] = dk_view_rows(w->levels[i].scratch, 0, count);
+        scratch[i] = scratch_of(w, i, count);
+        DK_TRY(set_joiner(s, &w->levels[i].joining.next, who, temperatures[i], err));
     }
-    if (source->rows_at) DK_TRY(source->rows_at(source->self, w->first, count, n, own, strips, err));
-    else DK_TRY(source->rows(source->self, w->first, count, strips[0], &none, err));
-    for (int64_t i = n - 1; i >= 0; i--) /* the first strip holds the logits until its turn comes */
-        DK_TRY(source->rows_at ? soften(w, strips[i], blend->width, 1, strips[i], err)
-                               : soften(w, strips[0], blend->width, own[i] / source->temperature, strips[i], err));
+    DK_TRY(ask(s, who, count, n, temperatures, scratch, err));
+    for (int64_t i = 0; i < n; i++)
+        DK_TRY((i && !each ? di_host_place : di_host_read)(&w->queue, &w->levels[i].read, scratch[i],
+                                                           &w->levels[i].joining.spare, err));
+    for (int64_t i = n - 1; i >= 0; i--) {
+        di_joining *joining = &w->levels[i].joining;
+        joining->given = w->levels[each ? i : 0].joining.spare;
+        joining->alone = 0;
+        joining->second = joined == 1;
+        joining->last = joined + 1 == w->asked;
+        DK_TRY(join_level(s, joining, count, err));
+    }
 out:
     return rc;
 }
@@ -232,25 +224,20 @@ out:
 /* Member by member in the order of their names, as choose() goes. */
 static int64_t chosen(const work *w, int64_t count, int64_t r)
 {
-    const double *worths = w->levels->worths;
+    const double *worths = w->levels->joining.worths;
     int64_t best = -1;
     for (int64_t i = 0; i < count; i++)
         if (w->weights[i] > 0 && (best < 0 || worths[i * w->height + r] > worths[best * w->height + r])) best = i;
     return best;
 }
 
-static int32_t is_per_token(const di_blend_settings *how)
-{
-    return how->weighting == DI_WEIGH_ENTROPY || how->weighting == DI_WEIGH_LABEL;
-}
-
 static double weight_in_mixture(const di_session *s, int64_t index, int64_t rows)
 {
     const di_blend *blend = blend_of(s);
     const work *w = s->state;
-    const level *at = w->levels;
+    const di_joining *at = &w->levels->joining;
     double sum = 0;
-    if (!is_per_token(&blend->settings)) return (double)rows * w->weights[index];
+    if (!di_blend_is_weighed(&blend->settings)) return (double)rows * w->weights[index];
     for (int64_t r = 0; r < rows; r++) sum += exp(at->worths[index * w->height + r] - at->best[r]) / at->mass[r];
     return sum;
 }
@@ -258,14 +245,15 @@ static double weight_in_mixture(const di_session *s, int64_t index, int64_t rows
 static void count_rows(const di_session *s, int64_t rows)
 {
     const int64_t count = blend_of(s)->count;
+    const int32_t mixture = di_blend_is_mixture(&blend_of(s)->settings);
     const work *w = s->state;
     for (int64_t i = 0; i < count; i++) {
         w->tallies[i].rows += rows;
         if (w->weights[i] <= 0) continue;
         w->tallies[i].asked += rows;
-        if (is_mixture(s)) w->tallies[i].weight += weight_in_mixture(s, i, rows);
+        if (mixture) w->tallies[i].weight += weight_in_mixture(s, i, rows);
     }
-    for (int64_t r = 0; !is_mixture(s) && r < rows; r++) w->tallies[chosen(w, count, r)].weight += 1;
+    for (int64_t r = 0; !mixture && r < rows; r++) w->tallies[chosen(w, count, r)].weight += 1;
 }
 
 void di_blend_tally(di_session *s, int64_t index, di_member_view *out)
@@ -277,32 +265,45 @@ void di_blend_tally(di_session *s, int64_t index, di_member_view *out)
 
 /* ---- the strip ---- */
 
+static int32_t ask_members(di_session *s, int64_t count, int64_t n, const double *temperatures, const dk_view *strips,
+                           dk_error *err)
+{
+    const di_blend *blend = blend_of(s);
+    work *w = s->state;
+    di_joiner who = {.below = 0};
+    int64_t joined = 0;
+    int32_t rc = DK_OK;
+    for (who.index = 0; who.index < blend->count; who.index++) {
+        if ((who.weight = w->weights[who.index]) <= 0) continue;
+        if (joined++ == 0) DK_TRY(hold(s, &who, count, n, temperatures, strips, err));
+        else DK_TRY(join(s, &who, joined - 1, count, n, temperatures, err));
+        who.below += who.weight;
+    }
+    for (int64_t i = 0; i < n && joined == 1; i++) {
+        w->levels[i].joining.alone = 1;
+        DK_TRY(join_level(s, &w->levels[i].joining, count, err));
+    }
+out:
+    return rc;
+}
+
 static int32_t blend_rows(di_session *s, int64_t first, int64_t count, int64_t n, const double *temperatures,
                           const dk_view *strips, dk_error *err)
 {
     const di_blend *blend = blend_of(s);
     work *w = s->state;
-    int32_t rc = DK_OK;
+    const dk_ops *ops = w->queue.backend->ops;
+    int32_t rc;
     w->first = first;
-    w->below = 0;
-    w->joined = 0;
-    for (int64_t i = 0; i < n; i++)
-        DK_TRY(di_host_place(&w->queue, &w->levels[i].placed, strips[i], &w->levels[i].out, err));
-    for (w->index = 0; w->index < blend->count; w->index++) {
-        w->member = &blend->members[w->index];
-        if (w->weights[w->index] <= 0) continue;
-        DK_TRY(ask(s, di_session_source(w->members[w->index]), count, n, temperatures, err));
-        for (int64_t i = 0; i < n; i++) DK_TRY(join(s, &w->levels[i], count, err));
-        w->below += w->weights[w->index];
-        w->joined++;
-    }
+    DK_TRY(ask_members(s, count, n, temperatures, strips, err));
     for (int64_t i = 0; i < n; i++) {
-        DK_TRY(di_host_write(&w->queue, strips[i], &w->levels[i].out, err));
-        if (blend->settings.mode == DI_BLEND_LOG_LINEAR)
-            w->queue.backend->ops->log_softmax(&w->queue, strips[i], blend->width, 1, strips[i]);
+        const di_joining *joining = &w->levels[i].joining;
+        DK_TRY(di_host_write(&w->queue, strips[i], &joining->strip, err));
+        if (blend->settings.mode != DI_BLEND_LINEAR || joining->alone)
+            ops->log_softmax(&w->queue, strips[i], blend->width, joining->alone ? joining->held.temperature : 1,
+                             strips[i]);
         if (blend->columns > blend->width)
-            w->queue.backend->ops->fill(
-                &w->queue, dk_view_columns(strips[i], blend->width, blend->columns - blend->width), -INFINITY);
+            ops->fill(&w->queue, dk_view_columns(strips[i], blend->width, blend->columns - blend->width), -INFINITY);
     }
     DK_TRY(dk_queue_wait(&w->queue, err));
     count_rows(s, count);
@@ -411,12 +412,6 @@ static double draw(const di_session *s, int64_t sequence, int64_t place)
     return dk_random_uniform(how->seed, DK_STREAM_BLEND, dk_hash64(key, sizeof key));
 }
 
-static int32_t needs_labels(const di_blend_settings *how)
-{
-    return how->mode == DI_BLEND_MIN_CROSS_ENTROPY ||
-           (how->weighting == DI_WEIGH_LABEL && (how->mode == DI_BLEND_LINEAR || how->mode == DI_BLEND_LOG_LINEAR));
-}
-
 static int32_t prepare_rows(di_session *s, dk_error *err)
 {
     const di_blend *blend = blend_of(s);
@@ -426,7 +421,7 @@ static int32_t prepare_rows(di_session *s, dk_error *err)
         const int64_t place = s->places[r];
         while (s->batch.offsets[sequence + 1] <= place) sequence++;
         w->labels[r] = place + 1 < s->batch.offsets[sequence + 1] ? s->batch.ids[place + 1] : -1;
-        if (needs_labels(&blend->settings) && (w->labels[r] < 0 || w->labels[r] >= blend->width))
+        if (di_blend_goes_by_label(&blend->settings) && (w->labels[r] < 0 || w->labels[r] >= blend->width))
             return dk_fail(err, DK_E_INVALID,
                            "row %lld has no token after it that all teachers know, which this blend goes by",
                            (long long)r);
@@ -439,8 +434,11 @@ int32_t di_blend_begin(di_session *s, dk_error *err)
 {
     work *w = s->state;
     int32_t rc = prepare_rows(s, err);
-    for (int64_t i = 0; i < blend_of(s)->count; i++)
+    w->asked = 0;
+    for (int64_t i = 0; i < blend_of(s)->count; i++) {
         w->weights[i] = s->learned ? s->learned[i] : di_blended_weight(&blend_of(s)->members[i], s->step);
+        w->asked += w->weights[i] > 0;
+    }
     w->alone = find_alone(s);
     for (int64_t i = 0; rc == DK_OK && i < blend_of(s)->count; i++) {
         if (w->weights[i] <= 0) continue;
