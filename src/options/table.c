@@ -34,6 +34,9 @@ static const di_option_info rows[] = {
         .names = "teachers"),
     NUMBER("teacher.temperature", "1.0", 1e-3, 1000, NULL, RARE,
            "of this teacher, on top of the loss's: softmax(z / (T * temperature))"),
+    FLAG("teacher.parallel", "false",
+         "passes of a blend's or route's teachers run side by side, a thread each, instead of one after another on all "
+         "threads"),
     FLAG("teacher.mmap", "true",
          "map the weights into memory; false reads a copy, safe if the file may change meanwhile"),
 

@@ -19,7 +19,8 @@ typedef struct level { /* of one temperature */
 
 typedef struct work { /* a session's state */
     dk_queue queue;
-    di_session **members; /* [count] */
+    di_session **members;   /* [count] */
+    di_session **collected; /* [count] of these the ones that are asked; else NULL */
     int64_t height, widest;
     level *levels; /* [level_count], as many as temperatures were asked for together */
     int64_t level_count;
@@ -48,7 +49,7 @@ void di_blend_session_free(di_session *s)
         dk_free(host, w->levels[i].joining.share);
         dk_free(host, w->levels[i].joining.worths);
     }
-    void *blocks[] = {w->members, w->levels, w->labels, w->draws, w->tallies, w->weights};
+    void *blocks[] = {w->members, w->collected, w->levels, w->labels, w->draws, w->tallies, w->weights};
     for (size_t i = 0; i < sizeof blocks / sizeof *blocks; i++) dk_free(host, blocks[i]);
     dk_queue_close(&w->queue);
     dk_free(host, w);
@@ -460,10 +461,9 @@ void di_blend_end(di_session *s)
 int32_t di_blend_forward(di_session *s, dk_error *err)
 {
     work *w = s->state;
-    int32_t rc = DK_OK;
-    for (int64_t i = 0; rc == DK_OK && i < blend_of(s)->count; i++)
-        if (w->weights[i] > 0) rc = di_session_collect(w->members[i], err);
-    return rc;
+    int64_t failed;
+    for (int64_t i = 0; i < blend_of(s)->count; i++) w->collected[i] = w->weights[i] > 0 ? w->members[i] : NULL;
+    return di_members_collect(s->teacher, w->collected, blend_of(s)->count, &failed, err);
 }
 
 int32_t di_blend_session(di_session *s, dk_error *err)
@@ -475,6 +475,7 @@ int32_t di_blend_session(di_session *s, dk_error *err)
     s->state = w;
     DK_TRY(dk_queue_open(&w->queue, s->teacher->backend, err));
     DK_TRY(dk_new(s->teacher->host, blend->count, &w->members, err));
+    DK_TRY(dk_new(s->teacher->host, blend->count, &w->collected, err));
     DK_TRY(dk_new(s->teacher->host, s->max_rows, &w->labels, err));
     DK_TRY(dk_new(s->teacher->host, s->max_rows, &w->draws, err));
     DK_TRY(dk_new(s->teacher->host, blend->count, &w->tallies, err));

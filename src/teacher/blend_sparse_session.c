@@ -175,9 +175,8 @@ void di_sparse_end(di_session *s)
 int32_t di_sparse_forward(di_session *s, dk_error *err)
 {
     di_sparse_work *w = s->state;
-    int32_t rc = DK_OK;
-    for (int64_t i = 0; rc == DK_OK && i < blend_of(s)->count; i++) rc = di_session_collect(w->members[i], err);
-    return rc;
+    int64_t failed;
+    return di_members_collect(s->teacher, w->members, blend_of(s)->count, &failed, err);
 }
 
 void di_sparse_tally(di_session *s, int64_t index, di_member_view *out)

@@ -102,6 +102,12 @@ static uint32_t goes_by(const di_teacher *t)
     return di_cache_get_header(cached->cache)->key_parts;
 }
 
+static int32_t in_caller(const di_teacher *t)
+{
+    (void)t;
+    return 1;
+}
+
 static const di_teacher_kind cached_kind = {.name = "a target cache",
                                             .type = "cached",
                                             .free = free_state,
@@ -114,6 +120,7 @@ static const di_teacher_kind cached_kind = {.name = "a target cache",
                                             .model = model_of,
                                             .session = di_cached_session,
                                             .session_free = di_cached_session_free,
+                                            .in_caller = in_caller,
                                             .forward = di_cached_forward,
                                             .hidden = di_cached_hidden,
                                             .generate = generate,

@@ -244,7 +244,14 @@ static int32_t open_asked(reader *r, const char *entry_name, const char *path, d
         name = di_options_named(r->options, in(&n, "teacher.cache.from"));
         path = from;
     }
-    if (made) return made == ROUTE ? open_route(r, &n, out, err) : open_blend(r, &n, out, err);
+    if (made) {
+        rc = made == ROUTE ? open_route(r, &n, out, err) : open_blend(r, &n, out, err);
+        if (!rc && di_options_flag(r->options, in(&n, "teacher.parallel"))) di_teacher_set_parallel(*out);
+        return rc;
+    }
+    if (di_options_flag(r->options, in(&n, "teacher.parallel")))
+        return dk_fail(err, DK_E_OPTION, "%s is of a blend or a route: one teacher has nobody beside it",
+                       in(&n, "teacher.parallel"));
     if (!name && path)
         return di_teacher_open(r->backend, path, di_options_flag(r->options, in(&n, "teacher.mmap")), out, err);
     if (!name) return DK_OK;

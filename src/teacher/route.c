@@ -128,6 +128,9 @@ static int32_t member(const di_teacher *t, di_session *session, int64_t index, d
     return 1;
 }
 
+/* Prompts are scored by members, whatever they are. */
+static int32_t in_caller(const di_teacher *t) { return route_of(t)->by == DI_ROUTE_PROMPT_PERPLEXITY; }
+
 static double least_common(const di_teacher *t)
 {
     double most = 0;
@@ -206,6 +209,7 @@ static const di_teacher_kind route_kind = {.name = "a route of teachers",
                                            .session_free = di_route_session_free,
                                            .begin = di_route_begin,
                                            .end = di_route_end,
+                                           .in_caller = in_caller,
                                            .forward = di_route_forward,
                                            .common = di_route_common,
                                            .least_common = least_common,

@@ -18,6 +18,7 @@ typedef struct part { /* of the batch: what one member is asked */
 typedef struct work { /* a session's state */
     dk_queue queue;
     part *parts;         /* [count] */
+    di_session **asked;  /* [count] of this batch; else NULL */
     di_prompts *prompts; /* by prompt_perplexity; else NULL, as are */
     di_scorer **scorers; /* [count] that the parts' sessions are of */
     int32_t *member_of;  /* [max_sequences]; -1 = nothing is asked of the sequence */
@@ -58,9 +59,9 @@ void di_route_session_free(di_session *s)
     di_prompts_free(w->prompts);
     if (w->scratch) backend->ops->buffer_free(backend, w->scratch);
     if (w->order) backend->ops->buffer_free(backend, w->order);
-    void *blocks[] = {w->parts,  w->member_of, w->ids,        w->offsets,      w->sources,
-                      w->tags,   w->rows,      w->weights,    w->row_member,   w->row_number,
-                      w->values, w->tail,      w->target_ids, w->order_memory, w->scorers};
+    void *blocks[] = {w->asked, w->parts,      w->member_of,    w->ids,        w->offsets,    w->sources,
+                      w->tags,  w->rows,       w->weights,      w->row_member, w->row_number, w->values,
+                      w->tail,  w->target_ids, w->order_memory, w->scorers};
     for (size_t i = 0; i < sizeof blocks / sizeof *blocks; i++) dk_free(host, blocks[i]);
     dk_queue_close(&w->queue);
     dk_free(host, w);
@@ -201,9 +202,11 @@ int32_t di_route_forward(di_session *s, dk_error *err)
 {
     work *w = s->state;
     int32_t rc = DK_OK;
+    int64_t failed = 0;
     if (w->prompts) DK_TRY(choose_by_prompts(s, w, err));
-    for (int64_t m = 0; m < route_of(s)->count; m++)
-        if (w->parts[m].begun) DK_TRY(name_member(s, m, di_session_collect(w->parts[m].session, err), err));
+    for (int64_t m = 0; m < route_of(s)->count; m++) w->asked[m] = w->parts[m].begun ? w->parts[m].session : NULL;
+    rc = di_members_collect(s->teacher, w->asked, route_of(s)->count, &failed, err);
+    if (rc) rc = name_member(s, failed, rc, err);
 out:
     return rc;
 }
@@ -493,6 +496,7 @@ int32_t di_route_session(di_session *s, dk_error *err)
     s->state = w;
     DK_TRY(dk_queue_open(&w->queue, s->teacher->backend, err));
     DK_TRY(dk_new(s->teacher->host, route->count, &w->parts, err));
+    DK_TRY(dk_new(s->teacher->host, route->count, &w->asked, err));
     if (route->by == DI_ROUTE_PROMPT_PERPLEXITY) {
         DK_TRY(dk_new(s->teacher->host, route->count, &w->scorers, err));
         DK_TRY(

@@ -98,6 +98,8 @@ int32_t di_teacher_check_origin(const di_teacher *teacher, const char *source, c
  * teacher.path. */
 int32_t di_teacher_from_options(dk_backend *backend, const di_options *options, const char *path, di_teacher **out,
                                 dk_error *err);
+/* teacher.parallel: passes of a blend's or route's members run side by side; the bits are the same. */
+void di_teacher_set_parallel(di_teacher *teacher);
 const char *di_blend_mode_name(di_blend_mode mode); /* "log_linear" */
 const char *di_weighting_name(di_weighting weighting);
 di_blend_mode di_blend_mode_of(const char *name); /* one that the options allow */

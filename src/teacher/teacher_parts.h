@@ -44,6 +44,8 @@ typedef struct di_teacher_kind {
     void (*end)(di_session *session);
     int32_t (*session)(di_session *session, dk_error *err); /* fills session->state and session->source */
     void (*session_free)(di_session *session);
+    /* forward must run in the thread that asked for it: it calls the host, or writes a file; NULL = any will do */
+    int32_t (*in_caller)(const di_teacher *teacher);
     int32_t (*forward)(di_session *session, dk_error *err);     /* of the batch begun: its rows can be asked for then */
     const distill_target *(*hidden)(di_session *session);       /* NULL = gives none */
     void (*common)(const di_session *session, di_common *into); /* NULL = no sparse blend is part of it */
@@ -64,11 +66,16 @@ struct di_teacher {
     char hash[65]; /* of hash_version, once hash_state says so; of teachers without members */
     int64_t hash_version;
     atomic_int hash_state;
-    void *state; /* the kind's own */
+    int32_t parallel; /* passes of members run side by side */
+    void *state;      /* the kind's own */
 };
 int32_t di_teacher_create(dk_backend *backend, const di_teacher_kind *kind, const char *path, di_teacher **out,
                           dk_error *err);
 int32_t di_teacher_formed(const di_teacher *teacher);
+int32_t di_teacher_in_caller(const di_teacher *teacher); /* or one that it is made of */
+/* Passes of members whose batch is begun; sessions[i] NULL = is not asked. *failed = whose pass was not DK_OK. */
+int32_t di_members_collect(const di_teacher *teacher, di_session *const *sessions, int64_t count, int64_t *failed,
+                           dk_error *err);
 enum {
     DI_BY_SOURCE = 1,
     DI_BY_TAG = 2,

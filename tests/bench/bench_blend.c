@@ -1,10 +1,12 @@
 /* bench_blend: what blending costs beyond its members: processor time of a blend's rows over the sum of its members'.
  * Not a test: prints numbers and always succeeds. Set OPENBLAS_NUM_THREADS=1, or the products' threads are counted,
- * too. argv[1] = one vocabulary instead of two. */
+ * too. argv[1] = one vocabulary instead of two; or
+ * "parallel": what teacher.parallel gives. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
 
+#include "base/clock.h"
 #include "base/file.h"
 #include "teacher/teacher.h"
 
@@ -28,18 +30,18 @@ static void give_up(const dk_error *err)
 
 static double cpu_seconds(void) { return (double)clock() / CLOCKS_PER_SEC; } /* others may be on the machine */
 
-static void open_members(bench *b, int64_t vocab)
+static void open_members(bench *b, int64_t vocab, int64_t width)
 {
     char text[512];
     dk_document *config = NULL;
     dk_model *model = NULL;
     dk_error err;
     snprintf(text, sizeof text,
-             "{\"model_type\": \"llama\", \"vocab_size\": %lld, \"hidden_size\": 512, \"num_hidden_layers\": 8, "
-             "\"num_attention_heads\": 8, \"num_key_value_heads\": 8, \"intermediate_size\": 1408, "
+             "{\"model_type\": \"llama\", \"vocab_size\": %lld, \"hidden_size\": %lld, \"num_hidden_layers\": 8, "
+             "\"num_attention_heads\": 8, \"num_key_value_heads\": 8, \"intermediate_size\": %lld, "
              "\"max_position_embeddings\": 1024, \"rms_norm_eps\": 1e-5, \"rope_theta\": 10000.0, "
              "\"tie_word_embeddings\": true, \"hidden_act\": \"silu\", \"bos_token_id\": 1, \"eos_token_id\": 2}",
-             (long long)vocab);
+             (long long)vocab, (long long)width, (long long)(width * 11 / 4));
     if (dk_json_parse(b->host, text, strlen(text), "config", &config, &err)) give_up(&err);
     for (uint64_t i = 0; i < MEMBERS; i++)
         if (dk_model_create(b->backend, config, 0.02, i + 1, &model, &err) ||
@@ -132,7 +134,7 @@ static void measure_all(int64_t vocab)
     if (dk_host_create(NULL, &b.host, &err) || dk_host_set_threads(b.host, 1, NULL, NULL, NULL, &err) ||
         dk_backend_cpu(b.host, &b.backend, &err))
         give_up(&err);
-    open_members(&b, vocab);
+    open_members(&b, vocab, 512);
     measure(&b, "linear", linear, 2, 1);
     measure(&b, "log_linear", product, 2, 1);
     measure(&b, "linear, by entropy", weighed, 2, 1);
@@ -141,8 +143,42 @@ static void measure_all(int64_t vocab)
     measure(&b, "max_confidence", surest, 2, 1);
 }
 
+/* Two threads, two small models: how long a batch of a blend takes with passes one after another and side by side. */
+static void measure_parallel(int64_t width)
+{
+    static const di_blend_settings linear = {.softness = 1};
+    bench b = {0};
+    dk_error err;
+    di_session *sessions[2];
+    double least[2] = {1e9, 1e9};
+    if (dk_host_create(NULL, &b.host, &err) || dk_host_set_threads(b.host, 2, NULL, NULL, NULL, &err) ||
+        dk_backend_cpu(b.host, &b.backend, &err))
+        give_up(&err);
+    open_members(&b, 2048, width);
+    const di_blend_member members[2] = {{b.members[0], "a", 0, 0}, {b.members[1], "b", 0, 0}};
+    for (int i = 0; i < 2; i++) {
+        di_teacher *blend = NULL;
+        if (di_teacher_blend(b.backend, members, 2, &linear, &blend, &err)) give_up(&err);
+        if (i) di_teacher_set_parallel(blend);
+        sessions[i] = open_session(blend);
+        di_teacher_release(blend);
+    }
+    for (int turn = 0; turn < 20 * TIMES; turn++)
+        for (int i = 0; i < 2; i++) {
+            const double begin = dk_seconds();
+            seconds_of(&b, sessions[i], 1);
+            if (dk_seconds() - begin < least[i]) least[i] = dk_seconds() - begin;
+        }
+    printf("2 threads, k=2, width %4lld, vocab 2048: in turn %6.2f ms, side by side %6.2f ms, %.2f times as fast\n",
+           (long long)width, 1e3 * least[0], 1e3 * least[1], least[0] / least[1]);
+    for (int i = 0; i < 2; i++) di_session_free(sessions[i]);
+}
+
 int main(int argc, char **argv)
 {
+    for (int64_t width = 32; argc > 1 && !strcmp(argv[1], "parallel") && width <= 256; width *= 2)
+        measure_parallel(width);
+    if (argc > 1 && !strcmp(argv[1], "parallel")) return 0;
     if (argc > 1) measure_all(atoi(argv[1]));
     for (int64_t vocab = 8192; argc < 2 && vocab <= 32768; vocab *= 4) measure_all(vocab);
     return 0;

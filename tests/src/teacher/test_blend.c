@@ -340,6 +340,7 @@ TEST(recipes_that_are_refused)
         {"teachers: {one: ./one, two: ./two}\nteacher: {blend: {of: [one, two], mode: log_linear, min_common_mass: "
          "0.5}}",
          "mode=linear only"},
+        {"teachers: {one: ./one}\nteacher: {path: ./one, parallel: true}", "teacher.parallel is of a blend or a route"},
         {"teachers: {one: {temperature: 2}}\nteacher: {blend: {of: [one]}}",
          "neither path, blend, schedule, route nor cache"},
         {"teachers: {one: ./one}\nteacher: {blend: {of: [one, one]}}", "two teachers are called one"},
