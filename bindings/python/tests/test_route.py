@@ -157,3 +157,53 @@ def test_a_recipe_trains_resumes_and_evaluates(recipe, env, tmp_path):
     recipe["output"] = str(tmp_path / "unrouted")
     with pytest.raises(distill.NotFound, match=r"source pt\) has no teacher in the route \(en\)"):
         distill.run(recipe, env=env)
+
+
+SAME, FROM = [[3, 5, 7, 9, 11, 13]] * 2, ["pt", "en"]
+
+
+def test_routes_and_caches_of_each_other(env, voices, tmp_path):
+    want = log_softmax(numpy.concatenate([voices[name].table[SAME[0][:-1]] for name in FROM]))
+    close = lambda teacher: numpy.abs(log_softmax(teacher.score(SAME, sources=FROM)) - want).max() < 0.01  # noqa: E731
+    path = {name: tmp_path / (name + ".dtc") for name in ("en", "pt", "both")}
+    with distill.route({name: distill.Teacher.cached(path[name], voices[name].teacher, tier="full") for name in FROM}) as routed:
+        assert close(routed)
+    asked = {name: voice.passes for name, voice in voices.items()}
+    with distill.route({name: distill.Teacher.cached(path[name], env=env) for name in FROM}) as routed:
+        assert close(routed)
+    assert asked == {name: voice.passes for name, voice in voices.items()}
+    with distill.Teacher.cached(path["both"], distill.route(members(voices)), tier="full") as kept:
+        assert close(kept)
+    with distill.Teacher.cached(path["both"], env=env) as kept:
+        assert close(kept)
+        with pytest.raises(distill.NotFound, match="lacks sequence"):
+            kept.score(SAME, sources=["pt", "fr"])
+    assert distill.cache.inspect(path["both"], env=env)["sequences"] == 2  # one text of two sources
+
+
+def test_a_blend_with_a_function_is_kept(env, model_folder, recipe, tmp_path):
+    live, voice = distill.Teacher(model_folder, env=env), None
+    calls = []
+
+    def score(batch, first, count, target):
+        calls.append(count)
+        return numpy.tile(numpy.arange(live.vocab_size, dtype="float32") % 7, (count, 1))
+
+    voice = distill.Teacher.from_function(score, distill.Form(vocab=live.vocab_size), env=env)
+    task = {key: value for key, value in recipe.items() if key not in ("teacher", "student", "output")}
+    task["data"].pop("eval")
+    blend = distill.blend({"a": live, "b": distill.Teacher(model_folder, env=env), "f": voice}, [0.5, 0.3, 0.2])
+    cache = {"path": str(tmp_path / "kept.dtc"), "tier": "top_k", "k": 64, "temperature": 2.0}
+
+    def losses(task, teacher):
+        with distill.Trainer(task, student=distill.Student(model_folder, env=env), teacher=teacher, env=env) as trainer:
+            return [progress.loss for progress in trainer]
+
+    first = losses(dict(task, teacher={"cache": cache}), blend)  # what the recipe says of the cache goes around the blend
+    assert calls
+    calls.clear()
+    with distill.Teacher.cached(cache["path"], env=env) as alone:
+        assert losses(task, alone) == first
+    with distill.Teacher.cached(cache["path"], blend, tier="top_k", k=64, temperature=2.0) as kept:
+        assert losses(task, kept) == first
+    assert not calls
