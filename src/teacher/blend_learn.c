@@ -33,7 +33,8 @@ void di_learner_free(di_learner *l)
     dk_free(host, l);
 }
 
-int32_t di_learner_create(di_teacher *t, int64_t max_tokens, int64_t max_sequences, di_learner **out, dk_error *err)
+int32_t di_learner_create(di_teacher *t, int64_t step, int64_t max_tokens, int64_t max_sequences, di_learner **out,
+                          dk_error *err)
 {
     const di_blend *blend = t->state;
     di_learner *l = NULL;
@@ -46,6 +47,7 @@ int32_t di_learner_create(di_teacher *t, int64_t max_tokens, int64_t max_sequenc
     for (int64_t i = 0; i < blend->count; i++) {
         DK_TRY(
             di_session_create(blend->members[i].teacher, max_tokens, max_sequences, max_tokens, &l->sessions[i], err));
+        di_session_set_evaluation(l->sessions[i], step);
         const int64_t width = di_session_source(l->sessions[i])->width;
         if (width > widest) widest = width;
     }

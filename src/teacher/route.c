@@ -102,7 +102,7 @@ static void settings(const di_teacher *t, dk_strbuf *json)
     if (route->rule_count) dk_strbuf_puts(json, "}");
 }
 
-/* Which member has how many tokens is known to its sessions alone: the mean of all. */
+/* Which member has how many tokens is known to a session alone (di_session_flops): the mean of all. */
 static double flops(const di_teacher *t, int64_t tokens, int64_t mean_length)
 {
     const di_route *route = route_of(t);
@@ -112,19 +112,19 @@ static double flops(const di_teacher *t, int64_t tokens, int64_t mean_length)
     return total / (double)route->count;
 }
 
-static int64_t version(const di_teacher *t)
-{
-    int64_t sum = 0;
-    for (int64_t i = 0; i < route_of(t)->count; i++) sum += di_teacher_version(route_of(t)->members[i].teacher);
-    return sum;
-}
-
+/* The blend of one that gives a member its temperature is nobody's member. */
 static int32_t member(const di_teacher *t, di_session *session, int64_t index, di_member_view *out)
 {
     const di_route *route = route_of(t);
     if (index >= route->count) return 0;
-    *out = (di_member_view){.name = route->members[index].name, .teacher = route->members[index].teacher};
+    const di_routed *routed = &route->members[index];
+    *out = (di_member_view){.name = routed->name, .teacher = routed->given, .temperature = routed->temperature};
     if (session) di_route_tally(session, index, out);
+    if (session && routed->teacher != routed->given) {
+        di_member_view alone;
+        routed->teacher->kind->member(routed->teacher, out->session, 0, &alone);
+        out->session = alone.session;
+    }
     return 1;
 }
 
@@ -199,7 +199,6 @@ static const di_teacher_kind route_kind = {.name = "a route of teachers",
                                            .hash = hash,
                                            .settings = settings,
                                            .flops = flops,
-                                           .version = version,
                                            .member = member,
                                            .ahead = ahead,
                                            .goes_by = goes_by,
@@ -277,6 +276,8 @@ static int32_t take_members(di_teacher *t, di_route *route, const di_blend_membe
         di_routed *to = &route->members[route->count];
         name_of(members, route->count, name);
         DK_TRY(take_teacher(t->backend, &members[route->count], name, &to->teacher, err));
+        to->given = members[route->count].teacher;
+        to->temperature = members[route->count].temperature;
         if (!(to->name = dk_strdup(t->host, name))) {
             di_teacher_release(to->teacher);
             return dk_fail_nomem(err, strlen(name) + 1);

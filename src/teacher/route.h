@@ -6,7 +6,9 @@
 #include "teacher/teacher_parts.h"
 
 typedef struct di_routed {
-    di_teacher *teacher; /* a reference */
+    di_teacher *teacher; /* a reference: who is asked */
+    di_teacher *given;   /* the same without the temperature that it has as a member */
+    double temperature;
     char *name;
 } di_routed;
 typedef struct di_route_rule {
@@ -53,6 +55,7 @@ int32_t di_prompts_create(di_route *route, dk_host *host, int64_t max_tokens, in
 void di_prompts_free(di_prompts *prompts); /* NULL is fine */
 int32_t di_prompts_choose(di_prompts *prompts, di_scorer *const *scorers, const distill_batch *batch,
                           const int64_t *places, int64_t rows, int32_t *out, dk_error *err);
+const distill_batch *di_prompts_batch(const di_prompts *prompts); /* that were scored last */
 /* The name that a sequence is routed by in messages: "sequence 3 (source pt)". */
 void di_route_name_sequence(const distill_batch *batch, int64_t sequence, char out[120]);
 

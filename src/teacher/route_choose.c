@@ -242,6 +242,8 @@ static int32_t add_rows(void *user, const di_session *s, int64_t first, int64_t 
     return DK_OK;
 }
 
+const distill_batch *di_prompts_batch(const di_prompts *p) { return &p->batch; }
+
 int32_t di_prompts_choose(di_prompts *p, di_scorer *const *scorers, const distill_batch *batch, const int64_t *places,
                           int64_t rows, int32_t *out, dk_error *err)
 {

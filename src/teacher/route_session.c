@@ -192,6 +192,7 @@ void di_route_end(di_session *s)
 static int32_t choose_by_prompts(di_session *s, work *w, dk_error *err)
 {
     int32_t rc;
+    for (int64_t m = 0; m < route_of(s)->count; m++) di_session_follow(w->parts[m].session, s);
     DK_TRY(di_prompts_choose(w->prompts, w->scorers, &s->batch, s->places, s->row_count, w->member_of, err));
     DK_TRY(begin_parts(s, w, err));
 out:
@@ -240,6 +241,7 @@ void di_route_tally(di_session *s, int64_t index, di_member_view *out)
     const work *w = s->state;
     out->session = w->parts[index].session;
     out->tally = w->parts[index].tally;
+    if (w->prompts) out->prompts = di_prompts_batch(w->prompts);
 }
 
 void di_route_common(const di_session *s, di_common *into)

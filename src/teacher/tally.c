@@ -69,6 +69,25 @@ void di_session_tally(di_session *s, di_tally *tallies)
     }
 }
 
+static double flops_of(const di_teacher *t, const distill_batch *batch)
+{
+    const int64_t tokens = batch->sequences ? batch->offsets[batch->sequences] : 0;
+    return tokens ? di_teacher_flops(t, tokens, tokens / batch->sequences) : 0;
+}
+
+double di_session_flops(di_session *s)
+{
+    di_member_view view;
+    double sum = 0;
+    if (!s->begun) return 0;
+    if (!s->teacher->kind->member) return flops_of(s->teacher, &s->batch);
+    for (int64_t i = 0; member_of(s->teacher, s, i, &view); i++) {
+        if (view.prompts) sum += flops_of(view.teacher, view.prompts);
+        sum += di_session_flops(view.session);
+    }
+    return sum;
+}
+
 void di_tally_add(di_tally *into, const di_tally *from, int64_t count)
 {
     for (int64_t i = 0; i < count; i++) {

@@ -125,7 +125,16 @@ int32_t di_teacher_get_i64(const di_teacher *t, const char *key, int64_t *out, d
     return di_facts_get(&facts, t->kind->name, key, out, err);
 }
 
-int64_t di_teacher_version(const di_teacher *t) { return t->kind->version ? t->kind->version(t) : 0; }
+/* Versions only grow, so that a sum over all that it is made of tells when one of them did. */
+int64_t di_teacher_version(const di_teacher *t)
+{
+    int64_t sum = t->kind->version ? t->kind->version(t) : 0;
+    di_member_view view;
+    if (t->kind->from && t->kind->from(t)) sum += di_teacher_version(t->kind->from(t));
+    for (int64_t i = 0; t->kind->member && t->kind->member(t, NULL, i, &view); i++)
+        sum += di_teacher_version(view.teacher);
+    return sum;
+}
 
 int32_t di_teacher_changes(const di_teacher *t)
 {

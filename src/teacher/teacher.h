@@ -162,7 +162,8 @@ const char *di_teacher_path(const di_teacher *teacher);           /* "" = none *
 int32_t di_teacher_hash(const di_teacher *teacher, char hex[65], dk_error *err);
 /* {"kind":"blend","path":"","hash":"...",SETTINGS,"members":[{"name":"pt","weight":0.7,"temperature":1,"kind":...}]} */
 int32_t di_teacher_manifest(const di_teacher *teacher, dk_strbuf *json, dk_error *err);
-int64_t di_teacher_version(const di_teacher *teacher); /* another one after its weights were written */
+/* another one after weights were written, its own or those of what it is made of */
+int64_t di_teacher_version(const di_teacher *teacher);
 int32_t di_teacher_changes(const di_teacher *teacher); /* what it says of a text is another thing at another step */
 double di_teacher_flops(const di_teacher *teacher, int64_t tokens, int64_t mean_length); /* of scoring; 0 = not known */
 /* Weights in this process, for a student that begins as a copy of some; NULL = none. For nothing else. */
@@ -214,8 +215,9 @@ typedef struct di_learned_sums { /* over held-out tokens */
     double nats;      /* -log p of the true token under the blend, at temperature 1 */
     double *gradient; /* [count] of that with respect to each weight */
 } di_learned_sums;
-int32_t di_learner_create(di_teacher *teacher, int64_t max_tokens, int64_t max_sequences, di_learner **out,
-                          dk_error *err);
+/* Members whose own weights are schedules say what they say at that step. */
+int32_t di_learner_create(di_teacher *teacher, int64_t step, int64_t max_tokens, int64_t max_sequences,
+                          di_learner **out, dk_error *err);
 void di_learner_free(di_learner *learner); /* NULL is fine */
 /* labels of the batch's rows; those that are not in [0, ids that all members know) do not count */
 int32_t di_learner_add(di_learner *learner, const distill_batch *batch, const int32_t *labels, const double *weights,
@@ -238,6 +240,8 @@ typedef struct di_tally {                                                       
 /* Adds to tallies [member_count] what came of the batch under work so far; it is forgotten with that batch. A row that
  * is asked at several temperatures is one, with its weights at the first. */
 void di_session_tally(di_session *session, di_tally *tallies);
+/* Of scoring the batch under work, by those of its members that are asked about it; 0 = not known. */
+double di_session_flops(di_session *session);
 void di_tally_add(di_tally *into, const di_tally *from, int64_t count);
 /* {"both":{"tokens":5,"weight":0.7},"both/pt":{...}}: rows that each was asked for, its mean weight over all rows */
 void di_tally_json(const di_teacher *teacher, const di_tally *tallies, dk_strbuf *out);

@@ -73,7 +73,7 @@ int32_t di_learned_update(di_trainer *t, dk_error *err)
     int64_t window = t->learned.window;
     int32_t rc;
     DK_TRY(di_batch_create(t->data.eval, WINDOWS, &batch, err));
-    DK_TRY(di_learner_create(t->teacher, batch->max_tokens, batch->max_sequences, &learner, err));
+    DK_TRY(di_learner_create(t->teacher, t->counters.step, batch->max_tokens, batch->max_sequences, &learner, err));
     DK_TRY(read_held_out(t, how, learner, batch, &window, err));
     const di_learned_sums *sums = di_learner_sums(learner);
     if (sums->tokens) {

@@ -79,6 +79,7 @@ typedef struct di_members { /* what the teacher's members had to say: di_teacher
     int64_t count;
     di_tally *window; /* [count] of the window under work, or of the last one */
     di_tally *total;  /* [count] of all windows that were applied, over all runs */
+    double flops;     /* of the teacher in the window under work, or in the last one: of those members who were asked */
 } di_members;
 
 typedef struct di_learned { /* weights of the teacher's members; count 0 = they are not learned */

@@ -24,6 +24,7 @@ int32_t di_window_begin(di_trainer *t, dk_error *err)
     memset(&t->objective.sums, 0, sizeof t->objective.sums);
     memset(t->members.window, 0, (size_t)t->members.count * sizeof *t->members.window);
     memset(&t->objective.common, 0, sizeof t->objective.common);
+    t->members.flops = 0;
     t->window.micro_index = 0;
     t->window.micro_count = (t->data.batch->windows + t->data.micro_batch_size - 1) / t->data.micro_batch_size;
     t->window.stage = DI_STAGE_MICRO;
@@ -77,6 +78,7 @@ int32_t di_window_backward(di_trainer *t, const distill_tensor *gradient, dk_err
     int32_t rc;
     DK_TRY(di_trainee_backward(t->trainee, gradient, err));
     if (t->members.count) di_session_tally(t->session, t->members.window);
+    if (t->window.with_teacher) t->members.flops += di_session_flops(t->session);
     di_session_common(t->session, &t->objective.common);
     di_session_drop(t->session);
     t->window.micro_index++;
@@ -149,7 +151,7 @@ int32_t di_window_apply(di_trainer *t, dk_error *err)
     int64_t tokens = t->data.batch->offsets[t->data.batch->sequences];
     int64_t length = t->data.batch->sequences ? tokens / t->data.batch->sequences : 0;
     t->counters.flops += di_student_flops(t->student, tokens, length);
-    if (t->objective.uses_teacher) t->counters.flops += di_teacher_flops(t->teacher, tokens, length);
+    t->counters.flops += t->members.flops;
     t->counters.tokens += tokens;
     t->objective.floored += t->objective.sums.floored;
     di_tally_add(t->members.total, t->members.window, t->members.count);

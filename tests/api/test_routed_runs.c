@@ -197,6 +197,38 @@ TEST(evaluation)
     routed_close(&r);
 }
 
+/* Whoever has no samples has cost nothing. */
+TEST(flops)
+{
+    routed r;
+    distill_error err;
+    double flops[3] = {0};
+    char out[600];
+    REQUIRE(small_models("routed_runs"));
+    snprintf(out, sizeof out, "%s/flops", small_folder);
+    for (int i = 0; i < 3; i++) { /* all samples to a, to b, and to a alone without a route */
+        REQUIRE_OK(open_parts(&r, small_text("output: {path: '%s', overwrite: true}\n", out), &err));
+        REQUIRE_OK(distill_options_set(r.s.options, "teacher.route",
+                                       i == 1 ? "{map: {a: b, b: b}}" : "{map: {a: a, b: a}}", &err));
+        REQUIRE_OK(make_route(&r, 0, &err));
+        REQUIRE_OK(distill_options_set(r.s.options, "teacher.route", "null", &err));
+        if (i == 2) {
+            distill_teacher_free(r.s.teacher);
+            r.s.teacher = r.a;
+            r.a = NULL;
+        }
+        REQUIRE_OK(open_trainer(&r.s, &err));
+        REQUIRE_OK(distill_trainer_run(r.s.trainer, &err));
+        char *result = small_read(test_path(out, "result.json"), NULL);
+        const char *at = result ? strstr(result, "\"flops\":") : NULL;
+        if (at) flops[i] = atof(at + 8);
+        free(result);
+        routed_close(&r);
+    }
+    CHECK_NEAR(flops[0], flops[2], 1e-9 * flops[2]);
+    CHECK(flops[1] > 0 && flops[1] < 0.95 * flops[0]); /* b has fewer layers */
+}
+
 /* A source that no teacher is for is said before the first step; by a function, when it comes to it. */
 TEST(nobodys_source)
 {
@@ -326,5 +358,5 @@ TEST(calls)
     routed_close(&r);
 }
 
-TEST_MAIN(TEST_CASE(pull) TEST_CASE(micro_batches) TEST_CASE(evaluation) TEST_CASE(nobodys_source) TEST_CASE(resumed)
-              TEST_CASE(calls))
+TEST_MAIN(TEST_CASE(pull) TEST_CASE(micro_batches) TEST_CASE(evaluation) TEST_CASE(flops) TEST_CASE(nobodys_source)
+              TEST_CASE(resumed) TEST_CASE(calls))

@@ -134,6 +134,24 @@ TEST(tokenizers_that_differ)
     CHECK_HAS(err.message, "token 2 is \"c\" in pt and \"x\" in en");
     CHECK_INT(di_check_same_tokens("pt", abcd, "en", shorter, &err), DK_E_MISMATCH);
     CHECK_HAS(err.message, "token 3 is \"d\" in pt and no token in en");
+    const di_route_settings how = {.by = DI_ROUTE_SOURCE};
+    dk_tokenizer *const tokenizers[2] = {abcd, other};
+    di_teacher *teachers[2] = {NULL, NULL}, *none = NULL;
+    dk_document *config = NULL;
+    dk_model *model = NULL;
+    REQUIRE_OK(dk_json_open(f.host, f.config, &config, &err));
+    REQUIRE_OK(dk_model_create(f.backend, config, 0.4, 3, &model, &err));
+    for (int i = 0; i < 2; i++)
+        REQUIRE_OK(di_teacher_from_model(f.backend, model, tokenizers[i], NULL, NULL, NULL, &teachers[i], &err));
+    const di_blend_member members[2] = {{teachers[0], "pt", 0, 0}, {teachers[1], "en", 0, 2}};
+    CHECK_INT(di_teacher_blend(f.backend, members, 2, &linear, &none, &err), DK_E_MISMATCH);
+    CHECK_HAS(err.message, "token 2 is \"x\" in en and \"c\" in pt");
+    CHECK_INT(di_teacher_route(f.backend, members, 2, &how, &none, &err), DK_E_MISMATCH);
+    CHECK_HAS(err.message, "token 2 is \"x\" in en and \"c\" in pt");
+    CHECK(none == NULL);
+    for (int i = 0; i < 2; i++) di_teacher_release(teachers[i]);
+    dk_model_free(model);
+    dk_document_free(config);
     dk_tokenizer_release(abcd);
     dk_tokenizer_release(same);
     dk_tokenizer_release(other);

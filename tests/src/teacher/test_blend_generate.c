@@ -186,6 +186,35 @@ TEST(drawn_members)
     close_fixture(&f);
 }
 
+/* Prompts have no source: a route writes as its default does, bit for bit, at the temperature that it has there. */
+TEST(a_route_writes_by_its_default)
+{
+    static text want, got, other;
+    const di_blend_settings linear = {.softness = 1};
+    fixture f;
+    dk_error err;
+    open_fixture(&f, "route_generate");
+    di_teacher *a = open_model(&f, "a", 3), *b = open_model(&f, "b", 4), *soft = NULL;
+    const di_blend_member alone = {b, "b", 0, 1.5}, members[2] = {{a, "a", 0, 0}, alone};
+    REQUIRE_OK(di_teacher_blend(f.backend, &alone, 1, &linear, &soft, &err));
+    for (int i = 0; i < 4; i++) {
+        const di_route_settings how = {.by = DI_ROUTE_SOURCE, .other = i % 2 ? "b" : "a"};
+        const char *temperature = i < 2 ? "0" : "0.9";
+        di_teacher *route = NULL;
+        REQUIRE_OK(di_teacher_route(f.backend, members, 2, &how, &route, &err));
+        REQUIRE_OK(write_text(&f, i % 2 ? soft : a, temperature, &want, &err));
+        REQUIRE_OK(write_text(&f, i % 2 ? a : soft, temperature, &other, &err));
+        REQUIRE_OK(write_text(&f, route, temperature, &got, &err));
+        CHECK(!memcmp(&got, &want, sizeof got));
+        CHECK(memcmp(&got, &other, sizeof got));
+        di_teacher_release(route);
+    }
+    di_teacher_release(soft);
+    di_teacher_release(a);
+    di_teacher_release(b);
+    close_fixture(&f);
+}
+
 static int32_t speak(void *user, const distill_batch *batch, int64_t first, int64_t count, distill_target *out)
 {
     (void)user, (void)batch, (void)first, (void)count, (void)out;
@@ -228,4 +257,4 @@ TEST(refused)
 }
 
 TEST_MAIN(TEST_CASE(greedy_is_the_likeliest_of_the_blend) TEST_CASE(equal_members_write_as_one) TEST_CASE(drawn_members)
-              TEST_CASE(refused))
+              TEST_CASE(a_route_writes_by_its_default) TEST_CASE(refused))

@@ -111,7 +111,7 @@ TEST(gradient)
         REQUIRE(di_teacher_learning(blend) && di_teacher_learning(blend)->count == MEMBERS);
         di_teacher_first_weights(blend, first);
         CHECK_NEAR(first[1], 1.0 / 3, 1e-15);
-        REQUIRE_OK(di_learner_create(blend, 11, 2, &learner, &err));
+        REQUIRE_OK(di_learner_create(blend, 0, 11, 2, &learner, &err));
         REQUIRE_OK(di_learner_add(learner, &batch, labels, weights, &err));
         const di_learned_sums *sums = di_learner_sums(learner);
         CHECK_INT(sums->tokens, ROWS);
@@ -137,7 +137,7 @@ TEST(gradient)
         }
         di_learner_free(learner);
         voices[1].bad = NAN;
-        REQUIRE_OK(di_learner_create(blend, 11, 2, &learner, &err));
+        REQUIRE_OK(di_learner_create(blend, 0, 11, 2, &learner, &err));
         CHECK_INT(di_learner_add(learner, &batch, labels, weights, &err), DK_E_NUMERIC);
         CHECK_HAS(err.message, "teacher b");
         voices[1].bad = -INFINITY; /* an id that never comes */
@@ -151,6 +151,42 @@ TEST(gradient)
 }
 
 /* The session takes the weights that it is told; outside of a training the first ones. */
+/* A member that is itself a schedule is learned of as it is at that step. */
+TEST(of_a_schedule)
+{
+    enum { TURN = 3 };
+    static const di_learning how = {.every = 1, .rate = 0.5};
+    static const double weights[2] = {0.4, 0.6};
+    const di_ramp ramps[2 * DI_RAMPS] = {{0, {TURN, 0, DI_STEP}}, {0}, {0, {TURN, 1, DI_STEP}}, {0}};
+    const di_blend_settings linear = {.softness = 1}, learned = {.weighting = DI_WEIGH_LEARNED, .softness = 1};
+    const di_blend_plan turns = {.ramps = ramps}, learns = {.learning = how};
+    voice voices[3] = {{0, 0}, {1, 0}, {2, 0}};
+    di_teacher *of[3], *turned = NULL;
+    double found[3];
+    distill_batch batch = tiny_batch();
+    dk_error err;
+    fixture f;
+    open_fixture(&f, "learn_schedule");
+    for (int i = 0; i < 3; i++) of[i] = open_voice(&f, &voices[i]);
+    const di_blend_member two[2] = {{of[0], "x", 1, 0}, {of[1], "y", 0, 0}};
+    REQUIRE_OK(di_teacher_blend_planned(f.backend, two, 2, &linear, &turns, &turned, &err));
+    for (int i = 0; i < 3; i++) { /* before the turn, behind it, and of who is left there */
+        const di_blend_member members[2] = {{i < 2 ? turned : of[1], "a", 0, 0}, {of[2], "b", 0, 0}};
+        di_teacher *blend = NULL;
+        di_learner *learner = NULL;
+        REQUIRE_OK(di_teacher_blend_planned(f.backend, members, 2, &learned, &learns, &blend, &err));
+        REQUIRE_OK(di_learner_create(blend, i ? TURN : TURN - 1, 11, 2, &learner, &err));
+        CHECK_OK(di_learner_add(learner, &batch, labels, weights, &err));
+        found[i] = di_learner_sums(learner)->nats;
+        di_learner_free(learner);
+        di_teacher_release(blend);
+    }
+    CHECK(found[1] == found[2] && fabs(found[0] - found[1]) > 1e-3);
+    di_teacher_release(turned);
+    for (int i = 0; i < 3; i++) di_teacher_release(of[i]);
+    close_fixture(&f);
+}
+
 TEST(refused_and_hashed)
 {
     static const di_learning hows[] = {{.every = 10, .rate = 0.5, .floor = 0.01},
@@ -178,4 +214,4 @@ TEST(refused_and_hashed)
     close_fixture(&f);
 }
 
-TEST_MAIN(TEST_CASE(gradient) TEST_CASE(refused_and_hashed))
+TEST_MAIN(TEST_CASE(gradient) TEST_CASE(of_a_schedule) TEST_CASE(refused_and_hashed))

@@ -328,6 +328,63 @@ TEST(by_prompt)
     close_fixture(&f);
 }
 
+/* Prompts are scored as members are at the step of the batch, not at that of an earlier one. */
+TEST(by_prompt_at_a_step)
+{
+    enum { TURN = 3 };
+    const di_ramp ramps[2 * DI_RAMPS] = {{0, {TURN, 0, DI_STEP}}, {0}, {0, {TURN, 1, DI_STEP}}, {0}};
+    const di_blend_settings linear = {.softness = 1};
+    const di_blend_plan turns = {.ramps = ramps};
+    const di_route_settings how = {.by = DI_ROUTE_PROMPT_PERPLEXITY};
+    static const int64_t firsts[SAMPLES] = {5, 9, 13, 17, 22};
+    voice voices[3] = {{.slope = 0.1f}, {.slope = -0.1f}, {.slope = 0}};
+    int64_t rows[ROWS], count = 0, of_even[2];
+    di_teacher *of[3], *turned = NULL, *route = NULL;
+    dk_error err;
+    fixture f;
+    open_fixture(&f, "route_prompt_step");
+    distill_batch batch = routed_batch();
+    for (int64_t s = 0; s < SAMPLES; s++)
+        for (int64_t at = firsts[s]; at + 1 < route_offsets[s + 1]; at++) rows[count++] = at;
+    batch.rows = rows;
+    batch.row_count = count;
+    for (int i = 0; i < 3; i++) of[i] = open_voice(&f, &voices[i], 0);
+    const di_blend_member two[2] = {{of[0], "x", 1, 0}, {of[1], "y", 0, 0}};
+    REQUIRE_OK(di_teacher_blend_planned(f.backend, two, 2, &linear, &turns, &turned, &err));
+    const di_blend_member members[2] = {{turned, "a", 0, 0}, {of[2], "b", 0, 0}};
+    REQUIRE_OK(di_teacher_route(f.backend, members, 2, &how, &route, &err));
+    for (int behind = 0; behind < 2; behind++) {
+        di_session *session = NULL;
+        REQUIRE_OK(di_session_create(route, 24, SAMPLES, count, &session, &err));
+        di_session_set_step(session, behind ? TURN : TURN - 1);
+        voices[2].sequences = 0;
+        REQUIRE_OK(di_session_forward(session, &batch, &err)); /* its prompts, of all samples */
+        of_even[behind] = 0;
+        for (int64_t s = 0; s < SAMPLES; s++) {
+            double nats = 0;
+            for (int64_t i = route_offsets[s]; i < firsts[s]; i++)
+                nats -= log_p(&voices[behind], route_ids[i], route_ids[i + 1]) + log(TINY_VOCAB);
+            of_even[behind] += nats >= 0;
+        }
+        dk_buffer *buffer = NULL;
+        const distill_target *none = NULL;
+        const double one = 1;
+        REQUIRE_OK(f.backend->ops->buffer_create(f.backend, ROWS * TINY_VOCAB * 4, &buffer, &err));
+        const dk_view strip = dk_view_2d(buffer, 0, DK_F32, count, TINY_VOCAB);
+        const di_source *source = di_session_source(session);
+        CHECK_OK(source->rows_at ? source->rows_at(source->self, 0, count, 1, &one, &strip, &err)
+                                 : source->rows(source->self, 0, count, strip, &none, &err));
+        CHECK_INT(voices[2].sequences - SAMPLES, of_even[behind]);
+        f.backend->ops->buffer_free(f.backend, buffer);
+        di_session_free(session);
+    }
+    CHECK(of_even[0] != of_even[1]);
+    di_teacher_release(route);
+    di_teacher_release(turned);
+    for (int i = 0; i < 3; i++) di_teacher_release(of[i]);
+    close_fixture(&f);
+}
+
 /* ---- what fits together ---- */
 
 static void check_refused(fixture *f, di_blend_member a, di_blend_member b, di_route_settings how, int32_t code,
@@ -690,6 +747,7 @@ TEST(identity)
     close_fixture(&f);
 }
 
-TEST_MAIN(TEST_CASE(by_source) TEST_CASE(by_tag) TEST_CASE(by_function) TEST_CASE(by_prompt) TEST_CASE(refused)
-              TEST_CASE(sparse) TEST_CASE(recipes) TEST_CASE(recipes_that_are_refused) TEST_CASE(kept_in_a_file)
-                  TEST_CASE(prompts_kept_in_a_file) TEST_CASE(identity))
+TEST_MAIN(TEST_CASE(by_source) TEST_CASE(by_tag) TEST_CASE(by_function) TEST_CASE(by_prompt)
+              TEST_CASE(by_prompt_at_a_step) TEST_CASE(refused) TEST_CASE(sparse) TEST_CASE(recipes)
+                  TEST_CASE(recipes_that_are_refused) TEST_CASE(kept_in_a_file) TEST_CASE(prompts_kept_in_a_file)
+                      TEST_CASE(identity))

@@ -56,6 +56,7 @@ static void tally_of(fixture *f, di_teacher *teacher, di_tally *out, int64_t cou
     dk_buffer *buffer = NULL;
     dk_error err;
     distill_batch batch = tiny_batch();
+    batch.sources = (const char *const[]){"pt", "en"};
     memset(out, 0, (size_t)count * sizeof *out);
     REQUIRE_OK(f->backend->ops->buffer_create(f->backend, 2 * 4 * TINY_VOCAB * 4, &buffer, &err));
     REQUIRE_OK(di_session_create(teacher, 11, 2, ROWS, &session, &err));
@@ -174,4 +175,52 @@ TEST(blends_in_blends)
     close_fixture(&f);
 }
 
-TEST_MAIN(TEST_CASE(weights_that_rows_got) TEST_CASE(blends_in_blends))
+/* Rows of a route are its members' by sample: all of a sample's teacher, none of the others. A member's own temperature
+ * makes no member of it. */
+TEST(routes)
+{
+    static float slopes[2] = {0.1f, -0.15f};
+    static const struct {
+        const char *name;
+        int64_t asked, rows;
+        double weight;
+    } want[4] = {{"en", 3, ROWS, 3}, {"en/x", 3, 3, 1.8}, {"en/y", 3, 3, 1.2}, {"pt", 6, ROWS, 6}};
+    const di_blend_settings linear = {DI_BLEND_LINEAR, DI_WEIGH_STATIC, 1, 0, 0, 0, 0};
+    const di_route_settings how = {.by = DI_ROUTE_SOURCE};
+    fixture f;
+    dk_error err;
+    dk_strbuf text;
+    di_tally tallies[4];
+    open_fixture(&f, "tally_route");
+    dk_strbuf_init(&text, f.host);
+    di_teacher *a = open_voice(&f, &slopes[0]), *b = open_voice(&f, &slopes[1]), *both = NULL, *route = NULL;
+    const di_blend_member of_both[2] = {{a, "x", 0.6, 0}, {b, "y", 0.4, 0}};
+    REQUIRE_OK(di_teacher_blend(f.backend, of_both, 2, &linear, &both, &err));
+    const di_blend_member of_route[2] = {{both, "en", 0, 0}, {a, "pt", 0, 1.5}};
+    REQUIRE_OK(di_teacher_route(f.backend, of_route, 2, &how, &route, &err));
+    REQUIRE(di_teacher_member_count(route) == 4);
+    tally_of(&f, route, tallies, 4);
+    for (int i = 0; i < 4; i++) {
+        dk_strbuf_clear(&text);
+        di_teacher_member_name(route, i, &text);
+        CHECK_STR(text.data, want[i].name);
+        CHECK_INT(tallies[i].asked, want[i].asked);
+        CHECK_INT(tallies[i].rows, want[i].rows);
+        CHECK_NEAR(tallies[i].weight, want[i].weight, 1e-12);
+    }
+    CHECK(di_teacher_member(route, 3) == a);
+    dk_strbuf_clear(&text);
+    di_tally_json(route, tallies, &text);
+    CHECK_HAS(text.data, "\"pt\":{\"tokens\":6,\"weight\":0.6666666666666666}");
+    dk_strbuf_clear(&text);
+    REQUIRE_OK(di_teacher_manifest(route, &text, &err));
+    CHECK_HAS(text.data, "{\"name\":\"pt\",\"temperature\":1.5,\"kind\":\"callbacks\",");
+    dk_strbuf_free(&text);
+    di_teacher_release(route);
+    di_teacher_release(both);
+    di_teacher_release(a);
+    di_teacher_release(b);
+    close_fixture(&f);
+}
+
+TEST_MAIN(TEST_CASE(weights_that_rows_got) TEST_CASE(blends_in_blends) TEST_CASE(routes))

@@ -75,6 +75,85 @@ TEST(opened_is_live)
     close_fixture(&f);
 }
 
+static di_teacher *blend_of(fixture *f, di_teacher *a, di_teacher *b)
+{
+    const di_blend_settings linear = {.softness = 1};
+    const di_blend_member members[2] = {{a, "a", 0.5, 0}, {b, "b", 0.5, 0}};
+    di_teacher *out = NULL;
+    dk_error err;
+    CHECK_OK(di_teacher_blend(f->backend, members, 2, &linear, &out, &err));
+    return out;
+}
+
+static di_teacher *route_of(fixture *f, di_teacher *a, di_teacher *b, double temperature)
+{
+    const di_route_settings how = {.by = DI_ROUTE_SOURCE, .other = "a"};
+    const di_blend_member members[2] = {{a, "a", 0, temperature}, {b, "b", 0, 0}};
+    di_teacher *out = NULL;
+    dk_error err;
+    CHECK_OK(di_teacher_route(f->backend, members, 2, &how, &out, &err));
+    return out;
+}
+
+static di_teacher *cached_of(fixture *f, const char *name, const char *tier, di_teacher *from)
+{
+    char path[600];
+    di_teacher *out = NULL;
+    dk_error err;
+    snprintf(path, sizeof path, "%s/%s", f->folder, name);
+    CHECK_OK(di_options_set(f->options, "teacher.cache.tier", tier, &err));
+    CHECK_OK(di_options_set(f->options, "teacher.cache.k", strcmp(tier, "top_k") ? "null" : "4", &err));
+    CHECK_OK(di_teacher_cached(f->backend, path, from, f->options, &out, &err));
+    return out;
+}
+
+/* What is made of a live model changes with it, however deep it stands; targets that are kept of it say so. */
+TEST(versions)
+{
+    enum { COUNT = 8, KEPT = 4 };
+    counter owner = {0};
+    di_teacher *live = NULL, *still = NULL, *all[COUNT];
+    int64_t before[COUNT], changed = 0;
+    dk_queue queue;
+    dk_error err;
+    fixture f;
+    open_fixture(&f, "versions");
+    dk_model *model = fresh_model(&f), *other = fresh_model(&f);
+    REQUIRE_OK(di_teacher_from_model(f.backend, model, NULL, &owner, retain, release, &live, &err));
+    REQUIRE_OK(di_teacher_from_model(f.backend, other, NULL, &owner, retain, release, &still, &err));
+    all[0] = blend_of(&f, live, still);
+    all[1] = route_of(&f, still, live, 0);
+    all[2] = route_of(&f, live, still, 1.5);
+    all[3] = blend_of(&f, still, all[2]);
+    all[4] = cached_of(&f, "full.dtc", "full", live);
+    all[5] = cached_of(&f, "blend.dtc", "top_k", all[0]);
+    all[6] = cached_of(&f, "route.dtc", "top_k", all[2]);
+    di_teacher *sparse = cached_of(&f, "still.dtc", "top_k", still);
+    all[7] = blend_of(&f, sparse, live); /* of TOPK targets */
+    for (int i = 0; i < COUNT; i++) before[i] = di_teacher_version(all[i]);
+    REQUIRE_OK(dk_queue_open(&queue, f.backend, &err));
+    f.backend->ops->refresh(&queue, &model->parameters[1]);
+    dk_queue_close(&queue);
+    for (int i = 0; i < COUNT; i++) changed += di_teacher_version(all[i]) != before[i];
+    CHECK_INT(changed, COUNT);
+    CHECK_INT(di_teacher_version(sparse), di_teacher_version(still));
+    distill_batch batch = tiny_batch();
+    for (int i = KEPT; i < COUNT - 1; i++) {
+        di_session *session = NULL;
+        REQUIRE_OK(di_session_create(all[i], 11, 2, 9, &session, &err));
+        CHECK_INT(di_session_forward(session, &batch, &err), DK_E_MISMATCH);
+        CHECK_HAS(err.message, "was trained since it was opened");
+        di_session_free(session);
+    }
+    for (int i = COUNT - 1; i >= 0; i--) di_teacher_release(all[i]);
+    di_teacher_release(sparse);
+    di_teacher_release(live);
+    di_teacher_release(still);
+    dk_model_free(model);
+    dk_model_free(other);
+    close_fixture(&f);
+}
+
 /* Strips of a session, and its hidden states with its head, say the same as a whole score. */
 TEST(sessions)
 {
@@ -307,5 +386,5 @@ TEST(generate_text)
     close_fixture(&f);
 }
 
-TEST_MAIN(TEST_CASE(opened_is_live) TEST_CASE(sessions) TEST_CASE(wrong_outputs) TEST_CASE(generate_ids)
-              TEST_CASE(generate_text))
+TEST_MAIN(TEST_CASE(opened_is_live) TEST_CASE(versions) TEST_CASE(sessions) TEST_CASE(wrong_outputs)
+              TEST_CASE(generate_ids) TEST_CASE(generate_text))
