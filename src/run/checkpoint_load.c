@@ -213,6 +213,7 @@ out:
 static int32_t read_counters(const dk_document *doc, counters *c, dk_error *err)
 {
     const dk_node *root = dk_document_root(doc), *best = dk_node_get(root, "best");
+    const char *by = NULL;
     int32_t rc;
     DK_TRY(dk_node_i64(doc, root, "step", 0, INT64_MAX, 0, &c->step, err));
     DK_TRY(dk_node_i64(doc, root, "tokens", 0, INT64_MAX, 0, &c->tokens, err));
@@ -223,6 +224,8 @@ static int32_t read_counters(const dk_document *doc, counters *c, dk_error *err)
     DK_TRY(dk_node_i64(doc, best, "step", -1, INT64_MAX, -1, &c->best.step, err));
     DK_TRY(dk_node_i64(doc, best, "without", 0, INT64_MAX, 0, &c->best.without, err));
     DK_TRY(dk_node_f64(doc, best, "value", 0, &c->best.value, err));
+    DK_TRY(dk_node_text(doc, best, "by", "", &by, err));
+    c->best.by_distance = strcmp(by, "forward_kl") == 0;
 out:
     return rc;
 }
@@ -258,7 +261,16 @@ out:
     return rc;
 }
 
-/* With other members, which is told, they are learned from the beginning. */
+/* Are there weights of the same members? */
+static int32_t has_weights(const di_trainer *t, const dk_node *weights)
+{
+    int64_t found = 0;
+    for (int64_t i = 0; i < t->learned.count; i++)
+        found += dk_node_get(weights, di_teacher_learned_name(t->teacher, i)) != NULL;
+    return weights && found == t->learned.count && weights->size == (size_t)found;
+}
+
+/* By name. With other members, which take_learned tells, they are learned from the beginning. */
 static int32_t read_learned(const di_trainer *t, loaded *l, dk_error *err)
 {
     const dk_node *node = dk_node_get(dk_document_root(l->doc), "learned"), *weights = dk_node_get(node, "weights");
@@ -267,20 +279,26 @@ static int32_t read_learned(const di_trainer *t, loaded *l, dk_error *err)
     DK_TRY(dk_new(t->host, t->learned.count + 1, &out->weights, err));
     out->updated = -1;
     if (t->learned.count) di_teacher_first_weights(t->teacher, out->weights);
-    if (!weights || (int64_t)weights->size != t->learned.count) goto out;
+    if (!t->learned.count || !has_weights(t, weights)) goto out;
+    out->count = t->learned.count;
     DK_TRY(dk_node_i64(l->doc, node, "updates", 0, INT64_MAX, 0, &out->updates, err));
     DK_TRY(dk_node_i64(l->doc, node, "window", 0, INT64_MAX, 0, &out->window, err));
     DK_TRY(dk_node_i64(l->doc, node, "updated", -1, INT64_MAX, -1, &out->updated, err));
     DK_TRY(dk_node_f64(l->doc, node, "nats", 0, &out->nats, err));
-    for (int64_t i = 0; i < t->learned.count; i++) out->weights[i] = dk_node_at(weights, (size_t)i)->f64;
+    for (int64_t i = 0; i < out->count; i++)
+        DK_TRY(dk_node_f64(l->doc, weights, di_teacher_learned_name(t->teacher, i), 0, &out->weights[i], err));
 out:
     return rc;
 }
 
-static void take_learned(di_trainer *t, const di_learned *from)
+static void take_learned(di_run *run, const dk_document *doc, const di_learned *from)
 {
+    di_trainer *t = run->trainer;
     int64_t windows = 0;
     if (!t->learned.count) return;
+    if (!from->count && dk_node_get(dk_document_root(doc), "learned"))
+        di_run_warn(run, "weights were learned of other members than the teacher has now: they are learned anew, from "
+                         "those that are given");
     memcpy(t->learned.weights, from->weights, (size_t)t->learned.count * sizeof *from->weights);
     t->learned.updates = from->updates;
     t->learned.updated = from->updated;
@@ -393,7 +411,7 @@ int32_t di_checkpoint_load(di_run *run, const char *path, dk_error *err)
     else DK_TRY(load_callbacks(t, path, err));
     if (l.moments) DK_TRY(copy_moments(t, &l, err));
     take_counters(run, &l.counters);
-    take_learned(t, &l.learned);
+    take_learned(run, l.doc, &l.learned);
     if (t->members.count) memcpy(t->members.total, l.members, (size_t)t->members.count * sizeof *l.members);
     run->finished = 0;
 out:

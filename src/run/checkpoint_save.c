@@ -185,9 +185,14 @@ static void describe_learned(const di_trainer *t, dk_strbuf *out)
     dk_strbuf_printf(out, ",\"learned\":{\"updates\":%lld,\"window\":%lld,\"updated\":%lld",
                      (long long)t->learned.updates, (long long)t->learned.window, (long long)t->learned.updated);
     number(out, ",\"nats\":", t->learned.nats);
-    dk_strbuf_puts(out, ",\"weights\":[");
-    for (int64_t i = 0; i < t->learned.count; i++) number(out, i ? "," : "", t->learned.weights[i]);
-    dk_strbuf_puts(out, "]}");
+    dk_strbuf_puts(out, ",\"weights\":{");
+    for (int64_t i = 0; i < t->learned.count; i++) {
+        const char *name = di_teacher_learned_name(t->teacher, i);
+        if (i) dk_strbuf_puts(out, ",");
+        dk_strbuf_json(out, name, strlen(name));
+        number(out, ":", t->learned.weights[i]);
+    }
+    dk_strbuf_puts(out, "}}");
 }
 
 static int32_t state_json(di_run *run, const char *folder, dk_strbuf *out, dk_error *err)
@@ -215,6 +220,7 @@ static int32_t state_json(di_run *run, const char *folder, dk_strbuf *out, dk_er
     dk_strbuf_printf(out, ",\"best\":{\"step\":%lld,\"without\":%lld,\"value\":", (long long)run->evaluation.best.step,
                      (long long)run->evaluation.best.without);
     dk_strbuf_f64(out, run->evaluation.best.value);
+    dk_strbuf_printf(out, ",\"by\":\"%s\"", di_best_measure(&run->evaluation.best));
     dk_strbuf_printf(out,
                      "},\"machine\":{\"backend\":\"%s\",\"isa\":%d,\"threads\":%lld,\"cblas\":\"%s\","
                      "\"products\":\"%s\"}",

@@ -56,6 +56,16 @@ static int32_t refuse_stages(const di_options *options, dk_error *err)
         "stages: a trainer makes one run, and this recipe has %lld: distill_run makes them one after another", count);
 }
 
+static void tell_measure(const di_run *run)
+{
+    const di_trainer *t = run->trainer;
+    if ((run->evaluation.keep_best || run->evaluation.patience) && t->objective.uses_teacher &&
+        di_teacher_changes(t->teacher))
+        dk_log(run->host, DK_LOG_INFO, "trainer",
+               "the teacher is another one at each evaluation: which is best is told by the likelihood of the held-out "
+               "text, not by the distance from the teacher");
+}
+
 int32_t di_run_create(const di_parts *parts, const di_options *options, di_run **out, dk_error *err)
 {
     dk_host *host = parts->backend->host;
@@ -75,6 +85,7 @@ int32_t di_run_create(const di_parts *parts, const di_options *options, di_run *
     DK_TRY(di_run_check_options(options, run->trainer->data.eval != NULL, err));
     const di_teacher *teacher = run->trainer->teacher;
     DK_TRY(di_output_check_place(host, run->output.path, options, teacher ? di_teacher_path(teacher) : "", err));
+    tell_measure(run);
     run->trainer->progress.eval_every = run->trainer->data.eval ? run->evaluation.every : 0;
     if (run->trainer->data.eval && run->trainer->teacher && run->evaluation.every)
         DK_TRY(di_teacher_side_create(host, run->trainer->objective.memory, &run->evaluation.teacher_side, err));

@@ -51,17 +51,37 @@ int32_t di_run_evaluation_due(const di_run *run)
     return t->data.eval && every && step > 0 && step % every == 0 && run->evaluation.evaluated < step;
 }
 
+/* With a teacher that is being imitated its distance is what counts; with labels alone their likelihood, and so where
+ * the teacher is another one at each evaluation: distances from different teachers cannot be compared. */
+static int32_t is_by_distance(const di_trainer *t)
+{
+    return t->objective.uses_teacher && !di_teacher_changes(t->teacher);
+}
+
+const char *di_best_measure(const di_best *best) { return best->by_distance ? "forward_kl" : "nats"; }
+
+/* Another loss, or a teacher that changes where it did not: the numbers are of different things. */
+static void forget_other_measure(di_run *run, int32_t by_distance)
+{
+    di_best *best = &run->evaluation.best;
+    if (best->step < 0 || best->by_distance == by_distance) return;
+    di_run_warn(run, "evaluations are compared anew from here: what was best at step %lld was so by its %s",
+                (long long)best->step, di_best_measure(best));
+    *best = (di_best){.step = -1};
+}
+
 int32_t di_run_take_evaluation(di_run *run, const di_evaluation *evaluation, const dk_strbuf *teachers, dk_error *err)
 {
     di_trainer *t = run->trainer;
     di_best *best = &run->evaluation.best;
-    /* With a teacher that is being imitated its distance is what counts; with labels alone their likelihood. */
-    double value = t->objective.uses_teacher ? evaluation->kl_mean : evaluation->nats;
+    const int32_t by_distance = is_by_distance(t);
+    double value = by_distance ? evaluation->kl_mean : evaluation->nats;
     di_best before = *best;
     int64_t evaluated = run->evaluation.evaluated;
     int32_t rc = DK_OK;
     run->evaluation.evaluated = t->counters.step;
-    if (best->step < 0 || value < best->value) *best = (di_best){t->counters.step, value, 0};
+    forget_other_measure(run, by_distance);
+    if (best->step < 0 || value < best->value) *best = (di_best){t->counters.step, value, 0, by_distance};
     else best->without++;
     if (run->evaluation.keep_best && best->step == t->counters.step) rc = di_checkpoint_best(run, err);
     if (rc != DK_OK) { /* the weights are not kept: this evaluation is still to be made */

@@ -15,9 +15,10 @@ typedef struct di_output {
 } di_output;
 
 typedef struct di_best {
-    int64_t step;    /* -1 = no evaluation yet */
-    double value;    /* what keep_best and early stopping look at: nats, or KL where there is a teacher */
-    int64_t without; /* evaluations since without improvement */
+    int64_t step;        /* -1 = no evaluation yet */
+    double value;        /* what keep_best and early stopping look at: nats, or KL where by_distance says so */
+    int64_t without;     /* evaluations since without improvement */
+    int32_t by_distance; /* from the teacher */
 } di_best;
 
 typedef struct di_run_evaluation {
@@ -66,6 +67,7 @@ int32_t di_run_evaluation_due(const di_run *run); /* of the step that was made l
 int32_t di_run_evaluate_now(di_run *run, dk_error *err);
 /* Looks at the value that an evaluation of this step gave, and keeps the best weights. */
 int32_t di_run_take_evaluation(di_run *run, const di_evaluation *evaluation, const dk_strbuf *teachers, dk_error *err);
+const char *di_best_measure(const di_best *best); /* "forward_kl", or "nats" of the held-out text */
 int32_t di_run_evaluate(di_run *run, di_teacher *student, int64_t tokens, di_evaluation *out, dk_error *err);
 /* Each of several teachers, into json; nothing where there is one. */
 int32_t di_run_evaluate_teachers(di_run *run, di_teacher *student, int64_t tokens, dk_strbuf *json, dk_error *err);

@@ -95,8 +95,9 @@ TEST(given_up)
 
 #define TURNS "teacher: {schedule: [{until: 3}, {fade: 2}]}\n"
 
-/* recipe NULL = the first teacher alone */
-static int32_t open_turns(small *s, const char *yaml, const char *recipe, distill_error *err)
+/* recipe NULL = the first teacher alone; names NULL = their numbers */
+static int32_t open_named(small *s, const char *yaml, const char *recipe, const char *const names[2],
+                          distill_error *err)
 {
     distill_member members[2];
     distill_teacher *other = NULL, *both = NULL;
@@ -108,6 +109,7 @@ static int32_t open_turns(small *s, const char *yaml, const char *recipe, distil
     for (int i = 0; i < 2; i++) DISTILL_INIT(&members[i]);
     members[0].teacher = s->teacher;
     members[1].teacher = other;
+    for (int i = 0; names && i < 2; i++) members[i].name = names[i];
     if (!rc && recipe) rc = distill_teacher_blend(s->env, members, 2, options, &both, err);
     if (!rc && recipe) {
         distill_teacher_free(s->teacher);
@@ -118,6 +120,11 @@ static int32_t open_turns(small *s, const char *yaml, const char *recipe, distil
     if (!rc)
         rc = distill_trainer_create(s->env, s->teacher, s->student, s->train, s->eval, s->options, &s->trainer, err);
     return rc;
+}
+
+static int32_t open_turns(small *s, const char *yaml, const char *recipe, distill_error *err)
+{
+    return open_named(s, yaml, recipe, NULL, err);
 }
 
 static int make_other(void)
@@ -173,6 +180,103 @@ TEST(in_turn)
     const char *want = small_text("\"members\":{\"0\":{\"tokens\":%d,\"weight\":", 5 * STEP_TOKENS);
     CHECK_HAS(result, want);
     CHECK_HAS(result, small_text("\"1\":{\"tokens\":%d,\"weight\":", 3 * STEP_TOKENS));
+    free(result);
+}
+
+static int32_t find_number(const char *text, const char *key, double *out)
+{
+    const char *at = text ? strstr(text, key) : NULL;
+    if (at) *out = atof(at + strlen(key));
+    return at != NULL;
+}
+
+static double flops_of(const char *yaml, const char *recipe)
+{
+    small s;
+    distill_error err;
+    double flops = -1;
+    char out[600];
+    snprintf(out, sizeof out, "%s/flops", small_folder);
+    CHECK_OK(open_turns(&s, small_text("output: {path: '%s', overwrite: true}\n%s", out, yaml), recipe, &err));
+    CHECK_OK(distill_trainer_run(s.trainer, &err));
+    small_close(&s);
+    char *result = small_read(test_path(out, "result.json"), NULL);
+    CHECK(find_number(result, "\"flops\":", &flops));
+    free(result);
+    return flops;
+}
+
+/* Who was not asked has not cost anything: of six steps the one has five and the other three. */
+TEST(flops_of_those_who_were_asked)
+{
+    REQUIRE(make_other());
+    const double student = flops_of("loss: {type: cross_entropy}\n", NULL), alone = flops_of("", NULL),
+                 each = alone - student, bound = 1e-9 * alone;
+    CHECK(each > 0.1 * student);
+    CHECK_NEAR(flops_of("", "teacher: {blend: {mode: log_linear}}\n"), student + 2 * each, bound);
+    CHECK_NEAR(flops_of("", TURNS), student + (5 + 3) / 6.0 * each, bound);
+    CHECK_NEAR(flops_of("train: {micro_batch_size: 1}\n", TURNS), student + (5 + 3) / 6.0 * each, bound);
+    CHECK_NEAR(flops_of("", "teacher: {schedule: [{until: 2}, {}]}\n"), alone, bound);
+}
+
+/* ---- what is best where the teacher is another one at each evaluation ---- */
+
+/* The key's number in each line of an evaluation; the least of them, or -1. */
+static double least_of(const char *metrics, const char *key)
+{
+    double least = -1, value;
+    for (const char *at = metrics; at && (at = strstr(at, "\"eval\":{")); at++)
+        if (find_number(at, key, &value) && (least < 0 || value < least)) least = value;
+    return least;
+}
+
+TEST(best_by_likelihood_where_the_teacher_changes)
+{
+    small s;
+    distill_error err;
+    char out[600];
+    REQUIRE(make_other());
+    snprintf(out, sizeof out, "%s/best", small_folder);
+    for (int changes = 0; changes < 2; changes++) {
+        double best = -1;
+        const char *yaml =
+            small_text("output: {path: '%s', overwrite: true}\ntrain: {eval_every: 1, keep_best: true}\n", out);
+        REQUIRE_OK(open_turns(&s, yaml, changes ? TURNS : NULL, &err));
+        REQUIRE_OK(distill_trainer_run(s.trainer, &err));
+        small_close(&s);
+        char *result = small_read(test_path(out, "result.json"), NULL),
+             *metrics = small_read(test_path(out, "metrics.jsonl"), NULL);
+        CHECK_HAS(result, changes ? "\"best_by\":\"nats\"" : "\"best_by\":\"forward_kl\"");
+        CHECK(find_number(result, "\"best_value\":", &best));
+        const double least = least_of(metrics, changes ? "\"perplexity\":" : "\"forward_kl\":");
+        CHECK_NEAR(best, changes ? log(least) : least, 1e-9);
+        free(result);
+        free(metrics);
+    }
+}
+
+/* Weights of the loss under which the teacher is not imitated any more: what was best is compared anew, which is said. */
+TEST(another_measure_is_told)
+{
+    small s;
+    distill_error err;
+    int64_t at = 3;
+    char out[600], yaml[800];
+    REQUIRE(make_other());
+    snprintf(out, sizeof out, "%s/measure", small_folder);
+    snprintf(yaml, sizeof yaml, "output: {path: '%s', overwrite: true}\ntrain: {eval_every: 1, keep_best: true}\n",
+             out);
+    REQUIRE_OK(open_turns(&s, yaml, NULL, &err));
+    REQUIRE_OK(distill_trainer_on_progress(s.trainer, stop_at, &at, NULL, &err));
+    CHECK_INT(distill_trainer_run(s.trainer, &err), DISTILL_E_CANCELLED);
+    small_close(&s);
+    REQUIRE_OK(open_turns(&s, small_text("%sloss: {hard_label_weight: 1}\n", yaml), NULL, &err));
+    REQUIRE_OK(distill_trainer_resume(s.trainer, &err));
+    CHECK_OK(distill_trainer_run(s.trainer, &err));
+    small_close(&s);
+    char *result = small_read(test_path(out, "result.json"), NULL);
+    CHECK_HAS(result, "was so by its forward_kl");
+    CHECK_HAS(result, "\"best_by\":\"nats\"");
     free(result);
 }
 
@@ -266,5 +370,41 @@ TEST(learned)
     small_close(&whole);
 }
 
-TEST_MAIN(TEST_CASE(counted) TEST_CASE(given_up) TEST_CASE(in_turn) TEST_CASE(another_schedule_is_told)
-              TEST_CASE(learned))
+/* Weights belong to names. With a member that is new they begin as they are given, which is said. */
+TEST(learned_by_name)
+{
+    static const char *const before[2] = {"a", "b"}, *const turned[2] = {"b", "a"}, *const renamed[2] = {"z", "b"};
+    small s;
+    distill_error err;
+    char *first, *result;
+    double a = 0, b = 0, value = 0;
+    REQUIRE(make_other());
+    for (int other = 0; other < 2; other++) {
+        int64_t at = 3;
+        const char *yaml = small_text("output: {path: '%s/by_name', overwrite: true}\n", small_folder);
+        REQUIRE_OK(open_named(&s, yaml, LEARNED, before, &err));
+        REQUIRE_OK(distill_trainer_on_progress(s.trainer, stop_at, &at, NULL, &err));
+        CHECK_INT(distill_trainer_run(s.trainer, &err), DISTILL_E_CANCELLED);
+        small_close(&s);
+        first = small_read(test_path(test_path(small_folder, "by_name"), "checkpoints/step-00000003/state.json"), NULL);
+        const char *learned = first ? strstr(first, "\"learned\":{") : NULL;
+        CHECK(find_number(learned, "\"a\":", &a) && find_number(learned, "\"b\":", &b));
+        CHECK(fabs(a - b) > 1e-4);
+        CHECK_NEAR(a + b, 1, 1e-12);
+        free(first);
+        REQUIRE_OK(open_named(&s, yaml, LEARNED, other ? renamed : turned, &err));
+        REQUIRE_OK(distill_trainer_resume(s.trainer, &err));
+        REQUIRE_OK(distill_trainer_run(s.trainer, &err));
+        small_close(&s);
+        result = small_read(test_path(test_path(small_folder, "by_name"), "result.json"), NULL);
+        learned = result ? strstr(result, "\"learned\":{") : NULL;
+        CHECK(find_number(learned, "\"updates\":", &value));
+        CHECK_NEAR(value, other ? 1 : 2, 0);
+        CHECK_INT(strstr(result, "weights were learned of other members") != NULL, other);
+        free(result);
+    }
+}
+
+TEST_MAIN(TEST_CASE(counted) TEST_CASE(given_up) TEST_CASE(in_turn) TEST_CASE(flops_of_those_who_were_asked)
+              TEST_CASE(best_by_likelihood_where_the_teacher_changes) TEST_CASE(another_measure_is_told)
+                  TEST_CASE(another_schedule_is_told) TEST_CASE(learned) TEST_CASE(learned_by_name))
