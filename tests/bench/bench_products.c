@@ -8,6 +8,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/processor.h"
 #include "compute/compute.h"
 
 typedef struct bench {
@@ -73,10 +74,54 @@ __attribute__((target("avx2,fma"))) static double fma_256(void)
     return 16.0 * CHAINS * ROUNDS;
 }
 
+__attribute__((target("avx512f,avx512bf16"))) static double dot_512(void)
+{
+    enum { ROUNDS = 100000 };
+    __m512 sum[CHAINS], a = _mm512_set1_ps(0.999f), b = _mm512_set1_ps(1e-3f);
+    for (int i = 0; i < CHAINS; i++) sum[i] = _mm512_set1_ps((float)i);
+    for (int r = 0; r < ROUNDS; r++) {
+#pragma GCC unroll 12
+        for (int i = 0; i < CHAINS; i++) sum[i] = _mm512_dpbf16_ps(sum[i], (__m512bh)a, (__m512bh)b);
+    }
+    for (int i = 1; i < CHAINS; i++) sum[0] = _mm512_add_ps(sum[0], sum[i]);
+    sink = _mm512_reduce_add_ps(sum[0]);
+    return 64.0 * CHAINS * ROUNDS;
+}
+
+/* Four sums on the processor's tiles, which the backend has had the leave for. */
+__attribute__((target("amx-tile,amx-bf16"))) static double dot_tiles(void)
+{
+    enum { ROUNDS = 20000 };
+    struct {
+        uint8_t palette, start_row, reserved[14];
+        uint16_t bytes[16];
+        uint8_t rows[16];
+    } shapes = {.palette = 1};
+    for (int i = 0; i < 8; i++) shapes.bytes[i] = 64, shapes.rows[i] = 16;
+    __asm__ volatile("" : : "m"(shapes) : "memory"); /* gcc 12 drops the stores */
+    _tile_loadconfig(&shapes);
+    _tile_zero(0);
+    _tile_zero(1);
+    _tile_zero(2);
+    _tile_zero(3);
+    _tile_zero(4);
+    _tile_zero(6);
+    for (int r = 0; r < ROUNDS; r++) {
+        _tile_dpbf16ps(0, 4, 6);
+        _tile_dpbf16ps(1, 4, 6);
+        _tile_dpbf16ps(2, 4, 6);
+        _tile_dpbf16ps(3, 4, 6);
+    }
+    _tile_release();
+    return 4.0 * 2 * 16 * 16 * 32 * ROUNDS;
+}
+
 static double limit(const char *name)
 {
     double best, flops = 0;
-    if (!strcmp(name, "avx512") || !strcmp(name, "cblas")) TIME(best, 0.3, flops = fma_512());
+    if (!strcmp(name, "amx")) TIME(best, 0.3, flops = dot_tiles());
+    else if (!strcmp(name, "avx512_bf16")) TIME(best, 0.3, flops = dot_512());
+    else if (!strcmp(name, "avx512") || !strcmp(name, "cblas")) TIME(best, 0.3, flops = fma_512());
     else if (!strcmp(name, "avx2")) TIME(best, 0.3, flops = fma_256());
     else return 0;
     return flops / best;
@@ -139,6 +184,8 @@ static void measure(bench *b, double most, int64_t n, int64_t in, int64_t out, d
 
 static void measure_all(const char *name)
 {
+    const int half = !strcmp(name, "amx") || !strcmp(name, "avx512_bf16");
+    const dk_precision precision = half ? DK_PRECISION_BF16 : DK_PRECISION_FULL;
     static const int64_t shapes[][3] = {{1024, 768, 768},   {1024, 768, 2048}, {1024, 2048, 768},
                                         {1024, 2048, 2048}, {256, 768, 32000}, {1024, 384, 1024}};
     bench b = {0};
@@ -146,14 +193,14 @@ static void measure_all(const char *name)
     if (dk_host_create(NULL, &b.host, &err) || dk_host_set_threads(b.host, 1, NULL, NULL, NULL, &err)) give_up(&err);
     if (dk_backend_cpu(b.host, &b.backend, &err)) give_up(&err);
     if (dk_backend_set_products(b.backend, name, &err) == DK_OK) {
+        if (!strcmp(name, "amx") && !dk_processor_allow_tiles()) printf("no leave to use tiles\n");
         double most = limit(name);
         if (dk_queue_open(&b.queue, b.backend, &err)) give_up(&err);
         printf("%s: limit %.1f GFLOP/s\n", name, 1e-9 * most);
-        for (int i = 0; i < 6; i++)
-            measure(&b, most, shapes[i][0], shapes[i][1], shapes[i][2], DK_F32, DK_PRECISION_FULL);
-        measure(&b, most, 1024, 768, 2048, DK_BF16, DK_PRECISION_FULL);
-        for (int64_t n = 1; n <= 8; n *= 2) measure(&b, 0, n, 768, 32000, DK_BF16, DK_PRECISION_FULL);
-        measure(&b, 0, 1, 768, 32000, DK_F32, DK_PRECISION_FULL);
+        for (int i = 0; i < 6; i++) measure(&b, most, shapes[i][0], shapes[i][1], shapes[i][2], DK_F32, precision);
+        measure(&b, most, 1024, 768, 2048, DK_BF16, precision);
+        for (int64_t n = 1; n <= 8; n *= 2) measure(&b, 0, n, 768, 32000, DK_BF16, precision);
+        measure(&b, 0, 1, 768, 32000, DK_F32, precision);
         dk_queue_close(&b.queue);
     } else {
         printf("%s: %s\n", name, err.message);
@@ -164,8 +211,8 @@ static void measure_all(const char *name)
 
 int main(int argc, char **argv)
 {
-    static const char *const names[] = {"cblas", "avx512", "avx2", "portable"};
-    for (int i = 0; i < 4; i++)
+    static const char *const names[] = {"cblas", "amx", "avx512_bf16", "avx512", "avx2", "portable"};
+    for (int i = 0; i < 6; i++)
         if (argc < 2 || !strcmp(argv[1], names[i])) measure_all(names[i]);
     return 0;
 }
