@@ -32,6 +32,8 @@ float dk_bf16_to_f32(uint16_t bits);
 uint16_t dk_f32_to_bf16(float value); /* round to nearest even; NaN stays NaN */
 float dk_f16_to_f32(uint16_t bits);
 uint16_t dk_f32_to_f16(float value);
+/* n values, whole blocks, as Q8_0, Q4_0, Q5_0 or Q4_K. 0 = another dtype, or values that its blocks cannot hold. */
+int32_t dk_blocks_narrow(dk_dtype dtype, const float *x, void *blocks, int64_t n);
 
 typedef struct dk_backend dk_backend;
 typedef struct dk_buffer dk_buffer;
