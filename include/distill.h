@@ -441,6 +441,11 @@ DISTILL_API int32_t distill_teacher_generate(const distill_teacher *teacher, con
 /* Returned with ownership. DISTILL_E_NOT_FOUND where it has none. */
 DISTILL_API int32_t distill_teacher_tokenizer(const distill_teacher *teacher, distill_tokenizer **out,
                                               distill_error *err);
+/* Any local model as new files: at path there may be nothing yet. Section: output (format: hf = a folder, gguf = a
+ * file, both = a folder with model.gguf in it; type). In GGUF, matrices whose rows are no whole blocks of q4_k become
+ * q5_0 (or f16), which is logged, counted and by name; what GGUF has no key for is E_UNSUPPORTED. */
+DISTILL_API int32_t distill_teacher_export(const distill_teacher *model, const char *path,
+                                           const distill_options *options, distill_error *err);
 /* "vocab_size" (width of its logits), "vocab_valid" (ids from here on are padding: the tokenizer does not know them, so
  * they have no part in losses, evaluations or texts), "hidden_size", "layers", "context_length", "parameters", "bytes"
  * (of the files). */
@@ -486,8 +491,8 @@ DISTILL_API int32_t distill_student_from_callbacks(const distill_env *env, const
                                                    const distill_options *options, distill_student **out,
                                                    distill_error *err);
 DISTILL_API void distill_student_free(distill_student *student);
-/* An HF folder (config.json, model.safetensors, tokenizer files), written beside and renamed. Section: output
- * (type; auto = as the teacher is stored). */
+/* A folder (config.json, model.safetensors, tokenizer files; or model.gguf, or both), written beside and renamed.
+ * Section: output (format, type; auto = as the teacher is stored). */
 DISTILL_API int32_t distill_student_save(const distill_student *student, const char *path,
                                          const distill_options *options, distill_error *err);
 /* Keys as distill_teacher_get_i64 has them, and "trainable_parameters". */

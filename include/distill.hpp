@@ -609,6 +609,10 @@ class teacher : public detail::handle<distill_teacher, distill_teacher_free>
         detail::call(distill_teacher_generate, get(), &view, with ? with->get() : nullptr, detail::on_token,
                      const_cast<token_function *>(&on_token));
     }
+    void export_to(const std::string &path, const options *with = nullptr) const
+    {
+        detail::call(distill_teacher_export, get(), path.c_str(), with ? with->get() : nullptr);
+    }
     distill::tokenizer tokenizer() const
     {
         distill_tokenizer *raw = nullptr;

@@ -41,8 +41,9 @@ static int32_t narrow_q8_0(const float *x, uint8_t *out)
 static double error_of(const float *x, float d, int32_t levels)
 {
     double sum = 0;
+    float inverse = d != 0 ? 1 / d : 0;
     for (int i = 0; i < 32; i++) {
-        double off = (double)x[i] - (d != 0 ? (double)d * nearest(x[i] / d, -levels, levels - 1) : 0);
+        double off = (double)x[i] - (double)d * nearest(x[i] * inverse, -levels, levels - 1);
         sum += off * off;
     }
     return sum;
@@ -52,8 +53,10 @@ static double error_of(const float *x, float d, int32_t levels)
 static float fitted(const float *x, float from, int32_t levels)
 {
     double by = 0, squares = 0;
+    float inverse = 1 / from;
+    if (!isfinite(inverse)) return from;
     for (int i = 0; i < 32; i++) {
-        double q = nearest(x[i] / from, -levels, levels - 1);
+        double q = nearest(x[i] * inverse, -levels, levels - 1);
         by += q * (double)x[i];
         squares += q * q;
     }
@@ -66,8 +69,8 @@ static float find_scale(const float *x, int32_t levels)
     float most = extreme(x, 32), best = through_f16(most / (float)-levels);
     double least = error_of(x, best, levels);
     for (int side = -1; side <= 1 && most != 0; side += 2) {
-        for (int step = -8; step <= 8; step++) {
-            float tried = most / ((float)side * ((float)levels + 0.15f * (float)step));
+        for (int step = -4; step <= 4; step++) {
+            float tried = most / ((float)side * ((float)levels + 0.3f * (float)step));
             float d = through_f16(fitted(x, tried, levels));
             double error = d != 0 && isfinite(d) ? error_of(x, d, levels) : INFINITY;
             if (error < least) {
@@ -147,8 +150,8 @@ static group find_group(const float *x)
     }
     group best = {high > low ? (high - low) / 15 : 0, -low};
     double least = group_error(x, best);
-    for (int step = -10; step <= 10 && best.scale > 0; step++) {
-        group tried = fitted_group(x, (group){(high - low) / (15 + 0.15f * (float)step), -low});
+    for (int step = -6; step <= 6 && best.scale > 0; step++) {
+        group tried = fitted_group(x, (group){(high - low) / (15 + 0.25f * (float)step), -low});
         double error = group_error(x, tried);
         if (error < least) {
             least = error;

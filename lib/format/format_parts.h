@@ -44,11 +44,28 @@ int32_t dk_gguf_magic(const dk_mapping *map);
 int32_t dk_safetensors_magic(const dk_mapping *map);
 const char *dk_safetensors_type(dk_dtype dtype); /* as the format spells it; NULL = it has no such type */
 
+enum { /* codes of metadata values */
+       DK_GGUF_U8 = 0,
+       DK_GGUF_I8,
+       DK_GGUF_U16,
+       DK_GGUF_I16,
+       DK_GGUF_U32,
+       DK_GGUF_I32,
+       DK_GGUF_F32,
+       DK_GGUF_BOOL,
+       DK_GGUF_TEXT,
+       DK_GGUF_LIST,
+       DK_GGUF_U64,
+       DK_GGUF_I64,
+       DK_GGUF_F64,
+       DK_GGUF_COUNT
+};
 typedef struct dk_gguf_type { /* of tensors */
     int32_t code;
     const char *name;
     dk_dtype dtype;
 } dk_gguf_type;
 const dk_gguf_type *dk_gguf_type_find(uint32_t code); /* NULL = unknown */
+const dk_gguf_type *dk_gguf_type_of(dk_dtype dtype);
 
 #endif

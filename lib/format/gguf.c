@@ -3,24 +3,8 @@
 
 #include <string.h>
 
-enum { /* codes of metadata values */
-       VALUE_U8 = 0,
-       VALUE_I8,
-       VALUE_U16,
-       VALUE_I16,
-       VALUE_U32,
-       VALUE_I32,
-       VALUE_F32,
-       VALUE_BOOL,
-       VALUE_TEXT,
-       VALUE_LIST,
-       VALUE_U64,
-       VALUE_I64,
-       VALUE_F64,
-       VALUE_COUNT
-};
 enum { DEPTH_LIMIT = 8, ALIGNMENT_DEFAULT = 32, ALIGNMENT_LIMIT = 1 << 20 };
-static const uint8_t value_sizes[VALUE_COUNT] = {1, 1, 2, 2, 4, 4, 4, 1, 0, 0, 8, 8, 8};
+static const uint8_t value_sizes[DK_GGUF_COUNT] = {1, 1, 2, 2, 4, 4, 4, 1, 0, 0, 8, 8, 8};
 
 typedef struct cursor {
     dk_checkpoint *checkpoint;
@@ -90,20 +74,20 @@ static double float_of(uint64_t bits, int32_t code)
     double wide;
     memcpy(&single, &half, sizeof single);
     memcpy(&wide, &bits, sizeof wide);
-    return code == VALUE_F32 ? (double)single : wide;
+    return code == DK_GGUF_F32 ? (double)single : wide;
 }
 
 static dk_metadata_type type_of(int32_t code)
 {
     switch (code) {
-    case VALUE_F32:
-    case VALUE_F64:
+    case DK_GGUF_F32:
+    case DK_GGUF_F64:
         return DK_META_FLOAT;
-    case VALUE_BOOL:
+    case DK_GGUF_BOOL:
         return DK_META_BOOL;
-    case VALUE_TEXT:
+    case DK_GGUF_TEXT:
         return DK_META_TEXT;
-    case VALUE_LIST:
+    case DK_GGUF_LIST:
         return DK_META_LIST;
     default:
         return DK_META_INT;
@@ -113,11 +97,11 @@ static dk_metadata_type type_of(int32_t code)
 static int64_t int_of(uint64_t bits, int32_t code)
 {
     switch (code) {
-    case VALUE_I8:
-    case VALUE_I16:
-    case VALUE_I32:
+    case DK_GGUF_I8:
+    case DK_GGUF_I16:
+    case DK_GGUF_I32:
         return sign_extend(bits, value_sizes[code]);
-    case VALUE_U64:
+    case DK_GGUF_U64:
         return bits > INT64_MAX ? INT64_MAX : (int64_t)bits;
     default:
         return (int64_t)bits;
@@ -178,8 +162,8 @@ static int32_t take_list(cursor *in, int32_t depth, dk_metadata *out, dk_error *
     uint64_t code = 0, count = 0;
     DK_TRY(take(in, 4, "a list", &code, err));
     DK_TRY(take(in, 8, "a list", &count, err));
-    if (code >= VALUE_COUNT) return fail_code(in, code, err);
-    uint64_t least = code == VALUE_TEXT ? 8 : code == VALUE_LIST ? 12 : value_sizes[code];
+    if (code >= DK_GGUF_COUNT) return fail_code(in, code, err);
+    uint64_t least = code == DK_GGUF_TEXT ? 8 : code == DK_GGUF_LIST ? 12 : value_sizes[code];
     if (count > (in->size - in->at) / least || depth > DEPTH_LIMIT)
         return dk_fail_at(err, DK_E_FORMAT, (int64_t)in->at,
                           "%s: list at byte %llu says it has %llu items (depth %d); the file is damaged",
@@ -188,11 +172,11 @@ static int32_t take_list(cursor *in, int32_t depth, dk_metadata *out, dk_error *
     out->count = (int64_t)count;
     out->item_code = (int32_t)code;
     out->item_type = type_of((int32_t)code);
-    if (code == VALUE_TEXT) {
+    if (code == DK_GGUF_TEXT) {
         dk_slice *texts = NULL;
         DK_TRY(take_texts(in, out->count, &texts, err));
         out->texts = texts;
-    } else if (code == VALUE_LIST) {
+    } else if (code == DK_GGUF_LIST) {
         DK_TRY(take_nested(in, out->count, depth, err));
     } else {
         out->items = in->data + in->at;
@@ -205,13 +189,13 @@ out:
 static int32_t take_value(cursor *in, uint64_t code, dk_metadata *out, dk_error *err)
 {
     uint64_t bits = 0;
-    if (code >= VALUE_COUNT) return fail_code(in, code, err);
+    if (code >= DK_GGUF_COUNT) return fail_code(in, code, err);
     out->type = type_of((int32_t)code);
-    if (code == VALUE_TEXT) return take_text(in, "a text", &out->text, err);
-    if (code == VALUE_LIST) return take_list(in, 0, out, err);
+    if (code == DK_GGUF_TEXT) return take_text(in, "a text", &out->text, err);
+    if (code == DK_GGUF_LIST) return take_list(in, 0, out, err);
     int32_t rc = take(in, value_sizes[code], "a value", &bits, err);
     if (rc) return rc;
-    if (code == VALUE_BOOL && bits > 1)
+    if (code == DK_GGUF_BOOL && bits > 1)
         return dk_fail_at(err, DK_E_FORMAT, (int64_t)in->at, "%s: boolean before byte %llu is %llu",
                           in->checkpoint->path, (unsigned long long)in->at, (unsigned long long)bits);
     if (out->type == DK_META_FLOAT) {

@@ -19,6 +19,13 @@ const dk_gguf_type *dk_gguf_type_find(uint32_t code)
     return NULL;
 }
 
+const dk_gguf_type *dk_gguf_type_of(dk_dtype dtype)
+{
+    for (size_t i = 0; i < sizeof types / sizeof *types; i++)
+        if (types[i].dtype == dtype) return &types[i];
+    return NULL;
+}
+
 const char *dk_gguf_way_out(void)
 {
     return "supported are F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q2_K, Q3_K, Q4_K, Q5_K, Q6_K, IQ4_NL and "

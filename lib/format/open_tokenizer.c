@@ -120,11 +120,11 @@ static int32_t read_vocabulary(dk_host *host, const dk_checkpoint *file, parts *
     int32_t rc;
     dk_vocabulary_init(out);
     DK_TRY(dk_metadata_text(file, "tokenizer.ggml.model", &own->model, err));
-    if (!own->model)
-        DK_TRY(dk_fail(
-            err, DK_E_NOT_FOUND,
-            "%s: has no tokenizer (no key tokenizer.ggml.model); use a file that was converted with its vocabulary",
-            dk_checkpoint_path(file)));
+    if (!own->model || !strcmp(own->model, "none") || !strcmp(own->model, "no_vocab"))
+        DK_TRY(dk_fail(err, DK_E_NOT_FOUND,
+                       "%s: has no tokenizer (no key tokenizer.ggml.model, or none); use a file that was converted "
+                       "with its vocabulary",
+                       dk_checkpoint_path(file)));
     DK_TRY(dk_metadata_text(file, "tokenizer.ggml.pre", &own->pre, err));
     DK_TRY(dk_metadata_text(file, "tokenizer.chat_template", &own->chat_template, err));
     DK_TRY(read_text_list(file, "tokenizer.ggml.tokens", &out->tokens, &out->count, err));

@@ -112,6 +112,9 @@ typedef struct dk_llama3_factors {
 int32_t dk_llama3_fit(const float *divisors, int64_t count, double theta, int64_t original_guess,
                       dk_llama3_factors *out); /* 0 = does not fit */
 
+/* What llama3 scaling divides the frequency of a pair by, as rope_freqs.weight has it. */
+double dk_llama3_divisor(const dk_rope_config *rope, int64_t pair);
+
 /* ---- config.json as text ---- */
 typedef struct dk_config_change {
     const char *key;

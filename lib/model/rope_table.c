@@ -20,6 +20,12 @@ static double llama3_frequency(const dk_rope_config *rope, double frequency)
     return (1 - smooth) * frequency / rope->factor + smooth * frequency;
 }
 
+double dk_llama3_divisor(const dk_rope_config *rope, int64_t pair)
+{
+    double frequency = plain_frequency(rope, pair);
+    return frequency / llama3_frequency(rope, frequency);
+}
+
 /* The pair that makes `rotations` full rotations within the original context. */
 static double yarn_pair(const dk_rope_config *rope, double rotations)
 {

@@ -58,6 +58,22 @@ void dk_vocabulary_init(dk_vocabulary *vocabulary); /* zero, ids -1, flags -1 */
 /* Copies what it needs. */
 int32_t dk_tokenizer_from_vocabulary(dk_host *host, const dk_vocabulary *vocabulary, dk_tokenizer **out, dk_error *err);
 
+/* The way back: what GGUF can keep of a tokenizer, for a model of so many rows. Rows without a token are named [PAD..];
+ * the 256 byte tokens that SentencePiece needs are added behind the rows where it lacks them. Texts lie in tok or in
+ * the parts. What GGUF cannot say is refused by name, what it leaves out is noted. */
+typedef struct dk_vocabulary_parts {
+    dk_vocabulary vocabulary;
+    int64_t added; /* byte tokens behind the rows */
+    dk_host *host;
+    dk_slice *tokens, *merges;
+    int32_t *types;
+    float *scores;
+    char *texts, *merge_texts;
+} dk_vocabulary_parts;
+int32_t dk_tokenizer_to_vocabulary(const dk_tokenizer *tok, dk_host *host, int64_t rows, dk_strbuf *notes,
+                                   dk_vocabulary_parts *out, dk_error *err);
+void dk_vocabulary_parts_free(dk_vocabulary_parts *parts); /* a zeroed one is fine */
+
 dk_tokenizer *dk_tokenizer_retain(const dk_tokenizer *tok);
 void dk_tokenizer_release(dk_tokenizer *tok); /* NULL is fine */
 

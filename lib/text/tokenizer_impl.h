@@ -85,6 +85,9 @@ typedef struct dk_text_marks {
 int32_t dk_text_encode(const dk_tokenizer *tok, dk_text_scratch *scratch, const char *text, size_t size, uint32_t flags,
                        const dk_text_marks *marks, dk_error *err);
 
+/* tokenizer_vocab.c: GGUF's name of a byte-level pre-tokenizer; NULL = it has none. */
+const char *dk_pre_name(const dk_steps *pre, int32_t ignore_merges);
+
 /* pretokenise.c: runs the pre-tokenizer and the model over normalised text; the ids go to scratch->ids. */
 typedef struct dk_piece {
     const char *text;

@@ -52,6 +52,8 @@ static int32_t read_pattern(dk_json_reader *r, const dk_node *node, dk_matcher *
         rc = dk_matcher_set_text(r->tok->host, out, text->text, text->size, r->err);
     } else if (regex && regex->type == DK_NODE_TEXT) {
         out->kind = DK_MATCH_REGEX;
+        out->size = regex->size; /* the pattern is kept for writing */
+        if (!(out->text = dk_strndup(r->tok->host, regex->text, regex->size))) return dk_fail_nomem(r->err, out->size);
         rc = dk_regex_compile(r->tok->host, regex->text, regex->size, &out->regex, r->err);
     } else {
         return dk_malformed(r, "pattern", "{\"String\": text} or {\"Regex\": text}");

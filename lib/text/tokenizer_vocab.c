@@ -64,6 +64,39 @@ static const named_pre *find_pre(const char *name)
     return NULL;
 }
 
+/* ---- the name of steps ---- */
+/* Files spell contractions with a switch for case where the names' patterns list both. */
+static int32_t same_pattern(const char *named, const dk_matcher *matcher)
+{
+    static const char listed[] = "(?:'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD])",
+                      switched[] = "(?i:'s|'t|'re|'ve|'m|'ll|'d)";
+    const char *text = matcher->kind == DK_MATCH_NUMBER ? "\\p{N}" : matcher->text;
+    if (matcher->kind != DK_MATCH_NUMBER && matcher->kind != DK_MATCH_REGEX) return 0;
+    if (matcher->invert || !text) return 0;
+    if (!strcmp(named, text)) return 1;
+    size_t size = sizeof listed - 1, from = strlen(switched);
+    return !strncmp(named, listed, size) && !strncmp(text, switched, from) && !strcmp(named + size, text + from);
+}
+
+static int32_t is_named(const named_pre *named, const dk_steps *pre)
+{
+    int32_t at = 0;
+    for (; at < pre->count && pre->items[at].kind == DK_STEP_SPLIT; at++)
+        if (at >= 5 || !named->patterns[at] || pre->items[at].behavior != DK_SPLIT_ISOLATED ||
+            !same_pattern(named->patterns[at], &pre->items[at].matcher))
+            return 0;
+    if (at < 5 && named->patterns[at]) return 0;
+    return at + 1 == pre->count && pre->items[at].kind == DK_STEP_BYTES;
+}
+
+const char *dk_pre_name(const dk_steps *pre, int32_t ignore_merges)
+{
+    for (size_t i = 0; i < sizeof pre_tokenizers / sizeof *pre_tokenizers; i++)
+        if (pre_tokenizers[i].ignore_merges == ignore_merges && is_named(&pre_tokenizers[i], pre))
+            return pre_tokenizers[i].names[0];
+    return NULL;
+}
+
 static int32_t token_type(const dk_vocabulary *v, int64_t id)
 {
     return v->types                       ? v->types[id]

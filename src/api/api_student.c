@@ -91,11 +91,14 @@ int32_t distill_student_save(const distill_student *student, const char *path, c
                              distill_error *error)
 {
     dk_error *err = di_err(error);
+    di_files files;
     int32_t rc;
     dk_error_clear(err);
     DK_TRY(di_check_pointer(student, "student", err));
     DK_TRY(di_check_pointer(path, "path", err));
-    DI_COMPUTE(di_student_save(student->student, path, di_options_text(di_tree(options), "output.type"), err));
+    DK_TRY(di_student_files(student->student, di_options_text(di_tree(options), "output.format"),
+                            di_options_text(di_tree(options), "output.type"), &files, err));
+    DI_COMPUTE(di_student_save(student->student, path, &files, err));
 out:
     return rc;
 }

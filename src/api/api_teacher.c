@@ -302,3 +302,23 @@ int32_t distill_teacher_get_i64(const distill_teacher *teacher, const char *key,
 out:
     return rc;
 }
+
+int32_t distill_teacher_export(const distill_teacher *model, const char *path, const distill_options *options,
+                               distill_error *error)
+{
+    dk_error *err = di_err(error);
+    di_files files;
+    const dk_model *local = NULL;
+    int32_t rc;
+    dk_error_clear(err);
+    DK_TRY(di_check_pointer(model, "model", err));
+    DK_TRY(di_check_pointer(path, "path", err));
+    DK_TRY(di_options_check(di_tree(options), 1 << DI_OUTPUT, err));
+    if (!(local = di_teacher_model(model->teacher)))
+        DK_TRY(dk_fail(err, DK_E_UNSUPPORTED, "export: this teacher is no local model, so it has no weights to write"));
+    DK_TRY(di_files_choose(di_options_text(di_tree(options), "output.format"),
+                           di_options_text(di_tree(options), "output.type"), di_stored_type(local), &files, err));
+    DI_COMPUTE(di_files_export(&files, local, di_teacher_tokenizer(model->teacher), path, err));
+out:
+    return rc;
+}

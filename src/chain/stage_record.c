@@ -313,7 +313,8 @@ static int32_t has(const di_stages *s, const di_stage *stage, const char *name)
 
 int32_t di_stage_look(const di_stages *s, const di_stage *stage, di_stage_state *out, dk_error *err)
 {
-    const int32_t result = has(s, stage, "result.json"), model = has(s, stage, "config.json");
+    const int32_t result = has(s, stage, "result.json"),
+                  model = has(s, stage, "config.json") || has(s, stage, DI_GGUF_NAME);
     char *checkpoint = NULL;
     int32_t rc = di_checkpoint_newest(s->host, stage->output, &checkpoint, err);
     if (rc != DK_OK) return rc;

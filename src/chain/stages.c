@@ -179,6 +179,19 @@ static int32_t drop_entry(di_stage *stage, const char *key, dk_error *err)
     return rc;
 }
 
+/* What another stage leaves for this one to open: its folder, or the one file that it writes. */
+static int32_t take_output(di_stages *s, di_stage *stage, const char *key, const di_stage *from, dk_error *err)
+{
+    char *file = NULL;
+    int32_t rc = DK_OK;
+    if (!di_options_is(from->options, "output.format", "gguf"))
+        return di_options_set_str(stage->options, key, from->output, err);
+    if (!(file = dk_path_join(s->host, from->output, DI_GGUF_NAME))) return dk_fail_nomem(err, strlen(from->output));
+    rc = di_options_set_str(stage->options, key, file, err);
+    dk_free(s->host, file);
+    return rc;
+}
+
 static int32_t resolve(di_stages *s, di_stage *stage, const di_options *own, const char *key, const char *given,
                        dk_error *err)
 {
@@ -198,7 +211,7 @@ static int32_t resolve(di_stages *s, di_stage *stage, const di_options *own, con
     di_stage_input *input = &stage->inputs[stage->input_count++];
     snprintf(input->key, sizeof input->key, "%s", key);
     input->stage = target;
-    const int32_t rc = di_options_set_str(stage->options, key, s->stages[target].output, err);
+    const int32_t rc = take_output(s, stage, key, &s->stages[target], err);
     look_again(stage);
     return rc;
 }

@@ -115,6 +115,7 @@ int cli_tokenize(const cli_command *command, int argc, char **argv);
 int cli_detokenize(const cli_command *command, int argc, char **argv);
 int cli_generate(const cli_command *command, int argc, char **argv);
 int cli_inspect(const cli_command *command, int argc, char **argv);
+int cli_export(const cli_command *command, int argc, char **argv);
 int cli_cache(const cli_command *command, int argc, char **argv);
 int cli_cache_build(const cli_command *command, int argc, char **argv);
 int cli_cache_measure(const cli_command *command, int argc, char **argv);

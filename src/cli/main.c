@@ -72,6 +72,14 @@ static const cli_command commands[] = {
      "  --tokenizer MODEL what becomes of the samples of a file of data: learnt from, too long, truncated, "
      "...\n" SET_HELP "  --json            one JSON document\n",
      cli_inspect},
+    {"export", "a model as new files: GGUF for llama.cpp, or an HF folder",
+     "usage: distill export MODEL --to gguf|hf|both [--type TYPE] -o PATH [--set KEY=VALUE]... [--json]\n\n"
+     "At PATH there may be nothing yet. Prints what inspect says of it.\n\n"
+     "  --to FORMAT       gguf = one file; hf = a folder; both = a folder with model.gguf in it\n"
+     "  --type TYPE       f32, bf16, f16, and for GGUF q8_0, q4_0 or q4_k; auto, the default = as MODEL is stored,\n"
+     "                    bf16 where that is quantised\n"
+     "  -o PATH           the new file or folder\n" SET_HELP "  --json            one JSON document\n",
+     cli_export},
     {"cache", "a teacher's targets in a file: build, measure, inspect, verify, merge",
      "usage: distill cache build|measure|inspect|verify|merge ...\n\n"
      "  build             runs a teacher over data and keeps its targets\n"

@@ -245,8 +245,11 @@ static const di_option_info rows[] = {
     INT("generate.seed", "1", 0, 9007199254740992.0, NULL, 0, "seed of the draws"),
 
     PATH("output.path", "folder for the student, the metrics, the checkpoints and the result"),
-    CHOICE("output.type", "auto", "auto|f32|bf16|f16", 0,
-           "number format of the saved weights; auto = the teacher's, bf16 where that is quantised, f32 without one"),
+    CHOICE("output.format", "hf", "hf|gguf|both", 0,
+           "files of the student: an HF folder, model.gguf as llama.cpp loads it, or both in one folder"),
+    CHOICE("output.type", "auto", "auto|f32|bf16|f16|q8_0|q4_0|q4_k", 0,
+           "number format of the saved weights; auto = the teacher's, bf16 where that is quantised, f32 without one; "
+           "q8_0, q4_0 and q4_k are of GGUF files (an HF folder beside one is as auto says)"),
     FLAG("output.overwrite", "false", "replace the run that the output folder already holds", .when = "path"),
     FLAG("output.metrics", "true", "write metrics.jsonl to the output folder"),
 
@@ -278,7 +281,7 @@ static const di_group groups[] = {
 };
 
 static const di_gone gone[] = {
-    {"output.save_dtype", "give output.type: auto, f32, bf16 or f16"},
+    {"output.save_dtype", "give output.type: auto, f32, bf16, f16, or q8_0, q4_0 or q4_k of GGUF"},
 };
 
 const di_table di_public_table = {

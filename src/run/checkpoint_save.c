@@ -281,6 +281,7 @@ int32_t di_checkpoint_save(di_run *run, const char *path, dk_error *err)
     const dk_model *model = di_student_model(t->student);
     const uint64_t weights = model ? (uint64_t)dk_model_elements(model) * sizeof(float) : 0;
     di_saving saving = {.run = run, .total = weights + bytes_of_moments(t)};
+    static const di_files exact = {.folder = 1, .folder_type = DK_F32};
     char *staged = NULL, *student = NULL;
     int32_t rc;
     if (t->window.stage != DI_STAGE_IDLE)
@@ -290,7 +291,7 @@ int32_t di_checkpoint_save(di_run *run, const char *path, dk_error *err)
         rc = dk_fail_nomem(err, strlen(staged));
         goto out;
     }
-    DK_TRY(di_saving_student(&saving, student, "f32", err));
+    DK_TRY(di_saving_student(&saving, student, &exact, err));
     saving.before = weights;
     if (t->update.optimizer && t->update.own_optimizer) DK_TRY(write_moments(t, &saving, staged, err));
     DK_TRY(write_state(run, staged, err));

@@ -132,13 +132,22 @@ out:
     return rc;
 }
 
+/* The files of which the student's numbers are, for dk_free. */
+static char *saved_path(const di_output *output)
+{
+    return output->files.folder ? dk_strdup(output->host, output->path)
+                                : dk_path_join(output->host, output->path, DI_GGUF_NAME);
+}
+
 static int32_t save(di_run *run, di_teacher **saved, dk_error *err)
 {
     di_trainer *t = run->trainer;
+    char *path = NULL;
     int32_t rc = DK_OK;
     if (run->output.path) {
         DK_TRY(di_output_student(run, err));
-        if (di_student_model(t->student)) DK_TRY(di_teacher_open(t->backend, run->output.path, 1, saved, err));
+        if (!(path = saved_path(&run->output))) DK_TRY(dk_fail_nomem(err, strlen(run->output.path)));
+        if (di_student_model(t->student)) DK_TRY(di_teacher_open(t->backend, path, 1, saved, err));
     }
     if (!*saved) {
         rc = di_student_as_teacher(t->student, saved, err);
@@ -146,15 +155,17 @@ static int32_t save(di_run *run, di_teacher **saved, dk_error *err)
         if (rc == DK_OK) dk_error_clear(err);
     }
 out:
+    dk_free(run->host, path);
     return rc;
 }
+
+static dk_dtype saved_type(const di_files *files) { return files->folder ? files->folder_type : files->gguf_type; }
 
 /* An evaluation of these very weights over all data, if they were saved bit for bit, is not made again. */
 static int32_t measure(di_run *run, di_teacher *saved, dk_error *err)
 {
     di_run_evaluation *evaluation = &run->evaluation;
-    int32_t exact = evaluation->tokens == 0 && di_student_type(run->trainer->student, run->output.dtype) == DK_F32,
-            rc = DK_OK;
+    int32_t exact = evaluation->tokens == 0 && saved_type(&run->output.files) == DK_F32, rc = DK_OK;
     if (!run->trainer->data.eval || !saved) return DK_OK;
     dk_strbuf_clear(&evaluation->teachers_json);
     if (!evaluation->teachers_never) DK_TRY(di_run_evaluate_teachers(run, saved, 0, &evaluation->teachers_json, err));

@@ -8,12 +8,19 @@
 
 /* What a run and a saved student leave in a folder; anything else there is somebody else's. */
 static const char *const of_run[] = {"result.json", "metrics.jsonl", "checkpoints"};
-static const char *const of_model[] = {"config.json",       "generation_config.json",
-                                       "model.safetensors", "model.safetensors.index.json",
-                                       "tokenizer.json",    "tokenizer_config.json",
-                                       "tokenizer.model",   "special_tokens_map.json",
-                                       "added_tokens.json", "vocab.json",
-                                       "merges.txt",        "chat_template.jinja",
+static const char *const of_model[] = {"config.json",
+                                       "generation_config.json",
+                                       "model.safetensors",
+                                       "model.safetensors.index.json",
+                                       DI_GGUF_NAME,
+                                       "tokenizer.json",
+                                       "tokenizer_config.json",
+                                       "tokenizer.model",
+                                       "special_tokens_map.json",
+                                       "added_tokens.json",
+                                       "vocab.json",
+                                       "merges.txt",
+                                       "chat_template.jinja",
                                        "chat_template.json"};
 #define COUNT(array) (sizeof(array) / sizeof *(array))
 
@@ -154,7 +161,7 @@ int32_t di_output_student(di_run *run, dk_error *err)
     if (!staging) return dk_fail_nomem(err, strlen(output->path));
     if (dk_path_exists(staging)) DK_TRY(dk_dir_remove(output->host, staging, err)); /* a killed run's */
     if (callbacks && !callbacks->save) goto out;
-    DK_TRY(di_saving_student(&saving, staging, output->dtype, err));
+    DK_TRY(di_saving_student(&saving, staging, &output->files, err));
     DK_TRY(remove_in(output->host, output->path, m.last, err));
     DK_TRY(dk_dir_list(output->host, output->path, remove_old, &m, err));
     DK_TRY(dk_dir_list(output->host, staging, move_one, &m, err));

@@ -12,7 +12,8 @@ static int32_t read_options(di_run *run, const di_options *o, dk_error *err)
     output->metrics = di_options_flag(o, "output.metrics");
     output->overwrite = di_options_flag(o, "output.overwrite");
     output->log_every = di_options_i64(o, "train.log_every");
-    strncpy(output->dtype, di_options_text(o, "output.type"), sizeof output->dtype - 1);
+    strncpy(output->format, di_options_text(o, "output.format"), sizeof output->format - 1);
+    strncpy(output->type, di_options_text(o, "output.type"), sizeof output->type - 1);
     evaluation->every = di_options_i64(o, "train.eval_every");
     evaluation->tokens = di_options_i64(o, "train.eval_tokens");
     evaluation->patience = di_options_i64(o, "train.early_stop_patience");
@@ -83,6 +84,7 @@ int32_t di_run_create(const di_parts *parts, const di_options *options, di_run *
     DK_TRY(refuse_stages(options, err));
     DK_TRY(di_trainer_create(parts, options, &run->trainer, err));
     DK_TRY(di_run_check_options(options, run->trainer->data.eval != NULL, err));
+    DK_TRY(di_student_files(run->trainer->student, run->output.format, run->output.type, &run->output.files, err));
     const di_teacher *teacher = run->trainer->teacher;
     DK_TRY(di_output_check_place(host, run->output.path, options, teacher ? di_teacher_path(teacher) : "", err));
     tell_measure(run);

@@ -9,7 +9,8 @@
 typedef struct di_output {
     dk_host *host;
     char *path; /* NULL = write nothing */
-    char dtype[8];
+    char format[8], type[8];
+    di_files files; /* what these say of this student */
     int32_t metrics, overwrite;
     int64_t log_every;
 } di_output;
@@ -79,7 +80,7 @@ typedef struct di_saving {
     double told;
 } di_saving;
 void di_saving_tell(void *saving, uint64_t done, uint64_t total); /* of the student; total 0 = saving->total holds */
-int32_t di_saving_student(di_saving *saving, const char *path, const char *type, dk_error *err);
+int32_t di_saving_student(di_saving *saving, const char *path, const di_files *files, dk_error *err);
 /* output.c */
 int32_t di_output_prepare(const di_output *output, int32_t resumed, dk_error *err);
 int32_t di_output_student(di_run *run, dk_error *err); /* the student's files, into the folder */

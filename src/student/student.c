@@ -104,25 +104,18 @@ int32_t di_student_as_teacher(di_student *s, di_teacher **out, dk_error *err)
     return s->kind->as_teacher(s, out, err);
 }
 
-/* The type that most of the teacher's weights have; what is neither F32 nor F16 is BF16 here. */
 void di_student_take_storage(di_student *s, const di_teacher *teacher)
 {
     const dk_model *model = di_teacher_model(teacher);
-    int64_t counts[3] = {0};
-    for (int64_t i = 0; model && i < model->parameter_count; i++) {
-        const dk_view *value = &model->parameters[i].value;
-        int64_t count = 1;
-        for (int32_t d = 0; d < value->rank; d++) count *= value->shape[d];
-        counts[value->dtype == DK_F32 ? 0 : value->dtype == DK_F16 ? 1 : 2] += count;
-    }
-    if (!model) return;
-    s->storage = counts[2] > counts[0] && counts[2] >= counts[1] ? DK_BF16 : counts[1] > counts[0] ? DK_F16 : DK_F32;
+    if (model) s->storage = di_stored_type(model);
 }
 
-dk_dtype di_student_type(const di_student *s, const char *name)
+int32_t di_student_files(const di_student *s, const char *format, const char *type, di_files *out, dk_error *err)
 {
-    if (strcmp(name, "auto") == 0) return s->storage;
-    return strcmp(name, "bf16") == 0 ? DK_BF16 : strcmp(name, "f16") == 0 ? DK_F16 : DK_F32;
+    int32_t rc = di_files_choose(format, type, s->storage, out, err);
+    if (rc == DK_OK && out->gguf && !s->kind->model)
+        return dk_fail(err, DK_E_UNSUPPORTED, "output.format %s: a student of the host's own saves itself", format);
+    return rc ? rc : out->gguf ? di_files_check(out, di_student_model(s), s->tokenizer, err) : DK_OK;
 }
 
 void di_student_on_saved(di_student *s, dk_saved_fn saved, void *user)
@@ -152,12 +145,12 @@ static int32_t save_chat(const di_student *s, const char *folder, dk_error *err)
     return rc;
 }
 
-int32_t di_student_save(const di_student *s, const char *path, const char *type, dk_error *err)
+int32_t di_student_save(const di_student *s, const char *path, const di_files *files, dk_error *err)
 {
     char *staged = NULL;
     int32_t rc;
     DK_TRY(dk_dir_stage(s->host, path, &staged, err));
-    DK_TRY(s->kind->save(s, staged, di_student_type(s, type), err));
+    DK_TRY(s->kind->save(s, staged, files, err));
     DK_TRY(save_chat(s, staged, err));
     DK_TRY(dk_dir_commit(s->host, staged, path, err));
 out:

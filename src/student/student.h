@@ -4,6 +4,7 @@
 #ifndef DI_STUDENT_STUDENT_H
 #define DI_STUDENT_STUDENT_H
 
+#include "teacher/model_files.h"
 #include "teacher/teacher.h"
 
 typedef struct di_student di_student;
@@ -36,11 +37,12 @@ int32_t di_student_acquire(di_student *student, dk_error *err); /* for one train
 void di_student_let_go(di_student *student);
 /* Files say "auto" for the type in which the teacher is stored; F32 until it is known. */
 void di_student_take_storage(di_student *student, const di_teacher *teacher);
-dk_dtype di_student_type(const di_student *student, const char *name); /* auto, f32, bf16, f16 */
+/* What options of the section output say of the student's files; what cannot be written is refused. */
+int32_t di_student_files(const di_student *student, const char *format, const char *type, di_files *out, dk_error *err);
 /* Who is told how far saving is, until it is NULL again. */
 void di_student_on_saved(di_student *student, dk_saved_fn saved, void *user);
-/* atomic folder with tokenizer files; type: auto, f32, bf16, f16 */
-int32_t di_student_save(const di_student *student, const char *path, const char *type, dk_error *err);
+/* atomic folder with tokenizer files */
+int32_t di_student_save(const di_student *student, const char *path, const di_files *files, dk_error *err);
 int32_t di_student_as_teacher(di_student *student, di_teacher **out, dk_error *err);
 int32_t di_student_parameter(di_student *student, const char *name, int32_t which, distill_tensor *out, dk_error *err);
 const char *di_student_parameter_name(const di_student *student, int64_t index);

@@ -28,10 +28,10 @@ static void describe(const di_student *s, di_facts *out)
     *out = di_teacher_facts(h->scorer);
 }
 
-static int32_t save(const di_student *s, const char *folder, dk_dtype dtype, dk_error *err)
+static int32_t save(const di_student *s, const char *folder, const di_files *files, dk_error *err)
 {
     const distill_student_callbacks *table = callbacks_of(s);
-    (void)dtype;
+    (void)files;
     if (!table->save) return dk_fail(err, DK_E_UNSUPPORTED, "this student cannot be saved: its table has no save");
     const int32_t code = table->save(table->user, folder);
     if (code == DISTILL_CB_OK) return DK_OK;

@@ -19,13 +19,9 @@ static double flops(const di_student *s, int64_t tokens, int64_t mean_length)
     return dk_model_flops(s->state, tokens, mean_length, 1);
 }
 
-static int32_t save(const di_student *s, const char *folder, dk_dtype dtype, dk_error *err)
+static int32_t save(const di_student *s, const char *folder, const di_files *files, dk_error *err)
 {
-    int32_t rc;
-    DK_TRY(dk_model_save_sharded(s->state, folder, dtype, 0, s->saved, s->saved_user, err));
-    if (s->tokenizer) DK_TRY(dk_tokenizer_save(s->tokenizer, folder, err));
-out:
-    return rc;
+    return di_files_write(files, s->state, s->tokenizer, folder, s->saved, s->saved_user, err);
 }
 
 static void retain_student(void *student) { di_student_retain(student); }

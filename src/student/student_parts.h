@@ -13,7 +13,7 @@ typedef struct di_student_kind {
     dk_model *(*model)(const di_student *student);              /* parameters that our optimiser updates; NULL = none */
     const distill_student_callbacks *(*callbacks)(const di_student *student); /* who updates itself; NULL = none */
     double (*flops)(const di_student *student, int64_t tokens, int64_t mean_length);
-    int32_t (*save)(const di_student *student, const char *folder, dk_dtype dtype, dk_error *err);
+    int32_t (*save)(const di_student *student, const char *folder, const di_files *files, dk_error *err);
     int32_t (*as_teacher)(di_student *student, di_teacher **out, dk_error *err);
 
     /* at work; trainee->state is the kind's own */

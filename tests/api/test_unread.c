@@ -190,7 +190,9 @@ TEST(types_of_files)
     REQUIRE_OK(distill_student_save(s.student, out, NULL, &err));
     CHECK(has(out, "\"float16\""));
     CHECK_INT(distill_options_set(s.options, "output.save_dtype", "bf16", &err), DISTILL_E_OPTION);
-    CHECK_STR(err.message, "output.save_dtype is not an option any more: give output.type: auto, f32, bf16 or f16");
+    CHECK_STR(err.message,
+              "output.save_dtype is not an option any more: give output.type: auto, f32, bf16, f16, or q8_0, q4_0 or "
+              "q4_k of GGUF");
     distill_tensor weight;
     REQUIRE_OK(distill_student_parameter(s.student, distill_student_parameter_name(s.student, 0), DISTILL_WEIGHT,
                                          &weight, &err));
@@ -201,5 +203,44 @@ TEST(types_of_files)
     small_close(&s);
 }
 
+/* A quantised teacher's student is saved as bf16; a GGUF file is a model like any other, and replaces nothing. */
+TEST(exports)
+{
+    char file[600], folder[600], out[600];
+    small s = {0};
+    distill_options *as_gguf = NULL;
+    int64_t elements[2] = {0, 0}, bytes = 0;
+    REQUIRE(small_models("unread"));
+    snprintf(file, sizeof file, "%s/exported.gguf", small_folder);
+    snprintf(folder, sizeof folder, "%s/exported", small_folder);
+    snprintf(out, sizeof out, "%s/exported_student", small_folder);
+    remove(file);
+    REQUIRE_OK(small_env(&s, NULL, "output: {type: q8_0}\n", &err));
+    REQUIRE_OK(distill_options_create(s.env, &as_gguf, &err));
+    REQUIRE_OK(distill_options_set(as_gguf, "output", "{format: gguf, type: q8_0}", &err));
+    REQUIRE_OK(distill_teacher_open(s.env, test_path(small_folder, "teacher"), NULL, &s.teacher, &err));
+    CHECK_INT(distill_teacher_export(s.teacher, folder, s.options, &err), DISTILL_E_OPTION);
+    CHECK_HAS(err.message, "output.type q8_0 is of GGUF files");
+    CHECK_OK(distill_teacher_export(s.teacher, file, as_gguf, &err));
+    CHECK_INT(distill_teacher_export(s.teacher, file, as_gguf, &err), DISTILL_E_INVALID);
+    CHECK_HAS(err.message, "exported.gguf: is there already");
+    CHECK_OK(distill_teacher_get_i64(s.teacher, "parameters", &elements[0], &err));
+    distill_teacher_free(s.teacher);
+    s.teacher = NULL;
+    REQUIRE_OK(distill_teacher_open(s.env, file, NULL, &s.teacher, &err));
+    CHECK_OK(distill_teacher_get_i64(s.teacher, "parameters", &elements[1], &err));
+    CHECK_OK(distill_teacher_get_i64(s.teacher, "bytes", &bytes, &err));
+    CHECK_INT(elements[0], elements[1]);
+    CHECK(bytes < 4 * elements[0] / 3);
+    REQUIRE_OK(distill_student_derive(s.teacher, NULL, &s.student, &err));
+    REQUIRE_OK(distill_student_save(s.student, out, NULL, &err));
+    CHECK(has(out, "\"bfloat16\""));
+    CHECK_INT(distill_student_save(s.student, out, s.options, &err), DISTILL_E_OPTION);
+    REQUIRE_OK(distill_student_save(s.student, out, as_gguf, &err));
+    CHECK(!has(out, "model_type"));
+    distill_options_free(as_gguf);
+    small_close(&s);
+}
+
 TEST_MAIN(TEST_CASE(a_trainer) TEST_CASE(warnings) TEST_CASE(students) TEST_CASE(handles) TEST_CASE(texts)
-              TEST_CASE(the_teacher_of_the_options) TEST_CASE(types_of_files))
+              TEST_CASE(the_teacher_of_the_options) TEST_CASE(types_of_files) TEST_CASE(exports))

@@ -151,6 +151,11 @@ TEST(trains_a_student_from_a_teacher)
     CHECK(!trainer.step());
     CHECK_INT(teacher["vocab_size"], 32);
     CHECK_INT((std::int64_t)teacher.score(some_tokens()).size(), 16 * 11 * 32);
+    const std::string file = std::string(test_folder("cxx_export")) + "/m.gguf";
+    distill::options as_gguf(env);
+    as_gguf.set("output.format", "gguf");
+    teacher.export_to(file, &as_gguf);
+    CHECK(distill::teacher(env, file).score(some_tokens()) == teacher.score(some_tokens()));
     auto both = distill::teacher::blend(env, {{teacher.get(), "one", 0.7}, {teacher.get(), "two", 0.3}});
     CHECK_INT(both["vocab_size"], 32);
     auto alone = teacher.log_probs(some_tokens(), 2), together = both.log_probs(some_tokens(), 2);

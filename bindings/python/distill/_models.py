@@ -328,6 +328,11 @@ class Teacher(_Model):
             raise ValueError("k is %d, below 1" % shape[-1])
         return memoryview(((c_int32 if code == "i" else ctypes.c_float) * count)()).cast("B").cast(code, shape)
 
+    def export(self, path, options=None, **keys):
+        """Any local model as new files: format="gguf", "hf" or "both"; type="q8_0", "q4_0", "q4_k" (GGUF), "f32", "bf16", "f16"."""
+        with_options = options_for(self.env, "output", options, keys)
+        interruptible(lambda: call("teacher_export", self.raw, encoded(path), raw_or_none(with_options)), self.env.cancel)
+
     def generate(self, prompts, on_token=None, options=None, **keys):
         """Continues one prompt (text or ids) or a list of them. Keywords are options of the section generate (max_tokens, temperature,
         top_k, top_p, seed). on_token(sequence, id, text) sees them as they come; False stops. One Generation, or a list."""
@@ -425,7 +430,7 @@ class Student(_Model):
         return Teacher.from_student(self)
 
     def save(self, path, options=None, **keys):
-        """An HF folder; type="bf16" halves it."""
+        """A folder; type="bf16" halves it. format="gguf" writes model.gguf into it, format="both" HF files too."""
         call("student_save", self.raw, encoded(path), raw_or_none(options_for(self.env, "output", options, keys)))
 
     trainable_parameters = property(lambda self: self._get_i64("trainable_parameters"))

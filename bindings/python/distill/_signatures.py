@@ -463,6 +463,7 @@ FUNCTIONS = {  # name: (result, arguments)
     "distill_teacher_log_probs": (c_int32, [POINTER(distill_teacher), POINTER(distill_batch), c_double, POINTER(distill_tensor), POINTER(distill_target), POINTER(distill_error)]),
     "distill_teacher_generate": (c_int32, [POINTER(distill_teacher), POINTER(distill_batch), POINTER(distill_options), distill_token_fn, c_void_p, POINTER(distill_error)]),
     "distill_teacher_tokenizer": (c_int32, [POINTER(distill_teacher), POINTER(POINTER(distill_tokenizer)), POINTER(distill_error)]),
+    "distill_teacher_export": (c_int32, [POINTER(distill_teacher), c_char_p, POINTER(distill_options), POINTER(distill_error)]),
     "distill_teacher_get_i64": (c_int32, [POINTER(distill_teacher), c_char_p, POINTER(c_int64), POINTER(distill_error)]),
     "distill_student_open": (c_int32, [POINTER(distill_env), c_char_p, POINTER(distill_options), POINTER(POINTER(distill_student)), POINTER(distill_error)]),
     "distill_student_create": (c_int32, [POINTER(distill_env), c_char_p, POINTER(distill_tokenizer), POINTER(distill_options), POINTER(POINTER(distill_student)), POINTER(distill_error)]),

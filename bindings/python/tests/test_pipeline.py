@@ -263,6 +263,19 @@ def test_save_and_open_is_the_same_model(model_folder, tmp_path, env):
     assert info["kind"] == "model" and info["whole"] is True
 
 
+def test_export_to_gguf_is_the_same_model(model_folder, tmp_path, env):
+    teacher = distill.Teacher(model_folder, env=env)
+    teacher.export(tmp_path / "m.gguf", format="gguf")
+    again = distill.Teacher(tmp_path / "m.gguf", env=env)
+    assert numpy.array_equal(teacher.score([1, 2, 3]), again.score([1, 2, 3]))
+    with pytest.raises(distill.InvalidArgument, match="is there already"):
+        teacher.export(tmp_path / "m.gguf", format="gguf", type="bf16")
+    student = distill.Student.derive(teacher, layers=[0, 2])
+    student.save(tmp_path / "both", format="both", type="f16")
+    assert sorted(path.name for path in (tmp_path / "both").iterdir() if path.suffix in (".gguf", ".safetensors")) == [
+        "model.gguf", "model.safetensors"]
+
+
 def test_evaluate(model_folder, recipe, env, tokenizer):
     student = distill.Student(model_folder, env=env)
     data = distill.Dataset(recipe["data"]["eval"], tokenizer, sequence_length=24)

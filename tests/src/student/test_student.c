@@ -21,6 +21,8 @@ static void score_student(di_student *student, const distill_batch *batch, float
     di_teacher_release(live);
 }
 
+static const di_files f32 = {.folder = 1, .folder_type = DK_F32}, bf16 = {.folder = 1, .folder_type = DK_BF16};
+
 TEST(saved_and_opened)
 {
     static float want[9 * TINY_VOCAB], got[9 * TINY_VOCAB];
@@ -35,7 +37,7 @@ TEST(saved_and_opened)
     score_student(student, &batch, want);
     snprintf(path, sizeof path, "%s/out", f.folder);
     for (int half = 0; half < 2; half++) {
-        CHECK_OK(di_student_save(student, path, half ? "bf16" : "f32", &err)); /* the second one replaces the first */
+        CHECK_OK(di_student_save(student, path, half ? &bf16 : &f32, &err)); /* the second one replaces the first */
         CHECK_OK(di_student_open(f.backend, path, NULL, &opened, &err));
         score_student(opened, &batch, got);
         for (int i = 0; i < 9 * TINY_VOCAB; i++) CHECK_NEAR((double)got[i], (double)want[i], half ? 0.2 : 1e-6);
@@ -358,10 +360,10 @@ static void check_hosted(fixture *f, const distill_target *form, int64_t width, 
     CHECK_INT(err.user_code, 12);
     CHECK_INT(source->rows(source->self, 0, ROWS, strip, &target, &err), DK_E_CALLBACK);
     snprintf(path, sizeof path, "%s/hosted", f->folder);
-    CHECK_INT(di_student_save(student, path, "f32", &err), DK_E_CALLBACK);
+    CHECK_INT(di_student_save(student, path, &f32, &err), DK_E_CALLBACK);
     CHECK_INT(dk_path_exists(path), 0); /* nothing is left of a save that failed */
     h.answer = 0;
-    CHECK_OK(di_student_save(student, path, "f32", &err));
+    CHECK_OK(di_student_save(student, path, &f32, &err));
     CHECK_INT(dk_path_exists(path), 2);
     CHECK_OK(dk_dir_remove(f->host, path, &err));
     di_trainee_free(trainee);
