@@ -20,7 +20,7 @@ static int prepare(void)
 {
     char text[8000] = "";
     uint32_t seed = 9;
-    if (!small_models("stages")) return 0;
+    if (!small_models("stages_in_c")) return 0;
     for (int i = 0; i < 40; i++) {
         char line[40] = "";
         for (int k = 0; k < 8 + i % 7; k++) line[k] = (char)('A' + small_random(&seed) % 20);
