@@ -58,8 +58,6 @@ static int32_t is_by_distance(const di_trainer *t)
     return t->objective.uses_teacher && !di_teacher_changes(t->teacher);
 }
 
-const char *di_best_measure(const di_best *best) { return best->by_distance ? "forward_kl" : "nats"; }
-
 /* Another loss, or a teacher that changes where it did not: the numbers are of different things. */
 static void forget_other_measure(di_run *run, int32_t by_distance)
 {

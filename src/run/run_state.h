@@ -62,13 +62,13 @@ struct di_run {
 /* run.c */
 int32_t di_run_manifest(di_run *run, const char **json, dk_error *err); /* of the teacher; without one its hash is "" */
 void di_run_warn(di_run *run, const char *format, ...) DK_PRINTF(2, 3); /* to the log, and into the result */
+const char *di_best_measure(const di_best *best); /* "forward_kl", or "nats" of the held-out text */
 /* run_evaluate.c */
 int32_t di_run_evaluation_due(const di_run *run); /* of the step that was made last */
 /* The student as it stands, as train.eval_every asks for it. */
 int32_t di_run_evaluate_now(di_run *run, dk_error *err);
 /* Looks at the value that an evaluation of this step gave, and keeps the best weights. */
 int32_t di_run_take_evaluation(di_run *run, const di_evaluation *evaluation, const dk_strbuf *teachers, dk_error *err);
-const char *di_best_measure(const di_best *best); /* "forward_kl", or "nats" of the held-out text */
 int32_t di_run_evaluate(di_run *run, di_teacher *student, int64_t tokens, di_evaluation *out, dk_error *err);
 /* Each of several teachers, into json; nothing where there is one. */
 int32_t di_run_evaluate_teachers(di_run *run, di_teacher *student, int64_t tokens, dk_strbuf *json, dk_error *err);

@@ -255,7 +255,7 @@ TEST(best_by_likelihood_where_the_teacher_changes)
     }
 }
 
-/* Weights of the loss under which the teacher is not imitated any more: what was best is compared anew, which is said. */
+/* Weights of the loss under which no teacher is imitated any more: evaluations are compared anew, and it is said. */
 TEST(another_measure_is_told)
 {
     small s;

@@ -152,7 +152,8 @@ TEST(refused_values)
     refuse(o, "data.mix", "[1, 2]", "data.mix is a map of names: give it as data.mix: {name: ...}");
     refuse(o, "data.train", "[{paht: a}]", "data.train.0.paht is not an option; did you mean data.train.0.path?");
     refuse(o, "output.save_dtype", "f32",
-           "output.save_dtype is not an option any more: give output.type: auto, f32, bf16 or f16");
+           "output.save_dtype is not an option any more: give output.type: auto, f32, bf16, f16, or q8_0, q4_0 or q4_k "
+           "of GGUF");
     refuse(o, "train.precision", "f16", "train.precision \"f16\" is none of auto|bf16|fp32; did you mean bf16?");
     refuse(o, "train.steps", "[1",
            "value of train.steps:2: did not find expected ',' or ']' while parsing a flow sequence");
