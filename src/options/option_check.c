@@ -216,6 +216,8 @@ static int32_t check_list(const spot *at, const dk_node *node, di_value *out, dk
     int64_t size = node->type == DK_NODE_LIST ? (int64_t)node->size : 1;
     int32_t rc;
     if (node->type == DK_NODE_MAP && !is_course(at, node)) return fail_kind(at, node, "a list", err);
+    if (!size && !(at->row->flags & DI_OPTION_OR_EMPTY))
+        return dk_fail(err, DK_E_OPTION, "%s is an empty list; give at least one item, or null for none", at->path);
     DK_TRY(dk_new(at->host, size, &out->items, err));
     for (; out->size < size; out->size++) DK_TRY(check_item(at, items[out->size], &out->items[out->size], err));
 out:

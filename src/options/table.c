@@ -5,6 +5,7 @@
 #define OPEN_HIGH DI_OPTION_OPEN_HIGH
 #define ALONE DI_OPTION_ALONE
 #define OWN DI_OPTION_OWN
+#define OR_EMPTY DI_OPTION_OR_EMPTY
 #define RARE DI_OPTION_RARE
 #define SCHEDULE DI_OPTION_SCHEDULE
 /* Behind the help may stand other members: .when = "schedule=wsd". */
@@ -118,9 +119,9 @@ static const di_option_info rows[] = {
     MODEL("student.path", "model that is trained: a folder with config.json and safetensors, or a GGUF file"),
     PATH("student.config", "config.json of a fresh student with random weights"),
     CHOICE("student.from", NULL, "teacher", 0, "teacher: start as a copy of some of the teacher's layers"),
-    LIST("student.layers", DI_OPTION_INT, 0, 1e6, 0,
+    LIST("student.layers", DI_OPTION_INT, 0, 1e6, OR_EMPTY,
          "teacher layers that a student made from the teacher keeps; empty = every second one, first and last kept"),
-    LIST("student.freeze", DI_OPTION_TEXT, 0, 0, 0,
+    LIST("student.freeze", DI_OPTION_TEXT, 0, 0, OR_EMPTY,
          "patterns (* ? [a-z]) of the names of parameters that are not trained"),
     NUMBER(
         "student.init_std", NULL, 1e-6, 10, NULL, 0,

@@ -29,6 +29,7 @@ enum {                           /* flags */
        DI_OPTION_ALONE = 16,     /* only where its group is one map, not in a list of them */
        DI_OPTION_OWN = 32,       /* set item by item: "loss.weight" does not reach every term of a list */
        DI_OPTION_OF_STAGE = 128, /* a PATH that may be the output of a stage: stages.NAME */
+       DI_OPTION_OR_EMPTY = 256, /* a LIST of which an empty one means something */
        DI_OPTION_RARE = 64       /* where a mistyped key fits several options, another one is meant */
 };
 typedef struct di_option_info {

@@ -17,11 +17,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         di_builder builder;
         di_store *store = NULL;
         di_reading reading = {&encoder, &builder, "fuzz", NULL, NULL};
-        if (di_builder_init(&builder, f.host, "fuzz", f.tokenizer, 64, &err) != DK_OK) return 0;
+        if (di_builder_init(&builder, f.host, "fuzz", f.tokenizer, 64, &err) != DK_OK) break;
         if (di_read_file(&reading, data, size, format, "\n\n", &err) == DK_OK)
             di_builder_finish(&builder, &store, &err);
         di_builder_free(&builder);
         di_store_release(store);
     }
+    di_encoder_free(&encoder);
     return 0;
 }

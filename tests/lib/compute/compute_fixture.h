@@ -159,7 +159,7 @@ static inline void fx_out(fx *f, dk_view view)
         f->room = 2 * f->room + n;
         f->out = realloc(f->out, (size_t)f->room * sizeof *f->out);
     }
-    memcpy(f->out + f->count, values, (size_t)n * sizeof *values);
+    if (n) memcpy(f->out + f->count, values, (size_t)n * sizeof *values);
     f->count += n;
     if (f->out_count == FX_MAX) abort();
     f->ends[f->out_count++] = f->count;

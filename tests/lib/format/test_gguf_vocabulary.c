@@ -11,6 +11,7 @@ static void setup(void)
 {
     if (!host && dk_host_create(NULL, &host, &err)) exit(3);
     dk_error_clear(&err);
+    dk_strbuf_free(&notes);
     dk_strbuf_init(&notes, host);
 }
 

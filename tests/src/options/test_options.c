@@ -258,6 +258,11 @@ TEST(terms_of_the_loss)
            "loss.1.hard_label_weight belongs to a single loss; in a list give each its weight");
     refuse(o, "loss.1", NULL, "loss.1: an item cannot be taken out; set loss as a whole");
     refuse(o, "loss.1.tpye", "x", "loss.1.tpye is not an option; did you mean loss.1.type?");
+    refuse(o, "teacher.blend.weights", "[]",
+           "teacher.blend.weights is an empty list; give at least one item, or null for none");
+    refuse(o, "teacher.blend.of", "[]", "teacher.blend.of is an empty list; give at least one item, or null for none");
+    CHECK_OK(di_options_set(o, "student.layers", "[]", &err)); /* every second one */
+    CHECK_OK(di_options_set(o, "student.layers", NULL, &err));
     refuse(o, "loss", "[]", "loss is an empty list; give at least one item, or null for none");
     CHECK_OK(di_options_set(o, "loss.1", "{type: tvd, weight: 3}", &err)); /* a term as a whole */
     CHECK(di_options_at_f64(o, "loss", 1, "weight") == 3 && di_options_at_f64(o, "loss", 1, "temperature") == 1);

@@ -48,6 +48,10 @@ static di_teacher *open_voice(fixture *f, voice *v, int32_t flags)
     return teacher;
 }
 
+/* The teacher is the model's only user, and frees it. */
+static void keep(void *model) { (void)model; }
+static void drop(void *model) { dk_model_free(model); }
+
 static di_teacher *open_model(fixture *f, uint64_t seed)
 {
     dk_document *config = NULL;
@@ -55,7 +59,7 @@ static di_teacher *open_model(fixture *f, uint64_t seed)
     di_teacher *teacher = NULL;
     if (dk_json_open(f->host, f->config, &config, NULL) ||
         dk_model_create(f->backend, config, 0.4, seed, &model, NULL) ||
-        di_teacher_from_model(f->backend, model, NULL, NULL, NULL, NULL, &teacher, NULL))
+        di_teacher_from_model(f->backend, model, NULL, model, keep, drop, &teacher, NULL))
         exit(3);
     dk_document_free(config);
     return teacher;
