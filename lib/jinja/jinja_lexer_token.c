@@ -1,21 +1,19 @@
 /* Tokens inside of tags: names, numbers, strings and signs. */
 #include "base/strbuf.h"
 #include "jinja/jinja_lexer.h"
+#include "jinja/jinja_message.h"
 #include "text/codepoint.h"
 
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
 int32_t dk_jinja_lex_fail(dk_jinja_lexer *l, const char *format, ...)
 {
-    char message[300];
     va_list args;
     va_start(args, format);
-    vsnprintf(message, sizeof message, format, args);
+    const int32_t rc = dk_jinja_fail_at(l->err, DK_E_FORMAT, l->jinja->name, l->line, format, args);
     va_end(args);
-    message[dk_valid_prefix(message, strlen(message))] = 0;
-    return dk_fail_at(l->err, DK_E_FORMAT, l->line, "%.80s line %d: %s", l->jinja->name, (int)l->line, message);
+    return rc;
 }
 
 int32_t dk_jinja_add_token(dk_jinja_lexer *l, dk_jinja_token token)

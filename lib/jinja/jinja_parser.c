@@ -1,26 +1,19 @@
 /* What all parts of the parser share. */
 #include "jinja/jinja_parser.h"
 
-#include "text/codepoint.h"
+#include "jinja/jinja_message.h"
 
-#include <stdarg.h>
-#include <stdio.h>
 #include <string.h>
 
 enum { PARSE_DEPTH = 100 };
 
 int32_t dk_jinja_parse_fail(dk_jinja_parser *p, const char *format, ...)
 {
-    const dk_jinja_token *token = dk_jinja_token_at(p);
-    char message[300];
     va_list args;
     va_start(args, format);
-    vsnprintf(message, sizeof message, format, args);
+    const int32_t rc = dk_jinja_fail_at(p->err, DK_E_FORMAT, p->jinja->name, dk_jinja_token_at(p)->line, format, args);
     va_end(args);
-    message[dk_valid_prefix(message, strlen(message))] = 0;
-    for (char *at = message; *at; at++)
-        if ((unsigned char)*at < 32) *at = ' ';
-    return dk_fail_at(p->err, DK_E_FORMAT, token->line, "%.80s line %d: %s", p->jinja->name, (int)token->line, message);
+    return rc;
 }
 
 int32_t dk_jinja_is_sign(const dk_jinja_parser *p, int32_t op)

@@ -1,25 +1,18 @@
 /* Bounds and variables of a rendering. */
 #include "jinja/jinja_run.h"
 
+#include "jinja/jinja_message.h"
 #include "jinja/jinja_tree.h"
-#include "text/codepoint.h"
 
-#include <stdarg.h>
-#include <stdio.h>
 #include <string.h>
 
 int32_t dk_jinja_fail(dk_jinja_run *run, const char *format, ...)
 {
-    char message[360];
     va_list args;
     va_start(args, format);
-    vsnprintf(message, sizeof message, format, args);
+    const int32_t rc = dk_jinja_fail_at(run->err, DK_E_INVALID, run->jinja->name, run->line, format, args);
     va_end(args);
-    message[dk_valid_prefix(message, strlen(message))] = 0;
-    for (char *at = message; *at; at++)
-        if ((unsigned char)*at < 32) *at = ' ';
-    return dk_fail_at(run->err, DK_E_INVALID, run->line, "%.80s line %d: %s", run->jinja->name, (int)run->line,
-                      message);
+    return rc;
 }
 
 int32_t dk_jinja_no_memory(dk_jinja_run *run)

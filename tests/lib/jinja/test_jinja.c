@@ -101,6 +101,7 @@ TEST(malformed)
         {"{{ (x }}", "'}' closes no bracket"},
         {"{{ 'x }}", "a string has no closing '"},
         {"{{ x ? y }}", "the character '?' is not known"},
+        {"{{ x \x01 y }}", "the character ' ' is not known"}, /* one line, whatever stands in it */
         {"{{ 'a\\uzz' }}", "the escape '\\u' of a string is not known"},
         {"{{ 99999999999999999999 }}", "is no number that is known here"},
         {"{{ x y }}", "'y' stands where }} must"},
