@@ -4,7 +4,7 @@
 
 #include "base/threads.h"
 
-#define SLAB_BYTES ((int64_t)8 << 20) /* of packed panels of B that no one keeps */
+#define SLAB_BYTES ((int64_t)8 << 20) /* of packed panels of B */
 #define SLAB_K 2048                   /* about: a multiple of the block is taken */
 #define A_BYTES ((int64_t)512 << 10)  /* of packed A: about a quarter of L2 */
 #define ROWS_LOW 96                   /* fewer rows of a task are not worth reading all of B for */
@@ -91,11 +91,9 @@ static const void *packed_panel(const plan *p, int64_t index, int64_t k, int64_t
 {
     const dk_micro *micro = p->product->micro;
     panel of = find_panel(p->product, index);
-    int64_t before = (k - (of.part->packed ? 0 : p->k_first)) * micro->columns * micro->k_bytes;
-    if (of.part->packed)
-        return (const uint8_t *)of.part->packed +
-               of.line / micro->columns * panel_bytes(micro, micro->columns, p->product->k) + before;
-    if (p->slab) return p->slab + (index - p->panel_first) * panel_bytes(micro, micro->columns, p->k_count) + before;
+    if (p->slab)
+        return p->slab + (index - p->panel_first) * panel_bytes(micro, micro->columns, p->k_count) +
+               (k - p->k_first) * micro->columns * micro->k_bytes;
     micro->pack_b(&of.part->b, of.line, of.lines, micro->columns, k, count, own);
     return own;
 }
@@ -247,7 +245,7 @@ static int32_t run_tasks(dk_host *host, plan *p, int64_t *bytes)
     return !p->failed;
 }
 
-/* ---- B that nobody keeps ---- */
+/* ---- panels of B that several tasks need ---- */
 static void slab_body(void *context, int64_t begin, int64_t end)
 {
     const plan *p = context;
@@ -257,7 +255,7 @@ static void slab_body(void *context, int64_t begin, int64_t end)
         for (int64_t i = begin; i < end; i++) {
             panel of = find_panel(p->product, p->panel_first + i);
             int64_t most = of.part->b.across ? ACROSS_K : p->k_count;
-            if (of.part->packed || (most > ACROSS_K && at > 0)) continue;
+            if (most > ACROSS_K && at > 0) continue;
             micro->pack_b(&of.part->b, of.line, of.lines, micro->columns, p->k_first + at, least(p->k_count - at, most),
                           p->slab + i * bytes + at * micro->columns * micro->k_bytes);
         }
@@ -301,46 +299,12 @@ int32_t dk_product_run(dk_host *host, dk_scratch *workers, dk_scratch *callers, 
 {
     const dk_micro *micro = product->micro;
     plan p = {.product = product, .workers = workers, .k_count = product->k};
-    int32_t kept = 1;
-    for (int64_t i = 0; i < product->column_parts; i++) {
-        p.panel_count += panels_of(product, &product->columns[i]);
-        kept &= product->columns[i].packed != NULL;
-    }
+    for (int64_t i = 0; i < product->column_parts; i++) p.panel_count += panels_of(product, &product->columns[i]);
     if (!rows_of(product) || !p.panel_count || !product->k) return 1;
     cut(&p, dk_host_threads(host));
-    if (!kept && p.blocks > 1) return run_slabs(host, callers, &p, p.panel_count, bytes);
-    p.few = !kept && can_few(product);
+    if (p.blocks > 1) return run_slabs(host, callers, &p, p.panel_count, bytes);
+    p.few = can_few(product);
     if (p.few) p.a_bytes = up(micro->height(rows_of(product)) * product->k * micro->k_bytes + DK_PACK_SLACK, 64);
-    if (!kept) p.b_bytes = panel_bytes(micro, micro->columns, least(product->k, micro->block));
+    p.b_bytes = panel_bytes(micro, micro->columns, least(product->k, micro->block));
     return run_tasks(host, &p, bytes);
-}
-
-/* ---- B that is kept ---- */
-int64_t dk_product_packed_bytes(const dk_micro *micro, int64_t lines, int64_t k)
-{
-    return up(lines, micro->columns) / micro->columns * panel_bytes(micro, micro->columns, k);
-}
-
-typedef struct pack_work {
-    const dk_micro *micro;
-    const dk_operand *b;
-    int64_t lines, k;
-    uint8_t *to;
-} pack_work;
-
-static void pack_body(void *context, int64_t begin, int64_t end)
-{
-    const pack_work *w = context;
-    int64_t columns = w->micro->columns, most = w->b->across ? ACROSS_K : w->k;
-    for (int64_t at = 0; at < w->k; at += most)
-        for (int64_t i = begin; i < end; i++)
-            w->micro->pack_b(w->b, i * columns, least(w->lines - i * columns, columns), columns, at,
-                             least(w->k - at, most),
-                             w->to + i * panel_bytes(w->micro, columns, w->k) + at * columns * w->micro->k_bytes);
-}
-
-void dk_product_pack(dk_host *host, const dk_micro *micro, const dk_operand *b, int64_t lines, int64_t k, void *to)
-{
-    pack_work work = {.micro = micro, .b = b, .lines = lines, .k = k, .to = to};
-    dk_parallel_for(host, (lines + micro->columns - 1) / micro->columns, PACK_GRAIN, pack_body, &work);
 }

@@ -5,9 +5,9 @@
  *
  * Packing. A micro-kernel multiplies a panel of A (some lines) by a panel of B (`columns` lines), both laid out in the
  * order in which it reads them; missing lines and K up to a multiple of `group` are zeros there, so a kernel has no
- * tails of its own. A is packed by the thread that uses it, a block of lines and of K at a time. B is packed once per
- * version of the weights (packed, made by dk_product_pack), or, where nobody keeps it, as it is used: by the task
- * itself if that is the only one that needs the panel, else a slab of panels at a time by all threads.
+ * tails of its own. A is packed by the thread that uses it, a block of lines and of K at a time. B is packed as it is
+ * used: by the task itself if that is the only one that needs the panel, else a slab of panels at a time by all
+ * threads.
  *
  * Blocking. K goes in blocks of micro->block, so that one panel of B stays in L1 while the block of A, in L2, passes by
  * it. A task is a block of lines of A times a range of panels of B.
@@ -31,7 +31,6 @@ typedef struct dk_product_rows { /* lines [first, first + count) of A, and where
 
 typedef struct dk_product_columns { /* lines of one B, and the column of C that the first one gives */
     dk_operand b;
-    const void *packed; /* dk_product_pack made it; NULL = b is packed as it is used */
     int64_t count, column;
 } dk_product_columns;
 
@@ -48,8 +47,5 @@ typedef struct dk_product {
 /* 0 = no memory for `*bytes` of scratch. */
 int32_t dk_product_run(dk_host *host, dk_scratch *workers, dk_scratch *callers, const dk_product *product,
                        int64_t *bytes);
-
-int64_t dk_product_packed_bytes(const dk_micro *micro, int64_t lines, int64_t k);
-void dk_product_pack(dk_host *host, const dk_micro *micro, const dk_operand *b, int64_t lines, int64_t k, void *to);
 
 #endif

@@ -16,18 +16,6 @@ static void tile(int64_t rows, int64_t k, const void *a, const void *b, float *c
     else dk_fma_tile(1, 2, k, a, b, c, c_step, add);
 }
 
-static void pack(const dk_operand *from, int64_t line, int64_t lines, int64_t to_height, int64_t k, int64_t count,
-                 void *to)
-{
-    dk_pack_floats(from, line, lines, to_height, k, count, to, 0);
-}
-
-static void pack_rounded(const dk_operand *from, int64_t line, int64_t lines, int64_t to_height, int64_t k,
-                         int64_t count, void *to)
-{
-    dk_pack_floats(from, line, lines, to_height, k, count, to, 1);
-}
-
 const dk_micro dk_micro_portable = {.name = "portable",
                                     .rows = 4,
                                     .columns = 2 * DK_VF,
@@ -35,8 +23,8 @@ const dk_micro dk_micro_portable = {.name = "portable",
                                     .k_bytes = sizeof(float),
                                     .block = 256,
                                     .height = height,
-                                    .pack_a = pack,
-                                    .pack_b = pack,
+                                    .pack_a = dk_pack_plain,
+                                    .pack_b = dk_pack_plain,
                                     .tile = tile,
                                     .few = dk_few_rows,
                                     .few_rows = DK_FEW_ROWS};
@@ -48,6 +36,6 @@ const dk_micro dk_micro_portable_rounded = {.name = "portable",
                                             .k_bytes = sizeof(float),
                                             .block = 256,
                                             .height = height,
-                                            .pack_a = pack_rounded,
-                                            .pack_b = pack_rounded,
+                                            .pack_a = dk_pack_rounded,
+                                            .pack_b = dk_pack_rounded,
                                             .tile = tile};

@@ -142,4 +142,17 @@ static inline void dk_pack_floats(const dk_operand *from, int64_t line, int64_t 
                       rounded);
 }
 
+/* As a micro-kernel has them: floats as they are, or rounded to BF16 first. */
+static inline void dk_pack_plain(const dk_operand *from, int64_t line, int64_t lines, int64_t to_height, int64_t k,
+                                 int64_t count, void *to)
+{
+    dk_pack_floats(from, line, lines, to_height, k, count, to, 0);
+}
+
+static inline void dk_pack_rounded(const dk_operand *from, int64_t line, int64_t lines, int64_t to_height, int64_t k,
+                                   int64_t count, void *to)
+{
+    dk_pack_floats(from, line, lines, to_height, k, count, to, 1);
+}
+
 #endif
