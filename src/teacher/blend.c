@@ -22,8 +22,6 @@ static void free_state(di_teacher *t)
 
 /* ---- what is known of it ---- */
 
-static int64_t sum_known(int64_t a, int64_t b) { return a < 0 || b < 0 ? -1 : a + b; }
-
 static void describe(const di_teacher *t, di_facts *out)
 {
     const di_blend *blend = blend_of(t);
@@ -32,10 +30,7 @@ static void describe(const di_teacher *t, di_facts *out)
     out->parameters = out->bytes = 0;
     for (int64_t i = 0; i < blend->count; i++) {
         const di_facts facts = di_teacher_facts(blend->members[i].teacher);
-        out->parameters = sum_known(out->parameters, facts.parameters);
-        out->bytes = sum_known(out->bytes, facts.bytes);
-        if (facts.context_length > 0 && (out->context_length < 0 || facts.context_length < out->context_length))
-            out->context_length = facts.context_length;
+        di_facts_add(out, &facts);
     }
 }
 

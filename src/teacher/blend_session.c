@@ -463,7 +463,7 @@ int32_t di_blend_forward(di_session *s, dk_error *err)
     work *w = s->state;
     int64_t failed;
     for (int64_t i = 0; i < blend_of(s)->count; i++) w->collected[i] = w->weights[i] > 0 ? w->members[i] : NULL;
-    return di_members_collect(s->teacher, w->collected, blend_of(s)->count, &failed, err);
+    return di_members_collect(s, w->collected, blend_of(s)->count, &failed, err);
 }
 
 int32_t di_blend_session(di_session *s, dk_error *err)

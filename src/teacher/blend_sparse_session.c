@@ -176,7 +176,7 @@ int32_t di_sparse_forward(di_session *s, dk_error *err)
 {
     di_sparse_work *w = s->state;
     int64_t failed;
-    return di_members_collect(s->teacher, w->members, blend_of(s)->count, &failed, err);
+    return di_members_collect(s, w->members, blend_of(s)->count, &failed, err);
 }
 
 void di_sparse_tally(di_session *s, int64_t index, di_member_view *out)

@@ -1,7 +1,19 @@
-/* members.c - passes of those that a teacher is made of: one after another, or side by side as tasks of the env's
- * threads. A task's own loops run in its thread, and no result hangs on the number of threads, so both give the same
- * bits. */
+/* members.c - those that a teacher is made of: what is known of them together, and their passes, one after another or
+ * side by side as tasks of the env's threads. A task's own loops run in its thread, and no result hangs on the number
+ * of threads, so both give the same bits. */
 #include "teacher/teacher_parts.h"
+
+static int64_t sum_known(int64_t a, int64_t b) { return a < 0 || b < 0 ? -1 : a + b; }
+
+void di_facts_add(di_facts *whole, const di_facts *member)
+{
+    const int64_t context = member->context_length;
+    whole->parameters = sum_known(whole->parameters, member->parameters);
+    whole->bytes = sum_known(whole->bytes, member->bytes);
+    if (context > 0 && (whole->context_length < 0 || context < whole->context_length)) whole->context_length = context;
+}
+
+/* ---- passes ---- */
 
 void di_teacher_set_parallel(di_teacher *t) { t->parallel = 1; }
 
@@ -14,7 +26,7 @@ int32_t di_teacher_in_caller(const di_teacher *t)
     return 0;
 }
 
-typedef struct task {
+typedef struct di_member_task {
     di_session *session;
     int32_t rc;
     dk_error err;
@@ -55,17 +67,15 @@ static int32_t side_by_side(dk_host *host, task *tasks, di_session *const *sessi
     return rc;
 }
 
-int32_t di_members_collect(const di_teacher *t, di_session *const *sessions, int64_t count, int64_t *failed,
-                           dk_error *err)
+int32_t di_members_collect(di_session *s, di_session *const *sessions, int64_t count, int64_t *failed, dk_error *err)
 {
-    task *tasks = NULL;
+    dk_host *host = s->teacher->host;
     int32_t rc;
     *failed = 0;
-    if (!t->parallel || dk_host_threads(t->host) == 1) return in_turn(sessions, count, 0, failed, err);
-    DK_TRY(dk_new(t->host, count, &tasks, err));
-    DK_TRY(side_by_side(t->host, tasks, sessions, count, failed, err));
+    if (!s->teacher->parallel || dk_host_threads(host) == 1) return in_turn(sessions, count, 0, failed, err);
+    if (!s->member_tasks) DK_TRY(dk_new(host, count, &s->member_tasks, err));
+    DK_TRY(side_by_side(host, s->member_tasks, sessions, count, failed, err));
     DK_TRY(in_turn(sessions, count, 1, failed, err));
 out:
-    dk_free(t->host, tasks);
     return rc;
 }

@@ -18,6 +18,7 @@ di_route_by di_route_by_of(const char *name)
 }
 
 static const di_route *route_of(const di_teacher *t) { return t->state; }
+static int64_t least_known(int64_t a, int64_t b) { return a < 0 || (b >= 0 && b < a) ? b : a; }
 
 static void free_state(di_teacher *t)
 {
@@ -35,9 +36,6 @@ static void free_state(di_teacher *t)
 
 /* ---- what is known of it ---- */
 
-static int64_t sum_known(int64_t a, int64_t b) { return a < 0 || b < 0 ? -1 : a + b; }
-static int64_t least_known(int64_t a, int64_t b) { return a < 0 || (b >= 0 && b < a) ? b : a; }
-
 static void describe(const di_teacher *t, di_facts *out)
 {
     const di_route *route = route_of(t);
@@ -46,9 +44,7 @@ static void describe(const di_teacher *t, di_facts *out)
     out->parameters = out->bytes = 0;
     for (int64_t i = 0; i < route->count; i++) {
         const di_facts facts = di_teacher_facts(route->members[i].teacher);
-        out->parameters = sum_known(out->parameters, facts.parameters);
-        out->bytes = sum_known(out->bytes, facts.bytes);
-        out->context_length = least_known(out->context_length, facts.context_length);
+        di_facts_add(out, &facts);
     }
 }
 

@@ -206,7 +206,7 @@ int32_t di_route_forward(di_session *s, dk_error *err)
     int64_t failed = 0;
     if (w->prompts) DK_TRY(choose_by_prompts(s, w, err));
     for (int64_t m = 0; m < route_of(s)->count; m++) w->asked[m] = w->parts[m].begun ? w->parts[m].session : NULL;
-    rc = di_members_collect(s->teacher, w->asked, route_of(s)->count, &failed, err);
+    rc = di_members_collect(s, w->asked, route_of(s)->count, &failed, err);
     if (rc) rc = name_member(s, failed, rc, err);
 out:
     return rc;

@@ -42,6 +42,7 @@ void di_session_free(di_session *s)
     di_session_drop(s);
     if (s->state) teacher->kind->session_free(s);
     dk_free(teacher->host, s->place_memory);
+    dk_free(teacher->host, s->member_tasks);
     dk_free(teacher->host, s);
     di_teacher_release(teacher);
 }

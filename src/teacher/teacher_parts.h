@@ -75,8 +75,10 @@ int32_t di_teacher_create(dk_backend *backend, const di_teacher_kind *kind, cons
 int32_t di_teacher_formed(const di_teacher *teacher);
 int32_t di_teacher_in_caller(const di_teacher *teacher); /* or one that it is made of */
 /* Passes of members whose batch is begun; sessions[i] NULL = is not asked. *failed = whose pass was not DK_OK. */
-int32_t di_members_collect(const di_teacher *teacher, di_session *const *sessions, int64_t count, int64_t *failed,
+int32_t di_members_collect(di_session *session, di_session *const *sessions, int64_t count, int64_t *failed,
                            dk_error *err);
+/* What a member adds to what is known of the whole: parameters, bytes, and its context where that is the shortest. */
+void di_facts_add(di_facts *whole, const di_facts *member);
 enum {
     DI_BY_SOURCE = 1,
     DI_BY_TAG = 2,
@@ -90,13 +92,14 @@ struct di_session {
     int32_t with_gradient; /* of hidden states that callbacks give */
     distill_batch batch;   /* of the forward under work */
     int64_t row_count;
-    const int64_t *places;  /* [row_count] */
-    int64_t *place_memory;  /* [max_rows] for implied rows */
-    int32_t begun;          /* the batch: its end is due */
-    dk_precision precision; /* of a model's products */
-    int64_t step;           /* of the training that asks; 0 elsewhere */
-    const double *learned;  /* weights of members; NULL = the first ones */
-    int64_t draw_step;      /* the same for draws; 0 in evaluations */
+    const int64_t *places;               /* [row_count] */
+    int64_t *place_memory;               /* [max_rows] for implied rows */
+    struct di_member_task *member_tasks; /* members.c: passes side by side, one for each member */
+    int32_t begun;                       /* the batch: its end is due */
+    dk_precision precision;              /* of a model's products */
+    int64_t step;                        /* of the training that asks; 0 elsewhere */
+    const double *learned;               /* weights of members; NULL = the first ones */
+    int64_t draw_step;                   /* the same for draws; 0 in evaluations */
     di_source source;
     void *state; /* the kind's own */
 };

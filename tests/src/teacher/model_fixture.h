@@ -82,4 +82,27 @@ static inline int32_t score_with(di_teacher *teacher, const distill_batch *batch
     return di_teacher_score(teacher, batch, &out, err);
 }
 
+/* A host's function that gives logits. */
+static inline di_teacher *fixture_voice(fixture *f,
+                                        int32_t (*score)(void *user, const distill_batch *batch, int64_t first,
+                                                         int64_t count, distill_target *out),
+                                        void *user, uint32_t flags)
+{
+    int64_t shape[1] = {TINY_VOCAB};
+    distill_tensor values = di_tensor_of(NULL, DISTILL_FLOAT, 32, 1, shape);
+    distill_target form;
+    distill_teacher_callbacks table;
+    di_teacher *teacher = NULL;
+    DISTILL_INIT(&form);
+    DISTILL_INIT(&table);
+    form.kind = DISTILL_DENSE;
+    form.values = &values;
+    table.user = user;
+    table.score = score;
+    table.form = &form;
+    table.flags = flags;
+    if (di_teacher_from_callbacks(f->backend, &table, NULL, &teacher, NULL)) exit(3);
+    return teacher;
+}
+
 #endif

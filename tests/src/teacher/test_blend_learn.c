@@ -29,24 +29,6 @@ static int32_t speak(void *user, const distill_batch *batch, int64_t first, int6
     return DISTILL_CB_OK;
 }
 
-static di_teacher *open_voice(fixture *f, voice *v)
-{
-    int64_t shape[1] = {TINY_VOCAB};
-    distill_tensor values = di_tensor_of(NULL, DISTILL_FLOAT, 32, 1, shape);
-    distill_target form;
-    distill_teacher_callbacks table;
-    di_teacher *teacher = NULL;
-    DISTILL_INIT(&form);
-    DISTILL_INIT(&table);
-    form.kind = DISTILL_DENSE;
-    form.values = &values;
-    table.user = v;
-    table.score = speak;
-    table.form = &form;
-    if (di_teacher_from_callbacks(f->backend, &table, NULL, &teacher, NULL)) exit(3);
-    return teacher;
-}
-
 static const double temperatures[MEMBERS] = {1, 1.5, 0.8};
 
 static void log_p(int64_t member, int64_t row, double out[TINY_VOCAB])
@@ -86,7 +68,7 @@ static di_teacher *blend_of(fixture *f, voice voices[MEMBERS], di_blend_mode mod
     di_teacher *blend = NULL;
     for (int i = 0; i < MEMBERS; i++) {
         voices[i].member = i;
-        members[i] = (di_blend_member){open_voice(f, &voices[i]), names[i], 0, temperatures[i]};
+        members[i] = (di_blend_member){fixture_voice(f, speak, &voices[i], 0), names[i], 0, temperatures[i]};
     }
     di_teacher_blend_planned(f->backend, members, MEMBERS, &settings, &plan, &blend, err);
     for (int i = 0; i < MEMBERS; i++) di_teacher_release(members[i].teacher);
@@ -167,7 +149,7 @@ TEST(of_a_schedule)
     dk_error err;
     fixture f;
     open_fixture(&f, "learn_schedule");
-    for (int i = 0; i < 3; i++) of[i] = open_voice(&f, &voices[i]);
+    for (int i = 0; i < 3; i++) of[i] = fixture_voice(&f, speak, &voices[i], 0);
     const di_blend_member two[2] = {{of[0], "x", 1, 0}, {of[1], "y", 0, 0}};
     REQUIRE_OK(di_teacher_blend_planned(f.backend, two, 2, &linear, &turns, &turned, &err));
     for (int i = 0; i < 3; i++) { /* before the turn, behind it, and of who is left there */

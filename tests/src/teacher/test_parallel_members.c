@@ -29,25 +29,6 @@ static int32_t speak(void *user, const distill_batch *batch, int64_t first, int6
     return DISTILL_CB_OK;
 }
 
-static di_teacher *open_voice(fixture *f, voice *v, int32_t flags)
-{
-    int64_t shape[1] = {TINY_VOCAB};
-    distill_tensor values = di_tensor_of(NULL, DISTILL_FLOAT, 32, 1, shape);
-    distill_target form;
-    distill_teacher_callbacks table;
-    di_teacher *teacher = NULL;
-    DISTILL_INIT(&form);
-    DISTILL_INIT(&table);
-    form.kind = DISTILL_DENSE;
-    form.values = &values;
-    table.user = v;
-    table.score = speak;
-    table.form = &form;
-    table.flags = flags;
-    if (di_teacher_from_callbacks(f->backend, &table, NULL, &teacher, NULL)) exit(3);
-    return teacher;
-}
-
 /* The teacher is the model's only user, and frees it. */
 static void keep(void *model) { (void)model; }
 static void drop(void *model) { dk_model_free(model); }
@@ -128,7 +109,7 @@ static void check_same(fixture *f, int kind, int32_t inner, int32_t flags)
 {
     static float in_turn[ROWS * TINY_VOCAB], together[ROWS * TINY_VOCAB];
     voice v = {.asker = pthread_self()};
-    di_teacher *parts[3] = {open_model(f, 3), open_model(f, 4), open_voice(f, &v, flags)};
+    di_teacher *parts[3] = {open_model(f, 3), open_model(f, 4), fixture_voice(f, speak, &v, (uint32_t)flags)};
     for (int32_t parallel = 0; parallel < 2; parallel++) {
         di_teacher *nested = put_together(f, BLEND, parts, 2, parallel);
         di_teacher *all[3] = {inner ? nested : parts[0], parts[1], parts[2]};

@@ -16,24 +16,6 @@ static int32_t speak(void *user, const distill_batch *batch, int64_t first, int6
     return DISTILL_CB_OK;
 }
 
-static di_teacher *open_voice(fixture *f, float *slope)
-{
-    int64_t shape[1] = {TINY_VOCAB};
-    distill_tensor values = di_tensor_of(NULL, DISTILL_FLOAT, 32, 1, shape);
-    distill_target form;
-    distill_teacher_callbacks table;
-    di_teacher *teacher = NULL;
-    DISTILL_INIT(&form);
-    DISTILL_INIT(&table);
-    form.kind = DISTILL_DENSE;
-    form.values = &values;
-    table.user = slope;
-    table.score = speak;
-    table.form = &form;
-    if (di_teacher_from_callbacks(f->backend, &table, NULL, &teacher, NULL)) exit(3);
-    return teacher;
-}
-
 static void softmax(double slope, int64_t row, double p[TINY_VOCAB])
 {
     double sum = 0;
@@ -110,7 +92,8 @@ TEST(weights_that_rows_got)
     fixture f;
     dk_error err;
     open_fixture(&f, "tally");
-    di_teacher *voices[2] = {open_voice(&f, &slopes[0]), open_voice(&f, &slopes[1])}, *blend = NULL;
+    di_teacher *voices[2] = {fixture_voice(&f, speak, &slopes[0], 0), fixture_voice(&f, speak, &slopes[1], 0)},
+               *blend = NULL;
     for (size_t i = 0; i < sizeof settings / sizeof *settings; i++) {
         const int32_t mixture = i < 4;
         const double given[2] = {mixture ? 0.7 : 0.5, mixture ? 0.3 : 0.5};
@@ -148,7 +131,8 @@ TEST(blends_in_blends)
     di_tally tallies[4];
     open_fixture(&f, "tally_nested");
     dk_strbuf_init(&text, f.host);
-    di_teacher *a = open_voice(&f, &slopes[0]), *b = open_voice(&f, &slopes[1]), *inner = NULL, *outer = NULL;
+    di_teacher *a = fixture_voice(&f, speak, &slopes[0], 0), *b = fixture_voice(&f, speak, &slopes[1], 0),
+               *inner = NULL, *outer = NULL;
     const di_blend_member of_inner[2] = {{a, "x", 0.6, 0}, {b, "y", 0.4, 0}};
     REQUIRE_OK(di_teacher_blend(f.backend, of_inner, 2, &linear, &inner, &err));
     const di_blend_member of_outer[2] = {{inner, "both", 0.75, 0}, {a, "alone", 0.25, 0}};
@@ -193,7 +177,8 @@ TEST(routes)
     di_tally tallies[4];
     open_fixture(&f, "tally_route");
     dk_strbuf_init(&text, f.host);
-    di_teacher *a = open_voice(&f, &slopes[0]), *b = open_voice(&f, &slopes[1]), *both = NULL, *route = NULL;
+    di_teacher *a = fixture_voice(&f, speak, &slopes[0], 0), *b = fixture_voice(&f, speak, &slopes[1], 0), *both = NULL,
+               *route = NULL;
     const di_blend_member of_both[2] = {{a, "x", 0.6, 0}, {b, "y", 0.4, 0}};
     REQUIRE_OK(di_teacher_blend(f.backend, of_both, 2, &linear, &both, &err));
     const di_blend_member of_route[2] = {{both, "en", 0, 0}, {a, "pt", 0, 1.5}};
