@@ -8,7 +8,7 @@ out=$root/build/cache distill=$root/build/release/distill
 "$root/examples/quickstart/install.sh"
 mkdir -p "$out"
 if ! { cmake -S "$root" -B "$root/build/release" -DCMAKE_BUILD_TYPE=Release && cmake --build "$root/build/release" -j "$(nproc)" &&
-    cmake -S "$root" -B "$root/build/bench" -DCMAKE_BUILD_TYPE=Release -DDISTILL_TESTS=ON &&
+    cmake -S "$root" -B "$root/build/bench" -DCMAKE_BUILD_TYPE=Release -DDISTILL_TESTS=ON -DDISTILL_BENCH=ON &&
     cmake --build "$root/build/bench" -j "$(nproc)" --target bench_cache; } > "$out/build.log" 2>&1; then
     tail -30 "$out/build.log" >&2
     echo "the build failed; all of it is in $out/build.log" >&2
