@@ -1,5 +1,6 @@
 /* The registry, a host's own losses and everything that they may return, HIDDEN students, strips, and refusals. */
 #include "loss_fixture.h"
+#include <pthread.h>
 
 enum { R = 24, V = 41, W = 11 };
 static float z[R * V], p[R * V], g1[R * V], g2[R * V];
@@ -13,16 +14,25 @@ typedef struct host_loss {
 
 static void destroy(void *user) { ((host_loss *)user)->destroyed++; }
 
-/* Squared Hellinger distance, 1 - sum sqrt(p q); d/d log q = -sqrt(p q)/2. */
-static int32_t hellinger(void *user, const distill_loss_rows *rows)
+/* What calls looked like; with DISTILL_LOSS_MT they come from several threads at once. */
+static pthread_mutex_t noting = PTHREAD_MUTEX_INITIALIZER;
+static void note(host_loss *h, const distill_loss_rows *rows)
 {
-    host_loss *h = user;
+    pthread_mutex_lock(&noting);
     h->calls++;
     h->rows += rows->rows;
     if (rows->rows > h->longest) h->longest = rows->rows;
     if (rows->sequences[0] == h->last_sequence) h->cuts++;
     h->last_sequence = rows->sequences[rows->rows - 1];
     h->target = rows->target;
+    pthread_mutex_unlock(&noting);
+}
+
+/* Squared Hellinger distance, 1 - sum sqrt(p q); d/d log q = -sqrt(p q)/2. */
+static int32_t hellinger(void *user, const distill_loss_rows *rows)
+{
+    host_loss *h = user;
+    note(h, rows);
     if (h->answer) return h->answer;
     for (int64_t i = 0; i < rows->rows; i++) {
         rows->value[i] = 1;
