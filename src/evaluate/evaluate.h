@@ -40,7 +40,7 @@ typedef struct di_evaluate_args {
     const double *learned; /* weights of the teacher's members, should they be learned; NULL = the first ones */
     di_dataset *data;
     int64_t tokens;                /* stop after about so many, of each source its share; 0 = all */
-    int64_t memory;                /* for strips */
+    int64_t memory;                /* for strips; 0 = as di_strip_rows says */
     di_teacher_side *teacher_side; /* of this teacher on this data; NULL = nothing is kept */
     const _Atomic int32_t *cancel;
     int32_t (*progress)(void *user, int64_t done, int64_t total); /* windows; NULL = none; non-zero cancels */

@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#define KEPT_BYTES ((int64_t)64 << 20)
+
 typedef struct side_window {
     int64_t first, rows;
     size_t size;
@@ -20,7 +22,7 @@ int32_t di_teacher_side_create(dk_host *host, int64_t memory, di_teacher_side **
     int32_t rc = dk_new(host, 1, &side, err);
     if (rc) return rc;
     side->host = host;
-    side->memory = memory;
+    side->memory = memory ? memory : KEPT_BYTES;
     *out = side;
     return DK_OK;
 }

@@ -7,6 +7,7 @@
 #include "teacher/teacher.h"
 
 typedef struct di_teacher_side di_teacher_side;
+/* memory 0 = 64 MiB of them. */
 int32_t di_teacher_side_create(dk_host *host, int64_t memory, di_teacher_side **out, dk_error *err);
 void di_teacher_side_free(di_teacher_side *side);
 /* The window that begins at `first`, as kept: 1 = the session has it again, as after a forward of `rows` rows. Asked

@@ -37,6 +37,11 @@ int64_t di_loss_temperatures(const di_loss *loss, double out[DI_TEMPERATURES]);
 void di_loss_describe(const di_loss *loss, dk_strbuf *out); /* "0.5*cross_entropy + 0.5*forward_kl(T=2)" */
 
 /* ---- evaluation ---- */
+#define DI_STRIP_ROWS 256                        /* fewer rows, and products are bound by reading the head */
+#define DI_STRIP_BYTES_MOST ((int64_t)512 << 20) /* of so many */
+/* How many rows of `row_bytes` in all strips go at once in `memory` bytes; memory 0 (train.loss_memory: auto) =
+ * DI_STRIP_ROWS of any width, as long as that is no more than DI_STRIP_BYTES_MOST. At least one. */
+int64_t di_strip_rows(int64_t memory, int64_t row_bytes);
 typedef struct di_workspace di_workspace; /* strips and scratch, planned once: a warm evaluation allocates nothing */
 /* memory: bytes for all strips (option train.loss_memory). Widths of the strips; teacher_width 0 = no teacher. */
 int32_t di_workspace_create(dk_backend *backend, const di_loss *loss, int64_t memory, int64_t student_width,

@@ -6,6 +6,12 @@ static int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
 
 static int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
 
+int64_t di_strip_rows(int64_t memory, int64_t row_bytes)
+{
+    const int64_t rows = (memory ? memory : DI_STRIP_BYTES_MOST) / row_bytes;
+    return larger(memory ? rows : smaller(rows, DI_STRIP_ROWS), 1);
+}
+
 /* Rows that fit into the memory: the strips, and for a loss that is called once per strip the copies it is called with.
  * Never a function of the number of threads: gradients of a head add up strip by strip. */
 static int64_t plan_rows(const di_workspace *workspace, int64_t memory, int64_t student_width, int64_t teacher_width,
@@ -15,7 +21,7 @@ static int64_t plan_rows(const di_workspace *workspace, int64_t memory, int64_t 
     int64_t bytes = (student_width + teacher_width) * size, rows;
     if (workspace->loss && di_loss_serial(workspace->loss))
         bytes += di_chunk_buffers(workspace->loss, teacher_width > 0) * workspace->vocab * (int64_t)sizeof(float);
-    rows = larger(memory / bytes, 1);
+    rows = di_strip_rows(memory, bytes);
     if (rows > 16) rows -= rows % 16;
     return larger(smaller(rows, max_rows), 1);
 }

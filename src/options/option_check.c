@@ -72,8 +72,14 @@ static int32_t check_bounds(const spot *at, const dk_node *node, double value, d
 
 static int32_t check_int(const spot *at, const dk_node *node, int64_t *out, dk_error *err)
 {
+    const int32_t any = (at->row->flags & DI_OPTION_AUTO_ZERO) && dk_node_is_text(node, "auto");
     int32_t whole = node->type == DK_NODE_FLOAT && fabs(node->f64) <= 0x1p62 && floor(node->f64) == node->f64;
-    if (node->type != DK_NODE_INT && !whole) return fail_kind(at, node, "an integer", err);
+    if (any) {
+        *out = 0;
+        return DK_OK;
+    }
+    if (node->type != DK_NODE_INT && !whole)
+        return fail_kind(at, node, at->row->flags & DI_OPTION_AUTO_ZERO ? "an integer or auto" : "an integer", err);
     int32_t rc = check_bounds(at, node, node->f64, err);
     if (!rc) *out = whole ? (int64_t)node->f64 : node->i64;
     return rc;

@@ -70,6 +70,7 @@ static void write_value(const writer *w, const di_option_info *row, const di_val
     else if (!value) dk_strbuf_puts(w->out, row->default_text);
     else if (row->type == DI_OPTION_LIST) write_list(w, row, value);
     else if (row->type == DI_OPTION_FLAG) dk_strbuf_puts(w->out, value->i64 ? "true" : "false");
+    else if ((row->flags & DI_OPTION_AUTO_ZERO) && !value->i64) write_text(w, "auto");
     else if (row->type == DI_OPTION_INT) dk_strbuf_printf(w->out, "%lld", (long long)value->i64);
     else if (value->course.kind != DI_CONSTANT) write_course(w, value->f64, &value->course);
     else dk_strbuf_f64(w->out, value->f64);

@@ -7,6 +7,7 @@
 #define OWN DI_OPTION_OWN
 #define OR_EMPTY DI_OPTION_OR_EMPTY
 #define RARE DI_OPTION_RARE
+#define AUTO_ZERO DI_OPTION_AUTO_ZERO
 #define SCHEDULE DI_OPTION_SCHEDULE
 /* Behind the help may stand other members: .when = "schedule=wsd". */
 #define ROW(NAME, TYPE, INITIAL, FLAGS, ...)                                                                 \
@@ -211,8 +212,8 @@ static const di_option_info rows[] = {
     NUMBER("train.clip_norm", "1.0", 1e-9, 1e9, NULL, OR_ZERO | LIVE,
            "largest norm of the whole gradient; 0 = no clipping"),
     INT("train.seed", "1", 0, 9007199254740992.0, NULL, 0, "seed of initial weights and of the order of the data"),
-    INT("train.loss_memory", "67108864", 65536, 1099511627776.0, "bytes", 0,
-        "memory for a strip of logits; fixes how many rows go at once"),
+    INT("train.loss_memory", "auto", 65536, 1099511627776.0, "bytes", AUTO_ZERO,
+        "memory for a strip of logits; fixes how many rows go at once; auto = 256 rows, in at most 512 MiB"),
     CHOICE("train.precision", "fp32", "auto|bf16|fp32", 0,
            "what matrix products are formed in; weights, sums, losses and the optimizer are fp32 in each; auto is bf16 "
            "where the processor multiplies it (AMX, AMD's AVX512-BF16)"),

@@ -21,16 +21,17 @@ enum { /* types */
        DI_OPTION_LIST = 7,
        DI_OPTION_MAP = 8 /* says in the list of options that a group with `like` exists; holds no value */
 };
-enum {                           /* flags */
-       DI_OPTION_LIVE = 1,       /* may change on a live trainer */
-       DI_OPTION_SCHEDULE = 2,   /* a NUMBER, or the numbers of a LIST, that may be {schedule, from, to, steps} */
-       DI_OPTION_OR_ZERO = 4,    /* 0 as well as what is in the bounds */
-       DI_OPTION_OPEN_HIGH = 8,  /* the upper bound itself is out of bounds */
-       DI_OPTION_ALONE = 16,     /* only where its group is one map, not in a list of them */
-       DI_OPTION_OWN = 32,       /* set item by item: "loss.weight" does not reach every term of a list */
-       DI_OPTION_OF_STAGE = 128, /* a PATH that may be the output of a stage: stages.NAME */
-       DI_OPTION_OR_EMPTY = 256, /* a LIST of which an empty one means something */
-       DI_OPTION_RARE = 64       /* where a mistyped key fits several options, another one is meant */
+enum {                             /* flags */
+       DI_OPTION_LIVE = 1,         /* may change on a live trainer */
+       DI_OPTION_SCHEDULE = 2,     /* a NUMBER, or the numbers of a LIST, that may be {schedule, from, to, steps} */
+       DI_OPTION_OR_ZERO = 4,      /* 0 as well as what is in the bounds */
+       DI_OPTION_OPEN_HIGH = 8,    /* the upper bound itself is out of bounds */
+       DI_OPTION_ALONE = 16,       /* only where its group is one map, not in a list of them */
+       DI_OPTION_OWN = 32,         /* set item by item: "loss.weight" does not reach every term of a list */
+       DI_OPTION_OF_STAGE = 128,   /* a PATH that may be the output of a stage: stages.NAME */
+       DI_OPTION_OR_EMPTY = 256,   /* a LIST of which an empty one means something */
+       DI_OPTION_AUTO_ZERO = 1024, /* an INT that may be the text auto, which reads as 0 */
+       DI_OPTION_RARE = 64         /* where a mistyped key fits several options, another one is meant */
 };
 typedef struct di_option_info {
     const char *name;         /* "section.key" */

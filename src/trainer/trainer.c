@@ -44,6 +44,16 @@ out:
     return rc;
 }
 
+static void tell_plan(const di_trainer *t)
+{
+    const di_workspace *workspace = t->objective.workspace;
+    const dk_view strips[] = {di_workspace_student_strip(workspace), di_workspace_teacher_strip(workspace)};
+    int64_t bytes = 0;
+    for (int i = 0; i < 2; i++) bytes += dk_view_count(&strips[i]) * (int64_t)dk_dtype_size(t->backend->real);
+    dk_log(t->host, DK_LOG_INFO, "trainer", "logits go in strips of %lld rows, %.1f MiB",
+           (long long)di_workspace_strip_rows(workspace), (double)bytes / 0x1p20);
+}
+
 static int32_t plan(di_trainer *t, dk_error *err)
 {
     dk_model *model = di_student_model(t->student);
@@ -62,6 +72,7 @@ static int32_t plan(di_trainer *t, dk_error *err)
     DK_TRY(di_ahead_plan(t, tokens, sequences, err));
     t->objective.max_rows = tokens;
     DK_TRY(di_objective_plan(t, t->objective.loss, &t->objective.workspace, err));
+    tell_plan(t);
     if (!model) goto out;
     DK_TRY(dk_optimizer_create(t->backend, model->parameters, model->parameter_count, t->update.own_optimizer,
                                &t->update.optimizer, err));

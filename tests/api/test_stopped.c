@@ -594,6 +594,7 @@ TEST(no_teacher)
     REQUIRE_OK(distill_env_set_logger(s.env, DISTILL_LOG_INFO, note, NULL, NULL, &err));
     REQUIRE_OK(distill_trainer_create(s.env, NULL, s.student, s.train, s.eval, s.options, &s.trainer, &err));
     CHECK_OK(distill_trainer_run(s.trainer, &err));
+    CHECK_HAS(logged, "logits go in strips of 34 rows, 0.0 MiB\n");
     CHECK_HAS(logged, "step 3: perplexity");
     CHECK(!strstr(logged, "forward_kl"));
     small_close(&s);

@@ -395,6 +395,18 @@ TEST(whole_sequences)
     close_fixture(&f);
 }
 
+/* As many rows whatever the vocabulary, until that is too much memory. */
+TEST(rows_of_a_strip)
+{
+    CHECK_INT(di_strip_rows(0, 2 * 32000 * 4), 256);
+    CHECK_INT(di_strip_rows(0, 2 * 151936 * 4), 256);
+    CHECK_INT(di_strip_rows(0, 2 * 300000 * 4), 223);
+    CHECK_INT(di_strip_rows(0, (int64_t)1 << 40), 1);
+    CHECK_INT(di_strip_rows((int64_t)64 << 20, 2 * 151936 * 4), 55);
+    CHECK_INT(di_strip_rows(65536, 100), 655);
+    CHECK_INT(di_strip_rows(65536, 65537), 1);
+}
+
 /* ---- HIDDEN ---- */
 
 typedef struct hidden_call {
@@ -818,5 +830,6 @@ TEST(nan_names_the_row)
 
 TEST_MAIN(TEST_CASE(custom_loss) TEST_CASE(raw_logits_among_other_terms) TEST_CASE(answers) TEST_CASE(registry)
               TEST_CASE(strips_of_any_height) TEST_CASE(threads_and_instruction_sets) TEST_CASE(whole_sequences)
-                  TEST_CASE(hidden_is_dense_fused) TEST_CASE(tensors_as_they_come) TEST_CASE(refusals)
-                      TEST_CASE(hostile_sparse_targets) TEST_CASE(terms_and_weights) TEST_CASE(nan_names_the_row))
+                  TEST_CASE(rows_of_a_strip) TEST_CASE(hidden_is_dense_fused) TEST_CASE(tensors_as_they_come)
+                      TEST_CASE(refusals) TEST_CASE(hostile_sparse_targets) TEST_CASE(terms_and_weights)
+                          TEST_CASE(nan_names_the_row))

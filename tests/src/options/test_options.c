@@ -52,6 +52,12 @@ TEST(every_type)
     CHECK_OK(di_options_set(o, "data.pack", "no", &err));
     CHECK_OK(di_options_set_i64(o, "output.overwrite", 1, &err));
     CHECK_OK(di_options_set(o, "train.schedule", "wsd", &err));
+    CHECK_STR(get(o, "train.loss_memory"), "auto");
+    CHECK_OK(di_options_set(o, "train.loss_memory", "131072", &err));
+    CHECK_INT(di_options_i64(o, "train.loss_memory"), 131072);
+    CHECK_OK(di_options_set(o, "train.loss_memory", "auto", &err));
+    CHECK_INT(di_options_i64(o, "train.loss_memory"), 0);
+    CHECK_STR(get(o, "train.loss_memory"), "auto");
     CHECK_OK(di_options_set(o, "student.layers", "[0, 2, 5]", &err));
     CHECK_OK(di_options_set(o, "student.freeze", "[model.embed*, '[0-9]']", &err));
     CHECK_OK(di_options_set(o, "loss.t_squared", "false", &err)); /* on and off, as other writers of YAML spell them */
@@ -114,6 +120,9 @@ TEST(refused_values)
     di_options *o = fresh();
     CHECK_OK(di_options_set_i64(o, "train.steps", 7, &err));
     refuse(o, "train.steps", "abc", "train.steps \"abc\" is not an integer");
+    refuse(o, "train.steps", "auto", "train.steps \"auto\" is not an integer");
+    refuse(o, "train.loss_memory", "most", "train.loss_memory \"most\" is not an integer or auto");
+    refuse(o, "train.loss_memory", "0", "train.loss_memory 0 is not in [65536, 1099511627776] bytes");
     refuse(o, "train.steps", "1.5", "train.steps 1.5 is not an integer");
     refuse(o, "train.steps", "-1", "train.steps -1 is not in [0, 1000000000000] steps");
     refuse(o, "train.steps", "1e300", "train.steps 1e+300 is not an integer");
