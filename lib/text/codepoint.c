@@ -17,6 +17,26 @@ static const uint32_t older_punctuation[][2] = {
     {0x16fe2, 0x16fe2}, {0x1e95e, 0x1e95f},
 };
 
+/* Marks that the reference's tables are too old to know as such: Unicode 9 for marks, 8 for those of category Mn. */
+static const uint32_t younger_marks[][2] = {
+    {0x7fd, 0x7fd},     {0x898, 0x8d3},     {0x9fe, 0x9fe},     {0xafa, 0xaff},     {0xb55, 0xb55},
+    {0xc04, 0xc3c},     {0xd00, 0xd00},     {0xd3b, 0xd3c},     {0xd81, 0xd81},     {0xeba, 0xeba},
+    {0x1715, 0x1715},   {0x180f, 0x180f},   {0x1abf, 0x1ace},   {0x1cf7, 0x1cf7},   {0x1df6, 0x1dfa},
+    {0xa82c, 0xa82c},   {0xa8ff, 0xa8ff},   {0x10d24, 0x10eac}, {0x10f46, 0x10f85}, {0x11070, 0x11074},
+    {0x110c2, 0x110c2}, {0x11145, 0x11146}, {0x111c9, 0x111c9}, {0x111ce, 0x111cf}, {0x1133b, 0x1133b},
+    {0x1145e, 0x1145e}, {0x1182c, 0x11a99}, {0x11d31, 0x11ef6}, {0x16f4f, 0x16f4f}, {0x16f7f, 0x16f87},
+    {0x16fe4, 0x16ff1}, {0x1cf00, 0x1cf46}, {0x1e130, 0x1e2ef},
+};
+static const uint32_t younger_nonspacing[][2] = {
+    {0x7fd, 0x7fd},     {0x898, 0x8e1},     {0x9fe, 0x9fe},     {0xafa, 0xaff},     {0xb55, 0xb55},
+    {0xc04, 0xc3c},     {0xd00, 0xd00},     {0xd3b, 0xd3c},     {0xd81, 0xd81},     {0xeba, 0xeba},
+    {0x180f, 0x1886},   {0x1abf, 0x1ace},   {0x1df6, 0x1dfb},   {0xa82c, 0xa82c},   {0xa8c5, 0xa8c5},
+    {0xa8ff, 0xa8ff},   {0xa9bd, 0xa9bd},   {0x10d24, 0x10eac}, {0x10f46, 0x10f85}, {0x11070, 0x11074},
+    {0x110c2, 0x110c2}, {0x111c9, 0x111c9}, {0x111cf, 0x111cf}, {0x1123e, 0x1123e}, {0x1133b, 0x1133b},
+    {0x11438, 0x1145e}, {0x1182f, 0x11ef4}, {0x16f4f, 0x16f4f}, {0x16fe4, 0x16fe4}, {0x1cf00, 0x1cf46},
+    {0x1e000, 0x1e02a}, {0x1e130, 0x1e2ef}, {0x1e944, 0x1e94a},
+};
+
 int32_t dk_in_ranges(const uint32_t (*ranges)[2], size_t count, uint32_t codepoint)
 {
     size_t low = 0, high = count;
@@ -56,19 +76,43 @@ int32_t dk_is_space(uint32_t c)
            c == 0x202f || c == 0x205f || c == 0x3000;
 }
 
+static const struct newer_range *find_newer(uint32_t c)
+{
+    for (size_t i = 0; i < sizeof newer_characters / sizeof *newer_characters; i++)
+        if (c >= newer_characters[i].first && c <= newer_characters[i].last) return &newer_characters[i];
+    return NULL;
+}
+
 int32_t dk_is_mark(uint32_t c)
 {
     utf8proc_category_t category = utf8proc_category((utf8proc_int32_t)c);
-    return category == UTF8PROC_CATEGORY_MN || category == UTF8PROC_CATEGORY_MC || category == UTF8PROC_CATEGORY_ME;
+    if (category < UTF8PROC_CATEGORY_MN || category > UTF8PROC_CATEGORY_ME) return c == 0x1cf2 || c == 0x1cf3;
+    return !DK_IN_RANGES(younger_marks, c) && !find_newer(c);
+}
+
+int32_t dk_is_nonspacing(uint32_t c)
+{
+    if (utf8proc_category((utf8proc_int32_t)c) != UTF8PROC_CATEGORY_MN) return c == 0x1734;
+    return !DK_IN_RANGES(younger_nonspacing, c) && !find_newer(c);
+}
+
+uint32_t dk_lowercase(uint32_t c)
+{
+    static const uint32_t younger[][3] = {
+        /* Unicode 16 and 17: first, last, what the first becomes */
+        {0x1c89, 0x1c89, 0x1c8a},    {0xa7cb, 0xa7cb, 0x264},    {0xa7cc, 0xa7cc, 0xa7cd}, {0xa7ce, 0xa7ce, 0xa7cf},
+        {0xa7d2, 0xa7d2, 0xa7d3},    {0xa7d4, 0xa7d4, 0xa7d5},   {0xa7da, 0xa7da, 0xa7db}, {0xa7dc, 0xa7dc, 0x19b},
+        {0x10d50, 0x10d65, 0x10d70}, {0x16ea0, 0x16eb8, 0x16ebb}};
+    for (size_t i = 0; c >= 0x1c89 && i < sizeof younger / sizeof *younger; i++)
+        if (c >= younger[i][0] && c <= younger[i][1]) return c - younger[i][0] + younger[i][2];
+    return (uint32_t)utf8proc_tolower((utf8proc_int32_t)c);
 }
 
 int32_t dk_is_number(uint32_t c)
 {
     utf8proc_category_t category = utf8proc_category((utf8proc_int32_t)c);
-    if (category == UTF8PROC_CATEGORY_CN)
-        for (size_t i = 0; i < sizeof newer_characters / sizeof *newer_characters; i++)
-            if (c >= newer_characters[i].first && c <= newer_characters[i].last)
-                return newer_characters[i].category[0] == 'N';
+    const struct newer_range *newer = category == UTF8PROC_CATEGORY_CN ? find_newer(c) : NULL;
+    if (newer) return newer->category[0] == 'N';
     return category == UTF8PROC_CATEGORY_ND || category == UTF8PROC_CATEGORY_NL || category == UTF8PROC_CATEGORY_NO;
 }
 

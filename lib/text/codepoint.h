@@ -38,6 +38,8 @@ int32_t dk_is_word(uint32_t codepoint);  /* \w: letters, marks, digits, connecto
 int32_t dk_is_number(uint32_t codepoint);
 int32_t dk_is_punctuation(uint32_t codepoint);
 int32_t dk_is_mark(uint32_t codepoint);
+int32_t dk_is_nonspacing(uint32_t codepoint); /* a mark of category Mn */
+uint32_t dk_lowercase(uint32_t codepoint);    /* for all but U+0130, which becomes two characters */
 
 /* ---- bytes that are not UTF-8 ---- */
 size_t dk_valid_prefix(const char *text, size_t size); /* bytes in front of the first bad byte */

@@ -12,7 +12,7 @@ static int32_t scratch_create(dk_host *host, dk_text_scratch **out, dk_error *er
     dk_text_scratch *scratch;
     int32_t rc = dk_new(host, 1, &scratch, err);
     if (rc) return rc;
-    scratch->host = scratch->bpe.host = scratch->ids.host = host;
+    scratch->host = scratch->bpe.host = scratch->unigram.host = scratch->ids.host = host;
     dk_strbuf_init(&scratch->bpe.text, host);
     dk_strbuf_init(&scratch->source, host);
     dk_strbuf_init(&scratch->normal[0], host);
@@ -28,6 +28,7 @@ void dk_text_scratch_free(dk_text_scratch *scratch)
     if (!scratch) return;
     dk_regex_state_free(scratch->regex);
     dk_bpe_scratch_free(&scratch->bpe);
+    dk_unigram_scratch_free(&scratch->unigram);
     dk_free(scratch->host, scratch->ids.items);
     dk_strbuf_free(&scratch->source);
     dk_strbuf_free(&scratch->normal[0]);
@@ -83,10 +84,10 @@ static dk_added_match next_added(const dk_tokenizer *tok, const dk_trie *trie, c
 }
 
 /* In text that normalization changed, nobody knows any more what is plain. */
-static int32_t check_marks(const dk_text_marks *marks, size_t base, dk_piece piece, const char *text, size_t size,
+static int32_t check_marks(const dk_text_marks *marks, size_t base, dk_piece piece, int32_t same,
                            const dk_added_match *match, dk_error *err)
 {
-    if (!marks || !match->token || !match->token->special || (text == piece.text && size == piece.size)) return DK_OK;
+    if (!marks || !match->token || !match->token->special || same) return DK_OK;
     if (!overlap(marks, base, base + piece.size)) return DK_OK;
     return dk_fail(err, DK_E_UNSUPPORTED,
                    "the tokenizer changes text before it looks for special tokens: those of messages cannot be told "
@@ -97,17 +98,18 @@ static int32_t check_marks(const dk_text_marks *marks, size_t base, dk_piece pie
 static int32_t encode_between(const dk_tokenizer *tok, dk_text_scratch *scratch, dk_piece piece, uint32_t flags,
                               const dk_text_marks *marks, size_t base, dk_error *err)
 {
-    size_t at = 0, done = 0, size;
-    const char *text;
+    size_t at = 0, done = 0;
+    dk_normal_text normal;
     int32_t rc = dk_normalise(&tok->normalizer, scratch->regex, scratch->normal, piece.goes_on, piece.text, piece.size,
-                              &text, &size, err);
-    const int32_t same = !rc && text == piece.text && size == piece.size;
-    while (!rc && size) {
+                              &normal, err);
+    const int32_t same = !rc && normal.text == piece.text && normal.size == piece.size;
+    while (!rc && normal.size) {
         dk_added_match match =
-            next_added(tok, &tok->normal_trie, text, size, &at, done, flags, same ? marks : NULL, base);
-        if ((rc = check_marks(marks, base, piece, text, size, &match, err))) break;
-        size_t stop = match.token ? match.begin : size;
-        dk_piece part = {text + done, stop - done, piece.at_start && !done, piece.goes_on && !done};
+            next_added(tok, &tok->normal_trie, normal.text, normal.size, &at, done, flags, same ? marks : NULL, base);
+        if ((rc = check_marks(marks, base, piece, same, &match, err))) break;
+        size_t stop = match.token ? match.begin : normal.size;
+        dk_piece part = {normal.text + done, stop - done, piece.at_start && !normal.cut_front && !done,
+                         piece.goes_on && !done};
         if (done < stop) rc = dk_pretokenise(tok, scratch, part, err);
         if (rc || !match.token) break;
         rc = dk_id_list_add(&scratch->ids, match.token->id, err);

@@ -2,7 +2,6 @@
 #include "text/steps.h"
 
 #include <string.h>
-#include <utf8proc.h>
 
 static int32_t replace_run(const dk_matcher *matcher, dk_regex_state *state, const char *with, size_t with_size,
                            const char *text, size_t size, dk_strbuf *out, dk_error *err)
@@ -44,23 +43,14 @@ static void lowercase(const char *text, size_t size, dk_strbuf *out)
         char bytes[4];
         at += dk_codepoint(text + at, &c);
         if (c == 0x130) dk_strbuf_puts(out, "i\xcc\x87"); /* the one letter whose lower case is two characters */
-        else dk_strbuf_append(out, bytes, dk_codepoint_write((uint32_t)utf8proc_tolower((int32_t)c), bytes));
+        else dk_strbuf_append(out, bytes, dk_codepoint_write(dk_lowercase(c), bytes));
     }
 }
 
-static void strip_accents(const char *text, size_t size, dk_strbuf *out)
-{
-    for (size_t at = 0; at < size;) {
-        uint32_t c;
-        size_t length = dk_codepoint(text + at, &c);
-        if (!dk_is_mark(c)) dk_strbuf_append(out, text + at, length);
-        at += length;
-    }
-}
-
-static void strip(const dk_step *step, const char **text, size_t *size)
+static int32_t strip(const dk_step *step, const char **text, size_t *size)
 {
     uint32_t c;
+    const char *from = *text;
     while (step->left && *size) {
         size_t length = dk_codepoint(*text, &c);
         if (!dk_is_space(c)) break;
@@ -73,6 +63,7 @@ static void strip(const dk_step *step, const char **text, size_t *size)
         if (!dk_is_space(c)) break;
         *size = at;
     }
+    return *text != from;
 }
 
 static void letters(const char *text, size_t size, dk_strbuf *out)
@@ -86,18 +77,25 @@ static void letters(const char *text, size_t size, dk_strbuf *out)
     }
 }
 
-static int32_t apply(const dk_step *step, dk_regex_state *state, const char *text, size_t size, dk_strbuf *out,
-                     dk_error *err)
+static int32_t apply(const dk_step *step, dk_regex_state *state, const char *text, size_t size, int32_t *cut_front,
+                     dk_strbuf *out, dk_error *err)
 {
     switch (step->kind) {
     case DK_STEP_LOWERCASE:
         lowercase(text, size, out);
         break;
-    case DK_STEP_STRIP_ACCENTS:
-        strip_accents(text, size, out);
-        break;
     case DK_STEP_BYTES:
         letters(text, size, out);
+        break;
+    case DK_STEP_CHARSMAP:
+        dk_charsmap_apply(step->charsmap, text, size, out);
+        break;
+    case DK_STEP_STRIP_ACCENTS:
+    case DK_STEP_NMT:
+    case DK_STEP_CLEAN:
+    case DK_STEP_SPACE_IDEOGRAPHS:
+    case DK_STEP_STRIP_NONSPACING:
+        *cut_front |= dk_clean(step->kind, text, size, out);
         break;
     case DK_STEP_REPLACE:
         return dk_replace_all(&step->matcher, state, step->text, step->size, text, size, out, err);
@@ -120,19 +118,20 @@ static int32_t changes(const dk_step *step, const char *text, size_t size)
 }
 
 int32_t dk_normalise(const dk_steps *steps, dk_regex_state *state, dk_strbuf buffers[2], int32_t goes_on,
-                     const char *text, size_t size, const char **out, size_t *out_size, dk_error *err)
+                     const char *text, size_t size, dk_normal_text *out, dk_error *err)
 {
     size_t from = size;
+    int32_t cut_front = 0;
     for (int32_t i = 0, current = 0; i < steps->count && size; i++) {
         const dk_step *step = &steps->items[i];
         if (step->kind == DK_STEP_STRIP) {
-            strip(step, &text, &size);
+            cut_front |= strip(step, &text, &size);
         } else if (step->kind == DK_STEP_PREPEND && goes_on) {
             continue;
         } else if (changes(step, text, size)) {
             dk_strbuf *buffer = &buffers[current];
             dk_strbuf_clear(buffer);
-            int32_t rc = apply(step, state, text, size, buffer, err);
+            int32_t rc = apply(step, state, text, size, &cut_front, buffer, err);
             if (!rc) rc = dk_strbuf_check(buffer, err);
             if (!rc) rc = dk_check_growth(buffer->size, from, err);
             if (rc) return rc;
@@ -141,7 +140,6 @@ int32_t dk_normalise(const dk_steps *steps, dk_regex_state *state, dk_strbuf buf
             current = !current;
         }
     }
-    *out = text;
-    *out_size = size;
+    *out = (dk_normal_text){text, size, cut_front};
     return DK_OK;
 }

@@ -89,6 +89,16 @@ static int32_t split(run *r, int32_t at, const dk_step *step, dk_piece whole)
     return s.held ? emit(&s, s.begin, s.end) : DK_OK;
 }
 
+static int32_t cut_fixed(run *r, int32_t at, const dk_step *step, dk_piece whole)
+{
+    for (size_t begin = 0, end = 0; begin < whole.size; begin = end) {
+        for (int64_t n = step->left; n > 0 && end < whole.size; n--) end += dk_codepoint_size(whole.text + end);
+        int32_t rc = run_step(r, at + 1, part_of(whole, begin, end));
+        if (rc) return rc;
+    }
+    return DK_OK;
+}
+
 /* ---- steps that write a new text ---- */
 static int32_t pass_on(run *r, int32_t at, dk_piece old)
 {
@@ -134,15 +144,26 @@ static int32_t letters(run *r, int32_t at, dk_piece part)
     return pass_on(r, at, part);
 }
 
+static int32_t encode_word(run *r, dk_piece word)
+{
+    const dk_tokenizer *tok = r->tok;
+    dk_text_scratch *scratch = r->scratch;
+    if (tok->unigram.scores)
+        return dk_unigram_encode(&tok->unigram, &tok->bpe, &scratch->unigram, word.text, word.size, &scratch->ids,
+                                 r->err);
+    return dk_bpe_encode(&tok->bpe, &scratch->bpe, word.text, word.size, &scratch->ids, r->err);
+}
+
 static int32_t run_step(run *r, int32_t at, dk_piece part)
 {
     const dk_tokenizer *tok = r->tok;
-    if (at == tok->pre.count - tok->letters_last)
-        return dk_bpe_encode(&tok->bpe, &r->scratch->bpe, part.text, part.size, &r->scratch->ids, r->err);
+    if (at == tok->pre.count - tok->letters_last) return encode_word(r, part);
     const dk_step *step = &tok->pre.items[at];
     switch (step->kind) {
     case DK_STEP_SPLIT:
         return split(r, at, step, part);
+    case DK_STEP_FIXED_LENGTH:
+        return cut_fixed(r, at, step, part);
     case DK_STEP_SPACE_PREFIX:
         return prefix_space(r, at, part);
     case DK_STEP_METASPACE:

@@ -16,6 +16,7 @@ void dk_steps_free(dk_host *host, dk_steps *steps)
         dk_regex_free(steps->items[i].matcher.regex);
         dk_free(host, steps->items[i].matcher.text);
         dk_free(host, steps->items[i].text);
+        dk_charsmap_free(steps->items[i].charsmap);
     }
     steps->count = 0;
 }

@@ -5,6 +5,7 @@
 #ifndef DK_TEXT_STEPS_H
 #define DK_TEXT_STEPS_H
 
+#include "text/charsmap.h"
 #include "text/regex.h"
 
 typedef enum {
@@ -14,9 +15,14 @@ typedef enum {
     DK_STEP_NFKC,
     DK_STEP_NFKD,
     DK_STEP_LOWERCASE,
-    DK_STEP_STRIP_ACCENTS,
-    DK_STEP_PREPEND, /* text */
-    DK_STEP_STRIP,   /* left, right: sides (normalizer) or how many (decoder) of text */
+    DK_STEP_CHARSMAP,         /* charsmap, as the reference applies it */
+    DK_STEP_STRIP_ACCENTS,    /* marks of any category */
+    DK_STEP_NMT,              /* control characters go, odd spaces become one */
+    DK_STEP_CLEAN,            /* BERT's: control characters go, all white space becomes a space */
+    DK_STEP_SPACE_IDEOGRAPHS, /* BERT's: a space on both sides */
+    DK_STEP_STRIP_NONSPACING, /* marks of category Mn */
+    DK_STEP_PREPEND,          /* text */
+    DK_STEP_STRIP,            /* left, right: sides (normalizer) or how many (decoder) of text */
     /* normalizer and decoder */
     DK_STEP_REPLACE, /* matcher -> text */
     /* normalizer and pre-tokenizer */
@@ -24,6 +30,7 @@ typedef enum {
     /* pre-tokenizer */
     DK_STEP_SPACE_PREFIX, /* a space in front unless there is one */
     DK_STEP_SPLIT,        /* matcher, behavior */
+    DK_STEP_FIXED_LENGTH, /* left: so many characters each */
     DK_STEP_METASPACE,    /* spaces become text, and one in front as scheme says; decoder: the way back */
     /* decoder */
     DK_STEP_LETTERS,
@@ -56,6 +63,7 @@ typedef struct dk_step {
     char *text;
     size_t size;
     int64_t left, right;
+    dk_charsmap *charsmap;
 } dk_step;
 enum { DK_STEPS_MAX = 32 };
 typedef struct dk_steps {
@@ -78,14 +86,22 @@ int32_t dk_check_growth(size_t size, size_t from, dk_error *err);
 int32_t dk_matcher_next(const dk_matcher *matcher, dk_regex_state *state, const char *text, size_t size, size_t *at,
                         size_t *last_end, size_t *begin, size_t *end, dk_error *err);
 
+typedef struct dk_normal_text {
+    const char *text;
+    size_t size;
+    int32_t cut_front; /* what the text began with was dropped */
+} dk_normal_text;
 /* normalise.c: text (behind dk_escape_invalid) -> *out, which is text itself or lies in one of the buffers. goes_on:
  * the text continues another one, so nothing is put in front. */
 int32_t dk_normalise(const dk_steps *steps, dk_regex_state *state, dk_strbuf buffers[2], int32_t goes_on,
-                     const char *text, size_t size, const char **out, size_t *out_size, dk_error *err);
+                     const char *text, size_t size, dk_normal_text *out, dk_error *err);
 int32_t dk_replace_all(const dk_matcher *matcher, dk_regex_state *state, const char *with, size_t with_size,
                        const char *text, size_t size, dk_strbuf *out, dk_error *err);
 /* unicode.c: one of the four normal forms, appended to out. */
 int32_t dk_normal_form(dk_step_kind form, const char *text, size_t size, dk_strbuf *out, dk_error *err);
+
+/* clean.c: DK_STEP_STRIP_ACCENTS to DK_STEP_STRIP_NONSPACING, appended to out; 1 = the first character was dropped. */
+int32_t dk_clean(dk_step_kind kind, const char *text, size_t size, dk_strbuf *out);
 
 #define DK_GPT2_PATTERN "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+"
 

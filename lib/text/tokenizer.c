@@ -34,6 +34,7 @@ void dk_tokenizer_release(dk_tokenizer *tok)
     dk_host *host = tok->host;
     for (int32_t i = 0; i < DK_SCRATCH_SLOTS; i++) dk_text_scratch_free(atomic_load(&tok->pool[i]));
     dk_bpe_free(&tok->bpe);
+    dk_unigram_free(host, &tok->unigram);
     dk_strbuf_free(&tok->respelled);
     dk_steps_free(host, &tok->normalizer);
     dk_steps_free(host, &tok->pre);
@@ -72,8 +73,11 @@ static int32_t add_to_trie(dk_tokenizer *tok, dk_text_scratch *scratch, int64_t 
         tok->added[i].special ? dk_trie_add(tok->host, &tok->special_trie, text, size, (int32_t)i, err) : DK_OK;
     if (rc) return rc;
     if (!tok->added[i].normalized) return dk_trie_add(tok->host, &tok->raw_trie, text, size, (int32_t)i, err);
-    rc = dk_normalise(&tok->normalizer, scratch->regex, scratch->normal, 0, text, size, &text, &size, err);
+    dk_normal_text normal;
+    rc = dk_normalise(&tok->normalizer, scratch->regex, scratch->normal, 0, text, size, &normal, err);
     if (rc) return rc;
+    text = normal.text;
+    size = normal.size;
     if (size != entry->size || memcmp(text, dk_token_text(&tok->bpe.tokens, entry), size) != 0) {
         tok->bpe.tokens.items[tok->added[i].id].flags |= DK_TOKEN_RESPELLED;
         tok->added[i].offset = (uint32_t)tok->respelled.size;
@@ -111,7 +115,7 @@ static void find_byte_tokens(dk_tokenizer *tok)
         bpe->byte_ids[b] = (int32_t)(letters ? letter : token);
         all &= letter >= 0;
     }
-    if (!letters || bpe->prefix || bpe->suffix || !all || !tok->pre.count) all = 0;
+    if (!letters || tok->unigram.scores || bpe->prefix || bpe->suffix || !all || !tok->pre.count) all = 0;
     tok->letters_last = all && tok->pre.items[tok->pre.count - 1].kind == DK_STEP_BYTES;
     bpe->raw_bytes = tok->letters_last;
     if (letters && !bpe->raw_bytes) /* the model sees letters as characters */

@@ -1,7 +1,7 @@
 /* tokenizer.h - text <-> token ids.
  *
- * Here live tokenizers (byte-level BPE and SentencePiece-style BPE with byte fallback), read from tokenizer.json or
- * built from neutral parts (dk_vocabulary). Files of models do not live here: whoever reads a GGUF file fills a
+ * Here live tokenizers (byte-level BPE, SentencePiece-style BPE with byte fallback, Unigram), read from tokenizer.json
+ * or built from neutral parts (dk_vocabulary). Files of models do not live here: whoever reads a GGUF file fills a
  * dk_vocabulary. Chat templates live in lib/chat. Ids equal those of the reference implementation (HF tokenizers;
  * llama.cpp for GGUF).
  *

@@ -6,6 +6,7 @@
 #include "text/bpe.h"
 #include "text/steps.h"
 #include "text/tokenizer.h"
+#include "text/unigram.h"
 
 #include <stdatomic.h>
 
@@ -15,6 +16,7 @@ typedef struct dk_text_scratch { /* what one call needs; lent from the tokenizer
     dk_host *host;
     dk_regex_state *regex;
     dk_bpe_scratch bpe;
+    dk_unigram_scratch unigram;
     dk_id_list ids;
     dk_strbuf source;               /* the text with bad bytes escaped */
     dk_strbuf normal[2];            /* what normalizers wrote */
@@ -39,7 +41,8 @@ struct dk_tokenizer {
     dk_host *host;
     atomic_int references;
     _Atomic(dk_text_scratch *) pool[DK_SCRATCH_SLOTS];
-    dk_bpe bpe;
+    dk_bpe bpe; /* its tokens are those of either model */
+    dk_unigram unigram;
     dk_steps normalizer, pre, decoder;
     int32_t letters_last; /* the pre-tokenizer ends in DK_STEP_BYTES and the model takes the bytes instead */
     int32_t bad_byte_ids[256];

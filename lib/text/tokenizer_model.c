@@ -1,5 +1,9 @@
-/* The model of a tokenizer.json: vocabulary, merges and the switches of BPE. */
+/* The model of a tokenizer.json: BPE's vocabulary, merges and switches, or Unigram's vocabulary with scores. */
 #include "text/json_reader.h"
+
+#include "base/notes.h"
+
+#include <math.h>
 
 static int32_t read_vocabulary(dk_json_reader *r, const dk_node *vocab)
 {
@@ -83,14 +87,77 @@ out:
     return rc;
 }
 
+/* ---- Unigram: [["text", score], ...], ids in order ---- */
+static int32_t read_scored(dk_json_reader *r, const dk_node *vocab)
+{
+    int32_t rc = DK_OK;
+    dk_unigram *unigram = &r->tok->unigram;
+    for (size_t i = 0; i < vocab->size; i++) {
+        const dk_node *text = dk_node_at(vocab->items[i], 0), *score = dk_node_at(vocab->items[i], 1);
+        if (!score || text->type != DK_NODE_TEXT || (score->type != DK_NODE_FLOAT && score->type != DK_NODE_INT))
+            return dk_malformed(r, "an entry of vocab", "[\"token\", score]");
+        unigram->scores[i] = score->type == DK_NODE_INT ? (double)score->i64 : score->f64;
+        if (!isfinite(unigram->scores[i])) return dk_malformed(r, "a score in vocab", "a finite number");
+        rc = dk_token_table_add(&r->tok->bpe.tokens, text->text, text->size, (int64_t)i, DK_TOKEN_MODEL, r->err);
+        if (rc) return dk_error_context(r->err, "%s", dk_document_name(r->doc)), rc;
+    }
+    return rc;
+}
+
+static int32_t read_unigram(dk_json_reader *r, const dk_node *node)
+{
+    int32_t rc;
+    int64_t unk;
+    dk_tokenizer *tok = r->tok;
+    const dk_node *vocab = dk_node_get(node, "vocab"), *unk_id = dk_node_get(node, "unk_id");
+    if (!vocab || vocab->type != DK_NODE_LIST || !vocab->size || vocab->size > DK_TOKEN_LIMIT)
+        return dk_malformed(r, "vocab", "a list of 1 to 16777216 [token, score]");
+    DK_TRY(dk_token_table_reserve(&tok->bpe.tokens, (int64_t)vocab->size, r->err));
+    DK_TRY(dk_new(tok->host, vocab->size, &tok->unigram.scores, r->err));
+    tok->unigram.count = (int64_t)vocab->size;
+    DK_TRY(read_scored(r, vocab));
+    DK_TRY(dk_node_bool(r->doc, node, "byte_fallback", 0, &tok->bpe.byte_tokens, r->err));
+    if (unk_id && unk_id->type != DK_NODE_NULL) {
+        DK_TRY(dk_node_i64(r->doc, node, "unk_id", 0, (int64_t)vocab->size - 1, -1, &unk, r->err));
+        tok->bpe.unk = (int32_t)unk;
+    } else {
+        dk_note(&tok->notes, "%s: has no unknown token: texts with a character that is no token are refused",
+                dk_document_name(r->doc));
+    }
+    tok->unigram.by_text = 1;
+    rc = dk_unigram_build(&tok->unigram, &tok->bpe, r->err);
+out:
+    return rc;
+}
+
+static int32_t refuse_model(dk_json_reader *r, const char *type)
+{
+    if (!strcmp(type, "WordPiece") || !strcmp(type, "WordLevel"))
+        return dk_fail(r->err, DK_E_UNSUPPORTED,
+                       "%s: model '%s' is not supported: its words do not keep their spaces, so that no text comes "
+                       "back from it as it was, and models that write text are not trained with it; supported: BPE, "
+                       "Unigram",
+                       dk_document_name(r->doc), type);
+    return dk_unsupported(r, "model", type, "BPE, Unigram");
+}
+
+/* Old files do not say what it is: the first of the kinds whose parts are there. */
+static const char *guess_type(const dk_node *node)
+{
+    const dk_node *vocab = dk_node_get(node, "vocab");
+    if (dk_node_get(node, "merges")) return "BPE";
+    return vocab && vocab->type == DK_NODE_LIST ? "Unigram" : NULL;
+}
+
 int32_t dk_read_model(dk_json_reader *r, const dk_node *node)
 {
     int32_t rc;
-    const char *type = "BPE"; /* old files do not say it */
     dk_bpe *bpe = &r->tok->bpe;
     if (node->type != DK_NODE_MAP) return dk_malformed(r, "model", "an object");
-    if (dk_node_get(node, "type") || !dk_node_get(node, "merges")) DK_TRY(dk_read_type(r, node, "model", &type));
-    if (strcmp(type, "BPE") != 0) return dk_unsupported(r, "model", type, "BPE");
+    const char *type = dk_node_get(node, "type") ? NULL : guess_type(node);
+    if (!type) DK_TRY(dk_read_type(r, node, "model", &type));
+    if (!strcmp(type, "Unigram")) return read_unigram(r, node);
+    if (strcmp(type, "BPE") != 0) return refuse_model(r, type);
     DK_TRY(read_affix(r, node, "continuing_subword_prefix", &bpe->prefix, &bpe->prefix_size));
     DK_TRY(read_affix(r, node, "end_of_word_suffix", &bpe->suffix, &bpe->suffix_size));
     DK_TRY(read_vocabulary(r, dk_node_get(node, "vocab")));

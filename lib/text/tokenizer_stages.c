@@ -2,9 +2,12 @@
 #include "text/codepoint.h"
 #include "text/json_reader.h"
 
-#define NORMALIZERS "Sequence, NFC, NFD, NFKC, NFKD, Lowercase, Strip, StripAccents, Replace, Prepend, ByteLevel"
-#define PRE_TOKENIZERS \
-    "Sequence, Split, ByteLevel, Metaspace, Whitespace, WhitespaceSplit, Digits, Punctuation, CharDelimiterSplit"
+#define NORMALIZERS                                                                                                   \
+    "Sequence, NFC, NFD, NFKC, NFKD, Lowercase, Strip, StripAccents, Replace, Prepend, ByteLevel, Precompiled, Nmt, " \
+    "BertNormalizer"
+#define PRE_TOKENIZERS                                                                                              \
+    "Sequence, Split, ByteLevel, Metaspace, Whitespace, WhitespaceSplit, Digits, Punctuation, CharDelimiterSplit, " \
+    "BertPreTokenizer, FixedLength"
 #define DECODERS "Sequence, ByteLevel, ByteFallback, Fuse, Replace, Strip, Metaspace, BPEDecoder"
 #define POST_PROCESSORS "Sequence, ByteLevel, TemplateProcessing, RobertaProcessing, BertProcessing"
 #define BEHAVIORS "Removed, Isolated, MergedWithPrevious, MergedWithNext, Contiguous"
@@ -85,6 +88,36 @@ static int32_t read_strip_normalizer(dk_json_reader *r, const dk_node *node)
     return DK_OK;
 }
 
+static int32_t read_precompiled(dk_json_reader *r, const dk_node *node)
+{
+    const dk_node *text;
+    int32_t rc = read_text(r, node, "precompiled_charsmap", "precompiled_charsmap of Precompiled", &text);
+    if (rc) return rc;
+    dk_step *step = dk_steps_add(&r->tok->normalizer, DK_STEP_CHARSMAP, r->err);
+    if (!step) return DK_E_UNSUPPORTED;
+    rc = dk_charsmap_from_base64(r->tok->host, text->text, text->size, &step->charsmap, r->err);
+    if (rc) dk_error_context(r->err, "%s", dk_document_name(r->doc));
+    return rc;
+}
+
+/* strip_accents null goes with lowercase. */
+static int32_t read_bert_normalizer(dk_json_reader *r, const dk_node *node)
+{
+    int32_t rc, clean, ideographs, accents, lowercase;
+    dk_steps *steps = &r->tok->normalizer;
+    DK_TRY(dk_node_bool(r->doc, node, "clean_text", 1, &clean, r->err));
+    DK_TRY(dk_node_bool(r->doc, node, "handle_chinese_chars", 1, &ideographs, r->err));
+    DK_TRY(dk_node_bool(r->doc, node, "lowercase", 1, &lowercase, r->err));
+    DK_TRY(dk_node_bool(r->doc, node, "strip_accents", lowercase, &accents, r->err));
+    if (clean) DK_TRY(add_plain(r, steps, DK_STEP_CLEAN));
+    if (ideographs) DK_TRY(add_plain(r, steps, DK_STEP_SPACE_IDEOGRAPHS));
+    if (accents) DK_TRY(add_plain(r, steps, DK_STEP_NFD));
+    if (accents) DK_TRY(add_plain(r, steps, DK_STEP_STRIP_NONSPACING));
+    if (lowercase) DK_TRY(add_plain(r, steps, DK_STEP_LOWERCASE));
+out:
+    return rc;
+}
+
 int32_t dk_read_normalizer(dk_json_reader *r, const dk_node *node)
 {
     static const struct {
@@ -96,6 +129,7 @@ int32_t dk_read_normalizer(dk_json_reader *r, const dk_node *node)
                  {"NFKD", DK_STEP_NFKD},
                  {"Lowercase", DK_STEP_LOWERCASE},
                  {"StripAccents", DK_STEP_STRIP_ACCENTS},
+                 {"Nmt", DK_STEP_NMT},
                  {"ByteLevel", DK_STEP_BYTES}};
     const char *type;
     const dk_node *text;
@@ -107,6 +141,8 @@ int32_t dk_read_normalizer(dk_json_reader *r, const dk_node *node)
         if (!strcmp(type, plain[i].name)) return add_plain(r, steps, plain[i].kind);
     if (!strcmp(type, "Sequence")) return sequence(r, node, "normalizers", dk_read_normalizer);
     if (!strcmp(type, "Strip")) return read_strip_normalizer(r, node);
+    if (!strcmp(type, "Precompiled")) return read_precompiled(r, node);
+    if (!strcmp(type, "BertNormalizer")) return read_bert_normalizer(r, node);
     if (!strcmp(type, "Replace")) return read_replace(r, steps, node);
     if (strcmp(type, "Prepend") != 0) return dk_unsupported(r, "normalizer", type, NORMALIZERS);
     rc = read_text(r, node, "prepend", "prepend of Prepend", &text);
@@ -207,6 +243,23 @@ static int32_t read_digits(dk_json_reader *r, const dk_node *node)
     return rc ? rc : add_class(r, DK_MATCH_NUMBER, single ? DK_SPLIT_ISOLATED : DK_SPLIT_CONTIGUOUS);
 }
 
+static int32_t read_fixed_length(dk_json_reader *r, const dk_node *node)
+{
+    int64_t length;
+    int32_t rc = dk_node_i64(r->doc, node, "length", 1, INT32_MAX, 5, &length, r->err);
+    if (rc) return rc;
+    dk_step *step = dk_steps_add(&r->tok->pre, DK_STEP_FIXED_LENGTH, r->err);
+    if (!step) return DK_E_UNSUPPORTED;
+    step->left = length;
+    return DK_OK;
+}
+
+static int32_t read_bert(dk_json_reader *r)
+{
+    int32_t rc = add_class(r, DK_MATCH_SPACE, DK_SPLIT_REMOVED);
+    return rc ? rc : add_class(r, DK_MATCH_PUNCTUATION, DK_SPLIT_ISOLATED);
+}
+
 int32_t dk_read_pre_tokenizer(dk_json_reader *r, const dk_node *node)
 {
     const char *type;
@@ -220,6 +273,8 @@ int32_t dk_read_pre_tokenizer(dk_json_reader *r, const dk_node *node)
     if (!strcmp(type, "Metaspace")) return read_metaspace(r, node);
     if (!strcmp(type, "Digits")) return read_digits(r, node);
     if (!strcmp(type, "CharDelimiterSplit")) return read_delimiter(r, node);
+    if (!strcmp(type, "FixedLength")) return read_fixed_length(r, node);
+    if (!strcmp(type, "BertPreTokenizer")) return read_bert(r);
     if (!strcmp(type, "WhitespaceSplit")) return add_class(r, DK_MATCH_SPACE, DK_SPLIT_REMOVED);
     if (!strcmp(type, "Whitespace"))
         return dk_steps_add_split(r->tok->host, &r->tok->pre, "[\\w\\u200c\\u200d]+|[^\\w\\u200c\\u200d\\s]+",

@@ -78,8 +78,9 @@ static void check_vectors(const char *name)
 
 TEST(vectors)
 {
-    static const char *const names[] = {"spm_legacy", "spm_metaspace", "added_flags", "byte_level",
-                                        "digits",     "normalisers",   "affixes"};
+    static const char *const names[] = {"spm_legacy",   "spm_metaspace", "added_flags", "byte_level",
+                                        "digits",       "normalisers",   "affixes",     "unigram_t5",
+                                        "unigram_xlmr", "unigram_bytes", "bert_steps"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) check_vectors(names[i]);
 }
 
@@ -278,6 +279,8 @@ TEST(texts_in_parts)
 /* ---- what a file may get wrong ---- */
 #define MODEL(rest) "{\"model\":{\"type\":\"BPE\"," rest "}}"
 #define WITH(part) "{" SMALL_MODEL "," part "}"
+#define UNIGRAM(vocab) "{\"model\":{\"type\":\"Unigram\",\"vocab\":" vocab "}}"
+#define CHARSMAP(base64) WITH("\"normalizer\":{\"type\":\"Precompiled\",\"precompiled_charsmap\":\"" base64 "\"}")
 TEST(errors)
 {
     static const struct {
@@ -286,9 +289,15 @@ TEST(errors)
     } cases[] = {
         {"[]", "must be a JSON object", DK_E_FORMAT},
         {"{}", "is this a tokenizer.json?", DK_E_FORMAT},
-        {"{\"model\":{\"type\":\"Unigram\",\"vocab\":[]}}", "model 'Unigram' is not supported; supported: BPE",
+        {"{\"model\":{\"type\":\"Other\",\"vocab\":{}}}", "model 'Other' is not supported; supported: BPE, Unigram",
          DK_E_UNSUPPORTED},
-        {"{\"model\":{\"type\":\"WordPiece\",\"vocab\":{}}}", "WordPiece", DK_E_UNSUPPORTED},
+        {"{\"model\":{\"type\":\"WordPiece\",\"vocab\":{}}}",
+         "model 'WordPiece' is not supported: its words do not keep their spaces", DK_E_UNSUPPORTED},
+        {UNIGRAM("[]"), "vocab must be a list of 1 to 16777216", DK_E_FORMAT},
+        {UNIGRAM("[[\"a\"]]"), "an entry of vocab must be [\"token\", score]", DK_E_FORMAT},
+        {UNIGRAM("[[\"a\",\"x\"]]"), "an entry of vocab must be", DK_E_FORMAT},
+        {UNIGRAM("[[\"a\",0],[\"a\",1]]"), "token 'a' is listed twice", DK_E_FORMAT},
+        {UNIGRAM("[[\"a\",0]],\"unk_id\":1"), "unk_id", DK_E_FORMAT},
         {MODEL("\"vocab\":{\"a\":\"x\"},\"merges\":[]"), "an id in vocab must be an integer", DK_E_FORMAT},
         {MODEL("\"vocab\":{\"a\":-1},\"merges\":[]"), "ids are 0 to", DK_E_FORMAT},
         {MODEL("\"vocab\":{\"a\":2000000000},\"merges\":[]"), "has id 2000000000", DK_E_FORMAT},
@@ -299,9 +308,19 @@ TEST(errors)
         {MODEL("\"vocab\":{\"a\":0},\"merges\":7"), "merges must be a list", DK_E_FORMAT},
         {MODEL("\"vocab\":{\"a\":0},\"merges\":[],\"unk_token\":\"u\""), "unk_token 'u'", DK_E_FORMAT},
         {MODEL("\"vocab\":{\"a\":0},\"merges\":[],\"dropout\":0.1"), "dropout", DK_E_UNSUPPORTED},
-        {WITH("\"pre_tokenizer\":{\"type\":\"BertPreTokenizer\"}"),
-         "pre-tokenizer 'BertPreTokenizer' is not supported; supported: Sequence, Split", DK_E_UNSUPPORTED},
-        {WITH("\"normalizer\":{\"type\":\"Precompiled\"}"), "normalizer 'Precompiled'", DK_E_UNSUPPORTED},
+        {WITH("\"pre_tokenizer\":{\"type\":\"UnicodeScripts\"}"),
+         "pre-tokenizer 'UnicodeScripts' is not supported; supported: Sequence, Split", DK_E_UNSUPPORTED},
+        {WITH("\"pre_tokenizer\":{\"type\":\"FixedLength\",\"length\":0}"), "length", DK_E_FORMAT},
+        {WITH("\"normalizer\":{\"type\":\"Other\"}"), "normalizer 'Other'", DK_E_UNSUPPORTED},
+        {WITH("\"normalizer\":{\"type\":\"Precompiled\"}"), "precompiled_charsmap of Precompiled must be text",
+         DK_E_FORMAT},
+        {CHARSMAP("AAA"), "precompiled_charsmap of 3 characters is not base64", DK_E_FORMAT},
+        {CHARSMAP("A?AA"), "is not base64", DK_E_FORMAT},
+        {CHARSMAP("AAAA"), "charsmap of 3 bytes", DK_E_FORMAT},
+        {CHARSMAP("CAAAAAAAAAA="), "says that its trie has 8", DK_E_FORMAT},
+        {CHARSMAP("BAAAAAAAAAD/"), "byte 0 of its texts is not UTF-8", DK_E_FORMAT},
+        {CHARSMAP("BAAAAAAFAABhAA=="), "unit 0 of its trie points to unit 1 of 1, no value", DK_E_FORMAT},
+        {CHARSMAP("CAAAAAAFAAACAACAYQA="), "says byte 2 of 2, where no text begins", DK_E_FORMAT},
         {WITH("\"decoder\":{\"type\":\"CTC\"}"), "decoder 'CTC'", DK_E_UNSUPPORTED},
         {WITH("\"post_processor\":{\"type\":\"Other\"}"), "post-processor 'Other'", DK_E_UNSUPPORTED},
         {WITH("\"normalizer\":{\"type\":\"Replace\",\"pattern\":{\"String\":\"\"},\"content\":\"x\"}"), "empty pattern",
@@ -365,6 +384,47 @@ TEST(texts_that_explode_are_refused)
     REQUIRE(tok);
     CHECK_INT(dk_tokenizer_encode(tok, "a", 1, 0, NULL, 0, &needed, &err), DK_E_FORMAT);
     CHECK_HAS(err.message, "more than 64 times its length of a text of 1 bytes");
+    dk_tokenizer_release(tok);
+}
+
+TEST(unigram_without_unknown)
+{
+    int32_t rc, ids[8];
+    int64_t needed = 0;
+    dk_tokenizer *tok = from_text(UNIGRAM("[[\"a\",-1],[\"b\",-1],[\"ab\",-2],[\"\",-3]]"), NULL, &rc);
+    REQUIRE(tok);
+    CHECK_HAS(dk_tokenizer_notes(tok)->data, "has no unknown token");
+    CHECK_OK(dk_tokenizer_encode(tok, "aab", 3, 0, ids, 8, &needed, &err));
+    CHECK_INT(needed, 2); /* of equal scores the token that begins first */
+    CHECK_INT(ids[1], 2);
+    CHECK_INT(dk_tokenizer_encode(tok, "a\xc3\xa9", 3, 0, ids, 8, &needed, &err), DK_E_FORMAT);
+    CHECK_HAS(err.message, "no token for U+00E9 and no unknown token");
+    dk_tokenizer_release(tok);
+}
+
+/* A warm encode takes no memory, however many words there are. */
+TEST(unigram_long_text)
+{
+    int32_t rc, *ids = NULL;
+    int64_t cap = 0, count = 0, cells = 1 << 16;
+    dk_tokenizer *tok =
+        from_text(UNIGRAM("[[\"<unk>\",0],[\"a\",-1],[\"aa\",-1.5],[\"b\",-1]],\"unk_id\":0"), NULL, &rc);
+    char *text = dk_alloc(the_host(), (uint64_t)cells, 4);
+    REQUIRE(tok && text);
+    for (int64_t i = 0; i < cells; i++) memcpy(text + 4 * i, i % 2 ? "aaab" : "\xf0\x9f\x98\x80", 4);
+    CHECK_OK(dk_tokenizer_append(tok, host, text, (size_t)cells * 4, 0, &ids, &cap, &count, &err));
+    const int64_t before = dk_host_allocations(host);
+    count = 0;
+    CHECK_OK(dk_tokenizer_append(tok, host, text, (size_t)cells * 4, 0, &ids, &cap, &count, &err));
+    CHECK_INT(dk_host_allocations(host), before);
+    CHECK_INT(count, cells / 2 * 4);
+    for (int64_t i = 0; i + 3 < count; i += 4)
+        if (ids[i] || ids[i + 1] + ids[i + 2] != 3 || ids[i + 3] != 3) {
+            FAIL("ids at %lld are wrong", (long long)i);
+            break;
+        }
+    dk_free(host, ids);
+    dk_free(host, text);
     dk_tokenizer_release(tok);
 }
 
@@ -542,5 +602,6 @@ TEST(real_files)
 
 TEST_MAIN(TEST_CASE(vectors) TEST_CASE(bad_bytes_are_tokens) TEST_CASE(bad_bytes_without_byte_tokens) TEST_CASE(buffers)
               TEST_CASE(lookups) TEST_CASE(texts_in_parts) TEST_CASE(errors) TEST_CASE(patterns_that_explode_give_up)
-                  TEST_CASE(texts_that_explode_are_refused) TEST_CASE(folders) TEST_CASE(out_of_memory)
-                      TEST_CASE(threads) TEST_CASE(long_words) TEST_CASE(real_files))
+                  TEST_CASE(texts_that_explode_are_refused) TEST_CASE(unigram_without_unknown)
+                      TEST_CASE(unigram_long_text) TEST_CASE(folders) TEST_CASE(out_of_memory) TEST_CASE(threads)
+                          TEST_CASE(long_words) TEST_CASE(real_files))

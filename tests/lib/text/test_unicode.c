@@ -43,6 +43,11 @@ TEST(classes)
     CHECK(dk_is_word('_') && dk_is_word(0x301) && dk_is_word(0x24b6) && dk_is_word(0x200d) && !dk_is_word('-') &&
           !dk_is_word(0xb2));
     CHECK(dk_is_number(0xb2) && dk_is_number(0x2160) && dk_is_number(0x10d40) && !dk_is_number('a'));
+    CHECK(dk_is_mark(0x301) && dk_is_mark(0x903) && dk_is_mark(0x1cf2) && !dk_is_mark(0xd81) && !dk_is_mark(0x11f00));
+    CHECK(dk_is_nonspacing(0x301) && dk_is_nonspacing(0x1734) && !dk_is_nonspacing(0x903) && !dk_is_nonspacing(0x1885));
+    CHECK_INT(dk_lowercase(0xc9), 0xe9);
+    CHECK_INT(dk_lowercase(0x10d65), 0x10d85);
+    CHECK_INT(dk_lowercase(0xa7dc), 0x19b);
     CHECK(dk_is_punctuation('$') && dk_is_punctuation(0xbf) && !dk_is_punctuation(0xa76) && !dk_is_punctuation('a'));
     for (uint32_t b = 0; b < 256; b++) CHECK_INT(dk_letter_byte(dk_byte_letter((uint8_t)b)), b);
     CHECK_INT(dk_byte_letter(' '), 0x120);
