@@ -136,7 +136,8 @@ enum { DISTILL_CPU = 1, DISTILL_CUDA = 2 };
 typedef struct distill_error {
     int32_t code;      /* as returned */
     int32_t user_code; /* DISTILL_E_CALLBACK: what the callback returned */
-    int64_t position;  /* byte offset or line in the file that the message names; -1 = none */
+    int64_t
+        position; /* byte offset or line in the file, or number of the sequence, that the message names; -1 = none */
     char message[496]; /* one line, UTF-8, NUL-terminated; empty on success */
 } distill_error;
 

@@ -34,7 +34,7 @@ enum {
 typedef struct dk_error {
     int32_t code;
     int32_t user_code; /* what a callback returned */
-    int64_t position;  /* byte offset or line in the file named in message; -1 = none */
+    int64_t position;  /* byte offset or line in the file, or number of the sequence, named in message; -1 = none */
     char message[496]; /* UTF-8, one line, NUL-terminated */
 } dk_error;
 
@@ -47,7 +47,7 @@ typedef struct dk_error {
 /* Writes code and message (replacing what was there) and returns code, so that `return dk_fail(err, ...)` reads
  * well. */
 int32_t dk_fail(dk_error *err, int32_t code, const char *format, ...) DK_PRINTF(3, 4);
-/* The same with a position: a byte offset or a line. */
+/* The same with a position: a byte offset, a line, a sequence of a batch. */
 int32_t dk_fail_at(dk_error *err, int32_t code, int64_t position, const char *format, ...) DK_PRINTF(4, 5);
 /* dk_fail() for a failed system call: appends strerror of errno_value; ENOENT becomes NOT_FOUND, ENOMEM NOMEM, else
  * IO. */

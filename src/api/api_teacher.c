@@ -99,7 +99,6 @@ int32_t distill_teacher_blend(const distill_env *env, const distill_member *memb
     di_blend_settings_read(di_tree(options), NULL, &settings);
     DK_TRY(di_blend_plan_read(di_tree(options), NULL, count, read, ramps, &plan, err));
     DI_COMPUTE(di_teacher_blend_planned(env->backend, read, count, &settings, &plan, &teacher, err));
-    if (di_options_flag(di_tree(options), "teacher.parallel")) di_teacher_set_parallel(teacher);
     DK_TRY(wrap(env, teacher, out, err));
 out:
     if (env) dk_free(env->host, read);
@@ -146,7 +145,6 @@ static int32_t route(const distill_env *env, const distill_member *members, int6
     for (int64_t i = 0; i < count; i++) DK_TRY(read_member(members, i, &read[i], err));
     taken = 1;
     DI_COMPUTE(di_teacher_route(env->backend, read, count, settings, &teacher, err));
-    if (di_options_flag(di_tree(options), "teacher.parallel")) di_teacher_set_parallel(teacher);
     DK_TRY(wrap(env, teacher, out, err));
 out:
     if (!taken && destroy) destroy(settings->user);

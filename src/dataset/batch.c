@@ -104,6 +104,12 @@ void di_batch_view(const di_batch *batch, distill_batch *out)
     out->tags = batch->tags;
 }
 
+void di_batch_name_sample(const di_batch *batch, int64_t sequence, dk_error *err)
+{
+    const di_origin *origin = &batch->origins[sequence];
+    dk_error_context(err, "sample %lld of %.200s", (long long)origin->index, origin->source);
+}
+
 di_identity di_batch_identity(const di_batch *batch, int64_t sequence)
 {
     int64_t begin = batch->offsets[sequence], count = batch->offsets[sequence + 1] - begin;

@@ -52,6 +52,8 @@ typedef struct di_identity {
 } di_identity;
 /* All of it as teachers and students are given it; borrowed. */
 void di_batch_view(const di_batch *batch, distill_batch *out);
+/* "sample 3 of train.jsonl", before the message of an error about a sequence. */
+void di_batch_name_sample(const di_batch *batch, int64_t sequence, dk_error *err);
 di_identity di_batch_identity(const di_batch *batch, int64_t sequence);
 void di_batch_free(di_batch *batch);
 

@@ -202,6 +202,7 @@ static int32_t forward(evaluator *e, int64_t window, di_evaluation *out, dk_erro
     }
     di_session_common(e->teacher, &out->common);
 out:
+    if (rc && di_names_sequence(err, batch.sequences)) di_batch_name_sample(e->batch, err->position, err);
     return rc;
 }
 

@@ -77,13 +77,12 @@ static void call_range(void *context, int64_t begin, int64_t end)
 static int32_t refuse_value(const di_call *call, int64_t row, const char *what, double value, dk_error *err)
 {
     const di_strip *strip = call->chunk->strip;
+    const int64_t at = strip->first + strip->rows[call->chunk->first + row];
     char text[32];
     dk_format_f64(value, text);
-    return dk_fail(err, DK_E_NUMERIC,
-                   "loss %s: %s of row %lld is %s; look at the logits of that row, or lower train.learning_rate",
-                   call->entry->name, what,
-                   (long long)di_batch_number(strip->batch, strip->first + strip->rows[call->chunk->first + row]),
-                   text);
+    return dk_fail_at(err, DK_E_NUMERIC, strip->batch->sequences ? strip->batch->sequences[at] : -1,
+                      "loss %s: %s of row %lld is %s; look at the logits of that row, or lower train.learning_rate",
+                      call->entry->name, what, (long long)di_batch_number(strip->batch, at), text);
 }
 
 static double first_not_finite(const float *x, int64_t n)

@@ -202,11 +202,25 @@ int32_t di_options_differs(const di_options *options, const char *key)
     return place.value && !di_value_is_default(options->table, place.value);
 }
 
-int32_t di_options_refuse(const di_options *options, const char *key, const char *why, dk_error *err)
+/* A group stands where the first of its values does. */
+static const char *origin_of(const di_value *value)
+{
+    const char *found = value->origin ? value->origin : "";
+    for (int64_t i = 0; value->nodes && i < value->size && !*found; i++)
+        for (int64_t k = 0; k < value->nodes[i]->count && !*found; k++) found = origin_of(&value->nodes[i]->values[k]);
+    return found;
+}
+
+const char *di_options_origin(const di_options *options, const char *key)
 {
     di_place place;
-    if (!di_options_differs(options, key)) return DK_OK;
     di_place_find(options, key, &place);
-    return dk_fail(err, DK_E_OPTION, "%s%s%s %s", place.value->origin ? place.value->origin : "",
-                   place.value->origin ? ": " : "", key, why);
+    return place.value ? origin_of(place.value) : "";
+}
+
+int32_t di_options_refuse(const di_options *options, const char *key, const char *why, dk_error *err)
+{
+    if (!di_options_differs(options, key)) return DK_OK;
+    const char *origin = di_options_origin(options, key);
+    return dk_fail(err, DK_E_OPTION, "%s%s%s %s", origin, *origin ? ": " : "", key, why);
 }

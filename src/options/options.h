@@ -50,7 +50,8 @@ int32_t di_options_set_f64(di_options *options, const char *key, double value, d
 /* Refuses what is set in these sections (as for di_options_copy) while its condition (when) is not met, unless it is
  * the default, and texts that name an entry which does not exist. Errors begin with "recipe.yaml:7: " where known. */
 int32_t di_options_check(const di_options *options, int64_t sections, dk_error *err);
-int32_t di_options_differs(const di_options *options, const char *key); /* set, and not to its default */
+int32_t di_options_differs(const di_options *options, const char *key);    /* set, and not to its default */
+const char *di_options_origin(const di_options *options, const char *key); /* "recipe.yaml:7"; "" = not known */
 /* Refuses key where it differs: "KEY WHY". */
 int32_t di_options_refuse(const di_options *options, const char *key, const char *why, dk_error *err);
 

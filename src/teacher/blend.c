@@ -142,6 +142,11 @@ static int32_t ahead(const di_teacher *t)
     return 0;
 }
 
+static void tell_late(const di_teacher *t, int64_t steps)
+{
+    di_blended_tell_late(t->host, blend_of(t)->members, blend_of(t)->count, steps);
+}
+
 static int32_t formed(const di_teacher *t) { return blend_of(t)->kind == DISTILL_DENSE; }
 
 static const di_teacher_kind blend_kind = {.name = "a blend of teachers",
@@ -153,6 +158,7 @@ static const di_teacher_kind blend_kind = {.name = "a blend of teachers",
                                            .settings = settings,
                                            .flops = flops,
                                            .changes = changes,
+                                           .tell_late = tell_late,
                                            .member = member,
                                            .ahead = ahead,
                                            .formed = formed,
@@ -215,7 +221,10 @@ static int32_t check_names(const di_blend_member *members, int64_t count, dk_err
         }
         for (int64_t j = 0; j < i; j++) {
             name_of(members, j, other);
-            if (!strcmp(name, other)) return dk_fail(err, DK_E_OPTION, "blend: two teachers are called %s", name);
+            if (!strcmp(name, other))
+                return dk_fail(err, DK_E_OPTION,
+                               "blend: two teachers are called %s (members %lld and %lld): rename one", name,
+                               (long long)j, (long long)i);
         }
     }
     return DK_OK;
@@ -379,6 +388,10 @@ int32_t di_teacher_blend_planned(dk_backend *backend, const di_blend_member *mem
     make_form(t, blend);
     if (blend->kind != DISTILL_DENSE) t->kind = &sparse_kind;
     *out = t;
+    t->parallel = settings->parallel && blend->count > 1;
+    if (settings->parallel && !t->parallel)
+        dk_log(t->host, DK_LOG_INFO, "teacher", "teacher.parallel has no use: of this blend only teacher %s is asked",
+               blend->members[0].name);
     if (blend->count > 1 || blend->members[0].temperature != 1) return DK_OK;
     *out = di_teacher_retain(blend->members[0].teacher);
 out:

@@ -423,9 +423,9 @@ static int32_t prepare_rows(di_session *s, dk_error *err)
         while (s->batch.offsets[sequence + 1] <= place) sequence++;
         w->labels[r] = place + 1 < s->batch.offsets[sequence + 1] ? s->batch.ids[place + 1] : -1;
         if (di_blend_goes_by_label(&blend->settings) && (w->labels[r] < 0 || w->labels[r] >= blend->width))
-            return dk_fail(err, DK_E_INVALID,
-                           "row %lld has no token after it that all teachers know, which this blend goes by",
-                           (long long)r);
+            return dk_fail_at(err, DK_E_INVALID, sequence,
+                              "row %lld has no token after it that all teachers know, which this blend goes by",
+                              (long long)r);
         if (blend->settings.mode == DI_BLEND_STOCHASTIC) w->draws[r] = draw(s, sequence, place);
     }
     return DK_OK;

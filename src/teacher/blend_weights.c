@@ -30,6 +30,42 @@ int32_t di_blended_is_asked(const di_blended *member)
     return asked;
 }
 
+/* Courses that are constant are over at once. */
+static int64_t ends(const di_ramp *ramp)
+{
+    return ramp->course.kind == DI_CONSTANT ? 0 : ramp->begin + ramp->course.steps;
+}
+
+static int64_t first_asked(const di_blended *member)
+{
+    for (int i = 0; i < DI_RAMPS && member->weight <= 0; i++) {
+        const di_ramp *ramp = &member->ramps[i];
+        if (ramp->course.kind == DI_CONSTANT || ramp->course.to <= 0) continue;
+        return ramp->course.kind == DI_STEP ? ends(ramp) : ramp->begin + 1;
+    }
+    return 0;
+}
+
+void di_blended_tell_late(dk_host *host, const di_blended *members, int64_t count, int64_t steps)
+{
+    for (int64_t i = 0; i < count; i++) {
+        const di_blended *member = &members[i];
+        const int64_t first = first_asked(member);
+        int64_t last = 0;
+        for (int k = 0; k < DI_RAMPS; k++)
+            if (member->ramps[k].begin < steps && ends(&member->ramps[k]) > last) last = ends(&member->ramps[k]);
+        if (first >= steps)
+            dk_log(host, DK_LOG_WARN, "teacher",
+                   "teacher %s has no weight before step %lld, and the run ends after %lld steps: it is never asked",
+                   member->name, (long long)first, (long long)steps);
+        else if (last > steps)
+            dk_log(host, DK_LOG_WARN, "teacher",
+                   "the weight of teacher %s changes up to step %lld, and the run ends after %lld steps: it never gets "
+                   "there",
+                   member->name, (long long)last, (long long)steps);
+    }
+}
+
 static void write_ramp(const di_ramp *ramp, int32_t first, dk_strbuf *json)
 {
     static const char *const names[] = {"", "linear", "cosine", "step"};

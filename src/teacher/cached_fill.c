@@ -196,5 +196,10 @@ int32_t di_filler_run(di_filler *f, const uint8_t (*keys)[16], const int64_t *ro
     else DK_TRY(di_scorer_run(f->scorer, &f->batch, temperature, on_strip, f, err));
     DK_TRY(end_record(f, err));
 out:
+    if (rc && di_names_sequence(err, f->batch.sequences)) {
+        err->position = f->sequences[err->position];
+        dk_error_context(err, "%s: sequence %lld, of those that it lacks", di_cache_path(f->cache),
+                         (long long)err->position);
+    }
     return rc;
 }

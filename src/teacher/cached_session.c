@@ -229,10 +229,11 @@ static int32_t refuse_missing(const di_session *s, const work *w, int64_t count,
     dk_hex(w->keys[sequence], 16, key);
     for (int64_t i = 0, at = 0; i < length && i < 4; i++)
         at += snprintf(ids + at, sizeof ids - (size_t)at, "%s%d", i ? ", " : "", (int)s->batch.ids[begin + i]);
-    return dk_fail(
-        err, DK_E_NOT_FOUND, "%s: lacks sequence %s of %lld tokens (%s, ...), position %lld, and %lld rows in all: %s",
-        di_cache_path(cached_of(s)->cache), key, (long long)length, ids, (long long)(place - begin), (long long)count,
-        cached_of(s)->from ? "it cannot be written" : "give the teacher that it is filled from");
+    return dk_fail_at(err, DK_E_NOT_FOUND, sequence,
+                      "%s: lacks sequence %s of %lld tokens (%s, ...), position %lld, and %lld rows in all: %s",
+                      di_cache_path(cached_of(s)->cache), key, (long long)length, ids, (long long)(place - begin),
+                      (long long)count,
+                      cached_of(s)->from ? "it cannot be written" : "give the teacher that it is filled from");
 }
 
 static void make_keys(di_session *s, work *w)

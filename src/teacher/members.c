@@ -15,8 +15,6 @@ void di_facts_add(di_facts *whole, const di_facts *member)
 
 /* ---- passes ---- */
 
-void di_teacher_set_parallel(di_teacher *t) { t->parallel = 1; }
-
 int32_t di_teacher_in_caller(const di_teacher *t)
 {
     di_member_view member;

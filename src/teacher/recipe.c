@@ -19,6 +19,7 @@ typedef struct reader {
     int64_t count;
     const char *chain[TEACHERS_MAX]; /* what is being opened, outermost first */
     int64_t depth;
+    int32_t placed; /* the error has its file and line */
 } reader;
 
 /* Where the options of a teacher stand: section teacher, or an entry of teachers, which has the same ones. */
@@ -44,6 +45,7 @@ void di_blend_settings_read(const di_options *options, const char *entry_name, d
     out->per_sequence = di_options_is(options, in(&n, "teacher.blend.draw"), "sample");
     out->seed = (uint64_t)di_options_i64(options, in(&n, "teacher.blend.seed"));
     out->min_common_mass = di_options_f64(options, in(&n, "teacher.blend.min_common_mass"));
+    out->parallel = di_options_flag(options, in(&n, "teacher.parallel"));
     out->given = (di_options_is_set(options, in(&n, "teacher.blend.seed")) ? DI_GIVEN_SEED : 0) |
                  (di_options_is_set(options, in(&n, "teacher.blend.min_common_mass")) ? DI_GIVEN_COMMON_MASS : 0);
 }
@@ -62,6 +64,7 @@ int32_t di_route_settings_read(dk_host *host, const di_options *options, const c
         out->map[i] = (di_route_name){di_options_name(rule), di_options_text(rule, "")};
     }
     out->map_count = count;
+    out->parallel = di_options_flag(options, in(&n, "teacher.parallel"));
     return DK_OK;
 }
 
@@ -100,7 +103,10 @@ static int32_t open_entry(reader *r, const char *name, di_teacher **out, double 
 {
     entry *at = find_entry(r, name);
     int32_t rc;
-    if (!at) return dk_fail(err, DK_E_OPTION, "more than %d teachers", TEACHERS_MAX);
+    if (!at)
+        return dk_fail(err, DK_E_OPTION,
+                       "teachers.%s is one more than the %d entries that may be in use together: name fewer", name,
+                       TEACHERS_MAX);
     if (at->open) return fail_cycle(r, name, err);
     if (!at->teacher) {
         at->open = 1;
@@ -131,15 +137,35 @@ static int64_t member_count(reader *r, node *n, int32_t in_turn)
     return in_turn ? di_options_list_size(r->options, in(n, "teacher.schedule")) : di_options_list_size(blend, "of");
 }
 
+static int32_t check_count(const char *key, int64_t count, dk_error *err)
+{
+    if (count <= TEACHERS_MAX) return DK_OK;
+    return dk_fail(err, DK_E_OPTION, "%s has %lld teachers, %d are the most: name fewer", key, (long long)count,
+                   TEACHERS_MAX);
+}
+
+static int32_t check_once(const char *key, const di_blend_member *members, int64_t index, dk_error *err)
+{
+    const char *name = members[index].name;
+    for (int64_t i = 0; i < index; i++)
+        if (!strcmp(members[i].name, name))
+            return dk_fail(err, DK_E_OPTION,
+                           "%s.%lld is %s, and so is %s.%lld: name it once, or give it a second name (teachers.%s_2: "
+                           "{path: %s})",
+                           key, (long long)index, name, key, (long long)i, name, name);
+    return DK_OK;
+}
+
 static int32_t open_members(reader *r, node *n, int32_t in_turn, int64_t count, di_blend_member *out, dk_error *err)
 {
     const char *key = in_turn ? "teacher.schedule" : "teacher.blend.of";
     int32_t rc = DK_OK;
     if (!count) return dk_fail(err, DK_E_OPTION, "%s is not given: it names the teachers that are blended", in(n, key));
-    if (count > TEACHERS_MAX) return dk_fail(err, DK_E_OPTION, "%s: more than %d", in(n, key), TEACHERS_MAX);
+    DK_TRY(check_count(in(n, key), count, err));
     for (int64_t i = 0; i < count; i++) {
         out[i] = (di_blend_member){.name = member_name(r, n, in_turn, i)};
         if (!out[i].name) return dk_fail(err, DK_E_OPTION, "%s.%lld names no teacher", in(n, key), (long long)i);
+        DK_TRY(check_once(in(n, key), out, i, err));
         DK_TRY(open_entry(r, out[i].name, &out[i].teacher, &out[i].temperature, err));
     }
 out:
@@ -151,24 +177,27 @@ static int32_t all_entries(reader *r, di_blend_member *members, int64_t *count, 
     *count = di_options_list_size(r->options, "teachers");
     if (!*count)
         return dk_fail(err, DK_E_OPTION, "teacher.route: there are no teachers that samples could be routed to");
-    if (*count > TEACHERS_MAX) return dk_fail(err, DK_E_OPTION, "teachers: more than %d", TEACHERS_MAX);
-    for (int64_t i = 0; i < *count; i++)
+    const int32_t rc = check_count("teachers", *count, err);
+    for (int64_t i = 0; i < *count && rc == DK_OK; i++)
         members[i] = (di_blend_member){.name = di_options_name(di_options_item(r->options, "teachers", i))};
-    return DK_OK;
+    return rc;
 }
 
 static int32_t listed_entries(reader *r, node *n, di_blend_member *members, int64_t *count, dk_error *err)
 {
+    int32_t rc;
     *count = di_options_list_size(r->options, in(n, "teacher.route.of"));
     if (!*count && !n->entry) return all_entries(r, members, count, err);
     if (!*count)
         return dk_fail(err, DK_E_OPTION, "%s is not given: it names the teachers that samples are routed to",
                        in(n, "teacher.route.of"));
-    if (*count > TEACHERS_MAX)
-        return dk_fail(err, DK_E_OPTION, "%s: more than %d", in(n, "teacher.route.of"), TEACHERS_MAX);
-    for (int64_t i = 0; i < *count; i++)
+    DK_TRY(check_count(in(n, "teacher.route.of"), *count, err));
+    for (int64_t i = 0; i < *count; i++) {
         members[i] = (di_blend_member){.name = di_options_list_text(r->options, in(n, "teacher.route.of"), i)};
-    return DK_OK;
+        DK_TRY(check_once(in(n, "teacher.route.of"), members, i, err));
+    }
+out:
+    return rc;
 }
 
 static int32_t open_route(reader *r, node *n, di_teacher **out, dk_error *err)
@@ -244,11 +273,7 @@ static int32_t open_asked(reader *r, const char *entry_name, const char *path, d
         name = di_options_named(r->options, in(&n, "teacher.cache.from"));
         path = from;
     }
-    if (made) {
-        rc = made == ROUTE ? open_route(r, &n, out, err) : open_blend(r, &n, out, err);
-        if (!rc && di_options_flag(r->options, in(&n, "teacher.parallel"))) di_teacher_set_parallel(*out);
-        return rc;
-    }
+    if (made) return made == ROUTE ? open_route(r, &n, out, err) : open_blend(r, &n, out, err);
     if (di_options_flag(r->options, in(&n, "teacher.parallel")))
         return dk_fail(err, DK_E_OPTION, "%s is of a blend or a route: one teacher has nobody beside it",
                        in(&n, "teacher.parallel"));
@@ -278,6 +303,18 @@ out:
     return rc;
 }
 
+/* The line of the innermost node that failed. */
+static void say_where(reader *r, node *n, dk_error *err)
+{
+    static const char *const keys[] = {"teacher.blend", "teacher.schedule", "teacher.route", "teacher.path",
+                                       "teacher.cache.path"};
+    const char *origin = "";
+    for (size_t i = 0; i < sizeof keys / sizeof *keys && !*origin; i++)
+        origin = di_options_origin(r->options, in(n, keys[i]));
+    if (*origin && !r->placed) dk_error_context(err, "%s", origin);
+    r->placed = 1;
+}
+
 /* *out NULL = the node names nothing; *temperature is left to whoever uses the teacher. */
 static int32_t open_node(reader *r, const char *entry_name, const char *path, di_teacher **out, double *temperature,
                          dk_error *err)
@@ -287,6 +324,7 @@ static int32_t open_node(reader *r, const char *entry_name, const char *path, di
     DK_TRY(open_asked(r, entry_name, path, out, temperature, err));
     if (entry_name) DK_TRY(keep_entry(r, &n, out, err));
 out:
+    if (rc && !path) say_where(r, &n, err);
     return rc;
 }
 

@@ -151,6 +151,12 @@ static int32_t routes(const di_teacher *t, const char *source, const char *tag, 
     return di_route_of_origin(route_of(t), source, tag, member, err);
 }
 
+static const char *mapped(const di_teacher *t, int64_t index, int32_t *is_tag)
+{
+    *is_tag = route_of(t)->by == DI_ROUTE_TAG;
+    return index < route_of(t)->rule_count ? route_of(t)->rules[index].name : NULL;
+}
+
 static int32_t formed(const di_teacher *t) { return route_of(t)->formed; }
 
 /* A function is taken for one of what it is given. */
@@ -198,6 +204,7 @@ static const di_teacher_kind route_kind = {.name = "a route of teachers",
                                            .member = member,
                                            .ahead = ahead,
                                            .goes_by = goes_by,
+                                           .mapped = mapped,
                                            .routes = routes,
                                            .formed = formed,
                                            .session = di_route_session,
@@ -232,7 +239,10 @@ static int32_t check_given(const di_blend_member *members, int64_t count, dk_err
         }
         for (int64_t j = 0; j < i; j++) {
             name_of(members, j, other);
-            if (!strcmp(name, other)) return dk_fail(err, DK_E_OPTION, "route: two teachers are called %s", name);
+            if (!strcmp(name, other))
+                return dk_fail(err, DK_E_OPTION,
+                               "route: two teachers are called %s (members %lld and %lld): rename one", name,
+                               (long long)j, (long long)i);
         }
     }
     return DK_OK;
@@ -412,6 +422,7 @@ int32_t di_teacher_route(dk_backend *backend, const di_blend_member *members, in
     DK_TRY(check_kinds(route, err));
     DK_TRY(check_tokens(route, err));
     make_form(route);
+    t->parallel = settings->parallel;
     *out = t;
     return DK_OK;
 out:

@@ -32,7 +32,9 @@ static int32_t fail_unrouted(const di_route *route, const distill_batch *batch, 
 {
     char who[120];
     di_route_name_sequence(batch, sequence, who);
-    return fail_origin(route, who, why, err);
+    fail_origin(route, who, why, err);
+    if (err) err->position = sequence;
+    return DK_E_NOT_FOUND;
 }
 
 /* ---- names ---- */
@@ -224,8 +226,9 @@ static int32_t check_prompts(const di_prompts *p, const distill_batch *batch, dk
         for (int64_t i = p->offsets[s]; i < p->offsets[s + 1]; i++) {
             if (p->ids[i] < p->route->valid) continue;
             di_route_name_sequence(batch, p->sequences[s], who);
-            return dk_fail(err, DK_E_INVALID, "%s: id %d of its prompt is outside the %lld ids that all teachers know",
-                           who, (int)p->ids[i], (long long)p->route->valid);
+            return dk_fail_at(err, DK_E_INVALID, p->sequences[s],
+                              "%s: id %d of its prompt is outside the %lld ids that all teachers know", who,
+                              (int)p->ids[i], (long long)p->route->valid);
         }
     return DK_OK;
 }
@@ -242,6 +245,20 @@ static int32_t add_rows(void *user, const di_session *s, int64_t first, int64_t 
     return DK_OK;
 }
 
+/* What a member says of a sequence is of one of the prompts. */
+static void name_prompt(const di_prompts *p, const distill_batch *batch, int64_t member, dk_error *err)
+{
+    const char *name = p->route->members[member].name;
+    char who[120];
+    if (!di_names_sequence(err, p->batch.sequences)) {
+        dk_error_context(err, "prompts, teacher %s", name);
+        return;
+    }
+    err->position = p->sequences[err->position];
+    di_route_name_sequence(batch, err->position, who);
+    dk_error_context(err, "the prompt of %s, teacher %s", who, name);
+}
+
 const distill_batch *di_prompts_batch(const di_prompts *p) { return &p->batch; }
 
 int32_t di_prompts_choose(di_prompts *p, di_scorer *const *scorers, const distill_batch *batch, const int64_t *places,
@@ -254,7 +271,7 @@ int32_t di_prompts_choose(di_prompts *p, di_scorer *const *scorers, const distil
         p->at = 0;
         memset(p->nats, 0, (size_t)p->batch.sequences * sizeof *p->nats);
         rc = di_scorer_run(scorers[m], &p->batch, 1, add_rows, p, err);
-        if (rc) dk_error_context(err, "a prompt, teacher %s", p->route->members[m].name);
+        if (rc) name_prompt(p, batch, m, err);
         if (rc) goto out;
         for (int64_t s = 0; s < p->batch.sequences; s++) {
             if (out[p->sequences[s]] >= 0 && !(p->nats[s] < p->best[s])) continue; /* ties: by name */

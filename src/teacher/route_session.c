@@ -148,7 +148,17 @@ static void split(di_session *s, work *w)
 
 static int32_t name_member(const di_session *s, int64_t member, int32_t rc, dk_error *err)
 {
-    if (rc) dk_error_context(err, "teacher %s, of its part of the batch", route_of(s)->members[member].name);
+    const char *name = route_of(s)->members[member].name;
+    const work *w = s->state;
+    int64_t sequence = 0, of_part = -1;
+    if (!rc) return DK_OK;
+    if (!di_names_sequence(err, w->parts[member].batch.sequences)) {
+        dk_error_context(err, "teacher %s, of its part of the batch", name);
+        return rc;
+    }
+    while ((of_part += w->member_of[sequence] == member) < err->position) sequence++;
+    err->position = sequence;
+    dk_error_context(err, "sequence %lld, teacher %s, of its part of the batch", (long long)sequence, name);
     return rc;
 }
 

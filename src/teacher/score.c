@@ -21,6 +21,13 @@ static void name_place(const distill_batch *batch, int64_t place, int64_t *seque
     *token = place - batch->offsets[*sequence];
 }
 
+int32_t di_names_sequence(const dk_error *err, int64_t sequences)
+{
+    const int32_t of_batch =
+        err && (err->code == DK_E_NUMERIC || err->code == DK_E_INVALID || err->code == DK_E_NOT_FOUND);
+    return of_batch && err->position >= 0 && err->position < sequences;
+}
+
 int32_t di_fail_row(const distill_batch *batch, int64_t row, int64_t place, const char *what, double value,
                     dk_error *err)
 {
@@ -29,10 +36,10 @@ int32_t di_fail_row(const distill_batch *batch, int64_t row, int64_t place, cons
     name_place(batch, place, &sequence, &token);
     dk_format_f64(value, text);
     if (batch->sequences == 1)
-        return dk_fail(err, DK_E_NUMERIC, "row %lld (token %lld): %s is %s", (long long)row, (long long)token, what,
-                       text);
-    return dk_fail(err, DK_E_NUMERIC, "row %lld (sequence %lld, token %lld): %s is %s", (long long)row,
-                   (long long)sequence, (long long)token, what, text);
+        return dk_fail_at(err, DK_E_NUMERIC, 0, "row %lld (token %lld): %s is %s", (long long)row, (long long)token,
+                          what, text);
+    return dk_fail_at(err, DK_E_NUMERIC, sequence, "row %lld (sequence %lld, token %lld): %s is %s", (long long)row,
+                      (long long)sequence, (long long)token, what, text);
 }
 
 /* A host may say -inf of an id that never comes; NaN, +inf and a row without any number say nothing. */

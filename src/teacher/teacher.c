@@ -145,6 +145,14 @@ int32_t di_teacher_changes(const di_teacher *t)
     return 0;
 }
 
+void di_teacher_tell_late(const di_teacher *t, int64_t steps)
+{
+    di_member_view member;
+    if (t->kind->tell_late) t->kind->tell_late(t, steps);
+    for (int64_t i = 0; t->kind->member && t->kind->member(t, NULL, i, &member); i++)
+        di_teacher_tell_late(member.teacher, steps);
+}
+
 int32_t di_teacher_ahead(const di_teacher *t) { return t->kind->ahead && t->kind->ahead(t); }
 
 int32_t di_teacher_formed(const di_teacher *t) { return t->kind->formed && t->kind->formed(t); }
@@ -168,6 +176,23 @@ int32_t di_teacher_check_origin(const di_teacher *t, const char *source, const c
     for (int64_t i = 0; !rc && t->kind->member && t->kind->member(t, NULL, i, &view); i++)
         if (only < 0 || i == only) rc = di_teacher_check_origin(view.teacher, source, tag, err);
     return rc;
+}
+
+/* *left counts down to the one that is looked for. */
+static const char *find_mapped(const di_teacher *t, int64_t *left, int32_t *is_tag)
+{
+    const char *found = NULL;
+    di_member_view view;
+    for (int64_t i = 0; t->kind->mapped && (found = t->kind->mapped(t, i, is_tag)); i++)
+        if (!(*left)--) return found;
+    for (int64_t i = 0; !found && t->kind->member && t->kind->member(t, NULL, i, &view); i++)
+        found = find_mapped(view.teacher, left, is_tag);
+    return found;
+}
+
+const char *di_teacher_mapped(const di_teacher *t, int64_t index, int32_t *is_tag)
+{
+    return find_mapped(t, &index, is_tag);
 }
 
 /* ---- text ---- */

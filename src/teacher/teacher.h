@@ -38,6 +38,7 @@ typedef struct di_blend_settings {
     uint64_t seed;
     double min_common_mass; /* of TOPK targets */
     int32_t given;          /* DI_GIVEN_*: was set by the user, and is refused where nothing reads it */
+    int32_t parallel;       /* passes of members run side by side; the bits are the same */
 } di_blend_settings;
 typedef struct di_blend_member {
     di_teacher *teacher;
@@ -81,6 +82,7 @@ typedef struct di_route_settings {
     const char *other;  /* the default; NULL = what is not routed is an error */
     di_route_name *map; /* [map_count] */
     int64_t map_count;
+    int32_t parallel;    /* as of a blend */
     distill_route_fn fn; /* DI_ROUTE_CALLBACK */
     void *user;
     distill_destroy_fn destroy; /* runs once, also where this fails */
@@ -94,12 +96,12 @@ int32_t di_route_settings_read(dk_host *host, const di_options *options, const c
 void di_route_settings_free(dk_host *host, di_route_settings *settings);
 /* E_NOT_FOUND where it is known before anything is asked that a sample of this source and tag has no teacher. */
 int32_t di_teacher_check_origin(const di_teacher *teacher, const char *source, const char *tag, dk_error *err);
+/* A source or tag that the map of a route names, at any depth, by number; NULL = there is no such one. */
+const char *di_teacher_mapped(const di_teacher *teacher, int64_t index, int32_t *is_tag);
 /* What sections teacher and teachers name: a model, or a blend of some; *out NULL = nothing. path stands in for
  * teacher.path. */
 int32_t di_teacher_from_options(dk_backend *backend, const di_options *options, const char *path, di_teacher **out,
                                 dk_error *err);
-/* teacher.parallel: passes of a blend's or route's members run side by side; the bits are the same. */
-void di_teacher_set_parallel(di_teacher *teacher);
 const char *di_blend_mode_name(di_blend_mode mode); /* "log_linear" */
 const char *di_weighting_name(di_weighting weighting);
 di_blend_mode di_blend_mode_of(const char *name); /* one that the options allow */
@@ -165,6 +167,7 @@ int32_t di_teacher_manifest(const di_teacher *teacher, dk_strbuf *json, dk_error
 /* another one after weights were written, its own or those of what it is made of */
 int64_t di_teacher_version(const di_teacher *teacher);
 int32_t di_teacher_changes(const di_teacher *teacher); /* what it says of a text is another thing at another step */
+void di_teacher_tell_late(const di_teacher *teacher, int64_t steps); /* to the log: what a run never gets to */
 double di_teacher_flops(const di_teacher *teacher, int64_t tokens, int64_t mean_length); /* of scoring; 0 = not known */
 /* Weights in this process, for a student that begins as a copy of some; NULL = none. For nothing else. */
 dk_model *di_teacher_model(const di_teacher *teacher);
@@ -194,6 +197,8 @@ int32_t di_session_begin(di_session *session, const distill_batch *batch, dk_err
 int32_t di_session_collect(di_session *session, dk_error *err);
 void di_session_drop(di_session *session); /* nothing begun, NULL: nothing happens */
 int32_t di_session_forward(di_session *session, const distill_batch *batch, dk_error *err); /* begin and collect */
+/* Errors of a batch have in position the sequence that they are about: has this one, among so many? */
+int32_t di_names_sequence(const dk_error *err, int64_t sequences);
 int32_t di_teacher_ahead(const di_teacher *teacher); /* begin starts work that goes on by itself */
 const di_source *di_session_source(const di_session *session);
 /* HIDDEN target of the rows of the last forward for pull mode (local models), views until the next forward; NULL for

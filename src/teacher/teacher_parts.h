@@ -31,11 +31,14 @@ typedef struct di_teacher_kind {
     int64_t (*version)(const di_teacher *teacher);  /* of weights of its own; NULL = they do not change */
     di_teacher *(*from)(const di_teacher *teacher); /* whom it asks for what it does not know; NULL = nobody */
     int32_t (*changes)(const di_teacher *teacher);  /* what it says hangs on the step; NULL = at most its members do */
+    void (*tell_late)(const di_teacher *teacher, int64_t steps); /* to the log: what a run of so many never gets to */
     /* member index, 0 = there is none; session NULL = name and teacher alone. NULL = it has no members */
     int32_t (*member)(const di_teacher *teacher, di_session *session, int64_t index, di_member_view *out);
     int32_t (*ahead)(const di_teacher *teacher); /* begin is worth calling before the batch is due; NULL = it is not */
     /* DI_BY_*, beside those of its members: what its answer hangs on, other than ids; NULL = nothing */
     uint32_t (*goes_by)(const di_teacher *teacher);
+    /* A name in its map, by number; NULL = there is no such one */
+    const char *(*mapped)(const di_teacher *teacher, int64_t index, int32_t *is_tag);
     /* The member that teaches a sample, -1 = not known yet; E_NOT_FOUND = none; NULL = all of them do */
     int32_t (*routes)(const di_teacher *teacher, const char *source, const char *tag, int64_t *member, dk_error *err);
     int32_t (*formed)(const di_teacher *teacher); /* what it says at one temperature does not tell what it says at
@@ -145,6 +148,8 @@ typedef struct di_blended { /* a member that is asked at some step */
 double di_blended_weight(const di_blended *member, int64_t step);
 int32_t di_blended_stays(const di_blended *member);    /* the weight is the same at every step */
 int32_t di_blended_is_asked(const di_blended *member); /* at some step */
+/* To the log: members that so many steps never ask, weights that go on behind them. */
+void di_blended_tell_late(dk_host *host, const di_blended *members, int64_t count, int64_t steps);
 /* ,"schedules":{"a":[{"schedule":"linear","after":0,"steps":9,"to":0}],...} */
 void di_blended_json(const di_blended *members, int64_t count, dk_strbuf *json);
 /* Are they 0 or more, and 1 together, at every step? */

@@ -126,7 +126,10 @@ static int32_t begin_next(di_trainer *t, dk_error *err)
     if (!batch) goto out;
     cut_micro(t, batch, index, &t->ahead.next);
     di_session_set_step(t->ahead.session, step);
-    DK_TRY(di_session_begin(t->ahead.session, &t->ahead.next.micro, err));
+    if ((rc = di_session_begin(t->ahead.session, &t->ahead.next.micro, err)) != DK_OK) {
+        if (err) err->position = -1; /* it is not about the window that is due */
+        goto out;
+    }
     t->ahead.step = step;
     t->ahead.index = index;
 out:

@@ -28,6 +28,10 @@ int32_t di_learned_plan(di_trainer *t, dk_error *err)
         return dk_fail(err, DK_E_OPTION,
                        "teacher.blend.weighting learned needs data that is held out: give data.eval or "
                        "data.eval_fraction");
+    if (t->steps && how->every >= t->steps)
+        dk_log(t->host, DK_LOG_WARN, "trainer",
+               "teacher.blend.learn.every is %lld, and the run ends after %lld steps: the weights are never learned",
+               (long long)how->every, (long long)t->steps);
     t->learned.count = how->count;
     DK_TRY(dk_new(t->host, how->count, &t->learned.weights, err));
     di_teacher_first_weights(t->teacher, t->learned.weights);

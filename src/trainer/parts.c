@@ -268,23 +268,6 @@ static int32_t check_targets(const di_trainer *t, dk_error *err)
     return di_loss_check(t->objective.loss, kind, form->temperature > 0 ? form->temperature : 1, 1, err);
 }
 
-static int32_t check_origin(void *user, const di_origin *origin, dk_error *err)
-{
-    const di_trainer *t = user;
-    return di_teacher_check_origin(t->teacher, origin->source, origin->teacher ? origin->teacher : "", err);
-}
-
-/* Each sample has a teacher, as far as that hangs on where it is from. */
-static int32_t check_origins(di_trainer *t, dk_error *err)
-{
-    int32_t rc = DK_OK;
-    if (!t->teacher) return DK_OK;
-    if (t->objective.uses_teacher) DK_TRY(di_dataset_origins(t->data.train, check_origin, t, err));
-    if (t->data.eval) DK_TRY(di_dataset_origins(t->data.eval, check_origin, t, err));
-out:
-    return rc;
-}
-
 int32_t di_parts_check(di_trainer *t, dk_error *err)
 {
     int64_t valid = di_student_vocab_valid(t->student);
@@ -311,10 +294,11 @@ int32_t di_parts_check(di_trainer *t, dk_error *err)
     DK_TRY(di_dataset_check_vocab(t->data.train, t->objective.vocab_valid, err));
     if (t->data.eval) DK_TRY(di_dataset_check_vocab(t->data.eval, t->objective.vocab_valid, err));
     if (t->data.eval) DK_TRY(di_evaluate_check(t->data.eval, di_student_model(t->student), t->teacher, err));
-    DK_TRY(check_origins(t, err));
+    DK_TRY(di_origins_check(t, err));
     DK_TRY(check_lengths(t, err));
     DK_TRY(count_steps(t, err));
     DK_TRY(check_numbers(t, err));
+    if (t->objective.uses_teacher && t->steps) di_teacher_tell_late(t->teacher, t->steps);
     DK_TRY(check_callbacks(t, err));
     DK_TRY(choose_precision(t, err));
 out:

@@ -131,6 +131,9 @@ void di_settings_read(di_trainer *t);
 int32_t di_objective_plan(const di_trainer *t, const di_loss *loss, di_workspace **out, dk_error *err);
 int32_t di_parts_open(di_trainer *t, const di_parts *parts, dk_error *err);
 int32_t di_parts_check(di_trainer *t, dk_error *err);
+/* origins.c */
+int32_t di_origins_check(di_trainer *t, dk_error *err);
+void di_origins_name(const di_trainer *t, dk_error *err); /* the sample that an error of the teacher is about */
 /* window.c */
 int64_t di_window_place(const di_trainer_data *data, int64_t step); /* windows of the data before it */
 int32_t di_window_begin(di_trainer *t, dk_error *err);

@@ -44,15 +44,24 @@ void di_window_discard(di_trainer *t)
     dk_queue_wait(&t->queue, NULL);
 }
 
-int32_t di_window_forward(di_trainer *t, int32_t with_teacher, dk_error *err)
+static int32_t ask_teacher(di_trainer *t, int32_t with_teacher, dk_error *err)
 {
     int32_t rc;
-    with_teacher = with_teacher && t->objective.uses_teacher;
     DK_TRY(di_ahead_begin(t, with_teacher, err));
     t->window.with_teacher = with_teacher;
     t->pull.strips_begun = 0;
     t->pull.strip_count = 0;
     if (with_teacher) DK_TRY(di_session_collect(t->session, err));
+out:
+    if (rc) di_origins_name(t, err);
+    return rc;
+}
+
+int32_t di_window_forward(di_trainer *t, int32_t with_teacher, dk_error *err)
+{
+    int32_t rc;
+    with_teacher = with_teacher && t->objective.uses_teacher;
+    DK_TRY(ask_teacher(t, with_teacher, err));
     DK_TRY(di_trainee_forward(t->trainee, &t->window.micro, err));
     t->window.stage = DI_STAGE_FORWARDED;
 out:
@@ -70,7 +79,9 @@ int32_t di_window_own_loss(di_trainer *t, dk_error *err)
                           .step = t->counters.step,
                           .want_gradient = 1,
                           .grad_scale = 1};
-    return di_loss_run(t->objective.loss, t->objective.workspace, &rows, NULL, &t->objective.sums, err);
+    const int32_t rc = di_loss_run(t->objective.loss, t->objective.workspace, &rows, NULL, &t->objective.sums, err);
+    if (rc) di_origins_name(t, err);
+    return rc;
 }
 
 int32_t di_window_backward(di_trainer *t, const distill_tensor *gradient, dk_error *err)

@@ -247,6 +247,89 @@ TEST(nobodys_source)
     routed_close(&r);
 }
 
+/* A teacher of b that has one bad logit, in the sequence that begins with a certain id. */
+static int32_t speak_badly(void *user, const distill_batch *batch, int64_t first, int64_t count, distill_target *out)
+{
+    const int64_t stride = out->values->strides ? out->values->strides[0] : SMALL_VOCAB;
+    for (int64_t r = 0; r < count; r++) {
+        const int64_t sequence = (first + r) / (SMALL_LENGTH - 1);
+        const int is_bad = batch->ids[batch->offsets[sequence]] == *(int32_t *)user;
+        for (int64_t v = 0; v < SMALL_VOCAB; v++)
+            ((float *)out->values->data)[r * stride + v] = is_bad && v == 7 ? NAN : 0;
+    }
+    return DISTILL_CB_OK;
+}
+
+static int32_t take_bad_teacher(routed *r, int32_t *bad, distill_error *err)
+{
+    int64_t shape[1] = {SMALL_VOCAB};
+    distill_tensor values = {.ndim = 1,
+                             .shape = shape,
+                             .dtype_code = DISTILL_FLOAT,
+                             .dtype_bits = 32,
+                             .dtype_lanes = 1,
+                             .device_type = DISTILL_CPU};
+    distill_teacher_callbacks table;
+    distill_target form;
+    DISTILL_INIT(&form);
+    DISTILL_INIT(&table);
+    form.kind = DISTILL_DENSE;
+    form.values = &values;
+    table.form = &form;
+    table.user = bad;
+    table.score = speak_badly;
+    distill_teacher_free(r->b);
+    r->b = NULL;
+    return distill_teacher_from_callbacks(r->s.env, &table, NULL, &r->b, err);
+}
+
+/* The sample of the data that an error in a micro-batch is about, and its number there. */
+static void check_sample(routed *r, int64_t index, const char *why)
+{
+    char name[64];
+    distill_error err;
+    int32_t rc = DISTILL_OK;
+    snprintf(name, sizeof name, "sample %lld of %s: ", (long long)index, index % 2 ? "b" : "a");
+    while (!rc) rc = distill_trainer_step(r->s.trainer, NULL, &err);
+    if (index >= 0) CHECK_HAS(err.message, name);
+    CHECK_HAS(err.message, "sample ");
+    CHECK_HAS(err.message, why);
+    CHECK(err.position >= 0 && err.position < 2);
+}
+
+TEST(samples_in_errors)
+{
+    routed r;
+    distill_error err;
+    int32_t bad[SMALL_LENGTH];
+    REQUIRE(small_models("routed_runs"));
+    small_ids(bad, SMALL_LENGTH, 100 + 33);
+    for (int32_t blended = 0; blended < 2; blended++) {
+        distill_member members[2];
+        distill_teacher *blend = NULL;
+        REQUIRE_OK(open_parts(&r, "train: {steps: 200}\n", &err));
+        REQUIRE_OK(take_bad_teacher(&r, bad, &err));
+        for (int i = 0; i < 2; i++) DISTILL_INIT(&members[i]);
+        members[0].teacher = r.a;
+        members[1].teacher = r.b;
+        if (blended) {
+            REQUIRE_OK(distill_teacher_blend(r.s.env, members, 2, NULL, &blend, &err));
+            distill_teacher_free(r.b);
+            r.b = blend;
+        }
+        REQUIRE_OK(make_route(&r, 0, &err));
+        REQUIRE_OK(open_trainer(&r.s, &err));
+        check_sample(&r, 33, blended ? "teacher b, of its part of the batch: " : "loss forward_kl");
+        routed_close(&r);
+    }
+    REQUIRE_OK(open_parts(&r, NULL, &err));
+    REQUIRE_OK(distill_options_set(r.s.options, "teacher.route", "{by: prompt_perplexity}", &err));
+    REQUIRE_OK(make_route(&r, 0, &err));
+    REQUIRE_OK(open_trainer(&r.s, &err));
+    check_sample(&r, -1, "it has no prompt of two tokens or more");
+    routed_close(&r);
+}
+
 /* ---- resumes ---- */
 
 static int32_t stop_at_3(void *user, const distill_progress *p)
@@ -359,4 +442,4 @@ TEST(calls)
 }
 
 TEST_MAIN(TEST_CASE(pull) TEST_CASE(micro_batches) TEST_CASE(evaluation) TEST_CASE(flops) TEST_CASE(nobodys_source)
-              TEST_CASE(resumed) TEST_CASE(calls))
+              TEST_CASE(samples_in_errors) TEST_CASE(resumed) TEST_CASE(calls))

@@ -127,6 +127,65 @@ TEST(handles)
     small_close(&s);
 }
 
+/* With a blend of the teacher and itself by two names, or a route of them. */
+static void told_of(const char *yaml, int by_route, const char *message)
+{
+    distill_member members[2];
+    distill_teacher *whole = NULL;
+    distill_options *how = NULL;
+    small s;
+    *gathered = '\0';
+    REQUIRE_OK(small_parts(&s, NULL, NULL, &err));
+    REQUIRE_OK(distill_options_create(s.env, &how, &err));
+    REQUIRE_OK(distill_options_parse(how, yaml, strlen(yaml), "how", &err));
+    CHECK_OK(distill_env_set_logger(s.env, DISTILL_LOG_INFO, gather, NULL, NULL, &err));
+    for (int i = 0; i < 2; i++) {
+        DISTILL_INIT(&members[i]);
+        members[i].teacher = s.teacher;
+        members[i].name = i ? "b" : "a";
+    }
+    if (by_route) CHECK_OK(distill_teacher_route(s.env, members, 2, NULL, NULL, NULL, how, &whole, &err));
+    else CHECK_OK(distill_teacher_blend(s.env, members, 2, how, &whole, &err));
+    CHECK_OK(distill_trainer_create(s.env, whole, s.student, s.train, s.eval, s.options, &s.trainer, &err));
+    if (*message) CHECK_HAS(gathered, message);
+    else CHECK(!strstr(gathered, "teacher"));
+    distill_teacher_free(whole);
+    distill_options_free(how);
+    small_close(&s);
+}
+
+/* What a run of 6 steps never gets to. */
+TEST(weights_behind_the_end)
+{
+    REQUIRE(small_models("unread"));
+    told_of("teacher: {schedule: [{until: 6}, {}]}\n", 0,
+            "teacher b has no weight before step 6, and the run ends after 6 steps: it is never asked");
+    told_of("teacher: {schedule: [{until: 5}, {}]}\n", 0, "");
+    told_of("teacher: {schedule: [{until: 4}, {fade: 2}]}\n", 0, "");
+    told_of("teacher: {schedule: [{until: 4}, {fade: 3}]}\n", 0,
+            "the weight of teacher b changes up to step 7, and the run ends after 6 steps: it never gets there");
+    told_of("teacher: {blend: {weights: [{schedule: cosine, from: 1, to: 0, steps: 6}, {schedule: cosine, from: 0, to: "
+            "1, steps: 6}]}}\n",
+            0, "");
+    told_of("teacher: {blend: {weights: [{schedule: step, from: 1, to: 0.5, steps: 9}, {schedule: step, from: 0, to: "
+            "0.5, steps: 9}]}}\n",
+            0, "teacher b has no weight before step 9");
+    told_of("teacher: {blend: {weighting: learned, learn: {every: 6}}}\n", 0,
+            "teacher.blend.learn.every is 6, and the run ends after 6 steps: the weights are never learned");
+    told_of("teacher: {blend: {weighting: learned, learn: {every: 5}}}\n", 0, "");
+}
+
+/* Names that no data has; these have none. */
+TEST(names_in_a_map)
+{
+    REQUIRE(small_models("unread"));
+    told_of("teacher: {route: {by: source, map: {news: b}, default: a}}\n", 1,
+            "teacher.route.map names news, and no sample has that source");
+    told_of("teacher: {route: {by: tag, map: {hard: b}, default: a}}\n", 1,
+            "teacher.route.map names hard, and no sample has that tag (field teacher)");
+    told_of("teacher: {route: {by: source, map: {tokens: b}, default: a}}\n", 1, "");
+}
+
 TEST(texts)
 {
     int32_t ids[] = {1, 2, 3};
@@ -242,5 +301,6 @@ TEST(exports)
     small_close(&s);
 }
 
-TEST_MAIN(TEST_CASE(a_trainer) TEST_CASE(warnings) TEST_CASE(students) TEST_CASE(handles) TEST_CASE(texts)
-              TEST_CASE(the_teacher_of_the_options) TEST_CASE(types_of_files) TEST_CASE(exports))
+TEST_MAIN(TEST_CASE(a_trainer) TEST_CASE(warnings) TEST_CASE(students) TEST_CASE(handles)
+              TEST_CASE(weights_behind_the_end) TEST_CASE(names_in_a_map) TEST_CASE(texts)
+                  TEST_CASE(the_teacher_of_the_options) TEST_CASE(types_of_files) TEST_CASE(exports))

@@ -146,7 +146,7 @@ static void measure_all(int64_t vocab)
 /* Two threads, two small models: how long a batch of a blend takes with passes one after another and side by side. */
 static void measure_parallel(int64_t width)
 {
-    static const di_blend_settings linear = {.softness = 1};
+    di_blend_settings linear = {.softness = 1};
     bench b = {0};
     dk_error err;
     di_session *sessions[2];
@@ -158,8 +158,8 @@ static void measure_parallel(int64_t width)
     const di_blend_member members[2] = {{b.members[0], "a", 0, 0}, {b.members[1], "b", 0, 0}};
     for (int i = 0; i < 2; i++) {
         di_teacher *blend = NULL;
+        linear.parallel = i;
         if (di_teacher_blend(b.backend, members, 2, &linear, &blend, &err)) give_up(&err);
-        if (i) di_teacher_set_parallel(blend);
         sessions[i] = open_session(blend);
         di_teacher_release(blend);
     }

@@ -40,7 +40,7 @@ static di_teacher *open_voice(fixture *f, voice *v)
     return teacher;
 }
 
-static const di_blend_settings linear = {DI_BLEND_LINEAR, DI_WEIGH_STATIC, 1, 0, 0, 0, 0};
+static const di_blend_settings linear = {.mode = DI_BLEND_LINEAR, .softness = 1};
 
 static int32_t blend_two(fixture *f, di_blend_member a, di_blend_member b, di_blend_settings how, di_teacher **out,
                          dk_error *err)
@@ -77,7 +77,7 @@ TEST(refused)
     check_refused(&f, (di_blend_member){a, "a", NAN, 0}, (di_blend_member){b, "b", 1, 0}, how, DK_E_OPTION,
                   "teacher a is nan");
     check_refused(&f, (di_blend_member){a, "x", 0, 0}, (di_blend_member){b, "x", 0, 0}, how, DK_E_OPTION,
-                  "two teachers are called x");
+                  "two teachers are called x (members 0 and 1): rename one");
     check_refused(&f, (di_blend_member){a, "1", 0, 0}, (di_blend_member){b, NULL, 0, 0}, how, DK_E_OPTION,
                   "two teachers are called 1");
     check_refused(&f, (di_blend_member){a, "a", 0, -2}, (di_blend_member){b, "b", 0, 0}, how, DK_E_OPTION,
@@ -230,7 +230,8 @@ TEST(draws)
     swapped.ids = turned_ids;
     swapped.offsets = turned_offsets;
     for (int per_sequence = 0; per_sequence < 2; per_sequence++) {
-        const di_blend_settings how = {DI_BLEND_STOCHASTIC, DI_WEIGH_STATIC, 1, per_sequence, 7, 0, 0};
+        const di_blend_settings how = {
+            .mode = DI_BLEND_STOCHASTIC, .softness = 1, .per_sequence = per_sequence, .seed = 7};
         counted = mixed = differ = 0;
         REQUIRE_OK(
             blend_two(&f, (di_blend_member){a, "a", 0.75, 0}, (di_blend_member){b, "b", 0.25, 0}, how, &blend, &err));
@@ -340,6 +341,33 @@ TEST(recipes)
     close_fixture(&f);
 }
 
+/* More entries in use than there may be: by blends in a blend, and of a route that takes all. */
+TEST(too_many)
+{
+    char recipe[6000] = "teachers:\n  base: ./one\n", path[600];
+    di_teacher *teacher = NULL;
+    dk_error err;
+    fixture f;
+    open_fixture(&f, "blend_too_many");
+    save_model(&f, "one", 3, path);
+    for (int i = 0; i < 64; i++) snprintf(recipe + strlen(recipe), 64, "  m%d: {path: base}\n", i);
+    for (int half = 0; half < 2; half++) {
+        snprintf(recipe + strlen(recipe), 64, "  half%d:\n    blend:\n      of: [base", half);
+        for (int i = 32 * half; i < 32 + 32 * half; i++) snprintf(recipe + strlen(recipe), 64, ", m%d", i);
+        snprintf(recipe + strlen(recipe), 64, "]\n");
+    }
+    const size_t end = strlen(recipe);
+    snprintf(recipe + end, 200, "teacher: {blend: {of: [half0, half1]}}\n");
+    CHECK_INT(open_recipe(&f, recipe, &teacher, &err), DK_E_OPTION);
+    CHECK_HAS(err.message,
+              "recipe.yaml:72: teachers.m61 is one more than the 64 entries that may be in use together: name fewer");
+    snprintf(recipe + end, 200, "teacher: {route: {by: source}}\n");
+    CHECK_INT(open_recipe(&f, recipe, &teacher, &err), DK_E_OPTION);
+    CHECK_HAS(err.message, "recipe.yaml:73: teachers has 67 teachers, 64 are the most: name fewer");
+    CHECK(teacher == NULL);
+    close_fixture(&f);
+}
+
 TEST(recipes_that_are_refused)
 {
     static const char *const cases[][2] = {
@@ -349,7 +377,11 @@ TEST(recipes_that_are_refused)
         {"teacher: {blend: {mode: linear}}", "teacher.blend.of is not given"},
         {"teachers: {one: ./one, two: ./two}\nteacher: {blend: {of: [one, two], weights: [1]}}",
          "1 weights for 2 teachers"},
-        {"teachers: {one: ./one, two: ./two}\nteacher: {blend: {of: [one, two], weights: [0.5, 0.6]}}", "1.1 together"},
+        {"teachers: {one: ./one, two: ./two}\nteacher: {blend: {of: [one, two], weights: [0.5, 0.6]}}",
+         "recipe.yaml:2: blend: the weights of the 2 teachers are 1.1 together, not 1"},
+        {"teachers:\n  one: ./one\n  in: {blend: {of: [one], weights: [0.5]}}\n  out: {blend: {of: [in]}}\nteacher: "
+         "out",
+         "recipe.yaml:3: blend: the weights of the 1 teachers are 0.5 together, not 1"},
         {"teachers: {one: ./one}\nteacher: {path: ./one, blend: {of: [one]}}", "both given"},
         {"teachers: {one: ./one}\nteacher: {blend: {of: [one], mode: linear, seed: 4}}",
          "teacher.blend.seed has no use"},
@@ -361,7 +393,14 @@ TEST(recipes_that_are_refused)
         {"teachers: {one: ./one}\nteacher: {path: ./one, parallel: true}", "teacher.parallel is of a blend or a route"},
         {"teachers: {one: {temperature: 2}}\nteacher: {blend: {of: [one]}}",
          "neither path, blend, schedule, route nor cache"},
-        {"teachers: {one: ./one}\nteacher: {blend: {of: [one, one]}}", "two teachers are called one"},
+        {"teachers: {one: ./one}\nteacher: {blend: {of: [one, one]}}",
+         "recipe.yaml:2: teacher.blend.of.1 is one, and so is teacher.blend.of.0: name it once, or give it a second "
+         "name "
+         "(teachers.one_2: {path: one})"},
+        {"teachers: {one: ./one, two: ./two}\nteacher:\n  schedule: [{teacher: one, until: 4}, {teacher: two, until: "
+         "8}, "
+         "{teacher: one}]",
+         "recipe.yaml:3: teacher.schedule.2 is one, and so is teacher.schedule.0"},
         {"teachers: {one: ./one, two: ./two}\nteacher: {schedule: [{until: 4}, two]}", "teacher.schedule.0 names no"},
         {"teachers: {one: ./one, two: ./two}\nteacher: {schedule: [one, two]}", "teacher.schedule.0 has no until"},
         {"teachers: {one: ./one}\nteacher: {schedule: [{teacher: one, until: 4}, tow]}",
@@ -391,4 +430,4 @@ TEST(recipes_that_are_refused)
 }
 
 TEST_MAIN(TEST_CASE(refused) TEST_CASE(tokenizers_that_differ) TEST_CASE(nan_of_a_member) TEST_CASE(draws)
-              TEST_CASE(recipes) TEST_CASE(recipes_that_are_refused))
+              TEST_CASE(recipes) TEST_CASE(recipes_that_are_refused) TEST_CASE(too_many))

@@ -4,6 +4,7 @@
 #include <pthread.h>
 
 #include "model_fixture.h"
+#include "teacher/teacher_parts.h"
 
 enum { SAMPLES = 3, ROWS = 12 };
 
@@ -77,8 +78,9 @@ enum { BLEND, ROUTE, PROMPTS, KINDS };
 static di_teacher *put_together(fixture *f, int kind, di_teacher *const *parts, int64_t count, int32_t parallel)
 {
     static const char *const names[] = {"a", "b", "voice"};
-    static const di_blend_settings how = {.mode = DI_BLEND_LINEAR, .softness = 1};
-    const di_route_settings by = {.by = kind == PROMPTS ? DI_ROUTE_PROMPT_PERPLEXITY : DI_ROUTE_SOURCE, .other = "a"};
+    const di_blend_settings how = {.mode = DI_BLEND_LINEAR, .softness = 1, .parallel = parallel};
+    const di_route_settings by = {
+        .by = kind == PROMPTS ? DI_ROUTE_PROMPT_PERPLEXITY : DI_ROUTE_SOURCE, .other = "a", .parallel = parallel};
     di_blend_member members[3];
     di_teacher *teacher = NULL;
     dk_error err;
@@ -88,7 +90,6 @@ static di_teacher *put_together(fixture *f, int kind, di_teacher *const *parts, 
         FAIL("%s", err.message);
         exit(3);
     }
-    if (parallel) di_teacher_set_parallel(teacher);
     return teacher;
 }
 
@@ -182,4 +183,22 @@ TEST(loop_that_fails)
     close_fixture(&f);
 }
 
-TEST_MAIN(TEST_CASE(own_threads) TEST_CASE(threads_of_the_process) TEST_CASE(loop_that_fails))
+/* A blend of one is that teacher: whoever else holds it goes on as before. */
+TEST(handle_of_others)
+{
+    fixture f;
+    open_fixture(&f, "parallel_members");
+    di_teacher *parts[2] = {open_model(&f, 3), open_model(&f, 4)}, *inner = put_together(&f, BLEND, parts, 2, 0);
+    di_teacher *alone = put_together(&f, BLEND, &inner, 1, 1), *two = put_together(&f, BLEND, parts, 2, 1);
+    CHECK(alone == inner);
+    CHECK_INT(inner->parallel, 0);
+    CHECK_INT(two->parallel, 1);
+    di_teacher_release(two);
+    di_teacher_release(alone);
+    di_teacher_release(inner);
+    for (int i = 0; i < 2; i++) di_teacher_release(parts[i]);
+    close_fixture(&f);
+}
+
+TEST_MAIN(TEST_CASE(own_threads) TEST_CASE(threads_of_the_process) TEST_CASE(loop_that_fails)
+              TEST_CASE(handle_of_others))

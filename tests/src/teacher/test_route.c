@@ -315,6 +315,14 @@ TEST(by_prompt)
         of_each[best]++;
     }
     CHECK(of_each[0] > 0 && of_each[1] > 0);
+    voices[1].slope = NAN;
+    batch.rows = rows + 1; /* nothing is asked of the first sample */
+    batch.row_count = count - 1;
+    CHECK_INT(score_with(route, &batch, all, &err), DK_E_NUMERIC);
+    CHECK_HAS(err.message, "the prompt of sequence 1 (source ");
+    CHECK_HAS(err.message, "teacher pt: row 0 (sequence 0, token 0): a logit is nan");
+    CHECK_INT(err.position, 1);
+    voices[1].slope = -0.1f;
     batch.rows = NULL; /* all is learnt: there are no prompts */
     CHECK_INT(score_with(route, &batch, all, &err), DK_E_NOT_FOUND);
     CHECK_HAS(err.message, "sequence 0 (source pt)");
@@ -415,7 +423,7 @@ TEST(refused)
     check_refused(&f, (di_blend_member){a, "a", 0.5, 0}, (di_blend_member){b, "b", 0.5, 0}, how, DK_E_OPTION,
                   "teacher a has weight 0.5");
     check_refused(&f, (di_blend_member){a, "x", 0, 0}, (di_blend_member){b, "x", 0, 0}, how, DK_E_OPTION,
-                  "two teachers are called x");
+                  "two teachers are called x (members 0 and 1): rename one");
     check_refused(&f, (di_blend_member){a, "a", 0, -2}, (di_blend_member){b, "b", 0, 0}, how, DK_E_OPTION,
                   "the temperature of teacher a is -2");
     check_refused(&f, (di_blend_member){a, "a", 0, 0}, (di_blend_member){sparse, "b", 0, 0}, how, DK_E_UNSUPPORTED,
@@ -593,7 +601,8 @@ TEST(recipes_that_are_refused)
         {"teachers: {one: ./one, a: {route: {of: [b, one]}}, b: {blend: {of: [a]}}}\nteacher: a", "a -> b -> a"},
         {"teachers: {one: ./one}\nteacher: {route: {of: [one, tow]}}", "\"tow\", which is not one of teachers"},
         {"teachers: {one: ./one}\nteacher: {route: {default: tow}}", "the default is tow, which is none"},
-        {"teachers: {one: ./one}\nteacher: {route: {map: {x: tow}}}", "the teacher of x is tow, which is none"},
+        {"teachers: {one: ./one}\nteacher: {route: {map: {x: tow}}}",
+         "recipe.yaml:2: route: the teacher of x is tow, which is none"},
         {"teachers: {one: ./one, two: ./two}\nteacher: {route: {of: [one], default: two}}",
          "the default is two, which is none of its teachers (one)"},
         {"teacher: {route: {by: source}}", "there are no teachers"},
@@ -601,7 +610,8 @@ TEST(recipes_that_are_refused)
         {"teachers: {one: ./one}\nteacher: {path: ./one, route: {of: [one]}}", "both given"},
         {"teachers: {one: ./one}\nteacher: {blend: {of: [one]}, route: {of: [one]}}", "both given"},
         {"teachers: {one: ./one}\nteacher: {route: {by: prompt_perplexity, map: {x: one}}}", "by=source|tag only"},
-        {"teachers: {one: ./one}\nteacher: {route: {of: [one, one]}}", "two teachers are called one"},
+        {"teachers: {one: ./one}\nteacher: {route: {of: [one, one]}}",
+         "recipe.yaml:2: teacher.route.of.1 is one, and so is teacher.route.of.0"},
         {"teachers: {one: ./one}\nteacher: {route: {by: moon}}", "none of source"},
     };
     di_teacher *teacher = NULL;

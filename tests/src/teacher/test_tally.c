@@ -83,12 +83,12 @@ TEST(weights_that_rows_got)
 {
     static float slopes[2] = {0.1f, -0.15f};
     static const int32_t labels[ROWS] = {5, 9, 3, 28, 0, 7, 2, 4, 6};
-    static const di_blend_settings settings[] = {{DI_BLEND_LINEAR, DI_WEIGH_STATIC, 1, 0, 0, 0, 0},
-                                                 {DI_BLEND_LOG_LINEAR, DI_WEIGH_STATIC, 1, 0, 0, 0, 0},
-                                                 {DI_BLEND_LINEAR, DI_WEIGH_ENTROPY, 0.3, 0, 0, 0, 0},
-                                                 {DI_BLEND_LOG_LINEAR, DI_WEIGH_LABEL, 0.05, 0, 0, 0, 0},
-                                                 {DI_BLEND_MIN_ENTROPY, DI_WEIGH_STATIC, 1, 0, 0, 0, 0},
-                                                 {DI_BLEND_MIN_CROSS_ENTROPY, DI_WEIGH_STATIC, 1, 0, 0, 0, 0}};
+    static const di_blend_settings settings[] = {{DI_BLEND_LINEAR, DI_WEIGH_STATIC, 1, 0, 0, 0, 0, 0},
+                                                 {DI_BLEND_LOG_LINEAR, DI_WEIGH_STATIC, 1, 0, 0, 0, 0, 0},
+                                                 {DI_BLEND_LINEAR, DI_WEIGH_ENTROPY, 0.3, 0, 0, 0, 0, 0},
+                                                 {DI_BLEND_LOG_LINEAR, DI_WEIGH_LABEL, 0.05, 0, 0, 0, 0, 0},
+                                                 {DI_BLEND_MIN_ENTROPY, DI_WEIGH_STATIC, 1, 0, 0, 0, 0, 0},
+                                                 {DI_BLEND_MIN_CROSS_ENTROPY, DI_WEIGH_STATIC, 1, 0, 0, 0, 0, 0}};
     fixture f;
     dk_error err;
     open_fixture(&f, "tally");
@@ -124,7 +124,7 @@ TEST(blends_in_blends)
     static float slopes[2] = {0.1f, -0.15f};
     static const char *const names[4] = {"alone", "both", "both/x", "both/y"};
     static const double shares[4] = {0.25, 0.75, 0.6, 0.4};
-    const di_blend_settings linear = {DI_BLEND_LINEAR, DI_WEIGH_STATIC, 1, 0, 0, 0, 0};
+    const di_blend_settings linear = {DI_BLEND_LINEAR, DI_WEIGH_STATIC, 1, 0, 0, 0, 0, 0};
     fixture f;
     dk_error err;
     dk_strbuf text;
@@ -169,7 +169,7 @@ TEST(routes)
         int64_t asked, rows;
         double weight;
     } want[4] = {{"en", 3, ROWS, 3}, {"en/x", 3, 3, 1.8}, {"en/y", 3, 3, 1.2}, {"pt", 6, ROWS, 6}};
-    const di_blend_settings linear = {DI_BLEND_LINEAR, DI_WEIGH_STATIC, 1, 0, 0, 0, 0};
+    const di_blend_settings linear = {DI_BLEND_LINEAR, DI_WEIGH_STATIC, 1, 0, 0, 0, 0, 0};
     const di_route_settings how = {.by = DI_ROUTE_SOURCE};
     fixture f;
     dk_error err;

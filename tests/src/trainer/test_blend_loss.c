@@ -278,17 +278,17 @@ TEST(modes)
     open_fixture(&f);
     for (size_t m = 0; m < sizeof modes / sizeof *modes; m++)
         for (size_t t = 0; t < 3; t++) {
-            setting s = {{modes[m], DI_WEIGH_STATIC, 1, 0, 0, 0, 0}, {1.0 / 3, 1.0 / 3, 1.0 / 3}, {0, 1.5, 0.8}};
+            setting s = {{modes[m], DI_WEIGH_STATIC, 1, 0, 0, 0, 0, 0}, {1.0 / 3, 1.0 / 3, 1.0 / 3}, {0, 1.5, 0.8}};
             check_setting(&f, &s, temperatures[t]);
             if (m > 1) continue;
-            s = (setting){{modes[m], DI_WEIGH_STATIC, 1, 0, 0, 0, 0}, {0.7, 0, 0.3}, {2, 0, 0}};
+            s = (setting){{modes[m], DI_WEIGH_STATIC, 1, 0, 0, 0, 0, 0}, {0.7, 0, 0.3}, {2, 0, 0}};
             check_setting(&f, &s, temperatures[t]);
-            s = (setting){{modes[m], DI_WEIGH_ENTROPY, 0.3, 0, 0, 0, 0}, {0.5, 0.2, 0.3}, {0, 0, 1.5}};
+            s = (setting){{modes[m], DI_WEIGH_ENTROPY, 0.3, 0, 0, 0, 0, 0}, {0.5, 0.2, 0.3}, {0, 0, 1.5}};
             check_setting(&f, &s, temperatures[t]);
-            s = (setting){{modes[m], DI_WEIGH_LABEL, 0.05, 0, 0, 0, 0}, {0.5, 0.2, 0.3}, {0, 0, 1.5}};
+            s = (setting){{modes[m], DI_WEIGH_LABEL, 0.05, 0, 0, 0, 0, 0}, {0.5, 0.2, 0.3}, {0, 0, 1.5}};
             check_setting(&f, &s, temperatures[t]);
             s = (setting){
-                {modes[m], DI_WEIGH_LABEL, 1e-3, 0, 0, 0, 0}, {0.5, 0, 0.5}, {0, 0, 0}}; /* all but a choice */
+                {modes[m], DI_WEIGH_LABEL, 1e-3, 0, 0, 0, 0, 0}, {0.5, 0, 0.5}, {0, 0, 0}}; /* all but a choice */
             check_setting(&f, &s, temperatures[t]);
         }
     close_fixture(&f);
@@ -298,7 +298,7 @@ TEST(modes)
 TEST(several_temperatures)
 {
     static measured got;
-    const setting s = {{DI_BLEND_LINEAR, DI_WEIGH_STATIC, 1, 0, 0, 0, 0}, {0.5, 0.2, 0.3}, {0, 1.5, 0}};
+    const setting s = {{DI_BLEND_LINEAR, DI_WEIGH_STATIC, 1, 0, 0, 0, 0, 0}, {0.5, 0.2, 0.3}, {0, 1.5, 0}};
     fixture f;
     open_fixture(&f);
     di_teacher *blend = blend_of(&f, &s), *outer = NULL;
@@ -349,7 +349,7 @@ TEST(identities)
     open_fixture(&f);
     f.voices[1].twice = 1;
     di_teacher *blend = NULL;
-    const di_blend_settings how = {DI_BLEND_LINEAR, DI_WEIGH_STATIC, 1, 0, 0, 0, 0};
+    const di_blend_settings how = {DI_BLEND_LINEAR, DI_WEIGH_STATIC, 1, 0, 0, 0, 0, 0};
     const di_blend_member pairs[][3] = {
         {{f.teachers[1], "x", 0.7, 0}, {f.teachers[1], "y", 0.3, 0}},
         {{f.teachers[1], "x", 0, 0}, {f.teachers[1], "y", 0, 0}, {f.teachers[1], "z", 0, 0}},
