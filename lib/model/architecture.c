@@ -1,70 +1,6 @@
 #include "model/architecture.h"
 
-#include <stdio.h>
 #include <string.h>
-
-/* One line for each tensor: HF name, GGUF name, owner, when, shape, fresh value, GGUF layout. */
-#define MATRIX(name, gguf, owner, field, when, rows, columns, layout)                                           \
-    {                                                                                                           \
-        name, gguf, offsetof(owner, field), PER_LAYER_##owner, DK_WHEN_##when, DK_DIM_##rows, DK_DIM_##columns, \
-            DK_INIT_NORMAL, DK_GGUF_##layout                                                                    \
-    }
-#define VECTOR(name, gguf, owner, field, when, rows, init, layout)                                         \
-    {                                                                                                      \
-        name, gguf, offsetof(owner, field), PER_LAYER_##owner, DK_WHEN_##when, DK_DIM_##rows, DK_DIM_NONE, \
-            DK_INIT_##init, DK_GGUF_##layout                                                               \
-    }
-#define PER_LAYER_dk_model 0
-#define PER_LAYER_dk_layer 1
-#define LLAMA(part) "model.layers.%d." part
-#define GPT2(part) "transformer.h.%d." part
-#define BLK(part) "blk.%d." part
-
-static const dk_slot llama_slots[] = {
-    MATRIX("model.embed_tokens.weight", "token_embd.weight", dk_model, embedding, ALWAYS, VOCAB, HIDDEN, SAME),
-    VECTOR("model.norm.weight", "output_norm.weight", dk_model, final_norm, ALWAYS, HIDDEN, ONE, SAME),
-    MATRIX("lm_head.weight", "output.weight", dk_model, head, UNTIED, VOCAB, HIDDEN, SAME),
-    VECTOR(LLAMA("input_layernorm.weight"), BLK("attn_norm.weight"), dk_layer, attention_norm, ALWAYS, HIDDEN, ONE,
-           SAME),
-    MATRIX(LLAMA("self_attn.q_proj.weight"), BLK("attn_q.weight"), dk_layer, qkv[0], ALWAYS, Q, HIDDEN, ROTATED),
-    MATRIX(LLAMA("self_attn.k_proj.weight"), BLK("attn_k.weight"), dk_layer, qkv[1], ALWAYS, KV, HIDDEN, ROTATED),
-    MATRIX(LLAMA("self_attn.v_proj.weight"), BLK("attn_v.weight"), dk_layer, qkv[2], ALWAYS, KV, HIDDEN, SAME),
-    VECTOR(LLAMA("self_attn.q_proj.bias"), BLK("attn_q.bias"), dk_layer, qkv_bias[0], QKV_BIAS, Q, ZERO, ROTATED),
-    VECTOR(LLAMA("self_attn.k_proj.bias"), BLK("attn_k.bias"), dk_layer, qkv_bias[1], QKV_BIAS, KV, ZERO, ROTATED),
-    VECTOR(LLAMA("self_attn.v_proj.bias"), BLK("attn_v.bias"), dk_layer, qkv_bias[2], QKV_BIAS, KV, ZERO, SAME),
-    VECTOR(LLAMA("self_attn.q_norm.weight"), BLK("attn_q_norm.weight"), dk_layer, q_norm, QK_NORM, HEAD, ONE, SAME),
-    VECTOR(LLAMA("self_attn.k_norm.weight"), BLK("attn_k_norm.weight"), dk_layer, k_norm, QK_NORM, HEAD, ONE, SAME),
-    MATRIX(LLAMA("self_attn.o_proj.weight"), BLK("attn_output.weight"), dk_layer, out, ALWAYS, HIDDEN, Q, SAME),
-    VECTOR(LLAMA("self_attn.o_proj.bias"), BLK("attn_output.bias"), dk_layer, out_bias, OUT_BIAS, HIDDEN, ZERO, SAME),
-    VECTOR(LLAMA("post_attention_layernorm.weight"), BLK("ffn_norm.weight"), dk_layer, mlp_norm, ALWAYS, HIDDEN, ONE,
-           SAME),
-    MATRIX(LLAMA("mlp.gate_proj.weight"), BLK("ffn_gate.weight"), dk_layer, up[0], ALWAYS, INNER, HIDDEN, SAME),
-    MATRIX(LLAMA("mlp.up_proj.weight"), BLK("ffn_up.weight"), dk_layer, up[1], ALWAYS, INNER, HIDDEN, SAME),
-    MATRIX(LLAMA("mlp.down_proj.weight"), BLK("ffn_down.weight"), dk_layer, down, ALWAYS, HIDDEN, INNER, SAME),
-    VECTOR(LLAMA("mlp.gate_proj.bias"), BLK("ffn_gate.bias"), dk_layer, up_bias[0], MLP_BIAS, INNER, ZERO, SAME),
-    VECTOR(LLAMA("mlp.up_proj.bias"), BLK("ffn_up.bias"), dk_layer, up_bias[1], MLP_BIAS, INNER, ZERO, SAME),
-    VECTOR(LLAMA("mlp.down_proj.bias"), BLK("ffn_down.bias"), dk_layer, down_bias, MLP_BIAS, HIDDEN, ZERO, SAME),
-};
-static const dk_slot gpt2_slots[] = {
-    MATRIX("transformer.wte.weight", "token_embd.weight", dk_model, embedding, ALWAYS, VOCAB, HIDDEN, SAME),
-    MATRIX("transformer.wpe.weight", "position_embd.weight", dk_model, positions, ALWAYS, POSITIONS, HIDDEN, SAME),
-    VECTOR("transformer.ln_f.weight", "output_norm.weight", dk_model, final_norm, ALWAYS, HIDDEN, ONE, SAME),
-    VECTOR("transformer.ln_f.bias", "output_norm.bias", dk_model, final_norm_bias, ALWAYS, HIDDEN, ZERO, SAME),
-    MATRIX("lm_head.weight", "output.weight", dk_model, head, UNTIED, VOCAB, HIDDEN, SAME),
-    VECTOR(GPT2("ln_1.weight"), BLK("attn_norm.weight"), dk_layer, attention_norm, ALWAYS, HIDDEN, ONE, SAME),
-    VECTOR(GPT2("ln_1.bias"), BLK("attn_norm.bias"), dk_layer, attention_norm_bias, ALWAYS, HIDDEN, ZERO, SAME),
-    MATRIX(GPT2("attn.c_attn.weight"), BLK("attn_qkv.weight"), dk_layer, qkv[0], ALWAYS, HIDDEN, QKV, TRANSPOSED),
-    VECTOR(GPT2("attn.c_attn.bias"), BLK("attn_qkv.bias"), dk_layer, qkv_bias[0], ALWAYS, QKV, ZERO, SAME),
-    MATRIX(GPT2("attn.c_proj.weight"), BLK("attn_output.weight"), dk_layer, out, ALWAYS, Q, HIDDEN, TRANSPOSED),
-    VECTOR(GPT2("attn.c_proj.bias"), BLK("attn_output.bias"), dk_layer, out_bias, ALWAYS, HIDDEN, ZERO, SAME),
-    VECTOR(GPT2("ln_2.weight"), BLK("ffn_norm.weight"), dk_layer, mlp_norm, ALWAYS, HIDDEN, ONE, SAME),
-    VECTOR(GPT2("ln_2.bias"), BLK("ffn_norm.bias"), dk_layer, mlp_norm_bias, ALWAYS, HIDDEN, ZERO, SAME),
-    MATRIX(GPT2("mlp.c_fc.weight"), BLK("ffn_up.weight"), dk_layer, up[0], ALWAYS, HIDDEN, INNER, TRANSPOSED),
-    VECTOR(GPT2("mlp.c_fc.bias"), BLK("ffn_up.bias"), dk_layer, up_bias[0], ALWAYS, INNER, ZERO, SAME),
-    MATRIX(GPT2("mlp.c_proj.weight"), BLK("ffn_down.weight"), dk_layer, down, ALWAYS, INNER, HIDDEN, TRANSPOSED),
-    VECTOR(GPT2("mlp.c_proj.bias"), BLK("ffn_down.bias"), dk_layer, down_bias, ALWAYS, HIDDEN, ZERO, SAME),
-};
-#define SLOTS(table) .slots = table, .slot_count = (int32_t)(sizeof table / sizeof *table)
 
 static const dk_config_keys llama_keys = {
     .hidden = {"hidden_size"},
@@ -72,8 +8,10 @@ static const dk_config_keys llama_keys = {
     .heads = {"num_attention_heads"},
     .inner = {"intermediate_size"},
     .positions = {"max_position_embeddings"},
+    .activation = {"hidden_act"},
     .epsilon = "rms_norm_eps",
-    .activation = "hidden_act",
+    .theta = "rope_theta",
+    .partial = "partial_rotary_factor",
 };
 static const dk_config_keys gpt2_keys = {
     .hidden = {"n_embd", "hidden_size"},
@@ -81,8 +19,8 @@ static const dk_config_keys gpt2_keys = {
     .heads = {"n_head", "num_attention_heads"},
     .inner = {"n_inner"},
     .positions = {"n_positions", "max_position_embeddings"},
+    .activation = {"activation_function"},
     .epsilon = "layer_norm_epsilon",
-    .activation = "activation_function",
 };
 
 static const dk_architecture table[] = {
@@ -91,9 +29,11 @@ static const dk_architecture table[] = {
      .gguf = "gpt2",
      .prefix = "transformer.",
      .keys = &gpt2_keys,
-     SLOTS(gpt2_slots),
+     .slots = &dk_gpt2_slots,
      .norm = DK_NORM_LAYER,
-     .fused = 1,
+     .in_out = 1,
+     .fused_qkv = 1,
+     .heads_alone = 1,
      .learned_positions = 1,
      .bias = DK_BIAS_ALL,
      .tied_head_repeated = 1,
@@ -112,7 +52,7 @@ static const dk_architecture table[] = {
      .gguf = "llama",
      .prefix = "model.",
      .keys = &llama_keys,
-     SLOTS(llama_slots),
+     .slots = &dk_llama_slots,
      .norm = DK_NORM_RMS,
      .gated = 1,
      .bias = DK_BIAS_KEY,
@@ -133,7 +73,7 @@ static const dk_architecture table[] = {
      .gguf = "llama",
      .prefix = "model.",
      .keys = &llama_keys,
-     SLOTS(llama_slots),
+     .slots = &dk_llama_slots,
      .norm = DK_NORM_RMS,
      .gated = 1,
      .window = DK_WINDOW_ALL,
@@ -155,7 +95,7 @@ static const dk_architecture table[] = {
      .gguf = "qwen2",
      .prefix = "model.",
      .keys = &llama_keys,
-     SLOTS(llama_slots),
+     .slots = &dk_llama_slots,
      .norm = DK_NORM_RMS,
      .gated = 1,
      .bias = DK_BIAS_QKV,
@@ -178,11 +118,11 @@ static const dk_architecture table[] = {
      .gguf = "qwen3",
      .prefix = "model.",
      .keys = &llama_keys,
-     SLOTS(llama_slots),
+     .slots = &dk_llama_slots,
      .norm = DK_NORM_RMS,
      .gated = 1,
      .bias = DK_BIAS_KEY,
-     .qk_norm = 1,
+     .qk_norm = DK_QK_NORM_HEAD,
      .window = DK_WINDOW_UPPER,
      .vocab_size = 151936,
      .hidden_size = 4096,
@@ -198,9 +138,131 @@ static const dk_architecture table[] = {
      .eos = -1,
      .epsilon = 1e-6,
      .activation = "silu"},
+    {.name = "granite",
+     .class_name = "GraniteForCausalLM",
+     .gguf = "granite",
+     .prefix = "model.",
+     .keys = &llama_keys,
+     .slots = &dk_llama_slots,
+     .norm = DK_NORM_RMS,
+     .gated = 1,
+     .has = DK_HAS_MULTIPLIERS,
+     .bias = DK_BIAS_KEY,
+     .mlp_bias_key = 1,
+     .gguf_rotated = 1,
+     .vocab_size = 32000,
+     .hidden_size = 4096,
+     .layers = 32,
+     .heads = 32,
+     .inner = 11008,
+     .positions = 2048,
+     .bos = 1,
+     .eos = 2,
+     .epsilon = 1e-6,
+     .activation = "silu"},
+    {.name = "smollm3",
+     .class_name = "SmolLM3ForCausalLM",
+     .gguf = "smollm3",
+     .prefix = "model.",
+     .keys = &llama_keys,
+     .slots = &dk_llama_slots,
+     .norm = DK_NORM_RMS,
+     .gated = 1,
+     .has = DK_HAS_UNROTATED,
+     .bias = DK_BIAS_KEY,
+     .mlp_bias_key = 1,
+     .window = DK_WINDOW_UNROTATED,
+     .gguf_rotated = 1,
+     .vocab_size = 128256,
+     .hidden_size = 2048,
+     .layers = 36,
+     .heads = 16,
+     .kv_heads = 4,
+     .inner = 11008,
+     .positions = 32768,
+     .bos = 128000,
+     .eos = 128001,
+     .epsilon = 1e-6,
+     .theta = 2000000,
+     .tied = 1,
+     .activation = "silu"},
+    {.name = "ministral3",
+     .class_name = "Ministral3ForCausalLM",
+     .gguf = "mistral3",
+     .prefix = "model.",
+     .keys = &llama_keys,
+     .slots = &dk_llama_slots,
+     .norm = DK_NORM_RMS,
+     .gated = 1,
+     .has = DK_HAS_QUERY_SCALE,
+     .window = DK_WINDOW_ALL,
+     .gguf_rotated = 1,
+     .vocab_size = 131072,
+     .hidden_size = 4096,
+     .layers = 34,
+     .heads = 32,
+     .kv_heads = 8,
+     .head_dim = 128,
+     .inner = 14336,
+     .positions = 262144,
+     .bos = 1,
+     .eos = 2,
+     .epsilon = 1e-5,
+     .rope = "{\"rope_type\":\"yarn\",\"rope_theta\":1000000.0,\"factor\":16.0,"
+             "\"original_max_position_embeddings\":16384,\"beta_fast\":32.0,\"beta_slow\":1.0,"
+             "\"mscale_all_dim\":1.0,\"mscale\":1.0,\"llama_4_scaling_beta\":0.1}",
+     .activation = "silu"},
+    {.name = "olmo2",
+     .class_name = "Olmo2ForCausalLM",
+     .gguf = "olmo2",
+     .prefix = "model.",
+     .keys = &llama_keys,
+     .slots = &dk_olmo2_slots,
+     .norm = DK_NORM_RMS,
+     .gated = 1,
+     .qk_norm = DK_QK_NORM_WIDTH,
+     .bias = DK_BIAS_KEY,
+     .vocab_size = 50304,
+     .hidden_size = 4096,
+     .layers = 32,
+     .heads = 32,
+     .inner = 11008,
+     .positions = 2048,
+     .bos = -1,
+     .eos = 50279,
+     .epsilon = 1e-5,
+     .activation = "silu"},
+    {.name = "phi3",
+     .class_name = "Phi3ForCausalLM",
+     .gguf = "phi3",
+     .prefix = "model.",
+     .keys = &llama_keys,
+     .slots = &dk_phi3_slots,
+     .norm = DK_NORM_RMS,
+     .gated = 1,
+     .fused_qkv = 1,
+     .fused_up = 1,
+     .has = DK_HAS_PARTIAL | DK_HAS_LENGTH_BESIDE,
+     .window = DK_WINDOW_ALL,
+     .vocab_size = 32064,
+     .hidden_size = 3072,
+     .layers = 32,
+     .heads = 32,
+     .inner = 8192,
+     .positions = 4096,
+     .rope_original = 4096,
+     .bos = 1,
+     .eos = 32000,
+     .epsilon = 1e-5,
+     .activation = "silu"},
 };
 
-const char *dk_architectures(void) { return "gpt2, llama (SmolLM, TinyLlama, ... too), mistral, qwen2, qwen3"; }
+const char *dk_architectures(void)
+{
+    return "gpt2, granite, llama (SmolLM, TinyLlama, ... too), ministral3, mistral, olmo2, phi3 (Phi-4-mini too), "
+           "qwen2, "
+           "qwen3, smollm3";
+}
 
 const dk_architecture *dk_architecture_find(const char *model_type)
 {
@@ -220,57 +282,4 @@ int32_t dk_fail_architecture(const char *file, const char *key, const char *name
 {
     return dk_fail(err, DK_E_UNSUPPORTED, "%s: %s '%s' is not supported; supported are %s", file, key, name,
                    dk_architectures());
-}
-
-/* ---- tensors ---- */
-int32_t dk_slot_present(const dk_slot *slot, const dk_config *config)
-{
-    switch (slot->when) {
-    case DK_WHEN_ALWAYS:
-        return 1;
-    case DK_WHEN_UNTIED:
-        return !config->tied;
-    case DK_WHEN_QKV_BIAS:
-        return config->qkv_bias;
-    case DK_WHEN_OUT_BIAS:
-        return config->out_bias;
-    case DK_WHEN_MLP_BIAS:
-        return config->mlp_bias;
-    case DK_WHEN_QK_NORM:
-        return config->qk_norm;
-    }
-    return 0;
-}
-
-int64_t dk_dim_size(dk_dim dim, const dk_config *config)
-{
-    int64_t q = config->heads * config->head_dim, kv = config->kv_heads * config->head_dim;
-    switch (dim) {
-    case DK_DIM_NONE:
-        return 1;
-    case DK_DIM_VOCAB:
-        return config->vocab_size;
-    case DK_DIM_POSITIONS:
-        return config->max_positions;
-    case DK_DIM_HIDDEN:
-        return config->hidden_size;
-    case DK_DIM_Q:
-        return q;
-    case DK_DIM_KV:
-        return kv;
-    case DK_DIM_QKV:
-        return q + 2 * kv;
-    case DK_DIM_HEAD:
-        return config->head_dim;
-    case DK_DIM_INNER:
-        return config->intermediate_size;
-    }
-    return 0;
-}
-
-void dk_slot_name(const char *pattern, int64_t layer, char *out, size_t size)
-{
-    const char *place = strstr(pattern, "%d");
-    if (place) snprintf(out, size, "%.*s%lld%s", (int)(place - pattern), pattern, (long long)layer, place + 2);
-    else snprintf(out, size, "%s", pattern);
 }

@@ -15,7 +15,8 @@ typedef enum {                  /* what decides about a dimension */
                DK_DIM_KV,
                DK_DIM_QKV,
                DK_DIM_HEAD,
-               DK_DIM_INNER
+               DK_DIM_INNER,
+               DK_DIM_GATE_UP
 } dk_dim;
 typedef enum { /* when a tensor is there */
                DK_WHEN_ALWAYS = 0,
@@ -29,7 +30,8 @@ typedef enum { DK_INIT_NORMAL = 0, DK_INIT_ONE, DK_INIT_ZERO } dk_init;
 typedef enum { /* how GGUF differs from HF, whose layout is the one in memory */
                DK_GGUF_SAME = 0,
                DK_GGUF_TRANSPOSED,
-               DK_GGUF_ROTATED /* where the family says so: in a head's rows, (i, i + d/2) are neighbours */
+               DK_GGUF_ROTATED, /* where the family says so: in a head's rows, (i, i + d/2) are neighbours */
+               DK_GGUF_SHIFTED  /* norms: the family's offset is part of the weight */
 } dk_gguf_layout;
 typedef struct dk_slot {
     const char *name, *gguf; /* in the files; %d stands for the block */
@@ -40,11 +42,16 @@ typedef struct dk_slot {
     dk_init init;
     dk_gguf_layout layout;
 } dk_slot;
+typedef struct dk_slots {
+    const dk_slot *at;
+    int32_t count;
+} dk_slots;
+extern const dk_slots dk_gpt2_slots, dk_llama_slots, dk_olmo2_slots, dk_phi3_slots;
 
 /* ---- one family: names of config keys, class defaults, tensors ---- */
 typedef struct dk_config_keys { /* the second name is an alias; NULL = none */
-    const char *hidden[2], *layers[2], *heads[2], *inner[2], *positions[2];
-    const char *epsilon, *activation;
+    const char *hidden[2], *layers[2], *heads[2], *inner[2], *positions[2], *activation[2];
+    const char *epsilon, *theta, *partial;
 } dk_config_keys;
 typedef enum {
     DK_BIAS_NEVER = 0,
@@ -55,16 +62,26 @@ typedef enum {
 typedef enum {
     DK_WINDOW_NEVER = 0,
     DK_WINDOW_ALL,
-    DK_WINDOW_UPPER
-} dk_window_rule; /* UPPER: layers from max_window_layers on */
+    DK_WINDOW_UPPER,
+    DK_WINDOW_UNROTATED
+} dk_window_rule;              /* UPPER: layers from max_window_layers on; UNROTATED: those without rotary positions */
+enum {                         /* what some families alone have a key for */
+       DK_HAS_MULTIPLIERS = 1, /* embedding, attention, residual, logits */
+       DK_HAS_UNROTATED = 2,   /* layers without rotary positions */
+       DK_HAS_PARTIAL = 4,     /* heads that rotate in part */
+       DK_HAS_QUERY_SCALE = 8, /* queries far from the start are scaled */
+       DK_HAS_LENGTH_BESIDE = 16 /* original_max_position_embeddings beside rope_parameters comes first */
+};
 typedef struct dk_architecture {
     const char *name, *class_name, *gguf;
     const char *prefix; /* of tensors inside the trunk; files saved from the bare trunk lack it */
     const dk_config_keys *keys;
-    const dk_slot *slots;
-    int32_t slot_count;
+    const dk_slots *slots;
     dk_norm_kind norm;
-    int32_t gated, fused, learned_positions, qk_norm;
+    int32_t gated, in_out, fused_qkv, fused_up, learned_positions;
+    int32_t heads_alone; /* as many key heads as heads, which share hidden_size out: no keys for either */
+    dk_qk_norm qk_norm;
+    uint32_t has; /* DK_HAS_ */
     dk_bias_rule bias;
     int32_t mlp_bias_key;
     dk_window_rule window;
@@ -73,7 +90,9 @@ typedef struct dk_architecture {
     /* class defaults of absent keys; 0 = derived from others */
     int64_t vocab_size, hidden_size, layers, heads, kv_heads, head_dim, inner, positions;
     int64_t sliding_window, max_window_layers, bos, eos;
-    double epsilon;
+    double epsilon, theta, partial;
+    const char *rope;      /* rope_parameters of a description without any, as JSON */
+    int64_t rope_original; /* original_max_position_embeddings; 0 = as many as there are positions */
     int32_t tied;
     const char *activation;
 } dk_architecture;
@@ -88,7 +107,8 @@ int64_t dk_dim_size(dk_dim dim, const dk_config *config);
 void dk_slot_name(const char *pattern, int64_t layer, char *out, size_t size);
 
 /* ---- parts of reading a description ---- */
-int32_t dk_config_read_rope(const dk_document *doc, dk_config *config, dk_error *err);
+int32_t dk_config_read_rope(dk_host *host, const dk_document *doc, const dk_architecture *row, dk_config *config,
+                            dk_error *err);
 int32_t dk_config_read_windows(dk_host *host, const dk_document *doc, const dk_architecture *row, dk_config *config,
                                dk_error *err);
 /* Refuses what changes the arithmetic and is not built, and what is said twice; notes what is not used. */

@@ -19,9 +19,25 @@ dk_view dk_qkv_part(const dk_config *config, dk_view qkv, int32_t part)
     return dk_view_split(dk_view_columns(qkv, part == 1 ? q : q + kv, kv), config->kv_heads);
 }
 
-static dk_view head_stats(const dk_workset *set, dk_view stats, int64_t heads)
+/* q or k as rows of what one norm goes over. */
+static dk_view normed_part(const dk_config *config, dk_view qkv, int32_t part)
 {
-    return dk_view_present(stats) ? dk_view_rows(stats, 0, set->rows * heads) : stats;
+    int64_t q = config->heads * config->head_dim, kv = config->kv_heads * config->head_dim;
+    if (config->qk_norm == DK_QK_NORM_HEAD) return dk_qkv_part(config, qkv, part);
+    return dk_view_columns(qkv, part ? q : 0, part ? kv : q);
+}
+
+static int64_t norms_in_row(const dk_config *config, int32_t part)
+{
+    if (config->qk_norm != DK_QK_NORM_HEAD) return 1;
+    return part ? config->kv_heads : config->heads;
+}
+
+static dk_view head_stats(const dk_workset *set, const dk_block *block, int32_t part)
+{
+    dk_view stats = part ? block->k_stats : block->q_stats;
+    if (!dk_view_present(stats)) return stats;
+    return dk_view_rows(stats, 0, set->rows * norms_in_row(&set->model->config, part));
 }
 
 static dk_view gate_of(const dk_config *config, dk_view up)
@@ -35,6 +51,19 @@ static dk_view up_of(const dk_config *config, dk_view up)
 }
 
 /* ---- planning ---- */
+static int32_t has_post_norms(const dk_model *model) { return model->layers[0].attention_post_norm != NULL; }
+
+static void plan_post_norms(dk_arena *arena, const dk_model *model, int64_t rows, int32_t backward, dk_block *block)
+{
+    dk_dtype real = arena->backend->real;
+    if (!has_post_norms(model)) return;
+    block->attention_out = dk_arena_2d(arena, real, rows, model->config.hidden_size);
+    block->mlp_out = backward ? dk_arena_2d(arena, real, rows, model->config.hidden_size) : block->attention_out;
+    if (!backward) return;
+    block->attention_out_stats = dk_arena_2d(arena, real, rows, 2);
+    block->mlp_out_stats = dk_arena_2d(arena, real, rows, 2);
+}
+
 void dk_block_plan(dk_arena *arena, const dk_model *model, int64_t rows, int32_t backward, dk_block *block)
 {
     const dk_config *c = &model->config;
@@ -48,14 +77,15 @@ void dk_block_plan(dk_arena *arena, const dk_model *model, int64_t rows, int32_t
     block->up = dk_arena_2d(arena, real, rows, (c->gated ? 2 : 1) * c->intermediate_size);
     block->active = dk_arena_2d(arena, real, rows, c->intermediate_size);
     block->mlp_normed = block->normed;
+    plan_post_norms(arena, model, rows, backward, block);
     if (!backward) return;
     block->mlp_normed = dk_arena_2d(arena, real, rows, c->hidden_size);
     block->norm_stats = dk_arena_2d(arena, real, rows, 2);
     block->mlp_stats = dk_arena_2d(arena, real, rows, 2);
     block->lse = dk_arena_2d(arena, real, rows, c->heads);
     if (!c->qk_norm) return;
-    block->q_stats = dk_arena_2d(arena, real, rows * c->heads, 2);
-    block->k_stats = dk_arena_2d(arena, real, rows * c->kv_heads, 2);
+    block->q_stats = dk_arena_2d(arena, real, rows * norms_in_row(c, 0), 2);
+    block->k_stats = dk_arena_2d(arena, real, rows * norms_in_row(c, 1), 2);
 }
 
 void dk_workset_plan(dk_arena *arena, const dk_model *model, int64_t rows, int32_t backward, dk_workset *set)
@@ -69,6 +99,7 @@ void dk_workset_plan(dk_arena *arena, const dk_model *model, int64_t rows, int32
     set->dattended = dk_arena_2d(arena, real, rows, q);
     set->dup = dk_arena_2d(arena, real, rows, (c->gated ? 2 : 1) * c->intermediate_size);
     set->dactive = dk_arena_2d(arena, real, rows, c->intermediate_size);
+    if (has_post_norms(model)) set->dout = dk_arena_2d(arena, real, rows, c->hidden_size);
 }
 
 /* ---- arguments ---- */
@@ -101,9 +132,10 @@ dk_attention_args dk_attention_of(const dk_workset *set, int64_t layer)
 static void rotate(const dk_workset *set, int64_t layer, dk_view qkv, int32_t inverse)
 {
     const dk_config *c = &set->model->config;
-    if (!dk_view_present(set->rope) || !c->layer_rope[layer]) return;
+    if (!dk_view_present(set->rotation.keys) || !c->layer_rope[layer]) return;
     for (int32_t part = 0; part < 2; part++)
-        set->queue->backend->ops->rope(set->queue, dk_qkv_part(c, qkv, part), set->rope,
+        set->queue->backend->ops->rope(set->queue, dk_qkv_part(c, qkv, part),
+                                       part ? set->rotation.keys : set->rotation.queries,
                                        dk_used_rows(set, set->positions), inverse);
 }
 
@@ -114,24 +146,36 @@ static void norm_heads(const dk_workset *set, const dk_block *block, const dk_la
     const dk_ops *ops = set->queue->backend->ops;
     dk_view pre_norm = dk_used_rows(set, block->pre_norm), qkv = dk_used_rows(set, block->qkv);
     dk_norm_args q = head_norm_of(c, weights->q_norm), k = head_norm_of(c, weights->k_norm);
-    ops->norm(set->queue, &q, dk_qkv_part(c, pre_norm, 0), dk_qkv_part(c, qkv, 0),
-              head_stats(set, block->q_stats, c->heads));
-    ops->norm(set->queue, &k, dk_qkv_part(c, pre_norm, 1), dk_qkv_part(c, qkv, 1),
-              head_stats(set, block->k_stats, c->kv_heads));
+    ops->norm(set->queue, &q, normed_part(c, pre_norm, 0), normed_part(c, qkv, 0), head_stats(set, block, 0));
+    ops->norm(set->queue, &k, normed_part(c, pre_norm, 1), normed_part(c, qkv, 1), head_stats(set, block, 1));
     ops->convert(set->queue, dk_qkv_part(c, pre_norm, 2), dk_qkv_part(c, qkv, 2));
+}
+
+/* What the projection reads: x behind its norm, or x itself where there is none. */
+static dk_view projected(const dk_workset *set, const dk_block *block, const dk_layer *w, dk_view x)
+{
+    return w->attention_norm ? dk_used_rows(set, block->normed) : x;
+}
+
+/* The same for the MLP. */
+static dk_view expanded(const dk_workset *set, const dk_block *block, const dk_layer *w)
+{
+    return dk_used_rows(set, w->mlp_norm ? block->mlp_normed : block->residual);
 }
 
 void dk_block_project(const dk_workset *set, const dk_block *block, int64_t layer, dk_view x)
 {
     const dk_ops *ops = set->queue->backend->ops;
+    const dk_config *c = &set->model->config;
     const dk_layer *w = &set->model->layers[layer];
-    int32_t per_head = set->model->config.qk_norm;
-    dk_view normed = dk_used_rows(set, block->normed), qkv = dk_used_rows(set, block->qkv);
-    dk_norm_args norm = dk_norm_of(&set->model->config, w->attention_norm, w->attention_norm_bias);
-    ops->norm(set->queue, &norm, x, normed, dk_used_rows(set, block->norm_stats));
-    ops->linear_forward(set->queue, w->qkv_linear, set->precision, normed,
-                        per_head ? dk_used_rows(set, block->pre_norm) : qkv);
-    if (per_head) norm_heads(set, block, w);
+    dk_view qkv = dk_used_rows(set, block->qkv);
+    if (w->attention_norm) {
+        dk_norm_args norm = dk_norm_of(c, w->attention_norm, w->attention_norm_bias);
+        ops->norm(set->queue, &norm, x, dk_used_rows(set, block->normed), dk_used_rows(set, block->norm_stats));
+    }
+    ops->linear_forward(set->queue, w->qkv_linear, set->precision, projected(set, block, w, x),
+                        c->qk_norm ? dk_used_rows(set, block->pre_norm) : qkv);
+    if (c->qk_norm) norm_heads(set, block, w);
     rotate(set, layer, qkv, 0);
 }
 
@@ -153,41 +197,65 @@ static void add_branch(const dk_workset *set, dk_view x, dk_view branch, dk_view
     ops->add(set->queue, x, branch, y);
 }
 
+/* branch = linear(x), behind the branch's own norm where there is one. */
+static void run_branch(const dk_workset *set, const dk_linear *linear, dk_view x, const dk_parameter *post_norm,
+                       dk_view before, dk_view stats)
+{
+    const dk_ops *ops = set->queue->backend->ops;
+    dk_view branch = dk_used_rows(set, set->branch), out = post_norm ? dk_used_rows(set, before) : branch;
+    ops->linear_forward(set->queue, linear, set->precision, x, out);
+    if (!post_norm) return;
+    dk_norm_args norm = dk_norm_of(&set->model->config, post_norm, NULL);
+    ops->norm(set->queue, &norm, out, branch, dk_used_rows(set, stats));
+}
+
 void dk_block_expand(const dk_workset *set, const dk_block *block, int64_t layer, dk_view x)
 {
     const dk_config *c = &set->model->config;
     const dk_ops *ops = set->queue->backend->ops;
     const dk_layer *w = &set->model->layers[layer];
-    dk_view branch = dk_used_rows(set, set->branch), residual = dk_used_rows(set, block->residual),
-            normed = dk_used_rows(set, block->mlp_normed);
-    dk_view up = dk_used_rows(set, block->up);
-    dk_norm_args norm = dk_norm_of(c, w->mlp_norm, w->mlp_norm_bias);
-    ops->linear_forward(set->queue, w->out_linear, set->precision, dk_used_rows(set, block->attended), branch);
-    add_branch(set, x, branch, residual);
-    ops->norm(set->queue, &norm, residual, normed, dk_used_rows(set, block->mlp_stats));
-    ops->linear_forward(set->queue, w->up_linear, set->precision, normed, up);
+    dk_view residual = dk_used_rows(set, block->residual), up = dk_used_rows(set, block->up);
+    run_branch(set, w->out_linear, dk_used_rows(set, block->attended), w->attention_post_norm, block->attention_out,
+               block->attention_out_stats);
+    add_branch(set, x, dk_used_rows(set, set->branch), residual);
+    if (w->mlp_norm) {
+        dk_norm_args norm = dk_norm_of(c, w->mlp_norm, w->mlp_norm_bias);
+        ops->norm(set->queue, &norm, residual, dk_used_rows(set, block->mlp_normed),
+                  dk_used_rows(set, block->mlp_stats));
+    }
+    ops->linear_forward(set->queue, w->up_linear, set->precision, expanded(set, block, w), up);
     ops->glu(set->queue, c->activation, gate_of(c, up), up_of(c, up), dk_used_rows(set, block->active));
+}
+
+static void contract(const dk_workset *set, const dk_block *block, int64_t layer)
+{
+    const dk_layer *w = &set->model->layers[layer];
+    run_branch(set, w->down_linear, dk_used_rows(set, block->active), w->mlp_post_norm, block->mlp_out,
+               block->mlp_out_stats);
 }
 
 void dk_block_finish(const dk_workset *set, const dk_block *block, int64_t layer, dk_view y)
 {
-    const dk_layer *w = &set->model->layers[layer];
-    dk_view branch = dk_used_rows(set, set->branch);
-    set->queue->backend->ops->linear_forward(set->queue, w->down_linear, set->precision,
-                                             dk_used_rows(set, block->active), branch);
-    add_branch(set, dk_used_rows(set, block->residual), branch, y);
+    contract(set, block, layer);
+    add_branch(set, dk_used_rows(set, block->residual), dk_used_rows(set, set->branch), y);
 }
 
-void dk_block_recompute(const dk_workset *set, const dk_block *block, int64_t layer, dk_view x)
+static void run_inside(const dk_workset *set, const dk_block *block, int64_t layer, dk_view x)
 {
     dk_block_project(set, block, layer, x);
     dk_block_attend(set, block, layer);
     dk_block_expand(set, block, layer, x);
 }
 
+void dk_block_recompute(const dk_workset *set, const dk_block *block, int64_t layer, dk_view x)
+{
+    run_inside(set, block, layer, x);
+    if (set->model->layers[layer].mlp_post_norm) contract(set, block, layer);
+}
+
 void dk_block_forward(const dk_workset *set, const dk_block *block, int64_t layer, dk_view x, dk_view y)
 {
-    dk_block_recompute(set, block, layer, x);
+    run_inside(set, block, layer, x);
     dk_block_finish(set, block, layer, y);
 }
 
@@ -204,6 +272,18 @@ static dk_view branch_gradient(const dk_workset *set, dk_view dx)
     return branch;
 }
 
+/* From behind a branch's own norm to before it; dx itself is not touched. */
+static dk_view post_norm_backward(const dk_workset *set, const dk_parameter *post_norm, dk_view before, dk_view stats,
+                                  dk_view dbranch)
+{
+    dk_view dout = dk_used_rows(set, set->dout);
+    if (!post_norm) return dbranch;
+    dk_norm_args norm = dk_norm_of(&set->model->config, post_norm, NULL);
+    set->queue->backend->ops->norm_backward(set->queue, &norm, dk_used_rows(set, before), dk_used_rows(set, stats),
+                                            dbranch, dout, 0, dk_gradient_of(post_norm), dk_view_none());
+    return dout;
+}
+
 static void mlp_backward(const dk_workset *set, const dk_block *block, int64_t layer, dk_view dx)
 {
     const dk_config *c = &set->model->config;
@@ -211,31 +291,33 @@ static void mlp_backward(const dk_workset *set, const dk_block *block, int64_t l
     const dk_layer *w = &set->model->layers[layer];
     dk_view up = dk_used_rows(set, block->up), dup = dk_used_rows(set, set->dup),
             dactive = dk_used_rows(set, set->dactive);
-    dk_view dbranch = branch_gradient(set, dx), dnormed = dk_used_rows(set, set->branch);
-    dk_norm_args norm = dk_norm_of(c, w->mlp_norm, w->mlp_norm_bias);
-    ops->linear_backward_weight(set->queue, w->down_linear, set->precision, dk_used_rows(set, block->active), dbranch);
-    ops->linear_backward_input(set->queue, w->down_linear, set->precision, dbranch, dactive, 0);
+    dk_view dout =
+        post_norm_backward(set, w->mlp_post_norm, block->mlp_out, block->mlp_out_stats, branch_gradient(set, dx));
+    dk_view dinput = w->mlp_norm ? dk_used_rows(set, set->branch) : dx;
+    ops->linear_backward_weight(set->queue, w->down_linear, set->precision, dk_used_rows(set, block->active), dout);
+    ops->linear_backward_input(set->queue, w->down_linear, set->precision, dout, dactive, 0);
     ops->glu_backward(set->queue, c->activation, gate_of(c, up), up_of(c, up), dactive, gate_of(c, dup), up_of(c, dup));
-    ops->linear_backward_weight(set->queue, w->up_linear, set->precision, dk_used_rows(set, block->mlp_normed), dup);
-    ops->linear_backward_input(set->queue, w->up_linear, set->precision, dup, dnormed, 0);
+    ops->linear_backward_weight(set->queue, w->up_linear, set->precision, expanded(set, block, w), dup);
+    ops->linear_backward_input(set->queue, w->up_linear, set->precision, dup, dinput, !w->mlp_norm);
+    if (!w->mlp_norm) return;
+    dk_norm_args norm = dk_norm_of(c, w->mlp_norm, w->mlp_norm_bias);
     ops->norm_backward(set->queue, &norm, dk_used_rows(set, block->residual), dk_used_rows(set, block->mlp_stats),
-                       dnormed, dx, 1, dk_gradient_of(w->mlp_norm), dk_gradient_of(w->mlp_norm_bias));
+                       dinput, dx, 1, dk_gradient_of(w->mlp_norm), dk_gradient_of(w->mlp_norm_bias));
 }
 
 /* In place: reads pre_norm, and puts its gradient where that of q or k was. */
 static void head_norm_backward(const dk_workset *set, const dk_block *block, const dk_parameter *weight, int32_t part)
 {
     const dk_config *c = &set->model->config;
-    dk_view d = dk_qkv_part(c, dk_used_rows(set, set->dqkv), part),
-            pre_norm = dk_qkv_part(c, dk_used_rows(set, block->pre_norm), part);
-    dk_view stats = part ? head_stats(set, block->k_stats, c->kv_heads) : head_stats(set, block->q_stats, c->heads);
+    dk_view d = normed_part(c, dk_used_rows(set, set->dqkv), part),
+            pre_norm = normed_part(c, dk_used_rows(set, block->pre_norm), part);
     dk_norm_args norm = head_norm_of(c, weight);
-    set->queue->backend->ops->norm_backward(set->queue, &norm, pre_norm, stats, d, d, 0, dk_gradient_of(weight),
-                                            dk_view_none());
+    set->queue->backend->ops->norm_backward(set->queue, &norm, pre_norm, head_stats(set, block, part), d, d, 0,
+                                            dk_gradient_of(weight), dk_view_none());
 }
 
 /* From the gradient of attention's branch to that of what the projection gave. */
-static void attention_backward(const dk_workset *set, const dk_block *block, int64_t layer, dk_view dbranch,
+static void attention_backward(const dk_workset *set, const dk_block *block, int64_t layer, dk_view dx,
                                const dk_view taps[3])
 {
     const dk_config *c = &set->model->config;
@@ -243,12 +325,14 @@ static void attention_backward(const dk_workset *set, const dk_block *block, int
     const dk_layer *w = &set->model->layers[layer];
     dk_view attended = dk_used_rows(set, block->attended), dattended = dk_used_rows(set, set->dattended), in[3], out[3];
     dk_attention_args args = dk_attention_of(set, layer);
+    dk_view dout = post_norm_backward(set, w->attention_post_norm, block->attention_out, block->attention_out_stats,
+                                      branch_gradient(set, dx));
     for (int32_t part = 0; part < 3; part++) {
         in[part] = dk_qkv_part(c, dk_used_rows(set, block->qkv), part);
         out[part] = dk_qkv_part(c, dk_used_rows(set, set->dqkv), part);
     }
-    ops->linear_backward_weight(set->queue, w->out_linear, set->precision, attended, dbranch);
-    ops->linear_backward_input(set->queue, w->out_linear, set->precision, dbranch, dattended, 0);
+    ops->linear_backward_weight(set->queue, w->out_linear, set->precision, attended, dout);
+    ops->linear_backward_input(set->queue, w->out_linear, set->precision, dout, dattended, 0);
     ops->attention_backward(set->queue, &args, in[0], in[1], in[2], dk_view_split(attended, c->heads),
                             dk_used_rows(set, block->lse), dk_view_split(dattended, c->heads), out[0], out[1], out[2]);
     for (int32_t part = 0; part < 3; part++)
@@ -260,19 +344,28 @@ static void attention_backward(const dk_workset *set, const dk_block *block, int
     head_norm_backward(set, block, w->k_norm, 1);
 }
 
+static void input_norm_backward(const dk_workset *set, const dk_block *block, const dk_layer *w, dk_view x, dk_view dx,
+                                int32_t want_input)
+{
+    const dk_ops *ops = set->queue->backend->ops;
+    dk_view dqkv = dk_used_rows(set, set->dqkv), dnormed = dk_used_rows(set, set->branch);
+    dk_view dweight = dk_gradient_of(w->attention_norm), dbias = dk_gradient_of(w->attention_norm_bias);
+    dk_norm_args norm = dk_norm_of(&set->model->config, w->attention_norm, w->attention_norm_bias);
+    if (!want_input && !dk_view_present(dweight) && !dk_view_present(dbias)) return;
+    ops->linear_backward_input(set->queue, w->qkv_linear, set->precision, dqkv, dnormed, 0);
+    ops->norm_backward(set->queue, &norm, x, dk_used_rows(set, block->norm_stats), dnormed,
+                       want_input ? dx : dk_view_none(), 1, dweight, dbias);
+}
+
 void dk_block_backward(const dk_workset *set, const dk_block *block, int64_t layer, dk_view x, dk_view dx,
                        const dk_view taps[3], int32_t want_input)
 {
     const dk_ops *ops = set->queue->backend->ops;
     const dk_layer *w = &set->model->layers[layer];
-    dk_view dqkv = dk_used_rows(set, set->dqkv), dnormed = dk_used_rows(set, set->branch);
-    dk_view dweight = dk_gradient_of(w->attention_norm), dbias = dk_gradient_of(w->attention_norm_bias);
-    dk_norm_args norm = dk_norm_of(&set->model->config, w->attention_norm, w->attention_norm_bias);
+    dk_view dqkv = dk_used_rows(set, set->dqkv);
     mlp_backward(set, block, layer, dx);
-    attention_backward(set, block, layer, branch_gradient(set, dx), taps);
-    ops->linear_backward_weight(set->queue, w->qkv_linear, set->precision, dk_used_rows(set, block->normed), dqkv);
-    if (!want_input && !dk_view_present(dweight) && !dk_view_present(dbias)) return;
-    ops->linear_backward_input(set->queue, w->qkv_linear, set->precision, dqkv, dnormed, 0);
-    ops->norm_backward(set->queue, &norm, x, dk_used_rows(set, block->norm_stats), dnormed,
-                       want_input ? dx : dk_view_none(), 1, dweight, dbias);
+    attention_backward(set, block, layer, dx, taps);
+    ops->linear_backward_weight(set->queue, w->qkv_linear, set->precision, projected(set, block, w, x), dqkv);
+    if (w->attention_norm) input_norm_backward(set, block, w, x, dx, want_input);
+    else if (want_input) ops->linear_backward_input(set->queue, w->qkv_linear, set->precision, dqkv, dx, 1);
 }

@@ -9,7 +9,6 @@ struct dk_cache {
     int64_t sequences, capacity, max_rows;
     dk_queue queue;
     dk_arena arena;
-    dk_buffer *rope;
     dk_workset set;
     dk_block block;
     dk_view ids, places;              /* I32 [max_rows]; places: where a row's key and value stand */
@@ -79,7 +78,6 @@ int32_t dk_cache_create(dk_model *model, int64_t sequences, int64_t capacity, in
                         dk_cache **out, dk_error *err)
 {
     int32_t rc;
-    const dk_rope_config *rope = &model->config.rope;
     dk_cache *cache = NULL;
     DK_TRY(check_sizes(&model->config, sequences, capacity, max_rows, err));
     DK_TRY(dk_check_precision(model->backend, precision, "cache", err));
@@ -95,8 +93,7 @@ int32_t dk_cache_create(dk_model *model, int64_t sequences, int64_t capacity, in
     cache->set.precision = precision;
     DK_TRY(dk_queue_open(&cache->queue, model->backend, err));
     DK_TRY(allocate(cache, err));
-    if (rope->kind != DK_ROPE_NONE)
-        DK_TRY(dk_rope_table(model->backend, rope, capacity, &cache->rope, &cache->set.rope, err));
+    DK_TRY(dk_rotation_create(model->backend, &model->config, capacity, &cache->set.rotation, err));
     *out = cache;
     cache = NULL;
 out:
@@ -107,7 +104,7 @@ out:
 void dk_cache_free(dk_cache *cache)
 {
     if (!cache) return;
-    if (cache->rope) cache->model->backend->ops->buffer_free(cache->model->backend, cache->rope);
+    dk_rotation_free(cache->model->backend, &cache->set.rotation);
     dk_arena_free(&cache->arena);
     dk_queue_close(&cache->queue);
     dk_free(cache->host, cache->keys);
@@ -165,6 +162,8 @@ static void bring_in(dk_cache *cache, const dk_tokens *tokens, const int64_t *wh
 {
     const dk_ops *ops = cache->model->backend->ops;
     int64_t n = tokens->sequences;
+    /* The tokens of a text that is being written cannot know how long it gets: the room for it counts. */
+    int64_t shift = dk_rope_shift(&cache->model->config.rope, cache->capacity);
     int32_t *numbers = cache->numbers;
     cache->set.rows = tokens->offsets[n];
     memcpy(cache->offsets, tokens->offsets, (size_t)(n + 1) * sizeof *cache->offsets);
@@ -173,11 +172,12 @@ static void bring_in(dk_cache *cache, const dk_tokens *tokens, const int64_t *wh
         int64_t begin = tokens->offsets[s], end = tokens->offsets[s + 1], length = cache->length[which[s]];
         cache->first[s] = which[s] * cache->capacity;
         cache->count[s] = length + end - begin;
-        for (int64_t i = begin; i < end; i++) numbers[i] = (int32_t)(length + i - begin);
+        for (int64_t i = begin; i < end; i++) numbers[i] = (int32_t)(shift + length + i - begin);
     }
     ops->copy_in(&cache->queue, dk_used_rows(&cache->set, cache->set.positions), numbers);
     for (int64_t s = 0; s < n; s++)
-        for (int64_t i = tokens->offsets[s]; i < tokens->offsets[s + 1]; i++) numbers[i] += (int32_t)cache->first[s];
+        for (int64_t i = tokens->offsets[s]; i < tokens->offsets[s + 1]; i++)
+            numbers[i] += (int32_t)(cache->first[s] - shift);
     ops->copy_in(&cache->queue, dk_used_rows(&cache->set, cache->places), numbers);
     for (int64_t s = 0; s < n; s++) numbers[s] = (int32_t)(tokens->offsets[s + 1] - 1);
     ops->copy_in(&cache->queue, dk_view_rows(cache->last_rows, 0, n), numbers);

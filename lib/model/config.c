@@ -49,7 +49,7 @@ static int32_t read_head_sizes(const reader *in, dk_error *err)
     int64_t kv_default = in->row->kv_heads && !(kv && kv->type == DK_NODE_NULL) ? in->row->kv_heads : config->heads;
     config->kv_heads = config->heads;
     config->head_dim = in->row->head_dim ? in->row->head_dim : config->hidden_size / config->heads;
-    if (!in->row->fused) {
+    if (!in->row->heads_alone) {
         DK_TRY(
             dk_node_i64(in->doc, in->root, "num_key_value_heads", 1, HEAD_LIMIT, kv_default, &config->kv_heads, err));
         DK_TRY(dk_node_i64(in->doc, in->root, "head_dim", 1, HEAD_LIMIT, config->head_dim, &config->head_dim, err));
@@ -57,9 +57,9 @@ static int32_t read_head_sizes(const reader *in, dk_error *err)
     if (config->heads % config->kv_heads)
         DK_TRY(dk_fail(err, DK_E_FORMAT, "%s: num_attention_heads %lld is not a multiple of num_key_value_heads %lld",
                        name, (long long)config->heads, (long long)config->kv_heads));
-    if (in->row->fused && config->hidden_size % config->heads)
-        DK_TRY(dk_fail(err, DK_E_FORMAT, "%s: n_embd %lld is not a multiple of n_head %lld", name,
-                       (long long)config->hidden_size, (long long)config->heads));
+    if (in->row->heads_alone && config->hidden_size % config->heads)
+        DK_TRY(dk_fail(err, DK_E_FORMAT, "%s: %s %lld is not a multiple of %s %lld", name, in->row->keys->hidden[0],
+                       (long long)config->hidden_size, in->row->keys->heads[0], (long long)config->heads));
     if (config->head_dim < 1 || config->heads * config->head_dim > WIDTH_LIMIT)
         DK_TRY(dk_fail(err, DK_E_FORMAT, "%s: %lld heads of %lld entries are not possible at hidden_size %lld", name,
                        (long long)config->heads, (long long)config->head_dim, (long long)config->hidden_size));
@@ -108,8 +108,8 @@ static int32_t read_positive(const reader *in, const char *key, double fallback,
 /* ---- what the arithmetic is ---- */
 static int32_t read_activation(const reader *in, dk_error *err)
 {
-    const char *name = NULL;
-    int32_t rc = dk_node_text(in->doc, in->root, in->row->keys->activation, in->row->activation, &name, err);
+    const char *name = NULL, *key = in->row->keys->activation[0];
+    int32_t rc = dk_node_text(in->doc, in->root, key, in->row->activation, &name, err);
     if (rc) return rc;
     for (size_t i = 0; i < sizeof activations / sizeof *activations; i++)
         if (!strcmp(activations[i].name, name)) {
@@ -119,7 +119,7 @@ static int32_t read_activation(const reader *in, dk_error *err)
     return dk_fail(err, DK_E_UNSUPPORTED,
                    "%s: %s '%s' is not supported; supported are silu, swish, gelu, gelu_python, gelu_new, gelu_fast, "
                    "gelu_pytorch_tanh, relu",
-                   dk_document_name(in->doc), in->row->keys->activation, name);
+                   dk_document_name(in->doc), key, name);
 }
 
 static int32_t read_flags(const reader *in, dk_error *err)
@@ -132,7 +132,9 @@ static int32_t read_flags(const reader *in, dk_error *err)
     DK_TRY(dk_node_bool(in->doc, in->root, "tie_word_embeddings", row->tied, &config->tied, err));
     config->norm = row->norm;
     config->gated = row->gated;
-    config->in_out = config->fused_qkv = row->fused;
+    config->in_out = row->in_out;
+    config->fused_qkv = row->fused_qkv;
+    config->fused_up = row->fused_up;
     config->learned_positions = row->learned_positions;
     config->qk_norm = row->qk_norm;
     config->norm_bias = row->norm == DK_NORM_LAYER;
@@ -144,6 +146,20 @@ out:
     return rc;
 }
 
+static int32_t read_multipliers(const reader *in, dk_error *err)
+{
+    int32_t rc;
+    double divisor = 1;
+    dk_config *config = in->config;
+    DK_TRY(read_positive(in, "embedding_multiplier", 1, 0, &config->embedding_scale, err));
+    DK_TRY(read_positive(in, "residual_multiplier", 1, 0, &config->residual_scale, err));
+    DK_TRY(read_positive(in, "attention_multiplier", 1, 0, &config->attention_scale, err));
+    DK_TRY(read_positive(in, "logits_scaling", 1, 0, &divisor, err));
+    config->logit_scale = 1 / divisor;
+out:
+    return rc;
+}
+
 static int32_t read_scales(const reader *in, dk_error *err)
 {
     int32_t rc, scaled = 1;
@@ -151,11 +167,12 @@ static int32_t read_scales(const reader *in, dk_error *err)
     config->embedding_scale = config->residual_scale = config->logit_scale = 1;
     DK_TRY(read_positive(in, in->row->keys->epsilon, in->row->epsilon, 1, &config->norm_epsilon, err));
     DK_TRY(read_positive(in, "initializer_range", 0.02, 1, &config->initializer_range, err));
-    if (in->row->fused) {
+    if (in->row->in_out) {
         DK_TRY(dk_node_bool(in->doc, in->root, "scale_attn_weights", 1, &scaled, err));
         DK_TRY(dk_node_bool(in->doc, in->root, "scale_attn_by_inverse_layer_idx", 0, &config->scale_by_layer, err));
     }
     config->attention_scale = scaled ? 1 / sqrt((double)config->head_dim) : 1;
+    if (in->row->has & DK_HAS_MULTIPLIERS) DK_TRY(read_multipliers(in, err));
 out:
     return rc;
 }
@@ -240,7 +257,7 @@ static int32_t read_all(dk_host *host, const reader *in, dk_error *err)
     DK_TRY(read_sizes(in, err));
     DK_TRY(read_flags(in, err));
     DK_TRY(read_scales(in, err));
-    if (!in->row->learned_positions) DK_TRY(dk_config_read_rope(in->doc, in->config, err));
+    if (!in->row->learned_positions) DK_TRY(dk_config_read_rope(host, in->doc, in->row, in->config, err));
     DK_TRY(dk_config_read_windows(host, in->doc, in->row, in->config, err));
     in->config->bos = read_id(in, "bos_token_id", in->row->bos);
     in->config->pad = read_id(in, "pad_token_id", -1);
@@ -268,6 +285,8 @@ out:
 
 void dk_config_free(dk_host *host, dk_config *config)
 {
+    dk_free(host, config->rope.short_factors);
+    dk_free(host, config->rope.long_factors);
     dk_free(host, config->window);
     dk_free(host, config->layer_rope);
     dk_free(host, config->json);

@@ -133,8 +133,8 @@ static int32_t put_sizes(source *in, int64_t *head_dim, dk_error *err)
     put_i64(in, keys->heads[0], heads);
     put_i64(in, keys->inner[0], inner);
     put_i64(in, keys->positions[0], positions);
-    if (!in->row->fused) put_i64(in, "num_key_value_heads", kv);
-    if (!in->row->fused) put_i64(in, "head_dim", dim);
+    if (!in->row->heads_alone) put_i64(in, "num_key_value_heads", kv);
+    if (!in->row->heads_alone) put_i64(in, "head_dim", dim);
     *head_dim = dim;
 out:
     return rc;
@@ -151,7 +151,7 @@ static int32_t put_numbers(source *in, dk_error *err)
         DK_TRY(dk_fail(err, DK_E_FORMAT, "%s: has no metadata key '%s.%s'", dk_checkpoint_path(in->file), in->row->gguf,
                        suffix));
     put_f64(in, in->row->keys->epsilon, epsilon);
-    dk_strbuf_printf(&in->text, ",\"%s\":\"%s\"", in->row->keys->activation, in->row->activation);
+    dk_strbuf_printf(&in->text, ",\"%s\":\"%s\"", in->row->keys->activation[0], in->row->activation);
 out:
     return rc;
 }
@@ -186,7 +186,22 @@ out:
     return rc;
 }
 
-static int32_t put_features(source *in, dk_error *err)
+static int32_t put_multipliers(source *in, int64_t head_dim, dk_error *err)
+{
+    static const char *const keys[][2] = {{"embedding_scale", "embedding_multiplier"},
+                                          {"residual_scale", "residual_multiplier"},
+                                          {"attention.scale", "attention_multiplier"},
+                                          {"logit_scale", "logits_scaling"}};
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+        double value = 0, usual = strcmp(keys[i][0], "attention.scale") ? 1 : 1 / sqrt((double)head_dim);
+        int32_t rc = get_number(in, keys[i][0], 0, &value, err);
+        if (rc) return rc;
+        put_f64(in, keys[i][1], value != 0 ? value : usual); /* 0 stands for none */
+    }
+    return DK_OK;
+}
+
+static int32_t put_features(source *in, int64_t head_dim, dk_error *err)
 {
     int64_t window = 0, id = 0;
     char key[96];
@@ -198,6 +213,7 @@ static int32_t put_features(source *in, dk_error *err)
     if (in->row->mlp_bias_key) put_bool(in, "mlp_bias", find_tensor(in, "blk.0.ffn_up.bias") != NULL);
     DK_TRY(dk_metadata_i64(in->file, key_of(in, "attention.sliding_window", key), 0, INT32_MAX, 0, &window, err));
     if (in->row->window == DK_WINDOW_ALL && window) put_i64(in, "sliding_window", window);
+    if (in->row->has & DK_HAS_MULTIPLIERS) DK_TRY(put_multipliers(in, head_dim, err));
     if (in->row->window == DK_WINDOW_UPPER && window)
         DK_TRY(dk_fail(err, DK_E_UNSUPPORTED,
                        "%s: metadata key '%s' does not say which layers slide; use the HF folder of this model",
@@ -248,6 +264,63 @@ out:
     return rc;
 }
 
+/* A multiplier of the logarithm says that both of YaRN's are given, the first being 1. */
+static int32_t put_query_scale(source *in, dk_error *err)
+{
+    int32_t rc;
+    double scale = 0, all_dims = 0, theta = 10000;
+    DK_TRY(get_number(in, "attention.temperature_scale", 0, &scale, err));
+    DK_TRY(get_number(in, "rope.scaling.yarn_log_multiplier", 0, &all_dims, err));
+    DK_TRY(get_number(in, "rope.freq_base", 10000, &theta, err));
+    put_f64(in, "rope_theta", theta);
+    put_f64(in, "llama_4_scaling_beta", scale);
+    if (all_dims != 0) put_f64(in, "mscale", 1);
+    if (all_dims != 0) put_f64(in, "mscale_all_dim", all_dims);
+out:
+    return rc;
+}
+
+static int32_t put_factors(source *in, const dk_tensor *tensor, const char *key, int64_t pairs, dk_error *err)
+{
+    char shape[DK_SHAPE_TEXT];
+    float value;
+    if (tensor->dtype != DK_F32 || tensor->rank != 1 || tensor->shape[0] != pairs)
+        return dk_fail(err, DK_E_MISMATCH, "%s: tensor '%s' is %s %s; F32 [%lld] is expected",
+                       dk_checkpoint_path(in->file), tensor->name, tensor->type_name,
+                       dk_shape_text(tensor->rank, tensor->shape, shape), (long long)pairs);
+    dk_strbuf_printf(&in->text, ",\"%s\":[", key);
+    for (int64_t i = 0; i < pairs; i++) {
+        memcpy(&value, (const uint8_t *)tensor->data + 4 * i, sizeof value);
+        if (i) dk_strbuf_puts(&in->text, ",");
+        dk_strbuf_f64(&in->text, as_written((double)value));
+    }
+    dk_strbuf_puts(&in->text, "]");
+    return DK_OK;
+}
+
+static int32_t put_long(source *in, int64_t pairs, int64_t positions, int64_t original, dk_error *err)
+{
+    int32_t rc;
+    double attention = 0;
+    const dk_tensor *near = find_tensor(in, "rope_factors_short.weight"),
+                    *far = find_tensor(in, "rope_factors_long.weight");
+    if (!near || !far)
+        DK_TRY(dk_fail(err, DK_E_MISMATCH, "%s: has tensor '%s' without the other one of longrope",
+                       dk_checkpoint_path(in->file), (near ? near : far)->name));
+    DK_TRY(get_number(in, "rope.scaling.attn_factor", 0, &attention, err));
+    dk_strbuf_puts(&in->text, ",\"rope_scaling\":{\"rope_type\":\"longrope\"");
+    put_f64(in, "factor", (double)positions / (double)original);
+    DK_TRY(put_factors(in, near, "short_factor", pairs, err));
+    DK_TRY(put_factors(in, far, "long_factor", pairs, err));
+    double factor = (double)positions / (double)original;
+    double usual = factor <= 1 ? 1 : sqrt(1 + log(factor) / log((double)original));
+    if (attention != 0 && fabs(attention - usual) > 1e-6) put_f64(in, "attention_factor", attention);
+    dk_strbuf_puts(&in->text, "}");
+    put_i64(in, "original_max_position_embeddings", original);
+out:
+    return rc;
+}
+
 static int32_t put_yarn(source *in, double factor, int64_t original, dk_error *err)
 {
     int32_t rc;
@@ -264,6 +337,7 @@ static int32_t put_yarn(source *in, double factor, int64_t original, dk_error *e
     put_f64(in, "beta_fast", fast);
     put_f64(in, "beta_slow", slow);
     put_i64(in, "original_max_position_embeddings", original);
+    if (in->row->has & DK_HAS_QUERY_SCALE) DK_TRY(put_query_scale(in, err));
     dk_strbuf_puts(&in->text, "}");
 out:
     return rc;
@@ -293,6 +367,14 @@ out:
     return rc;
 }
 
+/* The smallest factor that gives so many entries again. */
+static void put_partial(source *in, int64_t dims, int64_t head_dim)
+{
+    double part = (double)dims / (double)head_dim;
+    while ((int64_t)((double)head_dim * part) < dims) part = nextafter(part, 2);
+    put_f64(in, in->row->keys->partial, part);
+}
+
 static int32_t put_rope(source *in, int64_t head_dim, dk_error *err)
 {
     int32_t rc;
@@ -300,21 +382,24 @@ static int32_t put_rope(source *in, int64_t head_dim, dk_error *err)
     double theta = 10000;
     int64_t dims = 0, original = 0, positions = 1;
     const dk_tensor *divisors = find_tensor(in, "rope_freqs.weight");
+    int32_t is_long = find_tensor(in, "rope_factors_short.weight") || find_tensor(in, "rope_factors_long.weight");
     DK_TRY(get_number(in, "rope.freq_base", 10000, &theta, err));
     DK_TRY(get_size(in, "rope.dimension_count", head_dim, &dims, err));
-    if (dims != head_dim)
+    if (dims != head_dim && !(in->row->has & DK_HAS_PARTIAL))
         DK_TRY(dk_fail(err, DK_E_UNSUPPORTED, "%s: %lld of %lld entries of a head rotate; rotation of all is supported",
                        dk_checkpoint_path(in->file), (long long)dims, (long long)head_dim));
     DK_TRY(get_size(in, "context_length", 1, &positions, err));
     DK_TRY(get_size(in, "rope.scaling.original_context_length", positions, &original, err));
-    put_f64(in, "rope_theta", theta);
+    put_f64(in, in->row->keys->theta, theta);
+    if (in->row->has & DK_HAS_PARTIAL) put_partial(in, dims, head_dim);
     DK_TRY(dk_metadata_text(in->file, key_of(in, "rope.scaling.type", key), &type, err));
     if (divisors && type && strcmp(type, "none") != 0)
         DK_TRY(
             dk_fail(err, DK_E_UNSUPPORTED,
                     "%s: tensor 'rope_freqs.weight' and metadata key '%s' (%s) both scale positions; one is supported",
                     dk_checkpoint_path(in->file), key, type));
-    if (divisors) DK_TRY(put_divisors(in, divisors, theta, head_dim, original, err));
+    if (is_long) DK_TRY(put_long(in, dims / 2, positions, original, err));
+    else if (divisors) DK_TRY(put_divisors(in, divisors, theta, head_dim, original, err));
     else DK_TRY(put_scaling(in, type ? type : "linear", original, err));
 out:
     dk_free(in->host, type);
@@ -353,7 +438,7 @@ int32_t dk_config_from_gguf(dk_host *host, const dk_checkpoint *file, dk_config 
     dk_strbuf_printf(&in.text, "{\"architectures\":[\"%s\"],\"model_type\":\"%s\"", in.row->class_name, in.row->name);
     DK_TRY(put_sizes(&in, &head_dim, err));
     DK_TRY(put_numbers(&in, err));
-    DK_TRY(put_features(&in, err));
+    DK_TRY(put_features(&in, head_dim, err));
     if (!in.row->learned_positions) DK_TRY(put_rope(&in, head_dim, err));
     dk_strbuf_puts(&in.text, ",\"torch_dtype\":\"float32\"}");
     DK_TRY(dk_strbuf_check(&in.text, err));

@@ -13,7 +13,10 @@ typedef enum { /* which families read a key */
                BY_MLP_BIAS_KEY,
                BY_WINDOWED,
                BY_UPPER_WINDOWED,
-               BY_FUSED
+               BY_SWITCHED_WINDOW,
+               BY_IN_OUT,
+               BY_MULTIPLIERS,
+               BY_UNROTATED
 } reader;
 static const struct {
     const char *key;
@@ -39,11 +42,17 @@ static const struct {
     {"attention_bias", BY_BIAS_KEY},
     {"mlp_bias", BY_MLP_BIAS_KEY},
     {"sliding_window", BY_WINDOWED},
-    {"use_sliding_window", BY_UPPER_WINDOWED},
+    {"use_sliding_window", BY_SWITCHED_WINDOW},
     {"max_window_layers", BY_UPPER_WINDOWED},
     {"layer_types", BY_ALL},
-    {"scale_attn_weights", BY_FUSED},
-    {"scale_attn_by_inverse_layer_idx", BY_FUSED},
+    {"scale_attn_weights", BY_IN_OUT},
+    {"scale_attn_by_inverse_layer_idx", BY_IN_OUT},
+    {"embedding_multiplier", BY_MULTIPLIERS},
+    {"residual_multiplier", BY_MULTIPLIERS},
+    {"attention_multiplier", BY_MULTIPLIERS},
+    {"logits_scaling", BY_MULTIPLIERS},
+    {"no_rope_layers", BY_UNROTATED},
+    {"no_rope_layer_interval", BY_UNROTATED},
 };
 
 /* Keys that some relative of these families computes with. A neutral value does no harm. */
@@ -178,27 +187,39 @@ static int32_t reads(const dk_architecture *row, reader by)
         return row->window != DK_WINDOW_NEVER;
     case BY_UPPER_WINDOWED:
         return row->window == DK_WINDOW_UPPER;
-    case BY_FUSED:
-        return row->fused;
+    case BY_SWITCHED_WINDOW:
+        return row->window == DK_WINDOW_UPPER || row->window == DK_WINDOW_UNROTATED;
+    case BY_IN_OUT:
+        return row->in_out;
+    case BY_MULTIPLIERS:
+        return (row->has & DK_HAS_MULTIPLIERS) != 0;
+    case BY_UNROTATED:
+        return (row->has & DK_HAS_UNROTATED) != 0;
     }
     return 0;
 }
 
 static int32_t is_size(const dk_config_keys *keys, const char *key)
 {
-    const char *const names[] = {keys->hidden[0],    keys->hidden[1],    keys->layers[0], keys->layers[1],
-                                 keys->heads[0],     keys->heads[1],     keys->inner[0],  keys->inner[1],
-                                 keys->positions[0], keys->positions[1], keys->epsilon,   keys->activation};
+    const char *const names[] = {keys->hidden[0],     keys->hidden[1],    keys->layers[0], keys->layers[1],
+                                 keys->heads[0],      keys->heads[1],     keys->inner[0],  keys->inner[1],
+                                 keys->positions[0],  keys->positions[1], keys->epsilon,   keys->activation[0],
+                                 keys->activation[1], keys->theta,        keys->partial};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (names[i] && !strcmp(names[i], key)) return 1;
     return 0;
 }
 
-static int32_t is_known(const dk_architecture *row, const char *key)
+static int32_t is_used(const dk_architecture *row, const char *key)
 {
-    if (is_size(row->keys, key)) return 1;
     for (size_t i = 0; i < sizeof used / sizeof *used; i++)
         if (!strcmp(used[i].key, key) && reads(row, used[i].by)) return 1;
+    return is_size(row->keys, key);
+}
+
+static int32_t is_known(const dk_architecture *row, const char *key)
+{
+    if (is_used(row, key)) return 1;
     for (size_t i = 0; i < sizeof refused / sizeof *refused; i++)
         if (!strcmp(refused[i].key, key)) return 1;
     for (size_t i = 0; i < sizeof irrelevant / sizeof *irrelevant; i++)
@@ -271,7 +292,7 @@ static int32_t refuse(const dk_document *doc, const dk_architecture *row, dk_err
     DK_TRY(refuse_bias(doc, row, "mlp_bias", row->gated && !row->mlp_bias_key, err));
     for (size_t i = 0; i < sizeof refused / sizeof *refused; i++) {
         const dk_node *node = dk_node_get(dk_document_root(doc), refused[i].key);
-        if (node && !is_neutral(node, refused[i].neutral))
+        if (node && !is_used(row, refused[i].key) && !is_neutral(node, refused[i].neutral))
             return dk_fail(err, DK_E_UNSUPPORTED,
                            "%s: %s changes the arithmetic of a %s model in a way that is not supported; supported are "
                            "%s as published",

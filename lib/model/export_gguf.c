@@ -10,7 +10,7 @@ typedef struct exporter {
     dk_dtype dtype;
     dk_vocabulary_parts parts;
     dk_tensor_spec *specs;
-    int64_t *parameters; /* of each spec; -1 = rope_freqs.weight */
+    int64_t *parameters; /* of each spec; below 0: an EXTRA_ tensor */
     int64_t count;
     dk_stage stage;
     dk_buffer *laid; /* the tensor that is being written, as the file has it, where that is another order */
@@ -18,12 +18,16 @@ typedef struct exporter {
     float *floats; /* [2*DK_TENSOR_PIECE]: a piece of the narrowest type, as floats */
 } exporter;
 
+/* What scales frequencies, in tensors that belong to no parameter. */
+enum { EXTRA_LLAMA3 = -1, EXTRA_SHORT = -2, EXTRA_LONG = -3, EXTRAS = 2 };
+
 /* ---- which tensors, of which type ---- */
 static dk_gguf_layout layout_of(const exporter *in, int64_t parameter)
 {
     const dk_architecture *row = dk_architecture_find(in->model->config.architecture);
     dk_gguf_layout layout = dk_model_plan(in->model, parameter)->slot->layout;
     if (layout == DK_GGUF_ROTATED && !row->gguf_rotated) return DK_GGUF_SAME;
+    if (layout == DK_GGUF_SHIFTED) return DK_GGUF_SAME; /* narrow_piece adds the offset */
     return layout == DK_GGUF_TRANSPOSED && dk_model_state_of(in->model)->turned ? DK_GGUF_SAME : layout;
 }
 
@@ -55,22 +59,34 @@ static dk_tensor_spec spec_of(const exporter *in, int64_t parameter)
     return out;
 }
 
+static void add_extra(exporter *in, const char *name, int64_t which)
+{
+    in->specs[in->count] =
+        (dk_tensor_spec){.name = name, .dtype = DK_F32, .rank = 1, .shape = {in->model->config.rope.dims / 2}};
+    in->parameters[in->count++] = which;
+}
+
+static float extra_value(const exporter *in, int64_t which, int64_t pair)
+{
+    const dk_rope_config *rope = &in->model->config.rope;
+    if (which == EXTRA_LLAMA3) return (float)dk_llama3_divisor(rope, pair);
+    return (float)(which == EXTRA_LONG ? rope->long_factors : rope->short_factors)[pair];
+}
+
 static int32_t list_tensors(exporter *in, dk_error *err)
 {
     int32_t rc;
     const dk_model *model = in->model;
-    DK_TRY(dk_new(model->host, model->parameter_count + 1, &in->specs, err));
-    DK_TRY(dk_new(model->host, model->parameter_count + 1, &in->parameters, err));
+    DK_TRY(dk_new(model->host, model->parameter_count + EXTRAS, &in->specs, err));
+    DK_TRY(dk_new(model->host, model->parameter_count + EXTRAS, &in->parameters, err));
     for (int64_t i = 0; i < model->parameter_count; i++) {
         in->specs[i] = spec_of(in, i);
         in->parameters[i] = i;
     }
     in->count = model->parameter_count;
-    if (model->config.rope.kind == DK_ROPE_LLAMA3) {
-        in->specs[in->count] = (dk_tensor_spec){
-            .name = "rope_freqs.weight", .dtype = DK_F32, .rank = 1, .shape = {model->config.rope.dims / 2}};
-        in->parameters[in->count++] = -1;
-    }
+    if (model->config.rope.kind == DK_ROPE_LLAMA3) add_extra(in, "rope_freqs.weight", EXTRA_LLAMA3);
+    if (model->config.rope.kind == DK_ROPE_LONG) add_extra(in, "rope_factors_short.weight", EXTRA_SHORT);
+    if (model->config.rope.kind == DK_ROPE_LONG) add_extra(in, "rope_factors_long.weight", EXTRA_LONG);
 out:
     return rc;
 }
@@ -202,6 +218,8 @@ static int32_t narrow_piece(exporter *in, int64_t index, int64_t first, int64_t 
     for (int64_t at = 0; at < count; at += most)
         DK_TRY(dk_stage_read(&in->stage, in->value, first + at, count - at < most ? count - at : most, DK_F32,
                              in->floats + at, err));
+    if (dk_model_plan(in->model, in->parameters[index])->slot->layout == DK_GGUF_SHIFTED)
+        for (int64_t i = 0; i < count; i++) in->floats[i] += (float)in->model->config.norm_offset;
     dk_parallel_for(in->model->host, (count + work.piece - 1) / work.piece, 1, narrow_body, &work);
     if (work.failed)
         DK_TRY(dk_fail(err, DK_E_NUMERIC, "%s has weights that %s cannot hold: export as bf16 or f32",
@@ -220,8 +238,7 @@ static int32_t fill(void *user, int64_t index, uint64_t offset, void *out, uint6
     if (rc) return rc;
     if (dk_host_cancelled(in->model->host)) return dk_fail(err, DK_E_CANCELLED, "export: cancelled");
     if (in->parameters[index] >= 0) return narrow_piece(in, index, first, count, out, err);
-    for (int64_t i = 0; i < count; i++)
-        ((float *)out)[i] = (float)dk_llama3_divisor(&in->model->config.rope, first + i);
+    for (int64_t i = 0; i < count; i++) ((float *)out)[i] = extra_value(in, in->parameters[index], first + i);
     return DK_OK;
 }
 

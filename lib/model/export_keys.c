@@ -42,28 +42,78 @@ static int32_t has_window(const dk_config *config, int64_t *window)
     return windows == 0 ? 0 : windows == config->layers ? 1 : -1;
 }
 
-static const char *unsaid(const dk_config *c, const dk_architecture *row)
+/* The activation is what llama.cpp computes with for the family, whatever a file says. */
+static dk_activation usual_activation(const dk_architecture *row)
 {
-    int64_t window = 0;
-    int32_t plain_rope = 1;
-    dk_activation usual = !strcmp(row->activation, "silu") ? DK_ACT_SILU : DK_ACT_GELU_TANH;
-    for (int64_t i = 0; i < c->layers; i++) plain_rope &= c->layer_rope[i] || row->learned_positions;
-    if (c->activation != usual) return "another activation than its family's";
-    if (c->scale_by_layer) return "attention scores divided by the layer's number";
-    if (fabs(c->attention_scale * sqrt((double)c->head_dim) - 1) > 1e-6)
-        return "a scale of attention scores of its own";
+    return !strcmp(row->activation, "silu") ? DK_ACT_SILU : DK_ACT_GELU_TANH;
+}
+
+static int32_t is_close(double a, double b) { return fabs(a - b) <= 1e-6 * fabs(b); }
+
+static const char *unsaid_scales(const dk_config *c, const dk_architecture *row)
+{
+    if (row->has & DK_HAS_MULTIPLIERS) return NULL;
+    if (!is_close(c->attention_scale, 1 / sqrt((double)c->head_dim))) return "a scale of attention scores of its own";
     if (c->embedding_scale != 1 || c->residual_scale != 1 || c->logit_scale != 1) return "scaled activations";
     if (c->logit_softcap != 0 || c->attention_softcap != 0) return "soft caps";
-    if (!plain_rope) return "layers without rotary positions";
-    if (c->rope.kind != DK_ROPE_NONE && c->rope.dims != c->head_dim) return "heads that rotate in part";
-    if (row->window == DK_WINDOW_UPPER && has_window(c, &window)) return "sliding windows of some layers";
-    if (has_window(c, &window) < 0) return "sliding windows of some layers";
-    if (c->rope.kind == DK_ROPE_YARN && (c->rope.mscale > 0 || c->rope.attention_factor > 0 || !c->rope.truncate))
+    return NULL;
+}
+
+/* llama.cpp leaves out every fourth layer's rotation, and of one family alone. */
+static int32_t rotates_as_usual(const dk_config *c, const dk_architecture *row)
+{
+    for (int64_t i = 0; i < c->layers; i++) {
+        int32_t usual = row->has & DK_HAS_UNROTATED ? (i + 1) % 4 != 0 : 1;
+        if (!row->learned_positions && c->layer_rope[i] != usual) return 0;
+    }
+    return 1;
+}
+
+static const char *unsaid_rope(const dk_config *c, const dk_architecture *row)
+{
+    const dk_rope_config *rope = &c->rope;
+    int32_t queries = (row->has & DK_HAS_QUERY_SCALE) != 0;
+    if (!rotates_as_usual(c, row)) return "layers without rotary positions";
+    if (rope->kind == DK_ROPE_NONE) return NULL;
+    if (rope->dims != c->head_dim && !(row->has & DK_HAS_PARTIAL)) return "heads that rotate in part";
+    if (queries && rope->query_scale != 0 && rope->kind != DK_ROPE_YARN) return "scaled queries without YaRN";
+    if (rope->kind == DK_ROPE_LONG && !(row->has & DK_HAS_LENGTH_BESIDE)) return "longrope";
+    if (rope->kind != DK_ROPE_YARN) return NULL;
+    int32_t both = rope->mscale == 1 && rope->mscale_all_dim > 0 && queries;
+    if (rope->attention_factor > 0 || !rope->truncate || (rope->mscale > 0 && !both))
         return "YaRN with a scale of its own";
     return NULL;
 }
 
+static const char *unsaid(const dk_config *c, const dk_architecture *row)
+{
+    int64_t window = 0;
+    const char *why = NULL;
+    if (c->activation != usual_activation(row)) return "another activation than its family's";
+    if (c->scale_by_layer) return "attention scores divided by the layer's number";
+    if ((why = unsaid_scales(c, row)) || (why = unsaid_rope(c, row))) return why;
+    if (row->window == DK_WINDOW_UPPER && has_window(c, &window)) return "sliding windows of some layers";
+    if (has_window(c, &window) < 0) return "sliding windows of some layers";
+    return NULL;
+}
+
 /* ---- positions ---- */
+static void put_yarn(const writer *out, const dk_rope_config *rope)
+{
+    put_u32(out, "rope.scaling.original_context_length", rope->original_positions);
+    put_f32(out, "rope.scaling.yarn_beta_fast", rope->beta_fast);
+    put_f32(out, "rope.scaling.yarn_beta_slow", rope->beta_slow);
+    if (rope->query_scale != 0) put_f32(out, "attention.temperature_scale", rope->query_scale);
+    if (rope->mscale > 0) put_f32(out, "rope.scaling.yarn_log_multiplier", rope->mscale_all_dim);
+}
+
+static void put_long(const writer *out, const dk_rope_config *rope)
+{
+    double usual = rope->factor <= 1 ? 1 : sqrt(1 + log(rope->factor) / log((double)rope->original_positions));
+    put_u32(out, "rope.scaling.original_context_length", rope->original_positions);
+    put_f32(out, "rope.scaling.attn_factor", rope->attention_factor > 0 ? rope->attention_factor : usual);
+}
+
 static void put_rope(const writer *out, const dk_config *config)
 {
     const dk_rope_config *rope = &config->rope;
@@ -71,13 +121,19 @@ static void put_rope(const writer *out, const dk_config *config)
     put_u32(out, "rope.dimension_count", rope->dims);
     put_f32(out, "rope.freq_base", rope->theta);
     if (rope->kind == DK_ROPE_LLAMA3) put_u32(out, "rope.scaling.original_context_length", rope->original_positions);
+    if (rope->kind == DK_ROPE_LONG) put_long(out, rope);
     if (rope->kind != DK_ROPE_LINEAR && rope->kind != DK_ROPE_YARN) return;
     dk_gguf_put_text(out->keys, key_of(out, "rope.scaling.type", key), rope->kind == DK_ROPE_YARN ? "yarn" : "linear");
     put_f32(out, "rope.scaling.factor", rope->factor);
-    if (rope->kind == DK_ROPE_LINEAR) return;
-    put_u32(out, "rope.scaling.original_context_length", rope->original_positions);
-    put_f32(out, "rope.scaling.yarn_beta_fast", rope->beta_fast);
-    put_f32(out, "rope.scaling.yarn_beta_slow", rope->beta_slow);
+    if (rope->kind == DK_ROPE_YARN) put_yarn(out, rope);
+}
+
+static void put_multipliers(const writer *out, const dk_config *config)
+{
+    put_f32(out, "embedding_scale", config->embedding_scale);
+    put_f32(out, "residual_scale", config->residual_scale);
+    put_f32(out, "attention.scale", config->attention_scale);
+    put_f32(out, "logit_scale", 1 / config->logit_scale);
 }
 
 int32_t dk_gguf_put_config(dk_gguf_keys *keys, const dk_config *config, int64_t vocab_size, dk_error *err)
@@ -102,6 +158,7 @@ int32_t dk_gguf_put_config(dk_gguf_keys *keys, const dk_config *config, int64_t 
             config->norm_epsilon);
     if (has_window(config, &window)) put_u32(&out, "attention.sliding_window", window);
     if (!out.row->learned_positions) put_rope(&out, config);
+    if (out.row->has & DK_HAS_MULTIPLIERS) put_multipliers(&out, config);
     return DK_OK;
 }
 

@@ -32,20 +32,23 @@ static const char *const used[] = {"vocab_size",
 static const struct {
     const char *key;
     double neutral;
-} refused[] = {{"expert_count", 0},
-               {"attention.scale", 0},
-               {"logit_scale", 0},
-               {"embedding_scale", 0},
-               {"residual_scale", 0},
-               {"attn_logit_softcapping", 0},
-               {"final_logit_softcapping", 0},
-               {"rope.scaling.yarn_log_multiplier", 0},
-               {"attention.clamp_kqv", 0},
-               {"attention.max_alibi_bias", 0},
-               {"attention.causal", 1},
-               {"attention.kv_lora_rank", 0},
-               {"use_parallel_residual", 0},
-               {"rope.dimension_sections", 0}};
+    uint32_t used_by; /* DK_HAS_ of the families that read it */
+} refused[] = {{"expert_count", 0, 0},
+               {"attention.scale", 0, DK_HAS_MULTIPLIERS},
+               {"logit_scale", 0, DK_HAS_MULTIPLIERS},
+               {"embedding_scale", 0, DK_HAS_MULTIPLIERS},
+               {"residual_scale", 0, DK_HAS_MULTIPLIERS},
+               {"attention.temperature_scale", 0, DK_HAS_QUERY_SCALE},
+               {"attention.temperature_length", 0, 0},
+               {"attn_logit_softcapping", 0, 0},
+               {"final_logit_softcapping", 0, 0},
+               {"rope.scaling.yarn_log_multiplier", 0, DK_HAS_QUERY_SCALE},
+               {"attention.clamp_kqv", 0, 0},
+               {"attention.max_alibi_bias", 0, 0},
+               {"attention.causal", 1, 0},
+               {"attention.kv_lora_rank", 0, 0},
+               {"use_parallel_residual", 0, 0},
+               {"rope.dimension_sections", 0, 0}};
 
 /* The part behind "llama." of a key, or NULL. */
 static const char *suffix_of(const dk_metadata *found, const dk_architecture *row)
@@ -67,7 +70,7 @@ int32_t dk_gguf_check_keys(const dk_checkpoint *file, const dk_architecture *row
     for (size_t i = 0; i < sizeof refused / sizeof *refused; i++) {
         snprintf(key, sizeof key, "%s.%s", row->gguf, refused[i].key);
         const dk_metadata *found = dk_metadata_find(file, key);
-        if (found && !is_neutral(found, refused[i].neutral))
+        if (found && !(refused[i].used_by & row->has) && !is_neutral(found, refused[i].neutral))
             return dk_fail(err, DK_E_UNSUPPORTED,
                            "%s: metadata key '%s' changes the arithmetic in a way that is not supported",
                            dk_checkpoint_path(file), key);

@@ -53,7 +53,7 @@ static int32_t fill_fresh(dk_model *model, double std, uint64_t seed, dk_error *
             fill_normal(&queue, value, &in);
             break;
         case DK_INIT_ONE:
-            ops->fill(&queue, value, 1);
+            ops->fill(&queue, value, 1 - model->config.norm_offset);
             break;
         case DK_INIT_ZERO:
             ops->fill(&queue, value, 0);

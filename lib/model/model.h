@@ -21,7 +21,9 @@ typedef enum {
     DK_ROPE_PLAIN = 1,
     DK_ROPE_LINEAR = 2,
     DK_ROPE_LLAMA3 = 3,
-    DK_ROPE_YARN = 4
+    DK_ROPE_YARN = 4,
+    DK_ROPE_LONG = 5,
+    DK_ROPE_DYNAMIC = 6 /* stretches behind max_positions only, where contexts end here: plain before */
 } dk_rope_kind;
 typedef struct dk_rope_config {
     dk_rope_kind kind;
@@ -30,9 +32,18 @@ typedef struct dk_rope_config {
     double beta_fast, beta_slow;                     /* yarn */
     double attention_factor, mscale, mscale_all_dim; /* yarn; 0 = absent */
     int32_t truncate;                                /* yarn: correction range is rounded outwards (default 1) */
-    int64_t original_positions;                      /* llama3, yarn */
+    int64_t original_positions;                      /* llama3, yarn, longrope, query_scale */
     int64_t dims;                                    /* rotated entries of a head (head_dim unless partial) */
+    /* longrope: [dims/2] that frequencies are divided by, of texts up to original_positions and of longer ones */
+    double *short_factors, *long_factors;
+    double query_scale; /* queries times 1 + this * log(1 + floor(position / original_positions)); 0 = none */
 } dk_rope_config;
+
+typedef enum { /* RMS norms of q and k before rope */
+               DK_QK_NORM_NONE = 0,
+               DK_QK_NORM_HEAD, /* of each head, one weight for all */
+               DK_QK_NORM_WIDTH /* of all heads together */
+} dk_qk_norm;
 
 typedef struct dk_config {
     char architecture[24]; /* model_type: "llama", "gpt2", ... */
@@ -43,9 +54,10 @@ typedef struct dk_config {
     int32_t gated;     /* MLP: act(gate)*up, else act(up) */
     int32_t in_out;    /* products stored [in, out] (GPT-2) */
     int32_t fused_qkv; /* q|k|v are one parameter */
+    int32_t fused_up;  /* gate|up are */
     int32_t qkv_bias, out_bias, mlp_bias;
     int32_t norm_bias;
-    int32_t qk_norm;           /* RMS norm per head on q and k before rope */
+    dk_qk_norm qk_norm;
     int32_t learned_positions; /* GPT-2's wpe */
     int32_t tied;              /* head = embedding */
     dk_rope_config rope;
@@ -72,11 +84,12 @@ const char *dk_architectures(void); /* "gpt2, llama, ..." for messages */
 /* ---- weights ---- */
 typedef struct dk_layer { /* parameters of one block; NULL = absent. Fused ones stand in the first slot */
     dk_parameter *attention_norm, *attention_norm_bias;
-    dk_parameter *qkv[3], *qkv_bias[3]; /* fused_qkv: [0] only */
+    dk_parameter *attention_post_norm, *mlp_post_norm; /* of what a branch adds to the residual stream */
+    dk_parameter *qkv[3], *qkv_bias[3];                /* fused_qkv: [0] only */
     dk_parameter *q_norm, *k_norm;
     dk_parameter *out, *out_bias;
     dk_parameter *mlp_norm, *mlp_norm_bias;
-    dk_parameter *up[2], *up_bias[2]; /* gated: gate, up; else [0] = up */
+    dk_parameter *up[2], *up_bias[2]; /* gated: gate, up; fused_up or not gated: [0] only */
     dk_parameter *down, *down_bias;
     dk_linear *qkv_linear, *out_linear, *up_linear, *down_linear;
 } dk_layer;

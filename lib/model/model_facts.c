@@ -37,7 +37,7 @@ static int32_t same_values(const dk_tensor *a, const dk_tensor *b)
 
 static const dk_tensor *find_embedding(const dk_checkpoint *file, const dk_architecture *row)
 {
-    const char *name = row->slots[0].name;
+    const char *name = row->slots->at[0].name;
     const dk_tensor *found = dk_checkpoint_find(file, name);
     return found ? found : dk_checkpoint_find(file, name + strlen(row->prefix));
 }

@@ -39,7 +39,7 @@ static dk_gguf_layout layout_of(const loader *in, int64_t parameter)
 {
     dk_gguf_layout layout = dk_model_plan(in->model, parameter)->slot->layout;
     if (!in->gguf || (layout == DK_GGUF_ROTATED && !in->row->gguf_rotated)) return DK_GGUF_SAME;
-    return layout;
+    return layout == DK_GGUF_SHIFTED && in->model->config.norm_offset == 0 ? DK_GGUF_SAME : layout;
 }
 
 /* ---- which tensor is which parameter ---- */
@@ -148,7 +148,9 @@ static int32_t match_tensors(loader *in, dk_error *err)
 static int32_t is_ignored(const loader *in, const char *name)
 {
     if (in->model->config.tied && !strcmp(name, in->gguf ? "output.weight" : "lm_head.weight")) return 1;
-    if (in->gguf) return !strcmp(name, "rope_freqs.weight");
+    if (in->gguf)
+        return !strcmp(name, "rope_freqs.weight") || !strcmp(name, "rope_factors_short.weight") ||
+               !strcmp(name, "rope_factors_long.weight");
     if (in->row->learned_positions) return ends_with(name, ".attn.bias") || ends_with(name, ".attn.masked_bias");
     return ends_with(name, ".rotary_emb.inv_freq");
 }
@@ -191,13 +193,14 @@ out:
     return rc;
 }
 
-/* What is frozen stays where and as it is mapped; rotated rows alone, and data that is not aligned, are copied. */
+/* What is frozen stays where and as it is mapped; rotated rows alone, shifted norms and data that is not aligned are
+ * copied. */
 static int32_t place(loader *in, dk_error *err)
 {
     dk_model_state_of(in->model)->turned = in->gguf && !in->model->trainable && in->model->config.in_out;
     for (int64_t i = 0; i < in->model->parameter_count; i++) {
         const dk_tensor *tensor = in->sources[i];
-        if (in->model->trainable) in->dtypes[i] = in->model->backend->real;
+        if (in->model->trainable || layout_of(in, i) == DK_GGUF_SHIFTED) in->dtypes[i] = in->model->backend->real;
         else if (layout_of(in, i) == DK_GGUF_ROTATED || !is_aligned(tensor)) in->dtypes[i] = tensor->dtype;
         else in->model->parameters[i].value = mapped_view(in, tensor);
     }
@@ -229,10 +232,28 @@ static void convert_value(loader *in, int64_t parameter, dk_view from)
     case DK_GGUF_TRANSPOSED:
         if (!dk_model_state_of(in->model)->turned) from = dk_view_turned(from);
         break;
+    case DK_GGUF_SHIFTED: /* load_shifted goes on from here */
     case DK_GGUF_SAME:
         break;
     }
     in->model->backend->ops->convert(&in->queue, from, to);
+}
+
+/* The offset that is part of a norm's weight in the file comes off. */
+static int32_t load_shifted(loader *in, int64_t parameter, dk_error *err)
+{
+    int32_t rc;
+    const dk_ops *ops = in->model->backend->ops;
+    dk_view to = in->model->parameters[parameter].value;
+    dk_buffer *buffer = NULL;
+    DK_TRY(ops->buffer_create(in->model->backend, dk_dtype_bytes(to.dtype, dk_view_count(&to)), &buffer, err));
+    dk_view ones = dk_view_make(buffer, 0, to.dtype, to.rank, to.shape);
+    ops->fill(&in->queue, ones, 1);
+    ops->axpy(&in->queue, -in->model->config.norm_offset, ones, to);
+    DK_TRY(dk_queue_wait(&in->queue, err));
+out:
+    if (buffer) ops->buffer_free(in->model->backend, buffer);
+    return rc;
 }
 
 /* Blocks do not turn: they are floats before that. */
@@ -279,6 +300,7 @@ static int32_t load_values(loader *in, dk_error *err)
         else if (layout_of(in, i) == DK_GGUF_TRANSPOSED && dk_dtype_size(in->sources[i]->dtype) == 0)
             DK_TRY(load_turned(in, i, err));
         else convert_value(in, i, mapped_view(in, in->sources[i]));
+        if (layout_of(in, i) == DK_GGUF_SHIFTED) DK_TRY(load_shifted(in, i, err));
     }
     DK_TRY(dk_queue_wait(&in->queue, err));
 out:

@@ -9,7 +9,6 @@ struct dk_pass {
     dk_pass_spec spec;
     dk_queue queue;
     dk_arena arena;
-    dk_buffer *rope;
     dk_workset set;
     int64_t first;       /* lowest block that backward goes through; layers = none */
     int64_t max_length;  /* of a sequence */
@@ -39,6 +38,8 @@ static int32_t block_is_trained(const dk_layer *w)
                                  w->qkv_bias[2],
                                  w->q_norm,
                                  w->k_norm,
+                                 w->attention_post_norm,
+                                 w->mlp_post_norm,
                                  w->out,
                                  w->out_bias,
                                  w->mlp_norm,
@@ -188,15 +189,13 @@ static int32_t check_spec(const dk_model *model, const dk_pass_spec *spec, dk_er
 int32_t dk_pass_create(dk_model *model, const dk_pass_spec *spec, dk_pass **out, dk_error *err)
 {
     int32_t rc;
-    const dk_rope_config *rope = &model->config.rope;
     dk_pass *pass = NULL;
     DK_TRY(check_spec(model, spec, err));
     DK_TRY(dk_new(model->host, 1, &pass, err));
     begin(pass, model, spec);
     DK_TRY(dk_queue_open(&pass->queue, model->backend, err));
     DK_TRY(allocate(pass, err));
-    if (rope->kind != DK_ROPE_NONE)
-        DK_TRY(dk_rope_table(model->backend, rope, pass->max_length, &pass->rope, &pass->set.rope, err));
+    DK_TRY(dk_rotation_create(model->backend, &model->config, pass->max_length, &pass->set.rotation, err));
     *out = pass;
     pass = NULL;
 out:
@@ -207,7 +206,7 @@ out:
 void dk_pass_free(dk_pass *pass)
 {
     if (!pass) return;
-    if (pass->rope) pass->model->backend->ops->buffer_free(pass->model->backend, pass->rope);
+    dk_rotation_free(pass->model->backend, &pass->set.rotation);
     dk_arena_free(&pass->arena);
     dk_queue_close(&pass->queue);
     dk_free(pass->host, pass->x);
@@ -227,9 +226,7 @@ int64_t dk_pass_bytes(const dk_pass_spec *spec, const dk_model *model)
     plan(&pass, &pass.arena);
     int64_t bytes = pass.arena.used + spec->max_rows * (int64_t)sizeof *pass.numbers +
                     spec->max_sequences * (int64_t)sizeof *pass.offsets;
-    if (model->config.rope.kind != DK_ROPE_NONE)
-        bytes += dk_rope_table_bytes(model->backend, &model->config.rope, pass.max_length);
-    return bytes;
+    return bytes + dk_rotation_bytes(model->backend, &model->config, pass.max_length);
 }
 
 /* ---- forward ---- */
@@ -257,9 +254,11 @@ static void bring_in(dk_pass *pass, const dk_tokens *tokens)
 {
     const dk_ops *ops = pass->model->backend->ops;
     pass->set.rows = tokens->offsets[tokens->sequences];
-    for (int64_t s = 0; s < tokens->sequences; s++)
-        for (int64_t i = tokens->offsets[s]; i < tokens->offsets[s + 1]; i++)
-            pass->numbers[i] = (int32_t)(i - tokens->offsets[s]);
+    for (int64_t s = 0; s < tokens->sequences; s++) {
+        int64_t begin = tokens->offsets[s], end = tokens->offsets[s + 1];
+        int64_t shift = dk_rope_shift(&pass->model->config.rope, end - begin);
+        for (int64_t i = begin; i < end; i++) pass->numbers[i] = (int32_t)(shift + i - begin);
+    }
     memcpy(pass->offsets, tokens->offsets, (size_t)(tokens->sequences + 1) * sizeof *pass->offsets);
     ops->copy_in(&pass->queue, dk_used_rows(&pass->set, pass->ids), tokens->ids);
     ops->copy_in(&pass->queue, dk_used_rows(&pass->set, pass->set.positions), pass->numbers);

@@ -5,34 +5,50 @@
 
 #include "model/model.h"
 
-/* cos and sin for positions 0..positions-1: [positions, dims/2, 2]. The buffer is the caller's, also on failure. */
-int32_t dk_rope_table(dk_backend *backend, const dk_rope_config *rope, int64_t positions, dk_buffer **buffer,
-                      dk_view *out, dk_error *err);
+/* cos and sin for positions 0..positions-1: [positions, dims/2, 2], longrope's for longer texts behind those for short
+ * ones. The buffer is the caller's, also on failure. of_queries: with their own scale. */
+int32_t dk_rope_table(dk_backend *backend, const dk_rope_config *rope, int64_t positions, int32_t of_queries,
+                      dk_buffer **buffer, dk_view *out, dk_error *err);
 int64_t dk_rope_table_bytes(const dk_backend *backend, const dk_rope_config *rope, int64_t positions);
+/* Row of the table that position 0 of a text of this length has; the table was made for at least as many positions. */
+int64_t dk_rope_shift(const dk_rope_config *rope, int64_t length);
+
+typedef struct dk_rotation { /* the tables that the layers of a model rotate by; absent without rope */
+    dk_buffer *buffers[2];
+    dk_view queries, keys;
+} dk_rotation;
+/* What was made before a failure is the caller's to free. */
+int32_t dk_rotation_create(dk_backend *backend, const dk_config *config, int64_t positions, dk_rotation *out,
+                           dk_error *err);
+int64_t dk_rotation_bytes(const dk_backend *backend, const dk_config *config, int64_t positions);
+void dk_rotation_free(dk_backend *backend, dk_rotation *rotation);
 
 /* Activations of one block; views of max_rows rows. What only backward needs is absent in a forward pass. */
 typedef struct dk_block {
     dk_view normed, norm_stats;    /* [r, hidden], [r, 2] */
     dk_view qkv;                   /* [r, (heads + 2*kv_heads)*head_dim], after the norms per head and rope */
     dk_view pre_norm;              /* the same before the norms per head; absent without them */
-    dk_view q_stats, k_stats;      /* [r*heads, 2], [r*kv_heads, 2] */
+    dk_view q_stats, k_stats;      /* [r*heads, 2], [r*kv_heads, 2]; [r, 2] where the norm is over the width */
     dk_view attended, lse;         /* attention's output [r, heads*head_dim], log partitions [r, heads] */
     dk_view residual;              /* [r, hidden]: the residual stream between attention and MLP */
     dk_view mlp_normed, mlp_stats; /* [r, hidden], [r, 2] */
     dk_view up;                    /* [r, gate|up] */
     dk_view active;                /* [r, intermediate] */
+    /* what the branches gave before their norms, and [r, 2]; absent without them */
+    dk_view attention_out, attention_out_stats, mlp_out, mlp_out_stats;
 } dk_block;
 
 typedef struct dk_workset { /* what the forward and backward of any block work with */
     const dk_model *model;
     dk_queue *queue;
-    dk_precision precision;                /* of products */
-    int64_t rows;                          /* in use */
-    dk_view positions;                     /* I32 [rows] */
-    dk_view rope;                          /* the table; absent without rope */
+    dk_precision precision; /* of products */
+    int64_t rows;           /* in use */
+    dk_view positions;      /* I32 [rows]: of learned positions, or rows of the rotary table */
+    dk_rotation rotation;
     dk_attention_args attention;           /* sequences and offsets */
     dk_view branch;                        /* [r, hidden] scratch: a branch's output, or a gradient inside it */
     dk_view dqkv, dup, dattended, dactive; /* scratch of backward */
+    dk_view dout;                          /* [r, hidden] the same, behind the branches' norms; absent without them */
 } dk_workset;
 
 /* Views from an arena (twice: to measure, to have). */

@@ -8,8 +8,8 @@
 static int64_t count_parameters(const dk_architecture *row, const dk_config *config)
 {
     int64_t count = 0;
-    for (int32_t i = 0; i < row->slot_count; i++)
-        if (dk_slot_present(&row->slots[i], config)) count += row->slots[i].per_layer ? config->layers : 1;
+    for (int32_t i = 0; i < row->slots->count; i++)
+        if (dk_slot_present(&row->slots->at[i], config)) count += row->slots->at[i].per_layer ? config->layers : 1;
     return count;
 }
 
@@ -38,9 +38,9 @@ static void plan_one(dk_model *model, const dk_slot *slot, int64_t layer)
 
 static void plan_slots(dk_model *model, const dk_architecture *row, int32_t per_layer, int64_t layer)
 {
-    for (int32_t i = 0; i < row->slot_count; i++)
-        if (row->slots[i].per_layer == per_layer && dk_slot_present(&row->slots[i], &model->config))
-            plan_one(model, &row->slots[i], layer);
+    for (int32_t i = 0; i < row->slots->count; i++)
+        if (row->slots->at[i].per_layer == per_layer && dk_slot_present(&row->slots->at[i], &model->config))
+            plan_one(model, &row->slots->at[i], layer);
 }
 
 int32_t dk_model_new(dk_backend *backend, dk_config *config, int32_t trainable, dk_model **out, dk_error *err)

@@ -116,10 +116,10 @@ static inline void gguf_values(const dk_model *model, int64_t index, uint32_t ty
     const dk_parameter *parameter = &model->parameters[index];
     const dk_slot *slot = NULL;
     char name[96];
-    for (int32_t s = 0; s < row->slot_count && !slot; s++)
+    for (int32_t s = 0; s < row->slots->count && !slot; s++)
         for (int64_t layer = 0; layer < model->config.layers && !slot; layer++) {
-            dk_slot_name(row->slots[s].name, layer, name, sizeof name);
-            if (!strcmp(name, parameter->name)) slot = &row->slots[s];
+            dk_slot_name(row->slots->at[s].name, layer, name, sizeof name);
+            if (!strcmp(name, parameter->name)) slot = &row->slots->at[s];
         }
     if (!slot) exit(3);
     float *values = values_of(model, parameter->name);
@@ -178,18 +178,18 @@ static inline test_bytes gguf_of(const dk_model *model, const gguf_args *how)
         const dk_parameter *parameter = &model->parameters[i];
         uint32_t rank = (uint32_t)parameter->value.rank, type = rank == 2 ? how->type : how->vectors;
         int64_t shape[2] = {parameter->value.shape[0], parameter->value.shape[1]};
-        for (int32_t s = 0; s < row->slot_count; s++)
+        for (int32_t s = 0; s < row->slots->count; s++)
             for (int64_t layer = 0; layer < model->config.layers; layer++) {
                 char name[96], gguf[96];
-                dk_slot_name(row->slots[s].name, layer, name, sizeof name);
-                dk_slot_name(row->slots[s].gguf, layer, gguf, sizeof gguf);
+                dk_slot_name(row->slots->at[s].name, layer, name, sizeof name);
+                dk_slot_name(row->slots->at[s].gguf, layer, gguf, sizeof gguf);
                 if (strcmp(name, parameter->name)) continue;
-                if (row->slots[s].layout == DK_GGUF_TRANSPOSED)
+                if (row->slots->at[s].layout == DK_GGUF_TRANSPOSED)
                     shape[0] = parameter->value.shape[1], shape[1] = parameter->value.shape[0];
                 gguf_tensor(&out, gguf, rank, shape,
                             parameter == model->embedding && how->quantised ? how->quantised : type, data.size);
                 layer = model->config.layers;
-                s = row->slot_count;
+                s = row->slots->count;
             }
         gguf_values(model, i, type, how->widened, &data);
         gguf_align(&data, 32);

@@ -160,6 +160,28 @@ static const char *const tiny_configs[] = {
     "\"num_hidden_layers\":2,"
     "\"intermediate_size\":10,\"vocab_size\":13,\"max_position_embeddings\":24,\"attention_bias\":true,\"tie_word_"
     "embeddings\":false}",
+    "{\"model_type\":\"granite\",\"hidden_size\":8,\"num_attention_heads\":2,\"num_hidden_layers\":2,\"intermediate_"
+    "size\":10,"
+    "\"vocab_size\":13,\"max_position_embeddings\":24,\"embedding_multiplier\":2.5,\"attention_multiplier\":0.3,"
+    "\"residual_multiplier\":0.6,\"logits_scaling\":1.5,\"attention_bias\":true}",
+    "{\"model_type\":\"smollm3\",\"hidden_size\":8,\"num_attention_heads\":2,\"num_key_value_heads\":1,\"num_hidden_"
+    "layers\":2,"
+    "\"intermediate_size\":10,\"vocab_size\":13,\"max_position_embeddings\":24,\"no_rope_layers\":[0,1],\"tie_word_"
+    "embeddings\":true}",
+    "{\"model_type\":\"ministral3\",\"hidden_size\":8,\"num_attention_heads\":2,\"num_key_value_heads\":1,\"head_dim\":"
+    "4,"
+    "\"num_hidden_layers\":2,\"intermediate_size\":10,\"vocab_size\":13,\"max_position_embeddings\":24,\"rope_"
+    "parameters\":{"
+    "\"rope_type\":\"yarn\",\"factor\":4.0,\"original_max_position_embeddings\":2,\"llama_4_scaling_beta\":0.5}}",
+    "{\"model_type\":\"olmo2\",\"hidden_size\":8,\"num_attention_heads\":4,\"num_key_value_heads\":2,\"num_hidden_"
+    "layers\":3,"
+    "\"intermediate_size\":10,\"vocab_size\":13,\"max_position_embeddings\":24}",
+    "{\"model_type\":\"phi3\",\"hidden_size\":16,\"num_attention_heads\":2,\"num_key_value_heads\":1,\"num_hidden_"
+    "layers\":2,"
+    "\"intermediate_size\":10,\"vocab_size\":13,\"max_position_embeddings\":24,\"original_max_position_embeddings\":3,"
+    "\"sliding_window\":4,\"partial_rotary_factor\":0.5,\"rope_scaling\":{\"type\":\"longrope\",\"short_factor\":[1.0,"
+    "1.5],"
+    "\"long_factor\":[2.0,4.0]}}",
 };
 enum { TINY_CONFIGS = sizeof tiny_configs / sizeof *tiny_configs };
 

@@ -125,6 +125,79 @@ TEST(mistral_defaults)
     dk_config_free(host, &c);
 }
 
+/* What transformers fills in where a config.json names nothing but its type: tests/families/make_families.py. */
+static double number_of(const dk_node *map, const char *key, const char *alias, double fallback)
+{
+    const dk_node *node = dk_node_get(map, key);
+    if (!node && alias) node = dk_node_get(map, alias);
+    if (!node || node->type == DK_NODE_NULL) return fallback;
+    return node->type == DK_NODE_FLOAT ? node->f64 : (double)node->i64;
+}
+
+static void check_default_rope(const char *name, const dk_node *map, const dk_rope_config *rope, int64_t head_dim)
+{
+    CHECK_NEAR(rope->theta, number_of(map, "rope_theta", NULL, 10000), 0);
+    CHECK_INT(rope->dims, (int64_t)((double)head_dim * number_of(map, "partial_rotary_factor", NULL, 1)));
+    CHECK_NEAR(rope->factor, number_of(map, "factor", NULL, 1), 0);
+    CHECK_NEAR(rope->query_scale, number_of(map, "llama_4_scaling_beta", NULL, 0), 0);
+    if (rope->theta != number_of(map, "rope_theta", NULL, 10000)) FAIL("%s: rotary positions differ", name);
+}
+
+static void check_default_layers(const dk_config *c, const dk_node *want)
+{
+    const dk_node *types = dk_node_get(want, "layer_types"), *turns = dk_node_get(want, "no_rope_layers");
+    int64_t window = (int64_t)number_of(want, "sliding_window", NULL, 0);
+    for (int64_t i = 0; i < c->layers; i++) {
+        if (types && types->type == DK_NODE_LIST)
+            CHECK_INT(c->window[i], dk_node_is_text(types->items[i], "sliding_attention") ? window : 0);
+        if (turns && turns->type == DK_NODE_LIST) CHECK_INT(c->layer_rope[i] != 0, turns->items[i]->i64);
+    }
+}
+
+static void check_defaults(const dk_node *want)
+{
+    char json[64];
+    const char *name = want->key;
+    dk_config c = {0};
+    snprintf(json, sizeof json, "{\"model_type\":\"%s\"}", name);
+    int32_t rc = read_text(json, &c);
+    if (rc) {
+        FAIL("%s: %d %s", name, (int)rc, err.message);
+        return;
+    }
+    int64_t heads = (int64_t)number_of(want, "num_attention_heads", "n_head", 0);
+    int64_t hidden = (int64_t)number_of(want, "hidden_size", "n_embd", 0);
+    CHECK_INT(c.vocab_size, (int64_t)number_of(want, "vocab_size", NULL, 0));
+    CHECK_INT(c.hidden_size, hidden);
+    CHECK_INT(c.layers, (int64_t)number_of(want, "num_hidden_layers", "n_layer", 0));
+    CHECK_INT(c.heads, heads);
+    CHECK_INT(c.kv_heads, (int64_t)number_of(want, "num_key_value_heads", NULL, (double)heads));
+    CHECK_INT(c.head_dim, (int64_t)number_of(want, "head_dim", NULL, (double)(hidden / heads)));
+    CHECK_INT(c.intermediate_size, (int64_t)number_of(want, "intermediate_size", "n_inner", 4 * (double)hidden));
+    CHECK_INT(c.max_positions, (int64_t)number_of(want, "max_position_embeddings", "n_positions", 0));
+    CHECK_INT(c.tied, (int64_t)number_of(want, "tie_word_embeddings", NULL, 0));
+    CHECK_INT(c.bos, (int64_t)number_of(want, "bos_token_id", NULL, -1));
+    CHECK_INT(c.eos, (int64_t)number_of(want, "eos_token_id", NULL, -1));
+    CHECK_NEAR(c.norm_epsilon, number_of(want, "rms_norm_eps", c.norm == DK_NORM_RMS ? NULL : "layer_norm_eps", 1e-5),
+               0);
+    CHECK_NEAR(c.initializer_range, number_of(want, "initializer_range", NULL, 0), 0);
+    const dk_node *rope = dk_node_get(want, "rope_parameters");
+    if (rope && rope->type == DK_NODE_MAP) check_default_rope(name, rope, &c.rope, c.head_dim);
+    check_default_layers(&c, want);
+    dk_config_free(host, &c);
+}
+
+TEST(class_defaults)
+{
+    dk_document *doc = NULL;
+    setup();
+    REQUIRE_OK(dk_json_open(host, test_path(TEST_DATA, "families/defaults.json"), &doc, &err));
+    const dk_node *root = dk_document_root(doc);
+    CHECK(root->size >= 10);
+    for (size_t i = 0; i < root->size; i++) check_defaults(root->items[i]);
+    dk_document_free(doc);
+}
+
 TEST(qwen_defaults)
 {
     dk_config c = {0};
@@ -242,10 +315,16 @@ TEST(rope_styles)
 TEST(refuses_rope)
 {
     setup();
-    expect("{\"model_type\":\"llama\",\"rope_scaling\":{\"rope_type\":\"longrope\"}}", DK_E_UNSUPPORTED,
-           "'longrope' in rope_scaling is not supported; supported are default, linear, llama3, yarn");
-    expect("{\"model_type\":\"llama\",\"rope_scaling\":{\"type\":\"dynamic\",\"factor\":2}}", DK_E_UNSUPPORTED,
-           "'dynamic'");
+    expect("{\"model_type\":\"llama\",\"rope_scaling\":{\"rope_type\":\"axial\"}}", DK_E_UNSUPPORTED,
+           "'axial' in rope_scaling is not supported; supported are default, linear, dynamic, llama3, yarn, longrope");
+    expect("{\"model_type\":\"llama\",\"rope_scaling\":{\"type\":\"dynamic\"}}", DK_E_FORMAT,
+           "rope_scaling needs factor");
+    expect("{\"model_type\":\"phi3\",\"rope_scaling\":{\"type\":\"su\"}}", DK_E_MISMATCH,
+           "rope_scaling.short_factor is not a list of 48 numbers, one for each pair that rotates");
+    expect("{\"model_type\":\"phi3\",\"head_dim\":4,\"rope_scaling\":{\"type\":\"longrope\",\"short_factor\":[1,1],"
+           "\"long_factor\":[1,0]}}",
+           DK_E_FORMAT, "rope_scaling.long_factor[1] is not a number above 0");
+    expect("{\"model_type\":\"phi3\",\"partial_rotary_factor\":0.345}", DK_E_FORMAT, "would rotate; they go in pairs");
     expect("{\"model_type\":\"llama\",\"rope_scaling\":{\"type\":\"linear\"}}", DK_E_FORMAT,
            "rope_scaling needs factor");
     expect("{\"model_type\":\"llama\",\"rope_scaling\":{\"type\":\"linear\",\"factor\":0}}", DK_E_FORMAT,
@@ -300,9 +379,10 @@ TEST(refuses_unknown)
 {
     setup();
     expect("[]", DK_E_FORMAT, "config.json");
-    expect("{}", DK_E_FORMAT, "no model_type; supported are gpt2, llama");
+    expect("{}", DK_E_FORMAT, "no model_type; supported are gpt2, granite, llama");
     expect("{\"model_type\":3}", DK_E_FORMAT, "model_type");
-    expect("{\"model_type\":\"mamba\"}", DK_E_UNSUPPORTED, "'mamba' is not supported; supported are gpt2, llama");
+    expect("{\"model_type\":\"mamba\"}", DK_E_UNSUPPORTED,
+           "'mamba' is not supported; supported are gpt2, granite, llama");
     expect("{\"model_type\":\"llama\",\"hidden_act\":\"quick_gelu\"}", DK_E_UNSUPPORTED,
            "hidden_act 'quick_gelu' is not supported; supported are silu");
     expect("{\"model_type\":\"gpt2\",\"activation_function\":\"tanh\"}", DK_E_UNSUPPORTED,
@@ -478,9 +558,12 @@ TEST(published_configs_agree)
                                        "mistral_sliding",
                                        "qwen2",
                                        "qwen3",
-                                       "smollm"};
-    static const char *const others[] = {"gemma", "gemma2", "gemma3_text", "gpt_neox", "granite",
-                                         "olmo2", "phi3",   "smollm3",     "stablelm"};
+                                       "smollm",
+                                       "granite",
+                                       "olmo2",
+                                       "phi3",
+                                       "smollm3"};
+    static const char *const others[] = {"gemma", "gemma2", "gemma3_text", "gpt_neox", "stablelm"};
     char path[1200];
     setup();
     if (!test_assets()) SKIP("DISTILL_TEST_ASSETS is not set");
@@ -505,7 +588,7 @@ TEST(published_configs_agree)
         REQUIRE_OK(dk_json_open(host, path, &doc, &err));
         CHECK_INT(dk_config_read(host, doc, &config, &err), DK_E_UNSUPPORTED);
         CHECK_HAS(err.message, others[i]);
-        CHECK_HAS(err.message, "supported are gpt2");
+        CHECK_HAS(err.message, "supported are gpt2, granite");
         dk_document_free(doc);
     }
 }
@@ -591,8 +674,9 @@ TEST(fits_llama3)
     CHECK(!dk_llama3_fit((const float[]){0.5f, 1, 2, 8}, 4, 10000, 64, &found));
 }
 
-TEST_MAIN(TEST_CASE(llama_defaults) TEST_CASE(gpt2_defaults) TEST_CASE(mistral_defaults) TEST_CASE(qwen_defaults)
-              TEST_CASE(llama_biases_and_activations) TEST_CASE(rope_styles) TEST_CASE(refuses_rope) TEST_CASE(windows)
-                  TEST_CASE(refuses_unknown) TEST_CASE(keys_are_used_refused_or_named) TEST_CASE(rope_said_twice)
-                      TEST_CASE(ends_are_a_set) TEST_CASE(refuses_sizes) TEST_CASE(published_configs_agree)
-                          TEST_CASE(derived_texts) TEST_CASE(fits_llama3))
+TEST_MAIN(TEST_CASE(llama_defaults) TEST_CASE(gpt2_defaults) TEST_CASE(mistral_defaults) TEST_CASE(class_defaults)
+              TEST_CASE(qwen_defaults) TEST_CASE(llama_biases_and_activations) TEST_CASE(rope_styles)
+                  TEST_CASE(refuses_rope) TEST_CASE(windows) TEST_CASE(refuses_unknown)
+                      TEST_CASE(keys_are_used_refused_or_named) TEST_CASE(rope_said_twice) TEST_CASE(ends_are_a_set)
+                          TEST_CASE(refuses_sizes) TEST_CASE(published_configs_agree) TEST_CASE(derived_texts)
+                              TEST_CASE(fits_llama3))

@@ -29,6 +29,18 @@ static const char *const families[] = {
     "{\"model_type\":\"mistral\"," SMALL ",\"num_key_value_heads\":1,\"sliding_window\":5,\"head_dim\":6}",
     "{\"model_type\":\"qwen2\"," SMALL ",\"num_key_value_heads\":2,\"tie_word_embeddings\":true}",
     "{\"model_type\":\"qwen3\"," SMALL ",\"num_key_value_heads\":2,\"head_dim\":8}",
+    "{\"model_type\":\"granite\"," SMALL ",\"num_key_value_heads\":2,\"embedding_multiplier\":3.0,"
+    "\"attention_multiplier\":0.2,\"residual_multiplier\":0.5,\"logits_scaling\":2.0,\"tie_word_embeddings\":true}",
+    "{\"model_type\":\"smollm3\",\"vocab_size\":37,\"hidden_size\":32,\"intermediate_size\":64,\"num_hidden_layers\":4,"
+    "\"num_attention_heads\":4,\"max_position_embeddings\":32,\"num_key_value_heads\":2}",
+    "{\"model_type\":\"ministral3\"," SMALL ",\"num_key_value_heads\":2,\"head_dim\":8,\"rope_parameters\":{"
+    "\"rope_type\":\"yarn\",\"rope_theta\":500000.0,\"factor\":4.0,\"original_max_position_embeddings\":8,"
+    "\"mscale\":1.0,\"mscale_all_dim\":1.0,\"llama_4_scaling_beta\":0.25}}",
+    "{\"model_type\":\"olmo2\"," SMALL ",\"num_key_value_heads\":2}",
+    "{\"model_type\":\"phi3\"," SMALL ",\"num_key_value_heads\":2,\"sliding_window\":7}",
+    "{\"model_type\":\"phi3\"," SMALL ",\"partial_rotary_factor\":0.5,\"original_max_position_embeddings\":16,"
+    "\"rope_scaling\":{\"type\":\"longrope\",\"short_factor\":[1.0,1.5],\"long_factor\":[2.0,4.25]},"
+    "\"tie_word_embeddings\":true}",
     "{\"model_type\":\"gpt2\",\"vocab_size\":37,\"n_embd\":32,\"n_layer\":2,\"n_head\":4,\"n_positions\":32}",
 };
 enum { FAMILIES = sizeof families / sizeof *families };

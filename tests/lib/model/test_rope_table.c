@@ -11,7 +11,7 @@ static void check_table(const dk_rope_config *rope, const double frequencies[PAI
     dk_buffer *buffer = NULL;
     dk_view view;
     if (!fixture_begin(&f, ON_F64)) return;
-    CHECK_OK(dk_rope_table(f.backend, rope, POSITIONS, &buffer, &view, &err));
+    CHECK_OK(dk_rope_table(f.backend, rope, POSITIONS, 0, &buffer, &view, &err));
     CHECK_INT(dk_rope_table_bytes(f.backend, rope, POSITIONS), POSITIONS * PAIRS * 2 * 8);
     CHECK(view.rank == 3 && view.shape[0] == POSITIONS && view.shape[1] == PAIRS && view.shape[2] == 2);
     double *table = new_read(&f, view);

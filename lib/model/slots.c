@@ -1,0 +1,167 @@
+/* Which tensors the families have, and what GGUF calls them. */
+#include "model/architecture.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* One line for each tensor: HF name, GGUF name, owner, when, shape, fresh value, GGUF layout. */
+#define MATRIX(name, gguf, owner, field, when, rows, columns, layout)                                           \
+    {                                                                                                           \
+        name, gguf, offsetof(owner, field), PER_LAYER_##owner, DK_WHEN_##when, DK_DIM_##rows, DK_DIM_##columns, \
+            DK_INIT_NORMAL, DK_GGUF_##layout                                                                    \
+    }
+#define VECTOR(name, gguf, owner, field, when, rows, init, layout)                                         \
+    {                                                                                                      \
+        name, gguf, offsetof(owner, field), PER_LAYER_##owner, DK_WHEN_##when, DK_DIM_##rows, DK_DIM_NONE, \
+            DK_INIT_##init, DK_GGUF_##layout                                                               \
+    }
+#define NORM(name, gguf, owner, field, when, rows) VECTOR(name, gguf, owner, field, when, rows, ONE, SHIFTED)
+#define PER_LAYER_dk_model 0
+#define PER_LAYER_dk_layer 1
+#define LLAMA(part) "model.layers.%d." part
+#define GPT2(part) "transformer.h.%d." part
+#define BLK(part) "blk.%d." part
+#define TABLE(name) const dk_slots name = {name##_at, (int32_t)(sizeof name##_at / sizeof *name##_at)}
+
+/* ---- parts that families share ---- */
+#define LLAMA_TRUNK                                                                                             \
+    MATRIX("model.embed_tokens.weight", "token_embd.weight", dk_model, embedding, ALWAYS, VOCAB, HIDDEN, SAME), \
+        NORM("model.norm.weight", "output_norm.weight", dk_model, final_norm, ALWAYS, HIDDEN),                  \
+        MATRIX("lm_head.weight", "output.weight", dk_model, head, UNTIED, VOCAB, HIDDEN, SAME)
+#define LLAMA_INPUT_NORM \
+    NORM(LLAMA("input_layernorm.weight"), BLK("attn_norm.weight"), dk_layer, attention_norm, ALWAYS, HIDDEN)
+#define LLAMA_MLP_NORM \
+    NORM(LLAMA("post_attention_layernorm.weight"), BLK("ffn_norm.weight"), dk_layer, mlp_norm, ALWAYS, HIDDEN)
+#define LLAMA_PROJECTIONS                                                                                              \
+    MATRIX(LLAMA("self_attn.q_proj.weight"), BLK("attn_q.weight"), dk_layer, qkv[0], ALWAYS, Q, HIDDEN, ROTATED),      \
+        MATRIX(LLAMA("self_attn.k_proj.weight"), BLK("attn_k.weight"), dk_layer, qkv[1], ALWAYS, KV, HIDDEN, ROTATED), \
+        MATRIX(LLAMA("self_attn.v_proj.weight"), BLK("attn_v.weight"), dk_layer, qkv[2], ALWAYS, KV, HIDDEN, SAME),    \
+        VECTOR(LLAMA("self_attn.q_proj.bias"), BLK("attn_q.bias"), dk_layer, qkv_bias[0], QKV_BIAS, Q, ZERO, ROTATED), \
+        VECTOR(LLAMA("self_attn.k_proj.bias"), BLK("attn_k.bias"), dk_layer, qkv_bias[1], QKV_BIAS, KV, ZERO,          \
+               ROTATED),                                                                                               \
+        VECTOR(LLAMA("self_attn.v_proj.bias"), BLK("attn_v.bias"), dk_layer, qkv_bias[2], QKV_BIAS, KV, ZERO, SAME)
+#define LLAMA_OUT                                                                                                   \
+    MATRIX(LLAMA("self_attn.o_proj.weight"), BLK("attn_output.weight"), dk_layer, out, ALWAYS, HIDDEN, Q, SAME),    \
+        VECTOR(LLAMA("self_attn.o_proj.bias"), BLK("attn_output.bias"), dk_layer, out_bias, OUT_BIAS, HIDDEN, ZERO, \
+               SAME)
+#define LLAMA_HEAD_NORMS(dim_q, dim_k)                                                                   \
+    NORM(LLAMA("self_attn.q_norm.weight"), BLK("attn_q_norm.weight"), dk_layer, q_norm, QK_NORM, dim_q), \
+        NORM(LLAMA("self_attn.k_norm.weight"), BLK("attn_k_norm.weight"), dk_layer, k_norm, QK_NORM, dim_k)
+#define LLAMA_GATE_UP                                                                                            \
+    MATRIX(LLAMA("mlp.gate_proj.weight"), BLK("ffn_gate.weight"), dk_layer, up[0], ALWAYS, INNER, HIDDEN, SAME), \
+        MATRIX(LLAMA("mlp.up_proj.weight"), BLK("ffn_up.weight"), dk_layer, up[1], ALWAYS, INNER, HIDDEN, SAME)
+#define LLAMA_DOWN \
+    MATRIX(LLAMA("mlp.down_proj.weight"), BLK("ffn_down.weight"), dk_layer, down, ALWAYS, HIDDEN, INNER, SAME)
+#define LLAMA_MLP_BIAS                                                                                            \
+    VECTOR(LLAMA("mlp.gate_proj.bias"), BLK("ffn_gate.bias"), dk_layer, up_bias[0], MLP_BIAS, INNER, ZERO, SAME), \
+        VECTOR(LLAMA("mlp.up_proj.bias"), BLK("ffn_up.bias"), dk_layer, up_bias[1], MLP_BIAS, INNER, ZERO, SAME), \
+        VECTOR(LLAMA("mlp.down_proj.bias"), BLK("ffn_down.bias"), dk_layer, down_bias, MLP_BIAS, HIDDEN, ZERO, SAME)
+
+/* ---- the families ---- */
+static const dk_slot dk_llama_slots_at[] = {
+    LLAMA_TRUNK,   LLAMA_INPUT_NORM, LLAMA_PROJECTIONS, LLAMA_HEAD_NORMS(HEAD, HEAD), LLAMA_OUT, LLAMA_MLP_NORM,
+    LLAMA_GATE_UP, LLAMA_DOWN,       LLAMA_MLP_BIAS,
+};
+TABLE(dk_llama_slots);
+
+/* Norms stand behind the branches, none before them. */
+static const dk_slot dk_olmo2_slots_at[] = {
+    LLAMA_TRUNK,
+    LLAMA_PROJECTIONS,
+    LLAMA_HEAD_NORMS(Q, KV),
+    LLAMA_OUT,
+    NORM(LLAMA("post_attention_layernorm.weight"), BLK("post_attention_norm.weight"), dk_layer, attention_post_norm,
+         ALWAYS, HIDDEN),
+    LLAMA_GATE_UP,
+    LLAMA_DOWN,
+    NORM(LLAMA("post_feedforward_layernorm.weight"), BLK("post_ffw_norm.weight"), dk_layer, mlp_post_norm, ALWAYS,
+         HIDDEN),
+};
+TABLE(dk_olmo2_slots);
+
+static const dk_slot dk_phi3_slots_at[] = {
+    LLAMA_TRUNK,
+    LLAMA_INPUT_NORM,
+    MATRIX(LLAMA("self_attn.qkv_proj.weight"), BLK("attn_qkv.weight"), dk_layer, qkv[0], ALWAYS, QKV, HIDDEN, SAME),
+    LLAMA_OUT,
+    LLAMA_MLP_NORM,
+    MATRIX(LLAMA("mlp.gate_up_proj.weight"), BLK("ffn_up.weight"), dk_layer, up[0], ALWAYS, GATE_UP, HIDDEN, SAME),
+    LLAMA_DOWN,
+};
+TABLE(dk_phi3_slots);
+
+static const dk_slot dk_gpt2_slots_at[] = {
+    MATRIX("transformer.wte.weight", "token_embd.weight", dk_model, embedding, ALWAYS, VOCAB, HIDDEN, SAME),
+    MATRIX("transformer.wpe.weight", "position_embd.weight", dk_model, positions, ALWAYS, POSITIONS, HIDDEN, SAME),
+    VECTOR("transformer.ln_f.weight", "output_norm.weight", dk_model, final_norm, ALWAYS, HIDDEN, ONE, SAME),
+    VECTOR("transformer.ln_f.bias", "output_norm.bias", dk_model, final_norm_bias, ALWAYS, HIDDEN, ZERO, SAME),
+    MATRIX("lm_head.weight", "output.weight", dk_model, head, UNTIED, VOCAB, HIDDEN, SAME),
+    VECTOR(GPT2("ln_1.weight"), BLK("attn_norm.weight"), dk_layer, attention_norm, ALWAYS, HIDDEN, ONE, SAME),
+    VECTOR(GPT2("ln_1.bias"), BLK("attn_norm.bias"), dk_layer, attention_norm_bias, ALWAYS, HIDDEN, ZERO, SAME),
+    MATRIX(GPT2("attn.c_attn.weight"), BLK("attn_qkv.weight"), dk_layer, qkv[0], ALWAYS, HIDDEN, QKV, TRANSPOSED),
+    VECTOR(GPT2("attn.c_attn.bias"), BLK("attn_qkv.bias"), dk_layer, qkv_bias[0], ALWAYS, QKV, ZERO, SAME),
+    MATRIX(GPT2("attn.c_proj.weight"), BLK("attn_output.weight"), dk_layer, out, ALWAYS, Q, HIDDEN, TRANSPOSED),
+    VECTOR(GPT2("attn.c_proj.bias"), BLK("attn_output.bias"), dk_layer, out_bias, ALWAYS, HIDDEN, ZERO, SAME),
+    VECTOR(GPT2("ln_2.weight"), BLK("ffn_norm.weight"), dk_layer, mlp_norm, ALWAYS, HIDDEN, ONE, SAME),
+    VECTOR(GPT2("ln_2.bias"), BLK("ffn_norm.bias"), dk_layer, mlp_norm_bias, ALWAYS, HIDDEN, ZERO, SAME),
+    MATRIX(GPT2("mlp.c_fc.weight"), BLK("ffn_up.weight"), dk_layer, up[0], ALWAYS, HIDDEN, INNER, TRANSPOSED),
+    VECTOR(GPT2("mlp.c_fc.bias"), BLK("ffn_up.bias"), dk_layer, up_bias[0], ALWAYS, INNER, ZERO, SAME),
+    MATRIX(GPT2("mlp.c_proj.weight"), BLK("ffn_down.weight"), dk_layer, down, ALWAYS, INNER, HIDDEN, TRANSPOSED),
+    VECTOR(GPT2("mlp.c_proj.bias"), BLK("ffn_down.bias"), dk_layer, down_bias, ALWAYS, HIDDEN, ZERO, SAME),
+};
+TABLE(dk_gpt2_slots);
+
+/* ---- tensors ---- */
+int32_t dk_slot_present(const dk_slot *slot, const dk_config *config)
+{
+    switch (slot->when) {
+    case DK_WHEN_ALWAYS:
+        return 1;
+    case DK_WHEN_UNTIED:
+        return !config->tied;
+    case DK_WHEN_QKV_BIAS:
+        return config->qkv_bias;
+    case DK_WHEN_OUT_BIAS:
+        return config->out_bias;
+    case DK_WHEN_MLP_BIAS:
+        return config->mlp_bias;
+    case DK_WHEN_QK_NORM:
+        return config->qk_norm != DK_QK_NORM_NONE;
+    }
+    return 0;
+}
+
+int64_t dk_dim_size(dk_dim dim, const dk_config *config)
+{
+    int64_t q = config->heads * config->head_dim, kv = config->kv_heads * config->head_dim;
+    switch (dim) {
+    case DK_DIM_NONE:
+        return 1;
+    case DK_DIM_VOCAB:
+        return config->vocab_size;
+    case DK_DIM_POSITIONS:
+        return config->max_positions;
+    case DK_DIM_HIDDEN:
+        return config->hidden_size;
+    case DK_DIM_Q:
+        return q;
+    case DK_DIM_KV:
+        return kv;
+    case DK_DIM_QKV:
+        return q + 2 * kv;
+    case DK_DIM_HEAD:
+        return config->head_dim;
+    case DK_DIM_INNER:
+        return config->intermediate_size;
+    case DK_DIM_GATE_UP:
+        return 2 * config->intermediate_size;
+    }
+    return 0;
+}
+
+void dk_slot_name(const char *pattern, int64_t layer, char *out, size_t size)
+{
+    const char *place = strstr(pattern, "%d");
+    if (place) snprintf(out, size, "%.*s%lld%s", (int)(place - pattern), pattern, (long long)layer, place + 2);
+    else snprintf(out, size, "%s", pattern);
+}
