@@ -1,5 +1,5 @@
 #include "compute/cpu/cpu_linear.h"
-#include "compute/cpu/product/product.h"
+#include "compute/cpu/product/product_few.h"
 
 /* Products by our own kernels. What lies how: y = x W^T has K = in, and lines of B are outputs; dx = dy W has K = out,
  * and lines of B are inputs; dW = dy^T x has K = rows, and lines of A are outputs. */
@@ -24,7 +24,8 @@ static void run(dk_queue *queue, const char *op, const dk_product *product)
 {
     dk_cpu *cpu = dk_cpu_of(queue);
     int64_t bytes = 0;
-    if (!dk_product_run(queue->backend->host, &cpu->workers, &cpu->callers, product, &bytes))
+    if (!(dk_product_is_few(product) ? dk_product_few : dk_product_run)(queue->backend->host, &cpu->workers,
+                                                                        &cpu->callers, product, &bytes))
         dk_cpu_no_memory(queue, op, bytes);
 }
 

@@ -1,8 +1,7 @@
 #include "compute/cpu/product/product.h"
 
-#include <string.h>
-
 #include "base/threads.h"
+#include "compute/cpu/product/product_parts.h"
 
 #define SLAB_BYTES ((int64_t)8 << 20) /* of packed panels of B */
 #define SLAB_K 2048                   /* about: a multiple of the block is taken */
@@ -11,15 +10,6 @@
 #define PANELS_LOW 4                  /* likewise panels, for packing A */
 #define ACROSS_K 32                   /* rows of memory that are cut into panels at a time; a multiple of any group */
 #define PACK_GRAIN 16                 /* panels that a thread packs at a time */
-#define TILE_MOST (32 * 32)           /* floats of the largest tile */
-
-static int64_t up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
-static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
-
-static int64_t panel_bytes(const dk_micro *micro, int64_t height, int64_t k)
-{
-    return up(k, micro->group) * height * micro->k_bytes;
-}
 
 /* ---- the plan of one slab: K and panels of B in a range, cut into tasks ---- */
 typedef struct plan {
@@ -31,27 +21,8 @@ typedef struct plan {
     int64_t group_panels, groups; /* panels of B of one task */
     int64_t a_bytes, b_bytes;     /* of a task's scratch; b_bytes 0 = it packs no B */
     uint8_t *slab;                /* the packed panels of this range, or NULL */
-    int32_t few;                  /* micro->few is taken */
     _Atomic int32_t failed;
 } plan;
-
-typedef struct panel { /* of B */
-    const dk_product_columns *part;
-    int64_t line, lines;
-} panel;
-
-static int64_t panels_of(const dk_product *product, const dk_product_columns *part)
-{
-    return (part->count + product->micro->columns - 1) / product->micro->columns;
-}
-
-static panel find_panel(const dk_product *product, int64_t index)
-{
-    const dk_product_columns *part = product->columns;
-    for (; index >= panels_of(product, part); part++) index -= panels_of(product, part);
-    int64_t line = index * product->micro->columns;
-    return (panel){part, line, least(part->count - line, product->micro->columns)};
-}
 
 static int64_t rows_of(const dk_product *product)
 {
@@ -73,26 +44,26 @@ static void count_blocks(plan *p, int64_t block_rows)
 static void cut(plan *p, int64_t threads)
 {
     const dk_micro *micro = p->product->micro;
-    int64_t rows = rows_of(p->product), k = least(up(p->k_count, micro->group), micro->block),
+    int64_t rows = rows_of(p->product), k = dk_least(dk_whole(p->k_count, micro->group), micro->block),
             tasks = threads > 1 ? 2 * threads : 1;
     int64_t most = A_BYTES / (k * micro->k_bytes), wanted = (rows + tasks - 1) / tasks;
     if (wanted < ROWS_LOW) wanted = ROWS_LOW;
     most = most / micro->rows * micro->rows;
     if (most < micro->rows) most = micro->rows;
-    count_blocks(p, least(most, up(least(wanted, rows), micro->rows)));
+    count_blocks(p, dk_least(most, dk_whole(dk_least(wanted, rows), micro->rows)));
     int64_t groups = p->blocks < tasks ? (tasks + p->blocks - 1) / p->blocks : 1,
             size = (p->panel_count + groups - 1) / groups;
     p->group_panels = size < PANELS_LOW ? PANELS_LOW : size;
     p->groups = (p->panel_count + p->group_panels - 1) / p->group_panels;
-    p->a_bytes = up(p->block_rows * k * micro->k_bytes + DK_PACK_SLACK, 64);
+    p->a_bytes = dk_whole(p->block_rows * k * micro->k_bytes + DK_PACK_SLACK, 64);
 }
 
 static const void *packed_panel(const plan *p, int64_t index, int64_t k, int64_t count, uint8_t *own)
 {
     const dk_micro *micro = p->product->micro;
-    panel of = find_panel(p->product, index);
+    dk_panel of = dk_find_panel(p->product, index);
     if (p->slab)
-        return p->slab + (index - p->panel_first) * panel_bytes(micro, micro->columns, p->k_count) +
+        return p->slab + (index - p->panel_first) * dk_panel_bytes(micro, micro->columns, p->k_count) +
                (k - p->k_first) * micro->columns * micro->k_bytes;
     micro->pack_b(&of.part->b, of.line, of.lines, micro->columns, k, count, own);
     return own;
@@ -115,87 +86,36 @@ static void pack_rows(const task *t, int64_t k, int64_t count)
     for (int64_t at = 0; at < count; at += most) {
         uint8_t *to = t->a;
         for (int64_t i = 0; i < t->rows; i += micro->rows) {
-            int64_t lines = least(t->rows - i, micro->rows), height = micro->height(lines);
-            micro->pack_a(&product->a, t->part->first + t->row + i, lines, height, k + at, least(count - at, most),
+            int64_t lines = dk_least(t->rows - i, micro->rows), height = micro->height(lines);
+            micro->pack_a(&product->a, t->part->first + t->row + i, lines, height, k + at, dk_least(count - at, most),
                           to + at * height * micro->k_bytes);
-            to += panel_bytes(micro, height, count);
+            to += dk_panel_bytes(micro, height, count);
         }
     }
 }
 
 /* A tile that C has no room for goes through a buffer. */
-static void load_tile(const dk_micro *micro, float *tile, const float *c, int64_t c_step, int64_t rows, int64_t columns,
-                      int32_t add)
-{
-    if (!add) return;
-    memset(tile, 0, TILE_MOST * sizeof *tile);
-    for (int64_t r = 0; r < rows; r++) memcpy(tile + r * micro->columns, c + r * c_step, (size_t)columns * sizeof *c);
-}
-
-static void store_tile(const dk_micro *micro, const float *tile, float *c, int64_t c_step, int64_t rows,
-                       int64_t columns)
-{
-    for (int64_t r = 0; r < rows; r++) memcpy(c + r * c_step, tile + r * micro->columns, (size_t)columns * sizeof *c);
-}
-
 static void partial_tile(const dk_micro *micro, int64_t height, int64_t k, const void *a, const void *b, float *c,
                          int64_t c_step, int64_t rows, int64_t columns, int32_t add)
 {
-    float tile[TILE_MOST];
-    load_tile(micro, tile, c, c_step, rows, columns, add);
+    float tile[DK_TILE_MOST];
+    dk_load_tile(micro, tile, c, c_step, rows, columns, add);
     micro->tile(height, k, a, b, tile, micro->columns, add);
-    store_tile(micro, tile, c, c_step, rows, columns);
+    dk_store_tile(micro, tile, c, c_step, rows, columns);
 }
 
 static void multiply_panel(const task *t, int64_t index, const void *b, int64_t count, int32_t add)
 {
     const dk_micro *micro = t->plan->product->micro;
-    panel of = find_panel(t->plan->product, index);
+    dk_panel of = dk_find_panel(t->plan->product, index);
     const uint8_t *a = t->a;
     float *c = t->part->c + t->row * t->part->c_step + of.part->column + of.line;
-    int64_t k = up(count, micro->group);
+    int64_t k = dk_whole(count, micro->group);
     for (int64_t i = 0; i < t->rows; i += micro->rows, c += micro->rows * t->part->c_step) {
-        int64_t rows = least(t->rows - i, micro->rows), height = micro->height(rows);
+        int64_t rows = dk_least(t->rows - i, micro->rows), height = micro->height(rows);
         if (rows == height && of.lines == micro->columns) micro->tile(height, k, a, b, c, t->part->c_step, add);
         else partial_tile(micro, height, k, a, b, c, t->part->c_step, rows, of.lines, add);
-        a += panel_bytes(micro, height, count);
-    }
-}
-
-/* The same for few rows, from lines of B where they are a whole panel. */
-static void few_tile(const task *t, const panel *of, int64_t height, int64_t k, int64_t count, const void *a, float *c)
-{
-    const dk_product *product = t->plan->product;
-    const dk_micro *micro = product->micro;
-    float tile[TILE_MOST];
-    int32_t add = product->add || k > 0;
-    int64_t c_step = t->part->c_step;
-    if (of->lines < micro->columns) {
-        micro->pack_b(&of->part->b, of->line, of->lines, micro->columns, k, count, t->b);
-        partial_tile(micro, height, up(count, micro->group), a, t->b, c, c_step, t->rows, of->lines, add);
-    } else if (t->rows == height) {
-        micro->few(&of->part->b, of->line, height, k, count, a, c, c_step, add);
-    } else {
-        load_tile(micro, tile, c, c_step, t->rows, of->lines, add);
-        micro->few(&of->part->b, of->line, height, k, count, a, tile, micro->columns, add);
-        store_tile(micro, tile, c, c_step, t->rows, of->lines);
-    }
-}
-
-/* Few rows of A, all K at a time, past lines of B that nobody packs. Lines that are no whole panel are packed. */
-static void run_few(const task *t, int64_t panel_first, int64_t panel_end)
-{
-    const plan *p = t->plan;
-    const dk_product *product = p->product;
-    const dk_micro *micro = product->micro;
-    int64_t height = micro->height(t->rows);
-    micro->pack_a(&product->a, t->part->first + t->row, t->rows, height, 0, p->k_count, t->a);
-    for (int64_t i = panel_first; i < panel_end; i++) {
-        panel of = find_panel(product, i);
-        float *c = t->part->c + t->row * t->part->c_step + of.part->column + of.line;
-        for (int64_t k = 0; k < p->k_count; k += micro->block) {
-            few_tile(t, &of, height, k, least(p->k_count - k, micro->block), t->a + k * height * micro->k_bytes, c);
-        }
+        a += dk_panel_bytes(micro, height, count);
     }
 }
 
@@ -203,13 +123,9 @@ static void run_task(const task *t, int64_t panel_first, int64_t panel_end)
 {
     const plan *p = t->plan;
     const dk_micro *micro = p->product->micro;
-    if (p->few) {
-        run_few(t, panel_first, panel_end);
-        return;
-    }
     if (micro->begin) micro->begin();
     for (int64_t k = p->k_first; k < p->k_first + p->k_count; k += micro->block) {
-        int64_t count = least(p->k_first + p->k_count - k, micro->block);
+        int64_t count = dk_least(p->k_first + p->k_count - k, micro->block);
         pack_rows(t, k, count);
         for (int64_t i = panel_first; i < panel_end; i++)
             multiply_panel(t, i, packed_panel(p, i, k, count, t->b), count, p->product->add || k > 0);
@@ -231,8 +147,8 @@ static void tasks_body(void *context, int64_t begin, int64_t end)
         for (; block * p->block_rows >= t.part->count; t.part++)
             block -= (t.part->count + p->block_rows - 1) / p->block_rows;
         t.row = block * p->block_rows;
-        t.rows = least(t.part->count - t.row, p->block_rows);
-        run_task(&t, first, least(first + p->group_panels, p->panel_first + p->panel_count));
+        t.rows = dk_least(t.part->count - t.row, p->block_rows);
+        run_task(&t, first, dk_least(first + p->group_panels, p->panel_first + p->panel_count));
     }
     dk_scratch_give(p->workers, scratch);
 }
@@ -240,7 +156,7 @@ static void tasks_body(void *context, int64_t begin, int64_t end)
 static int32_t run_tasks(dk_host *host, plan *p, int64_t *bytes)
 {
     *bytes = p->a_bytes + p->b_bytes;
-    if (!dk_scratch_prepare(p->workers, least(dk_host_threads(host), p->blocks * p->groups), *bytes)) return 0;
+    if (!dk_scratch_prepare(p->workers, dk_least(dk_host_threads(host), p->blocks * p->groups), *bytes)) return 0;
     dk_parallel_for(host, p->blocks * p->groups, 1, tasks_body, p);
     return !p->failed;
 }
@@ -250,14 +166,14 @@ static void slab_body(void *context, int64_t begin, int64_t end)
 {
     const plan *p = context;
     const dk_micro *micro = p->product->micro;
-    int64_t bytes = panel_bytes(micro, micro->columns, p->k_count);
+    int64_t bytes = dk_panel_bytes(micro, micro->columns, p->k_count);
     for (int64_t at = 0; at < p->k_count; at += ACROSS_K) {
         for (int64_t i = begin; i < end; i++) {
-            panel of = find_panel(p->product, p->panel_first + i);
+            dk_panel of = dk_find_panel(p->product, p->panel_first + i);
             int64_t most = of.part->b.across ? ACROSS_K : p->k_count;
             if (most > ACROSS_K && at > 0) continue;
-            micro->pack_b(&of.part->b, of.line, of.lines, micro->columns, p->k_first + at, least(p->k_count - at, most),
-                          p->slab + i * bytes + at * micro->columns * micro->k_bytes);
+            micro->pack_b(&of.part->b, of.line, of.lines, micro->columns, p->k_first + at,
+                          dk_least(p->k_count - at, most), p->slab + i * bytes + at * micro->columns * micro->k_bytes);
         }
     }
 }
@@ -265,16 +181,16 @@ static void slab_body(void *context, int64_t begin, int64_t end)
 static int32_t run_slabs(dk_host *host, dk_scratch *callers, plan *p, int64_t panels, int64_t *bytes)
 {
     const dk_micro *micro = p->product->micro;
-    int64_t k_most = least(SLAB_K / micro->block * micro->block, p->product->k),
-            one = panel_bytes(micro, micro->columns, k_most), most = SLAB_BYTES / one > 0 ? SLAB_BYTES / one : 1;
+    int64_t k_most = dk_least(SLAB_K / micro->block * micro->block, p->product->k),
+            one = dk_panel_bytes(micro, micro->columns, k_most), most = SLAB_BYTES / one > 0 ? SLAB_BYTES / one : 1;
     int32_t ok = 1;
-    *bytes = least(most, panels) * one;
+    *bytes = dk_least(most, panels) * one;
     p->slab = dk_scratch_take(callers, *bytes);
     if (!p->slab) return 0;
     for (p->k_first = 0; ok && p->k_first < p->product->k; p->k_first += k_most) {
-        p->k_count = least(p->product->k - p->k_first, k_most);
+        p->k_count = dk_least(p->product->k - p->k_first, k_most);
         for (p->panel_first = 0; ok && p->panel_first < panels; p->panel_first += most) {
-            p->panel_count = least(panels - p->panel_first, most);
+            p->panel_count = dk_least(panels - p->panel_first, most);
             cut(p, dk_host_threads(host));
             dk_parallel_for(host, p->panel_count, PACK_GRAIN, slab_body, p);
             ok = run_tasks(host, p, bytes);
@@ -284,27 +200,14 @@ static int32_t run_slabs(dk_host *host, dk_scratch *callers, plan *p, int64_t pa
     return ok;
 }
 
-static int32_t can_few(const dk_product *product)
-{
-    int32_t can = product->row_parts == 1 && rows_of(product) <= product->micro->few_rows;
-    for (int64_t i = 0; i < product->column_parts; i++) {
-        const dk_operand *b = &product->columns[i].b;
-        can &= !b->across && (b->dtype == DK_F32 || b->dtype == DK_F16 || b->dtype == DK_BF16);
-    }
-    return can;
-}
-
 int32_t dk_product_run(dk_host *host, dk_scratch *workers, dk_scratch *callers, const dk_product *product,
                        int64_t *bytes)
 {
     const dk_micro *micro = product->micro;
-    plan p = {.product = product, .workers = workers, .k_count = product->k};
-    for (int64_t i = 0; i < product->column_parts; i++) p.panel_count += panels_of(product, &product->columns[i]);
+    plan p = {.product = product, .workers = workers, .k_count = product->k, .panel_count = dk_panels(product)};
     if (!rows_of(product) || !p.panel_count || !product->k) return 1;
     cut(&p, dk_host_threads(host));
     if (p.blocks > 1) return run_slabs(host, callers, &p, p.panel_count, bytes);
-    p.few = can_few(product);
-    if (p.few) p.a_bytes = up(micro->height(rows_of(product)) * product->k * micro->k_bytes + DK_PACK_SLACK, 64);
-    p.b_bytes = panel_bytes(micro, micro->columns, least(product->k, micro->block));
+    p.b_bytes = dk_panel_bytes(micro, micro->columns, dk_least(product->k, micro->block));
     return run_tasks(host, &p, bytes);
 }

@@ -15,8 +15,8 @@
  * Bits. A tile of C is summed over K in the order of the micro-kernel and of its blocks, which start at multiples of
  * micro->block. Nothing else changes a bit: not M, not N, not threads, not how B came to be packed.
  *
- * Threads, scratch and the choice of a micro-kernel live here; shapes, biases and gradients of a linear object do not
- * (cpu_linear.c). */
+ * Few rows go another way to the same bits (product_few.h). Threads, scratch and the choice of a micro-kernel live
+ * here; shapes, biases and gradients of a linear object do not (cpu_linear.c). */
 #ifndef DK_COMPUTE_PRODUCT_H
 #define DK_COMPUTE_PRODUCT_H
 

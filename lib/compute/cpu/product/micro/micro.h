@@ -7,9 +7,11 @@
 #if defined(__GNUC__)
 #define DK_ALWAYS_INLINE static inline __attribute__((always_inline))
 #define DK_FETCH(at) __builtin_prefetch(at)
+#define DK_FETCH_FAR(at) __builtin_prefetch(at, 0, 2) /* into L2: not needed soon */
 #else
 #define DK_ALWAYS_INLINE static inline
 #define DK_FETCH(at) (void)(at)
+#define DK_FETCH_FAR(at) (void)(at)
 #endif
 
 /* Lines of K numbers in F32, F16, BF16 or a block-quantised dtype. across 0: a line is a row of memory, k side by
@@ -30,6 +32,16 @@ static inline const uint8_t *dk_operand_at(const dk_operand *operand, int64_t li
     return operand->data + dk_dtype_bytes(operand->dtype, row * operand->step + column / block * block);
 }
 
+/* What lies as far behind the beginning of the next panel as the numbers of this one in front of k take: whoever
+ * goes through a panel fetches the next one from there on, piece by piece, so that memory sees one read from end to
+ * end, which the machine runs ahead of. Fetching line by line would be no faster than the few misses that a core has
+ * under way at once. NULL = there is no next panel. Of dtypes without blocks. */
+static inline const uint8_t *dk_stream_ahead(const dk_operand *from, int64_t line, int64_t height, int64_t k)
+{
+    if (line + 2 * height > from->lines) return NULL;
+    return from->data + dk_dtype_bytes(from->dtype, (line + height) * from->step + height * k);
+}
+
 /* Lines [line, line + lines) at k in [k, k + count) become a panel of `height` lines: zeros for lines that are missing
  * and behind count up to a multiple of the micro-kernel's group. Where height is no
  * whole number of vectors, up to DK_PACK_SLACK bytes behind it are written too. */
@@ -47,6 +59,10 @@ typedef struct dk_micro {
     dk_pack_fn pack_a, pack_b;
     /* C [height, columns] (+)= a b, over k numbers of a line (a multiple of group) */
     void (*tile)(int64_t height, int64_t k, const void *a, const void *b, float *c, int64_t c_step, int32_t add);
+    /* The same bits from panels of B that stay BF16, which lines that are rows of memory may be packed into: pays
+     * for few rows. NULL = there are none. */
+    dk_pack_fn pack_halves;
+    void (*tile_halves)(int64_t height, int64_t k, const void *a, const void *b, float *c, int64_t c_step, int32_t add);
     /* The same for at most few_rows rows, from lines of F32, F16 or BF16 that are rows of memory and are not packed; a
      * is packed. few_rows 0 = there is none. */
     void (*few)(const dk_operand *b, int64_t line, int64_t height, int64_t k, int64_t count, const void *a, float *c,

@@ -5,8 +5,8 @@
  * panels of A, of 6 KiB each. */
 #include "compute/cpu/product/micro/few_rows.h"
 #include "compute/cpu/product/micro/fma_tile.h"
+#include "compute/cpu/product/micro/halves_tile.h"
 #include "compute/cpu/product/micro/micro_list.h"
-#include "compute/cpu/product/micro/pack_floats.h"
 
 static int64_t height(int64_t rows) { return rows > 4 ? 6 : rows > 2 ? 4 : rows; }
 
@@ -16,6 +16,14 @@ static void tile(int64_t rows, int64_t k, const void *a, const void *b, float *c
     else if (rows == 4) dk_fma_tile(4, 2, k, a, b, c, c_step, add);
     else if (rows == 2) dk_fma_tile(2, 2, k, a, b, c, c_step, add);
     else dk_fma_tile(1, 2, k, a, b, c, c_step, add);
+}
+
+static void tile_halves(int64_t rows, int64_t k, const void *a, const void *b, float *c, int64_t c_step, int32_t add)
+{
+    if (rows == 6) dk_halves_tile(6, 2, k, a, b, c, c_step, add);
+    else if (rows == 4) dk_halves_tile(4, 2, k, a, b, c, c_step, add);
+    else if (rows == 2) dk_halves_tile(2, 2, k, a, b, c, c_step, add);
+    else dk_halves_tile(1, 2, k, a, b, c, c_step, add);
 }
 
 const dk_micro dk_micro_avx2 = {.name = "avx2",
@@ -28,6 +36,8 @@ const dk_micro dk_micro_avx2 = {.name = "avx2",
                                 .pack_a = dk_pack_plain,
                                 .pack_b = dk_pack_plain,
                                 .tile = tile,
+                                .pack_halves = dk_pack_halves,
+                                .tile_halves = tile_halves,
                                 .few = dk_few_rows,
                                 .few_rows = DK_FEW_ROWS};
 
@@ -40,4 +50,6 @@ const dk_micro dk_micro_avx2_rounded = {.name = "avx2",
                                         .height = height,
                                         .pack_a = dk_pack_rounded,
                                         .pack_b = dk_pack_rounded,
-                                        .tile = tile};
+                                        .tile = tile,
+                                        .pack_halves = dk_pack_halves,
+                                        .tile_halves = tile_halves};

@@ -6,8 +6,8 @@
  * what is left over, and for decoding, which is bound by reading B. */
 #include "compute/cpu/product/micro/few_rows.h"
 #include "compute/cpu/product/micro/fma_tile.h"
+#include "compute/cpu/product/micro/halves_tile.h"
 #include "compute/cpu/product/micro/micro_list.h"
-#include "compute/cpu/product/micro/pack_floats.h"
 
 static int64_t height(int64_t rows) { return rows > 8 ? 14 : rows > 4 ? 8 : rows > 2 ? 4 : rows; }
 
@@ -20,6 +20,15 @@ static void tile(int64_t rows, int64_t k, const void *a, const void *b, float *c
     else dk_fma_tile(1, 2, k, a, b, c, c_step, add);
 }
 
+static void tile_halves(int64_t rows, int64_t k, const void *a, const void *b, float *c, int64_t c_step, int32_t add)
+{
+    if (rows == 14) dk_halves_tile(14, 2, k, a, b, c, c_step, add);
+    else if (rows == 8) dk_halves_tile(8, 2, k, a, b, c, c_step, add);
+    else if (rows == 4) dk_halves_tile(4, 2, k, a, b, c, c_step, add);
+    else if (rows == 2) dk_halves_tile(2, 2, k, a, b, c, c_step, add);
+    else dk_halves_tile(1, 2, k, a, b, c, c_step, add);
+}
+
 const dk_micro dk_micro_avx512 = {.name = "avx512",
                                   .rows = 14,
                                   .columns = 32,
@@ -30,6 +39,8 @@ const dk_micro dk_micro_avx512 = {.name = "avx512",
                                   .pack_a = dk_pack_plain,
                                   .pack_b = dk_pack_plain,
                                   .tile = tile,
+                                  .pack_halves = dk_pack_halves,
+                                  .tile_halves = tile_halves,
                                   .few = dk_few_rows,
                                   .few_rows = DK_FEW_ROWS};
 
@@ -42,4 +53,6 @@ const dk_micro dk_micro_avx512_rounded = {.name = "avx512",
                                           .height = height,
                                           .pack_a = dk_pack_rounded,
                                           .pack_b = dk_pack_rounded,
-                                          .tile = tile};
+                                          .tile = tile,
+                                          .pack_halves = dk_pack_halves,
+                                          .tile_halves = tile_halves};

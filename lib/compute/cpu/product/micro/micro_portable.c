@@ -4,8 +4,8 @@
  * products, since multiplication and addition are two instructions here, and each rounds. */
 #include "compute/cpu/product/micro/few_rows.h"
 #include "compute/cpu/product/micro/fma_tile.h"
+#include "compute/cpu/product/micro/halves_tile.h"
 #include "compute/cpu/product/micro/micro_list.h"
-#include "compute/cpu/product/micro/pack_floats.h"
 
 static int64_t height(int64_t rows) { return rows > 2 ? 4 : rows; }
 
@@ -14,6 +14,13 @@ static void tile(int64_t rows, int64_t k, const void *a, const void *b, float *c
     if (rows == 4) dk_fma_tile(4, 2, k, a, b, c, c_step, add);
     else if (rows == 2) dk_fma_tile(2, 2, k, a, b, c, c_step, add);
     else dk_fma_tile(1, 2, k, a, b, c, c_step, add);
+}
+
+static void tile_halves(int64_t rows, int64_t k, const void *a, const void *b, float *c, int64_t c_step, int32_t add)
+{
+    if (rows == 4) dk_halves_tile(4, 2, k, a, b, c, c_step, add);
+    else if (rows == 2) dk_halves_tile(2, 2, k, a, b, c, c_step, add);
+    else dk_halves_tile(1, 2, k, a, b, c, c_step, add);
 }
 
 const dk_micro dk_micro_portable = {.name = "portable",
@@ -26,6 +33,8 @@ const dk_micro dk_micro_portable = {.name = "portable",
                                     .pack_a = dk_pack_plain,
                                     .pack_b = dk_pack_plain,
                                     .tile = tile,
+                                    .pack_halves = dk_pack_halves,
+                                    .tile_halves = tile_halves,
                                     .few = dk_few_rows,
                                     .few_rows = DK_FEW_ROWS};
 
@@ -38,4 +47,6 @@ const dk_micro dk_micro_portable_rounded = {.name = "portable",
                                             .height = height,
                                             .pack_a = dk_pack_rounded,
                                             .pack_b = dk_pack_rounded,
-                                            .tile = tile};
+                                            .tile = tile,
+                                            .pack_halves = dk_pack_halves,
+                                            .tile_halves = tile_halves};

@@ -40,19 +40,48 @@ static inline void dk_halves(const dk_operand *from, int64_t line, int64_t k, in
     memset(to + n, 0, (size_t)(n_up - n) * sizeof *to);
 }
 
+/* Whole squares of DK_VF lines of BF16, straight from memory; returns how many k they have. What the next panel has
+ * there is fetched meanwhile: `ahead` as dk_ahead says. */
+static inline int64_t dk_pair_squares(const uint16_t *lines, int64_t step, const uint8_t *ahead, int64_t height,
+                                      int64_t count, uint32_t *to)
+{
+    int64_t k = 0;
+    for (; k + 2 * DK_VF <= count; k += 2 * DK_VF, to += DK_VF * height) {
+        dk_vf square[DK_VF];
+#pragma GCC unroll 16
+        for (int i = 0; i < DK_VF; i++) {
+            memcpy(&square[i], lines + i * step + k, sizeof square[i]);
+            if (ahead && i % (64 / (4 * DK_VF)) == 0) DK_FETCH_FAR(ahead + 4 * DK_VF * i);
+        }
+        dk_transpose(square);
+#pragma GCC unroll 16
+        for (int i = 0; i < DK_VF; i++) dk_vf_store((float *)(void *)(to + i * height), square[i]);
+        if (ahead) ahead += 4 * DK_VF * DK_VF;
+    }
+    return k;
+}
+
 static inline void dk_pair_lines(const dk_operand *from, int64_t line, int64_t lines, int64_t height, int64_t k,
                                  int64_t count, int64_t count_up, uint32_t *to)
 {
     uint16_t half[DK_VF][DK_PACK_K];
     int64_t wide = (count_up + 2 * DK_VF - 1) / (2 * DK_VF) * (2 * DK_VF), pairs = count_up / 2;
     for (int64_t first = 0; first < height; first += DK_VF) {
+        int64_t direct = 0;
         /* only the first square of a row may reach into the next row, which then writes over it */
         size_t bytes = sizeof *to * (size_t)(first && height - first < DK_VF ? height - first : DK_VF);
-        for (int64_t i = 0; i < DK_VF; i++) {
-            if (first + i < lines) dk_halves(from, line + first + i, k, count, wide, half[i]);
+        if (from->dtype == DK_BF16 && first + DK_VF <= lines) {
+            const uint8_t *ahead = dk_stream_ahead(from, line, height, k);
+            if (ahead) ahead += first * count * (int64_t)sizeof(uint16_t);
+            direct = dk_pair_squares((const uint16_t *)(const void *)dk_operand_at(from, line + first, k), from->step,
+                                     ahead, height, count, to + first);
+        }
+        for (int64_t i = 0; i < DK_VF && direct < count_up; i++) {
+            if (first + i < lines)
+                dk_halves(from, line + first + i, k + direct, count - direct, wide - direct, half[i] + direct);
             else memset(half[i], 0, (size_t)wide * sizeof half[i][0]);
         }
-        for (int64_t p = 0; p < pairs; p += DK_VF) {
+        for (int64_t p = direct / 2; p < pairs; p += DK_VF) {
             dk_vf square[DK_VF];
 #pragma GCC unroll 16
             for (int i = 0; i < DK_VF; i++) memcpy(&square[i], &half[i][2 * p], sizeof square[i]);

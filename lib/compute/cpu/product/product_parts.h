@@ -1,0 +1,58 @@
+/* product_parts.h - what the drivers of products share: panels of B by number, and tiles that C has no room for. */
+#ifndef DK_COMPUTE_PRODUCT_PARTS_H
+#define DK_COMPUTE_PRODUCT_PARTS_H
+
+#include <string.h>
+
+#include "compute/cpu/product/product.h"
+
+#define DK_TILE_MOST (32 * 32) /* floats of the largest tile */
+
+typedef struct dk_panel { /* of B */
+    const dk_product_columns *part;
+    int64_t line, lines;
+} dk_panel;
+
+static inline int64_t dk_whole(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
+static inline int64_t dk_least(int64_t a, int64_t b) { return a < b ? a : b; }
+
+static inline int64_t dk_panel_bytes(const dk_micro *micro, int64_t height, int64_t k)
+{
+    return dk_whole(k, micro->group) * height * micro->k_bytes;
+}
+
+static inline int64_t dk_panels_of(const dk_product *product, const dk_product_columns *part)
+{
+    return (part->count + product->micro->columns - 1) / product->micro->columns;
+}
+
+static inline int64_t dk_panels(const dk_product *product)
+{
+    int64_t panels = 0;
+    for (int64_t i = 0; i < product->column_parts; i++) panels += dk_panels_of(product, &product->columns[i]);
+    return panels;
+}
+
+static inline dk_panel dk_find_panel(const dk_product *product, int64_t index)
+{
+    const dk_product_columns *part = product->columns;
+    for (; index >= dk_panels_of(product, part); part++) index -= dk_panels_of(product, part);
+    int64_t line = index * product->micro->columns;
+    return (dk_panel){part, line, dk_least(part->count - line, product->micro->columns)};
+}
+
+static inline void dk_load_tile(const dk_micro *micro, float *tile, const float *c, int64_t c_step, int64_t rows,
+                                int64_t columns, int32_t add)
+{
+    if (!add) return;
+    memset(tile, 0, DK_TILE_MOST * sizeof *tile);
+    for (int64_t r = 0; r < rows; r++) memcpy(tile + r * micro->columns, c + r * c_step, (size_t)columns * sizeof *c);
+}
+
+static inline void dk_store_tile(const dk_micro *micro, const float *tile, float *c, int64_t c_step, int64_t rows,
+                                 int64_t columns)
+{
+    for (int64_t r = 0; r < rows; r++) memcpy(c + r * c_step, tile + r * micro->columns, (size_t)columns * sizeof *c);
+}
+
+#endif
