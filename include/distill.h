@@ -41,10 +41,12 @@
  *                last reference, and when the call that was to take the table over fails. Buffers handed to a callback
  *                are the library's, valid during it.
  *   Manners      No globals, no environment variables, no signal handlers, no output, no exit. Memory goes through the
- *                env's allocator, except what libyaml, jansson, PCRE2 and CBLAS take for themselves. CBLAS is called by
- *                one thread at a time and its thread count is never changed: distill_env_set_threads does not reach it.
- *                A host that wants one core sets CBLAS's own count, too, before the first call: OPENBLAS_NUM_THREADS=1
- *                or openblas_set_num_threads(1), MKL_NUM_THREADS, BLIS_NUM_THREADS.
+ *                env's allocator, except what libyaml, jansson, PCRE2 and CBLAS take for themselves. Matrix products
+ *                are formed by kernels of the library's own, in the env's threads, where the processor has AVX2 or
+ *                more; else, and where distill_env_set_products says so, by CBLAS. That is called by one thread at a
+ *                time and its thread count is never changed: distill_env_set_threads does not reach it. A host that
+ *                wants one core there sets CBLAS's own count, too, before the first call: OPENBLAS_NUM_THREADS=1 or
+ *                openblas_set_num_threads(1), MKL_NUM_THREADS, BLIS_NUM_THREADS.
  *   Arithmetic   Rounds to nearest, keeps denormals and never traps, whatever the calling thread has set; that thread
  *                has its own environment back on return. Callbacks run in the library's and leave it as it is.
  *   fork         A child may use and free the handles that it inherits, if no other thread was inside a call on them;
@@ -265,9 +267,13 @@ DISTILL_API int32_t distill_env_set_logger(distill_env *env, int32_t level, dist
                                            distill_destroy_fn destroy, distill_error *err);
 /* fn NULL = the library's own pool of max_threads (0 = one per core that the process may use; at most 1024). Before the
  * first handle that computes (teacher, student, dataset, loss, trainer); later it gives DISTILL_E_STAGE. CBLAS's
- * threads are its own, see Manners. */
+ * threads, where products are formed by it, are its own, see Manners. */
 DISTILL_API int32_t distill_env_set_threads(distill_env *env, int64_t max_threads, distill_parallel_fn fn, void *user,
                                             distill_destroy_fn destroy, distill_error *err);
+/* What forms matrix products, as option compute.products: "auto", which is the default, "cblas", or kernels by name, of
+ * which DISTILL_E_UNSUPPORTED names those that this processor or build lacks. Before the env's first model is opened;
+ * later DISTILL_E_STAGE, unless it is what it is. distill_inspect without a path tells which it is. */
+DISTILL_API int32_t distill_env_set_products(distill_env *env, const char *name, distill_error *err);
 /* Any thread, and signal handlers. A level, not an event: while it is on, every long call of the env ends with
  * DISTILL_E_CANCELLED. */
 DISTILL_API void distill_env_cancel(const distill_env *env, int32_t on);

@@ -186,6 +186,7 @@ class env : public detail::handle<distill_env, distill_env_free>
     {
         detail::call(distill_env_set_threads, get(), count, nullptr, nullptr, nullptr);
     }
+    void set_products(const std::string &name) { detail::call(distill_env_set_products, get(), name.c_str()); }
     void cancel(bool on = true) const noexcept { distill_env_cancel(get(), on); }
 
     using loss_function = std::function<std::int32_t(const distill_loss_rows &)>;

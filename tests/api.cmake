@@ -20,6 +20,8 @@ foreach(source ${sources})
   dk_register(api/${short} ${name})
 endforeach()
 
+dk_products_variants(api/pull api/resume api/run api/training_oracle api/compositions)
+
 if(CMAKE_SIZEOF_VOID_P EQUAL 8)
   add_executable(test_layout ${abi}/layout.c)
   target_link_libraries(test_layout PRIVATE distill_static)

@@ -283,6 +283,8 @@ int32_t dk_backend_cpu(dk_host *host, dk_backend **out, dk_error *err);
  * that the processor names, and CBLAS where there is none. Of a CPU backend alone. */
 #define DK_PRODUCTS "auto|cblas|amx|avx512_bf16|avx512|avx2|portable"
 int32_t dk_backend_set_products(dk_backend *backend, const char *name, dk_error *err);
+/* What that would make of backend->products. */
+int32_t dk_backend_find_products(const dk_backend *backend, const char *name, const char **found, dk_error *err);
 /* real DK_F32 or DK_F64. Slow and plain; for tests. */
 int32_t dk_backend_reference(dk_host *host, dk_dtype real, dk_backend **out, dk_error *err);
 void dk_backend_free(dk_backend *backend);     /* after everything made by it */

@@ -60,6 +60,7 @@ void di_env_release(distill_env *env)
 {
     if (!env || atomic_fetch_sub_explicit(&env->references, 1, memory_order_acq_rel) > 1) return;
     dk_host *host = env->host;
+    pthread_mutex_destroy(&env->products);
     di_registry_free(env->registry);
     dk_backend_free(env->backend);
     dk_free(host, env);
@@ -117,6 +118,11 @@ int32_t distill_env_create(const distill_allocator *allocator, distill_env **out
     DK_TRY(di_check_pointer(out, "out", err));
     DK_TRY(create_host(allocator, &host, err));
     DK_TRY(dk_new(host, 1, &env, err));
+    if (pthread_mutex_init(&env->products, NULL)) {
+        dk_free(host, env);
+        env = NULL;
+        DK_TRY(dk_fail_nomem(err, sizeof *env));
+    }
     env->host = host;
     atomic_init(&env->references, 1);
     DK_TRY(dk_backend_cpu(host, &env->backend, err));
@@ -161,6 +167,47 @@ int32_t distill_env_set_threads(distill_env *env, int64_t max_threads, distill_p
                      "threads are set before the env's first teacher, student, dataset, loss or trainer is made");
     if (rc == DK_OK) return dk_host_set_threads(env->host, max_threads, fn, user, destroy, err);
     if (destroy) destroy(user);
+    return rc;
+}
+
+static int32_t set_products(distill_env *env, const char *name, const char *what, dk_error *err)
+{
+    const char *found = NULL;
+    dk_error why = {0};
+    int32_t rc = dk_backend_find_products(env->backend, name, &found, &why);
+    if (rc) return dk_fail(err, what ? DK_E_OPTION : rc, "%s%s%s", what ? what : "", what ? ": " : "", why.message);
+    if (!strcmp(found, env->backend->products)) return DK_OK;
+    if (env->multiplying)
+        return dk_fail(err, DK_E_STAGE,
+                       "%s%sthe env's first model was opened with products by %s, so they cannot be by %s any more: "
+                       "choose before it, or make another env",
+                       what ? what : "", what ? ": " : "", env->backend->products, found);
+    return dk_backend_set_products(env->backend, name, err);
+}
+
+int32_t distill_env_set_products(distill_env *env, const char *name, distill_error *error)
+{
+    dk_error *err = di_err(error);
+    int32_t rc;
+    dk_error_clear(err);
+    DK_TRY(di_check_pointer(env, "env", err));
+    DK_TRY(di_check_pointer(name, "name", err));
+    pthread_mutex_lock(&env->products);
+    rc = set_products(env, name, NULL, err);
+    pthread_mutex_unlock(&env->products);
+out:
+    return rc;
+}
+
+int32_t di_take_products(const distill_env *env, const di_options *options, dk_error *err)
+{
+    distill_env *own = (distill_env *)(uintptr_t)env;
+    int32_t rc = DK_OK;
+    pthread_mutex_lock(&own->products);
+    if (di_options_is_set(options, "compute.products"))
+        rc = set_products(own, di_options_text(options, "compute.products"), "compute.products", err);
+    own->multiplying = 1;
+    pthread_mutex_unlock(&own->products);
     return rc;
 }
 

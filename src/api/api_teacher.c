@@ -34,6 +34,7 @@ int32_t distill_teacher_open(const distill_env *env, const char *path, const dis
     dk_error_clear(err);
     DK_TRY(di_check_pointer(env, "env", err));
     DK_TRY(di_check_pointer(out, "out", err));
+    DK_TRY(di_take_products(env, di_tree(options), err));
     DI_COMPUTE(di_teacher_from_options(env->backend, di_tree(options), path, &teacher, err));
     if (!teacher)
         DK_TRY(dk_fail(err, DK_E_OPTION,
@@ -208,6 +209,7 @@ int32_t distill_teacher_cached(const distill_env *env, const char *path, const d
     DK_TRY(di_check_pointer(path, "path", err));
     DK_TRY(di_check_pointer(out, "out", err));
     DK_TRY(check_settings(options, err));
+    DK_TRY(di_take_products(env, di_tree(options), err));
     DI_COMPUTE(di_teacher_cached(env->backend, path, from ? from->teacher : NULL, di_tree(options), &teacher, err));
     DK_TRY(wrap(env, teacher, out, err));
 out:

@@ -34,6 +34,7 @@ int32_t distill_trainer_create(const distill_env *env, const distill_teacher *te
     dk_error_clear(err);
     DK_TRY(di_check_pointer(env, "env", err));
     DK_TRY(di_check_pointer(out, "out", err));
+    DK_TRY(di_take_products(env, di_tree(options), err));
     di_parts parts = {env->backend,
                       env->registry,
                       teacher ? teacher->teacher : NULL,
@@ -207,6 +208,7 @@ int32_t distill_run(const distill_env *env, const distill_options *options, int3
     DK_TRY(di_check_pointer(out, "out", err));
     if (flags & ~(DISTILL_RUN_RESUME | DISTILL_RUN_AGAIN))
         DK_TRY(dk_fail(err, DK_E_INVALID, "flags 0x%x has bits that are not known", (unsigned)flags));
+    DK_TRY(di_take_products(env, options->tree, err));
     const di_chain_args args = {.backend = env->backend,
                                 .registry = env->registry,
                                 .resume = flags & DISTILL_RUN_RESUME,

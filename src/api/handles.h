@@ -5,6 +5,7 @@
 #ifndef DI_API_HANDLES_H
 #define DI_API_HANDLES_H
 
+#include <pthread.h>
 #include <stdatomic.h>
 
 #include "base/fpenv.h"
@@ -19,7 +20,9 @@
 
 struct distill_env {
     atomic_int references;
-    atomic_int computing; /* a handle that computes was made: threads stay as they are */
+    atomic_int computing;     /* a handle that computes was made: threads stay as they are */
+    pthread_mutex_t products; /* around the choice of what forms products, and */
+    int32_t multiplying;      /* a model was opened, or tried to be: that choice stays as it is */
     dk_host *host;
     dk_backend *backend;
     di_registry *registry;
@@ -80,6 +83,9 @@ static inline const di_options *di_tree(const distill_options *options) { return
 /* A handle of `size` bytes whose first member is its env; NULL and an error when out of memory or env is NULL. */
 void *di_handle_create(const distill_env *env, size_t size, dk_error *err);
 void *di_computing_handle_create(const distill_env *env, size_t size, dk_error *err);
+/* compute.products of the options, before whatever opens a model: of the first one in an env, later what it is already.
+ */
+int32_t di_take_products(const distill_env *env, const di_options *options, dk_error *err);
 void di_handle_free(void *handle);
 /* A report handle of finished JSON. */
 int32_t di_report_handle(const distill_env *env, const dk_strbuf *json, distill_report **out, dk_error *err);

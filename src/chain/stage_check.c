@@ -119,6 +119,15 @@ static int32_t check_loss(const di_chain_args *args, const di_stage *stage, int3
     return DK_OK;
 }
 
+static int32_t check_products(const di_chain_args *args, const di_options *o, dk_error *err)
+{
+    const char *found = NULL;
+    int32_t rc = dk_backend_find_products(args->backend, di_options_text(o, "compute.products"), &found, err);
+    if (rc || !di_options_is_set(o, "compute.products") || !strcmp(found, args->backend->products)) return rc;
+    return dk_fail(err, DK_E_OPTION, "compute.products %s: stages share what forms products, %s; say it beside them",
+                   found, args->backend->products);
+}
+
 static int32_t check_stage(const di_chain_args *args, const di_stages *s, const di_stage *stage, dk_error *err)
 {
     const di_options *o = stage->options;
@@ -127,6 +136,7 @@ static int32_t check_stage(const di_chain_args *args, const di_stages *s, const 
     int32_t needs_teacher = 0, rc;
     DK_TRY(di_options_check(o, ~((int64_t)1 << DI_STAGES), err));
     DK_TRY(di_run_check_options(o, has_eval, err));
+    DK_TRY(check_products(args, o, err));
     if (!di_options_is_set(o, "data.train"))
         DK_TRY(dk_fail(err, DK_E_OPTION, "data.train is not set: there is nothing to train on"));
     if (di_options_is(o, "train.optimizer", "none"))

@@ -246,6 +246,11 @@ static const di_option_info rows[] = {
            .when = "temperature"),
     INT("generate.seed", "1", 0, 9007199254740992.0, NULL, 0, "seed of the draws"),
 
+    CHOICE(
+        "compute.products", "auto", "auto|cblas|amx|avx512_bf16|avx512|avx2|portable", 0,
+        "what forms matrix products: auto = the best kernels that the processor names, cblas where there are none; "
+        "kernels by name must be the machine's; of the process's env, so it is said before its first model is opened"),
+
     PATH("output.path", "folder for the student, the metrics, the checkpoints and the result"),
     CHOICE("output.format", "hf", "hf|gguf|both", 0,
            "files of the student: an HF folder, model.gguf as llama.cpp loads it, or both in one folder"),
@@ -278,6 +283,7 @@ static const di_group groups[] = {
     {.name = "loss", .main = "type", .shape = DI_GROUP_ONE_OR_LIST},
     {.name = "train"},
     {.name = "generate"},
+    {.name = "compute"},
     {.name = "output", .main = "path"},
     {.name = "stages", .like = "", .shape = DI_GROUP_LIST},
 };

@@ -82,6 +82,7 @@ enum { /* sections of the public table, in its order; as a set: 1 << section */
        DI_LOSS,
        DI_TRAIN,
        DI_GENERATE,
+       DI_COMPUTING,
        DI_OUTPUT,
        DI_STAGES, /* and the plain options of the root */
        DI_SECTIONS

@@ -80,6 +80,7 @@ static inline int32_t small_env(small *s, const distill_allocator *allocator, co
 {
     int32_t rc = distill_env_create(allocator, &s->env, err);
     if (!rc) rc = distill_env_set_threads(s->env, 1, NULL, NULL, NULL, err);
+    if (!rc && getenv("TEST_PRODUCTS")) rc = distill_env_set_products(s->env, getenv("TEST_PRODUCTS"), err);
     if (!rc) rc = distill_options_create(s->env, &s->options, err);
     if (!rc) rc = distill_options_parse(s->options, SMALL_BASE, strlen(SMALL_BASE), "base", err);
     if (!rc && yaml) rc = distill_options_parse(s->options, yaml, strlen(yaml), "test", err);

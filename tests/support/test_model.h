@@ -21,6 +21,8 @@ static inline int fixture_begin(fixture *f, backend_kind kind)
     memset(f, 0, sizeof *f);
     int rc = dk_host_create(NULL, &f->host, &err);
     if (!rc && kind == ON_CPU) rc = dk_backend_cpu(f->host, &f->backend, &err);
+    if (!rc && kind == ON_CPU && getenv("TEST_PRODUCTS"))
+        rc = dk_backend_set_products(f->backend, getenv("TEST_PRODUCTS"), &err);
     if (!rc && kind != ON_CPU) rc = dk_backend_reference(f->host, kind == ON_F32 ? DK_F32 : DK_F64, &f->backend, &err);
     if (rc) FAIL("%s: %d %s", backend_names[kind], rc, err.message);
     return rc == 0;

@@ -232,15 +232,18 @@ def _on_loss(function, rows):
 
 
 class Env(Handle):
-    """What the process lends: log, threads; and the losses known by name. log: a logging.Logger, default "distill"."""
+    """What the process lends: log, threads; and the losses known by name. log: a logging.Logger, default "distill". products: what forms
+    matrix products, as option compute.products."""
     _kind = c.distill_env
 
-    def __init__(self, threads=None, log=None, log_level=c.DISTILL_LOG_INFO):
+    def __init__(self, threads=None, log=None, log_level=c.DISTILL_LOG_INFO, products=None):
         self._create("env_create", None)
         key = register(log if log is not None else logging.getLogger("distill"))
         call("env_set_logger", self.raw, log_level, _on_log, key, destroy)
         if threads is not None:
             call("env_set_threads", self.raw, threads, c.distill_parallel_fn(), None, c.distill_destroy_fn())
+        if products is not None:
+            call("env_set_products", self.raw, products.encode())
 
     @property
     def env(self):

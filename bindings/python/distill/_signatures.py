@@ -436,6 +436,7 @@ FUNCTIONS = {  # name: (result, arguments)
     "distill_env_free": (None, [POINTER(distill_env)]),
     "distill_env_set_logger": (c_int32, [POINTER(distill_env), c_int32, distill_log_fn, c_void_p, distill_destroy_fn, POINTER(distill_error)]),
     "distill_env_set_threads": (c_int32, [POINTER(distill_env), c_int64, distill_parallel_fn, c_void_p, distill_destroy_fn, POINTER(distill_error)]),
+    "distill_env_set_products": (c_int32, [POINTER(distill_env), c_char_p, POINTER(distill_error)]),
     "distill_env_cancel": (None, [POINTER(distill_env), c_int32]),
     "distill_options_create": (c_int32, [POINTER(distill_env), POINTER(POINTER(distill_options)), POINTER(distill_error)]),
     "distill_options_free": (None, [POINTER(distill_options)]),

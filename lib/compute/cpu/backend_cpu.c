@@ -39,12 +39,22 @@ static void fill_ops(dk_ops *ops)
     dk_cpu_fill_optimiser(ops);
 }
 
+static const char *products_name(const dk_product_set *set) { return set ? set->name : "cblas"; }
+
+int32_t dk_backend_find_products(const dk_backend *backend, const char *name, const char **found, dk_error *err)
+{
+    const dk_product_set *set = NULL;
+    int32_t rc = dk_product_choose(name, backend->isa, &set, err);
+    if (rc == DK_OK) *found = products_name(set);
+    return rc;
+}
+
 int32_t dk_backend_set_products(dk_backend *backend, const char *name, dk_error *err)
 {
     dk_cpu *cpu = backend->state;
     int32_t rc = dk_product_choose(name, backend->isa, &cpu->products, err);
     if (rc) return rc;
-    backend->products = cpu->products ? cpu->products->name : "cblas";
+    backend->products = products_name(cpu->products);
     backend->invariant_rows = cpu->products ? INT64_MAX : DK_MATVEC_ROWS;
     backend->precisions = 1u << DK_PRECISION_FULL | (cpu->products ? 1u << DK_PRECISION_BF16 : 0);
     backend->native = 1u << DK_PRECISION_FULL | (cpu->products && cpu->products->native ? 1u << DK_PRECISION_BF16 : 0);
