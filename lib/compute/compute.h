@@ -187,6 +187,13 @@ typedef struct dk_ops {
     /* ---- products ---- */
     int32_t (*linear_create)(dk_backend *backend, const dk_linear_spec *spec, dk_linear **out, dk_error *err);
     void (*linear_free)(dk_backend *backend, dk_linear *linear);
+    /* Keeps copies of the weights packed for the uses (FORWARD, BACKWARD_INPUT) that the object was made for, in a
+     * precision: products then take these, with the same bits, and refresh brings them up to what weights are. Where a
+     * copy saves little (a precision that the weights are multiplied in as they are) and for other backends it does
+     * nothing. Once is enough, and threads may ask at once. */
+    int32_t (*linear_keep)(dk_backend *backend, dk_linear *linear, dk_precision precision, dk_error *err);
+    /* What those copies take, kept already or not. */
+    int64_t (*linear_kept_bytes)(const dk_backend *backend, const dk_linear *linear, dk_precision precision);
     /* [n, in] -> [n, out] */
     void (*linear_forward)(dk_queue *queue, const dk_linear *linear, dk_precision precision, dk_view x, dk_view y);
     void (*linear_backward_input)(dk_queue *queue, const dk_linear *linear, dk_precision precision, dk_view dy,

@@ -73,6 +73,18 @@ void dk_linear_refresh(dk_queue *queue, dk_parameter *parameter)
     for (dk_packed *packed = parameter->packed; packed; packed = packed->next) packed->version = parameter->version;
 }
 
+int32_t dk_linear_keep(dk_backend *backend, dk_linear *linear, dk_precision precision, dk_error *err)
+{
+    (void)backend, (void)linear, (void)precision, (void)err;
+    return DK_OK;
+}
+
+int64_t dk_linear_kept_bytes(const dk_backend *backend, const dk_linear *linear, dk_precision precision)
+{
+    (void)backend, (void)linear, (void)precision;
+    return 0;
+}
+
 int32_t dk_linear_create(dk_backend *backend, const dk_linear_spec *spec, uint64_t types, dk_linear **out,
                          dk_error *err)
 {

@@ -29,7 +29,10 @@ void dk_linear_free(dk_backend *backend, dk_linear *linear);
 /* x [n, in] and y [n, out] fit, and every weight is still what it was at create. 1 = run the product. */
 int32_t dk_linear_check(dk_queue *queue, const char *op, const dk_linear *linear, uint32_t use, dk_precision precision,
                         const dk_view *x, const dk_view *y);
-void dk_linear_refresh(dk_queue *queue, dk_parameter *parameter); /* the op of backends that pack nothing */
+/* The ops of backends that pack nothing. */
+void dk_linear_refresh(dk_queue *queue, dk_parameter *parameter);
+int32_t dk_linear_keep(dk_backend *backend, dk_linear *linear, dk_precision precision, dk_error *err);
+int64_t dk_linear_kept_bytes(const dk_backend *backend, const dk_linear *linear, dk_precision precision);
 static inline int64_t dk_linear_width(const dk_linear *linear, int32_t weight) /* output columns of one weight */
 {
     return linear->weights[weight]->value.shape[linear->in_out ? 1 : 0];

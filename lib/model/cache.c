@@ -81,6 +81,7 @@ int32_t dk_cache_create(dk_model *model, int64_t sequences, int64_t capacity, in
     dk_cache *cache = NULL;
     DK_TRY(check_sizes(&model->config, sequences, capacity, max_rows, err));
     DK_TRY(dk_check_precision(model->backend, precision, "cache", err));
+    DK_TRY(dk_model_keep(model, precision, err));
     DK_TRY(dk_new(model->host, 1, &cache, err));
     cache->model = model;
     cache->host = model->host;

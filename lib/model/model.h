@@ -143,6 +143,10 @@ int64_t dk_model_elements(const dk_model *model); /* sum of elements of all para
 /* SHA-256 in hex over everything that the arithmetic depends on: description, names, and values as F32. Equal for a
  * file that is mapped, trained on or saved again in the same precision. */
 int32_t dk_model_hash(const dk_model *model, char hex[65], dk_error *err);
+/* Keeps the weights packed for products of a precision, where that saves time; threads that share the model may ask at
+ * once. Passes and caches do, as they are told their precision. */
+int32_t dk_model_keep(const dk_model *model, dk_precision precision, dk_error *err);
+int64_t dk_model_kept_bytes(const dk_model *model, dk_precision precision); /* what that takes */
 /* products and attention of a pass, head included */
 double dk_model_flops(const dk_model *model, int64_t tokens, int64_t mean_length, int32_t backward);
 

@@ -134,8 +134,12 @@ static void begin(dk_pass *pass, const dk_model *model, const dk_pass_spec *spec
 
 int32_t dk_pass_set_precision(dk_pass *pass, dk_precision precision, dk_error *err)
 {
-    int32_t rc = dk_check_precision(pass->model->backend, precision, "pass", err);
-    if (!rc) pass->set.precision = precision;
+    int32_t rc = DK_OK;
+    if (precision == pass->set.precision) return DK_OK;
+    DK_TRY(dk_check_precision(pass->model->backend, precision, "pass", err));
+    DK_TRY(dk_model_keep(pass->model, precision, err));
+    pass->set.precision = precision;
+out:
     return rc;
 }
 
@@ -194,6 +198,7 @@ int32_t dk_pass_create(dk_model *model, const dk_pass_spec *spec, dk_pass **out,
     DK_TRY(dk_new(model->host, 1, &pass, err));
     begin(pass, model, spec);
     DK_TRY(dk_queue_open(&pass->queue, model->backend, err));
+    DK_TRY(dk_model_keep(model, spec->precision, err));
     DK_TRY(allocate(pass, err));
     DK_TRY(dk_rotation_create(model->backend, &model->config, pass->max_length, &pass->set.rotation, err));
     *out = pass;

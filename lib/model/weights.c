@@ -162,16 +162,37 @@ int32_t dk_model_add_gradients(dk_model *model, dk_error *err)
     return DK_OK;
 }
 
+/* All linear objects of a model by number; NULL = it was not made. */
+static int64_t count_linears(const dk_model *model) { return model->layers ? 4 * model->config.layers + 1 : 1; }
+
+static dk_linear *linear_at(const dk_model *model, int64_t index)
+{
+    if (index == count_linears(model) - 1) return model->head_linear;
+    const dk_layer *layer = &model->layers[index / 4];
+    dk_linear *const of[4] = {layer->qkv_linear, layer->out_linear, layer->up_linear, layer->down_linear};
+    return of[index % 4];
+}
+
 static void free_linears(dk_model *model)
 {
-    const dk_ops *ops = model->backend->ops;
-    for (int64_t i = 0; model->layers && i < model->config.layers; i++) {
-        dk_linear *of[4] = {model->layers[i].qkv_linear, model->layers[i].out_linear, model->layers[i].up_linear,
-                            model->layers[i].down_linear};
-        for (int k = 0; k < 4; k++)
-            if (of[k]) ops->linear_free(model->backend, of[k]);
-    }
-    if (model->head_linear) ops->linear_free(model->backend, model->head_linear);
+    for (int64_t i = 0; i < count_linears(model); i++)
+        if (linear_at(model, i)) model->backend->ops->linear_free(model->backend, linear_at(model, i));
+}
+
+int32_t dk_model_keep(const dk_model *model, dk_precision precision, dk_error *err)
+{
+    int32_t rc = DK_OK;
+    for (int64_t i = 0; i < count_linears(model) && rc == DK_OK; i++)
+        rc = model->backend->ops->linear_keep(model->backend, linear_at(model, i), precision, err);
+    return rc;
+}
+
+int64_t dk_model_kept_bytes(const dk_model *model, dk_precision precision)
+{
+    int64_t bytes = 0;
+    for (int64_t i = 0; i < count_linears(model); i++)
+        bytes += model->backend->ops->linear_kept_bytes(model->backend, linear_at(model, i), precision);
+    return bytes;
 }
 
 static void free_state(dk_model *model)

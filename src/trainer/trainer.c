@@ -44,6 +44,21 @@ out:
     return rc;
 }
 
+/* What products take of the weights, made now and not within the first step. */
+static int32_t keep_weights(di_trainer *t, dk_error *err)
+{
+    const dk_model *models[] = {di_student_model(t->student),
+                                t->objective.uses_teacher ? di_teacher_model(t->teacher) : NULL};
+    int32_t rc = DK_OK;
+    for (int i = 0; i < 2; i++) {
+        if (!models[i]) continue;
+        DK_TRY(dk_model_keep(models[i], t->precision, err));
+        t->kept_bytes += dk_model_kept_bytes(models[i], t->precision);
+    }
+out:
+    return rc;
+}
+
 static void tell_plan(const di_trainer *t)
 {
     const di_workspace *workspace = t->objective.workspace;
@@ -52,6 +67,9 @@ static void tell_plan(const di_trainer *t)
     for (int i = 0; i < 2; i++) bytes += dk_view_count(&strips[i]) * (int64_t)dk_dtype_size(t->backend->real);
     dk_log(t->host, DK_LOG_INFO, "trainer", "logits go in strips of %lld rows, %.1f MiB",
            (long long)di_workspace_strip_rows(workspace), (double)bytes / 0x1p20);
+    if (t->kept_bytes)
+        dk_log(t->host, DK_LOG_INFO, "trainer", "weights are kept packed for products in %s, %.1f MiB",
+               dk_precision_name(t->precision), (double)t->kept_bytes / 0x1p20);
 }
 
 static int32_t plan(di_trainer *t, dk_error *err)
@@ -63,6 +81,7 @@ static int32_t plan(di_trainer *t, dk_error *err)
     DK_TRY(plan_window(t, &tokens, &sequences, err));
     DK_TRY(di_trainee_create(t->student, tokens, sequences, tokens, t->activation_checkpointing, &t->trainee, err));
     di_trainee_set_precision(t->trainee, t->precision);
+    DK_TRY(keep_weights(t, err));
     if (t->objective.uses_teacher) DK_TRY(di_session_create(t->teacher, tokens, sequences, tokens, &t->session, err));
     if (t->session) di_session_set_precision(t->session, t->precision);
     if (t->objective.uses_teacher) t->members.count = di_teacher_member_count(t->teacher);

@@ -112,6 +112,7 @@ struct di_trainer {
     int64_t steps;
     int32_t activation_checkpointing;
     dk_precision precision; /* of products: train.precision */
+    int64_t kept_bytes;     /* of weights packed for them */
     di_trainer_data data;
     di_objective objective;
     di_trainer_update update;

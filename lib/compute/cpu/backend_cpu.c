@@ -68,6 +68,7 @@ static void destroy(dk_backend *backend)
     dk_scratch_free(&cpu->workers);
     dk_scratch_free(&cpu->callers);
     pthread_mutex_destroy(&cpu->cblas);
+    pthread_mutex_destroy(&cpu->packing);
     dk_free(host, cpu);
     dk_free(host, backend);
     dk_host_release(host);
@@ -76,10 +77,15 @@ static void destroy(dk_backend *backend)
 static int32_t locks_init(dk_cpu *cpu, dk_host *host)
 {
     if (pthread_mutex_init(&cpu->cblas, NULL)) return 0;
+    if (pthread_mutex_init(&cpu->packing, NULL)) {
+        pthread_mutex_destroy(&cpu->cblas);
+        return 0;
+    }
     if (dk_scratch_init(&cpu->workers, host)) {
         if (dk_scratch_init(&cpu->callers, host)) return 1;
         dk_scratch_free(&cpu->workers);
     }
+    pthread_mutex_destroy(&cpu->packing);
     pthread_mutex_destroy(&cpu->cblas);
     return 0;
 }

@@ -20,6 +20,7 @@ typedef struct dk_cpu {
     dk_scratch workers;             /* taken inside parallel loops */
     dk_scratch callers;             /* taken by an op before its loop, never inside: the two cannot starve each other */
     pthread_mutex_t cblas;          /* CBLAS is called by one thread at a time */
+    pthread_mutex_t packing;        /* around making copies that are kept */
 } dk_cpu;
 
 static inline dk_cpu *dk_cpu_of(dk_queue *queue) { return queue->backend->state; }

@@ -13,6 +13,12 @@ static int32_t prepare_cblas(dk_cpu *cpu, const dk_linear *linear, dk_cpu_linear
     return DK_OK;
 }
 
+static void op_linear_free(dk_backend *backend, dk_linear *linear)
+{
+    if (linear) dk_kept_free(backend, linear);
+    dk_linear_free(backend, linear);
+}
+
 static int32_t op_linear_create(dk_backend *backend, const dk_linear_spec *spec, dk_linear **out, dk_error *err)
 {
     dk_cpu *cpu = backend->state;
@@ -118,8 +124,10 @@ static void op_linear_backward_weight(dk_queue *queue, const dk_linear *linear, 
 void dk_cpu_fill_linear(dk_ops *ops)
 {
     ops->linear_create = op_linear_create;
-    ops->linear_free = dk_linear_free;
-    ops->refresh = dk_linear_refresh;
+    ops->linear_free = op_linear_free;
+    ops->linear_keep = dk_kept_make;
+    ops->linear_kept_bytes = dk_kept_bytes;
+    ops->refresh = dk_kept_refresh;
     ops->linear_forward = op_linear_forward;
     ops->linear_backward_input = op_linear_backward_input;
     ops->linear_backward_weight = op_linear_backward_weight;

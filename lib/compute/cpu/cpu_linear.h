@@ -1,5 +1,6 @@
 /* cpu_linear.h - what the ops of a linear object on the CPU are put together from: cpu_linear.c has the ops and biases,
- * cpu_linear_own.c the products by our own kernels, cpu_linear_cblas.c those by CBLAS. */
+ * cpu_linear_own.c the products by our own kernels, cpu_linear_kept.c the weights that these keep packed,
+ * cpu_linear_cblas.c products by CBLAS. */
 #ifndef DK_COMPUTE_CPU_LINEAR_H
 #define DK_COMPUTE_CPU_LINEAR_H
 
@@ -8,12 +9,22 @@
 typedef struct dk_cpu_linear {      /* the state of a linear object */
     const dk_product_set *products; /* NULL = CBLAS */
     int64_t panel;                  /* CBLAS: bytes of scratch for the widest panel of weights; 0 = all are F32 */
+    /* BF16 copies for FORWARD and for BACKWARD_INPUT: those of all weights one behind the other; NULL = not kept */
+    dk_buffer *_Atomic kept[2];
 } dk_cpu_linear;
 static inline const dk_cpu_linear *dk_cpu_linear_of(const dk_linear *linear) { return linear->state; }
 static inline const dk_micro *dk_micro_of(const dk_linear *linear, dk_precision precision)
 {
     return dk_cpu_linear_of(linear)->products->micro[precision];
 }
+
+/* Copies of weights. */
+int32_t dk_kept_make(dk_backend *backend, dk_linear *linear, dk_precision precision, dk_error *err);
+int64_t dk_kept_bytes(const dk_backend *backend, const dk_linear *linear, dk_precision precision);
+void dk_kept_free(dk_backend *backend, dk_linear *linear);
+void dk_kept_refresh(dk_queue *queue, dk_parameter *parameter);
+/* The copy of one weight for a use; NULL = none is kept. */
+const uint8_t *dk_kept_panels(const dk_linear *linear, dk_precision precision, uint32_t use, int32_t weight);
 
 /* Without biases. Each says on the queue what failed. */
 void dk_own_forward(dk_queue *queue, const dk_linear *linear, dk_precision precision, const dk_view *x,
@@ -34,6 +45,16 @@ void dk_cblas_backward_weight(dk_queue *queue, const dk_linear *linear, const dk
 static inline int64_t dk_step_of(const dk_view *view)
 {
     return view->shape[0] > 1 ? view->stride[0] : view->shape[1] > 0 ? view->shape[1] : 1;
+}
+
+static inline dk_operand dk_operand_of(const dk_kernels *kernels, const dk_view *view, int32_t across)
+{
+    return (dk_operand){.data = dk_buffer_map(*view),
+                        .dtype = view->dtype,
+                        .across = across,
+                        .widen = kernels->widen_blocks,
+                        .lines = view->shape[across ? 1 : 0],
+                        .step = dk_step_of(view)};
 }
 
 #endif

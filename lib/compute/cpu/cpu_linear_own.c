@@ -7,12 +7,7 @@
 
 static dk_operand operand_of(dk_queue *queue, const dk_view *view, int32_t across)
 {
-    return (dk_operand){.data = dk_buffer_map(*view),
-                        .dtype = view->dtype,
-                        .across = across,
-                        .widen = dk_kernels_of(queue)->widen_blocks,
-                        .lines = view->shape[across ? 1 : 0],
-                        .step = dk_step_of(view)};
+    return dk_operand_of(dk_kernels_of(queue), view, across);
 }
 
 static dk_product_rows rows_of(const dk_view *view, int64_t first, int64_t count)
@@ -24,8 +19,8 @@ static void run(dk_queue *queue, const char *op, const dk_product *product)
 {
     dk_cpu *cpu = dk_cpu_of(queue);
     int64_t bytes = 0;
-    if (!(dk_product_is_few(product) ? dk_product_few : dk_product_run)(queue->backend->host, &cpu->workers,
-                                                                        &cpu->callers, product, &bytes))
+    const int32_t few = !product->columns->packed && dk_product_is_few(product);
+    if (!(few ? dk_product_few : dk_product_run)(queue->backend->host, &cpu->workers, &cpu->callers, product, &bytes))
         dk_cpu_no_memory(queue, op, bytes);
 }
 
@@ -45,7 +40,8 @@ void dk_own_forward(dk_queue *queue, const dk_linear *linear, dk_precision preci
         columns[product.column_parts++] =
             (dk_product_columns){.b = operand_of(queue, &linear->weights[i]->value, linear->in_out),
                                  .count = dk_linear_width(linear, i),
-                                 .column = column};
+                                 .column = column,
+                                 .packed = dk_kept_panels(linear, precision, DK_USE_FORWARD, i)};
         column += dk_linear_width(linear, i);
         if (product.column_parts < PARTS && i + 1 < linear->count) continue;
         run(queue, "linear_forward", &product);
@@ -62,7 +58,8 @@ void dk_own_backward_input(dk_queue *queue, const dk_linear *linear, dk_precisio
     for (int32_t i = 0; i < linear->count; column += dk_linear_width(linear, i), i++) {
         dk_view part = dk_view_columns(*dy, column, dk_linear_width(linear, i));
         dk_product_columns columns = {.b = operand_of(queue, &linear->weights[i]->value, !linear->in_out),
-                                      .count = linear->in};
+                                      .count = linear->in,
+                                      .packed = dk_kept_panels(linear, precision, DK_USE_BACKWARD_INPUT, i)};
         dk_product product = {.micro = dk_micro_of(linear, precision),
                               .a = operand_of(queue, &part, 0),
                               .k = dk_linear_width(linear, i),

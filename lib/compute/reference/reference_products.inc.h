@@ -82,6 +82,8 @@ static void fill_products(dk_ops *ops)
 {
     ops->linear_free = dk_linear_free;
     ops->refresh = dk_linear_refresh;
+    ops->linear_keep = dk_linear_keep;
+    ops->linear_kept_bytes = dk_linear_kept_bytes;
     ops->linear_create = op_linear_create;
     ops->linear_forward = op_linear_forward;
     ops->linear_backward_input = op_linear_backward_input;

@@ -21,6 +21,7 @@ typedef struct kernel {
     const char *name;
     dk_precision precision;
     const dk_product_set *twin; /* in the place of the named one */
+    int32_t keep;               /* weights packed once */
 } kernel;
 
 typedef struct ground { /* one linear object, its operands and what they are in double */
@@ -86,6 +87,7 @@ static void begin(ground *g, const kernel *k, dk_backend *backend, const shape *
     g->dys = read_operand(g, g->dy);
     g->bs = fx_read(f, g->bias.value);
     CHECK_OK(OPS(f)->linear_create(backend, &spec, &g->linear, &err));
+    if (k->keep) CHECK_OK(OPS(f)->linear_keep(backend, g->linear, k->precision, &err));
 }
 
 static void end(ground *g)
@@ -203,13 +205,14 @@ static void check_shape(const kernel *k, const shape *s)
     int before = test_failures;
     begin(&one, k, backend, s);
     run_all(&one, s);
-    for (int64_t threads = 2; threads <= 3; threads++) {
+    for (int64_t threads = 2; threads <= 4; threads++) {
+        const kernel kept = {.name = k->name, .precision = k->precision, .twin = k->twin, .keep = threads == 4};
         dk_backend *other = backend_of(k, threads);
-        begin(&more, k, other, s);
+        begin(&more, &kept, other, s);
         run_all(&more, s);
         if (one.f.count != more.f.count ||
             (one.f.count && memcmp(one.f.out, more.f.out, (size_t)one.f.count * sizeof *one.f.out)))
-            FAIL("other bits with %d threads", (int)threads);
+            FAIL("other bits with %d threads%s", (int)threads, kept.keep ? " and weights kept packed" : "");
         free(more.f.out);
         end(&more);
         dk_backend_free(other);
@@ -280,12 +283,46 @@ static void check_rows(const kernel *k, int32_t in_out, int32_t dtype)
     dk_backend_free(backend);
 }
 
-/* ---- numbers that are not ---- */
+/* ---- weights kept packed ---- */
 static void put(dk_backend *backend, dk_view view, int64_t row, int64_t column, float value)
 {
     ((float *)backend->ops->map(view))[row * view.stride[0] + column] = value;
 }
 
+/* What products take is what the weight is, after each refresh; and only of uses that the object was made for. */
+static void check_kept(const kernel *k)
+{
+    const kernel kept = {.name = k->name, .precision = k->precision, .twin = k->twin, .keep = 1};
+    const shape s = {.rows = 40, .in = 70, .out = {33, 9}, .gap = 5};
+    ground g[2];
+    dk_backend *backend = backend_of(k, 2);
+    const int32_t native = k->precision == DK_PRECISION_BF16 && ((dk_cpu *)backend->state)->products->native;
+    begin(&g[0], k, backend, &s);
+    begin(&g[1], &kept, backend, &s);
+    const int64_t bytes = OPS(&g[1].f)->linear_kept_bytes(backend, g[1].linear, k->precision);
+    if (native) CHECK(bytes >= 2 * 2 * (33 + 9) * 70);
+    else CHECK_INT(bytes, 0);
+    CHECK_INT(OPS(&g[0].f)->linear_kept_bytes(backend, g[0].linear, k->precision), bytes);
+    for (int round = 0; round < 3; round++) {
+        for (int i = 0; i < 2; i++) {
+            const dk_ops *ops = OPS(&g[i].f);
+            for (int w = 0; w < 2; w++) {
+                put(backend, g[i].weights[w].value, 2, 3, (float)round + 0.5f);
+                if (round != 1 || w) ops->refresh(&g[i].f.queue, &g[i].weights[w]);
+            }
+            if (round == 1) ops->refresh(&g[i].f.queue, &g[i].weights[0]);
+            ops->linear_forward(&g[i].f.queue, g[i].linear, k->precision, g[i].x, g[i].y);
+            ops->linear_backward_input(&g[i].f.queue, g[i].linear, k->precision, g[i].dy, g[i].dx, 0);
+        }
+        if (!same(&g[0].f, g[0].y, g[1].y) || !same(&g[0].f, g[0].dx, g[1].dx))
+            FAIL("%s: other bits with weights kept packed, round %d", k->name, round);
+    }
+    end(&g[0]);
+    end(&g[1]);
+    dk_backend_free(backend);
+}
+
+/* ---- numbers that are not ---- */
 static float at(dk_backend *backend, dk_view view, int64_t row, int64_t column)
 {
     return ((float *)backend->ops->map(view))[row * view.stride[0] + column];
@@ -361,6 +398,7 @@ static void check_kernel(const char *name, dk_precision precision)
         check_rows(k, in_out, 0);
         check_rows(k, in_out, DK_BF16);
     }
+    check_kept(k);
     check_ieee(k);
     check_far_rows(k);
 }
@@ -398,7 +436,7 @@ static int same_results(const kernel *one, const kernel *other, const shape *s)
 /* The twin within its bound, and where the processor has the instruction, bit for bit what that gives. */
 static void check_twin(const char *name, const dk_micro *micro)
 {
-    const dk_product_set set = {.name = name, .micro = {micro, micro}, .isa = DK_ISA_PORTABLE};
+    const dk_product_set set = {.name = name, .micro = {micro, micro}, .isa = DK_ISA_PORTABLE, .native = 1};
     const kernel twin = {.name = name, .precision = DK_PRECISION_BF16, .twin = &set},
                  real = {.name = name, .precision = DK_PRECISION_BF16};
     static const shape shapes[] = {{.rows = 1, .in = 1, .out = {1, 0}},
@@ -411,6 +449,7 @@ static void check_twin(const char *name, const dk_micro *micro)
         if (backend) CHECK(same_results(&twin, &real, &shapes[i]));
     }
     dk_backend_free(backend);
+    check_kept(&twin);
     check_ieee(&twin);
 }
 

@@ -8,8 +8,6 @@
 #define A_BYTES ((int64_t)512 << 10)  /* of packed A: about a quarter of L2 */
 #define ROWS_LOW 96                   /* fewer rows of a task are not worth reading all of B for */
 #define PANELS_LOW 4                  /* likewise panels, for packing A */
-#define ACROSS_K 32                   /* rows of memory that are cut into panels at a time; a multiple of any group */
-#define PACK_GRAIN 16                 /* panels that a thread packs at a time */
 
 /* ---- the plan of one slab: K and panels of B in a range, cut into tasks ---- */
 typedef struct plan {
@@ -62,6 +60,9 @@ static const void *packed_panel(const plan *p, int64_t index, int64_t k, int64_t
 {
     const dk_micro *micro = p->product->micro;
     dk_panel of = dk_find_panel(p->product, index);
+    if (of.part->packed)
+        return of.part->packed + of.line / micro->columns * dk_panel_bytes(micro, micro->columns, p->product->k) +
+               k * micro->columns * micro->k_bytes;
     if (p->slab)
         return p->slab + (index - p->panel_first) * dk_panel_bytes(micro, micro->columns, p->k_count) +
                (k - p->k_first) * micro->columns * micro->k_bytes;
@@ -82,7 +83,7 @@ static void pack_rows(const task *t, int64_t k, int64_t count)
 {
     const dk_product *product = t->plan->product;
     const dk_micro *micro = product->micro;
-    int64_t most = product->a.across ? ACROSS_K : count;
+    int64_t most = product->a.across ? DK_ACROSS_K : count;
     for (int64_t at = 0; at < count; at += most) {
         uint8_t *to = t->a;
         for (int64_t i = 0; i < t->rows; i += micro->rows) {
@@ -167,11 +168,11 @@ static void slab_body(void *context, int64_t begin, int64_t end)
     const plan *p = context;
     const dk_micro *micro = p->product->micro;
     int64_t bytes = dk_panel_bytes(micro, micro->columns, p->k_count);
-    for (int64_t at = 0; at < p->k_count; at += ACROSS_K) {
+    for (int64_t at = 0; at < p->k_count; at += DK_ACROSS_K) {
         for (int64_t i = begin; i < end; i++) {
             dk_panel of = dk_find_panel(p->product, p->panel_first + i);
-            int64_t most = of.part->b.across ? ACROSS_K : p->k_count;
-            if (most > ACROSS_K && at > 0) continue;
+            int64_t most = of.part->b.across ? DK_ACROSS_K : p->k_count;
+            if (most > DK_ACROSS_K && at > 0) continue;
             micro->pack_b(&of.part->b, of.line, of.lines, micro->columns, p->k_first + at,
                           dk_least(p->k_count - at, most), p->slab + i * bytes + at * micro->columns * micro->k_bytes);
         }
@@ -192,7 +193,7 @@ static int32_t run_slabs(dk_host *host, dk_scratch *callers, plan *p, int64_t pa
         for (p->panel_first = 0; ok && p->panel_first < panels; p->panel_first += most) {
             p->panel_count = dk_least(panels - p->panel_first, most);
             cut(p, dk_host_threads(host));
-            dk_parallel_for(host, p->panel_count, PACK_GRAIN, slab_body, p);
+            dk_parallel_for(host, p->panel_count, DK_PACK_GRAIN, slab_body, p);
             ok = run_tasks(host, p, bytes);
         }
     }
@@ -207,6 +208,7 @@ int32_t dk_product_run(dk_host *host, dk_scratch *workers, dk_scratch *callers, 
     plan p = {.product = product, .workers = workers, .k_count = product->k, .panel_count = dk_panels(product)};
     if (!rows_of(product) || !p.panel_count || !product->k) return 1;
     cut(&p, dk_host_threads(host));
+    if (product->columns->packed) return run_tasks(host, &p, bytes);
     if (p.blocks > 1) return run_slabs(host, callers, &p, p.panel_count, bytes);
     p.b_bytes = dk_panel_bytes(micro, micro->columns, dk_least(product->k, micro->block));
     return run_tasks(host, &p, bytes);

@@ -7,7 +7,7 @@
  * order in which it reads them; missing lines and K up to a multiple of `group` are zeros there, so a kernel has no
  * tails of its own. A is packed by the thread that uses it, a block of lines and of K at a time. B is packed as it is
  * used: by the task itself if that is the only one that needs the panel, else a slab of panels at a time by all
- * threads.
+ * threads. Weights may be kept packed, once per version of them: then nothing is packed but A.
  *
  * Blocking. K goes in blocks of micro->block, so that one panel of B stays in L1 while the block of A, in L2, passes by
  * it. A task is a block of lines of A times a range of panels of B.
@@ -32,6 +32,7 @@ typedef struct dk_product_rows { /* lines [first, first + count) of A, and where
 typedef struct dk_product_columns { /* lines of one B, and the column of C that the first one gives */
     dk_operand b;
     int64_t count, column;
+    const uint8_t *packed; /* all of b, by dk_product_pack; NULL = not yet. Of all parts or of none */
 } dk_product_columns;
 
 typedef struct dk_product {
@@ -43,6 +44,10 @@ typedef struct dk_product {
     int64_t row_parts, column_parts;
     int32_t add; /* to what C holds */
 } dk_product;
+
+/* A whole B of `count` lines of k numbers: the panels one behind the other. */
+int64_t dk_product_packed_bytes(const dk_micro *micro, int64_t count, int64_t k);
+void dk_product_pack(dk_host *host, const dk_micro *micro, const dk_operand *b, int64_t count, int64_t k, uint8_t *to);
 
 /* 0 = no memory for `*bytes` of scratch. */
 int32_t dk_product_run(dk_host *host, dk_scratch *workers, dk_scratch *callers, const dk_product *product,
