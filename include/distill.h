@@ -315,9 +315,9 @@ enum {
     DISTILL_ENCODE_PLAIN = 2    /* special tokens spelled out in the text are ordinary text */
 };
 enum { DISTILL_DECODE_SKIP_SPECIAL = 1 }; /* leave special tokens out of the text */
-/* path: a folder with tokenizer.json, or a GGUF file, vocabulary-only included. tokenizer_config.json,
- * chat_template.jinja, special_tokens_map.json and added_tokens.json beside it count as in transformers 5; what is not
- * used is a warning. */
+/* path: a folder with tokenizer.json or tokenizer.model, such a model, or a GGUF file, vocabulary-only included.
+ * tokenizer_config.json, chat_template.jinja, special_tokens_map.json and added_tokens.json beside it count as in
+ * transformers 5; what is not used is a warning. */
 DISTILL_API int32_t distill_tokenizer_open(const distill_env *env, const char *path, distill_tokenizer **out,
                                            distill_error *err);
 DISTILL_API void distill_tokenizer_free(distill_tokenizer *tokenizer);

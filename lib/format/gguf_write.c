@@ -98,6 +98,11 @@ void dk_gguf_put_vocabulary(dk_gguf_keys *keys, const dk_vocabulary *v)
     dk_gguf_put_bool(keys, "tokenizer.ggml.add_bos_token", v->add_bos);
     dk_gguf_put_bool(keys, "tokenizer.ggml.add_eos_token", v->add_eos);
     if (v->add_space_prefix >= 0) dk_gguf_put_bool(keys, "tokenizer.ggml.add_space_prefix", v->add_space_prefix);
+    if (v->remove_extra_whitespaces >= 0)
+        dk_gguf_put_bool(keys, "tokenizer.ggml.remove_extra_whitespaces", v->remove_extra_whitespaces);
+    if (v->charsmap.size)
+        dk_strbuf_append(begin_list(keys, "tokenizer.ggml.precompiled_charsmap", DK_GGUF_U8, (int64_t)v->charsmap.size),
+                         v->charsmap.data, v->charsmap.size);
     if (v->chat_template) dk_gguf_put_text(keys, "tokenizer.chat_template", v->chat_template);
 }
 

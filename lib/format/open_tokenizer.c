@@ -1,5 +1,6 @@
 #include "format/open_tokenizer.h"
 
+#include "base/file.h"
 #include "base/notes.h"
 #include "format/checkpoint.h"
 
@@ -8,10 +9,13 @@
 #include <stdio.h>
 #include <string.h>
 
+enum { MODEL_LIMIT = 1 << 28 }; /* bytes of a tokenizer.model */
+
 typedef struct parts { /* what a dk_vocabulary points to */
     char *model, *pre, *chat_template;
     float *scores;
     int32_t *types;
+    char *charsmap;
 } parts;
 
 static int32_t read_text_list(const dk_checkpoint *file, const char *key, const dk_slice **out, int64_t *count,
@@ -92,6 +96,7 @@ static int32_t read_ids(const dk_checkpoint *file, dk_vocabulary *out, dk_error 
     DK_TRY(dk_metadata_bool(file, "tokenizer.ggml.add_bos_token", -1, &out->add_bos, err));
     DK_TRY(dk_metadata_bool(file, "tokenizer.ggml.add_eos_token", -1, &out->add_eos, err));
     DK_TRY(dk_metadata_bool(file, "tokenizer.ggml.add_space_prefix", -1, &out->add_space_prefix, err));
+    DK_TRY(dk_metadata_bool(file, "tokenizer.ggml.remove_extra_whitespaces", -1, &out->remove_extra_whitespaces, err));
 out:
     return rc;
 }
@@ -115,6 +120,26 @@ static void cut_padding(dk_vocabulary *vocabulary)
     }
 }
 
+static int32_t read_charsmap(dk_host *host, const dk_checkpoint *file, parts *own, dk_slice *out, dk_error *err)
+{
+    const dk_metadata *list = dk_metadata_find(file, "tokenizer.ggml.precompiled_charsmap");
+    if (!list || !list->count) return DK_OK;
+    if (list->type != DK_META_LIST || !list->items || list->item_type != DK_META_INT)
+        return dk_fail(err, DK_E_FORMAT,
+                       "%s: metadata key 'tokenizer.ggml.precompiled_charsmap' is not a list of bytes",
+                       dk_checkpoint_path(file));
+    int32_t rc = dk_new(host, list->count, &own->charsmap, err);
+    for (int64_t i = 0; i < list->count && !rc; i++) {
+        const int64_t byte = dk_metadata_item_i64(list, i);
+        if (byte < -128 || byte > 255)
+            rc = dk_fail(err, DK_E_FORMAT, "%s: tokenizer.ggml.precompiled_charsmap[%lld] is %lld, no byte",
+                         dk_checkpoint_path(file), (long long)i, (long long)byte);
+        else own->charsmap[i] = (char)(uint8_t)byte;
+    }
+    *out = (dk_slice){own->charsmap, (size_t)list->count};
+    return rc;
+}
+
 static int32_t read_vocabulary(dk_host *host, const dk_checkpoint *file, parts *own, dk_vocabulary *out, dk_error *err)
 {
     int32_t rc;
@@ -133,6 +158,7 @@ static int32_t read_vocabulary(dk_host *host, const dk_checkpoint *file, parts *
     DK_TRY(read_text_list(file, "tokenizer.ggml.merges", &out->merges, &out->merge_count, err));
     DK_TRY(read_numbers(host, file, out->count, own, err));
     DK_TRY(read_ids(file, out, err));
+    DK_TRY(read_charsmap(host, file, own, &out->charsmap, err));
     out->model = own->model;
     out->pre = own->pre;
     out->chat_template = own->chat_template;
@@ -144,7 +170,7 @@ out:
 }
 
 /* ---- what is left of a file's keys about text ---- */
-static int32_t is_known(const char *key)
+static int32_t is_known(const char *key, int32_t unigram)
 {
     static const char *const keys[] = {"model",
                                        "pre",
@@ -177,18 +203,20 @@ static int32_t is_known(const char *key)
                                        "fim_sep_token_id"};
     if (!strcmp(key, "tokenizer.chat_template")) return 1;
     if (strncmp(key, "tokenizer.ggml.", 15) != 0) return 0;
+    if (unigram && (!strcmp(key + 15, "remove_extra_whitespaces") || !strcmp(key + 15, "precompiled_charsmap")))
+        return 1;
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
         if (!strcmp(keys[i], key + 15)) return 1;
     return 0;
 }
 
-static int32_t note_keys(dk_host *host, const dk_checkpoint *file, dk_strbuf *notes, dk_error *err)
+static int32_t note_keys(dk_host *host, const dk_checkpoint *file, int32_t unigram, dk_strbuf *notes, dk_error *err)
 {
     dk_strbuf names;
     dk_strbuf_init(&names, host);
     for (int64_t i = 0; i < dk_metadata_count(file); i++) {
         const char *key = dk_metadata_at(file, i)->key;
-        if (strncmp(key, "tokenizer.", 10) != 0 || is_known(key)) continue;
+        if (strncmp(key, "tokenizer.", 10) != 0 || is_known(key, unigram)) continue;
         dk_strbuf_printf(&names, "%s%.80s", names.size ? ", " : "", key);
     }
     if (names.size) dk_note(notes, "%s: metadata that is not used: %s", dk_checkpoint_path(file), names.data);
@@ -223,7 +251,7 @@ static int32_t open_gguf(dk_host *host, const char *path, dk_tokenizer **out, dk
     rc = dk_tokenizer_from_vocabulary(host, &vocabulary, &made, err);
     if (rc) dk_error_context(err, "%s", path);
     if (rc) goto out;
-    DK_TRY(note_keys(host, file, dk_tokenizer_notes(made), err));
+    DK_TRY(note_keys(host, file, !strcmp(own.model, "t5"), dk_tokenizer_notes(made), err));
     dk_notes_log(dk_tokenizer_notes(made), host, "tokenizer");
     *out = made;
     made = NULL;
@@ -234,34 +262,46 @@ out:
     dk_free(host, own.chat_template);
     dk_free(host, own.scores);
     dk_free(host, own.types);
+    dk_free(host, own.charsmap);
     dk_checkpoint_close(file);
     return rc;
 }
 
-static int32_t fail_folder(dk_host *host, const char *path, dk_error *err)
+static int32_t fail_folder(const char *path, dk_error *err)
 {
-    char *model = dk_path_join(host, path, "tokenizer.model");
-    if (!model) return dk_fail_nomem(err, strlen(path) + 17);
-    int32_t sentencepiece = dk_path_exists(model) == 1;
-    dk_free(host, model);
-    if (sentencepiece)
-        return dk_fail(
-            err, DK_E_UNSUPPORTED,
-            "%s: has tokenizer.model, but no tokenizer.json; make one with AutoTokenizer(...).save_pretrained", path);
-    return dk_fail(err, DK_E_NOT_FOUND, "%s: has no tokenizer.json; copy it there from where the model comes from",
+    return dk_fail(err, DK_E_NOT_FOUND,
+                   "%s: has no tokenizer.json and no tokenizer.model; copy it there from where the model comes from",
                    path);
+}
+
+static int32_t is_model_file(const char *path)
+{
+    const size_t size = strlen(path);
+    return size > 6 && !strcmp(path + size - 6, ".model") && dk_path_exists(path) == 1;
+}
+
+static int32_t open_model_file(dk_host *host, const char *path, dk_tokenizer **out, dk_error *err)
+{
+    char *bytes = NULL;
+    size_t size;
+    int32_t rc = dk_file_read(host, path, MODEL_LIMIT, &bytes, &size, err);
+    if (!rc) rc = dk_tokenizer_from_model(host, path, bytes, size, out, err);
+    dk_free(host, bytes);
+    return rc;
 }
 
 int32_t dk_open_tokenizer(dk_host *host, const char *path, dk_tokenizer **out, dk_error *err)
 {
     dk_path_type kind = DK_PATH_MISSING;
+    if (is_model_file(path)) return open_model_file(host, path, out, err);
     int32_t rc = dk_path_kind(host, path, &kind, err);
     if (rc) return rc;
     if (kind == DK_PATH_MISSING) return dk_fail(err, DK_E_NOT_FOUND, "%s: there is no such file or folder", path);
     if (kind == DK_PATH_GGUF || kind == DK_PATH_GGUF_VOCABULARY) return open_gguf(host, path, out, err);
     if (dk_path_exists(path) != 2)
-        return dk_fail(err, DK_E_FORMAT, "%s: is %s; name a folder with tokenizer.json or a GGUF file", path,
+        return dk_fail(err, DK_E_FORMAT,
+                       "%s: is %s; name a folder with tokenizer.json, a tokenizer.model or a GGUF file", path,
                        dk_path_kind_text(kind));
     rc = dk_tokenizer_open(host, path, out, err);
-    return rc == DK_E_NOT_FOUND ? fail_folder(host, path, err) : rc;
+    return rc == DK_E_NOT_FOUND ? fail_folder(path, err) : rc;
 }

@@ -4,7 +4,7 @@
 
 #include "text/tokenizer.h"
 
-/* path: a folder with tokenizer.json, or a GGUF file with a vocabulary. */
+/* path: a folder with tokenizer.json or tokenizer.model, a file *.model, or a GGUF file with a vocabulary. */
 int32_t dk_open_tokenizer(dk_host *host, const char *path, dk_tokenizer **out, dk_error *err);
 
 #endif

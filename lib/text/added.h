@@ -4,10 +4,11 @@
 
 #include "base/strbuf.h"
 
+enum { DK_ADDED_AS_SPELLED = 2 }; /* looked for in normalised text, but not normalised itself */
 typedef struct dk_added_token {
     int32_t id;
-    uint8_t special, single_word, lstrip, rstrip, normalized;
-    uint32_t offset, size; /* of the normalised spelling, where it is another one */
+    uint8_t special, single_word, lstrip, rstrip, normalized; /* 0, 1, DK_ADDED_AS_SPELLED */
+    uint32_t offset, size;                                    /* of the normalised spelling, where it is another one */
 } dk_added_token;
 typedef struct dk_trie_node {
     uint32_t child, sibling; /* 0 = none */

@@ -15,6 +15,9 @@ typedef struct dk_tokenizer_documents { /* NULL = there is none */
     const char *jinja;
     int32_t other_templates; /* the folder has chat templates under names that are not read */
 } dk_tokenizer_documents;
+/* tokenizer_sentencepiece.c: from a tokenizer.model and what is beside it; beside->json is not looked at. */
+int32_t dk_tokenizer_build_model(dk_host *host, const char *name, dk_slice bytes, const dk_tokenizer_documents *beside,
+                                 dk_tokenizer **out, dk_error *err);
 /* Fails with UNSUPPORTED naming the document, what and node's type, and what is supported. */
 int32_t dk_unsupported(dk_json_reader *r, const char *what, const char *value, const char *supported);
 int32_t dk_malformed(dk_json_reader *r, const char *what, const char *expected);

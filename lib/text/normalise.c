@@ -77,8 +77,8 @@ static void letters(const char *text, size_t size, dk_strbuf *out)
     }
 }
 
-static int32_t apply(const dk_step *step, dk_regex_state *state, const char *text, size_t size, int32_t *cut_front,
-                     dk_strbuf *out, dk_error *err)
+static int32_t apply(const dk_step *step, dk_regex_state *state, int32_t goes_on, const char *text, size_t size,
+                     int32_t *cut_front, dk_strbuf *out, dk_error *err)
 {
     switch (step->kind) {
     case DK_STEP_LOWERCASE:
@@ -86,6 +86,9 @@ static int32_t apply(const dk_step *step, dk_regex_state *state, const char *tex
         break;
     case DK_STEP_BYTES:
         letters(text, size, out);
+        break;
+    case DK_STEP_SENTENCEPIECE:
+        dk_spm_apply(step->rules, goes_on, text, size, out);
         break;
     case DK_STEP_CHARSMAP:
         dk_charsmap_apply(step->charsmap, text, size, out);
@@ -131,7 +134,7 @@ int32_t dk_normalise(const dk_steps *steps, dk_regex_state *state, dk_strbuf buf
         } else if (changes(step, text, size)) {
             dk_strbuf *buffer = &buffers[current];
             dk_strbuf_clear(buffer);
-            int32_t rc = apply(step, state, text, size, &cut_front, buffer, err);
+            int32_t rc = apply(step, state, goes_on, text, size, &cut_front, buffer, err);
             if (!rc) rc = dk_strbuf_check(buffer, err);
             if (!rc) rc = dk_check_growth(buffer->size, from, err);
             if (rc) return rc;

@@ -17,6 +17,7 @@ void dk_steps_free(dk_host *host, dk_steps *steps)
         dk_free(host, steps->items[i].matcher.text);
         dk_free(host, steps->items[i].text);
         dk_charsmap_free(steps->items[i].charsmap);
+        dk_spm_rules_free(steps->items[i].rules);
     }
     steps->count = 0;
 }

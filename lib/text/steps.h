@@ -7,6 +7,7 @@
 
 #include "text/charsmap.h"
 #include "text/regex.h"
+#include "text/spm_rules.h"
 
 typedef enum {
     /* normalizer */
@@ -16,6 +17,7 @@ typedef enum {
     DK_STEP_NFKD,
     DK_STEP_LOWERCASE,
     DK_STEP_CHARSMAP,         /* charsmap, as the reference applies it */
+    DK_STEP_SENTENCEPIECE,    /* rules */
     DK_STEP_STRIP_ACCENTS,    /* marks of any category */
     DK_STEP_NMT,              /* control characters go, odd spaces become one */
     DK_STEP_CLEAN,            /* BERT's: control characters go, all white space becomes a space */
@@ -64,6 +66,7 @@ typedef struct dk_step {
     size_t size;
     int64_t left, right;
     dk_charsmap *charsmap;
+    dk_spm_rules *rules;
 } dk_step;
 enum { DK_STEPS_MAX = 32 };
 typedef struct dk_steps {

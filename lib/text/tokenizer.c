@@ -72,6 +72,8 @@ static int32_t add_to_trie(dk_tokenizer *tok, dk_text_scratch *scratch, int64_t 
     int32_t rc =
         tok->added[i].special ? dk_trie_add(tok->host, &tok->special_trie, text, size, (int32_t)i, err) : DK_OK;
     if (rc) return rc;
+    if (tok->added[i].normalized == DK_ADDED_AS_SPELLED)
+        return dk_trie_add(tok->host, &tok->normal_trie, text, size, (int32_t)i, err);
     if (!tok->added[i].normalized) return dk_trie_add(tok->host, &tok->raw_trie, text, size, (int32_t)i, err);
     dk_normal_text normal;
     rc = dk_normalise(&tok->normalizer, scratch->regex, scratch->normal, 0, text, size, &normal, err);

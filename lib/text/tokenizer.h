@@ -22,13 +22,21 @@ typedef struct dk_tokenizer dk_tokenizer;
 /* The documents may be freed afterwards. What is not supported is DK_E_UNSUPPORTED, named, with a list of what is. */
 int32_t dk_tokenizer_from_json(dk_host *host, const dk_document *json, const dk_document *config, dk_tokenizer **out,
                                dk_error *err);
-/* Reads folder/tokenizer.json and, if there, tokenizer_config.json, chat_template.jinja, special_tokens_map.json and
- * added_tokens.json beside it; keeps the bytes for dk_tokenizer_save. Where they speak of the same fact, what
- * transformers 5 goes by is used and the rest is noted. DK_E_NOT_FOUND when there is no tokenizer.json. */
+/* A SentencePiece model (tokenizer.model), by SentencePiece's rules. name stands in errors; bytes are copied. */
+int32_t dk_tokenizer_from_model(dk_host *host, const char *name, const char *bytes, size_t size, dk_tokenizer **out,
+                                dk_error *err);
+/* Reads folder/tokenizer.json, or where there is none tokenizer.model, and, if there, tokenizer_config.json,
+ * chat_template.jinja, special_tokens_map.json and added_tokens.json beside it; keeps the bytes for dk_tokenizer_save.
+ * Where they speak of the same fact, what transformers 5 goes by is used and the rest is noted. DK_E_NOT_FOUND when
+ * there is neither. */
 int32_t dk_tokenizer_open(dk_host *host, const char *folder, dk_tokenizer **out, dk_error *err);
 
 /* ---- made from parts, as GGUF keeps them ---- */
-typedef enum { DK_VOCABULARY_BPE = 1 /* GGUF "gpt2" */, DK_VOCABULARY_SPM = 2 /* GGUF "llama" */ } dk_vocabulary_kind;
+typedef enum {
+    DK_VOCABULARY_BPE = 1,    /* GGUF "gpt2" */
+    DK_VOCABULARY_SPM = 2,    /* GGUF "llama": SentencePiece's BPE, by scores */
+    DK_VOCABULARY_UNIGRAM = 3 /* GGUF "t5" */
+} dk_vocabulary_kind;
 enum { /* token types, numbered as in GGUF's tokenizer.ggml.token_type */
        DK_TOKEN_NORMAL = 1,
        DK_TOKEN_UNKNOWN = 2,
@@ -38,21 +46,26 @@ enum { /* token types, numbered as in GGUF's tokenizer.ggml.token_type */
        DK_TOKEN_BYTE = 6
 };
 typedef struct dk_vocabulary {
-    size_t struct_size;     /* sizeof(dk_vocabulary), set by dk_vocabulary_init */
-    int32_t kind;           /* dk_vocabulary_kind; 0 = from model below */
-    const char *model;      /* tokenizer.ggml.model: "gpt2", "llama"; others are refused by name. NULL = kind decides */
-    const char *pre;        /* tokenizer.ggml.pre: "gpt-2", "llama-bpe", "qwen2", ...; NULL = "default". BPE only */
+    size_t struct_size; /* sizeof(dk_vocabulary), set by dk_vocabulary_init */
+    int32_t kind;       /* dk_vocabulary_kind; 0 = from model below */
+    const char
+        *model;      /* tokenizer.ggml.model: "gpt2", "llama", "t5"; others are refused by name. NULL = kind decides */
+    const char *pre; /* tokenizer.ggml.pre: "gpt-2", "llama-bpe", "qwen2", ...; NULL = "default". BPE only */
     const dk_slice *tokens; /* [count] */
     int64_t count;
-    const float *scores;    /* [count] or NULL; required for SPM */
+    const float *scores;    /* [count] or NULL; required for SPM and UNIGRAM */
     const int32_t *types;   /* [count] DK_TOKEN_* or NULL = all normal */
     const dk_slice *merges; /* [merge_count] "left right"; BPE only */
     int64_t merge_count;
-    int64_t bos, eos, unk, pad; /* -1 = none */
-    int32_t add_bos, add_eos;   /* 1, 0, or -1 = the kind's default (SPM adds BOS) */
-    int32_t add_space_prefix;   /* SPM: 1, 0, or -1 = 1; BPE has none */
-    int64_t max_length;         /* tokens that the model beside it can see; 0 = unknown */
-    const char *chat_template;  /* NULL = none */
+    int64_t bos, eos, unk, pad;       /* -1 = none */
+    int32_t add_bos, add_eos;         /* 1, 0, or -1 = the kind's default (SPM adds BOS, UNIGRAM EOS) */
+    int32_t add_space_prefix;         /* 1, 0, or -1 = SPM: 1, UNIGRAM: 0 as in llama.cpp; BPE has none */
+    int32_t own_rules;                /* 1 = SPM, UNIGRAM as SentencePiece itself has them; 0 = as llama.cpp */
+    dk_slice charsmap;                /* SPM with own rules, UNIGRAM; size 0 = none */
+    int32_t remove_extra_whitespaces; /* where there may be a charsmap: 1, 0, or -1 = own_rules */
+    int32_t byte_fallback;            /* 1, 0, or -1 = the kind's default (SPM has it) */
+    int64_t max_length;               /* tokens that the model beside it can see; 0 = unknown */
+    const char *chat_template;        /* NULL = none */
 } dk_vocabulary;
 void dk_vocabulary_init(dk_vocabulary *vocabulary); /* zero, ids -1, flags -1 */
 /* Copies what it needs. */

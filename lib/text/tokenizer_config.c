@@ -345,7 +345,9 @@ static int32_t read_template(const config *in)
 static int32_t puts_space_in_front(const dk_tokenizer *tok)
 {
     for (int32_t i = 0; i < tok->normalizer.count; i++)
-        if (tok->normalizer.items[i].kind == DK_STEP_PREPEND) return 1;
+        if (tok->normalizer.items[i].kind == DK_STEP_PREPEND ||
+            (tok->normalizer.items[i].kind == DK_STEP_SENTENCEPIECE && tok->normalizer.items[i].rules->prefix))
+            return 1;
     for (int32_t i = 0; i < tok->pre.count; i++) {
         const dk_step *step = &tok->pre.items[i];
         if (step->kind == DK_STEP_SPACE_PREFIX) return 1;

@@ -29,6 +29,7 @@ typedef enum { /* the files of a tokenizer in a folder */
                DK_TOKENIZER_JINJA,
                DK_TOKENIZER_MAP,   /* special_tokens_map.json, of old writers */
                DK_TOKENIZER_ADDED, /* added_tokens.json, of old writers */
+               DK_TOKENIZER_SPM,   /* tokenizer.model, where there is no tokenizer.json */
                DK_TOKENIZER_FILES
 } dk_tokenizer_file;
 const char *dk_tokenizer_file_name(dk_tokenizer_file file);
@@ -87,6 +88,19 @@ typedef struct dk_text_marks {
 /* The ids of a text, to scratch->ids. marks NULL = none. */
 int32_t dk_text_encode(const dk_tokenizer *tok, dk_text_scratch *scratch, const char *text, size_t size, uint32_t flags,
                        const dk_text_marks *marks, dk_error *err);
+
+/* What token id of a vocabulary is (DK_TOKEN_*). */
+static inline int32_t dk_vocabulary_type(const dk_vocabulary *v, int64_t id)
+{
+    return v->types                       ? v->types[id]
+           : id == v->unk                 ? DK_TOKEN_UNKNOWN
+           : id == v->bos || id == v->eos ? DK_TOKEN_CONTROL
+                                          : DK_TOKEN_NORMAL;
+}
+/* Fills a new tokenizer; not sealed. */
+int32_t dk_vocabulary_build(dk_tokenizer *tok, const dk_vocabulary *v, dk_error *err);
+/* tokenizer_spm.c: model, normalizer and decoder of a kind other than DK_VOCABULARY_BPE; tokens are there. */
+int32_t dk_build_sentencepiece(dk_tokenizer *tok, const dk_vocabulary *v, int32_t kind, dk_error *err);
 
 /* tokenizer_vocab.c: GGUF's name of a byte-level pre-tokenizer; NULL = it has none. */
 const char *dk_pre_name(const dk_steps *pre, int32_t ignore_merges);

@@ -81,7 +81,7 @@ static void skip_mark(dk_text_file *file)
     memmove(file->data, file->data + 3, file->size + 1);
 }
 
-/* Only a tokenizer.json must be there. */
+/* Only a tokenizer.json must be there, or a tokenizer.model in its place. */
 static int32_t read_file(dk_host *host, const char *folder, dk_tokenizer_file which, dk_text_file *out,
                          dk_document **doc, dk_error *err)
 {
@@ -90,6 +90,7 @@ static int32_t read_file(dk_host *host, const char *folder, dk_tokenizer_file wh
     DK_TRY(find_file(host, folder, dk_tokenizer_file_name(which), &path, &kind, err));
     if (which != DK_TOKENIZER_JSON && kind != 1) goto out;
     DK_TRY(dk_file_read(host, path, FILE_LIMIT, &out->data, &out->size, err));
+    if (which == DK_TOKENIZER_SPM) goto out;
     if (which != DK_TOKENIZER_JINJA) DK_TRY(dk_json_parse(host, out->data, out->size, path, doc, err));
     skip_mark(out);
 out:
@@ -110,22 +111,46 @@ static int32_t find_templates(dk_host *host, const char *folder, int32_t *found,
     return rc;
 }
 
+static int32_t has_file(dk_host *host, const char *folder, dk_tokenizer_file which, int32_t *yes, dk_error *err)
+{
+    char *path = NULL;
+    int32_t kind = 0, rc = find_file(host, folder, dk_tokenizer_file_name(which), &path, &kind, err);
+    *yes = kind == 1;
+    dk_free(host, path);
+    return rc;
+}
+
+static int32_t build_spm(dk_host *host, const char *folder, const dk_text_file *file,
+                         const dk_tokenizer_documents *from, dk_tokenizer **out, dk_error *err)
+{
+    char *path = dk_path_join(host, folder, dk_tokenizer_file_name(DK_TOKENIZER_SPM));
+    if (!path) return dk_fail_nomem(err, strlen(folder) + 17);
+    int32_t rc = dk_tokenizer_build_model(host, path, (dk_slice){file->data, file->size}, from, out, err);
+    dk_free(host, path);
+    return rc;
+}
+
 int32_t dk_tokenizer_open(dk_host *host, const char *folder, dk_tokenizer **out, dk_error *err)
 {
-    int32_t rc;
+    int32_t rc, json, spm;
     dk_text_file files[DK_TOKENIZER_FILES] = {{0}};
     dk_document *docs[DK_TOKENIZER_FILES] = {0};
     dk_tokenizer_documents from = {0};
     dk_tokenizer *tok = NULL;
+    DK_TRY(has_file(host, folder, DK_TOKENIZER_JSON, &json, err));
+    DK_TRY(has_file(host, folder, DK_TOKENIZER_SPM, &spm, err));
+    spm = spm && !json;
     for (int32_t i = 0; i < DK_TOKENIZER_FILES; i++)
-        DK_TRY(read_file(host, folder, (dk_tokenizer_file)i, &files[i], &docs[i], err));
+        if (i != (spm ? DK_TOKENIZER_JSON : DK_TOKENIZER_SPM))
+            DK_TRY(read_file(host, folder, (dk_tokenizer_file)i, &files[i], &docs[i], err));
     DK_TRY(find_templates(host, folder, &from.other_templates, err));
     from.json = docs[DK_TOKENIZER_JSON];
     from.config = docs[DK_TOKENIZER_CONFIG];
     from.map = docs[DK_TOKENIZER_MAP];
     from.added = docs[DK_TOKENIZER_ADDED];
     from.jinja = files[DK_TOKENIZER_JINJA].data;
-    DK_TRY(build(host, &from, &tok, err));
+    if (spm) DK_TRY(build_spm(host, folder, &files[DK_TOKENIZER_SPM], &from, &tok, err));
+    else DK_TRY(build(host, &from, &tok, err));
     memcpy(tok->files, files, sizeof files);
     memset(files, 0, sizeof files);
     dk_notes_log(&tok->notes, host, "tokenizer");

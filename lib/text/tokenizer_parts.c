@@ -8,7 +8,6 @@
 #include <stdlib.h>
 
 enum { NAME_SIZE = 24, BYTES = 256 }; /* "[PAD4294967295]", "<0xFF>" */
-#define MARK "\xe2\x96\x81"
 
 typedef struct maker {
     const dk_tokenizer *tok;
@@ -45,13 +44,60 @@ static int32_t read_spm_stages(const dk_tokenizer *tok, int32_t *prefix, dk_erro
     const dk_step *normal = tok->normalizer.items, *pre = tok->pre.items;
     int32_t n = tok->normalizer.count, at = 0;
     *prefix = 0;
-    if (at < n && normal[at].kind == DK_STEP_PREPEND && normal[at].size == 3 && !memcmp(normal[at].text, MARK, 3))
+    if (n == 1 && normal[0].kind == DK_STEP_SENTENCEPIECE) {
+        *prefix = normal[0].rules->prefix;
+        if (normal[0].rules->charsmap) return fail_stage("normalizer", "a charsmap beside BPE", err);
+        return normal[0].rules->merge_spaces ? fail_stage("normalizer", "it merges spaces beside BPE", err) : DK_OK;
+    }
+    if (at < n && normal[at].kind == DK_STEP_PREPEND && normal[at].size == 3 && !memcmp(normal[at].text, DK_MARK, 3))
         *prefix = 1, at++;
-    if (at < n && is_replace(&normal[at], " ", MARK)) at++;
+    if (at < n && is_replace(&normal[at], " ", DK_MARK)) at++;
     if (at < n) return fail_stage("normalizer", "more than marked spaces", err);
+    if (n && tok->pre.count == 1 && pre[0].kind == DK_STEP_SPLIT && pre[0].matcher.kind == DK_MATCH_TEXT &&
+        pre[0].matcher.size == 1 && pre[0].matcher.text[0] == ' ')
+        return DK_OK; /* Gemma's: there are no spaces any more */
     if (n) return tok->pre.count ? fail_stage("pre-tokenizer", "beside a normalizer of marked spaces", err) : DK_OK;
     if (!tok->pre.count || pre[0].kind != DK_STEP_METASPACE) return fail_stage("pre-tokenizer", "no Metaspace", err);
     *prefix = pre[0].scheme != DK_PREFIX_NEVER;
+    return DK_OK;
+}
+
+/* Spaces are merged, whatever they become: Strip and Replace of old and new converters. */
+static int32_t merges_spaces(const dk_step *step)
+{
+    return step->kind == DK_STEP_STRIP ||
+           (step->kind == DK_STEP_REPLACE && step->matcher.kind == DK_MATCH_REGEX && step->matcher.size == 5 &&
+            !memcmp(step->matcher.text, " {2,}", 5)) ||
+           (step->kind == DK_STEP_REPLACE && !step->size);
+}
+
+/* Unigram's: a charsmap, then spaces that are merged or not, then marks by either of the two ways. */
+static int32_t read_unigram_stages(const maker *in, dk_error *err)
+{
+    const dk_tokenizer *tok = in->tok;
+    dk_vocabulary *v = &in->out->vocabulary;
+    const dk_step *normal = tok->normalizer.items, *pre = tok->pre.items;
+    int32_t n = tok->normalizer.count, at = 0, behind = 0;
+    v->remove_extra_whitespaces = v->add_space_prefix = 0;
+    if (tok->bpe.byte_tokens) return fail_stage("model", "byte_fallback beside Unigram", err);
+    if (n == 1 && normal[0].kind == DK_STEP_SENTENCEPIECE) {
+        const dk_spm_rules *rules = normal[0].rules;
+        v->add_space_prefix = rules->prefix;
+        v->remove_extra_whitespaces = rules->merge_spaces;
+        if (rules->charsmap) v->charsmap = (dk_slice){rules->charsmap->bytes, rules->charsmap->size};
+        return DK_OK;
+    }
+    if (at < n && normal[at].kind == DK_STEP_CHARSMAP)
+        v->charsmap = (dk_slice){normal[at].charsmap->bytes, normal[at].charsmap->size}, at++;
+    for (; at < n && merges_spaces(&normal[at]); at++) v->remove_extra_whitespaces = 1;
+    if (at < n && normal[at].kind == DK_STEP_PREPEND) v->add_space_prefix = 1, at++;
+    if (at < n && is_replace(&normal[at], " ", DK_MARK)) at++;
+    if (at < n) return fail_stage("normalizer", "more than Precompiled and spaces", err);
+    if (tok->pre.count && pre[0].kind == DK_STEP_SPLIT && pre[0].matcher.kind == DK_MATCH_SPACE)
+        v->remove_extra_whitespaces = 1, behind = 1;
+    if (behind == tok->pre.count) return DK_OK;
+    if (pre[behind].kind != DK_STEP_METASPACE) return fail_stage("pre-tokenizer", "no Metaspace", err);
+    v->add_space_prefix = pre[behind].scheme != DK_PREFIX_NEVER;
     return DK_OK;
 }
 
@@ -75,7 +121,7 @@ static int32_t is_byte_name(const char *text, size_t size)
 static int32_t type_of(const maker *in, int64_t id, const dk_token *token)
 {
     const char *text = dk_token_text(&in->tok->bpe.tokens, token);
-    int32_t spm = in->out->vocabulary.kind == DK_VOCABULARY_SPM;
+    int32_t spm = in->out->vocabulary.kind != DK_VOCABULARY_BPE;
     if (spm && id == in->tok->unk) return DK_TOKEN_UNKNOWN;
     if (token->flags & DK_TOKEN_ADDED) return token->flags & DK_TOKEN_SPECIAL ? DK_TOKEN_CONTROL : DK_TOKEN_USER;
     return spm && is_byte_name(text, token->size) ? DK_TOKEN_BYTE : DK_TOKEN_NORMAL;
@@ -145,6 +191,13 @@ static void put_scores(maker *in, const dk_merge *merges, int64_t count)
     for (int64_t i = count; i-- > 0;) in->out->scores[merges[i].id] = -(float)merges[i].rank;
     for (int64_t id = 0; id < in->out->vocabulary.count; id++)
         if (in->out->types[id] != DK_TOKEN_NORMAL) in->out->scores[id] = 0;
+}
+
+static void put_unigram_scores(maker *in)
+{
+    const dk_unigram *unigram = &in->tok->unigram;
+    for (int64_t id = 0; id < in->out->vocabulary.count; id++)
+        in->out->scores[id] = id < unigram->count ? (float)unigram->scores[id] : 0;
 }
 
 static int32_t put_merges(maker *in, const dk_merge *merges, int64_t count, dk_error *err)
@@ -229,15 +282,17 @@ static int32_t read_ends(maker *in, dk_error *err)
 
 static int32_t make(maker *in, int64_t rows, dk_error *err)
 {
-    int32_t rc, spm;
+    int32_t rc, spm, unigram = in->tok->unigram.scores != NULL;
     dk_vocabulary_parts *out = in->out;
     dk_vocabulary *v = &out->vocabulary;
     dk_merge *merges = NULL;
     int64_t merge_count = 0, added;
     spm = !in->tok->pre.count || in->tok->pre.items[in->tok->pre.count - 1].kind != DK_STEP_BYTES;
-    v->kind = spm ? DK_VOCABULARY_SPM : DK_VOCABULARY_BPE;
-    v->model = spm ? "llama" : "gpt2";
-    DK_TRY(spm ? read_spm_stages(in->tok, &v->add_space_prefix, err) : read_bpe_stages(in, &v->pre, err));
+    spm = spm && !unigram;
+    v->kind = unigram ? DK_VOCABULARY_UNIGRAM : spm ? DK_VOCABULARY_SPM : DK_VOCABULARY_BPE;
+    v->model = unigram ? "t5" : spm ? "llama" : "gpt2";
+    if (unigram) DK_TRY(read_unigram_stages(in, err));
+    else DK_TRY(spm ? read_spm_stages(in->tok, &v->add_space_prefix, err) : read_bpe_stages(in, &v->pre, err));
     DK_TRY(read_ends(in, err));
     added = spm ? missing_bytes(in) : 0;
     out->added = added;
@@ -248,9 +303,10 @@ static int32_t make(maker *in, int64_t rows, dk_error *err)
     put_tokens(in, rows);
     v->tokens = out->tokens;
     v->types = out->types;
-    DK_TRY(list_merges(in, &merges, &merge_count, err));
-    if (spm) DK_TRY(dk_new(out->host, v->count, &out->scores, err));
-    if (spm) put_scores(in, merges, merge_count);
+    if (!unigram) DK_TRY(list_merges(in, &merges, &merge_count, err));
+    if (spm || unigram) DK_TRY(dk_new(out->host, v->count, &out->scores, err));
+    if (unigram) put_unigram_scores(in);
+    else if (spm) put_scores(in, merges, merge_count);
     else DK_TRY(put_merges(in, merges, merge_count, err));
     v->scores = out->scores;
     if (!added) DK_TRY(check_again(in, err));

@@ -3,11 +3,6 @@
 #include "text/codepoint.h"
 #include "text/tokenizer_impl.h"
 
-#include <math.h>
-#include <stdlib.h>
-
-enum { PIECE_LIMIT = 512 }; /* bytes of a token that merging by score can reach */
-
 #define LETTERS_UPPER "\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}"
 #define LETTERS_LOWER "\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}"
 #define BEHIND_WORDS "\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
@@ -54,6 +49,7 @@ void dk_vocabulary_init(dk_vocabulary *vocabulary)
     vocabulary->struct_size = sizeof *vocabulary;
     vocabulary->bos = vocabulary->eos = vocabulary->unk = vocabulary->pad = -1;
     vocabulary->add_bos = vocabulary->add_eos = vocabulary->add_space_prefix = -1;
+    vocabulary->remove_extra_whitespaces = vocabulary->byte_fallback = -1;
 }
 
 static const named_pre *find_pre(const char *name)
@@ -97,14 +93,6 @@ const char *dk_pre_name(const dk_steps *pre, int32_t ignore_merges)
     return NULL;
 }
 
-static int32_t token_type(const dk_vocabulary *v, int64_t id)
-{
-    return v->types                       ? v->types[id]
-           : id == v->unk                 ? DK_TOKEN_UNKNOWN
-           : id == v->bos || id == v->eos ? DK_TOKEN_CONTROL
-                                          : DK_TOKEN_NORMAL;
-}
-
 static int32_t check(const dk_vocabulary *v, int32_t *kind, dk_error *err)
 {
     if (v->struct_size < sizeof *v)
@@ -112,10 +100,11 @@ static int32_t check(const dk_vocabulary *v, int32_t *kind, dk_error *err)
     *kind = v->kind;
     if (v->model && !strcmp(v->model, "gpt2")) *kind = DK_VOCABULARY_BPE;
     else if (v->model && !strcmp(v->model, "llama")) *kind = DK_VOCABULARY_SPM;
+    else if (v->model && !strcmp(v->model, "t5")) *kind = DK_VOCABULARY_UNIGRAM;
     else if (v->model)
-        return dk_fail(err, DK_E_UNSUPPORTED, "tokenizer model '%.40s' is not supported; supported: gpt2, llama",
+        return dk_fail(err, DK_E_UNSUPPORTED, "tokenizer model '%.40s' is not supported; supported: gpt2, llama, t5",
                        v->model);
-    if (*kind != DK_VOCABULARY_BPE && *kind != DK_VOCABULARY_SPM)
+    if (*kind < DK_VOCABULARY_BPE || *kind > DK_VOCABULARY_UNIGRAM)
         return dk_fail(err, DK_E_INVALID, "vocabulary kind %d is unknown", (int)*kind);
     if (v->count < 1 || v->count > DK_TOKEN_LIMIT || !v->tokens)
         return dk_fail(err, DK_E_FORMAT, "vocabulary has %lld tokens, must be 1 to %d", (long long)v->count,
@@ -123,6 +112,9 @@ static int32_t check(const dk_vocabulary *v, int32_t *kind, dk_error *err)
     if (v->merge_count < 0 || v->merge_count > DK_TOKEN_LIMIT || (v->merge_count && !v->merges))
         return dk_fail(err, DK_E_FORMAT, "vocabulary has %lld merges, must be 0 to %d", (long long)v->merge_count,
                        DK_TOKEN_LIMIT);
+    if (v->charsmap.size && *kind != DK_VOCABULARY_UNIGRAM && !v->own_rules)
+        return dk_fail(err, DK_E_UNSUPPORTED, "a charsmap is supported with tokenizer model t5, not with '%.40s'",
+                       v->model ? v->model : "");
     const int64_t specials[] = {v->bos, v->eos, v->unk, v->pad};
     static const char *const names[] = {"bos", "eos", "unk", "pad"};
     for (int32_t i = 0; i < 4; i++)
@@ -132,7 +124,7 @@ static int32_t check(const dk_vocabulary *v, int32_t *kind, dk_error *err)
     return DK_OK;
 }
 
-static int32_t add_tokens(dk_tokenizer *tok, const dk_vocabulary *v, dk_error *err)
+static int32_t add_tokens(dk_tokenizer *tok, const dk_vocabulary *v, int32_t kind, dk_error *err)
 {
     int32_t rc = dk_token_table_reserve(&tok->bpe.tokens, v->count, err);
     for (int64_t id = 0; id < v->count && !rc; id++) {
@@ -141,8 +133,12 @@ static int32_t add_tokens(dk_tokenizer *tok, const dk_vocabulary *v, dk_error *e
         rc = dk_token_table_add(&tok->bpe.tokens, v->tokens[id].data, v->tokens[id].size, id, DK_TOKEN_MODEL, err);
     }
     for (int64_t id = 0; id < v->count && !rc; id++) {
-        int32_t type = token_type(v, id);
+        int32_t type = dk_vocabulary_type(v, id);
         dk_added_token token = {.id = (int32_t)id, .special = type != DK_TOKEN_USER};
+        if (v->own_rules && type == DK_TOKEN_USER) { /* looked for behind normalization, Unigram's by the model */
+            token.normalized = DK_ADDED_AS_SPELLED;
+            if (kind == DK_VOCABULARY_UNIGRAM) continue;
+        }
         if ((type == DK_TOKEN_CONTROL || type == DK_TOKEN_UNKNOWN || type == DK_TOKEN_USER) && v->tokens[id].size)
             rc = dk_tokenizer_add(tok, &token, err);
     }
@@ -199,124 +195,15 @@ out:
     return rc;
 }
 
-/* ---- SentencePiece: any two neighbours whose texts make a token may merge, the best score first ---- */
-typedef struct scored {
-    float score;
-    uint32_t rank;
-    int64_t id;
-} scored;
-
-static int by_score(const void *a, const void *b)
+int32_t dk_vocabulary_build(dk_tokenizer *tok, const dk_vocabulary *v, dk_error *err)
 {
-    const scored *x = a, *y = b;
-    return x->score != y->score ? (x->score < y->score ? 1 : -1) : x->id < y->id ? -1 : x->id > y->id;
-}
-
-static int32_t is_piece(const dk_vocabulary *v, int64_t id)
-{
-    int32_t type = token_type(v, id);
-    return type == DK_TOKEN_NORMAL || type == DK_TOKEN_USER || type == DK_TOKEN_UNUSED;
-}
-
-/* The symbol that text is while merging: a piece, or a single character made up for this; -1 = it is never a symbol. */
-static int32_t symbol_of(dk_tokenizer *tok, const dk_vocabulary *v, const char *text, size_t size, int64_t *out,
-                         dk_error *err)
-{
-    *out = dk_token_table_find(&tok->bpe.tokens, text, size);
-    if (*out >= 0) {
-        if (*out < v->count && !is_piece(v, *out)) *out = -1;
-        return DK_OK;
-    }
-    if (dk_codepoint_size(text) != size) return DK_OK;
-    tok->bpe.has_hidden = 1;
-    *out = tok->bpe.tokens.count;
-    return dk_token_table_add(&tok->bpe.tokens, text, size, *out, DK_TOKEN_HIDDEN, err);
-}
-
-static int32_t add_splits(dk_tokenizer *tok, const dk_vocabulary *v, const scored *piece, dk_error *err)
-{
-    const dk_slice text = v->tokens[piece->id];
-    int64_t left, right;
-    for (size_t at = dk_codepoint_size(text.data); at < text.size; at += dk_codepoint_size(text.data + at)) {
-        int32_t rc = symbol_of(tok, v, text.data, at, &left, err);
-        if (!rc && left >= 0) rc = symbol_of(tok, v, text.data + at, text.size - at, &right, err);
-        if (rc) return rc;
-        if (left >= 0 && right >= 0)
-            dk_merge_table_add(&tok->bpe.merges,
-                               (dk_merge){(int32_t)left, (int32_t)right, piece->rank, (int32_t)piece->id});
-    }
-    return DK_OK;
-}
-
-static int32_t list_pieces(const dk_vocabulary *v, scored *pieces, int64_t *count, uint64_t *splits, dk_error *err)
-{
-    for (int64_t id = 0; id < v->count; id++) {
-        if (!is_piece(v, id) || !v->tokens[id].size) continue;
-        if (isnan(v->scores[id]))
-            return dk_fail(err, DK_E_FORMAT, "the score of token %lld is not a number", (long long)id);
-        if (v->tokens[id].size > PIECE_LIMIT)
-            return dk_fail(err, DK_E_UNSUPPORTED, "token %lld has %zu bytes, supported are %d", (long long)id,
-                           v->tokens[id].size, PIECE_LIMIT);
-        pieces[(*count)++] = (scored){v->scores[id], 0, id};
-        *splits += v->tokens[id].size;
-    }
-    return DK_OK;
-}
-
-static int32_t build_merges(dk_tokenizer *tok, const dk_vocabulary *v, dk_error *err)
-{
-    int32_t rc;
-    int64_t count = 0;
-    uint64_t splits = 0;
-    scored *pieces = NULL;
-    DK_TRY(dk_new(tok->host, v->count, &pieces, err));
-    DK_TRY(list_pieces(v, pieces, &count, &splits, err));
-    qsort(pieces, (size_t)count, sizeof *pieces, by_score);
-    DK_TRY(dk_merge_table_init(&tok->bpe.merges, tok->host, splits, err));
-    for (int64_t i = 0; i < count; i++) {
-        pieces[i].rank = !i ? 0 : pieces[i - 1].rank + (pieces[i].score != pieces[i - 1].score);
-        DK_TRY(add_splits(tok, v, &pieces[i], err));
-    }
-out:
-    dk_free(tok->host, pieces);
-    return rc;
-}
-
-static int32_t add_text_step(dk_tokenizer *tok, dk_steps *steps, dk_step_kind kind, const char *what, const char *text,
-                             dk_error *err)
-{
-    dk_step *step = dk_steps_add(steps, kind, err);
-    if (!step) return DK_E_UNSUPPORTED;
-    int32_t rc = dk_step_set_text(tok->host, step, text, strlen(text), err);
-    step->left = 1;
-    return rc || !what ? rc : dk_matcher_set_text(tok->host, &step->matcher, what, strlen(what), err);
-}
-
-static int32_t build_spm(dk_tokenizer *tok, const dk_vocabulary *v, int32_t *add_bos, dk_error *err)
-{
-    int32_t rc;
-    if (!v->scores) return dk_fail(err, DK_E_FORMAT, "a \"llama\" vocabulary needs scores");
-    DK_TRY(build_merges(tok, v, err));
-    tok->bpe.byte_tokens = 1;
-    tok->bpe.fuse_unk = 1;
-    tok->bpe.unk = (int32_t)v->unk;
-    if (v->add_space_prefix) DK_TRY(add_text_step(tok, &tok->normalizer, DK_STEP_PREPEND, NULL, "\xe2\x96\x81", err));
-    DK_TRY(add_text_step(tok, &tok->normalizer, DK_STEP_REPLACE, " ", "\xe2\x96\x81", err));
-    DK_TRY(add_text_step(tok, &tok->decoder, DK_STEP_REPLACE, "\xe2\x96\x81", " ", err));
-    if (!dk_steps_add(&tok->decoder, DK_STEP_BYTE_FALLBACK, err) || !dk_steps_add(&tok->decoder, DK_STEP_FUSE, err))
-        return DK_E_UNSUPPORTED;
-    if (v->add_space_prefix) DK_TRY(add_text_step(tok, &tok->decoder, DK_STEP_STRIP, NULL, " ", err));
-    *add_bos = v->bos >= 0;
-out:
-    return rc;
-}
-
-static int32_t build(dk_tokenizer *tok, const dk_vocabulary *v, dk_error *err)
-{
-    int32_t kind = 0, rc, add_bos = 0;
+    int32_t kind = 0, rc, add_bos = 0, add_eos = v->add_eos > 0;
     DK_TRY(check(v, &kind, err));
-    DK_TRY(add_tokens(tok, v, err));
-    DK_TRY(kind == DK_VOCABULARY_BPE ? build_bpe(tok, v, &add_bos, err) : build_spm(tok, v, &add_bos, err));
+    DK_TRY(add_tokens(tok, v, kind, err));
+    if (kind == DK_VOCABULARY_BPE) DK_TRY(build_bpe(tok, v, &add_bos, err));
+    else DK_TRY(dk_build_sentencepiece(tok, v, kind, err));
+    if (kind == DK_VOCABULARY_SPM) add_bos = v->bos >= 0;
+    if (kind == DK_VOCABULARY_UNIGRAM && v->add_eos < 0) add_eos = v->eos >= 0;
     tok->bos = v->bos;
     tok->eos = v->eos;
     tok->pad = v->pad;
@@ -325,10 +212,9 @@ static int32_t build(dk_tokenizer *tok, const dk_vocabulary *v, dk_error *err)
     if (v->add_bos >= 0) add_bos = v->add_bos;
     else add_bos = add_bos && v->bos >= 0;
     if (add_bos) DK_TRY(add_id(tok, &tok->before, &tok->before_count, v->bos, "bos", err));
-    if (v->add_eos > 0) DK_TRY(add_id(tok, &tok->after, &tok->after_count, v->eos, "eos", err));
+    if (add_eos) DK_TRY(add_id(tok, &tok->after, &tok->after_count, v->eos, "eos", err));
     if (v->chat_template && !(tok->chat_template = dk_strdup(tok->host, v->chat_template)))
         return dk_fail_nomem(err, strlen(v->chat_template));
-    rc = dk_tokenizer_seal(tok, err);
 out:
     return rc;
 }
@@ -338,7 +224,8 @@ int32_t dk_tokenizer_from_vocabulary(dk_host *host, const dk_vocabulary *vocabul
     dk_tokenizer *tok;
     int32_t rc = dk_tokenizer_new(host, &tok, err);
     if (rc) return rc;
-    rc = build(tok, vocabulary, err);
+    rc = dk_vocabulary_build(tok, vocabulary, err);
+    if (!rc) rc = dk_tokenizer_seal(tok, err);
     if (rc) dk_tokenizer_release(tok);
     else *out = tok;
     return rc;

@@ -18,6 +18,8 @@ static void token_json(const dk_tokenizer *tok, int64_t id, dk_strbuf *out)
     dk_strbuf_json(out, dk_token_text(&tok->bpe.tokens, token), token->size);
 }
 
+static const char *truth(int32_t value) { return value ? "true" : "false"; }
+
 static void write_added(const dk_tokenizer *tok, dk_strbuf *out)
 {
     dk_strbuf_puts(out, "\"added_tokens\":[");
@@ -25,14 +27,40 @@ static void write_added(const dk_tokenizer *tok, dk_strbuf *out)
         const dk_added_token *token = &tok->added[i];
         dk_strbuf_printf(out, "%s\n{\"id\":%d,\"content\":", i ? "," : "", (int)token->id);
         token_json(tok, token->id, out);
-        dk_strbuf_printf(
-            out, ",\"single_word\":false,\"lstrip\":false,\"rstrip\":false,\"normalized\":false,\"special\":%s}",
-            token->special ? "true" : "false");
+        dk_strbuf_printf(out, ",\"single_word\":%s,\"lstrip\":%s,\"rstrip\":%s,\"normalized\":%s,\"special\":%s}",
+                         truth(token->single_word), truth(token->lstrip), truth(token->rstrip),
+                         truth(token->normalized), truth(token->special));
     }
     dk_strbuf_puts(out, "]");
 }
 
-/* Only the kinds of step that tokenizer_vocab.c makes. */
+static void write_pattern(const char *regex, const char *content, dk_strbuf *out)
+{
+    dk_strbuf_puts(out, "{\"type\":\"Replace\",\"pattern\":{\"Regex\":");
+    dk_strbuf_json(out, regex, strlen(regex));
+    dk_strbuf_puts(out, "}");
+    text_field(out, "content", content, strlen(content));
+    dk_strbuf_puts(out, "},");
+}
+
+/* SentencePiece's rules as stages of the reference, which knows no one stage for them. */
+static void write_rules(const dk_spm_rules *rules, dk_strbuf *out)
+{
+    const int32_t marks_first = rules->prefix || (rules->llama && rules->merge_spaces);
+    if (rules->charsmap) {
+        dk_strbuf_puts(out, "{\"type\":\"Precompiled\",\"precompiled_charsmap\":\"");
+        dk_charsmap_to_base64(rules->charsmap, out);
+        dk_strbuf_puts(out, "\"},");
+    }
+    if (rules->merge_spaces) {
+        write_pattern("\\A +| +\\z", "", out);
+        write_pattern(" {2,}", " ", out);
+    }
+    if (marks_first) dk_strbuf_puts(out, "{\"type\":\"Prepend\",\"prepend\":\"" DK_MARK "\"},");
+    dk_strbuf_puts(out, "{\"type\":\"Replace\",\"pattern\":{\"String\":\" \"},\"content\":\"" DK_MARK "\"}");
+}
+
+/* Only the kinds of step that tokenizer_vocab.c and tokenizer_spm.c make. */
 static void write_step(const dk_step *step, int32_t is_decoder, dk_strbuf *out)
 {
     switch (step->kind) {
@@ -47,8 +75,11 @@ static void write_step(const dk_step *step, int32_t is_decoder, dk_strbuf *out)
         text_field(out, "content", step->text, step->size);
         break;
     case DK_STEP_STRIP:
-        dk_strbuf_puts(out, "{\"type\":\"Strip\",\"content\":\" \",\"start\":1,\"stop\":0");
+        dk_strbuf_printf(out, "{\"type\":\"Strip\",\"content\":\" \",\"start\":%lld,\"stop\":0", (long long)step->left);
         break;
+    case DK_STEP_SENTENCEPIECE:
+        write_rules(step->rules, out);
+        return;
     case DK_STEP_SPLIT:
         dk_strbuf_puts(out, "{\"type\":\"Split\",\"pattern\":{\"Regex\":");
         dk_strbuf_json(out, step->matcher.text, step->matcher.size);
@@ -168,9 +199,30 @@ static int32_t write_merges(const dk_tokenizer *tok, dk_strbuf *out, dk_error *e
     return DK_OK;
 }
 
+/* Unknown characters score by the worst of all tokens there, of the normal ones here: the others are kept above. */
+static void write_unigram(const dk_tokenizer *tok, dk_strbuf *out)
+{
+    const dk_bpe *bpe = &tok->bpe;
+    const dk_unigram *unigram = &tok->unigram;
+    const double worst = unigram->unk_score + DK_UNKNOWN_PENALTY;
+    dk_strbuf_puts(out, ",\n\"model\":{\"type\":\"Unigram\",\"unk_id\":");
+    if (bpe->unk >= 0) dk_strbuf_printf(out, "%d", (int)bpe->unk);
+    else dk_strbuf_puts(out, "null");
+    dk_strbuf_printf(out, ",\"byte_fallback\":%s,\"vocab\":[", truth(bpe->byte_tokens));
+    for (int64_t id = 0; id < unigram->count; id++) {
+        dk_strbuf_puts(out, id ? ",\n[" : "\n[");
+        token_json(tok, id, out);
+        dk_strbuf_puts(out, ",");
+        dk_strbuf_f64(out, unigram->scores[id] < worst ? worst : unigram->scores[id]);
+        dk_strbuf_puts(out, "]");
+    }
+    dk_strbuf_puts(out, "]}");
+}
+
 static int32_t write_model(const dk_tokenizer *tok, dk_strbuf *out, dk_error *err)
 {
     const dk_bpe *bpe = &tok->bpe;
+    if (tok->unigram.scores) return write_unigram(tok, out), DK_OK;
     dk_strbuf_puts(out, ",\n\"model\":{\"type\":\"BPE\",\"dropout\":null,\"unk_token\":");
     if (bpe->unk >= 0) token_json(tok, bpe->unk, out);
     else dk_strbuf_puts(out, "null");
@@ -251,8 +303,8 @@ static int32_t save(const dk_tokenizer *tok, const char *folder, const char *nam
 
 const char *dk_tokenizer_file_name(dk_tokenizer_file file)
 {
-    static const char *const names[] = {"tokenizer.json", "tokenizer_config.json", "chat_template.jinja",
-                                        "special_tokens_map.json", "added_tokens.json"};
+    static const char *const names[] = {"tokenizer.json",          "tokenizer_config.json", "chat_template.jinja",
+                                        "special_tokens_map.json", "added_tokens.json",     "tokenizer.model"};
     return names[file];
 }
 

@@ -67,14 +67,14 @@ static int32_t offer(walk *w, size_t begin, size_t end, double score, int32_t id
     dk_path_node *nodes = w->scratch->nodes, *node = &nodes[end - w->base];
     for (; w->reached < end; w->reached++) nodes[w->reached + 1 - w->base].begin = -1;
     score += nodes[begin - w->base].score;
-    if (w->unigram->single && id == w->bpe->unk) score = (double)(float)score;
+    if (w->unigram->single) score = (double)(float)score;
     if (node->begin >= 0 && !(score > node->score)) return DK_OK;
     if (id < 0) {
         uint32_t c;
         dk_codepoint(w->word + begin, &c);
         return dk_fail(w->err, DK_E_FORMAT, "the vocabulary has no token for U+%04X and no unknown token", (unsigned)c);
     }
-    *node = (dk_path_node){w->unigram->single ? (double)(float)score : score, (int64_t)begin, id};
+    *node = (dk_path_node){score, (int64_t)begin, id};
     return DK_OK;
 }
 

@@ -109,6 +109,23 @@ TEST(published_tokenizers_come_back)
     }
 }
 
+/* Unigram is GGUF's t5, with its charsmap; SentencePiece's own models go there too. */
+TEST(sentencepiece_comes_back)
+{
+    char path[1200], *json = NULL;
+    size_t size;
+    static const char config[] = "{\"eos_token\":\"</s>\",\"pad_token\":\"<pad>\",\"unk_token\":\"<unk>\"}";
+    setup();
+    REQUIRE_OK(dk_file_read(host, TEST_DATA "/tokenizers/unigram_t5.json", 1 << 20, &json, &size, &err));
+    snprintf(path, sizeof path, "%s", test_folder("gguf_vocabulary_in"));
+    CHECK_OK(dk_file_replace(host, test_path(path, "tokenizer.json"), json, size, &err));
+    CHECK_OK(dk_file_replace(host, test_path(path, "tokenizer_config.json"), config, sizeof config - 1, &err));
+    dk_free(host, json);
+    check_tokenizer(path, 3, 0);
+    check_tokenizer(TEST_DATA "/tokenizers/sp_unigram.model", 0, 0);
+    check_tokenizer(TEST_DATA "/tokenizers/sp_bpe_bytes.model", 0, 0);
+}
+
 /* A SentencePiece vocabulary of words alone gets the 256 byte tokens. */
 TEST(byte_tokens_are_added)
 {
@@ -170,5 +187,5 @@ TEST(what_gguf_cannot_say_is_named)
     }
 }
 
-TEST_MAIN(TEST_CASE(published_tokenizers_come_back) TEST_CASE(byte_tokens_are_added)
+TEST_MAIN(TEST_CASE(published_tokenizers_come_back) TEST_CASE(sentencepiece_comes_back) TEST_CASE(byte_tokens_are_added)
               TEST_CASE(what_gguf_cannot_say_is_named))
