@@ -149,6 +149,7 @@ int32_t dk_model_keep(const dk_model *model, dk_precision precision, dk_error *e
 int64_t dk_model_kept_bytes(const dk_model *model, dk_precision precision); /* what that takes */
 /* products and attention of a pass, head included */
 double dk_model_flops(const dk_model *model, int64_t tokens, int64_t mean_length, int32_t backward);
+double dk_head_flops(const dk_model *model, int64_t rows); /* of these, the head's in a forward pass */
 
 /* ---- passes ---- */
 typedef struct dk_tokens { /* ragged: sequence s is ids[offsets[s] .. offsets[s+1]) */

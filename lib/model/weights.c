@@ -299,3 +299,8 @@ double dk_model_flops(const dk_model *model, int64_t tokens, int64_t mean_length
         per_token += 4 * (double)(config->heads * config->head_dim) * mean_keys(config->window[i], (double)mean_length);
     return per_token * (double)tokens * (backward ? 3 : 1);
 }
+
+double dk_head_flops(const dk_model *model, int64_t rows)
+{
+    return 2 * (double)dk_view_count(&model->head->value) * (double)rows;
+}

@@ -27,16 +27,12 @@ static int32_t fit_windows(cli_session *s, const distill_teacher *scorer, const 
     return rc;
 }
 
-/* Do the settings say what teaches? */
-static int names_teacher(const cli_session *s)
+/* Do the settings speak of a teacher? */
+static int names_teacher(const cli_settings *settings)
 {
-    size_t path = 0, blend = 0, route = 0, cache = 0;
-    char none[1];
-    distill_options_get(s->options, "teacher.path", none, sizeof none, &path, NULL);
-    distill_options_get(s->options, "teacher.blend", none, sizeof none, &blend, NULL);
-    distill_options_get(s->options, "teacher.route", none, sizeof none, &route, NULL);
-    distill_options_get(s->options, "teacher.cache.path", none, sizeof none, &cache, NULL);
-    return path > 1 || blend > 1 || route > 1 || cache > 1;
+    for (int i = 0; i < settings->count; i++)
+        if (!strncmp(settings->items[i], "teacher", 7)) return 1; /* or teachers */
+    return 0;
 }
 
 int cli_eval(const cli_command *command, int argc, char **argv)
@@ -64,7 +60,7 @@ int cli_eval(const cli_command *command, int argc, char **argv)
     if (code >= 0) goto out;
     cli_log(&s, DISTILL_LOG_INFO); /* says how far it is when that takes long */
     rc = distill_student_open(s.env, student_path, s.options, &student, &s.err);
-    if (!rc && (teacher_path || names_teacher(&s)))
+    if (!rc && (teacher_path || names_teacher(&settings)))
         rc = distill_teacher_open(s.env, teacher_path, s.options, &teacher, &s.err);
     if (!rc) rc = distill_teacher_from_student(student, &scorer, &s.err);
     if (!rc) rc = fit_windows(&s, scorer, &settings);

@@ -27,6 +27,7 @@ struct di_filler {
     int64_t *rows;                /* [max_rows] */
     int64_t at;                   /* sequence of the batch that rows are of */
     float *state;                 /* [width] one row of tier hidden */
+    double flops;                 /* of the batch */
 };
 
 static dk_host *host_of(const di_filler *f) { return f->session->teacher->host; }
@@ -129,6 +130,7 @@ static int32_t on_strip(void *user, const di_session *s, int64_t first, int64_t 
 {
     di_filler *f = user;
     int32_t rc = DK_OK;
+    if (!first) f->flops = di_session_flops(di_scorer_session(f->scorer));
     for (int64_t r = 0; r < count; r++) DK_TRY(put_row(f, first + r, rows + r * s->source.width, err));
 out:
     return rc;
@@ -138,6 +140,8 @@ static int32_t put_states(di_filler *f, dk_error *err)
 {
     int32_t rc;
     DK_TRY(di_session_forward(f->states, &f->batch, err));
+    f->flops = di_session_flops(f->states) -
+               dk_head_flops(di_teacher_model(f->states->teacher), f->batch.offsets[f->batch.sequences]);
     const distill_target *target = di_session_hidden(f->states);
     if (!target)
         DK_TRY(dk_fail(err, DK_E_UNSUPPORTED, "%s: the teacher's hidden states are not in the host's memory",
@@ -180,6 +184,8 @@ static void gather(di_filler *f, const int64_t *rows, int64_t count)
     f->batch.sources = batch->sources ? f->sources : NULL;
     f->batch.tags = batch->tags ? f->tags : NULL;
 }
+
+double di_filler_flops(const di_filler *f) { return f->flops; }
 
 int32_t di_filler_run(di_filler *f, const uint8_t (*keys)[16], const int64_t *rows, int64_t count, dk_error *err)
 {

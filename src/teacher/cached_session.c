@@ -14,6 +14,7 @@ typedef struct work { /* a session's state */
     uint8_t (*keys)[16]; /* [max_sequences] of the batch */
     int64_t *missing;    /* [max_rows] rows that are not kept */
     di_filler *filler;   /* NULL until something is missing */
+    double flops;        /* of asking for it */
     int32_t *ids;        /* [max_rows, width] of sparse tiers; [width] */
     float *values, *tail;
     distill_tensor value_tensor, id_tensor, tail_tensor;
@@ -260,17 +261,27 @@ int32_t di_cached_forward(di_session *s, dk_error *err)
         return dk_fail(err, DK_E_MISMATCH, "%s: the teacher that it is filled from was trained since it was opened",
                        di_cache_path(cached->cache));
     w->sequence = -1;
+    w->flops = 0;
     make_keys(s, w);
     const int64_t missing = find_missing(s, w);
     if (missing) {
         if (!cached->from || !di_cache_can_add(cached->cache)) return refuse_missing(s, w, missing, err);
         if (!w->filler) DK_TRY(di_filler_create(s, &w->filler, err));
         DK_TRY(di_filler_run(w->filler, (const uint8_t(*)[16])w->keys, w->missing, missing, err));
+        w->flops = di_filler_flops(w->filler);
     }
     if (header_of(s)->tier == DI_TIER_HIDDEN && s->row_count)
         DK_TRY(read_into(s, 0, s->row_count, dk_view_rows(w->hidden, 0, s->row_count), err));
 out:
     return rc;
+}
+
+/* What is kept costs nothing but the head of tier hidden. */
+double di_cached_flops(di_session *s)
+{
+    const work *w = s->state;
+    if (header_of(s)->tier != DI_TIER_HIDDEN || !s->batch.sequences) return w->flops;
+    return w->flops + dk_head_flops(di_teacher_model(s->teacher), s->batch.offsets[s->batch.sequences]);
 }
 
 /* ---- a session ---- */

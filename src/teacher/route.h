@@ -55,7 +55,7 @@ int32_t di_prompts_create(di_route *route, dk_host *host, int64_t max_tokens, in
 void di_prompts_free(di_prompts *prompts); /* NULL is fine */
 int32_t di_prompts_choose(di_prompts *prompts, di_scorer *const *scorers, const distill_batch *batch,
                           const int64_t *places, int64_t rows, int32_t *out, dk_error *err);
-const distill_batch *di_prompts_batch(const di_prompts *prompts); /* that were scored last */
+double di_prompts_flops(const di_prompts *prompts, int64_t member); /* of those that were scored last */
 /* The name that a sequence is routed by in messages: "sequence 3 (source pt)". */
 void di_route_name_sequence(const distill_batch *batch, int64_t sequence, char out[120]);
 

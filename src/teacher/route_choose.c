@@ -156,13 +156,16 @@ struct di_prompts {
     int64_t *sequences;  /* [max_sequences] of the batch that is routed */
     double *best, *nats; /* [max_sequences] of the best member so far, and of the one under work */
     int64_t at;          /* the prompt that rows are of */
+    double *flops;       /* [count] of each member */
+    di_session *session; /* of the member under work */
+    int64_t member;      /* that one */
 };
 
 void di_prompts_free(di_prompts *p)
 {
     if (!p) return;
     dk_host *host = p->host;
-    void *blocks[] = {p->ids, p->offsets, p->sequences, p->best, p->nats, p};
+    void *blocks[] = {p->ids, p->offsets, p->sequences, p->best, p->nats, p->flops, p};
     for (size_t i = 0; i < sizeof blocks / sizeof *blocks; i++) dk_free(host, blocks[i]);
 }
 
@@ -179,6 +182,7 @@ int32_t di_prompts_create(di_route *route, dk_host *host, int64_t max_tokens, in
     DK_TRY(dk_new(host, max_sequences, &p->sequences, err));
     DK_TRY(dk_new(host, max_sequences, &p->best, err));
     DK_TRY(dk_new(host, max_sequences, &p->nats, err));
+    DK_TRY(dk_new(host, route->count, &p->flops, err));
     *out = p;
     p = NULL;
 out:
@@ -237,6 +241,7 @@ static int32_t add_rows(void *user, const di_session *s, int64_t first, int64_t 
 {
     di_prompts *p = user;
     (void)err;
+    if (!first) p->flops[p->member] = di_session_flops(p->session);
     for (int64_t r = 0; r < count; r++) {
         const int64_t place = s->places[first + r];
         while (p->offsets[p->at + 1] <= place) p->at++;
@@ -259,7 +264,7 @@ static void name_prompt(const di_prompts *p, const distill_batch *batch, int64_t
     dk_error_context(err, "the prompt of %s, teacher %s", who, name);
 }
 
-const distill_batch *di_prompts_batch(const di_prompts *p) { return &p->batch; }
+double di_prompts_flops(const di_prompts *p, int64_t member) { return p->flops[member]; }
 
 int32_t di_prompts_choose(di_prompts *p, di_scorer *const *scorers, const distill_batch *batch, const int64_t *places,
                           int64_t rows, int32_t *out, dk_error *err)
@@ -267,8 +272,11 @@ int32_t di_prompts_choose(di_prompts *p, di_scorer *const *scorers, const distil
     int32_t rc;
     DK_TRY(gather_prompts(p, batch, places, rows, out, err));
     DK_TRY(check_prompts(p, batch, err));
+    memset(p->flops, 0, (size_t)p->route->count * sizeof *p->flops);
     for (int64_t m = 0; m < p->route->count && p->batch.sequences; m++) {
         p->at = 0;
+        p->member = m;
+        p->session = di_scorer_session(scorers[m]);
         memset(p->nats, 0, (size_t)p->batch.sequences * sizeof *p->nats);
         rc = di_scorer_run(scorers[m], &p->batch, 1, add_rows, p, err);
         if (rc) name_prompt(p, batch, m, err);

@@ -251,7 +251,7 @@ void di_route_tally(di_session *s, int64_t index, di_member_view *out)
     const work *w = s->state;
     out->session = w->parts[index].session;
     out->tally = w->parts[index].tally;
-    if (w->prompts) out->prompts = di_prompts_batch(w->prompts);
+    if (w->prompts) out->flops = di_prompts_flops(w->prompts, index);
 }
 
 void di_route_common(const di_session *s, di_common *into)

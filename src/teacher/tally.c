@@ -80,11 +80,9 @@ double di_session_flops(di_session *s)
     di_member_view view;
     double sum = 0;
     if (!s->begun) return 0;
+    if (s->teacher->kind->session_flops) return s->teacher->kind->session_flops(s);
     if (!s->teacher->kind->member) return flops_of(s->teacher, &s->batch);
-    for (int64_t i = 0; member_of(s->teacher, s, i, &view); i++) {
-        if (view.prompts) sum += flops_of(view.teacher, view.prompts);
-        sum += di_session_flops(view.session);
-    }
+    for (int64_t i = 0; member_of(s->teacher, s, i, &view); i++) sum += view.flops + di_session_flops(view.session);
     return sum;
 }
 

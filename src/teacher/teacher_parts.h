@@ -10,11 +10,11 @@
 typedef struct di_member_view { /* one of those that a teacher is made of */
     const char *name;
     di_teacher *teacher;
-    di_session *session;          /* NULL = none yet; of the session that was asked about */
-    di_tally tally;               /* of the batch under work there */
-    double weight;                /* among them; 0 = it has none of its own */
-    double temperature;           /* on top of the one that is asked for; 0 = 1 */
-    const distill_batch *prompts; /* that it read beside the batch, to find who is asked; NULL = none */
+    di_session *session; /* NULL = none yet; of the session that was asked about */
+    di_tally tally;      /* of the batch under work there */
+    double weight;       /* among them; 0 = it has none of its own */
+    double temperature;  /* on top of the one that is asked for; 0 = 1 */
+    double flops;        /* of what it read beside the batch, to find who is asked */
 } di_member_view;
 
 typedef struct di_teacher_kind {
@@ -27,6 +27,8 @@ typedef struct di_teacher_kind {
     /* ,"mode":"linear",...: what its hash hangs on beside its members; NULL = nothing */
     void (*settings)(const di_teacher *teacher, dk_strbuf *json);
     double (*flops)(const di_teacher *teacher, int64_t tokens, int64_t mean_length);
+    /* of the batch under work, which it need not be asked about; NULL = as flops or its members say */
+    double (*session_flops)(di_session *session);
     dk_model *(*model)(const di_teacher *teacher);  /* NULL = there is none to copy layers from */
     int64_t (*version)(const di_teacher *teacher);  /* of weights of its own; NULL = they do not change */
     di_teacher *(*from)(const di_teacher *teacher); /* whom it asks for what it does not know; NULL = nobody */

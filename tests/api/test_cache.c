@@ -64,6 +64,48 @@ TEST(a_build_tells_stops_and_goes_on)
     small_close(&s);
 }
 
+static void count_flops(const char *tier, const char *cache, double *flops)
+{
+    small s;
+    distill_teacher *kept = NULL;
+    const char *out = small_text("%s/flops", small_folder);
+    REQUIRE_OK(small_parts(&s, NULL,
+                           small_text("output: {path: '%s', overwrite: true}\nteacher: {cache: {tier: %s}}\n%s", out,
+                                      *tier ? tier : "auto", *tier ? "" : "loss: cross_entropy\n"),
+                           &err));
+    if (cache) REQUIRE_OK(distill_teacher_cached(s.env, cache, s.teacher, s.options, &kept, &err));
+    REQUIRE_OK(
+        distill_trainer_create(s.env, kept ? kept : s.teacher, s.student, s.train, NULL, s.options, &s.trainer, &err));
+    REQUIRE_OK(distill_trainer_run(s.trainer, &err));
+    distill_teacher_free(kept);
+    small_close(&s);
+    char *result = small_read(test_path(out, "result.json"), NULL);
+    const char *at = result ? strstr(result, "\"flops\":") : NULL;
+    if (at) *flops = atof(at + 8);
+    free(result);
+}
+
+static double flops_of(const char *tier, const char *cache)
+{
+    double flops = -1;
+    count_flops(tier, cache, &flops);
+    return flops;
+}
+
+/* What it lacks costs what the teacher costs, what is there the head of hidden states. */
+TEST(what_is_kept_is_not_counted_again)
+{
+    REQUIRE(small_models("cache"));
+    const double student = flops_of("", NULL), live = flops_of("auto", NULL), teacher = live - student;
+    const double head = 2.0 * 32 * SMALL_VOCAB * 6 * 4 * SMALL_LENGTH, bound = 1e-9 * live;
+    CHECK(teacher > 2 * head && student > 0);
+    const char *sparse = cache_path("flops_k.dtc"), *hidden = cache_path("flops_h.dtc");
+    CHECK_NEAR(flops_of("top_k, k: 8", sparse), live, bound);
+    CHECK_NEAR(flops_of("top_k, k: 8", sparse), student, bound);
+    CHECK_NEAR(flops_of("hidden", hidden), live, bound);
+    CHECK_NEAR(flops_of("hidden", hidden), student + head, bound);
+}
+
 static void train(const char *options, const char *cache, int with_teacher, float *out, double *loss)
 {
     small s;
@@ -306,8 +348,8 @@ TEST(tiers_are_measured)
     small_close(&s);
 }
 
-TEST_MAIN(TEST_CASE(a_plan_is_what_a_build_makes) TEST_CASE(tiers_are_measured)
-              TEST_CASE(a_build_tells_stops_and_goes_on)
+TEST_MAIN(TEST_CASE(what_is_kept_is_not_counted_again) TEST_CASE(a_plan_is_what_a_build_makes)
+              TEST_CASE(tiers_are_measured) TEST_CASE(a_build_tells_stops_and_goes_on)
                   TEST_CASE(training_from_hidden_states_is_training_from_the_live_teacher)
                       TEST_CASE(few_rows_are_the_live_teachers_bit_by_bit)
                           TEST_CASE(a_file_alone_trains_and_near_targets_give_near_losses)

@@ -298,5 +298,55 @@ TEST(a_blend_with_a_function_is_cached)
     }
 }
 
-TEST_MAIN(TEST_CASE(cached_members_are_routed) TEST_CASE(a_route_is_cached) TEST_CASE(handles_of_caches_are_routed)
-              TEST_CASE(a_blend_with_a_function_is_cached))
+/* ---- side by side ---- */
+
+static int64_t loops; /* that the process was given; loops inside of one are not */
+
+static int32_t in_this_thread(void *user, int64_t n, distill_body_fn body, void *context)
+{
+    (void)user;
+    loops++;
+    for (int64_t i = 0; i < n; i++) body(context, i, i + 1);
+    return 0;
+}
+
+/* teacher.parallel through handles: the process is given the passes of members as one loop, and the bits are the same. */
+TEST(members_side_by_side)
+{
+    static float in_turn[ROWS * SMALL_VOCAB], together[ROWS * SMALL_VOCAB];
+    REQUIRE(begin());
+    for (int routed = 0; routed < 2; routed++) {
+        int64_t counted[2] = {0, 0};
+        for (int parallel = 0; parallel < 2; parallel++) {
+            distill_env *env = NULL;
+            distill_options *options = NULL;
+            distill_member members[2];
+            distill_teacher *teachers[2] = {NULL, NULL}, *whole = NULL;
+            REQUIRE_OK(distill_env_create(NULL, &env, &err));
+            REQUIRE_OK(distill_env_set_threads(env, 2, in_this_thread, NULL, NULL, &err));
+            REQUIRE_OK(distill_options_create(env, &options, &err));
+            if (parallel) REQUIRE_OK(distill_options_set(options, "teacher.parallel", "true", &err));
+            for (int i = 0; i < 2; i++) {
+                REQUIRE_OK(distill_teacher_open(env, test_path(small_folder, i ? "other" : "teacher"), NULL,
+                                                &teachers[i], &err));
+                DISTILL_INIT(&members[i]);
+                members[i].teacher = teachers[i];
+                members[i].name = i ? "b" : "a";
+            }
+            if (routed) REQUIRE_OK(distill_teacher_route(env, members, 2, NULL, NULL, NULL, options, &whole, &err));
+            else REQUIRE_OK(distill_teacher_blend(env, members, 2, options, &whole, &err));
+            loops = 0;
+            REQUIRE_OK(score(whole, parallel ? together : in_turn));
+            counted[parallel] = loops;
+            distill_teacher_free(whole);
+            for (int i = 0; i < 2; i++) distill_teacher_free(teachers[i]);
+            distill_options_free(options);
+            distill_env_free(env);
+        }
+        CHECK(!memcmp(in_turn, together, sizeof in_turn));
+        CHECK(counted[1] > 0 && counted[1] < counted[0]);
+    }
+}
+
+TEST_MAIN(TEST_CASE(members_side_by_side) TEST_CASE(cached_members_are_routed) TEST_CASE(a_route_is_cached)
+              TEST_CASE(handles_of_caches_are_routed) TEST_CASE(a_blend_with_a_function_is_cached))

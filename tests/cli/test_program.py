@@ -698,6 +698,10 @@ def test_eval_takes_a_blend_from_settings(distill, recipe, model):
     assert done.json["forward_kl"] > 1e-6
     one_line(distill("eval", "--student", model, "--data", folder / "valid.jsonl", "--set", teachers,
                      "--set", "teacher={blend: {of: [one, three]}}"), 1, "three", "one of teachers")
+    done = distill("eval", "--student", model, "--data", folder / "valid.jsonl", "--set", teachers,
+                   "--set", "teacher={schedule: [{teacher: two, until: 5}, {teacher: one}]}", "--json")
+    assert done.json["forward_kl"] > 1e-6, done.err
+    one_line(distill("eval", "--student", model, "--data", folder / "valid.jsonl", "--set", "teacher.temperature=2"), 1, "teacher")
 
 
 # ---- caches of targets ----

@@ -277,6 +277,44 @@ static std::string write_texts(const std::string &folder)
     return folder;
 }
 
+TEST(chats_become_text)
+{
+    const std::string path = write_config("cxx_chat"), folder = write_texts(path.substr(0, path.rfind('/')));
+    distill::env env;
+    distill::tokenizer tokenizer(env, folder);
+    const char *given =
+        R"({"messages": [{"role": "user", "content": "AB"}], "chat_template":)"
+        R"("{% for m in messages %}{{ m.role }}={{ m.content }};{% endfor %}{% if add_generation_prompt %}!{% endif %}"})";
+    CHECK_STR(tokenizer.chat(given).c_str(), "user=AB;!");
+    CHECK_STR(tokenizer.chat(given, 0).c_str(), "user=AB;");
+    std::int32_t code = 0;
+    try {
+        tokenizer.chat("{}");
+    } catch (const distill::error &e) {
+        code = e.code();
+        CHECK_HAS(e.what(), "chat template");
+    }
+    CHECK(code < 0);
+}
+
+/* The same numbers, one after another and on two threads. */
+TEST(members_go_side_by_side)
+{
+    distill::env env;
+    env.set_threads(2);
+    auto settings = small_run(env);
+    auto model = distill::student::fresh(env, write_config("cxx_parallel"), nullptr, &settings);
+    settings.set("train.seed", "9");
+    auto second = distill::student::fresh(env, write_config("cxx_parallel"), nullptr, &settings);
+    auto a = model.as_teacher(), b = second.as_teacher();
+    distill::options parallel(env);
+    parallel.set("teacher.parallel", "true");
+    const std::vector<distill::member> members = {{a.get(), "a"}, {b.get(), "b"}};
+    auto in_turn = distill::teacher::blend(env, members), together = distill::teacher::blend(env, members, &parallel);
+    CHECK(together.score(some_tokens()) == in_turn.score(some_tokens()));
+    CHECK(!(together.score(some_tokens()) == distill::teacher::blend(env, {{a.get(), "a"}}).score(some_tokens())));
+}
+
 TEST(stages_run_one_after_another)
 {
     const std::string path = write_config("stages"), folder = write_texts(path.substr(0, path.rfind('/')));
@@ -305,7 +343,8 @@ int main(int argc, char **argv)
             TEST_CASE(exceptions_pass_through_callbacks) TEST_CASE(functions_are_destroyed_once)
                 TEST_CASE(trains_a_student_from_a_teacher) TEST_CASE(targets_are_kept_in_a_file)
                     TEST_CASE(progress_can_stop_and_throw) TEST_CASE(datasets_are_functions)
-                        TEST_CASE(stages_run_one_after_another)};
+                        TEST_CASE(stages_run_one_after_another) TEST_CASE(chats_become_text)
+                            TEST_CASE(members_go_side_by_side)};
     try {
         return test_main(cases, static_cast<int>(sizeof cases / sizeof *cases), argc, argv);
     } catch (const std::exception &e) {

@@ -36,6 +36,11 @@ def blend(members, weights=None, options=None, env=None, **keys):
     return Teacher.blend(members, weights, options, env, **keys)
 
 
+def cached(path, teacher=None, options=None, env=None, **keys):
+    """Teacher.cached: what a teacher says, kept in a file."""
+    return Teacher.cached(path, teacher, options, env, **keys)
+
+
 def route(members, by=None, options=None, env=None, **keys):
     """Teacher.route: each sample by one of several teachers."""
     return Teacher.route(members, by, options, env, **keys)

@@ -163,6 +163,11 @@ def _table(parts):
               weight=part.get("weight", 0.0), temperature=part.get("temperature", 0.0)) for part in parts))
 
 
+def _of_teacher(keys):
+    """parallel stands in section teacher, beside blend and route."""
+    return {"teacher.parallel" if key == "parallel" else key: value for key, value in keys.items()}
+
+
 class _Router:
     """A function that gives samples their teachers, and the names of those."""
 
@@ -235,7 +240,7 @@ class Teacher(_Model):
         """Several teachers as one. members: teachers, {name: teacher}, or where one has more to say dicts {"teacher": t, "name": ...,
         "weight": ..., "temperature": ...}; weights: one for each, together 1, or none for equal shares; each a number or a schedule
         over the steps of a training, {"schedule": "linear", "from": 1, "to": 0, "steps": 100}. Keywords are options of teacher.blend
-        (mode, weighting, weighting_temperature, draw, seed, min_common_mass)."""
+        (mode, weighting, weighting_temperature, draw, seed, min_common_mass), and parallel."""
         parts = _parts(members, weights)
         if any(isinstance(part.get("weight"), dict) for part in parts):
             keys["weights"] = [part.pop("weight", 0) for part in parts]
@@ -252,7 +257,7 @@ class Teacher(_Model):
     @classmethod
     def _blended(cls, parts, section, options, env, keys):
         env = env_of(env, *(part["teacher"] for part in parts))
-        with_options = options_for(env, section, options, keys)
+        with_options = options_for(env, section, options, _of_teacher(keys))
         raw = ctypes.POINTER(cls._kind)()
         call("teacher_blend", env.raw, _table(parts), len(parts), raw_or_none(with_options), raw)
         return cls._wrap(raw, env)
@@ -261,12 +266,12 @@ class Teacher(_Model):
     def route(cls, members, by=None, options=None, env=None, **keys):
         """Each sample by one of several teachers. members: as blend has them, without weights. by: "source" (also without it), "tag",
         "teacher", "prompt_perplexity", or a function (batch, sequence, source, tag) that gives the name or number of a member, None = the
-        default. Keywords are options of teacher.route: default, map."""
+        default. Keywords are options of teacher.route: default, map; and parallel."""
         parts, function = _parts(members), by if callable(by) else None
         env = env_of(env, *(part["teacher"] for part in parts))
         if by is not None and function is None:
             keys["by"] = by
-        with_options = options_for(env, "teacher.route", options, keys)
+        with_options = options_for(env, "teacher.route", options, _of_teacher(keys))
         raw, user = ctypes.POINTER(cls._kind)(), register(_Router(function, parts)) if function else None
         call("teacher_route", env.raw, _table(parts), len(parts), _on_route if function else c.distill_route_fn(), user,
              destroy if function else c.distill_destroy_fn(), raw_or_none(with_options), raw)

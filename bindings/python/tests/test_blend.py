@@ -47,6 +47,16 @@ def test_modes(env, voices):
     assert numpy.allclose(at_two, want[numpy.arange(len(TOKENS) - 1), TOKENS[1:]], atol=2e-6)
 
 
+def test_members_go_side_by_side(model_folder):
+    env = distill.Env(threads=2)
+    members = {"a": distill.Teacher(model_folder, env=env), "b": {"teacher": distill.Teacher(model_folder, env=env), "temperature": 2.0}}
+    for together, alone in ((distill.blend(members, parallel=True), distill.blend(members)), (distill.route(members, parallel=True), distill.route(members))):
+        texts = {"sequences": [TOKENS, TOKENS[:4]], "sources": ["a", "b"]}
+        assert (together.score(**texts) == alone.score(**texts)).all()
+    with pytest.raises(distill.OptionError, match="teacher.parallel"):
+        distill.blend(members, parallel="both")
+
+
 def test_members_outlive_their_handles_and_weight_0_is_not_asked(env, voices):
     alone = voices["b"].score(TOKENS)
     both = distill.Teacher.blend(voices, [0, 1])

@@ -18,7 +18,7 @@ def test_builds_reads_and_merges(model_folder, env, data, tmp_path):
     distill.cache.build(tmp_path / "a.dtc", teacher, data, tier="hidden", on_progress=lambda p: seen.append((p.phase, p.done, p.total)))
     assert seen and seen[-1][0] == "caching" and seen[-1][1] == seen[-1][2]
     assert distill.inspect(tmp_path / "a.dtc", env=env).to_dict()["tier"] == "hidden"
-    with distill.Teacher.cached(tmp_path / "a.dtc", teacher) as kept:
+    with distill.cached(tmp_path / "a.dtc", teacher) as kept:
         assert numpy.array_equal(kept.score(SEQUENCES), teacher.score(SEQUENCES))
     distill.cache.merge([tmp_path / "a.dtc"], tmp_path / "b.dtc", env=env)
     rows = sum(len(ids) - 1 for ids in SEQUENCES)
