@@ -82,6 +82,20 @@ int32_t di_cache_open(dk_host *host, const char *path, int32_t flags, di_cache *
     return di_cache_open_listed(host, path, flags, NULL, out, err);
 }
 
+int32_t di_cache_open_unmade(dk_host *host, const char *path, const di_cache_header *header, di_cache **out,
+                             dk_error *err)
+{
+    di_cache *cache = NULL;
+    int32_t rc;
+    DK_TRY(di_cache_header_check(header, path, err));
+    DK_TRY(create(host, path, 0, &cache, err));
+    cache->header = *header;
+out:
+    if (rc) di_cache_free(cache);
+    else *out = cache;
+    return rc;
+}
+
 /* A new file, or one whose writer was killed inside the header. */
 static int32_t begin_file(di_cache *cache, const di_cache_header *header, dk_error *err)
 {

@@ -20,6 +20,9 @@ int32_t di_cache_open(dk_host *host, const char *path, int32_t flags, di_cache *
  * process left of a block is cut off. */
 int32_t di_cache_open_to_add(dk_host *host, const char *path, const di_cache_header *header, int32_t flags,
                              di_cache **out, dk_error *err);
+/* One that is empty, for measurements: there is no file, and none is made. */
+int32_t di_cache_open_unmade(dk_host *host, const char *path, const di_cache_header *header, di_cache **out,
+                             dk_error *err);
 void di_cache_free(di_cache *cache); /* NULL is fine; a block that was not flushed is lost */
 
 /* Bytes of whole rows, as a di_row_writer of this header gives them; record->bytes is set here. */

@@ -98,7 +98,7 @@ static int32_t check_teacher(const di_chain_args *args, const di_stage *stage, i
 {
     di_teacher *teacher = NULL;
     if (takes_teachers(stage) || keeps_targets(stage->options)) return DK_OK;
-    int32_t rc = di_teacher_from_options(args->backend, stage->options, NULL, &teacher, err);
+    int32_t rc = di_teacher_look(args->backend, stage->options, &teacher, err);
     if (rc == DK_OK && needed && !teacher)
         rc = dk_fail(err, DK_E_OPTION,
                      "the loss needs a teacher: give teacher.path, or loss.hard_label_weight 1 to "

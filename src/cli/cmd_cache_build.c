@@ -50,22 +50,35 @@ static int print_caches(const distill_report *report, int as_json, distill_error
     return CLI_DONE;
 }
 
+static long long integer(const json_t *object, const char *key)
+{
+    return (long long)json_integer_value(json_object_get(object, key));
+}
+
+static void print_planned(const json_t *value)
+{
+    const json_t *caches = json_object_get(value, "caches"), *cache;
+    const long long seconds = (long long)(json_number_value(json_object_get(value, "seconds")) + 0.5);
+    size_t i;
+    json_array_foreach(caches, i, cache)
+    {
+        printf("%s: tier %s, %lld rows, of which %lld are missing; about %lld bytes, %.1f a row\n",
+               json_string_value(json_object_get(cache, "path")), json_string_value(json_object_get(cache, "tier")),
+               integer(cache, "rows"), integer(cache, "missing"), integer(cache, "bytes"),
+               json_number_value(json_object_get(cache, "bytes_per_row")));
+    }
+    if (json_array_size(caches) > 1)
+        printf("%zu caches: about %lld bytes\n", json_array_size(caches), integer(value, "bytes"));
+    printf("about %lld s; nothing was written\n", seconds);
+}
+
 static int print_plan(distill_report *report, int as_json, distill_error *err)
 {
     char *text = cli_report_text(report, err);
     if (!text) return cli_fail(err);
     json_t *value = json_loads(text, JSON_ALLOW_NUL, NULL);
     if (as_json) printf("%s\n", text);
-    else
-        printf("%s: tier %s, %lld rows, of which %lld are missing; about %lld bytes, %.1f a row; about %.0f s; nothing "
-               "was "
-               "written\n",
-               json_string_value(json_object_get(value, "path")), json_string_value(json_object_get(value, "tier")),
-               (long long)json_integer_value(json_object_get(value, "rows")),
-               (long long)json_integer_value(json_object_get(value, "missing")),
-               (long long)json_integer_value(json_object_get(value, "bytes")),
-               json_number_value(json_object_get(value, "bytes_per_row")),
-               json_number_value(json_object_get(value, "seconds")));
+    else print_planned(value);
     json_decref(value);
     free(text);
     return CLI_DONE;

@@ -21,8 +21,8 @@ typedef struct di_fill_args {
 /* Rows that are there are not asked for again, so that it goes on where an earlier call stopped; one that is cancelled
  * leaves what it has. json: {"windows","tokens","rows","added","seconds","caches":[...]}. */
 int32_t di_cache_build(const di_fill_args *args, dk_strbuf *json, dk_error *err);
-/* What that would make: {"path","tier","windows","rows","missing","bytes_per_row","bytes","seconds",...}, from some
- * windows that are asked; nothing is written. path NULL = teacher.cache.path. */
+/* What that would make: {"windows","caches":[{"path","tier","rows","missing","bytes_per_row","bytes","there",
+ * "index_bytes","seconds"}],...}, and of the numbers the sums, from some windows that are asked; nothing is written. */
 int32_t di_cache_plan(const di_fill_args *args, dk_strbuf *json, dk_error *err);
 
 typedef struct di_tiers_args {

@@ -61,7 +61,7 @@ out:
     return rc;
 }
 
-static int32_t open_bare(const di_fill_args *args, di_teacher **out, dk_error *err)
+static int32_t look_bare(const di_fill_args *args, di_teacher **out, dk_error *err)
 {
     di_options *bare = NULL;
     int32_t rc = DK_OK;
@@ -71,18 +71,43 @@ static int32_t open_bare(const di_fill_args *args, di_teacher **out, dk_error *e
     }
     DK_TRY(di_options_copy(args->options, args->backend->host, -1, &bare, err));
     DK_TRY(di_options_set(bare, "teacher.cache.path", NULL, err));
-    DK_TRY(di_teacher_from_options(args->backend, bare, NULL, out, err));
+    DK_TRY(di_teacher_look(args->backend, bare, out, err));
     if (!*out) DK_TRY(dk_fail(err, DK_E_OPTION, "teacher.path is not set: there is nobody to ask for targets"));
 out:
     di_options_free(bare);
     return rc;
 }
 
-static int32_t open_parts(const di_fill_args *args, int32_t bare, di_fill_parts *out, dk_error *err)
+/* Its caches are those of the options, or one of that path around it. */
+static int32_t look(const di_fill_args *args, di_teacher **out, dk_error *err)
+{
+    di_teacher *teacher = NULL;
+    di_cache *cache;
+    int32_t rc = DK_OK;
+    if (args->teacher) teacher = di_teacher_retain(args->teacher);
+    else DK_TRY(di_teacher_look(args->backend, args->options, &teacher, err));
+    if (!teacher) return dk_fail(err, DK_E_OPTION, "teacher.path is not set: there is nobody to ask for targets");
+    const char *path = args->path ? args->path : di_options_text(args->options, "teacher.cache.path");
+    if (path && (args->path || args->teacher)) {
+        DK_TRY(di_teacher_cached_entry(args->backend, path, teacher, args->options, NULL, 1, out, err));
+        goto out;
+    }
+    if (!di_teacher_cache_at(teacher, 0, &cache, NULL))
+        DK_TRY(
+            dk_fail(err, DK_E_OPTION, "teacher.cache.path is not set: there is no file whose size can be predicted"));
+    *out = di_teacher_retain(teacher);
+out:
+    di_teacher_release(teacher);
+    return rc;
+}
+
+typedef int32_t (*opener)(const di_fill_args *args, di_teacher **out, dk_error *err);
+
+static int32_t open_parts(const di_fill_args *args, opener open, di_fill_parts *out, dk_error *err)
 {
     int32_t rc;
     memset(out, 0, sizeof *out);
-    DK_TRY((bare ? open_bare : open_teacher)(args, &out->teacher, err));
+    DK_TRY(open(args, &out->teacher, err));
     if (args->data) out->sets[0] = di_dataset_retain(args->data);
     else DK_TRY(open_data(args, out, err));
     for (int64_t i = 0; i < DI_FILL_SETS && out->sets[i]; i++) {
@@ -101,12 +126,17 @@ out:
 
 int32_t di_fill_parts_open(const di_fill_args *args, di_fill_parts *out, dk_error *err)
 {
-    return open_parts(args, 0, out, err);
+    return open_parts(args, open_teacher, out, err);
 }
 
-int32_t di_fill_parts_open_bare(const di_fill_args *args, di_fill_parts *out, dk_error *err)
+int32_t di_fill_parts_look(const di_fill_args *args, di_fill_parts *out, dk_error *err)
 {
-    return open_parts(args, 1, out, err);
+    return open_parts(args, look, out, err);
+}
+
+int32_t di_fill_parts_look_bare(const di_fill_args *args, di_fill_parts *out, dk_error *err)
+{
+    return open_parts(args, look_bare, out, err);
 }
 
 void di_fill_parts_close(di_fill_parts *parts)

@@ -12,8 +12,10 @@ typedef struct di_fill_parts {
     int64_t count, total; /* sets, windows in all */
 } di_fill_parts;
 int32_t di_fill_parts_open(const di_fill_args *args, di_fill_parts *out, dk_error *err);
-/* The teacher without teacher.cache around it, as what would be asked. */
-int32_t di_fill_parts_open_bare(const di_fill_args *args, di_fill_parts *out, dk_error *err);
+/* To look at: no cache is made or written. */
+int32_t di_fill_parts_look(const di_fill_args *args, di_fill_parts *out, dk_error *err);
+/* The same without teacher.cache around it, as what would be asked. */
+int32_t di_fill_parts_look_bare(const di_fill_args *args, di_fill_parts *out, dk_error *err);
 void di_fill_parts_close(di_fill_parts *parts);
 
 #endif

@@ -144,7 +144,7 @@ static int32_t open_measure(measure *m, dk_error *err)
 {
     dk_host *host = m->backend->host;
     int32_t rc;
-    DK_TRY(di_fill_parts_open_bare(&m->args->fill, &m->parts, err));
+    DK_TRY(di_fill_parts_look_bare(&m->args->fill, &m->parts, err));
     m->temperature = di_options_f64(m->args->fill.options, "teacher.cache.temperature");
     m->data = m->parts.sets[m->parts.count - 1];
     m->of = m->parts.windows[m->parts.count - 1];

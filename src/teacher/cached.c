@@ -138,14 +138,54 @@ const uint8_t *di_teacher_cached_tokenizer(const di_teacher *t)
     return memcmp(known, none, sizeof none) == 0 ? NULL : known;
 }
 
+/* *left counts down to the one that is looked for, whoever names it. */
+static const di_cached *find_cached(const di_teacher *t, int64_t *left)
+{
+    const di_cached *found = di_teacher_is_cached(t) && !(*left)-- ? t->state : NULL;
+    di_member_view view;
+    if (!found && t->kind->from && t->kind->from(t)) found = find_cached(t->kind->from(t), left);
+    for (int64_t i = 0; !found && t->kind->member && t->kind->member(t, NULL, i, &view); i++)
+        found = find_cached(view.teacher, left);
+    return found;
+}
+
+static int32_t is_first(const di_teacher *t, int64_t number, const di_cached *cached)
+{
+    for (int64_t i = 0; i < number; i++)
+        if (find_cached(t, &(int64_t){i})->cache == cached->cache) return 0;
+    return 1;
+}
+
+int32_t di_teacher_cache_at(const di_teacher *t, int64_t index, di_cache **cache, di_teacher **from)
+{
+    const di_cached *cached;
+    for (int64_t i = 0, seen = 0; (cached = find_cached(t, &(int64_t){i})); i++) {
+        if (!is_first(t, i, cached) || seen++ < index) continue;
+        *cache = cached->cache;
+        if (from) *from = cached->from;
+        return 1;
+    }
+    return 0;
+}
+
+int32_t di_teacher_reaches(const di_teacher *t, const di_cache *cache, const char *source, const char *tag)
+{
+    const di_cached *cached = di_teacher_is_cached(t) ? t->state : NULL;
+    di_member_view view;
+    int64_t only = -1;
+    if (cached && (cached->cache == cache || !cached->from)) return cached->cache == cache;
+    if (cached) return di_teacher_reaches(cached->from, cache, source, tag);
+    if (t->kind->routes && t->kind->routes(t, source, tag, &only, NULL)) return 0;
+    for (int64_t i = 0; t->kind->member && t->kind->member(t, NULL, i, &view); i++)
+        if ((only < 0 || i == only) && di_teacher_reaches(view.teacher, cache, source, tag)) return 1;
+    return 0;
+}
+
 int32_t di_teacher_caches(const di_teacher *t, di_cache_fn fn, void *user, dk_error *err)
 {
-    const di_cached *cached = t->state;
-    di_member_view member;
-    int32_t rc = di_teacher_is_cached(t) ? fn(user, cached->cache, err) : DK_OK;
-    if (!rc && t->kind->from && t->kind->from(t)) rc = di_teacher_caches(t->kind->from(t), fn, user, err);
-    for (int64_t i = 0; !rc && t->kind->member && t->kind->member(t, NULL, i, &member); i++)
-        rc = di_teacher_caches(member.teacher, fn, user, err);
+    di_cache *cache;
+    int32_t rc = DK_OK;
+    for (int64_t i = 0; !rc && di_teacher_cache_at(t, i, &cache, NULL); i++) rc = fn(user, cache, err);
     return rc;
 }
 
@@ -275,7 +315,8 @@ out:
 
 /* ---- how one comes to be ---- */
 
-static int32_t open_cache(di_teacher *t, di_cached *cached, wishes *s, dk_error *err)
+/* look: nothing is made or written. */
+static int32_t open_cache(di_teacher *t, di_cached *cached, wishes *s, int32_t look, dk_error *err)
 {
     const int32_t flags =
         di_options_flag(s->options, key_of(s, "teacher.cache.skip_damaged")) ? DI_CACHE_SKIP_DAMAGED : 0;
@@ -286,7 +327,10 @@ static int32_t open_cache(di_teacher *t, di_cached *cached, wishes *s, dk_error 
     if (cached->from) {
         DK_TRY(set_from_teacher(s, t->path, cached->from, &wanted, err));
         if (there) DK_TRY(di_cache_header_match(&file, &wanted, t->path, err));
-        if (there && faccessat(AT_FDCWD, t->path, W_OK, AT_EACCESS)) { /* it may hold all that is asked for */
+        if (look) {
+            DK_TRY(there ? di_cache_open(t->host, t->path, flags, &cached->cache, err)
+                         : di_cache_open_unmade(t->host, t->path, &wanted, &cached->cache, err));
+        } else if (there && faccessat(AT_FDCWD, t->path, W_OK, AT_EACCESS)) { /* it may hold all that is asked for */
             dk_log(t->host, DK_LOG_INFO, "cache", "%s: cannot be written: what it lacks is an error", t->path);
             DK_TRY(di_cache_open(t->host, t->path, flags, &cached->cache, err));
         } else {
@@ -339,7 +383,7 @@ static void make_form(di_cached *cached)
 }
 
 int32_t di_teacher_cached_entry(dk_backend *backend, const char *path, di_teacher *from, const di_options *options,
-                                const char *entry, di_teacher **out, dk_error *err)
+                                const char *entry, int32_t look, di_teacher **out, dk_error *err)
 {
     wishes s = {.options = options, .entry = entry};
     di_teacher *t = NULL;
@@ -357,7 +401,7 @@ int32_t di_teacher_cached_entry(dk_backend *backend, const char *path, di_teache
         cached->from = di_teacher_retain(from);
         cached->version = di_teacher_version(from);
     }
-    DK_TRY(open_cache(t, cached, &s, err));
+    DK_TRY(open_cache(t, cached, &s, look, err));
     if (from && from->tokenizer) t->tokenizer = dk_tokenizer_retain(from->tokenizer);
     make_form(cached);
     *out = t;
@@ -370,15 +414,16 @@ out:
 int32_t di_teacher_cached(dk_backend *backend, const char *path, di_teacher *from, const di_options *options,
                           di_teacher **out, dk_error *err)
 {
-    return di_teacher_cached_entry(backend, path, from, options, NULL, out, err);
+    return di_teacher_cached_entry(backend, path, from, options, NULL, 0, out, err);
 }
 
-int32_t di_teacher_keep(dk_backend *backend, const di_options *options, di_teacher **teacher, dk_error *err)
+int32_t di_teacher_keep(dk_backend *backend, const di_options *options, int32_t look, di_teacher **teacher,
+                        dk_error *err)
 {
     const char *path = di_options_text(options, "teacher.cache.path");
     di_teacher *kept = NULL;
     if (!path || (*teacher && di_teacher_is_cached(*teacher) && strcmp((*teacher)->path, path) == 0)) return DK_OK;
-    const int32_t rc = di_teacher_cached(backend, path, *teacher, options, &kept, err);
+    const int32_t rc = di_teacher_cached_entry(backend, path, *teacher, options, NULL, look, &kept, err);
     if (rc) return rc;
     di_teacher_release(*teacher);
     *teacher = kept;

@@ -26,7 +26,7 @@ struct di_filler {
     const char **sources, **tags; /* [max_sequences] */
     int64_t *rows;                /* [max_rows] */
     int64_t at;                   /* sequence of the batch that rows are of */
-    float *state;                 /* [width] one row of tier hidden */
+    float *state;                 /* [width] one row of tier hidden or full */
     double flops;                 /* of the batch */
 };
 
@@ -126,12 +126,23 @@ out:
     return rc;
 }
 
+/* Logits that its teacher gives at another temperature. */
+static const float *at_temperature_1(const di_filler *f, const di_session *s, const float *row)
+{
+    for (int64_t v = 0; v < s->source.width; v++) f->state[v] = row[v] * (float)s->source.temperature;
+    return f->state;
+}
+
 static int32_t on_strip(void *user, const di_session *s, int64_t first, int64_t count, const float *rows, dk_error *err)
 {
     di_filler *f = user;
     int32_t rc = DK_OK;
     if (!first) f->flops = di_session_flops(di_scorer_session(f->scorer));
-    for (int64_t r = 0; r < count; r++) DK_TRY(put_row(f, first + r, rows + r * s->source.width, err));
+    for (int64_t r = 0; r < count; r++) {
+        const float *row = rows + r * s->source.width;
+        if (f->header->tier == DI_TIER_FULL) row = at_temperature_1(f, s, row);
+        DK_TRY(put_row(f, first + r, row, err));
+    }
 out:
     return rc;
 }

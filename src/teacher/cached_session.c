@@ -15,6 +15,8 @@ typedef struct work { /* a session's state */
     int64_t *missing;    /* [max_rows] rows that are not kept */
     di_filler *filler;   /* NULL until something is missing */
     double flops;        /* of asking for it */
+    di_session *live;    /* of the teacher, where what is missing is not to be kept; NULL = not yet */
+    int32_t is_live;     /* the batch is asked of it */
     int32_t *ids;        /* [max_rows, width] of sparse tiers; [width] */
     float *values, *tail;
     distill_tensor value_tensor, id_tensor, tail_tensor;
@@ -39,6 +41,7 @@ void di_cached_session_free(di_session *s)
     work *w = s->state;
     dk_host *host = s->teacher->host;
     di_filler_free(w->filler);
+    di_session_free(w->live);
     di_staging_free(host, &w->copied);
     dk_arena_free(&w->arena);
     dk_queue_close(&w->queue);
@@ -141,11 +144,20 @@ out:
     return rc;
 }
 
+static int32_t live_rows(const work *w, int64_t first, int64_t count, dk_view strip, dk_error *err)
+{
+    const di_source *source = di_session_source(w->live);
+    const distill_target *none = NULL;
+    return source->rows(source->self, first, count, strip, &none, err);
+}
+
 static int32_t full_rows(void *self, int64_t first, int64_t count, dk_view strip, const distill_target **target,
                          dk_error *err)
 {
+    di_session *s = self;
+    const work *w = s->state;
     if (target) *target = NULL;
-    return read_into(self, first, count, strip, err);
+    return w->is_live ? live_rows(w, first, count, strip, err) : read_into(s, first, count, strip, err);
 }
 
 static int32_t hidden_rows(void *self, int64_t first, int64_t count, dk_view strip, const distill_target **target,
@@ -154,6 +166,7 @@ static int32_t hidden_rows(void *self, int64_t first, int64_t count, dk_view str
     di_session *s = self;
     work *w = s->state;
     if (target) *target = NULL;
+    if (w->is_live) return live_rows(w, first, count, strip, err);
     dk_head_forward(&w->queue, di_teacher_model(s->teacher), s->precision, dk_view_rows(w->hidden, first, count),
                     strip);
     return dk_queue_wait(&w->queue, err);
@@ -163,6 +176,7 @@ const distill_target *di_cached_hidden(di_session *s)
 {
     work *w = s->state;
     if (header_of(s)->tier != DI_TIER_HIDDEN) return NULL;
+    if (w->is_live) return di_session_hidden(w->live);
     dk_view rows = dk_view_rows(w->hidden, 0, s->row_count > 0 ? s->row_count : 1);
     return di_hidden_target(di_teacher_model(s->teacher), s->source.vocab_valid, rows, s->row_count, &w->target,
                             &w->hidden_values, &w->head, &w->bias, w->value_shape, w->head_shape, w->bias_shape);
@@ -252,6 +266,19 @@ static void make_keys(di_session *s, work *w)
     }
 }
 
+/* Tiers that give logits; who keeps other ones is not part of what is kept in turn. */
+static int32_t ask_live(di_session *s, work *w, dk_error *err)
+{
+    int32_t rc;
+    if (!w->live)
+        DK_TRY(di_session_create(cached_of(s)->from, s->max_tokens, s->max_sequences, s->max_rows, &w->live, err));
+    di_session_follow(w->live, s);
+    DK_TRY(di_session_forward(w->live, &s->batch, err));
+    w->is_live = 1;
+out:
+    return rc;
+}
+
 int32_t di_cached_forward(di_session *s, dk_error *err)
 {
     const di_cached *cached = cached_of(s);
@@ -262,8 +289,10 @@ int32_t di_cached_forward(di_session *s, dk_error *err)
                        di_cache_path(cached->cache));
     w->sequence = -1;
     w->flops = 0;
+    w->is_live = 0;
     make_keys(s, w);
     const int64_t missing = find_missing(s, w);
+    if (missing && s->look && cached->from && cached->form.kind == DISTILL_DENSE) return ask_live(s, w, err);
     if (missing) {
         if (!cached->from || !di_cache_can_add(cached->cache)) return refuse_missing(s, w, missing, err);
         if (!w->filler) DK_TRY(di_filler_create(s, &w->filler, err));

@@ -19,6 +19,7 @@ typedef struct reader {
     int64_t count;
     const char *chain[TEACHERS_MAX]; /* what is being opened, outermost first */
     int64_t depth;
+    int32_t look;   /* caches are not made */
     int32_t placed; /* the error has its file and line */
 } reader;
 
@@ -296,7 +297,7 @@ static int32_t keep_entry(reader *r, node *n, di_teacher **teacher, dk_error *er
     if (!path)
         return dk_fail(err, DK_E_OPTION, "%s is not given: it is the file that targets are kept in",
                        in(n, "teacher.cache.path"));
-    DK_TRY(di_teacher_cached_entry(r->backend, path, *teacher, r->options, n->entry, &kept, err));
+    DK_TRY(di_teacher_cached_entry(r->backend, path, *teacher, r->options, n->entry, r->look, &kept, err));
     di_teacher_release(*teacher);
     *teacher = kept;
 out:
@@ -352,10 +353,10 @@ static void name_unused(reader *r)
     }
 }
 
-int32_t di_teacher_from_options(dk_backend *backend, const di_options *options, const char *path, di_teacher **out,
-                                dk_error *err)
+static int32_t open_whole(dk_backend *backend, const di_options *options, const char *path, int32_t look,
+                          di_teacher **out, dk_error *err)
 {
-    reader r = {.backend = backend, .options = options};
+    reader r = {.backend = backend, .options = options, .look = look};
     di_teacher *teacher = NULL;
     double temperature = 1;
     int32_t rc;
@@ -364,7 +365,7 @@ int32_t di_teacher_from_options(dk_backend *backend, const di_options *options, 
     if (!teacher && temperature != 1)
         DK_TRY(dk_fail(err, DK_E_OPTION, "teacher.temperature is given without a teacher"));
     if (teacher && temperature != 1) DK_TRY(apply_temperature(&r, temperature, &teacher, err));
-    DK_TRY(di_teacher_keep(backend, options, &teacher, err));
+    DK_TRY(di_teacher_keep(backend, options, look, &teacher, err));
     name_unused(&r);
     *out = teacher;
     teacher = NULL;
@@ -372,4 +373,15 @@ out:
     di_teacher_release(teacher);
     for (int64_t i = 0; i < r.count; i++) di_teacher_release(r.entries[i].teacher);
     return rc;
+}
+
+int32_t di_teacher_from_options(dk_backend *backend, const di_options *options, const char *path, di_teacher **out,
+                                dk_error *err)
+{
+    return open_whole(backend, options, path, 0, out, err);
+}
+
+int32_t di_teacher_look(dk_backend *backend, const di_options *options, di_teacher **out, dk_error *err)
+{
+    return open_whole(backend, options, NULL, 1, out, err);
 }

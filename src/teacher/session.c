@@ -49,6 +49,8 @@ void di_session_free(di_session *s)
 
 void di_session_set_step(di_session *s, int64_t step) { s->step = s->draw_step = step; }
 
+void di_session_set_look(di_session *s) { s->look = 1; }
+
 void di_session_set_learned(di_session *s, const double *weights) { s->learned = weights; }
 
 void di_session_set_evaluation(di_session *s, int64_t step)
@@ -61,6 +63,7 @@ void di_session_set_precision(di_session *s, dk_precision precision) { s->precis
 
 void di_session_follow(di_session *s, const di_session *leader)
 {
+    s->look = leader->look;
     s->precision = leader->precision;
     s->step = leader->step;
     s->draw_step = leader->draw_step;

@@ -102,6 +102,8 @@ const char *di_teacher_mapped(const di_teacher *teacher, int64_t index, int32_t 
  * teacher.path. */
 int32_t di_teacher_from_options(dk_backend *backend, const di_options *options, const char *path, di_teacher **out,
                                 dk_error *err);
+/* The same to look at: files of caches are read, and none is made or written. */
+int32_t di_teacher_look(dk_backend *backend, const di_options *options, di_teacher **out, dk_error *err);
 const char *di_blend_mode_name(di_blend_mode mode); /* "log_linear" */
 const char *di_weighting_name(di_weighting weighting);
 di_blend_mode di_blend_mode_of(const char *name); /* one that the options allow */
@@ -129,9 +131,10 @@ int32_t di_teacher_cache_header(const char *path, di_teacher *from, const di_opt
                                 struct di_cache_header *out, int32_t *there, dk_error *err);
 /* options: teachers.ENTRY.cache; NULL = as above. */
 int32_t di_teacher_cached_entry(dk_backend *backend, const char *path, di_teacher *from, const di_options *options,
-                                const char *entry, di_teacher **out, dk_error *err);
+                                const char *entry, int32_t look, di_teacher **out, dk_error *err);
 /* As teacher.cache says, if it names a file: *teacher (NULL = none) becomes one whose targets are kept there. */
-int32_t di_teacher_keep(dk_backend *backend, const di_options *options, di_teacher **teacher, dk_error *err);
+int32_t di_teacher_keep(dk_backend *backend, const di_options *options, int32_t look, di_teacher **teacher,
+                        dk_error *err);
 int32_t di_teacher_is_cached(const di_teacher *teacher);
 /* The hash of the tokenizer that a cache was made with; NULL = not known, or no cache. */
 const uint8_t *di_teacher_cached_tokenizer(const di_teacher *teacher);
@@ -139,6 +142,10 @@ const uint8_t *di_teacher_cached_tokenizer(const di_teacher *teacher);
 typedef struct di_cache di_cache;
 typedef int32_t (*di_cache_fn)(void *user, di_cache *cache, dk_error *err);
 int32_t di_teacher_caches(const di_teacher *teacher, di_cache_fn fn, void *user, dk_error *err);
+/* The same by number, and who fills it (NULL = nobody), both borrowed; 0 = there is no such one. */
+int32_t di_teacher_cache_at(const di_teacher *teacher, int64_t index, di_cache **cache, di_teacher **from);
+/* Is it asked about samples of this source and tag, as far as routes tell? */
+int32_t di_teacher_reaches(const di_teacher *teacher, const di_cache *cache, const char *source, const char *tag);
 int32_t di_teacher_flush(const di_teacher *teacher, dk_error *err); /* what was asked is written to them */
 di_teacher *di_teacher_retain(di_teacher *teacher);
 void di_teacher_release(di_teacher *teacher);
@@ -183,6 +190,8 @@ int32_t di_session_gradient(di_session *session, int64_t first, int64_t count, d
                             float **out, dk_error *err);
 void di_session_free(di_session *session);
 /* The step that asks for what is begun next, 0 outside of a training: draws and scheduled weights hang on it. */
+/* Caches that it comes by are read, and what they lack is asked for and not kept. */
+void di_session_set_look(di_session *session);
 void di_session_set_step(di_session *session, int64_t step);
 /* An evaluation at that step: its weights, and the draws of every other evaluation. */
 void di_session_set_evaluation(di_session *session, int64_t step);

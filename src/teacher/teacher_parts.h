@@ -101,6 +101,7 @@ struct di_session {
     int64_t *place_memory;               /* [max_rows] for implied rows */
     struct di_member_task *member_tasks; /* members.c: passes side by side, one for each member */
     int32_t begun;                       /* the batch: its end is due */
+    int32_t look;                        /* caches are not written */
     dk_precision precision;              /* of a model's products */
     int64_t step;                        /* of the training that asks; 0 elsewhere */
     const double *learned;               /* weights of members; NULL = the first ones */

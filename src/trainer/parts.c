@@ -61,7 +61,7 @@ static int32_t open_teacher(di_trainer *t, di_teacher *given, dk_error *err)
     tell_unread(t, "teacher.path", "a teacher");
     tell_unread(t, "teacher.cache.from", "a teacher");
     t->teacher = di_teacher_retain(given);
-    return di_teacher_keep(t->backend, t->options, &t->teacher, err);
+    return di_teacher_keep(t->backend, t->options, 0, &t->teacher, err);
 }
 
 static int32_t derive_student(di_trainer *t, dk_error *err)

@@ -115,6 +115,50 @@ TEST(a_blend_is_cached)
     CHECK_HAS(err.message, "holds targets of the teacher");
 }
 
+static double plan_number(distill_report *report, const char *key)
+{
+    double value = -1;
+    CHECK_OK(distill_report_get_f64(report, key, &value, &err));
+    return value;
+}
+
+/* All files of a recipe are predicted, the ones inside of others, too, and none is made; then they come out so. */
+TEST(a_plan_is_of_all_caches)
+{
+    static const char *const recipe =
+        "teachers:\n  one: {path: %s/teacher, cache: {path: %s/a.dtc, tier: hidden}}\n"
+        "  two: {path: %s/other, cache: {path: %s/b.dtc, tier: full}}\n"
+        "teacher: {blend: {of: [one, two]}, cache: {path: %s/both.dtc, tier: top_k, k: 8}}\n";
+    static const char *const files[3] = {"both.dtc", "a.dtc", "b.dtc"};
+    distill_report *plan = NULL, *made = NULL;
+    double total = 0;
+    small s;
+    REQUIRE(begin());
+    memset(&s, 0, sizeof s);
+    REQUIRE_OK(small_env(
+        &s, NULL, small_text(recipe, small_folder, small_folder, small_folder, small_folder, small_folder), &err));
+    REQUIRE_OK(small_dataset_seeded(&s, SMALL_SEQUENCES, 100, &s.train, &err));
+    REQUIRE_OK(distill_cache_plan(s.env, NULL, s.train, NULL, s.options, &plan, &err));
+    for (int i = 0; i < 3; i++) CHECK(!small_exists(test_path(small_folder, files[i])));
+    REQUIRE_OK(distill_cache_build(s.env, NULL, s.train, NULL, s.options, NULL, NULL, &made, &err));
+    for (int i = 0; i < 3; i++) {
+        const double bytes = plan_number(made, small_text("caches.%d.bytes", i));
+        CHECK(small_exists(test_path(small_folder, files[i])));
+        CHECK_NEAR(plan_number(plan, small_text("caches.%d.bytes", i)), bytes, 0.05 * bytes);
+        CHECK_NEAR(plan_number(plan, small_text("caches.%d.missing", i)), SMALL_SEQUENCES * 16, 0);
+        total += plan_number(plan, small_text("caches.%d.bytes", i));
+    }
+    CHECK_NEAR(plan_number(plan, "bytes"), total, 0);
+    CHECK_NEAR(plan_number(plan, "missing"), plan_number(made, "added"), 0);
+    CHECK_NEAR(plan_number(plan, "rows"), SMALL_SEQUENCES * 16, 0);
+    distill_report_free(plan);
+    REQUIRE_OK(distill_cache_plan(s.env, NULL, s.train, NULL, s.options, &plan, &err));
+    CHECK_NEAR(plan_number(plan, "missing"), 0, 0);
+    distill_report_free(plan);
+    distill_report_free(made);
+    small_close(&s);
+}
+
 TEST(what_a_recipe_cannot_mean_is_refused)
 {
     static const char *const cases[][2] = {
@@ -148,5 +192,5 @@ TEST(a_sequence_that_is_missing_is_named)
 }
 
 TEST_MAIN(TEST_CASE(a_cache_is_filled_by_the_teacher_it_names) TEST_CASE(cached_teachers_are_blended)
-              TEST_CASE(a_blend_is_cached) TEST_CASE(what_a_recipe_cannot_mean_is_refused)
-                  TEST_CASE(a_sequence_that_is_missing_is_named))
+              TEST_CASE(a_blend_is_cached) TEST_CASE(a_plan_is_of_all_caches)
+                  TEST_CASE(what_a_recipe_cannot_mean_is_refused) TEST_CASE(a_sequence_that_is_missing_is_named))

@@ -124,3 +124,13 @@ def test_draws_have_a_soft_cross_entropy_and_no_kl(model_folder, env, data, tmp_
     assert found["soft_cross_entropy"] == pytest.approx(entropy, rel=0.01)
     distill.cache.build(tmp_path / "h.dtc", teacher, data, tier="hidden")
     assert distill.evaluate(student, data, distill.Teacher.cached(tmp_path / "h.dtc", teacher))["forward_kl"] == pytest.approx(0, abs=1e-6)
+
+
+def test_logits_of_another_temperature_are_kept_as_they_are_meant(env, tmp_path):
+    numpy = pytest.importorskip("numpy")
+    table = numpy.random.default_rng(4).normal(size=(30, 30)).astype("float32") * 3
+    warm = distill.Teacher.from_function(lambda batch, first, count, target: table[numpy.asarray(batch.ids)[numpy.asarray(batch.rows)[first:first + count]]],
+                                         distill.Form(vocab=30, temperature=2.0), env=env)
+    kept = distill.cached(tmp_path / "warm.dtc", warm, tier="full")
+    for temperature in (1.0, 2.0):
+        assert numpy.allclose(kept.log_probs([1, 2, 3, 4, 5], temperature=temperature), warm.log_probs([1, 2, 3, 4, 5], temperature=temperature), atol=0.02)
