@@ -831,10 +831,10 @@ DISTILL_API int32_t distill_evaluate(const distill_student *student, const disti
 DISTILL_API int32_t distill_cache_build(const distill_env *env, const distill_teacher *teacher,
                                         const distill_dataset *data, const char *path, const distill_options *options,
                                         distill_progress_fn fn, void *user, distill_report **out, distill_error *err);
-/* What that would make, from some windows that are asked; nothing is written: of each of "caches" "path", "tier", "rows"
- * (of the data), "missing" (that the file lacks), "bytes_per_row", "bytes" (of the file then), "there", "index_bytes"
- * (FILE.index), "seconds"; and of all together the same numbers. A cache in a route counts the samples that may come to
- * it. */
+/* What that would make, from some windows that are asked; nothing is written: of each of "caches" its "path", "tier",
+ * "rows" (of the data), "missing" (that the file lacks), "bytes_per_row", "bytes" (of the file then), "there",
+ * "index_bytes" (FILE.index), "seconds"; and of all together the same numbers. A cache in a route counts the samples
+ * that may come to it. */
 DISTILL_API int32_t distill_cache_plan(const distill_env *env, const distill_teacher *teacher,
                                        const distill_dataset *data, const char *path, const distill_options *options,
                                        distill_report **out, distill_error *err);

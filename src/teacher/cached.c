@@ -318,8 +318,8 @@ out:
 /* look: nothing is made or written. */
 static int32_t open_cache(di_teacher *t, di_cached *cached, wishes *s, int32_t look, dk_error *err)
 {
-    const int32_t flags =
-        di_options_flag(s->options, key_of(s, "teacher.cache.skip_damaged")) ? DI_CACHE_SKIP_DAMAGED : 0;
+    const int32_t skip = di_options_flag(s->options, key_of(s, "teacher.cache.skip_damaged"));
+    const int32_t flags = skip ? DI_CACHE_SKIP_DAMAGED | DI_CACHE_IGNORE_INDEX : 0; /* what is damaged is not there */
     di_cache_header file, wanted = {0};
     int32_t there, rc;
     DK_TRY(read_header(t->host, t->path, &file, &there, err));
@@ -338,6 +338,10 @@ static int32_t open_cache(di_teacher *t, di_cached *cached, wishes *s, int32_t l
         }
         goto out;
     }
+    if (!there && dk_path_exists(t->path))
+        DK_TRY(dk_fail(err, DK_E_FORMAT,
+                       "%s: ends inside its header of %d bytes, and there is no teacher to make it of", t->path,
+                       DI_CACHE_HEADER));
     if (!there)
         DK_TRY(dk_fail(err, DK_E_NOT_FOUND, "%s: there is no target cache, and no teacher to make one of", t->path));
     if (file.tier == DI_TIER_HIDDEN)

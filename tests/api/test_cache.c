@@ -1,4 +1,6 @@
 /* Caches of targets through the API: built, stopped, gone on with, trained from, merged, inspected. */
+#include <unistd.h>
+
 #include "small.h"
 
 static distill_error err;
@@ -244,6 +246,31 @@ TEST(another_temperature_than_the_loss_is_refused)
     small_close(&s);
 }
 
+/* The index beside the file knows nothing of the damage. */
+TEST(what_is_damaged_is_asked_again_on_request)
+{
+    small s;
+    distill_report *made = NULL;
+    distill_teacher *alone = NULL;
+    REQUIRE(small_models("cache"));
+    REQUIRE_OK(small_parts(&s, NULL, "teacher: {cache: {tier: top_k, k: 4}}\n", &err));
+    const char *path = cache_path("again.dtc");
+    REQUIRE_OK(distill_cache_build(s.env, s.teacher, s.train, path, s.options, NULL, NULL, NULL, &err));
+    FILE *file = fopen(path, "r+b");
+    REQUIRE(file && !fseek(file, 400, SEEK_SET) && fputc(77, file) == 77 && !fclose(file));
+    REQUIRE_OK(distill_options_set(s.options, "teacher.cache.skip_damaged", "true", &err));
+    REQUIRE_OK(distill_cache_build(s.env, s.teacher, s.train, path, s.options, NULL, NULL, &made, &err));
+    CHECK_INT(number(made, "added"), SMALL_SEQUENCES * 16);
+    distill_report_free(made);
+    REQUIRE_OK(distill_cache_build(s.env, s.teacher, s.train, path, s.options, NULL, NULL, &made, &err));
+    CHECK_INT(number(made, "added"), 0);
+    distill_report_free(made);
+    REQUIRE(!truncate(path, 100));
+    CHECK_INT(distill_teacher_cached(s.env, path, NULL, NULL, &alone, &err), DISTILL_E_FORMAT);
+    CHECK_HAS(err.message, "again.dtc: ends inside its header of 256 bytes");
+    small_close(&s);
+}
+
 TEST(files_merge_and_damage_is_skipped_on_request)
 {
     small s;
@@ -354,4 +381,5 @@ TEST_MAIN(TEST_CASE(what_is_kept_is_not_counted_again) TEST_CASE(a_plan_is_what_
                       TEST_CASE(few_rows_are_the_live_teachers_bit_by_bit)
                           TEST_CASE(a_file_alone_trains_and_near_targets_give_near_losses)
                               TEST_CASE(a_recipe_names_a_cache) TEST_CASE(another_temperature_than_the_loss_is_refused)
-                                  TEST_CASE(files_merge_and_damage_is_skipped_on_request))
+                                  TEST_CASE(files_merge_and_damage_is_skipped_on_request)
+                                      TEST_CASE(what_is_damaged_is_asked_again_on_request))

@@ -310,7 +310,7 @@ static int32_t in_this_thread(void *user, int64_t n, distill_body_fn body, void 
     return 0;
 }
 
-/* teacher.parallel through handles: the process is given the passes of members as one loop, and the bits are the same. */
+/* teacher.parallel through handles: the process is given the passes of members as one loop; the bits are the same. */
 TEST(members_side_by_side)
 {
     static float in_turn[ROWS * SMALL_VOCAB], together[ROWS * SMALL_VOCAB];

@@ -282,9 +282,9 @@ TEST(chats_become_text)
     const std::string path = write_config("cxx_chat"), folder = write_texts(path.substr(0, path.rfind('/')));
     distill::env env;
     distill::tokenizer tokenizer(env, folder);
-    const char *given =
-        R"({"messages": [{"role": "user", "content": "AB"}], "chat_template":)"
-        R"("{% for m in messages %}{{ m.role }}={{ m.content }};{% endfor %}{% if add_generation_prompt %}!{% endif %}"})";
+    const char *given = R"({"messages": [{"role": "user", "content": "AB"}], "chat_template":)"
+                        R"("{% for m in messages %}{{ m.role }}={{ m.content }};{% endfor %})"
+                        R"({% if add_generation_prompt %}!{% endif %}"})";
     CHECK_STR(tokenizer.chat(given).c_str(), "user=AB;!");
     CHECK_STR(tokenizer.chat(given, 0).c_str(), "user=AB;");
     std::int32_t code = 0;
