@@ -212,28 +212,37 @@ static void check_sequences(dk_check *c, const dk_attention_args *args, int64_t 
     if (!c->ok) return;
     dk_check_that(c, args->sequences >= 0 && args->query_offsets, "no sequences");
     dk_check_that(c, args->window >= 0, "the window is negative");
-    dk_check_that(c, !args->key_first == !args->key_count, "key_first and key_count belong together");
+    dk_check_that(c, !args->key_count == !(args->key_first || args->key_pages) && !(args->key_first && args->key_pages),
+                  "key_count belongs to key_first or to key_pages");
     for (int64_t s = 0; c->ok && s < args->sequences; s++) {
         int64_t first = args->query_offsets[s], last = args->query_offsets[s + 1];
-        int64_t key = args->key_first ? args->key_first[s] : first,
-                keys = args->key_first ? args->key_count[s] : last - first;
+        int64_t key = args->key_first   ? args->key_first[s]
+                      : args->key_pages ? 0
+                                        : first,
+                keys = args->key_count ? args->key_count[s] : last - first;
         dk_check_that(c, first >= 0 && first <= last && last <= rows, "a sequence lies outside the query rows");
-        dk_check_that(c, key >= 0 && keys >= last - first && keys <= key_rows && key <= key_rows - keys,
+        dk_check_that(c,
+                      key >= 0 && keys >= last - first && (args->key_pages || keys <= key_rows) &&
+                          (args->key_pages || key <= key_rows - keys),
                       "a sequence lies outside the key rows");
+        for (int64_t p = 0; c->ok && args->key_pages && p * DK_PAGE < keys; p++)
+            dk_check_that(c, args->key_pages[s][p] >= 0 && args->key_pages[s][p] < key_rows / DK_PAGE,
+                          "a page lies outside the key rows");
     }
 }
 
 static void check_heads(dk_check *c, const dk_attention_args *args, const dk_view *q, const dk_view *k,
                         const dk_view *v, const dk_view *y, const dk_view *lse, uint64_t optional)
 {
-    uint64_t real = dk_check_real(c);
+    uint64_t real = dk_check_real(c), stored = args->key_pages ? real | DK_TYPE(DK_BF16) : real;
     dk_check_view(c, "q", q, real, 3, 3);
-    dk_check_view(c, "k", k, real, 3, 3);
-    dk_check_view(c, "v", v, real, 3, 3);
+    dk_check_view(c, "k", k, stored, 3, 3);
+    dk_check_view(c, "v", v, stored, 3, 3);
     dk_check_view(c, "y", y, real, 3, 3);
     dk_check_view(c, "lse", lse, real | optional, 2, 2);
     dk_check_shape(c, "y", y, q);
     dk_check_shape(c, "v", v, k);
+    if (c->ok) dk_check_that(c, k->dtype == v->dtype, "keys and values are of two dtypes");
     dk_check_dim(c, "k", k, 2, q->shape[2]);
     dk_check_dim(c, "lse", lse, 0, q->shape[0]);
     dk_check_dim(c, "lse", lse, 1, q->shape[1]);
@@ -257,7 +266,7 @@ int32_t dk_check_attention_backward(dk_queue *queue, const dk_attention_args *ar
 {
     dk_check c = dk_check_begin(queue, "attention_backward");
     check_heads(&c, args, q, k, v, y, lse, 0);
-    dk_check_that(&c, !args->key_first, "there is no backward through a cache");
+    dk_check_that(&c, !args->key_count, "there is no backward through a cache");
     dk_check_view(&c, "dy", dy, dk_check_real(&c), 3, 3);
     dk_check_view(&c, "dq", dq, dk_check_real(&c), 3, 3);
     dk_check_view(&c, "dk", dk, dk_check_real(&c), 3, 3);

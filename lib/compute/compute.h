@@ -121,13 +121,17 @@ typedef enum { DK_ACT_SILU = 1, DK_ACT_GELU_TANH = 2, DK_ACT_GELU_ERF = 3, DK_AC
 
 /* Ragged, causal attention. Sequence s has query rows [query_offsets[s], query_offsets[s+1]) and key rows
  * [key_first[s], key_first[s] + key_count[s]); its last query sees its last key. NULL key arrays = the query rows
- * themselves (no cache). Query at position i sees keys max(0, i - window + 1)..i; window 0 = all. Head h of the queries
- * uses key head h / (heads / kv_heads). Arrays are host memory, read before the call returns. */
+ * themselves (no cache). key_pages in the place of key_first: key i of sequence s is row key_pages[s][i / DK_PAGE] *
+ * DK_PAGE + i % DK_PAGE, and k and v may be BF16. Query at position i sees keys max(0, i - window + 1)..i; window 0
+ * = all. Head h of the queries uses key head h / (heads / kv_heads). Arrays are host memory, read before the call
+ * returns. */
+#define DK_PAGE 64 /* keys of a page, and of the blocks that attention sums over */
 typedef struct dk_attention_args {
     int64_t sequences;
-    const int64_t *query_offsets; /* [sequences + 1] */
-    const int64_t *key_first;     /* [sequences] or NULL */
-    const int64_t *key_count;     /* [sequences] or NULL */
+    const int64_t *query_offsets;    /* [sequences + 1] */
+    const int64_t *key_first;        /* [sequences] or NULL */
+    const int64_t *key_count;        /* [sequences] or NULL */
+    const int32_t *const *key_pages; /* [sequences] or NULL */
     int64_t window;
     double scale;   /* of q.k, usually 1/sqrt(head_dim) */
     double softcap; /* cap*tanh(s/cap) on scores; 0 = none */

@@ -118,9 +118,10 @@ static int32_t plan(writer *w, const dk_tokens *prompts, dk_error *err)
         w->drawn = dk_arena_take(&w->arena, DK_I32, 1, &w->size);
         if (!measured) DK_TRY(dk_arena_commit(&w->arena, err));
     }
+    dk_cache_spec spec = {
+        .sequences = w->size, .capacity = capacity, .max_rows = PIECE, .precision = w->args->precision};
     for (int64_t i = 0; i < w->choir->count; i++)
-        DK_TRY(dk_cache_create(w->voices[i].model, w->size, capacity, PIECE, w->args->precision, &w->voices[i].cache,
-                               err));
+        DK_TRY(dk_cache_create(w->voices[i].model, &spec, &w->voices[i].cache, err));
 out:
     return rc;
 }

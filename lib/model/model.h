@@ -196,12 +196,26 @@ void dk_head_backward(dk_queue *queue, const dk_model *model, dk_precision preci
                       dk_view dlogits, dk_view dhidden, int32_t add);
 
 /* ---- decoding ---- */
-typedef struct dk_cache dk_cache; /* keys and values of several sequences, and the scratch of a decode step */
-int32_t dk_cache_create(dk_model *model, int64_t sequences, int64_t capacity, int64_t max_rows, dk_precision precision,
-                        dk_cache **out, dk_error *err);
+/* Keys and values of several sequences, and the scratch of a decode step. They lie in pages of DK_PAGE tokens, which
+ * sequences may share: what one of them appends, or cuts off, changes nothing for another. */
+typedef struct dk_cache dk_cache;
+typedef struct dk_cache_spec {
+    int64_t sequences, capacity; /* capacity: most tokens of one sequence */
+    int64_t tokens;              /* room for all together, in whole pages; 0 = sequences * capacity */
+    int64_t max_rows;            /* fresh tokens of one call */
+    dk_precision precision;
+    dk_dtype type; /* of keys and values: the backend's real, also by 0, or DK_BF16 */
+} dk_cache_spec;
+int32_t dk_cache_create(dk_model *model, const dk_cache_spec *spec, dk_cache **out, dk_error *err);
 void dk_cache_free(dk_cache *cache);
 void dk_cache_reset(dk_cache *cache, int64_t sequence);
 int64_t dk_cache_length(const dk_cache *cache, int64_t sequence);
+int64_t dk_cache_room(const dk_cache *cache);  /* tokens of the pages that nobody holds */
+int64_t dk_cache_bytes(const dk_cache *cache); /* keys, values and scratch */
+/* Forgets all but the first tokens of a sequence. */
+int32_t dk_cache_truncate(dk_cache *cache, int64_t sequence, int64_t tokens, dk_error *err);
+/* `to` begins again with the first tokens of `from`, in the same memory. */
+int32_t dk_cache_share(dk_cache *cache, int64_t from, int64_t to, int64_t tokens, dk_error *err);
 /* Appends tokens of the sequences named in which[tokens->sequences] and gives the hidden state of each one's last row:
  * [sequences, hidden_size]. */
 int32_t dk_cache_forward(dk_cache *cache, const dk_tokens *tokens, const int64_t *which, dk_view *hidden,

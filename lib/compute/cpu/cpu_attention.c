@@ -17,6 +17,12 @@ static float *at(const dk_view *view, int64_t row, int64_t head)
     return (float *)dk_buffer_map(*view) + row * view->stride[0] + head * view->stride[1];
 }
 
+static const float *keys_at(const dk_view *view, int64_t row, int64_t head) /* F32 or BF16 */
+{
+    int64_t element = row * view->stride[0] + head * view->stride[1];
+    return (const float *)(const void *)((const uint8_t *)dk_buffer_map(*view) + dk_dtype_bytes(view->dtype, element));
+}
+
 static int64_t window_of(const dk_attention_args *args)
 {
     return args->window < WINDOW_MAX ? args->window : 0; /* longer than any sequence: none */
@@ -27,16 +33,21 @@ static void attend(const attention_work *w, int64_t s, int64_t kv_head, int64_t 
     const dk_attention_args *args = w->args;
     int64_t begin = args->query_offsets[s], rows = args->query_offsets[s + 1] - begin, first = number * w->block;
     if (first >= rows) return;
-    int64_t key = args->key_first ? args->key_first[s] : begin, keys = args->key_first ? args->key_count[s] : rows;
+    int64_t key = args->key_pages   ? 0
+                  : args->key_first ? args->key_first[s]
+                                    : begin,
+            keys = args->key_count ? args->key_count[s] : rows;
     int64_t row = begin + first, head = kv_head * w->group;
     dk_attention_block block = {
         .q = at(w->q, row, head),
         .q_row = w->q->stride[0],
         .q_head = w->q->stride[1],
-        .k = at(w->k, key, kv_head),
+        .k = keys_at(w->k, key, kv_head),
         .k_row = w->k->stride[0],
-        .v = at(w->v, key, kv_head),
+        .v = keys_at(w->v, key, kv_head),
         .v_row = w->v->stride[0],
+        .pages = args->key_pages ? args->key_pages[s] : NULL,
+        .halves = w->k->dtype == DK_BF16,
         .y = at(w->y, row, head),
         .y_row = w->y->stride[0],
         .y_head = w->y->stride[1],

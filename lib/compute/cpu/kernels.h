@@ -11,6 +11,8 @@
  * Steps are in floats between rows; heads of a group lie `head` apart. */
 typedef struct dk_attention_block {
     const float *q, *k, *v; /* first query row of the sequence's block, first key row of the sequence */
+    const int32_t *pages;   /* of the keys, or NULL: then k and v are row 0 of all keys */
+    int32_t halves;         /* k and v are BF16 */
     float *y;
     float *lse; /* or NULL */
     int64_t q_row, q_head, k_row, v_row, y_row, y_head, lse_row, lse_head;

@@ -1,17 +1,24 @@
 /* reference_attention.inc.h - causal attention over ragged sequences, one query and one key at a time. */
 
-typedef struct span { /* what one query row of a sequence sees: key rows first..last */
-    int64_t first, last;
+typedef struct
+    span { /* what one query row of a sequence sees: keys first..last, which begin at row `key` or lie in pages */
+    int64_t first, last, key;
+    const int32_t *pages;
 } span;
+
+static int64_t key_row(const span *seen, int64_t key)
+{
+    return seen->pages ? seen->pages[key / DK_PAGE] * DK_PAGE + key % DK_PAGE : seen->key + key;
+}
 
 static span visible(const dk_attention_args *args, int64_t s, int64_t row)
 {
     int64_t begin = args->query_offsets[s], end = args->query_offsets[s + 1];
     int64_t key = args->key_first ? args->key_first[s] : begin,
-            keys = args->key_first ? args->key_count[s] : end - begin;
+            keys = args->key_count ? args->key_count[s] : end - begin;
     int64_t position = row - begin + keys - (end - begin);
     int64_t low = args->window > 0 && position >= args->window ? position - args->window + 1 : 0;
-    return (span){key + low, key + position};
+    return (span){low, position, key, args->key_pages ? args->key_pages[s] : NULL};
 }
 
 static REAL dot(const dk_view *a, int64_t row_a, const dk_view *b, int64_t row_b)
@@ -34,13 +41,14 @@ static void attend(const dk_attention_args *args, const dk_view *q, const dk_vie
     int64_t kv_heads = k->shape[1];
     REAL highest = -(REAL)INFINITY, sum = 0;
     for (int64_t j = seen.first; j <= seen.last; j++)
-        highest = fmax(highest, score(args, q, query, k, j * kv_heads + head));
+        highest = fmax(highest, score(args, q, query, k, key_row(&seen, j) * kv_heads + head));
     for (int64_t j = seen.first; j <= seen.last; j++)
-        sum += exp(score(args, q, query, k, j * kv_heads + head) - highest);
+        sum += exp(score(args, q, query, k, key_row(&seen, j) * kv_heads + head) - highest);
     for (int64_t d = 0; d < width_of(y); d++) {
         REAL value = 0;
         for (int64_t j = seen.first; j <= seen.last; j++)
-            value += exp(score(args, q, query, k, j * kv_heads + head) - highest) * get(v, j * kv_heads + head, d);
+            value += exp(score(args, q, query, k, key_row(&seen, j) * kv_heads + head) - highest) *
+                     get(v, key_row(&seen, j) * kv_heads + head, d);
         put(y, query, d, value / sum);
     }
     if (lse->buffer) put(lse, query / q->shape[1], query % q->shape[1], highest + log(sum));
@@ -65,7 +73,7 @@ static void attend_backward(const dk_attention_args *args, const dk_view *in, co
     REAL partition = get(lse, query / q->shape[1], query % q->shape[1]), delta = dot(dy, query, y, query),
          cap = (REAL)args->softcap;
     for (int64_t j = seen.first; j <= seen.last; j++) {
-        int64_t key = j * k->shape[1] + head;
+        int64_t key = key_row(&seen, j) * k->shape[1] + head;
         REAL s = score(args, q, query, k, key), p = exp(s - partition);
         REAL ds = p * (dot(dy, query, v, key) - delta) * (cap > 0 ? 1 - s / cap * (s / cap) : 1) * (REAL)args->scale;
         for (int64_t d = 0; d < width_of(q); d++) {

@@ -3,6 +3,13 @@
 #include "test_model.h"
 
 /* ---- cache ---- */
+static int32_t make_cache(dk_model *model, int64_t sequences, int64_t capacity, int64_t max_rows, dk_cache **out,
+                          dk_error *err)
+{
+    dk_cache_spec spec = {.sequences = sequences, .capacity = capacity, .max_rows = max_rows};
+    return dk_cache_create(model, &spec, out, err);
+}
+
 /* Hidden states of a whole pass over the batch, [rows, hidden]. */
 static double *whole_pass(fixture *f, const batch *b)
 {
@@ -27,7 +34,7 @@ static void check_chunks(fixture *f, const char *config, const batch *b, const i
     dk_cache *cache = NULL;
     int64_t width = f->model->config.hidden_size;
     double *want = whole_pass(f, b);
-    CHECK_OK(dk_cache_create(f->model, 3, 20, 16, DK_PRECISION_FULL, &cache, &err));
+    CHECK_OK(make_cache(f->model, 3, 20, 16, &cache, &err));
     for (int64_t c = 0; cache && want && c < calls; c++) {
         int32_t ids[16];
         int64_t offsets[4] = {0}, which[3], n = 0, rows = 0;
@@ -81,7 +88,7 @@ TEST(cache_starts_again)
     const int64_t offsets[] = {0, 5}, which[] = {1};
     dk_tokens tokens = {.ids = ids, .offsets = offsets, .sequences = 1};
     if (!fixture_make(&f, ON_CPU, tiny_configs[5])) return;
-    CHECK_OK(dk_cache_create(f.model, 2, 8, 5, DK_PRECISION_FULL, &cache, &err));
+    CHECK_OK(make_cache(f.model, 2, 8, 5, &cache, &err));
     CHECK_OK(dk_cache_forward(cache, &tokens, which, &hidden, &err));
     double *first = new_read(&f, hidden);
     dk_cache_reset(cache, 1);
@@ -115,11 +122,11 @@ TEST(cache_errors)
     fixture f;
     dk_cache *cache = NULL;
     if (!fixture_make(&f, ON_CPU, tiny_configs[5])) return;
-    CHECK_INT(dk_cache_create(f.model, 2, 25, 5, DK_PRECISION_FULL, &cache, &err), DK_E_INVALID);
+    CHECK_INT(make_cache(f.model, 2, 25, 5, &cache, &err), DK_E_INVALID);
     CHECK_HAS(err.message, "25 tokens for a sequence, but the model's context ends at 24");
-    CHECK_INT(dk_cache_create(f.model, 0, 5, 5, DK_PRECISION_FULL, &cache, &err), DK_E_INVALID);
+    CHECK_INT(make_cache(f.model, 0, 5, 5, &cache, &err), DK_E_INVALID);
     CHECK_HAS(err.message, "0 sequences");
-    REQUIRE_OK(dk_cache_create(f.model, 2, 8, 6, DK_PRECISION_FULL, &cache, &err));
+    REQUIRE_OK(make_cache(f.model, 2, 8, 6, &cache, &err));
     CHECK_INT(feed(cache, 1, 1, outside, &err), DK_E_INVALID);
     CHECK_HAS(err.message, "sequence 2 is not in [0, 2)");
     CHECK_INT(feed(cache, 1, 2, twice, &err), DK_E_INVALID);

@@ -5,7 +5,7 @@
  *
  * The queries of all heads of a group lie in the lanes: scores are S^T [keys, queries], so that maxima, sums and masks
  * need no step across lanes, and keys and values are read in place. */
-#define KEYS 64
+#define KEYS DK_PAGE
 #define QUERIES 64
 #define LOWEST -1e30f /* the running maximum before the first key: finite, so that -inf - it is no NaN */
 
@@ -16,8 +16,8 @@ typedef struct lanes {
     float *scores;                     /* [KEYS, count] */
     float *sum;                        /* [count, width]: values so far */
     float *highest, *partition, *fade; /* [count] */
-    float *values;                     /* [KEYS, width], where dim is no multiple of DK_VF */
-    int32_t *position;                 /* [count] */
+    float *values;     /* [KEYS, width], where dim is no multiple of DK_VF, or keys and values are BF16 */
+    int32_t *position; /* [count] */
 } lanes;
 
 static int64_t kernel_attention_rows(int64_t group) { return group < QUERIES ? QUERIES / group : 1; }
@@ -90,12 +90,30 @@ static void weigh(const dk_attention_block *b, const lanes *l, int64_t at, int64
     dk_vf_store(l->partition + at, dk_vf_fma(dk_vf_load(l->partition + at), fade, total));
 }
 
+/* Keys [key, key + keys) of a block of keys, which is one page where there are pages. BF16 is widened, and so becomes
+ * rows of whole vectors. */
+static const float *block_rows(const dk_attention_block *b, const float *x, int64_t *step, int64_t key, int64_t keys,
+                               float *scratch)
+{
+    int64_t row = b->pages ? b->pages[key / KEYS] * (int64_t)KEYS + key % KEYS : key, width = dk_lanes_up(b->dim);
+    if (!b->halves) return x + row * *step;
+    const uint16_t *half = (const uint16_t *)(const void *)x + row * *step;
+    for (int64_t r = 0; r < keys; r++, half += *step) {
+        float *to = scratch + r * width;
+        int64_t d = 0;
+        for (; d + DK_VF <= b->dim; d += DK_VF) dk_vf_store(to + d, dk_vf_load_bf16(half + d));
+        for (; d < width; d++) to[d] = d < b->dim ? dk_widen_bf16(half[d]) : 0;
+    }
+    *step = width;
+    return scratch;
+}
+
 static void add_keys(const dk_attention_block *b, const lanes *l, int64_t key, int64_t keys)
 {
-    int64_t first = key - b->position, step = b->v_row;
+    int64_t first = key - b->position, k_step = b->k_row, v_step = b->v_row;
     int32_t masked = first + keys > 1 || (b->window > 0 && first <= b->rows - 1 - b->window);
-    dk_tile scores = {.a = b->k + key * b->k_row,
-                      .a_row = b->k_row,
+    dk_tile scores = {.a = block_rows(b, b->k, &k_step, key, keys, l->values),
+                      .a_row = k_step,
                       .a_column = 1,
                       .b = l->transposed,
                       .b_row = l->count,
@@ -111,12 +129,13 @@ static void add_keys(const dk_attention_block *b, const lanes *l, int64_t key, i
         float *sum = l->sum + i * l->width;
         for (int64_t d = 0; d < l->width; d += DK_VF) dk_vf_store(sum + d, dk_vf_load(sum + d) * fade);
     }
-    const float *v = dk_whole_rows(b->v + key * b->v_row, &step, keys, b->dim, l->values);
+    const float *v = block_rows(b, b->v, &v_step, key, keys, l->values);
+    if (!b->halves) v = dk_whole_rows(v, &v_step, keys, b->dim, l->values);
     dk_tile values = {.a = l->scores,
                       .a_row = 1,
                       .a_column = l->count,
                       .b = v,
-                      .b_row = step,
+                      .b_row = v_step,
                       .c = l->sum,
                       .c_row = l->width,
                       .m = l->used,
