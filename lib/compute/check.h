@@ -62,6 +62,7 @@ int32_t dk_check_softcap(dk_queue *queue, const char *op, const dk_view *z, cons
 int32_t dk_check_log_softmax(dk_queue *queue, const dk_view *z, int64_t vocab, double temperature, const dk_view *y);
 int32_t dk_check_log_softmax_backward(dk_queue *queue, const dk_view *log_q, int64_t vocab, double temperature,
                                       const dk_view *weights, const dk_view *h);
+int32_t dk_check_adjust(dk_queue *queue, const dk_adjust_args *args, const dk_view *logits, int64_t vocab);
 int32_t dk_check_sample(dk_queue *queue, const dk_sample_args *args, const dk_view *logits, int64_t vocab,
                         const dk_view *ids);
 int32_t dk_check_scalar(dk_queue *queue, const char *op, const dk_view *x, const dk_view *sum);

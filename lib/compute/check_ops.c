@@ -325,6 +325,19 @@ int32_t dk_check_log_softmax_backward(dk_queue *queue, const dk_view *log_q, int
     return c.ok;
 }
 
+int32_t dk_check_adjust(dk_queue *queue, const dk_adjust_args *args, const dk_view *logits, int64_t vocab)
+{
+    dk_check c = dk_check_begin(queue, "adjust");
+    check_strip(&c, vocab, logits);
+    dk_check_that(&c, args->repetition > 0 && args->repetition < INFINITY && isfinite(args->presence),
+                  "repetition or presence out of bounds");
+    for (int64_t i = 0; c.ok && i < args->bias_count; i++)
+        dk_check_that(&c, args->bias_ids[i] >= 0 && !isnan(args->bias[i]), "a bias of no id, or that is no number");
+    for (int64_t r = 0; c.ok && args->ids && r < row_count(logits); r++)
+        for (int64_t i = 0; c.ok && i < args->count[r]; i++) dk_check_that(&c, args->ids[r][i] >= 0, "a negative id");
+    return c.ok;
+}
+
 int32_t dk_check_sample(dk_queue *queue, const dk_sample_args *args, const dk_view *logits, int64_t vocab,
                         const dk_view *ids)
 {
@@ -332,8 +345,10 @@ int32_t dk_check_sample(dk_queue *queue, const dk_sample_args *args, const dk_vi
     check_strip(&c, vocab, logits);
     dk_check_view(&c, "ids", ids, DK_TYPE(DK_I32) | DK_STRIDED, 1, 1);
     if (c.ok) dk_check_dim(&c, "ids", ids, 0, row_count(logits));
-    dk_check_that(&c, args->temperature >= 0 && args->temperature < INFINITY && args->top_k >= 0 && args->top_p > 0,
-                  "temperature, top_k or top_p out of bounds");
+    dk_check_that(&c,
+                  args->temperature >= 0 && args->temperature < INFINITY && args->top_k >= 0 && args->top_p > 0 &&
+                      args->min_p >= 0 && args->min_p <= 1,
+                  "temperature, top_k, top_p or min_p out of bounds");
     dk_check_that(&c, args->temperature < DK_TEMPERATURE_MIN || args->counters, "no counters");
     dk_check_that(&c, vocab <= INT32_MAX, "more columns than an id can name");
     return c.ok;

@@ -151,10 +151,23 @@ typedef struct dk_sample_args {
     double temperature; /* 0 and all below DK_TEMPERATURE_MIN = greedy, ties to the lowest id */
     int64_t top_k;      /* 0 = off */
     double top_p;       /* 1 = off */
+    double min_p;       /* 0 = off; of the likeliest one's probability */
     uint64_t seed;
     /* [rows]: which number of its stream each row draws (row r uses stream DK_STREAM_SAMPLE) */
     const uint64_t *counters;
 } dk_sample_args;
+
+/* Row r's text is ids[r][0 .. count[r]), of which those from own[r] on were written, the others read. Of an id that it
+ * has, however often, a logit above 0 is divided by repetition, another one multiplied (Keskar et al. 2019), and of one
+ * that it wrote itself presence is taken off. Bias comes first. */
+typedef struct dk_adjust_args {
+    const int32_t *bias_ids; /* [bias_count] */
+    const double *bias;
+    int64_t bias_count;
+    double repetition, presence; /* 1 and 0 = off */
+    const int32_t *const *ids;   /* [rows] */
+    const int64_t *count, *own;  /* [rows] */
+} dk_adjust_args;
 
 typedef struct dk_queue dk_queue; /* ops in order, and the first failure; one per thread of control */
 
@@ -258,6 +271,8 @@ typedef struct dk_ops {
      * [rows] real or absent = 1. */
     void (*log_softmax_backward)(dk_queue *queue, dk_view log_q, int64_t vocab, double temperature, dk_view weights,
                                  dk_view h);
+    /* In place, of the first vocab columns; ids from there on count for nothing. */
+    void (*adjust)(dk_queue *queue, const dk_adjust_args *args, dk_view logits, int64_t vocab);
     /* ids I32 [rows] */
     void (*sample)(dk_queue *queue, const dk_sample_args *args, dk_view logits, int64_t vocab, dk_view ids);
 

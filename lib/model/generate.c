@@ -1,41 +1,16 @@
 /* Text, token by token, for many prompts.
  *
- * Prompts run in groups. Each is read by itself, in pieces of a fixed size from its beginning on; then all of a group
- * write one token per step. What a sequence draws is number (sequence, step) of the stream of samples, and a group has
- * no more rows than the backend's products treat as if each were alone; so the text of a sequence depends on nothing
- * but itself. Several models that write together read the same pieces, each into its own cache. */
-#include "model/pass_parts.h"
-
+ * Texts take places as these become free, in order. In a pass every place that has read its prompt writes a token, and
+ * beside them prompts are read, DK_PIECE rows of them; a prompt that begins like one that is being written shares its
+ * pages. A backend whose products do not treat any number of rows alike (compute.h, the rows contract) has no more
+ * places than it promises equal bits for, and reads each prompt by itself, in pieces from its beginning on. So a text
+ * depends on nothing but itself. Several models that write together read the same, each into its own cache. */
 #include <math.h>
+#include <string.h>
 
-enum { MOST = 32, PIECE = 256 }; /* sequences of a group, whatever the backend promises; rows of a piece */
+#include "model/generate_parts.h"
 
-typedef struct voice { /* one of the models */
-    dk_model *model;
-    dk_cache *cache;
-    dk_view hidden; /* of the last piece or step */
-    dk_view logits; /* [group, vocab_size] */
-} voice;
-
-typedef struct writer { /* a group of sequences */
-    const dk_choir *choir;
-    dk_backend *backend;
-    const dk_generate_args *args;
-    dk_queue queue;
-    voice *voices; /* [choir->count] */
-    dk_view *one;  /* [choir->count] a row of each */
-    dk_arena arena;
-    dk_view log_probs;    /* [group, width] */
-    dk_view drawn;        /* I32 [group] */
-    int64_t first, size;  /* sequence numbers first .. first + size */
-    int64_t active[MOST]; /* places in the group that still write */
-    int64_t active_count;
-    int64_t written[MOST], room[MOST];
-    int32_t ids[MOST]; /* the token that each wrote last */
-    int64_t width;     /* of the first model's logits */
-    int64_t vocab;     /* ids below it are drawn */
-    int64_t positions; /* that all models have */
-} writer;
+#define SHARE_LEAST 16 /* fewer tokens are read again rather than shared */
 
 /* ---- what comes in ---- */
 static int32_t check_args(const dk_model *model, const dk_generate_args *args, dk_error *err)
@@ -54,6 +29,19 @@ static int32_t check_args(const dk_model *model, const dk_generate_args *args, d
     }
     if (args->top_k < 0)
         return dk_fail(err, DK_E_INVALID, "generate: top_k is %lld, below 0; 0 turns it off", (long long)args->top_k);
+    if (!(args->min_p >= 0 && args->min_p <= 1)) {
+        dk_format_f64(args->min_p, text);
+        return dk_fail(err, DK_E_INVALID, "generate: min_p is %s, not in [0, 1]; 0 turns it off", text);
+    }
+    if (!(args->repetition_penalty >= 0) || !isfinite(args->repetition_penalty) || !isfinite(args->presence_penalty)) {
+        dk_format_f64(args->repetition_penalty, text);
+        return dk_fail(err, DK_E_INVALID, "generate: repetition_penalty is %s, or presence_penalty is no number", text);
+    }
+    for (int64_t i = 0; i < args->bias_count; i++)
+        if (args->bias_ids[i] < 0 || args->bias_ids[i] >= vocab || !isfinite(args->bias[i]))
+            return dk_fail(err, DK_E_INVALID, "generate: a bias of id %d, which is not in [0, %lld), or is no number",
+                           (int)args->bias_ids[i], (long long)vocab);
+    if (args->samples < 0) return dk_fail(err, DK_E_INVALID, "generate: samples is %lld", (long long)args->samples);
     if (args->vocab_valid < 0 || args->vocab_valid > vocab)
         return dk_fail(err, DK_E_INVALID, "generate: vocab_valid is %lld, not in [0, %lld]",
                        (long long)args->vocab_valid, (long long)vocab);
@@ -80,12 +68,21 @@ out:
     return rc;
 }
 
-static int64_t prompt_length(const writer *w, const dk_tokens *prompts, int64_t place)
+static int64_t samples_of(const dk_writer *w) { return w->args->samples > 0 ? w->args->samples : 1; }
+
+static int64_t prompt_length(const dk_writer *w, int64_t prompt)
 {
-    return prompts->offsets[w->first + place + 1] - prompts->offsets[w->first + place];
+    return w->prompts->offsets[prompt + 1] - w->prompts->offsets[prompt];
 }
 
-static int32_t open_voices(writer *w, dk_error *err)
+/* A token that fills the context is written, but never read: a text may end one token behind the context. */
+static int64_t room_of(const dk_writer *w, int64_t prompt)
+{
+    int64_t left = w->positions + 1 - prompt_length(w, prompt);
+    return w->args->max_tokens < left ? w->args->max_tokens : left;
+}
+
+static int32_t open_voices(dk_writer *w, dk_error *err)
 {
     dk_host *host = w->backend->host;
     int32_t rc;
@@ -100,217 +97,221 @@ out:
     return rc;
 }
 
-/* A token that fills the context is written, but never read: a sequence may end one token behind the context. */
-static int32_t plan(writer *w, const dk_tokens *prompts, dk_error *err)
+static int32_t plan_views(dk_writer *w, dk_error *err)
 {
     int32_t rc = DK_OK;
-    int64_t capacity = 1;
-    for (int64_t i = 0; i < w->size; i++) {
-        int64_t length = prompt_length(w, prompts, i), left = w->positions + 1 - length;
-        w->room[i] = w->args->max_tokens < left ? w->args->max_tokens : left;
-        if (length + w->room[i] - 1 > capacity) capacity = length + w->room[i] - 1;
-    }
     for (int32_t measured = 0; measured < 2; measured++) {
         for (int64_t i = 0; i < w->choir->count; i++)
             w->voices[i].logits =
-                dk_arena_2d(&w->arena, w->backend->real, w->size, w->voices[i].model->config.vocab_size);
-        w->log_probs = dk_arena_2d(&w->arena, w->backend->real, w->size, w->width);
-        w->drawn = dk_arena_take(&w->arena, DK_I32, 1, &w->size);
+                dk_arena_2d(&w->arena, w->backend->real, w->places, w->voices[i].model->config.vocab_size);
+        w->log_probs = dk_arena_2d(&w->arena, w->backend->real, w->places, w->width);
+        if (w->choir->join && dk_adjusts(w->args))
+            w->adjusted = dk_arena_2d(&w->arena, w->backend->real, w->places, w->width);
+        w->drawn = dk_arena_take(&w->arena, DK_I32, 1, &w->places);
         if (!measured) DK_TRY(dk_arena_commit(&w->arena, err));
     }
-    dk_cache_spec spec = {
-        .sequences = w->size, .capacity = capacity, .max_rows = PIECE, .precision = w->args->precision};
+out:
+    return rc;
+}
+
+static int32_t plan(dk_writer *w, dk_error *err)
+{
+    int32_t rc;
+    for (int64_t i = 0; i < w->prompts->sequences; i++) {
+        int64_t tokens = prompt_length(w, i) + room_of(w, i) - 1;
+        if (tokens > w->capacity) w->capacity = tokens;
+    }
+    DK_TRY(plan_views(w, err));
+    DK_TRY(dk_new(w->backend->host, w->places * (w->capacity + 1), &w->ids, err));
+    for (int64_t i = 0; i < w->places; i++) w->place[i] = (dk_place){.text = -1, .ids = w->ids + i * (w->capacity + 1)};
+    dk_cache_spec spec = {.sequences = w->places,
+                          .capacity = w->capacity,
+                          .max_rows = DK_PIECE + w->places,
+                          .precision = w->args->precision};
     for (int64_t i = 0; i < w->choir->count; i++)
         DK_TRY(dk_cache_create(w->voices[i].model, &spec, &w->voices[i].cache, err));
 out:
     return rc;
 }
 
-/* ---- one token for each row ---- */
-static int32_t is_stop(const dk_generate_args *args, int32_t id)
+/* ---- places ---- */
+static void begin_texts(dk_writer *w)
 {
-    for (int64_t i = 0; i < args->stop_count; i++)
-        if (args->stop[i] == id) return 1;
-    return 0;
-}
-
-static int32_t emit(writer *w, int64_t place, int32_t id, double log_prob, int32_t *finished, dk_error *err)
-{
-    const dk_generate_args *args = w->args;
-    w->ids[place] = id;
-    w->written[place]++;
-    *finished = is_stop(args, id) ? 1 : w->written[place] >= w->room[place] ? 2 : 0;
-    int32_t code = args->emit(args->user, w->first + place, id, log_prob, *finished);
-    if (code == 0) return DK_OK;
-    if (code == 2) return dk_fail(err, DK_E_CANCELLED, "generate: stopped by its callback");
-    dk_fail(err, DK_E_CALLBACK, "generate: the callback returned %d", (int)code);
-    if (err) err->user_code = code;
-    return DK_E_CALLBACK;
-}
-
-static double element(writer *w, dk_view view, int64_t row, int64_t column)
-{
-    double wide = 0;
-    float narrow = 0;
-    dk_view one = dk_view_columns(dk_view_rows(view, row, 1), column, 1);
-    void *to = view.dtype == DK_F64 ? (void *)&wide : (void *)&narrow;
-    w->backend->ops->copy_out(&w->queue, one, to);
-    return view.dtype == DK_F64 ? wide : (double)narrow;
-}
-
-/* Nothing can be drawn: which sequence has no log-probabilities. */
-static int32_t name_row(writer *w, const int64_t *places, int64_t rows, dk_error *err)
-{
-    int64_t row = 0;
-    while (row + 1 < rows && !isnan(element(w, w->log_probs, row, 0))) row++;
-    return dk_fail(err, DK_E_NUMERIC, "generate: sequence %lld, token %lld: logits are nan or infinite",
-                   (long long)(w->first + places[row]), (long long)w->written[places[row]]);
-}
-
-/* What several models say together stands in log_probs; what one says in its logits, too. */
-static int32_t speak(writer *w, const int64_t *places, int64_t rows, dk_view log_probs, dk_error *err)
-{
-    int32_t rc = DK_OK;
-    for (int64_t i = 0; i < w->choir->count; i++)
-        dk_head_forward(&w->queue, w->voices[i].model, w->args->precision, w->voices[i].hidden,
-                        dk_view_rows(w->voices[i].logits, 0, rows));
-    if (!w->choir->join) {
-        w->backend->ops->log_softmax(&w->queue, dk_view_rows(w->voices[0].logits, 0, rows), w->vocab, 1, log_probs);
-        return DK_OK;
+    for (int64_t i = 0; i < w->places && w->next < w->texts; i++) {
+        dk_place *p = &w->place[i];
+        if (p->text >= 0) continue;
+        int64_t prompt = w->next / samples_of(w);
+        p->text = w->next++;
+        p->prompt = prompt_length(w, prompt);
+        p->room = room_of(w, prompt);
+        p->read = p->written = 0;
+        memcpy(p->ids, w->prompts->ids + w->prompts->offsets[prompt], (size_t)p->prompt * sizeof *p->ids);
+        for (int64_t m = 0; m < w->choir->count; m++) dk_cache_reset(w->voices[m].cache, i);
     }
-    DK_TRY(dk_queue_wait(&w->queue, err));
-    for (int64_t r = 0; r < rows && rc == DK_OK; r++) {
-        for (int64_t i = 0; i < w->choir->count; i++) w->one[i] = dk_view_rows(w->voices[i].logits, r, 1);
-        rc = w->choir->join(w->choir->user, w->one, w->first + places[r], w->written[places[r]],
-                            dk_view_columns(dk_view_rows(log_probs, r, 1), 0, w->vocab), err);
-        if (rc)
-            dk_error_context(err, "generate: sequence %lld, token %lld", (long long)(w->first + places[r]),
-                             (long long)w->written[places[r]]);
+}
+
+static int64_t common(const dk_place *a, const dk_place *b)
+{
+    int64_t n = 0, most = a->prompt < b->prompt ? a->prompt : b->prompt;
+    while (n < most && a->ids[n] == b->ids[n]) n++;
+    return n;
+}
+
+/* Before a prompt is read: pages of the one that begins most like it. 0 = one that is still being read has more of them
+ * later on. The last token is always read, since something is drawn from it. */
+static int32_t share(dk_writer *w, int64_t at, dk_error *err)
+{
+    dk_place *p = &w->place[at];
+    int64_t from = -1, most = SHARE_LEAST - 1;
+    if (w->backend->invariant_rows < INT64_MAX) return 1; /* would be read in other pieces than alone */
+    for (int64_t i = 0; i < w->places; i++) {
+        const dk_place *other = &w->place[i];
+        int64_t held = dk_cache_length(w->voices[0].cache, i);
+        if (i == at || other->text < 0 || (!held && other->text > p->text)) continue;
+        int64_t n = common(p, other);
+        if (n == p->prompt) n--;
+        if (n >= SHARE_LEAST && n > held) return 0;
+        if (n > most) most = n, from = i;
     }
-out:
-    return rc;
+    for (int64_t m = 0; from >= 0 && m < w->choir->count; m++)
+        if (dk_cache_share(w->voices[m].cache, from, at, most, err)) return -1;
+    if (from >= 0) p->read = most;
+    return 1;
 }
 
-/* Row i of the voices' hidden states belongs to places[i]; finished[i] says whether that one is done. The
- * log-probability that goes out is the model's own, at temperature 1 and before top_k and top_p, whatever the token was
- * drawn with. */
-static int32_t draw(writer *w, const int64_t *places, int64_t rows, int32_t *finished, dk_error *err)
+/* ---- a pass ---- */
+typedef struct pass {
+    int32_t ids[DK_PIECE + DK_PLACES];
+    int64_t offsets[DK_PLACES + 1], which[DK_PLACES];
+    int64_t count, drawn; /* sequences; the first ones, from which a token is drawn */
+} pass;
+
+static void add(pass *t, int64_t place, const int32_t *ids, int64_t count)
 {
-    int32_t rc, ids[MOST];
-    uint64_t counters[MOST];
-    double log_prob[MOST];
-    const dk_generate_args *args = w->args;
-    const dk_ops *ops = w->backend->ops;
-    dk_view log_probs = dk_view_rows(w->log_probs, 0, rows), drawn = dk_view_rows(w->drawn, 0, rows),
-            logits = w->choir->join ? log_probs : dk_view_rows(w->voices[0].logits, 0, rows);
-    dk_sample_args sample = {.temperature = args->temperature,
-                             .top_k = args->top_k,
-                             .top_p = args->top_p,
-                             .seed = args->seed,
-                             .counters = counters};
-    for (int64_t i = 0; i < rows; i++)
-        counters[i] = ((uint64_t)(w->first + places[i]) << 32) + (uint64_t)w->written[places[i]];
-    DK_TRY(speak(w, places, rows, log_probs, err));
-    ops->sample(&w->queue, &sample, logits, w->vocab, drawn);
-    ops->copy_out(&w->queue, drawn, ids);
-    if ((rc = dk_queue_wait(&w->queue, err)) == DK_E_NUMERIC) rc = name_row(w, places, rows, err);
-    if (rc != DK_OK) goto out;
-    for (int64_t i = 0; i < rows; i++) log_prob[i] = element(w, log_probs, i, ids[i]);
-    DK_TRY(dk_queue_wait(&w->queue, err));
-    for (int64_t i = 0; i < rows; i++) DK_TRY(emit(w, places[i], ids[i], log_prob[i], &finished[i], err));
-out:
-    return rc;
+    int64_t at = t->offsets[t->count];
+    memcpy(t->ids + at, ids, (size_t)count * sizeof *ids);
+    t->which[t->count++] = place;
+    t->offsets[t->count] = at + count;
 }
 
-/* ---- a group ---- */
-static int32_t check_cancel(const writer *w, dk_error *err)
+static void add_writing(const dk_writer *w, pass *t)
 {
-    return dk_host_cancelled(w->backend->host) ? dk_fail(err, DK_E_CANCELLED, "generate: cancelled") : DK_OK;
+    for (int64_t i = 0; i < w->places; i++) {
+        const dk_place *p = &w->place[i];
+        if (p->text >= 0 && p->read == p->prompt) add(t, i, p->ids + p->prompt + p->written - 1, 1);
+    }
+    t->drawn = t->count;
+}
+
+static int64_t next_reader(const dk_writer *w, int64_t behind)
+{
+    int64_t best = -1;
+    for (int64_t i = 0; i < w->places; i++) {
+        const dk_place *p = &w->place[i];
+        if (p->text > behind && p->read < p->prompt && (best < 0 || p->text < w->place[best].text)) best = i;
+    }
+    return best;
+}
+
+/* Prompts in order of their texts; the last one may end in a later pass. */
+static int32_t add_reading(dk_writer *w, pass *t, dk_error *err)
+{
+    const int32_t alone = w->backend->invariant_rows < INT64_MAX;
+    int64_t left = DK_PIECE;
+    for (int64_t at = next_reader(w, -1); at >= 0 && left > 0; at = next_reader(w, w->place[at].text)) {
+        dk_place *p = &w->place[at];
+        int32_t ready = p->read > 0 ? 1 : share(w, at, err);
+        if (ready < 0) return err ? err->code : DK_E_INTERNAL;
+        if (!ready) continue;
+        int64_t n = p->prompt - p->read < left ? p->prompt - p->read : left;
+        add(t, at, p->ids + p->read, n);
+        p->read += n;
+        left -= n;
+        t->drawn += p->read == p->prompt;
+        if (alone) break;
+    }
+    return DK_OK;
 }
 
 /* Of all voices: they read the same. */
-static int32_t read_tokens(writer *w, const dk_tokens *tokens, const int64_t *places, dk_error *err)
+static int32_t run_pass(dk_writer *w, const pass *t, dk_error *err)
 {
-    int32_t rc = check_cancel(w, err);
+    const dk_tokens tokens = {.ids = t->ids, .offsets = t->offsets, .sequences = t->count};
+    int32_t rc = DK_OK;
+    if (!t->count) return DK_OK;
+    if (dk_host_cancelled(w->backend->host)) return dk_fail(err, DK_E_CANCELLED, "generate: cancelled");
     for (int64_t i = 0; rc == DK_OK && i < w->choir->count; i++)
-        rc = dk_cache_forward(w->voices[i].cache, tokens, places, &w->voices[i].hidden, err);
-    return rc;
+        rc = dk_cache_forward(w->voices[i].cache, &tokens, t->which, &w->voices[i].hidden, err);
+    return rc == DK_OK && t->drawn ? dk_writer_draw(w, t->which, t->drawn, err) : rc;
 }
 
-static int32_t read_prompt(writer *w, const dk_tokens *prompts, int64_t place, dk_error *err)
+static int32_t step(dk_writer *w, dk_error *err)
 {
-    int32_t rc, finished = 0;
-    int64_t length = prompt_length(w, prompts, place);
-    const int32_t *ids = prompts->ids + prompts->offsets[w->first + place];
-    for (int64_t at = 0; at < length; at += PIECE) {
-        int64_t offsets[2] = {0, length - at < PIECE ? length - at : PIECE};
-        dk_tokens piece = {.ids = ids + at, .offsets = offsets, .sequences = 1};
-        DK_TRY(read_tokens(w, &piece, &place, err));
+    const int32_t alone = w->backend->invariant_rows < INT64_MAX;
+    int32_t rc;
+    pass t = {.count = 0};
+    begin_texts(w);
+    if (alone && next_reader(w, -1) >= 0) {
+        DK_TRY(add_reading(w, &t, err));
+    } else {
+        add_writing(w, &t);
+        DK_TRY(add_reading(w, &t, err));
     }
-    DK_TRY(draw(w, &place, 1, &finished, err));
-    if (!finished) w->active[w->active_count++] = place;
+    DK_TRY(run_pass(w, &t, err));
 out:
     return rc;
 }
 
-static int32_t write_step(writer *w, dk_error *err)
+static int32_t is_done(const dk_writer *w)
 {
-    int32_t rc, ids[MOST], finished[MOST];
-    int64_t offsets[MOST + 1] = {0}, count = w->active_count;
-    dk_tokens step = {.ids = ids, .offsets = offsets, .sequences = count};
-    for (int64_t i = 0; i < count; i++) {
-        ids[i] = w->ids[w->active[i]];
-        offsets[i + 1] = i + 1;
-    }
-    DK_TRY(read_tokens(w, &step, w->active, err));
-    DK_TRY(draw(w, w->active, count, finished, err));
-    w->active_count = 0;
-    for (int64_t i = 0; i < count; i++)
-        if (!finished[i]) w->active[w->active_count++] = w->active[i];
-out:
-    return rc;
+    for (int64_t i = 0; i < w->places; i++)
+        if (w->place[i].text >= 0) return 0;
+    return w->next == w->texts;
 }
 
-static void close_voices(writer *w)
+static void close_voices(dk_writer *w)
 {
     for (int64_t i = 0; w->voices && i < w->choir->count; i++) dk_cache_free(w->voices[i].cache);
     dk_free(w->backend->host, w->voices);
     dk_free(w->backend->host, w->one);
+    dk_free(w->backend->host, w->ids);
 }
 
-static int32_t run_group(const dk_choir *choir, const dk_tokens *prompts, int64_t first, int64_t size,
-                         const dk_generate_args *args, dk_error *err)
+static int32_t write_texts(dk_writer *w, dk_error *err)
 {
     int32_t rc;
-    writer w = {.choir = choir, .backend = choir->models[0]->backend, .args = args, .first = first, .size = size};
-    w.width = choir->models[0]->config.vocab_size;
-    w.vocab = args->vocab_valid ? args->vocab_valid : w.width;
-    dk_arena_init(&w.arena, w.backend);
-    DK_TRY(dk_queue_open(&w.queue, w.backend, err));
-    DK_TRY(open_voices(&w, err));
-    DK_TRY(plan(&w, prompts, err));
-    for (int64_t i = 0; i < w.size; i++) DK_TRY(read_prompt(&w, prompts, i, err));
-    while (w.active_count) DK_TRY(write_step(&w, err));
+    const int64_t promised = w->backend->invariant_rows;
+    w->texts = w->prompts->sequences * samples_of(w);
+    w->places = promised < DK_PLACES ? promised : DK_PLACES;
+    if (w->texts < w->places) w->places = w->texts;
+    if (!w->places) return DK_OK;
+    w->capacity = 1;
+    w->width = w->choir->models[0]->config.vocab_size;
+    w->vocab = w->args->vocab_valid ? w->args->vocab_valid : w->width;
+    dk_arena_init(&w->arena, w->backend);
+    DK_TRY(dk_queue_open(&w->queue, w->backend, err));
+    DK_TRY(open_voices(w, err));
+    DK_TRY(plan(w, err));
+    do {
+        DK_TRY(step(w, err));
+    } while (!is_done(w));
 out:
-    close_voices(&w);
-    dk_arena_free(&w.arena);
-    dk_queue_close(&w.queue);
+    close_voices(w);
+    dk_arena_free(&w->arena);
+    dk_queue_close(&w->queue);
     return rc;
 }
 
 int32_t dk_generate_together(const dk_choir *choir, const dk_tokens *prompts, const dk_generate_args *args,
                              dk_error *err)
 {
-    const int64_t rows = choir->models[0]->backend->invariant_rows, group = rows < MOST ? rows : MOST;
+    dk_writer w = {.choir = choir, .backend = choir->models[0]->backend, .args = args, .prompts = prompts};
     int32_t rc = DK_OK;
     for (int64_t i = 0; i < choir->count; i++) {
         DK_TRY(check_args(choir->models[i], args, err));
         DK_TRY(check_prompts(choir->models[i], prompts, err));
     }
-    for (int64_t first = 0; first < prompts->sequences; first += group) {
-        int64_t left = prompts->sequences - first;
-        DK_TRY(run_group(choir, prompts, first, left < group ? left : group, args, err));
-    }
+    DK_TRY(write_texts(&w, err));
 out:
     return rc;
 }

@@ -221,21 +221,29 @@ int32_t dk_cache_share(dk_cache *cache, int64_t from, int64_t to, int64_t tokens
 int32_t dk_cache_forward(dk_cache *cache, const dk_tokens *tokens, const int64_t *which, dk_view *hidden,
                          dk_error *err);
 
+#define DK_TEXT_ENDS INT32_MIN
 typedef struct dk_generate_args {
     int64_t max_tokens;
     dk_precision precision;
     double temperature, top_p; /* greedy below DK_TEMPERATURE_MIN */
     int64_t top_k;
+    double min_p;                                /* 0 = off: ids below this share of the likeliest one's probability */
+    double repetition_penalty, presence_penalty; /* 0 or 1, and 0 = off (dk_adjust_args) */
+    const int32_t *bias_ids;                     /* added to their logits */
+    const double *bias;
+    int64_t bias_count;
+    int64_t samples; /* texts of each prompt, numbers prompt * samples + 0, 1, ...; 0 = 1 */
     uint64_t seed;
     int64_t vocab_valid; /* ids from here on are never drawn; 0 = vocab_size */
     const int32_t *stop; /* token ids that end a sequence (they are emitted, finished = 1) */
     int64_t stop_count;
-    /* Called for each token in order; finished: 0 going on, 1 stop token, 2 max_tokens or context full. Non-zero return
-       ends everything with E_CALLBACK or, for 2, E_CANCELLED. */
+    /* Called for each token in order; finished: 0 going on, 1 stop token, 2 max_tokens or context full. Returns 0, or
+       DK_TEXT_ENDS, after which the others go on; anything else ends everything with E_CALLBACK or, for 2,
+       E_CANCELLED. */
     int32_t (*emit)(void *user, int64_t sequence, int32_t id, double log_prob, int32_t finished);
     void *user;
 } dk_generate_args;
-/* Text depends on (weights, prompt, seed, sequence number) and not on how many sequences run together. */
+/* Text depends on (weights, prompt, seed, number) and not on how many run together. */
 int32_t dk_generate(dk_model *model, const dk_tokens *prompts, const dk_generate_args *args, dk_error *err);
 
 /* Several models that write one text: each reads all of it, with a cache of its own. What they say of a token together

@@ -68,6 +68,7 @@ void dk_cpu_fill_elementwise(dk_ops *ops);
 void dk_cpu_fill_rows(dk_ops *ops);
 void dk_cpu_fill_attention(dk_ops *ops);
 void dk_cpu_fill_heads(dk_ops *ops);
+void dk_cpu_fill_adjust(dk_ops *ops);
 void dk_cpu_fill_sample(dk_ops *ops);
 void dk_cpu_fill_optimiser(dk_ops *ops);
 

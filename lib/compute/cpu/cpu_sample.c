@@ -51,11 +51,13 @@ static int32_t heap_pop(heap *h)
     return top;
 }
 
-/* weights[i] = exp((z[i] - highest)/T). top_k cuts first, then top_p of what is left, then one number decides. */
+/* weights[i] = exp((z[i] - highest)/T). top_k cuts first, then top_p of what is left, then min_p, whose measure is the
+ * likeliest one's weight, 1; then one number decides. */
 static int32_t draw(const sampler *s, heap *h, const float *weights, uint64_t counter)
 {
     const dk_sample_args *args = s->args;
-    int64_t keep = args->top_k > 0 && args->top_k < s->vocab ? args->top_k : s->vocab, last = 0;
+    int64_t keep = args->top_k > 0 && args->top_k < s->vocab ? args->top_k : s->vocab, last = 0, cut = 0;
+    int32_t cuts = args->top_p < 1 || args->min_p > 0;
     double total = 0, kept = 0, sum = 0, uniform = dk_random_uniform(args->seed, DK_STREAM_SAMPLE, counter);
     heap_fill(h, s->vocab);
     if (keep == s->vocab) {
@@ -64,12 +66,15 @@ static int32_t draw(const sampler *s, heap *h, const float *weights, uint64_t co
         for (int64_t i = 0; i < keep; i++) total += (double)weights[heap_pop(h)];
         last = keep;
     }
-    double limit = args->top_p < 1 ? args->top_p * total : total;
-    for (int64_t i = 0; i < keep && args->top_p < 1 && kept < limit; i++) {
-        if (i >= last) heap_pop(h);
-        kept += (double)weights[h->ids[s->vocab - 1 - i]];
+    double limit = args->top_p < 1 ? args->top_p * total : INFINITY;
+    for (; cuts && cut < keep && kept < limit; cut++) {
+        if (cut >= last) heap_pop(h);
+        double weight = (double)weights[h->ids[s->vocab - 1 - cut]];
+        if (cut > 0 && weight < args->min_p) break;
+        kept += weight;
     }
-    double point = uniform * (args->top_p < 1 ? kept : total);
+    double point = uniform * (cuts ? kept : total);
+    if (cuts) keep = cut;
     if (s->vocab - h->count > last) last = s->vocab - h->count;
     for (int64_t i = 0; i < keep; i++) {
         if (i >= last) heap_pop(h);

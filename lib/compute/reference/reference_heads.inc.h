@@ -46,7 +46,33 @@ static void op_log_softmax_backward(dk_queue *queue, dk_view log_q, int64_t voca
     }
 }
 
-/* ---- sampling: candidates fall by logit, ties by id; top_k cuts first, then top_p of what is left ---- */
+/* ---- what a text has already ---- */
+static int32_t has_id(const int32_t *ids, int64_t from, int64_t count, int32_t id)
+{
+    for (int64_t i = from; i < count; i++)
+        if (ids[i] == id) return 1;
+    return 0;
+}
+
+static void op_adjust(dk_queue *queue, const dk_adjust_args *args, dk_view logits, int64_t vocab)
+{
+    if (!dk_check_adjust(queue, args, &logits, vocab)) return;
+    for (int64_t r = 0; r < rows_of(&logits); r++) {
+        for (int64_t i = 0; i < args->bias_count; i++)
+            if (args->bias_ids[i] < vocab)
+                put(&logits, r, args->bias_ids[i], get(&logits, r, args->bias_ids[i]) + (REAL)args->bias[i]);
+        for (int32_t id = 0; args->ids && id < vocab; id++) {
+            REAL z = get(&logits, r, id), by = (REAL)args->repetition;
+            if (!has_id(args->ids[r], 0, args->count[r], id)) continue;
+            z = z > 0 ? z / by : z * by;
+            if (has_id(args->ids[r], args->own[r], args->count[r], id)) z -= (REAL)args->presence;
+            put(&logits, r, id, z);
+        }
+    }
+}
+
+/* ---- sampling: candidates fall by logit, ties by id; top_k cuts first, then top_p of what is left, then
+ * min_p ---- */
 typedef struct candidate {
     REAL logit;
     int32_t id;
@@ -65,7 +91,10 @@ static int32_t draw(const dk_sample_args *args, const candidate *all, int64_t co
     int64_t keep = args->top_k > 0 && args->top_k < count ? args->top_k : count, last = 0;
     for (int64_t i = 0; i < keep; i++) total += exp((all[i].logit - highest) / (REAL)args->temperature);
     while (last < keep) {
-        kept += exp((all[last++].logit - highest) / (REAL)args->temperature);
+        REAL weight = exp((all[last].logit - highest) / (REAL)args->temperature);
+        if (weight < (REAL)args->min_p) break;
+        kept += weight;
+        last++;
         if (args->top_p < 1 && kept >= (REAL)args->top_p * total) break;
     }
     double point = dk_random_uniform(args->seed, DK_STREAM_SAMPLE, counter) * (double)kept;
@@ -148,6 +177,7 @@ static void fill_heads(dk_ops *ops)
     ops->softcap_backward = op_softcap_backward;
     ops->log_softmax = op_log_softmax;
     ops->log_softmax_backward = op_log_softmax_backward;
+    ops->adjust = op_adjust;
     ops->sample = op_sample;
     ops->sum_squares = op_sum_squares;
     ops->clip_factor = op_clip_factor;

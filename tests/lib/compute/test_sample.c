@@ -28,9 +28,11 @@ static int32_t sample(dk_backend *backend, const dk_sample_args *args, int64_t r
 TEST(distribution)
 {
     static const struct {
-        double temperature, top_p;
+        double temperature, top_p, min_p;
         int64_t top_k;
-    } settings[] = {{1, 1, 0}, {0.7, 1, 5}, {1.5, 0.6, 0}, {1, 0.8, 7}, {3, 1e-9, 0}, {1, 1, VOCAB + 5}, {0.01, 1, 0}};
+    } settings[] = {{1, 1, 0, 0},       {0.7, 1, 0, 5},       {1.5, 0.6, 0, 0}, {1, 0.8, 0, 7},
+                    {3, 1e-9, 0, 0},    {1, 1, 0, VOCAB + 5}, {0.01, 1, 0, 0},  {1, 1, 0.3, 0},
+                    {1.5, 0.6, 0.4, 0}, {1, 0.9, 0.05, 12},   {2, 1, 1, 0}};
     dk_backend *reference = fx_reference(DK_F64), *cpu = fx_cpu(DK_ISA_PORTABLE, 2);
     float *logits = calloc((size_t)DRAWS * VOCAB, sizeof *logits);
     uint64_t *counters = calloc(DRAWS, sizeof *counters);
@@ -39,9 +41,10 @@ TEST(distribution)
     for (int64_t i = 0; i < DRAWS * VOCAB; i++)
         logits[i] = (float)(4 * dk_random_uniform(5, DK_STREAM_TEST, (uint64_t)(i % VOCAB)));
     for (uint64_t i = 0; i < DRAWS; i++) counters[i] = 3 * i + 7;
-    for (int s = 0; s < 7; s++) {
+    for (int s = 0; s < 11; s++) {
         dk_sample_args args = {.temperature = settings[s].temperature,
                                .top_p = settings[s].top_p,
+                               .min_p = settings[s].min_p,
                                .top_k = settings[s].top_k,
                                .seed = 9,
                                .counters = counters};
@@ -66,7 +69,7 @@ TEST(distribution)
             total += weight[i] = exp(((double)logits[order[i]] - (double)logits[order[0]]) / args.temperature);
         double kept = 0;
         int64_t n = 0;
-        while (n < keep && (n == 0 || kept < args.top_p * total)) kept += weight[n++];
+        while (n < keep && (n == 0 || (kept < args.top_p * total && weight[n] >= args.min_p))) kept += weight[n++];
         int64_t inside = 0;
         for (int64_t i = 0; i < n; i++) {
             double p = weight[i] / kept;
@@ -112,4 +115,52 @@ TEST(greedy_and_failures)
     }
 }
 
-TEST_MAIN(TEST_CASE(distribution) TEST_CASE(greedy_and_failures))
+/* Every backend against the rule, written down once more. */
+TEST(adjust)
+{
+    static const int32_t first[] = {3, 3, 7, 49, 3, 12, 7}, second[] = {0, 1}, *const ids[] = {first, second};
+    static const int64_t count[] = {7, 2}, own[] = {4, 2};
+    static const int32_t bias_ids[] = {7, 2, 49};
+    static const double bias[] = {1.5, -100, 5};
+    for (int32_t isa = -1; isa <= DK_ISA_AVX512; isa++) {
+        dk_backend *backend = isa < 0 ? fx_reference(DK_F64) : fx_cpu(isa, 1);
+        if (!backend) continue;
+        dk_adjust_args args = {.bias_ids = bias_ids,
+                               .bias = bias,
+                               .bias_count = 3,
+                               .repetition = 1.25,
+                               .presence = 0.5,
+                               .ids = ids,
+                               .count = count,
+                               .own = own};
+        dk_buffer *buffer;
+        dk_queue queue;
+        dk_error err = {0};
+        REQUIRE_OK(backend->ops->buffer_create(backend, 2 * VOCAB * 8, &buffer, &err));
+        dk_view z = dk_view_2d(buffer, 0, backend->real, 2, VOCAB);
+        double wide[2 * VOCAB];
+        float narrow[2 * VOCAB];
+        (void)dk_queue_open(&queue, backend, NULL);
+        for (int i = 0; i < 2 * VOCAB; i++) narrow[i] = (float)(wide[i] = i % 5 - 2.25);
+        backend->ops->copy_in(&queue, z, isa < 0 ? (const void *)wide : (const void *)narrow);
+        backend->ops->adjust(&queue, &args, z, VOCAB - 2);
+        backend->ops->copy_out(&queue, z, isa < 0 ? (void *)wide : (void *)narrow);
+        REQUIRE_OK(dk_queue_wait(&queue, &err));
+        for (int i = 0; i < 2 * VOCAB; i++) {
+            int row = i / VOCAB, id = i % VOCAB;
+            double want = i % 5 - 2.25 + (id == 7 ? 1.5 : id == 2 ? -100 : 0);
+            int read = row == 0 ? id == 3 || id == 7 || id == 12 : id < 2, wrote = row == 0 && read;
+            if (read) want = want > 0 ? want / 1.25 : want * 1.25;
+            if (wrote) want -= 0.5;
+            CHECK_NEAR(isa < 0 ? wide[i] : (double)narrow[i], want, 2e-6);
+        }
+        args.repetition = 0;
+        backend->ops->adjust(&queue, &args, z, VOCAB - 2);
+        CHECK_INT(dk_queue_wait(&queue, &err), DK_E_INTERNAL);
+        CHECK_HAS(err.message, "repetition or presence out of bounds");
+        backend->ops->buffer_free(backend, buffer);
+        dk_backend_free(backend);
+    }
+}
+
+TEST_MAIN(TEST_CASE(adjust) TEST_CASE(distribution) TEST_CASE(greedy_and_failures))
