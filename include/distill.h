@@ -490,7 +490,8 @@ DISTILL_API int32_t distill_student_open(const distill_env *env, const char *pat
 DISTILL_API int32_t distill_student_create(const distill_env *env, const char *config_path,
                                            const distill_tokenizer *tokenizer, const distill_options *options,
                                            distill_student **out, distill_error *err);
-/* A copy of the teacher that keeps the blocks of student.layers (default: every second, first and last kept);
+/* A copy of the teacher that keeps the blocks of student.layers (default: every second, first and last kept; auto:N and
+ * student.heads, hidden_size, intermediate_size: those that matter most on the text that data.train names);
  * embeddings, norms and head are copied. */
 DISTILL_API int32_t distill_student_derive(const distill_teacher *teacher, const distill_options *options,
                                            distill_student **out, distill_error *err);

@@ -144,8 +144,7 @@ typedef struct dk_config_change {
 /* A copy with the changes made, one key in a line, in the old order. */
 int32_t dk_config_rewrite(dk_host *host, const dk_node *root, const dk_config_change *changes, int64_t count,
                           char **out, dk_error *err);
-/* The text for a model of the given blocks of config. */
-int32_t dk_config_derive_text(dk_host *host, const dk_config *config, const int64_t *layers, int64_t count, char **out,
-                              dk_error *err);
+/* The text for a model that keeps so much of config's; keep->layers is given. */
+int32_t dk_config_derive_text(dk_host *host, const dk_config *config, const dk_keep *keep, char **out, dk_error *err);
 
 #endif

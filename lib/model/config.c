@@ -42,7 +42,7 @@ static int32_t read_size(const reader *in, const char *const keys[2], int64_t hi
 
 static int32_t read_head_sizes(const reader *in, dk_error *err)
 {
-    int32_t rc;
+    int32_t rc = DK_OK;
     dk_config *config = in->config;
     const char *name = dk_document_name(in->doc);
     const dk_node *kv = dk_node_get(in->root, "num_key_value_heads");

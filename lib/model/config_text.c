@@ -65,32 +65,83 @@ static void put_layer_types(const dk_config *config, const int64_t *layers, int6
     dk_strbuf_puts(out, "]");
 }
 
-int32_t dk_config_derive_text(dk_host *host, const dk_config *config, const int64_t *layers, int64_t count, char **out,
-                              dk_error *err)
+/* 1 = with rotary positions, as no_rope_layers has it. */
+static void put_rotated(const dk_config *config, const int64_t *layers, int64_t count, dk_strbuf *out)
+{
+    dk_strbuf_puts(out, "[");
+    for (int64_t i = 0; i < count; i++)
+        dk_strbuf_printf(out, "%s%d", i ? ", " : "", config->layer_rope[layers[i]] != 0);
+    dk_strbuf_puts(out, "]");
+}
+
+/* Changes as they are collected, with the numbers in them. */
+typedef struct change_list {
+    const dk_node *root;
+    dk_config_change changes[16];
+    char numbers[16][24];
+    int64_t count;
+} change_list;
+
+static void add_change(change_list *list, const char *key, const char *json, int32_t append)
+{
+    list->changes[list->count++] = (dk_config_change){key, json, append};
+}
+
+/* A size under its first name, or under its alias where the file has that. */
+static void add_size(change_list *list, const char *const names[2], int64_t size)
+{
+    char *number = list->numbers[list->count];
+    snprintf(number, sizeof list->numbers[0], "%lld", (long long)size);
+    const int32_t by_alias = names[1] && dk_node_get(list->root, names[1]);
+    add_change(list, names[0], number, !by_alias);
+    if (names[1]) add_change(list, names[1], number, 0);
+}
+
+/* What one size gives unsaid is said where another one is changed. */
+static void add_widths(change_list *list, const dk_architecture *row, const dk_config *c, const dk_keep *keep)
+{
+    static const char *const kv_heads[2] = {"num_key_value_heads"}, *const head_dim[2] = {"head_dim"};
+    if (keep->hidden) add_size(list, row->keys->hidden, keep->hidden_size);
+    if (keep->groups) add_size(list, row->keys->heads, c->heads / c->kv_heads * keep->kv_heads);
+    if (keep->hidden || keep->inner)
+        add_size(list, row->keys->inner, keep->inner ? keep->intermediate_size : c->intermediate_size);
+    if (row->heads_alone) return; /* a head's size is never said there, nor has it keys and values of its own */
+    if (keep->groups) add_size(list, kv_heads, keep->kv_heads);
+    if (keep->groups || keep->hidden) add_size(list, head_dim, c->head_dim);
+}
+
+static void add_layers(change_list *list, const dk_architecture *row, const dk_config *c, const dk_keep *keep,
+                       const char *types, const char *unrotated)
+{
+    static const char *const upper[2] = {"max_window_layers"};
+    const int64_t full = full_before_sliding(c, keep->layers, keep->layer_count);
+    add_size(list, row->keys->layers, keep->layer_count);
+    add_change(list, "layer_types", types, full < 0);
+    if (row->has & DK_HAS_UNROTATED) add_change(list, "no_rope_layers", unrotated, 1);
+    if (row->window == DK_WINDOW_UPPER && full >= 0 && full < keep->layer_count) add_size(list, upper, full);
+}
+
+int32_t dk_config_derive_text(dk_host *host, const dk_config *config, const dk_keep *keep, char **out, dk_error *err)
 {
     int32_t rc;
-    char number[32], upper[32];
     dk_document *doc = NULL;
-    dk_strbuf types;
+    dk_strbuf types, rotated;
     const dk_architecture *row = dk_architecture_find(config->architecture);
-    int64_t full = full_before_sliding(config, layers, count), made = 0;
-    dk_config_change changes[4];
+    change_list list = {.count = 0};
     dk_strbuf_init(&types, host);
+    dk_strbuf_init(&rotated, host);
     DK_TRY(dk_json_parse(host, config->json, strlen(config->json), "config.json", &doc, err));
-    snprintf(number, sizeof number, "%lld", (long long)count);
-    snprintf(upper, sizeof upper, "%lld", (long long)full);
-    put_layer_types(config, layers, count, &types);
+    list.root = dk_document_root(doc);
+    put_layer_types(config, keep->layers, keep->layer_count, &types);
     DK_TRY(dk_strbuf_check(&types, err));
-    const char *alias = row->keys->layers[1];
-    int32_t by_alias = alias && dk_node_get(dk_document_root(doc), alias) ? 1 : 0;
-    changes[made++] = (dk_config_change){row->keys->layers[0], number, !by_alias};
-    if (alias) changes[made++] = (dk_config_change){alias, number, 0};
-    changes[made++] = (dk_config_change){"layer_types", types.data, full < 0};
-    if (row->window == DK_WINDOW_UPPER && full >= 0 && full < count)
-        changes[made++] = (dk_config_change){"max_window_layers", upper, 1};
-    DK_TRY(dk_config_rewrite(host, dk_document_root(doc), changes, made, out, err));
+    put_rotated(config, keep->layers, keep->layer_count, &rotated);
+    DK_TRY(dk_strbuf_check(&rotated, err));
+    add_layers(&list, row, config, keep, types.data, rotated.data);
+    add_widths(&list, row, config, keep);
+    DK_TRY(dk_config_rewrite(host, list.root, list.changes, list.count, out, err));
 out:
     dk_strbuf_free(&types);
+    dk_strbuf_free(&rotated);
     dk_document_free(doc);
     return rc;
 }

@@ -1,4 +1,4 @@
-/* Models that no file holds: fresh ones, and copies of some blocks of another model. */
+/* Fresh models. */
 #include "model/weights.h"
 
 #include "base/notes.h"
@@ -8,7 +8,6 @@
 
 enum { PIECE = 1 << 16 }; /* entries drawn at a time */
 
-/* ---- fresh ---- */
 typedef struct draw {
     uint64_t seed, counter;
     double std;
@@ -80,107 +79,6 @@ int32_t dk_model_create(dk_backend *backend, const dk_document *config_json, dou
     DK_TRY(dk_model_link(model, err));
     model->file_bytes = 4 * (uint64_t)dk_model_elements(model);
     dk_notes_log(&model->config.notes, backend->host, "model");
-    *out = model;
-    model = NULL;
-out:
-    dk_model_free(model);
-    dk_config_free(backend->host, &config);
-    return rc;
-}
-
-/* ---- derived ---- */
-/* Between backends values pass through host memory as F32, the widest type that a model's file has, or F64 as it is. */
-static int32_t copy_across(dk_stage *stage, dk_view from, dk_queue *queue, dk_view to, void *piece, dk_error *err)
-{
-    int32_t rc = DK_OK;
-    dk_buffer *wrapped = NULL;
-    const dk_ops *ops = queue->backend->ops;
-    dk_dtype dtype = from.dtype == DK_F64 ? DK_F64 : DK_F32;
-    int64_t total = dk_view_count(&from), most = (int64_t)(DK_STAGE_BYTES / dk_dtype_size(dtype));
-    DK_TRY(ops->buffer_create(queue->backend, DK_STAGE_BYTES, &wrapped, err));
-    for (int64_t at = 0; at < total; at += most) {
-        int64_t count = total - at < most ? total - at : most;
-        dk_view landing = dk_view_1d(wrapped, 0, dtype, count);
-        DK_TRY(dk_stage_read(stage, from, at, count, dtype, piece, err));
-        ops->copy_in(queue, landing, piece);
-        ops->convert(queue, landing, dk_view_flat(to, at, count));
-        DK_TRY(dk_queue_wait(queue, err));
-    }
-out:
-    if (wrapped) ops->buffer_free(queue->backend, wrapped);
-    return rc;
-}
-
-static int32_t copy_values(const dk_model *from, const int64_t *layers, dk_model *to, dk_error *err)
-{
-    int32_t rc;
-    dk_queue queue = {0};
-    dk_stage stage = {0};
-    void *piece = dk_alloc(to->host, DK_STAGE_BYTES, 1);
-    DK_TRY(dk_queue_open(&queue, to->backend, err));
-    if (!piece) DK_TRY(dk_fail_nomem(err, DK_STAGE_BYTES));
-    DK_TRY(dk_stage_open(from->backend, &stage, err));
-    for (int64_t i = 0; i < to->parameter_count; i++) {
-        const dk_planned *plan = dk_model_plan(to, i);
-        const dk_parameter *source = *dk_model_slot(from, plan->slot, plan->layer < 0 ? -1 : layers[plan->layer]);
-        dk_view value;
-        DK_TRY(dk_stage_value(&stage, from, source - from->parameters, &value, err));
-        if (from->backend != to->backend)
-            DK_TRY(copy_across(&stage, value, &queue, to->parameters[i].value, piece, err));
-        else to->backend->ops->convert(&queue, value, to->parameters[i].value);
-        DK_TRY(dk_queue_wait(&queue, err));
-    }
-out:
-    dk_stage_close(&stage);
-    dk_queue_close(&queue);
-    dk_free(to->host, piece);
-    return rc;
-}
-
-static int32_t check_layers(const dk_model *from, const int64_t *layers, int64_t count, dk_error *err)
-{
-    if (count < 1 || count > from->config.layers)
-        return dk_fail(err, DK_E_INVALID, "layers: %lld blocks are asked for; the model has %lld", (long long)count,
-                       (long long)from->config.layers);
-    for (int64_t i = 0; i < count; i++)
-        if (layers[i] < 0 || layers[i] >= from->config.layers)
-            return dk_fail(err, DK_E_INVALID, "layers: block %lld does not exist; the model has blocks 0 to %lld",
-                           (long long)layers[i], (long long)from->config.layers - 1);
-    return DK_OK;
-}
-
-static int32_t derive_config(dk_host *host, const dk_config *config, const int64_t *layers, int64_t count,
-                             dk_config *out, dk_error *err)
-{
-    int32_t rc;
-    char *text = NULL;
-    dk_document *doc = NULL;
-    DK_TRY(dk_config_derive_text(host, config, layers, count, &text, err));
-    DK_TRY(dk_json_parse(host, text, strlen(text), "config.json", &doc, err));
-    DK_TRY(dk_config_read(host, doc, out, err));
-out:
-    dk_document_free(doc);
-    dk_free(host, text);
-    return rc;
-}
-
-int32_t dk_model_derive(const dk_model *from, dk_backend *backend, const int64_t *layers, int64_t count, dk_model **out,
-                        dk_error *err)
-{
-    int32_t rc;
-    dk_config config = {0};
-    dk_model *model = NULL;
-    const char *generation = dk_model_state_of(from)->generation;
-    DK_TRY(check_layers(from, layers, count, err));
-    DK_TRY(derive_config(backend->host, &from->config, layers, count, &config, err));
-    DK_TRY(dk_model_new(backend, &config, 1, &model, err));
-    DK_TRY(dk_model_place_real(model, err));
-    DK_TRY(copy_values(from, layers, model, err));
-    DK_TRY(dk_model_link(model, err));
-    if (generation) dk_model_state_of(model)->generation = dk_strdup(model->host, generation);
-    if (generation && !dk_model_state_of(model)->generation) DK_TRY(dk_fail_nomem(err, strlen(generation) + 1));
-    for (int64_t i = 0; i < from->config.stop_count; i++) DK_TRY(dk_model_add_stop(model, from->config.stops[i], err));
-    model->file_bytes = 4 * (uint64_t)dk_model_elements(model);
     *out = model;
     model = NULL;
 out:

@@ -120,6 +120,18 @@ int32_t dk_model_open(dk_backend *backend, const char *path, const dk_model_opti
  * seed). */
 int32_t dk_model_create(dk_backend *backend, const dk_document *config_json, double std, uint64_t seed, dk_model **out,
                         dk_error *err);
+/* What a copy keeps of a model: numbers of blocks, channels, ... there. NULL = all. Those of layers need not ascend,
+ * all others do. */
+typedef struct dk_keep {
+    const int64_t *layers, *hidden, *ids; /* blocks; channels of the residual stream; rows of embedding and head */
+    int64_t layer_count, hidden_size, vocab_size;
+    const int64_t *groups; /* [layer_count, kv_heads]: a key-value head and the query heads that share it */
+    const int64_t *inner;  /* [layer_count, intermediate_size]: channels inside the MLP */
+    int64_t kv_heads, intermediate_size;
+} dk_keep;
+/* A trainable copy of that. Ids that the description names (bos, eos, stops, ...) become theirs in the copy; one that
+ * is not kept is refused. */
+int32_t dk_model_prune(const dk_model *from, dk_backend *backend, const dk_keep *keep, dk_model **out, dk_error *err);
 /* A trainable copy that keeps the blocks in layers[count] (ascending not required, each in range); everything else is
  * copied. */
 int32_t dk_model_derive(const dk_model *from, dk_backend *backend, const int64_t *layers, int64_t count, dk_model **out,
@@ -184,6 +196,18 @@ dk_view dk_pass_hidden(const dk_pass *pass); /* [rows, hidden_size] after the fi
 dk_view dk_pass_tap(const dk_pass *pass, int64_t tap); /* what forward left there */
 /* zeroed by forward; what is written here is added in backward */
 dk_view dk_pass_tap_gradient(const dk_pass *pass, int64_t tap);
+/* What forward computes on its way, as it comes: views that last until fn returns, of rows in use. */
+typedef enum {
+    DK_SEEN_INPUT = 1,  /* of a block: [rows, hidden_size] */
+    DK_SEEN_NORMED,     /* what its attention reads: [rows, hidden_size] */
+    DK_SEEN_ATTENDED,   /* what its heads give, before they are joined: [rows, heads * head_dim] */
+    DK_SEEN_MLP_NORMED, /* what its MLP reads: [rows, hidden_size] */
+    DK_SEEN_ACTIVE,     /* inside the MLP, before the last product: [rows, intermediate_size] */
+    DK_SEEN_OUTPUT,     /* of a block: [rows, hidden_size] */
+    DK_SEEN_FINAL       /* after the last norm: [rows, hidden_size]; layer is the number of blocks */
+} dk_seen;
+typedef void (*dk_watch_fn)(void *user, dk_queue *queue, dk_seen what, int64_t layer, dk_view value);
+void dk_pass_watch(dk_pass *pass, dk_watch_fn fn, void *user); /* fn NULL = nobody */
 /* dhidden [rows, hidden_size] = dL/d hidden, destroyed. Adds into the parameters' gradients. */
 int32_t dk_pass_backward(dk_pass *pass, dk_view dhidden, dk_error *err);
 

@@ -20,6 +20,8 @@ struct dk_pass {
     dk_view *tap, *tap_gradient;
     int32_t *numbers; /* [max_rows] positions on their way in */
     int64_t *offsets; /* [max_sequences + 1] of the batch that forward saw */
+    dk_watch_fn watch;
+    void *watcher;
     int32_t forwarded;
 };
 
@@ -303,6 +305,34 @@ static void finish_taps(dk_pass *pass)
     }
 }
 
+void dk_pass_watch(dk_pass *pass, dk_watch_fn fn, void *user)
+{
+    pass->watch = fn;
+    pass->watcher = user;
+}
+
+static void show(dk_pass *pass, dk_seen what, int64_t layer, dk_view value)
+{
+    if (pass->watch) pass->watch(pass->watcher, &pass->queue, what, layer, dk_used_rows(&pass->set, value));
+}
+
+/* The parts of dk_block_forward, one after the other. */
+static void forward_watched(dk_pass *pass, const dk_block *block, int64_t l)
+{
+    const dk_layer *w = &pass->model->layers[l];
+    dk_view x = x_of(pass, l);
+    show(pass, DK_SEEN_INPUT, l, x);
+    dk_block_project(&pass->set, block, l, x);
+    show(pass, DK_SEEN_NORMED, l, w->attention_norm ? block->normed : x);
+    dk_block_attend(&pass->set, block, l);
+    show(pass, DK_SEEN_ATTENDED, l, block->attended);
+    dk_block_expand(&pass->set, block, l, x);
+    show(pass, DK_SEEN_MLP_NORMED, l, w->mlp_norm ? block->mlp_normed : block->residual);
+    show(pass, DK_SEEN_ACTIVE, l, block->active);
+    dk_block_finish(&pass->set, block, l, x_of(pass, l + 1));
+    show(pass, DK_SEEN_OUTPUT, l, x_of(pass, l + 1));
+}
+
 int32_t dk_pass_forward(dk_pass *pass, const dk_tokens *tokens, dk_error *err)
 {
     int32_t rc;
@@ -314,11 +344,13 @@ int32_t dk_pass_forward(dk_pass *pass, const dk_tokens *tokens, dk_error *err)
     bring_in(pass, tokens);
     dk_embed_rows(&pass->set, pass->ids, x_of(pass, 0));
     for (int64_t l = 0; l < layers; l++) {
-        dk_block_forward(&pass->set, block_of(pass, l), l, x_of(pass, l), x_of(pass, l + 1));
+        if (pass->watch) forward_watched(pass, block_of(pass, l), l);
+        else dk_block_forward(&pass->set, block_of(pass, l), l, x_of(pass, l), x_of(pass, l + 1));
         fill_taps(pass, l);
     }
     model->backend->ops->norm(&pass->queue, &norm, x_of(pass, layers), dk_pass_hidden(pass),
                               dk_used_rows(&pass->set, pass->final_stats));
+    show(pass, DK_SEEN_FINAL, layers, pass->hidden);
     finish_taps(pass);
     DK_TRY(dk_queue_wait(&pass->queue, err));
     pass->forwarded = 1;

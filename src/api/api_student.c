@@ -1,4 +1,5 @@
 #include "api/handles.h"
+#include "shape/shape.h"
 
 static int32_t wrap(const distill_env *env, di_student *student, distill_student **out, dk_error *err)
 {
@@ -57,7 +58,9 @@ int32_t distill_student_derive(const distill_teacher *teacher, const distill_opt
     DK_TRY(di_check_pointer(teacher, "teacher", err));
     DK_TRY(di_check_pointer(out, "out", err));
     DK_TRY(di_take_products(teacher->env, di_tree(options), err));
-    DI_COMPUTE(di_student_derive(teacher->env->backend, teacher->teacher, di_tree(options), &student, err));
+    const di_shape_args args = {
+        .backend = teacher->env->backend, .teacher = teacher->teacher, .options = di_tree(options)};
+    DI_COMPUTE(di_shape_derive(&args, &student, NULL, err));
     DK_TRY(wrap(teacher->env, student, out, err));
 out:
     return rc;

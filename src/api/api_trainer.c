@@ -35,13 +35,13 @@ int32_t distill_trainer_create(const distill_env *env, const distill_teacher *te
     DK_TRY(di_check_pointer(env, "env", err));
     DK_TRY(di_check_pointer(out, "out", err));
     DK_TRY(di_take_products(env, di_tree(options), err));
-    di_parts parts = {env->backend,
-                      env->registry,
-                      teacher ? teacher->teacher : NULL,
-                      student ? student->student : NULL,
-                      train ? train->dataset : NULL,
-                      eval ? eval->dataset : NULL};
-    DI_COMPUTE(di_run_create(&parts, di_tree(options), &run, err));
+    di_parts parts = {.backend = env->backend,
+                      .registry = env->registry,
+                      .teacher = teacher ? teacher->teacher : NULL,
+                      .student = student ? student->student : NULL,
+                      .train = train ? train->dataset : NULL,
+                      .eval = eval ? eval->dataset : NULL};
+    DI_COMPUTE(di_run_open(&parts, di_tree(options), &run, err));
     if (!(handle = di_computing_handle_create(env, sizeof *handle, err))) {
         di_run_free(run);
         return DK_E_NOMEM;

@@ -16,7 +16,7 @@ static int32_t make_run(const chain *c, const di_options *options, int64_t numbe
                         dk_error *err)
 {
     const di_parts parts = {.backend = c->args->backend, .registry = c->args->registry};
-    int32_t rc = di_run_create(&parts, options, out, err);
+    int32_t rc = di_run_open(&parts, options, out, err);
     if (rc != DK_OK) return rc;
     if (name) di_run_set_stage(*out, number, c->stages.count, name);
     di_trainer_on_progress(di_run_trainer(*out), c->args->fn, c->args->user, NULL);

@@ -126,6 +126,21 @@ static const char *text_of(const json_t *object, const char *key)
     return text ? text : "";
 }
 
+/* What each cut of the teacher cost before it was trained. */
+static void print_shape(FILE *out, const json_t *shape)
+{
+    json_t *cut;
+    const char *name;
+    char before[48], after[48];
+    json_object_foreach((json_t *)shape, name, cut)
+    {
+        group_thousands((long long)number(cut, "parameters_before"), before, sizeof before);
+        group_thousands((long long)number(cut, "parameters_after"), after, sizeof after);
+        fprintf(out, "%s: %s -> %s parameters, before training perplexity %.2f -> %.2f, KL %.4f nats\n", name, before,
+                after, number(cut, "perplexity_before"), number(cut, "perplexity_after"), number(cut, "forward_kl"));
+    }
+}
+
 static void remarks(FILE *out, const json_t *result)
 {
     size_t i;
@@ -164,6 +179,7 @@ void cli_table(FILE *out, const json_t *result)
     if (json_object_get(json_object_get(result, "student"), "soft_cross_entropy"))
         fprintf(out, "soft cross-entropy to the teacher's draws: %.4f nats; draws have no KL\n",
                 number(json_object_get(result, "student"), "soft_cross_entropy"));
+    print_shape(out, json_object_get(result, "shape"));
     print_sources(out, json_object_get(result, "data"));
     print_held_out(out, json_object_get(result, "eval"));
     print_teachers(out, json_object_get(result, "eval"), json_object_get(training, "members"));

@@ -27,7 +27,7 @@ static int32_t with_item(const di_options *at, const di_value *old, int64_t inde
 {
     int32_t rc = DK_OK;
     di_value value = {.id = single->id};
-    if (old) DK_TRY(di_value_clone(at, old, &value, err));
+    if (old && !old->text) DK_TRY(di_value_clone(at, old, &value, err)); /* an auto:N gives way to the list */
     if (index == value.size) {
         di_item *grown = dk_realloc(at->host, value.items, (uint64_t)index + 1, sizeof *grown);
         if (!grown) DK_TRY(dk_fail_nomem(err, ((uint64_t)index + 1) * sizeof *grown));
@@ -59,7 +59,8 @@ static int32_t assign_item(di_options *at, int64_t id, const char *path, const c
                        (long long)index, size);
     rc = di_check(at, id, path, source, &single, err);
     if (rc) return rc;
-    if (single.size != 1) DK_TRY(dk_fail(err, DK_E_OPTION, "%s.%lld takes one value", path, (long long)index));
+    if (single.size != 1 || single.text)
+        DK_TRY(dk_fail(err, DK_E_OPTION, "%s.%lld takes one value", path, (long long)index));
     DK_TRY(with_item(at, old, index, &single, &value, err));
     DK_TRY(di_node_put(at, &value, err));
 out:

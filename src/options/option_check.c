@@ -215,12 +215,28 @@ static int32_t check_item(const spot *at, const dk_node *node, di_item *out, dk_
     return check_text(at, node, &out->text, err);
 }
 
+/* auto:N; no text in out = it is something else. */
+static int32_t check_auto(const spot *at, const dk_node *node, di_value *out, dk_error *err)
+{
+    static const char begin[] = "auto";
+    const size_t size = sizeof begin - 1;
+    if (!(at->row->flags & DI_OPTION_OR_AUTO) || node->type != DK_NODE_TEXT || strncmp(node->text, begin, size) != 0)
+        return DK_OK;
+    if (node->text[size] != ':' || dk_parse_i64(node->text + size + 1, node->size - size - 1, &out->i64) == 0 ||
+        out->i64 < 1 || (double)out->i64 > at->row->high)
+        return dk_fail(err, DK_E_OPTION, "%s \"%.40s\": auto:N takes a number N in [1, %.0f], as in auto:10", at->path,
+                       node->text, at->row->high);
+    out->text = dk_strdup(at->host, node->text);
+    return out->text ? DK_OK : dk_fail_nomem(err, node->size + 1);
+}
+
 /* One plain value is a list of one. */
 static int32_t check_list(const spot *at, const dk_node *node, di_value *out, dk_error *err)
 {
     const dk_node *const *items = node->type == DK_NODE_LIST ? node->items : &node;
     int64_t size = node->type == DK_NODE_LIST ? (int64_t)node->size : 1;
     int32_t rc;
+    if ((rc = check_auto(at, node, out, err)) != DK_OK || out->text) return rc;
     if (node->type == DK_NODE_MAP && !is_course(at, node)) return fail_kind(at, node, "a list", err);
     if (!size && !(at->row->flags & DI_OPTION_OR_EMPTY))
         return dk_fail(err, DK_E_OPTION, "%s is an empty list; give at least one item, or null for none", at->path);

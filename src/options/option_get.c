@@ -209,7 +209,7 @@ int32_t di_value_is_default(const di_table *table, const di_value *value)
     case DI_OPTION_NUMBER:
         return row->default_text && value->f64 == default_f64(row->default_text);
     case DI_OPTION_LIST:
-        return !value->size;
+        return !value->size && !value->text;
     default:
         return row->default_text && !strcmp(value->text, row->default_text);
     }

@@ -68,6 +68,7 @@ static void write_value(const writer *w, const di_option_info *row, const di_val
     const int32_t is_text = row->type == DI_OPTION_TEXT || row->type == DI_OPTION_PATH || row->type == DI_OPTION_CHOICE;
     if (is_text) write_text(w, value ? value->text : row->default_text);
     else if (!value) dk_strbuf_puts(w->out, row->default_text);
+    else if (row->type == DI_OPTION_LIST && value->text) write_text(w, value->text); /* auto:N */
     else if (row->type == DI_OPTION_LIST) write_list(w, row, value);
     else if (row->type == DI_OPTION_FLAG) dk_strbuf_puts(w->out, value->i64 ? "true" : "false");
     else if ((row->flags & DI_OPTION_AUTO_ZERO) && !value->i64) write_text(w, "auto");

@@ -6,6 +6,7 @@
 #define ALONE DI_OPTION_ALONE
 #define OWN DI_OPTION_OWN
 #define OR_EMPTY DI_OPTION_OR_EMPTY
+#define OR_AUTO DI_OPTION_OR_AUTO
 #define RARE DI_OPTION_RARE
 #define AUTO_ZERO DI_OPTION_AUTO_ZERO
 #define SCHEDULE DI_OPTION_SCHEDULE
@@ -120,8 +121,29 @@ static const di_option_info rows[] = {
     MODEL("student.path", "model that is trained: a folder with config.json and safetensors, or a GGUF file"),
     PATH("student.config", "config.json of a fresh student with random weights"),
     CHOICE("student.from", NULL, "teacher", 0, "teacher: start as a copy of some of the teacher's layers"),
-    LIST("student.layers", DI_OPTION_INT, 0, 1e6, OR_EMPTY,
-         "teacher layers that a student made from the teacher keeps; empty = every second one, first and last kept"),
+    LIST("student.layers", DI_OPTION_INT, 0, 1e6, OR_EMPTY | OR_AUTO,
+         "teacher layers that a student made from the teacher keeps; empty = every second one, first and last kept; "
+         "auto:N = the N that matter most on text, as layers_by says"),
+    CHOICE(
+        "student.layers_by", "influence", "influence|loss", 0,
+        "what a layer matters under layers auto:N: 1 - mean cosine of its input and output, or how much the loss rises "
+        "without it"),
+    INT("student.heads", NULL, 1, 1e6, NULL, 0,
+        "attention heads that a copy of the teacher keeps in each block, the most important ones on text; those that "
+        "share "
+        "a key-value head go together"),
+    INT("student.intermediate_size", NULL, 1, 1e9, NULL, 0,
+        "channels inside each MLP that a copy of the teacher keeps, the most important ones on text"),
+    INT("student.hidden_size", NULL, 1, 1e9, NULL, 0,
+        "channels of the residual stream that a copy of the teacher keeps, the most important ones on text"),
+    CHOICE(
+        "student.importance", "l2", "l2|mean", 0,
+        "of heads and channels, from forward passes: the l2 norm over sequences of the mean of |a| over tokens, or "
+        "that "
+        "mean over all tokens; a is what attention, MLP and head read, what is inside the MLP, or the length of what a "
+        "head gives"),
+    INT("student.calibration_tokens", "16384", 64, 1e9, "tokens", 0,
+        "of data.train, about so many, that a student's shape is chosen by and measured on before training"),
     LIST("student.freeze", DI_OPTION_TEXT, 0, 0, OR_EMPTY,
          "patterns (* ? [a-z]) of the names of parameters that are not trained"),
     NUMBER(

@@ -30,6 +30,7 @@ enum {                             /* flags */
        DI_OPTION_OWN = 32,         /* set item by item: "loss.weight" does not reach every term of a list */
        DI_OPTION_OF_STAGE = 128,   /* a PATH that may be the output of a stage: stages.NAME */
        DI_OPTION_OR_EMPTY = 256,   /* a LIST of which an empty one means something */
+       DI_OPTION_OR_AUTO = 512,    /* a LIST, or the text auto:N: so many, to be chosen by whoever reads it */
        DI_OPTION_AUTO_ZERO = 1024, /* an INT that may be the text auto, which reads as 0 */
        DI_OPTION_RARE = 64         /* where a mistyped key fits several options, another one is meant */
 };

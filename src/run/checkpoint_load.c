@@ -450,6 +450,16 @@ int32_t di_checkpoint_best_step(dk_host *host, const char *path, int64_t *step, 
     return rc;
 }
 
+void di_checkpoint_shape(dk_host *host, const char *path, dk_strbuf *out)
+{
+    dk_document *doc = NULL;
+    dk_error problem;
+    const int32_t rc = open_state(host, path, 0, &doc, &problem);
+    const dk_node *shape = doc ? dk_node_get(dk_document_root(doc), "shape") : NULL;
+    if (rc == DK_OK && shape) dk_node_write_json(shape, out);
+    dk_document_free(doc);
+}
+
 int32_t di_checkpoint_inspect(dk_host *host, const char *path, dk_strbuf *json, dk_error *err)
 {
     dk_document *doc = NULL;

@@ -63,7 +63,10 @@ static judgement judge(const di_option_info *option)
     static const char *const silent[] = {"output.",          "generate.",    "train.checkpoint_",
                                          "train.log_every",  "data.train",   "data.eval",
                                          "data.token_cache", "teacher.path", "name"};
-    static const char *const refused[] = {"train.seed", "train.batch_size", "student.layers", "student.init_std"};
+    static const char *const refused[] = {"train.seed",          "train.batch_size",   "student.layers",
+                                          "student.layers_by",   "student.heads",      "student.intermediate_size",
+                                          "student.hidden_size", "student.importance", "student.calibration_tokens",
+                                          "student.init_std"};
     for (size_t i = 0; i < sizeof refused / sizeof *refused; i++)
         if (strcmp(option->name, refused[i]) == 0) return REFUSED;
     if (strcmp(option->name, "student.freeze") == 0) return SILENT; /* what it froze is compared instead */
@@ -287,6 +290,36 @@ out:
     return rc;
 }
 
+static int32_t same_numbers(const dk_node *a, const dk_node *b)
+{
+    const size_t size = a ? a->size : 0;
+    if (size != (b ? b->size : 0)) return 0;
+    for (size_t i = 0; i < size; i++)
+        if (dk_node_at(a, i)->i64 != dk_node_at(b, i)->i64) return 0;
+    return 1;
+}
+
+/* In another teacher other blocks and channels may matter. */
+static int32_t check_shape(const matcher *m, const dk_document *doc, dk_error *err)
+{
+    static const char *const lists[] = {"layers", "hidden", "groups", "inner"};
+    const dk_node *before = dk_node_get(dk_document_root(doc), "shape");
+    const dk_strbuf *choice = &m->run->trainer->shape.choice;
+    dk_document *now = NULL;
+    int32_t rc = DK_OK;
+    if (!before || !choice->size) return DK_OK;
+    DK_TRY(dk_json_parse(m->run->host, choice->data, choice->size, "the student's shape", &now, err));
+    for (size_t i = 0; i < sizeof lists / sizeof *lists && rc == DK_OK; i++)
+        if (!same_numbers(dk_node_get(before, lists[i]), dk_node_get(dk_document_root(now), lists[i])))
+            rc = dk_fail(err, DK_E_MISMATCH,
+                         "%s was made with other %s of its teacher than matter most in this one: give that teacher, or "
+                         "begin a new run with student.path at the checkpoint's student",
+                         m->name, lists[i]);
+out:
+    dk_document_free(now);
+    return rc;
+}
+
 static int32_t check_machine(const matcher *m, const dk_document *doc, dk_error *err)
 {
     const dk_node *machine = dk_node_get(dk_document_root(doc), "machine");
@@ -328,6 +361,7 @@ int32_t di_checkpoint_match(di_run *run, const dk_document *doc, int64_t step, d
     DK_TRY(check_length(&m, err));
     DK_TRY(check_frozen(&m, doc, err));
     DK_TRY(compare_options(&m, err));
+    DK_TRY(check_shape(&m, doc, err));
     DK_TRY(check_teacher(&m, doc, err));
     DK_TRY(check_eval(&m, doc, err));
     DK_TRY(check_machine(&m, doc, err));

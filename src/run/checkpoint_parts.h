@@ -18,6 +18,8 @@ int32_t di_manifest_changes(dk_host *host, const dk_node *before, const dk_node 
                             dk_error *err);
 /* The best evaluation that a checkpoint knows of; -1 = none. */
 int32_t di_checkpoint_best_step(dk_host *host, const char *path, int64_t *step, dk_error *err);
+/* What a checkpoint says of its student's shape; nothing where there is none to read. */
+void di_checkpoint_shape(dk_host *host, const char *path, dk_strbuf *out);
 /* Is it whole, and of this student? Nothing is changed. */
 int32_t di_checkpoint_check(di_run *run, const char *folder, dk_error *err);
 /* The weights of a checkpoint alone; counters, moments and cursor stay. */

@@ -232,6 +232,10 @@ static int32_t state_json(di_run *run, const char *folder, dk_strbuf *out, dk_er
     describe_members(t, out);
     describe_learned(t, out);
     list_frozen(di_student_model(t->student), out);
+    if (t->shape.choice.size) {
+        dk_strbuf_puts(out, ",\"shape\":");
+        dk_strbuf_append(out, t->shape.choice.data, t->shape.choice.size);
+    }
     DK_TRY(di_run_manifest(run, &teacher, err));
     dk_strbuf_puts(out, ",\"teacher\":");
     dk_strbuf_puts(out, teacher);

@@ -178,6 +178,10 @@ int32_t di_result_make(di_run *run, di_teacher *saved, dk_error *err)
         dk_strbuf_json(out, name, strlen(name));
     }
     DK_TRY(training_section(run, out, err));
+    if (t->shape.report.size) {
+        dk_strbuf_puts(out, ",\"shape\":");
+        dk_strbuf_append(out, t->shape.report.data, t->shape.report.size);
+    }
     DK_TRY(data_section(run, out, err));
     cost_section(run, out);
     if (saved) DK_TRY(model_section(run, saved, 0, out, err));

@@ -7,6 +7,7 @@
  *   run_evaluate.c  held-out data, while it trains and after    output.c       the output folder
  *   checkpoint_*    save, load, the ones of a run               metrics.c      the JSONL log
  *   place.c         where output may not go                     result.c       result.json
+ *   run_open.c      a run that may go on
  *   save_progress.c how much of the files is written */
 #ifndef DI_RUN_RUN_H
 #define DI_RUN_RUN_H
@@ -16,6 +17,8 @@
 
 typedef struct di_run di_run;
 int32_t di_run_create(const di_parts *parts, const di_options *options, di_run **out, dk_error *err);
+/* The same, with what the newest checkpoint below output.path says of the student's shape. */
+int32_t di_run_open(const di_parts *parts, const di_options *options, di_run **out, dk_error *err);
 void di_run_free(di_run *run);
 di_trainer *di_run_trainer(di_run *run); /* borrowed */
 int32_t di_run_configure(di_run *run, const di_options *options, dk_error *err);

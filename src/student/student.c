@@ -37,10 +37,15 @@ int32_t di_student_make(dk_backend *backend, const di_student_kind *kind, di_stu
 /* What nothing would read in this way of making a student. */
 int32_t di_student_refuse(const di_options *options, int32_t layers, int32_t init_std, int32_t mapped, dk_error *err)
 {
+    static const char *const shapes[] = {"student.layers_by",   "student.heads",      "student.intermediate_size",
+                                         "student.hidden_size", "student.importance", "student.calibration_tokens"};
     int32_t rc = DK_OK;
     if (!layers)
         DK_TRY(di_options_refuse(options, "student.layers",
                                  "chooses layers of a teacher: it goes with student.from: teacher only", err));
+    for (size_t i = 0; !layers && i < sizeof shapes / sizeof *shapes; i++)
+        DK_TRY(di_options_refuse(options, shapes[i],
+                                 "shapes a copy of a teacher: it goes with student.from: teacher only", err));
     if (!init_std)
         DK_TRY(di_options_refuse(options, "student.init_std", "is of random weights: it goes with student.config only",
                                  err));

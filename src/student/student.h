@@ -15,6 +15,9 @@ int32_t di_student_create(dk_backend *backend, const char *config_path, dk_token
                           const di_options *options, di_student **out, dk_error *err);
 int32_t di_student_derive(dk_backend *backend, const di_teacher *teacher, const di_options *options, di_student **out,
                           dk_error *err);
+/* The same with what is kept said by numbers; options NULL = nothing is frozen. */
+int32_t di_student_derive_kept(dk_backend *backend, const di_teacher *teacher, const dk_keep *keep,
+                               const di_options *options, di_student **out, dk_error *err);
 int32_t di_student_from_callbacks(dk_backend *backend, const distill_student_callbacks *table,
                                   const di_options *options, di_student **out, dk_error *err);
 di_student *di_student_retain(di_student *student);

@@ -144,29 +144,45 @@ out:
     return rc;
 }
 
-int32_t di_student_derive(dk_backend *backend, const di_teacher *teacher, const di_options *options, di_student **out,
-                          dk_error *err)
+static int32_t fail_not_local(dk_error *err)
+{
+    return dk_fail(err, DK_E_UNSUPPORTED,
+                   "a student can be derived from a local model only: give student.path or student.config");
+}
+
+int32_t di_student_derive_kept(dk_backend *backend, const di_teacher *teacher, const dk_keep *keep,
+                               const di_options *options, di_student **out, dk_error *err)
 {
     dk_model *from = di_teacher_model(teacher), *model = NULL;
-    int64_t *layers = NULL, count = 0;
     di_student *s = NULL;
     int32_t rc;
-    if (!from)
-        return dk_fail(err, DK_E_UNSUPPORTED,
-                       "a student can be derived from a local model only: give student.path or student.config");
+    if (!from) return fail_not_local(err);
     DK_TRY(di_student_refuse(options, 1, 0, 0, err));
     DK_TRY(di_student_make(backend, &model_kind, &s, err));
     di_student_take_storage(s, teacher);
-    DK_TRY(kept_layers(s->host, from->config.layers, options, &layers, &count, err));
-    DK_TRY(dk_model_derive(from, backend, layers, count, &model, err));
+    DK_TRY(dk_model_prune(from, backend, keep, &model, err));
     s->state = model;
     if (di_teacher_tokenizer(teacher)) s->tokenizer = dk_tokenizer_retain(di_teacher_tokenizer(teacher));
     DK_TRY(freeze(s, options, err));
-    dk_free(backend->host, layers);
     *out = s;
     return DK_OK;
 out:
-    dk_free(backend->host, layers);
     di_student_release(s);
+    return rc;
+}
+
+int32_t di_student_derive(dk_backend *backend, const di_teacher *teacher, const di_options *options, di_student **out,
+                          dk_error *err)
+{
+    const dk_model *from = di_teacher_model(teacher);
+    int64_t *layers = NULL;
+    dk_keep keep = {.layers = NULL};
+    int32_t rc;
+    if (!from) return fail_not_local(err);
+    DK_TRY(kept_layers(backend->host, from->config.layers, options, &layers, &keep.layer_count, err));
+    keep.layers = layers;
+    DK_TRY(di_student_derive_kept(backend, teacher, &keep, options, out, err));
+out:
+    dk_free(backend->host, layers);
     return rc;
 }

@@ -64,10 +64,20 @@ static int32_t open_teacher(di_trainer *t, di_teacher *given, dk_error *err)
     return di_teacher_keep(t->backend, t->options, 0, &t->teacher, err);
 }
 
-static int32_t derive_student(di_trainer *t, dk_error *err)
+/* A shape that hangs on text is chosen by the training data, which is opened once. */
+static int32_t derive_student(di_trainer *t, di_dataset *given, const char *remembered, dk_error *err)
 {
+    di_shape_args args = {.backend = t->backend, .options = t->options, .data = given, .remembered = remembered};
+    int32_t rc = DK_OK;
     if (!t->teacher) return dk_fail(err, DK_E_OPTION, "student.from: teacher needs teacher.path");
-    return di_student_derive(t->backend, t->teacher, t->options, &t->student, err);
+    args.teacher = t->teacher;
+    if (!given && di_shape_reads_text(t->options) && di_options_is_set(t->options, "data.train"))
+        DK_TRY(di_dataset_open_list(t->host, "data.train", di_teacher_tokenizer(t->teacher), t->options, &t->data.train,
+                                    err));
+    if (!given) args.data = t->data.train;
+    DK_TRY(di_shape_derive(&args, &t->student, &t->shape, err));
+out:
+    return rc;
 }
 
 /* A fresh student takes the tokenizer beside its config, or the teacher's. */
@@ -87,8 +97,9 @@ static int32_t create_student(di_trainer *t, const char *config, dk_error *err)
     return rc;
 }
 
-static int32_t open_student(di_trainer *t, di_student *given, dk_error *err)
+static int32_t open_student(di_trainer *t, const di_parts *parts, dk_error *err)
 {
+    di_student *given = parts->student;
     const di_options *o = t->options;
     const char *path = di_options_text(o, "student.path"), *config = di_options_text(o, "student.config"),
                *from = di_options_text(o, "student.from");
@@ -104,7 +115,7 @@ static int32_t open_student(di_trainer *t, di_student *given, dk_error *err)
                        named ? "several places" : "nowhere");
     } else {
         rc = path   ? di_student_open(t->backend, path, o, &t->student, err)
-             : from ? derive_student(t, err)
+             : from ? derive_student(t, parts->train, parts->shape, err)
                     : create_student(t, config, err);
         if (rc != DK_OK) return rc;
     }
@@ -125,6 +136,7 @@ static int32_t open_data(di_trainer *t, const di_parts *parts, dk_error *err)
     int32_t rc;
     if (!tokenizer && t->teacher) tokenizer = di_teacher_tokenizer(t->teacher);
     if (parts->train) tell_unread(t, "data.train", "a dataset"), t->data.train = di_dataset_retain(parts->train);
+    else if (t->data.train) rc = DK_OK; /* opened for the student's shape */
     else if (train) DK_TRY(di_dataset_open_list(t->host, "data.train", tokenizer, t->options, &t->data.train, err));
     else return dk_fail(err, DK_E_OPTION, "data.train is not set: there is nothing to train on");
     DK_TRY(di_student_take_chat(t->student, di_dataset_chat_template(t->data.train), err));
@@ -146,7 +158,7 @@ int32_t di_parts_open(di_trainer *t, const di_parts *parts, dk_error *err)
 {
     int32_t rc;
     DK_TRY(open_teacher(t, parts->teacher, err));
-    DK_TRY(open_student(t, parts->student, err));
+    DK_TRY(open_student(t, parts, err));
     if (t->teacher && di_teacher_model(t->teacher)) di_student_take_storage(t->student, t->teacher);
     DK_TRY(open_data(t, parts, err));
 out:

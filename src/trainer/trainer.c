@@ -112,6 +112,7 @@ int32_t di_trainer_create(const di_parts *parts, const di_options *options, di_t
     DK_TRY(dk_new(host, 1, &t, err));
     t->host = dk_host_retain(host);
     t->backend = parts->backend;
+    di_shape_init(&t->shape, host);
     DK_TRY(dk_queue_open(&t->queue, t->backend, err));
     DK_TRY(di_options_copy(options, host, -1, &t->options, err));
     DK_TRY(di_options_check(t->options, 1 << DI_DATA | 1 << DI_LOSS | 1 << DI_TRAIN | 1 << DI_OUTPUT, err));
@@ -153,6 +154,7 @@ void di_trainer_free(di_trainer *t)
     di_dataset_release(t->data.train);
     di_dataset_release(t->data.eval);
     if (t->progress.destroy) t->progress.destroy(t->progress.user);
+    di_shape_free(&t->shape);
     di_options_free(t->options);
     dk_free(host, t);
     dk_host_release(host);

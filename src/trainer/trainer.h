@@ -24,6 +24,7 @@ typedef struct di_parts { /* borrowed by create, which keeps references; NULL = 
     di_teacher *teacher;
     di_student *student;
     di_dataset *train, *eval;
+    const char *shape; /* JSON of what an earlier run chose for its student; NULL = nothing is known */
 } di_parts;
 
 int32_t di_trainer_create(const di_parts *parts, const di_options *options, di_trainer **out, dk_error *err);

@@ -2,6 +2,7 @@
 #ifndef DI_TRAINER_TRAINER_STATE_H
 #define DI_TRAINER_TRAINER_STATE_H
 
+#include "shape/shape.h"
 #include "target/host_rows.h"
 #include "trainer/trainer.h"
 
@@ -122,6 +123,7 @@ struct di_trainer {
     di_counters counters;
     di_members members;
     di_learned learned;
+    di_shape shape; /* of a student that was cut from its teacher by what text says; empty = of none */
     di_watcher progress;
     _Atomic int32_t cancel; /* also written by signal handlers */
     atomic_int in_call;

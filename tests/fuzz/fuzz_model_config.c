@@ -18,7 +18,7 @@ static void read_again(dk_host *host, const dk_config *config)
         abort();
     if (again.layers != config->layers || strcmp(again.json, config->json) || again.rope.kind != config->rope.kind)
         abort();
-    if (dk_config_derive_text(host, config, layers, 1, &derived, &err)) abort();
+    if (dk_config_derive_text(host, config, &(dk_keep){.layers = layers, .layer_count = 1}, &derived, &err)) abort();
     dk_free(host, derived);
     dk_document_free(doc);
     dk_config_free(host, &again);

@@ -599,7 +599,7 @@ static void check_derived(const char *json, const int64_t *layers, int64_t count
     dk_config whole = {0}, derived = {0};
     char *text = NULL;
     REQUIRE_OK(read_text(json, &whole));
-    REQUIRE_OK(dk_config_derive_text(host, &whole, layers, count, &text, &err));
+    REQUIRE_OK(dk_config_derive_text(host, &whole, &(dk_keep){.layers = layers, .layer_count = count}, &text, &err));
     CHECK_HAS(text, part);
     if (absent && strstr(text, absent)) FAIL("%s holds %s", text, absent);
     REQUIRE_OK(read_text(text, &derived));

@@ -212,6 +212,25 @@ TEST(items_by_number)
     refuse(o, "student.layers.0", "x", "student.layers \"x\" is not an integer");
     refuse(o, "train.steps.0", "1", "train.steps.0 is not an option; did you mean train.steps?");
     CHECK_STR(get(o, "student.layers.2"), "student.layers.2: there are 2, numbered from 0");
+    CHECK_OK(di_options_set(o, "student.layers", "auto:12", &err)); /* so many, chosen by whoever reads it */
+    CHECK_STR(get(o, "student.layers"), "auto:12");
+    CHECK_INT(di_options_i64(o, "student.layers"), 12);
+    CHECK_INT(di_options_list_size(o, "student.layers"), 0);
+    CHECK(di_options_differs(o, "student.layers"));
+    refuse(o, "student.layers", "auto",
+           "student.layers \"auto\": auto:N takes a number N in [1, 1000000], as in auto:10");
+    refuse(o, "student.layers", "auto:0",
+           "student.layers \"auto:0\": auto:N takes a number N in [1, 1000000], as in auto:10");
+    refuse(o, "student.layers", "auto:2x",
+           "student.layers \"auto:2x\": auto:N takes a number N in [1, 1000000], as in auto:10");
+    refuse(o, "student.layers", "[auto:2]", "student.layers \"auto:2\" is not an integer");
+    refuse(o, "student.layers.0", "auto:2", "student.layers.0 takes one value");
+    refuse(o, "student.freeze", "{a: 1}", "student.freeze {a map} is not a list");
+    CHECK_OK(di_options_set(o, "student.freeze", "auto:2", &err)); /* of other lists it is a text */
+    CHECK_STR(get(o, "student.freeze"), "[\"auto:2\"]");
+    CHECK_OK(di_options_set(o, "student.freeze", NULL, &err));
+    CHECK_OK(di_options_set(o, "student.layers.0", "3", &err)); /* a list takes its place */
+    CHECK_STR(get(o, "student.layers"), "[3]");
     CHECK_OK(di_options_set(o, "student.layers", "7", &err)); /* one value is a list of one */
     CHECK_STR(get(o, "student.layers"), "[7]");
     di_options_free(o);
@@ -298,7 +317,7 @@ TEST(text_forms_read_back)
     CHECK_OK(di_options_set_str(o, "data.separator", "", &err));
     CHECK_OK(di_options_set_str(o, "teacher.path", "true", &err));
     CHECK_OK(di_options_set_str(o, "student.path", "1e5", &err));
-    CHECK_OK(di_options_set(o, "student.layers", "[]", &err));
+    CHECK_OK(di_options_set(o, "student.layers", "auto:3", &err));
     CHECK_OK(di_options_set(o, "student.freeze", "[\"*\", \"1\", \"null\"]", &err));
     CHECK_OK(di_options_set(o, "loss", "[{type: a, weight: 0.1}, {}]", &err));
     CHECK_OK(di_options_set_f64(o, "train.learning_rate", 1.0 / 3, &err));
@@ -312,8 +331,9 @@ TEST(text_forms_read_back)
         CHECK(!di_options_equal(o, back));
         CHECK_OK(di_options_set(back, "train.steps", NULL, &err));
     }
-    CHECK_HAS(text.data, "{\"teacher\":{\"path\":\"true\"},\"student\":{\"path\":\"1e5\",\"layers\":[],\"freeze\":[\"*"
-                         "\",\"1\",\"null\"]}");
+    CHECK_HAS(text.data,
+              "{\"teacher\":{\"path\":\"true\"},\"student\":{\"path\":\"1e5\",\"layers\":\"auto:3\",\"freeze\":[\"*"
+              "\",\"1\",\"null\"]}");
     CHECK_HAS(text.data, "\"loss\":[{\"type\":\"a\",\"weight\":0.1},{}]");
     dk_strbuf_clear(&text);
     CHECK_OK(di_options_write_json(NULL, 0, &text, &err));

@@ -1,0 +1,235 @@
+/* Parts of models: what is kept is, entry for entry, the slice of the weights that the numbers say, and a model without
+ * heads and channels is the one in which they give nothing. */
+#include "base/file.h"
+#include "test_model.h"
+
+enum { KEPT_HIDDEN = 6, KEPT_INNER = 7 };
+static const int64_t hidden[KEPT_HIDDEN] = {0, 2, 3, 4, 6, 7}, layers[2] = {1, 0}, groups[2] = {1, 0},
+                     inner[2 * KEPT_INNER] = {0, 1, 3, 4, 6, 8, 9, 1, 2, 3, 5, 7, 8, 9};
+
+static int has(const char *name, const char *part) { return strstr(name, part) != NULL; }
+
+/* The number in the whole model of entry i of a kept dimension, as the name of a tensor says. */
+static int64_t row_of(const dk_config *c, const char *name, int64_t layer, int64_t i)
+{
+    const int64_t share = c->heads / c->kv_heads * c->head_dim;
+    const int64_t q = c->heads * c->head_dim, kv = c->kv_heads * c->head_dim, behind = i - share;
+    const int32_t wide = c->qk_norm == DK_QK_NORM_WIDTH;
+    if (has(name, "qkv_proj")) {
+        if (i < share) return groups[layer] * share + i;
+        return q + behind / c->head_dim * kv + groups[layer] * c->head_dim + behind % c->head_dim;
+    }
+    if (has(name, "gate_up_proj"))
+        return i / KEPT_INNER * c->intermediate_size + inner[layer * KEPT_INNER + i % KEPT_INNER];
+    if (wide && has(name, "k_norm")) return groups[layer] * c->head_dim + i;
+    if (has(name, "q_proj") || (wide && has(name, "q_norm"))) return groups[layer] * share + i;
+    if (has(name, "k_proj") || has(name, "v_proj")) return groups[layer] * c->head_dim + i;
+    if (has(name, "gate_proj") || has(name, "up_proj")) return inner[layer * KEPT_INNER + i];
+    if (has(name, "q_norm") || has(name, "k_norm") || has(name, "embed_tokens") || has(name, "lm_head")) return i;
+    return hidden[i];
+}
+
+static int64_t column_of(const dk_config *c, const char *name, int64_t layer, int64_t i)
+{
+    if (has(name, "o_proj")) return groups[layer] * (c->heads / c->kv_heads * c->head_dim) + i;
+    return has(name, "down_proj") ? inner[layer * KEPT_INNER + i] : hidden[i];
+}
+
+static void check_slice(fixture *f, fixture *pruned, dk_parameter *parameter)
+{
+    const char *at = strstr(parameter->name, ".layers.");
+    const int64_t layer = at ? at[8] - '0' : 0, rows = parameter->value.shape[0],
+                  columns = parameter->value.rank == 2 ? parameter->value.shape[1] : 1;
+    char source[96];
+    snprintf(source, sizeof source, "%s", parameter->name);
+    if (at) source[at - parameter->name + 8] = (char)('0' + layers[layer]);
+    dk_parameter *from = dk_model_find(f->model, source);
+    REQUIRE(from);
+    const int64_t width = from->value.rank == 2 ? from->value.shape[1] : 1;
+    double *got = new_read(pruned, parameter->value), *want = new_read(f, from->value);
+    for (int64_t r = 0; r < rows; r++)
+        for (int64_t k = 0; k < columns; k++) {
+            const int64_t row = row_of(&f->model->config, source, layer, r),
+                          column = columns == 1 ? 0 : column_of(&f->model->config, source, layer, k);
+            CHECK_NEAR(got[r * columns + k], want[row * width + column], 0);
+        }
+    free(got);
+    free(want);
+}
+
+static const dk_keep narrow = {.layers = layers,
+                               .layer_count = 2,
+                               .hidden = hidden,
+                               .hidden_size = KEPT_HIDDEN,
+                               .groups = groups,
+                               .kv_heads = 1,
+                               .inner = inner,
+                               .intermediate_size = KEPT_INNER};
+
+/* Of every family whose heads have a size of their own: blocks, heads and channels at once, on either backend. */
+TEST(keeps_slices)
+{
+    for (int config = 2; config < TINY_CONFIGS; config++) {
+        for (int kind = ON_CPU; kind <= ON_F64; kind++) {
+            fixture f, pruned;
+            dk_error err = {0};
+            if (has(tiny_configs[config], "\"num_key_value_heads\":1")) continue; /* a single group: no choice */
+            REQUIRE(fixture_make(&f, (backend_kind)kind, tiny_configs[config]));
+            pruned = f;
+            REQUIRE_OK(dk_model_prune(f.model, f.backend, &narrow, &pruned.model, &err));
+            CHECK_INT(pruned.model->config.hidden_size, KEPT_HIDDEN);
+            CHECK_INT(pruned.model->config.intermediate_size, KEPT_INNER);
+            CHECK_INT(pruned.model->config.heads, f.model->config.heads / 2);
+            CHECK_INT(pruned.model->config.kv_heads, 1);
+            CHECK_INT(pruned.model->config.head_dim, f.model->config.head_dim);
+            for (int64_t i = 0; i < pruned.model->parameter_count; i++)
+                check_slice(&f, &pruned, &pruned.model->parameters[i]);
+            dk_model_free(pruned.model);
+            fixture_end(&f);
+        }
+    }
+}
+
+/* ---- a part that gives nothing ---- */
+static int is_kept(const int64_t *numbers, int64_t count, int64_t number)
+{
+    for (int64_t i = 0; i < count; i++)
+        if (numbers[i] == number) return 1;
+    return 0;
+}
+
+/* Of a product's input channels, those that are not kept give nothing. turned: [in, out] */
+static void silence(fixture *f, dk_parameter *parameter, int turned, const int64_t *kept, int64_t count, int64_t size)
+{
+    double *values = new_read(f, parameter->value);
+    const int64_t rows = parameter->value.shape[0], columns = parameter->value.shape[1];
+    for (int64_t r = 0; r < rows; r++)
+        for (int64_t k = 0; k < columns; k++)
+            if (!is_kept(kept, count, (turned ? r : k) / size)) values[r * columns + k] = 0;
+    write_view(f, parameter->value, values);
+    refresh(f, parameter);
+    free(values);
+}
+
+static double *hidden_of(fixture *f, dk_model *model, const batch *b)
+{
+    dk_pass_spec spec = {.max_rows = MOST_ROWS, .max_sequences = MOST_SEQUENCES};
+    dk_pass *pass = NULL;
+    dk_error err = {0};
+    const dk_tokens tokens = tokens_of(b);
+    CHECK_OK(dk_pass_create(model, &spec, &pass, &err));
+    CHECK_OK(dk_pass_forward(pass, &tokens, &err));
+    double *out = new_read(f, dk_pass_hidden(pass));
+    dk_pass_free(pass);
+    return out;
+}
+
+TEST(without_parts_that_give_nothing)
+{
+    static const int64_t lengths[2] = {9, 4}, one[1] = {1}, all[3] = {0, 1, 2};
+    static const int64_t channels[3 * KEPT_INNER] = {0, 1, 3, 4, 6, 8, 9, 0, 1, 3, 4, 6, 8, 9, 0, 1, 3, 4, 6, 8, 9},
+                                      second[3] = {1, 1, 1};
+    for (int config = 0; config < TINY_CONFIGS; config++) {
+        fixture f;
+        dk_error err = {0};
+        dk_model *pruned = NULL;
+        REQUIRE(fixture_make(&f, ON_F64, tiny_configs[config]));
+        const dk_config *c = &f.model->config;
+        const int heads = config > 1 && c->kv_heads == 2 && c->qk_norm != DK_QK_NORM_WIDTH; /* none of GPT-2 */
+        const dk_keep keep = {.layers = all,
+                              .layer_count = c->layers,
+                              .inner = channels,
+                              .intermediate_size = KEPT_INNER,
+                              .groups = heads ? second : NULL,
+                              .kv_heads = heads};
+        const batch b = make_batch(lengths, 2, c->vocab_size, 3);
+        REQUIRE_OK(dk_model_prune(f.model, f.backend, &keep, &pruned, &err));
+        for (int64_t l = 0; l < c->layers; l++) {
+            silence(&f, f.model->layers[l].down, c->in_out, channels, KEPT_INNER, 1);
+            if (heads) silence(&f, f.model->layers[l].out, 0, one, 1, c->heads / 2 * c->head_dim);
+        }
+        double *got = hidden_of(&f, pruned, &b), *want = hidden_of(&f, f.model, &b);
+        for (int64_t i = 0; i < 13 * c->hidden_size; i++) CHECK_NEAR(got[i], want[i], 1e-12);
+        free(got);
+        free(want);
+        dk_model_free(pruned);
+        fixture_end(&f);
+    }
+}
+
+/* ---- saved, refused ---- */
+TEST(widths_survive_saving)
+{
+    fixture f;
+    dk_error err = {0};
+    dk_model *pruned = NULL, *read = NULL;
+    const dk_model_options options = {.trainable = 1};
+    static const int64_t lengths[1] = {11};
+    char folder[300];
+    REQUIRE(fixture_make(&f, ON_CPU, tiny_configs[2]));
+    snprintf(folder, sizeof folder, "%s/prune", TEST_TMP);
+    REQUIRE_OK(dk_dir_remove(f.host, folder, &err));
+    REQUIRE_OK(dk_dir_create(f.host, folder, &err));
+    REQUIRE_OK(dk_model_prune(f.model, f.backend, &narrow, &pruned, &err));
+    REQUIRE_OK(dk_model_save(pruned, folder, DK_F32, &err));
+    REQUIRE_OK(dk_model_open(f.backend, folder, &options, &read, &err));
+    const batch b = make_batch(lengths, 1, f.model->config.vocab_size, 3);
+    double *got = hidden_of(&f, read, &b), *want = hidden_of(&f, pruned, &b);
+    for (int64_t i = 0; i < 11 * KEPT_HIDDEN; i++) CHECK_NEAR(got[i], want[i], 0);
+    free(got);
+    free(want);
+    dk_model_free(read);
+    dk_model_free(pruned);
+    fixture_end(&f);
+}
+
+static void refuse(fixture *f, const dk_keep *keep, int32_t code, const char *message)
+{
+    dk_error err = {0};
+    dk_model *out = NULL;
+    CHECK_INT(dk_model_prune(f->model, f->backend, keep, &out, &err), code);
+    CHECK_HAS(err.message, message);
+    CHECK(!out);
+}
+
+TEST(refuses)
+{
+    static const int64_t twice[2] = {1, 1}, far[1] = {8}, few[4] = {0, 1, 2, 3}, group[2] = {0, 0};
+    fixture f;
+    REQUIRE(fixture_make(&f, ON_CPU, tiny_configs[2]));
+    refuse(&f, &(dk_keep){.hidden = twice, .hidden_size = 2}, DK_E_INVALID,
+           "hidden: 1 is not behind the one before it");
+    refuse(&f, &(dk_keep){.hidden = far, .hidden_size = 1}, DK_E_INVALID, "hidden: 8 is not behind");
+    refuse(&f, &(dk_keep){.hidden = hidden, .hidden_size = 9}, DK_E_INVALID,
+           "hidden: 9 are asked for; the model has 8");
+    refuse(&f, &(dk_keep){.inner = inner, .intermediate_size = 0}, DK_E_INVALID, "inner: 0 are asked for");
+    fixture_end(&f);
+    REQUIRE(fixture_make(&f, ON_CPU, tiny_configs[0])); /* GPT-2's config has no size of a head */
+    refuse(&f, &(dk_keep){.hidden = few, .hidden_size = 4}, DK_E_UNSUPPORTED, "gpt2: its config forms the head_dim");
+    refuse(&f, &(dk_keep){.groups = group, .kv_heads = 1}, DK_E_UNSUPPORTED, "keep hidden_size / heads as it is");
+    fixture_end(&f);
+}
+
+/* Both together keep it: half the channels and half the heads. */
+TEST(gpt2_by_heads_and_width)
+{
+    static const int64_t half[4] = {1, 3, 4, 6}, second[2] = {1, 0};
+    fixture f;
+    dk_error err = {0};
+    dk_model *pruned = NULL;
+    const dk_keep keep = {.hidden = half, .hidden_size = 4, .groups = second, .kv_heads = 1};
+    REQUIRE(fixture_make(&f, ON_F64, tiny_configs[0]));
+    REQUIRE_OK(dk_model_prune(f.model, f.backend, &keep, &pruned, &err));
+    CHECK_INT(pruned->config.intermediate_size, 12);
+    double *whole = new_read(&f, f.model->layers[0].qkv[0]->value),
+           *got = new_read(&f, pruned->layers[0].qkv[0]->value);
+    for (int64_t r = 0; r < 4; r++) /* [in, q|k|v]: of each the second head */
+        for (int64_t k = 0; k < 12; k++) CHECK_NEAR(got[r * 12 + k], whole[half[r] * 24 + k / 4 * 8 + 4 + k % 4], 0);
+    free(whole);
+    free(got);
+    dk_model_free(pruned);
+    fixture_end(&f);
+}
+
+TEST_MAIN(TEST_CASE(keeps_slices) TEST_CASE(without_parts_that_give_nothing) TEST_CASE(widths_survive_saving)
+              TEST_CASE(refuses) TEST_CASE(gpt2_by_heads_and_width))
