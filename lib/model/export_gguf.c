@@ -288,8 +288,8 @@ static int32_t check(const char *path, dk_dtype dtype, dk_error *err)
     return DK_OK;
 }
 
-int32_t dk_model_export_gguf(const dk_model *model, const dk_tokenizer *tokenizer, const char *path, dk_dtype dtype,
-                             dk_strbuf *notes, dk_error *err)
+int32_t dk_model_export_gguf(const dk_model *model, const dk_tokenizer *tokenizer, const char *chat_template,
+                             const char *path, dk_dtype dtype, dk_strbuf *notes, dk_error *err)
 {
     int32_t rc;
     exporter in = {.model = model, .dtype = dtype};
@@ -298,6 +298,7 @@ int32_t dk_model_export_gguf(const dk_model *model, const dk_tokenizer *tokenize
     DK_TRY(check(path, dtype, err));
     if (tokenizer)
         DK_TRY(dk_tokenizer_to_vocabulary(tokenizer, model->host, model->config.vocab_size, notes, &in.parts, err));
+    if (tokenizer && chat_template) in.parts.vocabulary.chat_template = chat_template;
     if (in.parts.added)
         dk_note(notes, "the vocabulary has not the 256 byte tokens that llama.cpp asks for; they are added, with the "
                        "unknown token's rows");

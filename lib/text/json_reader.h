@@ -11,9 +11,9 @@ typedef struct dk_json_reader {
     int64_t model_count, largest_added; /* what the next free id follows from */
 } dk_json_reader;
 typedef struct dk_tokenizer_documents { /* NULL = there is none */
-    const dk_document *json, *config, *map, *added;
-    const char *jinja;
-    int32_t other_templates; /* the folder has chat templates under names that are not read */
+    const dk_document *json, *config, *map, *added, *old_template;
+    const char *jinja, *tools; /* chat_template.jinja, and the one of additional_chat_templates for talks with tools */
+    const char *unread;        /* names of others in additional_chat_templates */
 } dk_tokenizer_documents;
 /* tokenizer_sentencepiece.c: from a tokenizer.model and what is beside it; beside->json is not looked at. */
 int32_t dk_tokenizer_build_model(dk_host *host, const char *name, dk_slice bytes, const dk_tokenizer_documents *beside,

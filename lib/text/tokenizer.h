@@ -167,7 +167,10 @@ dk_strbuf *dk_tokenizer_notes(dk_tokenizer *tok);
 /* The files as they were read, or made so that HF tokenizers and transformers load the same tokenizer. Appends. */
 int32_t dk_tokenizer_write_json(const dk_tokenizer *tok, dk_strbuf *out, dk_error *err);   /* tokenizer.json */
 int32_t dk_tokenizer_write_config(const dk_tokenizer *tok, dk_strbuf *out, dk_error *err); /* tokenizer_config.json */
-/* Writes both (and chat_template.jinja where one was read) into an existing folder. */
+/* Writes both, and the files with chat templates that were read, into an existing folder. */
 int32_t dk_tokenizer_save(const dk_tokenizer *tok, const char *folder, dk_error *err);
+/* The same with another chat template in the place of all that the tokenizer has: in tokenizer_config.json and in
+ * chat_template.jinja. NULL = with its own. */
+int32_t dk_tokenizer_save_with(const dk_tokenizer *tok, const char *chat_template, const char *folder, dk_error *err);
 
 #endif

@@ -326,18 +326,25 @@ static int32_t read_template(const config *in)
     dk_tokenizer *tok = in->r->tok;
     const dk_node *chat = find_template(in->root, "default"), *tools = find_template(in->root, "tool_use"),
                   *given = dk_node_get(in->root, "chat_template");
-    const char *text = in->from->jinja ? in->from->jinja : chat ? chat->text : NULL;
+    const dk_node *old = in->from->old_template ? find_template(dk_document_root(in->from->old_template), "default")
+                                               : NULL;
+    const char *text = in->from->jinja ? in->from->jinja : chat ? chat->text : old ? old->text : NULL;
+    const char *tool_text = in->from->tools ? in->from->tools : tools && !in->from->jinja ? tools->text : NULL;
     const char *name = in->from->config ? dk_document_name(in->from->config) : "";
     if (in->from->jinja && chat && strcmp(chat->text, in->from->jinja) != 0)
         dk_note(&tok->notes, "%s: chat_template is not used; chat_template.jinja beside it says otherwise", name);
     if (!in->from->jinja && given && given->type != DK_NODE_NULL && !chat)
         dk_note(&tok->notes, "%s: chat_template has none by the name of default; none is used", name);
-    if (in->from->other_templates)
-        dk_note(&tok->notes, "%s: chat templates in chat_template.json or additional_chat_templates are not used",
-                dk_document_name(in->from->json));
+    if (in->from->old_template && (!old || strcmp(old->text, text) != 0))
+        dk_note(&tok->notes, "%s: %s", dk_document_name(in->from->old_template),
+                old ? "is not used; the template of the other files is, as in transformers"
+                    : "has no chat_template that is a text");
+    if (in->from->unread)
+        dk_note(&tok->notes, "%s: additional_chat_templates beside it: %s not used; tool_use.jinja would be",
+                dk_document_name(in->from->json), in->from->unread);
     note_templates(in, name);
     int32_t rc = keep_template(in, text, &tok->chat_template);
-    if (!rc && !in->from->jinja) rc = keep_template(in, tools ? tools->text : NULL, &tok->tool_template);
+    if (!rc) rc = keep_template(in, tool_text, &tok->tool_template);
     return rc;
 }
 

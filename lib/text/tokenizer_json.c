@@ -91,23 +91,29 @@ static int32_t read_file(dk_host *host, const char *folder, dk_tokenizer_file wh
     if (which != DK_TOKENIZER_JSON && kind != 1) goto out;
     DK_TRY(dk_file_read(host, path, FILE_LIMIT, &out->data, &out->size, err));
     if (which == DK_TOKENIZER_SPM) goto out;
-    if (which != DK_TOKENIZER_JINJA) DK_TRY(dk_json_parse(host, out->data, out->size, path, doc, err));
+    if (which != DK_TOKENIZER_JINJA && which != DK_TOKENIZER_TOOLS)
+        DK_TRY(dk_json_parse(host, out->data, out->size, path, doc, err));
     skip_mark(out);
 out:
     dk_free(host, path);
     return rc;
 }
 
-static int32_t find_templates(dk_host *host, const char *folder, int32_t *found, dk_error *err)
+/* Templates for occasions that nobody here knows. */
+static int32_t add_unread(void *names, const char *name, int32_t is_dir, dk_error *err)
 {
-    static const char *const names[] = {"chat_template.json", "additional_chat_templates"};
-    int32_t rc = DK_OK, kind = 0;
-    for (size_t i = 0; i < 2 && !rc; i++) {
-        char *path = NULL;
-        rc = find_file(host, folder, names[i], &path, &kind, err);
-        *found |= kind != 0;
-        dk_free(host, path);
-    }
+    dk_strbuf *out = names;
+    (void)is_dir;
+    if (strcmp(name, "tool_use.jinja") != 0) dk_strbuf_printf(out, "%s%.60s", out->size ? ", " : "", name);
+    return dk_strbuf_check(out, err);
+}
+
+static int32_t list_unread(dk_host *host, const char *folder, dk_strbuf *names, dk_error *err)
+{
+    char *path = NULL;
+    int32_t kind = 0, rc = find_file(host, folder, "additional_chat_templates", &path, &kind, err);
+    if (!rc && kind == 2) rc = dk_dir_list(host, path, add_unread, names, err);
+    dk_free(host, path);
     return rc;
 }
 
@@ -137,18 +143,23 @@ int32_t dk_tokenizer_open(dk_host *host, const char *folder, dk_tokenizer **out,
     dk_document *docs[DK_TOKENIZER_FILES] = {0};
     dk_tokenizer_documents from = {0};
     dk_tokenizer *tok = NULL;
+    dk_strbuf unread;
+    dk_strbuf_init(&unread, host);
     DK_TRY(has_file(host, folder, DK_TOKENIZER_JSON, &json, err));
     DK_TRY(has_file(host, folder, DK_TOKENIZER_SPM, &spm, err));
     spm = spm && !json;
     for (int32_t i = 0; i < DK_TOKENIZER_FILES; i++)
         if (i != (spm ? DK_TOKENIZER_JSON : DK_TOKENIZER_SPM))
             DK_TRY(read_file(host, folder, (dk_tokenizer_file)i, &files[i], &docs[i], err));
-    DK_TRY(find_templates(host, folder, &from.other_templates, err));
+    DK_TRY(list_unread(host, folder, &unread, err));
     from.json = docs[DK_TOKENIZER_JSON];
     from.config = docs[DK_TOKENIZER_CONFIG];
     from.map = docs[DK_TOKENIZER_MAP];
     from.added = docs[DK_TOKENIZER_ADDED];
     from.jinja = files[DK_TOKENIZER_JINJA].data;
+    from.tools = files[DK_TOKENIZER_TOOLS].data;
+    from.old_template = docs[DK_TOKENIZER_OLD_TEMPLATE];
+    from.unread = unread.size ? unread.data : NULL;
     if (spm) DK_TRY(build_spm(host, folder, &files[DK_TOKENIZER_SPM], &from, &tok, err));
     else DK_TRY(build(host, &from, &tok, err));
     memcpy(tok->files, files, sizeof files);
@@ -156,6 +167,7 @@ int32_t dk_tokenizer_open(dk_host *host, const char *folder, dk_tokenizer **out,
     dk_notes_log(&tok->notes, host, "tokenizer");
     *out = tok;
 out:
+    dk_strbuf_free(&unread);
     for (int32_t i = 0; i < DK_TOKENIZER_FILES; i++) {
         dk_document_free(docs[i]);
         dk_free(host, files[i].data);

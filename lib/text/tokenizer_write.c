@@ -294,37 +294,92 @@ int32_t dk_tokenizer_write_config(const dk_tokenizer *tok, dk_strbuf *out, dk_er
 static int32_t save(const dk_tokenizer *tok, const char *folder, const char *name, const char *data, size_t size,
                     dk_error *err)
 {
-    char *path = dk_path_join(tok->host, folder, name);
-    if (!path) return dk_fail_nomem(err, strlen(folder) + strlen(name) + 2);
-    int32_t rc = dk_file_replace(tok->host, path, data, size, err);
+    char *path = dk_path_join(tok->host, folder, name), *below = path ? dk_path_folder(tok->host, path) : NULL;
+    int32_t rc = below ? dk_dir_create(tok->host, below, err) : dk_fail_nomem(err, strlen(folder) + strlen(name) + 2);
+    if (!rc) rc = dk_file_replace(tok->host, path, data, size, err);
+    dk_free(tok->host, below);
     dk_free(tok->host, path);
     return rc;
 }
 
 const char *dk_tokenizer_file_name(dk_tokenizer_file file)
 {
-    static const char *const names[] = {"tokenizer.json",          "tokenizer_config.json", "chat_template.jinja",
-                                        "special_tokens_map.json", "added_tokens.json",     "tokenizer.model"};
+    static const char *const names[] = {"tokenizer.json",
+                                        "tokenizer_config.json",
+                                        "chat_template.jinja",
+                                        "special_tokens_map.json",
+                                        "added_tokens.json",
+                                        "tokenizer.model",
+                                        "additional_chat_templates/tool_use.jinja",
+                                        "chat_template.json"};
     return names[file];
 }
 
-/* tokenizer.json and tokenizer_config.json always, the others where they were read. */
-int32_t dk_tokenizer_save(const dk_tokenizer *tok, const char *folder, dk_error *err)
+/* tokenizer_config.json with another chat template. */
+static int32_t write_config_with(const dk_tokenizer *tok, const char *chat_template, dk_strbuf *out, dk_error *err)
 {
-    int32_t rc = DK_OK;
+    dk_strbuf own;
+    dk_document *doc = NULL;
+    int32_t rc;
+    dk_strbuf_init(&own, tok->host);
+    DK_TRY(dk_tokenizer_write_config(tok, &own, err));
+    DK_TRY(dk_json_parse(tok->host, own.data, own.size, "tokenizer_config.json", &doc, err));
+    const dk_node *root = dk_document_root(doc);
+    dk_strbuf_puts(out, "{");
+    for (size_t i = 0; i < root->size; i++) {
+        if (!strcmp(root->items[i]->key, "chat_template")) continue;
+        dk_strbuf_puts(out, out->size > 1 ? ",\n  " : "\n  ");
+        dk_strbuf_json(out, root->items[i]->key, root->items[i]->key_size);
+        dk_strbuf_puts(out, ": ");
+        dk_node_write_json(root->items[i], out);
+    }
+    dk_strbuf_puts(out, out->size > 1 ? ",\n  \"chat_template\": " : "\n  \"chat_template\": ");
+    dk_strbuf_json(out, chat_template, strlen(chat_template));
+    dk_strbuf_puts(out, "\n}\n");
+    rc = dk_strbuf_check(out, err);
+out:
+    dk_document_free(doc);
+    dk_strbuf_free(&own);
+    return rc;
+}
+
+/* One file's text; *wanted 0 = it is not written. */
+static int32_t write_file(const dk_tokenizer *tok, dk_tokenizer_file file, const char *chat_template, dk_strbuf *out,
+                          int32_t *wanted, dk_error *err)
+{
+    const dk_text_file *read = &tok->files[file];
+    const int32_t of_templates =
+        file == DK_TOKENIZER_JINJA || file == DK_TOKENIZER_TOOLS || file == DK_TOKENIZER_OLD_TEMPLATE;
+    *wanted = 1;
+    if (file == DK_TOKENIZER_JSON) return dk_tokenizer_write_json(tok, out, err);
+    if (file == DK_TOKENIZER_CONFIG)
+        return chat_template ? write_config_with(tok, chat_template, out, err)
+                             : dk_tokenizer_write_config(tok, out, err);
+    if (chat_template && file == DK_TOKENIZER_JINJA) dk_strbuf_puts(out, chat_template);
+    else if (read->data && !(chat_template && of_templates)) dk_strbuf_append(out, read->data, read->size);
+    else *wanted = 0;
+    return dk_strbuf_check(out, err);
+}
+
+/* tokenizer.json and tokenizer_config.json always, the others where they were read. */
+int32_t dk_tokenizer_save_with(const dk_tokenizer *tok, const char *chat_template, const char *folder, dk_error *err)
+{
+    int32_t rc = DK_OK, wanted;
     dk_strbuf text;
     dk_strbuf_init(&text, tok->host);
     for (int32_t i = 0; i < DK_TOKENIZER_FILES; i++) {
-        const char *name = dk_tokenizer_file_name((dk_tokenizer_file)i);
         dk_strbuf_clear(&text);
-        if (i == DK_TOKENIZER_JSON) DK_TRY(dk_tokenizer_write_json(tok, &text, err));
-        else if (i == DK_TOKENIZER_CONFIG) DK_TRY(dk_tokenizer_write_config(tok, &text, err));
-        else if (tok->files[i].data) dk_strbuf_append(&text, tok->files[i].data, tok->files[i].size);
-        else continue;
-        DK_TRY(dk_strbuf_check(&text, err));
-        DK_TRY(save(tok, folder, name, text.data ? text.data : "", text.size, err));
+        DK_TRY(write_file(tok, (dk_tokenizer_file)i, chat_template, &text, &wanted, err));
+        if (wanted)
+            DK_TRY(save(tok, folder, dk_tokenizer_file_name((dk_tokenizer_file)i), text.data ? text.data : "",
+                        text.size, err));
     }
 out:
     dk_strbuf_free(&text);
     return rc;
+}
+
+int32_t dk_tokenizer_save(const dk_tokenizer *tok, const char *folder, dk_error *err)
+{
+    return dk_tokenizer_save_with(tok, NULL, folder, err);
 }

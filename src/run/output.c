@@ -22,6 +22,7 @@ static const char *const of_model[] = {"config.json",
                                        "merges.txt",
                                        "chat_template.jinja",
                                        "chat_template.json"};
+static const char of_templates[] = "additional_chat_templates"; /* a folder of the model */
 #define COUNT(array) (sizeof(array) / sizeof *(array))
 
 static int32_t is_among(const char *name, const char *const *names, size_t count)
@@ -135,7 +136,8 @@ static void name_target(const di_output *output, const char *staging, dk_error *
 static int32_t remove_old(void *user, const char *name, int32_t is_dir, dk_error *err)
 {
     const mover *m = user;
-    return is_dir || !is_of_model(name) ? DK_OK : remove_in(m->host, m->to, name, err);
+    const int32_t old = is_dir ? strcmp(name, of_templates) == 0 : is_of_model(name);
+    return old ? remove_in(m->host, m->to, name, err) : DK_OK;
 }
 
 static int32_t move_last(mover *m, const char *name, dk_error *err)

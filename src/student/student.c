@@ -139,24 +139,14 @@ int32_t di_student_take_chat(di_student *s, const char *jinja, dk_error *err)
     return DK_OK;
 }
 
-/* A file of its own goes before what tokenizer_config.json says. */
-static int32_t save_chat(const di_student *s, const char *folder, dk_error *err)
-{
-    if (!s->chat_template || !s->tokenizer) return DK_OK;
-    char *path = dk_path_join(s->host, folder, "chat_template.jinja");
-    if (!path) return dk_fail_nomem(err, strlen(folder) + 24);
-    int32_t rc = dk_file_replace(s->host, path, s->chat_template, strlen(s->chat_template), err);
-    dk_free(s->host, path);
-    return rc;
-}
-
 int32_t di_student_save(const di_student *s, const char *path, const di_files *files, dk_error *err)
 {
+    di_files own = *files;
     char *staged = NULL;
     int32_t rc;
+    own.chat_template = s->chat_template;
     DK_TRY(dk_dir_stage(s->host, path, &staged, err));
-    DK_TRY(s->kind->save(s, staged, files, err));
-    DK_TRY(save_chat(s, staged, err));
+    DK_TRY(s->kind->save(s, staged, &own, err));
     DK_TRY(dk_dir_commit(s->host, staged, path, err));
 out:
     if (rc != DK_OK && staged) dk_dir_remove(s->host, staged, NULL);

@@ -39,7 +39,7 @@ static int32_t write_gguf(const di_files *files, const dk_model *model, const dk
 {
     dk_strbuf notes;
     dk_strbuf_init(&notes, model->host);
-    int32_t rc = dk_model_export_gguf(model, tokenizer, path, files->gguf_type, &notes, err);
+    int32_t rc = dk_model_export_gguf(model, tokenizer, files->chat_template, path, files->gguf_type, &notes, err);
     if (rc == DK_OK && path) dk_notes_log(&notes, model->host, "model");
     dk_strbuf_free(&notes);
     return rc;
@@ -57,7 +57,7 @@ int32_t di_files_write(const di_files *files, const dk_model *model, const dk_to
     char *path = NULL;
     if (files->folder) {
         DK_TRY(dk_model_save_sharded(model, folder, files->folder_type, 0, saved, user, err));
-        if (tokenizer) DK_TRY(dk_tokenizer_save(tokenizer, folder, err));
+        if (tokenizer) DK_TRY(dk_tokenizer_save_with(tokenizer, files->chat_template, folder, err));
     }
     if (files->gguf) {
         if (!(path = dk_path_join(model->host, folder, DI_GGUF_NAME))) DK_TRY(dk_fail_nomem(err, strlen(folder) + 12));

@@ -10,6 +10,7 @@
 typedef struct di_files {
     int32_t folder, gguf; /* which are written */
     dk_dtype folder_type, gguf_type;
+    const char *chat_template; /* that is written in the place of the tokenizer's own; borrowed, NULL = none */
 } di_files;
 /* The type that most of a model's weights have; BF16 where they are quantised. */
 dk_dtype di_stored_type(const dk_model *model);

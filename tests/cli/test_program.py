@@ -370,6 +370,16 @@ def test_a_student_is_saved_with_the_template_that_it_was_trained_with(distill, 
     done = distill("run", recipe, "--set", "data.chat_template=%s" % format, "--quiet")
     assert done.code == 0, done.err
     assert (tmp_path / "out" / "chat_template.jinja").read_text() == format.read_text()
+    written = json.loads((tmp_path / "out" / "tokenizer_config.json").read_text())
+    assert written["chat_template"] == format.read_text()
+    done = distill("run", recipe, "--set", "data.chat_template=%s" % format, "--set", "output.path=%s" % (tmp_path / "both"),
+                   "--set", "output.format=both", "--quiet")
+    assert done.code == 0, done.err
+    gguf, key = (tmp_path / "both" / "model.gguf").read_bytes(), b"tokenizer.chat_template"
+    at = gguf.index(key) + len(key)  # type 8 is a text: 64 bits of length, then that many bytes
+    assert gguf[at:at + 4] == b"\x08\0\0\0"
+    size = int.from_bytes(gguf[at + 4:at + 12], "little")
+    assert gguf[at + 12:at + 12 + size].decode() == format.read_text()
     assert answer(distill, tmp_path / "out", "--chat", "the") == answer(distill, tmp_path / "out", "--prompt", "user: the;", "--no-special")
 
 

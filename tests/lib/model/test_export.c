@@ -88,7 +88,7 @@ static void check_family(int family)
     dk_model *made = fresh(families[family]);
     const char *first = target("export_first"), *half = target("export_half"), *again = target("export_again");
     REQUIRE(made);
-    REQUIRE_OK(dk_model_export_gguf(made, NULL, first, DK_F32, &notes, &err));
+    REQUIRE_OK(dk_model_export_gguf(made, NULL, NULL, first, DK_F32, &notes, &err));
     dk_model *exact = opened(first, 0);
     REQUIRE(exact);
     CHECK_STR(hash_of(exact), hash_of(made));
@@ -96,12 +96,12 @@ static void check_family(int family)
     CHECK_INT(exact->config.max_positions, made->config.max_positions);
     CHECK_INT(exact->config.window[0], made->config.window[0]);
     /* What was opened frozen, turned and rotated as it is, goes out as the same file. */
-    REQUIRE_OK(dk_model_export_gguf(exact, NULL, again, DK_F32, &notes, &err));
+    REQUIRE_OK(dk_model_export_gguf(exact, NULL, NULL, again, DK_F32, &notes, &err));
     dk_model *twice = opened(again, 1);
     CHECK_STR(hash_of(twice), hash_of(made));
     const char *saved = test_folder("export_saved");
     REQUIRE_OK(dk_model_save(made, saved, DK_BF16, &err));
-    REQUIRE_OK(dk_model_export_gguf(made, NULL, half, DK_BF16, &notes, &err));
+    REQUIRE_OK(dk_model_export_gguf(made, NULL, NULL, half, DK_BF16, &notes, &err));
     dk_model *rounded = opened(half, 0), *folder = opened(saved, 0);
     REQUIRE(rounded && folder);
     CHECK_INT(rounded->embedding->value.dtype, DK_BF16);
@@ -130,7 +130,7 @@ static void check_blocks(int family, dk_dtype dtype, double tolerance)
     dk_model *made = fresh(families[family]);
     const char *path = target("export_blocks"), *floats = target("export_floats");
     REQUIRE(made);
-    REQUIRE_OK(dk_model_export_gguf(made, NULL, path, dtype, &notes, &err));
+    REQUIRE_OK(dk_model_export_gguf(made, NULL, NULL, path, dtype, &notes, &err));
     dk_model *trained = opened(path, 1), *frozen = opened(path, 0);
     REQUIRE(trained && frozen);
     CHECK_INT(frozen->embedding->value.dtype, dtype);
@@ -148,7 +148,7 @@ static void check_blocks(int family, dk_dtype dtype, double tolerance)
         free(got);
     }
     /* Blocks become what they stand for. */
-    REQUIRE_OK(dk_model_export_gguf(frozen, NULL, floats, DK_F32, &notes, &err));
+    REQUIRE_OK(dk_model_export_gguf(frozen, NULL, NULL, floats, DK_F32, &notes, &err));
     dk_model *widened = opened(floats, 0);
     CHECK_STR(hash_of(widened), hash_of(frozen));
     dk_model *const every[] = {made, trained, frozen, widened};
@@ -171,7 +171,7 @@ TEST(rows_that_blocks_do_not_divide_are_named)
                            "\"num_hidden_layers\":1,\"num_attention_heads\":4,\"max_position_embeddings\":32}");
     const char *path = target("export_mixed");
     REQUIRE(made);
-    REQUIRE_OK(dk_model_export_gguf(made, NULL, path, DK_Q4_K, &notes, &err));
+    REQUIRE_OK(dk_model_export_gguf(made, NULL, NULL, path, DK_Q4_K, &notes, &err));
     dk_model *frozen = opened(path, 0);
     REQUIRE(frozen);
     CHECK_INT(frozen->layers[0].up[0]->value.dtype, DK_Q4_K);
@@ -184,7 +184,7 @@ TEST(rows_that_blocks_do_not_divide_are_named)
     made = fresh("{\"model_type\":\"llama\",\"vocab_size\":37,\"hidden_size\":32,\"intermediate_size\":24,"
                  "\"num_hidden_layers\":1,\"num_attention_heads\":4,\"max_position_embeddings\":32}");
     REQUIRE(made);
-    REQUIRE_OK(dk_model_export_gguf(made, NULL, target("export_narrow"), DK_Q8_0, &notes, &err));
+    REQUIRE_OK(dk_model_export_gguf(made, NULL, NULL, target("export_narrow"), DK_Q8_0, &notes, &err));
     CHECK_HAS(notes.data, "1 of 9 matrices are f16, not q8_0, whose blocks of 32 do not divide their rows");
     dk_model_free(made);
     dk_strbuf_free(&notes);
@@ -193,7 +193,7 @@ TEST(rows_that_blocks_do_not_divide_are_named)
 /* ---- refused ---- */
 static void expect(const dk_model *model, const char *path, dk_dtype dtype, int32_t code, const char *part)
 {
-    CHECK_INT(dk_model_export_gguf(model, NULL, path, dtype, &notes, &err), code);
+    CHECK_INT(dk_model_export_gguf(model, NULL, NULL, path, dtype, &notes, &err), code);
     CHECK_HAS(err.message, part);
 }
 
@@ -223,7 +223,7 @@ TEST(what_cannot_be_written_is_named_and_leaves_nothing)
     put_value(made, 1e6f);
     expect(made, path_in(folder, "m.gguf"), DK_F16, DK_E_NUMERIC,
            "blk.0.ffn_down.weight has weights that f16 cannot hold");
-    CHECK_OK(dk_model_export_gguf(made, NULL, NULL, DK_F16, &notes, &err));
+    CHECK_OK(dk_model_export_gguf(made, NULL, NULL, NULL, DK_F16, &notes, &err));
     put_value(made, NAN);
     expect(made, path_in(folder, "m.gguf"), DK_Q4_0, DK_E_NUMERIC, "weights that q4_0 cannot hold");
     expect(made, path_in(folder, "m.gguf"), DK_Q6_K, DK_E_INVALID, "q6_k is not written; f32, f16, bf16, q8_0, q4_0");
@@ -264,7 +264,7 @@ static int32_t attempt(void *context, dk_host *of_host, dk_error *error)
     remove(paths[1]);
     DK_TRY(dk_backend_cpu(of_host, &cpu, error));
     DK_TRY(dk_model_open(cpu, paths[0], NULL, &model, error));
-    DK_TRY(dk_model_export_gguf(model, NULL, paths[1], DK_Q4_0, &own, error));
+    DK_TRY(dk_model_export_gguf(model, NULL, NULL, paths[1], DK_Q4_0, &own, error));
 out:
     dk_strbuf_free(&own);
     dk_model_free(model);
@@ -278,7 +278,7 @@ TEST(survives_every_failed_allocation)
     const char *paths[2] = {target("export_memory"), target("export_memory_out")};
     dk_model *made = fresh(families[2]);
     REQUIRE(made);
-    REQUIRE_OK(dk_model_export_gguf(made, NULL, paths[0], DK_F32, &notes, &err));
+    REQUIRE_OK(dk_model_export_gguf(made, NULL, NULL, paths[0], DK_F32, &notes, &err));
     CHECK(fail_every_alloc(attempt, paths) > 50);
     dk_model_free(made);
 }

@@ -195,9 +195,50 @@ TEST(what_is_not_used_is_named)
         plain,
         "{\"chat_template\":[{\"name\":\"default\",\"template\":\"x\"},{\"name\":\"tool_use\",\"template\":\"y\"}]}",
         NULL, NULL, NULL);
-    check_note(plain, "{}", "chat_template.json", "{}", "chat templates in chat_template.json");
+    check_note(plain, "{}", "chat_template.json", "{}", "has no chat_template that is a text");
+    check_note(plain, "{}", "chat_template.json", "{\"chat_template\":\"a\"}", NULL);
+    check_note(plain, "{\"chat_template\":\"a\"}", "chat_template.json", "{\"chat_template\":\"a\"}", NULL);
+    check_note(plain, "{\"chat_template\":\"b\"}", "chat_template.json", "{\"chat_template\":\"a\"}",
+               "is not used; the template of the other files is");
     check_note(plain, "{\"extra_special_tokens\":[\"<x>\"],\"additional_special_tokens\":[\"<s>\"]}", NULL, NULL,
                "additional_special_tokens beside extra_special_tokens is not used");
+}
+
+/* ---- chat templates in files of their own ---- */
+TEST(template_files)
+{
+    setup();
+    dk_tokenizer *tok = NULL, *again = NULL;
+    static char folder[1024], copy[1024];
+    snprintf(folder, sizeof folder, "%s", folder_of(TOKENIZER(""), "{\"eos_token\":\"<s>\",\"chat_template\":[{\"name\":\"default\","
+                                                    "\"template\":\"d\"},{\"name\":\"tool_use\",\"template\":\"t\"}]}",
+                                          NULL, NULL));
+    CHECK_OK(dk_dir_create(host, test_path(folder, "additional_chat_templates"), &err));
+    CHECK_OK(dk_file_replace(host, test_path(folder, "additional_chat_templates/tool_use.jinja"), "tools", 5, &err));
+    CHECK_OK(dk_file_replace(host, test_path(folder, "additional_chat_templates/rag.jinja"), "rag", 3, &err));
+    REQUIRE_OK(dk_tokenizer_open(host, folder, &tok, &err));
+    CHECK_STR(dk_tokenizer_chat_template(tok), "d");
+    CHECK_STR(dk_tokenizer_tool_template(tok), "tools");
+    CHECK_HAS(dk_tokenizer_notes(tok)->data, "additional_chat_templates beside it: rag.jinja not used");
+    snprintf(copy, sizeof copy, "%s", test_folder("template_copy"));
+    REQUIRE_OK(dk_tokenizer_save(tok, copy, &err));
+    REQUIRE_OK(dk_tokenizer_open(host, copy, &again, &err));
+    CHECK_STR(dk_tokenizer_tool_template(again), "tools");
+    dk_tokenizer_release(again);
+    snprintf(copy, sizeof copy, "%s", test_folder("template_other"));
+    REQUIRE_OK(dk_tokenizer_save_with(tok, "another \"one\"", copy, &err)); /* in the place of all */
+    CHECK_INT(dk_path_exists(test_path(copy, "additional_chat_templates")), 0);
+    CHECK_OK(dk_dir_remove(host, test_path(copy, "chat_template.jinja"), &err));
+    REQUIRE_OK(dk_tokenizer_open(host, copy, &again, &err));
+    CHECK_STR(dk_tokenizer_chat_template(again), "another \"one\"");
+    CHECK(!dk_tokenizer_tool_template(again));
+    CHECK_INT(dk_tokenizer_eos(again), dk_tokenizer_eos(tok));
+    dk_tokenizer_release(again);
+    dk_tokenizer_release(tok);
+    snprintf(folder, sizeof folder, "%s", folder_of(TOKENIZER(""), "{}", "chat_template.json", "{\"chat_template\":\"old\"}"));
+    REQUIRE_OK(dk_tokenizer_open(host, folder, &tok, &err));
+    CHECK_STR(dk_tokenizer_chat_template(tok), "old");
+    dk_tokenizer_release(tok);
 }
 
 static int32_t open_once(void *context, dk_host *from, dk_error *error)
@@ -220,4 +261,4 @@ TEST(every_allocation_may_fail)
 }
 
 TEST_MAIN(TEST_CASE(tokens_that_only_the_config_names) TEST_CASE(flags_of_the_config_hold) TEST_CASE(older_files)
-              TEST_CASE(refused_by_name) TEST_CASE(what_is_not_used_is_named) TEST_CASE(every_allocation_may_fail))
+              TEST_CASE(refused_by_name) TEST_CASE(what_is_not_used_is_named) TEST_CASE(template_files) TEST_CASE(every_allocation_may_fail))
