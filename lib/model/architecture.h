@@ -144,6 +144,12 @@ typedef struct dk_config_change {
 /* A copy with the changes made, one key in a line, in the old order. */
 int32_t dk_config_rewrite(dk_host *host, const dk_node *root, const dk_config_change *changes, int64_t count,
                           char **out, dk_error *err);
+/* The number of an id among those that are kept; -1 = it is not. */
+int64_t dk_keep_number(const dk_keep *keep, int64_t id);
+/* A copy of a JSON text in which ids ("bos_token_id": 1, "eos_token_id": [2, 3], ...) have the numbers that they have
+ * among those that are kept. */
+int32_t dk_config_renumber(dk_host *host, const char *text, const char *name, const dk_keep *keep, char **out,
+                           dk_error *err);
 /* The text for a model that keeps so much of config's; keep->layers is given. */
 int32_t dk_config_derive_text(dk_host *host, const dk_config *config, const dk_keep *keep, char **out, dk_error *err);
 

@@ -100,7 +100,9 @@ static void add_size(change_list *list, const char *const names[2], int64_t size
 /* What one size gives unsaid is said where another one is changed. */
 static void add_widths(change_list *list, const dk_architecture *row, const dk_config *c, const dk_keep *keep)
 {
-    static const char *const kv_heads[2] = {"num_key_value_heads"}, *const head_dim[2] = {"head_dim"};
+    static const char *const kv_heads[2] = {"num_key_value_heads"}, *const head_dim[2] = {"head_dim"},
+                             *const vocab_size[2] = {"vocab_size"};
+    if (keep->ids) add_size(list, vocab_size, keep->vocab_size);
     if (keep->hidden) add_size(list, row->keys->hidden, keep->hidden_size);
     if (keep->groups) add_size(list, row->keys->heads, c->heads / c->kv_heads * keep->kv_heads);
     if (keep->hidden || keep->inner)
@@ -121,16 +123,100 @@ static void add_layers(change_list *list, const dk_architecture *row, const dk_c
     if (row->window == DK_WINDOW_UPPER && full >= 0 && full < keep->layer_count) add_size(list, upper, full);
 }
 
+/* ---- ids ---- */
+int64_t dk_keep_number(const dk_keep *keep, int64_t id)
+{
+    int64_t low = 0, high = keep->vocab_size;
+    if (!keep->ids) return id;
+    while (low < high) {
+        const int64_t middle = low + (high - low) / 2;
+        if (keep->ids[middle] < id) low = middle + 1;
+        else high = middle;
+    }
+    return low < keep->vocab_size && keep->ids[low] == id ? low : -1;
+}
+
+static int32_t is_id_key(const dk_node *item)
+{
+    static const char end[] = "_token_id";
+    const size_t size = sizeof end - 1;
+    return item->key_size > size && !strcmp(item->key + item->key_size - size, end);
+}
+
+/* One id, or a list of them; what is no id stays. */
+static int32_t put_ids(const dk_keep *keep, const dk_node *item, const char *name, dk_strbuf *out, dk_error *err)
+{
+    const int32_t is_list = item->type == DK_NODE_LIST;
+    const dk_node *const *items = is_list ? item->items : &item;
+    dk_strbuf_puts(out, is_list ? "[" : "");
+    for (size_t i = 0; i < (is_list ? item->size : 1); i++) {
+        const int32_t is_id = items[i]->type == DK_NODE_INT && items[i]->i64 >= 0;
+        const int64_t id = is_id ? dk_keep_number(keep, items[i]->i64) : 0;
+        if (id < 0)
+            return dk_fail(err, DK_E_INVALID, "%s: %s %lld is not among the ids that are kept", name, item->key,
+                           (long long)items[i]->i64);
+        if (i) dk_strbuf_puts(out, ",");
+        if (is_id) dk_strbuf_printf(out, "%lld", (long long)id);
+        else dk_node_write_json(items[i], out);
+    }
+    dk_strbuf_puts(out, is_list ? "]" : "");
+    return dk_strbuf_check(out, err);
+}
+
+int32_t dk_config_renumber(dk_host *host, const char *text, const char *name, const dk_keep *keep, char **out,
+                           dk_error *err)
+{
+    dk_document *doc = NULL;
+    dk_strbuf made;
+    int32_t rc;
+    dk_strbuf_init(&made, host);
+    if (!keep->ids) {
+        *out = dk_strdup(host, text);
+        return *out ? DK_OK : dk_fail_nomem(err, strlen(text) + 1);
+    }
+    DK_TRY(dk_json_parse(host, text, strlen(text), name, &doc, err));
+    const dk_node *root = dk_document_root(doc);
+    dk_strbuf_puts(&made, "{");
+    for (size_t i = 0; i < root->size; i++) {
+        put_key(&made, root->items[i]->key, root->items[i]->key_size);
+        if (is_id_key(root->items[i])) DK_TRY(put_ids(keep, root->items[i], name, &made, err));
+        else dk_node_write_json(root->items[i], &made);
+    }
+    dk_strbuf_puts(&made, "\n}\n");
+    DK_TRY(dk_strbuf_check(&made, err));
+    *out = dk_strdup(host, made.data);
+    if (!*out) rc = dk_fail_nomem(err, made.size + 1);
+out:
+    dk_document_free(doc);
+    dk_strbuf_free(&made);
+    return rc;
+}
+
+/* Ids that a file leaves to its class are others once ids have other numbers. */
+static void add_ends(change_list *list, const dk_config *c, const dk_keep *keep)
+{
+    static const char *const keys[3][2] = {{"bos_token_id"}, {"eos_token_id"}, {"pad_token_id"}};
+    const int64_t ids[3] = {c->bos, c->eos, c->pad};
+    for (int32_t i = 0; keep->ids && i < 3; i++) {
+        const int64_t number = ids[i] >= 0 ? dk_keep_number(keep, ids[i]) : -1;
+        if (dk_node_get(list->root, keys[i][0])) continue;
+        if (number >= 0) add_size(list, keys[i], number);
+        else add_change(list, keys[i][0], "null", 1);
+    }
+}
+
 int32_t dk_config_derive_text(dk_host *host, const dk_config *config, const dk_keep *keep, char **out, dk_error *err)
 {
     int32_t rc;
     dk_document *doc = NULL;
     dk_strbuf types, rotated;
+    char *renumbered = NULL;
     const dk_architecture *row = dk_architecture_find(config->architecture);
     change_list list = {.count = 0};
     dk_strbuf_init(&types, host);
     dk_strbuf_init(&rotated, host);
-    DK_TRY(dk_json_parse(host, config->json, strlen(config->json), "config.json", &doc, err));
+    DK_TRY(dk_config_renumber(host, config->json, "config.json", keep, &renumbered, err));
+    DK_TRY(dk_json_parse(host, renumbered, strlen(renumbered), "config.json", &doc, err));
     list.root = dk_document_root(doc);
     put_layer_types(config, keep->layers, keep->layer_count, &types);
     DK_TRY(dk_strbuf_check(&types, err));
@@ -138,10 +224,12 @@ int32_t dk_config_derive_text(dk_host *host, const dk_config *config, const dk_k
     DK_TRY(dk_strbuf_check(&rotated, err));
     add_layers(&list, row, config, keep, types.data, rotated.data);
     add_widths(&list, row, config, keep);
+    add_ends(&list, config, keep);
     DK_TRY(dk_config_rewrite(host, list.root, list.changes, list.count, out, err));
 out:
     dk_strbuf_free(&types);
     dk_strbuf_free(&rotated);
     dk_document_free(doc);
+    dk_free(host, renumbered);
     return rc;
 }

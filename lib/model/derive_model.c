@@ -242,22 +242,38 @@ out:
     return rc;
 }
 
+/* What ends a text, and generation_config.json. */
+static int32_t take_ends(const dk_model *from, const dk_keep *keep, dk_model *model, dk_error *err)
+{
+    const char *generation = dk_model_state_of(from)->generation;
+    int32_t rc = DK_OK;
+    if (generation)
+        DK_TRY(dk_config_renumber(model->host, generation, "generation_config.json", keep,
+                                  &dk_model_state_of(model)->generation, err));
+    for (int64_t i = 0; i < from->config.stop_count; i++) {
+        const int64_t id = dk_keep_number(keep, from->config.stops[i]);
+        if (id < 0)
+            DK_TRY(dk_fail(err, DK_E_INVALID, "ids: token %d ends texts of the model and is not kept",
+                           (int)from->config.stops[i]));
+        DK_TRY(dk_model_add_stop(model, id, err));
+    }
+out:
+    return rc;
+}
+
 /* keep->layers is given. */
 static int32_t derive(const dk_model *from, dk_backend *backend, const dk_keep *keep, dk_model **out, dk_error *err)
 {
     int32_t rc;
     dk_config config = {0};
     dk_model *model = NULL;
-    const char *generation = dk_model_state_of(from)->generation;
     DK_TRY(check_keep(from, keep, err));
     DK_TRY(derive_config(backend->host, &from->config, keep, &config, err));
     DK_TRY(dk_model_new(backend, &config, 1, &model, err));
     DK_TRY(dk_model_place_real(model, err));
     DK_TRY(move_values(from, keep, model, err));
     DK_TRY(dk_model_link(model, err));
-    if (generation) dk_model_state_of(model)->generation = dk_strdup(model->host, generation);
-    if (generation && !dk_model_state_of(model)->generation) DK_TRY(dk_fail_nomem(err, strlen(generation) + 1));
-    for (int64_t i = 0; i < from->config.stop_count; i++) DK_TRY(dk_model_add_stop(model, from->config.stops[i], err));
+    DK_TRY(take_ends(from, keep, model, err));
     model->file_bytes = 4 * (uint64_t)dk_model_elements(model);
     *out = model;
     model = NULL;
@@ -272,7 +288,6 @@ int32_t dk_model_prune(const dk_model *from, dk_backend *backend, const dk_keep 
     dk_keep whole = *keep;
     int64_t *all = NULL;
     int32_t rc = DK_OK;
-    if (keep->ids) return dk_fail(err, DK_E_UNSUPPORTED, "ids: a part of the vocabulary cannot be kept yet");
     if (!keep->layers) {
         DK_TRY(dk_new(backend->host, from->config.layers, &all, err));
         for (int64_t i = 0; i < from->config.layers; i++) all[i] = i;
@@ -289,4 +304,64 @@ int32_t dk_model_derive(const dk_model *from, dk_backend *backend, const int64_t
                         dk_error *err)
 {
     return derive(from, backend, &(dk_keep){.layers = layers, .layer_count = count}, out, err);
+}
+
+/* ---- the same model of fewer ids ---- */
+static int32_t has_ids(const dk_planned *plan) { return plan->slot->rows == DK_DIM_VOCAB; }
+
+/* All but rows of tokens is from's own. */
+static int32_t place_shared(const dk_model *from, dk_model *model, dk_error *err)
+{
+    dk_dtype *dtypes = NULL;
+    int32_t rc;
+    DK_TRY(dk_new(model->host, model->parameter_count, &dtypes, err));
+    for (int64_t i = 0; i < model->parameter_count; i++) {
+        const dk_dtype stored = from->parameters[i].value.dtype;
+        if (has_ids(dk_model_plan(model, i))) dtypes[i] = dk_dtype_size(stored) ? stored : DK_F32;
+        else model->parameters[i].value = from->parameters[i].value;
+    }
+    DK_TRY(dk_model_place(model, dtypes, err));
+out:
+    dk_free(model->host, dtypes);
+    return rc;
+}
+
+static int32_t move_rows(const dk_model *from, const dk_keep *keep, dk_model *to, dk_error *err)
+{
+    int32_t rc;
+    mover m = {.from = from, .to = to, .keep = keep};
+    DK_TRY(mover_open(&m, err));
+    for (int64_t i = 0; i < to->parameter_count; i++)
+        if (has_ids(dk_model_plan(to, i))) DK_TRY(move_parameter(&m, i, err));
+out:
+    mover_close(&m);
+    return rc;
+}
+
+int32_t dk_model_of_ids(const dk_model *from, const int64_t *ids, int64_t count, dk_model **out, dk_error *err)
+{
+    dk_keep keep = {.ids = ids, .vocab_size = count, .layer_count = from->config.layers};
+    dk_config config = {0};
+    dk_model *model = NULL;
+    int64_t *all = NULL;
+    int32_t rc;
+    DK_TRY(dk_new(from->host, from->config.layers, &all, err));
+    for (int64_t i = 0; i < from->config.layers; i++) all[i] = i;
+    keep.layers = all;
+    DK_TRY(check_keep(from, &keep, err));
+    DK_TRY(derive_config(from->host, &from->config, &keep, &config, err));
+    DK_TRY(dk_model_new(from->backend, &config, 0, &model, err));
+    dk_model_state_of(model)->turned = dk_model_state_of(from)->turned;
+    DK_TRY(place_shared(from, model, err));
+    DK_TRY(move_rows(from, &keep, model, err));
+    DK_TRY(dk_model_link(model, err));
+    DK_TRY(take_ends(from, &keep, model, err));
+    model->file_bytes = from->file_bytes;
+    *out = model;
+    model = NULL;
+out:
+    dk_model_free(model);
+    dk_config_free(from->host, &config);
+    dk_free(from->host, all);
+    return rc;
 }

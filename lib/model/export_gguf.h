@@ -6,10 +6,11 @@
 #include "format/gguf_write.h"
 #include "model/model.h"
 
-/* dtype: F32, F16, BF16, Q8_0, Q4_0 or Q4_K, of matrices; vectors are F32, and so are learned positions beside blocks.
- * Matrices whose rows are no whole blocks of Q4_K become Q5_0, or, where 32 does not divide them either, F16; they are
- * counted and named in notes. tokenizer NULL = the file has none; chat_template NULL = the tokenizer's own. What GGUF cannot say of the model is refused by name;
- * an existing file too. The file appears at once. path NULL = only that is looked at. */
+/* dtype: F32, F16, BF16, Q8_0, Q4_0 or Q4_K, of matrices; vectors are F32, and so are learned positions beside
+ * blocks. Matrices whose rows are no whole blocks of Q4_K become Q5_0, or, where 32 does not divide them either,
+ * F16; they are counted and named in notes. tokenizer NULL = the file has none; chat_template NULL = the
+ * tokenizer's own. What GGUF cannot say of the model is refused by name; an existing file too. The file appears at
+ * once. path NULL = only that is looked at. */
 int32_t dk_model_export_gguf(const dk_model *model, const dk_tokenizer *tokenizer, const char *chat_template,
                              const char *path, dk_dtype dtype, dk_strbuf *notes, dk_error *err);
 

@@ -123,7 +123,7 @@ int32_t dk_model_create(dk_backend *backend, const dk_document *config_json, dou
 /* What a copy keeps of a model: numbers of blocks, channels, ... there. NULL = all. Those of layers need not ascend,
  * all others do. */
 typedef struct dk_keep {
-    const int64_t *layers, *hidden, *ids; /* blocks; channels of the residual stream; rows of embedding and head */
+    const int64_t *layers, *hidden, *ids; /* blocks; channels of the residual stream; tokens */
     int64_t layer_count, hidden_size, vocab_size;
     const int64_t *groups; /* [layer_count, kv_heads]: a key-value head and the query heads that share it */
     const int64_t *inner;  /* [layer_count, intermediate_size]: channels inside the MLP */
@@ -132,6 +132,9 @@ typedef struct dk_keep {
 /* A trainable copy of that. Ids that the description names (bos, eos, stops, ...) become theirs in the copy; one that
  * is not kept is refused. */
 int32_t dk_model_prune(const dk_model *from, dk_backend *backend, const dk_keep *keep, dk_model **out, dk_error *err);
+/* A frozen model that shares all of from but its embedding and its head, of which it has the rows ids[count] alone
+ * (ascending): its logits are from's at these ids. from must live longer, and its weights stay as they are. */
+int32_t dk_model_of_ids(const dk_model *from, const int64_t *ids, int64_t count, dk_model **out, dk_error *err);
 /* A trainable copy that keeps the blocks in layers[count] (ascending not required, each in range); everything else is
  * copied. */
 int32_t dk_model_derive(const dk_model *from, dk_backend *backend, const int64_t *layers, int64_t count, dk_model **out,

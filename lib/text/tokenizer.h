@@ -163,6 +163,15 @@ const char *dk_tokenizer_tool_template(const dk_tokenizer *tok);
 /* What was read and is not used (base/notes.h); logged by whoever made it, who may add lines. */
 dk_strbuf *dk_tokenizer_notes(dk_tokenizer *tok);
 
+/* ---- a part of a vocabulary: BPE alone ---- */
+/* Adds to kept[vocab_size] what a tokenizer of these ids needs: special and added tokens, bytes, and every token on the
+ * way to a kept one. */
+int32_t dk_tokenizer_close_over(const dk_tokenizer *tok, uint8_t *kept, dk_error *err);
+/* A tokenizer of ids[count] alone, ascending and closed over, which become 0, 1, ... A text of kept tokens has the same
+ * ones as before. */
+int32_t dk_tokenizer_trim(const dk_tokenizer *tok, const int64_t *ids, int64_t count, dk_tokenizer **out,
+                          dk_error *err);
+
 /* ---- writing ---- */
 /* The files as they were read, or made so that HF tokenizers and transformers load the same tokenizer. Appends. */
 int32_t dk_tokenizer_write_json(const dk_tokenizer *tok, dk_strbuf *out, dk_error *err);   /* tokenizer.json */

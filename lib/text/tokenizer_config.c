@@ -326,8 +326,8 @@ static int32_t read_template(const config *in)
     dk_tokenizer *tok = in->r->tok;
     const dk_node *chat = find_template(in->root, "default"), *tools = find_template(in->root, "tool_use"),
                   *given = dk_node_get(in->root, "chat_template");
-    const dk_node *old = in->from->old_template ? find_template(dk_document_root(in->from->old_template), "default")
-                                               : NULL;
+    const dk_node *old =
+        in->from->old_template ? find_template(dk_document_root(in->from->old_template), "default") : NULL;
     const char *text = in->from->jinja ? in->from->jinja : chat ? chat->text : old ? old->text : NULL;
     const char *tool_text = in->from->tools ? in->from->tools : tools && !in->from->jinja ? tools->text : NULL;
     const char *name = in->from->config ? dk_document_name(in->from->config) : "";

@@ -27,10 +27,10 @@ typedef enum { /* the files of a tokenizer in a folder */
                DK_TOKENIZER_JSON,
                DK_TOKENIZER_CONFIG,
                DK_TOKENIZER_JINJA,
-               DK_TOKENIZER_MAP,   /* special_tokens_map.json, of old writers */
-               DK_TOKENIZER_ADDED, /* added_tokens.json, of old writers */
-               DK_TOKENIZER_SPM,   /* tokenizer.model, where there is no tokenizer.json */
-               DK_TOKENIZER_TOOLS, /* additional_chat_templates/tool_use.jinja */
+               DK_TOKENIZER_MAP,          /* special_tokens_map.json, of old writers */
+               DK_TOKENIZER_ADDED,        /* added_tokens.json, of old writers */
+               DK_TOKENIZER_SPM,          /* tokenizer.model, where there is no tokenizer.json */
+               DK_TOKENIZER_TOOLS,        /* additional_chat_templates/tool_use.jinja */
                DK_TOKENIZER_OLD_TEMPLATE, /* chat_template.json, of processors */
                DK_TOKENIZER_FILES
 } dk_tokenizer_file;

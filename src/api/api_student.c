@@ -59,7 +59,7 @@ int32_t distill_student_derive(const distill_teacher *teacher, const distill_opt
     DK_TRY(di_check_pointer(out, "out", err));
     DK_TRY(di_take_products(teacher->env, di_tree(options), err));
     const di_shape_args args = {
-        .backend = teacher->env->backend, .teacher = teacher->teacher, .options = di_tree(options)};
+        .backend = teacher->env->backend, .teacher = teacher->teacher, .options = di_tree(options), .alone = 1};
     DI_COMPUTE(di_shape_derive(&args, &student, NULL, err));
     DK_TRY(wrap(teacher->env, student, out, err));
 out:

@@ -142,6 +142,13 @@ static const di_option_info rows[] = {
         "that "
         "mean over all tokens; a is what attention, MLP and head read, what is inside the MLP, or the length of what a "
         "head gives"),
+    INT("student.vocabulary", NULL, 1, 1e9, NULL, 0,
+        "of the teacher's ids, so many that are the most frequent ones on text; special, byte and added tokens and "
+        "what "
+        "merges need on the way come on top; the student's tokenizer has these alone, numbered anew, and the teacher's "
+        "probabilities are those of them, renormalised"),
+    PATH("student.vocabulary_text",
+         "text or JSONL whose ids are counted for student.vocabulary; not given = data.train"),
     INT("student.calibration_tokens", "16384", 64, 1e9, "tokens", 0,
         "of data.train, about so many, that a student's shape is chosen by and measured on before training"),
     LIST("student.freeze", DI_OPTION_TEXT, 0, 0, OR_EMPTY,

@@ -63,10 +63,11 @@ static judgement judge(const di_option_info *option)
     static const char *const silent[] = {"output.",          "generate.",    "train.checkpoint_",
                                          "train.log_every",  "data.train",   "data.eval",
                                          "data.token_cache", "teacher.path", "name"};
-    static const char *const refused[] = {"train.seed",          "train.batch_size",   "student.layers",
-                                          "student.layers_by",   "student.heads",      "student.intermediate_size",
-                                          "student.hidden_size", "student.importance", "student.calibration_tokens",
-                                          "student.init_std"};
+    static const char *const refused[] = {
+        "train.seed",          "train.batch_size",        "student.layers",
+        "student.layers_by",   "student.heads",           "student.intermediate_size",
+        "student.hidden_size", "student.importance",      "student.calibration_tokens",
+        "student.vocabulary",  "student.vocabulary_text", "student.init_std"};
     for (size_t i = 0; i < sizeof refused / sizeof *refused; i++)
         if (strcmp(option->name, refused[i]) == 0) return REFUSED;
     if (strcmp(option->name, "student.freeze") == 0) return SILENT; /* what it froze is compared instead */
@@ -302,7 +303,7 @@ static int32_t same_numbers(const dk_node *a, const dk_node *b)
 /* In another teacher other blocks and channels may matter. */
 static int32_t check_shape(const matcher *m, const dk_document *doc, dk_error *err)
 {
-    static const char *const lists[] = {"layers", "hidden", "groups", "inner"};
+    static const char *const lists[] = {"layers", "hidden", "groups", "inner", "ids"};
     const dk_node *before = dk_node_get(dk_document_root(doc), "shape");
     const dk_strbuf *choice = &m->run->trainer->shape.choice;
     dk_document *now = NULL;

@@ -9,12 +9,18 @@ void di_shape_init(di_shape *shape, dk_host *host)
 {
     dk_strbuf_init(&shape->choice, host);
     dk_strbuf_init(&shape->report, host);
+    shape->teacher = NULL;
+    shape->data = NULL;
 }
 
 void di_shape_free(di_shape *shape)
 {
     dk_strbuf_free(&shape->choice);
     dk_strbuf_free(&shape->report);
+    di_teacher_release(shape->teacher);
+    di_dataset_release(shape->data);
+    shape->teacher = NULL;
+    shape->data = NULL;
 }
 
 void di_choice_free(di_choice *choice)
@@ -23,6 +29,7 @@ void di_choice_free(di_choice *choice)
     dk_free(choice->host, choice->hidden);
     dk_free(choice->host, choice->groups);
     dk_free(choice->host, choice->inner);
+    dk_free(choice->host, choice->ids);
 }
 
 dk_keep di_choice_keep(const di_choice *c)
@@ -74,6 +81,7 @@ void di_choice_write(const di_choice *c, const char *key, const dk_strbuf *repor
     write_one("hidden", c->hidden, c->hidden_size, out);
     write_one("groups", c->groups, c->layer_count * c->kv_heads, out);
     write_one("inner", c->inner, c->layer_count * c->inner_size, out);
+    write_one("ids", c->ids, c->vocab_size, out);
     dk_strbuf_puts(out, ",\"report\":");
     dk_strbuf_append(out, report->data, report->size);
     dk_strbuf_puts(out, "}");
@@ -103,6 +111,7 @@ static int32_t read_all(const dk_node *root, di_choice *c, dk_error *err)
     DK_TRY(read_one(c->host, root, "hidden", &c->hidden, &c->hidden_size, err));
     DK_TRY(read_one(c->host, root, "groups", &c->groups, &groups, err));
     DK_TRY(read_one(c->host, root, "inner", &c->inner, &inner, err));
+    DK_TRY(read_one(c->host, root, "ids", &c->ids, &c->vocab_size, err));
     c->kv_heads = c->layer_count ? groups / c->layer_count : 0;
     c->inner_size = c->layer_count ? inner / c->layer_count : 0;
 out:

@@ -10,7 +10,8 @@ typedef struct shaper {
     const di_shape_args *args;
     dk_host *host;
     const di_options *options;
-    di_dataset *data; /* a reference */
+    di_teacher *teacher; /* a reference: that of args, or the same of fewer ids */
+    di_dataset *data;    /* a reference */
     uint64_t seed;
     int64_t tokens;
     di_choice choice;
@@ -35,7 +36,9 @@ static int32_t is_narrower(const di_options *o)
     return any;
 }
 
-int32_t di_shape_reads_text(const di_options *o) { return auto_layers(o) > 0 || is_narrower(o); }
+static int32_t has_fewer_ids(const di_options *o) { return di_options_is_set(o, "student.vocabulary"); }
+
+int32_t di_shape_reads_text(const di_options *o) { return auto_layers(o) > 0 || is_narrower(o) || has_fewer_ids(o); }
 
 static int32_t check_size(const char *key, int64_t asked, int64_t of, dk_error *err)
 {
@@ -62,8 +65,10 @@ static int32_t check_asked(const di_options *o, const dk_config *c, dk_error *er
     if (!di_shape_reads_text(o))
         DK_TRY(di_options_refuse(o, "student.calibration_tokens",
                                  "is of a shape chosen by text: give student.layers auto:N, student.heads, "
-                                 "student.intermediate_size or student.hidden_size",
+                                 "student.intermediate_size, student.hidden_size or student.vocabulary",
                                  err));
+    if (!has_fewer_ids(o))
+        DK_TRY(di_options_refuse(o, "student.vocabulary_text", "has its ids counted: give student.vocabulary", err));
     DK_TRY(check_size("student.hidden_size", di_options_i64(o, "student.hidden_size"), c->hidden_size, err));
     DK_TRY(check_size("student.intermediate_size", di_options_i64(o, "student.intermediate_size"), c->intermediate_size,
                       err));
@@ -81,18 +86,22 @@ out:
 static int32_t open_text(shaper *s, dk_error *err)
 {
     int32_t rc;
+    if (has_fewer_ids(s->options) && (s->args->alone || s->args->given))
+        return dk_fail(err, DK_E_UNSUPPORTED,
+                       "student.vocabulary gives ids other numbers: it needs a trainer that opens %s itself",
+                       s->args->alone ? "teacher, student and data" : "data.train and data.eval");
     if (s->args->data) s->data = di_dataset_retain(s->args->data);
     else if (!di_options_is_set(s->options, "data.train"))
         return dk_fail(err, DK_E_OPTION,
                        "data.train is not set: the student's shape is chosen by what the teacher does on its text");
     else
-        DK_TRY(di_dataset_open_list(s->host, "data.train", di_teacher_tokenizer(s->args->teacher), s->options, &s->data,
-                                    err));
+        DK_TRY(
+            di_dataset_open_list(s->host, "data.train", di_teacher_tokenizer(s->teacher), s->options, &s->data, err));
     if (di_dataset_is_stream(s->data))
         return dk_fail(err, DK_E_UNSUPPORTED,
                        "a student's shape is chosen by text that is read before training, and a stream is read once: "
                        "give data.train a file");
-    rc = di_dataset_check_vocab(s->data, di_teacher_vocab_valid(s->args->teacher), err);
+    rc = di_dataset_check_vocab(s->data, di_teacher_vocab_valid(s->teacher), err);
 out:
     return rc;
 }
@@ -102,7 +111,7 @@ static int32_t evaluate(shaper *s, di_teacher *scorer, int32_t against, di_evalu
 {
     const di_evaluate_args args = {.backend = s->args->backend,
                                    .student = scorer,
-                                   .teacher = against ? s->args->teacher : NULL,
+                                   .teacher = against ? s->teacher : NULL,
                                    .data = s->data,
                                    .tokens = s->tokens,
                                    .memory = di_options_i64(s->options, "train.loss_memory")};
@@ -111,7 +120,7 @@ static int32_t evaluate(shaper *s, di_teacher *scorer, int32_t against, di_evalu
 
 static int64_t parameters_now(const shaper *s)
 {
-    return s->cut ? di_student_facts(s->cut).parameters : di_teacher_facts(s->args->teacher).parameters;
+    return s->cut ? di_student_facts(s->cut).parameters : di_teacher_facts(s->teacher).parameters;
 }
 
 static void let_go(shaper *s)
@@ -129,7 +138,7 @@ static int32_t take_cut(shaper *s, di_cut *cut, dk_error *err)
     int32_t first = !s->cut, rc;
     *cut = (di_cut){.parameters_before = parameters_now(s), .nats_before = s->known.nats};
     let_go(s);
-    DK_TRY(di_student_derive_kept(s->args->backend, s->args->teacher, &keep, NULL, &s->cut, err));
+    DK_TRY(di_student_derive_kept(s->args->backend, s->teacher, &keep, NULL, &s->cut, err));
     DK_TRY(di_student_as_teacher(s->cut, &s->scorer, err));
     DK_TRY(evaluate(s, s->scorer, 1, &s->known, err));
     if (first) cut->nats_before = s->known.teacher_nats;
@@ -156,7 +165,7 @@ static void tell_cut(const shaper *s, const char *what, const di_cut *cut)
 static int32_t by_influence(shaper *s, double *scores, dk_error *err)
 {
     di_activity activity = {.host = NULL};
-    int32_t rc = di_activity_measure(di_teacher_model(s->args->teacher), s->data, s->seed, s->tokens, DI_IMPORTANCE_L2,
+    int32_t rc = di_activity_measure(di_teacher_model(s->teacher), s->data, s->seed, s->tokens, DI_IMPORTANCE_L2,
                                      &activity, err);
     for (int64_t l = 0; rc == DK_OK && l < activity.layers; l++) scores[l] = activity.influence[l];
     di_activity_free(&activity);
@@ -171,12 +180,12 @@ static int32_t by_loss(shaper *s, int64_t layers, double *scores, dk_error *err)
     int64_t *others = NULL;
     int32_t rc;
     DK_TRY(dk_new(s->host, layers, &others, err));
-    DK_TRY(evaluate(s, s->args->teacher, 0, &whole, err));
+    DK_TRY(evaluate(s, s->teacher, 0, &whole, err));
     for (int64_t l = 0; l < layers; l++) {
         const dk_keep keep = {.layers = others, .layer_count = layers - 1};
         for (int64_t i = 0; i < layers - 1; i++) others[i] = i + (i >= l);
         DK_TRY(di_patience_tell(&patience, l, layers, err));
-        DK_TRY(di_student_derive_kept(s->args->backend, s->args->teacher, &keep, NULL, &s->cut, err));
+        DK_TRY(di_student_derive_kept(s->args->backend, s->teacher, &keep, NULL, &s->cut, err));
         DK_TRY(di_student_as_teacher(s->cut, &s->scorer, err));
         DK_TRY(evaluate(s, s->scorer, 0, &without, err));
         scores[l] = without.nats - whole.nats;
@@ -217,7 +226,8 @@ static int32_t choose_layers(shaper *s, const dk_config *c, dk_error *err)
     tell_layers(s, asked, by);
     DK_TRY(take_cut(s, &cut, err));
     tell_cut(s, asked, &cut);
-    dk_strbuf_printf(s->report, "\"layers\":{\"asked\":\"%s\",\"by\":\"%s\",\"kept\":", asked, by);
+    dk_strbuf_printf(
+        s->report, "%s\"layers\":{\"asked\":\"%s\",\"by\":\"%s\",\"kept\":", s->report->size > 1 ? "," : "", asked, by);
     di_numbers_json(s->choice.layers, kept, s->report);
     dk_strbuf_puts(s->report, ",\"scores\":");
     di_scores_json(scores, c->layers, s->report);
@@ -299,7 +309,7 @@ static int32_t choose_widths(shaper *s, const dk_config *c, dk_error *err)
     di_student *chosen = NULL;
     di_cut cut;
     int32_t rc;
-    if (!s->cut) DK_TRY(di_student_derive_kept(s->args->backend, s->args->teacher, &blocks, NULL, &chosen, err));
+    if (!s->cut) DK_TRY(di_student_derive_kept(s->args->backend, s->teacher, &blocks, NULL, &chosen, err));
     DK_TRY(di_activity_measure(di_student_model(s->cut ? s->cut : chosen), s->data, s->seed, s->tokens, importance,
                                &activity, err));
     DK_TRY(rank_widths(s, &activity, c, err));
@@ -311,6 +321,38 @@ static int32_t choose_widths(shaper *s, const dk_config *c, dk_error *err)
 out:
     di_student_release(chosen);
     di_activity_free(&activity);
+    return rc;
+}
+
+/* ---- ids ---- */
+static void vocabulary_json(const shaper *s, int64_t before, const di_cut *cut)
+{
+    dk_strbuf_printf(s->report, "\"vocabulary\":{\"asked\":%lld,\"ids_before\":%lld,\"ids_after\":%lld",
+                     (long long)di_options_i64(s->options, "student.vocabulary"), (long long)before,
+                     (long long)s->choice.vocab_size);
+    di_cut_json(cut, s->report);
+    dk_strbuf_puts(s->report, "}");
+}
+
+/* First of all, so that whatever follows is chosen and measured in the tokens that the student will have. */
+static int32_t choose_ids(shaper *s, dk_error *err)
+{
+    di_teacher *whole = di_teacher_retain(s->teacher);
+    di_cut cut;
+    int32_t rc;
+    DK_TRY(di_vocabulary_choose(s->options, s->teacher, s->data, &s->choice, err));
+    DK_TRY(di_vocabulary_apply(s->options, &s->choice, &s->teacher, &s->data, err));
+    DK_TRY(
+        di_vocabulary_cost(s->args->backend, s->options, &s->choice, whole, s->teacher, s->data, s->tokens, &cut, err));
+    dk_log(s->host, DK_LOG_INFO, "student",
+           "student.vocabulary %lld keeps %lld of %lld ids: those, and the special, byte "
+           "and shorter tokens that they need",
+           (long long)di_options_i64(s->options, "student.vocabulary"), (long long)s->choice.vocab_size,
+           (long long)dk_tokenizer_vocab_size(di_teacher_tokenizer(whole)));
+    tell_cut(s, "fewer ids", &cut);
+    vocabulary_json(s, dk_tokenizer_vocab_size(di_teacher_tokenizer(whole)), &cut);
+out:
+    di_teacher_release(whole);
     return rc;
 }
 
@@ -330,9 +372,11 @@ out:
 
 static int32_t choose(shaper *s, dk_error *err)
 {
-    const dk_config *c = &di_teacher_model(s->args->teacher)->config;
-    int32_t rc;
+    const dk_config *c;
+    int32_t rc = DK_OK;
     dk_strbuf_puts(s->report, "{");
+    if (has_fewer_ids(s->options)) DK_TRY(choose_ids(s, err));
+    c = &di_teacher_model(s->teacher)->config;
     if (auto_layers(s->options)) DK_TRY(choose_layers(s, c, err));
     else DK_TRY(given_layers(s, c, err));
     if (is_narrower(s->options)) DK_TRY(choose_widths(s, c, err));
@@ -353,11 +397,15 @@ static int32_t derive(shaper *s, di_student **out, di_shape *shape, dk_error *er
         dk_log(s->host, DK_LOG_INFO, "student", "the student's shape is that of the checkpoint: %lld blocks",
                (long long)s->choice.layer_count);
     else DK_TRY(choose(s, err));
+    if (found && s->choice.ids) DK_TRY(di_vocabulary_apply(s->options, &s->choice, &s->teacher, &s->data, err));
     let_go(s);
     const dk_keep keep = di_choice_keep(&s->choice);
-    DK_TRY(di_student_derive_kept(s->args->backend, s->args->teacher, &keep, s->options, out, err));
+    DK_TRY(di_student_derive_kept(s->args->backend, s->teacher, &keep, s->options, out, err));
     di_choice_write(&s->choice, key, s->report, &shape->choice);
-    rc = dk_strbuf_check(&shape->choice, err);
+    DK_TRY(dk_strbuf_check(&shape->choice, err));
+    if (!s->choice.ids) goto out;
+    shape->teacher = di_teacher_retain(s->teacher);
+    shape->data = di_dataset_retain(s->data);
 out:
     return rc;
 }
@@ -370,6 +418,7 @@ int32_t di_shape_derive(const di_shape_args *args, di_student **out, di_shape *s
     shaper s = {.args = args,
                 .host = host,
                 .options = args->options,
+                .teacher = di_teacher_retain(args->teacher),
                 .choice = {.host = host},
                 .seed = (uint64_t)di_options_i64(args->options, "train.seed"),
                 .tokens = di_options_i64(args->options, "student.calibration_tokens")};
@@ -384,6 +433,7 @@ out:
     let_go(&s);
     di_choice_free(&s.choice);
     di_dataset_release(s.data);
+    di_teacher_release(s.teacher);
     di_shape_free(&own);
     return rc;
 }

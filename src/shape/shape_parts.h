@@ -36,11 +36,11 @@ int32_t di_patience_tell(di_patience *patience, int64_t done, int64_t total, dk_
 /* ---- the numbers kept: choice.c ---- */
 typedef struct di_choice {
     dk_host *host;
-    int64_t *layers, *hidden, *groups, *inner; /* as dk_keep has them; NULL = all */
-    int64_t layer_count, hidden_size, kv_heads, inner_size;
+    int64_t *layers, *hidden, *groups, *inner, *ids; /* as dk_keep has them; NULL = all */
+    int64_t layer_count, hidden_size, kv_heads, inner_size, vocab_size;
 } di_choice;
 void di_choice_free(di_choice *choice);
-dk_keep di_choice_keep(const di_choice *choice);
+dk_keep di_choice_keep(const di_choice *choice); /* of a teacher that has the ids alone */
 /* Of everything that a choice hangs on: teacher, text, options. */
 int32_t di_choice_key(const di_shape_args *args, di_dataset *data, char key[65], dk_error *err);
 void di_choice_write(const di_choice *choice, const char *key, const dk_strbuf *report, dk_strbuf *out);
@@ -61,5 +61,17 @@ typedef struct di_cut { /* what one step cost, before any training */
 void di_cut_json(const di_cut *cut, dk_strbuf *out); /* members, each with a comma before it */
 void di_numbers_json(const int64_t *numbers, int64_t count, dk_strbuf *out);
 void di_scores_json(const double *scores, int64_t count, dk_strbuf *out);
+
+/* ---- fewer ids: vocabulary.c ---- */
+/* The most frequent ids of student.vocabulary_text, or of data, and what a tokenizer of them needs. */
+int32_t di_vocabulary_choose(const di_options *options, di_teacher *teacher, di_dataset *data, di_choice *choice,
+                             dk_error *err);
+/* References to a teacher and a text become those of the same with these ids alone. */
+int32_t di_vocabulary_apply(const di_options *options, const di_choice *choice, di_teacher **teacher, di_dataset **data,
+                            dk_error *err);
+/* Both on the same text in the tokens of fewer, so that nats_before - nats_after is the mean of -log of the mass that
+ * the whole teacher has on the kept ids: KL(fewer || whole), which is cut->kl. */
+int32_t di_vocabulary_cost(dk_backend *backend, const di_options *options, const di_choice *choice, di_teacher *whole,
+                           di_teacher *fewer, di_dataset *data, int64_t tokens, di_cut *cut, dk_error *err);
 
 #endif

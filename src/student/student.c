@@ -37,8 +37,9 @@ int32_t di_student_make(dk_backend *backend, const di_student_kind *kind, di_stu
 /* What nothing would read in this way of making a student. */
 int32_t di_student_refuse(const di_options *options, int32_t layers, int32_t init_std, int32_t mapped, dk_error *err)
 {
-    static const char *const shapes[] = {"student.layers_by",   "student.heads",      "student.intermediate_size",
-                                         "student.hidden_size", "student.importance", "student.calibration_tokens"};
+    static const char *const shapes[] = {"student.layers_by",   "student.heads",          "student.intermediate_size",
+                                         "student.hidden_size", "student.importance",     "student.calibration_tokens",
+                                         "student.vocabulary",  "student.vocabulary_text"};
     int32_t rc = DK_OK;
     if (!layers)
         DK_TRY(di_options_refuse(options, "student.layers",

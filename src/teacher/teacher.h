@@ -17,6 +17,9 @@ int32_t di_teacher_from_callbacks(dk_backend *backend, const distill_teacher_cal
  * NULL. */
 int32_t di_teacher_from_model(dk_backend *backend, dk_model *model, dk_tokenizer *tokenizer, void *owner,
                               void (*retain)(void *), void (*release)(void *), di_teacher **out, dk_error *err);
+/* A model from files, of some of its ids alone, which are those of tokenizer: fewer_ids.c */
+int32_t di_teacher_of_ids(di_teacher *from, const int64_t *ids, int64_t count, dk_tokenizer *tokenizer,
+                          di_teacher **out, dk_error *err);
 /* ---- several teachers as one ---- */
 typedef enum {
     DI_BLEND_LINEAR,     /* p = sum w_i p_i */

@@ -65,9 +65,14 @@ static int32_t open_teacher(di_trainer *t, di_teacher *given, dk_error *err)
 }
 
 /* A shape that hangs on text is chosen by the training data, which is opened once. */
-static int32_t derive_student(di_trainer *t, di_dataset *given, const char *remembered, dk_error *err)
+static int32_t derive_student(di_trainer *t, const di_parts *parts, dk_error *err)
 {
-    di_shape_args args = {.backend = t->backend, .options = t->options, .data = given, .remembered = remembered};
+    di_dataset *given = parts->train;
+    di_shape_args args = {.backend = t->backend,
+                          .options = t->options,
+                          .data = given,
+                          .given = given || parts->eval,
+                          .remembered = parts->shape};
     int32_t rc = DK_OK;
     if (!t->teacher) return dk_fail(err, DK_E_OPTION, "student.from: teacher needs teacher.path");
     args.teacher = t->teacher;
@@ -76,6 +81,11 @@ static int32_t derive_student(di_trainer *t, di_dataset *given, const char *reme
                                     err));
     if (!given) args.data = t->data.train;
     DK_TRY(di_shape_derive(&args, &t->student, &t->shape, err));
+    if (!t->shape.teacher) goto out;
+    di_teacher_release(t->teacher);
+    di_dataset_release(t->data.train);
+    t->teacher = di_teacher_retain(t->shape.teacher);
+    t->data.train = di_dataset_retain(t->shape.data);
 out:
     return rc;
 }
@@ -115,7 +125,7 @@ static int32_t open_student(di_trainer *t, const di_parts *parts, dk_error *err)
                        named ? "several places" : "nowhere");
     } else {
         rc = path   ? di_student_open(t->backend, path, o, &t->student, err)
-             : from ? derive_student(t, parts->train, parts->shape, err)
+             : from ? derive_student(t, parts, err)
                     : create_student(t, config, err);
         if (rc != DK_OK) return rc;
     }

@@ -231,5 +231,85 @@ TEST(gpt2_by_heads_and_width)
     fixture_end(&f);
 }
 
-TEST_MAIN(TEST_CASE(keeps_slices) TEST_CASE(without_parts_that_give_nothing) TEST_CASE(widths_survive_saving)
-              TEST_CASE(refuses) TEST_CASE(gpt2_by_heads_and_width))
+/* ---- fewer ids ---- */
+static double *logits_of(fixture *f, dk_model *model, const batch *b)
+{
+    dk_pass_spec spec = {.max_rows = MOST_ROWS, .max_sequences = MOST_SEQUENCES};
+    dk_pass *pass = NULL;
+    dk_queue queue;
+    dk_buffer *buffer = NULL;
+    dk_error err = {0};
+    const dk_tokens tokens = tokens_of(b);
+    const int64_t rows = b->offsets[b->sequences], shape[2] = {rows, model->config.vocab_size};
+    CHECK_OK(dk_pass_create(model, &spec, &pass, &err));
+    CHECK_OK(dk_pass_forward(pass, &tokens, &err));
+    CHECK_OK(dk_queue_open(&queue, f->backend, &err));
+    CHECK_OK(f->backend->ops->buffer_create(f->backend, rows * shape[1] * 8, &buffer, &err));
+    dk_view logits = dk_view_make(buffer, 0, f->backend->real, 2, shape);
+    dk_head_forward(&queue, model, DK_PRECISION_FULL, dk_pass_hidden(pass), logits);
+    CHECK_OK(dk_queue_wait(&queue, &err));
+    double *out = new_read(f, logits);
+    f->backend->ops->buffer_free(f->backend, buffer);
+    dk_queue_close(&queue);
+    dk_pass_free(pass);
+    return out;
+}
+
+/* Logits at the kept ids are those of the whole model; ends of texts have their new numbers. */
+TEST(fewer_ids)
+{
+    static const int64_t ids[6] = {1, 2, 5, 6, 9, 12}, lengths[2] = {8, 5};
+    for (int config = 0; config < TINY_CONFIGS; config++) {
+        fixture f;
+        dk_error err = {0};
+        dk_model *fewer = NULL, *pruned = NULL;
+        REQUIRE(fixture_make(&f, ON_F64, tiny_configs[config]));
+        const dk_keep keep = {.ids = ids, .vocab_size = 6};
+        const int32_t known = f.model->config.bos < 13 && f.model->config.stop_count <= 1 &&
+                              (!f.model->config.stop_count || f.model->config.stops[0] < 13);
+        if (!known) { /* gpt2's own ends are far behind these 13 ids */
+            fixture_end(&f);
+            continue;
+        }
+        REQUIRE_OK(dk_model_of_ids(f.model, ids, 6, &fewer, &err));
+        REQUIRE_OK(dk_model_prune(f.model, f.backend, &keep, &pruned, &err));
+        batch b = make_batch(lengths, 2, 6, 3);
+        double *small = logits_of(&f, fewer, &b), *copy = logits_of(&f, pruned, &b);
+        for (int64_t i = 0; i < 13; i++) b.ids[i] = (int32_t)ids[b.ids[i]];
+        double *whole = logits_of(&f, f.model, &b);
+        for (int64_t r = 0; r < 13; r++)
+            for (int64_t k = 0; k < 6; k++) {
+                CHECK_NEAR(small[r * 6 + k], whole[r * 13 + ids[k]], 1e-12);
+                CHECK_NEAR(copy[r * 6 + k], whole[r * 13 + ids[k]], 1e-12);
+            }
+        for (int64_t i = 0; i < f.model->config.stop_count; i++)
+            CHECK_INT(ids[fewer->config.stops[i]], f.model->config.stops[i]);
+        CHECK_INT(fewer->config.vocab_size, 6);
+        free(small);
+        free(copy);
+        free(whole);
+        dk_model_free(pruned);
+        dk_model_free(fewer);
+        fixture_end(&f);
+    }
+}
+
+TEST(fewer_ids_need_the_ends)
+{
+    static const int64_t ids[2] = {4, 5};
+    fixture f;
+    dk_error err = {0};
+    dk_model *fewer = NULL;
+    REQUIRE(
+        fixture_make(&f, ON_CPU,
+                     "{\"model_type\":\"llama\",\"hidden_size\":8,\"num_attention_heads\":2,\"num_hidden_layers\":1,"
+                     "\"intermediate_size\":10,\"vocab_size\":13,\"max_position_embeddings\":24,\"bos_token_id\":4,"
+                     "\"eos_token_id\":[5,7]}"));
+    CHECK_INT(dk_model_of_ids(f.model, ids, 2, &fewer, &err), DK_E_INVALID);
+    CHECK_HAS(err.message, "config.json: eos_token_id 7 is not among the ids that are kept");
+    fixture_end(&f);
+}
+
+TEST_MAIN(TEST_CASE(fewer_ids) TEST_CASE(fewer_ids_need_the_ends) TEST_CASE(keeps_slices)
+              TEST_CASE(without_parts_that_give_nothing) TEST_CASE(widths_survive_saving) TEST_CASE(refuses)
+                  TEST_CASE(gpt2_by_heads_and_width))

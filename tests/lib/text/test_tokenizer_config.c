@@ -210,9 +210,11 @@ TEST(template_files)
     setup();
     dk_tokenizer *tok = NULL, *again = NULL;
     static char folder[1024], copy[1024];
-    snprintf(folder, sizeof folder, "%s", folder_of(TOKENIZER(""), "{\"eos_token\":\"<s>\",\"chat_template\":[{\"name\":\"default\","
-                                                    "\"template\":\"d\"},{\"name\":\"tool_use\",\"template\":\"t\"}]}",
-                                          NULL, NULL));
+    snprintf(folder, sizeof folder, "%s",
+             folder_of(TOKENIZER(""),
+                       "{\"eos_token\":\"<s>\",\"chat_template\":[{\"name\":\"default\","
+                       "\"template\":\"d\"},{\"name\":\"tool_use\",\"template\":\"t\"}]}",
+                       NULL, NULL));
     CHECK_OK(dk_dir_create(host, test_path(folder, "additional_chat_templates"), &err));
     CHECK_OK(dk_file_replace(host, test_path(folder, "additional_chat_templates/tool_use.jinja"), "tools", 5, &err));
     CHECK_OK(dk_file_replace(host, test_path(folder, "additional_chat_templates/rag.jinja"), "rag", 3, &err));
@@ -235,7 +237,8 @@ TEST(template_files)
     CHECK_INT(dk_tokenizer_eos(again), dk_tokenizer_eos(tok));
     dk_tokenizer_release(again);
     dk_tokenizer_release(tok);
-    snprintf(folder, sizeof folder, "%s", folder_of(TOKENIZER(""), "{}", "chat_template.json", "{\"chat_template\":\"old\"}"));
+    snprintf(folder, sizeof folder, "%s",
+             folder_of(TOKENIZER(""), "{}", "chat_template.json", "{\"chat_template\":\"old\"}"));
     REQUIRE_OK(dk_tokenizer_open(host, folder, &tok, &err));
     CHECK_STR(dk_tokenizer_chat_template(tok), "old");
     dk_tokenizer_release(tok);
@@ -261,4 +264,5 @@ TEST(every_allocation_may_fail)
 }
 
 TEST_MAIN(TEST_CASE(tokens_that_only_the_config_names) TEST_CASE(flags_of_the_config_hold) TEST_CASE(older_files)
-              TEST_CASE(refused_by_name) TEST_CASE(what_is_not_used_is_named) TEST_CASE(template_files) TEST_CASE(every_allocation_may_fail))
+              TEST_CASE(refused_by_name) TEST_CASE(what_is_not_used_is_named) TEST_CASE(template_files)
+                  TEST_CASE(every_allocation_may_fail))

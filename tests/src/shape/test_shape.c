@@ -232,7 +232,11 @@ TEST(rank)
 /* ---- chosen ---- */
 static di_student *shaped(bench *b, di_shape *shape, const char *remembered)
 {
-    const di_shape_args args = {b->f.backend, b->teacher, b->data, b->f.options, remembered};
+    const di_shape_args args = {.backend = b->f.backend,
+                                .teacher = b->teacher,
+                                .data = b->data,
+                                .options = b->f.options,
+                                .remembered = remembered};
     di_student *out = NULL;
     dk_error err;
     if (di_shape_derive(&args, &out, shape, &err)) FAIL("%s", err.message);
@@ -416,7 +420,8 @@ TEST(layers_and_widths)
 /* ---- refused ---- */
 static void refuse(bench *b, const char *key, const char *value, int32_t code, const char *message)
 {
-    const di_shape_args args = {b->f.backend, b->teacher, b->data, b->f.options, NULL};
+    const di_shape_args args = {
+        .backend = b->f.backend, .teacher = b->teacher, .data = b->data, .options = b->f.options};
     di_student *out = NULL;
     dk_error err;
     set(b, key, value);
@@ -443,10 +448,13 @@ TEST(refusals)
     refuse(&b, "student.importance", "mean", DK_E_OPTION, "student.importance says how heads and channels are chosen");
     refuse(&b, "student.calibration_tokens", "100", DK_E_OPTION,
            "student.calibration_tokens is of a shape chosen by text");
+    refuse(&b, "student.vocabulary_text", "x.txt", DK_E_OPTION,
+           "student.vocabulary_text has its ids counted: give student.vocabulary");
+    refuse(&b, "student.vocabulary", "5", DK_E_OPTION, "the teacher has no tokenizer whose ids could be counted");
     set(&b, "student.heads", "2");
     CHECK_INT(di_student_create(b.f.backend, b.f.config, NULL, b.f.options, &out, &err), DK_E_OPTION);
     CHECK_HAS(err.message, "student.heads shapes a copy of a teacher: it goes with student.from: teacher only");
-    const di_shape_args no_text = {b.f.backend, b.teacher, NULL, b.f.options, NULL};
+    const di_shape_args no_text = {.backend = b.f.backend, .teacher = b.teacher, .options = b.f.options};
     CHECK_INT(di_shape_derive(&no_text, &out, NULL, &err), DK_E_OPTION);
     CHECK_HAS(err.message, "data.train is not set: the student's shape is chosen by what the teacher does on its text");
     close_bench(&b);
