@@ -124,15 +124,16 @@ TEST(arena)
 
 TEST(buffers)
 {
-    static const int64_t sizes[] = {0, 1, 100, 2 << 20, (4 << 20) + 12};
-    dk_backend *backend = fx_cpu(DK_ISA_PORTABLE, 1);
+    static const int64_t sizes[] = {0, 1, 100, 2 << 20, (4 << 20) + 12, (19 << 20) + 1}; /* the last in pieces */
+    dk_backend *backend = fx_cpu(DK_ISA_PORTABLE, 3);
     dk_error err;
     dk_buffer *buffer;
-    for (int i = 0; i < 5; i++) {
+    for (int i = 0; i < 6; i++) {
         REQUIRE_OK(backend->ops->buffer_create(backend, sizes[i], &buffer, &err));
         const uint8_t *data = backend->ops->map(dk_view_1d(buffer, 0, DK_U8, sizes[i]));
         CHECK((uintptr_t)data % (sizes[i] >= 2 << 20 ? 2 << 20 : 64) == 0);
         for (int64_t k = 0; k < sizes[i]; k += 997) CHECK(data[k] == 0);
+        if (sizes[i]) CHECK(data[sizes[i] - 1] == 0);
         backend->ops->buffer_free(backend, buffer);
     }
     CHECK_INT(backend->ops->buffer_create(backend, -1, &buffer, &err), DK_E_INVALID);

@@ -157,11 +157,23 @@ static inline void dk_pack_pairs(const dk_operand *from, int64_t line, int64_t l
 }
 
 /* ---- tiles ---- */
+/* Whole groups of a line of floats, which lie `step` apart in the panel; returns how many numbers they have. */
+static inline int64_t dk_tile_floats(const float *x, int64_t count, int64_t step, uint16_t *to)
+{
+    int64_t k = 0;
+    for (; k + DK_TILE_K <= count; k += DK_TILE_K, to += step) dk_narrow_line(x + k, DK_TILE_K, to);
+    return k;
+}
+
 static inline void dk_tile_lines(const dk_operand *from, int64_t line, int64_t lines, int64_t height, int64_t k,
                                  int64_t count, uint16_t *to)
 {
     for (int64_t i = 0; i < height; i++) {
-        for (int64_t at = 0; at < count; at += DK_TILE_K) {
+        int64_t at = 0;
+        if (i < lines && from->dtype == DK_F32)
+            at = dk_tile_floats((const float *)(const void *)dk_operand_at(from, line + i, k), count,
+                                height * DK_TILE_K, to + i * DK_TILE_K);
+        for (; at < count; at += DK_TILE_K) {
             uint16_t *row = to + (at * height / DK_TILE_K + i) * DK_TILE_K;
             int64_t n = count - at < DK_TILE_K ? count - at : DK_TILE_K;
             if (i < lines) dk_halves(from, line + i, k + at, n, DK_TILE_K, row);
