@@ -1,0 +1,24 @@
+"""The median step of ours as a line for race_table.py. Usage: race_ours.py MODELS PRECISION BATCH SEQUENCE THREADS"""
+import statistics
+import sys
+import time
+
+import distill
+import numpy
+
+STEPS = 6
+models, precision = sys.argv[1:3]
+batch, sequence, threads = map(int, sys.argv[3:])
+env = distill.Env(threads=threads)
+ids = numpy.random.default_rng(0).integers(0, 32000, (batch * (STEPS + 1), sequence)).tolist()
+settings = {"loss.type": "forward_kl", "loss.temperature": 2.0, "loss.hard_label_weight": 0.5, "train.steps": STEPS + 1, "train.batch_size": batch,
+            "train.learning_rate": 1e-4, "train.schedule": "constant", "data.sequence_length": sequence, "train.precision": precision}
+trainer = distill.Trainer(settings=settings, teacher=distill.Teacher(models + "/t", env=env), student=distill.Student(models + "/s", env=env),
+                          train=distill.Dataset.from_tokens(ids, env=env, sequence_length=sequence), env=env)
+trainer.step()
+times = []
+for _ in range(STEPS):
+    start = time.perf_counter()
+    trainer.step()
+    times.append(time.perf_counter() - start)
+print("libdistill", precision, statistics.median(times))
