@@ -38,7 +38,7 @@ def build(bench, mode, args):
 def settings_of(bench, mode, seed, args):
     data = bench.folder / "data"
     settings = {"teacher.path": args.teacher, "student.from": "teacher", "student.layers": [0, 7], "data.train": str(data / "transfer.txt"),
-                "train.seed": seed, "train.steps": 150, "train.eval_tokens": 20000, "loss.hard_label_weight": int(mode == "hard labels")}
+                "train.seed": seed, "train.steps": 150, "loss.hard_label_weight": int(mode == "hard labels")}
     if mode in TIERS:
         settings["teacher.cache"] = {"path": str(path_of(bench, mode)), **TIERS[mode]}
     return settings
