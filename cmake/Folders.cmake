@@ -3,7 +3,8 @@
 function(dk_folder name dir)
   file(GLOB sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/${dir}/*.c ${PROJECT_SOURCE_DIR}/${dir}/reference/*.c)
   if(name STREQUAL "compute")
-    file(GLOB cpu CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/${dir}/cpu/*.c ${PROJECT_SOURCE_DIR}/${dir}/cpu/product/*.c)
+    file(GLOB cpu CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/${dir}/cpu/*.c ${PROJECT_SOURCE_DIR}/${dir}/cpu/product/*.c
+      ${PROJECT_SOURCE_DIR}/${dir}/cpu/limits/*.c)
     list(APPEND sources ${cpu})
   endif()
   set(closure "")

@@ -955,6 +955,12 @@ inline report inspect(const env &env, const std::string &path)
     detail::call(distill_inspect, env.get(), path.c_str(), &raw);
     return report(raw);
 }
+inline report limits(const env &env) /* what this machine can do at most: measures, about 3 s */
+{
+    distill_report *raw = nullptr;
+    detail::call(distill_limits, env.get(), &raw);
+    return report(raw);
+}
 inline report inspect(const env &env) /* the library */
 {
     distill_report *raw = nullptr;

@@ -83,6 +83,22 @@ out:
     return rc;
 }
 
+int32_t distill_limits(const distill_env *env, distill_report **out, distill_error *error)
+{
+    dk_error *err = di_err(error);
+    dk_strbuf json;
+    int32_t rc;
+    dk_error_clear(err);
+    if ((rc = di_check_pointer(env, "env", err)) != DK_OK) return rc;
+    dk_strbuf_init(&json, env->host);
+    DK_TRY(di_check_pointer(out, "out", err));
+    DI_COMPUTE(di_limits_json(env->host, &json, err));
+    DI_COMPUTE(di_report_handle(env, &json, out, err));
+out:
+    dk_strbuf_free(&json);
+    return rc;
+}
+
 int32_t distill_report_get_f64(const distill_report *report, const char *key, double *out, distill_error *error)
 {
     dk_error *err = di_err(error);

@@ -121,3 +121,18 @@ int cli_parse(const cli_command *command, const cli_option *options, int count, 
     }
     return -1;
 }
+
+int cli_subcommand(const cli_command *command, const cli_command *commands, int count, int prefix, int argc,
+                   char **argv)
+{
+    enum { MOST = 16 };
+    const char *names[MOST], *name = argc > 0 ? argv[0] : "";
+    if (!strcmp(name, "--help") || !strcmp(name, "-h")) return fputs(command->help, stdout), CLI_DONE;
+    for (int i = 0; i < count && i < MOST; i++) {
+        names[i] = commands[i].name + prefix;
+        if (!strcmp(name, names[i])) return commands[i].run(&commands[i], argc - 1, argv + 1);
+    }
+    if (!*name) return cli_usage(command, "which one is missing");
+    const char *nearest = cli_nearest(name, names, count);
+    return cli_usage(command, "unknown command %s%s%s", name, nearest ? "; did you mean " : "", nearest ? nearest : "");
+}

@@ -4,7 +4,8 @@
  *   main.c       the commands and their help      arguments.c     options of a command, usage errors
  *   program.c    env, log, Ctrl-C, exit codes     input.c         files and JSON that are read
  *   print.c      JSON and text that are written   progress_line.c the line of progress
- *   cmd_*.c      the commands                     result_table.c  the table at the end of a run */
+ *   cmd_*.c      the commands                     result_table.c  the table at the end of a run
+ *   bench*.c     those of `distill bench` */
 #ifndef CLI_CLI_H
 #define CLI_CLI_H
 
@@ -40,6 +41,9 @@ typedef struct cli_command {
 int cli_parse(const cli_command *command, const cli_option *options, int count, int argc, char **argv,
               const char **positional, int max);
 int cli_usage(const cli_command *command, const char *format, ...);
+/* Runs the one of commands that argv[0] names, whose names begin with prefix bytes ("cache "); exit code. */
+int cli_subcommand(const cli_command *command, const cli_command *commands, int count, int prefix, int argc,
+                   char **argv);
 /* Edit distance based: the name nearest to text, or NULL. */
 const char *cli_nearest(const char *text, const char *const *names, int count);
 
@@ -119,6 +123,7 @@ int cli_export(const cli_command *command, int argc, char **argv);
 int cli_cache(const cli_command *command, int argc, char **argv);
 int cli_cache_build(const cli_command *command, int argc, char **argv);
 int cli_cache_measure(const cli_command *command, int argc, char **argv);
+int cli_bench(const cli_command *command, int argc, char **argv);
 int cli_options(const cli_command *command, int argc, char **argv);
 
 #endif

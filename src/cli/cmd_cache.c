@@ -109,13 +109,5 @@ enum { COMMANDS = sizeof commands / sizeof *commands, PREFIX = sizeof "cache " -
 
 int cli_cache(const cli_command *command, int argc, char **argv)
 {
-    const char *names[COMMANDS], *name = argc > 0 ? argv[0] : "";
-    if (!*name) return cli_usage(command, "build, measure, inspect, verify or merge is missing");
-    if (!strcmp(name, "--help") || !strcmp(name, "-h")) return fputs(command->help, stdout), CLI_DONE;
-    for (int i = 0; i < COMMANDS; i++) {
-        names[i] = commands[i].name + PREFIX;
-        if (!strcmp(name, names[i])) return commands[i].run(&commands[i], argc - 1, argv + 1);
-    }
-    const char *nearest = cli_nearest(name, names, COMMANDS);
-    return cli_usage(command, "unknown command %s%s%s", name, nearest ? "; did you mean " : "", nearest ? nearest : "");
+    return cli_subcommand(command, commands, COMMANDS, PREFIX, argc, argv);
 }

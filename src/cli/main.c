@@ -89,6 +89,17 @@ static const cli_command commands[] = {
      "  merge             makes one of several\n\n"
      "distill cache build --help says more, and so do the others.\n",
      cli_cache},
+    {"bench", "how fast this machine is, and how far its limits are",
+     "usage: distill bench limits|step|prefill|decode|loss|tokenize|load ...\n\n"
+     "  limits            what the machine can do at most\n"
+     "  step              a training step\n"
+     "  prefill           reading a prompt\n"
+     "  decode            writing text\n"
+     "  loss              a loss and its gradient\n"
+     "  tokenize          text to ids\n"
+     "  load              opening a model\n\n"
+     "distill bench step --help says more, and so do the others. Right where nothing else runs.\n",
+     cli_bench},
     {"options", "every option of a recipe",
      "usage: distill options [NAME] [--json] [--markdown]\n\n"
      "NAME is an option or a section: type, default, bounds and help.\n\n"

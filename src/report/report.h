@@ -15,5 +15,6 @@ const char *di_report_json(const di_report *report, size_t *size);
 
 int32_t di_inspect_path(dk_backend *backend, const char *path, dk_strbuf *json, dk_error *err);
 int32_t di_inspect_library(dk_backend *backend, di_registry *registry, dk_strbuf *json, dk_error *err);
+int32_t di_limits_json(dk_host *host, dk_strbuf *json, dk_error *err); /* measures */
 
 #endif

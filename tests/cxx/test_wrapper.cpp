@@ -336,6 +336,13 @@ TEST(stages_run_one_after_another)
     CHECK_NEAR(report["stages.b.training.steps"], 3, 0);
 }
 
+TEST(machines_have_limits)
+{
+    distill::env env;
+    auto limits = distill::limits(env);
+    CHECK(limits["fp32.flops"] > 0 && limits["read.bytes_per_second"] > 0);
+}
+
 int main(int argc, char **argv)
 {
     static const test_case cases[] = {
@@ -344,7 +351,7 @@ int main(int argc, char **argv)
                 TEST_CASE(trains_a_student_from_a_teacher) TEST_CASE(targets_are_kept_in_a_file)
                     TEST_CASE(progress_can_stop_and_throw) TEST_CASE(datasets_are_functions)
                         TEST_CASE(stages_run_one_after_another) TEST_CASE(chats_become_text)
-                            TEST_CASE(members_go_side_by_side)};
+                            TEST_CASE(members_go_side_by_side) TEST_CASE(machines_have_limits)};
     try {
         return test_main(cases, static_cast<int>(sizeof cases / sizeof *cases), argc, argv);
     } catch (const std::exception &e) {

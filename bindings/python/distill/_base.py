@@ -265,6 +265,12 @@ class Env(Handle):
         call("inspect", self.raw, encoded(path), raw)
         return Report._wrap(raw, self)
 
+    def limits(self):
+        """What this machine can do at most, on the threads of this env: a Report. Measures, in about three seconds."""
+        raw = ctypes.POINTER(c.distill_report)()
+        call("limits", self.raw, raw)
+        return Report._wrap(raw, self)
+
 
 _default = []
 _default_lock = threading.Lock()

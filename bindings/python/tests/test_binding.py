@@ -200,3 +200,8 @@ def test_ctrl_c_stops_a_run(env, recipe):
     with pytest.raises(KeyboardInterrupt):
         trainer.run()
     assert trainer.step().step < 100000
+
+
+def test_limits_of_the_machine():
+    limits = distill.Env(threads=1).limits()
+    assert limits["threads"] == 1 and limits["fp32.flops"] > 0 and limits["read.bytes_per_second"] > 0

@@ -1,0 +1,88 @@
+"""distill bench: every command measures something of the right size, and wrong numbers are usage errors."""
+import json
+
+import pytest
+from test_program import one_line
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory):
+    path = tmp_path_factory.mktemp("bench") / "config.json"
+    path.write_text(json.dumps({"model_type": "llama", "vocab_size": 64, "hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2,
+                                "num_attention_heads": 2, "num_key_value_heads": 1, "max_position_embeddings": 64, "rms_norm_eps": 1e-5,
+                                "rope_theta": 10000.0, "tie_word_embeddings": True, "hidden_act": "silu"}))
+    return path
+
+
+def check_limits(limits):
+    assert limits["threads"] >= 1 and limits["cpu"]
+    assert limits["fp32"]["flops"] > 1e8 and limits["read"]["bytes_per_second"] > 1e7
+    for kind in ("fp32", "bf16", "int8"):
+        assert kind not in limits or limits[kind]["by"]
+
+
+def test_limits(distill):
+    done = distill("bench", "limits", "--json")
+    assert done.code == 0, done.err
+    check_limits(done.json)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "auto"])
+def test_a_step(distill, config, precision):
+    done = distill("bench", "step", "--teacher-config", config, "--student-config", config, "--batch", 2, "--seq", 16, "--steps", 3,
+                   "--precision", precision, "--json")
+    assert done.code == 0, done.err
+    found = done.json
+    check_limits(found["limits"])
+    assert found["tokens_per_second"] == pytest.approx(2 * 16 / found["step_seconds"])
+    assert found["mfu"] == pytest.approx(found["tokens_per_second"] * found["flop_per_token"] / found["limits"][found["limit_of"]]["flops"])
+    assert found["peak_rss_mb"] > 0 and found["isa"] and found["products"]
+    # 2 of the teacher and 6 of the student for each number of the matrices, and causal attention on top
+    matrices = 2 * (16 * 16 + 2 * 16 * 8 + 16 * 16 + 3 * 16 * 32) + 64 * 16
+    assert 8 * matrices < found["flop_per_token"] < 10 * matrices
+
+
+def test_a_step_on_labels_alone(distill, config):
+    arguments = ["--student-config", config, "--batch", 1, "--seq", 8, "--steps", 1, "--json"]
+    alone = distill("bench", "step", "--no-teacher", *arguments)
+    both = distill("bench", "step", "--teacher-config", config, *arguments)
+    assert alone.code == 0 and both.code == 0, alone.err + both.err
+    assert alone.json["flop_per_token"] == pytest.approx(both.json["flop_per_token"] * 6 / 8)
+
+
+def test_texts(distill, config, model):
+    for source in (["--config", config], [model]):
+        done = distill("bench", "prefill", *source, "--tokens", 16, "--json")
+        assert done.code == 0 and done.json["tokens_per_second"] == pytest.approx(16 / done.json["seconds"]), done.err
+        done = distill("bench", "decode", *source, "--tokens", 6, "--keys", 5, "--batch", 3, "--json")
+        assert done.code == 0 and done.json["tokens_per_second"] > 0 and done.json["of_reading_weights"] > 0, done.err
+        check_limits(done.json["limits"])
+
+
+def test_loss_tokens_and_loading(distill, model, tmp_path):
+    done = distill("bench", "loss", "--type", "cross_entropy", "--rows", 4, "--vocab", 100, "--json")
+    assert done.code == 0 and done.json["rows_per_second"] == pytest.approx(4 / done.json["seconds"]), done.err
+    (tmp_path / "text").write_bytes(b"the thing is in the inn\n" * 50)
+    done = distill("bench", "tokenize", model, "--data", tmp_path / "text", "--json")
+    assert done.code == 0 and done.json["bytes"] == 1200 and 0 < done.json["tokens"] < 1200, done.err
+    done = distill("bench", "load", model, "--json")
+    assert done.code == 0 and done.json["bytes"] > 0 and done.json["seconds"] > 0, done.err
+
+
+@pytest.mark.parametrize("arguments", [["spet"], ["step", "--batch", "0"], ["step", "--seq", "1"], ["step", "--no-teacher", "--teacher-config", "x"],
+                                       ["decode", "--tokens", "1"], ["prefill", "m", "--config", "c"], ["loss", "--vocab", "1"],
+                                       ["tokenize"], ["load"], []])
+def test_wrong_usage(distill, arguments):
+    one_line(distill("bench", *arguments), 2, "distill bench", "--help")
+
+
+def test_what_the_library_refuses(distill, tmp_path):
+    one_line(distill("bench", "step", "--precision", "fp64"), 1, "train.precision", "bf16")
+    one_line(distill("bench", "step", "--student-config", tmp_path / "none.json"), 1, "none.json")
+    one_line(distill("bench", "loss", "--type", "forward_lk"), 1, "forward_lk")
+
+
+def test_help(distill):
+    for name in ("limits", "step", "prefill", "decode", "loss", "tokenize", "load"):
+        done = distill("bench", name, "--help")
+        assert done.code == 0 and done.out.startswith("usage: distill bench " + name)
