@@ -28,7 +28,7 @@ def settings_of(bench, mode, seed):
         "data.eval": [{"path": str(data / f"held_{name}.txt"), "source": name} for name in LANGUAGES],
         "data.mix": {name: 1 for name in LANGUAGES},
         "train.seed": seed,
-        "train.steps": 700,
+        "train.steps": 1400,
         "train.batch_size": 4,
         "train.eval_tokens": 20000,
         "train.eval_teachers": "never",
