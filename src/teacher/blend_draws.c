@@ -12,7 +12,7 @@ static const di_blend *blend_of(const di_session *s) { return s->teacher->state;
 static void add(const di_session *s, int64_t r, int64_t member, const int32_t *ids, const float *counts, int64_t k)
 {
     const di_sparse_work *w = s->state;
-    const double weight = blend_of(s)->members[member].weight * (double)blend_of(s)->sparse_most;
+    const double weight = w->weights[member] * (double)blend_of(s)->sparse_most;
     di_entry *entries = w->entries + r * w->capacity;
     double total = 0;
     for (int64_t j = 0; j < k; j++)

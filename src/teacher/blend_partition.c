@@ -96,7 +96,7 @@ static void begin(const di_session *s, int64_t r)
     for (int64_t i = 0; i < blend_of(s)->count; i++) {
         if (!w->given[i]) continue;
         const listing row = row_of(w, i, r);
-        share_out(common, count, own, list_row(&row, i, own), blend_of(s)->members[i].weight,
+        share_out(common, count, own, list_row(&row, i, own), w->weights[i],
                   row.tail ? exp((double)*row.tail) : left_by(&row), sums, &w->rest[r]);
     }
 }
@@ -106,7 +106,7 @@ static void join(const di_session *s, int64_t r, float *log_p)
 {
     const di_sparse_work *w = s->state;
     const di_entry *common = w->entries + r * w->capacity;
-    const double weight = blend_of(s)->members[w->index].weight;
+    const double weight = w->weights[w->index];
     double *sums = w->sums + r * w->capacity;
     for (int64_t j = 0; j < w->used[r]; j++) {
         sums[j] += weight * exp((double)log_p[common[j].id]);

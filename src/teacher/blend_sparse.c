@@ -37,14 +37,6 @@ static int32_t refuse_temperatures(const di_blended *a, const di_blended *b, dk_
 static int32_t check_mode(const di_blend *blend, const di_blended *sparse, dk_error *err)
 {
     const di_blend_settings *how = &blend->settings;
-    int32_t stay = 1;
-    for (int64_t i = 0; i < blend->count; i++) stay &= di_blended_stays(&blend->members[i]);
-    if (!stay)
-        return dk_fail(
-            err, DK_E_UNSUPPORTED,
-            "blend: teacher %s gives %s targets; weights that change over the steps need logits (a model, or "
-            "tier hidden of a cache)",
-            sparse->name, di_kind_name(kind_of(sparse)));
     if (how->mode == DI_BLEND_LINEAR && how->weighting == DI_WEIGH_STATIC) return DK_OK;
     return dk_fail(err, DK_E_UNSUPPORTED,
                    "blend: teacher %s gives %s targets, of which mode linear alone can be made, with weights that are "
@@ -52,7 +44,9 @@ static int32_t check_mode(const di_blend *blend, const di_blended *sparse, dk_er
                    sparse->name, di_kind_name(kind_of(sparse)));
 }
 
-static int32_t join_kind(di_blend *blend, const di_blended *member, const di_blended **sparse, dk_error *err)
+/* Ids that all list are as many as the shortest list has; where not all are asked at every step, up to the longest. */
+static int32_t join_kind(di_blend *blend, const di_blended *member, int32_t stays, const di_blended **sparse,
+                         dk_error *err)
 {
     const int32_t kind = kind_of(member);
     const int64_t width = di_teacher_form(member->teacher)->values->shape[1];
@@ -67,7 +61,7 @@ static int32_t join_kind(di_blend *blend, const di_blended *member, const di_ble
     if (!*sparse) *sparse = member;
     blend->sparse_most = width > blend->sparse_most ? width : blend->sparse_most;
     if (kind == DISTILL_SAMPLED) blend->sparse_width += width;
-    else if (!blend->sparse_width || width < blend->sparse_width) blend->sparse_width = width;
+    else if (!blend->sparse_width || (width < blend->sparse_width) == stays) blend->sparse_width = width;
     return DK_OK;
 }
 
@@ -88,10 +82,11 @@ static int32_t check_given(const di_blend *blend, int32_t draws_dense, dk_error 
 int32_t di_blend_fit(di_blend *blend, dk_error *err)
 {
     const di_blended *sparse = NULL;
-    int32_t draws_dense = 0, rc = DK_OK;
+    int32_t draws_dense = 0, stays = 1, rc = DK_OK;
     blend->kind = DISTILL_DENSE;
     blend->temperature = 1;
-    for (int64_t i = 0; i < blend->count; i++) DK_TRY(join_kind(blend, &blend->members[i], &sparse, err));
+    for (int64_t i = 0; i < blend->count; i++) stays &= di_blended_stays(&blend->members[i]);
+    for (int64_t i = 0; i < blend->count; i++) DK_TRY(join_kind(blend, &blend->members[i], stays, &sparse, err));
     if (sparse) {
         blend->kind = kind_of(sparse);
         blend->temperature = temperature_of(sparse);

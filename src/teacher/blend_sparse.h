@@ -19,6 +19,8 @@ typedef struct di_entry { /* an id that a member lists */
 typedef struct di_sparse_work { /* a session's state */
     dk_queue queue;
     di_session **members; /* [count] */
+    double *weights;      /* [count] of this batch */
+    di_session **asked;   /* [count] of this batch; NULL = not */
     /* of the dense member under work */
     dk_buffer *buffer; /* [height, widest] log p */
     di_staging read;
@@ -43,7 +45,7 @@ typedef struct di_sparse_work { /* a session's state */
     distill_tensor value_tensor, id_tensor, tail_tensor;
     int64_t shape[2];
     distill_target out;
-    int64_t asked;    /* rows of the batch so far */
+    int64_t done;     /* rows of the batch so far */
     di_common common; /* of them */
 } di_sparse_work;
 

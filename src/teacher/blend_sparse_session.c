@@ -30,7 +30,8 @@ void di_sparse_session_free(di_session *s)
     if (w->buffer) s->teacher->backend->ops->buffer_free(s->teacher->backend, w->buffer);
     di_staging_free(host, &w->read);
     di_sparse_check_free(w->check);
-    void *blocks[] = {w->members, w->given, w->entries, w->used, w->sums, w->rest, w->ids, w->values, w->tail};
+    void *blocks[] = {w->members, w->weights, w->asked, w->given,  w->entries, w->used,
+                      w->sums,    w->rest,    w->ids,   w->values, w->tail};
     for (size_t i = 0; i < sizeof blocks / sizeof *blocks; i++) dk_free(host, blocks[i]);
     dk_queue_close(&w->queue);
     dk_free(host, w);
@@ -99,9 +100,9 @@ static int32_t blend_rows(di_session *s, int64_t first, int64_t at, int64_t coun
     w->at = at;
     DK_TRY(each_row(s, steps_of(s)->begin, count, err));
     for (w->index = 0; w->index < blend_of(s)->count; w->index++)
-        if (!w->given[w->index]) DK_TRY(join_dense(s, count, err));
+        if (w->asked[w->index] && !w->given[w->index]) DK_TRY(join_dense(s, count, err));
     DK_TRY(each_row(s, steps_of(s)->finish, count, err));
-    w->asked += count;
+    w->done += count;
     for (int64_t r = 0; r < count && blend_of(s)->kind == DISTILL_TOPK; r++) {
         w->common.rows++;
         w->common.mass += 1 - w->rest[r];
@@ -121,7 +122,7 @@ static int32_t ask_sparse(di_session *s, int64_t index, int64_t first, int64_t c
                                    source->rounding};
     int32_t rc;
     w->given[index] = NULL;
-    if (source->kind == DISTILL_DENSE) return DK_OK;
+    if (!w->asked[index] || source->kind == DISTILL_DENSE) return DK_OK;
     DK_TRY(source->rows(source->self, first, count, dk_view_none(), &w->given[index], err));
     for (int64_t r = 0; r < count && rc == DK_OK; r++)
         rc = di_sparse_check_row(w->check, w->given[index], r, &rules, err);
@@ -152,11 +153,28 @@ out:
 
 /* ---- batches ---- */
 
+/* Where only members with logits have weight, the ids are still those that the others list. */
+static void choose_asked(const di_session *s)
+{
+    di_sparse_work *w = s->state;
+    int32_t listed = blend_of(s)->kind == DISTILL_SAMPLED;
+    for (int64_t i = 0; i < blend_of(s)->count; i++) {
+        w->weights[i] = di_blended_weight(&blend_of(s)->members[i], s->step);
+        listed |= w->weights[i] > 0 && di_session_source(w->members[i])->kind != DISTILL_DENSE;
+    }
+    for (int64_t i = 0; i < blend_of(s)->count; i++) {
+        const int32_t lists = di_session_source(w->members[i])->kind != DISTILL_DENSE;
+        w->asked[i] = w->weights[i] > 0 || (lists && !listed) ? w->members[i] : NULL;
+    }
+}
+
 int32_t di_sparse_begin(di_session *s, dk_error *err)
 {
     di_sparse_work *w = s->state;
     int32_t rc = DK_OK;
+    choose_asked(s);
     for (int64_t i = 0; rc == DK_OK && i < blend_of(s)->count; i++) {
+        if (!w->asked[i]) continue;
         di_session_follow(w->members[i], s);
         rc = di_session_begin(w->members[i], &s->batch, err);
     }
@@ -169,21 +187,22 @@ void di_sparse_end(di_session *s)
     di_sparse_work *w = s->state;
     for (int64_t i = 0; i < blend_of(s)->count; i++) di_session_drop(w->members[i]);
     memset(&w->common, 0, sizeof w->common);
-    w->asked = 0;
+    w->done = 0;
 }
 
 int32_t di_sparse_forward(di_session *s, dk_error *err)
 {
     di_sparse_work *w = s->state;
     int64_t failed;
-    return di_members_collect(s, w->members, blend_of(s)->count, &failed, err);
+    return di_members_collect(s, w->asked, blend_of(s)->count, &failed, err);
 }
 
 void di_sparse_tally(di_session *s, int64_t index, di_member_view *out)
 {
     const di_sparse_work *w = s->state;
     out->session = w->members[index];
-    out->tally = (di_tally){w->asked, w->asked, (double)w->asked * blend_of(s)->members[index].weight};
+    const int64_t asked = w->asked[index] ? w->done : 0;
+    out->tally = (di_tally){asked, asked, (double)asked * w->weights[index]};
 }
 
 void di_sparse_common(const di_session *s, di_common *into)
@@ -198,6 +217,8 @@ static int32_t open_members(di_session *s, di_sparse_work *w, int64_t *widest, d
 {
     int32_t rc;
     DK_TRY(dk_new(s->teacher->host, blend_of(s)->count, &w->members, err));
+    DK_TRY(dk_new(s->teacher->host, blend_of(s)->count, &w->weights, err));
+    DK_TRY(dk_new(s->teacher->host, blend_of(s)->count, &w->asked, err));
     DK_TRY(dk_new(s->teacher->host, blend_of(s)->count, &w->given, err));
     for (int64_t i = 0; i < blend_of(s)->count; i++) {
         DK_TRY(di_session_create(blend_of(s)->members[i].teacher, s->max_tokens, s->max_sequences, s->max_rows,

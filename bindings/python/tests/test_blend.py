@@ -177,6 +177,13 @@ def test_cached_and_live_teachers_blend(task, env, model_folder, tmp_path):
         assert kinds == {kind}
         trainer.close()
         assert len(list(distill.Trainer(task, student=student(), teacher=distill.blend(members), env=env))) == 4
+    for first, second in ((top, live), (drawn, drawn)):  # from one to the other: who has no weight yet is not asked
+        turns = distill.schedule([{"teacher": first, "until": 2}, {"teacher": second, "fade": 1}])
+        trainer = distill.Trainer(task, student=student(), teacher=turns, env=env)
+        trainer.run()
+        report = trainer.report()
+        counted = [report["training.members.%d.tokens" % i] for i in range(2)]
+        assert 0 < counted[1] < report["training.tokens"] and counted[0] > 0
     for members, keys, part in (({"a": top, "b": drawn}, {}, "teacher a gives TOPK targets and teacher b SAMPLED"),
                                 ({"a": top, "b": live}, {"mode": "log_linear"}, "mode linear alone"),
                                 ({"a": drawn, "b": live}, {"weighting": "entropy"}, "need logits"),

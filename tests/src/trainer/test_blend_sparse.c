@@ -118,6 +118,7 @@ typedef struct fixture {
     di_registry *registry;
     di_options *options;
     float student[ROWS * VOCAB];
+    int64_t step; /* at which losses ask */
 } fixture;
 
 static void open_fixture(fixture *f)
@@ -212,6 +213,7 @@ static int32_t run_loss(fixture *f, di_teacher *teacher, double temperature, mea
     DK_TRY(di_session_create(teacher, 11, 2, ROWS, &session, err));
     DK_TRY(di_workspace_create(f->backend, loss, 4 * VOCAB * 4, VOCAB, di_session_source(session)->width, ROWS,
                                &workspace, err));
+    di_session_set_step(session, f->step);
     DK_TRY(di_session_forward(session, &batch, err));
     di_loss_batch rows = {.student = di_wrapped_source(student),
                           .teacher = di_session_source(session),
@@ -271,31 +273,39 @@ static double row_loss(const fixture *f, const voice *voices, const double *weig
     return temperature * temperature * sum;
 }
 
+/* Of those members who are asked. */
+static void check_rows(fixture *f, di_teacher *blend, const voice *voices, const double *weights,
+                       const double *softened, int64_t count, double temperature, measured *got)
+{
+    double mass = 0;
+    dk_error err;
+    REQUIRE_OK(run_loss(f, blend, temperature, got, &err));
+    for (int64_t r = 0; r < ROWS; r++) {
+        double gradient[VOCAB], own,
+            want = row_loss(f, voices, weights, softened, count, r, temperature, gradient, &own);
+        mass += own;
+        CHECK_NEAR(got->value[r], want, 2e-6 * (1 + want));
+        for (int v = 0; v < VOCAB; v++)
+            CHECK_NEAR((double)got->gradient[r * VOCAB + v], gradient[v], 1e-6 * (1 + temperature));
+    }
+    CHECK_INT(got->common.rows, ROWS);
+    CHECK_NEAR(got->common.mass, mass, 2e-6 * ROWS);
+}
+
 static void check_blend(fixture *f, voice *voices, const double *weights, const double *softened, int64_t count,
                         double temperature)
 {
     static measured got;
     di_teacher *blend = NULL;
-    double mass = 0;
     dk_error err;
     REQUIRE_OK(blend_of(f, voices, weights, softened, count, linear, &blend, &err));
     CHECK_INT(di_teacher_form(blend)->kind, DISTILL_TOPK);
     CHECK_NEAR(di_teacher_form(blend)->temperature, temperature, 1e-12);
-    REQUIRE_OK(run_loss(f, blend, temperature, &got, &err));
-    for (int64_t r = 0; r < ROWS; r++) {
-        double gradient[VOCAB], own,
-            want = row_loss(f, voices, weights, softened, count, r, temperature, gradient, &own);
-        mass += own;
-        CHECK_NEAR(got.value[r], want, 2e-6 * (1 + want));
-        for (int v = 0; v < VOCAB; v++)
-            CHECK_NEAR((double)got.gradient[r * VOCAB + v], gradient[v], 1e-6 * (1 + temperature));
-    }
+    check_rows(f, blend, voices, weights, softened, count, temperature, &got);
     for (int64_t i = 0; i < count; i++) {
         CHECK_INT(got.tallies[i].asked, ROWS);
         CHECK_NEAR(got.tallies[i].weight, weights[i] * ROWS, 1e-9);
     }
-    CHECK_INT(got.common.rows, ROWS);
-    CHECK_NEAR(got.common.mass, mass, 2e-6 * ROWS);
     di_teacher_release(blend);
 }
 
@@ -333,6 +343,52 @@ TEST(partitions)
         apart[1].apart = 1;
         check_blend(&f, apart, halves, NULL, 2, temperature);
     }
+    close_fixture(&f);
+}
+
+/* The first member's weight goes from 1 to 0 in ten steps, the second one's from 0 to 1. */
+static di_teacher *fading(fixture *f, voice voices[2])
+{
+    const di_ramp ramps[2 * DI_RAMPS] = {{0, {10, 0, DI_LINEAR}}, {0}, {0, {10, 1, DI_LINEAR}}, {0}};
+    const di_blend_plan plan = {.ramps = ramps};
+    di_blend_member members[2];
+    di_teacher *blend = NULL;
+    dk_error err;
+    for (int64_t i = 0; i < 2; i++)
+        members[i] = (di_blend_member){open_voice(f, &voices[i]), names[i], i == 0 ? 1 : 0, 0};
+    CHECK_OK(di_teacher_blend_planned(f->backend, members, 2, &linear, &plan, &blend, &err));
+    for (int64_t i = 0; i < 2; i++) di_teacher_release(voices[i].teacher);
+    if (!blend) exit(3);
+    return blend;
+}
+
+/* Who has no weight at a step is not asked then, and what he lists does not matter; but where only members with logits
+ * have weight, the ids are those that the others list. */
+TEST(weights_over_steps)
+{
+    static const double parts[] = {0.6, 0.4}, one[] = {1}, none[] = {0, 1};
+    static measured got;
+    fixture f;
+    open_fixture(&f);
+    voice lists[2] = {top(0, 20, 2), top(1, 25, 2)}, mixed[2] = {top(0, 12, 2), dense(1)};
+    di_teacher *blend = fading(&f, lists), *with_logits = fading(&f, mixed);
+    check_rows(&f, blend, lists, one, NULL, 1, 2, &got);
+    CHECK_INT(got.tallies[1].asked, 0);
+    check_rows(&f, with_logits, mixed, one, NULL, 1, 2, &got);
+    f.step = 4;
+    check_rows(&f, blend, lists, parts, NULL, 2, 2, &got);
+    CHECK_NEAR(got.tallies[0].weight, 0.6 * ROWS, 1e-9);
+    CHECK_NEAR(got.tallies[1].weight, 0.4 * ROWS, 1e-9);
+    check_rows(&f, with_logits, mixed, parts, NULL, 2, 2, &got);
+    f.step = 10;
+    check_rows(&f, blend, lists + 1, one, NULL, 1, 2, &got);
+    CHECK_INT(got.tallies[0].asked, 0);
+    CHECK_INT(got.tallies[1].asked, ROWS);
+    check_rows(&f, with_logits, mixed, none, NULL, 2, 2, &got);
+    CHECK_INT(got.tallies[0].asked, ROWS);
+    CHECK_NEAR(got.tallies[0].weight, 0, 0);
+    di_teacher_release(with_logits);
+    di_teacher_release(blend);
     close_fixture(&f);
 }
 
@@ -555,6 +611,31 @@ TEST(draws_are_unbiased)
 }
 
 /* Of a dense member: the same for the same seed and ids, whatever else stands in the batch. */
+/* The loss of a blend whose weight lies on one member is that member's own. */
+TEST(draws_over_steps)
+{
+    static measured got, want;
+    fixture f;
+    dk_error err;
+    open_fixture(&f);
+    voice voices[2] = {draws(0, 12, 1), draws(1, 9, 2)};
+    di_teacher *blend = fading(&f, voices);
+    for (int i = 0; i < 2; i++) {
+        voice alone = voices[i];
+        di_teacher *own = open_voice(&f, &alone);
+        f.step = i ? 10 : 0;
+        REQUIRE_OK(run_loss(&f, blend, 1, &got, &err));
+        REQUIRE_OK(run_loss(&f, own, 1, &want, &err));
+        for (int r = 0; r < ROWS; r++) CHECK_NEAR(got.value[r], want.value[r], 1e-6 * (1 + fabs(want.value[r])));
+        for (int k = 0; k < ROWS * VOCAB; k++) CHECK_NEAR((double)got.gradient[k], (double)want.gradient[k], 1e-6);
+        CHECK_INT(got.tallies[i].asked, ROWS);
+        CHECK_INT(got.tallies[1 - i].asked, 0);
+        di_teacher_release(own);
+    }
+    di_teacher_release(blend);
+    close_fixture(&f);
+}
+
 TEST(draws_hang_on_seed_and_ids)
 {
     static double one[ROWS * VOCAB], same[ROWS * VOCAB], other[ROWS * VOCAB];
@@ -578,5 +659,6 @@ TEST(draws_hang_on_seed_and_ids)
     close_fixture(&f);
 }
 
-TEST_MAIN(TEST_CASE(partitions) TEST_CASE(equal_members) TEST_CASE(common_mass) TEST_CASE(routed_blends)
-              TEST_CASE(refused) TEST_CASE(draws_are_unbiased) TEST_CASE(draws_hang_on_seed_and_ids))
+TEST_MAIN(TEST_CASE(partitions) TEST_CASE(weights_over_steps) TEST_CASE(equal_members) TEST_CASE(common_mass)
+              TEST_CASE(routed_blends) TEST_CASE(refused) TEST_CASE(draws_are_unbiased) TEST_CASE(draws_over_steps)
+                  TEST_CASE(draws_hang_on_seed_and_ids))
