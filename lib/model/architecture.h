@@ -46,7 +46,7 @@ typedef struct dk_slots {
     const dk_slot *at;
     int32_t count;
 } dk_slots;
-extern const dk_slots dk_gpt2_slots, dk_llama_slots, dk_olmo2_slots, dk_phi3_slots;
+extern const dk_slots dk_gemma2_slots, dk_gpt2_slots, dk_llama_slots, dk_olmo2_slots, dk_phi3_slots;
 
 /* ---- one family: names of config keys, class defaults, tensors ---- */
 typedef struct dk_config_keys { /* the second name is an alias; NULL = none */
@@ -63,14 +63,19 @@ typedef enum {
     DK_WINDOW_NEVER = 0,
     DK_WINDOW_ALL,
     DK_WINDOW_UPPER,
-    DK_WINDOW_UNROTATED
-} dk_window_rule;              /* UPPER: layers from max_window_layers on; UNROTATED: those without rotary positions */
-enum {                         /* what some families alone have a key for */
-       DK_HAS_MULTIPLIERS = 1, /* embedding, attention, residual, logits */
-       DK_HAS_UNROTATED = 2,   /* layers without rotary positions */
-       DK_HAS_PARTIAL = 4,     /* heads that rotate in part */
-       DK_HAS_QUERY_SCALE = 8, /* queries far from the start are scaled */
-       DK_HAS_LENGTH_BESIDE = 16 /* original_max_position_embeddings beside rope_parameters comes first */
+    DK_WINDOW_UNROTATED,
+    DK_WINDOW_PATTERN
+} dk_window_rule; /* UPPER: layers from max_window_layers on; UNROTATED: those without rotary positions; PATTERN: all
+                     but every n-th */
+enum {            /* what some families alone have a key for */
+       DK_HAS_MULTIPLIERS = 1,    /* embedding, attention, residual, logits */
+       DK_HAS_UNROTATED = 2,      /* layers without rotary positions */
+       DK_HAS_PARTIAL = 4,        /* heads that rotate in part */
+       DK_HAS_QUERY_SCALE = 8,    /* queries far from the start are scaled */
+       DK_HAS_LENGTH_BESIDE = 16, /* original_max_position_embeddings beside rope_parameters comes first */
+       DK_HAS_SOFTCAPS = 32,      /* of attention scores and logits, and the scale of the scores */
+       DK_HAS_LOCAL_ROPE = 64,    /* rotary positions of their own for layers that slide */
+       DK_HAS_PATTERN = 128       /* a key for the n of DK_WINDOW_PATTERN */
 };
 typedef struct dk_architecture {
     const char *name, *class_name, *gguf;
@@ -81,17 +86,23 @@ typedef struct dk_architecture {
     int32_t gated, in_out, fused_qkv, fused_up, learned_positions;
     int32_t heads_alone; /* as many key heads as heads, which share hidden_size out: no keys for either */
     dk_qk_norm qk_norm;
-    uint32_t has; /* DK_HAS_ */
+    uint32_t has;           /* DK_HAS_ */
+    double norm_offset;     /* 1 where norms multiply by 1 + weight */
+    int32_t embedding_root; /* embeddings are multiplied by sqrt(hidden_size) */
+    int32_t gelu_is_tanh;   /* files say gelu and mean the other one */
     dk_bias_rule bias;
     int32_t mlp_bias_key;
     dk_window_rule window;
     int32_t gguf_rotated;
+    int64_t gguf_large;         /* layers of the model whose scores llama.cpp scales by hidden_size / heads */
     int32_t tied_head_repeated; /* converters to GGUF write the tied head a second time */
     /* class defaults of absent keys; 0 = derived from others */
     int64_t vocab_size, hidden_size, layers, heads, kv_heads, head_dim, inner, positions;
     int64_t sliding_window, max_window_layers, bos, eos;
     double epsilon, theta, partial;
-    const char *rope;      /* rope_parameters of a description without any, as JSON */
+    const char *rope; /* rope_parameters of a description without any, as JSON */
+    double attention_softcap, logit_softcap;
+    int64_t query_scalar, pattern;
     int64_t rope_original; /* original_max_position_embeddings; 0 = as many as there are positions */
     int32_t tied;
     const char *activation;

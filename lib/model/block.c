@@ -129,13 +129,18 @@ dk_attention_args dk_attention_of(const dk_workset *set, int64_t layer)
     return args;
 }
 
+static dk_view table_of(const dk_workset *set, int64_t layer, int32_t part)
+{
+    if (set->model->config.layer_rope[layer] == 2) return set->rotation.local;
+    return part ? set->rotation.keys : set->rotation.queries;
+}
+
 static void rotate(const dk_workset *set, int64_t layer, dk_view qkv, int32_t inverse)
 {
     const dk_config *c = &set->model->config;
     if (!dk_view_present(set->rotation.keys) || !c->layer_rope[layer]) return;
     for (int32_t part = 0; part < 2; part++)
-        set->queue->backend->ops->rope(set->queue, dk_qkv_part(c, qkv, part),
-                                       part ? set->rotation.keys : set->rotation.queries,
+        set->queue->backend->ops->rope(set->queue, dk_qkv_part(c, qkv, part), table_of(set, layer, part),
                                        dk_used_rows(set, set->positions), inverse);
 }
 

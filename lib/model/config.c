@@ -106,20 +106,36 @@ static int32_t read_positive(const reader *in, const char *key, double fallback,
 }
 
 /* ---- what the arithmetic is ---- */
-static int32_t read_activation(const reader *in, dk_error *err)
+static int32_t find_activation(const reader *in, const char *key, const char *fallback, dk_activation *out,
+                               dk_error *err)
 {
-    const char *name = NULL, *key = in->row->keys->activation[0];
-    int32_t rc = dk_node_text(in->doc, in->root, key, in->row->activation, &name, err);
+    const char *name = NULL;
+    int32_t rc = dk_node_text(in->doc, in->root, key, fallback, &name, err);
     if (rc) return rc;
     for (size_t i = 0; i < sizeof activations / sizeof *activations; i++)
         if (!strcmp(activations[i].name, name)) {
-            in->config->activation = activations[i].kind;
+            *out = activations[i].kind;
+            if (in->row->gelu_is_tanh && *out == DK_ACT_GELU_ERF) *out = DK_ACT_GELU_TANH;
             return DK_OK;
         }
     return dk_fail(err, DK_E_UNSUPPORTED,
                    "%s: %s '%s' is not supported; supported are silu, swish, gelu, gelu_python, gelu_new, gelu_fast, "
                    "gelu_pytorch_tanh, relu",
                    dk_document_name(in->doc), key, name);
+}
+
+/* The second name is an older or newer one that nothing reads: it may say the same. */
+static int32_t read_activation(const reader *in, dk_error *err)
+{
+    const char *const *keys = in->row->keys->activation;
+    const dk_node *other = keys[1] ? dk_node_get(in->root, keys[1]) : NULL;
+    dk_activation also = DK_ACT_SILU;
+    int32_t rc = find_activation(in, keys[0], in->row->activation, &in->config->activation, err);
+    if (rc || !other || other->type == DK_NODE_NULL) return rc;
+    rc = find_activation(in, keys[1], NULL, &also, err);
+    if (rc || also == in->config->activation) return rc;
+    return dk_fail(err, DK_E_MISMATCH, "%s: %s and %s are two activations (without %s it is %s); leave one",
+                   dk_document_name(in->doc), keys[0], keys[1], keys[0], in->row->activation);
 }
 
 static int32_t read_flags(const reader *in, dk_error *err)
@@ -137,6 +153,7 @@ static int32_t read_flags(const reader *in, dk_error *err)
     config->fused_up = row->fused_up;
     config->learned_positions = row->learned_positions;
     config->qk_norm = row->qk_norm;
+    config->norm_offset = row->norm_offset;
     config->norm_bias = row->norm == DK_NORM_LAYER;
     config->qkv_bias = key || row->bias == DK_BIAS_QKV || row->bias == DK_BIAS_ALL;
     config->out_bias = key || row->bias == DK_BIAS_ALL;
@@ -160,6 +177,27 @@ out:
     return rc;
 }
 
+/* null turns a cap off. */
+static int32_t read_softcap(const reader *in, const char *key, double fallback, double *out, dk_error *err)
+{
+    const dk_node *node = dk_node_get(in->root, key);
+    if (node && node->type == DK_NODE_NULL) return DK_OK;
+    return read_positive(in, key, fallback, 1, out, err);
+}
+
+static int32_t read_softcaps(const reader *in, dk_error *err)
+{
+    int32_t rc;
+    double scalar = 1;
+    dk_config *config = in->config;
+    DK_TRY(read_softcap(in, "attn_logit_softcapping", in->row->attention_softcap, &config->attention_softcap, err));
+    DK_TRY(read_softcap(in, "final_logit_softcapping", in->row->logit_softcap, &config->logit_softcap, err));
+    DK_TRY(read_positive(in, "query_pre_attn_scalar", (double)in->row->query_scalar, 0, &scalar, err));
+    config->attention_scale = 1 / sqrt(scalar);
+out:
+    return rc;
+}
+
 static int32_t read_scales(const reader *in, dk_error *err)
 {
     int32_t rc, scaled = 1;
@@ -172,7 +210,9 @@ static int32_t read_scales(const reader *in, dk_error *err)
         DK_TRY(dk_node_bool(in->doc, in->root, "scale_attn_by_inverse_layer_idx", 0, &config->scale_by_layer, err));
     }
     config->attention_scale = scaled ? 1 / sqrt((double)config->head_dim) : 1;
+    if (in->row->embedding_root) config->embedding_scale = sqrt((double)config->hidden_size);
     if (in->row->has & DK_HAS_MULTIPLIERS) DK_TRY(read_multipliers(in, err));
+    if (in->row->has & DK_HAS_SOFTCAPS) DK_TRY(read_softcaps(in, err));
 out:
     return rc;
 }
@@ -285,8 +325,11 @@ out:
 
 void dk_config_free(dk_host *host, dk_config *config)
 {
-    dk_free(host, config->rope.short_factors);
-    dk_free(host, config->rope.long_factors);
+    const dk_rope_config *ropes[] = {&config->rope, &config->local_rope};
+    for (int i = 0; i < 2; i++) {
+        dk_free(host, ropes[i]->short_factors);
+        dk_free(host, ropes[i]->long_factors);
+    }
     dk_free(host, config->window);
     dk_free(host, config->layer_rope);
     dk_free(host, config->json);

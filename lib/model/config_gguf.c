@@ -201,6 +201,31 @@ static int32_t put_multipliers(source *in, int64_t head_dim, dk_error *err)
     return DK_OK;
 }
 
+/* llama.cpp knows the largest models by their layers, and scales their scores by another width. */
+static int32_t put_softcaps(source *in, int64_t head_dim, dk_error *err)
+{
+    static const char *const keys[] = {"attn_logit_softcapping", "final_logit_softcapping"};
+    const double usual[] = {in->row->attention_softcap, in->row->logit_softcap};
+    int64_t layers = 0, hidden = 0, heads = 1, pattern = in->row->pattern;
+    int32_t rc;
+    for (int i = 0; i < 2; i++) {
+        double value = 0;
+        DK_TRY(get_number(in, keys[i], usual[i], &value, err));
+        if (value != 0) put_f64(in, keys[i], value);
+        else dk_strbuf_printf(&in->text, ",\"%s\":null", keys[i]);
+    }
+    DK_TRY(get_size(in, "block_count", 0, &layers, err));
+    DK_TRY(get_size(in, "embedding_length", 0, &hidden, err));
+    DK_TRY(get_uniform(in, "attention.head_count", 0, &heads, err));
+    put_i64(in, "query_pre_attn_scalar", layers == in->row->gguf_large ? hidden / heads : head_dim);
+    if (in->row->has & DK_HAS_PATTERN) {
+        DK_TRY(get_size(in, "attention.sliding_window_pattern", pattern, &pattern, err));
+        put_i64(in, "sliding_window_pattern", pattern);
+    }
+out:
+    return rc;
+}
+
 static int32_t put_features(source *in, int64_t head_dim, dk_error *err)
 {
     int64_t window = 0, id = 0;
@@ -212,8 +237,10 @@ static int32_t put_features(source *in, int64_t head_dim, dk_error *err)
     if (in->row->bias == DK_BIAS_KEY) put_bool(in, "attention_bias", find_tensor(in, "blk.0.attn_q.bias") != NULL);
     if (in->row->mlp_bias_key) put_bool(in, "mlp_bias", find_tensor(in, "blk.0.ffn_up.bias") != NULL);
     DK_TRY(dk_metadata_i64(in->file, key_of(in, "attention.sliding_window", key), 0, INT32_MAX, 0, &window, err));
-    if (in->row->window == DK_WINDOW_ALL && window) put_i64(in, "sliding_window", window);
+    if ((in->row->window == DK_WINDOW_ALL || in->row->window == DK_WINDOW_PATTERN) && window)
+        put_i64(in, "sliding_window", window);
     if (in->row->has & DK_HAS_MULTIPLIERS) DK_TRY(put_multipliers(in, head_dim, err));
+    if (in->row->has & DK_HAS_SOFTCAPS) DK_TRY(put_softcaps(in, head_dim, err));
     if (in->row->window == DK_WINDOW_UPPER && window)
         DK_TRY(dk_fail(err, DK_E_UNSUPPORTED,
                        "%s: metadata key '%s' does not say which layers slide; use the HF folder of this model",
@@ -391,6 +418,10 @@ static int32_t put_rope(source *in, int64_t head_dim, dk_error *err)
     DK_TRY(get_size(in, "context_length", 1, &positions, err));
     DK_TRY(get_size(in, "rope.scaling.original_context_length", positions, &original, err));
     put_f64(in, in->row->keys->theta, theta);
+    if (in->row->has & DK_HAS_LOCAL_ROPE) {
+        DK_TRY(get_number(in, "rope.freq_base_swa", 10000, &theta, err));
+        put_f64(in, "rope_local_base_freq", theta);
+    }
     if (in->row->has & DK_HAS_PARTIAL) put_partial(in, dims, head_dim);
     DK_TRY(dk_metadata_text(in->file, key_of(in, "rope.scaling.type", key), &type, err));
     if (divisors && type && strcmp(type, "none") != 0)

@@ -16,7 +16,10 @@ typedef enum { /* which families read a key */
                BY_SWITCHED_WINDOW,
                BY_IN_OUT,
                BY_MULTIPLIERS,
-               BY_UNROTATED
+               BY_UNROTATED,
+               BY_SOFTCAPS,
+               BY_LOCAL_ROPE,
+               BY_PATTERN
 } reader;
 static const struct {
     const char *key;
@@ -53,6 +56,12 @@ static const struct {
     {"logits_scaling", BY_MULTIPLIERS},
     {"no_rope_layers", BY_UNROTATED},
     {"no_rope_layer_interval", BY_UNROTATED},
+    {"attn_logit_softcapping", BY_SOFTCAPS},
+    {"final_logit_softcapping", BY_SOFTCAPS},
+    {"query_pre_attn_scalar", BY_SOFTCAPS},
+    {"rope_local_base_freq", BY_LOCAL_ROPE},
+    {"sliding_window_pattern", BY_PATTERN},
+    {"_sliding_window_pattern", BY_PATTERN},
 };
 
 /* Keys that some relative of these families computes with. A neutral value does no harm. */
@@ -90,6 +99,7 @@ static const struct {
     {"use_logn_attn", 0},
     {"use_dynamic_ntk", 0},
     {"use_mrope", 0},
+    {"use_bidirectional_attention", 0},
     {"use_moe", 0},
     {"scale_emb", 1},
     {"scale_depth", 0},
@@ -106,6 +116,7 @@ static const char *const irrelevant[] = {
     "attn_pdrop",
     "bad_words_ids",
     "begin_suppress_tokens",
+    "cache_implementation",
     "chunk_size_feed_forward",
     "classifier_dropout",
     "cross_attention_hidden_size",
@@ -195,6 +206,12 @@ static int32_t reads(const dk_architecture *row, reader by)
         return (row->has & DK_HAS_MULTIPLIERS) != 0;
     case BY_UNROTATED:
         return (row->has & DK_HAS_UNROTATED) != 0;
+    case BY_SOFTCAPS:
+        return (row->has & DK_HAS_SOFTCAPS) != 0;
+    case BY_LOCAL_ROPE:
+        return (row->has & DK_HAS_LOCAL_ROPE) != 0;
+    case BY_PATTERN:
+        return (row->has & DK_HAS_PATTERN) != 0;
     }
     return 0;
 }

@@ -11,7 +11,8 @@ typedef struct rope_source { /* rope_scaling (old style) where it says something
     const dk_document *doc;
     const dk_architecture *row;
     const dk_node *root, *map;
-    const char *key;
+    const char *key, *theta_key;
+    dk_rope_config *rope; /* being read */
 } rope_source;
 
 static const struct {
@@ -27,6 +28,26 @@ static const char *name_of(const rope_source *in, const char *name)
     return old ? "longrope" : name;
 }
 
+/* Full layers read rope_scaling, or their part of rope_parameters. */
+static int32_t find_parts(rope_source *in, const dk_node *parameters, int32_t scales, dk_error *err)
+{
+    const char *name = dk_document_name(in->doc);
+    const dk_node *full = dk_node_get(parameters, "full_attention"),
+                  *local = dk_node_get(parameters, "sliding_attention");
+    if (parameters && parameters->type == DK_NODE_MAP && parameters->size && !full && !local)
+        return dk_fail(err, DK_E_MISMATCH,
+                       "%s: rope_parameters of a %s model are those of full_attention and of "
+                       "sliding_attention",
+                       name, in->row->name);
+    if ((full && full->type != DK_NODE_MAP && full->type != DK_NODE_NULL) ||
+        (local && local->type != DK_NODE_MAP && local->type != DK_NODE_NULL))
+        return dk_fail(err, DK_E_FORMAT, "%s: a part of rope_parameters is not an object", name);
+    if (scales) return DK_OK;
+    in->map = full && full->type == DK_NODE_MAP ? full : NULL;
+    in->key = "rope_parameters.full_attention";
+    return DK_OK;
+}
+
 static int32_t find_rope(rope_source *in, dk_error *err)
 {
     const dk_node *parameters = dk_node_get(in->root, "rope_parameters"),
@@ -37,6 +58,7 @@ static int32_t find_rope(rope_source *in, dk_error *err)
     if (in->map && in->map->type == DK_NODE_NULL) in->map = NULL;
     if (in->map && in->map->type != DK_NODE_MAP)
         return dk_fail(err, DK_E_FORMAT, "%s: %s is not an object", dk_document_name(in->doc), in->key);
+    if (in->row->has & DK_HAS_LOCAL_ROPE) return find_parts(in, parameters, scales, err);
     for (size_t i = 0; in->map && i < in->map->size; i++)
         if (in->map->items[i]->type == DK_NODE_MAP)
             return dk_fail(err, DK_E_UNSUPPORTED,
@@ -184,27 +206,27 @@ static int32_t same_map(const dk_node *a, const dk_node *b)
     return a->size == b->size;
 }
 
-static void note_replaced(const rope_source *in, const dk_config *config, dk_strbuf *notes)
+static void note_replaced(const rope_source *in, dk_strbuf *notes)
 {
     char theta[32];
     const dk_node *parameters = dk_node_get(in->root, "rope_parameters"), *own = dk_node_get(in->map, "rope_theta");
-    const dk_node *outer = dk_node_get(in->root, "rope_theta");
+    const dk_node *outer = dk_node_get(in->root, in->theta_key);
     const char *name = dk_document_name(in->doc);
-    dk_format_f64(config->rope.theta, theta);
+    dk_format_f64(in->rope->theta, theta);
     if (in->map && in->map != parameters && parameters && parameters->type == DK_NODE_MAP &&
-        !same_map(in->map, parameters))
+        !(in->row->has & DK_HAS_LOCAL_ROPE) && !same_map(in->map, parameters))
         dk_note(notes, "%s: rope_scaling replaces rope_parameters, as in transformers 5; rope_theta is %s", name,
                 theta);
     const dk_node *length = dk_node_get(in->root, "original_max_position_embeddings");
     const dk_node *inner = dk_node_get(in->map, "original_max_position_embeddings");
     if (length && length->type == DK_NODE_INT && !inner && !(in->row->has & DK_HAS_LENGTH_BESIDE) &&
-        has_original(config->rope.kind))
+        has_original(in->rope->kind))
         dk_note(notes, "%s: original_max_position_embeddings is used; transformers 5 looks for it inside %s only", name,
                 in->key);
-    int64_t original = config->rope.original_positions;
+    int64_t original = in->rope->original_positions;
     int32_t beside = (in->row->has & DK_HAS_LENGTH_BESIDE) != 0;
     const dk_node *other = beside ? inner : length;
-    if (has_original(config->rope.kind) && inner && other && other->type == DK_NODE_INT && other->i64 != original)
+    if (has_original(in->rope->kind) && inner && other && other->type == DK_NODE_INT && other->i64 != original)
         dk_note(notes, "%s: original_max_position_embeddings %lld %s %s is used, not the other one %s", name,
                 (long long)original, beside ? "beside" : "of", in->key, beside ? "in it" : "outside");
     if (own && outer && outer->type != DK_NODE_NULL && own->f64 != outer->f64)
@@ -248,23 +270,24 @@ static int32_t is_read(const rope_source *in, dk_rope_kind kind, const char *key
     return 0;
 }
 
-static void note_rope(const rope_source *in, const dk_config *config, dk_strbuf *notes)
+static void note_rope(const rope_source *in, dk_strbuf *notes)
 {
     const char *name = dk_document_name(in->doc);
     const dk_node *kind = dk_node_get(in->map, "rope_type"), *old = dk_node_get(in->map, "type");
-    note_replaced(in, config, notes);
+    note_replaced(in, notes);
     if (kind && old && kind->type == DK_NODE_TEXT && old->type == DK_NODE_TEXT && strcmp(kind->text, old->text) != 0)
         dk_note(notes, "%s: %s has rope_type '%.40s' and type '%.40s'; rope_type is used", name, in->key, kind->text,
                 old->text);
     for (size_t i = 0; in->map && i < in->map->size; i++) {
         const dk_node *item = in->map->items[i];
-        if (item->type != DK_NODE_NULL && !is_read(in, config->rope.kind, item->key))
+        if (item->type != DK_NODE_NULL && !is_read(in, in->rope->kind, item->key))
             dk_note(notes, "%s: %s.%.60s is not used with this rope_type", name, in->key, item->key);
     }
 }
 
-static int32_t read_scaling(const rope_source *in, const dk_config *config, dk_rope_config *rope, dk_error *err)
+static int32_t read_scaling(const rope_source *in, const dk_config *config, dk_error *err)
 {
+    dk_rope_config *rope = in->rope;
     int32_t rc = DK_OK, queries = (in->row->has & DK_HAS_QUERY_SCALE) != 0;
     rope->original_positions = config->max_positions;
     if (has_original(rope->kind) || queries) DK_TRY(read_original(in, config, &rope->original_positions, err));
@@ -279,27 +302,55 @@ out:
     return rc;
 }
 
+static int32_t read_set(const rope_source *in, double theta, dk_config *config, dk_error *err)
+{
+    int32_t rc;
+    dk_rope_config *rope = in->rope;
+    DK_TRY(read_dims(in, config->head_dim, &rope->dims, err));
+    DK_TRY(read_kind(in, &rope->kind, err));
+    DK_TRY(dk_node_f64(in->doc, in->root, in->theta_key, theta, &theta, err));
+    DK_TRY(read_number(in, "rope_theta", theta, 1e-9, &rope->theta, err));
+    rope->factor = 1;
+    rope->truncate = 1;
+    DK_TRY(read_scaling(in, config, err));
+    note_rope(in, &config->notes);
+out:
+    return rc;
+}
+
+/* Layers that slide have a set of their own. */
+static int32_t read_local(const rope_source *full, dk_config *config, dk_error *err)
+{
+    rope_source in = *full;
+    const dk_node *map = dk_node_get(dk_node_get(in.root, "rope_parameters"), "sliding_attention");
+    in.map = map && map->type == DK_NODE_MAP ? map : NULL;
+    in.key = "rope_parameters.sliding_attention";
+    in.theta_key = "rope_local_base_freq";
+    in.rope = &config->local_rope;
+    int32_t rc = read_set(&in, 10000, config, err);
+    if (rc || in.rope->kind == DK_ROPE_PLAIN || in.rope->kind == DK_ROPE_LINEAR) return rc;
+    return dk_fail(err, DK_E_UNSUPPORTED, "%s: %s scales positions; default and linear are supported there",
+                   dk_document_name(in.doc), in.key);
+}
+
 int32_t dk_config_read_rope(dk_host *host, const dk_document *doc, const dk_architecture *row, dk_config *config,
                             dk_error *err)
 {
     int32_t rc;
     dk_document *usual = NULL;
-    rope_source in = {.host = host, .doc = doc, .row = row, .root = dk_document_root(doc)};
-    dk_rope_config *rope = &config->rope;
-    double theta = row->theta != 0 ? row->theta : 10000;
+    rope_source in = {.host = host,
+                      .doc = doc,
+                      .row = row,
+                      .root = dk_document_root(doc),
+                      .theta_key = row->keys->theta,
+                      .rope = &config->rope};
     DK_TRY(find_rope(&in, err));
     if (!in.map && row->rope) {
         DK_TRY(dk_json_parse(host, row->rope, strlen(row->rope), dk_document_name(doc), &usual, err));
         in.map = dk_document_root(usual);
     }
-    DK_TRY(read_dims(&in, config->head_dim, &rope->dims, err));
-    DK_TRY(read_kind(&in, &rope->kind, err));
-    DK_TRY(dk_node_f64(doc, in.root, row->keys->theta, theta, &theta, err));
-    DK_TRY(read_number(&in, "rope_theta", theta, 1e-9, &rope->theta, err));
-    rope->factor = 1;
-    rope->truncate = 1;
-    DK_TRY(read_scaling(&in, config, rope, err));
-    note_rope(&in, config, &config->notes);
+    DK_TRY(read_set(&in, row->theta != 0 ? row->theta : 10000, config, err));
+    if (row->has & DK_HAS_LOCAL_ROPE) DK_TRY(read_local(&in, config, err));
 out:
     dk_document_free(usual);
     return rc;

@@ -118,7 +118,8 @@ static void add_layers(change_list *list, const dk_architecture *row, const dk_c
     static const char *const upper[2] = {"max_window_layers"};
     const int64_t full = full_before_sliding(c, keep->layers, keep->layer_count);
     add_size(list, row->keys->layers, keep->layer_count);
-    add_change(list, "layer_types", types, full < 0);
+    const int32_t by_number = row->window == DK_WINDOW_PATTERN || row->window == DK_WINDOW_UNROTATED;
+    add_change(list, "layer_types", types, full < 0 || by_number);
     if (row->has & DK_HAS_UNROTATED) add_change(list, "no_rope_layers", unrotated, 1);
     if (row->window == DK_WINDOW_UPPER && full >= 0 && full < keep->layer_count) add_size(list, upper, full);
 }

@@ -33,10 +33,27 @@ static int32_t apply_layer_types(const dk_document *doc, const dk_architecture *
     return DK_OK;
 }
 
+/* Every n-th layer is full. */
+static int32_t apply_pattern(const dk_document *doc, const dk_architecture *row, int64_t window, dk_config *config,
+                             dk_error *err)
+{
+    int64_t pattern = row->pattern;
+    int32_t rc = DK_OK;
+    if (row->has & DK_HAS_PATTERN)
+        rc = dk_node_i64(doc, dk_document_root(doc), "sliding_window_pattern", 1, INT32_MAX, pattern, &pattern, err);
+    if (!rc && !window)
+        rc = dk_fail(err, DK_E_MISMATCH,
+                     "%s: all but every %lld-th layer slide, but sliding_window is null; say so in "
+                     "layer_types, or give it",
+                     dk_document_name(doc), (long long)pattern);
+    for (int64_t i = 0; !rc && i < config->layers; i++) config->window[i] = (i + 1) % pattern ? window : 0;
+    return rc;
+}
+
 /* The window that the keys give, 0 = none. An explicit null turns it off, an absent key means the class's default. */
 static int32_t read_window(const dk_document *doc, const dk_architecture *row, int64_t *out, dk_error *err)
 {
-    int32_t used = row->window == DK_WINDOW_ALL, rc = DK_OK;
+    int32_t used = row->window == DK_WINDOW_ALL || row->window == DK_WINDOW_PATTERN, rc = DK_OK;
     const dk_node *root = dk_document_root(doc), *node = dk_node_get(root, "sliding_window");
     *out = 0;
     if (!used) DK_TRY(dk_node_bool(doc, root, "use_sliding_window", 0, &used, err));
@@ -80,6 +97,12 @@ out:
     return rc;
 }
 
+static void choose_rope(const dk_architecture *row, dk_config *config)
+{
+    for (int64_t i = 0; i < config->layers; i++)
+        if (row->has & DK_HAS_LOCAL_ROPE && config->window[i]) config->layer_rope[i] = 2;
+}
+
 int32_t dk_config_read_windows(dk_host *host, const dk_document *doc, const dk_architecture *row, dk_config *config,
                                dk_error *err)
 {
@@ -94,12 +117,15 @@ int32_t dk_config_read_windows(dk_host *host, const dk_document *doc, const dk_a
     if (types && types->type != DK_NODE_NULL) {
         DK_TRY(apply_layer_types(doc, row, types, window, config, err));
         note_windows(doc, config, window);
+        choose_rope(row, config);
         goto out;
     }
     if (row->window == DK_WINDOW_UPPER)
         DK_TRY(dk_node_i64(doc, root, "max_window_layers", 0, INT32_MAX, row->max_window_layers, &first, err));
-    for (int64_t i = first; i < config->layers; i++)
+    if (row->window == DK_WINDOW_PATTERN) DK_TRY(apply_pattern(doc, row, window, config, err));
+    for (int64_t i = first; i < config->layers && row->window != DK_WINDOW_PATTERN; i++)
         config->window[i] = row->window == DK_WINDOW_UNROTATED && config->layer_rope[i] ? 0 : window;
+    choose_rope(row, config);
 out:
     return rc;
 }

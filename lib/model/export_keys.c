@@ -42,6 +42,22 @@ static int32_t has_window(const dk_config *config, int64_t *window)
     return windows == 0 ? 0 : windows == config->layers ? 1 : -1;
 }
 
+static int32_t has_pattern(const dk_config *c, int64_t pattern)
+{
+    for (int64_t i = 0; i < c->layers; i++)
+        if ((c->window[i] == 0) != ((i + 1) % pattern == 0)) return 0;
+    return 1;
+}
+
+/* Every how many layers one is full, 0 = no such number. */
+static int64_t pattern_of(const dk_config *c, const dk_architecture *row)
+{
+    if (has_pattern(c, row->pattern)) return row->pattern;
+    for (int64_t n = 2; row->has & DK_HAS_PATTERN && n <= c->layers + 1; n++)
+        if (has_pattern(c, n)) return n;
+    return 0;
+}
+
 /* The activation is what llama.cpp computes with for the family, whatever a file says. */
 static dk_activation usual_activation(const dk_architecture *row)
 {
@@ -52,10 +68,15 @@ static int32_t is_close(double a, double b) { return fabs(a - b) <= 1e-6 * fabs(
 
 static const char *unsaid_scales(const dk_config *c, const dk_architecture *row)
 {
+    double root = row->embedding_root ? sqrt((double)c->hidden_size) : 1;
+    int64_t width = row->gguf_large && c->layers == row->gguf_large ? c->hidden_size / c->heads : c->head_dim;
     if (row->has & DK_HAS_MULTIPLIERS) return NULL;
-    if (!is_close(c->attention_scale, 1 / sqrt((double)c->head_dim))) return "a scale of attention scores of its own";
-    if (c->embedding_scale != 1 || c->residual_scale != 1 || c->logit_scale != 1) return "scaled activations";
-    if (c->logit_softcap != 0 || c->attention_softcap != 0) return "soft caps";
+    if (!is_close(c->attention_scale, 1 / sqrt((double)width))) return "a scale of attention scores of its own";
+    if (!is_close(c->embedding_scale, root) || c->residual_scale != 1 || c->logit_scale != 1)
+        return "scaled activations";
+    if (row->has & DK_HAS_SOFTCAPS && (c->attention_softcap != 0) == (row->attention_softcap != 0)) return NULL;
+    if (c->logit_softcap != 0 || c->attention_softcap != 0 || row->has & DK_HAS_SOFTCAPS)
+        return "soft caps, or none, against its family's custom";
     return NULL;
 }
 
@@ -64,7 +85,7 @@ static int32_t rotates_as_usual(const dk_config *c, const dk_architecture *row)
 {
     for (int64_t i = 0; i < c->layers; i++) {
         int32_t usual = row->has & DK_HAS_UNROTATED ? (i + 1) % 4 != 0 : 1;
-        if (!row->learned_positions && c->layer_rope[i] != usual) return 0;
+        if (!row->learned_positions && (c->layer_rope[i] != 0) != usual) return 0;
     }
     return 1;
 }
@@ -92,7 +113,10 @@ static const char *unsaid(const dk_config *c, const dk_architecture *row)
     if (c->activation != usual_activation(row)) return "another activation than its family's";
     if (c->scale_by_layer) return "attention scores divided by the layer's number";
     if ((why = unsaid_scales(c, row)) || (why = unsaid_rope(c, row))) return why;
-    if (row->window == DK_WINDOW_UPPER && has_window(c, &window)) return "sliding windows of some layers";
+    if (c->local_rope.kind == DK_ROPE_LINEAR) return "scaled positions of layers that slide";
+    if (row->window == DK_WINDOW_PATTERN) return pattern_of(c, row) ? NULL : "sliding windows without a pattern";
+    if ((row->window == DK_WINDOW_UPPER || row->window == DK_WINDOW_UNROTATED) && has_window(c, &window))
+        return "sliding windows of some layers";
     if (has_window(c, &window) < 0) return "sliding windows of some layers";
     return NULL;
 }
@@ -136,6 +160,16 @@ static void put_multipliers(const writer *out, const dk_config *config)
     put_f32(out, "logit_scale", 1 / config->logit_scale);
 }
 
+static void put_softcaps(const writer *out, const dk_config *config)
+{
+    int64_t pattern = pattern_of(config, out->row);
+    if (config->attention_softcap != 0) put_f32(out, "attn_logit_softcapping", config->attention_softcap);
+    if (config->logit_softcap != 0) put_f32(out, "final_logit_softcapping", config->logit_softcap);
+    if (pattern != out->row->pattern) put_u32(out, "attention.sliding_window_pattern", pattern);
+    if (out->row->has & DK_HAS_LOCAL_ROPE && config->local_rope.theta != 10000)
+        put_f32(out, "rope.freq_base_swa", config->local_rope.theta);
+}
+
 int32_t dk_gguf_put_config(dk_gguf_keys *keys, const dk_config *config, int64_t vocab_size, dk_error *err)
 {
     const writer out = {keys, dk_architecture_find(config->architecture)};
@@ -156,9 +190,10 @@ int32_t dk_gguf_put_config(dk_gguf_keys *keys, const dk_config *config, int64_t 
     put_u32(&out, "attention.value_length", config->head_dim);
     put_f32(&out, config->norm == DK_NORM_RMS ? "attention.layer_norm_rms_epsilon" : "attention.layer_norm_epsilon",
             config->norm_epsilon);
-    if (has_window(config, &window)) put_u32(&out, "attention.sliding_window", window);
+    if (has_window(config, &window) != 0) put_u32(&out, "attention.sliding_window", window);
     if (!out.row->learned_positions) put_rope(&out, config);
     if (out.row->has & DK_HAS_MULTIPLIERS) put_multipliers(&out, config);
+    if (out.row->has & DK_HAS_SOFTCAPS) put_softcaps(&out, config);
     return DK_OK;
 }
 

@@ -60,12 +60,12 @@ typedef struct dk_config {
     dk_qk_norm qk_norm;
     int32_t learned_positions; /* GPT-2's wpe */
     int32_t tied;              /* head = embedding */
-    dk_rope_config rope;
+    dk_rope_config rope, local_rope;
     double attention_scale; /* of q.k */
     /* 1, 1, 1, 0, 0 where unused */
     double embedding_scale, residual_scale, logit_scale, logit_softcap, attention_softcap;
     int64_t *window;       /* [layers]: sliding window of each layer, 0 = full */
-    uint8_t *layer_rope;   /* [layers]: 1 = rope in this layer */
+    uint8_t *layer_rope;   /* [layers]: 1 = rope in this layer, 2 = local_rope */
     int64_t bos, eos, pad; /* -1 = none; eos is the first of stops */
     int32_t *stops;        /* [stop_count]: ids that end a text, of every file that names some */
     int64_t stop_count;

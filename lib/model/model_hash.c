@@ -41,6 +41,10 @@ static void put_config(const dk_config *config, dk_strbuf *out)
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) put_i64(out, numbers[i]);
     for (size_t i = 0; i < sizeof reals / sizeof *reals; i++) put_f64(out, reals[i]);
     for (int64_t i = 0; i < config->layers; i++) put_i64(out, config->window[i] * 2 + config->layer_rope[i]);
+    if (config->local_rope.kind != DK_ROPE_NONE) {
+        put_f64(out, config->local_rope.theta);
+        put_f64(out, config->local_rope.factor);
+    }
     if (rope->query_scale != 0) put_f64(out, rope->query_scale);
     for (int64_t i = 0; rope->short_factors && i < rope->dims / 2; i++) {
         put_f64(out, rope->short_factors[i]);

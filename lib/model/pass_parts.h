@@ -14,8 +14,8 @@ int64_t dk_rope_table_bytes(const dk_backend *backend, const dk_rope_config *rop
 int64_t dk_rope_shift(const dk_rope_config *rope, int64_t length);
 
 typedef struct dk_rotation { /* the tables that the layers of a model rotate by; absent without rope */
-    dk_buffer *buffers[2];
-    dk_view queries, keys;
+    dk_buffer *buffers[3];
+    dk_view queries, keys, local;
 } dk_rotation;
 /* What was made before a failure is the caller's to free. */
 int32_t dk_rotation_create(dk_backend *backend, const dk_config *config, int64_t positions, dk_rotation *out,

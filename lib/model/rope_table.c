@@ -174,7 +174,9 @@ static int32_t scales_queries(const dk_config *config) { return config->rope.que
 int64_t dk_rotation_bytes(const dk_backend *backend, const dk_config *config, int64_t positions)
 {
     if (config->rope.kind == DK_ROPE_NONE) return 0;
-    return dk_rope_table_bytes(backend, &config->rope, positions) * (1 + scales_queries(config));
+    int64_t bytes = dk_rope_table_bytes(backend, &config->rope, positions) * (1 + scales_queries(config));
+    if (config->local_rope.kind == DK_ROPE_NONE) return bytes;
+    return bytes + dk_rope_table_bytes(backend, &config->local_rope, positions);
 }
 
 int32_t dk_rotation_create(dk_backend *backend, const dk_config *config, int64_t positions, dk_rotation *out,
@@ -186,6 +188,8 @@ int32_t dk_rotation_create(dk_backend *backend, const dk_config *config, int64_t
     out->queries = out->keys;
     if (scales_queries(config))
         DK_TRY(dk_rope_table(backend, &config->rope, positions, 1, &out->buffers[1], &out->queries, err));
+    if (config->local_rope.kind != DK_ROPE_NONE)
+        DK_TRY(dk_rope_table(backend, &config->local_rope, positions, 0, &out->buffers[2], &out->local, err));
 out:
     return rc;
 }

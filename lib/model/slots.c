@@ -79,6 +79,23 @@ static const dk_slot dk_olmo2_slots_at[] = {
 };
 TABLE(dk_olmo2_slots);
 
+/* Norms stand before and behind the branches. */
+static const dk_slot dk_gemma2_slots_at[] = {
+    LLAMA_TRUNK,
+    LLAMA_INPUT_NORM,
+    LLAMA_PROJECTIONS,
+    LLAMA_HEAD_NORMS(HEAD, HEAD),
+    LLAMA_OUT,
+    NORM(LLAMA("post_attention_layernorm.weight"), BLK("post_attention_norm.weight"), dk_layer, attention_post_norm,
+         ALWAYS, HIDDEN),
+    NORM(LLAMA("pre_feedforward_layernorm.weight"), BLK("ffn_norm.weight"), dk_layer, mlp_norm, ALWAYS, HIDDEN),
+    LLAMA_GATE_UP,
+    LLAMA_DOWN,
+    NORM(LLAMA("post_feedforward_layernorm.weight"), BLK("post_ffw_norm.weight"), dk_layer, mlp_post_norm, ALWAYS,
+         HIDDEN),
+};
+TABLE(dk_gemma2_slots);
+
 static const dk_slot dk_phi3_slots_at[] = {
     LLAMA_TRUNK,
     LLAMA_INPUT_NORM,

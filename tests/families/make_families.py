@@ -27,7 +27,8 @@ TRAINED = {  # folder: (model_type, keys beside the sizes)
                                         sliding_window=5, attention_bias=True, mlp_bias=True)),
 }
 TEACHERS = {}
-DEFAULTS = ["gpt2", "llama", "mistral", "qwen2", "qwen3", "granite", "smollm3", "ministral3", "olmo2", "phi3"]
+DEFAULTS = ["gpt2", "llama", "mistral", "qwen2", "qwen3", "granite", "smollm3", "ministral3", "olmo2", "phi3",
+            "gemma", "gemma2", "gemma3_text"]
 
 
 def randomise(model, seed):

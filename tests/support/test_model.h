@@ -184,6 +184,16 @@ static const char *const tiny_configs[] = {
     "\"sliding_window\":4,\"partial_rotary_factor\":0.5,\"rope_scaling\":{\"type\":\"longrope\",\"short_factor\":[1.0,"
     "1.5],"
     "\"long_factor\":[2.0,4.0]}}",
+    "{\"model_type\":\"gemma2\",\"hidden_size\":8,\"num_attention_heads\":2,\"num_key_value_heads\":1,\"head_dim\":4,"
+    "\"num_hidden_layers\":2,\"intermediate_size\":10,\"vocab_size\":13,\"max_position_embeddings\":24,\"sliding_"
+    "window\":3,"
+    "\"attn_logit_softcapping\":2.0,\"final_logit_softcapping\":3.0,\"query_pre_attn_scalar\":6,\"tie_word_"
+    "embeddings\":true}",
+    "{\"model_type\":\"gemma3_text\",\"hidden_size\":8,\"num_attention_heads\":2,\"num_key_value_heads\":1,\"head_"
+    "dim\":4,"
+    "\"num_hidden_layers\":3,\"intermediate_size\":10,\"vocab_size\":13,\"max_position_embeddings\":24,\"sliding_"
+    "window\":3,"
+    "\"sliding_window_pattern\":2,\"query_pre_attn_scalar\":6,\"tie_word_embeddings\":true}",
 };
 enum { TINY_CONFIGS = sizeof tiny_configs / sizeof *tiny_configs };
 

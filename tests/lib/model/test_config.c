@@ -181,7 +181,13 @@ static void check_defaults(const dk_node *want)
     CHECK_NEAR(c.norm_epsilon, number_of(want, "rms_norm_eps", c.norm == DK_NORM_RMS ? NULL : "layer_norm_eps", 1e-5),
                0);
     CHECK_NEAR(c.initializer_range, number_of(want, "initializer_range", NULL, 0), 0);
-    const dk_node *rope = dk_node_get(want, "rope_parameters");
+    const dk_node *rope = dk_node_get(want, "rope_parameters"), *local = dk_node_get(rope, "sliding_attention");
+    CHECK_NEAR(c.attention_softcap, number_of(want, "attn_logit_softcapping", NULL, 0), 0);
+    CHECK_NEAR(c.logit_softcap, number_of(want, "final_logit_softcapping", NULL, 0), 0);
+    double scale = 1 / sqrt(number_of(want, "query_pre_attn_scalar", NULL, (double)c.head_dim));
+    CHECK_NEAR(c.attention_scale, number_of(want, "attention_multiplier", NULL, scale), 1e-15);
+    if (local) check_default_rope(name, local, &c.local_rope, c.head_dim);
+    if (local) rope = dk_node_get(rope, "full_attention");
     if (rope && rope->type == DK_NODE_MAP) check_default_rope(name, rope, &c.rope, c.head_dim);
     check_default_layers(&c, want);
     dk_config_free(host, &c);
@@ -379,10 +385,10 @@ TEST(refuses_unknown)
 {
     setup();
     expect("[]", DK_E_FORMAT, "config.json");
-    expect("{}", DK_E_FORMAT, "no model_type; supported are gpt2, granite, llama");
+    expect("{}", DK_E_FORMAT, "no model_type; supported are gemma, gemma2, gemma3_text, gpt2, granite, llama");
     expect("{\"model_type\":3}", DK_E_FORMAT, "model_type");
     expect("{\"model_type\":\"mamba\"}", DK_E_UNSUPPORTED,
-           "'mamba' is not supported; supported are gpt2, granite, llama");
+           "'mamba' is not supported; supported are gemma, gemma2, gemma3_text, gpt2, granite, llama");
     expect("{\"model_type\":\"llama\",\"hidden_act\":\"quick_gelu\"}", DK_E_UNSUPPORTED,
            "hidden_act 'quick_gelu' is not supported; supported are silu");
     expect("{\"model_type\":\"gpt2\",\"activation_function\":\"tanh\"}", DK_E_UNSUPPORTED,
@@ -559,11 +565,14 @@ TEST(published_configs_agree)
                                        "qwen2",
                                        "qwen3",
                                        "smollm",
+                                       "gemma",
+                                       "gemma2",
+                                       "gemma3_text",
                                        "granite",
                                        "olmo2",
                                        "phi3",
                                        "smollm3"};
-    static const char *const others[] = {"gemma", "gemma2", "gemma3_text", "gpt_neox", "stablelm"};
+    static const char *const others[] = {"gpt_neox", "stablelm"};
     char path[1200];
     setup();
     if (!test_assets()) SKIP("DISTILL_TEST_ASSETS is not set");
@@ -588,7 +597,7 @@ TEST(published_configs_agree)
         REQUIRE_OK(dk_json_open(host, path, &doc, &err));
         CHECK_INT(dk_config_read(host, doc, &config, &err), DK_E_UNSUPPORTED);
         CHECK_HAS(err.message, others[i]);
-        CHECK_HAS(err.message, "supported are gpt2, granite");
+        CHECK_HAS(err.message, "supported are gemma, gemma2, gemma3_text, gpt2, granite");
         dk_document_free(doc);
     }
 }

@@ -41,6 +41,12 @@ static const char *const families[] = {
     "{\"model_type\":\"phi3\"," SMALL ",\"partial_rotary_factor\":0.5,\"original_max_position_embeddings\":16,"
     "\"rope_scaling\":{\"type\":\"longrope\",\"short_factor\":[1.0,1.5],\"long_factor\":[2.0,4.25]},"
     "\"tie_word_embeddings\":true}",
+    "{\"model_type\":\"gemma\"," SMALL ",\"num_key_value_heads\":1,\"head_dim\":6}",
+    "{\"model_type\":\"gemma2\"," SMALL ",\"num_key_value_heads\":2,\"head_dim\":8,\"query_pre_attn_scalar\":8,"
+    "\"sliding_window\":6}",
+    "{\"model_type\":\"gemma3_text\"," SMALL ",\"num_key_value_heads\":2,\"head_dim\":8,\"query_pre_attn_scalar\":8,"
+    "\"sliding_window\":6,\"sliding_window_pattern\":2,\"rope_local_base_freq\":500.0,\"rope_scaling\":{\"rope_type\":"
+    "\"linear\",\"factor\":8.0}}",
     "{\"model_type\":\"gpt2\",\"vocab_size\":37,\"n_embd\":32,\"n_layer\":2,\"n_head\":4,\"n_positions\":32}",
 };
 enum { FAMILIES = sizeof families / sizeof *families };

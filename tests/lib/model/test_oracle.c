@@ -27,7 +27,10 @@ static const struct {
                 {"granite", "granite"},
                 {"smollm3", "smollm3"},
                 {"olmo2", "olmo2"},
-                {"phi3", "phi3"}};
+                {"phi3", "phi3"},
+                {"gemma", "gemma"},
+                {"gemma2", "gemma2"},
+                {"gemma3_text", "gemma3_text"}};
 /* Made by tests/families/make_families.py, where it is said what each is there for. */
 static const char *const ours[] = {"llama_rope_dynamic", "ministral3", "phi4_mini", "smollm3_sliding"};
 enum { FAMILIES = sizeof families / sizeof *families, OURS = sizeof ours / sizeof *ours, MOST_LAYERS = 8 };
@@ -157,7 +160,7 @@ static void check_loss(figures *x, const run *r, double *logits, int64_t vocab)
 }
 
 /* ---- one case ---- */
-static void evaluate(figures *x, run *r, dk_pass *pass, int64_t taps, dk_view z, dk_view dhidden)
+static void evaluate(figures *x, run *r, dk_pass *pass, int64_t taps, dk_view z, dk_view dz, dk_view dhidden)
 {
     dk_error err = {0};
     dk_queue queue;
@@ -172,9 +175,9 @@ static void evaluate(figures *x, run *r, dk_pass *pass, int64_t taps, dk_view z,
     if (r->logits) check_logits(x, r, logits, model->config.vocab_size);
     if (taps) check_hidden(x, pass, taps);
     check_loss(x, r, logits, model->config.vocab_size);
-    write_view(&x->f, z, logits);
+    write_view(&x->f, dz, logits);
     free(logits);
-    dk_head_backward(&queue, model, DK_PRECISION_FULL, dk_pass_hidden(pass), z, z, dhidden, 0);
+    dk_head_backward(&queue, model, DK_PRECISION_FULL, dk_pass_hidden(pass), z, dz, dhidden, 0);
     CHECK_OK(dk_queue_wait(&queue, &err));
     REQUIRE_OK(dk_pass_backward(pass, dhidden, &err));
 }
@@ -184,7 +187,7 @@ static void check_run(figures *x, run *r, int32_t tapped)
     dk_error err = {0};
     dk_pass *pass = NULL;
     dk_arena arena;
-    dk_view z = dk_view_none(), dhidden = dk_view_none();
+    dk_view z = dk_view_none(), dz = dk_view_none(), dhidden = dk_view_none();
     dk_tap_spec taps[MOST_LAYERS];
     int64_t layers = x->f.model->config.layers;
     dk_pass_spec spec = {
@@ -194,12 +197,13 @@ static void check_run(figures *x, run *r, int32_t tapped)
     dk_arena_init(&arena, x->f.backend);
     for (int measured = 0; measured < 2; measured++) {
         z = dk_arena_2d(&arena, x->f.backend->real, r->rows, x->f.model->config.vocab_size);
+        dz = dk_arena_2d(&arena, x->f.backend->real, r->rows, x->f.model->config.vocab_size);
         dhidden = dk_arena_2d(&arena, x->f.backend->real, r->rows, x->f.model->config.hidden_size);
         if (!measured) CHECK_OK(dk_arena_commit(&arena, &err));
     }
     CHECK_OK(dk_pass_create(x->f.model, &spec, &pass, &err));
     if (pass) {
-        evaluate(x, r, pass, spec.tap_count, z, dhidden);
+        evaluate(x, r, pass, spec.tap_count, z, dz, dhidden);
         check_gradients(x, r);
     }
     dk_pass_free(pass);

@@ -592,7 +592,7 @@ TEST(gguf_is_refused_by_name)
     gguf_align(&bytes, 32), put_zeros(&bytes, 32);
     CHECK(write_bytes(&bytes, path_in(folder, "m.gguf")));
     expect_open(path_in(folder, "m.gguf"), DK_E_UNSUPPORTED,
-                "general.architecture 'mamba' is not supported; supported are gpt2");
+                "general.architecture 'mamba' is not supported; supported are gemma");
     free_bytes(&bytes);
     gguf_begin(&bytes, 3, 1, 1), gguf_text(&bytes, "general.architecture", "llama"),
         gguf_tensor(&bytes, "token_embd.weight", 2, (const int64_t[]){1, 1}, 0, 0);
