@@ -45,6 +45,29 @@ static const dk_config_keys gpt2_keys = {
     .epsilon = "layer_norm_epsilon",
 };
 
+static const dk_config_keys layer_norm_keys = {
+    .hidden = {"hidden_size"},
+    .layers = {"num_hidden_layers"},
+    .heads = {"num_attention_heads"},
+    .inner = {"intermediate_size"},
+    .positions = {"max_position_embeddings"},
+    .activation = {"hidden_act"},
+    .epsilon = "layer_norm_eps",
+    .theta = "rope_theta",
+    .partial = "partial_rotary_factor",
+};
+static const dk_config_keys gpt_neox_keys = {
+    .hidden = {"hidden_size"},
+    .layers = {"num_hidden_layers"},
+    .heads = {"num_attention_heads"},
+    .inner = {"intermediate_size"},
+    .positions = {"max_position_embeddings"},
+    .activation = {"hidden_act"},
+    .epsilon = "layer_norm_eps",
+    .theta = "rotary_emb_base",
+    .partial = "rotary_pct",
+};
+
 static const dk_architecture table[] = {
     {.name = "gpt2",
      .class_name = "GPT2LMHeadModel",
@@ -251,6 +274,75 @@ static const dk_architecture table[] = {
      .pattern = 6,
      .tied = 1,
      .activation = "gelu_pytorch_tanh"},
+    {.name = "gpt_neox",
+     .class_name = "GPTNeoXForCausalLM",
+     .gguf = "gptneox",
+     .prefix = "gpt_neox.",
+     .keys = &gpt_neox_keys,
+     .slots = &dk_gpt_neox_slots,
+     .norm = DK_NORM_LAYER,
+     .fused_qkv = 1,
+     .interleaved = 1,
+     .parallel = 1,
+     .heads_alone = 1,
+     .has = DK_HAS_PARTIAL | DK_HAS_PARALLEL,
+     .bias = DK_BIAS_KEY,
+     .attention_bias = 1,
+     .mlp_bias = 1,
+     .vocab_size = 50432,
+     .hidden_size = 6144,
+     .layers = 44,
+     .heads = 64,
+     .inner = 24576,
+     .positions = 2048,
+     .bos = 0,
+     .eos = 2,
+     .epsilon = 1e-5,
+     .partial = 0.25,
+     .activation = "gelu"},
+    {.name = "phi",
+     .class_name = "PhiForCausalLM",
+     .gguf = "phi2",
+     .prefix = "model.",
+     .keys = &layer_norm_keys,
+     .slots = &dk_phi_slots,
+     .norm = DK_NORM_LAYER,
+     .parallel = 1,
+     .has = DK_HAS_PARTIAL,
+     .bias = DK_BIAS_ALL,
+     .vocab_size = 51200,
+     .hidden_size = 2048,
+     .layers = 24,
+     .heads = 32,
+     .inner = 8192,
+     .positions = 2048,
+     .bos = 1,
+     .eos = 2,
+     .epsilon = 1e-5,
+     .partial = 0.5,
+     .activation = "gelu_new"},
+    {.name = "stablelm",
+     .class_name = "StableLmForCausalLM",
+     .gguf = "stablelm",
+     .prefix = "model.",
+     .keys = &layer_norm_keys,
+     .slots = &dk_stablelm_slots,
+     .norm = DK_NORM_LAYER,
+     .gated = 1,
+     .has = DK_HAS_PARTIAL | DK_HAS_PARALLEL,
+     .bias = DK_BIAS_QKV_KEY,
+     .vocab_size = 50304,
+     .hidden_size = 2560,
+     .layers = 32,
+     .heads = 32,
+     .kv_heads = 32,
+     .inner = 6912,
+     .positions = 4096,
+     .bos = 0,
+     .eos = 0,
+     .epsilon = 1e-5,
+     .partial = 0.25,
+     .activation = "silu"},
     {.name = "granite",
      .class_name = "GraniteForCausalLM",
      .gguf = "granite",
@@ -372,10 +464,9 @@ static const dk_architecture table[] = {
 
 const char *dk_architectures(void)
 {
-    return "gemma, gemma2, gemma3_text, gpt2, granite, llama (SmolLM, TinyLlama, ... too), ministral3, mistral, olmo2, "
-           "phi3 (Phi-4-mini too), "
-           "qwen2, "
-           "qwen3, smollm3";
+    return "gemma, gemma2, gemma3_text, gpt2, gpt_neox (Pythia), granite, llama (SmolLM, TinyLlama, ... too), "
+           "ministral3, "
+           "mistral, olmo2, phi, phi3 (Phi-4-mini too), qwen2, qwen3, smollm3, stablelm";
 }
 
 const dk_architecture *dk_architecture_find(const char *model_type)

@@ -24,14 +24,16 @@ typedef enum { /* when a tensor is there */
                DK_WHEN_QKV_BIAS,
                DK_WHEN_OUT_BIAS,
                DK_WHEN_MLP_BIAS,
-               DK_WHEN_QK_NORM
+               DK_WHEN_QK_NORM,
+               DK_WHEN_SEQUENTIAL
 } dk_when;
 typedef enum { DK_INIT_NORMAL = 0, DK_INIT_ONE, DK_INIT_ZERO } dk_init;
 typedef enum { /* how GGUF differs from HF, whose layout is the one in memory */
                DK_GGUF_SAME = 0,
                DK_GGUF_TRANSPOSED,
                DK_GGUF_ROTATED, /* where the family says so: in a head's rows, (i, i + d/2) are neighbours */
-               DK_GGUF_SHIFTED  /* norms: the family's offset is part of the weight */
+               DK_GGUF_SHIFTED, /* norms: the family's offset is part of the weight */
+               DK_GGUF_GROUPED  /* q, k and v of each head in turn; in GGUF all of q, all of k, all of v */
 } dk_gguf_layout;
 typedef struct dk_slot {
     const char *name, *gguf; /* in the files; %d stands for the block */
@@ -46,7 +48,8 @@ typedef struct dk_slots {
     const dk_slot *at;
     int32_t count;
 } dk_slots;
-extern const dk_slots dk_gemma2_slots, dk_gpt2_slots, dk_llama_slots, dk_olmo2_slots, dk_phi3_slots;
+extern const dk_slots dk_gemma2_slots, dk_gpt2_slots, dk_gpt_neox_slots, dk_llama_slots, dk_olmo2_slots, dk_phi_slots,
+    dk_phi3_slots, dk_stablelm_slots;
 
 /* ---- one family: names of config keys, class defaults, tensors ---- */
 typedef struct dk_config_keys { /* the second name is an alias; NULL = none */
@@ -57,8 +60,9 @@ typedef enum {
     DK_BIAS_NEVER = 0,
     DK_BIAS_KEY,
     DK_BIAS_QKV,
+    DK_BIAS_QKV_KEY,
     DK_BIAS_ALL
-} dk_bias_rule; /* KEY: attention_bias gives q, k, v and out one */
+} dk_bias_rule; /* KEY: attention_bias gives q, k, v and out one; QKV_KEY: use_qkv_bias gives q, k and v one */
 typedef enum {
     DK_WINDOW_NEVER = 0,
     DK_WINDOW_ALL,
@@ -75,6 +79,7 @@ enum {            /* what some families alone have a key for */
        DK_HAS_LENGTH_BESIDE = 16, /* original_max_position_embeddings beside rope_parameters comes first */
        DK_HAS_SOFTCAPS = 32,      /* of attention scores and logits, and the scale of the scores */
        DK_HAS_LOCAL_ROPE = 64,    /* rotary positions of their own for layers that slide */
+       DK_HAS_PARALLEL = 256,     /* whether both branches start from one point is said by a key */
        DK_HAS_PATTERN = 128       /* a key for the n of DK_WINDOW_PATTERN */
 };
 typedef struct dk_architecture {
@@ -83,7 +88,7 @@ typedef struct dk_architecture {
     const dk_config_keys *keys;
     const dk_slots *slots;
     dk_norm_kind norm;
-    int32_t gated, in_out, fused_qkv, fused_up, learned_positions;
+    int32_t gated, in_out, fused_qkv, fused_up, interleaved, parallel, learned_positions;
     int32_t heads_alone; /* as many key heads as heads, which share hidden_size out: no keys for either */
     dk_qk_norm qk_norm;
     uint32_t has;           /* DK_HAS_ */
@@ -91,7 +96,8 @@ typedef struct dk_architecture {
     int32_t embedding_root; /* embeddings are multiplied by sqrt(hidden_size) */
     int32_t gelu_is_tanh;   /* files say gelu and mean the other one */
     dk_bias_rule bias;
-    int32_t mlp_bias_key;
+    int32_t attention_bias; /* the default of its key */
+    int32_t mlp_bias_key, mlp_bias;
     dk_window_rule window;
     int32_t gguf_rotated;
     int64_t gguf_large;         /* layers of the model whose scores llama.cpp scales by hidden_size / heads */
@@ -112,6 +118,8 @@ const dk_architecture *dk_architecture_find_gguf(const char *name);
 int32_t dk_fail_architecture(const char *file, const char *key, const char *name,
                              dk_error *err); /* lists the known ones */
 
+/* What the family calls its head. */
+const char *dk_head_name(const dk_architecture *row);
 int32_t dk_slot_present(const dk_slot *slot, const dk_config *config);
 int64_t dk_dim_size(dk_dim dim, const dk_config *config);
 /* Pattern with its %d replaced. */

@@ -14,7 +14,8 @@ dk_view dk_gradient_of(const dk_parameter *parameter)
 
 dk_view dk_qkv_part(const dk_config *config, dk_view qkv, int32_t part)
 {
-    int64_t q = config->heads * config->head_dim, kv = config->kv_heads * config->head_dim;
+    int64_t dim = config->head_dim, q = config->heads * dim, kv = config->kv_heads * dim;
+    if (config->interleaved) return dk_view_columns(dk_view_split(qkv, config->heads), part * dim, dim);
     if (part == 0) return dk_view_split(dk_view_columns(qkv, 0, q), config->heads);
     return dk_view_split(dk_view_columns(qkv, part == 1 ? q : q + kv, kv), config->kv_heads);
 }
@@ -165,6 +166,7 @@ static dk_view projected(const dk_workset *set, const dk_block *block, const dk_
 /* The same for the MLP. */
 static dk_view expanded(const dk_workset *set, const dk_block *block, const dk_layer *w)
 {
+    if (!w->mlp_norm && set->model->config.parallel) return dk_used_rows(set, block->normed);
     return dk_used_rows(set, w->mlp_norm ? block->mlp_normed : block->residual);
 }
 
@@ -225,7 +227,7 @@ void dk_block_expand(const dk_workset *set, const dk_block *block, int64_t layer
     add_branch(set, x, dk_used_rows(set, set->branch), residual);
     if (w->mlp_norm) {
         dk_norm_args norm = dk_norm_of(c, w->mlp_norm, w->mlp_norm_bias);
-        ops->norm(set->queue, &norm, residual, dk_used_rows(set, block->mlp_normed),
+        ops->norm(set->queue, &norm, c->parallel ? x : residual, dk_used_rows(set, block->mlp_normed),
                   dk_used_rows(set, block->mlp_stats));
     }
     ops->linear_forward(set->queue, w->up_linear, set->precision, expanded(set, block, w), up);
@@ -289,7 +291,8 @@ static dk_view post_norm_backward(const dk_workset *set, const dk_parameter *pos
     return dout;
 }
 
-static void mlp_backward(const dk_workset *set, const dk_block *block, int64_t layer, dk_view dx)
+/* With one norm for both branches its gradient is left in set->branch for input_norm_backward. */
+static void mlp_backward(const dk_workset *set, const dk_block *block, int64_t layer, dk_view x, dk_view dx)
 {
     const dk_config *c = &set->model->config;
     const dk_ops *ops = set->queue->backend->ops;
@@ -298,16 +301,18 @@ static void mlp_backward(const dk_workset *set, const dk_block *block, int64_t l
             dactive = dk_used_rows(set, set->dactive);
     dk_view dout =
         post_norm_backward(set, w->mlp_post_norm, block->mlp_out, block->mlp_out_stats, branch_gradient(set, dx));
-    dk_view dinput = w->mlp_norm ? dk_used_rows(set, set->branch) : dx;
+    int32_t in_place = !w->mlp_norm && !c->parallel; /* the MLP reads the residual stream itself */
+    dk_view dinput = in_place ? dx : dk_used_rows(set, set->branch);
     ops->linear_backward_weight(set->queue, w->down_linear, set->precision, dk_used_rows(set, block->active), dout);
     ops->linear_backward_input(set->queue, w->down_linear, set->precision, dout, dactive, 0);
     ops->glu_backward(set->queue, c->activation, gate_of(c, up), up_of(c, up), dactive, gate_of(c, dup), up_of(c, dup));
     ops->linear_backward_weight(set->queue, w->up_linear, set->precision, expanded(set, block, w), dup);
-    ops->linear_backward_input(set->queue, w->up_linear, set->precision, dup, dinput, !w->mlp_norm);
+    ops->linear_backward_input(set->queue, w->up_linear, set->precision, dup, dinput, in_place);
     if (!w->mlp_norm) return;
     dk_norm_args norm = dk_norm_of(c, w->mlp_norm, w->mlp_norm_bias);
-    ops->norm_backward(set->queue, &norm, dk_used_rows(set, block->residual), dk_used_rows(set, block->mlp_stats),
-                       dinput, dx, 1, dk_gradient_of(w->mlp_norm), dk_gradient_of(w->mlp_norm_bias));
+    ops->norm_backward(set->queue, &norm, c->parallel ? x : dk_used_rows(set, block->residual),
+                       dk_used_rows(set, block->mlp_stats), dinput, dx, 1, dk_gradient_of(w->mlp_norm),
+                       dk_gradient_of(w->mlp_norm_bias));
 }
 
 /* In place: reads pre_norm, and puts its gradient where that of q or k was. */
@@ -357,7 +362,8 @@ static void input_norm_backward(const dk_workset *set, const dk_block *block, co
     dk_view dweight = dk_gradient_of(w->attention_norm), dbias = dk_gradient_of(w->attention_norm_bias);
     dk_norm_args norm = dk_norm_of(&set->model->config, w->attention_norm, w->attention_norm_bias);
     if (!want_input && !dk_view_present(dweight) && !dk_view_present(dbias)) return;
-    ops->linear_backward_input(set->queue, w->qkv_linear, set->precision, dqkv, dnormed, 0);
+    ops->linear_backward_input(set->queue, w->qkv_linear, set->precision, dqkv, dnormed,
+                               set->model->config.parallel && !w->mlp_norm);
     ops->norm_backward(set->queue, &norm, x, dk_used_rows(set, block->norm_stats), dnormed,
                        want_input ? dx : dk_view_none(), 1, dweight, dbias);
 }
@@ -368,8 +374,10 @@ void dk_block_backward(const dk_workset *set, const dk_block *block, int64_t lay
     const dk_ops *ops = set->queue->backend->ops;
     const dk_layer *w = &set->model->layers[layer];
     dk_view dqkv = dk_used_rows(set, set->dqkv);
-    mlp_backward(set, block, layer, dx);
-    attention_backward(set, block, layer, dx, taps);
+    /* dx is the gradient of both branches where they are parallel: attention reads it before the MLP adds to it. */
+    if (set->model->config.parallel) attention_backward(set, block, layer, dx, taps);
+    mlp_backward(set, block, layer, x, dx);
+    if (!set->model->config.parallel) attention_backward(set, block, layer, dx, taps);
     ops->linear_backward_weight(set->queue, w->qkv_linear, set->precision, projected(set, block, w, x), dqkv);
     if (w->attention_norm) input_norm_backward(set, block, w, x, dx, want_input);
     else if (want_input) ops->linear_backward_input(set->queue, w->qkv_linear, set->precision, dqkv, dx, 1);

@@ -14,11 +14,11 @@ struct dk_cache {
     dk_arena arena;
     dk_workset set;
     dk_block block;
-    dk_view ids, places;      /* I32 [max_rows]; places: where a row's key and value stand */
-    dk_view last_rows;        /* I32 [sequences] */
-    dk_view x, last, hidden;  /* [max_rows, hidden], [sequences, hidden] twice */
-    dk_view *keys, *values;   /* [layers] of [pages*DK_PAGE, kv_heads*head_dim] */
-    dk_view narrow;           /* [max_rows, kv_heads*head_dim] on their way there; absent where they are real */
+    dk_view ids, places;     /* I32 [max_rows]; places: where a row's key and value stand */
+    dk_view last_rows;       /* I32 [sequences] */
+    dk_view x, last, hidden; /* [max_rows, hidden], [sequences, hidden] twice */
+    dk_view *keys, *values;  /* [layers] of [pages*DK_PAGE, kv_heads*head_dim] */
+    dk_view narrow; /* [max_rows, kv_heads*head_dim] on their way there; absent where they lie as they are kept */
     int64_t *offsets, *count; /* [sequences (+ 1)] of the call at work */
     const int32_t **of;       /* [sequences] pages of those of the call at work */
     int32_t *numbers;         /* [max of max_rows, sequences] on their way in */
@@ -39,7 +39,7 @@ static void plan(dk_cache *cache, dk_arena *arena)
     cache->hidden = dk_arena_2d(arena, real, cache->sequences, c->hidden_size);
     dk_block_plan(arena, cache->model, cache->max_rows, 0, &cache->block);
     dk_workset_plan(arena, cache->model, cache->max_rows, 0, &cache->set);
-    if (cache->type != real) cache->narrow = dk_arena_2d(arena, cache->type, cache->max_rows, width);
+    if (cache->type != real || c->interleaved) cache->narrow = dk_arena_2d(arena, cache->type, cache->max_rows, width);
     for (int64_t l = 0; l < c->layers; l++) {
         cache->keys[l] = dk_arena_2d(arena, cache->type, places, width);
         cache->values[l] = dk_arena_2d(arena, cache->type, places, width);
@@ -255,27 +255,33 @@ static void bring_in(dk_cache *cache, const dk_tokens *tokens, const int64_t *wh
         .sequences = n, .query_offsets = cache->offsets, .key_count = cache->count, .key_pages = cache->of};
 }
 
-static void put_away(dk_cache *cache, dk_view rows, dk_view to)
+/* part [rows, kv_heads, head_dim]; its heads lie side by side, or go through `narrow`. */
+static void put_away(dk_cache *cache, dk_view part, dk_view to)
 {
     const dk_ops *ops = cache->model->backend->ops;
-    dk_view narrow = dk_used_rows(&cache->set, cache->narrow);
-    if (dk_view_present(narrow)) ops->convert(&cache->queue, rows, narrow);
-    ops->scatter_rows(&cache->queue, dk_view_present(narrow) ? narrow : rows, dk_used_rows(&cache->set, cache->places),
-                      to, 0);
+    dk_view rows = dk_used_rows(&cache->set, cache->narrow);
+    if (dk_view_present(rows)) {
+        ops->convert(&cache->queue, part, dk_view_split(rows, part.shape[1]));
+    } else {
+        rows = part;
+        rows.rank = 2;
+        rows.shape[1] = part.shape[1] * part.shape[2];
+        rows.stride[1] = 1;
+    }
+    ops->scatter_rows(&cache->queue, rows, dk_used_rows(&cache->set, cache->places), to, 0);
 }
 
 static void attend(dk_cache *cache, int64_t layer)
 {
     const dk_config *c = &cache->model->config;
     const dk_ops *ops = cache->model->backend->ops;
-    int64_t q = c->heads * c->head_dim, kv = c->kv_heads * c->head_dim;
     dk_view qkv = dk_used_rows(&cache->set, cache->block.qkv);
     dk_view keys = dk_view_split(cache->keys[layer], c->kv_heads),
             values = dk_view_split(cache->values[layer], c->kv_heads);
     dk_view attended = dk_view_split(dk_used_rows(&cache->set, cache->block.attended), c->heads);
     dk_attention_args args = dk_attention_of(&cache->set, layer);
-    put_away(cache, dk_view_columns(qkv, q, kv), cache->keys[layer]);
-    put_away(cache, dk_view_columns(qkv, q + kv, kv), cache->values[layer]);
+    put_away(cache, dk_qkv_part(c, qkv, 1), cache->keys[layer]);
+    put_away(cache, dk_qkv_part(c, qkv, 2), cache->values[layer]);
     ops->attention(&cache->queue, &args, dk_qkv_part(c, qkv, 0), keys, values, attended, dk_view_none());
 }
 

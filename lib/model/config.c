@@ -140,10 +140,12 @@ static int32_t read_activation(const reader *in, dk_error *err)
 
 static int32_t read_flags(const reader *in, dk_error *err)
 {
-    int32_t rc, key = 0, mlp = 0;
     const dk_architecture *row = in->row;
+    int32_t rc, key = 0, qkv = 0, mlp = row->mlp_bias;
     dk_config *config = in->config;
-    if (row->bias == DK_BIAS_KEY) DK_TRY(dk_node_bool(in->doc, in->root, "attention_bias", 0, &key, err));
+    if (row->bias == DK_BIAS_KEY)
+        DK_TRY(dk_node_bool(in->doc, in->root, "attention_bias", row->attention_bias, &key, err));
+    if (row->bias == DK_BIAS_QKV_KEY) DK_TRY(dk_node_bool(in->doc, in->root, "use_qkv_bias", 0, &qkv, err));
     if (row->mlp_bias_key) DK_TRY(dk_node_bool(in->doc, in->root, "mlp_bias", 0, &mlp, err));
     DK_TRY(dk_node_bool(in->doc, in->root, "tie_word_embeddings", row->tied, &config->tied, err));
     config->norm = row->norm;
@@ -151,11 +153,15 @@ static int32_t read_flags(const reader *in, dk_error *err)
     config->in_out = row->in_out;
     config->fused_qkv = row->fused_qkv;
     config->fused_up = row->fused_up;
+    config->interleaved = row->interleaved;
+    config->parallel = row->parallel;
+    if (row->has & DK_HAS_PARALLEL)
+        DK_TRY(dk_node_bool(in->doc, in->root, "use_parallel_residual", row->parallel, &config->parallel, err));
     config->learned_positions = row->learned_positions;
     config->qk_norm = row->qk_norm;
     config->norm_offset = row->norm_offset;
     config->norm_bias = row->norm == DK_NORM_LAYER;
-    config->qkv_bias = key || row->bias == DK_BIAS_QKV || row->bias == DK_BIAS_ALL;
+    config->qkv_bias = key || qkv || row->bias == DK_BIAS_QKV || row->bias == DK_BIAS_ALL;
     config->out_bias = key || row->bias == DK_BIAS_ALL;
     config->mlp_bias = mlp || row->bias == DK_BIAS_ALL;
     DK_TRY(read_activation(in, err));

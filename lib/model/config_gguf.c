@@ -226,6 +226,19 @@ out:
     return rc;
 }
 
+/* Without the key, a second norm is what tells. */
+static int32_t put_parallel(source *in, dk_error *err)
+{
+    char key[96];
+    const dk_metadata *found = dk_metadata_find(in->file, key_of(in, "use_parallel_residual", key));
+    if (found && found->type != DK_META_BOOL)
+        return dk_fail(err, DK_E_FORMAT, "%s: metadata key '%s' is not true or false", dk_checkpoint_path(in->file),
+                       key);
+    int32_t usual = in->row->parallel || !find_tensor(in, "blk.0.ffn_norm.weight");
+    put_bool(in, "use_parallel_residual", found ? found->i64 != 0 : usual);
+    return DK_OK;
+}
+
 static int32_t put_features(source *in, int64_t head_dim, dk_error *err)
 {
     int64_t window = 0, id = 0;
@@ -234,7 +247,10 @@ static int32_t put_features(source *in, int64_t head_dim, dk_error *err)
     static const char *const ids[][2] = {{"bos_token_id", "tokenizer.ggml.bos_token_id"},
                                          {"pad_token_id", "tokenizer.ggml.padding_token_id"}};
     put_bool(in, "tie_word_embeddings", head_is_tied(in));
-    if (in->row->bias == DK_BIAS_KEY) put_bool(in, "attention_bias", find_tensor(in, "blk.0.attn_q.bias") != NULL);
+    int32_t has_bias = find_tensor(in, "blk.0.attn_q.bias") || find_tensor(in, "blk.0.attn_qkv.bias");
+    if (in->row->bias == DK_BIAS_KEY) put_bool(in, "attention_bias", has_bias);
+    if (in->row->bias == DK_BIAS_QKV_KEY) put_bool(in, "use_qkv_bias", has_bias);
+    if (in->row->has & DK_HAS_PARALLEL) DK_TRY(put_parallel(in, err));
     if (in->row->mlp_bias_key) put_bool(in, "mlp_bias", find_tensor(in, "blk.0.ffn_up.bias") != NULL);
     DK_TRY(dk_metadata_i64(in->file, key_of(in, "attention.sliding_window", key), 0, INT32_MAX, 0, &window, err));
     if ((in->row->window == DK_WINDOW_ALL || in->row->window == DK_WINDOW_PATTERN) && window)

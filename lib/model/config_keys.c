@@ -19,7 +19,9 @@ typedef enum { /* which families read a key */
                BY_UNROTATED,
                BY_SOFTCAPS,
                BY_LOCAL_ROPE,
-               BY_PATTERN
+               BY_PATTERN,
+               BY_PARALLEL,
+               BY_QKV_BIAS_KEY
 } reader;
 static const struct {
     const char *key;
@@ -60,6 +62,8 @@ static const struct {
     {"final_logit_softcapping", BY_SOFTCAPS},
     {"query_pre_attn_scalar", BY_SOFTCAPS},
     {"rope_local_base_freq", BY_LOCAL_ROPE},
+    {"use_parallel_residual", BY_PARALLEL},
+    {"use_qkv_bias", BY_QKV_BIAS_KEY},
     {"sliding_window_pattern", BY_PATTERN},
     {"_sliding_window_pattern", BY_PATTERN},
 };
@@ -86,6 +90,7 @@ static const struct {
     {"attention_chunk_size", 0},
     {"kv_lora_rank", 0},
     {"use_parallel_residual", 0},
+    {"use_qkv_bias", 0},
     {"parallel_attn", 0},
     {"alibi", 0},
     {"rope_local_base_freq", 0},
@@ -210,6 +215,10 @@ static int32_t reads(const dk_architecture *row, reader by)
         return (row->has & DK_HAS_SOFTCAPS) != 0;
     case BY_LOCAL_ROPE:
         return (row->has & DK_HAS_LOCAL_ROPE) != 0;
+    case BY_PARALLEL:
+        return (row->has & DK_HAS_PARALLEL) != 0;
+    case BY_QKV_BIAS_KEY:
+        return row->bias == DK_BIAS_QKV_KEY;
     case BY_PATTERN:
         return (row->has & DK_HAS_PATTERN) != 0;
     }
@@ -305,7 +314,7 @@ static int32_t refuse(const dk_document *doc, const dk_architecture *row, dk_err
     int32_t rc;
     DK_TRY(refuse_quantised(doc, err));
     DK_TRY(refuse_code(doc, row, err));
-    DK_TRY(refuse_bias(doc, row, "attention_bias", row->bias == DK_BIAS_NEVER, err));
+    DK_TRY(refuse_bias(doc, row, "attention_bias", row->bias == DK_BIAS_NEVER || row->bias == DK_BIAS_QKV_KEY, err));
     DK_TRY(refuse_bias(doc, row, "mlp_bias", row->gated && !row->mlp_bias_key, err));
     for (size_t i = 0; i < sizeof refused / sizeof *refused; i++) {
         const dk_node *node = dk_node_get(dk_document_root(doc), refused[i].key);

@@ -170,6 +170,19 @@ out:
     return rc;
 }
 
+static double number_or(const dk_node *map, const char *key, double fallback)
+{
+    const dk_node *node = dk_node_get(map, key);
+    if (!node || (node->type != DK_NODE_INT && node->type != DK_NODE_FLOAT)) return fallback;
+    return node->type == DK_NODE_INT ? (double)node->i64 : node->f64;
+}
+
+static double part_of(const rope_source *in)
+{
+    double part = number_or(in->root, in->row->keys->partial, in->row->partial != 0 ? in->row->partial : 1);
+    return number_or(in->map, "partial_rotary_factor", part);
+}
+
 /* How many entries of a head rotate. */
 static int32_t read_dims(const rope_source *in, int64_t head_dim, int64_t *out, dk_error *err)
 {
@@ -270,6 +283,18 @@ static int32_t is_read(const rope_source *in, dk_rope_kind kind, const char *key
     return 0;
 }
 
+/* A key that other families read, where this one has its own name for the fact. */
+static void note_unread(const rope_source *in, const char *key, const char *own, double value, dk_strbuf *notes)
+{
+    char text[32];
+    const dk_node *node = dk_node_get(in->root, key);
+    if (!strcmp(key, own) || !node || (node->type != DK_NODE_INT && node->type != DK_NODE_FLOAT)) return;
+    if ((node->type == DK_NODE_INT ? (double)node->i64 : node->f64) == value) return;
+    dk_format_f64(value, text);
+    dk_note(notes, "%s: %s is not used, a %s model has %s, which is %s", dk_document_name(in->doc), key, in->row->name,
+            own, text);
+}
+
 static void note_rope(const rope_source *in, dk_strbuf *notes)
 {
     const char *name = dk_document_name(in->doc);
@@ -314,6 +339,10 @@ static int32_t read_set(const rope_source *in, double theta, dk_config *config, 
     rope->truncate = 1;
     DK_TRY(read_scaling(in, config, err));
     note_rope(in, &config->notes);
+    if (rope == &config->rope) {
+        note_unread(in, "rope_theta", in->theta_key, rope->theta, &config->notes);
+        note_unread(in, "partial_rotary_factor", in->row->keys->partial, part_of(in), &config->notes);
+    }
 out:
     return rc;
 }

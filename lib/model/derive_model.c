@@ -36,6 +36,7 @@ static kept kept_along(dk_dim dim, const dk_keep *keep, const dk_config *c, int6
     }
     if (!groups || (dim != DK_DIM_Q && dim != DK_DIM_KV && dim != DK_DIM_QKV)) return out;
     out = (kept){numbers, 0};
+    if (dim == DK_DIM_QKV && c->interleaved) return (kept){numbers, spread(groups, n, 3 * c->head_dim, 0, numbers)};
     if (dim != DK_DIM_KV) out.count = spread(groups, n, q / c->kv_heads, 0, numbers);
     if (dim == DK_DIM_KV) out.count = spread(groups, n, c->head_dim, 0, numbers);
     if (dim == DK_DIM_QKV) out.count += spread(groups, n, c->head_dim, q, numbers + out.count);

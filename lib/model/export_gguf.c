@@ -142,6 +142,21 @@ static void lay_rotated(exporter *in, dk_view from)
     }
 }
 
+/* The heads' q, k and v, which lie in turn, become all of q, all of k, all of v. */
+static void lay_grouped(exporter *in, dk_view from)
+{
+    int64_t dim = in->model->config.head_dim, heads = in->model->config.heads;
+    int64_t width = from.rank == 2 ? from.shape[1] : 1;
+    const int64_t shape[3] = {heads, dim, width};
+    for (int64_t part = 0; part < 3; part++) {
+        dk_view x = dk_view_make(from.buffer, from.offset + dk_dtype_bytes(from.dtype, part * dim * width), from.dtype,
+                                 3, shape);
+        dk_view y = dk_view_make(in->value.buffer, part * heads * dim * width * 4, DK_F32, 3, shape);
+        x.stride[0] = 3 * dim * width;
+        in->model->backend->ops->convert(&in->stage.queue, x, y);
+    }
+}
+
 /* Byte tokens stand for what was unknown before, so their rows are the unknown token's. */
 static void lay_added(exporter *in, dk_view from)
 {
@@ -164,6 +179,7 @@ static int32_t begin_tensor(exporter *in, int64_t index, dk_error *err)
     DK_TRY(new_laid(in, &in->specs[index], err));
     if (added) lay_added(in, from);
     else if (layout_of(in, parameter) == DK_GGUF_ROTATED) lay_rotated(in, from);
+    else if (layout_of(in, parameter) == DK_GGUF_GROUPED) lay_grouped(in, from);
     else in->model->backend->ops->convert(&in->stage.queue, dk_view_turned(from), in->value);
     DK_TRY(dk_queue_wait(&in->stage.queue, err));
 out:

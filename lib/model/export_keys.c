@@ -31,6 +31,12 @@ static void put_f32(const writer *out, const char *suffix, double value)
     dk_gguf_put_f32(out->keys, key_of(out, suffix, key), (float)value);
 }
 
+static void put_bool(const writer *out, const char *suffix, int32_t value)
+{
+    char key[96];
+    dk_gguf_put_bool(out->keys, key_of(out, suffix, key), value);
+}
+
 /* ---- what there are no keys for ---- */
 static int32_t has_window(const dk_config *config, int64_t *window)
 {
@@ -61,7 +67,8 @@ static int64_t pattern_of(const dk_config *c, const dk_architecture *row)
 /* The activation is what llama.cpp computes with for the family, whatever a file says. */
 static dk_activation usual_activation(const dk_architecture *row)
 {
-    return !strcmp(row->activation, "silu") ? DK_ACT_SILU : DK_ACT_GELU_TANH;
+    if (!strcmp(row->activation, "silu")) return DK_ACT_SILU;
+    return !strcmp(row->activation, "gelu") ? DK_ACT_GELU_ERF : DK_ACT_GELU_TANH;
 }
 
 static int32_t is_close(double a, double b) { return fabs(a - b) <= 1e-6 * fabs(b); }
@@ -192,6 +199,7 @@ int32_t dk_gguf_put_config(dk_gguf_keys *keys, const dk_config *config, int64_t 
             config->norm_epsilon);
     if (has_window(config, &window) != 0) put_u32(&out, "attention.sliding_window", window);
     if (!out.row->learned_positions) put_rope(&out, config);
+    if (out.row->has & DK_HAS_PARALLEL) put_bool(&out, "use_parallel_residual", config->parallel);
     if (out.row->has & DK_HAS_MULTIPLIERS) put_multipliers(&out, config);
     if (out.row->has & DK_HAS_SOFTCAPS) put_softcaps(&out, config);
     return DK_OK;

@@ -49,7 +49,7 @@ static const struct {
                {"attention.max_alibi_bias", 0, 0},
                {"attention.causal", 1, 0},
                {"attention.kv_lora_rank", 0, 0},
-               {"use_parallel_residual", 0, 0},
+               {"use_parallel_residual", 0, DK_HAS_PARALLEL},
                {"rope.dimension_sections", 0, 0}};
 
 /* The part behind "llama." of a key, or NULL. */

@@ -51,10 +51,12 @@ typedef struct dk_config {
     dk_norm_kind norm;
     double norm_epsilon, norm_offset;
     dk_activation activation;
-    int32_t gated;     /* MLP: act(gate)*up, else act(up) */
-    int32_t in_out;    /* products stored [in, out] (GPT-2) */
-    int32_t fused_qkv; /* q|k|v are one parameter */
-    int32_t fused_up;  /* gate|up are */
+    int32_t gated;       /* MLP: act(gate)*up, else act(up) */
+    int32_t in_out;      /* products stored [in, out] (GPT-2) */
+    int32_t fused_qkv;   /* q|k|v are one parameter */
+    int32_t fused_up;    /* gate|up are */
+    int32_t interleaved; /* fused_qkv: head by head, q, k and v of each in turn */
+    int32_t parallel;    /* attention and MLP start from the same point of the residual stream */
     int32_t qkv_bias, out_bias, mlp_bias;
     int32_t norm_bias;
     dk_qk_norm qk_norm;

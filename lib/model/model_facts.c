@@ -62,12 +62,13 @@ out:
 static int32_t check_head(dk_host *host, const dk_checkpoint *file, const dk_architecture *row, dk_config *config,
                           dk_error *err)
 {
-    const dk_tensor *head = dk_checkpoint_find(file, "lm_head.weight"), *embedding = find_embedding(file, row);
+    const dk_tensor *head = dk_checkpoint_find(file, dk_head_name(row)), *embedding = find_embedding(file, row);
     if (!config->tied || !head || !embedding || same_values(head, embedding)) return DK_OK;
-    dk_note(&config->notes,
-            "%s: 'lm_head.weight' differs from the embedding, though config.json says tie_word_embeddings; the head is "
-            "used as it is, not tied",
-            dk_checkpoint_path(file));
+    dk_note(
+        &config->notes,
+        "%s: '%s' differs from the embedding, though config.json says tie_word_embeddings; the head is used as it is, "
+        "not tied",
+        dk_checkpoint_path(file), dk_head_name(row));
     return untie(host, config, err);
 }
 

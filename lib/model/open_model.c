@@ -53,7 +53,8 @@ static const dk_tensor *find_source(const loader *in, int64_t parameter)
         found = dk_checkpoint_find(in->checkpoint, plan->name + prefix);
     /* Of two tied names some writers keep the head's. */
     int32_t embedding = &in->model->parameters[parameter] == in->model->embedding;
-    if (!found && in->model->config.tied && embedding) found = dk_checkpoint_find(in->checkpoint, "lm_head.weight");
+    if (!found && in->model->config.tied && embedding)
+        found = dk_checkpoint_find(in->checkpoint, dk_head_name(in->row));
     return found;
 }
 
@@ -110,7 +111,8 @@ static int32_t fail_missing(const loader *in, const char *name, const char *said
     }
     return dk_fail(err, DK_E_MISMATCH, "%s: tensor '%s' is missing; %s asks for it (%s, %lld layers%s)", path, name,
                    said, in->row->name, (long long)in->model->config.layers,
-                   strcmp(name, "lm_head.weight") ? "" : "; with tie_word_embeddings the embedding would stand for it");
+                   strcmp(name, dk_head_name(in->row)) ? ""
+                                                       : "; with tie_word_embeddings the embedding would stand for it");
 }
 
 static int32_t check_source(const loader *in, int64_t parameter, const dk_tensor *tensor, dk_error *err)
@@ -147,11 +149,13 @@ static int32_t match_tensors(loader *in, dk_error *err)
 /* Buffers that old releases saved: causal masks, rotary frequencies. A tied head in the file equals the embedding. */
 static int32_t is_ignored(const loader *in, const char *name)
 {
-    if (in->model->config.tied && !strcmp(name, in->gguf ? "output.weight" : "lm_head.weight")) return 1;
+    if (in->model->config.tied && !strcmp(name, in->gguf ? "output.weight" : dk_head_name(in->row))) return 1;
     if (in->gguf)
         return !strcmp(name, "rope_freqs.weight") || !strcmp(name, "rope_factors_short.weight") ||
                !strcmp(name, "rope_factors_long.weight");
     if (in->row->learned_positions) return ends_with(name, ".attn.bias") || ends_with(name, ".attn.masked_bias");
+    if (in->row->interleaved && (ends_with(name, ".attention.bias") || ends_with(name, ".attention.masked_bias")))
+        return 1;
     return ends_with(name, ".rotary_emb.inv_freq");
 }
 
@@ -201,7 +205,8 @@ static int32_t place(loader *in, dk_error *err)
     for (int64_t i = 0; i < in->model->parameter_count; i++) {
         const dk_tensor *tensor = in->sources[i];
         if (in->model->trainable || layout_of(in, i) == DK_GGUF_SHIFTED) in->dtypes[i] = in->model->backend->real;
-        else if (layout_of(in, i) == DK_GGUF_ROTATED || !is_aligned(tensor)) in->dtypes[i] = tensor->dtype;
+        else if (layout_of(in, i) == DK_GGUF_ROTATED || layout_of(in, i) == DK_GGUF_GROUPED || !is_aligned(tensor))
+            in->dtypes[i] = tensor->dtype;
         else in->model->parameters[i].value = mapped_view(in, tensor);
     }
     return dk_model_place(in->model, in->dtypes, err);
@@ -222,12 +227,31 @@ static void convert_rotated(loader *in, int64_t parameter, dk_view from, dk_view
     }
 }
 
+/* q, k and v stand one behind the other in the file, head by head in memory. */
+static void convert_grouped(loader *in, dk_view from, dk_view to)
+{
+    int64_t dim = in->model->config.head_dim, heads = in->model->config.heads;
+    int64_t width = to.rank == 2 ? to.shape[1] : 1;
+    const int64_t shape[3] = {heads, dim, width};
+    for (int64_t part = 0; part < 3; part++) {
+        dk_view x = dk_view_make(from.buffer, from.offset + dk_dtype_bytes(from.dtype, part * heads * dim * width),
+                                 from.dtype, 3, shape);
+        dk_view y =
+            dk_view_make(to.buffer, to.offset + dk_dtype_bytes(to.dtype, part * dim * width), to.dtype, 3, shape);
+        y.stride[0] = 3 * dim * width;
+        in->model->backend->ops->convert(&in->queue, x, y);
+    }
+}
+
 static void convert_value(loader *in, int64_t parameter, dk_view from)
 {
     dk_view to = in->model->parameters[parameter].value;
     switch (layout_of(in, parameter)) {
     case DK_GGUF_ROTATED:
         convert_rotated(in, parameter, from, to);
+        return;
+    case DK_GGUF_GROUPED:
+        convert_grouped(in, from, to);
         return;
     case DK_GGUF_TRANSPOSED:
         if (!dk_model_state_of(in->model)->turned) from = dk_view_turned(from);

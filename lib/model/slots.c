@@ -107,6 +107,61 @@ static const dk_slot dk_phi3_slots_at[] = {
 };
 TABLE(dk_phi3_slots);
 
+/* ---- families with LayerNorm ---- */
+#define LAYER_NORM(name, gguf, owner, field, when)                                 \
+    VECTOR(name ".weight", gguf ".weight", owner, field, when, HIDDEN, ONE, SAME), \
+        VECTOR(name ".bias", gguf ".bias", owner, field##_bias, when, HIDDEN, ZERO, SAME)
+#define NEOX(part) "gpt_neox.layers.%d." part
+
+static const dk_slot dk_stablelm_slots_at[] = {
+    MATRIX("model.embed_tokens.weight", "token_embd.weight", dk_model, embedding, ALWAYS, VOCAB, HIDDEN, SAME),
+    LAYER_NORM("model.norm", "output_norm", dk_model, final_norm, ALWAYS),
+    MATRIX("lm_head.weight", "output.weight", dk_model, head, UNTIED, VOCAB, HIDDEN, SAME),
+    LAYER_NORM(LLAMA("input_layernorm"), BLK("attn_norm"), dk_layer, attention_norm, ALWAYS),
+    LLAMA_PROJECTIONS,
+    LLAMA_OUT,
+    LAYER_NORM(LLAMA("post_attention_layernorm"), BLK("ffn_norm"), dk_layer, mlp_norm, SEQUENTIAL),
+    LLAMA_GATE_UP,
+    LLAMA_DOWN,
+};
+TABLE(dk_stablelm_slots);
+
+/* One norm for both branches. */
+static const dk_slot dk_phi_slots_at[] = {
+    MATRIX("model.embed_tokens.weight", "token_embd.weight", dk_model, embedding, ALWAYS, VOCAB, HIDDEN, SAME),
+    LAYER_NORM("model.final_layernorm", "output_norm", dk_model, final_norm, ALWAYS),
+    MATRIX("lm_head.weight", "output.weight", dk_model, head, UNTIED, VOCAB, HIDDEN, SAME),
+    VECTOR("lm_head.bias", "output.bias", dk_model, head_bias, ALWAYS, VOCAB, ZERO, SAME),
+    LAYER_NORM(LLAMA("input_layernorm"), BLK("attn_norm"), dk_layer, attention_norm, ALWAYS),
+    LLAMA_PROJECTIONS,
+    MATRIX(LLAMA("self_attn.dense.weight"), BLK("attn_output.weight"), dk_layer, out, ALWAYS, HIDDEN, Q, SAME),
+    VECTOR(LLAMA("self_attn.dense.bias"), BLK("attn_output.bias"), dk_layer, out_bias, ALWAYS, HIDDEN, ZERO, SAME),
+    MATRIX(LLAMA("mlp.fc1.weight"), BLK("ffn_up.weight"), dk_layer, up[0], ALWAYS, INNER, HIDDEN, SAME),
+    VECTOR(LLAMA("mlp.fc1.bias"), BLK("ffn_up.bias"), dk_layer, up_bias[0], ALWAYS, INNER, ZERO, SAME),
+    MATRIX(LLAMA("mlp.fc2.weight"), BLK("ffn_down.weight"), dk_layer, down, ALWAYS, HIDDEN, INNER, SAME),
+    VECTOR(LLAMA("mlp.fc2.bias"), BLK("ffn_down.bias"), dk_layer, down_bias, ALWAYS, HIDDEN, ZERO, SAME),
+};
+TABLE(dk_phi_slots);
+
+static const dk_slot dk_gpt_neox_slots_at[] = {
+    MATRIX("gpt_neox.embed_in.weight", "token_embd.weight", dk_model, embedding, ALWAYS, VOCAB, HIDDEN, SAME),
+    LAYER_NORM("gpt_neox.final_layer_norm", "output_norm", dk_model, final_norm, ALWAYS),
+    MATRIX("embed_out.weight", "output.weight", dk_model, head, UNTIED, VOCAB, HIDDEN, SAME),
+    LAYER_NORM(NEOX("input_layernorm"), BLK("attn_norm"), dk_layer, attention_norm, ALWAYS),
+    MATRIX(NEOX("attention.query_key_value.weight"), BLK("attn_qkv.weight"), dk_layer, qkv[0], ALWAYS, QKV, HIDDEN,
+           GROUPED),
+    VECTOR(NEOX("attention.query_key_value.bias"), BLK("attn_qkv.bias"), dk_layer, qkv_bias[0], QKV_BIAS, QKV, ZERO,
+           GROUPED),
+    MATRIX(NEOX("attention.dense.weight"), BLK("attn_output.weight"), dk_layer, out, ALWAYS, HIDDEN, Q, SAME),
+    VECTOR(NEOX("attention.dense.bias"), BLK("attn_output.bias"), dk_layer, out_bias, OUT_BIAS, HIDDEN, ZERO, SAME),
+    LAYER_NORM(NEOX("post_attention_layernorm"), BLK("ffn_norm"), dk_layer, mlp_norm, ALWAYS),
+    MATRIX(NEOX("mlp.dense_h_to_4h.weight"), BLK("ffn_up.weight"), dk_layer, up[0], ALWAYS, INNER, HIDDEN, SAME),
+    VECTOR(NEOX("mlp.dense_h_to_4h.bias"), BLK("ffn_up.bias"), dk_layer, up_bias[0], ALWAYS, INNER, ZERO, SAME),
+    MATRIX(NEOX("mlp.dense_4h_to_h.weight"), BLK("ffn_down.weight"), dk_layer, down, ALWAYS, HIDDEN, INNER, SAME),
+    VECTOR(NEOX("mlp.dense_4h_to_h.bias"), BLK("ffn_down.bias"), dk_layer, down_bias, ALWAYS, HIDDEN, ZERO, SAME),
+};
+TABLE(dk_gpt_neox_slots);
+
 static const dk_slot dk_gpt2_slots_at[] = {
     MATRIX("transformer.wte.weight", "token_embd.weight", dk_model, embedding, ALWAYS, VOCAB, HIDDEN, SAME),
     MATRIX("transformer.wpe.weight", "position_embd.weight", dk_model, positions, ALWAYS, POSITIONS, HIDDEN, SAME),
@@ -142,6 +197,8 @@ int32_t dk_slot_present(const dk_slot *slot, const dk_config *config)
         return config->out_bias;
     case DK_WHEN_MLP_BIAS:
         return config->mlp_bias;
+    case DK_WHEN_SEQUENTIAL:
+        return !config->parallel;
     case DK_WHEN_QK_NORM:
         return config->qk_norm != DK_QK_NORM_NONE;
     }
@@ -174,6 +231,14 @@ int64_t dk_dim_size(dk_dim dim, const dk_config *config)
         return 2 * config->intermediate_size;
     }
     return 0;
+}
+
+const char *dk_head_name(const dk_architecture *row)
+{
+    for (int32_t i = 0; i < row->slots->count; i++)
+        if (!row->slots->at[i].per_layer && row->slots->at[i].offset == offsetof(dk_model, head))
+            return row->slots->at[i].name;
+    return "lm_head.weight";
 }
 
 void dk_slot_name(const char *pattern, int64_t layer, char *out, size_t size)

@@ -18,17 +18,26 @@ YARN = dict(rope_type="yarn", rope_theta=10000.0, factor=4.0, original_max_posit
             beta_slow=1.0, mscale=1.0, mscale_all_dim=1.0, llama_4_scaling_beta=0.3)
 LONG = dict(rope_type="longrope", rope_theta=10000.0, short_factor=[1.0, 1.1], long_factor=[1.5, 3.0])
 TRAINED = {  # folder: (model_type, keys beside the sizes)
+    "gpt_neox_sequential": ("gpt_neox", dict(use_parallel_residual=False, attention_bias=False, rope_parameters=dict(
+        rope_type="default", rope_theta=500.0, partial_rotary_factor=0.5))),
+    "phi": ("phi", dict(num_key_value_heads=2)),
+    "stablelm_parallel": ("stablelm", dict(num_key_value_heads=2, use_qkv_bias=True, use_parallel_residual=True,
+                                           rope_parameters=dict(rope_type="default", rope_theta=10000.0,
+                                                                partial_rotary_factor=0.5))),
     "llama_rope_dynamic": ("llama", dict(rope_parameters=dict(rope_type="dynamic", rope_theta=10000.0, factor=2.0))),
     "ministral3": ("ministral3", dict(num_key_value_heads=2, head_dim=6, rope_parameters=YARN)),
     "phi4_mini": ("phi3", dict(hidden_size=24, num_attention_heads=3, num_key_value_heads=1, tie_word_embeddings=True,
                                original_max_position_embeddings=12, sliding_window=9,
                                rope_parameters=dict(LONG, partial_rotary_factor=0.5))),
+    "phi4_mini_short": ("phi3", dict(hidden_size=24, num_attention_heads=3, num_key_value_heads=1,
+                                     original_max_position_embeddings=30, rope_parameters=dict(
+                                         LONG, short_factor=[1.0, 1.1, 1.5, 2.0], long_factor=[9.0, 9.0, 9.0, 9.0]))),
     "smollm3_sliding": ("smollm3", dict(num_key_value_heads=2, no_rope_layers=[0, 1], use_sliding_window=True,
                                         sliding_window=5, attention_bias=True, mlp_bias=True)),
 }
 TEACHERS = {}
 DEFAULTS = ["gpt2", "llama", "mistral", "qwen2", "qwen3", "granite", "smollm3", "ministral3", "olmo2", "phi3",
-            "gemma", "gemma2", "gemma3_text"]
+            "gemma", "gemma2", "gemma3_text", "gpt_neox", "phi", "stablelm"]
 
 
 def randomise(model, seed):
@@ -48,11 +57,14 @@ def passes(model, ids, mask, labels, prefix, out, trained):
         return
     loss.backward()
     for name, parameter in model.named_parameters():
+        if model.config.model_type == "gpt_neox":  # transformers 5 has another name for it than files have
+            name = name.replace("lm_head", "embed_out")
         out[prefix + "grad/" + name] = parameter.grad.numpy().copy()
 
 
 def greedy(model, out):
-    ids = torch.tensor([[5, 9, 14, 3, 22, 7, 11, 4]])
+    # a text's frequencies are those of its whole length here, and not of what there is of it: longrope starts long
+    ids = torch.tensor([[5, 9, 14, 3, 22, 7, 11, 4, 6, 19, 8, 21, 13]])
     out["greedy_prompt"] = ids.numpy()
     margin = 1.0
     for _ in range(16):
@@ -80,7 +92,7 @@ def make(name, model_type, keys, trained):
     mask = torch.ones_like(ids)
     passes(model, ids, mask, ids, "", out, trained)
     padded, pad_mask = ids.clone(), mask.clone()
-    padded[1, 11:], pad_mask[1, 11:] = 0, 0
+    padded[1, 14:], pad_mask[1, 14:] = 0, 0  # both rows on one side of longrope's step: transformers asks the longest
     pad_labels = padded.masked_fill(pad_mask == 0, -100)
     passes(model, padded, pad_mask, pad_labels, "pad_", out, trained)
     out["input_ids"], out["pad_input_ids"] = ids.numpy(), padded.numpy()

@@ -194,6 +194,18 @@ static const char *const tiny_configs[] = {
     "\"num_hidden_layers\":3,\"intermediate_size\":10,\"vocab_size\":13,\"max_position_embeddings\":24,\"sliding_"
     "window\":3,"
     "\"sliding_window_pattern\":2,\"query_pre_attn_scalar\":6,\"tie_word_embeddings\":true}",
+    "{\"model_type\":\"gpt_neox\",\"bos_token_id\":1,\"hidden_size\":8,\"num_attention_heads\":2,\"num_hidden_layers\":"
+    "2,\"intermediate_"
+    "size\":10,"
+    "\"vocab_size\":13,\"max_position_embeddings\":24,\"rotary_pct\":0.5}",
+    "{\"model_type\":\"phi\",\"hidden_size\":8,\"num_attention_heads\":2,\"num_hidden_layers\":2,\"intermediate_size\":"
+    "10,"
+    "\"vocab_size\":13,\"max_position_embeddings\":24}",
+    "{\"model_type\":\"stablelm\",\"bos_token_id\":1,\"eos_token_id\":2,\"hidden_size\":16,\"num_attention_heads\":2,"
+    "\"num_key_value_heads\":1,\"num_hidden_"
+    "layers\":2,"
+    "\"intermediate_size\":10,\"vocab_size\":13,\"max_position_embeddings\":24,\"use_parallel_residual\":true,"
+    "\"use_qkv_bias\":true}",
 };
 enum { TINY_CONFIGS = sizeof tiny_configs / sizeof *tiny_configs };
 

@@ -41,6 +41,11 @@ static const char *const families[] = {
     "{\"model_type\":\"phi3\"," SMALL ",\"partial_rotary_factor\":0.5,\"original_max_position_embeddings\":16,"
     "\"rope_scaling\":{\"type\":\"longrope\",\"short_factor\":[1.0,1.5],\"long_factor\":[2.0,4.25]},"
     "\"tie_word_embeddings\":true}",
+    "{\"model_type\":\"gpt_neox\"," SMALL "}",
+    "{\"model_type\":\"gpt_neox\"," SMALL ",\"use_parallel_residual\":false,\"rotary_pct\":1.0}",
+    "{\"model_type\":\"phi\"," SMALL "}",
+    "{\"model_type\":\"stablelm\"," SMALL ",\"use_qkv_bias\":true,\"num_key_value_heads\":2}",
+    "{\"model_type\":\"stablelm\"," SMALL ",\"use_parallel_residual\":true,\"num_key_value_heads\":2}",
     "{\"model_type\":\"gemma\"," SMALL ",\"num_key_value_heads\":1,\"head_dim\":6}",
     "{\"model_type\":\"gemma2\"," SMALL ",\"num_key_value_heads\":2,\"head_dim\":8,\"query_pre_attn_scalar\":8,"
     "\"sliding_window\":6}",
