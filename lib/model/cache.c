@@ -18,7 +18,8 @@ struct dk_cache {
     dk_view last_rows;       /* I32 [sequences] */
     dk_view x, last, hidden; /* [max_rows, hidden], [sequences, hidden] twice */
     dk_view *keys, *values;  /* [layers] of [pages*DK_PAGE, kv_heads*head_dim] */
-    dk_view narrow; /* [max_rows, kv_heads*head_dim] on their way there; absent where they lie as they are kept */
+    dk_view narrow;   /* [max_rows, kv_heads*head_dim] on their way there; absent where they lie as they are kept */
+    int64_t *planned; /* [sequences] tokens that each may get to */
     int64_t *offsets, *count; /* [sequences (+ 1)] of the call at work */
     const int32_t **of;       /* [sequences] pages of those of the call at work */
     int32_t *numbers;         /* [max of max_rows, sequences] on their way in */
@@ -52,6 +53,7 @@ static int32_t allocate(dk_cache *cache, dk_error *err)
     int64_t n = cache->sequences, layers = cache->model->config.layers;
     DK_TRY(dk_new(cache->host, layers, &cache->keys, err));
     DK_TRY(dk_new(cache->host, layers, &cache->values, err));
+    DK_TRY(dk_new(cache->host, n, &cache->planned, err));
     DK_TRY(dk_new(cache->host, n + 1, &cache->offsets, err));
     DK_TRY(dk_new(cache->host, n, &cache->of, err));
     DK_TRY(dk_new(cache->host, n, &cache->count, err));
@@ -107,6 +109,7 @@ int32_t dk_cache_create(dk_model *model, const dk_cache_spec *spec, dk_cache **o
         spec->tokens ? dk_pages_for(spec->tokens) : spec->sequences * dk_pages_for(spec->capacity), err));
     DK_TRY(dk_queue_open(&cache->queue, model->backend, err));
     DK_TRY(allocate(cache, err));
+    for (int64_t s = 0; s < cache->sequences; s++) cache->planned[s] = cache->capacity;
     DK_TRY(dk_rotation_create(model->backend, &model->config, spec->capacity, &cache->set.rotation, err));
     *out = cache;
     cache = NULL;
@@ -124,6 +127,7 @@ void dk_cache_free(dk_cache *cache)
     dk_free(cache->host, cache->keys);
     dk_free(cache->host, cache->values);
     dk_page_table_free(&cache->pages);
+    dk_free(cache->host, cache->planned);
     dk_free(cache->host, cache->offsets);
     dk_free(cache->host, cache->of);
     dk_free(cache->host, cache->count);
@@ -132,7 +136,24 @@ void dk_cache_free(dk_cache *cache)
 }
 
 /* ---- what sequences hold ---- */
-void dk_cache_reset(dk_cache *cache, int64_t sequence) { dk_pages_cut(&cache->pages, sequence, 0); }
+/* The tokens of a text that is being written cannot know how long it gets: the room for it counts. */
+static int64_t shift_of(const dk_cache *cache, int64_t sequence)
+{
+    return dk_rope_shift(&cache->model->config.rope, cache->planned[sequence]);
+}
+
+void dk_cache_reset(dk_cache *cache, int64_t sequence)
+{
+    dk_pages_cut(&cache->pages, sequence, 0);
+    cache->planned[sequence] = cache->capacity;
+}
+
+void dk_cache_plan(dk_cache *cache, int64_t sequence, int64_t tokens)
+{
+    if (tokens < cache->capacity) cache->planned[sequence] = tokens;
+}
+
+int32_t dk_cache_alike(const dk_cache *cache, int64_t a, int64_t b) { return shift_of(cache, a) == shift_of(cache, b); }
 
 int64_t dk_cache_length(const dk_cache *cache, int64_t sequence) { return cache->pages.length[sequence]; }
 
@@ -164,6 +185,11 @@ int32_t dk_cache_share(dk_cache *cache, int64_t from, int64_t to, int64_t tokens
     DK_TRY(check_cut(cache, from, tokens, err));
     DK_TRY(check_cut(cache, to, 0, err));
     if (from == to) return dk_fail(err, DK_E_INVALID, "cache: sequence %lld has its own tokens", (long long)to);
+    if (!dk_cache_alike(cache, from, to))
+        return dk_fail(err, DK_E_INVALID,
+                       "cache: tokens of sequence %lld, of up to %lld, are rotated otherwise than those of sequence "
+                       "%lld, of up to %lld",
+                       (long long)from, (long long)cache->planned[from], (long long)to, (long long)cache->planned[to]);
     dk_pages_share(&cache->pages, from, to, tokens);
 out:
     return rc;
@@ -192,7 +218,7 @@ static int32_t check_sequence(const dk_cache *cache, const dk_tokens *tokens, co
 static int32_t check_batch(const dk_cache *cache, const dk_tokens *tokens, const int64_t *which, dk_error *err)
 {
     int32_t rc;
-    int64_t n = tokens->sequences, wanted = 0;
+    int64_t n = tokens->sequences;
     if (n < 1 || n > cache->sequences)
         return dk_fail(err, DK_E_INVALID, "cache: %lld sequences in a call, not in [1, %lld]", (long long)n,
                        (long long)cache->sequences);
@@ -201,10 +227,8 @@ static int32_t check_batch(const dk_cache *cache, const dk_tokens *tokens, const
                        (long long)tokens->offsets[n], (long long)cache->max_rows);
     DK_TRY(dk_check_tokens(&cache->model->config, tokens, err));
     memset(cache->numbers, 0, (size_t)cache->sequences * sizeof *cache->numbers);
-    for (int64_t s = 0; s < n; s++) {
-        DK_TRY(check_sequence(cache, tokens, which, s, err));
-        wanted += dk_pages_wanted(&cache->pages, which[s], tokens->offsets[s + 1] - tokens->offsets[s]);
-    }
+    for (int64_t s = 0; s < n; s++) DK_TRY(check_sequence(cache, tokens, which, s, err));
+    int64_t wanted = dk_pages_wanted(&cache->pages, which, tokens->offsets, n);
     if (wanted > cache->pages.free_count)
         return dk_fail(err, DK_E_NOMEM,
                        "cache: %lld pages of %d tokens are needed, %lld of %lld are free; end or cut a sequence",
@@ -229,14 +253,13 @@ static void bring_in(dk_cache *cache, const dk_tokens *tokens, const int64_t *wh
 {
     const dk_ops *ops = cache->model->backend->ops;
     int64_t n = tokens->sequences;
-    /* The tokens of a text that is being written cannot know how long it gets: the room for it counts. */
-    int64_t shift = dk_rope_shift(&cache->model->config.rope, cache->capacity);
     int32_t *numbers = cache->numbers;
     cache->set.rows = tokens->offsets[n];
     memcpy(cache->offsets, tokens->offsets, (size_t)(n + 1) * sizeof *cache->offsets);
     ops->copy_in(&cache->queue, dk_used_rows(&cache->set, cache->ids), tokens->ids);
     for (int64_t s = 0; s < n; s++) {
-        int64_t begin = tokens->offsets[s], end = tokens->offsets[s + 1], length = dk_cache_length(cache, which[s]);
+        int64_t begin = tokens->offsets[s], end = tokens->offsets[s + 1], length = dk_cache_length(cache, which[s]),
+                shift = shift_of(cache, which[s]);
         take_pages(cache, which[s], end - begin);
         cache->of[s] = dk_pages_of(&cache->pages, which[s]);
         cache->count[s] = length + end - begin;
@@ -245,7 +268,7 @@ static void bring_in(dk_cache *cache, const dk_tokens *tokens, const int64_t *wh
     ops->copy_in(&cache->queue, dk_used_rows(&cache->set, cache->set.positions), numbers);
     for (int64_t s = 0; s < n; s++)
         for (int64_t i = tokens->offsets[s]; i < tokens->offsets[s + 1]; i++) {
-            int64_t at = numbers[i] - shift;
+            int64_t at = numbers[i] - shift_of(cache, which[s]);
             numbers[i] = cache->of[s][at / DK_PAGE] * DK_PAGE + (int32_t)(at % DK_PAGE);
         }
     ops->copy_in(&cache->queue, dk_used_rows(&cache->set, cache->places), numbers);

@@ -146,8 +146,18 @@ static void begin_texts(dk_writer *w)
         p->room = room_of(w, prompt);
         p->read = p->written = 0;
         memcpy(p->ids, w->prompts->ids + w->prompts->offsets[prompt], (size_t)p->prompt * sizeof *p->ids);
-        for (int64_t m = 0; m < w->choir->count; m++) dk_cache_reset(w->voices[m].cache, i);
+        for (int64_t m = 0; m < w->choir->count; m++) {
+            dk_cache_reset(w->voices[m].cache, i);
+            dk_cache_plan(w->voices[m].cache, i, p->prompt + p->room - 1);
+        }
     }
+}
+
+static int32_t alike(const dk_writer *w, int64_t a, int64_t b)
+{
+    int32_t all = 1;
+    for (int64_t m = 0; m < w->choir->count; m++) all &= dk_cache_alike(w->voices[m].cache, a, b);
+    return all;
 }
 
 static int64_t common(const dk_place *a, const dk_place *b)
@@ -167,7 +177,7 @@ static int32_t share(dk_writer *w, int64_t at, dk_error *err)
     for (int64_t i = 0; i < w->places; i++) {
         const dk_place *other = &w->place[i];
         int64_t held = dk_cache_length(w->voices[0].cache, i);
-        if (i == at || other->text < 0 || (!held && other->text > p->text)) continue;
+        if (i == at || other->text < 0 || (!held && other->text > p->text) || !alike(w, i, at)) continue;
         int64_t n = common(p, other);
         if (n == p->prompt) n--;
         if (n >= SHARE_LEAST && n > held) return 0;

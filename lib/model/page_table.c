@@ -27,17 +27,30 @@ void dk_page_table_free(dk_page_table *table)
     dk_free(table->host, table->length);
 }
 
-/* The page that the next token goes to has tokens of several sequences. */
-static int32_t ends_shared(const dk_page_table *table, int64_t sequence)
+/* The page that the next token goes to, where it has tokens of several sequences; else -1. */
+static int32_t shared_end(const dk_page_table *table, int64_t sequence)
 {
     int64_t length = table->length[sequence];
-    return length % DK_PAGE && table->holders[dk_pages_of(table, sequence)[length / DK_PAGE]] > 1;
+    int32_t page = length % DK_PAGE ? dk_pages_of(table, sequence)[length / DK_PAGE] : -1;
+    return page >= 0 && table->holders[page] > 1 ? page : -1;
 }
 
-int64_t dk_pages_wanted(const dk_page_table *table, int64_t sequence, int64_t fresh)
+/* Who leaves a shared page for a copy of it leaves one holder less: the last one writes in it as it is. */
+static int32_t wants_copy(const dk_page_table *table, const int64_t *which, int64_t s)
 {
-    int64_t more = dk_pages_for(table->length[sequence] + fresh) - table->held[sequence];
-    return (more > 0 ? more : 0) + ends_shared(table, sequence);
+    int32_t page = shared_end(table, which[s]), before = 0;
+    for (int64_t i = 0; i < s && page >= 0; i++) before += shared_end(table, which[i]) == page;
+    return page >= 0 && table->holders[page] - before > 1;
+}
+
+int64_t dk_pages_wanted(const dk_page_table *table, const int64_t *which, const int64_t *offsets, int64_t sequences)
+{
+    int64_t wanted = 0;
+    for (int64_t s = 0; s < sequences; s++) {
+        int64_t more = dk_pages_for(table->length[which[s]] + offsets[s + 1] - offsets[s]) - table->held[which[s]];
+        wanted += (more > 0 ? more : 0) + wants_copy(table, which, s);
+    }
+    return wanted;
 }
 
 static int32_t take(dk_page_table *table)
@@ -57,7 +70,7 @@ dk_page_copy dk_pages_take(dk_page_table *table, int64_t sequence, int64_t fresh
     int64_t length = table->length[sequence], want = dk_pages_for(length + fresh);
     int32_t *of = table->of + sequence * table->each;
     dk_page_copy copy = {.from = -1};
-    if (ends_shared(table, sequence)) {
+    if (shared_end(table, sequence) >= 0) {
         copy = (dk_page_copy){of[length / DK_PAGE], take(table), length % DK_PAGE};
         drop(table, copy.from);
         of[length / DK_PAGE] = copy.to;

@@ -32,8 +32,8 @@ static inline const int32_t *dk_pages_of(const dk_page_table *table, int64_t seq
 int32_t dk_page_table_init(dk_page_table *table, dk_host *host, int64_t sequences, int64_t capacity, int64_t pages,
                            dk_error *err);
 void dk_page_table_free(dk_page_table *table);
-/* Pages that `fresh` more tokens take. */
-int64_t dk_pages_wanted(const dk_page_table *table, int64_t sequence, int64_t fresh);
+/* Pages that a call takes which adds offsets[s + 1] - offsets[s] tokens to each of which[sequences]. */
+int64_t dk_pages_wanted(const dk_page_table *table, const int64_t *which, const int64_t *offsets, int64_t sequences);
 /* Takes them, which are there, and says what of a shared page is to be copied. The length stays. */
 dk_page_copy dk_pages_take(dk_page_table *table, int64_t sequence, int64_t fresh);
 void dk_pages_cut(dk_page_table *table, int64_t sequence, int64_t tokens); /* at most the length */

@@ -63,9 +63,9 @@ static void check_same(const written *a, const written *b, int64_t texts, const 
 /* More texts than places, which end at different lengths, with and without what they share, against one at a time. */
 TEST(places)
 {
-    static const int64_t shared[] = {0, 10, 64, 100};
+    static const int64_t shared[] = {0, 10, 20, 64, 100}; /* with 20 a page is all that a text needs */
     static prompts p;
-    for (int i = 0; i < 4; i++) {
+    for (int i = 0; i < 5; i++) {
         fixture f;
         static written many, one;
         memset(&many, 0, sizeof many);
@@ -81,6 +81,47 @@ TEST(places)
             f.backend->invariant_rows = 1; /* one place, prompts in pieces from their beginning */
             write_all(&f, &p, args, &one);
             if (whole) check_same(&many, &one, TEXTS, "beside others");
+        }
+        fixture_end(&f);
+    }
+}
+
+/* Rotations of longrope hang on how long a text may get: on its own length, not on the longest text of the call. */
+TEST(rotations_are_of_each_text)
+{
+    static const char longrope[] =
+        "{\"model_type\":\"phi3\",\"hidden_size\":36,\"num_attention_heads\":3,\"num_key_value_heads\":1,"
+        "\"num_hidden_layers\":2,\"intermediate_size\":40,\"vocab_size\":61,\"max_position_embeddings\":200,"
+        "\"original_max_position_embeddings\":30,\"sliding_window\":null,\"pad_token_id\":0,\"rope_scaling\":{\"type\":"
+        "\"longrope\","
+        "\"short_factor\":[1,1,1,1,1,1],\"long_factor\":[3,5,7,9,11,13]}}";
+    static const int64_t shared[] = {0, 20};
+    static prompts p;
+    for (int i = 0; i < 2; i++) {
+        fixture f;
+        static written many, one;
+        memset(&many, 0, sizeof many);
+        memset(&one, 0, sizeof one);
+        if (fixture_make(&f, ON_CPU, longrope)) {
+            make_prompts(&p, 12, shared[i]); /* of 1 to 50 tokens: some texts end before 30 */
+            for (int64_t t = 0; t < 12; t++) {
+                static written alone;
+                prompts single = {.offsets = {0, p.offsets[t + 1] - p.offsets[t]}};
+                dk_generate_args args = plain;
+                args.temperature = 0;
+                memset(&alone, 0, sizeof alone);
+                memcpy(single.ids, p.ids + p.offsets[t], (size_t)single.offsets[1] * sizeof *p.ids);
+                single.tokens = (dk_tokens){.ids = single.ids, .offsets = single.offsets, .sequences = 1};
+                write_all(&f, &single, args, &alone);
+                memcpy(one.ids[t], alone.ids[0], sizeof one.ids[t]);
+                memcpy(one.log_probs[t], alone.log_probs[0], sizeof one.log_probs[t]);
+                one.count[t] = alone.count[0];
+            }
+            dk_generate_args greedy = plain;
+            greedy.temperature = 0;
+            memset(&many, 0, sizeof many);
+            write_all(&f, &p, greedy, &many);
+            if (f.backend->invariant_rows == INT64_MAX) check_same(&many, &one, 12, "beside others");
         }
         fixture_end(&f);
     }
@@ -201,5 +242,5 @@ TEST(wrong_arguments)
     fixture_end(&f);
 }
 
-TEST_MAIN(TEST_CASE(places) TEST_CASE(samples) TEST_CASE(reader_ends_a_text) TEST_CASE(what_a_text_has)
-              TEST_CASE(wrong_arguments))
+TEST_MAIN(TEST_CASE(places) TEST_CASE(rotations_are_of_each_text) TEST_CASE(samples) TEST_CASE(reader_ends_a_text)
+              TEST_CASE(what_a_text_has) TEST_CASE(wrong_arguments))
