@@ -2,34 +2,23 @@
 
 #include <string.h>
 
+#define USUAL_SIZES                                                                               \
+    .hidden = {"hidden_size"}, .layers = {"num_hidden_layers"}, .heads = {"num_attention_heads"}, \
+    .inner = {"intermediate_size"}, .positions = {"max_position_embeddings"}
+
 static const dk_config_keys llama_keys = {
-    .hidden = {"hidden_size"},
-    .layers = {"num_hidden_layers"},
-    .heads = {"num_attention_heads"},
-    .inner = {"intermediate_size"},
-    .positions = {"max_position_embeddings"},
-    .activation = {"hidden_act"},
-    .epsilon = "rms_norm_eps",
-    .theta = "rope_theta",
-    .partial = "partial_rotary_factor",
+    USUAL_SIZES,           .activation = {"hidden_act"},       .epsilon = "rms_norm_eps",
+    .theta = "rope_theta", .partial = "partial_rotary_factor",
 };
 static const dk_config_keys gemma_keys = {
-    .hidden = {"hidden_size"},
-    .layers = {"num_hidden_layers"},
-    .heads = {"num_attention_heads"},
-    .inner = {"intermediate_size"},
-    .positions = {"max_position_embeddings"},
+    USUAL_SIZES,
     .activation = {"hidden_act", "hidden_activation"},
     .epsilon = "rms_norm_eps",
     .theta = "rope_theta",
     .partial = "partial_rotary_factor",
 };
 static const dk_config_keys gemma2_keys = {
-    .hidden = {"hidden_size"},
-    .layers = {"num_hidden_layers"},
-    .heads = {"num_attention_heads"},
-    .inner = {"intermediate_size"},
-    .positions = {"max_position_embeddings"},
+    USUAL_SIZES,
     .activation = {"hidden_activation", "hidden_act"},
     .epsilon = "rms_norm_eps",
     .theta = "rope_theta",
@@ -46,22 +35,11 @@ static const dk_config_keys gpt2_keys = {
 };
 
 static const dk_config_keys layer_norm_keys = {
-    .hidden = {"hidden_size"},
-    .layers = {"num_hidden_layers"},
-    .heads = {"num_attention_heads"},
-    .inner = {"intermediate_size"},
-    .positions = {"max_position_embeddings"},
-    .activation = {"hidden_act"},
-    .epsilon = "layer_norm_eps",
-    .theta = "rope_theta",
-    .partial = "partial_rotary_factor",
+    USUAL_SIZES,           .activation = {"hidden_act"},       .epsilon = "layer_norm_eps",
+    .theta = "rope_theta", .partial = "partial_rotary_factor",
 };
 static const dk_config_keys gpt_neox_keys = {
-    .hidden = {"hidden_size"},
-    .layers = {"num_hidden_layers"},
-    .heads = {"num_attention_heads"},
-    .inner = {"intermediate_size"},
-    .positions = {"max_position_embeddings"},
+    USUAL_SIZES,
     .activation = {"hidden_act"},
     .epsilon = "layer_norm_eps",
     .theta = "rotary_emb_base",

@@ -27,8 +27,8 @@ int64_t bench_peak_rss_mb(void);
 /* Ids below vocab, the same ones every time. */
 void bench_fill_ids(int32_t *ids, int64_t count, int64_t vocab);
 
-/* A model for a bench: path (a model, or NULL), else config (a config.json with random weights), else one that is built
- * in. Wrong usage where both are given. -1 or an exit code. */
+/* A model for a bench: path (a model, or NULL), else config (a config.json with random weights, or NULL), else one that
+ * is built in. -1 or an exit code. */
 typedef struct bench_model {
     distill_student *student; /* of random weights; NULL where path was opened */
     distill_teacher *teacher;
