@@ -12,6 +12,7 @@ typedef struct matcher {
     const di_options *now;
     int64_t step;
     dk_strbuf old_text, new_text; /* of the option at hand */
+    dk_strbuf scratch;
 } matcher;
 
 static const char *shown(const dk_strbuf *text) { return text->size ? text->data : "not given"; }
@@ -78,12 +79,20 @@ static judgement judge(const di_option_info *option)
     return TOLD;
 }
 
-/* A section has a line per key. */
-static void on_one_line(dk_strbuf *text)
+/* A section has a line per key: "pt: path: a/; en: path: b/". */
+static void on_one_line(dk_strbuf *text, dk_strbuf *scratch)
 {
-    while (text->size && text->data[text->size - 1] == '\n') text->data[--text->size] = 0;
-    for (size_t i = 0; i < text->size; i++)
-        if (text->data[i] == '\n') text->data[i] = ';';
+    dk_strbuf_clear(scratch);
+    for (const char *at = text->data; at && *at;) {
+        const size_t size = strcspn(at, "\n");
+        if (scratch->size) dk_strbuf_puts(scratch, scratch->data[scratch->size - 1] == ':' ? " " : "; ");
+        dk_strbuf_append(scratch, at, size);
+        at += size;
+        at += strspn(at, "\n ");
+    }
+    dk_strbuf_clear(text);
+    dk_strbuf_append(text, scratch->data, scratch->size);
+    text->failed |= scratch->failed;
 }
 
 /* Both values as text, and whether they differ. */
@@ -95,10 +104,10 @@ static int32_t texts_of(matcher *m, const char *key, int32_t *differ, dk_error *
     dk_strbuf_clear(&m->new_text);
     if (di_options_get(m->before, key, &m->old_text, &absent) != DK_OK) dk_strbuf_clear(&m->old_text);
     if (di_options_get(m->now, key, &m->new_text, &absent) != DK_OK) dk_strbuf_clear(&m->new_text);
+    on_one_line(&m->old_text, &m->scratch);
+    on_one_line(&m->new_text, &m->scratch);
     DK_TRY(dk_strbuf_check(&m->old_text, err));
     DK_TRY(dk_strbuf_check(&m->new_text, err));
-    on_one_line(&m->old_text);
-    on_one_line(&m->new_text);
     *differ = strcmp(shown(&m->old_text), shown(&m->new_text)) != 0;
 out:
     return rc;
@@ -352,6 +361,7 @@ int32_t di_checkpoint_match(di_run *run, const dk_document *doc, int64_t step, d
     int32_t rc;
     dk_strbuf_init(&m.old_text, run->host);
     dk_strbuf_init(&m.new_text, run->host);
+    dk_strbuf_init(&m.scratch, run->host);
     dk_strbuf_clear(&run->changes);
     for (size_t i = 0; changes && i < changes->size; i++) { /* those of before */
         if (i) dk_strbuf_puts(&run->changes, ",");
@@ -370,5 +380,6 @@ out:
     di_options_free(m.before);
     dk_strbuf_free(&m.old_text);
     dk_strbuf_free(&m.new_text);
+    dk_strbuf_free(&m.scratch);
     return rc;
 }

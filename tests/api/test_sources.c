@@ -99,7 +99,7 @@ TEST(a_run_on_two_sources_resumes_bitwise)
     small_close(&s);
     REQUIRE_OK(open_sources(&s, "{pt: 2, en: 1.5}", folder, &err)); /* another mix is another run */
     CHECK_INT(distill_trainer_resume(s.trainer, &err), DISTILL_E_MISMATCH);
-    CHECK_HAS(err.message, "was made with data.mix pt: 2;en: 1, now it is pt: 2;en: 1.5:");
+    CHECK_HAS(err.message, "was made with data.mix pt: 2; en: 1, now it is pt: 2; en: 1.5:");
     small_close(&s);
     REQUIRE_OK(open_sources(&s, "{en: 10, pt: 20}", folder, &err)); /* the same shares, and yet not the same */
     CHECK_INT(distill_trainer_resume(s.trainer, &err), DISTILL_E_MISMATCH);

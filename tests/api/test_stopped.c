@@ -243,9 +243,11 @@ TEST(told)
     REQUIRE(small_models("api_stopped"));
     snprintf(out, sizeof out, "%s", output_folder("told"));
     CHECK_INT(run_stopped(out, "", (stop){DISTILL_PHASE_TRAINING, 4, 0}, &err), DISTILL_E_CANCELLED);
-    REQUIRE_OK(small_parts(
-        &s, NULL, small_text("output: '%s'\ntrain: {learning_rate: 0.02, schedule: linear, log_every: 2}\n", out),
-        &err));
+    REQUIRE_OK(small_parts(&s, NULL,
+                           small_text("output: '%s'\ntrain: {learning_rate: 0.02, schedule: linear, log_every: 2}\n"
+                                      "teachers: {pt: {path: a/, mmap: false}, en: {path: b/}}\n",
+                                      out),
+                           &err));
     REQUIRE_OK(distill_student_open(s.env, test_path(small_folder, "teacher"), NULL, &changed, &err));
     REQUIRE_OK(distill_student_parameter(changed, "model.norm.weight", DISTILL_WEIGHT, &weight, &err));
     ((float *)weight.data)[0] *= 2;
@@ -260,6 +262,7 @@ TEST(told)
     REQUIRE_OK(distill_trainer_resume(s.trainer, &err));
     CHECK_HAS(logged, "train.learning_rate changed: 0.01 -> 0.02");
     CHECK_HAS(logged, "train.schedule changed: cosine -> linear");
+    CHECK_HAS(logged, "teachers changed: not given -> pt: path: a/; mmap: false; en: path: b/\n");
     CHECK_HAS(logged, "the teacher changed: ");
     CHECK(!strstr(logged, "log_every"));
     REQUIRE_OK(distill_trainer_run(s.trainer, &err));
