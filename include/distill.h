@@ -346,8 +346,10 @@ DISTILL_API int32_t distill_tokenizer_get_i64(const distill_tokenizer *tokenizer
 /* ---- teacher ----------------------------------------------------------------------------------------------------- */
 
 /* One token of a generated text. text: size bytes that are complete so far (a character split over tokens comes with
- * its last one); finished: 0 going on, 1 stop token (any end that the tokenizer, config.json, generation_config.json or
- * a GGUF's eos, eot and eom name), 2 length. Return DISTILL_CB_OK or DISTILL_CB_CANCEL. */
+ * its last one, and what may be the beginning of a stop text with what shows that it is none); finished: 0 going on, 1
+ * stop token (any end that the tokenizer, config.json, generation_config.json or a GGUF's eos, eot and eom name, or
+ * generate.stop_ids), 2 length, 3 stop text (generate.stop), which text leaves out. Return DISTILL_CB_OK or
+ * DISTILL_CB_CANCEL. */
 typedef int32_t (*distill_token_fn)(void *user, int64_t sequence, int32_t id, double log_prob, const char *text,
                                     size_t size, int32_t finished);
 
@@ -439,9 +441,12 @@ DISTILL_API int32_t distill_teacher_score(const distill_teacher *teacher, const 
 DISTILL_API int32_t distill_teacher_log_probs(const distill_teacher *teacher, const distill_batch *batch,
                                               double temperature, const distill_tensor *chosen, distill_target *top,
                                               distill_error *err);
-/* Continues each sequence of prompts. Section: generate. A text depends on (weights, prompt, seed, its number), not on
- * its neighbours. A blend writes where its members are models in this process: DISTILL_E_UNSUPPORTED names one that is
- * not. */
+/* Continues each sequence of prompts; with generate.samples n, prompt p becomes texts n * p, n * p + 1, ... Section:
+ * generate. A text depends on (weights, prompt, seed, its number), not on its neighbours, of which as many are written
+ * at once as there is room for. A token is drawn from logits that go through logit_bias, repetition_penalty,
+ * presence_penalty, temperature, top_k, top_p and min_p, in this order, which is that of transformers; log_prob is the
+ * model's own, before all of them. A blend writes where its members are models in this process: DISTILL_E_UNSUPPORTED
+ * names one that is not. */
 DISTILL_API int32_t distill_teacher_generate(const distill_teacher *teacher, const distill_batch *prompts,
                                              const distill_options *options, distill_token_fn fn, void *user,
                                              distill_error *err);

@@ -417,7 +417,7 @@ struct generated {
     std::int32_t id;
     double log_prob;
     std::string_view text; /* bytes that are complete so far */
-    std::int32_t finished; /* 0 going on, 1 stop token, 2 length */
+    std::int32_t finished; /* 0 going on, 1 stop token, 2 length, 3 stop text */
 };
 using token_function = std::function<bool(const generated &)>; /* false stops */
 

@@ -73,7 +73,7 @@ static int take_value(const cli_command *command, const cli_option *option, cons
         *(double *)option->out = value;
     } else {
         cli_settings *settings = option->out;
-        if (!strchr(text, '=') || *text == '=')
+        if (option->kind == CLI_SETTINGS && (!strchr(text, '=') || *text == '='))
             return cli_usage(command, "%s wants KEY=VALUE, not %s", option->name, text);
         if (settings->count == (int)(sizeof settings->items / sizeof *settings->items))
             return cli_usage(command, "too many %s", option->name);

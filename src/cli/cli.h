@@ -19,14 +19,14 @@ enum { CLI_DONE = 0, CLI_FAILED = 1, CLI_USAGE = 2, CLI_INTERRUPTED = 130 };
 
 /* ---- arguments ---- */
 
-enum { CLI_FLAG, CLI_TEXT, CLI_INT, CLI_REAL, CLI_SETTINGS };
+enum { CLI_FLAG, CLI_TEXT, CLI_INT, CLI_REAL, CLI_SETTINGS, CLI_TEXTS };
 typedef struct cli_option {
     const char *name; /* "--json" */
     int kind;
     void *out;  /* int *, const char **, int64_t *, double *, cli_settings * */
     int *given; /* or NULL */
 } cli_option;
-typedef struct cli_settings { /* --set key=value, in order */
+typedef struct cli_settings { /* --set key=value, or texts, in order */
     int count;
     const char *items[256];
 } cli_settings;

@@ -5,12 +5,24 @@
 #include "cli.h"
 
 typedef struct answer {
-    int stream; /* text goes to stdout as it comes */
     int64_t count, cap;
     int32_t *ids;
     size_t size, text_cap;
     char *text;
 } answer;
+
+typedef struct answers {
+    int stream; /* text goes to stdout as it comes */
+    int64_t count;
+    answer *of; /* [count] */
+} answers;
+
+typedef struct sampling { /* what section generate is told */
+    int64_t max_tokens, top_k, seed, samples;
+    double temperature, top_p, min_p, repetition_penalty, presence_penalty;
+    int has_tokens, has_top_k, has_seed, has_samples, has_top_p, has_min_p, has_repetition, has_presence;
+    cli_settings bias, stop, stop_ids;
+} sampling;
 
 typedef struct cli_chat {
     const char *text, *messages; /* what a user says, or a file; NULL = not given */
@@ -20,14 +32,15 @@ typedef struct cli_chat {
 static int32_t on_token(void *user, int64_t sequence, int32_t id, double log_prob, const char *text, size_t size,
                         int32_t finished)
 {
-    answer *a = user;
-    (void)sequence, (void)log_prob, (void)finished;
+    answers *all = user;
+    answer *a = &all->of[sequence];
+    (void)log_prob, (void)finished;
     if (a->count == a->cap) a->ids = cli_memory(a->ids, (size_t)(a->cap = 2 * a->cap + 64) * sizeof *a->ids);
     a->ids[a->count++] = id;
     if (a->size + size > a->text_cap) a->text = cli_memory(a->text, a->text_cap = 2 * (a->size + size));
     if (size) memcpy(a->text + a->size, text, size);
     a->size += size;
-    if (a->stream && size) fwrite(text, 1, size, stdout), fflush(stdout);
+    if (all->stream && size) fwrite(text, 1, size, stdout), fflush(stdout);
     return DISTILL_CB_OK;
 }
 
@@ -115,62 +128,155 @@ static int read_prompt(const char *path, cli_ids *out)
     return good ? -1 : CLI_FAILED;
 }
 
-static int print_answer(const answer *a, int as_json)
+static json_t *json_of(const answer *a)
 {
-    if (as_json)
-        return cli_print_json(
-            json_pack("{s:o, s:o}", "text", cli_json_text(a->text, a->size), "ids", cli_json_ids(a->ids, a->count)));
-    /* a model without tokenizer */
-    for (int64_t i = 0; !a->size && i < a->count; i++) printf("%s%d", i ? " " : "", a->ids[i]);
+    return json_pack("{s:o, s:o}", "text", cli_json_text(a->text, a->size), "ids", cli_json_ids(a->ids, a->count));
+}
+
+static int print_json(const answers *all)
+{
+    json_t *list = json_array();
+    if (all->count == 1) return json_decref(list), cli_print_json(json_of(all->of));
+    for (int64_t i = 0; i < all->count; i++) json_array_append_new(list, json_of(&all->of[i]));
+    return cli_print_json(json_pack("{s:o}", "answers", list));
+}
+
+static int print_text(const answers *all)
+{
+    for (int64_t i = 0; i < all->count; i++) {
+        const answer *a = &all->of[i];
+        if (all->count > 1) printf("%s--- %lld\n", i ? "\n" : "", (long long)i);
+        if (!all->stream && a->size) fwrite(a->text, 1, a->size, stdout);
+        /* a model without tokenizer */
+        for (int64_t k = 0; !a->size && k < a->count; k++) printf("%s%d", k ? " " : "", a->ids[k]);
+    }
     printf("\n");
     return CLI_DONE;
 }
 
-static int answer_prompt(cli_session *s, const char *model, const cli_ids *prompt, int as_json)
+static void free_answers(answers *all)
+{
+    for (int64_t i = 0; i < all->count; i++) {
+        free(all->of[i].ids);
+        free(all->of[i].text);
+    }
+    free(all->of);
+}
+
+static int answer_prompt(cli_session *s, const char *model, const cli_ids *prompt, int64_t samples, int as_json)
 {
     distill_teacher *teacher = NULL;
     distill_batch batch;
     int64_t offsets[2] = {0, prompt->count};
-    answer a = {.stream = !as_json};
+    answers all = {.stream = !as_json && samples == 1, .count = samples};
     DISTILL_INIT(&batch);
     batch.ids = prompt->ids;
     batch.offsets = offsets;
     batch.sequences = 1;
+    all.of = cli_memory(NULL, (size_t)samples * sizeof *all.of);
+    memset(all.of, 0, (size_t)samples * sizeof *all.of);
     int32_t rc = distill_teacher_open(s->env, model, s->options, &teacher, &s->err);
-    if (!rc) rc = distill_teacher_generate(teacher, &batch, s->options, on_token, &a, &s->err);
-    int code = rc ? cli_fail(&s->err) : print_answer(&a, as_json);
+    if (!rc) rc = distill_teacher_generate(teacher, &batch, s->options, on_token, &all, &s->err);
+    int code = rc ? cli_fail(&s->err) : (as_json ? print_json : print_text)(&all);
     distill_teacher_free(teacher);
-    free(a.ids);
-    free(a.text);
+    free_answers(&all);
     return code;
+}
+
+/* ---- options ---- */
+
+static int32_t set_int(cli_session *s, const char *key, int given, int64_t value)
+{
+    return given ? distill_options_set_i64(s->options, key, value, &s->err) : DISTILL_OK;
+}
+
+static int32_t set_real(cli_session *s, const char *key, int given, double value)
+{
+    return given ? distill_options_set_f64(s->options, key, value, &s->err) : DISTILL_OK;
+}
+
+static int32_t set_number(cli_session *s, const char *key, const char *option, const char *text)
+{
+    char *end = NULL;
+    double value = strtod(text, &end);
+    if (end != text && !*end) return distill_options_set_f64(s->options, key, value, &s->err);
+    snprintf(s->err.message, sizeof s->err.message, "%s wants a number, not '%s'", option, text);
+    return DISTILL_E_OPTION;
+}
+
+static int32_t set_stops(cli_session *s, const sampling *how)
+{
+    int32_t rc = DISTILL_OK;
+    char name[64];
+    for (int i = 0; !rc && i < how->stop.count; i++) {
+        snprintf(name, sizeof name, "generate.stop.%d", i);
+        rc = distill_options_set_str(s->options, name, how->stop.items[i], &s->err);
+    }
+    for (int i = 0; !rc && i < how->stop_ids.count; i++) {
+        snprintf(name, sizeof name, "generate.stop_ids.%d", i);
+        rc = set_number(s, name, "--stop-id", how->stop_ids.items[i]);
+    }
+    return rc;
+}
+
+static int32_t set_bias(cli_session *s, const cli_settings *given)
+{
+    int32_t rc = DISTILL_OK;
+    char name[64];
+    for (int i = 0; !rc && i < given->count; i++) {
+        const char *text = given->items[i], *value = strchr(text, '=') + 1;
+        snprintf(name, sizeof name, "generate.logit_bias.%.*s", (int)(value - 1 - text), text);
+        rc = set_number(s, name, "--logit-bias", value);
+    }
+    return rc;
+}
+
+static int32_t set_sampling(cli_session *s, const sampling *how)
+{
+    int32_t rc = set_int(s, "generate.max_tokens", how->has_tokens, how->max_tokens);
+    if (!rc) rc = set_int(s, "generate.top_k", how->has_top_k, how->top_k);
+    if (!rc) rc = set_int(s, "generate.seed", how->has_seed, how->seed);
+    if (!rc) rc = set_int(s, "generate.samples", how->has_samples, how->samples);
+    if (!rc) rc = set_real(s, "generate.temperature", 1, how->temperature);
+    if (!rc) rc = set_real(s, "generate.top_p", how->has_top_p, how->top_p);
+    if (!rc) rc = set_real(s, "generate.min_p", how->has_min_p, how->min_p);
+    if (!rc) rc = set_real(s, "generate.repetition_penalty", how->has_repetition, how->repetition_penalty);
+    if (!rc) rc = set_real(s, "generate.presence_penalty", how->has_presence, how->presence_penalty);
+    if (!rc) rc = set_stops(s, how);
+    return rc ? rc : set_bias(s, &how->bias);
 }
 
 int cli_generate(const cli_command *command, int argc, char **argv)
 {
-    int as_json = 0, no_special = 0, has[5] = {0};
+    int as_json = 0, no_special = 0;
     const char *model = NULL, *prompt = NULL, *prompt_ids = NULL;
     char *rendered = NULL;
     cli_chat chat = {NULL, NULL, NULL};
-    int64_t max_tokens = 0, top_k = 0, seed = 0;
-    double temperature = 0, top_p = 0;
+    static sampling how; /* large */
     const cli_option options[] = {
         {"--prompt", CLI_TEXT, &prompt, NULL},
         {"--prompt-ids", CLI_TEXT, &prompt_ids, NULL},
         {"--chat", CLI_TEXT, &chat.text, NULL},
         {"--messages", CLI_TEXT, &chat.messages, NULL},
         {"--chat-template", CLI_TEXT, &chat.format, NULL},
-        {"--max-tokens", CLI_INT, &max_tokens, &has[0]},
-        {"--top-k", CLI_INT, &top_k, &has[1]},
-        {"--seed", CLI_INT, &seed, &has[2]},
-        {"--temperature", CLI_REAL, &temperature, &has[3]},
-        {"--top-p", CLI_REAL, &top_p, &has[4]},
+        {"--max-tokens", CLI_INT, &how.max_tokens, &how.has_tokens},
+        {"--temperature", CLI_REAL, &how.temperature, NULL},
+        {"--top-k", CLI_INT, &how.top_k, &how.has_top_k},
+        {"--top-p", CLI_REAL, &how.top_p, &how.has_top_p},
+        {"--min-p", CLI_REAL, &how.min_p, &how.has_min_p},
+        {"--repetition-penalty", CLI_REAL, &how.repetition_penalty, &how.has_repetition},
+        {"--presence-penalty", CLI_REAL, &how.presence_penalty, &how.has_presence},
+        {"--logit-bias", CLI_SETTINGS, &how.bias, NULL},
+        {"--stop", CLI_TEXTS, &how.stop, NULL},
+        {"--stop-id", CLI_TEXTS, &how.stop_ids, NULL},
+        {"--samples", CLI_INT, &how.samples, &how.has_samples},
+        {"--seed", CLI_INT, &how.seed, &how.has_seed},
         {"--no-special", CLI_FLAG, &no_special, NULL},
         {"--json", CLI_FLAG, &as_json, NULL},
     };
     cli_session s;
     cli_ids ids = {0, NULL};
-    int32_t rc = 0;
-    int code = cli_parse(command, options, 12, argc, argv, &model, 1);
+    int code = cli_parse(command, options, (int)(sizeof options / sizeof *options), argc, argv, &model, 1);
     if (code >= 0) return code;
     if (!model) return cli_usage(command, "a model is missing");
     if (!!prompt + !!prompt_ids + !!chat.text + !!chat.messages != 1)
@@ -181,12 +287,7 @@ int cli_generate(const cli_command *command, int argc, char **argv)
         return cli_usage(command, "--no-special goes with --prompt: a chat template spells out what it begins with");
     code = cli_open(&s, command, NULL, NULL);
     if (code >= 0) goto out;
-    if (has[0]) rc = distill_options_set_i64(s.options, "generate.max_tokens", max_tokens, &s.err);
-    if (has[1] && !rc) rc = distill_options_set_i64(s.options, "generate.top_k", top_k, &s.err);
-    if (has[2] && !rc) rc = distill_options_set_i64(s.options, "generate.seed", seed, &s.err);
-    if (!rc) rc = distill_options_set_f64(s.options, "generate.temperature", temperature, &s.err);
-    if (has[4] && !rc) rc = distill_options_set_f64(s.options, "generate.top_p", top_p, &s.err);
-    if (rc) {
+    if (set_sampling(&s, &how)) {
         code = cli_usage(command, "%s", s.err.message);
         goto out;
     }
@@ -195,7 +296,7 @@ int cli_generate(const cli_command *command, int argc, char **argv)
     if (rendered) code = encode_prompt(&s, model, rendered, 0, &ids, &s.err);
     else if (prompt) code = encode_prompt(&s, model, prompt, no_special ? 0 : DISTILL_ENCODE_SPECIAL, &ids, &s.err);
     else code = read_prompt(prompt_ids, &ids);
-    if (code < 0) code = answer_prompt(&s, model, &ids, as_json);
+    if (code < 0) code = answer_prompt(&s, model, &ids, how.has_samples ? how.samples : 1, as_json);
 out:
     free(rendered);
     free(ids.ids);

@@ -49,7 +49,8 @@ static const cli_command commands[] = {
     {"generate", "continues a text, or answers in a chat",
      "usage: distill generate MODEL (--prompt TEXT | --prompt-ids FILE.json | --chat TEXT | --messages FILE.json)\n"
      "                        [--chat-template NAME|FILE] [--max-tokens N] [--temperature F] [--top-k N] [--top-p F]\n"
-     "                        [--seed N] [--no-special] [--json]\n\n"
+     "                        [--min-p F] [--repetition-penalty F] [--presence-penalty F] [--logit-bias ID=F]...\n"
+     "                        [--stop TEXT]... [--stop-id ID]... [--samples N] [--seed N] [--no-special] [--json]\n\n"
      "  --prompt TEXT     the text to continue\n"
      "  --prompt-ids FILE [ids]; - = stdin\n"
      "  --chat TEXT       what a user says, in the model's own chat template\n"
@@ -61,9 +62,18 @@ static const cli_command commands[] = {
      "  --temperature F   0, the default = always the most probable token\n"
      "  --top-k N         draw from the N most probable tokens; 0 = from all\n"
      "  --top-p F         draw from the most probable tokens that together have this mass\n"
-     "  --seed N          seed of the draws\n"
+     "  --min-p F         draw from tokens that have at least this share of the most probable one's probability\n"
+     "  --repetition-penalty F\n"
+     "                    logits of tokens that prompt or answer has: divided by it, or multiplied below 0\n"
+     "  --presence-penalty F\n"
+     "                    taken off the logit of each token that the answer has\n"
+     "  --logit-bias ID=F added to the logit of the token with this id; may be given again\n"
+     "  --stop TEXT       ends the answer, which leaves it out; may be given again\n"
+     "  --stop-id ID      ends the answer; may be given again\n"
+     "  --samples N       answers, numbered from 0; they need a temperature\n"
+     "  --seed N          seed of the draws, where there is a temperature\n"
      "  --no-special      the prompt goes without BOS and EOS\n"
-     "  --json            {\"text\", \"ids\"} of the answer, without the prompt\n",
+     "  --json            {\"text\", \"ids\"} of the answer, without the prompt; {\"answers\": [...]} of several\n",
      cli_generate},
     {"inspect", "what a path is, and whether it is whole",
      "usage: distill inspect [PATH] [--tokenizer MODEL [--set KEY=VALUE]...] [--json]\n\n"

@@ -287,6 +287,14 @@ static int32_t check_name(const char *path, const char *name, size_t size, dk_er
                    path, (int)(size < 60 ? size : 60), name);
 }
 
+static int32_t check_number(const char *path, const char *name, size_t size, dk_error *err)
+{
+    int64_t number;
+    if (di_part_index(name, size, &number) && (size == 1 || *name != '0')) return DK_OK;
+    return dk_fail(err, DK_E_OPTION, "%s: \"%.*s\" is no number of an entry, which goes by 0, 1, 2, ...", path,
+                   (int)(size < 60 ? size : 60), name);
+}
+
 static int32_t assign_entry(di_options *at, int64_t id, const char *path, const char *part, const char *rest,
                             di_source source, dk_error *err)
 {
@@ -295,7 +303,7 @@ static int32_t assign_entry(di_options *at, int64_t id, const char *path, const 
     di_value *value;
     di_options *child;
     int32_t rc;
-    DK_TRY(check_name(path, part, size, err));
+    DK_TRY((di_table_group(at->table, id)->numbers ? check_number : check_name)(path, part, size, err));
     snprintf(name, sizeof name, "%.*s", (int)size, part);
     extend(longer, path, part, size);
     if (!(value = di_node_slot(at, id, err))) return DK_E_NOMEM;

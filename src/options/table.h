@@ -61,8 +61,9 @@ typedef struct di_group {
     const char *when;
     int32_t shape;
     const char
-        *beside;   /* "a|b": of its keys, those that may stand beside it where it is one plain value; NULL = none */
-    int32_t whole; /* laid over another one (di_options_lay_over) it takes its place, not key by key */
+        *beside;     /* "a|b": of its keys, those that may stand beside it where it is one plain value; NULL = none */
+    int32_t numbers; /* names of NAMED entries are numbers, such as ids of tokens */
+    int32_t whole;   /* laid over another one (di_options_lay_over) it takes its place, not key by key */
 } di_group;
 typedef struct di_gone { /* options of older versions, for the error that they get */
     const char *name, *answer;

@@ -270,22 +270,20 @@ int32_t di_blend_generate(di_teacher *t, const distill_batch *prompts, const di_
 {
     const dk_tokens tokens = {prompts->ids, prompts->offsets, prompts->sequences};
     di_speaker *speaker = NULL;
-    dk_generate_args args;
+    di_writing writing = {.host = NULL};
     choir c = {0};
     int32_t rc;
     (void)user_options;
-    di_generate_args_read(options, &args);
-    DK_TRY(open_choir(&c, t, args.max_tokens, err));
-    DK_TRY(di_speaker_create(t, prompts, fn, user, &speaker, err));
-    args.vocab_valid = di_teacher_vocab_valid(c.blend);
-    args.stop = c.stops;
-    args.stop_count = c.stop_count;
-    args.user = speaker;
+    DK_TRY(open_choir(&c, t, di_options_i64(options, "generate.max_tokens"), err));
+    DK_TRY(di_writing_open(t, options, c.stops, c.stop_count, di_teacher_vocab_valid(c.blend), &writing, err));
+    DK_TRY(di_speaker_create(t, prompts, &writing, fn, user, &speaker, err));
+    writing.args.user = speaker;
     const dk_choir models = {.models = c.models, .count = c.count, .join = join, .user = &c};
-    rc = dk_generate_together(&models, &tokens, &args, err);
+    rc = dk_generate_together(&models, &tokens, &writing.args, err);
     if (di_speaker_status(speaker, NULL) != DK_OK) rc = di_speaker_status(speaker, err);
 out:
     di_speaker_free(speaker);
+    di_writing_close(&writing);
     close_choir(&c, t->host);
     return rc;
 }

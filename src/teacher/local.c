@@ -50,19 +50,18 @@ static int32_t generate(di_teacher *t, const distill_batch *prompts, const di_op
     dk_model *model = model_of(t);
     dk_tokens tokens = {prompts->ids, prompts->offsets, prompts->sequences};
     di_speaker *speaker = NULL;
-    dk_generate_args args;
+    di_writing writing = {.host = NULL};
     int32_t rc;
     (void)user_options;
-    di_generate_args_read(options, &args);
-    args.vocab_valid = di_vocab_valid(model, t->tokenizer);
-    args.stop = model->config.stops;
-    args.stop_count = model->config.stop_count;
-    DK_TRY(di_speaker_create(t, prompts, fn, user, &speaker, err));
-    args.user = speaker;
-    rc = dk_generate(model, &tokens, &args, err);
+    DK_TRY(di_writing_open(t, options, model->config.stops, model->config.stop_count,
+                           di_vocab_valid(model, t->tokenizer), &writing, err));
+    DK_TRY(di_speaker_create(t, prompts, &writing, fn, user, &speaker, err));
+    writing.args.user = speaker;
+    rc = dk_generate(model, &tokens, &writing.args, err);
     if (di_speaker_status(speaker, NULL) != DK_OK) rc = di_speaker_status(speaker, err);
 out:
     di_speaker_free(speaker);
+    di_writing_close(&writing);
     return rc;
 }
 

@@ -16,6 +16,8 @@ struct di_speaker {
     void *user;
     spoken *sequences;
     dk_strbuf scratch;
+    const char *const *stops; /* [stop_count] texts */
+    int64_t stop_count;
     int32_t rc;
 };
 
@@ -51,14 +53,38 @@ out:
     return rc;
 }
 
-void di_generate_args_read(const di_options *options, dk_generate_args *args)
+/* ---- what ends a text ---- */
+static int32_t begins_with(const char *text, size_t size, const char *stop)
 {
-    *args = (dk_generate_args){.max_tokens = di_options_i64(options, "generate.max_tokens"),
-                               .temperature = di_options_f64(options, "generate.temperature"),
-                               .top_p = di_options_f64(options, "generate.top_p"),
-                               .top_k = di_options_i64(options, "generate.top_k"),
-                               .seed = (uint64_t)di_options_i64(options, "generate.seed"),
-                               .emit = di_speaker_emit};
+    size_t n = strlen(stop);
+    return n <= size && !memcmp(text, stop, n);
+}
+
+/* Where the first stop text begins; size = there is none. */
+static size_t find_stop(const di_speaker *s, const char *text, size_t size)
+{
+    for (size_t at = 0; at < size; at++)
+        for (int64_t i = 0; i < s->stop_count; i++)
+            if (begins_with(text + at, size - at, s->stops[i])) return at;
+    return size;
+}
+
+/* Bytes at the end that may be the beginning of a stop text. */
+static size_t half_stop(const di_speaker *s, const char *text, size_t size)
+{
+    size_t most = 0;
+    for (int64_t i = 0; i < s->stop_count; i++) {
+        size_t n = strlen(s->stops[i]) - 1;
+        for (n = n < size ? n : size; n > most; n--)
+            if (!memcmp(text + size - n, s->stops[i], n)) most = n;
+    }
+    return most;
+}
+
+static size_t held_back(const di_speaker *s, const char *text, size_t size)
+{
+    size_t half = half_stop(s, text, size), character = incomplete(text, size);
+    return half > character ? half : character;
 }
 
 int32_t di_speaker_emit(void *speaker, int64_t sequence, int32_t id, double log_prob, int32_t finished)
@@ -68,11 +94,15 @@ int32_t di_speaker_emit(void *speaker, int64_t sequence, int32_t id, double log_
     dk_strbuf *text = &at->pending;
     int32_t rc;
     if (s->teacher->tokenizer && (s->rc = add_text(s, at, id)) != DK_OK) return DISTILL_CB_CANCEL;
-    size_t held = finished || !text->size ? 0 : incomplete(text->data, text->size), size = text->size - held;
+    size_t stop = find_stop(s, text->data, text->size), size = stop;
+    if (stop < text->size) finished = DI_STOP_TEXT;
+    size_t held = finished || !size ? 0 : held_back(s, text->data, size);
+    size -= held;
     rc = s->fn(s->user, sequence, id, log_prob, text->data ? text->data : "", size, finished);
     if (held) memmove(text->data, text->data + size, held);
     text->size = held;
-    return rc;
+    if (rc == DK_TEXT_ENDS) return DK_TEXT_ENDS + 1; /* the host's code, which ends all */
+    return rc == DISTILL_CB_OK && finished == DI_STOP_TEXT ? DK_TEXT_ENDS : rc;
 }
 
 static void open_sequence(const di_speaker *s, spoken *at, const int32_t *ids, int64_t length)
@@ -85,20 +115,23 @@ static void open_sequence(const di_speaker *s, spoken *at, const int32_t *ids, i
         if (at->ids[k] >= dk_tokenizer_vocab_size(tokenizer)) at->count = k;
 }
 
-int32_t di_speaker_create(di_teacher *teacher, const distill_batch *prompts, distill_token_fn fn, void *user,
-                          di_speaker **out, dk_error *err)
+int32_t di_speaker_create(di_teacher *teacher, const distill_batch *prompts, const di_writing *writing,
+                          distill_token_fn fn, void *user, di_speaker **out, dk_error *err)
 {
+    const int64_t samples = writing->args.samples, count = prompts->sequences * samples;
     di_speaker *s = NULL;
     int32_t rc;
     DK_TRY(dk_new(teacher->host, 1, &s, err));
     s->teacher = teacher;
     s->fn = fn;
     s->user = user;
+    s->stops = writing->texts;
+    s->stop_count = writing->text_count;
     dk_strbuf_init(&s->scratch, teacher->host);
-    DK_TRY(dk_new(teacher->host, prompts->sequences + 1, &s->sequences, err));
-    for (; s->count < prompts->sequences; s->count++) {
-        const int64_t first = prompts->offsets[s->count];
-        open_sequence(s, &s->sequences[s->count], prompts->ids + first, prompts->offsets[s->count + 1] - first);
+    DK_TRY(dk_new(teacher->host, count + 1, &s->sequences, err));
+    for (; s->count < count; s->count++) {
+        const int64_t prompt = s->count / samples, first = prompts->offsets[prompt];
+        open_sequence(s, &s->sequences[s->count], prompts->ids + first, prompts->offsets[prompt + 1] - first);
     }
     *out = s;
     return DK_OK;

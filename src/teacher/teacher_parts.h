@@ -181,15 +181,28 @@ int32_t di_blend_generate(di_teacher *teacher, const distill_batch *prompts, con
                           const distill_options *user_options, distill_token_fn fn, void *user, dk_error *err);
 void di_blend_tally(di_session *session, int64_t index, di_member_view *out);
 
+/* ---- section generate as a model takes it: writing.c ---- */
+typedef struct di_writing {
+    dk_generate_args args; /* spoken by a speaker, args.user */
+    dk_host *host;
+    int32_t *stops, *bias_ids;
+    double *bias;
+    const char **texts; /* [text_count] that end an answer; the options' own */
+    int64_t text_count;
+} di_writing;
+/* stops [stop_count]: of the model; ids below vocab are drawn. Close it on failure, too. */
+int32_t di_writing_open(const di_teacher *teacher, const di_options *options, const int32_t *stops, int64_t stop_count,
+                        int64_t vocab, di_writing *out, dk_error *err);
+void di_writing_close(di_writing *writing);
+
 /* ---- text of what a model writes: speak.c ---- */
 typedef struct di_speaker di_speaker;
-/* A text goes on where its prompt ended. */
-int32_t di_speaker_create(di_teacher *teacher, const distill_batch *prompts, distill_token_fn fn, void *user,
-                          di_speaker **out, dk_error *err);
+enum { DI_STOP_TEXT = 3 }; /* finished, of distill_token_fn */
+/* A text goes on where its prompt ended. writing outlives the speaker. */
+int32_t di_speaker_create(di_teacher *teacher, const distill_batch *prompts, const di_writing *writing,
+                          distill_token_fn fn, void *user, di_speaker **out, dk_error *err);
 void di_speaker_free(di_speaker *speaker);
 /* emit of dk_generate_args, user = the speaker */
-/* Section generate, spoken by a speaker, args->user; who writes says what is drawn and what ends a text. */
-void di_generate_args_read(const di_options *options, dk_generate_args *args);
 int32_t di_speaker_emit(void *speaker, int64_t sequence, int32_t id, double log_prob, int32_t finished);
 /* What ended a generation from inside emit, or DK_OK. */
 int32_t di_speaker_status(const di_speaker *speaker, dk_error *err);

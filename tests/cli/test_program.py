@@ -392,6 +392,39 @@ def test_generate(distill, model, tmp_path):
     assert drawn[0] == drawn[1] != drawn[2]
 
 
+def test_generate_by_every_option(distill, model):
+    def ask(*arguments):
+        return distill("generate", model, "--prompt", "the", "--max-tokens", 6, *arguments, "--json").json
+
+    plain = ask()
+    assert set(ask("--logit-bias", "65=100", "--logit-bias=66=50")["ids"]) == {65}
+    assert ask("--logit-bias", "65=100", "--logit-bias", "66=50", "--presence-penalty", 60)["ids"][:2] == [65, 66]
+    assert len(set(ask("--repetition-penalty", 100)["ids"])) == 6
+    assert ask("--stop-id", 200, "--stop-id", plain["ids"][2])["ids"] == plain["ids"][:plain["ids"].index(plain["ids"][2]) + 1]
+    cut = ask("--logit-bias", "65=100", "--stop", "never", "--stop", "AA")
+    assert cut == {"text": "", "ids": [65, 65]}
+    drawn = ask("--temperature", 1.5, "--samples", 3, "--seed", 4)["answers"]
+    assert len(drawn) == 3 and drawn[0] == ask("--temperature", 1.5, "--seed", 4) and drawn[0] != drawn[1]
+    assert ask("--temperature", 1.5, "--min-p", 1)["ids"] == plain["ids"]
+    done = distill("generate", model, "--prompt", "the", "--max-tokens", 2, "--logit-bias", "65=100", "--temperature", 1, "--samples", 2)
+    assert done.out == "--- 0\nAA\n--- 1\nAA\n"
+
+
+def test_generate_refuses(distill, model):
+    def refused(*arguments):
+        return distill("generate", model, "--prompt", "the", *arguments)
+
+    one_line(refused("--seed", 3), 1, "generate.seed goes with temperature only")
+    one_line(refused("--samples", 3), 1, "generate.samples goes with temperature only")
+    one_line(refused("--samples", 0), 2, "generate.samples", "0")
+    one_line(refused("--stop", ""), 1, "an empty text")
+    one_line(refused("--stop-id", 4000), 1, "generate.stop_ids: 4000 is no id of this model")
+    one_line(refused("--stop-id", "null"), 2, "--stop-id")
+    one_line(refused("--logit-bias", "65"), 2, "--logit-bias wants KEY=VALUE")
+    one_line(refused("--logit-bias", "65="), 2, "--logit-bias")
+    one_line(refused("--logit-bias", "a=1"), 2, "generate.logit_bias", "is no number of an entry")
+
+
 def test_eval(distill, model, recipe):
     data = recipe.parent / "valid.jsonl"
     done = distill("eval", "--student", model, "--teacher", model, "--data", data, "--json")

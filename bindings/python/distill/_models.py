@@ -63,10 +63,15 @@ class Tokenizer(Handle):
 
 
 class Generation:
-    """An answer: ids, their log-probabilities, text, and whether a stop token ended it."""
+    """An answer: ids, their log-probabilities, text, whether a stop token or text ended it (stopped), and which: finished is 1 (token),
+    2 (length) or 3 (text, which the answer leaves out)."""
 
     def __init__(self):
-        self.ids, self.log_probs, self.stopped, self._bytes = [], [], False, b""
+        self.ids, self.log_probs, self.finished, self._bytes = [], [], 0, b""
+
+    @property
+    def stopped(self):
+        return self.finished in (1, 3)
 
     @property
     def text(self):
@@ -86,7 +91,7 @@ def _on_token(collector, sequence, token, log_prob, text, size, finished):
     answer, piece = collector.answers[sequence], ctypes.string_at(text, size) if size else b""
     answer.ids.append(token)
     answer.log_probs.append(log_prob)
-    answer.stopped = finished == 1
+    answer.finished = finished
     answer._bytes += piece
     if collector.on_token is not None and collector.on_token(sequence, token, piece.decode("utf-8", "replace")) is False:
         return c.DISTILL_CB_CANCEL
@@ -340,20 +345,25 @@ class Teacher(_Model):
 
     def generate(self, prompts, on_token=None, options=None, **keys):
         """Continues one prompt (text or ids) or a list of them. Keywords are options of the section generate (max_tokens, temperature,
-        top_k, top_p, seed). on_token(sequence, id, text) sees them as they come; False stops. One Generation, or a list."""
+        top_k, top_p, min_p, repetition_penalty, presence_penalty, logit_bias={id: number}, stop=[texts], stop_ids, samples, seed).
+        on_token(sequence, id, text) sees them as they come; False stops. One Generation, or a list; with samples=n a list of n for each
+        prompt, one after another."""
         single = isinstance(prompts, (str, bytes)) or not len(prompts) or not hasattr(prompts[0], "__len__")
         given = [prompts] if single else list(prompts)
         if any(isinstance(prompt, (str, bytes)) for prompt in given):
             with self.tokenizer() as tokenizer:
                 given = [tokenizer.encode(prompt) if isinstance(prompt, (str, bytes)) else prompt for prompt in given]
-        batch, collector = BatchIn(given), _Collector(len(given), on_token)
+        if isinstance(keys.get("stop"), (str, bytes)):
+            keys["stop"] = [keys["stop"]]
         with_options = options_for(self.env, "generate", options, keys)
+        samples = int(with_options["generate.samples"]) if with_options is not None else 1
+        batch, collector = BatchIn(given), _Collector(len(given) * samples, on_token)
         key = register(collector)
         try:
             interruptible(lambda: call("teacher_generate", self.raw, batch.batch, raw_or_none(with_options), _on_token, key), self.env.cancel)
         finally:
             destroy(key)
-        return collector.answers[0] if single else collector.answers
+        return collector.answers[0] if single and samples == 1 else collector.answers
 
 
 @trampoline(c.distill_student_callbacks_forward)

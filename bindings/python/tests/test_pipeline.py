@@ -84,6 +84,18 @@ def test_generates_text_and_ids(model_folder, env):
         teacher.generate("the", max_tokens=5, on_token=lambda s, token, text: False)
 
 
+def test_several_answers_of_a_prompt(model_folder, env):
+    teacher = distill.Teacher(model_folder, env=env)
+    three = teacher.generate("the", max_tokens=4, samples=3, seed=5)
+    assert len(three) == 3 and three[0].ids == teacher.generate("the", max_tokens=4, seed=5).ids and three[1].ids != three[0].ids
+    assert len(teacher.generate(["the", "a"], max_tokens=1, samples=2)) == 4
+    cut = teacher.generate("the", max_tokens=6, temperature=0.0, logit_bias={65: 100.0}, stop="AA")
+    assert cut.text == "" and cut.ids == [65, 65] and cut.stopped and cut.finished == 3
+    assert not teacher.generate("the", max_tokens=2, temperature=0.0, logit_bias={65: 100.0}, stop=["AB"]).stopped
+    with pytest.raises(distill.DistillError, match="an empty text"):
+        teacher.generate("the", stop="")
+
+
 def test_run_and_report(recipe, env):
     steps = []
     report = distill.run(recipe, {"train.steps": 5}, env=env, on_progress=lambda progress: steps.append(progress.step))

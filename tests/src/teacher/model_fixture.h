@@ -57,6 +57,19 @@ static inline void close_fixture(fixture *f)
     dk_host_release(f->host);
 }
 
+static inline dk_model *fresh_model(fixture *f)
+{
+    dk_document *config = NULL;
+    dk_model *model = NULL;
+    if (dk_json_open(f->host, f->config, &config, &f->err) ||
+        dk_model_create(f->backend, config, 0.4, 3, &model, &f->err)) {
+        FAIL("%s", f->err.message);
+        exit(3);
+    }
+    dk_document_free(config);
+    return model;
+}
+
 static int32_t tiny_ids[11] = {1, 5, 9, 3, 28, 0, 7, 1, 2, 4, 6};
 static int64_t tiny_offsets[3] = {0, 7, 11};
 
@@ -68,6 +81,60 @@ static inline distill_batch tiny_batch(void)
     batch.offsets = tiny_offsets;
     batch.sequences = 2;
     return batch;
+}
+
+/* Of bytes, characters and two words. */
+static inline int32_t tiny_tokenizer(fixture *f, dk_tokenizer **out, dk_error *err)
+{
+    static const char *const tokens[TINY_VOCAB] = {"<unk>",
+                                                   "<s>",
+                                                   "</s>",
+                                                   "<0xE2>",
+                                                   "<0x82>",
+                                                   "<0xAC>",
+                                                   "<0xC3>",
+                                                   "<0xA9>",
+                                                   "\xe2\x96\x81",
+                                                   "\xe2\x96\x81the",
+                                                   "a",
+                                                   "b",
+                                                   "\xc3\xa9",
+                                                   "\xe2\x82\xac",
+                                                   "\xe2\x96\x81is",
+                                                   "c",
+                                                   "d",
+                                                   "e",
+                                                   "f",
+                                                   "g",
+                                                   "h",
+                                                   "i",
+                                                   "j",
+                                                   "k",
+                                                   "l",
+                                                   "m",
+                                                   "n",
+                                                   "o",
+                                                   "p"};
+    static const int32_t types[TINY_VOCAB] = {2, 3, 3, 6, 6, 6, 6, 6};
+    static int32_t kinds[TINY_VOCAB];
+    static float scores[TINY_VOCAB];
+    dk_slice slices[TINY_VOCAB];
+    dk_vocabulary vocabulary;
+    dk_vocabulary_init(&vocabulary);
+    for (int i = 0; i < TINY_VOCAB; i++) {
+        slices[i] = (dk_slice){tokens[i], strlen(tokens[i])};
+        kinds[i] = types[i] ? types[i] : 1;
+        scores[i] = (float)-i;
+    }
+    vocabulary.kind = DK_VOCABULARY_SPM;
+    vocabulary.tokens = slices;
+    vocabulary.scores = scores;
+    vocabulary.types = kinds;
+    vocabulary.count = TINY_VOCAB;
+    vocabulary.bos = 1;
+    vocabulary.eos = 2;
+    vocabulary.unk = 0;
+    return dk_tokenizer_from_vocabulary(f->host, &vocabulary, out, err);
 }
 
 /* Logits of a batch's rows, [rows, TINY_VOCAB]. */

@@ -8,19 +8,6 @@ typedef struct counter {
 static void retain(void *owner) { ((counter *)owner)->retained++; }
 static void release(void *owner) { ((counter *)owner)->released++; }
 
-static dk_model *fresh_model(fixture *f)
-{
-    dk_document *config = NULL;
-    dk_model *model = NULL;
-    if (dk_json_open(f->host, f->config, &config, &f->err) ||
-        dk_model_create(f->backend, config, 0.4, 3, &model, &f->err)) {
-        FAIL("%s", f->err.message);
-        exit(3);
-    }
-    dk_document_free(config);
-    return model;
-}
-
 static int64_t number(const di_teacher *teacher, const char *key)
 {
     int64_t value = -99;
@@ -296,61 +283,13 @@ TEST(generate_ids)
 /* Pieces put together are the text of all tokens, and none ends inside a character. */
 TEST(generate_text)
 {
-    static const char *const tokens[TINY_VOCAB] = {"<unk>",
-                                                   "<s>",
-                                                   "</s>",
-                                                   "<0xE2>",
-                                                   "<0x82>",
-                                                   "<0xAC>",
-                                                   "<0xC3>",
-                                                   "<0xA9>",
-                                                   "\xe2\x96\x81",
-                                                   "\xe2\x96\x81the",
-                                                   "a",
-                                                   "b",
-                                                   "\xc3\xa9",
-                                                   "\xe2\x82\xac",
-                                                   "\xe2\x96\x81is",
-                                                   "c",
-                                                   "d",
-                                                   "e",
-                                                   "f",
-                                                   "g",
-                                                   "h",
-                                                   "i",
-                                                   "j",
-                                                   "k",
-                                                   "l",
-                                                   "m",
-                                                   "n",
-                                                   "o",
-                                                   "p"};
-    static const int32_t types[TINY_VOCAB] = {2, 3, 3, 6, 6, 6, 6, 6};
-    static int32_t kinds[TINY_VOCAB];
-    static float scores[TINY_VOCAB];
-    dk_slice slices[TINY_VOCAB];
-    dk_vocabulary vocabulary;
     dk_tokenizer *tokenizer = NULL;
     di_teacher *teacher = NULL;
     dk_error err;
     fixture f;
     open_fixture(&f, "text");
     dk_model *model = fresh_model(&f);
-    dk_vocabulary_init(&vocabulary);
-    for (int i = 0; i < TINY_VOCAB; i++) {
-        slices[i] = (dk_slice){tokens[i], strlen(tokens[i])};
-        kinds[i] = types[i] ? types[i] : 1;
-        scores[i] = (float)-i;
-    }
-    vocabulary.kind = DK_VOCABULARY_SPM;
-    vocabulary.tokens = slices;
-    vocabulary.scores = scores;
-    vocabulary.types = kinds;
-    vocabulary.count = TINY_VOCAB;
-    vocabulary.bos = 1;
-    vocabulary.eos = 2;
-    vocabulary.unk = 0;
-    REQUIRE_OK(dk_tokenizer_from_vocabulary(f.host, &vocabulary, &tokenizer, &err));
+    REQUIRE_OK(tiny_tokenizer(&f, &tokenizer, &err));
     CHECK_OK(di_teacher_from_model(f.backend, model, tokenizer, NULL, NULL, NULL, &teacher, &err));
     for (int seed = 1; seed < 12; seed++) {
         heard h = {0};
