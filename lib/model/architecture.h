@@ -82,6 +82,16 @@ enum {            /* what some families alone have a key for */
        DK_HAS_PARALLEL = 256,     /* whether both branches start from one point is said by a key */
        DK_HAS_PATTERN = 128       /* a key for the n of DK_WINDOW_PATTERN */
 };
+enum {                          /* what llama.cpp asks of the files of a family, against what its models may be */
+       DK_GGUF_ALL_BIASES = 1,  /* asks for a bias of every product */
+       DK_GGUF_NO_OUT_BIAS = 2, /* has no place for one behind attention */
+       DK_GGUF_NO_MLP_BIAS = 4, /* nor inside the MLP */
+       DK_GGUF_HEAD = 8,        /* asks for a head, tied or not */
+       DK_GGUF_NO_HEAD = 16,    /* has no place for one that is not tied */
+       DK_GGUF_SHARED_OUT = 32, /* heads share hidden_size out */
+       DK_GGUF_DIVISORS = 64,   /* has a place for rope_freqs.weight */
+       DK_GGUF_NO_WINDOW = 128  /* does not look at sliding windows */
+};
 typedef struct dk_architecture {
     const char *name, *class_name, *gguf;
     const char *prefix; /* of tensors inside the trunk; files saved from the bare trunk lack it */
@@ -100,8 +110,9 @@ typedef struct dk_architecture {
     int32_t mlp_bias_key, mlp_bias;
     dk_window_rule window;
     int32_t gguf_rotated;
+    uint32_t gguf_rules;        /* DK_GGUF_ */
     int64_t gguf_large;         /* layers of the model whose scores llama.cpp scales by hidden_size / heads */
-    int32_t tied_head_repeated; /* converters to GGUF write the tied head a second time */
+    int32_t tied_head_repeated; /* converters to GGUF may write the tied head a second time */
     /* class defaults of absent keys; 0 = derived from others */
     int64_t vocab_size, hidden_size, layers, heads, kv_heads, head_dim, inner, positions;
     int64_t sliding_window, max_window_layers, bos, eos;

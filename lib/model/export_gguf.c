@@ -19,7 +19,7 @@ typedef struct exporter {
 } exporter;
 
 /* What scales frequencies, in tensors that belong to no parameter. */
-enum { EXTRA_LLAMA3 = -1, EXTRA_SHORT = -2, EXTRA_LONG = -3, EXTRAS = 2 };
+enum { EXTRA_LLAMA3 = -1, EXTRA_SHORT = -2, EXTRA_LONG = -3, EXTRAS = 3 };
 
 /* ---- which tensors, of which type ---- */
 static dk_gguf_layout layout_of(const exporter *in, int64_t parameter)
@@ -84,6 +84,11 @@ static int32_t list_tensors(exporter *in, dk_error *err)
         in->parameters[i] = i;
     }
     in->count = model->parameter_count;
+    if (model->config.tied && dk_architecture_find(model->config.architecture)->gguf_rules & DK_GGUF_HEAD) {
+        in->parameters[in->count] = model->embedding - model->parameters;
+        in->specs[in->count] = spec_of(in, model->embedding - model->parameters);
+        in->specs[in->count++].name = "output.weight";
+    }
     if (model->config.rope.kind == DK_ROPE_LLAMA3) add_extra(in, "rope_freqs.weight", EXTRA_LLAMA3);
     if (model->config.rope.kind == DK_ROPE_LONG) add_extra(in, "rope_factors_short.weight", EXTRA_SHORT);
     if (model->config.rope.kind == DK_ROPE_LONG) add_extra(in, "rope_factors_long.weight", EXTRA_LONG);
@@ -283,6 +288,7 @@ static int32_t put_keys(exporter *in, const dk_tokenizer *tokenizer, dk_gguf_key
     int32_t rc;
     const dk_config *config = &in->model->config;
     DK_TRY(dk_gguf_put_config(keys, config, config->vocab_size + in->parts.added, err));
+    dk_gguf_note_windows(config, notes);
     dk_gguf_put_u32(keys, "general.file_type", file_type(in->dtype));
     if (!dk_dtype_size(in->dtype)) dk_gguf_put_u32(keys, "general.quantization_version", 2);
     if (tokenizer) dk_gguf_put_vocabulary(keys, &in->parts.vocabulary);

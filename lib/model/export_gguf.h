@@ -16,6 +16,8 @@ int32_t dk_model_export_gguf(const dk_model *model, const dk_tokenizer *tokenize
 
 /* export_keys.c: what the description says, in GGUF's keys. */
 int32_t dk_gguf_put_config(dk_gguf_keys *keys, const dk_config *config, int64_t vocab_size, dk_error *err);
+/* Of sliding windows that llama.cpp does not look at. */
+void dk_gguf_note_windows(const dk_config *config, dk_strbuf *notes);
 void dk_gguf_put_ends(dk_gguf_keys *keys, const dk_config *config, int64_t eos, dk_strbuf *notes);
 
 #endif

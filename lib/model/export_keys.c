@@ -81,7 +81,10 @@ static const char *unsaid_scales(const dk_config *c, const dk_architecture *row)
     if (!is_close(c->attention_scale, 1 / sqrt((double)width))) return "a scale of attention scores of its own";
     if (!is_close(c->embedding_scale, root) || c->residual_scale != 1 || c->logit_scale != 1)
         return "scaled activations";
-    if (row->has & DK_HAS_SOFTCAPS && (c->attention_softcap != 0) == (row->attention_softcap != 0)) return NULL;
+    /* Of logits it has one unless the file says how large; a file cannot say none. */
+    int32_t usual = (c->attention_softcap != 0) == (row->attention_softcap != 0) &&
+                    (c->logit_softcap != 0 || row->logit_softcap == 0);
+    if (row->has & DK_HAS_SOFTCAPS && usual) return NULL;
     if (c->logit_softcap != 0 || c->attention_softcap != 0 || row->has & DK_HAS_SOFTCAPS)
         return "soft caps, or none, against its family's custom";
     return NULL;
@@ -105,6 +108,7 @@ static const char *unsaid_rope(const dk_config *c, const dk_architecture *row)
     if (rope->kind == DK_ROPE_NONE) return NULL;
     if (rope->dims != c->head_dim && !(row->has & DK_HAS_PARTIAL)) return "heads that rotate in part";
     if (queries && rope->query_scale != 0 && rope->kind != DK_ROPE_YARN) return "scaled queries without YaRN";
+    if (rope->kind == DK_ROPE_LLAMA3 && !(row->gguf_rules & DK_GGUF_DIVISORS)) return "llama3 scaling of positions";
     if (rope->kind == DK_ROPE_LONG && !(row->has & DK_HAS_LENGTH_BESIDE)) return "longrope";
     if (rope->kind != DK_ROPE_YARN) return NULL;
     int32_t both = rope->mscale == 1 && rope->mscale_all_dim > 0 && queries;
@@ -126,6 +130,31 @@ static const char *unsaid(const dk_config *c, const dk_architecture *row)
         return "sliding windows of some layers";
     if (has_window(c, &window) < 0) return "sliding windows of some layers";
     return NULL;
+}
+
+/* Tensors that llama.cpp would miss, or would not know. */
+static const char *unloadable(const dk_config *c, const dk_architecture *row)
+{
+    uint32_t rules = row->gguf_rules;
+    if (rules & DK_GGUF_ALL_BIASES && !(c->qkv_bias && c->out_bias && c->mlp_bias)) return "products without biases";
+    if (rules & DK_GGUF_NO_OUT_BIAS && c->out_bias) return "a bias behind attention";
+    if (rules & DK_GGUF_NO_MLP_BIAS && c->mlp_bias) return "biases inside the MLP";
+    if (rules & DK_GGUF_NO_HEAD && !c->tied) return "a head that is not tied";
+    if (rules & DK_GGUF_SHARED_OUT && c->heads * c->head_dim != c->hidden_size)
+        return "heads that are together wider or narrower than hidden_size";
+    return NULL;
+}
+
+void dk_gguf_note_windows(const dk_config *config, dk_strbuf *notes)
+{
+    const dk_architecture *row = dk_architecture_find(config->architecture);
+    int64_t window = 0;
+    if (!(row->gguf_rules & DK_GGUF_NO_WINDOW) || !has_window(config, &window) || window >= config->max_positions)
+        return;
+    dk_note(notes,
+            "llama.cpp does not look at the sliding window of a %s model: texts of more than %lld tokens are "
+            "read otherwise there",
+            row->name, (long long)window);
 }
 
 /* ---- positions ---- */
@@ -184,6 +213,10 @@ int32_t dk_gguf_put_config(dk_gguf_keys *keys, const dk_config *config, int64_t 
     int64_t window = 0;
     if (why)
         return dk_fail(err, DK_E_UNSUPPORTED, "GGUF has no key for what this %s model has: %s; save a folder",
+                       out.row->name, why);
+    why = unloadable(config, out.row);
+    if (why)
+        return dk_fail(err, DK_E_UNSUPPORTED, "llama.cpp does not load a %s model with %s; save a folder",
                        out.row->name, why);
     dk_gguf_put_text(keys, "general.architecture", out.row->gguf);
     put_u32(&out, "vocab_size", vocab_size);

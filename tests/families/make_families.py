@@ -32,6 +32,13 @@ TRAINED = {  # folder: (model_type, keys beside the sizes)
     "phi4_mini_short": ("phi3", dict(hidden_size=24, num_attention_heads=3, num_key_value_heads=1,
                                      original_max_position_embeddings=30, rope_parameters=dict(
                                          LONG, short_factor=[1.0, 1.1, 1.5, 2.0], long_factor=[9.0, 9.0, 9.0, 9.0]))),
+    # scores by the width of a head and every n-th layer full: what GGUF files of these families can say
+    "gemma2_plain": ("gemma2", dict(num_key_value_heads=2, head_dim=6, query_pre_attn_scalar=6, sliding_window=5,
+                                    num_hidden_layers=3, attn_logit_softcapping=2.0, final_logit_softcapping=3.0)),
+    "gemma3_plain": ("gemma3_text", dict(num_key_value_heads=2, head_dim=6, query_pre_attn_scalar=6, sliding_window=5,
+                                         num_hidden_layers=7, rope_parameters=dict(
+                                             full_attention=dict(rope_type="linear", rope_theta=5000.0, factor=4.0),
+                                             sliding_attention=dict(rope_type="default", rope_theta=500.0)))),
     "smollm3_sliding": ("smollm3", dict(num_key_value_heads=2, no_rope_layers=[0, 1], use_sliding_window=True,
                                         sliding_window=5, attention_bias=True, mlp_bias=True)),
 }

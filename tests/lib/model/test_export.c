@@ -53,6 +53,11 @@ static const char *const families[] = {
     "\"sliding_window\":6,\"sliding_window_pattern\":2,\"rope_local_base_freq\":500.0,\"rope_scaling\":{\"rope_type\":"
     "\"linear\",\"factor\":8.0}}",
     "{\"model_type\":\"gpt2\",\"vocab_size\":37,\"n_embd\":32,\"n_layer\":2,\"n_head\":4,\"n_positions\":32}",
+    /* llama.cpp asks for a head: the tied one is written twice */
+    "{\"model_type\":\"gpt_neox\"," SMALL ",\"tie_word_embeddings\":true}",
+    "{\"model_type\":\"phi\"," SMALL ",\"tie_word_embeddings\":true}",
+    "{\"model_type\":\"stablelm\"," SMALL ",\"num_key_value_heads\":2,\"tie_word_embeddings\":true}",
+    "{\"model_type\":\"olmo2\"," SMALL ",\"tie_word_embeddings\":true}",
 };
 enum { FAMILIES = sizeof families / sizeof *families };
 
@@ -94,8 +99,19 @@ static const char *target(const char *name)
 }
 
 /* ---- the same model ---- */
+/* llama.cpp does not look at the windows of some families, which is the only thing there is to say of these. */
+static void check_notes(const dk_model *model)
+{
+    const dk_architecture *row = dk_architecture_find(model->config.architecture);
+    if (row->gguf_rules & DK_GGUF_NO_WINDOW && model->config.window[0])
+        CHECK_HAS(notes.data, "does not look at the sliding window");
+    else CHECK_INT(notes.size, 0);
+}
+
 static void check_family(int family)
 {
+    dk_strbuf_free(&notes);
+    dk_strbuf_init(&notes, host);
     dk_model *made = fresh(families[family]);
     const char *first = target("export_first"), *half = target("export_half"), *again = target("export_again");
     REQUIRE(made);
@@ -124,7 +140,8 @@ static void check_family(int family)
         free(a);
         free(b);
     }
-    CHECK_INT(notes.size, 0);
+    check_notes(made);
+    CHECK_INT(exact->config.tied, made->config.tied);
     dk_model *const all[] = {made, exact, twice, rounded, folder};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) dk_model_free(all[i]);
 }
@@ -253,7 +270,15 @@ TEST(what_cannot_be_written_is_named_and_leaves_nothing)
         {"{\"model_type\":\"qwen2\"," SMALL
          ",\"num_key_value_heads\":2,\"use_sliding_window\":true,\"sliding_window\":4,"
          "\"max_window_layers\":1}",
-         "sliding windows of some layers"}};
+         "sliding windows of some layers"},
+        {"{\"model_type\":\"qwen3\"," SMALL
+         ",\"num_key_value_heads\":2,\"rope_theta\":500000.0,\"rope_scaling\":{\"rope_type\":\"llama3\","
+         "\"factor\":8.0,\"low_freq_factor\":1.0,\"high_freq_factor\":4.0,\"original_max_position_embeddings\":8}}",
+         "llama3 scaling of positions"},
+        {"{\"model_type\":\"gemma2\"," SMALL
+         ",\"num_key_value_heads\":2,\"head_dim\":8,\"query_pre_attn_scalar\":8,\"sliding_window\":6,"
+         "\"final_logit_softcapping\":null}",
+         "soft caps, or none"}};
     for (size_t i = 0; i < sizeof unsaid / sizeof *unsaid; i++) {
         made = fresh(unsaid[i][0]);
         REQUIRE(made);
@@ -261,6 +286,50 @@ TEST(what_cannot_be_written_is_named_and_leaves_nothing)
         CHECK_HAS(err.message, "GGUF has no key for");
         dk_model_free(made);
     }
+}
+
+/* Whatever a family's config may say, llama.cpp has the tensors that it has. */
+TEST(what_llama_cpp_does_not_load_is_named)
+{
+    static const char *const unloadable[][2] = {
+        {"{\"model_type\":\"gpt_neox\"," SMALL ",\"attention_bias\":false}", "gpt_neox model with products without"},
+        {"{\"model_type\":\"gpt_neox\"," SMALL ",\"attention_bias\":false,\"use_parallel_residual\":false}",
+         "gpt_neox model with products without biases; save a folder"},
+        {"{\"model_type\":\"qwen3\"," SMALL ",\"num_key_value_heads\":2,\"attention_bias\":true}",
+         "qwen3 model with a bias behind attention"},
+        {"{\"model_type\":\"olmo2\"," SMALL ",\"attention_bias\":true}", "olmo2 model with a bias behind attention"},
+        {"{\"model_type\":\"gemma\"," SMALL ",\"num_key_value_heads\":2,\"attention_bias\":true}",
+         "gemma model with a bias behind attention"},
+        {"{\"model_type\":\"smollm3\",\"vocab_size\":37,\"hidden_size\":32,\"intermediate_size\":64,"
+         "\"num_hidden_layers\":4,\"num_attention_heads\":4,\"max_position_embeddings\":32,\"num_key_value_heads\":2,"
+         "\"mlp_bias\":true}",
+         "smollm3 model with biases inside the MLP"},
+        {"{\"model_type\":\"gemma\"," SMALL ",\"num_key_value_heads\":2,\"tie_word_embeddings\":false}",
+         "a head that is not tied"},
+        {"{\"model_type\":\"gemma2\"," SMALL
+         ",\"num_key_value_heads\":2,\"head_dim\":8,\"query_pre_attn_scalar\":8,\"sliding_window\":6,"
+         "\"tie_word_embeddings\":false}",
+         "gemma2 model with a head that is not tied"},
+        {"{\"model_type\":\"qwen2\"," SMALL ",\"num_key_value_heads\":2,\"head_dim\":16}",
+         "qwen2 model with heads that are together wider"},
+        {"{\"model_type\":\"phi\"," SMALL ",\"head_dim\":16}", "phi model with heads that are together wider"},
+        {"{\"model_type\":\"stablelm\"," SMALL ",\"num_key_value_heads\":2,\"head_dim\":16}",
+         "stablelm model with heads that are together wider"},
+        {"{\"model_type\":\"phi3\"," SMALL ",\"head_dim\":16}", "phi3 model with heads that are together wider"},
+        {"{\"model_type\":\"olmo2\"," SMALL ",\"head_dim\":16}", "olmo2 model with heads that are together wider"}};
+    char folder[1024];
+    setup();
+    snprintf(folder, sizeof folder, "%s", test_folder("export_unloadable"));
+    files_in = 0;
+    for (size_t i = 0; i < sizeof unloadable / sizeof *unloadable; i++) {
+        dk_model *made = fresh(unloadable[i][0]);
+        REQUIRE(made);
+        expect(made, path_in(folder, "m.gguf"), DK_F32, DK_E_UNSUPPORTED, unloadable[i][1]);
+        CHECK_HAS(err.message, "llama.cpp does not load");
+        dk_model_free(made);
+    }
+    CHECK_OK(dk_dir_list(host, folder, count_file, NULL, &err));
+    CHECK_INT(files_in, 0);
 }
 
 /* ---- no memory ---- */
@@ -297,4 +366,4 @@ TEST(survives_every_failed_allocation)
 TEST_MAIN(TEST_CASE(exported_models_are_the_same) TEST_CASE(blocks_hold_values_within_their_rounding)
               TEST_CASE(rows_that_blocks_do_not_divide_are_named)
                   TEST_CASE(what_cannot_be_written_is_named_and_leaves_nothing)
-                      TEST_CASE(survives_every_failed_allocation))
+                      TEST_CASE(what_llama_cpp_does_not_load_is_named) TEST_CASE(survives_every_failed_allocation))

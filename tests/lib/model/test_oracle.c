@@ -35,8 +35,9 @@ static const struct {
                 {"gpt_neox", "gpt_neox"},
                 {"stablelm", "stablelm"}};
 /* Made by tests/families/make_families.py, where it is said what each is there for. */
-static const char *const ours[] = {"gpt_neox_sequential", "phi",       "stablelm_parallel", "llama_rope_dynamic",
-                                   "ministral3",          "phi4_mini", "phi4_mini_short",   "smollm3_sliding"};
+static const char *const ours[] = {"gpt_neox_sequential", "phi",         "stablelm_parallel", "llama_rope_dynamic",
+                                   "ministral3",          "phi4_mini",   "phi4_mini_short",   "smollm3_sliding",
+                                   "gemma2_plain",        "gemma3_plain"};
 enum { FAMILIES = sizeof families / sizeof *families, OURS = sizeof ours / sizeof *ours, MOST_LAYERS = 8 };
 
 typedef struct figures {
