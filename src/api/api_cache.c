@@ -22,7 +22,6 @@ int32_t distill_cache_build(const distill_env *env, const distill_teacher *teach
     if ((rc = di_check_pointer(env, "env", err)) != DK_OK) return rc;
     dk_strbuf_init(&json, env->host);
     DK_TRY(check_options(tree, teacher, path, err));
-    DK_TRY(di_take_products(env, tree, err));
     const di_fill_args args = {.backend = env->backend,
                                .teacher = teacher ? teacher->teacher : NULL,
                                .data = data ? data->dataset : NULL,
@@ -30,7 +29,7 @@ int32_t distill_cache_build(const distill_env *env, const distill_teacher *teach
                                .options = tree,
                                .fn = fn,
                                .user = user};
-    DI_COMPUTE(di_cache_build(&args, &json, err));
+    DI_OPEN(env, tree, di_cache_build(&args, &json, err));
     if (out) DI_COMPUTE(di_report_handle(env, &json, out, err));
 out:
     dk_strbuf_free(&json);
@@ -49,13 +48,12 @@ int32_t distill_cache_plan(const distill_env *env, const distill_teacher *teache
     dk_strbuf_init(&json, env->host);
     DK_TRY(di_check_pointer(out, "out", err));
     DK_TRY(check_options(tree, teacher, path, err));
-    DK_TRY(di_take_products(env, tree, err));
     const di_fill_args args = {.backend = env->backend,
                                .teacher = teacher ? teacher->teacher : NULL,
                                .data = data ? data->dataset : NULL,
                                .path = path,
                                .options = tree};
-    DI_COMPUTE(di_cache_plan(&args, &json, err));
+    DI_OPEN(env, tree, di_cache_plan(&args, &json, err));
     DI_COMPUTE(di_report_handle(env, &json, out, err));
 out:
     dk_strbuf_free(&json);
@@ -77,7 +75,6 @@ int32_t distill_cache_measure(const distill_env *env, const distill_teacher *tea
     DK_TRY(di_check_pointer(out, "out", err));
     DK_TRY(check_options(tree, teacher, NULL, err));
     if (rows < 0) DK_TRY(dk_fail(err, DK_E_INVALID, "rows is %lld", (long long)rows));
-    DK_TRY(di_take_products(env, tree, err));
     if (student) DI_COMPUTE(di_student_as_teacher(student->student, &scorer, err));
     const di_tiers_args args = {.fill = {.backend = env->backend,
                                          .teacher = teacher ? teacher->teacher : NULL,
@@ -87,7 +84,7 @@ int32_t distill_cache_measure(const distill_env *env, const distill_teacher *tea
                                          .user = user},
                                 .student = scorer,
                                 .rows = rows};
-    DI_COMPUTE(di_cache_measure(&args, &json, err));
+    DI_OPEN(env, tree, di_cache_measure(&args, &json, err));
     DI_COMPUTE(di_report_handle(env, &json, out, err));
 out:
     dk_strbuf_free(&json);

@@ -177,7 +177,7 @@ static int32_t set_products(distill_env *env, const char *name, const char *what
     int32_t rc = dk_backend_find_products(env->backend, name, &found, &why);
     if (rc) return dk_fail(err, what ? DK_E_OPTION : rc, "%s%s%s", what ? what : "", what ? ": " : "", why.message);
     if (!strcmp(found, env->backend->products)) return DK_OK;
-    if (env->multiplying)
+    if (env->multiplying || env->opening)
         return dk_fail(err, DK_E_STAGE,
                        "%s%sthe env's first model was opened with products by %s, so they cannot be by %s any more: "
                        "choose before it, or make another env",
@@ -204,11 +204,23 @@ int32_t di_take_products(const distill_env *env, const di_options *options, dk_e
     distill_env *own = (distill_env *)(uintptr_t)env;
     int32_t rc = DK_OK;
     pthread_mutex_lock(&own->products);
+    if (!own->opening) own->before = own->backend->products;
     if (di_options_is_set(options, "compute.products"))
         rc = set_products(own, di_options_text(options, "compute.products"), "compute.products", err);
-    own->multiplying = 1;
+    if (rc == DK_OK) own->opening++;
     pthread_mutex_unlock(&own->products);
     return rc;
+}
+
+void di_keep_products(const distill_env *env, int32_t opened)
+{
+    distill_env *own = (distill_env *)(uintptr_t)env;
+    pthread_mutex_lock(&own->products);
+    own->opening--;
+    own->multiplying |= opened;
+    if (!own->multiplying && !own->opening && strcmp(own->before, own->backend->products) != 0)
+        (void)dk_backend_set_products(own->backend, own->before, NULL); /* which it had */
+    pthread_mutex_unlock(&own->products);
 }
 
 void distill_env_cancel(const distill_env *env, int32_t on)

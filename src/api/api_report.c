@@ -50,8 +50,7 @@ int32_t distill_evaluate(const distill_student *student, const distill_teacher *
     dk_strbuf_init(&json, student->env->host);
     DK_TRY(di_check_pointer(data, "data", err));
     DK_TRY(di_check_pointer(out, "out", err));
-    DK_TRY(di_take_products(student->env, di_tree(options), err));
-    DI_COMPUTE(di_student_as_teacher(student->student, &scorer, err));
+    DI_OPEN(student->env, di_tree(options), di_student_as_teacher(student->student, &scorer, err));
     di_evaluate_args args = {.backend = student->env->backend,
                              .student = scorer,
                              .teacher = teacher ? teacher->teacher : NULL,

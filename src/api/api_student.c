@@ -23,8 +23,7 @@ int32_t distill_student_open(const distill_env *env, const char *path, const dis
     DK_TRY(di_check_pointer(env, "env", err));
     DK_TRY(di_check_pointer(path, "path", err));
     DK_TRY(di_check_pointer(out, "out", err));
-    DK_TRY(di_take_products(env, di_tree(options), err));
-    DI_COMPUTE(di_student_open(env->backend, path, di_tree(options), &student, err));
+    DI_OPEN(env, di_tree(options), di_student_open(env->backend, path, di_tree(options), &student, err));
     DK_TRY(wrap(env, student, out, err));
 out:
     return rc;
@@ -40,9 +39,9 @@ int32_t distill_student_create(const distill_env *env, const char *config_path, 
     DK_TRY(di_check_pointer(env, "env", err));
     DK_TRY(di_check_pointer(config_path, "config_path", err));
     DK_TRY(di_check_pointer(out, "out", err));
-    DK_TRY(di_take_products(env, di_tree(options), err));
-    DI_COMPUTE(di_student_create(env->backend, config_path, tokenizer ? tokenizer->tokenizer : NULL, di_tree(options),
-                                 &student, err));
+    DI_OPEN(env, di_tree(options),
+            di_student_create(env->backend, config_path, tokenizer ? tokenizer->tokenizer : NULL, di_tree(options),
+                              &student, err));
     DK_TRY(wrap(env, student, out, err));
 out:
     return rc;
@@ -57,10 +56,9 @@ int32_t distill_student_derive(const distill_teacher *teacher, const distill_opt
     dk_error_clear(err);
     DK_TRY(di_check_pointer(teacher, "teacher", err));
     DK_TRY(di_check_pointer(out, "out", err));
-    DK_TRY(di_take_products(teacher->env, di_tree(options), err));
     const di_shape_args args = {
         .backend = teacher->env->backend, .teacher = teacher->teacher, .options = di_tree(options), .alone = 1};
-    DI_COMPUTE(di_shape_derive(&args, &student, NULL, err));
+    DI_OPEN(teacher->env, di_tree(options), di_shape_derive(&args, &student, NULL, err));
     DK_TRY(wrap(teacher->env, student, out, err));
 out:
     return rc;

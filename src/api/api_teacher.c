@@ -25,6 +25,16 @@ static int32_t wrap(const distill_env *env, di_teacher *teacher, distill_teacher
     return DK_OK;
 }
 
+static int32_t open_teacher(const distill_env *env, const char *path, const di_options *options, di_teacher **out,
+                            dk_error *err)
+{
+    int32_t rc = di_teacher_from_options(env->backend, options, path, out, err);
+    if (rc == DK_OK && !*out)
+        return dk_fail(err, DK_E_OPTION,
+                       "teacher.path is not set: give a path here, or path, blend, route or cache in the options");
+    return rc;
+}
+
 int32_t distill_teacher_open(const distill_env *env, const char *path, const distill_options *options,
                              distill_teacher **out, distill_error *error)
 {
@@ -34,11 +44,7 @@ int32_t distill_teacher_open(const distill_env *env, const char *path, const dis
     dk_error_clear(err);
     DK_TRY(di_check_pointer(env, "env", err));
     DK_TRY(di_check_pointer(out, "out", err));
-    DK_TRY(di_take_products(env, di_tree(options), err));
-    DI_COMPUTE(di_teacher_from_options(env->backend, di_tree(options), path, &teacher, err));
-    if (!teacher)
-        DK_TRY(dk_fail(err, DK_E_OPTION,
-                       "teacher.path is not set: give a path here, or path, blend, route or cache in the options"));
+    DI_OPEN(env, di_tree(options), open_teacher(env, path, di_tree(options), &teacher, err));
     DK_TRY(wrap(env, teacher, out, err));
     return DK_OK;
 out:
@@ -209,8 +215,8 @@ int32_t distill_teacher_cached(const distill_env *env, const char *path, const d
     DK_TRY(di_check_pointer(path, "path", err));
     DK_TRY(di_check_pointer(out, "out", err));
     DK_TRY(check_settings(options, err));
-    DK_TRY(di_take_products(env, di_tree(options), err));
-    DI_COMPUTE(di_teacher_cached(env->backend, path, from ? from->teacher : NULL, di_tree(options), &teacher, err));
+    DI_OPEN(env, di_tree(options),
+            di_teacher_cached(env->backend, path, from ? from->teacher : NULL, di_tree(options), &teacher, err));
     DK_TRY(wrap(env, teacher, out, err));
 out:
     return rc;

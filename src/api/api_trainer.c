@@ -34,14 +34,13 @@ int32_t distill_trainer_create(const distill_env *env, const distill_teacher *te
     dk_error_clear(err);
     DK_TRY(di_check_pointer(env, "env", err));
     DK_TRY(di_check_pointer(out, "out", err));
-    DK_TRY(di_take_products(env, di_tree(options), err));
     di_parts parts = {.backend = env->backend,
                       .registry = env->registry,
                       .teacher = teacher ? teacher->teacher : NULL,
                       .student = student ? student->student : NULL,
                       .train = train ? train->dataset : NULL,
                       .eval = eval ? eval->dataset : NULL};
-    DI_COMPUTE(di_run_open(&parts, di_tree(options), &run, err));
+    DI_OPEN(env, di_tree(options), di_run_open(&parts, di_tree(options), &run, err));
     if (!(handle = di_computing_handle_create(env, sizeof *handle, err))) {
         di_run_free(run);
         return DK_E_NOMEM;
@@ -208,7 +207,6 @@ int32_t distill_run(const distill_env *env, const distill_options *options, int3
     DK_TRY(di_check_pointer(out, "out", err));
     if (flags & ~(DISTILL_RUN_RESUME | DISTILL_RUN_AGAIN))
         DK_TRY(dk_fail(err, DK_E_INVALID, "flags 0x%x has bits that are not known", (unsigned)flags));
-    DK_TRY(di_take_products(env, options->tree, err));
     const di_chain_args args = {.backend = env->backend,
                                 .registry = env->registry,
                                 .resume = flags & DISTILL_RUN_RESUME,
@@ -216,7 +214,7 @@ int32_t distill_run(const distill_env *env, const distill_options *options, int3
                                 .fn = fn,
                                 .user = user};
     atomic_store(&((distill_env *)(uintptr_t)env)->computing, 1);
-    DI_COMPUTE(di_chain_run(&args, options->tree, &json, err));
+    DI_OPEN(env, options->tree, di_chain_run(&args, options->tree, &json, err));
     DK_TRY(di_report_handle(env, &json, out, err));
 out:
     dk_strbuf_free(&json);

@@ -22,7 +22,9 @@ struct distill_env {
     atomic_int references;
     atomic_int computing;     /* a handle that computes was made: threads stay as they are */
     pthread_mutex_t products; /* around the choice of what forms products, and */
-    int32_t multiplying;      /* a model was opened, or tried to be: that choice stays as it is */
+    int32_t multiplying;      /* a model was opened: that choice stays as it is */
+    int32_t opening;          /* models that are about to be: meanwhile too */
+    const char *before;       /* the choice, should all of these fail */
     dk_host *host;
     dk_backend *backend;
     di_registry *registry;
@@ -84,8 +86,19 @@ static inline const di_options *di_tree(const distill_options *options) { return
 void *di_handle_create(const distill_env *env, size_t size, dk_error *err);
 void *di_computing_handle_create(const distill_env *env, size_t size, dk_error *err);
 /* compute.products of the options, before whatever opens a model: of the first one in an env, later what it is already.
- */
+ * Then, whether it was opened: where none was, the choice is what it was before. */
 int32_t di_take_products(const distill_env *env, const di_options *options, dk_error *err);
+void di_keep_products(const distill_env *env, int32_t opened);
+/* DI_COMPUTE for what opens a model, between the two. */
+#define DI_OPEN(env, options, call)                  \
+    do {                                             \
+        DK_TRY(di_take_products(env, options, err)); \
+        uint32_t saved_ = dk_fp_enter();             \
+        rc = (call);                                 \
+        dk_fp_leave(saved_);                         \
+        di_keep_products(env, rc == DK_OK);          \
+        if (rc != DK_OK) goto out;                   \
+    } while (0)
 void di_handle_free(void *handle);
 /* A report handle of finished JSON. */
 int32_t di_report_handle(const distill_env *env, const dk_strbuf *json, distill_report **out, dk_error *err);

@@ -63,6 +63,31 @@ TEST(of_a_recipe)
     small_close(&s);
 }
 
+/* Where nothing was opened, nothing was chosen. */
+TEST(of_what_was_not_opened)
+{
+    distill_error err;
+    small s = {0};
+    char before[32];
+    REQUIRE(small_models("env_products"));
+    REQUIRE_OK(small_env(&s, NULL, "compute: {products: portable}\n", &err));
+    CHECK_OK(distill_env_set_products(s.env, "cblas", &err));
+    snprintf(before, sizeof before, "%s", products_of(s.env));
+    CHECK(distill_teacher_open(s.env, test_path(small_folder, "nothing"), s.options, &s.teacher, &err));
+    CHECK_STR(products_of(s.env), before);
+    CHECK_INT(distill_teacher_open(s.env, NULL, s.options, &s.teacher, &err), DISTILL_E_OPTION);
+    CHECK_HAS(err.message, "teacher.path is not set");
+    CHECK(distill_student_open(s.env, test_path(small_folder, "nothing"), s.options, &s.student, &err));
+    CHECK_STR(products_of(s.env), before);
+    CHECK_OK(distill_env_set_products(s.env, "portable", &err));
+    CHECK_OK(distill_env_set_products(s.env, "cblas", &err));
+    REQUIRE_OK(distill_teacher_open(s.env, test_path(small_folder, "teacher"), s.options, &s.teacher, &err));
+    CHECK(distill_student_open(s.env, test_path(small_folder, "nothing"), s.options, &s.student, &err));
+    CHECK_STR(products_of(s.env), "portable"); /* the one that is open stays what it is */
+    CHECK_INT(distill_env_set_products(s.env, "cblas", &err), DISTILL_E_STAGE);
+    small_close(&s);
+}
+
 /* The same run by any of them: sums in another order, and nothing else. */
 TEST(all_train_alike)
 {
@@ -85,4 +110,4 @@ TEST(all_train_alike)
     small_close(&first);
 }
 
-TEST_MAIN(TEST_CASE(of_an_env) TEST_CASE(of_a_recipe) TEST_CASE(all_train_alike))
+TEST_MAIN(TEST_CASE(of_an_env) TEST_CASE(of_a_recipe) TEST_CASE(of_what_was_not_opened) TEST_CASE(all_train_alike))

@@ -163,6 +163,26 @@ TEST(changed)
     CHECK_HAS(err.message, "flags 0x8");
 }
 
+/* Stages share an env, and so what forms products. */
+TEST(products)
+{
+    distill_error err;
+    distill_report *report;
+    watch w = {0};
+    char out[600];
+    snprintf(out, sizeof out, "%s/products", small_folder);
+    const char *stages = "compute: {products: cblas}\nstages:\n"
+                         "- {name: middle, student: {config: '%s/student.json', init_std: 0.3}}\n"
+                         "- {name: last, teacher: stages.middle, student: {from: teacher, layers: [1]},"
+                         " compute: {products: %s}}\n";
+    CHECK_INT(run(out, 0, small_text(stages, small_folder, "portable"), &w, &report, &err), DISTILL_E_OPTION);
+    CHECK_HAS(err.message, "compute.products portable: stages share what forms products, cblas; say it beside them");
+    CHECK_INT(w.calls, 0);
+    REQUIRE_OK(run(out, 0, small_text(stages, small_folder, "cblas"), &w, &report, &err));
+    CHECK_INT(w.seen[2], STEPS);
+    distill_report_free(report);
+}
+
 /* A trainer makes one run. */
 TEST(trainer)
 {
@@ -202,4 +222,4 @@ TEST(alone)
 }
 
 TEST_MAIN(TEST_CASE(whole) TEST_CASE(stopped_at_any_moment) TEST_CASE(stopped_again_and_again) TEST_CASE(changed)
-              TEST_CASE(trainer) TEST_CASE(alone))
+              TEST_CASE(products) TEST_CASE(trainer) TEST_CASE(alone))

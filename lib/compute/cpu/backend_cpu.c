@@ -1,5 +1,7 @@
 #include "compute/cpu/cpu.h"
 
+#include <string.h>
+
 #if defined(__SSE__) && defined(DK_X86_KERNELS)
 static int32_t machine_isa(void)
 {
@@ -55,6 +57,7 @@ int32_t dk_backend_set_products(dk_backend *backend, const char *name, dk_error 
     dk_cpu *cpu = backend->state;
     int32_t rc = dk_product_choose(name, backend->isa, &cpu->products, err);
     if (rc) return rc;
+    cpu->by_name = strcmp(name, "auto") != 0;
     backend->products = products_name(cpu->products);
     backend->invariant_rows = cpu->products ? INT64_MAX : DK_MATVEC_ROWS;
     backend->precisions = 1u << DK_PRECISION_FULL | (cpu->products ? 1u << DK_PRECISION_BF16 : 0);

@@ -6,6 +6,8 @@
 #ifndef DK_COMPUTE_CPU_H
 #define DK_COMPUTE_CPU_H
 
+#include <stdatomic.h>
+
 #include "compute/buffer.h"
 #include "compute/check.h"
 #include "compute/cpu/kernels.h"
@@ -17,6 +19,8 @@ typedef struct dk_cpu {
     dk_ops ops;
     dk_kernels kernels;
     const dk_product_set *products; /* of linear objects made from now on; NULL = CBLAS */
+    int32_t by_name;                /* and nothing may take their place */
+    atomic_int told;                /* that something did */
     dk_scratch workers;             /* taken inside parallel loops */
     dk_scratch callers;             /* taken by an op before its loop, never inside: the two cannot starve each other */
     pthread_mutex_t cblas;          /* CBLAS is called by one thread at a time */

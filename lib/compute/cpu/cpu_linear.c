@@ -1,5 +1,7 @@
 #include "compute/cpu/cpu_linear.h"
 
+#include "base/log.h"
+
 #define TYPES (DK_TYPE(DK_F32) | DK_TYPE(DK_F16) | DK_TYPE(DK_BF16) | DK_TYPES_BLOCKS) /* of weights */
 
 static int32_t prepare_cblas(dk_cpu *cpu, const dk_linear *linear, dk_cpu_linear *state, dk_error *err)
@@ -19,6 +21,16 @@ static void op_linear_free(dk_backend *backend, dk_linear *linear)
     dk_linear_free(backend, linear);
 }
 
+static int32_t take_allowed(dk_backend *backend, const dk_product_set **products, dk_error *err)
+{
+    dk_cpu *cpu = backend->state;
+    int32_t rc = dk_product_allowed(products, cpu->by_name, backend->isa, err);
+    if (rc == DK_OK && *products != cpu->products && !atomic_exchange(&cpu->told, 1))
+        dk_log(backend->host, DK_LOG_WARN, "compute", "the system does not let this process use %s: products are by %s",
+               cpu->products->name, *products ? (*products)->name : "cblas");
+    return rc;
+}
+
 static int32_t op_linear_create(dk_backend *backend, const dk_linear_spec *spec, dk_linear **out, dk_error *err)
 {
     dk_cpu *cpu = backend->state;
@@ -30,7 +42,7 @@ static int32_t op_linear_create(dk_backend *backend, const dk_linear_spec *spec,
     linear->state = state;
     state->products = cpu->products;
     if (state->products && linear->precisions >> DK_PRECISION_BF16 & 1)
-        state->products = dk_product_allowed(state->products);
+        DK_TRY(take_allowed(backend, &state->products, err));
     if (!state->products) DK_TRY(prepare_cblas(cpu, linear, state, err));
     *out = linear;
     linear = NULL;

@@ -5,6 +5,7 @@
 
 #include <sys/mman.h>
 
+#include "base/log.h"
 #include "base/processor.h"
 #include "compute/cpu/product/micro/micro_list.h"
 
@@ -456,6 +457,62 @@ static void check_twin(const char *name, const dk_micro *micro)
 TEST(avx512_bf16_twin) { check_twin("avx512_bf16", &dk_micro_avx512_bf16_twin); }
 TEST(amx_twin) { check_twin("amx", &dk_micro_amx_twin); }
 
+static int32_t refuse(void) { return 0; }
+
+typedef struct told {
+    int count;
+    char last[200];
+} told;
+
+static void listen(void *user, int32_t level, const char *component, const char *message)
+{
+    told *to = user;
+    CHECK_INT(level, DK_LOG_WARN);
+    CHECK_STR(component, "compute");
+    snprintf(to->last, sizeof to->last, "%s", message);
+    to->count++;
+}
+
+/* The processor has what the system forbids: by name it is an error, auto says once what it takes in its place. */
+TEST(not_allowed)
+{
+    const dk_product_set set = {.name = "amx",
+                                .micro = {&dk_micro_portable, &dk_micro_amx_twin},
+                                .allow = refuse,
+                                .native = 1,
+                                .instead = "portable"};
+    int64_t size[2] = {5, 7};
+    for (int by_name = 0; by_name < 2; by_name++) {
+        fx f = {.backend = fx_cpu(DK_ISA_PORTABLE, 1)};
+        dk_linear *linear[2] = {NULL};
+        told to = {0};
+        dk_error err = {0};
+        dk_host_set_logger(f.backend->host, DK_LOG_WARN, listen, &to, NULL);
+        CHECK_OK(dk_backend_set_products(f.backend, "portable", &err));
+        ((dk_cpu *)f.backend->state)->products = &set;
+        ((dk_cpu *)f.backend->state)->by_name = by_name;
+        dk_parameter weight = {.name = "w", .frozen = 1, .value = fx_input(&f, 1, DK_F32, -1, 1, 2, size, 0)};
+        dk_parameter *weights[] = {&weight};
+        dk_linear_spec spec = {.weights = weights, .count = 1, .uses = DK_USE_FORWARD};
+        CHECK_OK(OPS(&f)->linear_create(f.backend, &spec, &linear[0], &err)); /* in full precision nothing is asked */
+        OPS(&f)->linear_free(f.backend, linear[0]);
+        CHECK_INT(to.count, 0);
+        spec.precisions = 1u << DK_PRECISION_BF16;
+        for (int i = 0; i < 2; i++) {
+            int32_t rc = OPS(&f)->linear_create(f.backend, &spec, &linear[i], &err);
+            CHECK_INT(rc, by_name ? DK_E_UNSUPPORTED : DK_OK);
+        }
+        CHECK_INT(to.count, by_name ? 0 : 1);
+        CHECK_STR(to.last, by_name ? "" : "the system does not let this process use amx: products are by portable");
+        if (by_name)
+            CHECK_STR(err.message, "products 'amx': the processor has its instructions, but the system does not let "
+                                   "this process use them; say portable or auto");
+        for (int i = 0; i < 2 && !by_name; i++) OPS(&f)->linear_free(f.backend, linear[i]);
+        for (int i = 0; i < f.buffer_count; i++) OPS(&f)->buffer_free(f.backend, f.buffers[i]);
+        dk_backend_free(f.backend);
+    }
+}
+
 TEST(cblas)
 {
     const kernel of = {.name = "cblas"}, *k = &of;
@@ -509,4 +566,5 @@ TEST(names)
 }
 
 TEST_MAIN(TEST_CASE(portable) TEST_CASE(avx2) TEST_CASE(avx512) TEST_CASE(avx512_bf16) TEST_CASE(amx)
-              TEST_CASE(avx512_bf16_twin) TEST_CASE(amx_twin) TEST_CASE(cblas) TEST_CASE(brief) TEST_CASE(names))
+              TEST_CASE(avx512_bf16_twin) TEST_CASE(amx_twin) TEST_CASE(not_allowed) TEST_CASE(cblas) TEST_CASE(brief)
+                  TEST_CASE(names))

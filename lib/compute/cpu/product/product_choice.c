@@ -70,7 +70,14 @@ int32_t dk_product_choose(const char *name, int32_t isa, const dk_product_set **
     return DK_OK;
 }
 
-const dk_product_set *dk_product_allowed(const dk_product_set *set)
+int32_t dk_product_allowed(const dk_product_set **set, int32_t by_name, int32_t isa, dk_error *err)
 {
-    return !set->allow || set->allow() ? set : named(set->instead, set->isa);
+    if (!(*set)->allow || (*set)->allow()) return DK_OK;
+    if (by_name)
+        return dk_fail(err, DK_E_UNSUPPORTED,
+                       "products '%s': the processor has its instructions, but the system does not let this process "
+                       "use them; say %s or auto",
+                       (*set)->name, (*set)->instead);
+    *set = named((*set)->instead, isa);
+    return DK_OK;
 }

@@ -20,7 +20,8 @@ typedef struct dk_product_set { /* the micro-kernel of each precision */
 /* name as dk_backend_set_products has it; isa DK_ISA_*: of the instruction sets above it none is taken. *set NULL =
  * CBLAS. */
 int32_t dk_product_choose(const char *name, int32_t isa, const dk_product_set **set, dk_error *err);
-/* The set, or what takes its place where the system does not let this process use it. */
-const dk_product_set *dk_product_allowed(const dk_product_set *set);
+/* Where the system does not let this process use the set, *set becomes what takes its place; one that was asked for by
+ * name is UNSUPPORTED then. */
+int32_t dk_product_allowed(const dk_product_set **set, int32_t by_name, int32_t isa, dk_error *err);
 
 #endif
