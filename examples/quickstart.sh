@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Distils a teacher into a smaller student and shows what that is worth. See --help.
 set -euo pipefail
-root=$(cd "$(dirname "$0")/.." && pwd)
+source "$(dirname "$0")/build.sh"
 
 usage() {
     cat <<'END'
@@ -55,14 +55,7 @@ done
 # ---- build ----
 
 out=$root/build/quickstart
-mkdir -p "$out"
-if ! { cmake -S "$root" -B "$root/build/release" -DCMAKE_BUILD_TYPE=Release &&
-    cmake --build "$root/build/release" -j "$(nproc)"; } > "$out/build.log" 2>&1; then
-    tail -30 "$out/build.log" >&2
-    echo "quickstart.sh: the build failed; all of it is in $out/build.log" >&2
-    exit 1
-fi
-distill=$root/build/release/distill
+build_distill "$out"
 
 # ---- the runs ----
 

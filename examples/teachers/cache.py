@@ -50,7 +50,7 @@ def main():
     parser.add_argument("--distill", required=True)
     parser.add_argument("--teacher", required=True)
     args = parser.parse_args()
-    bench = Bench(args.distill, args.folder)
+    bench = Bench(args.distill, args.folder, pathlib.Path(__file__).resolve().parent)
     bench.planned = len(MODES) * len(SEEDS)
     caches = {mode: build(bench, mode, args) for mode in TIERS}
     runs = {mode: [] for mode in MODES}

@@ -3,17 +3,15 @@
 # speed, size of the file, and what the student learns, three seeds in turn. Then what each tier keeps (distill cache measure), and
 # sizes and decoding at a vocabulary of 151,936 (made-up ids). Leaves build/cache/cache.json; goes on where it stopped.
 set -euo pipefail
-root=$(cd "$(dirname "$0")/../.." && pwd)
-out=$root/build/cache distill=$root/build/release/distill
+source "$(dirname "$0")/../build.sh"
+out=$root/build/cache
 "$root/examples/quickstart/install.sh"
-mkdir -p "$out"
-if ! { cmake -S "$root" -B "$root/build/release" -DCMAKE_BUILD_TYPE=Release && cmake --build "$root/build/release" -j "$(nproc)" &&
+build_distill "$out"
+bench() {
     cmake -S "$root" -B "$root/build/bench" -DCMAKE_BUILD_TYPE=Release -DDISTILL_TESTS=ON -DDISTILL_BENCH=ON &&
-    cmake --build "$root/build/bench" -j "$(nproc)" --target bench_cache; } > "$out/build.log" 2>&1; then
-    tail -30 "$out/build.log" >&2
-    echo "the build failed; all of it is in $out/build.log" >&2
-    exit 1
-fi
+        cmake --build "$root/build/bench" -j "$(nproc)" --target bench_cache
+}
+build_with "$out" bench
 python3 "$root/examples/quickstart/wordnet.py" "$out/data"
 python3 "$root/examples/teachers/cache.py" "$out" --distill "$distill" --teacher "$root/examples/quickstart/teacher" "$@"
 echo

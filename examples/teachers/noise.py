@@ -3,8 +3,10 @@
 import argparse
 import json
 import math
+import pathlib
 
-from evidence import SEEDS, Bench, mean_sd, specialist
+from evidence import SEEDS, Bench, mean_sd
+from specialist import specialist
 
 BAD_STEPS = 75  # 5 % of the good one's; the end of its warm-up, so that these are the steps that the good one began with
 BLEND = {"of": ["bad", "good"]}
@@ -37,7 +39,7 @@ def main():
     parser.add_argument("folder")
     parser.add_argument("--distill", required=True)
     args = parser.parse_args()
-    bench = Bench(args.distill, args.folder)
+    bench = Bench(args.distill, args.folder, pathlib.Path(__file__).resolve().parent)
     bench.planned = 2 + len(MODES) * len(SEEDS)
     specialist(bench, "pt")
     specialist(bench, "pt", BAD_STEPS, "pt_early")

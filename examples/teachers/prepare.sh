@@ -2,8 +2,8 @@
 # What the examples with several teachers start from, under build/teachers: packages, the program, the texts, one tokenizer over
 # both languages. Texts: PORTUGUESE and ENGLISH (files, separated by colons), by default those of the folder that
 # DISTILL_TEST_ASSETS names, or ../shared. What is there already is kept. Sourced by specialists.sh, noise.sh.
-root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
-out=$root/build/teachers distill=$root/build/release/distill
+source "$(dirname "${BASH_SOURCE[0]}")/../build.sh"
+out=$root/build/teachers
 assets=${DISTILL_TEST_ASSETS:-$root/../shared}
 portuguese=${PORTUGUESE:-$assets/text/machado_pt/train.txt}
 english=${ENGLISH:-$assets/text/wikitext2/test.txt:$assets/text/wikitext2/valid.txt:$assets/text/wizard_of_oz/wizard_of_oz.txt}
@@ -13,12 +13,7 @@ for file in "${portuguese[@]}" "${english[@]}"; do
     [ -e "$file" ] || { echo "$file does not exist: name texts of yours (2.5 MB or more of each) in PORTUGUESE and ENGLISH" >&2; exit 1; }
 done
 "$root/examples/quickstart/install.sh" --no-text
-mkdir -p "$out"
-if ! { cmake -S "$root" -B "$root/build/release" -DCMAKE_BUILD_TYPE=Release && cmake --build "$root/build/release" -j "$(nproc)"; } > "$out/build.log" 2>&1; then
-    tail -30 "$out/build.log" >&2
-    echo "the build failed; all of it is in $out/build.log" >&2
-    exit 1
-fi
+build_distill "$out"
 [ -e "$out/data/both.txt" ] || python3 "$root/examples/teachers/texts.py" "$out/data" --portuguese "${portuguese[@]}" --english "${english[@]}"
 if [ ! -e "$out/model/tokenizer_config.json" ]; then
     [ -x "$out/venv/bin/pip" ] || python3 -m venv "$out/venv"

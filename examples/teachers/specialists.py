@@ -3,8 +3,10 @@
 import argparse
 import json
 import math
+import pathlib
 
-from evidence import SEEDS, Bench, mean_sd, specialist
+from evidence import SEEDS, Bench, mean_sd
+from specialist import specialist
 
 LANGUAGES = ("pt", "en")
 MODES = {
@@ -84,7 +86,7 @@ def main():
     parser.add_argument("folder")
     parser.add_argument("--distill", required=True)
     args = parser.parse_args()
-    bench = Bench(args.distill, args.folder)
+    bench = Bench(args.distill, args.folder, pathlib.Path(__file__).resolve().parent)
     bench.planned = len(LANGUAGES) + len(MODES) * len(SEEDS)
     for language in LANGUAGES:
         specialist(bench, language)

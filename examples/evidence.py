@@ -5,27 +5,31 @@ import pathlib
 import statistics
 import subprocess
 import sys
+import time
 
 SEEDS = (1, 2, 3)
-HERE = pathlib.Path(__file__).resolve().parent
 
 
 class Bench:
-    """The program, and the folder that everything is left in."""
+    """The program, the folder that everything is left in, and the one that recipes are in."""
 
-    def __init__(self, distill, folder):
-        self.distill, self.folder, self.made, self.planned = distill, pathlib.Path(folder), 0, 0
+    def __init__(self, distill, folder, recipes):
+        self.distill, self.folder, self.recipes = distill, pathlib.Path(folder), pathlib.Path(recipes)
+        self.made, self.planned = 0, 0
+        self.costs = {}  # of runs by name, in any unit: what is left is told in time where they are given
+        self.spent = [0.0, 0.0]  # seconds, and their cost
 
     def run(self, name, recipe, settings):
         """Trains as the recipe and settings say, into FOLDER/name; its result.json."""
-        out = self.folder / name
-        command = [self.distill, "run", str(HERE / recipe)]
+        out, recipe = self.folder / name, self.recipes / recipe
+        command = [self.distill, "run", str(recipe)]
         for key, value in settings.items():
             command += ["--set", "%s=%s" % (key, value if isinstance(value, str) else json.dumps(value))]
         command += ["--set", "output.path=%s" % out]
-        mark = hashlib.sha256(json.dumps([command[2:], (HERE / recipe).read_text()]).encode()).hexdigest()
+        mark = hashlib.sha256(json.dumps([command[2:], recipe.read_text()]).encode()).hexdigest()
         self.made += 1
-        print("== %d/%d %s" % (self.made, self.planned, name), file=sys.stderr, flush=True)
+        print("== %d/%d %s%s" % (self.made, self.planned, name, self.left()), file=sys.stderr, flush=True)
+        cost, started = self.costs.pop(name, 0), time.time()
         marked = out / "evidence.sha256"
         if marked.exists() and marked.read_text() == mark:
             if (out / "result.json").exists():
@@ -41,7 +45,14 @@ class Bench:
         if code:
             marked.unlink()
             sys.exit(code)
+        self.spent = [self.spent[0] + time.time() - started, self.spent[1] + cost]
         return json.loads((out / "result.json").read_text())
+
+    def left(self):
+        """How long the runs with a cost will take, by what those before them took."""
+        if not self.spent[1]:
+            return ""
+        return ", about %.0f minutes to go" % (sum(self.costs.values()) * self.spent[0] / self.spent[1] / 60)
 
     def evaluate(self, student, data, teacher):
         """Perplexity of FOLDER/student on a text, and KL(teacher||student) to FOLDER/teacher."""
@@ -56,12 +67,3 @@ class Bench:
 def mean_sd(values):
     values = list(values)
     return statistics.mean(values), statistics.stdev(values) if len(values) > 1 else 0.0
-
-
-def specialist(bench, language, steps=None, name=None):
-    """A teacher of one language; the same one whoever asks."""
-    settings = {"student.config": str(bench.folder / "model" / "config.json"), "data.train": str(bench.folder / "data" / f"teacher_{language}.txt"),
-                "data.eval": str(bench.folder / "data" / f"held_{language}.txt")}
-    if steps:
-        settings["train.steps"] = steps
-    return bench.run(name or language, "teacher.yaml", settings)

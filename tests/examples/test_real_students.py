@@ -1,0 +1,124 @@
+"""The example with the real model, on the quickstart's teacher and a few steps; and what it makes of figures."""
+import argparse
+import json
+import os
+import pathlib
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT / "examples"), str(ROOT / "examples" / "real")]
+import outputs  # noqa: E402
+import plan  # noqa: E402
+import students  # noqa: E402
+import tables  # noqa: E402
+from evidence import Bench  # noqa: E402
+
+
+@pytest.fixture(name="bench")
+def _bench(tmp_path, monkeypatch):
+    program = os.environ.get("DISTILL_PROGRAM")
+    if not program:
+        pytest.skip("DISTILL_PROGRAM is not set")
+    monkeypatch.setattr(plan, "SHAPES", {"two layers": {"student.layers": [0, 7]}})
+    text = (ROOT / "tests" / "data" / "sentences.txt").read_text(encoding="utf-8")
+    (tmp_path / "data").mkdir()
+    for part in ("train", "held"):
+        (tmp_path / "data" / f"text_{part}.txt").write_text(text, encoding="utf-8")
+    return Bench(program, tmp_path, plan.HERE)
+
+
+@pytest.fixture(name="args")
+def _args(bench):
+    return argparse.Namespace(distill=bench.distill, teacher=str(ROOT / "examples" / "quickstart" / "teacher"), steps=2, calibration=64)
+
+
+def test_every_kind_of_student_is_made_once(bench, args, capfd):
+    start = plan.cut(bench, args, "two layers")
+    assert start["training"]["steps"] == 0 and start["student"]["bytes"] == 4 * start["student"]["parameters"]
+    found = students.runs(bench, args, "two layers", {"distilled": 3.0, "hard": 2.0})
+    assert [run["steps"] for run in found.values()] == [2, 2, 3]
+    for run in found.values():
+        assert [tokens for tokens, _ in run["curve"]] == sorted({tokens for tokens, _ in run["curve"]}) and run["curve"][-1][1] == run["last"]
+        assert run["last"]["text"]["nats"] < start["student"]["nats"]
+    made = bench.folder / "two_layers-distilled" / "model.safetensors"
+    when = made.stat().st_mtime_ns
+    assert students.runs(bench, args, "two layers", {"distilled": 3.0, "hard": 2.0}) == found and made.stat().st_mtime_ns == when
+    assert plan.teacher_alone(start)["text"]["perplexity"] == pytest.approx(start["teacher"]["perplexity"])
+    capfd.readouterr()
+
+
+def test_steps_are_timed_in_turn(bench, args):
+    if not (pathlib.Path(bench.distill).parent / "libdistill.so").exists():
+        pytest.skip("no shared library beside the program")
+    plan.cut(bench, args, "two layers")
+    times = plan.step_times(bench, args, "two layers")
+    assert times["distilled"] > 0 and times["hard"] > 0
+    assert plan.step_times(bench, args, "two layers") == times  # kept
+
+
+def test_files_of_every_type(bench, args):
+    plan.cut(bench, args, "two layers")
+    found = outputs.files(args.distill, bench.folder / "cut" / "two_layers", bench.folder / "data" / "text_held.txt")
+    sizes = [found[name]["bytes"] for name in outputs.TYPES]
+    assert sizes == sorted(sizes, reverse=True)
+    assert found["q8_0"]["perplexity"] == pytest.approx(found["f32"]["perplexity"], rel=0.05)
+    assert [path.name for path in (bench.folder / "cut" / "two_layers").glob("*.gguf")] == ["q8_0.gguf"]
+
+
+def test_without_llama_cpp_it_is_skipped(tmp_path):
+    assert outputs.llama_cpp("none", tmp_path / "q8_0.gguf", tmp_path) is None
+
+
+def test_the_first_difference_counts():
+    assert outputs.same([1, 2, 3], [1, 2, 4]) == 2 and outputs.same([1, 2], [1, 2, 3]) == 2 and outputs.same([5], [5]) == 1
+
+
+def test_time_left_is_that_of_what_was_run(tmp_path):
+    bench = Bench("none", tmp_path, plan.HERE)
+    bench.costs, bench.spent = {"a": 30, "b": 10}, [120.0, 20]
+    assert bench.left() == ", about 4 minutes to go"
+
+
+def evaluation(perplexity, kl, agreement):
+    return {"perplexity": perplexity, "forward_kl": kl, "top1_agreement": agreement}
+
+
+def found_by(kinds):
+    """As students.py leaves it, with one student."""
+    start = {"text": evaluation(2648571.0, 11.19, 0.003), "chat": evaluation(9.0, 2.0, 0.1)}
+    last = {"text": evaluation(117.04, 1.71, 0.38), "chat": evaluation(8.0, 1.0, 0.5)}
+    runs = {kind: {"steps": 90, "last": last, "curve": [(46000.0, last), (92000, last)]} for kind in kinds}
+    files = {name: {"bytes": 1e6, "perplexity": 117.0} for name in outputs.TYPES}
+    texts = [{"same": 24, "of": 24}, {"same": 7, "of": 24}]
+    student = {"parameters": 63713088, "start": start, "times": {"distilled": 2.6, "hard": 1.3}, "runs": runs, "files": files, "llama_cpp": texts,
+               "answers": ["a | b"] * len(outputs.QUESTIONS)}
+    teacher = {"parameters": 134515008, "answers": ["yes\nno"] * len(outputs.QUESTIONS),
+               "sources": {"text": {"perplexity": 36.257}, "chat": {"perplexity": 6.04}}}
+    return {"cpu": "a processor", "material": "a text", "teacher": teacher, "students": {"10 layers": student}}
+
+
+def test_tables_say_what_was_found():
+    page = tables.page(found_by(plan.KINDS))
+    assert "| teacher | 135 M |  |  | 0 | 100 % | 36.3 | 0 | 100 % | 6.0 |" in page
+    assert "| 10 layers | 64 M | not yet | 0 | 11.19 | 0 % | 2,648,571 |" in page
+    assert "| 10 layers | 64 M | hard labels, equal time | 90 | 1.71 | 38 % | 117.0 | 1.00 | 50 % | 8.0 |" in page
+    assert "| 10 layers | distilled | 46,000 | 1.71 | 38 % | 117.0 |" in page
+    assert "| 10 layers | 1 of 2 texts | 24/24, 7/24 |" in page and "| 10 layers | 2.60 | 1.30 | 2.00 |" in page
+    assert "yes no" in page and "a \\| b" in page
+    widths = {}
+    for line in page.splitlines():
+        if line.startswith("|---"):
+            widths["now"] = line.count("|")
+        elif line.startswith("|") and "now" in widths:
+            assert line.replace("\\|", "").count("|") == widths["now"], line
+        elif not line:
+            widths.clear()
+
+
+def test_a_page_without_llama_cpp_says_so():
+    found = found_by(["distilled"])
+    found["students"]["10 layers"]["llama_cpp"] = None
+    assert "skipped: not installed" in tables.page(found)
+    assert json.dumps(found)
