@@ -4,6 +4,8 @@
  *   ^ $        always match at lines there;
  *   [[a]b]     sets nest there;
  *   {1,3}+     repeats there, is possessive here: refused, as is all that is not in the lists below;
+ *   \b         of the \w that is written out;
+ *   \p{Han}    a script means its own characters there, in PCRE2 those that it shares with others too;
  *   \p{L} ...  characters of newer versions of Unicode than PCRE2 may know are added (newer.h). */
 #include "text/codepoint.h"
 #include "text/newer.h"
@@ -16,8 +18,10 @@
 #define NOT_SPACES                                                                                                     \
     "\\x{0}-\\x{8}\\x{e}-\\x{1f}\\x{21}-\\x{84}\\x{86}-\\x{9f}\\x{a1}-\\x{167f}\\x{1681}-\\x{1fff}\\x{200b}-\\x{2027}" \
     "\\x{202a}-\\x{202e}\\x{2030}-\\x{205e}\\x{2060}-\\x{2fff}\\x{3001}-\\x{10ffff}"
-/* Alphabetic symbols: letters in circles and squares. */
-#define LETTER_SYMBOLS "\\x{24b6}-\\x{24e9}\\x{1f130}-\\x{1f149}\\x{1f150}-\\x{1f169}\\x{1f170}-\\x{1f189}"
+/* Alphabetic symbols: letters in circles and squares. Oniguruma counts the small numbers of Latin-1 as well. */
+#define LETTER_SYMBOLS                                                                                                 \
+    "\\x{b2}\\x{b3}\\x{b9}\\x{bc}-\\x{be}\\x{24b6}-\\x{24e9}\\x{1f130}-\\x{1f149}\\x{1f150}-\\x{1f169}\\x{1f170}-\\x{" \
+    "1f189}"
 
 typedef struct translation {
     const char *pattern;
@@ -33,7 +37,7 @@ static int32_t refuse(const translation *t, size_t size, const char *why, dk_err
     size_t left = t->size - t->at;
     return dk_fail(err, DK_E_UNSUPPORTED,
                    "regular expression uses '%.*s' (%s), which is not supported; supported are "
-                   "sets, groups, look-around, repeats and \\p \\P \\s \\S \\w \\W \\d \\D \\h \\x \\u",
+                   "sets, groups, look-around, repeats and \\p \\P \\s \\S \\w \\W \\b \\B \\d \\D \\h \\x \\u",
                    (int)(size < left ? size : left), t->pattern + t->at, why);
 }
 
@@ -44,6 +48,36 @@ static void add_newer(const translation *t, const char *name, size_t size)
         if (range->category[0] != name[0] || (size == 2 && range->category[1] != name[1])) continue;
         dk_strbuf_printf(t->out, "\\x{%x}-\\x{%x}", (unsigned)range->first, (unsigned)range->last);
     }
+}
+
+/* Names that are no scripts. */
+static int32_t is_script(const char *name, size_t size)
+{
+    static const char *const others[] = {"Any",       "Alphabetic", "Lowercase",   "Uppercase", "White_Space",
+                                         "Math",      "Emoji",      "ASCII",       "ID_Start",  "ID_Continue",
+                                         "XID_Start", "Dash",       "Ideographic", "Hex_Digit", "Diacritic"};
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++)
+        if (strlen(others[i]) == size && !memcmp(others[i], name, size)) return 0;
+    return size > 2;
+}
+
+/* Planes 2 and 3 hold nothing but ideographs. */
+static void add_newer_han(const translation *t)
+{
+    for (size_t i = 0; i < sizeof newer_characters / sizeof *newer_characters; i++)
+        if (newer_characters[i].first >= 0x20000)
+            dk_strbuf_printf(t->out, "\\x{%x}-\\x{%x}", (unsigned)newer_characters[i].first,
+                             (unsigned)newer_characters[i].last);
+}
+
+static int32_t script(const translation *t, const char *name, size_t size, int32_t negated)
+{
+    const int32_t han = size == 3 && !memcmp(name, "Han", 3);
+    if (!t->depth) dk_strbuf_puts(t->out, negated ? "[^" : "[");
+    dk_strbuf_printf(t->out, "\\%c{sc:%.*s}", negated && t->depth ? 'P' : 'p', (int)size, name);
+    if (han && !(negated && t->depth)) add_newer_han(t);
+    if (!t->depth) dk_strbuf_puts(t->out, "]");
+    return DK_OK;
 }
 
 /* \p{..} or \P{..}; t->at is behind the p. */
@@ -64,6 +98,7 @@ static int32_t property(translation *t, int32_t negated, dk_error *err)
     for (size_t i = 0; i < size; i++)
         if (!((name[i] | 32) >= 'a' && (name[i] | 32) <= 'z') && name[i] != '_')
             return refuse(t, 4, "a property with an odd name", err);
+    if (is_script(name, size)) return script(t, name, size, negated);
     if (size > 2 || (negated && t->depth)) {
         dk_strbuf_printf(t->out, "\\%c{%.*s}", negated ? 'P' : 'p', (int)size, name);
         return DK_OK;
@@ -94,6 +129,20 @@ static int32_t word_class(translation *t, int32_t negated, dk_error *err)
     add_newer(t, "Nd", 2);
     if (!t->depth) dk_strbuf_puts(t->out, "]");
     return DK_OK;
+}
+
+/* \b is an edge of a word, \B is none: behind and ahead differ, or do not. */
+static int32_t word_edge(translation *t, int32_t negated, dk_error *err)
+{
+    static const char *const parts[2][5] = {{"(?:(?<=", ")(?!", ")|(?<!", ")(?=", "))"},
+                                            {"(?:(?<=", ")(?=", ")|(?<!", ")(?!", "))"}};
+    int32_t rc = DK_OK;
+    if (t->depth) return t->at -= 2, refuse(t, 2, "\\b inside a set", err);
+    for (int32_t i = 0; i < 4 && !rc; i++) {
+        dk_strbuf_puts(t->out, parts[negated][i]);
+        rc = word_class(t, 0, err);
+    }
+    return dk_strbuf_puts(t->out, parts[negated][4]), rc;
 }
 
 /* \xHH, \x{H..} and \uHHHH; t->at is behind the letter. */
@@ -130,6 +179,10 @@ static int32_t escape(translation *t, dk_error *err)
         return word_class(t, 0, err);
     case 'W':
         return word_class(t, 1, err);
+    case 'b':
+        return word_edge(t, 0, err);
+    case 'B':
+        return word_edge(t, 1, err);
     case 'h':
         return class_of(t, "0-9a-fA-F", 0);
     case 'v':

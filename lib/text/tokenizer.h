@@ -33,7 +33,7 @@ int32_t dk_tokenizer_open(dk_host *host, const char *folder, dk_tokenizer **out,
 
 /* ---- made from parts, as GGUF keeps them ---- */
 typedef enum {
-    DK_VOCABULARY_BPE = 1,    /* GGUF "gpt2" */
+    DK_VOCABULARY_BPE = 1,    /* GGUF "gpt2", "gemma4" */
     DK_VOCABULARY_SPM = 2,    /* GGUF "llama": SentencePiece's BPE, by scores */
     DK_VOCABULARY_UNIGRAM = 3 /* GGUF "t5" */
 } dk_vocabulary_kind;

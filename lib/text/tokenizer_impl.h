@@ -104,7 +104,19 @@ int32_t dk_vocabulary_build(dk_tokenizer *tok, const dk_vocabulary *v, dk_error 
 /* tokenizer_spm.c: model, normalizer and decoder of a kind other than DK_VOCABULARY_BPE; tokens are there. */
 int32_t dk_build_sentencepiece(dk_tokenizer *tok, const dk_vocabulary *v, int32_t kind, dk_error *err);
 
-/* tokenizer_vocab.c: GGUF's name of a byte-level pre-tokenizer; NULL = it has none. */
+/* The same for a BPE vocabulary whose words are characters with marked spaces, not bytes. */
+int32_t dk_build_marked(dk_tokenizer *tok, const dk_vocabulary *v, dk_error *err);
+
+/* ---- pre_names.c ---- */
+enum { DK_PRE_NAMES = 20, DK_PRE_PATTERNS = 6 };
+enum { DK_PRE_IGNORE_MERGES = 1, DK_PRE_ADD_BOS = 2, DK_PRE_MARKED = 4 /* dk_build_marked */ };
+typedef struct dk_named_pre { /* one byte-level pre-tokenizer, and what goes with it */
+    const char *names[DK_PRE_NAMES];
+    int32_t flags;
+    const char *patterns[DK_PRE_PATTERNS]; /* each cuts the parts that the one before it left */
+} dk_named_pre;
+int32_t dk_find_pre(const char *name, const dk_named_pre **out, dk_error *err);
+/* GGUF's name of a byte-level pre-tokenizer; NULL = it has none. */
 const char *dk_pre_name(const dk_steps *pre, int32_t ignore_merges);
 
 /* pretokenise.c: runs the pre-tokenizer and the model over normalised text; the ids go to scratch->ids. */

@@ -219,6 +219,26 @@ static int32_t has_bytes(const dk_tokenizer *tok)
     return 1;
 }
 
+static int32_t check_bytes(const dk_tokenizer *tok, const char *why, dk_error *err)
+{
+    if (has_bytes(tok)) return DK_OK;
+    return dk_fail(err, DK_E_FORMAT, "%s, but the vocabulary lacks some of the 256 byte tokens <0x00> to <0xFF>", why);
+}
+
+int32_t dk_build_marked(dk_tokenizer *tok, const dk_vocabulary *v, dk_error *err)
+{
+    int32_t rc;
+    dk_vocabulary bare = *v;
+    bare.add_space_prefix = v->add_space_prefix > 0;
+    DK_TRY(check_bytes(tok, "its characters fall back to bytes", err));
+    tok->bpe.byte_tokens = tok->bpe.fuse_unk = 1;
+    tok->bpe.unk = (int32_t)v->unk;
+    DK_TRY(add_llama_steps(tok, &bare, err));
+    DK_TRY(add_decoder(tok, &bare, DK_VOCABULARY_BPE, err));
+out:
+    return rc;
+}
+
 int32_t dk_build_sentencepiece(dk_tokenizer *tok, const dk_vocabulary *v, int32_t kind, dk_error *err)
 {
     int32_t rc, spm = kind == DK_VOCABULARY_SPM;
@@ -227,9 +247,7 @@ int32_t dk_build_sentencepiece(dk_tokenizer *tok, const dk_vocabulary *v, int32_
     tok->bpe.byte_tokens = v->byte_fallback < 0 ? spm : v->byte_fallback;
     tok->bpe.fuse_unk = 1;
     tok->bpe.unk = (int32_t)v->unk;
-    if (v->byte_fallback > 0 && !has_bytes(tok))
-        return dk_fail(err, DK_E_FORMAT,
-                       "byte_fallback is set, but the vocabulary lacks some of the 256 byte tokens <0x00> to <0xFF>");
+    if (v->byte_fallback > 0) DK_TRY(check_bytes(tok, "byte_fallback is set", err));
     DK_TRY(spm && !v->own_rules ? add_llama_steps(tok, v, err) : add_rules(tok, v, err));
     DK_TRY(add_decoder(tok, v, kind, err));
 out:

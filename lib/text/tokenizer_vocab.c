@@ -1,47 +1,8 @@
-/* A tokenizer from a dk_vocabulary. GGUF files name their pre-tokenizer instead of describing it; the table below says
- * what the names stand for, as patterns that are applied one after the other. */
+/* A tokenizer from a dk_vocabulary. */
 #include "text/codepoint.h"
 #include "text/tokenizer_impl.h"
 
-#define LETTERS_UPPER "\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}"
-#define LETTERS_LOWER "\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}"
-#define BEHIND_WORDS "\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
-
-typedef struct named_pre {
-    const char *names[8];
-    int32_t ignore_merges, add_bos;
-    const char *patterns[5];
-} named_pre;
-static const named_pre pre_tokenizers[] = {
-    {{"default"}, 0, 0, {"[\\p{P}\\$\\+<=>\\^~\\|]+", DK_GPT2_PATTERN, "\\p{N}+", "[0-9][0-9][0-9]"}},
-    {{"gpt-2", "phi-2", "mpt", "olmo", "jais", "roberta-bpe", "jina-v2-code"}, 0, 0, {DK_GPT2_PATTERN}},
-    {{"llama-bpe", "llama3", "llama-v3", "falcon3"},
-     1,
-     1,
-     {"(?:'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD])|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}"
-      "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|" BEHIND_WORDS}},
-    {{"qwen2", "deepseek-r1-qwen"},
-     0,
-     0,
-     {"(?:'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD])|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}"
-      "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|" BEHIND_WORDS}},
-    {{"tekken"},
-     1,
-     1,
-     {"[^\\r\\n\\p{L}\\p{N}]?[" LETTERS_UPPER "]*[" LETTERS_LOWER "]+|[^\\r\\n\\p{L}\\p{N}]?[" LETTERS_UPPER
-      "]+[" LETTERS_LOWER "]*"
-      "|\\p{N}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*|" BEHIND_WORDS}},
-    {{"starcoder", "refact", "command-r", "smollm", "codeshell"}, 0, 0, {"\\p{N}", DK_GPT2_PATTERN}},
-    {{"deepseek-coder"},
-     0,
-     0,
-     {"[\\r\\n]", "\\s?\\p{L}+", "\\s?\\p{P}+", "[\\x{4e00}-\\x{9fa5}\\x{800}-\\x{4e00}\\x{ac00}-\\x{d7ff}]+",
-      "\\p{N}"}},
-    {{"falcon"}, 0, 0, {"[\\p{P}\\$\\+<=>\\^~\\|`]+", DK_GPT2_PATTERN, "[0-9][0-9][0-9]"}},
-};
-#define PRE_NAMES                                                                                                      \
-    "default, gpt-2, phi-2, mpt, olmo, jais, roberta-bpe, jina-v2-code, llama-bpe, falcon3, qwen2, deepseek-r1-qwen, " \
-    "tekken, starcoder, refact, command-r, smollm, codeshell, deepseek-coder, falcon"
+#include "base/notes.h"
 
 void dk_vocabulary_init(dk_vocabulary *vocabulary)
 {
@@ -52,45 +13,12 @@ void dk_vocabulary_init(dk_vocabulary *vocabulary)
     vocabulary->remove_extra_whitespaces = vocabulary->byte_fallback = -1;
 }
 
-static const named_pre *find_pre(const char *name)
+static int32_t refuse_model(const char *model, dk_error *err)
 {
-    for (size_t i = 0; i < sizeof pre_tokenizers / sizeof *pre_tokenizers; i++)
-        for (const char *const *known = pre_tokenizers[i].names; *known; known++)
-            if (!strcmp(*known, name)) return &pre_tokenizers[i];
-    return NULL;
-}
-
-/* ---- the name of steps ---- */
-/* Files spell contractions with a switch for case where the names' patterns list both. */
-static int32_t same_pattern(const char *named, const dk_matcher *matcher)
-{
-    static const char listed[] = "(?:'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD])",
-                      switched[] = "(?i:'s|'t|'re|'ve|'m|'ll|'d)";
-    const char *text = matcher->kind == DK_MATCH_NUMBER ? "\\p{N}" : matcher->text;
-    if (matcher->kind != DK_MATCH_NUMBER && matcher->kind != DK_MATCH_REGEX) return 0;
-    if (matcher->invert || !text) return 0;
-    if (!strcmp(named, text)) return 1;
-    size_t size = sizeof listed - 1, from = strlen(switched);
-    return !strncmp(named, listed, size) && !strncmp(text, switched, from) && !strcmp(named + size, text + from);
-}
-
-static int32_t is_named(const named_pre *named, const dk_steps *pre)
-{
-    int32_t at = 0;
-    for (; at < pre->count && pre->items[at].kind == DK_STEP_SPLIT; at++)
-        if (at >= 5 || !named->patterns[at] || pre->items[at].behavior != DK_SPLIT_ISOLATED ||
-            !same_pattern(named->patterns[at], &pre->items[at].matcher))
-            return 0;
-    if (at < 5 && named->patterns[at]) return 0;
-    return at + 1 == pre->count && pre->items[at].kind == DK_STEP_BYTES;
-}
-
-const char *dk_pre_name(const dk_steps *pre, int32_t ignore_merges)
-{
-    for (size_t i = 0; i < sizeof pre_tokenizers / sizeof *pre_tokenizers; i++)
-        if (pre_tokenizers[i].ignore_merges == ignore_merges && is_named(&pre_tokenizers[i], pre))
-            return pre_tokenizers[i].names[0];
-    return NULL;
+    const int32_t wordpiece = !strcmp(model, "bert");
+    return dk_fail(
+        err, DK_E_UNSUPPORTED, "tokenizer model '%.40s'%s is not supported; supported: gpt2, llama, t5, gemma4", model,
+        wordpiece ? " (WordPiece, whose words do not keep their spaces: no text comes back from it as it was)" : "");
 }
 
 static int32_t check(const dk_vocabulary *v, int32_t *kind, dk_error *err)
@@ -98,12 +26,10 @@ static int32_t check(const dk_vocabulary *v, int32_t *kind, dk_error *err)
     if (v->struct_size < sizeof *v)
         return dk_fail(err, DK_E_INVALID, "vocabulary was not set up with dk_vocabulary_init");
     *kind = v->kind;
-    if (v->model && !strcmp(v->model, "gpt2")) *kind = DK_VOCABULARY_BPE;
+    if (v->model && (!strcmp(v->model, "gpt2") || !strcmp(v->model, "gemma4"))) *kind = DK_VOCABULARY_BPE;
     else if (v->model && !strcmp(v->model, "llama")) *kind = DK_VOCABULARY_SPM;
     else if (v->model && !strcmp(v->model, "t5")) *kind = DK_VOCABULARY_UNIGRAM;
-    else if (v->model)
-        return dk_fail(err, DK_E_UNSUPPORTED, "tokenizer model '%.40s' is not supported; supported: gpt2, llama, t5",
-                       v->model);
+    else if (v->model) return refuse_model(v->model, err);
     if (*kind < DK_VOCABULARY_BPE || *kind > DK_VOCABULARY_UNIGRAM)
         return dk_fail(err, DK_E_INVALID, "vocabulary kind %d is unknown", (int)*kind);
     if (v->count < 1 || v->count > DK_TOKEN_LIMIT || !v->tokens)
@@ -179,18 +105,27 @@ static int32_t read_merges(dk_tokenizer *tok, const dk_vocabulary *v, dk_error *
 static int32_t build_bpe(dk_tokenizer *tok, const dk_vocabulary *v, int32_t *add_bos, dk_error *err)
 {
     int32_t rc;
-    const char *name = v->pre ? v->pre : "default";
-    const named_pre *pre = find_pre(name);
-    if (!pre)
-        return dk_fail(err, DK_E_UNSUPPORTED, "pre-tokenizer '%.40s' is not supported; supported: %s", name, PRE_NAMES);
+    const dk_named_pre *pre;
+    const char *name = v->model && !strcmp(v->model, "gemma4") ? v->model : v->pre ? v->pre : "default";
+    if (!v->pre && v->model && !strcmp(name, "default"))
+        dk_note(&tok->notes,
+                "names no pre-tokenizer (tokenizer.ggml.pre): read with 'default', as llama.cpp does; text may "
+                "be cut in other places than the model was trained with");
+    DK_TRY(dk_find_pre(name, &pre, err));
+    if (!v->merge_count && !strcmp(name, "kimi-k2"))
+        return dk_fail(
+            err, DK_E_UNSUPPORTED,
+            "pre-tokenizer 'kimi-k2' without tokenizer.ggml.merges is not supported: take the tokenizer from "
+            "a folder with tokenizer.json");
     DK_TRY(read_merges(tok, v, err));
-    for (int32_t i = 0; i < 5 && pre->patterns[i]; i++)
+    tok->bpe.ignore_merges = !!(pre->flags & DK_PRE_IGNORE_MERGES);
+    *add_bos = !!(pre->flags & DK_PRE_ADD_BOS);
+    if (pre->flags & DK_PRE_MARKED) return dk_build_marked(tok, v, err);
+    for (int32_t i = 0; i < DK_PRE_PATTERNS && pre->patterns[i]; i++)
         DK_TRY(dk_steps_add_split(tok->host, &tok->pre, pre->patterns[i], DK_SPLIT_ISOLATED, 0, err));
     if (!dk_steps_add(&tok->pre, DK_STEP_BYTES, err) || !dk_steps_add(&tok->decoder, DK_STEP_LETTERS, err) ||
         !dk_steps_add(&tok->decoder, DK_STEP_FUSE, err))
         return DK_E_UNSUPPORTED;
-    tok->bpe.ignore_merges = pre->ignore_merges;
-    *add_bos = pre->add_bos;
 out:
     return rc;
 }

@@ -327,9 +327,9 @@ TEST(errors)
          DK_E_FORMAT},
         {WITH("\"pre_tokenizer\":{\"type\":\"Split\",\"pattern\":{\"Regex\":\"(a\"},\"behavior\":\"Isolated\"}"),
          "is not a regular expression", DK_E_FORMAT},
-        {WITH("\"pre_tokenizer\":{\"type\":\"Split\",\"pattern\":{\"Regex\":\"\\\\bx\"},\"behavior\":"
+        {WITH("\"pre_tokenizer\":{\"type\":\"Split\",\"pattern\":{\"Regex\":\"\\\\Gx\"},\"behavior\":"
               "\"Isolated\"}"),
-         "'\\b' (an escape), which is not supported", DK_E_UNSUPPORTED},
+         "'\\G' (an escape), which is not supported", DK_E_UNSUPPORTED},
         {WITH("\"pre_tokenizer\":{\"type\":\"Split\",\"pattern\":{\"Regex\":\"x\"},\"behavior\":\"Sideways\"}"),
          "behavior 'Sideways'", DK_E_UNSUPPORTED},
         {WITH("\"pre_tokenizer\":{\"type\":\"Metaspace\",\"replacement\":\"__\"}"), "one character", DK_E_FORMAT},

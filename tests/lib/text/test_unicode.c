@@ -111,6 +111,14 @@ TEST(patterns_mean_what_oniguruma_means)
         {"a{2,3}?", "aaaa", 0, 2},
         {".", "\nx", 1, 2},
         {"\\\xc3\xa9", "\xc3\xa9", 0, 2},
+        {"\\d+\\b", "12x 34\xcc\x81 56", 9, 11}, /* of the same \w: a mark is no edge */
+        {"1\\b.", "1\xc2\xb9 1!", 4, 6},         /* small numbers of Latin-1 are part of words, in \w too */
+        {"\\w+", "!\xc2\xb9\xc2\xbe", 1, 5},
+        {"a\\B.", "a-ab", 2, 4},
+        {"\\p{Han}+", "\xe3\x80\x81\xe4\xb8\xad\xe3\x80\x82", 3, 6}, /* not what it shares with other scripts */
+        {"[^\\p{Han}]", "\xe4\xb8\xad\xe3\x80\x81", 3, 6},
+        {"\\P{Han}", "\xf0\xae\xaf\xb0!", 4, 5}, /* U+2EBF0, since Unicode 15.1 */
+        {"\\p{Alphabetic}+", "1ab", 1, 3},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         size_t begin = 99, end = 99;
@@ -131,7 +139,8 @@ TEST(patterns_that_are_refused)
         {"[a&&b]", "an intersection", DK_E_UNSUPPORTED},
         {"[[:alpha:]]", "POSIX class", DK_E_UNSUPPORTED},
         {"[a[^b]]", "negated set", DK_E_UNSUPPORTED},
-        {"\\bx", "an escape", DK_E_UNSUPPORTED},
+        {"\\Gx", "an escape", DK_E_UNSUPPORTED},
+        {"[\\b]", "\\b inside a set", DK_E_UNSUPPORTED},
         {"(?<n>a)", "a kind of group", DK_E_UNSUPPORTED},
         {"(a)\\1", "an escape", DK_E_UNSUPPORTED},
         {"\\p{}", "without a name", DK_E_UNSUPPORTED},
