@@ -583,9 +583,11 @@ DISTILL_API int32_t distill_dataset_seek(distill_dataset *dataset, const char *c
 /* ---- loss -------------------------------------------------------------------------------------------------------- */
 
 /* p teacher, q student, T temperature. forward_kl = KL(p||q) with the teacher's entropy, T^2 applied to value and
- * gradient unless loss.t_squared is off (Hinton et al. 2015); cross_entropy = -log q[label] at T = 1. A loss gives one
- * value per row and its gradient; the library masks, weights, multiplies by T^2, sums and counts. The mean is sum /
- * weight_sum. */
+ * gradient unless loss.t_squared is off (Hinton et al. 2015); cross_entropy = -log q[label] at T = 1; docs/losses.md
+ * has all of them, their formulas, gradients, options (loss.jsd.teacher_weight) and the targets that they take. A loss
+ * gives one value per row and its gradient; the library masks, weights, multiplies by T^2, sums and counts. The
+ * mean is sum / weight_sum. Where the student gives probability 0 to what the target holds possible, a built-in loss
+ * fails and names the row (DISTILL_E_NUMERIC). */
 enum {
     DISTILL_LOSS_MT = 1, /* may be called from several threads at once, each with rows of its own */
     /* wants log q and log p at the temperature and gives dL/dlog q; the library does the rest */
@@ -616,7 +618,7 @@ typedef struct distill_loss_callbacks {
     const char *fallback; /* the loss that DISTILL_CB_DEFAULT runs; NULL = none; copied */
     int64_t targets;      /* bit set of 1 << DISTILL_<kind> that it accepts; 0 = needs no teacher */
 } distill_loss_callbacks;
-/* From now on the options may say loss.type: name; a name is given once. Built in: forward_kl, cross_entropy. A loss of
+/* From now on the options may say loss.type: name; a name is given once, and none that is built in. A loss of
  * one's own, half the squared distance of the logits:
  *
  *     static int32_t squared(void *user, const distill_loss_rows *r) {
@@ -633,7 +635,8 @@ typedef struct distill_loss_callbacks {
  *     distill_options_set(options, "loss.type", "squared", &err);  */
 DISTILL_API int32_t distill_env_add_loss(distill_env *env, const char *name, const distill_loss_callbacks *table,
                                          distill_error *err);
-/* name NULL = what the options' section loss says, hard_label_weight included. */
+/* name NULL = what the options' section loss says, hard_label_weight included. An option of a loss that is not asked
+ * for is refused. */
 DISTILL_API int32_t distill_loss_create(const distill_env *env, const char *name, const distill_options *options,
                                         distill_loss **out, distill_error *err);
 DISTILL_API void distill_loss_free(distill_loss *loss);
@@ -655,7 +658,8 @@ typedef struct distill_loss_args {
     double sum;                        /* out: weighted sum of the rows' values */
     int64_t count;                     /* out: rows that were not masked */
     double weight_sum;                 /* out: sum of their weights, the divisor */
-    int64_t floored;                   /* out: log-probabilities that were raised to loss.log_floor */
+    int64_t floored; /* out: log-probabilities of the teacher that were raised to loss.log_floor; of logit_mse and
+                        logit_cosine logits of -inf that were left out */
 } distill_loss_args;
 /* Stateless; needs nothing but the loss. Inputs are fp32, fp16 or bf16; strides as they are. */
 DISTILL_API int32_t distill_loss_eval(const distill_loss *loss, distill_loss_args *args, distill_error *err);

@@ -42,6 +42,15 @@ static inline dk_vd dk_vd_take(const float *x, int64_t n, float rest)
 #endif
 }
 
+static inline dk_vh dk_vd_narrow(dk_vd v)
+{
+#if DK_VF > 1
+    return __builtin_convertvector(v, dk_vh);
+#else
+    return (float)v;
+#endif
+}
+
 static inline dk_vl dk_vd_bits(dk_vd v)
 {
     dk_vl bits;
@@ -96,5 +105,43 @@ static inline dk_vd dk_vd_exp(dk_vd x)
     for (size_t i = 0; i < sizeof series / sizeof *series; i++) p = dk_vd_fma(p, r, dk_vd_set(series[i]));
     return p * dk_vl_bits((dk_vd_bits(scaled) - dk_vd_bits(shift) + 1023) << 52);
 }
+
+/* log x to a few 1e-16 of it, for normal x > 0. */
+static inline dk_vd dk_vd_log(dk_vd x)
+{
+    static const double series[] = {2.0 / 21, 2.0 / 19, 2.0 / 17, 2.0 / 15, 2.0 / 13,
+                                    2.0 / 11, 2.0 / 9,  2.0 / 7,  2.0 / 5,  2.0 / 3};
+    const int64_t root = 0x3fe6a09e667f3bcd; /* of 1/2: the mantissa lands in [sqrt(1/2), sqrt(2)) */
+    const dk_vd shift = dk_vd_set(0x1.8p52);
+    const dk_vl bits = dk_vd_bits(x) - root;
+    const dk_vd n = dk_vl_bits((bits >> 52) + dk_vd_bits(shift)) - shift;
+    const dk_vd f = dk_vl_bits((bits & 0xfffffffffffff) + root) - dk_vd_set(1), s = f / (f + dk_vd_set(2)), z = s * s;
+    dk_vd r = dk_vd_set(2.0 / 23);
+    for (size_t i = 0; i < sizeof series / sizeof *series; i++) r = dk_vd_fma(r, z, dk_vd_set(series[i]));
+    dk_vd low = dk_vd_fma(n, dk_vd_set(-0x1.a39ef35793c76p-33), s * (f - r * z));
+    return dk_vd_fma(n, dk_vd_set(0x1.62e42feep-1), f - low);
+}
+
+/* log(1 + x) to a few 1e-16 of it, for finite x > -1. */
+static inline dk_vd dk_vd_log1p(dk_vd x)
+{
+    const dk_vd one = dk_vd_set(1), sum = one + x;
+    return dk_vd_log(sum) + (x - (sum - one)) / sum; /* what the sum lost */
+}
+
+/* exp(x) - 1 to a few 1e-16 of it. */
+static inline dk_vd dk_vd_expm1(dk_vd x)
+{
+    static const double series[] = {1.0 / 6227020800, 1.0 / 479001600, 1.0 / 39916800, 1.0 / 3628800,
+                                    1.0 / 362880,     1.0 / 40320,     1.0 / 5040,     1.0 / 720,
+                                    1.0 / 120,        1.0 / 24,        1.0 / 6,        0.5};
+    dk_vd p = dk_vd_set(1.0 / 87178291200);
+    for (size_t i = 0; i < sizeof series / sizeof *series; i++) p = dk_vd_fma(p, x, dk_vd_set(series[i]));
+    return dk_vd_select(dk_vd_less(dk_vd_abs(x), dk_vd_set(0.5)), dk_vd_fma(p * x, x, x), dk_vd_exp(x) - dk_vd_set(1));
+}
+
+static inline dk_vd dk_vd_min(dk_vd a, dk_vd b) { return dk_vd_select(dk_vd_less(a, b), a, b); } /* b if one is NaN */
+
+static inline dk_vd dk_vd_max(dk_vd a, dk_vd b) { return dk_vd_select(dk_vd_less(a, b), b, a); } /* a if one is NaN */
 
 #endif

@@ -10,6 +10,7 @@ int32_t distill_loss_create(const distill_env *env, const char *name, const dist
     dk_error_clear(err);
     DK_TRY(di_check_pointer(env, "env", err));
     DK_TRY(di_check_pointer(out, "out", err));
+    if (!name) DK_TRY(di_options_check(di_tree(options), 1 << DI_LOSS, err));
     DI_COMPUTE(di_loss_create(env->registry, name, di_tree(options), &loss, err));
     if (!(handle = di_computing_handle_create(env, sizeof *handle, err))) {
         di_loss_release(loss);

@@ -2,45 +2,61 @@
 
 #include "compute/compute.h"
 
-#define DECLARE(isa)                                                           \
-    extern const di_rows di_rows_##isa;                                        \
-    int32_t di_cross_entropy_##isa(void *user, const distill_loss_rows *rows); \
-    int32_t di_forward_kl_##isa(void *user, const distill_loss_rows *rows);
-
-DECLARE(portable)
+#define DECLARE(name, isa) int32_t di_##name##_##isa(void *user, const distill_loss_rows *rows);
 #ifdef DK_X86_KERNELS
-DECLARE(avx2)
-DECLARE(avx512)
+#define LOSS(name, ...) DECLARE(name, portable) DECLARE(name, avx2) DECLARE(name, avx512)
 #define VARIANTS(name)                              \
     {                                               \
         name##_portable, name##_avx2, name##_avx512 \
     }
+extern const di_rows di_rows_portable, di_rows_avx2, di_rows_avx512;
 static const di_rows *const row_variants[3] = {&di_rows_portable, &di_rows_avx2, &di_rows_avx512};
 #else
+#define LOSS(name, ...) DECLARE(name, portable)
 #define VARIANTS(name)                                    \
     {                                                     \
         name##_portable, name##_portable, name##_portable \
     }
+extern const di_rows di_rows_portable;
 static const di_rows *const row_variants[3] = {&di_rows_portable, &di_rows_portable, &di_rows_portable};
 #endif
+#include "loss/loss_table.h"
+#undef LOSS
 
-#define KIND(name) ((int64_t)1 << DISTILL_##name)
+static int32_t smooths(const double *options) { return options[0] != 0 || options[1] != 0; }
+
+static int32_t check_jsd(const double *options, dk_error *err)
+{
+    if ((options[0] > 0 && options[0] < 1) || options[1] != 0) return DK_OK;
+    return dk_fail(err, DK_E_OPTION,
+                   "loss.jsd.teacher_weight is %g, where the divergence is 0 whatever the student does; the limit that "
+                   "is meant is %s, or set loss.jsd.normalised",
+                   options[0], options[0] > 0 ? "reverse_kl" : "forward_kl");
+}
+
+#define ROWS (DISTILL_LOSS_MT | DISTILL_LOSS_LOG_PROBS)
+#define LOGITS DISTILL_LOSS_MT
+#define DENSE ((int64_t)1 << DISTILL_DENSE | (int64_t)1 << DISTILL_HIDDEN)
+#define TOPK ((int64_t)1 << DISTILL_TOPK)
+#define SAMPLED ((int64_t)1 << DISTILL_SAMPLED)
+#define ONE_HOT ((int64_t)1 << DISTILL_ONE_HOT)
+#define LOSS(NAME, ...) {.name = #NAME, .eval = VARIANTS(di_##NAME), __VA_ARGS__},
 
 static const di_builtin builtins[] = {
-    {.name = "cross_entropy",
-     .flags = DISTILL_LOSS_MT | DISTILL_LOSS_LOG_PROBS,
-     .needs_labels = 1,
-     .plain = 1,
-     .eval = VARIANTS(di_cross_entropy)},
-    {.name = "forward_kl",
-     .targets = KIND(DENSE) | KIND(HIDDEN) | KIND(TOPK) | KIND(SAMPLED) | KIND(ONE_HOT),
-     .flags = DISTILL_LOSS_MT | DISTILL_LOSS_LOG_PROBS,
-     .eval = VARIANTS(di_forward_kl)},
+#include "loss/loss_table.h"
 };
 
 const di_builtin *di_builtin_at(int64_t index)
 {
     return index >= 0 && index < (int64_t)(sizeof builtins / sizeof *builtins) ? &builtins[index] : NULL;
+}
+
+const char *di_builtin_refusal(const di_builtin *builtin, int32_t kind)
+{
+    return kind == DISTILL_TOPK      ? builtin->no_topk
+           : kind == DISTILL_SAMPLED ? builtin->no_draws
+           : kind == DISTILL_ONE_HOT ? builtin->no_one_hot
+                                     : NULL;
 }
 
 const di_rows *di_rows_for(int32_t isa)

@@ -3,6 +3,7 @@
 #ifndef DI_LOSS_BUILTIN_H
 #define DI_LOSS_BUILTIN_H
 
+#include "base/status.h"
 #include "distill.h"
 
 /* What the log-probabilities of a row are made of: log p = (z - top)*factor - log_sum. Differences of log-probabilities
@@ -29,12 +30,18 @@ typedef struct di_rows { /* over one row of n floats */
 } di_rows;
 const di_rows *di_rows_for(int32_t isa); /* DK_ISA_* */
 
+enum { DI_LOSS_OPTIONS = 4 };
+
 /* What a built-in loss knows beyond distill_loss_rows; it comes as its user. */
 typedef struct di_builtin_call {
     const di_logits *student; /* [rows] */
     const di_logits *teacher; /* [rows] of a dense teacher; else NULL */
-    double log_floor;         /* log q = -inf counts as this where the loss would be infinite, with no gradient */
-    int64_t floored;          /* out: how often it did */
+    /* log q = -inf and log p = -inf count as these where the loss would be infinite; student_floor -inf = it is */
+    double student_floor, teacher_floor;
+    double options[DI_LOSS_OPTIONS]; /* as di_builtin names them */
+    int32_t by_logits;               /* the gradient is with respect to the logits */
+    int32_t floors;                  /* counts what is raised to teacher_floor */
+    int64_t floored;                 /* out: how many were raised, or left out */
 } di_builtin_call;
 
 typedef int32_t (*di_eval_fn)(void *user, const distill_loss_rows *rows);
@@ -43,9 +50,18 @@ typedef struct di_builtin {
     int64_t targets;
     uint32_t flags;
     int32_t needs_labels;
-    int32_t plain;      /* knows no temperature: always at T = 1 */
+    int32_t plain;     /* knows no temperature: always at T = 1 */
+    int32_t t_squared; /* times the temperature squared, unless the options say otherwise */
+    int32_t precise;   /* wants log-sum-exps in doubles */
+    int32_t floors;
+    const char *options[DI_LOSS_OPTIONS];                    /* under "loss."; NULL behind the last */
+    int32_t (*check)(const double *options, dk_error *err);  /* NULL = whatever is in their bounds */
+    int32_t (*by_logits)(const double *options);             /* NULL = as the flags say */
+    const char *no_topk, *no_draws, *no_one_hot;             /* why */
+    const char *formula, *gradient, *paper, *use, *detached; /* for docs/losses.md; detached NULL = nothing */
     di_eval_fn eval[3]; /* by DK_ISA_*; user is a di_builtin_call, rows->teacher is not filled */
 } di_builtin;
-const di_builtin *di_builtin_at(int64_t index); /* NULL behind the last */
+const di_builtin *di_builtin_at(int64_t index);                          /* NULL behind the last */
+const char *di_builtin_refusal(const di_builtin *builtin, int32_t kind); /* why it does not take it; NULL = not said */
 
 #endif

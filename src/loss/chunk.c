@@ -15,8 +15,8 @@ static int32_t may_regroup(const di_loss *loss)
     const di_term *first = &loss->terms[0];
     for (int64_t i = 0; i < loss->count; i++)
         for (const di_entry *entry = loss->terms[i].entry; entry; entry = entry->fallback)
-            if (di_entry_logs(entry) != di_entry_logs(first->entry) ||
-                di_term_temperature(&loss->terms[i], entry) != di_term_temperature(first, first->entry))
+            if (di_term_logs(&loss->terms[i], entry) != di_term_logs(first, first->entry) ||
+                di_term_heat_differs(&loss->terms[i], entry, first, first->entry))
                 return 1;
     return 0;
 }
@@ -82,7 +82,8 @@ typedef struct di_fill {
     const di_host_rows *rows;
     float *out;        /* NULL = logits alone */
     di_logits *logits; /* [rows] out; NULL = not wanted */
-    double divisor;    /* 0 = logits as they are */
+    double divisor;    /* 0 = logits as they are, and nothing is known of them */
+    int32_t raw;       /* out is the logits as they are */
     int32_t raise, precise;
 } di_fill;
 
@@ -113,6 +114,8 @@ static void fill_rows(void *context, int64_t begin, int64_t end)
         di_logits own, *logits = fill->logits ? &fill->logits[r] : &own;
         if (fill->divisor > 0) {
             log_sum(z, n, fill->divisor, logits);
+            if (out && fill->raw && z != out) memcpy(out, z, (size_t)n * sizeof *out);
+            if (out && fill->raw) continue;
             if (out) chunk->strip->kernels->log_softmax(logits, n, out);
             if (z == out) log_sum(out, n, 1, logits); /* the logits are no more */
         } else if (z != out) {
@@ -124,12 +127,12 @@ static void fill_rows(void *context, int64_t begin, int64_t end)
 
 static int64_t row_grain(const di_chunk *chunk) { return chunk->vocab < 32768 ? 65536 / (chunk->vocab + 1) + 1 : 1; }
 
-static void fill(di_chunk *chunk, const di_host_rows *rows, float *out, di_logits *logits, double divisor,
+static void fill(di_chunk *chunk, const di_host_rows *rows, float *out, di_logits *logits, double divisor, int32_t raw,
                  int32_t raise)
 {
     const int32_t kind = chunk->strip->teacher_kind;
     const int32_t sparse = chunk->strip->target && (kind == DISTILL_TOPK || kind == DISTILL_SAMPLED);
-    di_fill context = {chunk, rows, out, logits, divisor, raise, sparse};
+    di_fill context = {chunk, rows, out, logits, divisor, raw, raise, sparse || chunk->strip->loss->precise};
     dk_parallel_for(chunk->host, chunk->rows, row_grain(chunk), fill_rows, &context);
 }
 
@@ -217,7 +220,8 @@ static void prepare_logits(di_chunk *chunk, double divisor)
     const dk_view teacher = chunk->strip->teacher;
     const int32_t narrow = teacher.dtype == DK_F64;
     if (chunk->has_teacher_logits) return;
-    fill(chunk, &chunk->strip->teacher_rows[chunk->level], narrow ? chunk->p : NULL, chunk->teacher_logits, divisor, 0);
+    fill(chunk, &chunk->strip->teacher_rows[chunk->level], narrow ? chunk->p : NULL, chunk->teacher_logits, divisor,
+         narrow, 0);
     chunk->has_teacher_logits = 1;
     if (narrow) chunk->has_p = 0;
 }
@@ -235,13 +239,13 @@ static void choose_level(di_chunk *chunk, double temperature)
 static void prepare(di_chunk *chunk, const di_term *term, const di_entry *entry)
 {
     const di_strip *strip = chunk->strip;
-    const int32_t logs = di_entry_logs(entry), floors = di_entry_floors(entry);
+    const int32_t logs = di_term_logs(term, entry), floors = di_entry_floors(entry);
     const double temperature = di_term_temperature(term, entry);
     const float floor = floors ? term->log_floor : -INFINITY;
     double divisor = temperature;
-    if (!chunk->has_q || chunk->logs != logs || (logs && chunk->temperature != temperature)) {
+    if (!chunk->has_q || chunk->logs != logs || chunk->temperature != temperature) {
         flush_group(chunk, 0);
-        fill(chunk, &strip->student_rows, chunk->q, chunk->student_logits, logs ? temperature : 0, 0);
+        fill(chunk, &strip->student_rows, chunk->q, chunk->student_logits, temperature, !logs, 0);
         chunk->has_q = 1;
         chunk->has_p = chunk->has_teacher_logits = 0;
         chunk->logs = logs;
@@ -253,7 +257,7 @@ static void prepare(di_chunk *chunk, const di_term *term, const di_entry *entry)
     if (entry->builtin) prepare_logits(chunk, divisor);
     if (entry->builtin || (chunk->has_p && chunk->floor == floor)) return;
     chunk->floor = floor;
-    fill(chunk, &strip->teacher_rows[chunk->level], chunk->p, NULL, logs ? divisor : 0, floors);
+    fill(chunk, &strip->teacher_rows[chunk->level], chunk->p, NULL, logs ? divisor : 0, 0, floors);
     chunk->has_p = 1;
     if (strip->teacher.dtype == DK_F64) chunk->has_teacher_logits = 0; /* they stood in p */
 }
@@ -287,7 +291,7 @@ static void join(di_chunk *chunk, double scale)
 static int32_t run_term(di_chunk *chunk, const di_term *term, const di_entry *entry)
 {
     const int32_t wanted = dk_view_present(chunk->strip->gradient);
-    double *parts = chunk->strip->parts + (term - chunk->strip->loss->terms) * chunk->strip->capacity + chunk->first;
+    double *parts = chunk->strip->parts + (term - chunk->strip->terms) * chunk->strip->capacity + chunk->first;
     int32_t rc;
     prepare(chunk, term, entry);
     rc = di_chunk_call(chunk, term, entry,
@@ -299,7 +303,7 @@ static int32_t run_term(di_chunk *chunk, const di_term *term, const di_entry *en
     if (rc) return rc;
     for (int64_t r = 0; r < chunk->rows; r++) {
         chunk->strip->totals[chunk->first + r] += di_term_scale(term, entry) * chunk->values[r];
-        parts[r] = di_term_scale(term, entry) / term->weight * chunk->values[r];
+        parts[r] = term->weight != 0 ? di_term_scale(term, entry) / term->weight * chunk->values[r] : 0;
     }
     if (wanted) join(chunk, di_term_scale(term, entry));
     return DK_OK;
@@ -317,8 +321,7 @@ void di_chunk_run(di_chunk *chunk, const di_strip *strip, int64_t first, int64_t
     gather_labels(chunk);
     memset(strip->totals + first, 0, (size_t)rows * sizeof *strip->totals);
     if (strip->target) DK_TRY(gather_target(chunk, &chunk->error));
-    for (int64_t i = 0; i < strip->loss->count; i++)
-        DK_TRY(run_term(chunk, &strip->loss->terms[i], strip->loss->terms[i].entry));
+    for (int64_t i = 0; i < strip->loss->count; i++) DK_TRY(run_term(chunk, &strip->terms[i], strip->terms[i].entry));
     flush_group(chunk, 1);
     chunk->floored += chunk->raised;
 out:

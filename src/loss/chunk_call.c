@@ -25,8 +25,13 @@ static void cut_tensor(distill_tensor *to, const distill_tensor *from, int64_t f
 static int32_t call_builtin(di_call *call, const distill_loss_rows *rows, int64_t begin)
 {
     di_chunk *chunk = call->chunk;
-    di_builtin_call builtin = {chunk->student_logits + begin, call->teacher ? call->teacher + begin : NULL,
-                               (double)call->term->log_floor, 0};
+    di_builtin_call builtin = {.student = chunk->student_logits + begin,
+                               .teacher = call->teacher ? call->teacher + begin : NULL,
+                               .student_floor = -INFINITY,
+                               .teacher_floor = (double)call->term->log_floor,
+                               .by_logits = call->term->by_logits,
+                               .floors = call->entry->builtin->floors};
+    memcpy(builtin.options, call->term->options, sizeof builtin.options);
     int32_t rc = di_entry_eval(call->entry, chunk->strip->backend->isa)(&builtin, rows);
     chunk->raised += builtin.floored;
     return rc;
@@ -85,6 +90,21 @@ static int32_t refuse_value(const di_call *call, int64_t row, const char *what, 
                       call->entry->name, what, (long long)di_batch_number(strip->batch, at), text);
 }
 
+/* A student that excludes what its teacher holds possible is infinitely far from it. */
+static int32_t refuse_infinite(const di_call *call, int64_t row, dk_error *err)
+{
+    const di_strip *strip = call->chunk->strip;
+    const int64_t at = strip->first + strip->rows[call->chunk->first + row];
+    const float *z = call->chunk->student_logits[row].z;
+    int64_t id = 0;
+    while (id < call->chunk->vocab && z[id] != -INFINITY) id++;
+    if (id == call->chunk->vocab) return refuse_value(call, row, "value", INFINITY, err);
+    return dk_fail_at(err, DK_E_NUMERIC, strip->batch->sequences ? strip->batch->sequences[at] : -1,
+                      "loss %s: value of row %lld is inf: the student gives id %lld the probability 0 (its logit is "
+                      "-inf), and the target does not; leave -inf out of the student's logits",
+                      call->entry->name, (long long)di_batch_number(strip->batch, at), (long long)id);
+}
+
 static double first_not_finite(const float *x, int64_t n)
 {
     for (int64_t i = 0; i < n; i++)
@@ -96,6 +116,7 @@ static int32_t check_results(const di_call *call, dk_error *err)
 {
     const di_chunk *chunk = call->chunk;
     for (int64_t r = 0; r < chunk->rows; r++) {
+        if (call->entry->builtin && chunk->values[r] == INFINITY) return refuse_infinite(call, r, err);
         if (!isfinite(chunk->values[r])) return refuse_value(call, r, "value", chunk->values[r], err);
         const float *gradient = call->gradient ? call->gradient + r * chunk->vocab : NULL;
         if (gradient && !chunk->strip->kernels->finite(gradient, chunk->vocab))

@@ -4,81 +4,95 @@
 
 /* ---- making one ---- */
 
-static int32_t t_squared_of(const char *text)
-{
-    if (!text || !strcmp(text, "auto")) return -1;
-    return !strcmp(text, "on");
-}
-
-static void read_term(di_term *term, const di_options *options, int64_t index)
-{
-    term->weight = di_options_at_f64(options, "loss", index, "weight");
-    term->temperature = di_options_at_f64(options, "loss", index, "temperature");
-    term->t_squared = t_squared_of(di_options_at_text(options, "loss", index, "t_squared"));
-    term->log_floor = (float)di_options_at_f64(options, "loss", index, "log_floor");
-}
-
-static int32_t add_term(di_loss *loss, di_registry *registry, const char *name, const di_term *parameters,
-                        dk_error *err)
+static int32_t add_term(di_loss *loss, di_registry *registry, const char *name, const di_options *options,
+                        int64_t index, dk_error *err)
 {
     di_term *term = &loss->all[loss->all_count];
-    int32_t rc;
-    *term = *parameters;
-    if ((rc = di_registry_get(registry, name, &term->entry, err)) == DK_OK) loss->all_count++;
-    return rc;
+    int32_t rc = di_registry_get(registry, name, &term->entry, err);
+    if (rc) return rc;
+    loss->all_count++;
+    return di_term_read(term, options, index, err);
+}
+
+static int32_t reads(const char *name, const char *key)
+{
+    for (int64_t i = 0; di_builtin_at(i); i++) {
+        const di_builtin *builtin = di_builtin_at(i);
+        for (int k = 0; !strcmp(builtin->name, name) && k < DI_LOSS_OPTIONS && builtin->options[k]; k++)
+            if (!strcmp(builtin->options[k], key)) return 1;
+    }
+    return 0;
+}
+
+/* Options of built-in losses that neither of these would read; other may be NULL. */
+static int32_t check_foreign(const char *name, const char *other, const di_options *options, int64_t index,
+                             dk_error *err)
+{
+    for (int64_t i = 0; di_builtin_at(i); i++)
+        for (int k = 0; k < DI_LOSS_OPTIONS && di_builtin_at(i)->options[k]; k++) {
+            const char *key = di_builtin_at(i)->options[k];
+            const int32_t given = di_options_at_is_set(options, "loss", index, key);
+            if (given && !reads(name, key) && !(other && reads(other, key)))
+                return dk_fail(err, DK_E_OPTION, "loss.%s is an option of %s, and the loss is %s; leave it out", key,
+                               di_builtin_at(i)->name, name);
+        }
+    return DK_OK;
 }
 
 /* A loss by name takes the parameters of the term of that type, else those of a single loss, else the defaults. */
 static int32_t by_name(di_loss *loss, di_registry *registry, const char *name, const di_options *options, dk_error *err)
 {
-    di_term parameters = {0};
-    if (!di_options_is_list(options, "loss")) {
-        read_term(&parameters, options, 0);
-    } else {
-        read_term(&parameters, NULL, 0);
-        for (int64_t i = 0; i < di_options_list_size(options, "loss"); i++)
-            if (!strcmp(di_options_at_text(options, "loss", i, "type"), name)) read_term(&parameters, options, i);
-    }
-    parameters.weight = 1;
-    return add_term(loss, registry, name, &parameters, err);
+    const int32_t single = !di_options_is_list(options, "loss");
+    int64_t index = single ? 0 : -1;
+    int32_t rc;
+    for (int64_t i = 0; !single && i < di_options_list_size(options, "loss"); i++)
+        if (!strcmp(di_options_at_text(options, "loss", i, "type"), name)) index = i;
+    DK_TRY(add_term(loss, registry, name, index < 0 ? NULL : options, index < 0 ? 0 : index, err));
+    if (single) DK_TRY(check_foreign(name, NULL, options, 0, err));
+    di_term_weigh(&loss->all[0], (di_number){1, {0, 0, DI_CONSTANT}});
+out:
+    return rc;
 }
 
 /* A single loss and what hard_label_weight makes of it, or a list of terms. */
 static int32_t by_options(di_loss *loss, di_registry *registry, const di_options *options, dk_error *err)
 {
     const int32_t single = !di_options_is_list(options, "loss");
+    const int32_t has_hard = di_options_differs(options, "loss.hard_label_weight");
     const int64_t count = single ? 1 : di_options_list_size(options, "loss");
     int32_t rc = DK_OK;
     for (int64_t i = 0; i < count; i++) {
-        di_term parameters = {0};
-        read_term(&parameters, options, i);
-        if (single) DK_TRY(add_term(loss, registry, "cross_entropy", &parameters, err));
-        DK_TRY(add_term(loss, registry,
-                        single ? di_options_text(options, "loss.type") : di_options_at_text(options, "loss", i, "type"),
-                        &parameters, err));
+        const char *name = di_options_at_text(options, "loss", i, "type");
+        if (single) DK_TRY(add_term(loss, registry, "cross_entropy", options, i, err));
+        DK_TRY(add_term(loss, registry, name, options, i, err));
+        DK_TRY(check_foreign(name, single && has_hard ? "cross_entropy" : NULL, options, i, err));
     }
 out:
     return rc;
 }
 
+/* hard_label_weight is the share of the first of two terms. */
 static void weigh(di_loss *loss, const di_options *options)
 {
-    const double hard = di_options_f64(options, "loss.hard_label_weight");
-    if (di_options_is_list(options, "loss")) {
-        for (int64_t i = 0; i < loss->all_count; i++)
-            loss->all[i].weight = di_options_at_f64(options, "loss", i, "weight");
-        return;
-    }
-    loss->all[0].weight = hard;
-    loss->all[1].weight = 1 - hard;
+    di_number hard = {di_options_f64(options, "loss.hard_label_weight"),
+                      di_options_course(options, "loss.hard_label_weight")};
+    if (di_options_is_list(options, "loss")) return;
+    di_term_weigh(&loss->all[0], hard);
+    hard.from = 1 - hard.from;
+    hard.course.to = 1 - hard.course.to;
+    di_term_weigh(&loss->all[1], hard);
 }
 
 /* Terms with weight 0 are not evaluated: they would only cost. */
 static int32_t choose_terms(di_loss *loss, dk_error *err)
 {
     loss->count = 0;
-    for (int64_t i = 0; i < loss->all_count; i++)
-        if (loss->all[i].weight != 0) loss->terms[loss->count++] = loss->all[i];
+    for (int64_t i = 0; i < loss->all_count; i++) {
+        const di_builtin *builtin = di_entry_builtin(loss->all[i].entry);
+        if (!di_term_counts(&loss->all[i])) continue;
+        loss->terms[loss->count++] = loss->all[i];
+        loss->precise |= builtin && builtin->precise;
+    }
     return loss->count ? DK_OK : dk_fail(err, DK_E_OPTION, "loss: every term has weight 0; give one a weight above 0");
 }
 
@@ -135,12 +149,15 @@ out:
 
 int32_t di_loss_reweighed(const di_loss *loss, const di_options *options, di_loss **out, dk_error *err)
 {
+    const int32_t single = !di_options_is_list(options, "loss");
     di_loss *other = NULL;
     int32_t rc;
     DK_TRY(make(loss->host, loss->all_count, &other, err));
-    for (; other->all_count < loss->all_count; other->all_count++) {
-        other->all[other->all_count] = loss->all[other->all_count];
-        atomic_fetch_add(&other->all[other->all_count].entry->references, 1);
+    for (int64_t i = 0; i < loss->all_count; i++) {
+        other->all[i].entry = loss->all[i].entry;
+        atomic_fetch_add(&other->all[i].entry->references, 1);
+        other->all_count++;
+        DK_TRY(di_term_read(&other->all[i], options, single ? 0 : i, err));
     }
     weigh(other, options);
     DK_TRY(choose_terms(other, err));
@@ -196,24 +213,13 @@ int32_t di_loss_whole_sequences(const di_loss *loss) { return any_entry(loss, ta
 
 int32_t di_loss_serial(const di_loss *loss) { return any_entry(loss, is_serial) || any_entry(loss, takes_sequences); }
 
-double di_term_temperature(const di_term *term, const di_entry *entry)
-{
-    return entry->builtin && entry->builtin->plain ? 1 : term->temperature;
-}
-
-double di_term_scale(const di_term *term, const di_entry *entry)
-{
-    const double temperature = di_term_temperature(term, entry);
-    const int32_t squared = term->t_squared < 0 ? di_entry_logs(entry) : term->t_squared;
-    return term->weight * (squared ? temperature * temperature : 1);
-}
-
-int64_t di_loss_temperatures(const di_loss *loss, double out[DI_TEMPERATURES])
+int64_t di_loss_temperatures(const di_loss *loss, int64_t step, double out[DI_TEMPERATURES])
 {
     int64_t count = 0;
-    for (int64_t i = 0; i < loss->count; i++)
-        for (const di_entry *entry = loss->terms[i].entry; entry; entry = entry->fallback) {
-            const double temperature = di_term_temperature(&loss->terms[i], entry);
+    for (int64_t i = 0; i < loss->count; i++) {
+        const di_term term = di_term_at(&loss->terms[i], step);
+        for (const di_entry *entry = term.entry; entry; entry = entry->fallback) {
+            const double temperature = di_term_temperature(&term, entry);
             int64_t at = 0;
             if (!takes_teacher(entry)) continue;
             while (at < count && at < DI_TEMPERATURES && out[at] != temperature) at++;
@@ -221,18 +227,20 @@ int64_t di_loss_temperatures(const di_loss *loss, double out[DI_TEMPERATURES])
             if (count < DI_TEMPERATURES) out[count] = temperature;
             count++;
         }
+    }
     return count;
 }
 
 static int32_t refuse_kind(const di_loss *loss, const di_entry *entry, int32_t kind, dk_error *err)
 {
+    const char *why = entry->builtin ? di_builtin_refusal(entry->builtin, kind) : NULL;
     dk_strbuf names;
     int32_t rc;
     dk_strbuf_init(&names, loss->host);
     di_kind_names(entry->table.targets, &names);
     DK_TRY(dk_strbuf_check(&names, err));
-    rc = dk_fail(err, DK_E_UNSUPPORTED, "loss %s does not take a teacher that gives %s; it takes %s", entry->name,
-                 di_kind_name(kind), names.data);
+    rc = dk_fail(err, DK_E_UNSUPPORTED, "loss %s does not take a teacher that gives %s%s%s; it takes %s", entry->name,
+                 di_kind_name(kind), why ? ": " : "", why ? why : "", names.data);
 out:
     dk_strbuf_free(&names);
     return rc;
@@ -255,7 +263,8 @@ static int32_t check_temperature(const di_term *term, const di_entry *entry, int
 {
     const double wanted = di_term_temperature(term, entry);
     char have[32], want[32];
-    if (!entry->table.targets || (kind != DISTILL_TOPK && kind != DISTILL_SAMPLED) || wanted == temperature)
+    if (!entry->table.targets || (kind != DISTILL_TOPK && kind != DISTILL_SAMPLED) ||
+        di_term_is_at(term, entry, temperature))
         return DK_OK;
     dk_format_f64(temperature, have);
     dk_format_f64(wanted, want);
@@ -278,25 +287,11 @@ out:
     return rc;
 }
 
-static void describe_term(const di_term *term, dk_strbuf *out)
-{
-    const double temperature = di_term_temperature(term, term->entry);
-    if (term->weight != 1) {
-        dk_strbuf_f64(out, term->weight);
-        dk_strbuf_puts(out, "*");
-    }
-    dk_strbuf_puts(out, term->entry->name);
-    if (temperature == 1) return;
-    dk_strbuf_puts(out, "(T=");
-    dk_strbuf_f64(out, temperature);
-    dk_strbuf_puts(out, ")");
-}
-
 void di_loss_describe(const di_loss *loss, dk_strbuf *out)
 {
     for (int64_t i = 0; i < loss->count; i++) {
         if (i) dk_strbuf_puts(out, " + ");
-        describe_term(&loss->terms[i], out);
+        di_term_describe(&loss->terms[i], 1, 0, out);
     }
 }
 
@@ -306,13 +301,12 @@ void di_loss_terms_json(const di_loss *loss, const di_loss_sums *sums, dk_strbuf
 {
     dk_strbuf_puts(out, "[");
     for (int64_t i = 0; i < loss->count; i++) {
-        di_term term = loss->terms[i];
+        const di_term term = di_term_at(&loss->terms[i], sums->step);
         const double value = sums->weight_sum > 0 ? sums->terms[i] / sums->weight_sum : 0;
         dk_strbuf_puts(out, i ? ",{\"loss\":\"" : "{\"loss\":\"");
-        term.weight = 1;
-        describe_term(&term, out);
+        di_term_describe(&term, 0, sums->teacher_kind == DISTILL_SAMPLED, out);
         dk_strbuf_puts(out, "\",\"weight\":");
-        dk_strbuf_f64(out, loss->terms[i].weight);
+        dk_strbuf_f64(out, term.weight);
         dk_strbuf_puts(out, ",\"value\":");
         dk_strbuf_f64(out, value);
         dk_strbuf_puts(out, "}");

@@ -1,7 +1,7 @@
 /* loss.h - how far a student is from a teacher: the registry of losses by name, weighted sums of them, and their
  * evaluation in strips of rows, fused with the heads, so that no [tokens, vocab] tensor exists.
  *
- * A built-in loss is one file (forward_kl.c, cross_entropy.c) that fills the same distill_loss_callbacks as a
+ * A built-in loss is one file in kernels/ and a row of loss_table.h; it fills the same distill_loss_callbacks as a
  * host's. */
 #ifndef DI_LOSS_LOSS_H
 #define DI_LOSS_LOSS_H
@@ -23,7 +23,7 @@ typedef struct di_loss di_loss;
  * (1-a)]. */
 int32_t di_loss_create(di_registry *registry, const char *name, const di_options *options, di_loss **out,
                        dk_error *err);
-/* The same terms with the weights that the options give now; options as create had them but for those. */
+/* The same terms with the numbers that the options give now. */
 int32_t di_loss_reweighed(const di_loss *loss, const di_options *options, di_loss **out, dk_error *err);
 di_loss *di_loss_retain(di_loss *loss);
 void di_loss_release(di_loss *loss);
@@ -32,8 +32,8 @@ int32_t di_loss_needs_teacher(const di_loss *loss);
 int32_t di_loss_check(const di_loss *loss, int32_t teacher_kind, double teacher_temperature, int32_t has_labels,
                       dk_error *err);
 int32_t di_loss_whole_sequences(const di_loss *loss);
-/* At which a teacher is asked, each once; returns how many, also where that is more than DI_TEMPERATURES. */
-int64_t di_loss_temperatures(const di_loss *loss, double out[DI_TEMPERATURES]);
+/* At which a teacher is asked at a step, each once; returns how many, also where that is more than DI_TEMPERATURES. */
+int64_t di_loss_temperatures(const di_loss *loss, int64_t step, double out[DI_TEMPERATURES]);
 void di_loss_describe(const di_loss *loss, dk_strbuf *out); /* "0.5*cross_entropy + 0.5*forward_kl(T=2)" */
 
 /* ---- evaluation ---- */
@@ -69,6 +69,8 @@ enum { DI_LOSS_TERMS = 64 }; /* at most: as many as a list in the options may ha
 typedef struct di_loss_sums {
     double sum, weight_sum;
     int64_t count, floored;      /* floored: log-probabilities raised to loss.log_floor */
+    int64_t step;                /* of the last batch */
+    int32_t teacher_kind;        /* the same; 0 = none */
     double terms[DI_LOSS_TERMS]; /* as sum, of each term as di_loss_terms_json names them, its weight left out */
 } di_loss_sums;
 int64_t di_loss_count(const di_loss *loss); /* of its terms */

@@ -25,29 +25,49 @@ dk_host *di_registry_host(const di_registry *registry);
 void di_entry_release(di_entry *entry);
 di_eval_fn di_entry_eval(const di_entry *entry, int32_t isa); /* a built-in's variant for this machine */
 int32_t di_entry_logs(const di_entry *entry);                 /* works on log-probabilities */
+const di_builtin *di_entry_builtin(const di_entry *entry);    /* itself or what it falls back to; NULL = none */
 int32_t di_entry_floors(const di_entry *entry);               /* log p of a dense teacher is raised to the floor */
 
 /* ---- losses ---- */
+typedef struct di_number { /* and what becomes of it over the steps */
+    double from;
+    di_course course;
+} di_number;
+enum { DI_TERM_NUMBERS = 2 + DI_LOSS_OPTIONS };
 typedef struct di_term {
     di_entry *entry;
-    double weight;
-    double temperature;
-    int32_t t_squared; /* 1 on, 0 off, -1 as usual for the entry */
+    double weight, temperature, options[DI_LOSS_OPTIONS]; /* at a step: see di_term_at */
+    di_number numbers[DI_TERM_NUMBERS];                   /* weight, temperature, options */
+    int32_t t_squared;                                    /* 1 on, 0 off, -1 as usual for the entry */
+    int32_t by_logits;                                    /* the built-in loss gives gradients by logits */
     float log_floor;
 } di_term;
+/* Everything but the entry, which is there, from item `index` of section loss; NULL = the defaults. */
+int32_t di_term_read(di_term *term, const di_options *options, int64_t index, dk_error *err);
+void di_term_weigh(di_term *term, di_number weight);
+di_term di_term_at(const di_term *term, int64_t step);
+int32_t di_term_counts(const di_term *term); /* its weight is not 0 at all steps */
 struct di_loss {
     atomic_int references;
     dk_host *host;
     di_term *all, *terms; /* as the options name them; those whose weight is not 0 */
     int64_t all_count, count;
+    int32_t precise; /* some term wants log-sum-exps in doubles */
 };
 int32_t di_loss_serial(const di_loss *loss); /* some term is called once per strip, from the calling thread */
 double di_term_temperature(const di_term *term, const di_entry *entry); /* 1 for losses that know none */
 double di_term_scale(const di_term *term, const di_entry *entry);       /* weight, times T squared where it applies */
+int32_t di_term_logs(const di_term *term, const di_entry *entry);       /* dL/dlog q comes out, and not dL/dz */
+/* At some step two terms are at different temperatures; a term is at this one at all steps. */
+int32_t di_term_heat_differs(const di_term *a, const di_entry *of_a, const di_term *b, const di_entry *of_b);
+int32_t di_term_is_at(const di_term *term, const di_entry *entry, double temperature);
+/* draws: of a teacher that gives draws */
+void di_term_describe(const di_term *term, int32_t with_weight, int32_t draws, dk_strbuf *out);
 
 /* ---- one chunk of unmasked rows through all terms ---- */
 typedef struct di_strip { /* what all chunks of a strip share */
     const di_loss *loss;
+    const di_term *terms; /* [loss->count] as they are at the batch's step */
     const di_loss_batch *batch;
     const di_rows *kernels;
     dk_backend *backend;

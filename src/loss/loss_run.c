@@ -246,7 +246,8 @@ static int32_t set_levels(di_run *run, dk_error *err)
     strip->levels = 1;
     strip->temperatures[0] = teacher ? teacher->temperature : 1;
     if (!teacher || teacher->kind != DISTILL_DENSE || !di_loss_needs_teacher(run->workspace->loss)) return DK_OK;
-    if (teacher->rows_at) strip->levels = di_loss_temperatures(run->workspace->loss, strip->temperatures);
+    if (teacher->rows_at)
+        strip->levels = di_loss_temperatures(run->workspace->loss, run->batch->step, strip->temperatures);
     if (strip->levels > DI_TEMPERATURES)
         return dk_fail(err, DK_E_UNSUPPORTED, "the loss has %lld temperatures; a blend of teachers takes %d at most",
                        (long long)strip->levels, DI_TEMPERATURES);
@@ -257,6 +258,9 @@ static void set_strip(di_run *run)
 {
     di_workspace *workspace = run->workspace;
     run->strip.loss = workspace->loss;
+    run->strip.terms = workspace->terms;
+    for (int64_t i = 0; i < workspace->loss->count; i++)
+        workspace->terms[i] = di_term_at(&workspace->loss->terms[i], run->batch->step);
     run->strip.batch = run->batch;
     run->strip.kernels = di_rows_for(workspace->backend->isa);
     run->strip.backend = workspace->backend;
@@ -301,6 +305,8 @@ int32_t di_loss_run(const di_loss *loss, di_workspace *workspace, const di_loss_
     sums->weight_sum += run.sums.weight_sum;
     sums->count += run.sums.count;
     sums->floored += run.sums.floored;
+    sums->step = batch->step;
+    sums->teacher_kind = batch->teacher ? batch->teacher->kind : 0;
     for (int64_t term = 0; term < loss->count; term++) sums->terms[term] += run.sums.terms[term];
 out:
     return rc;

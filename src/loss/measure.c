@@ -65,21 +65,6 @@ static double forward_kl(const di_measure *m, di_builtin_call *call, const disti
     return value;
 }
 
-/* Of the frequencies of a row of SAMPLED. */
-static double entropy(const distill_target *row)
-{
-    const int64_t k = row->ids->shape[1];
-    const int32_t *ids = row->ids->data;
-    const float *counts = row->values->data;
-    double drawn = 0, weighted = 0;
-    for (int64_t j = 0; j < k; j++) {
-        if (ids[j] < 0 || !(counts[j] > 0)) continue;
-        drawn += (double)counts[j];
-        weighted += (double)counts[j] * log((double)counts[j]);
-    }
-    return drawn > 0 ? log(drawn) - weighted / drawn : 0;
-}
-
 static double nats_at(const di_logits *logits, int64_t id)
 {
     return logits->log_sum - ((double)logits->z[id] - (double)logits->top) * logits->factor;
@@ -89,11 +74,10 @@ static void measure_sparse(const di_measure *m, int64_t row, const di_logits *st
 {
     one_row target;
     di_logits tempered;
-    di_builtin_call call = {&tempered, NULL, -100, 0};
+    di_builtin_call call = {.student = &tempered, .student_floor = -100, .teacher_floor = -100};
     cut(m->target, row, &target);
     di_rows_for(m->isa)->log_sum_double(student->z, m->vocab, m->temperature, &tempered);
     out->kl = forward_kl(m, &call, &target.target);
-    if (target.target.kind == DISTILL_SAMPLED) out->kl += entropy(&target.target);
     out->floored = call.floored;
     const int64_t best = favourite(&target.target);
     out->agree = best < 0 ? -1 : argmax(student->z, m->vocab) == best;
@@ -104,7 +88,7 @@ void di_measure_row(const di_measure *m, int64_t row, di_measured *out)
     const di_rows *kernels = di_rows_for(m->isa);
     distill_target dense;
     di_logits student, teacher;
-    di_builtin_call call = {&student, &teacher, -100, 0};
+    di_builtin_call call = {.student = &student, .teacher = &teacher, .student_floor = -100, .teacher_floor = -100};
     memset(out, 0, sizeof *out);
     kernels->log_sum(m->student + row * m->student_stride, m->vocab, 1, &student);
     out->nats = nats_at(&student, m->labels[row]);

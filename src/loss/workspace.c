@@ -95,6 +95,7 @@ int32_t di_workspace_create(dk_backend *backend, const di_loss *loss, int64_t me
     DK_TRY(dk_new(workspace->host, workspace->strip_rows, &workspace->totals, err));
     if (teacher_width <= 0) DK_TRY(di_sparse_check_create(workspace->host, workspace->vocab, &workspace->sparse, err));
     if (loss) DK_TRY(dk_new(workspace->host, loss->count * workspace->strip_rows, &workspace->parts, err));
+    if (loss) DK_TRY(dk_new(workspace->host, loss->count, &workspace->terms, err));
     if (loss) DK_TRY(make_chunks(workspace, teacher_width > 0, err));
 out:
     if (rc) {
@@ -122,6 +123,7 @@ void di_workspace_free(di_workspace *workspace)
     dk_free(workspace->host, workspace->rows);
     dk_free(workspace->host, workspace->totals);
     dk_free(workspace->host, workspace->parts);
+    dk_free(workspace->host, workspace->terms);
     di_sparse_check_free(workspace->sparse);
     dk_free(workspace->host, workspace);
 }

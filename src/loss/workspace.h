@@ -23,6 +23,7 @@ struct di_workspace {
     int64_t *rows;           /* [strip_rows] unmasked rows of a strip */
     double *totals;          /* [strip_rows] */
     double *parts;           /* [terms, strip_rows] */
+    di_term *terms;          /* [terms] at the step of the batch */
     di_sparse_check *sparse; /* NULL = the teacher is dense */
 };
 int32_t di_workspace_reserve_gradient(di_workspace *workspace, dk_error *err);

@@ -55,6 +55,13 @@ double di_options_f64_at(const di_options *options, const char *key, int64_t ste
                        : default_f64(default_of(table_of(options), place.id));
 }
 
+di_course di_options_course(const di_options *options, const char *key)
+{
+    di_place place;
+    di_place_find(options, key, &place);
+    return place.value ? place.value->course : (di_course){0, 0, DI_CONSTANT};
+}
+
 double di_options_f64(const di_options *options, const char *key) { return di_options_f64_at(options, key, 0); }
 
 const char *di_options_text(const di_options *options, const char *key)
@@ -180,6 +187,20 @@ double di_options_at_f64(const di_options *options, const char *list, int64_t in
     char name[DI_PATH_MAX];
     item_key(name, list, index, key);
     return di_options_f64(options, name);
+}
+
+int64_t di_options_at_i64(const di_options *options, const char *list, int64_t index, const char *key)
+{
+    char name[DI_PATH_MAX];
+    item_key(name, list, index, key);
+    return di_options_i64(options, name);
+}
+
+di_course di_options_at_course(const di_options *options, const char *list, int64_t index, const char *key)
+{
+    char name[DI_PATH_MAX];
+    item_key(name, list, index, key);
+    return di_options_course(options, name);
 }
 
 const char *di_options_at_text(const di_options *options, const char *list, int64_t index, const char *key)

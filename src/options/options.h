@@ -83,6 +83,7 @@ int32_t di_options_write_json(const di_options *options, int32_t defaults, dk_st
 int64_t di_options_i64(const di_options *options, const char *key);
 double di_options_f64(const di_options *options, const char *key);
 double di_options_f64_at(const di_options *options, const char *key, int64_t step); /* where a schedule has come to */
+di_course di_options_course(const di_options *options, const char *key);
 int32_t di_options_flag(const di_options *options, const char *key);
 /* NULL = unset, no default; lives as long as the value */
 const char *di_options_text(const di_options *options, const char *key);
@@ -108,6 +109,8 @@ const char *di_options_named(const di_options *options, const char *key);
 /* Items of a list that may be one map, which counts as item 0: di_options_at_f64(o, "loss", i, "temperature"). */
 int32_t di_options_is_list(const di_options *options, const char *key);
 double di_options_at_f64(const di_options *options, const char *list, int64_t index, const char *key);
+int64_t di_options_at_i64(const di_options *options, const char *list, int64_t index, const char *key);
+di_course di_options_at_course(const di_options *options, const char *list, int64_t index, const char *key);
 const char *di_options_at_text(const di_options *options, const char *list, int64_t index, const char *key);
 int32_t di_options_at_is_set(const di_options *options, const char *list, int64_t index, const char *key);
 

@@ -90,7 +90,7 @@ static int32_t teacher_rows(di_trainer *t, int64_t first, int64_t count, distill
     int32_t rc;
     if (source->rows_at) {
         double temperatures[DI_TEMPERATURES] = {1};
-        di_loss_temperatures(t->objective.loss, temperatures);
+        di_loss_temperatures(t->objective.loss, t->counters.step, temperatures);
         DK_TRY(source->rows_at(source->self, first, count, 1, temperatures, &view, err));
         DISTILL_INIT(&t->pull.formed); /* its numbers stand in strip->teacher */
         t->pull.formed.kind = DISTILL_DENSE;

@@ -4,7 +4,7 @@
  * log q - log p it is p*(e^d - 1 - d), a polynomial where d is small, so that nothing cancels where student and teacher
  * are near each other. h = q - p (dL/dlog q is -p; what is q times anything is taken out by the softmax), there as
  * p*(e^d - 1). */
-#include "loss/kernels/loss_rows.h"
+#include "loss/kernels/divergence.h"
 
 /* d = log q - log p from the logits: (z_q - z_p - (top_q - top_p))*factor - (log_sum_q - log_sum_p). */
 typedef struct di_gap {
@@ -81,6 +81,35 @@ static double floored_row(const di_logits *q, const di_logits *p, int64_t n, flo
     return sum;
 }
 
+static di_mark point(const di_outcomes *x, const double *constants)
+{
+    (void)constants;
+    return (di_mark){di_forward(x), di_forward_slope(x)};
+}
+
+/* -sum p log q less sum p log p of the frequencies of draws: what is left is linear in p, so that its mean over draws
+ * is that of the teacher's distribution. */
+static double entropy_of_draws(const di_pair *pair)
+{
+    double sum = 0;
+    for (int64_t j = 0; j < pair->k; j++) {
+        const double log_p = di_listed_log_p(pair, j);
+        if (log_p > -INFINITY) sum -= exp(log_p) * log_p;
+    }
+    return sum;
+}
+
+static double listed_row(di_builtin_call *call, const distill_loss_rows *rows, int64_t r, float *h)
+{
+    di_pair pair;
+    DK_VARIANT(di_pair_of)(call, rows, r, &pair);
+    const double value = di_divergence_row(&pair, point, NULL, h);
+    const int64_t excluded = DK_VARIANT(di_pair_excludes)(&pair, NULL);
+    if (excluded && call->student_floor == -INFINITY) return INFINITY;
+    call->floored += excluded;
+    return fmax(value, 0) + (rows->target->kind == DISTILL_SAMPLED ? entropy_of_draws(&pair) : 0);
+}
+
 int32_t DK_VARIANT(di_forward_kl)(void *user, const distill_loss_rows *rows);
 
 int32_t DK_VARIANT(di_forward_kl)(void *user, const distill_loss_rows *rows)
@@ -88,9 +117,6 @@ int32_t DK_VARIANT(di_forward_kl)(void *user, const distill_loss_rows *rows)
     di_builtin_call *call = user;
     const distill_target *target = rows->target;
     const int64_t n = rows->vocab;
-    const int64_t k = target->ids && target->ids->ndim == 2 ? target->ids->shape[1] : 1;
-    const float *values = target->values ? target->values->data : NULL,
-                *tails = target->tail ? target->tail->data : NULL;
     const int32_t *ids = target->ids ? target->ids->data : NULL;
     for (int64_t r = 0; r < rows->rows; r++) {
         const di_logits *q = &call->student[r];
@@ -98,11 +124,8 @@ int32_t DK_VARIANT(di_forward_kl)(void *user, const distill_loss_rows *rows)
         if (call->teacher) {
             rows->value[r] = dense_row(q, &call->teacher[r], n, h);
             if (!(rows->value[r] < INFINITY)) rows->value[r] = floored_row(q, &call->teacher[r], n, h, call);
-        } else if (target->kind == DISTILL_TOPK) {
-            rows->value[r] =
-                DK_VARIANT(di_topk_row)(q, n, ids + r * k, values + r * k, k, tails ? tails + r : NULL, h, call);
-        } else if (target->kind == DISTILL_SAMPLED) {
-            rows->value[r] = DK_VARIANT(di_sampled_row)(q, n, ids + r * k, values + r * k, k, h, call);
+        } else if (target->kind != DISTILL_ONE_HOT) {
+            rows->value[r] = listed_row(call, rows, r, h);
         } else {
             rows->value[r] = DK_VARIANT(di_label_row)(q, n, ids[r], h, call);
         }

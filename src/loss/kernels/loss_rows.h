@@ -26,6 +26,12 @@ static inline void di_store(float *y, dk_vf v, int64_t lanes)
 
 static inline int64_t di_block_end(int64_t begin, int64_t n) { return n - begin < DI_BLOCK ? n : begin + DI_BLOCK; }
 
+typedef struct di_rest { /* the student's mass outside of some ids */
+    float top;           /* its masses are exp((z - top)*factor) */
+    double log_sum;      /* of them; -inf where nothing is left */
+    double log_q;
+} di_rest;
+
 /* (z - top)*factor */
 static inline dk_vf di_shifted(dk_vf z, const di_logits *logits)
 {
@@ -53,14 +59,15 @@ static inline double di_log_at(const di_logits *logits, int64_t i)
     return ((double)logits->z[i] - (double)logits->top) * logits->factor - logits->log_sum;
 }
 
+static inline void di_give(float *y, dk_vd v, int64_t lanes)
+{
+    const dk_vh narrow = dk_vd_narrow(v);
+    memcpy(y, &narrow, (size_t)lanes * sizeof *y);
+}
+
 /* -log q[id]. Gradients with respect to log q may be moved by any multiple of q, which the softmax takes out again: h
  * is q - 1 at the id and q elsewhere where the student is sure of it, because -1 + q loses what is left of q there. */
 double DK_VARIANT(di_label_row)(const di_logits *q, int64_t n, int32_t id, float *h, di_builtin_call *call);
-/* Teacher known on k ids: see sparse_kl.c. */
-double DK_VARIANT(di_topk_row)(const di_logits *q, int64_t n, const int32_t *ids, const float *log_p, int64_t k,
-                               const float *tail, float *h, di_builtin_call *call);
-double DK_VARIANT(di_sampled_row)(const di_logits *q, int64_t n, const int32_t *ids, const float *counts, int64_t k,
-                                  float *h, di_builtin_call *call);
 
 /* p*(log p - log q) - p + q, which is never negative, and its derivative q - p by log q, of one outcome in double. Over
  * two distributions the sums of p and q cancel, and what is left is the divergence, without the cancelling terms. */
@@ -82,7 +89,7 @@ static inline double di_kl_floored(double log_p, double log_q, di_builtin_call *
     if (log_q != -INFINITY || !(log_p >= -745)) return di_kl_term(log_p, log_q, slope);
     *slope = 0;
     call->floored++;
-    return fmax(exp(log_p) * (log_p - call->log_floor - 1), 0);
+    return fmax(exp(log_p) * (log_p - call->student_floor - 1), 0);
 }
 
 #endif

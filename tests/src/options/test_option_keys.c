@@ -25,9 +25,10 @@ static int ask_inside(const scan *s, const char *key)
 
 static int32_t is_getter(const char *name, size_t size, int32_t *in_list)
 {
-    static const char *const getters[] = {"i64",     "f64",       "f64_at",   "flag",     "text",      "is_set",
-                                          "is",      "list_size", "list_i64", "list_f64", "list_text", "at_f64",
-                                          "at_text", "at_is_set", "refuse",   "differs",  "named"};
+    static const char *const getters[] = {"i64",       "f64",       "f64_at",    "flag",      "text",
+                                          "is_set",    "is",        "list_size", "list_i64",  "list_f64",
+                                          "list_text", "at_f64",    "at_text",   "at_is_set", "at_i64",
+                                          "course",    "at_course", "refuse",    "differs",   "named"};
     *in_list = size > 3 && !memcmp(name, "at_", 3);
     for (size_t i = 0; i < sizeof getters / sizeof *getters; i++)
         if (strlen(getters[i]) == size && !memcmp(getters[i], name, size)) return 1;
@@ -69,6 +70,17 @@ static void check_keys(scan *s, const char *path, const char *text)
     }
 }
 
+/* Built-in losses name their options in a table. */
+static void check_losses(scan *s, const char *text)
+{
+    char name[64], key[80];
+    while ((text = next_text(text, text + strlen(text), name))) {
+        snprintf(key, sizeof key, "loss.%s", name);
+        const int64_t option = di_option_find(key, strlen(key));
+        if (option >= 0) s->asked[option] = 1;
+    }
+}
+
 static int32_t visit(void *user, const char *name, int32_t is_dir, dk_error *err)
 {
     scan *s = user, below = *s;
@@ -82,6 +94,10 @@ static int32_t visit(void *user, const char *name, int32_t is_dir, dk_error *err
     } else if (length > 2 && !strcmp(name + length - 2, ".c")) {
         rc = dk_file_read(s->host, path, 1 << 24, &text, &size, err);
         if (!rc) check_keys(s, path, text), s->files++;
+    }
+    if (!rc && !strcmp(name, "loss_table.h")) {
+        rc = dk_file_read(s->host, path, 1 << 24, &text, &size, err);
+        if (!rc) check_losses(s, text);
     }
     dk_free(s->host, text);
     dk_free(s->host, path);

@@ -1,0 +1,56 @@
+/* Alpha-beta divergence, -1/(a b) sum(p^a q^b - a/(a + b) p^(a + b) - b/(a + b) q^(a + b)). Cichocki et al. 2011; Wang
+ * et al. 2025 (ABKD).
+ *
+ * It is d^2 times the second divided difference of exp at A = (a + b) log q, B = A + a d and C = (a + b) log p, where d
+ * is log p - log q, and so has its true limits wherever a, b or a + b is 0: forward KL at (1, 0), reverse KL at (0, 1).
+ * h = (q^(a + b) - p^a q^b)/a is -d times the first at A and B. */
+#include "loss/kernels/divergence.h"
+
+enum { ALPHA, BETA };
+
+/* (exp(v) - exp(u))/(v - u), u <= v */
+static dk_vd first_difference(dk_vd u, dk_vd v)
+{
+    const dk_vd gap = u - v, none = dk_vd_set(0);
+    return dk_vd_exp(v) * dk_vd_select(dk_vd_less(gap, none), dk_vd_expm1(gap) / gap, dk_vd_set(1));
+}
+
+/* Of three points, u <= v <= w. */
+static dk_vd second_difference(dk_vd u, dk_vd v, dk_vd w)
+{
+    const dk_vd b = v - u, c = w - u;
+    dk_vd power = dk_vd_set(1), sum = power, near = dk_vd_set(0), factorial = dk_vd_set(0.5);
+    for (int k = 0; k < 14; k++) {
+        near = near + sum * factorial;
+        power = power * b;
+        sum = sum * c + power;
+        factorial = factorial / dk_vd_set(k + 3);
+    }
+    const dk_vd far = (first_difference(v, w) - first_difference(u, v)) / c;
+    return dk_vd_select(dk_vd_less(c, dk_vd_set(0.5)), dk_vd_exp(u) * near, far);
+}
+
+static di_mark point(const di_outcomes *x, const double *o)
+{
+    const double total = o[ALPHA] + o[BETA];
+    const dk_vd d = x->log_p - x->log_q, a = dk_vd_set(total) * x->log_q, b = a + dk_vd_set(o[ALPHA]) * d,
+                c = dk_vd_set(total) * x->log_p;
+    const dk_vd low = dk_vd_min(a, b), high = dk_vd_max(a, b), least = dk_vd_min(low, c), most = dk_vd_max(high, c);
+    const dk_vd middle = dk_vd_max(low, dk_vd_min(high, c));
+    di_mark mark = {d * d * second_difference(least, middle, most), dk_vd_set(0) - d * first_difference(low, high)};
+    if (o[ALPHA] > 0 && total > 0) { /* powers of p = 0 are 0 */
+        const dk_vd left = dk_vd_select(x->out, dk_vd_set(0), dk_vd_exp(a) / dk_vd_set(o[ALPHA]));
+        mark.value = dk_vd_select(x->none, left / dk_vd_set(total), mark.value);
+        mark.slope = dk_vd_select(x->none, left, mark.slope);
+    }
+    return mark;
+}
+
+int32_t DK_VARIANT(di_alpha_beta)(void *user, const distill_loss_rows *rows);
+
+int32_t DK_VARIANT(di_alpha_beta)(void *user, const distill_loss_rows *rows)
+{
+    di_builtin_call *call = user;
+    call->floors = call->options[ALPHA] <= 0 || call->options[ALPHA] + call->options[BETA] <= 0;
+    return di_divergence(call, rows, NULL, point);
+}
