@@ -5,18 +5,24 @@
  *
  * Packing. A micro-kernel multiplies a panel of A (some lines) by a panel of B (`columns` lines), both laid out in the
  * order in which it reads them; missing lines and K up to a multiple of `group` are zeros there, so a kernel has no
- * tails of its own. A is packed by the thread that uses it, a block of lines and of K at a time. B is packed as it is
- * used: by the task itself if that is the only one that needs the panel, else a slab of panels at a time by all
- * threads. Weights may be kept packed, once per version of them: then nothing is packed but A.
+ * tails of its own. B is packed as it is used: by the task itself if that is the only one that needs the panel, else a
+ * slab of panels at a time by all threads. Weights may be kept packed, once per version of them: then nothing is packed
+ * but A. A block of A is packed by the task that is the only one to use it, or all of A by all threads, where several
+ * tasks share a block.
  *
- * Blocking. K goes in blocks of micro->block, so that one panel of B stays in L1 while the block of A, in L2, passes by
- * it. A task is a block of lines of A times a range of panels of B.
+ * Blocking. A task is a block of lines of A, as many as fit about half of L2 over all of K (over a range of it, where K
+ * is long), times a range of panels of B. It takes one panel after the other, so B streams by once for each block of A,
+ * in the order in which it lies in memory; in a panel a piece of micro->block of K after the other, which stays in L1
+ * while the panels of A pass by it. Sums that are on their way from one piece to the next lie close together in L2,
+ * where the micro-kernel can take them from there (micro->part): C itself is written once, and nobody waits for its
+ * rows, which are far apart: each tile fetches those of the next one, as the pieces of B are fetched by those before.
  *
  * Bits. A tile of C is summed over K in the order of the micro-kernel and of its blocks, which start at multiples of
  * micro->block. Nothing else changes a bit: not M, not N, not threads, not how B came to be packed.
  *
  * Few rows go another way to the same bits (product_few.h). Threads, scratch and the choice of a micro-kernel live
- * here; shapes, biases and gradients of a linear object do not (cpu_linear.c). */
+ * here (product.c cuts, product_task.c carries out); shapes, biases and gradients of a linear object do not
+ * (cpu_linear.c). */
 #ifndef DK_COMPUTE_PRODUCT_H
 #define DK_COMPUTE_PRODUCT_H
 

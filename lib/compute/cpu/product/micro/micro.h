@@ -49,16 +49,32 @@ static inline const uint8_t *dk_stream_ahead(const dk_operand *from, int64_t lin
 typedef void (*dk_pack_fn)(const dk_operand *from, int64_t line, int64_t lines, int64_t height, int64_t k,
                            int64_t count, void *to);
 
+/* A tile whose sums come from one place and go to another, while what is needed next comes into L2: C, where it is
+ * wide, and B as it streams by are too far away to be waited for, and no machine guesses the rows of C. */
+typedef struct dk_tile_part {
+    int64_t height, k;
+    const void *a, *b;
+    const float *from; /* NULL = zeros */
+    float *to;
+    int64_t from_step, to_step;
+    const uint8_t *next_b; /* or NULL */
+    int64_t next_b_lines;  /* of 64 bytes, for each `group` of k */
+    const float *next_c;   /* the first number of the largest tile, or NULL */
+    int64_t next_c_step;
+} dk_tile_part;
+
 typedef struct dk_micro {
     const char *name;
     int64_t rows, columns;           /* of the largest tile */
     int64_t group;                   /* K is filled up to a multiple of it */
     int64_t k_bytes;                 /* what one number takes in a panel */
     int64_t block;                   /* K of one pass over C, a multiple of group */
+    int64_t a_bytes;                 /* of packed A that L2 holds beside the rest */
     int64_t (*height)(int64_t rows); /* lines of the panel of A for so many rows, at most rows */
     dk_pack_fn pack_a, pack_b;
     /* C [height, columns] (+)= a b, over k numbers of a line (a multiple of group) */
     void (*tile)(int64_t height, int64_t k, const void *a, const void *b, float *c, int64_t c_step, int32_t add);
+    void (*part)(const dk_tile_part *part); /* the same; NULL = there is none */
     /* The same bits from panels of B that stay BF16, which lines that are rows of memory may be packed into: pays
      * for few rows. NULL = there are none. */
     dk_pack_fn pack_halves;

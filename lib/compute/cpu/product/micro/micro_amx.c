@@ -8,8 +8,12 @@
  * A row of a tile of B is one pair of k of 16 lines; the pairs of 32 lines lie side by side, so a row of the second
  * tile is 64 bytes behind that of the first. Up to 16 rows of C take the upper two sums alone.
  *
- * Sums begin at what C holds and go on from one block of K to the next, so a block has no bits of its own and may be
- * as long as a panel of B fits L1: 512 k are 32 KiB. */
+ * Sums begin at what C holds and go on from one block of K to the next, so a block has no bits of its own. Of 256 k a
+ * panel of B and one of A are 16 KiB each: with longer ones A would drive B out of L1. Four tiles of sums are loaded
+ * and stored for 32 products then, out of L2, which costs a tenth.
+ *
+ * Waiting for memory would cost half: eight steps a tile are over before one line has come from beyond L2. So each step
+ * fetches its share of the next piece of B and of the rows of C where the next tile goes. */
 #include "compute/cpu/product/micro/amx_tiles.h"
 #include "compute/cpu/product/micro/micro_list.h"
 #include "compute/cpu/product/micro/pack_pairs.h"
@@ -18,60 +22,107 @@ enum { ROW = 64, B_STEP = 128 }; /* bytes of a row of a tile, from one row of a 
 
 static int64_t height(int64_t rows) { return rows > 16 ? 32 : 16; }
 
-static void tile_16(int64_t k, const uint8_t *a, const uint8_t *b, float *c, int64_t step, int32_t add)
+/* What the steps of a tile fetch on their way. */
+typedef struct ahead {
+    const uint8_t *b, *c;
+    int64_t b_lines, c_rows, c_step, left;
+} ahead;
+
+static inline ahead ahead_of(const dk_tile_part *part)
 {
-    if (add) {
-        DK_TILE_LOAD(0, c, step);
-        DK_TILE_LOAD(1, c + 16, step);
+    const int64_t steps = part->k / DK_TILE_K;
+    return (ahead){.b = part->next_b,
+                   .c = (const uint8_t *)part->next_c,
+                   .b_lines = part->next_b ? part->next_b_lines : 0,
+                   .c_rows = (32 + steps - 1) / steps,
+                   .c_step = part->next_c_step * (int64_t)sizeof(float),
+                   .left = part->next_c ? 32 : 0};
+}
+
+static inline void fetch(ahead *next)
+{
+    for (int64_t i = 0; i < next->b_lines; i++, next->b += 64) DK_FETCH_FAR(next->b);
+    for (int64_t i = 0; i < next->c_rows && next->left > 0; i++, next->left--, next->c += next->c_step) {
+        DK_FETCH_FAR(next->c);
+        DK_FETCH_FAR(next->c + 64);
+    }
+}
+
+static void part_16(const dk_tile_part *part)
+{
+    const uint8_t *a = part->a, *b = part->b;
+    const int64_t from_step = part->from_step * (int64_t)sizeof(float), step = part->to_step * (int64_t)sizeof(float);
+    ahead next = ahead_of(part);
+    if (part->from) {
+        DK_TILE_LOAD(0, part->from, from_step);
+        DK_TILE_LOAD(1, part->from + 16, from_step);
     } else {
         DK_TILE_ZERO(0);
         DK_TILE_ZERO(1);
     }
-    for (; k > 0; k -= DK_TILE_K, a += 16 * ROW, b += 16 * B_STEP) {
+    for (int64_t k = part->k; k > 0; k -= DK_TILE_K, a += 16 * ROW, b += 16 * B_STEP) {
         DK_TILE_LOAD(4, a, ROW);
         DK_TILE_LOAD(6, b, B_STEP);
         DK_TILE_LOAD(7, b + ROW, B_STEP);
         DK_TILE_DOT(0, 4, 6);
         DK_TILE_DOT(1, 4, 7);
+        fetch(&next);
     }
-    DK_TILE_STORE(0, c, step);
-    DK_TILE_STORE(1, c + 16, step);
+    DK_TILE_STORE(0, part->to, step);
+    DK_TILE_STORE(1, part->to + 16, step);
 }
 
-static void tile_32(int64_t k, const uint8_t *a, const uint8_t *b, float *c, int64_t step, int32_t add)
+static void part_32(const dk_tile_part *part)
 {
-    float *below = (float *)(void *)((uint8_t *)c + 16 * step);
-    if (add) {
-        DK_TILE_LOAD(0, c, step);
-        DK_TILE_LOAD(1, c + 16, step);
-        DK_TILE_LOAD(2, below, step);
-        DK_TILE_LOAD(3, below + 16, step);
+    const uint8_t *a = part->a, *b = part->b;
+    const int64_t from_step = part->from_step * (int64_t)sizeof(float), step = part->to_step * (int64_t)sizeof(float);
+    ahead next = ahead_of(part);
+    if (part->from) {
+        const float *below = part->from + 16 * part->from_step;
+        DK_TILE_LOAD(0, part->from, from_step);
+        DK_TILE_LOAD(1, part->from + 16, from_step);
+        DK_TILE_LOAD(2, below, from_step);
+        DK_TILE_LOAD(3, below + 16, from_step);
     } else {
         DK_TILE_ZERO(0);
         DK_TILE_ZERO(1);
         DK_TILE_ZERO(2);
         DK_TILE_ZERO(3);
     }
-    for (; k > 0; k -= DK_TILE_K, a += 32 * ROW, b += 16 * B_STEP) {
-        DK_TILE_LOAD(4, a, ROW);
+    for (int64_t k = part->k; k > 0; k -= DK_TILE_K, a += 32 * ROW, b += 16 * B_STEP) {
         DK_TILE_LOAD(6, b, B_STEP);
-        DK_TILE_LOAD(7, b + ROW, B_STEP);
+        DK_TILE_LOAD(4, a, ROW);
         DK_TILE_DOT(0, 4, 6);
+        DK_TILE_LOAD(7, b + ROW, B_STEP);
         DK_TILE_DOT(1, 4, 7);
+        fetch(&next);
         DK_TILE_LOAD(5, a + 16 * ROW, ROW);
         DK_TILE_DOT(2, 5, 6);
         DK_TILE_DOT(3, 5, 7);
     }
-    DK_TILE_STORE(0, c, step);
-    DK_TILE_STORE(1, c + 16, step);
+    float *below = part->to + 16 * part->to_step;
+    DK_TILE_STORE(0, part->to, step);
+    DK_TILE_STORE(1, part->to + 16, step);
     DK_TILE_STORE(2, below, step);
     DK_TILE_STORE(3, below + 16, step);
 }
 
+static void part(const dk_tile_part *of)
+{
+    if (of->height == 32) part_32(of);
+    else part_16(of);
+}
+
 static void tile(int64_t rows, int64_t k, const void *a, const void *b, float *c, int64_t c_step, int32_t add)
 {
-    if (rows == 32) tile_32(k, a, b, c, c_step * (int64_t)sizeof *c, add);
-    else tile_16(k, a, b, c, c_step * (int64_t)sizeof *c, add);
+    part(&(dk_tile_part){.height = rows,
+                         .k = k,
+                         .a = a,
+                         .b = b,
+                         .from = add ? c : NULL,
+                         .to = c,
+                         .from_step = c_step,
+                         .to_step = c_step});
 }
 
 static void pack_b(const dk_operand *from, int64_t line, int64_t lines, int64_t to_height, int64_t k, int64_t count,
@@ -88,10 +139,12 @@ const dk_micro DK_MICRO_AMX = {.name = "amx",
                                .columns = 32,
                                .group = DK_TILE_K,
                                .k_bytes = sizeof(uint16_t),
-                               .block = 512,
+                               .block = 256,
+                               .a_bytes = 1024 << 10,
                                .height = height,
                                .pack_a = dk_pack_tiles,
                                .pack_b = pack_b,
                                .tile = tile,
+                               .part = part,
                                .begin = dk_tiles_begin,
                                .end = dk_tiles_end};
