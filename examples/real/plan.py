@@ -71,7 +71,7 @@ def steps_of(args, times, kind):
 
 def train(bench, args, shape, kind, steps):
     settings = {**common(bench, args, shape), "data.eval": sources(bench, "held"), "train.steps": steps, "train.warmup_steps": min(10, steps // 4),
-                "train.eval_every": max(1, -(-steps // CURVE)), "train.eval_tokens": CURVE_TOKENS, "loss.hard_label_weight": 0.1 if kind == "distilled" else 1}
+                "train.eval_every": -(-(steps + 1) // CURVE), "train.eval_tokens": CURVE_TOKENS, "loss.hard_label_weight": 0.1 if kind == "distilled" else 1}
     name = "%s-%s" % (folder_of(shape), kind)
     result = bench.run(name, "student.yaml", settings)
     shutil.rmtree(bench.folder / name / "checkpoints", ignore_errors=True)  # three times the student's size, and done with

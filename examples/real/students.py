@@ -21,13 +21,10 @@ def price(args, times, kind):
     return plan.steps_of(args, times, kind) * times["distilled" if kind == "distilled" else "hard"]
 
 
-def runs(bench, args, shape, times):
-    found = {}
-    for kind in plan.KINDS:
-        result = plan.train(bench, args, shape, kind, plan.steps_of(args, times, kind))
-        found[kind] = {"steps": result["training"]["steps"], "tokens": result["training"]["tokens"], "cpu_seconds": result["cost"]["cpu_seconds"],
-                       "seconds": result["cost"]["seconds"], "last": plan.last_of(result), "curve": plan.curve(bench, shape, kind, result)}
-    return found
+def run(bench, args, shape, times, kind):
+    result = plan.train(bench, args, shape, kind, plan.steps_of(args, times, kind))
+    return {"steps": result["training"]["steps"], "tokens": result["training"]["tokens"], "cpu_seconds": result["cost"]["cpu_seconds"],
+            "seconds": result["cost"]["seconds"], "last": plan.last_of(result), "curve": plan.curve(bench, shape, kind, result)}
 
 
 def products(bench, args, shape):
@@ -36,6 +33,12 @@ def products(bench, args, shape):
     files = outputs.once(student / "files.json", lambda: outputs.files(args.distill, student, held))
     texts = outputs.once(student / "llama_cpp.json", lambda: outputs.llama_cpp(args.distill, student / "q8_0.gguf", bench.folder / "node"))
     return {"files": files, "llama_cpp": texts, "answers": outputs.once(student / "answers.json", lambda: outputs.answers(args.distill, student))}
+
+
+def save(args, found):
+    """After each run, so that what there is can be looked at."""
+    (args.folder / "result.json").write_text(json.dumps(found, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    (args.folder / "result.md").write_text(tables.page(found), encoding="utf-8")
 
 
 def main():
@@ -60,11 +63,14 @@ def main():
                          "sources": plan.teacher_alone(starts[shapes[0]])},
              "students": {}}
     for shape in shapes:
-        start = starts[shape]
-        found["students"][shape] = {"parameters": start["student"]["parameters"], "shape": start.get("shape"), "start": plan.last_of(start),
-                                    "times": times[shape], "runs": runs(bench, args, shape, times[shape]), **products(bench, args, shape)}
-        (args.folder / "result.json").write_text(json.dumps(found, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-        (args.folder / "result.md").write_text(tables.page(found), encoding="utf-8")
+        student = {"parameters": starts[shape]["student"]["parameters"], "shape": starts[shape].get("shape"), "start": plan.last_of(starts[shape]),
+                   "times": times[shape], "runs": {}}
+        found["students"][shape] = student
+        for kind in plan.KINDS:
+            student["runs"][kind] = run(bench, args, shape, times[shape], kind)
+            if kind == "distilled":
+                student.update(products(bench, args, shape))
+            save(args, found)
     print((args.folder / "result.md").read_text(encoding="utf-8"))
     print(f"left in {args.folder}/result.md and result.json")
 

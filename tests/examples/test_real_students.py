@@ -37,14 +37,15 @@ def _args(bench):
 def test_every_kind_of_student_is_made_once(bench, args, capfd):
     start = plan.cut(bench, args, "two layers")
     assert start["training"]["steps"] == 0 and start["student"]["bytes"] == 4 * start["student"]["parameters"]
-    found = students.runs(bench, args, "two layers", {"distilled": 3.0, "hard": 2.0})
+    times = {"distilled": 3.0, "hard": 2.0}
+    found = {kind: students.run(bench, args, "two layers", times, kind) for kind in plan.KINDS}
     assert [run["steps"] for run in found.values()] == [2, 2, 3]
     for run in found.values():
         assert [tokens for tokens, _ in run["curve"]] == sorted({tokens for tokens, _ in run["curve"]}) and run["curve"][-1][1] == run["last"]
         assert run["last"]["text"]["nats"] < start["student"]["nats"]
     made = bench.folder / "two_layers-distilled" / "model.safetensors"
     when = made.stat().st_mtime_ns
-    assert students.runs(bench, args, "two layers", {"distilled": 3.0, "hard": 2.0}) == found and made.stat().st_mtime_ns == when
+    assert {kind: students.run(bench, args, "two layers", times, kind) for kind in plan.KINDS} == found and made.stat().st_mtime_ns == when
     assert plan.teacher_alone(start)["text"]["perplexity"] == pytest.approx(start["teacher"]["perplexity"])
     capfd.readouterr()
 
