@@ -51,6 +51,8 @@ int32_t dk_processor_is_amd(void)
 }
 
 int32_t dk_processor_has_avx512_bf16(void) { return read_leaf(7, 1).a >> 5 & 1; }
+int32_t dk_processor_has_avx512_vnni(void) { return read_leaf(7, 0).c >> 11 & 1; }
+int32_t dk_processor_has_avx_vnni(void) { return read_leaf(7, 1).a >> 4 & 1; }
 
 /* What the system saves of a thread: XCR0, where OSXSAVE says that it may be read. */
 static uint32_t saved_states(void)
@@ -75,6 +77,8 @@ int32_t dk_processor_has_amx_int8(void) { return has_tiles_and(1 << 25); }
 void dk_processor_name(char out[DK_PROCESSOR_NAME]) { snprintf(out, DK_PROCESSOR_NAME, "unknown processor"); }
 int32_t dk_processor_is_amd(void) { return 0; }
 int32_t dk_processor_has_avx512_bf16(void) { return 0; }
+int32_t dk_processor_has_avx512_vnni(void) { return 0; }
+int32_t dk_processor_has_avx_vnni(void) { return 0; }
 int32_t dk_processor_has_amx_bf16(void) { return 0; }
 int32_t dk_processor_has_amx_int8(void) { return 0; }
 #endif

@@ -8,6 +8,8 @@ enum { DK_PROCESSOR_NAME = 64 };
 void dk_processor_name(char out[DK_PROCESSOR_NAME]); /* with family and model, which vendors' names leave out */
 int32_t dk_processor_is_amd(void);
 int32_t dk_processor_has_avx512_bf16(void);
+int32_t dk_processor_has_avx512_vnni(void);
+int32_t dk_processor_has_avx_vnni(void);
 int32_t dk_processor_has_amx_bf16(void); /* and the system saves tiles */
 int32_t dk_processor_has_amx_int8(void); /* likewise */
 /* Linux gives a process leave to use tiles when it asks, once for all its threads: 1 = it may. Asked when tiles are

@@ -3,7 +3,8 @@
 
 const char *dk_precision_name(dk_precision precision)
 {
-    return precision == DK_PRECISION_FULL ? "full" : precision == DK_PRECISION_BF16 ? "bf16" : "?";
+    static const char *const names[] = {"full", "bf16", "int8"};
+    return (uint32_t)precision < sizeof names / sizeof *names ? names[precision] : "?";
 }
 
 int32_t dk_check_precision(const dk_backend *backend, dk_precision precision, const char *what, dk_error *err)

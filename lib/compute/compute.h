@@ -78,7 +78,8 @@ typedef struct dk_parameter {
 /* What products are computed in. Masters, reductions and losses keep the backend's real whatever this says. */
 typedef enum {
     DK_PRECISION_FULL = 0 /* real: fp32, or fp64 in the double reference */,
-    DK_PRECISION_BF16 = 1
+    DK_PRECISION_BF16 = 1,
+    DK_PRECISION_INT8 = 2 /* forward products with weights in Q8_0, Q4_0 and Q4_1 alone; all others are FULL */
 } dk_precision;
 const char *dk_precision_name(dk_precision precision);
 /* Refuses by name what the backend's products do not compute in. */

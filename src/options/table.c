@@ -314,6 +314,10 @@ static const di_option_info rows[] = {
            "added to the logit of the token with this id, before penalties"),
     LIST("generate.stop", DI_OPTION_TEXT, 0, 0, 0, "texts that end an answer, which leaves them out"),
     LIST("generate.stop_ids", DI_OPTION_INT, 0, 2147483647.0, 0, "ids that end an answer, beside those of the model"),
+    CHOICE(
+        "generate.quantized", "auto", "auto|int8|exact", 0,
+        "weights in Q8_0, Q4_0 and Q4_1: int8 = multiplied as they are, by activations that are rounded to blocks of "
+        "32 whole numbers; exact = widened, as scores and targets have it; auto = int8 where products are not CBLAS"),
     INT("generate.samples", "1", 1, 1e6, "answers", 0, "answers of each prompt: sequence prompt * samples + 0, 1, ...",
         .when = "temperature"),
     INT("generate.seed", "1", 0, 9007199254740992.0, NULL, 0, "seed of the draws", .when = "temperature"),

@@ -70,6 +70,16 @@ out:
     return rc;
 }
 
+static int32_t read_precision(di_writing *w, const di_teacher *teacher, const di_options *options, dk_error *err)
+{
+    const int32_t has = teacher->backend->precisions >> DK_PRECISION_INT8 & 1;
+    if (!has && di_options_is(options, "generate.quantized", "int8"))
+        return dk_fail(err, DK_E_UNSUPPORTED, "generate.quantized: int8 is of our own kernels, and products are by %s",
+                       teacher->backend->products);
+    if (has && !di_options_is(options, "generate.quantized", "exact")) w->args.precision = DK_PRECISION_INT8;
+    return DK_OK;
+}
+
 int32_t di_writing_open(const di_teacher *teacher, const di_options *options, const int32_t *stops, int64_t stop_count,
                         int64_t vocab, di_writing *out, dk_error *err)
 {
@@ -86,6 +96,7 @@ int32_t di_writing_open(const di_teacher *teacher, const di_options *options, co
                                    .seed = (uint64_t)di_options_i64(options, "generate.seed"),
                                    .vocab_valid = vocab,
                                    .emit = di_speaker_emit};
+    DK_TRY(read_precision(out, teacher, options, err));
     DK_TRY(read_stops(out, options, stops, stop_count, vocab, err));
     DK_TRY(read_bias(out, options, vocab, err));
     DK_TRY(read_texts(out, teacher, options, err));

@@ -96,6 +96,26 @@ def test_several_answers_of_a_prompt(model_folder, env):
         teacher.generate("the", stop="")
 
 
+def test_quantised_weights_are_multiplied_as_they_are(model_folder, tokenizer, tmp_path, env):
+    config = json.loads((model_folder / "config.json").read_text())
+    config.update(hidden_size=64, intermediate_size=96, num_attention_heads=2, num_key_value_heads=1, num_hidden_layers=2, head_dim=32)
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    wide = distill.Student.fresh(tmp_path / "config.json", tokenizer, env=env, init_std=0.3)
+    distill.Teacher.from_student(wide).export(tmp_path / "wide.gguf", format="gguf", type="q8_0")
+    teacher, prompt = distill.Teacher(tmp_path / "wide.gguf", env=env), [258, 10, 40]
+    exact = teacher.generate(prompt, max_tokens=6, temperature=0.0, quantized="exact")
+    whole = teacher.log_probs([prompt + exact.ids])[len(prompt) - 1:]
+    rounded = teacher.generate(prompt, max_tokens=1, temperature=0.0)
+    assert exact.log_probs == pytest.approx(list(whole[:len(exact.ids)]), abs=1e-5)
+    assert rounded.log_probs != exact.log_probs[:1] and rounded.log_probs == pytest.approx(exact.log_probs[:1], abs=0.1)
+    assert rounded.log_probs == teacher.generate([prompt, [10]], max_tokens=1, temperature=0.0)[0].log_probs
+    with distill.Env() as other:
+        plain = distill.Teacher(tmp_path / "wide.gguf", {"compute": {"products": "cblas"}}, env=other)
+        assert plain.generate(prompt, max_tokens=1, temperature=0.0).log_probs == pytest.approx(exact.log_probs[:1], abs=1e-4)
+        with pytest.raises(distill.DistillError, match="generate.quantized: int8 is of our own kernels, and products are by cblas"):
+            plain.generate(prompt, max_tokens=1, temperature=0.0, quantized="int8")
+
+
 def test_run_and_report(recipe, env):
     steps = []
     report = distill.run(recipe, {"train.steps": 5}, env=env, on_progress=lambda progress: steps.append(progress.step))

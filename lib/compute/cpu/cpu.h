@@ -11,6 +11,7 @@
 #include "compute/buffer.h"
 #include "compute/check.h"
 #include "compute/cpu/kernels.h"
+#include "compute/cpu/product/int8/int8.h"
 #include "compute/cpu/product/product_choice.h"
 #include "compute/cpu/scratch.h"
 #include "compute/linear.h"
@@ -21,6 +22,7 @@ typedef struct dk_cpu {
     const dk_product_set *products; /* of linear objects made from now on; NULL = CBLAS */
     int32_t by_name;                /* and nothing may take their place */
     atomic_int told;                /* that something did */
+    const dk_int8 *int8;            /* for quantised weights that are multiplied as they are */
     dk_scratch workers;             /* taken inside parallel loops */
     dk_scratch callers;             /* taken by an op before its loop, never inside: the two cannot starve each other */
     pthread_mutex_t cblas;          /* CBLAS is called by one thread at a time */

@@ -104,7 +104,8 @@ static void add_biases(dk_queue *queue, const dk_linear *linear, dk_view y)
 static void op_linear_forward(dk_queue *queue, const dk_linear *linear, dk_precision precision, dk_view x, dk_view y)
 {
     if (!dk_linear_check(queue, "linear_forward", linear, DK_USE_FORWARD, precision, &x, &y)) return;
-    if (dk_cpu_linear_of(linear)->products) dk_own_forward(queue, linear, precision, &x, &y);
+    if (precision == DK_PRECISION_INT8) dk_int8_forward(queue, linear, &x, &y);
+    else if (dk_cpu_linear_of(linear)->products) dk_own_forward(queue, linear, precision, &x, &y);
     else dk_cblas_forward(queue, linear, &x, &y);
     add_biases(queue, linear, y);
 }

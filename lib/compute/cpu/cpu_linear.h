@@ -1,6 +1,6 @@
 /* cpu_linear.h - what the ops of a linear object on the CPU are put together from: cpu_linear.c has the ops and biases,
- * cpu_linear_own.c the products by our own kernels, cpu_linear_kept.c the weights that these keep packed,
- * cpu_linear_cblas.c products by CBLAS. */
+ * cpu_linear_own.c the products by our own kernels, cpu_linear_int8.c those with quantised weights as they are,
+ * cpu_linear_kept.c the weights that are kept packed, cpu_linear_cblas.c products by CBLAS. */
 #ifndef DK_COMPUTE_CPU_LINEAR_H
 #define DK_COMPUTE_CPU_LINEAR_H
 
@@ -15,7 +15,7 @@ typedef struct dk_cpu_linear {      /* the state of a linear object */
 static inline const dk_cpu_linear *dk_cpu_linear_of(const dk_linear *linear) { return linear->state; }
 static inline const dk_micro *dk_micro_of(const dk_linear *linear, dk_precision precision)
 {
-    return dk_cpu_linear_of(linear)->products->micro[precision];
+    return dk_cpu_linear_of(linear)->products->micro[precision == DK_PRECISION_BF16];
 }
 
 /* Copies of weights. */
@@ -29,6 +29,7 @@ const uint8_t *dk_kept_panels(const dk_linear *linear, dk_precision precision, u
 /* Without biases. Each says on the queue what failed. */
 void dk_own_forward(dk_queue *queue, const dk_linear *linear, dk_precision precision, const dk_view *x,
                     const dk_view *y);
+void dk_int8_forward(dk_queue *queue, const dk_linear *linear, const dk_view *x, const dk_view *y);
 void dk_own_backward_input(dk_queue *queue, const dk_linear *linear, dk_precision precision, const dk_view *dy,
                            const dk_view *dx, int32_t add);
 void dk_own_backward_weight(dk_queue *queue, const dk_linear *linear, dk_precision precision, const dk_view *x,

@@ -1,0 +1,60 @@
+#include "compute/cpu/cpu_linear.h"
+#include "compute/cpu/product/product_int8.h"
+
+/* Weights that are multiplied as they are, and those beside them that cannot be. */
+static int32_t takes(const dk_linear *linear, int32_t weight)
+{
+    return !linear->in_out && dk_int8_takes(linear->weights[weight]->value.dtype);
+}
+
+static int32_t takes_any(const dk_linear *linear)
+{
+    for (int32_t i = 0; i < linear->count; i++)
+        if (takes(linear, i)) return 1;
+    return 0;
+}
+
+/* x of no step other than its own: a single row may carry any. */
+static void multiply(dk_queue *queue, const dk_linear *linear, const dk_view *x, const dk_view *y, uint8_t *finite)
+{
+    dk_cpu *cpu = dk_cpu_of(queue);
+    int64_t column = 0, bytes = 0;
+    for (int32_t i = 0; i < linear->count; column += dk_linear_width(linear, i), i++) {
+        const dk_view *weight = &linear->weights[i]->value;
+        const dk_product_columns columns = {
+            .b = dk_operand_of(&cpu->kernels, weight, 0), .count = dk_linear_width(linear, i), .column = column};
+        const dk_int8_product product = {.kernel = cpu->int8,
+                                         .x = dk_buffer_map(*x),
+                                         .rows = x->shape[0],
+                                         .k = linear->in,
+                                         .x_step = dk_step_of(x),
+                                         .y = dk_buffer_map(*y),
+                                         .y_step = dk_step_of(y),
+                                         .columns = &columns,
+                                         .column_parts = 1,
+                                         .finite = finite};
+        if (takes(linear, i) && !dk_product_int8(queue->backend->host, &cpu->workers, &cpu->callers, &product, &bytes))
+            dk_cpu_no_memory(queue, "linear_forward", bytes);
+    }
+}
+
+void dk_int8_forward(dk_queue *queue, const dk_linear *linear, const dk_view *x, const dk_view *y)
+{
+    dk_scratch *callers = &dk_cpu_of(queue)->callers;
+    const int64_t rows = x->shape[0];
+    int32_t all = 1;
+    for (int32_t i = 0; i < linear->count; i++) all &= takes(linear, i);
+    if (!all) dk_own_forward(queue, linear, DK_PRECISION_FULL, x, y);
+    if (!takes_any(linear) || !rows) return;
+    uint8_t *finite = dk_scratch_take(callers, rows);
+    if (!finite) {
+        dk_cpu_no_memory(queue, "linear_forward", rows);
+        return;
+    }
+    multiply(queue, linear, x, y, finite);
+    for (int64_t r = 0; r < rows && !queue->error.code; r++) {
+        const dk_view one = dk_view_rows(*x, r, 1), to = dk_view_rows(*y, r, 1);
+        if (!finite[r]) dk_own_forward(queue, linear, DK_PRECISION_FULL, &one, &to);
+    }
+    dk_scratch_give(callers, finite);
+}

@@ -1,0 +1,142 @@
+/* int8_lanes.h - the steps that each instruction set takes its own way: four bytes of every lane times the same four
+ * bytes, and sixteen bytes of DK_VF lines turned into four vectors.
+ *
+ * VPDPBUSD multiplies unsigned bytes by signed ones, so signed weights go in with 128 added to each, and sums begin at
+ * -128 times the sum of the other operand: DK_INT8_OFFSET. VPMADDUBSW adds pairs in 16 bits, which |weight| <= 128 and
+ * |activation| <= 127 never overflow, so there a weight's sign moves over to the activation and nothing is added. */
+#ifndef DK_COMPUTE_INT8_LANES_H
+#define DK_COMPUTE_INT8_LANES_H
+
+#include "compute/simd.h"
+
+#if defined(__AVX512VNNI__) || defined(__AVXVNNI__)
+#define DK_INT8_OFFSET 128
+static inline dk_vi dk_int8_signed(dk_vi weights) { return weights ^ dk_vi_set((int32_t)0x80808080); }
+
+static inline dk_vi dk_int8_dot(dk_vi sum, dk_vi weights, int32_t four)
+{
+#if defined(__AVX512VNNI__)
+    return (dk_vi)_mm512_dpbusd_epi32((__m512i)sum, (__m512i)weights, _mm512_set1_epi32(four));
+#else
+    return (dk_vi)_mm256_dpbusd_avx_epi32((__m256i)sum, (__m256i)weights, _mm256_set1_epi32(four));
+#endif
+}
+#define dk_int8_dot_signed dk_int8_dot
+#else
+#define DK_INT8_OFFSET 0
+static inline dk_vi dk_int8_signed(dk_vi weights) { return weights; }
+
+#if defined(__AVX2__) && DK_VF == 8
+static inline dk_vi dk_int8_pairs(dk_vi sum, __m256i weights, __m256i by)
+{
+    __m256i pairs = _mm256_maddubs_epi16(weights, by);
+    return sum + (dk_vi)_mm256_madd_epi16(pairs, _mm256_set1_epi16(1));
+}
+
+static inline dk_vi dk_int8_dot(dk_vi sum, dk_vi weights, int32_t four)
+{
+    return dk_int8_pairs(sum, (__m256i)weights, _mm256_set1_epi32(four));
+}
+
+static inline dk_vi dk_int8_dot_signed(dk_vi sum, dk_vi weights, int32_t four)
+{
+    return dk_int8_pairs(sum, _mm256_abs_epi8((__m256i)weights),
+                         _mm256_sign_epi8(_mm256_set1_epi32(four), (__m256i)weights));
+}
+#else
+static inline int32_t dk_int8_byte(int32_t four, int at) { return (int8_t)((uint32_t)four >> 8 * at & 255); }
+
+static inline dk_vi dk_int8_dot(dk_vi sum, dk_vi weights, int32_t four)
+{
+    for (int at = 0; at < 4; at++) sum = sum + (weights >> 8 * at & dk_vi_set(255)) * dk_vi_set(dk_int8_byte(four, at));
+    return sum;
+}
+
+static inline dk_vi dk_int8_dot_signed(dk_vi sum, dk_vi weights, int32_t four)
+{
+    for (int i = 0; i < DK_VF; i++)
+        for (int at = 0; at < 4; at++)
+            DK_LANE(sum, i) += dk_int8_byte(DK_LANE(weights, i), at) * dk_int8_byte(four, at);
+    return sum;
+}
+#endif
+#endif
+
+#if DK_VF == 16
+static inline __m512i dk_int8_four_lines(const uint8_t *at, int64_t step)
+{
+    __m512i v = _mm512_castsi128_si512(_mm_loadu_si128((const __m128i *)(const void *)at));
+    v = _mm512_inserti32x4(v, _mm_loadu_si128((const __m128i *)(const void *)(at + 4 * step)), 1);
+    v = _mm512_inserti32x4(v, _mm_loadu_si128((const __m128i *)(const void *)(at + 8 * step)), 2);
+    return _mm512_inserti32x4(v, _mm_loadu_si128((const __m128i *)(const void *)(at + 12 * step)), 3);
+}
+
+/* out[i] = bytes [4i, 4i + 4) of each line */
+static inline void dk_int8_turn(const uint8_t *at, int64_t step, dk_vi out[4])
+{
+    __m512i a = dk_int8_four_lines(at, step), b = dk_int8_four_lines(at + step, step),
+            c = dk_int8_four_lines(at + 2 * step, step), d = dk_int8_four_lines(at + 3 * step, step);
+    __m512i ab = _mm512_unpacklo_epi32(a, b), cd = _mm512_unpacklo_epi32(c, d);
+    out[0] = (dk_vi)_mm512_unpacklo_epi64(ab, cd);
+    out[1] = (dk_vi)_mm512_unpackhi_epi64(ab, cd);
+    ab = _mm512_unpackhi_epi32(a, b);
+    cd = _mm512_unpackhi_epi32(c, d);
+    out[2] = (dk_vi)_mm512_unpacklo_epi64(ab, cd);
+    out[3] = (dk_vi)_mm512_unpackhi_epi64(ab, cd);
+}
+
+/* Half precision numbers that stand at `at` of each line, two bytes in front of others. */
+static inline dk_vf dk_int8_halves(const uint8_t *at, dk_vi offsets)
+{
+    __m512i words = _mm512_i32gather_epi32((__m512i)offsets, (const void *)at, 1);
+    return (dk_vf)_mm512_cvtph_ps(_mm512_cvtepi32_epi16(words));
+}
+#elif DK_VF == 8 && defined(__AVX2__)
+static inline __m256i dk_int8_two_lines(const uint8_t *at, int64_t step)
+{
+    __m256i v = _mm256_castsi128_si256(_mm_loadu_si128((const __m128i *)(const void *)at));
+    return _mm256_inserti128_si256(v, _mm_loadu_si128((const __m128i *)(const void *)(at + 4 * step)), 1);
+}
+
+static inline void dk_int8_turn(const uint8_t *at, int64_t step, dk_vi out[4])
+{
+    __m256i a = dk_int8_two_lines(at, step), b = dk_int8_two_lines(at + step, step),
+            c = dk_int8_two_lines(at + 2 * step, step), d = dk_int8_two_lines(at + 3 * step, step);
+    __m256i ab = _mm256_unpacklo_epi32(a, b), cd = _mm256_unpacklo_epi32(c, d);
+    out[0] = (dk_vi)_mm256_unpacklo_epi64(ab, cd);
+    out[1] = (dk_vi)_mm256_unpackhi_epi64(ab, cd);
+    ab = _mm256_unpackhi_epi32(a, b);
+    cd = _mm256_unpackhi_epi32(c, d);
+    out[2] = (dk_vi)_mm256_unpacklo_epi64(ab, cd);
+    out[3] = (dk_vi)_mm256_unpackhi_epi64(ab, cd);
+}
+
+static inline dk_vf dk_int8_halves(const uint8_t *at, dk_vi offsets)
+{
+    __m256i words = _mm256_i32gather_epi32((const int *)(const void *)at, (__m256i)offsets, 1);
+    words = _mm256_and_si256(words, _mm256_set1_epi32(0xffff));
+    __m128i halves = _mm_packus_epi32(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
+    return (dk_vf)_mm256_cvtph_ps(halves);
+}
+#else
+static inline void dk_int8_turn(const uint8_t *at, int64_t step, dk_vi out[4])
+{
+    int32_t turned[4][DK_VF];
+    for (int l = 0; l < DK_VF; l++)
+        for (int i = 0; i < 4; i++) memcpy(&turned[i][l], at + l * step + 4 * i, sizeof turned[i][l]);
+    for (int i = 0; i < 4; i++) out[i] = dk_vi_load(turned[i]);
+}
+
+static inline dk_vf dk_int8_halves(const uint8_t *at, dk_vi offsets)
+{
+    dk_vf v = dk_vf_set(0);
+    uint16_t half;
+    for (int l = 0; l < DK_VF; l++) {
+        memcpy(&half, at + DK_LANE(offsets, l), sizeof half);
+        DK_LANE(v, l) = dk_widen_f16(half);
+    }
+    return v;
+}
+#endif
+
+#endif

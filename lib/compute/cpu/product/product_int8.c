@@ -1,0 +1,118 @@
+#include "compute/cpu/product/product_int8.h"
+
+#include <string.h>
+
+#include "base/threads.h"
+#include "compute/cpu/product/product_parts.h"
+
+#define TASK_BYTES ((int64_t)128 << 10) /* of weights, about */
+#define TASK_NUMBERS 16384              /* of activations, about */
+
+typedef struct int8_work {
+    const dk_int8_product *product;
+    dk_int8_rows rows;
+    dk_scratch *workers;
+    _Atomic int32_t failed;
+} int8_work;
+
+static void quantise_body(void *context, int64_t begin, int64_t end)
+{
+    const int8_work *w = context;
+    const dk_int8_product *p = w->product;
+    for (int64_t r = begin; r < end; r++)
+        p->finite[r] = (uint8_t)p->kernel->quantise(p->x + r * p->x_step, &w->rows, r);
+}
+
+static int64_t panels_of(const dk_int8_product *p, const dk_product_columns *part)
+{
+    return (part->count + p->kernel->lanes - 1) / p->kernel->lanes;
+}
+
+static int64_t line_bytes(const dk_product_columns *part) { return dk_dtype_bytes(part->b.dtype, part->b.step); }
+
+/* Fewer lines than a panel has, with the last one in the place of those that are missing. */
+static const uint8_t *fill_up(const int8_work *w, const dk_product_columns *part, uint8_t *to)
+{
+    const int64_t step = line_bytes(part), used = dk_dtype_bytes(part->b.dtype, w->product->k);
+    for (int64_t l = 0; l < w->product->kernel->lanes; l++)
+        memcpy(to + l * step, part->b.data + dk_least(l, part->count - 1) * step, (size_t)used);
+    return to;
+}
+
+/* A panel at the end begins earlier, and what it has in common with the one before is left out. */
+static void multiply(const int8_work *w, const dk_product_columns *part, int64_t line, uint8_t *scratch)
+{
+    const dk_int8_product *p = w->product;
+    const int64_t lanes = p->kernel->lanes, lines = dk_least(part->count - line, lanes), step = line_bytes(part);
+    float *c = p->y + part->column + line, *edge = (float *)(void *)scratch;
+    if (lines == lanes) {
+        p->kernel->panel(part->b.dtype, part->b.data + line * step, step, &w->rows, c, p->y_step);
+        return;
+    }
+    const int32_t few = part->count < lanes;
+    const uint8_t *b = few ? fill_up(w, part, scratch + p->rows * lanes * (int64_t)sizeof *edge)
+                           : part->b.data + (part->count - lanes) * step;
+    p->kernel->panel(part->b.dtype, b, step, &w->rows, edge, lanes);
+    for (int64_t r = 0; r < p->rows; r++)
+        memcpy(c + r * p->y_step, edge + r * lanes + (few ? 0 : lanes - lines), (size_t)lines * sizeof *edge);
+}
+
+static int64_t scratch_bytes(const dk_int8_product *p)
+{
+    int64_t widest = 0;
+    for (int64_t i = 0; i < p->column_parts; i++) {
+        int64_t bytes = line_bytes(&p->columns[i]);
+        if (p->columns[i].count < p->kernel->lanes && bytes > widest) widest = bytes;
+    }
+    return p->kernel->lanes * (p->rows * (int64_t)sizeof(float) + widest) + DK_PACK_SLACK;
+}
+
+static void panels_body(void *context, int64_t begin, int64_t end)
+{
+    int8_work *w = context;
+    const dk_int8_product *p = w->product;
+    uint8_t *scratch = dk_scratch_take(w->workers, scratch_bytes(p));
+    if (!scratch) w->failed = 1;
+    for (int64_t i = begin; scratch && i < end; i++) {
+        const dk_product_columns *part = p->columns;
+        int64_t at = i;
+        for (; at >= panels_of(p, part); part++) at -= panels_of(p, part);
+        multiply(w, part, at * p->kernel->lanes, scratch);
+    }
+    dk_scratch_give(w->workers, scratch);
+}
+
+static int64_t rows_bytes(const dk_int8_product *p)
+{
+    return p->rows * (p->k + p->k / DK_INT8_BLOCK * (int64_t)(sizeof(float) + sizeof(int32_t)));
+}
+
+static dk_int8_rows lay_out(const dk_int8_product *p, uint8_t *memory)
+{
+    dk_int8_rows rows = {.scale = (float *)(void *)memory, .count = p->rows, .k = p->k};
+    rows.sum = (int32_t *)(void *)(rows.scale + p->rows * (p->k / DK_INT8_BLOCK));
+    rows.q = (int8_t *)(rows.sum + p->rows * (p->k / DK_INT8_BLOCK));
+    return rows;
+}
+
+int32_t dk_product_int8(dk_host *host, dk_scratch *workers, dk_scratch *callers, const dk_int8_product *product,
+                        int64_t *bytes)
+{
+    int8_work w = {.product = product, .workers = workers};
+    int64_t panels = 0, one = 1;
+    for (int64_t i = 0; i < product->column_parts; i++) {
+        panels += panels_of(product, &product->columns[i]);
+        one = product->kernel->lanes * line_bytes(&product->columns[i]);
+    }
+    if (!product->rows || !panels) return 1;
+    *bytes = scratch_bytes(product);
+    if (!dk_scratch_prepare(workers, dk_least(dk_host_threads(host), panels), *bytes)) return 0;
+    *bytes = rows_bytes(product);
+    uint8_t *memory = dk_scratch_take(callers, *bytes);
+    if (!memory) return 0;
+    w.rows = lay_out(product, memory);
+    dk_parallel_for(host, product->rows, TASK_NUMBERS / product->k + 1, quantise_body, &w);
+    dk_parallel_for(host, panels, TASK_BYTES / one + 1, panels_body, &w);
+    dk_scratch_give(callers, memory);
+    return !w.failed;
+}

@@ -1,0 +1,233 @@
+/* Products with quantised weights as they are, by every kernel that this machine has: within their bound of the exact
+ * ones, the same bits for any number of rows and threads, and NaN and infinity as IEEE has them. */
+#include "base/random.h"
+#include "compute/compute.h"
+#include "compute/cpu/cpu.h"
+#include "compute/quant_blocks.h"
+#include "test.h"
+
+enum { MOST_ROWS = 64, MOST_LINES = 70, MOST_K = 608 };
+
+static const dk_dtype dtypes[] = {DK_Q8_0, DK_Q4_0, DK_Q4_1};
+static const char *const kernels[] = {"portable", "avx2", "avx_vnni", "avx512_vnni"};
+
+typedef struct scene {
+    dk_host *host;
+    dk_backend *backend;
+    dk_queue queue;
+    dk_parameter weight;
+    dk_parameter *weights[1];
+    dk_linear *linear;
+    dk_view x, y;
+    int64_t rows, lines, k;
+    float *exact; /* [lines, k] weights */
+} scene;
+
+static dk_view take(scene *s, dk_dtype dtype, int64_t rows, int64_t columns)
+{
+    dk_buffer *buffer = NULL;
+    if (s->backend->ops->buffer_create(s->backend, dk_dtype_bytes(dtype, rows * columns), &buffer, NULL)) exit(3);
+    return dk_view_2d(buffer, 0, dtype, rows, columns);
+}
+
+static float number(uint64_t seed, int64_t i)
+{
+    return (float)(dk_random_uniform(seed, DK_STREAM_TEST, (uint64_t)i) * 4 - 2);
+}
+
+/* Which nothing is written in: scales and least values of both signs, bytes as they come. */
+static void fill_q4_1(uint8_t *block, int64_t count)
+{
+    for (int64_t b = 0; b < count; b++, block += 20) {
+        for (int i = 0; i < 20; i++) block[i] = (uint8_t)(b * 131 + i * 29 + i * i * 7);
+        block[1] = (uint8_t)(0x2c + (b % 2 << 7)); /* halves of 1/16 and more */
+        block[3] = (uint8_t)(0x30 + (b % 3 << 7));
+    }
+}
+
+/* x of very different sizes from block to block. */
+static void open_scene(scene *s, dk_dtype dtype, int64_t rows, int64_t lines, int64_t k, int64_t threads)
+{
+    memset(s, 0, sizeof *s);
+    s->rows = rows, s->lines = lines, s->k = k;
+    if (dk_host_create(NULL, &s->host, NULL) || dk_host_set_threads(s->host, threads, NULL, NULL, NULL, NULL) ||
+        dk_backend_cpu(s->host, &s->backend, NULL) || dk_queue_open(&s->queue, s->backend, NULL))
+        exit(3);
+    s->weight = (dk_parameter){.name = "w", .frozen = 1, .value = take(s, dtype, lines, k)};
+    s->weights[0] = &s->weight;
+    s->exact = malloc((size_t)(lines * k) * sizeof *s->exact);
+    for (int64_t i = 0; i < lines * k; i++) s->exact[i] = number(7, i);
+    if (dtype == DK_Q4_1) fill_q4_1(dk_buffer_map(s->weight.value), lines * k / 32);
+    else CHECK(dk_blocks_narrow(dtype, s->exact, dk_buffer_map(s->weight.value), lines * k));
+    CHECK(dk_blocks_widen(dtype, dk_buffer_map(s->weight.value), s->exact, lines * k));
+    dk_linear_spec spec = {.weights = s->weights, .count = 1, .uses = DK_USE_FORWARD};
+    spec.precisions = s->backend->precisions;
+    if (s->backend->ops->linear_create(s->backend, &spec, &s->linear, NULL)) exit(3);
+    s->x = take(s, DK_F32, rows, k);
+    s->y = take(s, DK_F32, rows, lines);
+    float *x = dk_buffer_map(s->x);
+    for (int64_t i = 0; i < rows * k; i++) x[i] = number(9, i) * (i / 32 % 3 ? 1 : 100);
+}
+
+static void close_scene(scene *s)
+{
+    const dk_ops *ops = s->backend->ops;
+    ops->linear_free(s->backend, s->linear);
+    ops->buffer_free(s->backend, s->weight.value.buffer);
+    ops->buffer_free(s->backend, s->x.buffer);
+    ops->buffer_free(s->backend, s->y.buffer);
+    free(s->exact);
+    dk_queue_close(&s->queue);
+    dk_backend_free(s->backend);
+    dk_host_release(s->host);
+}
+
+static const dk_int8 *use(scene *s, const char *kernel)
+{
+    dk_cpu *cpu = s->backend->state;
+    const dk_int8 *found = dk_int8_named(kernel, s->backend->isa);
+    if (found) cpu->int8 = found;
+    return found;
+}
+
+static const float *multiply(scene *s, dk_precision precision)
+{
+    dk_error err = {0};
+    s->backend->ops->linear_forward(&s->queue, s->linear, precision, s->x, s->y);
+    CHECK_OK(dk_queue_wait(&s->queue, &err));
+    return dk_buffer_map(s->y);
+}
+
+/* An activation is off by half a step of its block at most, 1/254 of its largest number; each block adds one rounding
+ * of its product, one of the sum, and Q4_1 two more. */
+static void check_bound(const scene *s, const float *y)
+{
+    const float *x = dk_buffer_map(s->x);
+    for (int64_t r = 0; r < s->rows; r++)
+        for (int64_t l = 0; l < s->lines; l++) {
+            double sum = 0, off = 0, size = 0;
+            for (int64_t b = 0; b < s->k; b += 32) {
+                double most = 0, weights = 0;
+                for (int64_t i = b; i < b + 32; i++) {
+                    const double value = (double)x[r * s->k + i], weight = (double)s->exact[l * s->k + i];
+                    sum += value * weight;
+                    size += fabs(value * weight);
+                    weights += fabs(weight);
+                    most = fabs(value) > most ? fabs(value) : most;
+                }
+                off += weights * most / 254 * (1 + 1e-6);
+            }
+            const double rounding = (size + off) * 6e-8 * (double)(4 * (s->k / 32) + 8);
+            if (fabs((double)y[r * s->lines + l] - sum) > off + rounding)
+                FAIL("row %d, line %d: %g, not %g within %g", (int)r, (int)l, (double)y[r * s->lines + l], sum, off);
+        }
+}
+
+TEST(bounds) /* on every kernel, lines that fill no panel and that are fewer than one has */
+{
+    static const int64_t shapes[][2] = {{1, 32}, {3, 64}, {16, 96}, {17, 32}, {33, 160}, {70, 608}};
+    static const int64_t rows[] = {1, 2, 3, 5, 8, 13, 16, 31, 64};
+    int found = 0;
+    for (size_t n = 0; n < 4; n++)
+        for (size_t i = 0; i < 3 * 6 * 9; i++) {
+            scene s;
+            open_scene(&s, dtypes[i % 3], rows[i / 18], shapes[i / 3 % 6][0], shapes[i / 3 % 6][1], 2);
+            if (use(&s, kernels[n])) check_bound(&s, multiply(&s, DK_PRECISION_INT8)), found++;
+            close_scene(&s);
+        }
+    CHECK(found >= 3 * 6 * 9);
+}
+
+/* Whole sums are exact, and floats are added in one order: kernels with fused additions agree in every bit. */
+TEST(kernels_agree)
+{
+    for (size_t i = 0; i < 3; i++) {
+        scene s;
+        static float first[5 * MOST_LINES];
+        int seen = 0;
+        open_scene(&s, dtypes[i], 5, MOST_LINES, MOST_K, 1);
+        for (size_t n = 1; n < 4; n++) {
+            if (!use(&s, kernels[n])) continue;
+            const float *y = multiply(&s, DK_PRECISION_INT8);
+            if (seen++) CHECK(!memcmp(first, y, sizeof first));
+            else memcpy(first, y, sizeof first);
+        }
+        close_scene(&s);
+    }
+}
+
+TEST(rows_and_threads) /* change no bit */
+{
+    for (size_t n = 0; n < 4; n++)
+        for (size_t i = 0; i < 3; i++) {
+            scene all, one;
+            open_scene(&all, dtypes[i], MOST_ROWS, MOST_LINES, 224, 2);
+            open_scene(&one, dtypes[i], 1, MOST_LINES, 224, 1);
+            if (use(&all, kernels[n]) && use(&one, kernels[n])) {
+                const float *y = multiply(&all, DK_PRECISION_INT8), *x = dk_buffer_map(all.x);
+                for (int64_t r = 0; r < MOST_ROWS; r++) {
+                    memcpy(dk_buffer_map(one.x), x + r * 224, 224 * sizeof *x);
+                    CHECK(!memcmp(multiply(&one, DK_PRECISION_INT8), y + r * MOST_LINES, MOST_LINES * sizeof *y));
+                }
+            }
+            close_scene(&all);
+            close_scene(&one);
+        }
+}
+
+TEST(odd_numbers) /* rows of NaN and infinity are the exact product's; tiny ones, zeros and huge ones stay in bounds */
+{
+    static const float odd[] = {NAN, INFINITY, -INFINITY};
+    for (size_t n = 0; n < 4; n++)
+        for (size_t i = 0; i < 3; i++) {
+            scene s;
+            static float exact[8 * 17];
+            open_scene(&s, dtypes[i], 8, 17, 64, 1);
+            if (use(&s, kernels[n])) {
+                float *x = dk_buffer_map(s.x);
+                for (int at = 0; at < 64; at++) {
+                    x[3 * 64 + at] = 0;
+                    x[4 * 64 + at] *= 1e-40f;
+                    x[5 * 64 + at] *= 1e33f;
+                    x[6 * 64 + at] *= at == 40 ? 1 : 1e-44f;
+                }
+                for (size_t k = 0; k < 3; k++) {
+                    x[(int64_t)k * 64 + 33] = odd[k];
+                    memcpy(exact, multiply(&s, DK_PRECISION_FULL), sizeof exact);
+                    const float *y = multiply(&s, DK_PRECISION_INT8);
+                    CHECK(!memcmp(y + k * 17, exact + k * 17, 17 * sizeof *y));
+                    CHECK(!isfinite(y[k * 17]));
+                }
+                const float *y = multiply(&s, DK_PRECISION_INT8);
+                for (int64_t v = 3 * 17; v < 8 * 17; v++)
+                    CHECK_NEAR((double)y[v], (double)exact[v], v / 17 == 5 ? 1e33 * 64 * 2 : v / 17 == 7 ? 60 : 4);
+                for (int64_t v = 3 * 17; v < 4 * 17; v++) CHECK(y[v] == 0);
+            }
+            close_scene(&s);
+        }
+}
+
+TEST(other_weights) /* are multiplied exactly; CBLAS multiplies nothing so */
+{
+    scene s;
+    float exact[4 * 20];
+    dk_error err = {0};
+    open_scene(&s, DK_Q8_0, 4, 20, 64, 1);
+    s.backend->ops->linear_free(s.backend, s.linear);
+    s.backend->ops->buffer_free(s.backend, s.weight.value.buffer);
+    s.weight.value = take(&s, DK_BF16, 20, 64);
+    uint16_t *halves = dk_buffer_map(s.weight.value);
+    for (int64_t i = 0; i < 20 * 64; i++) halves[i] = (uint16_t)(0x3f80 + i % 64);
+    dk_linear_spec spec = {.weights = s.weights, .count = 1, .uses = DK_USE_FORWARD};
+    spec.precisions = s.backend->precisions;
+    CHECK_OK(s.backend->ops->linear_create(s.backend, &spec, &s.linear, &err));
+    memcpy(exact, multiply(&s, DK_PRECISION_FULL), sizeof exact);
+    CHECK(!memcmp(exact, multiply(&s, DK_PRECISION_INT8), sizeof exact));
+    CHECK_OK(dk_backend_set_products(s.backend, "cblas", &err));
+    CHECK_INT(dk_check_precision(s.backend, DK_PRECISION_INT8, "x", &err), DK_E_UNSUPPORTED);
+    CHECK_HAS(err.message, "int8");
+    close_scene(&s);
+}
+
+TEST_MAIN(TEST_CASE(bounds) TEST_CASE(kernels_agree) TEST_CASE(rows_and_threads) TEST_CASE(odd_numbers)
+              TEST_CASE(other_weights))
