@@ -45,6 +45,9 @@ int32_t dk_check_embed(dk_queue *queue, const dk_view *table, const dk_view *ids
 int32_t dk_check_embed_backward(dk_queue *queue, const dk_view *gradient, const dk_view *ids, const dk_view *dy);
 int32_t dk_check_move_rows(dk_queue *queue, const char *op, const dk_view *x, const dk_view *rows, const dk_view *y,
                            int32_t scatter, int32_t add);
+int32_t dk_check_route(dk_queue *queue, const dk_view *logits, const dk_view *chosen, const dk_view *weights);
+int32_t dk_check_scatter_weighted(dk_queue *queue, const dk_view *x, const dk_view *rows, const dk_view *weights,
+                                  const dk_view *y);
 int32_t dk_check_norm(dk_queue *queue, const dk_norm_args *args, const dk_view *x, const dk_view *y,
                       const dk_view *stats);
 int32_t dk_check_norm_backward(dk_queue *queue, const dk_norm_args *args, const dk_view *x, const dk_view *stats,

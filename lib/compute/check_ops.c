@@ -112,6 +112,33 @@ int32_t dk_check_move_rows(dk_queue *queue, const char *op, const dk_view *x, co
     return c.ok;
 }
 
+int32_t dk_check_route(dk_queue *queue, const dk_view *logits, const dk_view *chosen, const dk_view *weights)
+{
+    dk_check c = dk_check_begin(queue, "route");
+    dk_check_view(&c, "logits", logits, dk_check_real(&c), 2, 2);
+    dk_check_view(&c, "weights", weights, dk_check_real(&c), 2, 2);
+    dk_check_view(&c, "chosen", chosen, DK_TYPE(DK_I32), 2, 2);
+    dk_check_shape(&c, "chosen", chosen, weights);
+    dk_check_dim(&c, "weights", weights, 0, logits->shape[0]);
+    dk_check_that(&c, weights->shape[1] >= 1 && weights->shape[1] <= logits->shape[1],
+                  "none or more are chosen than there are");
+    dk_check_that(&c, logits->shape[1] <= INT32_MAX, "more columns than an id can name");
+    return c.ok;
+}
+
+int32_t dk_check_scatter_weighted(dk_queue *queue, const dk_view *x, const dk_view *rows, const dk_view *weights,
+                                  const dk_view *y)
+{
+    dk_check c = dk_check_begin(queue, "scatter_weighted");
+    dk_check_view(&c, "x", x, dk_check_real(&c), 2, 2);
+    dk_check_view(&c, "y", y, dk_check_real(&c), 2, 2);
+    dk_check_view(&c, "weights", weights, dk_check_real(&c), 1, 1);
+    dk_check_dim(&c, "weights", weights, 0, x->shape[0]);
+    dk_check_dim(&c, "y", y, 1, x->shape[1]);
+    check_index(&c, "rows", rows, x->shape[0], y->shape[0]);
+    return c.ok;
+}
+
 static int64_t row_count(const dk_view *view)
 {
     return view->rank == 1 ? 1 : view->rank == 2 ? view->shape[0] : view->shape[0] * view->shape[1];

@@ -240,6 +240,11 @@ typedef struct dk_ops {
     void (*gather_rows)(dk_queue *queue, dk_view x, dk_view rows, dk_view y);
     /* y[rows[i]] (+)= x[i]; rows distinct. */
     void (*scatter_rows)(dk_queue *queue, dk_view x, dk_view rows, dk_view y, int32_t add);
+    /* logits [rows, experts] -> the k highest of each row, highest first, ties to the lowest id: chosen I32 [rows, k],
+     * weights [rows, k] = softmax over all experts of these, or over these alone. */
+    void (*route)(dk_queue *queue, dk_view logits, int32_t alone, dk_view chosen, dk_view weights);
+    /* y[rows[i]] += weights[i]*x[i]; rows distinct; weights [n] real. */
+    void (*scatter_weighted)(dk_queue *queue, dk_view x, dk_view rows, dk_view weights, dk_view y);
     /* stats [rows(*heads), 2] real, or absent: mean, 1/deviation. */
     void (*norm)(dk_queue *queue, const dk_norm_args *args, dk_view x, dk_view y, dk_view stats);
     /* dx may be absent. dweight, dbias: added to, or absent. */

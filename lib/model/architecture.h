@@ -16,7 +16,9 @@ typedef enum {                  /* what decides about a dimension */
                DK_DIM_QKV,
                DK_DIM_HEAD,
                DK_DIM_INNER,
-               DK_DIM_GATE_UP
+               DK_DIM_GATE_UP,
+               DK_DIM_EXPERTS,
+               DK_DIM_EXPERT
 } dk_dim;
 typedef enum { /* when a tensor is there */
                DK_WHEN_ALWAYS = 0,
@@ -25,6 +27,8 @@ typedef enum { /* when a tensor is there */
                DK_WHEN_OUT_BIAS,
                DK_WHEN_MLP_BIAS,
                DK_WHEN_QK_NORM,
+               DK_WHEN_DENSE,   /* the layer's MLP is one */
+               DK_WHEN_EXPERTS, /* the layer's MLP is experts' */
                DK_WHEN_SEQUENTIAL
 } dk_when;
 typedef enum { DK_INIT_NORMAL = 0, DK_INIT_ONE, DK_INIT_ZERO } dk_init;
@@ -37,8 +41,12 @@ typedef enum { /* how GGUF differs from HF, whose layout is the one in memory */
 } dk_gguf_layout;
 typedef struct dk_slot {
     const char *name, *gguf; /* in the files; %d stands for the block */
-    size_t offset;           /* of its dk_parameter pointer in dk_layer (per block) or dk_model */
-    int32_t per_layer;
+    size_t offset;           /* of its dk_parameter pointer in its owner */
+    enum {
+        DK_OF_MODEL = 0,
+        DK_OF_LAYER,
+        DK_OF_EXPERT /* the second %d stands for it in HF's name; in GGUF all of a layer are one tensor */
+    } owner;
     dk_when when;
     dk_dim rows, columns;
     dk_init init;
@@ -48,8 +56,8 @@ typedef struct dk_slots {
     const dk_slot *at;
     int32_t count;
 } dk_slots;
-extern const dk_slots dk_gemma2_slots, dk_gpt2_slots, dk_gpt_neox_slots, dk_llama_slots, dk_olmo2_slots, dk_phi_slots,
-    dk_phi3_slots, dk_stablelm_slots;
+extern const dk_slots dk_gemma2_slots, dk_gpt2_slots, dk_gpt_neox_slots, dk_llama_slots, dk_mixtral_slots,
+    dk_olmo2_slots, dk_phi_slots, dk_phi3_slots, dk_qwen3_moe_slots, dk_stablelm_slots;
 
 /* ---- one family: names of config keys, class defaults, tensors ---- */
 typedef struct dk_config_keys { /* the second name is an alias; NULL = none */
@@ -68,19 +76,22 @@ typedef enum {
     DK_WINDOW_ALL,
     DK_WINDOW_UPPER,
     DK_WINDOW_UNROTATED,
-    DK_WINDOW_PATTERN
+    DK_WINDOW_PATTERN,
+    DK_WINDOW_SWITCHED
 } dk_window_rule; /* UPPER: layers from max_window_layers on; UNROTATED: those without rotary positions; PATTERN: all
-                     but every n-th */
+                     but every n-th; SWITCHED: all, where use_sliding_window says so */
 enum {            /* what some families alone have a key for */
-       DK_HAS_MULTIPLIERS = 1,    /* embedding, attention, residual, logits */
-       DK_HAS_UNROTATED = 2,      /* layers without rotary positions */
-       DK_HAS_PARTIAL = 4,        /* heads that rotate in part */
-       DK_HAS_QUERY_SCALE = 8,    /* queries far from the start are scaled */
-       DK_HAS_LENGTH_BESIDE = 16, /* original_max_position_embeddings beside rope_parameters comes first */
-       DK_HAS_SOFTCAPS = 32,      /* of attention scores and logits, and the scale of the scores */
-       DK_HAS_LOCAL_ROPE = 64,    /* rotary positions of their own for layers that slide */
-       DK_HAS_PARALLEL = 256,     /* whether both branches start from one point is said by a key */
-       DK_HAS_PATTERN = 128       /* a key for the n of DK_WINDOW_PATTERN */
+       DK_HAS_MULTIPLIERS = 1,     /* embedding, attention, residual, logits */
+       DK_HAS_UNROTATED = 2,       /* layers without rotary positions */
+       DK_HAS_PARTIAL = 4,         /* heads that rotate in part */
+       DK_HAS_QUERY_SCALE = 8,     /* queries far from the start are scaled */
+       DK_HAS_LENGTH_BESIDE = 16,  /* original_max_position_embeddings beside rope_parameters comes first */
+       DK_HAS_SOFTCAPS = 32,       /* of attention scores and logits, and the scale of the scores */
+       DK_HAS_LOCAL_ROPE = 64,     /* rotary positions of their own for layers that slide */
+       DK_HAS_PARALLEL = 256,      /* whether both branches start from one point is said by a key */
+       DK_HAS_EXPERTS = 512,       /* MLPs of experts: how many, and how many a row goes to */
+       DK_HAS_DENSE_LAYERS = 1024, /* which layers have none, their size, and whether chosen weights add up to 1 */
+       DK_HAS_PATTERN = 128        /* a key for the n of DK_WINDOW_PATTERN */
 };
 enum {                          /* what llama.cpp asks of the files of a family, against what its models may be */
        DK_GGUF_ALL_BIASES = 1,  /* asks for a bias of every product */
@@ -116,6 +127,7 @@ typedef struct dk_architecture {
     /* class defaults of absent keys; 0 = derived from others */
     int64_t vocab_size, hidden_size, layers, heads, kv_heads, head_dim, inner, positions;
     int64_t sliding_window, max_window_layers, bos, eos;
+    int64_t experts, experts_used, expert_size;
     double epsilon, theta, partial;
     const char *rope; /* rope_parameters of a description without any, as JSON */
     double attention_softcap, logit_softcap;
@@ -131,15 +143,18 @@ int32_t dk_fail_architecture(const char *file, const char *key, const char *name
 
 /* What the family calls its head. */
 const char *dk_head_name(const dk_architecture *row);
-int32_t dk_slot_present(const dk_slot *slot, const dk_config *config);
+/* layer: of the model's; any number for a slot of the model itself. */
+int32_t dk_slot_present(const dk_slot *slot, const dk_config *config, int64_t layer);
 int64_t dk_dim_size(dk_dim dim, const dk_config *config);
-/* Pattern with its %d replaced. */
-void dk_slot_name(const char *pattern, int64_t layer, char *out, size_t size);
+/* Pattern with its first %d replaced by the layer, a second one by the expert. */
+void dk_slot_name(const char *pattern, int64_t layer, int64_t expert, char *out, size_t size);
 
 /* ---- parts of reading a description ---- */
 int32_t dk_config_read_rope(dk_host *host, const dk_document *doc, const dk_architecture *row, dk_config *config,
                             dk_error *err);
 int32_t dk_config_read_windows(dk_host *host, const dk_document *doc, const dk_architecture *row, dk_config *config,
+                               dk_error *err);
+int32_t dk_config_read_experts(dk_host *host, const dk_document *doc, const dk_architecture *row, dk_config *config,
                                dk_error *err);
 /* Refuses what changes the arithmetic and is not built, and what is said twice; notes what is not used. */
 int32_t dk_config_check_keys(const dk_document *doc, const dk_architecture *row, dk_strbuf *notes, dk_error *err);

@@ -2,11 +2,6 @@
 #include "model/pass_parts.h"
 
 /* ---- views ---- */
-dk_view dk_used_rows(const dk_workset *set, dk_view view)
-{
-    return dk_view_present(view) ? dk_view_rows(view, 0, set->rows) : view;
-}
-
 dk_view dk_gradient_of(const dk_parameter *parameter)
 {
     return parameter && !parameter->frozen ? parameter->gradient : dk_view_none();
@@ -65,6 +60,13 @@ static void plan_post_norms(dk_arena *arena, const dk_model *model, int64_t rows
     block->mlp_out_stats = dk_arena_2d(arena, real, rows, 2);
 }
 
+static int32_t has_dense_layers(const dk_config *c)
+{
+    int64_t sparse = 0;
+    for (int64_t i = 0; c->layer_experts && i < c->layers; i++) sparse += c->layer_experts[i];
+    return sparse < c->layers;
+}
+
 void dk_block_plan(dk_arena *arena, const dk_model *model, int64_t rows, int32_t backward, dk_block *block)
 {
     const dk_config *c = &model->config;
@@ -75,8 +77,10 @@ void dk_block_plan(dk_arena *arena, const dk_model *model, int64_t rows, int32_t
     if (c->qk_norm) block->pre_norm = dk_arena_2d(arena, real, rows, wide);
     block->attended = dk_arena_2d(arena, real, rows, q);
     block->residual = dk_arena_2d(arena, real, rows, c->hidden_size);
-    block->up = dk_arena_2d(arena, real, rows, (c->gated ? 2 : 1) * c->intermediate_size);
-    block->active = dk_arena_2d(arena, real, rows, c->intermediate_size);
+    if (has_dense_layers(c)) {
+        block->up = dk_arena_2d(arena, real, rows, (c->gated ? 2 : 1) * c->intermediate_size);
+        block->active = dk_arena_2d(arena, real, rows, c->intermediate_size);
+    }
     block->mlp_normed = block->normed;
     plan_post_norms(arena, model, rows, backward, block);
     if (!backward) return;
@@ -95,6 +99,7 @@ void dk_workset_plan(dk_arena *arena, const dk_model *model, int64_t rows, int32
     dk_dtype real = arena->backend->real;
     int64_t q = c->heads * c->head_dim;
     set->branch = dk_arena_2d(arena, real, rows, c->hidden_size);
+    dk_routing_plan(arena, model, rows, &set->routing);
     if (!backward) return;
     set->dqkv = dk_arena_2d(arena, real, rows, q + 2 * c->kv_heads * c->head_dim);
     set->dattended = dk_arena_2d(arena, real, rows, q);
@@ -230,6 +235,7 @@ void dk_block_expand(const dk_workset *set, const dk_block *block, int64_t layer
         ops->norm(set->queue, &norm, c->parallel ? x : residual, dk_used_rows(set, block->mlp_normed),
                   dk_used_rows(set, block->mlp_stats));
     }
+    if (w->experts) return; /* what is inside them is theirs */
     ops->linear_forward(set->queue, w->up_linear, set->precision, expanded(set, block, w), up);
     ops->glu(set->queue, c->activation, gate_of(c, up), up_of(c, up), dk_used_rows(set, block->active));
 }
@@ -237,6 +243,10 @@ void dk_block_expand(const dk_workset *set, const dk_block *block, int64_t layer
 static void contract(const dk_workset *set, const dk_block *block, int64_t layer)
 {
     const dk_layer *w = &set->model->layers[layer];
+    if (w->experts) {
+        dk_experts_forward(set, layer, expanded(set, block, w), dk_used_rows(set, set->branch));
+        return;
+    }
     run_branch(set, w->down_linear, dk_used_rows(set, block->active), w->mlp_post_norm, block->mlp_out,
                block->mlp_out_stats);
 }

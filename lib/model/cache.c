@@ -54,6 +54,7 @@ static int32_t allocate(dk_cache *cache, dk_error *err)
     DK_TRY(dk_new(cache->host, layers, &cache->keys, err));
     DK_TRY(dk_new(cache->host, layers, &cache->values, err));
     DK_TRY(dk_new(cache->host, n, &cache->planned, err));
+    DK_TRY(dk_routing_create(cache->model, cache->max_rows, &cache->set.routing, err));
     DK_TRY(dk_new(cache->host, n + 1, &cache->offsets, err));
     DK_TRY(dk_new(cache->host, n, &cache->of, err));
     DK_TRY(dk_new(cache->host, n, &cache->count, err));
@@ -122,6 +123,7 @@ void dk_cache_free(dk_cache *cache)
 {
     if (!cache) return;
     dk_rotation_free(cache->model->backend, &cache->set.rotation);
+    dk_routing_free(cache->model, &cache->set.routing);
     dk_arena_free(&cache->arena);
     dk_queue_close(&cache->queue);
     dk_free(cache->host, cache->keys);

@@ -305,6 +305,7 @@ static int32_t read_all(dk_host *host, const reader *in, dk_error *err)
     DK_TRY(read_scales(in, err));
     if (!in->row->learned_positions) DK_TRY(dk_config_read_rope(host, in->doc, in->row, in->config, err));
     DK_TRY(dk_config_read_windows(host, in->doc, in->row, in->config, err));
+    if (in->row->has & DK_HAS_EXPERTS) DK_TRY(dk_config_read_experts(host, in->doc, in->row, in->config, err));
     in->config->bos = read_id(in, "bos_token_id", in->row->bos);
     in->config->pad = read_id(in, "pad_token_id", -1);
     DK_TRY(read_stops(host, in, err));
@@ -338,6 +339,7 @@ void dk_config_free(dk_host *host, dk_config *config)
     }
     dk_free(host, config->window);
     dk_free(host, config->layer_rope);
+    dk_free(host, config->layer_experts);
     dk_free(host, config->json);
     dk_free(host, config->stops);
     dk_strbuf_free(&config->notes);

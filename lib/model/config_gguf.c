@@ -226,6 +226,25 @@ out:
     return rc;
 }
 
+/* Chosen weights add up to 1, and every layer has experts: there are no keys for anything else. */
+static int32_t put_experts(source *in, dk_error *err)
+{
+    int64_t experts = 0, used = 0, inner = 0;
+    int32_t rc;
+    DK_TRY(get_size(in, "expert_count", 0, &experts, err));
+    DK_TRY(get_size(in, "expert_used_count", 0, &used, err));
+    put_i64(in, in->row->has & DK_HAS_DENSE_LAYERS ? "num_experts" : "num_local_experts", experts);
+    put_i64(in, "num_experts_per_tok", used);
+    if (!(in->row->has & DK_HAS_DENSE_LAYERS)) goto out;
+    DK_TRY(get_uniform(in, "feed_forward_length", 0, &inner, err));
+    DK_TRY(get_uniform(in, "expert_feed_forward_length", inner / used ? inner / used : 1, &inner, err));
+    put_i64(in, "moe_intermediate_size", inner);
+    put_bool(in, "norm_topk_prob", 1);
+    put_i64(in, "decoder_sparse_step", 1);
+out:
+    return rc;
+}
+
 /* Without the key, a second norm is what tells. */
 static int32_t put_parallel(source *in, dk_error *err)
 {
@@ -255,6 +274,7 @@ static int32_t put_features(source *in, int64_t head_dim, dk_error *err)
     DK_TRY(dk_metadata_i64(in->file, key_of(in, "attention.sliding_window", key), 0, INT32_MAX, 0, &window, err));
     if ((in->row->window == DK_WINDOW_ALL || in->row->window == DK_WINDOW_PATTERN) && window)
         put_i64(in, "sliding_window", window);
+    if (in->row->has & DK_HAS_EXPERTS) DK_TRY(put_experts(in, err));
     if (in->row->has & DK_HAS_MULTIPLIERS) DK_TRY(put_multipliers(in, head_dim, err));
     if (in->row->has & DK_HAS_SOFTCAPS) DK_TRY(put_softcaps(in, head_dim, err));
     if (in->row->window == DK_WINDOW_UPPER && window)
@@ -457,17 +477,20 @@ out:
 static int32_t find_row(dk_host *host, const dk_checkpoint *file, const dk_architecture **out, dk_error *err)
 {
     char *name = NULL;
-    int64_t window = 0;
+    int64_t window = 0, experts = 0;
     int32_t rc;
     DK_TRY(dk_metadata_text(file, "general.architecture", &name, err));
     if (!name)
         DK_TRY(dk_fail(err, DK_E_FORMAT, "%s: has no metadata key 'general.architecture'", dk_checkpoint_path(file)));
     *out = dk_architecture_find_gguf(name);
     if (!*out) DK_TRY(dk_fail_architecture(dk_checkpoint_path(file), "general.architecture", name, err));
-    /* Mistral is called llama in GGUF; the window is what tells it apart. */
-    if (!strcmp(name, "llama"))
+    /* Mistral and Mixtral are called llama in GGUF; the window and the experts are what tells them apart. */
+    if (!strcmp(name, "llama")) {
         DK_TRY(dk_metadata_i64(file, "llama.attention.sliding_window", 0, INT32_MAX, 0, &window, err));
+        DK_TRY(dk_metadata_i64(file, "llama.expert_count", 0, INT32_MAX, 0, &experts, err));
+    }
     if (window) *out = dk_architecture_find("mistral");
+    if (experts) *out = dk_architecture_find("mixtral");
 out:
     dk_free(host, name);
     return rc;

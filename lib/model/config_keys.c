@@ -21,6 +21,8 @@ typedef enum { /* which families read a key */
                BY_LOCAL_ROPE,
                BY_PATTERN,
                BY_PARALLEL,
+               BY_EXPERTS,
+               BY_DENSE_LAYERS,
                BY_QKV_BIAS_KEY
 } reader;
 static const struct {
@@ -64,6 +66,13 @@ static const struct {
     {"rope_local_base_freq", BY_LOCAL_ROPE},
     {"use_parallel_residual", BY_PARALLEL},
     {"use_qkv_bias", BY_QKV_BIAS_KEY},
+    {"num_experts", BY_EXPERTS},
+    {"num_local_experts", BY_EXPERTS},
+    {"num_experts_per_tok", BY_EXPERTS},
+    {"moe_intermediate_size", BY_DENSE_LAYERS},
+    {"norm_topk_prob", BY_DENSE_LAYERS},
+    {"decoder_sparse_step", BY_DENSE_LAYERS},
+    {"mlp_only_layers", BY_DENSE_LAYERS},
     {"sliding_window_pattern", BY_PATTERN},
     {"_sliding_window_pattern", BY_PATTERN},
 };
@@ -86,6 +95,8 @@ static const struct {
     {"num_local_experts", 0},
     {"num_experts", 0},
     {"n_routed_experts", 0},
+    {"n_shared_experts", 0},
+    {"shared_expert_intermediate_size", 0},
     {"no_rope_layers", 0},
     {"attention_chunk_size", 0},
     {"kv_lora_rank", 0},
@@ -110,7 +121,8 @@ static const struct {
     {"scale_depth", 0},
 };
 
-/* Notes of the program that saved the file, labels of classifiers, dropout, and defaults of generation. */
+/* Notes of the program that saved the file, labels of classifiers, dropout and losses of routers (of training alone),
+ * and defaults of generation. */
 static const char *const irrelevant[] = {
     "_attn_implementation",
     "_attn_implementation_autoset",
@@ -153,6 +165,7 @@ static const char *const irrelevant[] = {
     "num_return_sequences",
     "output_attentions",
     "output_hidden_states",
+    "output_router_logits",
     "output_scores",
     "prefix",
     "pretraining_tp",
@@ -163,6 +176,8 @@ static const char *const irrelevant[] = {
     "resid_pdrop",
     "return_dict",
     "return_dict_in_generate",
+    "router_aux_loss_coef",
+    "router_jitter_noise",
     "sep_token_id",
     "summary_activation",
     "summary_first_dropout",
@@ -204,7 +219,8 @@ static int32_t reads(const dk_architecture *row, reader by)
     case BY_UPPER_WINDOWED:
         return row->window == DK_WINDOW_UPPER;
     case BY_SWITCHED_WINDOW:
-        return row->window == DK_WINDOW_UPPER || row->window == DK_WINDOW_UNROTATED;
+        return row->window == DK_WINDOW_UPPER || row->window == DK_WINDOW_UNROTATED ||
+               row->window == DK_WINDOW_SWITCHED;
     case BY_IN_OUT:
         return row->in_out;
     case BY_MULTIPLIERS:
@@ -219,6 +235,10 @@ static int32_t reads(const dk_architecture *row, reader by)
         return (row->has & DK_HAS_PARALLEL) != 0;
     case BY_QKV_BIAS_KEY:
         return row->bias == DK_BIAS_QKV_KEY;
+    case BY_EXPERTS:
+        return (row->has & DK_HAS_EXPERTS) != 0;
+    case BY_DENSE_LAYERS:
+        return (row->has & DK_HAS_DENSE_LAYERS) != 0;
     case BY_PATTERN:
         return (row->has & DK_HAS_PATTERN) != 0;
     }

@@ -23,7 +23,7 @@ static int32_t apply_layer_types(const dk_document *doc, const dk_architecture *
             return dk_fail(err, DK_E_MISMATCH,
                            "%s: layer_types[%lld] is sliding_attention, but no sliding window is in use", name,
                            (long long)i);
-        if (row->window == DK_WINDOW_ALL && window && !slides)
+        if ((row->window == DK_WINDOW_ALL || row->window == DK_WINDOW_SWITCHED) && window && !slides)
             return dk_fail(err, DK_E_MISMATCH,
                            "%s: layer_types[%lld] is full_attention, but every layer of a %s model has the window of "
                            "sliding_window; set that to null or take layer_types out",

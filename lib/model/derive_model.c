@@ -136,7 +136,8 @@ static int32_t move_parameter(mover *m, int64_t index, dk_error *err)
 {
     const dk_planned *plan = dk_model_plan(m->to, index), *source_plan;
     const int64_t layer = plan->layer < 0 ? 0 : plan->layer;
-    const dk_parameter *source = *dk_model_slot(m->from, plan->slot, plan->layer < 0 ? -1 : m->keep->layers[layer]);
+    const dk_parameter *source =
+        *dk_model_slot(m->from, plan->slot, plan->layer < 0 ? -1 : m->keep->layers[layer], plan->expert);
     const dk_config *c = &m->from->config;
     dk_view value;
     int32_t rc;
@@ -268,6 +269,7 @@ static int32_t derive(const dk_model *from, dk_backend *backend, const dk_keep *
     int32_t rc;
     dk_config config = {0};
     dk_model *model = NULL;
+    if (from->config.experts) DK_TRY(dk_fail_experts(&from->config, err));
     DK_TRY(check_keep(from, keep, err));
     DK_TRY(derive_config(backend->host, &from->config, keep, &config, err));
     DK_TRY(dk_model_new(backend, &config, 1, &model, err));

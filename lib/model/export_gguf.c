@@ -39,7 +39,7 @@ static int32_t has_vocabulary_rows(const exporter *in, int64_t parameter)
 
 static dk_dtype type_of(const exporter *in, int64_t parameter, int32_t rank, int64_t width)
 {
-    if (rank == 1) return DK_F32;
+    if (rank == 1 || dk_model_plan(in->model, parameter)->slot->rows == DK_DIM_EXPERTS) return DK_F32; /* routers too */
     if (dk_dtype_size(in->dtype)) return in->dtype;
     if (&in->model->parameters[parameter] == in->model->positions) return DK_F32;
     if (width % dk_dtype_find(in->dtype)->block == 0) return in->dtype;
@@ -56,6 +56,11 @@ static dk_tensor_spec spec_of(const exporter *in, int64_t parameter)
     }
     if (has_vocabulary_rows(in, parameter)) out.shape[0] += in->parts.added;
     out.dtype = type_of(in, parameter, out.rank, out.shape[1]);
+    if (plan->expert < 0) return out;
+    out.rank = 3;
+    out.shape[2] = out.shape[1];
+    out.shape[1] = out.shape[0];
+    out.shape[0] = in->model->config.experts;
     return out;
 }
 
@@ -80,10 +85,10 @@ static int32_t list_tensors(exporter *in, dk_error *err)
     DK_TRY(dk_new(model->host, model->parameter_count + EXTRAS, &in->specs, err));
     DK_TRY(dk_new(model->host, model->parameter_count + EXTRAS, &in->parameters, err));
     for (int64_t i = 0; i < model->parameter_count; i++) {
-        in->specs[i] = spec_of(in, i);
-        in->parameters[i] = i;
+        if (dk_model_plan(model, i)->expert > 0) continue; /* in one tensor with the first */
+        in->specs[in->count] = spec_of(in, i);
+        in->parameters[in->count++] = i;
     }
-    in->count = model->parameter_count;
     if (model->config.tied && dk_architecture_find(model->config.architecture)->gguf_rules & DK_GGUF_HEAD) {
         in->parameters[in->count] = model->embedding - model->parameters;
         in->specs[in->count] = spec_of(in, model->embedding - model->parameters);
@@ -103,8 +108,8 @@ static int32_t note_others(const exporter *in, dk_dtype other, dk_strbuf *notes,
     dk_strbuf names;
     dk_strbuf_init(&names, in->model->host);
     for (int64_t i = 0; i < in->count; i++) {
-        matrices += in->specs[i].rank == 2;
-        if (in->specs[i].rank != 2 || in->specs[i].dtype != other) continue;
+        matrices += in->specs[i].rank > 1;
+        if (in->specs[i].rank == 1 || in->specs[i].dtype != other) continue;
         dk_strbuf_printf(&names, "%s%s", found++ ? ", " : "", in->specs[i].name);
     }
     if (found)
@@ -231,14 +236,28 @@ static void narrow_body(void *context, int64_t begin, int64_t end)
     }
 }
 
+/* Entries of a tensor as floats; those of experts, whose parameters follow each other, in turn. */
+static int32_t read_floats(exporter *in, int64_t index, int64_t first, int64_t count, dk_error *err)
+{
+    const dk_parameter *parameter = &in->model->parameters[in->parameters[index]];
+    const int64_t most = DK_STAGE_BYTES / 4, each = dk_view_count(&in->value);
+    int32_t rc = DK_OK;
+    for (int64_t at = 0; at < count;) {
+        int64_t expert = (first + at) / each, inside = (first + at) % each, n = count - at < most ? count - at : most;
+        if (n > each - inside) n = each - inside;
+        DK_TRY(dk_stage_read(&in->stage, expert ? parameter[expert].value : in->value, inside, n, DK_F32,
+                             in->floats + at, err));
+        at += n;
+    }
+out:
+    return rc;
+}
+
 static int32_t narrow_piece(exporter *in, int64_t index, int64_t first, int64_t count, void *out, dk_error *err)
 {
     int32_t rc;
     narrow_work work = {.dtype = in->specs[index].dtype, .from = in->floats, .to = out, .piece = 4096, .count = count};
-    int64_t most = DK_STAGE_BYTES / 4;
-    for (int64_t at = 0; at < count; at += most)
-        DK_TRY(dk_stage_read(&in->stage, in->value, first + at, count - at < most ? count - at : most, DK_F32,
-                             in->floats + at, err));
+    DK_TRY(read_floats(in, index, first, count, err));
     if (dk_model_plan(in->model, in->parameters[index])->slot->layout == DK_GGUF_SHIFTED)
         for (int64_t i = 0; i < count; i++) in->floats[i] += (float)in->model->config.norm_offset;
     dk_parallel_for(in->model->host, (count + work.piece - 1) / work.piece, 1, narrow_body, &work);

@@ -117,13 +117,22 @@ static const char *unsaid_rope(const dk_config *c, const dk_architecture *row)
     return NULL;
 }
 
+static const char *unsaid_experts(const dk_config *c, const dk_architecture *row)
+{
+    int64_t count = 0, window = 0;
+    for (int64_t i = 0; c->layer_experts && i < c->layers; i++) count += c->layer_experts[i];
+    if (row->has & DK_HAS_EXPERTS && count != c->layers) return "layers without experts";
+    if (row->has & DK_HAS_EXPERTS && !c->experts_alone) return "weights of experts that do not add up to 1";
+    return row->window == DK_WINDOW_SWITCHED && has_window(c, &window) ? "sliding windows" : NULL;
+}
+
 static const char *unsaid(const dk_config *c, const dk_architecture *row)
 {
     int64_t window = 0;
     const char *why = NULL;
     if (c->activation != usual_activation(row)) return "another activation than its family's";
     if (c->scale_by_layer) return "attention scores divided by the layer's number";
-    if ((why = unsaid_scales(c, row)) || (why = unsaid_rope(c, row))) return why;
+    if ((why = unsaid_scales(c, row)) || (why = unsaid_rope(c, row)) || (why = unsaid_experts(c, row))) return why;
     if (c->local_rope.kind == DK_ROPE_LINEAR) return "scaled positions of layers that slide";
     if (row->window == DK_WINDOW_PATTERN) return pattern_of(c, row) ? NULL : "sliding windows without a pattern";
     if ((row->window == DK_WINDOW_UPPER || row->window == DK_WINDOW_UNROTATED) && has_window(c, &window))
@@ -235,6 +244,9 @@ int32_t dk_gguf_put_config(dk_gguf_keys *keys, const dk_config *config, int64_t 
     if (out.row->has & DK_HAS_PARALLEL) put_bool(&out, "use_parallel_residual", config->parallel);
     if (out.row->has & DK_HAS_MULTIPLIERS) put_multipliers(&out, config);
     if (out.row->has & DK_HAS_SOFTCAPS) put_softcaps(&out, config);
+    if (out.row->has & DK_HAS_EXPERTS) put_u32(&out, "expert_count", config->experts);
+    if (out.row->has & DK_HAS_EXPERTS) put_u32(&out, "expert_used_count", config->experts_used);
+    if (out.row->has & DK_HAS_DENSE_LAYERS) put_u32(&out, "expert_feed_forward_length", config->expert_size);
     return DK_OK;
 }
 

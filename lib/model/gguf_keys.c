@@ -33,7 +33,14 @@ static const struct {
     const char *key;
     double neutral;
     uint32_t used_by; /* DK_HAS_ of the families that read it */
-} refused[] = {{"expert_count", 0, 0},
+} refused[] = {{"expert_count", 0, DK_HAS_EXPERTS},
+               {"expert_used_count", 0, DK_HAS_EXPERTS},
+               {"expert_feed_forward_length", 0, DK_HAS_DENSE_LAYERS},
+               {"expert_shared_count", 0, 0},
+               {"expert_shared_feed_forward_length", 0, 0},
+               {"expert_weights_scale", 1, 0},
+               {"expert_weights_norm", 1, 0},
+               {"expert_gating_func", 1, 0}, /* softmax */
                {"attention.scale", 0, DK_HAS_MULTIPLIERS},
                {"logit_scale", 0, DK_HAS_MULTIPLIERS},
                {"embedding_scale", 0, DK_HAS_MULTIPLIERS},

@@ -62,6 +62,10 @@ typedef struct dk_config {
     dk_qk_norm qk_norm;
     int32_t learned_positions; /* GPT-2's wpe */
     int32_t tied;              /* head = embedding */
+    /* Layers whose MLP is experts': each row goes through the experts_used that its router gives the highest logits */
+    int64_t experts, experts_used, expert_size; /* 0 = there is no such layer; expert_size: their intermediate_size */
+    int32_t experts_alone;                      /* their weights are a softmax over these alone */
+    uint8_t *layer_experts;                     /* [layers]: 1 = this one is; NULL = none */
     dk_rope_config rope, local_rope;
     double attention_scale; /* of q.k */
     /* 1, 1, 1, 0, 0 where unused */
@@ -84,6 +88,10 @@ void dk_config_free(dk_host *host, dk_config *config);
 const char *dk_architectures(void); /* "gpt2, llama, ..." for messages */
 
 /* ---- weights ---- */
+typedef struct dk_expert {
+    dk_parameter *up[2], *down;
+    dk_linear *up_linear, *down_linear;
+} dk_expert;
 typedef struct dk_layer { /* parameters of one block; NULL = absent. Fused ones stand in the first slot */
     dk_parameter *attention_norm, *attention_norm_bias;
     dk_parameter *attention_post_norm, *mlp_post_norm; /* of what a branch adds to the residual stream */
@@ -94,6 +102,9 @@ typedef struct dk_layer { /* parameters of one block; NULL = absent. Fused ones 
     dk_parameter *up[2], *up_bias[2]; /* gated: gate, up; fused_up or not gated: [0] only */
     dk_parameter *down, *down_bias;
     dk_linear *qkv_linear, *out_linear, *up_linear, *down_linear;
+    dk_parameter *router; /* [experts, hidden]; where it is there is no up and down, but */
+    dk_linear *router_linear;
+    dk_expert *experts; /* [config.experts] */
 } dk_layer;
 
 typedef struct dk_model {
@@ -106,6 +117,7 @@ typedef struct dk_model {
     dk_parameter *embedding, *positions, *final_norm, *final_norm_bias, *head, *head_bias;
     dk_linear *head_linear;
     dk_layer *layers;
+    dk_expert *experts;  /* [layers * experts]: those of layers that have some */
     int32_t trainable;   /* gradients exist */
     uint64_t file_bytes; /* size of the tensors as opened; of made ones, as F32 */
     void *state;         /* mappings and buffers: weights.c */
@@ -115,6 +127,7 @@ typedef struct dk_model_options {
     int32_t use_mmap;  /* frozen weights stay mapped in their file dtype */
     int32_t trainable; /* fp32 masters (real of the backend); gradients come with dk_model_add_gradients */
 } dk_model_options;
+/* A model with experts is run and saved alone: what is trainable, and copies of parts of it, are refused. */
 /* path: HF folder or GGUF file. Config and weights must agree, tensor by tensor; extra or missing ones are named. */
 int32_t dk_model_open(dk_backend *backend, const char *path, const dk_model_options *options, dk_model **out,
                       dk_error *err);

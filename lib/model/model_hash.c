@@ -46,6 +46,7 @@ static void put_config(const dk_config *config, dk_strbuf *out)
         put_f64(out, config->local_rope.factor);
     }
     if (config->parallel) put_i64(out, 1);
+    if (config->experts) put_i64(out, config->experts_used * 2 + config->experts_alone);
     if (rope->query_scale != 0) put_f64(out, rope->query_scale);
     for (int64_t i = 0; rope->short_factors && i < rope->dims / 2; i++) {
         put_f64(out, rope->short_factors[i]);

@@ -10,9 +10,9 @@ typedef struct loader {
     const dk_checkpoint *checkpoint;
     const dk_architecture *row;
     int32_t gguf;
-    const dk_tensor **sources; /* [parameter_count] */
-    uint8_t *used;             /* [tensors of the checkpoint] */
-    dk_dtype *dtypes;          /* [parameter_count]; 0 = mapped */
+    dk_source *sources; /* [parameter_count] */
+    uint8_t *used;      /* [tensors of the checkpoint] */
+    dk_dtype *dtypes;   /* [parameter_count]; 0 = mapped */
     dk_buffer **files;
     dk_queue queue;
 } loader;
@@ -21,7 +21,7 @@ typedef struct loader {
 static int32_t is_supported(const loader *in, const dk_tensor *tensor)
 {
     if (tensor->dtype == DK_F32 || tensor->dtype == DK_F16 || tensor->dtype == DK_BF16) return 1;
-    return dk_dtype_size(tensor->dtype) == 0 && tensor->rank == 2 && in->model->backend->reads >> tensor->dtype & 1;
+    return dk_dtype_size(tensor->dtype) == 0 && tensor->rank >= 2 && in->model->backend->reads >> tensor->dtype & 1;
 }
 
 static int32_t fail_type(const loader *in, const dk_tensor *tensor, dk_error *err)
@@ -43,21 +43,6 @@ static dk_gguf_layout layout_of(const loader *in, int64_t parameter)
 }
 
 /* ---- which tensor is which parameter ---- */
-static const dk_tensor *find_source(const loader *in, int64_t parameter)
-{
-    const dk_planned *plan = dk_model_plan(in->model, parameter);
-    size_t prefix = strlen(in->row->prefix);
-    if (in->gguf) return dk_checkpoint_find(in->checkpoint, plan->gguf);
-    const dk_tensor *found = dk_checkpoint_find(in->checkpoint, plan->name);
-    if (!found && !strncmp(plan->name, in->row->prefix, prefix))
-        found = dk_checkpoint_find(in->checkpoint, plan->name + prefix);
-    /* Of two tied names some writers keep the head's. */
-    int32_t embedding = &in->model->parameters[parameter] == in->model->embedding;
-    if (!found && in->model->config.tied && embedding)
-        found = dk_checkpoint_find(in->checkpoint, dk_head_name(in->row));
-    return found;
-}
-
 static int32_t ends_with(const char *name, const char *end)
 {
     size_t a = strlen(name), b = strlen(end);
@@ -115,33 +100,65 @@ static int32_t fail_missing(const loader *in, const char *name, const char *said
                                                        : "; with tie_word_embeddings the embedding would stand for it");
 }
 
-static int32_t check_source(const loader *in, int64_t parameter, const dk_tensor *tensor, dk_error *err)
+/* Rows of a tensor that several parameters share. */
+static int32_t check_rows(const loader *in, int64_t parameter, dk_source source, dk_error *err)
 {
     const dk_planned *plan = dk_model_plan(in->model, parameter);
-    const char *path = dk_checkpoint_path(in->checkpoint), *said = in->gguf ? "its metadata" : "config.json";
+    const dk_tensor *tensor = source.tensor;
+    char found[DK_SHAPE_TEXT], wanted[DK_SHAPE_TEXT];
+    int64_t experts = in->model->config.experts, shape[3] = {source.rows, plan->shape[1]};
+    int32_t rank = plan->rank, same = 1;
+    if (plan->expert >= 0) {
+        rank = 3;
+        shape[0] = experts;
+        shape[1] = source.rows / experts;
+        shape[2] = plan->shape[1];
+    }
+    for (int32_t d = 0; d < rank; d++) same &= tensor->rank == rank && tensor->shape[d] == shape[d];
+    if (same) return DK_OK;
+    return dk_fail(err, DK_E_MISMATCH, "%s: tensor '%s' has shape %s, but %s asks for %s",
+                   dk_checkpoint_path(in->checkpoint), tensor->name, dk_shape_text(tensor->rank, tensor->shape, found),
+                   in->gguf ? "its metadata" : "config.json", dk_shape_text(rank, shape, wanted));
+}
+
+static int32_t check_whole(const loader *in, int64_t parameter, const dk_tensor *tensor, dk_error *err)
+{
+    const dk_planned *plan = dk_model_plan(in->model, parameter);
     char found[DK_SHAPE_TEXT], wanted[DK_SHAPE_TEXT];
     int64_t shape[2] = {plan->shape[0], plan->shape[1]};
-    if (!tensor) return fail_missing(in, in->gguf ? plan->gguf : plan->name, said, err);
     if (layout_of(in, parameter) == DK_GGUF_TRANSPOSED) {
         shape[0] = plan->shape[1];
         shape[1] = plan->shape[0];
     }
-    if (tensor->rank != plan->rank || tensor->shape[0] != shape[0] || (plan->rank == 2 && tensor->shape[1] != shape[1]))
-        return dk_fail(err, DK_E_MISMATCH, "%s: tensor '%s' has shape %s, but %s asks for %s", path, tensor->name,
-                       dk_shape_text(tensor->rank, tensor->shape, found), said,
-                       dk_shape_text(plan->rank, shape, wanted));
-    return is_supported(in, tensor) ? DK_OK : fail_type(in, tensor, err);
+    if (tensor->rank == plan->rank && tensor->shape[0] == shape[0] && (plan->rank == 1 || tensor->shape[1] == shape[1]))
+        return DK_OK;
+    return dk_fail(err, DK_E_MISMATCH, "%s: tensor '%s' has shape %s, but %s asks for %s",
+                   dk_checkpoint_path(in->checkpoint), tensor->name, dk_shape_text(tensor->rank, tensor->shape, found),
+                   in->gguf ? "its metadata" : "config.json", dk_shape_text(plan->rank, shape, wanted));
+}
+
+static int32_t check_source(const loader *in, int64_t parameter, dk_source source, dk_error *err)
+{
+    const dk_planned *plan = dk_model_plan(in->model, parameter);
+    int32_t rc;
+    if (!source.tensor)
+        return fail_missing(in, in->gguf ? plan->gguf : plan->name, in->gguf ? "its metadata" : "config.json", err);
+    DK_TRY(source.rows ? check_rows(in, parameter, source, err) : check_whole(in, parameter, source.tensor, err));
+    if (!is_supported(in, source.tensor)) rc = fail_type(in, source.tensor, err);
+out:
+    return rc;
 }
 
 static int32_t match_tensors(loader *in, dk_error *err)
 {
     for (int64_t i = 0; i < in->model->parameter_count; i++) {
-        const dk_tensor *tensor = find_source(in, i);
-        int32_t rc = check_source(in, i, tensor, err);
+        const dk_source source = dk_find_source(in->model, in->checkpoint, i);
+        int32_t rc = check_source(in, i, source, err);
         if (rc) return rc;
-        in->sources[i] = tensor;
-        in->used[tensor - dk_checkpoint_at(in->checkpoint, 0)] = 1;
-        in->model->file_bytes += tensor->bytes;
+        uint8_t *used = &in->used[source.tensor - dk_checkpoint_at(in->checkpoint, 0)];
+        in->sources[i] = source;
+        if (!*used) in->model->file_bytes += source.tensor->bytes;
+        *used = 1;
     }
     return DK_OK;
 }
@@ -173,16 +190,39 @@ static int32_t check_unused(const loader *in, dk_error *err)
 }
 
 /* ---- values ---- */
-static int32_t is_aligned(const dk_tensor *tensor)
+/* A parameter's value as the file has it. */
+typedef struct stored {
+    const uint8_t *data;
+    dk_dtype dtype;
+    int32_t rank, file;
+    int64_t shape[2], bytes;
+} stored;
+
+static stored stored_of(const loader *in, int64_t parameter)
 {
-    return (uintptr_t)tensor->data % dk_dtype_align(tensor->dtype) == 0;
+    const dk_source source = in->sources[parameter];
+    const dk_tensor *tensor = source.tensor;
+    const dk_planned *plan = dk_model_plan(in->model, parameter);
+    const int64_t *shape = source.rows ? plan->shape : tensor->shape;
+    stored out = {.data = tensor->data, .dtype = tensor->dtype, .rank = plan->rank, .file = tensor->file};
+    out.shape[0] = shape[0];
+    out.shape[1] = plan->rank == 2 ? shape[1] : 1;
+    out.bytes = dk_dtype_bytes(out.dtype, out.shape[0] * out.shape[1]);
+    out.data += dk_dtype_bytes(out.dtype, source.first * out.shape[1]);
+    return out;
 }
 
-static dk_view mapped_view(const loader *in, const dk_tensor *tensor)
+static int32_t is_aligned(const loader *in, int64_t parameter)
 {
-    const dk_mapping *map = dk_checkpoint_file(in->checkpoint, tensor->file);
-    int64_t offset = (int64_t)((const uint8_t *)tensor->data - map->data);
-    return dk_view_make(in->files[tensor->file], offset, tensor->dtype, tensor->rank, tensor->shape);
+    const stored from = stored_of(in, parameter);
+    return (uintptr_t)from.data % dk_dtype_align(from.dtype) == 0;
+}
+
+static dk_view mapped_view(const loader *in, int64_t parameter)
+{
+    const stored from = stored_of(in, parameter);
+    const dk_mapping *map = dk_checkpoint_file(in->checkpoint, from.file);
+    return dk_view_make(in->files[from.file], (int64_t)(from.data - map->data), from.dtype, from.rank, from.shape);
 }
 
 static int32_t wrap_files(loader *in, dk_error *err)
@@ -203,11 +243,10 @@ static int32_t place(loader *in, dk_error *err)
 {
     dk_model_state_of(in->model)->turned = in->gguf && !in->model->trainable && in->model->config.in_out;
     for (int64_t i = 0; i < in->model->parameter_count; i++) {
-        const dk_tensor *tensor = in->sources[i];
         if (in->model->trainable || layout_of(in, i) == DK_GGUF_SHIFTED) in->dtypes[i] = in->model->backend->real;
-        else if (layout_of(in, i) == DK_GGUF_ROTATED || layout_of(in, i) == DK_GGUF_GROUPED || !is_aligned(tensor))
-            in->dtypes[i] = tensor->dtype;
-        else in->model->parameters[i].value = mapped_view(in, tensor);
+        else if (layout_of(in, i) == DK_GGUF_ROTATED || layout_of(in, i) == DK_GGUF_GROUPED || !is_aligned(in, i))
+            in->dtypes[i] = in->sources[i].tensor->dtype;
+        else in->model->parameters[i].value = mapped_view(in, i);
     }
     return dk_model_place(in->model, in->dtypes, err);
 }
@@ -285,7 +324,7 @@ static int32_t load_turned(loader *in, int64_t parameter, dk_error *err)
 {
     int32_t rc;
     const dk_ops *ops = in->model->backend->ops;
-    dk_view from = mapped_view(in, in->sources[parameter]);
+    dk_view from = mapped_view(in, parameter);
     dk_buffer *buffer = NULL;
     DK_TRY(ops->buffer_create(in->model->backend, 4 * dk_view_count(&from), &buffer, err));
     dk_view floats = dk_view_make(buffer, 0, DK_F32, from.rank, from.shape);
@@ -302,11 +341,11 @@ static int32_t load_unaligned(loader *in, int64_t parameter, dk_error *err)
 {
     int32_t rc;
     const dk_ops *ops = in->model->backend->ops;
-    const dk_tensor *tensor = in->sources[parameter];
+    const stored value = stored_of(in, parameter);
     dk_buffer *buffer = NULL;
-    DK_TRY(ops->buffer_create(in->model->backend, (int64_t)tensor->bytes, &buffer, err));
-    dk_view from = dk_view_make(buffer, 0, tensor->dtype, tensor->rank, tensor->shape);
-    ops->copy_in(&in->queue, from, tensor->data);
+    DK_TRY(ops->buffer_create(in->model->backend, value.bytes, &buffer, err));
+    dk_view from = dk_view_make(buffer, 0, value.dtype, value.rank, value.shape);
+    ops->copy_in(&in->queue, from, value.data);
     convert_value(in, parameter, from);
     DK_TRY(dk_queue_wait(&in->queue, err));
 out:
@@ -320,10 +359,10 @@ static int32_t load_values(loader *in, dk_error *err)
     DK_TRY(dk_queue_open(&in->queue, in->model->backend, err));
     for (int64_t i = 0; i < in->model->parameter_count; i++) {
         if (!in->dtypes[i]) continue;
-        if (!is_aligned(in->sources[i])) DK_TRY(load_unaligned(in, i, err));
-        else if (layout_of(in, i) == DK_GGUF_TRANSPOSED && dk_dtype_size(in->sources[i]->dtype) == 0)
+        if (!is_aligned(in, i)) DK_TRY(load_unaligned(in, i, err));
+        else if (layout_of(in, i) == DK_GGUF_TRANSPOSED && dk_dtype_size(in->sources[i].tensor->dtype) == 0)
             DK_TRY(load_turned(in, i, err));
-        else convert_value(in, i, mapped_view(in, in->sources[i]));
+        else convert_value(in, i, mapped_view(in, i));
         if (layout_of(in, i) == DK_GGUF_SHIFTED) DK_TRY(load_shifted(in, i, err));
     }
     DK_TRY(dk_queue_wait(&in->queue, err));

@@ -155,6 +155,7 @@ static int32_t allocate(dk_pass *pass, dk_error *err)
     DK_TRY(dk_new(pass->host, taps + 1, &pass->tap, err));
     DK_TRY(dk_new(pass->host, taps + 1, &pass->tap_gradient, err));
     DK_TRY(dk_new(pass->host, pass->spec.max_rows, &pass->numbers, err));
+    DK_TRY(dk_routing_create(pass->model, pass->spec.max_rows, &pass->set.routing, err));
     DK_TRY(dk_new(pass->host, pass->spec.max_sequences + 1, &pass->offsets, err));
     if (taps) memcpy(pass->taps, pass->spec.taps, (size_t)taps * sizeof *pass->taps);
     pass->spec.taps = pass->taps;
@@ -214,6 +215,7 @@ void dk_pass_free(dk_pass *pass)
 {
     if (!pass) return;
     dk_rotation_free(pass->model->backend, &pass->set.rotation);
+    dk_routing_free(pass->model, &pass->set.routing);
     dk_arena_free(&pass->arena);
     dk_queue_close(&pass->queue);
     dk_free(pass->host, pass->x);
@@ -232,7 +234,7 @@ int64_t dk_pass_bytes(const dk_pass_spec *spec, const dk_model *model)
     begin(&pass, model, spec);
     plan(&pass, &pass.arena);
     int64_t bytes = pass.arena.used + spec->max_rows * (int64_t)sizeof *pass.numbers +
-                    spec->max_sequences * (int64_t)sizeof *pass.offsets;
+                    spec->max_sequences * (int64_t)sizeof *pass.offsets + dk_routing_bytes(model, spec->max_rows);
     return bytes + dk_rotation_bytes(model->backend, &model->config, pass.max_length);
 }
 

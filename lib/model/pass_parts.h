@@ -38,6 +38,20 @@ typedef struct dk_block {
     dk_view attention_out, attention_out_stats, mlp_out, mlp_out_stats;
 } dk_block;
 
+/* Scratch of layers with experts, and which rows go to which: slot r*used + i is the i-th choice of row r. */
+typedef struct dk_routing {
+    dk_view logits, chosen, weights;   /* [r, experts], I32 [r, used], [r, used] */
+    dk_view slots, rows, sorted;       /* expert by expert: I32 [r*used] twice, their weights [r*used, 1] */
+    dk_view input, up, active, output; /* of one expert: [r, hidden], [r, gate|up], [r, expert_size], [r, hidden] */
+    int32_t *numbers;                  /* [3, r*used]: chosen, slots and rows on their way out and in */
+    int64_t *first;                    /* [experts + 1]: where an expert's slots begin */
+} dk_routing;
+/* The views, and the host's part; nothing where no layer has experts. */
+void dk_routing_plan(dk_arena *arena, const dk_model *model, int64_t rows, dk_routing *routing);
+int32_t dk_routing_create(const dk_model *model, int64_t rows, dk_routing *routing, dk_error *err);
+void dk_routing_free(const dk_model *model, dk_routing *routing);
+int64_t dk_routing_bytes(const dk_model *model, int64_t rows); /* of the host's part */
+
 typedef struct dk_workset { /* what the forward and backward of any block work with */
     const dk_model *model;
     dk_queue *queue;
@@ -49,6 +63,7 @@ typedef struct dk_workset { /* what the forward and backward of any block work w
     dk_view branch;                        /* [r, hidden] scratch: a branch's output, or a gradient inside it */
     dk_view dqkv, dup, dattended, dactive; /* scratch of backward */
     dk_view dout;                          /* [r, hidden] the same, behind the branches' norms; absent without them */
+    dk_routing routing;
 } dk_workset;
 
 /* Views from an arena (twice: to measure, to have). */
@@ -70,6 +85,9 @@ void dk_block_recompute(const dk_workset *set, const dk_block *block, int64_t la
  * k and v; absent views where there are none. */
 void dk_block_backward(const dk_workset *set, const dk_block *block, int64_t layer, dk_view x, dk_view dx,
                        const dk_view taps[3], int32_t want_input);
+
+/* The MLP of a layer with experts: [r, hidden] -> [r, hidden]. */
+void dk_experts_forward(const dk_workset *set, int64_t layer, dk_view x, dk_view y);
 
 dk_view dk_qkv_part(const dk_config *config, dk_view qkv, int32_t part); /* 0 q, 1 k, 2 v as [rows, heads, head_dim] */
 dk_view dk_used_rows(const dk_workset *set, dk_view view);               /* the rows in use; absent stays absent */

@@ -5,19 +5,20 @@
 #include <string.h>
 
 /* One line for each tensor: HF name, GGUF name, owner, when, shape, fresh value, GGUF layout. */
-#define MATRIX(name, gguf, owner, field, when, rows, columns, layout)                                           \
-    {                                                                                                           \
-        name, gguf, offsetof(owner, field), PER_LAYER_##owner, DK_WHEN_##when, DK_DIM_##rows, DK_DIM_##columns, \
-            DK_INIT_NORMAL, DK_GGUF_##layout                                                                    \
+#define MATRIX(name, gguf, owner, field, when, rows, columns, layout)                                       \
+    {                                                                                                       \
+        name, gguf, offsetof(owner, field), OWNER_##owner, DK_WHEN_##when, DK_DIM_##rows, DK_DIM_##columns, \
+            DK_INIT_NORMAL, DK_GGUF_##layout                                                                \
     }
-#define VECTOR(name, gguf, owner, field, when, rows, init, layout)                                         \
-    {                                                                                                      \
-        name, gguf, offsetof(owner, field), PER_LAYER_##owner, DK_WHEN_##when, DK_DIM_##rows, DK_DIM_NONE, \
-            DK_INIT_##init, DK_GGUF_##layout                                                               \
+#define VECTOR(name, gguf, owner, field, when, rows, init, layout)                                                     \
+    {                                                                                                                  \
+        name, gguf, offsetof(owner, field), OWNER_##owner, DK_WHEN_##when, DK_DIM_##rows, DK_DIM_NONE, DK_INIT_##init, \
+            DK_GGUF_##layout                                                                                           \
     }
 #define NORM(name, gguf, owner, field, when, rows) VECTOR(name, gguf, owner, field, when, rows, ONE, SHIFTED)
-#define PER_LAYER_dk_model 0
-#define PER_LAYER_dk_layer 1
+#define OWNER_dk_model DK_OF_MODEL
+#define OWNER_dk_layer DK_OF_LAYER
+#define OWNER_dk_expert DK_OF_EXPERT
 #define LLAMA(part) "model.layers.%d." part
 #define GPT2(part) "transformer.h.%d." part
 #define BLK(part) "blk.%d." part
@@ -47,15 +48,21 @@
 #define LLAMA_HEAD_NORMS(dim_q, dim_k)                                                                   \
     NORM(LLAMA("self_attn.q_norm.weight"), BLK("attn_q_norm.weight"), dk_layer, q_norm, QK_NORM, dim_q), \
         NORM(LLAMA("self_attn.k_norm.weight"), BLK("attn_k_norm.weight"), dk_layer, k_norm, QK_NORM, dim_k)
-#define LLAMA_GATE_UP                                                                                            \
-    MATRIX(LLAMA("mlp.gate_proj.weight"), BLK("ffn_gate.weight"), dk_layer, up[0], ALWAYS, INNER, HIDDEN, SAME), \
-        MATRIX(LLAMA("mlp.up_proj.weight"), BLK("ffn_up.weight"), dk_layer, up[1], ALWAYS, INNER, HIDDEN, SAME)
+#define LLAMA_GATE_UP                                                                                           \
+    MATRIX(LLAMA("mlp.gate_proj.weight"), BLK("ffn_gate.weight"), dk_layer, up[0], DENSE, INNER, HIDDEN, SAME), \
+        MATRIX(LLAMA("mlp.up_proj.weight"), BLK("ffn_up.weight"), dk_layer, up[1], DENSE, INNER, HIDDEN, SAME)
 #define LLAMA_DOWN \
-    MATRIX(LLAMA("mlp.down_proj.weight"), BLK("ffn_down.weight"), dk_layer, down, ALWAYS, HIDDEN, INNER, SAME)
+    MATRIX(LLAMA("mlp.down_proj.weight"), BLK("ffn_down.weight"), dk_layer, down, DENSE, HIDDEN, INNER, SAME)
 #define LLAMA_MLP_BIAS                                                                                            \
     VECTOR(LLAMA("mlp.gate_proj.bias"), BLK("ffn_gate.bias"), dk_layer, up_bias[0], MLP_BIAS, INNER, ZERO, SAME), \
         VECTOR(LLAMA("mlp.up_proj.bias"), BLK("ffn_up.bias"), dk_layer, up_bias[1], MLP_BIAS, INNER, ZERO, SAME), \
         VECTOR(LLAMA("mlp.down_proj.bias"), BLK("ffn_down.bias"), dk_layer, down_bias, MLP_BIAS, HIDDEN, ZERO, SAME)
+
+#define EXPERTS(gate, up_name, down_name)                                                                   \
+    MATRIX(LLAMA(gate), BLK("ffn_gate_exps.weight"), dk_expert, up[0], EXPERTS, EXPERT, HIDDEN, SAME),      \
+        MATRIX(LLAMA(up_name), BLK("ffn_up_exps.weight"), dk_expert, up[1], EXPERTS, EXPERT, HIDDEN, SAME), \
+        MATRIX(LLAMA(down_name), BLK("ffn_down_exps.weight"), dk_expert, down, EXPERTS, HIDDEN, EXPERT, SAME)
+#define ROUTER(name) MATRIX(LLAMA(name), BLK("ffn_gate_inp.weight"), dk_layer, router, EXPERTS, EXPERTS, HIDDEN, SAME)
 
 /* ---- the families ---- */
 static const dk_slot dk_llama_slots_at[] = {
@@ -63,6 +70,32 @@ static const dk_slot dk_llama_slots_at[] = {
     LLAMA_GATE_UP, LLAMA_DOWN,       LLAMA_MLP_BIAS,
 };
 TABLE(dk_llama_slots);
+
+static const dk_slot dk_mixtral_slots_at[] = {
+    LLAMA_TRUNK,
+    LLAMA_INPUT_NORM,
+    LLAMA_PROJECTIONS,
+    LLAMA_OUT,
+    LLAMA_MLP_NORM,
+    ROUTER("block_sparse_moe.gate.weight"),
+    EXPERTS("block_sparse_moe.experts.%d.w1.weight", "block_sparse_moe.experts.%d.w3.weight",
+            "block_sparse_moe.experts.%d.w2.weight"),
+};
+TABLE(dk_mixtral_slots);
+
+static const dk_slot dk_qwen3_moe_slots_at[] = {
+    LLAMA_TRUNK,
+    LLAMA_INPUT_NORM,
+    LLAMA_PROJECTIONS,
+    LLAMA_HEAD_NORMS(HEAD, HEAD),
+    LLAMA_OUT,
+    LLAMA_MLP_NORM,
+    LLAMA_GATE_UP,
+    LLAMA_DOWN,
+    ROUTER("mlp.gate.weight"),
+    EXPERTS("mlp.experts.%d.gate_proj.weight", "mlp.experts.%d.up_proj.weight", "mlp.experts.%d.down_proj.weight"),
+};
+TABLE(dk_qwen3_moe_slots);
 
 /* Norms stand behind the branches, none before them. */
 static const dk_slot dk_olmo2_slots_at[] = {
@@ -184,8 +217,9 @@ static const dk_slot dk_gpt2_slots_at[] = {
 TABLE(dk_gpt2_slots);
 
 /* ---- tensors ---- */
-int32_t dk_slot_present(const dk_slot *slot, const dk_config *config)
+int32_t dk_slot_present(const dk_slot *slot, const dk_config *config, int64_t layer)
 {
+    int32_t of_experts = config->layer_experts && layer >= 0 && config->layer_experts[layer];
     switch (slot->when) {
     case DK_WHEN_ALWAYS:
         return 1;
@@ -199,6 +233,10 @@ int32_t dk_slot_present(const dk_slot *slot, const dk_config *config)
         return config->mlp_bias;
     case DK_WHEN_SEQUENTIAL:
         return !config->parallel;
+    case DK_WHEN_DENSE:
+        return !of_experts;
+    case DK_WHEN_EXPERTS:
+        return of_experts;
     case DK_WHEN_QK_NORM:
         return config->qk_norm != DK_QK_NORM_NONE;
     }
@@ -229,6 +267,10 @@ int64_t dk_dim_size(dk_dim dim, const dk_config *config)
         return config->intermediate_size;
     case DK_DIM_GATE_UP:
         return 2 * config->intermediate_size;
+    case DK_DIM_EXPERTS:
+        return config->experts;
+    case DK_DIM_EXPERT:
+        return config->expert_size;
     }
     return 0;
 }
@@ -236,14 +278,22 @@ int64_t dk_dim_size(dk_dim dim, const dk_config *config)
 const char *dk_head_name(const dk_architecture *row)
 {
     for (int32_t i = 0; i < row->slots->count; i++)
-        if (!row->slots->at[i].per_layer && row->slots->at[i].offset == offsetof(dk_model, head))
+        if (row->slots->at[i].owner == DK_OF_MODEL && row->slots->at[i].offset == offsetof(dk_model, head))
             return row->slots->at[i].name;
     return "lm_head.weight";
 }
 
-void dk_slot_name(const char *pattern, int64_t layer, char *out, size_t size)
+void dk_slot_name(const char *pattern, int64_t layer, int64_t expert, char *out, size_t size)
 {
-    const char *place = strstr(pattern, "%d");
-    if (place) snprintf(out, size, "%.*s%lld%s", (int)(place - pattern), pattern, (long long)layer, place + 2);
-    else snprintf(out, size, "%s", pattern);
+    const int64_t numbers[2] = {layer, expert};
+    size_t used = 0;
+    for (int i = 0; i < 2; i++) {
+        const char *place = strstr(pattern, "%d");
+        if (!place) break;
+        used += (size_t)snprintf(out + used, size - used, "%.*s%lld", (int)(place - pattern), pattern,
+                                 (long long)numbers[i]);
+        pattern = place + 2;
+        if (used >= size) return;
+    }
+    snprintf(out + used, size - used, "%s", pattern);
 }

@@ -1,4 +1,4 @@
-/* Tokens on their way in: what a ragged batch must be, and its rows before the first block. */
+/* Tokens on their way in: what a ragged batch must be, and its rows before the first block; which rows are in use. */
 #include "model/pass_parts.h"
 
 int32_t dk_check_tokens(const dk_config *config, const dk_tokens *tokens, dk_error *err)
@@ -19,6 +19,11 @@ int32_t dk_check_tokens(const dk_config *config, const dk_tokens *tokens, dk_err
                                (long long)(i - first), (long long)s, (int)tokens->ids[i], (long long)vocab);
     }
     return DK_OK;
+}
+
+dk_view dk_used_rows(const dk_workset *set, dk_view view)
+{
+    return dk_view_present(view) ? dk_view_rows(view, 0, set->rows) : view;
 }
 
 void dk_embed_rows(const dk_workset *set, dk_view ids, dk_view x)

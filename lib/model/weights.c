@@ -8,39 +8,72 @@
 static int64_t count_parameters(const dk_architecture *row, const dk_config *config)
 {
     int64_t count = 0;
-    for (int32_t i = 0; i < row->slots->count; i++)
-        if (dk_slot_present(&row->slots->at[i], config)) count += row->slots->at[i].per_layer ? config->layers : 1;
+    for (int32_t i = 0; i < row->slots->count; i++) {
+        const dk_slot *slot = &row->slots->at[i];
+        int64_t each = slot->owner == DK_OF_EXPERT ? config->experts : 1;
+        for (int64_t layer = 0; layer < (slot->owner == DK_OF_MODEL ? 1 : config->layers); layer++)
+            if (dk_slot_present(slot, config, layer)) count += each;
+    }
     return count;
 }
 
-dk_parameter **dk_model_slot(const dk_model *model, const dk_slot *slot, int64_t layer)
+dk_parameter **dk_model_slot(const dk_model *model, const dk_slot *slot, int64_t layer, int64_t expert)
 {
-    char *owner = slot->per_layer ? (char *)&model->layers[layer] : (char *)(uintptr_t)model;
+    char *owner = (char *)(uintptr_t)model;
+    if (slot->owner == DK_OF_LAYER) owner = (char *)&model->layers[layer];
+    if (slot->owner == DK_OF_EXPERT) owner = (char *)&model->layers[layer].experts[expert];
     return (dk_parameter **)(void *)(owner + slot->offset);
 }
 
-static void plan_one(dk_model *model, const dk_slot *slot, int64_t layer)
+static void plan_one(dk_model *model, const dk_slot *slot, int64_t layer, int64_t expert)
 {
     int64_t index = model->parameter_count++;
     dk_planned *plan = &dk_model_state_of(model)->plan[index];
-    dk_slot_name(slot->name, layer, plan->name, sizeof plan->name);
-    dk_slot_name(slot->gguf, layer, plan->gguf, sizeof plan->gguf);
+    dk_slot_name(slot->name, layer, expert, plan->name, sizeof plan->name);
+    dk_slot_name(slot->gguf, layer, expert, plan->gguf, sizeof plan->gguf);
     plan->slot = slot;
     plan->layer = layer;
+    plan->expert = expert;
     plan->rank = slot->columns == DK_DIM_NONE ? 1 : 2;
     plan->shape[0] = dk_dim_size(slot->rows, &model->config);
     plan->shape[1] = dk_dim_size(slot->columns, &model->config);
     model->parameters[index].name = plan->name;
     model->parameters[index].frozen = !model->trainable;
     model->parameters[index].version = 1;
-    *dk_model_slot(model, slot, layer) = &model->parameters[index];
+    *dk_model_slot(model, slot, layer, expert) = &model->parameters[index];
 }
 
-static void plan_slots(dk_model *model, const dk_architecture *row, int32_t per_layer, int64_t layer)
+/* Of a layer, or, below 0, of the model. An expert's parameters of one kind follow each other. */
+static void plan_slots(dk_model *model, const dk_architecture *row, int64_t layer)
 {
-    for (int32_t i = 0; i < row->slots->count; i++)
-        if (row->slots->at[i].per_layer == per_layer && dk_slot_present(&row->slots->at[i], &model->config))
-            plan_one(model, &row->slots->at[i], layer);
+    for (int32_t i = 0; i < row->slots->count; i++) {
+        const dk_slot *slot = &row->slots->at[i];
+        int64_t each = slot->owner == DK_OF_EXPERT ? model->config.experts : 1;
+        if ((slot->owner == DK_OF_MODEL) != (layer < 0) || !dk_slot_present(slot, &model->config, layer)) continue;
+        for (int64_t e = 0; e < each; e++) plan_one(model, slot, layer, slot->owner == DK_OF_EXPERT ? e : -1);
+    }
+}
+
+static int32_t new_layers(dk_model *model, dk_error *err)
+{
+    const dk_config *c = &model->config;
+    int32_t rc;
+    DK_TRY(dk_new(model->host, c->layers, &model->layers, err));
+    if (!c->experts) goto out;
+    DK_TRY(dk_new(model->host, c->layers * c->experts, &model->experts, err));
+    for (int64_t i = 0; i < c->layers; i++)
+        if (c->layer_experts[i]) model->layers[i].experts = model->experts + i * c->experts;
+out:
+    return rc;
+}
+
+int32_t dk_fail_experts(const dk_config *config, dk_error *err)
+{
+    return dk_fail(
+        err, DK_E_UNSUPPORTED,
+        "a %s model has experts: it is run as it is, and neither trained nor cut; train a model without them "
+        "on what it says",
+        config->architecture);
 }
 
 int32_t dk_model_new(dk_backend *backend, dk_config *config, int32_t trainable, dk_model **out, dk_error *err)
@@ -50,6 +83,7 @@ int32_t dk_model_new(dk_backend *backend, dk_config *config, int32_t trainable, 
     dk_model_state *state = NULL;
     const dk_architecture *row = dk_architecture_find(config->architecture);
     int64_t count = count_parameters(row, config);
+    if (trainable && config->experts) DK_TRY(dk_fail_experts(config, err));
     DK_TRY(dk_new(backend->host, 1, &model, err));
     model->host = dk_host_retain(backend->host);
     model->backend = backend;
@@ -62,9 +96,9 @@ int32_t dk_model_new(dk_backend *backend, dk_config *config, int32_t trainable, 
     dk_arena_init(&state->gradients, backend);
     DK_TRY(dk_new(model->host, count, &state->plan, err));
     DK_TRY(dk_new(model->host, count, &model->parameters, err));
-    DK_TRY(dk_new(model->host, model->config.layers, &model->layers, err));
-    plan_slots(model, row, 0, -1);
-    for (int64_t i = 0; i < model->config.layers; i++) plan_slots(model, row, 1, i);
+    DK_TRY(new_layers(model, err));
+    plan_slots(model, row, -1);
+    for (int64_t i = 0; i < model->config.layers; i++) plan_slots(model, row, i);
     if (model->config.tied) model->head = model->embedding;
     *out = model;
     model = NULL;
@@ -123,18 +157,41 @@ static int32_t make_linear(const dk_model *model, dk_parameter *const *weights, 
     return model->backend->ops->linear_create(model->backend, &spec, out, err);
 }
 
+static int32_t link_experts(const dk_model *model, dk_layer *layer, dk_error *err)
+{
+    int32_t rc;
+    dk_parameter *router[4] = {layer->router};
+    DK_TRY(make_linear(model, router, NULL, 0, &layer->router_linear, err));
+    for (int64_t e = 0; e < model->config.experts; e++) {
+        dk_expert *expert = &layer->experts[e];
+        dk_parameter *up[4] = {expert->up[0], expert->up[1]}, *down[4] = {expert->down};
+        DK_TRY(make_linear(model, up, NULL, 0, &expert->up_linear, err));
+        DK_TRY(make_linear(model, down, NULL, 0, &expert->down_linear, err));
+    }
+out:
+    return rc;
+}
+
+static int32_t link_mlp(const dk_model *model, dk_layer *layer, int32_t in_out, dk_error *err)
+{
+    int32_t rc;
+    dk_parameter *up[4] = {layer->up[0], layer->up[1]}, *down[4] = {layer->down}, *down_bias[4] = {layer->down_bias};
+    DK_TRY(make_linear(model, up, layer->up_bias, in_out, &layer->up_linear, err));
+    DK_TRY(make_linear(model, down, down_bias, in_out, &layer->down_linear, err));
+out:
+    return rc;
+}
+
 int32_t dk_model_link(dk_model *model, dk_error *err)
 {
     int32_t rc, in_out = model->config.in_out && !dk_model_state_of(model)->turned;
     for (int64_t i = 0; i < model->config.layers; i++) {
         dk_layer *layer = &model->layers[i];
-        dk_parameter *out[4] = {layer->out}, *out_bias[4] = {layer->out_bias}, *down[4] = {layer->down},
-                     *down_bias[4] = {layer->down_bias};
-        dk_parameter *qkv[4] = {layer->qkv[0], layer->qkv[1], layer->qkv[2]}, *up[4] = {layer->up[0], layer->up[1]};
+        dk_parameter *out[4] = {layer->out}, *out_bias[4] = {layer->out_bias};
+        dk_parameter *qkv[4] = {layer->qkv[0], layer->qkv[1], layer->qkv[2]};
         DK_TRY(make_linear(model, qkv, layer->qkv_bias, in_out, &layer->qkv_linear, err));
         DK_TRY(make_linear(model, out, out_bias, in_out, &layer->out_linear, err));
-        DK_TRY(make_linear(model, up, layer->up_bias, in_out, &layer->up_linear, err));
-        DK_TRY(make_linear(model, down, down_bias, in_out, &layer->down_linear, err));
+        DK_TRY(layer->experts ? link_experts(model, layer, err) : link_mlp(model, layer, in_out, err));
     }
     dk_parameter *head[4] = {model->head}, *head_bias[4] = {model->head_bias};
     DK_TRY(make_linear(model, head, head_bias, 0, &model->head_linear, err));
@@ -162,15 +219,25 @@ int32_t dk_model_add_gradients(dk_model *model, dk_error *err)
     return DK_OK;
 }
 
-/* All linear objects of a model by number; NULL = it was not made. */
-static int64_t count_linears(const dk_model *model) { return model->layers ? 4 * model->config.layers + 1 : 1; }
+/* All linear objects of a model by number; NULL = it was not made, or there is none. */
+static int64_t linears_of_layer(const dk_model *model) { return 5 + 2 * model->config.experts; }
+
+static int64_t count_linears(const dk_model *model)
+{
+    return model->layers ? model->config.layers * linears_of_layer(model) + 1 : 1;
+}
 
 static dk_linear *linear_at(const dk_model *model, int64_t index)
 {
+    int64_t each = linears_of_layer(model), at = index % each;
     if (index == count_linears(model) - 1) return model->head_linear;
-    const dk_layer *layer = &model->layers[index / 4];
-    dk_linear *const of[4] = {layer->qkv_linear, layer->out_linear, layer->up_linear, layer->down_linear};
-    return of[index % 4];
+    const dk_layer *layer = &model->layers[index / each];
+    dk_linear *const of[5] = {layer->qkv_linear, layer->out_linear, layer->up_linear, layer->down_linear,
+                              layer->router_linear};
+    if (at < 5) return of[at];
+    if (!layer->experts) return NULL;
+    const dk_expert *expert = &layer->experts[(at - 5) / 2];
+    return at % 2 ? expert->up_linear : expert->down_linear;
 }
 
 static void free_linears(dk_model *model)
@@ -183,7 +250,8 @@ int32_t dk_model_keep(const dk_model *model, dk_precision precision, dk_error *e
 {
     int32_t rc = DK_OK;
     for (int64_t i = 0; i < count_linears(model) && rc == DK_OK; i++)
-        rc = model->backend->ops->linear_keep(model->backend, linear_at(model, i), precision, err);
+        if (linear_at(model, i))
+            rc = model->backend->ops->linear_keep(model->backend, linear_at(model, i), precision, err);
     return rc;
 }
 
@@ -191,7 +259,8 @@ int64_t dk_model_kept_bytes(const dk_model *model, dk_precision precision)
 {
     int64_t bytes = 0;
     for (int64_t i = 0; i < count_linears(model); i++)
-        bytes += model->backend->ops->linear_kept_bytes(model->backend, linear_at(model, i), precision);
+        if (linear_at(model, i))
+            bytes += model->backend->ops->linear_kept_bytes(model->backend, linear_at(model, i), precision);
     return bytes;
 }
 
@@ -219,6 +288,7 @@ void dk_model_free(dk_model *model)
     dk_config_free(host, &model->config);
     dk_free(host, model->parameters);
     dk_free(host, model->layers);
+    dk_free(host, model->experts);
     dk_free(host, model);
     dk_host_release(host);
 }
@@ -283,7 +353,8 @@ static double mean_keys(int64_t window, double length)
     return (w * (w + 1) / 2 + (length - w) * w) / length;
 }
 
-/* A multiplication and an addition are two operations; backward takes twice what forward takes. */
+/* A multiplication and an addition are two operations; backward takes twice what forward takes. Of experts a row is
+ * multiplied by those alone that it goes to. */
 double dk_model_flops(const dk_model *model, int64_t tokens, int64_t mean_length, int32_t backward)
 {
     const dk_config *config = &model->config;
@@ -293,7 +364,8 @@ double dk_model_flops(const dk_model *model, int64_t tokens, int64_t mean_length
         int32_t product =
             parameter->value.rank == 2 &&
             (parameter == model->head || (parameter != model->embedding && parameter != model->positions));
-        if (product) per_token += 2 * (double)dk_view_count(&parameter->value);
+        double part = dk_model_plan(model, i)->expert < 0 ? 1 : (double)config->experts_used / (double)config->experts;
+        if (product) per_token += 2 * part * (double)dk_view_count(&parameter->value);
     }
     for (int64_t i = 0; i < config->layers; i++)
         per_token += 4 * (double)(config->heads * config->head_dim) * mean_keys(config->window[i], (double)mean_length);

@@ -7,7 +7,7 @@
 typedef struct dk_planned { /* one parameter before it has a value */
     char name[96], gguf[64];
     const dk_slot *slot;
-    int64_t layer; /* -1 = not in a block */
+    int64_t layer, expert; /* -1 = not in a block; not an expert's */
     int32_t rank;
     int64_t shape[2];
 } dk_planned;
@@ -21,6 +21,8 @@ typedef struct dk_model_state {
     char *generation;          /* generation_config.json as it was read; NULL = to be made */
 } dk_model_state;
 
+/* That a model with experts is not trained, nor a part of it copied. */
+int32_t dk_fail_experts(const dk_config *config, dk_error *err);
 /* A model with its parameters named, shaped and linked, but without values. Takes config over (and zeroes it). */
 int32_t dk_model_new(dk_backend *backend, dk_config *config, int32_t trainable, dk_model **out, dk_error *err);
 static inline dk_model_state *dk_model_state_of(const dk_model *model) { return model->state; }
@@ -31,11 +33,19 @@ static inline const dk_planned *dk_model_plan(const dk_model *model, int64_t par
 /* The shape of a parameter's value in memory. */
 void dk_model_shape(const dk_model *model, int64_t parameter, int64_t shape[2]);
 /* The pointer of model that a slot fills. */
-dk_parameter **dk_model_slot(const dk_model *model, const dk_slot *slot, int64_t layer);
+dk_parameter **dk_model_slot(const dk_model *model, const dk_slot *slot, int64_t layer, int64_t expert);
 /* Memory for every parameter whose dtypes entry is not 0; the others have their view already. */
 int32_t dk_model_place(dk_model *model, const dk_dtype *dtypes, dk_error *err);
 int32_t dk_model_place_real(dk_model *model, dk_error *err);
 int32_t dk_model_link(dk_model *model, dk_error *err); /* the linear objects, once every value is there */
+
+/* Where the value of a parameter stands in a file: as a tensor of its own, or as some rows of one. */
+typedef struct dk_source {
+    const dk_tensor *tensor; /* NULL = nowhere */
+    int64_t first;           /* of those rows, counted through all dimensions but the last */
+    int64_t rows;            /* of the whole tensor, of as many dimensions; 0 = it is one of its own */
+} dk_source;
+dk_source dk_find_source(const dk_model *model, const dk_checkpoint *checkpoint, int64_t parameter);
 
 /* generation_config.json of a folder: its ends are added to the model's, the text is kept for the next save. */
 int32_t dk_generation_open(dk_model *model, const char *folder, dk_error *err);

@@ -48,6 +48,9 @@ static void describe_config(const dk_config *c, dk_strbuf *out)
     integer(out, "head_dim", c->head_dim);
     integer(out, "intermediate_size", c->intermediate_size);
     integer(out, "context_length", c->max_positions);
+    if (c->experts) integer(out, "experts", c->experts);
+    if (c->experts) integer(out, "experts_used", c->experts_used);
+    if (c->experts) integer(out, "expert_size", c->expert_size);
     dk_strbuf_printf(out, ",\"tied\":%s", c->tied ? "true" : "false");
 }
 

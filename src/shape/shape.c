@@ -425,6 +425,7 @@ int32_t di_shape_derive(const di_shape_args *args, di_student **out, di_shape *s
     int32_t rc;
     di_shape_init(&own, host);
     s.report = shape ? &shape->report : &own.report;
+    if (model) DK_TRY(di_student_check_kind(&model->config, err));
     if (model) DK_TRY(check_asked(args->options, &model->config, err));
     if (!model || !di_shape_reads_text(args->options))
         rc = di_student_derive(args->backend, args->teacher, args->options, out, err);

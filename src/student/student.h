@@ -9,6 +9,8 @@
 
 typedef struct di_student di_student;
 
+/* Refuses what can be a teacher only: a model with experts. */
+int32_t di_student_check_kind(const dk_config *config, dk_error *err);
 int32_t di_student_open(dk_backend *backend, const char *path, const di_options *options, di_student **out,
                         dk_error *err);
 int32_t di_student_create(dk_backend *backend, const char *config_path, dk_tokenizer *tokenizer,

@@ -72,6 +72,29 @@ out:
     return rc;
 }
 
+int32_t di_student_check_kind(const dk_config *config, dk_error *err)
+{
+    if (!config->experts) return DK_OK;
+    return dk_fail(err, DK_E_UNSUPPORTED,
+                   "a %s model has experts and can be a teacher only: it is neither trained nor cut; give a student "
+                   "without experts by student.path or student.config",
+                   config->architecture);
+}
+
+/* A model that is not opened for training may be one that is only run: the error says what it is good for then. */
+static int32_t explain(dk_backend *backend, const char *path, int32_t rc, dk_error *err)
+{
+    dk_model_options how = {.use_mmap = 1};
+    dk_model *model = NULL;
+    dk_error other;
+    if (rc == DK_E_UNSUPPORTED && dk_model_open(backend, path, &how, &model, &other) == DK_OK) {
+        int32_t kind = di_student_check_kind(&model->config, err);
+        if (kind) rc = kind;
+    }
+    dk_model_free(model);
+    return rc;
+}
+
 int32_t di_student_open(dk_backend *backend, const char *path, const di_options *options, di_student **out,
                         dk_error *err)
 {
@@ -81,7 +104,8 @@ int32_t di_student_open(dk_backend *backend, const char *path, const di_options 
     int32_t rc;
     DK_TRY(di_student_refuse(options, 0, 0, 1, err));
     DK_TRY(di_student_make(backend, &model_kind, &s, err));
-    DK_TRY(dk_model_open(backend, path, &how, &model, err));
+    rc = dk_model_open(backend, path, &how, &model, err);
+    if (rc) DK_TRY(explain(backend, path, rc, err));
     s->state = model;
     DK_TRY(di_open_model_tokenizer(s->host, path, model, &s->tokenizer, err));
     DK_TRY(freeze(s, options, err));
@@ -89,6 +113,17 @@ int32_t di_student_open(dk_backend *backend, const char *path, const di_options 
     return DK_OK;
 out:
     di_student_release(s);
+    return rc;
+}
+
+static int32_t check_config(dk_host *host, const dk_document *doc, dk_error *err)
+{
+    dk_config config = {0};
+    int32_t rc;
+    DK_TRY(dk_config_read(host, doc, &config, err));
+    rc = di_student_check_kind(&config, err);
+    dk_config_free(host, &config);
+out:
     return rc;
 }
 
@@ -103,6 +138,7 @@ int32_t di_student_create(dk_backend *backend, const char *config_path, dk_token
     DK_TRY(di_student_refuse(options, 0, 1, 0, err));
     DK_TRY(di_student_make(backend, &model_kind, &s, err));
     DK_TRY(dk_json_open(s->host, config_path, &config, err));
+    DK_TRY(check_config(s->host, config, err));
     DK_TRY(dk_model_create(backend, config, std, (uint64_t)di_options_i64(options, "train.seed"), &model, err));
     s->state = model;
     if (tokenizer && dk_tokenizer_vocab_size(tokenizer) > model->config.vocab_size) {
@@ -157,6 +193,7 @@ int32_t di_student_derive_kept(dk_backend *backend, const di_teacher *teacher, c
     di_student *s = NULL;
     int32_t rc;
     if (!from) return fail_not_local(err);
+    DK_TRY(di_student_check_kind(&from->config, err));
     DK_TRY(di_student_refuse(options, 1, 0, 0, err));
     DK_TRY(di_student_make(backend, &model_kind, &s, err));
     di_student_take_storage(s, teacher);

@@ -8,6 +8,7 @@ import os
 import sys
 
 import numpy
+import safetensors.torch
 import torch
 import transformers
 
@@ -42,9 +43,21 @@ TRAINED = {  # folder: (model_type, keys beside the sizes)
     "smollm3_sliding": ("smollm3", dict(num_key_value_heads=2, no_rope_layers=[0, 1], use_sliding_window=True,
                                         sliding_window=5, attention_bias=True, mlp_bias=True)),
 }
-TEACHERS = {}
+# run alone, as teachers. _fused: with the names and shapes of the classes, all experts of a layer in one tensor
+TEACHERS = {
+    "mixtral": ("mixtral", dict(num_key_value_heads=2, num_local_experts=4, num_experts_per_tok=2)),
+    "mixtral_fused": ("mixtral", dict(num_key_value_heads=2, num_local_experts=3, num_experts_per_tok=2, num_hidden_layers=1)),
+    "mixtral_sliding": ("mixtral", dict(num_key_value_heads=2, num_local_experts=3, num_experts_per_tok=1,
+                                        sliding_window=5, tie_word_embeddings=True)),
+    "qwen3_moe": ("qwen3_moe", dict(num_key_value_heads=2, head_dim=6, moe_intermediate_size=8, num_experts=8,
+                                    num_experts_per_tok=3, norm_topk_prob=True)),
+    "qwen3_moe_mixed": ("qwen3_moe", dict(num_key_value_heads=2, moe_intermediate_size=8, num_experts=5, num_hidden_layers=5,
+                                          num_experts_per_tok=2, norm_topk_prob=False, decoder_sparse_step=2,
+                                          mlp_only_layers=[3], attention_bias=True, use_sliding_window=True,
+                                          sliding_window=5)),
+}
 DEFAULTS = ["gpt2", "llama", "mistral", "qwen2", "qwen3", "granite", "smollm3", "ministral3", "olmo2", "phi3",
-            "gemma", "gemma2", "gemma3_text", "gpt_neox", "phi", "stablelm"]
+            "gemma", "gemma2", "gemma3_text", "gpt_neox", "phi", "stablelm", "mixtral", "qwen3_moe"]
 
 
 def randomise(model, seed):
@@ -106,6 +119,8 @@ def make(name, model_type, keys, trained):
     out["pad_attention_mask"], out["pad_labels"] = pad_mask.numpy(), pad_labels.numpy()
     folder = os.path.join(HERE, name)
     model.save_pretrained(folder)
+    if name.endswith("_fused"):
+        safetensors.torch.save_file(model.state_dict(), os.path.join(folder, "model.safetensors"))
     for extra in ("generation_config.json",):
         if os.path.exists(os.path.join(folder, extra)):
             os.remove(os.path.join(folder, extra))

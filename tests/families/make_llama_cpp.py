@@ -22,7 +22,7 @@ TYPES = ("f32", "q8_0")
 ROWS = (0, 7, 16)  # whose log-probabilities are kept
 # the weights of another folder once more, and longrope of short texts: llama.cpp asks how long its context is, which has at least 256 places
 LEFT_OUT = ("gpt2_fp16", "llama_bf16", "llama_sharded", "phi4_mini_short")
-NO_WINDOWS = ("mistral", "phi3")  # whose windows llama.cpp leaves out: rows inside the first one are compared
+NO_WINDOWS = ("mistral", "mixtral", "phi3")  # whose windows llama.cpp leaves out: rows inside the first one are compared
 
 
 def add_vocabulary(path, to):

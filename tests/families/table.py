@@ -87,6 +87,21 @@ def exports():
     return set(model_types(text)), ordered(written), ordered(folders)
 
 
+def run_alone():
+    """{family: {"folders": types, "files": types}} of test_experts.c, whose models are written and opened again, but never trained."""
+    text = source(MODEL / "test_experts.c")
+    covered = {}
+    body(text, "they_are_neither_trained_nor_cut")
+    for name, gguf in re.findall(r"check_written\((\w+), (\d)\);", body(text, "written_and_read_again_they_are_the_same")):
+        family = found(r'char %s\[\] =\s*"{\\"model_type\\":\\"(\w+)\\"' % name, text, "the model %s of test_experts.c" % name).group(1)
+        of = covered.setdefault(family, {"folders": {"F32"}, "files": set()})
+        of["files"].update({"F32"} if gguf == "1" else ())
+    blocks = body(text, "a_frozen_model_of_blocks_costs_its_file")
+    family = found(r"make\(&f, ON_CPU, (\w+)\)", blocks, "the model of blocks of test_experts.c").group(1)
+    covered[family]["files"].update(re.findall(r"DK_(\w+)", found(r"types\[\] = {(.*?)}", blocks, "types of test_experts.c").group(1)))
+    return covered
+
+
 def converters():
     """{family: types} of files that tests write as converters do: test_weights.c and test_quantised.c."""
     covered = {}
@@ -142,7 +157,7 @@ the tests themselves, and a test fails where it is another.
 
 Templates are Jinja, read by an interpreter that does not know of families: `tests/lib/jinja/test_jinja.c` compares it with the reference, and
 `tests/lib/jinja/diff_templates.py` and `tests/lib/chat/diff_chats.py` do on templates that are fetched, not in the suite. The real quantised model (a llama, Q4_1)
-is compared with llama.cpp in `tests/cli/test_real.py` where it was fetched. Q4_K out, with rows that 256 divides: `tests/lib/model/test_export.c` for llama.
+is compared with llama.cpp in `tests/cli/test_real.py` where it was fetched. Models with experts: `tests/lib/model/test_experts.c`. Q4_K out, with rows that 256 divides: `tests/lib/model/test_export.c` for llama.
 
 """
 
@@ -153,7 +168,12 @@ def cells(family, tests):
     families, written, folders = tests["exports"]
     read = ordered(tests["converters"].get(family, set()) | set(written if family in families else ()))
     agreed = tests["llama"].get(family, {})
-    return [", ".join(name for name, _ in cases), ", ".join(read), "%d of %d" % (trained, len(cases)) if trained else "",
+    train = "%d of %d" % (trained, len(cases)) if trained else ""
+    if family in tests["alone"]:
+        alone = tests["alone"][family]
+        families, written, folders = {family}, ordered(alone["files"]), ordered(alone["folders"])
+        read, train = written, "no: a teacher only"
+    return [", ".join(name for name, _ in cases), ", ".join(read), train,
             ", ".join(folders) if family in families else "", ", ".join(written) if family in families else "",
             ", ".join(tests["chats"].get(family, [])),
             ", ".join(f"{kind} ({len(set(agreed[kind]))})" for kind in ordered(agreed)), "yes" if cases else ""]
@@ -161,8 +181,8 @@ def cells(family, tests):
 
 def page(assets):
     agreed, version = llama_cpp()
-    tests = {"oracles": oracles(assets), "exports": exports(), "converters": converters(), "chats": chats(), "llama": agreed}
-    unknown = {name for part in ("oracles", "converters", "llama") for name in tests[part]} | tests["exports"][0]
+    tests = {"oracles": oracles(assets), "exports": exports(), "converters": converters(), "chats": chats(), "llama": agreed, "alone": run_alone()}
+    unknown = {name for part in ("oracles", "converters", "llama", "alone") for name in tests[part]} | tests["exports"][0]
     unknown -= set(rows())
     if unknown:
         sys.exit("table.py: tests cover families that the library does not have: %s" % ", ".join(sorted(unknown)))

@@ -118,7 +118,7 @@ static inline void gguf_values(const dk_model *model, int64_t index, uint32_t ty
     char name[96];
     for (int32_t s = 0; s < row->slots->count && !slot; s++)
         for (int64_t layer = 0; layer < model->config.layers && !slot; layer++) {
-            dk_slot_name(row->slots->at[s].name, layer, name, sizeof name);
+            dk_slot_name(row->slots->at[s].name, layer, -1, name, sizeof name);
             if (!strcmp(name, parameter->name)) slot = &row->slots->at[s];
         }
     if (!slot) exit(3);
@@ -181,8 +181,8 @@ static inline test_bytes gguf_of(const dk_model *model, const gguf_args *how)
         for (int32_t s = 0; s < row->slots->count; s++)
             for (int64_t layer = 0; layer < model->config.layers; layer++) {
                 char name[96], gguf[96];
-                dk_slot_name(row->slots->at[s].name, layer, name, sizeof name);
-                dk_slot_name(row->slots->at[s].gguf, layer, gguf, sizeof gguf);
+                dk_slot_name(row->slots->at[s].name, layer, -1, name, sizeof name);
+                dk_slot_name(row->slots->at[s].gguf, layer, -1, gguf, sizeof gguf);
                 if (strcmp(name, parameter->name)) continue;
                 if (row->slots->at[s].layout == DK_GGUF_TRANSPOSED)
                     shape[0] = parameter->value.shape[1], shape[1] = parameter->value.shape[0];

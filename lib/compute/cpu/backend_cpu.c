@@ -35,6 +35,7 @@ static void fill_ops(dk_ops *ops)
     dk_cpu_fill_linear(ops);
     dk_cpu_fill_elementwise(ops);
     dk_cpu_fill_rows(ops);
+    dk_cpu_fill_route(ops);
     dk_cpu_fill_attention(ops);
     dk_cpu_fill_heads(ops);
     dk_cpu_fill_adjust(ops);

@@ -72,6 +72,7 @@ void dk_cpu_narrow(const dk_kernels *kernels, const float *x, dk_dtype dtype, vo
 void dk_cpu_fill_linear(dk_ops *ops);
 void dk_cpu_fill_elementwise(dk_ops *ops);
 void dk_cpu_fill_rows(dk_ops *ops);
+void dk_cpu_fill_route(dk_ops *ops);
 void dk_cpu_fill_attention(dk_ops *ops);
 void dk_cpu_fill_heads(dk_ops *ops);
 void dk_cpu_fill_adjust(dk_ops *ops);

@@ -13,6 +13,7 @@
 #include "compute/reference/reference_access.inc.h"
 #include "compute/reference/reference_products.inc.h"
 #include "compute/reference/reference_rows.inc.h"
+#include "compute/reference/reference_route.inc.h"
 #include "compute/reference/reference_attention.inc.h"
 #include "compute/reference/reference_heads.inc.h"
 
@@ -22,6 +23,7 @@ void REFERENCE_FILL(dk_ops *ops)
     dk_buffer_fill_ops(ops);
     fill_products(ops);
     fill_rows(ops);
+    fill_route(ops);
     fill_attention(ops);
     fill_heads(ops);
 }

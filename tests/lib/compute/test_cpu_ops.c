@@ -186,6 +186,47 @@ static void case_elementwise(fx *f)
     fx_out(f, y);
 }
 
+/* p: rows, experts, used, alone, gap, whole numbers (ties) */
+static void case_route(fx *f)
+{
+    int64_t shape[2] = {f->p[0], f->p[2]}, n = f->p[0] * f->p[2];
+    dk_view z = fx_input_2d(f, 1, -4, 4, f->p[0], f->p[1], f->p[4]), x = fx_input_2d(f, 2, -1, 1, f->p[0], 37, f->p[4]),
+            y = fx_input_2d(f, 3, -1, 1, f->p[0], 37, 0);
+    dk_view chosen = fx_view(f, DK_I32, 2, shape, 0), weights = fx_view(f, f->backend->real, 2, shape, 0);
+    double *values = fx_read(f, z), *ids = calloc((size_t)f->p[0] + 1, sizeof *ids);
+    for (int64_t i = 0; f->p[5] && i < f->p[0] * f->p[1]; i++) values[i] = floor(values[i] / 2);
+    fx_write(f, z, values);
+    OPS(f)->route(&f->queue, z, (int32_t)f->p[3], chosen, weights);
+    fx_out(f, chosen);
+    fx_out(f, weights);
+    double *got = fx_read(f, chosen);
+    for (int64_t i = 0; i < n; i++) { /* none left out is higher, or as high with a lower id */
+        const double *row = values + i / f->p[2] * f->p[1];
+        int64_t id = (int64_t)got[i];
+        for (int64_t e = 0, seen = 0; e < f->p[1]; e++, seen = 0) {
+            for (int64_t k = i / f->p[2] * f->p[2]; k < (i / f->p[2] + 1) * f->p[2]; k++) seen += (int64_t)got[k] == e;
+            CHECK(seen || row[e] < row[id] || (!(row[e] > row[id]) && e > id));
+        }
+    }
+    for (int64_t i = 0; i < f->p[0]; i++) ids[i] = (double)(f->p[0] - 1 - i);
+    dk_view rows = fx_view(f, DK_I32, 1, &f->p[0], 0);
+    fx_write(f, rows, ids);
+    OPS(f)->scatter_weighted(&f->queue, x, rows, fx_input_1d(f, 4, 0, -1, 1, f->p[0]), y);
+    fx_out(f, y);
+    free(values);
+    free(ids);
+    free(got);
+}
+
+TEST(route)
+{
+    COMPARE(1e-6, 0, case_route, 1, 1, 1, 1, 0, 0);
+    COMPARE(1e-6, 0, case_route, 300, 8, 2, 1, 3, 0);
+    COMPARE(1e-6, 0, case_route, 300, 8, 8, 0, 0, 1);
+    COMPARE(1e-6, 0, case_route, 40, 128, 8, 0, 0, 0);
+    COMPARE(1e-6, 0, case_route, 40, 60, 4, 1, 5, 1);
+}
+
 TEST(elementwise)
 {
     COMPARE(1e-6, 0, case_elementwise, 3, 1, 0, 0);
@@ -286,5 +327,5 @@ TEST(cache)
 }
 
 TEST_MAIN(TEST_CASE(linear) TEST_CASE(norm) TEST_CASE(glu) TEST_CASE(rope) TEST_CASE(embed) TEST_CASE(log_softmax)
-              TEST_CASE(log_softmax_precision) TEST_CASE(attention) TEST_CASE(elementwise) TEST_CASE(adamw)
-                  TEST_CASE(convert) TEST_CASE(cache))
+              TEST_CASE(log_softmax_precision) TEST_CASE(attention) TEST_CASE(route) TEST_CASE(elementwise)
+                  TEST_CASE(adamw) TEST_CASE(convert) TEST_CASE(cache))

@@ -38,7 +38,14 @@ static const struct {
 static const char *const ours[] = {"gpt_neox_sequential", "phi",         "stablelm_parallel", "llama_rope_dynamic",
                                    "ministral3",          "phi4_mini",   "phi4_mini_short",   "smollm3_sliding",
                                    "gemma2_plain",        "gemma3_plain"};
-enum { FAMILIES = sizeof families / sizeof *families, OURS = sizeof ours / sizeof *ours, MOST_LAYERS = 8 };
+/* The same, of models that are run alone. */
+static const char *const run_alone[] = {"mixtral", "mixtral_fused", "mixtral_sliding", "qwen3_moe", "qwen3_moe_mixed"};
+enum {
+    FAMILIES = sizeof families / sizeof *families,
+    OURS = sizeof ours / sizeof *ours,
+    RUN_ALONE = sizeof run_alone / sizeof *run_alone,
+    MOST_LAYERS = 8
+};
 
 typedef struct figures {
     fixture f;
@@ -307,6 +314,60 @@ static void check_families(backend_kind kind)
     CHECK(found >= 10);
 }
 
+/* ---- models that are run alone ---- */
+static void check_forward(figures *x, run *r)
+{
+    dk_error err = {0};
+    dk_pass *pass = NULL;
+    dk_buffer *buffer = NULL;
+    dk_queue queue;
+    dk_model *model = x->f.model;
+    dk_dtype real = x->f.backend->real;
+    int64_t vocab = model->config.vocab_size;
+    const dk_pass_spec spec = {.max_rows = r->rows, .max_sequences = 2};
+    const dk_tokens tokens = {.ids = r->ids, .offsets = r->offsets, .sequences = 2};
+    REQUIRE_OK(dk_pass_create(model, &spec, &pass, &err));
+    CHECK_OK(x->f.backend->ops->buffer_create(x->f.backend, dk_dtype_bytes(real, r->rows * vocab), &buffer, &err));
+    dk_view z = dk_view_2d(buffer, 0, real, r->rows, vocab);
+    CHECK_OK(dk_pass_forward(pass, &tokens, &err));
+    (void)dk_queue_open(&queue, x->f.backend, NULL);
+    dk_head_forward(&queue, model, DK_PRECISION_FULL, dk_pass_hidden(pass), z);
+    CHECK_OK(dk_queue_wait(&queue, &err));
+    double *logits = new_read(&x->f, z);
+    check_logits(x, r, logits, vocab);
+    check_loss(x, r, logits, vocab);
+    free(logits);
+    x->f.backend->ops->buffer_free(x->f.backend, buffer);
+    dk_pass_free(pass);
+}
+
+static void check_alone(backend_kind kind, const char *name)
+{
+    figures x = {.name = name};
+    run plain = {.logits = "logits", .loss = "loss"},
+        padded = {.logits = "pad_logits", .loss = "pad_loss", .mask = "pad_attention_mask"};
+    char folder[600], path[640];
+    dk_error err = {0};
+    snprintf(folder, sizeof folder, "%s/families/%s", TEST_DATA, name);
+    snprintf(path, sizeof path, "%s/expected.npz", folder);
+    REQUIRE(npz_open(path, &x.file));
+    REQUIRE(fixture_begin(&x.f, kind));
+    REQUIRE_OK(dk_model_open(x.f.backend, folder, NULL, &x.f.model, &err));
+    load_run(&x, &plain, "input_ids", "input_ids");
+    check_forward(&x, &plain);
+    load_run(&x, &padded, "pad_input_ids", "pad_labels");
+    check_forward(&x, &padded);
+    check_greedy(&x);
+    fixture_end(&x.f);
+    npz_close(&x.file);
+}
+
+TEST(experts)
+{
+    for (int i = 0; i < RUN_ALONE; i++)
+        for (backend_kind kind = ON_CPU; kind <= ON_F64; kind++) check_alone(kind, run_alone[i]);
+}
+
 TEST(cpu) { check_families(ON_CPU); }
 
 TEST(reference_f32) { check_families(ON_F32); }
@@ -320,4 +381,4 @@ TEST(ours_on_reference_f32) { check_ours(ON_F32); }
 TEST(ours_on_reference_f64) { check_ours(ON_F64); }
 
 TEST_MAIN(TEST_CASE(cpu) TEST_CASE(reference_f32) TEST_CASE(reference_f64) TEST_CASE(ours_on_cpu)
-              TEST_CASE(ours_on_reference_f32) TEST_CASE(ours_on_reference_f64))
+              TEST_CASE(ours_on_reference_f32) TEST_CASE(ours_on_reference_f64) TEST_CASE(experts))

@@ -123,6 +123,30 @@ TEST(derived)
     close_fixture(&f);
 }
 
+/* A model with experts can be a teacher only, wherever a student may come from. */
+TEST(experts_are_teachers_only)
+{
+    static const char folder[] = TEST_DATA "/families/qwen3_moe",
+                      says[] = "qwen3_moe model has experts and can be a teacher only";
+    di_student *none = NULL;
+    di_teacher *teacher = NULL;
+    dk_error err;
+    fixture f;
+    open_fixture(&f, "experts");
+    CHECK_OK(di_options_set(f.options, "student.init_std", NULL, &err));
+    CHECK_INT(di_student_open(f.backend, folder, f.options, &none, &err), DK_E_UNSUPPORTED);
+    CHECK_HAS(err.message, says);
+    CHECK_INT(di_student_create(f.backend, TEST_DATA "/families/qwen3_moe/config.json", NULL, f.options, &none, &err),
+              DK_E_UNSUPPORTED);
+    CHECK_HAS(err.message, says);
+    CHECK_OK(di_teacher_open(f.backend, folder, 1, &teacher, &err));
+    CHECK_INT(di_student_derive(f.backend, teacher, f.options, &none, &err), DK_E_UNSUPPORTED);
+    CHECK_HAS(err.message, says);
+    CHECK(!none);
+    di_teacher_release(teacher);
+    close_fixture(&f);
+}
+
 TEST(held_and_frozen)
 {
     di_student *student = NULL;
@@ -410,5 +434,5 @@ TEST(callbacks)
     close_fixture(&f);
 }
 
-TEST_MAIN(TEST_CASE(saved_and_opened) TEST_CASE(fresh) TEST_CASE(derived) TEST_CASE(held_and_frozen)
-              TEST_CASE(gradients) TEST_CASE(callbacks))
+TEST_MAIN(TEST_CASE(saved_and_opened) TEST_CASE(fresh) TEST_CASE(derived) TEST_CASE(experts_are_teachers_only)
+              TEST_CASE(held_and_frozen) TEST_CASE(gradients) TEST_CASE(callbacks))
