@@ -5,10 +5,10 @@ import {getLlama, LlamaLogLevel} from "node-llama-cpp";
 
 const [modelPath, asked, answered] = process.argv.slice(2);
 const {max_tokens: maxTokens, prompts} = JSON.parse(fs.readFileSync(asked, "utf8"));
-const llama = await getLlama({gpu: false, build: "never", logLevel: LlamaLogLevel.error});
+const llama = await getLlama({gpu: false, build: "never", logLevel: LlamaLogLevel.error, maxThreads: 1}); // its threads wait busily for each other
 const model = await llama.loadModel({modelPath});
 const context = await model.createContext({contextSize: 512, experimentalKvCacheKeyType: "F32", experimentalKvCacheValueType: "F32",
-  flashAttention: false});
+  flashAttention: false, threads: 1});
 const sequence = context.getSequence();
 const found = [];
 for (const text of prompts) {
