@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 TYPES = ("f32", "bf16", "q8_0", "q4_0")
+COMPARED = ("q8_0", "f32")  # with llama.cpp, which rounds what it multiplies by Q8_0 to 8 bits; F32 tells that from a fault
 QUESTIONS = ("What is the capital of France?", "Name three primary colors.", "Why do leaves fall in autumn?", "Write one sentence about the sea.",
              "Give me two tips for sleeping well.")
 TEXTS = ("The capital of France is", "The game was released in", "In the following year , the", "Once upon a time, there was",
@@ -33,15 +34,21 @@ def perplexity(program, model, data):
     return call(program, "eval", "--student", model, "--data", data, "--set", "data.separator=", "--set", "data.sequence_length=256")["perplexity"]
 
 
+def export(program, student, kind):
+    """The student as a GGUF file; that of q8_0 stays there."""
+    path = student / f"{kind}.gguf"
+    path.unlink(missing_ok=True)
+    call(program, "export", student, "--to", "gguf", "--type", kind, "-o", path)
+    return path
+
+
 def files(program, student, data):
-    """{type: {bytes, perplexity}} of the student as one GGUF file; that of q8_0 stays."""
+    """{type: {bytes, perplexity}} of the student as one GGUF file."""
     found = {}
-    for name in TYPES:
-        path = student / f"{name}.gguf"
-        path.unlink(missing_ok=True)
-        call(program, "export", student, "--to", "gguf", "--type", name, "-o", path)
-        found[name] = {"bytes": path.stat().st_size, "perplexity": perplexity(program, path, data)}
-        if name != "q8_0":
+    for kind in TYPES:
+        path = export(program, student, kind)
+        found[kind] = {"bytes": path.stat().st_size, "perplexity": perplexity(program, path, data)}
+        if kind != "q8_0":
             path.unlink()
     return found
 
@@ -51,10 +58,8 @@ def same(ours, theirs):
     return next((i for i, (a, b) in enumerate(zip(ours, theirs)) if a != b), min(len(ours), len(theirs)))
 
 
-def llama_cpp(program, model, node):
-    """Texts that llama.cpp continues as we do, [{same, of}]; None where it is not installed."""
-    if not (node / "node_modules" / "node-llama-cpp").is_dir() or not shutil.which("node"):
-        return None
+def continued(program, model, node):
+    """How far llama.cpp continues each text as we do: [{same, of}]."""
     asked, answered = model.with_name("llama_asked.json"), model.with_name("llama_answered.json")
     asked.write_text(json.dumps({"max_tokens": TEXT, "prompts": TEXTS}))
     script = node / "llama.mjs"  # node looks for packages beside the script
@@ -65,6 +70,19 @@ def llama_cpp(program, model, node):
     for text, theirs in zip(TEXTS, json.loads(answered.read_text())):
         ours = call(program, "generate", model, "--prompt", text, "--max-tokens", TEXT)
         found.append({"text": text, "ours": ours["text"], "same": same(ours["ids"], theirs["ids"]), "of": max(len(ours["ids"]), len(theirs["ids"]))})
+    return found
+
+
+def llama_cpp(program, student, node):
+    """{type: texts that llama.cpp continues}; None where it is not installed."""
+    if not (node / "node_modules" / "node-llama-cpp").is_dir() or not shutil.which("node"):
+        return None
+    found = {}
+    for kind in COMPARED:
+        path = export(program, student, kind)
+        found[kind] = continued(program, path, node)
+        if kind != "q8_0":
+            path.unlink()
     return found
 
 

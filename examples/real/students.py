@@ -31,7 +31,7 @@ def products(bench, args, shape):
     """Files, llama.cpp's text and answers of the distilled student."""
     student, held = bench.folder / (plan.folder_of(shape) + "-distilled"), bench.folder / "data" / "text_held.txt"
     files = outputs.once(student / "files.json", lambda: outputs.files(args.distill, student, held))
-    texts = outputs.once(student / "llama_cpp.json", lambda: outputs.llama_cpp(args.distill, student / "q8_0.gguf", bench.folder / "node"))
+    texts = outputs.once(student / "continued.json", lambda: outputs.llama_cpp(args.distill, student, bench.folder / "node"))
     return {"files": files, "llama_cpp": texts, "answers": outputs.once(student / "answers.json", lambda: outputs.answers(args.distill, student))}
 
 

@@ -48,11 +48,10 @@ def sizes(found):
 def llama(found):
     rows = []
     for shape, student in found["students"].items():
-        texts = student["llama_cpp"]
-        rows.append([shape, "skipped: not installed" if texts is None else
-                     f"{sum(t['same'] == t['of'] for t in texts)} of {len(texts)} texts", "" if texts is None else
-                     ", ".join(f"{t['same']}/{t['of']}" for t in texts)])
-    return lines_of(["student, Q8_0", "the same greedy text", "tokens that are the same, each text"], rows)
+        for kind, texts in (student["llama_cpp"] or {"": None}).items():
+            rows.append([shape, kind.upper(), "skipped: not installed" if texts is None else f"{sum(t['same'] == t['of'] for t in texts)} of {len(texts)} texts",
+                         ", ".join(f"{t['same']}/{t['of']}" for t in texts or ())])
+    return lines_of(["student", "file", "the same greedy text", "tokens that are the same, each text"], rows)
 
 
 def chats(found):

@@ -69,7 +69,7 @@ def test_files_of_every_type(bench, args):
 
 
 def test_without_llama_cpp_it_is_skipped(tmp_path):
-    assert outputs.llama_cpp("none", tmp_path / "q8_0.gguf", tmp_path) is None
+    assert outputs.llama_cpp("none", tmp_path, tmp_path) is None
 
 
 def test_the_first_difference_counts():
@@ -92,7 +92,7 @@ def found_by(kinds):
     last = {"text": evaluation(117.04, 1.71, 0.38), "chat": evaluation(8.0, 1.0, 0.5)}
     runs = {kind: {"steps": 90, "last": last, "curve": [(46000.0, last), (92000, last)]} for kind in kinds}
     files = {name: {"bytes": 1e6, "perplexity": 117.0} for name in outputs.TYPES}
-    texts = [{"same": 24, "of": 24}, {"same": 7, "of": 24}]
+    texts = {"q8_0": [{"same": 24, "of": 24}, {"same": 7, "of": 24}]}
     student = {"parameters": 63713088, "start": start, "times": {"distilled": 2.6, "hard": 1.3}, "runs": runs, "files": files, "llama_cpp": texts,
                "answers": ["a | b"] * len(outputs.QUESTIONS)}
     teacher = {"parameters": 134515008, "answers": ["yes\nno"] * len(outputs.QUESTIONS),
@@ -106,7 +106,7 @@ def test_tables_say_what_was_found():
     assert "| 10 layers | 64 M | not yet | 0 | 11.19 | 0 % | 2,648,571 |" in page
     assert "| 10 layers | 64 M | hard labels, equal time | 90 | 1.71 | 38 % | 117.0 | 1.00 | 50 % | 8.0 |" in page
     assert "| 10 layers | distilled | 46,000 | 1.71 | 38 % | 117.0 |" in page
-    assert "| 10 layers | 1 of 2 texts | 24/24, 7/24 |" in page and "| 10 layers | 2.60 | 1.30 | 2.00 |" in page
+    assert "| 10 layers | Q8_0 | 1 of 2 texts | 24/24, 7/24 |" in page and "| 10 layers | 2.60 | 1.30 | 2.00 |" in page
     assert "yes no" in page and "a \\| b" in page
     widths = {}
     for line in page.splitlines():
