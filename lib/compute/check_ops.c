@@ -277,6 +277,8 @@ static void check_heads(dk_check *c, const dk_attention_args *args, const dk_vie
     dk_check_that(c, k->shape[1] > 0 && q->shape[1] % k->shape[1] == 0,
                   "the heads are not a multiple of the key heads");
     check_sequences(c, args, q->shape[0], k->shape[0]);
+    dk_check_that(c, (uint32_t)args->precision < 32 && c->queue->backend->precisions >> args->precision & 1,
+                  "the backend has no products in this precision");
 }
 
 int32_t dk_check_attention(dk_queue *queue, const dk_attention_args *args, const dk_view *q, const dk_view *k,

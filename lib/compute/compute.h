@@ -14,8 +14,8 @@
  *     rows at once: a row has the same bits alone and among so many. A backend with kernels of its own promises it for
  *     any number. With CBLAS it ends at a few rows, behind which the number of rows of a call is part of the order; so
  *     whoever wants equal bits computes few rows, or the same rows in the same pieces every time.
- *   - Attention sums over keys in blocks that begin at fixed key indices: a query has the same bits in a whole prompt,
- *     in a piece of one and alone behind a cache, whatever sequences stand beside it.
+ *   - Attention sums over keys in blocks that begin at fixed key indices: in one precision a query has the same bits in
+ *     a whole prompt, in a piece of one and alone behind a cache, whatever sequences stand beside it.
  *   - All other ops treat each row by itself. Sums over rows (gradients of weights and norms, embed_backward) are
  *     taken in order of the rows.
  *
@@ -136,6 +136,9 @@ typedef struct dk_attention_args {
     int64_t window;
     double scale;   /* of q.k, usually 1/sqrt(head_dim) */
     double softcap; /* cap*tanh(s/cap) on scores; 0 = none */
+    /* Of its products; scores, weights and sums stay real. With key_pages they are in full whatever this says: a row
+     * alone is no product. */
+    dk_precision precision;
 } dk_attention_args;
 
 typedef struct dk_adamw_args { /* Loshchilov & Hutter 2019, as torch.optim.AdamW */

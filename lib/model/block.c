@@ -132,6 +132,7 @@ dk_attention_args dk_attention_of(const dk_workset *set, int64_t layer)
     args.window = c->window[layer];
     args.scale = c->scale_by_layer ? c->attention_scale / (double)(layer + 1) : c->attention_scale;
     args.softcap = c->attention_softcap;
+    args.precision = set->precision;
     return args;
 }
 

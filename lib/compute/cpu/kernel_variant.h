@@ -14,7 +14,7 @@ void DK_VARIANT(dk_kernels_fill_norm)(dk_kernels *kernels);
 void DK_VARIANT(dk_kernels_fill_softmax)(dk_kernels *kernels);
 void DK_VARIANT(dk_kernels_fill_matvec)(dk_kernels *kernels);
 void DK_VARIANT(dk_kernels_fill_attention)(dk_kernels *kernels);
-void DK_VARIANT(dk_kernels_fill_attention_backward)(dk_kernels *kernels);
+void DK_VARIANT(dk_kernels_fill_attention_strip)(dk_kernels *kernels);
 void DK_VARIANT(dk_kernels_fill_optimiser)(dk_kernels *kernels);
 
 #endif

@@ -23,15 +23,21 @@ typedef struct dk_attention_block {
     float *scratch;
 } dk_attention_block;
 
-typedef struct dk_attention_gradient { /* all queries of one sequence and one key head */
-    const float *q, *k, *v, *y, *lse, *dy;
-    float *dq, *dk, *dv;
-    int64_t q_row, q_head, k_row, v_row, y_row, y_head, lse_row, lse_head, dy_row, dy_head;
-    int64_t dq_row, dq_head, dk_row, dv_row;
-    int64_t group, rows, dim, window;
+#define DK_STRIP 32                 /* a multiple of the columns of every micro-kernel, and of every vector */
+typedef struct dk_attention_strip { /* scores of some keys against queries, which are lanes */
+    float *scores;                  /* [keys, lanes] */
+    int64_t step, keys, lanes;      /* floats between rows; lanes: whole strips */
+    int64_t key;                    /* the first one */
+    const int32_t *positions;       /* [lanes] of the queries, counted in keys */
+    int64_t window;
+    int32_t masked; /* not every key is seen by every query */
     float scale, softcap;
-    float *scratch;
-} dk_attention_gradient;
+    /* What becomes of the scores, as packed operands of BF16 instead of where they lie; NULL = not wanted. */
+    uint32_t *pairs; /* B, whose k are the keys: [lanes / DK_STRIP][k / 2][DK_STRIP], zeros behind the keys */
+    uint16_t *tiles, *weight_tiles; /* A, whose k are the queries: dk_pack_tiles' panels of tile_rows lines */
+    int64_t k;                      /* keys of B with those zeros */
+    int64_t tile_rows, keys_up;     /* of a whole panel of A, and lines of all panels */
+} dk_attention_strip;
 
 typedef struct dk_norm_row {
     dk_norm_kind kind;
@@ -85,8 +91,17 @@ typedef struct dk_kernels {
     int64_t (*attention_scratch)(int64_t group, int64_t dim); /* floats */
     int64_t (*attention_rows)(int64_t group);                 /* queries of one block */
     void (*attention)(const dk_attention_block *block);
-    int64_t (*attention_backward_scratch)(int64_t dim);
-    void (*attention_backward)(const dk_attention_gradient *work);
+
+    /* Of one strip: scores become weights; highest, partition [DK_STRIP] move on; fade = what sums of earlier keys are
+     * worth now. 0 = as much as before. */
+    int32_t (*attention_weigh)(const dk_attention_strip *strip, float *highest, float *partition, float *fade);
+    void (*attention_fade)(float *x, int64_t rows, const float *factor); /* x [rows, DK_STRIP] times one per lane */
+    /* Scores become P; slopes [keys, lanes], dP on entry, dS. lse, delta [lanes]: log partitions, and dy.y. Packed:
+     * dS as pairs and as tiles, P as weight_tiles, all three or none. */
+    void (*attention_slopes)(const dk_attention_strip *strip, float *slopes, const float *lse, const float *delta);
+    void (*row_dots)(const float *a, int64_t a_step, const float *b, int64_t b_step, int64_t rows, int64_t n, float *y);
+    void (*turn)(const float *x, int64_t x_step, int64_t rows, int64_t columns, float *y,
+                 int64_t y_step); /* [rows, columns] -> [columns, rows] */
 
     double (*sum_squares)(const float *x, int64_t n);
     void (*adamw)(const dk_adamw_step *step, float *p, const float *g, float *m, float *v, int64_t n);

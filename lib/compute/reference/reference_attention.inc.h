@@ -42,15 +42,14 @@ static void attend(const dk_attention_args *args, const dk_view *q, const dk_vie
     REAL highest = -(REAL)INFINITY, sum = 0;
     for (int64_t j = seen.first; j <= seen.last; j++)
         highest = fmax(highest, score(args, q, query, k, key_row(&seen, j) * kv_heads + head));
-    for (int64_t j = seen.first; j <= seen.last; j++)
-        sum += exp(score(args, q, query, k, key_row(&seen, j) * kv_heads + head) - highest);
-    for (int64_t d = 0; d < width_of(y); d++) {
-        REAL value = 0;
-        for (int64_t j = seen.first; j <= seen.last; j++)
-            value += exp(score(args, q, query, k, key_row(&seen, j) * kv_heads + head) - highest) *
-                     get(v, key_row(&seen, j) * kv_heads + head, d);
-        put(y, query, d, value / sum);
+    for (int64_t d = 0; d < width_of(y); d++) put(y, query, d, 0);
+    for (int64_t j = seen.first; j <= seen.last; j++) {
+        int64_t key = key_row(&seen, j) * kv_heads + head;
+        REAL weight = exp(score(args, q, query, k, key) - highest);
+        sum += weight;
+        for (int64_t d = 0; d < width_of(y); d++) add_to(y, query, d, weight * get(v, key, d));
     }
+    for (int64_t d = 0; d < width_of(y); d++) put(y, query, d, get(y, query, d) / sum);
     if (lse->buffer) put(lse, query / q->shape[1], query % q->shape[1], highest + log(sum));
 }
 

@@ -140,14 +140,27 @@ static inline void case_log_softmax(fx *f)
     fx_out(f, z);
 }
 
-/* p: kind of batch, kv heads, group, dim, window, cap, gap, longest */
+/* What products of a precision take exactly, so that only what they make themselves is rounded. */
+static inline dk_view case_rounded(fx *f, dk_precision precision, dk_view view)
+{
+    double *values = fx_read(f, view);
+    for (int64_t i = 0; precision == DK_PRECISION_BF16 && i < fx_count(view); i++)
+        values[i] = (double)dk_bf16_to_f32(dk_f32_to_bf16((float)values[i]));
+    fx_write(f, view, values);
+    free(values);
+    return view;
+}
+
+/* p: kind of batch + 10 in BF16, kv heads, group, dim, window, cap, gap, longest */
 static inline void case_attention(fx *f)
 {
+    const dk_precision precision = f->p[0] >= 10 ? DK_PRECISION_BF16 : DK_PRECISION_FULL;
+    const int64_t kind = f->p[0] % 10;
     static const int64_t lengths[3][5] = {{1, 0, 0, 0, 0}, {3, 1, 5, 2, 0}, {4, 7, 1, 0, 33}};
     static const int64_t counts[3] = {1, 4, 5};
-    int64_t offsets[6] = {0}, sequences = counts[f->p[0]], kv = f->p[1], heads = kv * f->p[2], dim = f->p[3];
+    int64_t offsets[6] = {0}, sequences = counts[kind], kv = f->p[1], heads = kv * f->p[2], dim = f->p[3];
     for (int64_t s = 0; s < sequences; s++)
-        offsets[s + 1] = offsets[s] + lengths[f->p[0]][s] * f->p[7] / (f->p[0] == 0 ? 1 : 4);
+        offsets[s + 1] = offsets[s] + lengths[kind][s] * f->p[7] / (kind == 0 ? 1 : 4);
     int64_t rows = offsets[sequences], q_shape[3] = {rows, heads, dim}, k_shape[3] = {rows, kv, dim},
             lse_shape[2] = {rows, heads}, gap = f->p[6];
     dk_attention_args args = {.sequences = sequences,
@@ -155,11 +168,13 @@ static inline void case_attention(fx *f)
                               .window = f->p[4],
                               .scale = 1.0 / sqrt((double)dim),
                               .softcap = (double)f->p[5]};
+    if (f->backend->precisions >> precision & 1) args.precision = precision; /* the reference is always exact */
     dk_dtype real = f->backend->real;
-    dk_view q = fx_input(f, 1, 0, -2, 2, 3, q_shape, gap), k = fx_input(f, 2, 0, -2, 2, 3, k_shape, gap),
-            v = fx_input(f, 3, 0, -1, 1, 3, k_shape, gap);
-    dk_view y = fx_view(f, real, 3, q_shape, gap), lse = fx_view(f, real, 2, lse_shape, 0),
-            dy = fx_input(f, 4, 0, -1, 1, 3, q_shape, gap);
+    dk_view q = case_rounded(f, precision, fx_input(f, 1, 0, -2, 2, 3, q_shape, gap)),
+            k = case_rounded(f, precision, fx_input(f, 2, 0, -2, 2, 3, k_shape, gap)),
+            v = case_rounded(f, precision, fx_input(f, 3, 0, -1, 1, 3, k_shape, gap)),
+            dy = case_rounded(f, precision, fx_input(f, 4, 0, -1, 1, 3, q_shape, gap));
+    dk_view y = fx_view(f, real, 3, q_shape, gap), lse = fx_view(f, real, 2, lse_shape, 0);
     dk_view dq = fx_view(f, real, 3, q_shape, gap), dk = fx_view(f, real, 3, k_shape, gap),
             dv = fx_view(f, real, 3, k_shape, 0);
     OPS(f)->fill(&f->queue, dq, NAN);

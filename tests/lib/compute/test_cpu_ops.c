@@ -148,6 +148,61 @@ TEST(attention)
     COMPARE(8e-6, 0, case_attention, 0, 1, 1, 16, 0, 0, 0, 1500);
 }
 
+/* Around the blocks of 32 lanes, 64 keys and 128 queries, in both precisions. In BF16 operands are exact, weights and
+ * slopes are rounded once, to 2^-9 of themselves. */
+TEST(attention_blocks)
+{
+    static const int64_t lengths[] = {1, 2, 31, 32, 33, 63, 64, 65, 127, 128, 129, 193, 300};
+    static const int64_t dims[] = {3, 5, 32, 40, 64, 72, 96, 128, 130, 256};
+    static const int64_t groups[] = {1, 2, 8};
+    for (int64_t kind = 0; kind <= 10; kind += 10) {
+        const double tolerance = kind ? 6e-3 : 4e-6;
+        for (int l = 0; l < 13; l++)
+            COMPARE(tolerance, 0, case_attention, kind, 1, groups[l % 2], 8, l % 3 ? 1 + lengths[l] / 3 : 0, 0, 3,
+                    lengths[l]);
+        for (int d = 0; d < 10; d++) {
+            COMPARE(tolerance, 0, case_attention, kind, 1, groups[d % 3], dims[d], 0, 0, 5, 37);
+            COMPARE(tolerance, 0, case_attention, kind + 2, 2, 2, dims[d], 13, 3, 4, 17);
+        }
+        COMPARE(tolerance, 0, case_attention, kind, 1, 1, 4, 0, 0, 0, 1000);
+        COMPARE(tolerance, 0, case_attention, kind, 1, 1, 4, 200, 20, 0, 600);
+        COMPARE(tolerance, 0, case_attention, kind, 1, 40, 8, 0, 0, 0, 70);
+    }
+}
+
+/* What each set of products that this machine has makes of it, told to the backend by name. */
+static void check_attention_by(const char *products, const int64_t *p, double tolerance)
+{
+    dk_backend *backend = NULL, *reference = fx_reference(DK_F64);
+    fx want = {0}, got = {0};
+    dk_error err = {0};
+    for (int32_t isa = DK_ISA_AVX512; !backend; isa--) backend = fx_cpu(isa, 2);
+    int32_t rc = dk_backend_set_products(backend, products, &err);
+    if (rc) CHECK_HAS(err.message, "this machine or this build has not its instructions");
+    if (!rc && (p[0] < 10 || backend->precisions >> DK_PRECISION_BF16 & 1)) {
+        fx_run(&want, reference, case_attention, p);
+        fx_run(&got, backend, case_attention, p);
+        double error = fx_error(&got, &want);
+        if (!(error <= tolerance))
+            FAIL("attention%s by %s: error %.3g above %.3g", fx_name(p), products, error, tolerance);
+    }
+    free(want.out);
+    free(got.out);
+    dk_backend_free(backend);
+    dk_backend_free(reference);
+}
+
+TEST(attention_by_products)
+{
+    static const char *const products[] = {"amx", "avx512_bf16", "avx512", "avx2", "portable", "cblas"};
+    for (int i = 0; i < 6; i++)
+        for (int64_t kind = 0; kind <= 10; kind += 10) {
+            const double tolerance = kind ? 6e-3 : 4e-6;
+            check_attention_by(products[i], (const int64_t[8]){kind, 2, 3, 40, 0, 0, 3, 150}, tolerance);
+            check_attention_by(products[i], (const int64_t[8]){kind + 2, 1, 2, 130, 50, 5, 0, 30}, tolerance);
+        }
+}
+
 /* p: rows, width, gap of x, gap of y */
 static void case_elementwise(fx *f)
 {
@@ -327,5 +382,6 @@ TEST(cache)
 }
 
 TEST_MAIN(TEST_CASE(linear) TEST_CASE(norm) TEST_CASE(glu) TEST_CASE(rope) TEST_CASE(embed) TEST_CASE(log_softmax)
-              TEST_CASE(log_softmax_precision) TEST_CASE(attention) TEST_CASE(route) TEST_CASE(elementwise)
-                  TEST_CASE(adamw) TEST_CASE(convert) TEST_CASE(cache))
+              TEST_CASE(log_softmax_precision) TEST_CASE(attention) TEST_CASE(attention_blocks)
+                  TEST_CASE(attention_by_products) TEST_CASE(route) TEST_CASE(elementwise) TEST_CASE(adamw)
+                      TEST_CASE(convert) TEST_CASE(cache))

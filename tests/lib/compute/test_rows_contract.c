@@ -84,8 +84,9 @@ static void check_products(dk_backend *backend)
 
 typedef struct keys {
     dk_view q, k, v, y, part;
-    int64_t window, count;
+    int64_t window;
     double softcap;
+    dk_precision precision;
 } keys;
 
 /* Queries [from, from + n) of the sequence whose keys begin at row `first`. */
@@ -98,19 +99,20 @@ static void attend(fx *f, const keys *s, int64_t first, int64_t from, int64_t n,
                               .key_count = &seen,
                               .window = s->window,
                               .scale = 0.3,
-                              .softcap = s->softcap};
+                              .softcap = s->softcap,
+                              .precision = s->precision};
     OPS(f)->attention(&f->queue, &args, dk_view_rows(s->q, from, n), s->k, s->v, y, dk_view_none());
 }
 
 /* A whole prompt, pieces of it, and one query after the other give the same bits; so do neighbours in one call. */
-static void check_attention(dk_backend *backend, int64_t dim, int64_t window, double softcap)
+static void check_attention(dk_backend *backend, dk_precision precision, int64_t dim, int64_t window, double softcap)
 {
     enum { COUNT = 210, OTHER = 300 };
     static const int64_t pieces[] = {1, 3, 64, 100};
     fx f;
     begin(&f, backend);
     int64_t q_shape[3] = {COUNT + OTHER, 4, dim}, k_shape[3] = {COUNT + OTHER, 2, dim};
-    keys s = {.window = window, .softcap = softcap};
+    keys s = {.window = window, .softcap = softcap, .precision = precision};
     s.q = fx_input(&f, 1, 0, -2, 2, 3, q_shape, 0);
     s.k = fx_input(&f, 2, 0, -2, 2, 3, k_shape, 0);
     s.v = fx_input(&f, 3, 0, -1, 1, 3, k_shape, 0);
@@ -123,12 +125,16 @@ static void check_attention(dk_backend *backend, int64_t dim, int64_t window, do
             attend(&f, &s, 0, at, n, dk_view_rows(s.part, at, n));
         }
         if (!same_rows(&f, dk_view_rows(s.y, 0, COUNT), dk_view_rows(s.part, 0, COUNT)))
-            FAIL("%s: dim %d, window %d: pieces of %d have other bits than the whole", backend->name, (int)dim,
-                 (int)window, (int)pieces[p]);
+            FAIL("%s, %s: dim %d, window %d: pieces of %d have other bits than the whole", backend->name,
+                 dk_precision_name(precision), (int)dim, (int)window, (int)pieces[p]);
     }
     int64_t offsets[3] = {0, COUNT, COUNT + OTHER};
-    dk_attention_args both = {
-        .sequences = 2, .query_offsets = offsets, .window = window, .scale = 0.3, .softcap = softcap};
+    dk_attention_args both = {.sequences = 2,
+                              .query_offsets = offsets,
+                              .window = window,
+                              .scale = 0.3,
+                              .softcap = softcap,
+                              .precision = precision};
     OPS(&f)->attention(&f.queue, &both, s.q, s.k, s.v, s.part, dk_view_none());
     if (!same_rows(&f, dk_view_rows(s.y, 0, COUNT), dk_view_rows(s.part, 0, COUNT)))
         FAIL("%s: dim %d, window %d: other bits beside a longer sequence", backend->name, (int)dim, (int)window);
@@ -141,11 +147,12 @@ static void check_backend(dk_backend *backend)
     if (!backend) return;
     check_products(backend);
     int slow = backend->real == DK_F64; /* the reference */
-    for (int d = 0; d < (slow ? 1 : 3); d++) {
-        check_attention(backend, dims[d], 0, 0);
-        check_attention(backend, dims[d], 40, 0);
-        check_attention(backend, dims[d], 100, 3);
-    }
+    for (int p = 0; p <= DK_PRECISION_BF16; p++)
+        for (int d = 0; d < (slow ? 1 : 3) && backend->precisions >> p & 1; d++) {
+            check_attention(backend, (dk_precision)p, dims[d], 0, 0);
+            check_attention(backend, (dk_precision)p, dims[d], 40, 0);
+            check_attention(backend, (dk_precision)p, dims[d], 100, 3);
+        }
     dk_backend_free(backend);
 }
 

@@ -8,6 +8,6 @@ void DK_VARIANT(dk_kernels_fill)(dk_kernels *kernels)
     DK_VARIANT(dk_kernels_fill_softmax)(kernels);
     DK_VARIANT(dk_kernels_fill_matvec)(kernels);
     DK_VARIANT(dk_kernels_fill_attention)(kernels);
-    DK_VARIANT(dk_kernels_fill_attention_backward)(kernels);
+    DK_VARIANT(dk_kernels_fill_attention_strip)(kernels);
     DK_VARIANT(dk_kernels_fill_optimiser)(kernels);
 }

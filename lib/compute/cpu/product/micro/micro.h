@@ -27,8 +27,9 @@ typedef struct dk_operand {
 /* Where a number stands: in blocks, where its block begins. */
 static inline const uint8_t *dk_operand_at(const dk_operand *operand, int64_t line, int64_t k)
 {
-    int64_t row = operand->across ? k : line, column = operand->across ? line : k,
-            block = dk_dtype_find(operand->dtype)->block;
+    int64_t row = operand->across ? k : line, column = operand->across ? line : k;
+    if (operand->dtype == DK_F32) return operand->data + (row * operand->step + column) * (int64_t)sizeof(float);
+    int64_t block = dk_dtype_find(operand->dtype)->block;
     return operand->data + dk_dtype_bytes(operand->dtype, row * operand->step + column / block * block);
 }
 
@@ -84,6 +85,9 @@ typedef struct dk_micro {
     void (*few)(const dk_operand *b, int64_t line, int64_t height, int64_t k, int64_t count, const void *a, float *c,
                 int64_t c_step, int32_t add);
     int64_t few_rows;
+    /* How its panels lie, for whoever writes them without a packer: those of B as dk_pack_pairs says, those of A as
+     * dk_pack_tiles says. */
+    int32_t pairs, tiles;
     void (*begin)(void), (*end)(void); /* around the tiles of one task; NULL = nothing to do */
 } dk_micro;
 

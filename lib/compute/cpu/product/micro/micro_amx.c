@@ -146,5 +146,7 @@ const dk_micro DK_MICRO_AMX = {.name = "amx",
                                .pack_b = pack_b,
                                .tile = tile,
                                .part = part,
+                               .pairs = 1,
+                               .tiles = 1,
                                .begin = dk_tiles_begin,
                                .end = dk_tiles_end};

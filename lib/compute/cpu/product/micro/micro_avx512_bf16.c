@@ -64,4 +64,5 @@ const dk_micro DK_MICRO_AVX512_BF16 = {.name = "avx512_bf16",
                                        .height = height,
                                        .pack_a = pack,
                                        .pack_b = pack,
-                                       .tile = tile};
+                                       .tile = tile,
+                                       .pairs = 1};
