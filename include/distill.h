@@ -353,6 +353,31 @@ DISTILL_API int32_t distill_tokenizer_get_i64(const distill_tokenizer *tokenizer
 typedef int32_t (*distill_token_fn)(void *user, int64_t sequence, int32_t id, double log_prob, const char *text,
                                     size_t size, int32_t finished);
 
+/* The same as a struct, with what distill_teacher_generate_with adds. */
+typedef struct distill_token {
+    uint32_t struct_size;
+    int32_t id;
+    const char *text; /* size bytes; borrowed until the callback returns */
+    int64_t size;
+    double log_prob;
+    int64_t finished;       /* as distill_token_fn */
+    const int32_t *top_ids; /* [top_count] as many as generate.top_logprobs asks for, the likeliest first; borrowed as
+                               text is */
+    const float *top_log_probs; /* [top_count] the model's own, as log_prob is */
+    int64_t top_count;
+} distill_token;
+/* What a text that is being written is told to its host by. All return DISTILL_CB_OK or DISTILL_CB_CANCEL. */
+typedef struct distill_writer_callbacks {
+    uint32_t struct_size;
+    uint32_t flags; /* 0 */
+    void *user;
+    int32_t (*token)(void *user, int64_t sequence, const distill_token *token);
+    /* Or NULL. logits [vocab], vocab_valid of the teacher, of what comes behind ids [count], the sequence with its
+       prompt: behind logit_bias and penalties and in front of temperature, to be changed in place; -INFINITY bans an
+       id. DISTILL_E_NUMERIC where it leaves NaN, +infinity, or nothing to draw. */
+    int32_t (*logits)(void *user, int64_t sequence, const int32_t *ids, int64_t count, float *logits, int64_t vocab);
+} distill_writer_callbacks;
+
 /* A teacher of the host's own. score: fill the tensors of out, whose kind and shapes follow `form`, for rows
  * [first_row, first_row + row_count) of the batch; ranges of a batch come in order, each once, beginning at 0. A host
  * that needs the whole batch computes it when first_row is 0. */
@@ -451,6 +476,11 @@ DISTILL_API int32_t distill_teacher_log_probs(const distill_teacher *teacher, co
 DISTILL_API int32_t distill_teacher_generate(const distill_teacher *teacher, const distill_batch *prompts,
                                              const distill_options *options, distill_token_fn fn, void *user,
                                              distill_error *err);
+/* The same with a table of callbacks, called by the calling thread. A teacher of callbacks has no logits to change:
+ * DISTILL_E_UNSUPPORTED. */
+DISTILL_API int32_t distill_teacher_generate_with(const distill_teacher *teacher, const distill_batch *prompts,
+                                                  const distill_writer_callbacks *callbacks,
+                                                  const distill_options *options, distill_error *err);
 /* Returned with ownership. DISTILL_E_NOT_FOUND where it has none. */
 DISTILL_API int32_t distill_teacher_tokenizer(const distill_teacher *teacher, distill_tokenizer **out,
                                               distill_error *err);

@@ -421,6 +421,15 @@ struct generated {
 };
 using token_function = std::function<bool(const generated &)>; /* false stops */
 
+/* What a text is told to its host by; see distill_writer_callbacks. */
+struct writer_functions {
+    std::function<bool(std::int64_t sequence, const distill_token &)> token; /* false stops */
+    /* or empty */
+    std::function<bool(std::int64_t sequence, const std::int32_t *ids, std::int64_t count, float *logits,
+                       std::int64_t vocab)>
+        logits;
+};
+
 /* What a teacher of the host's own does; see distill_teacher_callbacks. */
 struct teacher_functions {
     std::function<std::int32_t(const distill_batch &, std::int64_t first_row, std::int64_t row_count, distill_target &)>
@@ -441,6 +450,20 @@ inline std::int32_t on_token(void *user, std::int64_t sequence, std::int32_t id,
     return guard([&] {
         bool more =
             (*static_cast<const token_function *>(user))({sequence, id, log_prob, {text ? text : "", size}, finished});
+        return more ? DISTILL_CB_OK : DISTILL_CB_CANCEL;
+    });
+}
+inline std::int32_t on_written(void *user, std::int64_t sequence, const distill_token *token) noexcept
+{
+    return guard([&] {
+        return static_cast<const writer_functions *>(user)->token(sequence, *token) ? DISTILL_CB_OK : DISTILL_CB_CANCEL;
+    });
+}
+inline std::int32_t on_logits(void *user, std::int64_t sequence, const std::int32_t *ids, std::int64_t count,
+                              float *logits, std::int64_t vocab) noexcept
+{
+    return guard([&] {
+        bool more = static_cast<const writer_functions *>(user)->logits(sequence, ids, count, logits, vocab);
         return more ? DISTILL_CB_OK : DISTILL_CB_CANCEL;
     });
 }
@@ -609,6 +632,15 @@ class teacher : public detail::handle<distill_teacher, distill_teacher_free>
         auto view = prompts.view();
         detail::call(distill_teacher_generate, get(), &view, with ? with->get() : nullptr, detail::on_token,
                      const_cast<token_function *>(&on_token));
+    }
+    void generate(const batch &prompts, const writer_functions &functions, const options *with = nullptr) const
+    {
+        auto view = prompts.view();
+        auto table = init<distill_writer_callbacks>();
+        table.user = const_cast<writer_functions *>(&functions);
+        table.token = functions.token ? detail::on_written : nullptr;
+        table.logits = functions.logits ? detail::on_logits : nullptr;
+        detail::call(distill_teacher_generate_with, get(), &view, &table, with ? with->get() : nullptr);
     }
     void export_to(const std::string &path, const options *with = nullptr) const
     {

@@ -45,6 +45,10 @@ static int32_t check_args(const dk_model *model, const dk_generate_args *args, d
     if (args->vocab_valid < 0 || args->vocab_valid > vocab)
         return dk_fail(err, DK_E_INVALID, "generate: vocab_valid is %lld, not in [0, %lld]",
                        (long long)args->vocab_valid, (long long)vocab);
+    vocab = args->vocab_valid ? args->vocab_valid : vocab;
+    if (args->top_count < 0 || args->top_count > vocab || (args->top_count && !args->top))
+        return dk_fail(err, DK_E_INVALID, "generate: the %lld likeliest of %lld ids", (long long)args->top_count,
+                       (long long)vocab);
     return DK_OK;
 }
 
@@ -123,6 +127,12 @@ static int32_t plan(dk_writer *w, dk_error *err)
     }
     DK_TRY(plan_views(w, err));
     DK_TRY(dk_new(w->backend->host, w->places * (w->capacity + 1), &w->ids, err));
+    if (w->args->logits || w->args->top_count) {
+        DK_TRY(dk_new(w->backend->host, w->width, &w->row, err));
+        DK_TRY(dk_new(w->backend->host, w->width, &w->wide, err));
+        DK_TRY(dk_new(w->backend->host, w->args->top_count + 1, &w->top_ids, err));
+        DK_TRY(dk_new(w->backend->host, w->args->top_count + 1, &w->top, err));
+    }
     for (int64_t i = 0; i < w->places; i++) w->place[i] = (dk_place){.text = -1, .ids = w->ids + i * (w->capacity + 1)};
     dk_cache_spec spec = {.sequences = w->places,
                           .capacity = w->capacity,
@@ -284,6 +294,10 @@ static void close_voices(dk_writer *w)
     for (int64_t i = 0; w->voices && i < w->choir->count; i++) dk_cache_free(w->voices[i].cache);
     dk_free(w->backend->host, w->voices);
     dk_free(w->backend->host, w->one);
+    dk_free(w->backend->host, w->row);
+    dk_free(w->backend->host, w->wide);
+    dk_free(w->backend->host, w->top_ids);
+    dk_free(w->backend->host, w->top);
     dk_free(w->backend->host, w->ids);
 }
 

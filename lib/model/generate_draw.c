@@ -1,7 +1,7 @@
 /* Tokens of texts: logits or what several models say together, adjusted by what a text has, drawn from and handed out.
  *
- * The order is that of transformers' processors: bias, penalties, then temperature, top_k, top_p and min_p. What a text
- * draws is number (text, token) of the stream of samples, whatever is written beside it. */
+ * The order is that of transformers' processors: bias, penalties, the host's own, then temperature, top_k, top_p and
+ * min_p. What a text draws is number (text, token) of the stream of samples, whatever is written beside it. */
 #include <math.h>
 
 #include "model/generate_parts.h"
@@ -13,6 +13,14 @@ static int32_t is_stop(const dk_generate_args *args, int32_t id)
     return 0;
 }
 
+static int32_t callback_failed(int32_t code, dk_error *err)
+{
+    if (code == 2) return dk_fail(err, DK_E_CANCELLED, "generate: stopped by its callback");
+    dk_fail(err, DK_E_CALLBACK, "generate: the callback returned %d", (int)code);
+    if (err) err->user_code = code;
+    return DK_E_CALLBACK;
+}
+
 static int32_t emit(dk_writer *w, dk_place *p, int32_t id, double log_prob, dk_error *err)
 {
     const dk_generate_args *args = w->args;
@@ -22,11 +30,82 @@ static int32_t emit(dk_writer *w, dk_place *p, int32_t id, double log_prob, dk_e
     if (finished) p->text = -1;
     int32_t code = args->emit(args->user, text, id, log_prob, finished);
     if (code == DK_TEXT_ENDS) p->text = -1;
-    if (code == 0 || code == DK_TEXT_ENDS) return DK_OK;
-    if (code == 2) return dk_fail(err, DK_E_CANCELLED, "generate: stopped by its callback");
-    dk_fail(err, DK_E_CALLBACK, "generate: the callback returned %d", (int)code);
-    if (err) err->user_code = code;
-    return DK_E_CALLBACK;
+    return code == 0 || code == DK_TEXT_ENDS ? DK_OK : callback_failed(code, err);
+}
+
+/* ---- rows that go through the host ---- */
+static dk_view row_of(const dk_writer *w, dk_view view, int64_t row)
+{
+    return dk_view_columns(dk_view_rows(view, row, 1), 0, w->vocab);
+}
+
+static int32_t read_row(dk_writer *w, dk_view view, int64_t row, dk_error *err)
+{
+    const int32_t is_wide = view.dtype == DK_F64;
+    w->backend->ops->copy_out(&w->queue, row_of(w, view, row), is_wide ? (void *)w->wide : (void *)w->row);
+    int32_t rc = dk_queue_wait(&w->queue, err);
+    for (int64_t i = 0; rc == DK_OK && is_wide && i < w->vocab; i++) w->row[i] = (float)w->wide[i];
+    return rc;
+}
+
+static void write_row(dk_writer *w, dk_view view, int64_t row)
+{
+    const int32_t is_wide = view.dtype == DK_F64;
+    for (int64_t i = 0; is_wide && i < w->vocab; i++) w->wide[i] = (double)w->row[i];
+    w->backend->ops->copy_in(&w->queue, row_of(w, view, row), is_wide ? (void *)w->wide : (void *)w->row);
+}
+
+static int32_t can_be_drawn(const float *logits, int64_t vocab)
+{
+    int32_t any = 0;
+    for (int64_t i = 0; i < vocab; i++) {
+        if (!(logits[i] < INFINITY)) return 0;
+        any |= logits[i] > -INFINITY;
+    }
+    return any;
+}
+
+static int32_t ask_host(dk_writer *w, const int64_t *which, int64_t rows, dk_view logits, dk_error *err)
+{
+    const dk_generate_args *args = w->args;
+    int32_t rc = DK_OK;
+    for (int64_t i = 0; args->logits && i < rows; i++) {
+        const dk_place *p = &w->place[which[i]];
+        DK_TRY(read_row(w, logits, i, err));
+        int32_t code = args->logits(args->user, p->text, p->ids, p->prompt + p->written, w->row, w->vocab);
+        if (code) return callback_failed(code, err);
+        if (!can_be_drawn(w->row, w->vocab))
+            return dk_fail(err, DK_E_NUMERIC,
+                           "generate: sequence %lld, token %lld: the callback for logits left nan, +infinity, or "
+                           "nothing above -infinity",
+                           (long long)p->text, (long long)p->written);
+        write_row(w, logits, i);
+        DK_TRY(dk_queue_wait(&w->queue, err));
+    }
+out:
+    return rc;
+}
+
+/* The likeliest ids of a row, ties by id. */
+static int32_t tell_top(dk_writer *w, dk_view log_probs, int64_t row, dk_error *err)
+{
+    const dk_generate_args *args = w->args;
+    int64_t count = 0;
+    int32_t rc = args->top_count ? read_row(w, log_probs, row, err) : DK_OK;
+    if (rc || !args->top_count) return rc;
+    for (int64_t i = 0; i < w->vocab; i++) {
+        int64_t at = count < args->top_count ? count++ : count;
+        if (at == count && !(w->row[i] > w->top[count - 1])) continue;
+        if (at == count) at--;
+        for (; at > 0 && w->row[i] > w->top[at - 1]; at--) {
+            w->top[at] = w->top[at - 1];
+            w->top_ids[at] = w->top_ids[at - 1];
+        }
+        w->top[at] = w->row[i];
+        w->top_ids[at] = (int32_t)i;
+    }
+    args->top(args->user, w->top_ids, w->top, count);
+    return DK_OK;
 }
 
 static double element(dk_writer *w, dk_view view, int64_t row, int64_t column)
@@ -123,13 +202,18 @@ int32_t dk_writer_draw(dk_writer *w, const int64_t *which, int64_t rows, dk_erro
     for (int64_t i = 0; i < rows; i++)
         counters[i] = ((uint64_t)w->place[which[i]].text << 32) + (uint64_t)w->place[which[i]].written;
     DK_TRY(speak(w, which, rows, log_probs, err));
-    ops->sample(&w->queue, &sample, adjust(w, which, rows, logits), w->vocab, drawn);
+    logits = adjust(w, which, rows, logits);
+    DK_TRY(ask_host(w, which, rows, logits, err));
+    ops->sample(&w->queue, &sample, logits, w->vocab, drawn);
     ops->copy_out(&w->queue, drawn, ids);
     if ((rc = dk_queue_wait(&w->queue, err)) == DK_E_NUMERIC) rc = name_row(w, which, rows, err);
     if (rc != DK_OK) goto out;
     for (int64_t i = 0; i < rows; i++) log_prob[i] = element(w, log_probs, i, ids[i]);
     DK_TRY(dk_queue_wait(&w->queue, err));
-    for (int64_t i = 0; i < rows; i++) DK_TRY(emit(w, &w->place[which[i]], ids[i], log_prob[i], err));
+    for (int64_t i = 0; i < rows; i++) {
+        DK_TRY(tell_top(w, log_probs, i, err));
+        DK_TRY(emit(w, &w->place[which[i]], ids[i], log_prob[i], err));
+    }
 out:
     return rc;
 }

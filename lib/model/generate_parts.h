@@ -34,6 +34,10 @@ typedef struct dk_writer {
     dk_view drawn;               /* I32 [places] */
     int64_t places, texts, next; /* texts altogether; the next one to begin */
     dk_place place[DK_PLACES];
+    double *wide;     /* [width] a row on its way through the host, where the backend's real is F64 */
+    float *row;       /* [width] the row; both NULL where nothing asks for rows */
+    int32_t *top_ids; /* [args->top_count] */
+    float *top;
     int32_t *ids;      /* of all places */
     int64_t capacity;  /* most tokens of a text that are read */
     int64_t width;     /* of the first model's logits */
@@ -43,7 +47,7 @@ typedef struct dk_writer {
 
 static inline int32_t dk_adjusts(const dk_generate_args *args)
 {
-    return args->bias_count > 0 || (args->repetition_penalty > 0 && args->repetition_penalty != 1) ||
+    return args->logits || args->bias_count > 0 || (args->repetition_penalty > 0 && args->repetition_penalty != 1) ||
            args->presence_penalty != 0;
 }
 

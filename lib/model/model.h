@@ -287,6 +287,12 @@ typedef struct dk_generate_args {
        DK_TEXT_ENDS, after which the others go on; anything else ends everything with E_CALLBACK or, for 2,
        E_CANCELLED. */
     int32_t (*emit)(void *user, int64_t sequence, int32_t id, double log_prob, int32_t finished);
+    /* Or NULL: logits [vocab_valid] of what comes behind ids [count], as biases and penalties left them, to be changed
+       in place. Called by the thread that generates. 0, or 2 and others as emit has them. */
+    int32_t (*logits)(void *user, int64_t sequence, const int32_t *ids, int64_t count, float *logits, int64_t vocab);
+    /* Right before emit, where top_count > 0: the likeliest ids by the model's own log-probabilities, descending */
+    void (*top)(void *user, const int32_t *ids, const float *log_probs, int64_t count);
+    int64_t top_count;
     void *user;
 } dk_generate_args;
 /* Text depends on (weights, prompt, seed, number) and not on how many run together. */

@@ -280,6 +280,26 @@ out:
     return rc;
 }
 
+int32_t distill_teacher_generate_with(const distill_teacher *teacher, const distill_batch *prompts,
+                                      const distill_writer_callbacks *callbacks, const distill_options *options,
+                                      distill_error *error)
+{
+    dk_error *err = di_err(error);
+    distill_batch own;
+    int32_t rc;
+    dk_error_clear(err);
+    DK_TRY(take_batch(teacher, prompts, "prompts", &own, err));
+    DK_TRY(di_check_pointer(callbacks, "callbacks", err));
+    DK_TRY(di_check_struct(callbacks, "callbacks", sizeof *callbacks, err));
+    if (callbacks->flags)
+        return dk_fail(err, DK_E_INVALID, "callbacks->flags is %u; there are none", (unsigned)callbacks->flags);
+    if (!callbacks->token) return dk_fail(err, DK_E_INVALID, "callbacks->token is NULL");
+    const di_reader reader = {.table = callbacks};
+    DI_COMPUTE(di_teacher_generate_to(teacher->teacher, &own, di_tree(options), options, &reader, err));
+out:
+    return rc;
+}
+
 int32_t distill_teacher_tokenizer(const distill_teacher *teacher, distill_tokenizer **out, distill_error *error)
 {
     dk_error *err = di_err(error);

@@ -7,6 +7,7 @@
 typedef struct answer {
     int64_t count, cap;
     int32_t *ids;
+    json_t *log_probs, *top; /* NULL = not asked for */
     size_t size, text_cap;
     char *text;
 } answer;
@@ -18,9 +19,11 @@ typedef struct answers {
 } answers;
 
 typedef struct sampling { /* what section generate is told */
-    int64_t max_tokens, top_k, seed, samples;
+    int64_t max_tokens, top_k, seed, samples, top_logprobs;
     double temperature, top_p, min_p, repetition_penalty, presence_penalty;
-    int has_tokens, has_top_k, has_seed, has_samples, has_top_p, has_min_p, has_repetition, has_presence;
+    int has_tokens, has_top_k, has_seed, has_samples, has_top_p, has_min_p, has_repetition, has_presence,
+        has_top_logprobs;
+    const char *quantized; /* NULL = not given */
     cli_settings bias, stop, stop_ids;
 } sampling;
 
@@ -29,18 +32,29 @@ typedef struct cli_chat {
     const char *format;          /* a chat template: a name or a file */
 } cli_chat;
 
-static int32_t on_token(void *user, int64_t sequence, int32_t id, double log_prob, const char *text, size_t size,
-                        int32_t finished)
+static void add_log_probs(answer *a, const distill_token *token)
+{
+    json_t *row = json_array();
+    if (!a->top) a->log_probs = json_array(), a->top = json_array();
+    for (int64_t i = 0; i < token->top_count; i++)
+        json_array_append_new(row, json_pack("{s:i, s:o}", "id", (int)token->top_ids[i], "log_prob",
+                                             cli_json_real((double)token->top_log_probs[i])));
+    json_array_append_new(a->log_probs, cli_json_real(token->log_prob));
+    json_array_append_new(a->top, row);
+}
+
+static int32_t on_token(void *user, int64_t sequence, const distill_token *token)
 {
     answers *all = user;
     answer *a = &all->of[sequence];
-    (void)log_prob, (void)finished;
+    const size_t size = (size_t)token->size;
     if (a->count == a->cap) a->ids = cli_memory(a->ids, (size_t)(a->cap = 2 * a->cap + 64) * sizeof *a->ids);
-    a->ids[a->count++] = id;
+    a->ids[a->count++] = token->id;
     if (a->size + size > a->text_cap) a->text = cli_memory(a->text, a->text_cap = 2 * (a->size + size));
-    if (size) memcpy(a->text + a->size, text, size);
+    if (size) memcpy(a->text + a->size, token->text, size);
     a->size += size;
-    if (all->stream && size) fwrite(text, 1, size, stdout), fflush(stdout);
+    if (token->top_count) add_log_probs(a, token);
+    if (all->stream && size) fwrite(token->text, 1, size, stdout), fflush(stdout);
     return DISTILL_CB_OK;
 }
 
@@ -130,7 +144,10 @@ static int read_prompt(const char *path, cli_ids *out)
 
 static json_t *json_of(const answer *a)
 {
-    return json_pack("{s:o, s:o}", "text", cli_json_text(a->text, a->size), "ids", cli_json_ids(a->ids, a->count));
+    json_t *value =
+        json_pack("{s:o, s:o}", "text", cli_json_text(a->text, a->size), "ids", cli_json_ids(a->ids, a->count));
+    if (a->top) json_object_set(value, "log_probs", a->log_probs), json_object_set(value, "top", a->top);
+    return value;
 }
 
 static int print_json(const answers *all)
@@ -159,6 +176,8 @@ static void free_answers(answers *all)
     for (int64_t i = 0; i < all->count; i++) {
         free(all->of[i].ids);
         free(all->of[i].text);
+        json_decref(all->of[i].log_probs);
+        json_decref(all->of[i].top);
     }
     free(all->of);
 }
@@ -169,6 +188,10 @@ static int answer_prompt(cli_session *s, const char *model, const cli_ids *promp
     distill_batch batch;
     int64_t offsets[2] = {0, prompt->count};
     answers all = {.stream = !as_json && samples == 1, .count = samples};
+    distill_writer_callbacks callbacks;
+    DISTILL_INIT(&callbacks);
+    callbacks.user = &all;
+    callbacks.token = on_token;
     DISTILL_INIT(&batch);
     batch.ids = prompt->ids;
     batch.offsets = offsets;
@@ -176,7 +199,7 @@ static int answer_prompt(cli_session *s, const char *model, const cli_ids *promp
     all.of = cli_memory(NULL, (size_t)samples * sizeof *all.of);
     memset(all.of, 0, (size_t)samples * sizeof *all.of);
     int32_t rc = distill_teacher_open(s->env, model, s->options, &teacher, &s->err);
-    if (!rc) rc = distill_teacher_generate(teacher, &batch, s->options, on_token, &all, &s->err);
+    if (!rc) rc = distill_teacher_generate_with(teacher, &batch, &callbacks, s->options, &s->err);
     int code = rc ? cli_fail(&s->err) : (as_json ? print_json : print_text)(&all);
     distill_teacher_free(teacher);
     free_answers(&all);
@@ -237,6 +260,8 @@ static int32_t set_sampling(cli_session *s, const sampling *how)
     if (!rc) rc = set_int(s, "generate.top_k", how->has_top_k, how->top_k);
     if (!rc) rc = set_int(s, "generate.seed", how->has_seed, how->seed);
     if (!rc) rc = set_int(s, "generate.samples", how->has_samples, how->samples);
+    if (!rc) rc = set_int(s, "generate.top_logprobs", how->has_top_logprobs, how->top_logprobs);
+    if (!rc && how->quantized) rc = distill_options_set_str(s->options, "generate.quantized", how->quantized, &s->err);
     if (!rc) rc = set_real(s, "generate.temperature", 1, how->temperature);
     if (!rc) rc = set_real(s, "generate.top_p", how->has_top_p, how->top_p);
     if (!rc) rc = set_real(s, "generate.min_p", how->has_min_p, how->min_p);
@@ -269,6 +294,8 @@ int cli_generate(const cli_command *command, int argc, char **argv)
         {"--logit-bias", CLI_SETTINGS, &how.bias, NULL},
         {"--stop", CLI_TEXTS, &how.stop, NULL},
         {"--stop-id", CLI_TEXTS, &how.stop_ids, NULL},
+        {"--top-logprobs", CLI_INT, &how.top_logprobs, &how.has_top_logprobs},
+        {"--quantized", CLI_TEXT, &how.quantized, NULL},
         {"--samples", CLI_INT, &how.samples, &how.has_samples},
         {"--seed", CLI_INT, &how.seed, &how.has_seed},
         {"--no-special", CLI_FLAG, &no_special, NULL},
@@ -281,6 +308,7 @@ int cli_generate(const cli_command *command, int argc, char **argv)
     if (!model) return cli_usage(command, "a model is missing");
     if (!!prompt + !!prompt_ids + !!chat.text + !!chat.messages != 1)
         return cli_usage(command, "one of --prompt, --prompt-ids, --chat and --messages is wanted");
+    if (how.has_top_logprobs && !as_json) return cli_usage(command, "--top-logprobs goes with --json");
     if (chat.format && !chat.text && !chat.messages)
         return cli_usage(command, "--chat-template goes with --chat or --messages");
     if (no_special && (chat.text || chat.messages))

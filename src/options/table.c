@@ -314,6 +314,8 @@ static const di_option_info rows[] = {
            "added to the logit of the token with this id, before penalties"),
     LIST("generate.stop", DI_OPTION_TEXT, 0, 0, 0, "texts that end an answer, which leaves them out"),
     LIST("generate.stop_ids", DI_OPTION_INT, 0, 2147483647.0, 0, "ids that end an answer, beside those of the model"),
+    INT("generate.top_logprobs", "0", 0, 1e6, "ids", 0,
+        "the likeliest ids that go with each token, with their log-probabilities by the model itself; 0 = none"),
     CHOICE(
         "generate.quantized", "auto", "auto|int8|exact", 0,
         "weights in Q8_0, Q4_0 and Q4_1: int8 = multiplied as they are, by activations that are rounded to blocks of "

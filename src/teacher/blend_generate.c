@@ -266,7 +266,7 @@ static void close_choir(choir *c, dk_host *host)
 }
 
 int32_t di_blend_generate(di_teacher *t, const distill_batch *prompts, const di_options *options,
-                          const distill_options *user_options, distill_token_fn fn, void *user, dk_error *err)
+                          const distill_options *user_options, const di_reader *reader, dk_error *err)
 {
     const dk_tokens tokens = {prompts->ids, prompts->offsets, prompts->sequences};
     di_speaker *speaker = NULL;
@@ -275,8 +275,8 @@ int32_t di_blend_generate(di_teacher *t, const distill_batch *prompts, const di_
     int32_t rc;
     (void)user_options;
     DK_TRY(open_choir(&c, t, di_options_i64(options, "generate.max_tokens"), err));
-    DK_TRY(di_writing_open(t, options, c.stops, c.stop_count, di_teacher_vocab_valid(c.blend), &writing, err));
-    DK_TRY(di_speaker_create(t, prompts, &writing, fn, user, &speaker, err));
+    DK_TRY(di_writing_open(t, options, reader, c.stops, c.stop_count, di_teacher_vocab_valid(c.blend), &writing, err));
+    DK_TRY(di_speaker_create(t, prompts, &writing, reader, &speaker, err));
     writing.args.user = speaker;
     const dk_choir models = {.models = c.models, .count = c.count, .join = join, .user = &c};
     rc = dk_generate_together(&models, &tokens, &writing.args, err);

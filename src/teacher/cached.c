@@ -83,11 +83,11 @@ static int32_t no_writer(const di_teacher *t, dk_error *err)
 }
 
 static int32_t generate(di_teacher *t, const distill_batch *prompts, const di_options *options,
-                        const distill_options *user_options, distill_token_fn fn, void *user, dk_error *err)
+                        const distill_options *user_options, const di_reader *reader, dk_error *err)
 {
     const di_cached *cached = t->state;
     if (!cached->from) return no_writer(t, err);
-    return di_teacher_generate(cached->from, prompts, options, user_options, fn, user, err);
+    return di_teacher_generate_to(cached->from, prompts, options, user_options, reader, err);
 }
 
 static int32_t write_ids(di_teacher *t, const dk_tokens *prompts, const dk_generate_args *args, dk_error *err)

@@ -54,14 +54,39 @@ static void settings(const di_teacher *t, dk_strbuf *json)
     dk_strbuf_json(json, hosted->identity, strlen(hosted->identity));
 }
 
+/* To a table, what a host's generate hands to a function. */
+static int32_t pass_on(void *user, int64_t sequence, int32_t id, double log_prob, const char *text, size_t size,
+                       int32_t finished)
+{
+    const distill_writer_callbacks *table = user;
+    const distill_token token = {.struct_size = sizeof token,
+                                 .id = id,
+                                 .text = text ? text : "",
+                                 .size = (int64_t)size,
+                                 .log_prob = log_prob,
+                                 .finished = finished};
+    return table->token(table->user, sequence, &token);
+}
+
+static int32_t check_reader(const di_reader *reader, const di_options *options, dk_error *err)
+{
+    if (!reader->fn && reader->table->logits)
+        return dk_fail(err, DK_E_UNSUPPORTED, "a teacher of callbacks has no logits that could be changed");
+    if (di_options_i64(options, "generate.top_logprobs"))
+        return dk_fail(err, DK_E_UNSUPPORTED, "generate.top_logprobs: a teacher of callbacks does not say them");
+    return DK_OK;
+}
+
 static int32_t generate(di_teacher *t, const distill_batch *prompts, const di_options *options,
-                        const distill_options *user_options, distill_token_fn fn, void *user, dk_error *err)
+                        const distill_options *user_options, const di_reader *reader, dk_error *err)
 {
     const di_hosted *hosted = t->state;
     const distill_teacher_callbacks *table = &hosted->callbacks;
-    (void)options;
     if (!table->generate) return dk_fail(err, DK_E_UNSUPPORTED, "this teacher only scores: its table has no generate");
-    int32_t code = table->generate(table->user, prompts, user_options, fn, user);
+    int32_t code = check_reader(reader, options, err);
+    if (code) return code;
+    if (reader->fn) code = table->generate(table->user, prompts, user_options, reader->fn, reader->user);
+    else code = table->generate(table->user, prompts, user_options, pass_on, (void *)(uintptr_t)reader->table);
     if (code == DISTILL_CB_OK) return DK_OK;
     if (code == DISTILL_CB_CANCEL) return dk_fail(err, DK_E_CANCELLED, "the teacher's generate stopped");
     dk_fail(err, DK_E_CALLBACK, "the teacher's generate returned %d", (int)code);

@@ -45,7 +45,7 @@ static int32_t write_ids(di_teacher *t, const dk_tokens *prompts, const dk_gener
 }
 
 static int32_t generate(di_teacher *t, const distill_batch *prompts, const di_options *options,
-                        const distill_options *user_options, distill_token_fn fn, void *user, dk_error *err)
+                        const distill_options *user_options, const di_reader *reader, dk_error *err)
 {
     dk_model *model = model_of(t);
     dk_tokens tokens = {prompts->ids, prompts->offsets, prompts->sequences};
@@ -53,9 +53,9 @@ static int32_t generate(di_teacher *t, const distill_batch *prompts, const di_op
     di_writing writing = {.host = NULL};
     int32_t rc;
     (void)user_options;
-    DK_TRY(di_writing_open(t, options, model->config.stops, model->config.stop_count,
+    DK_TRY(di_writing_open(t, options, reader, model->config.stops, model->config.stop_count,
                            di_vocab_valid(model, t->tokenizer), &writing, err));
-    DK_TRY(di_speaker_create(t, prompts, &writing, fn, user, &speaker, err));
+    DK_TRY(di_speaker_create(t, prompts, &writing, reader, &speaker, err));
     writing.args.user = speaker;
     rc = dk_generate(model, &tokens, &writing.args, err);
     if (di_speaker_status(speaker, NULL) != DK_OK) rc = di_speaker_status(speaker, err);

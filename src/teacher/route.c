@@ -179,11 +179,11 @@ static int32_t writer(const di_teacher *t, di_teacher **out, dk_error *err)
 }
 
 static int32_t generate(di_teacher *t, const distill_batch *prompts, const di_options *options,
-                        const distill_options *user_options, distill_token_fn fn, void *user, dk_error *err)
+                        const distill_options *user_options, const di_reader *reader, dk_error *err)
 {
     di_teacher *one = NULL;
     int32_t rc = writer(t, &one, err);
-    return rc ? rc : di_teacher_generate(one, prompts, options, user_options, fn, user, err);
+    return rc ? rc : di_teacher_generate_to(one, prompts, options, user_options, reader, err);
 }
 
 static int32_t write_ids(di_teacher *t, const dk_tokens *prompts, const dk_generate_args *args, dk_error *err)

@@ -12,8 +12,10 @@ typedef struct spoken {       /* of one sequence */
 struct di_speaker {
     di_teacher *teacher; /* borrowed, for its tokenizer */
     int64_t count;       /* sequences */
-    distill_token_fn fn;
-    void *user;
+    di_reader reader;
+    const int32_t *top_ids; /* of the token that comes now */
+    const float *top;
+    int64_t top_count;
     spoken *sequences;
     dk_strbuf scratch;
     const char *const *stops; /* [stop_count] texts */
@@ -87,6 +89,29 @@ static size_t held_back(const di_speaker *s, const char *text, size_t size)
     return half > character ? half : character;
 }
 
+static int32_t hand_out(const di_speaker *s, int64_t sequence, const distill_token *token)
+{
+    const di_reader *reader = &s->reader;
+    if (!reader->fn) return reader->table->token(reader->table->user, sequence, token);
+    return reader->fn(reader->user, sequence, token->id, token->log_prob, token->text, (size_t)token->size,
+                      (int32_t)token->finished);
+}
+
+void di_speaker_top(void *speaker, const int32_t *ids, const float *log_probs, int64_t count)
+{
+    di_speaker *s = speaker;
+    s->top_ids = ids;
+    s->top = log_probs;
+    s->top_count = count;
+}
+
+int32_t di_speaker_logits(void *speaker, int64_t sequence, const int32_t *ids, int64_t count, float *logits,
+                          int64_t vocab)
+{
+    const distill_writer_callbacks *table = ((di_speaker *)speaker)->reader.table;
+    return table->logits(table->user, sequence, ids, count, logits, vocab);
+}
+
 int32_t di_speaker_emit(void *speaker, int64_t sequence, int32_t id, double log_prob, int32_t finished)
 {
     di_speaker *s = speaker;
@@ -98,7 +123,16 @@ int32_t di_speaker_emit(void *speaker, int64_t sequence, int32_t id, double log_
     if (stop < text->size) finished = DI_STOP_TEXT;
     size_t held = finished || !size ? 0 : held_back(s, text->data, size);
     size -= held;
-    rc = s->fn(s->user, sequence, id, log_prob, text->data ? text->data : "", size, finished);
+    const distill_token token = {.struct_size = sizeof token,
+                                 .id = id,
+                                 .text = text->data ? text->data : "",
+                                 .size = (int64_t)size,
+                                 .log_prob = log_prob,
+                                 .finished = finished,
+                                 .top_ids = s->top_ids,
+                                 .top_log_probs = s->top,
+                                 .top_count = s->top_count};
+    rc = hand_out(s, sequence, &token);
     if (held) memmove(text->data, text->data + size, held);
     text->size = held;
     if (rc == DK_TEXT_ENDS) return DK_TEXT_ENDS + 1; /* the host's code, which ends all */
@@ -116,15 +150,14 @@ static void open_sequence(const di_speaker *s, spoken *at, const int32_t *ids, i
 }
 
 int32_t di_speaker_create(di_teacher *teacher, const distill_batch *prompts, const di_writing *writing,
-                          distill_token_fn fn, void *user, di_speaker **out, dk_error *err)
+                          const di_reader *reader, di_speaker **out, dk_error *err)
 {
     const int64_t samples = writing->args.samples, count = prompts->sequences * samples;
     di_speaker *s = NULL;
     int32_t rc;
     DK_TRY(dk_new(teacher->host, 1, &s, err));
     s->teacher = teacher;
-    s->fn = fn;
-    s->user = user;
+    s->reader = *reader;
     s->stops = writing->texts;
     s->stop_count = writing->text_count;
     dk_strbuf_init(&s->scratch, teacher->host);

@@ -197,11 +197,18 @@ const char *di_teacher_mapped(const di_teacher *t, int64_t index, int32_t *is_ta
 
 /* ---- text ---- */
 
+int32_t di_teacher_generate_to(di_teacher *t, const distill_batch *prompts, const di_options *options,
+                               const distill_options *user_options, const di_reader *reader, dk_error *err)
+{
+    int32_t rc = di_options_check(options, 1 << DI_GENERATE, err);
+    return rc == DK_OK ? t->kind->generate(t, prompts, options, user_options, reader, err) : rc;
+}
+
 int32_t di_teacher_generate(di_teacher *t, const distill_batch *prompts, const di_options *options,
                             const distill_options *user_options, distill_token_fn fn, void *user, dk_error *err)
 {
-    int32_t rc = di_options_check(options, 1 << DI_GENERATE, err);
-    return rc == DK_OK ? t->kind->generate(t, prompts, options, user_options, fn, user, err) : rc;
+    const di_reader reader = {.fn = fn, .user = user};
+    return di_teacher_generate_to(t, prompts, options, user_options, &reader, err);
 }
 
 int32_t di_teacher_write(di_teacher *t, const dk_tokens *prompts, const dk_generate_args *args, dk_error *err)

@@ -291,6 +291,12 @@ int32_t di_open_model_tokenizer(dk_host *host, const char *path, dk_model *model
 int64_t di_vocab_valid(const dk_model *model, const dk_tokenizer *tokenizer);
 void di_facts_of_model(const dk_model *model, const dk_tokenizer *tokenizer, di_facts *out);
 
+/* Who reads a text as it is written: a function, or a table of them. */
+typedef struct di_reader {
+    distill_token_fn fn; /* NULL = as table says */
+    void *user;
+    const distill_writer_callbacks *table;
+} di_reader;
 /* distill_teacher_score and _generate. user_options: the public handle that a callback teacher is given. */
 int32_t di_teacher_score(di_teacher *teacher, const distill_batch *batch, distill_target *out, dk_error *err);
 /* distill_teacher_log_probs */
@@ -298,6 +304,8 @@ int32_t di_teacher_log_probs(di_teacher *teacher, const distill_batch *batch, do
                              const distill_tensor *chosen, distill_target *top, dk_error *err);
 int32_t di_teacher_generate(di_teacher *teacher, const distill_batch *prompts, const di_options *options,
                             const distill_options *user_options, distill_token_fn fn, void *user, dk_error *err);
+int32_t di_teacher_generate_to(di_teacher *teacher, const distill_batch *prompts, const di_options *options,
+                               const distill_options *user_options, const di_reader *reader, dk_error *err);
 /* Ids alone, as args say, for measurements. E_UNSUPPORTED where the time would not be the model's own. */
 int32_t di_teacher_write(di_teacher *teacher, const dk_tokens *prompts, const dk_generate_args *args, dk_error *err);
 

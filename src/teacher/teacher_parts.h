@@ -57,7 +57,7 @@ typedef struct di_teacher_kind {
     void (*common)(const di_session *session, di_common *into); /* NULL = no sparse blend is part of it */
     double (*least_common)(const di_teacher *teacher);
     int32_t (*generate)(di_teacher *teacher, const distill_batch *prompts, const di_options *options,
-                        const distill_options *user_options, distill_token_fn fn, void *user, dk_error *err);
+                        const distill_options *user_options, const di_reader *reader, dk_error *err);
     /* ids alone, as args say; NULL = it cannot be timed */
     int32_t (*write)(di_teacher *teacher, const dk_tokens *prompts, const dk_generate_args *args, dk_error *err);
 } di_teacher_kind;
@@ -178,7 +178,7 @@ int32_t di_blend_begin(di_session *session, dk_error *err);
 void di_blend_end(di_session *session);
 int32_t di_blend_forward(di_session *session, dk_error *err);
 int32_t di_blend_generate(di_teacher *teacher, const distill_batch *prompts, const di_options *options,
-                          const distill_options *user_options, distill_token_fn fn, void *user, dk_error *err);
+                          const distill_options *user_options, const di_reader *reader, dk_error *err);
 void di_blend_tally(di_session *session, int64_t index, di_member_view *out);
 
 /* ---- section generate as a model takes it: writing.c ---- */
@@ -191,8 +191,8 @@ typedef struct di_writing {
     int64_t text_count;
 } di_writing;
 /* stops [stop_count]: of the model; ids below vocab are drawn. Close it on failure, too. */
-int32_t di_writing_open(const di_teacher *teacher, const di_options *options, const int32_t *stops, int64_t stop_count,
-                        int64_t vocab, di_writing *out, dk_error *err);
+int32_t di_writing_open(const di_teacher *teacher, const di_options *options, const di_reader *reader,
+                        const int32_t *stops, int64_t stop_count, int64_t vocab, di_writing *out, dk_error *err);
 void di_writing_close(di_writing *writing);
 
 /* ---- text of what a model writes: speak.c ---- */
@@ -200,9 +200,12 @@ typedef struct di_speaker di_speaker;
 enum { DI_STOP_TEXT = 3 }; /* finished, of distill_token_fn */
 /* A text goes on where its prompt ended. writing outlives the speaker. */
 int32_t di_speaker_create(di_teacher *teacher, const distill_batch *prompts, const di_writing *writing,
-                          distill_token_fn fn, void *user, di_speaker **out, dk_error *err);
+                          const di_reader *reader, di_speaker **out, dk_error *err);
 void di_speaker_free(di_speaker *speaker);
-/* emit of dk_generate_args, user = the speaker */
+/* emit, top and logits of dk_generate_args, user = the speaker */
+void di_speaker_top(void *speaker, const int32_t *ids, const float *log_probs, int64_t count);
+int32_t di_speaker_logits(void *speaker, int64_t sequence, const int32_t *ids, int64_t count, float *logits,
+                          int64_t vocab);
 int32_t di_speaker_emit(void *speaker, int64_t sequence, int32_t id, double log_prob, int32_t finished);
 /* What ended a generation from inside emit, or DK_OK. */
 int32_t di_speaker_status(const di_speaker *speaker, dk_error *err);

@@ -80,8 +80,24 @@ static int32_t read_precision(di_writing *w, const di_teacher *teacher, const di
     return DK_OK;
 }
 
-int32_t di_writing_open(const di_teacher *teacher, const di_options *options, const int32_t *stops, int64_t stop_count,
-                        int64_t vocab, di_writing *out, dk_error *err)
+static int32_t read_top(di_writing *w, const di_options *options, const di_reader *reader, int64_t vocab, dk_error *err)
+{
+    const int64_t count = di_options_i64(options, "generate.top_logprobs");
+    if (count && reader->fn)
+        return dk_fail(err, DK_E_OPTION,
+                       "generate.top_logprobs: distill_token_fn has no room for them: distill_teacher_generate_with "
+                       "hands them out");
+    if (count > vocab)
+        return dk_fail(err, DK_E_OPTION, "generate.top_logprobs: %lld of a model that draws from %lld ids",
+                       (long long)count, (long long)vocab);
+    w->args.top = di_speaker_top;
+    w->args.top_count = count;
+    if (!reader->fn && reader->table->logits) w->args.logits = di_speaker_logits;
+    return DK_OK;
+}
+
+int32_t di_writing_open(const di_teacher *teacher, const di_options *options, const di_reader *reader,
+                        const int32_t *stops, int64_t stop_count, int64_t vocab, di_writing *out, dk_error *err)
 {
     int32_t rc;
     out->host = teacher->host;
@@ -96,6 +112,7 @@ int32_t di_writing_open(const di_teacher *teacher, const di_options *options, co
                                    .seed = (uint64_t)di_options_i64(options, "generate.seed"),
                                    .vocab_valid = vocab,
                                    .emit = di_speaker_emit};
+    DK_TRY(read_top(out, options, reader, vocab, err));
     DK_TRY(read_precision(out, teacher, options, err));
     DK_TRY(read_stops(out, options, stops, stop_count, vocab, err));
     DK_TRY(read_bias(out, options, vocab, err));

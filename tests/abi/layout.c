@@ -75,6 +75,26 @@ _Static_assert(offsetof(distill_allocator, free) == 24, "distill_allocator.free"
 _Static_assert(offsetof(distill_allocator, destroy) == 32, "distill_allocator.destroy");
 _Static_assert(sizeof(distill_allocator) == offsetof(distill_allocator, destroy) + sizeof(((distill_allocator *)0)->destroy), "distill_allocator has no tail padding");
 
+_Static_assert(sizeof(distill_token) == 64, "sizeof distill_token");
+_Static_assert(offsetof(distill_token, struct_size) == 0, "distill_token.struct_size");
+_Static_assert(offsetof(distill_token, id) == 4, "distill_token.id");
+_Static_assert(offsetof(distill_token, text) == 8, "distill_token.text");
+_Static_assert(offsetof(distill_token, size) == 16, "distill_token.size");
+_Static_assert(offsetof(distill_token, log_prob) == 24, "distill_token.log_prob");
+_Static_assert(offsetof(distill_token, finished) == 32, "distill_token.finished");
+_Static_assert(offsetof(distill_token, top_ids) == 40, "distill_token.top_ids");
+_Static_assert(offsetof(distill_token, top_log_probs) == 48, "distill_token.top_log_probs");
+_Static_assert(offsetof(distill_token, top_count) == 56, "distill_token.top_count");
+_Static_assert(sizeof(distill_token) == offsetof(distill_token, top_count) + sizeof(((distill_token *)0)->top_count), "distill_token has no tail padding");
+
+_Static_assert(sizeof(distill_writer_callbacks) == 32, "sizeof distill_writer_callbacks");
+_Static_assert(offsetof(distill_writer_callbacks, struct_size) == 0, "distill_writer_callbacks.struct_size");
+_Static_assert(offsetof(distill_writer_callbacks, flags) == 4, "distill_writer_callbacks.flags");
+_Static_assert(offsetof(distill_writer_callbacks, user) == 8, "distill_writer_callbacks.user");
+_Static_assert(offsetof(distill_writer_callbacks, token) == 16, "distill_writer_callbacks.token");
+_Static_assert(offsetof(distill_writer_callbacks, logits) == 24, "distill_writer_callbacks.logits");
+_Static_assert(sizeof(distill_writer_callbacks) == offsetof(distill_writer_callbacks, logits) + sizeof(((distill_writer_callbacks *)0)->logits), "distill_writer_callbacks has no tail padding");
+
 _Static_assert(sizeof(distill_teacher_callbacks) == 72, "sizeof distill_teacher_callbacks");
 _Static_assert(offsetof(distill_teacher_callbacks, struct_size) == 0, "distill_teacher_callbacks.struct_size");
 _Static_assert(offsetof(distill_teacher_callbacks, flags) == 4, "distill_teacher_callbacks.flags");

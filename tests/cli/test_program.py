@@ -410,6 +410,12 @@ def test_generate_by_every_option(distill, model):
     assert done.out == "--- 0\nAA\n--- 1\nAA\n"
 
 
+    told = ask("--top-logprobs", 3)
+    assert told["ids"] == plain["ids"] and [row[0]["id"] for row in told["top"]] == plain["ids"] and len(told["top"][0]) == 3
+    assert [row[0]["log_prob"] for row in told["top"]] == pytest.approx(told["log_probs"])
+    assert ask("--quantized", "exact") == plain
+
+
 def test_generate_refuses(distill, model):
     def refused(*arguments):
         return distill("generate", model, "--prompt", "the", *arguments)
@@ -417,6 +423,9 @@ def test_generate_refuses(distill, model):
     one_line(refused("--seed", 3), 1, "generate.seed goes with temperature only")
     one_line(refused("--samples", 3), 1, "generate.samples goes with temperature only")
     one_line(refused("--samples", 0), 2, "generate.samples", "0")
+    one_line(refused("--top-logprobs", 3), 2, "--top-logprobs goes with --json")
+    one_line(refused("--top-logprobs", 300, "--json"), 1, "generate.top_logprobs: 300 of a model that draws from 261 ids")
+    one_line(refused("--quantized", "int4"), 2, "generate.quantized", "int4")
     one_line(refused("--stop", ""), 1, "an empty text")
     one_line(refused("--stop-id", 4000), 1, "generate.stop_ids: 4000 is no id of this model")
     one_line(refused("--stop-id", "null"), 2, "--stop-id")

@@ -135,6 +135,39 @@ TEST(functions_are_destroyed_once)
     CHECK_INT(alive.use_count(), 1);
 }
 
+TEST(a_host_changes_logits)
+{
+    distill::env env;
+    auto model = distill::student::fresh(env, write_config("logits"));
+    auto teacher = model.as_teacher();
+    distill::options options(env);
+    options.set("generate.max_tokens", 4).set("generate.top_logprobs", 2);
+    distill::batch prompt;
+    prompt.add(std::vector<std::int32_t>{5, 6});
+    std::vector<std::int32_t> written;
+    std::int64_t likeliest = 0;
+    distill::writer_functions functions;
+    functions.token = [&](std::int64_t, const distill_token &token) {
+        written.push_back(token.id);
+        likeliest += token.top_count;
+        return true;
+    };
+    functions.logits = [](std::int64_t, const std::int32_t *, std::int64_t, float *logits, std::int64_t vocab) {
+        for (std::int64_t v = 0; v < vocab; v++) logits[v] = v == 7 ? 0.0F : -100.0F;
+        return true;
+    };
+    teacher.generate(prompt, functions, &options);
+    CHECK(written == std::vector<std::int32_t>(4, 7));
+    CHECK_INT(likeliest, 8);
+    functions.token = [](std::int64_t, const distill_token &) -> bool { throw std::runtime_error("the host's"); };
+    try {
+        teacher.generate(prompt, functions, &options);
+        FAIL("no exception");
+    } catch (const std::runtime_error &error) {
+        CHECK_HAS(error.what(), "the host's");
+    }
+}
+
 TEST(trains_a_student_from_a_teacher)
 {
     distill::env env;
@@ -349,10 +382,11 @@ int main(int argc, char **argv)
     static const test_case cases[] = {
         TEST_CASE(options_take_values_and_name_mistakes) TEST_CASE(handles_move) TEST_CASE(losses_are_functions)
             TEST_CASE(exceptions_pass_through_callbacks) TEST_CASE(functions_are_destroyed_once)
-                TEST_CASE(trains_a_student_from_a_teacher) TEST_CASE(targets_are_kept_in_a_file)
-                    TEST_CASE(progress_can_stop_and_throw) TEST_CASE(datasets_are_functions)
-                        TEST_CASE(stages_run_one_after_another) TEST_CASE(chats_become_text)
-                            TEST_CASE(members_go_side_by_side) TEST_CASE(machines_have_limits)};
+                TEST_CASE(a_host_changes_logits) TEST_CASE(trains_a_student_from_a_teacher)
+                    TEST_CASE(targets_are_kept_in_a_file) TEST_CASE(progress_can_stop_and_throw)
+                        TEST_CASE(datasets_are_functions) TEST_CASE(stages_run_one_after_another)
+                            TEST_CASE(chats_become_text) TEST_CASE(members_go_side_by_side)
+                                TEST_CASE(machines_have_limits)};
     try {
         return test_main(cases, static_cast<int>(sizeof cases / sizeof *cases), argc, argv);
     } catch (const std::exception &e) {

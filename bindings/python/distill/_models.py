@@ -64,10 +64,10 @@ class Tokenizer(Handle):
 
 class Generation:
     """An answer: ids, their log-probabilities, text, whether a stop token or text ended it (stopped), and which: finished is 1 (token),
-    2 (length) or 3 (text, which the answer leaves out)."""
+    2 (length) or 3 (text, which the answer leaves out). top: with top_logprobs=k for each token the k likeliest, [(id, log_prob)]."""
 
     def __init__(self):
-        self.ids, self.log_probs, self.finished, self._bytes = [], [], 0, b""
+        self.ids, self.log_probs, self.top, self.finished, self._bytes = [], [], [], 0, b""
 
     @property
     def stopped(self):
@@ -82,19 +82,34 @@ class Generation:
 
 
 class _Collector:
-    def __init__(self, count, on_token):
-        self.answers, self.on_token = [Generation() for _ in range(count)], on_token
+    def __init__(self, count, on_token, logits):
+        self.answers, self.on_token, self.logits = [Generation() for _ in range(count)], on_token, logits
 
 
-@trampoline(c.distill_token_fn)
-def _on_token(collector, sequence, token, log_prob, text, size, finished):
-    answer, piece = collector.answers[sequence], ctypes.string_at(text, size) if size else b""
-    answer.ids.append(token)
-    answer.log_probs.append(log_prob)
-    answer.finished = finished
+@trampoline(c.distill_writer_callbacks_token)
+def _on_token(collector, sequence, pointer):
+    token, answer = pointer.contents, collector.answers[sequence]
+    piece = ctypes.string_at(token.text, token.size) if token.size else b""
+    answer.ids.append(token.id)
+    answer.log_probs.append(token.log_prob)
+    answer.finished = token.finished
     answer._bytes += piece
-    if collector.on_token is not None and collector.on_token(sequence, token, piece.decode("utf-8", "replace")) is False:
+    if token.top_count:
+        answer.top.append([(token.top_ids[i], token.top_log_probs[i]) for i in range(token.top_count)])
+    if collector.on_token is not None and collector.on_token(sequence, token.id, piece.decode("utf-8", "replace")) is False:
         return c.DISTILL_CB_CANCEL
+    return c.DISTILL_CB_OK
+
+
+@trampoline(c.distill_writer_callbacks_logits)
+def _on_logits(collector, sequence, ids, count, logits, vocab):
+    shared = (ctypes.c_float * vocab).from_address(ctypes.addressof(logits.contents))
+    row = numpy.frombuffer(shared, dtype="float32") if numpy is not None else memoryview(shared).cast("B").cast("f")
+    changed = collector.logits(sequence, ids[:count], row)
+    if changed is False:
+        return c.DISTILL_CB_CANCEL
+    if changed is not None:
+        row[:] = changed
     return c.DISTILL_CB_OK
 
 
@@ -343,11 +358,12 @@ class Teacher(_Model):
         with_options = options_for(self.env, "output", options, keys)
         interruptible(lambda: call("teacher_export", self.raw, encoded(path), raw_or_none(with_options)), self.env.cancel)
 
-    def generate(self, prompts, on_token=None, options=None, **keys):
+    def generate(self, prompts, on_token=None, options=None, logits=None, **keys):
         """Continues one prompt (text or ids) or a list of them. Keywords are options of the section generate (max_tokens, temperature,
-        top_k, top_p, min_p, repetition_penalty, presence_penalty, logit_bias={id: number}, stop=[texts], stop_ids, samples, seed).
-        on_token(sequence, id, text) sees them as they come; False stops. One Generation, or a list; with samples=n a list of n for each
-        prompt, one after another."""
+        top_k, top_p, min_p, repetition_penalty, presence_penalty, logit_bias={id: number}, stop=[texts], stop_ids, samples, seed,
+        top_logprobs, quantized). on_token(sequence, id, text) sees them as they come; False stops. logits(sequence, ids, row) may change
+        the row that a token is drawn from, in place or by returning another one; it is borrowed. One Generation, or a list; with
+        samples=n a list of n for each prompt, one after another."""
         single = isinstance(prompts, (str, bytes)) or not len(prompts) or not hasattr(prompts[0], "__len__")
         given = [prompts] if single else list(prompts)
         if any(isinstance(prompt, (str, bytes)) for prompt in given):
@@ -357,10 +373,13 @@ class Teacher(_Model):
             keys["stop"] = [keys["stop"]]
         with_options = options_for(self.env, "generate", options, keys)
         samples = int(with_options["generate.samples"]) if with_options is not None else 1
-        batch, collector = BatchIn(given), _Collector(len(given) * samples, on_token)
+        batch, collector = BatchIn(given), _Collector(len(given) * samples, on_token, logits)
         key = register(collector)
         try:
-            interruptible(lambda: call("teacher_generate", self.raw, batch.batch, raw_or_none(with_options), _on_token, key), self.env.cancel)
+            table = sized(c.distill_writer_callbacks, user=key, token=_on_token)
+            if logits is not None:
+                table.logits = _on_logits
+            interruptible(lambda: call("teacher_generate_with", self.raw, batch.batch, table, raw_or_none(with_options)), self.env.cancel)
         finally:
             destroy(key)
         return collector.answers[0] if single and samples == 1 else collector.answers

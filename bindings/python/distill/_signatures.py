@@ -137,6 +137,14 @@ class distill_allocator(Structure):
     pass
 
 
+class distill_token(Structure):
+    pass
+
+
+class distill_writer_callbacks(Structure):
+    pass
+
+
 class distill_teacher_callbacks(Structure):
     pass
 
@@ -190,6 +198,8 @@ distill_route_fn = CFUNCTYPE(c_int32, c_void_p, POINTER(distill_batch), c_int64,
 distill_progress_fn = CFUNCTYPE(c_int32, c_void_p, POINTER(distill_progress))
 distill_allocator_alloc = CFUNCTYPE(c_void_p, c_void_p, c_size_t, c_size_t)
 distill_allocator_free = CFUNCTYPE(None, c_void_p, c_void_p, c_size_t, c_size_t)
+distill_writer_callbacks_token = CFUNCTYPE(c_int32, c_void_p, c_int64, POINTER(distill_token))
+distill_writer_callbacks_logits = CFUNCTYPE(c_int32, c_void_p, c_int64, POINTER(c_int32), c_int64, POINTER(c_float), c_int64)
 distill_teacher_callbacks_score = CFUNCTYPE(c_int32, c_void_p, POINTER(distill_batch), c_int64, c_int64, POINTER(distill_target))
 distill_teacher_callbacks_generate = CFUNCTYPE(c_int32, c_void_p, POINTER(distill_batch), POINTER(distill_options), distill_token_fn, c_void_p)
 distill_teacher_callbacks_begin = CFUNCTYPE(c_int32, c_void_p, POINTER(distill_batch))
@@ -265,6 +275,24 @@ distill_allocator._fields_ = [
     ("alloc", distill_allocator_alloc),
     ("free", distill_allocator_free),
     ("destroy", distill_destroy_fn),
+]
+distill_token._fields_ = [
+    ("struct_size", c_uint32),
+    ("id", c_int32),
+    ("text", c_char_p),
+    ("size", c_int64),
+    ("log_prob", c_double),
+    ("finished", c_int64),
+    ("top_ids", POINTER(c_int32)),
+    ("top_log_probs", POINTER(c_float)),
+    ("top_count", c_int64),
+]
+distill_writer_callbacks._fields_ = [
+    ("struct_size", c_uint32),
+    ("flags", c_uint32),
+    ("user", c_void_p),
+    ("token", distill_writer_callbacks_token),
+    ("logits", distill_writer_callbacks_logits),
 ]
 distill_teacher_callbacks._fields_ = [
     ("struct_size", c_uint32),
@@ -415,6 +443,8 @@ STRUCTS = {  # name: (size, offsets of the fields)
     "distill_target": (80, {"struct_size": 0, "kind": 4, "values": 8, "ids": 16, "tail": 24, "head": 32, "bias": 40, "logit_scale": 48, "softcap": 56, "temperature": 64, "vocab_valid": 72}),
     "distill_option_info": (80, {"struct_size": 0, "type": 4, "name": 8, "help": 16, "default_text": 24, "choices": 32, "unit": 40, "low": 48, "high": 56, "flags": 64, "when": 72}),
     "distill_allocator": (40, {"struct_size": 0, "flags": 4, "user": 8, "alloc": 16, "free": 24, "destroy": 32}),
+    "distill_token": (64, {"struct_size": 0, "id": 4, "text": 8, "size": 16, "log_prob": 24, "finished": 32, "top_ids": 40, "top_log_probs": 48, "top_count": 56}),
+    "distill_writer_callbacks": (32, {"struct_size": 0, "flags": 4, "user": 8, "token": 16, "logits": 24}),
     "distill_teacher_callbacks": (72, {"struct_size": 0, "flags": 4, "user": 8, "destroy": 16, "score": 24, "generate": 32, "form": 40, "begin": 48, "end": 56, "identity": 64}),
     "distill_member": (40, {"struct_size": 0, "flags": 4, "teacher": 8, "name": 16, "weight": 24, "temperature": 32}),
     "distill_student_callbacks": (80, {"struct_size": 0, "flags": 4, "user": 8, "destroy": 16, "forward": 24, "backward": 32, "apply": 40, "discard": 48, "save": 56, "load": 64, "form": 72}),
@@ -463,6 +493,7 @@ FUNCTIONS = {  # name: (result, arguments)
     "distill_teacher_score": (c_int32, [POINTER(distill_teacher), POINTER(distill_batch), POINTER(distill_target), POINTER(distill_error)]),
     "distill_teacher_log_probs": (c_int32, [POINTER(distill_teacher), POINTER(distill_batch), c_double, POINTER(distill_tensor), POINTER(distill_target), POINTER(distill_error)]),
     "distill_teacher_generate": (c_int32, [POINTER(distill_teacher), POINTER(distill_batch), POINTER(distill_options), distill_token_fn, c_void_p, POINTER(distill_error)]),
+    "distill_teacher_generate_with": (c_int32, [POINTER(distill_teacher), POINTER(distill_batch), POINTER(distill_writer_callbacks), POINTER(distill_options), POINTER(distill_error)]),
     "distill_teacher_tokenizer": (c_int32, [POINTER(distill_teacher), POINTER(POINTER(distill_tokenizer)), POINTER(distill_error)]),
     "distill_teacher_export": (c_int32, [POINTER(distill_teacher), c_char_p, POINTER(distill_options), POINTER(distill_error)]),
     "distill_teacher_get_i64": (c_int32, [POINTER(distill_teacher), c_char_p, POINTER(c_int64), POINTER(distill_error)]),

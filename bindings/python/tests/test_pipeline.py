@@ -96,6 +96,28 @@ def test_several_answers_of_a_prompt(model_folder, env):
         teacher.generate("the", stop="")
 
 
+def test_logits_of_the_host_and_the_likeliest_tokens(model_folder, env):
+    teacher, seen = distill.Teacher(model_folder, env=env), []
+
+    def only_a_and_b(sequence, ids, row):
+        seen.append((sequence, list(ids)))
+        row[:65] = float("-inf")
+        row[67:] = float("-inf")
+
+    answer = teacher.generate([258], max_tokens=5, logits=only_a_and_b, top_logprobs=4, seed=3)
+    assert set(answer.ids) <= {65, 66} and seen[0] == (0, [258]) and seen[1] == (0, [258] + answer.ids[:1])
+    for row, drawn in zip(answer.top, answer.log_probs):
+        assert len(row) == 4 and [value for _, value in row] == sorted((value for _, value in row), reverse=True) and row[0][1] >= drawn
+    assert answer.top[0][0][0] == teacher.generate([258], max_tokens=1, temperature=0.0).ids[0]
+    assert teacher.generate([258], max_tokens=2, logits=lambda s, ids, row: -abs(numpy.arange(len(row)) - 70.0) * 1e3).ids == [70, 70]
+    with pytest.raises(distill.Cancelled):
+        teacher.generate([258], logits=lambda *_: False)
+    with pytest.raises(ZeroDivisionError):
+        teacher.generate([258], logits=lambda *_: 1 // 0)
+    with pytest.raises(distill.DistillError, match="the callback for logits left nan"):
+        teacher.generate([258], logits=lambda s, ids, row: row * float("nan"))
+
+
 def test_quantised_weights_are_multiplied_as_they_are(model_folder, tokenizer, tmp_path, env):
     config = json.loads((model_folder / "config.json").read_text())
     config.update(hidden_size=64, intermediate_size=96, num_attention_heads=2, num_key_value_heads=1, num_hidden_layers=2, head_dim=32)

@@ -252,6 +252,136 @@ TEST(penalties_and_biases)
     close_scene(&s);
 }
 
+/* ---- a host's own ---- */
+
+typedef struct host {
+    heard told;
+    int32_t top[TEXTS][MOST][3];
+    double top_log_probs[TEXTS][MOST][3];
+    int64_t asked;
+    int32_t banned, answer, leaves; /* leaves: 1 = NaN, 2 = nothing */
+} host;
+
+static int32_t on_written(void *user, int64_t sequence, const distill_token *token)
+{
+    host *h = user;
+    int64_t n = h->told.counts[sequence];
+    for (int64_t i = 0; i < token->top_count && i < 3; i++) {
+        h->top[sequence][n][i] = token->top_ids[i];
+        h->top_log_probs[sequence][n][i] = (double)token->top_log_probs[i];
+    }
+    CHECK_INT(token->top_count, 3);
+    return hear(&h->told, sequence, token->id, token->log_prob, token->text, (size_t)token->size,
+                (int32_t)token->finished);
+}
+
+/* Bans one id, and all that a text has. */
+static int32_t on_logits(void *user, int64_t sequence, const int32_t *ids, int64_t count, float *logits, int64_t vocab)
+{
+    host *h = user;
+    const int64_t prompt = tiny_offsets[sequence + 1] - tiny_offsets[sequence];
+    CHECK_INT(vocab, TINY_VOCAB);
+    CHECK_INT(count, prompt + h->told.counts[sequence]);
+    CHECK(!memcmp(ids, tiny_ids + tiny_offsets[sequence], (size_t)prompt * sizeof *ids));
+    for (int64_t i = prompt; i < count; i++) logits[ids[i]] = -INFINITY;
+    logits[h->banned] = -INFINITY;
+    h->asked++;
+    if (h->leaves == 1) logits[4] = NAN;
+    for (int64_t i = 0; h->leaves == 2 && i < vocab; i++) logits[i] = -INFINITY;
+    return h->answer;
+}
+
+static int32_t write_to(scene *s, host *h, const char *section, dk_error *err)
+{
+    distill_batch batch = tiny_batch();
+    distill_writer_callbacks table;
+    di_options *options = NULL;
+    int32_t rc;
+    DISTILL_INIT(&table);
+    table.user = h;
+    table.token = on_written;
+    table.logits = on_logits;
+    const di_reader reader = {.table = &table};
+    DK_TRY(di_options_create(s->f.host, &options, err));
+    DK_TRY(di_options_set(options, "generate", section, err));
+    DK_TRY(di_teacher_generate_to(s->teacher, &batch, options, NULL, &reader, err));
+out:
+    di_options_free(options);
+    return rc;
+}
+
+TEST(logits_of_the_host)
+{
+    float logits[TINY_VOCAB];
+    int32_t ids[64];
+    scene s;
+    dk_error err;
+    host h = {.banned = 9};
+    open_scene(&s, "host_logits", 1);
+    CHECK_OK(write_to(&s, &h, "{max_tokens: 16, temperature: 0, top_logprobs: 3}", &err));
+    CHECK_INT(h.asked, h.told.counts[0] + h.told.counts[1]);
+    for (int t = 0; t < 2; t++) {
+        int64_t prompt = tiny_offsets[t + 1] - tiny_offsets[t], offsets[2] = {0, prompt};
+        memcpy(ids, tiny_ids + tiny_offsets[t], (size_t)prompt * sizeof *ids);
+        for (int64_t n = 0; n < h.told.counts[t]; n++) {
+            distill_batch one = tiny_batch();
+            int64_t last = offsets[1] - 1;
+            double sum = 0;
+            int32_t likeliest = 0, best_left = -1;
+            one.rows = &last;
+            one.row_count = 1;
+            one.ids = ids;
+            one.offsets = offsets;
+            one.sequences = 1;
+            CHECK_OK(score_with(s.teacher, &one, logits, &err));
+            for (int v = 0; v < TINY_VOCAB; v++) {
+                int32_t used = v == h.banned;
+                for (int64_t i = prompt; i < offsets[1]; i++) used |= ids[i] == v;
+                sum += exp((double)logits[v]);
+                if (logits[v] > logits[likeliest]) likeliest = v;
+                if (!used && (best_left < 0 || logits[v] > logits[best_left])) best_left = v;
+            }
+            CHECK_INT(h.told.ids[t][n], best_left);
+            CHECK_INT(h.top[t][n][0], likeliest); /* the model's own, banned or not */
+            CHECK_NEAR(h.told.log_probs[t][n], (double)logits[best_left] - log(sum), 1e-4);
+            for (int i = 0; i < 3; i++) {
+                CHECK_NEAR(h.top_log_probs[t][n][i], (double)logits[h.top[t][n][i]] - log(sum), 1e-4);
+                CHECK(i == 0 || h.top_log_probs[t][n][i] <= h.top_log_probs[t][n][i - 1]);
+            }
+            ids[offsets[1]++] = h.told.ids[t][n];
+        }
+    }
+    close_scene(&s);
+}
+
+TEST(host_ends_or_spoils)
+{
+    static const struct {
+        int32_t answer, leaves, status;
+        const char *message;
+    } cases[] = {{DISTILL_CB_CANCEL, 0, DK_E_CANCELLED, "stopped by its callback"},
+                 {7, 0, DK_E_CALLBACK, "the callback returned 7"},
+                 {0, 1, DK_E_NUMERIC, "sequence 0, token 0: the callback for logits left nan"},
+                 {0, 2, DK_E_NUMERIC, "or nothing above -infinity"}};
+    scene s;
+    dk_error err;
+    heard h;
+    distill_batch batch = tiny_batch();
+    open_scene(&s, "host_spoils", 0);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        host spoiler = {.answer = cases[i].answer, .leaves = cases[i].leaves};
+        CHECK_INT(write_to(&s, &spoiler, "{top_logprobs: 3}", &err), cases[i].status);
+        CHECK_HAS(err.message, cases[i].message);
+        CHECK_INT(spoiler.asked, 1);
+    }
+    host many = {0};
+    CHECK(write_to(&s, &many, "{top_logprobs: 30}", &err) != DK_OK);
+    CHECK_HAS(err.message, "generate.top_logprobs: 30 of a model that draws from 29 ids");
+    CHECK(write_as(&s, &batch, "{top_logprobs: 3}", &h, &err) != DK_OK);
+    CHECK_HAS(err.message, "distill_token_fn has no room for them");
+    close_scene(&s);
+}
+
 TEST(wrong_values)
 {
     scene s;
@@ -279,4 +409,4 @@ TEST(wrong_values)
 }
 
 TEST_MAIN(TEST_CASE(stop_texts) TEST_CASE(stop_ids) TEST_CASE(samples) TEST_CASE(penalties_and_biases)
-              TEST_CASE(wrong_values))
+              TEST_CASE(logits_of_the_host) TEST_CASE(host_ends_or_spoils) TEST_CASE(wrong_values))
