@@ -49,9 +49,8 @@ static int32_t fate(dk_step_kind kind, uint32_t c)
     }
 }
 
-int32_t dk_clean(dk_step_kind kind, const char *text, size_t size, dk_strbuf *out)
+void dk_clean(dk_step_kind kind, const char *text, size_t size, dk_strbuf *out)
 {
-    int32_t cut = 0;
     for (size_t at = 0; at < size;) {
         uint32_t c;
         size_t length = dk_codepoint(text + at, &c);
@@ -59,8 +58,6 @@ int32_t dk_clean(dk_step_kind kind, const char *text, size_t size, dk_strbuf *ou
         if (what & 1) dk_strbuf_append(out, " ", 1);
         if (what & 2) dk_strbuf_append(out, text + at, length);
         if (what == 3) dk_strbuf_append(out, " ", 1);
-        cut |= !at && !what;
         at += length;
     }
-    return cut;
 }

@@ -99,6 +99,7 @@ static int32_t encode_between(const dk_tokenizer *tok, dk_text_scratch *scratch,
                               const dk_text_marks *marks, size_t base, dk_error *err)
 {
     size_t at = 0, done = 0;
+    int32_t goes_on = piece.goes_on;
     dk_normal_text normal;
     int32_t rc = dk_normalise(&tok->normalizer, scratch->regex, scratch->normal, piece.goes_on, piece.text, piece.size,
                               &normal, err);
@@ -108,12 +109,13 @@ static int32_t encode_between(const dk_tokenizer *tok, dk_text_scratch *scratch,
             next_added(tok, &tok->normal_trie, normal.text, normal.size, &at, done, flags, same ? marks : NULL, base);
         if ((rc = check_marks(marks, base, piece, same, &match, err))) break;
         size_t stop = match.token ? match.begin : normal.size;
-        dk_piece part = {normal.text + done, stop - done, piece.at_start && !normal.cut_front && !done,
-                         piece.goes_on && !done};
+        dk_piece part = {normal.text + done, stop - done, piece.front && done < normal.front ? normal.front - done : 0,
+                         goes_on};
         if (done < stop) rc = dk_pretokenise(tok, scratch, part, err);
         if (rc || !match.token) break;
         rc = dk_id_list_add(&scratch->ids, match.token->id, err);
         done = match.end;
+        goes_on = match.token->normalized == DK_ADDED_AS_SPELLED; /* a symbol of the text itself */
     }
     return rc;
 }
@@ -127,7 +129,7 @@ static int32_t encode_text(const dk_tokenizer *tok, dk_text_scratch *scratch, co
     while (!rc && size) {
         dk_added_match match = next_added(tok, &tok->raw_trie, text, size, &at, done, flags, marks, base);
         size_t stop = match.token ? match.begin : size;
-        dk_piece piece = {text + done, stop - done, !done && !inside, !done && goes_on};
+        dk_piece piece = {text + done, stop - done, done || inside ? 0 : dk_codepoint_size(text), !done && goes_on};
         if (done < stop) rc = encode_between(tok, scratch, piece, flags, marks, base + done, err);
         if (rc || !match.token) break;
         rc = dk_id_list_add(&scratch->ids, match.token->id, err);

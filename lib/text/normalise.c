@@ -47,10 +47,9 @@ static void lowercase(const char *text, size_t size, dk_strbuf *out)
     }
 }
 
-static int32_t strip(const dk_step *step, const char **text, size_t *size)
+static void strip(const dk_step *step, const char **text, size_t *size)
 {
     uint32_t c;
-    const char *from = *text;
     while (step->left && *size) {
         size_t length = dk_codepoint(*text, &c);
         if (!dk_is_space(c)) break;
@@ -63,7 +62,6 @@ static int32_t strip(const dk_step *step, const char **text, size_t *size)
         if (!dk_is_space(c)) break;
         *size = at;
     }
-    return *text != from;
 }
 
 static void letters(const char *text, size_t size, dk_strbuf *out)
@@ -78,7 +76,7 @@ static void letters(const char *text, size_t size, dk_strbuf *out)
 }
 
 static int32_t apply(const dk_step *step, dk_regex_state *state, int32_t goes_on, const char *text, size_t size,
-                     int32_t *cut_front, dk_strbuf *out, dk_error *err)
+                     dk_strbuf *out, dk_error *err)
 {
     switch (step->kind) {
     case DK_STEP_LOWERCASE:
@@ -98,7 +96,7 @@ static int32_t apply(const dk_step *step, dk_regex_state *state, int32_t goes_on
     case DK_STEP_CLEAN:
     case DK_STEP_SPACE_IDEOGRAPHS:
     case DK_STEP_STRIP_NONSPACING:
-        *cut_front |= dk_clean(step->kind, text, size, out);
+        dk_clean(step->kind, text, size, out);
         break;
     case DK_STEP_REPLACE:
         return dk_replace_all(&step->matcher, state, step->text, step->size, text, size, out, err);
@@ -120,29 +118,43 @@ static int32_t changes(const dk_step *step, const char *text, size_t size)
     return 0;
 }
 
+/* One step over text, and what becomes of its first bytes alone. */
+static int32_t run_step(const dk_step *step, dk_regex_state *state, int32_t goes_on, dk_normal_text *text,
+                        dk_strbuf *buffer, dk_error *err)
+{
+    int32_t rc = DK_OK;
+    dk_strbuf_clear(buffer);
+    if (text->front) rc = apply(step, state, goes_on, text->text, text->front, buffer, err);
+    if (rc) return rc;
+    text->front = buffer->size;
+    dk_strbuf_clear(buffer);
+    rc = apply(step, state, goes_on, text->text, text->size, buffer, err);
+    if (!rc) rc = dk_strbuf_check(buffer, err);
+    text->text = buffer->size ? buffer->data : "";
+    text->size = buffer->size;
+    if (text->front > text->size) text->front = text->size;
+    return rc;
+}
+
 int32_t dk_normalise(const dk_steps *steps, dk_regex_state *state, dk_strbuf buffers[2], int32_t goes_on,
                      const char *text, size_t size, dk_normal_text *out, dk_error *err)
 {
-    size_t from = size;
-    int32_t cut_front = 0;
-    for (int32_t i = 0, current = 0; i < steps->count && size; i++) {
+    *out = (dk_normal_text){text, size, size ? dk_codepoint_size(text) : 0};
+    for (int32_t i = 0, current = 0; i < steps->count && out->size; i++) {
         const dk_step *step = &steps->items[i];
         if (step->kind == DK_STEP_STRIP) {
-            cut_front |= strip(step, &text, &size);
+            const char *from = out->text;
+            strip(step, &out->text, &out->size);
+            const size_t dropped = (size_t)(out->text - from);
+            out->front = out->front > dropped ? out->front - dropped : 0;
         } else if (step->kind == DK_STEP_PREPEND && goes_on) {
             continue;
-        } else if (changes(step, text, size)) {
-            dk_strbuf *buffer = &buffers[current];
-            dk_strbuf_clear(buffer);
-            int32_t rc = apply(step, state, goes_on, text, size, &cut_front, buffer, err);
-            if (!rc) rc = dk_strbuf_check(buffer, err);
-            if (!rc) rc = dk_check_growth(buffer->size, from, err);
+        } else if (changes(step, out->text, out->size)) {
+            int32_t rc = run_step(step, state, goes_on, out, &buffers[current], err);
+            if (!rc) rc = dk_check_growth(out->size, size, err);
             if (rc) return rc;
-            text = buffer->size ? buffer->data : "";
-            size = buffer->size;
             current = !current;
         }
     }
-    *out = (dk_normal_text){text, size, cut_front};
     return DK_OK;
 }

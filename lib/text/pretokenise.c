@@ -12,8 +12,8 @@ static int32_t run_step(run *r, int32_t at, dk_piece part);
 
 static dk_piece part_of(dk_piece whole, size_t begin, size_t end)
 {
-    dk_piece part = {whole.text + begin, end - begin, whole.at_start && !begin, whole.goes_on && !begin};
-    return part;
+    return (dk_piece){whole.text + begin, end - begin, whole.front > begin ? whole.front - begin : 0,
+                      whole.goes_on && !begin};
 }
 
 /* ---- splitting: events (begin, end, is a match) come in order, parts go out as the behavior says ---- */
@@ -100,12 +100,13 @@ static int32_t cut_fixed(run *r, int32_t at, const dk_step *step, dk_piece whole
 }
 
 /* ---- steps that write a new text ---- */
-static int32_t pass_on(run *r, int32_t at, dk_piece old)
+/* front: what old.front became. */
+static int32_t pass_on(run *r, int32_t at, dk_piece old, size_t front)
 {
     dk_strbuf *text = &r->scratch->stages[at];
     int32_t rc = dk_strbuf_check(text, r->err);
     if (rc || !text->size) return rc;
-    return run_step(r, at + 1, (dk_piece){text->data, text->size, old.at_start, old.goes_on});
+    return run_step(r, at + 1, (dk_piece){text->data, text->size, front, old.goes_on});
 }
 
 static int32_t prefix_space(run *r, int32_t at, dk_piece part)
@@ -115,7 +116,7 @@ static int32_t prefix_space(run *r, int32_t at, dk_piece part)
     dk_strbuf_clear(text);
     dk_strbuf_append(text, " ", 1);
     dk_strbuf_append(text, part.text, part.size);
-    return pass_on(r, at, part);
+    return pass_on(r, at, part, part.front ? part.front + 1 : 0);
 }
 
 static int32_t metaspace(run *r, int32_t at, const dk_step *step, dk_piece part)
@@ -124,8 +125,9 @@ static int32_t metaspace(run *r, int32_t at, const dk_step *step, dk_piece part)
     int32_t marked = part.text[0] == ' ' || (part.size >= step->size && !memcmp(part.text, step->text, step->size));
     dk_strbuf_clear(text);
     if (!marked && !part.goes_on &&
-        (step->scheme == DK_PREFIX_ALWAYS || (step->scheme == DK_PREFIX_FIRST && part.at_start)))
+        (step->scheme == DK_PREFIX_ALWAYS || (step->scheme == DK_PREFIX_FIRST && part.front)))
         dk_strbuf_append(text, step->text, step->size);
+    const size_t front = part.front ? part.front + text->size : 0;
     for (size_t i = 0; i < part.size;) {
         const char *space = memchr(part.text + i, ' ', part.size - i);
         size_t end = space ? (size_t)(space - part.text) : part.size;
@@ -133,15 +135,17 @@ static int32_t metaspace(run *r, int32_t at, const dk_step *step, dk_piece part)
         if (space) dk_strbuf_append(text, step->text, step->size);
         i = end + 1;
     }
-    return pass_on(r, at, part);
+    return pass_on(r, at, part, front);
 }
 
 static int32_t letters(run *r, int32_t at, dk_piece part)
 {
     dk_strbuf *text = &r->scratch->stages[at];
     dk_strbuf_clear(text);
-    dk_append_letters(text, part.text, part.size);
-    return pass_on(r, at, part);
+    dk_append_letters(text, part.text, part.front < part.size ? part.front : part.size);
+    const size_t front = text->size;
+    if (part.front < part.size) dk_append_letters(text, part.text + part.front, part.size - part.front);
+    return pass_on(r, at, part, front);
 }
 
 static int32_t encode_word(run *r, dk_piece word)
@@ -179,7 +183,7 @@ int32_t dk_pretokenise(const dk_tokenizer *tok, dk_text_scratch *scratch, dk_pie
     while (piece.size) {
         int32_t rc = DK_OK;
         size_t size = scratch->source.size ? dk_unescaped_prefix(piece.text, piece.size) : piece.size;
-        if (size) rc = run_step(&r, 0, (dk_piece){piece.text, size, piece.at_start, piece.goes_on});
+        if (size) rc = run_step(&r, 0, (dk_piece){piece.text, size, piece.front, piece.goes_on});
         if (rc || size == piece.size) return rc;
         int32_t byte = dk_escaped_byte(piece.text + size, piece.size - size);
         if ((rc = dk_id_list_add(&scratch->ids, tok->bad_byte_ids[byte], err))) return rc;

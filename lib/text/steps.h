@@ -92,7 +92,7 @@ int32_t dk_matcher_next(const dk_matcher *matcher, dk_regex_state *state, const 
 typedef struct dk_normal_text {
     const char *text;
     size_t size;
-    int32_t cut_front; /* what the text began with was dropped */
+    size_t front; /* bytes that the first character became; 0 = it was dropped */
 } dk_normal_text;
 /* normalise.c: text (behind dk_escape_invalid) -> *out, which is text itself or lies in one of the buffers. goes_on:
  * the text continues another one, so nothing is put in front. */
@@ -103,8 +103,8 @@ int32_t dk_replace_all(const dk_matcher *matcher, dk_regex_state *state, const c
 /* unicode.c: one of the four normal forms, appended to out. */
 int32_t dk_normal_form(dk_step_kind form, const char *text, size_t size, dk_strbuf *out, dk_error *err);
 
-/* clean.c: DK_STEP_STRIP_ACCENTS to DK_STEP_STRIP_NONSPACING, appended to out; 1 = the first character was dropped. */
-int32_t dk_clean(dk_step_kind kind, const char *text, size_t size, dk_strbuf *out);
+/* clean.c: DK_STEP_STRIP_ACCENTS to DK_STEP_STRIP_NONSPACING, appended to out. */
+void dk_clean(dk_step_kind kind, const char *text, size_t size, dk_strbuf *out);
 
 #define DK_GPT2_PATTERN "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+"
 

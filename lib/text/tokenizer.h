@@ -45,6 +45,12 @@ enum { /* token types, numbered as in GGUF's tokenizer.ggml.token_type */
        DK_TOKEN_UNUSED = 5,
        DK_TOKEN_BYTE = 6
 };
+enum { /* where a vocabulary's texts get a mark in front; -1 = as its kind does */
+       DK_MARK_NEVER = 0,
+       DK_MARK_ALWAYS = 1, /* of every part between special tokens */
+       DK_MARK_FIRST = 2,  /* of the part that a text begins with, where it has none. Own rules only, as the next one */
+       DK_MARK_MISSING = 3 /* of every part that has none */
+};
 typedef struct dk_vocabulary {
     size_t struct_size; /* sizeof(dk_vocabulary), set by dk_vocabulary_init */
     int32_t kind;       /* dk_vocabulary_kind; 0 = from model below */
@@ -59,7 +65,7 @@ typedef struct dk_vocabulary {
     int64_t merge_count;
     int64_t bos, eos, unk, pad;       /* -1 = none */
     int32_t add_bos, add_eos;         /* 1, 0, or -1 = the kind's default (SPM adds BOS, UNIGRAM EOS) */
-    int32_t add_space_prefix;         /* 1, 0, or -1 = SPM: 1, UNIGRAM: 0 as in llama.cpp; BPE has none */
+    int32_t add_space_prefix;         /* DK_MARK_*; -1 = SPM: 1, UNIGRAM: 0 as in llama.cpp; BPE has none */
     int32_t own_rules;                /* 1 = SPM, UNIGRAM as SentencePiece itself has them; 0 = as llama.cpp */
     dk_slice charsmap;                /* SPM with own rules, UNIGRAM; size 0 = none */
     int32_t remove_extra_whitespaces; /* where there may be a charsmap: 1, 0, or -1 = own_rules */

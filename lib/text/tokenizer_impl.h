@@ -123,8 +123,8 @@ const char *dk_pre_name(const dk_steps *pre, int32_t ignore_merges);
 typedef struct dk_piece {
     const char *text;
     size_t size;
-    int32_t at_start; /* of the whole text */
-    int32_t goes_on;  /* behind a bad byte or another text: nothing is put in front */
+    size_t front;    /* bytes of the whole text's first character; 0 = that is elsewhere */
+    int32_t goes_on; /* behind a bad byte or another text: nothing is put in front */
 } dk_piece;
 int32_t dk_pretokenise(const dk_tokenizer *tok, dk_text_scratch *scratch, dk_piece piece, dk_error *err);
 

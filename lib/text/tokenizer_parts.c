@@ -45,7 +45,7 @@ static int32_t read_spm_stages(const dk_tokenizer *tok, int32_t *prefix, dk_erro
     int32_t n = tok->normalizer.count, at = 0;
     *prefix = 0;
     if (n == 1 && normal[0].kind == DK_STEP_SENTENCEPIECE) {
-        *prefix = normal[0].rules->prefix;
+        *prefix = normal[0].rules->prefix || tok->pre.count;
         if (normal[0].rules->charsmap) return fail_stage("normalizer", "a charsmap beside BPE", err);
         return normal[0].rules->merge_spaces ? fail_stage("normalizer", "it merges spaces beside BPE", err) : DK_OK;
     }
@@ -82,7 +82,7 @@ static int32_t read_unigram_stages(const maker *in, dk_error *err)
     if (tok->bpe.byte_tokens) return fail_stage("model", "byte_fallback beside Unigram", err);
     if (n == 1 && normal[0].kind == DK_STEP_SENTENCEPIECE) {
         const dk_spm_rules *rules = normal[0].rules;
-        v->add_space_prefix = rules->prefix;
+        v->add_space_prefix = rules->prefix || tok->pre.count;
         v->remove_extra_whitespaces = rules->merge_spaces;
         if (rules->charsmap) v->charsmap = (dk_slice){rules->charsmap->bytes, rules->charsmap->size};
         return DK_OK;

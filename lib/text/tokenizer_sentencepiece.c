@@ -4,15 +4,22 @@
 
 #include "base/notes.h"
 
+typedef enum { AS_MODEL, AS_LLAMA, AS_CODE_LLAMA, AS_OTHER } marking; /* who says where marks stand */
 typedef struct custom { /* what a class of transformers puts around a text; its ids are those of the file */
     const char *name;
     int32_t bos, eos;
+    marking marks;
 } custom;
-static const custom customs[] = {{"LlamaTokenizer", 1, 0},     {"LlamaTokenizerFast", 1, 0},
-                                 {"CodeLlamaTokenizer", 1, 0}, {"CodeLlamaTokenizerFast", 1, 0},
-                                 {"GemmaTokenizer", 1, 0},     {"GemmaTokenizerFast", 1, 0},
-                                 {"T5Tokenizer", 0, 1},        {"T5TokenizerFast", 0, 1},
-                                 {"MT5Tokenizer", 0, 1},       {"MT5TokenizerFast", 0, 1}};
+static const custom customs[] = {{"LlamaTokenizer", 1, 0, AS_LLAMA},
+                                 {"LlamaTokenizerFast", 1, 0, AS_LLAMA},
+                                 {"CodeLlamaTokenizer", 1, 0, AS_CODE_LLAMA},
+                                 {"CodeLlamaTokenizerFast", 1, 0, AS_CODE_LLAMA},
+                                 {"GemmaTokenizer", 1, 0, AS_OTHER},
+                                 {"GemmaTokenizerFast", 1, 0, AS_OTHER},
+                                 {"T5Tokenizer", 0, 1, AS_OTHER},
+                                 {"T5TokenizerFast", 0, 1, AS_OTHER},
+                                 {"MT5Tokenizer", 0, 1, AS_OTHER},
+                                 {"MT5TokenizerFast", 0, 1, AS_OTHER}};
 
 static int32_t refuse(const char *name, const char *what, const char *why, dk_error *err)
 {
@@ -59,6 +66,36 @@ static int32_t find_unknown(const dk_spm_model *m, const char *name, int64_t *ou
 }
 
 /* ---- what stands around a text ---- */
+/* Llama's classes know no charsmap, and leave spaces as they are. */
+static void drop_rules(const dk_document *config, dk_vocabulary *v, dk_strbuf *notes)
+{
+    if (v->charsmap.size || v->remove_extra_whitespaces)
+        dk_note(notes, "%s: its tokenizer_class does not apply the model's %s", dk_document_name(config),
+                v->charsmap.size ? "charsmap" : "remove_extra_whitespaces");
+    v->charsmap.size = 0;
+    v->remove_extra_whitespaces = 0;
+}
+
+/* Where marks stand, as transformers 5 reads `legacy`: models were trained both ways. */
+static int32_t read_marks(const dk_document *config, marking marks, dk_vocabulary *v, dk_strbuf *notes, dk_error *err)
+{
+    const dk_node *root = config ? dk_document_root(config) : NULL;
+    int32_t legacy, prefix;
+    int32_t rc = dk_node_bool(config, root, "legacy", marks == AS_MODEL, &legacy, err);
+    if (!rc) rc = dk_node_bool(config, root, "add_prefix_space", 1, &prefix, err);
+    if (rc) return rc;
+    if (marks == AS_MODEL) {
+        if (v->add_space_prefix && !legacy) v->add_space_prefix = DK_MARK_FIRST;
+        return DK_OK;
+    }
+    if (marks != AS_LLAMA && dk_node_get(root, "legacy"))
+        dk_note(notes, "%s: legacy is not used, as its tokenizer_class does not", dk_document_name(config));
+    if (marks == AS_OTHER || v->kind != DK_VOCABULARY_SPM) return DK_OK;
+    drop_rules(config, v, notes);
+    v->add_space_prefix = !prefix ? DK_MARK_NEVER : legacy && marks == AS_LLAMA ? DK_MARK_MISSING : DK_MARK_FIRST;
+    return DK_OK;
+}
+
 static int32_t read_ends(const dk_document *config, const char *name, dk_vocabulary *v, dk_strbuf *notes, dk_error *err)
 {
     const dk_node *root = config ? dk_document_root(config) : NULL;
@@ -79,7 +116,8 @@ static int32_t read_ends(const dk_document *config, const char *name, dk_vocabul
                 name);
     }
     int32_t rc = dk_node_bool(config, root, "add_bos_token", found && found->bos, &v->add_bos, err);
-    return rc ? rc : dk_node_bool(config, root, "add_eos_token", found && found->eos, &v->add_eos, err);
+    if (!rc) rc = dk_node_bool(config, root, "add_eos_token", found && found->eos, &v->add_eos, err);
+    return rc ? rc : read_marks(config, found ? found->marks : AS_MODEL, v, notes, err);
 }
 
 static int32_t fill(const dk_spm_model *m, const char *name, dk_vocabulary *v, dk_error *err)

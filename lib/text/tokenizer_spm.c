@@ -168,6 +168,15 @@ out:
     return rc;
 }
 
+/* The marks of a pre-tokenizer, which sees where a text begins and whether it has a mark already. */
+static int32_t add_metaspace(dk_tokenizer *tok, dk_prefix_scheme scheme, dk_error *err)
+{
+    dk_step *step = dk_steps_add(&tok->pre, DK_STEP_METASPACE, err);
+    if (!step) return DK_E_UNSUPPORTED;
+    step->scheme = scheme;
+    return dk_step_set_text(tok->host, step, DK_MARK, 3, err);
+}
+
 static int32_t add_rules(dk_tokenizer *tok, const dk_vocabulary *v, dk_error *err)
 {
     int32_t rc;
@@ -177,7 +186,9 @@ static int32_t add_rules(dk_tokenizer *tok, const dk_vocabulary *v, dk_error *er
     DK_TRY(dk_spm_rules_create(tok->host, &step->rules, err));
     rules = step->rules;
     rules->llama = !v->own_rules;
-    rules->prefix = v->add_space_prefix < 0 ? v->own_rules : v->add_space_prefix;
+    rules->prefix = v->add_space_prefix < 0 ? v->own_rules : v->add_space_prefix == DK_MARK_ALWAYS;
+    if (v->add_space_prefix > DK_MARK_ALWAYS)
+        DK_TRY(add_metaspace(tok, v->add_space_prefix == DK_MARK_FIRST ? DK_PREFIX_FIRST : DK_PREFIX_ALWAYS, err));
     rules->merge_spaces = v->remove_extra_whitespaces < 0 ? v->own_rules : v->remove_extra_whitespaces;
     DK_TRY(keep_symbols(tok, v, &rules->kept, err));
     if (v->charsmap.size)

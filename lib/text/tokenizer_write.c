@@ -80,6 +80,12 @@ static void write_step(const dk_step *step, int32_t is_decoder, dk_strbuf *out)
     case DK_STEP_SENTENCEPIECE:
         write_rules(step->rules, out);
         return;
+    case DK_STEP_METASPACE:
+        dk_strbuf_puts(out, "{\"type\":\"Metaspace\"");
+        text_field(out, "replacement", step->text, step->size);
+        dk_strbuf_printf(out, ",\"prepend_scheme\":\"%s\",\"split\":false",
+                         step->scheme == DK_PREFIX_FIRST ? "first" : "always");
+        break;
     case DK_STEP_SPLIT:
         dk_strbuf_puts(out, "{\"type\":\"Split\",\"pattern\":{\"Regex\":");
         dk_strbuf_json(out, step->matcher.text, step->matcher.size);

@@ -147,6 +147,67 @@ TEST(folders)
               "tokenizer_class XLMRobertaTokenizer has rules of its own");
 }
 
+static void check_marks(const dk_tokenizer *tok, const char *text, const char *config, const int32_t want[8])
+{
+    int32_t ids[64];
+    int64_t count = 0, wanted = 0;
+    while (wanted < 8 && want[wanted]) wanted++;
+    CHECK_OK(dk_tokenizer_encode(tok, text, strlen(text), 0, ids, 64, &count, &err));
+    if (count != wanted || memcmp(ids, want, (size_t)count * sizeof *ids) != 0)
+        FAIL("%s: '%s' has %lld ids, the first is %d", config, text, (long long)count, ids[0]);
+}
+
+/* Where marks stand, with the ids of transformers 5.24: in front of every part, or of the first alone. */
+TEST(legacy)
+{
+    static const char *const texts[] = {"the</s>the", "the <s>the", "<s> the", " the", "</s>the", "a  the"};
+    static const struct {
+        const char *model, *config;
+        int32_t ids[6][8];
+    } cases[] = {
+        {"sp_bpe",
+         "{\"tokenizer_class\":\"LlamaTokenizer\"}",
+         {{8, 2, 276, 6}, {8, 274, 1, 276, 6}, {1, 8}, {8}, {2, 276, 6}, {5, 274, 8}}},
+        {"sp_bpe",
+         "{\"tokenizer_class\":\"LlamaTokenizer\",\"legacy\":true}",
+         {{8, 2, 8}, {8, 274, 1, 8}, {1, 8}, {8}, {2, 8}, {5, 274, 8}}},
+        {"sp_bpe",
+         "{\"tokenizer_class\":\"LlamaTokenizer\",\"add_prefix_space\":false}",
+         {{276, 6, 2, 276, 6}, {276, 6, 274, 1, 276, 6}, {1, 8}, {8}, {2, 276, 6}, {277, 274, 8}}},
+        {"sp_bpe",
+         "{\"tokenizer_class\":\"CodeLlamaTokenizer\",\"legacy\":true}",
+         {{8, 2, 276, 6}, {8, 274, 1, 276, 6}, {1, 8}, {8}, {2, 276, 6}, {5, 274, 8}}},
+        {"sp_bpe", "{\"legacy\":true}", {{8, 2, 8}, {8, 1, 8}, {1, 8}, {8}, {2, 8}, {5, 8}}},
+        {"sp_bpe", "{\"legacy\":false}", {{8, 2, 276, 6}, {8, 1, 276, 6}, {1, 276, 6}, {276, 6}, {2, 276, 6}, {5, 8}}},
+        {"sp_bpe_bytes", /* two spaces are a symbol of the user's, which no mark stands behind */
+         "{\"tokenizer_class\":\"LlamaTokenizer\",\"legacy\":true}",
+         {{270, 2, 270}, {270, 534, 1, 270}, {1, 270}, {270}, {2, 270}, {265, 3, 266}}},
+        {"sp_unigram",
+         "{\"legacy\":false}",
+         {{10, 6, 2, 8, 35, 6}, {10, 6, 1, 8, 35, 6}, {1, 8, 35, 6}, {8, 35, 6}, {2, 8, 35, 6}, {11, 10, 6}}}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        dk_tokenizer *tok = in_folder(cases[i].model, cases[i].config, DK_OK, NULL), *again = NULL;
+        const char *folder = test_folder("text_sentencepiece_legacy");
+        REQUIRE(tok);
+        REQUIRE_OK(dk_tokenizer_save(tok, folder, &err));
+        REQUIRE_OK(dk_tokenizer_open(host, folder, &again, &err));
+        for (size_t k = 0; k < 6; k++) check_marks(tok, texts[k], cases[i].config, cases[i].ids[k]);
+        for (size_t k = 0; k < 6; k++) /* a symbol of the user's has other rules in a tokenizer.json */
+            if (k < 5 || strcmp(cases[i].model, "sp_bpe_bytes") != 0)
+                check_marks(again, texts[k], "saved", cases[i].ids[k]);
+        dk_tokenizer_release(tok);
+        dk_tokenizer_release(again);
+    }
+    dk_tokenizer *tok = in_folder("sp_unigram", "{\"tokenizer_class\":\"T5Tokenizer\",\"legacy\":false}", DK_OK, NULL);
+    REQUIRE(tok);
+    CHECK_HAS(dk_tokenizer_notes(tok)->data, "legacy is not used, as its tokenizer_class does not");
+    dk_tokenizer_release(tok);
+    tok = in_folder("sp_bpe", "{\"tokenizer_class\":\"LlamaTokenizer\"}", DK_OK, NULL);
+    REQUIRE(tok);
+    CHECK_HAS(dk_tokenizer_notes(tok)->data, "its tokenizer_class does not apply the model's charsmap");
+    dk_tokenizer_release(tok);
+}
+
 /* A saved one keeps the model and gains a tokenizer.json with the same ids. */
 TEST(saved)
 {
@@ -241,5 +302,5 @@ TEST(unknown_fields_are_named)
     dk_tokenizer_release(tok);
 }
 
-TEST_MAIN(TEST_CASE(ids_of_sentencepiece) TEST_CASE(bad_bytes) TEST_CASE(folders) TEST_CASE(saved) TEST_CASE(errors)
-              TEST_CASE(truncated) TEST_CASE(unknown_fields_are_named))
+TEST_MAIN(TEST_CASE(ids_of_sentencepiece) TEST_CASE(bad_bytes) TEST_CASE(folders) TEST_CASE(legacy) TEST_CASE(saved)
+              TEST_CASE(errors) TEST_CASE(truncated) TEST_CASE(unknown_fields_are_named))

@@ -353,6 +353,43 @@ TEST(errors)
     }
 }
 
+/* A mark stands in front of whatever came of the text's first character, and of nothing where that was dropped: ids
+ * of the reference. */
+TEST(first_mark_behind_normalizers)
+{
+    static const struct {
+        const char *normalizer, *split, *text;
+        int32_t ids[8];
+    } cases[] = {
+        {"{\"type\":\"NFKD\"}", "{\"type\":\"Digits\",\"individual_digits\":true}", "\xc2\xbd", {1, 2, 1, 3, 1, 4}},
+        {"{\"type\":\"NFKD\"}", "{\"type\":\"Digits\",\"individual_digits\":true}", "a\xc2\xbd", {1, 5, 2, 3, 4}},
+        {"{\"type\":\"Replace\",\"pattern\":{\"String\":\"a\"},\"content\":\"\"}", NULL, "a2b", {4, 6}},
+        {"{\"type\":\"Replace\",\"pattern\":{\"String\":\"a\"},\"content\":\"\"}", NULL, "2ab", {1, 4, 6}},
+        {"{\"type\":\"Prepend\",\"prepend\":\"ab\"}",
+         "{\"type\":\"Split\",\"pattern\":{\"String\":\"b\"},\"behavior\":\"Isolated\"}",
+         "12",
+         {1, 5, 1, 6, 1, 2, 4}},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char json[1024];
+        int32_t rc, ids[16];
+        int64_t count = 0, wanted = 0;
+        snprintf(json, sizeof json,
+                 "{\"normalizer\":%s,\"pre_tokenizer\":{\"type\":\"Sequence\",\"pretokenizers\":[%s%s{\"type\":"
+                 "\"Metaspace\",\"replacement\":\"\xe2\x96\x81\",\"prepend_scheme\":\"first\",\"split\":true}]},"
+                 "\"model\":{\"type\":\"BPE\",\"unk_token\":\"<unk>\",\"vocab\":{\"<unk>\":0,\"\xe2\x96\x81\":1,"
+                 "\"1\":2,\"\xe2\x81\x84\":3,\"2\":4,\"a\":5,\"b\":6},\"merges\":[]}}",
+                 cases[i].normalizer, cases[i].split ? cases[i].split : "", cases[i].split ? "," : "");
+        dk_tokenizer *tok = from_text(json, NULL, &rc);
+        REQUIRE(tok);
+        while (wanted < 8 && cases[i].ids[wanted]) wanted++;
+        CHECK_OK(dk_tokenizer_encode(tok, cases[i].text, strlen(cases[i].text), 0, ids, 16, &count, &err));
+        if (count != wanted || memcmp(ids, cases[i].ids, (size_t)count * sizeof *ids) != 0)
+            FAIL("case %zu has %lld ids, not %lld", i, (long long)count, (long long)wanted);
+        dk_tokenizer_release(tok);
+    }
+}
+
 TEST(patterns_that_explode_give_up)
 {
     int32_t rc, ids[4];
@@ -601,7 +638,7 @@ TEST(real_files)
 }
 
 TEST_MAIN(TEST_CASE(vectors) TEST_CASE(bad_bytes_are_tokens) TEST_CASE(bad_bytes_without_byte_tokens) TEST_CASE(buffers)
-              TEST_CASE(lookups) TEST_CASE(texts_in_parts) TEST_CASE(errors) TEST_CASE(patterns_that_explode_give_up)
-                  TEST_CASE(texts_that_explode_are_refused) TEST_CASE(unigram_without_unknown)
-                      TEST_CASE(unigram_long_text) TEST_CASE(folders) TEST_CASE(out_of_memory) TEST_CASE(threads)
-                          TEST_CASE(long_words) TEST_CASE(real_files))
+              TEST_CASE(lookups) TEST_CASE(texts_in_parts) TEST_CASE(errors) TEST_CASE(first_mark_behind_normalizers)
+                  TEST_CASE(patterns_that_explode_give_up) TEST_CASE(texts_that_explode_are_refused)
+                      TEST_CASE(unigram_without_unknown) TEST_CASE(unigram_long_text) TEST_CASE(folders)
+                          TEST_CASE(out_of_memory) TEST_CASE(threads) TEST_CASE(long_words) TEST_CASE(real_files))
