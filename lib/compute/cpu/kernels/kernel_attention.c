@@ -1,4 +1,5 @@
 #include "compute/cpu/kernel_variant.h"
+#include "compute/cpu/product/micro/transpose.h"
 #include "compute/cpu/tile.h"
 
 /* Attention by blocks with a running maximum (Milakov & Gimelshein 2018; Dao et al. 2022).
@@ -7,6 +8,11 @@
  * need no step across lanes, and keys and values are read in place. */
 #define KEYS DK_PAGE
 #define QUERIES 64
+#if defined(__GNUC__)
+#define FETCH(at) __builtin_prefetch(at, 0, 2) /* into L2: not needed soon */
+#else
+#define FETCH(at) (void)(at)
+#endif
 #define LOWEST -1e30f /* the running maximum before the first key: finite, so that -inf - it is no NaN */
 
 typedef struct lanes {
@@ -108,12 +114,92 @@ static const float *block_rows(const dk_attention_block *b, const float *x, int6
     return scratch;
 }
 
-static void add_keys(const dk_attention_block *b, const lanes *l, int64_t key, int64_t keys)
+/* ---- few queries, as decoding has them: keys in the lanes ----
+ * Most lanes of queries would lie idle. Scores, weights and sums are made of the same operations in the same order, and
+ * so have the same bits. */
+static int32_t is_few(const lanes *l) { return 2 * l->used <= DK_VF; }
+
+/* scores [queries, KEYS]; queries is a constant where this is inlined, and those behind l->used are zeros. */
+DK_INLINE void few_scores(const int queries, const dk_attention_block *b, const lanes *l, const float *k, int64_t step,
+                          int64_t keys)
 {
-    int64_t first = key - b->position, k_step = b->k_row, v_step = b->v_row;
+    for (int64_t j = 0; j < keys; j += DK_VF) {
+        dk_vf sum[8], square[DK_VF];
+        for (int q = 0; q < queries; q++) sum[q] = dk_vf_set(0);
+        for (int64_t d = 0; d < b->dim; d += DK_VF) {
+            const float *by = l->transposed + d * l->count;
+            int64_t left = b->dim - d;
+#pragma GCC unroll 16
+            for (int i = 0; i < DK_VF; i++)
+                square[i] = j + i < keys ? dk_vf_take(k + (j + i) * step + d, left, 0) : dk_vf_set(0);
+            dk_transpose(square);
+#pragma GCC unroll 16
+            for (int i = 0; i < DK_VF; i++) {
+                if (i >= left) break;
+#pragma GCC unroll 8
+                for (int q = 0; q < queries; q++)
+                    sum[q] = dk_vf_fma(square[i], dk_vf_set(by[i * l->count + q]), sum[q]);
+            }
+        }
+        for (int q = 0; q < queries; q++) dk_vf_store(l->scores + q * KEYS + j, sum[q]);
+    }
+}
+
+static void few_weigh(const dk_attention_block *b, const lanes *l, int64_t q, int64_t first, int64_t keys)
+{
+    float *s = l->scores + q * KEYS;
+    dk_vf top = dk_vf_set(l->highest[q]), cap = dk_vf_set(b->softcap);
+    dk_vi position = dk_vi_set(l->position[q]), key = dk_vi_iota() + dk_vi_set((int32_t)first);
+    for (int64_t j = 0; j < keys; j += DK_VF, key = key + dk_vi_set(DK_VF)) {
+        dk_vf v = dk_vf_load(s + j);
+        dk_vm in = dk_vi_less(key, position + 1);
+        if (b->window > 0) in = dk_vm_and(in, dk_vi_less(position - (int32_t)b->window, key));
+        if (b->softcap > 0) v = cap * dk_vf_tanh(v / cap);
+        v = dk_vf_select(dk_vm_and(in, dk_vi_less(key, dk_vi_set((int32_t)(first + keys)))), v, dk_vf_set(-INFINITY));
+        dk_vf_store(s + j, v);
+        top = dk_vf_max(top, v);
+    }
+    top = dk_vf_set(dk_vf_highest(top));
+    for (int64_t j = 0; j < keys; j += DK_VF) dk_vf_store(s + j, dk_vf_exp(dk_vf_load(s + j) - top));
+    l->fade[q] = DK_LANE(dk_vf_exp(dk_vf_set(l->highest[q]) - top), 0);
+    l->highest[q] = DK_LANE(top, 0);
+}
+
+/* In order of the keys, the sums of all queries side by side. */
+DK_INLINE void few_totals(const int queries, const lanes *l, int64_t keys)
+{
+    float total[8];
+    for (int q = 0; q < queries; q++) total[q] = 0;
+    for (int64_t j = 0; j < keys; j++)
+#pragma GCC unroll 8
+        for (int q = 0; q < queries; q++) total[q] += l->scores[q * KEYS + j];
+    for (int64_t q = 0; q < l->used; q++)
+        l->partition[q] = DK_LANE(dk_vf_fma(dk_vf_set(l->partition[q]), dk_vf_set(l->fade[q]), dk_vf_set(total[q])), 0);
+}
+
+DK_INLINE void few_of(const int queries, const dk_attention_block *b, const lanes *l, const float *k, int64_t step,
+                      int64_t first, int64_t keys)
+{
+    few_scores(queries, b, l, k, step, keys);
+    for (int64_t q = 0; q < l->used; q++) few_weigh(b, l, q, first, keys);
+    few_totals(queries, l, keys);
+}
+
+static void few_queries(const dk_attention_block *b, const lanes *l, const float *k, int64_t step, int64_t first,
+                        int64_t keys)
+{
+    if (l->used == 1) few_of(1, b, l, k, step, first, keys);
+    else if (l->used == 2) few_of(2, b, l, k, step, first, keys);
+    else if (l->used <= 4) few_of(4, b, l, k, step, first, keys);
+    else few_of(8, b, l, k, step, first, keys);
+}
+
+static void many_queries(const dk_attention_block *b, const lanes *l, const float *k, int64_t step, int64_t first,
+                         int64_t keys)
+{
     int32_t masked = first + keys > 1 || (b->window > 0 && first <= b->rows - 1 - b->window);
-    dk_tile scores = {.a = block_rows(b, b->k, &k_step, key, keys, l->values),
-                      .a_row = k_step,
+    dk_tile scores = {.a = k,
+                      .a_row = step,
                       .a_column = 1,
                       .b = l->transposed,
                       .b_row = l->count,
@@ -124,6 +210,27 @@ static void add_keys(const dk_attention_block *b, const lanes *l, int64_t key, i
                       .k = b->dim};
     dk_tile_run(&scores);
     for (int64_t at = 0; at < l->count; at += DK_VF) weigh(b, l, at, first, keys, masked);
+}
+
+/* Rows of the block that comes next, which lie apart: too far for the machine to see what is read. */
+static void fetch(const dk_attention_block *b, const float *x, int64_t step, int64_t key, int64_t keys)
+{
+    int64_t size = b->halves ? 2 : 4, row = b->pages ? b->pages[key / KEYS] * (int64_t)KEYS + key % KEYS : key;
+    const uint8_t *at = (const uint8_t *)x + row * step * size;
+    for (int64_t r = 0; r < keys; r++, at += step * size)
+        for (int64_t i = 0; i < b->dim * size; i += 64) FETCH(at + i);
+}
+
+static void add_keys(const dk_attention_block *b, const lanes *l, int64_t key, int64_t keys)
+{
+    const int32_t few = is_few(l);
+    int64_t first = key - b->position, k_step = b->k_row, v_step = b->v_row, left = b->position + b->rows - key - keys;
+    const float *k = block_rows(b, b->k, &k_step, key, keys, l->values);
+    if (few && left > 0) {
+        fetch(b, b->k, b->k_row, key + KEYS, left < KEYS ? left : KEYS);
+        fetch(b, b->v, b->v_row, key + KEYS, left < KEYS ? left : KEYS);
+    }
+    (few ? few_queries : many_queries)(b, l, k, k_step, first, keys);
     for (int64_t i = 0; i < l->used; i++) {
         dk_vf fade = dk_vf_set(l->fade[i]);
         float *sum = l->sum + i * l->width;
@@ -132,8 +239,8 @@ static void add_keys(const dk_attention_block *b, const lanes *l, int64_t key, i
     const float *v = block_rows(b, b->v, &v_step, key, keys, l->values);
     if (!b->halves) v = dk_whole_rows(v, &v_step, keys, b->dim, l->values);
     dk_tile values = {.a = l->scores,
-                      .a_row = 1,
-                      .a_column = l->count,
+                      .a_row = few ? KEYS : 1,
+                      .a_column = few ? 1 : l->count,
                       .b = v,
                       .b_row = v_step,
                       .c = l->sum,
