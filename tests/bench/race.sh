@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# One step of distillation, ours and PyTorch's, in turns: the median of each and the ratios as a table. Nothing else should run meanwhile.
+# One step of distillation, ours and PyTorch's, in turns: the median of each and the ratios as a table. Nothing else should run meanwhile: where it
+# does, the CPU time says more than the clock, of one thread most (threads that wait for each other are counted as busy).
 # Usage: tests/bench/race.sh LIBRARY [BATCH SEQUENCE [ROUNDS]]     4 windows of 256 tokens and 3 rounds unless said otherwise
 # PEERS names the virtual environment that peers.sh made; RACE_THREADS the threads of each, 2 unless said otherwise.
 set -euo pipefail

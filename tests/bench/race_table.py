@@ -6,11 +6,11 @@ import sys
 
 times = collections.defaultdict(list)
 for line in pathlib.Path(sys.argv[1]).read_text().splitlines():
-    name, precision, seconds = line.split()
-    times[name, precision].append(float(seconds))
+    name, precision, *seconds = line.split()
+    times[name, precision].append(tuple(map(float, seconds)))
 cpu = next((line.split(":")[1].strip() for line in pathlib.Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")), "?")
-print(f"{cpu}, {sys.argv[2]} tokens a step\n\n| who | precision | step s | tokens/s | ours is faster by |\n|---|---|---|---|---|")
+print(f"{cpu}, {sys.argv[2]} tokens a step\n\n| who | precision | step s | tokens/s | CPU s | ours is faster by | with less CPU time by |\n|---|---|---|---|---|---|---|")
 for (name, precision), all_of in sorted(times.items(), key=lambda item: item[0][1]):
-    step = statistics.median(all_of)
-    ratio = step / statistics.median(times["libdistill", precision])
-    print(f"| {name} | {precision} | {step:.3f} | {int(sys.argv[2]) / step:.0f} | {'' if name == 'libdistill' else f'{ratio:.2f}x'} |")
+    (step, busy), ours = map(statistics.median, zip(*all_of)), map(statistics.median, zip(*times["libdistill", precision]))
+    ratios = " | ".join("" if name == "libdistill" else f"{theirs / own:.2f}x" for theirs, own in zip((step, busy), ours))
+    print(f"| {name} | {precision} | {step:.3f} | {int(sys.argv[2]) / step:.0f} | {busy:.3f} | {ratios} |")

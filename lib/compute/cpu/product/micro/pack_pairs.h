@@ -18,6 +18,12 @@ static inline void dk_narrow_line(const float *x, int64_t n, uint16_t *to)
     int64_t i = 0;
 #if DK_VF > 1
     typedef uint16_t halves __attribute__((vector_size(2 * DK_VF)));
+#if defined(__AVX512BF16__)
+    for (; i + 2 * DK_VF <= n; i += 2 * DK_VF) {
+        __m512bh both = _mm512_cvtne2ps_pbh(_mm512_loadu_ps(x + i + DK_VF), _mm512_loadu_ps(x + i));
+        memcpy(to + i, &both, sizeof both);
+    }
+#endif
     for (; i + DK_VF <= n; i += DK_VF) {
         halves narrow = __builtin_convertvector(dk_round_bf16(dk_vf_load(x + i)) >> 16, halves);
         memcpy(to + i, &narrow, sizeof narrow);
@@ -131,6 +137,11 @@ static inline void dk_pair_across(const dk_operand *from, int64_t line, int64_t 
     dk_row_pair rows;
     for (int64_t p = 0; p < count_up / 2; p++, to += height) {
         dk_row_pair_at(&rows, from, line, lines, k + 2 * p, k + count);
+        if (from->dtype == DK_F32 && rows.second)
+            for (int64_t c = 0; c < height; c += 16) {
+                DK_FETCH_FAR(rows.first + c + 2 * height);
+                DK_FETCH_FAR(rows.second + c + 2 * height);
+            }
         int64_t c = 0;
         for (; c + DK_VF <= height; c += DK_VF) {
             dk_vi pair = dk_pair_rows(rows.first, rows.second, c, lines);
@@ -158,10 +169,14 @@ static inline void dk_pack_pairs(const dk_operand *from, int64_t line, int64_t l
 
 /* ---- tiles ---- */
 /* Whole groups of a line of floats, which lie `step` apart in the panel; returns how many numbers they have. */
-static inline int64_t dk_tile_floats(const float *x, int64_t count, int64_t step, uint16_t *to)
+static inline int64_t dk_tile_floats(const float *x, int64_t count, int64_t ahead, int64_t step, uint16_t *to)
 {
     int64_t k = 0;
-    for (; k + DK_TILE_K <= count; k += DK_TILE_K, to += step) dk_narrow_line(x + k, DK_TILE_K, to);
+    for (; k + DK_TILE_K <= count; k += DK_TILE_K, to += step) {
+        DK_FETCH_FAR(x + k + ahead);
+        DK_FETCH_FAR(x + k + ahead + DK_TILE_K / 2);
+        dk_narrow_line(x + k, DK_TILE_K, to);
+    }
     return k;
 }
 
@@ -171,7 +186,7 @@ static inline void dk_tile_lines(const dk_operand *from, int64_t line, int64_t l
     for (int64_t i = 0; i < height; i++) {
         int64_t at = 0;
         if (i < lines && from->dtype == DK_F32)
-            at = dk_tile_floats((const float *)(const void *)dk_operand_at(from, line + i, k), count,
+            at = dk_tile_floats((const float *)(const void *)dk_operand_at(from, line + i, k), count, 2 * from->step,
                                 height * DK_TILE_K, to + i * DK_TILE_K);
         for (; at < count; at += DK_TILE_K) {
             uint16_t *row = to + (at * height / DK_TILE_K + i) * DK_TILE_K;
