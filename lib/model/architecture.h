@@ -91,17 +91,19 @@ enum {            /* what some families alone have a key for */
        DK_HAS_PARALLEL = 256,      /* whether both branches start from one point is said by a key */
        DK_HAS_EXPERTS = 512,       /* MLPs of experts: how many, and how many a row goes to */
        DK_HAS_DENSE_LAYERS = 1024, /* which layers have none, their size, and whether chosen weights add up to 1 */
+       DK_HAS_QK_LAYERNORM = 2048, /* whether the heads of q and k have norms is said by a key */
        DK_HAS_PATTERN = 128        /* a key for the n of DK_WINDOW_PATTERN */
 };
-enum {                          /* what llama.cpp asks of the files of a family, against what its models may be */
-       DK_GGUF_ALL_BIASES = 1,  /* asks for a bias of every product */
-       DK_GGUF_NO_OUT_BIAS = 2, /* has no place for one behind attention */
-       DK_GGUF_NO_MLP_BIAS = 4, /* nor inside the MLP */
-       DK_GGUF_HEAD = 8,        /* asks for a head, tied or not */
-       DK_GGUF_NO_HEAD = 16,    /* has no place for one that is not tied */
-       DK_GGUF_SHARED_OUT = 32, /* heads share hidden_size out */
-       DK_GGUF_DIVISORS = 64,   /* has a place for rope_freqs.weight */
-       DK_GGUF_NO_WINDOW = 128  /* does not look at sliding windows */
+enum {                           /* what llama.cpp asks of the files of a family, against what its models may be */
+       DK_GGUF_ALL_BIASES = 1,   /* asks for a bias of every product */
+       DK_GGUF_NO_OUT_BIAS = 2,  /* has no place for one behind attention */
+       DK_GGUF_NO_MLP_BIAS = 4,  /* nor inside the MLP */
+       DK_GGUF_HEAD = 8,         /* asks for a head, tied or not */
+       DK_GGUF_NO_HEAD = 16,     /* has no place for one that is not tied */
+       DK_GGUF_SHARED_OUT = 32,  /* heads share hidden_size out */
+       DK_GGUF_DIVISORS = 64,    /* has a place for rope_freqs.weight */
+       DK_GGUF_NO_QK_NORM = 256, /* has no place for norms of q and k */
+       DK_GGUF_NO_WINDOW = 128   /* does not look at sliding windows */
 };
 typedef struct dk_architecture {
     const char *name, *class_name, *gguf;

@@ -118,13 +118,6 @@ dk_norm_args dk_norm_of(const dk_config *config, const dk_parameter *weight, con
                           .bias = bias ? bias->value : dk_view_none()};
 }
 
-static dk_norm_args head_norm_of(const dk_config *config, const dk_parameter *weight)
-{
-    dk_norm_args args = dk_norm_of(config, weight, NULL);
-    args.kind = DK_NORM_RMS;
-    return args;
-}
-
 dk_attention_args dk_attention_of(const dk_workset *set, int64_t layer)
 {
     const dk_config *c = &set->model->config;
@@ -157,7 +150,8 @@ static void norm_heads(const dk_workset *set, const dk_block *block, const dk_la
     const dk_config *c = &set->model->config;
     const dk_ops *ops = set->queue->backend->ops;
     dk_view pre_norm = dk_used_rows(set, block->pre_norm), qkv = dk_used_rows(set, block->qkv);
-    dk_norm_args q = head_norm_of(c, weights->q_norm), k = head_norm_of(c, weights->k_norm);
+    dk_norm_args q = dk_norm_of(c, weights->q_norm, weights->q_norm_bias),
+                 k = dk_norm_of(c, weights->k_norm, weights->k_norm_bias);
     ops->norm(set->queue, &q, normed_part(c, pre_norm, 0), normed_part(c, qkv, 0), head_stats(set, block, 0));
     ops->norm(set->queue, &k, normed_part(c, pre_norm, 1), normed_part(c, qkv, 1), head_stats(set, block, 1));
     ops->convert(set->queue, dk_qkv_part(c, pre_norm, 2), dk_qkv_part(c, qkv, 2));
@@ -327,14 +321,15 @@ static void mlp_backward(const dk_workset *set, const dk_block *block, int64_t l
 }
 
 /* In place: reads pre_norm, and puts its gradient where that of q or k was. */
-static void head_norm_backward(const dk_workset *set, const dk_block *block, const dk_parameter *weight, int32_t part)
+static void head_norm_backward(const dk_workset *set, const dk_block *block, const dk_parameter *weight,
+                               const dk_parameter *bias, int32_t part)
 {
     const dk_config *c = &set->model->config;
     dk_view d = normed_part(c, dk_used_rows(set, set->dqkv), part),
             pre_norm = normed_part(c, dk_used_rows(set, block->pre_norm), part);
-    dk_norm_args norm = head_norm_of(c, weight);
+    dk_norm_args norm = dk_norm_of(c, weight, bias);
     set->queue->backend->ops->norm_backward(set->queue, &norm, pre_norm, head_stats(set, block, part), d, d, 0,
-                                            dk_gradient_of(weight), dk_view_none());
+                                            dk_gradient_of(weight), dk_gradient_of(bias));
 }
 
 /* From the gradient of attention's branch to that of what the projection gave. */
@@ -361,8 +356,8 @@ static void attention_backward(const dk_workset *set, const dk_block *block, int
             ops->axpy(set->queue, 1, dk_view_split(dk_used_rows(set, taps[part]), out[part].shape[1]), out[part]);
     rotate(set, layer, dk_used_rows(set, set->dqkv), 1);
     if (!c->qk_norm) return;
-    head_norm_backward(set, block, w->q_norm, 0);
-    head_norm_backward(set, block, w->k_norm, 1);
+    head_norm_backward(set, block, w->q_norm, w->q_norm_bias, 0);
+    head_norm_backward(set, block, w->k_norm, w->k_norm_bias, 1);
 }
 
 static void input_norm_backward(const dk_workset *set, const dk_block *block, const dk_layer *w, dk_view x, dk_view dx,

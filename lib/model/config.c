@@ -141,7 +141,7 @@ static int32_t read_activation(const reader *in, dk_error *err)
 static int32_t read_flags(const reader *in, dk_error *err)
 {
     const dk_architecture *row = in->row;
-    int32_t rc, key = 0, qkv = 0, mlp = row->mlp_bias;
+    int32_t rc, key = 0, qkv = 0, mlp = row->mlp_bias, head_norms = 0;
     dk_config *config = in->config;
     if (row->bias == DK_BIAS_KEY)
         DK_TRY(dk_node_bool(in->doc, in->root, "attention_bias", row->attention_bias, &key, err));
@@ -159,6 +159,10 @@ static int32_t read_flags(const reader *in, dk_error *err)
         DK_TRY(dk_node_bool(in->doc, in->root, "use_parallel_residual", row->parallel, &config->parallel, err));
     config->learned_positions = row->learned_positions;
     config->qk_norm = row->qk_norm;
+    if (row->has & DK_HAS_QK_LAYERNORM) {
+        DK_TRY(dk_node_bool(in->doc, in->root, "qk_layernorm", 0, &head_norms, err));
+        if (head_norms) config->qk_norm = DK_QK_NORM_HEAD;
+    }
     config->norm_offset = row->norm_offset;
     config->norm_bias = row->norm == DK_NORM_LAYER;
     config->qkv_bias = key || qkv || row->bias == DK_BIAS_QKV || row->bias == DK_BIAS_ALL;

@@ -1,7 +1,7 @@
 /* Which layers of a config.json have experts, and how rows come to them. */
 #include "model/architecture.h"
 
-enum { EXPERT_LIMIT = 1 << 16, WIDTH_LIMIT = 1 << 22 };
+enum { EXPERT_LIMIT = 1 << 12, ALL_LIMIT = 1 << 17, WIDTH_LIMIT = 1 << 22 };
 
 /* Both names are in use, whatever the family. */
 static int32_t read_count(const dk_document *doc, int64_t fallback, int64_t *out, dk_error *err)
@@ -60,6 +60,9 @@ int32_t dk_config_read_experts(dk_host *host, const dk_document *doc, const dk_a
     DK_TRY(read_count(doc, row->experts, &config->experts, err));
     DK_TRY(read_layers(host, doc, row, config, err));
     if (!config->experts) goto out;
+    if (config->experts * config->layers > ALL_LIMIT)
+        DK_TRY(dk_fail(err, DK_E_FORMAT, "%s: %lld layers of %lld experts are not possible; up to %d experts are",
+                       dk_document_name(doc), (long long)config->layers, (long long)config->experts, ALL_LIMIT));
     DK_TRY(
         dk_node_i64(doc, root, "num_experts_per_tok", 1, EXPERT_LIMIT, row->experts_used, &config->experts_used, err));
     if (config->experts_used > config->experts)

@@ -21,6 +21,7 @@ typedef enum { /* which families read a key */
                BY_LOCAL_ROPE,
                BY_PATTERN,
                BY_PARALLEL,
+               BY_QK_LAYERNORM,
                BY_EXPERTS,
                BY_DENSE_LAYERS,
                BY_QKV_BIAS_KEY
@@ -66,6 +67,7 @@ static const struct {
     {"rope_local_base_freq", BY_LOCAL_ROPE},
     {"use_parallel_residual", BY_PARALLEL},
     {"use_qkv_bias", BY_QKV_BIAS_KEY},
+    {"qk_layernorm", BY_QK_LAYERNORM},
     {"num_experts", BY_EXPERTS},
     {"num_local_experts", BY_EXPERTS},
     {"num_experts_per_tok", BY_EXPERTS},
@@ -81,44 +83,45 @@ static const struct {
 static const struct {
     const char *key;
     double neutral;
+    const char *why; /* NULL = it changes the arithmetic in a way that is not supported */
 } refused[] = {
-    {"add_cross_attention", 0},
-    {"is_encoder_decoder", 0},
-    {"attn_logit_softcapping", 0},
-    {"final_logit_softcapping", 0},
-    {"query_pre_attn_scalar", 0},
-    {"embedding_multiplier", 1},
-    {"residual_multiplier", 1},
-    {"attention_multiplier", 1},
-    {"logits_scaling", 1},
-    {"logit_scale", 1},
-    {"num_local_experts", 0},
-    {"num_experts", 0},
-    {"n_routed_experts", 0},
-    {"n_shared_experts", 0},
-    {"shared_expert_intermediate_size", 0},
-    {"no_rope_layers", 0},
-    {"attention_chunk_size", 0},
-    {"kv_lora_rank", 0},
-    {"use_parallel_residual", 0},
-    {"use_qkv_bias", 0},
-    {"parallel_attn", 0},
-    {"alibi", 0},
-    {"rope_local_base_freq", 0},
-    {"rope_interleaved", 0},
-    {"layernorm_1p", 0},
-    {"multi_query", 0},
-    {"use_qk_norm", 0},
-    {"qk_layernorm", 0},
-    {"pruned_heads", 0},
-    {"per_layer_config", 0},
-    {"use_logn_attn", 0},
-    {"use_dynamic_ntk", 0},
-    {"use_mrope", 0},
-    {"use_bidirectional_attention", 0},
-    {"use_moe", 0},
-    {"scale_emb", 1},
-    {"scale_depth", 0},
+    {"add_cross_attention", 0, NULL},
+    {"is_encoder_decoder", 0, NULL},
+    {"attn_logit_softcapping", 0, NULL},
+    {"final_logit_softcapping", 0, NULL},
+    {"query_pre_attn_scalar", 0, NULL},
+    {"embedding_multiplier", 1, NULL},
+    {"residual_multiplier", 1, NULL},
+    {"attention_multiplier", 1, NULL},
+    {"logits_scaling", 1, NULL},
+    {"logit_scale", 1, NULL},
+    {"num_local_experts", 0, NULL},
+    {"num_experts", 0, NULL},
+    {"n_routed_experts", 0, NULL},
+    {"n_shared_experts", 0, NULL},
+    {"shared_expert_intermediate_size", 0, NULL},
+    {"no_rope_layers", 0, NULL},
+    {"attention_chunk_size", 0, NULL},
+    {"kv_lora_rank", 0, NULL},
+    {"use_parallel_residual", 0, NULL},
+    {"use_qkv_bias", 0, NULL},
+    {"parallel_attn", 0, NULL},
+    {"alibi", 0, NULL},
+    {"rope_local_base_freq", 0, NULL},
+    {"rope_interleaved", 0, NULL},
+    {"layernorm_1p", 0, NULL},
+    {"multi_query", 0, NULL},
+    {"use_qk_norm", 0, NULL},
+    {"qk_layernorm", 0, "gives each head of q and k a norm with a weight of its own, which is not built"},
+    {"pruned_heads", 0, NULL},
+    {"per_layer_config", 0, NULL},
+    {"use_logn_attn", 0, NULL},
+    {"use_dynamic_ntk", 0, NULL},
+    {"use_mrope", 0, NULL},
+    {"use_bidirectional_attention", 0, NULL},
+    {"use_moe", 0, NULL},
+    {"scale_emb", 1, NULL},
+    {"scale_depth", 0, NULL},
 };
 
 /* Notes of the program that saved the file, labels of classifiers, dropout and losses of routers (of training alone),
@@ -235,6 +238,8 @@ static int32_t reads(const dk_architecture *row, reader by)
         return (row->has & DK_HAS_PARALLEL) != 0;
     case BY_QKV_BIAS_KEY:
         return row->bias == DK_BIAS_QKV_KEY;
+    case BY_QK_LAYERNORM:
+        return (row->has & DK_HAS_QK_LAYERNORM) != 0;
     case BY_EXPERTS:
         return (row->has & DK_HAS_EXPERTS) != 0;
     case BY_DENSE_LAYERS:
@@ -338,11 +343,14 @@ static int32_t refuse(const dk_document *doc, const dk_architecture *row, dk_err
     DK_TRY(refuse_bias(doc, row, "mlp_bias", row->gated && !row->mlp_bias_key, err));
     for (size_t i = 0; i < sizeof refused / sizeof *refused; i++) {
         const dk_node *node = dk_node_get(dk_document_root(doc), refused[i].key);
-        if (node && !is_used(row, refused[i].key) && !is_neutral(node, refused[i].neutral))
-            return dk_fail(err, DK_E_UNSUPPORTED,
-                           "%s: %s changes the arithmetic of a %s model in a way that is not supported; supported are "
-                           "%s as published",
-                           dk_document_name(doc), refused[i].key, row->name, dk_architectures());
+        if (!node || is_used(row, refused[i].key) || is_neutral(node, refused[i].neutral)) continue;
+        if (refused[i].why)
+            return dk_fail(err, DK_E_UNSUPPORTED, "%s: %s of a %s model %s", dk_document_name(doc), refused[i].key,
+                           row->name, refused[i].why);
+        return dk_fail(err, DK_E_UNSUPPORTED,
+                       "%s: %s changes the arithmetic of a %s model in a way that is not supported; supported are "
+                       "%s as published",
+                       dk_document_name(doc), refused[i].key, row->name, dk_architectures());
     }
 out:
     return rc;

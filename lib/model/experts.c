@@ -28,6 +28,9 @@ int32_t dk_routing_create(const dk_model *model, int64_t rows, dk_routing *routi
     const dk_config *c = &model->config;
     int32_t rc = DK_OK;
     if (!c->experts) return DK_OK;
+    if (rows > INT32_MAX / c->experts_used)
+        return dk_fail(err, DK_E_INVALID, "%lld rows that go to %lld experts each are more than %d", (long long)rows,
+                       (long long)c->experts_used, INT32_MAX);
     DK_TRY(dk_new(model->host, 3 * rows * c->experts_used, &routing->numbers, err));
     DK_TRY(dk_new(model->host, c->experts + 1, &routing->first, err));
 out:

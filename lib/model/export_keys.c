@@ -148,6 +148,7 @@ static const char *unloadable(const dk_config *c, const dk_architecture *row)
     if (rules & DK_GGUF_ALL_BIASES && !(c->qkv_bias && c->out_bias && c->mlp_bias)) return "products without biases";
     if (rules & DK_GGUF_NO_OUT_BIAS && c->out_bias) return "a bias behind attention";
     if (rules & DK_GGUF_NO_MLP_BIAS && c->mlp_bias) return "biases inside the MLP";
+    if (rules & DK_GGUF_NO_QK_NORM && c->qk_norm) return "norms of q and k";
     if (rules & DK_GGUF_NO_HEAD && !c->tied) return "a head that is not tied";
     if (rules & DK_GGUF_SHARED_OUT && c->heads * c->head_dim != c->hidden_size)
         return "heads that are together wider or narrower than hidden_size";

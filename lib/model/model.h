@@ -39,7 +39,7 @@ typedef struct dk_rope_config {
     double query_scale; /* queries times 1 + this * log(1 + floor(position / original_positions)); 0 = none */
 } dk_rope_config;
 
-typedef enum { /* RMS norms of q and k before rope */
+typedef enum { /* norms of q and k before rope, of the model's kind */
                DK_QK_NORM_NONE = 0,
                DK_QK_NORM_HEAD, /* of each head, one weight for all */
                DK_QK_NORM_WIDTH /* of all heads together */
@@ -96,7 +96,7 @@ typedef struct dk_layer { /* parameters of one block; NULL = absent. Fused ones 
     dk_parameter *attention_norm, *attention_norm_bias;
     dk_parameter *attention_post_norm, *mlp_post_norm; /* of what a branch adds to the residual stream */
     dk_parameter *qkv[3], *qkv_bias[3];                /* fused_qkv: [0] only */
-    dk_parameter *q_norm, *k_norm;
+    dk_parameter *q_norm, *k_norm, *q_norm_bias, *k_norm_bias;
     dk_parameter *out, *out_bias;
     dk_parameter *mlp_norm, *mlp_norm_bias;
     dk_parameter *up[2], *up_bias[2]; /* gated: gate, up; fused_up or not gated: [0] only */

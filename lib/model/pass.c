@@ -40,6 +40,8 @@ static int32_t block_is_trained(const dk_layer *w)
                                  w->qkv_bias[2],
                                  w->q_norm,
                                  w->k_norm,
+                                 w->q_norm_bias,
+                                 w->k_norm_bias,
                                  w->attention_post_norm,
                                  w->mlp_post_norm,
                                  w->out,

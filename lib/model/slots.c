@@ -144,6 +144,9 @@ TABLE(dk_phi3_slots);
 #define LAYER_NORM(name, gguf, owner, field, when)                                 \
     VECTOR(name ".weight", gguf ".weight", owner, field, when, HIDDEN, ONE, SAME), \
         VECTOR(name ".bias", gguf ".bias", owner, field##_bias, when, HIDDEN, ZERO, SAME)
+#define HEAD_LAYER_NORM(name, gguf, field)                                             \
+    VECTOR(name ".weight", gguf ".weight", dk_layer, field, QK_NORM, HEAD, ONE, SAME), \
+        VECTOR(name ".bias", gguf ".bias", dk_layer, field##_bias, QK_NORM, HEAD, ZERO, SAME)
 #define NEOX(part) "gpt_neox.layers.%d." part
 
 static const dk_slot dk_stablelm_slots_at[] = {
@@ -167,6 +170,8 @@ static const dk_slot dk_phi_slots_at[] = {
     VECTOR("lm_head.bias", "output.bias", dk_model, head_bias, ALWAYS, VOCAB, ZERO, SAME),
     LAYER_NORM(LLAMA("input_layernorm"), BLK("attn_norm"), dk_layer, attention_norm, ALWAYS),
     LLAMA_PROJECTIONS,
+    HEAD_LAYER_NORM(LLAMA("self_attn.q_layernorm"), BLK("attn_q_norm"), q_norm),
+    HEAD_LAYER_NORM(LLAMA("self_attn.k_layernorm"), BLK("attn_k_norm"), k_norm),
     MATRIX(LLAMA("self_attn.dense.weight"), BLK("attn_output.weight"), dk_layer, out, ALWAYS, HIDDEN, Q, SAME),
     VECTOR(LLAMA("self_attn.dense.bias"), BLK("attn_output.bias"), dk_layer, out_bias, ALWAYS, HIDDEN, ZERO, SAME),
     MATRIX(LLAMA("mlp.fc1.weight"), BLK("ffn_up.weight"), dk_layer, up[0], ALWAYS, INNER, HIDDEN, SAME),

@@ -246,11 +246,18 @@ static void free_linears(dk_model *model)
         if (linear_at(model, i)) model->backend->ops->linear_free(model->backend, linear_at(model, i));
 }
 
+/* Copies of all experts would be made for the few that a row goes to: theirs are not kept. */
+static int32_t may_be_kept(const dk_model *model, int64_t index)
+{
+    int32_t of_expert = index < count_linears(model) - 1 && index % linears_of_layer(model) >= 5;
+    return linear_at(model, index) && !of_expert;
+}
+
 int32_t dk_model_keep(const dk_model *model, dk_precision precision, dk_error *err)
 {
     int32_t rc = DK_OK;
     for (int64_t i = 0; i < count_linears(model) && rc == DK_OK; i++)
-        if (linear_at(model, i))
+        if (may_be_kept(model, i))
             rc = model->backend->ops->linear_keep(model->backend, linear_at(model, i), precision, err);
     return rc;
 }
@@ -259,7 +266,7 @@ int64_t dk_model_kept_bytes(const dk_model *model, dk_precision precision)
 {
     int64_t bytes = 0;
     for (int64_t i = 0; i < count_linears(model); i++)
-        if (linear_at(model, i))
+        if (may_be_kept(model, i))
             bytes += model->backend->ops->linear_kept_bytes(model->backend, linear_at(model, i), precision);
     return bytes;
 }

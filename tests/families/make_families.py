@@ -22,6 +22,7 @@ TRAINED = {  # folder: (model_type, keys beside the sizes)
     "gpt_neox_sequential": ("gpt_neox", dict(use_parallel_residual=False, attention_bias=False, rope_parameters=dict(
         rope_type="default", rope_theta=500.0, partial_rotary_factor=0.5))),
     "phi": ("phi", dict(num_key_value_heads=2)),
+    "phi_qk_layernorm": ("phi", dict(num_key_value_heads=2, qk_layernorm=True)),
     "stablelm_parallel": ("stablelm", dict(num_key_value_heads=2, use_qkv_bias=True, use_parallel_residual=True,
                                            rope_parameters=dict(rope_type="default", rope_theta=10000.0,
                                                                 partial_rotary_factor=0.5))),

@@ -201,6 +201,9 @@ static const char *const tiny_configs[] = {
     "{\"model_type\":\"phi\",\"hidden_size\":8,\"num_attention_heads\":2,\"num_hidden_layers\":2,\"intermediate_size\":"
     "10,"
     "\"vocab_size\":13,\"max_position_embeddings\":24}",
+    "{\"model_type\":\"phi\",\"hidden_size\":8,\"num_attention_heads\":2,\"num_hidden_layers\":2,\"intermediate_size\":"
+    "10,"
+    "\"vocab_size\":13,\"max_position_embeddings\":24,\"qk_layernorm\":true}",
     "{\"model_type\":\"stablelm\",\"bos_token_id\":1,\"eos_token_id\":2,\"hidden_size\":16,\"num_attention_heads\":2,"
     "\"num_key_value_heads\":1,\"num_hidden_"
     "layers\":2,"

@@ -471,6 +471,20 @@ TEST(a_frozen_model_of_blocks_costs_its_file)
     fixture_end(&f);
 }
 
+TEST(copies_for_products_do_not_grow_with_experts)
+{
+    static const char more[] =
+        "{\"model_type\":\"mixtral\"," SIZES ",\"num_local_experts\":10,\"num_experts_per_tok\":2}";
+    fixture f, g;
+    REQUIRE(make(&f, ON_CPU, mixtral) && make(&g, ON_CPU, more));
+    int64_t few = dk_model_kept_bytes(f.model, DK_PRECISION_BF16),
+            many = dk_model_kept_bytes(g.model, DK_PRECISION_BF16);
+    int64_t router = 10 * 32 * 3 * 4; /* of both models' routers no more than as many floats */
+    CHECK(many >= few && many - few <= 16 * router);
+    fixture_end(&f);
+    fixture_end(&g);
+}
+
 /* ---- refused ---- */
 static void expect(int32_t rc, const dk_error *err, int32_t code, const char *part)
 {
@@ -530,6 +544,8 @@ TEST(bad_descriptions_are_named)
         {"{\"model_type\":\"qwen3_moe\"," SIZES ",\"decoder_sparse_step\":0}", "decoder_sparse_step"},
         {"{\"model_type\":\"qwen3_moe\"," SIZES ",\"shared_expert_intermediate_size\":8}",
          "shared_expert_intermediate_size changes the arithmetic"},
+        {"{\"model_type\":\"mixtral\",\"num_hidden_layers\":4096,\"num_local_experts\":4096}",
+         "4096 layers of 4096 experts are not possible"},
         {"{\"model_type\":\"llama\"," SIZES ",\"num_local_experts\":4}", "num_local_experts changes the arithmetic"}};
     dk_host *host = NULL;
     dk_error err = {0};
@@ -611,7 +627,8 @@ TEST_MAIN(TEST_CASE(ties_go_to_the_lowest_id) TEST_CASE(some_experts_get_nothing
               TEST_CASE(one_expert_of_all_rows_is_a_dense_model) TEST_CASE(rows_do_not_ask_who_stands_beside_them)
                   TEST_CASE(a_cache_gives_what_a_pass_gives) TEST_CASE(written_and_read_again_they_are_the_same)
                       TEST_CASE(old_files_have_a_tensor_for_each_expert) TEST_CASE(joined_projections_are_read)
-                          TEST_CASE(a_frozen_model_of_blocks_costs_its_file) TEST_CASE(they_are_neither_trained_nor_cut)
-                              TEST_CASE(a_few_ids_of_one) TEST_CASE(bad_descriptions_are_named)
-                                  TEST_CASE(tensors_of_other_shapes_are_named)
-                                      TEST_CASE(survives_every_failed_allocation))
+                          TEST_CASE(a_frozen_model_of_blocks_costs_its_file)
+                              TEST_CASE(copies_for_products_do_not_grow_with_experts)
+                                  TEST_CASE(they_are_neither_trained_nor_cut) TEST_CASE(a_few_ids_of_one)
+                                      TEST_CASE(bad_descriptions_are_named) TEST_CASE(tensors_of_other_shapes_are_named)
+                                          TEST_CASE(survives_every_failed_allocation))

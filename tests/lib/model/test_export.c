@@ -319,6 +319,7 @@ TEST(what_llama_cpp_does_not_load_is_named)
         {"{\"model_type\":\"qwen2\"," SMALL ",\"num_key_value_heads\":2,\"head_dim\":16}",
          "qwen2 model with heads that are together wider"},
         {"{\"model_type\":\"phi\"," SMALL ",\"head_dim\":16}", "phi model with heads that are together wider"},
+        {"{\"model_type\":\"phi\"," SMALL ",\"qk_layernorm\":true}", "phi model with norms of q and k"},
         {"{\"model_type\":\"stablelm\"," SMALL ",\"num_key_value_heads\":2,\"head_dim\":16}",
          "stablelm model with heads that are together wider"},
         {"{\"model_type\":\"phi3\"," SMALL ",\"head_dim\":16}", "phi3 model with heads that are together wider"},
