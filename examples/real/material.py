@@ -13,7 +13,7 @@ import pathlib
 import subprocess
 import sys
 
-HELD_TEXT, HELD_CHATS = 16_500, 24  # bytes, chats
+HELD_TEXT, TEXT_OF_A_CHAT = 16_500, 680  # bytes; chats are as many as these go into those
 WORDNET = pathlib.Path(__file__).resolve().parents[1] / "quickstart" / "wordnet.py"
 
 
@@ -61,10 +61,10 @@ def main():
     (folder / "text_train.txt").write_text(train, encoding="utf-8")
     (folder / "text_held.txt").write_text(held[:size].rsplit("\n", 1)[0] + "\n", encoding="utf-8")
     if (assets / "instruct" / "alpaca_libre").is_dir():
-        lines = chats(assets)
-        (folder / "chat_train.jsonl").write_text("\n".join(lines[HELD_CHATS:]) + "\n", encoding="utf-8")
-        (folder / "chat_held.jsonl").write_text("\n".join(lines[:HELD_CHATS]) + "\n", encoding="utf-8")
-        said += "; %d instructions of alpaca_libre and llms_from_scratch, %d more held out" % (len(lines) - HELD_CHATS, HELD_CHATS)
+        lines, count = chats(assets), max(1, size // TEXT_OF_A_CHAT)
+        (folder / "chat_train.jsonl").write_text("\n".join(lines[count:]) + "\n", encoding="utf-8")
+        (folder / "chat_held.jsonl").write_text("\n".join(lines[:count]) + "\n", encoding="utf-8")
+        said += "; %d instructions of alpaca_libre and llms_from_scratch, %d more held out" % (len(lines) - count, count)
     else:
         said += "; no instructions, since there are none here"
     (folder / "material.txt").write_text(said + "\n", encoding="utf-8")

@@ -17,7 +17,7 @@ Everything is left in FOLDER, the tables as result.json and result.md. Text and 
 ../shared; without it WordNet's glosses (Debian's dict-wn).
 
   --steps N      steps of 4 x 256 tokens of each distilled student (90)
-  --quick        two students, 4 steps: everything runs, nothing is learnt
+  --quick        one student, two steps: everything runs, nothing is learnt
   --out FOLDER   build/real
   --no-install   do not look for packages, nor for llama.cpp
 END
@@ -39,7 +39,7 @@ while [ $# -gt 0 ]; do
 done
 more=()
 if [ $quick = yes ]; then
-    steps=4 out=$out/quick held=4000 more=(--calibration 512 --students "10 layers" narrower)
+    steps=2 out=$out/quick held=2000 more=(--calibration 512 --students narrower)
 fi
 mkdir -p "$out"
 out=$(realpath "$out")
