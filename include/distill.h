@@ -724,6 +724,11 @@ typedef struct distill_progress {
     int64_t stage; /* of distill_run with stages, from 1; 0 = a run by itself */
     int64_t stages;
     const char *stage_name; /* NULL = none; borrowed until the callback returns */
+    int64_t term_count;     /* terms of the loss; what follows is borrowed until the trainer is used again */
+    const char *const
+        *term_names;            /* [term_count] "forward_kl(T=2)"; of a teacher that gives draws "soft_cross_entropy" */
+    const double *term_weights; /* [term_count] of the last window, where they are schedules */
+    const double *term_values;  /* [term_count] means over its positions, without the weights */
 } distill_progress;
 typedef int32_t (*distill_progress_fn)(void *user, const distill_progress *progress);
 
@@ -849,7 +854,8 @@ DISTILL_API int32_t distill_run(const distill_env *env, const distill_options *o
 
 /* On held-out data, in non-overlapping windows, first token unscored: "tokens", "perplexity", "nats", "bits_per_byte"
  * (where the data is text), and with a teacher "teacher_perplexity", "forward_kl" (mean nats per position),
- * "forward_kl_median", "forward_kl_p99", "top1_agreement" (0..1). teacher may be NULL. A sparse teacher
+ * "forward_kl_median", "forward_kl_p99", "top1_agreement" (0..1), "expected_acceptance" (mean sum min(p, q): how
+ * likely the teacher would accept a token that the student drafts). teacher may be NULL. A sparse teacher
  * ("teacher_target" says which) is compared on its ids and the rest, at its temperature ("forward_kl_temperature"); it
  * has no perplexity. SAMPLED has no KL either: "soft_cross_entropy" (-sum of frequency * log q, at
  * "soft_cross_entropy_temperature") is on average that of the distribution, whose entropy is not known; nor has it an

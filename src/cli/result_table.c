@@ -12,6 +12,7 @@ static const column columns[] = {
     {"bits_per_byte", "bits/byte", 3},
     {"forward_kl", "KL, nats", 4},
     {"top1_agreement", "agreement", -2},
+    {"expected_acceptance", "acceptance", -2}, /* of a draft's tokens: mean sum min(p, q) */
     {"parameters", "parameters", -1},
     {"bytes", "bytes", -1},
     {"prompt_tokens_per_second", "prompt tok/s", 0},

@@ -174,6 +174,7 @@ static int32_t strip(evaluator *e, int64_t first, int64_t count, di_evaluation *
         out->kl_mean += row->kl;
         out->floored += row->floored;
         out->top1_agreement += row->agree > 0;
+        out->acceptance += row->accepted;
     }
     if (e->teacher) e->kl_count += count;
     out->tokens += count;
@@ -222,6 +223,7 @@ static void finish(di_evaluation *out, float *kl, int64_t count)
     out->teacher_nats /= n;
     out->kl_mean /= n;
     out->top1_agreement /= n;
+    out->acceptance /= n;
     if (count == 0) return;
     qsort(kl, (size_t)count, sizeof *kl, ascending);
     out->kl_median = (double)kl[(count - 1) / 2];
@@ -236,6 +238,7 @@ static void add_source(di_evaluation *out, const di_evaluation *source)
     out->teacher_nats += source->teacher_nats;
     out->kl_mean += source->kl_mean;
     out->top1_agreement += source->top1_agreement;
+    out->acceptance += source->acceptance;
     out->floored += source->floored;
     di_common_add(&out->common, &source->common);
     out->student_seconds += source->student_seconds;
@@ -248,9 +251,9 @@ static void keep_source(di_evaluation *out, const di_evaluation *source, const c
 {
     if (out->source_count == DI_SCORED_SOURCES) return;
     out->sources[out->source_count++] =
-        (di_source_scores){name,           source->tokens,        source->text_bytes, source->floored,
-                           source->nats,   source->teacher_nats,  source->kl_mean,    source->kl_median,
-                           source->kl_p99, source->top1_agreement};
+        (di_source_scores){name,           source->tokens,         source->text_bytes, source->floored,
+                           source->nats,   source->teacher_nats,   source->kl_mean,    source->kl_median,
+                           source->kl_p99, source->top1_agreement, source->acceptance};
 }
 
 int32_t di_evaluate_check(di_dataset *data, const dk_model *student, di_teacher *teacher, dk_error *err)

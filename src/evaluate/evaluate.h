@@ -13,7 +13,7 @@ enum { DI_SCORED_SOURCES = 64 };  /* apart; those behind are in the whole alone 
 typedef struct di_source_scores { /* of one source of the data, as in di_evaluation */
     const char *name;             /* lives as long as the data */
     int64_t tokens, text_bytes, floored;
-    double nats, teacher_nats, kl_mean, kl_median, kl_p99, top1_agreement;
+    double nats, teacher_nats, kl_mean, kl_median, kl_p99, top1_agreement, acceptance;
 } di_source_scores;
 typedef struct di_evaluation {
     int64_t tokens;                    /* scored positions */
@@ -21,8 +21,9 @@ typedef struct di_evaluation {
     double nats, teacher_nats;         /* mean negative log-likelihood per scored token */
     double kl_mean, kl_median, kl_p99; /* KL(teacher || student) per position, nats; of SAMPLED see loss/measure.h */
     double top1_agreement;
-    /* DENSE: all of the above. Sparse: no teacher_nats; KL over its ids and the rest, at the temperature that it
-     * carries; agreement where its most likely id is known, so not of SAMPLED. */
+    double acceptance; /* mean sum min(p, q): how likely the teacher would accept a token that the student drafts */
+    /* DENSE: all of the above. Sparse: no teacher_nats; KL and acceptance over its ids and the rest, at the
+     * temperature that it carries; agreement where its most likely id is known, so not of SAMPLED. */
     int32_t teacher_kind;
     double temperature;
     di_common common; /* of all positions, where the teacher is a blend of TOPK targets */

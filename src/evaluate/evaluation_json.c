@@ -41,6 +41,7 @@ static void quality(const di_evaluation *e, dk_strbuf *out)
         member(out, "forward_kl_median", e->kl_median);
         member(out, "forward_kl_p99", e->kl_p99);
         member(out, "top1_agreement", e->top1_agreement);
+        member(out, "expected_acceptance", e->acceptance);
     }
 }
 
@@ -56,6 +57,7 @@ static di_evaluation of_source(const di_evaluation *e, const di_source_scores *s
                            .kl_median = source->kl_median,
                            .kl_p99 = source->kl_p99,
                            .top1_agreement = source->top1_agreement,
+                           .acceptance = source->acceptance,
                            .has_teacher = e->has_teacher,
                            .teacher_kind = e->teacher_kind,
                            .temperature = e->temperature};

@@ -48,7 +48,7 @@ static int32_t by_name(di_loss *loss, di_registry *registry, const char *name, c
     for (int64_t i = 0; !single && i < di_options_list_size(options, "loss"); i++)
         if (!strcmp(di_options_at_text(options, "loss", i, "type"), name)) index = i;
     DK_TRY(add_term(loss, registry, name, index < 0 ? NULL : options, index < 0 ? 0 : index, err));
-    if (single) DK_TRY(check_foreign(name, NULL, options, 0, err));
+    if (index >= 0) DK_TRY(check_foreign(name, NULL, options, index, err));
     di_term_weigh(&loss->all[0], (di_number){1, {0, 0, DI_CONSTANT}});
 out:
     return rc;
@@ -83,6 +83,26 @@ static void weigh(di_loss *loss, const di_options *options)
     di_term_weigh(&loss->all[1], hard);
 }
 
+static int32_t name_terms(di_loss *loss, dk_error *err)
+{
+    dk_strbuf text;
+    int32_t rc;
+    dk_strbuf_init(&text, loss->host);
+    DK_TRY(dk_new(loss->host, loss->count, &loss->names, err));
+    for (int64_t i = 0; i < 2 * loss->count; i++) {
+        dk_strbuf_clear(&text);
+        di_term_describe(&loss->terms[i / 2], 0, (int32_t)(i % 2), &text);
+        DK_TRY(dk_strbuf_check(&text, err));
+        if (!(loss->names[i / 2][i % 2] = dk_strdup(loss->host, text.data))) {
+            rc = dk_fail_nomem(err, text.size);
+            goto out;
+        }
+    }
+out:
+    dk_strbuf_free(&text);
+    return rc;
+}
+
 /* Terms with weight 0 are not evaluated: they would only cost. */
 static int32_t choose_terms(di_loss *loss, dk_error *err)
 {
@@ -93,7 +113,8 @@ static int32_t choose_terms(di_loss *loss, dk_error *err)
         loss->terms[loss->count++] = loss->all[i];
         loss->precise |= builtin && builtin->precise;
     }
-    return loss->count ? DK_OK : dk_fail(err, DK_E_OPTION, "loss: every term has weight 0; give one a weight above 0");
+    return loss->count ? name_terms(loss, err)
+                       : dk_fail(err, DK_E_OPTION, "loss: every term has weight 0; give one a weight above 0");
 }
 
 static int32_t make(dk_host *host, int64_t capacity, di_loss **out, dk_error *err)
@@ -180,6 +201,8 @@ void di_loss_release(di_loss *loss)
     if (!loss || atomic_fetch_sub(&loss->references, 1) != 1) return;
     host = loss->host;
     for (int64_t i = 0; i < loss->all_count; i++) di_entry_release(loss->all[i].entry);
+    for (int64_t i = 0; loss->names && i < 2 * loss->count; i++) dk_free(host, loss->names[i / 2][i % 2]);
+    dk_free(host, loss->names);
     dk_free(host, loss->all);
     dk_free(host, loss->terms);
     dk_free(host, loss);
@@ -297,18 +320,26 @@ void di_loss_describe(const di_loss *loss, dk_strbuf *out)
 
 int64_t di_loss_count(const di_loss *loss) { return loss->count; }
 
-void di_loss_terms_json(const di_loss *loss, const di_loss_sums *sums, dk_strbuf *out)
+void di_loss_terms(const di_loss *loss, const di_loss_sums *sums, di_term_figures *out)
 {
-    dk_strbuf_puts(out, "[");
     for (int64_t i = 0; i < loss->count; i++) {
         const di_term term = di_term_at(&loss->terms[i], sums->step);
-        const double value = sums->weight_sum > 0 ? sums->terms[i] / sums->weight_sum : 0;
-        dk_strbuf_puts(out, i ? ",{\"loss\":\"" : "{\"loss\":\"");
-        di_term_describe(&term, 0, sums->teacher_kind == DISTILL_SAMPLED, out);
-        dk_strbuf_puts(out, "\",\"weight\":");
-        dk_strbuf_f64(out, term.weight);
+        out->names[i] = loss->names[i][sums->teacher_kind == DISTILL_SAMPLED];
+        out->weights[i] = term.weight;
+        out->values[i] = sums->weight_sum > 0 ? sums->terms[i] / sums->weight_sum : 0;
+    }
+}
+
+void di_loss_terms_json(const di_loss *loss, const di_loss_sums *sums, dk_strbuf *out)
+{
+    di_term_figures figures;
+    di_loss_terms(loss, sums, &figures);
+    dk_strbuf_puts(out, "[");
+    for (int64_t i = 0; i < loss->count; i++) {
+        dk_strbuf_printf(out, "%s{\"loss\":\"%s\",\"weight\":", i ? "," : "", figures.names[i]);
+        dk_strbuf_f64(out, figures.weights[i]);
         dk_strbuf_puts(out, ",\"value\":");
-        dk_strbuf_f64(out, value);
+        dk_strbuf_f64(out, figures.values[i]);
         dk_strbuf_puts(out, "}");
     }
     dk_strbuf_puts(out, "]");

@@ -74,6 +74,11 @@ typedef struct di_loss_sums {
     double terms[DI_LOSS_TERMS]; /* as sum, of each term as di_loss_terms_json names them, its weight left out */
 } di_loss_sums;
 int64_t di_loss_count(const di_loss *loss); /* of its terms */
+typedef struct di_term_figures {
+    const char *names[DI_LOSS_TERMS]; /* live as long as the loss */
+    double weights[DI_LOSS_TERMS], values[DI_LOSS_TERMS];
+} di_term_figures;
+void di_loss_terms(const di_loss *loss, const di_loss_sums *sums, di_term_figures *out);
 /* [{"loss": "forward_kl(T=2)", "weight": 0.5, "value": mean over the rows}, ...] */
 void di_loss_terms_json(const di_loss *loss, const di_loss_sums *sums, dk_strbuf *out);
 /* Adds to *sums (zero it before the first micro-batch). Cancelled between strips when *cancel or the host says so

@@ -52,7 +52,8 @@ struct di_loss {
     dk_host *host;
     di_term *all, *terms; /* as the options name them; those whose weight is not 0 */
     int64_t all_count, count;
-    int32_t precise; /* some term wants log-sum-exps in doubles */
+    char *(*names)[2]; /* [count] of the terms; of a teacher that gives draws */
+    int32_t precise;   /* some term wants log-sum-exps in doubles */
 };
 int32_t di_loss_serial(const di_loss *loss); /* some term is called once per strip, from the calling thread */
 double di_term_temperature(const di_term *term, const di_entry *entry); /* 1 for losses that know none */

@@ -50,12 +50,12 @@ static void cut(const distill_target *from, int64_t row, one_row *to)
     }
 }
 
-static double forward_kl(const di_measure *m, di_builtin_call *call, const distill_target *target)
+static double value_of(const char *name, const di_measure *m, di_builtin_call *call, const distill_target *target)
 {
     distill_loss_rows rows;
     double value = 0;
     int64_t index = 0;
-    while (strcmp(di_builtin_at(index)->name, "forward_kl") != 0) index++;
+    while (strcmp(di_builtin_at(index)->name, name) != 0) index++;
     DISTILL_INIT(&rows);
     rows.rows = 1;
     rows.vocab = m->vocab;
@@ -77,8 +77,9 @@ static void measure_sparse(const di_measure *m, int64_t row, const di_logits *st
     di_builtin_call call = {.student = &tempered, .student_floor = -100, .teacher_floor = -100};
     cut(m->target, row, &target);
     di_rows_for(m->isa)->log_sum_double(student->z, m->vocab, m->temperature, &tempered);
-    out->kl = forward_kl(m, &call, &target.target);
+    out->kl = value_of("forward_kl", m, &call, &target.target);
     out->floored = call.floored;
+    if (target.target.kind != DISTILL_SAMPLED) out->accepted = 1 - value_of("tvd", m, &call, &target.target);
     const int64_t best = favourite(&target.target);
     out->agree = best < 0 ? -1 : argmax(student->z, m->vocab) == best;
 }
@@ -98,7 +99,8 @@ void di_measure_row(const di_measure *m, int64_t row, di_measured *out)
     DISTILL_INIT(&dense);
     dense.kind = DISTILL_DENSE;
     out->teacher_nats = nats_at(&teacher, m->labels[row]);
-    out->kl = forward_kl(m, &call, &dense);
+    out->kl = value_of("forward_kl", m, &call, &dense);
     out->floored = call.floored;
+    out->accepted = 1 - value_of("tvd", m, &call, &dense);
     out->agree = argmax(student.z, m->vocab) == argmax(teacher.z, m->vocab);
 }

@@ -19,7 +19,9 @@ typedef struct di_measured {
     /* KL(teacher || student): dense at T = 1, of a sparse one over its ids and the rest, at its T. Draws have none: of
      * SAMPLED it is the soft cross-entropy -sum of frequency * log q, which is that of the distribution on average */
     double kl;
-    int32_t agree;   /* both have the same most likely id; -1 where the teacher's is not known (SAMPLED) */
+    double
+        accepted;  /* sum min(p, q), at the temperature of kl; of k ids and the rest; of SAMPLED nothing is known: 0 */
+    int32_t agree; /* both have the same most likely id; -1 where the teacher's is not known (SAMPLED) */
     int64_t floored; /* ids of the teacher that the student excludes */
 } di_measured;
 void di_measure_row(const di_measure *measure, int64_t row, di_measured *out);

@@ -204,7 +204,7 @@ static const di_option_info rows[] = {
     PATH("data.token_cache", "where tokenised data is kept for the next run; not given = a temporary file"),
 
     TEXT("loss.type", "forward_kl", OWN, "name of the loss; a host may register its own"),
-    NUMBER("loss.temperature", "1.0", 1e-3, 1000, NULL, SCHEDULE,
+    NUMBER("loss.temperature", "1.0", 1e-3, 1000, NULL, LIVE | SCHEDULE,
            "softens both distributions before they are compared"),
     NUMBER("loss.hard_label_weight", "0", 1e-6, 1, NULL, OR_ZERO | ALONE | LIVE | SCHEDULE,
            "share of plain cross-entropy on the data; the rest is the loss against the teacher"),

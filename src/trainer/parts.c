@@ -282,12 +282,12 @@ static int32_t check_numbers(const di_trainer *t, dk_error *err)
 }
 
 /* What a sparse teacher gives is known: the loss takes it at that temperature, or says so now. */
-static int32_t check_targets(const di_trainer *t, dk_error *err)
+static int32_t check_targets(const di_trainer *t, const di_loss *loss, dk_error *err)
 {
-    if (!t->objective.uses_teacher) return DK_OK;
+    if (!di_loss_needs_teacher(loss)) return DK_OK;
     const distill_target *form = di_teacher_form(t->teacher);
     const int32_t kind = form->kind == DISTILL_HIDDEN ? DISTILL_DENSE : form->kind;
-    return di_loss_check(t->objective.loss, kind, form->temperature > 0 ? form->temperature : 1, 1, err);
+    return di_loss_check(loss, kind, form->temperature > 0 ? form->temperature : 1, 1, err);
 }
 
 int32_t di_parts_check(di_trainer *t, dk_error *err)
@@ -312,7 +312,7 @@ int32_t di_parts_check(di_trainer *t, dk_error *err)
     if (di_student_model(t->student) && di_student_facts(t->student).trainable_parameters == 0)
         return dk_fail(err, DK_E_OPTION, "student.freeze matches every parameter: nothing would be trained");
     DK_TRY(check_tokenizers(t, err));
-    DK_TRY(check_targets(t, err));
+    DK_TRY(check_targets(t, t->objective.loss, err));
     DK_TRY(di_dataset_check_vocab(t->data.train, t->objective.vocab_valid, err));
     if (t->data.eval) DK_TRY(di_dataset_check_vocab(t->data.eval, t->objective.vocab_valid, err));
     if (t->data.eval) DK_TRY(di_evaluate_check(t->data.eval, di_student_model(t->student), t->teacher, err));
@@ -337,6 +337,7 @@ int32_t di_objective_plan(const di_trainer *t, const di_loss *loss, di_workspace
 
 static int32_t check_reweighed(const di_trainer *t, const di_loss *loss, const di_workspace *workspace, dk_error *err)
 {
+    int32_t rc;
     if (t->window.stage != DI_STAGE_IDLE)
         return dk_fail(err, DK_E_STAGE, "a window is open: weights of losses change between windows, after apply");
     if (di_loss_needs_teacher(loss) && !t->session)
@@ -346,7 +347,9 @@ static int32_t check_reweighed(const di_trainer *t, const di_loss *loss, const d
             "one; make a trainer with a small weight there, and then lower it");
     if (t->pull.kept_logits && di_workspace_strip_rows(workspace) > di_workspace_strip_rows(t->objective.workspace))
         return dk_fail(err, DK_E_STAGE, "the loss would take longer strips than this trainer has room for");
-    return DK_OK;
+    DK_TRY(check_targets(t, loss, err));
+out:
+    return rc;
 }
 
 static int32_t reweigh(di_trainer *t, const di_options *options, dk_error *err)
@@ -370,11 +373,12 @@ out:
     return rc;
 }
 
-static int32_t same_weights(const di_options *a, const di_options *b)
+static int32_t same_loss(const di_options *a, const di_options *b)
 {
-    int32_t same = di_options_f64(a, "loss.hard_label_weight") == di_options_f64(b, "loss.hard_label_weight");
-    for (int64_t i = 0; i < di_options_list_size(a, "loss"); i++)
-        same = same && di_options_at_f64(a, "loss", i, "weight") == di_options_at_f64(b, "loss", i, "weight");
+    const int64_t terms = di_options_list_size(b, "loss");
+    int32_t same = terms == di_options_list_size(a, "loss");
+    for (int64_t i = 0; i < terms; i++)
+        same = same && di_options_equal(di_options_item(a, "loss", i), di_options_item(b, "loss", i));
     return same;
 }
 
@@ -384,7 +388,7 @@ int32_t di_trainer_configure(di_trainer *t, const di_options *options, dk_error 
     int32_t rc;
     DK_TRY(di_options_copy(t->options, t->host, -1, &configured, err));
     DK_TRY(di_options_configure(configured, options, err));
-    if (!same_weights(t->options, configured)) DK_TRY(reweigh(t, configured, err));
+    if (!same_loss(t->options, configured)) DK_TRY(reweigh(t, configured, err));
     di_options_free(t->options);
     t->options = configured;
     read_update(t->options, &t->update.adamw);

@@ -31,6 +31,11 @@ void di_progress_fill(const di_trainer *t, int32_t phase, distill_progress *out)
     p.stage = t->progress.stage;
     p.stages = t->progress.stages;
     p.stage_name = t->progress.stage_name;
+    di_loss_terms(t->objective.loss, &t->objective.sums, t->objective.terms);
+    p.term_count = di_loss_count(t->objective.loss);
+    p.term_names = t->objective.terms->names;
+    p.term_weights = t->objective.terms->weights;
+    p.term_values = t->objective.terms->values;
     uint32_t size = out->struct_size < sizeof p ? out->struct_size : (uint32_t)sizeof p;
     p.struct_size = out->struct_size;
     memcpy(out, &p, size ? size : sizeof p.struct_size);

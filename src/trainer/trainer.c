@@ -119,6 +119,7 @@ int32_t di_trainer_create(const di_parts *parts, const di_options *options, di_t
     di_settings_read(t);
     DK_TRY(di_parts_open(t, parts, err));
     DK_TRY(di_loss_create(parts->registry, NULL, t->options, &t->objective.loss, err));
+    DK_TRY(dk_new(t->host, 1, &t->objective.terms, err));
     DK_TRY(di_parts_check(t, err));
     DK_TRY(plan(t, err));
     *out = t;
@@ -148,6 +149,7 @@ void di_trainer_free(di_trainer *t)
     dk_free(host, t->members.total);
     dk_free(host, t->learned.weights);
     di_loss_release(t->objective.loss);
+    dk_free(t->host, t->objective.terms);
     if (t->student) di_student_let_go(t->student);
     di_student_release(t->student);
     di_teacher_release(t->teacher);

@@ -26,10 +26,11 @@ typedef struct di_objective {
     di_workspace *workspace;
     int32_t uses_teacher; /* the loss asks for it */
     int64_t vocab_valid, memory, max_rows;
-    di_loss_sums sums; /* of the window */
-    int64_t floored;   /* in all windows since the trainer was made */
-    di_common common;  /* of the window; */
-    di_common commons; /* of all since the trainer was made */
+    di_term_figures *terms; /* for whoever asks how it goes */
+    di_loss_sums sums;      /* of the window */
+    int64_t floored;        /* in all windows since the trainer was made */
+    di_common common;       /* of the window; */
+    di_common commons;      /* of all since the trainer was made */
 } di_objective;
 
 typedef struct di_trainer_update {

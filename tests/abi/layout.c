@@ -197,7 +197,7 @@ _Static_assert(offsetof(distill_loss_args, weight_sum) == 104, "distill_loss_arg
 _Static_assert(offsetof(distill_loss_args, floored) == 112, "distill_loss_args.floored");
 _Static_assert(sizeof(distill_loss_args) == offsetof(distill_loss_args, floored) + sizeof(((distill_loss_args *)0)->floored), "distill_loss_args has no tail padding");
 
-_Static_assert(sizeof(distill_progress) == 128, "sizeof distill_progress");
+_Static_assert(sizeof(distill_progress) == 160, "sizeof distill_progress");
 _Static_assert(offsetof(distill_progress, struct_size) == 0, "distill_progress.struct_size");
 _Static_assert(offsetof(distill_progress, phase) == 4, "distill_progress.phase");
 _Static_assert(offsetof(distill_progress, step) == 8, "distill_progress.step");
@@ -215,7 +215,11 @@ _Static_assert(offsetof(distill_progress, total) == 96, "distill_progress.total"
 _Static_assert(offsetof(distill_progress, stage) == 104, "distill_progress.stage");
 _Static_assert(offsetof(distill_progress, stages) == 112, "distill_progress.stages");
 _Static_assert(offsetof(distill_progress, stage_name) == 120, "distill_progress.stage_name");
-_Static_assert(sizeof(distill_progress) == offsetof(distill_progress, stage_name) + sizeof(((distill_progress *)0)->stage_name), "distill_progress has no tail padding");
+_Static_assert(offsetof(distill_progress, term_count) == 128, "distill_progress.term_count");
+_Static_assert(offsetof(distill_progress, term_names) == 136, "distill_progress.term_names");
+_Static_assert(offsetof(distill_progress, term_weights) == 144, "distill_progress.term_weights");
+_Static_assert(offsetof(distill_progress, term_values) == 152, "distill_progress.term_values");
+_Static_assert(sizeof(distill_progress) == offsetof(distill_progress, term_values) + sizeof(((distill_progress *)0)->term_values), "distill_progress has no tail padding");
 
 _Static_assert(sizeof(distill_forward) == 80, "sizeof distill_forward");
 _Static_assert(offsetof(distill_forward, struct_size) == 0, "distill_forward.struct_size");

@@ -167,6 +167,8 @@ class Progress:
             setattr(self, name, getattr(progress, name))
         self.phase = self._PHASES.get(progress.phase, "")
         self.stage_name = (progress.stage_name or b"").decode()
+        self.terms = [{"loss": ctypes.string_at(progress.term_names[i]).decode(), "weight": progress.term_weights[i], "value": progress.term_values[i]}
+                      for i in range(progress.term_count)]
 
     def __repr__(self):
         return "step %d/%d %s loss %.4f, %.0f tokens/s" % (self.step, self.steps, self.phase, self.loss, self.tokens_per_second)

@@ -175,3 +175,19 @@ def test_the_examples_run(script, tmp_path):
 def test_reports_are_json(recipe, env):
     report = distill.run(recipe, {"output": None}, env=env)
     assert json.loads(report.json()) == report.to_dict() and not os.path.exists(recipe["output"])
+
+
+@pytest.mark.parametrize("name, keys, row", [
+    ("reverse_kl", {}, lambda p, q: q * numpy.log(q / p)),
+    ("jsd", {"jsd": {"teacher_weight": 0.3}},
+     lambda p, q: 0.3 * p * numpy.log(p / (0.3 * p + 0.7 * q)) + 0.7 * q * numpy.log(q / (0.3 * p + 0.7 * q))),
+    ("tvd", {}, lambda p, q: abs(p - q) / 2),
+])
+def test_losses_by_name_with_their_options(env, name, keys, row):
+    random = numpy.random.default_rng(8)
+    student, teacher = (random.normal(size=(4, 9)).astype("float32") for _ in range(2))
+    p, q = (numpy.exp(z.astype("float64")) / numpy.exp(z.astype("float64")).sum(1, keepdims=True) for z in (teacher, student))
+    assert distill.Loss(name, env=env, **keys)(student, teacher).sum == pytest.approx(row(p, q).sum(), rel=1e-5)
+    assert distill.Loss(options={"loss": {"type": name, **keys}}, env=env)(student, teacher).sum == pytest.approx(row(p, q).sum(), rel=1e-5)
+    with pytest.raises(distill.OptionError, match="skew.lambda"):
+        distill.Loss(name, env=env, skew={"lambda": 0.2})

@@ -241,7 +241,8 @@ static inline int32_t di_divergence(di_builtin_call *call, const distill_loss_ro
         memcpy(constants, call->options, sizeof call->options);
         if (prepare) value = prepare(&pair, constants);
         value += di_divergence_row(&pair, point, constants, rows->gradient ? rows->gradient + r * rows->vocab : NULL);
-        if (DK_VARIANT(di_pair_excludes)(&pair, call->floors ? &call->floored : NULL) > 0) value = INFINITY;
+        const int64_t excluded = DK_VARIANT(di_pair_excludes)(&pair, call->floors ? &call->floored : NULL);
+        if (excluded && call->student_floor == -INFINITY) value = INFINITY;
         rows->value[r] = value < 0 ? 0 : value; /* by rounding; NaN stays NaN */
     }
     return DISTILL_CB_OK;

@@ -37,7 +37,7 @@ static di_outcomes others_at(const di_decoupled *d, int64_t i)
     double lanes[DK_VD];
     dk_vd log_p, log_q;
     di_logs_of(&d->pair, i, &log_p, &log_q);
-    log_p = log_p - dk_vd_set(d->teacher.rest.log_q);
+    log_p = log_p - dk_vd_set(d->teacher.rest.log_q > -INFINITY ? d->teacher.rest.log_q : 0);
     log_q = log_q - dk_vd_set(d->pair.rest.log_q);
     if (d->pair.label >= i && d->pair.label < i + DK_VD) {
         const int64_t lane = d->pair.label - i;

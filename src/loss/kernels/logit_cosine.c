@@ -1,6 +1,6 @@
 /* 1 - cos(z_q, z_p), which no temperature changes; here as half the squared distance of the unit vectors. Ids that the
  * teacher excludes add 0. The gradient is with respect to the logits, (cos u_q - u_p)/|z_q|. Where one of them is 0 the
- * value is 1 and the gradient 0. */
+ * value is 1 and the gradient 0; both are the same. */
 #include "loss/kernels/loss_rows.h"
 
 typedef struct di_units { /* the two vectors' lengths, and their sum of products */
@@ -40,7 +40,7 @@ static double cosine_row(const di_logits *q, const di_logits *p, int64_t n, floa
     const double cosine = units.product / (units.q * units.p);
     dk_vd sum = dk_vd_set(0), zp;
     *left_out += units.left_out;
-    if (units.q == 0 || units.p == 0) return 1;
+    if (units.q == 0 || units.p == 0) return units.q == units.p ? 0 : 1;
     for (int64_t i = 0; i < n; i += DK_VD) {
         const int64_t lanes = n - i < DK_VD ? n - i : DK_VD;
         const dk_vd uq = take_both(q, p, i, lanes, &zp) / dk_vd_set(units.q), up = zp / dk_vd_set(units.p);

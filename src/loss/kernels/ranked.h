@@ -40,6 +40,7 @@ static inline int32_t di_ranked_loss(di_builtin_call *call, const distill_loss_r
                 pairs++;
             }
         rows->value[r] = pairs ? sum / (double)pairs : 0;
+        if (pair.p && isnan(pair.p->log_sum)) rows->value[r] = NAN; /* at an id that is not ranked */
         if (rows->gradient && pairs)
             DK_VARIANT(di_rank_slopes)(&pair, &ranking, 1 / (double)pairs, rows->gradient + r * rows->vocab);
         if (DK_VARIANT(di_pair_excludes)(&pair, NULL) > 0) rows->value[r] = INFINITY;

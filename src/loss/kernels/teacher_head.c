@@ -3,6 +3,7 @@
 /* Keys are narrowed from their highest bits down, three times; at each level the bins above the cut have no more than
  * the mass together, and the cut lies in one bin, in which the next level looks. */
 enum { BINS = 2048, LEVELS = 3 };
+#define SLACK 1e-12 /* of sums of rounded probabilities: two of 1/4 are no more than 1/2 */
 static const int shifts[LEVELS] = {21, 10, 0}, widths[LEVELS] = {11, 11, 10};
 
 typedef struct di_bins {
@@ -57,7 +58,7 @@ static int64_t id_of_tie(const di_pair *pair, uint32_t key, int64_t ties)
 static int64_t fit(double taken, double each, double mass, int64_t ties)
 {
     int64_t fits = 0;
-    while (fits < ties && taken + each <= mass) {
+    while (fits < ties && taken + each <= mass + SLACK) {
         taken += each;
         fits++;
     }
@@ -85,7 +86,7 @@ di_head DK_VARIANT(di_find_head)(const di_pair *pair, double mass)
         fill_bins(pair, level, prefix, &bins);
         for (bin = (1 << widths[level]) - 1; bin >= 0; bin--) {
             if (!bins.count[bin]) continue;
-            if (taken + bins.mass[bin] > mass) break;
+            if (taken + bins.mass[bin] > mass + SLACK) break;
             taken += bins.mass[bin];
             first = 0;
         }

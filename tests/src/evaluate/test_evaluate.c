@@ -54,7 +54,7 @@ static di_evaluate_args args_of(const measured *m)
 TEST(values)
 {
     static float q[9 * TINY_VOCAB], p[9 * TINY_VOCAB];
-    double nats = 0, kl = 0;
+    double nats = 0, kl = 0, accepted = 0;
     di_evaluation got;
     measured m;
     dk_error err;
@@ -69,6 +69,7 @@ TEST(values)
         for (int v = 0; v < TINY_VOCAB; v++) {
             double log_p = (double)row_p[v] - total_p;
             kl += exp(log_p) * (log_p - ((double)row_q[v] - total_q));
+            accepted += exp(fmin(log_p, (double)row_q[v] - total_q));
         }
     }
     for (int64_t memory = 1; memory <= 1 << 20; memory <<= 20) { /* row by row, and at once */
@@ -78,6 +79,7 @@ TEST(values)
         CHECK_INT(got.tokens, 9);
         CHECK_NEAR(got.nats, nats / 9, 1e-6);
         CHECK_NEAR(got.kl_mean, kl / 9, 1e-6);
+        CHECK_NEAR(got.acceptance, accepted / 9, 1e-6);
         CHECK(got.kl_median <= got.kl_p99);
     }
     close_measured(&m);
@@ -264,7 +266,7 @@ static void check_sparse_teacher(int32_t kind)
     sparse_teacher state = {kind, q};
     distill_teacher_callbacks table;
     distill_target form;
-    double kl = 0;
+    double kl = 0, accepted = 0;
     int64_t agreed = 0;
     measured m;
     di_evaluation got, alone;
@@ -300,6 +302,7 @@ static void check_sparse_teacher(int32_t kind)
         if (kind == DISTILL_SAMPLED) pb[0] = 0.25, pb[1] = 0.75, pb[2] = 0;
         if (kind == DISTILL_ONE_HOT) pb[0] = 1, pb[1] = pb[2] = 0, top = FIRST_ID;
         kl += bucket_kl(pb, qb, 3);
+        for (int b = 0; b < 3; b++) accepted += fmin(pb[b], qb[b]) / 9;
         if (kind == DISTILL_SAMPLED) kl -= 0.25 * log(0.25) + 0.75 * log(0.75); /* the soft cross-entropy */
         for (int v = 1; v < TINY_VOCAB; v++)
             if (row_q[v] > row_q[best]) best = v;
@@ -315,6 +318,8 @@ static void check_sparse_teacher(int32_t kind)
     CHECK(!strstr(json.data, "teacher_perplexity"));
     if (kind == DISTILL_SAMPLED) CHECK(!strstr(json.data, "top1_agreement"));
     else CHECK_NEAR(got.top1_agreement, (double)agreed / 9, 1e-12);
+    if (kind == DISTILL_SAMPLED) CHECK(!strstr(json.data, "expected_acceptance"));
+    else CHECK_NEAR(got.acceptance, accepted, 1e-6);
     dk_strbuf_free(&json);
     di_teacher_release(args.teacher);
     close_measured(&m);
