@@ -32,6 +32,7 @@ TEST(options_have_an_owner)
            "loss.cross_entropy.z_loss is an option of cross_entropy");
     refuse(&f, NULL, "[{type: tvd}, {type: jsd, taid.t: 0.2}]",
            "loss.taid.t is an option of taid, and the loss is jsd");
+    refuse(&f, "jsd", "[{type: tvd}, {type: jsd, taid.t: 0.2}]", "loss.taid.t is an option of taid");
     refuse(&f, "tvd", "{jsd.teacher_weight: 0.2}", "loss.jsd.teacher_weight is an option of jsd, and the loss is tvd");
     di_loss_release(make_loss(&f, NULL, "{type: forward_kl, hard_label_weight: 0.5, cross_entropy.z_loss: 0.1}"));
     di_loss_release(make_loss(&f, NULL, "{type: skew_reverse_kl, skew.detach: true, skew.lambda: 0.2}"));
@@ -284,5 +285,39 @@ TEST(draws_are_unbiased)
     close_fixture(&f);
 }
 
+static int32_t never(void *self, int64_t first, int64_t count, int64_t n, const double *temperatures,
+                     const dk_view *strips, dk_error *err)
+{
+    (void)self, (void)first, (void)count, (void)n, (void)temperatures, (void)strips;
+    return dk_fail(err, DK_E_INTERNAL, "asked");
+}
+
+/* Log-probabilities have no offset that a logit could be compared with. */
+TEST(logits_of_a_blend)
+{
+    static const char *const names[] = {"logit_mse", "logit_cosine"};
+    const di_source student = {.kind = DISTILL_DENSE, .width = N, .vocab_valid = N, .temperature = 1},
+                    blend = {.kind = DISTILL_DENSE, .width = N, .vocab_valid = N, .temperature = 1, .rows_at = never};
+    const di_loss_batch batch = {.student = &student, .teacher = &blend, .rows = 1};
+    fixture f;
+    open_fixture(&f);
+    for (int i = 0; i < 2; i++) {
+        char yaml[64];
+        di_workspace *workspace = NULL;
+        di_loss_sums sums = {0};
+        dk_error err;
+        snprintf(yaml, sizeof yaml, "[{type: tvd}, {type: %s}]", names[i]);
+        di_loss *loss = make_loss(&f, NULL, yaml);
+        REQUIRE_OK(di_workspace_create(f.backend, loss, 1 << 16, N, N, 1, &workspace, &err));
+        CHECK_INT(di_loss_run(loss, workspace, &batch, NULL, &sums, &err), DK_E_UNSUPPORTED);
+        CHECK_HAS(err.message, names[i]);
+        CHECK_HAS(err.message, "a blend of teachers has none");
+        di_workspace_free(workspace);
+        di_loss_release(loss);
+    }
+    close_fixture(&f);
+}
+
 TEST_MAIN(TEST_CASE(options_have_an_owner) TEST_CASE(sums) TEST_CASE(schedules) TEST_CASE(temperature_squared)
-              TEST_CASE(kinds_and_reasons) TEST_CASE(one_hot) TEST_CASE(draws_are_unbiased))
+              TEST_CASE(kinds_and_reasons) TEST_CASE(one_hot) TEST_CASE(draws_are_unbiased)
+                  TEST_CASE(logits_of_a_blend))
