@@ -129,15 +129,21 @@ static inline dk_vd dk_vd_log1p(dk_vd x)
     return dk_vd_log(sum) + (x - (sum - one)) / sum; /* what the sum lost */
 }
 
-/* exp(x) - 1 to a few 1e-16 of it. */
-static inline dk_vd dk_vd_expm1(dk_vd x)
+/* exp(x) - 1 to a few 1e-16 of it, for x from -1/2 to 1/2. */
+static inline dk_vd dk_vd_expm1_near(dk_vd x)
 {
     static const double series[] = {1.0 / 6227020800, 1.0 / 479001600, 1.0 / 39916800, 1.0 / 3628800,
                                     1.0 / 362880,     1.0 / 40320,     1.0 / 5040,     1.0 / 720,
                                     1.0 / 120,        1.0 / 24,        1.0 / 6,        0.5};
     dk_vd p = dk_vd_set(1.0 / 87178291200);
     for (size_t i = 0; i < sizeof series / sizeof *series; i++) p = dk_vd_fma(p, x, dk_vd_set(series[i]));
-    return dk_vd_select(dk_vd_less(dk_vd_abs(x), dk_vd_set(0.5)), dk_vd_fma(p * x, x, x), dk_vd_exp(x) - dk_vd_set(1));
+    return dk_vd_fma(p * x, x, x);
+}
+
+/* For any x. */
+static inline dk_vd dk_vd_expm1(dk_vd x)
+{
+    return dk_vd_select(dk_vd_less(dk_vd_abs(x), dk_vd_set(0.5)), dk_vd_expm1_near(x), dk_vd_exp(x) - dk_vd_set(1));
 }
 
 static inline dk_vd dk_vd_min(dk_vd a, dk_vd b) { return dk_vd_select(dk_vd_less(a, b), a, b); } /* b if one is NaN */

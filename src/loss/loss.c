@@ -134,8 +134,9 @@ out:
 /* Options that nothing would read: they are refused, or where a list shares them, named. */
 static int32_t check_read(const di_loss *loss, double hard, const di_options *options, dk_error *err)
 {
+    const int32_t stays = di_options_course(options, "loss.hard_label_weight").kind == DI_CONSTANT;
     int32_t rc = DK_OK;
-    if (hard == 1 && !di_options_is_list(options, "loss") &&
+    if (hard == 1 && stays && !di_options_is_list(options, "loss") &&
         (di_options_differs(options, "loss.temperature") || di_options_differs(options, "loss.t_squared")))
         dk_log(loss->host, DK_LOG_WARN, "loss",
                "loss.temperature and loss.t_squared are not used: with loss.hard_label_weight 1 no loss looks at the "

@@ -61,7 +61,7 @@ static inline di_outcomes di_outcomes_of(const di_pair *pair, dk_vd log_p, dk_vd
 static inline dk_vd di_excess(const di_outcomes *x)
 {
     const dk_vl near = dk_vd_less(dk_vd_abs(x->d), dk_vd_set(0.5));
-    return dk_vd_select(near & ~x->none, x->q * dk_vd_expm1(x->d), x->p - x->q);
+    return dk_vd_select(near & ~x->none, x->q * dk_vd_expm1_near(x->d), x->p - x->q);
 }
 
 /* e^d - 1, finite */

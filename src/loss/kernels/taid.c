@@ -18,7 +18,7 @@ static dk_vd moved(const di_outcomes *x, const double *o)
     const dk_vl near = dk_vd_less(dk_vd_abs(step), dk_vd_set(0.5));
     const dk_vd far = dk_vd_exp(log_mixed(x, o)) - x->q;
     const dk_vd none = o[WAY] > 0 ? dk_vd_set(0) - x->q : dk_vd_set(0);
-    return dk_vd_select(x->none, none, dk_vd_select(near, x->q * dk_vd_expm1(step), far));
+    return dk_vd_select(x->none, none, dk_vd_select(near, x->q * dk_vd_expm1_near(step), far));
 }
 
 static double prepare(const di_pair *pair, double *o)
