@@ -169,7 +169,6 @@ static void few_weigh(const dk_attention_block *b, const lanes *l, int64_t q, in
 DK_INLINE void few_totals(const int queries, const lanes *l, int64_t keys)
 {
     float total[8] = {0};
-    for (int q = 0; q < queries; q++) total[q] = 0;
     for (int64_t j = 0; j < keys; j++)
 #pragma GCC unroll 8
         for (int q = 0; q < queries; q++) total[q] += l->scores[q * KEYS + j];
