@@ -204,7 +204,7 @@ TEST(refused)
     static const char *const cases[][3] = {
         {"student: {freeze: ['*norm*']}\n", "model.norm.weight", "student.freeze"},
         {"loss: {type: cross_entropy}\n", "loss.type", "forward_kl"},
-        {"loss: {temperature: 2}\n", "loss.temperature", "2"},
+        {"loss: {t_squared: off}\n", "loss.t_squared", "off"},
         {"loss: [{type: forward_kl}, {type: cross_entropy}]\n", "loss", "terms"},
         {"train: {seed: 5}\n", "train.seed", "5"},
         {"train: {batch_size: 2}\n", "train.batch_size", "4"},
@@ -243,11 +243,12 @@ TEST(told)
     REQUIRE(small_models("api_stopped"));
     snprintf(out, sizeof out, "%s", output_folder("told"));
     CHECK_INT(run_stopped(out, "", (stop){DISTILL_PHASE_TRAINING, 4, 0}, &err), DISTILL_E_CANCELLED);
-    REQUIRE_OK(small_parts(&s, NULL,
-                           small_text("output: '%s'\ntrain: {learning_rate: 0.02, schedule: linear, log_every: 2}\n"
-                                      "teachers: {pt: {path: a/, mmap: false}, en: {path: b/}}\n",
-                                      out),
-                           &err));
+    REQUIRE_OK(
+        small_parts(&s, NULL,
+                    small_text("output: '%s'\ntrain: {learning_rate: 0.02, schedule: linear, log_every: 2}\n"
+                               "teachers: {pt: {path: a/, mmap: false}, en: {path: b/}}\nloss: {temperature: 2}\n",
+                               out),
+                    &err));
     REQUIRE_OK(distill_student_open(s.env, test_path(small_folder, "teacher"), NULL, &changed, &err));
     REQUIRE_OK(distill_student_parameter(changed, "model.norm.weight", DISTILL_WEIGHT, &weight, &err));
     ((float *)weight.data)[0] *= 2;
@@ -263,6 +264,7 @@ TEST(told)
     CHECK_HAS(logged, "train.learning_rate changed: 0.01 -> 0.02");
     CHECK_HAS(logged, "train.schedule changed: cosine -> linear");
     CHECK_HAS(logged, "teachers changed: not given -> pt: path: a/; mmap: false; en: path: b/\n");
+    CHECK_HAS(logged, "loss.temperature changed: 1.0 -> 2\n");
     CHECK_HAS(logged, "the teacher changed: ");
     CHECK(!strstr(logged, "log_every"));
     REQUIRE_OK(distill_trainer_run(s.trainer, &err));

@@ -25,7 +25,8 @@ static int64_t row_of(const dk_config *c, const char *name, int64_t layer, int64
     if (has(name, "q_proj") || (wide && has(name, "q_norm"))) return groups[layer] * share + i;
     if (has(name, "k_proj") || has(name, "v_proj")) return groups[layer] * c->head_dim + i;
     if (has(name, "gate_proj") || has(name, "up_proj") || has(name, "fc1")) return inner[layer * KEPT_INNER + i];
-    if (has(name, "q_norm") || has(name, "k_norm") || has(name, "embed_tokens") || has(name, "lm_head")) return i;
+    if (has(name, "q_norm") || has(name, "k_norm") || has(name, "q_layernorm") || has(name, "k_layernorm")) return i;
+    if (has(name, "embed_tokens") || has(name, "lm_head")) return i;
     return hidden[i];
 }
 
