@@ -4,8 +4,8 @@
  * "parallel": what teacher.parallel gives. */
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 
+#include "bench_time.h"
 #include "base/clock.h"
 #include "base/file.h"
 #include "teacher/teacher.h"
@@ -21,14 +21,6 @@ typedef struct bench {
     int64_t offsets[3];
     dk_buffer *strip;
 } bench;
-
-static void give_up(const dk_error *err)
-{
-    fprintf(stderr, "bench_blend: %s\n", err->message);
-    exit(1);
-}
-
-static double cpu_seconds(void) { return (double)clock() / CLOCKS_PER_SEC; } /* others may be on the machine */
 
 static void open_members(bench *b, int64_t vocab, int64_t width)
 {

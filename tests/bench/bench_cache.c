@@ -2,19 +2,11 @@
  * law over a vocabulary of 151,936. Not a test: prints numbers and always succeeds. */
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 
+#include "bench_time.h"
 #include "../src/cache/cache_fixture.h"
 
 enum { BENCH_ROWS = 20000 };
-
-static double cpu_seconds(void) { return (double)clock() / CLOCKS_PER_SEC; } /* others may be on the machine */
-
-static void give_up(const dk_error *err)
-{
-    fprintf(stderr, "bench_cache: %s\n", err->message);
-    exit(1);
-}
 
 static double decode(const di_cache_header *header, const float *powers, const void *data, size_t size, int64_t rows)
 {

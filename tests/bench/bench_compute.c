@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "bench_time.h"
 #include "compute/compute.h"
 
 typedef struct bench {
@@ -15,12 +16,6 @@ typedef struct product {
     dk_linear *linear;
     dk_view x, y;
 } product;
-
-static void give_up(const dk_error *err)
-{
-    fprintf(stderr, "bench_compute: %s\n", err->message);
-    exit(1);
-}
 
 static dk_view make(bench *b, dk_dtype dtype, int32_t rank, int64_t n0, int64_t n1, int64_t n2)
 {
@@ -37,7 +32,7 @@ static dk_view make(bench *b, dk_dtype dtype, int32_t rank, int64_t n0, int64_t 
 static void release(bench *b, dk_view view) { b->backend->ops->buffer_free(b->backend, view.buffer); }
 
 /* Best of many: what the machine can do when nobody else is on it. */
-#define TIME(best, call)                        \
+#define WALL_TIME(best, call)                   \
     do {                                        \
         best = 1e9;                             \
         double until = dk_seconds() + 0.3;      \
@@ -62,9 +57,10 @@ static void products(bench *b, int64_t n, int64_t in, int64_t out, dk_dtype dtyp
     if (ops->linear_create(b->backend, &spec, &p.linear, &err)) give_up(&err);
     p.x = make(b, DK_F32, 2, n, in, 0);
     p.y = make(b, DK_F32, 2, n, out, 0);
-    TIME(forward, ops->linear_forward(&b->queue, p.linear, DK_PRECISION_FULL, p.x, p.y));
-    TIME(input, ops->linear_backward_input(&b->queue, p.linear, DK_PRECISION_FULL, p.y, p.x, 1));
-    if (dtype == DK_F32) TIME(weight, ops->linear_backward_weight(&b->queue, p.linear, DK_PRECISION_FULL, p.x, p.y));
+    WALL_TIME(forward, ops->linear_forward(&b->queue, p.linear, DK_PRECISION_FULL, p.x, p.y));
+    WALL_TIME(input, ops->linear_backward_input(&b->queue, p.linear, DK_PRECISION_FULL, p.y, p.x, 1));
+    if (dtype == DK_F32)
+        WALL_TIME(weight, ops->linear_backward_weight(&b->queue, p.linear, DK_PRECISION_FULL, p.x, p.y));
     printf("linear %-4s n %4lld in %4lld out %4lld: forward %6.1f GFLOP/s", dk_dtype_name(dtype), (long long)n,
            (long long)in, (long long)out, flops / forward);
     printf("  (%.1f GB/s of weights)", 1e-9 * (double)(in * out) * (double)dk_dtype_size(dtype) / forward);
@@ -91,8 +87,8 @@ static void attention(bench *b, int64_t sequences, int64_t length, int64_t heads
     dk_view dq = make(b, DK_F32, 3, rows, heads, dim), dk = make(b, DK_F32, 3, rows, kv_heads, dim),
             dv = make(b, DK_F32, 3, rows, kv_heads, dim);
     double forward, backward, flops = 2e-9 * (double)(sequences * length * length * heads * dim);
-    TIME(forward, ops->attention(&b->queue, &args, q, k, v, y, lse));
-    TIME(backward, ops->attention_backward(&b->queue, &args, q, k, v, y, lse, dy, dq, dk, dv));
+    WALL_TIME(forward, ops->attention(&b->queue, &args, q, k, v, y, lse));
+    WALL_TIME(backward, ops->attention_backward(&b->queue, &args, q, k, v, y, lse, dy, dq, dk, dv));
     printf("attention %lldx%lld heads %lld/%lld dim %lld: forward %.3f ms (%.1f GFLOP/s)  backward %.3f ms (%.1f)\n",
            (long long)sequences, (long long)length, (long long)heads, (long long)kv_heads, (long long)dim,
            1e3 * forward, flops / forward, 1e3 * backward, 2.5 * flops / backward);
@@ -111,12 +107,12 @@ static void rows(bench *b, int64_t n, int64_t vocab, int64_t width)
     dk_norm_args args = {.kind = DK_NORM_RMS, .epsilon = 1e-5, .weight = weight};
     double soft, back, norm, norm_back, glu, glu_back, bytes = 4e-9 * (double)(n * vocab),
                                                        small = 4e-9 * (double)(n * width);
-    TIME(soft, ops->log_softmax(&b->queue, z, vocab, 2, h));
-    TIME(back, ops->log_softmax_backward(&b->queue, h, vocab, 2, dk_view_none(), z));
-    TIME(norm, ops->norm(&b->queue, &args, x, y, stats));
-    TIME(norm_back, ops->norm_backward(&b->queue, &args, x, stats, y, x, 1, weight, dk_view_none()));
-    TIME(glu, ops->glu(&b->queue, DK_ACT_SILU, x, y, y));
-    TIME(glu_back, ops->glu_backward(&b->queue, DK_ACT_SILU, x, y, x, x, y));
+    WALL_TIME(soft, ops->log_softmax(&b->queue, z, vocab, 2, h));
+    WALL_TIME(back, ops->log_softmax_backward(&b->queue, h, vocab, 2, dk_view_none(), z));
+    WALL_TIME(norm, ops->norm(&b->queue, &args, x, y, stats));
+    WALL_TIME(norm_back, ops->norm_backward(&b->queue, &args, x, stats, y, x, 1, weight, dk_view_none()));
+    WALL_TIME(glu, ops->glu(&b->queue, DK_ACT_SILU, x, y, y));
+    WALL_TIME(glu_back, ops->glu_backward(&b->queue, DK_ACT_SILU, x, y, x, x, y));
     printf("log_softmax [%lld, %lld]: %.1f GB/s of logits, backward %.1f\n", (long long)n, (long long)vocab,
            bytes / soft, bytes / back);
     printf("rows [%lld, %lld]: norm %.1f GB/s, backward %.1f; swiglu %.1f, backward %.1f\n", (long long)n,
@@ -136,8 +132,8 @@ static void optimiser(bench *b, int64_t n)
         .learning_rate = 1e-3, .beta1 = 0.9, .beta2 = 0.95, .epsilon = 1e-8, .weight_decay = 0.1, .step = 1};
     double step, squares;
     ops->fill(&b->queue, v, 0);
-    TIME(step, ops->adamw(&b->queue, &args, dk_view_none(), p, g, m, v));
-    TIME(squares, ops->sum_squares(&b->queue, g, sum));
+    WALL_TIME(step, ops->adamw(&b->queue, &args, dk_view_none(), p, g, m, v));
+    WALL_TIME(squares, ops->sum_squares(&b->queue, g, sum));
     printf("adamw %lld: %.3f ms (%.1f GB/s), sum_squares %.3f ms\n", (long long)n, 1e3 * step, 28e-9 * (double)n / step,
            1e3 * squares);
     dk_view all[] = {p, g, m, v, sum};

@@ -4,8 +4,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
+#include "bench_time.h"
 #include "compute/compute.h"
 #include "compute/cpu/limits/limits.h"
 
@@ -25,31 +25,6 @@ typedef struct layers {
     dk_linear *linear[LAYERS][KINDS];
     int64_t bytes;
 } layers;
-
-static double cpu_seconds(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
-static void give_up(const dk_error *err)
-{
-    fprintf(stderr, "bench_decode: %s\n", err->message);
-    exit(1);
-}
-
-#define TIME(best, seconds, call)                \
-    do {                                         \
-        best = 1e9;                              \
-        double until = dk_seconds() + (seconds); \
-        do {                                     \
-            double start = cpu_seconds();        \
-            call;                                \
-            double took = cpu_seconds() - start; \
-            if (took < best) best = took;        \
-        } while (dk_seconds() < until);          \
-    } while (0)
 
 static dk_view make(bench *b, dk_dtype dtype, int32_t rank, int64_t n0, int64_t n1, int64_t n2)
 {

@@ -2,8 +2,8 @@
  * Not a test: prints numbers and always succeeds. argv[1] = threads (default: 1). */
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 
+#include "bench_time.h"
 #include "loss/builtin.h"
 #include "loss/loss.h"
 
@@ -20,20 +20,12 @@ typedef struct bench {
     int32_t ids[ROWS * K], labels[ROWS];
 } bench;
 
-static void give_up(const dk_error *err)
-{
-    fprintf(stderr, "bench_loss: %s\n", err->message);
-    exit(1);
-}
-
 static float *numbers(int64_t count, int64_t step)
 {
     float *x = malloc((size_t)count * sizeof *x);
     for (int64_t i = 0; x && i < count; i++) x[i] = (float)(i * step % 9973) * 1e-3f - 5.0f;
     return x;
 }
-
-static double cpu_seconds(void) { return (double)clock() / CLOCKS_PER_SEC; } /* others may be on the machine */
 
 static double best_of(bench *b, const di_loss *loss, distill_loss_args *args)
 {

@@ -6,8 +6,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
+#include "bench_time.h"
 #include "base/processor.h"
 #include "compute/compute.h"
 
@@ -16,31 +16,6 @@ typedef struct bench {
     dk_backend *backend;
     dk_queue queue;
 } bench;
-
-static double cpu_seconds(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
-static void give_up(const dk_error *err)
-{
-    fprintf(stderr, "bench_products: %s\n", err->message);
-    exit(1);
-}
-
-#define TIME(best, seconds, call)                \
-    do {                                         \
-        best = 1e9;                              \
-        double until = dk_seconds() + (seconds); \
-        do {                                     \
-            double start = cpu_seconds();        \
-            call;                                \
-            double took = cpu_seconds() - start; \
-            if (took < best) best = took;        \
-        } while (dk_seconds() < until);          \
-    } while (0)
 
 /* ---- limits: chains of additions that wait for nothing but their own kind ---- */
 #define CHAINS 12
