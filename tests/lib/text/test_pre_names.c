@@ -260,15 +260,7 @@ TEST(unknown_names)
 /* ---- gemma4: characters with marked spaces, and bytes for what is no token ---- */
 TEST(marked)
 {
-    static const char *const more[] = {"<unk>",
-                                       "\xe2\x96\x81",
-                                       "a",
-                                       "b",
-                                       "ab",
-                                       "\xe2\x96\x81"
-                                       "ab",
-                                       "\n",
-                                       "\n\n"};
+    static const char *const more[] = {"<unk>", "\xe2\x96\x81", "a", "b", "ab", "\342\226\201ab", "\n", "\n\n"};
     static const dk_slice merges[] = {{"a b", 3}, {"\xe2\x96\x81 ab", 6}, {"\n \n", 3}};
     char names[256][8];
     dk_slice tokens[264];
