@@ -161,6 +161,15 @@ def llama_cpp():
     return covered, told["llama_cpp"]
 
 
+def transformers():
+    """{family: {what folders were written from: {type: models}}} of the figures that test_transformers.c compares with."""
+    told = json.loads(source(DATA / "transformers.json"))
+    covered = {}
+    for case in told["cases"]:
+        covered.setdefault(case["family"], {}).setdefault(case["from"], {}).setdefault(case["type"].upper(), set()).add(case["name"])
+    return covered, told["transformers"]
+
+
 # ---- the page ----
 HEAD = """# Families
 
@@ -174,9 +183,9 @@ the tests themselves, and a test fails where it is another.
 | train | gradients of every parameter are transformers' (tolerance 2e-5 of the largest entry), for so many of these folders; the others hold rounded weights or none | `tests/lib/model/test_oracle.c` |
 | HF out | types of folders that are the same model when they are opened again | `tests/lib/model/test_export.c` |
 | GGUF out | types of files that are the same model when they are opened again, within their rounding | `tests/lib/model/test_export.c` |
-| chat template | tokenizers of real models of the family whose own template is rendered and learnt from, and built-in formats; templates (and the package that they are fetched from) whose text was transformers {transformers}' on 34 conversations | `tests/lib/chat/test_chat.c`; not in the suite: `tests/lib/jinja/diff_templates.py` |
+| chat template | tokenizers of real models of the family whose own template is rendered and learnt from, and built-in formats; templates (and the package that they are fetched from) whose text was transformers {renderer}'s on 34 conversations | `tests/lib/chat/test_chat.c`; not in the suite: `tests/lib/jinja/diff_templates.py` |
 | llama.cpp agrees | types of our GGUF files that llama.cpp {version} loads with our log-probabilities (F32: 1e-4; where the family has GELU 5e-3, its table's; Q8_0: distributions within 0.06) | `tests/lib/model/test_llama_cpp.c` |
-| transformers agrees | logits are transformers' within 5e-5, and so is greedy text, in float and double | `tests/lib/model/test_oracle.c` |
+| transformers agrees | in: our logits of its folders are transformers' within 5e-5, and so is greedy text, in float and double. out: transformers {transformers} opens the folders that we write as these types (of so many models), every weight in its place, and its logits are ours of the same folders within 5e-5. from GGUF: the same of folders that we write out of our GGUF files | in: `tests/lib/model/test_oracle.c`; out: `test_transformers.c` |
 
 Templates are Jinja, read by an interpreter that does not know of families: `tests/lib/jinja/test_jinja.c` compares it with the reference, and
 `tests/lib/jinja/diff_templates.py` and `tests/lib/chat/diff_chats.py` do on {count} templates that are fetched, not in the suite (`tests/data/jinja/templates.json` keeps their hashes
@@ -184,6 +193,20 @@ and what came out). The real quantised model (a llama, Q4_1)
 is compared with llama.cpp in `tests/cli/test_real.py` where it was fetched. Models with experts: `tests/lib/model/test_experts.c`. Q4_K out, with rows that 256 divides: `tests/lib/model/test_export.c` for llama.
 
 """
+
+
+def counted(kinds):
+    return ", ".join(f"{kind} ({len(set(kinds[kind]))})" for kind in ordered(kinds))
+
+
+def both_ways(cases, written):
+    """The cell of transformers: whether it agrees on its folders, and on which of ours."""
+    said = ["in"] if cases else []
+    if "folder" in written:
+        said.append("out: " + counted(written["folder"]))
+    if "gguf" in written:
+        said.append("from GGUF: " + counted(written["gguf"]))
+    return "; ".join(said)
 
 
 def cells(family, tests):
@@ -200,21 +223,23 @@ def cells(family, tests):
     return [", ".join(name for name, _ in cases), ", ".join(read), train,
             ", ".join(folders) if family in families else "", ", ".join(written) if family in families else "",
             ", ".join(tests["chats"].get(family, []) + tests["fetched"].get(family, [])),
-            ", ".join(f"{kind} ({len(set(agreed[kind]))})" for kind in ordered(agreed)), "yes" if cases else ""]
+            counted(agreed), both_ways(cases, tests["transformers"].get(family, {}))]
 
 
 def page(assets):
     agreed, version = llama_cpp()
-    templates, transformers, count = fetched()
-    tests = {"oracles": oracles(assets), "exports": exports(), "converters": converters(), "chats": chats(), "fetched": templates, "llama": agreed, "alone": run_alone()}
-    unknown = {name for part in ("oracles", "converters", "llama", "alone", "fetched") for name in tests[part]} | tests["exports"][0]
+    folders, reader = transformers()
+    templates, renderer, count = fetched()
+    tests = {"oracles": oracles(assets), "exports": exports(), "converters": converters(), "chats": chats(), "fetched": templates, "llama": agreed,
+             "alone": run_alone(), "transformers": folders}
+    unknown = {name for part in ("oracles", "converters", "llama", "alone", "fetched", "transformers") for name in tests[part]} | tests["exports"][0]
     unknown -= set(rows())
     if unknown:
         sys.exit("table.py: tests cover families that the library does not have: %s" % ", ".join(sorted(unknown)))
     columns = ["family", "HF in", "GGUF in", "train", "HF out", "GGUF out", "chat template", "llama.cpp agrees", "transformers agrees"]
     lines = ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
     lines += ["| " + " | ".join([family] + [cell or NONE for cell in cells(family, tests)]) + " |" for family in rows()]
-    return HEAD.format(none=NONE, version=version, transformers=transformers, count=count) + "\n".join(lines) + "\n"
+    return HEAD.format(none=NONE, version=version, transformers=reader, renderer=renderer, count=count) + "\n".join(lines) + "\n"
 
 
 def main():
