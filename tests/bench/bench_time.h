@@ -1,5 +1,5 @@
-/* bench_time.h - what the bench programs share: how they end when something fails, and CPU time, which other work on the
- * machine disturbs little. */
+/* bench_time.h - what the bench programs share: how they end when something fails, and CPU time, which other work on
+ * the machine disturbs little. */
 #ifndef BENCH_TIME_H
 #define BENCH_TIME_H
 
