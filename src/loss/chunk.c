@@ -276,14 +276,15 @@ static void join_rows(void *context, int64_t begin, int64_t end)
                                     chunk->vocab);
 }
 
-/* The group's gradient is scale * group; another term's joins it in that unit. */
+/* The group's gradient is scale * group; another term's joins it in that unit, or stands alone where the scale is 0. */
 static void join(di_chunk *chunk, double scale)
 {
     di_join context = {chunk, (float)(scale / chunk->scale)};
-    if (chunk->has_group) {
+    if (chunk->has_group && chunk->scale != 0) {
         dk_parallel_for(chunk->host, chunk->rows, row_grain(chunk), join_rows, &context);
         return;
     }
+    if (chunk->has_group) memcpy(chunk->group, chunk->term, (size_t)(chunk->rows * chunk->vocab) * sizeof *chunk->term);
     chunk->scale = scale;
     chunk->has_group = 1;
 }
@@ -302,10 +303,10 @@ static int32_t run_term(di_chunk *chunk, const di_term *term, const di_entry *en
     if (rc == DISTILL_CB_DEFAULT) return run_term(chunk, term, entry->fallback);
     if (rc) return rc;
     for (int64_t r = 0; r < chunk->rows; r++) {
-        chunk->strip->totals[chunk->first + r] += di_term_scale(term, entry) * chunk->values[r];
-        parts[r] = term->weight != 0 ? di_term_scale(term, entry) / term->weight * chunk->values[r] : 0;
+        parts[r] = di_term_t_squared(term, entry) * chunk->values[r];
+        chunk->strip->totals[chunk->first + r] += term->weight * parts[r];
     }
-    if (wanted) join(chunk, di_term_scale(term, entry));
+    if (wanted) join(chunk, term->weight * di_term_t_squared(term, entry));
     return DK_OK;
 }
 

@@ -57,7 +57,7 @@ struct di_loss {
 };
 int32_t di_loss_serial(const di_loss *loss); /* some term is called once per strip, from the calling thread */
 double di_term_temperature(const di_term *term, const di_entry *entry); /* 1 for losses that know none */
-double di_term_scale(const di_term *term, const di_entry *entry);       /* weight, times T squared where it applies */
+double di_term_t_squared(const di_term *term, const di_entry *entry);   /* 1 where it does not apply */
 int32_t di_term_logs(const di_term *term, const di_entry *entry);       /* dL/dlog q comes out, and not dL/dz */
 /* At some step two terms are at different temperatures; a term is at this one at all steps. */
 int32_t di_term_heat_differs(const di_term *a, const di_entry *of_a, const di_term *b, const di_entry *of_b);

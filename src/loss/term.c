@@ -120,11 +120,11 @@ int32_t di_term_logs(const di_term *term, const di_entry *entry)
     return di_entry_logs(entry) && !(entry->builtin && term->by_logits);
 }
 
-double di_term_scale(const di_term *term, const di_entry *entry)
+double di_term_t_squared(const di_term *term, const di_entry *entry)
 {
     const double temperature = di_term_temperature(term, entry);
     const int32_t usual = entry->builtin ? entry->builtin->t_squared : di_entry_logs(entry);
-    return term->weight * ((term->t_squared < 0 ? usual : term->t_squared) ? temperature * temperature : 1);
+    return (term->t_squared < 0 ? usual : term->t_squared) ? temperature * temperature : 1;
 }
 
 /* 2, or 4..1 of a schedule. */

@@ -133,6 +133,37 @@ TEST(schedules)
     close_fixture(&f);
 }
 
+/* A term whose weight is 0 at a step adds nothing to the others there, wherever it stands. */
+TEST(weights_from_zero)
+{
+    static const char *const scheduled[] = {
+        "{type: forward_kl, hard_label_weight: {schedule: linear, from: 0, to: 1, steps: 4}}",
+        "[{type: cross_entropy, weight: {schedule: cosine, from: 0, to: 1, steps: 4}}, {type: jsd, weight: "
+        "{schedule: linear, from: 0, to: 1, steps: 4}}, {type: forward_kl}]",
+        "[{type: forward_kl}, {type: jsd, temperature: 2, weight: {schedule: linear, from: 0, to: 1, steps: 4}}]",
+        "[{type: jsd, temperature: 2, weight: {schedule: step, from: 0, to: 1, steps: 4}}, {type: forward_kl}]",
+    };
+    float want[N];
+    fixture f;
+    open_fixture(&f);
+    di_loss *alone = make_loss(&f, NULL, "{type: forward_kl}");
+    const double value = eval_at(&f, alone, 0, want);
+    for (size_t i = 0; i < sizeof scheduled / sizeof *scheduled; i++) {
+        di_loss *loss = make_loss(&f, NULL, scheduled[i]);
+        CHECK_NEAR(eval_at(&f, loss, 0, got), value, 1e-9);
+        for (int k = 0; k < N; k++) CHECK_NEAR((double)got[k], (double)want[k], 1e-7);
+        di_loss_release(loss);
+    }
+    di_loss *both = make_loss(&f, NULL,
+                              "[{type: cross_entropy, weight: {schedule: step, from: 0, to: 1, steps: 4}}, "
+                              "{type: forward_kl, weight: {schedule: step, from: 0, to: 1, steps: 4}}]");
+    CHECK_NEAR(eval_at(&f, both, 0, got), 0, 0);
+    for (int k = 0; k < N; k++) CHECK_NEAR((double)got[k], 0, 0);
+    di_loss_release(both);
+    di_loss_release(alone);
+    close_fixture(&f);
+}
+
 /* T squared: as usual for the loss, on, off. */
 TEST(temperature_squared)
 {
@@ -318,6 +349,6 @@ TEST(logits_of_a_blend)
     close_fixture(&f);
 }
 
-TEST_MAIN(TEST_CASE(options_have_an_owner) TEST_CASE(sums) TEST_CASE(schedules) TEST_CASE(temperature_squared)
-              TEST_CASE(kinds_and_reasons) TEST_CASE(one_hot) TEST_CASE(draws_are_unbiased)
-                  TEST_CASE(logits_of_a_blend))
+TEST_MAIN(TEST_CASE(options_have_an_owner) TEST_CASE(sums) TEST_CASE(schedules) TEST_CASE(weights_from_zero)
+              TEST_CASE(temperature_squared) TEST_CASE(kinds_and_reasons) TEST_CASE(one_hot)
+                  TEST_CASE(draws_are_unbiased) TEST_CASE(logits_of_a_blend))
