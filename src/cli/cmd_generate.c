@@ -1,4 +1,5 @@
 /* cmd_generate.c - distill generate. */
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -80,14 +81,23 @@ static int encode_prompt(const cli_session *s, const char *model, const char *pr
 
 /* ---- chats ---- */
 
+/* The name of a format, or the text of a file; NULL after a message. */
 static json_t *read_template(const char *name)
 {
+    static const char *const formats[] = {"chatml", "llama2", "llama3", "mistral"};
     size_t size;
-    FILE *file = strpbrk(name, "./") ? fopen(name, "rb") : NULL;
-    if (!file) return json_string(name);
+    for (size_t i = 0; i < sizeof formats / sizeof *formats; i++)
+        if (!strcmp(name, formats[i])) return json_string(name);
+    FILE *file = fopen(name, "rb");
+    if (!file) {
+        cli_message("--chat-template %s: %s; chatml, llama2, llama3, mistral or a file with a template is wanted", name,
+                    strerror(errno));
+        return NULL;
+    }
     char *text = cli_read(file, name, 1 << 20, &size);
     fclose(file);
     json_t *value = text ? json_stringn(text, size) : NULL;
+    if (text && !value) cli_message("%s: is not UTF-8, and so no chat template", name);
     free(text);
     return value;
 }
@@ -102,7 +112,6 @@ static json_t *read_chat(const cli_chat *given)
     if (!chat || !given->format) return chat;
     json_t *format = read_template(given->format);
     if (format) json_object_set_new(chat, "chat_template", format);
-    else cli_message("%s: cannot be read as a chat template", given->format);
     if (format) return chat;
     json_decref(chat);
     return NULL;

@@ -360,6 +360,9 @@ def test_generate_answers_in_a_chat(distill, model, tmp_path):
     one_line(distill("generate", model, "--messages", talk, "--chat-template", format), 1, '"tools"')
     format.write_text("{{ messages | nonsense }}")
     one_line(distill("generate", model, "--chat", "a", "--chat-template", format), 1, "line 1", "filter 'nonsense' is not known")
+    for missing in ("chatm", tmp_path / "missing.jinja"):  # no name and no file: not the text of a template
+        one_line(distill("generate", model, "--chat", "a", "--chat-template", missing), 1, str(missing), "chatml, llama2, llama3, mistral or a file")
+    one_line(distill("generate", model, "--chat", "a", "--chat-template", tmp_path), 1, str(tmp_path), "directory")
 
 
 def test_a_student_is_saved_with_the_template_that_it_was_trained_with(distill, model, recipe, tmp_path):
