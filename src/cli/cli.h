@@ -29,6 +29,7 @@ typedef struct cli_option {
 typedef struct cli_settings { /* --set key=value, or texts, in order */
     int count;
     const char *items[256];
+    const char *reads; /* the sections that the command reads, " data teacher "; NULL = all */
 } cli_settings;
 typedef struct cli_command {
     const char *name;

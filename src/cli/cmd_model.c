@@ -39,7 +39,7 @@ int cli_eval(const cli_command *command, int argc, char **argv)
 {
     int as_json = 0;
     const char *student_path = NULL, *teacher_path = NULL, *data_path = NULL;
-    cli_settings settings = {0, {NULL}};
+    cli_settings settings = {.reads = " data train student teacher teachers compute "};
     const cli_option options[] = {{"--student", CLI_TEXT, &student_path, NULL},
                                   {"--teacher", CLI_TEXT, &teacher_path, NULL},
                                   {"--data", CLI_TEXT, &data_path, NULL},
@@ -107,7 +107,7 @@ int cli_inspect(const cli_command *command, int argc, char **argv)
 {
     int as_json = 0, whole = 1;
     const char *path = NULL, *tokenizer = NULL;
-    cli_settings settings = {0, {NULL}};
+    cli_settings settings = {.reads = " data "};
     const cli_option options[] = {{"--tokenizer", CLI_TEXT, &tokenizer, NULL},
                                   {"--set", CLI_SETTINGS, &settings, NULL},
                                   {"--json", CLI_FLAG, &as_json, NULL}};

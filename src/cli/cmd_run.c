@@ -142,7 +142,7 @@ static int run_one(cli_session *session, const char *recipe, const cli_settings 
 int cli_run(const cli_command *command, int argc, char **argv)
 {
     run_flags flags = {0};
-    cli_settings settings = {0, {NULL}};
+    cli_settings settings = {.count = 0};
     const char *recipe = NULL;
     const cli_option options[] = {{"--set", CLI_SETTINGS, &settings, NULL},
                                   {"--resume", CLI_FLAG, &flags.resume, NULL},

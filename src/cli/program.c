@@ -79,7 +79,16 @@ void cli_watch(const distill_trainer *trainer)
 
 void cli_watch_all(int on) { saves_when_cancelled = on; }
 
-static int take_setting(cli_session *session, const cli_command *command, const char *setting)
+/* " data teacher " has section data. */
+static int reads_section(const char *reads, const char *key)
+{
+    const size_t size = strcspn(key, ".=");
+    for (const char *at = reads; (at = strchr(at, ' ')) && *++at;)
+        if (!strncmp(at, key, size) && at[size] == ' ') return 1;
+    return 0;
+}
+
+static int take_setting(cli_session *session, const cli_command *command, const char *setting, const char *reads)
 {
     char *key = cli_memory(NULL, strlen(setting) + 1), *value;
     strcpy(key, setting);
@@ -87,6 +96,8 @@ static int take_setting(cli_session *session, const cli_command *command, const 
     *value++ = 0;
     int32_t rc = distill_options_set(session->options, key, value, &session->err);
     free(key);
+    if (!rc && reads && !reads_section(reads, setting))
+        return cli_usage(command, "--set %s: nothing would read it here, only sections%s", setting, reads);
     return rc ? cli_usage(command, "--set %s: %s", setting, session->err.message) : -1;
 }
 
@@ -101,7 +112,7 @@ int cli_open(cli_session *session, const cli_command *command, const char *recip
         (recipe && distill_options_load(session->options, recipe, &session->err)))
         return cli_fail(&session->err);
     for (int i = 0; settings && i < settings->count; i++) {
-        int code = take_setting(session, command, settings->items[i]);
+        int code = take_setting(session, command, settings->items[i], settings->reads);
         if (code >= 0) return code;
     }
     return -1;

@@ -954,3 +954,13 @@ def test_one_writer_at_a_time(distill, recipe, tmp_path):
             time.sleep(0.005)
         one_line(distill(*command), 1, "one.dtc: another writer adds to it", "merge")
         process.kill()
+
+
+def test_settings_that_a_command_does_not_read(distill, recipe, model, tmp_path):
+    data = recipe.parent / "valid.jsonl"
+    for command in (["export", model, "--to", "gguf", "-o", tmp_path / "x.gguf"], ["eval", "--student", model, "--data", data],
+                    ["score", model, "--tokens", data], ["inspect", data, "--tokenizer", model]):
+        done = distill(*command, "--set", "loss.temperature=2")
+        assert done.code == 2 and "--set loss.temperature=2: nothing would read it here, only sections " in done.err
+    assert not (tmp_path / "x.gguf").exists()
+    assert distill("export", model, "--to", "gguf", "-o", tmp_path / "x.gguf", "--set", "compute.products=portable").code == 0
