@@ -87,4 +87,5 @@ def llama_cpp(program, student, node):
 
 
 def answers(program, model):
-    return [call(program, "generate", model, "--chat", question, "--max-tokens", ANSWER)["text"].strip() for question in QUESTIONS]
+    return [call(program, "generate", model, "--chat", question, "--max-tokens", ANSWER, "--quantized", "exact")["text"].strip()
+            for question in QUESTIONS]

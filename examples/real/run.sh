@@ -12,7 +12,7 @@ of all layers, but narrower. Each is distilled, and trained from the same weight
 time. Then: the way there (KL to the teacher, agreement, perplexity over tokens seen), the files as F32, BF16, Q8_0 and Q4_0, the same text by
 llama.cpp (node-llama-cpp, where npm can install it) and by `distill generate`, and five answers of the teacher and of each student.
 
-About 40 minutes on two cores that multiply bf16, and several times that on others. Goes on where it stopped: what is finished is kept.
+By its CPU seconds about 40 minutes on two cores that multiply bf16, and several times that on others. Goes on where it stopped: what is finished is kept.
 Everything is left in FOLDER, the tables as result.json and result.md. Text and instructions: those of the folder that DISTILL_TEST_ASSETS names, or
 ../shared; without it WordNet's glosses (Debian's dict-wn).
 
