@@ -186,6 +186,8 @@ static void check_blocks(int family, dk_dtype dtype, double tolerance)
     CHECK_STR(hash_of(widened), hash_of(frozen));
     dk_model *const every[] = {made, trained, frozen, widened};
     for (size_t i = 0; i < sizeof every / sizeof *every; i++) dk_model_free(every[i]);
+    dk_strbuf_free(&notes);
+    dk_strbuf_init(&notes, host);
 }
 
 TEST(blocks_hold_values_within_their_rounding)
