@@ -138,8 +138,8 @@ TEST(weights_from_zero)
 {
     static const char *const scheduled[] = {
         "{type: forward_kl, hard_label_weight: {schedule: linear, from: 0, to: 1, steps: 4}}",
-        "[{type: cross_entropy, weight: {schedule: cosine, from: 0, to: 1, steps: 4}}, {type: jsd, weight: "
-        "{schedule: linear, from: 0, to: 1, steps: 4}}, {type: forward_kl}]",
+        "[{type: jsd, weight: {schedule: linear, from: 0, to: 1, steps: 4}}, {type: forward_kl}]",
+        "[{type: tvd, weight: 0}, {type: jsd, weight: 0}, {type: forward_kl}]",
         "[{type: forward_kl}, {type: jsd, temperature: 2, weight: {schedule: linear, from: 0, to: 1, steps: 4}}]",
         "[{type: jsd, temperature: 2, weight: {schedule: step, from: 0, to: 1, steps: 4}}, {type: forward_kl}]",
     };
