@@ -276,22 +276,30 @@ static void join_rows(void *context, int64_t begin, int64_t end)
                                     chunk->vocab);
 }
 
-/* The group's gradient is scale * group; another term's joins it in that unit, or stands alone where the scale is 0. */
+/* The group's gradient is scale * group, scale not 0; another term's joins it in that unit. */
 static void join(di_chunk *chunk, double scale)
 {
     di_join context = {chunk, (float)(scale / chunk->scale)};
-    if (chunk->has_group && chunk->scale != 0) {
+    if (chunk->has_group) {
         dk_parallel_for(chunk->host, chunk->rows, row_grain(chunk), join_rows, &context);
         return;
     }
-    if (chunk->has_group) memcpy(chunk->group, chunk->term, (size_t)(chunk->rows * chunk->vocab) * sizeof *chunk->term);
     chunk->scale = scale;
     chunk->has_group = 1;
 }
 
+/* No term has a weight at this step, or none since the last group. */
+static void join_nothing(di_chunk *chunk)
+{
+    memset(chunk->group, 0, (size_t)(chunk->rows * chunk->vocab) * sizeof *chunk->group);
+    chunk->scale = 0;
+    chunk->has_group = 1;
+}
+
+/* A term whose weight is 0 at this step tells its value, and has no gradient. */
 static int32_t run_term(di_chunk *chunk, const di_term *term, const di_entry *entry)
 {
-    const int32_t wanted = dk_view_present(chunk->strip->gradient);
+    const int32_t wanted = dk_view_present(chunk->strip->gradient) && term->weight != 0;
     double *parts = chunk->strip->parts + (term - chunk->strip->terms) * chunk->strip->capacity + chunk->first;
     int32_t rc;
     prepare(chunk, term, entry);
@@ -323,6 +331,7 @@ void di_chunk_run(di_chunk *chunk, const di_strip *strip, int64_t first, int64_t
     memset(strip->totals + first, 0, (size_t)rows * sizeof *strip->totals);
     if (strip->target) DK_TRY(gather_target(chunk, &chunk->error));
     for (int64_t i = 0; i < strip->loss->count; i++) DK_TRY(run_term(chunk, &strip->terms[i], strip->terms[i].entry));
+    if (dk_view_present(strip->gradient) && !chunk->has_group) join_nothing(chunk);
     flush_group(chunk, 1);
     chunk->floored += chunk->raised;
 out:
