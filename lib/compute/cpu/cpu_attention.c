@@ -92,21 +92,27 @@ static const dk_micro *micro_of(dk_queue *queue, dk_precision precision)
     return rc ? NULL : set->micro[precision];
 }
 
+static dk_attention_work work_of(dk_queue *queue, const dk_attention_args *args, const dk_view *q, const dk_view *k,
+                                 const dk_view *v, const dk_view *y, const dk_view *lse)
+{
+    return (dk_attention_work){.queue = queue,
+                               .args = args,
+                               .q = q,
+                               .k = k,
+                               .v = v,
+                               .y = y,
+                               .lse = lse,
+                               .kv_heads = k->shape[1],
+                               .group = q->shape[1] / k->shape[1],
+                               .dim = q->shape[2]};
+}
+
 static void op_attention(dk_queue *queue, const dk_attention_args *args, dk_view q, dk_view k, dk_view v, dk_view y,
                          dk_view lse)
 {
     if (!dk_check_attention(queue, args, &q, &k, &v, &y, &lse)) return;
     const dk_kernels *kernels = dk_kernels_of(queue);
-    dk_attention_work work = {.queue = queue,
-                              .args = args,
-                              .q = &q,
-                              .k = &k,
-                              .v = &v,
-                              .y = &y,
-                              .lse = &lse,
-                              .kv_heads = k.shape[1],
-                              .group = q.shape[1] / k.shape[1],
-                              .dim = q.shape[2]};
+    dk_attention_work work = work_of(queue, args, &q, &k, &v, &y, &lse);
     if (args->precision == DK_PRECISION_BF16 && !args->key_pages) {
         work.micro = micro_of(queue, args->precision);
         if (!work.micro) return;
@@ -133,20 +139,11 @@ static void op_attention_backward(dk_queue *queue, const dk_attention_args *args
                                   dk_view y, dk_view lse, dk_view dy, dk_view dq, dk_view dk, dk_view dv)
 {
     if (!dk_check_attention_backward(queue, args, &q, &k, &v, &y, &lse, &dy, &dq, &dk, &dv)) return;
-    dk_attention_work work = {.queue = queue,
-                              .args = args,
-                              .q = &q,
-                              .k = &k,
-                              .v = &v,
-                              .y = &y,
-                              .lse = &lse,
-                              .dy = &dy,
-                              .dq = &dq,
-                              .dk = &dk,
-                              .dv = &dv,
-                              .kv_heads = k.shape[1],
-                              .group = q.shape[1] / k.shape[1],
-                              .dim = q.shape[2]};
+    dk_attention_work work = work_of(queue, args, &q, &k, &v, &y, &lse);
+    work.dy = &dy;
+    work.dq = &dq;
+    work.dk = &dk;
+    work.dv = &dv;
     work.micro = micro_of(queue, args->precision);
     if (!work.micro) return;
     work.longest = longest_of(args);
