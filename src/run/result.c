@@ -29,6 +29,7 @@ static void quality(const di_evaluation *e, int32_t of_teacher, dk_strbuf *out)
     number(out, "forward_kl_median", of_teacher ? 0 : e->kl_median);
     number(out, "forward_kl_p99", of_teacher ? 0 : e->kl_p99);
     number(out, "top1_agreement", of_teacher ? 1 : e->top1_agreement);
+    number(out, "expected_acceptance", of_teacher ? 1 : e->acceptance);
     if (e->teacher_kind == DISTILL_DENSE) return;
     dk_strbuf_printf(out, ",\"teacher_target\":\"%s\"", di_kind_name(e->teacher_kind));
     number(out, "forward_kl_temperature", e->temperature);

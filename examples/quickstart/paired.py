@@ -1,0 +1,30 @@
+"""Whether two students differ by more than their seeds: Student's t of paired differences, and Holm's correction for many tests."""
+import math
+import statistics
+
+
+def t_two_sided(t, freedom):
+    """How likely |T| >= |t| is by chance: the density over angles, by Simpson's rule."""
+    density = math.exp(math.lgamma((freedom + 1) / 2) - math.lgamma(freedom / 2)) / math.sqrt(math.pi)
+    begin, steps = math.atan(abs(t) / math.sqrt(freedom)), 400
+    width = (math.pi / 2 - begin) / steps
+    weights = [1] + [4, 2] * (steps // 2 - 1) + [4, 1]
+    return min(1.0, 2 * density * width / 3 * sum(w * math.cos(begin + i * width) ** (freedom - 1) for i, w in enumerate(weights)))
+
+
+def paired(a, b):
+    """(mean of a - b, how likely so much is by chance) over the same seeds."""
+    gaps = [x - y for x, y in zip(a, b)]
+    mean, deviation = statistics.mean(gaps), statistics.stdev(gaps)
+    if deviation == 0:
+        return mean, 1.0 if mean == 0 else 0.0
+    return mean, t_two_sided(mean / (deviation / math.sqrt(len(gaps))), len(gaps) - 1)
+
+
+def holm(chances):
+    """The chances of many tests by name, each raised so that one false finding among all is as rare as one among one."""
+    raised, highest = {}, 0.0
+    for rank, (name, chance) in enumerate(sorted(chances.items(), key=lambda item: item[1])):
+        highest = max(highest, min(1.0, chance * (len(chances) - rank)))
+        raised[name] = highest
+    return raised
