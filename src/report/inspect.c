@@ -8,6 +8,7 @@
 #include "dataset/token_file.h"
 #include "format/checkpoint.h"
 #include "format/open_tokenizer.h"
+#include "loss/builtin.h"
 #include "report/report.h"
 
 static void text(dk_strbuf *out, const char *name, const char *value)
@@ -213,6 +214,31 @@ out:
 
 /* ---- the library ---- */
 
+/* "loss_table":{"jsd":{"options":["jsd.teacher_weight",...],"targets":"DENSE, ...","needs_labels":false,...},...} */
+static int32_t loss_table(dk_backend *backend, dk_strbuf *json, dk_error *err)
+{
+    dk_strbuf kinds;
+    int32_t rc = DK_OK;
+    dk_strbuf_init(&kinds, backend->host);
+    dk_strbuf_puts(json, ",\"loss_table\":{");
+    for (int64_t i = 0; di_builtin_at(i); i++) {
+        const di_builtin *loss = di_builtin_at(i);
+        dk_strbuf_clear(&kinds);
+        di_kind_names(loss->targets, &kinds);
+        DK_TRY(dk_strbuf_check(&kinds, err));
+        dk_strbuf_printf(json, "%s\"%s\":{\"options\":[", i ? "," : "", loss->name);
+        for (int k = 0; k < DI_LOSS_OPTIONS && loss->options[k]; k++)
+            dk_strbuf_printf(json, "%s\"%s\"", k ? "," : "", loss->options[k]);
+        dk_strbuf_printf(json, "],\"targets\":\"%s\",\"needs_labels\":%s,\"t_squared\":%s,\"temperature\":%s}",
+                         kinds.data ? kinds.data : "", loss->needs_labels ? "true" : "false",
+                         loss->t_squared ? "true" : "false", loss->plain ? "false" : "true");
+    }
+    dk_strbuf_puts(json, "}");
+out:
+    dk_strbuf_free(&kinds);
+    return rc;
+}
+
 int32_t di_inspect_library(dk_backend *backend, di_registry *registry, dk_strbuf *json, dk_error *err)
 {
     static const char *const isas[] = {"portable", "avx2", "avx512"};
@@ -232,6 +258,7 @@ int32_t di_inspect_library(dk_backend *backend, di_registry *registry, dk_strbuf
     text(json, "architectures", dk_architectures());
     text(json, "compressions", di_dataset_unpacks());
     text(json, "losses", losses.data ? losses.data : "");
+    DK_TRY(loss_table(backend, json, err));
     dk_strbuf_puts(json, "}");
     DK_TRY(dk_strbuf_check(json, err));
 out:

@@ -10,7 +10,8 @@ _KINDS = {c.DISTILL_DENSE: "dense", c.DISTILL_TOPK: "top_k", c.DISTILL_SAMPLED: 
           c.DISTILL_ONE_HOT: "one_hot"}
 
 
-def _target(kind, temperature, vocab_valid, logit_scale=0.0, softcap=0.0, **parts):
+def target_of(kind, temperature, vocab_valid, logit_scale=0.0, softcap=0.0, **parts):
+    """A distill_target; parts: arrays by the names of its fields, None = absent."""
     given = {name: argument(value) for name, value in parts.items() if value is not None}
     target = c.distill_target(struct_size=ctypes.sizeof(c.distill_target), kind=kind, temperature=temperature,
                               vocab_valid=vocab_valid, logit_scale=logit_scale, softcap=softcap)
@@ -22,27 +23,27 @@ def _target(kind, temperature, vocab_valid, logit_scale=0.0, softcap=0.0, **part
 
 def dense(values, temperature=0.0, vocab_valid=0):
     """A target: logits [rows, vocab]."""
-    return _target(c.DISTILL_DENSE, temperature, vocab_valid, values=values)
+    return target_of(c.DISTILL_DENSE, temperature, vocab_valid, values=values)
 
 
 def hidden(values, head, bias=None, temperature=0.0, vocab_valid=0, logit_scale=0.0, softcap=0.0):
     """A target: hidden states [rows, width] and the head [vocab, width] that makes logits of them; no logits tensor is made."""
-    return _target(c.DISTILL_HIDDEN, temperature, vocab_valid, logit_scale, softcap, values=values, head=head, bias=bias)
+    return target_of(c.DISTILL_HIDDEN, temperature, vocab_valid, logit_scale, softcap, values=values, head=head, bias=bias)
 
 
 def top_k(log_probs, ids, tail=None, temperature=0.0, vocab_valid=0):
     """A target: log-probabilities [rows, k] of ids [rows, k], -1 = unused; tail [rows]: log of the mass outside, None = what is left."""
-    return _target(c.DISTILL_TOPK, temperature, vocab_valid, values=log_probs, ids=ids, tail=tail)
+    return target_of(c.DISTILL_TOPK, temperature, vocab_valid, values=log_probs, ids=ids, tail=tail)
 
 
 def sampled(counts, ids, temperature=0.0, vocab_valid=0):
     """A target: ids [rows, k] drawn from the teacher, -1 = unused, and how often each was drawn, counts [rows, k]."""
-    return _target(c.DISTILL_SAMPLED, temperature, vocab_valid, values=counts, ids=ids)
+    return target_of(c.DISTILL_SAMPLED, temperature, vocab_valid, values=counts, ids=ids)
 
 
 def one_hot(ids, vocab_valid=0):
     """A target: one id for each row, ids [rows]."""
-    return _target(c.DISTILL_ONE_HOT, 0.0, vocab_valid, ids=ids)
+    return target_of(c.DISTILL_ONE_HOT, 0.0, vocab_valid, ids=ids)
 
 
 class Target(Borrowed):

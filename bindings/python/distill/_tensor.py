@@ -75,6 +75,13 @@ def _from_interface(value, writable):
     return _make(address, dtype, interface["shape"], interface.get("strides"), value)
 
 
+def bfloat16(value):
+    """A numpy array whose elements are bfloat16 of a package that numpy does not know (ml_dtypes)."""
+    made = _from_interface(value.view(numpy.int16).view(numpy.float16), False)
+    made.tensor.dtype_code = c.DISTILL_BFLOAT
+    return Argument(made.tensor, *made.kept)
+
+
 def _from_dlpack(value):
     capsule = value.__dlpack__()
     get = ctypes.pythonapi.PyCapsule_GetPointer
