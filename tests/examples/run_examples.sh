@@ -41,7 +41,7 @@ data: {train: text.txt, eval_fraction: 0.1, sequence_length: 64}
 train: {steps: 3, batch_size: 2, warmup_steps: 1}
 END
 
-for name in minimal custom_loss pull_mode callback_teacher raii read_target_cache; do usage "$bin/$name"; done
+for name in minimal custom_loss pull_mode callback_teacher own_stack raii read_target_cache; do usage "$bin/$name"; done
 says "KL(teacher || student) = [0-9]" "$bin/minimal" "$scratch/recipe.yaml" train.learning_rate=0.001
 says "step 5: loss 0\." "$bin/custom_loss" "$teacher" "$text" 5
 says "step 5: KL " "$bin/pull_mode" "$teacher" "$text" 5
@@ -50,6 +50,9 @@ says "step 5: KL " "$bin/pull_mode" "$teacher" "$text" 5 fused
 # Two ways to the same loss: the values agree to the last printed digit but one.
 [ "$(cut -c1-14 "$scratch/strips")" = "$(cut -c1-14 "$scratch/log")" ] || fail "strips and fused differ: $(cat "$scratch/strips")"
 says "step 5: KL to the bigram " "$bin/callback_teacher" "$teacher" "$text" 5
+says "KL from [0-9.]* to [0-9.]* nats" "$bin/own_stack" "$text" 200
+python3 -c 'import re, sys; first, last = map(float, re.search("from (\S+) to (\S+)", open(sys.argv[1]).read()).groups()); sys.exit(last > first / 2)' \
+    "$scratch/log" || fail "own_stack learnt little: $(cat "$scratch/log")"
 says "KL(teacher || student) = [0-9]" "$bin/raii" "$teacher" "$text" 5
 says "tail:-2.30" "$bin/read_target_cache" "$root/tests/fuzz/corpora/targets/top_k" 3
 
