@@ -6,6 +6,8 @@ import shutil
 import subprocess
 import sys
 
+from outputs import call, once
+
 LAYERS = 30
 SHAPES = {  # the third list is the first thing that was ever tried here, so that figures compare
     "10 layers": {"student.layers": [0, 1, 2, 3, 4, 8, 14, 20, 28, 29]},
@@ -15,7 +17,7 @@ SHAPES = {  # the third list is the first thing that was ever tried here, so tha
 }
 CHOSEN_BY_TEXT = ("20 layers", "15 layers", "narrower")
 MIX = {"text": 2, "chat": 1}
-CURVE, CURVE_TOKENS = 4, 1200  # evaluations on the way, of so many tokens: each asks the teacher, too; the last one reads all
+CURVE, CURVE_TOKENS = 4, 1200  # points of a curve, of so many tokens: each asks the teacher, too
 HERE = pathlib.Path(__file__).resolve().parent
 KINDS = {"distilled": "distilled", "tokens": "hard labels, equal tokens", "time": "hard labels, equal time"}
 
@@ -88,12 +90,21 @@ def last_of(result):
     return result["eval"].get("sources") or {"text": result["student"]}
 
 
-def curve(bench, shape, kind, result):
-    """[(tokens seen, evaluation by source)] of a run."""
-    lines = [json.loads(line) for line in (bench.folder / ("%s-%s" % (folder_of(shape), kind)) / "metrics.jsonl").read_text().splitlines()]
+def curve_end(bench, args, name):
+    """A student on the tokens of text that its curve is drawn of: evaluations at the start and the end of a run read all that is held out."""
+    held = bench.folder / "data" / "text_held.txt"
+    return once(bench.folder / name / "curve_end.json",
+                lambda: call(args.distill, "eval", "--teacher", args.teacher, "--student", bench.folder / name, "--data", held, "--set", "data.separator=",
+                             "--set", "data.sequence_length=256", "--set", f"train.eval_tokens={CURVE_TOKENS}"))
+
+
+def curve(bench, args, shape, kind, result):
+    """[(tokens seen, evaluation on text)] of a run, all on the same tokens."""
+    name = "%s-%s" % (folder_of(shape), kind)
+    lines = [json.loads(line) for line in (bench.folder / name / "metrics.jsonl").read_text().splitlines()]
     each, steps = result["training"]["tokens"] / max(1, result["training"]["steps"]), result["training"]["steps"]
-    found = [(line["step"] * each, by_source(line["eval"])) for line in lines if "eval" in line and line["step"] < steps]
-    return found + [(result["training"]["tokens"], last_of(result))]
+    found = [(line["step"] * each, by_source(line["eval"])["text"]) for line in lines if "eval" in line and line["step"] < steps]
+    return [(0, curve_end(bench, args, "cut/" + folder_of(shape)))] + found + [(result["training"]["tokens"], curve_end(bench, args, name))]
 
 
 def teacher_alone(start):

@@ -24,7 +24,7 @@ def price(args, times, kind):
 def run(bench, args, shape, times, kind):
     result = plan.train(bench, args, shape, kind, plan.steps_of(args, times, kind))
     return {"steps": result["training"]["steps"], "tokens": result["training"]["tokens"], "cpu_seconds": result["cost"]["cpu_seconds"],
-            "seconds": result["cost"]["seconds"], "last": plan.last_of(result), "curve": plan.curve(bench, shape, kind, result)}
+            "seconds": result["cost"]["seconds"], "last": plan.last_of(result), "curve": plan.curve(bench, args, shape, kind, result)}
 
 
 def products(bench, args, shape):

@@ -33,10 +33,11 @@ def recovery(found):
     rows = []
     for shape, student in found["students"].items():
         for kind, run in student["runs"].items():
-            for tokens, evaluation in [(0, student["start"])] + run["curve"]:
-                text = evaluation["text"]
-                rows.append([shape, KINDS[kind], f"{tokens:,.0f}", f"{text['forward_kl']:.2f}", f"{100 * text['top1_agreement']:.0f} %", ppl(text["perplexity"])])
-    return lines_of(["student", "trained", "tokens seen", "KL", "agreement", "perplexity"], rows)
+            rows += [[shape, KINDS[kind], f"{tokens:,.0f}", f"{text['forward_kl']:.2f}", f"{100 * text['top1_agreement']:.0f} %", ppl(text["perplexity"])]
+                     for tokens, text in run["curve"]]
+    end = run["curve"][-1][1]
+    return [f"On the first {end['tokens']:,} held-out tokens of text, where the teacher's perplexity is {ppl(end['teacher_perplexity'])}.", "",
+            *lines_of(["student", "trained", "tokens seen", "KL", "agreement", "perplexity"], rows)]
 
 
 def sizes(found):
