@@ -1,6 +1,8 @@
 #include "compute/cpu/cpu_linear.h"
 #include "compute/cpu/product/product_int8.h"
 
+#define PARTS 8 /* weights side by side that one product takes */
+
 /* Weights that are multiplied as they are, and those beside them that cannot be. */
 static int32_t takes(const dk_linear *linear, int32_t weight)
 {
@@ -14,28 +16,41 @@ static int32_t takes_any(const dk_linear *linear)
     return 0;
 }
 
-/* x of no step other than its own: a single row may carry any. */
-static void multiply(dk_queue *queue, const dk_linear *linear, const dk_view *x, const dk_view *y, uint8_t *finite)
+static void run(dk_queue *queue, const dk_linear *linear, const dk_product_columns *columns, int64_t parts,
+                const dk_view *x, const dk_view *y, uint8_t *finite)
 {
     dk_cpu *cpu = dk_cpu_of(queue);
-    int64_t column = 0, bytes = 0;
+    int64_t bytes = 0;
+    const dk_int8_product product = {.kernel = cpu->int8,
+                                     .x = dk_buffer_map(*x),
+                                     .rows = x->shape[0],
+                                     .k = linear->in,
+                                     .x_step = dk_step_of(x),
+                                     .y = dk_buffer_map(*y),
+                                     .y_step = dk_step_of(y),
+                                     .columns = columns,
+                                     .column_parts = parts,
+                                     .finite = finite};
+    if (!dk_product_int8(queue->backend->host, &cpu->workers, &cpu->callers, &product, &bytes))
+        dk_cpu_no_memory(queue, "linear_forward", bytes);
+}
+
+/* Neighbours of one dtype are one product. */
+static void multiply(dk_queue *queue, const dk_linear *linear, const dk_view *x, const dk_view *y, uint8_t *finite)
+{
+    dk_product_columns columns[PARTS];
+    int64_t column = 0, parts = 0;
     for (int32_t i = 0; i < linear->count; column += dk_linear_width(linear, i), i++) {
         const dk_view *weight = &linear->weights[i]->value;
-        const dk_product_columns columns = {
-            .b = dk_operand_of(&cpu->kernels, weight, 0), .count = dk_linear_width(linear, i), .column = column};
-        const dk_int8_product product = {.kernel = cpu->int8,
-                                         .x = dk_buffer_map(*x),
-                                         .rows = x->shape[0],
-                                         .k = linear->in,
-                                         .x_step = dk_step_of(x),
-                                         .y = dk_buffer_map(*y),
-                                         .y_step = dk_step_of(y),
-                                         .columns = &columns,
-                                         .column_parts = 1,
-                                         .finite = finite};
-        if (takes(linear, i) && !dk_product_int8(queue->backend->host, &cpu->workers, &cpu->callers, &product, &bytes))
-            dk_cpu_no_memory(queue, "linear_forward", bytes);
+        if (!takes(linear, i)) continue;
+        if (parts == PARTS || (parts && columns->b.dtype != weight->dtype)) {
+            run(queue, linear, columns, parts, x, y, finite);
+            parts = 0;
+        }
+        columns[parts++] = (dk_product_columns){
+            .b = dk_operand_of(dk_kernels_of(queue), weight, 0), .count = dk_linear_width(linear, i), .column = column};
     }
+    if (parts) run(queue, linear, columns, parts, x, y, finite);
 }
 
 void dk_int8_forward(dk_queue *queue, const dk_linear *linear, const dk_view *x, const dk_view *y)

@@ -1,11 +1,9 @@
 #include "compute/cpu/product/product_few.h"
 
-#include "base/threads.h"
 #include "compute/cpu/product/product_parts.h"
 
 #define ROWS_MOST 64
-#define A_MOST ((int64_t)512 << 10)     /* bytes of packed A: what stays in L2 beside a panel of B */
-#define TASK_BYTES ((int64_t)256 << 10) /* of B, about */
+#define A_MOST ((int64_t)512 << 10) /* bytes of packed A: what stays in L2 beside a panel of B */
 
 typedef struct few {
     const dk_product *product;
@@ -112,6 +110,9 @@ static void panels_body(void *context, int64_t begin, int64_t end)
     if (scratch && micro->begin) micro->begin();
     for (int64_t i = begin; scratch && i < end; i++) {
         dk_panel of = dk_find_panel(f->product, i);
+        dk_product_columns part = *of.part; /* fetched ahead is what this task reads, and no more */
+        part.b.lines = dk_least(part.b.lines, of.line + (end - i) * micro->columns);
+        of.part = &part;
         for (int64_t k = 0; k < f->product->k; k += micro->block) {
             piece p = open_piece(f, &of, k, scratch);
             multiply(f, &p);
@@ -126,7 +127,7 @@ int32_t dk_product_few(dk_host *host, dk_scratch *workers, dk_scratch *callers, 
 {
     const dk_micro *micro = product->micro;
     few f = {.product = product, .rows = product->rows, .workers = workers};
-    int64_t panels = dk_panels(product), one = micro->columns * product->k * (int64_t)sizeof(float);
+    int64_t panels = dk_panels(product), one = dk_dtype_bytes(product->columns->b.dtype, micro->columns * product->k);
     if (!f.rows->count || !panels || !product->k) return 1;
     f.a_lines = a_lines(micro, f.rows->count);
     f.panel_bytes = *bytes = dk_panel_bytes(micro, micro->columns, dk_least(product->k, micro->block)) + DK_PACK_SLACK;
@@ -136,7 +137,7 @@ int32_t dk_product_few(dk_host *host, dk_scratch *workers, dk_scratch *callers, 
     if (!a) return 0;
     pack_a(product, f.a_lines, a);
     f.a = a;
-    dk_parallel_for(host, panels, TASK_BYTES > one ? TASK_BYTES / one : 1, panels_body, &f);
+    dk_parallel_for(host, panels, dk_run_panels(host, panels, one), panels_body, &f);
     dk_scratch_give(callers, a);
     return !f.failed;
 }

@@ -2,11 +2,9 @@
 
 #include <string.h>
 
-#include "base/threads.h"
 #include "compute/cpu/product/product_parts.h"
 
-#define TASK_BYTES ((int64_t)128 << 10) /* of weights, about */
-#define TASK_NUMBERS 16384              /* of activations, about */
+#define TASK_NUMBERS 16384 /* of activations, about */
 
 typedef struct int8_work {
     const dk_int8_product *product;
@@ -20,7 +18,7 @@ static void quantise_body(void *context, int64_t begin, int64_t end)
     const int8_work *w = context;
     const dk_int8_product *p = w->product;
     for (int64_t r = begin; r < end; r++)
-        p->finite[r] = (uint8_t)p->kernel->quantise(p->x + r * p->x_step, &w->rows, r);
+        p->finite[r] = (uint8_t)p->kernel->quantise(p->columns->b.dtype, p->x + r * p->x_step, &w->rows, r);
 }
 
 static int64_t panels_of(const dk_int8_product *p, const dk_product_columns *part)
@@ -40,19 +38,20 @@ static const uint8_t *fill_up(const int8_work *w, const dk_product_columns *part
 }
 
 /* A panel at the end begins earlier, and what it has in common with the one before is left out. */
-static void multiply(const int8_work *w, const dk_product_columns *part, int64_t line, uint8_t *scratch)
+static void multiply(const int8_work *w, const dk_product_columns *part, int64_t line, int64_t next, uint8_t *scratch)
 {
     const dk_int8_product *p = w->product;
     const int64_t lanes = p->kernel->lanes, lines = dk_least(part->count - line, lanes), step = line_bytes(part);
     float *c = p->y + part->column + line, *edge = (float *)(void *)scratch;
     if (lines == lanes) {
-        p->kernel->panel(part->b.dtype, part->b.data + line * step, step, &w->rows, c, p->y_step);
+        const int32_t more = next && line + 2 * lanes <= part->count;
+        p->kernel->panel(part->b.dtype, part->b.data + line * step, step, more, &w->rows, c, p->y_step);
         return;
     }
     const int32_t few = part->count < lanes;
     const uint8_t *b = few ? fill_up(w, part, scratch + p->rows * lanes * (int64_t)sizeof *edge)
                            : part->b.data + (part->count - lanes) * step;
-    p->kernel->panel(part->b.dtype, b, step, &w->rows, edge, lanes);
+    p->kernel->panel(part->b.dtype, b, step, 0, &w->rows, edge, lanes);
     for (int64_t r = 0; r < p->rows; r++)
         memcpy(c + r * p->y_step, edge + r * lanes + (few ? 0 : lanes - lines), (size_t)lines * sizeof *edge);
 }
@@ -77,21 +76,23 @@ static void panels_body(void *context, int64_t begin, int64_t end)
         const dk_product_columns *part = p->columns;
         int64_t at = i;
         for (; at >= panels_of(p, part); part++) at -= panels_of(p, part);
-        multiply(w, part, at * p->kernel->lanes, scratch);
+        multiply(w, part, at * p->kernel->lanes, i + 1 < end, scratch);
     }
     dk_scratch_give(w->workers, scratch);
 }
 
 static int64_t rows_bytes(const dk_int8_product *p)
 {
-    return p->rows * (p->k + p->k / DK_INT8_BLOCK * (int64_t)(sizeof(float) + sizeof(int32_t)));
+    return p->rows * (p->k + p->k / DK_INT8_BLOCK * (int64_t)(2 * sizeof(float) + sizeof(int32_t)));
 }
 
 static dk_int8_rows lay_out(const dk_int8_product *p, uint8_t *memory)
 {
+    const int64_t blocks = p->rows * (p->k / DK_INT8_BLOCK);
     dk_int8_rows rows = {.scale = (float *)(void *)memory, .count = p->rows, .k = p->k};
-    rows.sum = (int32_t *)(void *)(rows.scale + p->rows * (p->k / DK_INT8_BLOCK));
-    rows.q = (int8_t *)(rows.sum + p->rows * (p->k / DK_INT8_BLOCK));
+    rows.sum = rows.scale + blocks;
+    rows.start = (int32_t *)(void *)(rows.sum + blocks);
+    rows.q = (int8_t *)(rows.start + blocks);
     return rows;
 }
 
@@ -112,7 +113,7 @@ int32_t dk_product_int8(dk_host *host, dk_scratch *workers, dk_scratch *callers,
     if (!memory) return 0;
     w.rows = lay_out(product, memory);
     dk_parallel_for(host, product->rows, TASK_NUMBERS / product->k + 1, quantise_body, &w);
-    dk_parallel_for(host, panels, TASK_BYTES / one + 1, panels_body, &w);
+    dk_parallel_for(host, panels, dk_run_panels(host, panels, one), panels_body, &w);
     dk_scratch_give(callers, memory);
     return !w.failed;
 }

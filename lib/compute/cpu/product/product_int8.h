@@ -1,6 +1,6 @@
 /* product_int8.h - y = x W^T where W is Q8_0, Q4_0 or Q4_1 and is multiplied as it is: x is rounded to blocks of 32
  * whole numbers with a scale (as llama.cpp has it, but for the scale, which stays a float), products and sums in a
- * block are exact, and blocks are summed in order in fp32. W is read once for up to sixteen rows, and never widened.
+ * block are exact, and blocks are summed in order in fp32. W is read once for all rows, and never widened.
  *
  * A row with NaN or infinity has no such blocks: it is named, and its caller multiplies it otherwise. Bits depend on
  * the row, on W and on the kernel alone. */
@@ -16,7 +16,7 @@ typedef struct dk_int8_product {
     int64_t rows, k, x_step;
     float *y; /* [rows, ...], y_step apart; a part's columns as it says */
     int64_t y_step;
-    const dk_product_columns *columns; /* lines that are rows of memory */
+    const dk_product_columns *columns; /* lines that are rows of memory, all of one dtype */
     int64_t column_parts;
     uint8_t *finite; /* [rows] out: 0 = y has nothing of this row */
 } dk_int8_product;

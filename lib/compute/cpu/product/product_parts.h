@@ -4,6 +4,7 @@
 
 #include <string.h>
 
+#include "base/threads.h"
 #include "compute/cpu/product/product.h"
 
 #define DK_TILE_MOST (32 * 32) /* floats of the largest tile */
@@ -42,6 +43,16 @@ static inline dk_panel dk_find_panel(const dk_product *product, int64_t index)
     for (; index >= dk_panels_of(product, part); part++) index -= dk_panels_of(product, part);
     int64_t line = index * product->micro->columns;
     return (dk_panel){part, line, dk_least(part->count - line, product->micro->columns)};
+}
+
+/* How many panels of `bytes` each are one task where B is read once: one run of memory for each thread, cut only where
+ * it is long, so that what is fetched ahead is what the same thread reads next. */
+#define DK_RUN_BYTES ((int64_t)1 << 20)
+static inline int64_t dk_run_panels(const dk_host *host, int64_t panels, int64_t bytes)
+{
+    int64_t threads = dk_host_threads(host), share = (panels + threads - 1) / threads,
+            runs = share * bytes / DK_RUN_BYTES + 1;
+    return (share + runs - 1) / runs;
 }
 
 static inline void dk_load_tile(const dk_micro *micro, float *tile, const float *c, int64_t c_step, int64_t rows,

@@ -1,5 +1,5 @@
-/* int8_lanes.h - the steps that each instruction set takes its own way: four bytes of every lane times the same four
- * bytes, and sixteen bytes of DK_VF lines turned into four vectors.
+/* int8_lanes.h - the steps that each instruction set takes its own way: four bytes of every lane times four others,
+ * sixteen bytes of DK_VF lines turned into four vectors, and sums across the lanes of a line.
  *
  * VPDPBUSD multiplies unsigned bytes by signed ones, so signed weights go in with 128 added to each, and sums begin at
  * -128 times the sum of the other operand: DK_INT8_OFFSET. VPMADDUBSW adds pairs in 16 bits, which |weight| <= 128 and
@@ -13,12 +13,12 @@
 #define DK_INT8_OFFSET 128
 static inline dk_vi dk_int8_signed(dk_vi weights) { return weights ^ dk_vi_set((int32_t)0x80808080); }
 
-static inline dk_vi dk_int8_dot(dk_vi sum, dk_vi weights, int32_t four)
+static inline dk_vi dk_int8_dot(dk_vi sum, dk_vi weights, dk_vi by)
 {
 #if defined(__AVX512VNNI__)
-    return (dk_vi)_mm512_dpbusd_epi32((__m512i)sum, (__m512i)weights, _mm512_set1_epi32(four));
+    return (dk_vi)_mm512_dpbusd_epi32((__m512i)sum, (__m512i)weights, (__m512i)by);
 #else
-    return (dk_vi)_mm256_dpbusd_avx_epi32((__m256i)sum, (__m256i)weights, _mm256_set1_epi32(four));
+    return (dk_vi)_mm256_dpbusd_avx_epi32((__m256i)sum, (__m256i)weights, (__m256i)by);
 #endif
 }
 #define dk_int8_dot_signed dk_int8_dot
@@ -27,36 +27,30 @@ static inline dk_vi dk_int8_dot(dk_vi sum, dk_vi weights, int32_t four)
 static inline dk_vi dk_int8_signed(dk_vi weights) { return weights; }
 
 #if defined(__AVX2__) && DK_VF == 8
-static inline dk_vi dk_int8_pairs(dk_vi sum, __m256i weights, __m256i by)
+static inline dk_vi dk_int8_dot(dk_vi sum, dk_vi weights, dk_vi by)
 {
-    __m256i pairs = _mm256_maddubs_epi16(weights, by);
+    __m256i pairs = _mm256_maddubs_epi16((__m256i)weights, (__m256i)by);
     return sum + (dk_vi)_mm256_madd_epi16(pairs, _mm256_set1_epi16(1));
 }
 
-static inline dk_vi dk_int8_dot(dk_vi sum, dk_vi weights, int32_t four)
+static inline dk_vi dk_int8_dot_signed(dk_vi sum, dk_vi weights, dk_vi by)
 {
-    return dk_int8_pairs(sum, (__m256i)weights, _mm256_set1_epi32(four));
-}
-
-static inline dk_vi dk_int8_dot_signed(dk_vi sum, dk_vi weights, int32_t four)
-{
-    return dk_int8_pairs(sum, _mm256_abs_epi8((__m256i)weights),
-                         _mm256_sign_epi8(_mm256_set1_epi32(four), (__m256i)weights));
+    return dk_int8_dot(sum, (dk_vi)_mm256_abs_epi8((__m256i)weights),
+                       (dk_vi)_mm256_sign_epi8((__m256i)by, (__m256i)weights));
 }
 #else
-static inline int32_t dk_int8_byte(int32_t four, int at) { return (int8_t)((uint32_t)four >> 8 * at & 255); }
+/* A signed byte of each lane, as (x ^ 128) - 128 has it. */
+static inline dk_vi dk_int8_byte(dk_vi four, int at) { return ((four >> 8 * at & 255) ^ 128) - 128; }
 
-static inline dk_vi dk_int8_dot(dk_vi sum, dk_vi weights, int32_t four)
+static inline dk_vi dk_int8_dot(dk_vi sum, dk_vi weights, dk_vi by)
 {
-    for (int at = 0; at < 4; at++) sum = sum + (weights >> 8 * at & dk_vi_set(255)) * dk_vi_set(dk_int8_byte(four, at));
+    for (int at = 0; at < 4; at++) sum = sum + (weights >> 8 * at & 255) * dk_int8_byte(by, at);
     return sum;
 }
 
-static inline dk_vi dk_int8_dot_signed(dk_vi sum, dk_vi weights, int32_t four)
+static inline dk_vi dk_int8_dot_signed(dk_vi sum, dk_vi weights, dk_vi by)
 {
-    for (int i = 0; i < DK_VF; i++)
-        for (int at = 0; at < 4; at++)
-            DK_LANE(sum, i) += dk_int8_byte(DK_LANE(weights, i), at) * dk_int8_byte(four, at);
+    for (int at = 0; at < 4; at++) sum = sum + dk_int8_byte(weights, at) * dk_int8_byte(by, at);
     return sum;
 }
 #endif
@@ -85,6 +79,48 @@ static inline void dk_int8_turn(const uint8_t *at, int64_t step, dk_vi out[4])
     out[3] = (dk_vi)_mm512_unpackhi_epi64(ab, cd);
 }
 
+/* ---- lines as they lie: 32 bytes of two lines in a vector, or 16 bytes of four ---- */
+#define DK_INT8_LINES 1
+static inline __m256i dk_int8_32(const void *at) { return _mm256_loadu_si256(at); }
+
+/* out[i]: lines i and i + 4, behind the fourth i + 4 and i + 8, so that dk_int8_join finds them in order */
+static inline void dk_int8_lines_32(const uint8_t *at, int64_t step, dk_vi out[8])
+{
+    for (int i = 0; i < 8; i++) {
+        const uint8_t *line = at + (i + (i & 4)) * step;
+        out[i] = (dk_vi)_mm512_inserti64x4(_mm512_castsi256_si512(dk_int8_32(line)), dk_int8_32(line + 4 * step), 1);
+    }
+}
+
+/* out[i]: lines i, i + 4, i + 8, i + 12 */
+static inline void dk_int8_lines_16(const uint8_t *at, int64_t step, dk_vi out[4])
+{
+    for (int i = 0; i < 4; i++) out[i] = (dk_vi)dk_int8_four_lines(at + i * step, step);
+}
+
+static inline dk_vi dk_int8_repeat_32(const int8_t *q) { return (dk_vi)_mm512_broadcast_i64x4(dk_int8_32(q)); }
+
+static inline dk_vi dk_int8_repeat_16(const int8_t *q)
+{
+    return (dk_vi)_mm512_broadcast_i32x4(_mm_loadu_si128((const __m128i *)(const void *)q));
+}
+
+/* Four lanes of each line become one: those of in[0..3] side by side. */
+static inline dk_vi dk_int8_fold(const dk_vi in[4])
+{
+    __m512i a = (__m512i)in[0], b = (__m512i)in[1], c = (__m512i)in[2], d = (__m512i)in[3];
+    a = _mm512_add_epi32(_mm512_unpacklo_epi32(a, b), _mm512_unpackhi_epi32(a, b));
+    c = _mm512_add_epi32(_mm512_unpacklo_epi32(c, d), _mm512_unpackhi_epi32(c, d));
+    return (dk_vi)_mm512_add_epi32(_mm512_unpacklo_epi64(a, c), _mm512_unpackhi_epi64(a, c));
+}
+
+/* Both halves of each line. */
+static inline dk_vi dk_int8_join(dk_vi low, dk_vi high)
+{
+    __m512i a = (__m512i)low, b = (__m512i)high;
+    return (dk_vi)_mm512_add_epi32(_mm512_shuffle_i32x4(a, b, 0x88), _mm512_shuffle_i32x4(a, b, 0xdd));
+}
+
 /* Half precision numbers that stand at `at` of each line, two bytes in front of others. */
 static inline dk_vf dk_int8_halves(const uint8_t *at, dk_vi offsets)
 {
@@ -109,6 +145,41 @@ static inline void dk_int8_turn(const uint8_t *at, int64_t step, dk_vi out[4])
     cd = _mm256_unpackhi_epi32(c, d);
     out[2] = (dk_vi)_mm256_unpacklo_epi64(ab, cd);
     out[3] = (dk_vi)_mm256_unpackhi_epi64(ab, cd);
+}
+
+#define DK_INT8_LINES 1
+static inline void dk_int8_lines_32(const uint8_t *at, int64_t step, dk_vi out[8])
+{
+    for (int i = 0; i < 8; i++) out[i] = (dk_vi)_mm256_loadu_si256((const __m256i *)(const void *)(at + i * step));
+}
+
+static inline void dk_int8_lines_16(const uint8_t *at, int64_t step, dk_vi out[4])
+{
+    for (int i = 0; i < 4; i++) out[i] = (dk_vi)dk_int8_two_lines(at + i * step, step);
+}
+
+static inline dk_vi dk_int8_repeat_32(const int8_t *q)
+{
+    return (dk_vi)_mm256_loadu_si256((const __m256i *)(const void *)q);
+}
+
+static inline dk_vi dk_int8_repeat_16(const int8_t *q)
+{
+    return (dk_vi)_mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *)(const void *)q));
+}
+
+static inline dk_vi dk_int8_fold(const dk_vi in[4])
+{
+    __m256i a = (__m256i)in[0], b = (__m256i)in[1], c = (__m256i)in[2], d = (__m256i)in[3];
+    a = _mm256_add_epi32(_mm256_unpacklo_epi32(a, b), _mm256_unpackhi_epi32(a, b));
+    c = _mm256_add_epi32(_mm256_unpacklo_epi32(c, d), _mm256_unpackhi_epi32(c, d));
+    return (dk_vi)_mm256_add_epi32(_mm256_unpacklo_epi64(a, c), _mm256_unpackhi_epi64(a, c));
+}
+
+static inline dk_vi dk_int8_join(dk_vi low, dk_vi high)
+{
+    __m256i a = (__m256i)low, b = (__m256i)high;
+    return (dk_vi)_mm256_add_epi32(_mm256_permute2x128_si256(a, b, 0x20), _mm256_permute2x128_si256(a, b, 0x31));
 }
 
 static inline dk_vf dk_int8_halves(const uint8_t *at, dk_vi offsets)
