@@ -4,19 +4,23 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
+/* Large blocks come from the system itself: as zeros, which then need not be written. */
 static void *default_alloc(void *user, size_t size, size_t align)
 {
     (void)user;
-    return aligned_alloc(align, size);
+    if (size < DK_FRESH_BYTES) return aligned_alloc(align, size);
+    void *pages = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    return pages == MAP_FAILED ? NULL : pages;
 }
 
 static void default_free(void *user, void *ptr, size_t size, size_t align)
 {
     (void)user;
-    (void)size;
     (void)align;
-    free(ptr);
+    if (size < DK_FRESH_BYTES) free(ptr);
+    else (void)munmap(ptr, size);
 }
 
 static size_t host_size(void) { return (sizeof(dk_host) + DK_ALIGNMENT - 1) / DK_ALIGNMENT * DK_ALIGNMENT; }
@@ -43,6 +47,7 @@ int32_t dk_host_create(const dk_allocator *allocator, dk_host **out, dk_error *e
     }
     memset(host, 0, sizeof *host);
     host->allocator = own;
+    host->fresh = !allocator;
     atomic_init(&host->references, 1);
     DK_TRY(dk_logger_create(host, err));
     DK_TRY(dk_threads_create(host, err));

@@ -7,9 +7,11 @@
 #include <stdatomic.h>
 
 enum { DK_ALIGNMENT = 64 };
+#define DK_FRESH_BYTES ((size_t)32 << 20) /* what a C library, too, takes from the system every time */
 
 struct dk_host {
     dk_allocator allocator;      /* memory.c */
+    int32_t fresh;               /* host.c: the allocator is its own */
     _Atomic int64_t allocations; /* memory.c */
     struct dk_logger *logger;    /* log.c */
     struct dk_threads *threads;  /* threads.c */

@@ -24,10 +24,15 @@ void *dk_alloc(dk_host *host, uint64_t count, uint64_t size)
     return (unsigned char *)head + DK_ALIGNMENT;
 }
 
+int32_t dk_is_fresh(const dk_host *host, const void *ptr)
+{
+    return host->fresh && block_of(ptr)->size >= DK_FRESH_BYTES;
+}
+
 void *dk_calloc(dk_host *host, uint64_t count, uint64_t size)
 {
     void *ptr = dk_alloc(host, count, size);
-    return ptr ? memset(ptr, 0, (size_t)block_of(ptr)->used) : NULL;
+    return ptr && !dk_is_fresh(host, ptr) ? memset(ptr, 0, (size_t)block_of(ptr)->used) : ptr;
 }
 
 void *dk_realloc(dk_host *host, void *ptr, uint64_t count, uint64_t size)

@@ -15,6 +15,8 @@ typedef struct dk_allocator {
 
 void *dk_alloc(dk_host *host, uint64_t count, uint64_t size);  /* count*size checked for overflow; NULL on failure */
 void *dk_calloc(dk_host *host, uint64_t count, uint64_t size); /* zeroed */
+/* 1 = a block that dk_alloc just gave is zeros, in pages that the system clears when they are touched */
+int32_t dk_is_fresh(const dk_host *host, const void *ptr);
 void *dk_realloc(dk_host *host, void *ptr, uint64_t count, uint64_t size); /* keeps the old block on failure */
 void dk_free(dk_host *host, void *ptr);                                    /* NULL is fine */
 char *dk_strdup(dk_host *host, const char *text);

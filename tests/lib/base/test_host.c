@@ -50,6 +50,42 @@ TEST(memory)
     CHECK_INT(memory.bytes, 0);
 }
 
+static void *dirty_alloc(void *user, size_t size, size_t align)
+{
+    void *ptr = aligned_alloc(align, size);
+    (void)user;
+    return ptr ? memset(ptr, 0x55, size) : NULL;
+}
+
+static void dirty_free(void *user, void *ptr, size_t size, size_t align)
+{
+    (void)user, (void)size, (void)align;
+    free(ptr);
+}
+
+TEST(large_blocks_are_zeros) /* also the second time, and from a process's allocator, whose blocks hold anything */
+{
+    const dk_allocator dirty = {NULL, dirty_alloc, dirty_free, NULL};
+    const size_t size = (size_t)33 << 20;
+    dk_error err;
+    for (int i = 0; i < 4; i++) {
+        dk_host *host;
+        int64_t sum = 0;
+        REQUIRE_OK(dk_host_create(i < 2 ? NULL : &dirty, &host, &err));
+        unsigned char *bytes = dk_calloc(host, size, 1);
+        REQUIRE(bytes != NULL);
+        CHECK_INT(dk_is_fresh(host, bytes), i < 2);
+        for (size_t k = 0; k < size; k += 61) sum += bytes[k];
+        CHECK_INT(sum, 0);
+        memset(bytes, 7, size);
+        bytes = dk_realloc(host, bytes, 2 * size, 1);
+        REQUIRE(bytes != NULL);
+        CHECK(bytes[0] == 7 && bytes[size - 1] == 7);
+        dk_free(host, bytes);
+        dk_host_release(host);
+    }
+}
+
 TEST(create_fails)
 {
     dk_error err;
@@ -112,4 +148,5 @@ TEST(log_and_cancel)
     dk_host_release(host);
 }
 
-TEST_MAIN(TEST_CASE(memory) TEST_CASE(create_fails) TEST_CASE(new_names_the_bytes) TEST_CASE(log_and_cancel))
+TEST_MAIN(TEST_CASE(memory) TEST_CASE(large_blocks_are_zeros) TEST_CASE(create_fails) TEST_CASE(new_names_the_bytes)
+              TEST_CASE(log_and_cancel))
