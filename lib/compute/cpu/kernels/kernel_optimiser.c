@@ -1,17 +1,23 @@
 #include "compute/cpu/kernel_variant.h"
+#include "compute/simd_double.h"
+
+static inline dk_vd add_square(dk_vd sum, dk_vd x) { return sum + x * x; }
 
 /* In double throughout: the norm of a gradient decides about a step. */
 static double kernel_sum_squares(const float *x, int64_t n)
 {
+    enum { HALVES = DK_VF / DK_VD };
     double total = 0;
     for (int64_t begin = 0; begin < n; begin += DK_SUM_BLOCK) {
-        int64_t end = begin + DK_SUM_BLOCK < n ? begin + DK_SUM_BLOCK : n;
-        double lanes[DK_VF] = {0};
-        for (int64_t i = begin; i < end; i += DK_VF) {
-            float part[DK_VF];
-            dk_vf_store(part, dk_vf_take(x + i, end - i, 0));
-            for (int k = 0; k < DK_VF; k++) lanes[k] += (double)part[k] * (double)part[k];
-        }
+        int64_t end = begin + DK_SUM_BLOCK < n ? begin + DK_SUM_BLOCK : n, i = begin;
+        dk_vd sum[HALVES];
+        double lanes[DK_VF];
+        for (int h = 0; h < HALVES; h++) sum[h] = dk_vd_set(0);
+        for (; i + DK_VF <= end; i += DK_VF)
+            for (int h = 0; h < HALVES; h++) sum[h] = add_square(sum[h], dk_vd_take(x + i + h * DK_VD, DK_VD, 0));
+        for (int h = 0; i < end; i += DK_VD, h++)
+            sum[h] = add_square(sum[h], dk_vd_take(x + i, end - i < DK_VD ? end - i : DK_VD, 0));
+        for (int h = 0; h < HALVES; h++) dk_vd_store(lanes + h * DK_VD, sum[h]);
         for (int k = 0; k < DK_VF; k++) total += lanes[k];
     }
     return total;
