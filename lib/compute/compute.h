@@ -141,6 +141,13 @@ typedef struct dk_attention_args {
     dk_precision precision;
 } dk_attention_args;
 
+typedef struct dk_linear_end { /* what follows a product y */
+    dk_view onto;              /* out = onto + y, which out may be; absent: y is gate|up, */
+    dk_activation activation;  /* and out [n, out/2] = act(gate)*up */
+    dk_view out;
+    int32_t keep; /* y is wanted as well; else nobody knows what it holds afterwards */
+} dk_linear_end;
+
 typedef struct dk_adamw_args { /* Loshchilov & Hutter 2019, as torch.optim.AdamW */
     double learning_rate, beta1, beta2, epsilon, weight_decay;
     int64_t step; /* 1 for the first update */
@@ -217,6 +224,9 @@ typedef struct dk_ops {
     int64_t (*linear_kept_bytes)(const dk_backend *backend, const dk_linear *linear, dk_precision precision);
     /* [n, in] -> [n, out] */
     void (*linear_forward)(dk_queue *queue, const dk_linear *linear, dk_precision precision, dk_view x, dk_view y);
+    /* linear_forward and then add or glu, with the bits of these in turn; y is room for what lies between. */
+    void (*linear_forward_then)(dk_queue *queue, const dk_linear *linear, dk_precision precision, dk_view x, dk_view y,
+                                const dk_linear_end *end);
     void (*linear_backward_input)(dk_queue *queue, const dk_linear *linear, dk_precision precision, dk_view dy,
                                   dk_view dx, int32_t add);
     /* Adds to the gradients of weights and biases; frozen ones are passed over. */

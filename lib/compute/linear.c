@@ -174,3 +174,15 @@ int32_t dk_linear_check(dk_queue *queue, const char *op, const dk_linear *linear
     }
     return c.ok;
 }
+
+void dk_linear_forward_then(dk_queue *queue, const dk_linear *linear, dk_precision precision, dk_view x, dk_view y,
+                            const dk_linear_end *end)
+{
+    const dk_ops *ops = queue->backend->ops;
+    const int64_t half = linear->out / 2;
+    ops->linear_forward(queue, linear, precision, x, y);
+    if (dk_view_present(end->onto)) ops->add(queue, end->onto, y, end->out);
+    else
+        ops->glu(queue, end->activation, dk_view_columns(y, 0, half), dk_view_columns(y, half, linear->out - half),
+                 end->out);
+}

@@ -29,6 +29,9 @@ void dk_linear_free(dk_backend *backend, dk_linear *linear);
 /* x [n, in] and y [n, out] fit, and every weight is still what it was at create. 1 = run the product. */
 int32_t dk_linear_check(dk_queue *queue, const char *op, const dk_linear *linear, uint32_t use, dk_precision precision,
                         const dk_view *x, const dk_view *y);
+/* linear_forward_then by the backend's other ops. */
+void dk_linear_forward_then(dk_queue *queue, const dk_linear *linear, dk_precision precision, dk_view x, dk_view y,
+                            const dk_linear_end *end);
 /* The ops of backends that pack nothing. */
 void dk_linear_refresh(dk_queue *queue, dk_parameter *parameter);
 int32_t dk_linear_keep(dk_backend *backend, dk_linear *linear, dk_precision precision, dk_error *err);

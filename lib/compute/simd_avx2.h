@@ -9,6 +9,9 @@
 
 typedef dk_vi dk_vm; /* -1 or 0 per lane */
 
+static inline void dk_vf_store_past(float *y, dk_vf v) { _mm256_stream_ps(y, (__m256)v); }
+static inline void dk_store_fence(void) { _mm_sfence(); }
+
 static inline dk_vf dk_vf_set(float value) { return (dk_vf)_mm256_set1_ps(value); }
 
 static inline dk_vf dk_vf_load_n(const float *x, int64_t n, float rest)

@@ -15,6 +15,10 @@
 
 typedef dk_vi dk_vm; /* -1 or 0 per lane */
 
+/* Past the caches, where y is a multiple of a vector and others may only read it behind dk_store_fence. */
+static inline void dk_vf_store_past(float *y, dk_vf v) { dk_vf_store(y, v); }
+static inline void dk_store_fence(void) {}
+
 static inline dk_vf dk_vf_set(float value)
 {
 #if DK_VF > 1

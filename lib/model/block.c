@@ -204,6 +204,19 @@ static void add_branch(const dk_workset *set, dk_view x, dk_view branch, dk_view
     ops->add(set->queue, x, branch, y);
 }
 
+/* y = residual + linear(x) at once, where nothing stands between the two. */
+static void join_branch(const dk_workset *set, const dk_linear *linear, dk_view x, dk_view residual, dk_view y)
+{
+    const dk_linear_end end = {.onto = residual, .out = y};
+    set->queue->backend->ops->linear_forward_then(set->queue, linear, set->precision, x, dk_used_rows(set, set->branch),
+                                                  &end);
+}
+
+static int32_t is_joined(const dk_workset *set, const dk_parameter *post_norm)
+{
+    return !post_norm && set->model->config.residual_scale == 1;
+}
+
 /* branch = linear(x), behind the branch's own norm where there is one. */
 static void run_branch(const dk_workset *set, const dk_linear *linear, dk_view x, const dk_parameter *post_norm,
                        dk_view before, dk_view stats)
@@ -216,23 +229,45 @@ static void run_branch(const dk_workset *set, const dk_linear *linear, dk_view x
     ops->norm(set->queue, &norm, out, branch, dk_used_rows(set, stats));
 }
 
+static void leave_attention(const dk_workset *set, const dk_block *block, const dk_layer *w, dk_view x)
+{
+    dk_view attended = dk_used_rows(set, block->attended), residual = dk_used_rows(set, block->residual);
+    if (is_joined(set, w->attention_post_norm)) {
+        join_branch(set, w->out_linear, attended, x, residual);
+        return;
+    }
+    run_branch(set, w->out_linear, attended, w->attention_post_norm, block->attention_out, block->attention_out_stats);
+    add_branch(set, x, dk_used_rows(set, set->branch), residual);
+}
+
+static void activate(const dk_workset *set, const dk_block *block, const dk_layer *w)
+{
+    const dk_config *c = &set->model->config;
+    const dk_ops *ops = set->queue->backend->ops;
+    dk_view up = dk_used_rows(set, block->up), active = dk_used_rows(set, block->active);
+    if (c->gated) { /* gate and up are only read again by backward */
+        const dk_linear_end end = {
+            .activation = c->activation, .out = active, .keep = dk_view_present(block->mlp_stats)};
+        ops->linear_forward_then(set->queue, w->up_linear, set->precision, expanded(set, block, w), up, &end);
+        return;
+    }
+    ops->linear_forward(set->queue, w->up_linear, set->precision, expanded(set, block, w), up);
+    ops->glu(set->queue, c->activation, gate_of(c, up), up_of(c, up), active);
+}
+
 void dk_block_expand(const dk_workset *set, const dk_block *block, int64_t layer, dk_view x)
 {
     const dk_config *c = &set->model->config;
     const dk_ops *ops = set->queue->backend->ops;
     const dk_layer *w = &set->model->layers[layer];
-    dk_view residual = dk_used_rows(set, block->residual), up = dk_used_rows(set, block->up);
-    run_branch(set, w->out_linear, dk_used_rows(set, block->attended), w->attention_post_norm, block->attention_out,
-               block->attention_out_stats);
-    add_branch(set, x, dk_used_rows(set, set->branch), residual);
+    dk_view residual = dk_used_rows(set, block->residual);
+    leave_attention(set, block, w, x);
     if (w->mlp_norm) {
         dk_norm_args norm = dk_norm_of(c, w->mlp_norm, w->mlp_norm_bias);
         ops->norm(set->queue, &norm, c->parallel ? x : residual, dk_used_rows(set, block->mlp_normed),
                   dk_used_rows(set, block->mlp_stats));
     }
-    if (w->experts) return; /* what is inside them is theirs */
-    ops->linear_forward(set->queue, w->up_linear, set->precision, expanded(set, block, w), up);
-    ops->glu(set->queue, c->activation, gate_of(c, up), up_of(c, up), dk_used_rows(set, block->active));
+    if (!w->experts) activate(set, block, w); /* what is inside experts is theirs */
 }
 
 static void contract(const dk_workset *set, const dk_block *block, int64_t layer)
@@ -248,8 +283,14 @@ static void contract(const dk_workset *set, const dk_block *block, int64_t layer
 
 void dk_block_finish(const dk_workset *set, const dk_block *block, int64_t layer, dk_view y)
 {
+    const dk_layer *w = &set->model->layers[layer];
+    dk_view residual = dk_used_rows(set, block->residual);
+    if (!w->experts && is_joined(set, w->mlp_post_norm)) {
+        join_branch(set, w->down_linear, dk_used_rows(set, block->active), residual, y);
+        return;
+    }
     contract(set, block, layer);
-    add_branch(set, dk_used_rows(set, block->residual), dk_used_rows(set, set->branch), y);
+    add_branch(set, residual, dk_used_rows(set, set->branch), y);
 }
 
 static void run_inside(const dk_workset *set, const dk_block *block, int64_t layer, dk_view x)

@@ -107,9 +107,8 @@ static void run_expert(const dk_workset *set, const dk_expert *expert, int64_t f
             output = dk_view_rows(r->output, 0, count);
     dk_view weights = dk_view_reshape(dk_view_rows(r->sorted, first, count), 1, &count);
     ops->gather_rows(set->queue, x, rows, input);
-    ops->linear_forward(set->queue, expert->up_linear, set->precision, input, up);
-    ops->glu(set->queue, c->activation, dk_view_columns(up, 0, c->expert_size),
-             dk_view_columns(up, c->expert_size, c->expert_size), active);
+    const dk_linear_end end = {.activation = c->activation, .out = active};
+    ops->linear_forward_then(set->queue, expert->up_linear, set->precision, input, up, &end);
     ops->linear_forward(set->queue, expert->down_linear, set->precision, active, output);
     ops->scatter_weighted(set->queue, output, rows, weights, y);
 }

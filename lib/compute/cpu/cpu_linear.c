@@ -110,6 +110,31 @@ static void op_linear_forward(dk_queue *queue, const dk_linear *linear, dk_preci
     add_biases(queue, linear, y);
 }
 
+static int32_t has_biases(const dk_linear *linear)
+{
+    int32_t has = 0;
+    for (int32_t i = 0; i < linear->count; i++) has |= linear->biases[i] != NULL;
+    return has;
+}
+
+static int32_t check_end(dk_queue *queue, const dk_linear *linear, const dk_view *y, const dk_linear_end *end)
+{
+    if (dk_view_present(end->onto)) return dk_check_add(queue, &end->onto, y, &end->out);
+    const dk_view gate = dk_view_columns(*y, 0, linear->out / 2),
+                  up = dk_view_columns(*y, linear->out / 2, linear->out - linear->out / 2);
+    return dk_check_glu(queue, end->activation, &gate, &up, &end->out);
+}
+
+static void op_linear_forward_then(dk_queue *queue, const dk_linear *linear, dk_precision precision, dk_view x,
+                                   dk_view y, const dk_linear_end *end)
+{
+    if (!dk_linear_check(queue, "linear_forward", linear, DK_USE_FORWARD, precision, &x, &y)) return;
+    if (!check_end(queue, linear, &y, end)) return;
+    if (precision == DK_PRECISION_INT8 || has_biases(linear) || !dk_cpu_linear_of(linear)->products ||
+        !dk_own_forward_then(queue, linear, precision, &x, &y, end))
+        dk_linear_forward_then(queue, linear, precision, x, y, end);
+}
+
 static void op_linear_backward_input(dk_queue *queue, const dk_linear *linear, dk_precision precision, dk_view dy,
                                      dk_view dx, int32_t add)
 {
@@ -142,6 +167,7 @@ void dk_cpu_fill_linear(dk_ops *ops)
     ops->linear_kept_bytes = dk_kept_bytes;
     ops->refresh = dk_kept_refresh;
     ops->linear_forward = op_linear_forward;
+    ops->linear_forward_then = op_linear_forward_then;
     ops->linear_backward_input = op_linear_backward_input;
     ops->linear_backward_weight = op_linear_backward_weight;
 }

@@ -29,6 +29,9 @@ const uint8_t *dk_kept_panels(const dk_linear *linear, dk_precision precision, u
 /* Without biases. Each says on the queue what failed. */
 void dk_own_forward(dk_queue *queue, const dk_linear *linear, dk_precision precision, const dk_view *x,
                     const dk_view *y);
+/* 0 = such a product is not finished as it is made: nothing was done. */
+int32_t dk_own_forward_then(dk_queue *queue, const dk_linear *linear, dk_precision precision, const dk_view *x,
+                            const dk_view *y, const dk_linear_end *end);
 void dk_int8_forward(dk_queue *queue, const dk_linear *linear, const dk_view *x, const dk_view *y);
 void dk_own_backward_input(dk_queue *queue, const dk_linear *linear, dk_precision precision, const dk_view *dy,
                            const dk_view *dx, int32_t add);

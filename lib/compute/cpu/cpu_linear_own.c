@@ -15,13 +15,66 @@ static dk_product_rows rows_of(const dk_view *view, int64_t first, int64_t count
     return (dk_product_rows){.first = first, .count = count, .c = dk_buffer_map(*view), .c_step = dk_step_of(view)};
 }
 
+static int32_t is_few(const dk_product *product) { return !product->columns->packed && dk_product_is_few(product); }
+
 static void run(dk_queue *queue, const char *op, const dk_product *product)
 {
     dk_cpu *cpu = dk_cpu_of(queue);
     int64_t bytes = 0;
-    const int32_t few = !product->columns->packed && dk_product_is_few(product);
+    const int32_t few = is_few(product);
     if (!(few ? dk_product_few : dk_product_run)(queue->backend->host, &cpu->workers, &cpu->callers, product, &bytes))
         dk_cpu_no_memory(queue, op, bytes);
+}
+
+static dk_product_columns columns_of(dk_queue *queue, const dk_linear *linear, dk_precision precision, int32_t weight,
+                                     int64_t column)
+{
+    return (dk_product_columns){.b = operand_of(queue, &linear->weights[weight]->value, linear->in_out),
+                                .count = dk_linear_width(linear, weight),
+                                .column = column,
+                                .packed = dk_kept_panels(linear, precision, DK_USE_FORWARD, weight)};
+}
+
+/* A sum has one weight and keeps nothing, or panels that take turns are two of the same width. */
+static int32_t is_finished(const dk_linear *linear, dk_precision precision, const dk_linear_end *end)
+{
+    int32_t fits = linear->count == 2 && dk_linear_width(linear, 0) == dk_linear_width(linear, linear->count - 1);
+    if (dk_view_present(end->onto)) fits = linear->count == 1 && !end->keep;
+    return fits && dk_product_finishes(dk_micro_of(linear, precision), linear->in);
+}
+
+static dk_product_finish finish_of(dk_queue *queue, const dk_linear_end *end)
+{
+    if (dk_view_present(end->onto))
+        return (dk_product_finish){
+            .kernels = dk_kernels_of(queue), .onto = dk_buffer_map(end->onto), .onto_step = dk_step_of(&end->onto)};
+    return (dk_product_finish){.kernels = dk_kernels_of(queue),
+                               .activation = end->activation,
+                               .active = dk_buffer_map(end->out),
+                               .active_step = dk_step_of(&end->out),
+                               .keep = end->keep};
+}
+
+int32_t dk_own_forward_then(dk_queue *queue, const dk_linear *linear, dk_precision precision, const dk_view *x,
+                            const dk_view *y, const dk_linear_end *end)
+{
+    if (!is_finished(linear, precision, end)) return 0;
+    const dk_view *to = dk_view_present(end->onto) ? &end->out : y;
+    dk_product_rows rows = rows_of(to, 0, to->shape[0]);
+    dk_product_columns columns[2];
+    dk_product_finish finish = finish_of(queue, end);
+    dk_product product = {.micro = dk_micro_of(linear, precision),
+                          .a = operand_of(queue, x, 0),
+                          .k = linear->in,
+                          .rows = &rows,
+                          .row_parts = 1,
+                          .columns = columns,
+                          .finish = &finish};
+    for (int32_t i = 0; i < linear->count; i++)
+        columns[product.column_parts++] = columns_of(queue, linear, precision, i, i * dk_linear_width(linear, 0));
+    if (is_few(&product)) return 0;
+    run(queue, "linear_forward", &product);
+    return 1;
 }
 
 void dk_own_forward(dk_queue *queue, const dk_linear *linear, dk_precision precision, const dk_view *x,
@@ -37,11 +90,7 @@ void dk_own_forward(dk_queue *queue, const dk_linear *linear, dk_precision preci
                           .columns = columns};
     int64_t column = 0;
     for (int32_t i = 0; i < linear->count; i++) {
-        columns[product.column_parts++] =
-            (dk_product_columns){.b = operand_of(queue, &linear->weights[i]->value, linear->in_out),
-                                 .count = dk_linear_width(linear, i),
-                                 .column = column,
-                                 .packed = dk_kept_panels(linear, precision, DK_USE_FORWARD, i)};
+        columns[product.column_parts++] = columns_of(queue, linear, precision, i, column);
         column += dk_linear_width(linear, i);
         if (product.column_parts < PARTS && i + 1 < linear->count) continue;
         run(queue, "linear_forward", &product);

@@ -55,6 +55,11 @@ typedef struct dk_kernels {
     void (*axpy)(float a, const float *x, float *y, int64_t n);
     void (*scale_to)(float a, const float *x, float *y, int64_t n); /* y = a*x; y may be x */
     void (*add)(const float *a, const float *b, float *y, int64_t n);
+    /* Matrices of n columns: y = a + b, or a where b is NULL; y may be either. */
+    void (*add_rows)(const float *a, int64_t a_step, const float *b, int64_t b_step, float *y, int64_t y_step,
+                     int64_t rows, int64_t n);
+    /* x [rows, n] without gaps becomes y, which nobody reads soon: past the caches, where it lies well */
+    void (*put_rows)(const float *x, float *y, int64_t y_step, int64_t rows, int64_t n);
     void (*widen_bf16)(const uint16_t *x, float *y, int64_t n);
     void (*widen_f16)(const uint16_t *x, float *y, int64_t n);
     int32_t (*widen_blocks)(dk_dtype dtype, const void *x, float *y, int64_t n); /* 0 = not such a dtype */

@@ -86,6 +86,7 @@ static void fill_products(dk_ops *ops)
     ops->linear_kept_bytes = dk_linear_kept_bytes;
     ops->linear_create = op_linear_create;
     ops->linear_forward = op_linear_forward;
+    ops->linear_forward_then = dk_linear_forward_then;
     ops->linear_backward_input = op_linear_backward_input;
     ops->linear_backward_weight = op_linear_backward_weight;
 }

@@ -16,6 +16,7 @@ typedef struct shape {
     int64_t rows, in, out[2]; /* out[1] 0 = one weight */
     int32_t in_out, dtype;    /* 0 = trained, F32 */
     int64_t gap;              /* floats between rows of x, y and their gradients */
+    int32_t no_bias;
 } shape;
 
 typedef struct kernel {
@@ -78,6 +79,7 @@ static void begin(ground *g, const kernel *k, dk_backend *backend, const shape *
         if (!s->dtype) g->weights[i].gradient = fx_view(f, DK_F32, 2, size, 0);
         g->ws[i] = read_operand(g, g->weights[i].value);
     }
+    if (s->no_bias) spec.biases = NULL;
     g->bias = (dk_parameter){.name = "b", .value = fx_input_1d(f, 12, 0, -1, 1, s->out[0])};
     g->bias.gradient = fx_view(f, DK_F32, 1, &s->out[0], 0);
     g->x = fx_input_2d(f, 1, -1, 1, s->rows, s->in, s->gap);
@@ -284,6 +286,50 @@ static void check_rows(const kernel *k, int32_t in_out, int32_t dtype)
     dk_backend_free(backend);
 }
 
+/* ---- what follows a product ---- */
+static void check_end(ground *g, const kernel *k, int32_t adds, int32_t keep, int32_t in_place)
+{
+    const dk_ops *ops = OPS(&g->f);
+    const int64_t wide[2] = {g->y.shape[0], adds ? g->out : g->out / 2};
+    dk_view onto = fx_input(&g->f, 20, 0, -3, 3, 2, wide, 7), want = fx_view(&g->f, DK_F32, 2, wide, 0),
+            out = in_place ? onto : fx_view(&g->f, DK_F32, 2, wide, 3), y = fx_view(&g->f, DK_F32, 2, g->y.shape, 1);
+    dk_linear_end end = {.onto = adds ? onto : dk_view_none(), .activation = DK_ACT_SILU, .out = out, .keep = keep};
+    ops->linear_forward(&g->f.queue, g->linear, g->precision, g->x, g->y);
+    if (adds) ops->add(&g->f.queue, onto, g->y, want);
+    else
+        ops->glu(&g->f.queue, DK_ACT_SILU, dk_view_columns(g->y, 0, wide[1]), dk_view_columns(g->y, wide[1], wide[1]),
+                 want);
+    ops->linear_forward_then(&g->f.queue, g->linear, g->precision, g->x, y, &end);
+    if (!same(&g->f, want, out) || (keep && !same(&g->f, g->y, y)))
+        FAIL("%s: %d rows, in %d, out %d + %d: finished at once they have other bits", k->name, (int)g->x.shape[0],
+             (int)g->x.shape[1], (int)g->out, adds);
+}
+
+/* The same bits as product and op in turn: tails, K of several blocks, K too long for it, biases, few rows. */
+static void check_ends(const kernel *k)
+{
+    static const int64_t sizes[][4] = {{1, 40, 33, 0},    {37, 300, 70, 0},  {600, 65, 35, 0},    {40, 2600, 40, 0},
+                                       {1, 40, 33, 33},   {37, 300, 70, 70}, {600, 65, 232, 232}, {40, 2600, 40, 40},
+                                       {70, 600, 64, 64}, {90, 30, 30, 12},  {0, 5, 4, 0}};
+    for (int i = 0; i < 11 * 6; i++) {
+        const int64_t *size = sizes[i / 6];
+        const shape s = {.rows = size[0],
+                         .in = size[1],
+                         .out = {size[2], size[3]},
+                         .in_out = i % 2,
+                         .gap = 5,
+                         .no_bias = i % 6 < 4,
+                         .dtype = i % 3 ? 0 : DK_BF16};
+        const kernel of = {.name = k->name, .precision = k->precision, .twin = k->twin, .keep = i % 6 > 1};
+        dk_backend *backend = backend_of(k, i % 4 + 1);
+        ground g;
+        begin(&g, &of, backend, &s);
+        for (int32_t way = 0; way < 3; way++) check_end(&g, k, !size[3], way == 1, way == 2 && !size[3]);
+        end(&g);
+        dk_backend_free(backend);
+    }
+}
+
 /* ---- weights kept packed ---- */
 static void put(dk_backend *backend, dk_view view, int64_t row, int64_t column, float value)
 {
@@ -399,6 +445,7 @@ static void check_kernel(const char *name, dk_precision precision)
         check_rows(k, in_out, 0);
         check_rows(k, in_out, DK_BF16);
     }
+    check_ends(k);
     check_kept(k);
     check_ieee(k);
     check_far_rows(k);
@@ -450,6 +497,7 @@ static void check_twin(const char *name, const dk_micro *micro)
         if (backend) CHECK(same_results(&twin, &real, &shapes[i]));
     }
     dk_backend_free(backend);
+    check_ends(&twin);
     check_kept(&twin);
     check_ieee(&twin);
 }

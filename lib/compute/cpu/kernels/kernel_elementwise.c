@@ -22,6 +22,30 @@ static void kernel_add(const float *a, const float *b, float *y, int64_t n)
     for (int64_t i = 0; i < n; i++) y[i] = a[i] + b[i];
 }
 
+static void kernel_add_rows(const float *a, int64_t a_step, const float *b, int64_t b_step, float *y, int64_t y_step,
+                            int64_t rows, int64_t n)
+{
+    for (int64_t r = 0; r < rows; r++, a += a_step, y += y_step) {
+        for (int64_t i = 0; i < n; i += DK_VF) {
+            dk_vf sum = dk_vf_take(a + i, n - i, 0);
+            if (b) sum = sum + dk_vf_take(b + i, n - i, 0);
+            dk_vf_give(y + i, sum, n - i);
+        }
+        if (b) b += b_step;
+    }
+}
+
+static void kernel_put_rows(const float *x, float *y, int64_t y_step, int64_t rows, int64_t n)
+{
+    if ((uintptr_t)y % sizeof(dk_vf) || y_step % DK_VF || n % DK_VF) {
+        kernel_add_rows(x, n, NULL, 0, y, y_step, rows, n);
+        return;
+    }
+    for (int64_t r = 0; r < rows; r++, x += n, y += y_step)
+        for (int64_t i = 0; i < n; i += DK_VF) dk_vf_store_past(y + i, dk_vf_load(x + i));
+    dk_store_fence();
+}
+
 static void kernel_widen_bf16(const uint16_t *x, float *y, int64_t n)
 {
     int64_t i = 0;
@@ -181,6 +205,8 @@ void DK_VARIANT(dk_kernels_fill_elementwise)(dk_kernels *kernels)
     kernels->axpy = kernel_axpy;
     kernels->scale_to = kernel_scale_to;
     kernels->add = kernel_add;
+    kernels->add_rows = kernel_add_rows;
+    kernels->put_rows = kernel_put_rows;
     kernels->widen_bf16 = kernel_widen_bf16;
     kernels->widen_f16 = kernel_widen_f16;
     kernels->narrow_bf16 = kernel_narrow_bf16;

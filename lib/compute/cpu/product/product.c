@@ -29,7 +29,7 @@ static void count_groups(dk_plan *p, int64_t tasks)
 {
     int64_t groups = p->blocks < tasks ? (tasks + p->blocks - 1) / p->blocks : 1,
             size = (p->panel_count + groups - 1) / groups;
-    p->group_panels = size < PANELS_LOW ? PANELS_LOW : size;
+    p->group_panels = dk_whole(size < PANELS_LOW ? PANELS_LOW : size, 2); /* pairs stay together */
     p->groups = (p->panel_count + p->group_panels - 1) / p->group_panels;
 }
 
@@ -49,7 +49,9 @@ static void cut(dk_plan *p, int64_t threads)
         count_groups(p, tasks);
     }
     p->a_step = dk_whole(dk_panel_bytes(micro, micro->rows, k) + (micro->rows % 16 ? DK_PACK_SLACK : 0), 64);
-    p->c_bytes = micro->part ? p->block_rows * micro->columns * (int64_t)sizeof(float) : 0;
+    p->sum_floats = p->block_rows * micro->columns;
+    p->c_bytes =
+        p->product->finish || micro->part ? (1 + dk_in_pairs(p->product)) * p->sum_floats * (int64_t)sizeof(float) : 0;
     p->a_bytes = p->groups > 1 ? 0 : dk_block_panels(p) * p->a_step;
 }
 
@@ -73,7 +75,8 @@ static int32_t run_tasks(dk_host *host, dk_scratch *callers, dk_plan *p, int64_t
 static int32_t run_slabs(dk_host *host, dk_scratch *callers, dk_plan *p, int64_t panels, int64_t *bytes)
 {
     const dk_micro *micro = p->product->micro;
-    int64_t one = dk_panel_bytes(micro, micro->columns, p->k_count), most = SLAB_BYTES / one > 0 ? SLAB_BYTES / one : 1;
+    int64_t one = dk_panel_bytes(micro, micro->columns, p->k_count),
+            most = SLAB_BYTES / one / 2 > 0 ? SLAB_BYTES / one / 2 * 2 : 2;
     int32_t ok = 1;
     *bytes = dk_least(most, panels) * one;
     p->slab = dk_scratch_take(callers, *bytes);
@@ -96,6 +99,8 @@ static int64_t k_range(const dk_micro *micro)
     return k > micro->block ? k : micro->block;
 }
 
+int32_t dk_product_finishes(const dk_micro *micro, int64_t k) { return k > 0 && k <= k_range(micro); }
+
 int32_t dk_product_run(dk_host *host, dk_scratch *workers, dk_scratch *callers, const dk_product *product,
                        int64_t *bytes)
 {
@@ -106,6 +111,7 @@ int32_t dk_product_run(dk_host *host, dk_scratch *workers, dk_scratch *callers, 
     if (!rows_of(product) || !panels) return 1;
     for (p.k_first = 0; ok && p.k_first < product->k; p.k_first += most) {
         p.k_count = dk_least(product->k - p.k_first, most);
+        p.piece = p.k_count <= micro->block * 3 / 2 ? p.k_count : micro->block;
         p.panel_first = 0;
         p.panel_count = panels;
         cut(&p, dk_host_threads(host));

@@ -12,10 +12,12 @@
  *
  * Blocking. A task is a block of lines of A, as many as fit about half of L2 over all of K (over a range of it, where K
  * is long), times a range of panels of B. It takes one panel after the other, so B streams by once for each block of A,
- * in the order in which it lies in memory; in a panel a piece of micro->block of K after the other, which stays in L1
- * while the panels of A pass by it. Sums that are on their way from one piece to the next lie close together in L2,
- * where the micro-kernel can take them from there (micro->part): C itself is written once, and nobody waits for its
- * rows, which are far apart: each tile fetches those of the next one, as the pieces of B are fetched by those before.
+ * in the order in which it lies in memory; in a panel a piece of micro->block of K after the other (a short K is one
+ * piece), which stays in L1 while the panels of A pass by it. Sums that are on their way from one piece to the next lie
+ * close together in L2, where the micro-kernel can take them from there (micro->part): C itself is written once, and
+ * nobody waits for its rows, which are far apart: each tile fetches those of the next one, as the pieces of B are
+ * fetched by those before. What would read C only to add to it or to activate it is done to a panel of sums there
+ * (finish), so that C, which is far larger than L2, neither goes out to memory nor comes back.
  *
  * Bits. A tile of C is summed over K in the order of the micro-kernel and of its blocks, which start at multiples of
  * micro->block. Nothing else changes a bit: not M, not N, not threads, not how B came to be packed.
@@ -26,6 +28,7 @@
 #ifndef DK_COMPUTE_PRODUCT_H
 #define DK_COMPUTE_PRODUCT_H
 
+#include "compute/cpu/kernels.h"
 #include "compute/cpu/product/micro/micro.h"
 #include "compute/cpu/scratch.h"
 
@@ -41,6 +44,18 @@ typedef struct dk_product_columns { /* lines of one B, and the column of C that 
     const uint8_t *packed; /* all of b, by dk_product_pack; NULL = not yet. Of all parts or of none */
 } dk_product_columns;
 
+/* What the sums of a panel become while they are near, in the place of C: onto + sums, or act(gate) * up of two panels
+ * at a time, one of each of two columns as wide as each other. The bits are those of the ops that would follow. */
+typedef struct dk_product_finish {
+    const dk_kernels *kernels;
+    const float *onto; /* as high and wide as C, which it may be; NULL = it is a GLU */
+    int64_t onto_step;
+    dk_activation activation;
+    float *active;
+    int64_t active_step;
+    int32_t keep; /* gate and up go to C as well */
+} dk_product_finish;
+
 typedef struct dk_product {
     const dk_micro *micro;
     dk_operand a;
@@ -48,12 +63,16 @@ typedef struct dk_product {
     const dk_product_rows *rows;
     const dk_product_columns *columns;
     int64_t row_parts, column_parts;
-    int32_t add; /* to what C holds */
+    int32_t add;                     /* to what C holds */
+    const dk_product_finish *finish; /* of one part of rows from line 0 on, without add; NULL = C is the sums */
 } dk_product;
 
 /* A whole B of `count` lines of k numbers: the panels one behind the other. */
 int64_t dk_product_packed_bytes(const dk_micro *micro, int64_t count, int64_t k);
 void dk_product_pack(dk_host *host, const dk_micro *micro, const dk_operand *b, int64_t count, int64_t k, uint8_t *to);
+
+/* Whether K is short enough for sums to be finished as they are made. */
+int32_t dk_product_finishes(const dk_micro *micro, int64_t k);
 
 /* 0 = no memory for `*bytes` of scratch. */
 int32_t dk_product_run(dk_host *host, dk_scratch *workers, dk_scratch *callers, const dk_product *product,

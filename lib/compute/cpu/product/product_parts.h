@@ -37,9 +37,16 @@ static inline int64_t dk_panels(const dk_product *product)
     return panels;
 }
 
+/* Panels of a GLU are those of gate and up in turns. */
+static inline int32_t dk_in_pairs(const dk_product *product) { return product->finish && !product->finish->onto; }
+
 static inline dk_panel dk_find_panel(const dk_product *product, int64_t index)
 {
     const dk_product_columns *part = product->columns;
+    if (dk_in_pairs(product)) {
+        part += index % 2;
+        index /= 2;
+    }
     for (; index >= dk_panels_of(product, part); part++) index -= dk_panels_of(product, part);
     int64_t line = index * product->micro->columns;
     return (dk_panel){part, line, dk_least(part->count - line, product->micro->columns)};

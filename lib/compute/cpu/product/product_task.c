@@ -84,7 +84,11 @@ typedef struct task {
 typedef struct column { /* a panel of B, and C under it */
     dk_panel of;
     const uint8_t *b, *next; /* the panel behind it, NULL = there is none that is packed */
-    float *c;                /* at the first row of the block */
+    float *c;                /* at the first row of the block: C, or where sums wait for what finishes them */
+    int64_t c_step;
+    int32_t waits;
+    const float *fetch; /* where it waits: what will be needed then */
+    int64_t fetch_step;
 } column;
 
 static float *c_of(const task *t, const dk_panel *of)
@@ -92,12 +96,27 @@ static float *c_of(const task *t, const dk_panel *of)
     return t->of.part->c + t->of.row * t->of.part->c_step + of->part->column + of->line;
 }
 
+/* Sums that wait lie where those on their way do. */
+static void wait_for_finish(const task *t, int64_t index, column *c)
+{
+    const dk_product *product = t->plan->product;
+    const dk_product_finish *finish = product->finish;
+    const int64_t second = dk_in_pairs(product) ? index % 2 : 0;
+    const float *to = finish->onto ? finish->onto : finish->active;
+    c->waits = 1;
+    c->fetch_step = finish->onto ? finish->onto_step : finish->active_step;
+    c->fetch = finish->onto || second ? to + t->of.row * c->fetch_step + c->of.line : NULL;
+    c->c = t->c + second * t->plan->sum_floats;
+    c->c_step = product->micro->columns;
+}
+
 static column open_column(const task *t, int64_t index, int64_t end)
 {
     const dk_plan *p = t->plan;
     const dk_micro *micro = p->product->micro;
-    column c = {.of = dk_find_panel(p->product, index)};
+    column c = {.of = dk_find_panel(p->product, index), .c_step = t->of.part->c_step};
     c.c = c_of(t, &c.of);
+    if (p->product->finish) wait_for_finish(t, index, &c);
     c.b = packed_panel(p, &c.of, index);
     if (!c.b) {
         micro->pack_b(&c.of.part->b, c.of.line, c.of.lines, micro->columns, p->k_first, p->k_count, t->b);
@@ -124,7 +143,6 @@ static void multiply(const task *t, const column *at)
 {
     const dk_plan *p = t->plan;
     const dk_micro *micro = p->product->micro;
-    int64_t step = t->of.part->c_step;
     for (int64_t k = 0; k < p->k_count; k += micro->block) {
         int64_t count = dk_whole(dk_least(p->k_count - k, micro->block), micro->group);
         const uint8_t *b = at->b + k * micro->columns * micro->k_bytes;
@@ -132,9 +150,10 @@ static void multiply(const task *t, const column *at)
         for (int64_t i = 0; i < t->of.rows; i += micro->rows) {
             int64_t rows = dk_least(t->of.rows - i, micro->rows), height = micro->height(rows);
             const uint8_t *a = t->a + i / micro->rows * p->a_step + k * height * micro->k_bytes;
-            float *c = at->c + i * step;
-            if (rows == height && at->of.lines == micro->columns) micro->tile(height, count, a, b, c, step, add);
-            else partial_tile(micro, height, count, a, b, c, step, rows, at->of.lines, add);
+            float *c = at->c + i * at->c_step;
+            if (at->waits || (rows == height && at->of.lines == micro->columns))
+                micro->tile(height, count, a, b, c, at->c_step, add);
+            else partial_tile(micro, height, count, a, b, c, at->c_step, rows, at->of.lines, add);
         }
     }
 }
@@ -145,11 +164,19 @@ static void fetch_b(const task *t, const column *at, int64_t k, dk_tile_part *pa
 {
     const dk_plan *p = t->plan;
     const dk_micro *micro = p->product->micro;
-    int64_t next = k + micro->block < p->k_count ? k + micro->block : 0,
-            bytes = dk_panel_bytes(micro, micro->columns, dk_least(p->k_count - next, micro->block)),
+    int64_t next = k + p->piece < p->k_count ? k + p->piece : 0,
+            bytes = dk_panel_bytes(micro, micro->columns, dk_least(p->k_count - next, p->piece)),
             steps = (t->of.rows + micro->rows - 1) / micro->rows * (part->k / micro->group);
     part->next_b = next ? at->b + next * micro->columns * micro->k_bytes : at->next;
     part->next_b_lines = part->next_b ? (bytes / 64 + steps - 1) / steps : 0;
+}
+
+/* Where sums wait, the rows of the tile itself: it is finished when all tiles are. */
+static void fetch_waiting(const task *t, const column *at, int64_t row, dk_tile_part *part)
+{
+    const int32_t whole = row + t->plan->product->micro->rows <= t->of.rows;
+    part->next_c_step = at->fetch_step;
+    part->next_c = at->fetch && whole ? at->fetch + row * at->fetch_step : NULL;
 }
 
 static void fetch_c(const task *t, const column *at, int64_t row, dk_tile_part *part)
@@ -165,17 +192,18 @@ static void run_part(const task *t, const column *at, int64_t row, int64_t k, dk
 {
     const dk_plan *p = t->plan;
     const dk_micro *micro = p->product->micro;
-    int64_t rows = dk_least(t->of.rows - row, micro->rows), step = t->of.part->c_step;
-    int32_t first = k == 0, last = k + micro->block >= p->k_count, add = p->product->add || p->k_first > 0,
-            whole = rows == part->height && at->of.lines == micro->columns;
-    float *c = at->c + row * step, *on = t->c + row * micro->columns;
+    int64_t rows = dk_least(t->of.rows - row, micro->rows), step = at->c_step;
+    int32_t first = k == 0, last = k + p->piece >= p->k_count, add = p->product->add || p->k_first > 0,
+            whole = at->waits || (rows == part->height && at->of.lines == micro->columns);
+    float *c = at->c + row * step, *on = at->waits ? c : t->c + row * micro->columns;
     if (first && add && !whole) dk_load_tile(micro, on, c, step, rows, at->of.lines, add);
     part->from = first && !add ? NULL : first && whole ? c : on;
     part->from_step = part->from == c ? step : micro->columns;
     part->to = last && whole ? c : on;
     part->to_step = last && whole ? step : micro->columns;
     part->next_c = NULL;
-    if (last || (first && add)) fetch_c(t, at, row, part);
+    if (at->waits && first) fetch_waiting(t, at, row, part);
+    else if (!at->waits && (last || (first && add))) fetch_c(t, at, row, part);
     micro->part(part);
     if (last && !whole) dk_store_tile(micro, on, c, step, rows, at->of.lines);
     if (part->next_b) part->next_b += part->next_b_lines * 64 * (part->k / micro->group);
@@ -185,8 +213,8 @@ static void multiply_parts(const task *t, const column *at)
 {
     const dk_plan *p = t->plan;
     const dk_micro *micro = p->product->micro;
-    for (int64_t k = 0; k < p->k_count; k += micro->block) {
-        dk_tile_part part = {.k = dk_whole(dk_least(p->k_count - k, micro->block), micro->group)};
+    for (int64_t k = 0; k < p->k_count; k += p->piece) {
+        dk_tile_part part = {.k = dk_whole(dk_least(p->k_count - k, p->piece), micro->group)};
         part.b = at->b + k * micro->columns * micro->k_bytes;
         fetch_b(t, at, k, &part);
         for (int64_t i = 0; i < t->of.rows; i += micro->rows) {
@@ -213,6 +241,7 @@ static void run_task(const dk_plan *p, int64_t index, uint8_t *scratch)
         column at = open_column(&t, i, end);
         if (micro->part) multiply_parts(&t, &at);
         else multiply(&t, &at);
+        if (p->product->finish && (i % 2 || !dk_in_pairs(p->product))) dk_plan_finish(p, i, t.of.row, t.of.rows, t.c);
     }
     if (micro->end) micro->end();
 }
