@@ -9,7 +9,7 @@ import distill
 
 
 def test_without_torch_the_module_says_what_is_missing():
-    for module, package in (("torch", "PyTorch"),):
+    for module, package in (("torch", "PyTorch"), ("jax", "JAX")):
         code = "import sys; sys.modules[%r] = None\ntry:\n import distill.%s\nexcept ImportError as e: print(e)" % (module, module)
         said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
         assert said.startswith("distill.%s needs %s" % (module, package)) and "pip install " + module in said
