@@ -689,8 +689,9 @@ typedef struct distill_loss_args {
     double sum;                        /* out: weighted sum of the rows' values */
     int64_t count;                     /* out: rows that were not masked */
     double weight_sum;                 /* out: sum of their weights, the divisor */
-    int64_t floored; /* out: log-probabilities of the teacher that were raised to loss.log_floor; of logit_mse and
-                        logit_cosine logits of -inf that were left out */
+    /* out: log-probabilities of the teacher that were raised to loss.log_floor; of logit_mse and logit_cosine logits of
+     * -inf that were left out; of dkd rows whose label is beyond the vocabulary, which add 0 */
+    int64_t floored;
 } distill_loss_args;
 /* Stateless; needs nothing but the loss. Inputs are fp32, fp16 or bf16; strides as they are. */
 DISTILL_API int32_t distill_loss_eval(const distill_loss *loss, distill_loss_args *args, distill_error *err);

@@ -1,6 +1,9 @@
 # dk_kernel_variants(folder files...): compiles the files once per instruction set and adds the copies to what dk_link
-# takes from the folder. DK_ISA_SUFFIX names a copy; DK_X86_KERNELS tells the folder that all copies exist.
+# takes from the folder. DK_ISA_SUFFIX names a copy; DK_X86_KERNELS tells the folder that all copies exist. With AS kind
+# they are further copies, which DK_AS_KIND (in capitals) tells apart.
 function(dk_kernel_variants folder)
+  cmake_parse_arguments(PARSE_ARGV 1 copies "" AS "")
+  string(TOUPPER "${copies_AS}" kind)
   set(isas portable)
   if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64|amd64)$" AND CMAKE_C_COMPILER_ID MATCHES "GNU|Clang")
     list(APPEND isas avx2 avx512)
@@ -11,9 +14,15 @@ function(dk_kernel_variants folder)
   set(flags_avx512 -mavx512f -mavx512dq -mavx512bw -mavx512vl -mfma -mf16c -mprefer-vector-width=512)
   foreach(isa ${isas})
     set(variant dk_${folder}_${isa})
-    add_library(${variant} OBJECT ${ARGN})
+    if(kind)
+      string(APPEND variant _${copies_AS})
+    endif()
+    add_library(${variant} OBJECT ${copies_UNPARSED_ARGUMENTS})
     target_include_directories(${variant} PRIVATE $<TARGET_PROPERTY:dk_${folder},INCLUDE_DIRECTORIES>)
     target_compile_definitions(${variant} PRIVATE DISTILL_BUILDING DK_ISA_SUFFIX=${isa})
+    if(kind)
+      target_compile_definitions(${variant} PRIVATE DK_AS_${kind})
+    endif()
     target_compile_options(${variant} PRIVATE ${flags_${isa}})
     target_link_libraries(${variant} PRIVATE dk_flags)
     set_property(TARGET dk_${folder} APPEND PROPERTY DK_VARIANTS ${variant})

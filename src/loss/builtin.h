@@ -12,7 +12,8 @@ typedef struct di_logits {
     const float *z; /* [n]; -inf is legal */
     double log_sum; /* log sum exp((z - top)*factor), 1 left out where it is added: right also where it is tiny */
     double factor;  /* 1/divisor */
-    float top;
+    float top, low; /* the highest and the lowest logit */
+    int64_t top_at; /* an id from which on the first highest is soon found */
 } di_logits;
 
 typedef struct di_rows { /* over one row of n floats */
@@ -22,8 +23,9 @@ typedef struct di_rows { /* over one row of n floats */
     void (*log_softmax)(const di_logits *logits, int64_t n, float *out); /* out may be logits->z */
     int64_t (*raise)(float *x, int64_t n, float floor);                  /* to the floor; how many were */
     void (*axpy)(float a, const float *x, float *y, int64_t n);
-    /* out = a*(h - q*sum(h)) + add, q = exp(log_q); add may be NULL; out may be h or add */
-    void (*backward)(const float *log_q, const float *h, int64_t n, float a, const float *add, float *out);
+    double (*sum)(const float *x, int64_t n);
+    /* out = a*(h - q*sum) + add, sum what h adds up to; add may be NULL; out may be h, add or q's logits */
+    void (*backward)(const di_logits *q, const float *h, int64_t n, double sum, float a, const float *add, float *out);
     /* out = a*h + add; add may be NULL */
     void (*scale_add)(const float *h, int64_t n, float a, const float *add, float *out);
     int32_t (*finite)(const float *x, int64_t n);
@@ -42,6 +44,7 @@ typedef struct di_builtin_call {
     int32_t by_logits;               /* the gradient is with respect to the logits */
     int32_t floors;                  /* counts what is raised to teacher_floor */
     int64_t floored;                 /* out: how many were raised, or left out */
+    double *sums; /* out [rows] or NULL: what a row of the gradient adds up to; NaN = not said, as it is before */
 } di_builtin_call;
 
 typedef int32_t (*di_eval_fn)(void *user, const distill_loss_rows *rows);
@@ -50,9 +53,10 @@ typedef struct di_builtin {
     int64_t targets;
     uint32_t flags;
     int32_t needs_labels;
-    int32_t plain;     /* knows no temperature: always at T = 1 */
-    int32_t t_squared; /* times the temperature squared, unless the options say otherwise */
-    int32_t precise;   /* wants log-sum-exps in doubles */
+    int32_t skips_labels; /* one beyond the vocabulary adds 0, and is counted as floored */
+    int32_t plain;        /* knows no temperature: always at T = 1 */
+    int32_t t_squared;    /* times the temperature squared, unless the options say otherwise */
+    int32_t precise;      /* wants log-sum-exps in doubles */
     int32_t floors;
     const char *options[DI_LOSS_OPTIONS];                    /* under "loss."; NULL behind the last */
     int32_t (*check)(const double *options, dk_error *err);  /* NULL = whatever is in their bounds */

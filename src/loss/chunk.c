@@ -21,27 +21,40 @@ static int32_t may_regroup(const di_loss *loss)
     return 0;
 }
 
-int64_t di_chunk_buffers(const di_loss *loss, int32_t with_teacher)
+/* Built-in losses take log q and log p from the logits; a host's sees them written down. */
+static int32_t has_callbacks(const di_loss *loss)
 {
-    return 2 + (with_teacher != 0) + (loss->count > 1) + may_regroup(loss);
+    for (int64_t i = 0; i < loss->count; i++)
+        for (const di_entry *entry = loss->terms[i].entry; entry; entry = entry->fallback)
+            if (!entry->builtin) return 1;
+    return 0;
+}
+
+int64_t di_chunk_buffers(const di_loss *loss, int32_t with_teacher, int32_t narrows)
+{
+    const int64_t written = has_callbacks(loss) || narrows ? 1 + (with_teacher != 0) : 0;
+    return 1 + written + (loss->count > 1) + may_regroup(loss);
 }
 
 int32_t di_chunk_create(dk_host *host, di_chunk *chunk, const di_loss *loss, int64_t capacity, int64_t vocab,
-                        int32_t with_teacher, dk_error *err)
+                        int32_t with_teacher, int32_t narrows, dk_error *err)
 {
     const int64_t size = capacity * vocab;
+    const int32_t writes = has_callbacks(loss) || narrows;
     int32_t rc;
     chunk->host = host;
     chunk->capacity = capacity;
     chunk->vocab = vocab;
-    DK_TRY(dk_new(host, size, &chunk->q, err));
+    if (writes) DK_TRY(dk_new(host, size, &chunk->q, err));
     DK_TRY(dk_new(host, size, &chunk->group, err));
-    if (with_teacher) DK_TRY(dk_new(host, size, &chunk->p, err));
+    if (writes && with_teacher) DK_TRY(dk_new(host, size, &chunk->p, err));
     if (loss->count > 1) DK_TRY(dk_new(host, size, &chunk->term, err));
     if (may_regroup(loss)) DK_TRY(dk_new(host, size, &chunk->done, err));
     DK_TRY(dk_new(host, capacity, &chunk->student_logits, err));
     DK_TRY(dk_new(host, capacity, &chunk->teacher_logits, err));
     DK_TRY(dk_new(host, capacity, &chunk->values, err));
+    DK_TRY(dk_new(host, capacity, &chunk->sums, err));
+    DK_TRY(dk_new(host, capacity, &chunk->group_sums, err));
     DK_TRY(dk_new(host, capacity, &chunk->labels, err));
     DK_TRY(dk_new(host, capacity, &chunk->sequences, err));
 out:
@@ -50,10 +63,10 @@ out:
 
 void di_chunk_free(di_chunk *chunk)
 {
-    void *blocks[] = {chunk->q,         chunk->p,         chunk->group,          chunk->term,
-                      chunk->done,      chunk->values,    chunk->student_logits, chunk->teacher_logits,
-                      chunk->labels,    chunk->sequences, chunk->target_values,  chunk->target_tails,
-                      chunk->target_ids};
+    void *blocks[] = {chunk->q,          chunk->p,         chunk->group,          chunk->term,
+                      chunk->done,       chunk->values,    chunk->student_logits, chunk->teacher_logits,
+                      chunk->labels,     chunk->sequences, chunk->target_values,  chunk->target_tails,
+                      chunk->target_ids, chunk->sums,      chunk->group_sums};
     for (size_t i = 0; i < sizeof blocks / sizeof *blocks; i++) dk_free(chunk->host, blocks[i]);
 }
 
@@ -130,9 +143,8 @@ static int64_t row_grain(const di_chunk *chunk) { return chunk->vocab < 32768 ? 
 static void fill(di_chunk *chunk, const di_host_rows *rows, float *out, di_logits *logits, double divisor, int32_t raw,
                  int32_t raise)
 {
-    const int32_t kind = chunk->strip->teacher_kind;
-    const int32_t sparse = chunk->strip->target && (kind == DISTILL_TOPK || kind == DISTILL_SAMPLED);
-    di_fill context = {chunk, rows, out, logits, divisor, raw, raise, sparse || chunk->strip->loss->precise};
+    const int32_t precise = chunk->strip->target || chunk->strip->loss->precise;
+    di_fill context = {chunk, rows, out, logits, divisor, raw, raise, precise};
     dk_parallel_for(chunk->host, chunk->rows, row_grain(chunk), fill_rows, &context);
 }
 
@@ -195,7 +207,7 @@ static void flush_rows(void *context, int64_t begin, int64_t end)
         const float *add = chunk->has_done ? chunk->done + r * n : NULL;
         float *h = chunk->group + r * n, *strip_out = flush->last ? row_of(chunk, &strip->gradient_rows, r) : NULL;
         float *out = !flush->last ? chunk->done + r * n : narrow ? h : strip_out;
-        if (chunk->logs) strip->kernels->backward(chunk->q + r * n, h, n, a, add, out);
+        if (chunk->logs) strip->kernels->backward(&chunk->student_logits[r], h, n, chunk->group_sums[r], a, add, out);
         else strip->kernels->scale_add(h, n, a, add, out);
         if (!flush->last) continue;
         if (narrow) widen(h, (double *)(void *)strip_out, n);
@@ -245,7 +257,8 @@ static void prepare(di_chunk *chunk, const di_term *term, const di_entry *entry)
     double divisor = temperature;
     if (!chunk->has_q || chunk->logs != logs || chunk->temperature != temperature) {
         flush_group(chunk, 0);
-        fill(chunk, &strip->student_rows, chunk->q, chunk->student_logits, temperature, !logs, 0);
+        fill(chunk, &strip->student_rows, chunk->q, chunk->student_logits, temperature,
+             !logs || !has_callbacks(strip->loss), 0);
         chunk->has_q = 1;
         chunk->has_p = chunk->has_teacher_logits = 0;
         chunk->logs = logs;
@@ -279,7 +292,10 @@ static void join_rows(void *context, int64_t begin, int64_t end)
 /* The group's gradient is scale * group, scale not 0; another term's joins it in that unit. */
 static void join(di_chunk *chunk, double scale)
 {
-    di_join context = {chunk, (float)(scale / chunk->scale)};
+    const double factor = chunk->has_group ? scale / chunk->scale : 1;
+    di_join context = {chunk, (float)factor};
+    for (int64_t r = 0; r < chunk->rows; r++)
+        chunk->group_sums[r] = (chunk->has_group ? chunk->group_sums[r] : 0) + (double)(float)factor * chunk->sums[r];
     if (chunk->has_group) {
         dk_parallel_for(chunk->host, chunk->rows, row_grain(chunk), join_rows, &context);
         return;
@@ -292,6 +308,7 @@ static void join(di_chunk *chunk, double scale)
 static void join_nothing(di_chunk *chunk)
 {
     memset(chunk->group, 0, (size_t)(chunk->rows * chunk->vocab) * sizeof *chunk->group);
+    memset(chunk->group_sums, 0, (size_t)chunk->rows * sizeof *chunk->group_sums);
     chunk->scale = 0;
     chunk->has_group = 1;
 }

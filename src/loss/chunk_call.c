@@ -30,6 +30,7 @@ static int32_t call_builtin(di_call *call, const distill_loss_rows *rows, int64_
                                .student_floor = -INFINITY,
                                .teacher_floor = (double)call->term->log_floor,
                                .by_logits = call->term->by_logits,
+                               .sums = chunk->sums + begin,
                                .floors = call->entry->builtin->floors};
     memcpy(builtin.options, call->term->options, sizeof builtin.options);
     int32_t rc = di_entry_eval(call->entry, chunk->strip->backend->isa)(&builtin, rows);
@@ -51,7 +52,7 @@ static void call_range(void *context, int64_t begin, int64_t end)
     DISTILL_INIT(&rows);
     rows.rows = end - begin;
     rows.vocab = vocab;
-    rows.student = chunk->q + begin * vocab;
+    rows.student = chunk->q ? chunk->q + begin * vocab : NULL;
     rows.labels = chunk->strip->labels ? chunk->labels + begin : NULL;
     rows.sequences = chunk->sequences + begin;
     rows.value = chunk->values + begin;
@@ -76,6 +77,8 @@ static void call_range(void *context, int64_t begin, int64_t end)
     }
     rc = call->entry->builtin ? call_builtin(call, &rows, begin)
                               : call->entry->table.eval(call->entry->table.user, &rows);
+    for (int64_t r = begin; call->gradient && r < end; r++)
+        if (isnan(chunk->sums[r])) chunk->sums[r] = chunk->strip->kernels->sum(call->gradient + r * vocab, vocab);
     if (rc != DISTILL_CB_OK) atomic_compare_exchange_strong(&call->first_failure, &none, rc);
 }
 
@@ -119,7 +122,7 @@ static int32_t check_results(const di_call *call, dk_error *err)
         if (call->entry->builtin && chunk->values[r] == INFINITY) return refuse_infinite(call, r, err);
         if (!isfinite(chunk->values[r])) return refuse_value(call, r, "value", chunk->values[r], err);
         const float *gradient = call->gradient ? call->gradient + r * chunk->vocab : NULL;
-        if (gradient && !chunk->strip->kernels->finite(gradient, chunk->vocab))
+        if (gradient && !isfinite(chunk->sums[r]))
             return refuse_value(call, r, "gradient", first_not_finite(gradient, chunk->vocab), err);
     }
     return DK_OK;
@@ -166,6 +169,7 @@ int32_t di_chunk_call(di_chunk *chunk, const di_term *term, const di_entry *entr
     int64_t shape[2];
     int32_t returned;
     memset(chunk->values, 0, (size_t)chunk->rows * sizeof *chunk->values);
+    for (int64_t r = 0; r < chunk->rows; r++) chunk->sums[r] = NAN;
     if (gradient) memset(gradient, 0, (size_t)(chunk->rows * chunk->vocab) * sizeof *gradient);
     if (chunk->strip->teacher_kind) {
         describe_target(chunk, &target, tensors, shape);

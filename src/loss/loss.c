@@ -235,6 +235,19 @@ int32_t di_loss_needs_teacher(const di_loss *loss) { return any_entry(loss, take
 
 int32_t di_loss_whole_sequences(const di_loss *loss) { return any_entry(loss, takes_sequences); }
 
+static int32_t refuses_labels(const di_entry *entry) { return !entry->builtin || !entry->builtin->skips_labels; }
+
+int32_t di_loss_skips_labels(const di_loss *loss)
+{
+    int32_t skips = 0;
+    for (int64_t i = 0; i < loss->count; i++)
+        for (const di_entry *entry = loss->terms[i].entry; entry; entry = entry->fallback) {
+            if (refuses_labels(entry) && (!entry->builtin || takes_labels(entry))) return 0;
+            skips |= !refuses_labels(entry);
+        }
+    return skips;
+}
+
 int32_t di_loss_serial(const di_loss *loss) { return any_entry(loss, is_serial) || any_entry(loss, takes_sequences); }
 
 int64_t di_loss_temperatures(const di_loss *loss, int64_t step, double out[DI_TEMPERATURES])
@@ -309,6 +322,19 @@ int32_t di_loss_check(const di_loss *loss, int32_t teacher_kind, double teacher_
         }
 out:
     return rc;
+}
+
+int32_t di_loss_check_shifted(const di_loss *loss, dk_error *err)
+{
+    for (int64_t i = 0; i < loss->count; i++)
+        for (const di_entry *entry = loss->terms[i].entry; entry; entry = entry->fallback)
+            if (entry->builtin && entry->table.targets && !di_entry_logs(entry))
+                return dk_fail(err, DK_E_UNSUPPORTED,
+                               "loss %s compares logits, and a blend of teachers or a cache of tier full says them but "
+                               "for an offset per row; take one live teacher, tier hidden, or a loss that compares "
+                               "distributions",
+                               entry->name);
+    return DK_OK;
 }
 
 void di_loss_describe(const di_loss *loss, dk_strbuf *out)

@@ -31,6 +31,10 @@ int32_t di_loss_needs_teacher(const di_loss *loss);
 /* Teacher's kind (0 = none) and temperature, labels there or not: an error names the term and what it takes. */
 int32_t di_loss_check(const di_loss *loss, int32_t teacher_kind, double teacher_temperature, int32_t has_labels,
                       dk_error *err);
+/* Of a teacher whose rows are right but for an offset (a blend, a cache of tier full): losses of logits refuse it. */
+int32_t di_loss_check_shifted(const di_loss *loss, dk_error *err);
+/* All that look at labels pass over those beyond the vocabulary, and count them. */
+int32_t di_loss_skips_labels(const di_loss *loss);
 int32_t di_loss_whole_sequences(const di_loss *loss);
 /* At which a teacher is asked at a step, each once; returns how many, also where that is more than DI_TEMPERATURES. */
 int64_t di_loss_temperatures(const di_loss *loss, int64_t step, double out[DI_TEMPERATURES]);

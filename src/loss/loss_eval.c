@@ -111,7 +111,7 @@ static int32_t check_labels(const di_eval *eval, dk_error *err)
     int64_t vocab = student->vocab_valid ? student->vocab_valid : di_target_width(student);
     const int64_t other = !teacher ? 0 : teacher->vocab_valid ? teacher->vocab_valid : di_target_width(teacher);
     if (other && other < vocab) vocab = other;
-    for (int64_t i = 0; eval->args->labels && i < eval->count; i++)
+    for (int64_t i = 0; eval->args->labels && !di_loss_skips_labels(eval->loss) && i < eval->count; i++)
         if (eval->labels[i] >= vocab)
             return dk_fail(err, DK_E_INVALID,
                            "args.labels: entry %lld is %d, outside the %lld ids that both sides know",

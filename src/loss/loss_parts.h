@@ -94,11 +94,14 @@ typedef struct di_strip { /* what all chunks of a strip share */
 typedef struct di_chunk {
     dk_host *host;
     int64_t capacity, vocab;
-    float *q, *p;                               /* [capacity, vocab] log q and log p at a temperature, or logits */
+    /* [capacity, vocab] log q and log p at a temperature, or logits; NULL where built-in losses find the logits in the
+     * strip */
+    float *q, *p;
     di_logits *student_logits, *teacher_logits; /* [capacity] what log q is made of; what log p would be */
     float *group, *term; /* gradients with respect to q: of all terms since q was made, and of one term */
     float *done;         /* gradients with respect to the logits: of what was in q before */
     double *values;
+    double *sums, *group_sums; /* [capacity] what rows of a term's gradient add up to, and of group */
     int32_t *labels;
     int64_t *sequences;
     float *target_values, *target_tails; /* rows of a teacher that is not dense */
@@ -123,9 +126,10 @@ static inline int64_t di_batch_number(const di_loss_batch *batch, int64_t row)
 {
     return batch->numbers ? batch->numbers[row] : row;
 }
-int64_t di_chunk_buffers(const di_loss *loss, int32_t with_teacher); /* of [capacity, vocab] */
+/* of [capacity, vocab]; narrows: the strips are doubles */
+int64_t di_chunk_buffers(const di_loss *loss, int32_t with_teacher, int32_t narrows);
 int32_t di_chunk_create(dk_host *host, di_chunk *chunk, const di_loss *loss, int64_t capacity, int64_t vocab,
-                        int32_t with_teacher, dk_error *err);
+                        int32_t with_teacher, int32_t narrows, dk_error *err);
 void di_chunk_free(di_chunk *chunk);
 /* Rows [first, first + rows) of strip->rows: values into strip->totals, gradients into strip->gradient. The result
  * stands in chunk->rc and chunk->error. */

@@ -20,21 +20,6 @@ static int64_t valid_vocab(const di_loss_batch *batch)
     return student < batch->teacher->vocab_valid ? student : batch->teacher->vocab_valid;
 }
 
-/* A teacher that is asked at each temperature says log-probabilities, whose offset is not that of logits. */
-static int32_t check_offsets(const di_run *run, dk_error *err)
-{
-    const di_loss *loss = run->workspace->loss;
-    if (!run->batch->teacher || !run->batch->teacher->rows_at) return DK_OK;
-    for (int64_t i = 0; i < loss->count; i++)
-        if (loss->terms[i].entry->builtin && loss->terms[i].entry->table.targets &&
-            !di_entry_logs(loss->terms[i].entry))
-            return dk_fail(err, DK_E_UNSUPPORTED,
-                           "loss %s compares logits, and a blend of teachers has none: it says log-probabilities; take "
-                           "one teacher, or a loss that compares distributions",
-                           loss->terms[i].entry->name);
-    return DK_OK;
-}
-
 static int32_t check_batch(const di_run *run, dk_error *err)
 {
     const di_loss_batch *batch = run->batch;
@@ -43,7 +28,7 @@ static int32_t check_batch(const di_run *run, dk_error *err)
     int32_t rc;
     DK_TRY(di_loss_check(workspace->loss, kind, batch->teacher ? batch->teacher->temperature : 1,
                          batch->labels || kind == DISTILL_ONE_HOT, err));
-    DK_TRY(check_offsets(run, err));
+    if (batch->teacher && batch->teacher->rows_at) DK_TRY(di_loss_check_shifted(workspace->loss, err));
     if (batch->student->kind != DISTILL_DENSE)
         return dk_fail(err, DK_E_UNSUPPORTED, "the student gives %s; a loss needs DENSE or HIDDEN",
                        di_kind_name(batch->student->kind));
@@ -52,7 +37,8 @@ static int32_t check_batch(const di_run *run, dk_error *err)
          (!dk_view_present(workspace->teacher) || batch->teacher->width != workspace->teacher.shape[1])))
         return dk_fail(err, DK_E_INTERNAL, "workspace planned for other widths");
     for (int64_t i = 0; batch->labels && i < batch->rows; i++)
-        if (batch->labels[i] >= valid_vocab(batch) && (!batch->weights || batch->weights[i] != 0))
+        if (batch->labels[i] >= valid_vocab(batch) && (!batch->weights || batch->weights[i] != 0) &&
+            !di_loss_skips_labels(workspace->loss))
             return dk_fail(err, DK_E_INVALID, "label of row %lld is %d, outside the %lld ids that both sides know",
                            (long long)di_batch_number(batch, i), (int)batch->labels[i], (long long)valid_vocab(batch));
 out:

@@ -12,6 +12,8 @@ int64_t di_strip_rows(int64_t memory, int64_t row_bytes)
     return larger(memory ? rows : smaller(rows, DI_STRIP_ROWS), 1);
 }
 
+static int32_t narrows(const di_workspace *workspace) { return workspace->backend->real != DK_F32; }
+
 /* Rows that fit into the memory: the strips, and for a loss that is called once per strip the copies it is called with.
  * Never a function of the number of threads: gradients of a head add up strip by strip. */
 static int64_t plan_rows(const di_workspace *workspace, int64_t memory, int64_t student_width, int64_t teacher_width,
@@ -20,7 +22,8 @@ static int64_t plan_rows(const di_workspace *workspace, int64_t memory, int64_t 
     const int64_t size = (int64_t)dk_dtype_size(workspace->backend->real);
     int64_t bytes = (student_width + teacher_width) * size, rows;
     if (workspace->loss && di_loss_serial(workspace->loss))
-        bytes += di_chunk_buffers(workspace->loss, teacher_width > 0) * workspace->vocab * (int64_t)sizeof(float);
+        bytes += di_chunk_buffers(workspace->loss, teacher_width > 0, narrows(workspace)) * workspace->vocab *
+                 (int64_t)sizeof(float);
     rows = di_strip_rows(memory, bytes);
     if (rows > 16) rows -= rows % 16;
     return larger(smaller(rows, max_rows), 1);
@@ -55,7 +58,8 @@ int32_t di_workspace_reserve_levels(di_workspace *workspace, int64_t count, dk_e
 
 static int64_t plan_chunk(const di_workspace *workspace, int32_t with_teacher)
 {
-    const int64_t row = di_chunk_buffers(workspace->loss, with_teacher) * workspace->vocab * (int64_t)sizeof(float);
+    const int64_t row =
+        di_chunk_buffers(workspace->loss, with_teacher, narrows(workspace)) * workspace->vocab * (int64_t)sizeof(float);
     if (di_loss_serial(workspace->loss)) return workspace->strip_rows;
     return smaller(larger(smaller(CHUNK_BYTES / row, CHUNK_ROWS), 1), workspace->strip_rows);
 }
@@ -70,7 +74,8 @@ static int32_t make_chunks(di_workspace *workspace, int32_t with_teacher, dk_err
     for (workspace->chunk_count = 0; workspace->chunk_count < count;) {
         di_chunk *chunk = &workspace->chunks[workspace->chunk_count++];
         chunk->host = workspace->host;
-        DK_TRY(di_chunk_create(workspace->host, chunk, workspace->loss, capacity, workspace->vocab, with_teacher, err));
+        DK_TRY(di_chunk_create(workspace->host, chunk, workspace->loss, capacity, workspace->vocab, with_teacher,
+                               narrows(workspace), err));
     }
 out:
     return rc;

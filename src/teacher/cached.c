@@ -108,12 +108,19 @@ static int32_t in_caller(const di_teacher *t)
     return 1;
 }
 
+/* Tier full keeps logits less the highest. */
+static int32_t shifted(const di_teacher *t)
+{
+    return di_cache_get_header(((const di_cached *)t->state)->cache)->tier == DI_TIER_FULL;
+}
+
 static const di_teacher_kind cached_kind = {.name = "a target cache",
                                             .type = "cached",
                                             .free = free_state,
                                             .describe = describe,
                                             .form = form,
                                             .goes_by = goes_by,
+                                            .shifted = shifted,
                                             .hash = hash,
                                             .settings = settings,
                                             .from = from_of,

@@ -155,6 +155,15 @@ void di_teacher_tell_late(const di_teacher *t, int64_t steps)
 
 int32_t di_teacher_ahead(const di_teacher *t) { return t->kind->ahead && t->kind->ahead(t); }
 
+int32_t di_teacher_shifted(const di_teacher *t)
+{
+    int32_t shifted = di_teacher_formed(t) || (t->kind->shifted && t->kind->shifted(t));
+    di_member_view member;
+    for (int64_t i = 0; !shifted && t->kind->member && t->kind->member(t, NULL, i, &member); i++)
+        shifted = di_teacher_shifted(member.teacher);
+    return shifted;
+}
+
 int32_t di_teacher_formed(const di_teacher *t) { return t->kind->formed && t->kind->formed(t); }
 
 uint32_t di_teacher_goes_by(const di_teacher *t)

@@ -176,6 +176,8 @@ int32_t di_teacher_hash(const di_teacher *teacher, char hex[65], dk_error *err);
 int32_t di_teacher_manifest(const di_teacher *teacher, dk_strbuf *json, dk_error *err);
 /* another one after weights were written, its own or those of what it is made of */
 int64_t di_teacher_version(const di_teacher *teacher);
+/* What it says of a row is right but for an offset: log-probabilities, or logits less the highest. */
+int32_t di_teacher_shifted(const di_teacher *teacher);
 int32_t di_teacher_changes(const di_teacher *teacher); /* what it says of a text is another thing at another step */
 void di_teacher_tell_late(const di_teacher *teacher, int64_t steps); /* to the log: what a run never gets to */
 double di_teacher_flops(const di_teacher *teacher, int64_t tokens, int64_t mean_length); /* of scoring; 0 = not known */

@@ -43,8 +43,9 @@ typedef struct di_teacher_kind {
     const char *(*mapped)(const di_teacher *teacher, int64_t index, int32_t *is_tag);
     /* The member that teaches a sample, -1 = not known yet; E_NOT_FOUND = none; NULL = all of them do */
     int32_t (*routes)(const di_teacher *teacher, const char *source, const char *tag, int64_t *member, dk_error *err);
-    int32_t (*formed)(const di_teacher *teacher); /* what it says at one temperature does not tell what it says at
+    int32_t (*formed)(const di_teacher *teacher);  /* what it says at one temperature does not tell what it says at
                                                      another; NULL = it does */
+    int32_t (*shifted)(const di_teacher *teacher); /* its logits lack an offset per row; NULL = at most its members' */
     /* session->batch, ->row_count and ->places are set; end comes once for each batch begun. NULL = nothing to do */
     int32_t (*begin)(di_session *session, dk_error *err);
     void (*end)(di_session *session);

@@ -287,6 +287,7 @@ static int32_t check_targets(const di_trainer *t, const di_loss *loss, dk_error 
     if (!di_loss_needs_teacher(loss)) return DK_OK;
     const distill_target *form = di_teacher_form(t->teacher);
     const int32_t kind = form->kind == DISTILL_HIDDEN ? DISTILL_DENSE : form->kind;
+    if (di_teacher_shifted(t->teacher) && di_loss_check_shifted(loss, err)) return DK_E_UNSUPPORTED;
     return di_loss_check(loss, kind, form->temperature > 0 ? form->temperature : 1, 1, err);
 }
 

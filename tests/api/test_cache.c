@@ -246,6 +246,26 @@ TEST(another_temperature_than_the_loss_is_refused)
     small_close(&s);
 }
 
+/* Logits less the highest are no logits to a loss that compares them: said when a trainer is made. */
+TEST(offsets_that_are_not_kept_are_no_logits)
+{
+    static const char *const tiers[] = {"full", "hidden"};
+    for (int i = 0; i < 2; i++) {
+        small s;
+        distill_teacher *kept = NULL;
+        REQUIRE(small_models("cache"));
+        REQUIRE_OK(small_parts(
+            &s, NULL, small_text("teacher: {cache: {tier: %s}}\nloss: [{type: tvd}, {type: logit_mse}]\n", tiers[i]),
+            &err));
+        REQUIRE_OK(distill_teacher_cached(s.env, cache_path(tiers[i]), s.teacher, s.options, &kept, &err));
+        const int32_t rc = distill_trainer_create(s.env, kept, s.student, s.train, NULL, s.options, &s.trainer, &err);
+        CHECK_INT(rc, i ? DISTILL_OK : DISTILL_E_UNSUPPORTED);
+        if (!i) CHECK_HAS(err.message, "loss logit_mse compares logits");
+        distill_teacher_free(kept);
+        small_close(&s);
+    }
+}
+
 /* The index beside the file knows nothing of the damage. */
 TEST(what_is_damaged_is_asked_again_on_request)
 {
@@ -381,5 +401,6 @@ TEST_MAIN(TEST_CASE(what_is_kept_is_not_counted_again) TEST_CASE(a_plan_is_what_
                       TEST_CASE(few_rows_are_the_live_teachers_bit_by_bit)
                           TEST_CASE(a_file_alone_trains_and_near_targets_give_near_losses)
                               TEST_CASE(a_recipe_names_a_cache) TEST_CASE(another_temperature_than_the_loss_is_refused)
-                                  TEST_CASE(files_merge_and_damage_is_skipped_on_request)
-                                      TEST_CASE(what_is_damaged_is_asked_again_on_request))
+                                  TEST_CASE(offsets_that_are_not_kept_are_no_logits)
+                                      TEST_CASE(files_merge_and_damage_is_skipped_on_request)
+                                          TEST_CASE(what_is_damaged_is_asked_again_on_request))

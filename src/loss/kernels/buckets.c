@@ -4,7 +4,7 @@
  * ids. Counts of draws stand for their empirical distribution, which has no rest; its gradient is unbiased (Anshumann
  * et al. 2025). Where student and teacher are near each other all that counts is how the rest differs from the
  * teacher's, so masses are doubles; where little is left, the rest is a log-sum-exp with a top of its own. */
-#include "loss/kernels/divergence.h"
+#include "loss/kernels/pair.h"
 
 /* ---- the student's mass outside the ids ---- */
 
@@ -133,24 +133,13 @@ int64_t DK_VARIANT(di_top_of)(const di_pair *pair)
 {
     double best = pair->rest.log_q;
     int64_t at = -1;
-    if (pair->p) {
-        for (at = 0; at + 1 < pair->n && pair->q->z[at] != pair->q->top;) at++;
-        return at;
-    }
+    if (pair->p) return di_top_id(pair->q, pair->n);
     for (int64_t j = 0; j < pair->k; j++) {
         if (pair->ids[j] < 0 || !(di_log_at(pair->q, pair->ids[j]) > best)) continue;
         best = di_log_at(pair->q, pair->ids[j]);
         at = j;
     }
     return at;
-}
-
-static int32_t has_minus_infinity(const float *z, int64_t n)
-{
-    const dk_vf zero = dk_vf_set(0), one = dk_vf_set(1), least = dk_vf_set(-3e38f);
-    dk_vf found = zero;
-    DI_VECTORS(0, n) found = found + dk_vf_select(dk_vf_less(di_load(z + i, lanes, 0), least), one, zero);
-    return dk_vf_sum(found) != 0;
 }
 
 int64_t DK_VARIANT(di_pair_excludes)(const di_pair *pair, int64_t *floored)
@@ -163,7 +152,7 @@ int64_t DK_VARIANT(di_pair_excludes)(const di_pair *pair, int64_t *floored)
         if (floored) *floored += pair->rest_log_p == -INFINITY && pair->rest.log_q > -INFINITY;
         return excludes;
     }
-    if (!has_minus_infinity(pair->q->z, pair->n) && (!floored || !has_minus_infinity(pair->p->z, pair->n))) return 0;
+    if (pair->q->low > -INFINITY && (!floored || pair->p->low > -INFINITY)) return 0;
     for (int64_t i = 0; i < pair->n; i++) {
         const int32_t out = pair->q->z[i] == -INFINITY, none = pair->p->z[i] == -INFINITY;
         excludes += out && !none;

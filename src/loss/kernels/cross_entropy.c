@@ -23,9 +23,7 @@ static double smoothed_row(const di_logits *q, int64_t n, int32_t label, const d
     return -(1 - o[SMOOTHING]) * log_q - (o[SMOOTHING] > 0 ? o[SMOOTHING] * mean : 0) + o[Z_LOSS] * log_sum * log_sum;
 }
 
-int32_t DK_VARIANT(di_cross_entropy)(void *user, const distill_loss_rows *rows);
-
-int32_t DK_VARIANT(di_cross_entropy)(void *user, const distill_loss_rows *rows)
+DI_LOSS_EVAL(cross_entropy)
 {
     di_builtin_call *call = user;
     for (int64_t r = 0; r < rows->rows; r++) {

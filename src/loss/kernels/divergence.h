@@ -1,153 +1,51 @@
-/* divergence.h - a loss that compares two distributions outcome by outcome, written as two short functions.
+/* divergence.h - a loss that compares two distributions outcome by outcome, written as short functions of vectors.
  *
- * A pair is what student and teacher say of one row: over the ids where the teacher is dense, else over the ids that a
- * target lists and the rest of the vocabulary as one outcome more. A loss gives the value of an outcome and dL/dlog q
- * there (`point`), as vectors of doubles, and what it must know of the whole row before (`prepare`). Everything else is
- * here, once: logarithms are differences of logits, p = 0 is exactly 0, the student's rest is a log-sum-exp. */
+ * A loss gives the value of an outcome and dL/dlog q there (`point`), and what it must know of the whole row before
+ * (`prepare`). Everything else is here, once, in doubles, and in divergence_floats.h for long dense rows. */
 #ifndef DI_LOSS_KERNELS_DIVERGENCE_H
 #define DI_LOSS_KERNELS_DIVERGENCE_H
 
-#include "loss/kernels/loss_rows.h"
+#ifdef DK_AS_FLOATS
+#include "loss/kernels/outcomes.h"
+#else
+#include "loss/kernels/pair.h"
+#endif
 
-enum { DI_CONSTANTS = DI_LOSS_OPTIONS + 4 };
+#define DI_INLINE static inline __attribute__((always_inline))
 
-typedef struct di_pair {
-    const di_logits *q, *p; /* p NULL = listed */
-    int64_t n;              /* ids */
-    const int32_t *ids;     /* [k], < 0 = unused */
-    const float *values;    /* [k] log p, or counts of draws; NULL = one id that has it all */
-    int64_t k;
-    int32_t counts; /* values are counts, of which log_drawn is the sum's logarithm */
-    double log_drawn;
-    di_rest rest;
-    double rest_log_p; /* -inf where the ids are all there is */
-    /* log p = -inf and log q = -inf count as these where a loss would be infinite; of the student -inf = it may not */
-    double floor, student_floor;
-    int32_t label; /* -1 = none */
-} di_pair;
+enum { DI_CONSTANTS = DI_LOSS_OPTIONS + 4, DI_FIT = 10 };
 
-typedef struct di_outcomes { /* DK_VD of them; lanes behind the last have p = q = 0 */
-    dk_vd log_p, log_q;      /* raised to the floors */
-    dk_vd p, q;
-    dk_vd d;         /* log p - log q, and far below 0 where p = 0 */
-    dk_vl none, out; /* log p, log q is -inf */
-} di_outcomes;
+#ifdef DK_AS_FLOATS
+typedef struct di_dense di_row;
+#else
+typedef di_pair di_row;
+#endif
 
-typedef struct di_mark {
-    dk_vd value, slope; /* slope: dL/dlog q, up to a multiple of q that is the same for the whole row */
-} di_mark;
+typedef struct di_form {
+    di_mark (*point)(const di_outcomes *x, const double *constants);
+    /* Or NULL. Fills constants from the options in front of them; what it returns is added to the sum of the values.
+     * In floats NaN = the row wants doubles. */
+    double (*prepare)(const di_row *row, double *constants);
+    di_outcomes (*turn)(const di_outcomes *x, const double *constants); /* or NULL: p is not the teacher's */
+    double (*power)(const double *options); /* near each other value and slope go with q to this; NULL = 1 */
+    int32_t kinked;                         /* where p = q, so that nothing is fitted */
+    int32_t firm; /* an error of the log-sums would move it near p = q, and is taken out before */
+    int32_t (*floors)(const double *options);  /* it is infinite where p = 0; NULL = as the table says */
+    int32_t (*doubles)(const double *options); /* no floats with these; NULL = any */
+} di_form;
 
-typedef di_mark (*di_point)(const di_outcomes *x, const double *constants);
-/* Fills constants from the options in front of them; what it returns is added to the sum of the outcomes' values. */
-typedef double (*di_prepare)(const di_pair *pair, double *constants);
-typedef dk_vd (*di_amount)(const di_outcomes *x, const double *constants);
+/* value/d^2 and slope/d as polynomials of d = log p - log q, |d| <= 1, at q = 1 */
+typedef struct di_fit {
+    float value[DI_FIT], slope[DI_FIT];
+} di_fit;
 
-static inline di_outcomes di_outcomes_of(const di_pair *pair, dk_vd log_p, dk_vd log_q)
-{
-    const dk_vd zero = dk_vd_set(0), low = dk_vd_set(-708), never = dk_vd_set(-1e300);
-    const double excluded = pair->student_floor > -INFINITY ? pair->student_floor : pair->floor;
-    di_outcomes x;
-    x.none = dk_vd_less(log_p, never);
-    x.out = dk_vd_less(log_q, never);
-    x.p = dk_vd_select(dk_vd_less(log_p, low), zero, dk_vd_exp(log_p));
-    x.q = dk_vd_select(dk_vd_less(log_q, low), zero, dk_vd_exp(log_q));
-    x.log_p = dk_vd_select(x.none, dk_vd_set(pair->floor), log_p);
-    x.log_q = dk_vd_select(x.out, dk_vd_set(excluded), log_q);
-    x.d = dk_vd_select(x.none, never, x.log_p - x.log_q);
-    return x;
-}
-
-/* p - q, exact also where they are almost the same */
-static inline dk_vd di_excess(const di_outcomes *x)
-{
-    const dk_vl near = dk_vd_less(dk_vd_abs(x->d), dk_vd_set(0.5));
-    return dk_vd_select(near & ~x->none, x->q * dk_vd_expm1_near(x->d), x->p - x->q);
-}
-
-/* e^d - 1, finite */
-static inline dk_vd di_growth(dk_vd d) { return dk_vd_expm1(dk_vd_max(dk_vd_min(d, dk_vd_set(700)), dk_vd_set(-700))); }
-
-/* p*(log p - log q) - p + q, never negative */
-static inline dk_vd di_forward(const di_outcomes *x)
-{
-    const dk_vd d = x->d, far = x->p * d - di_excess(x);
-    const dk_vd curved = d * d * (0.5 - d * (1.0 / 6 - d * (1.0 / 24 - d * (1.0 / 120 - d * (1.0 / 720)))));
-    return dk_vd_select(dk_vd_less(dk_vd_abs(d), dk_vd_set(0.03)) & ~x->none, x->p * curved, far);
-}
-
-/* q*(log q - log p) - q + p, never negative where p is not raised to the floor */
-static inline dk_vd di_reverse(const di_outcomes *x)
-{
-    const dk_vd d = x->log_p - x->log_q, far = di_excess(x) - x->q * d;
-    const dk_vd curved = d * d * (0.5 + d * (1.0 / 6 + d * (1.0 / 24 + d * (1.0 / 120 + d * (1.0 / 720)))));
-    return dk_vd_select(dk_vd_less(dk_vd_abs(d), dk_vd_set(0.03)) & ~x->none, x->q * curved, far);
-}
-
-/* Their slopes. */
-static inline dk_vd di_forward_slope(const di_outcomes *x) { return dk_vd_set(0) - di_excess(x); }
-
-static inline dk_vd di_reverse_slope(const di_outcomes *x) { return x->q * (x->log_q - x->log_p); }
-
-/* ---- outcomes of a pair ---- */
-
-static inline int64_t di_pair_count(const di_pair *pair) { return pair->p ? pair->n : pair->k; } /* without the rest */
-
-static inline dk_vd di_logs_at(const di_logits *logits, int64_t i, int64_t left)
-{
-    dk_vd z = dk_vd_take(logits->z + i, left < DK_VD ? left : DK_VD, -INFINITY);
-    return (z - dk_vd_set((double)logits->top)) * dk_vd_set(logits->factor) - dk_vd_set(logits->log_sum);
-}
-
-static inline double di_listed_log_p(const di_pair *pair, int64_t j)
-{
-    if (pair->ids[j] < 0) return -INFINITY;
-    if (!pair->values) return 0;
-    return pair->counts ? log((double)pair->values[j]) - pair->log_drawn : (double)pair->values[j];
-}
-
-static inline void di_listed_logs(const di_pair *pair, int64_t j, dk_vd *log_p, dk_vd *log_q)
-{
-    double p[DK_VD], q[DK_VD];
-    for (int64_t lane = 0; lane < DK_VD; lane++) {
-        const int32_t used = j + lane < pair->k && pair->ids[j + lane] >= 0;
-        p[lane] = used ? di_listed_log_p(pair, j + lane) : -INFINITY;
-        q[lane] = used ? di_log_at(pair->q, pair->ids[j + lane]) : -INFINITY;
-    }
-    *log_p = dk_vd_load(p);
-    *log_q = dk_vd_load(q);
-}
-
-static inline dk_vd di_first_lane(double first)
-{
-    double lanes[DK_VD];
-    lanes[0] = first;
-    for (int i = 1; i < DK_VD; i++) lanes[i] = -INFINITY;
-    return dk_vd_load(lanes);
-}
-
-static inline void di_logs_of(const di_pair *pair, int64_t i, dk_vd *log_p, dk_vd *log_q)
-{
-    if (pair->p) {
-        *log_p = di_logs_at(pair->p, i, pair->n - i);
-        *log_q = di_logs_at(pair->q, i, pair->n - i);
-    } else if (i < 0) {
-        *log_p = di_first_lane(pair->rest_log_p);
-        *log_q = di_first_lane(pair->rest.log_q);
-    } else {
-        di_listed_logs(pair, i, log_p, log_q);
-    }
-}
-
-/* Those from i on; i < 0 = the rest. */
-static inline di_outcomes di_outcomes_at(const di_pair *pair, int64_t i)
-{
-    dk_vd log_p, log_q;
-    di_logs_of(pair, i, &log_p, &log_q);
-    return di_outcomes_of(pair, log_p, log_q);
-}
+#ifdef DK_AS_FLOATS
+#include "loss/kernels/divergence_floats.h"
+#else
 
 /* Sum of an amount over all outcomes. */
-static inline double di_total(const di_pair *pair, di_amount amount, const double *constants)
+DI_INLINE double di_total(const di_row *pair, di_v (*amount)(const di_outcomes *x, const double *constants),
+                          const double *constants)
 {
     const int64_t count = di_pair_count(pair);
     dk_vd sum = dk_vd_set(0);
@@ -159,7 +57,8 @@ static inline double di_total(const di_pair *pair, di_amount amount, const doubl
 }
 
 /* log of the sum of exp(amount), where the amounts are logarithms far below 0. */
-static inline double di_log_total(const di_pair *pair, di_amount amount, const double *constants)
+DI_INLINE double di_log_total(const di_row *pair, di_v (*amount)(const di_outcomes *x, const double *constants),
+                              const double *constants)
 {
     const int64_t count = di_pair_count(pair);
     double highest = -1e300;
@@ -178,69 +77,49 @@ static inline double di_log_total(const di_pair *pair, di_amount amount, const d
     }
 }
 
-/* The teacher's side of the row, whatever its kind. */
-void DK_VARIANT(di_pair_of)(const di_builtin_call *call, const distill_loss_rows *rows, int64_t row, di_pair *pair);
-/* log q of the rest of the ids that stand in the pair. */
-void DK_VARIANT(di_find_rest)(di_pair *pair);
-/* h of the rest's ids: its slope, shared out as the student does. */
-void DK_VARIANT(di_spread_rest)(const di_pair *pair, double slope, float *h);
-/* The student's likeliest outcome; -1 = the rest. */
-int64_t DK_VARIANT(di_top_of)(const di_pair *pair);
-/* How many outcomes the student excludes that the teacher holds possible. Counts of log p = -inf where q > 0 go to
- * *floored. */
-int64_t DK_VARIANT(di_pair_excludes)(const di_pair *pair, int64_t *floored);
-
-/* ---- the loss ---- */
-
-static inline double di_slope_at(const di_pair *pair, int64_t i, di_point point, const double *constants)
+DI_INLINE di_mark di_mark_at(const di_row *pair, int64_t i, const di_form *form, const double *constants, dk_vd *q)
 {
-    const int64_t lane = i < 0 ? 0 : i % DK_VD;
-    const di_outcomes x = di_outcomes_at(pair, i < 0 ? -DK_VD : i - lane);
-    const di_mark mark = point(&x, constants);
-    double slopes[DK_VD], q[DK_VD];
-    dk_vd_store(slopes, mark.slope);
-    dk_vd_store(q, x.q);
-    return q[lane] > 0 ? slopes[lane] / q[lane] : 0;
+    di_outcomes x = di_outcomes_at(pair, i);
+    if (form->turn) x = form->turn(&x, constants);
+    *q = x.q;
+    return form->point(&x, constants);
 }
 
-static inline void di_put(const di_pair *pair, int64_t i, dk_vd slope, float *h)
+/* The slope over q at the student's likeliest outcome. */
+DI_INLINE double di_centre(const di_row *pair, const di_form *form, const double *constants)
 {
-    double lanes[DK_VD];
-    if (pair->p) {
-        di_give(h + i, slope, pair->n - i < DK_VD ? pair->n - i : DK_VD);
-        return;
-    }
-    dk_vd_store(lanes, slope);
-    if (i < 0) DK_VARIANT(di_spread_rest)(pair, lanes[0], h);
-    for (int64_t j = 0; i >= 0 && j < DK_VD && i + j < pair->k; j++)
-        if (pair->ids[i + j] >= 0) h[pair->ids[i + j]] = (float)lanes[j];
+    const int64_t i = DK_VARIANT(di_top_of)(pair), lane = i < 0 ? 0 : i % DK_VD;
+    double slopes[DK_VD], masses[DK_VD];
+    dk_vd q;
+    dk_vd_store(slopes, di_mark_at(pair, i < 0 ? -DK_VD : i - lane, form, constants, &q).slope);
+    dk_vd_store(masses, q);
+    return masses[lane] > 0 ? slopes[lane] / masses[lane] : 0;
 }
 
 /* h is 0 at the student's likeliest outcome: where it is sure of one, nothing cancels. */
-static inline double di_divergence_row(const di_pair *pair, di_point point, const double *constants, float *h)
+DI_INLINE double di_divergence_row(const di_row *pair, const di_form *form, const double *constants, float *h)
 {
     const int64_t count = di_pair_count(pair);
-    const dk_vd centre = dk_vd_set(h ? di_slope_at(pair, DK_VARIANT(di_top_of)(pair), point, constants) : 0);
-    dk_vd sum = dk_vd_set(0);
+    const dk_vd centre = dk_vd_set(h ? di_centre(pair, form, constants) : 0);
+    dk_vd sum = dk_vd_set(0), q;
     for (int64_t i = pair->p ? 0 : -DK_VD; i < count; i += DK_VD) {
-        const di_outcomes x = di_outcomes_at(pair, i);
-        const di_mark mark = point(&x, constants);
+        const di_mark mark = di_mark_at(pair, i, form, constants, &q);
         sum = sum + mark.value;
-        if (h) di_put(pair, i, mark.slope - x.q * centre, h);
+        if (h) di_put(pair, i, mark.slope - q * centre, h);
     }
     return dk_vd_sum(sum);
 }
 
-static inline int32_t di_divergence(di_builtin_call *call, const distill_loss_rows *rows, di_prepare prepare,
-                                    di_point point)
+DI_INLINE int32_t di_divergence(di_builtin_call *call, const distill_loss_rows *rows, const di_form *form)
 {
+    if (form->floors) call->floors = form->floors(call->options);
     for (int64_t r = 0; r < rows->rows; r++) {
         double constants[DI_CONSTANTS] = {0}, value = 0;
         di_pair pair;
         DK_VARIANT(di_pair_of)(call, rows, r, &pair);
         memcpy(constants, call->options, sizeof call->options);
-        if (prepare) value = prepare(&pair, constants);
-        value += di_divergence_row(&pair, point, constants, rows->gradient ? rows->gradient + r * rows->vocab : NULL);
+        if (form->prepare) value = form->prepare(&pair, constants);
+        value += di_divergence_row(&pair, form, constants, rows->gradient ? rows->gradient + r * rows->vocab : NULL);
         const int64_t excluded = DK_VARIANT(di_pair_excludes)(&pair, call->floors ? &call->floored : NULL);
         if (excluded && call->student_floor == -INFINITY) value = INFINITY;
         rows->value[r] = value < 0 ? 0 : value; /* by rounding; NaN stays NaN */
@@ -248,12 +127,50 @@ static inline int32_t di_divergence(di_builtin_call *call, const distill_loss_ro
     return DISTILL_CB_OK;
 }
 
-/* Defines the loss as the table of builtin.c knows it; prepare may be NULL. */
-#define DI_DIVERGENCE(name, prepare, point)                                   \
-    int32_t DK_VARIANT(di_##name)(void *user, const distill_loss_rows *rows); \
-    int32_t DK_VARIANT(di_##name)(void *user, const distill_loss_rows *rows)  \
-    {                                                                         \
-        return di_divergence(user, rows, prepare, point);                     \
+/* ---- what floats take from here ---- */
+
+/* The polynomial through (x, y), lowest power first: Newton's, multiplied out. */
+static inline void di_interpolate(const double *x, double *y, float *out)
+{
+    double powers[DI_FIT] = {0};
+    for (int k = 1; k < DI_FIT; k++)
+        for (int i = DI_FIT - 1; i >= k; i--) y[i] = (y[i] - y[i - 1]) / (x[i] - x[i - k]);
+    for (int k = DI_FIT - 1; k >= 0; k--) {
+        for (int i = DI_FIT - 1; i > 0; i--) powers[i] = powers[i - 1] - powers[i] * x[k];
+        powers[0] = y[k] - powers[0] * x[k];
     }
+    for (int i = 0; i < DI_FIT; i++) out[i] = (float)powers[i];
+}
+
+/* Through Chebyshev's points. */
+DI_INLINE void di_fit_of(const di_form *form, const double *options, di_fit *fit)
+{
+    double constants[DI_CONSTANTS] = {0}, at[DI_FIT + DK_VD], value[DI_FIT + DK_VD], slope[DI_FIT + DK_VD];
+    const dk_vd one = dk_vd_set(1), zero = dk_vd_set(0);
+    memcpy(constants, options, DI_LOSS_OPTIONS * sizeof *options);
+    for (int i = 0; i < DI_FIT + DK_VD; i++) at[i] = cos(3.14159265358979323846 * (i % DI_FIT + 0.5) / DI_FIT);
+    for (int i = 0; i < DI_FIT; i += DK_VD) {
+        const dk_vd d = dk_vd_load(at + i);
+        const dk_vl no = dk_vd_less(one, zero);
+        const di_outcomes x = {d, zero, dk_vd_exp(d), one, d, dk_vd_expm1(zero - dk_vd_abs(d)), no, no};
+        const di_mark mark = form->point(&x, constants);
+        dk_vd_store(value + i, mark.value / (d * d));
+        dk_vd_store(slope + i, mark.slope / d);
+    }
+    di_interpolate(at, value, fit->value);
+    di_interpolate(at, slope, fit->slope);
+}
+
+/* Defines the loss in doubles; DI_DIVERGENCE(name, .point = point, ...). */
+#define DI_DIVERGENCE(name, ...)                                                        \
+    static const di_form form_of_##name = {__VA_ARGS__};                                \
+    int32_t DK_VARIANT(di_##name##_doubles)(void *user, const distill_loss_rows *rows); \
+    void DK_VARIANT(di_##name##_fit)(const double *options, di_fit *fit);               \
+    int32_t DK_VARIANT(di_##name##_doubles)(void *user, const distill_loss_rows *rows)  \
+    {                                                                                   \
+        return di_divergence(user, rows, &form_of_##name);                              \
+    }                                                                                   \
+    void DK_VARIANT(di_##name##_fit)(const double *options, di_fit *fit) { di_fit_of(&form_of_##name, options, fit); }
+#endif
 
 #endif

@@ -5,28 +5,7 @@
  * are near each other. h = q - p (dL/dlog q is -p; what is q times anything is taken out by the softmax), there as
  * p*(e^d - 1). */
 #include "loss/kernels/divergence.h"
-
-/* d = log q - log p from the logits: (z_q - z_p - (top_q - top_p))*factor - (log_sum_q - log_sum_p). */
-typedef struct di_gap {
-    float tops, shift, factor;
-    int32_t same; /* both rows at one factor: the difference of the logits is taken without rounding */
-} di_gap;
-
-static di_gap gap_of(const di_logits *q, const di_logits *p)
-{
-    const double tops = (double)q->top - (double)p->top;
-    di_gap gap = {(float)tops, 0, (float)q->factor, q->factor == p->factor};
-    gap.shift = (float)(q->log_sum - p->log_sum + (gap.same ? (tops - (double)gap.tops) * q->factor : 0));
-    return gap;
-}
-
-static inline dk_vf difference(const di_gap *gap, dk_vf zq, dk_vf zp, dk_vf uq, dk_vf up)
-{
-    if (!gap->same) return (uq - up) - dk_vf_set(gap->shift);
-    dk_vf s = zq - zp, back = s - zq; /* s + rest is zq - zp to the last bit (Knuth's two-sum) */
-    dk_vf rest = (zq - (s - back)) - (zp + back);
-    return ((s - dk_vf_set(gap->tops)) + rest) * dk_vf_set(gap->factor) - dk_vf_set(gap->shift);
-}
+#include "loss/kernels/gap.h"
 
 /* (e^d - 1 - d)/d^2 for |d| <= 1 */
 static inline dk_vf curvature(dk_vf d)
@@ -41,11 +20,11 @@ static inline dk_vf curvature(dk_vf d)
     return dk_vf_fma(f, d, dk_vf_set(0.5f));
 }
 
-static double dense_row(const di_logits *q, const di_logits *p, int64_t n, float *h)
+static double dense_row(const di_logits *q, const di_logits *p, int64_t n, float *h, double *excess)
 {
     const dk_vf zero = dk_vf_set(0), one = dk_vf_set(1), tiny = dk_vf_set(1e-45f);
     const dk_vf one_q = dk_vf_set((float)exp(-q->log_sum)), one_p = dk_vf_set((float)exp(-p->log_sum));
-    const di_gap gap = gap_of(q, p);
+    const di_gap gap = di_gap_of(q, p);
     double sum = 0, slopes = 0;
     for (int64_t begin = 0; begin < n; begin += DI_BLOCK) {
         dk_vf block = zero, tilt = zero;
@@ -54,7 +33,7 @@ static double dense_row(const di_logits *q, const di_logits *p, int64_t n, float
             dk_vf zq = di_load(q->z + i, lanes, -INFINITY), zp = di_load(p->z + i, lanes, -INFINITY);
             dk_vf uq = di_shifted(zq, q), up = di_shifted(zp, p);
             dk_vf vq = dk_vf_exp(uq) * one_q, vp = dk_vf_exp(up) * one_p;
-            dk_vf d = difference(&gap, zq, zp, uq, up), pd = vp * d;
+            dk_vf d = zero - di_gap_at(&gap, zq, zp), pd = vp * d;
             dk_vm near = dk_vf_less(dk_vf_abs(d), one), none = dk_vf_less(vp, tiny);
             dk_vf small = pd * d * curvature(d), slope = dk_vf_select(near, pd + small, vq - vp);
             dk_vf term = dk_vf_select(near, small, slope - pd);
@@ -66,6 +45,7 @@ static double dense_row(const di_logits *q, const di_logits *p, int64_t n, float
         sum += (double)dk_vf_sum(block);
         slopes += (double)dk_vf_sum(tilt);
     }
+    *excess = slopes;
     sum -= 0.5 * slopes * slopes; /* q - p sums to 0; what it sums to is an error of log_sum, and this is its share */
     return sum < 0 ? 0 : sum;
 }
@@ -87,6 +67,8 @@ static di_mark point(const di_outcomes *x, const double *constants)
     return (di_mark){di_forward(x), di_forward_slope(x)};
 }
 
+static const di_form form = {.point = point};
+
 /* -sum p log q less sum p log p of the frequencies of draws: what is left is linear in p, so that its mean over draws
  * is that of the teacher's distribution. */
 static double entropy_of_draws(const di_pair *pair)
@@ -103,16 +85,14 @@ static double listed_row(di_builtin_call *call, const distill_loss_rows *rows, i
 {
     di_pair pair;
     DK_VARIANT(di_pair_of)(call, rows, r, &pair);
-    const double value = di_divergence_row(&pair, point, NULL, h);
+    const double value = di_divergence_row(&pair, &form, NULL, h);
     const int64_t excluded = DK_VARIANT(di_pair_excludes)(&pair, NULL);
     if (excluded && call->student_floor == -INFINITY) return INFINITY;
     call->floored += excluded;
     return fmax(value, 0) + (rows->target->kind == DISTILL_SAMPLED ? entropy_of_draws(&pair) : 0);
 }
 
-int32_t DK_VARIANT(di_forward_kl)(void *user, const distill_loss_rows *rows);
-
-int32_t DK_VARIANT(di_forward_kl)(void *user, const distill_loss_rows *rows)
+DI_LOSS_EVAL(forward_kl)
 {
     di_builtin_call *call = user;
     const distill_target *target = rows->target;
@@ -122,8 +102,10 @@ int32_t DK_VARIANT(di_forward_kl)(void *user, const distill_loss_rows *rows)
         const di_logits *q = &call->student[r];
         float *h = rows->gradient ? rows->gradient + r * n : NULL;
         if (call->teacher) {
-            rows->value[r] = dense_row(q, &call->teacher[r], n, h);
+            double excess;
+            rows->value[r] = dense_row(q, &call->teacher[r], n, h, &excess);
             if (!(rows->value[r] < INFINITY)) rows->value[r] = floored_row(q, &call->teacher[r], n, h, call);
+            else if (call->sums) call->sums[r] = excess;
         } else if (target->kind != DISTILL_ONE_HOT) {
             rows->value[r] = listed_row(call, rows, r, h);
         } else {

@@ -20,17 +20,14 @@ static dk_vd take_both(const di_logits *q, const di_logits *p, int64_t i, int64_
 static di_units measure(const di_logits *q, const di_logits *p, int64_t n)
 {
     dk_vd of_q = dk_vd_set(0), of_p = of_q, product = of_q, zp;
-    di_units units = {0, 0, 0, 0};
     for (int64_t i = 0; i < n; i += DK_VD) {
         const dk_vd zq = take_both(q, p, i, n - i < DK_VD ? n - i : DK_VD, &zp);
         of_q = of_q + zq * zq;
         of_p = of_p + zp * zp;
         product = product + zq * zp;
     }
-    units.q = sqrt(dk_vd_sum(of_q));
-    units.p = sqrt(dk_vd_sum(of_p));
-    units.product = dk_vd_sum(product);
-    for (int64_t i = 0; i < n; i++) units.left_out += p->z[i] == -INFINITY;
+    di_units units = {sqrt(dk_vd_sum(of_q)), sqrt(dk_vd_sum(of_p)), dk_vd_sum(product), 0};
+    for (int64_t i = 0; p->low == -INFINITY && i < n; i++) units.left_out += p->z[i] == -INFINITY;
     return units;
 }
 
@@ -50,9 +47,7 @@ static double cosine_row(const di_logits *q, const di_logits *p, int64_t n, floa
     return dk_vd_sum(sum) / 2;
 }
 
-int32_t DK_VARIANT(di_logit_cosine)(void *user, const distill_loss_rows *rows);
-
-int32_t DK_VARIANT(di_logit_cosine)(void *user, const distill_loss_rows *rows)
+DI_LOSS_EVAL(logit_cosine)
 {
     di_builtin_call *call = user;
     for (int64_t r = 0; r < rows->rows; r++)

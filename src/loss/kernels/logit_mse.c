@@ -2,8 +2,6 @@
  * is with respect to the logits, 2 (z_q - z_p)/(T^2 V). */
 #include "loss/kernels/loss_rows.h"
 
-int32_t DK_VARIANT(di_logit_mse)(void *user, const distill_loss_rows *rows);
-
 static double squared_row(const di_logits *q, const di_logits *p, int64_t n, float *gradient, int64_t *left_out)
 {
     const dk_vd zero = dk_vd_set(0), scale = dk_vd_set(2 * q->factor / (double)n);
@@ -22,7 +20,7 @@ static double squared_row(const di_logits *q, const di_logits *p, int64_t n, flo
     return dk_vd_sum(sum) / (double)n;
 }
 
-int32_t DK_VARIANT(di_logit_mse)(void *user, const distill_loss_rows *rows)
+DI_LOSS_EVAL(logit_mse)
 {
     di_builtin_call *call = user;
     for (int64_t r = 0; r < rows->rows; r++)

@@ -7,38 +7,64 @@ static float highest(const float *x, int64_t n)
     return dk_vf_highest(top);
 }
 
-/* The exponentials at the top are counted, not added: 1 + 1e-9 is 1 in a float. */
-static void log_sum(const float *z, int64_t n, double divisor, di_logits *out)
+/* Highest and lowest of a block. */
+static void find_ends(const float *z, int64_t n, float *top, float *low)
+{
+    dk_vf high = dk_vf_set(-INFINITY), least = dk_vf_set(INFINITY);
+    DI_VECTORS(0, n)
+    {
+        high = dk_vf_max(high, di_load(z + i, lanes, -INFINITY));
+        least = dk_vf_min(least, di_load(z + i, lanes, INFINITY));
+    }
+    *top = dk_vf_highest(high);
+    *low = -dk_vf_highest(dk_vf_set(0) - least);
+}
+
+/* Adds up exp((z - top)*factor) of a block; those at the top are counted, not added: 1 + 1e-9 is 1 in a float. NaN
+ * comes out as NaN. */
+static double sum_below(const float *z, int64_t n, const di_logits *logits, double *at_top)
 {
     const dk_vf zero = dk_vf_set(0), one = dk_vf_set(1);
+    dk_vf sum = zero, count = zero;
+    DI_VECTORS(0, n)
+    {
+        dk_vf u = di_shifted(di_load(z + i, lanes, -INFINITY), logits);
+        dk_vm is_below = dk_vf_less(u, zero);
+        sum = sum + dk_vf_select(is_below, dk_vf_exp(u), u);
+        count = count + dk_vf_select(is_below, zero, one);
+    }
+    *at_top += (double)dk_vf_sum(count);
+    return (double)dk_vf_sum(sum);
+}
+
+/* Reads the row once: where a block has a higher top, the sum so far is brought to it. */
+static void log_sum_of(const float *z, int64_t n, double divisor, int32_t doubles, di_logits *out)
+{
     double below = 0, tops = 0;
-    out->z = z;
-    out->top = highest(z, n);
-    out->factor = 1 / divisor;
+    float top, low;
+    *out = (di_logits){.z = z, .factor = 1 / divisor, .top = -INFINITY, .low = INFINITY};
     for (int64_t begin = 0; begin < n; begin += DI_BLOCK) {
-        dk_vf sum = zero, count = zero;
-        DI_VECTORS(begin, di_block_end(begin, n))
-        {
-            dk_vf u = di_shifted(di_load(z + i, lanes, -INFINITY), out);
-            dk_vm is_below = dk_vf_less(u, zero);
-            sum = sum + dk_vf_select(is_below, dk_vf_exp(u), u); /* 0 at the top; NaN stays NaN */
-            count = count + dk_vf_select(is_below, zero, one);
+        const int64_t count = di_block_end(begin, n) - begin;
+        find_ends(z + begin, count, &top, &low);
+        if (low < out->low) out->low = low;
+        if (top == -INFINITY && out->top == -INFINITY) top = highest(z, n);
+        if (top > out->top) {
+            below = (below + tops) * exp(((double)out->top - (double)top) * out->factor);
+            tops = 0;
+            out->top = top;
+            out->top_at = begin;
         }
-        below += (double)dk_vf_sum(sum);
-        tops += (double)dk_vf_sum(count);
+        below += doubles ? di_sum_below(z + begin, count, out->top, out->factor, &tops)
+                         : sum_below(z + begin, count, out, &tops);
     }
     out->log_sum = log1p(tops - 1 + below);
 }
 
+static void log_sum(const float *z, int64_t n, double divisor, di_logits *out) { log_sum_of(z, n, divisor, 0, out); }
+
 static void log_sum_double(const float *z, int64_t n, double divisor, di_logits *out)
 {
-    double below = 0, tops = 0;
-    out->z = z;
-    out->top = highest(z, n);
-    out->factor = 1 / divisor;
-    for (int64_t begin = 0; begin < n; begin += DI_BLOCK)
-        below += di_sum_below(z + begin, di_block_end(begin, n) - begin, out->top, out->factor, &tops);
-    out->log_sum = log1p(tops - 1 + below);
+    log_sum_of(z, n, divisor, 1, out);
 }
 
 static void log_softmax(const di_logits *logits, int64_t n, float *out)
@@ -79,12 +105,12 @@ static double sum_of(const float *x, int64_t n)
     return dk_vd_sum(sum);
 }
 
-static void backward(const float *log_q, const float *h, int64_t n, float a, const float *add, float *out)
+static void backward(const di_logits *q, const float *h, int64_t n, double sum, float a, const float *add, float *out)
 {
-    const dk_vf sum = dk_vf_set((float)-sum_of(h, n)), factor = dk_vf_set(a);
+    const dk_vf share = dk_vf_set((float)(-sum * exp(-q->log_sum))), factor = dk_vf_set(a);
     DI_VECTORS(0, n)
     {
-        dk_vf u = dk_vf_fma(dk_vf_exp(di_load(log_q + i, lanes, 0)), sum, di_load(h + i, lanes, 0));
+        dk_vf u = dk_vf_fma(dk_vf_exp(di_shifted(di_load(q->z + i, lanes, 0), q)), share, di_load(h + i, lanes, 0));
         dk_vf more = add ? di_load(add + i, lanes, 0) : dk_vf_set(0);
         di_store(out + i, dk_vf_fma(factor, u, more), lanes);
     }
@@ -106,5 +132,5 @@ static int32_t all_finite(const float *x, int64_t n)
     return dk_vf_sum(sum) == 0;
 }
 
-const di_rows DK_VARIANT(di_rows) = {log_sum, log_sum_double, log_softmax, raise_to,
-                                     axpy,    backward,       scale_add,   all_finite};
+const di_rows DK_VARIANT(di_rows) = {log_sum, log_sum_double, log_softmax, raise_to,  axpy,
+                                     sum_of,  backward,       scale_add,   all_finite};

@@ -38,6 +38,14 @@ static inline dk_vf di_shifted(dk_vf z, const di_logits *logits)
     return (z - dk_vf_set(logits->top)) * dk_vf_set((float)logits->factor);
 }
 
+/* The first highest logit. */
+static inline int64_t di_top_id(const di_logits *logits, int64_t n)
+{
+    int64_t id = logits->top_at;
+    while (id + 1 < n && logits->z[id] != logits->top) id++;
+    return id;
+}
+
 /* Adds up exp((z - top)*factor) of a block in double; those at the top are counted, not added. NaN comes out as NaN. */
 static inline double di_sum_below(const float *z, int64_t n, float top, double factor, double *at_top)
 {
@@ -91,5 +99,12 @@ static inline double di_kl_floored(double log_p, double log_q, di_builtin_call *
     call->floored++;
     return fmax(exp(log_p) * (log_p - call->student_floor - 1), 0);
 }
+
+extern const di_rows DK_VARIANT(di_rows);
+
+/* The head of a loss as the table of builtin.c knows it: int32_t f(void *user, const distill_loss_rows *rows). */
+#define DI_LOSS_EVAL(name)                                                    \
+    int32_t DK_VARIANT(di_##name)(void *user, const distill_loss_rows *rows); \
+    int32_t DK_VARIANT(di_##name)(void *user, const distill_loss_rows *rows)
 
 #endif

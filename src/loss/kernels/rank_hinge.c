@@ -14,9 +14,7 @@ static double pair_value(const di_ranking *r, int64_t i, int64_t j, const double
     return value > 0 ? value : 0;
 }
 
-int32_t DK_VARIANT(di_rank_hinge)(void *user, const distill_loss_rows *rows);
-
-int32_t DK_VARIANT(di_rank_hinge)(void *user, const distill_loss_rows *rows)
+DI_LOSS_EVAL(rank_hinge)
 {
     di_builtin_call *call = user;
     return di_ranked_loss(call, rows, (int64_t)call->options[TOP_K], pair_value);

@@ -13,9 +13,7 @@ static double pair_value(const di_ranking *r, int64_t i, int64_t j, const double
     return d > 0 ? log1p(exp(-d)) : log1p(exp(d)) - d;
 }
 
-int32_t DK_VARIANT(di_rank_logistic)(void *user, const distill_loss_rows *rows);
-
-int32_t DK_VARIANT(di_rank_logistic)(void *user, const distill_loss_rows *rows)
+DI_LOSS_EVAL(rank_logistic)
 {
     di_builtin_call *call = user;
     return di_ranked_loss(call, rows, (int64_t)call->options[TOP_K], pair_value);

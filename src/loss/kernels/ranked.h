@@ -2,7 +2,7 @@
 #ifndef DI_LOSS_KERNELS_RANKED_H
 #define DI_LOSS_KERNELS_RANKED_H
 
-#include "loss/kernels/divergence.h"
+#include "loss/kernels/pair.h"
 
 enum { DI_RANKED = 256 }; /* ids at most */
 

@@ -1,9 +1,10 @@
 /* What must not change a loss, or must change it in a known way, and what must hold of it on the worst of inputs: one
  * table of relations, which losses each applies to, and rows at the ends of what floats can say. */
+#include "compute/half.h"
 #include "loss_fixture.h"
 #include "loss_formulas.h"
 
-enum { R = 5, V = 37 };
+enum { R = 5, V = 73 }; /* wide enough for vectors of floats */
 static float z[R * V], p[R * V], g[R * V], other_z[R * (V + 9)], other_p[R * V], other_g[R * (V + 9)];
 static int32_t labels[R], other_labels[R];
 
@@ -26,12 +27,12 @@ static double eval(fixture *f, const di_loss *loss, float *student, int64_t widt
     return c.args.sum;
 }
 
-/* Multiples of 1/64, so that sums with whole numbers and products with 2 are exact. */
+/* Multiples of 1/1024, so that sums with whole numbers and products with 2 are exact. */
 static void fill(void)
 {
     for (int i = 0; i < R * V; i++) {
-        p[i] = roundf(64 * 2 * (float)dk_random_normal(3, 1, (uint64_t)i)) / 64;
-        z[i] = p[i] + roundf(64 * (float)dk_random_normal(3, 2, (uint64_t)i)) / 64;
+        p[i] = roundf(1024 * 2 * (float)dk_random_normal(3, 1, (uint64_t)i)) / 1024;
+        z[i] = p[i] + roundf(1024 * (float)dk_random_normal(3, 2, (uint64_t)i)) / 1024;
     }
     for (int r = 0; r < R; r++) labels[r] = (r * 7 + 2) % V;
 }
@@ -163,27 +164,52 @@ static void through_a_head(fixture *f, const loss_case *c, const di_loss *loss, 
 /* Rows of 16-bit floats, with a stride: as the floats that they are. */
 static void narrow(fixture *f, const loss_case *c, const di_loss *loss, double value)
 {
-    static uint16_t bits[2 * R * V];
+    static uint16_t bits[2][2 * R * V];
+    static float given[2][R * V], *const rows[2] = {z, p};
     const int64_t strides[2] = {2 * V, 2};
+    for (int32_t half = 0; half < 2; half++) {
+        const int32_t code = half ? DISTILL_FLOAT : DISTILL_BFLOAT;
+        dense_call d;
+        dk_error err;
+        for (int i = 0; i < 2 * R * V; i++) {
+            uint16_t *to = &bits[i / (R * V)][2 * (i % (R * V))];
+            to[0] =
+                half ? dk_narrow_f16(rows[i / (R * V)][i % (R * V)]) : dk_narrow_bf16(rows[i / (R * V)][i % (R * V)]);
+            to[1] = half ? 0x7e00 : 0x7fc0; /* NaN between them */
+            given[i / (R * V)][i % (R * V)] = half ? dk_widen_f16(to[0]) : dk_widen_bf16(to[0]);
+        }
+        const double want = eval(f, loss, given[0], V, given[1], labels, other_p);
+        set_dense(&d, z, R, V, p, V);
+        d.student_values = di_tensor_of(bits[0], code, 16, 2, d.shape);
+        d.teacher_values = di_tensor_of(bits[1], code, 16, 2, d.shape);
+        d.student_values.strides = d.teacher_values.strides = strides;
+        with_labels(&d, labels);
+        with_gradient(&d, other_g);
+        CHECK_OK(di_loss_eval(f->backend, loss, &d.args, &err));
+        expect(half ? "f16 with strides" : "bf16 with strides", c, d.args.sum, want, other_g, other_p, 1);
+    }
+    (void)value;
+}
+
+/* Added to what is there, and in the place of the logits. */
+static void added(fixture *f, const loss_case *c, const di_loss *loss, double value)
+{
     dense_call d;
     dk_error err;
-    for (int i = 0; i < R * V; i++) {
-        uint32_t word;
-        memcpy(&word, &z[i], 4);
-        word &= 0xffff0000u;
-        memcpy(&other_z[i], &word, 4);
-        bits[2 * i] = (uint16_t)(word >> 16);
-        bits[2 * i + 1] = 0x7fc0; /* NaN between them */
-    }
-    const double want = eval(f, loss, other_z, V, p, labels, other_p);
-    set_dense(&d, other_z, R, V, p, V);
-    d.student_values = di_tensor_of(bits, DISTILL_BFLOAT, 16, 2, d.shape);
-    d.student_values.strides = strides;
+    memcpy(other_g, g, sizeof g);
+    set_dense(&d, z, R, V, p, V);
     with_labels(&d, labels);
     with_gradient(&d, other_g);
+    d.args.flags = DISTILL_ADD_VALUES;
+    d.args.grad_scale = 0.5;
     CHECK_OK(di_loss_eval(f->backend, loss, &d.args, &err));
-    expect("bf16 with strides", c, d.args.sum, want, other_g, other_p, 1);
-    (void)value;
+    expect("accumulation", c, d.args.sum, value, other_g, g, 1.5);
+    memcpy(other_z, z, sizeof z);
+    set_dense(&d, other_z, R, V, p, V);
+    with_labels(&d, labels);
+    with_gradient(&d, other_z);
+    CHECK_OK(di_loss_eval(f->backend, loss, &d.args, &err));
+    expect("in place", c, d.args.sum, value, other_z, g, 1);
 }
 
 static void same(fixture *f, const loss_case *c, const di_loss *loss, double value)
@@ -201,9 +227,9 @@ typedef struct relation {
     int needs, not_with; /* flags of a loss */
 } relation;
 
-static const relation relations[] = {{shifted, 0, NO_SHIFT}, {permuted, 0, 0},   {scaled, 0, PLAIN},
-                                     {padded, 0, 0},         {row_by_row, 0, 0}, {masked, 0, 0},
-                                     {through_a_head, 0, 0}, {narrow, 0, 0},     {same, SAME_IS_ZERO, 0}};
+static const relation relations[] = {
+    {shifted, 0, NO_SHIFT}, {permuted, 0, 0},       {scaled, 0, PLAIN}, {padded, 0, 0}, {row_by_row, 0, 0},
+    {masked, 0, 0},         {through_a_head, 0, 0}, {narrow, 0, 0},     {added, 0, 0},  {same, SAME_IS_ZERO, 0}};
 
 TEST(relations_hold)
 {
@@ -298,6 +324,45 @@ TEST(identities)
     di_loss_release(accept);
     di_loss_release(apart);
     di_loss_release(forward);
+    close_fixture(&f);
+}
+
+/* dkd has nothing to say of a label that the vocabulary lacks: the row adds 0 and is counted. Beside a loss that wants
+ * the label it is refused, as it is by one that does not look. */
+TEST(label_beyond_the_vocabulary)
+{
+    static const char *const refusing[] = {"[{type: dkd}, {type: cross_entropy}]", "{type: forward_kl}"};
+    fixture f;
+    dense_call c;
+    dk_error err;
+    double rows[2];
+    float values[R];
+    open_fixture(&f);
+    fill();
+    di_loss *loss = loss_of(&f, "dkd", 1);
+    for (int beyond = 0; beyond < 2; beyond++) {
+        if (beyond) labels[3] = V + 4;
+        set_dense(&c, z, R, V, p, V);
+        with_labels(&c, labels);
+        with_gradient(&c, g);
+        c.row_values = di_tensor_of(values, DISTILL_FLOAT, 32, 1, c.shape);
+        c.args.row_values = &c.row_values;
+        CHECK_OK(di_loss_eval(f.backend, loss, &c.args, &err));
+        CHECK_INT(c.args.floored, beyond);
+        CHECK_INT(c.args.count, R);
+        rows[beyond] = c.args.sum;
+        if (!beyond) rows[0] -= (double)values[3];
+    }
+    CHECK_NEAR(rows[1], rows[0], 1e-5);
+    CHECK_NEAR((double)values[3], 0, 0);
+    for (int i = 0; i < V; i++) CHECK_NEAR((double)g[3 * V + i], 0, 0);
+    di_loss_release(loss);
+    for (int i = 0; i < 2; i++) {
+        loss = make_loss(&f, NULL, refusing[i]);
+        CHECK_INT(di_loss_eval(f.backend, loss, &c.args, &err), DK_E_INVALID);
+        CHECK_HAS(err.message, "entry 3 is 77, outside the 73 ids");
+        di_loss_release(loss);
+    }
     close_fixture(&f);
 }
 
@@ -495,6 +560,6 @@ TEST(excluded_by_the_student)
     close_fixture(&f);
 }
 
-TEST_MAIN(TEST_CASE(relations_hold) TEST_CASE(limits) TEST_CASE(identities) TEST_CASE(sure_label)
-              TEST_CASE(ties_of_the_head) TEST_CASE(worst_rows) TEST_CASE(excluded_by_the_teacher)
+TEST_MAIN(TEST_CASE(relations_hold) TEST_CASE(limits) TEST_CASE(identities) TEST_CASE(label_beyond_the_vocabulary)
+              TEST_CASE(sure_label) TEST_CASE(ties_of_the_head) TEST_CASE(worst_rows) TEST_CASE(excluded_by_the_teacher)
                   TEST_CASE(excluded_by_the_student))

@@ -8,6 +8,20 @@
 
 enum { ALPHA, BETA };
 
+#ifdef DK_AS_FLOATS
+/* (a - b)/by, and its limit where by is 0 */
+static di_v ratio(di_v a, di_v b, double by, di_v limit) { return by == 0 ? limit : (a - b) * di_v_set(1 / by); }
+
+static di_mark point(const di_outcomes *x, const double *o)
+{
+    const double total = o[ALPHA] + o[BETA];
+    const di_v low = di_v_set(total) * x->log_q;
+    const di_v a = di_v_exp(low), b = di_v_exp(low + di_v_set(o[ALPHA]) * x->d),
+               c = di_v_exp(di_v_set(total) * x->log_p);
+    const di_v first = ratio(b, a, o[ALPHA], x->d * a), second = ratio(c, b, o[BETA], x->d * c);
+    return (di_mark){ratio(second, first, total, di_v_set(0.5) * x->d * x->d), di_v_set(0) - first};
+}
+#else
 /* (exp(v) - exp(u))/(v - u), u <= v */
 static dk_vd first_difference(dk_vd u, dk_vd v)
 {
@@ -45,12 +59,13 @@ static di_mark point(const di_outcomes *x, const double *o)
     }
     return mark;
 }
+#endif
 
-int32_t DK_VARIANT(di_alpha_beta)(void *user, const distill_loss_rows *rows);
+static double power(const double *o) { return o[ALPHA] + o[BETA]; }
 
-int32_t DK_VARIANT(di_alpha_beta)(void *user, const distill_loss_rows *rows)
-{
-    di_builtin_call *call = user;
-    call->floors = call->options[ALPHA] <= 0 || call->options[ALPHA] + call->options[BETA] <= 0;
-    return di_divergence(call, rows, NULL, point);
-}
+static int32_t floors(const double *o) { return o[ALPHA] <= 0 || o[ALPHA] + o[BETA] <= 0; }
+
+/* Differences of powers that are almost the same. */
+static int32_t doubles(const double *o) { return (o[ALPHA] != 0 && o[ALPHA] < 0.1) || (o[BETA] != 0 && o[BETA] < 0.1); }
+
+DI_DIVERGENCE(alpha_beta, .point = point, .power = power, .firm = 1, .floors = floors, .doubles = doubles)

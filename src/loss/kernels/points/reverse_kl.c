@@ -7,4 +7,4 @@ static di_mark point(const di_outcomes *x, const double *o)
     return (di_mark){di_reverse(x), di_reverse_slope(x)};
 }
 
-DI_DIVERGENCE(reverse_kl, NULL, point)
+DI_DIVERGENCE(reverse_kl, .point = point)

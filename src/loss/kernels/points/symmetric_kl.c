@@ -5,8 +5,8 @@ enum { REVERSE_WEIGHT };
 
 static di_mark point(const di_outcomes *x, const double *o)
 {
-    const dk_vd w = dk_vd_set(o[REVERSE_WEIGHT]), other = dk_vd_set(1 - o[REVERSE_WEIGHT]);
+    const di_v w = di_v_set(o[REVERSE_WEIGHT]), other = di_v_set(1 - o[REVERSE_WEIGHT]);
     return (di_mark){other * di_forward(x) + w * di_reverse(x), other * di_forward_slope(x) + w * di_reverse_slope(x)};
 }
 
-DI_DIVERGENCE(symmetric_kl, NULL, point)
+DI_DIVERGENCE(symmetric_kl, .point = point)
