@@ -55,13 +55,13 @@ static inline int64_t dk_pair_squares(const uint16_t *lines, int64_t step, const
     for (; k + 2 * DK_VF <= count; k += 2 * DK_VF, to += DK_VF * height) {
         dk_vf square[DK_VF];
 #pragma GCC unroll 16
-        for (int i = 0; i < DK_VF; i++) {
-            memcpy(&square[i], lines + i * step + k, sizeof square[i]);
-            if (ahead && i % (64 / (4 * DK_VF)) == 0) DK_FETCH_FAR(ahead + 4 * DK_VF * i);
-        }
+        for (int i = 0; i < DK_VF; i++) memcpy(&square[i], lines + i * step + k, sizeof square[i]);
         dk_transpose(square);
 #pragma GCC unroll 16
-        for (int i = 0; i < DK_VF; i++) dk_vf_store((float *)(void *)(to + i * height), square[i]);
+        for (int i = 0; i < DK_VF; i++) {
+            dk_vf_store((float *)(void *)(to + i * height), square[i]);
+            if (ahead && i % (64 / (4 * DK_VF)) == 0) DK_FETCH_FAR(ahead + 4 * DK_VF * i);
+        }
         if (ahead) ahead += 4 * DK_VF * DK_VF;
     }
     return k;
