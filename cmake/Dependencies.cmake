@@ -48,7 +48,8 @@ set(DK_SYSTEM_LIBRARIES ${DK_OPTIONAL_LIBRARIES} dk_cblas PkgConfig::YAML PkgCon
 
 add_library(dk_flags INTERFACE)
 target_compile_options(dk_flags INTERFACE -Wall -Wextra -Wpedantic -Wshadow -Wvla
-  $<$<COMPILE_LANGUAGE:C>:-Wstrict-prototypes> -fno-math-errno -ffp-contract=off -ffile-prefix-map=${PROJECT_SOURCE_DIR}=.)
+  $<$<COMPILE_LANGUAGE:C>:-Wstrict-prototypes> -fno-math-errno -ffp-contract=off -ffunction-sections -fdata-sections
+  -ffile-prefix-map=${PROJECT_SOURCE_DIR}=.)
 target_compile_definitions(dk_flags INTERFACE _POSIX_C_SOURCE=200809L _DEFAULT_SOURCE)
 if(DISTILL_TESTS)
   target_compile_options(dk_flags INTERFACE -g) # the ABI gate reads debug info

@@ -1,3 +1,10 @@
+# What runs once, or waits for what it calls, is compiled for size; folders that go through text, data or numbers
+# themselves, and kernels, are not.
+set(DK_SMALL conf jinja chat format model options student fill shape trainer evaluate run report chain api)
+function(dk_compile_small target)
+  target_compile_options(${target} PRIVATE $<$<CONFIG:Release>:-Os>)
+endfunction()
+
 # dk_folder(name dir deps...): one object library per folder of lib/ and src/. It sees its own layer's include root and
 # the folders below it; DK_CLOSURE_<name> lists every object library that a program linking this folder needs.
 function(dk_folder name dir)
@@ -19,6 +26,9 @@ function(dk_folder name dir)
     endif()
     target_compile_definitions(dk_${name} PRIVATE DISTILL_BUILDING)
     target_link_libraries(dk_${name} PRIVATE dk_flags ${DK_SYSTEM_LIBRARIES})
+    if(name IN_LIST DK_SMALL)
+      dk_compile_small(dk_${name})
+    endif()
     list(APPEND closure dk_${name})
     if(EXISTS ${PROJECT_SOURCE_DIR}/${dir}/sources.cmake)
       include(${PROJECT_SOURCE_DIR}/${dir}/sources.cmake) # per-ISA variants of kernels

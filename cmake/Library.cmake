@@ -30,6 +30,7 @@ if(DISTILL_SHARED)
   set_target_properties(distill_shared PROPERTIES SOVERSION ${DISTILL_ABI_MAJOR}
     VERSION ${DISTILL_ABI_MAJOR}.${DISTILL_ABI_LEVEL}.${PROJECT_VERSION_PATCH})
   if(UNIX AND NOT APPLE)
+    target_link_options(distill_shared PRIVATE -Wl,--gc-sections) # the reference backend, which tests alone call
     set(map ${PROJECT_SOURCE_DIR}/src/libdistill.map)
     target_link_options(distill_shared PRIVATE -Wl,--version-script=${map} -Wl,--no-undefined-version)
     set_property(TARGET distill_shared APPEND PROPERTY LINK_DEPENDS ${map})
