@@ -76,7 +76,7 @@ static inline float dk_vf_sum(dk_vf v)
 static inline dk_vf dk_vf_power(dk_vf p, dk_vf n, dk_vi whole)
 {
     dk_vi half = whole >> 1; /* two steps reach the denormals */
-    (void)n;
+    p = dk_vf_select(dk_vf_less(n, dk_vf_set(-150)), dk_vf_set(0), p);
     return p * dk_vi_bits((half + 127) << 23) * dk_vi_bits((whole - half + 127) << 23);
 }
 

@@ -72,8 +72,9 @@ static inline float dk_vf_sum(dk_vf v)
 
 static inline dk_vf dk_vf_power(dk_vf p, dk_vf n, dk_vi whole)
 {
+    __mmask16 some = _mm512_cmp_ps_mask((__m512)n, _mm512_set1_ps(-150), _CMP_NLT_UQ);
     (void)whole;
-    return (dk_vf)_mm512_scalef_ps((__m512)p, (__m512)n);
+    return (dk_vf)_mm512_maskz_scalef_ps(some, (__m512)p, (__m512)n);
 }
 
 #endif
