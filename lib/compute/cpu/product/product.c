@@ -33,6 +33,31 @@ static void count_groups(dk_plan *p, int64_t tasks)
     p->groups = (p->panel_count + p->group_panels - 1) / p->group_panels;
 }
 
+/* Lines that pass between the caches of threads and memory: B goes by each block; A that several tasks share is written
+ * to be read by each, else it never leaves L2. */
+static int64_t lines_moved(const dk_plan *p)
+{
+    int64_t b = p->panel_count * p->product->micro->columns, a = rows_of(p->product);
+    return p->blocks * b + (p->groups > 1 ? (2 + p->groups) * a : 0);
+}
+
+/* As many blocks for every thread as for any other, so that all of A is the task's own. */
+static void cut_evenly(dk_plan *p, int64_t threads, int64_t most)
+{
+    const dk_micro *micro = p->product->micro;
+    int64_t rows = rows_of(p->product), moved = lines_moved(p);
+    for (int64_t each = 2; each > 0; each--) {
+        dk_plan other = *p;
+        count_blocks(&other, dk_whole((rows + each * threads - 1) / (each * threads), micro->rows));
+        if (other.blocks % threads || other.block_rows < ROWS_LOW || other.block_rows > most) continue;
+        other.groups = 1;
+        other.group_panels = p->panel_count;
+        if (lines_moved(&other) >= moved) continue;
+        *p = other;
+        break;
+    }
+}
+
 /* Blocks of rows as high as A fits its cache, since all of B passes by each of them; then panels are divided, and where
  * these are few the blocks get lower, until every thread has a few tasks. */
 static void cut(dk_plan *p, int64_t threads)
@@ -48,6 +73,7 @@ static void cut(dk_plan *p, int64_t threads)
         count_blocks(p, dk_whole(p->block_rows / 2, micro->rows));
         count_groups(p, tasks);
     }
+    if (threads > 1 && p->groups > 1) cut_evenly(p, threads, most);
     p->a_step = dk_whole(dk_panel_bytes(micro, micro->rows, k) + (micro->rows % 16 ? DK_PACK_SLACK : 0), 64);
     p->sum_floats = p->block_rows * micro->columns;
     p->c_bytes =

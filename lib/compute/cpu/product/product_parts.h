@@ -62,18 +62,27 @@ static inline int64_t dk_run_panels(const dk_host *host, int64_t panels, int64_t
     return (share + runs - 1) / runs;
 }
 
+/* Rows of a tile, most of which are as wide as that: then the compiler knows how wide. */
+static inline void dk_copy_tile(const float *x, int64_t x_step, float *y, int64_t y_step, int64_t rows, int64_t columns)
+{
+    if (columns == 32)
+        for (int64_t r = 0; r < rows; r++) memcpy(y + r * y_step, x + r * x_step, 32 * sizeof *y);
+    else
+        for (int64_t r = 0; r < rows; r++) memcpy(y + r * y_step, x + r * x_step, (size_t)columns * sizeof *y);
+}
+
 static inline void dk_load_tile(const dk_micro *micro, float *tile, const float *c, int64_t c_step, int64_t rows,
                                 int64_t columns, int32_t add)
 {
     if (!add) return;
     memset(tile, 0, DK_TILE_MOST * sizeof *tile);
-    for (int64_t r = 0; r < rows; r++) memcpy(tile + r * micro->columns, c + r * c_step, (size_t)columns * sizeof *c);
+    dk_copy_tile(c, c_step, tile, micro->columns, rows, columns);
 }
 
 static inline void dk_store_tile(const dk_micro *micro, const float *tile, float *c, int64_t c_step, int64_t rows,
                                  int64_t columns)
 {
-    for (int64_t r = 0; r < rows; r++) memcpy(c + r * c_step, tile + r * micro->columns, (size_t)columns * sizeof *c);
+    dk_copy_tile(tile, micro->columns, c, c_step, rows, columns);
 }
 
 #endif
