@@ -336,13 +336,19 @@ out:
     return rc;
 }
 
-/* Data that no view may point to goes through a buffer of its own. */
+/* Data that no view may point to is copied, and goes through a buffer of its own where more is to be done. */
 static int32_t load_unaligned(loader *in, int64_t parameter, dk_error *err)
 {
     int32_t rc;
     const dk_ops *ops = in->model->backend->ops;
     const stored value = stored_of(in, parameter);
+    const dk_view to = in->model->parameters[parameter].value;
+    const dk_gguf_layout layout = layout_of(in, parameter);
     dk_buffer *buffer = NULL;
+    if (to.dtype == value.dtype && (layout == DK_GGUF_SAME || layout == DK_GGUF_SHIFTED)) {
+        ops->copy_in(&in->queue, to, value.data);
+        return dk_queue_wait(&in->queue, err);
+    }
     DK_TRY(ops->buffer_create(in->model->backend, value.bytes, &buffer, err));
     dk_view from = dk_view_make(buffer, 0, value.dtype, value.rank, value.shape);
     ops->copy_in(&in->queue, from, value.data);

@@ -36,6 +36,7 @@ def write(folder, layers, width, heads, kv_heads, inner):
         header[name] = {"dtype": "F32", "shape": shape, "data_offsets": [offset, offset + size]}
         offset += size
     text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)  # as files have it: tensors are read where they lie
     with open(folder / "model.safetensors", "wb") as file:
         file.write(struct.pack("<Q", len(text)) + text)
         for _, shape in parameters(layers, width, heads, kv_heads, inner):
