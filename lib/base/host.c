@@ -12,6 +12,9 @@ static void *default_alloc(void *user, size_t size, size_t align)
     (void)user;
     if (size < DK_FRESH_BYTES) return aligned_alloc(align, size);
     void *pages = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+#ifdef MADV_HUGEPAGE
+    if (pages != MAP_FAILED) (void)madvise(pages, size, MADV_HUGEPAGE); /* only advice */
+#endif
     return pages == MAP_FAILED ? NULL : pages;
 }
 
