@@ -57,6 +57,7 @@ typedef struct di_builtin {
     int32_t plain;        /* knows no temperature: always at T = 1 */
     int32_t t_squared;    /* times the temperature squared, unless the options say otherwise */
     int32_t precise;      /* wants log-sum-exps in doubles */
+    int32_t fills;        /* writes all of a dense row's gradient: it need not be 0 before */
     int32_t floors;
     const char *options[DI_LOSS_OPTIONS];                    /* under "loss."; NULL behind the last */
     int32_t (*check)(const double *options, dk_error *err);  /* NULL = whatever is in their bounds */

@@ -170,12 +170,13 @@ int32_t di_chunk_call(di_chunk *chunk, const di_term *term, const di_entry *entr
     int32_t returned;
     memset(chunk->values, 0, (size_t)chunk->rows * sizeof *chunk->values);
     for (int64_t r = 0; r < chunk->rows; r++) chunk->sums[r] = NAN;
-    if (gradient) memset(gradient, 0, (size_t)(chunk->rows * chunk->vocab) * sizeof *gradient);
     if (chunk->strip->teacher_kind) {
         describe_target(chunk, &target, tensors, shape);
         call.target = &target;
     }
     if (chunk->has_teacher_logits && entry->table.targets) call.teacher = chunk->teacher_logits;
+    if (gradient && !(entry->builtin && entry->builtin->fills && call.teacher))
+        memset(gradient, 0, (size_t)(chunk->rows * chunk->vocab) * sizeof *gradient);
     if (serial) call_range(&call, 0, chunk->rows);
     else dk_parallel_for(chunk->host, chunk->rows, 16, call_range, &call);
     returned = atomic_load(&call.first_failure);

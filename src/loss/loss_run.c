@@ -142,8 +142,10 @@ static int32_t dense_rows(di_run *run, int64_t first, int64_t count, dk_error *e
     di_strip *strip = &run->strip;
     dk_view levels[DI_TEMPERATURES];
     int32_t rc = DK_OK;
+    di_host_rows none;
     for (int64_t i = 0; i < strip->levels; i++) levels[i] = dk_view_rows(workspace->levels[i], 0, count);
     strip->teacher = levels[0];
+    if (teacher->place && teacher->place(teacher->self, first, count, &strip->teacher_rows[0], &none)) return DK_OK;
     if (teacher->rows_at)
         DK_TRY(teacher->rows_at(teacher->self, first, count, strip->levels, strip->temperatures, levels, err));
     else DK_TRY(teacher->rows(teacher->self, first, count, levels[0], &strip->target, err));
@@ -173,28 +175,49 @@ out:
     return rc;
 }
 
+static int32_t student_rows(di_run *run, int64_t first, int64_t count, dk_error *err)
+{
+    const di_source *student = run->batch->student;
+    const distill_target *none = NULL;
+    int32_t rc = student->rows(student->self, first, count, run->strip.student, &none, err);
+    if (rc) return rc;
+    return di_host_read(&run->workspace->queue, &run->workspace->copied[0], run->strip.student,
+                        &run->strip.student_rows, err);
+}
+
+/* Where the gradient goes: into the place of the strip's logits, unless they are needed again or are the caller's. */
+static int32_t gradient_rows(di_run *run, int64_t count, const di_host_rows *placed, dk_error *err)
+{
+    di_workspace *workspace = run->workspace;
+    run->strip.gradient = run->strip.student;
+    run->strip.gradient_rows = placed && placed->data ? *placed : run->strip.student_rows;
+    if (placed && !placed->data)
+        return di_host_place(&workspace->queue, &workspace->copied[0], run->strip.gradient, &run->strip.gradient_rows,
+                             err);
+    if (placed || !run->batch->student->needs_logits) return DK_OK;
+    run->strip.gradient = dk_view_rows(workspace->gradient, 0, count);
+    return di_host_place(&workspace->queue, &workspace->copied[2], run->strip.gradient, &run->strip.gradient_rows, err);
+}
+
 static int32_t run_strip(di_run *run, int64_t first, int64_t count, dk_error *err)
 {
     di_workspace *workspace = run->workspace;
     const di_source *student = run->batch->student;
     const dk_view logits = dk_view_rows(workspace->student, 0, count);
-    const distill_target *none = NULL;
+    di_host_rows into = {0};
     int32_t rc;
     find_rows(run, first, count);
     DK_TRY(teacher_rows(run, first, count, err));
-    DK_TRY(student->rows(student->self, first, count, logits, &none, err));
     run->strip.student = logits;
-    DK_TRY(di_host_read(&workspace->queue, &workspace->copied[0], logits, &run->strip.student_rows, err));
-    run->strip.gradient_rows = run->strip.student_rows;
-    if (run->batch->want_gradient)
-        run->strip.gradient = student->needs_logits ? dk_view_rows(workspace->gradient, 0, count) : logits;
-    if (run->batch->want_gradient && student->needs_logits)
-        DK_TRY(di_host_place(&workspace->queue, &workspace->copied[2], run->strip.gradient, &run->strip.gradient_rows,
-                             err));
+    const int32_t placed =
+        student->place && student->place(student->self, first, count, &run->strip.student_rows, &into);
+    if (!placed) DK_TRY(student_rows(run, first, count, err));
+    if (run->batch->want_gradient) DK_TRY(gradient_rows(run, count, placed ? &into : NULL, err));
     DK_TRY(run_chunks(run, err));
     add_sums(run);
     if (!run->batch->want_gradient) goto out;
     zero_masked(run, count);
+    if (placed && into.data) goto out;
     DK_TRY(di_host_write(&workspace->queue, run->strip.gradient, &run->strip.gradient_rows, err));
     DK_TRY(student->gradient(student->self, first, count, logits, run->strip.gradient, err));
 out:

@@ -17,19 +17,19 @@ LOSS(cross_entropy, .flags = ROWS, .needs_labels = 1, .plain = 1, .by_logits = s
                  "z) q",
      .paper = "Szegedy et al. 2016 (smoothing), Chowdhery et al. 2022 (z-loss)",
      .use = "what data alone teaches; beside a teacher's loss it anchors the student to the text")
-LOSS(forward_kl, .flags = ROWS, .t_squared = 1, .targets = DENSE | TOPK | SAMPLED | ONE_HOT,
+LOSS(forward_kl, .flags = ROWS, .fills = 1, .t_squared = 1, .targets = DENSE | TOPK | SAMPLED | ONE_HOT,
      .formula = "KL(p || q) = sum p (log p - log q)", .gradient = "q - p", .paper = "Hinton et al. 2015",
      .use = "the default: the student covers all that the teacher holds possible; the only one that draws serve")
-LOSS(reverse_kl, .flags = ROWS, .t_squared = 1, .floors = 1, .targets = DENSE | TOPK,
+LOSS(reverse_kl, .flags = ROWS, .fills = 1, .t_squared = 1, .floors = 1, .targets = DENSE | TOPK,
      .formula = "KL(q || p) = sum q (log q - log p)", .gradient = "q (log(q/p) - KL(q || p))",
      .paper = "Gu et al. 2023 (MiniLLM), Agarwal et al. 2023 (GKD)", .no_draws = DRAWS_ARE_BIASED,
      .no_one_hot = NEEDS_ALL_MASS,
      .use = "a student too small for all of the teacher: it keeps to what the teacher finds likely; on its own text")
-LOSS(symmetric_kl, .flags = ROWS, .t_squared = 1, .floors = 1, .targets = DENSE | TOPK,
+LOSS(symmetric_kl, .flags = ROWS, .fills = 1, .t_squared = 1, .floors = 1, .targets = DENSE | TOPK,
      .options = {"symmetric_kl.reverse_weight"}, .formula = "(1 - w) KL(p || q) + w KL(q || p), w = reverse_weight",
      .gradient = "(1 - w)(q - p) + w q (log(q/p) - KL(q || p))", .paper = "Jeffreys 1946", .no_draws = DRAWS_ARE_BIASED,
      .no_one_hot = NEEDS_ALL_MASS, .use = "between the two directions")
-LOSS(jsd, .flags = ROWS, .t_squared = 1, .targets = DENSE | TOPK | ONE_HOT, .check = check_jsd,
+LOSS(jsd, .flags = ROWS, .fills = 1, .t_squared = 1, .targets = DENSE | TOPK | ONE_HOT, .check = check_jsd,
      .options = {"jsd.teacher_weight", "jsd.normalised"},
      .formula = "b KL(p || m) + (1 - b) KL(q || m), m = b p + (1 - b) q, b = teacher_weight; normalised: divided by b "
                 "(1 - b)",
@@ -37,19 +37,19 @@ LOSS(jsd, .flags = ROWS, .t_squared = 1, .targets = DENSE | TOPK | ONE_HOT, .che
      .no_draws = DRAWS_ARE_BIASED,
      .use = "bounded, so that no token outweighs the rest; small b is near forward_kl, large b near reverse_kl; "
             "normalised keeps its size, and 0 and 1 are allowed")
-LOSS(skew_forward_kl, .flags = ROWS, .t_squared = 1, .targets = DENSE | TOPK | ONE_HOT, .options = {"skew.lambda"},
-     .formula = "KL(p || m), m = l p + (1 - l) q, l = lambda", .gradient = "(1 - l)(q sum(p q/m) - p q/m)",
-     .paper = "Lee 1999; Ko et al. 2024 (DistiLLM)", .no_draws = DRAWS_ARE_BIASED,
-     .use = "forward_kl whose gradient is bounded: steadier where the student is far off")
-LOSS(skew_reverse_kl, .flags = ROWS, .t_squared = 1, .targets = DENSE | TOPK | ONE_HOT,
+LOSS(skew_forward_kl, .flags = ROWS, .fills = 1, .t_squared = 1, .targets = DENSE | TOPK | ONE_HOT,
+     .options = {"skew.lambda"}, .formula = "KL(p || m), m = l p + (1 - l) q, l = lambda",
+     .gradient = "(1 - l)(q sum(p q/m) - p q/m)", .paper = "Lee 1999; Ko et al. 2024 (DistiLLM)",
+     .no_draws = DRAWS_ARE_BIASED, .use = "forward_kl whose gradient is bounded: steadier where the student is far off")
+LOSS(skew_reverse_kl, .flags = ROWS, .fills = 1, .t_squared = 1, .targets = DENSE | TOPK | ONE_HOT,
      .options = {"skew.lambda", "skew.detach"}, .formula = "KL(q || m), m = (1 - l) p + l q, l = lambda",
      .gradient = "h - q sum(h), h = q (log(q/m) + l (1 - q/m)); detach: m is a constant, h = q log(q/m)",
      .paper = "Ko et al. 2024 (DistiLLM), 2025 (DistiLLM-2, which detaches)", .no_draws = DRAWS_ARE_BIASED,
      .detached = "with skew.detach the mixture m", .use = "reverse_kl that stays finite where the teacher has no mass")
-LOSS(tvd, .flags = ROWS, .targets = DENSE | TOPK | ONE_HOT, .formula = "sum |p - q| / 2",
+LOSS(tvd, .flags = ROWS, .fills = 1, .targets = DENSE | TOPK | ONE_HOT, .formula = "sum |p - q| / 2",
      .gradient = "h - q sum(h), h = q sign(q - p) / 2, 0 at ties", .paper = "Wen et al. 2023",
      .no_draws = DRAWS_ARE_BIASED, .use = "what speculative decoding rejects; robust against a teacher that errs")
-LOSS(alpha_beta, .flags = ROWS, .t_squared = 1, .targets = DENSE | TOPK,
+LOSS(alpha_beta, .flags = ROWS, .fills = 1, .t_squared = 1, .targets = DENSE | TOPK,
      .options = {"alpha_beta.alpha", "alpha_beta.beta"},
      .formula = "-1/(a b) sum(p^a q^b - a/(a + b) p^(a + b) - b/(a + b) q^(a + b)), and its limits where a, b or a + b "
                 "is 0",
@@ -57,12 +57,12 @@ LOSS(alpha_beta, .flags = ROWS, .t_squared = 1, .targets = DENSE | TOPK,
      .no_draws = DRAWS_ARE_BIASED, .no_one_hot = "it may be infinite where the teacher gives a token no probability",
      .use = "two knobs: alpha says how much large errors count, beta how much what the student is sure of; (1, 0) is "
             "forward_kl, (0, 1) reverse_kl")
-LOSS(taid, .flags = ROWS, .t_squared = 1, .targets = DENSE | TOPK, .options = {"taid.t"},
+LOSS(taid, .flags = ROWS, .fills = 1, .t_squared = 1, .targets = DENSE | TOPK, .options = {"taid.t"},
      .formula = "KL(m || q), m = softmax((1 - t) z_q + t z_p)", .gradient = "q - m",
      .paper = "Shing et al. 2025 (TAID)", .no_draws = DRAWS_ARE_BIASED, .detached = "the mixture m",
      .no_one_hot = "it mixes logits, and those of one token alone are infinite",
      .use = "a teacher far above the student: let t go from 0.4 to 1 as a schedule")
-LOSS(adaptive_kl, .flags = ROWS, .t_squared = 1, .floors = 1, .targets = DENSE | TOPK,
+LOSS(adaptive_kl, .flags = ROWS, .fills = 1, .t_squared = 1, .floors = 1, .targets = DENSE | TOPK,
      .options = {"adaptive_kl.head_mass"},
      .formula = "w KL(p || q) + (1 - w) KL(q || p), w = share of sum |p - q| in the teacher's head: its likeliest "
                 "tokens with no more than head_mass together, at least one, ties to the lowest id",
@@ -78,7 +78,7 @@ LOSS(dkd, .flags = ROWS, .t_squared = 1, .precise = 1, .needs_labels = 1, .skips
      .no_topk = "the label may lie outside of the ids that it lists",
      .no_one_hot = "nothing is said of the tokens beside the label",
      .use = "weighs what the teacher says beside the label apart from how sure it is")
-LOSS(logit_mse, .flags = LOGITS, .targets = DENSE, .formula = "sum ((z_q - z_p)/T)^2 / V",
+LOSS(logit_mse, .flags = LOGITS, .fills = 1, .targets = DENSE, .formula = "sum ((z_q - z_p)/T)^2 / V",
      .gradient = "2 (z_q - z_p)/(T^2 V)", .paper = "Ba and Caruana 2014", .no_draws = NEEDS_LOGITS,
      .no_topk = NEEDS_LOGITS, .no_one_hot = NEEDS_LOGITS,
      .use = "a student of the teacher's own family, with the same scale of logits")
@@ -86,7 +86,7 @@ LOSS(logit_cosine, .flags = LOGITS, .plain = 1, .targets = DENSE, .formula = "1 
      .gradient = "(cos z_q/|z_q| - z_p/|z_p|)/|z_q|", .paper = "Hsu et al. 2024 (Liger)", .no_draws = NEEDS_LOGITS,
      .no_topk = NEEDS_LOGITS, .no_one_hot = NEEDS_LOGITS,
      .use = "the direction of the logits alone, whatever their size")
-LOSS(acceptance, .flags = ROWS, .targets = DENSE | TOPK | ONE_HOT, .formula = "-log sum min(p, q)",
+LOSS(acceptance, .flags = ROWS, .fills = 1, .targets = DENSE | TOPK | ONE_HOT, .formula = "-log sum min(p, q)",
      .gradient = "q S - m, m = min(p, q)/sum where q < p, half of it at ties, S = sum m",
      .paper = "Leviathan et al. 2023; Zhou et al. 2024 (DistillSpec)", .no_draws = DRAWS_ARE_BIASED,
      .use = "a draft model: its probability is that of a token being accepted by the teacher")

@@ -111,6 +111,32 @@ static int32_t wrapped_gradient(void *self, int64_t first, int64_t count, dk_vie
     return write_values(wrapped, first, count, dhidden, err);
 }
 
+/* ---- rows in place ---- */
+
+static int32_t is_even(const distill_tensor *tensor)
+{
+    return tensor->dtype_code == DISTILL_FLOAT && tensor->dtype_bits == 32 &&
+           (!tensor->strides || tensor->strides[1] == 1 || tensor->shape[1] == 1);
+}
+
+static di_host_rows row_at(const distill_tensor *tensor, int64_t row)
+{
+    const int64_t stride = tensor->strides ? tensor->strides[0] : tensor->shape[1], size = (int64_t)sizeof(float);
+    return (di_host_rows){(uint8_t *)tensor->data + tensor->byte_offset + row * stride * size, stride, stride * size};
+}
+
+static int32_t wrapped_place(void *self, int64_t first, int64_t count, di_host_rows *values, di_host_rows *gradient)
+{
+    const di_wrapped_spec *spec = &((di_wrapped *)self)->spec;
+    const int64_t *places = spec->places + first;
+    if (count < 1 || places[count - 1] - places[0] != count - 1 || !is_even(spec->target->values)) return 0;
+    *values = row_at(spec->target->values, places[0]);
+    *gradient = (di_host_rows){0};
+    if (spec->grad_values && !spec->add_values && is_even(spec->grad_values))
+        *gradient = row_at(spec->grad_values, places[0]);
+    return 1;
+}
+
 /* ---- head and bias as parameters: in place where the backend can use them so, else copied ---- */
 
 static int32_t is_compact(const distill_tensor *tensor)
@@ -243,6 +269,7 @@ static void fill_source(di_wrapped *wrapped)
         is_hidden(wrapped) && (target->softcap > 0 || (target->logit_scale != 0 && target->logit_scale != 1));
     source->rows = is_sparse(target) ? sparse_rows : wrapped_rows;
     source->gradient = is_sparse(target) ? NULL : wrapped_gradient;
+    source->place = target->kind == DISTILL_DENSE ? wrapped_place : NULL;
 }
 
 int32_t di_wrapped_create(dk_backend *backend, const di_wrapped_spec *spec, di_wrapped **out, dk_error *err)
