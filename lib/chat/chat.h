@@ -7,6 +7,7 @@
  *   chat_template.c  opening                chat_builtin.c  the four with a name
  *   chat_render.c    messages -> text       chat_learnt.c   which bytes are answers
  *   chat_message.c   what a template is given of a message
+ *   chat_keys.c      keys of messages that it does not read
  *   chat_json.c      a chat as the chat APIs have it */
 #ifndef DK_CHAT_CHAT_H
 #define DK_CHAT_CHAT_H
@@ -32,6 +33,8 @@ void dk_chat_template_release(dk_chat_template *chat);                   /* NULL
 const char *dk_chat_source(const dk_chat_template *chat);                /* Jinja text */
 /* Whether the template's text has the word: a key of messages or a variable that is not in it changes nothing. */
 int32_t dk_chat_reads(const dk_chat_template *chat, const char *word);
+/* The same of a key of messages: reasoning goes by any of its names. */
+int32_t dk_chat_reads_key(const dk_chat_template *chat, const char *key);
 
 typedef struct dk_chat_talk {
     const dk_node *const *messages; /* [count] maps as the chat APIs have them */
@@ -58,7 +61,8 @@ int32_t dk_chat_render(dk_host *host, const dk_chat_template *chat, const dk_cha
 void dk_chat_free(dk_chat *chat); /* zeroed struct is fine */
 
 /* json: a list of messages, or {"messages", "tools", "chat_template": a name or Jinja text, "chat_template_kwargs"}.
- * The template is the tokenizer's own unless one is given. strftime_now gives today, UTC. */
+ * The template is the tokenizer's own unless one is given. strftime_now gives today, UTC. Keys that the template does
+ * not read are errors, a message of which nothing is in the text is a warning. */
 int32_t dk_chat_of_json(dk_host *host, const dk_tokenizer *tok, const char *json, int32_t prompt, int32_t open_last,
                         dk_chat *out, dk_error *err);
 void dk_chat_today(dk_jinja_date *out);

@@ -1,5 +1,5 @@
 /* chat_json.c - a chat as JSON, as the chat APIs have it, becomes text. */
-#include "chat/chat.h"
+#include "chat/chat_parts.h"
 
 #include <string.h>
 #include <time.h>
@@ -53,17 +53,24 @@ static int32_t open_template(dk_host *host, const dk_tokenizer *tok, const dk_no
     if (given->type != DK_NODE_TEXT)
         return dk_fail(err, DK_E_INVALID, "\"chat_template\" must be a name or the text of a template");
     if (dk_chat_is_name(given->text)) return dk_chat_by_name(host, given->text, tok, out, err);
-    return dk_chat_open(host, "chat template", given->text, given->size, tok, out, err);
+    return dk_chat_open(host, "\"chat_template\"", given->text, given->size, tok, out, err);
+}
+
+static int32_t read_messages(const dk_node *root, dk_chat_talk *talk, dk_error *err)
+{
+    const dk_node *messages = root->type == DK_NODE_LIST ? root : member(root, "messages");
+    if (!messages || messages->type != DK_NODE_LIST)
+        return dk_fail(err, DK_E_INVALID, "a chat must be a list of messages, or an object with \"messages\"");
+    if (!messages->size)
+        return dk_fail(err, DK_E_INVALID, "the list of messages is empty, and a chat has at least one");
+    talk->messages = (const dk_node *const *)messages->items;
+    talk->count = (int64_t)messages->size;
+    return DK_OK;
 }
 
 /* What the template does not read would change nothing, in silence. */
-static int32_t read_talk(const dk_chat_template *chat, const dk_node *root, dk_chat_talk *talk, dk_error *err)
+static int32_t read_more(const dk_chat_template *chat, const dk_node *root, dk_chat_talk *talk, dk_error *err)
 {
-    const dk_node *messages = root->type == DK_NODE_LIST ? root : member(root, "messages");
-    if (!messages || messages->type != DK_NODE_LIST || !messages->size)
-        return dk_fail(err, DK_E_INVALID, "a chat must be a list of messages, or an object with \"messages\"");
-    talk->messages = (const dk_node *const *)messages->items;
-    talk->count = (int64_t)messages->size;
     if (root->type == DK_NODE_LIST) return DK_OK;
     talk->tools = member(root, "tools");
     talk->variables = member(root, "chat_template_kwargs");
@@ -78,22 +85,40 @@ static int32_t read_talk(const dk_chat_template *chat, const dk_node *root, dk_c
     return DK_OK;
 }
 
+static int32_t check_text(dk_host *host, const dk_chat_template *chat, const dk_chat_talk *talk, const dk_chat *made,
+                          dk_error *err)
+{
+    if (!made->size)
+        return dk_fail(err, DK_E_INVALID, "the chat template makes no text of %s",
+                       talk->count == 1 ? "this message" : "these messages");
+    if (made->absent_count)
+        dk_log(host, DK_LOG_WARN, "chat", "nothing of message %lld%s is in the text: the chat template leaves it out",
+               (long long)made->absent, made->absent_count > 1 ? " and of others" : "");
+    return dk_chat_check_keys(host, chat, talk, made, err);
+}
+
 int32_t dk_chat_of_json(dk_host *host, const dk_tokenizer *tok, const char *json, int32_t prompt, int32_t open_last,
                         dk_chat *out, dk_error *err)
 {
     dk_document *document = NULL;
     dk_chat_template *chat = NULL;
     dk_jinja_date today;
+    dk_chat made = {0};
     dk_chat_talk talk = {.prompt = prompt, .open_last = open_last, .date = &today};
     int32_t rc;
     dk_chat_today(&today);
     DK_TRY(dk_json_parse(host, json, strlen(json), "messages", &document, err));
     const dk_node *root = dk_document_root(document);
     if (root->type == DK_NODE_MAP) DK_TRY(check_keys(root, err));
+    DK_TRY(read_messages(root, &talk, err));
     DK_TRY(open_template(host, tok, root->type == DK_NODE_MAP ? member(root, "chat_template") : NULL, &chat, err));
-    DK_TRY(read_talk(chat, root, &talk, err));
-    rc = dk_chat_render(host, chat, &talk, out, err);
+    DK_TRY(read_more(chat, root, &talk, err));
+    DK_TRY(dk_chat_render(host, chat, &talk, &made, err));
+    DK_TRY(check_text(host, chat, &talk, &made, err));
+    *out = made;
+    made = (dk_chat){0};
 out:
+    dk_chat_free(&made);
     dk_chat_template_release(chat);
     dk_document_free(document);
     return rc;

@@ -24,6 +24,9 @@ static inline const dk_chat_template *dk_chat_chosen(const dk_chat_template *cha
 {
     return talk->tools && chat->with_tools ? chat->with_tools : chat;
 }
+/* whole: what the talk was rendered to. */
+int32_t dk_chat_check_keys(dk_host *host, const dk_chat_template *chat, const dk_chat_talk *talk, const dk_chat *whole,
+                           dk_error *err);
 const char *dk_chat_builtin(const char *name); /* NULL = no such name */
 /* Appends a message to the variable `messages`: without nulls, reasoning under the names that templates read, parts as
  * one text where the template knows no parts. tail: what is put behind its content, or NULL. */

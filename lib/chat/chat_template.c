@@ -37,6 +37,15 @@ static int32_t check_variables(const char *name, const dk_jinja *jinja, dk_error
     return DK_OK;
 }
 
+/* A name that nobody knows, and a file of something else: they would say the same of all chats. */
+static int32_t check_messages(const char *name, const char *source, const dk_jinja *jinja, dk_error *err)
+{
+    const size_t line = strcspn(source, "\r\n"), shown = line < 40 ? line : 40;
+    if (dk_jinja_mentions(jinja, "messages")) return DK_OK;
+    return dk_fail(err, DK_E_INVALID, "%.80s: '%.*s%s' is no name (%s), and as a template it never reads messages",
+                   name, (int)shown, source, source[shown] ? "..." : "", dk_chat_names());
+}
+
 int32_t dk_chat_open(dk_host *host, const char *name, const char *jinja, size_t size, const dk_tokenizer *tok,
                      dk_chat_template **out, dk_error *err)
 {
@@ -49,6 +58,7 @@ int32_t dk_chat_open(dk_host *host, const char *name, const char *jinja, size_t 
     if (!(chat->source = dk_strndup(host, jinja, size))) rc = dk_fail_nomem(err, size + 1);
     if (!rc) rc = dk_jinja_parse(host, name, jinja, size, &chat->jinja, err);
     if (!rc) rc = check_variables(name, chat->jinja, err);
+    if (!rc) rc = check_messages(name, chat->source, chat->jinja, err);
     if (!rc) rc = probe_parts(chat, err);
     if (rc) dk_chat_template_release(chat);
     else *out = chat;

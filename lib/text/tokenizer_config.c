@@ -334,7 +334,11 @@ static int32_t read_template(const config *in)
     if (in->from->jinja && chat && strcmp(chat->text, in->from->jinja) != 0)
         dk_note(&tok->notes, "%s: chat_template is not used; chat_template.jinja beside it says otherwise", name);
     if (!in->from->jinja && given && given->type != DK_NODE_NULL && !chat)
-        dk_note(&tok->notes, "%s: chat_template has none by the name of default; none is used", name);
+        dk_note(&tok->notes,
+                given->type == DK_NODE_LIST || given->type == DK_NODE_MAP
+                    ? "%s: chat_template has none by the name of default that is a text; none is used"
+                    : "%s: chat_template is no text and no list of named ones; none is used",
+                name);
     if (in->from->old_template && (!old || strcmp(old->text, text) != 0))
         dk_note(&tok->notes, "%s: %s", dk_document_name(in->from->old_template),
                 old ? "is not used; the template of the other files is, as in transformers"

@@ -46,14 +46,8 @@ static const di_key refused[] = {
 /* Without a tokenizer there is no template that could be asked. */
 static int32_t reads(const di_encoder *encoder, const char *key)
 {
-    static const char *const reasons[] = {"reasoning_content", "thinking", "reasoning"};
-    int32_t is_reason = 0;
     if (!encoder->tokenizer) return 1;
-    if (!encoder->chat) return 0;
-    for (int32_t i = 0; i < 3; i++) is_reason |= !strcmp(key, reasons[i]);
-    for (int32_t i = 0; is_reason && i < 2; i++) /* the names that it is given under */
-        if (dk_chat_reads(encoder->chat, reasons[i])) return 1;
-    return dk_chat_reads(encoder->chat, key);
+    return encoder->chat && dk_chat_reads_key(encoder->chat, key);
 }
 
 int32_t di_check_talk(const di_encoder *encoder, const dk_node *sample, const char *place, dk_error *err)

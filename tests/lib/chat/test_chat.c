@@ -130,6 +130,56 @@ TEST(wrong_conversations)
     CHECK_HAS(show_own("{{ sep_token }}", 0, "[" Q "]"), "own: the template reads sep_token, which is not known here");
 }
 
+static const char *of_json(const char *json)
+{
+    static char text[2000];
+    dk_tokenizer *tok = special_tokenizer();
+    dk_chat chat = {0};
+    char own[2000];
+    snprintf(own, sizeof own, "%s", json);
+    for (char *at = own; *at; at++)
+        if (*at == '\'') *at = '"';
+    const int32_t rc = dk_chat_of_json(host, tok, own, 0, 0, &chat, &err);
+    snprintf(text, sizeof text, "%s", rc ? err.message : chat.text);
+    dk_chat_free(&chat);
+    dk_tokenizer_release(tok);
+    return text;
+}
+
+#define WITH(template) "'chat_template': '" template "'}"
+
+TEST(what_a_chat_says_and_nobody_reads_is_refused)
+{
+    static const char all[] = "{% for m in messages %}{{ m | tojson }}{% endfor %}";
+    CHECK_STR(of_json("{'messages': [" Q "], " WITH("{% for m in messages %}{{ m.content }}{% endfor %}")), "Hi");
+    CHECK_STR(
+        of_json("{'messages': [" Q "], " WITH("chatm")),
+        "\"chat_template\": 'chatm' is no name (chatml, llama2, llama3, mistral), and as a template it never reads "
+        "messages");
+    CHECK_HAS(of_json("{'messages': [" Q "], " WITH("x{{ message }}\\ny")), "'x{{ message }}...' is no name");
+    CHECK_HAS(of_json("{'messages': [" Q "], 'chat_template': 3}"), "must be a name or the text of a template");
+    CHECK_HAS(show_own("{{ bos_token }}", 0, "[" Q "]"), "as a template it never reads messages");
+    CHECK_HAS(of_json("[]"), "the list of messages is empty, and a chat has at least one");
+    CHECK_HAS(of_json("{'messages': []}"), "the list of messages is empty, and a chat has at least one");
+    CHECK_HAS(of_json("{'messages': 3}"), "a chat must be a list of messages");
+    CHECK_HAS(of_json("{'messages': [" Q "], " WITH("{% if messages | length > 1 %}x{% endif %}")),
+              "the chat template makes no text of this message");
+    CHECK_HAS(of_json("{'messages': [" Q ", {'role': 'user', 'content': 'b', 'contents': 'c'}], " WITH("chatml")),
+              "message 2: the chat template does not read \"contents\": leave it out");
+    CHECK_HAS(of_json("{'messages': [{'role': 'user', 'content': 'b', 'thinking': 'c'}], " WITH("chatml")),
+              "\"thinking\"");
+    CHECK_STR(of_json("{'messages': [{'role': 'user', 'content': 'b', 'thinking': 'c'}], " WITH(
+                  "{{ messages[0].reasoning_content }}")),
+              "c");
+    CHECK_HAS(
+        of_json("{'messages': [{'role': 'user', 'content': 'b', 'tool_calls': [], 'name': null}], " WITH("chatml")),
+        "b<|im_end|>");
+    char json[300]; /* a template that takes messages whole reads every key */
+    snprintf(json, sizeof json, "{'messages': [{'role': 'user', 'content': 'b', 'odd': 'c'}], 'chat_template': '%s'}",
+             all);
+    CHECK_HAS(of_json(json), "\"odd\": \"c\"");
+}
+
 #define OWN                                                                                                           \
     "{% for m in messages %}<|{{ 'answer' if m.role == 'assistant' else 'user' }}|>\n{{ m.content | trim }}<|end|>\n" \
     "{% endfor %}"
@@ -256,8 +306,8 @@ TEST(real_templates)
     dk_tokenizer_release(tok);
 }
 
-TEST_MAIN(TEST_CASE(by_name) TEST_CASE(wrong_conversations) TEST_CASE(answers_are_found_by_prefixes)
-              TEST_CASE(a_thought_belongs_to_its_answer) TEST_CASE(answers_that_cannot_be_told_are_refused)
-                  TEST_CASE(marked_answers) TEST_CASE(parts_nulls_and_names_of_reasoning)
-                      TEST_CASE(the_last_message_goes_on) TEST_CASE(what_is_left_out_is_counted)
-                          TEST_CASE(real_templates))
+TEST_MAIN(TEST_CASE(by_name) TEST_CASE(wrong_conversations) TEST_CASE(what_a_chat_says_and_nobody_reads_is_refused)
+              TEST_CASE(answers_are_found_by_prefixes) TEST_CASE(a_thought_belongs_to_its_answer)
+                  TEST_CASE(answers_that_cannot_be_told_are_refused) TEST_CASE(marked_answers)
+                      TEST_CASE(parts_nulls_and_names_of_reasoning) TEST_CASE(the_last_message_goes_on)
+                          TEST_CASE(what_is_left_out_is_counted) TEST_CASE(real_templates))

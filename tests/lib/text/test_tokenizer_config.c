@@ -186,6 +186,7 @@ TEST(what_is_not_used_is_named)
                "not used: do_lower_case, odd\n");
     check_note(plain, "{\"chat_template\":\"a\"}", "chat_template.jinja", "b", "chat_template is not used");
     check_note(plain, "{\"chat_template\":\"a\"}", "chat_template.jinja", "a", NULL);
+    check_note(plain, "{\"chat_template\":3}", NULL, NULL, "chat_template is no text and no list of named ones");
     check_note(plain, "{\"chat_template\":[{\"name\":\"rag\",\"template\":\"x\"}]}", NULL, NULL,
                "none by the name of default");
     check_note(plain,
