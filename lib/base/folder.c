@@ -42,29 +42,6 @@ out:
     return rc;
 }
 
-int32_t dk_dir_stage(dk_host *host, const char *path, char **staged, dk_error *err)
-{
-    int32_t rc;
-    size_t size = strlen(path) + DK_TEMPORARY_EXTRA;
-    char *name = NULL, *folder = dk_path_folder(host, path);
-    int made = -1;
-    if (!folder) DK_TRY(dk_fail_nomem(err, size));
-    DK_TRY(dk_new(host, size, &name, err));
-    DK_TRY(dk_dir_create(host, folder, err));
-    for (int n = 0; made && n < DK_TEMPORARY_TRIES; n++) {
-        dk_temporary_name(name, size, path, n);
-        made = mkdir(name, 0777);
-        if (made && errno != EEXIST) break;
-    }
-    if (made) DK_TRY(dk_fail_errno(err, errno, "%s: the folder cannot be created", path));
-    *staged = name;
-    name = NULL;
-out:
-    dk_free(host, folder);
-    dk_free(host, name);
-    return rc;
-}
-
 /* Linux swaps two folders in one step; elsewhere the old one steps aside first. 0, or errno's value. */
 static int swap_folders(const char *staged, const char *path)
 {

@@ -68,6 +68,12 @@ static size_t temporary_size(const char *text)
     return digits ? size + digits : 0;
 }
 
+int32_t dk_is_temporary_end(const char *end)
+{
+    const size_t size = temporary_size(end);
+    return size && !end[size];
+}
+
 void dk_hide_temporary(dk_error *err)
 {
     if (!err) return;

@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 enum { BUFFER_SIZE = 256 * 1024 };
@@ -30,11 +31,12 @@ static void free_writer(dk_writer *writer)
     dk_free(host, writer);
 }
 
-/* A name that nobody uses: files that a killed process left are skipped. */
+/* A name that nobody uses. The lock tells other machines that a process is at it. */
 static int32_t create_temporary(dk_writer *writer, dk_error *err)
 {
     size_t size = strlen(writer->path) + DK_TEMPORARY_EXTRA;
     int32_t rc = dk_new(writer->host, size, &writer->temporary, err);
+    if (!rc) rc = dk_remove_leftovers(writer->host, writer->path, err);
     if (rc) return rc;
     for (int n = 0; n < DK_TEMPORARY_TRIES; n++) {
         dk_temporary_name(writer->temporary, size, writer->path, n);
@@ -42,13 +44,16 @@ static int32_t create_temporary(dk_writer *writer, dk_error *err)
         while (writer->fd < 0 && errno == EINTR);
         if (writer->fd >= 0 || errno != EEXIST) break;
     }
-    return writer->fd >= 0 ? DK_OK : dk_fail_errno(err, errno, "%s: cannot be created", writer->path);
+    if (writer->fd < 0) return dk_fail_errno(err, errno, "%s: cannot be created", writer->path);
+    (void)flock(writer->fd, LOCK_EX | LOCK_NB);
+    return DK_OK;
 }
 
 int32_t dk_writer_open(dk_host *host, const char *path, dk_writer **out, dk_error *err)
 {
     int32_t rc;
     dk_writer *writer;
+    if (!*path) return dk_fail(err, DK_E_INVALID, "the path of the file to be written is empty");
     DK_TRY(dk_new(host, 1, &writer, err));
     writer->host = host;
     writer->fd = -1;

@@ -2,12 +2,15 @@
 #include "fail_alloc.h"
 #include "test.h"
 
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
+#include <sys/file.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 static dk_host *host;
@@ -298,6 +301,62 @@ TEST(temporary_names)
     CHECK(!dk_is_temporary("step-1") && !dk_is_temporary("a.tmp.b") && !dk_is_temporary("student.tmp"));
 }
 
-TEST_MAIN(TEST_CASE(temporary_names) TEST_CASE(what_is_no_file_is_refused_at_once) TEST_CASE(reading) TEST_CASE(writing)
-              TEST_CASE(full_disk) TEST_CASE(appending) TEST_CASE(folders) TEST_CASE(listing_stops) TEST_CASE(paths)
-                  TEST_CASE(every_allocation_may_fail))
+/* The number of a process that is no more. */
+static long dead_process(void)
+{
+    const pid_t child = fork();
+    if (!child) _exit(0);
+    return waitpid(child, NULL, 0) == child ? (long)child : -1;
+}
+
+static const char *left_path(const char *folder, const char *name, long pid, const char *end)
+{
+    static char path[700];
+    snprintf(path, sizeof path, "%s/%s.tmp.%ld%s", folder, name, pid, end);
+    return path;
+}
+
+static int32_t left(const char *folder, const char *name, long pid, const char *end)
+{
+    return dk_path_exists(left_path(folder, name, pid, end));
+}
+
+static const char *make_left(const char *folder, const char *name, long pid, const char *end)
+{
+    const char *path = left_path(folder, name, pid, end);
+    return dk_file_replace(host, path, "x", 1, &err) ? NULL : path;
+}
+
+/* What a killed process was writing goes when the next one writes there; nothing else does. */
+TEST(leftovers)
+{
+    REQUIRE(setup());
+    const char *folder = fresh("file_leftovers");
+    const long dead = dead_process(), alive = (long)getppid();
+    char staged_left[640], *staged = NULL;
+    REQUIRE(dead > 0);
+    snprintf(staged_left, sizeof staged_left, "%s/m.tmp.%ld.0", folder, dead);
+    REQUIRE_OK(dk_dir_create(host, staged_left, &err));
+    REQUIRE(make_left(staged_left, "model.safetensors", dead, ".0") && make_left(folder, "m", dead, ".1"));
+    REQUIRE(make_left(folder, "m", alive, ".0") && make_left(folder, "n", dead, ".0"));
+    REQUIRE(make_left(folder, "m", dead, ".0.old")); /* of a replacement: it may be all that is left */
+    const int locked = open(make_left(folder, "m", dead, ".9"), O_RDONLY); /* another machine is at it */
+    REQUIRE(locked >= 0 && !flock(locked, LOCK_EX));
+    REQUIRE_OK(dk_dir_stage(host, test_path(folder, "m"), &staged, &err));
+    CHECK_OK(dk_dir_remove(host, staged, &err));
+    dk_free(host, staged);
+    CHECK(!left(folder, "m", dead, ".0") && !left(folder, "m", dead, ".1") && left(folder, "m", dead, ".9"));
+    CHECK(left(folder, "m", alive, ".0") && left(folder, "m", dead, ".0.old") && left(folder, "n", dead, ".0"));
+    close(locked);
+    CHECK_OK(dk_file_replace(host, test_path(folder, "m"), "x", 1, &err));
+    CHECK_OK(dk_file_replace(host, test_path(folder, "n"), "x", 1, &err));
+    CHECK(!left(folder, "m", dead, ".9") && !left(folder, "n", dead, ".0"));
+    CHECK(left(folder, "m", alive, ".0") && left(folder, "m", dead, ".0.old"));
+    CHECK_INT(dk_file_replace(host, "", "x", 1, &err), DK_E_INVALID);
+    CHECK_INT(dk_dir_stage(host, "", &staged, &err), DK_E_INVALID);
+    dk_host_release(host);
+}
+
+TEST_MAIN(TEST_CASE(temporary_names) TEST_CASE(leftovers) TEST_CASE(what_is_no_file_is_refused_at_once)
+              TEST_CASE(reading) TEST_CASE(writing) TEST_CASE(full_disk) TEST_CASE(appending) TEST_CASE(folders)
+                  TEST_CASE(listing_stops) TEST_CASE(paths) TEST_CASE(every_allocation_may_fail))
