@@ -52,7 +52,11 @@ typedef struct text_bench {
 
 static int parse_text(text_bench *t, const cli_command *command, int argc, char **argv, int decode)
 {
-    cli_settings settings = {.count = 0};
+    static const char *const own[] = {
+        "generate.max_tokens", "--tokens", "teacher.path", "MODEL", "student.config", "--config", NULL};
+    cli_settings settings = {.reads = " generate.quantized generate.repetition_penalty generate.presence_penalty "
+                                      "generate.logit_bias teacher.mmap student.init_std compute ",
+                             .own = own};
     const cli_option options[] = {{"--config", CLI_TEXT, &t->config, NULL}, {"--tokens", CLI_INT, &t->tokens, NULL},
                                   {"--set", CLI_SETTINGS, &settings, NULL}, {"--json", CLI_FLAG, &t->b.as_json, NULL},
                                   {"--keys", CLI_INT, &t->keys, NULL},      {"--batch", CLI_INT, &t->batch, NULL}};

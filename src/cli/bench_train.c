@@ -132,8 +132,11 @@ static int describe_library(bench *b, json_t **out)
 
 int bench_step(const cli_command *command, int argc, char **argv)
 {
+    static const char *const own[] = {
+        "train.precision", "--precision",          "train.steps", "--steps", "train.batch_size",
+        "--batch",         "data.sequence_length", "--seq",       NULL};
     step_bench t = {.precision = "fp32", .batch = 4, .length = 256, .steps = 10};
-    cli_settings settings = {.count = 0};
+    cli_settings settings = {.reads = " train loss data student.init_std student.freeze compute ", .own = own};
     json_t *result = NULL, *library = NULL;
     double flops = 0;
     const cli_option options[] = {{"--teacher-config", CLI_TEXT, &t.teacher_config, NULL},
@@ -241,8 +244,9 @@ static int time_loss(bench *b, const char *type, int64_t rows, int64_t vocab, do
 
 int bench_loss(const cli_command *command, int argc, char **argv)
 {
+    static const char *const own[] = {"loss.type", "--type", NULL};
     bench b = {.as_json = 0};
-    cli_settings settings = {.count = 0};
+    cli_settings settings = {.reads = " loss compute ", .own = own};
     const char *type = "forward_kl";
     int64_t rows = 256, vocab = 32000;
     double seconds = 0;

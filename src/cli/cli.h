@@ -29,7 +29,8 @@ typedef struct cli_option {
 typedef struct cli_settings { /* --set key=value, or texts, in order */
     int count;
     const char *items[256];
-    const char *reads; /* the sections that the command reads, " data teacher "; NULL = all */
+    const char *reads;      /* the sections and keys that the command reads, " data teacher.mmap "; NULL = all */
+    const char *const *own; /* key, the command's own option for it, ..., NULL; NULL = none */
 } cli_settings;
 typedef struct cli_command {
     const char *name;

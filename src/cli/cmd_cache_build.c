@@ -88,7 +88,7 @@ int cli_cache_build(const cli_command *command, int argc, char **argv)
 {
     int as_json = 0, quiet = 0, dry = 0;
     const char *flags[4] = {NULL}, *recipe = NULL;
-    cli_settings settings = {.count = 0};
+    cli_settings settings = {.reads = " data teacher teachers student.path compute "};
     const cli_option options[] = {{"--teacher", CLI_TEXT, &flags[0], NULL}, {"--data", CLI_TEXT, &flags[1], NULL},
                                   {"--cache", CLI_TEXT, &flags[2], NULL},   {"--tier", CLI_TEXT, &flags[3], NULL},
                                   {"--set", CLI_SETTINGS, &settings, NULL}, {"--quiet", CLI_FLAG, &quiet, NULL},

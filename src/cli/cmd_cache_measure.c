@@ -95,7 +95,7 @@ int cli_cache_measure(const cli_command *command, int argc, char **argv)
     int as_json = 0;
     int64_t rows = 4096;
     const char *recipe = NULL, *teacher = NULL, *data = NULL, *student = NULL;
-    cli_settings settings = {.count = 0};
+    cli_settings settings = {.reads = " data teacher teachers student.path compute "};
     const cli_option options[] = {{"--teacher", CLI_TEXT, &teacher, NULL},  {"--data", CLI_TEXT, &data, NULL},
                                   {"--student", CLI_TEXT, &student, NULL},  {"--rows", CLI_INT, &rows, NULL},
                                   {"--set", CLI_SETTINGS, &settings, NULL}, {"--json", CLI_FLAG, &as_json, NULL}};

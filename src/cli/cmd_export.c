@@ -15,7 +15,9 @@ int cli_export(const cli_command *command, int argc, char **argv)
 {
     int as_json = 0, whole = 1;
     const char *model = NULL, *to = NULL, *type = NULL, *path = NULL;
-    cli_settings settings = {.reads = " output teacher compute "};
+    static const char *const own[] = {"output.format", "--to",  "output.type", "--type", "output.path", "-o",
+                                      "teacher.path",  "MODEL", NULL};
+    cli_settings settings = {.reads = " teacher.mmap compute ", .own = own};
     const cli_option options[] = {{"--to", CLI_TEXT, &to, NULL},
                                   {"--type", CLI_TEXT, &type, NULL},
                                   {"-o", CLI_TEXT, &path, NULL},

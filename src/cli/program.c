@@ -79,16 +79,31 @@ void cli_watch(const distill_trainer *trainer)
 
 void cli_watch_all(int on) { saves_when_cancelled = on; }
 
-/* " data teacher " has section data. */
-static int reads_section(const char *reads, const char *key)
+/* "data" is of "data.train=x", and so is "data.train". */
+static int is_of(const char *key, size_t size, const char *setting)
 {
-    const size_t size = strcspn(key, ".=");
+    return !strncmp(key, setting, size) && (setting[size] == '.' || setting[size] == '=');
+}
+
+/* " data teacher.mmap " has what is of section data, and one key. */
+static int reads_key(const char *reads, const char *setting)
+{
     for (const char *at = reads; (at = strchr(at, ' ')) && *++at;)
-        if (!strncmp(at, key, size) && at[size] == ' ') return 1;
+        if (is_of(at, strcspn(at, " "), setting)) return 1;
     return 0;
 }
 
-static int take_setting(cli_session *session, const cli_command *command, const char *setting, const char *reads)
+static int check_setting(const cli_command *command, const char *setting, const cli_settings *all)
+{
+    for (int i = 0; all->own && all->own[i]; i += 2)
+        if (is_of(all->own[i], strlen(all->own[i]), setting))
+            return cli_usage(command, "--set %s: %s says it here", setting, all->own[i + 1]);
+    if (all->reads && !reads_key(all->reads, setting))
+        return cli_usage(command, "--set %s: nothing would read it here, only%s", setting, all->reads);
+    return -1;
+}
+
+static int take_setting(cli_session *session, const cli_command *command, const char *setting, const cli_settings *all)
 {
     char *key = cli_memory(NULL, strlen(setting) + 1), *value;
     strcpy(key, setting);
@@ -96,9 +111,8 @@ static int take_setting(cli_session *session, const cli_command *command, const 
     *value++ = 0;
     int32_t rc = distill_options_set(session->options, key, value, &session->err);
     free(key);
-    if (!rc && reads && !reads_section(reads, setting))
-        return cli_usage(command, "--set %s: nothing would read it here, only sections%s", setting, reads);
-    return rc ? cli_usage(command, "--set %s: %s", setting, session->err.message) : -1;
+    if (rc) return cli_usage(command, "--set %s: %s", setting, session->err.message);
+    return check_setting(command, setting, all);
 }
 
 int cli_open(cli_session *session, const cli_command *command, const char *recipe, const cli_settings *settings)
@@ -112,7 +126,7 @@ int cli_open(cli_session *session, const cli_command *command, const char *recip
         (recipe && distill_options_load(session->options, recipe, &session->err)))
         return cli_fail(&session->err);
     for (int i = 0; settings && i < settings->count; i++) {
-        int code = take_setting(session, command, settings->items[i], settings->reads);
+        int code = take_setting(session, command, settings->items[i], settings);
         if (code >= 0) return code;
     }
     return -1;

@@ -360,6 +360,12 @@ def test_generate_answers_in_a_chat(distill, model, tmp_path):
     one_line(distill("generate", model, "--messages", talk, "--chat-template", format), 1, '"tools"')
     format.write_text("{{ messages | nonsense }}")
     one_line(distill("generate", model, "--chat", "a", "--chat-template", format), 1, "line 1", "filter 'nonsense' is not known")
+    talk.write_text(json.dumps({"messages": [{"role": "user", "content": "a"}], "chat_template": "chatm"}))
+    one_line(distill("generate", model, "--messages", talk), 1, "'chatm' is no name (chatml, llama2, llama3, mistral)")
+    talk.write_text(json.dumps([{"role": "user", "content": "a", "contents": "b"}]))
+    one_line(distill("generate", model, "--messages", talk, "--chat-template", "chatml"), 1, 'message 1: the chat template does not read "contents"')
+    talk.write_text(json.dumps({"messages": []}))
+    one_line(distill("generate", model, "--messages", talk, "--chat-template", "chatml"), 1, "the list of messages is empty")
     for missing in ("chatm", tmp_path / "missing.jinja"):  # no name and no file: not the text of a template
         one_line(distill("generate", model, "--chat", "a", "--chat-template", missing), 1, str(missing), "chatml, llama2, llama3, mistral or a file")
     one_line(distill("generate", model, "--chat", "a", "--chat-template", tmp_path), 1, str(tmp_path), "directory")
@@ -961,6 +967,18 @@ def test_settings_that_a_command_does_not_read(distill, recipe, model, tmp_path)
     for command in (["export", model, "--to", "gguf", "-o", tmp_path / "x.gguf"], ["eval", "--student", model, "--data", data],
                     ["score", model, "--tokens", data], ["inspect", data, "--tokenizer", model]):
         done = distill(*command, "--set", "loss.temperature=2")
-        assert done.code == 2 and "--set loss.temperature=2: nothing would read it here, only sections " in done.err
+        assert done.code == 2 and "--set loss.temperature=2: nothing would read it here, only " in done.err
+    cache = ["--teacher", model, "--data", data]
+    for command, setting in ((["export", model, "--to", "gguf", "-o", tmp_path / "x.gguf"], "output.overwrite=true"),
+                             (["cache", "build", *cache, "--cache", tmp_path / "c.dtc"], "loss.temperature=2"),
+                             (["cache", "measure", *cache], "train.steps=3"), (["bench", "loss"], "train.steps=3"),
+                             (["bench", "decode"], "loss.temperature=2"), (["bench", "prefill"], "data.pack=true"),
+                             (["bench", "step"], "output.path=x")):
+        one_line(distill(*command, "--set", setting), 2, "--set %s: nothing would read it here, only " % setting)
+    for command, setting, own in ((["export", model, "--to", "gguf", "-o", tmp_path / "x.gguf"], "output.type=q8_0", "--type"),
+                                  (["bench", "step"], "train.steps=3", "--steps"), (["bench", "step"], "train.precision=bf16", "--precision"),
+                                  (["bench", "decode"], "generate.max_tokens=3", "--tokens"), (["bench", "loss"], "loss.type=jsd", "--type")):
+        one_line(distill(*command, "--set", setting), 2, "--set %s: %s says it here" % (setting, own))
+    assert not (tmp_path / "c.dtc").exists()
     assert not (tmp_path / "x.gguf").exists()
     assert distill("export", model, "--to", "gguf", "-o", tmp_path / "x.gguf", "--set", "compute.products=portable").code == 0
