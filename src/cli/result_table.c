@@ -162,7 +162,7 @@ static void remarks(FILE *out, const json_t *result)
 
 void cli_table(FILE *out, const json_t *result)
 {
-    static const char *const rows[] = {"teacher", "student"};
+    static const char *const rows[] = {"teacher", "student", "gguf"}; /* the last: beside a folder */
     const json_t *training = json_object_get(result, "training");
     fprintf(out, "%-8s", "");
     for (int i = 0; i < COLUMNS; i++) fprintf(out, "%*s", WIDTH, columns[i].title);

@@ -179,22 +179,42 @@ out:
     return rc;
 }
 
+/* The GGUF file beside a folder: rounded in its own way, and so measured by itself. */
+static int32_t measure_gguf(di_run *run, di_teacher **gguf, dk_error *err)
+{
+    const di_output *output = &run->output;
+    char *path;
+    int32_t rc = DK_OK;
+    if (!output->path || !output->files.folder || !output->files.gguf) return DK_OK;
+    if (!(path = dk_path_join(run->host, output->path, DI_GGUF_NAME)))
+        return dk_fail_nomem(err, strlen(output->path) + sizeof DI_GGUF_NAME);
+    DK_TRY(di_teacher_open(run->trainer->backend, path, 1, gguf, err));
+    if (!run->trainer->data.eval) goto out;
+    DK_TRY(di_run_evaluate(run, *gguf, 0, &run->evaluation.gguf, err));
+    run->evaluation.has_gguf = 1;
+out:
+    dk_free(run->host, path);
+    return rc;
+}
+
 /* The student as its files are, read back: what is reported is what was saved. */
 static int32_t finish(di_run *run, dk_error *err)
 {
-    di_teacher *saved = NULL;
+    di_teacher *saved = NULL, *gguf = NULL;
     dk_error problem;
     int32_t best = 0, rc;
     DK_TRY(di_progress_call(run->trainer, DISTILL_PHASE_SAVING, err));
     DK_TRY(take_best(run, &best, err));
     DK_TRY(save(run, &saved, err));
     DK_TRY(measure(run, saved, err));
-    DK_TRY(di_result_make(run, saved, err));
+    DK_TRY(measure_gguf(run, &gguf, err));
+    DK_TRY(di_result_make(run, saved, gguf, err));
     if (run->output.path) DK_TRY(di_output_result(&run->output, &run->result_json, err));
 out:
     if (rc != DK_OK && best && di_checkpoint_load_last(run, &problem) != DK_OK)
         di_run_warn(run, "the weights of the last step are in the checkpoint alone: %s", problem.message);
     di_teacher_release(saved);
+    di_teacher_release(gguf);
     return rc;
 }
 

@@ -35,22 +35,38 @@ static void quality(const di_evaluation *e, int32_t of_teacher, dk_strbuf *out)
     number(out, "forward_kl_temperature", e->temperature);
 }
 
-static int32_t model_section(di_run *run, di_teacher *scorer, int32_t of_teacher, dk_strbuf *out, dk_error *err)
+typedef enum { SECTION_STUDENT, SECTION_TEACHER, SECTION_GGUF } section; /* GGUF: the student's second file */
+
+static int32_t begin_section(di_run *run, const di_teacher *scorer, section of, dk_strbuf *out, dk_error *err)
+{
+    static const char *const names[] = {"student", "teacher", "gguf"};
+    const char *path = of != SECTION_STUDENT ? di_teacher_path(scorer) : run->output.path ? run->output.path : "";
+    const char *manifest, *type = dk_dtype_name(run->output.files.gguf_type);
+    int32_t rc = DK_OK;
+    dk_strbuf_printf(out, ",\"%s\":{\"path\":", names[of]);
+    dk_strbuf_json(out, path, strlen(path));
+    if (of == SECTION_GGUF) {
+        dk_strbuf_puts(out, ",\"type\":");
+        dk_strbuf_json(out, type, strlen(type));
+    }
+    if (of != SECTION_TEACHER) return DK_OK;
+    DK_TRY(di_run_manifest(run, &manifest, err));
+    dk_strbuf_puts(out, ",\"manifest\":");
+    dk_strbuf_puts(out, manifest);
+out:
+    return rc;
+}
+
+static int32_t model_section(di_run *run, di_teacher *scorer, section of, dk_strbuf *out, dk_error *err)
 {
     const di_facts facts = di_teacher_facts(scorer);
+    const di_run_evaluation *e = &run->evaluation;
     double prompt = -1, decode = -1;
-    const char *manifest;
     int32_t rc;
     DK_TRY(di_speed(scorer, &prompt, &decode, err));
-    dk_strbuf_printf(out, ",\"%s\":{\"path\":", of_teacher ? "teacher" : "student");
-    const char *path = of_teacher ? di_teacher_path(scorer) : run->output.path ? run->output.path : "";
-    dk_strbuf_json(out, path, strlen(path));
-    if (of_teacher) {
-        DK_TRY(di_run_manifest(run, &manifest, err));
-        dk_strbuf_puts(out, ",\"manifest\":");
-        dk_strbuf_puts(out, manifest);
-    }
-    if (run->evaluation.has_result) quality(&run->evaluation.result, of_teacher, out);
+    DK_TRY(begin_section(run, scorer, of, out, err));
+    if (of == SECTION_GGUF ? e->has_gguf : e->has_result)
+        quality(of == SECTION_GGUF ? &e->gguf : &e->result, of == SECTION_TEACHER, out);
     if (facts.parameters >= 0) number(out, "parameters", (double)facts.parameters);
     if (facts.bytes >= 0) number(out, "bytes", (double)facts.bytes);
     if (prompt > 0) number(out, "prompt_tokens_per_second", prompt);
@@ -163,7 +179,7 @@ static void eval_section(const di_evaluation *e, const dk_strbuf *teachers, dk_s
     dk_strbuf_puts(out, "}");
 }
 
-int32_t di_result_make(di_run *run, di_teacher *saved, dk_error *err)
+int32_t di_result_make(di_run *run, di_teacher *saved, di_teacher *gguf, dk_error *err)
 {
     di_trainer *t = run->trainer;
     dk_strbuf *out = &run->result_json;
@@ -185,8 +201,9 @@ int32_t di_result_make(di_run *run, di_teacher *saved, dk_error *err)
     }
     DK_TRY(data_section(run, out, err));
     cost_section(run, out);
-    if (saved) DK_TRY(model_section(run, saved, 0, out, err));
-    if (t->teacher) DK_TRY(model_section(run, t->teacher, 1, out, err));
+    if (saved) DK_TRY(model_section(run, saved, SECTION_STUDENT, out, err));
+    if (gguf) DK_TRY(model_section(run, gguf, SECTION_GGUF, out, err));
+    if (t->teacher) DK_TRY(model_section(run, t->teacher, SECTION_TEACHER, out, err));
     if (run->evaluation.has_result) eval_section(&run->evaluation.result, &run->evaluation.teachers_json, out);
     dk_strbuf_printf(out, ",\"changes\":[%s],\"warnings\":[%s]", run->changes.size ? run->changes.data : "",
                      run->warnings.size ? run->warnings.data : "");
@@ -219,7 +236,7 @@ int32_t di_run_report(di_run *run, dk_strbuf *json, dk_error *err)
         run->evaluation.has_result = live != NULL;
         dk_error_clear(err);
     }
-    DK_TRY(di_result_make(run, live, err));
+    DK_TRY(di_result_make(run, live, NULL, err));
     dk_strbuf_append(json, run->result_json.data, run->result_json.size);
     DK_TRY(dk_strbuf_check(json, err));
 out:

@@ -31,7 +31,9 @@ typedef struct di_run_evaluation {
     di_teacher_side *teacher_side; /* within train.loss_memory; NULL = one evaluation alone, or no teacher */
     di_evaluation result;          /* of what was saved, or of the student as it stands */
     di_evaluation best_result;     /* of best.step, where best_step says so */
-    int64_t best_step;             /* 0 = not of this process */
+    di_evaluation gguf;            /* of the GGUF file beside the folder, where has_gguf says so */
+    int32_t has_gguf;
+    int64_t best_step; /* 0 = not of this process */
     int32_t teachers_always, teachers_never;
     dk_strbuf teachers_json; /* of the result: what di_teachers_json says */
 } di_run_evaluation;
@@ -95,7 +97,7 @@ void di_metrics_step(di_run *run);
 void di_metrics_evaluation(di_run *run, const di_evaluation *evaluation, const dk_strbuf *teachers);
 /* Drops lines of later steps, and of evaluations after the last one done. */
 int32_t di_metrics_rewind(const di_output *output, int64_t step, int64_t evaluated, dk_error *err);
-/* result.c */
-int32_t di_result_make(di_run *run, di_teacher *saved, dk_error *err); /* fills result_json */
+/* result.c: fills result_json; saved, gguf: what the student's files hold, the second beside the first, or NULL */
+int32_t di_result_make(di_run *run, di_teacher *saved, di_teacher *gguf, dk_error *err);
 
 #endif

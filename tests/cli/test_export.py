@@ -1,5 +1,7 @@
 """distill export, and output.format and output.type of recipes."""
 import json
+import pathlib
+import subprocess
 
 import pytest
 from test_program import one_line
@@ -85,6 +87,23 @@ def test_nothing_is_replaced(distill, model, tmp_path):
     assert (tmp_path / "m.gguf").read_text() == "mine" and [path.name for path in tmp_path.iterdir()] == ["m.gguf"]
 
 
+def test_what_a_killed_export_left_is_removed(distill, model, tmp_path):
+    with subprocess.Popen(["true"]) as process:
+        process.wait()
+    for name in ("m", "m.gguf"):
+        left = tmp_path / ("%s.tmp.%d.0" % (name, process.pid))
+        left.mkdir() if name == "m" else left.write_text("half")
+    (tmp_path / ("m.tmp.%d.0" % process.pid) / "config.json").write_text("{")
+    assert distill("export", model, "--to", "hf", "-o", tmp_path / "m").code == 0
+    assert distill("export", model, "--to", "gguf", "-o", tmp_path / "m.gguf").code == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["m", "m.gguf"]
+
+
+def test_an_empty_path_is_said(distill, model):
+    for form in ("hf", "gguf", "both"):
+        one_line(distill("export", model, "--to", form, "-o", ""), 1, "path of the f", "to be written is empty")
+
+
 # ---- recipes ----
 
 def run(distill, recipe, *settings):
@@ -101,11 +120,28 @@ def test_a_run_writes_gguf(distill, recipe, wide, tmp_path, form, kind, files):
     assert {"model.gguf", "config.json"} & {path.name for path in out.iterdir()} == files
     assert done.json["student"]["perplexity"] > 1 and (out / "result.json").exists()
     assert kind.upper() in distill("inspect", out / "model.gguf", "--json").json["dtypes"]
+    assert ("gguf" in done.json) == (form == "both")
     if form == "both":
+        student, gguf = done.json["student"], done.json["gguf"]
+        assert gguf["path"].endswith("out/model.gguf") and gguf["type"] == kind
+        assert gguf["bytes"] == distill("inspect", out / "model.gguf", "--json").json["bytes"] and gguf["bytes"] != student["bytes"]
+        data = recipe.parent / "valid.jsonl"
+        alone = distill("eval", "--student", out / "model.gguf", "--teacher", wide, "--data", data, "--json",
+                        "--set", "data.sequence_length=24").json
+        assert gguf["perplexity"] == pytest.approx(alone["perplexity"]) and gguf["forward_kl"] == pytest.approx(alone["forward_kl"])
+        assert gguf["perplexity"] != student["perplexity"] and gguf["parameters"] == student["parameters"]
         config = json.loads((out / "config.json").read_text())
         assert config.get("dtype", config.get("torch_dtype")) == {"q4_0": "float32", "f16": "float16"}[kind]
     done = run(distill, recipe, "teacher.path=%s" % wide, "output.format=" + form, "output.type=" + kind)
     assert done.code == 1 and "already holds" in done.err
+
+
+def test_the_table_has_a_row_of_each_file(distill, recipe, wide):
+    settings = ["--set", "teacher.path=%s" % wide, "--set", "output.format=both", "--set", "output.type=q8_0"]
+    table = distill("run", recipe, "--quiet", *settings)
+    assert table.code == 0, table.err
+    rows = {line.split()[0]: line.split() for line in table.out.splitlines() if line.startswith(("student", "gguf"))}
+    assert rows["student"][1] != rows["gguf"][1] and len(rows["gguf"]) == len(rows["student"])
 
 
 def test_a_quantised_teacher_teaches_and_auto_is_bf16(distill, recipe, wide, tmp_path):
@@ -131,3 +167,11 @@ def test_a_stage_takes_the_file_of_another(distill, recipe, wide, tmp_path):
     assert done.code == 0, done.err
     assert (tmp_path / "out/first/model.gguf").exists() and (tmp_path / "out/second/model.gguf").exists()
     assert run(distill, recipe, "teacher.path=%s" % wide).code == 0
+
+
+def test_a_model_with_experts_is_no_student_before_data_is_read(distill, recipe, tmp_path):
+    experts = pathlib.Path(__file__).resolve().parents[1] / "data" / "families" / "mixtral"
+    for layers in ("auto:1", "[0]"):
+        done = run(distill, recipe, "teacher.path=%s" % experts, "student.layers=%s" % layers, "data.train=missing.txt", "data.eval=missing.txt")
+        assert done.code == 1 and "has experts and can be a teacher only: it is neither trained nor cut" in done.err, done.err
+        assert not (tmp_path / "out").exists()
