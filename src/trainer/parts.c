@@ -75,6 +75,8 @@ static int32_t derive_student(di_trainer *t, const di_parts *parts, dk_error *er
                           .remembered = parts->shape};
     int32_t rc = DK_OK;
     if (!t->teacher) return dk_fail(err, DK_E_OPTION, "student.from: teacher needs teacher.path");
+    const dk_model *model = di_teacher_model(t->teacher);
+    if (model) DK_TRY(di_student_check_kind(&model->config, err)); /* before data is read */
     args.teacher = t->teacher;
     if (!given && di_shape_reads_text(t->options) && di_options_is_set(t->options, "data.train"))
         DK_TRY(di_dataset_open_list(t->host, "data.train", di_teacher_tokenizer(t->teacher), t->options, &t->data.train,
