@@ -58,8 +58,22 @@ def same(ours, theirs):
     return next((i for i, (a, b) in enumerate(zip(ours, theirs)) if a != b), min(len(ours), len(theirs)))
 
 
+def apart(program, model, prompt, ours, theirs):
+    """By how many nats the two tokens where the texts part differ, by exact products; 0 where they do not part, None beyond what is listed."""
+    at = same(ours, theirs)
+    if at == max(len(ours), len(theirs)):
+        return 0
+    asked = model.with_name("asked.json")
+    asked.write_text(json.dumps(prompt + ours[:at]))
+    top = call(program, "generate", model, "--prompt-ids", asked, "--max-tokens", 1, "--quantized", "exact", "--top-logprobs", 50)["top"][0]
+    asked.unlink()
+    found = {entry["id"]: entry["log_prob"] for entry in top}
+    first, second = (found.get(ids[at]) if at < len(ids) else None for ids in (ours, theirs))
+    return None if first is None or second is None else abs(first - second)
+
+
 def continued(program, model, node):
-    """How far llama.cpp continues each text as we do: [{same, of}]."""
+    """How far llama.cpp continues each text as we do: [{same, of, apart}]."""
     asked, answered = model.with_name("llama_asked.json"), model.with_name("llama_answered.json")
     asked.write_text(json.dumps({"max_tokens": TEXT, "prompts": TEXTS}))
     script = node / "llama.mjs"  # node looks for packages beside the script
@@ -69,7 +83,8 @@ def continued(program, model, node):
     found = []
     for text, theirs in zip(TEXTS, json.loads(answered.read_text())):
         ours = call(program, "generate", model, "--prompt", text, "--max-tokens", TEXT)
-        found.append({"text": text, "ours": ours["text"], "same": same(ours["ids"], theirs["ids"]), "of": max(len(ours["ids"]), len(theirs["ids"]))})
+        found.append({"text": text, "ours": ours["text"], "same": same(ours["ids"], theirs["ids"]), "of": max(len(ours["ids"]), len(theirs["ids"])),
+                      "apart": apart(program, model, theirs["prompt"], ours["ids"], theirs["ids"])})
     return found
 
 

@@ -51,8 +51,9 @@ def llama(found):
     for shape, student in found["students"].items():
         for kind, texts in (student["llama_cpp"] or {"": None}).items():
             rows.append([shape, kind.upper(), "skipped: not installed" if texts is None else f"{sum(t['same'] == t['of'] for t in texts)} of {len(texts)} texts",
-                         ", ".join(f"{t['same']}/{t['of']}" for t in texts or ())])
-    return lines_of(["student", "file", "the same greedy text", "tokens that are the same, each text"], rows)
+                         ", ".join(f"{t['same']}/{t['of']}" for t in texts or ()),
+                         ", ".join("-" if t.get("apart") is None else f"{t['apart']:.2f}" for t in texts or () if t["same"] != t["of"])])
+    return lines_of(["student", "file", "the same greedy text", "tokens that are the same, each text", "nats between the two tokens where they part"], rows)
 
 
 def chats(found):

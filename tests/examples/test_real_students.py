@@ -76,6 +76,20 @@ def test_the_first_difference_counts():
     assert outputs.same([1, 2, 3], [1, 2, 4]) == 2 and outputs.same([1, 2], [1, 2, 3]) == 2 and outputs.same([5], [5]) == 1
 
 
+def test_how_near_two_tokens_are_where_texts_part(monkeypatch, tmp_path):
+    asked = []
+
+    def call(_, *arguments):
+        asked.append(json.loads((tmp_path / "asked.json").read_text()))
+        assert "exact" in arguments
+        return {"top": [[{"id": 7, "log_prob": -1.0}, {"id": 9, "log_prob": -1.25}]]}
+    monkeypatch.setattr(outputs, "call", call)
+    model = tmp_path / "m.gguf"
+    assert outputs.apart("none", model, [1, 2], [3, 7, 5], [3, 9]) == 0.25 and asked == [[1, 2, 3]]
+    assert outputs.apart("none", model, [1], [3, 7], [3, 7]) == 0 and outputs.apart("none", model, [1], [4], [7]) is None
+    assert not (tmp_path / "asked.json").exists() and len(asked) == 2
+
+
 def test_time_left_is_that_of_what_was_run(tmp_path):
     bench = Bench("none", tmp_path, plan.HERE)
     bench.costs, bench.spent = {"a": 30, "b": 10}, [120.0, 20]
