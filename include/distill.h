@@ -202,6 +202,9 @@ typedef struct distill_target {
     double softcap;             /* HIDDEN: cap*tanh(z/cap); 0 = none */
     double temperature;         /* already in the values, 0.001..1000; 0 or 1 = none */
     int64_t vocab_valid;        /* ids from here on are padding, outside both partitions; 0 = full width */
+    /* SAMPLED: entropy of what was drawn from, nats, at its temperature [rows]; NULL = not known: then the value of
+     * forward_kl is no KL but a soft cross-entropy, and told as "soft_cross_entropy" */
+    const distill_tensor *entropy;
 } distill_target;
 
 /* ---- versions and introspection ---------------------------------------------------------------------------------- */
@@ -858,15 +861,15 @@ DISTILL_API int32_t distill_run(const distill_env *env, const distill_options *o
  * "forward_kl_median", "forward_kl_p99", "top1_agreement" (0..1), "expected_acceptance" (mean sum min(p, q): how
  * likely the teacher would accept a token that the student drafts). teacher may be NULL. A sparse teacher
  * ("teacher_target" says which) is compared on its ids and the rest, at its temperature ("forward_kl_temperature"); it
- * has no perplexity. SAMPLED has no KL either: "soft_cross_entropy" (-sum of frequency * log q, at
- * "soft_cross_entropy_temperature") is on average that of the distribution, whose entropy is not known; nor has it an
- * agreement. Of a blend of TOPK targets "common_mass" says how much of it lies on those ids (below
- * teacher.blend.min_common_mass is DISTILL_E_MISMATCH, as it is for the window of a trainer). Where the student
- * excludes what the teacher holds possible, log q counts as -100, whatever loss.log_floor says, so that runs can be
- * compared ("floored" counts these). Of a teacher that is made of others "teachers.NAME." has "perplexity", "nats",
- * "forward_kl", "top1_agreement" and "disagreement" (mean Jensen-Shannon with the others) of each alone,
- * "teachers.NAME.sources.SOURCE." the same on each source, "teacher_disagreement" the mean over pairs. Section: data,
- * train (loss_memory). */
+ * has no perplexity. SAMPLED has no agreement, and "forward_kl" alone (unbiased: of one position it may be below 0)
+ * where its entropy is known; where not it has no KL either: "soft_cross_entropy" (-sum of frequency * log q, at
+ * "soft_cross_entropy_temperature") is on average that of the distribution. Of a blend of TOPK targets "common_mass"
+ * says how much of it lies on those ids (below teacher.blend.min_common_mass is DISTILL_E_MISMATCH, as it is for the
+ * window of a trainer). Where the student excludes what the teacher holds possible, log q counts as -100, whatever
+ * loss.log_floor says, so that runs can be compared ("floored" counts these). Of a teacher that is made of others
+ * "teachers.NAME." has "perplexity", "nats", "forward_kl", "top1_agreement" and "disagreement" (mean Jensen-Shannon
+ * with the others) of each alone, "teachers.NAME.sources.SOURCE." the same on each source, "teacher_disagreement" the
+ * mean over pairs. Section: data, train (loss_memory). */
 DISTILL_API int32_t distill_evaluate(const distill_student *student, const distill_teacher *teacher,
                                      const distill_dataset *data, const distill_options *options, distill_report **out,
                                      distill_error *err);

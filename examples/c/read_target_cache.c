@@ -12,7 +12,7 @@ enum { HEADER = 256, BLOCK = 32, RECORD = 32, HIDDEN = 1, FULL = 2, TOP_K = 3, S
 typedef struct cache_file {
     uint8_t *data;
     uint64_t size;
-    uint32_t tier, bits, width, step;
+    uint32_t tier, bits, width, step, entropy;
     uint64_t vocab, valid;
     uint64_t rows_left; /* to be printed */
 } cache_file;
@@ -84,7 +84,7 @@ static double half_of(uint32_t half)
 /* ---- rows ---- */
 typedef struct row_values {
     uint32_t *ids; /* [width] */
-    double *values, tail;
+    double *values, tail, entropy;
     uint64_t count;
 } row_values;
 
@@ -124,6 +124,7 @@ static int get_top_k(const cache_file *file, bit_stream *from, int count_bits, r
 static int get_sampled(const cache_file *file, bit_stream *from, int count_bits, row_values *out)
 {
     double drawn = 0;
+    if (file->entropy) out->entropy = (double)get_bits(from, 16) / 2048;
     out->count = get_bits(from, count_bits);
     if (!out->count || out->count > file->width || !get_ids(file, from, out)) return 0;
     const int parameter = (int)get_bits(from, 4);
@@ -150,6 +151,7 @@ static void print_row(const cache_file *file, const uint8_t *record, uint64_t po
         else printf(" %.9g", row->values[i]);
     }
     if (file->tier == TOP_K) printf(" tail:%.6g", row->tail);
+    if (file->entropy) printf(" entropy:%.6g", row->entropy);
     putchar('\n');
 }
 
@@ -188,13 +190,14 @@ static int read_file(const char *path, cache_file *out)
 static int read_header(cache_file *file)
 {
     const uint8_t *data = file->data;
-    if (file->size < HEADER || memcmp(data, "DTARGETS", 8) != 0 || get(data + 8, 4) != 1 ||
+    if (file->size < HEADER || memcmp(data, "DTARGETS", 8) != 0 || get(data + 8, 4) < 1 || get(data + 8, 4) > 2 ||
         get(data + 252, 4) != crc32c(data, 252))
         return 0;
     file->tier = (uint32_t)get(data + 16, 4);
     file->bits = (uint32_t)get(data + 20, 4);
     file->width = (uint32_t)get(data + 24, 4);
     file->step = (uint32_t)get(data + 28, 4);
+    file->entropy = (uint32_t)get(data + 132, 4);
     file->vocab = get(data + 32, 8);
     file->valid = get(data + 40, 8);
     if (file->width < 1 || file->width >= 1 << 24 || file->vocab > UINT64_C(1) << 31) return 0;

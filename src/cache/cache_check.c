@@ -26,11 +26,11 @@ static int32_t read_rows(const di_cache *cache, const di_cache_rows *rows, const
 {
     di_row_reader reader;
     int64_t count;
-    float tail;
+    float beside;
     int32_t rc;
     DK_TRY(di_cache_reader(cache, rows, &reader, err));
     for (uint32_t i = 0; i < rows->record.rows; i++)
-        DK_TRY(di_row_get(&reader, memory->ids, memory->values, &count, &tail, err));
+        DK_TRY(di_row_get(&reader, memory->ids, memory->values, &count, &beside, err));
     if (!cache->header.bits && (reader.bits.at + 7) / 8 != rows->record.bytes)
         DK_TRY(dk_fail(err, DK_E_FORMAT, "%u rows end after %llu of %u bytes", (unsigned)rows->record.rows,
                        (unsigned long long)(reader.bits.at + 7) / 8, (unsigned)rows->record.bytes));

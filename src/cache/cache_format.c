@@ -73,15 +73,16 @@ int32_t di_cache_header_check(const di_cache_header *h, const char *path, dk_err
     char temperature[32];
     if (h->vocab >= 1 && h->vocab <= INT64_C(1) << 31 && h->vocab_valid >= 1 && h->vocab_valid <= h->vocab &&
         h->width >= 1 && h->width <= DI_CACHE_LARGEST_WIDTH && h->temperature >= 1e-3 && h->temperature <= 1e3 &&
-        (h->tier == DI_TIER_SAMPLED || !h->seed) && h->key_parts <= DI_CACHE_BY_ALL && right_numbers(h))
+        (h->tier == DI_TIER_SAMPLED || !h->seed) && h->key_parts <= DI_CACHE_BY_ALL &&
+        h->entropy <= (h->tier == DI_TIER_SAMPLED) && right_numbers(h))
         return DK_OK;
     dk_format_f64(h->temperature, temperature);
     return dk_fail_at(err, DK_E_FORMAT, 16,
                       "%s: the header says tier %d (%s), %u bits, width %u, step %u, vocabulary %lld of which %lld "
-                      "count, temperature %s, seed %llu, parts of the key %u, which cannot be",
+                      "count, temperature %s, seed %llu, parts of the key %u, entropy %u, which cannot be",
                       path, (int)h->tier, di_tier_name(h->tier), (unsigned)h->bits, (unsigned)h->width,
                       (unsigned)h->step, (long long)h->vocab, (long long)h->vocab_valid, temperature,
-                      (unsigned long long)h->seed, (unsigned)h->key_parts);
+                      (unsigned long long)h->seed, (unsigned)h->key_parts, (unsigned)h->entropy);
 }
 
 void di_cache_header_write(const di_cache_header *header, uint8_t out[DI_CACHE_HEADER])
@@ -89,7 +90,7 @@ void di_cache_header_write(const di_cache_header *header, uint8_t out[DI_CACHE_H
     uint64_t temperature;
     memset(out, 0, DI_CACHE_HEADER);
     memcpy(out, DI_CACHE_MAGIC, 8);
-    di_put(out + 8, DI_CACHE_VERSION, 4);
+    di_put(out + 8, header->entropy ? 2 : 1, 4);
     di_put(out + 12, DI_CACHE_HEADER, 4);
     di_put(out + 16, (uint32_t)header->tier, 4);
     di_put(out + 20, header->bits, 4);
@@ -103,6 +104,7 @@ void di_cache_header_write(const di_cache_header *header, uint8_t out[DI_CACHE_H
     memcpy(out + 64, header->tokenizer, 32);
     memcpy(out + 96, header->teacher, 32);
     di_put(out + 128, header->key_parts, 4);
+    di_put(out + 132, header->entropy, 4);
     di_put(out + 252, dk_crc32c(0, out, 252), 4);
 }
 
@@ -118,9 +120,9 @@ int32_t di_cache_header_read(const uint8_t *data, uint64_t size, const char *pat
     if (size < DI_CACHE_HEADER)
         return dk_fail_at(err, DK_E_FORMAT, (int64_t)size, "%s: ends after %llu bytes, inside the header of %d", path,
                           (unsigned long long)size, DI_CACHE_HEADER);
-    if (di_get(data + 8, 4) != DI_CACHE_VERSION)
-        return dk_fail_at(err, DK_E_UNSUPPORTED, 8, "%s: is a target cache of version %u, this library reads %d", path,
-                          (unsigned)di_get(data + 8, 4), DI_CACHE_VERSION);
+    if (di_get(data + 8, 4) < 1 || di_get(data + 8, 4) > DI_CACHE_VERSION)
+        return dk_fail_at(err, DK_E_UNSUPPORTED, 8, "%s: is a target cache of version %u, this library reads 1 to %d",
+                          path, (unsigned)di_get(data + 8, 4), DI_CACHE_VERSION);
     if (di_get(data + 252, 4) != dk_crc32c(0, data, 252))
         return dk_fail_at(err, DK_E_FORMAT, 0, "%s: the header (bytes 0 to 255) is damaged: its checksum differs",
                           path);
@@ -136,12 +138,13 @@ int32_t di_cache_header_read(const uint8_t *data, uint64_t size, const char *pat
     memcpy(out->tokenizer, data + 64, 32);
     memcpy(out->teacher, data + 96, 32);
     out->key_parts = (uint32_t)di_get(data + 128, 4);
+    out->entropy = (uint32_t)di_get(data + 132, 4);
     DK_TRY(di_cache_header_check(out, path, err));
     di_cache_header_write(out, again);
     for (int i = 0; i < DI_CACHE_HEADER; i++)
         if (again[i] != data[i])
-            return dk_fail_at(err, DK_E_FORMAT, i, "%s: byte %d of the header is not as version %d has it", path, i,
-                              DI_CACHE_VERSION);
+            return dk_fail_at(err, DK_E_FORMAT, i, "%s: byte %d of the header is not as version %u has it", path, i,
+                              (unsigned)di_get(data + 8, 4));
 out:
     return rc;
 }
@@ -185,6 +188,9 @@ int32_t di_cache_header_match(const di_cache_header *file, const di_cache_header
     DK_TRY(match_number(file->width, wanted->width, "a width (k, draws or state) of", path, err));
     DK_TRY(match_number(file->bits, wanted->bits, "numbers with bits", path, err));
     DK_TRY(match_number(file->step, wanted->step, "steps per nat,", path, err));
+    if (file->entropy != wanted->entropy)
+        return differ(path, "draws", file->entropy ? "with their entropy" : "without their entropy",
+                      wanted->entropy ? "with it" : "without", err);
     if (file->seed != wanted->seed)
         DK_TRY(dk_fail(err, DK_E_MISMATCH, "%s: holds draws of seed %llu, wanted is %llu", path,
                        (unsigned long long)file->seed, (unsigned long long)wanted->seed));

@@ -6,7 +6,7 @@
 
 #define DI_CACHE_MAGIC "DTARGETS"
 #define DI_CACHE_BLOCK_MAGIC "DTCB"
-enum { DI_CACHE_VERSION = 1, DI_CACHE_HEADER = 256, DI_CACHE_BLOCK_HEADER = 32, DI_CACHE_RECORD_HEADER = 32 };
+enum { DI_CACHE_VERSION = 2, DI_CACHE_HEADER = 256, DI_CACHE_BLOCK_HEADER = 32, DI_CACHE_RECORD_HEADER = 32 };
 enum { DI_CACHE_LARGEST_STEP = 1024, DI_CACHE_LARGEST_WIDTH = (1 << 24) - 1, DI_CACHE_LARGEST_PAYLOAD = INT32_MAX - 7 };
 typedef enum { DI_TIER_HIDDEN = 1, DI_TIER_FULL, DI_TIER_TOP_K, DI_TIER_SAMPLED, DI_TIER_END } di_tier;
 
@@ -20,6 +20,7 @@ typedef struct di_cache_header { /* what all rows of a file have in common */
     uint64_t seed;               /* sampled: of the draws; else 0 */
     uint8_t tokenizer[32], teacher[32];
     uint32_t key_parts; /* DI_CACHE_BY_*: what a sequence is found by beside its ids */
+    uint32_t entropy; /* sampled: 1 = rows have that of their distribution; such a file is of version 2, others of 1 */
 } di_cache_header;
 enum { DI_CACHE_BY_SOURCE = 1, DI_CACHE_BY_TAG = 2, DI_CACHE_BY_PROMPT = 4, DI_CACHE_BY_ALL = 7 };
 typedef struct di_cache_origin { /* of a sequence */

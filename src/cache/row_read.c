@@ -76,8 +76,10 @@ static int32_t get_top_k(di_row_reader *reader, int32_t *ids, float *values, int
     return 1;
 }
 
-static int32_t get_sampled(di_row_reader *reader, int32_t *ids, float *values, int64_t *count)
+static int32_t get_sampled(di_row_reader *reader, int32_t *ids, float *values, int64_t *count, float *entropy)
 {
+    if (reader->header->entropy)
+        *entropy = (float)di_bits_get(&reader->bits, DI_ROW_ENTROPY_BITS) / DI_ROW_ENTROPY_STEP;
     const int64_t n = (int64_t)di_bits_get(&reader->bits, di_row_count_bits(reader->header->width));
     int64_t drawn = 0;
     if (n < 1 || n > reader->header->width || !get_ids(reader, ids, n)) return 0;
@@ -111,17 +113,17 @@ static int32_t all_numbers(const di_row_reader *reader, const float *values)
     return 1;
 }
 
-int32_t di_row_get(di_row_reader *reader, int32_t *ids, float *values, int64_t *count, float *tail, dk_error *err)
+int32_t di_row_get(di_row_reader *reader, int32_t *ids, float *values, int64_t *count, float *beside, dk_error *err)
 {
     int32_t fine;
-    *tail = -INFINITY;
+    *beside = -INFINITY;
     if (reader->row >= reader->rows) return dk_fail(err, DK_E_END, "a record has %lld rows", (long long)reader->rows);
     switch (reader->header->tier) {
     case DI_TIER_TOP_K:
-        fine = get_top_k(reader, ids, values, count, tail);
+        fine = get_top_k(reader, ids, values, count, beside);
         break;
     case DI_TIER_SAMPLED:
-        fine = get_sampled(reader, ids, values, count);
+        fine = get_sampled(reader, ids, values, count, beside);
         break;
     default:
         get_dense(reader, values);
@@ -136,14 +138,14 @@ int32_t di_row_get(di_row_reader *reader, int32_t *ids, float *values, int64_t *
 int32_t di_row_skip(di_row_reader *reader, int64_t rows, int32_t *ids, float *values, dk_error *err)
 {
     int64_t count;
-    float tail;
+    float beside;
     int32_t rc = DK_OK;
     if (reader->header->bits) {
         if (rows > reader->rows - reader->row) return refuse(reader, err);
         reader->row += rows;
         return DK_OK;
     }
-    for (int64_t i = 0; i < rows; i++) DK_TRY(di_row_get(reader, ids, values, &count, &tail, err));
+    for (int64_t i = 0; i < rows; i++) DK_TRY(di_row_get(reader, ids, values, &count, &beside, err));
 out:
     return rc;
 }

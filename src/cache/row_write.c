@@ -154,7 +154,8 @@ out:
     return rc;
 }
 
-static int32_t put_sampled(di_row_writer *writer, const int32_t *ids, const float *counts, int64_t k, dk_error *err)
+static int32_t put_sampled(di_row_writer *writer, const int32_t *ids, const float *counts, int64_t k, double entropy,
+                           dk_error *err)
 {
     int64_t count = 0;
     double drawn = 0;
@@ -171,6 +172,10 @@ static int32_t put_sampled(di_row_writer *writer, const int32_t *ids, const floa
     if (drawn < writer->header.width)
         return dk_fail(err, DK_E_INVALID, "a row has %lld draws, the target cache has %u for each", (long long)drawn,
                        (unsigned)writer->header.width);
+    const double steps = floor(entropy * DI_ROW_ENTROPY_STEP + 0.5);
+    if (writer->header.entropy && !(steps >= 0 && steps < 1 << DI_ROW_ENTROPY_BITS))
+        return refuse_value(-1, entropy, err);
+    if (writer->header.entropy) di_bits_put(&writer->bits, (uint64_t)steps, DI_ROW_ENTROPY_BITS);
     di_bits_put(&writer->bits, (uint64_t)count, di_row_count_bits(writer->header.width));
     DK_TRY(put_ids(writer, count, err));
     for (int64_t i = 0; i < count; i++) writer->numbers[i] = writer->items[i].value;
@@ -210,7 +215,7 @@ static int32_t put_full(di_row_writer *writer, const float *logits, dk_error *er
     return DK_OK;
 }
 
-int32_t di_row_put(di_row_writer *writer, const int32_t *ids, const float *values, int64_t k, double tail,
+int32_t di_row_put(di_row_writer *writer, const int32_t *ids, const float *values, int64_t k, double beside,
                    dk_error *err)
 {
     int32_t rc;
@@ -220,10 +225,10 @@ int32_t di_row_put(di_row_writer *writer, const int32_t *ids, const float *value
     const size_t size = writer->bytes.size;
     switch (writer->header.tier) {
     case DI_TIER_TOP_K:
-        rc = put_top_k(writer, ids, values, k, tail, err);
+        rc = put_top_k(writer, ids, values, k, beside, err);
         break;
     case DI_TIER_SAMPLED:
-        rc = put_sampled(writer, ids, values, k, err);
+        rc = put_sampled(writer, ids, values, k, beside, err);
         break;
     case DI_TIER_FULL:
         rc = put_full(writer, values, err);

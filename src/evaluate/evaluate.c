@@ -368,6 +368,7 @@ int32_t di_evaluate(const di_evaluate_args *args, di_evaluation *out, dk_error *
     DK_TRY(create(&e, err));
     if (e.teacher) {
         result.teacher_kind = di_session_source(e.teacher)->kind;
+        result.without_entropy = result.teacher_kind == DISTILL_SAMPLED && !di_session_source(e.teacher)->has_entropy;
         result.temperature = e.sparse ? di_session_source(e.teacher)->temperature : 1;
     }
     DK_TRY(score_sources(&e, &result, err));

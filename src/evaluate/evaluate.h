@@ -25,6 +25,7 @@ typedef struct di_evaluation {
     /* DENSE: all of the above. Sparse: no teacher_nats; KL and acceptance over its ids and the rest, at the
      * temperature that it carries; agreement where its most likely id is known, so not of SAMPLED. */
     int32_t teacher_kind;
+    int32_t without_entropy; /* SAMPLED of a distribution whose entropy is not known: kl_mean is no KL */
     double temperature;
     di_common common; /* of all positions, where the teacher is a blend of TOPK targets */
     int64_t floored;  /* ids of the teacher that the student excludes: their log q counted as -100 */

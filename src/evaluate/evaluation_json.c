@@ -24,7 +24,7 @@ static void quality(const di_evaluation *e, dk_strbuf *out)
     if (e->text_bytes > 0) member(out, "bits_per_byte", bits_per_byte(e->nats, e));
     if (e->has_teacher) {
         dk_strbuf_printf(out, ",\"teacher_target\":\"%s\"", di_kind_name(e->teacher_kind));
-        if (e->teacher_kind == DISTILL_SAMPLED) member(out, "soft_cross_entropy_temperature", e->temperature);
+        if (e->without_entropy) member(out, "soft_cross_entropy_temperature", e->temperature);
         else if (e->teacher_kind != DISTILL_DENSE) member(out, "forward_kl_temperature", e->temperature);
         if (e->floored) member(out, "floored", (double)e->floored);
         if (e->common.rows) member(out, "common_mass", e->common.mass / (double)e->common.rows);
@@ -35,7 +35,7 @@ static void quality(const di_evaluation *e, dk_strbuf *out)
         if (e->text_bytes > 0) member(out, "teacher_bits_per_byte", bits_per_byte(e->teacher_nats, e));
     }
     if (e->has_teacher && e->teacher_kind == DISTILL_SAMPLED) {
-        member(out, "soft_cross_entropy", e->kl_mean);
+        member(out, e->without_entropy ? "soft_cross_entropy" : "forward_kl", e->kl_mean);
     } else if (e->has_teacher) {
         member(out, "forward_kl", e->kl_mean);
         member(out, "forward_kl_median", e->kl_median);
@@ -60,6 +60,7 @@ static di_evaluation of_source(const di_evaluation *e, const di_source_scores *s
                            .acceptance = source->acceptance,
                            .has_teacher = e->has_teacher,
                            .teacher_kind = e->teacher_kind,
+                           .without_entropy = e->without_entropy,
                            .temperature = e->temperature};
 }
 

@@ -73,11 +73,13 @@ static int32_t open_one(panel *p, int64_t index, int64_t tokens, int64_t sequenc
     di_teacher_part(p->args->teacher, index, &teacher, &name);
     snprintf(told->name, sizeof told->name, "%s", name);
     told->kind = di_teacher_form(teacher)->kind;
+    told->without_entropy = told->kind == DISTILL_SAMPLED && !di_teacher_form(teacher)->entropy;
     rc = excuse(p, index, di_session_create(teacher, tokens, sequences, tokens, &a->session, err), err);
     if (rc != DK_OK || !a->session) return rc;
     di_session_set_step(a->session, p->args->step);
     const di_source *source = di_session_source(a->session);
     told->kind = source->kind;
+    told->without_entropy = source->kind == DISTILL_SAMPLED && !source->has_entropy;
     told->temperature = source->kind == DISTILL_DENSE ? 1 : source->temperature;
     if (source->vocab_valid > 0 && source->vocab_valid < p->vocab) p->vocab = source->vocab_valid;
     return DK_OK;
@@ -405,7 +407,7 @@ static void put_scores(const di_teachers_evaluation *e, const di_scored_teacher 
     dk_strbuf_printf(out, "\"tokens\":%lld", (long long)s->tokens);
     if (t->kind == DISTILL_DENSE) number(out, "perplexity", exp(s->nats));
     if (t->kind == DISTILL_DENSE) number(out, "nats", s->nats);
-    number(out, t->kind == DISTILL_SAMPLED ? "soft_cross_entropy" : "forward_kl", s->kl);
+    number(out, t->without_entropy ? "soft_cross_entropy" : "forward_kl", s->kl);
     if (t->kind != DISTILL_SAMPLED) number(out, "top1_agreement", s->agreement);
     if (t->kind == DISTILL_DENSE && e->dense > 1) number(out, "disagreement", s->disagreement);
 }

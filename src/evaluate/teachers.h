@@ -9,13 +9,13 @@ typedef struct di_teacher_scores { /* means over tokens */
     int64_t tokens;
     double nats;         /* of the true token, at temperature 1; of a dense one */
     double kl;           /* KL(teacher || student); of a sparse one over its ids and the rest, at its temperature; of
-                            SAMPLED the soft cross-entropy */
+                            SAMPLED without an entropy the soft cross-entropy */
     double agreement;    /* both have the same most likely id */
     double disagreement; /* Jensen-Shannon with each of the other dense ones, the mean of them */
 } di_teacher_scores;
 typedef struct di_scored_teacher {
     char name[64], problem[200]; /* problem: why it could not say; then there are no numbers */
-    int32_t kind;
+    int32_t kind, without_entropy;
     double temperature;
     di_teacher_scores whole, *sources; /* [source_count] */
 } di_scored_teacher;

@@ -54,7 +54,7 @@ static int32_t add_dense(measure *m, di_cache_header header, dk_error *err)
 {
     const uint32_t state = (uint32_t)di_teacher_facts(m->parts.teacher).hidden_size;
     int32_t rc = DK_OK;
-    header.seed = header.step = 0;
+    header.seed = header.step = header.entropy = 0;
     header.temperature = 1;
     header.tier = DI_TIER_HIDDEN;
     header.width = state;
@@ -80,6 +80,7 @@ static int32_t add_sparse(measure *m, di_cache_header header, dk_error *err)
     header.temperature = m->temperature;
     header.bits = 0;
     header.seed = 0;
+    header.entropy = 0;
     header.tier = DI_TIER_TOP_K;
     for (size_t i = 0; i < sizeof top_k / sizeof *top_k; i++) {
         header.width = top_k[i].k;
@@ -87,6 +88,7 @@ static int32_t add_sparse(measure *m, di_cache_header header, dk_error *err)
         DK_TRY(add_trial(m, &header, err));
     }
     header.tier = DI_TIER_SAMPLED;
+    header.entropy = 1;
     header.step = 0;
     header.seed = (uint64_t)di_options_i64(m->args->fill.options, "teacher.cache.seed");
     for (size_t i = 0; i < sizeof draws / sizeof *draws; i++) {

@@ -153,11 +153,11 @@ static void compare_draws(di_trial *t, const di_truth *truth, int64_t count)
 int32_t di_trial_compare(di_trial *t, di_row_reader *reader, const di_truth *truth, dk_error *err)
 {
     int64_t count;
-    float tail;
+    float beside;
     int32_t rc;
-    DK_TRY(di_row_get(reader, t->ids, t->values, &count, &tail, err));
+    DK_TRY(di_row_get(reader, t->ids, t->values, &count, &beside, err));
     if (t->header.tier == DI_TIER_FULL) di_trial_compare_logits(t, t->values, truth->scale, truth);
-    if (t->header.tier == DI_TIER_TOP_K) compare_top_k(t, truth, count, tail);
+    if (t->header.tier == DI_TIER_TOP_K) compare_top_k(t, truth, count, beside);
     if (t->header.tier == DI_TIER_SAMPLED) compare_draws(t, truth, count);
 out:
     return rc;

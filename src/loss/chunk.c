@@ -65,7 +65,7 @@ void di_chunk_free(di_chunk *chunk)
 {
     void *blocks[] = {chunk->q,          chunk->p,         chunk->group,          chunk->term,
                       chunk->done,       chunk->values,    chunk->student_logits, chunk->teacher_logits,
-                      chunk->labels,     chunk->sequences, chunk->target_values,  chunk->target_tails,
+                      chunk->labels,     chunk->sequences, chunk->target_values,  chunk->target_beside,
                       chunk->target_ids, chunk->sums,      chunk->group_sums};
     for (size_t i = 0; i < sizeof blocks / sizeof *blocks; i++) dk_free(chunk->host, blocks[i]);
 }
@@ -77,12 +77,12 @@ static int32_t reserve_target(di_chunk *chunk, int64_t k, dk_error *err)
     if (chunk->target_ids && k <= chunk->target_k) goto out;
     dk_free(chunk->host, chunk->target_values);
     dk_free(chunk->host, chunk->target_ids);
-    dk_free(chunk->host, chunk->target_tails);
-    chunk->target_values = chunk->target_tails = NULL;
+    dk_free(chunk->host, chunk->target_beside);
+    chunk->target_values = chunk->target_beside = NULL;
     chunk->target_ids = NULL;
     DK_TRY(dk_new(chunk->host, chunk->capacity * k, &chunk->target_values, err));
     DK_TRY(dk_new(chunk->host, chunk->capacity * k, &chunk->target_ids, err));
-    DK_TRY(dk_new(chunk->host, chunk->capacity, &chunk->target_tails, err));
+    DK_TRY(dk_new(chunk->host, chunk->capacity, &chunk->target_beside, err));
 out:
     chunk->target_k = k;
     return rc;
@@ -169,7 +169,7 @@ static int32_t gather_target(di_chunk *chunk, dk_error *err)
         const int64_t row = strip_row(chunk, r);
         memcpy(chunk->target_ids + r * k, (const int32_t *)target->ids->data + row * k, size);
         if (target->values) memcpy(chunk->target_values + r * k, (const float *)target->values->data + row * k, size);
-        if (target->tail) chunk->target_tails[r] = ((const float *)target->tail->data)[row];
+        if (di_target_beside(target)) chunk->target_beside[r] = ((const float *)di_target_beside(target)->data)[row];
     }
     return DK_OK;
 }

@@ -62,7 +62,7 @@ static void call_range(void *context, int64_t begin, int64_t end)
     if (with_teacher && !call->entry->builtin && dk_view_present(chunk->strip->teacher))
         rows.teacher = chunk->p + begin * vocab;
     if (with_teacher && call->target) {
-        const distill_tensor *from[3] = {call->target->values, call->target->ids, call->target->tail};
+        const distill_tensor *from[3] = {call->target->values, call->target->ids, di_target_beside(call->target)};
         target = *call->target;
         for (int i = 0; i < 3; i++) {
             if (!from[i]) continue;
@@ -72,7 +72,7 @@ static void call_range(void *context, int64_t begin, int64_t end)
         }
         target.values = from[0] ? &tensors[0] : NULL;
         target.ids = from[1] ? &tensors[1] : NULL;
-        target.tail = from[2] ? &tensors[2] : NULL;
+        di_target_set_beside(&target, from[2] ? &tensors[2] : NULL);
         rows.target = &target;
     }
     rc = call->entry->builtin ? call_builtin(call, &rows, begin)
@@ -153,10 +153,10 @@ static void describe_target(const di_chunk *chunk, distill_target *target, disti
     tensors[0] = di_tensor_of(chunk->target_values, DISTILL_FLOAT, 32, 2, shape);
     tensors[1] =
         di_tensor_of(chunk->target_ids, DISTILL_INT, 32, strip->teacher_kind == DISTILL_ONE_HOT ? 1 : 2, shape);
-    tensors[2] = di_tensor_of(chunk->target_tails, DISTILL_FLOAT, 32, 1, shape);
+    tensors[2] = di_tensor_of(chunk->target_beside, DISTILL_FLOAT, 32, 1, shape);
     target->values = strip->target->values ? &tensors[0] : NULL;
     target->ids = &tensors[1];
-    target->tail = strip->target->tail ? &tensors[2] : NULL;
+    di_target_set_beside(target, di_target_beside(strip->target) ? &tensors[2] : NULL);
 }
 
 int32_t di_chunk_call(di_chunk *chunk, const di_term *term, const di_entry *entry, float *gradient, dk_error *err)

@@ -75,6 +75,7 @@ typedef struct di_loss_sums {
     int64_t count, floored;      /* floored: log-probabilities raised to loss.log_floor */
     int64_t step;                /* of the last batch */
     int32_t teacher_kind;        /* the same; 0 = none */
+    int32_t without_entropy;     /* the same: draws of a distribution whose entropy is not known */
     double terms[DI_LOSS_TERMS]; /* as sum, of each term as di_loss_terms_json names them, its weight left out */
 } di_loss_sums;
 int64_t di_loss_count(const di_loss *loss); /* of its terms */

@@ -52,7 +52,7 @@ struct di_loss {
     dk_host *host;
     di_term *all, *terms; /* as the options name them; those whose weight is not 0 */
     int64_t all_count, count;
-    char *(*names)[2]; /* [count] of the terms; of a teacher that gives draws */
+    char *(*names)[2]; /* [count] of the terms; of a teacher that gives draws without their entropy */
     int32_t precise;   /* some term wants log-sum-exps in doubles */
 };
 int32_t di_loss_serial(const di_loss *loss); /* some term is called once per strip, from the calling thread */
@@ -104,7 +104,7 @@ typedef struct di_chunk {
     double *sums, *group_sums; /* [capacity] what rows of a term's gradient add up to, and of group */
     int32_t *labels;
     int64_t *sequences;
-    float *target_values, *target_tails; /* rows of a teacher that is not dense */
+    float *target_values, *target_beside; /* rows of a teacher that is not dense */
     int32_t *target_ids;
     int64_t target_k;
 

@@ -332,6 +332,7 @@ int32_t di_loss_run(const di_loss *loss, di_workspace *workspace, const di_loss_
     sums->floored += run.sums.floored;
     sums->step = batch->step;
     sums->teacher_kind = batch->teacher ? batch->teacher->kind : 0;
+    sums->without_entropy = sums->teacher_kind == DISTILL_SAMPLED && !batch->teacher->has_entropy;
     for (int64_t term = 0; term < loss->count; term++) sums->terms[term] += run.sums.terms[term];
 out:
     return rc;

@@ -28,7 +28,7 @@ static int64_t favourite(const distill_target *row)
 
 typedef struct one_row {
     distill_target target;
-    distill_tensor values, ids, tail;
+    distill_tensor values, ids, beside;
     int64_t shape[2];
 } one_row;
 
@@ -44,9 +44,9 @@ static void cut(const distill_target *from, int64_t row, one_row *to)
         to->values = di_tensor_of((float *)from->values->data + row * k, DISTILL_FLOAT, 32, 2, to->shape);
         to->target.values = &to->values;
     }
-    if (from->tail) {
-        to->tail = di_tensor_of((float *)from->tail->data + row, DISTILL_FLOAT, 32, 1, to->shape);
-        to->target.tail = &to->tail;
+    if (di_target_beside(from)) {
+        to->beside = di_tensor_of((float *)di_target_beside(from)->data + row, DISTILL_FLOAT, 32, 1, to->shape);
+        di_target_set_beside(&to->target, &to->beside);
     }
 }
 

@@ -16,8 +16,9 @@ typedef struct di_measure { /* a strip of rows of logits */
 } di_measure;
 typedef struct di_measured {
     double nats, teacher_nats; /* -log q and -log p of the label, at T = 1; teacher_nats of a dense teacher alone */
-    /* KL(teacher || student): dense at T = 1, of a sparse one over its ids and the rest, at its T. Draws have none: of
-     * SAMPLED it is the soft cross-entropy -sum of frequency * log q, which is that of the distribution on average */
+    /* KL(teacher || student): dense at T = 1, of a sparse one over its ids and the rest, at its T. Of SAMPLED
+     * it is the soft cross-entropy -sum of frequency * log q, less the entropy where the target has it: on average
+     * that of the distribution, or its KL */
     double kl;
     double
         accepted;  /* sum min(p, q), at the temperature of kl; of k ids and the rest; of SAMPLED nothing is known: 0 */

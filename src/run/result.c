@@ -20,9 +20,9 @@ static void quality(const di_evaluation *e, int32_t of_teacher, dk_strbuf *out)
     if (e->text_bytes > 0) number(out, "bits_per_byte", nats * (double)e->tokens / log(2.0) / (double)e->text_bytes);
     if (!e->has_teacher) return;
     if (e->teacher_kind == DISTILL_SAMPLED) {
-        number(out, "soft_cross_entropy", e->kl_mean);
+        number(out, e->without_entropy ? "soft_cross_entropy" : "forward_kl", e->kl_mean);
         dk_strbuf_printf(out, ",\"teacher_target\":\"%s\"", di_kind_name(e->teacher_kind));
-        number(out, "soft_cross_entropy_temperature", e->temperature);
+        number(out, e->without_entropy ? "soft_cross_entropy_temperature" : "forward_kl_temperature", e->temperature);
         return;
     }
     number(out, "forward_kl", of_teacher ? 0 : e->kl_mean);

@@ -94,7 +94,7 @@ int32_t di_run_take_evaluation(di_run *run, const di_evaluation *evaluation, con
     di_metrics_evaluation(run, evaluation, teachers);
     if (evaluation->has_teacher)
         dk_log(t->host, DK_LOG_INFO, "trainer", "step %lld: perplexity %.4g, %s %.4g", (long long)t->counters.step,
-               exp(evaluation->nats), evaluation->teacher_kind == DISTILL_SAMPLED ? "soft_cross_entropy" : "forward_kl",
+               exp(evaluation->nats), evaluation->without_entropy ? "soft_cross_entropy" : "forward_kl",
                evaluation->kl_mean);
     else
         dk_log(t->host, DK_LOG_INFO, "trainer", "step %lld: perplexity %.4g", (long long)t->counters.step,

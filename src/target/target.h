@@ -25,6 +25,7 @@ struct di_source {
     int64_t width;       /* columns of the strip (vocab_size of the model) */
     int64_t vocab_valid; /* columns that count */
     double temperature;  /* already in it; 1 = none */
+    int32_t has_entropy; /* SAMPLED: of what was drawn from */
     double rounding;     /* how far the values of a sparse target may be off, relatively; 0 = as floats are */
     /* gradient() reads logits; otherwise they may be overwritten by dlogits (soft-caps need them) */
     int32_t needs_logits;
@@ -40,6 +41,17 @@ struct di_source {
      * there instead of rows() and gradient(). 0 = these do not; gradient->data NULL = is to be given as ever. */
     int32_t (*place)(void *self, int64_t first, int64_t count, di_host_rows *values, di_host_rows *gradient);
 };
+
+/* The one number of a row that a target may have beside its ids: TOPK the tail, SAMPLED the entropy; NULL = none. */
+static inline const distill_tensor *di_target_beside(const distill_target *target)
+{
+    return target->kind == DISTILL_TOPK ? target->tail : target->kind == DISTILL_SAMPLED ? target->entropy : NULL;
+}
+static inline void di_target_set_beside(distill_target *target, const distill_tensor *beside)
+{
+    target->tail = target->kind == DISTILL_TOPK ? beside : NULL;
+    target->entropy = target->kind == DISTILL_SAMPLED ? beside : NULL;
+}
 
 /* ---- checks; messages name the argument ---- */
 /* struct_size of a sized struct: not NULL, at least `least` bytes */

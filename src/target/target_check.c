@@ -233,6 +233,9 @@ static int32_t check_parts(const distill_target *target, const char *name, int64
     int64_t shape[2] = {rows, -1};
     char part[96];
     int32_t rc = DK_OK;
+    if (target->entropy && target->kind != DISTILL_SAMPLED)
+        return dk_fail(err, DK_E_INVALID, "%s.entropy is of SAMPLED targets alone, and this is %s", name,
+                       di_kind_name(target->kind));
     if (target->kind == DISTILL_ONE_HOT) {
         snprintf(part, sizeof part, "%s.ids", name);
         return di_check_ids(target->ids, part, 1, shape, err);
@@ -243,10 +246,9 @@ static int32_t check_parts(const distill_target *target, const char *name, int64
     if (target->kind != DISTILL_TOPK && target->kind != DISTILL_SAMPLED) goto out;
     snprintf(part, sizeof part, "%s.ids", name);
     DK_TRY(di_check_ids(target->ids, part, 2, target->values->shape, err));
-    if (target->kind == DISTILL_TOPK && target->tail) {
-        snprintf(part, sizeof part, "%s.tail", name);
-        DK_TRY(di_check_tensor(target->tail, part, 1, target->values->shape, 0, err));
-    }
+    snprintf(part, sizeof part, "%s.%s", name, target->kind == DISTILL_TOPK ? "tail" : "entropy");
+    if (di_target_beside(target))
+        DK_TRY(di_check_tensor(di_target_beside(target), part, 1, target->values->shape, 0, err));
 out:
     return rc;
 }

@@ -133,6 +133,18 @@ static int32_t check_mass(const sparse_row *row, double rounding, dk_error *err)
     return fabs(listed + exp((double)*tail) - 1) <= slack ? DK_OK : refuse_mass(row, listed, tail, heaviest, err);
 }
 
+/* Rounding may leave that of a certain row below 0. */
+static int32_t check_entropy(const sparse_row *row, dk_error *err)
+{
+    const distill_tensor *entropy = row->target->entropy;
+    const double value = entropy ? (double)((const float *)entropy->data)[row->index] : 0;
+    char text[32];
+    if (value >= -1e-3 && isfinite(value)) return DK_OK;
+    dk_format_f64(value, text);
+    return dk_fail(err, DK_E_INVALID, "teacher: the entropy of row %lld is %s; it must be finite and not negative",
+                   (long long)row->number, text);
+}
+
 int32_t di_sparse_check_row(di_sparse_check *check, const distill_target *target, int64_t index,
                             const di_sparse_rules *rules, dk_error *err)
 {
@@ -152,6 +164,7 @@ int32_t di_sparse_check_row(di_sparse_check *check, const distill_target *target
     DK_TRY(make_room(check, &row, err));
     DK_TRY(check_once(check, &row, err));
     if (target->kind == DISTILL_TOPK) DK_TRY(check_mass(&row, rules->rounding, err));
+    if (target->kind == DISTILL_SAMPLED) DK_TRY(check_entropy(&row, err));
     for (int64_t j = 0; row.values && j < k; j++)
         if (row.ids[j] >= 0) drawn += (double)row.values[j];
     if ((target->kind == DISTILL_SAMPLED && !(drawn > 0)) || (target->kind == DISTILL_ONE_HOT && row.ids[0] < 0))

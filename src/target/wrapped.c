@@ -16,7 +16,7 @@ struct di_wrapped {
     dk_buffer *values[2], *gradients[2]; /* head and bias */
     dk_parameter parameters[2];
     dk_parameter *weights[1], *biases[1];
-    float *tails; /* TOPK, SAMPLED, ONE_HOT: a range as compact tensors */
+    float *beside; /* TOPK, SAMPLED, ONE_HOT: a range as compact tensors */
     int32_t *ids;
     int64_t shape[2];
     distill_tensor tensors[3];
@@ -73,7 +73,7 @@ static int32_t sparse_rows(void *self, int64_t first, int64_t count, dk_view str
     for (int64_t i = 0; i < count && rc == DK_OK; i++) {
         const int64_t place = wrapped->spec.places[first + i];
         rc = di_tensor_read_ids(from->ids, name, place, 1, wrapped->ids + i * k, err);
-        if (from->tail) di_tensor_read_rows(from->tail, place, 1, wrapped->tails + i);
+        if (di_target_beside(from)) di_tensor_read_rows(di_target_beside(from), place, 1, wrapped->beside + i);
     }
     wrapped->shape[0] = count;
     *target = &wrapped->range;
@@ -241,15 +241,15 @@ static int32_t open_sparse(di_wrapped *wrapped, dk_error *err)
     const int64_t k = target->ids->ndim == 2 ? target->ids->shape[1] : 1, count = wrapped->spec.max_count;
     int32_t rc;
     DK_TRY(dk_new(wrapped->backend->host, count * k + 1, &wrapped->ids, err));
-    DK_TRY(dk_new(wrapped->backend->host, count + 1, &wrapped->tails, err));
+    DK_TRY(dk_new(wrapped->backend->host, count + 1, &wrapped->beside, err));
     wrapped->shape[1] = k;
     wrapped->tensors[0] = di_tensor_of(wrapped->staging, DISTILL_FLOAT, 32, 2, wrapped->shape);
     wrapped->tensors[1] = di_tensor_of(wrapped->ids, DISTILL_INT, 32, target->ids->ndim, wrapped->shape);
-    wrapped->tensors[2] = di_tensor_of(wrapped->tails, DISTILL_FLOAT, 32, 1, wrapped->shape);
+    wrapped->tensors[2] = di_tensor_of(wrapped->beside, DISTILL_FLOAT, 32, 1, wrapped->shape);
     wrapped->range = *target;
     if (target->values) wrapped->range.values = &wrapped->tensors[0];
     wrapped->range.ids = &wrapped->tensors[1];
-    if (target->tail) wrapped->range.tail = &wrapped->tensors[2];
+    di_target_set_beside(&wrapped->range, di_target_beside(target) ? &wrapped->tensors[2] : NULL);
 out:
     return rc;
 }
@@ -260,6 +260,7 @@ static void fill_source(di_wrapped *wrapped)
     di_source *source = &wrapped->source;
     source->self = wrapped;
     source->kind = is_sparse(target) ? target->kind : DISTILL_DENSE;
+    source->has_entropy = target->entropy != NULL;
     source->width = di_target_width(target);
     source->vocab_valid = target->vocab_valid ? target->vocab_valid : source->width;
     source->temperature = target->temperature > 0 ? target->temperature : 1;
@@ -313,7 +314,7 @@ void di_wrapped_free(di_wrapped *wrapped)
     di_staging_free(backend->host, &wrapped->copied);
     dk_queue_close(&wrapped->queue);
     dk_free(backend->host, wrapped->staging);
-    dk_free(backend->host, wrapped->tails);
+    dk_free(backend->host, wrapped->beside);
     dk_free(backend->host, wrapped->ids);
     dk_free(backend->host, wrapped);
 }

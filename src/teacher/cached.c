@@ -228,6 +228,7 @@ static void set_tier(wishes *s, int32_t tier, int32_t all, di_cache_header *h)
     if (all) {
         h->bits = h->width = h->step = 0;
         h->seed = 0;
+        h->entropy = tier == DI_TIER_SAMPLED;
     }
     h->tier = tier;
     if (!sparse) h->temperature = 1;
@@ -389,6 +390,7 @@ static void make_form(di_cached *cached)
                         : header->tier == DI_TIER_SAMPLED ? DISTILL_SAMPLED
                                                           : DISTILL_DENSE;
     cached->form.values = &cached->values;
+    if (header->entropy) cached->form.entropy = &cached->values;
     cached->form.temperature = header->temperature;
     cached->form.vocab_valid = header->vocab_valid;
 }

@@ -18,8 +18,8 @@ typedef struct work { /* a session's state */
     di_session *live;    /* of the teacher, where what is missing is not to be kept; NULL = not yet */
     int32_t is_live;     /* the batch is asked of it */
     int32_t *ids;        /* [max_rows, width] of sparse tiers; [width] */
-    float *values, *tail;
-    distill_tensor value_tensor, id_tensor, tail_tensor;
+    float *values, *beside;
+    distill_tensor value_tensor, id_tensor, beside_tensor;
     int64_t shape[2], row_shape[1];
     distill_target out;
     /* the record that is being read */
@@ -50,7 +50,7 @@ void di_cached_session_free(di_session *s)
     dk_free(host, w->missing);
     dk_free(host, w->ids);
     dk_free(host, w->values);
-    dk_free(host, w->tail);
+    dk_free(host, w->beside);
     dk_free(host, w);
     s->state = NULL;
 }
@@ -75,7 +75,7 @@ out:
 }
 
 /* Row r of the batch: ids and values [width], *count of them. Ascending rows go on where the last one ended. */
-static int32_t get_row(di_session *s, int64_t r, int32_t *ids, float *values, int64_t *count, float *tail,
+static int32_t get_row(di_session *s, int64_t r, int32_t *ids, float *values, int64_t *count, float *beside,
                        dk_error *err)
 {
     work *w = s->state;
@@ -89,7 +89,7 @@ static int32_t get_row(di_session *s, int64_t r, int32_t *ids, float *values, in
         at = position - w->record.record.first;
     }
     DK_TRY(di_row_skip(&w->reader, at - w->reader.row, ids, values, err));
-    DK_TRY(di_row_get(&w->reader, ids, values, count, tail, err));
+    DK_TRY(di_row_get(&w->reader, ids, values, count, beside, err));
 out:
     if (rc) {
         w->sequence = -1;
@@ -112,7 +112,7 @@ static int32_t sparse_rows(void *self, int64_t first, int64_t count, dk_view str
     for (int64_t r = 0; r < count; r++) {
         int32_t *ids = w->ids + r * width;
         float *values = w->values + r * width;
-        DK_TRY(get_row(s, first + r, ids, values, &k, &w->tail[r], err));
+        DK_TRY(get_row(s, first + r, ids, values, &k, &w->beside[r], err));
         for (; k < width; k++) {
             ids[k] = -1;
             values[k] = 0;
@@ -122,7 +122,7 @@ static int32_t sparse_rows(void *self, int64_t first, int64_t count, dk_view str
     w->shape[1] = width;
     w->value_tensor = di_tensor_of(w->values, DISTILL_FLOAT, 32, 2, w->shape);
     w->id_tensor = di_tensor_of(w->ids, DISTILL_INT, 32, 2, w->shape);
-    w->tail_tensor = di_tensor_of(w->tail, DISTILL_FLOAT, 32, 1, w->row_shape);
+    w->beside_tensor = di_tensor_of(w->beside, DISTILL_FLOAT, 32, 1, w->row_shape);
     if (target) *target = &w->out;
 out:
     return rc;
@@ -134,11 +134,11 @@ static int32_t read_into(di_session *s, int64_t first, int64_t count, dk_view vi
     work *w = s->state;
     di_host_rows rows;
     int64_t width;
-    float tail;
+    float beside;
     int32_t rc;
     DK_TRY(di_host_place(&w->queue, &w->copied, view, &rows, err));
     for (int64_t r = 0; r < count; r++)
-        DK_TRY(get_row(s, first + r, NULL, (float *)(void *)(rows.data + r * rows.step), &width, &tail, err));
+        DK_TRY(get_row(s, first + r, NULL, (float *)(void *)(rows.data + r * rows.step), &width, &beside, err));
     DK_TRY(di_host_write(&w->queue, view, &rows, err));
 out:
     return rc;
@@ -323,7 +323,7 @@ static int32_t plan_rows(di_session *s, work *w, dk_error *err)
     if (!header->bits) {
         DK_TRY(dk_new(host, s->max_rows * header->width, &w->ids, err));
         DK_TRY(dk_new(host, s->max_rows * header->width, &w->values, err));
-        DK_TRY(dk_new(host, s->max_rows, &w->tail, err));
+        DK_TRY(dk_new(host, s->max_rows, &w->beside, err));
     }
     for (int pass = 0; header->tier == DI_TIER_HIDDEN && pass < 2; pass++) {
         w->hidden = dk_arena_2d(&w->arena, s->teacher->backend->real, s->max_rows, header->width);
@@ -342,13 +342,14 @@ static void plan_source(di_session *s, work *w)
                             .width = kind == DISTILL_DENSE ? header->vocab : 0,
                             .vocab_valid = header->vocab_valid,
                             .temperature = header->temperature,
+                            .has_entropy = (int32_t)header->entropy,
                             .rows = header->tier == DI_TIER_HIDDEN ? hidden_rows
                                     : header->tier == DI_TIER_FULL ? full_rows
                                                                    : sparse_rows};
     w->out = cached_of(s)->form;
     w->out.values = &w->value_tensor;
     w->out.ids = &w->id_tensor;
-    w->out.tail = kind == DISTILL_TOPK ? &w->tail_tensor : NULL;
+    di_target_set_beside(&w->out, kind == DISTILL_TOPK || header->entropy ? &w->beside_tensor : NULL);
 }
 
 int32_t di_cached_session(di_session *s, dk_error *err)

@@ -11,6 +11,17 @@ static int ascending(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
+double di_row_entropy(const float *log_p, int64_t valid)
+{
+    double total = 0, sum = 0;
+    for (int64_t v = 0; v < valid; v++) {
+        const double p = exp((double)log_p[v]);
+        total += p;
+        if (p > 0) sum -= p * (double)log_p[v];
+    }
+    return fmax(sum / total + log(total), 0);
+}
+
 int64_t di_row_draw(const float *log_p, int64_t valid, const di_draws *draws, double *uniform, int32_t *ids,
                     float *counts)
 {

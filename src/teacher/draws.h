@@ -12,4 +12,6 @@ typedef struct di_draws { /* a function of these alone */
 int64_t di_row_draw(const float *log_p, int64_t valid, const di_draws *draws, double *uniform, int32_t *ids,
                     float *counts);
 
+double di_row_entropy(const float *log_p, int64_t valid); /* nats, of what log_p are scaled to */
+
 #endif

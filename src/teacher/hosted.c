@@ -167,7 +167,11 @@ static int32_t copy_form(dk_host *host, di_hosted *h, const distill_target *form
     h->values = di_tensor_of(NULL, DISTILL_FLOAT, 32, 2, h->value_shape);
     h->form.values = &h->values;
     h->form.ids = NULL;
+    if (form->entropy && form->kind != DISTILL_SAMPLED)
+        return dk_fail(err, DK_E_INVALID, "form->entropy is of SAMPLED targets alone, and this is %s",
+                       di_kind_name(form->kind));
     if (form->tail) h->form.tail = &h->values;
+    if (form->entropy) h->form.entropy = &h->values;
     if (form->kind == DISTILL_HIDDEN) DK_TRY(copy_head(host, h, form, err));
     const int64_t width = form->kind == DISTILL_DENSE    ? h->value_shape[1]
                           : form->kind == DISTILL_HIDDEN ? h->head_shape[0]

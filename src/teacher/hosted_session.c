@@ -7,9 +7,9 @@
 typedef struct work { /* a session's state: room for what score fills, and the target that points to it */
     dk_queue queue;   /* DENSE: with a copy of the strip where the host does not see it */
     di_staging copied;
-    float *values, *tail; /* DENSE: strips are filled in place; else [max_rows, width], [max_rows] */
+    float *values, *beside; /* DENSE: strips are filled in place; else [max_rows, width], [max_rows] */
     int32_t *ids;
-    distill_tensor value_tensor, id_tensor, tail_tensor;
+    distill_tensor value_tensor, id_tensor, beside_tensor;
     int64_t shape[2], row_shape[1], strides[2];
     distill_target out;   /* given to score */
     distill_target given; /* what came back, checked */
@@ -31,7 +31,7 @@ void di_hosted_session_free(di_session *s)
     di_staging_free(s->teacher->host, &h->copied);
     dk_queue_close(&h->queue);
     dk_free(s->teacher->host, h->values);
-    dk_free(s->teacher->host, h->tail);
+    dk_free(s->teacher->host, h->beside);
     dk_free(s->teacher->host, h->ids);
     dk_free(s->teacher->host, h->identity);
     dk_free(s->teacher->host, h->gradients);
@@ -108,9 +108,12 @@ static int32_t sparse_rows(void *self, int64_t first, int64_t count, dk_view str
     h->shape[1] = hosted_of(s)->value_shape[1];
     h->value_tensor = di_tensor_of(h->values, DISTILL_FLOAT, 32, 2, h->shape);
     h->id_tensor = di_tensor_of(h->ids, DISTILL_INT, 32, one_hot ? 1 : 2, h->shape);
-    h->tail_tensor = di_tensor_of(h->tail, DISTILL_FLOAT, 32, 1, h->row_shape);
+    h->beside_tensor = di_tensor_of(h->beside, DISTILL_FLOAT, 32, 1, h->row_shape);
     DK_TRY(call(s, first, count, err));
     DK_TRY(di_check_target(&h->given, "the teacher's target", count, err));
+    if (hosted_of(s)->form.kind == DISTILL_SAMPLED && !h->given.entropy != !hosted_of(s)->form.entropy)
+        DK_TRY(dk_fail(err, DK_E_MISMATCH, "the teacher's target has %s entropy, and its form %s",
+                       h->given.entropy ? "an" : "no", h->given.entropy ? "none" : "one"));
     if (target) *target = &h->given;
 out:
     return rc;
@@ -153,15 +156,16 @@ int32_t di_hosted_session(di_session *s, dk_error *err)
     h->out = *form;
     h->out.values = kind == DISTILL_ONE_HOT ? NULL : &h->value_tensor;
     if (kind == DISTILL_TOPK || kind == DISTILL_SAMPLED || kind == DISTILL_ONE_HOT) h->out.ids = &h->id_tensor;
-    h->out.tail = kind == DISTILL_TOPK && form->tail ? &h->tail_tensor : NULL;
+    di_target_set_beside(&h->out, di_target_beside(form) ? &h->beside_tensor : NULL);
     if (kind != DISTILL_DENSE) {
         DK_TRY(dk_new(host, s->max_rows * width, &h->values, err));
         DK_TRY(dk_new(host, s->max_rows * width, &h->ids, err));
-        DK_TRY(dk_new(host, s->max_rows, &h->tail, err));
+        DK_TRY(dk_new(host, s->max_rows, &h->beside, err));
     }
     s->source = (di_source){
         .self = s, .kind = kind, .temperature = form->temperature > 0 ? form->temperature : 1, .rows = sparse_rows};
     s->source.vocab_valid = di_teacher_vocab_valid(s->teacher);
+    s->source.has_entropy = form->entropy != NULL;
     if (kind == DISTILL_DENSE) {
         s->source.width = width;
         s->source.rows = dense_rows;

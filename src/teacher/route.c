@@ -381,12 +381,13 @@ static void make_form(di_route *route)
 {
     const distill_target *first = di_teacher_form(route->members[0].teacher);
     const int32_t dense = is_dense(first->kind);
-    int32_t has_tail = 0;
+    int32_t has_tail = 0, has_entropy = first->kind == DISTILL_SAMPLED;
     for (int64_t i = 0; i < route->count; i++) {
         const distill_target *form = di_teacher_form(route->members[i].teacher);
         const int64_t width = dense || form->kind == DISTILL_ONE_HOT ? 1 : form->values->shape[1];
         if (width > route->shape[1]) route->shape[1] = width;
         if (form->tail) has_tail = 1;
+        if (!form->entropy) has_entropy = 0;
         if (dense && (di_teacher_formed(route->members[i].teacher) || temperature_of(form) != temperature_of(first)))
             route->formed = 1;
     }
@@ -396,6 +397,7 @@ static void make_form(di_route *route)
     route->form.kind = dense ? DISTILL_DENSE : first->kind;
     route->form.values = &route->values;
     route->form.tail = has_tail ? &route->values : NULL;
+    route->form.entropy = has_entropy ? &route->values : NULL;
     route->form.temperature = route->formed ? 1 : temperature_of(first);
     route->form.vocab_valid = route->valid > 0 ? route->valid : 0;
 }

@@ -38,8 +38,8 @@ typedef struct work { /* a session's state */
     int32_t *order_memory; /* the same on the host */
     /* sparse targets: [max_rows, width] */
     int32_t *target_ids;
-    float *values, *tail;
-    distill_tensor value_tensor, id_tensor, tail_tensor;
+    float *values, *beside;
+    distill_tensor value_tensor, id_tensor, beside_tensor;
     int64_t value_shape[2], row_shape[1];
     distill_target out;
 } work;
@@ -59,9 +59,9 @@ void di_route_session_free(di_session *s)
     di_prompts_free(w->prompts);
     if (w->scratch) backend->ops->buffer_free(backend, w->scratch);
     if (w->order) backend->ops->buffer_free(backend, w->order);
-    void *blocks[] = {w->asked, w->parts,      w->member_of,    w->ids,        w->offsets,    w->sources,
-                      w->tags,  w->rows,       w->weights,      w->row_member, w->row_number, w->values,
-                      w->tail,  w->target_ids, w->order_memory, w->scorers};
+    void *blocks[] = {w->asked,  w->parts,      w->member_of,    w->ids,        w->offsets,    w->sources,
+                      w->tags,   w->rows,       w->weights,      w->row_member, w->row_number, w->values,
+                      w->beside, w->target_ids, w->order_memory, w->scorers};
     for (size_t i = 0; i < sizeof blocks / sizeof *blocks; i++) dk_free(host, blocks[i]);
     dk_queue_close(&w->queue);
     dk_free(host, w);
@@ -395,8 +395,8 @@ static int32_t take_row(di_session *s, const distill_target *given, int64_t from
         ids[j] = -1;
         values[j] = 0;
     }
-    if (given->kind == DISTILL_TOPK && given->tail) di_tensor_read_rows(given->tail, from, 1, &w->tail[to]);
-    else if (given->kind == DISTILL_TOPK) w->tail[to] = (float)mass_left(values, ids, k);
+    if (di_target_beside(given)) di_tensor_read_rows(di_target_beside(given), from, 1, &w->beside[to]);
+    else if (given->kind == DISTILL_TOPK) w->beside[to] = (float)mass_left(values, ids, k);
 out:
     return rc;
 }
@@ -421,7 +421,7 @@ static int32_t sparse_rows(void *self, int64_t first, int64_t count, dk_view str
     w->value_shape[1] = route_of(s)->shape[1];
     w->value_tensor = di_tensor_of(w->values, DISTILL_FLOAT, 32, 2, w->value_shape);
     w->id_tensor = di_tensor_of(w->target_ids, DISTILL_INT, 32, w->out.kind == DISTILL_ONE_HOT ? 1 : 2, w->value_shape);
-    w->tail_tensor = di_tensor_of(w->tail, DISTILL_FLOAT, 32, 1, w->row_shape);
+    w->beside_tensor = di_tensor_of(w->beside, DISTILL_FLOAT, 32, 1, w->row_shape);
     if (target) *target = &w->out;
     count_rows(s, w, first, count);
 out:
@@ -485,11 +485,12 @@ static int32_t plan_sparse(di_session *s, work *w, dk_error *err)
     int32_t rc;
     DK_TRY(dk_new(host, s->max_rows * width, &w->values, err));
     DK_TRY(dk_new(host, s->max_rows * width, &w->target_ids, err));
-    DK_TRY(dk_new(host, s->max_rows, &w->tail, err));
+    DK_TRY(dk_new(host, s->max_rows, &w->beside, err));
     w->out = route_of(s)->form;
     w->out.values = w->out.kind == DISTILL_ONE_HOT ? NULL : &w->value_tensor;
     w->out.ids = &w->id_tensor;
-    w->out.tail = w->out.kind == DISTILL_TOPK ? &w->tail_tensor : NULL;
+    di_target_set_beside(&w->out, w->out.kind == DISTILL_TOPK || w->out.entropy ? &w->beside_tensor : NULL);
+    s->source.has_entropy = w->out.entropy != NULL;
     s->source.rows = sparse_rows;
     for (int64_t m = 0; m < route_of(s)->count; m++) {
         const di_source *source = di_session_source(w->parts[m].session);

@@ -53,7 +53,7 @@ int32_t di_row_maker_put(di_row_maker *m, const uint8_t key[16], int64_t positio
     if (m->header->tier == DI_TIER_SAMPLED) {
         const di_draws draws = {m->header->seed, di_get(key, 8), (uint64_t)position, k};
         const int64_t count = di_row_draw(row, valid, &draws, m->uniform, m->ids, m->values);
-        return di_row_put(m->writer, m->ids, m->values, count, 0, err);
+        return di_row_put(m->writer, m->ids, m->values, count, di_row_entropy(row, valid), err);
     }
     return di_row_put(m->writer, NULL, row, 0, 0, err);
 }

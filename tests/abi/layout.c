@@ -38,7 +38,7 @@ _Static_assert(offsetof(distill_batch, sources) == 56, "distill_batch.sources");
 _Static_assert(offsetof(distill_batch, tags) == 64, "distill_batch.tags");
 _Static_assert(sizeof(distill_batch) == offsetof(distill_batch, tags) + sizeof(((distill_batch *)0)->tags), "distill_batch has no tail padding");
 
-_Static_assert(sizeof(distill_target) == 80, "sizeof distill_target");
+_Static_assert(sizeof(distill_target) == 88, "sizeof distill_target");
 _Static_assert(offsetof(distill_target, struct_size) == 0, "distill_target.struct_size");
 _Static_assert(offsetof(distill_target, kind) == 4, "distill_target.kind");
 _Static_assert(offsetof(distill_target, values) == 8, "distill_target.values");
@@ -50,7 +50,8 @@ _Static_assert(offsetof(distill_target, logit_scale) == 48, "distill_target.logi
 _Static_assert(offsetof(distill_target, softcap) == 56, "distill_target.softcap");
 _Static_assert(offsetof(distill_target, temperature) == 64, "distill_target.temperature");
 _Static_assert(offsetof(distill_target, vocab_valid) == 72, "distill_target.vocab_valid");
-_Static_assert(sizeof(distill_target) == offsetof(distill_target, vocab_valid) + sizeof(((distill_target *)0)->vocab_valid), "distill_target has no tail padding");
+_Static_assert(offsetof(distill_target, entropy) == 80, "distill_target.entropy");
+_Static_assert(sizeof(distill_target) == offsetof(distill_target, entropy) + sizeof(((distill_target *)0)->entropy), "distill_target has no tail padding");
 
 _Static_assert(sizeof(distill_option_info) == 80, "sizeof distill_option_info");
 _Static_assert(offsetof(distill_option_info, struct_size) == 0, "distill_option_info.struct_size");

@@ -254,6 +254,7 @@ distill_target._fields_ = [
     ("softcap", c_double),
     ("temperature", c_double),
     ("vocab_valid", c_int64),
+    ("entropy", POINTER(distill_tensor)),
 ]
 distill_option_info._fields_ = [
     ("struct_size", c_uint32),
@@ -444,7 +445,7 @@ STRUCTS = {  # name: (size, offsets of the fields)
     "distill_error": (512, {"code": 0, "user_code": 4, "position": 8, "message": 16}),
     "distill_tensor": (48, {"data": 0, "device_type": 8, "device_id": 12, "ndim": 16, "dtype_code": 20, "dtype_bits": 21, "dtype_lanes": 22, "shape": 24, "strides": 32, "byte_offset": 40}),
     "distill_batch": (72, {"struct_size": 0, "flags": 4, "ids": 8, "offsets": 16, "rows": 24, "weights": 32, "sequences": 40, "row_count": 48, "sources": 56, "tags": 64}),
-    "distill_target": (80, {"struct_size": 0, "kind": 4, "values": 8, "ids": 16, "tail": 24, "head": 32, "bias": 40, "logit_scale": 48, "softcap": 56, "temperature": 64, "vocab_valid": 72}),
+    "distill_target": (88, {"struct_size": 0, "kind": 4, "values": 8, "ids": 16, "tail": 24, "head": 32, "bias": 40, "logit_scale": 48, "softcap": 56, "temperature": 64, "vocab_valid": 72, "entropy": 80}),
     "distill_option_info": (80, {"struct_size": 0, "type": 4, "name": 8, "help": 16, "default_text": 24, "choices": 32, "unit": 40, "low": 48, "high": 56, "flags": 64, "when": 72}),
     "distill_allocator": (40, {"struct_size": 0, "flags": 4, "user": 8, "alloc": 16, "free": 24, "destroy": 32}),
     "distill_token": (64, {"struct_size": 0, "id": 4, "text": 8, "size": 16, "log_prob": 24, "finished": 32, "top_ids": 40, "top_log_probs": 48, "top_count": 56}),

@@ -36,9 +36,10 @@ def top_k(log_probs, ids, tail=None, temperature=0.0, vocab_valid=0):
     return target_of(c.DISTILL_TOPK, temperature, vocab_valid, values=log_probs, ids=ids, tail=tail)
 
 
-def sampled(counts, ids, temperature=0.0, vocab_valid=0):
-    """A target: ids [rows, k] drawn from the teacher, -1 = unused, and how often each was drawn, counts [rows, k]."""
-    return target_of(c.DISTILL_SAMPLED, temperature, vocab_valid, values=counts, ids=ids)
+def sampled(counts, ids, temperature=0.0, vocab_valid=0, entropy=None):
+    """A target: ids [rows, k] drawn from the teacher, -1 = unused, and how often each was drawn, counts [rows, k]. entropy [rows]: of what was
+    drawn from, in nats; without it the value of forward_kl is a soft cross-entropy."""
+    return target_of(c.DISTILL_SAMPLED, temperature, vocab_valid, values=counts, ids=ids, entropy=entropy)
 
 
 def one_hot(ids, vocab_valid=0):
@@ -47,13 +48,13 @@ def one_hot(ids, vocab_valid=0):
 
 
 class Target(Borrowed):
-    """Rows that the library lends until a callback or step ends: values, ids and tail are arrays, None where the kind has none.
+    """Rows that the library lends until a callback or step ends: values, ids, tail and entropy are arrays, None where there are none.
     A loss takes it as it is."""
 
     def __init__(self, raw, writable=False):
         self.raw, self.views = raw, []
         self.kind, self.temperature, self.vocab_valid = _KINDS.get(raw.kind, ""), raw.temperature, raw.vocab_valid
-        self.values, self.ids, self.tail = (self._array(part, writable) for part in (raw.values, raw.ids, raw.tail))
+        self.values, self.ids, self.tail, self.entropy = (self._array(part, writable) for part in (raw.values, raw.ids, raw.tail, raw.entropy))
 
     def _array(self, tensor, writable):
         if not tensor:
@@ -69,11 +70,11 @@ class Target(Borrowed):
 
 
 class Form:
-    """The form of a host's rows: DENSE by vocab, TOPK by k (tail: the mass outside is given), SAMPLED by draws, ONE_HOT by
-    one_hot, HIDDEN by head (and bias)."""
+    """The form of a host's rows: DENSE by vocab, TOPK by k (tail: the mass outside is given), SAMPLED by draws (entropy: that
+    of the distribution is given), ONE_HOT by one_hot, HIDDEN by head (and bias)."""
 
     def __init__(self, vocab=None, k=None, tail=False, head=None, bias=None, temperature=0.0, vocab_valid=0, logit_scale=0.0,
-                 softcap=0.0, draws=None, one_hot=False):
+                 softcap=0.0, draws=None, one_hot=False, entropy=False):
         kinds = [kind for kind, said in ((c.DISTILL_HIDDEN, head is not None), (c.DISTILL_TOPK, k), (c.DISTILL_SAMPLED, draws),
                                          (c.DISTILL_ONE_HOT, one_hot)) if said]
         if len(kinds) > 1:
@@ -82,6 +83,8 @@ class Form:
         sparse = kind in (c.DISTILL_TOPK, c.DISTILL_SAMPLED, c.DISTILL_ONE_HOT)
         if tail and kind != c.DISTILL_TOPK:
             raise ValueError("tail goes with k")
+        if entropy and kind != c.DISTILL_SAMPLED:
+            raise ValueError("entropy goes with draws")
         if not vocab and kind != c.DISTILL_HIDDEN:
             raise ValueError("a form needs vocab, the number of ids")
         self.target = c.distill_target(struct_size=ctypes.sizeof(c.distill_target), kind=kind, temperature=temperature,
@@ -100,6 +103,8 @@ class Form:
                 self._put("ids", self._shaped(1, k or draws, whole=True))
             if tail:
                 self._put("tail", self._shaped(1))
+            if entropy:
+                self._put("entropy", self._shaped(1))
 
     @staticmethod
     def _shaped(*shape, whole=False):

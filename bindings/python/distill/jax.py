@@ -47,9 +47,10 @@ def top_k(log_probs, ids, tail=None, temperature=0.0):
     return Target(c.DISTILL_TOPK, temperature, parts if tail is None else dict(parts, tail=tail))
 
 
-def sampled(counts, ids, temperature=0.0):
+def sampled(counts, ids, temperature=0.0, entropy=None):
     """As distill.sampled."""
-    return Target(c.DISTILL_SAMPLED, temperature, {"values": counts, "ids": ids})
+    parts = {"values": counts, "ids": ids}
+    return Target(c.DISTILL_SAMPLED, temperature, parts if entropy is None else dict(parts, entropy=entropy))
 
 
 def one_hot(ids):

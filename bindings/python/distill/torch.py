@@ -59,7 +59,7 @@ def _slice(target, first, rows):
     cut = c.distill_target.from_buffer_copy(target)
     cut.kept = [target]
     for name in ("values", "ids", "tail", "entropy"):
-        part = getattr(target, name, None)
+        part = getattr(target, name)
         if not part:
             continue
         tensor = c.distill_tensor.from_buffer_copy(part.contents)

@@ -113,17 +113,42 @@ def test_a_run_from_hidden_states_is_the_live_run(recipe, env, tmp_path):
     assert numpy.abs(students[0] - students[1]).max() < 1e-4
 
 
-def test_draws_have_a_soft_cross_entropy_and_no_kl(model_folder, env, data, tmp_path):
+def test_draws_have_a_kl_by_the_entropy_that_is_kept_with_them(model_folder, env, data, tmp_path):
     teacher = distill.Teacher(model_folder, env=env)
     distill.cache.build(tmp_path / "s.dtc", teacher, data, tier="sampled", draws=4000)
-    student = distill.Student(model_folder, env=env)  # the teacher itself: what is left is the entropy
+    assert (tmp_path / "s.dtc").read_bytes()[8] == 2
+    student = distill.Student(model_folder, env=env)  # the teacher itself: nothing is left but the noise of the draws
     found = distill.evaluate(student, data, distill.Teacher.cached(tmp_path / "s.dtc", env=env)).to_dict()
-    assert not [key for key in found if "forward_kl" in key] and found["teacher_target"] == "SAMPLED"
-    log_p = log_softmax(teacher.score(SEQUENCES)[:, :teacher.vocab_valid])
-    entropy = -(numpy.exp(log_p) * log_p).sum(-1).mean()
-    assert found["soft_cross_entropy"] == pytest.approx(entropy, rel=0.01)
+    assert "soft_cross_entropy" not in found and "forward_kl_median" not in found and found["teacher_target"] == "SAMPLED"
+    assert found["forward_kl"] == pytest.approx(0, abs=0.05) and found["forward_kl_temperature"] == 1
     distill.cache.build(tmp_path / "h.dtc", teacher, data, tier="hidden")
     assert distill.evaluate(student, data, distill.Teacher.cached(tmp_path / "h.dtc", teacher))["forward_kl"] == pytest.approx(0, abs=1e-6)
+
+
+def test_draws_without_their_entropy_have_a_soft_cross_entropy_and_no_kl(recipe, model_folder, env, data, tmp_path):
+    """A host's draws, with and without: the same gradient, the value by its name."""
+    teacher, student = distill.Teacher(model_folder, env=env), distill.Student(model_folder, env=env)
+    valid, random = teacher.vocab_valid, numpy.random.default_rng(2)
+
+    def drawn(with_entropy):
+        def score(batch, first, count, target):
+            offsets, rows = numpy.asarray(batch.offsets), numpy.asarray(batch.rows)[first:first + count]
+            whole = [numpy.asarray(batch.ids)[a:b].tolist() for a, b in zip(offsets, offsets[1:])]
+            log_p = log_softmax(numpy.concatenate([teacher.score([ids + [0]]) for ids in whole])[rows][:, :valid])
+            for row in range(count):
+                ids, counts = numpy.unique(random.choice(valid, 500, p=numpy.exp(log_p[row]) / numpy.exp(log_p[row]).sum()), return_counts=True)
+                target.ids[row], target.values[row] = -1, 0
+                target.ids[row, :len(ids)], target.values[row, :len(ids)] = ids, counts
+                if with_entropy:
+                    target.entropy[row] = -(numpy.exp(log_p[row]) * log_p[row]).sum()
+        return distill.Teacher.from_function(score, distill.Form(vocab=valid, draws=500, entropy=with_entropy), env=env)
+
+    log_p = log_softmax(teacher.score(SEQUENCES)[:, :valid])
+    entropy = -(numpy.exp(log_p) * log_p).sum(-1).mean()
+    without = distill.evaluate(student, data, drawn(False)).to_dict()
+    assert not [key for key in without if "forward_kl" in key] and without["soft_cross_entropy"] == pytest.approx(entropy, rel=0.1)
+    found = distill.evaluate(student, data, drawn(True)).to_dict()
+    assert "soft_cross_entropy" not in found and abs(found["forward_kl"]) < 0.15 * entropy
 
 
 def test_logits_of_another_temperature_are_kept_as_they_are_meant(env, tmp_path):

@@ -45,6 +45,45 @@ def test_sampled_has_the_gradient_of_its_frequencies(env, logits):
     assert numpy.allclose(gradient, expected, atol=1e-6)
 
 
+def test_draws_with_their_entropy_have_a_kl(env, logits):
+    """forward_kl is linear in what was drawn: the mean over draws is the divergence, the gradient does not know the entropy."""
+    log_p = log_softmax(numpy.random.default_rng(9).normal(size=(ROWS, VOCAB)))
+    entropy = -(numpy.exp(log_p) * log_p).sum(-1).astype("float32")
+    every = numpy.tile(numpy.arange(VOCAB, dtype="int32"), (ROWS, 1))
+    counts = numpy.exp(log_p).astype("float32") * 1000  # as often as they are likely
+    loss, made = distill.Loss("forward_kl", env=env), {}
+    for name, target in (("draws", distill.sampled(counts, every)), ("kl", distill.sampled(counts, every, entropy=entropy)),
+                         ("dense", distill.dense(log_p.astype("float32")))):
+        gradient, values = numpy.zeros_like(logits), numpy.zeros(ROWS, dtype="float32")
+        loss(logits, target, gradient=gradient, row_values=values)
+        made[name] = values, gradient
+    assert made["kl"][0] == pytest.approx(made["dense"][0], rel=1e-4) and numpy.allclose(made["kl"][1], made["dense"][1], atol=1e-6)
+    assert made["draws"][0] == pytest.approx(made["kl"][0] + entropy, rel=1e-5) and numpy.array_equal(made["draws"][1], made["kl"][1])
+    picked = distill.sampled(counts[::2], every[::2], entropy=entropy[::2])  # strided rows
+    assert loss(numpy.ascontiguousarray(logits[::2]), picked).sum == pytest.approx(float(made["kl"][0][::2].sum()), rel=1e-5)
+    for wrong, said in ((entropy[:-1], "entropy: dimension 0"), (numpy.full(ROWS, numpy.nan, dtype="float32"), "entropy of row 0 is nan"),
+                        (-1 - entropy, "entropy of row 0")):
+        with pytest.raises(distill.DistillError, match=said):
+            loss(logits, distill.sampled(counts, every, entropy=wrong))
+    other = distill.dense(logits)
+    other.entropy = distill.sampled(counts, every, entropy=entropy).entropy
+    with pytest.raises(distill.DistillError, match="entropy is of SAMPLED targets alone, and this is DENSE"):
+        loss(logits, other)
+    with pytest.raises(ValueError, match="entropy goes with draws"):
+        distill.Form(vocab=VOCAB, k=2, entropy=True)
+
+
+@pytest.mark.parametrize("kind", ["top_k", "sampled"])
+def test_what_was_made_at_a_temperature_is_taken_at_no_other(env, logits, kind):
+    ids = numpy.array([[1, 2]] * ROWS, dtype="int32")
+    target = distill.top_k(numpy.log(numpy.full((ROWS, 2), 0.25, dtype="float32")), ids, temperature=2.0) if kind == "top_k" else \
+        distill.sampled(numpy.ones((ROWS, 2), dtype="float32"), ids, temperature=2.0)
+    assert distill.Loss("forward_kl", temperature=2.0, env=env)(logits, target).count == ROWS
+    for temperature in (1.0, 3.0):
+        with pytest.raises(distill.DistillError, match="carry 2, which cannot be changed; set loss.temperature to 2"):
+            distill.Loss("forward_kl", temperature=temperature, env=env)(logits, target)
+
+
 def test_gradients_are_added_where_one_says_so(env, logits):
     loss, random = distill.Loss("cross_entropy", env=env), numpy.random.default_rng(6)
     rows, head = random.normal(size=(ROWS, 4)).astype("float32"), random.normal(size=(VOCAB, 4)).astype("float32")

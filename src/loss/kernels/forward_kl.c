@@ -69,11 +69,11 @@ static di_mark point(const di_outcomes *x, const double *constants)
 
 static const di_form form = {.point = point};
 
-/* -sum p log q less sum p log p of the frequencies of draws: what is left is linear in p, so that its mean over draws
- * is that of the teacher's distribution. */
-static double entropy_of_draws(const di_pair *pair)
+/* From the divergence of the frequencies to -sum p log q, which is linear in p, so that its mean over draws is that of
+ * the teacher's distribution; less that one's entropy, where it is known. */
+static double beyond_draws(const di_pair *pair, const distill_target *target, int64_t r)
 {
-    double sum = 0;
+    double sum = target->entropy ? -(double)((const float *)target->entropy->data)[r] : 0;
     for (int64_t j = 0; j < pair->k; j++) {
         const double log_p = di_listed_log_p(pair, j);
         if (log_p > -INFINITY) sum -= exp(log_p) * log_p;
@@ -89,7 +89,7 @@ static double listed_row(di_builtin_call *call, const distill_loss_rows *rows, i
     const int64_t excluded = DK_VARIANT(di_pair_excludes)(&pair, NULL);
     if (excluded && call->student_floor == -INFINITY) return INFINITY;
     call->floored += excluded;
-    return fmax(value, 0) + (rows->target->kind == DISTILL_SAMPLED ? entropy_of_draws(&pair) : 0);
+    return fmax(value, 0) + (rows->target->kind == DISTILL_SAMPLED ? beyond_draws(&pair, rows->target, r) : 0);
 }
 
 DI_LOSS_EVAL(forward_kl)

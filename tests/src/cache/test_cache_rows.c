@@ -1,4 +1,5 @@
 /* test_cache_rows.c - rows of each tier to bytes and back: what is exact is, what is rounded keeps its bound. */
+#include "base/hash.h"
 #include "cache_fixture.h"
 
 TEST(codes_decode_to_what_was_coded)
@@ -138,6 +139,56 @@ TEST(draws_are_exact)
     end(&c);
 }
 
+TEST(draws_keep_the_entropy_of_what_they_are_drawn_from)
+{
+    const int32_t ids[] = {3, 151642};
+    const float counts[] = {11, 1};
+    const double entropies[] = {0, 1.25, 11.93, 31.99};
+    di_cache_header header = cache_header(DI_TIER_SAMPLED);
+    coded c;
+    header.entropy = 1;
+    REQUIRE(begin(&c, header));
+    for (int i = 0; i < 4; i++) {
+        CHECK_INT(there_and_back(&c, ids, counts, 2, entropies[i]), 0);
+        CHECK_NEAR((double)c.tail, entropies[i], 1.0 / 4096);
+        CHECK_NEAR((double)c.values[0], 11, 0);
+    }
+    CHECK_INT(there_and_back(&c, ids, counts, 2, NAN), DK_E_NUMERIC);
+    CHECK_INT(there_and_back(&c, ids, counts, 2, -0.5), DK_E_NUMERIC);
+    CHECK_INT(there_and_back(&c, ids, counts, 2, 32), DK_E_NUMERIC);
+    end(&c);
+}
+
+/* A file without entropies is of version 1, byte for byte as before there were any; another tier has none. */
+TEST(headers_say_whether_there_is_an_entropy)
+{
+    di_cache_header header = cache_header(DI_TIER_SAMPLED), back;
+    uint8_t bytes[DI_CACHE_HEADER];
+    dk_error err;
+    for (uint32_t entropy = 0; entropy < 2; entropy++) {
+        header.entropy = entropy;
+        di_cache_header_write(&header, bytes);
+        CHECK_INT(bytes[8], 1 + entropy);
+        CHECK_INT(di_cache_header_read(bytes, sizeof bytes, "f", &back, &err), 0);
+        CHECK_INT(back.entropy, entropy);
+    }
+    bytes[8] = 1; /* version 1 says nothing of an entropy */
+    di_put(bytes + 252, dk_crc32c(0, bytes, 252), 4);
+    CHECK_INT(di_cache_header_read(bytes, sizeof bytes, "f", &back, &err), DK_E_FORMAT);
+    bytes[8] = 3;
+    CHECK_INT(di_cache_header_read(bytes, sizeof bytes, "f", &back, &err), DK_E_UNSUPPORTED);
+    CHECK_HAS(err.message, "reads 1 to 2");
+    header = cache_header(DI_TIER_TOP_K);
+    header.entropy = 1;
+    CHECK_INT(di_cache_header_check(&header, "f", &err), DK_E_FORMAT);
+    CHECK_HAS(err.message, "entropy 1");
+    header = cache_header(DI_TIER_SAMPLED);
+    back = header;
+    back.entropy = 1;
+    CHECK_INT(di_cache_header_match(&header, &back, "f", &err), DK_E_MISMATCH);
+    CHECK_HAS(err.message, "without their entropy");
+}
+
 TEST(dense_tiers_keep_their_bounds)
 {
     coded c;
@@ -194,5 +245,7 @@ TEST(rows_are_small)
 }
 
 TEST_MAIN(TEST_CASE(codes_decode_to_what_was_coded) TEST_CASE(top_k_keeps_ids_and_its_bound)
-              TEST_CASE(top_k_at_its_edges) TEST_CASE(draws_are_exact) TEST_CASE(dense_tiers_keep_their_bounds)
-                  TEST_CASE(vocabularies_reach_two_to_the_31) TEST_CASE(rows_are_small))
+              TEST_CASE(top_k_at_its_edges) TEST_CASE(draws_are_exact)
+                  TEST_CASE(draws_keep_the_entropy_of_what_they_are_drawn_from)
+                      TEST_CASE(headers_say_whether_there_is_an_entropy) TEST_CASE(dense_tiers_keep_their_bounds)
+                          TEST_CASE(vocabularies_reach_two_to_the_31) TEST_CASE(rows_are_small))

@@ -250,10 +250,13 @@ static int32_t never(void *user, int64_t done, int64_t total)
     return 1;
 }
 
-TEST(draws_have_no_kl)
+TEST(draws_have_a_kl_where_their_entropy_is_known)
 {
-    di_scored_teacher drawn = {
-        .name = "drawn", .kind = DISTILL_SAMPLED, .temperature = 2, .whole = {.tokens = 3, .kl = 1.5}};
+    di_scored_teacher drawn = {.name = "drawn",
+                               .kind = DISTILL_SAMPLED,
+                               .without_entropy = 1,
+                               .temperature = 2,
+                               .whole = {.tokens = 3, .kl = 1.5}};
     const di_teachers_evaluation got = {.teachers = &drawn, .count = 1, .source_count = 1};
     dk_strbuf json;
     voices v;
@@ -262,6 +265,10 @@ TEST(draws_have_no_kl)
     di_teachers_json(&got, &json);
     CHECK_STR(json.data, ",\"teachers\":{\"drawn\":{\"target\":\"SAMPLED\",\"temperature\":2,\"tokens\":3,"
                          "\"soft_cross_entropy\":1.5}}");
+    dk_strbuf_clear(&json);
+    drawn.without_entropy = 0;
+    di_teachers_json(&got, &json);
+    CHECK_HAS(json.data, "\"tokens\":3,\"forward_kl\":1.5}}");
     dk_strbuf_free(&json);
     close_voices(&v);
 }
@@ -300,5 +307,5 @@ TEST(none_and_stopped)
     close_voices(&v);
 }
 
-TEST_MAIN(TEST_CASE(of_a_blend) TEST_CASE(of_a_route) TEST_CASE(a_sparse_one) TEST_CASE(draws_have_no_kl)
-              TEST_CASE(none_and_stopped))
+TEST_MAIN(TEST_CASE(of_a_blend) TEST_CASE(of_a_route) TEST_CASE(a_sparse_one)
+              TEST_CASE(draws_have_a_kl_where_their_entropy_is_known) TEST_CASE(none_and_stopped))

@@ -35,7 +35,8 @@ static const char intro[] =
     "A teacher known on `k` ids and the rest (top-k targets) is compared as `k + 1` outcomes; the student's last one "
     "is "
     "a log-sum-exp over the ids that are not listed. Draws of tokens (sampled targets) serve only what is linear in "
-    "`p`; the teacher's entropy is not known then, and the value is reported as `soft_cross_entropy`. Top-k and "
+    "`p`; where they carry the entropy of what was drawn from, the value is an unbiased KL, else it is reported as "
+    "`soft_cross_entropy`. Top-k and "
     "sampled "
     "targets carry the temperature that they were made at, and no other is taken.\n";
 
