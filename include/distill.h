@@ -177,6 +177,26 @@ typedef struct distill_batch {
     const char *const *tags;
 } distill_batch;
 
+/* Places inside a model, which losses on features (docs/losses.md) compare. */
+enum {
+    DISTILL_TAP_OUTPUT = 1,  /* of a block: [tokens, hidden_size] */
+    DISTILL_TAP_FINAL = 2,   /* behind the last norm: what the head reads */
+    DISTILL_TAP_QUERIES = 3, /* of a block, as they enter the product, behind norms and rotations */
+    DISTILL_TAP_KEYS = 4,
+    DISTILL_TAP_VALUES = 5
+};
+typedef struct distill_tap { /* one of them in a model of the host's own */
+    uint32_t struct_size;
+    int32_t kind;  /* DISTILL_TAP_* */
+    int64_t layer; /* block, from 0; of FINAL ignored */
+    int64_t width; /* numbers of a token there */
+    int64_t
+        heads; /* of QUERIES, KEYS, VALUES: heads of width / heads each; 0 = not said, and no loss on heads takes it */
+    int64_t window; /* of QUERIES: so many keys are seen by a token, itself included; 0 = all before it */
+    double scale;   /* of QUERIES: of their products with keys; 0 = 1 / sqrt(width / heads) */
+    double softcap; /* of QUERIES: scores are softcap * tanh(score / softcap); 0 = none */
+} distill_tap;
+
 /* What a model says about rows; also the student's side of a loss (DENSE or HIDDEN). Absent parts are NULL. Never
  * renormalised: a target that carries temperature T is used at T or refused. */
 enum {
@@ -406,6 +426,13 @@ typedef struct distill_teacher_callbacks {
     /* Who this teacher is, for its hash: a name and version that change when its answers do; copied. NULL = its form
        alone, so that two of one form are taken for one: by caches, and when a run goes on. */
     const char *identity;
+    /* Or NULL, 0: places inside that losses on features may ask for [tap_count], all of one struct_size; copied. A
+       loss that asks for another one is refused by distill_trainer_create. read_tap: all tokens of the batch at one of
+       them, by its number here, into values [tokens, width] fp32. It is called once for a batch and a place that is
+       asked for, before score. */
+    const distill_tap *taps;
+    int64_t tap_count;
+    int32_t (*read_tap)(void *user, const distill_batch *batch, int64_t tap, const distill_tensor *values);
 } distill_teacher_callbacks;
 
 /* path: an HF folder or a GGUF file; NULL = what the options' teacher says. Weights stay mapped in their file's dtype.
@@ -519,6 +546,13 @@ typedef struct distill_student_callbacks {
     int32_t (*save)(void *user, const char *folder);
     int32_t (*load)(void *user, const char *folder);
     const distill_target *form; /* copied */
+    /* Or NULL, 0: as a teacher's. tap_gradient: gradient [tokens, width] fp32 of the *sum* of the losses on features
+       with respect to what read_tap gave for this batch; zero where no position has a loss. Of each batch first all
+       places that are asked for are read, then their gradients come, then forward and backward of its rows. */
+    const distill_tap *taps;
+    int64_t tap_count;
+    int32_t (*read_tap)(void *user, const distill_batch *batch, int64_t tap, const distill_tensor *values);
+    int32_t (*tap_gradient)(void *user, const distill_batch *batch, int64_t tap, const distill_tensor *gradient);
 } distill_student_callbacks;
 
 /* All below: section student. Opened from an HF folder or a GGUF file. */

@@ -440,6 +440,9 @@ struct teacher_functions {
     std::function<std::int32_t(const distill_batch &)> begin;
     std::function<void(const distill_batch &)> end;
     std::string identity; /* or empty */
+    /* or empty: places inside that losses on features may ask for, by init<distill_tap>() */
+    std::vector<distill_tap> taps = {};
+    std::function<std::int32_t(const distill_batch &, std::int64_t tap, const distill_tensor &values)> read_tap = {};
 };
 
 namespace detail
@@ -525,6 +528,10 @@ class teacher : public detail::handle<distill_teacher, distill_teacher_free>
         const std::string identity = functions.identity;
         table.identity = identity.empty() ? nullptr : identity.c_str();
         table.flags = flags;
+        const std::vector<distill_tap> taps = functions.taps;
+        table.taps = taps.empty() ? nullptr : taps.data();
+        table.tap_count = static_cast<std::int64_t>(taps.size());
+        table.read_tap = functions.read_tap ? on_tap : nullptr;
         table.user = detail::hold(std::move(functions));
         table.destroy = detail::destroy<teacher_functions>;
         table.score = on_score;
@@ -659,6 +666,11 @@ class teacher : public detail::handle<distill_teacher, distill_teacher_free>
     {
         return detail::guard([&] { return static_cast<teacher_functions *>(user)->score(*batch, first, count, *out); });
     }
+    static std::int32_t on_tap(void *user, const distill_batch *batch, std::int64_t tap,
+                               const distill_tensor *values) noexcept
+    {
+        return detail::guard([&] { return static_cast<teacher_functions *>(user)->read_tap(*batch, tap, *values); });
+    }
     static std::int32_t on_begin(void *user, const distill_batch *batch) noexcept
     {
         return detail::guard([&] { return static_cast<teacher_functions *>(user)->begin(*batch); });
@@ -695,6 +707,11 @@ struct student_functions {
     std::function<std::int32_t(std::int64_t step, double learning_rate, double scale)> apply;
     std::function<std::int32_t()> discard;
     std::function<std::int32_t(const std::string &folder)> save, load;
+    /* or empty: places inside that losses on features may ask for */
+    std::vector<distill_tap> taps = {};
+    std::function<std::int32_t(const distill_batch &, std::int64_t tap, const distill_tensor &values)> read_tap = {};
+    std::function<std::int32_t(const distill_batch &, std::int64_t tap, const distill_tensor &gradient)> tap_gradient =
+        {};
 };
 
 class student : public detail::handle<distill_student, distill_student_free>
@@ -713,6 +730,11 @@ class student : public detail::handle<distill_student, distill_student_free>
         table.discard = functions.discard ? on_discard : nullptr;
         table.save = functions.save ? on_save : nullptr;
         table.load = functions.load ? on_load : nullptr;
+        const std::vector<distill_tap> taps = functions.taps;
+        table.taps = taps.empty() ? nullptr : taps.data();
+        table.tap_count = static_cast<std::int64_t>(taps.size());
+        table.read_tap = functions.read_tap ? on_tap : nullptr;
+        table.tap_gradient = functions.tap_gradient ? on_tap_gradient : nullptr;
         table.user = detail::hold(std::move(functions));
         table.destroy = detail::destroy<student_functions>;
         table.forward = on_forward;
@@ -802,6 +824,16 @@ class student : public detail::handle<distill_student, distill_student_free>
     static std::int32_t on_load(void *user, const char *folder) noexcept
     {
         return detail::guard([&] { return of(user).load(folder); });
+    }
+    static std::int32_t on_tap(void *user, const distill_batch *batch, std::int64_t tap,
+                               const distill_tensor *values) noexcept
+    {
+        return detail::guard([&] { return of(user).read_tap(*batch, tap, *values); });
+    }
+    static std::int32_t on_tap_gradient(void *user, const distill_batch *batch, std::int64_t tap,
+                                        const distill_tensor *gradient) noexcept
+    {
+        return detail::guard([&] { return of(user).tap_gradient(*batch, tap, *gradient); });
     }
 };
 

@@ -157,6 +157,9 @@ int32_t dk_model_derive(const dk_model *from, dk_backend *backend, const int64_t
 /* Freezes parameters whose name matches one of the glob patterns (fnmatch rules). A pattern that matches none is an
  * error that lists some names. */
 int32_t dk_model_freeze(dk_model *model, const char *const *patterns, int64_t count, int64_t *frozen, dk_error *err);
+/* The lowest block that a gradient goes down to: 0 where the embedding is trained, layers where the head or the last
+ * norm alone is. */
+int64_t dk_model_first_trained(const dk_model *model);
 int32_t dk_model_add_gradients(dk_model *model, dk_error *err); /* for the unfrozen ones; idempotent */
 /* Writes config.json, generation_config.json and model.safetensors (sharded above 4 GiB) into an existing folder. dtype
  * F32 or BF16. */

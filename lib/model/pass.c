@@ -64,7 +64,7 @@ static int32_t input_is_trained(const dk_model *model)
     return is_trained(model->embedding) || is_trained(model->positions);
 }
 
-static int64_t lowest_trained(const dk_model *model)
+int64_t dk_model_first_trained(const dk_model *model)
 {
     int64_t l = 0;
     if (input_is_trained(model)) return 0;
@@ -128,7 +128,7 @@ static void begin(dk_pass *pass, const dk_model *model, const dk_pass_spec *spec
     pass->model = model;
     pass->host = model->host;
     pass->spec = *spec;
-    pass->first = spec->backward ? lowest_trained(model) : model->config.layers;
+    pass->first = spec->backward ? dk_model_first_trained(model) : model->config.layers;
     pass->max_length = context < spec->max_rows ? context : spec->max_rows;
     pass->set.model = model;
     pass->set.queue = &pass->queue;

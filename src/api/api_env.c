@@ -26,6 +26,12 @@ SAME(LOG_DEBUG);
 SAME(ENCODE_SPECIAL);
 SAME(ENCODE_PLAIN);
 SAME(DECODE_SKIP_SPECIAL);
+#define SAME_TAP(ours, public) _Static_assert((int)DK_TAP_##ours == (int)DISTILL_TAP_##public, "places differ")
+SAME_TAP(BLOCK, OUTPUT);
+SAME_TAP(FINAL, FINAL);
+SAME_TAP(Q, QUERIES);
+SAME_TAP(K, KEYS);
+SAME_TAP(V, VALUES);
 _Static_assert((int)DK_PARALLEL_CANCEL == (int)DISTILL_CB_CANCEL, "codes of lib and of the public header differ");
 _Static_assert(sizeof(dk_error) == sizeof(distill_error) &&
                    offsetof(dk_error, position) == offsetof(distill_error, position) &&

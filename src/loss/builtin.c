@@ -5,6 +5,7 @@
 #define DECLARE(name, isa) int32_t di_##name##_##isa(void *user, const distill_loss_rows *rows);
 #ifdef DK_X86_KERNELS
 #define LOSS(name, ...) DECLARE(name, portable) DECLARE(name, avx2) DECLARE(name, avx512)
+#define FEATURE(name, ...)
 #define VARIANTS(name)                              \
     {                                               \
         name##_portable, name##_avx2, name##_avx512 \
@@ -13,6 +14,7 @@ extern const di_rows di_rows_portable, di_rows_avx2, di_rows_avx512;
 static const di_rows *const row_variants[3] = {&di_rows_portable, &di_rows_avx2, &di_rows_avx512};
 #else
 #define LOSS(name, ...) DECLARE(name, portable)
+#define FEATURE(name, ...)
 #define VARIANTS(name)                                    \
     {                                                     \
         name##_portable, name##_portable, name##_portable \
@@ -22,6 +24,7 @@ static const di_rows *const row_variants[3] = {&di_rows_portable, &di_rows_porta
 #endif
 #include "loss/loss_table.h"
 #undef LOSS
+#undef FEATURE
 
 static int32_t smooths(const double *options) { return options[0] != 0 || options[1] != 0; }
 
@@ -40,6 +43,10 @@ static int32_t check_jsd(const double *options, dk_error *err)
 #define TOPK ((int64_t)1 << DISTILL_TOPK)
 #define SAMPLED ((int64_t)1 << DISTILL_SAMPLED)
 #define ONE_HOT ((int64_t)1 << DISTILL_ONE_HOT)
+#define FEATURE(NAME, ...) {.name = #NAME, .flags = DISTILL_LOSS_MT, .plain = 1, __VA_ARGS__},
+#define OUTPUTS (1 << DISTILL_TAP_OUTPUT | 1 << DISTILL_TAP_FINAL)
+#define QUERIES_KEYS (1 << DISTILL_TAP_QUERIES | 1 << DISTILL_TAP_KEYS)
+#define QUERIES_KEYS_VALUES (QUERIES_KEYS | 1 << DISTILL_TAP_VALUES)
 #define LOSS(NAME, ...) {.name = #NAME, .eval = VARIANTS(di_##NAME), __VA_ARGS__},
 
 static const di_builtin builtins[] = {

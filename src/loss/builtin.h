@@ -33,6 +33,8 @@ typedef struct di_rows { /* over one row of n floats */
 const di_rows *di_rows_for(int32_t isa); /* DK_ISA_* */
 
 enum { DI_LOSS_OPTIONS = 4 };
+/* What a loss on features compares, block by block: */
+enum { DI_FEATURE_HIDDEN_MSE = 1, DI_FEATURE_HIDDEN_COSINE, DI_FEATURE_ATTENTION_MSE, DI_FEATURE_RELATION };
 
 /* What a built-in loss knows beyond distill_loss_rows; it comes as its user. */
 typedef struct di_builtin_call {
@@ -59,7 +61,11 @@ typedef struct di_builtin {
     int32_t precise;      /* wants log-sum-exps in doubles */
     int32_t fills;        /* writes all of a dense row's gradient: it need not be 0 before */
     int32_t floors;
+    /* Of what is inside the two models, and not of what they say: DI_FEATURE_*, evaluated by features/. 0 = of rows */
+    int32_t feature;
+    uint32_t taps;                                           /* 1 << DISTILL_TAP_*: what it asks both models for */
     const char *options[DI_LOSS_OPTIONS];                    /* under "loss."; NULL behind the last */
+    const char *fixed[DI_LOSS_OPTIONS];                      /* the same that are no numbers: read once, at create */
     int32_t (*check)(const double *options, dk_error *err);  /* NULL = whatever is in their bounds */
     int32_t (*by_logits)(const double *options);             /* NULL = as the flags say */
     const char *no_topk, *no_draws, *no_one_hot;             /* why */

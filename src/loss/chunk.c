@@ -335,6 +335,13 @@ static int32_t run_term(di_chunk *chunk, const di_term *term, const di_entry *en
     return DK_OK;
 }
 
+/* A term on features is no matter of rows. */
+static void leave_out(di_chunk *chunk, int64_t term)
+{
+    double *parts = chunk->strip->parts + term * chunk->strip->capacity + chunk->first;
+    memset(parts, 0, (size_t)chunk->rows * sizeof *parts);
+}
+
 void di_chunk_run(di_chunk *chunk, const di_strip *strip, int64_t first, int64_t rows)
 {
     int32_t rc = DK_OK;
@@ -347,7 +354,10 @@ void di_chunk_run(di_chunk *chunk, const di_strip *strip, int64_t first, int64_t
     gather_labels(chunk);
     memset(strip->totals + first, 0, (size_t)rows * sizeof *strip->totals);
     if (strip->target) DK_TRY(gather_target(chunk, &chunk->error));
-    for (int64_t i = 0; i < strip->loss->count; i++) DK_TRY(run_term(chunk, &strip->terms[i], strip->terms[i].entry));
+    for (int64_t i = 0; i < strip->loss->count; i++) {
+        if (di_entry_is_feature(strip->terms[i].entry)) leave_out(chunk, i);
+        else DK_TRY(run_term(chunk, &strip->terms[i], strip->terms[i].entry));
+    }
     if (dk_view_present(strip->gradient) && !chunk->has_group) join_nothing(chunk);
     flush_group(chunk, 1);
     chunk->floored += chunk->raised;

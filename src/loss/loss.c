@@ -11,15 +11,24 @@ static int32_t add_term(di_loss *loss, di_registry *registry, const char *name, 
     int32_t rc = di_registry_get(registry, name, &term->entry, err);
     if (rc) return rc;
     loss->all_count++;
+    term->item = index;
     return di_term_read(term, options, index, err);
+}
+
+/* Numbers, then those that are fixed; NULL between and behind them. */
+static const char *option_of(const di_builtin *builtin, int k)
+{
+    return k < DI_LOSS_OPTIONS ? builtin->options[k] : builtin->fixed[k - DI_LOSS_OPTIONS];
 }
 
 static int32_t reads(const char *name, const char *key)
 {
     for (int64_t i = 0; di_builtin_at(i); i++) {
         const di_builtin *builtin = di_builtin_at(i);
-        for (int k = 0; !strcmp(builtin->name, name) && k < DI_LOSS_OPTIONS && builtin->options[k]; k++)
-            if (!strcmp(builtin->options[k], key)) return 1;
+        for (int k = 0; !strcmp(builtin->name, name) && k < 2 * DI_LOSS_OPTIONS; k++) {
+            const char *own = option_of(builtin, k);
+            if (own && !strcmp(own, key)) return 1;
+        }
     }
     return 0;
 }
@@ -29,9 +38,9 @@ static int32_t check_foreign(const char *name, const char *other, const di_optio
                              dk_error *err)
 {
     for (int64_t i = 0; di_builtin_at(i); i++)
-        for (int k = 0; k < DI_LOSS_OPTIONS && di_builtin_at(i)->options[k]; k++) {
-            const char *key = di_builtin_at(i)->options[k];
-            const int32_t given = di_options_at_is_set(options, "loss", index, key);
+        for (int k = 0; k < 2 * DI_LOSS_OPTIONS; k++) {
+            const char *key = option_of(di_builtin_at(i), k);
+            const int32_t given = key && di_options_at_is_set(options, "loss", index, key);
             if (given && !reads(name, key) && !(other && reads(other, key)))
                 return dk_fail(err, DK_E_OPTION, "loss.%s is an option of %s, and the loss is %s; leave it out", key,
                                di_builtin_at(i)->name, name);
@@ -148,6 +157,13 @@ static int32_t check_read(const di_loss *loss, double hard, const di_options *op
             loss->count == 1)
             dk_log(loss->host, DK_LOG_WARN, "loss", "loss.temperature is not used: %s is always at temperature 1",
                    loss->terms[i].entry->name);
+    for (int64_t i = 0; i < loss->count; i++)
+        if (di_entry_is_feature(loss->terms[i].entry) &&
+            (loss->terms[i].t_squared == 1 || (loss->count > 1 && loss->terms[i].temperature != 1)))
+            dk_log(loss->host, DK_LOG_WARN, "loss",
+                   "%s takes no temperature: loss.temperature and loss.t_squared "
+                   "change nothing there",
+                   loss->terms[i].entry->name);
 out:
     return rc;
 }
@@ -179,6 +195,7 @@ int32_t di_loss_reweighed(const di_loss *loss, const di_options *options, di_los
         other->all[i].entry = loss->all[i].entry;
         atomic_fetch_add(&other->all[i].entry->references, 1);
         other->all_count++;
+        other->all[i].item = loss->all[i].item;
         DK_TRY(di_term_read(&other->all[i], options, single ? 0 : i, err));
     }
     weigh(other, options);
@@ -231,7 +248,34 @@ static int32_t takes_sequences(const di_entry *entry)
 
 static int32_t is_serial(const di_entry *entry) { return !(entry->table.flags & DISTILL_LOSS_MT); }
 
-int32_t di_loss_needs_teacher(const di_loss *loss) { return any_entry(loss, takes_teacher); }
+static int32_t takes_rows(const di_entry *entry) { return !di_entry_is_feature(entry); }
+
+int32_t di_loss_compares_rows(const di_loss *loss) { return any_entry(loss, takes_rows); }
+
+int32_t di_loss_reads_teacher(const di_loss *loss) { return any_entry(loss, takes_teacher); }
+
+int32_t di_loss_needs_teacher(const di_loss *loss)
+{
+    return di_loss_reads_teacher(loss) || any_entry(loss, di_entry_is_feature);
+}
+
+int32_t di_loss_feature(const di_loss *loss, int64_t index, di_feature_term *out)
+{
+    for (int64_t number = 0, term = 0; number < loss->all_count; number++) {
+        if (!di_term_counts(&loss->all[number])) continue;
+        if (di_entry_is_feature(loss->all[number].entry) && index-- == 0) {
+            *out = (di_feature_term){loss->all[number].entry->builtin, number, term, loss->all[number].item};
+            return 1;
+        }
+        term++;
+    }
+    return 0;
+}
+
+double di_loss_weight(const di_loss *loss, int64_t term, int64_t step)
+{
+    return di_term_at(&loss->terms[term], step).weight;
+}
 
 int32_t di_loss_whole_sequences(const di_loss *loss) { return any_entry(loss, takes_sequences); }
 

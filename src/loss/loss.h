@@ -28,6 +28,16 @@ int32_t di_loss_reweighed(const di_loss *loss, const di_options *options, di_los
 di_loss *di_loss_retain(di_loss *loss);
 void di_loss_release(di_loss *loss);
 int32_t di_loss_needs_teacher(const di_loss *loss);
+int32_t di_loss_compares_rows(const di_loss *loss); /* some term is not on features */
+/* A term on features, in order of the options; 0 = there is no such one. di_loss_run passes over them. */
+typedef struct di_feature_term {
+    const struct di_builtin *builtin;
+    int64_t number; /* among all terms that the options name, also those of weight 0 */
+    int64_t term;   /* among those that count */
+    int64_t item;   /* of section loss */
+} di_feature_term;
+int32_t di_loss_feature(const di_loss *loss, int64_t index, di_feature_term *out);
+double di_loss_weight(const di_loss *loss, int64_t term, int64_t step);
 /* Teacher's kind (0 = none) and temperature, labels there or not: an error names the term and what it takes. */
 int32_t di_loss_check(const di_loss *loss, int32_t teacher_kind, double teacher_temperature, int32_t has_labels,
                       dk_error *err);

@@ -203,6 +203,7 @@ int32_t di_loss_eval(dk_backend *backend, const di_loss *loss, distill_loss_args
 {
     di_eval eval = {0};
     di_loss_sums sums = {0};
+    di_feature_term feature;
     int64_t teacher_width;
     int32_t rc;
     eval.backend = backend;
@@ -210,6 +211,12 @@ int32_t di_loss_eval(dk_backend *backend, const di_loss *loss, distill_loss_args
     eval.loss = loss;
     eval.args = args;
     DK_TRY(check_args(&eval, err));
+    if (di_loss_feature(loss, 0, &feature)) {
+        rc = dk_fail(err, DK_E_UNSUPPORTED,
+                     "loss %s compares what is inside two models: a trainer evaluates it, and not a call on rows",
+                     feature.builtin->name);
+        goto out;
+    }
     DK_TRY(read_rows(&eval, err));
     DK_TRY(check_labels(&eval, err));
     teacher_width = args->teacher ? di_target_width(args->teacher) : 0;

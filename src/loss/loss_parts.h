@@ -41,12 +41,14 @@ typedef struct di_term {
     int32_t t_squared;                                    /* 1 on, 0 off, -1 as usual for the entry */
     int32_t by_logits;                                    /* the built-in loss gives gradients by logits */
     float log_floor;
+    int64_t item; /* of section loss, where the options are */
 } di_term;
 /* Everything but the entry, which is there, from item `index` of section loss; NULL = the defaults. */
 int32_t di_term_read(di_term *term, const di_options *options, int64_t index, dk_error *err);
 void di_term_weigh(di_term *term, di_number weight);
 di_term di_term_at(const di_term *term, int64_t step);
-int32_t di_term_counts(const di_term *term); /* its weight is not 0 at all steps */
+int32_t di_term_counts(const di_term *term);        /* its weight is not 0 at all steps */
+int32_t di_entry_is_feature(const di_entry *entry); /* not a loss on rows: features/ evaluates it */
 struct di_loss {
     atomic_int references;
     dk_host *host;
@@ -55,7 +57,8 @@ struct di_loss {
     char *(*names)[2]; /* [count] of the terms; of a teacher that gives draws without their entropy */
     int32_t precise;   /* some term wants log-sum-exps in doubles */
 };
-int32_t di_loss_serial(const di_loss *loss); /* some term is called once per strip, from the calling thread */
+int32_t di_loss_reads_teacher(const di_loss *loss); /* what it says of rows */
+int32_t di_loss_serial(const di_loss *loss);        /* some term is called once per strip, from the calling thread */
 double di_term_temperature(const di_term *term, const di_entry *entry); /* 1 for losses that know none */
 double di_term_t_squared(const di_term *term, const di_entry *entry);   /* 1 where it does not apply */
 int32_t di_term_logs(const di_term *term, const di_entry *entry);       /* dL/dlog q comes out, and not dL/dz */

@@ -131,7 +131,7 @@ static int32_t wants_teacher(const di_run *run)
 {
     const di_source *teacher = run->batch->teacher;
     if (!teacher) return 0;
-    return di_loss_needs_teacher(run->workspace->loss) || (teacher->kind == DISTILL_ONE_HOT && !run->batch->labels);
+    return di_loss_reads_teacher(run->workspace->loss) || (teacher->kind == DISTILL_ONE_HOT && !run->batch->labels);
 }
 
 /* Logits, or log-probabilities at each temperature of the loss. */
@@ -207,6 +207,12 @@ static int32_t run_strip(di_run *run, int64_t first, int64_t count, dk_error *er
     di_host_rows into = {0};
     int32_t rc;
     find_rows(run, first, count);
+    if (!di_loss_compares_rows(workspace->loss)) { /* neither head is asked */
+        memset(workspace->totals, 0, (size_t)count * sizeof *workspace->totals);
+        memset(workspace->parts, 0, (size_t)(workspace->loss->count * workspace->strip_rows) * sizeof(double));
+        add_sums(run);
+        return DK_OK;
+    }
     DK_TRY(teacher_rows(run, first, count, err));
     run->strip.student = logits;
     const int32_t placed =
@@ -270,7 +276,7 @@ static int32_t set_levels(di_run *run, dk_error *err)
     di_strip *strip = &run->strip;
     strip->levels = 1;
     strip->temperatures[0] = teacher ? teacher->temperature : 1;
-    if (!teacher || teacher->kind != DISTILL_DENSE || !di_loss_needs_teacher(run->workspace->loss)) return DK_OK;
+    if (!teacher || teacher->kind != DISTILL_DENSE || !di_loss_reads_teacher(run->workspace->loss)) return DK_OK;
     if (teacher->rows_at)
         strip->levels = di_loss_temperatures(run->workspace->loss, run->batch->step, strip->temperatures);
     if (strip->levels > DI_TEMPERATURES)

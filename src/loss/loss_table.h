@@ -2,7 +2,11 @@
  *
  * A loss is a file in kernels/ of this name and a row here: the kinds of targets that it takes, and why it takes no
  * others; its options (in src/options/table.c as loss.NAME), in the order in which the file reads them; what
- * docs/losses.md says of it. */
+ * docs/losses.md says of it.
+ *
+ * FEATURE is a row of a loss on what is inside the two models: the places that it asks both for (taps), and options
+ * that are read once, when the two are known (fixed). Planning of passes, projections and their updates and files
+ * follow from it; features/ has the arithmetic. */
 
 #define DRAWS_ARE_BIASED                                                                                          \
     "it is not linear in the teacher's probabilities, so that draws of tokens would give it another gradient on " \
@@ -104,6 +108,39 @@ LOSS(rank_logistic, .flags = ROWS, .targets = DENSE | TOPK, .options = {"rank_lo
      .paper = "Burges et al. 2005 (RankNet)", .no_draws = DRAWS_ARE_BIASED,
      .no_one_hot = "it says no order of the other tokens",
      .use = "as rank_hinge, without a margin: it never is content")
+FEATURE(hidden_mse, .feature = DI_FEATURE_HIDDEN_MSE, .taps = OUTPUTS,
+        .fixed = {"hidden_mse.layers", "hidden_mse.teacher_layers", "hidden_mse.projection"},
+        .formula = "mean over pairs of blocks and over the width of (W h_q - h_p)^2, h the block's output; W = 1 where "
+                   "there is no projection",
+        .gradient = "with respect to W h_q: 2 (W h_q - h_p)/(width * pairs); through W to the block and to W itself",
+        .paper = "Romero et al. 2015 (FitNets); Jiao et al. 2020 (TinyBERT)",
+        .use = "beside a loss on probabilities: a student with blocks that can do as the teacher's do learns faster")
+FEATURE(hidden_cosine, .feature = DI_FEATURE_HIDDEN_COSINE, .taps = OUTPUTS,
+        .fixed = {"hidden_cosine.layers", "hidden_cosine.teacher_layers", "hidden_cosine.projection"},
+        .formula = "mean over pairs of blocks of 1 - cos(W h_q, h_p); 1 where one of them is 0",
+        .gradient = "with respect to y = W h_q: (cos y/|y| - h_p/|h_p|)/(|y| * pairs); 0 where the cosine is not "
+                    "defined",
+        .paper = "Sanh et al. 2019 (DistilBERT)",
+        .use = "as hidden_mse where sizes differ: a few channels of large models are hundreds of times as large as "
+               "the rest, and rule a squared distance")
+FEATURE(attention_mse, .feature = DI_FEATURE_ATTENTION_MSE, .taps = QUERIES_KEYS,
+        .fixed = {"attention_mse.layers", "attention_mse.teacher_layers", "attention_mse.heads"},
+        .formula =
+            "mean over pairs of blocks, heads and the keys that the position sees of (a_q - a_p)^2, a = softmax of "
+            "the block's scaled scores, with its window and soft-cap; heads mean: the means over heads are "
+            "compared",
+        .gradient = "with respect to the scores: a_q (d - sum a_q d), d = 2 (a_q - a_p)/(keys * heads * pairs)",
+        .paper = "Jiao et al. 2020 (TinyBERT)",
+        .use = "a student that is to look where the teacher looks; keys are shared by heads as the block shares them")
+FEATURE(relation, .feature = DI_FEATURE_RELATION, .taps = QUERIES_KEYS_VALUES,
+        .fixed = {"relation.layers", "relation.teacher_layers", "relation.heads"},
+        .formula =
+            "mean over pairs of blocks, over q, k and v, and over relation heads of KL(r_p || r_q), r = softmax of x_t "
+            ". x_s/sqrt(width of a head) over s <= t of the sequence, x = the queries, keys or values of the block",
+        .gradient = "with respect to the scores: (r_q - r_p)/(3 * heads * pairs), to both x_t and x_s",
+        .paper = "Wang et al. 2021 (MiniLMv2)",
+        .use = "models of other widths and head counts, without a projection; one block is enough, MiniLMv2 takes one "
+               "of the upper ones of a large teacher")
 #undef DRAWS_ARE_BIASED
 #undef NEEDS_ALL_MASS
 #undef NEEDS_LOGITS

@@ -30,6 +30,8 @@ di_eval_fn di_entry_eval(const di_entry *entry, int32_t isa)
 
 int32_t di_entry_logs(const di_entry *entry) { return (entry->table.flags & DISTILL_LOSS_LOG_PROBS) != 0; }
 
+int32_t di_entry_is_feature(const di_entry *entry) { return entry->builtin && entry->builtin->feature; }
+
 int32_t di_entry_floors(const di_entry *entry) { return di_entry_logs(entry) && !entry->builtin; }
 
 /* Retained; NULL = none. */
@@ -100,6 +102,11 @@ static int32_t get_fallback(const di_registry *registry, const char *name, const
                             dk_error *err)
 {
     int32_t rc = fallback ? di_registry_get(registry, fallback, out, err) : DK_OK;
+    if (rc == DK_OK && fallback && di_entry_is_feature(*out)) {
+        di_entry_release(*out);
+        *out = NULL;
+        rc = dk_fail(err, DK_E_INVALID, "%s is a loss on features, which no rows can fall back to", fallback);
+    }
     if (rc) dk_error_context(err, "fallback of loss %s", name);
     return rc;
 }

@@ -214,24 +214,36 @@ out:
 
 /* ---- the library ---- */
 
-/* "loss_table":{"jsd":{"options":["jsd.teacher_weight",...],"targets":"DENSE, ...","needs_labels":false,...},...} */
-static int32_t loss_table(dk_backend *backend, dk_strbuf *json, dk_error *err)
+static void loss_options(const di_builtin *loss, dk_strbuf *json)
+{
+    for (int k = 0, count = 0; k < 2 * DI_LOSS_OPTIONS; k++) {
+        const char *option = k < DI_LOSS_OPTIONS ? loss->options[k] : loss->fixed[k - DI_LOSS_OPTIONS];
+        if (option) dk_strbuf_printf(json, "%s\"%s\"", count++ ? "," : "", option);
+    }
+}
+
+/* "loss_table":{"jsd":{"options":["jsd.teacher_weight",...],"targets":"DENSE, ...","needs_labels":false,...},...}, of
+ * losses on rows; "feature_table":{"relation":{"options":[...]},...}. */
+static int32_t loss_tables(dk_backend *backend, int32_t of_features, dk_strbuf *json, dk_error *err)
 {
     dk_strbuf kinds;
-    int32_t rc = DK_OK;
+    int32_t rc = DK_OK, count = 0;
     dk_strbuf_init(&kinds, backend->host);
-    dk_strbuf_puts(json, ",\"loss_table\":{");
+    dk_strbuf_puts(json, of_features ? ",\"feature_table\":{" : ",\"loss_table\":{");
     for (int64_t i = 0; di_builtin_at(i); i++) {
         const di_builtin *loss = di_builtin_at(i);
+        if ((loss->feature != 0) != of_features) continue;
         dk_strbuf_clear(&kinds);
         di_kind_names(loss->targets, &kinds);
         DK_TRY(dk_strbuf_check(&kinds, err));
-        dk_strbuf_printf(json, "%s\"%s\":{\"options\":[", i ? "," : "", loss->name);
-        for (int k = 0; k < DI_LOSS_OPTIONS && loss->options[k]; k++)
-            dk_strbuf_printf(json, "%s\"%s\"", k ? "," : "", loss->options[k]);
-        dk_strbuf_printf(json, "],\"targets\":\"%s\",\"needs_labels\":%s,\"t_squared\":%s,\"temperature\":%s}",
-                         kinds.data ? kinds.data : "", loss->needs_labels ? "true" : "false",
-                         loss->t_squared ? "true" : "false", loss->plain ? "false" : "true");
+        dk_strbuf_printf(json, "%s\"%s\":{\"options\":[", count++ ? "," : "", loss->name);
+        loss_options(loss, json);
+        dk_strbuf_puts(json, "]");
+        if (!of_features)
+            dk_strbuf_printf(json, ",\"targets\":\"%s\",\"needs_labels\":%s,\"t_squared\":%s,\"temperature\":%s",
+                             kinds.data ? kinds.data : "", loss->needs_labels ? "true" : "false",
+                             loss->t_squared ? "true" : "false", loss->plain ? "false" : "true");
+        dk_strbuf_puts(json, "}");
     }
     dk_strbuf_puts(json, "}");
 out:
@@ -258,7 +270,8 @@ int32_t di_inspect_library(dk_backend *backend, di_registry *registry, dk_strbuf
     text(json, "architectures", dk_architectures());
     text(json, "compressions", di_dataset_unpacks());
     text(json, "losses", losses.data ? losses.data : "");
-    DK_TRY(loss_table(backend, json, err));
+    DK_TRY(loss_tables(backend, 0, json, err));
+    DK_TRY(loss_tables(backend, 1, json, err));
     dk_strbuf_puts(json, "}");
     DK_TRY(dk_strbuf_check(json, err));
 out:

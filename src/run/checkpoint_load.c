@@ -8,17 +8,6 @@
 #include "format/checkpoint.h"
 #include "run/checkpoint_parts.h"
 
-char *di_moment_name(dk_host *host, const char *parameter, int32_t second)
-{
-    dk_strbuf name;
-    dk_strbuf_init(&name, host);
-    dk_strbuf_puts(&name, second ? "v." : "m.");
-    dk_strbuf_puts(&name, parameter);
-    char *text = name.failed ? NULL : dk_strdup(host, name.data);
-    dk_strbuf_free(&name);
-    return text;
-}
-
 int32_t di_file_checksum(dk_host *host, const char *path, uint64_t *size, uint32_t *crc, dk_error *err)
 {
     dk_mapping map = {0};
@@ -129,7 +118,7 @@ typedef struct loaded {
     di_learned learned;
     di_tally *members; /* of the trainer's members; 0 of those that were not there */
     dk_model *weights;
-    dk_checkpoint *moments;
+    dk_checkpoint *moments, *projections;
     const dk_tensor **tensors; /* [2 * parameter_count] of moments; NULL where a parameter has none */
 } loaded;
 
@@ -139,6 +128,7 @@ static void close_all(loaded *l)
     if (l->host) dk_free(l->host, l->members);
     if (l->host) dk_free(l->host, l->learned.weights);
     dk_checkpoint_close(l->moments);
+    dk_checkpoint_close(l->projections);
     dk_model_free(l->weights);
     dk_document_free(l->doc);
 }
@@ -413,9 +403,11 @@ int32_t di_checkpoint_load(di_run *run, const char *path, dk_error *err)
         return dk_fail(err, DK_E_STAGE, "a window is open: a checkpoint is read between windows, after apply");
     DK_TRY(open_all(run, path, &l, err));
     DK_TRY(di_checkpoint_match(run, l.doc, l.counters.step, err));
+    DK_TRY(di_projections_open(t, path, &l.projections, err));
     if (di_student_model(t->student)) DK_TRY(copy_weights(t, l.weights, err));
     else DK_TRY(load_callbacks(t, path, err));
     if (l.moments) DK_TRY(copy_moments(t, &l, err));
+    DK_TRY(di_projections_take(t, l.projections, l.counters.optimizer_step, err));
     take_counters(run, &l.counters);
     take_learned(run, l.doc, &l.learned);
     if (t->members.count) memcpy(t->members.total, l.members, (size_t)t->members.count * sizeof *l.members);

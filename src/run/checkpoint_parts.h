@@ -3,6 +3,7 @@
 #define DI_RUN_CHECKPOINT_PARTS_H
 
 #include "conf/document.h"
+#include "format/checkpoint.h"
 #include "run/run_state.h"
 
 #define DI_CHECKPOINT_FORMAT "libdistill checkpoint"
@@ -10,6 +11,10 @@
 enum { DI_CHECKPOINT_VERSION = 2 };
 
 char *di_moment_name(dk_host *host, const char *parameter, int32_t second); /* "m.NAME", "v.NAME"; NULL = no memory */
+/* ---- projections of losses on features: checkpoint_projections.c; nothing where there are none ---- */
+int32_t di_projections_save(const di_trainer *trainer, const char *folder, dk_error *err);
+int32_t di_projections_open(const di_trainer *trainer, const char *folder, dk_checkpoint **out, dk_error *err);
+int32_t di_projections_take(di_trainer *trainer, const dk_checkpoint *file, int64_t step, dk_error *err);
 /* E_MISMATCH where it is of another run; what changed otherwise becomes run->changes. */
 int32_t di_checkpoint_match(di_run *run, const dk_document *doc, int64_t step, dk_error *err);
 /* One call for each teacher and each setting that differs between two manifests: the member that did, not the whole. */

@@ -2,6 +2,7 @@
  *
  *   step-00000100/student/...                      the student in fp32, as an HF folder (or what a host's save wrote)
  *                 optimizer/model.safetensors      AdamW's moments, "m.<parameter>" and "v.<parameter>", fp32
+ *                 projections/model.safetensors    of losses on features, where there are some, with their moments
  *                 state.json                       step, data, seed, counters, options, and size and CRC-32C of every
  *                                                  file above, and of itself
  *
@@ -113,9 +114,9 @@ static int32_t list_file(void *user, const char *name, int32_t is_dir, dk_error 
 
 static int32_t list_files(dk_host *host, const char *folder, dk_strbuf *out, dk_error *err)
 {
-    static const char *const parts[] = {"student", "optimizer"};
+    static const char *const parts[] = {"student", "optimizer", "projections"};
     int32_t rc = DK_OK;
-    for (int i = 0; i < 2 && rc == DK_OK; i++) {
+    for (size_t i = 0; i < sizeof parts / sizeof *parts && rc == DK_OK; i++) {
         char prefix[16], *path = dk_path_join(host, folder, parts[i]);
         lister l = {host, path, prefix, out};
         if (!path) return dk_fail_nomem(err, strlen(folder));
@@ -300,6 +301,7 @@ int32_t di_checkpoint_save(di_run *run, const char *path, dk_error *err)
     DK_TRY(di_saving_student(&saving, student, &exact, err));
     saving.before = weights;
     if (t->update.optimizer && t->update.own_optimizer) DK_TRY(write_moments(t, &saving, staged, err));
+    DK_TRY(di_projections_save(t, staged, err));
     DK_TRY(write_state(run, staged, err));
     DK_TRY(dk_dir_commit(t->host, staged, path, err));
 out:

@@ -55,6 +55,7 @@ void di_metrics_step(di_run *run)
     number(&line, "loss", p.loss);
     number(&line, "learning_rate", p.learning_rate);
     number(&line, "grad_norm", p.grad_norm);
+    if (t->update.projections) number(&line, "projection_norm", t->update.projection_norm);
     number(&line, "tokens_per_second", p.tokens_per_second);
     number(&line, "seconds", t->counters.seconds);
     if (t->objective.common.rows)

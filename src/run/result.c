@@ -91,6 +91,10 @@ static int32_t training_section(const di_run *run, dk_strbuf *out, dk_error *err
     number(out, "last_loss", t->counters.last_loss);
     dk_strbuf_puts(out, ",\"terms\":");
     di_loss_terms_json(t->objective.loss, &t->objective.sums, out);
+    if (t->objective.features) {
+        dk_strbuf_puts(out, ",\"features\":");
+        di_features_json(t->objective.features, out);
+    }
     if (t->members.count) {
         dk_strbuf_puts(out, ",\"members\":");
         di_tally_json(t->teacher, t->members.total, out);

@@ -74,6 +74,11 @@ const distill_student_callbacks *di_student_callbacks(const di_student *s)
 
 dk_tokenizer *di_student_tokenizer(const di_student *s) { return s->tokenizer; }
 
+int32_t di_student_place(const di_student *s, const dk_tap_spec *tap, di_place *out, dk_error *err)
+{
+    return s->kind->place(s, tap, out, err);
+}
+
 int64_t di_student_vocab_valid(const di_student *s) { return di_student_facts(s).vocab_valid; }
 
 int32_t di_student_get_i64(const di_student *s, const char *key, int64_t *out, dk_error *err)

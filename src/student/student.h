@@ -37,6 +37,8 @@ const distill_student_callbacks *di_student_callbacks(const di_student *student)
 dk_tokenizer *di_student_tokenizer(const di_student *student);                    /* borrowed; NULL = none */
 /* The chat template that is saved with it instead of the tokenizer's own; NULL changes nothing. */
 int32_t di_student_take_chat(di_student *student, const char *jinja, dk_error *err);
+/* What stands at a place inside it, as di_teacher_place says it. */
+int32_t di_student_place(const di_student *student, const dk_tap_spec *tap, di_place *out, dk_error *err);
 int64_t di_student_vocab_valid(const di_student *student);      /* ids from here on are padding */
 int32_t di_student_acquire(di_student *student, dk_error *err); /* for one trainer; E_BUSY when held */
 void di_student_let_go(di_student *student);
@@ -55,8 +57,9 @@ int32_t di_student_weights_changed(di_student *student, dk_error *err);
 
 /* ---- training: one window's work on micro-batches; held by the trainer ---- */
 typedef struct di_trainee di_trainee;
+/* asked: places inside that are read, and that take a gradient; NULL = none. */
 int32_t di_trainee_create(di_student *student, int64_t max_tokens, int64_t max_sequences, int64_t max_rows,
-                          int32_t checkpointing, di_trainee **out, dk_error *err);
+                          int32_t checkpointing, const di_asked *asked, di_trainee **out, dk_error *err);
 void di_trainee_free(di_trainee *trainee);
 /* What the products of a model are formed in from the next forward on; full at first. */
 void di_trainee_set_precision(di_trainee *trainee, dk_precision precision);
@@ -69,8 +72,10 @@ const distill_target *di_trainee_hidden(di_trainee *trainee);
 /* The trunk's backward with what the source's gradient gathered, or with dhidden [rows, width] (fp32, host) where
  * given. */
 int32_t di_trainee_backward(di_trainee *trainee, const distill_tensor *dhidden, dk_error *err);
+/* The places that were asked for, of the last forward; their gradients go in with the next backward. */
+const di_taps *di_trainee_taps(const di_trainee *trainee);
 /* estimate, for micro_batch_size 0 */
 int64_t di_trainee_bytes(const di_student *student, int64_t max_tokens, int64_t max_sequences, int64_t max_rows,
-                         int32_t checkpointing);
+                         int32_t checkpointing, const di_asked *asked);
 
 #endif

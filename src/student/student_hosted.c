@@ -1,11 +1,15 @@
 /* student_hosted.c - a student that is the host's callbacks, and at work. Scoring goes through a teacher made of the
  * same functions. */
+#include <string.h>
+
 #include "student/student_parts.h"
 #include "target/host_rows.h"
+#include "target/host_taps.h"
 
 typedef struct hosted {
     distill_student_callbacks callbacks;
     di_teacher *scorer; /* scores through forward */
+    distill_tap *taps;  /* [callbacks.tap_count] */
 } hosted;
 
 static void free_state(di_student *s)
@@ -13,6 +17,7 @@ static void free_state(di_student *s)
     hosted *h = s->state;
     if (h->callbacks.destroy) h->callbacks.destroy(h->callbacks.user);
     di_teacher_release(h->scorer);
+    dk_free(s->host, h->taps);
     dk_free(s->host, h);
 }
 
@@ -26,6 +31,12 @@ static void describe(const di_student *s, di_facts *out)
 {
     const hosted *h = s->state;
     *out = di_teacher_facts(h->scorer);
+}
+
+static int32_t place(const di_student *s, const dk_tap_spec *tap, di_place *out, dk_error *err)
+{
+    const hosted *h = s->state;
+    return di_host_taps_place(h->taps, h->callbacks.tap_count, "the student", tap, NULL, out, err);
 }
 
 static int32_t save(const di_student *s, const char *folder, const di_files *files, dk_error *err)
@@ -72,6 +83,7 @@ typedef struct work {
     di_session *session; /* of the scorer */
     dk_queue queue;
     di_staging copied; /* of gradients, where the host does not see them */
+    di_host_taps *taps;
 } work;
 
 static di_session *session_of(const di_trainee *t)
@@ -136,6 +148,17 @@ static int32_t begin(di_trainee *t, int64_t max_sequences, int32_t checkpointing
     t->source.self = t;
     t->source.rows = rows;
     t->source.gradient = gradient;
+    const di_host_taps_spec spec = {.backend = t->backend,
+                                    .taps = h->taps,
+                                    .tap_count = h->callbacks.tap_count,
+                                    .asked = &t->asked,
+                                    .max_tokens = t->max_tokens,
+                                    .owner = "the student",
+                                    .user = h->callbacks.user,
+                                    .read = h->callbacks.read_tap,
+                                    .gradient = h->callbacks.tap_gradient};
+    DK_TRY(di_host_taps_create(&spec, &w->taps, err));
+    t->taps = *di_host_taps_of(w->taps);
 out:
     return rc;
 }
@@ -144,12 +167,19 @@ static void end(di_trainee *t)
 {
     work *w = t->state;
     di_session_free(w->session);
+    di_host_taps_free(w->taps);
     di_staging_free(t->host, &w->copied);
     dk_queue_close(&w->queue);
     dk_free(t->host, w);
 }
 
-static int32_t forward(di_trainee *t, dk_error *err) { return di_session_forward(session_of(t), &t->batch, err); }
+static int32_t forward(di_trainee *t, dk_error *err)
+{
+    const work *w = t->state;
+    int32_t rc = di_session_forward(session_of(t), &t->batch, err);
+    di_host_taps_begin(w->taps, di_session_batch(session_of(t)));
+    return rc;
+}
 
 static int32_t backward(di_trainee *t, const distill_tensor *dhidden, dk_error *err)
 {
@@ -161,6 +191,7 @@ static int32_t backward(di_trainee *t, const distill_tensor *dhidden, dk_error *
 
 static const di_student_kind hosted_kind = {.free = free_state,
                                             .describe = describe,
+                                            .place = place,
                                             .callbacks = callbacks_of,
                                             .save = save,
                                             .as_teacher = as_teacher,
@@ -182,6 +213,9 @@ static int32_t check_table(const distill_student_callbacks *table, dk_error *err
     if (table->form->kind != DISTILL_DENSE && table->form->kind != DISTILL_HIDDEN)
         return dk_fail(err, DK_E_INVALID, "table->form->kind is %s: a student gives DENSE or HIDDEN",
                        di_kind_name(table->form->kind));
+    if (table->tap_count > 0 && (!table->read_tap || !table->tap_gradient))
+        return dk_fail(err, DK_E_INVALID, "table->%s is NULL, and there are taps",
+                       table->read_tap ? "tap_gradient" : "read_tap");
     return DK_OK;
 }
 
@@ -192,7 +226,8 @@ static int32_t create(dk_backend *backend, const distill_student_callbacks *tabl
     int32_t rc;
     DK_TRY(di_student_make(backend, &hosted_kind, &s, err));
     DK_TRY(dk_new(s->host, 1, &h, err));
-    h->callbacks = *table;
+    memcpy(&h->callbacks, table, /* an older caller's struct is shorter */
+           table->struct_size < sizeof *table ? table->struct_size : sizeof *table);
     s->state = h;
     *out = s;
     return DK_OK;
@@ -215,7 +250,8 @@ int32_t di_student_from_callbacks(dk_backend *backend, const distill_student_cal
         return rc;
     }
     hosted *h = s->state;
-    DK_TRY(check_table(table, err));
+    DK_TRY(check_table(&h->callbacks, err));
+    DK_TRY(di_host_taps_copy(s->host, h->callbacks.taps, h->callbacks.tap_count, &h->taps, err));
     DK_TRY(scorer_of(s, NULL, &h->scorer, err));
     h->callbacks.form = di_teacher_form(h->scorer); /* the copy: the caller's may be gone */
     *out = s;

@@ -24,6 +24,21 @@ static int32_t save(const di_student *s, const char *folder, const di_files *fil
     return di_files_write(files, s->state, s->tokenizer, folder, s->saved, s->saved_user, err);
 }
 
+/* Below the lowest block that is trained no gradient arrives. */
+static int32_t place(const di_student *s, const dk_tap_spec *tap, di_place *out, dk_error *err)
+{
+    const dk_model *model = s->state;
+    const int64_t first = dk_model_first_trained(model);
+    int32_t rc;
+    DK_TRY(di_place_of_model(model, tap, "the student", out, err));
+    if (di_tap_has_layer(tap->kind) && tap->layer < first)
+        return dk_fail(err, DK_E_OPTION,
+                       "block %lld of the student and all below it are frozen: nothing would learn from its %s",
+                       (long long)tap->layer, di_tap_name(tap->kind));
+out:
+    return rc;
+}
+
 static void retain_student(void *student) { di_student_retain(student); }
 
 static void release_student(void *student) { di_student_release(student); }
@@ -44,6 +59,7 @@ static const di_student_kind model_kind = {.free = free_state,
                                            .describe = describe,
                                            .model = model_of,
                                            .flops = flops,
+                                           .place = place,
                                            .save = save,
                                            .as_teacher = as_teacher,
                                            .begin = di_trained_begin,

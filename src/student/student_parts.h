@@ -13,6 +13,8 @@ typedef struct di_student_kind {
     dk_model *(*model)(const di_student *student);              /* parameters that our optimiser updates; NULL = none */
     const distill_student_callbacks *(*callbacks)(const di_student *student); /* who updates itself; NULL = none */
     double (*flops)(const di_student *student, int64_t tokens, int64_t mean_length);
+    /* what stands at a place inside */
+    int32_t (*place)(const di_student *student, const dk_tap_spec *tap, di_place *out, dk_error *err);
     int32_t (*save)(const di_student *student, const char *folder, const di_files *files, dk_error *err);
     int32_t (*as_teacher)(di_student *student, di_teacher **out, dk_error *err);
 
@@ -46,6 +48,8 @@ struct di_trainee {
     dk_host *host;
     dk_backend *backend;
     di_source source;
+    di_asked asked; /* its taps are the trainee's own */
+    di_taps taps;
     distill_batch batch;
     int64_t rows, max_rows, max_tokens;
     dk_precision precision; /* of a model's products */

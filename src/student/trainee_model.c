@@ -14,6 +14,7 @@ typedef struct work {
     distill_target target;
     distill_tensor values, head, bias;
     int64_t value_shape[2], head_shape[2], bias_shape[1];
+    int32_t graded; /* rows gave their gradients since the last forward */
 } work;
 
 static dk_model *model_of(const di_trainee *t) { return t->student->state; }
@@ -28,12 +29,31 @@ static int32_t model_rows(void *self, int64_t first, int64_t count, dk_view stri
     return dk_queue_wait(&w->queue, err);
 }
 
+static int32_t tap_values(void *self, int64_t tap, dk_view *out, dk_error *err)
+{
+    const di_trainee *t = self;
+    const work *w = t->state;
+    (void)err;
+    *out = dk_pass_tap(w->pass, tap);
+    return DK_OK;
+}
+
+static int32_t tap_gradient(void *self, int64_t tap, dk_view *out, dk_error *err)
+{
+    const di_trainee *t = self;
+    const work *w = t->state;
+    (void)err;
+    *out = dk_pass_tap_gradient(w->pass, tap);
+    return DK_OK;
+}
+
 static int32_t model_gradient(void *self, int64_t first, int64_t count, dk_view logits, dk_view dlogits, dk_error *err)
 {
     di_trainee *t = self;
     work *w = t->state;
     dk_head_backward(&w->queue, model_of(t), t->precision, dk_view_rows(w->hidden, first, count), logits, dlogits,
                      dk_view_rows(w->dhidden, first, count), 0);
+    w->graded = 1;
     return dk_queue_wait(&w->queue, err);
 }
 
@@ -49,8 +69,12 @@ static void plan(const di_trainee *t, work *w)
 int32_t di_trained_begin(di_trainee *t, int64_t max_sequences, int32_t checkpointing, dk_error *err)
 {
     dk_model *model = model_of(t);
-    dk_pass_spec spec = {
-        .max_rows = t->max_tokens, .max_sequences = max_sequences, .backward = 1, .checkpointing = checkpointing};
+    dk_pass_spec spec = {.max_rows = t->max_tokens,
+                         .max_sequences = max_sequences,
+                         .backward = 1,
+                         .checkpointing = checkpointing,
+                         .taps = t->asked.taps,
+                         .tap_count = t->asked.count};
     work *w = NULL;
     int32_t rc;
     DK_TRY(dk_new(t->host, 1, &w, err));
@@ -70,6 +94,7 @@ int32_t di_trained_begin(di_trainee *t, int64_t max_sequences, int32_t checkpoin
                             .needs_logits = model->config.logit_softcap != 0,
                             .rows = model_rows,
                             .gradient = model_gradient};
+    t->taps = (di_taps){.self = t, .values = tap_values, .gradient = tap_gradient};
 out:
     return rc;
 }
@@ -91,6 +116,7 @@ int32_t di_trained_forward(di_trainee *t, dk_error *err)
     const dk_ops *ops = t->backend->ops;
     dk_tokens tokens = {t->batch.ids, t->batch.offsets, t->batch.sequences};
     int32_t rc;
+    w->graded = 0;
     DK_TRY(dk_pass_set_precision(w->pass, t->precision, err));
     DK_TRY(dk_pass_forward(w->pass, &tokens, err));
     if (!t->rows) goto out;
@@ -117,6 +143,7 @@ static int32_t take_gradient(di_trainee *t, const distill_tensor *given, dk_erro
     DK_TRY(di_host_place(&w->queue, &w->copied, dhidden, &to, err));
     di_tensor_read_rows(given, 0, t->rows, (float *)(void *)to.data);
     DK_TRY(di_host_write(&w->queue, dhidden, &to, err));
+    w->graded = 1;
 out:
     return rc;
 }
@@ -131,7 +158,9 @@ int32_t di_trained_backward(di_trainee *t, const distill_tensor *given, dk_error
     if (!t->rows) return DK_OK;
     DK_TRY(take_gradient(t, given, err));
     ops->fill(&w->queue, spread, 0);
-    ops->scatter_rows(&w->queue, dk_view_rows(w->dhidden, 0, t->rows), dk_view_rows(w->places, 0, t->rows), spread, 0);
+    if (w->graded) /* a loss on features alone does not look at the rows */
+        ops->scatter_rows(&w->queue, dk_view_rows(w->dhidden, 0, t->rows), dk_view_rows(w->places, 0, t->rows), spread,
+                          0);
     DK_TRY(dk_queue_wait(&w->queue, err));
     DK_TRY(dk_pass_backward(w->pass, spread, err));
 out:

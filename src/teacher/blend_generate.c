@@ -88,6 +88,7 @@ static int32_t forward(di_session *s, dk_error *err)
 }
 
 static const di_teacher_kind stand_in_kind = {.name = "a model that writes",
+                                              .no_place = "it writes, and is read by nobody",
                                               .type = "model",
                                               .free = free_state,
                                               .describe = describe,

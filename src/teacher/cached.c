@@ -115,6 +115,9 @@ static int32_t shifted(const di_teacher *t)
 }
 
 static const di_teacher_kind cached_kind = {.name = "a target cache",
+                                            .no_place =
+                                                "a file of targets keeps what a teacher says, not how it came to it; "
+                                                "give the teacher itself (teacher.path without teacher.cache)",
                                             .type = "cached",
                                             .free = free_state,
                                             .describe = describe,

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "base/hash.h"
+#include "target/host_taps.h"
 #include "teacher/teacher_parts.h"
 
 static void free_state(di_teacher *t)
@@ -11,6 +12,7 @@ static void free_state(di_teacher *t)
     dk_free(t->host, hosted->head_data);
     dk_free(t->host, hosted->bias_data);
     dk_free(t->host, hosted->identity);
+    dk_free(t->host, hosted->taps);
     dk_free(t->host, hosted);
 }
 
@@ -100,6 +102,12 @@ static int32_t ahead(const di_teacher *t)
     return hosted->callbacks.begin != NULL;
 }
 
+static int32_t place(const di_teacher *t, const dk_tap_spec *tap, di_place *out, dk_error *err)
+{
+    const di_hosted *hosted = t->state;
+    return di_host_taps_place(hosted->taps, hosted->callbacks.tap_count, "the teacher", tap, NULL, out, err);
+}
+
 static const di_teacher_kind hosted_kind = {.name = "a teacher of callbacks",
                                             .type = "callbacks",
                                             .free = free_state,
@@ -108,6 +116,7 @@ static const di_teacher_kind hosted_kind = {.name = "a teacher of callbacks",
                                             .hash = hash,
                                             .settings = settings,
                                             .ahead = ahead,
+                                            .place = place,
                                             .begin = di_hosted_begin,
                                             .end = di_hosted_end,
                                             .session = di_hosted_session,
@@ -220,6 +229,14 @@ static int32_t copy_identity(dk_host *host, di_hosted *hosted, dk_error *err)
     return dk_fail_nomem(err, strlen(identity) + 1);
 }
 
+static int32_t copy_taps(dk_host *host, di_hosted *hosted, dk_error *err)
+{
+    const distill_teacher_callbacks *table = &hosted->callbacks;
+    if (table->tap_count > 0 && !table->read_tap)
+        return dk_fail(err, DK_E_INVALID, "table->read_tap is NULL, and there are taps");
+    return di_host_taps_copy(host, table->taps, table->tap_count, &hosted->taps, err);
+}
+
 int32_t di_teacher_from_callbacks(dk_backend *backend, const distill_teacher_callbacks *table,
                                   const di_options *options, di_teacher **out, dk_error *err)
 {
@@ -233,6 +250,7 @@ int32_t di_teacher_from_callbacks(dk_backend *backend, const distill_teacher_cal
     DK_TRY(copy_identity(t->host, t->state, err));
     DK_TRY(check_table(table, err));
     DK_TRY(copy_form(t->host, t->state, table->form, err));
+    DK_TRY(copy_taps(t->host, t->state, err));
     *out = t;
     return DK_OK;
 out:

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "target/host_rows.h"
+#include "target/host_taps.h"
 #include "teacher/teacher_parts.h"
 
 typedef struct work { /* a session's state: room for what score fills, and the target that points to it */
@@ -20,6 +21,7 @@ typedef struct work { /* a session's state: room for what score fills, and the t
     int64_t *identity; /* [max_rows] */
     float *gradients;  /* HIDDEN of a student: dL/d values, [max_rows, width] */
     distill_tensor gradient;
+    di_host_taps *taps;
 } work;
 
 static const di_hosted *hosted_of(const di_session *s) { return s->teacher->state; }
@@ -28,6 +30,7 @@ void di_hosted_session_free(di_session *s)
 {
     work *h = s->state;
     di_wrapped_free(h->wrapped);
+    di_host_taps_free(h->taps);
     di_staging_free(s->teacher->host, &h->copied);
     dk_queue_close(&h->queue);
     dk_free(s->teacher->host, h->values);
@@ -143,6 +146,25 @@ out:
     return rc;
 }
 
+static int32_t plan_taps(di_session *s, work *h, dk_error *err)
+{
+    di_hosted *hosted = s->teacher->state;
+    const distill_teacher_callbacks *table = &hosted->callbacks;
+    const di_asked asked = {s->asked, s->asked_count};
+    const di_host_taps_spec spec = {.backend = s->teacher->backend,
+                                    .taps = hosted->taps,
+                                    .tap_count = table->tap_count,
+                                    .asked = &asked,
+                                    .max_tokens = s->max_tokens,
+                                    .owner = "the teacher",
+                                    .user = table->user,
+                                    .busy = table->flags & DISTILL_CB_MT ? NULL : &hosted->busy,
+                                    .read = table->read_tap};
+    const int32_t rc = di_host_taps_create(&spec, &h->taps, err);
+    if (rc == DK_OK) s->taps = *di_host_taps_of(h->taps);
+    return rc;
+}
+
 int32_t di_hosted_session(di_session *s, dk_error *err)
 {
     const distill_target *form = &hosted_of(s)->form;
@@ -153,6 +175,7 @@ int32_t di_hosted_session(di_session *s, dk_error *err)
     DK_TRY(dk_new(host, 1, &h, err));
     s->state = h;
     DK_TRY(dk_queue_open(&h->queue, s->teacher->backend, err));
+    DK_TRY(plan_taps(s, h, err));
     h->out = *form;
     h->out.values = kind == DISTILL_ONE_HOT ? NULL : &h->value_tensor;
     if (kind == DISTILL_TOPK || kind == DISTILL_SAMPLED || kind == DISTILL_ONE_HOT) h->out.ids = &h->id_tensor;
@@ -212,6 +235,8 @@ void di_hosted_end(di_session *s)
 
 int32_t di_hosted_forward(di_session *s, dk_error *err)
 {
-    (void)s, (void)err; /* a host computes the batch when its first rows are asked for */
+    work *h = s->state;
+    (void)err; /* a host computes the batch when its first rows or places are asked for */
+    di_host_taps_begin(h->taps, &s->batch);
     return DK_OK;
 }

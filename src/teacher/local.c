@@ -65,6 +65,11 @@ out:
     return rc;
 }
 
+static int32_t place(const di_teacher *t, const dk_tap_spec *tap, di_place *out, dk_error *err)
+{
+    return di_place_of_model(model_of(t), tap, "the teacher", out, err);
+}
+
 static const di_teacher_kind local_kind = {.name = "a teacher",
                                            .type = "model",
                                            .free = free_state,
@@ -74,6 +79,7 @@ static const di_teacher_kind local_kind = {.name = "a teacher",
                                            .flops = flops,
                                            .model = model_of,
                                            .version = version,
+                                           .place = place,
                                            .session = di_local_session,
                                            .session_free = di_local_session_free,
                                            .forward = di_local_forward,

@@ -41,6 +41,15 @@ static int32_t rows(void *self, int64_t first, int64_t count, dk_view strip, con
     return dk_queue_wait(&w->queue, err);
 }
 
+static int32_t tap_values(void *self, int64_t tap, dk_view *out, dk_error *err)
+{
+    const di_session *s = self;
+    const work *w = s->state;
+    (void)err;
+    *out = dk_pass_tap(w->pass, tap);
+    return DK_OK;
+}
+
 static void plan(di_session *s, work *w)
 {
     int64_t one[1] = {s->max_rows};
@@ -52,7 +61,9 @@ int32_t di_local_session(di_session *s, dk_error *err)
 {
     dk_model *model = model_of(s);
     dk_pass_spec spec = {.max_rows = s->max_tokens > 0 ? s->max_tokens : 1,
-                         .max_sequences = s->max_sequences > 0 ? s->max_sequences : 1};
+                         .max_sequences = s->max_sequences > 0 ? s->max_sequences : 1,
+                         .taps = s->asked,
+                         .tap_count = s->asked_count};
     work *w = NULL;
     int32_t rc;
     DK_TRY(dk_new(s->teacher->host, 1, &w, err));
@@ -70,6 +81,7 @@ int32_t di_local_session(di_session *s, dk_error *err)
                             .vocab_valid = di_vocab_valid(model, s->teacher->tokenizer),
                             .temperature = 1,
                             .rows = rows};
+    s->taps = (di_taps){.self = s, .values = tap_values};
 out:
     return rc;
 }

@@ -4,7 +4,7 @@
 #include "teacher/teacher_parts.h"
 
 static int32_t create(di_teacher *teacher, int64_t max_tokens, int64_t max_sequences, int64_t max_rows,
-                      int32_t with_gradient, di_session **out, dk_error *err)
+                      int32_t with_gradient, const di_asked *asked, di_session **out, dk_error *err)
 {
     di_session *s = NULL;
     int32_t rc;
@@ -15,6 +15,9 @@ static int32_t create(di_teacher *teacher, int64_t max_tokens, int64_t max_seque
     s->max_sequences = max_sequences;
     s->max_rows = max_rows > 0 ? max_rows : 1;
     DK_TRY(dk_new(teacher->host, s->max_rows, &s->place_memory, err));
+    s->asked_count = asked ? asked->count : 0;
+    DK_TRY(dk_new(teacher->host, s->asked_count + 1, &s->asked, err));
+    if (s->asked_count) memcpy(s->asked, asked->taps, (size_t)s->asked_count * sizeof *s->asked);
     DK_TRY(teacher->kind->session(s, err));
     *out = s;
     return DK_OK;
@@ -26,13 +29,19 @@ out:
 int32_t di_session_create(di_teacher *teacher, int64_t max_tokens, int64_t max_sequences, int64_t max_rows,
                           di_session **out, dk_error *err)
 {
-    return create(teacher, max_tokens, max_sequences, max_rows, 0, out, err);
+    return create(teacher, max_tokens, max_sequences, max_rows, 0, NULL, out, err);
 }
 
 int32_t di_session_create_trained(di_teacher *teacher, int64_t max_tokens, int64_t max_sequences, int64_t max_rows,
                                   di_session **out, dk_error *err)
 {
-    return create(teacher, max_tokens, max_sequences, max_rows, 1, out, err);
+    return create(teacher, max_tokens, max_sequences, max_rows, 1, NULL, out, err);
+}
+
+int32_t di_session_create_tapped(di_teacher *teacher, int64_t max_tokens, int64_t max_sequences, int64_t max_rows,
+                                 const di_asked *asked, di_session **out, dk_error *err)
+{
+    return create(teacher, max_tokens, max_sequences, max_rows, 0, asked, out, err);
 }
 
 void di_session_free(di_session *s)
@@ -42,6 +51,7 @@ void di_session_free(di_session *s)
     di_session_drop(s);
     if (s->state) teacher->kind->session_free(s);
     dk_free(teacher->host, s->place_memory);
+    dk_free(teacher->host, s->asked);
     dk_free(teacher->host, s->member_tasks);
     dk_free(teacher->host, s);
     di_teacher_release(teacher);
@@ -102,6 +112,22 @@ int32_t di_session_forward(di_session *s, const distill_batch *batch, dk_error *
 }
 
 const di_source *di_session_source(const di_session *s) { return &s->source; }
+
+const distill_batch *di_session_batch(const di_session *s) { return &s->batch; }
+
+const di_taps *di_session_taps(const di_session *s) { return &s->taps; }
+
+int32_t di_teacher_place(const di_teacher *t, const dk_tap_spec *tap, di_place *out, dk_error *err)
+{
+    const int32_t rc = di_teacher_has_places(t, err);
+    return rc ? rc : t->kind->place(t, tap, out, err);
+}
+
+int32_t di_teacher_has_places(const di_teacher *t, dk_error *err)
+{
+    if (t->kind->place) return DK_OK;
+    return dk_fail(err, DK_E_UNSUPPORTED, "%s gives nothing of what is inside: %s", t->kind->name, t->kind->no_place);
+}
 
 const distill_target *di_session_hidden(di_session *s)
 {

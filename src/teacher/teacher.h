@@ -4,7 +4,7 @@
 #define DI_TEACHER_TEACHER_H
 
 #include "options/options.h"
-#include "target/target.h"
+#include "target/taps.h"
 #include "text/tokenizer.h"
 
 typedef struct di_teacher di_teacher;
@@ -184,6 +184,11 @@ double di_teacher_flops(const di_teacher *teacher, int64_t tokens, int64_t mean_
 /* Weights in this process, for a student that begins as a copy of some; NULL = none. For nothing else. */
 dk_model *di_teacher_model(const di_teacher *teacher);
 
+/* What stands at a place inside it: E_OPTION where there is no such one, E_UNSUPPORTED with the reason where nothing
+ * inside it can be read. */
+int32_t di_teacher_has_places(const di_teacher *teacher, dk_error *err); /* the same of any */
+int32_t di_teacher_place(const di_teacher *teacher, const dk_tap_spec *tap, di_place *out, dk_error *err);
+
 /* ---- scoring ---- */
 int32_t di_session_create(di_teacher *teacher, int64_t max_tokens, int64_t max_sequences, int64_t max_rows,
                           di_session **out, dk_error *err);
@@ -193,6 +198,9 @@ int32_t di_session_create_trained(di_teacher *teacher, int64_t max_tokens, int64
 /* dlogits of the rows last asked for becomes *out, dL/d hidden states [count, width] */
 int32_t di_session_gradient(di_session *session, int64_t first, int64_t count, dk_view logits, dk_view dlogits,
                             float **out, dk_error *err);
+/* The same that also gives places inside the model; asked NULL = none. */
+int32_t di_session_create_tapped(di_teacher *teacher, int64_t max_tokens, int64_t max_sequences, int64_t max_rows,
+                                 const di_asked *asked, di_session **out, dk_error *err);
 void di_session_free(di_session *session);
 /* The step that asks for what is begun next, 0 outside of a training: draws and scheduled weights hang on it. */
 /* Caches that it comes by are read, and what they lack is asked for and not kept. */
@@ -215,6 +223,8 @@ int32_t di_session_forward(di_session *session, const distill_batch *batch, dk_e
 int32_t di_names_sequence(const dk_error *err, int64_t sequences);
 int32_t di_teacher_ahead(const di_teacher *teacher); /* begin starts work that goes on by itself */
 const di_source *di_session_source(const di_session *session);
+const distill_batch *di_session_batch(const di_session *session); /* under work, as its callbacks see it */
+const di_taps *di_session_taps(const di_session *session);        /* of the batch that was collected */
 /* HIDDEN target of the rows of the last forward for pull mode (local models), views until the next forward; NULL for
  * others. */
 const distill_target *di_session_hidden(di_session *session);

@@ -43,6 +43,9 @@ typedef struct di_teacher_kind {
     const char *(*mapped)(const di_teacher *teacher, int64_t index, int32_t *is_tag);
     /* The member that teaches a sample, -1 = not known yet; E_NOT_FOUND = none; NULL = all of them do */
     int32_t (*routes)(const di_teacher *teacher, const char *source, const char *tag, int64_t *member, dk_error *err);
+    /* what stands at a place inside; NULL = no_place says why there is none */
+    int32_t (*place)(const di_teacher *teacher, const dk_tap_spec *tap, di_place *out, dk_error *err);
+    const char *no_place;
     int32_t (*formed)(const di_teacher *teacher);  /* what it says at one temperature does not tell what it says at
                                                      another; NULL = it does */
     int32_t (*shifted)(const di_teacher *teacher); /* its logits lack an offset per row; NULL = at most its members' */
@@ -108,7 +111,10 @@ struct di_session {
     const double *learned;               /* weights of members; NULL = the first ones */
     int64_t draw_step;                   /* the same for draws; 0 in evaluations */
     di_source source;
-    void *state; /* the kind's own */
+    dk_tap_spec *asked; /* [asked_count] places inside that are read */
+    int64_t asked_count;
+    di_taps taps; /* filled by a kind that has places */
+    void *state;  /* the kind's own */
 };
 
 /* ---- a model in this process: local.c, local_session.c ---- */
@@ -134,7 +140,8 @@ typedef struct di_hosted {
     distill_tensor values, head, bias;
     int64_t value_shape[2], head_shape[2], bias_shape[1];
     float *head_data, *bias_data;
-    char *identity; /* NULL = it does not say */
+    char *identity;    /* NULL = it does not say */
+    distill_tap *taps; /* [callbacks.tap_count] */
 } di_hosted;
 int32_t di_hosted_session(di_session *session, dk_error *err);
 void di_hosted_session_free(di_session *session);

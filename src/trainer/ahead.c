@@ -12,7 +12,8 @@ int32_t di_ahead_plan(di_trainer *t, int64_t tokens, int64_t sequences, dk_error
     DK_TRY(dk_new(t->host, sequences + 1, &next->micro_offsets, err));
     DK_TRY(dk_new(t->host, tokens, &next->micro_rows, err));
     DK_TRY(dk_new(t->host, tokens, &next->micro_sequences, err));
-    DK_TRY(di_session_create(t->teacher, tokens, sequences, tokens, &t->ahead.session, err));
+    DK_TRY(di_session_create_tapped(t->teacher, tokens, sequences, tokens,
+                                    di_features_of_teacher(t->objective.features), &t->ahead.session, err));
     di_session_set_learned(t->ahead.session, t->learned.weights);
     di_session_set_precision(t->ahead.session, t->precision);
 out:

@@ -40,6 +40,7 @@ void di_settings_read(di_trainer *t)
     t->objective.memory = di_options_i64(o, "train.loss_memory");
     t->update.own_optimizer = strcmp(di_options_text(o, "train.optimizer"), "none") != 0;
     read_update(o, &t->update.adamw);
+    t->update.projection_rate = di_options_f64(o, "train.projection_rate");
     t->update.schedule.kind = schedule_kind(di_options_text(o, "train.schedule"));
     t->update.schedule.warmup_steps = di_options_i64(o, "train.warmup_steps");
     t->update.schedule.decay_steps = di_options_i64(o, "train.decay_steps");
@@ -348,6 +349,10 @@ static int32_t check_reweighed(const di_trainer *t, const di_loss *loss, const d
             err, DK_E_STAGE,
             "the loss would need the teacher now, and this trainer was made without: its loss had no use for "
             "one; make a trainer with a small weight there, and then lower it");
+    if (!di_features_serve(t->objective.features, loss))
+        return dk_fail(err, DK_E_STAGE,
+                       "a loss on features would count from now on, and this trainer was made while its weight was 0: "
+                       "make a trainer with a small weight there, and then lower it");
     if (t->pull.kept_logits && di_workspace_strip_rows(workspace) > di_workspace_strip_rows(t->objective.workspace))
         return dk_fail(err, DK_E_STAGE, "the loss would take longer strips than this trainer has room for");
     DK_TRY(check_targets(t, loss, err));
@@ -395,6 +400,7 @@ int32_t di_trainer_configure(di_trainer *t, const di_options *options, dk_error 
     di_options_free(t->options);
     t->options = configured;
     read_update(t->options, &t->update.adamw);
+    t->update.projection_rate = di_options_f64(t->options, "train.projection_rate");
     return DK_OK;
 out:
     di_options_free(configured);

@@ -161,6 +161,7 @@ int32_t di_trainer_backward(di_trainer *t, const distill_tensor *gradient, doubl
                        "distill_trainer_next_rows is due until it returns DISTILL_E_END: rows from %lld on are missing",
                        (long long)t->pull.strip_first);
     if (!gradient && !t->pull.strips_begun && (rc = di_window_own_loss(t, err)) != DK_OK) goto discard;
+    if ((gradient || t->pull.strips_begun) && (rc = di_inside_run(t, err)) != DK_OK) goto discard;
     if (gradient) {
         t->objective.sums.sum += loss;
         t->objective.sums.count += t->window.micro.row_count;

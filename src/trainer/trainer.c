@@ -35,7 +35,7 @@ static int32_t choose_micro_batch(di_trainer *t, dk_error *err)
         di_batch *trial = NULL;
         DK_TRY(di_batch_create(t->data.train, micro, &trial, err));
         int64_t bytes = di_trainee_bytes(t->student, trial->max_tokens, trial->max_sequences, trial->max_tokens,
-                                         t->activation_checkpointing);
+                                         t->activation_checkpointing, di_features_of_student(t->objective.features));
         di_batch_free(trial);
         if (bytes <= MICRO_BATCH_BYTES) break;
     }
@@ -77,12 +77,16 @@ static int32_t plan(di_trainer *t, dk_error *err)
     dk_model *model = di_student_model(t->student);
     int64_t tokens = 0, sequences = 0;
     int32_t rc;
+    DK_TRY(di_inside_bind(t, err));
     DK_TRY(choose_micro_batch(t, err));
     DK_TRY(plan_window(t, &tokens, &sequences, err));
-    DK_TRY(di_trainee_create(t->student, tokens, sequences, tokens, t->activation_checkpointing, &t->trainee, err));
+    DK_TRY(di_trainee_create(t->student, tokens, sequences, tokens, t->activation_checkpointing,
+                             di_features_of_student(t->objective.features), &t->trainee, err));
     di_trainee_set_precision(t->trainee, t->precision);
     DK_TRY(keep_weights(t, err));
-    if (t->objective.uses_teacher) DK_TRY(di_session_create(t->teacher, tokens, sequences, tokens, &t->session, err));
+    if (t->objective.uses_teacher)
+        DK_TRY(di_session_create_tapped(t->teacher, tokens, sequences, tokens,
+                                        di_features_of_teacher(t->objective.features), &t->session, err));
     if (t->session) di_session_set_precision(t->session, t->precision);
     if (t->objective.uses_teacher) t->members.count = di_teacher_member_count(t->teacher);
     DK_TRY(dk_new(t->host, t->members.count + 1, &t->members.window, err));
@@ -91,6 +95,7 @@ static int32_t plan(di_trainer *t, dk_error *err)
     DK_TRY(di_ahead_plan(t, tokens, sequences, err));
     t->objective.max_rows = tokens;
     DK_TRY(di_objective_plan(t, t->objective.loss, &t->objective.workspace, err));
+    DK_TRY(di_inside_plan(t, tokens, sequences, err));
     tell_plan(t);
     if (!model) goto out;
     DK_TRY(dk_optimizer_create(t->backend, model->parameters, model->parameter_count, t->update.own_optimizer,
@@ -137,6 +142,8 @@ void di_trainer_free(di_trainer *t)
     for (int i = 0; i < 2; i++) di_staging_free(host, &t->pull.copied[i]);
     dk_queue_close(&t->queue);
     dk_optimizer_free(t->update.optimizer);
+    dk_optimizer_free(t->update.projections);
+    di_features_free(t->objective.features);
     di_workspace_free(t->objective.workspace);
     di_trainee_free(t->trainee);
     di_session_free(t->session);

@@ -2,6 +2,7 @@
 #ifndef DI_TRAINER_TRAINER_STATE_H
 #define DI_TRAINER_TRAINER_STATE_H
 
+#include "features/features.h"
 #include "shape/shape.h"
 #include "target/host_rows.h"
 #include "trainer/trainer.h"
@@ -24,7 +25,8 @@ typedef struct di_trainer_data {
 typedef struct di_objective {
     di_loss *loss;
     di_workspace *workspace;
-    int32_t uses_teacher; /* the loss asks for it */
+    di_features *features; /* NULL = no term is on features */
+    int32_t uses_teacher;  /* the loss asks for it */
     int64_t vocab_valid, memory, max_rows;
     di_term_figures *terms; /* for whoever asks how it goes */
     di_loss_sums sums;      /* of the window */
@@ -39,6 +41,9 @@ typedef struct di_trainer_update {
     dk_update adamw; /* learning_rate is the peak; divisor is set per window */
     int32_t own_optimizer;
     double grad_norm;
+    dk_optimizer *projections; /* of losses on features, a group of their own; NULL = there are none */
+    double projection_rate;    /* times the learning rate */
+    double projection_norm;    /* of their gradients */
 } di_trainer_update;
 
 typedef struct di_window {
@@ -148,6 +153,12 @@ int32_t di_window_own_loss(di_trainer *t, dk_error *err);
 int32_t di_window_apply(di_trainer *t, dk_error *err);
 /* all of it; undone when it fails */
 int32_t di_window_step(di_trainer *t, const _Atomic int32_t *cancel, dk_error *err);
+/* inside.c */
+int32_t di_inside_bind(di_trainer *t, dk_error *err);
+int32_t di_inside_plan(di_trainer *t, int64_t tokens, int64_t sequences, dk_error *err);
+int32_t di_inside_run(di_trainer *t, dk_error *err);                        /* the micro-batch that went forward */
+int32_t di_inside_norm(di_trainer *t, double learning_rate, dk_error *err); /* before anything is changed */
+int32_t di_inside_apply(di_trainer *t, double learning_rate, dk_error *err);
 /* learned.c */
 int32_t di_learned_plan(di_trainer *t, dk_error *err);
 int32_t di_learned_is_due(const di_trainer *t, int64_t step); /* before the window of this step */

@@ -21,6 +21,7 @@ int32_t di_window_begin(di_trainer *t, dk_error *err)
     if (di_learned_is_due(t, t->counters.step)) DK_TRY(di_learned_update(t, err));
     DK_TRY(di_ahead_batch(t, err));
     if (t->update.optimizer) dk_optimizer_zero(t->update.optimizer, &t->queue);
+    if (t->update.projections) dk_optimizer_zero(t->update.projections, &t->queue);
     memset(&t->objective.sums, 0, sizeof t->objective.sums);
     memset(t->members.window, 0, (size_t)t->members.count * sizeof *t->members.window);
     memset(&t->objective.common, 0, sizeof t->objective.common);
@@ -79,7 +80,8 @@ int32_t di_window_own_loss(di_trainer *t, dk_error *err)
                           .step = t->counters.step,
                           .want_gradient = 1,
                           .grad_scale = 1};
-    const int32_t rc = di_loss_run(t->objective.loss, t->objective.workspace, &rows, NULL, &t->objective.sums, err);
+    int32_t rc = di_inside_run(t, err);
+    if (rc == DK_OK) rc = di_loss_run(t->objective.loss, t->objective.workspace, &rows, NULL, &t->objective.sums, err);
     if (rc) di_origins_name(t, err);
     return rc;
 }
@@ -157,8 +159,10 @@ int32_t di_window_apply(di_trainer *t, dk_error *err)
     double learning_rate = learning_rate_now(t);
     int32_t rc;
     DK_TRY(check_common(t, err));
+    DK_TRY(di_inside_norm(t, learning_rate, err));
     if (callbacks) DK_TRY(apply_callbacks(t, callbacks, learning_rate, err));
     else DK_TRY(apply_model(t, learning_rate, err));
+    DK_TRY(di_inside_apply(t, learning_rate, err));
     int64_t tokens = t->data.batch->offsets[t->data.batch->sequences];
     int64_t length = t->data.batch->sequences ? tokens / t->data.batch->sequences : 0;
     t->counters.flops += di_student_flops(t->student, tokens, length);

@@ -38,6 +38,17 @@ _Static_assert(offsetof(distill_batch, sources) == 56, "distill_batch.sources");
 _Static_assert(offsetof(distill_batch, tags) == 64, "distill_batch.tags");
 _Static_assert(sizeof(distill_batch) == offsetof(distill_batch, tags) + sizeof(((distill_batch *)0)->tags), "distill_batch has no tail padding");
 
+_Static_assert(sizeof(distill_tap) == 56, "sizeof distill_tap");
+_Static_assert(offsetof(distill_tap, struct_size) == 0, "distill_tap.struct_size");
+_Static_assert(offsetof(distill_tap, kind) == 4, "distill_tap.kind");
+_Static_assert(offsetof(distill_tap, layer) == 8, "distill_tap.layer");
+_Static_assert(offsetof(distill_tap, width) == 16, "distill_tap.width");
+_Static_assert(offsetof(distill_tap, heads) == 24, "distill_tap.heads");
+_Static_assert(offsetof(distill_tap, window) == 32, "distill_tap.window");
+_Static_assert(offsetof(distill_tap, scale) == 40, "distill_tap.scale");
+_Static_assert(offsetof(distill_tap, softcap) == 48, "distill_tap.softcap");
+_Static_assert(sizeof(distill_tap) == offsetof(distill_tap, softcap) + sizeof(((distill_tap *)0)->softcap), "distill_tap has no tail padding");
+
 _Static_assert(sizeof(distill_target) == 88, "sizeof distill_target");
 _Static_assert(offsetof(distill_target, struct_size) == 0, "distill_target.struct_size");
 _Static_assert(offsetof(distill_target, kind) == 4, "distill_target.kind");
@@ -96,7 +107,7 @@ _Static_assert(offsetof(distill_writer_callbacks, token) == 16, "distill_writer_
 _Static_assert(offsetof(distill_writer_callbacks, logits) == 24, "distill_writer_callbacks.logits");
 _Static_assert(sizeof(distill_writer_callbacks) == offsetof(distill_writer_callbacks, logits) + sizeof(((distill_writer_callbacks *)0)->logits), "distill_writer_callbacks has no tail padding");
 
-_Static_assert(sizeof(distill_teacher_callbacks) == 72, "sizeof distill_teacher_callbacks");
+_Static_assert(sizeof(distill_teacher_callbacks) == 96, "sizeof distill_teacher_callbacks");
 _Static_assert(offsetof(distill_teacher_callbacks, struct_size) == 0, "distill_teacher_callbacks.struct_size");
 _Static_assert(offsetof(distill_teacher_callbacks, flags) == 4, "distill_teacher_callbacks.flags");
 _Static_assert(offsetof(distill_teacher_callbacks, user) == 8, "distill_teacher_callbacks.user");
@@ -107,7 +118,10 @@ _Static_assert(offsetof(distill_teacher_callbacks, form) == 40, "distill_teacher
 _Static_assert(offsetof(distill_teacher_callbacks, begin) == 48, "distill_teacher_callbacks.begin");
 _Static_assert(offsetof(distill_teacher_callbacks, end) == 56, "distill_teacher_callbacks.end");
 _Static_assert(offsetof(distill_teacher_callbacks, identity) == 64, "distill_teacher_callbacks.identity");
-_Static_assert(sizeof(distill_teacher_callbacks) == offsetof(distill_teacher_callbacks, identity) + sizeof(((distill_teacher_callbacks *)0)->identity), "distill_teacher_callbacks has no tail padding");
+_Static_assert(offsetof(distill_teacher_callbacks, taps) == 72, "distill_teacher_callbacks.taps");
+_Static_assert(offsetof(distill_teacher_callbacks, tap_count) == 80, "distill_teacher_callbacks.tap_count");
+_Static_assert(offsetof(distill_teacher_callbacks, read_tap) == 88, "distill_teacher_callbacks.read_tap");
+_Static_assert(sizeof(distill_teacher_callbacks) == offsetof(distill_teacher_callbacks, read_tap) + sizeof(((distill_teacher_callbacks *)0)->read_tap), "distill_teacher_callbacks has no tail padding");
 
 _Static_assert(sizeof(distill_member) == 40, "sizeof distill_member");
 _Static_assert(offsetof(distill_member, struct_size) == 0, "distill_member.struct_size");
@@ -118,7 +132,7 @@ _Static_assert(offsetof(distill_member, weight) == 24, "distill_member.weight");
 _Static_assert(offsetof(distill_member, temperature) == 32, "distill_member.temperature");
 _Static_assert(sizeof(distill_member) == offsetof(distill_member, temperature) + sizeof(((distill_member *)0)->temperature), "distill_member has no tail padding");
 
-_Static_assert(sizeof(distill_student_callbacks) == 80, "sizeof distill_student_callbacks");
+_Static_assert(sizeof(distill_student_callbacks) == 112, "sizeof distill_student_callbacks");
 _Static_assert(offsetof(distill_student_callbacks, struct_size) == 0, "distill_student_callbacks.struct_size");
 _Static_assert(offsetof(distill_student_callbacks, flags) == 4, "distill_student_callbacks.flags");
 _Static_assert(offsetof(distill_student_callbacks, user) == 8, "distill_student_callbacks.user");
@@ -130,7 +144,11 @@ _Static_assert(offsetof(distill_student_callbacks, discard) == 48, "distill_stud
 _Static_assert(offsetof(distill_student_callbacks, save) == 56, "distill_student_callbacks.save");
 _Static_assert(offsetof(distill_student_callbacks, load) == 64, "distill_student_callbacks.load");
 _Static_assert(offsetof(distill_student_callbacks, form) == 72, "distill_student_callbacks.form");
-_Static_assert(sizeof(distill_student_callbacks) == offsetof(distill_student_callbacks, form) + sizeof(((distill_student_callbacks *)0)->form), "distill_student_callbacks has no tail padding");
+_Static_assert(offsetof(distill_student_callbacks, taps) == 80, "distill_student_callbacks.taps");
+_Static_assert(offsetof(distill_student_callbacks, tap_count) == 88, "distill_student_callbacks.tap_count");
+_Static_assert(offsetof(distill_student_callbacks, read_tap) == 96, "distill_student_callbacks.read_tap");
+_Static_assert(offsetof(distill_student_callbacks, tap_gradient) == 104, "distill_student_callbacks.tap_gradient");
+_Static_assert(sizeof(distill_student_callbacks) == offsetof(distill_student_callbacks, tap_gradient) + sizeof(((distill_student_callbacks *)0)->tap_gradient), "distill_student_callbacks has no tail padding");
 
 _Static_assert(sizeof(distill_sample) == 64, "sizeof distill_sample");
 _Static_assert(offsetof(distill_sample, struct_size) == 0, "distill_sample.struct_size");
@@ -286,6 +304,11 @@ _Static_assert(DISTILL_FLOAT == 2, "DISTILL_FLOAT");
 _Static_assert(DISTILL_BFLOAT == 4, "DISTILL_BFLOAT");
 _Static_assert(DISTILL_CPU == 1, "DISTILL_CPU");
 _Static_assert(DISTILL_CUDA == 2, "DISTILL_CUDA");
+_Static_assert(DISTILL_TAP_OUTPUT == 1, "DISTILL_TAP_OUTPUT");
+_Static_assert(DISTILL_TAP_FINAL == 2, "DISTILL_TAP_FINAL");
+_Static_assert(DISTILL_TAP_QUERIES == 3, "DISTILL_TAP_QUERIES");
+_Static_assert(DISTILL_TAP_KEYS == 4, "DISTILL_TAP_KEYS");
+_Static_assert(DISTILL_TAP_VALUES == 5, "DISTILL_TAP_VALUES");
 _Static_assert(DISTILL_DENSE == 1, "DISTILL_DENSE");
 _Static_assert(DISTILL_TOPK == 2, "DISTILL_TOPK");
 _Static_assert(DISTILL_SAMPLED == 3, "DISTILL_SAMPLED");

@@ -101,7 +101,8 @@ int main(int argc, char **argv)
         b.student = numbers(ROWS * vocabs[i], 7919);
         b.teacher = numbers(ROWS * vocabs[i], 6007);
         b.gradient = numbers(ROWS * vocabs[i], 1);
-        for (int64_t k = 0; di_builtin_at(k); k++) measure(&b, di_builtin_at(k), DISTILL_DENSE);
+        for (int64_t k = 0; di_builtin_at(k); k++)
+            if (!di_builtin_at(k)->feature) measure(&b, di_builtin_at(k), DISTILL_DENSE);
         for (int64_t k = 0; di_builtin_at(k); k++)
             if (di_builtin_at(k)->targets >> DISTILL_TOPK & 1) measure(&b, di_builtin_at(k), DISTILL_TOPK);
         free(b.student);

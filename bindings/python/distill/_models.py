@@ -132,8 +132,39 @@ def _fill(function, batch, first, count, out):
 class _Scorer:
     """What a teacher made of functions does."""
 
-    def __init__(self, score, begin, end):
-        self.score, self.begin, self.end = score, begin, end
+    def __init__(self, score, begin, end, read_tap=None):
+        self.score, self.begin, self.end, self.read_tap = score, begin, end, read_tap
+
+
+_TAP_KINDS = {"output": c.DISTILL_TAP_OUTPUT, "final": c.DISTILL_TAP_FINAL, "queries": c.DISTILL_TAP_QUERIES,
+              "keys": c.DISTILL_TAP_KEYS, "values": c.DISTILL_TAP_VALUES}
+
+
+def _taps(taps):
+    """Places inside a model as dicts {"kind": "output", "layer": 3, "width": 64}; queries, keys and values have heads, too."""
+    rows = []
+    for tap in taps:
+        unknown = set(tap) - {"kind", "layer", "width", "heads", "window", "scale", "softcap"}
+        if unknown:
+            raise TypeError("a tap has no %s" % ", ".join(sorted(unknown)))
+        if tap.get("kind") not in _TAP_KINDS:
+            raise ValueError("a tap's kind is %r, none of %s" % (tap.get("kind"), ", ".join(_TAP_KINDS)))
+        rows.append(sized(c.distill_tap, **dict(tap, kind=_TAP_KINDS[tap["kind"]])))
+    return (c.distill_tap * max(len(rows), 1))(*rows), len(rows)
+
+
+def _fill_tap(function, batch, tap, values):
+    """Runs function(batch, tap, values); a result that is an array goes into values."""
+    asked, view = Batch(batch.contents), View(values.contents, writable=True)
+    try:
+        result = function(asked, tap, view.array())
+        if result is None or isinstance(result, int):
+            return result
+        view.array()[...] = result
+        return None
+    finally:
+        asked.expire()
+        view.expire()
 
 
 def _told(function, batch):
@@ -149,6 +180,11 @@ def _told(function, batch):
 @trampoline(c.distill_teacher_callbacks_score)
 def _on_score(scorer, batch, first, count, out):
     return _fill(scorer.score, batch, first, count, out)
+
+
+@trampoline(c.distill_teacher_callbacks_read_tap)
+def _on_teacher_tap(scorer, batch, tap, values):
+    return _fill_tap(scorer.read_tap, batch, tap, values)
 
 
 @trampoline(c.distill_teacher_callbacks_begin)
@@ -236,14 +272,15 @@ class Teacher(_Model):
         self._create("teacher_open", self.env.raw, encoded(path), raw_or_none(with_options))
 
     @classmethod
-    def from_function(cls, score, form, begin=None, end=None, options=None, env=None, identity=None):
+    def from_function(cls, score, form, begin=None, end=None, options=None, env=None, identity=None, taps=(), read_tap=None):
         """score(batch, first_row, row_count, target) fills target.values (and ids, tail), or returns an array for values. A slow teacher may
         have begin(batch), which starts on a batch that will be scored later and returns at once, and end(batch), after its last row.
         identity: a name and version that change when the answers do, for the teacher's hash; without it two of one form are taken for one, by
-        caches and when a run goes on."""
+        caches and when a run goes on. taps: places inside that losses on features may ask for, [{"kind": "output", "layer": 3, "width": 64}];
+        read_tap(batch, tap, values) fills values [tokens, width] of the one of that number, or returns an array."""
         env = env if env is not None else default_env()
         with_options = options_for(env, "teacher", options, {})
-        table = sized(c.distill_teacher_callbacks, user=register(_Scorer(score, begin, end)), destroy=destroy, score=_on_score,
+        table = sized(c.distill_teacher_callbacks, user=register(_Scorer(score, begin, end, read_tap)), destroy=destroy, score=_on_score,
                       form=ctypes.pointer(form.target))
         if identity is not None:
             table.identity = encoded(identity)
@@ -251,6 +288,9 @@ class Teacher(_Model):
             table.begin = _on_begin
         if end is not None:
             table.end = _on_end
+        table.taps, table.tap_count = _taps(taps)
+        if read_tap is not None:
+            table.read_tap = _on_teacher_tap
         raw = ctypes.POINTER(cls._kind)()
         call("teacher_from_callbacks", env.raw, table, raw_or_none(with_options), raw)
         return cls._wrap(raw, env)
@@ -399,6 +439,21 @@ def _on_backward(model, first, count, gradient):
         view.expire()
 
 
+@trampoline(c.distill_student_callbacks_read_tap)
+def _on_student_tap(model, batch, tap, values):
+    return _fill_tap(model.read_tap, batch, tap, values)
+
+
+@trampoline(c.distill_student_callbacks_tap_gradient)
+def _on_tap_gradient(model, batch, tap, gradient):
+    asked, view = Batch(batch.contents), View(gradient.contents, writable=False)
+    try:
+        return model.tap_gradient(asked, tap, view.array())
+    finally:
+        asked.expire()
+        view.expire()
+
+
 @trampoline(c.distill_student_callbacks_apply)
 def _on_apply(model, step, learning_rate, scale):
     return model.apply(step, learning_rate, scale)
@@ -448,12 +503,15 @@ class Student(_Model):
     @classmethod
     def from_object(cls, model, form, options=None, env=None):
         """model has forward(batch, first_row, row_count, target), backward(first_row, row_count, gradient), apply(step, learning_rate, scale)
-        and, if it can, discard(), save(folder), load(folder)."""
+        and, if it can, discard(), save(folder), load(folder). For losses on features it has taps, [{"kind": "output", "layer": 3, "width": 64}],
+        read_tap(batch, tap, values), which fills values [tokens, width] or returns an array, and tap_gradient(batch, tap, gradient)."""
         env = env if env is not None else default_env()
         with_options = options_for(env, "student", options, {})
         table = sized(c.distill_student_callbacks, user=register(model), destroy=destroy, forward=_on_forward, backward=_on_backward,
                       apply=_on_apply, form=ctypes.pointer(form.target))
-        for name, function in (("discard", _on_discard), ("save", _on_save), ("load", _on_load)):
+        table.taps, table.tap_count = _taps(getattr(model, "taps", ()))
+        for name, function in (("discard", _on_discard), ("save", _on_save), ("load", _on_load), ("read_tap", _on_student_tap),
+                               ("tap_gradient", _on_tap_gradient)):
             if hasattr(model, name):
                 setattr(table, name, function)
         raw = ctypes.POINTER(cls._kind)()

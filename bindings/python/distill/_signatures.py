@@ -37,6 +37,11 @@ DISTILL_FLOAT = 2
 DISTILL_BFLOAT = 4
 DISTILL_CPU = 1
 DISTILL_CUDA = 2
+DISTILL_TAP_OUTPUT = 1
+DISTILL_TAP_FINAL = 2
+DISTILL_TAP_QUERIES = 3
+DISTILL_TAP_KEYS = 4
+DISTILL_TAP_VALUES = 5
 DISTILL_DENSE = 1
 DISTILL_TOPK = 2
 DISTILL_SAMPLED = 3
@@ -125,6 +130,10 @@ class distill_batch(Structure):
     pass
 
 
+class distill_tap(Structure):
+    pass
+
+
 class distill_target(Structure):
     pass
 
@@ -204,12 +213,15 @@ distill_teacher_callbacks_score = CFUNCTYPE(c_int32, c_void_p, POINTER(distill_b
 distill_teacher_callbacks_generate = CFUNCTYPE(c_int32, c_void_p, POINTER(distill_batch), POINTER(distill_options), distill_token_fn, c_void_p)
 distill_teacher_callbacks_begin = CFUNCTYPE(c_int32, c_void_p, POINTER(distill_batch))
 distill_teacher_callbacks_end = CFUNCTYPE(None, c_void_p, POINTER(distill_batch))
+distill_teacher_callbacks_read_tap = CFUNCTYPE(c_int32, c_void_p, POINTER(distill_batch), c_int64, POINTER(distill_tensor))
 distill_student_callbacks_forward = CFUNCTYPE(c_int32, c_void_p, POINTER(distill_batch), c_int64, c_int64, POINTER(distill_target))
 distill_student_callbacks_backward = CFUNCTYPE(c_int32, c_void_p, c_int64, c_int64, POINTER(distill_tensor))
 distill_student_callbacks_apply = CFUNCTYPE(c_int32, c_void_p, c_int64, c_double, c_double)
 distill_student_callbacks_discard = CFUNCTYPE(c_int32, c_void_p)
 distill_student_callbacks_save = CFUNCTYPE(c_int32, c_void_p, c_char_p)
 distill_student_callbacks_load = CFUNCTYPE(c_int32, c_void_p, c_char_p)
+distill_student_callbacks_read_tap = CFUNCTYPE(c_int32, c_void_p, POINTER(distill_batch), c_int64, POINTER(distill_tensor))
+distill_student_callbacks_tap_gradient = CFUNCTYPE(c_int32, c_void_p, POINTER(distill_batch), c_int64, POINTER(distill_tensor))
 distill_dataset_callbacks_get = CFUNCTYPE(c_int32, c_void_p, c_int64, POINTER(distill_sample))
 distill_loss_callbacks_eval = CFUNCTYPE(c_int32, c_void_p, POINTER(distill_loss_rows))
 distill_error._fields_ = [
@@ -241,6 +253,16 @@ distill_batch._fields_ = [
     ("row_count", c_int64),
     ("sources", POINTER(POINTER(c_char))),
     ("tags", POINTER(POINTER(c_char))),
+]
+distill_tap._fields_ = [
+    ("struct_size", c_uint32),
+    ("kind", c_int32),
+    ("layer", c_int64),
+    ("width", c_int64),
+    ("heads", c_int64),
+    ("window", c_int64),
+    ("scale", c_double),
+    ("softcap", c_double),
 ]
 distill_target._fields_ = [
     ("struct_size", c_uint32),
@@ -306,6 +328,9 @@ distill_teacher_callbacks._fields_ = [
     ("begin", distill_teacher_callbacks_begin),
     ("end", distill_teacher_callbacks_end),
     ("identity", c_char_p),
+    ("taps", POINTER(distill_tap)),
+    ("tap_count", c_int64),
+    ("read_tap", distill_teacher_callbacks_read_tap),
 ]
 distill_member._fields_ = [
     ("struct_size", c_uint32),
@@ -327,6 +352,10 @@ distill_student_callbacks._fields_ = [
     ("save", distill_student_callbacks_save),
     ("load", distill_student_callbacks_load),
     ("form", POINTER(distill_target)),
+    ("taps", POINTER(distill_tap)),
+    ("tap_count", c_int64),
+    ("read_tap", distill_student_callbacks_read_tap),
+    ("tap_gradient", distill_student_callbacks_tap_gradient),
 ]
 distill_sample._fields_ = [
     ("struct_size", c_uint32),
@@ -445,14 +474,15 @@ STRUCTS = {  # name: (size, offsets of the fields)
     "distill_error": (512, {"code": 0, "user_code": 4, "position": 8, "message": 16}),
     "distill_tensor": (48, {"data": 0, "device_type": 8, "device_id": 12, "ndim": 16, "dtype_code": 20, "dtype_bits": 21, "dtype_lanes": 22, "shape": 24, "strides": 32, "byte_offset": 40}),
     "distill_batch": (72, {"struct_size": 0, "flags": 4, "ids": 8, "offsets": 16, "rows": 24, "weights": 32, "sequences": 40, "row_count": 48, "sources": 56, "tags": 64}),
+    "distill_tap": (56, {"struct_size": 0, "kind": 4, "layer": 8, "width": 16, "heads": 24, "window": 32, "scale": 40, "softcap": 48}),
     "distill_target": (88, {"struct_size": 0, "kind": 4, "values": 8, "ids": 16, "tail": 24, "head": 32, "bias": 40, "logit_scale": 48, "softcap": 56, "temperature": 64, "vocab_valid": 72, "entropy": 80}),
     "distill_option_info": (80, {"struct_size": 0, "type": 4, "name": 8, "help": 16, "default_text": 24, "choices": 32, "unit": 40, "low": 48, "high": 56, "flags": 64, "when": 72}),
     "distill_allocator": (40, {"struct_size": 0, "flags": 4, "user": 8, "alloc": 16, "free": 24, "destroy": 32}),
     "distill_token": (64, {"struct_size": 0, "id": 4, "text": 8, "size": 16, "log_prob": 24, "finished": 32, "top_ids": 40, "top_log_probs": 48, "top_count": 56}),
     "distill_writer_callbacks": (32, {"struct_size": 0, "flags": 4, "user": 8, "token": 16, "logits": 24}),
-    "distill_teacher_callbacks": (72, {"struct_size": 0, "flags": 4, "user": 8, "destroy": 16, "score": 24, "generate": 32, "form": 40, "begin": 48, "end": 56, "identity": 64}),
+    "distill_teacher_callbacks": (96, {"struct_size": 0, "flags": 4, "user": 8, "destroy": 16, "score": 24, "generate": 32, "form": 40, "begin": 48, "end": 56, "identity": 64, "taps": 72, "tap_count": 80, "read_tap": 88}),
     "distill_member": (40, {"struct_size": 0, "flags": 4, "teacher": 8, "name": 16, "weight": 24, "temperature": 32}),
-    "distill_student_callbacks": (80, {"struct_size": 0, "flags": 4, "user": 8, "destroy": 16, "forward": 24, "backward": 32, "apply": 40, "discard": 48, "save": 56, "load": 64, "form": 72}),
+    "distill_student_callbacks": (112, {"struct_size": 0, "flags": 4, "user": 8, "destroy": 16, "forward": 24, "backward": 32, "apply": 40, "discard": 48, "save": 56, "load": 64, "form": 72, "taps": 80, "tap_count": 88, "read_tap": 96, "tap_gradient": 104}),
     "distill_sample": (64, {"struct_size": 0, "kind": 4, "ids": 8, "text": 16, "count": 24, "prompt_count": 32, "size": 40, "learn": 48, "weight": 56}),
     "distill_dataset_callbacks": (40, {"struct_size": 0, "flags": 4, "user": 8, "destroy": 16, "get": 24, "count": 32}),
     "distill_loss_rows": (96, {"struct_size": 0, "flags": 4, "rows": 8, "vocab": 16, "student": 24, "teacher": 32, "target": 40, "labels": 48, "sequences": 56, "value": 64, "gradient": 72, "temperature": 80, "step": 88}),

@@ -257,10 +257,13 @@ TEST(registry)
     CHECK_INT(di_registry_add(f.registry, "x", &broken, &err), DK_E_NOT_FOUND);
     CHECK_HAS(err.message, "fallback of loss x: loss nothing is not registered; there are ");
     CHECK_HAS(err.message, "cross_entropy");
+    broken.fallback = "relation";
+    CHECK_INT(di_registry_add(f.registry, "x", &broken, &err), DK_E_INVALID);
+    CHECK_HAS(err.message, "relation is a loss on features, which no rows can fall back to");
     broken.fallback = NULL;
     broken.eval = NULL;
     CHECK_INT(di_registry_add(f.registry, "x", &broken, &err), DK_E_INVALID);
-    CHECK_INT(c.destroyed, 3);
+    CHECK_INT(c.destroyed, 4);
     CHECK_INT(di_loss_create(f.registry, "forward_lk", NULL, &none, &err), DK_E_NOT_FOUND);
     CHECK_HAS(err.message, "forward_lk");
     dk_strbuf_init(&names, f.host);
@@ -268,7 +271,7 @@ TEST(registry)
     CHECK_STR(names.data,
               "cross_entropy, forward_kl, reverse_kl, symmetric_kl, jsd, skew_forward_kl, skew_reverse_kl, tvd, "
               "alpha_beta, taid, adaptive_kl, dkd, logit_mse, logit_cosine, acceptance, rank_hinge, rank_logistic, "
-              "mine");
+              "hidden_mse, hidden_cosine, attention_mse, relation, mine");
     dk_strbuf_free(&names);
     close_fixture(&f);
     CHECK_INT(a.destroyed, 1);

@@ -38,24 +38,41 @@ static const char intro[] =
     "`p`; where they carry the entropy of what was drawn from, the value is an unbiased KL, else it is reported as "
     "`soft_cross_entropy`. Top-k and "
     "sampled "
-    "targets carry the temperature that they were made at, and no other is taken.\n";
+    "targets carry the temperature that they were made at, and no other is taken.\n"
+    "\n"
+    "Losses on features (`hidden_mse`, `hidden_cosine`, `attention_mse`, `relation`) compare what is inside the two "
+    "models, at the same positions that other losses count: those with a label that is not masked, each by its weight, "
+    "divided by the sum of weights of the window. Tokens without a label (prompts, the last one) are seen by attention "
+    "and relations as they are by the models, and have no value of their own; sequences that are packed together are "
+    "apart. Queries and keys are those that enter the product, behind norms and rotations. The teacher is a model, or "
+    "callbacks that give these places (`distill_tap`): a cache, a blend or a route has nothing inside. Where widths "
+    "differ, `hidden_mse` and `hidden_cosine` learn a projection, which is kept in checkpoints and no part of the "
+    "student; `train.projection_rate` is its learning rate beside the student's. A call on rows "
+    "(`distill_loss_eval`) takes no loss on features.\n";
 
 static void put_options(const di_builtin *loss, dk_strbuf *out)
 {
-    for (int i = 0; i < DI_LOSS_OPTIONS && loss->options[i]; i++) {
+    int count = 0;
+    for (int i = 0; i < 2 * DI_LOSS_OPTIONS; i++) {
+        const char *key = i < DI_LOSS_OPTIONS ? loss->options[i] : loss->fixed[i - DI_LOSS_OPTIONS];
         char name[96];
-        snprintf(name, sizeof name, "loss.%s", loss->options[i]);
+        if (!key) continue;
+        snprintf(name, sizeof name, "loss.%s", key);
         const di_option_info *row = di_option_at(di_option_find(name, strlen(name)));
-        dk_strbuf_printf(out, "%s`%s`%s%s (%s)", i ? "; " : "", loss->options[i], row->default_text ? " = " : "",
+        dk_strbuf_printf(out, "%s`%s`%s%s (%s)", count++ ? "; " : "", key, row->default_text ? " = " : "",
                          row->default_text ? row->default_text : "", row->help);
     }
-    dk_strbuf_puts(out, loss->options[0] ? "\n" : "none\n");
+    dk_strbuf_puts(out, count ? "\n" : "none\n");
 }
 
 static void put_targets(const di_builtin *loss, dk_strbuf *out)
 {
     static const int32_t kinds[] = {DISTILL_TOPK, DISTILL_SAMPLED, DISTILL_ONE_HOT};
     static const char *const names[] = {"top-k and the rest", "sampled", "one-hot"};
+    if (loss->feature) {
+        dk_strbuf_puts(out, "none: it compares what is inside the two models\n");
+        return;
+    }
     if (!loss->targets) {
         dk_strbuf_puts(out, "labels alone\n");
         return;
@@ -131,11 +148,14 @@ TEST(rows_are_complete)
         for (int k = 0; k < 3 && loss->targets; k++)
             if (!(loss->targets & (int64_t)1 << kinds[k]) == !di_builtin_refusal(loss, kinds[k]))
                 FAIL("%s: target %s", loss->name, di_kind_name(kinds[k]));
-        for (int k = 0; k < DI_LOSS_OPTIONS && loss->options[k]; k++) {
+        for (int k = 0; k < 2 * DI_LOSS_OPTIONS; k++) {
+            const char *key = k < DI_LOSS_OPTIONS ? loss->options[k] : loss->fixed[k - DI_LOSS_OPTIONS];
             char name[96];
-            snprintf(name, sizeof name, "loss.%s", loss->options[k]);
+            if (!key) continue;
+            snprintf(name, sizeof name, "loss.%s", key);
             CHECK(di_option_find(name, strlen(name)) >= 0);
         }
+        CHECK((loss->feature != 0) == (loss->taps != 0));
     }
 }
 

@@ -209,7 +209,7 @@ static void run_backward(fixture *f, di_student *student, int way)
     batch.row_count = ROWS;
     (void)dk_queue_open(&queue, f->backend, NULL);
     REQUIRE_OK(f->backend->ops->buffer_create(f->backend, 2 * TINY_VOCAB * (int64_t)sizeof(float), &buffer, &err));
-    REQUIRE_OK(di_trainee_create(student, 11, 2, ROWS, 0, &trainee, &err));
+    REQUIRE_OK(di_trainee_create(student, 11, 2, ROWS, 0, NULL, &trainee, &err));
     CHECK_OK(di_trainee_forward(trainee, &batch, &err));
     const di_source *source = di_trainee_source(trainee);
     for (int64_t first = 0; !way && first < ROWS; first += 2) {
@@ -356,7 +356,7 @@ static void check_hosted(fixture *f, const distill_target *form, int64_t width, 
     CHECK_INT(di_student_vocab_valid(student), TINY_VOCAB);
     CHECK(di_student_model(student) == NULL);
     CHECK(di_student_parameter_name(student, 0) == NULL);
-    REQUIRE_OK(di_trainee_create(student, 11, 2, ROWS, 0, &trainee, &err));
+    REQUIRE_OK(di_trainee_create(student, 11, 2, ROWS, 0, NULL, &trainee, &err));
     REQUIRE_OK(f->backend->ops->buffer_create(f->backend, ROWS * TINY_VOCAB * (int64_t)sizeof(float), &buffer, &err));
     dk_view strip = dk_view_2d(buffer, 0, DK_F32, ROWS, TINY_VOCAB);
     CHECK_OK(di_trainee_forward(trainee, &batch, &err));
