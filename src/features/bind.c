@@ -74,7 +74,7 @@ static int32_t check_twice(const di_feature *term, int64_t index, dk_error *err)
 static int32_t ask(di_features *f, di_taken *taken, const dk_tap_spec *tap, int64_t *out, dk_error *err)
 {
     dk_tap_spec *larger = NULL;
-    int32_t rc;
+    int32_t rc = DK_OK;
     for (int64_t i = 0; i < taken->asked.count; i++) {
         *out = i;
         if (taken->taps[i].kind == tap->kind && (taken->taps[i].layer == tap->layer || tap->kind == DK_TAP_FINAL))

@@ -261,7 +261,7 @@ DK_ALWAYS_INLINE void int8_many(const dk_dtype dtype, const uint8_t *b, int64_t 
             int8_fetch(dtype, ahead, first + k);
         }
         if (dtype == DK_Q4_1) int8_rows_least(block, first, blocks, rows, c, c_step);
-        else if (dtype == DK_Q8_0 || DK_INT8_OFFSET) int8_rows_signed(block, first, blocks, rows, c, c_step);
+        else if (dtype == DK_Q8_0 || DK_INT8_OFFSET > 0) int8_rows_signed(block, first, blocks, rows, c, c_step);
         else int8_rows_plain(block, first, blocks, rows, c, c_step);
     }
 }
