@@ -97,14 +97,14 @@ def test_time_left_is_that_of_what_was_run(tmp_path):
 
 
 def evaluation(perplexity, kl, agreement):
-    return {"perplexity": perplexity, "forward_kl": kl, "top1_agreement": agreement}
+    return {"tokens": 4074, "teacher_perplexity": 36.3, "perplexity": perplexity, "forward_kl": kl, "top1_agreement": agreement}
 
 
 def found_by(kinds):
     """As students.py leaves it, with one student."""
     start = {"text": evaluation(2648571.0, 11.19, 0.003), "chat": evaluation(9.0, 2.0, 0.1)}
     last = {"text": evaluation(117.04, 1.71, 0.38), "chat": evaluation(8.0, 1.0, 0.5)}
-    runs = {kind: {"steps": 90, "last": last, "curve": [(46000.0, last), (92000, last)]} for kind in kinds}
+    runs = {kind: {"steps": 90, "last": last, "curve": [(46000.0, last["text"]), (92000, last["text"])]} for kind in kinds}
     files = {name: {"bytes": 1e6, "perplexity": 117.0} for name in outputs.TYPES}
     texts = {"q8_0": [{"same": 24, "of": 24}, {"same": 7, "of": 24}]}
     student = {"parameters": 63713088, "start": start, "times": {"distilled": 2.6, "hard": 1.3}, "runs": runs, "files": files, "llama_cpp": texts,
