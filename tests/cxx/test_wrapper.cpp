@@ -291,6 +291,58 @@ TEST(datasets_are_functions)
     CHECK(data.tell() == cursor);
 }
 
+/* Hosts on both sides give what is inside of them, and the student's comes back as a gradient. */
+TEST(places_inside_are_functions)
+{
+    distill::env env;
+    auto options = small_run(env);
+    options.set("loss.type", "hidden_mse").set("loss.hidden_mse.layers", "[1]");
+    options.set("loss.hidden_mse.teacher_layers", "[0]");
+    auto form = distill::init<distill_target>();
+    std::array<float, 32> row{};
+    distill::tensor values(row.data(), {1, 32});
+    form.kind = DISTILL_DENSE;
+    form.values = values;
+    int reads = 0, gradients = 0;
+    auto place = [](std::int64_t layer) {
+        auto tap = distill::init<distill_tap>();
+        tap.kind = DISTILL_TAP_OUTPUT;
+        tap.layer = layer;
+        tap.width = 2;
+        return tap;
+    };
+    auto read = [&reads](const distill_batch &, std::int64_t, const distill_tensor &to) -> std::int32_t {
+        reads++;
+        for (std::int64_t i = 0; i < to.shape[0] * to.shape[1]; i++) static_cast<float *>(to.data)[i] = float(reads);
+        return DISTILL_CB_OK;
+    };
+    auto rows = [](const distill_batch &, std::int64_t, std::int64_t, distill_target &) -> std::int32_t {
+        return DISTILL_CB_OK;
+    };
+    distill::teacher_functions of_teacher;
+    of_teacher.score = rows;
+    of_teacher.taps = {place(0)};
+    of_teacher.read_tap = read;
+    distill::student_functions of_student;
+    of_student.forward = rows;
+    of_student.backward = [](std::int64_t, std::int64_t, const distill_tensor &) -> std::int32_t { return 0; };
+    of_student.apply = [](std::int64_t, double, double) -> std::int32_t { return 0; };
+    of_student.taps = {place(1)};
+    of_student.read_tap = read;
+    of_student.tap_gradient = [&gradients](const distill_batch &, std::int64_t tap, const distill_tensor &from) {
+        gradients += tap == 0 && static_cast<float *>(from.data)[0] != 0;
+        return static_cast<std::int32_t>(DISTILL_CB_OK);
+    };
+    distill::teacher teacher(env, of_teacher, form);
+    distill::student student(env, of_student, form);
+    distill::dataset data(env, some_tokens(), &options);
+    distill::trainer trainer(env, {&teacher, &student, &data, nullptr}, options);
+    auto progress = distill::init<distill_progress>();
+    CHECK(trainer.step(&progress));
+    CHECK_NEAR(progress.loss, 1, 1e-6);
+    CHECK(gradients > 0 && reads == 2 * gradients);
+}
+
 /* The words of a tokenizer of 32 letters, and lines of them. */
 static std::string write_texts(const std::string &folder)
 {
@@ -386,7 +438,7 @@ int main(int argc, char **argv)
                     TEST_CASE(targets_are_kept_in_a_file) TEST_CASE(progress_can_stop_and_throw)
                         TEST_CASE(datasets_are_functions) TEST_CASE(stages_run_one_after_another)
                             TEST_CASE(chats_become_text) TEST_CASE(members_go_side_by_side)
-                                TEST_CASE(machines_have_limits)};
+                                TEST_CASE(machines_have_limits) TEST_CASE(places_inside_are_functions)};
     try {
         return test_main(cases, static_cast<int>(sizeof cases / sizeof *cases), argc, argv);
     } catch (const std::exception &e) {

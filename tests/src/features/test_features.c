@@ -1,7 +1,6 @@
 /* Losses on features against the formulas written down plainly, and their gradients, through the blocks and to the
  * projections, against finite differences in double; what must not change them. */
-#include "features/features.h"
-#include "test_model.h"
+#include "feature_pair.h"
 
 static const char *const students[] = {
     "{\"model_type\":\"llama\",\"hidden_size\":12,\"num_attention_heads\":4,\"num_key_value_heads\":2,\"head_dim\":4,"
@@ -25,70 +24,7 @@ static const int64_t places[ROWS] = {0, 2, 3, 4, 7, 9, 10, 12, 13}, sequence[ROW
 static const int32_t labels[ROWS] = {1, 1, -1, 9, 5, 5, 8, 7, 0};
 static const float weights[ROWS] = {1, 0.5f, 1, 2, 1, 1, 0, 0.25f, 1};
 
-typedef struct side {
-    dk_model *model;
-    dk_pass *pass;
-    di_taps taps;
-} side;
-typedef struct pair { /* a student, its teacher and a loss on both */
-    fixture f;
-    side student, teacher;
-    di_registry *registry;
-    di_options *options;
-    di_loss *loss;
-    di_features *features;
-    dk_view dhidden;
-    dk_arena arena;
-    int64_t step;
-    di_loss_sums sums;
-} pair;
-
-static int32_t values(void *self, int64_t tap, dk_view *out, dk_error *err)
-{
-    (void)err;
-    *out = dk_pass_tap(((side *)self)->pass, tap);
-    return DK_OK;
-}
-
-static int32_t gradient(void *self, int64_t tap, dk_view *out, dk_error *err)
-{
-    (void)err;
-    *out = dk_pass_tap_gradient(((side *)self)->pass, tap);
-    return DK_OK;
-}
-
-static int32_t place(const void *model, const dk_tap_spec *tap, di_place *out, dk_error *err)
-{
-    return di_place_of_model(model, tap, "the model", out, err);
-}
-
-static int32_t open_pass(side *s, const di_asked *asked, int32_t backward, int32_t checkpointing, dk_error *err)
-{
-    const dk_pass_spec spec = {.max_rows = TOKENS,
-                               .max_sequences = 4,
-                               .backward = backward,
-                               .checkpointing = checkpointing,
-                               .taps = asked->taps,
-                               .tap_count = asked->count};
-    s->taps = (di_taps){.self = s, .values = values, .gradient = backward ? gradient : NULL};
-    return dk_pass_create(s->model, &spec, &s->pass, err);
-}
-
-static int32_t bind(pair *p, const char *yaml, dk_error *err)
-{
-    int32_t rc;
-    DK_TRY(di_options_set(p->options, "loss", yaml, err));
-    DK_TRY(di_loss_create(p->registry, NULL, p->options, &p->loss, err));
-    const di_features_spec spec = {.backend = p->f.backend,
-                                   .loss = p->loss,
-                                   .options = p->options,
-                                   .student = {p->student.model, p->student.model->config.layers, place},
-                                   .teacher = {p->teacher.model, p->teacher.model->config.layers, place},
-                                   .seed = 3};
-    DK_TRY(di_features_bind(&spec, &p->features, err));
-out:
-    return rc;
-}
+static const pair_text tiny_text = {ids, labels, offsets, places, sequence, weights, TOKENS, 4, ROWS};
 
 static int begin(pair *p, backend_kind kind, const char *student, const char *teacher)
 {
@@ -96,91 +32,11 @@ static int begin(pair *p, backend_kind kind, const char *student, const char *te
     dk_document *document = NULL;
     memset(p, 0, sizeof *p);
     if (!fixture_make(&p->f, kind, student)) return 0;
-    p->student.model = p->f.model;
     int32_t rc = dk_json_parse(p->f.host, teacher, strlen(teacher), "config.json", &document, &err);
     if (!rc) rc = dk_model_create(p->f.backend, document, 0.4, 5, &p->teacher.model, &err);
     dk_document_free(document);
-    if (!rc) rc = dk_model_add_gradients(p->student.model, &err);
-    if (!rc) rc = di_registry_create(p->f.host, &p->registry, &err);
-    if (!rc) rc = di_options_create(p->f.host, &p->options, &err);
-    if (rc) FAIL("%s", err.message);
-    dk_arena_init(&p->arena, p->f.backend);
-    return rc == 0;
-}
-
-static int make_ready(pair *p, const char *yaml, int32_t checkpointing)
-{
-    dk_error err = {0};
-    int32_t rc = bind(p, yaml, &err);
-    if (!rc) rc = di_features_plan(p->features, TOKENS, 4, ROWS, TOKENS, &err);
-    if (!rc) rc = open_pass(&p->student, di_features_of_student(p->features), 1, checkpointing, &err);
-    if (!rc) rc = open_pass(&p->teacher, di_features_of_teacher(p->features), 0, 0, &err);
-    for (int measured = 0; !rc && measured < 2; measured++) {
-        p->dhidden = dk_arena_2d(&p->arena, p->f.backend->real, TOKENS, p->student.model->config.hidden_size);
-        if (!measured) rc = dk_arena_commit(&p->arena, &err);
-    }
-    if (rc) FAIL("%s: %s", yaml, err.message);
-    return rc == 0;
-}
-
-static void unbind(pair *p)
-{
-    dk_pass_free(p->student.pass);
-    dk_pass_free(p->teacher.pass);
-    p->student.pass = p->teacher.pass = NULL;
-    di_features_free(p->features);
-    p->features = NULL;
-    di_loss_release(p->loss);
-    p->loss = NULL;
-    dk_arena_free(&p->arena);
-    dk_arena_init(&p->arena, p->f.backend);
-}
-
-static void end(pair *p)
-{
-    unbind(p);
-    dk_model_free(p->teacher.model);
-    di_options_free(p->options);
-    di_registry_free(p->registry);
-    fixture_end(&p->f);
-}
-
-static double loss_of(pair *p)
-{
-    const dk_tokens tokens = {ids, offsets, 4};
-    const di_features_batch micro = {.student = &p->student.taps,
-                                     .teacher = &p->teacher.taps,
-                                     .offsets = offsets,
-                                     .sequences = 4,
-                                     .places = places,
-                                     .labels = labels,
-                                     .weights = weights,
-                                     .sequence = sequence,
-                                     .rows = ROWS,
-                                     .step = p->step};
-    dk_error err = {0};
-    memset(&p->sums, 0, sizeof p->sums);
-    CHECK_OK(dk_pass_forward(p->teacher.pass, &tokens, &err));
-    CHECK_OK(dk_pass_forward(p->student.pass, &tokens, &err));
-    CHECK_OK(di_features_run(p->features, p->loss, &micro, NULL, &p->sums, &err));
-    return p->sums.sum;
-}
-
-static double gradients_of(pair *p)
-{
-    dk_error err = {0};
-    dk_queue queue;
-    dk_parameter *projections = NULL;
-    const int64_t count = di_features_parameters(p->features, &projections);
-    zero_gradients(&p->f);
-    CHECK_OK(dk_queue_open(&queue, p->f.backend, &err));
-    for (int64_t i = 0; i < count; i++) p->f.backend->ops->fill(&queue, projections[i].gradient, 0);
-    p->f.backend->ops->fill(&queue, p->dhidden, 0);
-    CHECK_OK(dk_queue_wait(&queue, &err));
-    dk_queue_close(&queue);
-    const double sum = loss_of(p);
-    CHECK_OK(dk_pass_backward(p->student.pass, p->dhidden, &err));
-    return sum;
+    if (rc) FAIL("%s: %s", teacher, err.message);
+    return rc == 0 && prepare(p, &tiny_text);
 }
 
 /* ---- the formulas, plainly ---- */
@@ -193,7 +49,7 @@ static double *read_place(pair *p, int teacher, int64_t layer, dk_tap_kind kind)
     const dk_tap_spec tap = {layer, kind};
     const di_asked asked = {&tap, 1};
     const dk_tokens tokens = {ids, offsets, 4};
-    side s = {.model = teacher ? p->teacher.model : p->student.model};
+    side s = {.model = teacher ? p->teacher.model : p->student.model, .max_tokens = TOKENS, .max_sequences = 4};
     dk_error err = {0};
     double *out = NULL;
     CHECK_OK(open_pass(&s, &asked, 0, 0, &err));
