@@ -375,7 +375,7 @@ TEST(chats_become_text)
     CHECK_STR(whole.c_str(), "user=AB;");
     std::int32_t code = 0;
     try {
-        tokenizer.chat("{}");
+        tokenizer.chat(R"([{"role": "user", "content": "AB"}])");
     } catch (const distill::error &e) {
         code = e.code();
         CHECK_HAS(e.what(), "chat template");

@@ -41,7 +41,9 @@ def test_every_kind_of_student_is_made_once(bench, args, capfd):
     found = {kind: students.run(bench, args, "two layers", times, kind) for kind in plan.KINDS}
     assert [run["steps"] for run in found.values()] == [2, 2, 3]
     for run in found.values():
-        assert [tokens for tokens, _ in run["curve"]] == sorted({tokens for tokens, _ in run["curve"]}) and run["curve"][-1][1] == run["last"]
+        assert [tokens for tokens, _ in run["curve"]] == sorted({tokens for tokens, _ in run["curve"]}) and run["curve"][0][0] == 0
+        assert len({(text["tokens"], text["teacher_perplexity"]) for _, text in run["curve"]}) == 1  # all on the same text
+        assert run["curve"][-1][1]["forward_kl"] < run["curve"][0][1]["forward_kl"] and run["curve"][-1][0] == run["tokens"]
         assert run["last"]["text"]["nats"] < start["student"]["nats"]
     made = bench.folder / "two_layers-distilled" / "model.safetensors"
     when = made.stat().st_mtime_ns
