@@ -20,14 +20,9 @@ static inline dk_vf dk_vf_exp(dk_vf x)
     return dk_vf_power(p, n, dk_vf_bits(scaled) - dk_vf_bits(shift));
 }
 
-static inline dk_vf dk_vf_log(dk_vf x)
+/* log(2^n (1 + f)), 1 + f in [sqrt(1/2), sqrt(2)) */
+static inline dk_vf dk_vf_log_parts(dk_vf n, dk_vf f)
 {
-    const dk_vf zero = dk_vf_set(0.0f), infinite = dk_vf_set(INFINITY);
-    dk_vm tiny = dk_vf_less(x, dk_vf_set(0x1p-126f));
-    dk_vf scaled = dk_vf_select(tiny, x * dk_vf_set(0x1p23f), x);
-    dk_vi bits = dk_vf_bits(scaled) - 0x3f3504f3; /* from sqrt(1/2): the mantissa lands in [sqrt(1/2), sqrt(2)) */
-    dk_vf n = dk_vi_float(bits >> 23) - dk_vf_select(tiny, dk_vf_set(23.0f), zero);
-    dk_vf f = dk_vi_bits((bits & 0x7fffff) + 0x3f3504f3) - dk_vf_set(1.0f);
     dk_vf p = dk_vf_set(6.7466386e-2f);
     p = dk_vf_fma(p, f, dk_vf_set(-1.1675651e-1f));
     p = dk_vf_fma(p, f, dk_vf_set(1.1888163e-1f));
@@ -39,7 +34,18 @@ static inline dk_vf dk_vf_log(dk_vf x)
     p = dk_vf_fma(p, f, dk_vf_set(3.3333313e-1f));
     dk_vf square = f * f;
     dk_vf low = dk_vf_fma(p * f, square, n * dk_vf_set(-2.12194440e-4f));
-    dk_vf y = dk_vf_fma(n, dk_vf_set(0.693359375f), f + dk_vf_fma(square, dk_vf_set(-0.5f), low));
+    return dk_vf_fma(n, dk_vf_set(0.693359375f), f + dk_vf_fma(square, dk_vf_set(-0.5f), low));
+}
+
+static inline dk_vf dk_vf_log(dk_vf x)
+{
+    const dk_vf zero = dk_vf_set(0.0f), infinite = dk_vf_set(INFINITY);
+    dk_vm tiny = dk_vf_less(x, dk_vf_set(0x1p-126f));
+    dk_vf scaled = dk_vf_select(tiny, x * dk_vf_set(0x1p23f), x);
+    dk_vi bits = dk_vf_bits(scaled) - 0x3f3504f3; /* from sqrt(1/2): the mantissa lands in [sqrt(1/2), sqrt(2)) */
+    dk_vf n = dk_vi_float(bits >> 23) - dk_vf_select(tiny, dk_vf_set(23.0f), zero);
+    dk_vf f = dk_vi_bits((bits & 0x7fffff) + 0x3f3504f3) - dk_vf_set(1.0f);
+    dk_vf y = dk_vf_log_parts(n, f);
     y = dk_vf_select(dk_vf_less(x, infinite), y, x); /* infinity and NaN */
     y = dk_vf_select(dk_vf_less(zero, x), y, dk_vf_select(dk_vf_less(x, zero), dk_vf_set(NAN), x - infinite));
     return y;

@@ -26,18 +26,7 @@ static inline di_v di_v_log1p(di_v x)
     const dk_vi bits = dk_vf_bits(sum) - 0x3f3504f3; /* from sqrt(1/2): the mantissa lands in [sqrt(1/2), sqrt(2)) */
     const dk_vi whole = bits >> 23;
     const dk_vf n = dk_vi_float(whole), shrunk = lost * dk_vi_bits((127 - whole) << 23);
-    const dk_vf f = (dk_vi_bits((bits & 0x7fffff) + 0x3f3504f3) - one) + shrunk, square = f * f;
-    dk_vf p = dk_vf_set(6.7466386e-2f);
-    p = dk_vf_fma(p, f, dk_vf_set(-1.1675651e-1f));
-    p = dk_vf_fma(p, f, dk_vf_set(1.1888163e-1f));
-    p = dk_vf_fma(p, f, dk_vf_set(-1.2405589e-1f));
-    p = dk_vf_fma(p, f, dk_vf_set(1.4219552e-1f));
-    p = dk_vf_fma(p, f, dk_vf_set(-1.6667996e-1f));
-    p = dk_vf_fma(p, f, dk_vf_set(2.0002119e-1f));
-    p = dk_vf_fma(p, f, dk_vf_set(-2.500001e-1f));
-    p = dk_vf_fma(p, f, dk_vf_set(3.3333313e-1f));
-    const dk_vf low = dk_vf_fma(p * f, square, n * dk_vf_set(-2.12194440e-4f));
-    return dk_vf_fma(n, dk_vf_set(0.693359375f), f + dk_vf_fma(square, dk_vf_set(-0.5f), low));
+    return dk_vf_log_parts(n, dk_vi_bits((bits & 0x7fffff) + 0x3f3504f3) - one + shrunk);
 }
 
 /* exp(x) - 1, |x| <= 1/2 */
