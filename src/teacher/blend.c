@@ -149,55 +149,54 @@ static void tell_late(const di_teacher *t, int64_t steps)
 
 static int32_t formed(const di_teacher *t) { return blend_of(t)->kind == DISTILL_DENSE; }
 
-static const di_teacher_kind blend_kind = {
-    .name = "a blend of teachers",
-    .no_place =
-        "members need not agree on blocks and widths, and what is inside them has no mean that a teacher would say",
-    .type = "blend",
-    .free = free_state,
-    .describe = describe,
-    .form = form_of,
-    .hash = hash,
-    .settings = settings,
-    .flops = flops,
-    .changes = changes,
-    .tell_late = tell_late,
-    .member = member,
-    .ahead = ahead,
-    .formed = formed,
-    .session = di_blend_session,
-    .session_free = di_blend_session_free,
-    .begin = di_blend_begin,
-    .end = di_blend_end,
-    .forward = di_blend_forward,
-    .generate = di_blend_generate};
+static const char nothing_inside[] =
+    "members need not agree on blocks and widths, and what is inside them has no mean that a teacher would say";
+
+static const di_teacher_kind blend_kind = {.name = "a blend of teachers",
+                                           .no_place = nothing_inside,
+                                           .type = "blend",
+                                           .free = free_state,
+                                           .describe = describe,
+                                           .form = form_of,
+                                           .hash = hash,
+                                           .settings = settings,
+                                           .flops = flops,
+                                           .changes = changes,
+                                           .tell_late = tell_late,
+                                           .member = member,
+                                           .ahead = ahead,
+                                           .formed = formed,
+                                           .session = di_blend_session,
+                                           .session_free = di_blend_session_free,
+                                           .begin = di_blend_begin,
+                                           .end = di_blend_end,
+                                           .forward = di_blend_forward,
+                                           .generate = di_blend_generate};
 
 static double least_common(const di_teacher *t)
 {
     return blend_of(t)->kind == DISTILL_TOPK ? blend_of(t)->settings.min_common_mass : 0;
 }
 
-static const di_teacher_kind sparse_kind = {
-    .name = "a blend of teachers",
-    .no_place =
-        "members need not agree on blocks and widths, and what is inside them has no mean that a teacher would say",
-    .type = "blend",
-    .settings = settings,
-    .member = member,
-    .free = free_state,
-    .describe = describe,
-    .form = form_of,
-    .hash = hash,
-    .flops = flops,
-    .ahead = ahead,
-    .session = di_sparse_session,
-    .session_free = di_sparse_session_free,
-    .begin = di_sparse_begin,
-    .end = di_sparse_end,
-    .forward = di_sparse_forward,
-    .common = di_sparse_common,
-    .least_common = least_common,
-    .generate = di_blend_generate};
+static const di_teacher_kind sparse_kind = {.name = "a blend of teachers",
+                                            .no_place = nothing_inside,
+                                            .type = "blend",
+                                            .settings = settings,
+                                            .member = member,
+                                            .free = free_state,
+                                            .describe = describe,
+                                            .form = form_of,
+                                            .hash = hash,
+                                            .flops = flops,
+                                            .ahead = ahead,
+                                            .session = di_sparse_session,
+                                            .session_free = di_sparse_session_free,
+                                            .begin = di_sparse_begin,
+                                            .end = di_sparse_end,
+                                            .forward = di_sparse_forward,
+                                            .common = di_sparse_common,
+                                            .least_common = least_common,
+                                            .generate = di_blend_generate};
 
 const di_learning *di_teacher_learning(const di_teacher *t)
 {
