@@ -38,11 +38,15 @@ int32_t dk_file_append(dk_host *host, const char *path, const void *data, size_t
 /* ---- folders and paths; results are freed with dk_free ---- */
 int32_t dk_dir_create(dk_host *host, const char *path, dk_error *err); /* with parents; fine if it exists */
 /* A new folder beside path, to be filled and then renamed over it by dk_dir_commit (an old folder is replaced
- * whole). */
-int32_t dk_dir_stage(dk_host *host, const char *path, char **staged, dk_error *err);
-/* The caller still owns the text `staged`; after a failure the staged folder is there for dk_dir_remove. What goes
- * wrong once the new folder is in place is a warning. */
-int32_t dk_dir_commit(dk_host *host, const char *staged, const char *path, dk_error *err);
+ * whole). It is locked until dk_staged_end, so that nobody takes it for what a killed process left. */
+typedef struct {
+    char *path; /* NULL: none */
+    int lock;
+} dk_staged;
+int32_t dk_dir_stage(dk_host *host, const char *path, dk_staged *staged, dk_error *err);
+/* What goes wrong once the new folder is in place is a warning. */
+int32_t dk_dir_commit(dk_host *host, const dk_staged *staged, const char *path, dk_error *err);
+void dk_staged_end(dk_host *host, dk_staged *staged); /* removes what was not committed; may be called on none */
 /* Names in a message as the caller gave them: without what a temporary file or a staged folder adds. */
 void dk_hide_temporary(dk_error *err);
 int32_t dk_is_temporary(const char *name); /* a name that staging or a writer made: left behind by a killed process */

@@ -86,10 +86,11 @@ out:
     return rc;
 }
 
-int32_t dk_dir_commit(dk_host *host, const char *staged, const char *path, dk_error *err)
+int32_t dk_dir_commit(dk_host *host, const dk_staged *folder, const char *path, dk_error *err)
 {
     dk_error problem;
     int32_t rc = DK_OK;
+    const char *staged = folder->path;
     if (rename(staged, path)) { /* works where path is missing or empty */
         int reason = errno;
         if (reason != ENOTEMPTY && reason != EEXIST) return dk_fail_errno(err, reason, "%s: cannot be replaced", path);

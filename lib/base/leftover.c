@@ -26,9 +26,9 @@ static int32_t is_written(int folder, const char *name)
 {
     const int fd = openat(folder, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     if (fd < 0) return is_locked(folder, name);
+    int32_t written = flock(fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK;
     DIR *dir = fdopendir(fd);
     if (!dir) return close(fd), 1;
-    int32_t written = 0;
     for (struct dirent *entry; !written && (entry = readdir(dir));)
         written = dk_is_temporary(entry->d_name) && is_written(dirfd(dir), entry->d_name);
     closedir(dir);

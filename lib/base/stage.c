@@ -4,10 +4,13 @@
 #include "base/sync.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
-int32_t dk_dir_stage(dk_host *host, const char *path, char **staged, dk_error *err)
+int32_t dk_dir_stage(dk_host *host, const char *path, dk_staged *staged, dk_error *err)
 {
     int32_t rc;
     size_t size = strlen(path) + DK_TEMPORARY_EXTRA;
@@ -24,10 +27,22 @@ int32_t dk_dir_stage(dk_host *host, const char *path, char **staged, dk_error *e
         if (made && errno != EEXIST) break;
     }
     if (made) DK_TRY(dk_fail_errno(err, errno, "%s: the folder cannot be created", path));
-    *staged = name;
+    /* a disk that knows no locks goes on without: the number of the process is in the name */
+    const int lock = open(name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (lock >= 0) (void)flock(lock, LOCK_EX | LOCK_NB);
+    *staged = (dk_staged){.path = name, .lock = lock};
     name = NULL;
 out:
     dk_free(host, folder);
     dk_free(host, name);
     return rc;
+}
+
+void dk_staged_end(dk_host *host, dk_staged *staged)
+{
+    if (!staged->path) return;
+    dk_dir_remove(host, staged->path, NULL);
+    if (staged->lock >= 0) close(staged->lock);
+    dk_free(host, staged->path);
+    *staged = (dk_staged){.path = NULL};
 }

@@ -289,25 +289,25 @@ int32_t di_checkpoint_save(di_run *run, const char *path, dk_error *err)
     const uint64_t weights = model ? (uint64_t)dk_model_elements(model) * sizeof(float) : 0;
     di_saving saving = {.run = run, .total = weights + bytes_of_moments(t)};
     static const di_files exact = {.folder = 1, .folder_type = DK_F32};
-    char *staged = NULL, *student = NULL;
+    dk_staged staged = {.path = NULL};
+    char *student = NULL;
     int32_t rc;
     if (t->window.stage != DI_STAGE_IDLE)
         return dk_fail(err, DK_E_STAGE, "a window is open: a checkpoint is written between windows, after apply");
     DK_TRY(dk_dir_stage(t->host, path, &staged, err));
-    if (!(student = dk_path_join(t->host, staged, "student"))) {
-        rc = dk_fail_nomem(err, strlen(staged));
+    if (!(student = dk_path_join(t->host, staged.path, "student"))) {
+        rc = dk_fail_nomem(err, strlen(staged.path));
         goto out;
     }
     DK_TRY(di_saving_student(&saving, student, &exact, err));
     saving.before = weights;
-    if (t->update.optimizer && t->update.own_optimizer) DK_TRY(write_moments(t, &saving, staged, err));
-    DK_TRY(di_projections_save(t, staged, err));
-    DK_TRY(write_state(run, staged, err));
-    DK_TRY(dk_dir_commit(t->host, staged, path, err));
+    if (t->update.optimizer && t->update.own_optimizer) DK_TRY(write_moments(t, &saving, staged.path, err));
+    DK_TRY(di_projections_save(t, staged.path, err));
+    DK_TRY(write_state(run, staged.path, err));
+    DK_TRY(dk_dir_commit(t->host, &staged, path, err));
 out:
-    if (rc != DK_OK && staged) dk_dir_remove(t->host, staged, NULL);
     if (rc != DK_OK) dk_hide_temporary(err);
     dk_free(t->host, student);
-    dk_free(t->host, staged);
+    dk_staged_end(t->host, &staged);
     return rc;
 }

@@ -148,16 +148,15 @@ int32_t di_student_take_chat(di_student *s, const char *jinja, dk_error *err)
 int32_t di_student_save(const di_student *s, const char *path, const di_files *files, dk_error *err)
 {
     di_files own = *files;
-    char *staged = NULL;
+    dk_staged staged = {.path = NULL};
     int32_t rc;
     own.chat_template = s->chat_template;
     DK_TRY(dk_dir_stage(s->host, path, &staged, err));
-    DK_TRY(s->kind->save(s, staged, &own, err));
-    DK_TRY(dk_dir_commit(s->host, staged, path, err));
+    DK_TRY(s->kind->save(s, staged.path, &own, err));
+    DK_TRY(dk_dir_commit(s->host, &staged, path, err));
 out:
-    if (rc != DK_OK && staged) dk_dir_remove(s->host, staged, NULL);
     if (rc != DK_OK) dk_hide_temporary(err);
-    dk_free(s->host, staged);
+    dk_staged_end(s->host, &staged);
     return rc;
 }
 

@@ -72,16 +72,15 @@ int32_t di_files_export(const di_files *files, const dk_model *model, const dk_t
                         dk_error *err)
 {
     int32_t rc;
-    char *staged = NULL;
+    dk_staged staged = {.path = NULL};
     if (dk_path_exists(path))
         return dk_fail(err, DK_E_INVALID, "%s: is there already; give another path, or remove it first", path);
     if (!files->folder) return write_gguf(files, model, tokenizer, path, err);
     DK_TRY(dk_dir_stage(model->host, path, &staged, err));
-    DK_TRY(di_files_write(files, model, tokenizer, staged, NULL, NULL, err));
-    DK_TRY(dk_dir_commit(model->host, staged, path, err));
+    DK_TRY(di_files_write(files, model, tokenizer, staged.path, NULL, NULL, err));
+    DK_TRY(dk_dir_commit(model->host, &staged, path, err));
 out:
-    if (rc != DK_OK && staged) dk_dir_remove(model->host, staged, NULL);
     if (rc != DK_OK) dk_hide_temporary(err);
-    dk_free(model->host, staged);
+    dk_staged_end(model->host, &staged);
     return rc;
 }

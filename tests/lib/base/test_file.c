@@ -194,7 +194,7 @@ TEST(folders)
 {
     REQUIRE(setup());
     const char *folder = fresh("file_folders"), *deep = test_path(folder, "a/b//c/");
-    char *staged = NULL;
+    dk_staged staged = {.path = NULL};
     char run[600];
     snprintf(run, sizeof run, "%s/run", folder);
     CHECK_OK(dk_dir_create(host, deep, &err));
@@ -207,16 +207,16 @@ TEST(folders)
     for (int round = 0; round < 3; round++) { /* into nothing, then over what is there */
         char text[2] = {(char)('0' + round), 0};
         REQUIRE_OK(dk_dir_stage(host, run, &staged, &err));
-        CHECK_INT(dk_path_exists(staged), 2);
-        char *name = dk_path_join(host, staged, "value"), *only = dk_path_join(host, staged, text);
+        CHECK_INT(dk_path_exists(staged.path), 2);
+        char *name = dk_path_join(host, staged.path, "value"), *only = dk_path_join(host, staged.path, text);
         CHECK_OK(dk_file_replace(host, name, text, 1, &err));
         CHECK_OK(dk_file_replace(host, only, text, 1, &err));
-        CHECK_OK(dk_dir_commit(host, staged, run, &err));
+        CHECK_OK(dk_dir_commit(host, &staged, run, &err));
         CHECK_STR(content(test_path(folder, "run/value")), text);
-        CHECK_INT(dk_path_exists(staged), 0);
+        CHECK_INT(dk_path_exists(staged.path), 0);
         dk_free(host, name);
         dk_free(host, only);
-        dk_free(host, staged);
+        dk_staged_end(host, &staged);
     }
     CHECK_STR(list(run), "2 value ");
     CHECK_STR(list(folder), "a/ run/ ");
@@ -276,15 +276,16 @@ TEST(paths)
 static int32_t use_files(void *context, dk_host *from, dk_error *error)
 {
     int32_t rc;
-    char *data = NULL, *staged = NULL;
+    char *data = NULL;
+    dk_staged staged = {.path = NULL};
     size_t size;
     DK_TRY(dk_file_replace(from, test_path(context, "f"), "text", 4, error));
     DK_TRY(dk_file_read(from, test_path(context, "f"), 100, &data, &size, error));
     DK_TRY(dk_dir_stage(from, test_path(context, "d"), &staged, error));
-    DK_TRY(dk_dir_commit(from, staged, test_path(context, "d"), error));
+    DK_TRY(dk_dir_commit(from, &staged, test_path(context, "d"), error));
 out:
     dk_free(from, data);
-    dk_free(from, staged);
+    dk_staged_end(from, &staged);
     return rc;
 }
 
@@ -327,13 +328,22 @@ static const char *make_left(const char *folder, const char *name, long pid, con
     return dk_file_replace(host, path, "x", 1, &err) ? NULL : path;
 }
 
+static int32_t folder_is_locked(const char *path)
+{
+    const int fd = open(path, O_RDONLY | O_DIRECTORY);
+    const int32_t locked = fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) != 0;
+    if (fd >= 0) close(fd);
+    return locked;
+}
+
 /* What a killed process was writing goes when the next one writes there; nothing else does. */
 TEST(leftovers)
 {
     REQUIRE(setup());
     const char *folder = fresh("file_leftovers");
     const long dead = dead_process(), alive = (long)getppid();
-    char staged_left[640], *staged = NULL;
+    char staged_left[640];
+    dk_staged staged = {.path = NULL};
     REQUIRE(dead > 0);
     snprintf(staged_left, sizeof staged_left, "%s/m.tmp.%ld.0", folder, dead);
     REQUIRE_OK(dk_dir_create(host, staged_left, &err));
@@ -342,15 +352,21 @@ TEST(leftovers)
     REQUIRE(make_left(folder, "m", dead, ".0.old")); /* of a replacement: it may be all that is left */
     const int locked = open(make_left(folder, "m", dead, ".9"), O_RDONLY); /* another machine is at it */
     REQUIRE(locked >= 0 && !flock(locked, LOCK_EX));
+    REQUIRE_OK(dk_dir_create(host, left_path(folder, "m", dead, ".8"), &err)); /* begins a folder there */
+    const int begun = open(left_path(folder, "m", dead, ".8"), O_RDONLY | O_DIRECTORY);
+    REQUIRE(begun >= 0 && !flock(begun, LOCK_EX));
     REQUIRE_OK(dk_dir_stage(host, test_path(folder, "m"), &staged, &err));
-    CHECK_OK(dk_dir_remove(host, staged, &err));
-    dk_free(host, staged);
+    CHECK_INT(dk_path_exists(staged.path), 2);
+    CHECK(folder_is_locked(staged.path)); /* so that another machine leaves it alone */
+    dk_staged_end(host, &staged);
     CHECK(!left(folder, "m", dead, ".0") && !left(folder, "m", dead, ".1") && left(folder, "m", dead, ".9"));
     CHECK(left(folder, "m", alive, ".0") && left(folder, "m", dead, ".0.old") && left(folder, "n", dead, ".0"));
+    CHECK(left(folder, "m", dead, ".8"));
     close(locked);
+    close(begun);
     CHECK_OK(dk_file_replace(host, test_path(folder, "m"), "x", 1, &err));
     CHECK_OK(dk_file_replace(host, test_path(folder, "n"), "x", 1, &err));
-    CHECK(!left(folder, "m", dead, ".9") && !left(folder, "n", dead, ".0"));
+    CHECK(!left(folder, "m", dead, ".8") && !left(folder, "m", dead, ".9") && !left(folder, "n", dead, ".0"));
     CHECK(left(folder, "m", alive, ".0") && left(folder, "m", dead, ".0.old"));
     CHECK_INT(dk_file_replace(host, "", "x", 1, &err), DK_E_INVALID);
     CHECK_INT(dk_dir_stage(host, "", &staged, &err), DK_E_INVALID);
