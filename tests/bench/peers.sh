@@ -1,8 +1,14 @@
 #!/usr/bin/env bash
-# The peers of race.sh in a virtual environment: torch 2.13 for the CPU. Usage: tests/bench/peers.sh [FOLDER], build/peers unless said otherwise.
+# The peers of the races in a virtual environment: torch 2.13 for the CPU; with --all transformers and TRL as well.
+# Usage: tests/bench/peers.sh [--all] [FOLDER], build/peers unless said otherwise.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/../.." && pwd)
+packages=("torch==2.13.0" numpy)
+if [ "${1:-}" = --all ]; then
+    packages+=("transformers==5.24.*" "trl==1.16.*" datasets)
+    shift
+fi
 venv=${1:-$root/build/peers}
 [ -x "$venv/bin/python" ] || python3 -m venv "$venv"
-"$venv/bin/python" -m pip install --quiet "torch==2.13.0" numpy
+"$venv/bin/python" -m pip install --quiet "${packages[@]}"
 "$venv/bin/python" -c 'import torch; print("torch", torch.__version__)'

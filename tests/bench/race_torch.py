@@ -1,4 +1,5 @@
-"""The same step by PyTorch with whole logits, as its users write it, eager and compiled. Usage: race_torch.py PRECISION BATCH SEQUENCE THREADS"""
+"""The same step by PyTorch with whole logits, as its users write it, eager and, where it can, compiled: any torch from 1.13 on.
+Usage: race_torch.py PRECISION BATCH SEQUENCE THREADS"""
 import statistics
 import sys
 import time
@@ -11,6 +12,25 @@ STEPS, VOCABULARY, TEMPERATURE = 6, 32000, 2.0
 precision, (batch, sequence, threads) = sys.argv[1], map(int, sys.argv[2:])
 
 
+class Norm(nn.Module):
+    """torch.nn.RMSNorm, which old ones lack."""
+    def __init__(self, width, eps):
+        super().__init__()
+        self.weight, self.eps = nn.Parameter(torch.ones(width)), eps
+
+    def forward(self, x):
+        y = x.float()
+        return (y * torch.rsqrt(y.pow(2).mean(-1, keepdim=True) + self.eps)).to(x.dtype) * self.weight
+
+
+def attend(q, k, v):
+    if hasattr(F, "scaled_dot_product_attention"):
+        return F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True)
+    k, v = (x.repeat_interleave(q.shape[1] // k.shape[1], 1) for x in (k, v))
+    mask = torch.full((q.shape[2], q.shape[2]), float("-inf")).triu(1)
+    return (q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5 + mask).float().softmax(-1).to(v.dtype) @ v
+
+
 class Block(nn.Module):
     def __init__(self, width, heads, kv_heads, inner):
         super().__init__()
@@ -19,15 +39,15 @@ class Block(nn.Module):
         self.q, self.k, self.v = (nn.Linear(width, n, bias=False) for n in (width, narrow, narrow))
         self.o, self.down = nn.Linear(width, width, bias=False), nn.Linear(inner, width, bias=False)
         self.gate, self.up = nn.Linear(width, inner, bias=False), nn.Linear(width, inner, bias=False)
-        self.before, self.between = nn.RMSNorm(width, 1e-5), nn.RMSNorm(width, 1e-5)
+        norm = getattr(nn, "RMSNorm", Norm)
+        self.before, self.between = norm(width, 1e-5), norm(width, 1e-5)
 
     def forward(self, x, cos, sin):
         heads, kv_heads, size = self.shape
         normed = self.before(x)
         q, k, v = (layer(normed).unflatten(-1, (count, size)).transpose(1, 2) for layer, count in ((self.q, heads), (self.k, kv_heads), (self.v, kv_heads)))
         q, k = ((y * cos + torch.cat((-y[..., size // 2:], y[..., :size // 2]), -1) * sin).to(v.dtype) for y in (q, k))
-        y = F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True)
-        x = x + self.o(y.transpose(1, 2).flatten(-2))
+        x = x + self.o(attend(q, k, v).transpose(1, 2).flatten(-2))
         normed = self.between(x)
         return x + self.down(F.silu(self.gate(normed)) * self.up(normed))
 
@@ -35,10 +55,10 @@ class Block(nn.Module):
 class Model(nn.Module):
     def __init__(self, layers, width, heads, kv_heads, inner):
         super().__init__()
-        self.embed, self.norm = nn.Embedding(VOCABULARY, width), nn.RMSNorm(width, 1e-5)
+        self.embed, self.norm = nn.Embedding(VOCABULARY, width), getattr(nn, "RMSNorm", Norm)(width, 1e-5)
         self.blocks = nn.ModuleList(Block(width, heads, kv_heads, inner) for _ in range(layers))
         size = width // heads
-        angles = torch.outer(torch.arange(sequence), 1e4 ** (-torch.arange(0, size, 2) / size)).repeat(1, 2)
+        angles = torch.outer(torch.arange(sequence).float(), 1e4 ** (-torch.arange(0, size, 2) / size)).repeat(1, 2)
         self.register_buffer("cos", angles.cos())
         self.register_buffer("sin", angles.sin())
         for p in self.parameters():
@@ -81,12 +101,14 @@ def measure(compiled):
         start = time.perf_counter(), time.process_time()
         step()
         times.append((time.perf_counter() - start[0], time.process_time() - start[1]))
-    print("torch-compiled" if compiled else "torch", precision, *map(statistics.median, zip(*times)), flush=True)
+    release = "torch-" + torch.__version__.split("+")[0]
+    print(release + "-compiled" if compiled else release, precision, *map(statistics.median, zip(*times)), flush=True)
 
 
 torch.set_num_threads(threads)
 measure(False)
 try:
-    measure(True)
+    if hasattr(torch, "compile"):
+        measure(True)
 except Exception as problem:  # no compiler here: the eager one stays
     print("race_torch.py: not compiled:", str(problem).splitlines()[0], file=sys.stderr)
