@@ -903,7 +903,8 @@ DISTILL_API int32_t distill_run(const distill_env *env, const distill_options *o
  * loss.log_floor says, so that runs can be compared ("floored" counts these). Of a teacher that is made of others
  * "teachers.NAME." has "perplexity", "nats", "forward_kl", "top1_agreement" and "disagreement" (mean Jensen-Shannon
  * with the others) of each alone, "teachers.NAME.sources.SOURCE." the same on each source, "teacher_disagreement" the
- * mean over pairs. Section: data, train (loss_memory). */
+ * mean over pairs. "precision" is what products were formed in. Section: train (loss_memory, eval_tokens,
+ * eval_precision). */
 DISTILL_API int32_t distill_evaluate(const distill_student *student, const distill_teacher *teacher,
                                      const distill_dataset *data, const distill_options *options, distill_report **out,
                                      distill_error *err);

@@ -50,13 +50,17 @@ int32_t distill_evaluate(const distill_student *student, const distill_teacher *
     dk_strbuf_init(&json, student->env->host);
     DK_TRY(di_check_pointer(data, "data", err));
     DK_TRY(di_check_pointer(out, "out", err));
+    dk_precision precision = DK_PRECISION_FULL;
+    DK_TRY(di_choose_precision(student->env->backend, di_options_text(di_tree(options), "train.eval_precision"),
+                               "train.eval_precision", &precision, err));
     DI_OPEN(student->env, di_tree(options), di_student_as_teacher(student->student, &scorer, err));
     di_evaluate_args args = {.backend = student->env->backend,
                              .student = scorer,
                              .teacher = teacher ? teacher->teacher : NULL,
                              .data = data->dataset,
                              .tokens = di_options_i64(di_tree(options), "train.eval_tokens"),
-                             .memory = di_options_i64(di_tree(options), "train.loss_memory")};
+                             .memory = di_options_i64(di_tree(options), "train.loss_memory"),
+                             .precision = precision};
     DI_COMPUTE(evaluate(&args, &json, err));
     DI_COMPUTE(di_report_handle(student->env, &json, out, err));
 out:

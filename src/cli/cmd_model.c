@@ -39,7 +39,9 @@ int cli_eval(const cli_command *command, int argc, char **argv)
 {
     int as_json = 0;
     const char *student_path = NULL, *teacher_path = NULL, *data_path = NULL;
-    cli_settings settings = {.reads = " data train student teacher teachers compute "};
+    cli_settings settings = {
+        .reads =
+            " data train.eval_precision train.eval_tokens train.loss_memory student.mmap teacher teachers compute "};
     const cli_option options[] = {{"--student", CLI_TEXT, &student_path, NULL},
                                   {"--teacher", CLI_TEXT, &teacher_path, NULL},
                                   {"--data", CLI_TEXT, &data_path, NULL},

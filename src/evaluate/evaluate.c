@@ -40,6 +40,8 @@ static int32_t create(evaluator *e, dk_error *err)
     sequences = e->batch->max_sequences;
     DK_TRY(di_session_create(args->student, tokens, sequences, tokens, &e->student, err));
     if (args->teacher) DK_TRY(di_session_create(args->teacher, tokens, sequences, tokens, &e->teacher, err));
+    di_session_set_precision(e->student, args->precision);
+    if (e->teacher) di_session_set_precision(e->teacher, args->precision);
     if (e->teacher) di_session_set_evaluation(e->teacher, args->step);
     if (e->teacher) di_session_set_learned(e->teacher, args->learned);
     const di_source *student = di_session_source(e->student),
@@ -381,6 +383,7 @@ int32_t di_evaluate(const di_evaluate_args *args, di_evaluation *out, dk_error *
         goto out;
     }
     finish(&result, e.kl, e.kl_count);
+    result.precision = args->precision;
     result.seconds = dk_seconds() - begin;
     *out = result;
 out:

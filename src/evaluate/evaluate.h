@@ -27,8 +27,9 @@ typedef struct di_evaluation {
     int32_t teacher_kind;
     int32_t without_entropy; /* SAMPLED of a distribution whose entropy is not known: kl_mean is no KL */
     double temperature;
-    di_common common; /* of all positions, where the teacher is a blend of TOPK targets */
-    int64_t floored;  /* ids of the teacher that the student excludes: their log q counted as -100 */
+    di_common common;       /* of all positions, where the teacher is a blend of TOPK targets */
+    int64_t floored;        /* ids of the teacher that the student excludes: their log q counted as -100 */
+    dk_precision precision; /* of products */
     double seconds, teacher_seconds, student_seconds;
     int32_t has_teacher;
     int64_t source_count; /* 0 = the data is one source */
@@ -43,6 +44,7 @@ typedef struct di_evaluate_args {
     di_dataset *data;
     int64_t tokens;                /* stop after about so many, of each source its share; 0 = all */
     int64_t memory;                /* for strips; 0 = as di_strip_rows says */
+    dk_precision precision;        /* of products: of both models */
     di_teacher_side *teacher_side; /* of this teacher on this data; NULL = nothing is kept */
     const _Atomic int32_t *cancel;
     int32_t (*progress)(void *user, int64_t done, int64_t total); /* windows; NULL = none; non-zero cancels */
@@ -53,6 +55,7 @@ int32_t di_evaluate_check(di_dataset *data, const dk_model *student, di_teacher 
 int32_t di_evaluate(const di_evaluate_args *args, di_evaluation *out, dk_error *err);
 /* The object of distill_evaluate; teachers: what di_teachers_json wrote, or NULL. */
 void di_evaluation_json(const di_evaluation *evaluation, const dk_strbuf *teachers, dk_strbuf *out);
+void di_evaluation_precision_json(const di_evaluation *evaluation, dk_strbuf *out); /* ,"precision":"fp32" */
 /* ,"sources":{NAME:{...}}; nothing where the data is one source */
 void di_evaluation_sources_json(const di_evaluation *evaluation, dk_strbuf *out);
 

@@ -79,9 +79,15 @@ void di_evaluation_sources_json(const di_evaluation *e, dk_strbuf *out)
     dk_strbuf_puts(out, "}");
 }
 
+void di_evaluation_precision_json(const di_evaluation *e, dk_strbuf *out)
+{
+    dk_strbuf_printf(out, ",\"precision\":\"%s\"", e->precision == DK_PRECISION_BF16 ? "bf16" : "fp32");
+}
+
 void di_evaluation_json(const di_evaluation *e, const dk_strbuf *teachers, dk_strbuf *out)
 {
     quality(e, out);
+    di_evaluation_precision_json(e, out);
     member(out, "seconds", e->seconds);
     di_evaluation_sources_json(e, out);
     if (teachers && teachers->size) dk_strbuf_append(out, teachers->data, teachers->size);

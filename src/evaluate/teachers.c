@@ -77,6 +77,7 @@ static int32_t open_one(panel *p, int64_t index, int64_t tokens, int64_t sequenc
     rc = excuse(p, index, di_session_create(teacher, tokens, sequences, tokens, &a->session, err), err);
     if (rc != DK_OK || !a->session) return rc;
     di_session_set_step(a->session, p->args->step);
+    di_session_set_precision(a->session, p->args->precision);
     const di_source *source = di_session_source(a->session);
     told->kind = source->kind;
     told->without_entropy = source->kind == DISTILL_SAMPLED && !source->has_entropy;
@@ -122,6 +123,7 @@ static int32_t open_panel(panel *p, dk_error *err)
     sequences = p->batch->max_sequences;
     DK_TRY(dk_new(p->host, p->count, &p->teachers, err));
     DK_TRY(di_session_create(p->args->student, tokens, sequences, tokens, &p->student, err));
+    di_session_set_precision(p->student, p->args->precision);
     if (di_session_source(p->student)->kind != DISTILL_DENSE)
         DK_TRY(dk_fail(err, DK_E_UNSUPPORTED, "evaluation needs the student's logits, and it gives %s",
                        di_kind_name(di_session_source(p->student)->kind)));

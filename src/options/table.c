@@ -311,6 +311,8 @@ static const di_option_info rows[] = {
         "steps between evaluations, which need data.eval or data.eval_fraction; 0 = only at the end"),
     INT("train.eval_tokens", "0", 0, COUNT_MAX, "tokens", 0,
         "held-out tokens that an evaluation while training reads; 0 = all"),
+    CHOICE("train.eval_precision", "fp32", "auto|bf16|fp32", 0,
+           "what matrix products of evaluations are formed in, as train.precision of those of steps"),
     CHOICE("train.eval_teachers", "end", "end|always|never", 0,
            "when evaluations look at each of several teachers by itself, which costs a forward of each: at the end, "
            "always, never"),

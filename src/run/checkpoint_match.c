@@ -20,7 +20,8 @@ static const char *shown(const dk_strbuf *text) { return text->size ? text->data
 /* What an evaluation's numbers hang on beside the student. */
 static int32_t measures(const char *what)
 {
-    return strstr(what, "the teacher") || strcmp(what, "data.eval") == 0 || strcmp(what, "train.eval_tokens") == 0;
+    return strstr(what, "the teacher") || strcmp(what, "data.eval") == 0 || strcmp(what, "train.eval_tokens") == 0 ||
+           strcmp(what, "train.eval_precision") == 0;
 }
 
 static int32_t tell_change(matcher *m, const char *what, const char *from, const char *to, dk_error *err)

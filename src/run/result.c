@@ -177,6 +177,7 @@ static void reason(const di_run *run, dk_strbuf *out)
 static void eval_section(const di_evaluation *e, const dk_strbuf *teachers, dk_strbuf *out)
 {
     dk_strbuf_printf(out, ",\"eval\":{\"tokens\":%lld", (long long)e->tokens);
+    di_evaluation_precision_json(e, out);
     number(out, "seconds", e->seconds);
     di_evaluation_sources_json(e, out);
     if (teachers->size) dk_strbuf_append(out, teachers->data, teachers->size);

@@ -31,8 +31,8 @@ static int32_t read_options(di_run *run, const di_options *o, dk_error *err)
 /* Evaluations need data; without it these options would do nothing. */
 int32_t di_run_check_options(const di_options *options, int32_t has_eval, dk_error *err)
 {
-    static const char *const keys[] = {"train.eval_every", "train.eval_tokens", "train.eval_teachers",
-                                       "train.keep_best", "train.early_stop_patience"};
+    static const char *const keys[] = {"train.eval_every",    "train.eval_tokens", "train.eval_precision",
+                                       "train.eval_teachers", "train.keep_best",   "train.early_stop_patience"};
     const int32_t keep_best = di_options_flag(options, "train.keep_best");
     const char *path = di_options_text(options, "output.path");
     int32_t rc = DK_OK;
@@ -83,6 +83,8 @@ int32_t di_run_create(const di_parts *parts, const di_options *options, di_run *
     dk_strbuf_init(&run->warnings, host);
     di_meter_start(&run->meter);
     DK_TRY(read_options(run, options, err));
+    DK_TRY(di_choose_precision(parts->backend, di_options_text(options, "train.eval_precision"), "train.eval_precision",
+                               &run->evaluation.precision, err));
     DK_TRY(refuse_stages(options, err));
     DK_TRY(di_trainer_create(parts, options, &run->trainer, err));
     DK_TRY(di_run_check_options(options, run->trainer->data.eval != NULL, err));

@@ -20,6 +20,7 @@ static di_evaluate_args args_of(di_run *run, di_teacher *student, int64_t tokens
                               .data = t->data.eval,
                               .tokens = tokens,
                               .memory = t->objective.memory,
+                              .precision = run->evaluation.precision,
                               .teacher_side = run->evaluation.teacher_side,
                               .cancel = &t->cancel,
                               .progress = evaluation_progress,

@@ -24,6 +24,7 @@ typedef struct di_best {
 
 typedef struct di_run_evaluation {
     int64_t every, tokens, patience;
+    dk_precision precision; /* of products */
     int32_t keep_best, has_result;
     int32_t incomparable; /* on resume: earlier evaluations were of other data or against another teacher */
     int64_t evaluated;    /* the last step whose evaluation is done: one that is due and was cut short is made up for */

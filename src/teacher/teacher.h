@@ -210,6 +210,9 @@ void di_session_set_step(di_session *session, int64_t step);
 void di_session_set_evaluation(di_session *session, int64_t step);
 /* What products of models in this process are formed in from the next batch on; full at first. */
 void di_session_set_precision(di_session *session, dk_precision precision);
+/* wanted: auto|bf16|fp32, the value of option key; auto: bf16 where the processor multiplies it. */
+int32_t di_choose_precision(const dk_backend *backend, const char *wanted, const char *key, dk_precision *out,
+                            dk_error *err);
 /* A member's session is asked by the step of the one that asks it, and in its precision. */
 void di_session_follow(di_session *session, const di_session *leader);
 /* A batch is begun, collected (the trunk), asked for its rows, and dropped. begin tells a teacher that takes its time

@@ -252,16 +252,6 @@ static int32_t check_callbacks(const di_trainer *t, dk_error *err)
     return rc;
 }
 
-/* auto: bf16 where the machine multiplies it. */
-static int32_t choose_precision(di_trainer *t, dk_error *err)
-{
-    int32_t any = di_options_is(t->options, "train.precision", "auto");
-    if (any ? !(t->backend->native >> DK_PRECISION_BF16 & 1) : !di_options_is(t->options, "train.precision", "bf16"))
-        return DK_OK;
-    t->precision = DK_PRECISION_BF16;
-    return dk_check_precision(t->backend, t->precision, "train.precision", err);
-}
-
 /* Numbers of which one makes the other one idle. */
 static int32_t check_numbers(const di_trainer *t, dk_error *err)
 {
@@ -326,7 +316,8 @@ int32_t di_parts_check(di_trainer *t, dk_error *err)
     DK_TRY(check_numbers(t, err));
     if (t->objective.uses_teacher && t->steps) di_teacher_tell_late(t->teacher, t->steps);
     DK_TRY(check_callbacks(t, err));
-    DK_TRY(choose_precision(t, err));
+    DK_TRY(di_choose_precision(t->backend, di_options_text(t->options, "train.precision"), "train.precision",
+                               &t->precision, err));
 out:
     return rc;
 }

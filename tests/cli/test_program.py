@@ -972,6 +972,8 @@ def test_settings_that_a_command_does_not_read(distill, recipe, model, tmp_path)
     for command, setting in ((["export", model, "--to", "gguf", "-o", tmp_path / "x.gguf"], "output.overwrite=true"),
                              (["cache", "build", *cache, "--cache", tmp_path / "c.dtc"], "loss.temperature=2"),
                              (["cache", "measure", *cache], "train.steps=3"), (["bench", "loss"], "train.steps=3"),
+                             (["eval", "--student", model, "--data", data], "train.precision=bf16"),
+                             (["eval", "--student", model, "--data", data], "student.layers=[0]"),
                              (["bench", "decode"], "loss.temperature=2"), (["bench", "prefill"], "data.pack=true"),
                              (["bench", "step"], "output.path=x")):
         one_line(distill(*command, "--set", setting), 2, "--set %s: nothing would read it here, only " % setting)

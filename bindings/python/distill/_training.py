@@ -368,8 +368,13 @@ def _run_stages(tree, on_progress, again):
 
 
 def evaluate(student, data, teacher=None, options=None, **keys):
-    """Perplexity on held-out data, and with a teacher KL(teacher||student) and agreement: a Report."""
+    """Perplexity on held-out data, and with a teacher KL(teacher||student) and agreement: a Report.
+
+    eval_tokens, eval_precision and loss_memory are those of section train."""
+    unknown = sorted(set(keys) - {"eval_tokens", "eval_precision", "loss_memory"})
+    if unknown:
+        raise TypeError("evaluate reads eval_tokens, eval_precision and loss_memory, not %s" % ", ".join(unknown))
     raw = ctypes.POINTER(c.distill_report)()
-    with_options = options_for(student.env, "data", options, keys)
+    with_options = options_for(student.env, "train", options, keys)
     interruptible(lambda: call("evaluate", student.raw, raw_or_none(teacher), data.raw, raw_or_none(with_options), raw), student.env.cancel)
     return Report._wrap(raw, student.env)

@@ -334,7 +334,11 @@ def test_evaluate(model_folder, recipe, env, tokenizer):
     student = distill.Student(model_folder, env=env)
     data = distill.Dataset(recipe["data"]["eval"], tokenizer, sequence_length=24)
     report = distill.evaluate(student, data, distill.Teacher(model_folder, env=env))
-    assert report["forward_kl"] == pytest.approx(0, abs=1e-5) and report["top1_agreement"] == pytest.approx(1)
+    assert report["forward_kl"] == pytest.approx(0, abs=1e-5) and report["top1_agreement"] == pytest.approx(1) and report.to_dict()["precision"] == "fp32"
+    half = distill.evaluate(student, data, eval_precision="bf16")
+    assert half.to_dict()["precision"] == "bf16" and half["nats"] == pytest.approx(report["nats"], abs=0.05)
+    with pytest.raises(TypeError, match="not sequence_length, steps"):
+        distill.evaluate(student, data, steps=3, sequence_length=8)
 
 
 def test_strided_and_half_inputs(env):

@@ -85,6 +85,29 @@ TEST(values)
     close_measured(&m);
 }
 
+/* bf16 is another arithmetic, near the first one, of both models. */
+TEST(precision)
+{
+    di_evaluation full, half, again;
+    measured m;
+    dk_error err;
+    open_measured(&m, "precision");
+    CHECK_OK(dk_backend_set_products(m.f.backend, "portable", &err));
+    di_evaluate_args args = args_of(&m);
+    REQUIRE_OK(di_evaluate(&args, &full, &err));
+    args.precision = DK_PRECISION_BF16;
+    REQUIRE_OK(di_evaluate(&args, &half, &err));
+    CHECK(half.nats != full.nats && half.teacher_nats != full.teacher_nats);
+    CHECK_NEAR(half.nats, full.nats, 5e-2);
+    CHECK_NEAR(half.teacher_nats, full.teacher_nats, 5e-2);
+    CHECK_NEAR(half.kl_mean, full.kl_mean, 5e-2);
+    CHECK(half.precision == DK_PRECISION_BF16 && full.precision == DK_PRECISION_FULL);
+    args.precision = DK_PRECISION_FULL;
+    REQUIRE_OK(di_evaluate(&args, &again, &err));
+    CHECK(again.nats == full.nats && again.kl_mean == full.kl_mean);
+    close_measured(&m);
+}
+
 /* What the teacher said is kept: the second time it is not asked, and the numbers are the same bits. */
 TEST(teacher_side)
 {
@@ -364,5 +387,5 @@ TEST(speed)
     close_measured(&m);
 }
 
-TEST_MAIN(TEST_CASE(values) TEST_CASE(teacher_side) TEST_CASE(teacher_side_of_weights_that_change)
+TEST_MAIN(TEST_CASE(values) TEST_CASE(precision) TEST_CASE(teacher_side) TEST_CASE(teacher_side_of_weights_that_change)
               TEST_CASE(sources_are_measured_apart) TEST_CASE(sparse_teachers) TEST_CASE(stopped) TEST_CASE(speed))
