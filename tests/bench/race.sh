@@ -37,7 +37,7 @@ for ((round = 0; round < rounds; round++)); do
         for peer in "${peers[@]}"; do step "$peer" "$precision" 2> "$work/said" >> "$work/times" || { tail -5 "$work/said" >&2; exit 1; }; done
     done
     [[ " ${peers[*]} " == *" transformers "* ]] || continue
-    "$python" "$here/race_ours.py" "$work" fp32 "${shape[@]}" evaluation >> "$work/times"
+    for precision in bf16 fp32; do "$python" "$here/race_ours.py" "$work" "$precision" "${shape[@]}" evaluation >> "$work/times"; done
     "$python" "$here/race_transformers.py" "$work" bf16 "${shape[@]}" evaluation >> "$work/times"
 done
 "$python" "$here/race_table.py" "$work/times" "$((batch * sequence))"

@@ -24,7 +24,7 @@ def trained():
 
 def evaluated():
     data = distill.Dataset.from_tokens(ids[:batch], env=env, sequence_length=sequence)
-    return lambda: distill.evaluate(student, data, teacher)
+    return lambda: distill.evaluate(student, data, teacher, eval_precision=precision)
 
 
 run = {"step": trained, "evaluation": evaluated}[what]()
@@ -34,4 +34,5 @@ for _ in range(STEPS):
     start = time.perf_counter(), time.process_time()
     run()
     times.append((time.perf_counter() - start[0], time.process_time() - start[1]))
-print("libdistill", precision if what == "step" else what, *map(statistics.median, zip(*times)))
+name, label = ("libdistill", precision) if what == "step" else ("libdistill" if precision == "bf16" else "libdistill-fp32", what)
+print(name, label, *map(statistics.median, zip(*times)))

@@ -1,4 +1,5 @@
 """The step of TRL's GKD trainer off policy, forward KL at the same temperature. Usage: race_trl.py MODELS PRECISION BATCH SEQUENCE THREADS"""
+import contextlib
 import statistics
 import sys
 import tempfile
@@ -44,6 +45,7 @@ with tempfile.TemporaryDirectory() as folder:
     trainer = GKDTrainer(model=student, teacher_model=teacher, args=options, train_dataset=rows, processing_class=tokenizer, data_collator=collate)
     trainer.data_collator = collate
     trainer.add_callback(Clock)
-    trainer.train()
+    with contextlib.redirect_stdout(sys.stderr):
+        trainer.train()
 steps = [(b[0] - a[0], b[1] - a[1]) for a, b in zip(Clock.marks[1:], Clock.marks[2:])]
 print("trl-gkd", precision, *map(statistics.median, zip(*steps)))
