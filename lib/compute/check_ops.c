@@ -413,8 +413,9 @@ int32_t dk_check_adamw(dk_queue *queue, const dk_adamw_args *args, const dk_view
     dk_check_dim(&c, "factor", factor, 0, 1);
     dk_check_view(&c, "p", p, dk_check_real(&c), 1, 3);
     dk_check_view(&c, "g", g, dk_check_real(&c), 1, 3);
-    dk_check_view(&c, "m", m, dk_check_real(&c), 1, 3);
-    dk_check_view(&c, "v", v, dk_check_real(&c), 1, 3);
+    dk_check_view(&c, "m", m, dk_check_real(&c) | DK_TYPE(DK_BF16), 1, 3);
+    dk_check_view(&c, "v", v, dk_check_real(&c) | DK_TYPE(DK_BF16), 1, 3);
+    dk_check_that(&c, m->dtype == v->dtype, "m and v are of two types");
     dk_check_shape(&c, "g", g, p);
     dk_check_shape(&c, "m", m, p);
     dk_check_shape(&c, "v", v, p);

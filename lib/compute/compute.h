@@ -301,7 +301,7 @@ typedef struct dk_ops {
     /* norm F64 [1] = sqrt(sum)/divisor; factor F64 [1] = min(1, max_norm/(norm + 1e-6))/divisor; max_norm 0:
      * 1/divisor. */
     void (*clip_factor)(dk_queue *queue, dk_view sum, double divisor, double max_norm, dk_view factor, dk_view norm);
-    /* gradient used = g*factor */
+    /* gradient used = g*factor; m and v are real, or both BF16 */
     void (*adamw)(dk_queue *queue, const dk_adamw_args *args, dk_view factor, dk_view p, dk_view g, dk_view m,
                   dk_view v);
 } dk_ops;

@@ -10,7 +10,7 @@ struct dk_optimizer {
     dk_view *first, *second;
     dk_arena scalars;
     dk_view sum, factor, norm; /* F64 [1] */
-    int32_t with_moments;
+    dk_dtype kept;             /* what moments are kept in; 0 = there are none */
 };
 
 static int32_t is_trained(const dk_parameter *parameter)
@@ -23,8 +23,8 @@ static void take_moments(dk_optimizer *optimizer)
     for (int64_t i = 0; i < optimizer->count; i++) {
         const dk_view *value = &optimizer->parameters[i].value;
         if (!is_trained(&optimizer->parameters[i])) continue;
-        optimizer->first[i] = dk_arena_take(&optimizer->moments, optimizer->backend->real, value->rank, value->shape);
-        optimizer->second[i] = dk_arena_take(&optimizer->moments, optimizer->backend->real, value->rank, value->shape);
+        optimizer->first[i] = dk_arena_take(&optimizer->moments, optimizer->kept, value->rank, value->shape);
+        optimizer->second[i] = dk_arena_take(&optimizer->moments, optimizer->kept, value->rank, value->shape);
     }
 }
 
@@ -45,7 +45,7 @@ static int32_t check_gradients(const dk_parameter *parameters, int64_t count, dk
     return DK_OK;
 }
 
-int32_t dk_optimizer_create(dk_backend *backend, dk_parameter *parameters, int64_t count, int32_t with_moments,
+int32_t dk_optimizer_create(dk_backend *backend, dk_parameter *parameters, int64_t count, dk_dtype moments,
                             dk_optimizer **out, dk_error *err)
 {
     dk_optimizer *optimizer = NULL;
@@ -55,7 +55,7 @@ int32_t dk_optimizer_create(dk_backend *backend, dk_parameter *parameters, int64
     optimizer->backend = backend;
     optimizer->parameters = parameters;
     optimizer->count = count;
-    optimizer->with_moments = with_moments;
+    optimizer->kept = moments;
     dk_arena_init(&optimizer->moments, backend);
     dk_arena_init(&optimizer->scalars, backend);
     DK_TRY(dk_new(backend->host, count ? count : 1, &optimizer->first, err));
@@ -63,7 +63,7 @@ int32_t dk_optimizer_create(dk_backend *backend, dk_parameter *parameters, int64
     take_scalars(optimizer);
     DK_TRY(dk_arena_commit(&optimizer->scalars, err));
     take_scalars(optimizer);
-    if (with_moments) {
+    if (moments) {
         take_moments(optimizer);
         DK_TRY(dk_arena_commit(&optimizer->moments, err));
         take_moments(optimizer);
@@ -144,8 +144,7 @@ int32_t dk_optimizer_norm(dk_optimizer *optimizer, dk_queue *queue, const dk_upd
 int32_t dk_optimizer_apply(dk_optimizer *optimizer, dk_queue *queue, const dk_update *update, dk_error *err)
 {
     dk_adamw_args args = {update->learning_rate, update->beta1, update->beta2, update->epsilon, 0, optimizer->step + 1};
-    if (!optimizer->with_moments)
-        return dk_fail(err, DK_E_STAGE, "optimizer: made without moments, so it cannot update");
+    if (!optimizer->kept) return dk_fail(err, DK_E_STAGE, "optimizer: made without moments, so it cannot update");
     for (int64_t i = 0; i < optimizer->count; i++) {
         dk_parameter *parameter = &optimizer->parameters[i];
         if (!is_trained(parameter)) continue;

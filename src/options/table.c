@@ -295,6 +295,10 @@ static const di_option_info rows[] = {
            .when = "optimizer=adamw"),
     NUMBER("train.epsilon", "1e-8", 1e-16, 1, NULL, 0, "AdamW: added to the root of the second moment",
            .when = "optimizer=adamw"),
+    CHOICE("train.moments", "fp32", "fp32|bf16", 0,
+           "AdamW: what both moments are kept in; bf16 halves their memory and takes train.beta1 and train.beta2 up to "
+           "0.98",
+           .when = "optimizer=adamw"),
     NUMBER("train.weight_decay", "0.1", 1e-9, 10, NULL, OR_ZERO | LIVE,
            "AdamW: decoupled decay of parameters with two or more dimensions", .when = "optimizer=adamw"),
     NUMBER("train.clip_norm", "1.0", 1e-9, 1e9, NULL, OR_ZERO | LIVE,

@@ -165,8 +165,11 @@ static int32_t find_moment(const di_trainer *t, const dk_checkpoint *file, int64
     if (!name) return dk_fail_nomem(err, strlen(parameter));
     *out = dk_checkpoint_find(file, name);
     dk_free(t->host, name);
-    if (*out && (*out)->dtype == DK_F32 && (*out)->bytes == (uint64_t)dk_view_count(&view) * sizeof(float))
-        return DK_OK;
+    const uint64_t bytes = (uint64_t)dk_view_count(&view) * dk_dtype_size(view.dtype);
+    if (*out && (*out)->dtype == view.dtype && (*out)->bytes == bytes) return DK_OK;
+    if (*out && (*out)->dtype != view.dtype)
+        return dk_fail(err, DK_E_MISMATCH, "%s has moments in %s, and train.moments says %s: give the old value",
+                       dk_checkpoint_path(file), dk_dtype_name((*out)->dtype), dk_dtype_name(view.dtype));
     return dk_fail(err, DK_E_MISMATCH, "%s has no moments that fit %s: it is a checkpoint of another student",
                    dk_checkpoint_path(file), parameter);
 }

@@ -1,7 +1,7 @@
 /* checkpoint_save.c - a training run as a folder, so that going on gives bitwise what not stopping would have given.
  *
  *   step-00000100/student/...                      the student in fp32, as an HF folder (or what a host's save wrote)
- *                 optimizer/model.safetensors      AdamW's moments, "m.<parameter>" and "v.<parameter>", fp32
+ *                 optimizer/model.safetensors      AdamW's moments, "m.<parameter>" and "v.<parameter>", fp32 or bf16
  *                 projections/model.safetensors    of losses on features, where there are some, with their moments
  *                 state.json                       step, data, seed, counters, options, and size and CRC-32C of every
  *                                                  file above, and of itself
@@ -35,8 +35,8 @@ static int32_t fill_moment(void *user, int64_t index, uint64_t offset, void *out
     int64_t count = dk_view_count(&view);
     int32_t rc;
     DK_TRY(dk_queue_open(&queue, m->t->backend, err));
-    view = dk_view_rows(dk_view_reshape(view, 1, &count), (int64_t)(offset / sizeof(float)),
-                        (int64_t)(size / sizeof(float)));
+    const uint64_t each = dk_dtype_size(view.dtype);
+    view = dk_view_rows(dk_view_reshape(view, 1, &count), (int64_t)(offset / each), (int64_t)(size / each));
     m->t->backend->ops->copy_out(&queue, view, out);
     DK_TRY(dk_queue_wait(&queue, err));
     m->done += size;
@@ -55,7 +55,7 @@ static int32_t moment_specs(const di_trainer *t, const dk_model *model, dk_tenso
             dk_view view = dk_optimizer_moment(t->update.optimizer, i, second);
             if (!dk_view_present(view)) continue;
             dk_tensor_spec *spec = &specs[*count];
-            *spec = (dk_tensor_spec){.dtype = DK_F32, .rank = view.rank};
+            *spec = (dk_tensor_spec){.dtype = view.dtype, .rank = view.rank};
             memcpy(spec->shape, view.shape, sizeof view.shape);
             parameter[(*count)++] = i;
             if (!(spec->name = di_moment_name(t->host, model->parameters[i].name, second)))
@@ -274,12 +274,12 @@ out:
 static uint64_t bytes_of_moments(const di_trainer *t)
 {
     const dk_model *model = di_student_model(t->student);
-    int64_t count = 0;
+    uint64_t bytes = 0;
     for (int64_t i = 0; model && t->update.own_optimizer && i < 2 * model->parameter_count; i++) {
         dk_view view = dk_optimizer_moment(t->update.optimizer, i / 2, (int32_t)(i % 2));
-        if (dk_view_present(view)) count += dk_view_count(&view);
+        if (dk_view_present(view)) bytes += (uint64_t)dk_view_count(&view) * dk_dtype_size(view.dtype);
     }
-    return (uint64_t)count * sizeof(float);
+    return bytes;
 }
 
 int32_t di_checkpoint_save(di_run *run, const char *path, dk_error *err)

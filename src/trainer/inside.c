@@ -46,7 +46,8 @@ int32_t di_inside_plan(di_trainer *t, int64_t tokens, int64_t sequences, dk_erro
     if (!features) return DK_OK;
     DK_TRY(di_dataset_get_i64(t->data.train, "max_length", &length, err));
     DK_TRY(di_features_plan(features, tokens, sequences, tokens, length > 0 ? length : tokens, err));
-    if (count) DK_TRY(dk_optimizer_create(t->backend, parameters, count, 1, &t->update.projections, err));
+    if (count)
+        DK_TRY(dk_optimizer_create(t->backend, parameters, count, t->backend->real, &t->update.projections, err));
     dk_log(t->host, DK_LOG_INFO, "trainer",
            "losses on features read %lld places of the student and %lld of the teacher; projections: %lld; %.1f MiB",
            (long long)di_features_of_student(features)->count, (long long)di_features_of_teacher(features)->count,

@@ -39,6 +39,7 @@ void di_settings_read(di_trainer *t)
     t->data.seed = (uint64_t)di_options_i64(o, "train.seed");
     t->objective.memory = di_options_i64(o, "train.loss_memory");
     t->update.own_optimizer = strcmp(di_options_text(o, "train.optimizer"), "none") != 0;
+    t->update.half_moments = di_options_is(o, "train.moments", "bf16");
     read_update(o, &t->update.adamw);
     t->update.projection_rate = di_options_f64(o, "train.projection_rate");
     t->update.schedule.kind = schedule_kind(di_options_text(o, "train.schedule"));
@@ -243,13 +244,33 @@ out:
 /* What a student of callbacks does itself. */
 static int32_t check_callbacks(const di_trainer *t, dk_error *err)
 {
-    static const char *const keys[] = {"train.beta1",        "train.beta2",     "train.epsilon",
-                                       "train.weight_decay", "train.clip_norm", "train.activation_checkpointing",
+    static const char *const keys[] = {"train.beta1",
+                                       "train.beta2",
+                                       "train.epsilon",
+                                       "train.weight_decay",
+                                       "train.moments",
+                                       "train.clip_norm",
+                                       "train.activation_checkpointing",
                                        "train.precision"};
     int32_t rc = DK_OK;
     for (size_t i = 0; di_student_callbacks(t->student) && i < sizeof keys / sizeof *keys && rc == DK_OK; i++)
         rc = di_options_refuse(t->options, keys[i], "has no use for a student of callbacks: its host updates it", err);
     return rc;
+}
+
+/* A slower one moves by less than BF16 can tell from nothing. */
+static int32_t check_moments(const di_trainer *t, dk_error *err)
+{
+    static const char *const keys[] = {"train.beta1", "train.beta2"};
+    for (int i = 0; t->update.half_moments && i < 2; i++) {
+        const double beta = di_options_f64(t->options, keys[i]);
+        if (beta > DK_BF16_MOMENTS_MOST)
+            return dk_fail(err, DK_E_OPTION,
+                           "train.moments bf16 with %s %g: moments that decay so slowly would stand still between two "
+                           "numbers of 8 bits; lower it to %g, or keep them in fp32",
+                           keys[i], beta, DK_BF16_MOMENTS_MOST);
+    }
+    return DK_OK;
 }
 
 /* Numbers of which one makes the other one idle. */
@@ -314,6 +335,7 @@ int32_t di_parts_check(di_trainer *t, dk_error *err)
     DK_TRY(check_lengths(t, err));
     DK_TRY(count_steps(t, err));
     DK_TRY(check_numbers(t, err));
+    DK_TRY(check_moments(t, err));
     if (t->objective.uses_teacher && t->steps) di_teacher_tell_late(t->teacher, t->steps);
     DK_TRY(check_callbacks(t, err));
     DK_TRY(di_choose_precision(t->backend, di_options_text(t->options, "train.precision"), "train.precision",

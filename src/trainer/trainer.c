@@ -72,6 +72,12 @@ static void tell_plan(const di_trainer *t)
                dk_precision_name(t->precision), (double)t->kept_bytes / 0x1p20);
 }
 
+static dk_dtype kept_moments(const di_trainer *t)
+{
+    if (!t->update.own_optimizer) return 0;
+    return t->update.half_moments ? DK_BF16 : t->backend->real;
+}
+
 static int32_t plan(di_trainer *t, dk_error *err)
 {
     dk_model *model = di_student_model(t->student);
@@ -98,7 +104,7 @@ static int32_t plan(di_trainer *t, dk_error *err)
     DK_TRY(di_inside_plan(t, tokens, sequences, err));
     tell_plan(t);
     if (!model) goto out;
-    DK_TRY(dk_optimizer_create(t->backend, model->parameters, model->parameter_count, t->update.own_optimizer,
+    DK_TRY(dk_optimizer_create(t->backend, model->parameters, model->parameter_count, kept_moments(t),
                                &t->update.optimizer, err));
     if (model->config.logit_softcap != 0) {
         dk_view strip = di_workspace_student_strip(t->objective.workspace);

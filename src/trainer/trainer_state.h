@@ -40,6 +40,7 @@ typedef struct di_trainer_update {
     dk_schedule schedule;
     dk_update adamw; /* learning_rate is the peak; divisor is set per window */
     int32_t own_optimizer;
+    int32_t half_moments; /* kept in BF16 */
     double grad_norm;
     dk_optimizer *projections; /* of losses on features, a group of their own; NULL = there are none */
     double projection_rate;    /* times the learning rate */

@@ -441,7 +441,41 @@ TEST(thread)
     }
 }
 
+/* Moments of 8 bits: another run than that of fp32, near it, which goes on bitwise, and as itself alone. */
+TEST(half_moments)
+{
+    static int64_t at = 5;
+    small through, s;
+    distill_error err;
+    char out[600];
+    REQUIRE(need_whole());
+    REQUIRE_OK(open_run(&through, output_folder("half_through"), ", moments: bf16", &err));
+    CHECK_OK(distill_trainer_run(through.trainer, &err));
+    CHECK(!small_same_bits(through.student, whole.student));
+    CHECK(small_distance(through.student, whole.student) < 1e-2);
+    snprintf(out, sizeof out, "%s", output_folder("half"));
+    REQUIRE_OK(open_run(&s, out, ", moments: bf16", &err));
+    REQUIRE_OK(distill_trainer_on_progress(s.trainer, stop_at, &at, NULL, &err));
+    CHECK_INT(distill_trainer_run(s.trainer, &err), DISTILL_E_CANCELLED);
+    small_close(&s);
+    REQUIRE_OK(open_run(&s, out, NULL, &err));
+    CHECK_INT(distill_trainer_resume(s.trainer, &err), DISTILL_E_MISMATCH);
+    CHECK_HAS(err.message, "has moments in bf16, and train.moments says f32: give the old value");
+    small_close(&s);
+    REQUIRE_OK(open_run(&s, out, ", moments: bf16", &err));
+    CHECK_OK(distill_trainer_resume(s.trainer, &err));
+    CHECK_OK(distill_trainer_run(s.trainer, &err));
+    CHECK(small_same_bits(s.student, through.student));
+    small_close(&s);
+    small_close(&through);
+    CHECK_INT(open_run(&s, output_folder("half_slow"), ", moments: bf16, beta2: 0.999", &err), DISTILL_E_OPTION);
+    CHECK_HAS(err.message, "train.moments bf16 with train.beta2 0.999");
+    CHECK_HAS(err.message, "lower it to 0.98");
+    small_close(&s);
+}
+
 TEST(done) { small_close(&whole); }
 
 TEST_MAIN(TEST_CASE(cancelled) TEST_CASE(goes_on) TEST_CASE(killed) TEST_CASE(save_and_load) TEST_CASE(damaged)
-              TEST_CASE(damaged_state) TEST_CASE(others) TEST_CASE(kept) TEST_CASE(thread) TEST_CASE(done))
+              TEST_CASE(damaged_state) TEST_CASE(others) TEST_CASE(kept) TEST_CASE(thread) TEST_CASE(half_moments)
+                  TEST_CASE(done))

@@ -44,9 +44,30 @@ static void op_clip_factor(dk_queue *queue, dk_view sum, double divisor, double 
     *(double *)dk_buffer_map(factor) = (max_norm > 0 ? fmin(1.0, max_norm / (length + 1e-6)) : 1.0) / divisor;
 }
 
+/* Moments in BF16 are widened, moved and rounded while they are near. */
+static void move(const dk_kernels *kernels, const dk_adamw_step *step, float *p, const float *g, void *m, void *v,
+                 dk_dtype kept, int64_t n)
+{
+    enum { NEAR = 512 };
+    float first[NEAR], second[NEAR];
+    if (kept == DK_F32) {
+        kernels->adamw(step, p, g, m, v, n);
+        return;
+    }
+    for (int64_t i = 0; i < n; i += NEAR) {
+        const int64_t part = n - i < NEAR ? n - i : NEAR;
+        uint16_t *m_part = (uint16_t *)m + i, *v_part = (uint16_t *)v + i;
+        dk_cpu_widen(kernels, kept, m_part, first, part);
+        dk_cpu_widen(kernels, kept, v_part, second, part);
+        kernels->adamw(step, p + i, g + i, first, second, part);
+        dk_cpu_narrow(kernels, first, kept, m_part, part);
+        dk_cpu_narrow(kernels, second, kept, v_part, part);
+    }
+}
+
 static void adamw_piece(const dk_sweep *sweep, void *const *at, int64_t n)
 {
-    sweep->kernels->adamw(sweep->args, at[0], at[1], at[2], at[3], n);
+    move(sweep->kernels, sweep->args, at[0], at[1], at[2], at[3], sweep->dtype[2], n);
 }
 
 static void op_adamw(dk_queue *queue, const dk_adamw_args *args, dk_view factor, dk_view p, dk_view g, dk_view m,

@@ -85,7 +85,7 @@ static void check_run(const char *name, dk_update update, int bias_is_decayed)
         first[i] = get(&file, "exp_avg", i), second[i] = get(&file, "exp_avg_sq", i);
         put(&f, f.parameters[i].value, start[i].values);
     }
-    CHECK_OK(dk_optimizer_create(f.backend, f.parameters, TENSORS, 1, &optimizer, &err));
+    CHECK_OK(dk_optimizer_create(f.backend, f.parameters, TENSORS, f.backend->real, &optimizer, &err));
     for (int step = 0; step < 10; step++) {
         double norm = 0, sum = 0;
         update.learning_rate = lr.values[step];
@@ -146,7 +146,7 @@ TEST(who_is_decayed)
     f.parameters[2].gradient = dk_view_none();
     for (int i = 0; i < TENSORS; i++) put(&f, f.parameters[i].value, ones);
     for (int i = 0; i < BIGGEST; i++) decayed[i] = 0.75;
-    CHECK_OK(dk_optimizer_create(f.backend, f.parameters, TENSORS, 1, &optimizer, &err));
+    CHECK_OK(dk_optimizer_create(f.backend, f.parameters, TENSORS, f.backend->real, &optimizer, &err));
     dk_optimizer_zero(optimizer, &f.queue);
     CHECK_OK(dk_optimizer_norm(optimizer, &f.queue, &update, &norm, &err));
     CHECK_OK(dk_optimizer_apply(optimizer, &f.queue, &update, &err));
@@ -185,7 +185,7 @@ TEST(refusals)
     check_view(&f, f.parameters[1].gradient, half, 1e-6, "averaged");
     dk_optimizer_free(optimizer);
     f.parameters[0].gradient = dk_view_none();
-    CHECK_INT(dk_optimizer_create(f.backend, f.parameters, TENSORS, 1, &optimizer, &err), DK_E_INVALID);
+    CHECK_INT(dk_optimizer_create(f.backend, f.parameters, TENSORS, f.backend->real, &optimizer, &err), DK_E_INVALID);
     CHECK_HAS(err.message, "parameter w is not frozen and has no gradient");
     close_fixture(&f);
 }
