@@ -13,12 +13,13 @@ Installs what is missing (Debian, Ubuntu: apt-get, with sudo where not root), th
   sanitize   builds with AddressSanitizer and UndefinedBehaviorSanitizer and runs the tests again
   threads    builds what runs on several threads with ThreadSanitizer and runs it
   bare       builds without zlib and zstd and reads files of data
+  cblas      builds with products by CBLAS alone, and runs what computes: ops, models, losses, trainers
 The last line is "N passed, N failed, N skipped"; the exit code is 1 if anything failed.
 
   --quick    gcc only
   NAME       gcc only, and of the tests only this one (lib/base/parallel, python) or this folder of them (lib/base, fuzz)
 
-Build folders: build/tests-gcc, build/tests-clang, build/tests-sanitize, build/tests-threads, build/tests-bare. Tests that need the shared test assets look for them in
+Build folders: build/tests-gcc, build/tests-clang, build/tests-sanitize, build/tests-threads, build/tests-bare, build/tests-cblas. Tests that need the shared test assets look for them in
 DISTILL_TEST_ASSETS, by default ../shared where that exists, and are skipped without.
 END
 }
@@ -197,6 +198,12 @@ if [ $quick = no ]; then
     targets=(test_dataset_files)
     if build bare -DCMAKE_C_COMPILER=gcc -DCMAKE_CXX_COMPILER=g++ -DCMAKE_BUILD_TYPE=Release -DDISTILL_WITH_ZLIB=OFF -DDISTILL_WITH_ZSTD=OFF; then
         run_tests bare -R '^src/dataset/dataset_files$'
+    fi
+    mapfile -t targets < <(cd tests && printf '%s\n' lib/compute/test_*.c lib/model/test_*.c lib/optim/test_*.c src/loss/test_*.c src/trainer/test_*.c src/teacher/test_*.c |
+        sed 's/.*\///; s/\.c$//')
+    # a library's own threads would be part of its bits
+    if build cblas -DCMAKE_C_COMPILER=gcc -DCMAKE_CXX_COMPILER=g++ -DCMAKE_BUILD_TYPE=Release -DDISTILL_PRODUCTS=cblas; then
+        OPENBLAS_NUM_THREADS=1 run_tests cblas -R '^(lib/(compute|model|optim)|src/(loss|trainer|teacher))/'
     fi
     targets=()
 fi

@@ -35,6 +35,10 @@ endfunction()
 file(GLOB kernels CONFIGURE_DEPENDS ${CMAKE_CURRENT_LIST_DIR}/cpu/kernels/*.c)
 dk_kernel_variants(${name} ${kernels})
 
+if(DISTILL_PRODUCTS STREQUAL "cblas")
+  set_property(SOURCE ${CMAKE_CURRENT_LIST_DIR}/cpu/product/product_choice.c APPEND PROPERTY COMPILE_DEFINITIONS DK_CBLAS_ALONE)
+endif()
+
 # Kernels of products: each file is compiled once, for the instructions that its name ends in. DK_AMX_KERNELS and the
 # like tell the folder that the compiler knows them.
 function(dk_product_kernel folder kind isa)

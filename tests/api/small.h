@@ -87,6 +87,15 @@ static inline int32_t small_env(small *s, const distill_allocator *allocator, co
     return rc;
 }
 
+/* 0 = a build that forms products by CBLAS alone. */
+static inline int small_own_products(void)
+{
+    distill_env *env = NULL;
+    int has = !distill_env_create(NULL, &env, NULL) && !distill_env_set_products(env, "portable", NULL);
+    distill_env_free(env);
+    return has;
+}
+
 static inline void small_close(small *s)
 {
     distill_trainer_free(s->trainer);

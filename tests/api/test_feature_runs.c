@@ -32,7 +32,7 @@ static int32_t open_threaded(small *s, int64_t threads, const char *more)
     memset(s, 0, sizeof *s);
     int32_t rc = small_env(s, NULL, small_text("loss: %s\n%s", list, more), &err);
     if (!rc) rc = distill_env_set_threads(s->env, threads, NULL, NULL, NULL, &err);
-    if (!rc) rc = distill_env_set_products(s->env, "portable", &err);
+    if (!rc && small_own_products()) rc = distill_env_set_products(s->env, "portable", &err);
     if (!rc) rc = small_handles(s, &err);
     if (!rc)
         rc = distill_trainer_create(s->env, s->teacher, s->student, s->train, s->eval, s->options, &s->trainer, &err);

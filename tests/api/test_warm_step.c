@@ -27,6 +27,7 @@ static void check_kind(const char *what, const char *yaml)
     distill_progress now;
     distill_error err;
     small s;
+    if (strstr(yaml, "bf16") && !small_own_products()) return; /* CBLAS has no such products */
     REQUIRE(small_models("warm_step"));
     memset(&s, 0, sizeof s);
     REQUIRE_OK(small_env(&s, &allocator, yaml, &err));

@@ -31,6 +31,8 @@ def test_limits(distill):
 def test_a_step(distill, config, precision):
     done = distill("bench", "step", "--teacher-config", config, "--student-config", config, "--batch", 2, "--seq", 16, "--steps", 3,
                    "--precision", precision, "--json")
+    if precision == "bf16" and "has no products in precision bf16" in done.err:
+        pytest.skip("this build forms products by cblas alone")
     assert done.code == 0, done.err
     found = done.json
     check_limits(found["limits"])

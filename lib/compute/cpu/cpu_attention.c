@@ -81,14 +81,13 @@ static int64_t longest_of(const dk_attention_args *args)
  * was told why not. */
 static const dk_micro *micro_of(dk_queue *queue, dk_precision precision)
 {
-    static const char *const own[] = {"portable", "avx2", "avx512"};
     const dk_cpu *cpu = dk_cpu_of(queue);
     const dk_product_set *set = cpu->products;
     int32_t isa = queue->backend->isa, rc = DK_OK;
     dk_error err;
     if (set) rc = dk_product_allowed(&set, cpu->by_name, isa, &err);
-    if (rc == DK_OK && !set) rc = dk_product_choose(own[isa], isa, &set, &err);
     if (rc) dk_queue_fail(queue, rc, "%s", err.message);
+    if (!set) set = dk_product_beside(isa);
     return rc ? NULL : set->micro[precision];
 }
 

@@ -222,6 +222,31 @@ static inline dk_backend *fx_cpu(int32_t isa, int64_t threads) /* NULL = not on 
     return backend;
 }
 
+/* 1 = a build that forms products by CBLAS alone. */
+static inline int fx_alone(void)
+{
+    dk_backend *backend = fx_cpu(DK_ISA_PORTABLE, 1);
+    dk_error err = {0};
+    int alone = dk_backend_set_products(backend, "portable", &err) != DK_OK;
+    if (alone) CHECK_STR(err.message, "products 'portable': this build forms them by cblas alone");
+    dk_backend_free(backend);
+    return alone;
+}
+
+/* What is said of products that are not there. */
+static inline const char *fx_missing(void)
+{
+    return fx_alone() ? "this build forms them by cblas alone" : "this machine or this build has not its instructions";
+}
+
+/* Products by a set that has no name. */
+static inline void fx_take_products(dk_backend *backend, const dk_product_set *set)
+{
+    ((dk_cpu *)backend->state)->products = set;
+    backend->precisions |= 1u << DK_PRECISION_BF16;
+    backend->invariant_rows = INT64_MAX;
+}
+
 static inline const char *fx_name(const int64_t *p)
 {
     static char text[200];

@@ -178,7 +178,7 @@ static void check_attention_by(const char *products, const int64_t *p, double to
     dk_error err = {0};
     for (int32_t isa = DK_ISA_AVX512; !backend; isa--) backend = fx_cpu(isa, 2);
     int32_t rc = dk_backend_set_products(backend, products, &err);
-    if (rc) CHECK_HAS(err.message, "this machine or this build has not its instructions");
+    if (rc) CHECK_HAS(err.message, fx_missing());
     if (!rc && (p[0] < 10 || backend->precisions >> DK_PRECISION_BF16 & 1)) {
         fx_run(&want, reference, case_attention, p);
         fx_run(&got, backend, case_attention, p);

@@ -54,6 +54,15 @@ static double *run(fixture *f, const batch *b)
 
 static int same(const double *a, const double *b, int64_t count) { return !memcmp(a, b, (size_t)count * sizeof *a); }
 
+/* The bits of products hang on no other rows, but for those of a CBLAS. */
+static int alike(const fixture *f, const double *a, const double *b, int64_t count)
+{
+    if (f->backend->invariant_rows == INT64_MAX) return same(a, b, count);
+    for (int64_t i = 0; i < count; i++)
+        if (!(fabs(a[i] - b[i]) <= 1e-5 * (1 + fabs(b[i])))) return 0;
+    return 1;
+}
+
 /* ---- where rows go ---- */
 /* Layer 0 sends rows by a router of our own: one expert gets all, by ties, or one row alone. */
 static void set_router(fixture *f, int64_t layer, double (*value)(int64_t expert, int64_t column))
@@ -177,7 +186,7 @@ static void check_alone(const char *json)
     for (int64_t s = 0; s < b.sequences; s++) {
         batch one = make_batch(&lengths[s], 1, 37, 3);
         double *alone = run(&f, &one);
-        CHECK(same(alone, together + b.offsets[s] * 32, lengths[s] * 32));
+        CHECK(alike(&f, alone, together + b.offsets[s] * 32, lengths[s] * 32));
         free(alone);
     }
     CHECK_OK(dk_host_set_threads(f.host, 3, NULL, NULL, NULL, &err));
@@ -222,7 +231,7 @@ static void check_cache(const char *json)
         REQUIRE_OK(dk_cache_forward(cache, &tokens, which, &hidden, &err));
         double *got = new_read(&f, hidden);
         for (int64_t i = 0; i < piece.sequences; i++)
-            CHECK(same(got + i * 32, whole + (b.offsets[which[i]] + at[which[i]] - 1) * 32, 32));
+            CHECK(alike(&f, got + i * 32, whole + (b.offsets[which[i]] + at[which[i]] - 1) * 32, 32));
         free(got);
     }
     free(whole);

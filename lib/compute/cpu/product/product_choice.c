@@ -32,6 +32,12 @@ static const dk_product_set sets[] = {
 };
 #define COUNT ((int32_t)(sizeof sets / sizeof *sets))
 
+#ifdef DK_CBLAS_ALONE
+enum { ALONE = 1 };
+#else
+enum { ALONE = 0 };
+#endif
+
 static int32_t fits(const dk_product_set *set, int32_t isa) { return set->isa <= isa && (!set->has || set->has()); }
 
 /* Plain C is never the best: a CBLAS has kernels for machines that we know nothing of. */
@@ -62,12 +68,20 @@ int32_t dk_product_choose(const char *name, int32_t isa, const dk_product_set **
 {
     if (!is_listed(name)) return dk_fail(err, DK_E_INVALID, "products '%s' is not one of %s", name, DK_PRODUCTS);
     int32_t any = !strcmp(name, "auto");
-    const dk_product_set *found = any ? best(isa) : named(name, isa);
+    const dk_product_set *found = ALONE ? NULL : any ? best(isa) : named(name, isa);
+    if (ALONE && !any && strcmp(name, "cblas") != 0)
+        return dk_fail(err, DK_E_UNSUPPORTED, "products '%s': this build forms them by cblas alone", name);
     if (!found && !any && strcmp(name, "cblas") != 0)
         return dk_fail(err, DK_E_UNSUPPORTED, "products '%s': this machine or this build has not its instructions",
                        name);
     *set = found;
     return DK_OK;
+}
+
+const dk_product_set *dk_product_beside(int32_t isa)
+{
+    static const char *const own[] = {"portable", "avx2", "avx512"};
+    return named(own[isa], isa);
 }
 
 int32_t dk_product_allowed(const dk_product_set **set, int32_t by_name, int32_t isa, dk_error *err)

@@ -18,8 +18,10 @@ typedef struct dk_product_set { /* the micro-kernel of each precision */
 } dk_product_set;
 
 /* name as dk_backend_set_products has it; isa DK_ISA_*: of the instruction sets above it none is taken. *set NULL =
- * CBLAS. */
+ * CBLAS, and nothing else where the build is told so (DK_CBLAS_ALONE). */
 int32_t dk_product_choose(const char *name, int32_t isa, const dk_product_set **set, dk_error *err);
+/* What multiplies small blocks beside CBLAS, inside attention: the floats of an instruction set. */
+const dk_product_set *dk_product_beside(int32_t isa);
 /* Where the system does not let this process use the set, *set becomes what takes its place; one that was asked for by
  * name is UNSUPPORTED then. */
 int32_t dk_product_allowed(const dk_product_set **set, int32_t by_name, int32_t isa, dk_error *err);
