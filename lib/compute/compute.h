@@ -70,6 +70,7 @@ typedef struct dk_parameter {
     const char *name; /* as in the file it is saved to */
     dk_view value;    /* 1d, or 2d as the file has it */
     dk_view gradient; /* absent while frozen; ops add to it */
+    int32_t unset;    /* gradient is zeros, whatever it holds: set by the op clear, ended by what writes it or settle */
     int64_t version;  /* of value; raised by the op refresh alone */
     int32_t frozen;
     dk_packed *packed; /* the backend's list of the products that it takes part in */
@@ -227,11 +228,17 @@ typedef struct dk_ops {
     /* linear_forward and then add or glu, with the bits of these in turn; y is room for what lies between. */
     void (*linear_forward_then)(dk_queue *queue, const dk_linear *linear, dk_precision precision, dk_view x, dk_view y,
                                 const dk_linear_end *end);
+    /* Here and in linear_backward_weight dy may be BF16 where that is the precision: its bits are what dy would be
+     * rounded to. Not of a bias that is trained, which sums it. */
     void (*linear_backward_input)(dk_queue *queue, const dk_linear *linear, dk_precision precision, dk_view dy,
                                   dk_view dx, int32_t add);
     /* Adds to the gradients of weights and biases; frozen ones are passed over. */
     void (*linear_backward_weight)(dk_queue *queue, const dk_linear *linear, dk_precision precision, dk_view x,
                                    dk_view dy);
+    /* The gradient is zeros from here on, but may be written only when a product adds to it: whoever else reads it or
+     * adds to it calls settle first, which writes what is still owed. */
+    void (*clear)(dk_queue *queue, dk_parameter *parameter);
+    void (*settle)(dk_queue *queue, dk_parameter *parameter);
     /* The value of a parameter was written: raises its version and brings every packed copy of it up to that. Nothing
      * else may use the parameter meanwhile. */
     void (*refresh)(dk_queue *queue, dk_parameter *parameter);
@@ -304,6 +311,9 @@ typedef struct dk_ops {
     /* gradient used = g*factor; m and v are real, or both BF16 */
     void (*adamw)(dk_queue *queue, const dk_adamw_args *args, dk_view factor, dk_view p, dk_view g, dk_view m,
                   dk_view v);
+    /* adamw on a parameter and its gradient, and then refresh. */
+    void (*update)(dk_queue *queue, const dk_adamw_args *args, dk_view factor, dk_parameter *parameter, dk_view m,
+                   dk_view v);
 } dk_ops;
 
 struct dk_backend {

@@ -66,11 +66,30 @@ static void unlink_parameter(dk_packed *packed)
     *at = packed->next;
 }
 
+void dk_linear_clear(dk_queue *queue, dk_parameter *parameter)
+{
+    parameter->unset = 0;
+    queue->backend->ops->fill(queue, parameter->gradient, 0);
+}
+
+void dk_linear_settle(dk_queue *queue, dk_parameter *parameter)
+{
+    if (parameter->unset) dk_linear_clear(queue, parameter);
+}
+
 void dk_linear_refresh(dk_queue *queue, dk_parameter *parameter)
 {
     if (queue->error.code) return;
     parameter->version++;
     for (dk_packed *packed = parameter->packed; packed; packed = packed->next) packed->version = parameter->version;
+}
+
+void dk_linear_update(dk_queue *queue, const dk_adamw_args *args, dk_view factor, dk_parameter *parameter, dk_view m,
+                      dk_view v)
+{
+    const dk_ops *ops = queue->backend->ops;
+    ops->adamw(queue, args, factor, parameter->value, parameter->gradient, m, v);
+    ops->refresh(queue, parameter);
 }
 
 int32_t dk_linear_keep(dk_backend *backend, dk_linear *linear, dk_precision precision, dk_error *err)
@@ -154,13 +173,23 @@ static void check_asked(dk_check *check, const dk_linear *linear, uint32_t use, 
     }
 }
 
+/* A gradient that nothing but products reads may be what they would make of it. */
+static uint64_t types_of_y(const dk_check *check, const dk_linear *linear, uint32_t use, dk_precision precision)
+{
+    uint64_t types = dk_check_real(check);
+    if (use == DK_USE_FORWARD || precision != DK_PRECISION_BF16) return types;
+    for (int32_t i = 0; i < linear->count; i++)
+        if (linear->biases[i] && !linear->biases[i]->frozen) return types;
+    return types | DK_TYPE(DK_BF16);
+}
+
 int32_t dk_linear_check(dk_queue *queue, const char *op, const dk_linear *linear, uint32_t use, dk_precision precision,
                         const dk_view *x, const dk_view *y)
 {
     dk_check c = dk_check_begin(queue, op);
     check_asked(&c, linear, use, precision);
     dk_check_view(&c, "x", x, dk_check_real(&c), 2, 2);
-    dk_check_view(&c, "y", y, dk_check_real(&c), 2, 2);
+    dk_check_view(&c, "y", y, types_of_y(&c, linear, use, precision), 2, 2);
     dk_check_dim(&c, "x", x, 1, linear->in);
     dk_check_dim(&c, "y", y, 1, linear->out);
     dk_check_dim(&c, "y", y, 0, x->shape[0]);

@@ -32,8 +32,12 @@ int32_t dk_linear_check(dk_queue *queue, const char *op, const dk_linear *linear
 /* linear_forward_then by the backend's other ops. */
 void dk_linear_forward_then(dk_queue *queue, const dk_linear *linear, dk_precision precision, dk_view x, dk_view y,
                             const dk_linear_end *end);
-/* The ops of backends that pack nothing. */
+/* The ops of backends that pack nothing and put nothing off; update goes by the backend's other ops. */
+void dk_linear_clear(dk_queue *queue, dk_parameter *parameter);
+void dk_linear_settle(dk_queue *queue, dk_parameter *parameter);
 void dk_linear_refresh(dk_queue *queue, dk_parameter *parameter);
+void dk_linear_update(dk_queue *queue, const dk_adamw_args *args, dk_view factor, dk_parameter *parameter, dk_view m,
+                      dk_view v);
 int32_t dk_linear_keep(dk_backend *backend, dk_linear *linear, dk_precision precision, dk_error *err);
 int64_t dk_linear_kept_bytes(const dk_backend *backend, const dk_linear *linear, dk_precision precision);
 static inline int64_t dk_linear_width(const dk_linear *linear, int32_t weight) /* output columns of one weight */

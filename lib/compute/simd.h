@@ -2,9 +2,9 @@
  *
  * Kernels and losses are written once with these functions and compiled once per instruction set (dk_kernel_variants in
  * sources.cmake; DK_VARIANT(name) gives each copy its own name). What differs between instruction sets lives in
- * simd_avx512.h, simd_avx2.h and simd_portable.h, which define the same names; exp, log and their like in simd_math.h,
- * once; tails, masks and the order of lanes here; no kernel lives in any of them. `+ - * /` work on dk_vf itself. DK_VF
- * lanes; everything is correct for any DK_VF, so a copy for one lane is plain C. */
+ * simd_avx512.h, simd_avx2.h and simd_portable.h, which define the same names; exp, log and their like in
+ * simd_math.h, once; tails, masks and the order of lanes here; no kernel lives in any of them. `+ - * /` work on dk_vf
+ * itself. DK_VF lanes; everything is correct for any DK_VF, so a copy for one lane is plain C. */
 #ifndef DK_COMPUTE_SIMD_H
 #define DK_COMPUTE_SIMD_H
 
@@ -45,6 +45,16 @@ static inline dk_vf dk_vf_sign_of(dk_vf magnitude, dk_vf sign) /* copysign */
 {
     dk_vi bit = dk_vi_set(INT32_MIN);
     return dk_vi_bits((dk_vf_bits(sign) & bit) | (dk_vf_bits(magnitude) & ~bit));
+}
+
+/* A float as BF16 holds it, still in 32 bits; dk_narrow_bf16 on vectors. */
+static inline dk_vi dk_vf_round_bf16(dk_vf v)
+{
+    dk_vi bits = dk_vf_bits(v), odd = (bits >> 16) & dk_vi_set(1);
+    dk_vi rounded = bits + dk_vi_set(0x7fff) + odd;
+    dk_vm finite = dk_vi_less(bits & dk_vi_set(0x7fffffff), dk_vi_set(0x7f800001));
+    dk_vf chosen = dk_vf_select(finite, dk_vi_bits(rounded), dk_vi_bits(bits | dk_vi_set(0x400000)));
+    return dk_vf_bits(chosen) & dk_vi_set((int32_t)0xffff0000);
 }
 
 static inline float dk_vf_highest(dk_vf v) /* NaN counts only if it comes first: test sums for NaN instead */

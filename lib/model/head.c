@@ -3,6 +3,11 @@
 
 static int32_t is_scaled(const dk_config *config) { return config->logit_scale != 1 || config->logit_softcap != 0; }
 
+int32_t dk_head_takes_halves(const dk_model *model)
+{
+    return !is_scaled(&model->config) && !model->head_bias && model->backend->real == DK_F32;
+}
+
 void dk_head_forward(dk_queue *queue, const dk_model *model, dk_precision precision, dk_view hidden, dk_view logits)
 {
     const dk_ops *ops = queue->backend->ops;
@@ -18,7 +23,18 @@ void dk_head_backward(dk_queue *queue, const dk_model *model, dk_precision preci
     if (is_scaled(c))
         ops->softcap_backward(queue, c->logit_softcap != 0 ? logits : dlogits, c->logit_scale, c->logit_softcap,
                               dlogits);
-    ops->linear_backward_weight(queue, model->head_linear, precision, hidden, dlogits);
-    if (dk_view_present(dhidden))
-        ops->linear_backward_input(queue, model->head_linear, precision, dlogits, dhidden, add);
+    dk_head_backward_weight(queue, model, precision, hidden, dlogits);
+    if (dk_view_present(dhidden)) dk_head_backward_input(queue, model, precision, dlogits, dhidden, add);
+}
+
+void dk_head_backward_weight(dk_queue *queue, const dk_model *model, dk_precision precision, dk_view hidden,
+                             dk_view dlogits)
+{
+    queue->backend->ops->linear_backward_weight(queue, model->head_linear, precision, hidden, dlogits);
+}
+
+void dk_head_backward_input(dk_queue *queue, const dk_model *model, dk_precision precision, dk_view dlogits,
+                            dk_view dhidden, int32_t add)
+{
+    queue->backend->ops->linear_backward_input(queue, model->head_linear, precision, dlogits, dhidden, add);
 }

@@ -409,6 +409,7 @@ static void input_backward(dk_pass *pass, dk_view dx)
 {
     const dk_model *model = pass->model;
     const dk_ops *ops = model->backend->ops;
+    if (model->embedding) ops->settle(&pass->queue, model->embedding); /* the head's weights, perhaps */
     dk_view table = dk_gradient_of(model->embedding), positions = dk_gradient_of(model->positions);
     if (dk_view_present(table))
         ops->embed_backward(&pass->queue, table, dk_used_rows(&pass->set, pass->ids), model->config.embedding_scale,

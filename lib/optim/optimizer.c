@@ -92,8 +92,7 @@ void dk_optimizer_free(dk_optimizer *optimizer)
 void dk_optimizer_zero(dk_optimizer *optimizer, dk_queue *queue)
 {
     for (int64_t i = 0; i < optimizer->count; i++)
-        if (is_trained(&optimizer->parameters[i]))
-            queue->backend->ops->fill(queue, optimizer->parameters[i].gradient, 0);
+        if (is_trained(&optimizer->parameters[i])) queue->backend->ops->clear(queue, &optimizer->parameters[i]);
 }
 
 static int32_t read_scalar(dk_queue *queue, dk_view view, double *value, dk_error *err)
@@ -132,6 +131,8 @@ int32_t dk_optimizer_norm(dk_optimizer *optimizer, dk_queue *queue, const dk_upd
                        "optimizer: divisor must be positive; a window without any position with loss has no update");
     ops->fill(queue, optimizer->sum, 0);
     for (int64_t i = 0; i < optimizer->count; i++)
+        if (is_trained(&optimizer->parameters[i])) ops->settle(queue, &optimizer->parameters[i]);
+    for (int64_t i = 0; i < optimizer->count; i++)
         if (is_trained(&optimizer->parameters[i]))
             ops->sum_squares(queue, optimizer->parameters[i].gradient, optimizer->sum);
     ops->clip_factor(queue, optimizer->sum, update->divisor, update->clip_norm, optimizer->factor, optimizer->norm);
@@ -149,9 +150,8 @@ int32_t dk_optimizer_apply(dk_optimizer *optimizer, dk_queue *queue, const dk_up
         dk_parameter *parameter = &optimizer->parameters[i];
         if (!is_trained(parameter)) continue;
         args.weight_decay = parameter->value.rank >= 2 ? update->weight_decay : 0;
-        queue->backend->ops->adamw(queue, &args, optimizer->factor, parameter->value, parameter->gradient,
-                                   optimizer->first[i], optimizer->second[i]);
-        queue->backend->ops->refresh(queue, parameter);
+        queue->backend->ops->update(queue, &args, optimizer->factor, parameter, optimizer->first[i],
+                                    optimizer->second[i]);
     }
     optimizer->step++;
     /* The update is whole even where a loop of the process failed: the next wait tells it, before anything changes. */

@@ -29,6 +29,7 @@ typedef struct di_rows { /* over one row of n floats */
     /* out = a*h + add; add may be NULL */
     void (*scale_add)(const float *h, int64_t n, float a, const float *add, float *out);
     int32_t (*finite)(const float *x, int64_t n);
+    void (*halve)(const float *x, int64_t n, uint16_t *out); /* to BF16, as dk_f32_to_bf16 */
 } di_rows;
 const di_rows *di_rows_for(int32_t isa); /* DK_ISA_* */
 

@@ -198,7 +198,7 @@ static void flush_rows(void *context, int64_t begin, int64_t end)
     di_chunk *chunk = flush->chunk;
     const di_strip *strip = chunk->strip;
     const int64_t n = chunk->vocab;
-    const int32_t narrow = strip->gradient.dtype == DK_F64;
+    const dk_dtype dtype = strip->gradient.dtype;
     for (int64_t r = begin; r < end; r++) {
         const int64_t row = strip->first + strip_row(chunk, r);
         const double weight =
@@ -206,11 +206,12 @@ static void flush_rows(void *context, int64_t begin, int64_t end)
         const float a = (float)(chunk->scale * weight / (chunk->logs ? chunk->temperature : 1));
         const float *add = chunk->has_done ? chunk->done + r * n : NULL;
         float *h = chunk->group + r * n, *strip_out = flush->last ? row_of(chunk, &strip->gradient_rows, r) : NULL;
-        float *out = !flush->last ? chunk->done + r * n : narrow ? h : strip_out;
+        float *out = !flush->last ? chunk->done + r * n : dtype == DK_F32 ? strip_out : h;
         if (chunk->logs) strip->kernels->backward(&chunk->student_logits[r], h, n, chunk->group_sums[r], a, add, out);
         else strip->kernels->scale_add(h, n, a, add, out);
         if (!flush->last) continue;
-        if (narrow) widen(h, (double *)(void *)strip_out, n);
+        if (dtype == DK_F64) widen(h, (double *)(void *)strip_out, n);
+        if (dtype == DK_BF16) strip->kernels->halve(h, n, (uint16_t *)(void *)strip_out);
         zero_behind(strip_out, &strip->gradient, n);
     }
 }

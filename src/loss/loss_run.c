@@ -185,6 +185,20 @@ static int32_t student_rows(di_run *run, int64_t first, int64_t count, dk_error 
                         &run->strip.student_rows, err);
 }
 
+/* What only products will read is written as they read it. */
+static int32_t halve(di_run *run, int64_t count)
+{
+    const di_source *student = run->batch->student;
+    di_strip *strip = &run->strip;
+    if (!student->halves) return 0;
+    const dk_view to = student->halves(student->self, strip->first, count, strip->student);
+    uint8_t *data = dk_view_present(to) ? run->workspace->backend->ops->map(to) : NULL;
+    if (!data) return 0;
+    strip->gradient = to;
+    strip->gradient_rows = (di_host_rows){.data = data, .step = to.stride[0] * (int64_t)sizeof(uint16_t)};
+    return 1;
+}
+
 /* Where the gradient goes: into the place of the strip's logits, unless they are needed again or are the caller's. */
 static int32_t gradient_rows(di_run *run, int64_t count, const di_host_rows *placed, dk_error *err)
 {
@@ -194,7 +208,7 @@ static int32_t gradient_rows(di_run *run, int64_t count, const di_host_rows *pla
     if (placed && !placed->data)
         return di_host_place(&workspace->queue, &workspace->copied[0], run->strip.gradient, &run->strip.gradient_rows,
                              err);
-    if (placed || !run->batch->student->needs_logits) return DK_OK;
+    if (placed || halve(run, count) || !run->batch->student->needs_logits) return DK_OK;
     run->strip.gradient = dk_view_rows(workspace->gradient, 0, count);
     return di_host_place(&workspace->queue, &workspace->copied[2], run->strip.gradient, &run->strip.gradient_rows, err);
 }

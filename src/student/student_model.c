@@ -51,7 +51,7 @@ static int32_t as_teacher(di_student *s, di_teacher **out, dk_error *err)
 static int64_t bytes(const di_student *s, const dk_pass_spec *spec, int64_t max_rows)
 {
     const dk_model *model = s->state;
-    return dk_pass_bytes(spec, model) +
+    return dk_pass_bytes(spec, model) + di_trained_halves_bytes(model, max_rows) +
            (2 * max_rows + spec->max_rows) * model->config.hidden_size * (int64_t)dk_dtype_size(s->backend->real);
 }
 

@@ -57,6 +57,8 @@ struct di_trainee {
 };
 
 /* ---- a model at work: trainee_model.c. The state of such a student is its model ---- */
+/* Of the gradients of logits that wait for one product; 0 = they do not. */
+int64_t di_trained_halves_bytes(const dk_model *model, int64_t max_rows);
 int32_t di_trained_begin(di_trainee *trainee, int64_t max_sequences, int32_t checkpointing, dk_error *err);
 void di_trained_end(di_trainee *trainee);
 int32_t di_trained_forward(di_trainee *trainee, dk_error *err);

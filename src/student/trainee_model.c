@@ -2,6 +2,8 @@
 #include "student/student_parts.h"
 #include "target/host_rows.h"
 
+#define HALVES_MOST ((int64_t)64 << 20)
+
 typedef struct work {
     dk_queue queue;
     di_staging copied; /* of gradients, where the host does not see them */
@@ -11,6 +13,8 @@ typedef struct work {
     dk_view hidden, dhidden; /* [max_rows, width] of the rows that are asked for */
     dk_view spread;          /* [max_tokens, width]: dhidden at its places, zero elsewhere */
     int32_t *numbers;        /* [max_rows] */
+    dk_buffer *halves;       /* BF16 [max_rows, vocab]: gradients of logits, until one product reads all; or NULL */
+    int32_t owes;            /* that product */
     distill_target target;
     distill_tensor values, head, bias;
     int64_t value_shape[2], head_shape[2], bias_shape[1];
@@ -47,12 +51,45 @@ static int32_t tap_gradient(void *self, int64_t tap, dk_view *out, dk_error *err
     return DK_OK;
 }
 
+/* ---- gradients of logits that nothing but products reads ---- */
+int64_t di_trained_halves_bytes(const dk_model *model, int64_t max_rows)
+{
+    const int64_t bytes = max_rows * model->config.vocab_size * (int64_t)sizeof(uint16_t);
+    const int32_t native = model->backend->native >> DK_PRECISION_BF16 & 1;
+    return native && dk_head_takes_halves(model) && bytes <= HALVES_MOST ? bytes : 0;
+}
+
+static int32_t reserve_halves(const di_trainee *t, work *w, dk_error *err)
+{
+    const int64_t bytes = di_trained_halves_bytes(model_of(t), t->max_rows);
+    if (t->precision != DK_PRECISION_BF16 || w->halves || !bytes) return DK_OK;
+    return t->backend->ops->buffer_create(t->backend, bytes, &w->halves, err);
+}
+
+/* Of all rows where these are kept, else of [first, first + count), in the places of the logits. */
+static dk_view model_halves(void *self, int64_t first, int64_t count, dk_view strip)
+{
+    const di_trainee *t = self;
+    const work *w = t->state;
+    if (t->precision != DK_PRECISION_BF16 || !dk_head_takes_halves(model_of(t))) return dk_view_none();
+    if (w->halves) return dk_view_rows(dk_view_2d(w->halves, 0, DK_BF16, t->max_rows, t->source.width), first, count);
+    strip.dtype = DK_BF16;
+    strip.stride[0] *= 2;
+    return strip;
+}
+
 static int32_t model_gradient(void *self, int64_t first, int64_t count, dk_view logits, dk_view dlogits, dk_error *err)
 {
     di_trainee *t = self;
     work *w = t->state;
-    dk_head_backward(&w->queue, model_of(t), t->precision, dk_view_rows(w->hidden, first, count), logits, dlogits,
-                     dk_view_rows(w->dhidden, first, count), 0);
+    const dk_view dhidden = dk_view_rows(w->dhidden, first, count);
+    if (w->halves && dlogits.buffer == w->halves) {
+        dk_head_backward_input(&w->queue, model_of(t), t->precision, dlogits, dhidden, 0);
+        w->owes = 1;
+    } else {
+        dk_head_backward(&w->queue, model_of(t), t->precision, dk_view_rows(w->hidden, first, count), logits, dlogits,
+                         dhidden, 0);
+    }
     w->graded = 1;
     return dk_queue_wait(&w->queue, err);
 }
@@ -93,7 +130,8 @@ int32_t di_trained_begin(di_trainee *t, int64_t max_sequences, int32_t checkpoin
                             .temperature = 1,
                             .needs_logits = model->config.logit_softcap != 0,
                             .rows = model_rows,
-                            .gradient = model_gradient};
+                            .gradient = model_gradient,
+                            .halves = model_halves};
     t->taps = (di_taps){.self = t, .values = tap_values, .gradient = tap_gradient};
 out:
     return rc;
@@ -104,6 +142,7 @@ void di_trained_end(di_trainee *t)
     work *w = t->state;
     dk_pass_free(w->pass);
     dk_arena_free(&w->arena);
+    t->backend->ops->buffer_free(t->backend, w->halves);
     di_staging_free(t->host, &w->copied);
     dk_queue_close(&w->queue);
     dk_free(t->host, w->numbers);
@@ -117,6 +156,8 @@ int32_t di_trained_forward(di_trainee *t, dk_error *err)
     dk_tokens tokens = {t->batch.ids, t->batch.offsets, t->batch.sequences};
     int32_t rc;
     w->graded = 0;
+    w->owes = 0;
+    DK_TRY(reserve_halves(t, w, err));
     DK_TRY(dk_pass_set_precision(w->pass, t->precision, err));
     DK_TRY(dk_pass_forward(w->pass, &tokens, err));
     if (!t->rows) goto out;
@@ -157,6 +198,9 @@ int32_t di_trained_backward(di_trainee *t, const distill_tensor *given, dk_error
     int32_t rc;
     if (!t->rows) return DK_OK;
     DK_TRY(take_gradient(t, given, err));
+    if (w->owes)
+        dk_head_backward_weight(&w->queue, model_of(t), t->precision, dk_view_rows(w->hidden, 0, t->rows),
+                                model_halves(t, 0, t->rows, dk_view_none()));
     ops->fill(&w->queue, spread, 0);
     if (w->graded) /* a loss on features alone does not look at the rows */
         ops->scatter_rows(&w->queue, dk_view_rows(w->dhidden, 0, t->rows), dk_view_rows(w->places, 0, t->rows), spread,

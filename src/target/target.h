@@ -37,6 +37,9 @@ struct di_source {
     int32_t (*rows_at)(void *self, int64_t first, int64_t count, int64_t n, const double *temperatures,
                        const dk_view *strips, dk_error *err);
     int32_t (*gradient)(void *self, int64_t first, int64_t count, dk_view logits, dk_view dlogits, dk_error *err);
+    /* Or NULL: where dlogits of a range are written in BF16 instead, for gradient() to be called with; strip is where
+     * the logits are, which are needed no more. An absent view = nowhere. */
+    dk_view (*halves)(void *self, int64_t first, int64_t count, dk_view strip);
     /* Or NULL: rows that lie in the host's memory as fp32, evenly apart, are read there, and their gradient is written
      * there instead of rows() and gradient(). 0 = these do not; gradient->data NULL = is to be given as ever. */
     int32_t (*place)(void *self, int64_t first, int64_t count, di_host_rows *values, di_host_rows *gradient);

@@ -135,6 +135,29 @@ static void op_linear_forward_then(dk_queue *queue, const dk_linear *linear, dk_
         dk_linear_forward_then(queue, linear, precision, x, y, end);
 }
 
+/* The first product of a weight's gradient writes it: that neither fills memory with zeros nor reads them back. */
+static void op_clear(dk_queue *queue, dk_parameter *parameter)
+{
+    int32_t products = 0;
+    for (const dk_packed *packed = parameter->packed; packed; packed = packed->next)
+        products |= packed - packed->linear->packed < packed->linear->count &&
+                    packed->linear->uses & DK_USE_BACKWARD_WEIGHT && dk_cpu_linear_of(packed->linear)->products;
+    if (products) parameter->unset = 1;
+    else dk_linear_clear(queue, parameter);
+}
+
+/* 1 = all gradients of the weights are written, and not added to. */
+static int32_t take_unset(dk_queue *queue, const dk_linear *linear)
+{
+    int32_t all = dk_cpu_linear_of(linear)->products != NULL;
+    for (int32_t i = 0; i < linear->count; i++) all &= linear->weights[i]->frozen || linear->weights[i]->unset;
+    for (int32_t i = 0; i < linear->count; i++) {
+        if (!all) dk_linear_settle(queue, linear->weights[i]);
+        linear->weights[i]->unset = 0;
+    }
+    return all;
+}
+
 static void op_linear_backward_input(dk_queue *queue, const dk_linear *linear, dk_precision precision, dk_view dy,
                                      dk_view dx, int32_t add)
 {
@@ -150,7 +173,9 @@ static void op_linear_backward_weight(dk_queue *queue, const dk_linear *linear, 
     if (!dk_linear_check(queue, "linear_backward_weight", linear, DK_USE_BACKWARD_WEIGHT, precision, &x, &dy)) return;
     for (int32_t i = 0; i < linear->count; i++)
         if (!linear->weights[i]->frozen && !dk_check_gradient(queue, linear->weights[i])) return;
-    if (dk_cpu_linear_of(linear)->products) dk_own_backward_weight(queue, linear, precision, &x, &dy);
+    if (x.shape[0] == 0) return;
+    const int32_t add = !take_unset(queue, linear);
+    if (dk_cpu_linear_of(linear)->products) dk_own_backward_weight(queue, linear, precision, &x, &dy, add);
     else dk_cblas_backward_weight(queue, linear, &x, &dy);
     for (int32_t i = 0; i < linear->count; column += dk_linear_width(linear, i), i++) {
         const dk_parameter *bias = linear->biases[i];
@@ -165,6 +190,8 @@ void dk_cpu_fill_linear(dk_ops *ops)
     ops->linear_free = op_linear_free;
     ops->linear_keep = dk_kept_make;
     ops->linear_kept_bytes = dk_kept_bytes;
+    ops->clear = op_clear;
+    ops->settle = dk_linear_settle;
     ops->refresh = dk_kept_refresh;
     ops->linear_forward = op_linear_forward;
     ops->linear_forward_then = op_linear_forward_then;

@@ -23,6 +23,10 @@ int32_t dk_kept_make(dk_backend *backend, dk_linear *linear, dk_precision precis
 int64_t dk_kept_bytes(const dk_backend *backend, const dk_linear *linear, dk_precision precision);
 void dk_kept_free(dk_backend *backend, dk_linear *linear);
 void dk_kept_refresh(dk_queue *queue, dk_parameter *parameter);
+/* Whether there is a copy of a parameter, and rows [first, first + count) of it into all copies: DK_PACK_ROWS from a
+ * multiple of that on, by one thread. */
+int32_t dk_kept_has(const dk_parameter *parameter);
+void dk_kept_rows(const dk_backend *backend, const dk_parameter *parameter, int64_t first, int64_t count);
 /* The copy of one weight for a use; NULL = none is kept. */
 const uint8_t *dk_kept_panels(const dk_linear *linear, dk_precision precision, uint32_t use, int32_t weight);
 
@@ -36,7 +40,7 @@ void dk_int8_forward(dk_queue *queue, const dk_linear *linear, const dk_view *x,
 void dk_own_backward_input(dk_queue *queue, const dk_linear *linear, dk_precision precision, const dk_view *dy,
                            const dk_view *dx, int32_t add);
 void dk_own_backward_weight(dk_queue *queue, const dk_linear *linear, dk_precision precision, const dk_view *x,
-                            const dk_view *dy);
+                            const dk_view *dy, int32_t add);
 
 int64_t dk_cblas_panel_bytes(const dk_linear *linear);
 int64_t dk_cblas_row_bytes(const dk_linear *linear); /* of scratch for a row of weights in blocks; 0 = there are none */

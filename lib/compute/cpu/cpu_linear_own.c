@@ -124,7 +124,7 @@ void dk_own_backward_input(dk_queue *queue, const dk_linear *linear, dk_precisio
 
 /* W [out, in]: lines of A are the outputs of all weights, so x is packed once for them. */
 static void gradient_of_rows(dk_queue *queue, const dk_linear *linear, dk_precision precision, const dk_view *x,
-                             const dk_view *dy)
+                             const dk_view *dy, int32_t add)
 {
     dk_product_rows rows[PARTS];
     dk_product_columns columns = {.b = operand_of(queue, x, 1), .count = linear->in};
@@ -134,7 +134,7 @@ static void gradient_of_rows(dk_queue *queue, const dk_linear *linear, dk_precis
                           .rows = rows,
                           .columns = &columns,
                           .column_parts = 1,
-                          .add = 1};
+                          .add = add};
     int64_t line = 0;
     for (int32_t i = 0; i < linear->count; line += dk_linear_width(linear, i), i++) {
         if (!linear->weights[i]->frozen)
@@ -147,7 +147,7 @@ static void gradient_of_rows(dk_queue *queue, const dk_linear *linear, dk_precis
 
 /* W [in, out]: lines of A are the inputs. */
 static void gradient_of_columns(dk_queue *queue, const dk_linear *linear, dk_precision precision, const dk_view *x,
-                                const dk_view *dy)
+                                const dk_view *dy, int32_t add)
 {
     int64_t column = 0;
     for (int32_t i = 0; i < linear->count; column += dk_linear_width(linear, i), i++) {
@@ -162,15 +162,15 @@ static void gradient_of_columns(dk_queue *queue, const dk_linear *linear, dk_pre
                               .row_parts = 1,
                               .columns = &columns,
                               .column_parts = 1,
-                              .add = 1};
+                              .add = add};
         columns.b.step = dk_step_of(dy);
         run(queue, "linear_backward_weight", &product);
     }
 }
 
 void dk_own_backward_weight(dk_queue *queue, const dk_linear *linear, dk_precision precision, const dk_view *x,
-                            const dk_view *dy)
+                            const dk_view *dy, int32_t add)
 {
-    if (linear->in_out) gradient_of_columns(queue, linear, precision, x, dy);
-    else gradient_of_rows(queue, linear, precision, x, dy);
+    if (linear->in_out) gradient_of_columns(queue, linear, precision, x, dy, add);
+    else gradient_of_rows(queue, linear, precision, x, dy, add);
 }

@@ -1,4 +1,5 @@
-#include "compute/cpu/cpu.h"
+#include "compute/cpu/cpu_linear.h"
+#include "compute/cpu/product/product.h"
 
 #include <math.h>
 
@@ -70,11 +71,9 @@ static void adamw_piece(const dk_sweep *sweep, void *const *at, int64_t n)
     move(sweep->kernels, sweep->args, at[0], at[1], at[2], at[3], sweep->dtype[2], n);
 }
 
-static void op_adamw(dk_queue *queue, const dk_adamw_args *args, dk_view factor, dk_view p, dk_view g, dk_view m,
-                     dk_view v)
+static dk_adamw_step step_of(const dk_adamw_args *args, dk_view factor)
 {
-    if (!dk_check_adamw(queue, args, &factor, &p, &g, &m, &v)) return;
-    dk_adamw_step step = {
+    return (dk_adamw_step){
         .factor = factor.buffer ? (float)*(double *)dk_buffer_map(factor) : 1,
         .keep = (float)(1 - args->learning_rate * args->weight_decay),
         .beta2 = (float)args->beta2,
@@ -84,9 +83,60 @@ static void op_adamw(dk_queue *queue, const dk_adamw_args *args, dk_view factor,
         .inverse_root = (float)(1 / sqrt(1 - pow(args->beta2, (double)args->step))),
         .epsilon = (float)args->epsilon,
     };
+}
+
+static void op_adamw(dk_queue *queue, const dk_adamw_args *args, dk_view factor, dk_view p, dk_view g, dk_view m,
+                     dk_view v)
+{
+    if (!dk_check_adamw(queue, args, &factor, &p, &g, &m, &v)) return;
+    dk_adamw_step step = step_of(args, factor);
     dk_sweep sweep = dk_sweep_make(queue, adamw_piece, 4, (const dk_view *[]){&p, &g, &m, &v});
     sweep.args = &step;
     dk_sweep_run(queue, &sweep);
+}
+
+/* ---- a parameter that copies are kept of: its new rows go into them while they are near ---- */
+typedef struct update_work {
+    const dk_backend *backend;
+    const dk_kernels *kernels;
+    const dk_parameter *parameter;
+    dk_adamw_step step;
+    float *p, *m, *v;
+    const float *g;
+} update_work;
+
+static void update_body(void *context, int64_t begin, int64_t end)
+{
+    const update_work *w = context;
+    const int64_t *shape = w->parameter->value.shape;
+    for (int64_t first = begin * DK_PACK_ROWS; first < shape[0] && first < end * DK_PACK_ROWS; first += DK_PACK_ROWS) {
+        const int64_t rows = shape[0] - first < DK_PACK_ROWS ? shape[0] - first : DK_PACK_ROWS, at = first * shape[1];
+        w->kernels->adamw(&w->step, w->p + at, w->g + at, w->m + at, w->v + at, rows * shape[1]);
+        dk_kept_rows(w->backend, w->parameter, first, rows);
+    }
+}
+
+static void op_update(dk_queue *queue, const dk_adamw_args *args, dk_view factor, dk_parameter *parameter, dk_view m,
+                      dk_view v)
+{
+    const dk_view *p = &parameter->value, *g = &parameter->gradient;
+    if (!dk_check_adamw(queue, args, &factor, p, g, &m, &v)) return;
+    if (!dk_kept_has(parameter) || !dk_view_is_compact(p) || !dk_view_is_compact(g) || !dk_view_is_compact(&m) ||
+        !dk_view_is_compact(&v)) {
+        dk_linear_update(queue, args, factor, parameter, m, v);
+        return;
+    }
+    update_work work = {.backend = queue->backend,
+                        .kernels = dk_kernels_of(queue),
+                        .parameter = parameter,
+                        .step = step_of(args, factor),
+                        .p = dk_buffer_map(*p),
+                        .m = dk_buffer_map(m),
+                        .v = dk_buffer_map(v),
+                        .g = dk_buffer_map(*g)};
+    dk_parallel_for(queue->backend->host, (p->shape[0] + DK_PACK_ROWS - 1) / DK_PACK_ROWS,
+                    dk_cpu_grain(DK_PACK_ROWS * p->shape[1]), update_body, &work);
+    dk_linear_refresh(queue, parameter);
 }
 
 void dk_cpu_fill_optimiser(dk_ops *ops)
@@ -94,4 +144,5 @@ void dk_cpu_fill_optimiser(dk_ops *ops)
     ops->sum_squares = op_sum_squares;
     ops->clip_factor = op_clip_factor;
     ops->adamw = op_adamw;
+    ops->update = op_update;
 }

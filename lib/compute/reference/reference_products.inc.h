@@ -81,7 +81,10 @@ static void op_linear_backward_weight(dk_queue *queue, const dk_linear *linear, 
 static void fill_products(dk_ops *ops)
 {
     ops->linear_free = dk_linear_free;
+    ops->clear = dk_linear_clear;
+    ops->settle = dk_linear_settle;
     ops->refresh = dk_linear_refresh;
+    ops->update = dk_linear_update;
     ops->linear_keep = dk_linear_keep;
     ops->linear_kept_bytes = dk_linear_kept_bytes;
     ops->linear_create = op_linear_create;

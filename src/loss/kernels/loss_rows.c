@@ -132,5 +132,18 @@ static int32_t all_finite(const float *x, int64_t n)
     return dk_vf_sum(sum) == 0;
 }
 
-const di_rows DK_VARIANT(di_rows) = {log_sum, log_sum_double, log_softmax, raise_to,  axpy,
-                                     sum_of,  backward,       scale_add,   all_finite};
+static void halve(const float *x, int64_t n, uint16_t *out)
+{
+    int64_t i = 0;
+#if DK_VF > 1
+    typedef uint16_t halves __attribute__((vector_size(2 * DK_VF)));
+    for (; i + DK_VF <= n; i += DK_VF) {
+        const halves narrow = __builtin_convertvector(dk_vf_round_bf16(dk_vf_load(x + i)) >> 16, halves);
+        memcpy(out + i, &narrow, sizeof narrow);
+    }
+#endif
+    for (; i < n; i++) out[i] = dk_narrow_bf16(x[i]);
+}
+
+const di_rows DK_VARIANT(di_rows) = {log_sum, log_sum_double, log_softmax, raise_to,   axpy,
+                                     sum_of,  backward,       scale_add,   all_finite, halve};

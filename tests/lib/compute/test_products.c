@@ -368,6 +368,126 @@ static void check_kept(const kernel *k)
     dk_backend_free(backend);
 }
 
+/* An update is adamw and refresh in turn, in weights, moments and every product that keeps a copy. */
+static void check_update(const kernel *k)
+{
+    const kernel kept = {.name = k->name, .precision = k->precision, .twin = k->twin, .keep = 1};
+    dk_adamw_args args = {.learning_rate = 0.1, .beta1 = 0.9, .beta2 = 0.95, .epsilon = 1e-8, .weight_decay = 0.1};
+    for (int32_t in_out = 0; in_out < 2; in_out++) {
+        const shape s = {.rows = 40, .in = 70, .out = {33, 65}, .in_out = in_out, .gap = 5};
+        ground g[2];
+        dk_view moments[2][4];
+        dk_backend *backend = backend_of(k, 3);
+        for (int i = 0; i < 2; i++) {
+            begin(&g[i], i ? &kept : k, backend, &s);
+            for (int w = 0; w < 4; w++) moments[i][w] = fx_view(&g[i].f, DK_F32, 2, g[i].weights[w / 2].value.shape, 0);
+        }
+        for (args.step = 1; args.step < 4; args.step++)
+            for (int i = 0; i < 2; i++) {
+                const dk_ops *ops = OPS(&g[i].f);
+                dk_queue *queue = &g[i].f.queue;
+                ops->linear_backward_weight(queue, g[i].linear, k->precision, g[i].x, g[i].dy);
+                for (int w = 0; w < 2; w++) {
+                    dk_parameter *p = &g[i].weights[w];
+                    dk_view m = moments[i][2 * w], v = moments[i][2 * w + 1];
+                    if (i) ops->update(queue, &args, dk_view_none(), p, m, v);
+                    else ops->adamw(queue, &args, dk_view_none(), p->value, p->gradient, m, v), ops->refresh(queue, p);
+                    CHECK_INT(p->version, args.step);
+                }
+                ops->linear_forward(queue, g[i].linear, k->precision, g[i].x, g[i].y);
+                ops->linear_backward_input(queue, g[i].linear, k->precision, g[i].dy, g[i].dx, 0);
+            }
+        CHECK(same(&g[0].f, g[0].y, g[1].y) && same(&g[0].f, g[0].dx, g[1].dx));
+        for (int w = 0; w < 2; w++) CHECK(same(&g[0].f, g[0].weights[w].value, g[1].weights[w].value));
+        for (int w = 0; w < 4; w++) CHECK(same(&g[0].f, moments[0][w], moments[1][w]));
+        for (int i = 0; i < 2; i++) end(&g[i]);
+        dk_backend_free(backend);
+    }
+}
+
+/* ---- gradients ---- */
+/* A gradient that was cleared is zeros to what adds to it and to whoever settles it, whatever lay there. */
+static void check_clear(const kernel *k)
+{
+    for (int32_t in_out = 0; in_out < 2; in_out++) {
+        const shape s = {.rows = 300, .in = 70, .out = {33, 9}, .in_out = in_out, .gap = 5};
+        ground g[2];
+        dk_backend *backend = backend_of(k, 2);
+        for (int i = 0; i < 2; i++) {
+            begin(&g[i], k, backend, &s);
+            const dk_ops *ops = OPS(&g[i].f);
+            dk_queue *queue = &g[i].f.queue;
+            for (int w = 0; w < 2; w++) {
+                ops->fill(queue, g[i].weights[w].gradient, i ? NAN : 0);
+                if (i) ops->clear(queue, &g[i].weights[w]);
+            }
+            for (int round = 0; round < 2; round++)
+                ops->linear_backward_weight(queue, g[i].linear, k->precision, g[i].x, g[i].dy);
+            if (i) ops->clear(queue, &g[i].weights[1]), ops->settle(queue, &g[i].weights[1]);
+            else ops->fill(queue, g[i].weights[1].gradient, 0);
+            ops->settle(queue, &g[i].weights[0]); /* owes nothing */
+        }
+        for (int w = 0; w < 2; w++) CHECK(same(&g[0].f, g[0].weights[w].gradient, g[1].weights[w].gradient));
+        /* one of two neighbours was cleared; no rows add nothing, and leave what is owed */
+        for (int i = 0; i < 2; i++) {
+            const dk_ops *ops = OPS(&g[i].f);
+            dk_queue *queue = &g[i].f.queue;
+            if (i) ops->clear(queue, &g[i].weights[1]);
+            else ops->fill(queue, g[i].weights[1].gradient, 0);
+            ops->linear_backward_weight(queue, g[i].linear, k->precision, dk_view_rows(g[i].x, 0, 0),
+                                        dk_view_rows(g[i].dy, 0, 0));
+            ops->linear_backward_weight(queue, g[i].linear, k->precision, g[i].x, g[i].dy);
+        }
+        for (int w = 0; w < 2; w++) CHECK(same(&g[0].f, g[0].weights[w].gradient, g[1].weights[w].gradient));
+        for (int i = 0; i < 2; i++) end(&g[i]);
+        dk_backend_free(backend);
+    }
+}
+
+/* In precision bf16 a gradient may be rounded before: no bit differs. A trained bias sums it in full, and full products
+ * multiply it so. */
+static void check_halves(const kernel *k)
+{
+    static const int64_t sizes[][3] = {{1, 9, 5}, {37, 70, 64}, {64, 64, 96}, {300, 33, 2600}};
+    dk_error err = {0};
+    for (int i = 0; i < 8; i++) {
+        const shape s = {.rows = sizes[i / 2][0],
+                         .in = sizes[i / 2][1],
+                         .out = {sizes[i / 2][2], i / 2 == 1 ? 33 : 0},
+                         .in_out = i % 2,
+                         .gap = 5,
+                         .no_bias = 1};
+        ground g;
+        dk_backend *backend = backend_of(k, 2);
+        begin(&g, k, backend, &s);
+        const dk_ops *ops = OPS(&g.f);
+        dk_view halves = fx_view(&g.f, DK_BF16, 2, g.dy.shape, 7), dx = fx_view(&g.f, DK_F32, 2, g.dx.shape, 0), dw[2];
+        ops->convert(&g.f.queue, g.dy, halves);
+        for (int way = 0; way < 2; way++) {
+            for (int w = 0; w < (s.out[1] ? 2 : 1); w++) ops->clear(&g.f.queue, &g.weights[w]);
+            ops->linear_backward_weight(&g.f.queue, g.linear, g.precision, g.x, way ? halves : g.dy);
+            ops->linear_backward_input(&g.f.queue, g.linear, g.precision, way ? halves : g.dy, way ? dx : g.dx, 0);
+            for (int w = 0; !way && w < (s.out[1] ? 2 : 1); w++) {
+                dw[w] = fx_view(&g.f, DK_F32, 2, g.weights[w].gradient.shape, 0);
+                ops->convert(&g.f.queue, g.weights[w].gradient, dw[w]);
+            }
+        }
+        CHECK(same(&g.f, dx, g.dx));
+        for (int w = 0; w < (s.out[1] ? 2 : 1); w++) CHECK(same(&g.f, dw[w], g.weights[w].gradient));
+        ops->linear_forward(&g.f.queue, g.linear, g.precision, g.x, halves);
+        CHECK_INT(dk_queue_wait(&g.f.queue, &err), DK_E_INTERNAL);
+        CHECK_HAS(err.message, "linear_forward: y is bf16");
+        end(&g);
+        begin(&g, k, backend, &(shape){.rows = 2, .in = 3, .out = {4, 0}});
+        ops->linear_backward_weight(&g.f.queue, g.linear, g.precision, g.x,
+                                    fx_view(&g.f, DK_BF16, 2, g.dy.shape, 0)); /* with a bias */
+        CHECK_INT(dk_queue_wait(&g.f.queue, &err), DK_E_INTERNAL);
+        CHECK_HAS(err.message, "linear_backward_weight: y is bf16");
+        end(&g);
+        dk_backend_free(backend);
+    }
+}
+
 /* ---- numbers that are not ---- */
 static float at(dk_backend *backend, dk_view view, int64_t row, int64_t column)
 {
@@ -447,6 +567,9 @@ static void check_kernel(const char *name, dk_precision precision)
     }
     check_ends(k);
     check_kept(k);
+    check_update(k);
+    check_clear(k);
+    if (precision == DK_PRECISION_BF16) check_halves(k);
     check_ieee(k);
     check_far_rows(k);
 }
@@ -499,6 +622,8 @@ static void check_twin(const char *name, const dk_micro *micro)
     dk_backend_free(backend);
     check_ends(&twin);
     check_kept(&twin);
+    check_update(&twin);
+    check_halves(&twin);
     check_ieee(&twin);
 }
 

@@ -168,14 +168,14 @@ static void slope_packed(const dk_attention_strip *s, const float *slopes, const
                 slope[r] = dk_vf_load(at + r * s->step);
                 slope_of(s, s->key + j + r, i, dk_vf_load(scores + r * s->step), &slope[r], lse, delta, &p[r]);
             }
-            dk_vi low = dk_round_bf16(slope[0]), high = dk_round_bf16(slope[1]);
+            dk_vi low = dk_vf_round_bf16(slope[0]), high = dk_vf_round_bf16(slope[1]);
             if (j < s->k)
                 store_bits(s->pairs + (i / DK_STRIP * s->k / 2 + j / 2) * DK_STRIP + i % DK_STRIP,
                            ((low >> 16) & dk_vi_set(0xffff)) | high);
             store_halves(s->tiles + tile_at(s, j, i), low);
             store_halves(s->tiles + tile_at(s, j + 1, i), high);
-            store_halves(s->weight_tiles + tile_at(s, j, i), dk_round_bf16(p[0]));
-            store_halves(s->weight_tiles + tile_at(s, j + 1, i), dk_round_bf16(p[1]));
+            store_halves(s->weight_tiles + tile_at(s, j, i), dk_vf_round_bf16(p[0]));
+            store_halves(s->weight_tiles + tile_at(s, j + 1, i), dk_vf_round_bf16(p[1]));
         }
 }
 

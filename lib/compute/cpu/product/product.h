@@ -41,7 +41,7 @@ typedef struct dk_product_rows { /* lines [first, first + count) of A, and where
 typedef struct dk_product_columns { /* lines of one B, and the column of C that the first one gives */
     dk_operand b;
     int64_t count, column;
-    const uint8_t *packed; /* all of b, by dk_product_pack; NULL = not yet. Of all parts or of none */
+    const uint8_t *packed; /* all of b, by dk_product_pack_rows; NULL = not yet. Of all parts or of none */
 } dk_product_columns;
 
 /* What the sums of a panel become while they are near, in the place of C: onto + sums, or act(gate) * up of two panels
@@ -67,9 +67,12 @@ typedef struct dk_product {
     const dk_product_finish *finish; /* of one part of rows from line 0 on, without add; NULL = C is the sums */
 } dk_product;
 
-/* A whole B of `count` lines of k numbers: the panels one behind the other. */
+/* A whole B of `count` lines of k numbers: the panels one behind the other. Packed by DK_PACK_ROWS of its rows of memory
+ * at a time, by whoever wrote them. */
+#define DK_PACK_ROWS 32 /* a multiple of any micro-kernel's columns and group */
 int64_t dk_product_packed_bytes(const dk_micro *micro, int64_t count, int64_t k);
-void dk_product_pack(dk_host *host, const dk_micro *micro, const dk_operand *b, int64_t count, int64_t k, uint8_t *to);
+void dk_product_pack_rows(const dk_micro *micro, const dk_operand *b, int64_t count, int64_t k, int64_t first,
+                          int64_t rows, uint8_t *to);
 
 /* Whether K is short enough for sums to be finished as they are made. */
 int32_t dk_product_finishes(const dk_micro *micro, int64_t k);

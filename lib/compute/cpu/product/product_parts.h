@@ -14,8 +14,8 @@ typedef struct dk_panel { /* of B */
     int64_t line, lines;
 } dk_panel;
 
-#define DK_ACROSS_K 32   /* rows of memory that are cut into panels at a time; a multiple of any group */
-#define DK_PACK_GRAIN 16 /* panels that a thread packs at a time */
+#define DK_ACROSS_K DK_PACK_ROWS /* rows of memory that are cut into panels at a time */
+#define DK_PACK_GRAIN 16         /* panels that a thread packs at a time */
 
 static inline int64_t dk_whole(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
 static inline int64_t dk_least(int64_t a, int64_t b) { return a < b ? a : b; }

@@ -174,17 +174,19 @@ static void fetch_b(const task *t, const column *at, int64_t k, dk_tile_part *pa
 /* Where sums wait, the rows of the tile itself: it is finished when all tiles are. */
 static void fetch_waiting(const task *t, const column *at, int64_t row, dk_tile_part *part)
 {
-    const int32_t whole = row + t->plan->product->micro->rows <= t->of.rows;
     part->next_c_step = at->fetch_step;
-    part->next_c = at->fetch && whole ? at->fetch + row * at->fetch_step : NULL;
+    part->next_c_rows = dk_least(t->of.rows - row, t->plan->product->micro->rows);
+    part->next_c = at->fetch ? at->fetch + row * at->fetch_step : NULL;
 }
 
 static void fetch_c(const task *t, const column *at, int64_t row, dk_tile_part *part)
 {
     const dk_micro *micro = t->plan->product->micro;
+    const int64_t below = row + micro->rows;
     part->next_c_step = t->of.part->c_step;
-    part->next_c = row + 2 * micro->rows <= t->of.rows ? at->c + (row + micro->rows) * part->next_c_step : NULL;
-    if (!part->next_c && at->next && t->of.rows >= micro->rows) part->next_c = at->c + micro->columns;
+    part->next_c_rows = dk_least(below < t->of.rows ? t->of.rows - below : t->of.rows, micro->rows);
+    if (below < t->of.rows) part->next_c = at->c + below * part->next_c_step;
+    else if (at->next) part->next_c = at->c + micro->columns;
 }
 
 /* One tile over one block of K: from C, zeros or the sums on their way, to C or these. */

@@ -60,8 +60,8 @@ typedef struct dk_tile_part {
     int64_t from_step, to_step;
     const uint8_t *next_b; /* or NULL */
     int64_t next_b_lines;  /* of 64 bytes, for each `group` of k */
-    const float *next_c;   /* the first number of the largest tile, or NULL */
-    int64_t next_c_step;
+    const float *next_c;   /* the first number of a tile of next_c_rows rows, or NULL */
+    int64_t next_c_step, next_c_rows;
 } dk_tile_part;
 
 typedef struct dk_micro {

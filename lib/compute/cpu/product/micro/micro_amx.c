@@ -36,7 +36,7 @@ static inline ahead ahead_of(const dk_tile_part *part)
                    .b_lines = part->next_b ? part->next_b_lines : 0,
                    .c_rows = (32 + steps - 1) / steps,
                    .c_step = part->next_c_step * (int64_t)sizeof(float),
-                   .left = part->next_c ? 32 : 0};
+                   .left = part->next_c ? part->next_c_rows : 0};
 }
 
 static inline void fetch(ahead *next)

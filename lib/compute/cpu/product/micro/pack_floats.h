@@ -12,17 +12,7 @@
 
 #define DK_PACK_K 256 /* a multiple of the block of every dtype */
 
-/* A float as BF16 holds it, still in 32 bits; dk_narrow_bf16 on vectors. */
-static inline dk_vi dk_round_bf16(dk_vf v)
-{
-    dk_vi bits = dk_vf_bits(v), odd = (bits >> 16) & dk_vi_set(1);
-    dk_vi rounded = bits + dk_vi_set(0x7fff) + odd;
-    dk_vm finite = dk_vi_less(bits & dk_vi_set(0x7fffffff), dk_vi_set(0x7f800001));
-    dk_vf chosen = dk_vf_select(finite, dk_vi_bits(rounded), dk_vi_bits(bits | dk_vi_set(0x400000)));
-    return dk_vf_bits(chosen) & dk_vi_set((int32_t)0xffff0000);
-}
-
-static inline dk_vf dk_rounded(dk_vf v, const int rounded) { return rounded ? dk_vi_bits(dk_round_bf16(v)) : v; }
+static inline dk_vf dk_rounded(dk_vf v, const int rounded) { return rounded ? dk_vi_bits(dk_vf_round_bf16(v)) : v; }
 
 /* From a line to the same one of the next panel, which is read next: a few short pieces of memory, which no machine
  * guesses. 0 = there is none. */

@@ -25,7 +25,7 @@ static inline void dk_narrow_line(const float *x, int64_t n, uint16_t *to)
     }
 #endif
     for (; i + DK_VF <= n; i += DK_VF) {
-        halves narrow = __builtin_convertvector(dk_round_bf16(dk_vf_load(x + i)) >> 16, halves);
+        halves narrow = __builtin_convertvector(dk_vf_round_bf16(dk_vf_load(x + i)) >> 16, halves);
         memcpy(to + i, &narrow, sizeof narrow);
     }
 #endif
@@ -105,7 +105,7 @@ static inline void dk_pair_lines(const dk_operand *from, int64_t line, int64_t l
 /* ---- lines that lie across rows of memory ---- */
 static inline dk_vi dk_pair(dk_vf first, dk_vf second)
 {
-    return ((dk_round_bf16(first) >> 16) & dk_vi_set(0xffff)) | dk_round_bf16(second);
+    return ((dk_vf_round_bf16(first) >> 16) & dk_vi_set(0xffff)) | dk_vf_round_bf16(second);
 }
 
 /* Two rows of memory, or NULL for zeros: lines [c, c + DK_VF) of `lines`, as pairs. */
@@ -116,6 +116,26 @@ static inline dk_vi dk_pair_rows(const float *first, const float *second, int64_
     dk_vf low = first ? dk_vf_take(first + c, lines - c, 0) : zero,
           high = second ? dk_vf_take(second + c, lines - c, 0) : zero;
     return dk_pair(low, high);
+}
+
+/* The same of two rows of BF16, which lie `step` apart: whole vectors, straight from memory. What the panel after the
+ * next one has there is fetched. */
+static inline void dk_pair_halves(const uint16_t *first, int64_t step, int64_t height, uint32_t *to)
+{
+#if DK_VF > 1
+    typedef uint16_t halves __attribute__((vector_size(2 * DK_VF)));
+    for (int64_t c = 0; c < height; c += DK_VF) {
+        halves low, high;
+        memcpy(&low, first + c, sizeof low);
+        memcpy(&high, first + step + c, sizeof high);
+        const dk_vi pair = __builtin_convertvector(low, dk_vi) | __builtin_convertvector(high, dk_vi) << 16;
+        memcpy(to + c, &pair, sizeof pair);
+    }
+#else
+    for (int64_t c = 0; c < height; c++) to[c] = first[c] | (uint32_t)first[step + c] << 16;
+#endif
+    DK_FETCH_FAR(first + 2 * height);
+    DK_FETCH_FAR(first + step + 2 * height);
 }
 
 typedef struct dk_row_pair { /* two neighbouring rows of memory as floats */
@@ -135,7 +155,13 @@ static inline void dk_pair_across(const dk_operand *from, int64_t line, int64_t 
                                   int64_t count, int64_t count_up, uint32_t *to)
 {
     dk_row_pair rows;
+    const int32_t whole = from->dtype == DK_BF16 && lines == height && height % DK_VF == 0;
     for (int64_t p = 0; p < count_up / 2; p++, to += height) {
+        if (whole && 2 * p + 1 < count) {
+            dk_pair_halves((const uint16_t *)(const void *)dk_operand_at(from, line, k + 2 * p), from->step, height,
+                           to);
+            continue;
+        }
         dk_row_pair_at(&rows, from, line, lines, k + 2 * p, k + count);
         if (from->dtype == DK_F32 && rows.second)
             for (int64_t c = 0; c < height; c += 16) {
@@ -180,14 +206,27 @@ static inline int64_t dk_tile_floats(const float *x, int64_t count, int64_t ahea
     return k;
 }
 
+/* The same of BF16. */
+static inline int64_t dk_tile_halves(const uint16_t *x, int64_t count, int64_t ahead, int64_t step, uint16_t *to)
+{
+    int64_t k = 0;
+    for (; k + DK_TILE_K <= count; k += DK_TILE_K, to += step) {
+        DK_FETCH_FAR(x + k + ahead);
+        memcpy(to, x + k, DK_TILE_K * sizeof *to);
+    }
+    return k;
+}
+
 static inline void dk_tile_lines(const dk_operand *from, int64_t line, int64_t lines, int64_t height, int64_t k,
                                  int64_t count, uint16_t *to)
 {
     for (int64_t i = 0; i < height; i++) {
         int64_t at = 0;
-        if (i < lines && from->dtype == DK_F32)
-            at = dk_tile_floats((const float *)(const void *)dk_operand_at(from, line + i, k), count, 2 * from->step,
-                                height * DK_TILE_K, to + i * DK_TILE_K);
+        const void *x = i < lines ? dk_operand_at(from, line + i, k) : NULL;
+        if (x && from->dtype == DK_F32)
+            at = dk_tile_floats(x, count, 2 * from->step, height * DK_TILE_K, to + i * DK_TILE_K);
+        if (x && from->dtype == DK_BF16)
+            at = dk_tile_halves(x, count, 2 * from->step, height * DK_TILE_K, to + i * DK_TILE_K);
         for (; at < count; at += DK_TILE_K) {
             uint16_t *row = to + (at * height / DK_TILE_K + i) * DK_TILE_K;
             int64_t n = count - at < DK_TILE_K ? count - at : DK_TILE_K;

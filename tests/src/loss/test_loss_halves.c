@@ -1,0 +1,107 @@
+/* Gradients for products in BF16: a source that takes them so is given the very bits that the full ones round to. */
+#include "loss_fixture.h"
+
+enum { ROWS = 21, WIDTH = 37, VALID = 35 };
+
+typedef struct side {
+    dk_backend *backend;
+    dk_queue queue;
+    const float *logits; /* [ROWS, WIDTH] */
+    float *out;          /* likewise */
+    dk_dtype seen;
+} side;
+
+static int32_t rows(void *self, int64_t first, int64_t count, dk_view strip, const distill_target **target,
+                    dk_error *err)
+{
+    side *s = self;
+    (void)target;
+    s->backend->ops->copy_in(&s->queue, strip, s->logits + first * WIDTH);
+    CHECK_INT(strip.shape[0], count);
+    return dk_queue_wait(&s->queue, err);
+}
+
+static int32_t gradient(void *self, int64_t first, int64_t count, dk_view logits, dk_view dlogits, dk_error *err)
+{
+    side *s = self;
+    uint16_t halves[ROWS * WIDTH];
+    (void)logits;
+    s->seen = dlogits.dtype;
+    CHECK(dlogits.shape[0] == count && dlogits.shape[1] == WIDTH);
+    s->backend->ops->copy_out(&s->queue, dlogits, s->seen == DK_BF16 ? (void *)halves : s->out + first * WIDTH);
+    for (int64_t i = 0; i < count * WIDTH && s->seen == DK_BF16; i++)
+        s->out[first * WIDTH + i] = dk_bf16_to_f32(halves[i]);
+    return dk_queue_wait(&s->queue, err);
+}
+
+/* In the places of the logits. */
+static dk_view halves(void *self, int64_t first, int64_t count, dk_view strip)
+{
+    (void)self;
+    CHECK(first >= 0 && count == strip.shape[0]);
+    strip.dtype = DK_BF16;
+    strip.stride[0] *= 2;
+    return strip;
+}
+
+static di_source source_of(side *s, fixture *f, const float *logits, float *out)
+{
+    dk_error err = {0};
+    *s = (side){.backend = f->backend, .logits = logits, .out = out};
+    CHECK_OK(dk_queue_open(&s->queue, f->backend, &err));
+    return (di_source){.self = s,
+                       .kind = DISTILL_DENSE,
+                       .width = WIDTH,
+                       .vocab_valid = VALID,
+                       .temperature = 1,
+                       .rows = rows,
+                       .gradient = out ? gradient : NULL};
+}
+
+static void check(fixture *f, const char *yaml, int64_t memory)
+{
+    static float z[ROWS * WIDTH], p[ROWS * WIDTH], out[2][ROWS * WIDTH];
+    int32_t labels[ROWS];
+    di_loss *loss = make_loss(f, NULL, yaml);
+    di_workspace *workspace = NULL;
+    dk_error err = {0};
+    randomize(z, ROWS * WIDTH, 3, 1);
+    randomize(p, ROWS * WIDTH, 3, 2);
+    for (int i = 0; i < ROWS; i++) labels[i] = i % 5 == 3 ? -1 : i % VALID; /* some are masked */
+    CHECK_OK(di_workspace_create(f->backend, loss, memory, WIDTH, WIDTH, ROWS, &workspace, &err));
+    for (int way = 0; way < 2; way++) {
+        side mine, other;
+        di_source student = source_of(&mine, f, z, out[way]), teacher = source_of(&other, f, p, NULL);
+        if (way) student.halves = halves;
+        di_loss_batch batch = {.student = &student, .teacher = &teacher, .rows = ROWS, .labels = labels};
+        batch.want_gradient = 1;
+        batch.grad_scale = 0.3;
+        di_loss_sums sums = {0};
+        CHECK_OK(di_loss_run(loss, workspace, &batch, NULL, &sums, &err));
+        CHECK_INT(mine.seen, way && !getenv("TEST_HIDDEN_MEMORY") ? DK_BF16 : DK_F32);
+        dk_queue_close(&mine.queue);
+        dk_queue_close(&other.queue);
+    }
+    for (int i = 0; i < ROWS * WIDTH; i++) {
+        const float want = getenv("TEST_HIDDEN_MEMORY") ? out[0][i] : dk_bf16_to_f32(dk_f32_to_bf16(out[0][i]));
+        if (memcmp(&out[1][i], &want, sizeof want))
+            FAIL("%s: row %d, column %d: %g, not %g", yaml, i / WIDTH, i % WIDTH, (double)out[1][i], (double)want);
+        if (i % WIDTH >= VALID || labels[i / WIDTH] < 0) CHECK(out[1][i] == 0);
+    }
+    di_workspace_free(workspace);
+    di_loss_release(loss);
+}
+
+TEST(are_what_full_ones_round_to)
+{
+    fixture f;
+    open_fixture(&f);
+    for (int64_t memory = 0; memory < 2; memory++) { /* strips of all rows, and of one */
+        check(&f, "{type: forward_kl, temperature: 2, hard_label_weight: 0.5}", memory);
+        check(&f, "{type: logit_mse}", memory);
+        check(&f, "[{type: jsd, temperature: 3}, {type: reverse_kl, weight: 0.2}]", memory);
+    }
+    close_fixture(&f);
+}
+
+TEST_MAIN(TEST_CASE(are_what_full_ones_round_to))
