@@ -59,7 +59,13 @@ typedef struct cli_session {
 /* Opens env and options, takes the settings, and turns the first Ctrl-C into cancel, the second into an exit. -1 or an
  * exit code. */
 int cli_open(cli_session *session, const cli_command *command, const char *recipe, const cli_settings *settings);
-void cli_log(cli_session *session, int32_t level); /* warnings and errors unless said otherwise */
+/* Sets a key to what the command's option of that name says (NULL = nothing), and says so where the recipe says
+ * otherwise. */
+int cli_take_flag(cli_session *session, const cli_command *command, const char *name, const char *key,
+                  const char *value);
+int cli_is_said(const cli_session *session, const char *key); /* whether it is another value than the default */
+char *cli_option_text(const distill_options *options, const char *name); /* the caller frees it */
+void cli_log(cli_session *session, int32_t level);                       /* warnings and errors unless said otherwise */
 void cli_close(cli_session *session);
 /* From now on Ctrl-C cancels this trainer instead of the whole env; NULL = the env again. */
 void cli_watch(const distill_trainer *trainer);

@@ -12,17 +12,31 @@ static int32_t on_progress(void *user, const distill_progress *now)
     return DISTILL_CB_OK;
 }
 
-/* Flags are options of the table by a shorter name. -1 = all were taken. */
-static int take_flags(cli_session *s, const cli_command *command, const char *const values[4])
+/* Flags are options of the table by a shorter name. */
+enum { FLAGS = 4 };
+static const char *const flag_names[FLAGS] = {"--teacher", "--data", "--cache", "--tier"}, *const flag_keys[FLAGS] = {
+                                                                                               "teacher.path",
+                                                                                               "data.train",
+                                                                                               "teacher.cache.path",
+                                                                                               "teacher.cache.tier"};
+
+/* own [2*FLAGS + 1]: keys and names of those that are given. */
+static void list_own(const char *const values[FLAGS], const char **own)
 {
-    static const char *const names[4] = {"--teacher", "--data", "--cache", "--tier"}, *const keys[4] = {
-                                                                                          "teacher.path", "data.train",
-                                                                                          "teacher.cache.path",
-                                                                                          "teacher.cache.tier"};
-    for (int i = 0; i < 4; i++)
-        if (values[i] && distill_options_set_str(s->options, keys[i], values[i], &s->err))
-            return cli_usage(command, "%s: %s", names[i], s->err.message);
-    return -1;
+    for (int i = 0; i < FLAGS; i++) {
+        if (!values[i]) continue;
+        *own++ = flag_keys[i];
+        *own++ = flag_names[i];
+    }
+}
+
+/* -1 = all were taken. */
+static int take_flags(cli_session *s, const cli_command *command, const char *const values[FLAGS])
+{
+    int code = -1;
+    for (int i = 0; i < FLAGS && code < 0; i++)
+        code = cli_take_flag(s, command, flag_names[i], flag_keys[i], values[i]);
+    return code;
 }
 
 static int print_caches(const distill_report *report, int as_json, distill_error *err)
@@ -87,8 +101,8 @@ static int print_plan(distill_report *report, int as_json, distill_error *err)
 int cli_cache_build(const cli_command *command, int argc, char **argv)
 {
     int as_json = 0, quiet = 0, dry = 0;
-    const char *flags[4] = {NULL}, *recipe = NULL;
-    cli_settings settings = {.reads = " data teacher teachers student.path compute "};
+    const char *flags[FLAGS] = {NULL}, *own[2 * FLAGS + 1] = {NULL}, *recipe = NULL;
+    cli_settings settings = {.reads = " data teacher teachers student.path compute ", .own = own};
     const cli_option options[] = {{"--teacher", CLI_TEXT, &flags[0], NULL}, {"--data", CLI_TEXT, &flags[1], NULL},
                                   {"--cache", CLI_TEXT, &flags[2], NULL},   {"--tier", CLI_TEXT, &flags[3], NULL},
                                   {"--set", CLI_SETTINGS, &settings, NULL}, {"--quiet", CLI_FLAG, &quiet, NULL},
@@ -100,6 +114,7 @@ int cli_cache_build(const cli_command *command, int argc, char **argv)
     if (code >= 0) return code;
     if (!recipe && !(flags[0] && flags[1] && flags[2]))
         return cli_usage(command, "a recipe is missing, or --teacher, --data and --cache");
+    list_own(flags, own);
     code = cli_open(&s, command, recipe, &settings);
     if (code >= 0 || (code = take_flags(&s, command, flags)) >= 0) goto out;
     if (!quiet) cli_log(&s, DISTILL_LOG_INFO);

@@ -90,12 +90,21 @@ static int measure(cli_session *s, const char *student_path, int64_t rows, int a
     return code;
 }
 
+/* Keys and names of those that are given. */
+static void list_own(const char *teacher, const char *data, const char *student, const char **own)
+{
+    if (teacher) *own++ = "teacher.path", *own++ = "--teacher";
+    if (data) *own++ = "data.train", *own++ = "--data";
+    if (student) *own++ = "student.path", *own++ = "--student";
+}
+
 int cli_cache_measure(const cli_command *command, int argc, char **argv)
 {
     int as_json = 0;
     int64_t rows = 4096;
     const char *recipe = NULL, *teacher = NULL, *data = NULL, *student = NULL;
-    cli_settings settings = {.reads = " data teacher teachers student.path compute "};
+    const char *own[7] = {NULL};
+    cli_settings settings = {.reads = " data teacher teachers student.path compute ", .own = own};
     const cli_option options[] = {{"--teacher", CLI_TEXT, &teacher, NULL},  {"--data", CLI_TEXT, &data, NULL},
                                   {"--student", CLI_TEXT, &student, NULL},  {"--rows", CLI_INT, &rows, NULL},
                                   {"--set", CLI_SETTINGS, &settings, NULL}, {"--json", CLI_FLAG, &as_json, NULL}};
@@ -103,13 +112,11 @@ int cli_cache_measure(const cli_command *command, int argc, char **argv)
     int code = cli_parse(command, options, 6, argc, argv, &recipe, 1);
     if (code >= 0) return code;
     if (!recipe && !(teacher && data)) return cli_usage(command, "a recipe is missing, or --teacher and --data");
+    list_own(teacher, data, student, own);
     code = cli_open(&s, command, recipe, &settings);
-    if (code >= 0) goto out;
-    if ((teacher && distill_options_set_str(s.options, "teacher.path", teacher, &s.err)) ||
-        (data && distill_options_set_str(s.options, "data.train", data, &s.err)))
-        code = cli_usage(command, "%s", s.err.message);
-    else code = measure(&s, student, rows, as_json);
-out:
+    if (code < 0) code = cli_take_flag(&s, command, "--teacher", "teacher.path", teacher);
+    if (code < 0) code = cli_take_flag(&s, command, "--data", "data.train", data);
+    if (code < 0) code = measure(&s, student, rows, as_json);
     cli_close(&s);
     return code;
 }

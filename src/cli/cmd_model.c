@@ -20,6 +20,7 @@ static int32_t fit_windows(cli_session *s, const distill_teacher *scorer, const 
     char text[32] = "";
     for (int i = 0; i < settings->count; i++)
         if (!strncmp(settings->items[i], "data.sequence_length=", 21)) return DISTILL_OK;
+    if (cli_is_said(s, "data.sequence_length")) return DISTILL_OK;
     int32_t rc = distill_teacher_get_i64(scorer, "context_length", &context, &s->err);
     if (!rc) rc = distill_options_get(s->options, "data.sequence_length", text, sizeof text, NULL, &s->err);
     if (!rc && context > 0 && context < strtoll(text, NULL, 10))
@@ -39,9 +40,12 @@ int cli_eval(const cli_command *command, int argc, char **argv)
 {
     int as_json = 0;
     const char *student_path = NULL, *teacher_path = NULL, *data_path = NULL;
+    const char *own[] = {"student.path", "--student", "data.train", "--data", "data.eval",
+                         "--data",       NULL,        "--teacher",  NULL};
     cli_settings settings = {
         .reads =
-            " data train.eval_precision train.eval_tokens train.loss_memory student.mmap teacher teachers compute "};
+            " data train.eval_precision train.eval_tokens train.loss_memory student.mmap teacher teachers compute ",
+        .own = own};
     const cli_option options[] = {{"--student", CLI_TEXT, &student_path, NULL},
                                   {"--teacher", CLI_TEXT, &teacher_path, NULL},
                                   {"--data", CLI_TEXT, &data_path, NULL},
@@ -58,6 +62,7 @@ int cli_eval(const cli_command *command, int argc, char **argv)
     if (code >= 0) return code;
     if (!student_path) return cli_usage(command, "--student is missing");
     if (!data_path) return cli_usage(command, "--data is missing");
+    if (teacher_path) own[6] = "teacher.path";
     code = cli_open(&s, command, NULL, &settings);
     if (code >= 0) goto out;
     cli_log(&s, DISTILL_LOG_INFO); /* says how far it is when that takes long */
@@ -109,7 +114,8 @@ int cli_inspect(const cli_command *command, int argc, char **argv)
 {
     int as_json = 0, whole = 1;
     const char *path = NULL, *tokenizer = NULL;
-    cli_settings settings = {.reads = " data "};
+    static const char *const own[] = {"data.train", "FILE", "data.eval", "FILE", NULL};
+    cli_settings settings = {.reads = " data ", .own = own};
     const cli_option options[] = {{"--tokenizer", CLI_TEXT, &tokenizer, NULL},
                                   {"--set", CLI_SETTINGS, &settings, NULL},
                                   {"--json", CLI_FLAG, &as_json, NULL}};

@@ -8,20 +8,10 @@ typedef struct run_flags {
     int resume, again, as_json, quiet;
 } run_flags;
 
-static char *option_text(const cli_session *session, const char *name)
-{
-    size_t needed = 0;
-    distill_options_get(session->options, name, NULL, 0, &needed, NULL);
-    char *text = cli_memory(NULL, needed + 1);
-    *text = 0;
-    distill_options_get(session->options, name, text, needed, NULL, NULL);
-    return text;
-}
-
 /* -1 = it goes; the program has no optimiser of its own. */
 static int check_optimizer(const cli_session *session)
 {
-    char *optimizer = option_text(session, "train.optimizer");
+    char *optimizer = cli_option_text(session->options, "train.optimizer");
     int none = !strcmp(optimizer, "none");
     free(optimizer);
     return none ? cli_message("train.optimizer none leaves the update to a host, and this program has none: nothing "
@@ -32,7 +22,7 @@ static int check_optimizer(const cli_session *session)
 static int interrupted(const cli_session *session, const char *recipe, const cli_settings *settings,
                        const cli_progress *progress)
 {
-    char *output = option_text(session, "output.path");
+    char *output = cli_option_text(session->options, "output.path");
     cli_message("interrupted after step %lld", (long long)progress->step);
     if (*output && progress->step > 0) {
         fprintf(stderr, "To go on: distill run %s", recipe);
@@ -62,7 +52,7 @@ static int print_result(const distill_trainer *trainer, int as_json, int quiet, 
 
 static int has_stages(const cli_session *session)
 {
-    char *stages = option_text(session, "stages");
+    char *stages = cli_option_text(session->options, "stages");
     const int found = *stages != 0;
     free(stages);
     return found;

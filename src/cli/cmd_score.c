@@ -146,7 +146,8 @@ int cli_score(const cli_command *command, int argc, char **argv)
 {
     int as_json = 0;
     const char *model = NULL, *tokens = NULL, *logits = NULL;
-    cli_settings settings = {.reads = " teacher compute "};
+    static const char *const own[] = {"teacher.path", "MODEL", NULL};
+    cli_settings settings = {.reads = " teacher compute ", .own = own};
     const cli_option options[] = {{"--tokens", CLI_TEXT, &tokens, NULL},
                                   {"--logits", CLI_TEXT, &logits, NULL},
                                   {"--set", CLI_SETTINGS, &settings, NULL},

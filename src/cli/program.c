@@ -93,11 +93,36 @@ static int reads_key(const char *reads, const char *setting)
     return 0;
 }
 
-static int check_setting(const cli_command *command, const char *setting, const cli_settings *all)
+char *cli_option_text(const distill_options *options, const char *name)
 {
-    for (int i = 0; all->own && all->own[i]; i += 2)
-        if (is_of(all->own[i], strlen(all->own[i]), setting))
-            return cli_usage(command, "--set %s: %s says it here", setting, all->own[i + 1]);
+    size_t needed = 0;
+    distill_options_get(options, name, NULL, 0, &needed, NULL);
+    char *text = cli_memory(NULL, needed + 1);
+    *text = 0;
+    distill_options_get(options, name, text, needed, NULL, NULL);
+    return text;
+}
+
+/* A setting of a whole section ("teacher={path: x}", "teacher=x") sets the key where its value is another then. */
+static int sets_key(const cli_session *session, const char *key, const char *setting, const char *before)
+{
+    if (is_of(key, strlen(key), setting)) return 1;
+    if (strncmp(key, setting, strcspn(setting, "=")) != 0 || key[strcspn(setting, "=")] != '.') return 0;
+    char *after = cli_option_text(session->options, key);
+    int changed = strcmp(before, after) != 0;
+    free(after);
+    return changed;
+}
+
+/* before: values of the command's own keys. */
+static int check_setting(const cli_session *session, const cli_command *command, const char *setting,
+                         const cli_settings *all, char *const *before)
+{
+    for (int i = 0; all->own && all->own[i]; i += 2) {
+        const char *key = all->own[i], *what = is_of(key, strlen(key), setting) ? "it" : key;
+        if (sets_key(session, key, setting, before[i / 2]))
+            return cli_usage(command, "--set %s: %s says %s here", setting, all->own[i + 1], what);
+    }
     if (all->reads && !reads_key(all->reads, setting))
         return cli_usage(command, "--set %s: nothing would read it here, only%s", setting, all->reads);
     return -1;
@@ -105,14 +130,43 @@ static int check_setting(const cli_command *command, const char *setting, const 
 
 static int take_setting(cli_session *session, const cli_command *command, const char *setting, const cli_settings *all)
 {
-    char *key = cli_memory(NULL, strlen(setting) + 1), *value;
+    enum { OWN = 16 };
+    char *key = cli_memory(NULL, strlen(setting) + 1), *value, *before[OWN] = {NULL};
+    for (int i = 0; all->own && all->own[i]; i += 2) before[i / 2] = cli_option_text(session->options, all->own[i]);
     strcpy(key, setting);
     value = strchr(key, '=');
     *value++ = 0;
-    int32_t rc = distill_options_set(session->options, key, value, &session->err);
+    int code, rc = distill_options_set(session->options, key, value, &session->err);
+    if (rc) code = cli_usage(command, "--set %s: %s", setting, session->err.message);
+    else code = check_setting(session, command, setting, all, before);
+    for (int i = 0; i < OWN; i++) free(before[i]);
     free(key);
-    if (rc) return cli_usage(command, "--set %s: %s", setting, session->err.message);
-    return check_setting(command, setting, all);
+    return code;
+}
+
+int cli_is_said(const cli_session *session, const char *key)
+{
+    distill_options *fresh = NULL;
+    distill_error err;
+    if (distill_options_create(session->env, &fresh, &err)) return 0;
+    char *usual = cli_option_text(fresh, key), *value = cli_option_text(session->options, key);
+    int said = strcmp(value, usual) != 0;
+    free(value);
+    free(usual);
+    distill_options_free(fresh);
+    return said;
+}
+
+int cli_take_flag(cli_session *session, const cli_command *command, const char *name, const char *key,
+                  const char *value)
+{
+    if (!value) return -1;
+    char *before = cli_option_text(session->options, key);
+    if (cli_is_said(session, key) && strcmp(before, value) != 0)
+        cli_message("%s %s is taken, not what the recipe says (%s: %s)", name, value, key, before);
+    free(before);
+    int32_t rc = distill_options_set_str(session->options, key, value, &session->err);
+    return rc ? cli_usage(command, "%s: %s", name, session->err.message) : -1;
 }
 
 int cli_open(cli_session *session, const cli_command *command, const char *recipe, const cli_settings *settings)

@@ -827,6 +827,18 @@ def test_commands_of_caches_have_help(distill, command):
     assert done.code == 0 and done.out.startswith("usage: distill cache " + command) and not done.err
 
 
+def test_a_flag_beside_a_recipe_says_what_holds(distill, model, recipe, tmp_path):
+    other, cache = tmp_path / "other", tmp_path / "flag.dtc"
+    shutil.copytree(model, other)
+    arguments = ["cache", "build", recipe, "--cache", cache, "--tier", "top_k", "--quiet"]
+    done = distill(*arguments, "--teacher", other, "--dry-run")
+    assert done.code == 0 and "--teacher %s is taken, not what the recipe says (teacher.path: " % other in done.err, done.err
+    assert "--cache" not in done.err and "--tier" not in done.err  # which the recipe says nothing of
+    assert "is taken" not in distill(*arguments, "--dry-run").err
+    data = distill(*arguments, "--data", recipe.parent / "valid.jsonl", "--dry-run")
+    assert "is taken, not what the recipe says (data.train: " in data.err
+
+
 def test_a_damaged_cache_is_named_by_offset(distill, model, recipe, tmp_path):
     cache = tmp_path / "d.dtc"
     assert distill("cache", "build", "--teacher", model, "--data", recipe.parent / "train.jsonl", "--cache", cache, "--set", "data.sequence_length=24",
@@ -979,8 +991,24 @@ def test_settings_that_a_command_does_not_read(distill, recipe, model, tmp_path)
         one_line(distill(*command, "--set", setting), 2, "--set %s: nothing would read it here, only " % setting)
     for command, setting, own in ((["export", model, "--to", "gguf", "-o", tmp_path / "x.gguf"], "output.type=q8_0", "--type"),
                                   (["bench", "step"], "train.steps=3", "--steps"), (["bench", "step"], "train.precision=bf16", "--precision"),
-                                  (["bench", "decode"], "generate.max_tokens=3", "--tokens"), (["bench", "loss"], "loss.type=jsd", "--type")):
+                                  (["bench", "decode"], "generate.max_tokens=3", "--tokens"), (["bench", "loss"], "loss.type=jsd", "--type"),
+                                  (["eval", "--student", model, "--data", data], "student.path=x", "--student"),
+                                  (["eval", "--student", model, "--data", data], "data.train=x", "--data"),
+                                  (["eval", "--student", model, "--data", data], "data.eval=x", "--data"),
+                                  (["eval", "--student", model, "--data", data, "--teacher", model], "teacher.path=x", "--teacher"),
+                                  (["score", model, "--tokens", data], "teacher.path=x", "MODEL"),
+                                  (["inspect", data, "--tokenizer", model], "data.train=x", "FILE"),
+                                  (["cache", "build", *cache, "--cache", tmp_path / "c.dtc"], "teacher.path=x", "--teacher"),
+                                  (["cache", "build", *cache, "--cache", tmp_path / "c.dtc"], "teacher.cache.path=x", "--cache"),
+                                  (["cache", "build", recipe, "--data", data], "data.train=x", "--data"),
+                                  (["cache", "measure", *cache], "teacher.path=x", "--teacher"),
+                                  (["cache", "measure", *cache, "--student", model], "student.path=x", "--student")):
         one_line(distill(*command, "--set", setting), 2, "--set %s: %s says it here" % (setting, own))
+    for command, setting, own in ((["cache", "build", *cache, "--cache", tmp_path / "c.dtc"], "teacher=x", "--teacher says teacher.path here"),
+                                  (["cache", "build", *cache, "--cache", tmp_path / "c.dtc"], "teacher={path: x}", "--teacher says teacher.path"),
+                                  (["bench", "step"], "train={steps: 3}", "--steps says train.steps here"),
+                                  (["eval", "--student", model, "--data", data], "student={path: x}", "--student says student.path here")):
+        one_line(distill(*command, "--set", setting), 2, own)
     assert not (tmp_path / "c.dtc").exists()
     assert not (tmp_path / "x.gguf").exists()
     assert distill("export", model, "--to", "gguf", "-o", tmp_path / "x.gguf", "--set", "compute.products=portable").code == 0
