@@ -45,7 +45,10 @@ typedef struct dk_slot {
     enum {
         DK_OF_MODEL = 0,
         DK_OF_LAYER,
-        DK_OF_EXPERT /* the second %d stands for it in HF's name; in GGUF all of a layer are one tensor */
+        /* of which a layer has several: the second %d stands for one in HF's name; in GGUF they are one tensor */
+        DK_OF_EXPERT,
+        DK_OF_HEAD,
+        DK_OF_KV_HEAD
     } owner;
     dk_when when;
     dk_dim rows, columns;
@@ -91,8 +94,9 @@ enum {            /* what some families alone have a key for */
        DK_HAS_PARALLEL = 256,      /* whether both branches start from one point is said by a key */
        DK_HAS_EXPERTS = 512,       /* MLPs of experts: how many, and how many a row goes to */
        DK_HAS_DENSE_LAYERS = 1024, /* which layers have none, their size, and whether chosen weights add up to 1 */
-       DK_HAS_QK_LAYERNORM = 2048, /* whether the heads of q and k have norms is said by a key */
-       DK_HAS_PATTERN = 128        /* a key for the n of DK_WINDOW_PATTERN */
+       DK_HAS_QK_LAYERNORM =
+           2048,            /* whether the heads of q and k have norms, as qk_layernorm has them, is said by a key */
+       DK_HAS_PATTERN = 128 /* a key for the n of DK_WINDOW_PATTERN */
 };
 enum {                           /* what llama.cpp asks of the files of a family, against what its models may be */
        DK_GGUF_ALL_BIASES = 1,   /* asks for a bias of every product */
@@ -112,8 +116,9 @@ typedef struct dk_architecture {
     const dk_slots *slots;
     dk_norm_kind norm;
     int32_t gated, in_out, fused_qkv, fused_up, interleaved, parallel, learned_positions;
-    int32_t heads_alone; /* as many key heads as heads, which share hidden_size out: no keys for either */
-    dk_qk_norm qk_norm;
+    int32_t heads_share; /* heads share hidden_size out: no key for their size */
+    int32_t heads_alone; /* the same, and there are as many key heads as heads: no key for either */
+    dk_qk_norm qk_norm, qk_layernorm;
     uint32_t has;           /* DK_HAS_ */
     double norm_offset;     /* 1 where norms multiply by 1 + weight */
     int32_t embedding_root; /* embeddings are multiplied by sqrt(hidden_size) */
@@ -148,8 +153,9 @@ const char *dk_head_name(const dk_architecture *row);
 /* layer: of the model's; any number for a slot of the model itself. */
 int32_t dk_slot_present(const dk_slot *slot, const dk_config *config, int64_t layer);
 int64_t dk_dim_size(dk_dim dim, const dk_config *config);
-/* Pattern with its first %d replaced by the layer, a second one by the expert. */
-void dk_slot_name(const char *pattern, int64_t layer, int64_t expert, char *out, size_t size);
+int64_t dk_slot_items(const dk_slot *slot, const dk_config *config); /* of a layer; 1 where it is no item */
+/* Pattern with its first %d replaced by the layer, a second one by the item. */
+void dk_slot_name(const char *pattern, int64_t layer, int64_t item, char *out, size_t size);
 
 /* ---- parts of reading a description ---- */
 int32_t dk_config_read_rope(dk_host *host, const dk_document *doc, const dk_architecture *row, dk_config *config,

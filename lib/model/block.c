@@ -15,25 +15,49 @@ dk_view dk_qkv_part(const dk_config *config, dk_view qkv, int32_t part)
     return dk_view_split(dk_view_columns(qkv, part == 1 ? q : q + kv, kv), config->kv_heads);
 }
 
-/* q or k as rows of what one norm goes over. */
-static dk_view normed_part(const dk_config *config, dk_view qkv, int32_t part)
+/* One of the norms of q or k: rows of what it goes over, the place of its statistics, its weights. */
+typedef struct qk_norm {
+    int32_t part;   /* 0 q, 1 k */
+    int64_t number; /* the head, where each has its own; else 0 */
+} qk_norm;
+
+static int64_t heads_of(const dk_config *config, int32_t part) { return part ? config->kv_heads : config->heads; }
+
+static int64_t norms_of(const dk_config *config, int32_t part)
 {
-    int64_t q = config->heads * config->head_dim, kv = config->kv_heads * config->head_dim;
-    if (config->qk_norm == DK_QK_NORM_HEAD) return dk_qkv_part(config, qkv, part);
-    return dk_view_columns(qkv, part ? q : 0, part ? kv : q);
+    return config->qk_norm == DK_QK_NORM_EACH ? heads_of(config, part) : 1;
+}
+
+static dk_view normed_part(const dk_config *config, dk_view qkv, qk_norm norm)
+{
+    int64_t dim = config->head_dim, first = norm.part ? config->heads * dim : 0;
+    if (config->qk_norm == DK_QK_NORM_HEAD) return dk_qkv_part(config, qkv, norm.part);
+    if (config->qk_norm == DK_QK_NORM_EACH) return dk_view_columns(qkv, first + norm.number * dim, dim);
+    return dk_view_columns(qkv, first, heads_of(config, norm.part) * dim);
 }
 
 static int64_t norms_in_row(const dk_config *config, int32_t part)
 {
-    if (config->qk_norm != DK_QK_NORM_HEAD) return 1;
-    return part ? config->kv_heads : config->heads;
+    return config->qk_norm == DK_QK_NORM_WIDTH ? 1 : heads_of(config, part);
 }
 
-static dk_view head_stats(const dk_workset *set, const dk_block *block, int32_t part)
+static dk_view head_stats(const dk_workset *set, const dk_block *block, qk_norm norm)
 {
-    dk_view stats = part ? block->k_stats : block->q_stats;
-    if (!dk_view_present(stats)) return stats;
-    return dk_view_rows(stats, 0, set->rows * norms_in_row(&set->model->config, part));
+    dk_view stats = norm.part ? block->k_stats : block->q_stats;
+    const dk_config *c = &set->model->config;
+    int64_t rows = set->rows * norms_in_row(c, norm.part) / norms_of(c, norm.part);
+    return dk_view_present(stats) ? dk_view_rows(stats, norm.number * rows, rows) : stats;
+}
+
+static const dk_parameter *qk_norm_weight(const dk_layer *w, qk_norm norm)
+{
+    if (w->q_norms) return (norm.part ? w->k_norms : w->q_norms)[norm.number];
+    return norm.part ? w->k_norm : w->q_norm;
+}
+
+static const dk_parameter *qk_norm_bias(const dk_layer *w, qk_norm norm)
+{
+    return norm.part ? w->k_norm_bias : w->q_norm_bias;
 }
 
 static dk_view gate_of(const dk_config *config, dk_view up)
@@ -150,10 +174,12 @@ static void norm_heads(const dk_workset *set, const dk_block *block, const dk_la
     const dk_config *c = &set->model->config;
     const dk_ops *ops = set->queue->backend->ops;
     dk_view pre_norm = dk_used_rows(set, block->pre_norm), qkv = dk_used_rows(set, block->qkv);
-    dk_norm_args q = dk_norm_of(c, weights->q_norm, weights->q_norm_bias),
-                 k = dk_norm_of(c, weights->k_norm, weights->k_norm_bias);
-    ops->norm(set->queue, &q, normed_part(c, pre_norm, 0), normed_part(c, qkv, 0), head_stats(set, block, 0));
-    ops->norm(set->queue, &k, normed_part(c, pre_norm, 1), normed_part(c, qkv, 1), head_stats(set, block, 1));
+    for (qk_norm norm = {0}; norm.part < 2; norm.part++)
+        for (norm.number = 0; norm.number < norms_of(c, norm.part); norm.number++) {
+            dk_norm_args args = dk_norm_of(c, qk_norm_weight(weights, norm), qk_norm_bias(weights, norm));
+            ops->norm(set->queue, &args, normed_part(c, pre_norm, norm), normed_part(c, qkv, norm),
+                      head_stats(set, block, norm));
+        }
     ops->convert(set->queue, dk_qkv_part(c, pre_norm, 2), dk_qkv_part(c, qkv, 2));
 }
 
@@ -362,15 +388,22 @@ static void mlp_backward(const dk_workset *set, const dk_block *block, int64_t l
 }
 
 /* In place: reads pre_norm, and puts its gradient where that of q or k was. */
-static void head_norm_backward(const dk_workset *set, const dk_block *block, const dk_parameter *weight,
-                               const dk_parameter *bias, int32_t part)
+static void head_norm_backward(const dk_workset *set, const dk_block *block, const dk_layer *w, qk_norm norm)
 {
     const dk_config *c = &set->model->config;
-    dk_view d = normed_part(c, dk_used_rows(set, set->dqkv), part),
-            pre_norm = normed_part(c, dk_used_rows(set, block->pre_norm), part);
-    dk_norm_args norm = dk_norm_of(c, weight, bias);
-    set->queue->backend->ops->norm_backward(set->queue, &norm, pre_norm, head_stats(set, block, part), d, d, 0,
+    const dk_parameter *weight = qk_norm_weight(w, norm), *bias = qk_norm_bias(w, norm);
+    dk_view d = normed_part(c, dk_used_rows(set, set->dqkv), norm),
+            pre_norm = normed_part(c, dk_used_rows(set, block->pre_norm), norm);
+    dk_norm_args args = dk_norm_of(c, weight, bias);
+    set->queue->backend->ops->norm_backward(set->queue, &args, pre_norm, head_stats(set, block, norm), d, d, 0,
                                             dk_gradient_of(weight), dk_gradient_of(bias));
+}
+
+static void head_norms_backward(const dk_workset *set, const dk_block *block, const dk_layer *w)
+{
+    for (qk_norm norm = {0}; norm.part < 2; norm.part++)
+        for (norm.number = 0; norm.number < norms_of(&set->model->config, norm.part); norm.number++)
+            head_norm_backward(set, block, w, norm);
 }
 
 /* From the gradient of attention's branch to that of what the projection gave. */
@@ -396,9 +429,7 @@ static void attention_backward(const dk_workset *set, const dk_block *block, int
         if (dk_view_present(taps[part]))
             ops->axpy(set->queue, 1, dk_view_split(dk_used_rows(set, taps[part]), out[part].shape[1]), out[part]);
     rotate(set, layer, dk_used_rows(set, set->dqkv), 1);
-    if (!c->qk_norm) return;
-    head_norm_backward(set, block, w->q_norm, w->q_norm_bias, 0);
-    head_norm_backward(set, block, w->k_norm, w->k_norm_bias, 1);
+    if (c->qk_norm) head_norms_backward(set, block, w);
 }
 
 static void input_norm_backward(const dk_workset *set, const dk_block *block, const dk_layer *w, dk_view x, dk_view dx,

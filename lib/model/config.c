@@ -40,6 +40,18 @@ static int32_t read_size(const reader *in, const char *const keys[2], int64_t hi
     return dk_node_i64(in->doc, in->root, key, 1, high, fallback, out, err);
 }
 
+/* What a family has no key for may be said all the same, as it is. */
+static int32_t check_formed(const reader *in, const char *key, int64_t value, dk_error *err)
+{
+    int64_t said = 0;
+    int32_t rc = dk_node_i64(in->doc, in->root, key, 1, HEAD_LIMIT, value, &said, err);
+    if (rc || said == value) return rc;
+    return dk_fail(
+        err, DK_E_MISMATCH, "%s: %s is %lld, but a %s model has no such key: %s %lld and %s %lld make it %lld",
+        dk_document_name(in->doc), key, (long long)said, in->row->name, in->row->keys->hidden[0],
+        (long long)in->config->hidden_size, in->row->keys->heads[0], (long long)in->config->heads, (long long)value);
+}
+
 static int32_t read_head_sizes(const reader *in, dk_error *err)
 {
     int32_t rc = DK_OK;
@@ -49,20 +61,23 @@ static int32_t read_head_sizes(const reader *in, dk_error *err)
     int64_t kv_default = in->row->kv_heads && !(kv && kv->type == DK_NODE_NULL) ? in->row->kv_heads : config->heads;
     config->kv_heads = config->heads;
     config->head_dim = in->row->head_dim ? in->row->head_dim : config->hidden_size / config->heads;
-    if (!in->row->heads_alone) {
+    int32_t shared = in->row->heads_share || in->row->heads_alone;
+    if (in->row->heads_alone) DK_TRY(check_formed(in, "num_key_value_heads", config->heads, err));
+    else
         DK_TRY(
             dk_node_i64(in->doc, in->root, "num_key_value_heads", 1, HEAD_LIMIT, kv_default, &config->kv_heads, err));
+    if (!shared)
         DK_TRY(dk_node_i64(in->doc, in->root, "head_dim", 1, HEAD_LIMIT, config->head_dim, &config->head_dim, err));
-    }
     if (config->heads % config->kv_heads)
         DK_TRY(dk_fail(err, DK_E_FORMAT, "%s: num_attention_heads %lld is not a multiple of num_key_value_heads %lld",
                        name, (long long)config->heads, (long long)config->kv_heads));
-    if (in->row->heads_alone && config->hidden_size % config->heads)
+    if (shared && config->hidden_size % config->heads)
         DK_TRY(dk_fail(err, DK_E_FORMAT, "%s: %s %lld is not a multiple of %s %lld", name, in->row->keys->hidden[0],
                        (long long)config->hidden_size, in->row->keys->heads[0], (long long)config->heads));
     if (config->head_dim < 1 || config->heads * config->head_dim > WIDTH_LIMIT)
         DK_TRY(dk_fail(err, DK_E_FORMAT, "%s: %lld heads of %lld entries are not possible at hidden_size %lld", name,
                        (long long)config->heads, (long long)config->head_dim, (long long)config->hidden_size));
+    if (shared && config->head_dim > 0) DK_TRY(check_formed(in, "head_dim", config->head_dim, err));
     if (config->head_dim % 2 && !in->row->learned_positions)
         DK_TRY(dk_fail(err, DK_E_FORMAT, "%s: head_dim %lld is odd; rotary positions need pairs", name,
                        (long long)config->head_dim));
@@ -161,7 +176,7 @@ static int32_t read_flags(const reader *in, dk_error *err)
     config->qk_norm = row->qk_norm;
     if (row->has & DK_HAS_QK_LAYERNORM) {
         DK_TRY(dk_node_bool(in->doc, in->root, "qk_layernorm", 0, &head_norms, err));
-        if (head_norms) config->qk_norm = DK_QK_NORM_HEAD;
+        if (head_norms) config->qk_norm = row->qk_layernorm;
     }
     config->norm_offset = row->norm_offset;
     config->norm_bias = row->norm == DK_NORM_LAYER;

@@ -133,8 +133,8 @@ static int32_t put_sizes(source *in, int64_t *head_dim, dk_error *err)
     put_i64(in, keys->heads[0], heads);
     put_i64(in, keys->inner[0], inner);
     put_i64(in, keys->positions[0], positions);
-    if (!in->row->heads_alone) put_i64(in, "num_key_value_heads", kv);
-    if (!in->row->heads_alone) put_i64(in, "head_dim", dim);
+    if (!in->row->heads_alone || kv != heads) put_i64(in, "num_key_value_heads", kv);
+    if ((!in->row->heads_share && !in->row->heads_alone) || dim != hidden / heads) put_i64(in, "head_dim", dim);
     *head_dim = dim;
 out:
     return rc;
@@ -270,6 +270,8 @@ static int32_t put_features(source *in, int64_t head_dim, dk_error *err)
     if (in->row->bias == DK_BIAS_KEY) put_bool(in, "attention_bias", has_bias);
     if (in->row->bias == DK_BIAS_QKV_KEY) put_bool(in, "use_qkv_bias", has_bias);
     if (in->row->has & DK_HAS_PARALLEL) DK_TRY(put_parallel(in, err));
+    if (in->row->has & DK_HAS_QK_LAYERNORM)
+        put_bool(in, "qk_layernorm", find_tensor(in, "blk.0.attn_q_norm.weight") != NULL);
     if (in->row->mlp_bias_key) put_bool(in, "mlp_bias", find_tensor(in, "blk.0.ffn_up.bias") != NULL);
     DK_TRY(dk_metadata_i64(in->file, key_of(in, "attention.sliding_window", key), 0, INT32_MAX, 0, &window, err));
     if ((in->row->window == DK_WINDOW_ALL || in->row->window == DK_WINDOW_PATTERN) && window)

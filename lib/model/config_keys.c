@@ -112,7 +112,7 @@ static const struct {
     {"layernorm_1p", 0, NULL},
     {"multi_query", 0, NULL},
     {"use_qk_norm", 0, NULL},
-    {"qk_layernorm", 0, "gives each head of q and k a norm with a weight of its own, which is not built"},
+    {"qk_layernorm", 0, NULL},
     {"pruned_heads", 0, NULL},
     {"per_layer_config", 0, NULL},
     {"use_logn_attn", 0, NULL},

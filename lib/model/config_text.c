@@ -109,7 +109,7 @@ static void add_widths(change_list *list, const dk_architecture *row, const dk_c
         add_size(list, row->keys->inner, keep->inner ? keep->intermediate_size : c->intermediate_size);
     if (row->heads_alone) return; /* a head's size is never said there, nor has it keys and values of its own */
     if (keep->groups) add_size(list, kv_heads, keep->kv_heads);
-    if (keep->groups || keep->hidden) add_size(list, head_dim, c->head_dim);
+    if (!row->heads_share && (keep->groups || keep->hidden)) add_size(list, head_dim, c->head_dim);
 }
 
 static void add_layers(change_list *list, const dk_architecture *row, const dk_config *c, const dk_keep *keep,

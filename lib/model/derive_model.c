@@ -132,12 +132,22 @@ out:
     return rc;
 }
 
+/* The item of the source that a parameter is a copy of. */
+static int64_t item_of(const mover *m, const dk_planned *plan)
+{
+    const int64_t *groups = m->keep->groups ? m->keep->groups + plan->layer * m->keep->kv_heads : NULL;
+    const int64_t share = m->from->config.heads / m->from->config.kv_heads;
+    if (!groups || plan->item < 0) return plan->item;
+    if (plan->slot->owner == DK_OF_KV_HEAD) return groups[plan->item];
+    return groups[plan->item / share] * share + plan->item % share; /* what has experts is not cut */
+}
+
 static int32_t move_parameter(mover *m, int64_t index, dk_error *err)
 {
     const dk_planned *plan = dk_model_plan(m->to, index), *source_plan;
     const int64_t layer = plan->layer < 0 ? 0 : plan->layer;
     const dk_parameter *source =
-        *dk_model_slot(m->from, plan->slot, plan->layer < 0 ? -1 : m->keep->layers[layer], plan->expert);
+        *dk_model_slot(m->from, plan->slot, plan->layer < 0 ? -1 : m->keep->layers[layer], item_of(m, plan));
     const dk_config *c = &m->from->config;
     dk_view value;
     int32_t rc;

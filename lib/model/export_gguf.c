@@ -56,11 +56,9 @@ static dk_tensor_spec spec_of(const exporter *in, int64_t parameter)
     }
     if (has_vocabulary_rows(in, parameter)) out.shape[0] += in->parts.added;
     out.dtype = type_of(in, parameter, out.rank, out.shape[1]);
-    if (plan->expert < 0) return out;
-    out.rank = 3;
-    out.shape[2] = out.shape[1];
-    out.shape[1] = out.shape[0];
-    out.shape[0] = in->model->config.experts;
+    if (plan->item < 0) return out;
+    for (int32_t d = out.rank++; d > 0; d--) out.shape[d] = out.shape[d - 1];
+    out.shape[0] = dk_slot_items(plan->slot, &in->model->config);
     return out;
 }
 
@@ -85,7 +83,7 @@ static int32_t list_tensors(exporter *in, dk_error *err)
     DK_TRY(dk_new(model->host, model->parameter_count + EXTRAS, &in->specs, err));
     DK_TRY(dk_new(model->host, model->parameter_count + EXTRAS, &in->parameters, err));
     for (int64_t i = 0; i < model->parameter_count; i++) {
-        if (dk_model_plan(model, i)->expert > 0) continue; /* in one tensor with the first */
+        if (dk_model_plan(model, i)->item > 0) continue; /* in one tensor with the first */
         in->specs[in->count] = spec_of(in, i);
         in->parameters[in->count++] = i;
     }
@@ -108,8 +106,9 @@ static int32_t note_others(const exporter *in, dk_dtype other, dk_strbuf *notes,
     dk_strbuf names;
     dk_strbuf_init(&names, in->model->host);
     for (int64_t i = 0; i < in->count; i++) {
-        matrices += in->specs[i].rank > 1;
-        if (in->specs[i].rank == 1 || in->specs[i].dtype != other) continue;
+        if (in->parameters[i] < 0 || dk_model_plan(in->model, in->parameters[i])->rank == 1) continue;
+        matrices++;
+        if (in->specs[i].dtype != other) continue;
         dk_strbuf_printf(&names, "%s%s", found++ ? ", " : "", in->specs[i].name);
     }
     if (found)
@@ -236,17 +235,17 @@ static void narrow_body(void *context, int64_t begin, int64_t end)
     }
 }
 
-/* Entries of a tensor as floats; those of experts, whose parameters follow each other, in turn. */
+/* Entries of a tensor as floats; those of items, whose parameters follow each other, in turn. */
 static int32_t read_floats(exporter *in, int64_t index, int64_t first, int64_t count, dk_error *err)
 {
     const dk_parameter *parameter = &in->model->parameters[in->parameters[index]];
     const int64_t most = DK_STAGE_BYTES / 4, each = dk_view_count(&in->value);
     int32_t rc = DK_OK;
     for (int64_t at = 0; at < count;) {
-        int64_t expert = (first + at) / each, inside = (first + at) % each, n = count - at < most ? count - at : most;
+        int64_t item = (first + at) / each, inside = (first + at) % each, n = count - at < most ? count - at : most;
         if (n > each - inside) n = each - inside;
-        DK_TRY(dk_stage_read(&in->stage, expert ? parameter[expert].value : in->value, inside, n, DK_F32,
-                             in->floats + at, err));
+        DK_TRY(dk_stage_read(&in->stage, item ? parameter[item].value : in->value, inside, n, DK_F32, in->floats + at,
+                             err));
         at += n;
     }
 out:

@@ -31,10 +31,10 @@ static int32_t part_of(const dk_planned *plan)
     return plan->slot->offset == offsetof(dk_expert, up[0]) ? GATE : UP;
 }
 
-/* Expert by expert, `each` rows of which the parameter's begin at `skip`. */
+/* Item by item, `each` rows of which the parameter's begin at `skip`. */
 static dk_source slice(const finder *in, const dk_tensor *tensor, int64_t skip, int64_t each)
 {
-    return (dk_source){tensor, in->plan->expert * each + skip, in->model->config.experts * each};
+    return (dk_source){tensor, in->plan->item * each + skip, dk_slot_items(in->plan->slot, &in->model->config) * each};
 }
 
 /* Newer files have all experts of a layer in two tensors, gate above up in the first; the MLP is called mlp there. */
@@ -63,7 +63,7 @@ static dk_source find_in_gguf(const finder *in)
     const dk_tensor *found = dk_checkpoint_find(in->file, in->plan->gguf);
     if (found) return slice(in, found, 0, in->plan->shape[0]);
     snprintf(name, sizeof name, "blk.%lld.ffn_%s.%lld.weight", (long long)in->plan->layer, kinds[part_of(in->plan)],
-             (long long)in->plan->expert);
+             (long long)in->plan->item);
     return whole(dk_checkpoint_find(in->file, name));
 }
 
@@ -105,5 +105,6 @@ dk_source dk_find_source(const dk_model *model, const dk_checkpoint *checkpoint,
     if (!dk_checkpoint_is_gguf(checkpoint)) return find_in_folder(&in, parameter);
     if (in.plan->slot->owner == DK_OF_EXPERT) return find_in_gguf(&in);
     const dk_tensor *found = dk_checkpoint_find(checkpoint, in.plan->gguf);
+    if (found && in.plan->item >= 0) return slice(&in, found, 0, in.plan->shape[0]);
     return found ? whole(found) : find_joined(&in);
 }

@@ -41,8 +41,9 @@ typedef struct dk_rope_config {
 
 typedef enum { /* norms of q and k before rope, of the model's kind */
                DK_QK_NORM_NONE = 0,
-               DK_QK_NORM_HEAD, /* of each head, one weight for all */
-               DK_QK_NORM_WIDTH /* of all heads together */
+               DK_QK_NORM_HEAD,  /* of each head, one weight for all */
+               DK_QK_NORM_WIDTH, /* of all heads together */
+               DK_QK_NORM_EACH   /* of each head, with a weight of its own */
 } dk_qk_norm;
 
 typedef struct dk_config {
@@ -97,6 +98,7 @@ typedef struct dk_layer { /* parameters of one block; NULL = absent. Fused ones 
     dk_parameter *attention_post_norm, *mlp_post_norm; /* of what a branch adds to the residual stream */
     dk_parameter *qkv[3], *qkv_bias[3];                /* fused_qkv: [0] only */
     dk_parameter *q_norm, *k_norm, *q_norm_bias, *k_norm_bias;
+    dk_parameter **q_norms, **k_norms; /* [heads], [kv_heads], where each head has its own */
     dk_parameter *out, *out_bias;
     dk_parameter *mlp_norm, *mlp_norm_bias;
     dk_parameter *up[2], *up_bias[2]; /* gated: gate, up; fused_up or not gated: [0] only */
@@ -117,10 +119,11 @@ typedef struct dk_model {
     dk_parameter *embedding, *positions, *final_norm, *final_norm_bias, *head, *head_bias;
     dk_linear *head_linear;
     dk_layer *layers;
-    dk_expert *experts;  /* [layers * experts]: those of layers that have some */
-    int32_t trainable;   /* gradients exist */
-    uint64_t file_bytes; /* size of the tensors as opened; of made ones, as F32 */
-    void *state;         /* mappings and buffers: weights.c */
+    dk_expert *experts;        /* [layers * experts]: those of layers that have some */
+    dk_parameter **head_norms; /* [layers * (heads + kv_heads)] */
+    int32_t trainable;         /* gradients exist */
+    uint64_t file_bytes;       /* size of the tensors as opened; of made ones, as F32 */
+    void *state;               /* mappings and buffers: weights.c */
 } dk_model;
 
 typedef struct dk_model_options {

@@ -18,21 +18,22 @@ typedef struct loader {
 } loader;
 
 /* What values are read from: floats, and blocks that the backend reads, which every op takes in matrices alone. */
-static int32_t is_supported(const loader *in, const dk_tensor *tensor)
+static int32_t is_supported(const loader *in, const dk_tensor *tensor, int32_t rank)
 {
     if (tensor->dtype == DK_F32 || tensor->dtype == DK_F16 || tensor->dtype == DK_BF16) return 1;
-    return dk_dtype_size(tensor->dtype) == 0 && tensor->rank >= 2 && in->model->backend->reads >> tensor->dtype & 1;
+    return dk_dtype_size(tensor->dtype) == 0 && rank >= 2 && in->model->backend->reads >> tensor->dtype & 1;
 }
 
-static int32_t fail_type(const loader *in, const dk_tensor *tensor, dk_error *err)
+/* rank: of the parameter. */
+static int32_t fail_type(const loader *in, const dk_tensor *tensor, int32_t rank, dk_error *err)
 {
     if (!in->gguf)
         return dk_fail(err, DK_E_UNSUPPORTED,
                        "%s: tensor '%s' has type %s; supported are F32, F16 and BF16: save the model in one of them",
                        dk_checkpoint_path(in->checkpoint), tensor->name, tensor->type_name);
     return dk_fail(err, DK_E_UNSUPPORTED, "%s: tensor '%s'%s has type %s; %s", dk_checkpoint_path(in->checkpoint),
-                   tensor->name, tensor->rank == 1 ? ", a vector," : "", tensor->type_name,
-                   tensor->rank == 1 ? "vectors are F32, F16 or BF16" : dk_gguf_way_out());
+                   tensor->name, rank == 1 ? ", a vector," : "", tensor->type_name,
+                   rank == 1 ? "vectors are F32, F16 or BF16" : dk_gguf_way_out());
 }
 
 static dk_gguf_layout layout_of(const loader *in, int64_t parameter)
@@ -106,12 +107,12 @@ static int32_t check_rows(const loader *in, int64_t parameter, dk_source source,
     const dk_planned *plan = dk_model_plan(in->model, parameter);
     const dk_tensor *tensor = source.tensor;
     char found[DK_SHAPE_TEXT], wanted[DK_SHAPE_TEXT];
-    int64_t experts = in->model->config.experts, shape[3] = {source.rows, plan->shape[1]};
+    int64_t items = dk_slot_items(plan->slot, &in->model->config), shape[3] = {source.rows, plan->shape[1]};
     int32_t rank = plan->rank, same = 1;
-    if (plan->expert >= 0) {
-        rank = 3;
-        shape[0] = experts;
-        shape[1] = source.rows / experts;
+    if (plan->item >= 0) {
+        rank++;
+        shape[0] = items;
+        shape[1] = source.rows / items;
         shape[2] = plan->shape[1];
     }
     for (int32_t d = 0; d < rank; d++) same &= tensor->rank == rank && tensor->shape[d] == shape[d];
@@ -144,7 +145,7 @@ static int32_t check_source(const loader *in, int64_t parameter, dk_source sourc
     if (!source.tensor)
         return fail_missing(in, in->gguf ? plan->gguf : plan->name, in->gguf ? "its metadata" : "config.json", err);
     DK_TRY(source.rows ? check_rows(in, parameter, source, err) : check_whole(in, parameter, source.tensor, err));
-    if (!is_supported(in, source.tensor)) rc = fail_type(in, source.tensor, err);
+    if (!is_supported(in, source.tensor, plan->rank)) rc = fail_type(in, source.tensor, plan->rank, err);
 out:
     return rc;
 }

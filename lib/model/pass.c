@@ -28,7 +28,7 @@ struct dk_pass {
 /* ---- what is trained ---- */
 static int32_t is_trained(const dk_parameter *parameter) { return parameter && !parameter->frozen; }
 
-static int32_t block_is_trained(const dk_layer *w)
+static int32_t block_is_trained(const dk_config *c, const dk_layer *w)
 {
     const dk_parameter *all[] = {w->attention_norm,
                                  w->attention_norm_bias,
@@ -56,6 +56,10 @@ static int32_t block_is_trained(const dk_layer *w)
                                  w->down_bias};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         if (is_trained(all[i])) return 1;
+    for (int64_t i = 0; w->q_norms && i < c->heads; i++)
+        if (is_trained(w->q_norms[i])) return 1;
+    for (int64_t i = 0; w->k_norms && i < c->kv_heads; i++)
+        if (is_trained(w->k_norms[i])) return 1;
     return 0;
 }
 
@@ -68,7 +72,7 @@ int64_t dk_model_first_trained(const dk_model *model)
 {
     int64_t l = 0;
     if (input_is_trained(model)) return 0;
-    while (l < model->config.layers && !block_is_trained(&model->layers[l])) l++;
+    while (l < model->config.layers && !block_is_trained(&model->config, &model->layers[l])) l++;
     return l;
 }
 

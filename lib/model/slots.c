@@ -147,6 +147,11 @@ TABLE(dk_phi3_slots);
 #define HEAD_LAYER_NORM(name, gguf, field)                                             \
     VECTOR(name ".weight", gguf ".weight", dk_layer, field, QK_NORM, HEAD, ONE, SAME), \
         VECTOR(name ".bias", gguf ".bias", dk_layer, field##_bias, QK_NORM, HEAD, ZERO, SAME)
+#define NORMS_OF_HEADS(name, gguf, field, of)                                                              \
+    {                                                                                                      \
+        name, gguf, offsetof(dk_layer, field), of, DK_WHEN_QK_NORM, DK_DIM_HEAD, DK_DIM_NONE, DK_INIT_ONE, \
+            DK_GGUF_SAME                                                                                   \
+    }
 #define NEOX(part) "gpt_neox.layers.%d." part
 
 static const dk_slot dk_stablelm_slots_at[] = {
@@ -155,6 +160,8 @@ static const dk_slot dk_stablelm_slots_at[] = {
     MATRIX("lm_head.weight", "output.weight", dk_model, head, UNTIED, VOCAB, HIDDEN, SAME),
     LAYER_NORM(LLAMA("input_layernorm"), BLK("attn_norm"), dk_layer, attention_norm, ALWAYS),
     LLAMA_PROJECTIONS,
+    NORMS_OF_HEADS(LLAMA("self_attn.q_layernorm.norms.%d.weight"), BLK("attn_q_norm.weight"), q_norms, DK_OF_HEAD),
+    NORMS_OF_HEADS(LLAMA("self_attn.k_layernorm.norms.%d.weight"), BLK("attn_k_norm.weight"), k_norms, DK_OF_KV_HEAD),
     LLAMA_OUT,
     LAYER_NORM(LLAMA("post_attention_layernorm"), BLK("ffn_norm"), dk_layer, mlp_norm, SEQUENTIAL),
     LLAMA_GATE_UP,
@@ -288,9 +295,16 @@ const char *dk_head_name(const dk_architecture *row)
     return "lm_head.weight";
 }
 
-void dk_slot_name(const char *pattern, int64_t layer, int64_t expert, char *out, size_t size)
+int64_t dk_slot_items(const dk_slot *slot, const dk_config *config)
 {
-    const int64_t numbers[2] = {layer, expert};
+    if (slot->owner == DK_OF_EXPERT) return config->experts;
+    if (slot->owner == DK_OF_HEAD) return config->heads;
+    return slot->owner == DK_OF_KV_HEAD ? config->kv_heads : 1;
+}
+
+void dk_slot_name(const char *pattern, int64_t layer, int64_t item, char *out, size_t size)
+{
+    const int64_t numbers[2] = {layer, item};
     size_t used = 0;
     for (int i = 0; i < 2; i++) {
         const char *place = strstr(pattern, "%d");

@@ -10,48 +10,65 @@ static int64_t count_parameters(const dk_architecture *row, const dk_config *con
     int64_t count = 0;
     for (int32_t i = 0; i < row->slots->count; i++) {
         const dk_slot *slot = &row->slots->at[i];
-        int64_t each = slot->owner == DK_OF_EXPERT ? config->experts : 1;
         for (int64_t layer = 0; layer < (slot->owner == DK_OF_MODEL ? 1 : config->layers); layer++)
-            if (dk_slot_present(slot, config, layer)) count += each;
+            if (dk_slot_present(slot, config, layer)) count += dk_slot_items(slot, config);
     }
     return count;
 }
 
-dk_parameter **dk_model_slot(const dk_model *model, const dk_slot *slot, int64_t layer, int64_t expert)
+dk_parameter **dk_model_slot(const dk_model *model, const dk_slot *slot, int64_t layer, int64_t item)
 {
     char *owner = (char *)(uintptr_t)model;
-    if (slot->owner == DK_OF_LAYER) owner = (char *)&model->layers[layer];
-    if (slot->owner == DK_OF_EXPERT) owner = (char *)&model->layers[layer].experts[expert];
-    return (dk_parameter **)(void *)(owner + slot->offset);
+    if (slot->owner != DK_OF_MODEL) owner = (char *)&model->layers[layer];
+    if (slot->owner == DK_OF_EXPERT) owner = (char *)&model->layers[layer].experts[item];
+    void *at = owner + slot->offset;
+    return slot->owner == DK_OF_HEAD || slot->owner == DK_OF_KV_HEAD ? *(dk_parameter ***)at + item : at;
 }
 
-static void plan_one(dk_model *model, const dk_slot *slot, int64_t layer, int64_t expert)
+static int32_t is_item(const dk_slot *slot) { return slot->owner != DK_OF_MODEL && slot->owner != DK_OF_LAYER; }
+
+static void plan_one(dk_model *model, const dk_slot *slot, int64_t layer, int64_t item)
 {
     int64_t index = model->parameter_count++;
     dk_planned *plan = &dk_model_state_of(model)->plan[index];
-    dk_slot_name(slot->name, layer, expert, plan->name, sizeof plan->name);
-    dk_slot_name(slot->gguf, layer, expert, plan->gguf, sizeof plan->gguf);
+    dk_slot_name(slot->name, layer, item, plan->name, sizeof plan->name);
+    dk_slot_name(slot->gguf, layer, item, plan->gguf, sizeof plan->gguf);
     plan->slot = slot;
     plan->layer = layer;
-    plan->expert = expert;
+    plan->item = item;
     plan->rank = slot->columns == DK_DIM_NONE ? 1 : 2;
     plan->shape[0] = dk_dim_size(slot->rows, &model->config);
     plan->shape[1] = dk_dim_size(slot->columns, &model->config);
     model->parameters[index].name = plan->name;
     model->parameters[index].frozen = !model->trainable;
     model->parameters[index].version = 1;
-    *dk_model_slot(model, slot, layer, expert) = &model->parameters[index];
+    *dk_model_slot(model, slot, layer, item) = &model->parameters[index];
 }
 
-/* Of a layer, or, below 0, of the model. An expert's parameters of one kind follow each other. */
+/* Of a layer, or, below 0, of the model. Items of one kind follow each other. */
 static void plan_slots(dk_model *model, const dk_architecture *row, int64_t layer)
 {
     for (int32_t i = 0; i < row->slots->count; i++) {
         const dk_slot *slot = &row->slots->at[i];
-        int64_t each = slot->owner == DK_OF_EXPERT ? model->config.experts : 1;
         if ((slot->owner == DK_OF_MODEL) != (layer < 0) || !dk_slot_present(slot, &model->config, layer)) continue;
-        for (int64_t e = 0; e < each; e++) plan_one(model, slot, layer, slot->owner == DK_OF_EXPERT ? e : -1);
+        for (int64_t n = 0; n < dk_slot_items(slot, &model->config); n++)
+            plan_one(model, slot, layer, is_item(slot) ? n : -1);
     }
+}
+
+static int32_t new_head_norms(dk_model *model, dk_error *err)
+{
+    const dk_config *c = &model->config;
+    int64_t each = c->heads + c->kv_heads;
+    int32_t rc = DK_OK;
+    if (c->qk_norm != DK_QK_NORM_EACH) return DK_OK;
+    DK_TRY(dk_new(model->host, c->layers * each, &model->head_norms, err));
+    for (int64_t i = 0; i < c->layers; i++) {
+        model->layers[i].q_norms = model->head_norms + i * each;
+        model->layers[i].k_norms = model->layers[i].q_norms + c->heads;
+    }
+out:
+    return rc;
 }
 
 static int32_t new_layers(dk_model *model, dk_error *err)
@@ -59,6 +76,7 @@ static int32_t new_layers(dk_model *model, dk_error *err)
     const dk_config *c = &model->config;
     int32_t rc;
     DK_TRY(dk_new(model->host, c->layers, &model->layers, err));
+    DK_TRY(new_head_norms(model, err));
     if (!c->experts) goto out;
     DK_TRY(dk_new(model->host, c->layers * c->experts, &model->experts, err));
     for (int64_t i = 0; i < c->layers; i++)
@@ -296,6 +314,7 @@ void dk_model_free(dk_model *model)
     dk_free(host, model->parameters);
     dk_free(host, model->layers);
     dk_free(host, model->experts);
+    dk_free(host, model->head_norms);
     dk_free(host, model);
     dk_host_release(host);
 }
@@ -371,7 +390,8 @@ double dk_model_flops(const dk_model *model, int64_t tokens, int64_t mean_length
         int32_t product =
             parameter->value.rank == 2 &&
             (parameter == model->head || (parameter != model->embedding && parameter != model->positions));
-        double part = dk_model_plan(model, i)->expert < 0 ? 1 : (double)config->experts_used / (double)config->experts;
+        int32_t of_experts = dk_model_plan(model, i)->slot->owner == DK_OF_EXPERT;
+        double part = of_experts ? (double)config->experts_used / (double)config->experts : 1;
         if (product) per_token += 2 * part * (double)dk_view_count(&parameter->value);
     }
     for (int64_t i = 0; i < config->layers; i++)

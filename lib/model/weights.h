@@ -7,7 +7,7 @@
 typedef struct dk_planned { /* one parameter before it has a value */
     char name[96], gguf[64];
     const dk_slot *slot;
-    int64_t layer, expert; /* -1 = not in a block; not an expert's */
+    int64_t layer, item; /* -1 = not in a block; not one of several */
     int32_t rank;
     int64_t shape[2];
 } dk_planned;
@@ -33,7 +33,7 @@ static inline const dk_planned *dk_model_plan(const dk_model *model, int64_t par
 /* The shape of a parameter's value in memory. */
 void dk_model_shape(const dk_model *model, int64_t parameter, int64_t shape[2]);
 /* The pointer of model that a slot fills. */
-dk_parameter **dk_model_slot(const dk_model *model, const dk_slot *slot, int64_t layer, int64_t expert);
+dk_parameter **dk_model_slot(const dk_model *model, const dk_slot *slot, int64_t layer, int64_t item);
 /* Memory for every parameter whose dtypes entry is not 0; the others have their view already. */
 int32_t dk_model_place(dk_model *model, const dk_dtype *dtypes, dk_error *err);
 int32_t dk_model_place_real(dk_model *model, dk_error *err);

@@ -524,6 +524,12 @@ TEST(refuses_sizes)
            "not possible");
     expect("{\"model_type\":\"llama\",\"num_attention_heads\":65536,\"head_dim\":65536}", DK_E_FORMAT, "not possible");
     expect("{\"model_type\":\"gpt2\",\"n_head\":5}", DK_E_FORMAT, "n_embd 768 is not a multiple of n_head 5");
+    expect(
+        "{\"model_type\":\"stablelm\",\"head_dim\":64}", DK_E_MISMATCH,
+        "head_dim is 64, but a stablelm model has no such key: hidden_size 2560 and num_attention_heads 32 make it 80");
+    expect("{\"model_type\":\"gpt_neox\",\"num_key_value_heads\":8}", DK_E_MISMATCH,
+           "num_key_value_heads is 8, but a gpt_neox model has no such key");
+    expect("{\"model_type\":\"gpt2\",\"head_dim\":32}", DK_E_MISMATCH, "head_dim is 32");
     expect("{\"model_type\":\"llama\",\"rms_norm_eps\":-1}", DK_E_FORMAT, "rms_norm_eps is -1");
     expect("{\"model_type\":\"llama\",\"attention_bias\":\"no\"}", DK_E_FORMAT, "attention_bias");
 }

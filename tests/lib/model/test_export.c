@@ -46,6 +46,8 @@ static const char *const families[] = {
     "{\"model_type\":\"phi\"," SMALL "}",
     "{\"model_type\":\"stablelm\"," SMALL ",\"use_qkv_bias\":true,\"num_key_value_heads\":2}",
     "{\"model_type\":\"stablelm\"," SMALL ",\"use_parallel_residual\":true,\"num_key_value_heads\":2}",
+    "{\"model_type\":\"stablelm\"," SMALL
+    ",\"use_parallel_residual\":true,\"qk_layernorm\":true,\"num_key_value_heads\":2}",
     "{\"model_type\":\"gemma\"," SMALL ",\"num_key_value_heads\":1,\"head_dim\":6}",
     "{\"model_type\":\"gemma2\"," SMALL ",\"num_key_value_heads\":2,\"head_dim\":8,\"query_pre_attn_scalar\":8,"
     "\"sliding_window\":6}",
@@ -61,12 +63,28 @@ static const char *const families[] = {
 };
 enum { FAMILIES = sizeof families / sizeof *families };
 
+/* Fresh vectors are ones and zeros: with others no two of them are taken for each other. */
+static void tell_vectors_apart(dk_model *model)
+{
+    dk_queue queue;
+    CHECK_OK(dk_queue_open(&queue, backend, &err));
+    for (int64_t i = 0; i < model->parameter_count; i++) {
+        dk_view value = model->parameters[i].value;
+        float values[256];
+        if (value.rank > 1 || value.shape[0] > 256) continue;
+        for (int64_t k = 0; k < value.shape[0]; k++) values[k] = 1 + (float)(i * 256 + k) / 32768;
+        backend->ops->copy_in(&queue, value, values);
+    }
+    CHECK_OK(dk_queue_wait(&queue, &err));
+}
+
 static dk_model *fresh(const char *json)
 {
     dk_document *doc = NULL;
     dk_model *model = NULL;
     CHECK_OK(dk_json_parse(host, json, strlen(json), "config.json", &doc, &err));
     if (doc) CHECK_OK(dk_model_create(backend, doc, 0, 7, &model, &err));
+    if (model) tell_vectors_apart(model);
     dk_document_free(doc);
     return model;
 }
@@ -322,8 +340,6 @@ TEST(what_llama_cpp_does_not_load_is_named)
          "qwen2 model with heads that are together wider"},
         {"{\"model_type\":\"phi\"," SMALL ",\"head_dim\":16}", "phi model with heads that are together wider"},
         {"{\"model_type\":\"phi\"," SMALL ",\"qk_layernorm\":true}", "phi model with norms of q and k"},
-        {"{\"model_type\":\"stablelm\"," SMALL ",\"num_key_value_heads\":2,\"head_dim\":16}",
-         "stablelm model with heads that are together wider"},
         {"{\"model_type\":\"phi3\"," SMALL ",\"head_dim\":16}", "phi3 model with heads that are together wider"},
         {"{\"model_type\":\"olmo2\"," SMALL ",\"head_dim\":16}", "olmo2 model with heads that are together wider"}};
     char folder[1024];

@@ -34,7 +34,7 @@ static const struct {
 /* Made by tests/families/make_families.py, where it is said what each is there for. */
 static const char *const ours[] = {"gpt_neox_sequential", "phi",          "stablelm_parallel", "llama_rope_dynamic",
                                    "ministral3",          "phi4_mini",    "phi4_mini_short",   "smollm3_sliding",
-                                   "phi_qk_layernorm",    "gemma2_plain", "gemma3_plain"};
+                                   "phi_qk_layernorm",    "gemma2_plain", "gemma3_plain",      "stablelm_qk_layernorm"};
 /* The same, of models that are run alone. */
 static const char *const run_alone[] = {"mixtral", "mixtral_fused", "mixtral_sliding", "qwen3_moe", "qwen3_moe_mixed"};
 enum {

@@ -213,6 +213,42 @@ TEST(refuses)
     fixture_end(&f);
 }
 
+/* Half the channels and half the heads: the norms that heads have of their own go with them. */
+TEST(norms_of_heads)
+{
+    static const char json[] =
+        "{\"model_type\":\"stablelm\",\"bos_token_id\":1,\"eos_token_id\":2,\"hidden_size\":16,\"num_attention_heads\":"
+        "4,"
+        "\"num_key_value_heads\":2,\"num_hidden_layers\":2,\"intermediate_size\":10,\"vocab_size\":13,"
+        "\"max_position_embeddings\":24,\"qk_layernorm\":true,\"partial_rotary_factor\":0.5}";
+    static const int64_t kept[2] = {1, 0};
+    fixture f, small;
+    dk_error err = {0};
+    static const int64_t half[8] = {0, 2, 3, 5, 8, 9, 11, 15};
+    const dk_keep keep = {.hidden = half, .hidden_size = 8, .groups = kept, .kv_heads = 1};
+    REQUIRE(fixture_make(&f, ON_F64, json));
+    for (int64_t l = 0; l < 2; l++)
+        for (int64_t h = 0; h < 6; h++) {
+            dk_layer *w = &f.model->layers[l];
+            double values[4];
+            for (int i = 0; i < 4; i++) values[i] = (double)(100 * l + 10 * h + i);
+            write_view(&f, (h < 4 ? w->q_norms[h] : w->k_norms[h - 4])->value, values);
+        }
+    small = f;
+    REQUIRE_OK(dk_model_prune(f.model, f.backend, &keep, &small.model, &err));
+    CHECK_INT(small.model->config.heads, 2);
+    for (int64_t l = 0; l < 2; l++)
+        for (int64_t h = 0; h < 3; h++) {
+            const dk_layer *w = &small.model->layers[l];
+            double *got = new_read(&small, (h < 2 ? w->q_norms[h] : w->k_norms[h - 2])->value);
+            const int64_t from = h < 2 ? kept[l] * 2 + h : 4 + kept[l];
+            for (int i = 0; i < 4; i++) CHECK_NEAR(got[i], (double)(100 * l + 10 * from + i), 0);
+            free(got);
+        }
+    dk_model_free(small.model);
+    fixture_end(&f);
+}
+
 /* Both together keep it: half the channels and half the heads. */
 TEST(gpt2_by_heads_and_width)
 {
@@ -315,4 +351,4 @@ TEST(fewer_ids_need_the_ends)
 
 TEST_MAIN(TEST_CASE(fewer_ids) TEST_CASE(fewer_ids_need_the_ends) TEST_CASE(keeps_slices)
               TEST_CASE(without_parts_that_give_nothing) TEST_CASE(widths_survive_saving) TEST_CASE(refuses)
-                  TEST_CASE(gpt2_by_heads_and_width))
+                  TEST_CASE(norms_of_heads) TEST_CASE(gpt2_by_heads_and_width))
