@@ -729,8 +729,11 @@ typedef struct distill_loss_args {
     /* out: log-probabilities of the teacher that were raised to loss.log_floor; of logit_mse and logit_cosine logits of
      * -inf that were left out; of dkd rows whose label is beyond the vocabulary, which add 0 */
     int64_t floored;
+    int64_t memory; /* bytes that the call takes at most beside its tensors; 0 = 64 MiB. One row must fit into it */
 } distill_loss_args;
-/* Stateless; needs nothing but the loss. Inputs are fp32, fp16 or bf16; strides as they are. */
+/* Stateless; needs nothing but the loss. Inputs are fp32, fp16 or bf16; strides as they are. A head or bias, and the
+ * gradient of one, that is not compact or must be widened (a head with a gradient is to be fp32) is copied beside
+ * args.memory. */
 DISTILL_API int32_t distill_loss_eval(const distill_loss *loss, distill_loss_args *args, distill_error *err);
 
 /* ---- trainer ----------------------------------------------------------------------------------------------------- */

@@ -40,6 +40,8 @@ static void fill_zeros(dk_host *host, uint8_t *data, int64_t bytes, int32_t fres
     dk_parallel_for(host, (bytes + HUGE_PAGE - 1) / HUGE_PAGE, 4, zero_body, &z);
 }
 
+int64_t dk_buffer_bytes(int64_t bytes) { return bytes >= HUGE_PAGE ? bytes + HUGE_PAGE : bytes > 0 ? bytes : 1; }
+
 static int32_t op_buffer_create(dk_backend *backend, int64_t bytes, dk_buffer **out, dk_error *err)
 {
     dk_buffer *buffer = NULL;
@@ -47,7 +49,7 @@ static int32_t op_buffer_create(dk_backend *backend, int64_t bytes, dk_buffer **
     if (bytes < 0 || bytes > INT64_MAX - HUGE_PAGE)
         return dk_fail(err, DK_E_INVALID, "a buffer of %lld bytes", (long long)bytes);
     DK_TRY(dk_new(backend->host, 1, &buffer, err));
-    int64_t room = bytes >= HUGE_PAGE ? bytes + HUGE_PAGE : bytes > 0 ? bytes : 1;
+    const int64_t room = dk_buffer_bytes(bytes);
     buffer->block = dk_alloc(backend->host, 1, (uint64_t)room);
     if (!buffer->block) {
         rc = dk_fail_nomem(err, (uint64_t)room);

@@ -200,7 +200,7 @@ typedef struct dk_ops {
     void (*queue_free)(dk_queue *queue);
 
     /* ---- buffers ---- */
-    /* Zeroed; large ones in huge pages, touched. */
+    /* Zeroed; large ones in huge pages, touched. dk_buffer_bytes is what they take. */
     int32_t (*buffer_create)(dk_backend *backend, int64_t bytes, dk_buffer **out, dk_error *err);
     /* Borrowed host memory; read-only use if it is. */
     int32_t (*buffer_wrap)(dk_backend *backend, void *data, int64_t bytes, dk_buffer **out, dk_error *err);
@@ -353,6 +353,7 @@ struct dk_queue {        /* where its owner likes: on the stack, in a struct */
 int32_t dk_queue_open(dk_queue *queue, dk_backend *backend, dk_error *err);
 int32_t dk_queue_wait(dk_queue *queue, dk_error *err); /* all done; returns and clears the first failure */
 void dk_queue_close(dk_queue *queue);                  /* a zeroed or closed one is fine */
+int64_t dk_buffer_bytes(int64_t bytes);                /* of a buffer of so many, with what its alignment costs */
 /* for backends: keeps the first */
 void dk_queue_fail(dk_queue *queue, int32_t code, const char *format, ...) DK_PRINTF(3, 4);
 

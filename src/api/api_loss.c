@@ -35,7 +35,7 @@ int32_t distill_loss_eval(const distill_loss *loss, distill_loss_args *args, dis
     int32_t rc;
     dk_error_clear(err);
     DK_TRY(di_check_pointer(loss, "loss", err));
-    DK_TRY(di_check_struct(args, "args", sizeof *args, err));
+    DK_TRY(di_check_pointer(args, "args", err));
     DI_COMPUTE(di_loss_eval(loss->env->backend, loss->loss, args, err));
 out:
     return rc;

@@ -56,7 +56,8 @@ static int32_t create(evaluator *e, dk_error *err)
     if (teacher && teacher->kind == DISTILL_DENSE) teacher_width = teacher->width;
     if (teacher && teacher->vocab_valid > 0 && teacher->vocab_valid < e->vocab) e->vocab = teacher->vocab_valid;
     if (teacher && !teacher_width) DK_TRY(di_sparse_check_create(e->host, e->vocab, &e->sparse, err));
-    e->strip_rows = di_strip_rows(args->memory, (width + teacher_width) * (int64_t)dk_dtype_size(args->backend->real));
+    DK_TRY(di_strip_rows(args->memory, (width + teacher_width) * (int64_t)dk_dtype_size(args->backend->real),
+                         &e->strip_rows, err));
     if (e->strip_rows > tokens) e->strip_rows = tokens;
     dk_arena_init(&e->arena, args->backend);
     for (int pass = 0; pass < 2; pass++) {

@@ -97,7 +97,7 @@ static int32_t plan_strips(panel *p, int64_t tokens, dk_error *err)
         if (di_session_source(a->session)->kind == DISTILL_DENSE) all += di_session_source(a->session)->width;
         else DK_TRY(di_sparse_check_create(p->host, p->vocab, &a->sparse, err));
     }
-    p->strip_rows = di_strip_rows(p->args->memory, all * (int64_t)dk_dtype_size(p->args->backend->real));
+    DK_TRY(di_strip_rows(p->args->memory, all * (int64_t)dk_dtype_size(p->args->backend->real), &p->strip_rows, err));
     if (p->strip_rows > tokens) p->strip_rows = tokens;
     dk_arena_init(&p->arena, p->args->backend);
     for (int pass = 0; pass < 2; pass++) {

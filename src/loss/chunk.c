@@ -36,6 +36,12 @@ int64_t di_chunk_buffers(const di_loss *loss, int32_t with_teacher, int32_t narr
     return 1 + written + (loss->count > 1) + may_regroup(loss);
 }
 
+int64_t di_chunk_row_bytes(int64_t listed)
+{
+    return (int64_t)(2 * sizeof(di_logits) + 3 * sizeof(double) + sizeof(int64_t) + sizeof(int32_t) + sizeof(float)) +
+           listed * (int64_t)(sizeof(float) + sizeof(int32_t));
+}
+
 int32_t di_chunk_create(dk_host *host, di_chunk *chunk, const di_loss *loss, int64_t capacity, int64_t vocab,
                         int32_t with_teacher, int32_t narrows, dk_error *err)
 {

@@ -312,6 +312,26 @@ int64_t di_loss_temperatures(const di_loss *loss, int64_t step, double out[DI_TE
     return count;
 }
 
+/* The same heat as a teacher's term before it. */
+static int32_t is_repeated(const di_loss *loss, int64_t index, const di_entry *entry)
+{
+    for (int64_t i = 0; i <= index; i++)
+        for (const di_entry *other = loss->terms[i].entry; other && (i < index || other != entry);
+             other = other->fallback)
+            if (takes_teacher(other) && !di_term_heat_differs(&loss->terms[i], other, &loss->terms[index], entry))
+                return 1;
+    return 0;
+}
+
+int64_t di_loss_levels(const di_loss *loss)
+{
+    int64_t count = 0;
+    for (int64_t i = 0; i < loss->count; i++)
+        for (const di_entry *entry = loss->terms[i].entry; entry; entry = entry->fallback)
+            count += takes_teacher(entry) && !is_repeated(loss, i, entry);
+    return count < DI_TEMPERATURES ? count : DI_TEMPERATURES;
+}
+
 static int32_t refuse_kind(const di_loss *loss, const di_entry *entry, int32_t kind, dk_error *err)
 {
     const char *why = entry->builtin ? di_builtin_refusal(entry->builtin, kind) : NULL;

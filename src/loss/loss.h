@@ -48,23 +48,35 @@ int32_t di_loss_skips_labels(const di_loss *loss);
 int32_t di_loss_whole_sequences(const di_loss *loss);
 /* At which a teacher is asked at a step, each once; returns how many, also where that is more than DI_TEMPERATURES. */
 int64_t di_loss_temperatures(const di_loss *loss, int64_t step, double out[DI_TEMPERATURES]);
+int64_t di_loss_levels(const di_loss *loss); /* no more than so many of them at any step; at most DI_TEMPERATURES */
 void di_loss_describe(const di_loss *loss, dk_strbuf *out); /* "0.5*cross_entropy + 0.5*forward_kl(T=2)" */
 
 /* ---- evaluation ---- */
 #define DI_STRIP_ROWS 256                        /* fewer rows, and products are bound by reading the head */
 #define DI_STRIP_BYTES_MOST ((int64_t)512 << 20) /* of so many */
 /* How many rows of `row_bytes` in all strips go at once in `memory` bytes; memory 0 (train.loss_memory: auto) =
- * DI_STRIP_ROWS of any width, as long as that is no more than DI_STRIP_BYTES_MOST. At least one. */
-int64_t di_strip_rows(int64_t memory, int64_t row_bytes);
+ * DI_STRIP_ROWS of any width, as long as that is no more than DI_STRIP_BYTES_MOST. Refused where one row is more. */
+int32_t di_strip_rows(int64_t memory, int64_t row_bytes, int64_t *rows, dk_error *err);
 typedef struct di_workspace di_workspace; /* strips and scratch, planned once: a warm evaluation allocates nothing */
-/* memory: bytes for all strips (option train.loss_memory). Widths of the strips; teacher_width 0 = no teacher. */
-int32_t di_workspace_create(dk_backend *backend, const di_loss *loss, int64_t memory, int64_t student_width,
-                            int64_t teacher_width, int64_t max_rows, di_workspace **out, dk_error *err);
+typedef struct di_workspace_spec {
+    int64_t memory;    /* bytes for strips, chunks and what the sources take beside (train.loss_memory; 0 = auto) */
+    const char *limit; /* what messages call it */
+    int64_t student_width, teacher_width; /* of the strips; teacher_width 0 = it gives no logits */
+    int64_t levels;       /* strips of the teacher: at so many temperatures at once (di_loss_levels); 0 = 1 */
+    int32_t keeps_logits; /* the student's gradient needs its logits, so that it goes to a strip of its own */
+    int64_t listed;       /* ids in a row of a sparse teacher, where that is known */
+    /* That the sources take for each row of a strip, in buffers of student and teacher and elsewhere; and at once. */
+    int64_t buffer_row[2], row_bytes, bytes;
+    int64_t max_rows;
+} di_workspace_spec;
+int32_t di_workspace_create(dk_backend *backend, const di_loss *loss, const di_workspace_spec *spec, di_workspace **out,
+                            dk_error *err);
 void di_workspace_free(di_workspace *workspace);
 int64_t di_workspace_strip_rows(const di_workspace *workspace);
 /* [strip_rows, student_width], for pull mode and evaluation */
 dk_view di_workspace_student_strip(const di_workspace *workspace);
-dk_view di_workspace_teacher_strip(const di_workspace *workspace); /* [strip_rows, teacher_width] or absent */
+dk_view di_workspace_teacher_strip(const di_workspace *workspace);  /* [strip_rows, teacher_width] or absent */
+dk_view di_workspace_gradient_strip(const di_workspace *workspace); /* as the student's; absent = it goes there */
 
 typedef struct di_loss_batch { /* the rows of one micro-batch; host arrays */
     const di_source *student;

@@ -6,13 +6,17 @@
 
 #include "loss/loss_parts.h"
 
-enum { EVAL_MEMORY = 64 * 1024 * 1024 };
+enum { EVAL_MEMORY = 64 * 1024 * 1024, NEAR_MEMORY = 4 * 1024 * 1024 };
+
+/* An older caller's struct ends earlier: what it does not have is not said. */
+#define HAS(args, field) ((args)->struct_size >= offsetof(distill_loss_args, field) + sizeof(args)->field)
 
 typedef struct di_eval {
     dk_backend *backend;
     dk_host *host;
     const di_loss *loss;
     distill_loss_args *args;
+    int64_t memory;      /* 0 = not said */
     int64_t rows, count; /* all, and those that are not masked */
     int64_t *places, *sequences;
     int32_t *labels;
@@ -61,7 +65,9 @@ static int32_t check_args(const di_eval *eval, dk_error *err)
     int64_t shape[1];
     double temperature;
     int32_t rc, kind;
-    DK_TRY(di_check_struct(args, "args", sizeof *args, err));
+    if (eval->memory < 0)
+        return dk_fail(err, DK_E_INVALID, "args.memory is %lld; it is bytes, or 0 for %d", (long long)eval->memory,
+                       EVAL_MEMORY);
     if (args->flags & ~(uint32_t)(DISTILL_ADD_VALUES | DISTILL_ADD_HEAD))
         return dk_fail(err, DK_E_INVALID, "args.flags 0x%x has bits that are not known", (unsigned)args->flags);
     if (!isfinite(args->grad_scale)) return dk_fail(err, DK_E_INVALID, "args.grad_scale is not finite");
@@ -79,6 +85,8 @@ out:
 }
 
 /* ---- rows ---- */
+
+enum { ROW_ARRAYS = 2 * sizeof(int64_t) + sizeof(int32_t) + sizeof(float) + sizeof(double) }; /* bytes of a row */
 
 static int32_t read_rows(di_eval *eval, dk_error *err)
 {
@@ -157,6 +165,11 @@ out:
     return rc;
 }
 
+static int32_t wants_gradient(const distill_loss_args *args)
+{
+    return args->grad_values || args->grad_head || args->grad_bias;
+}
+
 static int32_t run(di_eval *eval, di_loss_sums *sums, dk_error *err)
 {
     const distill_loss_args *args = eval->args;
@@ -170,7 +183,7 @@ static int32_t run(di_eval *eval, di_loss_sums *sums, dk_error *err)
     batch.sequences = eval->sequences;
     batch.numbers = eval->places;
     batch.step = args->step;
-    batch.want_gradient = args->grad_values || args->grad_head || args->grad_bias;
+    batch.want_gradient = wants_gradient(args);
     batch.grad_scale = args->grad_scale != 0 ? args->grad_scale : 1;
     batch.row_values = eval->values;
     DK_TRY(di_loss_run(eval->loss, eval->workspace, &batch, NULL, sums, err));
@@ -191,12 +204,37 @@ static void write_values(const di_eval *eval)
 }
 
 /* A head wants high strips; rows that are there already only have to be near, which low ones are. */
-static int64_t strip_memory(const di_eval *eval)
+static int64_t strip_rows(const di_eval *eval, const di_workspace_spec *spec)
 {
     const distill_loss_args *args = eval->args;
     const int32_t fused =
         args->student->kind == DISTILL_HIDDEN || (args->teacher && args->teacher->kind == DISTILL_HIDDEN);
-    return fused || di_loss_serial(eval->loss) ? EVAL_MEMORY : EVAL_MEMORY / 16;
+    const int64_t near = NEAR_MEMORY / ((spec->student_width + spec->teacher_width) * (int64_t)sizeof(float));
+    return fused || di_loss_serial(eval->loss) || near > eval->count ? eval->count : near > 1 ? near : 1;
+}
+
+static int64_t listed_ids(const distill_target *target)
+{
+    const distill_tensor *ids = target ? target->ids : NULL;
+    return !ids ? 0 : ids->ndim == 2 ? ids->shape[1] : 1;
+}
+
+static int32_t plan(di_eval *eval, dk_error *err)
+{
+    const distill_loss_args *args = eval->args;
+    di_workspace_spec spec = {.memory = eval->memory ? eval->memory : EVAL_MEMORY,
+                              .limit = "args.memory",
+                              .student_width = di_target_width(args->student),
+                              .teacher_width = args->teacher ? di_target_width(args->teacher) : 0,
+                              .keeps_logits = wants_gradient(args) && di_wrapped_needs_logits(args->student),
+                              .listed = listed_ids(args->teacher),
+                              .buffer_row = {di_wrapped_buffer_row(args->student, args->grad_values != NULL),
+                                             args->teacher ? di_wrapped_buffer_row(args->teacher, 0) : 0},
+                              .row_bytes = di_wrapped_row_bytes(args->student) +
+                                           (args->teacher ? di_wrapped_row_bytes(args->teacher) : 0),
+                              .bytes = eval->rows * ROW_ARRAYS};
+    spec.max_rows = strip_rows(eval, &spec);
+    return di_workspace_create(eval->backend, eval->loss, &spec, &eval->workspace, err);
 }
 
 int32_t di_loss_eval(dk_backend *backend, const di_loss *loss, distill_loss_args *args, dk_error *err)
@@ -204,12 +242,13 @@ int32_t di_loss_eval(dk_backend *backend, const di_loss *loss, distill_loss_args
     di_eval eval = {0};
     di_loss_sums sums = {0};
     di_feature_term feature;
-    int64_t teacher_width;
     int32_t rc;
     eval.backend = backend;
     eval.host = backend->host;
     eval.loss = loss;
     eval.args = args;
+    DK_TRY(di_check_struct(args, "args", offsetof(distill_loss_args, memory), err));
+    eval.memory = HAS(args, memory) ? args->memory : 0;
     DK_TRY(check_args(&eval, err));
     if (di_loss_feature(loss, 0, &feature)) {
         rc = dk_fail(err, DK_E_UNSUPPORTED,
@@ -219,9 +258,7 @@ int32_t di_loss_eval(dk_backend *backend, const di_loss *loss, distill_loss_args
     }
     DK_TRY(read_rows(&eval, err));
     DK_TRY(check_labels(&eval, err));
-    teacher_width = args->teacher ? di_target_width(args->teacher) : 0;
-    DK_TRY(di_workspace_create(backend, loss, strip_memory(&eval), di_target_width(args->student), teacher_width,
-                               eval.count, &eval.workspace, err));
+    DK_TRY(plan(&eval, err));
     DK_TRY(open_sources(&eval, err));
     DK_TRY(run(&eval, &sums, err));
     write_values(&eval);

@@ -131,6 +131,7 @@ static inline int64_t di_batch_number(const di_loss_batch *batch, int64_t row)
 }
 /* of [capacity, vocab]; narrows: the strips are doubles */
 int64_t di_chunk_buffers(const di_loss *loss, int32_t with_teacher, int32_t narrows);
+int64_t di_chunk_row_bytes(int64_t listed); /* beside these, of a row with so many ids of a sparse teacher */
 int32_t di_chunk_create(dk_host *host, di_chunk *chunk, const di_loss *loss, int64_t capacity, int64_t vocab,
                         int32_t with_teacher, int32_t narrows, dk_error *err);
 void di_chunk_free(di_chunk *chunk);

@@ -36,6 +36,8 @@ static int32_t check_batch(const di_run *run, dk_error *err)
         (kind == DISTILL_DENSE &&
          (!dk_view_present(workspace->teacher) || batch->teacher->width != workspace->teacher.shape[1])))
         return dk_fail(err, DK_E_INTERNAL, "workspace planned for other widths");
+    if (batch->want_gradient && batch->student->needs_logits && !workspace->spec.keeps_logits)
+        return dk_fail(err, DK_E_INTERNAL, "workspace planned for a student that needs no logits");
     for (int64_t i = 0; batch->labels && i < batch->rows; i++)
         if (batch->labels[i] >= valid_vocab(batch) && (!batch->weights || batch->weights[i] != 0) &&
             !di_loss_skips_labels(workspace->loss))
@@ -296,7 +298,10 @@ static int32_t set_levels(di_run *run, dk_error *err)
     if (strip->levels > DI_TEMPERATURES)
         return dk_fail(err, DK_E_UNSUPPORTED, "the loss has %lld temperatures; a blend of teachers takes %d at most",
                        (long long)strip->levels, DI_TEMPERATURES);
-    return di_workspace_reserve_levels(run->workspace, strip->levels, err);
+    if (strip->levels > run->workspace->spec.levels)
+        return dk_fail(err, DK_E_INTERNAL, "workspace planned for %lld temperatures",
+                       (long long)run->workspace->spec.levels);
+    return DK_OK;
 }
 
 static void set_strip(di_run *run)
@@ -334,7 +339,6 @@ int32_t di_loss_run(const di_loss *loss, di_workspace *workspace, const di_loss_
     DK_TRY(check_batch(&run, err));
     height = even_height(workspace, batch->rows);
     DK_TRY(check_sequences(&run, height, err));
-    if (batch->want_gradient && batch->student->needs_logits) DK_TRY(di_workspace_reserve_gradient(workspace, err));
     DK_TRY(set_levels(&run, err));
     set_strip(&run);
     if (batch->row_values && batch->rows) memset(batch->row_values, 0, (size_t)batch->rows * sizeof *batch->row_values);

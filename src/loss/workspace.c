@@ -1,88 +1,166 @@
 #include "loss/workspace.h"
 
+/* Of a limit M: M/PRODUCTS_SHARE and OTHERS are left to the scratch of products and small things, M/CHUNKS_SHARE to
+ * chunks, or what one row of them takes; the rest is strips. */
 enum { CHUNK_BYTES = 256 * 1024, CHUNK_ROWS = 16, TASKS_PER_THREAD = 2, TASKS_MAX = 64 };
+enum { PRODUCTS_SHARE = 32, CHUNKS_SHARE = 16, OTHERS = 8192, CHUNK_OTHERS = 2048 };
 
 static int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
 
 static int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
 
-int64_t di_strip_rows(int64_t memory, int64_t row_bytes)
+static int64_t limit_of(int64_t memory) { return memory ? memory : DI_STRIP_BYTES_MOST; }
+
+static int32_t refuse_memory(const char *limit, int64_t memory, int64_t least, dk_error *err)
 {
-    const int64_t rows = (memory ? memory : DI_STRIP_BYTES_MOST) / row_bytes;
-    return larger(memory ? rows : smaller(rows, DI_STRIP_ROWS), 1);
+    return dk_fail(err, DK_E_OPTION,
+                   "%s of %lld bytes does not hold one row of logits with what belongs to it; give it at least %lld",
+                   limit, (long long)limit_of(memory), (long long)least);
+}
+
+static int64_t rows_within(int64_t memory, int64_t room, int64_t row_bytes)
+{
+    return memory ? room / row_bytes : smaller(room / row_bytes, DI_STRIP_ROWS);
+}
+
+int32_t di_strip_rows(int64_t memory, int64_t row_bytes, int64_t *rows, dk_error *err)
+{
+    *rows = rows_within(memory, limit_of(memory), row_bytes);
+    return *rows > 0 ? DK_OK : refuse_memory("train.loss_memory", memory, row_bytes, err);
 }
 
 static int32_t narrows(const di_workspace *workspace) { return workspace->backend->real != DK_F32; }
 
-/* Rows that fit into the memory: the strips, and for a loss that is called once per strip the copies it is called with.
- * Never a function of the number of threads: gradients of a head add up strip by strip. */
-static int64_t plan_rows(const di_workspace *workspace, int64_t memory, int64_t student_width, int64_t teacher_width,
-                         int64_t max_rows)
+static int32_t is_serial(const di_workspace *workspace) { return workspace->loss && di_loss_serial(workspace->loss); }
+
+/* Bytes of one row: in a chunk, and in all strips. A loss that is called once per strip has one chunk as high as
+ * these. */
+static int64_t chunk_row(const di_workspace *workspace)
 {
-    const int64_t size = (int64_t)dk_dtype_size(workspace->backend->real);
-    int64_t bytes = (student_width + teacher_width) * size, rows;
-    if (workspace->loss && di_loss_serial(workspace->loss))
-        bytes += di_chunk_buffers(workspace->loss, teacher_width > 0, narrows(workspace)) * workspace->vocab *
-                 (int64_t)sizeof(float);
-    rows = di_strip_rows(memory, bytes);
-    if (rows > 16) rows -= rows % 16;
-    return larger(smaller(rows, max_rows), 1);
+    const di_workspace_spec *spec = &workspace->spec;
+    if (!workspace->loss) return 0;
+    return di_chunk_buffers(workspace->loss, spec->teacher_width > 0, narrows(workspace)) * workspace->vocab *
+               (int64_t)sizeof(float) +
+           di_chunk_row_bytes(spec->listed);
 }
 
-static int32_t make_strip(di_workspace *workspace, dk_buffer **buffer, int64_t width, dk_view *view, dk_error *err)
+static int64_t strip_row(const di_workspace *workspace)
 {
-    const dk_dtype real = workspace->backend->real;
-    const int64_t bytes = workspace->strip_rows * width * (int64_t)dk_dtype_size(real);
-    int32_t rc = workspace->backend->ops->buffer_create(workspace->backend, bytes, buffer, err);
-    if (rc) return rc;
-    *view = dk_view_2d(*buffer, 0, real, workspace->strip_rows, width);
+    const di_workspace_spec *spec = &workspace->spec;
+    return (spec->student_width * (1 + (spec->keeps_logits != 0)) + spec->teacher_width * spec->levels) *
+           (int64_t)dk_dtype_size(workspace->backend->real);
+}
+
+/* All that grows with the rows. */
+static int64_t bytes_of(const di_workspace *workspace, int64_t rows)
+{
+    const di_workspace_spec *spec = &workspace->spec;
+    const int64_t terms = workspace->loss ? workspace->loss->count : 0,
+                  others = spec->row_bytes + (2 + terms) * (int64_t)sizeof(double);
+    return dk_buffer_bytes(rows * strip_row(workspace)) + dk_buffer_bytes(rows * spec->buffer_row[0]) +
+           dk_buffer_bytes(rows * spec->buffer_row[1]) +
+           rows * (others + (is_serial(workspace) ? chunk_row(workspace) : 0));
+}
+
+static int64_t chunk_room(const di_workspace *workspace, int64_t limit)
+{
+    return is_serial(workspace) ? 0 : larger(limit / CHUNKS_SHARE, chunk_row(workspace) + CHUNK_OTHERS);
+}
+
+/* Left to rows. */
+static int64_t room_of(const di_workspace *workspace, int64_t limit)
+{
+    return limit - limit / PRODUCTS_SHARE - chunk_room(workspace, limit) - OTHERS - workspace->spec.bytes;
+}
+
+/* The smallest limit that one row fits into. */
+static int64_t least_memory(const di_workspace *workspace)
+{
+    const int64_t row = bytes_of(workspace, 1);
+    int64_t limit = row;
+    for (int64_t room = room_of(workspace, limit); room < row; room = room_of(workspace, limit)) limit += row - room;
+    return limit;
+}
+
+static int64_t rows_in(const di_workspace *workspace, int64_t room)
+{
+    const int64_t row = bytes_of(workspace, 1);
+    int64_t rows = larger(room / row, 0);
+    while (rows > 0 && bytes_of(workspace, rows) > room) rows -= 1 + (bytes_of(workspace, rows) - room - 1) / row;
+    return rows;
+}
+
+/* Never a function of the number of threads: gradients of a head add up strip by strip. */
+static int32_t plan_rows(di_workspace *workspace, dk_error *err)
+{
+    const int64_t memory = workspace->spec.memory;
+    int64_t rows = rows_in(workspace, room_of(workspace, limit_of(memory)));
+    if (rows < 1) return refuse_memory(workspace->spec.limit, memory, least_memory(workspace), err);
+    if (!memory) rows = smaller(rows, DI_STRIP_ROWS);
+    if (rows > 16) rows -= rows % (rows < 64 ? 8 : 16);
+    workspace->strip_rows = larger(smaller(rows, workspace->spec.max_rows), 1);
     return DK_OK;
 }
 
-int32_t di_workspace_reserve_gradient(di_workspace *workspace, dk_error *err)
+/* The student's, its gradient's where that is another, and the teacher's at each temperature. */
+static void take_strips(di_workspace *workspace)
 {
-    if (dk_view_present(workspace->gradient)) return DK_OK;
-    return make_strip(workspace, &workspace->strips[2], workspace->student.shape[1], &workspace->gradient, err);
+    const di_workspace_spec *spec = &workspace->spec;
+    const dk_dtype real = workspace->backend->real;
+    const int64_t rows = workspace->strip_rows;
+    workspace->student = dk_arena_2d(&workspace->strips, real, rows, spec->student_width);
+    if (spec->keeps_logits) workspace->gradient = dk_arena_2d(&workspace->strips, real, rows, spec->student_width);
+    for (int64_t i = 0; spec->teacher_width > 0 && i < spec->levels; i++)
+        workspace->levels[i] = dk_arena_2d(&workspace->strips, real, rows, spec->teacher_width);
+    workspace->teacher = workspace->levels[0];
 }
 
-int32_t di_workspace_reserve_levels(di_workspace *workspace, int64_t count, dk_error *err)
+static int32_t make_strips(di_workspace *workspace, dk_error *err)
 {
-    const int64_t width = workspace->teacher.shape[1];
-    int32_t rc = DK_OK;
-    workspace->levels[0] = workspace->teacher;
-    for (int64_t i = 1; i < count && rc == DK_OK; i++)
-        if (!dk_view_present(workspace->levels[i]))
-            rc = make_strip(workspace, &workspace->level_buffers[i], width, &workspace->levels[i], err);
+    int32_t rc;
+    dk_arena_init(&workspace->strips, workspace->backend);
+    take_strips(workspace);
+    DK_TRY(dk_arena_commit(&workspace->strips, err));
+    take_strips(workspace);
+out:
     return rc;
 }
 
-static int64_t plan_chunk(const di_workspace *workspace, int32_t with_teacher)
+static int64_t plan_chunk(const di_workspace *workspace)
 {
-    const int64_t row =
-        di_chunk_buffers(workspace->loss, with_teacher, narrows(workspace)) * workspace->vocab * (int64_t)sizeof(float);
-    if (di_loss_serial(workspace->loss)) return workspace->strip_rows;
-    return smaller(larger(smaller(CHUNK_BYTES / row, CHUNK_ROWS), 1), workspace->strip_rows);
+    const int64_t row = chunk_row(workspace), room = chunk_room(workspace, limit_of(workspace->spec.memory)),
+                  most = smaller(smaller(CHUNK_BYTES / row, CHUNK_ROWS), (room - CHUNK_OTHERS) / row);
+    return is_serial(workspace) ? workspace->strip_rows : smaller(larger(most, 1), workspace->strip_rows);
 }
 
-static int32_t make_chunks(di_workspace *workspace, int32_t with_teacher, dk_error *err)
+/* As many as the threads have work for and as there is room for, the same number for each thread. */
+static int64_t count_chunks(const di_workspace *workspace, int64_t capacity)
 {
-    const int64_t threads = dk_host_threads(workspace->host), capacity = plan_chunk(workspace, with_teacher);
-    const int64_t tasks = threads > 1 ? smaller(threads * TASKS_PER_THREAD, TASKS_MAX) : 1;
-    const int64_t count = di_loss_serial(workspace->loss) ? 1 : tasks;
+    const int64_t threads = dk_host_threads(workspace->host),
+                  tasks = threads > 1 ? smaller(threads * TASKS_PER_THREAD, TASKS_MAX) : 1;
+    if (is_serial(workspace)) return 1;
+    const int64_t room = chunk_room(workspace, limit_of(workspace->spec.memory)),
+                  count = larger(smaller(tasks, room / (capacity * chunk_row(workspace) + CHUNK_OTHERS)), 1);
+    return count > threads ? count - count % threads : count;
+}
+
+static int32_t make_chunks(di_workspace *workspace, dk_error *err)
+{
+    const int64_t capacity = plan_chunk(workspace), count = count_chunks(workspace, capacity);
     int32_t rc;
     DK_TRY(dk_new(workspace->host, count, &workspace->chunks, err));
     for (workspace->chunk_count = 0; workspace->chunk_count < count;) {
         di_chunk *chunk = &workspace->chunks[workspace->chunk_count++];
         chunk->host = workspace->host;
-        DK_TRY(di_chunk_create(workspace->host, chunk, workspace->loss, capacity, workspace->vocab, with_teacher,
-                               narrows(workspace), err));
+        DK_TRY(di_chunk_create(workspace->host, chunk, workspace->loss, capacity, workspace->vocab,
+                               workspace->spec.teacher_width > 0, narrows(workspace), err));
     }
 out:
     return rc;
 }
 
-int32_t di_workspace_create(dk_backend *backend, const di_loss *loss, int64_t memory, int64_t student_width,
-                            int64_t teacher_width, int64_t max_rows, di_workspace **out, dk_error *err)
+int32_t di_workspace_create(dk_backend *backend, const di_loss *loss, const di_workspace_spec *spec, di_workspace **out,
+                            dk_error *err)
 {
     di_workspace *workspace = NULL;
     int32_t rc;
@@ -90,18 +168,20 @@ int32_t di_workspace_create(dk_backend *backend, const di_loss *loss, int64_t me
     workspace->backend = backend;
     workspace->host = backend->host;
     workspace->loss = loss;
-    workspace->vocab = teacher_width > 0 ? smaller(student_width, teacher_width) : student_width;
-    workspace->strip_rows = plan_rows(workspace, memory, student_width, teacher_width, max_rows);
+    workspace->spec = *spec;
+    workspace->spec.levels = larger(spec->levels, 1);
+    workspace->vocab =
+        spec->teacher_width > 0 ? smaller(spec->student_width, spec->teacher_width) : spec->student_width;
+    DK_TRY(plan_rows(workspace, err));
     DK_TRY(dk_queue_open(&workspace->queue, backend, err));
-    DK_TRY(make_strip(workspace, &workspace->strips[0], student_width, &workspace->student, err));
-    if (teacher_width > 0)
-        DK_TRY(make_strip(workspace, &workspace->strips[1], teacher_width, &workspace->teacher, err));
+    DK_TRY(make_strips(workspace, err));
     DK_TRY(dk_new(workspace->host, workspace->strip_rows, &workspace->rows, err));
     DK_TRY(dk_new(workspace->host, workspace->strip_rows, &workspace->totals, err));
-    if (teacher_width <= 0) DK_TRY(di_sparse_check_create(workspace->host, workspace->vocab, &workspace->sparse, err));
+    if (spec->teacher_width <= 0)
+        DK_TRY(di_sparse_check_create(workspace->host, workspace->vocab, &workspace->sparse, err));
     if (loss) DK_TRY(dk_new(workspace->host, loss->count * workspace->strip_rows, &workspace->parts, err));
     if (loss) DK_TRY(dk_new(workspace->host, loss->count, &workspace->terms, err));
-    if (loss) DK_TRY(make_chunks(workspace, teacher_width > 0, err));
+    if (loss) DK_TRY(make_chunks(workspace, err));
 out:
     if (rc) {
         di_workspace_free(workspace);
@@ -114,14 +194,9 @@ out:
 void di_workspace_free(di_workspace *workspace)
 {
     if (!workspace) return;
-    for (int i = 0; i < 3; i++)
-        if (workspace->strips[i]) workspace->backend->ops->buffer_free(workspace->backend, workspace->strips[i]);
+    dk_arena_free(&workspace->strips);
     for (int i = 0; i < 3; i++) di_staging_free(workspace->host, &workspace->copied[i]);
-    for (int i = 0; i < DI_TEMPERATURES; i++) {
-        if (workspace->level_buffers[i])
-            workspace->backend->ops->buffer_free(workspace->backend, workspace->level_buffers[i]);
-        di_staging_free(workspace->host, &workspace->level_copied[i]);
-    }
+    for (int i = 0; i < DI_TEMPERATURES; i++) di_staging_free(workspace->host, &workspace->level_copied[i]);
     dk_queue_close(&workspace->queue);
     for (int64_t i = 0; i < workspace->chunk_count; i++) di_chunk_free(&workspace->chunks[i]);
     dk_free(workspace->host, workspace->chunks);
@@ -138,3 +213,5 @@ int64_t di_workspace_strip_rows(const di_workspace *workspace) { return workspac
 dk_view di_workspace_student_strip(const di_workspace *workspace) { return workspace->student; }
 
 dk_view di_workspace_teacher_strip(const di_workspace *workspace) { return workspace->teacher; }
+
+dk_view di_workspace_gradient_strip(const di_workspace *workspace) { return workspace->gradient; }

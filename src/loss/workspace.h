@@ -8,15 +8,14 @@ struct di_workspace {
     dk_backend *backend;
     dk_host *host;
     const di_loss *loss;
+    di_workspace_spec spec;
     int64_t strip_rows, vocab;
     dk_queue queue;
-    dk_buffer *strips[3];
-    di_staging copied[3]; /* of student, teacher, gradient, where the host does not see the strips */
-    /* [strip_rows, width]; gradient only for sources that need their logits again */
-    dk_view student, teacher, gradient;
-    /* of a teacher that is asked at several temperatures: level 0 is teacher */
+    dk_arena strips;
+    di_staging copied[3];               /* of student, teacher, gradient, where the host does not see the strips */
+    dk_view student, teacher, gradient; /* [strip_rows, width]; gradient where the spec keeps logits */
+    /* [spec.levels] of a teacher that is asked at several temperatures: level 0 is teacher */
     dk_view levels[DI_TEMPERATURES];
-    dk_buffer *level_buffers[DI_TEMPERATURES];
     di_staging level_copied[DI_TEMPERATURES];
     di_chunk *chunks;
     int64_t chunk_count;
@@ -26,7 +25,5 @@ struct di_workspace {
     di_term *terms;          /* [terms] at the step of the batch */
     di_sparse_check *sparse; /* NULL = the teacher is dense */
 };
-int32_t di_workspace_reserve_gradient(di_workspace *workspace, dk_error *err);
-int32_t di_workspace_reserve_levels(di_workspace *workspace, int64_t count, dk_error *err);
 
 #endif

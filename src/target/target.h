@@ -107,6 +107,10 @@ const di_source *di_wrapped_source(const di_wrapped *wrapped);
 /* gradients of head and bias that went to a buffer reach their tensors */
 int32_t di_wrapped_finish(di_wrapped *wrapped, dk_error *err);
 int64_t di_target_width(const distill_target *target); /* columns of its logits; 0 where it has none */
+int32_t di_wrapped_needs_logits(const distill_target *target);
+/* For each of max_count, beside the strips: in a buffer, and elsewhere. */
+int64_t di_wrapped_buffer_row(const distill_target *target, int32_t with_gradient);
+int64_t di_wrapped_row_bytes(const distill_target *target);
 
 /* ---- sparse targets as compact fp32 and int32 rows: every number is looked at before a loss sees it ---- */
 typedef struct di_sparse_check di_sparse_check;

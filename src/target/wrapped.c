@@ -32,6 +32,10 @@ static int32_t is_sparse(const distill_target *target)
     return target->kind != DISTILL_DENSE && target->kind != DISTILL_HIDDEN;
 }
 
+static double scale_of(const distill_target *target) { return target->logit_scale != 0 ? target->logit_scale : 1; }
+
+static int32_t is_scaled(const distill_target *target) { return scale_of(target) != 1 || target->softcap > 0; }
+
 static void read_places(const di_wrapped *wrapped, int64_t first, int64_t count, float *out)
 {
     const distill_tensor *values = wrapped->spec.target->values;
@@ -51,8 +55,7 @@ static int32_t wrapped_rows(void *self, int64_t first, int64_t count, dk_view st
         dk_view hidden = dk_view_rows(wrapped->hidden, 0, count);
         ops->copy_in(&wrapped->queue, hidden, wrapped->staging);
         ops->linear_forward(&wrapped->queue, wrapped->linear, DK_PRECISION_FULL, hidden, strip);
-        if (wrapped->source.needs_logits)
-            ops->softcap(&wrapped->queue, strip, from->logit_scale != 0 ? from->logit_scale : 1, from->softcap);
+        if (is_scaled(from)) ops->softcap(&wrapped->queue, strip, scale_of(from), from->softcap);
     } else {
         ops->copy_in(&wrapped->queue, strip, wrapped->staging);
     }
@@ -100,8 +103,8 @@ static int32_t wrapped_gradient(void *self, int64_t first, int64_t count, dk_vie
     dk_view hidden, dhidden;
     if (!is_hidden(wrapped)) return write_values(wrapped, first, count, dlogits, err);
     hidden = dk_view_rows(wrapped->hidden, 0, count);
-    if (wrapped->source.needs_logits)
-        ops->softcap_backward(&wrapped->queue, logits, from->logit_scale != 0 ? from->logit_scale : 1, from->softcap,
+    if (is_scaled(from))
+        ops->softcap_backward(&wrapped->queue, from->softcap > 0 ? logits : dlogits, scale_of(from), from->softcap,
                               dlogits);
     if (wrapped->spec.grad_head || wrapped->spec.grad_bias)
         ops->linear_backward_weight(&wrapped->queue, wrapped->linear, DK_PRECISION_FULL, hidden, dlogits);
@@ -209,6 +212,21 @@ out:
     return rc;
 }
 
+int64_t di_wrapped_buffer_row(const distill_target *target, int32_t with_gradient)
+{
+    if (target->kind != DISTILL_HIDDEN) return 0;
+    return target->values->shape[1] * (1 + (with_gradient != 0)) * (int64_t)sizeof(float);
+}
+
+int64_t di_wrapped_row_bytes(const distill_target *target)
+{
+    const int64_t columns = target->values ? target->values->shape[1] : 0, ids = !target->ids ? 0
+                                                                                 : target->ids->ndim == 2
+                                                                                     ? target->ids->shape[1]
+                                                                                     : 1;
+    return (columns + 1) * (int64_t)sizeof(float) + ids * (int64_t)sizeof(int32_t);
+}
+
 static int32_t open_head(di_wrapped *wrapped, dk_error *err)
 {
     const distill_target *target = wrapped->spec.target;
@@ -226,10 +244,12 @@ static int32_t open_head(di_wrapped *wrapped, dk_error *err)
     if (wrapped->spec.grad_values) spec.uses |= DK_USE_BACKWARD_INPUT;
     if (wrapped->spec.grad_head || wrapped->spec.grad_bias) spec.uses |= DK_USE_BACKWARD_WEIGHT;
     DK_TRY(wrapped->backend->ops->linear_create(wrapped->backend, &spec, &wrapped->linear, err));
-    DK_TRY(wrapped->backend->ops->buffer_create(wrapped->backend, 2 * count * width * (int64_t)sizeof(float),
-                                                &wrapped->strip, err));
+    DK_TRY(wrapped->backend->ops->buffer_create(
+        wrapped->backend, count * di_wrapped_buffer_row(target, wrapped->spec.grad_values != NULL), &wrapped->strip,
+        err));
     wrapped->hidden = dk_view_2d(wrapped->strip, 0, DK_F32, count, width);
-    wrapped->dhidden = dk_view_2d(wrapped->strip, count * width * (int64_t)sizeof(float), DK_F32, count, width);
+    if (wrapped->spec.grad_values)
+        wrapped->dhidden = dk_view_2d(wrapped->strip, count * width * (int64_t)sizeof(float), DK_F32, count, width);
 out:
     return rc;
 }
@@ -254,6 +274,11 @@ out:
     return rc;
 }
 
+int32_t di_wrapped_needs_logits(const distill_target *target)
+{
+    return target->kind == DISTILL_HIDDEN && target->softcap > 0;
+}
+
 static void fill_source(di_wrapped *wrapped)
 {
     const distill_target *target = wrapped->spec.target;
@@ -266,8 +291,7 @@ static void fill_source(di_wrapped *wrapped)
     source->temperature = target->temperature > 0 ? target->temperature : 1;
     if (is_sparse(target) && target->values && target->values->dtype_bits == 16)
         source->rounding = target->values->dtype_code == DISTILL_BFLOAT ? 0x1p-8 : 0x1p-11;
-    source->needs_logits =
-        is_hidden(wrapped) && (target->softcap > 0 || (target->logit_scale != 0 && target->logit_scale != 1));
+    source->needs_logits = di_wrapped_needs_logits(target);
     source->rows = is_sparse(target) ? sparse_rows : wrapped_rows;
     source->gradient = is_sparse(target) ? NULL : wrapped_gradient;
     source->place = target->kind == DISTILL_DENSE ? wrapped_place : NULL;

@@ -348,11 +348,19 @@ out:
 
 int32_t di_objective_plan(const di_trainer *t, const di_loss *loss, di_workspace **out, dk_error *err)
 {
-    return di_workspace_create(t->backend, loss, t->objective.memory, di_trainee_source(t->trainee)->width,
-                               t->session ? di_session_source(t->session)->width : 0, t->objective.max_rows, out, err);
+    const di_source *student = di_trainee_source(t->trainee),
+                    *teacher = t->session ? di_session_source(t->session) : NULL;
+    const di_workspace_spec spec = {.memory = t->objective.memory,
+                                    .limit = "train.loss_memory",
+                                    .student_width = student->width,
+                                    .teacher_width = teacher ? teacher->width : 0,
+                                    .levels = teacher && teacher->rows_at ? di_loss_levels(loss) : 1,
+                                    .keeps_logits = student->needs_logits,
+                                    .max_rows = t->objective.max_rows};
+    return di_workspace_create(t->backend, loss, &spec, out, err);
 }
 
-static int32_t check_reweighed(const di_trainer *t, const di_loss *loss, const di_workspace *workspace, dk_error *err)
+static int32_t check_reweighed(const di_trainer *t, const di_loss *loss, dk_error *err)
 {
     int32_t rc;
     if (t->window.stage != DI_STAGE_IDLE)
@@ -366,8 +374,6 @@ static int32_t check_reweighed(const di_trainer *t, const di_loss *loss, const d
         return dk_fail(err, DK_E_STAGE,
                        "a loss on features would count from now on, and this trainer was made while its weight was 0: "
                        "make a trainer with a small weight there, and then lower it");
-    if (t->pull.kept_logits && di_workspace_strip_rows(workspace) > di_workspace_strip_rows(t->objective.workspace))
-        return dk_fail(err, DK_E_STAGE, "the loss would take longer strips than this trainer has room for");
     DK_TRY(check_targets(t, loss, err));
 out:
     return rc;
@@ -380,7 +386,7 @@ static int32_t reweigh(di_trainer *t, const di_options *options, dk_error *err)
     int32_t rc;
     DK_TRY(di_loss_reweighed(t->objective.loss, options, &loss, err));
     DK_TRY(di_objective_plan(t, loss, &workspace, err));
-    DK_TRY(check_reweighed(t, loss, workspace, err));
+    DK_TRY(check_reweighed(t, loss, err));
     di_workspace_free(t->objective.workspace);
     di_loss_release(t->objective.loss);
     t->objective.workspace = workspace;

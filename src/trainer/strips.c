@@ -50,12 +50,12 @@ out:
     return rc;
 }
 
-static dk_view kept(const di_trainer *t, dk_view strip)
+/* The logits of the strip's rows, where the host's gradient comes over them and the head needs both. */
+static dk_view kept(const di_trainer *t, dk_view rows)
 {
-    if (!t->pull.kept_logits) return strip;
-    strip.buffer = t->pull.kept_logits;
-    strip.offset = 0;
-    return strip;
+    const dk_view room = di_workspace_gradient_strip(t->objective.workspace);
+    if (!dk_view_present(room)) return rows;
+    return dk_view_columns(dk_view_rows(room, 0, rows.shape[0]), 0, rows.shape[1]);
 }
 
 /* What the host wrote over the strip's logits goes back through the head. */
@@ -119,7 +119,8 @@ static int32_t hand_out(di_trainer *t, distill_strip *strip, dk_error *err)
         count = di_workspace_strip_rows(t->objective.workspace);
     dk_view view = dk_view_rows(di_workspace_student_strip(t->objective.workspace), 0, count);
     DK_TRY(source->rows(source->self, t->pull.strip_first, count, view, &target, err));
-    if (t->pull.kept_logits) t->backend->ops->convert(&t->queue, view, kept(t, view));
+    if (dk_view_present(di_workspace_gradient_strip(t->objective.workspace)))
+        t->backend->ops->convert(&t->queue, view, kept(t, view));
     strip->teacher = NULL;
     strip->target = NULL;
     strip->teacher_stride = 0;

@@ -62,9 +62,10 @@ out:
 static void tell_plan(const di_trainer *t)
 {
     const di_workspace *workspace = t->objective.workspace;
-    const dk_view strips[] = {di_workspace_student_strip(workspace), di_workspace_teacher_strip(workspace)};
+    const dk_view strips[] = {di_workspace_student_strip(workspace), di_workspace_teacher_strip(workspace),
+                              di_workspace_gradient_strip(workspace)};
     int64_t bytes = 0;
-    for (int i = 0; i < 2; i++) bytes += dk_view_count(&strips[i]) * (int64_t)dk_dtype_size(t->backend->real);
+    for (int i = 0; i < 3; i++) bytes += dk_view_count(&strips[i]) * (int64_t)dk_dtype_size(t->backend->real);
     dk_log(t->host, DK_LOG_INFO, "trainer", "logits go in strips of %lld rows, %.1f MiB",
            (long long)di_workspace_strip_rows(workspace), (double)bytes / 0x1p20);
     if (t->kept_bytes)
@@ -106,11 +107,6 @@ static int32_t plan(di_trainer *t, dk_error *err)
     if (!model) goto out;
     DK_TRY(dk_optimizer_create(t->backend, model->parameters, model->parameter_count, kept_moments(t),
                                &t->update.optimizer, err));
-    if (model->config.logit_softcap != 0) {
-        dk_view strip = di_workspace_student_strip(t->objective.workspace);
-        DK_TRY(t->backend->ops->buffer_create(t->backend, dk_view_count(&strip) * (int64_t)dk_dtype_size(strip.dtype),
-                                              &t->pull.kept_logits, err));
-    }
 out:
     return rc;
 }
@@ -144,7 +140,6 @@ void di_trainer_free(di_trainer *t)
 {
     if (!t) return;
     dk_host *host = t->host;
-    if (t->pull.kept_logits) t->backend->ops->buffer_free(t->backend, t->pull.kept_logits);
     for (int i = 0; i < 2; i++) di_staging_free(host, &t->pull.copied[i]);
     dk_queue_close(&t->queue);
     dk_optimizer_free(t->update.optimizer);

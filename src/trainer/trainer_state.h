@@ -69,10 +69,9 @@ typedef struct di_ahead { /* the micro-batch after the one under work, where the
 typedef struct di_pull {              /* pull mode */
     int64_t strip_first, strip_count; /* handed out and not yet taken back; count 0 = none */
     int32_t strips_begun;
-    di_staging copied[2];   /* strips of student and teacher, where the host does not see them */
-    di_host_rows handed;    /* the student's rows that the host has */
-    dk_buffer *kept_logits; /* a copy of the strip's logits, for heads with a soft-cap */
-    distill_target formed;  /* says at which temperature the teacher's strip is, where it is at one */
+    di_staging copied[2];  /* strips of student and teacher, where the host does not see them */
+    di_host_rows handed;   /* the student's rows that the host has */
+    distill_target formed; /* says at which temperature the teacher's strip is, where it is at one */
     distill_tensor label_tensor, weight_tensor;
     int64_t row_shape[1];
 } di_pull;

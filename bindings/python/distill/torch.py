@@ -18,6 +18,7 @@ several, or one of a host's own.
     reduction   "mean": over the weights of the rows that count, 0 where there are none; "sum"
     step        for schedules
     vocab_valid ids from here on are padding, outside both distributions; 0 = none
+    memory      bytes that a call takes at most beside its tensors; 0 = 64 MiB
 """
 import ctypes
 import inspect as _inspect
@@ -77,10 +78,11 @@ def _slice(target, first, rows):
 class _Job:
     """What a function was asked: everything but the tensors that gradients are wanted of."""
 
-    def __init__(self, name, loss, target, rows, labels, mask, weights, reduction, step, vocab_valid, head):
+    def __init__(self, name, loss, target, rows, labels, mask, weights, reduction, step, vocab_valid, memory, head):
         if reduction not in ("mean", "sum"):
             raise ValueError("reduction is %r; it is \"mean\" (over the weights of the rows that count) or \"sum\"" % (reduction,))
         self.name, self.loss, self.rows, self.reduction, self.step, self.vocab_valid = name, loss, rows, reduction, step, vocab_valid
+        self.memory = memory
         self.head = head  # of the fused form: logit_scale, softcap
         self.target = self._target(target, name)
         self.labels = self._per_row(labels, "labels", (_torch.int32, _torch.int64))
@@ -134,7 +136,7 @@ class _Job:
         else:
             form = _target_of(c.DISTILL_HIDDEN, 0.0, self.vocab_valid, **self.head, values=values, head=_view(head, "head"),
                               bias=None if bias is None else _view(bias, "bias"))
-        args = _sized(c.distill_loss_args, flags=c.DISTILL_ADD_HEAD if add else 0, student=ctypes.pointer(form), step=self.step)
+        args = _sized(c.distill_loss_args, flags=c.DISTILL_ADD_HEAD if add else 0, student=ctypes.pointer(form), step=self.step, memory=self.memory)
         if target is not None:
             given = isinstance(target, c.distill_target)
             raw = target if given else _target_of(c.DISTILL_DENSE, 0.0, self.vocab_valid, values=_view(target, "target"))
@@ -229,15 +231,16 @@ def _rows(student, name, what):
 
 
 @_torch.compiler.disable
-def _call(name, loss, student, target=None, *, labels=None, mask=None, weights=None, reduction="mean", step=0, vocab_valid=0):
-    job = _Job(name, loss, target, _rows(student, name, "student"), labels, mask, weights, reduction, step, vocab_valid, {})
+def _call(name, loss, student, target=None, *, labels=None, mask=None, weights=None, reduction="mean", step=0, vocab_valid=0,
+          memory=0):
+    job = _Job(name, loss, target, _rows(student, name, "student"), labels, mask, weights, reduction, step, vocab_valid, memory, {})
     return _Logits.apply(job, _torch.is_grad_enabled(), student)
 
 
 @_torch.compiler.disable
 def _call_fused(name, loss, hidden, head, target=None, *, bias=None, labels=None, mask=None, weights=None, reduction="mean", step=0,
-                vocab_valid=0, logit_scale=0.0, softcap=0.0):
-    job = _Job(name, loss, target, _rows(hidden, name, "hidden"), labels, mask, weights, reduction, step, vocab_valid,
+                vocab_valid=0, memory=0, logit_scale=0.0, softcap=0.0):
+    job = _Job(name, loss, target, _rows(hidden, name, "hidden"), labels, mask, weights, reduction, step, vocab_valid, memory,
                {"logit_scale": logit_scale, "softcap": softcap})
     return _FusedLinear.apply(job, _torch.is_grad_enabled(), hidden, head, bias)
 

@@ -72,9 +72,9 @@ TEST(values)
             accepted += exp(fmin(log_p, (double)row_q[v] - total_q));
         }
     }
-    for (int64_t memory = 1; memory <= 1 << 20; memory <<= 20) { /* row by row, and at once */
+    for (int at_once = 0; at_once < 2; at_once++) { /* row by row, and at once */
         di_evaluate_args args = args_of(&m);
-        args.memory = memory;
+        args.memory = at_once ? 1 << 20 : 2 * TINY_VOCAB * (int64_t)sizeof(float);
         REQUIRE_OK(di_evaluate(&args, &got, &err));
         CHECK_INT(got.tokens, 9);
         CHECK_NEAR(got.nats, nats / 9, 1e-6);
@@ -82,6 +82,11 @@ TEST(values)
         CHECK_NEAR(got.acceptance, accepted / 9, 1e-6);
         CHECK(got.kl_median <= got.kl_p99);
     }
+    di_evaluate_args args = args_of(&m);
+    args.memory = 2 * TINY_VOCAB * (int64_t)sizeof(float) - 1;
+    CHECK_INT(di_evaluate(&args, &got, &err), DK_E_OPTION);
+    CHECK_HAS(err.message, "train.loss_memory of ");
+    CHECK_HAS(err.message, " bytes does not hold one row of logits");
     close_measured(&m);
 }
 

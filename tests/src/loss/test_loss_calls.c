@@ -284,6 +284,7 @@ typedef struct strip_call {
     di_workspace *workspace;
     di_wrapped *student, *teacher;
     di_loss_sums sums;
+    int64_t rows; /* of a strip */
 } strip_call;
 
 /* The dense call through strips of what fits into memory. */
@@ -303,7 +304,10 @@ static int32_t run_strips(fixture *f, const di_loss *loss, int64_t memory, float
     spec.name = "teacher";
     spec.places = places;
     spec.rows = spec.max_count = R;
-    DK_TRY(di_workspace_create(f->backend, loss, memory, V, V, R, &s->workspace, err));
+    const di_workspace_spec plan = {
+        .memory = memory, .limit = "memory", .student_width = V, .teacher_width = V, .max_rows = R};
+    DK_TRY(di_workspace_create(f->backend, loss, &plan, &s->workspace, err));
+    s->rows = di_workspace_strip_rows(s->workspace);
     DK_TRY(di_wrapped_create(f->backend, &spec, &s->teacher, err));
     spec.target = &c.student;
     spec.grad_values = &c.gradient;
@@ -327,6 +331,24 @@ out:
     return rc;
 }
 
+/* The least that so many rows fit into. */
+static int64_t memory_of(fixture *f, const di_loss *loss, int64_t rows)
+{
+    int64_t low = 1, high = 1 << 20;
+    while (low < high) {
+        const int64_t middle = low + (high - low) / 2;
+        const di_workspace_spec plan = {
+            .memory = middle, .limit = "memory", .student_width = V, .teacher_width = V, .max_rows = rows};
+        di_workspace *workspace = NULL;
+        dk_error err;
+        const int32_t rc = di_workspace_create(f->backend, loss, &plan, &workspace, &err);
+        if (rc == DK_OK && di_workspace_strip_rows(workspace) == rows) high = middle;
+        else low = middle + 1;
+        di_workspace_free(workspace);
+    }
+    return low;
+}
+
 TEST(strips_of_any_height)
 {
     fixture f;
@@ -336,11 +358,15 @@ TEST(strips_of_any_height)
     fill_inputs();
     di_loss *loss = make_loss(&f, NULL, "{type: forward_kl, temperature: 2}");
     CHECK_OK(run_strips(&f, loss, 1 << 20, g1, NULL, &whole, &err));
+    CHECK_INT(whole.rows, R);
     for (int64_t rows = 1; rows < R; rows += 3) {
-        CHECK_OK(run_strips(&f, loss, rows * 2 * V * 4, g2, NULL, &cut, &err));
+        CHECK_OK(run_strips(&f, loss, memory_of(&f, loss, rows), g2, NULL, &cut, &err));
+        CHECK_INT(cut.rows, rows > 16 ? R : rows); /* then multiples of 8 */
         CHECK_NEAR(cut.sums.sum, whole.sums.sum, 1e-12);
         CHECK(memcmp(g1, g2, sizeof g1) == 0);
     }
+    CHECK_INT(run_strips(&f, loss, memory_of(&f, loss, 1) - 1, g2, NULL, &cut, &err), DK_E_OPTION);
+    CHECK_HAS(err.message, "does not hold one row of logits with what belongs to it; give it at least ");
     dk_host_cancel(f.host, 1);
     CHECK_INT(run_strips(&f, loss, 1 << 20, g2, NULL, &cut, &err), DK_E_CANCELLED);
     di_loss_release(loss);
@@ -374,7 +400,6 @@ TEST(threads_and_instruction_sets)
 TEST(whole_sequences)
 {
     static const int64_t lengths[] = {5, 7, 3, 9};
-    const int64_t buffers = 2 + 3; /* two strips; q, p and the gradient */
     int64_t sequences[R];
     fixture f;
     dk_error err;
@@ -388,12 +413,12 @@ TEST(whole_sequences)
         table_of(&h, DISTILL_LOSS_LOG_PROBS | DISTILL_LOSS_WHOLE_SEQUENCES | DISTILL_LOSS_MT);
     CHECK_OK(di_registry_add(f.registry, "mine", &table, &err));
     di_loss *loss = make_loss(&f, "mine", NULL);
-    CHECK_OK(run_strips(&f, loss, 13 * buffers * V * 4, g1, sequences, &s, &err));
+    CHECK_OK(run_strips(&f, loss, memory_of(&f, loss, 13), g1, sequences, &s, &err));
     CHECK_INT(h.cuts, 0);
     CHECK_INT(h.longest, 12);
     CHECK_INT(h.rows, 2 * R);
     CHECK_INT(h.calls, 4); /* 5 + 7, 3 + 9; twice */
-    CHECK_INT(run_strips(&f, loss, 8 * buffers * V * 4, g1, sequences, &s, &err), DK_E_INVALID);
+    CHECK_INT(run_strips(&f, loss, memory_of(&f, loss, 8), g1, sequences, &s, &err), DK_E_INVALID);
     CHECK_HAS(err.message, "sequence at row 15 does not fit into a strip of 8 rows");
     CHECK_HAS(err.message, "train.loss_memory");
     CHECK_INT(h.calls, 4); /* refused before anything ran */
@@ -404,13 +429,19 @@ TEST(whole_sequences)
 /* As many rows whatever the vocabulary, until that is too much memory. */
 TEST(rows_of_a_strip)
 {
-    CHECK_INT(di_strip_rows(0, 2 * 32000 * 4), 256);
-    CHECK_INT(di_strip_rows(0, 2 * 151936 * 4), 256);
-    CHECK_INT(di_strip_rows(0, 2 * 300000 * 4), 223);
-    CHECK_INT(di_strip_rows(0, (int64_t)1 << 40), 1);
-    CHECK_INT(di_strip_rows((int64_t)64 << 20, 2 * 151936 * 4), 55);
-    CHECK_INT(di_strip_rows(65536, 100), 655);
-    CHECK_INT(di_strip_rows(65536, 65537), 1);
+    static const int64_t cases[][3] = {{0, 2 * 32000 * 4, 256},  {0, 2 * 151936 * 4, 256},
+                                       {0, 2 * 300000 * 4, 223}, {(int64_t)64 << 20, 2 * 151936 * 4, 55},
+                                       {65536, 100, 655},        {65536, 65536, 1}};
+    int64_t rows;
+    dk_error err;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        CHECK_OK(di_strip_rows(cases[i][0], cases[i][1], &rows, &err));
+        CHECK_INT(rows, cases[i][2]);
+    }
+    CHECK_INT(di_strip_rows(0, (int64_t)1 << 40, &rows, &err), DK_E_OPTION);
+    CHECK_INT(di_strip_rows(65536, 65537, &rows, &err), DK_E_OPTION);
+    CHECK_STR(err.message, "train.loss_memory of 65536 bytes does not hold one row of logits with what belongs to it; "
+                           "give it at least 65537");
 }
 
 /* ---- HIDDEN ---- */

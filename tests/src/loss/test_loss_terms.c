@@ -339,7 +339,9 @@ TEST(logits_of_a_blend)
         dk_error err;
         snprintf(yaml, sizeof yaml, "[{type: tvd}, {type: %s}]", names[i]);
         di_loss *loss = make_loss(&f, NULL, yaml);
-        REQUIRE_OK(di_workspace_create(f.backend, loss, 1 << 16, N, N, 1, &workspace, &err));
+        const di_workspace_spec plan = {
+            .memory = 1 << 16, .limit = "memory", .student_width = N, .teacher_width = N, .max_rows = 1};
+        REQUIRE_OK(di_workspace_create(f.backend, loss, &plan, &workspace, &err));
         CHECK_INT(di_loss_run(loss, workspace, &batch, NULL, &sums, &err), DK_E_UNSUPPORTED);
         CHECK_HAS(err.message, names[i]);
         CHECK_HAS(err.message, "but for an offset per row");

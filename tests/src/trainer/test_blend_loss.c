@@ -230,7 +230,14 @@ static void run_loss(fixture *f, di_teacher *teacher, const char *yaml, int32_t 
     REQUIRE_OK(di_loss_create(f->registry, NULL, f->options, &loss, &err));
     REQUIRE_OK(di_wrapped_create(f->backend, &spec, &student, &err));
     REQUIRE_OK(di_session_create(teacher, 11, 2, ROWS, &session, &err));
-    REQUIRE_OK(di_workspace_create(f->backend, loss, 4 * VOCAB * 8, VOCAB, VOCAB, ROWS, &workspace, &err));
+    const di_workspace_spec plan = {.memory = 1 << 16,
+                                    .limit = "memory",
+                                    .student_width = VOCAB,
+                                    .teacher_width = VOCAB,
+                                    .levels = di_loss_levels(loss),
+                                    .keeps_logits = di_wrapped_source(student)->needs_logits,
+                                    .max_rows = 3 /* of a strip */};
+    REQUIRE_OK(di_workspace_create(f->backend, loss, &plan, &workspace, &err));
     REQUIRE_OK(di_session_forward(session, &batch, &err));
     di_loss_batch rows = {.student = di_wrapped_source(student),
                           .teacher = di_session_source(session),

@@ -211,8 +211,12 @@ static int32_t run_loss(fixture *f, di_teacher *teacher, double temperature, mea
     DK_TRY(di_loss_create(f->registry, NULL, f->options, &loss, err));
     DK_TRY(di_wrapped_create(f->backend, &spec, &student, err));
     DK_TRY(di_session_create(teacher, 11, 2, ROWS, &session, err));
-    DK_TRY(di_workspace_create(f->backend, loss, 4 * VOCAB * 4, VOCAB, di_session_source(session)->width, ROWS,
-                               &workspace, err));
+    const di_workspace_spec plan = {.memory = 1 << 16,
+                                    .limit = "memory",
+                                    .student_width = VOCAB,
+                                    .teacher_width = di_session_source(session)->width,
+                                    .max_rows = 3 /* of a strip */};
+    DK_TRY(di_workspace_create(f->backend, loss, &plan, &workspace, err));
     di_session_set_step(session, f->step);
     DK_TRY(di_session_forward(session, &batch, err));
     di_loss_batch rows = {.student = di_wrapped_source(student),
