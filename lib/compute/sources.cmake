@@ -83,13 +83,19 @@ function(dk_product_kernels folder)
     dk_product_kernel(${folder} micro amx ${avx512} -mavx512bf16 -mamx-tile -mamx-bf16)
     target_compile_definitions(dk_${folder} PRIVATE DK_AMX_KERNELS)
   endif()
+  check_c_compiler_flag("-mavx512vnni -mamx-tile -mamx-int8" DK_HAS_AMX_INT8)
+  if(DK_HAS_AMX_INT8)
+    dk_product_kernel(${folder} int8 amx ${avx512} -mavx512vnni -mamx-tile -mamx-int8)
+    target_compile_definitions(dk_${folder} PRIVATE DK_AMX_INT8_KERNELS)
+  endif()
 endfunction()
 dk_product_kernels(${name})
 
-# The kernels of BF16 by twins of their instructions in plain C: tests link them.
+# The kernels of tiles and of BF16 by twins of their instructions in plain C: tests link them.
 add_library(dk_micro_twins OBJECT EXCLUDE_FROM_ALL ${CMAKE_CURRENT_LIST_DIR}/cpu/product/micro/micro_amx.c
-  ${CMAKE_CURRENT_LIST_DIR}/cpu/product/micro/micro_avx512_bf16.c)
+  ${CMAKE_CURRENT_LIST_DIR}/cpu/product/micro/micro_avx512_bf16.c
+  ${CMAKE_CURRENT_LIST_DIR}/cpu/product/int8/int8_amx.c)
 target_include_directories(dk_micro_twins PRIVATE $<TARGET_PROPERTY:dk_${name},INCLUDE_DIRECTORIES>)
 target_compile_definitions(dk_micro_twins PRIVATE DK_MICRO_AMX=dk_micro_amx_twin
-  DK_MICRO_AVX512_BF16=dk_micro_avx512_bf16_twin)
+  DK_MICRO_AVX512_BF16=dk_micro_avx512_bf16_twin DK_INT8_AMX=dk_int8_amx_twin)
 target_link_libraries(dk_micro_twins PRIVATE dk_flags)

@@ -63,7 +63,8 @@ int32_t dk_backend_set_products(dk_backend *backend, const char *name, dk_error 
     backend->invariant_rows = cpu->products ? INT64_MAX : DK_MATVEC_ROWS;
     backend->precisions =
         1u << DK_PRECISION_FULL | (cpu->products ? 1u << DK_PRECISION_BF16 | 1u << DK_PRECISION_INT8 : 0);
-    cpu->int8 = dk_int8_choose(cpu->products ? cpu->products->isa : DK_ISA_PORTABLE);
+    cpu->int8_isa = cpu->products ? cpu->products->isa : DK_ISA_PORTABLE;
+    cpu->int8 = dk_int8_choose(cpu->int8_isa, cpu->products && cpu->products->allow);
     backend->native = 1u << DK_PRECISION_FULL | (cpu->products && cpu->products->native ? 1u << DK_PRECISION_BF16 : 0);
     return DK_OK;
 }

@@ -23,6 +23,8 @@ typedef struct dk_cpu {
     int32_t by_name;                /* and nothing may take their place */
     atomic_int told;                /* that something did */
     const dk_int8 *int8;            /* for quantised weights that are multiplied as they are */
+    int32_t int8_isa;               /* from which another one is chosen, where the system does not allow that one */
+    atomic_int tiles;               /* whether it does; 0 = nobody has asked yet */
     dk_scratch workers;             /* taken inside parallel loops */
     dk_scratch callers;             /* taken by an op before its loop, never inside: the two cannot starve each other */
     pthread_mutex_t cblas;          /* CBLAS is called by one thread at a time */

@@ -16,12 +16,21 @@ static int32_t takes_any(const dk_linear *linear)
     return 0;
 }
 
+/* What the system has to allow is asked for late, and once; whatever takes its place has the same bits. */
+static const dk_int8 *kernel_for(dk_cpu *cpu, int64_t rows)
+{
+    enum { UNKNOWN, ALLOWED, REFUSED };
+    if (!cpu->int8->allow || rows <= DK_INT8_FEW) return cpu->int8;
+    if (atomic_load(&cpu->tiles) == UNKNOWN) atomic_store(&cpu->tiles, cpu->int8->allow() ? ALLOWED : REFUSED);
+    return atomic_load(&cpu->tiles) == ALLOWED ? cpu->int8 : dk_int8_choose(cpu->int8_isa, 0);
+}
+
 static void run(dk_queue *queue, const dk_linear *linear, const dk_product_columns *columns, int64_t parts,
                 const dk_view *x, const dk_view *y, uint8_t *finite)
 {
     dk_cpu *cpu = dk_cpu_of(queue);
     int64_t bytes = 0;
-    const dk_int8_product product = {.kernel = cpu->int8,
+    const dk_int8_product product = {.kernel = kernel_for(cpu, x->shape[0]),
                                      .x = dk_buffer_map(*x),
                                      .rows = x->shape[0],
                                      .k = linear->in,

@@ -6,10 +6,12 @@
 #include "compute/quant_blocks.h"
 #include "test.h"
 
-enum { MOST_ROWS = 64, MOST_LINES = 70, MOST_K = 608 };
+enum { MOST_ROWS = 64, MANY_ROWS = 275, MOST_LINES = 70, MOST_K = 608 };
 
 static const dk_dtype dtypes[] = {DK_Q8_0, DK_Q4_0, DK_Q4_1};
-static const char *const kernels[] = {"portable", "avx2", "avx_vnni", "avx512_vnni", "neon_dot"};
+/* Those with fused additions stand between the two that have none. */
+static const char *const kernels[] = {"portable", "avx2", "avx_vnni", "avx512_vnni", "neon_dot", "amx", "amx_twin"};
+enum { KERNELS = sizeof kernels / sizeof *kernels };
 
 typedef struct scene {
     dk_host *host;
@@ -85,7 +87,8 @@ static void close_scene(scene *s)
 static const dk_int8 *use(scene *s, const char *kernel)
 {
     dk_cpu *cpu = s->backend->state;
-    const dk_int8 *found = dk_int8_named(kernel, s->backend->isa);
+    const int32_t is_twin = !strcmp(kernel, "amx_twin");
+    const dk_int8 *found = is_twin ? &dk_int8_amx_twin : dk_int8_named(kernel, s->backend->isa);
     if (found) cpu->int8 = found;
     return found;
 }
@@ -140,7 +143,7 @@ TEST(bounds) /* on every kernel, lines that fill no panel and that are fewer tha
     static const int64_t shapes[][2] = {{1, 32}, {3, 64}, {16, 96}, {17, 32}, {33, 160}, {70, 608}};
     static const int64_t rows[] = {1, 2, 3, 5, 8, 13, 16, 31, 64};
     int found = 0;
-    for (size_t n = 0; n < sizeof kernels / sizeof *kernels; n++)
+    for (size_t n = 0; n < KERNELS; n++)
         for (size_t i = 0; i < 3 * 6 * 9; i++) {
             scene s;
             open_scene(&s, dtypes[i % 3], rows[i / 18], shapes[i / 3 % 6][0], shapes[i / 3 % 6][1], 2);
@@ -150,29 +153,77 @@ TEST(bounds) /* on every kernel, lines that fill no panel and that are fewer tha
     CHECK(found >= 3 * 6 * 9);
 }
 
-/* Whole sums are exact, and floats are added in one order: kernels with fused additions agree in every bit. */
+static void check_agreement(dk_dtype dtype, int64_t rows, const char *const *names, size_t count)
+{
+    static float first[MANY_ROWS * MOST_LINES];
+    const size_t bytes = (size_t)(rows * MOST_LINES) * sizeof *first;
+    scene s;
+    int seen = 0;
+    open_scene(&s, dtype, rows, MOST_LINES, MOST_K, 1);
+    for (size_t n = 0; n < count; n++) {
+        if (!use(&s, names[n])) continue;
+        const float *y = multiply(&s, DK_PRECISION_INT8);
+        if (seen++) CHECK(!memcmp(first, y, bytes));
+        else memcpy(first, y, bytes);
+    }
+    close_scene(&s);
+}
+
+/* Whole sums are exact, and floats are added in one order: kernels with fused additions agree in every bit, and so do
+ * those without. MANY_ROWS are more than a panel meets at a time. */
 TEST(kernels_agree)
 {
     REQUIRE_INT8();
-    for (size_t i = 0; i < 3; i++) {
-        scene s;
-        static float first[5 * MOST_LINES];
-        int seen = 0;
-        open_scene(&s, dtypes[i], 5, MOST_LINES, MOST_K, 1);
-        for (size_t n = 1; n < sizeof kernels / sizeof *kernels; n++) {
-            if (!use(&s, kernels[n])) continue;
-            const float *y = multiply(&s, DK_PRECISION_INT8);
-            if (seen++) CHECK(!memcmp(first, y, sizeof first));
-            else memcpy(first, y, sizeof first);
+    static const int64_t rows[] = {2, 5, 16, 19, MANY_ROWS};
+    static const char *const plain[] = {"portable", "amx_twin"};
+    for (size_t i = 0; i < 3; i++)
+        for (size_t r = 0; r < sizeof rows / sizeof *rows; r++) {
+            check_agreement(dtypes[i], rows[r], kernels + 1, KERNELS - 2);
+            check_agreement(dtypes[i], rows[r], plain, 2);
         }
-        close_scene(&s);
-    }
+}
+
+/* Tiles are taken where the machine has them and the products may use them, and only there. */
+TEST(choice)
+{
+    REQUIRE_INT8();
+    const dk_int8 *tiles = dk_int8_named("amx", DK_ISA_AVX512);
+    scene s;
+    dk_error err;
+    open_scene(&s, DK_Q8_0, 3, 17, 64, 1);
+    dk_cpu *cpu = s.backend->state;
+    CHECK(dk_int8_choose(DK_ISA_AVX512, 0) != tiles || !tiles);
+    if (tiles) CHECK(dk_int8_choose(DK_ISA_AVX512, 1) == tiles);
+    CHECK(dk_int8_choose(DK_ISA_PORTABLE, 1) == &dk_int8_portable);
+    CHECK_OK(dk_backend_set_products(s.backend, "portable", &err));
+    CHECK(cpu->int8 == &dk_int8_portable);
+    if (!dk_backend_set_products(s.backend, "avx512", &err)) CHECK(!cpu->int8->allow);
+    close_scene(&s);
+}
+
+static int32_t refuse(void) { return 0; }
+
+TEST(refused) /* what takes the place of tiles has their bits */
+{
+    REQUIRE_INT8();
+    scene s;
+    float y[3 * 17];
+    open_scene(&s, DK_Q8_0, 3, 17, 64, 1);
+    dk_cpu *cpu = s.backend->state;
+    dk_int8 refused = dk_int8_amx_twin;
+    refused.allow = refuse;
+    cpu->int8 = dk_int8_choose(s.backend->isa, 0);
+    memcpy(y, multiply(&s, DK_PRECISION_INT8), sizeof y);
+    cpu->int8 = &refused;
+    memset(dk_buffer_map(s.y), 0, sizeof y);
+    CHECK(!memcmp(multiply(&s, DK_PRECISION_INT8), y, sizeof y));
+    close_scene(&s);
 }
 
 TEST(rows_and_threads) /* change no bit */
 {
     REQUIRE_INT8();
-    for (size_t n = 0; n < sizeof kernels / sizeof *kernels; n++)
+    for (size_t n = 0; n < KERNELS; n++)
         for (size_t i = 0; i < 3; i++) {
             scene all, one;
             open_scene(&all, dtypes[i], MOST_ROWS, MOST_LINES, 224, 2);
@@ -193,7 +244,7 @@ TEST(odd_numbers) /* rows of NaN and infinity are the exact product's; tiny ones
 {
     REQUIRE_INT8();
     static const float odd[] = {NAN, INFINITY, -INFINITY};
-    for (size_t n = 0; n < sizeof kernels / sizeof *kernels; n++)
+    for (size_t n = 0; n < KERNELS; n++)
         for (size_t i = 0; i < 3; i++) {
             scene s;
             static float exact[8 * 17];
@@ -245,5 +296,5 @@ TEST(other_weights) /* are multiplied exactly; CBLAS multiplies nothing so */
     close_scene(&s);
 }
 
-TEST_MAIN(TEST_CASE(bounds) TEST_CASE(kernels_agree) TEST_CASE(rows_and_threads) TEST_CASE(odd_numbers)
-              TEST_CASE(other_weights))
+TEST_MAIN(TEST_CASE(bounds) TEST_CASE(kernels_agree) TEST_CASE(choice) TEST_CASE(refused) TEST_CASE(rows_and_threads)
+              TEST_CASE(odd_numbers) TEST_CASE(other_weights))

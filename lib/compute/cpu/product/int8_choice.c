@@ -5,6 +5,9 @@
 
 /* The best first. */
 static const dk_int8 *const kernels[] = {
+#ifdef DK_AMX_INT8_KERNELS
+    &dk_int8_amx,
+#endif
 #ifdef DK_AVX512_VNNI_KERNELS
     &dk_int8_avx512_vnni,
 #endif
@@ -23,10 +26,10 @@ static int32_t fits(const dk_int8 *kernel, int32_t isa)
     return kernel->isa <= isa && (!kernel->has || kernel->has());
 }
 
-const dk_int8 *dk_int8_choose(int32_t isa)
+const dk_int8 *dk_int8_choose(int32_t isa, int32_t tiles)
 {
     size_t i = 0;
-    while (!fits(kernels[i], isa)) i++; /* the last one always does */
+    while (!fits(kernels[i], isa) || (kernels[i]->allow && !tiles)) i++; /* the last one always does */
     return kernels[i];
 }
 

@@ -71,29 +71,46 @@ static void panels_body(void *context, int64_t begin, int64_t end)
     int8_work *w = context;
     const dk_int8_product *p = w->product;
     uint8_t *scratch = dk_scratch_take(w->workers, scratch_bytes(p));
+    const int32_t many = scratch && p->rows > DK_INT8_FEW;
     if (!scratch) w->failed = 1;
+    if (many && p->kernel->begin) p->kernel->begin();
     for (int64_t i = begin; scratch && i < end; i++) {
         const dk_product_columns *part = p->columns;
         int64_t at = i;
         for (; at >= panels_of(p, part); part++) at -= panels_of(p, part);
         multiply(w, part, at * p->kernel->lanes, i + 1 < end, scratch);
     }
+    if (many && p->kernel->end) p->kernel->end();
     dk_scratch_give(w->workers, scratch);
 }
 
+static int64_t height_of(const dk_int8_product *p) { return p->rows > DK_INT8_FEW ? DK_INT8_GROUP : 1; }
+
+/* Of all rows, with those that fill up the last group. */
+static int64_t blocks_of(const dk_int8_product *p) { return dk_whole(p->rows, height_of(p)) * (p->k / DK_INT8_BLOCK); }
+
 static int64_t rows_bytes(const dk_int8_product *p)
 {
-    return p->rows * (p->k + p->k / DK_INT8_BLOCK * (int64_t)(2 * sizeof(float) + sizeof(int32_t)));
+    return blocks_of(p) * (int64_t)(DK_INT8_BLOCK + 2 * sizeof(float) + sizeof(int32_t));
 }
 
 static dk_int8_rows lay_out(const dk_int8_product *p, uint8_t *memory)
 {
-    const int64_t blocks = p->rows * (p->k / DK_INT8_BLOCK);
-    dk_int8_rows rows = {.scale = (float *)(void *)memory, .count = p->rows, .k = p->k};
+    const int64_t blocks = blocks_of(p);
+    dk_int8_rows rows = {.q = (int8_t *)memory, .count = p->rows, .k = p->k, .height = height_of(p)};
+    rows.scale = (float *)(void *)(memory + blocks * DK_INT8_BLOCK);
     rows.sum = rows.scale + blocks;
     rows.start = (int32_t *)(void *)(rows.sum + blocks);
-    rows.q = (int8_t *)(rows.start + blocks);
     return rows;
+}
+
+/* Rows that the last group lacks weigh nothing: whatever stood there could be slow to add. */
+static void fill_group(const dk_int8_rows *rows)
+{
+    if (rows->count % rows->height == 0) return;
+    const int64_t at = dk_int8_at(rows, rows->count, 0), count = rows->k / DK_INT8_BLOCK * rows->height;
+    memset(rows->scale + at, 0, (size_t)count * sizeof *rows->scale);
+    memset(rows->sum + at, 0, (size_t)count * sizeof *rows->sum);
 }
 
 int32_t dk_product_int8(dk_host *host, dk_scratch *workers, dk_scratch *callers, const dk_int8_product *product,
@@ -112,6 +129,7 @@ int32_t dk_product_int8(dk_host *host, dk_scratch *workers, dk_scratch *callers,
     uint8_t *memory = dk_scratch_take(callers, *bytes);
     if (!memory) return 0;
     w.rows = lay_out(product, memory);
+    fill_group(&w.rows);
     dk_parallel_for(host, product->rows, TASK_NUMBERS / product->k + 1, quantise_body, &w);
     dk_parallel_for(host, panels, dk_run_panels(host, panels, one), panels_body, &w);
     dk_scratch_give(callers, memory);

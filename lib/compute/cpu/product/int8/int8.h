@@ -7,20 +7,32 @@
 
 #define DK_INT8_BLOCK 32 /* numbers of a block, of activations and of each of the three types */
 
-/* A number is scale * q, |q| <= 127; the largest of a block is the scale's 127th. */
+#define DK_INT8_FEW 2    /* so few rows lie by themselves, */
+#define DK_INT8_GROUP 16 /* more of them in groups, the last of which may hold fewer */
+
+/* A number is scale * q, |q| <= 127; the largest of a block is the scale's 127th. Four numbers of each row of a group
+ * stand side by side, and so do the scales of a block: what multiplies many rows at a time reads on from end to end. */
 typedef struct dk_int8_rows {
-    int8_t *q;      /* [rows, k] */
-    float *scale;   /* [rows, k / 32] */
-    float *sum;     /* [rows, k / 32] of q */
-    int32_t *start; /* [rows, k / 32] of a block's products: what makes up for that weights go in with an offset */
-    int64_t count, k;
+    int8_t *q;                /* [groups, k / 4, height, 4] */
+    float *scale;             /* [groups, k / 32, height] */
+    float *sum;               /* [groups, k / 32, height] of q */
+    int32_t *start;           /* [groups, k / 32, height] of a block's products: what makes up for weights' offset */
+    int64_t count, k, height; /* height: 1 or DK_INT8_GROUP */
 } dk_int8_rows;
+
+/* Of a block of a row among scales, and, 32 times as far, where its first four numbers are but for the row's place */
+static inline int64_t dk_int8_at(const dk_int8_rows *rows, int64_t row, int64_t block)
+{
+    return (row / rows->height * (rows->k / DK_INT8_BLOCK) + block) * rows->height;
+}
 
 typedef struct dk_int8 {
     const char *name;
     int64_t lanes;        /* lines of a panel */
     int32_t isa;          /* DK_ISA_* that has its instructions, but for */
     int32_t (*has)(void); /* what else the processor must have; NULL = nothing */
+    /* Asked before more than DK_INT8_FEW rows, which go through begin and end on each thread; NULL = nothing to ask */
+    int32_t (*allow)(void);
     /* Row `row` of what rows holds, for weights of a dtype; 0 = there is NaN or infinity in it, and nothing of it may
      * be used */
     int32_t (*quantise)(dk_dtype dtype, const float *x, const dk_int8_rows *rows, int64_t row);
@@ -28,14 +40,17 @@ typedef struct dk_int8 {
      * next */
     void (*panel)(dk_dtype dtype, const uint8_t *b, int64_t step, int32_t more, const dk_int8_rows *rows, float *c,
                   int64_t c_step);
+    void (*begin)(void), (*end)(void);
 } dk_int8;
 
 static inline int32_t dk_int8_takes(dk_dtype dtype) { return dtype == DK_Q8_0 || dtype == DK_Q4_0 || dtype == DK_Q4_1; }
 
-extern const dk_int8 dk_int8_portable, dk_int8_avx2, dk_int8_avx_vnni, dk_int8_avx512_vnni;
+extern const dk_int8 dk_int8_portable, dk_int8_avx2, dk_int8_avx_vnni, dk_int8_avx512_vnni, dk_int8_amx;
+/* The same as dk_int8_amx by twins of its instructions in plain C, for tests. */
+extern const dk_int8 dk_int8_amx_twin;
 
-/* The best of those that isa allows and the processor has; never by timing. */
-const dk_int8 *dk_int8_choose(int32_t isa);
+/* The best of those that isa and `tiles` allow and the processor has; never by timing. */
+const dk_int8 *dk_int8_choose(int32_t isa, int32_t tiles);
 /* By name, for tests: NULL = this machine or this build has not its instructions. */
 const dk_int8 *dk_int8_named(const char *name, int32_t isa);
 

@@ -56,6 +56,22 @@ static inline dk_vi dk_int8_dot_signed(dk_vi sum, dk_vi weights, dk_vi by)
 #endif
 #endif
 
+/* ---- across the lanes ---- */
+#if DK_VF == 16
+static inline int32_t dk_int8_total(dk_vi v) { return _mm512_reduce_add_epi32((__m512i)v); }
+static inline float dk_int8_highest(dk_vf v) { return _mm512_reduce_max_ps((__m512)v); }
+#else
+static inline int32_t dk_int8_total(dk_vi v)
+{
+    int32_t lanes[DK_VF], total = 0;
+    memcpy(lanes, &v, sizeof lanes);
+    for (int i = 0; i < DK_VF; i++) total += lanes[i];
+    return total;
+}
+
+static inline float dk_int8_highest(dk_vf v) { return dk_vf_highest(v); }
+#endif
+
 #if DK_VF == 16
 static inline __m512i dk_int8_four_lines(const uint8_t *at, int64_t step)
 {

@@ -43,39 +43,38 @@ static inline int32_t int8_scale(const float *x, float *scale)
         most = dk_vf_max(dk_vf_abs(v), most);
         all = all + v * dk_vf_set(0); /* NaN where one is NaN or infinite */
     }
-    *scale = dk_vf_highest(most) / 127;
+    *scale = dk_int8_highest(most) / 127;
     return dk_vf_sum(all) == 0;
 }
 
 /* To the nearest whole number, ties to even; a scale that is no normal number may be too small for 127 of it. */
-static inline int32_t int8_round(const float *x, float scale, int8_t *q)
+static inline int32_t int8_round(const float *x, float scale, int8_t q[DK_INT8_BLOCK])
 {
     const dk_vf by = dk_vf_set(scale > 0 ? scale : 1), most = dk_vf_set(127), least = dk_vf_set(-127),
                 whole = dk_vf_set(0x1.8p23f);
     dk_vi sum = dk_vi_set(0);
-    int32_t lanes[DK_VF], total = 0;
     for (int i = 0; i < DK_INT8_BLOCK; i += DK_VF) {
         dk_vf v = dk_vf_max(least, dk_vf_min(dk_vf_load(x + i) / by, most));
         dk_vi numbers = dk_vf_bits(v + whole) - dk_vf_bits(whole);
         int8_store(q + i, numbers);
         sum = sum + numbers;
     }
-    memcpy(lanes, &sum, sizeof lanes);
-    for (int i = 0; i < DK_VF; i++) total += lanes[i];
-    return total;
+    return dk_int8_total(sum);
 }
 
 static int32_t int8_quantise(dk_dtype dtype, const float *x, const dk_int8_rows *rows, int64_t row)
 {
-    const int64_t blocks = rows->k / DK_INT8_BLOCK;
-    int8_t *q = rows->q + row * rows->k;
+    const int64_t place = row % rows->height;
     int32_t finite = 1;
-    for (int64_t b = row * blocks; b < (row + 1) * blocks; b++, x += DK_INT8_BLOCK, q += DK_INT8_BLOCK) {
+    for (int64_t block = 0; block < rows->k / DK_INT8_BLOCK; block++, x += DK_INT8_BLOCK) {
+        const int64_t at = dk_int8_at(rows, row, block);
+        int8_t q[DK_INT8_BLOCK] = {0}, *to = rows->q + at * DK_INT8_BLOCK + 4 * place;
         int32_t sum = 0;
-        if (int8_scale(x, &rows->scale[b])) sum = int8_round(x, rows->scale[b], q);
-        else memset(q, finite = 0, DK_INT8_BLOCK);
-        rows->sum[b] = (float)sum;
-        rows->start[b] = -int8_offset(dtype) * sum;
+        if (int8_scale(x, &rows->scale[at + place])) sum = int8_round(x, rows->scale[at + place], q);
+        else finite = 0;
+        for (int i = 0; i < DK_INT8_BLOCK / 4; i++) memcpy(to + 4 * i * rows->height, q + 4 * i, 4);
+        rows->sum[at + place] = (float)sum;
+        rows->start[at + place] = -int8_offset(dtype) * sum;
     }
     return finite;
 }
@@ -182,33 +181,33 @@ DK_ALWAYS_INLINE void int8_few(const dk_dtype dtype, const int count, const uint
 #endif
 
 /* ---- any number of rows ---- */
-/* `count` rows from `row` on, times turned blocks from number `first` on; sums go on from what c holds. is_signed,
- * has_least and count are constants where this is inlined. */
-DK_ALWAYS_INLINE void int8_tile(const int is_signed, const int has_least, const int count, const int8_block *block,
-                                int64_t first, int64_t blocks, const dk_int8_rows *rows, int64_t row, float *c,
-                                int64_t c_step)
+/* `count` rows of a group from `row` on, times turned blocks from number `first` on; sums go on from what c holds.
+ * is_signed, has_least, count and height are constants where this is inlined. */
+DK_ALWAYS_INLINE void int8_tile(const int is_signed, const int has_least, const int count, const int height,
+                                const int8_block *block, int64_t first, int64_t blocks, const dk_int8_rows *rows,
+                                int64_t row, float *c, int64_t c_step)
 {
-    const int64_t all = rows->k / DK_INT8_BLOCK, begin = row * all + first;
-    const int8_t *q = rows->q + begin * DK_INT8_BLOCK;
-    const float *scale = rows->scale + begin, *sum = rows->sum + begin;
-    const int32_t *start = rows->start + begin;
+    const int64_t begin = dk_int8_at(rows, row, first), place = row % height;
+    const int8_t *q = rows->q + begin * DK_INT8_BLOCK + 4 * place;
+    const float *scale = rows->scale + begin + place, *sum = rows->sum + begin + place;
+    const int32_t *start = rows->start + begin + place;
     dk_vf total[16];
 #pragma GCC unroll 16
     for (int r = 0; r < count; r++) total[r] = first ? dk_vf_load(c + r * c_step) : dk_vf_set(0);
-    for (int64_t k = 0; k < blocks; k++, block++) {
+    for (int64_t k = 0; k < blocks; k++, block++, q += height * DK_INT8_BLOCK) {
 #pragma GCC unroll 16
         for (int r = 0; r < count; r++) {
-            dk_vi dots = dk_vi_set(start[r * all + k]);
+            dk_vi dots = dk_vi_set(start[k * height + r]);
 #pragma GCC unroll 8
             for (int i = 0; i < 8; i++) {
                 int32_t four;
-                memcpy(&four, q + (r * all + k) * DK_INT8_BLOCK + 4 * i, sizeof four);
+                memcpy(&four, q + 4 * (i * height + r), sizeof four);
                 dots = is_signed ? dk_int8_dot_signed(dots, block->weights[i], dk_vi_set(four))
                                  : dk_int8_dot(dots, block->weights[i], dk_vi_set(four));
             }
-            dk_vf by = dk_vf_set(scale[r * all + k]);
+            dk_vf by = dk_vf_set(scale[k * height + r]);
             total[r] = dk_vf_fma(dk_vi_float(dots) * block->scale, by, total[r]);
-            if (has_least) total[r] = dk_vf_fma(dk_vf_set(sum[r * all + k]) * block->least, by, total[r]);
+            if (has_least) total[r] = dk_vf_fma(dk_vf_set(sum[k * height + r]) * block->least, by, total[r]);
         }
     }
 #pragma GCC unroll 16
@@ -218,15 +217,18 @@ DK_ALWAYS_INLINE void int8_tile(const int is_signed, const int has_least, const 
 DK_ALWAYS_INLINE void int8_rows(const int is_signed, const int has_least, const int8_block *block, int64_t first,
                                 int64_t blocks, const dk_int8_rows *rows, float *c, int64_t c_step)
 {
+    enum { GROUP = DK_INT8_GROUP };
     int64_t r = 0;
+    for (; rows->height == 1 && r < rows->count; r++)
+        int8_tile(is_signed, has_least, 1, 1, block, first, blocks, rows, r, c + r * c_step, c_step);
     for (; DK_INT8_ROWS == 16 && r + 16 <= rows->count; r += 16)
-        int8_tile(is_signed, has_least, 16, block, first, blocks, rows, r, c + r * c_step, c_step);
+        int8_tile(is_signed, has_least, 16, GROUP, block, first, blocks, rows, r, c + r * c_step, c_step);
     for (; DK_INT8_ROWS == 16 && r + 8 <= rows->count; r += 8)
-        int8_tile(is_signed, has_least, 8, block, first, blocks, rows, r, c + r * c_step, c_step);
+        int8_tile(is_signed, has_least, 8, GROUP, block, first, blocks, rows, r, c + r * c_step, c_step);
     for (; r + 4 <= rows->count; r += 4)
-        int8_tile(is_signed, has_least, 4, block, first, blocks, rows, r, c + r * c_step, c_step);
+        int8_tile(is_signed, has_least, 4, GROUP, block, first, blocks, rows, r, c + r * c_step, c_step);
     for (; r < rows->count; r++)
-        int8_tile(is_signed, has_least, 1, block, first, blocks, rows, r, c + r * c_step, c_step);
+        int8_tile(is_signed, has_least, 1, GROUP, block, first, blocks, rows, r, c + r * c_step, c_step);
 }
 
 /* Where weights have an offset, 8 of Q4_0 is one like any other. */
