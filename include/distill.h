@@ -655,7 +655,9 @@ DISTILL_API int32_t distill_dataset_seek(distill_dataset *dataset, const char *c
  * has all of them, their formulas, gradients, options (loss.jsd.teacher_weight) and the targets that they take. A loss
  * gives one value per row and its gradient; the library masks, weights, multiplies by T^2, sums and counts. The
  * mean is sum / weight_sum. Where the student gives probability 0 to what the target holds possible, a built-in loss
- * fails and names the row (DISTILL_E_NUMERIC). */
+ * fails and names the row (DISTILL_E_NUMERIC). Presets (trl-gkd, distillkit, msswift-topk, verl-trunc) are losses as
+ * another tool computes them, to compare numbers with it: sum and gradients are divided as that tool does, weight_sum
+ * is 1, weights are 0 or 1, and only distill_loss_eval takes them. */
 enum {
     DISTILL_LOSS_MT = 1, /* may be called from several threads at once, each with rows of its own */
     /* wants log q and log p at the temperature and gives dL/dlog q; the library does the rest */
@@ -730,6 +732,7 @@ typedef struct distill_loss_args {
      * -inf that were left out; of dkd rows whose label is beyond the vocabulary, which add 0 */
     int64_t floored;
     int64_t memory; /* bytes that the call takes at most beside its tensors; 0 = 64 MiB. One row must fit into it */
+    double divisor; /* of presets alone: what their tool is told to divide by (num_items_in_batch); 0 = its count */
 } distill_loss_args;
 /* Stateless; needs nothing but the loss. Inputs are fp32, fp16 or bf16; strides as they are. A head or bias, and the
  * gradient of one, that is not compact or must be widened (a head with a gradient is to be fp32) is copied beside

@@ -903,13 +903,13 @@ class dataset : public detail::handle<distill_dataset, distill_dataset_free>
 class loss : public detail::handle<distill_loss, distill_loss_free>
 {
   public:
-    loss(const env &env, const std::string &name, const options *with = nullptr) : loss(env, name.c_str(), with) {}
+    loss(const env &env, const std::string &name, const options *with = nullptr) : loss(env, with, name.c_str()) {}
     /* as the section loss says */
-    loss(const env &env, const options &with) : loss(env, static_cast<const char *>(nullptr), &with) {}
+    loss(const env &env, const options &with) : loss(env, &with, nullptr) {}
     void eval(distill_loss_args &args) const { detail::call(distill_loss_eval, get(), &args); }
 
   private:
-    loss(const env &env, const char *name, const options *with)
+    loss(const env &env, const options *with, const char *name)
     {
         distill_loss *raw = nullptr;
         detail::call(distill_loss_create, env.get(), name, with ? with->get() : nullptr, &raw);

@@ -4,7 +4,7 @@
 
 #define DECLARE(name, isa) int32_t di_##name##_##isa(void *user, const distill_loss_rows *rows);
 #ifdef DK_X86_KERNELS
-#define LOSS(name, ...) DECLARE(name, portable) DECLARE(name, avx2) DECLARE(name, avx512)
+#define DECLARED(name) DECLARE(name, portable) DECLARE(name, avx2) DECLARE(name, avx512)
 #define FEATURE(name, ...)
 #define VARIANTS(name)                              \
     {                                               \
@@ -13,7 +13,7 @@
 extern const di_rows di_rows_portable, di_rows_avx2, di_rows_avx512;
 static const di_rows *const row_variants[3] = {&di_rows_portable, &di_rows_avx2, &di_rows_avx512};
 #else
-#define LOSS(name, ...) DECLARE(name, portable)
+#define DECLARED(name) DECLARE(name, portable)
 #define FEATURE(name, ...)
 #define VARIANTS(name)                                    \
     {                                                     \
@@ -22,8 +22,11 @@ static const di_rows *const row_variants[3] = {&di_rows_portable, &di_rows_avx2,
 extern const di_rows di_rows_portable;
 static const di_rows *const row_variants[3] = {&di_rows_portable, &di_rows_portable, &di_rows_portable};
 #endif
+#define LOSS(name, ...) DECLARED(name)
+#define PRESET(name, kernel, ...) DECLARED(kernel)
 #include "loss/loss_table.h"
 #undef LOSS
+#undef PRESET
 #undef FEATURE
 
 static int32_t smooths(const double *options) { return options[0] != 0 || options[1] != 0; }
@@ -48,6 +51,7 @@ static int32_t check_jsd(const double *options, dk_error *err)
 #define QUERIES_KEYS (1 << DISTILL_TAP_QUERIES | 1 << DISTILL_TAP_KEYS)
 #define QUERIES_KEYS_VALUES (QUERIES_KEYS | 1 << DISTILL_TAP_VALUES)
 #define LOSS(NAME, ...) {.name = #NAME, .eval = VARIANTS(di_##NAME), __VA_ARGS__},
+#define PRESET(NAME, KERNEL, ...) {.name = NAME, .eval = VARIANTS(di_##KERNEL), .flags = ROWS, __VA_ARGS__},
 
 static const di_builtin builtins[] = {
 #include "loss/loss_table.h"

@@ -64,7 +64,11 @@ typedef struct di_builtin {
     int32_t floors;
     /* Of what is inside the two models, and not of what they say: DI_FEATURE_*, evaluated by features/. 0 = of rows */
     int32_t feature;
-    uint32_t taps;                                           /* 1 << DISTILL_TAP_*: what it asks both models for */
+    uint32_t taps; /* 1 << DISTILL_TAP_*: what it asks both models for */
+    /* Of another tool, with its divisor: whose, what is odd about it, and what to take where numbers need not be that
+     * tool's. NULL = it is no such preset. */
+    const char *tool, *divisor, *odd, *instead;
+    int32_t retempers; /* takes what some ids are given at one temperature to another, as its tool does */
     const char *options[DI_LOSS_OPTIONS];                    /* under "loss."; NULL behind the last */
     const char *fixed[DI_LOSS_OPTIONS];                      /* the same that are no numbers: read once, at create */
     int32_t (*check)(const double *options, dk_error *err);  /* NULL = whatever is in their bounds */

@@ -48,6 +48,25 @@ static int32_t check_foreign(const char *name, const char *other, const di_optio
     return DK_OK;
 }
 
+/* Numbers of an item that its loss, the last one read, has no use for. A recipe that is turned to labels alone, to be
+ * compared with, keeps those of its teacher's loss: that is said, and no mistake. */
+static int32_t check_heat(const di_loss *loss, dk_error *err)
+{
+    const di_term *term = &loss->all[loss->all_count - 1];
+    const di_builtin *builtin = term->entry->builtin;
+    const int32_t heated = di_term_is_heated(term);
+    if (!builtin || !builtin->plain || (!heated && term->t_squared != 1)) return DK_OK;
+    if (!builtin->targets && !builtin->feature) {
+        dk_log(loss->host, DK_LOG_WARN, "loss", "loss.%s is not used: %s is always at temperature 1",
+               heated ? "temperature" : "t_squared", builtin->name);
+        return DK_OK;
+    }
+    return dk_fail(err, DK_E_OPTION, "loss.%s is not used by %s: it %s; leave it out",
+                   heated ? "temperature" : "t_squared", builtin->name,
+                   builtin->feature ? "compares what is inside the two models, which has no temperature"
+                                    : "knows no temperature");
+}
+
 /* A loss by name takes the parameters of the term of that type, else those of a single loss, else the defaults. */
 static int32_t by_name(di_loss *loss, di_registry *registry, const char *name, const di_options *options, dk_error *err)
 {
@@ -58,6 +77,7 @@ static int32_t by_name(di_loss *loss, di_registry *registry, const char *name, c
         if (!strcmp(di_options_at_text(options, "loss", i, "type"), name)) index = i;
     DK_TRY(add_term(loss, registry, name, index < 0 ? NULL : options, index < 0 ? 0 : index, err));
     if (index >= 0) DK_TRY(check_foreign(name, NULL, options, index, err));
+    DK_TRY(check_heat(loss, err));
     di_term_weigh(&loss->all[0], (di_number){1, {0, 0, DI_CONSTANT}});
 out:
     return rc;
@@ -75,6 +95,7 @@ static int32_t by_options(di_loss *loss, di_registry *registry, const di_options
         if (single) DK_TRY(add_term(loss, registry, "cross_entropy", options, i, err));
         DK_TRY(add_term(loss, registry, name, options, i, err));
         DK_TRY(check_foreign(name, single && has_hard ? "cross_entropy" : NULL, options, i, err));
+        DK_TRY(check_heat(loss, err));
     }
 out:
     return rc;
@@ -140,7 +161,7 @@ out:
     return rc;
 }
 
-/* Options that nothing would read: they are refused, or where a list shares them, named. */
+/* Options that nothing would read: they are refused, or where they may be read later, named. */
 static int32_t check_read(const di_loss *loss, double hard, const di_options *options, dk_error *err)
 {
     const int32_t stays = di_options_course(options, "loss.hard_label_weight").kind == DI_CONSTANT;
@@ -152,18 +173,6 @@ static int32_t check_read(const di_loss *loss, double hard, const di_options *op
                "teacher");
     if (!di_options_is_list(options, "loss"))
         DK_TRY(di_options_refuse(options, "loss.weight", "is of a list of losses: a single one counts fully", err));
-    for (int64_t i = 0; i < loss->count; i++)
-        if (loss->terms[i].entry->builtin && loss->terms[i].entry->builtin->plain && loss->terms[i].temperature != 1 &&
-            loss->count == 1)
-            dk_log(loss->host, DK_LOG_WARN, "loss", "loss.temperature is not used: %s is always at temperature 1",
-                   loss->terms[i].entry->name);
-    for (int64_t i = 0; i < loss->count; i++)
-        if (di_entry_is_feature(loss->terms[i].entry) &&
-            (loss->terms[i].t_squared == 1 || (loss->count > 1 && loss->terms[i].temperature != 1)))
-            dk_log(loss->host, DK_LOG_WARN, "loss",
-                   "%s takes no temperature: loss.temperature and loss.t_squared "
-                   "change nothing there",
-                   loss->terms[i].entry->name);
 out:
     return rc;
 }
@@ -177,6 +186,7 @@ int32_t di_loss_create(di_registry *registry, const char *name, const di_options
     else DK_TRY(by_options(loss, registry, options, err));
     if (!name) weigh(loss, options);
     DK_TRY(choose_terms(loss, err));
+    DK_TRY(di_preset_check(loss, err));
     DK_TRY(check_read(loss, name ? -1 : di_options_f64(options, "loss.hard_label_weight"), options, err));
     *out = loss;
     return DK_OK;
@@ -197,6 +207,7 @@ int32_t di_loss_reweighed(const di_loss *loss, const di_options *options, di_los
         other->all_count++;
         other->all[i].item = loss->all[i].item;
         DK_TRY(di_term_read(&other->all[i], options, single ? 0 : i, err));
+        if (i || !single) DK_TRY(check_heat(other, err)); /* what hard_label_weight adds shares the item */
     }
     weigh(other, options);
     DK_TRY(choose_terms(other, err));
@@ -365,7 +376,7 @@ static int32_t check_temperature(const di_term *term, const di_entry *entry, int
     const double wanted = di_term_temperature(term, entry);
     char have[32], want[32];
     if (!entry->table.targets || (kind != DISTILL_TOPK && kind != DISTILL_SAMPLED) ||
-        di_term_is_at(term, entry, temperature))
+        (entry->builtin && entry->builtin->retempers) || di_term_is_at(term, entry, temperature))
         return DK_OK;
     dk_format_f64(temperature, have);
     dk_format_f64(wanted, want);

@@ -22,6 +22,7 @@ typedef struct di_eval {
     int32_t *labels;
     float *weights;
     double *values;
+    double divisor; /* as args say, then what a preset divides by; else 1 */
     di_workspace *workspace;
     di_wrapped *student, *teacher;
 } di_eval;
@@ -70,6 +71,7 @@ static int32_t check_args(const di_eval *eval, dk_error *err)
                        EVAL_MEMORY);
     if (args->flags & ~(uint32_t)(DISTILL_ADD_VALUES | DISTILL_ADD_HEAD))
         return dk_fail(err, DK_E_INVALID, "args.flags 0x%x has bits that are not known", (unsigned)args->flags);
+    DK_TRY(di_preset_check_divisor(eval->loss, eval->divisor, err));
     if (!isfinite(args->grad_scale)) return dk_fail(err, DK_E_INVALID, "args.grad_scale is not finite");
     DK_TRY(check_student(args, err));
     shape[0] = args->student->values->shape[0];
@@ -105,6 +107,12 @@ static int32_t read_rows(di_eval *eval, dk_error *err)
         if (!isfinite(weight))
             return dk_fail(err, DK_E_INVALID, "args.weights: entry %lld is not finite", (long long)r);
         if (weight == 0 || eval->labels[r] < 0) continue;
+        if (weight != 1 && di_loss_preset(eval->loss))
+            return dk_fail(
+                err, DK_E_INVALID,
+                "args.weights: entry %lld is %g; with loss %s rows count (1) or they do not (0), as its tool "
+                "has it",
+                (long long)r, (double)weight, di_loss_preset(eval->loss)->name);
         eval->places[eval->count] = r;
         eval->labels[eval->count] = eval->labels[r];
         eval->weights[eval->count++] = weight;
@@ -184,7 +192,7 @@ static int32_t run(di_eval *eval, di_loss_sums *sums, dk_error *err)
     batch.numbers = eval->places;
     batch.step = args->step;
     batch.want_gradient = wants_gradient(args);
-    batch.grad_scale = args->grad_scale != 0 ? args->grad_scale : 1;
+    batch.grad_scale = (args->grad_scale != 0 ? args->grad_scale : 1) / eval->divisor;
     batch.row_values = eval->values;
     DK_TRY(di_loss_run(eval->loss, eval->workspace, &batch, NULL, sums, err));
     DK_TRY(di_wrapped_finish(eval->student, err));
@@ -249,6 +257,7 @@ int32_t di_loss_eval(dk_backend *backend, const di_loss *loss, distill_loss_args
     eval.args = args;
     DK_TRY(di_check_struct(args, "args", offsetof(distill_loss_args, memory), err));
     eval.memory = HAS(args, memory) ? args->memory : 0;
+    eval.divisor = HAS(args, divisor) ? args->divisor : 0;
     DK_TRY(check_args(&eval, err));
     if (di_loss_feature(loss, 0, &feature)) {
         rc = dk_fail(err, DK_E_UNSUPPORTED,
@@ -260,11 +269,12 @@ int32_t di_loss_eval(dk_backend *backend, const di_loss *loss, distill_loss_args
     DK_TRY(check_labels(&eval, err));
     DK_TRY(plan(&eval, err));
     DK_TRY(open_sources(&eval, err));
+    eval.divisor = di_preset_divisor(loss, eval.divisor, eval.count);
     DK_TRY(run(&eval, &sums, err));
     write_values(&eval);
-    args->sum = sums.sum;
+    args->sum = sums.sum / eval.divisor;
     args->count = sums.count;
-    args->weight_sum = sums.weight_sum;
+    args->weight_sum = di_loss_preset(loss) ? 1 : sums.weight_sum;
     args->floored = sums.floored;
 out:
     di_wrapped_free(eval.student);

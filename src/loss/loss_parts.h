@@ -48,6 +48,7 @@ int32_t di_term_read(di_term *term, const di_options *options, int64_t index, dk
 void di_term_weigh(di_term *term, di_number weight);
 di_term di_term_at(const di_term *term, int64_t step);
 int32_t di_term_counts(const di_term *term);        /* its weight is not 0 at all steps */
+int32_t di_term_is_heated(const di_term *term);     /* its option temperature is not always 1 */
 int32_t di_entry_is_feature(const di_entry *entry); /* not a loss on rows: features/ evaluates it */
 struct di_loss {
     atomic_int references;
@@ -67,6 +68,13 @@ int32_t di_term_heat_differs(const di_term *a, const di_entry *of_a, const di_te
 int32_t di_term_is_at(const di_term *term, const di_entry *entry, double temperature);
 /* draws: of a teacher that gives draws */
 void di_term_describe(const di_term *term, int32_t with_weight, int32_t draws, dk_strbuf *out);
+
+/* ---- presets: what another tool computes ---- */
+const di_builtin *di_loss_preset(const di_loss *loss);       /* NULL = it is none */
+int32_t di_preset_check(const di_loss *loss, dk_error *err); /* one stands alone, and as the tool has it */
+int32_t di_preset_check_divisor(const di_loss *loss, double divisor, dk_error *err);
+/* What sum and gradient are divided by, count rows counting; 1 where the loss is no preset. */
+double di_preset_divisor(const di_loss *loss, double said, int64_t count);
 
 /* ---- one chunk of unmasked rows through all terms ---- */
 typedef struct di_strip { /* what all chunks of a strip share */

@@ -13,6 +13,9 @@
     "average"
 #define NEEDS_ALL_MASS "it is infinite where the teacher gives a token no probability"
 #define NEEDS_LOGITS "it compares logits, and such a target says probabilities"
+#define TOOL_IS_DENSE "the tool compares whole distributions"
+#define TOOL_IS_TOPK "the tool has the teacher's likeliest ids and their probabilities"
+#define TOOL_NEEDS_PROBABILITIES "the tool has the teacher's logits, or its likeliest ids and their probabilities"
 
 LOSS(cross_entropy, .flags = ROWS, .needs_labels = 1, .plain = 1, .by_logits = smooths,
      .options = {"cross_entropy.label_smoothing", "cross_entropy.z_loss"},
@@ -141,6 +144,66 @@ FEATURE(relation, .feature = DI_FEATURE_RELATION, .taps = QUERIES_KEYS_VALUES,
         .paper = "Wang et al. 2021 (MiniLMv2)",
         .use = "models of other widths and head counts, without a projection; one block is enough, MiniLMv2 takes one "
                "of the upper ones of a large teacher")
+/* PRESET is a row of a loss as another tool computes it, divisor and all, so that its numbers can be compared: its
+ * name, the kernel, and whose it is. Only a call on rows takes one. */
+PRESET("trl-gkd", jsd, .plain = 1, .fills = 1, .floors = 1, .targets = DENSE, .options = {"trl_gkd.beta"},
+       .tool = "TRL 1.16, GKDTrainer",
+       .formula = "b KL(p || m) + (1 - b) KL(q || m), m = b p + (1 - b) q; b 0: KL(p || "
+                  "q), b 1: KL(q || p)",
+       .gradient = "that of the value", .paper = "Agarwal et al. 2023 (GKD)",
+       .divisor = "the rows with a label, at least 1; where divisor is given (num_items_in_batch), that",
+       .odd =
+           "its temperature is that of sampling alone and never reaches the loss; at b 0 and 1 the loss jumps: near "
+           "them it is nearly 0, there it is a whole KL; num_items_in_batch counts the labels that the data came with, "
+           "also "
+           "where the student wrote the answer itself; without labels it divides by sequences; -inf of the teacher is "
+           "NaN there, and counts as loss.log_floor here",
+       .instead = "jsd, forward_kl or reverse_kl, with t_squared off", .no_topk = TOOL_IS_DENSE,
+       .no_draws = TOOL_IS_DENSE, .no_one_hot = TOOL_IS_DENSE)
+PRESET(
+    "distillkit", distillkit, .t_squared = 1, .retempers = 1, .targets = DENSE | TOPK,
+    .options = {"distillkit.symmetric_uniform"}, .tool = "DistillKit of March 2026, function kl",
+    .formula = "T^2 KL(p || q); top-k: T^2 sum p' (log p' - log q) over the k ids, p' = p made to sum to 1 there; "
+               "symmetric_uniform: over the k ids and the rest",
+    .gradient = "q - p; top-k: q - p' at the ids, q elsewhere; symmetric_uniform: as of k + 1 outcomes",
+    .paper = "arcee-ai/DistillKit",
+    .divisor = "the rows with a label, and never num_items_in_batch: accumulated micro-batches are a mean of means",
+    .odd =
+        "its mask is labels >= 0 of the same position, not of the next: to get its numbers give labels as the data has "
+        "them, to get its loss give them shifted; by default (zero) top-k targets are made to sum to 1, so that the "
+        "student is "
+        "drawn to a sharper teacher; symmetric_uniform takes 1 - sum as the rest, at least 1e-6, so that a sure "
+        "student has no "
+        "gradient there; top-k targets change their temperature by p^(T0/T), which they cannot do exactly; a "
+        "batch without rows is NaN there and 0 here",
+    .instead = "forward_kl, whose top-k targets have the rest as one outcome more",
+    .no_draws = TOOL_NEEDS_PROBABILITIES, .no_one_hot = TOOL_NEEDS_PROBABILITIES)
+PRESET(
+    "msswift-topk", msswift_topk, .retempers = 1, .targets = TOPK, .options = {"msswift_topk.beta"},
+    .tool = "ms-swift 4.6, gkd_loss with top-k",
+    .formula = "as trl-gkd at T, of p and q made distributions over the k ids: p' = p^(1/T)/sum, q' = "
+               "softmax(z_q/T) over the ids",
+    .gradient = "(1 - b) q' (log(q'/m) - KL(q' || m)) at the ids, 0 elsewhere", .paper = "modelscope/ms-swift",
+    .divisor = "the rows with a label of the micro-batch: accumulated micro-batches are a mean of means",
+    .odd =
+        "with k 1 value and gradient are 0 whatever the student says; mass outside of the ids is seen by neither side, "
+        "so that the student may move it there; gradients may point the other way than those of the divergence",
+    .instead = "jsd, forward_kl or reverse_kl, whose top-k targets have the rest as one outcome more",
+    .no_draws = TOOL_IS_TOPK, .no_one_hot = TOOL_IS_TOPK)
+PRESET(
+    "verl-trunc", verl_trunc, .plain = 1, .targets = TOPK,
+    .options = {"verl_trunc.log_prob_min_clamp", "verl_trunc.loss_max_clamp"}, .tool = "verl 0.9, forward_kl_topk",
+    .formula = "max(0, sum p (log p - log q)) over the k ids",
+    .gradient = "q P - p at the ids, q P elsewhere, P = sum p over the ids; 0 where the value was raised to 0",
+    .paper = "verl-project/verl", .divisor = "the rows with a label; where divisor is given (batch_num_tokens), that",
+    .odd =
+        "the sum ends at the k ids and is no divergence: where the student gives them more than the teacher does it is "
+        "negative, is raised to 0 and teaches nothing (89 % of the steps in verl#7856); it has no temperature",
+    .instead = "forward_kl, whose top-k targets have the rest as one outcome more", .no_draws = TOOL_IS_TOPK,
+    .no_one_hot = TOOL_IS_TOPK)
 #undef DRAWS_ARE_BIASED
 #undef NEEDS_ALL_MASS
 #undef NEEDS_LOGITS
+#undef TOOL_IS_DENSE
+#undef TOOL_IS_TOPK
+#undef TOOL_NEEDS_PROBABILITIES

@@ -102,10 +102,12 @@ static int32_t get_fallback(const di_registry *registry, const char *name, const
                             dk_error *err)
 {
     int32_t rc = fallback ? di_registry_get(registry, fallback, out, err) : DK_OK;
-    if (rc == DK_OK && fallback && di_entry_is_feature(*out)) {
+    const di_builtin *builtin = rc == DK_OK && fallback ? (*out)->builtin : NULL;
+    if (builtin && (builtin->feature || builtin->tool)) {
         di_entry_release(*out);
         *out = NULL;
-        rc = dk_fail(err, DK_E_INVALID, "%s is a loss on features, which no rows can fall back to", fallback);
+        rc = dk_fail(err, DK_E_INVALID, "%s is a loss %s, which no rows can fall back to", fallback,
+                     builtin->tool ? "as another tool has it" : "on features");
     }
     if (rc) dk_error_context(err, "fallback of loss %s", name);
     return rc;

@@ -94,6 +94,12 @@ int32_t di_term_counts(const di_term *term)
 
 static int32_t is_plain(const di_entry *entry) { return entry->builtin && entry->builtin->plain; }
 
+int32_t di_term_is_heated(const di_term *term)
+{
+    const di_number *temperature = &term->numbers[TEMPERATURE];
+    return temperature->from != 1 || temperature->course.kind != DI_CONSTANT;
+}
+
 double di_term_temperature(const di_term *term, const di_entry *entry)
 {
     return is_plain(entry) ? 1 : term->temperature;
@@ -145,7 +151,7 @@ void di_term_describe(const di_term *term, int32_t with_weight, int32_t draws, d
     }
     dk_strbuf_puts(out, draws && term->entry->builtin && term->entry->table.targets ? "soft_cross_entropy"
                                                                                     : term->entry->name);
-    if (is_plain(term->entry) || (temperature->from == 1 && temperature->course.kind == DI_CONSTANT)) return;
+    if (is_plain(term->entry) || !di_term_is_heated(term)) return;
     dk_strbuf_puts(out, "(T=");
     describe_number(temperature, out);
     dk_strbuf_puts(out, ")");

@@ -203,7 +203,9 @@ static const di_option_info rows[] = {
     FLAG("data.prompt_loss", "false", "prompts carry loss too, not only completions"),
     PATH("data.token_cache", "where tokenised data is kept for the next run; not given = a temporary file"),
 
-    TEXT("loss.type", "forward_kl", OWN, "name of the loss; a host may register its own"),
+    TEXT("loss.type", "forward_kl", OWN,
+         "name of the loss; a host may register its own; trl-gkd, distillkit, msswift-topk and verl-trunc are of other "
+         "tools, to compare numbers with (distill_loss_eval alone)"),
     NUMBER("loss.temperature", "1.0", 1e-3, 1000, NULL, LIVE | SCHEDULE,
            "softens both distributions before they are compared"),
     NUMBER("loss.hard_label_weight", "0", 1e-6, 1, NULL, OR_ZERO | ALONE | LIVE | SCHEDULE,
@@ -242,6 +244,21 @@ static const di_option_info rows[] = {
     NUMBER("loss.rank_hinge.margin", NULL, 1e-6, 1, NULL, OR_ZERO | LIVE | SCHEDULE,
            "by which the better id's probability must lead; not given = by as much as the teacher's does"),
     INT("loss.rank_logistic.top_k", "8", 2, 256, "ids", LIVE, "so many of the teacher's likeliest ids are ranked"),
+
+    NUMBER("loss.trl_gkd.beta", "0.5", 1e-6, 1, NULL, OR_ZERO,
+           "TRL's: the teacher's weight in the mixture; 0 is forward KL and 1 reverse KL, though near them the loss is "
+           "nearly 0; its temperature never reaches the loss"),
+    FLAG("loss.distillkit.symmetric_uniform", "false",
+         "DistillKit's missing_probability_handling: what top-k targets leave is one outcome more; false = zero: the k "
+         "ids are made to sum to 1"),
+    NUMBER("loss.msswift_topk.beta", "0.5", 1e-6, 1, NULL, OR_ZERO,
+           "ms-swift's: as loss.trl_gkd.beta, of both made distributions over the k ids; with one id it is always 0"),
+    NUMBER(
+        "loss.verl_trunc.log_prob_min_clamp", "-10000", -1e4, -1e-3, "nats", 0,
+        "verl's: log-probabilities below it count as it; -10000 = none do; its sum ends at the k ids, and where it is "
+        "below 0 it teaches nothing"),
+    NUMBER("loss.verl_trunc.loss_max_clamp", "0", 1e-6, 1e6, "nats", OR_ZERO,
+           "verl's: a row's loss above it counts as it, without a gradient; 0 = no such bound"),
 
     LIST("loss.hidden_mse.layers", DI_OPTION_INT, -1, 1e6, 0,
          "blocks of the student whose outputs are compared, from 0; -1 = behind the last norm; not given = all"),
@@ -405,6 +422,10 @@ static const di_group groups[] = {
     {.name = "loss.dkd", .when = "type=dkd"},
     {.name = "loss.rank_hinge", .when = "type=rank_hinge"},
     {.name = "loss.rank_logistic", .when = "type=rank_logistic"},
+    {.name = "loss.trl_gkd", .when = "type=trl-gkd"},
+    {.name = "loss.distillkit", .when = "type=distillkit"},
+    {.name = "loss.msswift_topk", .when = "type=msswift-topk"},
+    {.name = "loss.verl_trunc", .when = "type=verl-trunc"},
     {.name = "loss.hidden_mse", .when = "type=hidden_mse"},
     {.name = "loss.hidden_cosine", .when = "type=hidden_cosine"},
     {.name = "loss.attention_mse", .when = "type=attention_mse"},

@@ -222,27 +222,42 @@ static void loss_options(const di_builtin *loss, dk_strbuf *json)
     }
 }
 
-/* "loss_table":{"jsd":{"options":["jsd.teacher_weight",...],"targets":"DENSE, ...","needs_labels":false,...},...}, of
- * losses on rows; "feature_table":{"relation":{"options":[...]},...}. */
-static int32_t loss_tables(dk_backend *backend, int32_t of_features, dk_strbuf *json, dk_error *err)
+typedef enum { OF_ROWS, OF_OTHER_TOOLS, OF_FEATURES } loss_kind;
+
+static loss_kind kind_of(const di_builtin *loss)
 {
+    return loss->feature ? OF_FEATURES : loss->tool ? OF_OTHER_TOOLS : OF_ROWS;
+}
+
+/* "loss_table":{"jsd":{"options":["jsd.teacher_weight",...],"targets":"DENSE, ...","needs_labels":false,...},...}, of
+ * losses on rows; "preset_table" of those as other tools have them, with "tool", "divisor", "odd" and "instead";
+ * "feature_table":{"relation":{"options":[...]},...}. */
+static int32_t loss_tables(dk_backend *backend, loss_kind kind, dk_strbuf *json, dk_error *err)
+{
+    static const char *const names[] = {"loss_table", "preset_table", "feature_table"};
     dk_strbuf kinds;
     int32_t rc = DK_OK, count = 0;
     dk_strbuf_init(&kinds, backend->host);
-    dk_strbuf_puts(json, of_features ? ",\"feature_table\":{" : ",\"loss_table\":{");
+    dk_strbuf_printf(json, ",\"%s\":{", names[kind]);
     for (int64_t i = 0; di_builtin_at(i); i++) {
         const di_builtin *loss = di_builtin_at(i);
-        if ((loss->feature != 0) != of_features) continue;
+        if (kind_of(loss) != kind) continue;
         dk_strbuf_clear(&kinds);
         di_kind_names(loss->targets, &kinds);
         DK_TRY(dk_strbuf_check(&kinds, err));
         dk_strbuf_printf(json, "%s\"%s\":{\"options\":[", count++ ? "," : "", loss->name);
         loss_options(loss, json);
         dk_strbuf_puts(json, "]");
-        if (!of_features)
+        if (kind != OF_FEATURES)
             dk_strbuf_printf(json, ",\"targets\":\"%s\",\"needs_labels\":%s,\"t_squared\":%s,\"temperature\":%s",
                              kinds.data ? kinds.data : "", loss->needs_labels ? "true" : "false",
                              loss->t_squared ? "true" : "false", loss->plain ? "false" : "true");
+        if (kind == OF_OTHER_TOOLS) {
+            text(json, "tool", loss->tool);
+            text(json, "divisor", loss->divisor);
+            text(json, "odd", loss->odd);
+            text(json, "instead", loss->instead);
+        }
         dk_strbuf_puts(json, "}");
     }
     dk_strbuf_puts(json, "}");
@@ -270,8 +285,7 @@ int32_t di_inspect_library(dk_backend *backend, di_registry *registry, dk_strbuf
     text(json, "architectures", dk_architectures());
     text(json, "compressions", di_dataset_unpacks());
     text(json, "losses", losses.data ? losses.data : "");
-    DK_TRY(loss_tables(backend, 0, json, err));
-    DK_TRY(loss_tables(backend, 1, json, err));
+    for (int kind = OF_ROWS; kind <= OF_FEATURES; kind++) DK_TRY(loss_tables(backend, (loss_kind)kind, json, err));
     dk_strbuf_puts(json, "}");
     DK_TRY(dk_strbuf_check(json, err));
 out:

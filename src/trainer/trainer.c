@@ -126,6 +126,7 @@ int32_t di_trainer_create(const di_parts *parts, const di_options *options, di_t
     di_settings_read(t);
     DK_TRY(di_parts_open(t, parts, err));
     DK_TRY(di_loss_create(parts->registry, NULL, t->options, &t->objective.loss, err));
+    DK_TRY(di_preset_refuse(t->objective.loss, err));
     DK_TRY(dk_new(t->host, 1, &t->objective.terms, err));
     DK_TRY(di_parts_check(t, err));
     DK_TRY(plan(t, err));

@@ -197,7 +197,7 @@ _Static_assert(offsetof(distill_loss_callbacks, fallback) == 32, "distill_loss_c
 _Static_assert(offsetof(distill_loss_callbacks, targets) == 40, "distill_loss_callbacks.targets");
 _Static_assert(sizeof(distill_loss_callbacks) == offsetof(distill_loss_callbacks, targets) + sizeof(((distill_loss_callbacks *)0)->targets), "distill_loss_callbacks has no tail padding");
 
-_Static_assert(sizeof(distill_loss_args) == 128, "sizeof distill_loss_args");
+_Static_assert(sizeof(distill_loss_args) == 136, "sizeof distill_loss_args");
 _Static_assert(offsetof(distill_loss_args, struct_size) == 0, "distill_loss_args.struct_size");
 _Static_assert(offsetof(distill_loss_args, flags) == 4, "distill_loss_args.flags");
 _Static_assert(offsetof(distill_loss_args, student) == 8, "distill_loss_args.student");
@@ -215,7 +215,8 @@ _Static_assert(offsetof(distill_loss_args, count) == 96, "distill_loss_args.coun
 _Static_assert(offsetof(distill_loss_args, weight_sum) == 104, "distill_loss_args.weight_sum");
 _Static_assert(offsetof(distill_loss_args, floored) == 112, "distill_loss_args.floored");
 _Static_assert(offsetof(distill_loss_args, memory) == 120, "distill_loss_args.memory");
-_Static_assert(sizeof(distill_loss_args) == offsetof(distill_loss_args, memory) + sizeof(((distill_loss_args *)0)->memory), "distill_loss_args has no tail padding");
+_Static_assert(offsetof(distill_loss_args, divisor) == 128, "distill_loss_args.divisor");
+_Static_assert(sizeof(distill_loss_args) == offsetof(distill_loss_args, divisor) + sizeof(((distill_loss_args *)0)->divisor), "distill_loss_args has no tail padding");
 
 _Static_assert(sizeof(distill_progress) == 160, "sizeof distill_progress");
 _Static_assert(offsetof(distill_progress, struct_size) == 0, "distill_progress.struct_size");

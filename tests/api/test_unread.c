@@ -45,7 +45,24 @@ TEST(warnings)
     named("train: {epochs: 2}\n", "train.epochs is not used: train.steps 6 is given, too");
     named("loss: {type: cross_entropy, temperature: 2}\n",
           "loss.temperature is not used: cross_entropy is always at temperature 1");
+    named("loss: [{type: jsd}, {type: cross_entropy, temperature: 2}]\n",
+          "loss.temperature is not used: cross_entropy");
+    named("loss: {type: cross_entropy, t_squared: on}\n", "loss.t_squared is not used: cross_entropy");
     named("loss: {hard_label_weight: 1, temperature: 2}\n", "loss.temperature");
+}
+
+/* Losses as other tools have them are for calls on rows. */
+TEST(presets)
+{
+    static const char *const names[] = {"trl-gkd", "distillkit", "msswift-topk", "verl-trunc"};
+    REQUIRE(small_models("unread"));
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        small s;
+        CHECK_INT(small_open(&s, small_text("loss: %s\n", names[i]), &err), DISTILL_E_UNSUPPORTED);
+        CHECK_HAS(err.message, names[i]);
+        CHECK_HAS(err.message, "only a call on rows (distill_loss_eval) takes it; for training take");
+        small_close(&s);
+    }
 }
 
 TEST(a_trainer)
@@ -71,6 +88,15 @@ TEST(a_trainer)
     refused("train: {micro_batch_size: 5}\n", 1, "train.micro_batch_size 5 is above train.batch_size 4: lower it");
     refused("student: {freeze: ['*']}\n", 1, "student.freeze matches every parameter: nothing would be trained");
     refused("student: {freeze: ['*norm*']}\n", 1, "");
+    refused("loss: {type: hidden_mse, temperature: 2}\n", 1,
+            "loss.temperature is not used by hidden_mse: it compares what is inside the two models, which has no "
+            "temperature; leave it out");
+    refused("loss: [{type: jsd}, {type: relation, temperature: 2}]\n", 1, "loss.temperature is not used by relation");
+    refused("loss: {type: attention_mse, t_squared: on}\n", 1, "loss.t_squared is not used by attention_mse");
+    refused("loss: {type: hidden_cosine, temperature: {schedule: linear, from: 1, to: 2, steps: 4}}\n", 1,
+            "loss.temperature is not used by hidden_cosine");
+    refused("loss: {type: logit_cosine, temperature: 2}\n", 1,
+            "loss.temperature is not used by logit_cosine: it knows no temperature");
     refused("loss: {weight: 2}\n", 1, "loss.weight is of a list of losses: a single one counts fully");
     refused("loss: [{type: forward_kl, weight: 2}]\n", 1, "");
 }
@@ -301,6 +327,6 @@ TEST(exports)
     small_close(&s);
 }
 
-TEST_MAIN(TEST_CASE(a_trainer) TEST_CASE(warnings) TEST_CASE(students) TEST_CASE(handles)
+TEST_MAIN(TEST_CASE(a_trainer) TEST_CASE(warnings) TEST_CASE(presets) TEST_CASE(students) TEST_CASE(handles)
               TEST_CASE(weights_behind_the_end) TEST_CASE(names_in_a_map) TEST_CASE(texts)
                   TEST_CASE(the_teacher_of_the_options) TEST_CASE(types_of_files) TEST_CASE(exports))

@@ -102,9 +102,10 @@ int main(int argc, char **argv)
         b.teacher = numbers(ROWS * vocabs[i], 6007);
         b.gradient = numbers(ROWS * vocabs[i], 1);
         for (int64_t k = 0; di_builtin_at(k); k++)
-            if (!di_builtin_at(k)->feature) measure(&b, di_builtin_at(k), DISTILL_DENSE);
+            if (!di_builtin_at(k)->feature && !di_builtin_at(k)->tool) measure(&b, di_builtin_at(k), DISTILL_DENSE);
         for (int64_t k = 0; di_builtin_at(k); k++)
-            if (di_builtin_at(k)->targets >> DISTILL_TOPK & 1) measure(&b, di_builtin_at(k), DISTILL_TOPK);
+            if (di_builtin_at(k)->targets >> DISTILL_TOPK & 1 && !di_builtin_at(k)->tool)
+                measure(&b, di_builtin_at(k), DISTILL_TOPK);
         free(b.student);
         free(b.teacher);
         free(b.gradient);

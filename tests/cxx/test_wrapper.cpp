@@ -104,6 +104,52 @@ TEST(losses_are_functions)
     CHECK_NEAR(gradient[5], -4, 1e-6);
 }
 
+/* What a list sums is the weighted sum of its losses, value and gradient; a preset is divided already. */
+TEST(losses_are_lists)
+{
+    const std::array<const char *, 3> names{"jsd", "cross_entropy", "logit_mse"};
+    const std::array<double, 3> weights{0.5, 0.25, 2};
+    std::array<float, 8> q{1, -0.5f, 2, 0.25f, -1, 3, 0.5f, 0}, p{0.5f, 1, 2, -1, 0, 1, 2, 3}, got{}, one{};
+    std::array<std::int32_t, 2> ids{2, 1};
+    distill::tensor q_view(q.data(), {2, 4}), p_view(p.data(), {2, 4}), gradient(got.data(), {2, 4}),
+        part(one.data(), {2, 4}), labels(ids.data(), {2});
+    auto student = distill::init<distill_target>(), teacher = distill::init<distill_target>();
+    student.kind = teacher.kind = DISTILL_DENSE;
+    student.values = q_view, teacher.values = p_view;
+    auto args = distill::init<distill_loss_args>();
+    args.student = &student, args.teacher = &teacher, args.labels = labels, args.grad_values = gradient;
+    distill::env env;
+    distill::options options(env);
+    options.parse(
+        "loss: [{type: jsd, weight: 0.5, temperature: 2}, {type: cross_entropy, weight: 0.25}, {type: logit_mse, "
+        "weight: 2}]\n");
+    distill::loss list(env, options);
+    list.eval(args);
+    const double sum = args.sum;
+    double wanted = 0;
+    std::array<double, 8> slopes{};
+    args.grad_values = part;
+    for (std::size_t i = 0; i < names.size(); i++) {
+        distill::options of(env);
+        if (!i) of.set("loss.temperature", 2.0);
+        distill::loss(env, names[i], &of).eval(args);
+        wanted += weights[i] * args.sum;
+        for (std::size_t k = 0; k < slopes.size(); k++) slopes[k] += weights[i] * double(one[k]);
+    }
+    CHECK_NEAR(sum, wanted, 1e-6);
+    for (std::size_t k = 0; k < slopes.size(); k++) CHECK_NEAR(double(got[k]), slopes[k], 1e-6);
+    distill::options of(env);
+    of.set("loss.t_squared", "off");
+    distill::loss(env, "jsd", &of).eval(args);
+    const double whole = args.sum;
+    distill::loss(env, "trl-gkd").eval(args);
+    CHECK_NEAR(args.sum, whole / 2, 1e-9);
+    CHECK_NEAR(args.weight_sum, 1, 0);
+    args.divisor = 5;
+    distill::loss(env, "trl-gkd").eval(args);
+    CHECK_NEAR(args.sum, whole / 5, 1e-9);
+}
+
 TEST(exceptions_pass_through_callbacks)
 {
     distill::env env;
@@ -433,12 +479,13 @@ int main(int argc, char **argv)
 {
     static const test_case cases[] = {
         TEST_CASE(options_take_values_and_name_mistakes) TEST_CASE(handles_move) TEST_CASE(losses_are_functions)
-            TEST_CASE(exceptions_pass_through_callbacks) TEST_CASE(functions_are_destroyed_once)
-                TEST_CASE(a_host_changes_logits) TEST_CASE(trains_a_student_from_a_teacher)
-                    TEST_CASE(targets_are_kept_in_a_file) TEST_CASE(progress_can_stop_and_throw)
-                        TEST_CASE(datasets_are_functions) TEST_CASE(stages_run_one_after_another)
-                            TEST_CASE(chats_become_text) TEST_CASE(members_go_side_by_side)
-                                TEST_CASE(machines_have_limits) TEST_CASE(places_inside_are_functions)};
+            TEST_CASE(losses_are_lists) TEST_CASE(exceptions_pass_through_callbacks)
+                TEST_CASE(functions_are_destroyed_once) TEST_CASE(a_host_changes_logits)
+                    TEST_CASE(trains_a_student_from_a_teacher) TEST_CASE(targets_are_kept_in_a_file)
+                        TEST_CASE(progress_can_stop_and_throw) TEST_CASE(datasets_are_functions)
+                            TEST_CASE(stages_run_one_after_another) TEST_CASE(chats_become_text)
+                                TEST_CASE(members_go_side_by_side) TEST_CASE(machines_have_limits)
+                                    TEST_CASE(places_inside_are_functions)};
     try {
         return test_main(cases, static_cast<int>(sizeof cases / sizeof *cases), argc, argv);
     } catch (const std::exception &e) {

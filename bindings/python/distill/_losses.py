@@ -11,12 +11,13 @@ _loaded, _handles, _lock = [], {}, threading.Lock()
 
 
 class Builtin:
-    """A built-in loss. options: {keyword: (option, default)}: keywords are the last part of the option's name, with an underscore
+    """A built-in loss; preset: as another tool has it. options: {keyword: (option, default)}: keywords are the last part of the option's name, with an underscore
     behind what Python keeps for itself (lambda_)."""
 
     def __init__(self, name, told, table):
         self.name, self.targets, self.needs_labels = name, told["targets"], told["needs_labels"]
         self.t_squared, self.knows_temperature = told["t_squared"], told["temperature"]
+        self.preset = {key: told[key] for key in ("tool", "divisor", "odd", "instead")} if "tool" in told else None
         self.options = {}
         for option in told["options"]:
             row = table["loss." + option]
@@ -27,7 +28,8 @@ class Builtin:
     def document(self):
         """What a function of this loss says of its own options."""
         said = ["%s = %s" % (keyword, default) for keyword, (_, default) in self.options.items()]
-        return "%s(%s); targets: %s" % (self.name, ", ".join(said), self.targets or "none, labels alone")
+        own = "%s(%s); targets: %s" % (self.name, ", ".join(said), self.targets or "none, labels alone")
+        return own if self.preset is None else own + "; as {tool} has it, divided by {divisor}; odd: {odd}; instead: {instead}".format(**self.preset)
 
     def signature(self, arguments):
         """arguments: the parameters that all losses share; those of this one's options follow, by keyword."""
@@ -41,9 +43,14 @@ def builtins():
     with _lock:
         if not _loaded:
             table = {row["name"]: row for row in option_table()}
-            told = json.loads(default_env().inspect().json())["loss_table"]
-            _loaded.append({name: Builtin(name, of, table) for name, of in told.items()})
+            told = json.loads(default_env().inspect().json())
+            _loaded.append({name: Builtin(name, of, table) for of_all in ("loss_table", "preset_table") for name, of in told[of_all].items()})
         return _loaded[0]
+
+
+def function_name(builtin):
+    """trl-gkd is trl_gkd in Python."""
+    return builtin.name.replace("-", "_")
 
 
 def handle(name, temperature, t_squared, log_floor, keywords):

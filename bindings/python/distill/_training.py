@@ -128,25 +128,33 @@ def _as_target(value):
     return value if isinstance(value, c.distill_target) else value.raw if isinstance(value, Target) else dense(value)
 
 
+_PRESETS = ("trl-gkd", "distillkit", "msswift-topk", "verl-trunc")
+
+
 class Loss(Handle):
-    """A loss by name, or what the section loss of the options says. Keywords are options of the section loss."""
+    """A loss by name, or what the section loss of the options says. Keywords are options of the section loss. preset: as another tool
+    has it, and divided as that one does."""
     _kind = c.distill_loss
 
     def __init__(self, name=None, options=None, env=None, **keys):
         self.env = env if env is not None else default_env()
         with_options = options_for(self.env, "loss", options, keys)
         self._create("loss_create", self.env.raw, name.encode() if name else None, raw_or_none(with_options))
+        said = with_options.to_yaml() if with_options is not None and not name else "type: %s" % name
+        self.preset = any("type: %s\n" % known in said + "\n" for known in _PRESETS)
 
     def __call__(self, student, teacher=None, labels=None, weights=None, gradient=None, grad_head=None, grad_bias=None, row_values=None,
-                 grad_scale=0.0, step=0, add_gradient=False, add_head=False, memory=0):
+                 grad_scale=0.0, step=0, add_gradient=False, add_head=False, memory=0, divisor=0.0):
         """student, teacher: targets (dense(), hidden(), top_k(), sampled(), one_hot()) or arrays of logits. labels [rows], < 0 = masked.
         gradient, grad_head, grad_bias, row_values: arrays that the library writes to. add_gradient: adds to gradient what it
         would write; add_head: to grad_head and grad_bias, as a window of several micro-batches needs it. memory: bytes that the call
-        takes at most beside its arrays, 0 = 64 MiB."""
+        takes at most beside its arrays, 0 = 64 MiB. divisor: of presets (trl-gkd, ...) what their tool is told to divide by; their sum
+        is divided already."""
         kept = [_as_target(student)]
         kept.append(teacher if teacher is None else _as_target(teacher))
         flags = (c.DISTILL_ADD_VALUES if add_gradient else 0) | (c.DISTILL_ADD_HEAD if add_head else 0)
-        args = sized(c.distill_loss_args, flags=flags, student=ctypes.pointer(kept[0]), grad_scale=grad_scale, step=step, memory=memory)
+        args = sized(c.distill_loss_args, flags=flags, student=ctypes.pointer(kept[0]), grad_scale=grad_scale, step=step,
+                     memory=memory, divisor=divisor)
         if kept[1] is not None:
             args.teacher = ctypes.pointer(kept[1])
         for name, value in (("labels", labels), ("weights", weights), ("grad_values", gradient), ("grad_head", grad_head),

@@ -168,6 +168,7 @@ def _function(builtin):
     return function
 
 
-for _builtin in _builtins().values():
+_OWN = [_builtin for _builtin in _builtins().values() if not _builtin.preset]  # those of other tools are distill.torch's
+for _builtin in _OWN:
     globals()[_builtin.name] = _function(_builtin)
-__all__ = ["top_k", "sampled", "one_hot"] + list(_builtins())
+__all__ = ["top_k", "sampled", "one_hot"] + [_builtin.name for _builtin in _OWN]

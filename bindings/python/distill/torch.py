@@ -19,6 +19,9 @@ several, or one of a host's own.
     step        for schedules
     vocab_valid ids from here on are padding, outside both distributions; 0 = none
     memory      bytes that a call takes at most beside its tensors; 0 = 64 MiB
+
+trl_gkd, distillkit, msswift_topk and verl_trunc are losses as other tools have them, to compare numbers with: what they give is divided as
+that tool does, whatever the reduction, and `divisor` is what the tool is told to divide by (num_items_in_batch).
 """
 import ctypes
 import inspect as _inspect
@@ -30,7 +33,7 @@ except ImportError as error:
 
 from . import _signatures as c
 from ._errors import call
-from ._losses import builtins as _builtins, handle as _handle
+from ._losses import builtins as _builtins, function_name as _function_name, handle as _handle
 from ._base import sized as _sized
 from ._targets import Target as _Target, target_of as _target_of
 from ._tensor import Argument as _Argument
@@ -78,12 +81,11 @@ def _slice(target, first, rows):
 class _Job:
     """What a function was asked: everything but the tensors that gradients are wanted of."""
 
-    def __init__(self, name, loss, target, rows, labels, mask, weights, reduction, step, vocab_valid, memory, head):
+    def __init__(self, name, loss, target, rows, labels, mask, weights, reduction, step, vocab_valid, memory, head, divisor):
         if reduction not in ("mean", "sum"):
             raise ValueError("reduction is %r; it is \"mean\" (over the weights of the rows that count) or \"sum\"" % (reduction,))
         self.name, self.loss, self.rows, self.reduction, self.step, self.vocab_valid = name, loss, rows, reduction, step, vocab_valid
-        self.memory = memory
-        self.head = head  # of the fused form: logit_scale, softcap
+        self.memory, self.head, self.divisor = memory, head, divisor  # of the fused form: logit_scale, softcap; of presets
         self.target = self._target(target, name)
         self.labels = self._per_row(labels, "labels", (_torch.int32, _torch.int64))
         self.weights = self._per_row(weights, "weights", (_torch.float32, _torch.float64, _torch.float16, _torch.bfloat16))
@@ -120,14 +122,22 @@ class _Job:
     def run(self, student, gradient, head=None, bias=None, grad_head=None, grad_bias=None):
         """The sum and its divisor; gradients are of the sum."""
         total = divisor = 0.0
-        for first, rows, part, into, target in self._pieces(student, gradient, self.target, 0):
+        pieces = list(self._pieces(student, gradient, self.target, 0))
+        if len(pieces) > 1 and self.loss.preset and not self.divisor:
+            self.divisor = max(self._count(student.shape[:-1].numel()), 1)  # of all pieces
+        for first, rows, part, into, target in pieces:
             args = self._arguments(part, into, target, head, bias, grad_head, grad_bias, first > 0)
             for name, tensor in (("labels", self.labels), ("weights", self.weights)):
                 if tensor is not None:
                     setattr(args, name, ctypes.pointer(_view(tensor[first:first + rows], name).tensor))
             call("loss_eval", self.loss.raw, args)
-            total, divisor = total + args.sum, divisor + args.weight_sum
+            total, divisor = total + args.sum, 1.0 if self.loss.preset else divisor + args.weight_sum
         return total, divisor
+
+    def _count(self, rows):
+        counts = _torch.ones(rows, dtype=_torch.bool)
+        counts = counts if self.labels is None else counts & (self.labels >= 0)
+        return int((counts if self.weights is None else counts & (self.weights != 0)).sum())
 
     def _arguments(self, student, gradient, target, head, bias, grad_head, grad_bias, add):
         values = _view(student, "the student")
@@ -136,7 +146,8 @@ class _Job:
         else:
             form = _target_of(c.DISTILL_HIDDEN, 0.0, self.vocab_valid, **self.head, values=values, head=_view(head, "head"),
                               bias=None if bias is None else _view(bias, "bias"))
-        args = _sized(c.distill_loss_args, flags=c.DISTILL_ADD_HEAD if add else 0, student=ctypes.pointer(form), step=self.step, memory=self.memory)
+        args = _sized(c.distill_loss_args, flags=c.DISTILL_ADD_HEAD if add else 0, student=ctypes.pointer(form), step=self.step,
+                      memory=self.memory, divisor=self.divisor)
         if target is not None:
             given = isinstance(target, c.distill_target)
             raw = target if given else _target_of(c.DISTILL_DENSE, 0.0, self.vocab_valid, values=_view(target, "target"))
@@ -232,16 +243,16 @@ def _rows(student, name, what):
 
 @_torch.compiler.disable
 def _call(name, loss, student, target=None, *, labels=None, mask=None, weights=None, reduction="mean", step=0, vocab_valid=0,
-          memory=0):
-    job = _Job(name, loss, target, _rows(student, name, "student"), labels, mask, weights, reduction, step, vocab_valid, memory, {})
+          memory=0, divisor=0.0):
+    job = _Job(name, loss, target, _rows(student, name, "student"), labels, mask, weights, reduction, step, vocab_valid, memory, {}, divisor)
     return _Logits.apply(job, _torch.is_grad_enabled(), student)
 
 
 @_torch.compiler.disable
 def _call_fused(name, loss, hidden, head, target=None, *, bias=None, labels=None, mask=None, weights=None, reduction="mean", step=0,
-                vocab_valid=0, memory=0, logit_scale=0.0, softcap=0.0):
+                vocab_valid=0, memory=0, logit_scale=0.0, softcap=0.0, divisor=0.0):
     job = _Job(name, loss, target, _rows(hidden, name, "hidden"), labels, mask, weights, reduction, step, vocab_valid, memory,
-               {"logit_scale": logit_scale, "softcap": softcap})
+               {"logit_scale": logit_scale, "softcap": softcap}, divisor)
     return _FusedLinear.apply(job, _torch.is_grad_enabled(), hidden, head, bias)
 
 
@@ -257,13 +268,13 @@ def fused_linear(handle, hidden, head, target=None, **arguments):
 
 def _function(builtin, fused):
     """The function of a built-in loss: `run` with the handle that its options ask for."""
-    run, name = (_call_fused, "fused_linear_" + builtin.name) if fused else (_call, builtin.name)
+    run, name = (_call_fused, "fused_linear_" + _function_name(builtin)) if fused else (_call, _function_name(builtin))
 
     def function(*tensors, temperature=None, t_squared=None, log_floor=None, **keywords):
         own = {key: keywords.pop(key) for key in list(keywords) if key not in run_keywords}
         return run("distill.torch." + name, _handle(builtin.name, temperature, t_squared, log_floor, own), *tensors, **keywords)
 
-    shared = list(_inspect.signature(run).parameters.values())[2:]
+    shared = [one for one in list(_inspect.signature(run).parameters.values())[2:] if one.name != "divisor" or builtin.preset]
     run_keywords = {parameter.name for parameter in shared}
     of_loss = [_inspect.Parameter(key, _inspect.Parameter.KEYWORD_ONLY, default=None) for key in ("temperature", "t_squared", "log_floor")]
     function.__name__ = function.__qualname__ = name
@@ -277,4 +288,4 @@ for _builtin in _builtins().values():
     for _fused in (False, True):
         _made = _function(_builtin, _fused)
         globals()[_made.__name__] = _made
-__all__ = ["loss", "fused_linear"] + [_prefix + _name for _name in _builtins() for _prefix in ("", "fused_linear_")]
+__all__ = ["loss", "fused_linear"] + [_prefix + _function_name(_one) for _one in _builtins().values() for _prefix in ("", "fused_linear_")]

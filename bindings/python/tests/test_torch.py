@@ -57,7 +57,8 @@ def given(case, *names):
 def test_every_built_in_loss_is_there():
     told = distill.inspect().to_dict()
     assert NAMES == list(told["loss_table"]) and len(NAMES) >= 17
-    assert sorted(NAMES + list(told["feature_table"])) == sorted(told["losses"].split(", "))
+    assert sorted(NAMES + list(told["feature_table"]) + list(told["preset_table"])) == sorted(told["losses"].split(", "))
+    assert distill._training._PRESETS == tuple(told["preset_table"])
     for name in NAMES:
         assert callable(getattr(losses, "fused_linear_" + name))
 
@@ -67,7 +68,8 @@ def test_every_built_in_loss_is_there():
 def test_value_and_gradient_are_those_of_the_formula(name, temperature, case):
     for options in ({}, OTHER.get(name, {})):
         z = case["z"].clone().requires_grad_()
-        value = getattr(losses, name)(z, case["t"], temperature=temperature, **options, **given(case))
+        heat = {} if name in PLAIN else {"temperature": temperature}
+        value = getattr(losses, name)(z, case["t"], **heat, **options, **given(case))
         (3 * value).backward()
         exact = case["z"].double().requires_grad_()
         wanted = expected(name, case, exact, temperature, options)
@@ -116,8 +118,8 @@ def test_nothing_is_copied(case, monkeypatch):
 @pytest.mark.parametrize("name", NAMES)
 def test_the_fused_form_gives_all_three_gradients(name, case):
     parts = [case[part].clone().requires_grad_() for part in ("hidden", "head", "bias")]
-    value = getattr(losses, "fused_linear_" + name)(*parts[:2], case["t"], bias=parts[2], softcap=5.0, logit_scale=0.5, temperature=2.0,
-                                                    **given(case))
+    heat = {} if name in PLAIN else {"temperature": 2.0}
+    value = getattr(losses, "fused_linear_" + name)(*parts[:2], case["t"], bias=parts[2], softcap=5.0, logit_scale=0.5, **heat, **given(case))
     value.backward()
     exact = [case[part].double().requires_grad_() for part in ("hidden", "head", "bias")]
     z = 5 * torch.tanh(0.5 * (exact[0] @ exact[1].T + exact[2]) / 5)
@@ -233,3 +235,57 @@ def test_many_threads_share_a_loss(case):
     with concurrent.futures.ThreadPoolExecutor(8) as pool:
         for name, value in pool.map(one, range(200)):
             assert value == wanted[name]
+
+
+# ---- losses as other tools have them ----
+
+def test_a_preset_is_divided_as_its_tool_does(case):
+    labels = case["labels"].clone()
+    labels[0, 1] = -100
+    counts = int((labels >= 0).sum())
+    for reduction in ("mean", "sum"):
+        for divisor in (0, 9):
+            z = case["z"].clone().requires_grad_()
+            value = losses.trl_gkd(z, case["t"], beta=0.0, labels=labels, reduction=reduction, divisor=divisor)
+            value.backward()
+            exact = case["z"].double().requires_grad_()
+            q, p = torch.log_softmax(exact, -1), torch.log_softmax(case["t"].double(), -1)
+            wanted = (p.exp() * (p - q)).sum(-1)[labels >= 0].sum() / (divisor or counts)
+            wanted.backward()
+            assert abs(value.item() - wanted.item()) < 1e-6 * wanted.item()
+            assert torch.allclose(z.grad.double(), exact.grad, atol=1e-7)
+
+
+@pytest.mark.parametrize("name", ["trl_gkd", "distillkit"])
+def test_a_preset_of_a_view_in_pieces_is_that_of_the_whole(name, case):
+    wide = torch.stack([case["z"], case["z"] * 0], 1)[:, 0].transpose(0, 1)  # no strides of two dimensions say it
+    whole = wide.contiguous().requires_grad_()
+    cut = wide.clone(memory_format=torch.preserve_format).requires_grad_()
+    values = []
+    for z in (whole, cut):
+        value = getattr(losses, name)(z, case["t"].transpose(0, 1), labels=case["labels"].transpose(0, 1))
+        value.backward()
+        values.append(value.item())
+    assert abs(values[0] - values[1]) < 1e-6 and torch.allclose(whole.grad, cut.grad, atol=1e-7)
+
+
+def test_presets_on_a_few_ids_and_what_they_say_of_themselves(case):
+    z, t = case["z"].reshape(-1, 13), case["t"].reshape(-1, 13)
+    for k in (1, 3):
+        log_p, ids = torch.log_softmax(t, -1).topk(k, -1)
+        target = distill.top_k(log_p, ids)
+        q, p = torch.log_softmax(z.gather(-1, ids), -1), torch.log_softmax(log_p, -1)
+        m = torch.logaddexp(q, p) - torch.log(torch.tensor(2.0))
+        wanted = ((p.exp() * (p - m) + q.exp() * (q - m)).sum(-1) / 2).mean()
+        assert abs(losses.msswift_topk(z, target).item() - wanted.item()) < 1e-6
+        here = torch.log_softmax(z, -1).gather(-1, ids)
+        wanted = (log_p.exp() * (log_p - here)).sum(-1).clamp_min(0).mean()
+        assert abs(losses.verl_trunc(z, target).item() - wanted.item()) < 1e-6
+    for name, odd in (("trl_gkd", "never reaches the loss"), ("distillkit", "of the same position"), ("msswift_topk", "with k 1"), ("verl_trunc", "89 %")):
+        function = getattr(losses, name)
+        assert odd in function.__doc__ and "instead: " in function.__doc__ and "divisor" in str(losses._inspect.signature(function))
+    assert "divisor" not in str(losses._inspect.signature(losses.forward_kl))
+    with pytest.raises(distill.DistillError, match="args.divisor is of presets"):
+        losses.loss(distill.Loss("jsd"), case["z"], case["t"], divisor=3)
+    assert distill.Loss("trl-gkd").preset and distill.Loss(type="verl-trunc").preset and not distill.Loss("jsd").preset
+    assert not distill.Loss(temperature=2.0).preset

@@ -46,6 +46,20 @@ static inline di_loss *make_loss(fixture *f, const char *name, const char *yaml)
     return loss;
 }
 
+static inline int is_at_one(const char *yaml) /* the loss has no temperature */
+{
+    return !strncmp(yaml, "cross_entropy", 13) || !strncmp(yaml, "logit_cosine", 12);
+}
+
+/* yaml as in loss_cases, behind "type: ". */
+static inline di_loss *loss_of(fixture *f, const char *yaml, double temperature)
+{
+    char text[256];
+    if (is_at_one(yaml)) snprintf(text, sizeof text, "{type: %s}", yaml);
+    else snprintf(text, sizeof text, "{type: %s, temperature: %.17g, t_squared: off}", yaml, temperature);
+    return make_loss(f, NULL, text);
+}
+
 static inline void randomize(float *x, int64_t n, double size, uint64_t stream)
 {
     for (int64_t i = 0; i < n; i++) x[i] = (float)(size * dk_random_normal(7, stream, (uint64_t)i));

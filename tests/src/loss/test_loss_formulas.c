@@ -7,13 +7,6 @@
 static float z[FORMULA_MAX], p[FORMULA_MAX], got[FORMULA_MAX];
 static row r;
 
-static di_loss *loss_of(fixture *f, const loss_case *c, double temperature)
-{
-    char yaml[256];
-    snprintf(yaml, sizeof yaml, "{type: %s, temperature: %.17g, t_squared: off}", c->yaml, temperature);
-    return make_loss(f, NULL, yaml);
-}
-
 static void set_student(double temperature)
 {
     for (int64_t i = 0; i < r.n; i++) r.uq[i] = (real)z[i] / (real)temperature;
@@ -90,7 +83,7 @@ TEST(dense)
     open_fixture(&f);
     for (int k = 0; k < LOSS_CASES; k++)
         for (size_t t = 0; t < sizeof temperatures / sizeof *temperatures; t++) {
-            di_loss *loss = loss_of(&f, &loss_cases[k], temperatures[t]);
+            di_loss *loss = loss_of(&f, loss_cases[k].yaml, temperatures[t]);
             for (size_t w = 0; w < sizeof widths / sizeof *widths; w++)
                 for (size_t a = 0; a < sizeof apart / sizeof *apart; a++) {
                     fill_logits(widths[w], apart[a], w * 10 + a);
@@ -108,7 +101,7 @@ TEST(instruction_sets)
     const int32_t best = f.backend->isa;
     for (f.backend->isa = DK_ISA_PORTABLE; f.backend->isa <= best; f.backend->isa++)
         for (int k = 0; k < LOSS_CASES; k++) {
-            di_loss *loss = loss_of(&f, &loss_cases[k], 1.5);
+            di_loss *loss = loss_of(&f, loss_cases[k].yaml, 1.5);
             fill_logits(41, 1, 5);
             check(&f, &loss_cases[k], loss, 41, 1.5, "dense");
             fill_logits(203, 1, 5); /* where vectors of floats serve */
@@ -124,7 +117,7 @@ TEST(sharp)
     fixture f;
     open_fixture(&f);
     for (int k = 0; k < LOSS_CASES; k++) {
-        di_loss *loss = loss_of(&f, &loss_cases[k], 1);
+        di_loss *loss = loss_of(&f, loss_cases[k].yaml, 1);
         for (int where = 0; where < 4; where++) {
             const int64_t n = where < 2 ? 33 : 300; /* in doubles, and in floats */
             fill_logits(n, 0.2, 5);
@@ -163,16 +156,47 @@ static void bucket_student(const buckets *b, const real *u, int64_t n, real *out
     for (int64_t j = 0; j <= K; j++) out[j] = logl(sums[j]);
 }
 
-static void check_buckets(fixture *f, const loss_case *c, int64_t n, double temperature, double apart)
+static const buckets *listed_now; /* those that r is of */
+
+/* adaptive_kl of k + 1 outcomes: the head is of the ids, by their log p and, of equal ones, the lowest id first; the
+ * rest is in the tail. */
+static real f_adaptive_listed(const row *of, const double *o)
+{
+    int32_t taken[K] = {0};
+    real mass = 0, head = 0, all = 0;
+    for (int count = 0; count < K; count++) {
+        int best = -1;
+        for (int j = 0; j < K; j++) {
+            const int64_t id = listed_now->ids[j];
+            if (taken[j]) continue;
+            if (best < 0 || of->lp[j] > of->lp[best] || (of->lp[j] == of->lp[best] && id < listed_now->ids[best]))
+                best = j;
+        }
+        mass += expl(of->lp[best]);
+        if (count && mass > (real)o[0] + 1e-12L) break;
+        taken[best] = 1;
+    }
+    for (int j = 0; j <= K; j++) {
+        const real gap = fabsl(expl(of->lp[j]) - expl(of->fixed[j]));
+        all += gap;
+        head += j < K && taken[j] ? gap : 0;
+    }
+    const real w = head / all;
+    return w * kl_of(of->lp, of->lq, K + 1) + (1 - w) * kl_of(of->lq, of->lp, K + 1);
+}
+
+static void check_buckets(fixture *f, const loss_case *c, int64_t n, double temperature, double apart, int tied)
 {
     static real u[FORMULA_MAX], lp[FORMULA_MAX];
     const int64_t shape[2] = {1, K};
-    di_loss *loss = loss_of(f, c, temperature);
+    di_loss *loss = loss_of(f, c->yaml, temperature);
     real listed = 0, top = 0, off = 0;
     buckets b;
     dense_call d;
     dk_error err;
     fill_logits(n, apart, 11);
+    for (int64_t j = 1; tied && j < K; j++) p[(j * 5 + 3) % n] = p[8 % n]; /* all but the first alike */
+    listed_now = &b;
     for (int64_t i = 0; i < n; i++) u[i] = (real)p[i] / (real)temperature;
     log_softmax_real(u, n, lp);
     for (int64_t j = 0; j < K; j++) {
@@ -222,12 +246,31 @@ TEST(ids_and_the_rest)
     open_fixture(&f);
     for (int k = 0; k < LOSS_CASES; k++) {
         if (!(loss_cases[k].flags & ON_TOPK)) continue;
-        check_buckets(&f, &loss_cases[k], 33, 1, 1);
-        check_buckets(&f, &loss_cases[k], 50, 2, 0.01);
-        check_buckets(&f, &loss_cases[k], 9, 0.5, 0.3);
-        check_buckets(&f, &loss_cases[k], 9, 100, 3);
+        check_buckets(&f, &loss_cases[k], 33, 1, 1, 0);
+        check_buckets(&f, &loss_cases[k], 50, 2, 0.01, 0);
+        check_buckets(&f, &loss_cases[k], 9, 0.5, 0.3, 0);
+        check_buckets(&f, &loss_cases[k], 9, 100, 3, 0);
     }
     close_fixture(&f);
 }
 
-TEST_MAIN(TEST_CASE(dense) TEST_CASE(instruction_sets) TEST_CASE(sharp) TEST_CASE(ids_and_the_rest))
+/* Heads of one id, of some of equal ones, of all ids; the rest may be likelier than any of them. */
+TEST(head_of_ids_and_the_rest)
+{
+    static const double masses[] = {0.001, 0.1, 0.25, 0.5, 0.9, 0.999};
+    fixture f;
+    open_fixture(&f);
+    for (size_t m = 0; m < sizeof masses / sizeof *masses; m++)
+        for (int tied = 0; tied < 2; tied++) {
+            char yaml[96];
+            snprintf(yaml, sizeof yaml, "adaptive_kl, adaptive_kl.head_mass: %g", masses[m]);
+            const loss_case of_ids = {yaml, f_adaptive_listed, {masses[m]}, 0};
+            check_buckets(&f, &of_ids, 33, 1, 1, tied);
+            check_buckets(&f, &of_ids, 9, 0.5, 0.3, tied);
+            check_buckets(&f, &of_ids, 50, 2, 0.3, tied);
+        }
+    close_fixture(&f);
+}
+
+TEST_MAIN(TEST_CASE(dense) TEST_CASE(instruction_sets) TEST_CASE(sharp) TEST_CASE(ids_and_the_rest)
+              TEST_CASE(head_of_ids_and_the_rest))

@@ -50,6 +50,18 @@ static const char intro[] =
     "student; `train.projection_rate` is its learning rate beside the student's. A call on rows "
     "(`distill_loss_eval`) takes no loss on features.\n";
 
+static const char presets[] =
+    "\n"
+    "# Presets: the numbers of other tools\n"
+    "\n"
+    "These are losses as another tool computes them, divisor and oddities included, so that a run of that tool can be "
+    "compared with ours number by number. `distill_loss_eval` takes them, and in Python `distill.Loss(\"trl-gkd\")` "
+    "and "
+    "`distill.torch.trl_gkd`: the sum is the tool's number and gradients are of it, both divided already; "
+    "`args.divisor` is what the tool was told to divide by, where it is told. A preset stands alone: recipes, trainers "
+    "and lists of losses refuse it, since a window has a divisor of its own. Golden values from these tools' formulas, "
+    "and from TRL itself, are in `tests/src/loss/test_loss_presets.c`.\n";
+
 static void put_options(const di_builtin *loss, dk_strbuf *out)
 {
     int count = 0;
@@ -77,13 +89,21 @@ static void put_targets(const di_builtin *loss, dk_strbuf *out)
         dk_strbuf_puts(out, "labels alone\n");
         return;
     }
-    dk_strbuf_puts(out, loss->needs_labels ? "labels, and dense, hidden and head" : "dense, hidden and head");
+    if (loss->needs_labels) dk_strbuf_puts(out, "labels, and ");
+    dk_strbuf_puts(out, loss->targets >> DISTILL_DENSE & 1 ? "dense, hidden and head" : "not dense or hidden and head");
     for (int i = 0; i < 3; i++)
         if (loss->targets & (int64_t)1 << kinds[i]) dk_strbuf_printf(out, ", %s", names[i]);
     for (int i = 0; i < 3; i++)
         if (!(loss->targets & (int64_t)1 << kinds[i]))
             dk_strbuf_printf(out, "; not %s: %s", names[i], di_builtin_refusal(loss, kinds[i]));
     dk_strbuf_puts(out, "\n");
+}
+
+static void put_preset(const di_builtin *loss, dk_strbuf *out)
+{
+    if (!loss->tool) return;
+    dk_strbuf_printf(out, "* tool: %s\n* divided by: %s\n* odd: %s\n* instead: %s\n", loss->tool, loss->divisor,
+                     loss->odd, loss->instead);
 }
 
 static void put_loss(const di_builtin *loss, dk_strbuf *out)
@@ -97,11 +117,14 @@ static void put_loss(const di_builtin *loss, dk_strbuf *out)
     dk_strbuf_puts(out, "* targets: ");
     put_targets(loss, out);
     dk_strbuf_printf(out, "* T squared: %s\n",
-                     loss->plain       ? "no temperature"
-                     : loss->t_squared ? "on unless loss.t_squared says otherwise"
-                                       : "off unless loss.t_squared says otherwise");
+                     loss->plain                     ? "no temperature"
+                     : loss->tool && loss->t_squared ? "always on"
+                     : loss->tool                    ? "never on"
+                     : loss->t_squared               ? "on unless loss.t_squared says otherwise"
+                                                     : "off unless loss.t_squared says otherwise");
     dk_strbuf_printf(out, "* paper: %s\n", loss->paper);
-    dk_strbuf_printf(out, "* when: %s\n", loss->use);
+    if (loss->use) dk_strbuf_printf(out, "* when: %s\n", loss->use);
+    put_preset(loss, out);
 }
 
 static void put_page(dk_strbuf *out)
@@ -112,12 +135,17 @@ static void put_page(dk_strbuf *out)
         const di_builtin *loss = di_builtin_at(i);
         const int32_t topk = (loss->targets >> DISTILL_TOPK & 1) != 0,
                       one_hot = (loss->targets >> DISTILL_ONE_HOT & 1) != 0;
+        if (loss->tool) continue;
         dk_strbuf_printf(out, "| [%s](#%s) | `", loss->name, loss->name);
         for (const char *c = loss->formula; *c; c++) dk_strbuf_printf(out, *c == '|' ? "\\|" : "%c", *c);
         dk_strbuf_printf(out, "` | %s | %s%s%s |\n", loss->t_squared ? "on" : "off", topk ? "top-k" : "",
                          loss->targets >> DISTILL_SAMPLED & 1 ? ", sampled" : "", one_hot ? ", one-hot" : "");
     }
-    for (int64_t i = 0; di_builtin_at(i); i++) put_loss(di_builtin_at(i), out);
+    for (int64_t i = 0; di_builtin_at(i); i++)
+        if (!di_builtin_at(i)->tool) put_loss(di_builtin_at(i), out);
+    dk_strbuf_puts(out, presets);
+    for (int64_t i = 0; di_builtin_at(i); i++)
+        if (di_builtin_at(i)->tool) put_loss(di_builtin_at(i), out);
 }
 
 TEST(page_is_not_stale)
@@ -144,7 +172,8 @@ TEST(rows_are_complete)
     static const int32_t kinds[] = {DISTILL_TOPK, DISTILL_SAMPLED, DISTILL_ONE_HOT};
     for (int64_t i = 0; di_builtin_at(i); i++) {
         const di_builtin *loss = di_builtin_at(i);
-        CHECK(loss->formula && loss->gradient && loss->paper && loss->use);
+        CHECK(loss->formula && loss->gradient && loss->paper && (loss->use || loss->tool));
+        CHECK(!loss->tool || (loss->divisor && loss->odd && loss->instead));
         for (int k = 0; k < 3 && loss->targets; k++)
             if (!(loss->targets & (int64_t)1 << kinds[k]) == !di_builtin_refusal(loss, kinds[k]))
                 FAIL("%s: target %s", loss->name, di_kind_name(kinds[k]));

@@ -8,13 +8,6 @@ enum { R = 5, V = 73 }; /* wide enough for vectors of floats */
 static float z[R * V], p[R * V], g[R * V], other_z[R * (V + 9)], other_p[R * V], other_g[R * (V + 9)];
 static int32_t labels[R], other_labels[R];
 
-static di_loss *loss_of(fixture *f, const char *yaml, double temperature)
-{
-    char text[256];
-    snprintf(text, sizeof text, "{type: %s, temperature: %.17g, t_squared: off}", yaml, temperature);
-    return make_loss(f, NULL, text);
-}
-
 static double eval(fixture *f, const di_loss *loss, float *student, int64_t width, float *teacher, int32_t *y,
                    float *out)
 {
