@@ -26,6 +26,8 @@ typedef struct di_rows { /* over one row of n floats */
     double (*sum)(const float *x, int64_t n);
     /* out = a*(h - q*sum) + add, sum what h adds up to; add may be NULL; out may be h, add or q's logits */
     void (*backward)(const di_logits *q, const float *h, int64_t n, double sum, float a, const float *add, float *out);
+    /* sum of (h - q*sum)^2; q NULL: of h^2 */
+    double (*squares)(const di_logits *q, const float *h, int64_t n, double sum);
     /* out = a*h + add; add may be NULL */
     void (*scale_add)(const float *h, int64_t n, float a, const float *add, float *out);
     int32_t (*finite)(const float *x, int64_t n);

@@ -338,6 +338,8 @@ static int32_t run_term(di_chunk *chunk, const di_term *term, const di_entry *en
         parts[r] = di_term_t_squared(term, entry) * chunk->values[r];
         chunk->strip->totals[chunk->first + r] += term->weight * parts[r];
     }
+    if (wanted && chunk->strip->squares)
+        di_chunk_squares(chunk, term, entry, chunk->has_group ? chunk->term : chunk->group);
     if (wanted) join(chunk, term->weight * di_term_t_squared(term, entry));
     return DK_OK;
 }

@@ -427,7 +427,7 @@ void di_loss_terms(const di_loss *loss, const di_loss_sums *sums, di_term_figure
     for (int64_t i = 0; i < loss->count; i++) {
         const di_term term = di_term_at(&loss->terms[i], sums->step);
         out->names[i] = loss->names[i][sums->without_entropy];
-        out->weights[i] = term.weight;
+        out->weights[i] = term.weight * (sums->factors[i] > 0 ? sums->factors[i] : 1);
         out->values[i] = sums->weight_sum > 0 ? sums->terms[i] / sums->weight_sum : 0;
     }
 }

@@ -90,6 +90,8 @@ typedef struct di_loss_batch { /* the rows of one micro-batch; host arrays */
     int64_t step;
     int32_t want_gradient; /* through student->gradient */
     double grad_scale;     /* of the sum's gradient; 1 = the sum */
+    const double *factors; /* [terms] that the weights of terms are multiplied with, each above 0; NULL = 1 */
+    int32_t want_squares;  /* of the terms' gradients, with want_gradient */
     double *row_values;    /* out [rows] or NULL, unweighted, 0 where masked */
 } di_loss_batch;
 enum { DI_LOSS_TERMS = 64 }; /* at most: as many as a list in the options may have */
@@ -100,6 +102,9 @@ typedef struct di_loss_sums {
     int32_t teacher_kind;        /* the same; 0 = none */
     int32_t without_entropy;     /* the same: draws of a distribution whose entropy is not known */
     double terms[DI_LOSS_TERMS]; /* as sum, of each term as di_loss_terms_json names them, its weight left out */
+    /* of each term: sum over the rows of |dL/dlogits|^2, the row's weight in it and the term's left out, if asked for;
+     * and the last batch's factor, 0 = none */
+    double squares[DI_LOSS_TERMS], factors[DI_LOSS_TERMS];
 } di_loss_sums;
 int64_t di_loss_count(const di_loss *loss); /* of its terms */
 typedef struct di_term_figures {

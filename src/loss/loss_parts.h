@@ -97,8 +97,9 @@ typedef struct di_strip { /* what all chunks of a strip share */
     int64_t label_first;
     const int64_t *rows; /* [count] unmasked rows of the strip */
     int64_t count;
-    double *totals; /* [count] out: value of all terms together */
-    double *parts;  /* [terms, capacity] out: value of each term, its weight left out; capacity as strip_rows */
+    double *totals;  /* [count] out: value of all terms together */
+    double *parts;   /* [terms, capacity] out: value of each term, its weight left out; capacity as strip_rows */
+    double *squares; /* the same of its gradient by the logits, squared and summed; NULL = not wanted */
     int64_t capacity;
 } di_strip;
 
@@ -146,6 +147,8 @@ void di_chunk_free(di_chunk *chunk);
 /* Rows [first, first + rows) of strip->rows: values into strip->totals, gradients into strip->gradient. The result
  * stands in chunk->rc and chunk->error. */
 void di_chunk_run(di_chunk *chunk, const di_strip *strip, int64_t first, int64_t rows);
+/* |dL/dlogits|^2 of the rows of a term whose gradient this is, into strip->squares. */
+void di_chunk_squares(di_chunk *chunk, const di_term *term, const di_entry *entry, const float *gradient);
 /* One call of a loss, over ranges of rows in parallel where it allows that. */
 int32_t di_chunk_call(di_chunk *chunk, const di_term *term, const di_entry *entry, float *gradient, dk_error *err);
 

@@ -110,8 +110,11 @@ static void add_sums(di_run *run)
         const int64_t row = run->strip.first + run->strip.rows[i];
         const double weight = batch->weights ? (double)batch->weights[row] : 1;
         run->sums.sum += weight * run->strip.totals[i];
-        for (int64_t term = 0; term < run->strip.loss->count; term++)
-            run->sums.terms[term] += weight * run->strip.parts[term * run->strip.capacity + i];
+        for (int64_t term = 0; term < run->strip.loss->count; term++) {
+            const int64_t at = term * run->strip.capacity + i;
+            run->sums.terms[term] += weight * run->strip.parts[at];
+            if (run->strip.squares) run->sums.squares[term] += weight * weight * run->strip.squares[at];
+        }
         run->sums.weight_sum += weight;
         run->sums.count++;
         if (batch->row_values) batch->row_values[row] = run->strip.totals[i];
@@ -229,6 +232,8 @@ static int32_t run_strip(di_run *run, int64_t first, int64_t count, dk_error *er
         add_sums(run);
         return DK_OK;
     }
+    if (run->strip.squares) /* a term without weight has no gradient */
+        memset(run->strip.squares, 0, (size_t)(workspace->loss->count * workspace->strip_rows) * sizeof(double));
     DK_TRY(teacher_rows(run, first, count, err));
     run->strip.student = logits;
     const int32_t placed =
@@ -309,8 +314,10 @@ static void set_strip(di_run *run)
     di_workspace *workspace = run->workspace;
     run->strip.loss = workspace->loss;
     run->strip.terms = workspace->terms;
-    for (int64_t i = 0; i < workspace->loss->count; i++)
+    for (int64_t i = 0; i < workspace->loss->count; i++) {
         workspace->terms[i] = di_term_at(&workspace->loss->terms[i], run->batch->step);
+        if (run->batch->factors) workspace->terms[i].weight *= run->batch->factors[i];
+    }
     run->strip.batch = run->batch;
     run->strip.kernels = di_rows_for(workspace->backend->isa);
     run->strip.backend = workspace->backend;
@@ -320,6 +327,7 @@ static void set_strip(di_run *run)
     run->strip.rows = workspace->rows;
     run->strip.totals = workspace->totals;
     run->strip.parts = workspace->parts;
+    run->strip.squares = run->batch->want_squares && run->batch->want_gradient ? workspace->squares : NULL;
     run->strip.capacity = workspace->strip_rows;
     for (int64_t i = 0; i < workspace->chunk_count; i++) {
         workspace->chunks[i].vocab = run->strip.vocab;
@@ -357,7 +365,11 @@ int32_t di_loss_run(const di_loss *loss, di_workspace *workspace, const di_loss_
     sums->step = batch->step;
     sums->teacher_kind = batch->teacher ? batch->teacher->kind : 0;
     sums->without_entropy = sums->teacher_kind == DISTILL_SAMPLED && !batch->teacher->has_entropy;
-    for (int64_t term = 0; term < loss->count; term++) sums->terms[term] += run.sums.terms[term];
+    for (int64_t term = 0; term < loss->count; term++) {
+        sums->terms[term] += run.sums.terms[term];
+        sums->squares[term] += run.sums.squares[term];
+        sums->factors[term] = batch->factors ? batch->factors[term] : 0;
+    }
 out:
     return rc;
 }

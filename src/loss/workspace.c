@@ -180,6 +180,7 @@ int32_t di_workspace_create(dk_backend *backend, const di_loss *loss, const di_w
     if (spec->teacher_width <= 0)
         DK_TRY(di_sparse_check_create(workspace->host, workspace->vocab, &workspace->sparse, err));
     if (loss) DK_TRY(dk_new(workspace->host, loss->count * workspace->strip_rows, &workspace->parts, err));
+    if (loss) DK_TRY(dk_new(workspace->host, loss->count * workspace->strip_rows, &workspace->squares, err));
     if (loss) DK_TRY(dk_new(workspace->host, loss->count, &workspace->terms, err));
     if (loss) DK_TRY(make_chunks(workspace, err));
 out:
@@ -203,6 +204,7 @@ void di_workspace_free(di_workspace *workspace)
     dk_free(workspace->host, workspace->rows);
     dk_free(workspace->host, workspace->totals);
     dk_free(workspace->host, workspace->parts);
+    dk_free(workspace->host, workspace->squares);
     dk_free(workspace->host, workspace->terms);
     di_sparse_check_free(workspace->sparse);
     dk_free(workspace->host, workspace);

@@ -21,7 +21,7 @@ struct di_workspace {
     int64_t chunk_count;
     int64_t *rows;           /* [strip_rows] unmasked rows of a strip */
     double *totals;          /* [strip_rows] */
-    double *parts;           /* [terms, strip_rows] */
+    double *parts, *squares; /* [terms, strip_rows] */
     di_term *terms;          /* [terms] at the step of the batch */
     di_sparse_check *sparse; /* NULL = the teacher is dense */
 };

@@ -116,6 +116,7 @@ typedef struct loaded {
     dk_document *doc;
     counters counters;
     di_learned learned;
+    di_balance balance;
     di_tally *members; /* of the trainer's members; 0 of those that were not there */
     dk_model *weights;
     dk_checkpoint *moments, *projections;
@@ -307,6 +308,37 @@ static void take_learned(di_run *run, const dk_document *doc, const di_learned *
         t->learned.window = 0; /* other held-out data, which is told */
 }
 
+static int32_t read_pair(const dk_document *doc, const dk_node *node, const char *key, double out[2], dk_error *err)
+{
+    const dk_node *list = dk_node_get(node, key);
+    for (size_t i = 0; i < 2; i++) {
+        const dk_node *item = list && list->type == DK_NODE_LIST && list->size == 2 ? dk_node_at(list, i) : NULL;
+        if (!item || (item->type != DK_NODE_INT && item->type != DK_NODE_FLOAT) || !(item->f64 >= 0))
+            return dk_fail(err, DK_E_FORMAT, "%s: balance.%s is no list of two numbers that are not below 0",
+                           dk_document_name(doc), key);
+        out[i] = item->f64;
+    }
+    return DK_OK;
+}
+
+/* A run that was not balanced before begins without means; that this option has changed is told. */
+static int32_t read_balance(const di_trainer *t, loaded *l, dk_error *err)
+{
+    const dk_node *node = dk_node_get(dk_document_root(l->doc), "balance");
+    di_balance *out = &l->balance;
+    int32_t rc = DK_OK;
+    *out = t->balance;
+    out->share = out->means[0] = out->means[1] = out->norms[0] = out->norms[1] = 0;
+    out->factors[1] = 1;
+    if (!t->balance.on || !node) goto out;
+    DK_TRY(dk_node_f64(l->doc, node, "share", 0, &out->share, err));
+    DK_TRY(dk_node_f64(l->doc, node, "factor", 1, &out->factors[1], err));
+    DK_TRY(read_pair(l->doc, node, "means", out->means, err));
+    DK_TRY(read_pair(l->doc, node, "norms", out->norms, err));
+out:
+    return rc;
+}
+
 /* Moments are there or not; without them it would be another run. */
 static int32_t check_optimizer(const di_trainer *t, const dk_document *doc, dk_error *err)
 {
@@ -333,6 +365,7 @@ static int32_t open_all(di_run *run, const char *folder, loaded *l, dk_error *er
     DK_TRY(read_last(l->doc, t->objective.loss, &l->counters, err));
     DK_TRY(read_members(t, l, err));
     DK_TRY(read_learned(t, l, err));
+    DK_TRY(read_balance(t, l, err));
     DK_TRY(check_optimizer(t, l->doc, err));
     if (!model) goto out;
     DK_TRY(dk_model_open(t->backend, student, &options, &l->weights, err));
@@ -413,6 +446,8 @@ int32_t di_checkpoint_load(di_run *run, const char *path, dk_error *err)
     DK_TRY(di_projections_take(t, l.projections, l.counters.optimizer_step, err));
     take_counters(run, &l.counters);
     take_learned(run, l.doc, &l.learned);
+    t->balance = l.balance;
+    if (t->balance.on) t->objective.sums.factors[1] = t->balance.factors[1];
     if (t->members.count) memcpy(t->members.total, l.members, (size_t)t->members.count * sizeof *l.members);
     run->finished = 0;
 out:

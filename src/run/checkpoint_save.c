@@ -198,6 +198,19 @@ static void describe_learned(const di_trainer *t, dk_strbuf *out)
     dk_strbuf_puts(out, "}}");
 }
 
+static void describe_balance(const di_trainer *t, dk_strbuf *out)
+{
+    const di_balance *b = &t->balance;
+    if (!b->on) return;
+    number(out, ",\"balance\":{\"share\":", b->share);
+    number(out, ",\"factor\":", b->factors[1]);
+    number(out, ",\"means\":[", b->means[0]);
+    number(out, ",", b->means[1]);
+    number(out, "],\"norms\":[", b->norms[0]);
+    number(out, ",", b->norms[1]);
+    dk_strbuf_puts(out, "]}");
+}
+
 static int32_t state_json(di_run *run, const char *folder, dk_strbuf *out, dk_error *err)
 {
     di_trainer *t = run->trainer;
@@ -234,6 +247,7 @@ static int32_t state_json(di_run *run, const char *folder, dk_strbuf *out, dk_er
     describe_last(t, out);
     describe_members(t, out);
     describe_learned(t, out);
+    describe_balance(t, out);
     list_frozen(di_student_model(t->student), out);
     if (t->shape.choice.size) {
         dk_strbuf_puts(out, ",\"shape\":");

@@ -62,6 +62,10 @@ void di_metrics_step(di_run *run)
         number(&line, "common_mass", t->objective.common.mass / (double)t->objective.common.rows);
     dk_strbuf_puts(&line, ",\"terms\":");
     di_loss_terms_json(t->objective.loss, &t->objective.sums, &line);
+    if (t->balance.on) {
+        dk_strbuf_puts(&line, ",\"balance\":");
+        di_balance_json(t, &line);
+    }
     if (t->members.count) {
         dk_strbuf_puts(&line, ",\"members\":");
         di_tally_json(t->teacher, t->members.window, &line);

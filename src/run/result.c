@@ -91,6 +91,10 @@ static int32_t training_section(const di_run *run, dk_strbuf *out, dk_error *err
     number(out, "last_loss", t->counters.last_loss);
     dk_strbuf_puts(out, ",\"terms\":");
     di_loss_terms_json(t->objective.loss, &t->objective.sums, out);
+    if (t->balance.on) {
+        dk_strbuf_puts(out, ",\"balance\":");
+        di_balance_json(t, out);
+    }
     if (t->objective.features) {
         dk_strbuf_puts(out, ",\"features\":");
         di_features_json(t->objective.features, out);

@@ -42,6 +42,7 @@ void di_settings_read(di_trainer *t)
     t->update.half_moments = di_options_is(o, "train.moments", "bf16");
     read_update(o, &t->update.adamw);
     t->update.projection_rate = di_options_f64(o, "train.projection_rate");
+    di_balance_read(t);
     t->update.schedule.kind = schedule_kind(di_options_text(o, "train.schedule"));
     t->update.schedule.warmup_steps = di_options_i64(o, "train.warmup_steps");
     t->update.schedule.decay_steps = di_options_i64(o, "train.decay_steps");
@@ -337,6 +338,7 @@ int32_t di_parts_check(di_trainer *t, dk_error *err)
     DK_TRY(check_numbers(t, err));
     DK_TRY(check_moments(t, err));
     if (t->objective.uses_teacher && t->steps) di_teacher_tell_late(t->teacher, t->steps);
+    DK_TRY(di_balance_check(t, t->objective.loss, err));
     DK_TRY(check_callbacks(t, err));
     DK_TRY(di_choose_precision(t->backend, di_options_text(t->options, "train.precision"), "train.precision",
                                &t->precision, err));
@@ -375,6 +377,7 @@ static int32_t check_reweighed(const di_trainer *t, const di_loss *loss, dk_erro
                        "a loss on features would count from now on, and this trainer was made while its weight was 0: "
                        "make a trainer with a small weight there, and then lower it");
     DK_TRY(check_targets(t, loss, err));
+    DK_TRY(di_balance_check(t, loss, err));
 out:
     return rc;
 }
@@ -420,6 +423,7 @@ int32_t di_trainer_configure(di_trainer *t, const di_options *options, dk_error 
     t->options = configured;
     read_update(t->options, &t->update.adamw);
     t->update.projection_rate = di_options_f64(t->options, "train.projection_rate");
+    di_balance_read(t);
     return DK_OK;
 out:
     di_options_free(configured);

@@ -145,6 +145,7 @@ int32_t di_trainer_next_rows(di_trainer *t, distill_strip *strip, dk_error *err)
     int32_t rc;
     DK_TRY(check_cancel(t, err));
     DK_TRY(check_stage(t, DI_STAGE_FORWARDED, err));
+    DK_TRY(di_balance_refuse(t, err));
     if (!t->pull.strips_begun) t->pull.strip_first = 0;
     if ((rc = take_back(t, strip, err)) != DK_OK || ((rc = hand_out(t, strip, err)) != DK_OK && rc != DK_E_END))
         di_window_discard(t);
@@ -157,6 +158,7 @@ int32_t di_trainer_backward(di_trainer *t, const distill_tensor *gradient, doubl
     int32_t rc;
     DK_TRY(check_cancel(t, err));
     DK_TRY(check_stage(t, DI_STAGE_FORWARDED, err));
+    if (gradient) DK_TRY(di_balance_refuse(t, err));
     if (t->pull.strip_count || (t->pull.strips_begun && t->pull.strip_first < t->window.micro.row_count))
         return dk_fail(err, DK_E_STAGE,
                        "distill_trainer_next_rows is due until it returns DISTILL_E_END: rows from %lld on are missing",

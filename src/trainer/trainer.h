@@ -6,6 +6,7 @@
  *   trainer.c     create, free, what is planned once          parts.c       opens what the options name
  *   learned.c     weights of teachers that are learned
  *   inside.c      losses on what is inside the two models
+ *   balance.c     two terms by the norms of their gradients
  *   window.c      one window: forward, loss, backward, apply  strips.c      pull mode
  *   progress.c    what the host is told */
 #ifndef DI_TRAINER_TRAINER_H

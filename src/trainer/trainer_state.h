@@ -97,6 +97,14 @@ typedef struct di_learned { /* weights of the teacher's members; count 0 = they 
     double nats;             /* of the held-out tokens before the last one */
 } di_learned;
 
+typedef struct di_balance { /* of the loss's two terms, by the norms of their gradients by the logits */
+    int32_t on;
+    double smoothing, floor, ceiling;
+    double means[2], share; /* of the windows so far, of which `share` (below 1) has come in; */
+    double norms[2];        /* of the last window */
+    double factors[2];      /* of the terms' weights in the window under work, or in the last one */
+} di_balance;
+
 typedef struct di_watcher { /* who is told, and what the time left is guessed from */
     distill_progress_fn fn;
     void *user;
@@ -129,6 +137,7 @@ struct di_trainer {
     di_counters counters;
     di_members members;
     di_learned learned;
+    di_balance balance;
     di_shape shape; /* of a student that was cut from its teacher by what text says; empty = of none */
     di_watcher progress;
     _Atomic int32_t cancel; /* also written by signal handlers */
@@ -164,6 +173,13 @@ int32_t di_learned_plan(di_trainer *t, dk_error *err);
 int32_t di_learned_is_due(const di_trainer *t, int64_t step); /* before the window of this step */
 int32_t di_learned_update(di_trainer *t, dk_error *err);
 void di_learned_json(const di_trainer *t, dk_strbuf *out); /* {"updates":3,"nats":2.5,"weights":{"a":0.7,"b":0.3}} */
+/* balance.c */
+int32_t di_balance_check(const di_trainer *t, const di_loss *loss, dk_error *err); /* this loss can be balanced */
+void di_balance_read(di_trainer *t);                                               /* options that are live */
+void di_balance_begin(di_trainer *t);                                              /* a window: its factors */
+void di_balance_end(di_trainer *t);                                                /* it was applied */
+int32_t di_balance_refuse(const di_trainer *t, dk_error *err);                     /* gradients of the host's own */
+void di_balance_json(const di_trainer *t, dk_strbuf *out);                         /* {"factor":2,"norms":[0.1,0.05]} */
 /* ahead.c */
 int32_t di_ahead_plan(di_trainer *t, int64_t tokens, int64_t sequences, dk_error *err);
 void di_ahead_free(di_trainer *t);

@@ -22,6 +22,7 @@ int32_t di_window_begin(di_trainer *t, dk_error *err)
     DK_TRY(di_ahead_batch(t, err));
     if (t->update.optimizer) dk_optimizer_zero(t->update.optimizer, &t->queue);
     if (t->update.projections) dk_optimizer_zero(t->update.projections, &t->queue);
+    di_balance_begin(t);
     memset(&t->objective.sums, 0, sizeof t->objective.sums);
     memset(t->members.window, 0, (size_t)t->members.count * sizeof *t->members.window);
     memset(&t->objective.common, 0, sizeof t->objective.common);
@@ -79,7 +80,9 @@ int32_t di_window_own_loss(di_trainer *t, dk_error *err)
                           .sequences = t->window.micro_sequences,
                           .step = t->counters.step,
                           .want_gradient = 1,
-                          .grad_scale = 1};
+                          .grad_scale = 1,
+                          .factors = t->balance.on ? t->balance.factors : NULL,
+                          .want_squares = t->balance.on};
     int32_t rc = di_inside_run(t, err);
     if (rc == DK_OK) rc = di_loss_run(t->objective.loss, t->objective.workspace, &rows, NULL, &t->objective.sums, err);
     if (rc) di_origins_name(t, err);
@@ -172,6 +175,7 @@ int32_t di_window_apply(di_trainer *t, dk_error *err)
     di_tally_add(t->members.total, t->members.window, t->members.count);
     di_common_add(&t->objective.commons, &t->objective.common);
     t->counters.last_loss = t->data.batch->weight_sum > 0 ? t->objective.sums.sum / t->data.batch->weight_sum : 0;
+    di_balance_end(t);
     t->counters.step++;
     t->window.stage = DI_STAGE_IDLE;
     count_seconds(t, dk_seconds() - t->window.begun);

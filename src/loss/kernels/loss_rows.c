@@ -116,6 +116,23 @@ static void backward(const di_logits *q, const float *h, int64_t n, double sum, 
     }
 }
 
+static double squares(const di_logits *q, const float *h, int64_t n, double sum)
+{
+    const dk_vf share = dk_vf_set(q ? (float)(-sum * exp(-q->log_sum)) : 0);
+    double total = 0;
+    for (int64_t begin = 0; begin < n; begin += DI_BLOCK) {
+        dk_vf block = dk_vf_set(0);
+        DI_VECTORS(begin, di_block_end(begin, n))
+        {
+            dk_vf u = di_load(h + i, lanes, 0);
+            if (q) u = dk_vf_fma(dk_vf_exp(di_shifted(di_load(q->z + i, lanes, -INFINITY), q)), share, u);
+            block = dk_vf_fma(u, u, block);
+        }
+        total += (double)dk_vf_sum(block);
+    }
+    return total;
+}
+
 static void scale_add(const float *h, int64_t n, float a, const float *add, float *out)
 {
     DI_VECTORS(0, n)
@@ -145,5 +162,5 @@ static void halve(const float *x, int64_t n, uint16_t *out)
     for (; i < n; i++) out[i] = dk_narrow_bf16(x[i]);
 }
 
-const di_rows DK_VARIANT(di_rows) = {log_sum, log_sum_double, log_softmax, raise_to,   axpy,
-                                     sum_of,  backward,       scale_add,   all_finite, halve};
+const di_rows DK_VARIANT(di_rows) = {log_sum,  log_sum_double, log_softmax, raise_to,   axpy, sum_of,
+                                     backward, squares,        scale_add,   all_finite, halve};
