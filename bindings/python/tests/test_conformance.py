@@ -111,3 +111,31 @@ def test_the_program():
         refused = run(*arguments)
         assert refused.returncode == 2 and said in refused.stderr
     assert len(run("--list").stdout.splitlines()) == len(conformance.defects)
+
+
+PRESETS = {"trl-gkd": ("jsd", False, {"temperature never used"}), "msswift-topk": ("forward_kl", False, {"top-k renormalised on both sides"}),
+           "verl-trunc": ("forward_kl", False, {"temperature never used", "top-k truncated and clamped"}),
+           "distillkit": ("forward_kl", True, {"top-k of the teacher renormalised"})}
+
+
+@pytest.mark.parametrize("name", sorted(PRESETS))
+def test_presets_have_the_defects_of_their_tools(name):
+    loss, t_squared, defects = PRESETS[name]
+    options = {"loss__msswift_topk__beta": 0.0} if name == "msswift-topk" else {}
+    heated = name in ("msswift-topk", "distillkit")
+
+    def theirs(case):
+        z, labels = case.student.reshape(-1, case.student.shape[-1]), case.labels.reshape(-1)
+        if case.teacher is None:
+            k = case.ids.shape[-1]
+            log_p = np.ascontiguousarray(case.log_probs.reshape(-1, k))
+            target = distill.top_k(log_p, case.ids.reshape(-1, k).astype(np.int32), temperature=case.temperature if heated else 1.0)
+        else:
+            target = distill.dense(case.teacher.reshape(-1, case.teacher.shape[-1]), vocab_valid=case.vocab)
+        gradient = np.zeros(z.shape, dtype=np.float32)
+        handle = distill.Loss(name, **options, **({"temperature": case.temperature} if heated else {}))
+        result = handle(distill.dense(z, vocab_valid=case.vocab), target, labels=labels, gradient=gradient, divisor=float(max(case.divisor, 1)))
+        return result.sum, gradient.reshape(case.student.shape)
+
+    found = conformance.check(theirs, loss=loss, t_squared=t_squared, targets="dense" if name == "trl-gkd" else "top_k")
+    assert defects <= {defect["name"] for defect in found["defects"]}, found

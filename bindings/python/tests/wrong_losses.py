@@ -104,6 +104,30 @@ def reported_t_squared(case):
     return value * case.temperature ** 2, gradient
 
 
+@wrong("T squared of the gradient only", loss="reverse_kl")
+def hidden_t_squared(case):
+    value, gradient = right(case, reverse, t_squared=False)
+    return value, gradient * case.temperature ** 2
+
+
+@wrong("T squared twice", loss="jsd", options={"jsd__teacher_weight": 0.3})
+def squared_outside_too(case):
+    value, gradient = right(case, jsd(0.3))
+    return value * case.temperature ** 2, gradient * case.temperature ** 2
+
+
+@wrong("gradient by z/T", t_squared=False)
+def by_scaled_logits(case):
+    value, gradient = right(case, t_squared=False)
+    return value, gradient * case.temperature
+
+
+@wrong("gradient by z/T", loss="reverse_kl")
+def by_scaled_logits_again(case):
+    value, gradient = right(case, reverse)
+    return value, gradient * case.temperature
+
+
 @wrong("divided by the vocabulary")
 def mean_over_everything(case):
     value, gradient = right(case)
@@ -151,6 +175,70 @@ def finish_local(case, divisor):
     value, gradient = right(case)
     scale = max(case.divisor, 1) / max(divisor, 1)
     return value * scale, gradient * scale
+
+
+@wrong("gradient divided twice")
+def scaled_grads(case):
+    value, gradient = right(case)
+    return value, gradient / max(case.mask.sum(), 1)
+
+
+@wrong("gradient not divided", loss="reverse_kl", t_squared=False)
+def gradient_of_the_sum(case):
+    value, gradient = right(case, reverse, t_squared=False)
+    return value, gradient * max(case.divisor, 1)
+
+
+@wrong("mean of sequences")
+def sequence_means(case):
+    T, (z, t) = case.temperature, prepared(case)
+    values, gradient = forward(log_softmax(z / T), log_softmax(t / T))
+    share = np.where(case.mask, T * T, 0) / np.maximum(case.mask.sum(-1, keepdims=True), 1)
+    return finish(case, values * share, gradient / T * share[..., None], len(case.mask))
+
+
+@wrong("sign turned", loss="reverse_kl", t_squared=False)
+def minus_reverse(case):
+    value, gradient = right(case, reverse, t_squared=False)
+    return -value, -gradient
+
+
+@wrong("student's entropy left out", loss="reverse_kl")
+def reverse_cross_entropy(case):
+    def cross(q, p):
+        value = -(np.exp(q) * p).sum(-1)
+        return value, -np.exp(q) * (p + value[..., None])
+    return right(case, cross)
+
+
+@wrong("gradient not through the softmax", loss="reverse_kl", t_squared=False)
+def by_log_probabilities(case):
+    def half(q, p):
+        return kl(q, p), np.exp(q) * (q - p + 1)
+    return right(case, half, t_squared=False)
+
+
+@wrong("gradient not through the softmax")
+def minus_teacher(case):
+    return right(case, lambda q, p: (kl(p, q), -np.exp(p)))
+
+
+@wrong("student's probabilities clamped")
+def clamped_student(case):
+    def held(q, p):
+        h = np.where(q > np.log(1e-8), -np.exp(p), 0)
+        return kl(p, np.maximum(q, np.log(1e-8))), h - np.exp(q) * h.sum(-1, keepdims=True)
+    return right(case, held)
+
+
+@wrong("mixture held constant", loss="skew_reverse_kl")
+def detached_mixture(case):
+    def skewed(q, p):
+        m = np.logaddexp(p + np.log(0.9), q + np.log(0.1))
+        value = kl(q, m)
+        h = np.exp(q) * (q - m)
+        return value, h - np.exp(q) * value[..., None]
+    return right(case, skewed)
 
 
 @wrong("directions swapped")
@@ -286,6 +374,22 @@ def shifted(case):
     labels = np.concatenate([case.labels[:, 1:], np.full((len(case.labels), 1), -100)], 1)
     usual = case.divisor == case.mask.sum()
     return right(case.but(labels=labels, **({} if usual else {"divisor": case.divisor})))
+
+
+@wrong("labels not shifted")
+def own_token(case):
+    labels = np.concatenate([np.full((len(case.labels), 1), -100), case.labels[:, :-1]], 1)
+    usual = case.divisor == case.mask.sum()
+    return right(case.but(labels=labels, **({} if usual else {"divisor": case.divisor})))
+
+
+@wrong("end of each answer masked", loss="jsd")
+def end_is_padding(case):
+    labels = case.labels.copy()
+    for row, mask in zip(labels, case.mask):
+        row[np.flatnonzero(mask)[-1:]] = -100
+    usual = case.divisor == case.mask.sum()
+    return right(case.but(labels=labels, **({} if usual else {"divisor": case.divisor})), jsd(0.5))
 
 
 @wrong("mask not used")

@@ -91,11 +91,12 @@ def cases():
     prompts = _masked(labels, np.s_[0, :2], np.s_[1, :4], np.s_[2, 5:])
     longer = _masked(labels, np.s_[1, :1])
     wide_z, wide_t = logits(16), logits(16)
+    far_z, far_t = logits(12, 12.0), logits(12, 12.0)
     return [
         Case("plain", z, t, labels), Case("temperature 2", z, t, labels, 2.0), Case("temperature 0.5", z, t, labels, 0.5),
         Case("prompts masked", z, t, prompts), Case("prompts masked, temperature 3", z, t, prompts, 3.0),
         Case("one of several micro-batches", z, t, prompts, divisor=31),
-        Case("other labels in the data", z, t, prompts, dataset_labels=longer),
+        Case("other labels in the data", z, t, prompts, dataset_labels=longer), Case("far apart", far_z, far_t, labels),
         Case("padded vocabulary", wide_z, wide_t, labels, vocab=12, optional=True),
         Case("student padded to a wider vocabulary", wide_z, t, labels, vocab=12, optional=True),
         Case("teacher padded to a wider vocabulary", z, wide_t, labels, vocab=12, optional=True),

@@ -20,6 +20,30 @@ def _shifted(case):
     return np.concatenate([case.mask[:, 1:], np.zeros((len(case.mask), 1), dtype=bool)], 1)
 
 
+def _not_shifted(case):
+    """The mask of the position's own token, and not of the one that follows it."""
+    return np.concatenate([np.zeros((len(case.mask), 1), dtype=bool), case.mask[:, :-1]], 1)
+
+
+def _without_end(case):
+    """The last row of each answer is lost: the token that ends it is taken for padding."""
+    after = np.cumsum(case.mask[:, ::-1], 1)[:, ::-1]
+    return case.mask & (after > 1)
+
+
+def _counting(mask):
+    """Masked like this, and divided by what is left, unless the window has other rows."""
+    def knobs(claim):
+        def divisor(case, usual):
+            return max(int(mask(case).sum()), 1) if claim.reduction == "mean" and usual == case.mask.sum() else usual
+        return {"mask": mask, "divisor": divisor}
+    return knobs
+
+
+def _plain(kind, *losses):
+    return lambda claim: {"plainly": kind} if claim.targets == "dense" and claim.loss in losses else None
+
+
 def _swapped(claim):
     return {"loss": SWAPPED[claim.loss]} if claim.loss in SWAPPED else None
 
@@ -69,6 +93,15 @@ TABLE = [
     Defect("T squared of the value only", "the reported value has the factor T squared and the gradient lacks it",
            "Axolotl: gradients are kept in forward, before the factor",
            _with_temperature(value_t_squared=lambda T, now: T * T, gradient_t_squared=lambda T, now: 1.0)),
+    Defect("T squared of the gradient only", "the gradient has the factor T squared and the reported value lacks it",
+           "seen in ports: the factor is put into a backward of its own",
+           _with_temperature(value_t_squared=lambda T, now: 1.0, gradient_t_squared=lambda T, now: T * T)),
+    Defect("T squared twice", "value and gradient have the factor T squared twice: in the loss and around it",
+           "a loss with T squared under a trainer that multiplies by it, too",
+           lambda claim: {"value_t_squared": lambda T, now: T ** 4, "gradient_t_squared": lambda T, now: T ** 4}
+           if claim.t_squared and claim.temperature else None),
+    Defect("gradient by z/T", "the gradient is that by the logits over T: it lacks the factor 1/T",
+           "hand-written backward passes: softmax(z/T) - p without 1/T", _with_temperature(by_scaled_logits=True)),
     Defect("divided by the vocabulary", "the mean is taken over the vocabulary, too: everything is too small by the number of ids",
            "Model-Optimizer reduction=\"mean\"; TRL before #4105",
            lambda claim: {"divisor": lambda case, usual: usual * case.student.shape[-1]}),
@@ -88,8 +121,27 @@ TABLE = [
     Defect("divided twice", "the mean is divided by the number of rows once more",
            "torchtune: scale_grads after a mean; EasyDistill #34",
            lambda claim: {"divisor": lambda case, usual: usual * max(int(case.mask.sum()), 1)} if claim.reduction == "mean" else None),
+    Defect("gradient divided twice", "the value is a mean and its gradient is divided by the rows once more",
+           "torchtune: backward of the mean, then scale_grads(1/num_tokens)",
+           lambda claim: {"gradient_divisor": lambda case, usual: usual * max(int(case.mask.sum()), 1)} if claim.reduction == "mean" else None),
+    Defect("gradient not divided", "the value is a mean and the gradient that of the sum", "backward passes that keep the sum's gradient",
+           lambda claim: {"gradient_divisor": lambda case, usual: 1.0} if claim.reduction == "mean" else None),
+    Defect("mean of sequences", "each sequence is divided by its own rows, then by their number: a token of a short answer counts more",
+           "verl's seq-mean-token-mean; means over dim 1, then over dim 0",
+           lambda claim: {"by_sequence": True} if claim.reduction == "mean" else None),
     Defect("not divided", "the sum is given where a mean was claimed", "sums over tokens: the learning rate then goes by the length",
            lambda claim: {"divisor": lambda case, usual: 1.0} if claim.reduction == "mean" else None),
+    Defect("sign turned", "value and gradient have the other sign: the student is driven away", "DistiLLM-2's branch sum q (log p - log q)",
+           lambda claim: {"sign": -1.0}),
+    Defect("student's entropy left out", "-sum q log p without the student's entropy: it draws to the teacher's likeliest id alone",
+           "\"reverse cross-entropy\" under the name of reverse KL", _plain("without the student's entropy", "reverse_kl")),
+    Defect("gradient not through the softmax", "the derivative by log q is given as that by the logits: rows of it do not add up to 0",
+           "hand-written backward passes", _plain("not through the softmax", "forward_kl", "reverse_kl")),
+    Defect("student's probabilities clamped", "log q is held at log 1e-8: where the student is far off there is no gradient",
+           "TRL's GOLD: probabilities are clamped at 1e-8", _plain("clamped", "forward_kl", "reverse_kl")),
+    Defect("mixture held constant", "the mixture is a constant in the gradient, which the loss does not claim", "DistiLLM-2 in place of DistiLLM",
+           lambda claim: {"gradient_options": {"skew__detach": True}, "loss": claim.loss}
+           if claim.loss == "skew_reverse_kl" and claim.targets == "dense" and not claim.options.get("skew__detach") else None),
     Defect("directions swapped", "KL(p || q) and KL(q || p) are swapped: p is the teacher",
            "DistiLLM-2's branch of that name; Model-Optimizer's documentation", _swapped),
     Defect("value of one direction, gradient of the other", "the value is one divergence and the gradient another's",
@@ -116,8 +168,11 @@ TABLE = [
     Defect("vocabulary filled from the other model", "missing logits are copied from the other model", "ms-swift 4.6 _align_vocab",
            _of_dense(vocabulary="other")),
     Defect("labels shifted once more", "labels that are aligned with the rows are shifted again: the first row is lost, another's is learnt",
-           "DistillKit: mask and logits off by one", lambda claim: {"mask": _shifted, "divisor": lambda case, usual: max(int(_shifted(case).sum()), 1)
-                                                             if claim.reduction == "mean" and usual == case.mask.sum() else usual}),
+           "a loss that shifts, under a trainer that has shifted already", _counting(_shifted)),
+    Defect("labels not shifted", "a row is masked as its own token is, and not as the one that it predicts: the first of an answer is lost, one "
+           "behind its end is learnt", "DistillKit: mask = labels >= 0", _counting(_not_shifted)),
+    Defect("end of each answer masked", "the last row of each answer carries no loss: the token that ends it is taken for padding",
+           "TRL before #6357: pad is eos", _counting(_without_end)),
     Defect("mask not used", "rows without loss (prompts, padding) are learnt as well", "TRL MiniLLM: a mask from input_ids; optipfair #34",
            lambda claim: {"mask": lambda case: np.ones_like(case.mask)}),
     Defect("tail by subtraction", "the mass outside the k ids is 1 - sum in fp32: of a confident student nothing is left, nor its gradient",
@@ -135,7 +190,9 @@ TABLE = [
     Defect("masked rows reach the result", "what stands in masked rows changes the result or makes it NaN", "0 times infinity: masks that multiply"),
 ]
 # What shows in relations, too, wherever a loss has the first
-FOLLOWS = {"mask not used": {"masked rows reach the result", "NaN without rows"}, "labels shifted once more": {"masked rows reach the result"},
+FOLLOWS = {"labels not shifted": {"masked rows reach the result"}, "gradient not through the softmax": {"gradient where both agree"},
+           "student's entropy left out": {"gradient where both agree"},
+           "mask not used": {"masked rows reach the result", "NaN without rows"}, "labels shifted once more": {"masked rows reach the result"},
            "hard labels mixed in": {"gradient where both agree"}, "directions swapped": {"not finite"},
            "value of one direction, gradient of the other": {"not finite"}, "top-k truncated": {"tail by subtraction"},
            "top-k renormalised on both sides": {"tail by subtraction"}, "top-k of the teacher renormalised": {"tail by subtraction"},

@@ -91,6 +91,21 @@ def _vocabulary(case, how):
     return z, t
 
 
+def _plainly(name, kind, z, t):
+    """A dense divergence written out, where it is wrong in a way that the library's own cannot be made to be: values and gradients of rows."""
+    log_q, log_p = (log_softmax(part.reshape(-1, part.shape[-1])) for part in (z, t))
+    q = np.exp(log_q)
+    if kind == "clamped":
+        floor = np.log(1e-8)
+        value, h = _divergence(name, np.maximum(log_q, floor), log_p)
+        h = np.where(log_q > floor, h, 0)
+    elif kind == "without the student's entropy":
+        value, h = -q * log_p, -q * log_p
+    else:
+        value, h = _divergence(name, log_q, log_p)
+    return value.sum(-1), h if kind == "not through the softmax" else h - q * h.sum(-1, keepdims=True)
+
+
 def _row_results(claim, case, knobs):
     """Values [n] and gradients [n, width], T^2 left out; None where the knobs do not fit the case."""
     temperature = case.temperature if claim.temperature else 1.0
@@ -108,7 +123,12 @@ def _row_results(claim, case, knobs):
         z, t = _vocabulary(case, knobs.get("vocabulary", "valid"))
         if z.shape != t.shape:
             return None
-        values, gradients = _rows(name, options, z / student_t, t / teacher_t, case.labels)
+        if "plainly" in knobs:
+            values, gradients = _plainly(name, knobs["plainly"], z / student_t, t / teacher_t)
+        else:
+            values, gradients = _rows(name, options, z / student_t, t / teacher_t, case.labels)
+        if "gradient_options" in knobs:
+            gradients = _rows(name, dict(options, **knobs["gradient_options"]), z / student_t, t / teacher_t, case.labels)[1]
         if "gradient_loss" in knobs:
             gradients = _rows(knobs["gradient_loss"], options, z / student_t, t / teacher_t, case.labels)[1]
         if knobs.get("without_entropy"):
@@ -118,6 +138,10 @@ def _row_results(claim, case, knobs):
     t_squared = claim.t_squared and temperature ** 2 or 1.0
     values = values * knobs.get("value_t_squared", lambda T, now: now)(temperature, t_squared)
     gradients = gradients * knobs.get("gradient_t_squared", lambda T, now: now)(temperature, t_squared)
+    if knobs.get("by_scaled_logits"):
+        gradients = gradients * student_t
+    if "sign" in knobs:
+        values, gradients = values * knobs["sign"], gradients * knobs["sign"]
     if "hard_share" in knobs and claim.targets == "dense":
         hard_values, hard = _rows("cross_entropy", {}, z, t, case.labels)
         share = knobs["hard_share"]
@@ -134,9 +158,12 @@ def predict(claim, case, knobs=None):
     values, gradients = results
     mask = np.asarray(knobs.get("mask", lambda case: case.mask)(case), dtype=np.float64).reshape(-1)
     usual = case.divisor if claim.reduction == "mean" else 1.0
+    if knobs.get("by_sequence"):
+        mask = (case.mask / np.maximum(case.mask.sum(-1, keepdims=True), 1) / len(case.mask)).reshape(-1)
+        usual = 1.0
     divisor = knobs.get("divisor", lambda case, usual: usual)(case, usual)
     whole = np.zeros(case.student.shape)
-    gradients = (gradients * mask[:, None] / divisor).reshape(case.student.shape[:2] + (-1,))
+    gradients = (gradients * mask[:, None] / knobs.get("gradient_divisor", lambda case, usual: divisor)(case, usual)).reshape(case.student.shape[:2] + (-1,))
     width = min(whole.shape[-1], gradients.shape[-1])
     whole[..., :width] = gradients[..., :width]
     return float((values * mask).sum() / divisor), whole
