@@ -95,6 +95,12 @@ void dk_optimizer_zero(dk_optimizer *optimizer, dk_queue *queue)
         if (is_trained(&optimizer->parameters[i])) queue->backend->ops->clear(queue, &optimizer->parameters[i]);
 }
 
+void dk_optimizer_settle(dk_optimizer *optimizer, dk_queue *queue)
+{
+    for (int64_t i = 0; i < optimizer->count; i++)
+        if (is_trained(&optimizer->parameters[i])) queue->backend->ops->settle(queue, &optimizer->parameters[i]);
+}
+
 static int32_t read_scalar(dk_queue *queue, dk_view view, double *value, dk_error *err)
 {
     queue->backend->ops->copy_out(queue, view, value);
@@ -130,8 +136,7 @@ int32_t dk_optimizer_norm(dk_optimizer *optimizer, dk_queue *queue, const dk_upd
         return dk_fail(err, DK_E_INVALID,
                        "optimizer: divisor must be positive; a window without any position with loss has no update");
     ops->fill(queue, optimizer->sum, 0);
-    for (int64_t i = 0; i < optimizer->count; i++)
-        if (is_trained(&optimizer->parameters[i])) ops->settle(queue, &optimizer->parameters[i]);
+    dk_optimizer_settle(optimizer, queue);
     for (int64_t i = 0; i < optimizer->count; i++)
         if (is_trained(&optimizer->parameters[i]))
             ops->sum_squares(queue, optimizer->parameters[i].gradient, optimizer->sum);

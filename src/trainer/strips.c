@@ -39,7 +39,10 @@ int32_t di_trainer_forward(di_trainer *t, int32_t flags, distill_forward *out, d
 {
     int32_t rc;
     DK_TRY(check_cancel(t, err));
-    if (t->window.stage == DI_STAGE_IDLE) DK_TRY(di_window_begin(t, err));
+    if (t->window.stage == DI_STAGE_IDLE) {
+        DK_TRY(di_window_begin(t, err));
+        if (t->update.optimizer) dk_optimizer_settle(t->update.optimizer, &t->queue); /* the host adds to them, too */
+    }
     DK_TRY(check_stage(t, DI_STAGE_MICRO, err));
     if ((rc = di_window_forward(t, !(flags & DISTILL_FORWARD_NO_TEACHER), err)) != DK_OK) {
         di_window_discard(t);

@@ -5,7 +5,7 @@ static const char *const kernels[] = {"amx", "avx512_bf16", "avx512", "avx2", "p
 
 static const char *products_of(const distill_env *env)
 {
-    static char json[4096], out[32];
+    static char json[1 << 15], out[32];
     distill_report *report = NULL;
     size_t needed = 0;
     distill_error err;

@@ -101,8 +101,10 @@ typedef struct update_work {
     const dk_kernels *kernels;
     const dk_parameter *parameter;
     dk_adamw_step step;
-    float *p, *m, *v;
+    float *p;
     const float *g;
+    uint8_t *m, *v;
+    dk_dtype kept; /* of m and v */
 } update_work;
 
 static void update_body(void *context, int64_t begin, int64_t end)
@@ -111,7 +113,8 @@ static void update_body(void *context, int64_t begin, int64_t end)
     const int64_t *shape = w->parameter->value.shape;
     for (int64_t first = begin * DK_PACK_ROWS; first < shape[0] && first < end * DK_PACK_ROWS; first += DK_PACK_ROWS) {
         const int64_t rows = shape[0] - first < DK_PACK_ROWS ? shape[0] - first : DK_PACK_ROWS, at = first * shape[1];
-        w->kernels->adamw(&w->step, w->p + at, w->g + at, w->m + at, w->v + at, rows * shape[1]);
+        const int64_t skip = dk_dtype_bytes(w->kept, at);
+        move(w->kernels, &w->step, w->p + at, w->g + at, w->m + skip, w->v + skip, w->kept, rows * shape[1]);
         dk_kept_rows(w->backend, w->parameter, first, rows);
     }
 }
@@ -133,6 +136,7 @@ static void op_update(dk_queue *queue, const dk_adamw_args *args, dk_view factor
                         .p = dk_buffer_map(*p),
                         .m = dk_buffer_map(m),
                         .v = dk_buffer_map(v),
+                        .kept = m.dtype,
                         .g = dk_buffer_map(*g)};
     dk_parallel_for(queue->backend->host, (p->shape[0] + DK_PACK_ROWS - 1) / DK_PACK_ROWS,
                     dk_cpu_grain(DK_PACK_ROWS * p->shape[1]), update_body, &work);

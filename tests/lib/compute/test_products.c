@@ -373,14 +373,15 @@ static void check_update(const kernel *k)
 {
     const kernel kept = {.name = k->name, .precision = k->precision, .twin = k->twin, .keep = 1};
     dk_adamw_args args = {.learning_rate = 0.1, .beta1 = 0.9, .beta2 = 0.95, .epsilon = 1e-8, .weight_decay = 0.1};
-    for (int32_t in_out = 0; in_out < 2; in_out++) {
-        const shape s = {.rows = 40, .in = 70, .out = {33, 65}, .in_out = in_out, .gap = 5};
+    for (int way = 0; way < 4; way++) {
+        const shape s = {.rows = 40, .in = 70, .out = {33, 65}, .in_out = way % 2, .gap = 5};
+        const dk_dtype dtype = way / 2 ? DK_BF16 : DK_F32; /* of moments */
         ground g[2];
         dk_view moments[2][4];
         dk_backend *backend = backend_of(k, 3);
         for (int i = 0; i < 2; i++) {
             begin(&g[i], i ? &kept : k, backend, &s);
-            for (int w = 0; w < 4; w++) moments[i][w] = fx_view(&g[i].f, DK_F32, 2, g[i].weights[w / 2].value.shape, 0);
+            for (int w = 0; w < 4; w++) moments[i][w] = fx_view(&g[i].f, dtype, 2, g[i].weights[w / 2].value.shape, 0);
         }
         for (args.step = 1; args.step < 4; args.step++)
             for (int i = 0; i < 2; i++) {
