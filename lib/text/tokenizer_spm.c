@@ -106,11 +106,11 @@ static int32_t add_text_step(dk_tokenizer *tok, dk_steps *steps, dk_step_kind ki
 }
 
 /* ---- Unigram ---- */
-/* A user's symbol is always the better choice, by rules of its own. */
-static double score_of(const dk_vocabulary *v, int64_t id, float best)
+/* A symbol of the user's has no score of its own, but what its length earns it (SentencePiece 0.2.3; up to 0.2.0 -0.1). */
+static double score_of(const dk_vocabulary *v, int64_t id)
 {
     if (dk_vocabulary_type(v, id) != DK_TOKEN_USER) return v->scores[id];
-    return v->own_rules ? (double)((float)v->tokens[id].size * best) - 0.1 : 0;
+    return v->own_rules ? 0.1 * (double)((int64_t)v->tokens[id].size - 1) : 0;
 }
 
 static int32_t is_unigram_piece(const dk_vocabulary *v, int64_t id)
@@ -134,18 +134,16 @@ static int32_t list_unigram(dk_tokenizer *tok, const dk_vocabulary *v, dk_error 
 static int32_t build_unigram(dk_tokenizer *tok, const dk_vocabulary *v, dk_error *err)
 {
     int32_t rc;
-    float worst = FLT_MAX, best = FLT_MIN;
+    float worst = FLT_MAX;
     dk_unigram *unigram = &tok->unigram;
     DK_TRY(dk_new(tok->host, v->count, &unigram->scores, err));
     unigram->count = v->count;
     for (int64_t id = 0; id < v->count; id++) {
         if (!isfinite(v->scores[id]))
             return dk_fail(err, DK_E_FORMAT, "the score of token %lld is not a finite number", (long long)id);
-        if (dk_vocabulary_type(v, id) != DK_TOKEN_NORMAL) continue;
-        if (v->scores[id] < worst) worst = v->scores[id];
-        if (v->scores[id] > best) best = v->scores[id];
+        if (dk_vocabulary_type(v, id) == DK_TOKEN_NORMAL && v->scores[id] < worst) worst = v->scores[id];
     }
-    for (int64_t id = 0; id < v->count; id++) unigram->scores[id] = score_of(v, id, best);
+    for (int64_t id = 0; id < v->count; id++) unigram->scores[id] = score_of(v, id);
     unigram->unk_score = (double)(worst - (float)DK_UNKNOWN_PENALTY);
     unigram->single = v->own_rules;
     DK_TRY(list_unigram(tok, v, err));

@@ -302,5 +302,49 @@ TEST(unknown_fields_are_named)
     dk_tokenizer_release(tok);
 }
 
+static void add_piece(dk_strbuf *model, const char *text, float score, char type)
+{
+    const size_t size = strlen(text);
+    const char head[4] = {10, (char)(size + 9), 10, (char)size}, tail[2] = {24, type}, number = 21;
+    dk_strbuf_append(model, head, 4);
+    dk_strbuf_append(model, text, size);
+    dk_strbuf_append(model, &number, 1);
+    dk_strbuf_append(model, (const char *)&score, 4);
+    dk_strbuf_append(model, tail, 2);
+}
+
+/* What SentencePiece 0.2.3 does, whatever the highest score is: 0.1 for each byte behind the first. */
+TEST(symbols_of_users)
+{
+    static const struct {
+        const char *symbol, *piece;
+        float score, each; /* of the piece, which is longer, or of each character of the symbol */
+        const char *text;
+        int64_t tokens;
+    } cases[] = {
+        {"a", "ab", -0.01F, 0, "ab", 2},    {"a", "ab", 0.01F, 0, "ab", 1},     {"aa", "aab", 0.09F, 0, "aab", 2},
+        {"aa", "aab", 0.11F, 0, "aab", 1},  {"aaaa", "x", 0, 0.07F, "aaaa", 1}, {"aaaa", "x", 0, 0.08F, "aaaa", 4},
+        {"aaaa", "x", 5, 0.07F, "aaaa", 1},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        dk_tokenizer *tok = NULL;
+        dk_strbuf model;
+        int32_t ids[8];
+        int64_t count = 0;
+        dk_strbuf_init(&model, the_host());
+        add_piece(&model, "?", 0, 2);
+        add_piece(&model, cases[i].symbol, 0, 4);
+        add_piece(&model, cases[i].piece, cases[i].score, 1);
+        if (strlen(cases[i].symbol) > 1) add_piece(&model, "a", cases[i].each, 1);
+        add_piece(&model, "b", 0, 1);
+        dk_strbuf_append(&model, "\x12\x02\x18\x01\x1a\x04\x18\x00\x20\x00", 10); /* Unigram; texts as they are */
+        REQUIRE_OK(dk_tokenizer_from_model(host, "m", model.data, model.size, &tok, &err));
+        CHECK_OK(dk_tokenizer_encode(tok, cases[i].text, strlen(cases[i].text), 0, ids, 8, &count, &err));
+        if (count != cases[i].tokens) FAIL("case %zu: %d tokens", i, (int)count);
+        dk_tokenizer_release(tok);
+        dk_strbuf_free(&model);
+    }
+}
+
 TEST_MAIN(TEST_CASE(ids_of_sentencepiece) TEST_CASE(bad_bytes) TEST_CASE(folders) TEST_CASE(legacy) TEST_CASE(saved)
-              TEST_CASE(errors) TEST_CASE(truncated) TEST_CASE(unknown_fields_are_named))
+              TEST_CASE(errors) TEST_CASE(truncated) TEST_CASE(unknown_fields_are_named) TEST_CASE(symbols_of_users))
