@@ -23,18 +23,7 @@ void dk_head_backward(dk_queue *queue, const dk_model *model, dk_precision preci
     if (is_scaled(c))
         ops->softcap_backward(queue, c->logit_softcap != 0 ? logits : dlogits, c->logit_scale, c->logit_softcap,
                               dlogits);
-    dk_head_backward_weight(queue, model, precision, hidden, dlogits);
-    if (dk_view_present(dhidden)) dk_head_backward_input(queue, model, precision, dlogits, dhidden, add);
-}
-
-void dk_head_backward_weight(dk_queue *queue, const dk_model *model, dk_precision precision, dk_view hidden,
-                             dk_view dlogits)
-{
-    queue->backend->ops->linear_backward_weight(queue, model->head_linear, precision, hidden, dlogits);
-}
-
-void dk_head_backward_input(dk_queue *queue, const dk_model *model, dk_precision precision, dk_view dlogits,
-                            dk_view dhidden, int32_t add)
-{
-    queue->backend->ops->linear_backward_input(queue, model->head_linear, precision, dlogits, dhidden, add);
+    ops->linear_backward_weight(queue, model->head_linear, precision, hidden, dlogits);
+    if (dk_view_present(dhidden))
+        ops->linear_backward_input(queue, model->head_linear, precision, dlogits, dhidden, add);
 }

@@ -242,13 +242,9 @@ void dk_head_forward(dk_queue *queue, const dk_model *model, dk_precision precis
  * (frozen trunk); adds to the head's gradient. */
 void dk_head_backward(dk_queue *queue, const dk_model *model, dk_precision precision, dk_view hidden, dk_view logits,
                       dk_view dlogits, dk_view dhidden, int32_t add);
-/* The two products of it, which is all where the head is no more than one: then dlogits may be BF16 in precision bf16,
- * as linear_backward_input has it. */
+/* Whether the head is no more than a product: then dlogits may be BF16 in precision bf16, as linear_backward_input has
+ * it. */
 int32_t dk_head_takes_halves(const dk_model *model);
-void dk_head_backward_weight(dk_queue *queue, const dk_model *model, dk_precision precision, dk_view hidden,
-                             dk_view dlogits);
-void dk_head_backward_input(dk_queue *queue, const dk_model *model, dk_precision precision, dk_view dlogits,
-                            dk_view dhidden, int32_t add);
 
 /* ---- decoding ---- */
 /* Keys and values of several sequences, and the scratch of a decode step. They lie in pages of DK_PAGE tokens, which

@@ -13,8 +13,8 @@ typedef struct work {
     dk_view hidden, dhidden; /* [max_rows, width] of the rows that are asked for */
     dk_view spread;          /* [max_tokens, width]: dhidden at its places, zero elsewhere */
     int32_t *numbers;        /* [max_rows] */
-    dk_buffer *halves;       /* BF16 [max_rows, vocab]: gradients of logits, until one product reads all; or NULL */
-    int32_t owes;            /* that product */
+    dk_buffer *halves; /* BF16 [max_rows, vocab]: gradients of logits, until the head takes all at once; or NULL */
+    int32_t owes;      /* that */
     distill_target target;
     distill_tensor values, head, bias;
     int64_t value_shape[2], head_shape[2], bias_shape[1];
@@ -82,14 +82,10 @@ static int32_t model_gradient(void *self, int64_t first, int64_t count, dk_view 
 {
     di_trainee *t = self;
     work *w = t->state;
-    const dk_view dhidden = dk_view_rows(w->dhidden, first, count);
-    if (w->halves && dlogits.buffer == w->halves) {
-        dk_head_backward_input(&w->queue, model_of(t), t->precision, dlogits, dhidden, 0);
-        w->owes = 1;
-    } else {
+    if (w->halves && dlogits.buffer == w->halves) w->owes = 1;
+    else
         dk_head_backward(&w->queue, model_of(t), t->precision, dk_view_rows(w->hidden, first, count), logits, dlogits,
-                         dhidden, 0);
-    }
+                         dk_view_rows(w->dhidden, first, count), 0);
     w->graded = 1;
     return dk_queue_wait(&w->queue, err);
 }
@@ -199,8 +195,8 @@ int32_t di_trained_backward(di_trainee *t, const distill_tensor *given, dk_error
     if (!t->rows) return DK_OK;
     DK_TRY(take_gradient(t, given, err));
     if (w->owes)
-        dk_head_backward_weight(&w->queue, model_of(t), t->precision, dk_view_rows(w->hidden, 0, t->rows),
-                                model_halves(t, 0, t->rows, dk_view_none()));
+        dk_head_backward(&w->queue, model_of(t), t->precision, dk_view_rows(w->hidden, 0, t->rows), dk_view_none(),
+                         model_halves(t, 0, t->rows, dk_view_none()), dk_view_rows(w->dhidden, 0, t->rows), 0);
     ops->fill(&w->queue, spread, 0);
     if (w->graded) /* a loss on features alone does not look at the rows */
         ops->scatter_rows(&w->queue, dk_view_rows(w->dhidden, 0, t->rows), dk_view_rows(w->places, 0, t->rows), spread,

@@ -91,14 +91,14 @@ TEST(micro_batches_add_up)
     CHECK_NEAR(loss[0], loss[1], 1e-6);
 }
 
-static double loss_after(const char *precision, int64_t threads)
+static double loss_by(const char *products, const char *precision, int64_t threads)
 {
     double loss;
     dk_error err;
     fixture f;
     open_fixture(&f, "precision");
     CHECK_OK(dk_host_set_threads(f.host, threads, NULL, NULL, NULL, &err));
-    CHECK_OK(dk_backend_set_products(f.backend, "portable", &err));
+    CHECK_OK(dk_backend_set_products(f.backend, products, &err));
     CHECK_OK(di_options_set(f.options, "train.precision", precision, &err));
     di_trainer *trainer = open_trainer(&f, "1");
     for (int k = 0; k < 3; k++) CHECK_OK(di_window_step(trainer, NULL, &err));
@@ -106,6 +106,17 @@ static double loss_after(const char *precision, int64_t threads)
     di_trainer_free(trainer);
     close_fixture(&f);
     return loss;
+}
+
+static double loss_after(const char *precision, int64_t threads) { return loss_by("portable", precision, threads); }
+
+static int has_native(void)
+{
+    fixture f;
+    open_fixture(&f, "precision");
+    const int native = f.backend->native >> DK_PRECISION_BF16 & 1;
+    close_fixture(&f);
+    return native;
 }
 
 /* bf16 is another arithmetic, near the first one, with the same bits for any number of threads; auto is full where the
@@ -125,6 +136,11 @@ TEST(precision)
     CHECK(loss_after("bf16", 3) == half);
     CHECK(loss_after("fp32", 3) == full);
     CHECK(loss_after("auto", 1) == full); /* plain C */
+    if (has_native()) {                   /* where gradients of logits wait for one product */
+        const double native = loss_by("auto", "bf16", 1);
+        CHECK(loss_by("auto", "bf16", 3) == native);
+        CHECK_NEAR(native, half, 1e-4 * half);
+    }
     open_fixture(&f, "precision");
     CHECK_OK(di_options_set(f.options, "train.precision", "auto", &err));
     trainer = open_trainer(&f, "1");

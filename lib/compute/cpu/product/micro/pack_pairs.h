@@ -105,7 +105,14 @@ static inline void dk_pair_lines(const dk_operand *from, int64_t line, int64_t l
 /* ---- lines that lie across rows of memory ---- */
 static inline dk_vi dk_pair(dk_vf first, dk_vf second)
 {
+#if defined(__AVX512BF16__)
+    const __m512i both = (__m512i)_mm512_cvtne2ps_pbh((__m512)second, (__m512)first),
+                  order = _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23, 7, 22, 6,
+                                           21, 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
+    return (dk_vi)_mm512_permutexvar_epi16(order, both);
+#else
     return ((dk_vf_round_bf16(first) >> 16) & dk_vi_set(0xffff)) | dk_vf_round_bf16(second);
+#endif
 }
 
 /* Two rows of memory, or NULL for zeros: lines [c, c + DK_VF) of `lines`, as pairs. */
@@ -118,8 +125,7 @@ static inline dk_vi dk_pair_rows(const float *first, const float *second, int64_
     return dk_pair(low, high);
 }
 
-/* The same of two rows of BF16, which lie `step` apart: whole vectors, straight from memory. What the panel after the
- * next one has there is fetched. */
+/* The same of two rows of BF16, which lie `step` apart: whole vectors, straight from memory. */
 static inline void dk_pair_halves(const uint16_t *first, int64_t step, int64_t height, uint32_t *to)
 {
 #if DK_VF > 1
@@ -134,8 +140,6 @@ static inline void dk_pair_halves(const uint16_t *first, int64_t step, int64_t h
 #else
     for (int64_t c = 0; c < height; c++) to[c] = first[c] | (uint32_t)first[step + c] << 16;
 #endif
-    DK_FETCH_FAR(first + 2 * height);
-    DK_FETCH_FAR(first + step + 2 * height);
 }
 
 typedef struct dk_row_pair { /* two neighbouring rows of memory as floats */
@@ -151,23 +155,32 @@ static inline void dk_row_pair_at(dk_row_pair *rows, const dk_operand *from, int
         k + 1 < k_end ? dk_row_part(from, dk_operand_at(from, line, k + 1), line, lines, rows->wide[1]) : NULL;
 }
 
+/* Whoever packs panels across goes through all of them for DK_TILE_K rows of memory before the next ones: what this
+ * panel takes from two of these is fetched. */
+static inline void dk_fetch_across(const dk_operand *from, int64_t line, int64_t height, int64_t k)
+{
+    const int64_t size = from->dtype == DK_F32 ? 4 : 2;
+    const uint8_t *first = dk_operand_at(from, line, k), *next = first + DK_TILE_K * from->step * size;
+    for (int64_t at = 0; at < height * size; at += 64) {
+        DK_FETCH_FAR(next + at);
+        DK_FETCH_FAR(next + from->step * size + at);
+    }
+}
+
 static inline void dk_pair_across(const dk_operand *from, int64_t line, int64_t lines, int64_t height, int64_t k,
                                   int64_t count, int64_t count_up, uint32_t *to)
 {
     dk_row_pair rows;
     const int32_t whole = from->dtype == DK_BF16 && lines == height && height % DK_VF == 0;
     for (int64_t p = 0; p < count_up / 2; p++, to += height) {
+        if (2 * p + 1 < count && (from->dtype == DK_F32 || from->dtype == DK_BF16))
+            dk_fetch_across(from, line, height, k + 2 * p);
         if (whole && 2 * p + 1 < count) {
             dk_pair_halves((const uint16_t *)(const void *)dk_operand_at(from, line, k + 2 * p), from->step, height,
                            to);
             continue;
         }
         dk_row_pair_at(&rows, from, line, lines, k + 2 * p, k + count);
-        if (from->dtype == DK_F32 && rows.second)
-            for (int64_t c = 0; c < height; c += 16) {
-                DK_FETCH_FAR(rows.first + c + 2 * height);
-                DK_FETCH_FAR(rows.second + c + 2 * height);
-            }
         int64_t c = 0;
         for (; c + DK_VF <= height; c += DK_VF) {
             dk_vi pair = dk_pair_rows(rows.first, rows.second, c, lines);
