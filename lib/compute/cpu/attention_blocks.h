@@ -74,6 +74,8 @@ typedef struct dk_attention_work {
     const dk_micro *micro;
     int64_t kv_heads, group, dim, block, scratch; /* block: queries; scratch: bytes */
     int64_t longest;                              /* blocks of the longest sequence: every sequence is given as many */
+    int64_t pieces; /* of keys, each a task of its own: of the sequence with the most keys; 0 = tasks take all keys */
+    float *parts;   /* [sequences, kv_heads, pieces, group, dim + 2] */
     _Atomic int32_t failed;
 } dk_attention_work;
 

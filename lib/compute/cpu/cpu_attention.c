@@ -9,17 +9,18 @@ static const float *keys_at(const dk_view *view, int64_t row, int64_t head) /* F
     return (const float *)(const void *)((const uint8_t *)dk_buffer_map(*view) + dk_dtype_bytes(view->dtype, element));
 }
 
-static void attend_rows(const dk_attention_work *w, int64_t s, int64_t kv_head, int64_t number, uint8_t *scratch)
+/* Of a sequence with rows from `first` on. */
+static dk_attention_block block_of(const dk_attention_work *w, int64_t s, int64_t kv_head, int64_t first,
+                                   uint8_t *scratch)
 {
     const dk_attention_args *args = w->args;
-    int64_t begin = args->query_offsets[s], rows = args->query_offsets[s + 1] - begin, first = number * w->block;
-    if (first >= rows) return;
+    int64_t begin = args->query_offsets[s], rows = args->query_offsets[s + 1] - begin;
     int64_t key = args->key_pages   ? 0
                   : args->key_first ? args->key_first[s]
                                     : begin,
             keys = args->key_count ? args->key_count[s] : rows;
     int64_t row = begin + first, head = kv_head * w->group;
-    dk_attention_block block = {
+    return (dk_attention_block){
         .q = dk_attention_at(w->q, row, head),
         .q_row = w->q->stride[0],
         .q_head = w->q->stride[1],
@@ -44,6 +45,13 @@ static void attend_rows(const dk_attention_work *w, int64_t s, int64_t kv_head, 
         .softcap = (float)args->softcap,
         .scratch = (float *)(void *)scratch,
     };
+}
+
+static void attend_rows(const dk_attention_work *w, int64_t s, int64_t kv_head, int64_t number, uint8_t *scratch)
+{
+    const int64_t first = number * w->block;
+    if (first >= w->args->query_offsets[s + 1] - w->args->query_offsets[s]) return;
+    const dk_attention_block block = block_of(w, s, kv_head, first, scratch);
     dk_kernels_of(w->queue)->attention(&block);
 }
 
@@ -57,6 +65,73 @@ static void attention_body(void *context, int64_t begin, int64_t end)
                                                        t % w->longest, scratch);
     if (!scratch) w->failed = 1;
     dk_scratch_give(workers, scratch);
+}
+
+/* ---- few queries against many keys: a task is (sequence, key head, piece of keys) ---- */
+static float *parts_of(const dk_attention_work *w, int64_t head) /* s * kv_heads + kv_head */
+{
+    return w->parts + head * w->pieces * w->group * DK_ATTENTION_PART(w->dim);
+}
+
+static int64_t pieces_of(const dk_attention_work *w, int64_t s)
+{
+    return (w->args->key_count[s] + DK_KEYS_PIECE - 1) / DK_KEYS_PIECE;
+}
+
+static void pieces_body(void *context, int64_t begin, int64_t end)
+{
+    dk_attention_work *w = context;
+    dk_scratch *workers = &dk_cpu_of(w->queue)->workers;
+    uint8_t *scratch = dk_scratch_take(workers, w->scratch);
+    for (int64_t t = begin; scratch && t < end; t++) {
+        const int64_t head = t / w->pieces, s = head / w->kv_heads, piece = t % w->pieces;
+        if (piece >= pieces_of(w, s)) continue;
+        dk_attention_block block = block_of(w, s, head % w->kv_heads, 0, scratch);
+        block.part = parts_of(w, head) + piece * w->group * DK_ATTENTION_PART(w->dim);
+        block.piece = piece;
+        dk_kernels_of(w->queue)->attention(&block);
+    }
+    if (!scratch) w->failed = 1;
+    dk_scratch_give(workers, scratch);
+}
+
+static void join_body(void *context, int64_t begin, int64_t end)
+{
+    dk_attention_work *w = context;
+    for (int64_t head = begin; head < end; head++) {
+        dk_attention_block block = block_of(w, head / w->kv_heads, head % w->kv_heads, 0, NULL);
+        block.part = parts_of(w, head);
+        dk_kernels_of(w->queue)->attention_join(&block, pieces_of(w, head / w->kv_heads));
+    }
+}
+
+/* Only where there would be too few tasks for all threads: it changes no bit. */
+static int64_t count_pieces(const dk_attention_work *w)
+{
+    enum { TASKS = 4 }; /* for each thread: the last ones end at about the same time then */
+    const dk_attention_args *args = w->args;
+    int64_t most = 0;
+    if (!args->key_count || args->sequences * w->kv_heads >= TASKS * dk_host_threads(w->queue->backend->host)) return 0;
+    for (int64_t s = 0; s < args->sequences; s++) {
+        const int64_t pieces = pieces_of(w, s);
+        if (args->query_offsets[s + 1] - args->query_offsets[s] != 1) return 0;
+        most = pieces > most ? pieces : most;
+    }
+    return most > 1 ? most : 0;
+}
+
+static void attend_pieces(dk_attention_work *w, const char *op)
+{
+    dk_host *host = w->queue->backend->host;
+    dk_cpu *cpu = dk_cpu_of(w->queue);
+    const int64_t heads = w->args->sequences * w->kv_heads,
+                  bytes = heads * w->pieces * w->group * DK_ATTENTION_PART(w->dim) * (int64_t)sizeof(float);
+    w->parts = dk_scratch_take(&cpu->callers, bytes);
+    w->failed = !w->parts || !dk_scratch_prepare(&cpu->workers, dk_host_threads(host), w->scratch);
+    if (!w->failed) dk_parallel_for(host, heads * w->pieces, 1, pieces_body, w);
+    if (!w->failed) dk_parallel_for(host, heads, dk_cpu_grain(w->pieces * w->group * w->dim), join_body, w);
+    if (w->failed) dk_cpu_no_memory(w->queue, op, w->parts ? w->scratch : bytes);
+    dk_scratch_give(&cpu->callers, w->parts);
 }
 
 static void attention_run(dk_attention_work *w, const char *op, int64_t tasks, dk_body_fn body)
@@ -120,7 +195,9 @@ static void op_attention(dk_queue *queue, const dk_attention_args *args, dk_view
     work.scratch = work.micro ? dk_attention_scratch(&work)
                               : kernels->attention_scratch(work.group, work.dim) * (int64_t)sizeof(float);
     work.longest = (longest_of(args) + work.block - 1) / work.block;
-    attention_run(&work, "attention", args->sequences * work.kv_heads * work.longest, attention_body);
+    work.pieces = work.micro ? 0 : count_pieces(&work);
+    if (work.pieces) attend_pieces(&work, "attention");
+    else attention_run(&work, "attention", args->sequences * work.kv_heads * work.longest, attention_body);
 }
 
 static void attention_backward_body(void *context, int64_t begin, int64_t end)

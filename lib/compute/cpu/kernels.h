@@ -9,6 +9,8 @@
 
 /* One query block of one sequence against the key head that its heads share, or that block's part of a backward pass.
  * Steps are in floats between rows; heads of a group lie `head` apart. */
+#define DK_KEYS_PIECE 256                  /* whole blocks of keys: what is summed by itself (kernel_attention.c) */
+#define DK_ATTENTION_PART(dim) ((dim) + 2) /* floats of a piece's maximum, partition and sums */
 typedef struct dk_attention_block {
     const float *q, *k, *v; /* first query row of the sequence's block, first key row of the sequence */
     const int32_t *pages;   /* of the keys, or NULL: then k and v are row 0 of all keys */
@@ -21,6 +23,9 @@ typedef struct dk_attention_block {
     int64_t window;
     float scale, softcap;
     float *scratch;
+    /* NULL = all keys, into y. Else piece `piece` of them alone is summed, into [group * rows, dim + 2] */
+    float *part;
+    int64_t piece;
 } dk_attention_block;
 
 #define DK_STRIP 32                 /* a multiple of the columns of every micro-kernel, and of every vector */
@@ -96,6 +101,7 @@ typedef struct dk_kernels {
     int64_t (*attention_scratch)(int64_t group, int64_t dim); /* floats */
     int64_t (*attention_rows)(int64_t group);                 /* queries of one block */
     void (*attention)(const dk_attention_block *block);
+    void (*attention_join)(const dk_attention_block *block, int64_t pieces); /* all from `part` on, into y */
 
     /* Of one strip: scores become weights; highest, partition [DK_STRIP] move on; fade = what sums of earlier keys are
      * worth now. 0 = as much as before. */

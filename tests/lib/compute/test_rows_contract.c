@@ -105,30 +105,31 @@ static void attend(fx *f, const keys *s, int64_t first, int64_t from, int64_t n,
 }
 
 /* A whole prompt, pieces of it, and one query after the other give the same bits; so do neighbours in one call. */
-static void check_attention(dk_backend *backend, dk_precision precision, int64_t dim, int64_t window, double softcap)
+static void check_attention(dk_backend *backend, dk_precision precision, int64_t count, int64_t dim, int64_t window,
+                            double softcap)
 {
-    enum { COUNT = 210, OTHER = 300 };
+    enum { OTHER = 300 };
     static const int64_t pieces[] = {1, 3, 64, 100};
     fx f;
     begin(&f, backend);
-    int64_t q_shape[3] = {COUNT + OTHER, 4, dim}, k_shape[3] = {COUNT + OTHER, 2, dim};
+    int64_t q_shape[3] = {count + OTHER, 4, dim}, k_shape[3] = {count + OTHER, 2, dim};
     keys s = {.window = window, .softcap = softcap, .precision = precision};
     s.q = fx_input(&f, 1, 0, -2, 2, 3, q_shape, 0);
     s.k = fx_input(&f, 2, 0, -2, 2, 3, k_shape, 0);
     s.v = fx_input(&f, 3, 0, -1, 1, 3, k_shape, 0);
     s.y = fx_view(&f, backend->real, 3, q_shape, 0);
     s.part = fx_view(&f, backend->real, 3, q_shape, 0);
-    attend(&f, &s, 0, 0, COUNT, dk_view_rows(s.y, 0, COUNT));
+    attend(&f, &s, 0, 0, count, dk_view_rows(s.y, 0, count));
     for (int p = 0; p < 4; p++) {
-        for (int64_t at = 0; at < COUNT; at += pieces[p]) {
-            int64_t n = COUNT - at < pieces[p] ? COUNT - at : pieces[p];
+        for (int64_t at = 0; at < count; at += pieces[p]) {
+            int64_t n = count - at < pieces[p] ? count - at : pieces[p];
             attend(&f, &s, 0, at, n, dk_view_rows(s.part, at, n));
         }
-        if (!same_rows(&f, dk_view_rows(s.y, 0, COUNT), dk_view_rows(s.part, 0, COUNT)))
+        if (!same_rows(&f, dk_view_rows(s.y, 0, count), dk_view_rows(s.part, 0, count)))
             FAIL("%s, %s: dim %d, window %d: pieces of %d have other bits than the whole", backend->name,
                  dk_precision_name(precision), (int)dim, (int)window, (int)pieces[p]);
     }
-    int64_t offsets[3] = {0, COUNT, COUNT + OTHER};
+    int64_t offsets[3] = {0, count, count + OTHER};
     dk_attention_args both = {.sequences = 2,
                               .query_offsets = offsets,
                               .window = window,
@@ -136,8 +137,37 @@ static void check_attention(dk_backend *backend, dk_precision precision, int64_t
                               .softcap = softcap,
                               .precision = precision};
     OPS(&f)->attention(&f.queue, &both, s.q, s.k, s.v, s.part, dk_view_none());
-    if (!same_rows(&f, dk_view_rows(s.y, 0, COUNT), dk_view_rows(s.part, 0, COUNT)))
+    if (!same_rows(&f, dk_view_rows(s.y, 0, count), dk_view_rows(s.part, 0, count)))
         FAIL("%s: dim %d, window %d: other bits beside a longer sequence", backend->name, (int)dim, (int)window);
+    end(&f);
+}
+
+/* Many keys are cut into pieces where one query alone would keep a thread waiting: eight at once, which are not, have
+ * the bits of each. */
+static void check_pieces(dk_backend *backend, int64_t count, int64_t dim, int64_t window)
+{
+    enum { TEXTS = 8 };
+    int64_t offsets[TEXTS + 1], first[TEXTS] = {0}, keys_of[TEXTS];
+    fx f;
+    begin(&f, backend);
+    int64_t q_shape[3] = {TEXTS, 6, dim}, k_shape[3] = {count, 2, dim};
+    dk_view q = fx_input(&f, 1, 0, -2, 2, 3, q_shape, 0), k = fx_input(&f, 2, 0, -2, 2, 3, k_shape, 0),
+            v = fx_input(&f, 3, 0, -1, 1, 3, k_shape, 0), y = fx_view(&f, backend->real, 3, q_shape, 0),
+            one = fx_view(&f, backend->real, 3, q_shape, 0);
+    for (int64_t s = 0; s <= TEXTS; s++) offsets[s] = s;
+    for (int64_t s = 0; s < TEXTS; s++) keys_of[s] = count - 37 * s;
+    dk_attention_args args = {.query_offsets = offsets, .key_first = first, .window = window, .scale = 0.3};
+    args.sequences = TEXTS;
+    args.key_count = keys_of;
+    OPS(&f)->attention(&f.queue, &args, q, k, v, y, dk_view_none());
+    args.sequences = 1;
+    for (int64_t s = 0; s < TEXTS; s++) {
+        args.key_count = keys_of + s;
+        OPS(&f)->attention(&f.queue, &args, dk_view_rows(q, s, 1), k, v, dk_view_rows(one, s, 1), dk_view_none());
+    }
+    if (!same_rows(&f, y, one))
+        FAIL("%s: %d keys, dim %d, window %d: one text has other bits than eight", backend->name, (int)count, (int)dim,
+             (int)window);
     end(&f);
 }
 
@@ -149,10 +179,16 @@ static void check_backend(dk_backend *backend)
     int slow = backend->real == DK_F64; /* the reference */
     for (int p = 0; p <= DK_PRECISION_BF16; p++)
         for (int d = 0; d < (slow ? 1 : 3) && backend->precisions >> p & 1; d++) {
-            check_attention(backend, (dk_precision)p, dims[d], 0, 0);
-            check_attention(backend, (dk_precision)p, dims[d], 40, 0);
-            check_attention(backend, (dk_precision)p, dims[d], 100, 3);
+            check_attention(backend, (dk_precision)p, 210, dims[d], 0, 0);
+            check_attention(backend, (dk_precision)p, 210, dims[d], 40, 0);
+            check_attention(backend, (dk_precision)p, 210, dims[d], 100, 3);
         }
+    if (!slow) check_attention(backend, DK_PRECISION_FULL, 600, 16, 0, 0);
+    if (!slow) check_attention(backend, DK_PRECISION_FULL, 600, 20, 270, 0);
+    for (int d = 0; d < 3; d++) {
+        check_pieces(backend, 700, dims[d], 0);
+        check_pieces(backend, 1025, dims[d], 300);
+    }
     dk_backend_free(backend);
 }
 

@@ -4,6 +4,10 @@
 
 /* Attention by blocks with a running maximum (Milakov & Gimelshein 2018; Dao et al. 2022).
  *
+ * Keys are cut into pieces of DK_KEYS_PIECE, which begin at multiples of that. Each is summed from nothing, and pieces
+ * are joined in order, each with the maximum and the partition that it has: so they may be summed by several threads,
+ * and a query has the same bits whether they are.
+ *
  * The queries of all heads of a group lie in the lanes: scores are S^T [keys, queries], so that maxima, sums and masks
  * need no step across lanes, and keys and values are read in place. */
 #define KEYS DK_PAGE
@@ -22,8 +26,9 @@ typedef struct lanes {
     float *scores;                     /* [KEYS, count] */
     float *sum;                        /* [count, width]: values so far */
     float *highest, *partition, *fade; /* [count] */
-    float *values;     /* [KEYS, width], where dim is no multiple of DK_VF, or keys and values are BF16 */
-    int32_t *position; /* [count] */
+    float *values;        /* [KEYS, width], where dim is no multiple of DK_VF, or keys and values are BF16 */
+    float *joined, *part; /* [used, dim + 2] of the pieces so far, of one */
+    int32_t *position;    /* [count] */
 } lanes;
 
 static int64_t kernel_attention_rows(int64_t group) { return group < QUERIES ? QUERIES / group : 1; }
@@ -31,7 +36,7 @@ static int64_t kernel_attention_rows(int64_t group) { return group < QUERIES ? Q
 static int64_t kernel_attention_scratch(int64_t group, int64_t dim)
 {
     int64_t count = dk_lanes_up(group < QUERIES ? QUERIES : group), width = dk_lanes_up(dim);
-    return count * (dim + KEYS + width + 4) + KEYS * width;
+    return count * (dim + KEYS + width + 4 + 2 * DK_ATTENTION_PART(dim)) + KEYS * width;
 }
 
 static lanes lay_out(const dk_attention_block *b)
@@ -46,6 +51,8 @@ static lanes lay_out(const dk_attention_block *b)
     l.fade = l.partition + l.count;
     l.position = (int32_t *)(void *)(l.fade + l.count);
     l.values = l.fade + 2 * l.count;
+    l.joined = l.values + KEYS * l.width;
+    l.part = l.joined + l.used * DK_ATTENTION_PART(b->dim);
     return l;
 }
 
@@ -56,10 +63,16 @@ static void begin(const dk_attention_block *b, const lanes *l)
         const float *q = b->q + row * b->q_row + head * b->q_head;
         for (int64_t d = 0; d < b->dim; d++) l->transposed[d * l->count + i] = i < l->used ? b->scale * q[d] : 0;
         l->position[i] = (int32_t)row;
+    }
+}
+
+static void begin_piece(const lanes *l)
+{
+    for (int64_t i = 0; i < l->count; i++) {
         l->highest[i] = LOWEST;
         l->partition[i] = 0;
     }
-    memset(l->sum, 0, (size_t)(l->count * l->width) * sizeof *l->sum);
+    memset(l->sum, 0, (size_t)(l->used * l->width) * sizeof *l->sum);
 }
 
 /* Key `key` (relative to the block's first query) is seen by the lanes at `position`. */
@@ -119,27 +132,55 @@ static const float *block_rows(const dk_attention_block *b, const float *x, int6
  * so have the same bits. */
 static int32_t is_few(const lanes *l) { return 2 * l->used <= DK_VF; }
 
+/* What is needed next, in rows that lie apart: the machine does not see them coming, and all at once they would fill
+ * the few places where a core waits for memory. So each step of scores asks for a piece of a row of both. */
+typedef struct upcoming {
+    const uint8_t *keys, *values;          /* of the block that follows, or this one's values again; of this one */
+    int64_t keys_step, values_step, bytes; /* from row to row; of DK_VF numbers */
+} upcoming;
+
+/* A square of keys j and numbers d, less than a whole one at the ends. queries and whole are constants where this is
+ * inlined. */
+DK_INLINE void few_square(const int queries, const int whole, const lanes *l, const float *k, int64_t step,
+                          int64_t keys, int64_t left, const float *by, const upcoming *next, dk_vf *sum)
+{
+    dk_vf square[DK_VF];
+#pragma GCC unroll 16
+    for (int i = 0; i < DK_VF; i++) {
+        if (whole) square[i] = dk_vf_load(k + i * step);
+        else square[i] = i < keys ? dk_vf_take(k + i * step, left, 0) : dk_vf_set(0);
+    }
+    dk_transpose(square);
+#pragma GCC unroll 16
+    for (int i = 0; i < DK_VF; i++) {
+        if (!whole && i >= left) break;
+        if (whole && next) {
+            FETCH(next->keys + i * next->keys_step);
+            FETCH(next->values + i * next->values_step);
+        }
+#pragma GCC unroll 8
+        for (int q = 0; q < queries; q++) sum[q] = dk_vf_fma(square[i], dk_vf_set(by[i * l->count + q]), sum[q]);
+    }
+}
+
 /* scores [queries, KEYS]; queries is a constant where this is inlined, and those behind l->used are zeros. */
 DK_INLINE void few_scores(const int queries, const dk_attention_block *b, const lanes *l, const float *k, int64_t step,
-                          int64_t keys)
+                          int64_t keys, const upcoming *next)
 {
     for (int64_t j = 0; j < keys; j += DK_VF) {
-        dk_vf sum[8], square[DK_VF];
+        dk_vf sum[8];
         for (int q = 0; q < queries; q++) sum[q] = dk_vf_set(0);
         for (int64_t d = 0; d < b->dim; d += DK_VF) {
-            const float *by = l->transposed + d * l->count;
-            int64_t left = b->dim - d;
-#pragma GCC unroll 16
-            for (int i = 0; i < DK_VF; i++)
-                square[i] = j + i < keys ? dk_vf_take(k + (j + i) * step + d, left, 0) : dk_vf_set(0);
-            dk_transpose(square);
-#pragma GCC unroll 16
-            for (int i = 0; i < DK_VF; i++) {
-                if (i >= left) break;
-#pragma GCC unroll 8
-                for (int q = 0; q < queries; q++)
-                    sum[q] = dk_vf_fma(square[i], dk_vf_set(by[i * l->count + q]), sum[q]);
-            }
+            const int64_t at = d / DK_VF * next->bytes;
+            const upcoming row = {.keys = next->keys + j * next->keys_step + at,
+                                  .values = next->values + j * next->values_step + at,
+                                  .keys_step = next->keys_step,
+                                  .values_step = next->values_step};
+            const float *from = k + j * step + d, *by = l->transposed + d * l->count;
+            if (keys - j < DK_VF || b->dim - d < DK_VF)
+                few_square(queries, 0, l, from, step, keys - j, b->dim - d, by, NULL, sum);
+            else if (at % 64 < next->bytes) few_square(queries, 1, l, from, step, DK_VF, DK_VF, by, &row, sum);
+            else few_square(queries, 1, l, from, step, DK_VF, DK_VF, by, NULL, sum);
         }
         for (int q = 0; q < queries; q++) dk_vf_store(l->scores + q * KEYS + j, sum[q]);
     }
@@ -177,20 +218,67 @@ DK_INLINE void few_totals(const int queries, const lanes *l, int64_t keys)
 }
 
 DK_INLINE void few_of(const int queries, const dk_attention_block *b, const lanes *l, const float *k, int64_t step,
-                      int64_t first, int64_t keys)
+                      int64_t first, int64_t keys, const upcoming *next)
 {
-    few_scores(queries, b, l, k, step, keys);
+    few_scores(queries, b, l, k, step, keys, next);
     for (int64_t q = 0; q < l->used; q++) few_weigh(b, l, q, first, keys);
     few_totals(queries, l, keys);
 }
 
 static void few_queries(const dk_attention_block *b, const lanes *l, const float *k, int64_t step, int64_t first,
-                        int64_t keys)
+                        int64_t keys, const upcoming *next)
 {
-    if (l->used == 1) few_of(1, b, l, k, step, first, keys);
-    else if (l->used == 2) few_of(2, b, l, k, step, first, keys);
-    else if (l->used <= 4) few_of(4, b, l, k, step, first, keys);
-    else few_of(8, b, l, k, step, first, keys);
+    if (l->used == 1) few_of(1, b, l, k, step, first, keys, next);
+    else if (l->used == 2) few_of(2, b, l, k, step, first, keys, next);
+    else if (l->used == 3) few_of(3, b, l, k, step, first, keys, next);
+    else if (l->used == 4) few_of(4, b, l, k, step, first, keys, next);
+    else few_of(8, b, l, k, step, first, keys, next);
+}
+
+/* Sums [queries from q on, numbers from d on] fade, and the block's values are added. queries and vectors are constants
+ * where this is inlined. */
+DK_INLINE void few_values_of(const int queries, const int vectors, const lanes *l, int64_t q, int64_t d, const float *v,
+                             int64_t step, int64_t keys)
+{
+    const float *weights = l->scores + q * KEYS;
+    float *to = l->sum + q * l->width + d;
+    dk_vf sum[4][4];
+#pragma GCC unroll 4
+    for (int i = 0; i < queries; i++)
+#pragma GCC unroll 4
+        for (int s = 0; s < vectors; s++)
+            sum[i][s] = dk_vf_load(to + i * l->width + s * DK_VF) * dk_vf_set(l->fade[q + i]);
+    for (int64_t j = 0; j < keys; j++) {
+        dk_vf line[4];
+#pragma GCC unroll 4
+        for (int s = 0; s < vectors; s++) line[s] = dk_vf_load(v + j * step + d + s * DK_VF);
+#pragma GCC unroll 4
+        for (int i = 0; i < queries; i++) {
+            const dk_vf by = dk_vf_set(weights[i * KEYS + j]);
+#pragma GCC unroll 4
+            for (int s = 0; s < vectors; s++) sum[i][s] = dk_vf_fma(by, line[s], sum[i][s]);
+        }
+    }
+#pragma GCC unroll 4
+    for (int i = 0; i < queries; i++)
+#pragma GCC unroll 4
+        for (int s = 0; s < vectors; s++) dk_vf_store(to + i * l->width + s * DK_VF, sum[i][s]);
+}
+
+DK_INLINE void few_values_at(const int vectors, const lanes *l, int64_t d, const float *v, int64_t step, int64_t keys)
+{
+    int64_t q = 0;
+    for (; q + 4 <= l->used; q += 4) few_values_of(4, vectors, l, q, d, v, step, keys);
+    if (l->used - q == 3) few_values_of(3, vectors, l, q, d, v, step, keys);
+    else if (l->used - q == 2) few_values_of(2, vectors, l, q, d, v, step, keys);
+    else if (l->used - q == 1) few_values_of(1, vectors, l, q, d, v, step, keys);
+}
+
+static void few_values(const lanes *l, const float *v, int64_t step, int64_t keys)
+{
+    int64_t d = 0;
+    for (; DK_VF == 16 && d + 4 * DK_VF <= l->width; d += 4 * DK_VF) few_values_at(4, l, d, v, step, keys);
+    for (; d < l->width; d += DK_VF) few_values_at(1, l, d, v, step, keys);
 }
 
 static void many_queries(const dk_attention_block *b, const lanes *l, const float *k, int64_t step, int64_t first,
@@ -211,35 +299,46 @@ static void many_queries(const dk_attention_block *b, const lanes *l, const floa
     for (int64_t at = 0; at < l->count; at += DK_VF) weigh(b, l, at, first, keys, masked);
 }
 
-/* Rows of the block that comes next, which lie apart: too far for the machine to see what is read. */
-static void fetch(const dk_attention_block *b, const float *x, int64_t step, int64_t key, int64_t keys)
+static const uint8_t *row_at(const dk_attention_block *b, const float *x, int64_t step, int64_t key)
 {
-    int64_t size = b->halves ? 2 : 4, row = b->pages ? b->pages[key / KEYS] * (int64_t)KEYS + key % KEYS : key;
-    const uint8_t *at = (const uint8_t *)x + row * step * size;
-    for (int64_t r = 0; r < keys; r++, at += step * size)
-        for (int64_t i = 0; i < b->dim * size; i += 64) FETCH(at + i);
+    const int64_t row = b->pages ? b->pages[key / KEYS] * (int64_t)KEYS + key % KEYS : key;
+    return (const uint8_t *)x + row * step * (b->halves ? 2 : 4);
+}
+
+static upcoming next_of(const dk_attention_block *b, int64_t key)
+{
+    const int64_t size = b->halves ? 2 : 4, left = b->position + b->rows - key - KEYS;
+    const uint8_t *values = row_at(b, b->v, b->v_row, key);
+    return (upcoming){.keys = left > 0 ? row_at(b, b->k, b->k_row, key + KEYS) : values,
+                      .values = values,
+                      .keys_step = (left > 0 ? b->k_row : b->v_row) * size,
+                      .values_step = b->v_row * size,
+                      .bytes = DK_VF * size};
 }
 
 static void add_keys(const dk_attention_block *b, const lanes *l, int64_t key, int64_t keys)
 {
     const int32_t few = is_few(l);
-    int64_t first = key - b->position, k_step = b->k_row, v_step = b->v_row, left = b->position + b->rows - key - keys;
+    int64_t first = key - b->position, k_step = b->k_row, v_step = b->v_row;
     const float *k = block_rows(b, b->k, &k_step, key, keys, l->values);
-    if (few && left > 0) {
-        fetch(b, b->k, b->k_row, key + KEYS, left < KEYS ? left : KEYS);
-        fetch(b, b->v, b->v_row, key + KEYS, left < KEYS ? left : KEYS);
+    if (few) {
+        const upcoming next = next_of(b, key);
+        few_queries(b, l, k, k_step, first, keys, &next);
+    } else many_queries(b, l, k, k_step, first, keys);
+    const float *v = block_rows(b, b->v, &v_step, key, keys, l->values);
+    if (!b->halves) v = dk_whole_rows(v, &v_step, keys, b->dim, l->values);
+    if (few) {
+        few_values(l, v, v_step, keys);
+        return;
     }
-    (few ? few_queries : many_queries)(b, l, k, k_step, first, keys);
     for (int64_t i = 0; i < l->used; i++) {
         dk_vf fade = dk_vf_set(l->fade[i]);
         float *sum = l->sum + i * l->width;
         for (int64_t d = 0; d < l->width; d += DK_VF) dk_vf_store(sum + d, dk_vf_load(sum + d) * fade);
     }
-    const float *v = block_rows(b, b->v, &v_step, key, keys, l->values);
-    if (!b->halves) v = dk_whole_rows(v, &v_step, keys, b->dim, l->values);
     dk_tile values = {.a = l->scores,
-                      .a_row = few ? KEYS : 1,
-                      .a_column = few ? 1 : l->count,
+                      .a_row = 1,
+                      .a_column = l->count,
                       .b = v,
                       .b_row = v_step,
                       .c = l->sum,
@@ -251,25 +350,102 @@ static void add_keys(const dk_attention_block *b, const lanes *l, int64_t key, i
     dk_tile_run(&values);
 }
 
-static void finish(const dk_attention_block *b, const lanes *l)
+/* ---- pieces of keys ---- */
+static int64_t piece_end(const dk_attention_block *b, int64_t key)
 {
-    for (int64_t i = 0; i < l->used; i++) {
-        int64_t head = i / b->rows, row = i % b->rows;
-        float *y = b->y + row * b->y_row + head * b->y_head, inverse = 1 / l->partition[i];
-        for (int64_t d = 0; d < b->dim; d++) y[d] = l->sum[i * l->width + d] * inverse;
-        if (b->lse) b->lse[row * b->lse_row + head * b->lse_head] = l->highest[i] + logf(l->partition[i]);
+    const int64_t end = (key / DK_KEYS_PIECE + 1) * DK_KEYS_PIECE, last = b->position + b->rows;
+    return end < last ? end : last;
+}
+
+static void add_piece(const dk_attention_block *b, const lanes *l, int64_t key)
+{
+    const int64_t end = piece_end(b, key);
+    begin_piece(l);
+    for (; key < end; key += KEYS) add_keys(b, l, key, end - key < KEYS ? end - key : KEYS);
+}
+
+static void put_part(const dk_attention_block *b, const lanes *l, float *to)
+{
+    for (int64_t i = 0; i < l->used; i++, to += DK_ATTENTION_PART(b->dim)) {
+        to[0] = l->highest[i];
+        to[1] = l->partition[i];
+        memcpy(to + 2, l->sum + i * l->width, (size_t)b->dim * sizeof *to);
     }
+}
+
+/* Lane 0 of exp, whose bits are those of any other. */
+static inline float exp_of(float x) { return DK_LANE(dk_vf_exp(dk_vf_set(x)), 0); }
+
+/* What stands in `to` comes before; of a piece whose keys a query does not see, nothing is added to it. */
+static void join(const dk_attention_block *b, int64_t used, const float *part, float *to)
+{
+    for (int64_t i = 0; i < used; i++, part += DK_ATTENTION_PART(b->dim), to += DK_ATTENTION_PART(b->dim)) {
+        if (part[1] == 0) continue;
+        if (to[1] == 0) {
+            memcpy(to, part, (size_t)DK_ATTENTION_PART(b->dim) * sizeof *to);
+            continue;
+        }
+        const float top = part[0] > to[0] ? part[0] : to[0], old = exp_of(to[0] - top), fresh = exp_of(part[0] - top);
+        to[0] = top;
+        for (int64_t d = 1; d < DK_ATTENTION_PART(b->dim); d += DK_VF) {
+            const int64_t left = DK_ATTENTION_PART(b->dim) - d;
+            const dk_vf more = dk_vf_take(part + d, left, 0) * dk_vf_set(fresh);
+            dk_vf_give(to + d, dk_vf_fma(dk_vf_take(to + d, left, 0), dk_vf_set(old), more), left);
+        }
+    }
+}
+
+/* part [used, dim + 2] */
+static void finish(const dk_attention_block *b, const float *part)
+{
+    for (int64_t i = 0; i < b->group * b->rows; i++, part += DK_ATTENTION_PART(b->dim)) {
+        int64_t head = i / b->rows, row = i % b->rows;
+        float *y = b->y + row * b->y_row + head * b->y_head, inverse = 1 / part[1];
+        for (int64_t d = 0; d < b->dim; d++) y[d] = part[2 + d] * inverse;
+        if (b->lse) b->lse[row * b->lse_row + head * b->lse_head] = part[0] + logf(part[1]);
+    }
+}
+
+/* The rows contract: keys in front of the window weigh 0 and change no bit. */
+static int64_t first_key(const dk_attention_block *b)
+{
+    int64_t key = b->window > 0 && b->position >= b->window ? b->position - b->window + 1 : 0;
+    return key - key % KEYS;
+}
+
+static void attend_piece(const dk_attention_block *b, const lanes *l)
+{
+    const int64_t begins = b->piece * DK_KEYS_PIECE, seen = first_key(b), key = begins > seen ? begins : seen;
+    if (key >= begins + DK_KEYS_PIECE || key >= b->position + b->rows) begin_piece(l);
+    else add_piece(b, l, key);
+    put_part(b, l, b->part);
 }
 
 static void kernel_attention(const dk_attention_block *b)
 {
-    lanes l = lay_out(b);
-    int64_t last = b->position + b->rows - 1;
-    int64_t key = b->window > 0 && b->position >= b->window ? b->position - b->window + 1 : 0;
-    key -= key % KEYS; /* the rows contract: keys in front of the window weigh 0 and change no bit */
+    const lanes l = lay_out(b);
+    const int64_t end = b->position + b->rows;
     begin(b, &l);
-    for (; key <= last; key += KEYS) add_keys(b, &l, key, last - key + 1 < KEYS ? last - key + 1 : KEYS);
-    finish(b, &l);
+    if (b->part) {
+        attend_piece(b, &l);
+        return;
+    }
+    int64_t key = first_key(b);
+    add_piece(b, &l, key);
+    put_part(b, &l, l.joined);
+    while ((key = piece_end(b, key)) < end) {
+        add_piece(b, &l, key);
+        put_part(b, &l, l.part);
+        join(b, l.used, l.part, l.joined);
+    }
+    finish(b, l.joined);
+}
+
+static void kernel_attention_join(const dk_attention_block *b, int64_t pieces)
+{
+    const int64_t used = b->group * b->rows;
+    for (int64_t i = 1; i < pieces; i++) join(b, used, b->part + i * used * DK_ATTENTION_PART(b->dim), b->part);
+    finish(b, b->part);
 }
 
 void DK_VARIANT(dk_kernels_fill_attention)(dk_kernels *kernels)
@@ -277,4 +453,5 @@ void DK_VARIANT(dk_kernels_fill_attention)(dk_kernels *kernels)
     kernels->attention_rows = kernel_attention_rows;
     kernels->attention_scratch = kernel_attention_scratch;
     kernels->attention = kernel_attention;
+    kernels->attention_join = kernel_attention_join;
 }
