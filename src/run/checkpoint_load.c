@@ -225,7 +225,9 @@ static int32_t read_counters(const dk_document *doc, counters *c, dk_error *err)
     DK_TRY(dk_node_i64(doc, best, "without", 0, INT64_MAX, 0, &c->best.without, err));
     DK_TRY(dk_node_f64(doc, best, "value", 0, &c->best.value, err));
     DK_TRY(dk_node_text(doc, best, "by", "", &by, err));
-    c->best.by_distance = strcmp(by, "forward_kl") == 0;
+    c->best.by = DI_BY_NATS;
+    for (int kind = DI_BY_FORWARD_KL; kind <= DI_BY_SOFT_CROSS_ENTROPY; kind++)
+        if (!strcmp(by, di_measure_name((di_measure_kind)kind))) c->best.by = (di_measure_kind)kind;
 out:
     return rc;
 }

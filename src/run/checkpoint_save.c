@@ -236,7 +236,7 @@ static int32_t state_json(di_run *run, const char *folder, dk_strbuf *out, dk_er
     dk_strbuf_printf(out, ",\"best\":{\"step\":%lld,\"without\":%lld,\"value\":", (long long)run->evaluation.best.step,
                      (long long)run->evaluation.best.without);
     dk_strbuf_f64(out, run->evaluation.best.value);
-    dk_strbuf_printf(out, ",\"by\":\"%s\"", di_best_measure(&run->evaluation.best));
+    dk_strbuf_printf(out, ",\"by\":\"%s\"", di_measure_name(run->evaluation.best.by));
     dk_strbuf_printf(out,
                      "},\"machine\":{\"backend\":\"%s\",\"isa\":%d,\"threads\":%lld,\"cblas\":\"%s\","
                      "\"products\":\"%s\"}",

@@ -116,7 +116,7 @@ static int32_t training_section(const di_run *run, dk_strbuf *out, dk_error *err
     if (run->evaluation.best.step >= 0) {
         number(out, "best_step", (double)run->evaluation.best.step);
         number(out, "best_value", run->evaluation.best.value);
-        dk_strbuf_printf(out, ",\"best_by\":\"%s\"", di_best_measure(&run->evaluation.best));
+        dk_strbuf_printf(out, ",\"best_by\":\"%s\"", di_measure_name(run->evaluation.best.by));
     }
     dk_strbuf_puts(out, "}");
     return rc;

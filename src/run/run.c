@@ -57,7 +57,11 @@ static int32_t refuse_stages(const di_options *options, dk_error *err)
         "stages: a trainer makes one run, and this recipe has %lld: distill_run makes them one after another", count);
 }
 
-const char *di_best_measure(const di_best *best) { return best->by_distance ? "forward_kl" : "nats"; }
+const char *di_measure_name(di_measure_kind kind)
+{
+    static const char *const names[] = {"nats", "forward_kl", "soft_cross_entropy"};
+    return names[kind];
+}
 
 static void tell_measure(const di_run *run)
 {

@@ -53,19 +53,21 @@ int32_t di_run_evaluation_due(const di_run *run)
 }
 
 /* With a teacher that is being imitated its distance is what counts; with labels alone their likelihood, and so where
- * the teacher is another one at each evaluation: distances from different teachers cannot be compared. */
-static int32_t is_by_distance(const di_trainer *t)
+ * the teacher is another one at each evaluation: distances from different teachers cannot be compared. Draws whose
+ * entropy is not known give no distance; what they give differs from it by what is the same at every evaluation. */
+static di_measure_kind measure_of(const di_trainer *t, const di_evaluation *evaluation)
 {
-    return t->objective.uses_teacher && !di_teacher_changes(t->teacher);
+    if (!t->objective.uses_teacher || di_teacher_changes(t->teacher)) return DI_BY_NATS;
+    return evaluation->without_entropy ? DI_BY_SOFT_CROSS_ENTROPY : DI_BY_FORWARD_KL;
 }
 
 /* Another loss, or a teacher that changes where it did not: the numbers are of different things. */
-static void forget_other_measure(di_run *run, int32_t by_distance)
+static void forget_other_measure(di_run *run, di_measure_kind by)
 {
     di_best *best = &run->evaluation.best;
-    if (best->step < 0 || best->by_distance == by_distance) return;
+    if (best->step < 0 || best->by == by) return;
     di_run_warn(run, "evaluations are compared anew from here: what was best at step %lld was so by its %s",
-                (long long)best->step, di_best_measure(best));
+                (long long)best->step, di_measure_name(best->by));
     *best = (di_best){.step = -1};
 }
 
@@ -73,14 +75,14 @@ int32_t di_run_take_evaluation(di_run *run, const di_evaluation *evaluation, con
 {
     di_trainer *t = run->trainer;
     di_best *best = &run->evaluation.best;
-    const int32_t by_distance = is_by_distance(t);
-    double value = by_distance ? evaluation->kl_mean : evaluation->nats;
+    const di_measure_kind by = measure_of(t, evaluation);
+    double value = by == DI_BY_NATS ? evaluation->nats : evaluation->kl_mean;
     di_best before = *best;
     int64_t evaluated = run->evaluation.evaluated;
     int32_t rc = DK_OK;
     run->evaluation.evaluated = t->counters.step;
-    forget_other_measure(run, by_distance);
-    if (best->step < 0 || value < best->value) *best = (di_best){t->counters.step, value, 0, by_distance};
+    forget_other_measure(run, by);
+    if (best->step < 0 || value < best->value) *best = (di_best){t->counters.step, value, 0, by};
     else best->without++;
     if (run->evaluation.keep_best && best->step == t->counters.step) rc = di_checkpoint_best(run, err);
     if (rc != DK_OK) { /* the weights are not kept: this evaluation is still to be made */

@@ -15,11 +15,13 @@ typedef struct di_output {
     int64_t log_every;
 } di_output;
 
+/* What keep_best and early stopping look at. */
+typedef enum { DI_BY_NATS, DI_BY_FORWARD_KL, DI_BY_SOFT_CROSS_ENTROPY } di_measure_kind;
 typedef struct di_best {
-    int64_t step;        /* -1 = no evaluation yet */
-    double value;        /* what keep_best and early stopping look at: nats, or KL where by_distance says so */
-    int64_t without;     /* evaluations since without improvement */
-    int32_t by_distance; /* from the teacher */
+    int64_t step;    /* -1 = no evaluation yet */
+    double value;    /* of `by` */
+    int64_t without; /* evaluations since without improvement */
+    di_measure_kind by;
 } di_best;
 
 typedef struct di_run_evaluation {
@@ -65,7 +67,7 @@ struct di_run {
 /* run.c */
 int32_t di_run_manifest(di_run *run, const char **json, dk_error *err); /* of the teacher; without one its hash is "" */
 void di_run_warn(di_run *run, const char *format, ...) DK_PRINTF(2, 3); /* to the log, and into the result */
-const char *di_best_measure(const di_best *best); /* "forward_kl", or "nats" of the held-out text */
+const char *di_measure_name(di_measure_kind kind); /* "forward_kl", ..., or "nats" of the held-out text */
 /* run_evaluate.c */
 int32_t di_run_evaluation_due(const di_run *run); /* of the step that was made last */
 /* The student as it stands, as train.eval_every asks for it. */

@@ -917,7 +917,60 @@ TEST(steady)
     CHECK_INT(p.blocks, 0);
 }
 
-TEST_MAIN(TEST_CASE(loss_values) TEST_CASE(loss_trains) TEST_CASE(loss_answers) TEST_CASE(loss_destroy)
-              TEST_CASE(teacher) TEST_CASE(teacher_answers) TEST_CASE(student) TEST_CASE(student_run) TEST_CASE(dataset)
-                  TEST_CASE(dataset_stream) TEST_CASE(dataset_answers) TEST_CASE(reentrant) TEST_CASE(busy)
-                      TEST_CASE(memory) TEST_CASE(steady))
+/* Draws of two ids, without the entropy of what they were drawn from. */
+static int32_t draws_score(void *user, const distill_batch *batch, int64_t first_row, int64_t row_count,
+                           distill_target *out)
+{
+    (void)user, (void)batch;
+    for (int64_t r = 0; r < row_count; r++)
+        for (int64_t j = 0; j < 2; j++) {
+            ((float *)out->values->data)[2 * r + j] = (float)(1 + j);
+            ((int32_t *)out->ids->data)[2 * r + j] = (int32_t)((first_row + r) * 2 + j) % SMALL_VOCAB;
+        }
+    return DISTILL_CB_OK;
+}
+
+/* A run is never told that it had a KL where there was none: what is best, too, is so by its cross-entropy. */
+TEST(draws_without_entropy_have_no_kl)
+{
+    const int64_t shape[2] = {1, 2};
+    distill_tensor values = {NULL, DISTILL_CPU, 0, 2, DISTILL_FLOAT, 32, 1, shape, NULL, 0},
+                   ids = {NULL, DISTILL_CPU, 0, 2, DISTILL_INT, 32, 1, shape, NULL, 0};
+    distill_teacher_callbacks table;
+    distill_target form;
+    distill_teacher *teacher = NULL;
+    distill_error err;
+    char folder[600];
+    small s;
+    REQUIRE(small_models("callbacks"));
+    snprintf(folder, sizeof folder, "%s/draws", small_folder);
+    REQUIRE_OK(small_parts(
+        &s, NULL,
+        small_text("output: {path: '%s', overwrite: true}\ntrain: {eval_every: 2, keep_best: true}\n", folder), &err));
+    DISTILL_INIT(&form);
+    DISTILL_INIT(&table);
+    form.kind = DISTILL_SAMPLED;
+    form.vocab_valid = SMALL_VOCAB;
+    form.values = &values;
+    form.ids = &ids;
+    table.score = draws_score;
+    table.form = &form;
+    REQUIRE_OK(distill_teacher_from_callbacks(s.env, &table, s.options, &teacher, &err));
+    REQUIRE_OK(distill_trainer_create(s.env, teacher, s.student, s.train, s.eval, s.options, &s.trainer, &err));
+    CHECK_OK(distill_trainer_run(s.trainer, &err));
+    char *result = small_read(small_text("%s/result.json", folder), NULL),
+         *metrics = small_read(small_text("%s/metrics.jsonl", folder), NULL);
+    CHECK_HAS(result, "\"best_by\":\"soft_cross_entropy\"");
+    CHECK_HAS(metrics, "\"loss\":\"soft_cross_entropy\"");
+    CHECK(result && !strstr(result, "forward_kl\":") && metrics && !strstr(metrics, "forward_kl"));
+    free(result);
+    free(metrics);
+    small_close(&s);
+    distill_teacher_free(teacher);
+}
+
+TEST_MAIN(TEST_CASE(draws_without_entropy_have_no_kl) TEST_CASE(loss_values) TEST_CASE(loss_trains)
+              TEST_CASE(loss_answers) TEST_CASE(loss_destroy) TEST_CASE(teacher) TEST_CASE(teacher_answers)
+                  TEST_CASE(student) TEST_CASE(student_run) TEST_CASE(dataset) TEST_CASE(dataset_stream)
+                      TEST_CASE(dataset_answers) TEST_CASE(reentrant) TEST_CASE(busy) TEST_CASE(memory)
+                          TEST_CASE(steady))
