@@ -402,8 +402,9 @@ typedef struct distill_writer_callbacks {
 } distill_writer_callbacks;
 
 /* A teacher of the host's own. score: fill the tensors of out, whose kind and shapes follow `form`, for rows
- * [first_row, first_row + row_count) of the batch; ranges of a batch come in order, each once, beginning at 0. A host
- * that needs the whole batch computes it when first_row is 0. */
+ * [first_row, first_row + row_count) of the batch; ranges of a batch come in order, each once, beginning at 0 (and once
+ * more, from 0 on, where a loss measures first: distill_loss_callbacks). A host that needs the whole batch computes it
+ * when first_row is 0. */
 typedef struct distill_teacher_callbacks {
     uint32_t struct_size;
     uint32_t flags; /* DISTILL_CB_MT or 0 */
@@ -678,6 +679,9 @@ typedef struct distill_loss_rows {
     float *gradient;              /* out [rows, vocab], zeroed: d value / d student as given; NULL = not wanted */
     double temperature;
     int64_t step;
+    const float *weights;        /* [rows] */
+    const double *sequence_sums; /* [sequence_count, sums] of what measure gave; NULL without one, and in it */
+    int64_t sequence_count;      /* of the batch; sequences are numbers below it */
 } distill_loss_rows;
 typedef struct distill_loss_callbacks {
     uint32_t struct_size;
@@ -687,6 +691,13 @@ typedef struct distill_loss_callbacks {
     int32_t (*eval)(void *user, const distill_loss_rows *rows); /* masked rows never reach it */
     const char *fallback; /* the loss that DISTILL_CB_DEFAULT runs; NULL = none; copied */
     int64_t targets;      /* bit set of 1 << DISTILL_<kind> that it accepts; 0 = needs no teacher */
+    /* Or NULL, 0: for a loss whose rows hang on what a whole sequence says, or on two sequences. measure sees all rows
+       of the batch (a micro-batch, a call) before eval sees the first, as eval does but with value and gradient NULL,
+       and gives `sums` numbers for each: out [rows, sums], zeroed. The library adds them up over the rows of each
+       sequence that are not masked, weights left out; eval finds them in sequence_sums, and its gradient is that of all
+       values of the batch, each times its row's weight, divided by the weight of the row at hand. */
+    int32_t (*measure)(void *user, const distill_loss_rows *rows, double *out);
+    int64_t sums;
 } distill_loss_callbacks;
 /* From now on the options may say loss.type: name; a name is given once, and none that is built in. A loss of
  * one's own, half the squared distance of the logits:
@@ -731,6 +742,9 @@ typedef struct distill_loss_args {
     /* out: log-probabilities of the teacher that were raised to loss.log_floor; of logit_mse and logit_cosine logits of
      * -inf that were left out; of dkd rows whose label is beyond the vocabulary, which add 0 */
     int64_t floored;
+    /* [rows] int32 or int64 or NULL = one: the sequence of each row, from 0 on, no less than the row's before it and at
+     * most one more */
+    const distill_tensor *sequences;
     int64_t memory; /* bytes that the call takes at most beside its tensors; 0 = 64 MiB. One row must fit into it */
     double divisor; /* of presets alone: what their tool is told to divide by (num_items_in_batch); 0 = its count */
 } distill_loss_args;
@@ -829,15 +843,17 @@ enum { DISTILL_FORWARD_NO_TEACHER = 1 };
 typedef struct distill_forward { /* views, borrowed until the next call on the trainer */
     uint32_t struct_size;
     uint32_t flags;
-    const distill_batch *batch;    /* the micro-batch */
-    const distill_target *student; /* HIDDEN with head (or DENSE for a student of callbacks) of the rows with loss */
-    const distill_target *teacher; /* HIDDEN or as the teacher gives it; NULL without one */
-    const distill_tensor *labels;  /* [rows] int32 */
-    const distill_tensor *weights; /* [rows] float */
-    int64_t rows;                  /* rows with loss in this micro-batch */
-    int64_t micro_batch;           /* number in the window */
-    int64_t micro_batches;         /* in the window: apply is due after the last */
-    double weight_sum;             /* of this micro-batch */
+    const distill_batch *batch;      /* the micro-batch */
+    const distill_target *student;   /* HIDDEN with head (or DENSE for a student of callbacks) of the rows with loss */
+    const distill_target *teacher;   /* HIDDEN or as the teacher gives it; NULL without one */
+    const distill_tensor *labels;    /* [rows] int32 */
+    const distill_tensor *weights;   /* [rows] float */
+    int64_t rows;                    /* rows with loss in this micro-batch */
+    int64_t micro_batch;             /* number in the window */
+    int64_t micro_batches;           /* in the window: apply is due after the last */
+    double weight_sum;               /* of this micro-batch */
+    const distill_tensor *sequences; /* [rows] int64: the sequence of the batch that each is of */
+    int64_t sequence_count;
 } distill_forward;
 typedef struct distill_strip { /* rows [first_row, first_row + rows) of the micro-batch; views until the next call */
     uint32_t struct_size;

@@ -190,21 +190,40 @@ class env : public detail::handle<distill_env, distill_env_free>
     void cancel(bool on = true) const noexcept { distill_env_cancel(get(), on); }
 
     using loss_function = std::function<std::int32_t(const distill_loss_rows &)>;
+    using measure_function = std::function<std::int32_t(const distill_loss_rows &, double *)>;
     /* eval returns DISTILL_CB_*; targets is a bit set of 1 << DISTILL_<kind>, 0 = needs no teacher. */
     void add_loss(const std::string &name, loss_function eval, std::int64_t targets = 1 << DISTILL_DENSE,
                   std::uint32_t flags = 0, const char *fallback = nullptr)
     {
+        add_loss(name, std::move(eval), nullptr, 0, targets, flags, fallback);
+    }
+    /* measure gives `sums` numbers for each row of a batch before eval sees the first, which finds them added up over
+     * sequences. */
+    void add_loss(const std::string &name, loss_function eval, measure_function measure, std::int64_t sums,
+                  std::int64_t targets = 1 << DISTILL_DENSE, std::uint32_t flags = 0, const char *fallback = nullptr)
+    {
         auto table = init<distill_loss_callbacks>();
         table.flags = flags;
-        table.user = detail::hold(std::move(eval));
-        table.destroy = detail::destroy<loss_function>;
+        if (measure)
+            table.measure = [](void *user, const distill_loss_rows *rows, double *out) {
+                return detail::guard([&] { return static_cast<own_loss *>(user)->measure(*rows, out); });
+            };
+        table.user = detail::hold(own_loss{std::move(eval), std::move(measure)});
+        table.destroy = detail::destroy<own_loss>;
         table.eval = [](void *user, const distill_loss_rows *rows) {
-            return detail::guard([&] { return (*static_cast<loss_function *>(user))(*rows); });
+            return detail::guard([&] { return static_cast<own_loss *>(user)->eval(*rows); });
         };
         table.fallback = fallback;
         table.targets = targets;
+        table.sums = sums;
         detail::call(distill_env_add_loss, get(), name.c_str(), &table);
     }
+
+  private:
+    struct own_loss {
+        loss_function eval;
+        measure_function measure;
+    };
 };
 
 class options : public detail::handle<distill_options, distill_options_free>

@@ -112,7 +112,7 @@ int32_t distill_trainer_forward(distill_trainer *trainer, int32_t flags, distill
     if (rc != DK_OK) return rc;
     if (flags & ~DISTILL_FORWARD_NO_TEACHER)
         rc = dk_fail(err, DK_E_INVALID, "flags 0x%x has bits that are not known", (unsigned)flags);
-    else if ((rc = di_check_struct(out, "out", sizeof *out, err)) == DK_OK)
+    else if ((rc = di_check_struct(out, "out", offsetof(distill_forward, sequences), err)) == DK_OK)
         rc = di_trainer_forward(trainer->trainer, flags, out, err);
     return leave(trainer, rc);
 }

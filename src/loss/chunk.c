@@ -38,7 +38,8 @@ int64_t di_chunk_buffers(const di_loss *loss, int32_t with_teacher, int32_t narr
 
 int64_t di_chunk_row_bytes(int64_t listed)
 {
-    return (int64_t)(2 * sizeof(di_logits) + 3 * sizeof(double) + sizeof(int64_t) + sizeof(int32_t) + sizeof(float)) +
+    return (int64_t)(2 * sizeof(di_logits) + 3 * sizeof(double) + sizeof(int64_t) + sizeof(int32_t) +
+                     2 * sizeof(float)) +
            listed * (int64_t)(sizeof(float) + sizeof(int32_t));
 }
 
@@ -63,6 +64,7 @@ int32_t di_chunk_create(dk_host *host, di_chunk *chunk, const di_loss *loss, int
     DK_TRY(dk_new(host, capacity, &chunk->group_sums, err));
     DK_TRY(dk_new(host, capacity, &chunk->labels, err));
     DK_TRY(dk_new(host, capacity, &chunk->sequences, err));
+    DK_TRY(dk_new(host, capacity, &chunk->weights, err));
 out:
     return rc;
 }
@@ -72,7 +74,7 @@ void di_chunk_free(di_chunk *chunk)
     void *blocks[] = {chunk->q,          chunk->p,         chunk->group,          chunk->term,
                       chunk->done,       chunk->values,    chunk->student_logits, chunk->teacher_logits,
                       chunk->labels,     chunk->sequences, chunk->target_values,  chunk->target_beside,
-                      chunk->target_ids, chunk->sums,      chunk->group_sums};
+                      chunk->target_ids, chunk->sums,      chunk->group_sums,     chunk->weights};
     for (size_t i = 0; i < sizeof blocks / sizeof *blocks; i++) dk_free(chunk->host, blocks[i]);
 }
 
@@ -161,6 +163,7 @@ static void gather_labels(di_chunk *chunk)
         const int64_t row = strip->first + strip_row(chunk, r);
         if (strip->labels) chunk->labels[r] = strip->labels[row - strip->label_first];
         chunk->sequences[r] = strip->batch->sequences ? strip->batch->sequences[row] : 0;
+        chunk->weights[r] = strip->batch->weights ? strip->batch->weights[row] : 1;
     }
 }
 
@@ -351,6 +354,37 @@ static void leave_out(di_chunk *chunk, int64_t term)
     memset(parts, 0, (size_t)chunk->rows * sizeof *parts);
 }
 
+static int32_t run_terms(di_chunk *chunk)
+{
+    const di_strip *strip = chunk->strip;
+    int32_t rc = DK_OK;
+    memset(strip->totals + chunk->first, 0, (size_t)chunk->rows * sizeof *strip->totals);
+    for (int64_t i = 0; i < strip->loss->count; i++) {
+        if (di_entry_is_feature(strip->terms[i].entry)) leave_out(chunk, i);
+        else DK_TRY(run_term(chunk, &strip->terms[i], strip->terms[i].entry));
+    }
+    if (dk_view_present(strip->gradient) && !chunk->has_group) join_nothing(chunk);
+    flush_group(chunk, 1);
+    chunk->floored += chunk->raised;
+out:
+    return rc;
+}
+
+/* The numbers of those terms that measure; what is floored is counted in the pass that has values. */
+static int32_t measure_terms(di_chunk *chunk)
+{
+    const di_strip *strip = chunk->strip;
+    int32_t rc = DK_OK;
+    for (int64_t i = 0, at = 0; i < strip->loss->count && rc == DK_OK; i++) {
+        const di_term *term = &strip->terms[i];
+        if (!term->entry->table.sums) continue;
+        prepare(chunk, term, term->entry);
+        rc = di_chunk_measure(chunk, term, at, &chunk->error);
+        at += term->entry->table.sums;
+    }
+    return rc;
+}
+
 void di_chunk_run(di_chunk *chunk, const di_strip *strip, int64_t first, int64_t rows)
 {
     int32_t rc = DK_OK;
@@ -361,15 +395,8 @@ void di_chunk_run(di_chunk *chunk, const di_strip *strip, int64_t first, int64_t
     chunk->level = 0;
     chunk->raised = 0;
     gather_labels(chunk);
-    memset(strip->totals + first, 0, (size_t)rows * sizeof *strip->totals);
     if (strip->target) DK_TRY(gather_target(chunk, &chunk->error));
-    for (int64_t i = 0; i < strip->loss->count; i++) {
-        if (di_entry_is_feature(strip->terms[i].entry)) leave_out(chunk, i);
-        else DK_TRY(run_term(chunk, &strip->terms[i], strip->terms[i].entry));
-    }
-    if (dk_view_present(strip->gradient) && !chunk->has_group) join_nothing(chunk);
-    flush_group(chunk, 1);
-    chunk->floored += chunk->raised;
+    rc = strip->measured ? measure_terms(chunk) : run_terms(chunk);
 out:
     chunk->rc = rc;
 }

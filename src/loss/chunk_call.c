@@ -11,6 +11,7 @@ typedef struct di_call {
     float *gradient;
     const distill_target *target; /* NULL = no teacher */
     const di_logits *teacher;     /* [rows] for a built-in loss; NULL = none, or not dense */
+    double *measured;             /* [rows, sums] of the entry; NULL = values are asked for */
     atomic_int first_failure;     /* what a callback returned */
 } di_call;
 
@@ -38,6 +39,13 @@ static int32_t call_builtin(di_call *call, const distill_loss_rows *rows, int64_
     return rc;
 }
 
+static int32_t call_host(const di_call *call, const distill_loss_rows *rows, int64_t begin)
+{
+    const distill_loss_callbacks *table = &call->entry->table;
+    if (call->measured) return table->measure(table->user, rows, call->measured + begin * table->sums);
+    return table->eval(table->user, rows);
+}
+
 static void call_range(void *context, int64_t begin, int64_t end)
 {
     di_call *call = context;
@@ -55,7 +63,11 @@ static void call_range(void *context, int64_t begin, int64_t end)
     rows.student = chunk->q ? chunk->q + begin * vocab : NULL;
     rows.labels = chunk->strip->labels ? chunk->labels + begin : NULL;
     rows.sequences = chunk->sequences + begin;
-    rows.value = chunk->values + begin;
+    rows.weights = chunk->weights + begin;
+    rows.sequence_count = chunk->strip->sequence_count;
+    rows.value = call->measured ? NULL : chunk->values + begin;
+    if (!call->measured && call->entry->table.sums)
+        rows.sequence_sums = chunk->strip->sums[call->term - chunk->strip->terms];
     rows.gradient = call->gradient ? call->gradient + begin * vocab : NULL;
     rows.temperature = di_term_temperature(call->term, call->entry);
     rows.step = chunk->strip->batch->step;
@@ -75,8 +87,7 @@ static void call_range(void *context, int64_t begin, int64_t end)
         di_target_set_beside(&target, from[2] ? &tensors[2] : NULL);
         rows.target = &target;
     }
-    rc = call->entry->builtin ? call_builtin(call, &rows, begin)
-                              : call->entry->table.eval(call->entry->table.user, &rows);
+    rc = call->entry->builtin ? call_builtin(call, &rows, begin) : call_host(call, &rows, begin);
     for (int64_t r = begin; call->gradient && r < end; r++)
         if (isnan(chunk->sums[r])) chunk->sums[r] = chunk->strip->kernels->sum(call->gradient + r * vocab, vocab);
     if (rc != DISTILL_CB_OK) atomic_compare_exchange_strong(&call->first_failure, &none, rc);
@@ -159,27 +170,49 @@ static void describe_target(const di_chunk *chunk, distill_target *target, disti
     di_target_set_beside(target, di_target_beside(strip->target) ? &tensors[2] : NULL);
 }
 
-int32_t di_chunk_call(di_chunk *chunk, const di_term *term, const di_entry *entry, float *gradient, dk_error *err)
+/* What the callbacks returned first. */
+static int32_t call_rows(di_call *call)
 {
-    const int32_t serial =
-        !(entry->table.flags & DISTILL_LOSS_MT) || (entry->table.flags & DISTILL_LOSS_WHOLE_SEQUENCES);
-    di_call call = {chunk, term, entry, gradient, NULL, NULL, 0};
+    const uint32_t flags = call->entry->table.flags;
+    di_chunk *chunk = call->chunk;
     distill_target target;
     distill_tensor tensors[3];
     int64_t shape[2];
+    if (chunk->strip->teacher_kind) {
+        describe_target(chunk, &target, tensors, shape);
+        call->target = &target;
+    }
+    if (!(flags & DISTILL_LOSS_MT) || (flags & DISTILL_LOSS_WHOLE_SEQUENCES)) call_range(call, 0, chunk->rows);
+    else dk_parallel_for(chunk->host, chunk->rows, 16, call_range, call);
+    return atomic_load(&call->first_failure);
+}
+
+int32_t di_chunk_measure(di_chunk *chunk, const di_term *term, int64_t before, dk_error *err)
+{
+    const di_entry *entry = term->entry;
+    const int64_t sums = entry->table.sums, count = chunk->rows * sums;
+    di_call call = {.chunk = chunk, .term = term, .entry = entry};
+    call.measured = chunk->strip->measured + before * chunk->strip->capacity + chunk->first * sums;
+    memset(call.measured, 0, (size_t)count * sizeof *call.measured);
+    const int32_t returned = call_rows(&call);
+    if (returned == DISTILL_CB_DEFAULT && entry->fallback) return DK_OK; /* which measures nothing */
+    if (returned != DISTILL_CB_OK) return translate(entry, returned, err);
+    for (int64_t i = 0; i < count; i++)
+        if (!isfinite(call.measured[i]))
+            return refuse_value(&call, i / sums, "a number that it measured", call.measured[i], err);
+    return DK_OK;
+}
+
+int32_t di_chunk_call(di_chunk *chunk, const di_term *term, const di_entry *entry, float *gradient, dk_error *err)
+{
+    di_call call = {.chunk = chunk, .term = term, .entry = entry, .gradient = gradient};
     int32_t returned;
     memset(chunk->values, 0, (size_t)chunk->rows * sizeof *chunk->values);
     for (int64_t r = 0; r < chunk->rows; r++) chunk->sums[r] = NAN;
-    if (chunk->strip->teacher_kind) {
-        describe_target(chunk, &target, tensors, shape);
-        call.target = &target;
-    }
     if (chunk->has_teacher_logits && entry->table.targets) call.teacher = chunk->teacher_logits;
     if (gradient && !(entry->builtin && entry->builtin->fills && call.teacher))
         memset(gradient, 0, (size_t)(chunk->rows * chunk->vocab) * sizeof *gradient);
-    if (serial) call_range(&call, 0, chunk->rows);
-    else dk_parallel_for(chunk->host, chunk->rows, 16, call_range, &call);
-    returned = atomic_load(&call.first_failure);
+    returned = call_rows(&call);
     if (returned == DISTILL_CB_DEFAULT && entry->fallback) return returned;
     if (returned != DISTILL_CB_OK) return translate(entry, returned, err);
     return check_results(&call, err);

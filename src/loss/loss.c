@@ -265,6 +265,17 @@ int32_t di_loss_compares_rows(const di_loss *loss) { return any_entry(loss, take
 
 int32_t di_loss_reads_teacher(const di_loss *loss) { return any_entry(loss, takes_teacher); }
 
+static int32_t measures_teacher(const di_entry *entry) { return entry->table.sums && takes_teacher(entry); }
+
+int32_t di_loss_measures_teacher(const di_loss *loss) { return any_entry(loss, measures_teacher); }
+
+int64_t di_loss_sum_count(const di_loss *loss)
+{
+    int64_t count = 0;
+    for (int64_t i = 0; i < loss->count; i++) count += loss->terms[i].entry->table.sums;
+    return count;
+}
+
 int32_t di_loss_needs_teacher(const di_loss *loss)
 {
     return di_loss_reads_teacher(loss) || any_entry(loss, di_entry_is_feature);

@@ -47,6 +47,7 @@ int32_t di_loss_check_shifted(const di_loss *loss, dk_error *err);
 /* All that look at labels pass over those beyond the vocabulary, and count them. */
 int32_t di_loss_skips_labels(const di_loss *loss);
 int32_t di_loss_whole_sequences(const di_loss *loss);
+int64_t di_loss_sum_count(const di_loss *loss); /* numbers of a row that its terms measure first; 0 = none does */
 /* At which a teacher is asked at a step, each once; returns how many, also where that is more than DI_TEMPERATURES. */
 int64_t di_loss_temperatures(const di_loss *loss, int64_t step, double out[DI_TEMPERATURES]);
 int64_t di_loss_levels(const di_loss *loss); /* no more than so many of them at any step; at most DI_TEMPERATURES */
@@ -68,7 +69,7 @@ typedef struct di_workspace_spec {
     int64_t listed;       /* ids in a row of a sparse teacher, where that is known */
     /* That the sources take for each row of a strip, in buffers of student and teacher and elsewhere; and at once. */
     int64_t buffer_row[2], row_bytes, bytes;
-    int64_t max_rows;
+    int64_t max_rows, max_sequences;
 } di_workspace_spec;
 int32_t di_workspace_create(dk_backend *backend, const di_loss *loss, const di_workspace_spec *spec, di_workspace **out,
                             dk_error *err);
@@ -85,7 +86,8 @@ typedef struct di_loss_batch { /* the rows of one micro-batch; host arrays */
     int64_t rows;
     const int32_t *labels;    /* [rows], < 0 = masked; NULL = none */
     const float *weights;     /* [rows], 0 = masked; NULL = 1 */
-    const int64_t *sequences; /* [rows], ascending; NULL = all 0 */
+    const int64_t *sequences; /* [rows], ascending, below sequence_count; NULL = all 0 */
+    int64_t sequence_count;   /* 0 = one */
     const int64_t *numbers;   /* [rows] what messages call them; NULL = 0, 1, 2, ... */
     int64_t step;
     int32_t want_gradient; /* through student->gradient */

@@ -16,8 +16,10 @@ typedef struct di_eval {
     dk_host *host;
     const di_loss *loss;
     distill_loss_args *args;
-    int64_t memory;      /* 0 = not said */
-    int64_t rows, count; /* all, and those that are not masked */
+    int64_t memory;                /* 0 = not said */
+    const distill_tensor *grouped; /* args.sequences; NULL = not said */
+    int64_t rows, count;           /* all, and those that are not masked */
+    int64_t sequence_count;
     int64_t *places, *sequences;
     int32_t *labels;
     float *weights;
@@ -78,6 +80,7 @@ static int32_t check_args(const di_eval *eval, dk_error *err)
     if (args->teacher) DK_TRY(di_check_target(args->teacher, "args.teacher", shape[0], err));
     if (args->labels) DK_TRY(di_check_ids(args->labels, "args.labels", 1, shape, err));
     if (args->weights) DK_TRY(di_check_tensor(args->weights, "args.weights", 1, shape, 0, err));
+    if (eval->grouped) DK_TRY(di_check_ids(eval->grouped, "args.sequences", 1, shape, err));
     DK_TRY(check_outputs(args, err));
     kind = args->teacher ? args->teacher->kind : 0;
     temperature = args->teacher && args->teacher->temperature > 0 ? args->teacher->temperature : 1;
@@ -89,6 +92,26 @@ out:
 /* ---- rows ---- */
 
 enum { ROW_ARRAYS = 2 * sizeof(int64_t) + sizeof(int32_t) + sizeof(float) + sizeof(double) }; /* bytes of a row */
+
+/* Numbers from 0 on, so that whoever looks for another sequence finds it by its number. */
+static int32_t read_sequences(di_eval *eval, dk_error *err)
+{
+    int32_t rc = DK_OK, before = 0, number;
+    eval->sequence_count = 1;
+    for (int64_t r = 0; eval->grouped && r < eval->rows; r++) {
+        DK_TRY(di_tensor_read_ids(eval->grouped, "args.sequences", r, 1, &number, err));
+        if (number < before || number > before + (r > 0))
+            return dk_fail(
+                err, DK_E_INVALID,
+                "args.sequences: entry %lld is %d behind %d; they begin at 0, and each is its row's before it "
+                "or one more",
+                (long long)r, (int)number, (int)before);
+        eval->sequences[r] = before = number;
+    }
+    if (eval->grouped) eval->sequence_count = (int64_t)before + 1;
+out:
+    return rc;
+}
 
 static int32_t read_rows(di_eval *eval, dk_error *err)
 {
@@ -102,6 +125,7 @@ static int32_t read_rows(di_eval *eval, dk_error *err)
     DK_TRY(dk_new(eval->host, eval->rows + 1, &eval->values, err));
     if (args->labels) DK_TRY(di_tensor_read_ids(args->labels, "args.labels", 0, eval->rows, eval->labels, err));
     if (args->weights) di_tensor_read_rows(args->weights, 0, eval->rows, eval->weights);
+    DK_TRY(read_sequences(eval, err));
     for (int64_t r = 0; r < eval->rows; r++) {
         const float weight = args->weights ? eval->weights[r] : 1;
         if (!isfinite(weight))
@@ -114,6 +138,7 @@ static int32_t read_rows(di_eval *eval, dk_error *err)
                 "has it",
                 (long long)r, (double)weight, di_loss_preset(eval->loss)->name);
         eval->places[eval->count] = r;
+        eval->sequences[eval->count] = eval->sequences[r];
         eval->labels[eval->count] = eval->labels[r];
         eval->weights[eval->count++] = weight;
     }
@@ -189,6 +214,7 @@ static int32_t run(di_eval *eval, di_loss_sums *sums, dk_error *err)
     batch.labels = args->labels ? eval->labels : NULL;
     batch.weights = eval->weights;
     batch.sequences = eval->sequences;
+    batch.sequence_count = eval->sequence_count;
     batch.numbers = eval->places;
     batch.step = args->step;
     batch.want_gradient = wants_gradient(args);
@@ -240,7 +266,8 @@ static int32_t plan(di_eval *eval, dk_error *err)
                                              args->teacher ? di_wrapped_buffer_row(args->teacher, 0) : 0},
                               .row_bytes = di_wrapped_row_bytes(args->student) +
                                            (args->teacher ? di_wrapped_row_bytes(args->teacher) : 0),
-                              .bytes = eval->rows * ROW_ARRAYS};
+                              .bytes = eval->rows * ROW_ARRAYS,
+                              .max_sequences = eval->sequence_count};
     spec.max_rows = strip_rows(eval, &spec);
     return di_workspace_create(eval->backend, eval->loss, &spec, &eval->workspace, err);
 }
@@ -255,9 +282,10 @@ int32_t di_loss_eval(dk_backend *backend, const di_loss *loss, distill_loss_args
     eval.host = backend->host;
     eval.loss = loss;
     eval.args = args;
-    DK_TRY(di_check_struct(args, "args", offsetof(distill_loss_args, memory), err));
+    DK_TRY(di_check_struct(args, "args", offsetof(distill_loss_args, sequences), err));
     eval.memory = HAS(args, memory) ? args->memory : 0;
     eval.divisor = HAS(args, divisor) ? args->divisor : 0;
+    eval.grouped = HAS(args, sequences) ? args->sequences : NULL;
     DK_TRY(check_args(&eval, err));
     if (di_loss_feature(loss, 0, &feature)) {
         rc = dk_fail(err, DK_E_UNSUPPORTED,

@@ -58,8 +58,9 @@ struct di_loss {
     char *(*names)[2]; /* [count] of the terms; of a teacher that gives draws without their entropy */
     int32_t precise;   /* some term wants log-sum-exps in doubles */
 };
-int32_t di_loss_reads_teacher(const di_loss *loss); /* what it says of rows */
-int32_t di_loss_serial(const di_loss *loss);        /* some term is called once per strip, from the calling thread */
+int32_t di_loss_reads_teacher(const di_loss *loss);    /* what it says of rows */
+int32_t di_loss_measures_teacher(const di_loss *loss); /* in the pass that comes first */
+int32_t di_loss_serial(const di_loss *loss);           /* some term is called once per strip, from the calling thread */
 double di_term_temperature(const di_term *term, const di_entry *entry); /* 1 for losses that know none */
 double di_term_t_squared(const di_term *term, const di_entry *entry);   /* 1 where it does not apply */
 int32_t di_term_logs(const di_term *term, const di_entry *entry);       /* dL/dlog q comes out, and not dL/dz */
@@ -101,6 +102,11 @@ typedef struct di_strip { /* what all chunks of a strip share */
     double *parts;   /* [terms, capacity] out: value of each term, its weight left out; capacity as strip_rows */
     double *squares; /* the same of its gradient by the logits, squared and summed; NULL = not wanted */
     int64_t capacity;
+    /* The pass that comes first: numbers [capacity, sums] of each term, term after term, out; NULL = this is not it.
+     * Behind it: sums[term] are [sequence_count, sums] of all sequences of the batch, NULL of a term that has none. */
+    double *measured;
+    const double *const *sums;
+    int64_t sequence_count;
 } di_strip;
 
 typedef struct di_chunk {
@@ -116,6 +122,7 @@ typedef struct di_chunk {
     double *sums, *group_sums; /* [capacity] what rows of a term's gradient add up to, and of group */
     int32_t *labels;
     int64_t *sequences;
+    float *weights;
     float *target_values, *target_beside; /* rows of a teacher that is not dense */
     int32_t *target_ids;
     int64_t target_k;
@@ -151,5 +158,7 @@ void di_chunk_run(di_chunk *chunk, const di_strip *strip, int64_t first, int64_t
 void di_chunk_squares(di_chunk *chunk, const di_term *term, const di_entry *entry, const float *gradient);
 /* One call of a loss, over ranges of rows in parallel where it allows that. */
 int32_t di_chunk_call(di_chunk *chunk, const di_term *term, const di_entry *entry, float *gradient, dk_error *err);
+/* Its measure in the pass that comes first; the terms before it have `before` numbers of a row. */
+int32_t di_chunk_measure(di_chunk *chunk, const di_term *term, int64_t before, dk_error *err);
 
 #endif

@@ -136,6 +136,7 @@ static int32_t wants_teacher(const di_run *run)
 {
     const di_source *teacher = run->batch->teacher;
     if (!teacher) return 0;
+    if (run->strip.measured) return di_loss_measures_teacher(run->workspace->loss);
     return di_loss_reads_teacher(run->workspace->loss) || (teacher->kind == DISTILL_ONE_HOT && !run->batch->labels);
 }
 
@@ -218,13 +219,26 @@ static int32_t gradient_rows(di_run *run, int64_t count, const di_host_rows *pla
     return di_host_place(&workspace->queue, &workspace->copied[2], run->strip.gradient, &run->strip.gradient_rows, err);
 }
 
+/* Both sides' rows; *placed = they were there, and so is room for the student's gradient if into->data is not NULL. */
+static int32_t open_strip(di_run *run, int64_t first, int64_t count, int32_t *placed, di_host_rows *into, dk_error *err)
+{
+    const di_source *student = run->batch->student;
+    int32_t rc;
+    find_rows(run, first, count);
+    DK_TRY(teacher_rows(run, first, count, err));
+    run->strip.student = dk_view_rows(run->workspace->student, 0, count);
+    *placed = student->place && student->place(student->self, first, count, &run->strip.student_rows, into);
+    if (!*placed) DK_TRY(student_rows(run, first, count, err));
+out:
+    return rc;
+}
+
 static int32_t run_strip(di_run *run, int64_t first, int64_t count, dk_error *err)
 {
     di_workspace *workspace = run->workspace;
     const di_source *student = run->batch->student;
-    const dk_view logits = dk_view_rows(workspace->student, 0, count);
     di_host_rows into = {0};
-    int32_t rc;
+    int32_t rc, placed;
     find_rows(run, first, count);
     if (!di_loss_compares_rows(workspace->loss)) { /* neither head is asked */
         memset(workspace->totals, 0, (size_t)count * sizeof *workspace->totals);
@@ -234,11 +248,7 @@ static int32_t run_strip(di_run *run, int64_t first, int64_t count, dk_error *er
     }
     if (run->strip.squares) /* a term without weight has no gradient */
         memset(run->strip.squares, 0, (size_t)(workspace->loss->count * workspace->strip_rows) * sizeof(double));
-    DK_TRY(teacher_rows(run, first, count, err));
-    run->strip.student = logits;
-    const int32_t placed =
-        student->place && student->place(student->self, first, count, &run->strip.student_rows, &into);
-    if (!placed) DK_TRY(student_rows(run, first, count, err));
+    DK_TRY(open_strip(run, first, count, &placed, &into, err));
     if (run->batch->want_gradient) DK_TRY(gradient_rows(run, count, placed ? &into : NULL, err));
     DK_TRY(run_chunks(run, err));
     add_sums(run);
@@ -246,9 +256,57 @@ static int32_t run_strip(di_run *run, int64_t first, int64_t count, dk_error *er
     zero_masked(run, count);
     if (placed && into.data) goto out;
     DK_TRY(di_host_write(&workspace->queue, run->strip.gradient, &run->strip.gradient_rows, err));
-    DK_TRY(student->gradient(student->self, first, count, logits, run->strip.gradient, err));
+    DK_TRY(student->gradient(student->self, first, count, run->strip.student, run->strip.gradient, err));
 out:
     return rc;
+}
+
+/* ---- the pass that comes first: what sequences add up to ---- */
+
+/* Row after row, so that the sums' bits are those of any strips and threads. */
+static void add_measured(di_run *run)
+{
+    const di_loss_batch *batch = run->batch;
+    const di_strip *strip = &run->strip;
+    for (int64_t term = 0, before = 0; term < strip->loss->count; term++) {
+        const int64_t sums = strip->terms[term].entry->table.sums;
+        const double *numbers = strip->measured + before * strip->capacity;
+        double *into = run->workspace->sums + before * strip->sequence_count;
+        for (int64_t i = 0; sums && i < strip->count; i++) {
+            const int64_t row = strip->first + strip->rows[i], sequence = batch->sequences ? batch->sequences[row] : 0;
+            for (int64_t k = 0; k < sums; k++) into[sequence * sums + k] += numbers[i * sums + k];
+        }
+        before += sums;
+    }
+}
+
+static int32_t measure_strip(di_run *run, int64_t first, int64_t count, dk_error *err)
+{
+    di_host_rows into = {0};
+    int32_t rc, placed;
+    run->strip.measured = run->workspace->measured;
+    run->strip.gradient = dk_view_none();
+    DK_TRY(open_strip(run, first, count, &placed, &into, err));
+    DK_TRY(run_chunks(run, err));
+    add_measured(run);
+out:
+    run->strip.measured = NULL;
+    return rc;
+}
+
+static int32_t set_sums(di_run *run, dk_error *err)
+{
+    di_workspace *workspace = run->workspace;
+    const int64_t all = di_loss_sum_count(workspace->loss), sequences = run->strip.sequence_count;
+    if (all && sequences > workspace->spec.max_sequences)
+        return dk_fail(err, DK_E_INTERNAL, "workspace planned for fewer sequences than %lld", (long long)sequences);
+    if (all) memset(workspace->sums, 0, (size_t)(all * sequences) * sizeof *workspace->sums);
+    for (int64_t term = 0, before = 0; term < workspace->loss->count; term++) {
+        const int64_t sums = workspace->terms[term].entry->table.sums;
+        workspace->sums_of[term] = sums ? workspace->sums + before * sequences : NULL;
+        before += sums;
+    }
+    return DK_OK;
 }
 
 /* ---- all strips ---- */
@@ -329,17 +387,37 @@ static void set_strip(di_run *run)
     run->strip.parts = workspace->parts;
     run->strip.squares = run->batch->want_squares && run->batch->want_gradient ? workspace->squares : NULL;
     run->strip.capacity = workspace->strip_rows;
+    run->strip.sums = workspace->sums_of;
+    run->strip.sequence_count = run->batch->sequence_count ? run->batch->sequence_count : 1;
     for (int64_t i = 0; i < workspace->chunk_count; i++) {
         workspace->chunks[i].vocab = run->strip.vocab;
         workspace->chunks[i].floored = 0;
     }
 }
 
+static int32_t walk(di_run *run, int64_t height,
+                    int32_t (*strip)(di_run *run, int64_t first, int64_t count, dk_error *err),
+                    const _Atomic int32_t *cancel, dk_error *err)
+{
+    const int64_t rows = run->batch->rows;
+    int64_t end = 0;
+    int32_t rc = DK_OK;
+    for (int64_t first = 0; first < rows; first = end) {
+        if (is_cancelled(run, cancel))
+            return dk_fail(err, DK_E_CANCELLED, "cancelled at row %lld of %lld", (long long)first, (long long)rows);
+        DK_TRY(strip_end(run, first, height, &end, err));
+        DK_TRY(strip(run, first, end - first, err));
+        DK_TRY(dk_parallel_check(run->workspace->host, err));
+    }
+out:
+    return rc;
+}
+
 int32_t di_loss_run(const di_loss *loss, di_workspace *workspace, const di_loss_batch *batch,
                     const _Atomic int32_t *cancel, di_loss_sums *sums, dk_error *err)
 {
     di_run run = {0};
-    int64_t height, end = 0;
+    int64_t height;
     int32_t rc;
     run.workspace = workspace;
     run.batch = batch;
@@ -350,14 +428,9 @@ int32_t di_loss_run(const di_loss *loss, di_workspace *workspace, const di_loss_
     DK_TRY(set_levels(&run, err));
     set_strip(&run);
     if (batch->row_values && batch->rows) memset(batch->row_values, 0, (size_t)batch->rows * sizeof *batch->row_values);
-    for (int64_t first = 0; first < batch->rows; first = end) {
-        if (is_cancelled(&run, cancel))
-            return dk_fail(err, DK_E_CANCELLED, "cancelled at row %lld of %lld", (long long)first,
-                           (long long)batch->rows);
-        DK_TRY(strip_end(&run, first, height, &end, err));
-        DK_TRY(run_strip(&run, first, end - first, err));
-        DK_TRY(dk_parallel_check(workspace->host, err));
-    }
+    DK_TRY(set_sums(&run, err));
+    if (di_loss_sum_count(loss)) DK_TRY(walk(&run, height, measure_strip, cancel, err));
+    DK_TRY(walk(&run, height, run_strip, cancel, err));
     sums->sum += run.sums.sum;
     sums->weight_sum += run.sums.weight_sum;
     sums->count += run.sums.count;

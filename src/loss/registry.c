@@ -67,6 +67,18 @@ static int32_t create_entry(dk_host *host, const char *name, const distill_loss_
     return DK_OK;
 }
 
+enum { SUMS_MOST = 64 };
+
+/* An older caller's table ends earlier: it measures nothing. */
+static int32_t take_table(const distill_loss_callbacks *given, distill_loss_callbacks *out, dk_error *err)
+{
+    const int32_t rc = di_check_struct(given, "table", offsetof(distill_loss_callbacks, measure), err);
+    if (rc) return rc;
+    DISTILL_INIT(out);
+    memcpy(out, given, given->struct_size < sizeof *out ? given->struct_size : sizeof *out);
+    return DK_OK;
+}
+
 static int32_t check_table(const char *name, const distill_loss_callbacks *table, dk_error *err)
 {
     const uint32_t known = DISTILL_LOSS_MT | DISTILL_LOSS_LOG_PROBS | DISTILL_LOSS_WHOLE_SEQUENCES;
@@ -76,6 +88,10 @@ static int32_t check_table(const char *name, const distill_loss_callbacks *table
     if (table->flags & ~known)
         return dk_fail(err, DK_E_INVALID, "loss %s: flags 0x%x has bits that are not known", name,
                        (unsigned)table->flags);
+    if (!table->measure != !table->sums || table->sums < 0 || table->sums > SUMS_MOST)
+        return dk_fail(err, DK_E_INVALID,
+                       "loss %s has %s measure and sums %lld; it has both, 1 to %d numbers, or neither", name,
+                       table->measure ? "a" : "no", (long long)table->sums, SUMS_MOST);
     if (table->targets & ~kinds)
         return dk_fail(err, DK_E_INVALID, "loss %s: targets 0x%llx has bits that are no kind of target", name,
                        (unsigned long long)table->targets);
@@ -103,11 +119,14 @@ static int32_t get_fallback(const di_registry *registry, const char *name, const
 {
     int32_t rc = fallback ? di_registry_get(registry, fallback, out, err) : DK_OK;
     const di_builtin *builtin = rc == DK_OK && fallback ? (*out)->builtin : NULL;
-    if (builtin && (builtin->feature || builtin->tool)) {
+    const char *why = NULL;
+    if (builtin && builtin->tool) why = "is a loss as another tool has it, which no rows can fall back to";
+    else if (builtin && builtin->feature) why = "is a loss on features, which no rows can fall back to";
+    else if (rc == DK_OK && fallback && (*out)->table.sums) why = "measures sequences first, which a fallback does not";
+    if (why) {
         di_entry_release(*out);
         *out = NULL;
-        rc = dk_fail(err, DK_E_INVALID, "%s is a loss %s, which no rows can fall back to", fallback,
-                     builtin->tool ? "as another tool has it" : "on features");
+        rc = dk_fail(err, DK_E_INVALID, "%s %s", fallback, why);
     }
     if (rc) dk_error_context(err, "fallback of loss %s", name);
     return rc;
@@ -131,11 +150,13 @@ static int32_t insert(di_registry *registry, di_entry *entry, dk_error *err)
     return rc;
 }
 
-int32_t di_registry_add(di_registry *registry, const char *name, const distill_loss_callbacks *table, dk_error *err)
+int32_t di_registry_add(di_registry *registry, const char *name, const distill_loss_callbacks *given, dk_error *err)
 {
+    distill_loss_callbacks own;
+    const distill_loss_callbacks *table = &own;
     di_entry *entry = NULL, *fallback = NULL;
     int32_t rc;
-    if ((rc = di_check_struct(table, "table", sizeof *table, err)) != DK_OK) return rc;
+    if ((rc = take_table(given, &own, err)) != DK_OK) return rc;
     DK_TRY(check_table(name, table, err));
     DK_TRY(get_fallback(registry, name, table->fallback, &fallback, err));
     if ((rc = create_entry(registry->host, name, table, &entry, err)) != DK_OK) {

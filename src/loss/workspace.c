@@ -51,12 +51,17 @@ static int64_t strip_row(const di_workspace *workspace)
            (int64_t)dk_dtype_size(workspace->backend->real);
 }
 
+static int64_t count_sums(const di_workspace *workspace)
+{
+    return workspace->loss ? di_loss_sum_count(workspace->loss) : 0;
+}
+
 /* All that grows with the rows. */
 static int64_t bytes_of(const di_workspace *workspace, int64_t rows)
 {
     const di_workspace_spec *spec = &workspace->spec;
     const int64_t terms = workspace->loss ? workspace->loss->count : 0,
-                  others = spec->row_bytes + (2 + terms) * (int64_t)sizeof(double);
+                  others = spec->row_bytes + (2 + terms + count_sums(workspace)) * (int64_t)sizeof(double);
     return dk_buffer_bytes(rows * strip_row(workspace)) + dk_buffer_bytes(rows * spec->buffer_row[0]) +
            dk_buffer_bytes(rows * spec->buffer_row[1]) +
            rows * (others + (is_serial(workspace) ? chunk_row(workspace) : 0));
@@ -70,7 +75,8 @@ static int64_t chunk_room(const di_workspace *workspace, int64_t limit)
 /* Left to rows. */
 static int64_t room_of(const di_workspace *workspace, int64_t limit)
 {
-    return limit - limit / PRODUCTS_SHARE - chunk_room(workspace, limit) - OTHERS - workspace->spec.bytes;
+    const int64_t sums = workspace->spec.max_sequences * count_sums(workspace) * (int64_t)sizeof(double);
+    return limit - limit / PRODUCTS_SHARE - chunk_room(workspace, limit) - OTHERS - workspace->spec.bytes - sums;
 }
 
 /* The smallest limit that one row fits into. */
@@ -159,6 +165,17 @@ out:
     return rc;
 }
 
+static int32_t make_sums(di_workspace *workspace, dk_error *err)
+{
+    const int64_t sums = count_sums(workspace);
+    int32_t rc;
+    DK_TRY(dk_new(workspace->host, workspace->loss->count, &workspace->sums_of, err));
+    if (sums) DK_TRY(dk_new(workspace->host, workspace->strip_rows * sums, &workspace->measured, err));
+    if (sums) DK_TRY(dk_new(workspace->host, workspace->spec.max_sequences * sums, &workspace->sums, err));
+out:
+    return rc;
+}
+
 int32_t di_workspace_create(dk_backend *backend, const di_loss *loss, const di_workspace_spec *spec, di_workspace **out,
                             dk_error *err)
 {
@@ -170,6 +187,7 @@ int32_t di_workspace_create(dk_backend *backend, const di_loss *loss, const di_w
     workspace->loss = loss;
     workspace->spec = *spec;
     workspace->spec.levels = larger(spec->levels, 1);
+    workspace->spec.max_sequences = larger(spec->max_sequences, 1);
     workspace->vocab =
         spec->teacher_width > 0 ? smaller(spec->student_width, spec->teacher_width) : spec->student_width;
     DK_TRY(plan_rows(workspace, err));
@@ -183,6 +201,7 @@ int32_t di_workspace_create(dk_backend *backend, const di_loss *loss, const di_w
     if (loss) DK_TRY(dk_new(workspace->host, loss->count * workspace->strip_rows, &workspace->squares, err));
     if (loss) DK_TRY(dk_new(workspace->host, loss->count, &workspace->terms, err));
     if (loss) DK_TRY(make_chunks(workspace, err));
+    if (loss) DK_TRY(make_sums(workspace, err));
 out:
     if (rc) {
         di_workspace_free(workspace);
@@ -206,6 +225,9 @@ void di_workspace_free(di_workspace *workspace)
     dk_free(workspace->host, workspace->parts);
     dk_free(workspace->host, workspace->squares);
     dk_free(workspace->host, workspace->terms);
+    dk_free(workspace->host, workspace->measured);
+    dk_free(workspace->host, workspace->sums);
+    dk_free(workspace->host, workspace->sums_of);
     di_sparse_check_free(workspace->sparse);
     dk_free(workspace->host, workspace);
 }

@@ -23,6 +23,10 @@ struct di_workspace {
     double *totals;          /* [strip_rows] */
     double *parts, *squares; /* [terms, strip_rows] */
     di_term *terms;          /* [terms] at the step of the batch */
+    /* Of losses that measure first: numbers of the strip's rows, and of each term sums over sequences */
+    double *measured;        /* [strip_rows, di_loss_sum_count] */
+    double *sums;            /* [max_sequences, di_loss_sum_count], term after term */
+    const double **sums_of;  /* [terms] in sums; NULL = it measures nothing */
     di_sparse_check *sparse; /* NULL = the teacher is dense */
 };
 

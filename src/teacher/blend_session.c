@@ -243,6 +243,13 @@ static double weight_in_mixture(const di_session *s, int64_t index, int64_t rows
     return sum;
 }
 
+/* A batch whose rows are asked for once more is counted once. */
+static void begin_counts(const di_session *s, int64_t first)
+{
+    const work *w = s->state;
+    if (first == 0) memset(w->tallies, 0, (size_t)blend_of(s)->count * sizeof *w->tallies);
+}
+
 static void count_rows(const di_session *s, int64_t rows)
 {
     const int64_t count = blend_of(s)->count;
@@ -328,6 +335,7 @@ static int32_t rows_at(void *self, int64_t first, int64_t count, int64_t n, cons
     int32_t rc;
     DK_TRY(check_levels(n, err));
     DK_TRY(reserve_levels(s, n, err));
+    begin_counts(s, first);
     for (int64_t at = 0; at < count; at += w->height) {
         const int64_t part = count - at < w->height ? count - at : w->height;
         for (int64_t i = 0; i < n; i++) parts[i] = dk_view_rows(strips[i], at, part);
@@ -360,6 +368,7 @@ static int32_t rows_alone(void *self, int64_t first, int64_t count, dk_view stri
     di_session *s = self;
     work *w = s->state;
     const di_source *source = di_session_source(w->members[w->alone]);
+    begin_counts(s, first);
     count_alone(w, blend_of(s)->count, count);
     return source->rows(source->self, first, count, dk_view_columns(strip, 0, source->width), target, err);
 }
@@ -374,6 +383,7 @@ static int32_t rows_at_alone(void *self, int64_t first, int64_t count, int64_t n
     int32_t rc = check_levels(n, err);
     if (rc) return rc;
     for (int64_t i = 0; i < n; i++) columns[i] = dk_view_columns(strips[i], 0, source->width);
+    begin_counts(s, first);
     count_alone(w, blend_of(s)->count, count);
     return source->rows_at(source->self, first, count, n, temperatures, columns, err);
 }

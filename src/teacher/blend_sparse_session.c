@@ -138,6 +138,10 @@ static int32_t rows(void *self, int64_t first, int64_t count, dk_view strip, con
     di_sparse_work *w = s->state;
     int32_t rc = DK_OK;
     (void)strip;
+    if (first == 0) { /* perhaps for the second time */
+        memset(&w->common, 0, sizeof w->common);
+        w->done = 0;
+    }
     for (int64_t i = 0; i < blend_of(s)->count; i++) DK_TRY(ask_sparse(s, i, first, count, err));
     for (int64_t at = 0; at < count; at += w->height)
         DK_TRY(blend_rows(s, first + at, at, count - at < w->height ? count - at : w->height, err));

@@ -235,10 +235,12 @@ static int64_t rows_of(const work *w, int64_t member, int64_t first, int64_t cou
     return found;
 }
 
+/* A batch whose rows are asked for once more is counted once. */
 static void count_rows(const di_session *s, work *w, int64_t first, int64_t count)
 {
     int64_t number;
     for (int64_t m = 0; m < route_of(s)->count; m++) {
+        if (first == 0) w->parts[m].tally = (di_tally){0};
         const int64_t mine = rows_of(w, m, first, count, &number);
         w->parts[m].tally.asked += mine;
         w->parts[m].tally.rows += count;

@@ -358,7 +358,8 @@ int32_t di_objective_plan(const di_trainer *t, const di_loss *loss, di_workspace
                                     .teacher_width = teacher ? teacher->width : 0,
                                     .levels = teacher && teacher->rows_at ? di_loss_levels(loss) : 1,
                                     .keeps_logits = student->needs_logits,
-                                    .max_rows = t->objective.max_rows};
+                                    .max_rows = t->objective.max_rows,
+                                    .max_sequences = t->objective.max_sequences};
     return di_workspace_create(t->backend, loss, &spec, out, err);
 }
 

@@ -16,6 +16,11 @@ static int32_t check_cancel(di_trainer *t, dk_error *err)
     return dk_fail(err, DK_E_CANCELLED, "cancelled in step %lld, which is undone", (long long)t->counters.step + 1);
 }
 
+static int32_t has_sequences(const distill_forward *out) /* an older caller's has not */
+{
+    return out->struct_size >= offsetof(distill_forward, sequence_count) + sizeof out->sequence_count;
+}
+
 static void fill_forward(di_trainer *t, distill_forward *out)
 {
     t->pull.row_shape[0] = t->window.micro.row_count;
@@ -23,6 +28,7 @@ static void fill_forward(di_trainer *t, distill_forward *out)
         di_tensor_of((void *)(uintptr_t)t->window.micro_labels, DISTILL_INT, 32, 1, t->pull.row_shape);
     t->pull.weight_tensor =
         di_tensor_of((void *)(uintptr_t)t->window.micro_weights, DISTILL_FLOAT, 32, 1, t->pull.row_shape);
+    t->pull.sequence_tensor = di_tensor_of(t->window.micro_sequences, DISTILL_INT, 64, 1, t->pull.row_shape);
     out->batch = &t->window.micro;
     out->student = di_trainee_hidden(t->trainee);
     out->teacher = t->window.with_teacher ? di_session_hidden(t->session) : NULL;
@@ -33,6 +39,9 @@ static void fill_forward(di_trainer *t, distill_forward *out)
     out->micro_batches = t->window.micro_count;
     out->weight_sum = 0;
     for (int64_t r = 0; r < t->window.micro.row_count; r++) out->weight_sum += t->window.micro_weights[r];
+    if (!has_sequences(out)) return;
+    out->sequences = &t->pull.sequence_tensor;
+    out->sequence_count = t->window.micro.sequences;
 }
 
 int32_t di_trainer_forward(di_trainer *t, int32_t flags, distill_forward *out, dk_error *err)

@@ -101,6 +101,7 @@ static int32_t plan(di_trainer *t, dk_error *err)
     if (t->session) DK_TRY(di_learned_plan(t, err));
     DK_TRY(di_ahead_plan(t, tokens, sequences, err));
     t->objective.max_rows = tokens;
+    t->objective.max_sequences = sequences;
     DK_TRY(di_objective_plan(t, t->objective.loss, &t->objective.workspace, err));
     DK_TRY(di_inside_plan(t, tokens, sequences, err));
     tell_plan(t);

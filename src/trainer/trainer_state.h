@@ -27,7 +27,7 @@ typedef struct di_objective {
     di_workspace *workspace;
     di_features *features; /* NULL = no term is on features */
     int32_t uses_teacher;  /* the loss asks for it */
-    int64_t vocab_valid, memory, max_rows;
+    int64_t vocab_valid, memory, max_rows, max_sequences;
     di_term_figures *terms; /* for whoever asks how it goes */
     di_loss_sums sums;      /* of the window */
     int64_t floored;        /* in all windows since the trainer was made */
@@ -72,7 +72,7 @@ typedef struct di_pull {              /* pull mode */
     di_staging copied[2];  /* strips of student and teacher, where the host does not see them */
     di_host_rows handed;   /* the student's rows that the host has */
     distill_target formed; /* says at which temperature the teacher's strip is, where it is at one */
-    distill_tensor label_tensor, weight_tensor;
+    distill_tensor label_tensor, weight_tensor, sequence_tensor;
     int64_t row_shape[1];
 } di_pull;
 

@@ -78,6 +78,7 @@ int32_t di_window_own_loss(di_trainer *t, dk_error *err)
                           .labels = t->window.micro_labels,
                           .weights = t->window.micro_weights,
                           .sequences = t->window.micro_sequences,
+                          .sequence_count = t->window.micro.sequences,
                           .step = t->counters.step,
                           .want_gradient = 1,
                           .grad_scale = 1,

@@ -171,7 +171,7 @@ _Static_assert(offsetof(distill_dataset_callbacks, get) == 24, "distill_dataset_
 _Static_assert(offsetof(distill_dataset_callbacks, count) == 32, "distill_dataset_callbacks.count");
 _Static_assert(sizeof(distill_dataset_callbacks) == offsetof(distill_dataset_callbacks, count) + sizeof(((distill_dataset_callbacks *)0)->count), "distill_dataset_callbacks has no tail padding");
 
-_Static_assert(sizeof(distill_loss_rows) == 96, "sizeof distill_loss_rows");
+_Static_assert(sizeof(distill_loss_rows) == 120, "sizeof distill_loss_rows");
 _Static_assert(offsetof(distill_loss_rows, struct_size) == 0, "distill_loss_rows.struct_size");
 _Static_assert(offsetof(distill_loss_rows, flags) == 4, "distill_loss_rows.flags");
 _Static_assert(offsetof(distill_loss_rows, rows) == 8, "distill_loss_rows.rows");
@@ -185,9 +185,12 @@ _Static_assert(offsetof(distill_loss_rows, value) == 64, "distill_loss_rows.valu
 _Static_assert(offsetof(distill_loss_rows, gradient) == 72, "distill_loss_rows.gradient");
 _Static_assert(offsetof(distill_loss_rows, temperature) == 80, "distill_loss_rows.temperature");
 _Static_assert(offsetof(distill_loss_rows, step) == 88, "distill_loss_rows.step");
-_Static_assert(sizeof(distill_loss_rows) == offsetof(distill_loss_rows, step) + sizeof(((distill_loss_rows *)0)->step), "distill_loss_rows has no tail padding");
+_Static_assert(offsetof(distill_loss_rows, weights) == 96, "distill_loss_rows.weights");
+_Static_assert(offsetof(distill_loss_rows, sequence_sums) == 104, "distill_loss_rows.sequence_sums");
+_Static_assert(offsetof(distill_loss_rows, sequence_count) == 112, "distill_loss_rows.sequence_count");
+_Static_assert(sizeof(distill_loss_rows) == offsetof(distill_loss_rows, sequence_count) + sizeof(((distill_loss_rows *)0)->sequence_count), "distill_loss_rows has no tail padding");
 
-_Static_assert(sizeof(distill_loss_callbacks) == 48, "sizeof distill_loss_callbacks");
+_Static_assert(sizeof(distill_loss_callbacks) == 64, "sizeof distill_loss_callbacks");
 _Static_assert(offsetof(distill_loss_callbacks, struct_size) == 0, "distill_loss_callbacks.struct_size");
 _Static_assert(offsetof(distill_loss_callbacks, flags) == 4, "distill_loss_callbacks.flags");
 _Static_assert(offsetof(distill_loss_callbacks, user) == 8, "distill_loss_callbacks.user");
@@ -195,9 +198,11 @@ _Static_assert(offsetof(distill_loss_callbacks, destroy) == 16, "distill_loss_ca
 _Static_assert(offsetof(distill_loss_callbacks, eval) == 24, "distill_loss_callbacks.eval");
 _Static_assert(offsetof(distill_loss_callbacks, fallback) == 32, "distill_loss_callbacks.fallback");
 _Static_assert(offsetof(distill_loss_callbacks, targets) == 40, "distill_loss_callbacks.targets");
-_Static_assert(sizeof(distill_loss_callbacks) == offsetof(distill_loss_callbacks, targets) + sizeof(((distill_loss_callbacks *)0)->targets), "distill_loss_callbacks has no tail padding");
+_Static_assert(offsetof(distill_loss_callbacks, measure) == 48, "distill_loss_callbacks.measure");
+_Static_assert(offsetof(distill_loss_callbacks, sums) == 56, "distill_loss_callbacks.sums");
+_Static_assert(sizeof(distill_loss_callbacks) == offsetof(distill_loss_callbacks, sums) + sizeof(((distill_loss_callbacks *)0)->sums), "distill_loss_callbacks has no tail padding");
 
-_Static_assert(sizeof(distill_loss_args) == 136, "sizeof distill_loss_args");
+_Static_assert(sizeof(distill_loss_args) == 144, "sizeof distill_loss_args");
 _Static_assert(offsetof(distill_loss_args, struct_size) == 0, "distill_loss_args.struct_size");
 _Static_assert(offsetof(distill_loss_args, flags) == 4, "distill_loss_args.flags");
 _Static_assert(offsetof(distill_loss_args, student) == 8, "distill_loss_args.student");
@@ -214,8 +219,9 @@ _Static_assert(offsetof(distill_loss_args, sum) == 88, "distill_loss_args.sum");
 _Static_assert(offsetof(distill_loss_args, count) == 96, "distill_loss_args.count");
 _Static_assert(offsetof(distill_loss_args, weight_sum) == 104, "distill_loss_args.weight_sum");
 _Static_assert(offsetof(distill_loss_args, floored) == 112, "distill_loss_args.floored");
-_Static_assert(offsetof(distill_loss_args, memory) == 120, "distill_loss_args.memory");
-_Static_assert(offsetof(distill_loss_args, divisor) == 128, "distill_loss_args.divisor");
+_Static_assert(offsetof(distill_loss_args, sequences) == 120, "distill_loss_args.sequences");
+_Static_assert(offsetof(distill_loss_args, memory) == 128, "distill_loss_args.memory");
+_Static_assert(offsetof(distill_loss_args, divisor) == 136, "distill_loss_args.divisor");
 _Static_assert(sizeof(distill_loss_args) == offsetof(distill_loss_args, divisor) + sizeof(((distill_loss_args *)0)->divisor), "distill_loss_args has no tail padding");
 
 _Static_assert(sizeof(distill_progress) == 160, "sizeof distill_progress");
@@ -242,7 +248,7 @@ _Static_assert(offsetof(distill_progress, term_weights) == 144, "distill_progres
 _Static_assert(offsetof(distill_progress, term_values) == 152, "distill_progress.term_values");
 _Static_assert(sizeof(distill_progress) == offsetof(distill_progress, term_values) + sizeof(((distill_progress *)0)->term_values), "distill_progress has no tail padding");
 
-_Static_assert(sizeof(distill_forward) == 80, "sizeof distill_forward");
+_Static_assert(sizeof(distill_forward) == 96, "sizeof distill_forward");
 _Static_assert(offsetof(distill_forward, struct_size) == 0, "distill_forward.struct_size");
 _Static_assert(offsetof(distill_forward, flags) == 4, "distill_forward.flags");
 _Static_assert(offsetof(distill_forward, batch) == 8, "distill_forward.batch");
@@ -254,7 +260,9 @@ _Static_assert(offsetof(distill_forward, rows) == 48, "distill_forward.rows");
 _Static_assert(offsetof(distill_forward, micro_batch) == 56, "distill_forward.micro_batch");
 _Static_assert(offsetof(distill_forward, micro_batches) == 64, "distill_forward.micro_batches");
 _Static_assert(offsetof(distill_forward, weight_sum) == 72, "distill_forward.weight_sum");
-_Static_assert(sizeof(distill_forward) == offsetof(distill_forward, weight_sum) + sizeof(((distill_forward *)0)->weight_sum), "distill_forward has no tail padding");
+_Static_assert(offsetof(distill_forward, sequences) == 80, "distill_forward.sequences");
+_Static_assert(offsetof(distill_forward, sequence_count) == 88, "distill_forward.sequence_count");
+_Static_assert(sizeof(distill_forward) == offsetof(distill_forward, sequence_count) + sizeof(((distill_forward *)0)->sequence_count), "distill_forward has no tail padding");
 
 _Static_assert(sizeof(distill_strip) == 96, "sizeof distill_strip");
 _Static_assert(offsetof(distill_strip, struct_size) == 0, "distill_strip.struct_size");

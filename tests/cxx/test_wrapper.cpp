@@ -150,6 +150,43 @@ TEST(losses_are_lists)
     CHECK_NEAR(args.sum, whole / 5, 1e-9);
 }
 
+/* The mean of the students' first logits over a sequence, less each row's own. */
+TEST(losses_that_measure_sequences_first)
+{
+    distill::env env;
+    env.add_loss(
+        "apart",
+        [](const distill_loss_rows &rows) {
+            for (std::int64_t i = 0; i < rows.rows; i++) {
+                const double *sums = rows.sequence_sums + 2 * rows.sequences[i];
+                rows.value[i] = sums[0] / sums[1] - double(rows.student[i * rows.vocab]);
+            }
+            return DISTILL_CB_OK;
+        },
+        [](const distill_loss_rows &rows, double *out) {
+            for (std::int64_t i = 0; i < rows.rows; i++) {
+                out[2 * i] = double(rows.student[i * rows.vocab]);
+                out[2 * i + 1] = 1;
+            }
+            return DISTILL_CB_OK;
+        },
+        2, 0);
+    distill::loss loss(env, "apart");
+    std::array<float, 6> q{1, 0, 4, 0, 9, 0};
+    std::array<float, 3> values{};
+    std::array<std::int32_t, 3> whose{0, 0, 1};
+    distill::tensor q_view(q.data(), {3, 2}), value_view(values.data(), {3}), whose_view(whose.data(), {3});
+    auto student = distill::init<distill_target>();
+    student.kind = DISTILL_DENSE;
+    student.values = q_view;
+    auto args = distill::init<distill_loss_args>();
+    args.student = &student, args.sequences = whose_view, args.row_values = value_view;
+    loss.eval(args);
+    CHECK_NEAR(values[0], 1.5, 0);
+    CHECK_NEAR(values[1], -1.5, 0);
+    CHECK_NEAR(values[2], 0, 0);
+}
+
 TEST(exceptions_pass_through_callbacks)
 {
     distill::env env;
@@ -479,13 +516,13 @@ int main(int argc, char **argv)
 {
     static const test_case cases[] = {
         TEST_CASE(options_take_values_and_name_mistakes) TEST_CASE(handles_move) TEST_CASE(losses_are_functions)
-            TEST_CASE(losses_are_lists) TEST_CASE(exceptions_pass_through_callbacks)
-                TEST_CASE(functions_are_destroyed_once) TEST_CASE(a_host_changes_logits)
-                    TEST_CASE(trains_a_student_from_a_teacher) TEST_CASE(targets_are_kept_in_a_file)
-                        TEST_CASE(progress_can_stop_and_throw) TEST_CASE(datasets_are_functions)
-                            TEST_CASE(stages_run_one_after_another) TEST_CASE(chats_become_text)
-                                TEST_CASE(members_go_side_by_side) TEST_CASE(machines_have_limits)
-                                    TEST_CASE(places_inside_are_functions)};
+            TEST_CASE(losses_are_lists) TEST_CASE(losses_that_measure_sequences_first)
+                TEST_CASE(exceptions_pass_through_callbacks) TEST_CASE(functions_are_destroyed_once)
+                    TEST_CASE(a_host_changes_logits) TEST_CASE(trains_a_student_from_a_teacher)
+                        TEST_CASE(targets_are_kept_in_a_file) TEST_CASE(progress_can_stop_and_throw)
+                            TEST_CASE(datasets_are_functions) TEST_CASE(stages_run_one_after_another)
+                                TEST_CASE(chats_become_text) TEST_CASE(members_go_side_by_side)
+                                    TEST_CASE(machines_have_limits) TEST_CASE(places_inside_are_functions)};
     try {
         return test_main(cases, static_cast<int>(sizeof cases / sizeof *cases), argc, argv);
     } catch (const std::exception &e) {

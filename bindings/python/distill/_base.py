@@ -2,6 +2,7 @@
 import ctypes
 import json
 import logging
+import math
 import os
 import signal
 import threading
@@ -191,7 +192,7 @@ def _on_log(key, level, component, message):
 class LossRows(Borrowed):
     """A chunk of rows for a loss of one's own: arrays that end with the callback."""
 
-    def __init__(self, rows):
+    def __init__(self, rows, sums=0):
         shape = (rows.rows, rows.vocab)
         self.views = []
         self.count, self.vocab, self.temperature, self.step = rows.rows, rows.vocab, rows.temperature, rows.step
@@ -199,7 +200,10 @@ class LossRows(Borrowed):
         self.teacher = self._array(rows.teacher, c.DISTILL_FLOAT, 32, shape, False)
         self.labels = self._array(rows.labels, c.DISTILL_INT, 32, shape[:1], False)
         self.sequences = self._array(rows.sequences, c.DISTILL_INT, 64, shape[:1], False)
-        self.value = self._doubles(rows.value)
+        self.weights = self._array(rows.weights, c.DISTILL_FLOAT, 32, shape[:1], False)
+        self.sequence_count = rows.sequence_count
+        self.value = self._doubles(rows.value, rows.rows) if rows.value else None
+        self.sequence_sums = self._doubles(rows.sequence_sums, rows.sequence_count, sums) if rows.sequence_sums else None
         self.gradient = self._array(rows.gradient, c.DISTILL_FLOAT, 32, shape, True)
         self.target = Target(rows.target.contents) if rows.target else None
 
@@ -217,16 +221,33 @@ class LossRows(Borrowed):
             self.target.expire()
         super().expire()
 
-    def _doubles(self, pointer):
-        flat = (ctypes.c_double * self.count).from_address(ctypes.cast(pointer, ctypes.c_void_p).value)
-        return memoryview(flat).cast("B").cast("d") if numpy is None else numpy.frombuffer(flat, dtype="float64")
+    @staticmethod
+    def _doubles(pointer, *shape):
+        flat = (ctypes.c_double * math.prod(shape)).from_address(ctypes.cast(pointer, ctypes.c_void_p).value)
+        if numpy is not None:
+            return numpy.frombuffer(flat, dtype="float64").reshape(shape)
+        return memoryview(flat).cast("B").cast("d", shape)
+
+
+class _OwnLoss:
+    def __init__(self, function, measure, sums):
+        self.function, self.measure, self.sums = function, measure, sums
 
 
 @trampoline(c.distill_loss_callbacks_eval)
-def _on_loss(function, rows):
-    given = LossRows(rows.contents)
+def _on_loss(own, rows):
+    given = LossRows(rows.contents, own.sums)
     try:
-        return function(given)
+        return own.function(given)
+    finally:
+        given.expire()
+
+
+@trampoline(c.distill_loss_callbacks_measure)
+def _on_measure(own, rows, out):
+    given = LossRows(rows.contents, own.sums)
+    try:
+        return own.measure(given, LossRows._doubles(out, given.count, own.sums))
     finally:
         given.expire()
 
@@ -252,11 +273,16 @@ class Env(Handle):
     def cancel(self, on=True):
         invoke("env_cancel", self.raw, int(on))
 
-    def add_loss(self, name, function, targets=(c.DISTILL_DENSE,), fallback=None, log_probs=False, whole_sequences=False):
-        """From now on options may say loss.type: name. function(rows) writes rows.value and, where it is not None, rows.gradient."""
+    def add_loss(self, name, function, targets=(c.DISTILL_DENSE,), fallback=None, log_probs=False, whole_sequences=False,
+                 measure=None, sums=0):
+        """From now on options may say loss.type: name. function(rows) writes rows.value and, where it is not None, rows.gradient.
+        measure(rows, out), before it: writes `sums` numbers for each row to out [rows, sums]; function finds them added up over sequences in
+        rows.sequence_sums [sequences, sums], where rows.sequences says which is whose."""
         flags = (c.DISTILL_LOSS_LOG_PROBS if log_probs else 0) | (c.DISTILL_LOSS_WHOLE_SEQUENCES if whole_sequences else 0)
-        table = sized(c.distill_loss_callbacks, flags=flags, user=register(function), destroy=destroy, eval=_on_loss,
-                      fallback=fallback.encode() if fallback else None, targets=sum(1 << kind for kind in targets))
+        table = sized(c.distill_loss_callbacks, flags=flags, user=register(_OwnLoss(function, measure, sums)), destroy=destroy, eval=_on_loss,
+                      fallback=fallback.encode() if fallback else None, targets=sum(1 << kind for kind in targets), sums=sums)
+        if measure is not None:
+            table.measure = _on_measure
         call("env_add_loss", self.raw, name.encode(), table)
 
     def inspect(self, path=None):

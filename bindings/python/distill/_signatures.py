@@ -224,6 +224,7 @@ distill_student_callbacks_read_tap = CFUNCTYPE(c_int32, c_void_p, POINTER(distil
 distill_student_callbacks_tap_gradient = CFUNCTYPE(c_int32, c_void_p, POINTER(distill_batch), c_int64, POINTER(distill_tensor))
 distill_dataset_callbacks_get = CFUNCTYPE(c_int32, c_void_p, c_int64, POINTER(distill_sample))
 distill_loss_callbacks_eval = CFUNCTYPE(c_int32, c_void_p, POINTER(distill_loss_rows))
+distill_loss_callbacks_measure = CFUNCTYPE(c_int32, c_void_p, POINTER(distill_loss_rows), POINTER(c_double))
 distill_error._fields_ = [
     ("code", c_int32),
     ("user_code", c_int32),
@@ -390,6 +391,9 @@ distill_loss_rows._fields_ = [
     ("gradient", POINTER(c_float)),
     ("temperature", c_double),
     ("step", c_int64),
+    ("weights", POINTER(c_float)),
+    ("sequence_sums", POINTER(c_double)),
+    ("sequence_count", c_int64),
 ]
 distill_loss_callbacks._fields_ = [
     ("struct_size", c_uint32),
@@ -399,6 +403,8 @@ distill_loss_callbacks._fields_ = [
     ("eval", distill_loss_callbacks_eval),
     ("fallback", c_char_p),
     ("targets", c_int64),
+    ("measure", distill_loss_callbacks_measure),
+    ("sums", c_int64),
 ]
 distill_loss_args._fields_ = [
     ("struct_size", c_uint32),
@@ -417,6 +423,7 @@ distill_loss_args._fields_ = [
     ("count", c_int64),
     ("weight_sum", c_double),
     ("floored", c_int64),
+    ("sequences", POINTER(distill_tensor)),
     ("memory", c_int64),
     ("divisor", c_double),
 ]
@@ -455,6 +462,8 @@ distill_forward._fields_ = [
     ("micro_batch", c_int64),
     ("micro_batches", c_int64),
     ("weight_sum", c_double),
+    ("sequences", POINTER(distill_tensor)),
+    ("sequence_count", c_int64),
 ]
 distill_strip._fields_ = [
     ("struct_size", c_uint32),
@@ -487,11 +496,11 @@ STRUCTS = {  # name: (size, offsets of the fields)
     "distill_student_callbacks": (112, {"struct_size": 0, "flags": 4, "user": 8, "destroy": 16, "forward": 24, "backward": 32, "apply": 40, "discard": 48, "save": 56, "load": 64, "form": 72, "taps": 80, "tap_count": 88, "read_tap": 96, "tap_gradient": 104}),
     "distill_sample": (64, {"struct_size": 0, "kind": 4, "ids": 8, "text": 16, "count": 24, "prompt_count": 32, "size": 40, "learn": 48, "weight": 56}),
     "distill_dataset_callbacks": (40, {"struct_size": 0, "flags": 4, "user": 8, "destroy": 16, "get": 24, "count": 32}),
-    "distill_loss_rows": (96, {"struct_size": 0, "flags": 4, "rows": 8, "vocab": 16, "student": 24, "teacher": 32, "target": 40, "labels": 48, "sequences": 56, "value": 64, "gradient": 72, "temperature": 80, "step": 88}),
-    "distill_loss_callbacks": (48, {"struct_size": 0, "flags": 4, "user": 8, "destroy": 16, "eval": 24, "fallback": 32, "targets": 40}),
-    "distill_loss_args": (136, {"struct_size": 0, "flags": 4, "student": 8, "teacher": 16, "labels": 24, "weights": 32, "grad_values": 40, "grad_head": 48, "grad_bias": 56, "row_values": 64, "grad_scale": 72, "step": 80, "sum": 88, "count": 96, "weight_sum": 104, "floored": 112, "memory": 120, "divisor": 128}),
+    "distill_loss_rows": (120, {"struct_size": 0, "flags": 4, "rows": 8, "vocab": 16, "student": 24, "teacher": 32, "target": 40, "labels": 48, "sequences": 56, "value": 64, "gradient": 72, "temperature": 80, "step": 88, "weights": 96, "sequence_sums": 104, "sequence_count": 112}),
+    "distill_loss_callbacks": (64, {"struct_size": 0, "flags": 4, "user": 8, "destroy": 16, "eval": 24, "fallback": 32, "targets": 40, "measure": 48, "sums": 56}),
+    "distill_loss_args": (144, {"struct_size": 0, "flags": 4, "student": 8, "teacher": 16, "labels": 24, "weights": 32, "grad_values": 40, "grad_head": 48, "grad_bias": 56, "row_values": 64, "grad_scale": 72, "step": 80, "sum": 88, "count": 96, "weight_sum": 104, "floored": 112, "sequences": 120, "memory": 128, "divisor": 136}),
     "distill_progress": (160, {"struct_size": 0, "phase": 4, "step": 8, "steps": 16, "tokens": 24, "count": 32, "loss": 40, "learning_rate": 48, "grad_norm": 56, "tokens_per_second": 64, "seconds_left": 72, "weight_sum": 80, "done": 88, "total": 96, "stage": 104, "stages": 112, "stage_name": 120, "term_count": 128, "term_names": 136, "term_weights": 144, "term_values": 152}),
-    "distill_forward": (80, {"struct_size": 0, "flags": 4, "batch": 8, "student": 16, "teacher": 24, "labels": 32, "weights": 40, "rows": 48, "micro_batch": 56, "micro_batches": 64, "weight_sum": 72}),
+    "distill_forward": (96, {"struct_size": 0, "flags": 4, "batch": 8, "student": 16, "teacher": 24, "labels": 32, "weights": 40, "rows": 48, "micro_batch": 56, "micro_batches": 64, "weight_sum": 72, "sequences": 80, "sequence_count": 88}),
     "distill_strip": (96, {"struct_size": 0, "flags": 4, "student": 8, "teacher": 16, "labels": 24, "weights": 32, "target": 40, "first_row": 48, "rows": 56, "vocab": 64, "student_stride": 72, "teacher_stride": 80, "loss": 88}),
 }
 FUNCTIONS = {  # name: (result, arguments)

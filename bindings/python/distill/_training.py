@@ -144,12 +144,12 @@ class Loss(Handle):
         self.preset = any("type: %s\n" % known in said + "\n" for known in _PRESETS)
 
     def __call__(self, student, teacher=None, labels=None, weights=None, gradient=None, grad_head=None, grad_bias=None, row_values=None,
-                 grad_scale=0.0, step=0, add_gradient=False, add_head=False, memory=0, divisor=0.0):
+                 grad_scale=0.0, step=0, add_gradient=False, add_head=False, memory=0, divisor=0.0, sequences=None):
         """student, teacher: targets (dense(), hidden(), top_k(), sampled(), one_hot()) or arrays of logits. labels [rows], < 0 = masked.
         gradient, grad_head, grad_bias, row_values: arrays that the library writes to. add_gradient: adds to gradient what it
         would write; add_head: to grad_head and grad_bias, as a window of several micro-batches needs it. memory: bytes that the call
         takes at most beside its arrays, 0 = 64 MiB. divisor: of presets (trl-gkd, ...) what their tool is told to divide by; their sum
-        is divided already."""
+        is divided already. sequences [rows]: the sequence of each row, from 0 on; None = one."""
         kept = [_as_target(student)]
         kept.append(teacher if teacher is None else _as_target(teacher))
         flags = (c.DISTILL_ADD_VALUES if add_gradient else 0) | (c.DISTILL_ADD_HEAD if add_head else 0)
@@ -158,9 +158,9 @@ class Loss(Handle):
         if kept[1] is not None:
             args.teacher = ctypes.pointer(kept[1])
         for name, value in (("labels", labels), ("weights", weights), ("grad_values", gradient), ("grad_head", grad_head),
-                            ("grad_bias", grad_bias), ("row_values", row_values)):
+                            ("grad_bias", grad_bias), ("row_values", row_values), ("sequences", sequences)):
             if value is not None:
-                kept.append(argument(value, writable=name not in ("labels", "weights")))
+                kept.append(argument(value, writable=name not in ("labels", "weights", "sequences")))
                 setattr(args, name, ctypes.pointer(kept[-1].tensor))
         call("loss_eval", self.raw, args)
         return LossResult(args)
@@ -189,8 +189,8 @@ def _on_progress(function, progress):
 
 
 class Forward(Borrowed):
-    """A micro-batch after both trunks, until the next call on the trainer: its batch (ids, offsets, rows), and hidden states, labels
-    and weights of the rows with loss."""
+    """A micro-batch after both trunks, until the next call on the trainer: its batch (ids, offsets, rows), and hidden states, labels,
+    weights and sequences of the rows with loss."""
 
     def __init__(self, forward, owner):
         self.rows, self.micro_batch, self.micro_batches, self.weight_sum = (getattr(forward, name) for name in
@@ -198,15 +198,16 @@ class Forward(Borrowed):
         self.student = forward.student.contents  # targets as loss() takes them
         self.teacher = forward.teacher.contents if forward.teacher else None
         self.batch = Batch(forward.batch.contents)
-        self.hidden, self.labels, self.weights = (View(part.contents, owner, False) if part else None for part in
-                                                  (self.student.values, forward.labels, forward.weights))
+        self.hidden, self.labels, self.weights, self.sequences = (View(part.contents, owner, False) if part else None for part in (
+            self.student.values, forward.labels, forward.weights, forward.sequences))
+        self.sequence_count = forward.sequence_count
         self.student.kept = owner
         if self.teacher is not None:
             self.teacher.kept = owner
 
     def expire(self):
         """The numbers stay, the memory is the next micro-batch's."""
-        for name in ("student", "teacher", "batch", "hidden", "labels", "weights"):
+        for name in ("student", "teacher", "batch", "hidden", "labels", "weights", "sequences"):
             part = self.__dict__.pop(name, None)
             if isinstance(part, (View, Batch)):
                 part.expire()

@@ -102,6 +102,30 @@ def test_loss_of_python_without_numpy():
         assert result.count == 2 and result.sum == pytest.approx(5) and gradient.tolist() == [[2, 0, 0], [0, 0, -4]]
 
 
+def test_loss_of_python_that_measures_sequences_first():
+    with distill.Env() as env:
+        def first_logits(given, out):
+            assert given.value is None and given.sequence_sums is None
+            for i in range(given.count):
+                out[i, 0], out[i, 1] = given.student[i, 0], 1
+
+        def apart(given):
+            for i in range(given.count):
+                whose = given.sequences[i]
+                given.value[i] = given.sequence_sums[whose, 0] / given.sequence_sums[whose, 1] - given.student[i, 0]
+
+        env.add_loss("apart", apart, targets=(), measure=first_logits, sums=2)
+        loss, values = distill.Loss("apart", env=env), array.array("f", [0] * 3)
+        result = loss(rows([1, 0], [4, 0], [9, 0]), row_values=values, sequences=array.array("i", [0, 0, 1]))
+        assert result.count == 3 and list(values) == [1.5, -1.5, 0]
+        with pytest.raises(ValueError, match="args.sequences: entry 0 is 1"):
+            loss(rows([1, 0], [4, 0], [9, 0]), sequences=array.array("i", [1, 1, 1]))
+        with pytest.raises(distill.OptionError, match="args.memory of 100 bytes does not hold one row of logits"):
+            loss(rows([1, 0]), memory=100)
+        with pytest.raises(ValueError, match="has no measure and sums 2"):
+            env.add_loss("half", apart, sums=2)
+
+
 def test_forward_kl_against_the_definition(env):
     from math import exp, log
     q, p = [0.5, -1.0, 2.0], [1.0, 0.0, -0.5]

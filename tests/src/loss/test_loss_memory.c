@@ -238,6 +238,13 @@ static int32_t half_square(void *user, const distill_loss_rows *rows)
     return DISTILL_CB_OK;
 }
 
+static int32_t count_rows(void *user, const distill_loss_rows *rows, double *out)
+{
+    (void)user;
+    for (int64_t i = 0; i < rows->rows; i++) out[i * 9] = 1;
+    return DISTILL_CB_OK;
+}
+
 TEST(losses_of_the_host)
 {
     fixture f[2];
@@ -253,9 +260,13 @@ TEST(losses_of_the_host)
         CHECK_OK(di_registry_add(f[k].registry, "serial", &table, &err));
         table.flags = DISTILL_LOSS_MT;
         CHECK_OK(di_registry_add(f[k].registry, "parallel", &table, &err));
+        table.measure = count_rows;
+        table.sums = 9;
+        CHECK_OK(di_registry_add(f[k].registry, "measuring", &table, &err));
     }
     check_loss(f, m, "serial", 0, 1);
     check_loss(f, m, "parallel", 0, 1);
+    check_loss(f, m, "[{type: measuring}, {type: jsd}, {type: measuring, temperature: 2}]", 0, 1);
     check_loss(f, m, "[{type: serial}, {type: forward_kl, temperature: 2}]", 0, 1);
     for (int k = 0; k < 2; k++) close_fixture(&f[k]);
 }
