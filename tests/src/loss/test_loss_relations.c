@@ -154,6 +154,42 @@ static void through_a_head(fixture *f, const loss_case *c, const di_loss *loss, 
     expect("through a head", c, d.args.sum, value, other_g, g, 1);
 }
 
+/* The same in strips of one row and of a few, as the limit of memory says: a head's gradient adds up by strips. */
+static void in_strips(fixture *f, const loss_case *c, const di_loss *loss, double value)
+{
+    static float head[V * V], grad_head[2][V * V];
+    const int64_t shape[2] = {V, V};
+    const distill_tensor heads = di_tensor_of(head, DISTILL_FLOAT, 32, 2, shape),
+                         grads[2] = {di_tensor_of(grad_head[0], DISTILL_FLOAT, 32, 2, shape),
+                                     di_tensor_of(grad_head[1], DISTILL_FLOAT, 32, 2, shape)};
+    int64_t least = 0;
+    for (int i = 0; i < V; i++) head[i * V + i] = 1;
+    for (int step = -2; step < 4; step++) {
+        dense_call d;
+        dk_error err;
+        double top = 0, off = 0;
+        set_dense(&d, z, R, V, p, V);
+        d.student.kind = DISTILL_HIDDEN;
+        d.student.head = &heads;
+        with_labels(&d, labels);
+        with_gradient(&d, other_g);
+        d.args.grad_head = &grads[step >= 0];
+        d.args.memory = step == -2   ? 0
+                        : step == -1 ? 1
+                                     : least + step * 900; /* all at once; too little; one row and more */
+        const int32_t rc = di_loss_eval(f->backend, loss, &d.args, &err);
+        CHECK_INT(rc, step == -1 ? DK_E_OPTION : DK_OK);
+        if (step == -1) least = atoll(strstr(err.message, "at least ") + strlen("at least "));
+        if (step < 0) continue;
+        expect("in strips", c, d.args.sum, value, other_g, g, 1);
+        for (int i = 0; i < V * V; i++) {
+            top = fmax(top, fabs((double)grad_head[0][i]));
+            off = fmax(off, fabs((double)grad_head[1][i] - (double)grad_head[0][i]));
+        }
+        if (!(off <= 2e-6 * top + 1e-9)) FAIL("in strips, %s: head off by %.3g of %.3g", c->yaml, off, top);
+    }
+}
+
 /* Rows of 16-bit floats, with a stride: as the floats that they are. */
 static void narrow(fixture *f, const loss_case *c, const di_loss *loss, double value)
 {
@@ -220,9 +256,10 @@ typedef struct relation {
     int needs, not_with; /* flags of a loss */
 } relation;
 
-static const relation relations[] = {
-    {shifted, 0, NO_SHIFT}, {permuted, 0, 0},       {scaled, 0, PLAIN}, {padded, 0, 0}, {row_by_row, 0, 0},
-    {masked, 0, 0},         {through_a_head, 0, 0}, {narrow, 0, 0},     {added, 0, 0},  {same, SAME_IS_ZERO, 0}};
+static const relation relations[] = {{shifted, 0, NO_SHIFT}, {permuted, 0, 0},       {scaled, 0, PLAIN},
+                                     {padded, 0, 0},         {row_by_row, 0, 0},     {masked, 0, 0},
+                                     {through_a_head, 0, 0}, {in_strips, 0, 0},      {narrow, 0, 0},
+                                     {added, 0, 0},          {same, SAME_IS_ZERO, 0}};
 
 TEST(relations_hold)
 {
