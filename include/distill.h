@@ -975,7 +975,8 @@ DISTILL_API int32_t distill_inspect(const distill_env *env, const char *path, di
 /* What this machine can do at most, on the threads of env: what speed is held against (`distill bench`). Measured, in
  * about three seconds and 1 GiB of memory, and right only where nothing else runs. "cpu", "threads", "fp32.flops",
  * "bf16.flops", "int8.ops" (a product and a sum are two; each with "by", the instruction that was fastest; absent where
- * the processor has none), "read.bytes_per_second". */
+ * the processor has none), "read.bytes_per_second", "stream.bytes_per_second" (two blocks are read and a third one is
+ * written; all three count). */
 DISTILL_API int32_t distill_limits(const distill_env *env, distill_report **out, distill_error *err);
 /* dotted key of the JSON */
 DISTILL_API int32_t distill_report_get_f64(const distill_report *report, const char *key, double *out,

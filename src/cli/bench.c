@@ -79,6 +79,18 @@ double bench_limit(const bench *b, const char *kind, const char *unit)
 
 json_t *bench_share(double value, double limit) { return limit > 0 ? cli_json_real(value / limit) : json_null(); }
 
+int bench_describe_library(bench *b, json_t **out)
+{
+    distill_report *report = NULL;
+    char *text = distill_inspect(b->session.env, NULL, &report, &b->session.err)
+                     ? NULL
+                     : cli_report_text(report, &b->session.err);
+    *out = text ? json_loads(text, 0, NULL) : NULL;
+    distill_report_free(report);
+    free(text);
+    return *out ? -1 : cli_fail(&b->session.err);
+}
+
 /* ---- a bench ---- */
 
 int bench_open(bench *b, const cli_command *command, const cli_settings *settings)

@@ -18,6 +18,9 @@ int bench_measure_limits(bench *b);
 /* Prints result, which it takes over, as JSON or as leaves, unless code says that something failed; closes. */
 int bench_close(bench *b, int code, json_t *result);
 
+/* What distill_inspect says of the library. */
+int bench_describe_library(bench *b, json_t **out);
+
 double bench_seconds(void);
 double bench_median(double *values, int64_t count);                     /* sorts them */
 double bench_limit(const bench *b, const char *kind, const char *unit); /* 0 = this machine has none, or not measured */

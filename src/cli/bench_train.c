@@ -1,4 +1,4 @@
-/* bench_train.c - distill bench step, distill bench loss. */
+/* bench_train.c - distill bench step. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -118,18 +118,6 @@ static json_t *step_result(step_bench *t, double *seconds, double flops, int64_t
     return result;
 }
 
-static int describe_library(bench *b, json_t **out)
-{
-    distill_report *report = NULL;
-    char *text = distill_inspect(b->session.env, NULL, &report, &b->session.err)
-                     ? NULL
-                     : cli_report_text(report, &b->session.err);
-    *out = text ? json_loads(text, 0, NULL) : NULL;
-    distill_report_free(report);
-    free(text);
-    return *out ? -1 : cli_fail(&b->session.err);
-}
-
 int bench_step(const cli_command *command, int argc, char **argv)
 {
     static const char *const own[] = {
@@ -160,7 +148,7 @@ int bench_step(const cli_command *command, int argc, char **argv)
     if (code < 0) code = flops_of_token(&t, &flops);
     const int64_t peak = bench_peak_rss_mb();
     if (code < 0) code = bench_measure_limits(&t.b);
-    if (code < 0) code = describe_library(&t.b, &library);
+    if (code < 0) code = bench_describe_library(&t.b, &library);
     if (code < 0) result = step_result(&t, seconds, flops, peak, library);
     json_decref(library);
     cli_watch(NULL);
@@ -170,106 +158,4 @@ int bench_step(const cli_command *command, int argc, char **argv)
     bench_free_model(&t.teacher);
     free(seconds);
     return bench_close(&t.b, code, result);
-}
-
-/* ---- loss ---- */
-
-static distill_tensor matrix(float *data, int64_t *shape)
-{
-    return (distill_tensor){.data = data,
-                            .device_type = DISTILL_CPU,
-                            .ndim = 2,
-                            .dtype_code = DISTILL_FLOAT,
-                            .dtype_bits = 32,
-                            .dtype_lanes = 1,
-                            .shape = shape};
-}
-
-/* Logits as models have them: a bell of a few nats. */
-static void fill_logits(float *out, int64_t count, uint64_t state)
-{
-    for (int64_t i = 0; i < count; i++) {
-        double sum = 0;
-        for (int k = 0; k < 4; k++) {
-            state = state * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
-            sum += (double)(state >> 40) / 16777216.0 - 0.5;
-        }
-        out[i] = (float)(4 * sum);
-    }
-}
-
-static int time_loss(bench *b, const char *type, int64_t rows, int64_t vocab, double *median)
-{
-    enum { TIMES = 11 };
-    cli_session *s = &b->session;
-    distill_loss *loss = NULL;
-    double seconds[TIMES];
-    int64_t shape[2] = {rows, vocab}, bytes = rows * vocab * (int64_t)sizeof(float);
-    float *memory = cli_memory(NULL, (size_t)bytes * 3);
-    int32_t *labels = cli_memory(NULL, (size_t)rows * sizeof *labels);
-    distill_tensor student = matrix(memory, shape), teacher = matrix(memory + rows * vocab, shape),
-                   gradient = matrix(memory + 2 * rows * vocab, shape), ids = student;
-    distill_target q, p;
-    distill_loss_args args;
-    DISTILL_INIT(&q);
-    DISTILL_INIT(&p);
-    DISTILL_INIT(&args);
-    q.kind = p.kind = DISTILL_DENSE;
-    q.values = &student;
-    p.values = &teacher;
-    args.student = &q;
-    args.teacher = &p;
-    args.labels = &ids;
-    args.grad_values = &gradient;
-    ids.data = labels;
-    ids.ndim = 1;
-    ids.dtype_code = DISTILL_INT;
-    bench_fill_ids(labels, rows, vocab);
-    fill_logits(memory, rows * vocab, 1);
-    fill_logits(memory + rows * vocab, rows * vocab, 2);
-    memset(memory + 2 * rows * vocab, 0, (size_t)bytes);
-    int32_t rc = distill_loss_create(s->env, type, s->options, &loss, &s->err);
-    for (int i = 0; !rc && i < TIMES; i++) {
-        double begin = bench_seconds();
-        rc = distill_loss_eval(loss, &args, &s->err);
-        seconds[i] = bench_seconds() - begin;
-        cli_progress_share(&b->progress, "evaluating the loss", i + 1, TIMES);
-    }
-    distill_loss_free(loss);
-    free(labels);
-    free(memory);
-    *median = bench_median(seconds, rc ? 0 : TIMES);
-    return rc ? cli_fail(&s->err) : -1;
-}
-
-int bench_loss(const cli_command *command, int argc, char **argv)
-{
-    static const char *const own[] = {"loss.type", "--type", NULL};
-    bench b = {.as_json = 0};
-    cli_settings settings = {.reads = " loss compute ", .own = own};
-    const char *type = "forward_kl";
-    int64_t rows = 256, vocab = 32000;
-    double seconds = 0;
-    json_t *result = NULL;
-    const cli_option options[] = {{"--type", CLI_TEXT, &type, NULL},
-                                  {"--rows", CLI_INT, &rows, NULL},
-                                  {"--vocab", CLI_INT, &vocab, NULL},
-                                  {"--set", CLI_SETTINGS, &settings, NULL},
-                                  {"--json", CLI_FLAG, &b.as_json, NULL}};
-    int code = cli_parse(command, options, 5, argc, argv, NULL, 0);
-    if (code >= 0) return code;
-    if (rows < 1 || vocab < 2 || rows > 1 << 20 || vocab > 1 << 24 || rows * vocab > 1 << 29)
-        return cli_usage(command, "--rows is 1 to 1048576, --vocab 2 to 16777216, together at most 536870912 logits");
-    code = bench_open(&b, command, &settings);
-    if (code < 0) code = time_loss(&b, type, rows, vocab, &seconds);
-    if (code < 0) code = bench_measure_limits(&b);
-    if (code < 0) {
-        const double logits = (double)rows * (double)vocab; /* two read, one written */
-        result = json_pack("{s:f, s:f, s:f}", "rows_per_second", (double)rows / seconds, "ns_per_logit",
-                           1e9 * seconds / logits, "seconds", seconds);
-        json_object_set_new(result, "of_reading",
-                            bench_share(12 * logits / seconds, bench_limit(&b, "read", "bytes_per_second")));
-        json_object_set(result, "limits", b.limits);
-    }
-    return bench_close(&b, code, result);
 }

@@ -21,8 +21,11 @@ static int limits(const cli_command *command, int argc, char **argv)
 static const cli_command commands[] = {
     {"bench limits", NULL,
      "usage: distill bench limits [--json]\n\n"
-     "The best rate of fp32, bf16 and int8 products out of registers, and of reading memory, on all threads: what the\n"
-     "other benches are held against. A product and a sum are two operations.\n\n" JSON_HELP,
+     "The best rate of fp32, bf16 and int8 products out of registers, of reading memory (read) and of reading two "
+     "blocks "
+     "and\n"
+     "writing a third (stream), on all threads: what the other benches are held against. A product and a sum are two\n"
+     "operations.\n\n" JSON_HELP,
      limits},
     {"bench step", NULL,
      "usage: distill bench step [--teacher-config A.json] [--student-config B.json] [--no-teacher] [--batch N] [--seq "
@@ -60,8 +63,12 @@ static const cli_command commands[] = {
      bench_decode},
     {"bench loss", NULL,
      "usage: distill bench loss [--type TYPE] [--rows N] [--vocab N] [--set KEY=VALUE]... [--json]\n\n"
-     "A loss and its gradient on rows of logits of teacher and student, the median of eleven.\n\n"
-     "  --type TYPE          loss.type; forward_kl\n"
+     "Losses and their gradients on rows of logits of teacher and student, the median of eleven each. of_streaming is "
+     "the\n"
+     "rate of what must pass through memory (the logits that the loss reads, and the gradient), over the rate at which "
+     "this\n"
+     "machine streams, measured in the same run.\n\n"
+     "  --type TYPE          loss.type; every built-in loss that compares rows\n"
      "  --rows N             256\n"
      "  --vocab N            logits of a row; 32000\n" SET_HELP JSON_HELP,
      bench_loss},

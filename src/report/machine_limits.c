@@ -28,6 +28,8 @@ int32_t di_limits_json(dk_host *host, dk_strbuf *out, dk_error *err)
     product(out, &limits, DK_LIMIT_INT8, "int8", "ops");
     dk_strbuf_puts(out, ",\"read\":{\"bytes_per_second\":");
     dk_strbuf_f64(out, limits.read);
+    dk_strbuf_puts(out, "},\"stream\":{\"bytes_per_second\":");
+    dk_strbuf_f64(out, limits.stream);
     dk_strbuf_puts(out, "}}");
     return dk_strbuf_check(out, err);
 }

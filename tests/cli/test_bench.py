@@ -16,7 +16,7 @@ def config(tmp_path_factory):
 
 def check_limits(limits):
     assert limits["threads"] >= 1 and limits["cpu"]
-    assert limits["fp32"]["flops"] > 1e8 and limits["read"]["bytes_per_second"] > 1e7
+    assert limits["fp32"]["flops"] > 1e8 and limits["read"]["bytes_per_second"] > 1e7 and limits["stream"]["bytes_per_second"] > 1e7
     for kind in ("fp32", "bf16", "int8"):
         assert kind not in limits or limits[kind]["by"]
 
@@ -61,9 +61,23 @@ def test_texts(distill, config, model):
         check_limits(done.json["limits"])
 
 
-def test_loss_tokens_and_loading(distill, model, tmp_path):
-    done = distill("bench", "loss", "--type", "cross_entropy", "--rows", 4, "--vocab", 100, "--json")
-    assert done.code == 0 and done.json["rows_per_second"] == pytest.approx(4 / done.json["seconds"]), done.err
+def test_losses(distill):
+    """Each one against the bytes that it must read and write: cross_entropy has no teacher."""
+    done = distill("bench", "loss", "--rows", 4, "--vocab", 100, "--json")
+    assert done.code == 0 and (done.json["rows"], done.json["vocab"]) == (4, 100), done.err
+    check_limits(done.json["limits"])
+    known = distill("inspect", "--json").json["loss_table"]
+    assert list(done.json["losses"]) == list(known) and "hidden_mse" not in known
+    for name, found in done.json["losses"].items():
+        assert found["rows_per_second"] == pytest.approx(4 / found["seconds"])
+        assert found["ns_per_logit"] == pytest.approx(1e9 * found["seconds"] / 400)
+        assert found["bytes_per_second"] == pytest.approx((8 if name == "cross_entropy" else 12) * 400 / found["seconds"])
+        assert found["of_streaming"] == pytest.approx(found["bytes_per_second"] / done.json["limits"]["stream"]["bytes_per_second"])
+    alone = distill("bench", "loss", "--type", "jsd", "--rows", 2, "--vocab", 70, "--set", "loss.jsd.teacher_weight=0.3")
+    assert alone.code == 0 and "losses.jsd.of_streaming" in alone.out and "forward_kl" not in alone.out, alone.err
+
+
+def test_tokens_and_loading(distill, model, tmp_path):
     (tmp_path / "text").write_bytes(b"the thing is in the inn\n" * 50)
     done = distill("bench", "tokenize", model, "--data", tmp_path / "text", "--json")
     assert done.code == 0 and done.json["bytes"] == 1200 and 0 < done.json["tokens"] < 1200, done.err
@@ -82,6 +96,9 @@ def test_what_the_library_refuses(distill, tmp_path):
     one_line(distill("bench", "step", "--precision", "fp64"), 1, "train.precision", "bf16")
     one_line(distill("bench", "step", "--student-config", tmp_path / "none.json"), 1, "none.json")
     one_line(distill("bench", "loss", "--type", "forward_lk"), 1, "forward_lk")
+    one_line(distill("bench", "loss", "--type", "relation"), 1, "relation", "inside two models")
+    one_line(distill("bench", "loss", "--set", "train.steps=3"), 2, "train.steps")
+    one_line(distill("bench", "loss", "--set", "loss.type=jsd"), 2, "loss.type", "--type")
 
 
 def test_help(distill):

@@ -19,6 +19,17 @@ TEST(kernels_count_what_they_do)
     CHECK(ran > 0 && fp32 > 0);
 }
 
+TEST(a_stream_adds_two_blocks)
+{
+    enum { COUNT = 4096 / 4 };
+    float *x = aligned_alloc(64, 3 * COUNT * sizeof *x);
+    REQUIRE(x);
+    for (int i = 0; i < 2 * COUNT; i++) x[i] = (float)i;
+    dk_limit_stream((uint8_t *)x, (uint8_t *)(x + COUNT), (uint8_t *)(x + 2 * COUNT), COUNT * 4);
+    for (int i = 0; i < COUNT; i++) CHECK(x[2 * COUNT + i] == (float)(2 * i + COUNT));
+    free(x);
+}
+
 TEST(measures_all_kinds_that_there_are)
 {
     int32_t count, there[DK_LIMIT_KINDS] = {0};
@@ -35,7 +46,7 @@ TEST(measures_all_kinds_that_there_are)
         CHECK_INT(limits.product[k].by != NULL, there[k]);
         CHECK((limits.product[k].rate > 0) == there[k]);
     }
-    CHECK(limits.read > 0);
+    CHECK(limits.read > 0 && limits.stream > 0);
     dk_host_cancel(host, 1);
     CHECK_INT(dk_limits_measure(host, &limits, &err), DK_E_CANCELLED);
     dk_host_release(host);
@@ -64,5 +75,5 @@ TEST(too_little_memory)
     dk_host_release(host);
 }
 
-TEST_MAIN(TEST_CASE(kernels_count_what_they_do) TEST_CASE(measures_all_kinds_that_there_are)
-              TEST_CASE(too_little_memory))
+TEST_MAIN(TEST_CASE(kernels_count_what_they_do) TEST_CASE(a_stream_adds_two_blocks)
+              TEST_CASE(measures_all_kinds_that_there_are) TEST_CASE(too_little_memory))

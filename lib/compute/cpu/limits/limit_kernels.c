@@ -225,6 +225,38 @@ void dk_limit_read(const uint8_t *memory, int64_t bytes)
     read_plain(memory, bytes);
 }
 
+/* ---- reading and writing ---- */
+
+static void stream_plain(const float *a, const float *b, float *out, int64_t count)
+{
+    for (int64_t i = 0; i < count; i++) out[i] = a[i] + b[i];
+}
+
+#if defined(__x86_64__) && defined(__GNUC__)
+__attribute__((target("avx2"))) static void stream_avx2(const float *a, const float *b, float *out, int64_t count)
+{
+    enum { LANES = 8 };
+    for (int64_t i = 0; i < count; i += LANES) {
+        _mm_prefetch((const char *)(a + i) + AHEAD, _MM_HINT_T0);
+        _mm_prefetch((const char *)(b + i) + AHEAD, _MM_HINT_T0);
+        _mm256_store_ps(out + i, _mm256_add_ps(_mm256_load_ps(a + i), _mm256_load_ps(b + i)));
+    }
+}
+#endif
+
+void dk_limit_stream(const uint8_t *a, const uint8_t *b, uint8_t *out, int64_t bytes)
+{
+    const float *of_a = (const float *)(const void *)a, *of_b = (const float *)(const void *)b;
+    float *to = (float *)(void *)out;
+#if defined(__x86_64__) && defined(__GNUC__)
+    if (has_avx2()) {
+        stream_avx2(of_a, of_b, to, bytes / 4);
+        return;
+    }
+#endif
+    stream_plain(of_a, of_b, to, bytes / 4);
+}
+
 static const dk_limit_kernel kernels[] = {
     {"plain C", DK_LIMIT_FP32, always, fp32_plain},
 #if defined(__x86_64__) && defined(__GNUC__)

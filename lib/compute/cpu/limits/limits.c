@@ -90,7 +90,7 @@ static void measure_products(dk_host *host, try *t, dk_limits *out)
     }
 }
 
-/* ---- reading ---- */
+/* ---- memory ---- */
 
 static int64_t share_bytes(const try *t) { return READ_BYTES / t->shares / LINE * LINE; }
 
@@ -107,6 +107,15 @@ static double read_memory(try *t, int64_t index)
     return (double)share_bytes(t);
 }
 
+/* A third of the share each. */
+static double stream_memory(try *t, int64_t index)
+{
+    const int64_t bytes = share_bytes(t) / 3 / 256 * 256;
+    uint8_t *memory = t->memory + index * share_bytes(t);
+    dk_limit_stream(memory, memory + bytes, memory + 2 * bytes, bytes);
+    return 3 * (double)bytes;
+}
+
 /* Pages of 2 MiB where the system has them: a limit is not made of its tables. */
 static void want_large_pages(uint8_t *memory, int64_t bytes)
 {
@@ -120,7 +129,7 @@ static void want_large_pages(uint8_t *memory, int64_t bytes)
 #endif
 }
 
-static int32_t measure_reading(dk_host *host, try *t, dk_limits *out, dk_error *err)
+static int32_t measure_memory(dk_host *host, try *t, dk_limits *out, dk_error *err)
 {
     if (!(t->memory = dk_alloc(host, READ_BYTES, 1))) return dk_fail_nomem(err, READ_BYTES);
     want_large_pages(t->memory, READ_BYTES);
@@ -128,6 +137,8 @@ static int32_t measure_reading(dk_host *host, try *t, dk_limits *out, dk_error *
     rate_of(host, t);
     t->work = read_memory;
     out->read = best_of(host, t);
+    t->work = stream_memory;
+    out->stream = best_of(host, t);
     dk_free(host, t->memory);
     return DK_OK;
 }
@@ -140,7 +151,7 @@ int32_t dk_limits_measure(dk_host *host, dk_limits *out, dk_error *err)
     out->threads = t.shares;
     DK_TRY(dk_new(host, t.shares, &t.of, err));
     measure_products(host, &t, out);
-    if (!dk_host_cancelled(host)) DK_TRY(measure_reading(host, &t, out, err));
+    if (!dk_host_cancelled(host)) DK_TRY(measure_memory(host, &t, out, err));
     if (dk_host_cancelled(host)) rc = dk_fail(err, DK_E_CANCELLED, "cancelled while measuring the machine's limits");
     else rc = dk_parallel_check(host, err);
 out:
