@@ -55,6 +55,18 @@ static inline dk_vm dk_vi_less(dk_vi a, dk_vi b) { return a < b; }
 
 static inline int dk_vm_any(dk_vm mask) { return _mm256_movemask_ps((__m256)mask) != 0; }
 
+static inline dk_vm dk_vm_not(dk_vm mask) { return ~mask; }
+
+static inline int64_t dk_vf_store_where(float *y, dk_vf v, dk_vm mask)
+{
+    float lanes[DK_VF];
+    int64_t count = 0;
+    dk_vf_store(lanes, v);
+    for (unsigned left = (unsigned)_mm256_movemask_ps((__m256)mask); left; left &= left - 1)
+        y[count++] = lanes[__builtin_ctz(left)];
+    return count;
+}
+
 static inline dk_vf dk_vf_select(dk_vm mask, dk_vf yes, dk_vf no)
 {
     return dk_vi_bits((mask & dk_vf_bits(yes)) | (~mask & dk_vf_bits(no)));
@@ -65,6 +77,8 @@ static inline dk_vf dk_vf_min(dk_vf a, dk_vf b) { return (dk_vf)_mm256_min_ps((_
 static inline dk_vf dk_vf_max(dk_vf a, dk_vf b) { return (dk_vf)_mm256_max_ps((__m256)a, (__m256)b); }
 
 static inline dk_vf dk_vf_sqrt(dk_vf v) { return (dk_vf)_mm256_sqrt_ps((__m256)v); }
+
+static inline dk_vf dk_vf_inverse(dk_vf v) { return dk_vf_set(1) / v; }
 
 static inline float dk_vf_sum(dk_vf v)
 {

@@ -56,11 +56,38 @@ static inline dk_vf dk_vf_select(dk_vm mask, dk_vf yes, dk_vf no)
     return (dk_vf)_mm512_mask_blend_ps(mask, (__m512)no, (__m512)yes);
 }
 
+static inline dk_vm dk_vm_not(dk_vm mask) { return (dk_vm)~mask; }
+
+static inline int64_t dk_vf_store_where(float *y, dk_vf v, dk_vm mask)
+{
+    dk_vf_store(y, (dk_vf)_mm512_maskz_compress_ps(mask, (__m512)v));
+    return __builtin_popcount(mask);
+}
+
 static inline dk_vf dk_vf_min(dk_vf a, dk_vf b) { return (dk_vf)_mm512_min_ps((__m512)a, (__m512)b); }
 
 static inline dk_vf dk_vf_max(dk_vf a, dk_vf b) { return (dk_vf)_mm512_max_ps((__m512)a, (__m512)b); }
 
 static inline dk_vf dk_vf_sqrt(dk_vf v) { return (dk_vf)_mm512_sqrt_ps((__m512)v); }
+
+static inline dk_vf dk_vf_inverse(dk_vf v)
+{
+    const dk_vf near = (dk_vf)_mm512_rcp14_ps((__m512)v);
+    return dk_vf_fma(near, dk_vf_fma(near, dk_vf_set(0) - v, dk_vf_set(1)), near);
+}
+
+/* 2^(k/16), k the lowest four bits of a lane */
+#define DK_VF_ROOTS
+static inline dk_vf dk_vf_root(dk_vi k)
+{
+    const __m512 roots = _mm512_setr_ps(1.0f, 1.0442737824f, 1.0905077327f, 1.1387886348f, 1.1892071150f, 1.2418578121f,
+                                        1.2968395547f, 1.3542555469f, 1.4142135624f, 1.4768261459f, 1.5422108254f,
+                                        1.6104903320f, 1.6817928305f, 1.7562521603f, 1.8340080864f, 1.9152065614f);
+    return (dk_vf)_mm512_permutexvar_ps((__m512i)k, roots);
+}
+
+/* v*2^n, n rounded down */
+static inline dk_vf dk_vf_scale(dk_vf v, dk_vf n) { return (dk_vf)_mm512_scalef_ps((__m512)v, (__m512)n); }
 
 static inline float dk_vf_sum(dk_vf v)
 {

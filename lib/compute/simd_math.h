@@ -20,6 +20,34 @@ static inline dk_vf dk_vf_exp(dk_vf x)
     return dk_vf_power(p, n, dk_vf_bits(scaled) - dk_vf_bits(shift));
 }
 
+/* exp(x), -103 <= x <= 0, or NaN. Where roots of two can be looked up, the rest is so small that a short polynomial
+ * serves. */
+static inline dk_vf dk_vf_exp_mild(dk_vf x)
+{
+#ifdef DK_VF_ROOTS
+    const dk_vf shift = dk_vf_set(786432.0f); /* 1.5*2^19: adding it rounds to sixteenths, its last four bits */
+    dk_vf scaled = dk_vf_fma(x, dk_vf_set(1.44269504f), shift), n = scaled - shift;
+    dk_vf r = dk_vf_fma(n, dk_vf_set(-0.693359375f), x);
+    r = dk_vf_fma(n, dk_vf_set(2.12194440e-4f), r);
+    dk_vf p = dk_vf_fma(r, dk_vf_set(1.6666667e-1f), dk_vf_set(5.000162e-1f)), root = dk_vf_root(dk_vf_bits(scaled));
+    p = dk_vf_fma(p, r * r, r);
+    return dk_vf_scale(dk_vf_fma(root, p, root), n); /* by 2^n, n rounded down */
+#else
+    return dk_vf_exp(x);
+#endif
+}
+
+/* exp(x), x <= 0 */
+static inline dk_vf dk_vf_exp_down(dk_vf x)
+{
+#ifdef DK_VF_ROOTS
+    const dk_vf low = dk_vf_set(-104.0f);
+    return dk_vf_select(dk_vf_less(x, low), dk_vf_set(0), dk_vf_exp_mild(dk_vf_max(low, x)));
+#else
+    return dk_vf_exp(x);
+#endif
+}
+
 /* log(2^n (1 + f)), 1 + f in [sqrt(1/2), sqrt(2)) */
 static inline dk_vf dk_vf_log_parts(dk_vf n, dk_vf f)
 {

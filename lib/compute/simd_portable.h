@@ -78,6 +78,19 @@ static inline int dk_vm_any(dk_vm mask) /* is one lane true? */
     return any != 0;
 }
 
+static inline dk_vm dk_vm_not(dk_vm mask) { return ~mask; }
+
+/* The lanes that are true, one behind the other; y has room for all. How many they are. */
+static inline int64_t dk_vf_store_where(float *y, dk_vf v, dk_vm mask)
+{
+    int64_t count = 0;
+    for (int i = 0; i < DK_VF; i++) {
+        y[count] = DK_LANE(v, i);
+        count += DK_LANE(mask, i) != 0;
+    }
+    return count;
+}
+
 static inline dk_vf dk_vf_select(dk_vm mask, dk_vf yes, dk_vf no)
 {
     return dk_vi_bits((mask & dk_vf_bits(yes)) | (~mask & dk_vf_bits(no)));
@@ -97,6 +110,9 @@ static inline dk_vf dk_vf_sqrt(dk_vf v)
     return v;
 #endif
 }
+
+/* 1/v to a float's rounding, for normal v whose inverse is normal. */
+static inline dk_vf dk_vf_inverse(dk_vf v) { return dk_vf_set(1) / v; }
 
 /* Over the lanes, always in the same order: halves are folded together. */
 static inline float dk_vf_sum(dk_vf v)

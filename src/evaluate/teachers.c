@@ -179,7 +179,7 @@ static void measure_one(const panel *p, int64_t r, int64_t index, said *out)
                               .teacher = a->sparse ? NULL : a->rows,
                               .teacher_stride = a->stride,
                               .target = a->target};
-    di_logits logits;
+    di_logits logits = {0};
     di_measure_row(&strip, r, &out->measured);
     if (a->sparse) return;
     kernels->log_sum(a->rows + r * a->stride, p->vocab, 1 / source->temperature, &logits);

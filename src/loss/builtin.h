@@ -14,9 +14,16 @@ typedef struct di_logits {
     double factor;  /* 1/divisor */
     float top, low; /* the highest and the lowest logit */
     int64_t top_at; /* an id from which on the first highest is soon found */
+    /* Or NULL: [n] exp((z - top)*factor) as floats, top the highest logit up to the end of a block, and what they are
+     * multiplied with to be probabilities, for each block. Memory is lent before; log_sum fills it. */
+    float *masses, *scales;
+    const float *next; /* [n] the row that is read when this one is done; NULL = not known */
+    const float *into; /* [n] where its gradient is written in the end; NULL = not known, or past the caches */
 } di_logits;
 
+enum { DI_PAST_ALIGNMENT = 64 };
 typedef struct di_rows { /* over one row of n floats */
+    /* out comes with the last four of its fields */
     void (*log_sum)(const float *z, int64_t n, double divisor, di_logits *out);
     /* the same in doubles, at twice the price: what sparse targets leave is a difference of it */
     void (*log_sum_double)(const float *z, int64_t n, double divisor, di_logits *out);
@@ -24,12 +31,14 @@ typedef struct di_rows { /* over one row of n floats */
     int64_t (*raise)(float *x, int64_t n, float floor);                  /* to the floor; how many were */
     void (*axpy)(float a, const float *x, float *y, int64_t n);
     double (*sum)(const float *x, int64_t n);
-    /* out = a*(h - q*sum) + add, sum what h adds up to; add may be NULL; out may be h, add or q's logits */
-    void (*backward)(const di_logits *q, const float *h, int64_t n, double sum, float a, const float *add, float *out);
+    /* out = a*(h - q*sum) + add, sum what h adds up to; add may be NULL; out may be h, add or q's logits. past: out
+     * begins at a multiple of DI_PAST_ALIGNMENT and goes past the caches */
+    void (*backward)(const di_logits *q, const float *h, int64_t n, double sum, float a, const float *add, float *out,
+                     int32_t past);
     /* sum of (h - q*sum)^2; q NULL: of h^2 */
     double (*squares)(const di_logits *q, const float *h, int64_t n, double sum);
     /* out = a*h + add; add may be NULL */
-    void (*scale_add)(const float *h, int64_t n, float a, const float *add, float *out);
+    void (*scale_add)(const float *h, int64_t n, float a, const float *add, float *out, int32_t past);
     int32_t (*finite)(const float *x, int64_t n);
     void (*halve)(const float *x, int64_t n, uint16_t *out); /* to BF16, as dk_f32_to_bf16 */
 } di_rows;
@@ -49,7 +58,8 @@ typedef struct di_builtin_call {
     int32_t by_logits;               /* the gradient is with respect to the logits */
     int32_t floors;                  /* counts what is raised to teacher_floor */
     int64_t floored;                 /* out: how many were raised, or left out */
-    double *sums; /* out [rows] or NULL: what a row of the gradient adds up to; NaN = not said, as it is before */
+    double *apart; /* out [rows] or NULL: sum of |p - q|/2, where forward_kl finds it beside its value; else NaN */
+    double *sums;  /* out [rows] or NULL: what a row of the gradient adds up to; NaN = not said, as it is before */
 } di_builtin_call;
 
 typedef int32_t (*di_eval_fn)(void *user, const distill_loss_rows *rows);
@@ -62,6 +72,7 @@ typedef struct di_builtin {
     int32_t plain;        /* knows no temperature: always at T = 1 */
     int32_t t_squared;    /* times the temperature squared, unless the options say otherwise */
     int32_t precise;      /* wants log-sum-exps in doubles */
+    int32_t raw;          /* asks for no log-sum-exp: of di_logits z and factor are filled alone */
     int32_t fills;        /* writes all of a dense row's gradient: it need not be 0 before */
     int32_t floors;
     /* Of what is inside the two models, and not of what they say: DI_FEATURE_*, evaluated by features/. 0 = of rows */

@@ -30,10 +30,29 @@ static int32_t has_callbacks(const di_loss *loss)
     return 0;
 }
 
-int64_t di_chunk_buffers(const di_loss *loss, int32_t with_teacher, int32_t narrows)
+/* Rows that a second cache holds beside their logits and gradients: exponentials are kept, and not made again. */
+static int32_t keeps_masses(const di_loss *loss, int64_t vocab)
 {
-    const int64_t written = has_callbacks(loss) || narrows ? 1 + (with_teacher != 0) : 0;
-    return 1 + written + (loss->count > 1) + may_regroup(loss);
+    enum { NEAR = 65536 };
+    return vocab <= NEAR && !has_callbacks(loss) && !loss->precise;
+}
+
+int64_t di_chunk_buffers(const di_loss *loss, int64_t vocab, int32_t with_teacher, int32_t narrows)
+{
+    const int64_t sides = 1 + (with_teacher != 0), written = has_callbacks(loss) || narrows ? sides : 0;
+    return 1 + written + (keeps_masses(loss, vocab) ? sides : 0) + (loss->count > 1) + may_regroup(loss);
+}
+
+static int32_t make_masses(di_chunk *chunk, const di_loss *loss, int32_t with_teacher, dk_error *err)
+{
+    int32_t rc = DK_OK;
+    if (!keeps_masses(loss, chunk->vocab)) return DK_OK;
+    for (int side = 0; side < 1 + (with_teacher != 0); side++) {
+        DK_TRY(dk_new(chunk->host, chunk->capacity * chunk->vocab, &chunk->masses[side], err));
+        DK_TRY(dk_new(chunk->host, chunk->capacity * di_blocks(chunk->vocab), &chunk->scales[side], err));
+    }
+out:
+    return rc;
 }
 
 int64_t di_chunk_row_bytes(int64_t listed)
@@ -57,6 +76,7 @@ int32_t di_chunk_create(dk_host *host, di_chunk *chunk, const di_loss *loss, int
     if (writes && with_teacher) DK_TRY(dk_new(host, size, &chunk->p, err));
     if (loss->count > 1) DK_TRY(dk_new(host, size, &chunk->term, err));
     if (may_regroup(loss)) DK_TRY(dk_new(host, size, &chunk->done, err));
+    DK_TRY(make_masses(chunk, loss, with_teacher, err));
     DK_TRY(dk_new(host, capacity, &chunk->student_logits, err));
     DK_TRY(dk_new(host, capacity, &chunk->teacher_logits, err));
     DK_TRY(dk_new(host, capacity, &chunk->values, err));
@@ -74,7 +94,8 @@ void di_chunk_free(di_chunk *chunk)
     void *blocks[] = {chunk->q,          chunk->p,         chunk->group,          chunk->term,
                       chunk->done,       chunk->values,    chunk->student_logits, chunk->teacher_logits,
                       chunk->labels,     chunk->sequences, chunk->target_values,  chunk->target_beside,
-                      chunk->target_ids, chunk->sums,      chunk->group_sums,     chunk->weights};
+                      chunk->target_ids, chunk->sums,      chunk->group_sums,     chunk->masses[0],
+                      chunk->masses[1],  chunk->scales[0], chunk->scales[1],      chunk->weights};
     for (size_t i = 0; i < sizeof blocks / sizeof *blocks; i++) dk_free(chunk->host, blocks[i]);
 }
 
@@ -115,6 +136,23 @@ static void *row_of(const di_chunk *chunk, const di_host_rows *rows, int64_t row
     return rows->data + strip_row(chunk, row) * rows->step;
 }
 
+/* Memory that is near when it is asked for beforehand: the row that is read when those of this chunk are done, and
+ * where the gradient goes. */
+static void say_next(const di_chunk *chunk, const di_host_rows *rows, int64_t row, di_logits *logits)
+{
+    const di_strip *strip = chunk->strip;
+    const int64_t after = row + chunk->capacity, side = rows != &strip->student_rows;
+    memset(logits, 0, sizeof *logits);
+    if (chunk->masses[side]) {
+        logits->masses = chunk->masses[side] + row * chunk->vocab;
+        logits->scales = chunk->scales[side] + row * di_blocks(chunk->vocab);
+    }
+    if (strip->backend->real != DK_F32) return;
+    if (chunk->first + after < strip->count) logits->next = row_of(chunk, rows, after);
+    if (!side && dk_view_present(strip->gradient) && !strip->past)
+        logits->into = row_of(chunk, &strip->gradient_rows, row);
+}
+
 static const float *narrowed(const void *row, dk_dtype dtype, int64_t n, float *out)
 {
     if (dtype != DK_F64) return row;
@@ -134,7 +172,11 @@ static void fill_rows(void *context, int64_t begin, int64_t end)
         const float *z = narrowed(row_of(chunk, fill->rows, r), chunk->strip->backend->real, n, out);
         di_logits own, *logits = fill->logits ? &fill->logits[r] : &own;
         if (fill->divisor > 0) {
-            log_sum(z, n, fill->divisor, logits);
+            say_next(chunk, fill->rows, r, logits);
+            logits->z = z;
+            logits->factor = 1 / fill->divisor;
+            if (chunk->has_sums) log_sum(z, n, fill->divisor, logits);
+            else logits->masses = NULL;
             if (out && fill->raw && z != out) memcpy(out, z, (size_t)n * sizeof *out);
             if (out && fill->raw) continue;
             if (out) chunk->strip->kernels->log_softmax(logits, n, out);
@@ -216,8 +258,10 @@ static void flush_rows(void *context, int64_t begin, int64_t end)
         const float *add = chunk->has_done ? chunk->done + r * n : NULL;
         float *h = chunk->group + r * n, *strip_out = flush->last ? row_of(chunk, &strip->gradient_rows, r) : NULL;
         float *out = !flush->last ? chunk->done + r * n : dtype == DK_F32 ? strip_out : h;
-        if (chunk->logs) strip->kernels->backward(&chunk->student_logits[r], h, n, chunk->group_sums[r], a, add, out);
-        else strip->kernels->scale_add(h, n, a, add, out);
+        const int32_t past = flush->last && strip->past && (uintptr_t)out % DI_PAST_ALIGNMENT == 0;
+        if (chunk->logs && chunk->group_sums[r] != 0)
+            strip->kernels->backward(&chunk->student_logits[r], h, n, chunk->group_sums[r], a, add, out, past);
+        else strip->kernels->scale_add(h, n, a, add, out, past);
         if (!flush->last) continue;
         if (dtype == DK_F64) widen(h, (double *)(void *)strip_out, n);
         if (dtype == DK_BF16) strip->kernels->halve(h, n, (uint16_t *)(void *)strip_out);
@@ -264,9 +308,12 @@ static void prepare(di_chunk *chunk, const di_term *term, const di_entry *entry)
     const int32_t logs = di_term_logs(term, entry), floors = di_entry_floors(entry);
     const double temperature = di_term_temperature(term, entry);
     const float floor = floors ? term->log_floor : -INFINITY;
+    const int32_t same = chunk->has_q && chunk->logs == logs && chunk->temperature == temperature;
+    const int32_t sums = !entry->builtin || !entry->builtin->raw;
     double divisor = temperature;
-    if (!chunk->has_q || chunk->logs != logs || chunk->temperature != temperature) {
-        flush_group(chunk, 0);
+    if (!same) flush_group(chunk, 0);
+    if (!same || (sums && !chunk->has_sums)) {
+        chunk->has_sums = sums;
         fill(chunk, &strip->student_rows, chunk->q, chunk->student_logits, temperature,
              !logs || !has_callbacks(strip->loss), 0);
         chunk->has_q = 1;

@@ -237,13 +237,23 @@ static void write_values(const di_eval *eval)
     }
 }
 
-/* A head wants high strips; rows that are there already only have to be near, which low ones are. */
+static int32_t is_plain(const distill_tensor *tensor)
+{
+    return tensor->dtype_code == DISTILL_FLOAT && tensor->dtype_bits == 32 &&
+           (!tensor->strides || tensor->strides[1] == 1);
+}
+
+/* A head wants high strips; rows that are there already only have to be near, which low ones are, unless they are used
+ * where they lie. */
 static int64_t strip_rows(const di_eval *eval, const di_workspace_spec *spec)
 {
     const distill_loss_args *args = eval->args;
     const int32_t fused =
         args->student->kind == DISTILL_HIDDEN || (args->teacher && args->teacher->kind == DISTILL_HIDDEN);
-    const int64_t near = NEAR_MEMORY / ((spec->student_width + spec->teacher_width) * (int64_t)sizeof(float));
+    const int32_t placed = eval->count == eval->rows && is_plain(args->student->values) &&
+                           (!args->teacher || args->teacher->kind != DISTILL_DENSE || is_plain(args->teacher->values));
+    const int64_t near =
+        (placed ? 4 : 1) * NEAR_MEMORY / ((spec->student_width + spec->teacher_width) * (int64_t)sizeof(float));
     return fused || di_loss_serial(eval->loss) || near > eval->count ? eval->count : near > 1 ? near : 1;
 }
 

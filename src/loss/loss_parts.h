@@ -92,6 +92,7 @@ typedef struct di_strip { /* what all chunks of a strip share */
     di_host_rows teacher_rows[DI_TEMPERATURES];
     double temperatures[DI_TEMPERATURES]; /* that stand in them */
     int64_t levels;
+    int32_t past; /* gradients go to a caller's memory that is larger than what is near, and so past the caches */
     const distill_target *target; /* not dense: compact fp32 and int32 rows of the strip */
     int32_t teacher_kind;         /* 0 = none */
     const int32_t *labels;        /* of rows label_first, label_first + 1, ... of the micro-batch; NULL = none */
@@ -116,8 +117,9 @@ typedef struct di_chunk {
      * strip */
     float *q, *p;
     di_logits *student_logits, *teacher_logits; /* [capacity] what log q is made of; what log p would be */
-    float *group, *term; /* gradients with respect to q: of all terms since q was made, and of one term */
-    float *done;         /* gradients with respect to the logits: of what was in q before */
+    float *masses[2], *scales[2]; /* [capacity, vocab] and [capacity, blocks] of di_logits, of both sides; or NULL */
+    float *group, *term;          /* gradients with respect to q: of all terms since q was made, and of one term */
+    float *done;                  /* gradients with respect to the logits: of what was in q before */
     double *values;
     double *sums, *group_sums; /* [capacity] what rows of a term's gradient add up to, and of group */
     int32_t *labels;
@@ -131,6 +133,7 @@ typedef struct di_chunk {
     int64_t first, rows;        /* of strip->rows */
     int32_t has_q, logs, has_p; /* what stands in q and p */
     int32_t has_teacher_logits;
+    int32_t has_sums;          /* the logits' log-sum-exps are there, and not z and factor alone */
     int64_t level;             /* of strip->teacher_rows that p and the teacher's logits are of */
     double temperature, scale; /* of q; of the group's gradient */
     float floor;
@@ -140,13 +143,15 @@ typedef struct di_chunk {
     int32_t rc;
     dk_error error;
 } di_chunk;
+/* Blocks of a row at most, of whatever instruction set. */
+static inline int64_t di_blocks(int64_t vocab) { return vocab / 64 + 1; }
 /* For messages: how the caller counts this row. */
 static inline int64_t di_batch_number(const di_loss_batch *batch, int64_t row)
 {
     return batch->numbers ? batch->numbers[row] : row;
 }
 /* of [capacity, vocab]; narrows: the strips are doubles */
-int64_t di_chunk_buffers(const di_loss *loss, int32_t with_teacher, int32_t narrows);
+int64_t di_chunk_buffers(const di_loss *loss, int64_t vocab, int32_t with_teacher, int32_t narrows);
 int64_t di_chunk_row_bytes(int64_t listed); /* beside these, of a row with so many ids of a sparse teacher */
 int32_t di_chunk_create(dk_host *host, di_chunk *chunk, const di_loss *loss, int64_t capacity, int64_t vocab,
                         int32_t with_teacher, int32_t narrows, dk_error *err);

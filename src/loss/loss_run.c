@@ -33,7 +33,7 @@ static int32_t check_batch(const di_run *run, dk_error *err)
         return dk_fail(err, DK_E_UNSUPPORTED, "the student gives %s; a loss needs DENSE or HIDDEN",
                        di_kind_name(batch->student->kind));
     if (batch->student->width != workspace->student.shape[1] || valid_vocab(batch) > workspace->vocab ||
-        (kind == DISTILL_DENSE &&
+        (kind == DISTILL_DENSE && di_loss_reads_teacher(workspace->loss) &&
          (!dk_view_present(workspace->teacher) || batch->teacher->width != workspace->teacher.shape[1])))
         return dk_fail(err, DK_E_INTERNAL, "workspace planned for other widths");
     if (batch->want_gradient && batch->student->needs_logits && !workspace->spec.keeps_logits)
@@ -233,6 +233,14 @@ out:
     return rc;
 }
 
+/* Does the gradient lie in rows of the caller's, and is it larger than what caches hold near? */
+static int32_t is_far(const di_run *run, const di_host_rows *placed)
+{
+    enum { NEAR = 8 << 20 };
+    if (!placed || !placed->data || run->strip.gradient.dtype != DK_F32) return 0;
+    return run->batch->rows * run->strip.vocab * (int64_t)sizeof(float) > NEAR;
+}
+
 static int32_t run_strip(di_run *run, int64_t first, int64_t count, dk_error *err)
 {
     di_workspace *workspace = run->workspace;
@@ -250,6 +258,7 @@ static int32_t run_strip(di_run *run, int64_t first, int64_t count, dk_error *er
         memset(run->strip.squares, 0, (size_t)(workspace->loss->count * workspace->strip_rows) * sizeof(double));
     DK_TRY(open_strip(run, first, count, &placed, &into, err));
     if (run->batch->want_gradient) DK_TRY(gradient_rows(run, count, placed ? &into : NULL, err));
+    run->strip.past = is_far(run, placed ? &into : NULL);
     DK_TRY(run_chunks(run, err));
     add_sums(run);
     if (!run->batch->want_gradient) goto out;

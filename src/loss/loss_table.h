@@ -76,8 +76,8 @@ LOSS(adaptive_kl, .flags = ROWS, .fills = 1, .t_squared = 1, .floors = 1, .targe
      .gradient = "w (q - p) + (1 - w) q (log(q/p) - KL(q || p))", .paper = "Wu et al. 2024",
      .no_draws = DRAWS_ARE_BIASED, .no_one_hot = NEEDS_ALL_MASS, .detached = "w",
      .use = "the direction that fits where the student is wrong: forward for the head, reverse for the tail")
-LOSS(dkd, .flags = ROWS, .t_squared = 1, .precise = 1, .needs_labels = 1, .skips_labels = 1, .targets = DENSE,
-     .options = {"dkd.target_weight", "dkd.non_target_weight"},
+LOSS(dkd, .flags = ROWS, .fills = 1, .t_squared = 1, .precise = 1, .needs_labels = 1, .skips_labels = 1,
+     .targets = DENSE, .options = {"dkd.target_weight", "dkd.non_target_weight"},
      .formula = "t KL(p[label], rest || q[label], rest) + n KL of the rest renormalised, t = target_weight, n = "
                 "non_target_weight",
      .gradient = "t (q - p) of the two outcomes, the rest's shared out by q; plus n (q' - p') of the rest renormalised",
@@ -85,11 +85,11 @@ LOSS(dkd, .flags = ROWS, .t_squared = 1, .precise = 1, .needs_labels = 1, .skips
      .no_topk = "the label may lie outside of the ids that it lists",
      .no_one_hot = "nothing is said of the tokens beside the label",
      .use = "weighs what the teacher says beside the label apart from how sure it is")
-LOSS(logit_mse, .flags = LOGITS, .fills = 1, .targets = DENSE, .formula = "sum ((z_q - z_p)/T)^2 / V",
+LOSS(logit_mse, .flags = LOGITS, .fills = 1, .raw = 1, .targets = DENSE, .formula = "sum ((z_q - z_p)/T)^2 / V",
      .gradient = "2 (z_q - z_p)/(T^2 V)", .paper = "Ba and Caruana 2014", .no_draws = NEEDS_LOGITS,
      .no_topk = NEEDS_LOGITS, .no_one_hot = NEEDS_LOGITS,
      .use = "a student of the teacher's own family, with the same scale of logits")
-LOSS(logit_cosine, .flags = LOGITS, .plain = 1, .targets = DENSE, .formula = "1 - cos(z_q, z_p)",
+LOSS(logit_cosine, .flags = LOGITS, .fills = 1, .raw = 1, .plain = 1, .targets = DENSE, .formula = "1 - cos(z_q, z_p)",
      .gradient = "(cos z_q/|z_q| - z_p/|z_p|)/|z_q|", .paper = "Hsu et al. 2024 (Liger)", .no_draws = NEEDS_LOGITS,
      .no_topk = NEEDS_LOGITS, .no_one_hot = NEEDS_LOGITS,
      .use = "the direction of the logits alone, whatever their size")
@@ -97,7 +97,7 @@ LOSS(acceptance, .flags = ROWS, .fills = 1, .targets = DENSE | TOPK | ONE_HOT, .
      .gradient = "q S - m, m = min(p, q)/sum where q < p, half of it at ties, S = sum m",
      .paper = "Leviathan et al. 2023; Zhou et al. 2024 (DistillSpec)", .no_draws = DRAWS_ARE_BIASED,
      .use = "a draft model: its probability is that of a token being accepted by the teacher")
-LOSS(rank_hinge, .flags = ROWS, .precise = 1, .targets = DENSE | TOPK,
+LOSS(rank_hinge, .flags = ROWS, .fills = 1, .precise = 1, .targets = DENSE | TOPK,
      .options = {"rank_hinge.top_k", "rank_hinge.margin"},
      .formula = "mean of max(0, margin - (q_i - q_j)) over pairs with p_i > p_j of the teacher's top_k; margin p_i - "
                 "p_j unless given",
@@ -105,7 +105,7 @@ LOSS(rank_hinge, .flags = ROWS, .precise = 1, .targets = DENSE | TOPK,
      .paper = "Weston and Watkins 1999; DistillKit", .no_draws = DRAWS_ARE_BIASED,
      .no_one_hot = "it says no order of the other tokens",
      .use = "the order of the likeliest tokens, beside another loss")
-LOSS(rank_logistic, .flags = ROWS, .targets = DENSE | TOPK, .options = {"rank_logistic.top_k"},
+LOSS(rank_logistic, .flags = ROWS, .fills = 1, .targets = DENSE | TOPK, .options = {"rank_logistic.top_k"},
      .formula = "mean of log(1 + exp(-(z_i - z_j)/T)) over pairs with p_i > p_j of the teacher's top_k",
      .gradient = "-s and s per pair, s = 1/(1 + exp((z_i - z_j)/T)), divided by the pairs",
      .paper = "Burges et al. 2005 (RankNet)", .no_draws = DRAWS_ARE_BIASED,

@@ -39,8 +39,8 @@ static int64_t chunk_row(const di_workspace *workspace)
 {
     const di_workspace_spec *spec = &workspace->spec;
     if (!workspace->loss) return 0;
-    return di_chunk_buffers(workspace->loss, spec->teacher_width > 0, narrows(workspace)) * workspace->vocab *
-               (int64_t)sizeof(float) +
+    return di_chunk_buffers(workspace->loss, workspace->vocab, spec->teacher_width > 0, narrows(workspace)) *
+               workspace->vocab * (int64_t)sizeof(float) +
            di_chunk_row_bytes(spec->listed);
 }
 

@@ -29,8 +29,10 @@ DI_LOSS_EVAL(cross_entropy)
     for (int64_t r = 0; r < rows->rows; r++) {
         float *gradient = rows->gradient ? rows->gradient + r * rows->vocab : NULL;
         const di_logits *q = &call->student[r];
-        rows->value[r] = call->by_logits ? smoothed_row(q, rows->vocab, rows->labels[r], call->options, gradient)
-                                         : DK_VARIANT(di_label_row)(q, rows->vocab, rows->labels[r], gradient, call);
+        double unused, *sum = di_sum_of(call, r, &unused);
+        rows->value[r] = call->by_logits
+                             ? smoothed_row(q, rows->vocab, rows->labels[r], call->options, gradient)
+                             : DK_VARIANT(di_label_row)(q, rows->vocab, rows->labels[r], gradient, call, sum);
     }
     return DISTILL_CB_OK;
 }

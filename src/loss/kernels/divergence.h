@@ -25,11 +25,12 @@ typedef struct di_form {
     di_mark (*point)(const di_outcomes *x, const double *constants);
     /* Or NULL. Fills constants from the options in front of them; what it returns is added to the sum of the values.
      * In floats NaN = the row wants doubles. */
-    double (*prepare)(const di_row *row, double *constants);
+    double (*prepare)(di_row *row, double *constants);
     di_outcomes (*turn)(const di_outcomes *x, const double *constants); /* or NULL: p is not the teacher's */
     double (*power)(const double *options); /* near each other value and slope go with q to this; NULL = 1 */
-    int32_t kinked;                         /* where p = q, so that nothing is fitted */
-    int32_t firm; /* an error of the log-sums would move it near p = q, and is taken out before */
+    int32_t fitted;                         /* floats take polynomials where |d| < 1: what is written there cancels */
+    int32_t asks;                           /* DI_MIXES: for x->fall; DI_LOGS: for x->log_p and x->log_q */
+    int32_t firm; /* an error of the log-sums would move the value near p = q, and is taken out */
     int32_t (*floors)(const double *options);  /* it is infinite where p = 0; NULL = as the table says */
     int32_t (*doubles)(const double *options); /* no floats with these; NULL = any */
 } di_form;

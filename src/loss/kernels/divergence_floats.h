@@ -1,15 +1,13 @@
 /* divergence_floats.h - a loss over outcomes on long dense rows, in vectors of floats.
  *
- * Where |log p - log q| < 1 value and slope are q d^2 and q d times polynomials of d, which were fitted to the loss in
- * doubles: nothing cancels. Beyond, the loss's own function is used; terms of a block are added in floats, blocks in
+ * Where |log p - log q| < 1 a fitted loss's value and slope are q d^2 and q d times polynomials of d, which were fitted
+ * to its doubles: nothing cancels. Beyond, its own function is used; terms of a block are added in floats, blocks in
  * doubles. What floats do not hold goes to doubles, a row at a time: -inf among the logits, few ids, options too near a
  * limit, a value that is not finite. */
 #ifndef DI_LOSS_KERNELS_DIVERGENCE_FLOATS_H
 #define DI_LOSS_KERNELS_DIVERGENCE_FLOATS_H
 
 #include "loss/kernels/gap.h"
-
-enum { DI_FLOATS_LEAST = 64 }; /* of fewer ids roundings do not average out, and doubles cost little */
 
 struct di_dense {
     const di_logits *q, *p;
@@ -18,23 +16,26 @@ struct di_dense {
     float one_q, one_p, log_sum_q, log_sum_p; /* 1/sum, log sum */
 };
 
-DI_INLINE di_outcomes di_dense_at(const di_row *row, int64_t i, int64_t lanes)
+DI_INLINE di_outcomes di_dense_at(const di_row *row, int64_t i, int64_t lanes, int32_t asks)
 {
     const dk_vf zero = dk_vf_set(0), zq = di_load(row->q->z + i, lanes, row->q->top),
                 zp = di_load(row->p->z + i, lanes, row->p->top);
-    const dk_vf uq = di_shifted(zq, row->q), up = di_shifted(zp, row->p);
     di_outcomes x;
     x.d = di_gap_at(&row->gap, zq, zp);
-    const dk_vm p_leads = dk_vf_less(zero, x.d);
-    const dk_vf ratio = dk_vf_exp(zero - dk_vf_abs(x.d));
-    const dk_vf more =
-        dk_vf_exp(dk_vf_select(p_leads, up, uq)) * dk_vf_select(p_leads, dk_vf_set(row->one_p), dk_vf_set(row->one_q));
-    const dk_vf less = more * ratio;
-    x.p = dk_vf_select(p_leads, more, less);
-    x.q = dk_vf_select(p_leads, less, more);
-    x.fall = ratio - dk_vf_set(1);
-    x.log_q = uq - dk_vf_set(row->log_sum_q);
-    x.log_p = up - dk_vf_set(row->log_sum_p);
+    x.p = di_mass_at(row->p, i, lanes, dk_vf_set(row->one_p));
+    x.q = di_mass_at(row->q, i, lanes, dk_vf_set(row->one_q));
+    x.fall = x.log_p = x.log_q = zero;
+    if (asks & DI_MIXES) { /* the smaller one as what is left of the larger: how far they are apart is known of both */
+        const dk_vm p_leads = dk_vf_less(zero, x.d);
+        const dk_vf ratio = dk_vf_exp_down(zero - dk_vf_abs(x.d)), p = dk_vf_select(p_leads, x.p, x.q * ratio);
+        x.q = dk_vf_select(p_leads, x.p * ratio, x.q);
+        x.p = p;
+        x.fall = ratio - dk_vf_set(1);
+    }
+    if (asks & DI_LOGS) {
+        x.log_q = di_shifted(zq, row->q) - dk_vf_set(row->log_sum_q);
+        x.log_p = di_shifted(zp, row->p) - dk_vf_set(row->log_sum_p);
+    }
     x.none = x.out = dk_vf_less(zero, zero);
     return x;
 }
@@ -49,20 +50,22 @@ static inline dk_vf di_keep(dk_vf v, int64_t lanes)
     return dk_vf_load(kept);
 }
 
-static inline dk_vf di_polynomial(const float *powers, dk_vf d)
+DI_INLINE dk_vf di_polynomial(const float *powers, dk_vf d)
 {
-    dk_vf f = dk_vf_set(powers[DI_FIT - 1]);
-    for (int i = DI_FIT - 2; i >= 0; i--) f = dk_vf_fma(f, d, dk_vf_set(powers[i]));
-    return f;
+    dk_vf f = dk_vf_fma(dk_vf_set(powers[9]), d, dk_vf_set(powers[8]));
+    f = dk_vf_fma(dk_vf_fma(f, d, dk_vf_set(powers[7])), d, dk_vf_set(powers[6]));
+    f = dk_vf_fma(dk_vf_fma(f, d, dk_vf_set(powers[5])), d, dk_vf_set(powers[4]));
+    f = dk_vf_fma(dk_vf_fma(f, d, dk_vf_set(powers[3])), d, dk_vf_set(powers[2]));
+    return dk_vf_fma(dk_vf_fma(f, d, dk_vf_set(powers[1])), d, dk_vf_set(powers[0]));
 }
 
 DI_INLINE di_mark di_dense_mark(const di_row *row, int64_t i, int64_t lanes, const di_form *form,
                                 const double *constants, const di_fit *fit, di_outcomes *x)
 {
-    *x = di_dense_at(row, i, lanes);
+    *x = di_dense_at(row, i, lanes, form->asks);
     if (form->turn) *x = form->turn(x, constants);
     di_mark mark = form->point(x, constants);
-    if (form->kinked) return mark;
+    if (!form->fitted) return mark;
     const dk_vm near = dk_vf_less(dk_vf_abs(x->d), dk_vf_set(1));
     const dk_vf mass = form->power ? dk_vf_exp(dk_vf_set((float)form->power(constants)) * x->log_q) : x->q;
     const dk_vf first = mass * x->d;
@@ -71,40 +74,114 @@ DI_INLINE di_mark di_dense_mark(const di_row *row, int64_t i, int64_t lanes, con
     return mark;
 }
 
-DI_INLINE float di_dense_centre(const di_row *row, const di_form *form, const double *constants, const di_fit *fit)
+/* Where it is not worth a copy of the loss's own functions. */
+static __attribute__((noinline)) di_mark di_mark_apart(const di_row *row, int64_t i, int64_t lanes, const di_form *form,
+                                                       const double *constants, const di_fit *fit, di_outcomes *x)
 {
-    const int64_t top = di_top_id(row->q, row->n), lane = top % DK_VF, begin = top - lane;
+    return di_dense_mark(row, i, lanes, form, constants, fit, x);
+}
+
+static float di_dense_centre(const di_row *row, const di_form *form, const double *constants, const di_fit *fit)
+{
+    const int64_t top = di_top_id(row->q, row->n), lane = top % DK_VF, begin = top - lane, left = row->n - begin;
     float slopes[DK_VF], masses[DK_VF];
     di_outcomes x;
-    dk_vf_store(
-        slopes,
-        di_dense_mark(row, begin, row->n - begin < DK_VF ? row->n - begin : DK_VF, form, constants, fit, &x).slope);
+    const di_mark mark = di_mark_apart(row, begin, left < DK_VF ? left : DK_VF, form, constants, fit, &x);
+    dk_vf_store(slopes, mark.slope);
     dk_vf_store(masses, x.q);
     return masses[lane] > 0 ? slopes[lane] / masses[lane] : 0;
 }
 
-/* Sum of the values; h may be NULL, *slopes is what h adds up to. */
-DI_INLINE double di_dense_row(const di_row *row, const di_form *form, const double *constants, const di_fit *fit,
-                              float *h, double *slopes)
+/* An error of the difference of the log-sums is a shift of log p by it. p - q sums to 0: what it does sum to is the
+ * error. A value that is firm is corrected for it, and where the error could turn a sign, or is seen in a gradient, the
+ * shift is mended and the row is done again. */
+typedef struct di_sums {
+    double value, slope, excess; /* excess: p - q */
+    dk_vf nearest, farthest;     /* |d| */
+} di_sums;
+
+DI_INLINE di_sums di_no_sums(void) { return (di_sums){0, 0, 0, dk_vf_set(INFINITY), dk_vf_set(0)}; }
+
+DI_INLINE void di_watch(di_sums *sums, dk_vf d)
 {
-    const dk_vf zero = dk_vf_set(0), centre = dk_vf_set(h ? di_dense_centre(row, form, constants, fit) : 0);
-    double sum = 0;
-    *slopes = 0;
+    sums->nearest = dk_vf_min(sums->nearest, dk_vf_abs(d));
+    sums->farthest = dk_vf_max(sums->farthest, dk_vf_abs(d));
+}
+
+/* Values are homogeneous, of degree `power`: their derivative by log p is power*value - slope. */
+static inline double di_firm_value(const di_sums *sums, double power)
+{
+    return sums->value - log1p(sums->excess) * (power * sums->value - sums->slope);
+}
+
+/* Mended if it has to be. */
+static inline int32_t di_mend(di_row *row, const di_sums *sums)
+{
+    const double error = log1p(sums->excess), size = fabs(error);
+    const double nearest = -(double)dk_vf_highest(dk_vf_set(0) - sums->nearest);
+    if (!(nearest < size || size > 1e-7 * (double)dk_vf_highest(sums->farthest))) return 0;
+    const double shift = (double)row->gap.shift + (double)row->gap.shift_low + error;
+    row->gap.shift = (float)shift;
+    row->gap.shift_low = (float)(shift - (double)row->gap.shift);
+    return 1;
+}
+
+typedef struct di_block {
+    dk_vf values, tilt, excess;
+} di_block;
+
+DI_INLINE void di_add_mark(const di_form *form, const di_mark *mark, const di_outcomes *x, int64_t i, int64_t lanes,
+                           dk_vf centre, float *h, di_sums *sums, di_block *block)
+{
+    const dk_vf slope = mark->slope - x->q * centre;
+    block->values = block->values + di_keep(mark->value, lanes);
+    block->tilt = block->tilt + di_keep(slope, lanes);
+    if (form->firm) block->excess = block->excess + di_keep(di_excess(x), lanes);
+    if (form->firm) di_watch(sums, x->d);
+    if (h) di_store(h + i, slope, lanes);
+}
+
+/* h may be NULL; sums->slope is what it adds up to. */
+DI_INLINE void di_dense_row(const di_row *row, const di_form *form, const double *constants, const di_fit *fit,
+                            dk_vf centre, float *h, di_sums *sums)
+{
+    const dk_vf zero = dk_vf_set(0);
+    const di_ahead ahead = di_ahead_of(row->q, row->p);
+    di_outcomes x;
+    *sums = di_no_sums();
     for (int64_t begin = 0; begin < row->n; begin += DI_BLOCK) {
-        dk_vf values = zero, tilt = zero;
-        DI_VECTORS(begin, di_block_end(begin, row->n))
-        {
-            di_outcomes x;
-            const di_mark mark = di_dense_mark(row, i, lanes, form, constants, fit, &x);
-            const dk_vf slope = mark.slope - x.q * centre;
-            values = values + di_keep(mark.value, lanes);
-            tilt = tilt + di_keep(slope, lanes);
-            if (h) di_store(h + i, slope, lanes);
+        di_block block = {zero, zero, zero};
+        const int64_t end = di_block_end(begin, row->n);
+        int64_t i = begin;
+        for (; i + DK_VF <= end; i += DK_VF) {
+            di_fetch(&ahead, i);
+            const di_mark mark = di_dense_mark(row, i, DK_VF, form, constants, fit, &x);
+            di_add_mark(form, &mark, &x, i, DK_VF, centre, h, sums, &block);
         }
-        sum += (double)dk_vf_sum(values);
-        *slopes += (double)dk_vf_sum(tilt);
+        if (i < end) {
+            const di_mark mark = di_mark_apart(row, i, end - i, form, constants, fit, &x);
+            di_add_mark(form, &mark, &x, i, end - i, centre, h, sums, &block);
+        }
+        sums->value += (double)dk_vf_sum(block.values);
+        sums->slope += (double)dk_vf_sum(block.tilt);
+        sums->excess += (double)dk_vf_sum(block.excess);
     }
-    return sum;
+}
+
+/* The row's value; *slopes is what h adds up to. */
+DI_INLINE double di_dense_value(di_row *row, const di_form *form, const double *constants, const di_fit *fit, float *h,
+                                double *slopes)
+{
+    di_sums sums;
+    float centre;
+    int32_t again = form->firm;
+    do {
+        centre = h || form->firm ? di_dense_centre(row, form, constants, fit) : 0;
+        di_dense_row(row, form, constants, fit, dk_vf_set(centre), h, &sums);
+    } while (again-- > 0 && di_mend(row, &sums));
+    *slopes = sums.slope;
+    sums.slope += (double)centre;
+    return form->firm ? di_firm_value(&sums, form->power ? form->power(constants) : 1) : sums.value;
 }
 
 /* Sum of an amount over all outcomes. */
@@ -116,12 +193,40 @@ DI_INLINE double di_total(const di_row *row, di_v (*amount)(const di_outcomes *x
         dk_vf block = dk_vf_set(0);
         DI_VECTORS(begin, di_block_end(begin, row->n))
         {
-            const di_outcomes x = di_dense_at(row, i, lanes);
+            const di_outcomes x = di_dense_at(row, i, lanes, DI_LOGS);
             block = block + di_keep(amount(&x, constants), lanes);
         }
         sum += (double)dk_vf_sum(block);
     }
     return sum;
+}
+
+/* Sum of |p - q|/2; the row is mended. */
+DI_INLINE double di_distance(di_row *row)
+{
+    const dk_vf zero = dk_vf_set(0), half = dk_vf_set(0.5f);
+    di_sums sums;
+    int32_t again = 1;
+    do {
+        sums = di_no_sums();
+        for (int64_t begin = 0; begin < row->n; begin += DI_BLOCK) {
+            dk_vf values = zero, slopes = zero, excess = zero;
+            DI_VECTORS(begin, di_block_end(begin, row->n))
+            {
+                const di_outcomes x = di_dense_at(row, i, lanes, 0);
+                const dk_vf more = di_keep(di_excess(&x), lanes), q = di_keep(half * x.q, lanes);
+                const dk_vf less = dk_vf_select(dk_vf_less(more, zero), q, zero);
+                values = values + half * dk_vf_abs(more);
+                excess = excess + more;
+                slopes = slopes + dk_vf_select(dk_vf_less(zero, more), zero - q, less);
+                di_watch(&sums, x.d);
+            }
+            sums.value += (double)dk_vf_sum(values);
+            sums.slope += (double)dk_vf_sum(slopes);
+            sums.excess += (double)dk_vf_sum(excess);
+        }
+    } while (again-- > 0 && di_mend(row, &sums));
+    return di_firm_value(&sums, 1);
 }
 
 /* Logarithms far below 0 are for doubles. */
@@ -144,20 +249,6 @@ static inline void di_dense_of(const di_logits *q, const di_logits *p, int64_t n
                     (float)p->log_sum};
 }
 
-static inline di_v di_apart(const di_outcomes *x, const double *constants)
-{
-    (void)constants;
-    return di_exact_excess(x);
-}
-
-/* p - q sums to 0: what it does sum to is the error of the log-sums' difference. */
-static inline void di_make_firm(di_row *row)
-{
-    const double shift = (double)row->gap.shift + (double)row->gap.shift_low + log1p(di_total(row, di_apart, NULL));
-    row->gap.shift = (float)shift;
-    row->gap.shift_low = (float)(shift - (double)row->gap.shift);
-}
-
 /* One dense row in doubles, with log-sums of their own. */
 static inline int32_t di_in_doubles(const di_builtin_call *call, const distill_loss_rows *rows, int64_t r,
                                     di_eval_fn doubles, int64_t *floored)
@@ -165,7 +256,7 @@ static inline int32_t di_in_doubles(const di_builtin_call *call, const distill_l
     const di_logits *given[2] = {&call->student[r], &call->teacher[r]};
     distill_loss_rows one = *rows;
     di_builtin_call exact = *call;
-    di_logits logits[2];
+    di_logits logits[2] = {{0}};
     for (int i = 0; i < 2; i++)
         DK_VARIANT(di_rows).log_sum_double(given[i]->z, rows->vocab, 1 / given[i]->factor, &logits[i]);
     exact.student = &logits[0];
@@ -187,7 +278,7 @@ DI_INLINE int32_t di_divergence(di_builtin_call *call, const distill_loss_rows *
     int32_t rc = DISTILL_CB_OK;
     di_fit fit;
     if (!call->teacher) return doubles(call, rows);
-    if (!form->kinked && !never) fit_of(call->options, &fit);
+    if (form->fitted && !never) fit_of(call->options, &fit);
     for (int64_t r = 0; r < rows->rows && rc == DISTILL_CB_OK; r++) {
         const di_logits *q = &call->student[r], *p = &call->teacher[r];
         float *h = rows->gradient ? rows->gradient + r * rows->vocab : NULL;
@@ -196,9 +287,8 @@ DI_INLINE int32_t di_divergence(di_builtin_call *call, const distill_loss_rows *
         if (!never && q->low > -INFINITY && p->low > -INFINITY) {
             di_row row;
             di_dense_of(q, p, rows->vocab, &row);
-            if (form->firm) di_make_firm(&row);
             value = form->prepare ? form->prepare(&row, constants) : 0;
-            if (!isnan(value)) value += di_dense_row(&row, form, constants, &fit, h, &slopes);
+            if (!isnan(value)) value += di_dense_value(&row, form, constants, &fit, h, &slopes);
         }
         if (isfinite(value)) rows->value[r] = value < 0 ? 0 : value;
         else rc = di_in_doubles(call, rows, r, doubles, &call->floored);

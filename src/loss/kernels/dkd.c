@@ -48,7 +48,11 @@ DI_LOSS_EVAL(dkd)
     for (int64_t r = 0; r < rows->rows; r++) {
         float *h = rows->gradient ? rows->gradient + r * rows->vocab : NULL;
         di_pair pair;
-        if (rows->labels[r] >= rows->vocab && ++call->floored) continue; /* adds 0 */
+        if (rows->labels[r] >= rows->vocab) { /* adds 0 */
+            if (h) memset(h, 0, (size_t)rows->vocab * sizeof *h);
+            call->floored++;
+            continue;
+        }
         const double rest_p = split(call, rows, r, &pair);
         rows->value[r] = decoupled_row(&pair, rest_p, call->options, h);
         if (DK_VARIANT(di_pair_excludes)(&pair, NULL) > 0) rows->value[r] = INFINITY;

@@ -1,4 +1,5 @@
-/* gap.h - log p - log q in floats, from the logits: known to a float's precision of itself, also where it is small. */
+/* gap.h - log p - log q in floats, from the logits: known to a float's precision of itself, also where it is
+ * small; and what is made of small ones. */
 #ifndef DI_LOSS_KERNELS_GAP_H
 #define DI_LOSS_KERNELS_GAP_H
 
@@ -43,6 +44,19 @@ static inline dk_vf di_gap_at(const di_gap *gap, dk_vf zq, dk_vf zp)
     dk_vf d = dk_vf_fma(zp, dk_vf_set(gap->factor_p), zero - of_q) - dk_vf_set(gap->shift);
     dk_vf low = dk_vf_fma(zp, dk_vf_set(gap->low_p), zero - dk_vf_fma(zq, dk_vf_set(gap->low_q), lost));
     return d + (low - dk_vf_set(gap->shift_low));
+}
+
+/* (e^d - 1 - d)/d^2, |d| <= 1 */
+static inline dk_vf di_curvature(dk_vf d)
+{
+    dk_vf f = dk_vf_set(2.765986e-6f);
+    f = dk_vf_fma(f, d, dk_vf_set(2.5353789e-5f));
+    f = dk_vf_fma(f, d, dk_vf_set(1.9845115e-4f));
+    f = dk_vf_fma(f, d, dk_vf_set(1.3885468e-3f));
+    f = dk_vf_fma(f, d, dk_vf_set(8.3333049e-3f));
+    f = dk_vf_fma(f, d, dk_vf_set(4.1666735e-2f));
+    f = dk_vf_fma(f, d, dk_vf_set(1.6666667e-1f));
+    return dk_vf_fma(f, d, dk_vf_set(0.5f));
 }
 
 #endif

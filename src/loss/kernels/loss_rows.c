@@ -7,45 +7,110 @@ static float highest(const float *x, int64_t n)
     return dk_vf_highest(top);
 }
 
-/* Highest and lowest of a block. */
-static void find_ends(const float *z, int64_t n, float *top, float *low)
+typedef struct di_ends { /* of a block */
+    dk_vf top, low;
+} di_ends;
+
+static inline void no_ends(di_ends *ends) { *ends = (di_ends){dk_vf_set(-INFINITY), dk_vf_set(INFINITY)}; }
+
+static inline void widen_ends(di_ends *ends, const float *z, int64_t lanes)
 {
-    dk_vf high = dk_vf_set(-INFINITY), least = dk_vf_set(INFINITY);
-    DI_VECTORS(0, n)
-    {
-        high = dk_vf_max(high, di_load(z + i, lanes, -INFINITY));
-        least = dk_vf_min(least, di_load(z + i, lanes, INFINITY));
-    }
-    *top = dk_vf_highest(high);
-    *low = -dk_vf_highest(dk_vf_set(0) - least);
+    ends->top = dk_vf_max(ends->top, di_load(z, lanes, -INFINITY));
+    ends->low = dk_vf_min(ends->low, di_load(z, lanes, INFINITY));
 }
 
-/* Adds up exp((z - top)*factor) of a block; those at the top are counted, not added: 1 + 1e-9 is 1 in a float. NaN
- * comes out as NaN. */
-static double sum_below(const float *z, int64_t n, const di_logits *logits, double *at_top)
+typedef struct di_below {
+    dk_vf sum, count;
+} di_below;
+
+/* Adds up exp((z - top)*factor); those at the top are counted, not added: 1 + 1e-9 is 1 in a float. NaN comes out as
+ * NaN. */
+static inline void add_below(di_below *below, const float *z, int64_t lanes, const di_logits *logits, float *masses)
 {
     const dk_vf zero = dk_vf_set(0), one = dk_vf_set(1);
-    dk_vf sum = zero, count = zero;
-    DI_VECTORS(0, n)
-    {
-        dk_vf u = di_shifted(di_load(z + i, lanes, -INFINITY), logits);
-        dk_vm is_below = dk_vf_less(u, zero);
-        sum = sum + dk_vf_select(is_below, dk_vf_exp(u), u);
-        count = count + dk_vf_select(is_below, zero, one);
+    const dk_vf u = di_shifted(di_load(z, lanes, -INFINITY), logits);
+    const dk_vm is_below = dk_vf_less(u, zero);
+    const dk_vf mass = dk_vf_exp_down(u);
+    if (masses) di_store(masses, mass, lanes);
+    below->sum = below->sum + dk_vf_select(is_below, mass, u);
+    below->count = below->count + dk_vf_select(is_below, zero, one);
+}
+
+/* Of a whole block that lies below the top, and not too far, while the ends of the next one, of `next` whole vectors,
+ * are found: the processor fetches that one as it adds up this one. */
+static inline dk_vf sum_mild(const float *z, int64_t next, const di_logits *logits, di_ends *ends, float *masses)
+{
+    const float *into = logits->into ? logits->into + (z - logits->z) : z;
+    dk_vf sum = dk_vf_set(0);
+    int64_t i = 0;
+    for (; i < next; i += DK_VF) {
+        DI_FETCH(into + i, 1);
+        const dk_vf mass = dk_vf_exp_mild(di_shifted(dk_vf_load(z + i), logits));
+        widen_ends(ends, z + DI_BLOCK + i, DK_VF);
+        if (masses) dk_vf_store(masses + i, mass);
+        sum = sum + mass;
     }
-    *at_top += (double)dk_vf_sum(count);
-    return (double)dk_vf_sum(sum);
+    for (; i < DI_BLOCK; i += DK_VF) {
+        const dk_vf mass = dk_vf_exp_mild(di_shifted(dk_vf_load(z + i), logits));
+        if (masses) dk_vf_store(masses + i, mass);
+        sum = sum + mass;
+    }
+    return sum;
+}
+
+static di_below sum_any(const float *z, int64_t n, int64_t next, const di_logits *logits, di_ends *ends, float *masses)
+{
+    di_below below = {dk_vf_set(0), dk_vf_set(0)};
+    for (int64_t i = 0; i < next; i += DK_VF) {
+        widen_ends(ends, z + n + i, DK_VF);
+        add_below(&below, z + i, DK_VF, logits, masses ? masses + i : NULL);
+    }
+    DI_VECTORS(next, n) add_below(&below, z + i, lanes, logits, masses ? masses + i : NULL);
+    return below;
+}
+
+static double sum_below(const float *z, int64_t n, int64_t next, const di_logits *logits, di_ends *ends, double *at_top,
+                        float *masses)
+{
+    const int64_t whole = next - next % DK_VF;
+    const float low = -dk_vf_highest(dk_vf_set(0) - ends->low), top = dk_vf_highest(ends->top);
+    const int32_t mild =
+        n == DI_BLOCK && top < logits->top && ((double)low - (double)logits->top) * logits->factor > -103;
+    di_below below = {dk_vf_set(0), dk_vf_set(0)};
+    no_ends(ends);
+    if (mild) below.sum = masses ? sum_mild(z, whole, logits, ends, masses) : sum_mild(z, whole, logits, ends, NULL);
+    else below = sum_any(z, n, whole, logits, ends, masses);
+    DI_VECTORS(whole, next) widen_ends(ends, z + n + i, lanes);
+    *at_top += (double)dk_vf_sum(below.count);
+    return (double)dk_vf_sum(below.sum);
+}
+
+static double sum_below_double(const float *z, int64_t n, int64_t next, const di_logits *logits, di_ends *ends,
+                               double *at_top)
+{
+    no_ends(ends);
+    DI_VECTORS(n, n + next) widen_ends(ends, z + i, lanes);
+    return di_sum_below(z, n, logits->top, logits->factor, at_top);
 }
 
 /* Reads the row once: where a block has a higher top, the sum so far is brought to it. */
-static void log_sum_of(const float *z, int64_t n, double divisor, int32_t doubles, di_logits *out)
+static inline void log_sum_of(const float *z, int64_t n, double divisor, int32_t doubles, di_logits *out)
 {
+    float *masses = doubles ? NULL : out->masses, *scales = out->scales;
     double below = 0, tops = 0;
-    float top, low;
-    *out = (di_logits){.z = z, .factor = 1 / divisor, .top = -INFINITY, .low = INFINITY};
+    di_ends ends;
+    out->z = z;
+    out->factor = 1 / divisor;
+    out->top = -INFINITY;
+    out->low = INFINITY;
+    out->top_at = 0;
+    out->masses = masses;
+    no_ends(&ends);
+    DI_VECTORS(0, di_block_end(0, n)) widen_ends(&ends, z + i, lanes);
     for (int64_t begin = 0; begin < n; begin += DI_BLOCK) {
-        const int64_t count = di_block_end(begin, n) - begin;
-        find_ends(z + begin, count, &top, &low);
+        const int64_t end = di_block_end(begin, n), count = end - begin, next = di_block_end(end, n) - end;
+        const float low = -dk_vf_highest(dk_vf_set(0) - ends.low);
+        float top = dk_vf_highest(ends.top);
         if (low < out->low) out->low = low;
         if (top == -INFINITY && out->top == -INFINITY) top = highest(z, n);
         if (top > out->top) {
@@ -54,10 +119,13 @@ static void log_sum_of(const float *z, int64_t n, double divisor, int32_t double
             out->top = top;
             out->top_at = begin;
         }
-        below += doubles ? di_sum_below(z + begin, count, out->top, out->factor, &tops)
-                         : sum_below(z + begin, count, out, &tops);
+        if (masses) scales[begin / DI_BLOCK] = out->top;
+        below += doubles ? sum_below_double(z + begin, count, next, out, &ends, &tops)
+                         : sum_below(z + begin, count, next, out, &ends, &tops, masses ? masses + begin : NULL);
     }
     out->log_sum = log1p(tops - 1 + below);
+    for (int64_t b = 0; masses && b * DI_BLOCK < n; b++)
+        scales[b] = (float)exp(((double)scales[b] - (double)out->top) * out->factor - out->log_sum);
 }
 
 static void log_sum(const float *z, int64_t n, double divisor, di_logits *out) { log_sum_of(z, n, divisor, 0, out); }
@@ -105,15 +173,10 @@ static double sum_of(const float *x, int64_t n)
     return dk_vd_sum(sum);
 }
 
-static void backward(const di_logits *q, const float *h, int64_t n, double sum, float a, const float *add, float *out)
+static inline void give(float *out, dk_vf v, int64_t lanes, int32_t past)
 {
-    const dk_vf share = dk_vf_set((float)(-sum * exp(-q->log_sum))), factor = dk_vf_set(a);
-    DI_VECTORS(0, n)
-    {
-        dk_vf u = dk_vf_fma(dk_vf_exp(di_shifted(di_load(q->z + i, lanes, 0), q)), share, di_load(h + i, lanes, 0));
-        dk_vf more = add ? di_load(add + i, lanes, 0) : dk_vf_set(0);
-        di_store(out + i, dk_vf_fma(factor, u, more), lanes);
-    }
+    if (past && lanes == DK_VF) dk_vf_store_past(out, v);
+    else di_store(out, v, lanes);
 }
 
 static double squares(const di_logits *q, const float *h, int64_t n, double sum)
@@ -133,13 +196,29 @@ static double squares(const di_logits *q, const float *h, int64_t n, double sum)
     return total;
 }
 
-static void scale_add(const float *h, int64_t n, float a, const float *add, float *out)
+static void backward(const di_logits *q, const float *h, int64_t n, double sum, float a, const float *add, float *out,
+                     int32_t past)
+{
+    const dk_vf share = dk_vf_set((float)-sum), one_q = dk_vf_set((float)exp(-q->log_sum)), factor = dk_vf_set(a);
+    const float *next = q->next ? q->next : q->z;
+    DI_VECTORS(0, n)
+    {
+        DI_FETCH(next + i, 0);
+        dk_vf u = dk_vf_fma(di_mass_at(q, i, lanes, one_q), share, di_load(h + i, lanes, 0));
+        dk_vf more = add ? di_load(add + i, lanes, 0) : dk_vf_set(0);
+        give(out + i, dk_vf_fma(factor, u, more), lanes, past);
+    }
+    if (past) dk_store_fence();
+}
+
+static void scale_add(const float *h, int64_t n, float a, const float *add, float *out, int32_t past)
 {
     DI_VECTORS(0, n)
     {
         dk_vf more = add ? di_load(add + i, lanes, 0) : dk_vf_set(0);
-        di_store(out + i, dk_vf_fma(dk_vf_set(a), di_load(h + i, lanes, 0), more), lanes);
+        give(out + i, dk_vf_fma(dk_vf_set(a), di_load(h + i, lanes, 0), more), lanes, past);
     }
+    if (past) dk_store_fence();
 }
 
 static int32_t all_finite(const float *x, int64_t n)

@@ -6,12 +6,31 @@
 #include "compute/simd_double.h"
 #include "loss/builtin.h"
 
-#define DI_BLOCK (64 * DK_VF) /* floats: no lane adds up more than 64 */
+enum { DI_FLOATS_LEAST = 64 }; /* of fewer ids roundings do not average out, and doubles cost little */
+#define DI_BLOCK (64 * DK_VF)  /* floats: no lane adds up more than 64 */
 
 /* For every vector of [begin, end): body sees i, the lanes that count (DK_VF but for the last) in `lanes`. */
 #define DI_VECTORS(begin, end)                                                      \
     for (int64_t i = (begin), lanes = (end)-i < DK_VF ? (end)-i : DK_VF; i < (end); \
          i += DK_VF, lanes = (end)-i < DK_VF ? (end)-i : DK_VF)
+
+#define DI_FETCH(at, written) __builtin_prefetch(at, written, 2)
+
+/* Into L2, while a processor multiplies: lines of the rows that are read when this one is done. */
+typedef struct di_ahead {
+    const float *q, *p;
+} di_ahead;
+
+static inline di_ahead di_ahead_of(const di_logits *q, const di_logits *p)
+{
+    return (di_ahead){q->next ? q->next : q->z, p->next ? p->next : p->z};
+}
+
+static inline void di_fetch(const di_ahead *ahead, int64_t i)
+{
+    DI_FETCH(ahead->q + i, 0);
+    DI_FETCH(ahead->p + i, 0);
+}
 
 static inline dk_vf di_load(const float *x, int64_t lanes, float rest)
 {
@@ -36,6 +55,13 @@ typedef struct di_rest { /* the student's mass outside of some ids */
 static inline dk_vf di_shifted(dk_vf z, const di_logits *logits)
 {
     return (z - dk_vf_set(logits->top)) * dk_vf_set((float)logits->factor);
+}
+
+/* Probabilities from i on, 0 behind the last; one is 1/sum. */
+static inline dk_vf di_mass_at(const di_logits *logits, int64_t i, int64_t lanes, dk_vf one)
+{
+    if (logits->masses) return di_load(logits->masses + i, lanes, 0) * dk_vf_set(logits->scales[i / DI_BLOCK]);
+    return dk_vf_exp_down(di_shifted(di_load(logits->z + i, lanes, -INFINITY), logits)) * one;
 }
 
 /* The first highest logit. */
@@ -74,8 +100,15 @@ static inline void di_give(float *y, dk_vd v, int64_t lanes)
 }
 
 /* -log q[id]. Gradients with respect to log q may be moved by any multiple of q, which the softmax takes out again: h
- * is q - 1 at the id and q elsewhere where the student is sure of it, because -1 + q loses what is left of q there. */
-double DK_VARIANT(di_label_row)(const di_logits *q, int64_t n, int32_t id, float *h, di_builtin_call *call);
+ * is q - 1 at the id and q elsewhere where the student is sure of it, because -1 + q loses what is left of q there.
+ * *sum is what h adds up to. */
+double DK_VARIANT(di_label_row)(const di_logits *q, int64_t n, int32_t id, float *h, di_builtin_call *call,
+                                double *sum);
+/* For a row whose sum nobody asks for. */
+static inline double *di_sum_of(const di_builtin_call *call, int64_t row, double *unused)
+{
+    return call->sums ? &call->sums[row] : unused;
+}
 
 /* p*(log p - log q) - p + q, which is never negative, and its derivative q - p by log q, of one outcome in double. Over
  * two distributions the sums of p and q cancel, and what is left is the divergence, without the cancelling terms. */

@@ -48,13 +48,15 @@ void DK_VARIANT(di_rank)(const di_pair *pair, int64_t most, di_ranking *out)
     }
 }
 
-void DK_VARIANT(di_rank_slopes)(const di_pair *pair, const di_ranking *ranking, double scale, float *h)
+void DK_VARIANT(di_rank_slopes)(const di_pair *pair, const di_ranking *ranking, double sum, double scale, float *h)
 {
-    double sum = 0;
-    for (int64_t i = 0; i < ranking->count; i++) sum += ranking->slope[i];
-    for (int64_t i = 0; sum != 0 && i < pair->n; i += DK_VD) {
-        const dk_vd q = dk_vd_exp(di_logs_at(pair->q, i, pair->n - i));
-        di_give(h + i, dk_vd_set(-sum * scale) * q, pair->n - i < DK_VD ? pair->n - i : DK_VD);
+    const di_logits *q = pair->q;
+    const dk_vf share = dk_vf_set((float)(-sum * scale)), log_sum = dk_vf_set((float)q->log_sum);
+    if (sum == 0) {
+        memset(h, 0, (size_t)pair->n * sizeof *h);
+    } else {
+        DI_VECTORS(0, pair->n)
+        di_store(h + i, share * dk_vf_exp_down(di_shifted(di_load(q->z + i, lanes, q->top), q) - log_sum), lanes);
     }
     for (int64_t i = 0; i < ranking->count; i++)
         h[ranking->id[i]] = (float)(scale * (ranking->slope[i] - sum * exp(ranking->log_q[i])));

@@ -17,8 +17,9 @@ typedef struct di_ranking { /* from the likeliest down; of one probability the l
 typedef double (*di_ranked_pair)(const di_ranking *r, int64_t better, int64_t worse, const double *o, double slopes[2]);
 
 void DK_VARIANT(di_rank)(const di_pair *pair, int64_t most, di_ranking *out);
-/* h = (slope - q times their sum)*scale: where the student is sure of one id, its slope is cancelled in doubles. */
-void DK_VARIANT(di_rank_slopes)(const di_pair *pair, const di_ranking *ranking, double scale, float *h);
+/* h = (slope - q*sum)*scale, sum that of the slopes, so that h adds up to 0: where the student is sure of one id, its
+ * slope is cancelled in doubles. */
+void DK_VARIANT(di_rank_slopes)(const di_pair *pair, const di_ranking *ranking, double sum, double scale, float *h);
 
 /* The mean over the pairs of different probability; 0 where there are none. */
 static inline int32_t di_ranked_loss(di_builtin_call *call, const distill_loss_rows *rows, int64_t most,
@@ -27,7 +28,7 @@ static inline int32_t di_ranked_loss(di_builtin_call *call, const distill_loss_r
     for (int64_t r = 0; r < rows->rows; r++) {
         di_ranking ranking;
         di_pair pair;
-        double sum = 0, slopes[2];
+        double sum = 0, tilt = 0, slopes[2];
         int64_t pairs = 0;
         DK_VARIANT(di_pair_of)(call, rows, r, &pair);
         DK_VARIANT(di_rank)(&pair, most, &ranking);
@@ -37,12 +38,15 @@ static inline int32_t di_ranked_loss(di_builtin_call *call, const distill_loss_r
                 sum += value_of(&ranking, i, j, call->options, slopes);
                 ranking.slope[i] += slopes[0];
                 ranking.slope[j] += slopes[1];
+                tilt += slopes[0] + slopes[1];
                 pairs++;
             }
         rows->value[r] = pairs ? sum / (double)pairs : 0;
-        if (pair.p && isnan(pair.p->log_sum)) rows->value[r] = NAN; /* at an id that is not ranked */
-        if (rows->gradient && pairs)
-            DK_VARIANT(di_rank_slopes)(&pair, &ranking, 1 / (double)pairs, rows->gradient + r * rows->vocab);
+        if (isnan(pair.q->log_sum) || (pair.p && isnan(pair.p->log_sum)))
+            rows->value[r] = NAN; /* at an id that is not ranked */
+        if (rows->gradient) DK_VARIANT(di_rank_slopes)
+        (&pair, &ranking, tilt, pairs ? 1 / (double)pairs : 0, rows->gradient + r * rows->vocab);
+        if (call->sums) call->sums[r] = 0;
         if (DK_VARIANT(di_pair_excludes)(&pair, NULL) > 0) rows->value[r] = INFINITY;
     }
     return DISTILL_CB_OK;

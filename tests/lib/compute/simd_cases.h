@@ -33,6 +33,8 @@ static double worst_of(dk_vf (*f)(dk_vf), double (*exact)(double), double low, d
     return worst;
 }
 
+static double inverse(double x) { return 1 / x; }
+
 static float at(dk_vf (*f)(dk_vf), float x) { return DK_LANE(f(dk_vf_set(x)), 0); }
 
 TEST(functions)
@@ -40,6 +42,10 @@ TEST(functions)
     NEED_MACHINE;
     CHECK(worst_of(dk_vf_exp, exp, -104, 89, 400000) <= 2);
     CHECK(worst_of(dk_vf_exp, exp, -1, 1, 400000) <= 2);
+    CHECK(worst_of(dk_vf_exp_down, exp, -104, 0, 400000) <= 2);
+    CHECK(worst_of(dk_vf_exp_down, exp, -1, 0, 400000) <= 2);
+    CHECK(worst_of(dk_vf_inverse, inverse, 1e-37, 1e-35, 40000) <= 1);
+    CHECK(worst_of(dk_vf_inverse, inverse, -3, 3, 40001) <= 1);
     CHECK(worst_of(dk_vf_log, log, 1e-3, 10, 400000) <= 2);
     CHECK(worst_of(dk_vf_log, log, 0.99, 1.01, 400000) <= 2);
     CHECK(worst_of(dk_vf_log, log, 1e-40, 1e-37, 40000) <= 2);
@@ -56,6 +62,8 @@ TEST(ends)
     CHECK(at(dk_vf_exp, -INFINITY) == 0 && at(dk_vf_exp, -1e30f) == 0 && isinf(at(dk_vf_exp, 1e30f)) &&
           isinf(at(dk_vf_exp, INFINITY)));
     CHECK(at(dk_vf_exp, 0) == 1 && isnan(at(dk_vf_exp, NAN)));
+    CHECK(at(dk_vf_exp_down, -INFINITY) == 0 && at(dk_vf_exp_down, -1e30f) == 0 && at(dk_vf_exp_down, 0) == 1 &&
+          isnan(at(dk_vf_exp_down, NAN)));
     CHECK(at(dk_vf_log, 0) == -INFINITY && at(dk_vf_log, INFINITY) == INFINITY && at(dk_vf_log, 1) == 0);
     CHECK(isnan(at(dk_vf_log, -1)) && isnan(at(dk_vf_log, NAN)) && isnan(at(dk_vf_log, -INFINITY)));
     CHECK(at(dk_vf_tanh, 100) == 1 && at(dk_vf_tanh, -INFINITY) == -1 && isnan(at(dk_vf_tanh, NAN)));
@@ -80,6 +88,9 @@ TEST(lanes)
     dk_vm less = dk_vm_and(dk_vf_less(b, a), dk_vi_less(dk_vi_iota(), dk_vi_set(DK_VF - 1)));
     for (int i = 0; i < DK_VF; i++) CHECK(DK_LANE(dk_vf_select(less, a, b), i) == (i >= 2 && i < DK_VF - 1 ? x[i] : 2));
     CHECK(isnan(DK_LANE(dk_vf_min(a, dk_vf_set(NAN)), 0)) && isnan(DK_LANE(dk_vf_max(a, dk_vf_set(NAN)), 0)));
+    CHECK(dk_vf_store_where(y, a, less) == (DK_VF > 3 ? DK_VF - 3 : 0));
+    for (int i = 2; i < DK_VF - 1; i++) CHECK(y[i - 2] == x[i]);
+    CHECK(dk_vf_store_where(y, a, dk_vm_not(less)) == (DK_VF > 3 ? 3 : DK_VF));
     uint16_t half[DK_VF];
     for (int i = 0; i < DK_VF; i++) half[i] = (uint16_t)(0x3c01 + 77 * i);
     for (int i = 0; i < DK_VF; i++) {

@@ -2,14 +2,16 @@
  * the likeliest ids of the teacher that have no more than head_mass together, and always the likeliest; it is a
  * constant in the gradient. */
 #include "loss/kernels/divergence.h"
-#ifndef DK_AS_FLOATS
+#ifdef DK_AS_FLOATS
+#include "loss/kernels/teacher_cut.h"
+#else
 #include "loss/kernels/teacher_head.h"
 #endif
 
 enum { HEAD_MASS, WEIGHT = DI_LOSS_OPTIONS };
 
 #ifndef DK_AS_FLOATS
-static double prepare(const di_row *pair, double *o)
+static double prepare(di_row *pair, double *o)
 {
     const int64_t count = di_pair_count(pair);
     const di_head head = DK_VARIANT(di_find_head)(pair, o[HEAD_MASS]);
@@ -25,14 +27,38 @@ static double prepare(const di_row *pair, double *o)
     return 0;
 }
 #else
-static double prepare(const di_row *row, double *o)
+static double apart_at(const di_row *row, int64_t i)
 {
-    (void)row, (void)o;
-    return NAN;
+    return fabs(exp(di_log_at(row->p, i)) - exp(di_log_at(row->q, i)));
+}
+
+static double prepare(di_row *row, double *o)
+{
+    const dk_vf zero = dk_vf_set(0);
+    double all = 0, head = 0;
+    di_cut cut;
+    if (!DK_VARIANT(di_find_cut)(row->p, row->n, o[HEAD_MASS], &cut)) return NAN;
+    for (int64_t begin = 0; begin < row->n; begin += DI_BLOCK) {
+        dk_vf of_all = zero, of_head = zero;
+        DI_VECTORS(begin, di_block_end(begin, row->n))
+        {
+            const di_outcomes x = di_dense_at(row, i, lanes, 0);
+            const dk_vm above = dk_vf_less(dk_vf_set(cut.least), di_load(row->p->z + i, lanes, -INFINITY));
+            const dk_vf apart = di_keep(dk_vf_abs(di_excess(&x)), lanes);
+            of_all = of_all + apart;
+            of_head = of_head + dk_vf_select(above, apart, zero);
+        }
+        all += (double)dk_vf_sum(of_all);
+        head += (double)dk_vf_sum(of_head);
+    }
+    for (int64_t i = 0; i <= cut.last_id; i++)
+        if (row->p->z[i] == cut.least) head += apart_at(row, i);
+    o[WEIGHT] = all > 0 ? head / all : 0.5;
+    return all * 0; /* NaN stays NaN */
 }
 #endif
 
-static di_mark point(const di_outcomes *x, const double *o)
+DI_POINT di_mark point(const di_outcomes *x, const double *o)
 {
     const di_v w = di_v_set(o[WEIGHT]), other = di_v_set(1 - o[WEIGHT]);
     return (di_mark){w * di_forward(x) + other * di_reverse(x), w * di_forward_slope(x) + other * di_reverse_slope(x)};

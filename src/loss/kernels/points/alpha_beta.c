@@ -10,9 +10,9 @@ enum { ALPHA, BETA };
 
 #ifdef DK_AS_FLOATS
 /* (a - b)/by, and its limit where by is 0 */
-static di_v ratio(di_v a, di_v b, double by, di_v limit) { return by == 0 ? limit : (a - b) * di_v_set(1 / by); }
+DI_POINT di_v ratio(di_v a, di_v b, double by, di_v limit) { return by == 0 ? limit : (a - b) * di_v_set(1 / by); }
 
-static di_mark point(const di_outcomes *x, const double *o)
+DI_POINT di_mark point(const di_outcomes *x, const double *o)
 {
     const double total = o[ALPHA] + o[BETA];
     const di_v low = di_v_set(total) * x->log_q;
@@ -44,7 +44,7 @@ static dk_vd second_difference(dk_vd u, dk_vd v, dk_vd w)
     return dk_vd_select(dk_vd_less(c, dk_vd_set(0.5)), dk_vd_exp(u) * near, far);
 }
 
-static di_mark point(const di_outcomes *x, const double *o)
+DI_POINT di_mark point(const di_outcomes *x, const double *o)
 {
     const double total = o[ALPHA] + o[BETA];
     const dk_vd d = x->log_p - x->log_q, a = dk_vd_set(total) * x->log_q, b = a + dk_vd_set(o[ALPHA]) * d,
@@ -68,4 +68,5 @@ static int32_t floors(const double *o) { return o[ALPHA] <= 0 || o[ALPHA] + o[BE
 /* Differences of powers that are almost the same. */
 static int32_t doubles(const double *o) { return (o[ALPHA] != 0 && o[ALPHA] < 0.1) || (o[BETA] != 0 && o[BETA] < 0.1); }
 
-DI_DIVERGENCE(alpha_beta, .point = point, .power = power, .firm = 1, .floors = floors, .doubles = doubles)
+DI_DIVERGENCE(alpha_beta, .point = point, .power = power, .fitted = 1, .asks = DI_LOGS, .firm = 1, .floors = floors,
+              .doubles = doubles)

@@ -5,7 +5,7 @@
 
 enum { TEACHER_WEIGHT, NORMALISED };
 
-static di_mark point(const di_outcomes *x, const double *o)
+DI_POINT di_mark point(const di_outcomes *x, const double *o)
 {
     const double b = o[TEACHER_WEIGHT], scale = o[NORMALISED] != 0 ? 1 / (b * (1 - b)) : 1;
     if (b == 0) return (di_mark){di_forward(x), di_forward_slope(x)};
@@ -24,4 +24,4 @@ static int32_t doubles(const double *o)
     return b != 0 && b != 1 && (b < 0.05 || b > 0.95);
 }
 
-DI_DIVERGENCE(jsd, .point = point, .floors = floors, .doubles = doubles)
+DI_DIVERGENCE(jsd, .point = point, .fitted = 1, .asks = DI_MIXES, .floors = floors, .doubles = doubles)

@@ -4,14 +4,14 @@
 
 enum { LAMBDA };
 
-static di_mark point(const di_outcomes *x, const double *o)
+DI_POINT di_mark point(const di_outcomes *x, const double *o)
 {
     if (o[LAMBDA] == 0) return (di_mark){di_forward(x), di_forward_slope(x)};
-    const di_v rest = di_v_set(1 - o[LAMBDA]), less = rest * di_excess(x); /* p - m */
+    const di_v rest = di_v_set(1 - o[LAMBDA]), less = rest * di_far_excess(x); /* p - m */
     const di_mixture m = di_mix(x, o[LAMBDA]);
     return (di_mark){di_v_set(0) - x->p * m.to_p - less, di_v_set(0) - rest * x->q * (less * m.over)};
 }
 
 static int32_t doubles(const double *o) { return o[LAMBDA] > 0.95; } /* m is almost p */
 
-DI_DIVERGENCE(skew_forward_kl, .point = point, .doubles = doubles)
+DI_DIVERGENCE(skew_forward_kl, .point = point, .fitted = 1, .asks = DI_MIXES, .doubles = doubles)

@@ -4,10 +4,10 @@
 
 enum { LAMBDA, DETACH };
 
-static di_mark point(const di_outcomes *x, const double *o)
+DI_POINT di_mark point(const di_outcomes *x, const double *o)
 {
     if (o[LAMBDA] == 0) return (di_mark){di_reverse(x), di_reverse_slope(x)};
-    const di_v more = di_v_set(1 - o[LAMBDA]) * di_excess(x); /* m - q */
+    const di_v more = di_v_set(1 - o[LAMBDA]) * di_far_excess(x); /* m - q */
     const di_mixture m = di_mix(x, 1 - o[LAMBDA]);
     const di_v own = di_v_set(o[DETACH] != 0 ? 0 : o[LAMBDA]) * (more * m.over);
     return (di_mark){more - x->q * m.to_q, x->q * (own - m.to_q)};
@@ -17,4 +17,4 @@ static int32_t floors(const double *o) { return o[LAMBDA] == 0; }
 
 static int32_t doubles(const double *o) { return o[LAMBDA] > 0.95; } /* m is almost q */
 
-DI_DIVERGENCE(skew_reverse_kl, .point = point, .floors = floors, .doubles = doubles)
+DI_DIVERGENCE(skew_reverse_kl, .point = point, .fitted = 1, .asks = DI_MIXES, .floors = floors, .doubles = doubles)

@@ -3,7 +3,7 @@
 
 enum { REVERSE_WEIGHT };
 
-static di_mark point(const di_outcomes *x, const double *o)
+DI_POINT di_mark point(const di_outcomes *x, const double *o)
 {
     const di_v w = di_v_set(o[REVERSE_WEIGHT]), other = di_v_set(1 - o[REVERSE_WEIGHT]);
     return (di_mark){other * di_forward(x) + w * di_reverse(x), other * di_forward_slope(x) + w * di_reverse_slope(x)};

@@ -5,44 +5,44 @@
 enum { WAY, LOG_SUM = DI_LOSS_OPTIONS };
 
 /* log of q^(1 - t) p^t */
-static di_v log_mixed(const di_outcomes *x, const double *o)
+DI_POINT di_v log_mixed(const di_outcomes *x, const double *o)
 {
     const di_v log_m = di_v_set(o[WAY]) * x->log_p + di_v_set(1 - o[WAY]) * x->log_q;
     return o[WAY] > 0 ? di_v_select(x->none, di_v_set(DI_NEVER), log_m) : log_m;
 }
 
 /* q^(1 - t) p^t - q */
-static di_v moved(const di_outcomes *x, const double *o)
+DI_POINT di_v moved(const di_outcomes *x, const double *o)
 {
     const di_v step = di_v_set(o[WAY]) * x->d;
     const di_vm near = di_v_less(di_v_abs(step), di_v_set(0.5));
-    const di_v far = di_v_exp(log_mixed(x, o)) - x->q;
+    const di_v far = di_v_exp_down(log_mixed(x, o)) - x->q;
     const di_v none = o[WAY] > 0 ? di_v_set(0) - x->q : di_v_set(0);
     return di_v_select(x->none, none, di_v_select(near, x->q * di_v_expm1_near(step), far));
 }
 
-static double prepare(const di_row *row, double *o)
+static double prepare(di_row *row, double *o)
 {
     const double sum = di_total(row, moved, o);
     o[LOG_SUM] = sum < -0.9 ? di_log_total(row, log_mixed, o) : log1p(sum);
     return o[LOG_SUM] * 0;
 }
 
-static di_outcomes turn(const di_outcomes *x, const double *o)
+DI_POINT di_outcomes turn(const di_outcomes *x, const double *o)
 {
     di_outcomes m = *x;
     m.log_p = log_mixed(x, o) - di_v_set(o[LOG_SUM]);
-    m.p = di_v_select(di_v_less(m.log_p, di_v_set(DI_LOW)) | x->out, di_v_set(0), di_v_exp(m.log_p));
+    m.p = di_v_select(di_v_less(m.log_p, di_v_set(DI_LOW)) | x->out, di_v_set(0), di_v_exp_down(m.log_p));
     m.d = di_v_set(o[WAY]) * x->d - di_v_set(o[LOG_SUM]);
     if (o[WAY] > 0) m.d = di_v_select(x->none, x->d, m.d);
     else m.none = x->out;
     return m;
 }
 
-static di_mark point(const di_outcomes *x, const double *o)
+DI_POINT di_mark point(const di_outcomes *x, const double *o)
 {
     (void)o;
     return (di_mark){di_forward(x), di_forward_slope(x)};
 }
 
-DI_DIVERGENCE(taid, .prepare = prepare, .turn = turn, .point = point)
+DI_DIVERGENCE(taid, .prepare = prepare, .turn = turn, .point = point, .asks = DI_LOGS)

@@ -2,12 +2,12 @@
  * the subgradients. */
 #include "loss/kernels/divergence.h"
 
-static di_mark point(const di_outcomes *x, const double *o)
+DI_POINT di_mark point(const di_outcomes *x, const double *o)
 {
-    const di_v zero = di_v_set(0), half = di_v_set(0.5), gap = di_exact_excess(x);
+    const di_v zero = di_v_set(0), half = di_v_set(0.5), gap = di_excess(x);
     const di_v slope = di_v_select(di_v_less(gap, zero), half * x->q, zero - half * x->q);
     (void)o;
     return (di_mark){half * di_v_abs(gap), di_v_select(di_v_less(zero, di_v_abs(gap)), slope, zero)};
 }
 
-DI_DIVERGENCE(tvd, .point = point, .kinked = 1, .firm = 1)
+DI_DIVERGENCE(tvd, .point = point, .firm = 1)
