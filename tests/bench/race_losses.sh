@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
-# Every loss on [4096, 32000] logits, value and gradient: ours, PyTorch's eager and compiled, and what memory allows. Nothing else should run meanwhile.
-# Usage: tests/bench/race_losses.sh LIBRARY [--rows N] [--vocab N] [--threads 2] [--rounds 3] [--losses jsd,tvd] [--no-compile]
-# PEERS names the virtual environment that peers.sh made.
+# Every loss on [4096, 32000] logits, value and gradient: ours, PyTorch's eager and compiled, TRL's, and what memory allows. Nothing else should run
+# meanwhile; it takes 10 GB and some minutes (--losses a,b in parts).
+# Usage: tests/bench/race_losses.sh LIBRARY [--rows N] [--vocab N] [--threads 2] [--rounds 3] [--losses jsd,tvd] [--no-compile] [--no-trl]
+# PEERS names the virtual environment that peers.sh --all made.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd) root=$(cd "$(dirname "$0")/../.." && pwd)
 library=$(realpath "${1:?LIBRARY}")
 python=${PEERS:-$root/build/peers}/bin/python
-[ -x "$python" ] || { echo "run tests/bench/peers.sh first" >&2; exit 1; }
+[ -x "$python" ] || { echo "run tests/bench/peers.sh --all first" >&2; exit 1; }
 OMP_NUM_THREADS=2 DISTILL_LIBRARY=$library PYTHONPATH=$root/bindings/python exec "$python" "$here/race_losses.py" "${@:2}"
