@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# The peers of the races in a virtual environment: torch 2.13 for the CPU; with --all transformers and TRL as well.
+# The peers of the races in a virtual environment: torch 2.13 for the CPU and tokenizers; with --all transformers and TRL as well.
 # Usage: tests/bench/peers.sh [--all] [FOLDER], build/peers unless said otherwise.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/../.." && pwd)
-packages=("torch==2.13.0" numpy)
+packages=("torch==2.13.0" numpy tokenizers)
 if [ "${1:-}" = --all ]; then
     packages+=("transformers==5.24.*" "trl==1.16.*" datasets)
     shift
