@@ -83,6 +83,15 @@ int32_t dk_processor_has_amx_bf16(void) { return 0; }
 int32_t dk_processor_has_amx_int8(void) { return 0; }
 #endif
 
+#if defined(__aarch64__) && defined(__linux__)
+#include <asm/hwcap.h>
+#include <sys/auxv.h>
+
+int32_t dk_processor_has_neon_dot(void) { return (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0; }
+#else
+int32_t dk_processor_has_neon_dot(void) { return 0; }
+#endif
+
 #if defined(__x86_64__) && defined(__linux__)
 #include <sys/syscall.h>
 #include <unistd.h>

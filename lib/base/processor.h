@@ -12,6 +12,7 @@ int32_t dk_processor_has_avx512_vnni(void);
 int32_t dk_processor_has_avx_vnni(void);
 int32_t dk_processor_has_amx_bf16(void); /* and the system saves tiles */
 int32_t dk_processor_has_amx_int8(void); /* likewise */
+int32_t dk_processor_has_neon_dot(void); /* SDOT and UDOT of aarch64 */
 /* Linux gives a process leave to use tiles when it asks, once for all its threads: 1 = it may. Asked when tiles are
  * about to be used, since it makes the frames of signals larger. */
 int32_t dk_processor_allow_tiles(void);

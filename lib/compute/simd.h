@@ -2,7 +2,7 @@
  *
  * Kernels and losses are written once with these functions and compiled once per instruction set (dk_kernel_variants in
  * sources.cmake; DK_VARIANT(name) gives each copy its own name). What differs between instruction sets lives in
- * simd_avx512.h, simd_avx2.h and simd_portable.h, which define the same names; exp, log and their like in
+ * simd_avx512.h, simd_avx2.h, simd_neon.h and simd_portable.h, which define the same names; exp, log and their like in
  * simd_math.h, once; tails, masks and the order of lanes here; no kernel lives in any of them. `+ - * /` work on dk_vf
  * itself. DK_VF lanes; everything is correct for any DK_VF, so a copy for one lane is plain C. */
 #ifndef DK_COMPUTE_SIMD_H
@@ -18,6 +18,8 @@
 #include "compute/simd_avx512.h"
 #elif defined(__GNUC__) && defined(__AVX2__) && defined(__FMA__) && defined(__F16C__)
 #include "compute/simd_avx2.h"
+#elif defined(__GNUC__) && defined(__aarch64__) && defined(__ARM_NEON)
+#include "compute/simd_neon.h"
 #else
 #include "compute/simd_portable.h"
 #endif

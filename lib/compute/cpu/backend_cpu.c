@@ -43,6 +43,12 @@ static void fill_ops(dk_ops *ops)
     dk_cpu_fill_optimiser(ops);
 }
 
+#if defined(__aarch64__) && defined(__ARM_NEON)
+#define PLAIN_NAME "cpu-neon" /* which is what vectors are there */
+#else
+#define PLAIN_NAME "cpu-portable"
+#endif
+
 static const char *products_name(const dk_product_set *set) { return set ? set->name : "cblas"; }
 
 int32_t dk_backend_find_products(const dk_backend *backend, const char *name, const char **found, dk_error *err)
@@ -61,10 +67,10 @@ int32_t dk_backend_set_products(dk_backend *backend, const char *name, dk_error 
     cpu->by_name = strcmp(name, "auto") != 0;
     backend->products = products_name(cpu->products);
     backend->invariant_rows = cpu->products ? INT64_MAX : DK_MATVEC_ROWS;
-    backend->precisions =
-        1u << DK_PRECISION_FULL | (cpu->products ? 1u << DK_PRECISION_BF16 | 1u << DK_PRECISION_INT8 : 0);
     cpu->int8_isa = cpu->products ? cpu->products->isa : DK_ISA_PORTABLE;
     cpu->int8 = dk_int8_choose(cpu->int8_isa, cpu->products && cpu->products->allow);
+    backend->precisions = 1u << DK_PRECISION_FULL | (cpu->products ? 1u << DK_PRECISION_BF16 : 0);
+    if (cpu->products || (cpu->int8->beside_cblas && !cpu->by_name)) backend->precisions |= 1u << DK_PRECISION_INT8;
     backend->native = 1u << DK_PRECISION_FULL | (cpu->products && cpu->products->native ? 1u << DK_PRECISION_BF16 : 0);
     return DK_OK;
 }
@@ -100,7 +106,7 @@ static int32_t locks_init(dk_cpu *cpu, dk_host *host)
 
 int32_t dk_backend_cpu_isa(dk_host *host, int32_t isa, dk_backend **out, dk_error *err)
 {
-    static const char *const names[] = {"cpu-portable", "cpu-avx2", "cpu-avx512"};
+    static const char *const names[] = {PLAIN_NAME, "cpu-avx2", "cpu-avx512"};
     dk_backend *backend = NULL;
     dk_cpu *cpu = NULL;
     int32_t rc;

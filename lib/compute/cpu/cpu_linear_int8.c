@@ -3,6 +3,12 @@
 
 #define PARTS 8 /* weights side by side that one product takes */
 
+static void multiply_exactly(dk_queue *queue, const dk_linear *linear, const dk_view *x, const dk_view *y)
+{
+    if (dk_cpu_linear_of(linear)->products) dk_own_forward(queue, linear, DK_PRECISION_FULL, x, y);
+    else dk_cblas_forward(queue, linear, x, y);
+}
+
 /* Weights that are multiplied as they are, and those beside them that cannot be. */
 static int32_t takes(const dk_linear *linear, int32_t weight)
 {
@@ -68,7 +74,7 @@ void dk_int8_forward(dk_queue *queue, const dk_linear *linear, const dk_view *x,
     const int64_t rows = x->shape[0];
     int32_t all = 1;
     for (int32_t i = 0; i < linear->count; i++) all &= takes(linear, i);
-    if (!all) dk_own_forward(queue, linear, DK_PRECISION_FULL, x, y);
+    if (!all) multiply_exactly(queue, linear, x, y);
     if (!takes_any(linear) || !rows) return;
     uint8_t *finite = dk_scratch_take(callers, rows);
     if (!finite) {
@@ -78,7 +84,7 @@ void dk_int8_forward(dk_queue *queue, const dk_linear *linear, const dk_view *x,
     multiply(queue, linear, x, y, finite);
     for (int64_t r = 0; r < rows && !queue->error.code; r++) {
         const dk_view one = dk_view_rows(*x, r, 1), to = dk_view_rows(*y, r, 1);
-        if (!finite[r]) dk_own_forward(queue, linear, DK_PRECISION_FULL, &one, &to);
+        if (!finite[r]) multiply_exactly(queue, linear, &one, &to);
     }
     dk_scratch_give(callers, finite);
 }

@@ -17,6 +17,9 @@ static const dk_int8 *const kernels[] = {
 #ifdef DK_X86_KERNELS
     &dk_int8_avx2,
 #endif
+#ifdef DK_NEON_DOT_KERNELS
+    &dk_int8_neon_dot,
+#endif
     &dk_int8_portable,
 };
 #define COUNT (sizeof kernels / sizeof *kernels)

@@ -30,6 +30,7 @@ typedef struct dk_int8 {
     const char *name;
     int64_t lanes;        /* lines of a panel */
     int32_t isa;          /* DK_ISA_* that has its instructions, but for */
+    int32_t beside_cblas; /* of a processor whose other products are CBLAS's */
     int32_t (*has)(void); /* what else the processor must have; NULL = nothing */
     /* Asked before more than DK_INT8_FEW rows, which go through begin and end on each thread; NULL = nothing to ask */
     int32_t (*allow)(void);
@@ -45,7 +46,8 @@ typedef struct dk_int8 {
 
 static inline int32_t dk_int8_takes(dk_dtype dtype) { return dtype == DK_Q8_0 || dtype == DK_Q4_0 || dtype == DK_Q4_1; }
 
-extern const dk_int8 dk_int8_portable, dk_int8_avx2, dk_int8_avx_vnni, dk_int8_avx512_vnni, dk_int8_amx;
+extern const dk_int8 dk_int8_portable, dk_int8_avx2, dk_int8_avx_vnni, dk_int8_avx512_vnni, dk_int8_amx,
+    dk_int8_neon_dot;
 /* The same as dk_int8_amx by twins of its instructions in plain C, for tests. */
 extern const dk_int8 dk_int8_amx_twin;
 

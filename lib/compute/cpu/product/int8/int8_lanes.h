@@ -38,6 +38,13 @@ static inline dk_vi dk_int8_dot_signed(dk_vi sum, dk_vi weights, dk_vi by)
     return dk_int8_dot(sum, (dk_vi)_mm256_abs_epi8((__m256i)weights),
                        (dk_vi)_mm256_sign_epi8((__m256i)by, (__m256i)weights));
 }
+#elif defined(__ARM_FEATURE_DOTPROD) && DK_VF == 4
+/* SDOT multiplies signed bytes by signed ones, and nibbles are positive as such. */
+static inline dk_vi dk_int8_dot(dk_vi sum, dk_vi weights, dk_vi by)
+{
+    return (dk_vi)vdotq_s32((int32x4_t)sum, (int8x16_t)weights, (int8x16_t)by);
+}
+#define dk_int8_dot_signed dk_int8_dot
 #else
 /* A signed byte of each lane, as (x ^ 128) - 128 has it. */
 static inline dk_vi dk_int8_byte(dk_vi four, int at) { return ((four >> 8 * at & 255) ^ 128) - 128; }
@@ -206,6 +213,22 @@ static inline dk_vf dk_int8_halves(const uint8_t *at, dk_vi offsets)
     return (dk_vf)_mm256_cvtph_ps(halves);
 }
 #else
+#if defined(__ARM_FEATURE_DOTPROD) && DK_VF == 4
+static inline int32x4_t dk_int8_line(const uint8_t *at) { return vreinterpretq_s32_u8(vld1q_u8(at)); }
+
+static inline void dk_int8_turn(const uint8_t *at, int64_t step, dk_vi out[4])
+{
+    const int32x4_t a = dk_int8_line(at), b = dk_int8_line(at + step), c = dk_int8_line(at + 2 * step),
+                    d = dk_int8_line(at + 3 * step);
+    int64x2_t ab = vreinterpretq_s64_s32(vzip1q_s32(a, b)), cd = vreinterpretq_s64_s32(vzip1q_s32(c, d));
+    out[0] = (dk_vi)vzip1q_s64(ab, cd);
+    out[1] = (dk_vi)vzip2q_s64(ab, cd);
+    ab = vreinterpretq_s64_s32(vzip2q_s32(a, b));
+    cd = vreinterpretq_s64_s32(vzip2q_s32(c, d));
+    out[2] = (dk_vi)vzip1q_s64(ab, cd);
+    out[3] = (dk_vi)vzip2q_s64(ab, cd);
+}
+#else
 static inline void dk_int8_turn(const uint8_t *at, int64_t step, dk_vi out[4])
 {
     int32_t turned[4][DK_VF];
@@ -213,6 +236,7 @@ static inline void dk_int8_turn(const uint8_t *at, int64_t step, dk_vi out[4])
         for (int i = 0; i < 4; i++) memcpy(&turned[i][l], at + l * step + 4 * i, sizeof turned[i][l]);
     for (int i = 0; i < 4; i++) out[i] = dk_vi_load(turned[i]);
 }
+#endif
 
 static inline dk_vf dk_int8_halves(const uint8_t *at, dk_vi offsets)
 {
