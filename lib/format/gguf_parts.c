@@ -94,13 +94,37 @@ out:
     return rc;
 }
 
-/* Every key of a model stands in the first part. */
-static void note_keys(dk_checkpoint *whole, const dk_checkpoint *part)
+static int32_t same_text(dk_slice a, dk_slice b) { return a.size == b.size && !memcmp(a.data, b.data, a.size); }
+
+static int32_t same_value(const dk_metadata *a, const dk_metadata *b)
 {
-    for (int64_t i = 0; i < part->metadata_count; i++)
-        if (strncmp(part->metadata[i].key, "split.", 6) != 0 && !dk_metadata_find(whole, part->metadata[i].key))
+    if (a->type != b->type) return 0;
+    if (a->type == DK_META_TEXT) return same_text(a->text, b->text);
+    if (a->type != DK_META_LIST) return a->i64 == b->i64 && a->f64 == b->f64;
+    int32_t same = a->count == b->count && a->item_code == b->item_code;
+    for (int64_t i = 0; same && a->texts && i < a->count; i++) same = same_text(a->texts[i], b->texts[i]);
+    for (int64_t i = 0; same && a->items && i < a->count; i++)
+        same = dk_metadata_item_f64(a, i) == dk_metadata_item_f64(b, i);
+    return same;
+}
+
+/* Every key of a model stands in the first part; what another one says once more is the same, or it is of another
+ * model. */
+static int32_t meet_keys(dk_checkpoint *whole, const dk_checkpoint *part, dk_error *err)
+{
+    for (int64_t i = 0; i < part->metadata_count; i++) {
+        const dk_metadata *said = &part->metadata[i], *first = dk_metadata_find(whole, said->key);
+        if (!strcmp(said->key, "split.no")) continue;
+        if (first && !same_value(first, said))
+            return dk_fail(err, DK_E_MISMATCH,
+                           "%s: metadata key '%.80s' is another one than in the first part: are the "
+                           "parts of two models?",
+                           part->path, said->key);
+        if (!first && strncmp(said->key, "split.", 6) != 0)
             dk_note(&whole->notes, "%s: metadata key '%.80s' stands in a part that is not the first; it is not used",
-                    part->path, part->metadata[i].key);
+                    part->path, said->key);
+    }
+    return DK_OK;
 }
 
 static int32_t add_part(dk_checkpoint *whole, int64_t number, int64_t count, uint32_t flags, dk_error *err)
@@ -125,7 +149,7 @@ static int32_t add_part(dk_checkpoint *whole, int64_t number, int64_t count, uin
     if (said != number || of != count)
         DK_TRY(dk_fail(err, DK_E_FORMAT, "%s: is part %lld of %lld by its name, but says that it is part %lld of %lld",
                        path, (long long)number, (long long)count, (long long)said, (long long)of));
-    note_keys(whole, part);
+    DK_TRY(meet_keys(whole, part, err));
     DK_TRY(take_over(whole, part, err));
 out:
     dk_checkpoint_close(part);

@@ -233,6 +233,7 @@ typedef struct part_says {
     int number, count, tensors; /* -1 = nothing */
     const char *extra;          /* a metadata key more */
     const char *tensor;         /* its only one; NULL = none */
+    const char *value;          /* of extra; NULL = "x" */
 } part_says;
 
 static void write_part(const char *path, const part_says *says)
@@ -243,7 +244,7 @@ static void write_part(const char *path, const part_says *says)
     if (says->number >= 0) gguf_key(&bytes, "split.no", GGUF_U16), put_bytes(&bytes, &(uint16_t){says->number}, 2);
     if (says->count >= 0) gguf_key(&bytes, "split.count", GGUF_U16), put_bytes(&bytes, &(uint16_t){says->count}, 2);
     if (says->tensors >= 0) gguf_u32(&bytes, "split.tensors.count", (uint32_t)says->tensors);
-    if (says->extra) gguf_text(&bytes, says->extra, "x");
+    if (says->extra) gguf_text(&bytes, says->extra, says->value ? says->value : "x");
     if (says->tensor) gguf_tensor(&bytes, says->tensor, 1, (const int64_t[]){2}, 0, 0);
     gguf_align(&bytes, 32);
     if (says->tensor) put_f32(&bytes, (float)says->number), put_f32(&bytes, 0.5f);
@@ -258,7 +259,7 @@ static const char *write_parts(int odd, const part_says *says)
     static const char *const tensors[] = {"a", "c", "b"};
     snprintf(folder, sizeof folder, "%s", test_folder("gguf_parts"));
     for (int i = 0; i < 3; i++) {
-        const part_says own = {i, 3, 3, i ? NULL : "general.architecture", tensors[i]};
+        const part_says own = {i, 3, 3, i ? NULL : "general.architecture", tensors[i], NULL};
         snprintf(name, sizeof name, "m-0000%d-of-00003.gguf", i + 1);
         write_part(path_in(folder, name), i == odd ? says : &own);
     }
@@ -290,13 +291,13 @@ TEST(parts_are_one_model)
         dk_checkpoint_close(file);
     }
     /* The first may hold no tensor. */
-    const char *folder = write_parts(0, &(part_says){0, 3, 2, "general.architecture", NULL});
+    const char *folder = write_parts(0, &(part_says){0, 3, -1, "general.architecture", NULL, NULL});
     REQUIRE_OK(dk_checkpoint_open(host, path_in(folder, "m-00001-of-00003.gguf"), 0, &file, &err));
     CHECK_INT(dk_checkpoint_count(file), 2);
     dk_checkpoint_close(file);
     CHECK_OK(dk_path_kind(host, path_in(folder, "m-00001-of-00003.gguf"), &kind, &err));
     CHECK_INT(kind, DK_PATH_GGUF);
-    folder = write_parts(2, &(part_says){2, 3, 3, "general.name", "b"});
+    folder = write_parts(2, &(part_says){2, 3, 3, "general.name", "b", NULL});
     REQUIRE_OK(dk_checkpoint_open(host, path_in(folder, "m-00001-of-00003.gguf"), 0, &file, &err));
     CHECK_HAS(dk_checkpoint_notes(file)->data, "'general.name' stands in a part that is not the first");
     dk_checkpoint_close(file);
@@ -317,17 +318,23 @@ TEST(missing_and_contradictory_parts_are_named)
     expect_parts(path_in(folder, "m.gguf"), DK_E_FORMAT, "its name must end in -00001-of-00003.gguf");
     CHECK(!rename(path_in(folder, "m.gguf"), path_in(folder, "m-00001-of-00002.gguf")));
     expect_parts(path_in(folder, "m-00001-of-00002.gguf"), DK_E_FORMAT, "says that it is part 1 of 3");
-    folder = write_parts(1, &(part_says){2, 3, 3, NULL, "c"});
+    folder = write_parts(1, &(part_says){2, 3, 3, NULL, "c", NULL});
     expect_parts(path_in(folder, "m-00001-of-00003.gguf"), DK_E_FORMAT,
                  "is part 2 of 3 by its name, but says that it is part 3 of 3");
-    folder = write_parts(1, &(part_says){-1, -1, -1, NULL, "c"});
+    folder = write_parts(1, &(part_says){-1, -1, -1, NULL, "c", NULL});
     expect_parts(path_in(folder, "m-00001-of-00003.gguf"), DK_E_FORMAT, "says that it is part 1 of 0");
-    folder = write_parts(0, &(part_says){0, 3, 5, NULL, "a"});
+    folder = write_parts(0, &(part_says){0, 3, 3, NULL, NULL, NULL});
     expect_parts(path_in(folder, "m-00001-of-00003.gguf"), DK_E_FORMAT,
-                 "split.tensors.count is 5, but its 3 parts hold 3 tensors");
-    folder = write_parts(2, &(part_says){2, 3, 3, NULL, "a"});
+                 "split.tensors.count is 3, but its 3 parts hold 2 tensors");
+    folder = write_parts(1, &(part_says){1, 3, 4, NULL, "c", NULL});
+    expect_parts(path_in(folder, "m-00001-of-00003.gguf"), DK_E_MISMATCH,
+                 "m-00002-of-00003.gguf: metadata key 'split.tensors.count' is another one than in the first part");
+    folder = write_parts(2, &(part_says){2, 3, 3, "general.architecture", "b", "y"});
+    expect_parts(path_in(folder, "m-00001-of-00003.gguf"), DK_E_MISMATCH,
+                 "'general.architecture' is another one than in the first part: are the parts of two models?");
+    folder = write_parts(2, &(part_says){2, 3, 3, NULL, "a", NULL});
     expect_parts(path_in(folder, "m-00001-of-00003.gguf"), DK_E_FORMAT, "'a' is there twice");
-    folder = write_parts(0, &(part_says){0, 65535, 3, NULL, "a"});
+    folder = write_parts(0, &(part_says){0, 65535, 3, NULL, "a", NULL});
     expect_parts(path_in(folder, "m-00001-of-00003.gguf"), DK_E_FORMAT, "'split.count' is 65535; 0 to 9999");
 }
 
@@ -535,7 +542,7 @@ TEST(survives_every_failed_allocation)
     test_bytes bytes = sample(3);
     CHECK(fail_every_alloc(attempt, &bytes) > 20);
     free_bytes(&bytes);
-    const char *folder = write_parts(2, &(part_says){2, 3, 3, "general.name", "b"});
+    const char *folder = write_parts(2, &(part_says){2, 3, 3, "general.name", "b", NULL});
     char path[1200];
     snprintf(path, sizeof path, "%s", path_in(folder, "m-00001-of-00003.gguf"));
     CHECK(fail_every_alloc(attempt_parts, path) > 20);
