@@ -67,8 +67,8 @@ typedef struct dk_product {
     const dk_product_finish *finish; /* of one part of rows from line 0 on, without add; NULL = C is the sums */
 } dk_product;
 
-/* A whole B of `count` lines of k numbers: the panels one behind the other. Packed by DK_PACK_ROWS of its rows of memory
- * at a time, by whoever wrote them. */
+/* A whole B of `count` lines of k numbers: the panels one behind the other. Packed by DK_PACK_ROWS of its rows of
+ * memory at a time, by whoever wrote them. */
 #define DK_PACK_ROWS 32 /* a multiple of any micro-kernel's columns and group */
 int64_t dk_product_packed_bytes(const dk_micro *micro, int64_t count, int64_t k);
 void dk_product_pack_rows(const dk_micro *micro, const dk_operand *b, int64_t count, int64_t k, int64_t first,
