@@ -6,7 +6,7 @@
  * stand side by side for 16 rows, become floats, times the line's scale, and are added to the line's total times the
  * rows' scales. A Xeon takes 13 ns for the tiles and 10 for the rest, one after the other though they are nobody's
  * operands, and 5 for the scales of the lines; the 544 bytes of such a block of Q8_0 take 17 to 32 to arrive. So up to
- * 16 rows cost what one does or little more, and 32 less than twice as much. Where VPDPBUSD does the same, 8 rows do.
+ * 16 rows cost little more than one does, and 32 about twice as much.
  *
  * A stretch of blocks of a panel passes by all groups of rows while it is in L1. Totals wait meanwhile in a square of
  * lines by rows for each group, which is turned into rows of C at the end. Whole sums are exact and floats are added as
@@ -78,8 +78,8 @@ static inline void sum_blocks(const stretch *s, const int8_t *q, int32_t sums[ST
     if (k < s->count) SUM_BLOCK(s, q, k, sums, 0, 4, 6);
 }
 
-/* v: which vector of the group's rows; of blocks share, share + shares, ... what lies ahead is fetched meanwhile: all at
- * once would fill the few places where a core waits for memory. dtype is a constant where this is inlined. */
+/* v: which vector of the group's rows; of blocks share, share + shares, ... what lies ahead is fetched meanwhile: all
+ * at once would fill the few places where a core waits for memory. dtype is a constant where this is inlined. */
 DK_ALWAYS_INLINE void add_blocks(const dk_dtype dtype, const stretch *s, int32_t sums[STRETCH][LINES][GROUP],
                                  const float *scale, const float *sum, int64_t v, int64_t share, int64_t shares,
                                  float total[LINES][GROUP])

@@ -1,5 +1,5 @@
-/* int8_tiles.h - the instructions on AMX tiles that a product of whole numbers needs. Three shapes: sums are 16 lines of
- * 16 rows, weights 16 lines of 32 bytes, activations 8 times four numbers of 16 rows. Sums are exact, so the twin in
+/* int8_tiles.h - the instructions on AMX tiles that a product of whole numbers needs. Three shapes: sums are 16 lines
+ * of 16 rows, weights 16 lines of 32 bytes, activations 8 times four numbers of 16 rows. Sums are exact, so the twin in
  * plain C, which stands where the compiler has not been told of the instructions, has their bits. Numbers of tiles must
  * be constants: 0 to 3 are sums, 4 and 5 weights, 6 and 7 activations. */
 #ifndef DK_COMPUTE_INT8_TILES_H
