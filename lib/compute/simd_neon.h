@@ -49,6 +49,20 @@ static inline dk_vm dk_vf_less(dk_vf a, dk_vf b) { return a < b; }
 
 static inline dk_vm dk_vi_less(dk_vi a, dk_vi b) { return a < b; }
 
+static inline dk_vm dk_vm_not(dk_vm mask) { return ~mask; }
+
+static inline int64_t dk_vf_store_where(float *y, dk_vf v, dk_vm mask)
+{
+    int64_t count = 0;
+    for (int i = 0; i < DK_VF; i++) {
+        y[count] = v[i];
+        count += mask[i] != 0;
+    }
+    return count;
+}
+
+static inline dk_vf dk_vf_inverse(dk_vf v) { return dk_vf_set(1) / v; }
+
 static inline int dk_vm_any(dk_vm mask) { return vmaxvq_u32((uint32x4_t)mask) != 0; }
 
 static inline dk_vf dk_vf_select(dk_vm mask, dk_vf yes, dk_vf no)

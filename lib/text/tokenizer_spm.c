@@ -106,7 +106,7 @@ static int32_t add_text_step(dk_tokenizer *tok, dk_steps *steps, dk_step_kind ki
 }
 
 /* ---- Unigram ---- */
-/* A symbol of the user's has no score of its own, but what its length earns it (SentencePiece 0.2.3; up to 0.2.0 -0.1). */
+/* A user's symbol has no score of its own, but what its length earns it (SentencePiece 0.2.3; up to 0.2.0 -0.1). */
 static double score_of(const dk_vocabulary *v, int64_t id)
 {
     if (dk_vocabulary_type(v, id) != DK_TOKEN_USER) return v->scores[id];

@@ -191,7 +191,7 @@ TEST(against_finite_differences)
         CHECK_INT(w.evaluated, R - 3);
         CHECK_INT(w.first_after, 0); /* all rows are measured before the first is evaluated */
         check_differences(paired, grad_hidden[0]);
-        /* strips of a few rows, which cut sequences: the same bits but for the head's gradient, which adds up by them */
+        /* strips of few rows, which cut sequences: the same bits but for the head's gradient, which adds up by them */
         for (int64_t memory = 12 << 10; memory < 1 << 17; memory += 5000) {
             const double sum = k.c.args.sum;
             set_call(&k, 1);
