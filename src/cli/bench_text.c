@@ -8,15 +8,32 @@ typedef struct clock {
     bench *b;
     double begin, first, last; /* of the first and of the latest token of all sequences */
     int64_t tokens, wanted;
+    /* Turns in which all sequences write: behind the last prompt, and before any of them ends. */
+    int64_t sequences, started, ended, side_by_side; /* tokens of such turns */
+    double side_begin, side_end;
 } clock;
+
+/* A token of a sequence that wrote one before (its number says which turn this is) or did not. */
+static void count_turn(clock *c, int64_t sequence, int32_t finished)
+{
+    if (sequence >= c->started) {
+        c->started = sequence + 1;
+        c->side_begin = c->last;
+    } else if (c->started == c->sequences && !c->ended && !finished) {
+        c->side_by_side++;
+        c->side_end = c->last;
+    }
+    c->ended |= finished != 0;
+}
 
 static int32_t on_token(void *user, int64_t sequence, int32_t id, double log_prob, const char *text, size_t size,
                         int32_t finished)
 {
     clock *c = user;
-    (void)sequence, (void)id, (void)log_prob, (void)text, (void)size, (void)finished;
+    (void)id, (void)log_prob, (void)text, (void)size;
     c->last = bench_seconds();
     if (!c->tokens++) c->first = c->last;
+    count_turn(c, sequence, finished);
     cli_progress_share(&c->b->progress, "writing", c->tokens, c->wanted);
     return DISTILL_CB_OK;
 }
@@ -36,7 +53,7 @@ static int write_texts(bench *b, const bench_model *model, int64_t sequences, in
     batch.sequences = sequences;
     int32_t rc = distill_options_set_i64(s->options, "generate.max_tokens", tokens, &s->err);
     if (!rc) rc = distill_options_set_f64(s->options, "generate.temperature", 0, &s->err);
-    *c = (clock){.b = b, .begin = bench_seconds(), .wanted = sequences * tokens};
+    *c = (clock){.b = b, .begin = bench_seconds(), .wanted = sequences * tokens, .sequences = sequences};
     if (!rc) rc = distill_teacher_generate(model->teacher, &batch, s->options, on_token, c, &s->err);
     free(ids);
     free(offsets);
@@ -54,8 +71,9 @@ static int parse_text(text_bench *t, const cli_command *command, int argc, char 
 {
     static const char *const own[] = {
         "generate.max_tokens", "--tokens", "teacher.path", "MODEL", "student.config", "--config", NULL};
-    cli_settings settings = {.reads = " generate.quantized generate.repetition_penalty generate.presence_penalty "
-                                      "generate.logit_bias teacher.mmap student.init_std compute ",
+    cli_settings settings = {.reads =
+                                 " generate.quantized generate.precision generate.repetition_penalty "
+                                 "generate.presence_penalty generate.logit_bias teacher.mmap student.init_std compute ",
                              .own = own};
     const cli_option options[] = {{"--config", CLI_TEXT, &t->config, NULL}, {"--tokens", CLI_INT, &t->tokens, NULL},
                                   {"--set", CLI_SETTINGS, &settings, NULL}, {"--json", CLI_FLAG, &t->b.as_json, NULL},
@@ -108,9 +126,12 @@ int bench_decode(const cli_command *command, int argc, char **argv)
     const int64_t peak = bench_peak_rss_mb();
     if (code < 0) code = bench_measure_limits(&t.b);
     if (code < 0) {
-        const double seconds = c.last - c.first, turns = (double)c.tokens / (double)t.batch - 1;
+        const int32_t beside = c.side_by_side >= t.batch; /* else some ended before others began */
+        const double seconds = beside ? c.side_end - c.side_begin : c.last - c.first,
+                     turns = beside ? (double)(c.side_by_side / t.batch) : (double)c.tokens / (double)t.batch - 1;
         result = json_pack("{s:f, s:f, s:I}", "tokens_per_second", turns * (double)t.batch / seconds,
                            "seconds_per_turn", seconds / turns, "peak_rss_mb", (json_int_t)peak);
+        json_object_set_new(result, "side_by_side", json_boolean(beside));
         json_object_set_new(
             result, "of_reading_weights",
             bench_share((double)bytes * turns / seconds, bench_limit(&t.b, "read", "bytes_per_second")));
@@ -197,8 +218,14 @@ int bench_load(const cli_command *command, int argc, char **argv)
     }
     if (code < 0) {
         double first = seconds[0];
-        result = json_pack("{s:f, s:f, s:I, s:I}", "first_seconds", first, "seconds", bench_median(seconds, TIMES),
-                           "bytes", (json_int_t)bytes, "peak_rss_mb", (json_int_t)bench_peak_rss_mb());
+        const json_int_t peak = bench_peak_rss_mb();
+        const double median = bench_median(seconds, TIMES);
+        result = json_pack("{s:f, s:f, s:I, s:I}", "first_seconds", first, "seconds", median, "bytes",
+                           (json_int_t)bytes, "peak_rss_mb", peak);
+        code = bench_measure_limits(&b);
+        json_object_set_new(result, "of_reading_weights",
+                            bench_share((double)bytes / median, bench_limit(&b, "read", "bytes_per_second")));
+        json_object_set(result, "limits", b.limits);
     }
     return bench_close(&b, code, result);
 }

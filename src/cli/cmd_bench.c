@@ -53,9 +53,11 @@ static const cli_command commands[] = {
     {"bench decode", NULL,
      "usage: distill bench decode [MODEL | --config A.json] [--tokens N] [--keys N] [--batch N] [--set KEY=VALUE]... "
      "[--json]\n\n"
-     "Tokens per second behind the prompt, of all sequences together, and the share that reading all weights once for "
-     "each\n"
-     "turn has of the fastest read of memory.\n\n"
+     "Tokens per second of all sequences together, in the turns in which all of them write, and the share that reading "
+     "all\n"
+     "weights once for each turn has of the fastest read of memory. side_by_side is false where some ended before "
+     "others\n"
+     "began: then prompts that were read meanwhile count too.\n\n"
      "  --config A.json      random weights; a Llama of 12 layers of width 768\n"
      "  --tokens N           that each sequence is continued by; 128\n"
      "  --keys N             tokens of each prompt; 64\n"
@@ -74,12 +76,15 @@ static const cli_command commands[] = {
      bench_loss},
     {"bench tokenize", NULL,
      "usage: distill bench tokenize MODEL --data FILE [--json]\n\n"
-     "Text to ids, on one thread, the median of five.\n\n"
+     "Text to ids, on one thread, the median of five. No limit of the machine bounds it: it has no share.\n\n"
      "  --data FILE          taken byte for byte\n" JSON_HELP,
      bench_tokenize},
     {"bench load", NULL,
      "usage: distill bench load MODEL [--json]\n\n"
-     "Opening a model until it could be asked: the first time, and the median of five.\n\n" JSON_HELP,
+     "Opening a model until it could be asked: the first time, and the median of five; and the share that reading all "
+     "its\n"
+     "weights once has of the fastest read of memory: above 1 where they are mapped, and read by whoever "
+     "asks.\n\n" JSON_HELP,
      bench_load},
 };
 enum { COMMANDS = sizeof commands / sizeof *commands, PREFIX = sizeof "bench " - 1 };

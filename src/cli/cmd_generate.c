@@ -24,7 +24,7 @@ typedef struct sampling { /* what section generate is told */
     double temperature, top_p, min_p, repetition_penalty, presence_penalty;
     int has_tokens, has_top_k, has_seed, has_samples, has_top_p, has_min_p, has_repetition, has_presence,
         has_top_logprobs;
-    const char *quantized; /* NULL = not given */
+    const char *quantized, *precision; /* NULL = not given */
     cli_settings bias, stop, stop_ids;
 } sampling;
 
@@ -271,6 +271,7 @@ static int32_t set_sampling(cli_session *s, const sampling *how)
     if (!rc) rc = set_int(s, "generate.samples", how->has_samples, how->samples);
     if (!rc) rc = set_int(s, "generate.top_logprobs", how->has_top_logprobs, how->top_logprobs);
     if (!rc && how->quantized) rc = distill_options_set_str(s->options, "generate.quantized", how->quantized, &s->err);
+    if (!rc && how->precision) rc = distill_options_set_str(s->options, "generate.precision", how->precision, &s->err);
     if (!rc) rc = set_real(s, "generate.temperature", 1, how->temperature);
     if (!rc) rc = set_real(s, "generate.top_p", how->has_top_p, how->top_p);
     if (!rc) rc = set_real(s, "generate.min_p", how->has_min_p, how->min_p);
@@ -305,6 +306,7 @@ int cli_generate(const cli_command *command, int argc, char **argv)
         {"--stop-id", CLI_TEXTS, &how.stop_ids, NULL},
         {"--top-logprobs", CLI_INT, &how.top_logprobs, &how.has_top_logprobs},
         {"--quantized", CLI_TEXT, &how.quantized, NULL},
+        {"--precision", CLI_TEXT, &how.precision, NULL},
         {"--samples", CLI_INT, &how.samples, &how.has_samples},
         {"--seed", CLI_INT, &how.seed, &how.has_seed},
         {"--no-special", CLI_FLAG, &no_special, NULL},

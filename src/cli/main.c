@@ -51,7 +51,7 @@ static const cli_command commands[] = {
      "                        [--chat-template NAME|FILE] [--max-tokens N] [--temperature F] [--top-k N] [--top-p F]\n"
      "                        [--min-p F] [--repetition-penalty F] [--presence-penalty F] [--logit-bias ID=F]...\n"
      "                        [--stop TEXT]... [--stop-id ID]... [--samples N] [--seed N] [--top-logprobs N]\n"
-     "                        [--quantized auto|int8|exact] [--no-special] [--json]\n\n"
+     "                        [--quantized auto|int8|exact] [--precision fp32|bf16] [--no-special] [--json]\n\n"
      "  --prompt TEXT     the text to continue\n"
      "  --prompt-ids FILE [ids]; - = stdin\n"
      "  --chat TEXT       what a user says, in the model's own chat template\n"
@@ -75,6 +75,7 @@ static const cli_command commands[] = {
      "  --seed N          seed of the draws, where there is a temperature\n"
      "  --top-logprobs N  with --json: \"log_probs\" of the tokens, and \"top\", the N likeliest in the place of each\n"
      "  --quantized X     exact = weights in Q8_0, Q4_0 and Q4_1 are widened, not multiplied as they are\n"
+     "  --precision P     bf16 = products round what they multiply, and a copy of the weights is kept for them\n"
      "  --no-special      the prompt goes without BOS and EOS\n"
      "  --json            {\"text\", \"ids\"} of the answer, without the prompt; {\"answers\": [...]} of several\n",
      cli_generate},

@@ -383,6 +383,11 @@ static const di_option_info rows[] = {
         "generate.quantized", "auto", "auto|int8|exact", 0,
         "weights in Q8_0, Q4_0 and Q4_1: int8 = multiplied as they are, by activations that are rounded to blocks of "
         "32 whole numbers; exact = widened, as scores and targets have it; auto = int8 where products are not CBLAS"),
+    CHOICE(
+        "generate.precision", "fp32", "fp32|bf16", 0,
+        "of products: bf16 rounds what is multiplied, as llama.cpp does for weights in BF16, and keeps a copy of all "
+        "weights in it, for many texts at once and long prompts; quantised weights are widened then, unless "
+        "generate.quantized is int8, which goes with fp32 only"),
     INT("generate.samples", "1", 1, 1e6, "answers", 0, "answers of each prompt: sequence prompt * samples + 0, 1, ...",
         .when = "temperature"),
     INT("generate.seed", "1", 0, 9007199254740992.0, NULL, 0, "seed of the draws", .when = "temperature"),

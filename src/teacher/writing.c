@@ -72,11 +72,19 @@ out:
 
 static int32_t read_precision(di_writing *w, const di_teacher *teacher, const di_options *options, dk_error *err)
 {
-    const int32_t has = teacher->backend->precisions >> DK_PRECISION_INT8 & 1;
-    if (!has && di_options_is(options, "generate.quantized", "int8"))
+    const int32_t has = teacher->backend->precisions >> DK_PRECISION_INT8 & 1,
+                  int8 = di_options_is(options, "generate.quantized", "int8"),
+                  bf16 = di_options_is(options, "generate.precision", "bf16");
+    if (!has && int8)
         return dk_fail(err, DK_E_UNSUPPORTED, "generate.quantized: int8 is of our own kernels, and products are by %s",
                        teacher->backend->products);
-    if (has && !di_options_is(options, "generate.quantized", "exact")) w->args.precision = DK_PRECISION_INT8;
+    if (bf16 && int8)
+        return dk_fail(err, DK_E_OPTION, "generate.quantized: int8 goes with generate.precision fp32 only");
+    if (bf16 && !(teacher->backend->precisions >> DK_PRECISION_BF16 & 1))
+        return dk_fail(err, DK_E_UNSUPPORTED, "generate.precision: bf16 is of our own kernels, and products are by %s",
+                       teacher->backend->products);
+    if (bf16) w->args.precision = DK_PRECISION_BF16;
+    else if (has && !di_options_is(options, "generate.quantized", "exact")) w->args.precision = DK_PRECISION_INT8;
     return DK_OK;
 }
 

@@ -59,6 +59,13 @@ def test_texts(distill, config, model):
         done = distill("bench", "decode", *source, "--tokens", 6, "--keys", 5, "--batch", 3, "--json")
         assert done.code == 0 and done.json["tokens_per_second"] > 0 and done.json["of_reading_weights"] > 0, done.err
         check_limits(done.json["limits"])
+        assert done.json["side_by_side"] is True
+    # a prompt is read 256 tokens at a time: the first of four has ended before the last begins
+    config.with_name("longer.json").write_text(config.read_text().replace('"max_position_embeddings": 64', '"max_position_embeddings": 512'))
+    done = distill("bench", "decode", "--config", config.with_name("longer.json"), "--tokens", 2, "--keys", 200, "--batch", 4, "--json")
+    assert done.code == 0 and done.json["side_by_side"] is False and done.json["tokens_per_second"] > 0, done.err
+    done = distill("bench", "decode", "--config", config, "--tokens", 6, "--keys", 5, "--set", "generate.precision=bf16", "--json")
+    assert done.code == 0 and done.json["tokens_per_second"] > 0, done.err
 
 
 def test_losses(distill):
@@ -83,6 +90,8 @@ def test_tokens_and_loading(distill, model, tmp_path):
     assert done.code == 0 and done.json["bytes"] == 1200 and 0 < done.json["tokens"] < 1200, done.err
     done = distill("bench", "load", model, "--json")
     assert done.code == 0 and done.json["bytes"] > 0 and done.json["seconds"] > 0, done.err
+    found = done.json
+    assert found["of_reading_weights"] == pytest.approx(found["bytes"] / found["seconds"] / found["limits"]["read"]["bytes_per_second"])
 
 
 @pytest.mark.parametrize("arguments", [["spet"], ["step", "--batch", "0"], ["step", "--seq", "1"], ["step", "--no-teacher", "--teacher-config", "x"],

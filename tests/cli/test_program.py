@@ -423,6 +423,8 @@ def test_generate_by_every_option(distill, model):
     assert told["ids"] == plain["ids"] and [row[0]["id"] for row in told["top"]] == plain["ids"] and len(told["top"][0]) == 3
     assert [row[0]["log_prob"] for row in told["top"]] == pytest.approx(told["log_probs"])
     assert ask("--quantized", "exact") == plain
+    rounded = ask("--precision", "bf16", "--top-logprobs", 1)
+    assert rounded["log_probs"] != told["log_probs"] and rounded["log_probs"][0] == pytest.approx(told["log_probs"][0], abs=0.1)
 
 
 def test_generate_refuses(distill, model):
@@ -435,6 +437,8 @@ def test_generate_refuses(distill, model):
     one_line(refused("--top-logprobs", 3), 2, "--top-logprobs goes with --json")
     one_line(refused("--top-logprobs", 300, "--json"), 1, "generate.top_logprobs: 300 of a model that draws from 261 ids")
     one_line(refused("--quantized", "int4"), 2, "generate.quantized", "int4")
+    one_line(refused("--precision", "fp16"), 2, "generate.precision", "fp16")
+    one_line(refused("--precision", "bf16", "--quantized", "int8"), 1, "generate.quantized: int8 goes with generate.precision fp32 only")
     one_line(refused("--stop", ""), 1, "an empty text")
     one_line(refused("--stop-id", 4000), 1, "generate.stop_ids: 4000 is no id of this model")
     one_line(refused("--stop-id", "null"), 2, "--stop-id")

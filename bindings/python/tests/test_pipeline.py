@@ -136,6 +136,8 @@ def test_quantised_weights_are_multiplied_as_they_are(model_folder, tokenizer, t
         assert plain.generate(prompt, max_tokens=1, temperature=0.0).log_probs == pytest.approx(exact.log_probs[:1], abs=1e-4)
         with pytest.raises(distill.DistillError, match="generate.quantized: int8 is of our own kernels, and products are by cblas"):
             plain.generate(prompt, max_tokens=1, temperature=0.0, quantized="int8")
+        with pytest.raises(distill.DistillError, match="generate.precision: bf16 is of our own kernels, and products are by cblas"):
+            plain.generate(prompt, max_tokens=1, temperature=0.0, precision="bf16")
 
 
 def test_run_and_report(recipe, env):

@@ -187,20 +187,22 @@ static int32_t generate(fixture *f, const batch *b, dk_generate_args args, texts
 static const int64_t prompt_lengths[] = {5, 1, 9, 3, 2, 7};
 
 /* A sequence by itself, in front of others and with other neighbours writes the same, to the bit. */
-static void check_neighbours(fixture *f, const char *config)
+static void check_neighbours(fixture *f, const char *config, dk_precision precision)
 {
+    dk_generate_args args = plain_args;
     dk_error err = {0};
     batch all = make_batch(prompt_lengths, 6, f->model->config.vocab_size, 23);
     texts together = {.code = 0}, alone;
-    CHECK_OK(generate(f, &all, plain_args, &together, &err));
+    args.precision = precision;
+    CHECK_OK(generate(f, &all, args, &together, &err));
     for (int64_t n = 1; n < 6; n++) {
         batch fewer = all;
         fewer.sequences = n;
         memset(&alone, 0, sizeof alone);
-        CHECK_OK(generate(f, &fewer, plain_args, &alone, &err));
+        CHECK_OK(generate(f, &fewer, args, &alone, &err));
         for (int64_t s = 0; s < n; s++)
             if (memcmp(&alone.of[s], &together.of[s], sizeof(text)) != 0)
-                FAIL("%s: sequence %d hangs on its neighbours", config, (int)s);
+                FAIL("%s, %s: sequence %d hangs on its neighbours", config, dk_precision_name(precision), (int)s);
     }
     CHECK_INT(together.of[5].count, 10);
     CHECK_INT(together.of[5].finished, 2);
@@ -216,7 +218,9 @@ TEST(neighbours)
     for (int i = 0; i < TINY_CONFIGS + 2; i++) {
         fixture f;
         const char *config = i < TINY_CONFIGS ? tiny_configs[i] : wide[i - TINY_CONFIGS];
-        if (fixture_make(&f, ON_CPU, config)) check_neighbours(&f, config);
+        const int made = fixture_make(&f, ON_CPU, config);
+        for (int p = DK_PRECISION_FULL; made && p <= DK_PRECISION_BF16; p++)
+            if (f.model->backend->precisions >> p & 1) check_neighbours(&f, config, (dk_precision)p);
         fixture_end(&f);
     }
 }
