@@ -30,7 +30,7 @@ static json_t *choices_of(const distill_option_info *o)
 /* "/output.path" and "schedule=linear|wsd" in words, with whole names. */
 static void print_when(const distill_option_info *o)
 {
-    const size_t section = strcspn(o->name, ".") + 1;
+    const size_t section = (size_t)(strrchr(o->name, '.') - o->name) + 1;
     for (const char *at = o->when; *at;) {
         const size_t size = strcspn(at, ","), name = strcspn(at, "=,");
         const int absent = *at == '!', whole = at[absent] == '/', first = absent + whole;
