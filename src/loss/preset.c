@@ -16,11 +16,11 @@ static int32_t is_constant(const di_number *number, double value)
 
 int32_t di_preset_check(const di_loss *loss, dk_error *err)
 {
-    for (int64_t i = 0; i < loss->count; i++) {
-        const di_term *term = &loss->terms[i];
+    for (int64_t i = 0; i < loss->all_count; i++) { /* also those whose weight is 0: it may be raised later */
+        const di_term *term = &loss->all[i];
         const di_builtin *preset = preset_of(term);
         if (!preset) continue;
-        if (loss->count > 1 || !is_constant(&term->numbers[0], 1))
+        if (loss->count > 1 || loss->terms[0].entry != term->entry || !is_constant(&term->numbers[0], 1))
             return dk_fail(err, DK_E_OPTION,
                            "loss %s is all that %s computes, divisor included: it stands alone, without other losses, "
                            "weight or hard_label_weight",

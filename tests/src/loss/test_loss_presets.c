@@ -154,6 +154,8 @@ TEST(a_preset_stands_alone)
     refuse(&f, "{type: trl-gkd, hard_label_weight: {schedule: linear, from: 0, to: 1, steps: 4}}", "it stands alone");
     refuse(&f, "[{type: verl-trunc}, {type: cross_entropy}]", "it stands alone");
     refuse(&f, "[{type: verl-trunc, weight: 2}]", "it stands alone");
+    refuse(&f, "{type: trl-gkd, hard_label_weight: 1}", "it stands alone"); /* weights of 0 may be raised later */
+    refuse(&f, "[{type: forward_kl}, {type: trl-gkd, weight: 0}]", "it stands alone");
     refuse(&f, "{type: trl-gkd, temperature: 2}", "loss.temperature is not used by trl-gkd");
     refuse(&f, "{type: verl-trunc, temperature: 2}", "loss.temperature is not used by verl-trunc");
     refuse(&f, "{type: distillkit, t_squared: off}", "loss distillkit: loss.t_squared is always on there");
