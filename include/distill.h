@@ -694,9 +694,9 @@ typedef struct distill_loss_callbacks {
     int64_t targets;      /* bit set of 1 << DISTILL_<kind> that it accepts; 0 = needs no teacher */
     /* Or NULL, 0: for a loss whose rows hang on what a whole sequence says, or on two sequences. measure sees all rows
        of the batch (a micro-batch, a call) before eval sees the first, as eval does but with value and gradient NULL,
-       and gives `sums` numbers for each: out [rows, sums], zeroed. The library adds them up over the rows of each
-       sequence that are not masked, weights left out; eval finds them in sequence_sums, and its gradient is that of all
-       values of the batch, each times its row's weight, divided by the weight of the row at hand. */
+       and gives `sums` numbers, 1 to 64, for each: out [rows, sums], zeroed. The library adds them up over the rows of
+       a sequence that are not masked, weights left out; eval finds them in sequence_sums, and its gradient is that of
+       all values of the batch, each times its row's weight, divided by the weight of the row at hand. */
     int32_t (*measure)(void *user, const distill_loss_rows *rows, double *out);
     int64_t sums;
 } distill_loss_callbacks;
@@ -746,7 +746,8 @@ typedef struct distill_loss_args {
     /* [rows] int32 or int64 or NULL = one: the sequence of each row, from 0 on, no less than the row's before it and at
      * most one more */
     const distill_tensor *sequences;
-    int64_t memory; /* bytes that the call takes at most beside its tensors; 0 = 64 MiB. One row must fit into it */
+    /* bytes that the call takes at most beside its tensors, one row at least; 0 = 64 MiB, and 32 for each row */
+    int64_t memory;
     double divisor; /* of presets alone: what their tool is told to divide by (num_items_in_batch); 0 = its count */
 } distill_loss_args;
 /* Stateless; needs nothing but the loss. Inputs are fp32, fp16 or bf16; strides as they are. A head or bias, and the

@@ -136,8 +136,9 @@ static int32_t wants_teacher(const di_run *run)
 {
     const di_source *teacher = run->batch->teacher;
     if (!teacher) return 0;
-    if (run->strip.measured) return di_loss_measures_teacher(run->workspace->loss);
-    return di_loss_reads_teacher(run->workspace->loss) || (teacher->kind == DISTILL_ONE_HOT && !run->batch->labels);
+    if (teacher->kind == DISTILL_ONE_HOT && !run->batch->labels) return 1; /* its ids are the labels, in both passes */
+    return run->strip.measured ? di_loss_measures_teacher(run->workspace->loss)
+                               : di_loss_reads_teacher(run->workspace->loss);
 }
 
 /* Logits, or log-probabilities at each temperature of the loss. */
@@ -332,8 +333,8 @@ static int32_t strip_end(const di_run *run, int64_t first, int64_t height, int64
     if (at == first)
         return dk_fail(err, DK_E_INVALID,
                        "the sequence at row %lld does not fit into a strip of %lld rows, and the loss takes whole "
-                       "sequences; raise train.loss_memory",
-                       (long long)first, (long long)height);
+                       "sequences; raise %s",
+                       (long long)first, (long long)height, run->workspace->spec.limit);
     *end = at;
     return DK_OK;
 }

@@ -127,12 +127,18 @@ class _Job:
             self.divisor = max(self._count(student.shape[:-1].numel()), 1)  # of all pieces
         for first, rows, part, into, target in pieces:
             args = self._arguments(part, into, target, head, bias, grad_head, grad_bias, first > 0)
-            for name, tensor in (("labels", self.labels), ("weights", self.weights)):
+            whose = _torch.arange(rows) // student.shape[-2] if student.dim() > 2 and rows > student.shape[-2] > 0 else None
+            for name, tensor in (("labels", self._part(self.labels, first, rows)), ("weights", self._part(self.weights, first, rows)),
+                                 ("sequences", whose)):
                 if tensor is not None:
-                    setattr(args, name, ctypes.pointer(_view(tensor[first:first + rows], name).tensor))
+                    setattr(args, name, ctypes.pointer(_view(tensor, name).tensor))
             call("loss_eval", self.loss.raw, args)
             total, divisor = total + args.sum, 1.0 if self.loss.preset else divisor + args.weight_sum
         return total, divisor
+
+    @staticmethod
+    def _part(per_row, first, rows):
+        return None if per_row is None else per_row[first:first + rows]
 
     def _count(self, rows):
         counts = _torch.ones(rows, dtype=_torch.bool)
@@ -257,7 +263,8 @@ def _call_fused(name, loss, hidden, head, target=None, *, bias=None, labels=None
 
 
 def loss(handle, student, target=None, **arguments):
-    """Any distill.Loss on logits; arguments as above, but for what the handle has already (temperature, t_squared, options)."""
+    """Any distill.Loss on logits; arguments as above, but for what the handle has already (temperature, t_squared, options).
+    To a loss that measures sequences first, rows [..., tokens] are a sequence for each of what stands before the last dimension."""
     return _call("distill.torch.loss", handle, student, target, **arguments)
 
 

@@ -118,6 +118,10 @@ def test_loss_of_python_that_measures_sequences_first():
         loss, values = distill.Loss("apart", env=env), array.array("f", [0] * 3)
         result = loss(rows([1, 0], [4, 0], [9, 0]), row_values=values, sequences=array.array("i", [0, 0, 1]))
         assert result.count == 3 and list(values) == [1.5, -1.5, 0]
+        env.add_loss("labelled", lambda given: None, targets=(), measure=lambda given, out: seen.append(list(given.labels)), sums=1)
+        seen = []
+        distill.Loss("labelled", env=env)(rows([1, 0], [4, 0]), distill.one_hot(array.array("i", [1, 0])))
+        assert seen == [[1, 0]]
         with pytest.raises(ValueError, match="args.sequences: entry 0 is 1"):
             loss(rows([1, 0], [4, 0], [9, 0]), sequences=array.array("i", [1, 1, 1]))
         with pytest.raises(distill.OptionError, match="args.memory of 100 bytes does not hold one row of logits"):

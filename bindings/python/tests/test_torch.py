@@ -204,6 +204,21 @@ def test_a_loss_of_several_terms_and_one_of_a_hosts_own(case, env):
     assert torch.allclose(z.grad.double(), exact.grad, atol=1e-5)
 
 
+def test_a_loss_that_measures_has_a_sequence_for_each_of_a_batch(env):
+    def first(rows, out):
+        out[:, 0], out[:, 1] = rows.student[:, 0], 1
+
+    def apart(rows):
+        rows.value[:] = (rows.sequence_sums[rows.sequences, 0] / rows.sequence_sums[rows.sequences, 1] - rows.student[:, 0]) ** 2
+
+    env.add_loss("torch_apart", apart, targets=(), measure=first, sums=2)
+    handle = distill.Loss("torch_apart", env=env)
+    z = torch.randn(3, 5, 7, generator=torch.Generator().manual_seed(1))[:, 1:, :]  # no strides make one matrix of it
+    wanted = float((z[..., 0] - z[..., 0].mean(1, keepdim=True)).square().sum())
+    for student in (z, z.contiguous()):
+        assert float(losses.loss(handle, student, reduction="sum")) == pytest.approx(wanted, rel=1e-5)
+
+
 def test_a_schedule_is_read_at_its_step(case):
     course = {"schedule": "linear", "from": 0.2, "to": 0.8, "steps": 10}
     at = [float(losses.taid(case["z"], case["t"], t=course, step=step)) for step in (0, 5, 10)]

@@ -229,8 +229,8 @@ TEST(among_other_terms)
     double sums[4];
     static const char *const yaml[] = {
         "[{type: spread, temperature: 2, t_squared: off}]", "[{type: forward_kl}]", "[{type: cross_entropy}]",
-        "[{type: forward_kl, weight: 2}, {type: spread, temperature: 2, t_squared: off, weight: 0.5}, "
-        "{type: cross_entropy, weight: 0.25}, {type: threaded, temperature: 2, t_squared: off, weight: 0.5}]"};
+        ("[{type: forward_kl, weight: 2}, {type: spread, temperature: 2, t_squared: off, weight: 0.5}, "
+         "{type: cross_entropy, weight: 0.25}, {type: threaded, temperature: 2, t_squared: off, weight: 0.5}]")};
     static const double factors[] = {1, 2, 0.25};
     static double together[R * W];
     open_fixture(&f);
