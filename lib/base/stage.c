@@ -29,7 +29,7 @@ int32_t dk_dir_stage(dk_host *host, const char *path, dk_staged *staged, dk_erro
     if (made) DK_TRY(dk_fail_errno(err, errno, "%s: the folder cannot be created", path));
     /* a disk that knows no locks goes on without: the number of the process is in the name */
     const int lock = open(name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    if (lock >= 0) (void)flock(lock, LOCK_EX | LOCK_NB);
+    while (lock >= 0 && flock(lock, LOCK_EX) && errno == EINTR) continue; /* who looks for leftovers has it a moment */
     *staged = (dk_staged){.path = name, .lock = lock};
     name = NULL;
 out:

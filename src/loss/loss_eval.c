@@ -266,7 +266,7 @@ static int64_t listed_ids(const distill_target *target)
 static int32_t plan(di_eval *eval, dk_error *err)
 {
     const distill_loss_args *args = eval->args;
-    di_workspace_spec spec = {.memory = eval->memory ? eval->memory : EVAL_MEMORY,
+    di_workspace_spec spec = {.memory = eval->memory ? eval->memory : EVAL_MEMORY + eval->rows * ROW_ARRAYS,
                               .limit = "args.memory",
                               .student_width = di_target_width(args->student),
                               .teacher_width = args->teacher ? di_target_width(args->teacher) : 0,

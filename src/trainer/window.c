@@ -29,8 +29,8 @@ int32_t di_window_begin(di_trainer *t, dk_error *err)
     t->members.flops = 0;
     t->window.micro_index = 0;
     t->window.micro_count = (t->data.batch->windows + t->data.micro_batch_size - 1) / t->data.micro_batch_size;
-    t->window.stage = DI_STAGE_MICRO;
     DK_TRY(dk_queue_wait(&t->queue, err));
+    t->window.stage = DI_STAGE_MICRO; /* not of one that failed: its gradients may not be zeros */
 out:
     return rc;
 }

@@ -162,6 +162,8 @@ static void panel(dk_dtype dtype, const uint8_t *b, int64_t step, int32_t more, 
     else panel_of(DK_Q4_1, b, step, ahead, rows, c, c_step);
 }
 
+static int32_t has(void) { return dk_processor_has_amx_int8() && dk_processor_has_avx512_vnni(); }
+
 #ifndef DK_INT8_AMX
 #define DK_INT8_AMX dk_int8_amx
 #endif
@@ -169,7 +171,7 @@ const dk_int8 DK_INT8_AMX = {
     .name = "amx",
     .lanes = LINES,
     .isa = DK_ISA_AVX512,
-    .has = dk_processor_has_amx_int8,
+    .has = has,
     .allow = dk_processor_allow_tiles,
     .quantise = int8_quantise,
     .panel = panel,
