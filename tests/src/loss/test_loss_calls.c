@@ -421,7 +421,7 @@ TEST(whole_sequences)
     CHECK_INT(h.calls, 4); /* 5 + 7, 3 + 9; twice */
     CHECK_INT(run_strips(&f, loss, memory_of(&f, loss, 8), g1, sequences, &s, &err), DK_E_INVALID);
     CHECK_HAS(err.message, "sequence at row 15 does not fit into a strip of 8 rows");
-    CHECK_HAS(err.message, "train.loss_memory");
+    CHECK_HAS(err.message, "raise memory");
     CHECK_INT(h.calls, 4); /* refused before anything ran */
     di_loss_release(loss);
     close_fixture(&f);

