@@ -5,6 +5,7 @@
 #include <immintrin.h>
 
 #define DK_VF 16
+#define DK_VF_MASKED
 #include "compute/simd_types.h"
 
 typedef __mmask16 dk_vm; /* one truth per lane */

@@ -14,20 +14,6 @@ static inline void dk_store_fence(void) {}
 
 static inline dk_vf dk_vf_set(float value) { return (dk_vf)vdupq_n_f32(value); }
 
-static inline dk_vf dk_vf_load_n(const float *x, int64_t n, float rest)
-{
-    float lanes[DK_VF];
-    for (int i = 0; i < DK_VF; i++) lanes[i] = i < n ? x[i] : rest;
-    return dk_vf_load(lanes);
-}
-
-static inline void dk_vf_store_n(float *y, dk_vf v, int64_t n)
-{
-    float lanes[DK_VF];
-    dk_vf_store(lanes, v);
-    for (int64_t i = 0; i < n; i++) y[i] = lanes[i];
-}
-
 static inline dk_vf dk_vf_load_bf16(const uint16_t *x)
 {
     return (dk_vf)vreinterpretq_f32_u32(vshll_n_u16(vld1_u16(x), 16));

@@ -57,6 +57,23 @@ static inline dk_vf dk_vf_load(const float *x)
 
 static inline void dk_vf_store(float *y, dk_vf v) { memcpy(y, &v, sizeof v); }
 
+#ifndef DK_VF_MASKED /* its header has instructions for a part of the lanes */
+/* n in [0, DK_VF): the lanes behind n hold `rest`; memory there is not touched. */
+static inline dk_vf dk_vf_load_n(const float *x, int64_t n, float rest)
+{
+    float lanes[DK_VF];
+    for (int i = 0; i < DK_VF; i++) lanes[i] = i < n ? x[i] : rest;
+    return dk_vf_load(lanes);
+}
+
+static inline void dk_vf_store_n(float *y, dk_vf v, int64_t n)
+{
+    float lanes[DK_VF];
+    dk_vf_store(lanes, v);
+    for (int64_t i = 0; i < n; i++) y[i] = lanes[i];
+}
+#endif
+
 static inline dk_vi dk_vi_load(const int32_t *x)
 {
     dk_vi v;

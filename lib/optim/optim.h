@@ -37,9 +37,9 @@ typedef struct dk_update {
 int32_t dk_optimizer_create(dk_backend *backend, dk_parameter *parameters, int64_t count, dk_dtype moments,
                             dk_optimizer **out, dk_error *err);
 void dk_optimizer_free(dk_optimizer *optimizer);
-void dk_optimizer_zero(dk_optimizer *optimizer, dk_queue *queue); /* gradients; in memory when a product first adds */
-void dk_optimizer_settle(dk_optimizer *optimizer,
-                         dk_queue *queue); /* in memory now: for whoever sees gradients there */
+/* Gradients, which products may write only when they first add; settle: in memory now, for whoever sees them there. */
+void dk_optimizer_zero(dk_optimizer *optimizer, dk_queue *queue);
+void dk_optimizer_settle(dk_optimizer *optimizer, dk_queue *queue);
 /* Norm of the divided gradients before clipping. Not finite: E_NUMERIC, naming the first such parameter; nothing was
  * changed. */
 int32_t dk_optimizer_norm(dk_optimizer *optimizer, dk_queue *queue, const dk_update *update, double *norm,
