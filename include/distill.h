@@ -91,6 +91,7 @@ typedef struct distill_student distill_student;     /* a model that can be train
 typedef struct distill_dataset distill_dataset;     /* a source of samples */
 typedef struct distill_loss distill_loss;           /* one loss, or a weighted sum of them */
 typedef struct distill_trainer distill_trainer;     /* the four together, and the optimiser */
+typedef struct distill_meter distill_meter;         /* what work costs while it runs */
 typedef struct distill_report distill_report;       /* read-only results: numbers by name, JSON as a whole */
 
 /* ---- codes: explicit, in blocks, never reused -------------------------------------------------------------------- */
@@ -927,8 +928,8 @@ DISTILL_API int32_t distill_run(const distill_env *env, const distill_options *o
  * loss.log_floor says, so that runs can be compared ("floored" counts these). Of a teacher that is made of others
  * "teachers.NAME." has "perplexity", "nats", "forward_kl", "top1_agreement" and "disagreement" (mean Jensen-Shannon
  * with the others) of each alone, "teachers.NAME.sources.SOURCE." the same on each source, "teacher_disagreement" the
- * mean over pairs. "precision" is what products were formed in. Section: train (loss_memory, eval_tokens,
- * eval_precision). */
+ * mean over pairs. "precision" is what products were formed in, "cost" what distill_meter_report says of it. Section:
+ * train (loss_memory, eval_tokens, eval_precision), cost. */
 DISTILL_API int32_t distill_evaluate(const distill_student *student, const distill_teacher *teacher,
                                      const distill_dataset *data, const distill_options *options, distill_report **out,
                                      distill_error *err);
@@ -980,6 +981,38 @@ DISTILL_API int32_t distill_inspect(const distill_env *env, const char *path, di
  * the processor has none), "read.bytes_per_second", "stream.bytes_per_second" (two blocks are read and a third one is
  * written; all three count). */
 DISTILL_API int32_t distill_limits(const distill_env *env, distill_report **out, distill_error *err);
+/* ---- cost -------------------------------------------------------------------------------------------------------- */
+
+enum { /* where joules come from */
+       DISTILL_ENERGY_NONE =
+           0, /* nowhere: this system shows no counters, or to root alone; distill_meter_report says */
+       DISTILL_ENERGY_MEASURED = 1, /* RAPL: of whole packages, what other processes took meanwhile is in them */
+       DISTILL_ENERGY_ESTIMATED = 2 /* cpu_seconds times cost.watts_per_core */
+};
+typedef struct distill_cost { /* since distill_meter_start */
+    uint32_t struct_size;
+    int32_t energy; /* DISTILL_ENERGY_* */
+    double seconds;
+    double cpu_seconds; /* of all threads of the process */
+    double joules;      /* -1 = not known, as the three below */
+    double idle_watts;  /* before the start, where there are counters */
+    double eur;         /* of joules, at cost.eur_per_kwh */
+    double usd;         /* of tokens, at cost.usd_per_million_tokens */
+    int64_t peak_bytes; /* resident at most since the process began */
+    int64_t tokens;     /* that models of this env read or wrote, in every pass */
+    double flops;       /* of those passes; what callbacks compute is not in either */
+} distill_cost;
+/* Where there are energy counters it waits for cost.idle_seconds first, to see what idleness takes. Several meters may
+ * run at once. Section: cost. */
+DISTILL_API int32_t distill_meter_start(const distill_env *env, const distill_options *options, distill_meter **out,
+                                        distill_error *err);
+/* Energy counters go round after some 20 minutes of full load: read it more often than that. */
+DISTILL_API int32_t distill_meter_read(distill_meter *meter, distill_cost *out, distill_error *err);
+/* The same with names and reasons, as "cost" of result.json: "energy" (measured, estimated, none), "energy_of" (the
+ * zones that were added), "energy_problem" (why there is none). */
+DISTILL_API int32_t distill_meter_report(distill_meter *meter, distill_report **out, distill_error *err);
+DISTILL_API void distill_meter_free(distill_meter *meter);
+
 /* dotted key of the JSON */
 DISTILL_API int32_t distill_report_get_f64(const distill_report *report, const char *key, double *out,
                                            distill_error *err);

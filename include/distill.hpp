@@ -1051,6 +1051,30 @@ inline report inspect(const env &env) /* the library */
     return report(raw);
 }
 
+class meter : public detail::handle<distill_meter, distill_meter_free> /* what work costs from here on */
+{
+  public:
+    explicit meter(const env &env, const options *with = nullptr)
+    {
+        distill_meter *raw = nullptr;
+        detail::call(distill_meter_start, env.get(), with ? with->get() : nullptr, &raw);
+        raw_.reset(raw);
+    }
+    distill_cost read() const
+    {
+        distill_cost cost;
+        DISTILL_INIT(&cost);
+        detail::call(distill_meter_read, get(), &cost);
+        return cost;
+    }
+    distill::report report() const
+    {
+        distill_report *raw = nullptr;
+        detail::call(distill_meter_report, get(), &raw);
+        return distill::report(raw);
+    }
+};
+
 /* ---- trainer ---- */
 
 class trainer : public detail::handle<distill_trainer, distill_trainer_free>

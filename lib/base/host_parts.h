@@ -10,13 +10,14 @@ enum { DK_ALIGNMENT = 64 };
 #define DK_FRESH_BYTES ((size_t)32 << 20) /* what a C library, too, takes from the system every time */
 
 struct dk_host {
-    dk_allocator allocator;      /* memory.c */
-    int32_t fresh;               /* host.c: the allocator is its own */
-    _Atomic int64_t allocations; /* memory.c */
-    struct dk_logger *logger;    /* log.c */
-    struct dk_threads *threads;  /* threads.c */
-    _Atomic int64_t references;  /* host.c */
-    _Atomic int32_t cancelled;   /* host.c */
+    dk_allocator allocator;                          /* memory.c */
+    int32_t fresh;                                   /* host.c: the allocator is its own */
+    _Atomic int64_t allocations;                     /* memory.c */
+    struct dk_logger *logger;                        /* log.c */
+    struct dk_threads *threads;                      /* threads.c */
+    _Atomic int64_t worked_tokens, worked_kiloflops; /* work.c */
+    _Atomic int64_t references;                      /* host.c */
+    _Atomic int32_t cancelled;                       /* host.c */
 };
 
 /* The parts that need memory of their own; the free functions take a host without the part. */

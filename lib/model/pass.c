@@ -1,4 +1,5 @@
 /* Forward and backward of the trunk over a ragged batch, in memory planned once. */
+#include "base/work.h"
 #include "model/pass_parts.h"
 
 #include <string.h>
@@ -341,6 +342,14 @@ static void forward_watched(dk_pass *pass, const dk_block *block, int64_t l)
     show(pass, DK_SEEN_OUTPUT, l, x_of(pass, l + 1));
 }
 
+/* The head's part is told by those who call it. */
+static void tell_work(const dk_pass *pass, int64_t tokens, double times)
+{
+    const int64_t rows = pass->set.rows, mean = rows / pass->set.attention.sequences;
+    const double trunk = dk_model_flops(pass->model, rows, mean, 0) - dk_head_flops(pass->model, rows);
+    dk_host_add_work(pass->model->backend->host, tokens, times * trunk);
+}
+
 int32_t dk_pass_forward(dk_pass *pass, const dk_tokens *tokens, dk_error *err)
 {
     int32_t rc;
@@ -361,6 +370,7 @@ int32_t dk_pass_forward(dk_pass *pass, const dk_tokens *tokens, dk_error *err)
     show(pass, DK_SEEN_FINAL, layers, pass->hidden);
     finish_taps(pass);
     DK_TRY(dk_queue_wait(&pass->queue, err));
+    tell_work(pass, pass->set.rows, 1);
     pass->forwarded = 1;
 out:
     return rc;
@@ -439,5 +449,6 @@ int32_t dk_pass_backward(dk_pass *pass, dk_view dhidden, dk_error *err)
                                        dk_gradient_of(model->final_norm), dk_gradient_of(model->final_norm_bias));
     for (int64_t l = layers - 1; l >= pass->first; l--) block_backward(pass, l, dx);
     if (input_is_trained(model)) input_backward(pass, dx);
+    tell_work(pass, 0, pass->spec.checkpointing ? 3 : 2);
     return dk_queue_wait(&pass->queue, err);
 }

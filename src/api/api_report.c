@@ -20,20 +20,26 @@ out:
     return rc;
 }
 
-static int32_t evaluate(const di_evaluate_args *args, dk_strbuf *json, dk_error *err)
+static int32_t evaluate(const di_evaluate_args *args, const di_options *options, dk_strbuf *json, dk_error *err)
 {
     di_evaluation evaluation;
     di_teachers_evaluation teachers = {0};
+    di_meter meter = {0};
     dk_strbuf text;
     int32_t rc;
     dk_strbuf_init(&text, args->backend->host);
+    DK_TRY(di_meter_start(args->backend->host, options, &meter, err));
     DK_TRY(di_evaluate(args, &evaluation, err));
     DK_TRY(di_evaluate_teachers(args, &teachers, err));
     di_teachers_json(&teachers, &text);
+    const di_cost cost = di_meter_read(&meter);
+    dk_strbuf_puts(&text, ",\"cost\":");
+    di_cost_json(&meter, &cost, &text);
     DK_TRY(dk_strbuf_check(&text, err));
     di_evaluation_json(&evaluation, &text, json);
 out:
     di_teachers_evaluation_free(&teachers);
+    di_meter_end(&meter);
     dk_strbuf_free(&text);
     return rc;
 }
@@ -61,7 +67,7 @@ int32_t distill_evaluate(const distill_student *student, const distill_teacher *
                              .tokens = di_options_i64(di_tree(options), "train.eval_tokens"),
                              .memory = di_options_i64(di_tree(options), "train.loss_memory"),
                              .precision = precision};
-    DI_COMPUTE(evaluate(&args, &json, err));
+    DI_COMPUTE(evaluate(&args, di_tree(options), &json, err));
     DI_COMPUTE(di_report_handle(student->env, &json, out, err));
 out:
     dk_strbuf_free(&json);

@@ -14,6 +14,7 @@
 #include "dataset/dataset.h"
 #include "fill/fill.h"
 #include "loss/loss.h"
+#include "meter/meter.h"
 #include "report/report.h"
 #include "run/run.h"
 #include "student/student.h"
@@ -62,6 +63,10 @@ struct distill_trainer {
     uint32_t environment; /* of the caller's arithmetic, while a call is inside */
     di_run *run;
     di_trainer *trainer; /* the run's */
+};
+struct distill_meter {
+    distill_env *env;
+    di_meter meter;
 };
 struct distill_report {
     distill_env *env;

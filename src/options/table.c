@@ -397,6 +397,16 @@ static const di_option_info rows[] = {
         "what forms matrix products: auto = the best kernels that the processor names, cblas where there are none; "
         "kernels by name must be the machine's; of the process's env, so it is said before its first model is opened"),
 
+    ROW("cost.powercap", PATH, "/sys/class/powercap", 0,
+        "folder of the system's energy counters (RAPL): they are of whole packages, other processes included"),
+    NUMBER("cost.idle_seconds", "0.2", 1e-3, 60, "seconds", OR_ZERO,
+           "how long idleness is measured before the work begins, where there are counters; 0 = not at all"),
+    NUMBER("cost.watts_per_core", NULL, 1e-3, 1e4, "watts", 0,
+           "of a busy core: where there are no counters, energy is estimated as CPU time times it, and said to be"),
+    NUMBER("cost.eur_per_kwh", NULL, 1e-6, 1e3, "EUR", OR_ZERO, "price of the energy"),
+    NUMBER("cost.usd_per_million_tokens", NULL, 1e-6, 1e6, "USD", OR_ZERO,
+           "price of what models read and write, as services have it"),
+
     PATH("output.path", "folder for the student, the metrics, the checkpoints and the result"),
     CHOICE("output.format", "hf", "hf|gguf|both", 0,
            "files of the student: an HF folder, model.gguf as llama.cpp loads it, or both in one folder"),
@@ -450,6 +460,7 @@ static const di_group groups[] = {
     {.name = "generate"},
     {.name = "generate.logit_bias", .main = "", .shape = DI_GROUP_NAMED, .numbers = 1},
     {.name = "compute"},
+    {.name = "cost"},
     {.name = "output", .main = "path"},
     {.name = "stages", .like = "", .shape = DI_GROUP_LIST},
 };

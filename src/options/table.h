@@ -85,6 +85,7 @@ enum { /* sections of the public table, in its order; as a set: 1 << section */
        DI_TRAIN,
        DI_GENERATE,
        DI_COMPUTING,
+       DI_COST,
        DI_OUTPUT,
        DI_STAGES, /* and the plain options of the root */
        DI_SECTIONS

@@ -86,6 +86,7 @@ static int32_t make_step(di_run *run, dk_error *err)
     int32_t rc;
     run->evaluation.has_result = 0;
     DK_TRY(di_window_step(run->trainer, NULL, err));
+    di_meter_poll(&run->meter);
     di_metrics_step(run);
     DK_TRY(di_progress_call(run->trainer, DISTILL_PHASE_TRAINING, err));
     DK_TRY(after_step(run, err));

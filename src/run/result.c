@@ -142,14 +142,12 @@ out:
     return rc;
 }
 
-static void cost_section(const di_run *run, dk_strbuf *out)
+/* Of this process: what a run took before it was interrupted is not in it. */
+static void cost_section(di_run *run, dk_strbuf *out)
 {
-    di_usage usage = di_meter_read(&run->meter);
-    dk_strbuf_puts(out, ",\"cost\":{\"seconds\":");
-    dk_strbuf_f64(out, usage.wall);
-    number(out, "cpu_seconds", usage.cpu);
-    number(out, "peak_memory_bytes", (double)usage.peak_memory);
-    dk_strbuf_puts(out, "}");
+    const di_cost cost = di_meter_read(&run->meter);
+    dk_strbuf_puts(out, ",\"cost\":");
+    di_cost_json(&run->meter, &cost, out);
 }
 
 static di_run_end end_of(const di_run *run)

@@ -280,6 +280,20 @@ _Static_assert(offsetof(distill_strip, teacher_stride) == 80, "distill_strip.tea
 _Static_assert(offsetof(distill_strip, loss) == 88, "distill_strip.loss");
 _Static_assert(sizeof(distill_strip) == offsetof(distill_strip, loss) + sizeof(((distill_strip *)0)->loss), "distill_strip has no tail padding");
 
+_Static_assert(sizeof(distill_cost) == 80, "sizeof distill_cost");
+_Static_assert(offsetof(distill_cost, struct_size) == 0, "distill_cost.struct_size");
+_Static_assert(offsetof(distill_cost, energy) == 4, "distill_cost.energy");
+_Static_assert(offsetof(distill_cost, seconds) == 8, "distill_cost.seconds");
+_Static_assert(offsetof(distill_cost, cpu_seconds) == 16, "distill_cost.cpu_seconds");
+_Static_assert(offsetof(distill_cost, joules) == 24, "distill_cost.joules");
+_Static_assert(offsetof(distill_cost, idle_watts) == 32, "distill_cost.idle_watts");
+_Static_assert(offsetof(distill_cost, eur) == 40, "distill_cost.eur");
+_Static_assert(offsetof(distill_cost, usd) == 48, "distill_cost.usd");
+_Static_assert(offsetof(distill_cost, peak_bytes) == 56, "distill_cost.peak_bytes");
+_Static_assert(offsetof(distill_cost, tokens) == 64, "distill_cost.tokens");
+_Static_assert(offsetof(distill_cost, flops) == 72, "distill_cost.flops");
+_Static_assert(sizeof(distill_cost) == offsetof(distill_cost, flops) + sizeof(((distill_cost *)0)->flops), "distill_cost has no tail padding");
+
 _Static_assert(DISTILL_ABI_VERSION == 1000, "DISTILL_ABI_VERSION");
 _Static_assert(DISTILL_OK == 0, "DISTILL_OK");
 _Static_assert(DISTILL_E_INVALID == -100, "DISTILL_E_INVALID");
@@ -357,6 +371,9 @@ _Static_assert(DISTILL_PHASE_CACHING == 5, "DISTILL_PHASE_CACHING");
 _Static_assert(DISTILL_FORWARD_NO_TEACHER == 1, "DISTILL_FORWARD_NO_TEACHER");
 _Static_assert(DISTILL_RUN_RESUME == 1, "DISTILL_RUN_RESUME");
 _Static_assert(DISTILL_RUN_AGAIN == 2, "DISTILL_RUN_AGAIN");
+_Static_assert(DISTILL_ENERGY_NONE == 0, "DISTILL_ENERGY_NONE");
+_Static_assert(DISTILL_ENERGY_MEASURED == 1, "DISTILL_ENERGY_MEASURED");
+_Static_assert(DISTILL_ENERGY_ESTIMATED == 2, "DISTILL_ENERGY_ESTIMATED");
 
 int main(void)
 {

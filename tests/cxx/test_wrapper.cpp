@@ -505,6 +505,18 @@ TEST(stages_run_one_after_another)
     CHECK_NEAR(report["stages.b.training.steps"], 3, 0);
 }
 
+TEST(work_has_a_cost)
+{
+    distill::env env;
+    distill::options options(env);
+    options.set("cost.powercap", "nowhere").set("cost.watts_per_core", "5");
+    distill::meter meter(env, &options);
+    auto cost = meter.read();
+    CHECK(cost.energy == DISTILL_ENERGY_ESTIMATED && cost.joules >= 0 && cost.tokens == 0 && cost.usd == -1);
+    const std::string told = meter.report().json();
+    CHECK_HAS(told.c_str(), "nowhere: no such folder");
+}
+
 TEST(machines_have_limits)
 {
     distill::env env;
@@ -522,7 +534,8 @@ int main(int argc, char **argv)
                         TEST_CASE(targets_are_kept_in_a_file) TEST_CASE(progress_can_stop_and_throw)
                             TEST_CASE(datasets_are_functions) TEST_CASE(stages_run_one_after_another)
                                 TEST_CASE(chats_become_text) TEST_CASE(members_go_side_by_side)
-                                    TEST_CASE(machines_have_limits) TEST_CASE(places_inside_are_functions)};
+                                    TEST_CASE(machines_have_limits) TEST_CASE(work_has_a_cost)
+                                        TEST_CASE(places_inside_are_functions)};
     try {
         return test_main(cases, static_cast<int>(sizeof cases / sizeof *cases), argc, argv);
     } catch (const std::exception &e) {

@@ -4,7 +4,7 @@
     report = distill.run("recipe.yaml", {"train.steps": 500}, on_progress=print)
     print(report["student.perplexity"])
 
-The handles are those of distill.h: Env, Options, Tokenizer, Teacher, Student, Dataset, Loss, Trainer, Report; the constants too
+The handles are those of distill.h: Env, Options, Tokenizer, Teacher, Student, Dataset, Loss, Trainer, Meter, Report; the constants too
 (distill.DISTILL_DENSE, ...). Handles close with `with`, close() or the garbage collector, in any order.
 """
 from ._base import Env, Options, Report, default_env, option_table
@@ -14,6 +14,7 @@ from ._errors import (Cancelled, CallbackError, DistillError, EndOfData, FormatE
 from ._lib import lib
 from ._models import Generation, Student, Teacher, Tokenizer
 from . import _signatures, cache
+from ._meter import Cost, Meter
 from ._targets import Form, Target, dense, hidden, one_hot, sampled, top_k
 from ._tensor import View
 from ._training import Dataset, Loss, LossResult, Progress, Sample, Trainer, evaluate, run

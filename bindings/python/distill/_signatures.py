@@ -80,6 +80,9 @@ DISTILL_PHASE_CACHING = 5
 DISTILL_FORWARD_NO_TEACHER = 1
 DISTILL_RUN_RESUME = 1
 DISTILL_RUN_AGAIN = 2
+DISTILL_ENERGY_NONE = 0
+DISTILL_ENERGY_MEASURED = 1
+DISTILL_ENERGY_ESTIMATED = 2
 
 
 class distill_env(Structure):
@@ -111,6 +114,10 @@ class distill_loss(Structure):
 
 
 class distill_trainer(Structure):
+    pass
+
+
+class distill_meter(Structure):
     pass
 
 
@@ -195,6 +202,10 @@ class distill_forward(Structure):
 
 
 class distill_strip(Structure):
+    pass
+
+
+class distill_cost(Structure):
     pass
 
 
@@ -480,6 +491,19 @@ distill_strip._fields_ = [
     ("teacher_stride", c_int64),
     ("loss", c_double),
 ]
+distill_cost._fields_ = [
+    ("struct_size", c_uint32),
+    ("energy", c_int32),
+    ("seconds", c_double),
+    ("cpu_seconds", c_double),
+    ("joules", c_double),
+    ("idle_watts", c_double),
+    ("eur", c_double),
+    ("usd", c_double),
+    ("peak_bytes", c_int64),
+    ("tokens", c_int64),
+    ("flops", c_double),
+]
 
 STRUCTS = {  # name: (size, offsets of the fields)
     "distill_error": (512, {"code": 0, "user_code": 4, "position": 8, "message": 16}),
@@ -502,6 +526,7 @@ STRUCTS = {  # name: (size, offsets of the fields)
     "distill_progress": (160, {"struct_size": 0, "phase": 4, "step": 8, "steps": 16, "tokens": 24, "count": 32, "loss": 40, "learning_rate": 48, "grad_norm": 56, "tokens_per_second": 64, "seconds_left": 72, "weight_sum": 80, "done": 88, "total": 96, "stage": 104, "stages": 112, "stage_name": 120, "term_count": 128, "term_names": 136, "term_weights": 144, "term_values": 152}),
     "distill_forward": (96, {"struct_size": 0, "flags": 4, "batch": 8, "student": 16, "teacher": 24, "labels": 32, "weights": 40, "rows": 48, "micro_batch": 56, "micro_batches": 64, "weight_sum": 72, "sequences": 80, "sequence_count": 88}),
     "distill_strip": (96, {"struct_size": 0, "flags": 4, "student": 8, "teacher": 16, "labels": 24, "weights": 32, "target": 40, "first_row": 48, "rows": 56, "vocab": 64, "student_stride": 72, "teacher_stride": 80, "loss": 88}),
+    "distill_cost": (80, {"struct_size": 0, "energy": 4, "seconds": 8, "cpu_seconds": 16, "joules": 24, "idle_watts": 32, "eur": 40, "usd": 48, "peak_bytes": 56, "tokens": 64, "flops": 72}),
 }
 FUNCTIONS = {  # name: (result, arguments)
     "distill_version": (c_char_p, []),
@@ -593,6 +618,10 @@ FUNCTIONS = {  # name: (result, arguments)
     "distill_cache_verify": (c_int32, [POINTER(distill_env), c_char_p, POINTER(POINTER(distill_report)), POINTER(distill_error)]),
     "distill_inspect": (c_int32, [POINTER(distill_env), c_char_p, POINTER(POINTER(distill_report)), POINTER(distill_error)]),
     "distill_limits": (c_int32, [POINTER(distill_env), POINTER(POINTER(distill_report)), POINTER(distill_error)]),
+    "distill_meter_start": (c_int32, [POINTER(distill_env), POINTER(distill_options), POINTER(POINTER(distill_meter)), POINTER(distill_error)]),
+    "distill_meter_read": (c_int32, [POINTER(distill_meter), POINTER(distill_cost), POINTER(distill_error)]),
+    "distill_meter_report": (c_int32, [POINTER(distill_meter), POINTER(POINTER(distill_report)), POINTER(distill_error)]),
+    "distill_meter_free": (None, [POINTER(distill_meter)]),
     "distill_report_get_f64": (c_int32, [POINTER(distill_report), c_char_p, POINTER(c_double), POINTER(distill_error)]),
     "distill_report_json": (c_int32, [POINTER(distill_report), POINTER(c_char), c_size_t, POINTER(c_size_t), POINTER(distill_error)]),
     "distill_report_free": (None, [POINTER(distill_report)]),
