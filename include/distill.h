@@ -790,6 +790,8 @@ typedef struct distill_progress {
         *term_names;            /* [term_count] "forward_kl(T=2)"; of a teacher that gives draws "soft_cross_entropy" */
     const double *term_weights; /* [term_count] of the last window, where they are schedules */
     const double *term_values;  /* [term_count] means over its positions, without the weights */
+    int64_t generated;          /* tokens that the student wrote itself and was trained on so far (train.on_policy) */
+    double on_policy_share;     /* probability that the next window is one of these; 0 = none is */
 } distill_progress;
 typedef int32_t (*distill_progress_fn)(void *user, const distill_progress *progress);
 

@@ -51,7 +51,7 @@ static const char *phase_name(int32_t phase)
 
 /* ---- the line: what matters least goes first where the terminal is narrow ---- */
 
-enum { PARTS = 6, PART = 64, WIDE = 4096, USUAL = 80 };
+enum { PARTS = 7, PART = 64, WIDE = 4096, USUAL = 80 };
 
 typedef struct line {
     char text[PARTS][PART];
@@ -108,6 +108,8 @@ static void fill_line(const cli_progress *progress, const distill_progress *now,
         add_part(l, 2, "loss %.4f", now->loss);
         add_part(l, 4, "lr %.2e", now->learning_rate);
         add_part(l, 3, "%.0f tokens/s", now->tokens_per_second);
+        if (now->on_policy_share > 0)
+            add_part(l, 5, "%lld generated at %.2f", (long long)now->generated, now->on_policy_share);
         add_part(l, 1, "ETA %s", left);
     } else if (now->total > 0) {
         add_share(progress, phase_name(now->phase), now->done, now->total, l);

@@ -57,24 +57,47 @@ static void copy_ids(const di_tokens *tokens, int64_t first, int64_t count, int3
     for (int64_t i = 0; i < count; i++) out[i] = ids[i];
 }
 
-void di_batch_add_sequence(di_batch *batch, const di_tokens *tokens, int64_t first, int64_t count, di_origin origin)
+static int64_t begin_sequence(di_batch *batch, di_origin origin)
 {
-    int64_t begin = batch->offsets[batch->sequences];
+    const int64_t begin = batch->offsets[batch->sequences];
     batch->origins[batch->sequences] = origin;
     batch->sources[batch->sequences] = origin.source;
     batch->tags[batch->sequences] = origin.teacher;
-    copy_ids(tokens, first, count, batch->ids + begin);
     batch->learn[begin] = 0;
+    return begin;
+}
+
+/* The token at this place is a label. */
+static void add_row(di_batch *batch, int64_t place, float weight)
+{
+    const int64_t row = batch->rows++;
+    batch->row[row] = place - 1;
+    batch->labels[row] = batch->ids[place];
+    batch->weights[row] = weight;
+    batch->row_sequence[row] = batch->sequences;
+    batch->weight_sum += (double)weight;
+}
+
+void di_batch_add_sequence(di_batch *batch, const di_tokens *tokens, int64_t first, int64_t count, di_origin origin)
+{
+    const int64_t begin = begin_sequence(batch, origin);
+    copy_ids(tokens, first, count, batch->ids + begin);
     for (int64_t i = 1; i < count; i++) {
-        int32_t learnt = di_tokens_learnt(tokens, first + i);
+        const int32_t learnt = di_tokens_learnt(tokens, first + i);
         batch->learn[begin + i] = (uint8_t)learnt;
-        if (!learnt) continue;
-        int64_t row = batch->rows++;
-        batch->row[row] = begin + i - 1;
-        batch->labels[row] = batch->ids[begin + i];
-        batch->weights[row] = tokens->weights ? tokens->weights[first + i] : 1.0f;
-        batch->row_sequence[row] = batch->sequences;
-        batch->weight_sum += (double)batch->weights[row];
+        if (learnt) add_row(batch, begin + i, tokens->weights ? tokens->weights[first + i] : 1.0f);
+    }
+    batch->offsets[++batch->sequences] = begin + count;
+}
+
+void di_batch_add_text(di_batch *batch, const int32_t *ids, int64_t count, int64_t prompt, float weight,
+                       di_origin origin)
+{
+    const int64_t begin = begin_sequence(batch, origin);
+    memcpy(batch->ids + begin, ids, (size_t)count * sizeof *ids);
+    for (int64_t i = 1; i < count; i++) {
+        batch->learn[begin + i] = i >= prompt;
+        if (i >= prompt) add_row(batch, begin + i, weight);
     }
     batch->offsets[++batch->sequences] = begin + count;
 }

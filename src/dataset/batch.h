@@ -43,6 +43,9 @@ typedef struct di_batch {
 int32_t di_batch_plan(dk_host *host, int64_t windows, int64_t tokens, int64_t sequences, di_batch **out, dk_error *err);
 void di_batch_clear(di_batch *batch);
 void di_batch_add_sequence(di_batch *batch, const di_tokens *tokens, int64_t first, int64_t count, di_origin origin);
+/* The same of ids alone: those from `prompt` on, which is above 0, are learnt, each with this weight. */
+void di_batch_add_text(di_batch *batch, const int32_t *ids, int64_t count, int64_t prompt, float weight,
+                       di_origin origin);
 void di_origin_tag(di_origin *origin, const di_tag *tag); /* what a sample says of itself; NULL = nothing */
 void di_batch_end_window(di_batch *batch);
 /* What caches and reports know a sequence by, whatever the order, the packing and the place in a batch. */

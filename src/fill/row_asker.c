@@ -39,7 +39,7 @@ int32_t di_row_asker_open(dk_backend *backend, di_teacher *teacher, const di_bat
     DK_TRY(dk_queue_open(&a->queue, backend, err));
     dk_arena_init(&a->arena, backend);
     DK_TRY(di_session_create(teacher, batch->max_tokens, batch->max_sequences, batch->max_tokens, &a->session, err));
-    di_session_set_look(a->session);
+    di_session_set_look(a->session, 1);
     a->most = most;
     a->temperature = temperature;
     a->width = di_session_source(a->session)->width;

@@ -276,6 +276,15 @@ int64_t di_loss_sum_count(const di_loss *loss)
     return count;
 }
 
+const char *di_loss_imitates_labels(const di_loss *loss)
+{
+    for (int64_t i = 0; i < loss->count; i++) {
+        const di_entry *entry = loss->terms[i].entry;
+        if (entry->builtin && takes_labels(entry) && !takes_teacher(entry)) return entry->name;
+    }
+    return NULL;
+}
+
 int32_t di_loss_needs_teacher(const di_loss *loss)
 {
     return di_loss_reads_teacher(loss) || any_entry(loss, di_entry_is_feature);

@@ -28,6 +28,8 @@ int32_t di_loss_reweighed(const di_loss *loss, const di_options *options, di_los
 di_loss *di_loss_retain(di_loss *loss);
 void di_loss_release(di_loss *loss);
 int32_t di_loss_needs_teacher(const di_loss *loss);
+/* A term that learns from labels alone, by name; NULL = there is none. */
+const char *di_loss_imitates_labels(const di_loss *loss);
 int32_t di_loss_compares_rows(const di_loss *loss);           /* some term is not on features */
 int32_t di_preset_refuse(const di_loss *loss, dk_error *err); /* a loss as another tool has it: only di_loss_eval may */
 /* A term on features, in order of the options; 0 = there is no such one. di_loss_run passes over them. */

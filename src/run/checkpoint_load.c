@@ -117,6 +117,7 @@ typedef struct loaded {
     counters counters;
     di_learned learned;
     di_balance balance;
+    di_written written;
     di_tally *members; /* of the trainer's members; 0 of those that were not there */
     dk_model *weights;
     dk_checkpoint *moments, *projections;
@@ -368,6 +369,7 @@ static int32_t open_all(di_run *run, const char *folder, loaded *l, dk_error *er
     DK_TRY(read_members(t, l, err));
     DK_TRY(read_learned(t, l, err));
     DK_TRY(read_balance(t, l, err));
+    DK_TRY(di_on_policy_state_read(l->doc, &l->written, err));
     DK_TRY(check_optimizer(t, l->doc, err));
     if (!model) goto out;
     DK_TRY(dk_model_open(t->backend, student, &options, &l->weights, err));
@@ -449,6 +451,7 @@ int32_t di_checkpoint_load(di_run *run, const char *path, dk_error *err)
     take_counters(run, &l.counters);
     take_learned(run, l.doc, &l.learned);
     t->balance = l.balance;
+    t->on_policy.total = l.written;
     if (t->balance.on) t->objective.sums.factors[1] = t->balance.factors[1];
     if (t->members.count) memcpy(t->members.total, l.members, (size_t)t->members.count * sizeof *l.members);
     run->finished = 0;

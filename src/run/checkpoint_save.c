@@ -248,6 +248,7 @@ static int32_t state_json(di_run *run, const char *folder, dk_strbuf *out, dk_er
     describe_members(t, out);
     describe_learned(t, out);
     describe_balance(t, out);
+    di_on_policy_state_write(t, out);
     list_frozen(di_student_model(t->student), out);
     if (t->shape.choice.size) {
         dk_strbuf_puts(out, ",\"shape\":");

@@ -66,6 +66,10 @@ void di_metrics_step(di_run *run)
         dk_strbuf_puts(&line, ",\"balance\":");
         di_balance_json(t, &line);
     }
+    if (t->on_policy.lambda > 0) {
+        dk_strbuf_puts(&line, ",\"on_policy\":");
+        di_on_policy_json(t, &t->on_policy.window, &line);
+    }
     if (t->members.count) {
         dk_strbuf_puts(&line, ",\"members\":");
         di_tally_json(t->teacher, t->members.window, &line);

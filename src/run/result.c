@@ -95,6 +95,10 @@ static int32_t training_section(const di_run *run, dk_strbuf *out, dk_error *err
         dk_strbuf_puts(out, ",\"balance\":");
         di_balance_json(t, out);
     }
+    if (t->on_policy.lambda > 0) {
+        dk_strbuf_puts(out, ",\"on_policy\":");
+        di_on_policy_json(t, &t->on_policy.total, out);
+    }
     if (t->objective.features) {
         dk_strbuf_puts(out, ",\"features\":");
         di_features_json(t->objective.features, out);

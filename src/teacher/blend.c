@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/hash.h"
+#include "teacher/blend_join.h"
 #include "teacher/blend_sparse.h"
 
 static const di_blend *blend_of(const di_teacher *t) { return t->state; }
@@ -149,6 +150,17 @@ static void tell_late(const di_teacher *t, int64_t steps)
 
 static int32_t formed(const di_teacher *t) { return blend_of(t)->kind == DISTILL_DENSE; }
 
+static int32_t new_text(const di_teacher *t, dk_error *err)
+{
+    const di_blend_settings *how = &blend_of(t)->settings;
+    if (!di_blend_goes_by_label(how)) return DK_OK;
+    return dk_fail(
+        err, DK_E_OPTION,
+        "teacher.blend.%s goes by the true next token, and of text that a model has just written nobody knows "
+        "it: take another one",
+        how->mode == DI_BLEND_MIN_CROSS_ENTROPY ? "mode min_cross_entropy" : "weighting label");
+}
+
 static const char nothing_inside[] =
     "members need not agree on blocks and widths, and what is inside them has no mean that a teacher would say";
 
@@ -166,6 +178,7 @@ static const di_teacher_kind blend_kind = {.name = "a blend of teachers",
                                            .member = member,
                                            .ahead = ahead,
                                            .formed = formed,
+                                           .new_text = new_text,
                                            .session = di_blend_session,
                                            .session_free = di_blend_session_free,
                                            .begin = di_blend_begin,
@@ -189,6 +202,7 @@ static const di_teacher_kind sparse_kind = {.name = "a blend of teachers",
                                             .hash = hash,
                                             .flops = flops,
                                             .ahead = ahead,
+                                            .new_text = new_text,
                                             .session = di_sparse_session,
                                             .session_free = di_sparse_session_free,
                                             .begin = di_sparse_begin,

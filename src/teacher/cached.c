@@ -96,6 +96,22 @@ static int32_t write_ids(di_teacher *t, const dk_tokens *prompts, const dk_gener
     return cached->from ? di_teacher_write(cached->from, prompts, args, err) : no_writer(t, err);
 }
 
+/* What is written is read once: a file would grow by it without end. */
+static int32_t new_text(const di_teacher *t, dk_error *err)
+{
+    const di_cached *cached = t->state;
+    if (!cached->from)
+        return dk_fail(err, DK_E_OPTION,
+                       "%s: a target cache has nothing of text that was just written: give its teacher, too "
+                       "(teacher.path beside teacher.cache)",
+                       t->path);
+    if (cached->form.kind == DISTILL_DENSE) return DK_OK;
+    return dk_fail(err, DK_E_OPTION,
+                   "%s: text that was just written is scored over the full vocabulary, and this target cache has tier "
+                   "%s: make it of tier full or hidden, or leave teacher.cache out",
+                   t->path, di_tier_name(di_cache_get_header(cached->cache)->tier));
+}
+
 static uint32_t goes_by(const di_teacher *t)
 {
     const di_cached *cached = t->state;
@@ -123,6 +139,7 @@ static const di_teacher_kind cached_kind = {.name = "a target cache",
                                             .describe = describe,
                                             .form = form,
                                             .goes_by = goes_by,
+                                            .new_text = new_text,
                                             .shifted = shifted,
                                             .hash = hash,
                                             .settings = settings,

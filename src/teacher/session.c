@@ -59,7 +59,7 @@ void di_session_free(di_session *s)
 
 void di_session_set_step(di_session *s, int64_t step) { s->step = s->draw_step = step; }
 
-void di_session_set_look(di_session *s) { s->look = 1; }
+void di_session_set_look(di_session *s, int32_t on) { s->look = on; }
 
 void di_session_set_learned(di_session *s, const double *weights) { s->learned = weights; }
 

@@ -176,6 +176,16 @@ uint32_t di_teacher_goes_by(const di_teacher *t)
     return parts;
 }
 
+int32_t di_teacher_check_new_text(const di_teacher *t, dk_error *err)
+{
+    di_member_view view;
+    int32_t rc = t->kind->new_text ? t->kind->new_text(t, err) : DK_OK;
+    if (!rc && t->kind->from && t->kind->from(t)) rc = di_teacher_check_new_text(t->kind->from(t), err);
+    for (int64_t i = 0; !rc && t->kind->member && t->kind->member(t, NULL, i, &view); i++)
+        rc = di_teacher_check_new_text(view.teacher, err);
+    return rc;
+}
+
 int32_t di_teacher_check_origin(const di_teacher *t, const char *source, const char *tag, dk_error *err)
 {
     di_member_view view;

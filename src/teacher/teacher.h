@@ -140,6 +140,8 @@ int32_t di_teacher_keep(dk_backend *backend, const di_options *options, int32_t 
                         dk_error *err);
 int32_t di_teacher_is_cached(const di_teacher *teacher);
 /* The hash of the tokenizer that a cache was made with; NULL = not known, or no cache. */
+/* Can it score text that was just written? E_OPTION where it needs to have seen it before, or its true next tokens. */
+int32_t di_teacher_check_new_text(const di_teacher *teacher, dk_error *err);
 const uint8_t *di_teacher_cached_tokenizer(const di_teacher *teacher);
 /* The caches that it reads, and those of the teachers that it is made of. */
 typedef struct di_cache di_cache;
@@ -204,7 +206,7 @@ int32_t di_session_create_tapped(di_teacher *teacher, int64_t max_tokens, int64_
 void di_session_free(di_session *session);
 /* The step that asks for what is begun next, 0 outside of a training: draws and scheduled weights hang on it. */
 /* Caches that it comes by are read, and what they lack is asked for and not kept. */
-void di_session_set_look(di_session *session);
+void di_session_set_look(di_session *session, int32_t on);
 void di_session_set_step(di_session *session, int64_t step);
 /* An evaluation at that step: its weights, and the draws of every other evaluation. */
 void di_session_set_evaluation(di_session *session, int64_t step);

@@ -39,6 +39,7 @@ typedef struct di_teacher_kind {
     int32_t (*ahead)(const di_teacher *teacher); /* begin is worth calling before the batch is due; NULL = it is not */
     /* DI_BY_*, beside those of its members: what its answer hangs on, other than ids; NULL = nothing */
     uint32_t (*goes_by)(const di_teacher *teacher);
+    int32_t (*new_text)(const di_teacher *teacher, dk_error *err); /* di_teacher_check_new_text; NULL = it can */
     /* A name in its map, by number; NULL = there is no such one */
     const char *(*mapped)(const di_teacher *teacher, int64_t index, int32_t *is_tag);
     /* The member that teaches a sample, -1 = not known yet; E_NOT_FOUND = none; NULL = all of them do */

@@ -108,6 +108,7 @@ static int32_t find_next(di_trainer *t, const di_batch **batch, int64_t *step, i
     ++*step;
     *index = 0;
     if (*step >= t->steps || di_learned_is_due(t, *step)) return DK_OK; /* its weights are not known yet */
+    if (di_on_policy_may_write(t, *step)) return DK_OK;                 /* nor its text */
     DK_TRY(di_dataset_get_i64(t->data.train, "windows", &windows, err));
     if (windows < 0) return DK_OK; /* a stream is read once, in order: a step that is undone reads its window again */
     t->ahead.batch_step = -1;
@@ -127,6 +128,7 @@ static int32_t begin_next(di_trainer *t, dk_error *err)
     if (!batch) goto out;
     cut_micro(t, batch, index, &t->ahead.next);
     di_session_set_step(t->ahead.session, step);
+    di_session_set_look(t->ahead.session, batch == t->data.batch && t->on_policy.is_written);
     if ((rc = di_session_begin(t->ahead.session, &t->ahead.next.micro, err)) != DK_OK) {
         if (err) err->position = -1; /* it is not about the window that is due */
         goto out;
@@ -153,6 +155,7 @@ int32_t di_ahead_begin(di_trainer *t, int32_t with_teacher, dk_error *err)
     }
     if (!begun) {
         di_session_set_step(t->session, t->counters.step);
+        di_session_set_look(t->session, t->on_policy.is_written);
         DK_TRY(di_session_begin(t->session, &t->window.micro, err));
     }
     if (t->ahead.session) DK_TRY(begin_next(t, err));

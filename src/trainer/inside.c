@@ -45,6 +45,7 @@ int32_t di_inside_plan(di_trainer *t, int64_t tokens, int64_t sequences, dk_erro
     int32_t rc = DK_OK;
     if (!features) return DK_OK;
     DK_TRY(di_dataset_get_i64(t->data.train, "max_length", &length, err));
+    length = di_on_policy_length(t, length);
     DK_TRY(di_features_plan(features, tokens, sequences, tokens, length > 0 ? length : tokens, err));
     if (count)
         DK_TRY(dk_optimizer_create(t->backend, parameters, count, t->backend->real, &t->update.projections, err));

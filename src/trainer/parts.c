@@ -43,6 +43,7 @@ void di_settings_read(di_trainer *t)
     read_update(o, &t->update.adamw);
     t->update.projection_rate = di_options_f64(o, "train.projection_rate");
     di_balance_read(t);
+    di_on_policy_read(t);
     t->update.schedule.kind = schedule_kind(di_options_text(o, "train.schedule"));
     t->update.schedule.warmup_steps = di_options_i64(o, "train.warmup_steps");
     t->update.schedule.decay_steps = di_options_i64(o, "train.decay_steps");
@@ -218,10 +219,12 @@ static int32_t check_lengths(const di_trainer *t, dk_error *err)
                                  t->teacher ? di_teacher_facts(t->teacher).context_length : -1};
     int64_t length = 0;
     int32_t rc = di_dataset_get_i64(t->data.train, "max_length", &length, err);
+    length = di_on_policy_length(t, length);
     for (int i = 0; i < 2 && rc == DK_OK; i++)
         if (contexts[i] > 0 && length > contexts[i])
             rc = dk_fail(err, DK_E_MISMATCH,
-                         "a sample has %lld tokens, the %s's context is %lld: lower data.sequence_length",
+                         "a sample %shas %lld tokens, the %s's context is %lld: lower data.sequence_length",
+                         t->on_policy.lambda > 0 ? "with what train.on_policy lets the student write " : "",
                          (long long)length, i ? "teacher" : "student", (long long)contexts[i]);
     return rc;
 }
@@ -333,6 +336,7 @@ int32_t di_parts_check(di_trainer *t, dk_error *err)
     if (t->data.eval) DK_TRY(di_dataset_check_vocab(t->data.eval, t->objective.vocab_valid, err));
     if (t->data.eval) DK_TRY(di_evaluate_check(t->data.eval, di_student_model(t->student), t->teacher, err));
     DK_TRY(di_origins_check(t, err));
+    DK_TRY(di_on_policy_check(t, err));
     DK_TRY(check_lengths(t, err));
     DK_TRY(count_steps(t, err));
     DK_TRY(check_numbers(t, err));
@@ -379,6 +383,7 @@ static int32_t check_reweighed(const di_trainer *t, const di_loss *loss, dk_erro
                        "make a trainer with a small weight there, and then lower it");
     DK_TRY(check_targets(t, loss, err));
     DK_TRY(di_balance_check(t, loss, err));
+    DK_TRY(di_on_policy_check_loss(t, loss, err));
 out:
     return rc;
 }

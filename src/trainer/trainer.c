@@ -2,13 +2,19 @@
 
 #include <stdlib.h>
 
+/* Of a micro-batch of so many windows; one that the student writes may have more tokens than any of the data. */
+static int64_t micro_tokens(const di_trainer *t, const di_batch *micro)
+{
+    return micro->max_windows * di_on_policy_length(t, micro->max_tokens / micro->max_windows);
+}
+
 /* Room for the largest micro-batch: that of a batch of micro_batch_size windows. */
 static int32_t plan_window(di_trainer *t, int64_t *tokens, int64_t *sequences, dk_error *err)
 {
     di_batch *micro = NULL;
     int32_t rc;
     DK_TRY(di_batch_create(t->data.train, t->data.micro_batch_size, &micro, err));
-    *tokens = micro->max_tokens;
+    *tokens = micro_tokens(t, micro);
     *sequences = micro->max_sequences;
     di_batch_free(micro);
     DK_TRY(di_batch_create(t->data.train, t->data.batch_size, &t->data.batch, err));
@@ -34,8 +40,9 @@ static int32_t choose_micro_batch(di_trainer *t, dk_error *err)
     for (micro = t->data.batch_size; micro > 1; micro = (micro + 1) / 2) {
         di_batch *trial = NULL;
         DK_TRY(di_batch_create(t->data.train, micro, &trial, err));
-        int64_t bytes = di_trainee_bytes(t->student, trial->max_tokens, trial->max_sequences, trial->max_tokens,
-                                         t->activation_checkpointing, di_features_of_student(t->objective.features));
+        const int64_t tokens = micro_tokens(t, trial);
+        int64_t bytes = di_trainee_bytes(t->student, tokens, trial->max_sequences, tokens, t->activation_checkpointing,
+                                         di_features_of_student(t->objective.features));
         di_batch_free(trial);
         if (bytes <= MICRO_BATCH_BYTES) break;
     }
@@ -100,6 +107,7 @@ static int32_t plan(di_trainer *t, dk_error *err)
     DK_TRY(dk_new(t->host, t->members.count + 1, &t->members.total, err));
     if (t->session) DK_TRY(di_learned_plan(t, err));
     DK_TRY(di_ahead_plan(t, tokens, sequences, err));
+    DK_TRY(di_on_policy_plan(t, tokens, sequences, err));
     t->objective.max_rows = tokens;
     t->objective.max_sequences = sequences;
     DK_TRY(di_objective_plan(t, t->objective.loss, &t->objective.workspace, err));
@@ -151,6 +159,7 @@ void di_trainer_free(di_trainer *t)
     di_trainee_free(t->trainee);
     di_session_free(t->session);
     di_ahead_free(t);
+    di_on_policy_free(t);
     di_batch_free(t->data.batch);
     dk_free(host, t->window.micro_offsets);
     dk_free(host, t->window.micro_rows);

@@ -7,6 +7,7 @@
  *   learned.c     weights of teachers that are learned
  *   inside.c      losses on what is inside the two models
  *   balance.c     two terms by the norms of their gradients
+ *   on_policy.c   windows that the student writes itself      generated.c   prompts and texts as a batch
  *   window.c      one window: forward, loss, backward, apply  strips.c      pull mode
  *   progress.c    what the host is told */
 #ifndef DI_TRAINER_TRAINER_H

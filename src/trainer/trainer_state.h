@@ -5,6 +5,7 @@
 #include "features/features.h"
 #include "shape/shape.h"
 #include "target/host_rows.h"
+#include "trainer/generated.h"
 #include "trainer/trainer.h"
 
 typedef enum {
@@ -105,6 +106,25 @@ typedef struct di_balance { /* of the loss's two terms, by the norms of their gr
     double factors[2];      /* of the terms' weights in the window under work, or in the last one */
 } di_balance;
 
+typedef struct di_written { /* by the student: on_policy.c */
+    int64_t windows;        /* that it wrote */
+    int64_t texts, tokens;  /* texts, and tokens of them without their prompts */
+    int64_t ended, full;    /* texts that end by a token for it; sequences whose prompt left no room */
+    int64_t read;           /* tokens of texts and prompts */
+} di_written;
+
+typedef struct di_on_policy { /* windows that the student writes; lambda 0 = there are none */
+    double lambda, temperature, top_p;
+    di_prompt_rules rules;
+    int64_t window_tokens, window_sequences; /* room of a window, of which a micro-batch has micro_batch_size */
+    di_teacher *writer;                      /* the student as it stands */
+    di_texts texts;
+    di_batch *other;    /* where the window's batch is the written one the data's, else room for the next one */
+    int32_t is_written; /* the window's batch is */
+    di_written window,
+        total; /* of the window under work, or of the last one; of all that were applied, over all runs */
+} di_on_policy;
+
 typedef struct di_watcher { /* who is told, and what the time left is guessed from */
     distill_progress_fn fn;
     void *user;
@@ -138,6 +158,7 @@ struct di_trainer {
     di_members members;
     di_learned learned;
     di_balance balance;
+    di_on_policy on_policy;
     di_shape shape; /* of a student that was cut from its teacher by what text says; empty = of none */
     di_watcher progress;
     _Atomic int32_t cancel; /* also written by signal handlers */
@@ -180,6 +201,20 @@ void di_balance_begin(di_trainer *t);                                           
 void di_balance_end(di_trainer *t);                                                /* it was applied */
 int32_t di_balance_refuse(const di_trainer *t, dk_error *err);                     /* gradients of the host's own */
 void di_balance_json(const di_trainer *t, dk_strbuf *out);                         /* {"factor":2,"norms":[0.1,0.05]} */
+/* on_policy.c */
+void di_on_policy_read(di_trainer *t);
+int32_t di_on_policy_check(di_trainer *t, dk_error *err);
+int32_t di_on_policy_check_loss(const di_trainer *t, const di_loss *loss, dk_error *err);
+int64_t di_on_policy_length(const di_trainer *t, int64_t length); /* the longest sequence, data's being so long */
+int32_t di_on_policy_plan(di_trainer *t, int64_t tokens, int64_t sequences, dk_error *err); /* of a micro-batch */
+void di_on_policy_free(di_trainer *t);
+int32_t di_on_policy_may_write(const di_trainer *t, int64_t step); /* 0 = that window is surely the data's */
+void di_on_policy_restore(di_trainer *t);                          /* the batch of data, for the next window */
+int32_t di_on_policy_window(di_trainer *t, dk_error *err);         /* in place of the data's, if it is so drawn */
+double di_on_policy_flops(const di_trainer *t);                    /* of writing the window */
+void di_on_policy_end(di_trainer *t);                              /* it was applied */
+/* {"share":0.5,"windows":2,"texts":8,"tokens":100,...} */
+void di_on_policy_json(const di_trainer *t, const di_written *written, dk_strbuf *out);
 /* ahead.c */
 int32_t di_ahead_plan(di_trainer *t, int64_t tokens, int64_t sequences, dk_error *err);
 void di_ahead_free(di_trainer *t);

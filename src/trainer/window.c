@@ -19,7 +19,9 @@ int32_t di_window_begin(di_trainer *t, dk_error *err)
     if (t->counters.step >= t->steps) return dk_fail(err, DK_E_END, "all %lld steps are done", (long long)t->steps);
     t->window.begun = dk_seconds();
     if (di_learned_is_due(t, t->counters.step)) DK_TRY(di_learned_update(t, err));
+    di_on_policy_restore(t);
     DK_TRY(di_ahead_batch(t, err));
+    DK_TRY(di_on_policy_window(t, err));
     if (t->update.optimizer) dk_optimizer_zero(t->update.optimizer, &t->queue);
     if (t->update.projections) dk_optimizer_zero(t->update.projections, &t->queue);
     di_balance_begin(t);
@@ -171,12 +173,14 @@ int32_t di_window_apply(di_trainer *t, dk_error *err)
     int64_t length = t->data.batch->sequences ? tokens / t->data.batch->sequences : 0;
     t->counters.flops += di_student_flops(t->student, tokens, length);
     t->counters.flops += t->members.flops;
+    t->counters.flops += di_on_policy_flops(t);
     t->counters.tokens += tokens;
     t->objective.floored += t->objective.sums.floored;
     di_tally_add(t->members.total, t->members.window, t->members.count);
     di_common_add(&t->objective.commons, &t->objective.common);
     t->counters.last_loss = t->data.batch->weight_sum > 0 ? t->objective.sums.sum / t->data.batch->weight_sum : 0;
     di_balance_end(t);
+    di_on_policy_end(t);
     t->counters.step++;
     t->window.stage = DI_STAGE_IDLE;
     count_seconds(t, dk_seconds() - t->window.begun);

@@ -224,7 +224,7 @@ _Static_assert(offsetof(distill_loss_args, memory) == 128, "distill_loss_args.me
 _Static_assert(offsetof(distill_loss_args, divisor) == 136, "distill_loss_args.divisor");
 _Static_assert(sizeof(distill_loss_args) == offsetof(distill_loss_args, divisor) + sizeof(((distill_loss_args *)0)->divisor), "distill_loss_args has no tail padding");
 
-_Static_assert(sizeof(distill_progress) == 160, "sizeof distill_progress");
+_Static_assert(sizeof(distill_progress) == 176, "sizeof distill_progress");
 _Static_assert(offsetof(distill_progress, struct_size) == 0, "distill_progress.struct_size");
 _Static_assert(offsetof(distill_progress, phase) == 4, "distill_progress.phase");
 _Static_assert(offsetof(distill_progress, step) == 8, "distill_progress.step");
@@ -246,7 +246,9 @@ _Static_assert(offsetof(distill_progress, term_count) == 128, "distill_progress.
 _Static_assert(offsetof(distill_progress, term_names) == 136, "distill_progress.term_names");
 _Static_assert(offsetof(distill_progress, term_weights) == 144, "distill_progress.term_weights");
 _Static_assert(offsetof(distill_progress, term_values) == 152, "distill_progress.term_values");
-_Static_assert(sizeof(distill_progress) == offsetof(distill_progress, term_values) + sizeof(((distill_progress *)0)->term_values), "distill_progress has no tail padding");
+_Static_assert(offsetof(distill_progress, generated) == 160, "distill_progress.generated");
+_Static_assert(offsetof(distill_progress, on_policy_share) == 168, "distill_progress.on_policy_share");
+_Static_assert(sizeof(distill_progress) == offsetof(distill_progress, on_policy_share) + sizeof(((distill_progress *)0)->on_policy_share), "distill_progress has no tail padding");
 
 _Static_assert(sizeof(distill_forward) == 96, "sizeof distill_forward");
 _Static_assert(offsetof(distill_forward, struct_size) == 0, "distill_forward.struct_size");

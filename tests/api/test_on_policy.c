@@ -1,0 +1,570 @@
+/* Windows that the student writes itself: what is kept of the data, who writes the rest, what the loss is of, and that
+ * a step is the same however it comes to be made. */
+#include <signal.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "small.h"
+
+enum { PROMPT = 5, NEW = 8, BATCH = 4, STEPS = 12 };
+
+#define ON "train.on_policy: {lambda: %s, max_new_tokens: 8, prompt_tokens: 5}\n"
+#define ALWAYS "train.on_policy: {lambda: 1, max_new_tokens: 8, prompt_tokens: 5}\n"
+
+/* A student that no token ends the text of, unless a test says so: else its family's own does. */
+static int models(void)
+{
+    static int made;
+    if (!small_models("on_policy")) return 0;
+    char *config = made ? NULL : small_read(test_path(small_folder, "student.json"), NULL);
+    if (config) {
+        *strrchr(config, '}') = '\0';
+        made = small_write(test_path(small_folder, "student.json"), small_text("%s,\"eos_token_id\":null}", config));
+    }
+    free(config);
+    return made;
+}
+
+static int32_t step_of(small *s, distill_progress *now, distill_error *err)
+{
+    DISTILL_INIT(now);
+    return distill_trainer_step(s->trainer, now, err);
+}
+
+/* ---- what a window is ---- */
+
+/* TRL 1.16 divides by the dataset's labels, which are 64 here. */
+TEST(divisor)
+{
+    small s;
+    distill_error err;
+    distill_progress now;
+    REQUIRE(models());
+    REQUIRE_OK(small_open(&s, ALWAYS, &err));
+    for (int i = 1; i <= 2; i++) {
+        REQUIRE_OK(step_of(&s, &now, &err));
+        CHECK_INT(now.count, BATCH * NEW);
+        CHECK_NEAR(now.weight_sum, BATCH * NEW, 0);
+        CHECK_INT(now.tokens, i * BATCH * (PROMPT + NEW));
+        CHECK_INT(now.generated, i * BATCH * NEW);
+        CHECK_NEAR(now.on_policy_share, 1, 0);
+    }
+    small_close(&s);
+}
+
+typedef struct written {
+    int32_t ids[BATCH][NEW];
+    int64_t count[BATCH];
+} written;
+
+static int32_t take(void *user, int64_t sequence, int32_t id, double log_prob, const char *text, size_t size,
+                    int32_t finished)
+{
+    written *w = user;
+    (void)log_prob, (void)text, (void)size, (void)finished;
+    w->ids[sequence][w->count[sequence]++] = id;
+    return DISTILL_CB_OK;
+}
+
+/* What a model in this folder writes most probably behind the prompts of a batch. */
+static void write_greedily(small *s, const char *folder, const distill_batch *batch, written *out)
+{
+    int32_t ids[BATCH * PROMPT];
+    int64_t offsets[BATCH + 1];
+    distill_batch prompts;
+    distill_teacher *model = NULL;
+    distill_error err;
+    DISTILL_INIT(&prompts);
+    for (int i = 0; i <= BATCH; i++) offsets[i] = (int64_t)i * PROMPT;
+    for (int i = 0; i < BATCH; i++) memcpy(ids + offsets[i], batch->ids + batch->offsets[i], PROMPT * sizeof *ids);
+    prompts.ids = ids;
+    prompts.offsets = offsets;
+    prompts.sequences = BATCH;
+    memset(out, 0, sizeof *out);
+    REQUIRE_OK(distill_options_set(s->options, "generate", "{max_tokens: 8, temperature: 0}", &err));
+    REQUIRE_OK(distill_teacher_open(s->env, folder, s->options, &model, &err));
+    CHECK_OK(distill_teacher_generate(model, &prompts, s->options, take, out, &err));
+    distill_teacher_free(model);
+}
+
+/* The weights as they stand write, as the files would that they are saved to; and pull mode sees it. */
+TEST(live_weights_write)
+{
+    small s;
+    distill_error err;
+    distill_progress now;
+    distill_forward forward;
+    written want;
+    char folder[600];
+    REQUIRE(models());
+    REQUIRE_OK(small_open(&s,
+                          "train: {micro_batch_size: 4, on_policy: {lambda: 1, max_new_tokens: 8, prompt_tokens: 5, "
+                          "temperature: 0}}\n",
+                          &err));
+    for (int i = 0; i < 3; i++) REQUIRE_OK(step_of(&s, &now, &err));
+    snprintf(folder, sizeof folder, "%s/live", small_folder);
+    REQUIRE_OK(distill_options_set(s.options, "output", "{type: f32}", &err));
+    REQUIRE_OK(distill_student_save(s.student, folder, s.options, &err));
+    DISTILL_INIT(&forward);
+    REQUIRE_OK(distill_trainer_forward(s.trainer, 0, &forward, &err));
+    CHECK_INT(forward.rows, BATCH * NEW);
+    CHECK_INT(forward.batch->sequences, BATCH);
+    CHECK_NEAR(forward.weight_sum, BATCH * NEW, 0);
+    write_greedily(&s, folder, forward.batch, &want);
+    for (int i = 0; i < BATCH; i++) {
+        const int64_t first = forward.batch->offsets[i];
+        CHECK_INT(forward.batch->offsets[i + 1] - first, PROMPT + NEW);
+        for (int k = 0; k < NEW; k++) {
+            const int64_t row = (int64_t)i * NEW + k;
+            CHECK_INT(forward.batch->ids[first + PROMPT + k], want.ids[i][k]);
+            CHECK_INT(forward.batch->rows[row], first + PROMPT + k - 1);
+            CHECK_INT(((const int32_t *)forward.labels->data)[row], want.ids[i][k]);
+        }
+    }
+    REQUIRE_OK(distill_trainer_backward(s.trainer, NULL, 0, &err));
+    DISTILL_INIT(&now);
+    REQUIRE_OK(distill_trainer_apply(s.trainer, &now, &err));
+    CHECK_INT(now.generated, 4 * BATCH * NEW);
+    small_close(&s);
+}
+
+/* The same text given as data makes the same step. */
+TEST(as_if_it_were_data)
+{
+    small a, b;
+    distill_error err;
+    distill_progress now, then;
+    distill_forward forward;
+    int64_t rows[BATCH * NEW];
+    const char *base = "data: {shuffle: false}\ntrain.micro_batch_size: 4\nloss: {type: jsd, temperature: 2}\n";
+    REQUIRE(models());
+    REQUIRE_OK(small_open(&a, small_text("%s" ALWAYS, base), &err));
+    DISTILL_INIT(&forward);
+    REQUIRE_OK(distill_trainer_forward(a.trainer, 0, &forward, &err));
+    REQUIRE_OK(small_parts(&b, NULL, base, &err));
+    distill_batch text = *forward.batch;
+    memcpy(rows, forward.batch->rows, sizeof rows);
+    text.rows = rows;
+    text.weights = NULL;
+    distill_dataset_free(b.train);
+    b.train = NULL;
+    REQUIRE_OK(distill_dataset_from_tokens(b.env, &text, b.options, &b.train, &err));
+    REQUIRE_OK(distill_trainer_create(b.env, b.teacher, b.student, b.train, b.eval, b.options, &b.trainer, &err));
+    REQUIRE_OK(distill_trainer_backward(a.trainer, NULL, 0, &err));
+    DISTILL_INIT(&now);
+    REQUIRE_OK(distill_trainer_apply(a.trainer, &now, &err));
+    REQUIRE_OK(step_of(&b, &then, &err));
+    CHECK_NEAR(now.loss, then.loss, 0);
+    CHECK_INT(then.count, BATCH * NEW);
+    CHECK(small_same_bits(a.student, b.student));
+    small_close(&a);
+    small_close(&b);
+}
+
+TEST(micro_batches)
+{
+    static const char *const more[] = {"", "data: {pack: true}\n"};
+    distill_error err;
+    REQUIRE(models());
+    for (int pack = 0; pack < 2; pack++) {
+        small s[3];
+        distill_progress now[3];
+        for (int i = 0; i < 3; i++) {
+            REQUIRE_OK(
+                small_open(&s[i], small_text("%s" ALWAYS "train.micro_batch_size: %d\n", more[pack], 1 << i), &err));
+            for (int k = 0; k < 3; k++) REQUIRE_OK(step_of(&s[i], &now[i], &err));
+            CHECK_INT(now[i].generated, now[0].generated);
+            CHECK_NEAR(now[i].weight_sum, now[0].weight_sum, 0);
+            CHECK_NEAR(now[i].loss, now[0].loss, 1e-5);
+            CHECK(small_distance(s[i].student, s[0].student) < 1e-4);
+        }
+        for (int i = 0; i < 3; i++) small_close(&s[i]);
+    }
+}
+
+/* Sequences of several lengths in one packed window: what is written is packed anew, in room that is planned. */
+TEST(packed)
+{
+    enum { SAMPLES = 24 };
+    int32_t ids[SAMPLES * 6];
+    int64_t offsets[SAMPLES + 1] = {0};
+    distill_batch batch;
+    distill_error err;
+    distill_progress now;
+    small s;
+    for (int i = 0; i < SAMPLES; i++) offsets[i + 1] = offsets[i] + 2 + i % 5;
+    for (int64_t i = 0; i < offsets[SAMPLES]; i++) ids[i] = (int32_t)(i * 7 % SMALL_VOCAB);
+    DISTILL_INIT(&batch);
+    batch.ids = ids;
+    batch.offsets = offsets;
+    batch.sequences = SAMPLES;
+    REQUIRE(models());
+    REQUIRE_OK(small_parts(&s, NULL, "data: {pack: true}\n" ALWAYS, &err));
+    distill_dataset_free(s.train);
+    s.train = NULL;
+    REQUIRE_OK(distill_dataset_from_tokens(s.env, &batch, s.options, &s.train, &err));
+    REQUIRE_OK(distill_trainer_create(s.env, s.teacher, s.student, s.train, s.eval, s.options, &s.trainer, &err));
+    for (int i = 0; i < 4; i++) {
+        REQUIRE_OK(step_of(&s, &now, &err));
+        CHECK(now.count > BATCH * NEW); /* several texts in a window */
+        CHECK_INT(now.count % NEW, 0);
+    }
+    small_close(&s);
+}
+
+/* A prompt of the data stays whole, a sample's weight is that of its text, and one that fills the room is left out. */
+TEST(prompts_and_weights)
+{
+    enum { FULL = 17 };
+    int32_t ids[3 * FULL];
+    int64_t offsets[4] = {0, FULL, 2 * FULL, 3 * FULL}, rows[] = {9, 10, 2 * FULL - 2, 2 * FULL + 13};
+    float weights[] = {0.5f, 0.5f, 2, 3};
+    distill_batch batch;
+    distill_error err;
+    distill_progress now;
+    distill_forward forward;
+    small s;
+    for (uint32_t i = 0; i < 3; i++) small_ids(ids + i * FULL, FULL, i);
+    DISTILL_INIT(&batch);
+    batch.ids = ids;
+    batch.offsets = offsets;
+    batch.sequences = 3;
+    batch.rows = rows;
+    batch.row_count = 4;
+    batch.weights = weights;
+    REQUIRE(models());
+    REQUIRE_OK(
+        small_parts(&s, NULL, "data: {shuffle: false}\ntrain.batch_size: 3\ntrain.micro_batch_size: 3\n" ALWAYS, &err));
+    distill_dataset_free(s.train);
+    s.train = NULL;
+    REQUIRE_OK(distill_dataset_from_tokens(s.env, &batch, s.options, &s.train, &err));
+    REQUIRE_OK(distill_options_set(s.options, "data.sequence_length", "16", &err));
+    REQUIRE_OK(distill_trainer_create(s.env, s.teacher, s.student, s.train, NULL, s.options, &s.trainer, &err));
+    DISTILL_INIT(&forward);
+    REQUIRE_OK(distill_trainer_forward(s.trainer, 0, &forward, &err));
+    REQUIRE(forward.batch->sequences == 2);
+    CHECK_INT(forward.batch->offsets[1], 16); /* a prompt of 10 leaves room for 6 */
+    CHECK_INT(forward.batch->offsets[2], 32); /* one of 14 for 2, and one of 16 for nothing */
+    CHECK(!memcmp(forward.batch->ids, ids, 10 * sizeof *ids));
+    CHECK(!memcmp(forward.batch->ids + 16, ids + 34, 14 * sizeof *ids));
+    CHECK_INT(forward.rows, 8);
+    CHECK_NEAR(forward.weight_sum, 6 * 0.5 + 2 * 3, 0);
+    REQUIRE_OK(distill_trainer_backward(s.trainer, NULL, 0, &err));
+    DISTILL_INIT(&now);
+    REQUIRE_OK(distill_trainer_apply(s.trainer, &now, &err));
+    CHECK_NEAR(now.weight_sum, 9, 0);
+    small_close(&s);
+}
+
+/* ---- which windows ---- */
+
+static int windows_of(const char *lambda, int64_t generated[], int steps)
+{
+    small s;
+    distill_error err;
+    distill_progress now;
+    int count = 0;
+    int64_t before = 0;
+    int32_t rc = small_open(&s, small_text(ON "train.steps: %d\n", lambda, steps), &err);
+    if (rc) FAIL("lambda %s: %d %s", lambda, rc, err.message);
+    for (int i = 0; !rc && i < steps; i++) {
+        rc = step_of(&s, &now, &err);
+        if (rc) FAIL("lambda %s: %d %s", lambda, rc, err.message);
+        generated[i] = now.generated - before;
+        CHECK_INT(now.count, generated[i] ? BATCH * NEW : BATCH * (SMALL_LENGTH - 1));
+        count += generated[i] > 0;
+        before = now.generated;
+    }
+    small_close(&s);
+    return count;
+}
+
+/* The draw of a step is one number against lambda: windows of a lower lambda are among those of a higher one. */
+TEST(share_of_windows)
+{
+    enum { MANY = 60 };
+    int64_t some[MANY], more[MANY];
+    REQUIRE(models());
+    const int few = windows_of("0.3", some, MANY), many = windows_of("0.7", more, MANY);
+    CHECK(few > MANY * 3 / 20 && few < MANY * 9 / 20);
+    CHECK(many > MANY * 11 / 20 && many < MANY * 17 / 20);
+    for (int i = 0; i < MANY; i++) CHECK(!some[i] || more[i]);
+}
+
+/* Draws of a temperature and of another step are others. */
+TEST(draws)
+{
+    static const char *const yaml[] = {ALWAYS, ALWAYS, ALWAYS "train.seed: 2\n",
+                                       "train.on_policy: {lambda: 1, max_new_tokens: 8, prompt_tokens: 5, top_p: "
+                                       "0.2, temperature: 0.5}\n"};
+    int32_t ids[4][BATCH * (PROMPT + NEW)];
+    distill_error err;
+    REQUIRE(models());
+    for (int i = 0; i < 4; i++) {
+        small s;
+        distill_forward forward;
+        REQUIRE_OK(small_open(&s, small_text("data: {shuffle: false}\ntrain.micro_batch_size: 4\n%s", yaml[i]), &err));
+        DISTILL_INIT(&forward);
+        REQUIRE_OK(distill_trainer_forward(s.trainer, 0, &forward, &err));
+        memcpy(ids[i], forward.batch->ids, sizeof ids[i]);
+        small_close(&s);
+    }
+    CHECK(!memcmp(ids[0], ids[1], sizeof ids[0]));
+    CHECK(memcmp(ids[0], ids[2], sizeof ids[0]) != 0);
+    CHECK(memcmp(ids[0], ids[3], sizeof ids[0]) != 0);
+}
+
+/* A token that ends a text is written and learnt, and nothing comes behind it. */
+TEST(ends)
+{
+    small s;
+    distill_error err;
+    distill_progress now;
+    distill_report *report = NULL;
+    char text[64], json[16384];
+    size_t needed = 0;
+    REQUIRE(models());
+    char *config = small_read(test_path(small_folder, "student.json"), NULL);
+    REQUIRE(config);
+    *strstr(config, "null}") = '\0';
+    REQUIRE(small_write(test_path(small_folder, "ends.json"), small_text("%s[1,2,3,4,5,6,7,8,9,10,11,12]}", config)));
+    free(config);
+    REQUIRE_OK(small_parts(&s, NULL, ALWAYS "train.learning_rate: 0\n", &err));
+    distill_student_free(s.student);
+    s.student = NULL;
+    REQUIRE_OK(distill_student_create(s.env, test_path(small_folder, "ends.json"), NULL, s.options, &s.student, &err));
+    REQUIRE_OK(distill_trainer_create(s.env, s.teacher, s.student, s.train, NULL, s.options, &s.trainer, &err));
+    int64_t short_ones = 0;
+    for (int i = 0; i < 6; i++) {
+        distill_forward f;
+        for (int micro = 0; micro < 2; micro++) {
+            DISTILL_INIT(&f);
+            REQUIRE_OK(distill_trainer_forward(s.trainer, 0, &f, &err));
+            for (int64_t q = 0; q < f.batch->sequences; q++) {
+                const int64_t first = f.batch->offsets[q] + PROMPT, end = f.batch->offsets[q + 1];
+                for (int64_t k = first; k + 1 < end; k++) CHECK(f.batch->ids[k] < 1 || f.batch->ids[k] > 12);
+                const int32_t last = f.batch->ids[end - 1];
+                short_ones += last >= 1 && last <= 12;
+                CHECK(end - first == NEW || (last >= 1 && last <= 12));
+            }
+            REQUIRE_OK(distill_trainer_backward(s.trainer, NULL, 0, &err));
+        }
+        DISTILL_INIT(&now);
+        REQUIRE_OK(distill_trainer_apply(s.trainer, &now, &err));
+        CHECK_NEAR(now.weight_sum, (double)now.count, 0);
+    }
+    CHECK(short_ones > 0);
+    REQUIRE_OK(distill_trainer_report(s.trainer, &report, &err));
+    CHECK_OK(distill_report_json(report, json, sizeof json, &needed, &err));
+    snprintf(text, sizeof text, "\"ended\":%lld", (long long)short_ones);
+    CHECK_HAS(json, text);
+    CHECK_HAS(json, "\"on_policy\":{\"share\":1,\"windows\":6,\"texts\":24,");
+    distill_report_free(report);
+    small_close(&s);
+}
+
+/* ---- the same step again ---- */
+
+TEST(undone)
+{
+    small a, b;
+    distill_error err;
+    distill_progress now;
+    REQUIRE(models());
+    REQUIRE_OK(small_open(&a, ALWAYS, &err));
+    REQUIRE_OK(small_open(&b, ALWAYS, &err));
+    for (int i = 0; i < 3; i++) {
+        distill_forward forward;
+        distill_trainer_cancel(a.trainer, 1);
+        CHECK_INT(step_of(&a, &now, &err), DISTILL_E_CANCELLED);
+        CHECK_HAS(err.message, "which is undone");
+        distill_trainer_cancel(a.trainer, 0);
+        DISTILL_INIT(&forward); /* and in the middle of a window */
+        REQUIRE_OK(distill_trainer_forward(a.trainer, 0, &forward, &err));
+        distill_trainer_cancel(a.trainer, 1);
+        CHECK_INT(distill_trainer_forward(a.trainer, 0, &forward, &err), DISTILL_E_CANCELLED);
+        distill_trainer_cancel(a.trainer, 0);
+        REQUIRE_OK(step_of(&a, &now, &err));
+        REQUIRE_OK(step_of(&b, &now, &err));
+        CHECK(small_same_bits(a.student, b.student));
+    }
+    small_close(&a);
+    small_close(&b);
+}
+
+static const char *run_yaml(const char *out)
+{
+    return small_text("output: '%s'\ntrain.steps: %d\ntrain.warmup_steps: 2\ntrain.checkpoint_every: 1\n" ON, out,
+                      STEPS, "0.5");
+}
+
+static const char *output_folder(const char *name)
+{
+    const char *path = small_text("%s/%s", small_folder, name);
+    char command[2200];
+    snprintf(command, sizeof command, "rm -rf '%s'", path);
+    return system(command) ? NULL : path;
+}
+
+static int32_t linger(void *user, const distill_progress *p)
+{
+    const struct timespec time = {0, 2000000};
+    (void)user, (void)p;
+    nanosleep(&time, NULL);
+    return DISTILL_CB_OK;
+}
+
+static void child(const char *out)
+{
+    small s;
+    if (small_open(&s, run_yaml(out), NULL)) _exit(3);
+    if (distill_trainer_on_progress(s.trainer, linger, NULL, NULL, NULL)) _exit(4);
+    _exit(distill_trainer_run(s.trainer, NULL) ? 5 : 0);
+}
+
+static int lines_of(const char *path)
+{
+    char *text = small_read(path, NULL);
+    int lines = 0;
+    for (const char *at = text; at && (at = strchr(at, '\n')); at++) lines++;
+    free(text);
+    return lines;
+}
+
+/* A step is two dozen milliseconds or less; where in it the process dies is left to the machine. */
+static void kill_behind(const char *out, int line)
+{
+    int status = 0;
+    fflush(NULL);
+    pid_t pid = fork();
+    if (!pid) child(out);
+    REQUIRE(pid > 0);
+    for (int i = 0; i < 20000 && lines_of(test_path(out, "metrics.jsonl")) < line; i++) {
+        const struct timespec time = {0, 500000};
+        if (waitpid(pid, &status, WNOHANG) == pid) return; /* it was quick */
+        nanosleep(&time, NULL);
+    }
+    kill(pid, SIGKILL);
+    waitpid(pid, &status, 0);
+}
+
+/* All but times and sizes. */
+static void check_same_result(const char *a_folder, const char *b_folder)
+{
+    char *a = small_read(test_path(a_folder, "result.json"), NULL),
+         *b = small_read(test_path(b_folder, "result.json"), NULL);
+    const char *x = a ? strstr(a, "\"on_policy\"") : NULL, *y = b ? strstr(b, "\"on_policy\"") : NULL;
+    if (!CHECK(x && y)) goto out;
+    const size_t size = (size_t)(strchr(x, '}') - x);
+    if (memcmp(x, y, size) != 0) FAIL("%.*s | %.*s", (int)size, x, (int)size, y);
+out:
+    free(a);
+    free(b);
+}
+
+TEST(killed)
+{
+    small whole, s;
+    distill_error err;
+    char whole_out[600], out[600];
+    REQUIRE(models());
+    snprintf(whole_out, sizeof whole_out, "%s", output_folder("whole"));
+    REQUIRE_OK(small_open(&whole, run_yaml(whole_out), &err));
+    REQUIRE_OK(distill_trainer_run(whole.trainer, &err));
+    for (int line = 2; line < STEPS; line += 3) {
+        snprintf(out, sizeof out, "%s", output_folder("killed"));
+        kill_behind(out, line);
+        if (small_exists(test_path(out, "result.json"))) continue;
+        REQUIRE_OK(small_open(&s, run_yaml(out), &err));
+        CHECK_OK(distill_trainer_resume(s.trainer, &err));
+        CHECK_OK(distill_trainer_run(s.trainer, &err));
+        if (!small_same_bits(s.student, whole.student))
+            FAIL("killed behind line %d: off by %g", line, small_distance(s.student, whole.student));
+        check_same_result(whole_out, out);
+        small_close(&s);
+    }
+    small_close(&whole);
+}
+
+/* ---- what cannot be is said at create ---- */
+
+static void check_refused(const char *yaml, int32_t code, const char *part)
+{
+    small s;
+    distill_error err;
+    CHECK_INT(small_open(&s, yaml, &err), code);
+    CHECK_HAS(err.message, part);
+    small_close(&s);
+}
+
+TEST(refused)
+{
+    small s;
+    distill_error err;
+    REQUIRE(models());
+    check_refused("loss: {hard_label_weight: 0.5}\n" ALWAYS, DISTILL_E_OPTION, "cross_entropy learns from labels");
+    check_refused("loss: [{type: forward_kl}, {type: cross_entropy, weight: 0.1}]\n" ALWAYS, DISTILL_E_OPTION,
+                  "cross_entropy learns from labels");
+    check_refused("loss: {hard_label_weight: 1}\n" ALWAYS, DISTILL_E_OPTION, "train.on_policy needs a teacher");
+    check_refused("train: {on_policy: {lambda: 1, max_new_tokens: 17}}\n", DISTILL_E_OPTION,
+                  "leaves no room for a prompt in data.sequence_length 17");
+    check_refused("data: {sequence_length: 400}\ntrain: {on_policy: {lambda: 1, max_new_tokens: 60}}\n",
+                  DISTILL_E_MISMATCH, "the student's context is 64");
+    check_refused("train: {on_policy: {max_new_tokens: 60}}\n", DISTILL_E_OPTION, "max_new_tokens");
+    /* a weight that would come later */
+    REQUIRE_OK(small_open(&s, ALWAYS, &err));
+    REQUIRE_OK(distill_options_set(s.options, "loss.hard_label_weight", "0.5", &err));
+    CHECK_INT(distill_trainer_configure(s.trainer, s.options, &err), DISTILL_E_OPTION);
+    CHECK_HAS(err.message, "cross_entropy learns from labels");
+    small_close(&s);
+}
+
+static int32_t open_with_teacher(small *s, const char *yaml, distill_error *err)
+{
+    int32_t rc = small_parts(s, NULL, NULL, err);
+    if (!rc) rc = distill_options_parse(s->options, yaml, strlen(yaml), "test", err);
+    return rc ? rc : distill_trainer_create(s->env, NULL, s->student, s->train, s->eval, s->options, &s->trainer, err);
+}
+
+/* Text that was just written is in no file of targets, and nobody knows its true next token. */
+TEST(teachers_that_know_the_data_alone)
+{
+    small s;
+    distill_error err;
+    distill_progress now;
+    char path[600], teacher[600];
+    REQUIRE(models());
+    snprintf(path, sizeof path, "%s", output_folder("targets"));
+    snprintf(teacher, sizeof teacher, "%s/teacher", small_folder);
+    REQUIRE_OK(open_with_teacher(
+        &s, small_text("teacher: {path: '%s', cache: {path: '%s', tier: full}}\n" ALWAYS, teacher, path), &err));
+    for (int i = 0; i < 2; i++) REQUIRE_OK(step_of(&s, &now, &err));
+    CHECK_INT(now.generated, 2 * BATCH * NEW);
+    small_close(&s);
+    CHECK_INT(open_with_teacher(&s,
+                                small_text("teacher: {path: '%s', cache: {path: '%s.few', tier: top_k, k: 4}}\n" ALWAYS,
+                                           teacher, path),
+                                &err),
+              DISTILL_E_OPTION);
+    CHECK_HAS(err.message, "this target cache has tier top_k");
+    small_close(&s);
+    CHECK_INT(open_with_teacher(&s, small_text("teacher: {cache: {path: '%s'}}\n" ALWAYS, path), &err),
+              DISTILL_E_OPTION);
+    CHECK_HAS(err.message, "give its teacher, too");
+    small_close(&s);
+    CHECK_INT(
+        open_with_teacher(&s,
+                          small_text("teachers: {a: {path: '%s'}, b: {path: '%s'}}\nteacher: {blend: {of: [a, b], "
+                                     "mode: min_cross_entropy}}\n" ALWAYS,
+                                     teacher, teacher),
+                          &err),
+        DISTILL_E_OPTION);
+    CHECK_HAS(err.message, "train.on_policy: teacher.blend.mode min_cross_entropy goes by the true next token");
+    small_close(&s);
+}
+
+TEST_MAIN(TEST_CASE(divisor) TEST_CASE(live_weights_write) TEST_CASE(as_if_it_were_data) TEST_CASE(micro_batches)
+              TEST_CASE(packed) TEST_CASE(prompts_and_weights) TEST_CASE(share_of_windows) TEST_CASE(draws)
+                  TEST_CASE(ends) TEST_CASE(undone) TEST_CASE(killed) TEST_CASE(refused)
+                      TEST_CASE(teachers_that_know_the_data_alone))
