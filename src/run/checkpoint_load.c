@@ -118,6 +118,8 @@ typedef struct loaded {
     di_learned learned;
     di_balance balance;
     di_written written;
+    di_adaptive adaptive;
+    di_replay replay;
     di_tally *members; /* of the trainer's members; 0 of those that were not there */
     dk_model *weights;
     dk_checkpoint *moments, *projections;
@@ -129,6 +131,7 @@ static void close_all(loaded *l)
     if (l->host) dk_free(l->host, (void *)l->tensors);
     if (l->host) dk_free(l->host, l->members);
     if (l->host) dk_free(l->host, l->learned.weights);
+    di_replay_free(&l->replay);
     dk_checkpoint_close(l->moments);
     dk_checkpoint_close(l->projections);
     dk_model_free(l->weights);
@@ -369,7 +372,8 @@ static int32_t open_all(di_run *run, const char *folder, loaded *l, dk_error *er
     DK_TRY(read_members(t, l, err));
     DK_TRY(read_learned(t, l, err));
     DK_TRY(read_balance(t, l, err));
-    DK_TRY(di_on_policy_state_read(l->doc, &l->written, err));
+    DK_TRY(di_on_policy_state_read(t, l->doc, &l->written, &l->adaptive, err));
+    DK_TRY(di_replay_load(t, folder, l->counters.step, &l->replay, err));
     DK_TRY(check_optimizer(t, l->doc, err));
     if (!model) goto out;
     DK_TRY(dk_model_open(t->backend, student, &options, &l->weights, err));
@@ -402,6 +406,15 @@ static int32_t copy_moments(di_trainer *t, const loaded *l, dk_error *err)
             t->backend->ops->copy_in(&t->queue, dk_optimizer_moment(t->update.optimizer, i / 2, (int32_t)(i % 2)),
                                      l->tensors[i]->data);
     return dk_queue_wait(&t->queue, err);
+}
+
+static void take_on_policy(di_trainer *t, loaded *l)
+{
+    const di_replay before = t->on_policy.replay;
+    t->on_policy.total = l->written;
+    t->on_policy.adaptive = l->adaptive;
+    t->on_policy.replay = l->replay;
+    l->replay = before;
 }
 
 static void take_counters(di_run *run, const counters *c)
@@ -451,7 +464,7 @@ int32_t di_checkpoint_load(di_run *run, const char *path, dk_error *err)
     take_counters(run, &l.counters);
     take_learned(run, l.doc, &l.learned);
     t->balance = l.balance;
-    t->on_policy.total = l.written;
+    take_on_policy(t, &l);
     if (t->balance.on) t->objective.sums.factors[1] = t->balance.factors[1];
     if (t->members.count) memcpy(t->members.total, l.members, (size_t)t->members.count * sizeof *l.members);
     run->finished = 0;

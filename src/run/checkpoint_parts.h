@@ -17,7 +17,11 @@ int32_t di_projections_open(const di_trainer *trainer, const char *folder, dk_ch
 int32_t di_projections_take(di_trainer *trainer, const dk_checkpoint *file, int64_t step, dk_error *err);
 /* ---- what the student wrote so far: checkpoint_on_policy.c; of a run without, nothing was ---- */
 void di_on_policy_state_write(const di_trainer *trainer, dk_strbuf *out); /* ,"on_policy":{...} */
-int32_t di_on_policy_state_read(const dk_document *doc, di_written *out, dk_error *err);
+int32_t di_on_policy_state_read(const di_trainer *trainer, const dk_document *doc, di_written *written,
+                                di_adaptive *adaptive, dk_error *err);
+/* its texts for other steps: checkpoint_replay.c; out, for di_replay_free, is as the trainer's own is planned */
+int32_t di_replay_save(const di_trainer *trainer, const char *folder, dk_error *err);
+int32_t di_replay_load(const di_trainer *trainer, const char *folder, int64_t step, di_replay *out, dk_error *err);
 /* E_MISMATCH where it is of another run; what changed otherwise becomes run->changes. */
 int32_t di_checkpoint_match(di_run *run, const dk_document *doc, int64_t step, dk_error *err);
 /* One call for each teacher and each setting that differs between two manifests: the member that did, not the whole. */

@@ -3,6 +3,7 @@
  *   step-00000100/student/...                      the student in fp32, as an HF folder (or what a host's save wrote)
  *                 optimizer/model.safetensors      AdamW's moments, "m.<parameter>" and "v.<parameter>", fp32 or bf16
  *                 projections/model.safetensors    of losses on features, where there are some, with their moments
+ *                 replay/model.safetensors         texts of the student that are kept, where there are some
  *                 state.json                       step, data, seed, counters, options, and size and CRC-32C of every
  *                                                  file above, and of itself
  *
@@ -114,7 +115,7 @@ static int32_t list_file(void *user, const char *name, int32_t is_dir, dk_error 
 
 static int32_t list_files(dk_host *host, const char *folder, dk_strbuf *out, dk_error *err)
 {
-    static const char *const parts[] = {"student", "optimizer", "projections"};
+    static const char *const parts[] = {"student", "optimizer", "projections", "replay"};
     int32_t rc = DK_OK;
     for (size_t i = 0; i < sizeof parts / sizeof *parts && rc == DK_OK; i++) {
         char prefix[16], *path = dk_path_join(host, folder, parts[i]);
@@ -318,6 +319,7 @@ int32_t di_checkpoint_save(di_run *run, const char *path, dk_error *err)
     saving.before = weights;
     if (t->update.optimizer && t->update.own_optimizer) DK_TRY(write_moments(t, &saving, staged.path, err));
     DK_TRY(di_projections_save(t, staged.path, err));
+    DK_TRY(di_replay_save(t, staged.path, err));
     DK_TRY(write_state(run, staged.path, err));
     DK_TRY(dk_dir_commit(t->host, &staged, path, err));
 out:

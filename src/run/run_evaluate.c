@@ -94,6 +94,7 @@ int32_t di_run_take_evaluation(di_run *run, const di_evaluation *evaluation, con
         run->evaluation.best_result = *evaluation;
         run->evaluation.best_step = best->step;
     }
+    di_on_policy_evaluated(t, value, (int32_t)by);
     di_metrics_evaluation(run, evaluation, teachers);
     if (evaluation->has_teacher)
         dk_log(t->host, DK_LOG_INFO, "trainer", "step %lld: perplexity %.4g, %s %.4g", (long long)t->counters.step,

@@ -10,7 +10,7 @@
 #include "base/random.h"
 #include "trainer/trainer_state.h"
 
-enum { DRAW_KIND, DRAW_TEXT, DRAWS }; /* numbers of a step in the stream */
+enum { DRAW_KIND, DRAW_TEXT, DRAW_REPLAY, DRAW_PICK, DRAWS }; /* numbers of a step in the stream */
 
 static uint64_t draw_number(int64_t step, int which) { return (uint64_t)step * DRAWS + (uint64_t)which; }
 
@@ -22,6 +22,14 @@ void di_on_policy_read(di_trainer *t)
     t->on_policy.top_p = di_options_f64(o, "train.on_policy.top_p");
     t->on_policy.rules.most = di_options_i64(o, "train.on_policy.max_new_tokens");
     t->on_policy.rules.plain = di_options_i64(o, "train.on_policy.prompt_tokens");
+    t->on_policy.replay.share = di_options_f64(o, "train.on_policy.replay.share");
+    t->on_policy.replay.age = di_options_i64(o, "train.on_policy.replay.age");
+    t->on_policy.replay.capacity =
+        t->on_policy.replay.share > 0 ? di_options_i64(o, "train.on_policy.replay.capacity") : 0;
+    t->on_policy.adaptive = (di_adaptive){.start = di_options_f64(o, "train.on_policy.adaptive.start"),
+                                          .rise = di_options_f64(o, "train.on_policy.adaptive.rise"),
+                                          .tolerance = di_options_f64(o, "train.on_policy.adaptive.tolerance")};
+    t->on_policy.adaptive.share = t->on_policy.adaptive.rise > 0 ? t->on_policy.adaptive.start : t->on_policy.lambda;
 }
 
 /* ---- what cannot be is said at create ---- */
@@ -40,6 +48,39 @@ static int32_t check_length(di_trainer *t, dk_error *err)
                        (long long)rules->most, (long long)limit);
     rules->longest = length + rules->most < limit ? length + rules->most : limit;
     return DK_OK;
+}
+
+/* What the share goes by. */
+static int32_t check_adaptive(const di_trainer *t, dk_error *err)
+{
+    const di_adaptive *a = &t->on_policy.adaptive;
+    const int64_t every = di_options_i64(t->options, "train.eval_every");
+    if (a->rise == 0) return DK_OK;
+    if (a->start > t->on_policy.lambda)
+        return dk_fail(err, DK_E_OPTION, "train.on_policy.adaptive.start is above train.on_policy.lambda: lower it");
+    if (!t->data.eval || !every)
+        return dk_fail(
+            err, DK_E_OPTION,
+            "train.on_policy.adaptive goes by evaluations, and there are none in this run: give data.eval or "
+            "data.eval_fraction, and train.eval_every");
+    if (a->start == 0 && t->steps && every >= t->steps)
+        dk_log(
+            t->host, DK_LOG_WARN, "trainer",
+            "train.on_policy.adaptive begins at 0 and train.eval_every is %lld of %lld steps: the student never writes",
+            (long long)every, (long long)t->steps);
+    return DK_OK;
+}
+
+/* A window's texts are drawn out of as many at least. */
+static int32_t check_replay(const di_trainer *t, dk_error *err)
+{
+    const di_replay *r = &t->on_policy.replay;
+    if (!r->capacity || r->capacity >= t->data.batch_size) return DK_OK;
+    return dk_fail(
+        err, DK_E_OPTION,
+        "train.on_policy.replay.capacity %lld is below train.batch_size %lld: no window's texts would be drawn "
+        "from it; raise it",
+        (long long)r->capacity, (long long)t->data.batch_size);
 }
 
 int32_t di_on_policy_check_loss(const di_trainer *t, const di_loss *loss, dk_error *err)
@@ -68,6 +109,8 @@ int32_t di_on_policy_check(di_trainer *t, dk_error *err)
         goto out;
     }
     DK_TRY(check_length(t, err));
+    DK_TRY(check_adaptive(t, err));
+    DK_TRY(check_replay(t, err));
 out:
     return rc;
 }
@@ -88,6 +131,7 @@ int32_t di_on_policy_plan(di_trainer *t, int64_t tokens, int64_t sequences, dk_e
     p->texts.host = t->host;
     p->window_tokens = tokens / t->data.micro_batch_size;
     p->window_sequences = sequences / t->data.micro_batch_size;
+    if (p->replay.capacity) DK_TRY(di_replay_plan(&p->replay, t->host, p->rules.longest, err));
     DK_TRY(di_student_as_teacher(t->student, &p->writer, err));
     if (!model->config.stop_count)
         dk_log(t->host, DK_LOG_WARN, "trainer",
@@ -100,16 +144,27 @@ out:
 void di_on_policy_free(di_trainer *t)
 {
     di_texts_free(&t->on_policy.texts);
+    di_replay_free(&t->on_policy.replay);
     di_batch_free(t->on_policy.other);
     di_teacher_release(t->on_policy.writer);
 }
 
 /* ---- a window ---- */
 
+static double draw(const di_trainer *t, int64_t step, int which)
+{
+    return dk_random_uniform(t->data.seed, DK_STREAM_ON_POLICY, draw_number(step, which));
+}
+
+static uint64_t draw_seed(const di_trainer *t, int which)
+{
+    return dk_random_u64(t->data.seed, DK_STREAM_ON_POLICY, draw_number(t->counters.step, which));
+}
+
+/* The share may yet go up, to lambda at most. */
 int32_t di_on_policy_may_write(const di_trainer *t, int64_t step)
 {
-    return t->on_policy.lambda > 0 &&
-           dk_random_uniform(t->data.seed, DK_STREAM_ON_POLICY, draw_number(step, DRAW_KIND)) < t->on_policy.lambda;
+    return t->on_policy.lambda > 0 && draw(t, step, DRAW_KIND) < t->on_policy.lambda;
 }
 
 static int32_t take_token(void *user, int64_t sequence, int32_t id, double log_prob, int32_t finished)
@@ -129,17 +184,16 @@ static int32_t write_texts(di_trainer *t, dk_error *err)
     const di_on_policy *p = &t->on_policy;
     const dk_config *config = &di_student_model(t->student)->config;
     const dk_tokens prompts = {p->texts.prompts, p->texts.offsets, p->texts.count};
-    const dk_generate_args args = {
-        .max_tokens = p->rules.most,
-        .precision = t->precision,
-        .temperature = p->temperature,
-        .top_p = p->top_p,
-        .seed = dk_random_u64(t->data.seed, DK_STREAM_ON_POLICY, draw_number(t->counters.step, DRAW_TEXT)),
-        .vocab_valid = t->objective.vocab_valid,
-        .stop = config->stops,
-        .stop_count = config->stop_count,
-        .emit = take_token,
-        .user = t};
+    const dk_generate_args args = {.max_tokens = p->rules.most,
+                                   .precision = t->precision,
+                                   .temperature = p->temperature,
+                                   .top_p = p->top_p,
+                                   .seed = draw_seed(t, DRAW_TEXT),
+                                   .vocab_valid = t->objective.vocab_valid,
+                                   .stop = config->stops,
+                                   .stop_count = config->stop_count,
+                                   .emit = take_token,
+                                   .user = t};
     int32_t rc;
     DK_TRY(dk_queue_wait(&t->queue, err));
     rc = di_teacher_write(p->writer, &prompts, &args, err);
@@ -153,7 +207,6 @@ out:
 static void count_texts(di_on_policy *p)
 {
     di_written *w = &p->window;
-    w->windows = 1;
     w->texts = p->texts.count;
     for (int64_t i = 0; i < p->texts.count; i++) {
         w->tokens += p->texts.items[i].written;
@@ -176,17 +229,32 @@ void di_on_policy_restore(di_trainer *t)
     if (t->on_policy.is_written) swap_batches(t);
 }
 
+/* Texts of earlier steps, or new ones. */
+static int32_t find_texts(di_trainer *t, dk_error *err)
+{
+    di_on_policy *p = &t->on_policy;
+    int32_t drawn = 0, rc = DK_OK;
+    if (p->replay.capacity && draw(t, t->counters.step, DRAW_REPLAY) < p->replay.share)
+        DK_TRY(di_replay_draw(&p->replay, draw_seed(t, DRAW_PICK), &p->texts, &drawn, err));
+    p->window.windows = 1;
+    p->window.replayed = drawn;
+    if (drawn) goto out;
+    DK_TRY(write_texts(t, err));
+    count_texts(p);
+out:
+    return rc;
+}
+
 int32_t di_on_policy_window(di_trainer *t, dk_error *err)
 {
     di_on_policy *p = &t->on_policy;
     int32_t rc = DK_OK;
     memset(&p->window, 0, sizeof p->window);
-    if (!di_on_policy_may_write(t, t->counters.step)) goto out;
+    if (p->lambda == 0 || draw(t, t->counters.step, DRAW_KIND) >= p->adaptive.share) goto out;
     DK_TRY(di_texts_take_prompts(&p->texts, t->data.batch, &p->rules, &p->window.full, err));
     if (!p->texts.count) goto out; /* no prompt leaves room: the window stays the data's */
-    DK_TRY(write_texts(t, err));
+    DK_TRY(find_texts(t, err));
     DK_TRY(di_texts_batch(&p->texts, p->window_tokens, p->window_sequences, &p->other, err));
-    count_texts(p);
     swap_batches(t);
 out:
     return rc;
@@ -198,26 +266,58 @@ double di_on_policy_flops(const di_trainer *t)
     return w->texts ? di_teacher_flops(t->on_policy.writer, w->read, w->read / w->texts) : 0;
 }
 
+static void add_written(const di_written *from, di_written *to)
+{
+    to->windows += from->windows;
+    to->replayed += from->replayed;
+    to->texts += from->texts;
+    to->tokens += from->tokens;
+    to->ended += from->ended;
+    to->full += from->full;
+    to->read += from->read;
+}
+
+/* What is kept changes here and nowhere else: a window that is undone draws from the same texts again. */
 void di_on_policy_end(di_trainer *t)
 {
-    const di_written *w = &t->on_policy.window;
-    di_written *total = &t->on_policy.total;
-    total->windows += w->windows;
-    total->texts += w->texts;
-    total->tokens += w->tokens;
-    total->ended += w->ended;
-    total->full += w->full;
-    total->read += w->read;
+    di_on_policy *p = &t->on_policy;
+    add_written(&p->window, &p->total);
+    if (!p->replay.capacity) return;
+    if (p->window.texts) di_replay_add(&p->replay, &p->texts, t->counters.step);
+    di_replay_age(&p->replay, t->counters.step + 1);
 }
+
+/* ---- a share that adapts (DistiLLM, arXiv 2402.03898, 4.2) ---- */
+
+void di_on_policy_evaluated(di_trainer *t, double value, int32_t by)
+{
+    di_adaptive *a = &t->on_policy.adaptive;
+    const int32_t comparable = a->has_last && a->by == by;
+    if (a->rise == 0) return;
+    if (comparable && !(value < a->last - a->tolerance) && a->share < t->on_policy.lambda) {
+        a->share = a->share + a->rise < t->on_policy.lambda ? a->share + a->rise : t->on_policy.lambda;
+        dk_log(t->host, DK_LOG_INFO, "trainer",
+               "step %lld: no better than the evaluation before: the student writes %.3g "
+               "of the windows",
+               (long long)t->counters.step, a->share);
+    }
+    a->last = value;
+    a->by = by;
+    a->has_last = 1;
+}
+
+/* ---- what is said of it ---- */
 
 void di_on_policy_json(const di_trainer *t, const di_written *w, dk_strbuf *out)
 {
     dk_strbuf_puts(out, "{\"share\":");
-    dk_strbuf_f64(out, t->on_policy.lambda);
-    dk_strbuf_printf(out, ",\"windows\":%lld,\"texts\":%lld,\"tokens\":%lld,\"ended\":%lld,\"full\":%lld",
-                     (long long)w->windows, (long long)w->texts, (long long)w->tokens, (long long)w->ended,
-                     (long long)w->full);
+    dk_strbuf_f64(out, t->on_policy.adaptive.share);
+    dk_strbuf_printf(out,
+                     ",\"windows\":%lld,\"replayed\":%lld,\"texts\":%lld,\"tokens\":%lld,\"ended\":%lld,\"full\":%lld",
+                     (long long)w->windows, (long long)w->replayed, (long long)w->texts, (long long)w->tokens,
+                     (long long)w->ended, (long long)w->full);
     dk_strbuf_puts(out, ",\"mean_length\":");
     dk_strbuf_f64(out, w->texts ? (double)w->tokens / (double)w->texts : 0);
+    if (t->on_policy.replay.capacity) dk_strbuf_printf(out, ",\"kept\":%lld", (long long)t->on_policy.replay.count);
     dk_strbuf_puts(out, "}");
 }

@@ -37,7 +37,7 @@ void di_progress_fill(const di_trainer *t, int32_t phase, distill_progress *out)
     p.term_weights = t->objective.terms->weights;
     p.term_values = t->objective.terms->values;
     p.generated = t->on_policy.total.tokens;
-    p.on_policy_share = t->on_policy.lambda;
+    p.on_policy_share = t->on_policy.adaptive.share;
     uint32_t size = out->struct_size < sizeof p ? out->struct_size : (uint32_t)sizeof p;
     p.struct_size = out->struct_size;
     memcpy(out, &p, size ? size : sizeof p.struct_size);

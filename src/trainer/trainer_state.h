@@ -5,7 +5,7 @@
 #include "features/features.h"
 #include "shape/shape.h"
 #include "target/host_rows.h"
-#include "trainer/generated.h"
+#include "trainer/replay.h"
 #include "trainer/trainer.h"
 
 typedef enum {
@@ -107,11 +107,18 @@ typedef struct di_balance { /* of the loss's two terms, by the norms of their gr
 } di_balance;
 
 typedef struct di_written { /* by the student: on_policy.c */
-    int64_t windows;        /* that it wrote */
+    int64_t windows;        /* of its texts, */
+    int64_t replayed;       /* and of them those of texts of earlier steps, which do not count in what follows: */
     int64_t texts, tokens;  /* texts, and tokens of them without their prompts */
     int64_t ended, full;    /* texts that end by a token for it; sequences whose prompt left no room */
     int64_t read;           /* tokens of texts and prompts */
 } di_written;
+
+typedef struct di_adaptive { /* the share goes up where evaluations get no better; rise 0 = it is lambda */
+    double start, rise, tolerance;
+    double share, last;   /* now; the value of the last evaluation, where */
+    int32_t has_last, by; /* there was one; what it measured */
+} di_adaptive;
 
 typedef struct di_on_policy { /* windows that the student writes; lambda 0 = there are none */
     double lambda, temperature, top_p;
@@ -121,8 +128,10 @@ typedef struct di_on_policy { /* windows that the student writes; lambda 0 = the
     di_texts texts;
     di_batch *other;    /* where the window's batch is the written one the data's, else room for the next one */
     int32_t is_written; /* the window's batch is */
-    di_written window,
-        total; /* of the window under work, or of the last one; of all that were applied, over all runs */
+    di_written window;  /* the one under work, or the last one */
+    di_written total;   /* all that were applied, over all runs */
+    di_replay replay;   /* share 0 = nothing is kept */
+    di_adaptive adaptive;
 } di_on_policy;
 
 typedef struct di_watcher { /* who is told, and what the time left is guessed from */
@@ -213,6 +222,8 @@ void di_on_policy_restore(di_trainer *t);                          /* the batch 
 int32_t di_on_policy_window(di_trainer *t, dk_error *err);         /* in place of the data's, if it is so drawn */
 double di_on_policy_flops(const di_trainer *t);                    /* of writing the window */
 void di_on_policy_end(di_trainer *t);                              /* it was applied */
+/* An evaluation of the student, the lower the better; by: what was measured, other ones are not compared. */
+void di_on_policy_evaluated(di_trainer *t, double value, int32_t by);
 /* {"share":0.5,"windows":2,"texts":8,"tokens":100,...} */
 void di_on_policy_json(const di_trainer *t, const di_written *written, dk_strbuf *out);
 /* ahead.c */

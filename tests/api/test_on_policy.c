@@ -359,9 +359,139 @@ TEST(ends)
     CHECK_OK(distill_report_json(report, json, sizeof json, &needed, &err));
     snprintf(text, sizeof text, "\"ended\":%lld", (long long)short_ones);
     CHECK_HAS(json, text);
-    CHECK_HAS(json, "\"on_policy\":{\"share\":1,\"windows\":6,\"texts\":24,");
+    CHECK_HAS(json, "\"on_policy\":{\"share\":1,\"windows\":6,\"replayed\":0,\"texts\":24,");
     distill_report_free(report);
     small_close(&s);
+}
+
+/* ---- texts of earlier steps ---- */
+
+enum { LONG = 40, TEXT = PROMPT + NEW };
+
+typedef struct seen { /* texts as they were trained on, by step; of a step of the data none */
+    int32_t ids[LONG][BATCH][TEXT];
+    int count[LONG];
+} seen;
+
+static int find_text(const seen *all, int from, int to, const int32_t *ids)
+{
+    for (int k = from; k < to; k++)
+        for (int i = 0; i < all->count[k]; i++)
+            if (!memcmp(all->ids[k][i], ids, sizeof all->ids[k][i])) return k;
+    return -1;
+}
+
+static void keep_text(const distill_batch *batch, seen *all, int step)
+{
+    for (int64_t i = 0; i < batch->sequences; i++) {
+        if (batch->offsets[i + 1] - batch->offsets[i] != TEXT) continue; /* of the data */
+        if (!CHECK(all->count[step] < BATCH)) return;
+        memcpy(all->ids[step][all->count[step]++], batch->ids + batch->offsets[i], sizeof all->ids[0][0]);
+    }
+}
+
+static int32_t pull_step(small *s, seen *all, int step, distill_progress *now, distill_error *err)
+{
+    distill_forward f;
+    int32_t rc = 0;
+    DISTILL_INIT(&f);
+    do {
+        if ((rc = distill_trainer_forward(s->trainer, 0, &f, err))) return rc;
+        keep_text(f.batch, all, step);
+        if ((rc = distill_trainer_backward(s->trainer, NULL, 0, err))) return rc;
+    } while (f.micro_batch + 1 < f.micro_batches);
+    DISTILL_INIT(now);
+    return distill_trainer_apply(s->trainer, now, err);
+}
+
+/* A window is of new texts or of old ones, these are all different and no older than they may be. */
+static void check_replay(const char *replay, int oldest)
+{
+    static seen all;
+    small s;
+    distill_error err;
+    distill_progress now;
+    int64_t generated = 0;
+    int old = 0;
+    memset(&all, 0, sizeof all);
+    REQUIRE_OK(small_open(&s,
+                          small_text("train.on_policy: {lambda: 0.8, max_new_tokens: 8, prompt_tokens: 5, replay: %s}\n"
+                                     "train.steps: %d\n",
+                                     replay, LONG),
+                          &err));
+    for (int step = 0; step < LONG; step++) {
+        int found = 0;
+        REQUIRE_OK(pull_step(&s, &all, step, &now, &err));
+        CHECK_NEAR(now.weight_sum, all.count[step] ? BATCH * NEW : BATCH * (SMALL_LENGTH - 1), 0);
+        for (int i = 0; i < all.count[step]; i++) {
+            found += find_text(&all, step > oldest ? step - oldest : 0, step, all.ids[step][i]) >= 0;
+            for (int k = 0; k < i; k++) CHECK(memcmp(all.ids[step][i], all.ids[step][k], sizeof all.ids[0][0]) != 0);
+        }
+        if (all.count[step]) CHECK_INT(found, now.generated > generated ? 0 : BATCH);
+        old += found == BATCH;
+        generated = now.generated;
+    }
+    CHECK(old > LONG / 5 && old < LONG * 3 / 5);
+    small_close(&s);
+}
+
+TEST(replay)
+{
+    REQUIRE(models());
+    check_replay("{share: 0.5}", LONG);
+    check_replay("{share: 0.5, age: 5}", 5);
+    check_replay("{share: 0.5, capacity: 9}", LONG); /* the oldest in part */
+}
+
+/* Nothing is drawn while there is too little: with a share of nearly 1 a window is new as often as old texts go. */
+TEST(too_few_to_draw)
+{
+    small s;
+    distill_error err;
+    distill_progress now;
+    REQUIRE(models());
+    REQUIRE_OK(small_open(
+        &s, "train.on_policy: {lambda: 1, max_new_tokens: 8, prompt_tokens: 5, replay: {share: 0.999, age: 2}}\n",
+        &err));
+    for (int i = 0; i < 6; i++) {
+        REQUIRE_OK(step_of(&s, &now, &err));
+        CHECK_INT(now.generated, (i / 3 + 1) * BATCH * NEW);
+    }
+    small_close(&s);
+}
+
+/* ---- a share that adapts ---- */
+
+static double share_after(const char *tolerance, int steps)
+{
+    small s;
+    distill_error err;
+    distill_report *report = NULL;
+    char json[16384] = "";
+    size_t needed = 0;
+    int32_t rc = small_open(&s,
+                            small_text("train.on_policy: {lambda: 0.7, max_new_tokens: 8, prompt_tokens: 5, adaptive: "
+                                       "{start: 0.25, rise: 0.125, tolerance: %s}}\ntrain.steps: %d\n"
+                                       "train.eval_every: 2\n",
+                                       tolerance, steps),
+                            &err);
+    if (!rc) rc = distill_trainer_run(s.trainer, &err);
+    if (!rc) rc = distill_trainer_report(s.trainer, &report, &err);
+    if (!rc) rc = distill_report_json(report, json, sizeof json, &needed, &err);
+    if (rc) FAIL("tolerance %s: %d %s", tolerance, rc, err.message);
+    distill_report_free(report);
+    small_close(&s);
+    const char *share = strstr(json, "\"on_policy\":{\"share\":");
+    return share ? strtod(share + 21, NULL) : -1;
+}
+
+TEST(adaptive)
+{
+    REQUIRE(models());
+    CHECK_NEAR(share_after("1000", 6), 0.5, 0); /* evaluations behind steps 2, 4 and 6: none is better */
+    CHECK_NEAR(share_after("1000", 4), 0.375, 0);
+    CHECK_NEAR(share_after("1000", 12), 0.7, 0);  /* no more than lambda */
+    CHECK_NEAR(share_after("-1000", 6), 0.25, 0); /* all are */
 }
 
 /* ---- the same step again ---- */
@@ -393,10 +523,15 @@ TEST(undone)
     small_close(&b);
 }
 
-static const char *run_yaml(const char *out)
+static const char *const kinds[] = {"train.on_policy: {lambda: 0.5, max_new_tokens: 8, prompt_tokens: 5}\n",
+                                    "train.on_policy: {lambda: 0.9, max_new_tokens: 8, prompt_tokens: 5, temperature: "
+                                    "2, replay: {share: 0.5, age: 6},\n"
+                                    "  adaptive: {start: 0.5, rise: 0.1, tolerance: 1000}}\ntrain.eval_every: 2\n"};
+
+static const char *run_yaml(const char *out, int kind)
 {
-    return small_text("output: '%s'\ntrain.steps: %d\ntrain.warmup_steps: 2\ntrain.checkpoint_every: 1\n" ON, out,
-                      STEPS, "0.5");
+    return small_text("output: '%s'\ntrain.steps: %d\ntrain.warmup_steps: 2\ntrain.checkpoint_every: 1\n%s", out, STEPS,
+                      kinds[kind]);
 }
 
 static const char *output_folder(const char *name)
@@ -415,10 +550,10 @@ static int32_t linger(void *user, const distill_progress *p)
     return DISTILL_CB_OK;
 }
 
-static void child(const char *out)
+static void child(const char *out, int kind)
 {
     small s;
-    if (small_open(&s, run_yaml(out), NULL)) _exit(3);
+    if (small_open(&s, run_yaml(out, kind), NULL)) _exit(3);
     if (distill_trainer_on_progress(s.trainer, linger, NULL, NULL, NULL)) _exit(4);
     _exit(distill_trainer_run(s.trainer, NULL) ? 5 : 0);
 }
@@ -433,12 +568,12 @@ static int lines_of(const char *path)
 }
 
 /* A step is two dozen milliseconds or less; where in it the process dies is left to the machine. */
-static void kill_behind(const char *out, int line)
+static void kill_behind(const char *out, int kind, int line)
 {
     int status = 0;
     fflush(NULL);
     pid_t pid = fork();
-    if (!pid) child(out);
+    if (!pid) child(out, kind);
     REQUIRE(pid > 0);
     for (int i = 0; i < 20000 && lines_of(test_path(out, "metrics.jsonl")) < line; i++) {
         const struct timespec time = {0, 500000};
@@ -463,20 +598,19 @@ out:
     free(b);
 }
 
-TEST(killed)
+static void check_killed(int kind)
 {
     small whole, s;
     distill_error err;
     char whole_out[600], out[600];
-    REQUIRE(models());
     snprintf(whole_out, sizeof whole_out, "%s", output_folder("whole"));
-    REQUIRE_OK(small_open(&whole, run_yaml(whole_out), &err));
+    REQUIRE_OK(small_open(&whole, run_yaml(whole_out, kind), &err));
     REQUIRE_OK(distill_trainer_run(whole.trainer, &err));
     for (int line = 2; line < STEPS; line += 3) {
         snprintf(out, sizeof out, "%s", output_folder("killed"));
-        kill_behind(out, line);
+        kill_behind(out, kind, line);
         if (small_exists(test_path(out, "result.json"))) continue;
-        REQUIRE_OK(small_open(&s, run_yaml(out), &err));
+        REQUIRE_OK(small_open(&s, run_yaml(out, kind), &err));
         CHECK_OK(distill_trainer_resume(s.trainer, &err));
         CHECK_OK(distill_trainer_run(s.trainer, &err));
         if (!small_same_bits(s.student, whole.student))
@@ -485,6 +619,51 @@ TEST(killed)
         small_close(&s);
     }
     small_close(&whole);
+}
+
+TEST(killed)
+{
+    REQUIRE(models());
+    check_killed(0);
+}
+
+TEST(killed_with_texts_that_are_kept)
+{
+    REQUIRE(models());
+    check_killed(1);
+}
+
+/* A trainer that goes back has the texts of then. */
+TEST(save_and_load)
+{
+    small a;
+    distill_error err;
+    distill_progress now;
+    char path[600];
+    double loss[5];
+    REQUIRE(models());
+    snprintf(path, sizeof path, "%s", output_folder("saved"));
+    REQUIRE_OK(small_open(&a,
+                          "train.on_policy: {lambda: 1, max_new_tokens: 8, prompt_tokens: 5, replay: {share: 0.7}}\n"
+                          "train.steps: 20\n",
+                          &err));
+    for (int i = 0; i < 6; i++) REQUIRE_OK(step_of(&a, &now, &err));
+    REQUIRE_OK(distill_trainer_save(a.trainer, path, &err));
+    CHECK(small_exists(test_path(path, "replay/model.safetensors")));
+    for (int again = 0; again < 3; again++) {
+        for (int i = 0; i < 5; i++) {
+            REQUIRE_OK(step_of(&a, &now, &err));
+            if (!again) loss[i] = now.loss;
+            CHECK_NEAR(now.loss, loss[i], 0);
+        }
+        REQUIRE_OK(distill_trainer_load(a.trainer, path, &err));
+    }
+    REQUIRE_OK(distill_options_set(a.options, "train.on_policy.max_new_tokens", "4", &err));
+    distill_trainer_free(a.trainer);
+    a.trainer = NULL;
+    REQUIRE_OK(distill_trainer_create(a.env, a.teacher, a.student, a.train, a.eval, a.options, &a.trainer, &err));
+    CHECK_OK(distill_trainer_load(a.trainer, path, &err)); /* sequences of the data are longer */
+    small_close(&a);
 }
 
 /* ---- what cannot be is said at create ---- */
@@ -512,6 +691,13 @@ TEST(refused)
     check_refused("data: {sequence_length: 400}\ntrain: {on_policy: {lambda: 1, max_new_tokens: 60}}\n",
                   DISTILL_E_MISMATCH, "the student's context is 64");
     check_refused("train: {on_policy: {max_new_tokens: 60}}\n", DISTILL_E_OPTION, "max_new_tokens");
+    check_refused("train.on_policy.replay.share: 0.5\n", DISTILL_E_OPTION, "train.on_policy.replay.share");
+    check_refused("train.on_policy: {lambda: 1, max_new_tokens: 8, replay: {share: 0.5, capacity: 3}}\n",
+                  DISTILL_E_OPTION, "is below train.batch_size 4");
+    check_refused("train.on_policy: {lambda: 0.5, max_new_tokens: 8, adaptive: {rise: 0.1}}\n", DISTILL_E_OPTION,
+                  "goes by evaluations");
+    check_refused("train.on_policy: {lambda: 0.5, max_new_tokens: 8, adaptive: {rise: 0.1, start: 0.6}}\n",
+                  DISTILL_E_OPTION, "start is above train.on_policy.lambda");
     /* a weight that would come later */
     REQUIRE_OK(small_open(&s, ALWAYS, &err));
     REQUIRE_OK(distill_options_set(s.options, "loss.hard_label_weight", "0.5", &err));
@@ -566,5 +752,6 @@ TEST(teachers_that_know_the_data_alone)
 
 TEST_MAIN(TEST_CASE(divisor) TEST_CASE(live_weights_write) TEST_CASE(as_if_it_were_data) TEST_CASE(micro_batches)
               TEST_CASE(packed) TEST_CASE(prompts_and_weights) TEST_CASE(share_of_windows) TEST_CASE(draws)
-                  TEST_CASE(ends) TEST_CASE(undone) TEST_CASE(killed) TEST_CASE(refused)
-                      TEST_CASE(teachers_that_know_the_data_alone))
+                  TEST_CASE(ends) TEST_CASE(replay) TEST_CASE(too_few_to_draw) TEST_CASE(adaptive) TEST_CASE(undone)
+                      TEST_CASE(killed) TEST_CASE(killed_with_texts_that_are_kept) TEST_CASE(save_and_load)
+                          TEST_CASE(refused) TEST_CASE(teachers_that_know_the_data_alone))
