@@ -12,13 +12,16 @@ int32_t distill_loss_create(const distill_env *env, const char *name, const dist
     DK_TRY(di_check_pointer(out, "out", err));
     if (!name) DK_TRY(di_options_check(di_tree(options), 1 << DI_LOSS, err));
     DI_COMPUTE(di_loss_create(env->registry, name, di_tree(options), &loss, err));
+    DK_TRY(di_loss_refuse_apart(loss, err));
     if (!(handle = di_computing_handle_create(env, sizeof *handle, err))) {
         di_loss_release(loss);
         return DK_E_NOMEM;
     }
     handle->loss = loss;
     *out = handle;
+    return DK_OK;
 out:
+    di_loss_release(loss);
     return rc;
 }
 

@@ -186,6 +186,7 @@ int32_t di_features_run(di_features *f, const di_loss *loss, const di_features_b
                            (long long)f->max_length);
     call.rows = find_rows(f, batch);
     for (int64_t i = 0; di_loss_feature(loss, i, &term); i++) {
+        if (!di_loss_term_is_of(loss, term.term, batch->of)) continue;
         if ((cancel && *cancel) || dk_host_cancelled(f->host))
             return dk_fail(err, DK_E_CANCELLED, "cancelled in loss %s", term.builtin->name);
         if (!(call.term = find(f, &term)))

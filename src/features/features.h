@@ -46,6 +46,7 @@ typedef struct di_features_batch { /* a micro-batch that both models have gone t
     const float *weights;    /* [rows], 0 = masked */
     const int64_t *sequence; /* [rows] that the row belongs to, ascending */
     int64_t rows, step;
+    int32_t of;             /* DI_OF_*, as in di_loss_batch */
     dk_precision precision; /* of projections' products */
 } di_features_batch;
 /* loss: the one that features was bound to, or another one that it serves. Adds to sums what these terms are; counts

@@ -394,7 +394,7 @@ static int32_t run_term(di_chunk *chunk, const di_term *term, const di_entry *en
     return DK_OK;
 }
 
-/* A term on features is no matter of rows. */
+/* A term on features is no matter of rows, and one of other text none of these. */
 static void leave_out(di_chunk *chunk, int64_t term)
 {
     double *parts = chunk->strip->parts + term * chunk->strip->capacity + chunk->first;
@@ -407,7 +407,7 @@ static int32_t run_terms(di_chunk *chunk)
     int32_t rc = DK_OK;
     memset(strip->totals + chunk->first, 0, (size_t)chunk->rows * sizeof *strip->totals);
     for (int64_t i = 0; i < strip->loss->count; i++) {
-        if (di_entry_is_feature(strip->terms[i].entry)) leave_out(chunk, i);
+        if (di_entry_is_feature(strip->terms[i].entry) || strip->terms[i].passed) leave_out(chunk, i);
         else DK_TRY(run_term(chunk, &strip->terms[i], strip->terms[i].entry));
     }
     if (dk_view_present(strip->gradient) && !chunk->has_group) join_nothing(chunk);
@@ -425,8 +425,10 @@ static int32_t measure_terms(di_chunk *chunk)
     for (int64_t i = 0, at = 0; i < strip->loss->count && rc == DK_OK; i++) {
         const di_term *term = &strip->terms[i];
         if (!term->entry->table.sums) continue;
-        prepare(chunk, term, term->entry);
-        rc = di_chunk_measure(chunk, term, at, &chunk->error);
+        if (!term->passed) {
+            prepare(chunk, term, term->entry);
+            rc = di_chunk_measure(chunk, term, at, &chunk->error);
+        }
         at += term->entry->table.sums;
     }
     return rc;

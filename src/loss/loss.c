@@ -79,6 +79,7 @@ static int32_t by_name(di_loss *loss, di_registry *registry, const char *name, c
     if (index >= 0) DK_TRY(check_foreign(name, NULL, options, index, err));
     DK_TRY(check_heat(loss, err));
     di_term_weigh(&loss->all[0], (di_number){1, {0, 0, DI_CONSTANT}});
+    loss->all[0].on = DI_OF_ALL;
 out:
     return rc;
 }
@@ -276,11 +277,40 @@ int64_t di_loss_sum_count(const di_loss *loss)
     return count;
 }
 
-const char *di_loss_imitates_labels(const di_loss *loss)
+int32_t di_loss_term_is_of(const di_loss *loss, int64_t term, int32_t of)
+{
+    return !of || (loss->terms[term].on & of) != 0;
+}
+
+int32_t di_loss_is_of(const di_loss *loss, int32_t of)
+{
+    for (int64_t i = 0; i < loss->count; i++)
+        if (di_loss_term_is_of(loss, i, of)) return 1;
+    return 0;
+}
+
+const char *di_loss_apart(const di_loss *loss)
+{
+    for (int64_t i = 0; i < loss->count; i++)
+        if (loss->terms[i].on != DI_OF_ALL) return loss->terms[i].entry->name;
+    return NULL;
+}
+
+int32_t di_loss_refuse_apart(const di_loss *loss, dk_error *err)
+{
+    const char *name = di_loss_apart(loss);
+    if (!name) return DK_OK;
+    return dk_fail(
+        err, DK_E_OPTION,
+        "loss.on: %s is of some text alone, and whose a text is a trainer knows and nobody else: leave it out", name);
+}
+
+const char *di_loss_imitates_labels(const di_loss *loss, int32_t of)
 {
     for (int64_t i = 0; i < loss->count; i++) {
         const di_entry *entry = loss->terms[i].entry;
-        if (entry->builtin && takes_labels(entry) && !takes_teacher(entry)) return entry->name;
+        if (entry->builtin && takes_labels(entry) && !takes_teacher(entry) && di_loss_term_is_of(loss, i, of))
+            return entry->name;
     }
     return NULL;
 }
@@ -448,6 +478,7 @@ void di_loss_terms(const di_loss *loss, const di_loss_sums *sums, di_term_figure
         const di_term term = di_term_at(&loss->terms[i], sums->step);
         out->names[i] = loss->names[i][sums->without_entropy];
         out->weights[i] = term.weight * (sums->factors[i] > 0 ? sums->factors[i] : 1);
+        if (!di_loss_term_is_of(loss, i, sums->of)) out->weights[i] = 0;
         out->values[i] = sums->weight_sum > 0 ? sums->terms[i] / sums->weight_sum : 0;
     }
 }

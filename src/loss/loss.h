@@ -28,8 +28,13 @@ int32_t di_loss_reweighed(const di_loss *loss, const di_options *options, di_los
 di_loss *di_loss_retain(di_loss *loss);
 void di_loss_release(di_loss *loss);
 int32_t di_loss_needs_teacher(const di_loss *loss);
-/* A term that learns from labels alone, by name; NULL = there is none. */
-const char *di_loss_imitates_labels(const di_loss *loss);
+/* What a text is, which a term may be of alone (loss.on); in a batch 0 = not said, and such terms are refused. */
+enum { DI_OF_DATA = 1, DI_OF_STUDENT = 2, DI_OF_ALL = 3 };
+int32_t di_loss_is_of(const di_loss *loss, int32_t of); /* some term counts there */
+const char *di_loss_apart(const di_loss *loss);         /* a term that is not of all text, by name; NULL = none */
+int32_t di_loss_refuse_apart(const di_loss *loss, dk_error *err); /* where nobody knows whose a text is */
+/* A term of such text that learns from labels alone, by name; NULL = there is none. */
+const char *di_loss_imitates_labels(const di_loss *loss, int32_t of);
 int32_t di_loss_compares_rows(const di_loss *loss);           /* some term is not on features */
 int32_t di_preset_refuse(const di_loss *loss, dk_error *err); /* a loss as another tool has it: only di_loss_eval may */
 /* A term on features, in order of the options; 0 = there is no such one. di_loss_run passes over them. */
@@ -41,6 +46,7 @@ typedef struct di_feature_term {
 } di_feature_term;
 int32_t di_loss_feature(const di_loss *loss, int64_t index, di_feature_term *out);
 double di_loss_weight(const di_loss *loss, int64_t term, int64_t step);
+int32_t di_loss_term_is_of(const di_loss *loss, int64_t term, int32_t of); /* of 0: it is */
 /* Teacher's kind (0 = none) and temperature, labels there or not: an error names the term and what it takes. */
 int32_t di_loss_check(const di_loss *loss, int32_t teacher_kind, double teacher_temperature, int32_t has_labels,
                       dk_error *err);
@@ -92,6 +98,7 @@ typedef struct di_loss_batch { /* the rows of one micro-batch; host arrays */
     int64_t sequence_count;   /* 0 = one */
     const int64_t *numbers;   /* [rows] what messages call them; NULL = 0, 1, 2, ... */
     int64_t step;
+    int32_t of;            /* DI_OF_DATA, DI_OF_STUDENT; 0 = not said */
     int32_t want_gradient; /* through student->gradient */
     double grad_scale;     /* of the sum's gradient; 1 = the sum */
     const double *factors; /* [terms] that the weights of terms are multiplied with, each above 0; NULL = 1 */
@@ -103,6 +110,7 @@ typedef struct di_loss_sums {
     double sum, weight_sum;
     int64_t count, floored;      /* floored: log-probabilities raised to loss.log_floor */
     int64_t step;                /* of the last batch */
+    int32_t of;                  /* the same; 0 = not said */
     int32_t teacher_kind;        /* the same; 0 = none */
     int32_t without_entropy;     /* the same: draws of a distribution whose entropy is not known */
     double terms[DI_LOSS_TERMS]; /* as sum, of each term as di_loss_terms_json names them, its weight left out */

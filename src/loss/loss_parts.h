@@ -41,7 +41,9 @@ typedef struct di_term {
     int32_t t_squared;                                    /* 1 on, 0 off, -1 as usual for the entry */
     int32_t by_logits;                                    /* the built-in loss gives gradients by logits */
     float log_floor;
-    int64_t item; /* of section loss, where the options are */
+    int64_t item;   /* of section loss, where the options are */
+    int32_t on;     /* DI_OF_*: the text that it is of */
+    int32_t passed; /* this batch is none of it */
 } di_term;
 /* Everything but the entry, which is there, from item `index` of section loss; NULL = the defaults. */
 int32_t di_term_read(di_term *term, const di_options *options, int64_t index, dk_error *err);

@@ -28,6 +28,7 @@ static int32_t check_batch(const di_run *run, dk_error *err)
     int32_t rc;
     DK_TRY(di_loss_check(workspace->loss, kind, batch->teacher ? batch->teacher->temperature : 1,
                          batch->labels || kind == DISTILL_ONE_HOT, err));
+    if (!batch->of) DK_TRY(di_loss_refuse_apart(workspace->loss, err));
     if (batch->teacher && batch->teacher->rows_at) DK_TRY(di_loss_check_shifted(workspace->loss, err));
     if (batch->student->kind != DISTILL_DENSE)
         return dk_fail(err, DK_E_UNSUPPORTED, "the student gives %s; a loss needs DENSE or HIDDEN",
@@ -385,6 +386,7 @@ static void set_strip(di_run *run)
     for (int64_t i = 0; i < workspace->loss->count; i++) {
         workspace->terms[i] = di_term_at(&workspace->loss->terms[i], run->batch->step);
         if (run->batch->factors) workspace->terms[i].weight *= run->batch->factors[i];
+        workspace->terms[i].passed = !di_loss_term_is_of(workspace->loss, i, run->batch->of);
     }
     run->strip.batch = run->batch;
     run->strip.kernels = di_rows_for(workspace->backend->isa);
@@ -446,6 +448,7 @@ int32_t di_loss_run(const di_loss *loss, di_workspace *workspace, const di_loss_
     sums->count += run.sums.count;
     sums->floored += run.sums.floored;
     sums->step = batch->step;
+    sums->of = batch->of;
     sums->teacher_kind = batch->teacher ? batch->teacher->kind : 0;
     sums->without_entropy = sums->teacher_kind == DISTILL_SAMPLED && !batch->teacher->has_entropy;
     for (int64_t term = 0; term < loss->count; term++) {

@@ -23,6 +23,11 @@ static di_number read_option(const di_options *options, int64_t index, const cha
     return (di_number){from, course};
 }
 
+static int32_t on_of(const char *text)
+{
+    return !text || !strcmp(text, "all") ? DI_OF_ALL : !strcmp(text, "data") ? DI_OF_DATA : DI_OF_STUDENT;
+}
+
 static int32_t t_squared_of(const char *text)
 {
     if (!text || !strcmp(text, "auto")) return -1;
@@ -54,6 +59,7 @@ int32_t di_term_read(di_term *term, const di_options *options, int64_t index, dk
                                              di_options_at_course(options, "loss", index, "temperature")};
     term->t_squared = t_squared_of(di_options_at_text(options, "loss", index, "t_squared"));
     term->log_floor = (float)di_options_at_f64(options, "loss", index, "log_floor");
+    term->on = on_of(di_options_at_text(options, "loss", index, "on"));
     term->by_logits = 0;
     for (int i = 0; builtin && i < DI_LOSS_OPTIONS && builtin->options[i]; i++)
         term->numbers[OPTIONS + i] = read_option(options, index, builtin->options[i]);
@@ -151,8 +157,10 @@ void di_term_describe(const di_term *term, int32_t with_weight, int32_t draws, d
     }
     dk_strbuf_puts(out, draws && term->entry->builtin && term->entry->table.targets ? "soft_cross_entropy"
                                                                                     : term->entry->name);
-    if (is_plain(term->entry) || !di_term_is_heated(term)) return;
-    dk_strbuf_puts(out, "(T=");
-    describe_number(temperature, out);
-    dk_strbuf_puts(out, ")");
+    if (!is_plain(term->entry) && di_term_is_heated(term)) {
+        dk_strbuf_puts(out, "(T=");
+        describe_number(temperature, out);
+        dk_strbuf_puts(out, ")");
+    }
+    if (term->on != DI_OF_ALL) dk_strbuf_puts(out, term->on == DI_OF_DATA ? " on data" : " on student");
 }

@@ -212,6 +212,8 @@ static const di_option_info rows[] = {
            "share of plain cross-entropy on the data; the rest is the loss against the teacher"),
     NUMBER("loss.weight", "1.0", 1e-6, 1e6, NULL, OR_ZERO | OWN | LIVE | SCHEDULE,
            "weight of a term in a list of losses"),
+    CHOICE("loss.on", "all", "all|data|student", OWN,
+           "text that the term is of: that of the data, what the student writes itself (train.on_policy), or all"),
     CHOICE("loss.t_squared", "auto", "auto|on|off", 0,
            "multiply value and gradient by the temperature squared; auto = as usual for the loss"),
     NUMBER("loss.log_floor", "-100", -1e4, -1, "nats", 0,

@@ -194,7 +194,7 @@ out:
 static int32_t read_last(const dk_document *doc, const di_loss *loss, counters *c, dk_error *err)
 {
     const dk_node *last = dk_node_get(dk_document_root(doc), "last"), *terms = dk_node_get(last, "terms");
-    int64_t kind = 0, without = 0;
+    int64_t of = 0, kind = 0, without = 0;
     int32_t rc;
     DK_TRY(dk_node_i64(doc, dk_document_root(doc), "floored", 0, INT64_MAX, 0, &c->floored, err));
     DK_TRY(dk_node_f64(doc, last, "loss", NAN, &c->loss, err));
@@ -202,6 +202,8 @@ static int32_t read_last(const dk_document *doc, const di_loss *loss, counters *
     DK_TRY(dk_node_f64(doc, last, "weight_sum", 0, &c->sums.weight_sum, err));
     DK_TRY(dk_node_i64(doc, last, "count", 0, INT64_MAX, 0, &c->sums.count, err));
     DK_TRY(dk_node_i64(doc, last, "step", 0, INT64_MAX, 0, &c->sums.step, err));
+    DK_TRY(dk_node_i64(doc, last, "of", 0, DI_OF_ALL, 0, &of, err));
+    c->sums.of = (int32_t)of;
     DK_TRY(dk_node_i64(doc, last, "teacher_kind", 0, DISTILL_ONE_HOT, 0, &kind, err));
     c->sums.teacher_kind = (int32_t)kind;
     DK_TRY(dk_node_i64(doc, last, "without_entropy", 0, 1, kind == DISTILL_SAMPLED, &without, err));

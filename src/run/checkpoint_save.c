@@ -155,8 +155,9 @@ static void describe_last(const di_trainer *t, dk_strbuf *out)
     number(out, "\"loss\":", t->counters.last_loss);
     number(out, ",\"grad_norm\":", t->update.grad_norm);
     number(out, ",\"weight_sum\":", sums->weight_sum);
-    dk_strbuf_printf(out, ",\"count\":%lld,\"step\":%lld,\"teacher_kind\":%d,\"without_entropy\":%d,\"terms\":[",
-                     (long long)sums->count, (long long)sums->step, (int)sums->teacher_kind,
+    dk_strbuf_printf(out,
+                     ",\"count\":%lld,\"step\":%lld,\"of\":%d,\"teacher_kind\":%d,\"without_entropy\":%d,\"terms\":[",
+                     (long long)sums->count, (long long)sums->step, (int)sums->of, (int)sums->teacher_kind,
                      (int)sums->without_entropy);
     for (int64_t i = 0; i < di_loss_count(t->objective.loss); i++) number(out, i ? "," : "", sums->terms[i]);
     dk_strbuf_puts(out, "]}");

@@ -28,6 +28,12 @@ int32_t di_balance_check(const di_trainer *t, const di_loss *loss, dk_error *err
                        "train.balance.by gradient_norm balances two losses, and %lld %s a weight here: give two, or "
                        "leave it out",
                        (long long)terms, terms == 1 ? "has" : "have");
+    if (di_loss_apart(loss))
+        return dk_fail(
+            err, DK_E_OPTION,
+            "train.balance.by gradient_norm compares losses over the same windows, and loss.on keeps %s apart: "
+            "leave one of them out",
+            di_loss_apart(loss));
     if (di_loss_feature(loss, 0, &feature))
         return dk_fail(err, DK_E_OPTION,
                        "train.balance.by gradient_norm compares gradients by the logits, and loss %s has none there: "

@@ -69,6 +69,7 @@ int32_t di_inside_run(di_trainer *t, dk_error *err)
                                .sequence = t->window.micro_sequences,
                                .rows = micro->row_count,
                                .step = t->counters.step,
+                               .of = di_on_policy_of(t),
                                .precision = t->precision};
     if (!t->objective.features || !t->window.with_teacher) return DK_OK;
     batch.teacher = di_session_taps(t->session);

@@ -83,20 +83,41 @@ static int32_t check_replay(const di_trainer *t, dk_error *err)
         (long long)r->capacity, (long long)t->data.batch_size);
 }
 
+/* Windows of each kind that there will be have a loss. */
+static int32_t check_apart(const di_trainer *t, const di_loss *loss, dk_error *err)
+{
+    const di_on_policy *p = &t->on_policy;
+    if (!di_loss_is_of(loss, DI_OF_STUDENT) && p->lambda > 0)
+        return dk_fail(err, DK_E_OPTION,
+                       "no loss is on text that the student writes itself, and train.on_policy has it write: give one "
+                       "with on: student, or all");
+    if (!di_loss_is_of(loss, DI_OF_DATA) && (p->lambda < 1 || p->adaptive.rise > 0))
+        return dk_fail(err, DK_E_OPTION, "no loss is on the data, and %s: give one with on: data, or all",
+                       p->lambda > 0 ? "not all windows are the student's" : "there is no train.on_policy");
+    if (di_loss_apart(loss) && p->lambda == 0)
+        return dk_fail(err, DK_E_OPTION,
+                       "loss.on of %s: without train.on_policy all text is the data's; leave it out, or give "
+                       "train.on_policy",
+                       di_loss_apart(loss));
+    return DK_OK;
+}
+
 int32_t di_on_policy_check_loss(const di_trainer *t, const di_loss *loss, dk_error *err)
 {
-    const char *name = di_loss_imitates_labels(loss);
-    if (t->on_policy.lambda == 0 || !name) return DK_OK;
-    return dk_fail(err, DK_E_OPTION,
-                   "loss %s learns from labels, and text that the student writes itself (train.on_policy) has none but "
-                   "its own: leave it out (also loss.hard_label_weight)",
-                   name);
+    const char *name = di_loss_imitates_labels(loss, DI_OF_STUDENT);
+    if (t->on_policy.lambda > 0 && name)
+        return dk_fail(
+            err, DK_E_OPTION,
+            "loss %s learns from labels, and text that the student writes itself (train.on_policy) has none "
+            "but its own: give it as a term of a list with on: data (also instead of loss.hard_label_weight)",
+            name);
+    return check_apart(t, loss, err);
 }
 
 int32_t di_on_policy_check(di_trainer *t, dk_error *err)
 {
     int32_t rc = DK_OK;
-    if (t->on_policy.lambda == 0) return DK_OK;
+    if (t->on_policy.lambda == 0) return di_on_policy_check_loss(t, t->objective.loss, err);
     if (!t->teacher || !t->objective.uses_teacher)
         return dk_fail(err, DK_E_OPTION,
                        "train.on_policy needs a teacher, which scores what the student writes: give teacher.path");
@@ -223,6 +244,8 @@ static void swap_batches(di_trainer *t)
     t->on_policy.other = batch;
     t->on_policy.is_written = !t->on_policy.is_written;
 }
+
+int32_t di_on_policy_of(const di_trainer *t) { return t->on_policy.is_written ? DI_OF_STUDENT : DI_OF_DATA; }
 
 void di_on_policy_restore(di_trainer *t)
 {

@@ -218,6 +218,7 @@ int64_t di_on_policy_length(const di_trainer *t, int64_t length); /* the longest
 int32_t di_on_policy_plan(di_trainer *t, int64_t tokens, int64_t sequences, dk_error *err); /* of a micro-batch */
 void di_on_policy_free(di_trainer *t);
 int32_t di_on_policy_may_write(const di_trainer *t, int64_t step); /* 0 = that window is surely the data's */
+int32_t di_on_policy_of(const di_trainer *t);                      /* whose text the window is: DI_OF_* */
 void di_on_policy_restore(di_trainer *t);                          /* the batch of data, for the next window */
 int32_t di_on_policy_window(di_trainer *t, dk_error *err);         /* in place of the data's, if it is so drawn */
 double di_on_policy_flops(const di_trainer *t);                    /* of writing the window */

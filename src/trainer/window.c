@@ -84,6 +84,7 @@ int32_t di_window_own_loss(di_trainer *t, dk_error *err)
                           .step = t->counters.step,
                           .want_gradient = 1,
                           .grad_scale = 1,
+                          .of = di_on_policy_of(t),
                           .factors = t->balance.on ? t->balance.factors : NULL,
                           .want_squares = t->balance.on};
     int32_t rc = di_inside_run(t, err);

@@ -10,6 +10,7 @@
 enum { PROMPT = 5, NEW = 8, BATCH = 4, STEPS = 12 };
 
 #define ON "train.on_policy: {lambda: %s, max_new_tokens: 8, prompt_tokens: 5}\n"
+#define ON_HALF "train.on_policy: {lambda: 0.5, max_new_tokens: 8, prompt_tokens: 5}\n"
 #define ALWAYS "train.on_policy: {lambda: 1, max_new_tokens: 8, prompt_tokens: 5}\n"
 
 /* A student that no token ends the text of, unless a test says so: else its family's own does. */
@@ -364,6 +365,62 @@ TEST(ends)
     small_close(&s);
 }
 
+/* ---- losses of one kind of text ---- */
+
+#define APART "loss: [{type: skew_forward_kl, on: data}, {type: skew_reverse_kl, on: student, weight: 2}]\n"
+
+/* A window has the terms that are of its text, and the others have no part in it. */
+TEST(losses_apart)
+{
+    small s;
+    distill_error err;
+    distill_progress now;
+    int64_t generated = 0;
+    int of_student = 0;
+    REQUIRE(models());
+    REQUIRE_OK(small_open(&s, small_text(APART ON "train.steps: 20\n", "0.5"), &err));
+    for (int i = 0; i < 20; i++) {
+        REQUIRE_OK(step_of(&s, &now, &err));
+        const int own = now.generated > generated;
+        of_student += own;
+        REQUIRE(now.term_count == 2);
+        CHECK_STR(now.term_names[0], "skew_forward_kl on data");
+        CHECK_STR(now.term_names[1], "skew_reverse_kl on student");
+        CHECK_NEAR(now.term_weights[0], own ? 0 : 1, 0);
+        CHECK_NEAR(now.term_weights[1], own ? 2 : 0, 0);
+        CHECK_NEAR(now.term_values[!own], 0, 0);
+        CHECK(now.term_values[own] > 0);
+        CHECK_NEAR(now.loss, (own ? 2 : 1) * now.term_values[own], 1e-9);
+        generated = now.generated;
+    }
+    CHECK(of_student > 4 && of_student < 16);
+    small_close(&s);
+}
+
+/* Where all windows are of one kind it is as if the other term were not there; also losses on features. */
+TEST(losses_apart_are_alone)
+{
+    static const char *const pairs[][2] = {
+        {"loss: [{type: reverse_kl, on: student}, {type: forward_kl, on: data}]\n", "loss: reverse_kl\n"},
+        {"loss: [{type: reverse_kl, on: student}, {type: cross_entropy, on: data}]\n", "loss: reverse_kl\n"},
+        {"loss: [{type: reverse_kl}, {type: hidden_mse, on: data, weight: 3}]\n", "loss: reverse_kl\n"},
+        {"loss: [{type: reverse_kl}, {type: hidden_mse, on: student, weight: 3}]\n",
+         "loss: [{type: reverse_kl}, {type: hidden_mse, weight: 3}]\n"}};
+    distill_error err;
+    distill_progress now;
+    REQUIRE(models());
+    for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++) {
+        small s[2];
+        for (int k = 0; k < 2; k++) {
+            REQUIRE_OK(small_open(&s[k], small_text("%s" ALWAYS, pairs[i][k]), &err));
+            for (int step = 0; step < 3; step++) REQUIRE_OK(step_of(&s[k], &now, &err));
+        }
+        if (!small_same_bits(s[0].student, s[1].student))
+            FAIL("%s: off by %g", pairs[i][0], small_distance(s[0].student, s[1].student));
+        for (int k = 0; k < 2; k++) small_close(&s[k]);
+    }
+}
+
 /* ---- texts of earlier steps ---- */
 
 enum { LONG = 40, TEXT = PROMPT + NEW };
@@ -698,6 +755,21 @@ TEST(refused)
                   "goes by evaluations");
     check_refused("train.on_policy: {lambda: 0.5, max_new_tokens: 8, adaptive: {rise: 0.1, start: 0.6}}\n",
                   DISTILL_E_OPTION, "start is above train.on_policy.lambda");
+    check_refused("loss: [{type: forward_kl, on: data}]\n" ALWAYS, DISTILL_E_OPTION,
+                  "no loss is on text that the student writes itself");
+    check_refused("loss: {type: forward_kl, on: student}\n" ON_HALF, DISTILL_E_OPTION,
+                  "no loss is on the data, and not all windows are the student's");
+    check_refused("loss: {type: forward_kl, on: student}\n", DISTILL_E_OPTION,
+                  "no loss is on the data, and there is no train.on_policy");
+    check_refused("loss: {type: forward_kl, on: data}\n", DISTILL_E_OPTION,
+                  "loss.on of forward_kl: without train.on_policy");
+    check_refused(APART ON_HALF "train.balance.by: gradient_norm\n", DISTILL_E_OPTION,
+                  "loss.on keeps skew_forward_kl apart");
+    distill_loss *loss = NULL;
+    REQUIRE_OK(small_parts(&s, NULL, APART, &err));
+    CHECK_INT(distill_loss_create(s.env, NULL, s.options, &loss, &err), DISTILL_E_OPTION);
+    CHECK_HAS(err.message, "is of some text alone");
+    small_close(&s);
     /* a weight that would come later */
     REQUIRE_OK(small_open(&s, ALWAYS, &err));
     REQUIRE_OK(distill_options_set(s.options, "loss.hard_label_weight", "0.5", &err));
@@ -752,6 +824,7 @@ TEST(teachers_that_know_the_data_alone)
 
 TEST_MAIN(TEST_CASE(divisor) TEST_CASE(live_weights_write) TEST_CASE(as_if_it_were_data) TEST_CASE(micro_batches)
               TEST_CASE(packed) TEST_CASE(prompts_and_weights) TEST_CASE(share_of_windows) TEST_CASE(draws)
-                  TEST_CASE(ends) TEST_CASE(replay) TEST_CASE(too_few_to_draw) TEST_CASE(adaptive) TEST_CASE(undone)
-                      TEST_CASE(killed) TEST_CASE(killed_with_texts_that_are_kept) TEST_CASE(save_and_load)
-                          TEST_CASE(refused) TEST_CASE(teachers_that_know_the_data_alone))
+                  TEST_CASE(ends) TEST_CASE(losses_apart) TEST_CASE(losses_apart_are_alone) TEST_CASE(replay)
+                      TEST_CASE(too_few_to_draw) TEST_CASE(adaptive) TEST_CASE(undone) TEST_CASE(killed)
+                          TEST_CASE(killed_with_texts_that_are_kept) TEST_CASE(save_and_load) TEST_CASE(refused)
+                              TEST_CASE(teachers_that_know_the_data_alone))
