@@ -530,6 +530,17 @@ DISTILL_API int32_t distill_teacher_get_i64(const distill_teacher *teacher, cons
 
 /* ---- student ----------------------------------------------------------------------------------------------------- */
 
+/* How a student is to write (train.on_policy). */
+typedef struct distill_writing {
+    uint32_t struct_size;
+    uint32_t flags; /* 0 */
+    int64_t vocab;  /* ids below it alone */
+    double temperature;
+    double top_p;
+    int64_t seed;        /* of the draws: the same for the same step, another one for another */
+    const int64_t *most; /* [sequences] tokens of each text at most, 1 or more */
+} distill_writing;
+
 /* A student of the host's own: the trainer asks for rows, gives back gradients, and says when to update.
  * forward: fill out (as `form` says: DENSE, or HIDDEN with the head given in form) for a range of rows, as a teacher's
  * score does. backward: gradient [row_count, width of values], of the *sum* of the loss, for the rows last asked for.
@@ -556,6 +567,12 @@ typedef struct distill_student_callbacks {
     int64_t tap_count;
     int32_t (*read_tap)(void *user, const distill_batch *batch, int64_t tap, const distill_tensor *values);
     int32_t (*tap_gradient)(void *user, const distill_batch *batch, int64_t tap, const distill_tensor *gradient);
+    /* Or NULL: without it train.on_policy is refused. A text behind each prompt by the weights as they stand, at least
+       one token each, handed to emit in order (text NULL, size 0; finished 0 going on, 1 a token that ends texts, 2 so
+       many as it may have). What emit returns other than DISTILL_CB_OK is to be returned. For a run that was stopped to
+       go on bit for bit it has to be a function of weights, prompts and how. */
+    int32_t (*generate)(void *user, const distill_batch *prompts, const distill_writing *how, distill_token_fn emit,
+                        void *emit_user);
 } distill_student_callbacks;
 
 /* All below: section student. Opened from an HF folder or a GGUF file. */

@@ -182,6 +182,14 @@ int32_t di_student_parameter(di_student *s, const char *name, int32_t which, dis
     return di_tensor_of_view(s->backend, view, name, parameter->value.shape, out, err);
 }
 
+int32_t di_student_write(di_student *s, const dk_tokens *prompts, const dk_generate_args *args, const int64_t *most,
+                         dk_error *err)
+{
+    return s->kind->write(s, prompts, args, most, err);
+}
+
+int32_t di_student_writes(const di_student *s) { return s->kind->writes(s); }
+
 int32_t di_student_weights_changed(di_student *s, dk_error *err)
 {
     dk_model *model = di_student_model(s);

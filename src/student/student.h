@@ -55,6 +55,12 @@ int32_t di_student_parameter(di_student *student, const char *name, int32_t whic
 const char *di_student_parameter_name(const di_student *student, int64_t index);
 int32_t di_student_weights_changed(di_student *student, dk_error *err);
 
+/* Ids behind prompts, by the weights as they stand, as args say; most [prompts->sequences] tokens of each, which
+ * args->emit need not keep to. E_CALLBACK where a host's student does not as it is told. */
+int32_t di_student_write(di_student *student, const dk_tokens *prompts, const dk_generate_args *args,
+                         const int64_t *most, dk_error *err);
+int32_t di_student_writes(const di_student *student); /* it can */
+
 /* ---- training: one window's work on micro-batches; held by the trainer ---- */
 typedef struct di_trainee di_trainee;
 /* asked: places inside that are read, and that take a gradient; NULL = none. */

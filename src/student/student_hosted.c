@@ -77,6 +77,14 @@ static int32_t as_teacher(di_student *s, di_teacher **out, dk_error *err)
     return scorer_of(s, release_student, out, err);
 }
 
+static int32_t write(di_student *s, const dk_tokens *prompts, const dk_generate_args *args, const int64_t *most,
+                     dk_error *err)
+{
+    return di_hosted_write(s->host, callbacks_of(s), prompts, args, most, err);
+}
+
+static int32_t writes(const di_student *s) { return callbacks_of(s)->generate != NULL; }
+
 /* ---- at work ---- */
 
 typedef struct work {
@@ -195,6 +203,8 @@ static const di_student_kind hosted_kind = {.free = free_state,
                                             .callbacks = callbacks_of,
                                             .save = save,
                                             .as_teacher = as_teacher,
+                                            .write = write,
+                                            .writes = writes,
                                             .begin = begin,
                                             .end = end,
                                             .forward = forward,

@@ -55,6 +55,19 @@ static int64_t bytes(const di_student *s, const dk_pass_spec *spec, int64_t max_
            (2 * max_rows + spec->max_rows) * model->config.hidden_size * (int64_t)dk_dtype_size(s->backend->real);
 }
 
+static int32_t write(di_student *s, const dk_tokens *prompts, const dk_generate_args *args, const int64_t *most,
+                     dk_error *err)
+{
+    (void)most; /* emit ends what is long enough */
+    return dk_generate(s->state, prompts, args, err);
+}
+
+static int32_t writes(const di_student *s)
+{
+    (void)s;
+    return 1;
+}
+
 static const di_student_kind model_kind = {.free = free_state,
                                            .describe = describe,
                                            .model = model_of,
@@ -62,6 +75,8 @@ static const di_student_kind model_kind = {.free = free_state,
                                            .place = place,
                                            .save = save,
                                            .as_teacher = as_teacher,
+                                           .write = write,
+                                           .writes = writes,
                                            .begin = di_trained_begin,
                                            .end = di_trained_end,
                                            .forward = di_trained_forward,

@@ -17,6 +17,10 @@ typedef struct di_student_kind {
     int32_t (*place)(const di_student *student, const dk_tap_spec *tap, di_place *out, dk_error *err);
     int32_t (*save)(const di_student *student, const char *folder, const di_files *files, dk_error *err);
     int32_t (*as_teacher)(di_student *student, di_teacher **out, dk_error *err);
+    /* di_student_write, and whether there is anything to write with */
+    int32_t (*write)(di_student *student, const dk_tokens *prompts, const dk_generate_args *args, const int64_t *most,
+                     dk_error *err);
+    int32_t (*writes)(const di_student *student);
 
     /* at work; trainee->state is the kind's own */
     int32_t (*begin)(di_trainee *trainee, int64_t max_sequences, int32_t checkpointing, dk_error *err);
@@ -55,6 +59,10 @@ struct di_trainee {
     dk_precision precision; /* of a model's products */
     void *state;            /* the kind's own */
 };
+
+/* ---- a host's student writes: student_write.c ---- */
+int32_t di_hosted_write(dk_host *host, const distill_student_callbacks *table, const dk_tokens *prompts,
+                        const dk_generate_args *args, const int64_t *most, dk_error *err);
 
 /* ---- a model at work: trainee_model.c. The state of such a student is its model ---- */
 /* Of the gradients of logits that wait for one product; 0 = they do not. */

@@ -7,22 +7,26 @@
 static int32_t more_texts(di_texts *x, int64_t count, dk_error *err)
 {
     di_text *items = NULL;
-    int64_t *offsets = NULL;
+    int64_t *offsets = NULL, *most = NULL;
     int32_t rc = DK_OK;
     if (count <= x->capacity) return DK_OK;
     if (count < 2 * x->capacity) count = 2 * x->capacity;
     DK_TRY(dk_new(x->host, count, &items, err));
     DK_TRY(dk_new(x->host, count + 1, &offsets, err));
+    DK_TRY(dk_new(x->host, count, &most, err));
     if (x->count) memcpy(items, x->items, (size_t)x->count * sizeof *items);
     dk_free(x->host, x->items);
     dk_free(x->host, x->offsets);
+    dk_free(x->host, x->most);
     x->items = items;
     x->offsets = offsets;
+    x->most = most;
     x->capacity = count;
     return DK_OK;
 out:
     dk_free(x->host, items);
     dk_free(x->host, offsets);
+    dk_free(x->host, most);
     return rc;
 }
 
@@ -55,6 +59,7 @@ void di_texts_free(di_texts *x)
     dk_free(x->host, x->ids);
     dk_free(x->host, x->prompts);
     dk_free(x->host, x->offsets);
+    dk_free(x->host, x->most);
 }
 
 /* ---- prompts ---- */
@@ -87,6 +92,7 @@ static void add_prompt(di_texts *x, const di_batch *data, int64_t sequence, int6
                                    .room = room,
                                    .weight = data->weights[row],
                                    .origin = data->origins[sequence]};
+    x->most[x->count] = room;
     x->tokens += prompt + room;
     x->offsets[++x->count] = at + prompt;
 }

@@ -19,6 +19,7 @@ typedef struct di_texts {
     int32_t *ids;                   /* [token_capacity] each text's prompt, what is written, and room */
     int32_t *prompts;               /* [token_capacity] prompts alone, */
     int64_t *offsets;               /* [capacity + 1] as generators take them */
+    int64_t *most;                  /* [capacity] the room of each */
 } di_texts;
 typedef struct di_prompt_rules {
     int64_t plain;   /* tokens of a sequence that are its prompt, where all of it is learnt */

@@ -121,9 +121,9 @@ int32_t di_on_policy_check(di_trainer *t, dk_error *err)
     if (!t->teacher || !t->objective.uses_teacher)
         return dk_fail(err, DK_E_OPTION,
                        "train.on_policy needs a teacher, which scores what the student writes: give teacher.path");
-    if (!di_student_model(t->student))
+    if (!di_student_writes(t->student))
         return dk_fail(err, DK_E_UNSUPPORTED,
-                       "train.on_policy: a student of callbacks does not write text; leave it out");
+                       "train.on_policy: this student of callbacks does not write text: its table has no generate");
     DK_TRY(di_on_policy_check_loss(t, t->objective.loss, err));
     if ((rc = di_teacher_check_new_text(t->teacher, err)) != DK_OK) {
         dk_error_context(err, "train.on_policy");
@@ -153,8 +153,7 @@ int32_t di_on_policy_plan(di_trainer *t, int64_t tokens, int64_t sequences, dk_e
     p->window_tokens = tokens / t->data.micro_batch_size;
     p->window_sequences = sequences / t->data.micro_batch_size;
     if (p->replay.capacity) DK_TRY(di_replay_plan(&p->replay, t->host, p->rules.longest, err));
-    DK_TRY(di_student_as_teacher(t->student, &p->writer, err));
-    if (!model->config.stop_count)
+    if (model && !model->config.stop_count)
         dk_log(t->host, DK_LOG_WARN, "trainer",
                "the student has no token that ends a text: what it writes is always %lld tokens long",
                (long long)p->rules.most);
@@ -167,7 +166,6 @@ void di_on_policy_free(di_trainer *t)
     di_texts_free(&t->on_policy.texts);
     di_replay_free(&t->on_policy.replay);
     di_batch_free(t->on_policy.other);
-    di_teacher_release(t->on_policy.writer);
 }
 
 /* ---- a window ---- */
@@ -203,7 +201,7 @@ static int32_t take_token(void *user, int64_t sequence, int32_t id, double log_p
 static int32_t write_texts(di_trainer *t, dk_error *err)
 {
     const di_on_policy *p = &t->on_policy;
-    const dk_config *config = &di_student_model(t->student)->config;
+    const dk_model *model = di_student_model(t->student);
     const dk_tokens prompts = {p->texts.prompts, p->texts.offsets, p->texts.count};
     const dk_generate_args args = {.max_tokens = p->rules.most,
                                    .precision = t->precision,
@@ -211,13 +209,13 @@ static int32_t write_texts(di_trainer *t, dk_error *err)
                                    .top_p = p->top_p,
                                    .seed = draw_seed(t, DRAW_TEXT),
                                    .vocab_valid = t->objective.vocab_valid,
-                                   .stop = config->stops,
-                                   .stop_count = config->stop_count,
+                                   .stop = model ? model->config.stops : NULL,
+                                   .stop_count = model ? model->config.stop_count : 0,
                                    .emit = take_token,
                                    .user = t};
     int32_t rc;
     DK_TRY(dk_queue_wait(&t->queue, err));
-    rc = di_teacher_write(p->writer, &prompts, &args, err);
+    rc = di_student_write(t->student, &prompts, &args, p->texts.most, err);
     if (rc == DK_E_CANCELLED)
         rc = dk_fail(err, DK_E_CANCELLED, "cancelled in step %lld, which is undone", (long long)t->counters.step + 1);
     else if (rc != DK_OK) dk_error_context(err, "step %lld, nothing was changed", (long long)t->counters.step + 1);
@@ -285,8 +283,9 @@ out:
 
 double di_on_policy_flops(const di_trainer *t)
 {
+    const dk_model *model = di_student_model(t->student);
     const di_written *w = &t->on_policy.window;
-    return w->texts ? di_teacher_flops(t->on_policy.writer, w->read, w->read / w->texts) : 0;
+    return w->texts && model ? dk_model_flops(model, w->read, w->read / w->texts, 0) : 0;
 }
 
 static void add_written(const di_written *from, di_written *to)

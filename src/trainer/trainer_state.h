@@ -124,7 +124,6 @@ typedef struct di_on_policy { /* windows that the student writes; lambda 0 = the
     double lambda, temperature, top_p;
     di_prompt_rules rules;
     int64_t window_tokens, window_sequences; /* room of a window, of which a micro-batch has micro_batch_size */
-    di_teacher *writer;                      /* the student as it stands */
     di_texts texts;
     di_batch *other;    /* where the window's batch is the written one the data's, else room for the next one */
     int32_t is_written; /* the window's batch is */

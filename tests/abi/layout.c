@@ -132,7 +132,17 @@ _Static_assert(offsetof(distill_member, weight) == 24, "distill_member.weight");
 _Static_assert(offsetof(distill_member, temperature) == 32, "distill_member.temperature");
 _Static_assert(sizeof(distill_member) == offsetof(distill_member, temperature) + sizeof(((distill_member *)0)->temperature), "distill_member has no tail padding");
 
-_Static_assert(sizeof(distill_student_callbacks) == 112, "sizeof distill_student_callbacks");
+_Static_assert(sizeof(distill_writing) == 48, "sizeof distill_writing");
+_Static_assert(offsetof(distill_writing, struct_size) == 0, "distill_writing.struct_size");
+_Static_assert(offsetof(distill_writing, flags) == 4, "distill_writing.flags");
+_Static_assert(offsetof(distill_writing, vocab) == 8, "distill_writing.vocab");
+_Static_assert(offsetof(distill_writing, temperature) == 16, "distill_writing.temperature");
+_Static_assert(offsetof(distill_writing, top_p) == 24, "distill_writing.top_p");
+_Static_assert(offsetof(distill_writing, seed) == 32, "distill_writing.seed");
+_Static_assert(offsetof(distill_writing, most) == 40, "distill_writing.most");
+_Static_assert(sizeof(distill_writing) == offsetof(distill_writing, most) + sizeof(((distill_writing *)0)->most), "distill_writing has no tail padding");
+
+_Static_assert(sizeof(distill_student_callbacks) == 120, "sizeof distill_student_callbacks");
 _Static_assert(offsetof(distill_student_callbacks, struct_size) == 0, "distill_student_callbacks.struct_size");
 _Static_assert(offsetof(distill_student_callbacks, flags) == 4, "distill_student_callbacks.flags");
 _Static_assert(offsetof(distill_student_callbacks, user) == 8, "distill_student_callbacks.user");
@@ -148,7 +158,8 @@ _Static_assert(offsetof(distill_student_callbacks, taps) == 80, "distill_student
 _Static_assert(offsetof(distill_student_callbacks, tap_count) == 88, "distill_student_callbacks.tap_count");
 _Static_assert(offsetof(distill_student_callbacks, read_tap) == 96, "distill_student_callbacks.read_tap");
 _Static_assert(offsetof(distill_student_callbacks, tap_gradient) == 104, "distill_student_callbacks.tap_gradient");
-_Static_assert(sizeof(distill_student_callbacks) == offsetof(distill_student_callbacks, tap_gradient) + sizeof(((distill_student_callbacks *)0)->tap_gradient), "distill_student_callbacks has no tail padding");
+_Static_assert(offsetof(distill_student_callbacks, generate) == 112, "distill_student_callbacks.generate");
+_Static_assert(sizeof(distill_student_callbacks) == offsetof(distill_student_callbacks, generate) + sizeof(((distill_student_callbacks *)0)->generate), "distill_student_callbacks has no tail padding");
 
 _Static_assert(sizeof(distill_sample) == 64, "sizeof distill_sample");
 _Static_assert(offsetof(distill_sample, struct_size) == 0, "distill_sample.struct_size");

@@ -723,6 +723,150 @@ TEST(save_and_load)
     small_close(&a);
 }
 
+/* ---- a student of the host's own ---- */
+
+typedef struct bigram { /* logits of what follows an id */
+    float w[SMALL_VOCAB][SMALL_VOCAB], g[SMALL_VOCAB][SMALL_VOCAB];
+    const distill_batch *batch;
+    int texts, wrong, fault; /* fault: what its generate does that it may not */
+    int64_t seeds[3];
+} bigram;
+
+static int32_t bigram_forward(void *user, const distill_batch *batch, int64_t first, int64_t count, distill_target *out)
+{
+    bigram *b = user;
+    b->batch = batch;
+    for (int64_t r = 0; r < count; r++)
+        memcpy((float *)out->values->data + r * SMALL_VOCAB, b->w[batch->ids[batch->rows[first + r]]], sizeof b->w[0]);
+    return DISTILL_CB_OK;
+}
+
+static int32_t bigram_backward(void *user, int64_t first, int64_t count, const distill_tensor *gradient)
+{
+    bigram *b = user;
+    const int64_t stride = gradient->strides ? gradient->strides[0] : SMALL_VOCAB;
+    for (int64_t r = 0; r < count; r++)
+        for (int i = 0; i < SMALL_VOCAB; i++)
+            b->g[b->batch->ids[b->batch->rows[first + r]]][i] += ((const float *)gradient->data)[r * stride + i];
+    return DISTILL_CB_OK;
+}
+
+static int32_t bigram_apply(void *user, int64_t step, double rate, double scale)
+{
+    bigram *b = user;
+    (void)step, (void)rate;
+    for (int i = 0; i < SMALL_VOCAB; i++)
+        for (int k = 0; k < SMALL_VOCAB; k++) b->w[i][k] -= (float)(20 * scale) * b->g[i][k];
+    memset(b->g, 0, sizeof b->g);
+    return DISTILL_CB_OK;
+}
+
+static int32_t likeliest(const bigram *b, int32_t id)
+{
+    int32_t best = 0;
+    for (int32_t i = 1; i < SMALL_VOCAB; i++)
+        if (b->w[id][i] > b->w[id][best]) best = i;
+    return best;
+}
+
+/* The likeliest ids, of which 7 ends a text. */
+static int32_t bigram_generate(void *user, const distill_batch *prompts, const distill_writing *how,
+                               distill_token_fn emit, void *emit_user)
+{
+    bigram *b = user;
+    int32_t rc = DISTILL_CB_OK;
+    b->wrong += how->vocab != SMALL_VOCAB || how->temperature != 0.5 || how->top_p != 0.9;
+    b->seeds[2] = b->seeds[1], b->seeds[1] = b->seeds[0], b->seeds[0] = how->seed;
+    if (b->fault == 1) return 5;
+    for (int64_t s = 0; s < prompts->sequences; s++) {
+        int32_t id = prompts->ids[prompts->offsets[s + 1] - 1];
+        b->texts++;
+        b->wrong += prompts->offsets[s + 1] - prompts->offsets[s] != PROMPT || how->most[s] != NEW;
+        for (int64_t k = 0; k < how->most[s] && rc == DISTILL_CB_OK; k++) {
+            id = b->fault == 2 ? SMALL_VOCAB : likeliest(b, id);
+            if (b->fault == 3 && k == 3) break;
+            rc = emit(emit_user, b->fault == 4 ? s + 9 : s, id, 0, NULL, 0, b->fault == 5 ? 3 : id == 7);
+            if (id == 7 && b->fault != 6) break;
+        }
+        if (b->fault == 6 && rc == DISTILL_CB_OK) rc = emit(emit_user, s, 1, 0, NULL, 0, 0);
+        if (rc != DISTILL_CB_OK) return rc;
+    }
+    return DISTILL_CB_OK;
+}
+
+static int32_t open_bigram(small *s, bigram *b, const char *yaml, distill_error *err)
+{
+    int64_t shape[2] = {1, SMALL_VOCAB};
+    distill_tensor values = {NULL, DISTILL_CPU, 0, 2, DISTILL_FLOAT, 32, 1, shape, NULL, 0};
+    distill_target form;
+    distill_student_callbacks table;
+    DISTILL_INIT(&form);
+    DISTILL_INIT(&table);
+    form.kind = DISTILL_DENSE;
+    form.temperature = 1;
+    form.vocab_valid = SMALL_VOCAB;
+    form.values = &values;
+    table.user = b;
+    table.forward = bigram_forward;
+    table.backward = bigram_backward;
+    table.apply = bigram_apply;
+    table.generate = b->fault < 0 ? NULL : bigram_generate;
+    table.form = &form;
+    int32_t rc = small_parts(s, NULL, yaml, err);
+    distill_student_free(s->student);
+    s->student = NULL;
+    if (!rc) rc = distill_student_from_callbacks(s->env, &table, s->options, &s->student, err);
+    if (!rc)
+        rc = distill_trainer_create(s->env, s->teacher, s->student, s->train, s->eval, s->options, &s->trainer, err);
+    return rc;
+}
+
+#define HOSTED "train.on_policy: {lambda: 1, max_new_tokens: 8, prompt_tokens: 5, temperature: 0.5, top_p: 0.9}\n"
+
+TEST(student_of_callbacks)
+{
+    static bigram b;
+    static const char *const faults[] = {"returned 5",
+                                         "no id that both models know: 64",
+                                         "text 0 of 4: it was left unfinished after so many tokens: 3",
+                                         "text 9 of 4: there is no such one",
+                                         "finished is none of 0, 1, 2: 3",
+                                         "more tokens than it may have: 8"};
+    small s;
+    distill_error err;
+    distill_progress now;
+    double first = 0;
+    REQUIRE(models());
+    memset(&b, 0, sizeof b);
+    for (int i = 0; i < SMALL_VOCAB; i++) b.w[i][(i * 5 + 3) % SMALL_VOCAB] = 1;
+    REQUIRE_OK(open_bigram(&s, &b, "train.steps: 30\n" HOSTED, &err));
+    for (int i = 0; i < 30; i++) {
+        REQUIRE_OK(step_of(&s, &now, &err));
+        if (!i) first = now.loss;
+        CHECK(now.count <= BATCH * NEW && now.count >= BATCH);
+    }
+    CHECK(now.loss > 0 && now.loss != first); /* what is likeliest changes, and with it what is written */
+    CHECK_INT(b.texts, 30 * BATCH);
+    CHECK_INT(b.wrong, 0);
+    CHECK(b.seeds[0] != b.seeds[1] && b.seeds[1] != b.seeds[2]);
+    for (int fault = 1; fault <= 6; fault++) {
+        const float kept = b.w[0][0];
+        b.fault = fault;
+        for (int i = 0; i < SMALL_VOCAB && fault == 6; i++) b.w[i][7] = -9; /* nothing ends */
+        distill_trainer_free(s.trainer);
+        s.trainer = NULL;
+        REQUIRE_OK(distill_trainer_create(s.env, s.teacher, s.student, s.train, s.eval, s.options, &s.trainer, &err));
+        CHECK_INT(step_of(&s, &now, &err), DISTILL_E_CALLBACK);
+        CHECK_HAS(err.message, faults[fault - 1]);
+        CHECK_NEAR(b.w[0][0], kept, 0);
+    }
+    small_close(&s);
+    b.fault = -1;
+    CHECK_INT(open_bigram(&s, &b, HOSTED, &err), DISTILL_E_UNSUPPORTED);
+    CHECK_HAS(err.message, "its table has no generate");
+    small_close(&s);
+}
+
 /* ---- what cannot be is said at create ---- */
 
 static void check_refused(const char *yaml, int32_t code, const char *part)
@@ -826,5 +970,6 @@ TEST_MAIN(TEST_CASE(divisor) TEST_CASE(live_weights_write) TEST_CASE(as_if_it_we
               TEST_CASE(packed) TEST_CASE(prompts_and_weights) TEST_CASE(share_of_windows) TEST_CASE(draws)
                   TEST_CASE(ends) TEST_CASE(losses_apart) TEST_CASE(losses_apart_are_alone) TEST_CASE(replay)
                       TEST_CASE(too_few_to_draw) TEST_CASE(adaptive) TEST_CASE(undone) TEST_CASE(killed)
-                          TEST_CASE(killed_with_texts_that_are_kept) TEST_CASE(save_and_load) TEST_CASE(refused)
-                              TEST_CASE(teachers_that_know_the_data_alone))
+                          TEST_CASE(killed_with_texts_that_are_kept) TEST_CASE(save_and_load)
+                              TEST_CASE(student_of_callbacks) TEST_CASE(refused)
+                                  TEST_CASE(teachers_that_know_the_data_alone))

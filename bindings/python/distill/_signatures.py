@@ -169,6 +169,10 @@ class distill_member(Structure):
     pass
 
 
+class distill_writing(Structure):
+    pass
+
+
 class distill_student_callbacks(Structure):
     pass
 
@@ -233,6 +237,7 @@ distill_student_callbacks_save = CFUNCTYPE(c_int32, c_void_p, c_char_p)
 distill_student_callbacks_load = CFUNCTYPE(c_int32, c_void_p, c_char_p)
 distill_student_callbacks_read_tap = CFUNCTYPE(c_int32, c_void_p, POINTER(distill_batch), c_int64, POINTER(distill_tensor))
 distill_student_callbacks_tap_gradient = CFUNCTYPE(c_int32, c_void_p, POINTER(distill_batch), c_int64, POINTER(distill_tensor))
+distill_student_callbacks_generate = CFUNCTYPE(c_int32, c_void_p, POINTER(distill_batch), POINTER(distill_writing), distill_token_fn, c_void_p)
 distill_dataset_callbacks_get = CFUNCTYPE(c_int32, c_void_p, c_int64, POINTER(distill_sample))
 distill_loss_callbacks_eval = CFUNCTYPE(c_int32, c_void_p, POINTER(distill_loss_rows))
 distill_loss_callbacks_measure = CFUNCTYPE(c_int32, c_void_p, POINTER(distill_loss_rows), POINTER(c_double))
@@ -352,6 +357,15 @@ distill_member._fields_ = [
     ("weight", c_double),
     ("temperature", c_double),
 ]
+distill_writing._fields_ = [
+    ("struct_size", c_uint32),
+    ("flags", c_uint32),
+    ("vocab", c_int64),
+    ("temperature", c_double),
+    ("top_p", c_double),
+    ("seed", c_int64),
+    ("most", POINTER(c_int64)),
+]
 distill_student_callbacks._fields_ = [
     ("struct_size", c_uint32),
     ("flags", c_uint32),
@@ -368,6 +382,7 @@ distill_student_callbacks._fields_ = [
     ("tap_count", c_int64),
     ("read_tap", distill_student_callbacks_read_tap),
     ("tap_gradient", distill_student_callbacks_tap_gradient),
+    ("generate", distill_student_callbacks_generate),
 ]
 distill_sample._fields_ = [
     ("struct_size", c_uint32),
@@ -519,7 +534,8 @@ STRUCTS = {  # name: (size, offsets of the fields)
     "distill_writer_callbacks": (32, {"struct_size": 0, "flags": 4, "user": 8, "token": 16, "logits": 24}),
     "distill_teacher_callbacks": (96, {"struct_size": 0, "flags": 4, "user": 8, "destroy": 16, "score": 24, "generate": 32, "form": 40, "begin": 48, "end": 56, "identity": 64, "taps": 72, "tap_count": 80, "read_tap": 88}),
     "distill_member": (40, {"struct_size": 0, "flags": 4, "teacher": 8, "name": 16, "weight": 24, "temperature": 32}),
-    "distill_student_callbacks": (112, {"struct_size": 0, "flags": 4, "user": 8, "destroy": 16, "forward": 24, "backward": 32, "apply": 40, "discard": 48, "save": 56, "load": 64, "form": 72, "taps": 80, "tap_count": 88, "read_tap": 96, "tap_gradient": 104}),
+    "distill_writing": (48, {"struct_size": 0, "flags": 4, "vocab": 8, "temperature": 16, "top_p": 24, "seed": 32, "most": 40}),
+    "distill_student_callbacks": (120, {"struct_size": 0, "flags": 4, "user": 8, "destroy": 16, "forward": 24, "backward": 32, "apply": 40, "discard": 48, "save": 56, "load": 64, "form": 72, "taps": 80, "tap_count": 88, "read_tap": 96, "tap_gradient": 104, "generate": 112}),
     "distill_sample": (64, {"struct_size": 0, "kind": 4, "ids": 8, "text": 16, "count": 24, "prompt_count": 32, "size": 40, "learn": 48, "weight": 56}),
     "distill_dataset_callbacks": (40, {"struct_size": 0, "flags": 4, "user": 8, "destroy": 16, "get": 24, "count": 32}),
     "distill_loss_rows": (120, {"struct_size": 0, "flags": 4, "rows": 8, "vocab": 16, "student": 24, "teacher": 32, "target": 40, "labels": 48, "sequences": 56, "value": 64, "gradient": 72, "temperature": 80, "step": 88, "weights": 96, "sequence_sums": 104, "sequence_count": 112}),
