@@ -731,6 +731,8 @@ struct student_functions {
     std::function<std::int32_t(const distill_batch &, std::int64_t tap, const distill_tensor &values)> read_tap = {};
     std::function<std::int32_t(const distill_batch &, std::int64_t tap, const distill_tensor &gradient)> tap_gradient =
         {};
+    /* or empty: text for train.on_policy; tokens have no text */
+    std::function<std::int32_t(const distill_batch &, const distill_writing &, const token_function &)> generate = {};
 };
 
 class student : public detail::handle<distill_student, distill_student_free>
@@ -754,6 +756,7 @@ class student : public detail::handle<distill_student, distill_student_free>
         table.tap_count = static_cast<std::int64_t>(taps.size());
         table.read_tap = functions.read_tap ? on_tap : nullptr;
         table.tap_gradient = functions.tap_gradient ? on_tap_gradient : nullptr;
+        table.generate = functions.generate ? on_generate : nullptr;
         table.user = detail::hold(std::move(functions));
         table.destroy = detail::destroy<student_functions>;
         table.forward = on_forward;
@@ -853,6 +856,18 @@ class student : public detail::handle<distill_student, distill_student_free>
                                         const distill_tensor *gradient) noexcept
     {
         return detail::guard([&] { return of(user).tap_gradient(*batch, tap, *gradient); });
+    }
+    static std::int32_t on_generate(void *user, const distill_batch *prompts, const distill_writing *how,
+                                    distill_token_fn emit, void *emit_user) noexcept
+    {
+        std::int32_t stopped = DISTILL_CB_OK;
+        std::int32_t code = detail::guard([&] {
+            return of(user).generate(*prompts, *how, [&](const generated &t) {
+                stopped = emit(emit_user, t.sequence, t.id, t.log_prob, t.text.data(), t.text.size(), t.finished);
+                return stopped == DISTILL_CB_OK;
+            });
+        });
+        return code == DISTILL_CB_OK ? stopped : code;
     }
 };
 

@@ -426,6 +426,59 @@ TEST(places_inside_are_functions)
     CHECK(gradients > 0 && reads == 2 * gradients);
 }
 
+/* A student of functions writes for train.on_policy; what stops it is passed on. */
+TEST(a_student_writes)
+{
+    distill::env env;
+    distill::options options(env);
+    std::int64_t shape[2] = {1, 32}, rows = 0;
+    distill_tensor values = {nullptr, DISTILL_CPU, 0, 2, DISTILL_FLOAT, 32, 1, shape, nullptr, 0};
+    auto form = distill::init<distill_target>();
+    form.kind = DISTILL_DENSE;
+    form.temperature = 1;
+    form.vocab_valid = 32;
+    form.values = &values;
+    options.parse("data: {sequence_length: 12, pack: false}\ntrain: {batch_size: 2, steps: 4}\n"
+                  "train.on_policy: {lambda: 1, max_new_tokens: 3, prompt_tokens: 2}\n");
+    auto flat = [](const distill_batch &, std::int64_t, std::int64_t count, distill_target &out) -> std::int32_t {
+        for (std::int64_t i = 0; i < 32 * count; i++) static_cast<float *>(out.values->data)[i] = float(i % 5);
+        return DISTILL_CB_OK;
+    };
+    bool broken = false;
+    distill::teacher_functions of_teacher;
+    of_teacher.score = flat;
+    distill::student_functions of_student;
+    of_student.forward = flat;
+    of_student.backward = [&rows](std::int64_t, std::int64_t count, const distill_tensor &) -> std::int32_t {
+        rows += count;
+        return DISTILL_CB_OK;
+    };
+    of_student.apply = [](std::int64_t, double, double) -> std::int32_t { return DISTILL_CB_OK; };
+    of_student.generate = [&broken](const distill_batch &prompts, const distill_writing &how,
+                                    const distill::token_function &emit) -> std::int32_t {
+        if (broken) throw std::runtime_error("no words");
+        for (std::int64_t s = 0; s < prompts.sequences; s++)
+            for (std::int64_t k = 0; k < how.most[s]; k++)
+                if (!emit({s, 7, 0, {}, 0})) return DISTILL_CB_OK;
+        return DISTILL_CB_OK;
+    };
+    distill::teacher teacher(env, of_teacher, form);
+    distill::student student(env, of_student, form);
+    distill::dataset data(env, some_tokens(), &options);
+    distill::trainer trainer(env, {&teacher, &student, &data, nullptr}, options);
+    auto progress = distill::init<distill_progress>();
+    CHECK(trainer.step(&progress));
+    CHECK(rows == 6 && progress.generated == 6 && progress.weight_sum == 6);
+    broken = true;
+    bool told = false;
+    try {
+        trainer.step(&progress);
+    } catch (const std::exception &) {
+        told = true;
+    }
+    CHECK(told);
+}
+
 /* The words of a tokenizer of 32 letters, and lines of them. */
 static std::string write_texts(const std::string &folder)
 {
@@ -534,7 +587,7 @@ int main(int argc, char **argv)
                         TEST_CASE(targets_are_kept_in_a_file) TEST_CASE(progress_can_stop_and_throw)
                             TEST_CASE(datasets_are_functions) TEST_CASE(stages_run_one_after_another)
                                 TEST_CASE(chats_become_text) TEST_CASE(members_go_side_by_side)
-                                    TEST_CASE(machines_have_limits) TEST_CASE(work_has_a_cost)
+                                    TEST_CASE(machines_have_limits) TEST_CASE(work_has_a_cost) TEST_CASE(a_student_writes)
                                         TEST_CASE(places_inside_are_functions)};
     try {
         return test_main(cases, static_cast<int>(sizeof cases / sizeof *cases), argc, argv);

@@ -454,6 +454,29 @@ def _on_tap_gradient(model, batch, tap, gradient):
         view.expire()
 
 
+class Writing:
+    """How a student is to write: ids below vocab, at temperature and top_p, draws by seed, at most most[i] tokens behind prompt i."""
+
+    def __init__(self, how, sequences):
+        self.vocab, self.temperature, self.top_p, self.seed = how.vocab, how.temperature, how.top_p, how.seed
+        self.most = how.most[:sequences]
+
+
+@trampoline(c.distill_student_callbacks_generate)
+def _on_generate(model, prompts, how, emit, emit_user):
+    asked, writing = Batch(prompts.contents), Writing(how.contents, prompts.contents.sequences)
+    try:
+        texts = model.generate(asked, writing)
+        for sequence, ids in enumerate(texts):
+            for place, token in enumerate(ids):
+                finished = 0 if place + 1 < len(ids) else 1 if len(ids) < writing.most[sequence] else 2
+                code = emit(emit_user, sequence, token, 0.0, None, 0, finished)
+                if code:
+                    return code
+    finally:
+        asked.expire()
+
+
 @trampoline(c.distill_student_callbacks_apply)
 def _on_apply(model, step, learning_rate, scale):
     return model.apply(step, learning_rate, scale)
@@ -504,14 +527,16 @@ class Student(_Model):
     def from_object(cls, model, form, options=None, env=None):
         """model has forward(batch, first_row, row_count, target), backward(first_row, row_count, gradient), apply(step, learning_rate, scale)
         and, if it can, discard(), save(folder), load(folder). For losses on features it has taps, [{"kind": "output", "layer": 3, "width": 64}],
-        read_tap(batch, tap, values), which fills values [tokens, width] or returns an array, and tap_gradient(batch, tap, gradient)."""
+        read_tap(batch, tap, values), which fills values [tokens, width] or returns an array, and tap_gradient(batch, tap, gradient).
+        For train.on_policy it has generate(prompts, writing): ids behind each prompt, as a list of lists; one with fewer than writing.most
+        ended by itself."""
         env = env if env is not None else default_env()
         with_options = options_for(env, "student", options, {})
         table = sized(c.distill_student_callbacks, user=register(model), destroy=destroy, forward=_on_forward, backward=_on_backward,
                       apply=_on_apply, form=ctypes.pointer(form.target))
         table.taps, table.tap_count = _taps(getattr(model, "taps", ()))
         for name, function in (("discard", _on_discard), ("save", _on_save), ("load", _on_load), ("read_tap", _on_student_tap),
-                               ("tap_gradient", _on_tap_gradient)):
+                               ("tap_gradient", _on_tap_gradient), ("generate", _on_generate)):
             if hasattr(model, name):
                 setattr(table, name, function)
         raw = ctypes.POINTER(cls._kind)()

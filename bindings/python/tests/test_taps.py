@@ -56,6 +56,26 @@ def trainer_of(env, teacher, student, loss, steps=60):
                             "data": {"sequence_length": 12}}, teacher=teacher, student=student, train=data, env=env)
 
 
+class Writer(Embedding):
+    taps = ()
+
+    def generate(self, prompts, writing):
+        self.asked = (len(prompts.offsets) - 1, writing.vocab, writing.temperature, list(writing.most))
+        return [[1, 2] if sequence else [3] * most for sequence, most in enumerate(writing.most)]
+
+
+def test_a_student_of_an_object_writes(env):
+    teacher, model, _ = hosts(env)
+    model = Writer(8)
+    student = distill.Student.from_object(model, distill.Form(vocab=8), env=env)
+    data = distill.Dataset.from_tokens([[1, 2, 3, 4, 5, 6, 7, 1, 2, 3, 4, 5]] * 8, env=env, sequence_length=12)
+    trainer = distill.Trainer({"train": {"steps": 3, "batch_size": 4, "on_policy": {"lambda": 1, "max_new_tokens": 5, "prompt_tokens": 4}},
+                               "data": {"sequence_length": 12}}, teacher=teacher, student=student, train=data, env=env)
+    progress = trainer.step()
+    assert progress.generated == 5 + 3 * 2 == progress.weight_sum and progress.on_policy_share == 1
+    assert model.asked == (4, 8, 1.0, [5] * 4)
+
+
 def test_a_table_learns_what_another_one_has_inside(env):
     teacher, model, student = hosts(env)
     with trainer_of(env, teacher, student, LOSS) as trainer:
