@@ -780,7 +780,8 @@ enum {
     DISTILL_PHASE_TRAINING = 2,
     DISTILL_PHASE_EVALUATING = 3,
     DISTILL_PHASE_SAVING = 4,
-    DISTILL_PHASE_CACHING = 5
+    DISTILL_PHASE_CACHING = 5,
+    DISTILL_PHASE_AUGMENTING = 6 /* done, total: samples; tokens: generated so far */
 };
 typedef struct distill_progress {
     uint32_t struct_size;

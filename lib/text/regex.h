@@ -1,4 +1,4 @@
-/* regex.h - the regular expressions of tokenizer files, run by PCRE2. Private to lib/text.
+/* regex.h - the regular expressions of tokenizer files, and those of users, run by PCRE2.
  *
  * Files are written for Oniguruma. The pattern is rewritten so that it means the same to PCRE2; a construct that would
  * mean something else is refused by name. Patterns are hostile: their size and the work of a match are limited. */

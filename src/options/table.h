@@ -84,6 +84,7 @@ enum { /* sections of the public table, in its order; as a set: 1 << section */
        DI_LOSS,
        DI_TRAIN,
        DI_GENERATE,
+       DI_AUGMENT,
        DI_COMPUTING,
        DI_COST,
        DI_OUTPUT,

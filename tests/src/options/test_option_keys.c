@@ -70,12 +70,12 @@ static void check_keys(scan *s, const char *path, const char *text)
     }
 }
 
-/* Built-in losses name their options in a table. */
-static void check_losses(scan *s, const char *text)
+/* Built-in losses name their options in a table, operators their verbs. */
+static void check_names(scan *s, const char *group, const char *text)
 {
     char name[64], key[80];
     while ((text = next_text(text, text + strlen(text), name))) {
-        snprintf(key, sizeof key, "loss.%s", name);
+        snprintf(key, sizeof key, "%s.%s", group, name);
         const int64_t option = di_option_find(key, strlen(key));
         if (option >= 0) s->asked[option] = 1;
     }
@@ -97,8 +97,9 @@ static int32_t visit(void *user, const char *name, int32_t is_dir, dk_error *err
     }
     if (!rc && !strcmp(name, "loss_table.h")) {
         rc = dk_file_read(s->host, path, 1 << 24, &text, &size, err);
-        if (!rc) check_losses(s, text);
+        if (!rc) check_names(s, "loss", text);
     }
+    if (!rc && !strcmp(name, "operator_find.c")) check_names(s, "augment.steps.N", text);
     dk_free(s->host, text);
     dk_free(s->host, path);
     return rc;

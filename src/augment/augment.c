@@ -1,0 +1,155 @@
+/* augment.c - a call: what is checked before the first token, how an unfinished run goes on, what is told at the end. */
+#include "augment/augment.h"
+
+#include <string.h>
+#include <stdio.h>
+#include <errno.h>
+
+#include "augment/paths.h"
+#include "augment/runner.h"
+#include "base/file.h"
+#include "base/hash.h"
+
+typedef struct call {
+    const di_augment_args *args;
+    const char *in, *out;
+    di_pipeline pipeline;
+    di_runner runner;
+} call;
+
+static int32_t check_paths(call *c, dk_error *err)
+{
+    const di_options *options = c->args->options;
+    c->in = c->args->in ? c->args->in : di_options_text(options, "augment.in");
+    c->out = c->args->out ? c->args->out : di_options_text(options, "augment.out");
+    if (!c->out || !*c->out) return dk_fail(err, DK_E_OPTION, "augment.out is missing: the file that is made");
+    if (dk_path_exists(c->out) == 2) return dk_fail(err, DK_E_OPTION, "augment.out: %s is a folder", c->out);
+    if (c->in && !strcmp(c->in, c->out)) return dk_fail(err, DK_E_OPTION, "augment.out: %s is augment.in, too", c->out);
+    return DK_OK;
+}
+
+static int32_t read_seeds(call *c, dk_error *err)
+{
+    di_runner *r = &c->runner;
+    di_survey survey;
+    int32_t rc;
+    if (!c->in && !c->pipeline.makes)
+        return dk_fail(err, DK_E_OPTION,
+                       "augment.in is missing: only a step that makes samples of nothing (expand: magpie) goes "
+                       "without it");
+    DK_TRY(di_seeds_open(c->args->backend->host, c->in, c->pipeline.makes, c->args->options, &r->seeds, err));
+    DK_TRY(di_seeds_survey(r->seeds, &survey, err));
+    r->samples = survey.samples;
+    dk_hex(survey.hash, sizeof survey.hash, r->saved.input);
+    if (!r->samples) rc = dk_fail(err, DK_E_FORMAT, "%s: has no samples", c->in);
+out:
+    return rc;
+}
+
+static int32_t open_call(call *c, dk_error *err)
+{
+    const di_augment_args *args = c->args;
+    di_runner *r = &c->runner;
+    int32_t rc;
+    DK_TRY(di_options_check(args->options, 1 << DI_AUGMENT, err));
+    DK_TRY(check_paths(c, err));
+    DK_TRY(di_pipeline_open(args, c->out, &c->pipeline, err));
+    DK_TRY(read_seeds(c, err));
+    r->host = args->backend->host;
+    r->pipeline = &c->pipeline;
+    r->options = args->options;
+    r->out = c->out;
+    r->budget_tokens = di_options_i64(args->options, "augment.budget.tokens");
+    r->budget_seconds = 60 * di_options_f64(args->options, "augment.budget.minutes");
+    r->began = dk_seconds();
+    r->fn = args->fn;
+    r->user = args->user;
+    if (c->pipeline.teacher) DK_TRY(di_teacher_hash(c->pipeline.teacher, r->saved.teacher, err));
+    DK_TRY(di_pipeline_hash(&c->pipeline, args->options, r->saved.recipe, err));
+    rc = di_runner_open(r, err);
+out:
+    return rc;
+}
+
+static void close_call(call *c)
+{
+    if (c->runner.host) di_runner_close(&c->runner);
+    di_seeds_close(c->runner.seeds);
+    di_pipeline_close(&c->pipeline);
+}
+
+/* ---- going on ---- */
+
+/* A killed run may have stood between the last commit and the renaming, or behind it. */
+static int32_t go_on(call *c, dk_error *err)
+{
+    di_runner *r = &c->runner;
+    int32_t rc;
+    DK_TRY(di_saved_read(r->state, c->out, &c->pipeline, &r->saved, err));
+    r->before = r->saved.seconds;
+    r->tokens_before = r->saved.tokens;
+    const int32_t in_place = *r->saved.ended && !dk_path_exists(r->partial);
+    if (in_place && rename(c->out, r->partial))
+        return dk_fail_errno(err, errno, "%s: is not there, and %s says that it was written", c->out, r->state);
+    if (strcmp(r->saved.ended, "whole") != 0) *r->saved.ended = 0;
+out:
+    return rc;
+}
+
+static int32_t begin(call *c, dk_error *err)
+{
+    di_runner *r = &c->runner;
+    int32_t rc;
+    DK_TRY(di_path_clear(r->host, c->out, err));
+    for (int64_t i = 0; i < c->pipeline.count; i++) {
+        const di_link *link = &c->pipeline.links[i];
+        if (link->functions->restore) DK_TRY(link->functions->restore(link->state, NULL, err));
+    }
+out:
+    return rc;
+}
+
+static int32_t begin_or_go_on(call *c, dk_error *err)
+{
+    const di_options *options = c->args->options;
+    const int32_t overwrite = di_options_flag(options, "augment.overwrite"),
+                  unfinished = dk_path_exists(c->runner.state) == 1;
+    if (overwrite) return begin(c, err);
+    if (unfinished && !di_options_flag(options, "augment.resume"))
+        return dk_fail(err, DK_E_STAGE,
+                       "%s: an unfinished run stands there: augment.resume (--resume) goes on with it, "
+                       "augment.overwrite (--overwrite) begins anew",
+                       c->runner.state);
+    if (unfinished) return go_on(c, err);
+    if (dk_path_exists(c->out))
+        return dk_fail(err, DK_E_STAGE, "%s: is there already: augment.overwrite (--overwrite) replaces it", c->out);
+    return begin(c, err);
+}
+
+static int32_t tell_result(const call *c, dk_strbuf *json, dk_error *err)
+{
+    const di_saved *s = &c->runner.saved;
+    dk_strbuf_puts(json, "{\"kind\":\"augmentation\",\"out\":");
+    dk_strbuf_json(json, c->out, strlen(c->out));
+    dk_strbuf_printf(json,
+                     ",\"samples\":%lld,\"written\":%lld,\"tokens\":%lld,\"seconds\":", (long long)c->runner.samples,
+                     (long long)s->written, (long long)s->tokens);
+    dk_strbuf_f64(json, s->seconds);
+    dk_strbuf_printf(json, ",\"ended\":\"%s\",\"steps\":", s->ended);
+    di_steps_json(&c->pipeline, json);
+    dk_strbuf_puts(json, "}");
+    return dk_strbuf_check(json, err);
+}
+
+int32_t di_augment(const di_augment_args *args, dk_strbuf *json, dk_error *err)
+{
+    call c = {.args = args};
+    int32_t rc;
+    DK_TRY(open_call(&c, err));
+    DK_TRY(begin_or_go_on(&c, err));
+    DK_TRY(di_runner_run(&c.runner, err));
+    rc = tell_result(&c, json, err);
+out:
+    close_call(&c);
+    return rc;
+}

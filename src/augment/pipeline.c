@@ -1,0 +1,217 @@
+/* pipeline.c - steps are found, given what they need, and made; records go through them. */
+#include "augment/pipeline.h"
+
+#include <string.h>
+
+#include "base/file.h"
+#include "base/hash.h"
+#include "dataset/sample.h"
+
+/* ---- what operators need ---- */
+
+static int32_t read_needs(const di_options *options, uint32_t *needs, dk_error *err)
+{
+    const int64_t count = di_options_list_size(options, "augment.steps");
+    const char *hosted;
+    int32_t rc = DK_OK;
+    *needs = 0;
+    if (!count) return dk_fail(err, DK_E_OPTION, "augment.steps is missing: a list of {label: answer, ...} and so on");
+    for (int64_t i = 0; i < count; i++) {
+        const di_operator_row *row;
+        DK_TRY(di_operator_find(di_options_item(options, "augment.steps", i), i, &row, &hosted, err));
+        if (row) *needs |= row->needs;
+        if (row && i && row->needs & DI_MAKES_SEEDS)
+            return dk_fail(err, DK_E_OPTION,
+                           "augment.steps.%lld: %s %s makes samples of nothing, and is the first step or none",
+                           (long long)i, row->verb, row->name);
+    }
+out:
+    return rc;
+}
+
+static int32_t take_teacher(const di_augment_args *args, uint32_t needs, di_pipeline *p, dk_error *err)
+{
+    int32_t rc;
+    if (args->teacher) p->teacher = di_teacher_retain(args->teacher);
+    else DK_TRY(di_teacher_from_options(args->backend, args->options, NULL, &p->teacher, err));
+    if (!(needs & DI_NEEDS_TEACHER)) return DK_OK;
+    if (!p->teacher)
+        return dk_fail(err, DK_E_OPTION, "teacher.path is missing: a step of augment.steps asks a teacher");
+    if (!di_teacher_tokenizer(p->teacher))
+        return dk_fail(err, DK_E_OPTION, "augment: the teacher has no tokenizer, and samples are words");
+    rc = DK_OK;
+out:
+    return rc;
+}
+
+/* The teacher's own template, or the one that data.chat_template names. */
+static int32_t take_chat(const di_augment_args *args, uint32_t needs, di_pipeline *p, dk_error *err)
+{
+    di_encoder encoder;
+    int32_t rc;
+    if (!p->teacher || !di_teacher_tokenizer(p->teacher)) return DK_OK;
+    DK_TRY(di_encoder_init(&encoder, p->host, di_teacher_tokenizer(p->teacher), args->options, err));
+    p->chat = dk_chat_template_retain(encoder.chat);
+    p->date = encoder.date;
+    if (!p->chat && needs & DI_NEEDS_CHAT) {
+        if (err) *err = encoder.chat_problem;
+        rc = encoder.chat_problem.code;
+    }
+    di_encoder_free(&encoder);
+out:
+    return rc;
+}
+
+/* ---- steps ---- */
+
+static int32_t open_link(const di_augment_args *args, const char *out, const char *hash, int64_t index, di_pipeline *p,
+                         dk_error *err)
+{
+    di_link *link = &p->links[index];
+    const char *hosted = NULL;
+    int32_t rc;
+    link->step = (di_step){.host = p->host,
+                           .backend = args->backend,
+                           .recipe = args->options,
+                           .options = di_options_item(args->options, "augment.steps", index),
+                           .number = index + 1,
+                           .seed = (uint64_t)di_options_i64(args->options, "augment.seed"),
+                           .teacher = p->teacher,
+                           .chat = p->chat,
+                           .date = p->date.year ? &p->date : NULL,
+                           .writing = args->writing,
+                           .user_options = args->user_options,
+                           .out = out};
+    memcpy(link->step.teacher_hash, hash, sizeof link->step.teacher_hash);
+    DK_TRY(di_operator_find(link->step.options, index, &link->row, &hosted, err));
+    if (hosted)
+        return dk_fail(err, DK_E_OPTION, "augment.steps.%lld.name \"%.60s\" is no operator that this program added",
+                       (long long)index, hosted);
+    link->step.verb = link->row->verb;
+    link->step.name = link->row->name;
+    link->functions = link->row->functions;
+    DK_TRY(link->functions->create(&link->step, &link->state, err));
+    if (link->row->needs & DI_MAKES_SEEDS) p->makes = link->functions->makes(link->state);
+out:
+    return rc;
+}
+
+int32_t di_pipeline_open(const di_augment_args *args, const char *out, di_pipeline *p, dk_error *err)
+{
+    const int64_t count = di_options_list_size(args->options, "augment.steps");
+    char hash[65] = "";
+    uint32_t needs;
+    int32_t rc;
+    memset(p, 0, sizeof *p);
+    p->host = args->backend->host;
+    DK_TRY(read_needs(args->options, &needs, err));
+    DK_TRY(take_teacher(args, needs, p, err));
+    DK_TRY(take_chat(args, needs, p, err));
+    if (p->teacher) DK_TRY(di_teacher_hash(p->teacher, hash, err));
+    DK_TRY(dk_new(p->host, count, &p->links, err));
+    for (; p->count < count; p->count++) DK_TRY(open_link(args, out, hash, p->count, p, err));
+out:
+    if (rc) di_pipeline_close(p);
+    return rc;
+}
+
+void di_pipeline_close(di_pipeline *p)
+{
+    for (int64_t i = 0; i < p->count; i++) {
+        di_link *link = &p->links[i];
+        if (link->state) link->functions->free(link->state);
+        di_reasons_free(p->host, &link->reasons);
+    }
+    if (p->host) dk_free(p->host, p->links);
+    dk_chat_template_release(p->chat);
+    di_teacher_release(p->teacher);
+    memset(p, 0, sizeof *p);
+}
+
+int64_t di_pipeline_cut(const di_pipeline *p, int64_t from)
+{
+    for (int64_t i = from + 1; i < p->count; i++)
+        if (p->links[i].row && p->links[i].row->needs & DI_IS_BARRIER) return i;
+    return p->count;
+}
+
+/* ---- what the result hangs on ---- */
+
+/* The bytes of every file that a step names. */
+static int32_t hash_files(const di_link *link, dk_sha256 *sha, dk_error *err)
+{
+    int32_t rc = DK_OK;
+    for (int64_t i = 0; i < di_option_count(); i++) {
+        const di_option_info *option = di_option_at(i);
+        dk_mapping map;
+        if (option->type != DI_OPTION_PATH || strncmp(option->name, "augment.steps.N.", 16) != 0) continue;
+        const char *path = di_options_text(link->step.options, option->name + 16);
+        if (!path || dk_path_exists(path) != 1) continue;
+        DK_TRY(dk_map_open(link->step.host, path, 1, &map, err));
+        dk_sha256_add(sha, map.data, (size_t)map.size);
+        dk_map_close(&map);
+    }
+out:
+    return rc;
+}
+
+int32_t di_pipeline_hash(const di_pipeline *p, const di_options *options, char hex[65], dk_error *err)
+{
+    static const char *const keys[] = {"augment.steps",        "augment.seed",   "data.format", "data.separator",
+                                       "data.special_in_text", "data.chat_date", "generate"};
+    uint8_t digest[32];
+    dk_sha256 sha;
+    dk_strbuf text;
+    int32_t rc = DK_OK;
+    dk_sha256_begin(&sha);
+    dk_strbuf_init(&text, p->host);
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+        dk_strbuf_printf(&text, "\n%s=", keys[i]);
+        DK_TRY(di_options_get(options, keys[i], &text, err));
+    }
+    if (p->chat) dk_strbuf_puts(&text, dk_chat_source(p->chat));
+    DK_TRY(dk_strbuf_check(&text, err));
+    dk_sha256_add(&sha, text.data, text.size);
+    for (int64_t i = 0; i < p->count; i++) DK_TRY(hash_files(&p->links[i], &sha, err));
+    dk_sha256_end(&sha, digest);
+    dk_hex(digest, sizeof digest, hex);
+out:
+    dk_strbuf_free(&text);
+    return rc;
+}
+
+/* ---- records through steps ---- */
+
+static int32_t pass_link(di_link *link, di_record **in, int64_t count, di_flow *flow, dk_error *err)
+{
+    int32_t rc = DK_OK;
+    flow->reasons = &link->reasons;
+    if (count) rc = link->functions->apply(link->state, in, count, flow, err);
+    for (int64_t i = 0; i < count; i++) di_record_free(in[i]);
+    link->in += count;
+    link->out += flow->count;
+    return rc;
+}
+
+int32_t di_pipeline_pass(di_pipeline *p, int64_t first, int64_t last, di_record **in, int64_t count, di_flow *flow,
+                         dk_error *err)
+{
+    di_flow other = {.host = p->host, .aside = flow->aside};
+    int32_t rc = DK_OK;
+    for (int64_t i = first; i < last; i++) {
+        if (in == flow->records) flow->count = 0; /* they go into the next step, which frees them */
+        DK_TRY(pass_link(&p->links[i], in, count, &other, err));
+        const di_flow swap = *flow; /* what came out of this step goes into the next one */
+        *flow = other;
+        other = swap;
+        flow->tokens += other.tokens;
+        other.tokens = other.count = 0;
+        in = flow->records;
+        count = flow->count;
+    }
+out:
+    if (rc && first < last) flow->tokens += other.tokens;
+    di_flow_clear(&other);
+    dk_free(p->host, other.records);
+    return rc;
+}

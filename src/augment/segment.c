@@ -1,0 +1,216 @@
+/* segment.c - the steps up to the next barrier: they read what the steps before them wrote, chunk by chunk. Every half
+ * a second what was written is made safe: the files first, then OUT.state, which says how long they are. */
+#include <stdio.h>
+#include <string.h>
+
+#include "augment/grown_file.h"
+#include "augment/paths.h"
+#include "augment/runner.h"
+
+static const double commit_seconds = 0.5;
+
+typedef struct segment {
+    di_runner *runner;
+    int64_t first, last;  /* steps */
+    char *reads, *writes; /* paths; reads NULL = the seeds */
+    int32_t ends;         /* what it writes is the result */
+    di_seeds *in;
+    int64_t samples; /* that it reads; 0 = not known */
+    di_grown *out, *aside;
+    dk_strbuf lines, aside_lines;
+    di_flow flow;
+    double committed;
+} segment;
+
+static int32_t open_paths(segment *s, dk_error *err)
+{
+    di_runner *r = s->runner;
+    int32_t rc = DK_OK;
+    if (s->first) {
+        DK_TRY(di_path_before(r->host, r->out, s->first + 1, &s->reads, err));
+        DK_TRY(di_seeds_open(r->host, s->reads, 0, NULL, &s->in, err));
+    } else {
+        s->in = r->seeds;
+        s->samples = r->samples;
+    }
+    if (s->ends) DK_TRY(di_path_beside(r->host, r->out, "partial", &s->writes, err));
+    else DK_TRY(di_path_before(r->host, r->out, s->last + 1, &s->writes, err));
+    DK_TRY(di_grown_open(r->host, s->writes, r->saved.bytes, &s->out, err));
+    DK_TRY(di_grown_open(r->host, r->aside, r->saved.aside, &s->aside, err));
+out:
+    return rc;
+}
+
+/* A barrier sees everything before its first record passes. */
+static int32_t gather(segment *s, dk_error *err)
+{
+    di_link *link = &s->runner->pipeline->links[s->first];
+    int32_t rc;
+    if (!(link->row->needs & DI_IS_BARRIER)) return DK_OK;
+    for (;;) {
+        di_record *record = NULL;
+        if ((rc = di_seeds_next(s->in, &record, err)) == DK_E_END) break;
+        DK_TRY(rc);
+        s->samples += s->first != 0;
+        rc = link->functions->gather(link->state, record, err);
+        di_record_free(record);
+        DK_TRY(rc);
+        if (dk_host_cancelled(s->runner->host))
+            DK_TRY(dk_fail(err, DK_E_CANCELLED, "%s: cancelled before step %lld", s->runner->out,
+                           (long long)link->step.number));
+    }
+    rc = link->functions->settle(link->state, err);
+out:
+    return rc;
+}
+
+static int32_t open_segment(segment *s, dk_error *err)
+{
+    di_runner *r = s->runner;
+    int32_t rc;
+    dk_strbuf_init(&s->lines, r->host);
+    dk_strbuf_init(&s->aside_lines, r->host);
+    s->flow = (di_flow){.host = r->host, .aside = &s->aside_lines};
+    s->committed = dk_seconds();
+    DK_TRY(open_paths(s, err));
+    DK_TRY(gather(s, err));
+    DK_TRY(di_seeds_seek(s->in, &r->saved.place, err));
+out:
+    return rc;
+}
+
+static void close_segment(segment *s)
+{
+    dk_host *host = s->runner->host;
+    di_flow_clear(&s->flow);
+    dk_free(host, s->flow.records);
+    dk_strbuf_free(&s->lines);
+    dk_strbuf_free(&s->aside_lines);
+    di_grown_close(s->out);
+    di_grown_close(s->aside);
+    if (s->in != s->runner->seeds) di_seeds_close(s->in);
+    dk_free(host, s->reads);
+    dk_free(host, s->writes);
+}
+
+/* ---- commits ---- */
+
+static int32_t commit(segment *s, dk_error *err)
+{
+    di_runner *r = s->runner;
+    int32_t rc;
+    DK_TRY(di_grown_sync(s->out, err));
+    DK_TRY(di_grown_sync(s->aside, err));
+    r->saved.bytes = di_grown_length(s->out);
+    r->saved.aside = di_grown_length(s->aside);
+    r->saved.place = di_seeds_tell(s->in);
+    r->saved.seconds = di_runner_seconds(r);
+    DK_TRY(di_saved_write(&r->saved, r->pipeline, r->state, err));
+    s->committed = dk_seconds();
+out:
+    return rc;
+}
+
+/* ---- how far, and whether to go on ---- */
+
+static int32_t tell(segment *s, dk_error *err)
+{
+    const di_runner *r = s->runner;
+    const double seconds = dk_seconds() - r->began;
+    const di_seed_place place = di_seeds_tell(s->in);
+    const int64_t done = place.number + place.made, tokens = r->saved.tokens - r->tokens_before;
+    distill_progress now;
+    if (!r->fn) return DK_OK;
+    DISTILL_INIT(&now);
+    now.phase = DISTILL_PHASE_AUGMENTING;
+    now.done = done;
+    now.total = s->samples;
+    now.tokens = r->saved.tokens;
+    now.tokens_per_second = seconds > 0 ? (double)tokens / seconds : 0;
+    now.seconds_left = -1;
+    const int32_t code = r->fn(r->user, &now);
+    if (code == DISTILL_CB_OK) return DK_OK;
+    if (code == DISTILL_CB_CANCEL) return dk_fail(err, DK_E_CANCELLED, "cancelled by the progress function");
+    dk_fail(err, DK_E_CALLBACK, "the progress function returned %d", (int)code);
+    if (err) err->user_code = code;
+    return DK_E_CALLBACK;
+}
+
+static const char *budget_end(const di_runner *r)
+{
+    if (r->budget_tokens && r->saved.tokens >= r->budget_tokens) return "tokens";
+    if (r->budget_seconds > 0 && di_runner_seconds(r) >= r->budget_seconds) return "minutes";
+    return NULL;
+}
+
+/* ---- chunks ---- */
+
+static int32_t write_out(segment *s, dk_error *err)
+{
+    int32_t rc;
+    dk_strbuf_clear(&s->lines);
+    for (int64_t i = 0; i < s->flow.count; i++) di_record_write(s->flow.records[i], !s->ends, &s->lines);
+    DK_TRY(dk_strbuf_check(&s->lines, err));
+    DK_TRY(di_grown_append(s->out, s->lines.data, s->lines.size, err));
+    DK_TRY(di_grown_append(s->aside, s->aside_lines.data, s->aside_lines.size, err));
+    dk_strbuf_clear(&s->aside_lines);
+    s->runner->saved.written += s->flow.count;
+    s->runner->saved.tokens += s->flow.tokens;
+    s->flow.tokens = 0;
+    di_flow_clear(&s->flow);
+out:
+    return rc;
+}
+
+/* *count 0 = there are no more. */
+static int32_t pass_chunk(segment *s, int64_t *count, dk_error *err)
+{
+    di_record **records;
+    int32_t rc;
+    DK_TRY(di_seeds_chunk(s->in, DI_CHUNK_SAMPLES, &records, count, err));
+    if (!*count) return DK_OK;
+    DK_TRY(di_pipeline_pass(s->runner->pipeline, s->first, s->last, records, *count, &s->flow, err));
+    rc = write_out(s, err);
+out:
+    return rc;
+}
+
+static int32_t stop_cancelled(segment *s, dk_error *err)
+{
+    int32_t rc = commit(s, err);
+    if (rc) return rc;
+    return dk_fail(err, DK_E_CANCELLED, "%s: stopped behind sample %lld; the same recipe goes on from there",
+                   s->runner->out, (long long)(s->runner->saved.place.number + s->runner->saved.place.made));
+}
+
+static int32_t run_chunks(segment *s, dk_error *err)
+{
+    di_runner *r = s->runner;
+    const char *end = NULL;
+    int64_t count;
+    int32_t rc;
+    for (;;) {
+        if ((end = budget_end(r))) break;
+        if (dk_host_cancelled(r->host)) return stop_cancelled(s, err);
+        DK_TRY(pass_chunk(s, &count, err));
+        if (!count) break;
+        if ((rc = tell(s, err)) == DK_E_CANCELLED) return stop_cancelled(s, err);
+        DK_TRY(rc);
+        if (dk_seconds() - s->committed >= commit_seconds) DK_TRY(commit(s, err));
+    }
+    if (end || s->ends) snprintf(r->saved.ended, sizeof r->saved.ended, "%s", end ? end : "whole");
+    rc = commit(s, err);
+out:
+    return rc;
+}
+
+int32_t di_segment_run(di_runner *runner, int64_t last, dk_error *err)
+{
+    segment s = {.runner = runner, .first = runner->saved.first, .last = last, .ends = last == runner->pipeline->count};
+    int32_t rc;
+    DK_TRY(open_segment(&s, err));
+    rc = run_chunks(&s, err);
+out:
+    close_segment(&s);
+    return rc;
+}
