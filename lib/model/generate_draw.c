@@ -1,7 +1,7 @@
 /* Tokens of texts: logits or what several models say together, adjusted by what a text has, drawn from and handed out.
  *
  * The order is that of transformers' processors: bias, penalties, the host's own, then temperature, top_k, top_p and
- * min_p. What a text draws is number (text, token) of the stream of samples, whatever is written beside it. */
+ * min_p. What a text draws is number (text, token), or (its draws, token), of the stream of samples, whatever is written beside it. */
 #include <math.h>
 
 #include "model/generate_parts.h"
@@ -199,8 +199,10 @@ int32_t dk_writer_draw(dk_writer *w, const int64_t *which, int64_t rows, dk_erro
                              .min_p = args->min_p,
                              .seed = args->seed,
                              .counters = counters};
-    for (int64_t i = 0; i < rows; i++)
-        counters[i] = ((uint64_t)w->place[which[i]].text << 32) + (uint64_t)w->place[which[i]].written;
+    for (int64_t i = 0; i < rows; i++) {
+        const dk_place *p = &w->place[which[i]];
+        counters[i] = (args->draws ? args->draws[p->text] : (uint64_t)p->text << 32) + (uint64_t)p->written;
+    }
     DK_TRY(speak(w, which, rows, log_probs, err));
     logits = adjust(w, which, rows, logits);
     DK_TRY(ask_host(w, which, rows, logits, err));

@@ -289,8 +289,9 @@ typedef struct dk_generate_args {
     int64_t bias_count;
     int64_t samples; /* texts of each prompt, numbers prompt * samples + 0, 1, ...; 0 = 1 */
     uint64_t seed;
-    int64_t vocab_valid; /* ids from here on are never drawn; 0 = vocab_size */
-    const int32_t *stop; /* token ids that end a sequence (they are emitted, finished = 1) */
+    const uint64_t *draws; /* [texts] number of the first draw of each text, one for a token; NULL = text << 32 */
+    int64_t vocab_valid;   /* ids from here on are never drawn; 0 = vocab_size */
+    const int32_t *stop;   /* token ids that end a sequence (they are emitted, finished = 1) */
     int64_t stop_count;
     /* Called for each token in order; finished: 0 going on, 1 stop token, 2 max_tokens or context full. Returns 0, or
        DK_TEXT_ENDS, after which the others go on; anything else ends everything with E_CALLBACK or, for 2,
@@ -304,7 +305,7 @@ typedef struct dk_generate_args {
     int64_t top_count;
     void *user;
 } dk_generate_args;
-/* Text depends on (weights, prompt, seed, number) and not on how many run together. */
+/* Text depends on (weights, prompt, seed, number or draws) and not on how many run together. */
 int32_t dk_generate(dk_model *model, const dk_tokens *prompts, const dk_generate_args *args, dk_error *err);
 
 /* Several models that write one text: each reads all of it, with a cache of its own. What they say of a token together

@@ -12,6 +12,8 @@
 
 typedef struct call {
     const di_augment_args *args;
+    di_augment_args own; /* the same with options to write by */
+    di_options *writing; /* own; NULL = the caller's */
     const char *in, *out;
     di_pipeline pipeline;
     di_runner runner;
@@ -76,6 +78,7 @@ static void close_call(call *c)
     if (c->runner.host) di_runner_close(&c->runner);
     di_seeds_close(c->runner.seeds);
     di_pipeline_close(&c->pipeline);
+    di_options_free(c->writing);
 }
 
 /* ---- going on ---- */
@@ -143,8 +146,10 @@ static int32_t tell_result(const call *c, dk_strbuf *json, dk_error *err)
 
 int32_t di_augment(const di_augment_args *args, dk_strbuf *json, dk_error *err)
 {
-    call c = {.args = args};
-    int32_t rc;
+    call c = {.args = &c.own, .own = *args};
+    int32_t rc = DK_OK;
+    if (!args->writing) DK_TRY(di_options_copy(args->options, args->backend->host, -1, &c.writing, err));
+    if (!args->writing) c.own.writing = c.writing;
     DK_TRY(open_call(&c, err));
     DK_TRY(begin_or_go_on(&c, err));
     DK_TRY(di_runner_run(&c.runner, err));

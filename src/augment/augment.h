@@ -20,7 +20,7 @@ typedef struct di_augment_args {
     di_teacher *teacher; /* NULL = as sections teacher and teachers say, where an operator needs one */
     const di_options *options;
     const char *in, *out;                /* NULL = augment.in, augment.out */
-    di_options *writing;                 /* a copy of the options; what is generated is set in it */
+    di_options *writing;                 /* a copy of the options, in which generate.* is set; NULL = one of its own */
     const distill_options *user_options; /* the host's handle of that copy; NULL = none */
     int32_t dry_run;                     /* nothing is written */
     distill_progress_fn fn;              /* or NULL */

@@ -29,12 +29,13 @@ static int32_t create(const di_step *step, void **state, dk_error *err)
     if (high && low > high)
         return di_step_fail(step, err, "min %lld is above max %lld: it would keep nothing", (long long)low,
                             (long long)high);
-    if (tokens && !(step->teacher && di_teacher_tokenizer(step->teacher)))
-        return di_step_fail(step, err, "unit tokens needs a teacher with a tokenizer: take characters or words");
+    if (tokens && !step->tokenizer)
+        return di_step_fail(
+            step, err, "unit tokens needs a tokenizer, of the teacher or augment.tokenizer: take characters or words");
     DK_TRY(dk_new(step->host, 1, &k, err));
     k->step = step;
     k->field = di_options_text(step->options, "field");
-    k->tokenizer = tokens ? di_teacher_tokenizer(step->teacher) : NULL;
+    k->tokenizer = tokens ? step->tokenizer : NULL;
     k->words = di_options_is(step->options, "unit", "words");
     k->low = low;
     k->high = high;

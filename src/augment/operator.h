@@ -15,6 +15,7 @@
 
 #include "augment/flow.h"
 #include "chat/chat.h"
+#include "dataset/sample.h"
 #include "options/options.h"
 #include "teacher/teacher.h"
 
@@ -28,6 +29,8 @@ typedef struct di_step { /* what an operator is made of; outlives it */
     const char *verb, *name;
     di_teacher *teacher;                 /* there, where its row needs one */
     char teacher_hash[65];               /* of it; "" = none */
+    const dk_tokenizer *tokenizer;       /* the teacher's, or augment.tokenizer; there, where its row needs a teacher */
+    const di_encoder *encoder;           /* as training reads samples with that tokenizer; NULL where there is none */
     const dk_chat_template *chat;        /* there, where its row needs one */
     const dk_jinja_date *date;           /* of strftime_now; NULL = not known */
     di_options *writing;                 /* generate.*: set before a generation; the same tree as */
@@ -42,7 +45,7 @@ int32_t di_step_path(const di_step *step, const char *kind, char **out, dk_error
 int32_t di_step_fail(const di_step *step, dk_error *err, const char *format, ...) DK_PRINTF(3, 4);
 
 enum {                       /* needs of a row */
-       DI_NEEDS_TEACHER = 1, /* that generates or scores, with a tokenizer */
+       DI_NEEDS_TEACHER = 1, /* that generates or scores, and a tokenizer */
        DI_NEEDS_CHAT = 2,    /* a chat template, the teacher's own or data.chat_template */
        DI_IS_BARRIER = 4,    /* all records are gathered before the first one is applied */
        DI_MAKES_SEEDS = 8    /* makes samples of nothing: the first step only */
@@ -83,6 +86,8 @@ int32_t di_operator_find(const di_options *item, int64_t number, const di_operat
                          dk_error *err);
 
 /* ---- the functions of each, a file each ---- */
+extern const di_operator_functions di_label_answer;
+extern const di_operator_functions di_expand_continue;
 extern const di_operator_functions di_keep_length;
 extern const di_operator_functions di_drop_regex;
 

@@ -1,7 +1,11 @@
 /* operator_table.c - every operator: what it is called, which options it reads, what it needs. */
 #include "augment/operator.h"
 
+#define WRITING "samples|max_new_tokens|temperature|top_p|top_k|stop"
+
 static const di_operator_row rows[] = {
+    {"expand", "continue", WRITING "|prefix_tokens|originals", DI_NEEDS_TEACHER, &di_expand_continue},
+    {"label", "answer", WRITING "|chat|keep_logprobs", DI_NEEDS_TEACHER, &di_label_answer},
     {"keep", "length", "min|max|unit|field", 0, &di_keep_length},
     {"drop", "regex", "pattern|invert|field", 0, &di_drop_regex},
 };

@@ -5,7 +5,7 @@
 
 #include "base/file.h"
 #include "base/hash.h"
-#include "dataset/sample.h"
+#include "format/open_tokenizer.h"
 
 /* ---- what operators need ---- */
 
@@ -34,30 +34,37 @@ static int32_t take_teacher(const di_augment_args *args, uint32_t needs, di_pipe
     int32_t rc;
     if (args->teacher) p->teacher = di_teacher_retain(args->teacher);
     else DK_TRY(di_teacher_from_options(args->backend, args->options, NULL, &p->teacher, err));
-    if (!(needs & DI_NEEDS_TEACHER)) return DK_OK;
-    if (!p->teacher)
+    if (needs & DI_NEEDS_TEACHER && !p->teacher)
         return dk_fail(err, DK_E_OPTION, "teacher.path is missing: a step of augment.steps asks a teacher");
-    if (!di_teacher_tokenizer(p->teacher))
-        return dk_fail(err, DK_E_OPTION, "augment: the teacher has no tokenizer, and samples are words");
     rc = DK_OK;
 out:
     return rc;
 }
 
-/* The teacher's own template, or the one that data.chat_template names. */
-static int32_t take_chat(const di_augment_args *args, uint32_t needs, di_pipeline *p, dk_error *err)
+/* The teacher's own, or where it has none (a teacher of callbacks) the one that augment.tokenizer names. */
+static int32_t take_tokenizer(const di_augment_args *args, uint32_t needs, di_pipeline *p, dk_error *err)
 {
-    di_encoder encoder;
+    const char *path = di_options_text(args->options, "augment.tokenizer");
+    dk_tokenizer *own = p->teacher ? di_teacher_tokenizer(p->teacher) : NULL;
+    if (own && path)
+        return dk_fail(err, DK_E_OPTION, "augment.tokenizer: the teacher has one of its own: leave it out");
+    if (own) p->tokenizer = dk_tokenizer_retain(own);
+    else if (path) return dk_open_tokenizer(p->host, path, &p->tokenizer, err);
+    else if (needs & DI_NEEDS_TEACHER)
+        return dk_fail(err, DK_E_OPTION,
+                       "augment.tokenizer is missing: the teacher has none of its own, and samples are words");
+    return DK_OK;
+}
+
+/* The chat template is the tokenizer's own, or the one that data.chat_template names. */
+static int32_t take_encoder(const di_augment_args *args, uint32_t needs, di_pipeline *p, dk_error *err)
+{
     int32_t rc;
-    if (!p->teacher || !di_teacher_tokenizer(p->teacher)) return DK_OK;
-    DK_TRY(di_encoder_init(&encoder, p->host, di_teacher_tokenizer(p->teacher), args->options, err));
-    p->chat = dk_chat_template_retain(encoder.chat);
-    p->date = encoder.date;
-    if (!p->chat && needs & DI_NEEDS_CHAT) {
-        if (err) *err = encoder.chat_problem;
-        rc = encoder.chat_problem.code;
-    }
-    di_encoder_free(&encoder);
+    if (!p->tokenizer) return DK_OK;
+    DK_TRY(di_encoder_init(&p->encoder, p->host, p->tokenizer, args->options, err));
+    if (p->encoder.chat || !(needs & DI_NEEDS_CHAT)) return DK_OK;
+    if (err) *err = p->encoder.chat_problem;
+    rc = p->encoder.chat_problem.code;
 out:
     return rc;
 }
@@ -77,8 +84,10 @@ static int32_t open_link(const di_augment_args *args, const char *out, const cha
                            .number = index + 1,
                            .seed = (uint64_t)di_options_i64(args->options, "augment.seed"),
                            .teacher = p->teacher,
-                           .chat = p->chat,
-                           .date = p->date.year ? &p->date : NULL,
+                           .tokenizer = p->tokenizer,
+                           .encoder = p->tokenizer ? &p->encoder : NULL,
+                           .chat = p->encoder.chat,
+                           .date = p->encoder.date.year ? &p->encoder.date : NULL,
                            .writing = args->writing,
                            .user_options = args->user_options,
                            .out = out};
@@ -106,7 +115,8 @@ int32_t di_pipeline_open(const di_augment_args *args, const char *out, di_pipeli
     p->host = args->backend->host;
     DK_TRY(read_needs(args->options, &needs, err));
     DK_TRY(take_teacher(args, needs, p, err));
-    DK_TRY(take_chat(args, needs, p, err));
+    DK_TRY(take_tokenizer(args, needs, p, err));
+    DK_TRY(take_encoder(args, needs, p, err));
     if (p->teacher) DK_TRY(di_teacher_hash(p->teacher, hash, err));
     DK_TRY(dk_new(p->host, count, &p->links, err));
     for (; p->count < count; p->count++) DK_TRY(open_link(args, out, hash, p->count, p, err));
@@ -123,7 +133,8 @@ void di_pipeline_close(di_pipeline *p)
         di_reasons_free(p->host, &link->reasons);
     }
     if (p->host) dk_free(p->host, p->links);
-    dk_chat_template_release(p->chat);
+    di_encoder_free(&p->encoder);
+    dk_tokenizer_release(p->tokenizer);
     di_teacher_release(p->teacher);
     memset(p, 0, sizeof *p);
 }
@@ -169,7 +180,7 @@ int32_t di_pipeline_hash(const di_pipeline *p, const di_options *options, char h
         dk_strbuf_printf(&text, "\n%s=", keys[i]);
         DK_TRY(di_options_get(options, keys[i], &text, err));
     }
-    if (p->chat) dk_strbuf_puts(&text, dk_chat_source(p->chat));
+    if (p->encoder.chat) dk_strbuf_puts(&text, dk_chat_source(p->encoder.chat));
     DK_TRY(dk_strbuf_check(&text, err));
     dk_sha256_add(&sha, text.data, text.size);
     for (int64_t i = 0; i < p->count; i++) DK_TRY(hash_files(&p->links[i], &sha, err));

@@ -14,9 +14,9 @@ typedef struct di_link { /* one step */
 } di_link;
 typedef struct di_pipeline {
     dk_host *host;
-    di_teacher *teacher; /* a reference, or NULL */
-    dk_chat_template *chat;
-    dk_jinja_date date;
+    di_teacher *teacher;     /* a reference, or NULL */
+    dk_tokenizer *tokenizer; /* a reference, or NULL */
+    di_encoder encoder;      /* with it */
     di_link *links;
     int64_t count;
     int64_t makes; /* samples of nothing */

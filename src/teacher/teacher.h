@@ -313,6 +313,8 @@ typedef struct di_reader {
     distill_token_fn fn; /* NULL = as table says */
     void *user;
     const distill_writer_callbacks *table;
+    const uint64_t *draws; /* [texts] of dk_generate_args; NULL = by their numbers. For models in this process alone:
+                              others are given generate.seed */
 } di_reader;
 /* distill_teacher_score and _generate. user_options: the public handle that a callback teacher is given. */
 int32_t di_teacher_score(di_teacher *teacher, const distill_batch *batch, distill_target *out, dk_error *err);

@@ -118,6 +118,7 @@ int32_t di_writing_open(const di_teacher *teacher, const di_options *options, co
                                    .presence_penalty = di_options_f64(options, "generate.presence_penalty"),
                                    .samples = di_options_i64(options, "generate.samples"),
                                    .seed = (uint64_t)di_options_i64(options, "generate.seed"),
+                                   .draws = reader->draws,
                                    .vocab_valid = vocab,
                                    .emit = di_speaker_emit};
     DK_TRY(read_top(out, options, reader, vocab, err));

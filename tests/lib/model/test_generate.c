@@ -350,6 +350,16 @@ TEST(drawing)
     texts drawn = {.code = 0}, other = {.code = 0}, greedy = {.code = 0}, narrow = {.code = 0}, few = {.code = 0};
     int differ = 0;
     CHECK_OK(generate(&f, &b, args, &drawn, &err));
+    batch last = b; /* draws by numbers of one's own: the text of sequence 5, alone */
+    const uint64_t draws[1] = {UINT64_C(5) << 32};
+    texts alone = {.code = 0};
+    memmove(last.ids, last.ids + last.offsets[5], sizeof *last.ids * (size_t)(last.offsets[6] - last.offsets[5]));
+    last.offsets[1] = last.offsets[6] - last.offsets[5];
+    last.sequences = 1;
+    args.draws = draws;
+    CHECK_OK(generate(&f, &last, args, &alone, &err));
+    CHECK(same_ids(&alone.of[0], &drawn.of[5]));
+    args.draws = NULL;
     args.seed = 43;
     CHECK_OK(generate(&f, &b, args, &other, &err));
     args.temperature = 0;

@@ -62,7 +62,7 @@ TEST(what_is_wrong_is_said_before_the_first_sample)
          "augment.steps.1.max is not read by drop"},
         {"[{keep: length}]", good, "augment.steps.0 (keep length): neither min nor max"},
         {"[{keep: length, min: 3, max: 2}]", good, "min 3 is above max 2"},
-        {"[{keep: length, min: 3, unit: tokens}]", good, "needs a teacher"},
+        {"[{keep: length, min: 3, unit: tokens}]", good, "needs a tokenizer"},
         {"[{drop: regex}]", good, "pattern is missing"},
         {"[{drop: regex, pattern: '('}]", good, "augment.steps.0.pattern"},
         {"[{keep: length, drop: regex}]", good, "has both keep and drop"},
