@@ -933,6 +933,41 @@ enum {
 DISTILL_API int32_t distill_run(const distill_env *env, const distill_options *options, int32_t flags,
                                 distill_progress_fn fn, void *user, distill_report **out, distill_error *err);
 
+/* ---- data by the teacher ----------------------------------------------------------------------------------------- */
+
+/* What an operator gives: TEXT or JSON, copied before it returns. Returns DISTILL_CB_*. */
+typedef int32_t (*distill_emit_fn)(void *emit_user, const distill_sample *sample);
+typedef struct distill_operator_callbacks {
+    uint32_t struct_size;
+    uint32_t flags; /* DISTILL_CB_MT or 0 */
+    void *user;
+    distill_destroy_fn destroy;
+    /* in: a line of JSON, all fields of the sample with "id" and "provenance". None, one or many are emitted for it:
+       what has its id is that sample, anything else came of it. Returns DISTILL_CB_*. */
+    int32_t (*apply)(void *user, const distill_sample *in, distill_emit_fn emit, void *emit_user);
+} distill_operator_callbacks;
+/* From now on a step of augment.steps may be {name: ...}. Kept until env_free. What it gives has to hang on what it is
+ * given alone, or a run that was stopped ends with other samples. */
+DISTILL_API int32_t distill_env_add_operator(distill_env *env, const char *name,
+                                             const distill_operator_callbacks *table, distill_error *err);
+/* Samples go through the operators of augment.steps (docs/augmentation.md) and become lines of JSONL at path, each with
+ * its provenance. teacher NULL: as sections teacher and teachers say, where an operator asks one. in, path NULL: as
+ * augment.in and augment.out say; operators that make samples of nothing need no in. What is written so far stands in
+ * PATH.partial, how far it came in PATH.state: a call with the same recipe, teacher and input goes on where an earlier
+ * one was stopped or killed, or came to the end of a budget, and ends with the same bytes; another recipe is
+ * DISTILL_E_MISMATCH, a finished file DISTILL_E_STAGE without augment.overwrite. fn may be NULL
+ * (DISTILL_PHASE_AUGMENTING). out, or NULL: "samples" that came in, "written", "tokens" that were generated, "seconds",
+ * "ended" ("whole", or the budget: "tokens", "minutes"), and of each of "steps" "operator", "in", "out" and "counts"
+ * of what was dropped, by why. Sections: augment, teachers, teacher, generate, data. */
+DISTILL_API int32_t distill_dataset_augment(const distill_env *env, const distill_teacher *teacher, const char *in,
+                                            const char *path, const distill_options *options, distill_progress_fn fn,
+                                            void *user, distill_report **out, distill_error *err);
+/* What that would ask, and take, from a few samples that go through the first steps; nothing is written: "samples",
+ * "tried", and "written", "tokens" and "seconds" for all of them; "prompts", the first ones as they would be asked. */
+DISTILL_API int32_t distill_dataset_augment_plan(const distill_env *env, const distill_teacher *teacher, const char *in,
+                                                 const distill_options *options, distill_report **out,
+                                                 distill_error *err);
+
 /* ---- results ----------------------------------------------------------------------------------------------------- */
 
 /* On held-out data, in non-overlapping windows, first token unscored: "tokens", "perplexity", "nats", "bits_per_byte"

@@ -189,6 +189,31 @@ class env : public detail::handle<distill_env, distill_env_free>
     void set_products(const std::string &name) { detail::call(distill_env_set_products, get(), name.c_str()); }
     void cancel(bool on = true) const noexcept { distill_env_cancel(get(), on); }
 
+    /* Gives each sample that emit is called with: JSON, as it gets one itself. */
+    using emit_function = std::function<void(const std::string &json)>;
+    using operator_function = std::function<void(std::string_view json, const emit_function &emit)>;
+    void add_operator(const std::string &name, operator_function apply)
+    {
+        auto table = init<distill_operator_callbacks>();
+        table.user = detail::hold(std::move(apply));
+        table.destroy = detail::destroy<operator_function>;
+        table.apply = [](void *user, const distill_sample *in, distill_emit_fn emit, void *emit_user) {
+            return detail::guard([&] {
+                std::int32_t code = DISTILL_CB_OK;
+                (*static_cast<operator_function *>(user))(
+                    std::string_view(in->text, static_cast<std::size_t>(in->size)), [&](const std::string &json) {
+                        auto out = init<distill_sample>();
+                        out.kind = DISTILL_SAMPLE_JSON;
+                        out.text = json.c_str();
+                        out.size = static_cast<std::int64_t>(json.size());
+                        if (code == DISTILL_CB_OK) code = emit(emit_user, &out);
+                    });
+                return code;
+            });
+        };
+        detail::call(distill_env_add_operator, get(), name.c_str(), &table);
+    }
+
     using loss_function = std::function<std::int32_t(const distill_loss_rows &)>;
     using measure_function = std::function<std::int32_t(const distill_loss_rows &, double *)>;
     /* eval returns DISTILL_CB_*; targets is a bit set of 1 << DISTILL_<kind>, 0 = needs no teacher. */
@@ -994,6 +1019,23 @@ inline report run(const env &env, const options &with, std::int32_t flags = 0, p
 {
     distill_report *raw = nullptr;
     detail::call(distill_run, env.get(), with.get(), flags, fn ? detail::on_step : nullptr, &fn, &raw);
+    return report(raw);
+}
+
+/* nullptr and no path: as distill_dataset_augment has them. fn may return false to stop. */
+inline report augment(const env &env, const options &with, const teacher *teacher = nullptr, const char *in = nullptr,
+                      const char *path = nullptr, progress_function fn = nullptr)
+{
+    distill_report *raw = nullptr;
+    detail::call(distill_dataset_augment, env.get(), teacher ? teacher->get() : nullptr, in, path, with.get(),
+                 fn ? detail::on_step : nullptr, &fn, &raw);
+    return report(raw);
+}
+inline report augment_plan(const env &env, const options &with, const teacher *teacher = nullptr,
+                           const char *in = nullptr)
+{
+    distill_report *raw = nullptr;
+    detail::call(distill_dataset_augment_plan, env.get(), teacher ? teacher->get() : nullptr, in, with.get(), &raw);
     return report(raw);
 }
 

@@ -1,7 +1,8 @@
 /* Tokens of texts: logits or what several models say together, adjusted by what a text has, drawn from and handed out.
  *
  * The order is that of transformers' processors: bias, penalties, the host's own, then temperature, top_k, top_p and
- * min_p. What a text draws is number (text, token), or (its draws, token), of the stream of samples, whatever is written beside it. */
+ * min_p. What a text draws is number (text, token), or (its draws, token), of the stream of samples, whatever stands
+ * beside it. */
 #include <math.h>
 
 #include "model/generate_parts.h"

@@ -68,6 +68,7 @@ void di_env_release(distill_env *env)
     dk_host *host = env->host;
     pthread_mutex_destroy(&env->products);
     di_registry_free(env->registry);
+    di_hosted_list_free(env->operators);
     dk_backend_free(env->backend);
     dk_free(host, env);
     dk_host_release(host);
@@ -133,6 +134,7 @@ int32_t distill_env_create(const distill_allocator *allocator, distill_env **out
     atomic_init(&env->references, 1);
     DK_TRY(dk_backend_cpu(host, &env->backend, err));
     DK_TRY(di_registry_create(host, &env->registry, err));
+    DK_TRY(di_hosted_list_create(host, &env->operators, err));
     *out = env;
     return DK_OK;
 out:

@@ -9,6 +9,7 @@
 #include <stdatomic.h>
 
 #include "base/fpenv.h"
+#include "augment/augment.h"
 #include "cache/target_cache.h"
 #include "chain/chain.h"
 #include "dataset/dataset.h"
@@ -29,6 +30,7 @@ struct distill_env {
     dk_host *host;
     dk_backend *backend;
     di_registry *registry;
+    di_hosted_list *operators;
 };
 struct distill_options {
     distill_env *env;

@@ -60,6 +60,7 @@ static int32_t make_child(di_asker *a, const di_record *record, int64_t prompt, 
     int32_t rc;
     if (why) return di_flow_count(flow, why, 1, err);
     if (answer->finished == 2) DK_TRY(di_flow_count(flow, "cut", 1, err));
+    if (answer->finished == 2 && a->whole_only) return DK_OK;
     DK_TRY(di_record_child(record, a->step->number, sample, &child, err));
     DK_TRY(a->take(a->state, child, answer, &why, err));
     if (why) return di_flow_drop(flow, &child, why, err);

@@ -11,11 +11,12 @@ typedef struct di_asker {
     di_generator *generator;
     void *state;
     const char *template_hash; /* of what it asks with, for provenance; NULL = none */
+    int32_t whole_only;        /* answers that were cut are dropped */
     int32_t passes_on;         /* samples that were asked about go on, before what was made of them */
     /* Appends the prompt. *what arrives DI_ASKED; for the others *why is what is counted. */
     int32_t (*prompt)(void *state, const di_record *record, di_ids *out, int32_t *what, const char **why,
                       dk_error *err);
-    /* child is a copy of the sample that was asked about: it becomes what is made of the answer. *why: it is dropped. */
+    /* child is a copy of the sample that was asked about: it becomes what is made of the answer. *why: is dropped. */
     int32_t (*take)(void *state, di_record *child, const di_answer *answer, const char **why, dk_error *err);
     /* memory */
     di_ids ids;

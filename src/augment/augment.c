@@ -1,4 +1,4 @@
-/* augment.c - a call: what is checked before the first token, how an unfinished run goes on, what is told at the end. */
+/* augment.c - a call: what is checked before the first token, how an unfinished run goes on, what is told then. */
 #include "augment/augment.h"
 
 #include <string.h>
@@ -6,6 +6,7 @@
 #include <errno.h>
 
 #include "augment/paths.h"
+#include "augment/plan_augment.h"
 #include "augment/runner.h"
 #include "base/file.h"
 #include "base/hash.h"
@@ -24,6 +25,7 @@ static int32_t check_paths(call *c, dk_error *err)
     const di_options *options = c->args->options;
     c->in = c->args->in ? c->args->in : di_options_text(options, "augment.in");
     c->out = c->args->out ? c->args->out : di_options_text(options, "augment.out");
+    if (c->args->dry_run && !c->out) c->out = "augmented.jsonl"; /* which nobody writes */
     if (!c->out || !*c->out) return dk_fail(err, DK_E_OPTION, "augment.out is missing: the file that is made");
     if (dk_path_exists(c->out) == 2) return dk_fail(err, DK_E_OPTION, "augment.out: %s is a folder", c->out);
     if (c->in && !strcmp(c->in, c->out)) return dk_fail(err, DK_E_OPTION, "augment.out: %s is augment.in, too", c->out);
@@ -151,6 +153,10 @@ int32_t di_augment(const di_augment_args *args, dk_strbuf *json, dk_error *err)
     if (!args->writing) DK_TRY(di_options_copy(args->options, args->backend->host, -1, &c.writing, err));
     if (!args->writing) c.own.writing = c.writing;
     DK_TRY(open_call(&c, err));
+    if (args->dry_run) {
+        rc = di_augment_estimate(&c.pipeline, c.runner.seeds, c.runner.samples, json, err);
+        goto out;
+    }
     DK_TRY(begin_or_go_on(&c, err));
     DK_TRY(di_runner_run(&c.runner, err));
     rc = tell_result(&c, json, err);

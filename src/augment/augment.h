@@ -13,6 +13,7 @@
 #ifndef DI_AUGMENT_AUGMENT_H
 #define DI_AUGMENT_AUGMENT_H
 
+#include "augment/hosted_list.h"
 #include "augment/operator.h"
 
 typedef struct di_augment_args {
@@ -22,6 +23,7 @@ typedef struct di_augment_args {
     const char *in, *out;                /* NULL = augment.in, augment.out */
     di_options *writing;                 /* a copy of the options, in which generate.* is set; NULL = one of its own */
     const distill_options *user_options; /* the host's handle of that copy; NULL = none */
+    const di_hosted_list *hosted;        /* NULL = none */
     int32_t dry_run;                     /* nothing is written */
     distill_progress_fn fn;              /* or NULL */
     void *user;

@@ -15,8 +15,8 @@ typedef struct di_answer {
     float *top;
 } di_answer;
 typedef struct di_generator di_generator;
-/* Reads samples, max_new_tokens, temperature, top_p, top_k, stop of the step: what it leaves open is as section generate
- * has it. keep: ids whose log-probabilities go with each token, 0 = none. */
+/* Reads samples, max_new_tokens, temperature, top_p, top_k, stop of the step: what it leaves open is as section
+ * generate has it. keep: ids whose log-probabilities go with each token, 0 = none. */
 int32_t di_generator_create(const di_step *step, int64_t keep, di_generator **out, dk_error *err);
 void di_generator_free(di_generator *generator); /* NULL is fine */
 int64_t di_generator_samples(const di_generator *generator);

@@ -1,6 +1,6 @@
 /* operator.h - one step of a pipeline: an operator with its options, made once, applied to chunk after chunk.
  *
- * A file of the pipeline is a pure function of recipe, teacher and seeds: an operator's answer hangs on the records that
+ * A result is a pure function of recipe, teacher and seeds: an operator's answer hangs on the records that
  * it was given in order, not on how chunks were cut, and whatever it draws it draws by di_step_number. It is applied by
  * one thread at a time.
  *
@@ -35,7 +35,8 @@ typedef struct di_step { /* what an operator is made of; outlives it */
     const dk_jinja_date *date;           /* of strftime_now; NULL = not known */
     di_options *writing;                 /* generate.*: set before a generation; the same tree as */
     const distill_options *user_options; /* the host's handle of it, for teachers of callbacks; NULL = none */
-    const char *out;                     /* path of the result */
+    const distill_operator_callbacks *hosted; /* of a host's operator */
+    const char *out;                          /* path of the result */
 } di_step;
 /* A number that hangs on augment.seed, the step, the record and k alone: 64 random bits. */
 uint64_t di_step_number(const di_step *step, const di_record *record, uint64_t k);
@@ -54,7 +55,7 @@ typedef struct di_operator_functions {
     /* Everything that can be known is checked here. A failure leaves nothing; *state arrives NULL. */
     int32_t (*create)(const di_step *step, void **state, dk_error *err);
     void (*free)(void *state);
-    /* Records in [count], of whole roots (di_record_root). What goes on is given to flow by &in[i], which takes it over;
+    /* Records in [count], of whole roots (di_record_root). What goes on is given to flow by &in[i], and taken over;
        what is left in `in` is freed by the caller. */
     int32_t (*apply)(void *state, di_record **in, int64_t count, di_flow *flow, dk_error *err);
     /* NULL = it remembers nothing. One JSON value, of what is on the disk by now. */
@@ -63,7 +64,7 @@ typedef struct di_operator_functions {
     int32_t (*restore)(void *state, const dk_node *saved, dk_error *err);
     /* Or NULL: removes what it remembered, once the result is whole. */
     int32_t (*remove)(void *state, dk_error *err);
-    /* Of a barrier: each record of the whole stream in order, then settle, then apply for each again. A run that goes on
+    /* Of a barrier: each record of the whole stream in order, then settle, then apply for each. A run that goes on
        behind the barrier gathers anew. */
     int32_t (*gather)(void *state, const di_record *record, dk_error *err);
     int32_t (*settle)(void *state, dk_error *err);
@@ -86,6 +87,7 @@ int32_t di_operator_find(const di_options *item, int64_t number, const di_operat
                          dk_error *err);
 
 /* ---- the functions of each, a file each ---- */
+extern const di_operator_functions di_hosted_operator_functions; /* of any that the host added */
 extern const di_operator_functions di_label_answer;
 extern const di_operator_functions di_expand_continue;
 extern const di_operator_functions di_keep_length;

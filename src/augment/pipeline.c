@@ -93,14 +93,14 @@ static int32_t open_link(const di_augment_args *args, const char *out, const cha
                            .out = out};
     memcpy(link->step.teacher_hash, hash, sizeof link->step.teacher_hash);
     DK_TRY(di_operator_find(link->step.options, index, &link->row, &hosted, err));
-    if (hosted)
+    link->step.verb = link->row ? link->row->verb : "name";
+    link->step.name = link->row ? link->row->name : hosted;
+    link->functions = link->row ? link->row->functions : &di_hosted_operator_functions;
+    if (hosted && !(link->step.hosted = di_hosted_list_find(args->hosted, hosted)))
         return dk_fail(err, DK_E_OPTION, "augment.steps.%lld.name \"%.60s\" is no operator that this program added",
                        (long long)index, hosted);
-    link->step.verb = link->row->verb;
-    link->step.name = link->row->name;
-    link->functions = link->row->functions;
     DK_TRY(link->functions->create(&link->step, &link->state, err));
-    if (link->row->needs & DI_MAKES_SEEDS) p->makes = link->functions->makes(link->state);
+    if (link->row && link->row->needs & DI_MAKES_SEEDS) p->makes = link->functions->makes(link->state);
 out:
     return rc;
 }

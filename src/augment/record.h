@@ -1,7 +1,7 @@
 /* record.h - one sample on its way through the operators: its JSON object with every field that it came with, where it
  * came from, scores by name, and what the model said of the tokens that it wrote.
  *
- * A record has text; or a prompt, with a completion or without one; or messages; or chosen and rejected beside a prompt.
+ * A record has text; or a prompt, with a completion or without; or messages; or chosen and rejected beside a prompt.
  * Fields that no operator reads travel along. Provenance stands in the field "provenance" of a line:
  * {"operators": [{"operator": "label answer", "teacher": HASH, "template": HASH, "seed": 5}], "parents": [IDS],
  *  "scores": {"teacher_likelihood": -1.2}}; operators that only keep or drop leave none.
@@ -66,7 +66,7 @@ int32_t di_record_set_text(di_record *record, const char *key, const char *text,
 int32_t di_record_set_json(di_record *record, const char *key, const char *json, size_t size, dk_error *err);
 void di_record_remove(di_record *record, const char *key);
 void di_field_json(const di_field *field, dk_strbuf *out);
-/* The words that are learnt: text, completion, the last answer of messages, chosen; else the prompt or the last message.
+/* The words that are learnt: text, completion, the last of messages, chosen; else the prompt or the last message.
  * Appended. What operators that look at a text look at, unless they are given a field. */
 int32_t di_record_words(const di_record *record, dk_strbuf *out, dk_error *err);
 

@@ -46,7 +46,7 @@ static int32_t gather(segment *s, dk_error *err)
 {
     di_link *link = &s->runner->pipeline->links[s->first];
     int32_t rc;
-    if (!(link->row->needs & DI_IS_BARRIER)) return DK_OK;
+    if (!link->row || !(link->row->needs & DI_IS_BARRIER)) return DK_OK;
     for (;;) {
         di_record *record = NULL;
         if ((rc = di_seeds_next(s->in, &record, err)) == DK_E_END) break;
@@ -175,12 +175,14 @@ out:
     return rc;
 }
 
-static int32_t stop_cancelled(segment *s, dk_error *err)
+/* whole: between two chunks; what a chunk at work was about to give is made again. */
+static int32_t stop_cancelled(segment *s, int32_t whole, dk_error *err)
 {
-    int32_t rc = commit(s, err);
+    const di_seed_place *place = &s->runner->saved.place;
+    int32_t rc = whole ? commit(s, err) : DK_OK;
     if (rc) return rc;
     return dk_fail(err, DK_E_CANCELLED, "%s: stopped behind sample %lld; the same recipe goes on from there",
-                   s->runner->out, (long long)(s->runner->saved.place.number + s->runner->saved.place.made));
+                   s->runner->out, (long long)(place->number + place->made));
 }
 
 static int32_t run_chunks(segment *s, dk_error *err)
@@ -191,10 +193,11 @@ static int32_t run_chunks(segment *s, dk_error *err)
     int32_t rc;
     for (;;) {
         if ((end = budget_end(r))) break;
-        if (dk_host_cancelled(r->host)) return stop_cancelled(s, err);
-        DK_TRY(pass_chunk(s, &count, err));
+        if (dk_host_cancelled(r->host)) return stop_cancelled(s, 1, err);
+        if ((rc = pass_chunk(s, &count, err)) == DK_E_CANCELLED) return stop_cancelled(s, 0, err);
+        DK_TRY(rc);
         if (!count) break;
-        if ((rc = tell(s, err)) == DK_E_CANCELLED) return stop_cancelled(s, err);
+        if ((rc = tell(s, err)) == DK_E_CANCELLED) return stop_cancelled(s, 1, err);
         DK_TRY(rc);
         if (dk_seconds() - s->committed >= commit_seconds) DK_TRY(commit(s, err));
     }

@@ -131,6 +131,7 @@ int cli_export(const cli_command *command, int argc, char **argv);
 int cli_cache(const cli_command *command, int argc, char **argv);
 int cli_cache_build(const cli_command *command, int argc, char **argv);
 int cli_cache_measure(const cli_command *command, int argc, char **argv);
+int cli_augment(const cli_command *command, int argc, char **argv);
 int cli_bench(const cli_command *command, int argc, char **argv);
 int cli_options(const cli_command *command, int argc, char **argv);
 

@@ -18,6 +18,17 @@ static const cli_command commands[] = {
      "Ctrl-C, SIGTERM and SIGHUP finish the step, save a checkpoint and exit with 130; a second Ctrl-C exits at "
      "once.\n",
      cli_run},
+    {"augment", "makes data by a teacher: samples in, more and better ones out",
+     "usage: distill augment RECIPE.yaml [--set KEY=VALUE]... [--dry-run] [--resume | --overwrite] [--quiet] "
+     "[--json]\n\n"
+     "Samples of augment.in go through the operators of augment.steps and become lines of augment.out.\n\n" SET_HELP
+     "  --dry-run         shows the first prompts as they would be asked, and an estimate; writes nothing\n"
+     "  --resume          goes on with a run that was stopped, killed, or came to the end of its budget\n"
+     "  --overwrite       replaces what augment.out already holds\n"
+     "  --quiet           no progress\n"
+     "  --json            one JSON document\n\n"
+     "Ctrl-C, SIGTERM and SIGHUP leave a state that --resume goes on from and exit with 130.\n",
+     cli_augment},
     {"eval", "measures a student, and how close it is to a teacher",
      "usage: distill eval --student MODEL [--teacher MODEL] --data FILE [--set KEY=VALUE]... [--json]\n\n"
      "Perplexity in non-overlapping windows, and with a teacher KL(teacher||student) and agreement on the most "

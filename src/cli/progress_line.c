@@ -44,6 +44,8 @@ static const char *phase_name(int32_t phase)
         return "saving";
     case DISTILL_PHASE_CACHING:
         return "caching";
+    case DISTILL_PHASE_AUGMENTING:
+        return "augmenting";
     default:
         return "training";
     }
@@ -102,7 +104,7 @@ static void fill_line(const cli_progress *progress, const distill_progress *now,
     char left[32];
     if (now->stages)
         add_part(l, 1, "stage %lld/%lld %s", (long long)now->stage, (long long)now->stages, now->stage_name);
-    add_part(l, 0, "step %lld/%lld", (long long)now->step, (long long)now->steps);
+    if (now->steps) add_part(l, 0, "step %lld/%lld", (long long)now->step, (long long)now->steps);
     if (now->phase == DISTILL_PHASE_TRAINING) {
         clock_text(now->seconds_left, left, sizeof left);
         add_part(l, 2, "loss %.4f", now->loss);
@@ -113,6 +115,10 @@ static void fill_line(const cli_progress *progress, const distill_progress *now,
         add_part(l, 1, "ETA %s", left);
     } else if (now->total > 0) {
         add_share(progress, phase_name(now->phase), now->done, now->total, l);
+        if (now->phase == DISTILL_PHASE_AUGMENTING) {
+            add_part(l, 3, "%lld tokens", (long long)now->tokens);
+            add_part(l, 4, "%.0f tokens/s", now->tokens_per_second);
+        }
     } else {
         add_part(l, 1, "%s", phase_name(now->phase));
     }

@@ -326,6 +326,38 @@ TEST(targets_are_kept_in_a_file)
     }
 }
 
+TEST(samples_go_through_operators)
+{
+    distill::env env;
+    distill::options options(env);
+    const std::string in = std::string(TEST_TMP) + "/cxx_seeds.jsonl", out = std::string(TEST_TMP) + "/cxx_out.jsonl";
+    FILE *file = std::fopen(in.c_str(), "wb");
+    std::fputs("{\"text\": \"abc\"}\n{\"text\": \"d\"}\n", file);
+    std::fclose(file);
+    std::remove(out.c_str());
+    env.add_operator("twice", [](std::string_view json, const distill::env::emit_function &emit) {
+        if (json.find("\"abc\"") == std::string_view::npos) return;
+        emit(std::string(json));
+        emit("{\"text\": \"more\"}");
+    });
+    options.set("augment.steps", "[{name: twice}, {keep: length, min: 2}]");
+    auto made = distill::augment(env, options, nullptr, in.c_str(), out.c_str());
+    CHECK_INT(made["written"], 2);
+    const std::string told = made.json();
+    CHECK_HAS(told.c_str(), "\"counts\":{\"not_emitted\":1}");
+    CHECK_INT(distill::augment_plan(env, options, nullptr, in.c_str())["samples"], 2);
+    env.add_operator("throws",
+                     [](std::string_view, const distill::env::emit_function &) { throw std::runtime_error("enough"); });
+    options.set("augment.steps", "[{name: throws}]");
+    options.set("augment.overwrite", "true");
+    try {
+        distill::augment(env, options, nullptr, in.c_str(), out.c_str());
+        FAIL("no exception");
+    } catch (const std::runtime_error &e) {
+        CHECK_STR(e.what(), "enough");
+    }
+}
+
 TEST(progress_can_stop_and_throw)
 {
     distill::env env;
@@ -587,8 +619,9 @@ int main(int argc, char **argv)
                         TEST_CASE(targets_are_kept_in_a_file) TEST_CASE(progress_can_stop_and_throw)
                             TEST_CASE(datasets_are_functions) TEST_CASE(stages_run_one_after_another)
                                 TEST_CASE(chats_become_text) TEST_CASE(members_go_side_by_side)
-                                    TEST_CASE(machines_have_limits) TEST_CASE(work_has_a_cost) TEST_CASE(a_student_writes)
-                                        TEST_CASE(places_inside_are_functions)};
+                                    TEST_CASE(machines_have_limits) TEST_CASE(work_has_a_cost)
+                                        TEST_CASE(a_student_writes) TEST_CASE(samples_go_through_operators)
+                                            TEST_CASE(places_inside_are_functions)};
     try {
         return test_main(cases, static_cast<int>(sizeof cases / sizeof *cases), argc, argv);
     } catch (const std::exception &e) {

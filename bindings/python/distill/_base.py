@@ -252,6 +252,18 @@ def _on_measure(own, rows, out):
         given.expire()
 
 
+@trampoline(c.distill_operator_callbacks_apply)
+def _on_sample(function, sample, emit, emit_user):
+    given = json.loads(ctypes.string_at(sample.contents.text, sample.contents.size))
+    made = function(given)
+    for one in made if isinstance(made, (list, tuple)) else [] if made is None else [made]:
+        text = json.dumps(one).encode()
+        code = emit(emit_user, ctypes.pointer(sized(c.distill_sample, kind=c.DISTILL_SAMPLE_JSON, text=text, size=len(text))))
+        if code != c.DISTILL_CB_OK:
+            return code
+    return c.DISTILL_CB_OK
+
+
 class Env(Handle):
     """What the process lends: log, threads; and the losses known by name. log: a logging.Logger, default "distill". products: what forms
     matrix products, as option compute.products."""
@@ -284,6 +296,12 @@ class Env(Handle):
         if measure is not None:
             table.measure = _on_measure
         call("env_add_loss", self.raw, name.encode(), table)
+
+    def add_operator(self, name, function):
+        """From now on a step of augment.steps may be {name: ...}. function(sample) is given the fields of a sample, its id and provenance
+        among them, and returns what becomes of it: a dict, a list of some, or None. What keeps its id is that sample."""
+        table = sized(c.distill_operator_callbacks, user=register(function), destroy=destroy, apply=_on_sample)
+        call("env_add_operator", self.raw, name.encode(), table)
 
     def inspect(self, path=None):
         """What a path is (model, tokenizer, token file, checkpoint) and whether it is whole; without path the library."""

@@ -169,7 +169,7 @@ class Loss(Handle):
 class Progress:
     """Where a run stands: phase, step, steps, tokens, loss, learning_rate, grad_norm, tokens_per_second, seconds_left, ..."""
     _PHASES = {c.DISTILL_PHASE_LOADING: "loading", c.DISTILL_PHASE_TRAINING: "training", c.DISTILL_PHASE_EVALUATING: "evaluating",
-               c.DISTILL_PHASE_SAVING: "saving", c.DISTILL_PHASE_CACHING: "caching"}
+               c.DISTILL_PHASE_SAVING: "saving", c.DISTILL_PHASE_CACHING: "caching", c.DISTILL_PHASE_AUGMENTING: "augmenting"}
 
     def __init__(self, progress):
         for name, _ in c.distill_progress._fields_[1:]:

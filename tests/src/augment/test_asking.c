@@ -223,6 +223,78 @@ TEST(what_a_teacher_cannot_is_said_at_once)
     close_bench(&b);
 }
 
+/* ---- a teacher of callbacks ---- */
+
+typedef struct asked {
+    int64_t calls, seeds[8], ids[8];
+    int32_t code;
+} asked;
+
+/* Writes "abc" by ids alone; its options are a tree, as the host's handle would be. */
+static int32_t write_letters(void *user, const distill_batch *prompts, const distill_options *options,
+                             distill_token_fn emit, void *emit_user)
+{
+    asked *a = user;
+    const di_options *tree = (const di_options *)(const void *)options;
+    CHECK_INT(prompts->sequences, 1);
+    a->seeds[a->calls % 8] = di_options_i64(tree, "generate.seed");
+    a->ids[a->calls++ % 8] = prompts->offsets[1];
+    if (a->code) return a->code;
+    for (int32_t i = 0; i < 3; i++)
+        if (emit(emit_user, 0, 500 + i, -1, "", 0, i == 2)) return DISTILL_CB_CANCEL;
+    return DISTILL_CB_OK;
+}
+
+TEST(a_host_may_be_the_teacher)
+{
+    static const char *const own = TEST_DATA "/../../examples/quickstart/teacher";
+    asked a = {0};
+    int64_t shape[2] = {1, 2048};
+    distill_tensor values = di_tensor_of(NULL, DISTILL_FLOAT, 32, 2, shape);
+    distill_target form;
+    distill_teacher_callbacks table;
+    bench b;
+    DISTILL_INIT(&form);
+    form.kind = DISTILL_DENSE, form.values = &values, form.vocab_valid = 2048, form.temperature = 1;
+    DISTILL_INIT(&table);
+    table.user = &a, table.generate = write_letters, table.form = &form, table.identity = "letters 1";
+    open_bench(&b, "hosted", "[{label: answer, max_new_tokens: 3, temperature: 1}]",
+               "{\"prompt\": \"the\"}\n{\"prompt\": \"the act\"}\n");
+    REQUIRE_OK(di_teacher_from_callbacks(b.backend, &table, NULL, &b.teacher, &err));
+    CHECK_INT(run_bench(&b), DK_E_OPTION);
+    CHECK_HAS(err.message, "augment.tokenizer is missing");
+    CHECK_OK(di_options_set_str(b.options, "augment.tokenizer", own, &err));
+    di_options *writing = NULL;
+    REQUIRE_OK(di_options_copy(b.options, b.host, -1, &writing, &err));
+    const di_augment_args args = {.backend = b.backend,
+                                  .teacher = b.teacher,
+                                  .options = b.options,
+                                  .in = b.in,
+                                  .out = b.out,
+                                  .writing = writing,
+                                  .user_options = (const distill_options *)(const void *)writing};
+    REQUIRE_OK(di_augment(&args, &b.report, &err));
+    CHECK_INT(a.calls, 2);
+    CHECK(a.seeds[0] != a.seeds[1] && a.ids[0] < a.ids[1]); /* a prompt a call, each by a seed of its own */
+    CHECK_HAS(b.report.data, "\"written\":2,\"tokens\":6,");
+    dk_strbuf text;
+    dk_strbuf_init(&text, b.host);
+    dk_tokenizer *tokenizer = NULL;
+    REQUIRE_OK(dk_tokenizer_open(b.host, own, &tokenizer, &err));
+    CHECK_OK(dk_tokenizer_decode_to(tokenizer, (const int32_t[3]){500, 501, 502}, 3, 0, &text, &err));
+    CHECK_HAS(read_text_of(b.out), text.data);
+    /* What it fails with is told, and nothing is lost. */
+    a.code = 77;
+    CHECK_OK(di_options_set(b.options, "augment.overwrite", "true", &err));
+    CHECK_INT(di_augment(&args, &b.report, &err), DK_E_CALLBACK);
+    CHECK_INT(err.user_code, 77);
+    dk_tokenizer_release(tokenizer);
+    dk_strbuf_free(&text);
+    di_options_free(writing);
+    close_bench(&b);
+}
+
 TEST_MAIN(TEST_CASE(texts_go_on) TEST_CASE(a_prefix_goes_on_alone) TEST_CASE(prompts_are_answered)
               TEST_CASE(conversations_are_answered) TEST_CASE(a_budget_ends_a_run_and_a_larger_one_goes_on)
-                  TEST_CASE(answers_that_are_none_are_counted) TEST_CASE(what_a_teacher_cannot_is_said_at_once))
+                  TEST_CASE(answers_that_are_none_are_counted) TEST_CASE(what_a_teacher_cannot_is_said_at_once)
+                      TEST_CASE(a_host_may_be_the_teacher))

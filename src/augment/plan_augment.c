@@ -1,0 +1,97 @@
+/* plan_augment.c - before a run: what would be asked first, and what it will take, from a few samples that go through;
+ * nothing is written. */
+#include <string.h>
+
+#include "augment/plan_augment.h"
+
+enum { TRIED = 8, SHOWN = 3 };
+
+typedef struct trial {
+    di_pipeline *pipeline;
+    di_record **records; /* [count] that come out of the last step so far; of the flow, or the first chunk's */
+    int64_t count;
+    di_flow flow;
+    dk_strbuf aside, shown;
+    int64_t prompts;
+    double seconds;
+} trial;
+
+static int32_t show(trial *t, const di_link *link, dk_error *err)
+{
+    dk_strbuf text;
+    int32_t rc = DK_OK;
+    dk_strbuf_init(&text, t->flow.host);
+    for (int64_t i = 0; i < t->count && t->prompts < SHOWN; i++) {
+        dk_strbuf_clear(&text);
+        DK_TRY(link->functions->show(link->state, t->records[i], &text, err));
+        if (!text.size) continue;
+        dk_strbuf_puts(&t->shown, t->prompts++ ? "," : "");
+        dk_strbuf_json(&t->shown, text.data, text.size);
+    }
+    rc = dk_strbuf_check(&text, err);
+out:
+    dk_strbuf_free(&text);
+    return rc;
+}
+
+/* Steps that remember keep a file, which is not made here: everything passes them. */
+static int32_t pass(trial *t, int64_t index, dk_error *err)
+{
+    di_link *link = &t->pipeline->links[index];
+    int32_t rc = DK_OK;
+    if (link->functions->show && !t->prompts) DK_TRY(show(t, link, err));
+    if (link->functions->save) return DK_OK;
+    DK_TRY(di_pipeline_pass(t->pipeline, index, index + 1, t->records, t->count, &t->flow, err));
+    t->records = t->flow.records;
+    t->count = t->flow.count;
+    dk_strbuf_clear(&t->aside);
+out:
+    return rc;
+}
+
+static int32_t try_out(trial *t, di_seeds *seeds, int64_t *tried, dk_error *err)
+{
+    const double began = dk_seconds();
+    int32_t rc, taken = 0;
+    DK_TRY(di_seeds_chunk(seeds, TRIED, &t->records, &t->count, err));
+    *tried = t->count;
+    for (int64_t i = 0; i < di_pipeline_cut(t->pipeline, 0); i++) {
+        if (t->pipeline->links[i].row && t->pipeline->links[i].row->needs & DI_IS_BARRIER) break;
+        const int32_t moves = t->pipeline->links[i].functions->save == NULL;
+        if ((rc = pass(t, i, err))) {
+            if (moves) t->count = 0; /* they went with it */
+            goto out;
+        }
+        taken |= moves;
+    }
+    t->seconds = dk_seconds() - began;
+out:
+    for (int64_t i = 0; !taken && i < t->count; i++) di_record_free(t->records[i]);
+    return rc;
+}
+
+int32_t di_augment_estimate(di_pipeline *pipeline, di_seeds *seeds, int64_t samples, dk_strbuf *json, dk_error *err)
+{
+    trial t = {.pipeline = pipeline, .flow = {.host = pipeline->host}};
+    int64_t tried = 0;
+    int32_t rc;
+    dk_strbuf_init(&t.aside, pipeline->host);
+    dk_strbuf_init(&t.shown, pipeline->host);
+    t.flow.aside = &t.aside;
+    DK_TRY(try_out(&t, seeds, &tried, err));
+    const double times = tried ? (double)samples / (double)tried : 0;
+    dk_strbuf_printf(json, "{\"kind\":\"augmentation_plan\",\"samples\":%lld,\"tried\":%lld,\"written\":%.0f,",
+                     (long long)samples, (long long)tried, times * (double)t.count);
+    dk_strbuf_printf(json, "\"tokens\":%.0f,\"seconds\":", times * (double)t.flow.tokens);
+    dk_strbuf_f64(json, times * t.seconds);
+    dk_strbuf_puts(json, ",\"prompts\":[");
+    if (t.shown.size) dk_strbuf_append(json, t.shown.data, t.shown.size);
+    dk_strbuf_puts(json, "]}");
+    rc = dk_strbuf_check(json, err);
+out:
+    di_flow_clear(&t.flow);
+    dk_free(pipeline->host, t.flow.records);
+    dk_strbuf_free(&t.aside);
+    dk_strbuf_free(&t.shown);
+    return rc;
+}
