@@ -92,5 +92,13 @@ extern const di_operator_functions di_label_answer;
 extern const di_operator_functions di_expand_continue;
 extern const di_operator_functions di_keep_length;
 extern const di_operator_functions di_drop_regex;
+/* of what is kept: */
+extern const di_operator_functions di_drop_duplicate;
+extern const di_operator_functions di_drop_near_duplicate;
+extern const di_operator_functions di_drop_overlap;
+extern const di_operator_functions di_keep_novelty;
+extern const di_operator_functions di_keep_quality;
+extern const di_operator_functions di_keep_balance;
+extern const di_operator_functions di_keep_score;
 
 #endif

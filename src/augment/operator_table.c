@@ -8,6 +8,13 @@ static const di_operator_row rows[] = {
     {"label", "answer", WRITING "|chat|keep_logprobs", DI_NEEDS_TEACHER, &di_label_answer},
     {"keep", "length", "min|max|unit|field", 0, &di_keep_length},
     {"drop", "regex", "pattern|invert|field", 0, &di_drop_regex},
+    {"drop", "duplicate", "ignore|field", 0, &di_drop_duplicate},
+    {"drop", "near_duplicate", "jaccard|shingle|ngram|field", 0, &di_drop_near_duplicate},
+    {"drop", "overlap", "with|ngram|field", 0, &di_drop_overlap},
+    {"keep", "novelty", "rouge_l|window|field", 0, &di_keep_novelty},
+    {"keep", "quality", "bounds|field", 0, &di_keep_quality},
+    {"keep", "balance", "field|max|share", 0, &di_keep_balance},
+    {"keep", "score", "by|at_least|at_most", 0, &di_keep_score},
 };
 
 int64_t di_operator_count(void) { return (int64_t)(sizeof rows / sizeof *rows); }

@@ -456,10 +456,32 @@ static const di_option_info rows[] = {
          "field of the sample that is looked at; not given = the words that are learnt: text, completion or the last "
          "message"),
     INT("augment.steps.N.min", "0", 0, 1e9, NULL, 0, "keep length: shortest"),
-    INT("augment.steps.N.max", "0", 0, 1e9, NULL, 0, "keep length: longest; 0 = no bound"),
+    INT("augment.steps.N.max", "0", 0, 1e9, NULL, 0,
+        "keep length: longest; keep balance: samples of each value; 0 = no bound"),
     CHOICE("augment.steps.N.unit", "characters", "characters|words|tokens", 0, "keep length: what is counted"),
     TEXT("augment.steps.N.pattern", NULL, 0, "drop regex: regular expression"),
     FLAG("augment.steps.N.invert", "false", "drop regex: drop what does not match"),
+    CHOICE("augment.steps.N.ignore", "spaces_and_case", "nothing|spaces|case|spaces_and_case", 0,
+           "drop duplicate: what makes no difference"),
+    NUMBER("augment.steps.N.jaccard", "0.8", 0.05, 1, NULL, 0,
+           "drop near_duplicate: share of shingles, as MinHash estimates it, from which two texts are near"),
+    CHOICE("augment.steps.N.shingle", "words", "words|characters", 0,
+           "drop near_duplicate: what shingles are made of; of a script without spaces each character is a word"),
+    INT("augment.steps.N.ngram", "0", 0, 64, NULL, 0,
+        "drop near_duplicate: length of a shingle, 0 = 3 words or 5 characters; drop overlap: words in a row that no "
+        "sample shares with the file, 0 = 13"),
+    PATH("augment.steps.N.with", "drop overlap: the file that is to stay unseen, JSONL or text"),
+    NUMBER("augment.steps.N.rouge_l", "0.7", 0.01, 1, NULL, 0,
+           "keep novelty: ROUGE-L with a text that was kept, from which one is not new"),
+    INT("augment.steps.N.window", "10000", 1, 1e7, "texts", 0, "keep novelty: the last that were kept are compared"),
+    LIST("augment.steps.N.bounds", DI_OPTION_TEXT, 0, 0, 0,
+         "keep quality: \"duplicate_lines <= 0.2\", \"letters >= 0.5\" or \"word_length off\", on top of the bounds "
+         "that docs/curation.md lists"),
+    NUMBER("augment.steps.N.share", "0", 1e-6, 1, NULL, OR_ZERO,
+           "keep balance: of all that is kept, that one value may have; 0 = no bound"),
+    TEXT("augment.steps.N.by", NULL, 0, "keep score, best: name of the score, or of a field that is a number"),
+    NUMBER("augment.steps.N.at_least", "0", -1e300, 1e300, NULL, 0, "keep score: lowest; not given = no bound"),
+    NUMBER("augment.steps.N.at_most", "0", -1e300, 1e300, NULL, 0, "keep score: highest; not given = no bound"),
 
     CHOICE(
         "compute.products", "auto", "auto|cblas|amx|avx512_bf16|avx512|avx2|portable", 0,

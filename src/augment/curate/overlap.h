@@ -27,5 +27,7 @@ int32_t di_overlap_sample(di_overlap *overlap, const dk_node *sample, dk_error *
 /* *word = where the first shared run begins in text, counted in words; -1 = none. 64 bits stand for a run: of two that
  * differ one in 2^64 is taken for the other. */
 int32_t di_overlap_find(di_overlap *overlap, const char *text, size_t size, int64_t *word, dk_error *err);
+/* The same in every text of a sample. */
+int32_t di_overlap_find_in(di_overlap *overlap, const dk_node *sample, int32_t *found, dk_error *err);
 
 #endif
