@@ -100,5 +100,9 @@ extern const di_operator_functions di_keep_novelty;
 extern const di_operator_functions di_keep_quality;
 extern const di_operator_functions di_keep_balance;
 extern const di_operator_functions di_keep_score;
+extern const di_operator_functions di_keep_best;
+extern const di_operator_functions di_keep_verified;
+extern const di_operator_functions di_score_likelihood;
+extern const di_operator_functions di_score_gap;
 
 #endif

@@ -15,6 +15,10 @@ static const di_operator_row rows[] = {
     {"keep", "quality", "bounds|field", 0, &di_keep_quality},
     {"keep", "balance", "field|max|share", 0, &di_keep_balance},
     {"keep", "score", "by|at_least|at_most", 0, &di_keep_score},
+    {"keep", "best", "by", 0, &di_keep_best},
+    {"keep", "verified", "against|compare|tolerance|field", 0, &di_keep_verified},
+    {"score", "likelihood", "", DI_NEEDS_TEACHER, &di_score_likelihood},
+    {"score", "gap", "model", DI_NEEDS_TEACHER, &di_score_gap},
 };
 
 int64_t di_operator_count(void) { return (int64_t)(sizeof rows / sizeof *rows); }

@@ -482,6 +482,12 @@ static const di_option_info rows[] = {
     TEXT("augment.steps.N.by", NULL, 0, "keep score, best: name of the score, or of a field that is a number"),
     NUMBER("augment.steps.N.at_least", "0", -1e300, 1e300, NULL, 0, "keep score: lowest; not given = no bound"),
     NUMBER("augment.steps.N.at_most", "0", -1e300, 1e300, NULL, 0, "keep score: highest; not given = no bound"),
+    TEXT("augment.steps.N.against", NULL, 0, "keep verified: field with the right answer"),
+    CHOICE("augment.steps.N.compare", "numeric", "numeric|exact", 0,
+           "keep verified: the numbers that both answer with (behind ####, in \\boxed{}, or the last), or the words"),
+    NUMBER("augment.steps.N.tolerance", "1e-6", 1e-12, 1, NULL, OR_ZERO,
+           "keep verified: of numbers, times the larger of 1 and the right one"),
+    PATH("augment.steps.N.model", "score gap: model that the teacher is compared with, a folder or a GGUF file"),
 
     CHOICE(
         "compute.products", "auto", "auto|cblas|amx|avx512_bf16|avx512|avx2|portable", 0,
