@@ -2,6 +2,7 @@
 #include "augment/operator.h"
 
 #define WRITING "samples|max_new_tokens|temperature|top_p|top_k|stop"
+#define VOTES "classes|field|fields"
 
 static const di_operator_row rows[] = {
     {"expand", "continue", WRITING "|prefix_tokens|originals", DI_NEEDS_TEACHER, &di_expand_continue},
@@ -17,6 +18,9 @@ static const di_operator_row rows[] = {
     {"keep", "score", "by|at_least|at_most", 0, &di_keep_score},
     {"keep", "best", "by", 0, &di_keep_best},
     {"keep", "verified", "against|compare|tolerance|field", 0, &di_keep_verified},
+    {"vote", "majority", VOTES, 0, &di_vote_majority},
+    {"vote", "confidence", VOTES, 0, &di_vote_confidence},
+    {"vote", "dawid_skene", VOTES "|smoothing", DI_IS_BARRIER, &di_vote_dawid_skene},
     {"score", "likelihood", "", DI_NEEDS_TEACHER, &di_score_likelihood},
     {"score", "gap", "model", DI_NEEDS_TEACHER, &di_score_gap},
 };

@@ -487,6 +487,11 @@ static const di_option_info rows[] = {
            "keep verified: the numbers that both answer with (behind ####, in \\boxed{}, or the last), or the words"),
     NUMBER("augment.steps.N.tolerance", "1e-6", 1e-12, 1, NULL, OR_ZERO,
            "keep verified: of numbers, times the larger of 1 and the right one"),
+    LIST("augment.steps.N.classes", DI_OPTION_TEXT, 0, 0, 0, "vote: names of the classes; ties go to the first"),
+    LIST("augment.steps.N.fields", DI_OPTION_TEXT, 0, 0, 0,
+         "vote: fields with a vote each; not given = field (votes) is the list of all votes"),
+    NUMBER("augment.steps.N.smoothing", "0.01", 1e-9, 1e6, "votes", OR_ZERO,
+           "vote dawid_skene: added to what is counted of every class and of every error of a voter"),
     PATH("augment.steps.N.model", "score gap: model that the teacher is compared with, a folder or a GGUF file"),
 
     CHOICE(

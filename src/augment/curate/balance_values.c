@@ -60,7 +60,7 @@ static int32_t fill_slots(di_balance *balance, dk_error *err)
     int32_t rc = DK_OK;
     for (int64_t i = 0; i < di_kept_log_count(balance->log); i++) {
         int64_t old;
-        DK_TRY(di_kept_log_read(balance->log, i, &record, err));
+        DK_TRY(di_kept_log_walk(balance->log, i, &record, err));
         memcpy(&value, record, sizeof value);
         const int64_t count = value.count;
         DK_TRY(find(balance, &value, &old, err));

@@ -20,7 +20,9 @@ struct di_kept_log {
     uint32_t crc;
     uint8_t *buffer; /* records [written, count) */
     size_t used;
-    uint8_t *one; /* a record that was read */
+    uint8_t *one;   /* a record that was read */
+    uint8_t *ahead; /* records [first_ahead, end_ahead), read in order; NULL = none were */
+    int64_t first_ahead, end_ahead;
 };
 
 static void put(uint8_t *out, uint64_t value, int bytes)
@@ -150,6 +152,7 @@ void di_kept_log_close(di_kept_log *log)
     dk_free(log->host, log->path);
     dk_free(log->host, log->buffer);
     dk_free(log->host, log->one);
+    dk_free(log->host, log->ahead);
     dk_free(log->host, log);
 }
 
@@ -185,6 +188,29 @@ int32_t di_kept_log_read(di_kept_log *log, int64_t number, const void **record, 
     if (number >= log->written) return DK_OK;
     *record = log->one;
     return read_at(log, log->one, log->bytes, place_of(log, number), err);
+}
+
+static int32_t read_ahead(di_kept_log *log, int64_t number, dk_error *err)
+{
+    const int64_t room = BUFFER / log->bytes, left = log->written - number, count = left < room ? left : room;
+    int32_t rc = DK_OK;
+    if (!log->ahead) DK_TRY(dk_new(log->host, BUFFER, &log->ahead, err));
+    log->first_ahead = log->end_ahead = 0;
+    DK_TRY(read_at(log, log->ahead, (size_t)(count * log->bytes), place_of(log, number), err));
+    log->first_ahead = number;
+    log->end_ahead = number + count;
+out:
+    return rc;
+}
+
+int32_t di_kept_log_walk(di_kept_log *log, int64_t number, const void **record, dk_error *err)
+{
+    int32_t rc = DK_OK;
+    if (number < 0 || number >= log->written) return di_kept_log_read(log, number, record, err);
+    if (number < log->first_ahead || number >= log->end_ahead) DK_TRY(read_ahead(log, number, err));
+    *record = log->ahead + (number - log->first_ahead) * log->bytes;
+out:
+    return rc;
 }
 
 int32_t di_kept_log_flush(di_kept_log *log, di_kept_state *state, dk_error *err)

@@ -28,7 +28,7 @@ static int32_t fill_slots(di_near *near, dk_error *err)
     const void *signature;
     int32_t rc = DK_OK;
     for (int64_t i = 0; i < di_kept_log_count(near->log); i++) {
-        DK_TRY(di_kept_log_read(near->log, i, &signature, err));
+        DK_TRY(di_kept_log_walk(near->log, i, &signature, err));
         DK_TRY(add_bands(near, signature, i, err));
     }
 out:

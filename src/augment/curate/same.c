@@ -69,7 +69,7 @@ static int32_t fill_slots(di_same *same, dk_error *err)
     const void *record;
     int32_t rc = DK_OK;
     for (int64_t i = 0; i < di_kept_log_count(same->log); i++) {
-        DK_TRY(di_kept_log_read(same->log, i, &record, err));
+        DK_TRY(di_kept_log_walk(same->log, i, &record, err));
         DK_TRY(di_slots_add(same->slots, hash_of(record), (uint32_t)i, err));
     }
 out:

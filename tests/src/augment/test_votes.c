@@ -1,0 +1,128 @@
+/* Labels of several voters become one. */
+#include <unistd.h>
+
+#include "augment_fixture.h"
+
+static const char *const seeds =
+    "{\"text\": \"a\", \"votes\": [\"x\", \"y\", \"x\"]}\n"
+    "{\"text\": \"b\", \"votes\": [{\"label\": \"y\", \"confidence\": 0.9}, \"x\", null]}\n"
+    "{\"text\": \"c\", \"votes\": [{\"x\": 0.25, \"y\": 0.75}, {\"x\": 0.5, \"y\": 0.25}, {\"label\": null}]}\n"
+    "{\"text\": \"d\", \"votes\": [null, null, null]}\n"
+    "{\"text\": \"e\", \"votes\": [\"x\", \"z\", \"x\"]}\n"
+    "{\"text\": \"f\", \"votes\": \"x\"}\n"
+    "{\"text\": \"g\", \"votes\": [3, \"x\", \"x\"]}\n"
+    "{\"text\": \"h\"}\n";
+
+TEST(majority)
+{
+    bench b;
+    char aside[1200];
+    open_bench(&b, "majority", "[{vote: majority, classes: [x, y]}]", seeds);
+    REQUIRE_OK(run_bench(&b));
+    CHECK_HAS(read_text_of(b.out),
+              "\"label\":\"x\",\"probabilities\":{\"x\":0.6666666666666666,\"y\":0.3333333333333333}");
+    CHECK_HAS(read_text_of(b.out), "{\"id\":\"#2\",\"text\":\"b\",\"votes\":");
+    CHECK_HAS(strstr(read_text_of(b.out), "\"#2\""),
+              "\"label\":\"x\",\"probabilities\":{\"x\":0.5,\"y\":0.5}"); /* tied */
+    CHECK_HAS(read_text_of(b.out), "\"operators\":[{\"operator\":\"vote majority\"");
+    CHECK_HAS(b.report.data,
+              "\"in\":8,\"out\":3,\"counts\":{\"tied\":2,\"no_votes\":2,\"unknown_class\":1,\"unreadable_vote\":2}");
+    snprintf(aside, sizeof aside, "%s.aside.jsonl", b.out);
+    CHECK_HAS(read_text_of(aside), "unknown_class");
+    close_bench(&b);
+}
+
+TEST(confidence)
+{
+    bench b;
+    open_bench(&b, "confidence", "[{vote: confidence, classes: [x, y]}]", seeds);
+    REQUIRE_OK(run_bench(&b));
+    /* 0.9 for y and 1 for x of 1.9 */
+    CHECK_HAS(read_text_of(b.out),
+              "\"label\":\"x\",\"probabilities\":{\"x\":0.5263157894736842,\"y\":0.4736842105263158}");
+    /* (0.25 + 2/3) / 2 and (0.75 + 1/3) / 2 */
+    CHECK_HAS(read_text_of(b.out), "\"label\":\"y\",\"probabilities\":{\"x\":0.45833333333333");
+    close_bench(&b);
+}
+
+TEST(fields_of_several_teachers)
+{
+    bench b;
+    open_bench(&b, "fields", "[{vote: majority, classes: [x, y], fields: [by_a, by_b, by_c]}]",
+               "{\"text\": \"a\", \"by_a\": \"y\", \"by_c\": {\"x\": 0.4, \"y\": 0.6}}\n");
+    REQUIRE_OK(run_bench(&b));
+    CHECK_HAS(read_text_of(b.out), "\"label\":\"y\",\"probabilities\":{\"x\":0,\"y\":1}");
+    close_bench(&b);
+}
+
+static void write_votes(const char *path, int count)
+{
+    FILE *file = fopen(path, "wb");
+    for (int i = 0; file && i < count; i++) { /* two that agree, one that says the opposite, one that always says x */
+        const char *is = i % 3 ? "x" : "y", *is_not = i % 3 ? "y" : "x";
+        if (i % 10 == 9) fprintf(file, "{\"text\": \"%d\", \"votes\": [null, null, \"%s\", \"x\"]}\n", i, is_not);
+        else fprintf(file, "{\"text\": \"%d\", \"votes\": [\"%s\", \"%s\", \"%s\", \"x\"]}\n", i, is, is, is_not);
+    }
+    if (!file || fclose(file)) exit(3);
+}
+
+/* Where only the two bad voters speak, the majority is wrong or tied, and who knows how they err is right. */
+TEST(dawid_skene_turns_bad_voters_round)
+{
+    static char whole[1 << 16];
+    bench b;
+    char command[2600];
+    open_bench(&b, "dawid_skene", "[{keep: length, min: 1}, {vote: dawid_skene, classes: [x, y]}]", "");
+    write_votes(b.in, 200);
+    REQUIRE_OK(run_bench(&b));
+    snprintf(whole, sizeof whole, "%s", read_text_of(b.out));
+    int right = 0;
+    const char *line = whole;
+    for (int i = 0; i < 200; i++, line = strchr(line, '\n') + 1) {
+        const char *label = strstr(line, "\"label\":\"");
+        REQUIRE(label != NULL);
+        right += label[9] == (i % 3 ? 'x' : 'y');
+    }
+    CHECK_INT(right, 200);
+    snprintf(command, sizeof command, "ls '%s'.step* '%s'.before* > /dev/null 2>&1", b.out, b.out);
+    CHECK(system(command) != 0);
+    close_bench(&b);
+}
+
+TEST(voters_stay_the_same)
+{
+    bench b;
+    open_bench(&b, "uneven", "[{vote: dawid_skene, classes: [x, y]}]",
+               "{\"text\": \"a\", \"votes\": [\"x\", \"y\"]}\n{\"text\": \"b\", \"votes\": [\"x\"]}\n");
+    CHECK_INT(run_bench(&b), DK_E_FORMAT);
+    CHECK_HAS(err.message, "sample #2: has 1 votes where the samples before have 2");
+    close_bench(&b);
+    open_bench(&b, "nobody", "[{vote: dawid_skene, classes: [x, y]}]", "{\"text\": \"a\", \"votes\": [null]}\n");
+    CHECK_OK(run_bench(&b));
+    CHECK_HAS(b.report.data, "\"in\":1,\"out\":0,\"counts\":{\"no_votes\":1}");
+    close_bench(&b);
+}
+
+TEST(classes_are_checked)
+{
+    static const struct {
+        const char *steps, *says;
+    } cases[] = {
+        {"[{vote: majority}]", "classes lists 0 names"},
+        {"[{vote: majority, classes: [x]}]", "classes lists 1 names"},
+        {"[{vote: majority, classes: [x, y, x]}]", "classes names \"x\" twice"},
+        {"[{vote: majority, classes: [x, y], field: a, fields: [b]}]", "both field, of a list of votes, and fields"},
+        {"[{vote: majority, classes: [x, y], smoothing: 1}]", "smoothing is not read by vote majority"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        bench b;
+        open_bench(&b, "classes", cases[i].steps, seeds);
+        CHECK_INT(run_bench(&b), DK_E_OPTION);
+        CHECK_HAS(err.message, cases[i].says);
+        close_bench(&b);
+    }
+}
+
+TEST_MAIN(TEST_CASE(majority) TEST_CASE(confidence) TEST_CASE(fields_of_several_teachers)
+              TEST_CASE(dawid_skene_turns_bad_voters_round) TEST_CASE(voters_stay_the_same)
+                  TEST_CASE(classes_are_checked))
