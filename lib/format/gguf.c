@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-enum { DEPTH_LIMIT = 8, ALIGNMENT_DEFAULT = 32, ALIGNMENT_LIMIT = 1 << 20 };
+enum { DEPTH_LIMIT = 8, ALIGNMENT_DEFAULT = 32, ALIGNMENT_LEAST = 8, ALIGNMENT_LIMIT = 1 << 20 };
 static const uint8_t value_sizes[DK_GGUF_COUNT] = {1, 1, 2, 2, 4, 4, 4, 1, 0, 0, 8, 8, 8};
 
 typedef struct cursor {
@@ -323,12 +323,15 @@ static int32_t check_counts(const cursor *in, uint64_t tensors, uint64_t metadat
 static int32_t find_alignment(const dk_checkpoint *checkpoint, uint64_t *out, dk_error *err)
 {
     int64_t value = ALIGNMENT_DEFAULT;
-    for (int64_t i = 0; i < checkpoint->metadata_count; i++)
-        if (!strcmp(checkpoint->metadata[i].key, "general.alignment"))
-            value = checkpoint->metadata[i].type == DK_META_INT ? checkpoint->metadata[i].i64 : 0;
-    if (value < 1 || value > ALIGNMENT_LIMIT || value & (value - 1))
-        return dk_fail(err, DK_E_FORMAT, "%s: general.alignment is %lld; a power of two up to %d is expected",
-                       checkpoint->path, (long long)value, (int)ALIGNMENT_LIMIT);
+    const dk_metadata *found = NULL;
+    for (int64_t i = 0; i < checkpoint->metadata_count && !found; i++)
+        if (!strcmp(checkpoint->metadata[i].key, "general.alignment")) found = &checkpoint->metadata[i];
+    if (found && found->type != DK_META_INT)
+        return dk_fail(err, DK_E_FORMAT, "%s: general.alignment is not a whole number", checkpoint->path);
+    if (found) value = found->i64;
+    if (value < ALIGNMENT_LEAST || value > ALIGNMENT_LIMIT || value & (value - 1))
+        return dk_fail(err, DK_E_FORMAT, "%s: general.alignment is %lld; a power of two from %d to %d is expected",
+                       checkpoint->path, (long long)value, (int)ALIGNMENT_LEAST, (int)ALIGNMENT_LIMIT);
     *out = (uint64_t)value;
     return DK_OK;
 }

@@ -177,21 +177,31 @@ out:
     return rc;
 }
 
+static int32_t check_tensors(const dk_checkpoint *checkpoint, dk_error *err)
+{
+    int64_t said = 0;
+    int32_t rc = dk_metadata_i64(checkpoint, "split.tensors.count", 0, INT32_MAX, checkpoint->tensor_count, &said, err);
+    if (rc || said == checkpoint->tensor_count) return rc;
+    return dk_fail(err, DK_E_FORMAT, "%s: split.tensors.count is %lld, but %d file%s hold%s %lld tensors",
+                   checkpoint->path, (long long)said, (int)checkpoint->file_count,
+                   checkpoint->file_count > 1 ? "s" : "", checkpoint->file_count > 1 ? "" : "s",
+                   (long long)checkpoint->tensor_count);
+}
+
 int32_t dk_gguf_add_parts(dk_checkpoint *checkpoint, uint32_t flags, dk_error *err)
 {
     int32_t rc;
-    int64_t number = 0, count = 0, tensors = 0;
+    int64_t number = 0, count = 0;
     DK_TRY(read_numbers(checkpoint, &number, &count, err));
-    if (count < 2) goto out;
-    DK_TRY(check_first(checkpoint, number, count, err));
+    if (count < 2 && number > 1)
+        DK_TRY(dk_fail(err, DK_E_FORMAT, "%s: says that it is part %lld of %lld", checkpoint->path, (long long)number,
+                       (long long)count));
+    if (count > 1) DK_TRY(check_first(checkpoint, number, count, err));
     if (flags & DK_OPEN_VOCABULARY) goto out;
-    DK_TRY(make_room(checkpoint, count, err));
+    if (count > 1) DK_TRY(make_room(checkpoint, count, err));
     for (int64_t i = 2; i <= count; i++) DK_TRY(add_part(checkpoint, i, count, flags, err));
-    DK_TRY(dk_checkpoint_sort(checkpoint, err));
-    DK_TRY(dk_metadata_i64(checkpoint, "split.tensors.count", 0, INT32_MAX, checkpoint->tensor_count, &tensors, err));
-    if (tensors != checkpoint->tensor_count)
-        DK_TRY(dk_fail(err, DK_E_FORMAT, "%s: split.tensors.count is %lld, but its %lld parts hold %lld tensors",
-                       checkpoint->path, (long long)tensors, (long long)count, (long long)checkpoint->tensor_count));
+    if (count > 1) DK_TRY(dk_checkpoint_sort(checkpoint, err));
+    DK_TRY(check_tensors(checkpoint, err));
 out:
     return rc;
 }

@@ -92,7 +92,7 @@ static int32_t read_ids(const dk_checkpoint *file, dk_vocabulary *out, dk_error 
     DK_TRY(dk_metadata_i64(file, "tokenizer.ggml.bos_token_id", 0, last, -1, &out->bos, err));
     DK_TRY(dk_metadata_i64(file, "tokenizer.ggml.eos_token_id", 0, last, -1, &out->eos, err));
     DK_TRY(dk_metadata_i64(file, "tokenizer.ggml.unknown_token_id", 0, last, -1, &out->unk, err));
-    DK_TRY(dk_metadata_i64(file, "tokenizer.ggml.padding_token_id", 0, last, -1, &out->pad, err));
+    DK_TRY(dk_metadata_i64(file, "tokenizer.ggml.padding_token_id", INT64_MIN, INT64_MAX, -1, &out->pad, err));
     DK_TRY(dk_metadata_bool(file, "tokenizer.ggml.add_bos_token", -1, &out->add_bos, err));
     DK_TRY(dk_metadata_bool(file, "tokenizer.ggml.add_eos_token", -1, &out->add_eos, err));
     DK_TRY(dk_metadata_bool(file, "tokenizer.ggml.add_space_prefix", -1, &out->add_space_prefix, err));
@@ -158,6 +158,7 @@ static int32_t read_vocabulary(dk_host *host, const dk_checkpoint *file, parts *
     DK_TRY(read_text_list(file, "tokenizer.ggml.merges", &out->merges, &out->merge_count, err));
     DK_TRY(read_numbers(host, file, out->count, own, err));
     DK_TRY(read_ids(file, out, err));
+    if (out->pad < 0 || out->pad >= out->count) out->pad = -1; /* named by note_keys */
     DK_TRY(read_charsmap(host, file, own, &out->charsmap, err));
     out->model = own->model;
     out->pre = own->pre;
@@ -170,14 +171,24 @@ out:
 }
 
 /* ---- what is left of a file's keys about text ---- */
-static int32_t is_known(const char *key, int32_t unigram)
+static int32_t is_default(const dk_metadata *found)
+{
+    return found->type == DK_META_TEXT && found->text.size == 7 && !memcmp(found->text.data, "default", 7);
+}
+
+/* Converters give tokens that are merged by rank scores that say nothing. */
+static int32_t is_constant(const dk_metadata *list)
+{
+    for (int64_t i = 1; i < list->count; i++)
+        if (dk_metadata_item_f64(list, i) != dk_metadata_item_f64(list, 0)) return 0;
+    return 1;
+}
+
+static int32_t is_known(const dk_metadata *found, const dk_vocabulary *vocabulary)
 {
     static const char *const keys[] = {"model",
-                                       "pre",
                                        "tokens",
-                                       "scores",
                                        "token_type",
-                                       "merges",
                                        "bos_token_id",
                                        "eos_token_id",
                                        "unknown_token_id",
@@ -186,7 +197,6 @@ static int32_t is_known(const char *key, int32_t unigram)
                                        "add_eos_token",
                                        "eot_token_id",
                                        "eom_token_id",
-                                       "add_space_prefix",
                                        "mask_token_id",
                                        "cls_token_id",
                                        "sep_token_id",
@@ -201,23 +211,40 @@ static int32_t is_known(const char *key, int32_t unigram)
                                        "fim_pad_token_id",
                                        "fim_rep_token_id",
                                        "fim_sep_token_id"};
-    if (!strcmp(key, "tokenizer.chat_template")) return 1;
-    if (strncmp(key, "tokenizer.ggml.", 15) != 0) return 0;
-    if (unigram && (!strcmp(key + 15, "remove_extra_whitespaces") || !strcmp(key + 15, "precompiled_charsmap")))
-        return 1;
+    const int32_t unigram = !strcmp(vocabulary->model, "t5"),
+                  merged = !unigram && strcmp(vocabulary->model, "llama") != 0;
+    const char *key = found->key + 15;
+    if (!strcmp(found->key, "tokenizer.chat_template")) return 1;
+    if (strncmp(found->key, "tokenizer.ggml.", 15) != 0) return 0;
+    if (!strcmp(key, "merges")) return merged;
+    if (!strcmp(key, "scores")) return !merged || is_constant(found);
+    if (!strcmp(key, "add_space_prefix")) return !merged || !found->i64;
+    if (!strcmp(key, "pre")) return merged || is_default(found);
+    if (!strcmp(key, "remove_extra_whitespaces") || !strcmp(key, "precompiled_charsmap")) return unigram;
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
-        if (!strcmp(keys[i], key + 15)) return 1;
+        if (!strcmp(keys[i], key)) return 1;
     return 0;
 }
 
-static int32_t note_keys(dk_host *host, const dk_checkpoint *file, int32_t unigram, dk_strbuf *notes, dk_error *err)
+/* A file says so where a family has none, too. */
+static void note_padding(const dk_checkpoint *file, int64_t count, dk_strbuf *notes)
+{
+    const dk_metadata *found = dk_metadata_find(file, "tokenizer.ggml.padding_token_id");
+    if (found && found->i64 != -1 && (found->i64 < 0 || found->i64 >= count))
+        dk_note(notes, "%s: metadata key '%s' is %lld, no id of its %lld tokens; it is not used",
+                dk_checkpoint_path(file), found->key, (long long)found->i64, (long long)count);
+}
+
+static int32_t note_keys(dk_host *host, const dk_checkpoint *file, const dk_vocabulary *vocabulary, dk_strbuf *notes,
+                         dk_error *err)
 {
     dk_strbuf names;
     dk_strbuf_init(&names, host);
+    note_padding(file, vocabulary->count, notes);
     for (int64_t i = 0; i < dk_metadata_count(file); i++) {
-        const char *key = dk_metadata_at(file, i)->key;
-        if (strncmp(key, "tokenizer.", 10) != 0 || is_known(key, unigram)) continue;
-        dk_strbuf_printf(&names, "%s%.80s", names.size ? ", " : "", key);
+        const dk_metadata *found = dk_metadata_at(file, i);
+        if (strncmp(found->key, "tokenizer.", 10) != 0 || is_known(found, vocabulary)) continue;
+        dk_strbuf_printf(&names, "%s%.80s", names.size ? ", " : "", found->key);
     }
     if (names.size) dk_note(notes, "%s: metadata that is not used: %s", dk_checkpoint_path(file), names.data);
     int32_t rc = dk_strbuf_check(&names, err);
@@ -251,7 +278,7 @@ static int32_t open_gguf(dk_host *host, const char *path, dk_tokenizer **out, dk
     rc = dk_tokenizer_from_vocabulary(host, &vocabulary, &made, err);
     if (rc) dk_error_context(err, "%s", path);
     if (rc) goto out;
-    DK_TRY(note_keys(host, file, !strcmp(own.model, "t5"), dk_tokenizer_notes(made), err));
+    DK_TRY(note_keys(host, file, &vocabulary, dk_tokenizer_notes(made), err));
     dk_notes_log(dk_tokenizer_notes(made), host, "tokenizer");
     *out = made;
     made = NULL;

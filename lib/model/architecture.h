@@ -172,9 +172,6 @@ int32_t dk_config_add_stop(dk_host *host, dk_config *config, int64_t id, dk_erro
 void dk_config_note_id(dk_config *config, const dk_document *doc, const char *key, const dk_node *node);
 /* What the tensors of a folder say about its description: a head of its own where it is said to be tied. */
 int32_t dk_config_meet_tensors(dk_host *host, const dk_checkpoint *file, dk_config *config, dk_error *err);
-/* The same for the metadata of a GGUF file. */
-int32_t dk_gguf_check_keys(const dk_checkpoint *file, const dk_architecture *row, dk_error *err);
-void dk_gguf_note_keys(const dk_checkpoint *file, const dk_architecture *row, dk_strbuf *notes);
 /* Description of a GGUF file, through the config.json that its metadata and tensors amount to. */
 int32_t dk_config_from_gguf(dk_host *host, const dk_checkpoint *file, dk_config *out, dk_error *err);
 /* rope_freqs.weight holds what llama3 scaling divides each frequency by: finds the numbers that give it. */

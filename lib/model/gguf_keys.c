@@ -1,33 +1,10 @@
-/* Which keys of a GGUF file's architecture are read, and which are refused. What is left is named. */
-#include "model/architecture.h"
+/* Which keys of a GGUF file are refused. What nobody asked for is named. */
+#include "model/gguf_source.h"
 
 #include "base/notes.h"
 
 #include <stdio.h>
 #include <string.h>
-
-static const char *const used[] = {"vocab_size",
-                                   "context_length",
-                                   "embedding_length",
-                                   "block_count",
-                                   "feed_forward_length",
-                                   "attention.head_count",
-                                   "attention.head_count_kv",
-                                   "attention.key_length",
-                                   "attention.value_length",
-                                   "attention.layer_norm_epsilon",
-                                   "attention.layer_norm_rms_epsilon",
-                                   "attention.sliding_window",
-                                   "rope.dimension_count",
-                                   "rope.freq_base",
-                                   "rope.scale_linear",
-                                   "rope.scaling.type",
-                                   "rope.scaling.factor",
-                                   "rope.scaling.original_context_length",
-                                   "rope.scaling.finetuned",
-                                   "rope.scaling.attn_factor",
-                                   "rope.scaling.yarn_beta_fast",
-                                   "rope.scaling.yarn_beta_slow"};
 
 static const struct {
     const char *key;
@@ -57,7 +34,9 @@ static const struct {
                {"attention.causal", 1, 0},
                {"attention.kv_lora_rank", 0, 0},
                {"use_parallel_residual", 0, DK_HAS_PARALLEL},
-               {"rope.dimension_sections", 0, 0}};
+               {"rope.dimension_sections", 0, 0},
+               {"rope.scaling.yarn_ext_factor", 1, 0},
+               {"rope.scaling.yarn_attn_factor", 1, 0}};
 
 /* The part behind "llama." of a key, or NULL. */
 static const char *suffix_of(const dk_metadata *found, const dk_architecture *row)
@@ -73,9 +52,36 @@ static int32_t is_neutral(const dk_metadata *found, double neutral)
                                        : (found->type == DK_META_BOOL ? (double)found->i64 : found->f64) == neutral;
 }
 
+/* Adapters, encoders of images and matrices of importance come in files of their own, with tensors, too. */
+static int32_t check_kind(const dk_checkpoint *file, dk_error *err)
+{
+    const dk_metadata *kind = dk_metadata_find(file, "general.type");
+    if (!kind || kind->type != DK_META_TEXT || (kind->text.size == 5 && !memcmp(kind->text.data, "model", 5)))
+        return DK_OK;
+    return dk_fail(err, DK_E_UNSUPPORTED, "%s: general.type is '%.*s': the file holds no model of text",
+                   dk_checkpoint_path(file), (int)(kind->text.size < 40 ? kind->text.size : 40), kind->text.data);
+}
+
+static int32_t check_blocks(const dk_checkpoint *file, dk_error *err)
+{
+    int64_t version = 2;
+    int32_t blocks = 0, rc = dk_metadata_i64(file, "general.quantization_version", 0, INT32_MAX, 2, &version, err);
+    for (int64_t i = 0; i < dk_checkpoint_count(file); i++)
+        blocks |= dk_dtype_find(dk_checkpoint_at(file, i)->dtype)->block > 1;
+    if (rc || version == 2 || !blocks) return rc;
+    return dk_fail(
+        err, DK_E_UNSUPPORTED,
+        "%s: general.quantization_version is %lld; blocks of version 2 are read: quantise the model's F16 or "
+        "BF16 file anew",
+        dk_checkpoint_path(file), (long long)version);
+}
+
 int32_t dk_gguf_check_keys(const dk_checkpoint *file, const dk_architecture *row, dk_error *err)
 {
     char key[96];
+    int32_t rc;
+    DK_TRY(check_kind(file, err));
+    DK_TRY(check_blocks(file, err));
     for (size_t i = 0; i < sizeof refused / sizeof *refused; i++) {
         snprintf(key, sizeof key, "%s.%s", row->gguf, refused[i].key);
         const dk_metadata *found = dk_metadata_find(file, key);
@@ -84,15 +90,33 @@ int32_t dk_gguf_check_keys(const dk_checkpoint *file, const dk_architecture *row
                            "%s: metadata key '%s' changes the arithmetic in a way that is not supported",
                            dk_checkpoint_path(file), key);
     }
-    return DK_OK;
+out:
+    return rc;
 }
 
-static int32_t is_known(const char *suffix)
+/* Values that change nothing, of keys that not every family or way of scaling asks for. */
+static const struct {
+    const char *key;
+    double neutral;
+} neutral[] = {{"attention.sliding_window", 0},
+               {"rope.scale_linear", 1},
+               {"rope.scaling.factor", 1},
+               {"rope.scaling.attn_factor", 1}};
+
+/* How a model came to be, and what stands for nothing. Keys of tokenizers are named where those are opened. */
+static int32_t is_harmless(const dk_metadata *found, const dk_architecture *row)
 {
-    for (size_t i = 0; i < sizeof used / sizeof *used; i++)
-        if (!strcmp(used[i], suffix)) return 1;
+    static const char *const others[] = {"general.", "tokenizer.", "split.", "quantize."};
+    const char *suffix = suffix_of(found, row);
+    if (!strncmp(found->key, "general.sampling.", 17)) return 0;
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++)
+        if (!strncmp(found->key, others[i], strlen(others[i]))) return 1;
+    if (!suffix) return 0;
+    if (!strcmp(suffix, "rope.scaling.finetuned")) return 1;
     for (size_t i = 0; i < sizeof refused / sizeof *refused; i++)
-        if (!strcmp(refused[i].key, suffix)) return 1;
+        if (!strcmp(refused[i].key, suffix)) return is_neutral(found, refused[i].neutral);
+    for (size_t i = 0; i < sizeof neutral / sizeof *neutral; i++)
+        if (!strcmp(neutral[i].key, suffix)) return is_neutral(found, neutral[i].neutral);
     return 0;
 }
 
@@ -109,18 +133,18 @@ static void note_scaling(const dk_checkpoint *file, const dk_architecture *row, 
                 dk_checkpoint_path(file), key);
 }
 
-void dk_gguf_note_keys(const dk_checkpoint *file, const dk_architecture *row, dk_strbuf *notes)
+int32_t dk_gguf_note_keys(const dk_gguf_source *in, dk_strbuf *notes, dk_error *err)
 {
-    char names[512] = "";
-    size_t size = 0;
-    note_scaling(file, row, notes);
-    for (int64_t i = 0; i < dk_metadata_count(file); i++) {
-        const dk_metadata *found = dk_metadata_at(file, i);
-        const char *suffix = suffix_of(found, row);
-        if (!suffix || is_known(suffix)) continue;
-        int length = snprintf(names + size, sizeof names - size, "%s%.80s", size ? ", " : "", found->key);
-        if ((size_t)length >= sizeof names - size) break;
-        size += (size_t)length;
+    dk_strbuf names;
+    dk_strbuf_init(&names, in->host);
+    note_scaling(in->file, in->row, notes);
+    for (int64_t i = 0; i < dk_metadata_count(in->file); i++) {
+        const dk_metadata *found = dk_metadata_at(in->file, i);
+        if (in->asked[i] || is_harmless(found, in->row)) continue;
+        dk_strbuf_printf(&names, "%s%.80s", names.size ? ", " : "", found->key);
     }
-    if (size) dk_note(notes, "%s: metadata that is not used: %s", dk_checkpoint_path(file), names);
+    if (names.size) dk_note(notes, "%s: metadata that is not used: %s", dk_checkpoint_path(in->file), names.data);
+    int32_t rc = dk_strbuf_check(&names, err);
+    dk_strbuf_free(&names);
+    return rc ? rc : dk_strbuf_check(notes, err);
 }

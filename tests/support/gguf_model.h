@@ -37,17 +37,24 @@ typedef struct gguf_args {
     const char *extra;  /* a tensor that nobody needs */
     uint32_t quantised; /* type of the first matrix, instead */
     uint32_t vectors;   /* said to be the type of vectors, which are F32 */
-    struct {            /* more metadata: a text, or a number of the given type */
+    struct {            /* more metadata, or other: a text, or a number of the given type; a list of count times it */
         const char *key, *text;
         uint32_t type;
         double number;
+        uint64_t count;
     } keys[4];
+    const char *missing; /* a metadata key that is left out */
 } gguf_args;
 
 static inline void gguf_more(test_bytes *out, const gguf_args *how)
 {
     for (int i = 0; i < 4 && how->keys[i].key; i++)
-        if (how->keys[i].text) gguf_text(out, how->keys[i].key, how->keys[i].text);
+        if (how->keys[i].count) {
+            gguf_list(out, how->keys[i].key, how->keys[i].type, how->keys[i].count);
+            for (uint64_t n = 0; n < how->keys[i].count; n++)
+                if (how->keys[i].type == GGUF_TEXT) put_text(out, "t");
+                else put_u32(out, (uint32_t)how->keys[i].number);
+        } else if (how->keys[i].text) gguf_text(out, how->keys[i].key, how->keys[i].text);
         else if (how->keys[i].type == GGUF_F32) gguf_f32(out, how->keys[i].key, (float)how->keys[i].number);
         else if (how->keys[i].type == GGUF_BOOL) gguf_bool(out, how->keys[i].key, how->keys[i].number != 0);
         else gguf_u32(out, how->keys[i].key, (uint32_t)how->keys[i].number);
@@ -137,8 +144,17 @@ static inline void gguf_values(const dk_model *model, int64_t index, uint32_t ty
     free(values);
 }
 
-static inline void gguf_metadata(const dk_model *model, test_bytes *out)
+static inline int gguf_is_said(const gguf_args *how, const char *key)
 {
+    for (int i = 0; i < 4 && how->keys[i].key; i++)
+        if (!strcmp(how->keys[i].key, key)) return 1;
+    return how->missing && !strcmp(how->missing, key);
+}
+
+/* How many there are. */
+static inline uint64_t gguf_metadata(const dk_model *model, const gguf_args *how, test_bytes *out)
+{
+    uint64_t count = 1;
     const dk_config *c = &model->config;
     const dk_architecture *row = dk_architecture_find(c->architecture);
     char key[96];
@@ -157,23 +173,28 @@ static inline void gguf_metadata(const dk_model *model, test_bytes *out)
     gguf_text(out, "general.architecture", row->gguf);
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
         snprintf(key, sizeof key, "%s.%s", row->gguf, sizes[i].suffix);
+        if (gguf_is_said(how, key)) continue;
         gguf_u32(out, key, (uint32_t)sizes[i].value);
+        count++;
     }
     snprintf(key, sizeof key, "%s.attention.layer_norm_%sepsilon", row->gguf, c->norm == DK_NORM_RMS ? "rms_" : "");
+    if (gguf_is_said(how, key)) return count;
     gguf_f32(out, key, (float)c->norm_epsilon);
+    return count + 1;
 }
 
 static inline test_bytes gguf_of(const dk_model *model, const gguf_args *how)
 {
     const dk_architecture *row = dk_architecture_find(model->config.architecture);
-    test_bytes out = {0}, data = {0};
+    test_bytes out = {0}, data = {0}, metadata = {0};
     int64_t head_dim_half[1] = {model->config.head_dim / 2};
-    uint64_t keys = 11;
+    uint64_t keys = gguf_metadata(model, how, &metadata);
     for (int i = 0; i < 4; i++) keys += how->keys[i].key != NULL;
+    gguf_more(&metadata, how);
     gguf_begin(&out, 3, (uint64_t)(model->parameter_count + how->repeat_head + how->rope_freqs + (how->extra ? 1 : 0)),
                keys);
-    gguf_metadata(model, &out);
-    gguf_more(&out, how);
+    put_bytes(&out, metadata.data, metadata.size);
+    free_bytes(&metadata);
     for (int64_t i = 0; i < model->parameter_count; i++) {
         const dk_parameter *parameter = &model->parameters[i];
         uint32_t rank = (uint32_t)parameter->value.rank, type = rank == 2 ? how->type : how->vectors;

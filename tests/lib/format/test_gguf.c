@@ -186,6 +186,10 @@ TEST(refuses_bad_metadata)
     expect(&bytes, DK_E_FORMAT, "general.alignment is 24");
     gguf_begin(&bytes, 3, 0, 1), gguf_u32(&bytes, "general.alignment", 0);
     expect(&bytes, DK_E_FORMAT, "general.alignment is 0");
+    gguf_begin(&bytes, 3, 0, 1), gguf_u32(&bytes, "general.alignment", 4);
+    expect(&bytes, DK_E_FORMAT, "general.alignment is 4; a power of two from 8 to 1048576 is expected");
+    gguf_begin(&bytes, 3, 0, 1), gguf_text(&bytes, "general.alignment", "32");
+    expect(&bytes, DK_E_FORMAT, "general.alignment is not a whole number");
     gguf_begin(&bytes, 3, 0, 1), gguf_key(&bytes, "split.count", GGUF_U16), put_bytes(&bytes, "\3\0", 2);
     expect(&bytes, DK_E_UNSUPPORTED, "is part 1 of 3; give the path of the first");
 }
@@ -325,7 +329,7 @@ TEST(missing_and_contradictory_parts_are_named)
     expect_parts(path_in(folder, "m-00001-of-00003.gguf"), DK_E_FORMAT, "says that it is part 1 of 0");
     folder = write_parts(0, &(part_says){0, 3, 3, NULL, NULL, NULL});
     expect_parts(path_in(folder, "m-00001-of-00003.gguf"), DK_E_FORMAT,
-                 "split.tensors.count is 3, but its 3 parts hold 2 tensors");
+                 "split.tensors.count is 3, but 3 files hold 2 tensors");
     folder = write_parts(1, &(part_says){1, 3, 4, NULL, "c", NULL});
     expect_parts(path_in(folder, "m-00001-of-00003.gguf"), DK_E_MISMATCH,
                  "m-00002-of-00003.gguf: metadata key 'split.tensors.count' is another one than in the first part");
@@ -412,6 +416,43 @@ TEST(numbers_of_tokens_have_one_type)
     bytes = two_tokens("tokenizer.ggml.scores", GGUF_F64);
     put_bytes(&bytes, &huge, 8), put_bytes(&bytes, &huge, 8);
     expect_tokenizer(&bytes, path, DK_E_FORMAT, "scores[0] is not a number of 32 bits");
+}
+
+static void begin_letters(test_bytes *bytes, const char *model, uint64_t more)
+{
+    gguf_begin(bytes, 3, 0, 3 + more), gguf_text(bytes, "tokenizer.ggml.model", model);
+    gguf_list(bytes, "tokenizer.ggml.tokens", GGUF_TEXT, 2), put_text(bytes, "a"), put_text(bytes, "b");
+    gguf_list(bytes, "tokenizer.ggml.scores", GGUF_F32, 2), put_f32(bytes, 0), put_f32(bytes, -1);
+}
+
+static void expect_note(test_bytes *bytes, const char *part)
+{
+    dk_tokenizer *tok = NULL;
+    char path[1200];
+    snprintf(path, sizeof path, "%s", path_in(test_folder("gguf_notes"), "v.gguf"));
+    CHECK(write_bytes(bytes, path));
+    free_bytes(bytes);
+    REQUIRE_OK(dk_open_tokenizer(host, path, &tok, &err));
+    const char *notes = dk_tokenizer_notes(tok)->data;
+    CHECK_HAS(notes ? notes : "", part);
+    dk_tokenizer_release(tok);
+}
+
+TEST(keys_that_a_vocabulary_does_not_read_are_named)
+{
+    test_bytes bytes = {0};
+    setup();
+    begin_letters(&bytes, "llama", 2), gguf_text(&bytes, "tokenizer.ggml.pre", "qwen2");
+    gguf_list(&bytes, "tokenizer.ggml.merges", GGUF_TEXT, 1), put_text(&bytes, "a b");
+    expect_note(&bytes, "metadata that is not used: tokenizer.ggml.merges, tokenizer.ggml.pre\n");
+    begin_letters(&bytes, "gpt2", 3), gguf_text(&bytes, "tokenizer.ggml.pre", "gpt-2");
+    gguf_list(&bytes, "tokenizer.ggml.merges", GGUF_TEXT, 0), gguf_bool(&bytes, "tokenizer.ggml.add_space_prefix", 1);
+    expect_note(&bytes, "metadata that is not used: tokenizer.ggml.add_space_prefix, tokenizer.ggml.scores\n");
+    begin_letters(&bytes, "llama", 1), gguf_u32(&bytes, "tokenizer.ggml.padding_token_id", 2);
+    expect_note(&bytes, "'tokenizer.ggml.padding_token_id' is 2, no id of its 2 tokens; it is not used\n");
+    begin_letters(&bytes, "gpt2", 1), gguf_text(&bytes, "tokenizer.ggml.pre", "gpt-2");
+    expect_tokenizer(&bytes, path_in(test_folder("gguf_merges"), "v.gguf"), DK_E_FORMAT,
+                     "tokenizer.ggml.merges is absent, which a \"gpt2\" vocabulary needs");
 }
 
 /* A vocabulary of bytes and two words. */
@@ -552,5 +593,6 @@ TEST_MAIN(TEST_CASE(reads_every_type) TEST_CASE(refuses_every_truncation) TEST_C
               TEST_CASE(refuses_bad_beginnings) TEST_CASE(refuses_bad_metadata) TEST_CASE(refuses_bad_tensors)
                   TEST_CASE(parts_are_one_model) TEST_CASE(missing_and_contradictory_parts_are_named)
                       TEST_CASE(opens_tokenizers) TEST_CASE(numbers_of_tokens_have_one_type)
-                          TEST_CASE(reads_a_vocabulary) TEST_CASE(padding_is_no_part_of_a_vocabulary)
-                              TEST_CASE(reads_published_vocabularies) TEST_CASE(survives_every_failed_allocation))
+                          TEST_CASE(keys_that_a_vocabulary_does_not_read_are_named) TEST_CASE(reads_a_vocabulary)
+                              TEST_CASE(padding_is_no_part_of_a_vocabulary) TEST_CASE(reads_published_vocabularies)
+                                  TEST_CASE(survives_every_failed_allocation))
