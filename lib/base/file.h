@@ -54,7 +54,9 @@ int32_t dk_is_temporary(const char *name); /* a name that staging or a writer ma
 int32_t dk_dir_remove(dk_host *host, const char *path, dk_error *err);
 typedef int32_t (*dk_dir_fn)(void *user, const char *name, int32_t is_dir, dk_error *err);
 int32_t dk_dir_list(dk_host *host, const char *path, dk_dir_fn fn, void *user, dk_error *err); /* sorted by name */
-int32_t dk_path_exists(const char *path);                                /* 0 no, 1 file, 2 folder */
+int32_t dk_path_exists(const char *path); /* 0 no, 1 file, 2 folder */
+/* The same, and an error where it cannot be known: who may not look into a folder is not told that it is empty. */
+int32_t dk_path_look(const char *path, int32_t *found, dk_error *err);
 char *dk_path_join(dk_host *host, const char *folder, const char *name); /* absolute name wins; NULL = no memory */
 char *dk_path_folder(dk_host *host, const char *path);                   /* "." when there is none */
 const char *dk_path_name(const char *path);                              /* last part, inside path */

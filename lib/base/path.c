@@ -16,6 +16,16 @@ int32_t dk_path_exists(const char *path)
     return S_ISDIR(info.st_mode) ? 2 : 1;
 }
 
+int32_t dk_path_look(const char *path, int32_t *found, dk_error *err)
+{
+    struct stat info;
+    *found = 0;
+    if (stat(path, &info))
+        return errno == ENOENT || errno == ENOTDIR ? DK_OK : dk_fail_errno(err, errno, "%s: cannot be opened", path);
+    *found = S_ISDIR(info.st_mode) ? 2 : 1;
+    return DK_OK;
+}
+
 /* Length without slashes at the end; "/" keeps its one. */
 static size_t trimmed_length(const char *path)
 {

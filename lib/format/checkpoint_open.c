@@ -296,7 +296,8 @@ static int32_t kind_of_file(dk_host *host, const char *path, dk_path_type *kind,
 
 int32_t dk_path_kind(dk_host *host, const char *path, dk_path_type *kind, dk_error *err)
 {
-    int32_t found = dk_path_exists(path);
+    int32_t found = 0, rc = dk_path_look(path, &found, err);
+    if (rc) return rc;
     if (found == 2) return kind_of_folder(host, path, kind, err);
     if (found == 1) return kind_of_file(host, path, kind, err);
     *kind = DK_PATH_MISSING;

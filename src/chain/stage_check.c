@@ -59,8 +59,9 @@ static int32_t check_input(void *user, const char *key, const char *path, dk_err
         strncmp(key, "data.", 5) != 0 && strcmp(key, "student.config") != 0 && !strstr(key, ".cache.path");
     dk_path_type kind = DK_PATH_UNKNOWN;
     if (di_stage_of_path(r->stage, key) >= 0 || di_stage_is_idle(r->stage->options, key)) return DK_OK;
-    if (!dk_path_exists(path)) return dk_fail(err, DK_E_NOT_FOUND, "%s %s does not exist", key, path);
-    int32_t rc = is_model ? dk_path_kind(r->stages->host, path, &kind, err) : DK_OK;
+    int32_t found = 0, rc = dk_path_look(path, &found, err);
+    if (rc == DK_OK && !found) return dk_fail(err, DK_E_NOT_FOUND, "%s %s does not exist", key, path);
+    if (rc == DK_OK && is_model) rc = dk_path_kind(r->stages->host, path, &kind, err);
     if (rc == DK_OK && is_model && kind != DK_PATH_MODEL && kind != DK_PATH_GGUF)
         rc = dk_fail(err, DK_E_FORMAT, "%s %s is %s, not a model", key, path, dk_path_kind_text(kind));
     return rc;
