@@ -968,6 +968,79 @@ DISTILL_API int32_t distill_dataset_augment_plan(const distill_env *env, const d
                                                  const distill_options *options, distill_report **out,
                                                  distill_error *err);
 
+/* ---- students that are not language models ----------------------------------------------------------------------- */
+
+/* A text as hashed n-grams or as a frozen model's embedding, then one layer, or two: docs/classifiers.md. Immutable
+ * once it was trained or opened. */
+typedef struct distill_classifier distill_classifier;
+typedef struct distill_verdict { /* on a text */
+    uint32_t struct_size;
+    /* 1: by the held-out texts a cascade that answers such texts by itself agrees with the teacher as
+       classifier.agreement says; 0: ask the teacher */
+    int32_t sure;
+    int64_t answer;    /* number of the likeliest class; of equal ones the first */
+    double confidence; /* its probability */
+} distill_verdict;
+
+/* Trains one on texts with a teacher's probabilities. samples [count] of kind JSON, all of one struct_size, each an
+ * object {"text" or "prompt", "probabilities": {"class": p, ...} or [p, ...], "label", "weight"}: docs/classifiers.md;
+ * NULL = files of such lines, as data.train says. flags: DISTILL_RUN_RESUME goes on from the newest checkpoint below
+ * output.path. With output.path that folder gets the classifier, metrics.jsonl, checkpoints and result.json; a
+ * cancelled training leaves a checkpoint. fn may be NULL. report may be NULL: as result.json. The loss sees classes as
+ * it sees ids of a vocabulary. Sections: classifier, data, loss, train, output; what of them is for language models
+ * alone is refused. */
+DISTILL_API int32_t distill_classifier_train(const distill_env *env, const distill_sample *samples, int64_t count,
+                                             const distill_options *options, int32_t flags, distill_progress_fn fn,
+                                             void *user, distill_classifier **out, distill_report **report,
+                                             distill_error *err);
+/* path: the folder of a training or of save. Section: classifier (embedding.path, where that model is now). */
+DISTILL_API int32_t distill_classifier_open(const distill_env *env, const char *path, const distill_options *options,
+                                            distill_classifier **out, distill_error *err);
+DISTILL_API void distill_classifier_free(distill_classifier *classifier);
+/* model.safetensors and config.json, each written beside its place and renamed. A folder with another model is
+ * refused. */
+DISTILL_API int32_t distill_classifier_save(const distill_classifier *classifier, const char *path, distill_error *err);
+/* probabilities [cap], at least as many as there are classes, or NULL; out or NULL. A text without any word or sign is
+ * E_INVALID. Its speed is that of hashing: microseconds, but for an embedding, whose model reads one text at a time. */
+DISTILL_API int32_t distill_classifier_predict(const distill_classifier *classifier, const char *text, size_t size,
+                                               float *probabilities, int64_t cap, distill_verdict *out,
+                                               distill_error *err);
+/* The same of texts [count], on the env's threads: sizes [count], or NULL = each ends with NUL; probabilities [count,
+ * classes] or NULL; out [count], all of one struct_size, or NULL. err->position is the text that an error is about. */
+DISTILL_API int32_t distill_classifier_predict_many(const distill_classifier *classifier, const char *const *texts,
+                                                    const size_t *sizes, int64_t count, float *probabilities,
+                                                    distill_verdict *out, distill_error *err);
+/* What the teacher of a cascade says of a text that the classifier is not sure of: distill_teacher_choose of the
+ * classes behind classifier.question, as it was when the classifier was trained; E_STAGE without one. probabilities
+ * [cap]. Section: generate (precision). */
+DISTILL_API int32_t distill_classifier_ask(const distill_classifier *classifier, const distill_teacher *teacher,
+                                           const char *text, size_t size, const distill_options *options,
+                                           double *probabilities, int64_t cap, distill_error *err);
+/* Borrowed until the classifier is freed; NULL after the last. */
+DISTILL_API const char *distill_classifier_class_name(const distill_classifier *classifier, int64_t index);
+/* "classes", "inputs", "hidden", "parameters", "bytes" (of its tensors in files), "temperature", "agreement" (promised;
+ * 0 = nothing), "threshold" (of the confidence; above 1 = the teacher is always asked), "coverage" (share of the
+ * held-out texts that it answers by itself). */
+DISTILL_API int32_t distill_classifier_get_f64(const distill_classifier *classifier, const char *key, double *out,
+                                               distill_error *err);
+/* What it is: "classes", "inputs", "promise", "held_out", ... Returned with ownership. */
+DISTILL_API int32_t distill_classifier_report(const distill_classifier *classifier, distill_report **out,
+                                              distill_error *err);
+/* On a file of texts with probabilities: "measured" (agreement with an interval, forward_kl, calibration_error),
+ * "cascade" (coverage, agreement and its lower bound). */
+DISTILL_API int32_t distill_classifier_evaluate(const distill_classifier *classifier, const char *path,
+                                                distill_report **out, distill_error *err);
+enum {
+    DISTILL_CHOOSE_CHAT = 1,     /* the prompt is what a user says, in the teacher's own chat template */
+    DISTILL_CHOOSE_PER_TOKEN = 2 /* choices are compared by the mean over their tokens, not by the sum */
+};
+/* Which of some answers a teacher finds likely: probabilities [count] of choices [count] behind a prompt, of these
+ * alone, from the log-probabilities of their tokens. Two choices of which one begins with the other are E_INVALID; a
+ * teacher without logits or tokenizer E_UNSUPPORTED. Section: generate (precision). */
+DISTILL_API int32_t distill_teacher_choose(const distill_teacher *teacher, const char *prompt, size_t size,
+                                           int32_t flags, const char *const *choices, int64_t count,
+                                           const distill_options *options, double *probabilities, distill_error *err);
+
 /* ---- results ----------------------------------------------------------------------------------------------------- */
 
 /* On held-out data, in non-overlapping windows, first token unscored: "tokens", "perplexity", "nats", "bits_per_byte"

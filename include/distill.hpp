@@ -1039,6 +1039,115 @@ inline report augment_plan(const env &env, const options &with, const teacher *t
     return report(raw);
 }
 
+/* A student that is no language model; see distill_classifier_train. */
+class classifier : public detail::handle<distill_classifier, distill_classifier_free>
+{
+  public:
+    struct verdict {
+        std::int64_t answer = 0;
+        double confidence = 0;
+        bool sure = false;
+        std::vector<float> probabilities;
+    };
+    using handle::handle;
+    classifier(const env &env, const std::string &path, const options *with = nullptr)
+    {
+        distill_classifier *raw = nullptr;
+        detail::call(distill_classifier_open, env.get(), path.c_str(), with ? with->get() : nullptr, &raw);
+        raw_.reset(raw);
+    }
+    /* lines: JSON objects; none = files, as data.train says. fn may return false to stop. result: or nullptr. */
+    static classifier train(const env &env, const options &with, const std::vector<std::string> &lines = {},
+                            std::int32_t flags = 0, progress_function fn = nullptr, report *result = nullptr)
+    {
+        std::vector<distill_sample> samples(lines.size(), init<distill_sample>());
+        for (std::size_t i = 0; i < lines.size(); i++) {
+            samples[i].kind = DISTILL_SAMPLE_JSON;
+            samples[i].text = lines[i].data();
+            samples[i].size = static_cast<std::int64_t>(lines[i].size());
+        }
+        distill_classifier *raw = nullptr;
+        distill_report *made = nullptr;
+        detail::call(distill_classifier_train, env.get(), samples.empty() ? nullptr : samples.data(),
+                     static_cast<std::int64_t>(samples.size()), with.get(), flags, fn ? detail::on_step : nullptr, &fn,
+                     &raw, result ? &made : nullptr);
+        if (result) *result = report(made);
+        return classifier(raw);
+    }
+    void save(const std::string &path) const { detail::call(distill_classifier_save, get(), path.c_str()); }
+    double operator[](const char *key) const /* "threshold", "bytes", ... */
+    {
+        double value = 0;
+        detail::call(distill_classifier_get_f64, get(), key, &value);
+        return value;
+    }
+    std::vector<std::string> names() const
+    {
+        std::vector<std::string> out;
+        while (const char *name = distill_classifier_class_name(get(), static_cast<std::int64_t>(out.size())))
+            out.emplace_back(name);
+        return out;
+    }
+    verdict predict(std::string_view text) const
+    {
+        verdict out;
+        auto raw = init<distill_verdict>();
+        out.probabilities.resize(static_cast<std::size_t>((*this)["classes"]));
+        detail::call(distill_classifier_predict, get(), text.data(), text.size(), out.probabilities.data(),
+                     static_cast<std::int64_t>(out.probabilities.size()), &raw);
+        out.answer = raw.answer;
+        out.confidence = raw.confidence;
+        out.sure = raw.sure != 0;
+        return out;
+    }
+    std::vector<distill_verdict> predict(const std::vector<std::string> &texts) const
+    {
+        std::vector<const char *> data;
+        std::vector<std::size_t> sizes;
+        std::vector<distill_verdict> out(texts.size(), init<distill_verdict>());
+        for (const auto &text : texts) {
+            data.push_back(text.data());
+            sizes.push_back(text.size());
+        }
+        detail::call(distill_classifier_predict_many, get(), data.data(), sizes.data(),
+                     static_cast<std::int64_t>(texts.size()), nullptr, out.data());
+        return out;
+    }
+    /* The teacher's probabilities of the classes, behind the classifier's question. */
+    std::vector<double> ask(const teacher &teacher, std::string_view text, const options *with = nullptr) const
+    {
+        std::vector<double> out(static_cast<std::size_t>((*this)["classes"]));
+        detail::call(distill_classifier_ask, get(), teacher.get(), text.data(), text.size(),
+                     with ? with->get() : nullptr, out.data(), static_cast<std::int64_t>(out.size()));
+        return out;
+    }
+    distill::report what() const /* it is: "classes", "promise", ... */
+    {
+        distill_report *raw = nullptr;
+        detail::call(distill_classifier_report, get(), &raw);
+        return report(raw);
+    }
+    distill::report evaluate(const std::string &path) const
+    {
+        distill_report *raw = nullptr;
+        detail::call(distill_classifier_evaluate, get(), path.c_str(), &raw);
+        return report(raw);
+    }
+};
+
+/* Probabilities of choices behind a prompt, of these alone; flags: DISTILL_CHOOSE_*. */
+inline std::vector<double> choose(const teacher &teacher, std::string_view prompt,
+                                  const std::vector<std::string> &choices, std::int32_t flags = 0,
+                                  const options *with = nullptr)
+{
+    std::vector<const char *> names;
+    for (const auto &choice : choices) names.push_back(choice.c_str());
+    std::vector<double> out(choices.size());
+    detail::call(distill_teacher_choose, teacher.get(), prompt.data(), prompt.size(), flags, names.data(),
+                 static_cast<std::int64_t>(names.size()), with ? with->get() : nullptr, out.data());
+    return out;
+}
+
 /* Files that keep a teacher's targets; teacher::cached reads and fills them while it is asked. */
 namespace cache
 {

@@ -29,6 +29,8 @@ typedef struct dk_update {
     double weight_decay; /* on parameters of two or more dimensions only */
     double divisor;      /* gradients are sums; they are divided by this once */
     double clip_norm;    /* on the divided gradients; 0 = off */
+    /* Sum of squares of gradients elsewhere, not divided yet, that norm and clipping take in; 0 = there are none. */
+    double squares_beside;
 } dk_update;
 #define DK_BF16_MOMENTS_MOST 0.98 /* beta1 and beta2, where moments are BF16: see dk_optimizer_create */
 /* For the unfrozen parameters among parameters[count], which must have gradients and outlive it. moments: what both are
@@ -48,9 +50,21 @@ int32_t dk_optimizer_norm(dk_optimizer *optimizer, dk_queue *queue, const dk_upd
 int32_t dk_optimizer_apply(dk_optimizer *optimizer, dk_queue *queue, const dk_update *update, dk_error *err);
 /* Instead of apply, for a host that updates by itself: gradients are multiplied by the factor in place. */
 int32_t dk_optimizer_average(dk_optimizer *optimizer, dk_queue *queue, dk_error *err);
+/* What gradients are multiplied by, as the last dk_optimizer_norm found it: F64 [1], for those elsewhere. */
+dk_view dk_optimizer_factor(const dk_optimizer *optimizer);
 int64_t dk_optimizer_step(const dk_optimizer *optimizer);
 void dk_optimizer_set_step(dk_optimizer *optimizer, int64_t step);
 /* Parameter index -> its moments: absent views for frozen ones. */
 dk_view dk_optimizer_moment(const dk_optimizer *optimizer, int64_t index, int32_t second);
+
+/* ---- tables of which a step uses few rows ---- */
+typedef struct dk_table { /* [rows, width] each */
+    dk_view value, first, second;
+} dk_table;
+/* AdamW of those rows of a table that have a gradient: rows I32 [n], distinct; gradient [n, width]. The others stay as
+ * they are, and so do their moments, as in torch.optim.SparseAdam: the work does not hang on the size of the table.
+ * scratch: [n, width] each. */
+void dk_rows_adamw(dk_queue *queue, const dk_adamw_args *args, dk_view factor, const dk_table *table, dk_view rows,
+                   dk_view gradient, const dk_table *scratch);
 
 #endif

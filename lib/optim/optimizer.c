@@ -135,7 +135,7 @@ int32_t dk_optimizer_norm(dk_optimizer *optimizer, dk_queue *queue, const dk_upd
     if (!(update->divisor > 0) || !isfinite(update->divisor))
         return dk_fail(err, DK_E_INVALID,
                        "optimizer: divisor must be positive; a window without any position with loss has no update");
-    ops->fill(queue, optimizer->sum, 0);
+    ops->fill(queue, optimizer->sum, update->squares_beside);
     dk_optimizer_settle(optimizer, queue);
     for (int64_t i = 0; i < optimizer->count; i++)
         if (is_trained(&optimizer->parameters[i]))
@@ -173,6 +173,8 @@ int32_t dk_optimizer_average(dk_optimizer *optimizer, dk_queue *queue, dk_error 
             queue->backend->ops->scale(queue, optimizer->parameters[i].gradient, factor);
     return dk_queue_wait(queue, err);
 }
+
+dk_view dk_optimizer_factor(const dk_optimizer *optimizer) { return optimizer->factor; }
 
 int64_t dk_optimizer_step(const dk_optimizer *optimizer) { return optimizer->step; }
 

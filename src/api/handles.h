@@ -12,6 +12,7 @@
 #include "augment/augment.h"
 #include "cache/target_cache.h"
 #include "chain/chain.h"
+#include "classifier/classifier_ask.h"
 #include "dataset/dataset.h"
 #include "fill/fill.h"
 #include "loss/loss.h"
@@ -69,6 +70,10 @@ struct distill_trainer {
 struct distill_meter {
     distill_env *env;
     di_meter meter;
+};
+struct distill_classifier {
+    distill_env *env;
+    di_classifier *classifier;
 };
 struct distill_report {
     distill_env *env;

@@ -69,7 +69,8 @@ void cli_log(cli_session *session, int32_t level);                       /* warn
 void cli_close(cli_session *session);
 /* From now on Ctrl-C cancels this trainer instead of the whole env; NULL = the env again. */
 void cli_watch(const distill_trainer *trainer);
-void cli_watch_all(int on); /* what the env runs is saved when it is cancelled, and Ctrl-C says so */
+int cli_is_interrupted(void); /* by Ctrl-C: for a loop of the program's own */
+void cli_watch_all(int on);   /* what the env runs is saved when it is cancelled, and Ctrl-C says so */
 /* Prints err and returns the exit code that goes with it. */
 int cli_fail(const distill_error *err);
 int cli_message(const char *format, ...); /* "distill: ..." on stderr; returns CLI_FAILED */
@@ -132,6 +133,7 @@ int cli_cache(const cli_command *command, int argc, char **argv);
 int cli_cache_build(const cli_command *command, int argc, char **argv);
 int cli_cache_measure(const cli_command *command, int argc, char **argv);
 int cli_augment(const cli_command *command, int argc, char **argv);
+int cli_classify(const cli_command *command, int argc, char **argv);
 int cli_bench(const cli_command *command, int argc, char **argv);
 int cli_options(const cli_command *command, int argc, char **argv);
 

@@ -114,6 +114,13 @@ static const cli_command commands[] = {
      "  merge             makes one of several\n\n"
      "distill cache build --help says more, and so do the others.\n",
      cli_cache},
+    {"classify", "a small classifier of a teacher's answers: train, predict, eval",
+     "usage: distill classify train|predict|eval ...\n\n"
+     "  train             on texts with a teacher's probabilities\n"
+     "  predict           lines of text in, lines of JSON out; asks a teacher where it is not sure\n"
+     "  eval              how often it says what the teacher says\n\n"
+     "distill classify train --help says more, and so do the others.\n",
+     cli_classify},
     {"bench", "how fast this machine is, and how far its limits are",
      "usage: distill bench limits|step|prefill|decode|loss|tokenize|load ...\n\n"
      "  limits            what the machine can do at most\n"

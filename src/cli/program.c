@@ -77,6 +77,8 @@ void cli_watch(const distill_trainer *trainer)
     if (interrupted && trainer) distill_trainer_cancel(trainer, 1);
 }
 
+int cli_is_interrupted(void) { return interrupted; }
+
 void cli_watch_all(int on) { saves_when_cancelled = on; }
 
 /* "data" is of "data.train=x", and so is "data.train". */

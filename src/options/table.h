@@ -83,6 +83,7 @@ enum { /* sections of the public table, in its order; as a set: 1 << section */
        DI_DATA,
        DI_LOSS,
        DI_TRAIN,
+       DI_CLASSIFIER,
        DI_GENERATE,
        DI_AUGMENT,
        DI_COMPUTING,

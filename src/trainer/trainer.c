@@ -132,6 +132,10 @@ int32_t di_trainer_create(const di_parts *parts, const di_options *options, di_t
     DK_TRY(dk_queue_open(&t->queue, t->backend, err));
     DK_TRY(di_options_copy(options, host, -1, &t->options, err));
     DK_TRY(di_options_check(t->options, 1 << DI_DATA | 1 << DI_LOSS | 1 << DI_TRAIN | 1 << DI_OUTPUT, err));
+    if (di_options_map(t->options, "classifier"))
+        DK_TRY(dk_fail(err, DK_E_OPTION,
+                       "classifier is of a student that is no language model, which "
+                       "distill_classifier_train (distill classify train) makes"));
     di_settings_read(t);
     DK_TRY(di_parts_open(t, parts, err));
     DK_TRY(di_loss_create(parts->registry, NULL, t->options, &t->objective.loss, err));

@@ -132,7 +132,17 @@ _Static_assert(offsetof(distill_member, weight) == 24, "distill_member.weight");
 _Static_assert(offsetof(distill_member, temperature) == 32, "distill_member.temperature");
 _Static_assert(sizeof(distill_member) == offsetof(distill_member, temperature) + sizeof(((distill_member *)0)->temperature), "distill_member has no tail padding");
 
-_Static_assert(sizeof(distill_student_callbacks) == 112, "sizeof distill_student_callbacks");
+_Static_assert(sizeof(distill_writing) == 48, "sizeof distill_writing");
+_Static_assert(offsetof(distill_writing, struct_size) == 0, "distill_writing.struct_size");
+_Static_assert(offsetof(distill_writing, flags) == 4, "distill_writing.flags");
+_Static_assert(offsetof(distill_writing, vocab) == 8, "distill_writing.vocab");
+_Static_assert(offsetof(distill_writing, temperature) == 16, "distill_writing.temperature");
+_Static_assert(offsetof(distill_writing, top_p) == 24, "distill_writing.top_p");
+_Static_assert(offsetof(distill_writing, seed) == 32, "distill_writing.seed");
+_Static_assert(offsetof(distill_writing, most) == 40, "distill_writing.most");
+_Static_assert(sizeof(distill_writing) == offsetof(distill_writing, most) + sizeof(((distill_writing *)0)->most), "distill_writing has no tail padding");
+
+_Static_assert(sizeof(distill_student_callbacks) == 120, "sizeof distill_student_callbacks");
 _Static_assert(offsetof(distill_student_callbacks, struct_size) == 0, "distill_student_callbacks.struct_size");
 _Static_assert(offsetof(distill_student_callbacks, flags) == 4, "distill_student_callbacks.flags");
 _Static_assert(offsetof(distill_student_callbacks, user) == 8, "distill_student_callbacks.user");
@@ -148,7 +158,8 @@ _Static_assert(offsetof(distill_student_callbacks, taps) == 80, "distill_student
 _Static_assert(offsetof(distill_student_callbacks, tap_count) == 88, "distill_student_callbacks.tap_count");
 _Static_assert(offsetof(distill_student_callbacks, read_tap) == 96, "distill_student_callbacks.read_tap");
 _Static_assert(offsetof(distill_student_callbacks, tap_gradient) == 104, "distill_student_callbacks.tap_gradient");
-_Static_assert(sizeof(distill_student_callbacks) == offsetof(distill_student_callbacks, tap_gradient) + sizeof(((distill_student_callbacks *)0)->tap_gradient), "distill_student_callbacks has no tail padding");
+_Static_assert(offsetof(distill_student_callbacks, generate) == 112, "distill_student_callbacks.generate");
+_Static_assert(sizeof(distill_student_callbacks) == offsetof(distill_student_callbacks, generate) + sizeof(((distill_student_callbacks *)0)->generate), "distill_student_callbacks has no tail padding");
 
 _Static_assert(sizeof(distill_sample) == 64, "sizeof distill_sample");
 _Static_assert(offsetof(distill_sample, struct_size) == 0, "distill_sample.struct_size");
@@ -224,7 +235,7 @@ _Static_assert(offsetof(distill_loss_args, memory) == 128, "distill_loss_args.me
 _Static_assert(offsetof(distill_loss_args, divisor) == 136, "distill_loss_args.divisor");
 _Static_assert(sizeof(distill_loss_args) == offsetof(distill_loss_args, divisor) + sizeof(((distill_loss_args *)0)->divisor), "distill_loss_args has no tail padding");
 
-_Static_assert(sizeof(distill_progress) == 160, "sizeof distill_progress");
+_Static_assert(sizeof(distill_progress) == 176, "sizeof distill_progress");
 _Static_assert(offsetof(distill_progress, struct_size) == 0, "distill_progress.struct_size");
 _Static_assert(offsetof(distill_progress, phase) == 4, "distill_progress.phase");
 _Static_assert(offsetof(distill_progress, step) == 8, "distill_progress.step");
@@ -246,7 +257,9 @@ _Static_assert(offsetof(distill_progress, term_count) == 128, "distill_progress.
 _Static_assert(offsetof(distill_progress, term_names) == 136, "distill_progress.term_names");
 _Static_assert(offsetof(distill_progress, term_weights) == 144, "distill_progress.term_weights");
 _Static_assert(offsetof(distill_progress, term_values) == 152, "distill_progress.term_values");
-_Static_assert(sizeof(distill_progress) == offsetof(distill_progress, term_values) + sizeof(((distill_progress *)0)->term_values), "distill_progress has no tail padding");
+_Static_assert(offsetof(distill_progress, generated) == 160, "distill_progress.generated");
+_Static_assert(offsetof(distill_progress, on_policy_share) == 168, "distill_progress.on_policy_share");
+_Static_assert(sizeof(distill_progress) == offsetof(distill_progress, on_policy_share) + sizeof(((distill_progress *)0)->on_policy_share), "distill_progress has no tail padding");
 
 _Static_assert(sizeof(distill_forward) == 96, "sizeof distill_forward");
 _Static_assert(offsetof(distill_forward, struct_size) == 0, "distill_forward.struct_size");
@@ -287,6 +300,27 @@ _Static_assert(offsetof(distill_operator_callbacks, user) == 8, "distill_operato
 _Static_assert(offsetof(distill_operator_callbacks, destroy) == 16, "distill_operator_callbacks.destroy");
 _Static_assert(offsetof(distill_operator_callbacks, apply) == 24, "distill_operator_callbacks.apply");
 _Static_assert(sizeof(distill_operator_callbacks) == offsetof(distill_operator_callbacks, apply) + sizeof(((distill_operator_callbacks *)0)->apply), "distill_operator_callbacks has no tail padding");
+
+_Static_assert(sizeof(distill_verdict) == 24, "sizeof distill_verdict");
+_Static_assert(offsetof(distill_verdict, struct_size) == 0, "distill_verdict.struct_size");
+_Static_assert(offsetof(distill_verdict, sure) == 4, "distill_verdict.sure");
+_Static_assert(offsetof(distill_verdict, answer) == 8, "distill_verdict.answer");
+_Static_assert(offsetof(distill_verdict, confidence) == 16, "distill_verdict.confidence");
+_Static_assert(sizeof(distill_verdict) == offsetof(distill_verdict, confidence) + sizeof(((distill_verdict *)0)->confidence), "distill_verdict has no tail padding");
+
+_Static_assert(sizeof(distill_cost) == 80, "sizeof distill_cost");
+_Static_assert(offsetof(distill_cost, struct_size) == 0, "distill_cost.struct_size");
+_Static_assert(offsetof(distill_cost, energy) == 4, "distill_cost.energy");
+_Static_assert(offsetof(distill_cost, seconds) == 8, "distill_cost.seconds");
+_Static_assert(offsetof(distill_cost, cpu_seconds) == 16, "distill_cost.cpu_seconds");
+_Static_assert(offsetof(distill_cost, joules) == 24, "distill_cost.joules");
+_Static_assert(offsetof(distill_cost, idle_watts) == 32, "distill_cost.idle_watts");
+_Static_assert(offsetof(distill_cost, eur) == 40, "distill_cost.eur");
+_Static_assert(offsetof(distill_cost, usd) == 48, "distill_cost.usd");
+_Static_assert(offsetof(distill_cost, peak_bytes) == 56, "distill_cost.peak_bytes");
+_Static_assert(offsetof(distill_cost, tokens) == 64, "distill_cost.tokens");
+_Static_assert(offsetof(distill_cost, flops) == 72, "distill_cost.flops");
+_Static_assert(sizeof(distill_cost) == offsetof(distill_cost, flops) + sizeof(((distill_cost *)0)->flops), "distill_cost has no tail padding");
 
 _Static_assert(DISTILL_ABI_VERSION == 1000, "DISTILL_ABI_VERSION");
 _Static_assert(DISTILL_OK == 0, "DISTILL_OK");
@@ -366,6 +400,11 @@ _Static_assert(DISTILL_PHASE_AUGMENTING == 6, "DISTILL_PHASE_AUGMENTING");
 _Static_assert(DISTILL_FORWARD_NO_TEACHER == 1, "DISTILL_FORWARD_NO_TEACHER");
 _Static_assert(DISTILL_RUN_RESUME == 1, "DISTILL_RUN_RESUME");
 _Static_assert(DISTILL_RUN_AGAIN == 2, "DISTILL_RUN_AGAIN");
+_Static_assert(DISTILL_CHOOSE_CHAT == 1, "DISTILL_CHOOSE_CHAT");
+_Static_assert(DISTILL_CHOOSE_PER_TOKEN == 2, "DISTILL_CHOOSE_PER_TOKEN");
+_Static_assert(DISTILL_ENERGY_NONE == 0, "DISTILL_ENERGY_NONE");
+_Static_assert(DISTILL_ENERGY_MEASURED == 1, "DISTILL_ENERGY_MEASURED");
+_Static_assert(DISTILL_ENERGY_ESTIMATED == 2, "DISTILL_ENERGY_ESTIMATED");
 
 int main(void)
 {

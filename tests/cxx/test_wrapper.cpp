@@ -602,6 +602,41 @@ TEST(work_has_a_cost)
     CHECK_HAS(told.c_str(), "nowhere: no such folder");
 }
 
+TEST(classifiers_learn_lines)
+{
+    distill::env env;
+    distill::options options(env);
+    options.parse("classifier: {ngrams: {bits: 8}}\nloss: forward_kl\n"
+                  "train: {steps: 40, batch_size: 4, learning_rate: 0.05, weight_decay: 0}\n");
+    const std::vector<std::string> lines = {
+        "{\"text\": \"red apple\", \"probabilities\": {\"fruit\": 0.9, \"tool\": 0.1}}",
+        "{\"text\": \"steel hammer\", \"probabilities\": {\"fruit\": 0.2, \"tool\": 0.8}}"};
+    std::int64_t steps = 0;
+    distill::report result;
+    auto made = distill::classifier::train(
+        env, options, lines, 0, [&](const distill_progress &p) { return steps = p.step, true; }, &result);
+    CHECK_INT(steps, 40);
+    CHECK_NEAR(result["training.steps"], 40, 0);
+    CHECK(made.names() == std::vector<std::string>({"fruit", "tool"}));
+    auto verdict = made.predict("a red apple");
+    CHECK_INT(verdict.answer, 0);
+    CHECK_NEAR(static_cast<double>(verdict.probabilities[0]), verdict.confidence, 1e-6);
+    const std::string folder = std::string(TEST_TMP) + "/cxx_classifier";
+    made.save(folder);
+    distill::classifier opened(env, folder);
+    auto both = opened.predict(std::vector<std::string>{"red", "hammer"});
+    CHECK_INT(both[0].answer, 0);
+    CHECK_INT(both[1].answer, 1);
+    CHECK_NEAR(opened["parameters"], 256 * 2 + 2, 0);
+    CHECK_NEAR(opened.what()["bytes"], opened["bytes"], 0);
+    try {
+        opened.predict("  ");
+        CHECK(false);
+    } catch (const distill::error &e) {
+        CHECK_INT(e.code(), DISTILL_E_INVALID);
+    }
+}
+
 TEST(machines_have_limits)
 {
     distill::env env;
@@ -619,9 +654,10 @@ int main(int argc, char **argv)
                         TEST_CASE(targets_are_kept_in_a_file) TEST_CASE(progress_can_stop_and_throw)
                             TEST_CASE(datasets_are_functions) TEST_CASE(stages_run_one_after_another)
                                 TEST_CASE(chats_become_text) TEST_CASE(members_go_side_by_side)
-                                    TEST_CASE(machines_have_limits) TEST_CASE(work_has_a_cost)
-                                        TEST_CASE(a_student_writes) TEST_CASE(samples_go_through_operators)
-                                            TEST_CASE(places_inside_are_functions)};
+                                    TEST_CASE(machines_have_limits) TEST_CASE(classifiers_learn_lines)
+                                        TEST_CASE(work_has_a_cost) TEST_CASE(a_student_writes)
+                                            TEST_CASE(samples_go_through_operators)
+                                                TEST_CASE(places_inside_are_functions)};
     try {
         return test_main(cases, static_cast<int>(sizeof cases / sizeof *cases), argc, argv);
     } catch (const std::exception &e) {

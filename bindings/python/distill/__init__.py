@@ -4,12 +4,13 @@
     report = distill.run("recipe.yaml", {"train.steps": 500}, on_progress=print)
     print(report["student.perplexity"])
 
-The handles are those of distill.h: Env, Options, Tokenizer, Teacher, Student, Dataset, Loss, Trainer, Meter, Report; the constants too
-(distill.DISTILL_DENSE, ...). Handles close with `with`, close() or the garbage collector, in any order.
+The handles are those of distill.h: Env, Options, Tokenizer, Teacher, Student, Dataset, Loss, Trainer, Classifier, Meter, Report; the
+constants too (distill.DISTILL_DENSE, ...). Handles close with `with`, close() or the garbage collector, in any order.
 """
 from ._augment import augment, augment_plan
 from ._base import Env, Options, Report, default_env, option_table
 from ._callbacks import registered
+from ._classifiers import Classifier, Verdict, choose
 from ._errors import (Cancelled, CallbackError, DistillError, EndOfData, FormatError, InvalidArgument, IOFailure, Mismatch, NotFound,
                       NumericError, OptionError, OutOfMemory, StageError, Unsupported)
 from ._lib import lib

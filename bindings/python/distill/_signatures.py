@@ -81,6 +81,11 @@ DISTILL_PHASE_AUGMENTING = 6
 DISTILL_FORWARD_NO_TEACHER = 1
 DISTILL_RUN_RESUME = 1
 DISTILL_RUN_AGAIN = 2
+DISTILL_CHOOSE_CHAT = 1
+DISTILL_CHOOSE_PER_TOKEN = 2
+DISTILL_ENERGY_NONE = 0
+DISTILL_ENERGY_MEASURED = 1
+DISTILL_ENERGY_ESTIMATED = 2
 
 
 class distill_env(Structure):
@@ -115,7 +120,15 @@ class distill_trainer(Structure):
     pass
 
 
+class distill_meter(Structure):
+    pass
+
+
 class distill_report(Structure):
+    pass
+
+
+class distill_classifier(Structure):
     pass
 
 
@@ -163,6 +176,10 @@ class distill_member(Structure):
     pass
 
 
+class distill_writing(Structure):
+    pass
+
+
 class distill_student_callbacks(Structure):
     pass
 
@@ -203,6 +220,14 @@ class distill_operator_callbacks(Structure):
     pass
 
 
+class distill_verdict(Structure):
+    pass
+
+
+class distill_cost(Structure):
+    pass
+
+
 distill_destroy_fn = CFUNCTYPE(None, c_void_p)
 distill_log_fn = CFUNCTYPE(None, c_void_p, c_int32, c_char_p, c_char_p)
 distill_body_fn = CFUNCTYPE(None, c_void_p, c_int64, c_int64)
@@ -228,6 +253,7 @@ distill_student_callbacks_save = CFUNCTYPE(c_int32, c_void_p, c_char_p)
 distill_student_callbacks_load = CFUNCTYPE(c_int32, c_void_p, c_char_p)
 distill_student_callbacks_read_tap = CFUNCTYPE(c_int32, c_void_p, POINTER(distill_batch), c_int64, POINTER(distill_tensor))
 distill_student_callbacks_tap_gradient = CFUNCTYPE(c_int32, c_void_p, POINTER(distill_batch), c_int64, POINTER(distill_tensor))
+distill_student_callbacks_generate = CFUNCTYPE(c_int32, c_void_p, POINTER(distill_batch), POINTER(distill_writing), distill_token_fn, c_void_p)
 distill_dataset_callbacks_get = CFUNCTYPE(c_int32, c_void_p, c_int64, POINTER(distill_sample))
 distill_loss_callbacks_eval = CFUNCTYPE(c_int32, c_void_p, POINTER(distill_loss_rows))
 distill_loss_callbacks_measure = CFUNCTYPE(c_int32, c_void_p, POINTER(distill_loss_rows), POINTER(c_double))
@@ -348,6 +374,15 @@ distill_member._fields_ = [
     ("weight", c_double),
     ("temperature", c_double),
 ]
+distill_writing._fields_ = [
+    ("struct_size", c_uint32),
+    ("flags", c_uint32),
+    ("vocab", c_int64),
+    ("temperature", c_double),
+    ("top_p", c_double),
+    ("seed", c_int64),
+    ("most", POINTER(c_int64)),
+]
 distill_student_callbacks._fields_ = [
     ("struct_size", c_uint32),
     ("flags", c_uint32),
@@ -364,6 +399,7 @@ distill_student_callbacks._fields_ = [
     ("tap_count", c_int64),
     ("read_tap", distill_student_callbacks_read_tap),
     ("tap_gradient", distill_student_callbacks_tap_gradient),
+    ("generate", distill_student_callbacks_generate),
 ]
 distill_sample._fields_ = [
     ("struct_size", c_uint32),
@@ -456,6 +492,8 @@ distill_progress._fields_ = [
     ("term_names", POINTER(POINTER(c_char))),
     ("term_weights", POINTER(c_double)),
     ("term_values", POINTER(c_double)),
+    ("generated", c_int64),
+    ("on_policy_share", c_double),
 ]
 distill_forward._fields_ = [
     ("struct_size", c_uint32),
@@ -494,6 +532,25 @@ distill_operator_callbacks._fields_ = [
     ("destroy", distill_destroy_fn),
     ("apply", distill_operator_callbacks_apply),
 ]
+distill_verdict._fields_ = [
+    ("struct_size", c_uint32),
+    ("sure", c_int32),
+    ("answer", c_int64),
+    ("confidence", c_double),
+]
+distill_cost._fields_ = [
+    ("struct_size", c_uint32),
+    ("energy", c_int32),
+    ("seconds", c_double),
+    ("cpu_seconds", c_double),
+    ("joules", c_double),
+    ("idle_watts", c_double),
+    ("eur", c_double),
+    ("usd", c_double),
+    ("peak_bytes", c_int64),
+    ("tokens", c_int64),
+    ("flops", c_double),
+]
 
 STRUCTS = {  # name: (size, offsets of the fields)
     "distill_error": (512, {"code": 0, "user_code": 4, "position": 8, "message": 16}),
@@ -507,16 +564,19 @@ STRUCTS = {  # name: (size, offsets of the fields)
     "distill_writer_callbacks": (32, {"struct_size": 0, "flags": 4, "user": 8, "token": 16, "logits": 24}),
     "distill_teacher_callbacks": (96, {"struct_size": 0, "flags": 4, "user": 8, "destroy": 16, "score": 24, "generate": 32, "form": 40, "begin": 48, "end": 56, "identity": 64, "taps": 72, "tap_count": 80, "read_tap": 88}),
     "distill_member": (40, {"struct_size": 0, "flags": 4, "teacher": 8, "name": 16, "weight": 24, "temperature": 32}),
-    "distill_student_callbacks": (112, {"struct_size": 0, "flags": 4, "user": 8, "destroy": 16, "forward": 24, "backward": 32, "apply": 40, "discard": 48, "save": 56, "load": 64, "form": 72, "taps": 80, "tap_count": 88, "read_tap": 96, "tap_gradient": 104}),
+    "distill_writing": (48, {"struct_size": 0, "flags": 4, "vocab": 8, "temperature": 16, "top_p": 24, "seed": 32, "most": 40}),
+    "distill_student_callbacks": (120, {"struct_size": 0, "flags": 4, "user": 8, "destroy": 16, "forward": 24, "backward": 32, "apply": 40, "discard": 48, "save": 56, "load": 64, "form": 72, "taps": 80, "tap_count": 88, "read_tap": 96, "tap_gradient": 104, "generate": 112}),
     "distill_sample": (64, {"struct_size": 0, "kind": 4, "ids": 8, "text": 16, "count": 24, "prompt_count": 32, "size": 40, "learn": 48, "weight": 56}),
     "distill_dataset_callbacks": (40, {"struct_size": 0, "flags": 4, "user": 8, "destroy": 16, "get": 24, "count": 32}),
     "distill_loss_rows": (120, {"struct_size": 0, "flags": 4, "rows": 8, "vocab": 16, "student": 24, "teacher": 32, "target": 40, "labels": 48, "sequences": 56, "value": 64, "gradient": 72, "temperature": 80, "step": 88, "weights": 96, "sequence_sums": 104, "sequence_count": 112}),
     "distill_loss_callbacks": (64, {"struct_size": 0, "flags": 4, "user": 8, "destroy": 16, "eval": 24, "fallback": 32, "targets": 40, "measure": 48, "sums": 56}),
     "distill_loss_args": (144, {"struct_size": 0, "flags": 4, "student": 8, "teacher": 16, "labels": 24, "weights": 32, "grad_values": 40, "grad_head": 48, "grad_bias": 56, "row_values": 64, "grad_scale": 72, "step": 80, "sum": 88, "count": 96, "weight_sum": 104, "floored": 112, "sequences": 120, "memory": 128, "divisor": 136}),
-    "distill_progress": (160, {"struct_size": 0, "phase": 4, "step": 8, "steps": 16, "tokens": 24, "count": 32, "loss": 40, "learning_rate": 48, "grad_norm": 56, "tokens_per_second": 64, "seconds_left": 72, "weight_sum": 80, "done": 88, "total": 96, "stage": 104, "stages": 112, "stage_name": 120, "term_count": 128, "term_names": 136, "term_weights": 144, "term_values": 152}),
+    "distill_progress": (176, {"struct_size": 0, "phase": 4, "step": 8, "steps": 16, "tokens": 24, "count": 32, "loss": 40, "learning_rate": 48, "grad_norm": 56, "tokens_per_second": 64, "seconds_left": 72, "weight_sum": 80, "done": 88, "total": 96, "stage": 104, "stages": 112, "stage_name": 120, "term_count": 128, "term_names": 136, "term_weights": 144, "term_values": 152, "generated": 160, "on_policy_share": 168}),
     "distill_forward": (96, {"struct_size": 0, "flags": 4, "batch": 8, "student": 16, "teacher": 24, "labels": 32, "weights": 40, "rows": 48, "micro_batch": 56, "micro_batches": 64, "weight_sum": 72, "sequences": 80, "sequence_count": 88}),
     "distill_strip": (96, {"struct_size": 0, "flags": 4, "student": 8, "teacher": 16, "labels": 24, "weights": 32, "target": 40, "first_row": 48, "rows": 56, "vocab": 64, "student_stride": 72, "teacher_stride": 80, "loss": 88}),
     "distill_operator_callbacks": (32, {"struct_size": 0, "flags": 4, "user": 8, "destroy": 16, "apply": 24}),
+    "distill_verdict": (24, {"struct_size": 0, "sure": 4, "answer": 8, "confidence": 16}),
+    "distill_cost": (80, {"struct_size": 0, "energy": 4, "seconds": 8, "cpu_seconds": 16, "joules": 24, "idle_watts": 32, "eur": 40, "usd": 48, "peak_bytes": 56, "tokens": 64, "flops": 72}),
 }
 FUNCTIONS = {  # name: (result, arguments)
     "distill_version": (c_char_p, []),
@@ -602,6 +662,18 @@ FUNCTIONS = {  # name: (result, arguments)
     "distill_env_add_operator": (c_int32, [POINTER(distill_env), c_char_p, POINTER(distill_operator_callbacks), POINTER(distill_error)]),
     "distill_dataset_augment": (c_int32, [POINTER(distill_env), POINTER(distill_teacher), c_char_p, c_char_p, POINTER(distill_options), distill_progress_fn, c_void_p, POINTER(POINTER(distill_report)), POINTER(distill_error)]),
     "distill_dataset_augment_plan": (c_int32, [POINTER(distill_env), POINTER(distill_teacher), c_char_p, POINTER(distill_options), POINTER(POINTER(distill_report)), POINTER(distill_error)]),
+    "distill_classifier_train": (c_int32, [POINTER(distill_env), POINTER(distill_sample), c_int64, POINTER(distill_options), c_int32, distill_progress_fn, c_void_p, POINTER(POINTER(distill_classifier)), POINTER(POINTER(distill_report)), POINTER(distill_error)]),
+    "distill_classifier_open": (c_int32, [POINTER(distill_env), c_char_p, POINTER(distill_options), POINTER(POINTER(distill_classifier)), POINTER(distill_error)]),
+    "distill_classifier_free": (None, [POINTER(distill_classifier)]),
+    "distill_classifier_save": (c_int32, [POINTER(distill_classifier), c_char_p, POINTER(distill_error)]),
+    "distill_classifier_predict": (c_int32, [POINTER(distill_classifier), c_char_p, c_size_t, POINTER(c_float), c_int64, POINTER(distill_verdict), POINTER(distill_error)]),
+    "distill_classifier_predict_many": (c_int32, [POINTER(distill_classifier), POINTER(POINTER(c_char)), POINTER(c_size_t), c_int64, POINTER(c_float), POINTER(distill_verdict), POINTER(distill_error)]),
+    "distill_classifier_ask": (c_int32, [POINTER(distill_classifier), POINTER(distill_teacher), c_char_p, c_size_t, POINTER(distill_options), POINTER(c_double), c_int64, POINTER(distill_error)]),
+    "distill_classifier_class_name": (c_char_p, [POINTER(distill_classifier), c_int64]),
+    "distill_classifier_get_f64": (c_int32, [POINTER(distill_classifier), c_char_p, POINTER(c_double), POINTER(distill_error)]),
+    "distill_classifier_report": (c_int32, [POINTER(distill_classifier), POINTER(POINTER(distill_report)), POINTER(distill_error)]),
+    "distill_classifier_evaluate": (c_int32, [POINTER(distill_classifier), c_char_p, POINTER(POINTER(distill_report)), POINTER(distill_error)]),
+    "distill_teacher_choose": (c_int32, [POINTER(distill_teacher), c_char_p, c_size_t, c_int32, POINTER(POINTER(c_char)), c_int64, POINTER(distill_options), POINTER(c_double), POINTER(distill_error)]),
     "distill_evaluate": (c_int32, [POINTER(distill_student), POINTER(distill_teacher), POINTER(distill_dataset), POINTER(distill_options), POINTER(POINTER(distill_report)), POINTER(distill_error)]),
     "distill_cache_build": (c_int32, [POINTER(distill_env), POINTER(distill_teacher), POINTER(distill_dataset), c_char_p, POINTER(distill_options), distill_progress_fn, c_void_p, POINTER(POINTER(distill_report)), POINTER(distill_error)]),
     "distill_cache_plan": (c_int32, [POINTER(distill_env), POINTER(distill_teacher), POINTER(distill_dataset), c_char_p, POINTER(distill_options), POINTER(POINTER(distill_report)), POINTER(distill_error)]),
@@ -611,6 +683,10 @@ FUNCTIONS = {  # name: (result, arguments)
     "distill_cache_verify": (c_int32, [POINTER(distill_env), c_char_p, POINTER(POINTER(distill_report)), POINTER(distill_error)]),
     "distill_inspect": (c_int32, [POINTER(distill_env), c_char_p, POINTER(POINTER(distill_report)), POINTER(distill_error)]),
     "distill_limits": (c_int32, [POINTER(distill_env), POINTER(POINTER(distill_report)), POINTER(distill_error)]),
+    "distill_meter_start": (c_int32, [POINTER(distill_env), POINTER(distill_options), POINTER(POINTER(distill_meter)), POINTER(distill_error)]),
+    "distill_meter_read": (c_int32, [POINTER(distill_meter), POINTER(distill_cost), POINTER(distill_error)]),
+    "distill_meter_report": (c_int32, [POINTER(distill_meter), POINTER(POINTER(distill_report)), POINTER(distill_error)]),
+    "distill_meter_free": (None, [POINTER(distill_meter)]),
     "distill_report_get_f64": (c_int32, [POINTER(distill_report), c_char_p, POINTER(c_double), POINTER(distill_error)]),
     "distill_report_json": (c_int32, [POINTER(distill_report), POINTER(c_char), c_size_t, POINTER(c_size_t), POINTER(distill_error)]),
     "distill_report_free": (None, [POINTER(distill_report)]),

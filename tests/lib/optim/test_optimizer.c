@@ -125,10 +125,10 @@ static void check_run(const char *name, dk_update update, int bias_is_decayed)
 TEST(oracle)
 {
     if (!test_assets()) SKIP("DISTILL_TEST_ASSETS is not set");
-    check_run("adamw_plain", (dk_update){0, 0.9, 0.999, 1e-8, 0, 4, 0}, 0);
-    check_run("adamw_decay", (dk_update){0, 0.9, 0.95, 1e-8, 0.1, 4, 0}, 1); /* there vectors decay too */
-    check_run("adamw_decay_clip_cosine", (dk_update){0, 0.9, 0.95, 1e-8, 0.1, 4, 1}, 0);
-    check_run("adamw_bigeps", (dk_update){0, 0.8, 0.9, 1e-3, 0.05, 4, 0.5}, 0);
+    check_run("adamw_plain", (dk_update){0, 0.9, 0.999, 1e-8, 0, 4, 0, 0}, 0);
+    check_run("adamw_decay", (dk_update){0, 0.9, 0.95, 1e-8, 0.1, 4, 0, 0}, 1); /* there vectors decay too */
+    check_run("adamw_decay_clip_cosine", (dk_update){0, 0.9, 0.95, 1e-8, 0.1, 4, 1, 0}, 0);
+    check_run("adamw_bigeps", (dk_update){0, 0.8, 0.9, 1e-3, 0.05, 4, 0.5, 0}, 0);
 }
 
 /* Decay touches matrices only; frozen parameters neither have moments nor move. */
@@ -136,7 +136,7 @@ TEST(who_is_decayed)
 {
     static const double ones[BIGGEST] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1,
                                          1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
-    const dk_update update = {0.5, 0.9, 0.95, 1e-8, 0.5, 1, 0};
+    const dk_update update = {0.5, 0.9, 0.95, 1e-8, 0.5, 1, 0, 0};
     double decayed[BIGGEST], norm;
     dk_optimizer *optimizer = NULL;
     dk_error err;
@@ -161,7 +161,7 @@ TEST(who_is_decayed)
 
 TEST(refusals)
 {
-    const dk_update update = {0.1, 0.9, 0.95, 1e-8, 0, 1, 1}, nothing = {0.1, 0.9, 0.95, 1e-8, 0, 0, 1};
+    const dk_update update = {0.1, 0.9, 0.95, 1e-8, 0, 1, 1, 0}, nothing = {0.1, 0.9, 0.95, 1e-8, 0, 0, 1, 0};
     double bad[BIGGEST] = {0}, half[BIGGEST] = {0}, norm = -1;
     dk_optimizer *optimizer = NULL;
     dk_error err;

@@ -1,0 +1,100 @@
+"""distill classify: a recipe to a folder, lines in and lines out, a teacher behind it, Ctrl-C."""
+import json
+import re
+import signal
+import subprocess
+import time
+
+import pytest
+
+from conftest import PROGRAM
+
+
+def samples(count, first=0):
+    words = {"fruit": "ripe apple", "tool": "steel hammer"}
+    return "".join(json.dumps({"text": "%s %d" % (words[name], i), "probabilities": {name: 0.9, other: 0.1}, "id": i}) + "\n"
+                   for i in range(first, first + count) for name, other in [("fruit", "tool") if i % 2 else ("tool", "fruit")])
+
+
+@pytest.fixture
+def texts(tmp_path):
+    (tmp_path / "train.jsonl").write_text(samples(60))
+    (tmp_path / "eval.jsonl").write_text(samples(100, 200))
+    (tmp_path / "recipe.yaml").write_text("""
+classifier: {ngrams: {bits: 10}, question: "the {text} is in the ", question_chat: false}
+data: {train: train.jsonl, eval: eval.jsonl}
+loss: forward_kl
+train: {steps: 60, batch_size: 8, learning_rate: 0.05, weight_decay: 0}
+output: out/
+""")
+    return tmp_path
+
+
+def test_trains_predicts_and_measures(distill, texts):
+    done = distill("classify", "train", texts / "recipe.yaml", "--quiet")
+    assert done.code == 0 and "100 texts: agrees with the teacher on 100.0 %" in done.out and "answers 100.0 % of texts" in done.out, (done.out, done.err)
+    again = distill("classify", "train", texts / "recipe.yaml", "--quiet")
+    assert again.code == 1 and "already holds a run" in again.err
+    done = distill("classify", "train", texts / "recipe.yaml", "--quiet", "--json", "--set", "output.overwrite=true", "--set", "classifier.type=int8")
+    assert done.json["classifier"]["type"] == "int8"
+    given = b'{"text": "ripe apple 201", "id": "x"}\n\na hammer\n'
+    done = distill("classify", "predict", texts / "out", given=given)
+    first, second = map(json.loads, done.out.splitlines())
+    assert first["id"] == "x" and first["label"] == "fruit" and first["by"] == "classifier" and first["sure"] and "id" not in second
+    assert second["label"] == "tool" and set(second["probabilities"]) == {"fruit", "tool"}
+    assert distill("classify", "predict", texts / "out", "-", "--text", given=b'{"text": "an apple"}\n').out.count("\n") == 1
+    done = distill("classify", "eval", texts / "out", "--data", texts / "eval.jsonl", "--json")
+    assert done.json["measured"]["texts"] == 100 and done.json["cascade"]["coverage"] == 1
+
+
+def test_asks_the_teacher_where_it_is_not_sure(distill, texts, model):
+    recipe = texts / "recipe.yaml"
+    assert distill("classify", "train", recipe, "--quiet", "--set", "classifier.agreement=0.999").code == 0  # 100 texts promise nothing
+    done = distill("classify", "predict", texts / "out", "--cascade", model, given=b"an apple\na hammer\n")
+    assert done.code == 0 and "asked about 2 of 2" in done.err, done.err
+    assert [json.loads(line)["by"] for line in done.out.splitlines()] == ["teacher", "teacher"]
+    assert sum(json.loads(done.out.splitlines()[0])["probabilities"].values()) == pytest.approx(1)
+
+
+@pytest.mark.parametrize("arguments, code, says", [
+    (["train"], 2, "a recipe is missing"),
+    (["predict"], 2, "a classifier is missing"),
+    (["eval", "x"], 2, "--data is missing"),
+    (["guess"], 2, "guess"),
+    (["predict", "nowhere"], 1, "nowhere"),
+    (["train", "nowhere.yaml"], 1, "nowhere.yaml"),
+])
+def test_wrong_usage(distill, arguments, code, says):
+    done = distill("classify", *arguments)
+    assert done.code == code and says in done.err and done.err.count("\n") == 1 and not done.out, done.err
+
+
+def test_lines_that_cannot_be_read(distill, texts):
+    assert distill("classify", "train", texts / "recipe.yaml", "--quiet").code == 0
+    for given, says in ((b"{\n", "line 1: "), (b"ok\n{\"id\": 3}\n", "line 2: neither text nor prompt"), (b" \n", "line 1: a text of 1 bytes")):
+        done = distill("classify", "predict", texts / "out", given=given)
+        assert done.code == 1 and says in done.err and done.err.count("\n") == 1, done.err
+
+
+def test_another_models_folder_is_left_alone(distill, texts, model):
+    before = (model / "config.json").read_bytes()
+    done = distill("classify", "train", texts / "recipe.yaml", "--quiet", "--set", "output.overwrite=true", "--set", "output.path=%s" % model)
+    assert done.code == 1 and "holds another model" in done.err, done.err
+    assert (model / "config.json").read_bytes() == before
+
+
+def test_ctrl_c_saves_and_resume_ends_the_same(distill, texts):
+    recipe = texts / "recipe.yaml"
+    long = ["--set", "train.steps=30000", "--quiet"]
+    assert distill("classify", "train", recipe, *long, "--set", "output.path=%s" % (texts / "whole")).code == 0
+    running = subprocess.Popen([PROGRAM, "classify", "train", str(recipe)] + long, stderr=subprocess.PIPE, stdout=subprocess.PIPE)
+    while running.poll() is None and not (texts / "out" / "metrics.jsonl").exists():
+        time.sleep(0.005)
+    running.send_signal(signal.SIGINT)
+    _, err = running.communicate(timeout=60)
+    if running.returncode == 0:
+        pytest.skip("it was over before it could be stopped")
+    assert running.returncode == 130 and b"--resume" in err, err
+    assert re.search(rb"step \d+ of 30000 is kept", err), err
+    assert distill("classify", "train", recipe, *long, "--resume").code == 0
+    assert (texts / "out" / "model.safetensors").read_bytes() == (texts / "whole" / "model.safetensors").read_bytes()
