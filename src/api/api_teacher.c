@@ -46,9 +46,7 @@ int32_t distill_teacher_open(const distill_env *env, const char *path, const dis
     DK_TRY(di_check_pointer(out, "out", err));
     DI_OPEN(env, di_tree(options), open_teacher(env, path, di_tree(options), &teacher, err));
     DK_TRY(wrap(env, teacher, out, err));
-    return DK_OK;
 out:
-    di_teacher_release(teacher);
     return rc;
 }
 

@@ -1,6 +1,6 @@
-/* keep_verified.c - keep: verified. Answers that are right: the same number, or the same words, as a field of the sample
- * has. With several answers to a prompt before it that is rejection sampling. A host's verifier is an operator of its
- * own, by name. */
+/* keep_verified.c - keep: verified. Answers that are right: the same number, or the same words, as a field of the
+ * sample has. With several answers to a prompt before it that is rejection sampling. A host's verifier is an operator
+ * of its own, by name. */
 #include "augment/curate/answers.h"
 #include "augment/look.h"
 

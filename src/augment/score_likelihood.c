@@ -1,6 +1,6 @@
 /* score_likelihood.c - score: likelihood and score: gap. teacher_likelihood is the mean log-probability of what is
- * learnt of a sample, teacher_perplexity its exp(-x); with a student, student_likelihood is the same of it, and gap what
- * the teacher finds likelier. */
+ * learnt of a sample, teacher_perplexity its exp(-x); with a student, student_likelihood is the same of it, and gap
+ * what the teacher finds likelier. */
 #include <math.h>
 
 #include "augment/likelihood.h"

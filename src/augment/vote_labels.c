@@ -1,6 +1,6 @@
 /* vote_labels.c - vote: majority, confidence and dawid_skene. Labels of several voters become one, with probabilities:
- * fields "label" and "probabilities". A vote is a class; null, the voter abstains; {"label": CLASS, "confidence": x}; or
- * {CLASS: probability, ...}. Votes are the list in one field, or a field each. */
+ * fields "label" and "probabilities". A vote is a class; null, the voter abstains; {"label": CLASS, "confidence": x};
+ * or {CLASS: probability, ...}. Votes are the list in one field, or a field each. */
 #include <math.h>
 #include <string.h>
 

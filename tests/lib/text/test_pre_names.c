@@ -252,6 +252,7 @@ TEST(unknown_names)
     CHECK_HAS(err.message, "'kimi-k2' without tokenizer.ggml.merges");
     CHECK(!tok);
     v.pre = NULL;
+    v.merges = letter; /* none of them: merge_count is 0 */
     REQUIRE_OK(dk_tokenizer_from_vocabulary(host, &v, &tok, &err));
     CHECK_HAS(dk_tokenizer_notes(tok)->data, "names no pre-tokenizer (tokenizer.ggml.pre): read with 'default'");
     dk_tokenizer_release(tok);
