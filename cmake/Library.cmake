@@ -52,6 +52,8 @@ if(NOT DISTILL_INSTALL)
 endif()
 file(GLOB headers CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/include/distill.h*)
 install(FILES ${headers} DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
+# To be copied and edited; those that the library uses stand in it.
+install(DIRECTORY ${PROJECT_SOURCE_DIR}/share/templates DESTINATION ${CMAKE_INSTALL_DATADIR}/distill)
 
 # Paths in the package files are absolute where the user made them so, else relative to where the package file lies.
 file(RELATIVE_PATH up /prefix/${CMAKE_INSTALL_LIBDIR}/pkgconfig /prefix)

@@ -63,7 +63,7 @@ static int32_t make_child(di_asker *a, const di_record *record, int64_t prompt, 
     if (answer->finished == 2 && a->whole_only) return DK_OK;
     DK_TRY(di_record_child(record, a->step->number, sample, &child, err));
     DK_TRY(a->take(a->state, child, answer, &why, err));
-    if (why) return di_flow_drop(flow, &child, why, err);
+    if (why) return (a->keeps_aside ? di_flow_aside : di_flow_drop)(flow, &child, why, err);
     DK_TRY(di_record_add_operator(child, &made, err));
     return di_flow_emit(flow, &child, err);
 out:

@@ -12,6 +12,7 @@ typedef struct di_asker {
     void *state;
     const char *template_hash; /* of what it asks with, for provenance; NULL = none */
     int32_t whole_only;        /* answers that were cut are dropped */
+    int32_t keeps_aside;       /* what take drops is kept aside, not lost */
     int32_t passes_on;         /* samples that were asked about go on, before what was made of them */
     /* Appends the prompt. *what arrives DI_ASKED; for the others *why is what is counted. */
     int32_t (*prompt)(void *state, const di_record *record, di_ids *out, int32_t *what, const char **why,

@@ -57,6 +57,7 @@ static int32_t open_call(call *c, dk_error *err)
     int32_t rc;
     DK_TRY(di_options_check(args->options, 1 << DI_AUGMENT, err));
     DK_TRY(check_paths(c, err));
+    c->own.in = c->in;
     DK_TRY(di_pipeline_open(args, c->out, &c->pipeline, err));
     DK_TRY(read_seeds(c, err));
     r->host = args->backend->host;

@@ -89,6 +89,7 @@ void di_generator_free(di_generator *g)
     dk_free(host, g);
 }
 
+void di_generator_set_samples(di_generator *g, int64_t samples) { g->samples = samples; }
 int64_t di_generator_samples(const di_generator *g) { return g->samples; }
 int64_t di_generator_most(const di_generator *g) { return g->most; }
 

@@ -18,7 +18,8 @@ typedef struct di_generator di_generator;
 /* Reads samples, max_new_tokens, temperature, top_p, top_k, stop of the step: what it leaves open is as section
  * generate has it. keep: ids whose log-probabilities go with each token, 0 = none. */
 int32_t di_generator_create(const di_step *step, int64_t keep, di_generator **out, dk_error *err);
-void di_generator_free(di_generator *generator); /* NULL is fine */
+void di_generator_free(di_generator *generator);                         /* NULL is fine */
+void di_generator_set_samples(di_generator *generator, int64_t samples); /* before the first prompt */
 int64_t di_generator_samples(const di_generator *generator);
 int64_t di_generator_most(const di_generator *generator); /* tokens of an answer */
 /* A prompt of the batch; the answers' draws hang on record. E_END: it leaves no room in the model's context. */

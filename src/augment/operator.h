@@ -36,6 +36,7 @@ typedef struct di_step { /* what an operator is made of; outlives it */
     di_options *writing;                 /* generate.*: set before a generation; the same tree as */
     const distill_options *user_options; /* the host's handle of it, for teachers of callbacks; NULL = none */
     const distill_operator_callbacks *hosted; /* of a host's operator */
+    const char *in;                           /* of what the first step is given; NULL = nothing */
     const char *out;                          /* path of the result */
 } di_step;
 /* A number that hangs on augment.seed, the step, the record and k alone: 64 random bits. */
@@ -89,7 +90,11 @@ int32_t di_operator_find(const di_options *item, int64_t number, const di_operat
 /* ---- the functions of each, a file each ---- */
 extern const di_operator_functions di_hosted_operator_functions; /* of any that the host added */
 extern const di_operator_functions di_label_answer;
+extern const di_operator_functions di_label_rationale;
 extern const di_operator_functions di_expand_continue;
+extern const di_operator_functions di_expand_magpie;
+extern const di_operator_functions di_expand_template; /* paraphrase, evol_instruct, self_instruct, persona, topic */
+extern const di_operator_functions di_expand_back_translation;
 extern const di_operator_functions di_keep_length;
 extern const di_operator_functions di_drop_regex;
 /* of what is kept: */

@@ -4,8 +4,19 @@
 #define WRITING "samples|max_new_tokens|temperature|top_p|top_k|stop"
 #define VOTES "classes|field|fields"
 
+#define TEMPLATE WRITING "|language|template"
+#define ASKS (DI_NEEDS_TEACHER | DI_NEEDS_CHAT)
+
 static const di_operator_row rows[] = {
+    {"expand", "magpie", "n|max_new_tokens|temperature|top_p|top_k|stop", ASKS | DI_MAKES_SEEDS, &di_expand_magpie},
+    {"expand", "topic", "n|topics|from|" TEMPLATE, ASKS | DI_MAKES_SEEDS, &di_expand_template},
+    {"expand", "self_instruct", "examples|from|originals|" TEMPLATE, ASKS, &di_expand_template},
+    {"expand", "evol_instruct", "direction|originals|" TEMPLATE, ASKS, &di_expand_template},
+    {"expand", "persona", "personas|from|originals|" TEMPLATE, ASKS, &di_expand_template},
+    {"expand", "paraphrase", "originals|" TEMPLATE, ASKS, &di_expand_template},
+    {"expand", "back_translation", "pivot|own|originals|" TEMPLATE, ASKS, &di_expand_back_translation},
     {"expand", "continue", WRITING "|prefix_tokens|originals", DI_NEEDS_TEACHER, &di_expand_continue},
+    {"label", "rationale", "marker|rationale_weight|answer_weight|" TEMPLATE, ASKS, &di_label_rationale},
     {"label", "answer", WRITING "|chat|keep_logprobs", DI_NEEDS_TEACHER, &di_label_answer},
     {"keep", "length", "min|max|unit|field", 0, &di_keep_length},
     {"drop", "regex", "pattern|invert|field", 0, &di_drop_regex},

@@ -90,6 +90,7 @@ static int32_t open_link(const di_augment_args *args, const char *out, const cha
                            .date = p->encoder.date.year ? &p->encoder.date : NULL,
                            .writing = args->writing,
                            .user_options = args->user_options,
+                           .in = args->in,
                            .out = out};
     memcpy(link->step.teacher_hash, hash, sizeof link->step.teacher_hash);
     DK_TRY(di_operator_find(link->step.options, index, &link->row, &hosted, err));

@@ -70,7 +70,7 @@ static void check_keys(scan *s, const char *path, const char *text)
     }
 }
 
-/* Built-in losses name their options in a table, operators their verbs. */
+/* Built-in losses name their options in a table, so do operators and their verbs. */
 static void check_names(scan *s, const char *group, const char *text)
 {
     char name[64], key[80];
@@ -99,7 +99,8 @@ static int32_t visit(void *user, const char *name, int32_t is_dir, dk_error *err
         rc = dk_file_read(s->host, path, 1 << 24, &text, &size, err);
         if (!rc) check_names(s, "loss", text);
     }
-    if (!rc && !strcmp(name, "operator_find.c")) check_names(s, "augment.steps.N", text);
+    if (!rc && (!strcmp(name, "operator_find.c") || !strcmp(name, "expand_template.c")))
+        check_names(s, "augment.steps.N", text);
     dk_free(s->host, text);
     dk_free(s->host, path);
     return rc;
