@@ -1,20 +1,25 @@
 /* label_answer.c - label: answer. A prompt gets a completion, a conversation that ends with a user's message the next
  * one of the assistant; with keep_logprobs beside what the teacher says of its own tokens. */
 #include "augment/ask.h"
+#include "augment/targets.h"
 
 #include <string.h>
 
 typedef struct label_answer {
     const di_step *step;
     di_asker asker;
-    int64_t keep;
-    int32_t chat; /* prompts are a user's words, and become conversations */
+    int64_t keep, length;
+    int32_t only_matched; /* answers of which training would see other tokens are dropped */
+    di_encoded scratch;
+    int64_t unmatched; /* of the chunk: training learns a token of theirs that has no target */
+    int32_t chat;      /* prompts are a user's words, and become conversations */
 } label_answer;
 
 static void free_state(void *state)
 {
     label_answer *l = state;
     di_asker_close(&l->asker);
+    di_encoded_free(&l->scratch);
     dk_free(l->step->host, l);
 }
 
@@ -114,11 +119,15 @@ out:
 static int32_t take(void *state, di_record *child, const di_answer *answer, const char **why, dk_error *err)
 {
     label_answer *l = state;
+    di_matched matched;
     int32_t rc;
-    (void)why;
     if (l->chat || di_record_field(child, "messages")) DK_TRY(add_message(child, answer, err));
     else DK_TRY(di_record_set_text(child, "completion", answer->text.data, answer->text.size, err));
-    rc = keep_said(l, child, answer, err);
+    DK_TRY(keep_said(l, child, answer, err));
+    if (!l->keep) goto out;
+    DK_TRY(di_targets_match(l->step->encoder, child, l->length, &l->scratch, &matched, err));
+    if (matched.why && l->only_matched) *why = matched.why;
+    else if (matched.why) l->unmatched++;
 out:
     return rc;
 }
@@ -130,6 +139,10 @@ static int32_t create(const di_step *step, void **state, dk_error *err)
     DK_TRY(dk_new(step->host, 1, &l, err));
     l->step = step;
     l->keep = di_options_i64(step->options, "keep_logprobs");
+    l->length = di_options_i64(step->recipe, "data.sequence_length");
+    l->only_matched = di_options_flag(step->options, "only_matched");
+    di_encoded_init(&l->scratch, step->host);
+    if (l->only_matched && !l->keep) DK_TRY(di_step_fail(step, err, "only_matched goes with keep_logprobs"));
     l->chat = di_options_flag(step->options, "chat");
     l->asker = (di_asker){.step = step, .state = l, .prompt = prompt, .take = take};
     if (l->chat && !step->chat) DK_TRY(di_step_fail(step, err, "chat: %s", step->encoder->chat_problem.message));
@@ -143,7 +156,11 @@ out:
 
 static int32_t apply(void *state, di_record **in, int64_t count, di_flow *flow, dk_error *err)
 {
-    return di_asker_apply(&((label_answer *)state)->asker, in, count, flow, err);
+    label_answer *l = state;
+    int32_t rc = di_asker_apply(&l->asker, in, count, flow, err);
+    if (!rc && l->unmatched) rc = di_flow_count(flow, "unmatched", l->unmatched, err);
+    l->unmatched = 0;
+    return rc;
 }
 
 static int32_t show(void *state, const di_record *record, dk_strbuf *out, dk_error *err)

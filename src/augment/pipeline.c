@@ -71,6 +71,17 @@ out:
 
 /* ---- steps ---- */
 
+/* All targets stand in one file, whose rows have one width. */
+static int32_t take_keep(di_pipeline *p, const di_step *step, dk_error *err)
+{
+    const int64_t keep = di_options_i64(step->options, "keep_logprobs");
+    if (keep && p->keep && keep != p->keep)
+        return di_step_fail(step, err, "keep_logprobs %lld is not the %lld of another step: targets have one width",
+                            (long long)keep, (long long)p->keep);
+    if (keep) p->keep = keep;
+    return DK_OK;
+}
+
 static int32_t open_link(const di_augment_args *args, const char *out, const char *hash, int64_t index, di_pipeline *p,
                          dk_error *err)
 {
@@ -101,6 +112,7 @@ static int32_t open_link(const di_augment_args *args, const char *out, const cha
         return dk_fail(err, DK_E_OPTION, "augment.steps.%lld.name \"%.60s\" is no operator that this program added",
                        (long long)index, hosted);
     DK_TRY(link->functions->create(&link->step, &link->state, err));
+    DK_TRY(take_keep(p, &link->step, err));
     if (link->row && link->row->needs & DI_MAKES_SEEDS) p->makes = link->functions->makes(link->state);
 out:
     return rc;

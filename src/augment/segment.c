@@ -6,6 +6,7 @@
 #include "augment/grown_file.h"
 #include "augment/paths.h"
 #include "augment/runner.h"
+#include "augment/targets.h"
 
 static const double commit_seconds = 0.5;
 
@@ -17,10 +18,24 @@ typedef struct segment {
     di_seeds *in;
     int64_t samples; /* that it reads; 0 = not known */
     di_grown *out, *aside;
+    di_targets *targets; /* of the last segment, where a step keeps some; else NULL */
     dk_strbuf lines, aside_lines;
     di_flow flow;
     double committed;
 } segment;
+
+static int32_t open_targets(segment *s, dk_error *err)
+{
+    di_runner *r = s->runner;
+    char *path = NULL;
+    int32_t rc;
+    DK_TRY(di_path_beside(r->host, r->out, "targets", &path, err));
+    rc = di_targets_open(r->host, path, r->pipeline->teacher, &r->pipeline->encoder, r->options, r->pipeline->keep,
+                         &s->targets, err);
+out:
+    dk_free(r->host, path);
+    return rc;
+}
 
 static int32_t open_paths(segment *s, dk_error *err)
 {
@@ -37,6 +52,7 @@ static int32_t open_paths(segment *s, dk_error *err)
     else DK_TRY(di_path_before(r->host, r->out, s->last + 1, &s->writes, err));
     DK_TRY(di_grown_open(r->host, s->writes, r->saved.bytes, &s->out, err));
     DK_TRY(di_grown_open(r->host, r->aside, r->saved.aside, &s->aside, err));
+    if (s->ends && r->pipeline->keep) rc = open_targets(s, err);
 out:
     return rc;
 }
@@ -88,6 +104,7 @@ static void close_segment(segment *s)
     dk_strbuf_free(&s->aside_lines);
     di_grown_close(s->out);
     di_grown_close(s->aside);
+    di_targets_close(s->targets);
     if (s->in != s->runner->seeds) di_seeds_close(s->in);
     dk_free(host, s->reads);
     dk_free(host, s->writes);
@@ -101,6 +118,7 @@ static int32_t commit(segment *s, dk_error *err)
     int32_t rc;
     DK_TRY(di_grown_sync(s->out, err));
     DK_TRY(di_grown_sync(s->aside, err));
+    if (s->targets) DK_TRY(di_targets_flush(s->targets, err));
     r->saved.bytes = di_grown_length(s->out);
     r->saved.aside = di_grown_length(s->aside);
     r->saved.place = di_seeds_tell(s->in);
@@ -151,6 +169,8 @@ static int32_t write_out(segment *s, dk_error *err)
     dk_strbuf_clear(&s->lines);
     for (int64_t i = 0; i < s->flow.count; i++) di_record_write(s->flow.records[i], !s->ends, &s->lines);
     DK_TRY(dk_strbuf_check(&s->lines, err));
+    for (int64_t i = 0; s->targets && i < s->flow.count; i++)
+        DK_TRY(di_targets_add(s->targets, s->flow.records[i], err));
     DK_TRY(di_grown_append(s->out, s->lines.data, s->lines.size, err));
     DK_TRY(di_grown_append(s->aside, s->aside_lines.data, s->aside_lines.size, err));
     dk_strbuf_clear(&s->aside_lines);

@@ -505,6 +505,8 @@ static const di_option_info rows[] = {
          "label: a prompt is the words of a user, and becomes messages by the chat template"),
     INT("augment.steps.N.keep_logprobs", "0", 0, 1e6, "ids", 0,
         "label answer: the likeliest ids of each token with their log-probabilities, kept as targets; 0 = none"),
+    FLAG("augment.steps.N.only_matched", "false",
+         "label answer with keep_logprobs: drop answers of which training learns a token that has no target"),
     TEXT("augment.steps.N.field", NULL, 0,
          "field of the sample that is looked at; not given = the words that are learnt: text, completion or the last "
          "message"),

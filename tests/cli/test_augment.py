@@ -111,6 +111,25 @@ def test_what_is_wrong_is_one_line(distill, tmp_path, steps, said):
     assert sorted(os.listdir(tmp_path)) == ["recipe.yaml", "seeds.jsonl"]
 
 
+def test_what_the_teacher_said_is_trained_on_without_it(distill, tmp_path):
+    """The student is the teacher itself: its targets are what it says, but for what the file rounds, and no teacher is there to ask."""
+    (tmp_path / "seeds.jsonl").write_text("".join(json.dumps({"prompt": text}) + "\n" for text in ("a small boat", "the act of", "someone who")))
+    (tmp_path / "make.yaml").write_text(
+        "teacher: {path: %s}\ngenerate: {logit_bias: {0: 16}, quantized: exact}\naugment:\n  in: seeds.jsonl\n  out: train.jsonl\n"
+        "  steps: [{label: answer, samples: 8, max_new_tokens: 60, keep_logprobs: 16, only_matched: true}]\n" % json.dumps(str(TEACHER)))
+    made = distill("augment", tmp_path / "make.yaml", "--json")
+    assert made.code == 0 and made.json["written"] > 8, made.err
+    kept = distill("cache", "verify", tmp_path / "train.jsonl.targets", "--json").json
+    assert kept["whole"] and kept["tier"] == "top_k" and kept["sequences"] <= made.json["written"]
+    (tmp_path / "train.yaml").write_text(
+        "teacher: {cache: train.jsonl.targets}\nstudent: {path: %s}\ndata: {train: train.jsonl}\nloss: {type: forward_kl}\n"
+        "train: {steps: 2, batch_size: 4, learning_rate: 1.0e-9}\noutput: out/\n" % json.dumps(str(TEACHER)))
+    done = distill("run", tmp_path / "train.yaml", "--quiet")
+    assert done.code == 0, done.err
+    losses = [line["loss"] for line in lines(tmp_path / "out" / "metrics.jsonl") if "loss" in line]
+    assert len(losses) == 2 and all(0 <= loss < 0.01 for loss in losses)
+
+
 def limit_files():
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (12000, 12000))
