@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -39,6 +40,8 @@ int32_t di_grown_open(dk_host *host, const char *path, int64_t length, di_grown 
     do file->fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
     while (file->fd < 0 && errno == EINTR);
     if (file->fd < 0) DK_TRY(dk_fail_errno(err, errno, "%s: cannot be written", path));
+    if (flock(file->fd, LOCK_EX | LOCK_NB) && errno == EWOULDBLOCK)
+        DK_TRY(dk_fail(err, DK_E_BUSY, "%s: another process writes it", path));
     DK_TRY(cut(file, length, err));
     file->dirty = 1;
     *out = file;

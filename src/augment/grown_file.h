@@ -5,7 +5,8 @@
 #include "base/host.h"
 
 typedef struct di_grown di_grown;
-/* Cut back to length bytes; 0 = empty, made where there is none. E_MISMATCH: the file is shorter than that. */
+/* Cut back to length bytes; 0 = empty, made where there is none. E_MISMATCH: the file is shorter than that;
+ * E_BUSY: another process appends to it. */
 int32_t di_grown_open(dk_host *host, const char *path, int64_t length, di_grown **out, dk_error *err);
 int32_t di_grown_append(di_grown *file, const void *data, size_t size, dk_error *err);
 int32_t di_grown_sync(di_grown *file, dk_error *err);

@@ -44,6 +44,14 @@ static int32_t refuse_kind(const char *path, const char *bytes, size_t size, dk_
     const unsigned char *b = (const unsigned char *)bytes;
     if (size >= 4 && ((b[0] == 0x1f && b[1] == 0x8b) || (b[0] == 0x28 && b[1] == 0xb5 && b[2] == 0x2f && b[3] == 0xfd)))
         return dk_fail(err, DK_E_UNSUPPORTED, "%s: is compressed, and seeds are read as they stand: unpack it", path);
+    while (size && memchr(" \t\r\n", *bytes, 4)) bytes++, size--;
+    if (size > 1 && *bytes == '[')
+        for (const char *at = bytes + 1; at < bytes + size && memchr(" \t\r\n{", *at, 5); at++)
+            if (*at == '{')
+                return dk_fail(err, DK_E_UNSUPPORTED,
+                               "%s: is one JSON array, and seeds are read line by line: write "
+                               "one sample a line",
+                               path);
     return dk_refuse_pointer(path, bytes, size, err);
 }
 

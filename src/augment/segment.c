@@ -22,6 +22,7 @@ typedef struct segment {
     dk_strbuf lines, aside_lines;
     di_flow flow;
     double committed;
+    int64_t begun; /* samples that earlier runs read */
 } segment;
 
 static int32_t open_targets(segment *s, dk_error *err)
@@ -90,6 +91,7 @@ static int32_t open_segment(segment *s, dk_error *err)
     s->committed = dk_seconds();
     DK_TRY(open_paths(s, err));
     DK_TRY(gather(s, err));
+    s->begun = r->saved.place.number + r->saved.place.made;
     DK_TRY(di_seeds_seek(s->in, &r->saved.place, err));
 out:
     return rc;
@@ -145,7 +147,8 @@ static int32_t tell(segment *s, dk_error *err)
     now.total = s->samples;
     now.tokens = r->saved.tokens;
     now.tokens_per_second = seconds > 0 ? (double)tokens / seconds : 0;
-    now.seconds_left = -1;
+    now.seconds_left =
+        done > s->begun && s->samples >= done ? seconds * (double)(s->samples - done) / (double)(done - s->begun) : -1;
     const int32_t code = r->fn(r->user, &now);
     if (code == DISTILL_CB_OK) return DK_OK;
     if (code == DISTILL_CB_CANCEL) return dk_fail(err, DK_E_CANCELLED, "cancelled by the progress function");

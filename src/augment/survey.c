@@ -1,4 +1,5 @@
 /* survey.c - all seeds once, before the first token is generated. */
+#include <stdio.h>
 #include <string.h>
 
 #include "augment/seeds.h"
@@ -55,6 +56,23 @@ out:
     return rc;
 }
 
+/* Ids that lines have for want of others differ by themselves: nothing is kept until the first of a sample's own. */
+static int32_t add_id(known *k, const char *id, int64_t sample, int64_t *before, dk_error *err)
+{
+    char number[32];
+    int32_t rc = DK_OK;
+    *before = 0;
+    snprintf(number, sizeof number, "#%lld", (long long)sample);
+    if (!k->count && !strcmp(id, number)) return DK_OK;
+    for (int64_t i = k->count ? sample : 1; i < sample; i++) {
+        snprintf(number, sizeof number, "#%lld", (long long)i);
+        DK_TRY(add(k, number, i, before, err));
+    }
+    rc = add(k, id, sample, before, err);
+out:
+    return rc;
+}
+
 static int32_t check_sample(const di_record *record, int64_t sample, const char *path, known *ids, dk_error *err)
 {
     int64_t before = 0;
@@ -64,7 +82,7 @@ static int32_t check_sample(const di_record *record, int64_t sample, const char 
                           "%s:%lld: a sample has exactly one of \"text\", \"prompt\" (with or without \"completion\"), "
                           "\"messages\", or \"chosen\" and \"rejected\"",
                           path, (long long)sample);
-    DK_TRY(add(ids, record->id, sample, &before, err));
+    DK_TRY(add_id(ids, record->id, sample, &before, err));
     if (before)
         rc = dk_fail_at(err, DK_E_FORMAT, sample,
                         "%s:%lld: id \"%.80s\" is that of sample %lld, too: draws hang on it, so ids must differ", path,

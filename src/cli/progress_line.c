@@ -114,8 +114,12 @@ static void fill_line(const cli_progress *progress, const distill_progress *now,
             add_part(l, 5, "%lld generated at %.2f", (long long)now->generated, now->on_policy_share);
         add_part(l, 1, "ETA %s", left);
     } else if (now->total > 0) {
-        add_share(progress, phase_name(now->phase), now->done, now->total, l);
-        if (now->phase == DISTILL_PHASE_AUGMENTING) {
+        if (now->phase != DISTILL_PHASE_AUGMENTING)
+            add_share(progress, phase_name(now->phase), now->done, now->total, l);
+        else {
+            clock_text(now->seconds_left, left, sizeof left);
+            add_part(l, 1, "%lld of %lld samples", (long long)now->done, (long long)now->total);
+            add_part(l, 2, "ETA %s", left);
             add_part(l, 3, "%lld tokens", (long long)now->tokens);
             add_part(l, 4, "%.0f tokens/s", now->tokens_per_second);
         }

@@ -73,8 +73,13 @@ TEST(what_is_wrong_is_said_before_the_first_sample)
         {"[{keep: length, min: 2}]", "{\"text\": \"a\"}\n{\"text\": \n", "seeds.jsonl:2: "},
         {"[{keep: length, min: 2}]", "{\"id\": 3, \"text\": \"a\"}\n{\"id\": \"3\", \"text\": \"b\"}\n",
          "seeds.jsonl:2: id \"3\" is that of sample 1, too"},
+        {"[{keep: length, min: 2}]", "{\"text\": \"a\"}\n{\"text\": \"b\"}\n{\"id\": \"#2\", \"text\": \"c\"}\n",
+         "seeds.jsonl:3: id \"#2\" is that of sample 2, too"},
+        {"[{keep: length, min: 2}]", "{\"id\": \"#2\", \"text\": \"c\"}\n{\"text\": \"b\"}\n",
+         "seeds.jsonl:2: id \"#2\" is that of sample 1, too"},
         {"[{keep: length, min: 2}]", "", "has no samples"},
         {"[{keep: length, min: 2}]", "\x1f\x8b\b", "is compressed"},
+        {"[{keep: length, min: 2}]", "[\n  {\"text\": \"a\"}]\n", "is one JSON array"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         bench b;
