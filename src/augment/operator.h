@@ -90,6 +90,7 @@ int32_t di_operator_find(const di_options *item, int64_t number, const di_operat
 /* ---- the functions of each, a file each ---- */
 extern const di_operator_functions di_hosted_operator_functions; /* of any that the host added */
 extern const di_operator_functions di_label_answer;
+extern const di_operator_functions di_label_class;
 extern const di_operator_functions di_label_rationale;
 extern const di_operator_functions di_expand_continue;
 extern const di_operator_functions di_expand_magpie;

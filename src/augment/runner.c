@@ -26,6 +26,18 @@ void di_runner_close(di_runner *r)
     r->partial = r->state = r->aside = NULL;
 }
 
+/* What went into step number, where that is a barrier. */
+static int32_t remove_before(const di_runner *r, int64_t number, dk_error *err)
+{
+    char *path = NULL;
+    int32_t rc;
+    DK_TRY(di_path_before(r->host, r->out, number, &path, err));
+    rc = di_path_remove(path, err);
+out:
+    dk_free(r->host, path);
+    return rc;
+}
+
 /* OUT.state stays where a budget ended the run: a larger one goes on. */
 static int32_t put_in_place(di_runner *r, dk_error *err)
 {
@@ -34,6 +46,8 @@ static int32_t put_in_place(di_runner *r, dk_error *err)
     if (rename(r->partial, r->out)) return dk_fail_errno(err, errno, "%s: cannot be replaced", r->out);
     if (!whole) return DK_OK;
     if (!r->saved.aside) DK_TRY(di_path_remove(r->aside, err));
+    for (int64_t i = di_pipeline_cut(r->pipeline, 0); i < r->pipeline->count; i = di_pipeline_cut(r->pipeline, i))
+        DK_TRY(remove_before(r, i + 1, err));
     for (int64_t i = 0; i < r->pipeline->count; i++)
         if (r->pipeline->links[i].functions->remove)
             DK_TRY(r->pipeline->links[i].functions->remove(r->pipeline->links[i].state, err));
@@ -45,19 +59,14 @@ out:
 /* The next segment begins at the beginning of what this one wrote. */
 static int32_t go_on(di_runner *r, int64_t next, dk_error *err)
 {
-    char *old = NULL;
     const int64_t first = r->saved.first;
     int32_t rc;
     r->saved.first = next;
     r->saved.place = (di_seed_place){0};
     r->saved.bytes = r->saved.written = 0;
     DK_TRY(di_saved_write(&r->saved, r->pipeline, r->state, err));
-    if (first) {
-        DK_TRY(di_path_before(r->host, r->out, first + 1, &old, err));
-        DK_TRY(di_path_remove(old, err));
-    }
+    if (first) rc = remove_before(r, first + 1, err);
 out:
-    dk_free(r->host, old);
     return rc;
 }
 

@@ -166,6 +166,39 @@ TEST(a_run_that_is_stopped_goes_on_to_the_same_bytes)
     close_bench(&b);
 }
 
+/* A vote sees everything before it passes anything: what goes into it lies beside the result meanwhile. */
+TEST(a_run_that_is_stopped_around_a_barrier_goes_on_to_the_same_bytes)
+{
+    static char whole[1 << 20];
+    bench b;
+    char before[1200];
+    int32_t rc = DK_E_CANCELLED, stopped = 0, between = 0;
+    open_bench(&b, "barrier",
+               "[{drop: regex, pattern: '9$'}, {vote: dawid_skene, classes: [x, y]}, {keep: length, min: 4}]", "");
+    FILE *file = fopen(b.in, "wb");
+    for (int i = 0; file && i < 400; i++)
+        fprintf(file, "{\"text\": \"%0*d\", \"votes\": [\"%s\", \"%s\", \"%s\"]}\n", i % 7 + 1, i, i % 3 ? "x" : "y",
+                i % 2 ? "x" : "y", i % 5 ? "x" : "y");
+    if (!file || fclose(file)) exit(3);
+    REQUIRE_OK(run_bench(&b));
+    snprintf(whole, sizeof whole, "%s", read_text_of(b.out));
+    CHECK_HAS(b.report.data, "\"operator\":\"vote dawid_skene\",\"in\":360,\"out\":360,");
+    unlink(b.out);
+    snprintf(before, sizeof before, "%s.before2.jsonl", b.out);
+    while (rc == DK_E_CANCELLED && stopped < 60) {
+        rc = run_stopped(&b, 1 + stopped % 3, DISTILL_CB_CANCEL);
+        stopped += rc == DK_E_CANCELLED;
+        between += dk_path_exists(before) == 1;
+    }
+    CHECK_OK(rc);
+    CHECK(stopped > 5 && between > 5);
+    CHECK(!strcmp(read_text_of(b.out), whole));
+    CHECK(!dk_path_exists(before));
+    CHECK_HAS(b.report.data, "\"operator\":\"vote dawid_skene\",\"in\":360,\"out\":360,");
+    close_bench(&b);
+}
+
 TEST_MAIN(TEST_CASE(records_pass_and_are_counted) TEST_CASE(text_is_cut_into_documents)
               TEST_CASE(what_is_wrong_is_said_before_the_first_sample)
-                  TEST_CASE(a_run_that_is_stopped_goes_on_to_the_same_bytes))
+                  TEST_CASE(a_run_that_is_stopped_goes_on_to_the_same_bytes)
+                      TEST_CASE(a_run_that_is_stopped_around_a_barrier_goes_on_to_the_same_bytes))
