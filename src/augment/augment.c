@@ -94,7 +94,8 @@ static int32_t go_on(call *c, dk_error *err)
     DK_TRY(di_saved_read(r->state, c->out, &c->pipeline, &r->saved, err));
     r->before = r->saved.seconds;
     r->tokens_before = r->saved.tokens;
-    const int32_t in_place = *r->saved.ended && !dk_path_exists(r->partial);
+    const int32_t last = di_pipeline_cut(&c->pipeline, r->saved.first) == c->pipeline.count,
+                  in_place = last && *r->saved.ended && !dk_path_exists(r->partial);
     if (in_place && rename(c->out, r->partial))
         return dk_fail_errno(err, errno, "%s: is not there, and %s says that it was written", c->out, r->state);
     if (strcmp(r->saved.ended, "whole") != 0) *r->saved.ended = 0;

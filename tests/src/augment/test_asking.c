@@ -175,6 +175,34 @@ TEST(a_budget_ends_a_run_and_a_larger_one_goes_on)
     close_bench(&b);
 }
 
+/* A vote needs them all: a budget that is over before it leaves nothing but what goes on. */
+TEST(a_budget_may_end_before_a_vote)
+{
+    static char whole[1 << 18];
+    static const char *const steps = "[{label: answer, max_new_tokens: 3}, {vote: dawid_skene, classes: [x, y]}]";
+    bench b;
+    open_bench(&b, "budget_vote", steps, "");
+    with_teacher(&b);
+    FILE *file = fopen(b.in, "wb");
+    for (int i = 0; file && i < 70; i++)
+        fprintf(file, "{\"prompt\": \"the act %d\", \"votes\": [\"%s\", \"x\", \"%s\"]}\n", i, i % 2 ? "x" : "y",
+                i % 3 ? "x" : "y");
+    if (!file || fclose(file)) exit(3);
+    REQUIRE_OK(run_bench(&b));
+    snprintf(whole, sizeof whole, "%s", read_text_of(b.out));
+    unlink(b.out);
+    CHECK_OK(di_options_set(b.options, "augment.budget.tokens", "50", &err));
+    for (int again = 0; again < 2; again++) { /* the same budget is over at once */
+        REQUIRE_OK(run_bench(&b));
+        CHECK_HAS(b.report.data, "\"ended\":\"tokens\"");
+        CHECK(!dk_path_exists(b.out));
+    }
+    CHECK_OK(di_options_set(b.options, "augment.budget.tokens", "0", &err));
+    REQUIRE_OK(run_bench(&b));
+    CHECK(!strcmp(read_text_of(b.out), whole));
+    close_bench(&b);
+}
+
 TEST(answers_that_are_none_are_counted)
 {
     bench b;
@@ -296,5 +324,5 @@ TEST(a_host_may_be_the_teacher)
 
 TEST_MAIN(TEST_CASE(texts_go_on) TEST_CASE(a_prefix_goes_on_alone) TEST_CASE(prompts_are_answered)
               TEST_CASE(conversations_are_answered) TEST_CASE(a_budget_ends_a_run_and_a_larger_one_goes_on)
-                  TEST_CASE(answers_that_are_none_are_counted) TEST_CASE(what_a_teacher_cannot_is_said_at_once)
-                      TEST_CASE(a_host_may_be_the_teacher))
+                  TEST_CASE(a_budget_may_end_before_a_vote) TEST_CASE(answers_that_are_none_are_counted)
+                      TEST_CASE(what_a_teacher_cannot_is_said_at_once) TEST_CASE(a_host_may_be_the_teacher))
