@@ -111,8 +111,8 @@ static int32_t open_link(const di_augment_args *args, const char *out, const cha
     if (hosted && !(link->step.hosted = di_hosted_list_find(args->hosted, hosted)))
         return dk_fail(err, DK_E_OPTION, "augment.steps.%lld.name \"%.60s\" is no operator that this program added",
                        (long long)index, hosted);
-    DK_TRY(link->functions->create(&link->step, &link->state, err));
     DK_TRY(take_keep(p, &link->step, err));
+    DK_TRY(link->functions->create(&link->step, &link->state, err));
     if (link->row && link->row->needs & DI_MAKES_SEEDS) p->makes = link->functions->makes(link->state);
 out:
     return rc;
