@@ -110,6 +110,8 @@ extern const di_operator_functions di_keep_best;
 extern const di_operator_functions di_keep_verified;
 extern const di_operator_functions di_score_likelihood;
 extern const di_operator_functions di_score_gap;
+extern const di_operator_functions di_feedback_judge;
+extern const di_operator_functions di_feedback_rank;
 extern const di_operator_functions di_vote_majority;
 extern const di_operator_functions di_vote_confidence;
 extern const di_operator_functions di_vote_dawid_skene;

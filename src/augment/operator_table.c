@@ -2,8 +2,9 @@
 #include "augment/operator.h"
 
 #define WRITING "samples|max_new_tokens|temperature|top_p|top_k|stop"
-#define VOTES "classes|field|fields"
 #define TEMPLATE WRITING "|language|template"
+#define JUDGING "max_new_tokens|temperature|top_p|top_k|stop|language|template"
+#define VOTES "classes|field|fields"
 #define ASKS (DI_NEEDS_TEACHER | DI_NEEDS_CHAT)
 
 static const di_operator_row rows[] = {
@@ -29,6 +30,8 @@ static const di_operator_row rows[] = {
     {"keep", "score", "by|at_least|at_most", 0, &di_keep_score},
     {"keep", "best", "by", 0, &di_keep_best},
     {"keep", "verified", "against|compare|tolerance|field", 0, &di_keep_verified},
+    {"feedback", "judge", "low|high|" JUDGING, ASKS, &di_feedback_judge},
+    {"feedback", "rank", JUDGING, ASKS, &di_feedback_rank},
     {"vote", "majority", VOTES, 0, &di_vote_majority},
     {"vote", "confidence", VOTES, 0, &di_vote_confidence},
     {"vote", "dawid_skene", VOTES "|smoothing", DI_IS_BARRIER, &di_vote_dawid_skene},

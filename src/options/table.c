@@ -544,6 +544,8 @@ static const di_option_info rows[] = {
            "keep verified: the numbers that both answer with (behind ####, in \\boxed{}, or the last), or the words"),
     NUMBER("augment.steps.N.tolerance", "1e-6", 1e-12, 1, NULL, OR_ZERO,
            "keep verified: of numbers, times the larger of 1 and the right one"),
+    NUMBER("augment.steps.N.low", "1", -1e6, 1e6, NULL, 0, "feedback judge: lowest score"),
+    NUMBER("augment.steps.N.high", "10", -1e6, 1e6, NULL, 0, "feedback judge: highest score"),
     LIST("augment.steps.N.classes", DI_OPTION_TEXT, 0, 0, 0,
          "label class, vote: names of the classes; of votes ties go to the first"),
     LIST("augment.steps.N.fields", DI_OPTION_TEXT, 0, 0, 0,
