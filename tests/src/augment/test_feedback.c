@@ -64,10 +64,10 @@ static const char *const answered =
 TEST(what_a_judge_is_asked)
 {
     static const char *const cases[][2] = {
+        {"{feedback: judge}", "Task:\\nname a boat\\n\\nAnswer:\\na raft\\n\\nHow good is the answer"},
         {"{feedback: judge}",
-         "a number from 1 (useless) to 10 (could not be better), and nothing behind it.\\n\\nTask:\\n"
-         "name a boat\\n\\nAnswer:\\na raft<|im_end|>"},
-        {"{feedback: judge}", "Task:\\nname a tree\\n\\nAnswer:\\nan oak<|im_end|>"},
+         "a number from 1 (useless) to 10 (could not be better), and nothing behind it.<|im_end|>"},
+        {"{feedback: judge}", "Task:\\nname a tree\\n\\nAnswer:\\nan oak\\n"},
         {"{feedback: judge, language: pt, low: 0, high: 5}",
          "diga \\\"Nota:\\\" e um n\xc3\xbamero de 0 (in\xc3\xbatil) a 5 "},
     };
