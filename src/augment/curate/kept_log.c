@@ -15,8 +15,8 @@ struct di_kept_log {
     dk_host *host;
     char *path;
     int fd;
-    uint32_t bytes; /* of a record */
-    int64_t count, written;
+    uint32_t bytes;               /* of a record */
+    int64_t count, written, safe; /* records: in all, in the file, on the disk */
     uint32_t crc;
     uint8_t *buffer; /* records [written, count) */
     size_t used;
@@ -103,7 +103,7 @@ static int32_t go_on(di_kept_log *log, const di_kept_state *at, dk_error *err)
         DK_TRY(dk_fail(err, DK_E_FORMAT, "%s: the first %lld records were changed; begin anew", log->path,
                        (long long)at->records));
     if (ftruncate(log->fd, (off_t)end)) DK_TRY(dk_fail_errno(err, errno, "%s: cannot be cut", log->path));
-    log->count = log->written = at->records;
+    log->count = log->written = log->safe = at->records;
 out:
     return rc;
 }
@@ -215,7 +215,12 @@ out:
 
 int32_t di_kept_log_flush(di_kept_log *log, di_kept_state *state, dk_error *err)
 {
-    int32_t rc = empty_buffer(log, err);
-    if (!rc) *state = (di_kept_state){log->count, log->crc};
+    int32_t rc;
+    DK_TRY(empty_buffer(log, err));
+    if (log->safe != log->count && fsync(log->fd) && errno != EINVAL && errno != ENOTSUP)
+        DK_TRY(dk_fail_errno(err, errno, "%s: cannot be written", log->path));
+    log->safe = log->count;
+    *state = (di_kept_state){log->count, log->crc};
+out:
     return rc;
 }

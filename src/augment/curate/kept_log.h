@@ -24,7 +24,7 @@ int64_t di_kept_log_count(const di_kept_log *log);
 int32_t di_kept_log_read(di_kept_log *log, int64_t number, const void **record, dk_error *err);
 /* The same for whoever reads them in order: many are read at once. */
 int32_t di_kept_log_walk(di_kept_log *log, int64_t number, const void **record, dk_error *err);
-/* All that was appended is in the file; *state goes on from here. */
+/* All that was appended is on the disk; *state goes on from here. */
 int32_t di_kept_log_flush(di_kept_log *log, di_kept_state *state, dk_error *err);
 
 #endif

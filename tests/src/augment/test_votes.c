@@ -89,6 +89,36 @@ TEST(dawid_skene_turns_bad_voters_round)
     close_bench(&b);
 }
 
+static int32_t stop_at(void *user, const distill_progress *now)
+{
+    int *left = user;
+    (void)now;
+    return --*left ? DISTILL_CB_OK : DISTILL_CB_CANCEL;
+}
+
+/* Behind the votes, where what stands before them is done with. */
+TEST(a_run_that_is_stopped_behind_the_votes_goes_on)
+{
+    static char whole[1 << 17];
+    bench b;
+    open_bench(&b, "stopped", "[{drop: duplicate}, {vote: dawid_skene, classes: [x, y]}, {drop: near_duplicate}]", "");
+    write_votes(b.in, 200);
+    REQUIRE_OK(run_bench(&b));
+    snprintf(whole, sizeof whole, "%s", read_text_of(b.out));
+    CHECK(strlen(whole) > 10000);
+    unlink(b.out);
+    static const int stops[] = {2, 6, 3}; /* 7 chunks before the votes, as many behind them */
+    for (size_t i = 0; i < sizeof stops / sizeof *stops; i++) {
+        int left = stops[i];
+        const di_augment_args args = {
+            .backend = b.backend, .options = b.options, .in = b.in, .out = b.out, .fn = stop_at, .user = &left};
+        CHECK_INT(di_augment(&args, &b.report, &err), DK_E_CANCELLED);
+    }
+    REQUIRE_OK(run_bench(&b));
+    CHECK(!strcmp(read_text_of(b.out), whole));
+    close_bench(&b);
+}
+
 TEST(voters_stay_the_same)
 {
     bench b;
@@ -124,5 +154,5 @@ TEST(classes_are_checked)
 }
 
 TEST_MAIN(TEST_CASE(majority) TEST_CASE(confidence) TEST_CASE(fields_of_several_teachers)
-              TEST_CASE(dawid_skene_turns_bad_voters_round) TEST_CASE(voters_stay_the_same)
-                  TEST_CASE(classes_are_checked))
+              TEST_CASE(dawid_skene_turns_bad_voters_round) TEST_CASE(a_run_that_is_stopped_behind_the_votes_goes_on)
+                  TEST_CASE(voters_stay_the_same) TEST_CASE(classes_are_checked))
