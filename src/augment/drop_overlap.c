@@ -76,7 +76,7 @@ static int32_t create(const di_step *step, void **state, dk_error *err)
     if (!path) return di_step_fail(step, err, "with is missing: the file whose words are to stay unseen");
     DK_TRY(dk_new(step->host, 1, &d, err));
     d->step = step;
-    di_look_init(&d->look, step);
+    di_look_init(&d->look, step, 1);
     dk_strbuf_init(&d->line, step->host);
     di_overlap_init(&d->overlap, step->host, n ? n : WORDS);
     DK_TRY(read_file(d, path, err));

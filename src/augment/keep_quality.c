@@ -23,7 +23,7 @@ static int32_t create(const di_step *step, void **state, dk_error *err)
     int32_t rc;
     DK_TRY(dk_new(step->host, 1, &k, err));
     k->step = step;
-    di_look_init(&k->look, step);
+    di_look_init(&k->look, step, 0);
     di_quality_init(&k->quality, step->host);
     di_quality_defaults(&k->bounds);
     for (int64_t i = 0; i < di_options_list_size(step->options, "bounds"); i++) {

@@ -27,7 +27,7 @@ static int32_t create(const di_step *step, void **state, dk_error *err)
         return di_step_fail(step, err, "against is missing: the field with the right answer");
     DK_TRY(dk_new(step->host, 1, &k, err));
     k->step = step;
-    di_look_init(&k->look, step);
+    di_look_init(&k->look, step, 0);
     k->against = di_options_text(step->options, "against");
     k->numeric = di_options_is(step->options, "compare", "numeric");
     k->tolerance = di_options_f64(step->options, "tolerance");

@@ -18,7 +18,7 @@ int32_t di_remembering_create(const di_step *step, const di_remembering_kind *ki
     DK_TRY(dk_new(step->host, 1, &r, err));
     r->step = step;
     r->kind = kind;
-    di_look_init(&r->look, step);
+    di_look_init(&r->look, step, 1);
     DK_TRY(di_step_path(step, kind->file, &r->path, err));
     *state = r;
     return DK_OK;

@@ -511,7 +511,7 @@ static const di_option_info rows[] = {
          "label answer with keep_logprobs: drop answers of which training learns a token that has no target"),
     TEXT("augment.steps.N.field", NULL, 0,
          "field of the sample that is looked at; not given = the words that are learnt: text, completion or the last "
-         "message"),
+         "message; of drop duplicate, near_duplicate, overlap and keep novelty all words, what was asked, too"),
     INT("augment.steps.N.min", "0", 0, 1e9, NULL, 0, "keep length: shortest"),
     INT("augment.steps.N.max", "0", 0, 1e9, NULL, 0,
         "keep length: longest; keep balance: samples of each value; 0 = no bound"),

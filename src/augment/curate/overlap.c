@@ -1,5 +1,7 @@
 #include "augment/curate/overlap.h"
 
+#include "augment/curate/sample_texts.h"
+
 void di_overlap_init(di_overlap *overlap, dk_host *host, int32_t n)
 {
     *overlap = (di_overlap){.host = host, .n = n};
@@ -89,54 +91,34 @@ out:
 
 /* ---- every text of a sample ---- */
 
-typedef int32_t (*text_fn)(di_overlap *overlap, const char *text, size_t size, void *user, dk_error *err);
-
-static int32_t each_text(di_overlap *overlap, const dk_node *node, text_fn fn, void *user, dk_error *err)
+static int32_t add_text(void *user, const char *text, size_t size, dk_error *err)
 {
-    int32_t rc = DK_OK;
-    if (!node) return DK_OK;
-    if (node->type == DK_NODE_TEXT) return fn(overlap, node->text, node->size, user, err);
-    if (node->type == DK_NODE_MAP) { /* a message, or a part of one */
-        DK_TRY(each_text(overlap, dk_node_get(node, "content"), fn, user, err));
-        DK_TRY(each_text(overlap, dk_node_get(node, "text"), fn, user, err));
-    } else if (node->type == DK_NODE_LIST)
-        for (size_t i = 0; i < node->size; i++) DK_TRY(each_text(overlap, node->items[i], fn, user, err));
-out:
-    return rc;
-}
-
-static int32_t each_of_sample(di_overlap *overlap, const dk_node *sample, text_fn fn, void *user, dk_error *err)
-{
-    static const char *const fields[] = {"text", "prompt", "completion", "messages", "chosen", "rejected"};
-    int32_t rc = DK_OK;
-    for (size_t i = 0; i < sizeof fields / sizeof *fields; i++)
-        DK_TRY(each_text(overlap, dk_node_get(sample, fields[i]), fn, user, err));
-out:
-    return rc;
-}
-
-static int32_t add_text(di_overlap *overlap, const char *text, size_t size, void *user, dk_error *err)
-{
-    (void)user;
-    return di_overlap_text(overlap, text, size, err);
+    return di_overlap_text(user, text, size, err);
 }
 
 int32_t di_overlap_sample(di_overlap *overlap, const dk_node *sample, dk_error *err)
 {
-    return each_of_sample(overlap, sample, add_text, NULL, err);
+    return di_each_text(sample, add_text, overlap, err);
 }
 
-static int32_t find_text(di_overlap *overlap, const char *text, size_t size, void *user, dk_error *err)
+typedef struct looking {
+    di_overlap *overlap;
+    int32_t found;
+} looking;
+
+static int32_t find_text(void *user, const char *text, size_t size, dk_error *err)
 {
-    int32_t *found = user;
+    looking *l = user;
     int64_t word = -1;
-    int32_t rc = *found ? DK_OK : di_overlap_find(overlap, text, size, &word, err);
-    *found |= word >= 0;
+    int32_t rc = l->found ? DK_OK : di_overlap_find(l->overlap, text, size, &word, err);
+    l->found |= word >= 0;
     return rc;
 }
 
 int32_t di_overlap_find_in(di_overlap *overlap, const dk_node *sample, int32_t *found, dk_error *err)
 {
-    *found = 0;
-    return each_of_sample(overlap, sample, find_text, found, err);
+    looking l = {overlap, 0};
+    int32_t rc = di_each_text(sample, find_text, &l, err);
+    *found = l.found;
+    return rc;
 }

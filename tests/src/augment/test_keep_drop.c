@@ -35,10 +35,25 @@ TEST(duplicates)
 {
     static const char *const seeds = "{\"text\": \"One two\"}\n{\"text\": \"one  TWO \"}\n{\"text\": \"One two\"}\n"
                                      "{\"prompt\": \"p\", \"completion\": \"one two\"}\n{\"text\": \"three\"}\n";
-    check_run("same", "[{drop: duplicate}]", seeds, "#1 #5", "\"counts\":{\"duplicate\":3}");
+    check_run("same", "[{drop: duplicate}]", seeds, "#1 #4 #5", "\"counts\":{\"duplicate\":2}");
+    check_run("same", "[{drop: duplicate, field: text}]", seeds, "#1 #5", "\"duplicate\":2,\"no_such_field\":1");
     check_run("same", "[{drop: duplicate, ignore: nothing}]", seeds, "#1 #2 #4 #5", "\"counts\":{\"duplicate\":1}");
-    check_run("same", "[{drop: duplicate, ignore: case}]", seeds, "#1 #2 #5", "\"counts\":{\"duplicate\":2}");
+    check_run("same", "[{drop: duplicate, ignore: case}]",
+              "{\"text\": \"One two\"}\n{\"text\": \"one  two\"}\n{\"text\": \"ONE TWO\"}\n", "#1 #2",
+              "\"counts\":{\"duplicate\":1}");
     check_run("same", "[{drop: duplicate, field: prompt}]", seeds, "#4", "\"counts\":{\"no_such_field\":4}");
+    /* the same answer to another question is no duplicate */
+    check_run("asked", "[{drop: duplicate}, {drop: near_duplicate}]",
+              "{\"prompt\": \"the capital of France?\", \"completion\": \"Paris.\"}\n"
+              "{\"prompt\": \"where was Proust born?\", \"completion\": \"Paris.\"}\n"
+              "{\"prompt\": \"the capital of  France?\", \"completion\": \"paris.\"}\n"
+              "{\"messages\": [{\"role\": \"user\", \"content\": \"x\"}, {\"role\": \"assistant\", \"content\": "
+              "\"Paris.\"}]}\n"
+              "{\"messages\": [{\"role\": \"user\", \"content\": \"y\"}, {\"role\": \"assistant\", \"content\": "
+              "\"Paris.\"}]}\n"
+              "{\"messages\": [{\"role\": \"user\", \"content\": \"y\"}, {\"role\": \"assistant\", \"content\": "
+              "\"Paris.\"}]}\n",
+              "#1 #2 #4 #5", "\"counts\":{\"duplicate\":2}");
 }
 
 TEST(near_duplicates)
