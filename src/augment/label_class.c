@@ -12,9 +12,10 @@ typedef struct label_class {
     const di_step *step;
     di_template *template; /* NULL = the question is asked as it stands */
     int32_t chat, per_token;
-    int64_t count, longest;     /* bytes of a class, which are at least its tokens */
-    const char **classes;       /* [count] of the options */
-    char **spaced;              /* [count] " CLASS" */
+    const char *into;       /* field of the probabilities, and of nothing else; NULL = probabilities, and an answer */
+    int64_t count, longest; /* bytes of a class, which are at least its tokens */
+    const char **classes;   /* [count] of the options */
+    char **spaced;          /* [count] " CLASS" */
     di_choices *plain, *behind; /* as they stand, and behind a word */
     double *log_probs, *shares; /* [count] */
     dk_strbuf names, question, filled;
@@ -98,7 +99,7 @@ static int32_t set_probabilities(const label_class *l, di_record *record, dk_err
     }
     dk_strbuf_puts(&json, "}");
     DK_TRY(dk_strbuf_check(&json, err));
-    rc = di_record_set_json(record, "probabilities", json.data, json.size, err);
+    rc = di_record_set_json(record, l->into ? l->into : "probabilities", json.data, json.size, err);
 out:
     dk_strbuf_free(&json);
     return rc;
@@ -145,10 +146,11 @@ static int32_t label(label_class *l, di_record *record, int32_t spaced, dk_error
     const int64_t best = likeliest(l);
     const char *text = spaced ? l->spaced[best] : l->classes[best];
     DK_TRY(set_probabilities(l, record, err));
+    rc = di_record_add_operator(record, &made, err);
+    if (rc || l->into) goto out;
     if (kind == DI_RECORD_PROMPT) DK_TRY(di_record_set_text(record, "completion", text, strlen(text), err));
     if (kind == DI_RECORD_MESSAGES) DK_TRY(add_message(record, l->classes[best], err));
-    DK_TRY(di_record_set_score(record, "class_probability", l->shares[best], err));
-    rc = di_record_add_operator(record, &made, err);
+    rc = di_record_set_score(record, "class_probability", l->shares[best], err);
 out:
     return rc;
 }
@@ -227,6 +229,15 @@ out:
     return rc;
 }
 
+static int32_t is_taken(const char *field)
+{
+    static const char *const taken[] = {"id",     "text",     "prompt",     "completion", "messages",
+                                        "chosen", "rejected", "provenance", NULL};
+    int32_t i = 0;
+    while (taken[i] && strcmp(taken[i], field) != 0) i++;
+    return taken[i] != NULL;
+}
+
 static int32_t create(const di_step *step, void **state, dk_error *err)
 {
     static const char *const known[] = {"text", "classes", NULL};
@@ -239,6 +250,8 @@ static int32_t create(const di_step *step, void **state, dk_error *err)
     dk_strbuf_init(&l->filled, step->host);
     l->chat = di_options_flag(step->options, "chat");
     l->per_token = di_options_flag(step->options, "per_token");
+    l->into = di_options_text(step->options, "into");
+    if (l->into && is_taken(l->into)) DK_TRY(di_step_fail(step, err, "into: \"%s\" is what a sample says", l->into));
     if (l->chat && !step->chat) DK_TRY(di_step_fail(step, err, "chat: %s", step->encoder->chat_problem.message));
     DK_TRY(read_classes(l, err));
     if (l->chat || di_options_is_set(step->options, "template"))

@@ -17,7 +17,7 @@ static const di_operator_row rows[] = {
     {"expand", "back_translation", "pivot|own|originals|" TEMPLATE, ASKS, &di_expand_back_translation},
     {"expand", "continue", WRITING "|prefix_tokens|originals", DI_NEEDS_TEACHER, &di_expand_continue},
     {"label", "rationale", "marker|rationale_weight|answer_weight|" TEMPLATE, ASKS, &di_label_rationale},
-    {"label", "class", "classes|chat|per_token|language|template", DI_NEEDS_TEACHER, &di_label_class},
+    {"label", "class", "classes|into|chat|per_token|language|template", DI_NEEDS_TEACHER, &di_label_class},
     {"label", "answer", WRITING "|chat|keep_logprobs|only_matched", DI_NEEDS_TEACHER, &di_label_answer},
     {"keep", "length", "min|max|unit|field", 0, &di_keep_length},
     {"drop", "regex", "pattern|invert|field", 0, &di_drop_regex},

@@ -548,6 +548,9 @@ static const di_option_info rows[] = {
     NUMBER("augment.steps.N.high", "10", -1e6, 1e6, NULL, 0, "feedback judge: highest score"),
     LIST("augment.steps.N.classes", DI_OPTION_TEXT, 0, 0, 0,
          "label class, vote: names of the classes; of votes ties go to the first"),
+    TEXT("augment.steps.N.into", NULL, 0,
+         "label class: field that gets the probabilities, and nothing else of the sample changes, so that several "
+         "teachers can vote; not given = probabilities, and the answer"),
     LIST("augment.steps.N.fields", DI_OPTION_TEXT, 0, 0, 0,
          "vote: fields with a vote each; not given = field (votes) is the list of all votes"),
     NUMBER("augment.steps.N.smoothing", "0.01", 1e-9, 1e6, "votes", OR_ZERO,

@@ -55,6 +55,45 @@ TEST(fields_of_several_teachers)
     close_bench(&b);
 }
 
+static double number_behind(const char *text, const char *what)
+{
+    const char *at = text ? strstr(text, what) : NULL;
+    return at ? strtod(at + strlen(what), NULL) : NAN;
+}
+
+/* Two ways to score the same classes stand for two teachers: their probabilities are averaged. */
+TEST(labels_of_models_vote)
+{
+    bench b;
+    open_bench(
+        &b, "models",
+        "[{label: class, classes: [boat, vessel], into: by_a}, {label: class, classes: [boat, vessel], per_token: "
+        "true, into: by_b}, {vote: confidence, classes: [boat, vessel], fields: [by_a, by_b]}]",
+        "{\"text\": \"a small\"}\n{\"prompt\": \"a large\"}\n");
+    CHECK_OK(di_teacher_open(b.backend, TEST_DATA "/../../examples/quickstart/teacher", 1, &b.teacher, &err));
+    REQUIRE_OK(run_bench(&b));
+    CHECK_HAS(b.report.data, "\"operator\":\"vote confidence\",\"in\":2,\"out\":2,");
+    CHECK(!strstr(read_text_of(b.out), "completion"));
+    for (const char *line = read_text_of(b.out); *line; line = strchr(line, '\n') + 1) {
+        const double first = number_behind(strstr(line, "\"by_a\":"), "\"boat\":"),
+                     second = number_behind(strstr(line, "\"by_b\":"), "\"boat\":"),
+                     both = number_behind(strstr(line, "\"probabilities\":"), "\"boat\":");
+        CHECK(first > 0 && first < 1 && second > 0 && second < 1);
+        CHECK_NEAR(both, (first + second) / 2, 1e-12);
+    }
+    close_bench(&b);
+}
+
+TEST(a_label_takes_no_words_place)
+{
+    bench b;
+    open_bench(&b, "taken", "[{label: class, classes: [x, y], into: text}]", "{\"text\": \"a\"}\n");
+    CHECK_OK(di_teacher_open(b.backend, TEST_DATA "/../../examples/quickstart/teacher", 1, &b.teacher, &err));
+    CHECK_INT(run_bench(&b), DK_E_OPTION);
+    CHECK_HAS(err.message, "into: \"text\" is what a sample says");
+    close_bench(&b);
+}
+
 static void write_votes(const char *path, int count)
 {
     FILE *file = fopen(path, "wb");
@@ -154,5 +193,7 @@ TEST(classes_are_checked)
 }
 
 TEST_MAIN(TEST_CASE(majority) TEST_CASE(confidence) TEST_CASE(fields_of_several_teachers)
-              TEST_CASE(dawid_skene_turns_bad_voters_round) TEST_CASE(a_run_that_is_stopped_behind_the_votes_goes_on)
-                  TEST_CASE(voters_stay_the_same) TEST_CASE(classes_are_checked))
+              TEST_CASE(labels_of_models_vote) TEST_CASE(a_label_takes_no_words_place)
+                  TEST_CASE(dawid_skene_turns_bad_voters_round)
+                      TEST_CASE(a_run_that_is_stopped_behind_the_votes_goes_on) TEST_CASE(voters_stay_the_same)
+                          TEST_CASE(classes_are_checked))
