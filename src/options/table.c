@@ -328,6 +328,10 @@ static const di_option_info rows[] = {
         "a text is good for so many steps behind its own; 0 = until newer ones push it out", .when = "share"),
     INT("train.on_policy.replay.capacity", "1000", 1, 1e7, "texts", 0, "texts that are kept, the newest ones",
         .when = "share"),
+    NUMBER("train.on_policy.replay.importance", "0", 1, 1e6, NULL, OR_ZERO,
+           "old texts are weighed by how much likelier the student is to write them now, up to this: a position by the "
+           "tokens before it; 0 = they count as new ones do",
+           .when = "share"),
     NUMBER(
         "train.on_policy.adaptive.rise", "0", 1e-6, 1, NULL, OR_ZERO,
         "the share of the student's windows goes up by it, to train.on_policy.lambda at most, at each evaluation that "

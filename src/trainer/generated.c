@@ -33,11 +33,16 @@ out:
 static int32_t more_tokens(di_texts *x, int64_t count, dk_error *err)
 {
     int32_t *ids = NULL, *prompts = NULL, rc = DK_OK;
+    float *log_probs = NULL;
     if (count <= x->token_capacity) return DK_OK;
     if (count < 2 * x->token_capacity) count = 2 * x->token_capacity;
     DK_TRY(dk_new(x->host, count, &ids, err));
     DK_TRY(dk_new(x->host, count, &prompts, err));
+    DK_TRY(dk_new(x->host, count, &log_probs, err));
     if (x->tokens) memcpy(ids, x->ids, (size_t)x->tokens * sizeof *ids);
+    if (x->tokens) memcpy(log_probs, x->log_probs, (size_t)x->tokens * sizeof *log_probs);
+    dk_free(x->host, x->log_probs);
+    x->log_probs = log_probs;
     dk_free(x->host, x->ids);
     dk_free(x->host, x->prompts);
     x->ids = ids;
@@ -47,6 +52,7 @@ static int32_t more_tokens(di_texts *x, int64_t count, dk_error *err)
 out:
     dk_free(x->host, ids);
     dk_free(x->host, prompts);
+    dk_free(x->host, log_probs);
     return rc;
 }
 
@@ -57,6 +63,7 @@ void di_texts_free(di_texts *x)
     if (!x->host) return;
     dk_free(x->host, x->items);
     dk_free(x->host, x->ids);
+    dk_free(x->host, x->log_probs);
     dk_free(x->host, x->prompts);
     dk_free(x->host, x->offsets);
     dk_free(x->host, x->most);
@@ -116,13 +123,14 @@ out:
     return rc;
 }
 
-int32_t di_texts_add(di_texts *x, const di_text *like, const int32_t *ids, dk_error *err)
+int32_t di_texts_add(di_texts *x, const di_text *like, const int32_t *ids, const float *log_probs, dk_error *err)
 {
     const int64_t count = like->prompt + like->written;
     int32_t rc;
     DK_TRY(more_texts(x, x->count + 1, err));
     DK_TRY(more_tokens(x, x->tokens + count, err));
     memcpy(x->ids + x->tokens, ids, (size_t)count * sizeof *ids);
+    if (log_probs) memcpy(x->log_probs + x->tokens, log_probs, (size_t)count * sizeof *log_probs);
     x->items[x->count] = *like;
     x->items[x->count].first = x->tokens;
     x->items[x->count++].room = like->written;

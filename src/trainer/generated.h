@@ -17,6 +17,7 @@ typedef struct di_texts {
     int64_t tokens, token_capacity; /* of all, with the room that they have */
     di_text *items;                 /* [capacity] */
     int32_t *ids;                   /* [token_capacity] each text's prompt, what is written, and room */
+    float *log_probs;               /* [token_capacity] of what is written, by who wrote it */
     int32_t *prompts;               /* [token_capacity] prompts alone, */
     int64_t *offsets;               /* [capacity + 1] as generators take them */
     int64_t *most;                  /* [capacity] the room of each */
@@ -30,8 +31,8 @@ typedef struct di_prompt_rules {
  * are left out. Memory grows where a batch asks for more than any before it. */
 int32_t di_texts_take_prompts(di_texts *texts, const di_batch *data, const di_prompt_rules *rules, int64_t *full,
                               dk_error *err);
-/* One more, which has been written; tokens: prompt and text. */
-int32_t di_texts_add(di_texts *texts, const di_text *like, const int32_t *ids, dk_error *err);
+/* One more, which has been written; ids and log_probs (NULL = not known) of prompt and text. */
+int32_t di_texts_add(di_texts *texts, const di_text *like, const int32_t *ids, const float *log_probs, dk_error *err);
 void di_texts_clear(di_texts *texts);
 void di_texts_free(di_texts *texts);
 /* As a batch, in order: windows of as many as have no more than so many tokens and sequences. *out is made, or made

@@ -26,6 +26,8 @@ void di_on_policy_read(di_trainer *t)
     t->on_policy.replay.age = di_options_i64(o, "train.on_policy.replay.age");
     t->on_policy.replay.capacity =
         t->on_policy.replay.share > 0 ? di_options_i64(o, "train.on_policy.replay.capacity") : 0;
+    t->on_policy.replay.keeps_log_probs = di_options_f64(o, "train.on_policy.replay.importance") > 0;
+    t->on_policy.importance.bound = di_options_f64(o, "train.on_policy.replay.importance");
     t->on_policy.adaptive = (di_adaptive){.start = di_options_f64(o, "train.on_policy.adaptive.start"),
                                           .rise = di_options_f64(o, "train.on_policy.adaptive.rise"),
                                           .tolerance = di_options_f64(o, "train.on_policy.adaptive.tolerance")};
@@ -191,7 +193,7 @@ static int32_t take_token(void *user, int64_t sequence, int32_t id, double log_p
     enum { GO_ON = 0, CANCELLED = 2 };
     di_trainer *t = user;
     di_text *text = &t->on_policy.texts.items[sequence];
-    (void)log_prob;
+    t->on_policy.texts.log_probs[text->first + text->prompt + text->written] = (float)log_prob;
     t->on_policy.texts.ids[text->first + text->prompt + text->written++] = id;
     text->ended = finished == 1;
     if (t->cancel) return CANCELLED;

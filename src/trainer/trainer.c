@@ -111,6 +111,7 @@ static int32_t plan(di_trainer *t, dk_error *err)
     t->objective.max_rows = tokens;
     t->objective.max_sequences = sequences;
     DK_TRY(di_objective_plan(t, t->objective.loss, &t->objective.workspace, err));
+    DK_TRY(di_importance_plan(t, tokens, err));
     DK_TRY(di_inside_plan(t, tokens, sequences, err));
     tell_plan(t);
     if (!model) goto out;
@@ -142,6 +143,7 @@ int32_t di_trainer_create(const di_parts *parts, const di_options *options, di_t
     DK_TRY(di_preset_refuse(t->objective.loss, err));
     DK_TRY(dk_new(t->host, 1, &t->objective.terms, err));
     DK_TRY(di_parts_check(t, err));
+    DK_TRY(di_importance_open(t, parts->registry, err));
     DK_TRY(plan(t, err));
     *out = t;
     return DK_OK;
@@ -164,6 +166,7 @@ void di_trainer_free(di_trainer *t)
     di_session_free(t->session);
     di_ahead_free(t);
     di_on_policy_free(t);
+    di_importance_free(t);
     di_batch_free(t->data.batch);
     dk_free(host, t->window.micro_offsets);
     dk_free(host, t->window.micro_rows);

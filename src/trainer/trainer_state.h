@@ -120,6 +120,14 @@ typedef struct di_adaptive { /* the share goes up where evaluations get no bette
     int32_t has_last, by; /* there was one; what it measured */
 } di_adaptive;
 
+typedef struct di_importance { /* of old texts; bound 0 = they count as new ones do */
+    double bound;
+    di_loss *loss; /* its values are -log q of the labels */
+    di_workspace *workspace;
+    double *values; /* [rows of a micro-batch] */
+    float *weights; /* the same: as these make them */
+} di_importance;
+
 typedef struct di_on_policy { /* windows that the student writes; lambda 0 = there are none */
     double lambda, temperature, top_p;
     di_prompt_rules rules;
@@ -131,6 +139,7 @@ typedef struct di_on_policy { /* windows that the student writes; lambda 0 = the
     di_written total;   /* all that were applied, over all runs */
     di_replay replay;   /* share 0 = nothing is kept */
     di_adaptive adaptive;
+    di_importance importance;
 } di_on_policy;
 
 typedef struct di_watcher { /* who is told, and what the time left is guessed from */
@@ -226,6 +235,11 @@ void di_on_policy_end(di_trainer *t);                              /* it was app
 void di_on_policy_evaluated(di_trainer *t, double value, int32_t by);
 /* {"share":0.5,"windows":2,"texts":8,"tokens":100,...} */
 void di_on_policy_json(const di_trainer *t, const di_written *written, dk_strbuf *out);
+/* importance.c */
+int32_t di_importance_open(di_trainer *t, di_registry *registry, dk_error *err);
+int32_t di_importance_plan(di_trainer *t, int64_t rows, dk_error *err);
+void di_importance_free(di_trainer *t);
+int32_t di_importance_weigh(di_trainer *t, dk_error *err); /* the micro-batch that went forward, of old texts */
 /* ahead.c */
 int32_t di_ahead_plan(di_trainer *t, int64_t tokens, int64_t sequences, dk_error *err);
 void di_ahead_free(di_trainer *t);

@@ -67,6 +67,7 @@ int32_t di_window_forward(di_trainer *t, int32_t with_teacher, dk_error *err)
     with_teacher = with_teacher && t->objective.uses_teacher;
     DK_TRY(ask_teacher(t, with_teacher, err));
     DK_TRY(di_trainee_forward(t->trainee, &t->window.micro, err));
+    DK_TRY(di_importance_weigh(t, err));
     t->window.stage = DI_STAGE_FORWARDED;
 out:
     return rc;

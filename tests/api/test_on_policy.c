@@ -580,10 +580,12 @@ TEST(undone)
     small_close(&b);
 }
 
-static const char *const kinds[] = {"train.on_policy: {lambda: 0.5, max_new_tokens: 8, prompt_tokens: 5}\n",
-                                    "train.on_policy: {lambda: 0.9, max_new_tokens: 8, prompt_tokens: 5, temperature: "
-                                    "2, replay: {share: 0.5, age: 6},\n"
-                                    "  adaptive: {start: 0.5, rise: 0.1, tolerance: 1000}}\ntrain.eval_every: 2\n"};
+static const char *const kinds[] = {
+    "train.on_policy: {lambda: 1, max_new_tokens: 8, prompt_tokens: 5, replay: {share: 0.6, importance: 2}}\n",
+    "train.on_policy: {lambda: 0.5, max_new_tokens: 8, prompt_tokens: 5}\n",
+    "train.on_policy: {lambda: 0.9, max_new_tokens: 8, prompt_tokens: 5, temperature: "
+    "2, replay: {share: 0.5, age: 6},\n"
+    "  adaptive: {start: 0.5, rise: 0.1, tolerance: 1000}}\ntrain.eval_every: 2\n"};
 
 static const char *run_yaml(const char *out, int kind)
 {
@@ -681,13 +683,14 @@ static void check_killed(int kind)
 TEST(killed)
 {
     REQUIRE(models());
-    check_killed(0);
+    check_killed(1);
 }
 
 TEST(killed_with_texts_that_are_kept)
 {
     REQUIRE(models());
-    check_killed(1);
+    check_killed(2);
+    check_killed(0);
 }
 
 /* A trainer that goes back has the texts of then. */
@@ -895,6 +898,8 @@ TEST(refused)
     check_refused("train.on_policy.replay.share: 0.5\n", DISTILL_E_OPTION, "train.on_policy.replay.share");
     check_refused("train.on_policy: {lambda: 1, max_new_tokens: 8, replay: {share: 0.5, capacity: 3}}\n",
                   DISTILL_E_OPTION, "is below train.batch_size 4");
+    check_refused("train.on_policy: {lambda: 1, max_new_tokens: 8, top_p: 0.9, replay: {share: 0.5, importance: 2}}\n",
+                  DISTILL_E_OPTION, "importance goes by the student's own probabilities");
     check_refused("train.on_policy: {lambda: 0.5, max_new_tokens: 8, adaptive: {rise: 0.1}}\n", DISTILL_E_OPTION,
                   "goes by evaluations");
     check_refused("train.on_policy: {lambda: 0.5, max_new_tokens: 8, adaptive: {rise: 0.1, start: 0.6}}\n",

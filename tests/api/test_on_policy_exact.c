@@ -412,6 +412,54 @@ TEST(values)
     check_value(&grammar, "jsd", jsd, "a grammar, jsd");
 }
 
+/* ---- old texts ---- */
+
+static double along(distill_student *student, int32_t which, uint32_t seed, double step);
+
+/* Texts of the weights before they are moved, in steps of those after it: weighed by importance they give what texts of
+ * the new weights would, and else not. */
+static void check_old_texts(const chain *c, int weighed)
+{
+    enum { STEPS = 300 };
+    tree t;
+    small s;
+    distill_error err;
+    mean values = {0, 0, 0};
+    int64_t generated = 0;
+    REQUIRE_OK(open_chain(&s, c, WIDTH,
+                          small_text("loss: reverse_kl\ntrain.learning_rate: 0\ntrain.steps: %d\n"
+                                     "train.on_policy: {lambda: 1, max_new_tokens: %d, prompt_tokens: 1, replay: "
+                                     "{share: 0.5, capacity: 20000%s}}\n",
+                                     2 * STEPS, c->length, weighed ? ", importance: 1000" : ""),
+                          40, &err));
+    tree_open(&t, c);
+    for (int i = 0; i < 2 * STEPS; i++) {
+        distill_progress now;
+        DISTILL_INIT(&now);
+        if (i == STEPS) along(s.student, DISTILL_WEIGHT, 5, 0.2);
+        REQUIRE_OK(distill_trainer_step(s.trainer, &now, &err));
+        if (i >= STEPS && now.generated == generated) add(&values, now.loss * now.weight_sum / BATCH);
+        generated = now.generated;
+    }
+    score_student(&s, c, &t);
+    const double exact = gather(&t, t.log_q, reverse_kl, 0, 0, 0, NULL, NULL),
+                 texts = (double)generated / c->length, /* or more */
+        error = error_of(&values) * sqrt(1 + values.count * BATCH / texts), average = values.sum / values.count;
+    if (weighed && !(fabs(average - exact) < 3.5 * error)) FAIL("%g +- %g, exactly %g", average, error, exact);
+    if (weighed && !(error < 0.1 * exact)) FAIL("%g +- %g says little", average, error);
+    if (!weighed && !(fabs(average - exact) > 4 * error)) FAIL("%g +- %g is near %g", average, error, exact);
+    tree_free(&t);
+    small_close(&s);
+}
+
+TEST(old_texts)
+{
+    check_old_texts(&markov, 1);
+    check_old_texts(&markov, 0);
+    check_old_texts(&grammar, 1);
+    check_old_texts(&grammar, 0);
+}
+
 /* ---- gradients ---- */
 
 /* All weights along a direction that is drawn, by a step; and the gradients' product with it. */
@@ -557,4 +605,4 @@ TEST(exposure_bias)
     CHECK(fabs(excess(&off)) < 10 && fabs(excess(&on)) < 10);
 }
 
-TEST_MAIN(TEST_CASE(values) TEST_CASE(gradients) TEST_CASE(few_texts) TEST_CASE(exposure_bias))
+TEST_MAIN(TEST_CASE(values) TEST_CASE(old_texts) TEST_CASE(gradients) TEST_CASE(few_texts) TEST_CASE(exposure_bias))
