@@ -474,6 +474,16 @@ def test_run_shows_progress_and_a_table(distill, recipe):
     assert "teacher" in done.out and "student" in done.out and "perplexity" in done.out
 
 
+def test_a_run_shows_what_its_student_wrote(distill, recipe):
+    done = distill("run", recipe, "--set", "loss.hard_label_weight=0", "--set", "train.on_policy={lambda: 1, max_new_tokens: 4, prompt_tokens: 2}",
+                   "--json")
+    written = done.json["training"]["on_policy"]
+    assert done.code == 0 and written["windows"] == done.json["training"]["steps"] and written["tokens"] >= written["texts"] > 0
+    assert "%d generated at 1.00" % written["tokens"] in done.err
+    last = json.loads((recipe.parent / "out" / "metrics.jsonl").read_text().splitlines()[-1])
+    assert "eval" in last or last["on_policy"]["share"] == 1
+
+
 def test_a_run_is_not_overwritten(distill, recipe):
     assert distill("run", recipe, "--quiet").code == 0
     before = (recipe.parent / "out" / "result.json").read_bytes()
