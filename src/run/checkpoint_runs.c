@@ -267,6 +267,7 @@ static int32_t check_best(di_run *run, dk_error *err)
 static void forget_incomparable(di_run *run)
 {
     di_best *best = &run->evaluation.best;
+    if (run->evaluation.incomparable) run->trainer->on_policy.adaptive.has_last = 0;
     if (!run->evaluation.incomparable || best->step < 0) return;
     di_run_warn(run, "evaluations are compared anew from here: what was best at step %lld was measured otherwise",
                 (long long)best->step);
