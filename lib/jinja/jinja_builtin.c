@@ -2,6 +2,7 @@
 
 #include "jinja/jinja_text.h"
 
+#include <stdio.h>
 #include <string.h>
 
 const dk_jinja_builtin *dk_jinja_in_table(const dk_jinja_builtin *table, const char *name, size_t size)
@@ -154,4 +155,16 @@ int32_t dk_jinja_refuse(dk_jinja_run *run, const dk_jinja_call *call, const char
                              (int)(call->in[0].as.name->size < 60 ? call->in[0].as.name->size : 60),
                              call->in[0].as.name->data);
     return dk_jinja_fail(run, "%s needs %s, not %s", call->builtin->name, expected, dk_jinja_type_name(&call->in[0]));
+}
+
+/* A filter that is known was given the name of another one, or of a test. */
+const char *dk_jinja_unknown(const dk_jinja_node *node, char out[DK_JINJA_UNKNOWN_TEXT])
+{
+    const dk_slice name = node->type == DK_TREE_CALL ? node->a->text : node->text;
+    const char *kind = node->type == DK_TREE_TEST ? "test" : "filter";
+    if (node->type == DK_TREE_CALL) kind = node->a->type == DK_TREE_NAME ? "function" : "method";
+    else if (node->builtin && strcmp(node->builtin->name, "map") != 0) kind = "test";
+    snprintf(out, DK_JINJA_UNKNOWN_TEXT, "%s '%.*s' is not known here", kind, (int)(name.size < 60 ? name.size : 60),
+             name.data);
+    return out;
 }

@@ -4,6 +4,7 @@
 #define DK_JINJA_BUILTIN_H
 
 #include "jinja/jinja_run.h"
+#include "jinja/jinja_tree.h"
 
 enum { DK_JINJA_PARAMETERS = 8 };
 typedef struct dk_jinja_builtin dk_jinja_builtin;
@@ -30,6 +31,10 @@ const dk_jinja_builtin *dk_jinja_function(const char *name, size_t size);
 int32_t dk_jinja_is_method(const char *name, size_t size); /* of any type */
 /* The method of that name that value has, NULL = none. */
 const dk_jinja_builtin *dk_jinja_method_of(const dk_jinja_value *value, const char *name, size_t size);
+
+enum { DK_JINJA_UNKNOWN_TEXT = 120 };
+/* What is said of a call, filter or test that nobody knows. */
+const char *dk_jinja_unknown(const dk_jinja_node *node, char out[DK_JINJA_UNKNOWN_TEXT]);
 
 /* places[count]: the parameter that takes each argument, -1 = the rest. Returns NULL, or what is wrong. */
 const char *dk_jinja_bind(const dk_jinja_builtin *builtin, const dk_slice *names, size_t count, int32_t *places);

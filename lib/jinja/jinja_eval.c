@@ -77,6 +77,7 @@ static int32_t eval_call(dk_jinja_run *run, const dk_jinja_node *node, dk_jinja_
 {
     dk_jinja_value callee;
     dk_jinja_arguments given;
+    char unknown[DK_JINJA_UNKNOWN_TEXT];
     int32_t rc;
     DK_TRY(dk_jinja_eval(run, node->a, &callee));
     DK_TRY(eval_arguments(run, node->args, &given));
@@ -85,6 +86,8 @@ static int32_t eval_call(dk_jinja_run *run, const dk_jinja_node *node, dk_jinja_
     else if (dk_jinja_is(&callee, DK_JINJA_FUNCTION)) rc = dk_jinja_apply(run, callee.as.function, NULL, &given, out);
     else if (dk_jinja_is(&callee, DK_JINJA_METHOD))
         rc = dk_jinja_apply(run, callee.as.method->builtin, &callee.as.method->self, &given, out);
+    else if (node->a->type == DK_TREE_ATTRIBUTE && !dk_jinja_is_method(node->a->text.data, node->a->text.size))
+        rc = dk_jinja_fail(run, "%s", dk_jinja_unknown(node, unknown));
     else if (dk_jinja_is(&callee, DK_JINJA_UNDEFINED) && callee.as.name)
         rc = dk_jinja_fail(run, "'%.*s' is undefined", (int)(callee.as.name->size < 80 ? callee.as.name->size : 80),
                            callee.as.name->data);
@@ -97,10 +100,12 @@ static int32_t eval_builtin(dk_jinja_run *run, const dk_jinja_node *node, dk_jin
 {
     dk_jinja_value self;
     dk_jinja_arguments given;
+    char unknown[DK_JINJA_UNKNOWN_TEXT];
     int32_t rc;
     DK_TRY(dk_jinja_eval(run, node->a, &self));
     DK_TRY(eval_arguments(run, node->args, &given));
     run->line = node->line;
+    if (!node->builtin) DK_TRY(dk_jinja_fail(run, "%s", dk_jinja_unknown(node, unknown)));
     DK_TRY(dk_jinja_apply(run, node->builtin, &self, &given, out));
     if (node->type == DK_TREE_TEST && node->op) *out = dk_jinja_bool(!dk_jinja_truth(out));
 out:

@@ -142,7 +142,7 @@ out:
 
 static int32_t parse_either(dk_jinja_parser *p, dk_jinja_node **out)
 {
-    dk_jinja_node *node;
+    dk_jinja_node *node, *open = p->open;
     int32_t rc;
     DK_TRY(dk_jinja_parse_or(p, out));
     while (dk_jinja_is_word(p, "if")) {
@@ -152,6 +152,7 @@ static int32_t parse_either(dk_jinja_parser *p, dk_jinja_node **out)
         DK_TRY(dk_jinja_parse_or(p, &node->b));
         if (dk_jinja_take_word(p, "else")) DK_TRY(dk_jinja_parse_expression(p, &node->c));
         *out = node;
+        p->open = open; /* not every text comes by */
     }
 out:
     return rc;

@@ -304,6 +304,15 @@ static int32_t inner(dk_jinja_run *run, const dk_jinja_call *call,
     return DK_OK;
 }
 
+/* Of what is false, none and 0 too, there are no items to look at. */
+static int32_t none_of(dk_jinja_run *run, dk_jinja_value *out)
+{
+    dk_jinja_list *made;
+    int32_t rc = dk_jinja_new_list(run, DK_JINJA_GENERATOR, 0, &made);
+    if (!rc) *out = dk_jinja_of_list(made);
+    return rc;
+}
+
 static int32_t map_one(dk_jinja_run *run, const dk_jinja_call *call, const dk_jinja_builtin *filter,
                        const dk_jinja_arguments *given, const dk_jinja_value *item, dk_jinja_value *out)
 {
@@ -322,6 +331,7 @@ static int32_t map(dk_jinja_run *run, const dk_jinja_call *call, dk_jinja_value 
     dk_jinja_arguments given = {0};
     dk_jinja_list *made;
     int32_t rc;
+    if (!dk_jinja_truth(&call->in[0])) return none_of(run, out);
     if (!dk_jinja_given(&call->in[1])) DK_TRY(inner(run, call, dk_jinja_filter, &filter, &given));
     DK_TRY(items_of(run, call, &list));
     DK_TRY(dk_jinja_new_list(run, DK_JINJA_GENERATOR, list->size, &made));
@@ -347,6 +357,7 @@ static int32_t choose(dk_jinja_run *run, const dk_jinja_call *call, int32_t by_a
     dk_jinja_arguments given = {0};
     dk_jinja_list *made;
     int32_t rc;
+    if (!dk_jinja_truth(&call->in[0])) return none_of(run, out);
     if (call->rest.count) DK_TRY(inner(run, call, dk_jinja_test, &test, &given));
     DK_TRY(items_of(run, call, &list));
     DK_TRY(dk_jinja_new_list(run, DK_JINJA_GENERATOR, 0, &made));

@@ -12,7 +12,7 @@ struct dk_jinja_parser {
     int32_t depth;
     int32_t loops;               /* that a break would leave */
     int32_t macros, generations; /* around here */
-    dk_jinja_node *calls;        /* of a variable by name: linked by other */
+    dk_jinja_node *open;         /* calls, and filters and tests that nobody knows, linked by other: see check_open */
     uint8_t bound[4096];         /* by name: something sets it */
     dk_error *err;
     /* What stands in brackets: jinja_primary.c knows whole expressions by these alone. */

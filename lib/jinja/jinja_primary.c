@@ -157,20 +157,39 @@ static int32_t check_arguments(dk_jinja_parser *p, const char *kind, const dk_ji
     return wrong ? dk_jinja_parse_fail(p, "%s '%s' %s", kind, node->builtin->name, wrong) : DK_OK;
 }
 
+static void leave_open(dk_jinja_parser *p, dk_jinja_node *node)
+{
+    node->other = p->open;
+    p->open = node;
+}
+
 /* map('upper'), select('defined'): names of filters and tests in strings. */
-static int32_t check_inner(dk_jinja_parser *p, const dk_jinja_node *node)
+static void check_inner(dk_jinja_parser *p, dk_jinja_node *node)
 {
     const char *filter = node->builtin->name;
     int32_t maps = !strcmp(filter, "map"), skips = strstr(filter, "attr") != NULL;
     const dk_jinja_node *first = node->args;
-    if (!maps && strncmp(filter, "select", 6) != 0 && strncmp(filter, "reject", 6) != 0) return DK_OK;
+    if (!maps && strncmp(filter, "select", 6) != 0 && strncmp(filter, "reject", 6) != 0) return;
     if (skips && first) first = first->next;
     if (!first || first->text.size || first->a->type != DK_TREE_LITERAL || first->a->literal.type != DK_JINJA_TEXT)
-        return DK_OK;
+        return;
     const dk_jinja_text *name = first->a->literal.as.text;
-    if (maps ? dk_jinja_filter(name->data, name->size) : dk_jinja_test(name->data, name->size)) return DK_OK;
-    return dk_jinja_parse_fail(p, "%s '%.*s' is not known here", maps ? "filter" : "test",
-                               (int)(name->size < 60 ? name->size : 60), name->data);
+    if (maps ? dk_jinja_filter(name->data, name->size) : dk_jinja_test(name->data, name->size)) return;
+    node->text = (dk_slice){name->data, name->size};
+    leave_open(p, node);
+}
+
+/* The name of a filter or test; one that nobody knows fails where it is asked for. */
+static int32_t read_builtin(dk_jinja_parser *p, const char *kind,
+                            const dk_jinja_builtin *(*find)(const char *name, size_t size), dk_jinja_node *node)
+{
+    const dk_jinja_token *token = dk_jinja_token_at(p);
+    if (token->type != DK_LEX_NAME) return dk_jinja_parse_fail(p, "the name of a %s is missing", kind);
+    node->text = token->text;
+    node->builtin = find(token->text.data, token->text.size);
+    if (!node->builtin) leave_open(p, node);
+    p->at++;
+    return DK_OK;
 }
 
 static int32_t parse_filter(dk_jinja_parser *p, dk_jinja_node **node)
@@ -178,18 +197,12 @@ static int32_t parse_filter(dk_jinja_parser *p, dk_jinja_node **node)
     dk_jinja_node *filter;
     int32_t rc;
     p->at++;
-    const dk_jinja_token *token = dk_jinja_token_at(p);
     DK_TRY(dk_jinja_new_node(p, DK_TREE_FILTER, &filter));
     filter->a = *node;
-    if (token->type != DK_LEX_NAME || !(filter->builtin = dk_jinja_filter(token->text.data, token->text.size))) {
-        rc = dk_jinja_parse_fail(p, "filter '%.*s' is not known here",
-                                 (int)(token->text.size < 60 ? token->text.size : 60), token->text.data);
-        goto out;
-    }
-    p->at++;
+    DK_TRY(read_builtin(p, "filter", dk_jinja_filter, filter));
     if (dk_jinja_is_sign(p, '(')) DK_TRY(parse_arguments(p, &filter->args));
     DK_TRY(check_arguments(p, "filter", filter));
-    DK_TRY(check_inner(p, filter));
+    if (filter->builtin) check_inner(p, filter);
     *node = filter;
 out:
     return rc;
@@ -215,13 +228,7 @@ static int32_t parse_test(dk_jinja_parser *p, dk_jinja_node **node)
     DK_TRY(dk_jinja_new_node(p, DK_TREE_TEST, &test));
     test->op = dk_jinja_take_word(p, "not");
     test->a = *node;
-    const dk_jinja_token *token = dk_jinja_token_at(p);
-    if (token->type != DK_LEX_NAME || !(test->builtin = dk_jinja_test(token->text.data, token->text.size))) {
-        rc = dk_jinja_parse_fail(p, "test '%.*s' is not known here",
-                                 (int)(token->text.size < 60 ? token->text.size : 60), token->text.data);
-        goto out;
-    }
-    p->at++;
+    DK_TRY(read_builtin(p, "test", dk_jinja_test, test));
     if (dk_jinja_is_sign(p, '(')) DK_TRY(parse_arguments(p, &test->args));
     else if (begins_argument(p)) {
         DK_TRY(dk_jinja_new_node(p, DK_TREE_ARGUMENT, &test->args));
@@ -288,11 +295,9 @@ static int32_t check_callee(dk_jinja_parser *p, dk_jinja_node *call)
 {
     dk_jinja_node *callee = call->a;
     if (callee->type == DK_TREE_ATTRIBUTE && !dk_jinja_is_method(callee->text.data, callee->text.size))
-        return dk_jinja_parse_fail(p, "method '%.*s' is not known here",
-                                   (int)(callee->text.size < 60 ? callee->text.size : 60), callee->text.data);
+        leave_open(p, call);
     if (callee->type == DK_TREE_NAME) {
-        call->other = p->calls;
-        p->calls = call;
+        leave_open(p, call);
         if (dk_jinja_function(callee->text.data, callee->text.size) && !p->bound[callee->name])
             call->builtin = dk_jinja_function(callee->text.data, callee->text.size);
     }

@@ -236,16 +236,26 @@ out:
     return rc;
 }
 
+/* What not every text comes by. */
+static int32_t parse_skipped(dk_jinja_parser *p, int32_t (*parse)(dk_jinja_parser *p, dk_jinja_node **out),
+                             dk_jinja_node *open, dk_jinja_node **out)
+{
+    int32_t rc = parse(p, out);
+    p->open = open;
+    return rc;
+}
+
 static int32_t parse_tag(dk_jinja_parser *p, dk_jinja_node **out)
 {
     const dk_jinja_token *token;
+    dk_jinja_node *open = p->open;
     p->at++;
     token = dk_jinja_token_at(p);
-    if (dk_jinja_take_word(p, "if")) return parse_if(p, out);
-    if (dk_jinja_take_word(p, "for")) return parse_for(p, out);
+    if (dk_jinja_take_word(p, "if")) return parse_skipped(p, parse_if, open, out);
+    if (dk_jinja_take_word(p, "for")) return parse_skipped(p, parse_for, open, out);
     if (dk_jinja_take_word(p, "set")) return parse_set(p, out);
     if (dk_jinja_take_word(p, "with")) return parse_with(p, out);
-    if (dk_jinja_take_word(p, "macro")) return parse_macro(p, out);
+    if (dk_jinja_take_word(p, "macro")) return parse_skipped(p, parse_macro, open, out);
     if (dk_jinja_take_word(p, "generation")) return parse_generation(p, out);
     if (dk_jinja_take_word(p, "break")) return parse_leave(p, DK_TREE_BREAK_LOOP, out);
     if (dk_jinja_take_word(p, "continue")) return parse_leave(p, DK_TREE_CONTINUE_LOOP, out);
@@ -308,15 +318,22 @@ out:
 
 /* ---- the whole ---- */
 
-static int32_t check_calls(dk_jinja_parser *p)
+/* What nobody knows is said at once where a text always comes by; behind conditions, and in loops and macros, only
+ * when one does: templates are written for other programs, too. */
+static int32_t check_open(dk_jinja_parser *p)
 {
-    for (const dk_jinja_node *call = p->calls; call; call = call->other) {
-        dk_slice name = call->a->text;
-        if (p->bound[call->a->name] || dk_jinja_function(name.data, name.size)) continue;
-        return dk_fail_at(p->err, DK_E_FORMAT, call->line, "%.80s line %d: function '%.*s' is not known here",
-                          p->jinja->name, (int)call->line, (int)(name.size < 60 ? name.size : 60), name.data);
+    char text[DK_JINJA_UNKNOWN_TEXT];
+    const dk_jinja_node *wrong = NULL; /* the first: later ones come first */
+    for (const dk_jinja_node *at = p->open; at; at = at->other) {
+        const dk_jinja_node *callee = at->type == DK_TREE_CALL ? at->a : NULL;
+        if (callee && callee->type == DK_TREE_NAME &&
+            (p->bound[callee->name] || dk_jinja_function(callee->text.data, callee->text.size)))
+            continue;
+        wrong = at;
     }
-    return DK_OK;
+    if (!wrong) return DK_OK;
+    return dk_fail_at(p->err, DK_E_FORMAT, wrong->line, "%.80s line %d: %s", p->jinja->name, (int)wrong->line,
+                      dk_jinja_unknown(wrong, text));
 }
 
 /* Lines end with \n, and the last one's end is no part of the template. */
@@ -354,7 +371,7 @@ static int32_t parse(dk_jinja *jinja, const char *text, size_t size, dk_error *e
         goto out;
     }
     DK_TRY(parse_body(p, no_end, &jinja->body));
-    rc = check_calls(p);
+    rc = check_open(p);
 out:
     dk_free(jinja->host, p);
     return rc;

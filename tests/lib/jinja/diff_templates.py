@@ -51,7 +51,7 @@ def ours(program, cases):
     lines = "".join(json.dumps({"template": template, "context": context, "date": NOW.timetuple()[:6]}) + "\n"
                     for template, context in cases)
     done = subprocess.run([program], input=lines.encode(), stdout=subprocess.PIPE, check=True).stdout
-    return [json.loads(line) for line in done.decode().splitlines()]
+    return [json.loads(line) for line in done.decode().split("\n") if line]
 
 
 def templates_on_conversations(templates):

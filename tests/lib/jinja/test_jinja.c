@@ -86,6 +86,37 @@ TEST(unknown_is_named)
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) CHECK_HAS(show(cases[i][0]), cases[i][1]);
 }
 
+/* Behind conditions, in loops and in macros it fails where it is asked for, as the reference's does. */
+TEST(unknown_fails_where_it_is_asked_for)
+{
+    static const char *const cases[][3] = {
+        {"{% if a %}{{ 1 | from_json }}{% endif %}b", "filter 'from_json' is not known here", "b"},
+        {"{% if a %}{% elif a is nope %}{% endif %}b", NULL, "t line 1: test 'nope' is not known here"},
+        {"{{ (1 | nope) if a else 'b' }}", "filter 'nope' is not known here", "b"},
+        {"{{ 'b' if not a else (x is nope) }}", "test 'nope' is not known here", "b"},
+        {"{% for i in a or [] %}{% set _ = [].append(i) %}{% endfor %}b", "method 'append' is not known here", "b"},
+        {"{% macro f() %}{{ foo(1) }}{% endmacro %}{% if a %}{{ f() }}{% endif %}b", "'foo' is undefined", "b"},
+        {"{% if a %}{{ [1] | map('nope') | list }}{% endif %}b", "map: 'nope' is not known here", "b"},
+        {"{% if a %}{{ [1] | select('nope') | list }}{% endif %}b", "select: 'nope' is not known here", "b"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char text[300];
+        snprintf(text, sizeof text, "{%% set a = [1] %%}%s", cases[i][0]);
+        if (cases[i][1]) CHECK_HAS(show(text), cases[i][1]);
+        CHECK_HAS(show(cases[i][0]), cases[i][2]);
+    }
+}
+
+/* transformers 5.24: none, 0 and what is undefined have no items to look at. */
+TEST(what_is_false_has_no_items)
+{
+    CHECK_STR(show("{{ none | selectattr('a', 'equalto', 1) | list | length }}"), "0");
+    CHECK_STR(show("{{ none | rejectattr('a') | list }}{{ 0 | select | list }}{{ x | reject | list }}"), "[][][]");
+    CHECK_STR(show("{{ false | map('upper') | list }}{{ none | map(attribute='a') | list }}"), "[][]");
+    CHECK_STR(show("{{ x | map(attribute='a') | join(',') }}|"), "|");
+    CHECK_HAS(show("{{ 5 | map('upper') | list }}"), "cannot be walked over");
+}
+
 TEST(malformed)
 {
     static const char *const cases[][2] = {
@@ -232,5 +263,6 @@ TEST(what_a_template_reads)
     dk_jinja_free(jinja);
 }
 
-TEST_MAIN(TEST_CASE(as_the_reference) TEST_CASE(unknown_is_named) TEST_CASE(malformed) TEST_CASE(wrong_values)
-              TEST_CASE(bounds) TEST_CASE(origins) TEST_CASE(generations) TEST_CASE(what_a_template_reads))
+TEST_MAIN(TEST_CASE(as_the_reference) TEST_CASE(unknown_is_named) TEST_CASE(unknown_fails_where_it_is_asked_for)
+              TEST_CASE(what_is_false_has_no_items) TEST_CASE(malformed) TEST_CASE(wrong_values) TEST_CASE(bounds)
+                  TEST_CASE(origins) TEST_CASE(generations) TEST_CASE(what_a_template_reads))
