@@ -156,6 +156,9 @@ static int32_t read_vocabulary(dk_host *host, const dk_checkpoint *file, parts *
     if (!out->count)
         DK_TRY(dk_fail(err, DK_E_FORMAT, "%s: tokenizer.ggml.tokens is empty or absent", dk_checkpoint_path(file)));
     DK_TRY(read_text_list(file, "tokenizer.ggml.merges", &out->merges, &out->merge_count, err));
+    if (!out->merges && !strcmp(own->model, "gpt2") && (!own->pre || strcmp(own->pre, "kimi-k2") != 0))
+        DK_TRY(dk_fail(err, DK_E_FORMAT, "%s: tokenizer.ggml.merges is absent, which a \"gpt2\" vocabulary needs",
+                       dk_checkpoint_path(file)));
     DK_TRY(read_numbers(host, file, out->count, own, err));
     DK_TRY(read_ids(file, out, err));
     if (out->pad < 0 || out->pad >= out->count) out->pad = -1; /* named by note_keys */

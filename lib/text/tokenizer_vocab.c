@@ -112,9 +112,6 @@ static int32_t build_bpe(dk_tokenizer *tok, const dk_vocabulary *v, int32_t *add
                 "names no pre-tokenizer (tokenizer.ggml.pre): read with 'default', as llama.cpp does; text may "
                 "be cut in other places than the model was trained with");
     DK_TRY(dk_find_pre(name, &pre, err));
-    if (v->model && !v->merges && strcmp(name, "kimi-k2") != 0)
-        return dk_fail(err, DK_E_FORMAT, "tokenizer.ggml.merges is absent, which a \"%.40s\" vocabulary needs",
-                       v->model);
     if (!v->merge_count && !strcmp(name, "kimi-k2"))
         return dk_fail(
             err, DK_E_UNSUPPORTED,
