@@ -2,9 +2,11 @@
 """Compares `distill tokenize --batch` with the reference implementations: tokenizers, sentencepiece, llama.cpp's vectors.
 
 usage: diff_tokenizers.py PROGRAM FOLDER_OR_FILE ... [--seed N] [--count N] [--lines N] [--code-points] [--text FILE ...]
+                         [--node FOLDER]
 
 Whatever is found under the folders (fetch_tokenizers.sh fills one) is a row of the table: tokenizer.json, SentencePiece
-models, and vocabularies in GGUF, which become a tokenizer.json as the family has it. Texts are random Unicode, lines of
+models, and vocabularies in GGUF, which become a tokenizer.json as the family has it, and are read by llama.cpp where
+--node names a folder with node-llama-cpp. Texts are random Unicode, lines of
 the message catalogues of this machine (--locale) and of files, and every code point. Exit code: 0 equal, 1 not, 77 the
 package is not installed."""
 import argparse
@@ -13,6 +15,7 @@ import json
 import os
 import random
 import re
+import shutil
 import struct
 import subprocess
 import sys
@@ -112,6 +115,25 @@ def of_sentencepiece(path):
     return lambda texts, special: [None if spelled.search(t) else i for t, i in zip(texts, model.encode(texts))]
 
 
+def of_llama_cpp(node, path):
+    """The prebuilt one, which takes spelled control tokens for text. Its tables of Unicode are older (v0.5.0: 15)."""
+    fields = gguf_fields(path)
+    special = [t for t, kind in zip(fields["tokens"], fields.get("token_type", [])) if kind in (3, 4) and t]
+    spelled = re.compile("|".join(map(re.escape, special)) or "(?!)")
+    script = os.path.join(node, "llama_ids.mjs")
+    shutil.copyfile(os.path.join(os.path.dirname(os.path.abspath(__file__)), "llama_ids.mjs"), script)
+
+    def ids(texts, _):
+        with tempfile.TemporaryDirectory() as folder:
+            given, out = os.path.join(folder, "texts.json"), os.path.join(folder, "ids.json")
+            with open(given, "w", encoding="utf-8") as file:
+                json.dump(texts, file)
+            subprocess.run(["node", script, path, given, out], check=True, stderr=subprocess.DEVNULL)
+            with open(out, encoding="utf-8") as file:
+                return [None if spelled.search(t) else i for t, i in zip(texts, json.load(file)["ids"])]
+    return ids
+
+
 def gguf_fields(path):
     import gguf
     reader = gguf.GGUFReader(path)
@@ -122,7 +144,8 @@ def split(pattern):
     return pre_tokenizers.Split(Regex(pattern), "isolated")
 
 
-# What stands in the tokenizer.json of the families whose vocabularies llama.cpp's source carries.
+# What stands in the tokenizer.json of the families whose vocabularies llama.cpp's source carries; Falcon's Punctuation
+# by its expression, which knows of newer characters.
 LLAMA3 = (r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+"
           r"|\s+(?!\S)|\s+")
 QWEN2 = LLAMA3.replace(r"\p{N}{1,3}", r"\p{N}")
@@ -137,7 +160,7 @@ def pre_tokenizer(name):
     known = {"gpt-2": [words], "mpt": [words], "olmo": [words], "starcoder": [digits, words], "refact": [digits, words],
              "command-r": [digits, words], "smollm": [digits, words], "llama-bpe": [split(LLAMA3), letters],
              "qwen2": [split(QWEN2), letters], "qwen35": [split(QWEN35), letters],
-             "falcon": [pre_tokenizers.Punctuation("contiguous"), words, split("[0-9][0-9][0-9]")],
+             "falcon": [split(r"[\p{P}$+<=>^~|`]+"), words, split("[0-9][0-9][0-9]")],
              "deepseek-coder": [split("[\r\n]"), split(r"\s?\p{L}+"), split(r"\s?\p{P}+"), split(IDEOGRAPHS), digits,
                                 letters]}
     return pre_tokenizers.Sequence(known[name]) if name in known else None
@@ -225,10 +248,12 @@ def compare_vectors(program, path):
                    False)
 
 
-def compare_gguf(program, path, sets):
+def compare_gguf(program, path, sets, node):
     different = compare_vectors(program, path) if os.path.exists(path + ".inp") else 0
     fields = gguf_fields(path)
     name = os.path.basename(path)
+    if node:
+        different += compare(program, name + " in llama.cpp", path, of_llama_cpp(node, path), sets, False)
     if fields["model"] == "t5":
         with tempfile.TemporaryDirectory() as folder:
             made_xlm_roberta(fields, folder)
@@ -251,11 +276,11 @@ def find(path):
                 yield os.path.join(folder, name)
 
 
-def compare_path(program, path, sets):
+def compare_path(program, path, sets, node):
     parts = [p for p in os.path.abspath(path).split(os.sep)[:-1] if p not in ("package", "models", "data", "resources")]
     name = f"{parts[-1] if len(parts) < 2 else parts[-2] if parts[-1].islower() and '-' in parts[-2] else parts[-1]}"
     if path.endswith(".gguf"):
-        return compare_gguf(program, path, sets)
+        return compare_gguf(program, path, sets, node)
     if path.endswith(".json"):
         return compare(program, name, os.path.dirname(path) or ".", of_tokenizers(Tokenizer.from_file(path)), sets)
     with tempfile.TemporaryDirectory() as folder: # alone, and under the name that models have
@@ -276,6 +301,7 @@ def main():
     parser.add_argument("--locale", default="/usr/share/locale", help="folder of message catalogues")
     parser.add_argument("--lines", type=int, default=20000, help="how many lines of the catalogues")
     parser.add_argument("--code-points", action="store_true", help="every code point, too")
+    parser.add_argument("--node", help="folder with node_modules/node-llama-cpp")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--count", type=int, default=2000, help="how many random texts")
     args = parser.parse_args()
@@ -286,7 +312,7 @@ def main():
         sets["lines"] = lines
     if args.code_points:
         sets["code points"] = list(code_points())
-    return 1 if sum([compare_path(args.program, p, sets) for path in args.paths for p in find(path)]) else 0
+    return 1 if sum([compare_path(args.program, p, sets, args.node) for path in args.paths for p in find(path)]) else 0
 
 
 if __name__ == "__main__":

@@ -165,6 +165,10 @@ TEST(every_pattern)
         {"spark2_5", "a~;~\n~\n~ ~1~2~3~4~5"},
         {"afmoe", "1~234~567~ ~\xe4\xb8\xad\xed\x95\x9c~a~;\n"},
         {"falcon", "a~`~b~`~ ~123~45"},
+        /* Punctuation since Unicode 10, 11 and 14: tokenizers' Punctuation is older, llama.cpp (v0.5.0) cuts so. */
+        {"falcon", "a~ ~\xd8\x9d\xd8\x9d~ b"},
+        {"falcon", "x~ ~\xe0\xa7\xbd~ y"},
+        {"falcon", "x~ ~\xe0\xa9\xb6~ y"},
         {"superbpe", "by the way ~12~345"},
         {"bloom", "hi~, (~you~|~me~)~ a"},
         {"poro-chat", "hi~,~ you"},
