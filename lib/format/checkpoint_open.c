@@ -276,6 +276,7 @@ static int32_t kind_of_folder(dk_host *host, const char *path, dk_path_type *kin
     int32_t rc, config = 0, tokenizer = 0;
     DK_TRY(has_file(host, path, "config.json", &config, err));
     DK_TRY(has_file(host, path, "tokenizer.json", &tokenizer, err));
+    if (!tokenizer) DK_TRY(has_file(host, path, "tokenizer.model", &tokenizer, err));
     *kind = config ? DK_PATH_MODEL : tokenizer ? DK_PATH_TOKENIZER : DK_PATH_UNKNOWN;
 out:
     return rc;

@@ -99,16 +99,14 @@ out:
 /* A fresh student takes the tokenizer beside its config, or the teacher's. */
 static int32_t create_student(di_trainer *t, const char *config, dk_error *err)
 {
-    char *folder = dk_path_folder(t->host, config),
-         *file = folder ? dk_path_join(t->host, folder, "tokenizer.json") : NULL;
+    char *folder = dk_path_folder(t->host, config);
     dk_tokenizer *tokenizer = NULL;
-    int32_t rc = file ? DK_OK : dk_fail_nomem(err, strlen(config));
-    if (rc == DK_OK && dk_path_exists(file)) rc = dk_open_tokenizer(t->host, folder, &tokenizer, err);
+    int32_t rc = folder ? dk_open_tokenizer(t->host, folder, &tokenizer, err) : dk_fail_nomem(err, strlen(config));
+    if (rc == DK_E_NOT_FOUND) dk_error_clear(err), rc = DK_OK;
     if (!tokenizer && t->teacher && di_teacher_tokenizer(t->teacher))
         tokenizer = dk_tokenizer_retain(di_teacher_tokenizer(t->teacher));
     if (rc == DK_OK) rc = di_student_create(t->backend, config, tokenizer, t->options, &t->student, err);
     dk_tokenizer_release(tokenizer);
-    dk_free(t->host, file);
     dk_free(t->host, folder);
     return rc;
 }

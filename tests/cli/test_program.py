@@ -157,6 +157,28 @@ def test_what_is_not_used_is_named(distill, model, recipe, tmp_path):
     assert "notes" not in distill("inspect", model, "--json").json
 
 
+def test_a_tokenizer_model_beside_a_config_is_the_student_s(distill, model, tmp_path):
+    """Not the teacher's, and a folder with such a file alone is a tokenizer."""
+    alone = tmp_path / "tokenizer"
+    alone.mkdir()
+    shutil.copy(os.path.join(ROOT, "tests", "data", "tokenizers", "sp_bpe_bytes.model"), alone / "tokenizer.model")
+    assert distill("inspect", alone, "--json").json["kind"] == "tokenizer"
+    shutil.copy(alone / "tokenizer.model", tmp_path)
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "llama", "vocab_size": 560, "hidden_size": 16, "intermediate_size": 16,
+                                                      "num_hidden_layers": 1, "num_attention_heads": 2, "max_position_embeddings": 64}))
+    (tmp_path / "text.txt").write_text("the thing is in the inn and then the man\n" * 40)
+    (tmp_path / "recipe.yaml").write_text("student: {config: config.json}\ndata: {train: text.txt, sequence_length: 24}\nloss: cross_entropy\n"
+                                          "train: {steps: 1, batch_size: 1}\noutput: out/\n")
+    done = distill("run", tmp_path / "recipe.yaml", "--quiet")
+    assert done.code == 0, done.err
+    given = distill("tokenize", alone, given=b"the thing is in the inn").json["ids"]
+    assert distill("tokenize", tmp_path / "out", given=b"the thing is in the inn").json["ids"] == given
+    teacher = tmp_path / "recipe_of_teacher.yaml"
+    teacher.write_text("teacher: {path: %s}\n" % json.dumps(str(model)) + (tmp_path / "recipe.yaml").read_text().replace("cross_entropy", "forward_kl").replace("out/", "two/"))
+    done = distill("run", teacher, "--quiet")
+    assert done.code == 1 and "tokenizer" in done.err  # two vocabularies
+
+
 def test_what_a_tokenizer_says_is_said_once(distill, model, tmp_path):
     odd = copy_model(model, tmp_path / "odd")
     (odd / "tokenizer_config.json").write_text(json.dumps({"odd_key": 1, "bos_token": "a"}))
