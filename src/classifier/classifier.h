@@ -6,6 +6,7 @@
  * its own.
  *
  *   ngrams.c                texts as hashed n-grams           embedding.c   as vectors of a model
+ *   text_lines.c            lines of JSON                     class_names.c classes by name
  *   classifier.c            the layers, and what they say     labelled.c    texts with probabilities
  *   classifier_file.c       saved and opened                  promise.c     when a teacher need not be asked
  *   classifier_step.c       one step                          classifier_train.c     the loop and its output folder
@@ -13,7 +14,7 @@
 #ifndef DI_CLASSIFIER_CLASSIFIER_H
 #define DI_CLASSIFIER_CLASSIFIER_H
 
-#include "base/slice.h"
+#include "classifier/class_names.h"
 #include "classifier/embedding.h"
 #include "classifier/ngrams.h"
 #include "classifier/promise.h"
@@ -21,7 +22,7 @@
 #include "loss/loss.h"
 #include "options/options.h"
 
-enum { DI_CLASSES_MOST = 65536, DI_HIDDEN_MOST = 4096 };
+enum { DI_HIDDEN_MOST = 4096 };
 typedef enum { DI_WEIGHT_F32, DI_WEIGHT_F16, DI_WEIGHT_INT8 } di_weight_type;
 
 typedef struct di_question { /* what a teacher is asked of a text that the classifier is not sure of */

@@ -8,33 +8,7 @@
 #ifndef DI_CLASSIFIER_LABELLED_H
 #define DI_CLASSIFIER_LABELLED_H
 
-#include "base/slice.h"
-#include "base/strbuf.h"
-
-typedef struct di_class_names {
-    dk_host *host;
-    char **names;   /* [count] */
-    int64_t *order; /* [count] by name */
-    int64_t count;
-} di_class_names;
-void di_class_names_free(di_class_names *names); /* a zeroed one is fine */
-/* Copied; E_INVALID where two are the same or one is empty. */
-int32_t di_class_names_take(dk_host *host, const char *const *names, int64_t count, di_class_names *out, dk_error *err);
-int64_t di_class_names_find(const di_class_names *names, const char *name); /* -1 = none */
-
-typedef struct di_source_text { /* a file, or lines of the host's */
-    const char *name;           /* in messages */
-    dk_slice *lines;            /* [count] */
-    int64_t *numbers;           /* [count] of the lines, from 1; NULL = the same */
-    int64_t count;
-    char *data; /* that lines lie in, or NULL */
-} di_source_text;
-/* A file of JSONL; empty lines are passed over. What is packed, or no text, is refused. */
-int32_t di_source_open(dk_host *host, const char *path, di_source_text *out, dk_error *err);
-void di_source_free(dk_host *host, di_source_text *source); /* a zeroed one is fine */
-/* The classes that lines name, sorted; where probabilities are lists and labels numbers, "0", "1", ... */
-int32_t di_class_names_gather(dk_host *host, const di_source_text *sources, int64_t count, di_class_names *out,
-                              dk_error *err);
+#include "classifier/class_names.h"
 
 enum { DI_UNUSED_KEYS = 32 };
 typedef struct di_labelled {
