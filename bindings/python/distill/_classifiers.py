@@ -57,11 +57,14 @@ class Classifier(Handle):
 
     @property
     def classes(self):
-        names, index = [], 0
-        while (name := lib.distill_classifier_class_name(self.raw, index)) is not None:
-            names.append(name.decode())
-            index += 1
-        return names
+        """Names, in order."""
+        if not hasattr(self, "_names"):
+            names, index = [], 0
+            while (name := lib.distill_classifier_class_name(self.raw, index)) is not None:
+                names.append(name.decode())
+                index += 1
+            self._names = tuple(names)
+        return list(self._names)
 
     def __getitem__(self, key):
         """"threshold", "coverage", "bytes", ..."""
@@ -71,9 +74,11 @@ class Classifier(Handle):
 
     def predict(self, text):
         """A Verdict on a text, or a list of them on a list of texts."""
-        if isinstance(text, (str, bytes)):
-            return self.predict([text])[0]
         names = self.classes
+        if isinstance(text, (str, bytes)):  # over before a Ctrl-C could come: no thread waits for one
+            data, shares, verdict = text if isinstance(text, bytes) else text.encode(), (ctypes.c_float * len(names))(), sized(c.distill_verdict)
+            call("classifier_predict", self.raw, data, len(data), shares, len(names), verdict)
+            return Verdict(names, verdict, shares)
         texts = [item if isinstance(item, bytes) else item.encode() for item in text]
         kind = ctypes.POINTER(ctypes.c_char)
         pointers = (kind * max(len(texts), 1))(*[ctypes.cast(ctypes.c_char_p(item), kind) for item in texts])
