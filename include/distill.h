@@ -640,6 +640,9 @@ typedef struct distill_dataset_callbacks {
     int64_t count; /* how many there are; -1 = a stream, read in order and not shuffled */
 } distill_dataset_callbacks;
 
+/* What a sequence of a pair is (samples with chosen and rejected, docs/preference-pairs.md). */
+enum { DISTILL_CHOSEN = 1, DISTILL_REJECTED = 2 };
+
 /* A file of text, JSONL, a JSON array of samples or tokens; text inside gzip or zstd too. path NULL = data.train of the
  * options, which may be several sources mixed by weight (data.mix). tokenizer: kept; NULL where the samples are tokens.
  * Section: data. Batches are a pure function of (data, seed, step). */
@@ -655,8 +658,8 @@ DISTILL_API int32_t distill_dataset_from_callbacks(const distill_env *env, const
 DISTILL_API void distill_dataset_free(distill_dataset *dataset);
 /* "samples"; of them "skipped" (too long), "truncated", "split" (cut into several windows, nothing lost), "no_labels"
  * (nothing is learnt), "lost_labels" (of these: because they were truncated); "lost_tokens", "lost_learnt" (tokens that
- * are gone, and those to be learnt): of a stream, so far. "tokens", "learnt" (tokens with loss), "windows",
- * "max_length"; "stream" (1 or 0). -1 where a stream does not know. */
+ * are gone, and those to be learnt): of a stream, so far. "pairs" (of chosen and rejected), "tokens", "learnt" (tokens
+ * with loss), "windows", "max_length"; "stream" (1 or 0). -1 where a stream does not know. */
 DISTILL_API int32_t distill_dataset_get_i64(const distill_dataset *dataset, const char *key, int64_t *out,
                                             distill_error *err);
 /* The handle's own cursor (a trainer keeps its own): the next training window as TOKENS, borrowed until the next call.
@@ -767,6 +770,11 @@ typedef struct distill_loss_args {
     /* bytes that the call takes at most beside its tensors, one row at least; 0 = 64 MiB, and 32 for each row */
     int64_t memory;
     double divisor; /* of presets alone: what their tool is told to divide by (num_items_in_batch); 0 = its count */
+    /* [sequences] fp32 or NULL, for a loss that compares pairs (dpo), which takes sequence 2i as chosen and 2i + 1 as
+     * rejected: log-probabilities of the sequences by the reference (NULL = 0), and with loss.dpo.label teacher by the
+     * teacher. weight_sum is that of the pairs then, each of which has the weight of its rows. */
+    const distill_tensor *reference;
+    const distill_tensor *preference;
 } distill_loss_args;
 /* Stateless; needs nothing but the loss. Inputs are fp32, fp16 or bf16; strides as they are. A head or bias, and the
  * gradient of one, that is not compact or must be widened (a head with a gradient is to be fp32) is copied beside
@@ -807,9 +815,12 @@ typedef struct distill_progress {
     const char *const
         *term_names;            /* [term_count] "forward_kl(T=2)"; of a teacher that gives draws "soft_cross_entropy" */
     const double *term_weights; /* [term_count] of the last window, where they are schedules */
-    const double *term_values;  /* [term_count] means over its positions, without the weights */
+    const double *term_values;  /* [term_count] means over its positions, without the weights; of dpo over its pairs */
     int64_t generated;          /* tokens that the student wrote itself and was trained on so far (train.on_policy) */
     double on_policy_share;     /* probability that the next window is one of these; 0 = none is */
+    int64_t pairs;              /* of a loss that compares them, in the last window */
+    double pair_accuracy;       /* share of these whose chosen side has the higher reward */
+    double pair_margin;         /* by how much, on average: beta * (log q/r of chosen - log q/r of rejected) */
 } distill_progress;
 typedef int32_t (*distill_progress_fn)(void *user, const distill_progress *progress);
 

@@ -17,6 +17,7 @@ int32_t di_batch_plan(dk_host *host, int64_t windows, int64_t tokens, int64_t se
     DK_TRY(dk_new(host, sequences, &batch->origins, err));
     DK_TRY(dk_new(host, sequences, &batch->sources, err));
     DK_TRY(dk_new(host, sequences, &batch->tags, err));
+    DK_TRY(dk_new(host, sequences, &batch->sides, err));
     DK_TRY(dk_new(host, tokens, &batch->ids, err));
     DK_TRY(dk_new(host, tokens, &batch->learn, err));
     DK_TRY(dk_new(host, tokens, &batch->row, err));
@@ -33,18 +34,18 @@ out:
 void di_batch_free(di_batch *batch)
 {
     if (!batch) return;
-    void *parts[] = {batch->window_first, batch->window_row, batch->offsets,      batch->ids,          batch->learn,
-                     batch->row,          batch->labels,     batch->weights,      batch->row_sequence, batch->origins,
-                     batch->sources,      batch->tags,       batch->walk.windows, batch->walk.tokens};
+    void *parts[] = {batch->window_first, batch->window_row, batch->offsets, batch->ids,          batch->learn,
+                     batch->row,          batch->labels,     batch->weights, batch->row_sequence, batch->origins,
+                     batch->sources,      batch->tags,       batch->sides,   batch->walk.windows, batch->walk.tokens};
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) dk_free(batch->host, parts[i]);
     dk_free(batch->host, batch);
 }
 
 void di_batch_clear(di_batch *batch)
 {
-    batch->windows = batch->sequences = batch->rows = 0;
+    batch->windows = batch->sequences = batch->rows = batch->pairs = 0;
     batch->window_first[0] = batch->window_row[0] = batch->offsets[0] = 0;
-    batch->weight_sum = 0;
+    batch->weight_sum = batch->pair_weight_sum = 0;
 }
 
 static void copy_ids(const di_tokens *tokens, int64_t first, int64_t count, int32_t *out)
@@ -63,6 +64,7 @@ static int64_t begin_sequence(di_batch *batch, di_origin origin)
     batch->origins[batch->sequences] = origin;
     batch->sources[batch->sequences] = origin.source;
     batch->tags[batch->sequences] = origin.teacher;
+    batch->sides[batch->sequences] = (uint8_t)origin.side;
     batch->learn[begin] = 0;
     return begin;
 }
@@ -75,17 +77,21 @@ static void add_row(di_batch *batch, int64_t place, float weight)
     batch->labels[row] = batch->ids[place];
     batch->weights[row] = weight;
     batch->row_sequence[row] = batch->sequences;
-    batch->weight_sum += (double)weight;
+    if (batch->sides[batch->sequences] != DISTILL_REJECTED) batch->weight_sum += (double)weight;
 }
 
 void di_batch_add_sequence(di_batch *batch, const di_tokens *tokens, int64_t first, int64_t count, di_origin origin)
 {
-    const int64_t begin = begin_sequence(batch, origin);
+    const int64_t begin = begin_sequence(batch, origin), first_row = batch->rows;
     copy_ids(tokens, first, count, batch->ids + begin);
     for (int64_t i = 1; i < count; i++) {
         const int32_t learnt = di_tokens_learnt(tokens, first + i);
         batch->learn[begin + i] = (uint8_t)learnt;
         if (learnt) add_row(batch, begin + i, tokens->weights ? tokens->weights[first + i] : 1.0f);
+    }
+    if (origin.side == DISTILL_CHOSEN) {
+        batch->pairs++;
+        batch->pair_weight_sum += (double)batch->weights[first_row];
     }
     batch->offsets[++batch->sequences] = begin + count;
 }

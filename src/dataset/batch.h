@@ -12,6 +12,8 @@ typedef struct di_origin { /* of a sequence */
     const char *teacher;   /* that its sample asks for; NULL = none */
     int64_t index;         /* of its sample in the source, as messages name it: line or number */
     int64_t first;         /* its first token in that sample */
+    int64_t number;        /* of all sequences of the data, whatever the order; of a stream 0 */
+    int32_t side;          /* DISTILL_CHOSEN, whose rejected one is the next sequence, DISTILL_REJECTED, or 0 */
 } di_origin;
 typedef struct di_walk { /* through the windows of a dataset: how far each source has come (walk.h) */
     const void *dataset;
@@ -28,6 +30,7 @@ typedef struct di_batch {
     int64_t *offsets;             /* [sequences + 1] into ids */
     di_origin *origins;           /* [sequences] */
     const char **sources, **tags; /* [sequences] of the origins, as teachers are given them */
+    uint8_t *sides;               /* [sequences] the same */
     int32_t *ids;
     uint8_t *learn;        /* [offsets[sequences]]: 1 = this token is a label */
     int64_t rows;          /* positions with loss */
@@ -35,7 +38,9 @@ typedef struct di_batch {
     int32_t *labels;       /* [rows] the token after it */
     float *weights;        /* [rows] */
     int64_t *row_sequence; /* [rows] */
-    double weight_sum;
+    double weight_sum;     /* of all rows but those of rejected sides */
+    int64_t pairs;
+    double pair_weight_sum; /* of the pairs: each has the weight of its rows */
     int64_t max_windows, max_tokens, max_sequences;
     di_walk walk; /* where the batches of a mix have come to, so that the next need not begin at the first */
 } di_batch;

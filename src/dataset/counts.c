@@ -11,6 +11,7 @@ void di_counts_add(di_counts *to, const di_counts *from)
     to->lost_tokens += from->lost_tokens;
     to->lost_learnt += from->lost_learnt;
     to->dropped += from->dropped;
+    to->pairs += from->pairs;
     to->tokens += from->tokens;
     to->learnt += from->learnt;
     if (from->max_length > to->max_length) to->max_length = from->max_length;
@@ -26,6 +27,7 @@ void di_counts_tell(const di_counts *counts, int64_t windows, int64_t length, dk
     int64_t lost = counts->skipped + counts->no_labels;
     dk_strbuf text;
     dk_strbuf_init(&text, host);
+    add(&text, counts->pairs, "pairs of chosen and rejected");
     add(&text, counts->skipped, "skipped as too long");
     add(&text, counts->no_labels - counts->lost_labels, "without a token to learn");
     add(&text, counts->lost_labels, "that lost all that is to be learnt when they were truncated");
@@ -54,6 +56,7 @@ void di_counts_json(const di_counts *counts, dk_strbuf *out)
         (long long)counts->samples, (long long)counts->tokens, (long long)counts->learnt, (long long)counts->skipped,
         (long long)counts->truncated, (long long)counts->split, (long long)counts->no_labels,
         (long long)counts->lost_labels, (long long)counts->lost_tokens, (long long)counts->lost_learnt);
+    if (counts->pairs) dk_strbuf_printf(out, ",\"pairs\":%lld", (long long)counts->pairs);
 }
 
 int32_t di_counts_fail(const di_counts *counts, int64_t length, const char *name, dk_error *err)

@@ -13,6 +13,7 @@ typedef struct di_counts {
     int64_t lost_labels;                /* of these: had something before they were truncated */
     int64_t lost_tokens, lost_learnt;   /* in what was skipped or cut off, and those of them that were to be learnt */
     int64_t dropped;                    /* sequences without a label */
+    int64_t pairs;                      /* samples with a chosen and a rejected side that are learnt from */
     int64_t tokens, learnt, max_length; /* of the sequences that stay */
 } di_counts;
 

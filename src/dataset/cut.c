@@ -72,7 +72,7 @@ int32_t di_cut(const di_rules *rules, const di_tokens *tokens, int64_t first, in
     int32_t rc;
     counts->samples++;
     if (count <= length) DK_TRY(give(&c, first, count, err));
-    else if ((flags & DI_DOCUMENT_FILE) || ((flags & DI_DOCUMENT_TEXT) && rules->too_long == DI_TOO_LONG_RIGHT))
+    else if (flags == DI_DOCUMENT_FILE || (flags == DI_DOCUMENT_TEXT && rules->too_long == DI_TOO_LONG_RIGHT))
         DK_TRY(split(&c, first, count, length, err));
     else if (rules->too_long == DI_TOO_LONG_ERROR)
         return dk_fail(err, DK_E_INVALID,
@@ -87,4 +87,34 @@ int32_t di_cut(const di_rules *rules, const di_tokens *tokens, int64_t first, in
     counts->no_labels += c.given == 0;
 out:
     return rc;
+}
+
+int32_t di_cut_pair(const di_rules *rules, const di_tokens *tokens, int64_t first, int64_t middle, int64_t last,
+                    di_counts *counts, int32_t *kept, dk_error *err)
+{
+    const int64_t chosen = middle - first, rejected = last - middle, longer = chosen > rejected ? chosen : rejected;
+    cutter c = {tokens, counts, NULL, NULL, 0};
+    counts->samples++;
+    *kept = 0;
+    if (longer > rules->length && rules->too_long == DI_TOO_LONG_ERROR)
+        return dk_fail(err, DK_E_INVALID,
+                       "the %s side of the pair has %lld tokens, data.sequence_length is %lld: raise it, or set "
+                       "data.too_long to skip",
+                       chosen == longer ? "chosen" : "rejected", (long long)longer, (long long)rules->length);
+    if (longer > rules->length) {
+        counts->skipped++;
+        lose(&c, first, last - first);
+        return DK_OK;
+    }
+    if (!learnt_of(tokens, first, chosen) || !learnt_of(tokens, middle, rejected)) {
+        counts->dropped += 2;
+        counts->no_labels++;
+        return DK_OK;
+    }
+    *kept = 1;
+    counts->pairs++;
+    counts->tokens += last - first;
+    counts->learnt += learnt_of(tokens, first, chosen) + learnt_of(tokens, middle, rejected);
+    if (longer > counts->max_length) counts->max_length = longer;
+    return DK_OK;
 }

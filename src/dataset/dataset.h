@@ -92,12 +92,14 @@ int32_t di_dataset_epoch_batch(di_dataset *dataset, uint64_t seed, int64_t k, in
 /* How far each source has come after so many windows. */
 int32_t di_dataset_walk(const di_dataset *dataset, uint64_t seed, int64_t windows, di_walk *out, dk_error *err);
 void di_walk_free(const di_dataset *dataset, di_walk *walk);
+/* Each sequence of a batch has a number below this; a stream's are not counted: 0. */
+int64_t di_dataset_sequence_count(const di_dataset *dataset);
 /* In order of the data, not shuffled, for evaluation: windows [first, first+count) as far as they exist; E_END behind
  * the last. */
 int32_t di_dataset_windows(di_dataset *dataset, int64_t first, int64_t count, di_batch *out, dk_error *err);
-/* Bytes of the text that is scored, for bits per byte: the sum over all labels of what the token adds to decoded text
- * inside a text; a special token adds nothing, and the first token of a sequence is no label. *out -1 = no tokenizer is
- * known, or a stream. */
+/* Bytes of the text that is scored (of pairs the chosen side), for bits per byte: the sum over all labels of what the
+ * token adds to decoded text inside a text; a special token adds nothing, and the first token of a sequence is no
+ * label. *out -1 = no tokenizer is known, or a stream. */
 int32_t di_dataset_text_bytes(const di_dataset *dataset, int64_t *out, dk_error *err);
 
 #endif

@@ -32,7 +32,7 @@ out:
 }
 
 /* The document that token `first` lies in. */
-static di_origin origin_of(const di_dataset *dataset, int64_t first)
+di_origin di_dataset_origin(const di_dataset *dataset, int64_t first)
 {
     const di_store *store = dataset->store;
     int64_t low = 0, high = store->document_count - 1;
@@ -43,19 +43,36 @@ static di_origin origin_of(const di_dataset *dataset, int64_t first)
     }
     const di_document *document = &store->documents[low];
     const int64_t tag = di_document_tag(document);
-    di_origin origin = {di_dataset_name(dataset), NULL, di_document_number(document),
-                        first - di_store_begin(store, low)};
+    di_origin origin = {di_dataset_name(dataset),           NULL, di_document_number(document),
+                        first - di_store_begin(store, low), 0,    di_store_side(store, low)};
     di_origin_tag(&origin, tag ? &store->tags[tag - 1] : NULL);
     return origin;
 }
 
-static void add_window(const di_dataset *dataset, int64_t window, di_batch *out)
+/* Sequences of the sources before this one. */
+static int64_t sequences_before(const di_dataset *dataset, const di_dataset *source)
 {
-    const di_plan *plan = &dataset->plan;
+    int64_t count = 0;
+    for (int64_t s = 0; s < dataset->mix.count && dataset->mix.sources[s] != source; s++)
+        count += di_dataset_sequence_count(dataset->mix.sources[s]);
+    return count;
+}
+
+int64_t di_dataset_sequence_count(const di_dataset *dataset)
+{
+    if (dataset->mix.count) return sequences_before(dataset, NULL);
+    return dataset->stream ? 0 : dataset->plan.first[dataset->plan.windows];
+}
+
+static void add_window(const di_dataset *dataset, const di_dataset *source, int64_t window, di_batch *out)
+{
+    const di_plan *plan = &source->plan;
+    const int64_t before = sequences_before(dataset, source);
     for (int64_t i = plan->first[window]; i < plan->first[window + 1]; i++) {
         const di_sequence *sequence = &plan->sequences[i];
-        di_batch_add_sequence(out, &dataset->store->tokens, sequence->first, sequence->count,
-                              origin_of(dataset, sequence->first));
+        di_origin origin = di_dataset_origin(source, sequence->first);
+        origin.number = before + i;
+        di_batch_add_sequence(out, &source->store->tokens, sequence->first, sequence->count, origin);
     }
     di_batch_end_window(out);
 }
@@ -79,7 +96,7 @@ static void add_places(const di_dataset *dataset, uint64_t seed, int64_t first, 
     di_walk_to(dataset, seed, first, &out->walk);
     for (int64_t i = 0; i < count; i++) {
         const di_stop stop = di_walk_next(dataset, &out->walk);
-        add_window(stop.source, stop.window, out);
+        add_window(dataset, stop.source, stop.window, out);
     }
 }
 
@@ -153,7 +170,7 @@ int32_t di_dataset_windows(di_dataset *dataset, int64_t first, int64_t count, di
     for (int64_t i = 0; i < count; i++) {
         int64_t window = first + i;
         const di_dataset *source = find_source(dataset, &window);
-        add_window(source, window, out);
+        add_window(dataset, source, window, out);
     }
     return DK_OK;
 }

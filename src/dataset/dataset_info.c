@@ -39,6 +39,7 @@ int32_t di_dataset_get_i64(const di_dataset *dataset, const char *key, int64_t *
                   {"lost_tokens", counts->lost_tokens},
                   {"lost_learnt", counts->lost_learnt},
                   {"dropped", counts->dropped},
+                  {"pairs", unknown ? unknown : counts->pairs},
                   {"stream", dataset->stream != NULL},
                   {"max_length", unknown ? dataset->rules.length : counts->max_length}};
     for (size_t i = 0; i < sizeof values / sizeof *values; i++) {
@@ -50,7 +51,7 @@ int32_t di_dataset_get_i64(const di_dataset *dataset, const char *key, int64_t *
         return dk_fail(
             err, DK_E_NOT_FOUND,
             "key %s is not one of samples, tokens, skipped, truncated, learnt, windows, split, no_labels, lost_labels, "
-            "lost_tokens, lost_learnt, dropped, stream, max_length, bytes",
+            "lost_tokens, lost_learnt, dropped, pairs, stream, max_length, bytes",
             key);
     return di_dataset_text_bytes(dataset, out, err);
 }
@@ -221,6 +222,8 @@ static int32_t count_bytes(const di_dataset *dataset, int64_t *out, dk_error *er
     for (int64_t id = 0; id < vocab; id++) DK_TRY(bytes_of(store->decoder, (int32_t)id, &text, &sizes[id], err));
     for (int64_t s = 0; s < dataset->plan.first[dataset->plan.windows]; s++) {
         const di_sequence *sequence = &dataset->plan.sequences[s];
+        if (dataset->plan.counts.pairs && di_dataset_origin(dataset, sequence->first).side == DISTILL_REJECTED)
+            continue;
         for (int64_t i = sequence->first + 1; i < sequence->first + sequence->count; i++) {
             int32_t id = di_tokens_id(&store->tokens, i);
             if (id < vocab && di_tokens_learnt(&store->tokens, i)) bytes += sizes[id];

@@ -35,6 +35,8 @@ int32_t di_dataset_create(di_store *store, const di_rules *rules, const di_range
 /* mix.c: holds the sources, too; weights NULL = by size */
 int32_t di_dataset_mix(dk_host *host, di_dataset **sources, int64_t count, const double *weights, di_dataset **out,
                        dk_error *err);
+/* Of the sequence that begins with this token; its number is not known. */
+di_origin di_dataset_origin(const di_dataset *dataset, int64_t first);
 double di_mix_share(const di_mix *mix, int64_t source); /* of the tokens */
 void di_dataset_tell(
     const di_dataset *dataset); /* what became of the samples, to the log; a stream tells it at its end */

@@ -3,6 +3,20 @@
 
 #include "dataset/dataset_parts.h"
 
+/* A pair is not parted: it goes to the part that has its rejected side, or where that would be all, to the other. */
+static int64_t beside_pair(const di_dataset *dataset, int64_t document)
+{
+    if (di_store_side(dataset->store, document) != DISTILL_REJECTED) return document;
+    return document - 1 > dataset->range.begin ? document - 1 : document + 1;
+}
+
+static int32_t fail_one(const di_dataset *dataset, dk_error *err)
+{
+    return dk_fail(err, DK_E_INVALID,
+                   "%s has one sample: none can be held out; give data.eval, or data.eval_fraction 0",
+                   dataset->store->name);
+}
+
 /* Where the held-out part begins: whole documents where a document is less than the part, else inside the text. */
 static int32_t find_cut(const di_dataset *dataset, double fraction, di_range *train, di_range *held_out, dk_error *err)
 {
@@ -11,7 +25,8 @@ static int32_t find_cut(const di_dataset *dataset, double fraction, di_range *tr
     int64_t documents = all.end - all.begin, last = (int64_t)(fraction * (double)documents + 0.5), cut;
     *train = *held_out = all;
     if (fraction * (double)documents >= 1 && last < documents) {
-        train->end = held_out->begin = all.end - last;
+        train->end = held_out->begin = beside_pair(dataset, all.end - last);
+        if (train->end == all.end) return fail_one(dataset, err);
         train->last_token = held_out->first_token = di_store_begin(store, train->end);
         return DK_OK;
     }
@@ -19,12 +34,10 @@ static int32_t find_cut(const di_dataset *dataset, double fraction, di_range *tr
     int64_t d = all.begin;
     while (d + 1 < all.end && (int64_t)store->documents[d].end <= cut) d++;
     if (!(store->documents[d].origin & DI_DOCUMENT_TEXT)) {
-        if (documents < 2)
-            return dk_fail(err, DK_E_INVALID,
-                           "%s has one sample: none can be held out; give data.eval, or data.eval_fraction 0",
-                           store->name);
-        train->end = held_out->begin = all.end - 1;
-        cut = di_store_begin(store, all.end - 1);
+        if (documents < 2) return fail_one(dataset, err);
+        train->end = held_out->begin = beside_pair(dataset, all.end - 1);
+        if (train->end == all.end) return fail_one(dataset, err);
+        cut = di_store_begin(store, train->end);
     }
     train->last_token = held_out->first_token = cut;
     return DK_OK;

@@ -1,6 +1,7 @@
 /* pack.h - which window a sequence goes to: the first of a few open ones with room (first fit), in order of the data,
  * so that packing depends on nothing but the lengths. A window holds at most data.sequence_length tokens in all; with
- * data.pack off it holds one sequence. Private to src/dataset. */
+ * data.pack off it holds one sequence. Both sides of a pair go together, and have a window of their own where they are
+ * longer than that. Private to src/dataset. */
 #ifndef DI_DATASET_PACK_H
 #define DI_DATASET_PACK_H
 

@@ -59,17 +59,42 @@ static void measure(di_plan *plan)
     }
 }
 
+/* Both sides go to one window. */
+static int32_t cut_pair(planner *p, int64_t chosen, const di_rules *rules, di_counts *counts, dk_error *err)
+{
+    const di_store *store = p->store;
+    const int64_t first = di_store_begin(store, chosen), middle = (int64_t)store->documents[chosen].end,
+                  last = (int64_t)store->documents[chosen + 1].end;
+    int32_t rc, kept = 0;
+    DK_TRY(di_cut_pair(rules, &store->tokens, first, middle, last, counts, &kept, err));
+    if (!kept) goto out;
+    const int64_t window = di_packer_place(&p->packer, last - first);
+    DK_TRY(di_sequences_add(&p->list, store->host, first, middle - first, window, err));
+    DK_TRY(di_sequences_add(&p->list, store->host, middle, last - middle, window, err));
+out:
+    return rc;
+}
+
+static int32_t cut_document(planner *p, int64_t document, const di_range *range, const di_rules *rules,
+                            di_counts *counts, dk_error *err)
+{
+    const di_store *store = p->store;
+    const di_document *d = &store->documents[document];
+    const int32_t side = di_store_side(store, document);
+    int64_t first = di_store_begin(store, document), last = (int64_t)d->end;
+    if (side) return side == DISTILL_CHOSEN ? cut_pair(p, document, rules, counts, err) : DK_OK;
+    if (first < range->first_token) first = range->first_token;
+    if (last > range->last_token) last = range->last_token;
+    if (first >= last) return DK_OK;
+    return di_cut(rules, &store->tokens, first, last - first, di_document_flags(d), counts, add, p, err);
+}
+
 static int32_t cut_all(planner *p, const di_range *range, const di_rules *rules, di_counts *counts, dk_error *err)
 {
     const di_store *store = p->store;
     char place[400];
     for (int64_t d = range->begin; d < range->end; d++) {
-        int64_t first = di_store_begin(store, d), last = (int64_t)store->documents[d].end;
-        if (first < range->first_token) first = range->first_token;
-        if (last > range->last_token) last = range->last_token;
-        if (first >= last) continue;
-        int32_t rc = di_cut(rules, &store->tokens, first, last - first, (uint32_t)(store->documents[d].origin & 3),
-                            counts, add, p, err);
+        int32_t rc = cut_document(p, d, range, rules, counts, err);
         if (rc == DK_OK) continue;
         di_store_place(store, d, place, sizeof place);
         if (rc == DK_E_INVALID) dk_error_context(err, "%s", place);

@@ -197,7 +197,7 @@ static int32_t next_round(reader *r, dk_error *err)
 static int32_t encode_piece(const reader *r, const piece *p, slot *to)
 {
     const di_encoder *encoder = r->reading->encoder;
-    uint32_t flags = DI_DOCUMENT_TEXT | DI_DOCUMENT_FILE;
+    uint32_t flags = DI_DOCUMENT_FILE;
     char place[360];
     int32_t rc;
     to->encoded.number = p->number;
@@ -226,27 +226,6 @@ static void encode_range(void *context, int64_t begin, int64_t end)
         if (to->status == DK_OK && !dk_host_cancelled(r->reading->encoder->host))
             to->status = encode_piece(r, &r->pieces[i], to);
     }
-}
-
-static int32_t store(di_encoded *from, di_builder *builder, dk_error *err)
-{
-    const uint8_t *learn = from->masked ? from->learn : NULL;
-    const float *weights;
-    int64_t begin = 0;
-    int32_t rc;
-    DK_TRY(di_encoded_weights(from, &weights, err));
-    for (int64_t d = 0; d < from->document_count; d++) {
-        const di_encoded_document *document = &from->documents[d];
-        DK_TRY(di_builder_add(builder, from->ids + begin, learn ? learn + begin : NULL,
-                              weights ? weights + begin : NULL, document->end - begin, err));
-        DK_TRY(di_builder_end(builder, document->number, document->flags, &document->tag, err));
-        begin = document->end;
-    }
-    if (begin < from->count)
-        rc = di_builder_add(builder, from->ids + begin, learn ? learn + begin : NULL, weights ? weights + begin : NULL,
-                            from->count - begin, err);
-out:
-    return rc;
 }
 
 static int32_t fail_cancelled(const reader *r, dk_error *err)
@@ -285,7 +264,7 @@ static int32_t read_all(reader *r, dk_error *err)
                 return r->slots[i].status;
             }
             di_notes_add(&r->notes, &r->slots[i].encoded.notes);
-            DK_TRY(store(&r->slots[i].encoded, r->reading->builder, err));
+            DK_TRY(di_encoded_store(&r->slots[i].encoded, r->reading->builder, err));
         }
     }
 out:

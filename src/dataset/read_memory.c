@@ -201,7 +201,6 @@ int32_t di_read_callbacks(const di_encoder *encoder, const distill_dataset_callb
 {
     di_encoded sample;
     di_notes notes = {0};
-    const float *weights;
     int32_t rc = DK_OK;
     di_encoded_init(&sample, encoder->host);
     for (int64_t i = 0; i < table->count; i++) {
@@ -219,9 +218,7 @@ int32_t di_read_callbacks(const di_encoder *encoder, const distill_dataset_callb
         }
         if (rc != DK_OK) goto out;
         di_notes_add(&notes, &sample.notes);
-        DK_TRY(di_encoded_weights(&sample, &weights, err));
-        DK_TRY(di_builder_add(builder, sample.ids, sample.masked ? sample.learn : NULL, weights, sample.count, err));
-        DK_TRY(di_builder_end(builder, i, sample.documents[0].flags, &sample.tag, err));
+        DK_TRY(di_encoded_store(&sample, builder, err));
     }
     di_notes_tell(&notes, encoder->host, builder->store->name);
     di_tags_tell(&builder->store->own_tags, encoder->host, builder->store->name);

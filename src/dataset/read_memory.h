@@ -8,7 +8,7 @@ int32_t di_read_batch(const distill_batch *batch, di_builder *builder, dk_host *
 int32_t di_read_callbacks(const di_encoder *encoder, const distill_dataset_callbacks *table, di_builder *builder,
                           dk_error *err);
 
-/* Sample `index` of a host as one encoded document. DK_E_END = there is none. */
+/* Sample `index` of a host as one encoded document, of a pair two. DK_E_END = there is none. */
 int32_t di_read_sample(const di_encoder *encoder, const distill_dataset_callbacks *table, int64_t index,
                        di_encoded *out, dk_error *err);
 

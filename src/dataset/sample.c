@@ -68,6 +68,7 @@ int32_t di_encoder_init(di_encoder *encoder, dk_host *host, const dk_tokenizer *
     encoder->host = host;
     encoder->tokenizer = tokenizer;
     encoder->prompt_loss = di_options_flag(options, "data.prompt_loss");
+    encoder->chosen_alone = di_options_is(options, "data.preferences", "chosen");
     encoder->text_flags = di_options_is(options, "data.special_in_text", "plain") ? DK_ENCODE_PLAIN : 0;
     encoder->bos = encoder->eos = encoder->end = -1;
     DK_TRY(read_date(di_options_text(options, "data.chat_date"), &encoder->date, err));
@@ -195,6 +196,27 @@ int32_t di_encoded_end(di_encoded *encoded, int64_t number, uint32_t flags, dk_e
     if (rc == DK_OK)
         encoded->documents[encoded->document_count++] =
             (di_encoded_document){encoded->count, number, flags, encoded->tag};
+    return rc;
+}
+
+int32_t di_encoded_store(di_encoded *from, di_builder *builder, dk_error *err)
+{
+    const uint8_t *learn = from->masked ? from->learn : NULL;
+    const float *weights;
+    int64_t begin = 0;
+    int32_t rc;
+    DK_TRY(di_encoded_weights(from, &weights, err));
+    for (int64_t d = 0; d < from->document_count; d++) {
+        const di_encoded_document *document = &from->documents[d];
+        DK_TRY(di_builder_add(builder, from->ids + begin, learn ? learn + begin : NULL,
+                              weights ? weights + begin : NULL, document->end - begin, err));
+        DK_TRY(di_builder_end(builder, document->number, document->flags, &document->tag, err));
+        begin = document->end;
+    }
+    if (begin < from->count)
+        rc = di_builder_add(builder, from->ids + begin, learn ? learn + begin : NULL, weights ? weights + begin : NULL,
+                            from->count - begin, err);
+out:
     return rc;
 }
 

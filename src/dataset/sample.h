@@ -5,7 +5,8 @@
  * prompt/completion: BOS, prompt, completion, EOS unless the completion ends with it; completion and EOS are learnt.
  * messages: as the chat template says, which spells out its own BOS and ends; what it marks as an answer is learnt, or
  * every assistant turn with its end-of-turn token (lib/chat/chat.h), with the turn's weight. Lists of messages as
- * prompt and completion: one conversation, of which the completion's assistant turns are learnt.
+ * prompt and completion: one conversation, of which the completion's assistant turns are learnt. chosen and rejected:
+ * two completions of one prompt, which without a prompt is what both begin with; the chosen one is the first document.
  *
  * Boundaries: the text of a conversation is tokenised as a whole; a token across the begin of an answer is learnt. Of a
  * prompt and its completion each segment is tokenised together with the one before it. Where the tokens of both begin
@@ -14,7 +15,8 @@
  * spelled out are recognised, in what a template spells always, in texts unless data.special_in_text is plain.
  *
  *   sample.c       encoder, tokens that grow, texts    sample_json.c    objects
- *   sample_keys.c  keys of objects, weights            talk.c           conversations */
+ *   sample_keys.c  keys of objects, weights            talk.c           conversations
+ *   sample_pair.c  chosen and rejected                sample_completion.c  a completion and its prompt */
 #ifndef DI_DATASET_SAMPLE_H
 #define DI_DATASET_SAMPLE_H
 
@@ -27,7 +29,8 @@ typedef struct di_encoder { /* does not change once made: many threads encode wi
     const dk_tokenizer *tokenizer; /* NULL = what is given is checked and becomes no tokens */
     int64_t bos, eos, end;         /* -1 = none; end: of a text */
     int32_t prompt_loss;
-    uint32_t text_flags; /* DK_ENCODE_*: of what samples say */
+    int32_t chosen_alone; /* of a pair, as a completion */
+    uint32_t text_flags;  /* DK_ENCODE_*: of what samples say */
     dk_chat_template *chat;
     dk_jinja_date date;    /* what templates see as today */
     dk_error chat_problem; /* why there is no chat: told when the first messages come */
@@ -85,6 +88,8 @@ int32_t di_encoded_weigh(di_encoded *encoded, int64_t first, double weight, dk_e
 /* [count], or NULL where all weigh 1 */
 int32_t di_encoded_weights(di_encoded *encoded, const float **out, dk_error *err);
 int32_t di_encoded_end(di_encoded *encoded, int64_t number, uint32_t flags, dk_error *err);
+/* All documents, and tokens behind the last one. */
+int32_t di_encoded_store(di_encoded *from, di_builder *builder, dk_error *err);
 
 /* Looks for special tokens in a text of a sample. */
 void di_note_special(const di_encoder *encoder, const char *text, size_t size, di_encoded *out);
@@ -103,6 +108,13 @@ int32_t di_encode_id(di_encoded *encoded, int64_t id, int32_t learn, dk_error *e
 /* One JSON object with text, prompt and completion, or messages; the flags of the document go to *flags. Messages begin
  * with place. */
 int32_t di_encode_json(const di_encoder *encoder, const char *json, size_t size, const char *place, uint32_t *flags,
+                       di_encoded *out, dk_error *err);
+
+/* A completion and its prompt, both texts. */
+int32_t di_encode_completion(const di_encoder *encoder, const dk_node *prompt, const dk_node *completion,
+                             di_encoded *out, dk_error *err);
+/* A sample with chosen and rejected: the chosen side as a document, the rejected one as the document under work. */
+int32_t di_encode_pair(const di_encoder *encoder, const dk_node *sample, const char *place, uint32_t *flags,
                        di_encoded *out, dk_error *err);
 
 /* ---- keys ---- */

@@ -16,9 +16,7 @@ static const di_key refused[] = {
     {"audios", "only text is learnt"},
     {"video", "only text is learnt"},
     {"videos", "only text is learnt"},
-    {"chosen", "preferences are not learnt: give the better answer as completion"},
-    {"rejected", "preferences are not learnt: give the better answer as completion"},
-    {"label", "preferences are not learnt: give the good answers alone"},
+    {"label", "an answer is not learnt as good or bad: give pairs of chosen and rejected, or the good answers alone"},
     {"suffix", "give the whole text, or prompt and completion"},
     {"loss", "set \"weight\" to 0 or more"},
     {"loss_weight", "call it \"weight\""},
@@ -38,37 +36,8 @@ static int32_t need_text(const dk_node *node, const char *field, const char *pla
     return dk_fail(err, DK_E_FORMAT, node ? "%s: \"%s\" must be text" : "%s: \"%s\" is missing", place, field);
 }
 
-/* The completion ends with EOS, which may be spelled out already. */
-static int32_t end_completion(const di_encoder *encoder, int64_t first, di_encoded *out, dk_error *err)
-{
-    int32_t ended = out->count > first && out->ids[out->count - 1] == encoder->eos;
-    out->notes.endless += encoder->eos < 0;
-    return ended ? DK_OK : di_encode_id(out, encoder->eos, 1, err);
-}
-
-static int32_t encode_prompt(const di_encoder *encoder, const dk_node *prompt, const dk_node *completion,
-                             di_encoded *out, dk_error *err)
-{
-    dk_strbuf both;
-    int32_t rc;
-    dk_strbuf_init(&both, encoder->host);
-    dk_strbuf_append(&both, prompt->text, prompt->size);
-    dk_strbuf_append(&both, completion->text, completion->size);
-    DK_TRY(dk_strbuf_check(&both, err));
-    di_note_special(encoder, both.data, both.size, out);
-    DK_TRY(di_encode_id(out, encoder->bos, encoder->prompt_loss, err));
-    DK_TRY(di_encode_segment(encoder, both.data, prompt->size, 0, encoder->text_flags, encoder->prompt_loss, out, err));
-    int64_t first = out->count;
-    DK_TRY(di_encode_segment(encoder, both.data + prompt->size, completion->size, prompt->size, encoder->text_flags, 1,
-                             out, err));
-    DK_TRY(end_completion(encoder, first, out, err));
-out:
-    dk_strbuf_free(&both);
-    return rc;
-}
-
-static int32_t encode_pair(const di_encoder *encoder, const dk_node *root, const dk_node *prompt,
-                           const dk_node *completion, const char *place, di_encoded *out, dk_error *err)
+static int32_t encode_prompt(const di_encoder *encoder, const dk_node *root, const dk_node *prompt,
+                             const dk_node *completion, const char *place, di_encoded *out, dk_error *err)
 {
     int32_t lists = (prompt && prompt->type == DK_NODE_LIST) + (completion && completion->type == DK_NODE_LIST), rc;
     if (lists == 2) return di_encode_talk(encoder, root, prompt, completion, place, out, err);
@@ -77,7 +46,7 @@ static int32_t encode_pair(const di_encoder *encoder, const dk_node *root, const
                        "%s: \"prompt\" and \"completion\" must both be text or both be lists of messages", place);
     DK_TRY(need_text(prompt, "prompt", place, err));
     DK_TRY(need_text(completion, "completion", place, err));
-    rc = encode_prompt(encoder, prompt, completion, out, err);
+    rc = di_encode_completion(encoder, prompt, completion, out, err);
 out:
     return rc;
 }
@@ -111,11 +80,12 @@ static int32_t read_tag(const dk_node *root, const char *place, di_tag *tag, dk_
 static int32_t encode_object(const di_encoder *encoder, const dk_node *root, const char *place, uint32_t *flags,
                              di_encoded *out, dk_error *err)
 {
-    static const char *const used[] = {
-        "text", "messages", "prompt", "completion", "weight", "teacher", "tools", "chat_template_kwargs", NULL};
+    static const char *const used[] = {"text",   "messages", "prompt", "completion",           "chosen", "rejected",
+                                       "weight", "teacher",  "tools",  "chat_template_kwargs", NULL};
     const dk_node *text = di_member(root, "text"), *messages = di_member(root, "messages");
     const dk_node *prompt = di_member(root, "prompt"), *completion = di_member(root, "completion");
-    int32_t kinds = (text != NULL) + (messages != NULL) + (prompt || completion), rc;
+    const int32_t pair = di_member(root, "chosen") || di_member(root, "rejected");
+    int32_t kinds = (text != NULL) + (messages != NULL) + (pair ? 1 + (completion != NULL) : prompt || completion), rc;
     int64_t first = out->count;
     double weight;
     *flags = 0;
@@ -126,8 +96,8 @@ static int32_t encode_object(const di_encoder *encoder, const dk_node *root, con
     DK_TRY(read_tag(root, place, &out->tag, err));
     if (kinds != 1)
         return dk_fail(err, DK_E_FORMAT,
-                       "%s: a sample has exactly one of \"text\", \"prompt\" with \"completion\", or \"messages\"; "
-                       "this one has %s%s",
+                       "%s: a sample has exactly one of \"text\", \"prompt\" with \"completion\", \"chosen\" with "
+                       "\"rejected\", or \"messages\"; this one has %s%s",
                        place, kinds ? "more" : "none", kinds ? "" : advice(root));
     DK_TRY(di_read_weight(di_member(root, "weight"), place, "", &weight, err));
     if (messages) {
@@ -136,7 +106,8 @@ static int32_t encode_object(const di_encoder *encoder, const dk_node *root, con
         DK_TRY(need_text(text, "text", place, err));
         *flags = DI_DOCUMENT_TEXT;
         DK_TRY(di_encode_text(encoder, text->text, text->size, 0, DI_PIECE_FIRST | DI_PIECE_LAST, out, err));
-    } else DK_TRY(encode_pair(encoder, root, prompt, completion, place, out, err));
+    } else if (pair) DK_TRY(di_encode_pair(encoder, root, place, flags, out, err));
+    else DK_TRY(encode_prompt(encoder, root, prompt, completion, place, out, err));
     DK_TRY(di_encoded_weigh(out, first, weight, err));
 out:
     return rc;

@@ -112,7 +112,7 @@ static di_origin origin_of(const di_sample_stream *stream, int64_t first)
     int64_t i = stream->place_count - 1;
     while (i > 0 && stream->places[i].begin > first) i--;
     const sample_place *place = &stream->places[i];
-    di_origin origin = {"the host's samples", NULL, place->index, first - place->begin};
+    di_origin origin = {"the host's samples", NULL, place->index, first - place->begin, 0, 0};
     di_origin_tag(&origin, place->tag ? &stream->tags.items[place->tag - 1] : NULL);
     return origin;
 }
@@ -157,6 +157,11 @@ static int32_t pull(di_sample_stream *stream, dk_error *err)
         return DK_OK;
     }
     if (rc != DK_OK) return rc;
+    if (stream->sample.document_count > 1)
+        return dk_fail(err, DK_E_UNSUPPORTED,
+                       "sample %lld has chosen and rejected, and pairs of a stream are not learnt from: say how many "
+                       "samples there are",
+                       (long long)stream->index);
     DK_TRY(reserve(stream, stream->sample.count, err));
     DK_TRY(add_place(stream, err));
     DK_TRY(di_encoded_weights(&stream->sample, &weights, err));

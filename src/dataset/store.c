@@ -46,6 +46,14 @@ void di_store_release(di_store *store)
     dk_host_release(host);
 }
 
+int32_t di_store_side(const di_store *store, int64_t document)
+{
+    const di_document *d = &store->documents[document];
+    if (di_document_flags(d) != DI_DOCUMENT_PAIR) return 0;
+    if (!document || di_document_flags(d - 1) != DI_DOCUMENT_PAIR) return DISTILL_CHOSEN;
+    return di_document_number(d - 1) == di_document_number(d) ? DISTILL_REJECTED : DISTILL_CHOSEN;
+}
+
 void di_store_place(const di_store *store, int64_t document, char *out, size_t size)
 {
     long long number = (long long)di_document_number(&store->documents[document]);

@@ -16,13 +16,15 @@
 
 enum {
     DI_DOCUMENT_TEXT = 1, /* plain text: rather cut into several windows than truncated on the right */
-    DI_DOCUMENT_FILE = 2  /* a document of a text file: always cut */
+    DI_DOCUMENT_PAIR = 2, /* one side of a pair: the rejected one follows the chosen one, of the same number */
+    DI_DOCUMENT_FILE = 3  /* a document of a text file: text that is always cut */
 };
 typedef struct di_document {
     uint64_t end;    /* token behind its last one */
     uint64_t origin; /* number of its tag << 48 | number in the source (line, sample) << 2 | DI_DOCUMENT_* */
 } di_document;
 static inline int64_t di_document_number(const di_document *d) { return (int64_t)(d->origin << 16 >> 18); }
+static inline uint32_t di_document_flags(const di_document *d) { return (uint32_t)(d->origin & 3); }
 static inline int64_t di_document_tag(const di_document *d) { return (int64_t)(d->origin >> 48); }
 
 /* What a window is filled from: ids of 2 or 4 bytes, learn bits, weights. */
@@ -63,6 +65,8 @@ static inline int64_t di_store_begin(const di_store *store, int64_t document)
 {
     return document ? (int64_t)store->documents[document - 1].end : 0;
 }
+/* DISTILL_CHOSEN, DISTILL_REJECTED, or 0: it is of no pair. */
+int32_t di_store_side(const di_store *store, int64_t document);
 /* "FILE:12" or "NAME sample 12": for messages. */
 void di_store_place(const di_store *store, int64_t document, char *out, size_t size);
 

@@ -54,8 +54,9 @@ int32_t di_check_talk(const di_encoder *encoder, const dk_node *sample, const ch
 {
     static const char way[] = "changes what is learnt and is not supported: the chat template does not read it";
     const dk_node *tools = di_member(sample, "tools"), *variables = di_member(sample, "chat_template_kwargs");
-    const int32_t talks = di_member(sample, "messages") ||
-                          (di_member(sample, "prompt") && di_member(sample, "prompt")->type == DK_NODE_LIST);
+    const dk_node *prompt = di_member(sample, "prompt"), *chosen = di_member(sample, "chosen");
+    const int32_t talks = di_member(sample, "messages") || (prompt && prompt->type == DK_NODE_LIST) ||
+                          (chosen && chosen->type == DK_NODE_LIST);
     if (tools && tools->size && (!talks || !reads(encoder, "tools")))
         return dk_fail(err, DK_E_FORMAT, "%s: \"tools\" %s", place, way);
     if (tools && tools->type != DK_NODE_LIST)

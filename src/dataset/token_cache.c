@@ -31,12 +31,13 @@ int32_t di_token_cache_key(dk_host *host, const char *path, const char *format, 
                          info.st_mtim.tv_sec,
                          info.st_mtim.tv_nsec,
                          di_options_flag(options, "data.prompt_loss"),
+                         di_options_is(options, "data.preferences", "chosen"),
                          dk_tokenizer_bos(tokenizer),
                          dk_tokenizer_eos(tokenizer),
                          dk_tokenizer_adds_bos(tokenizer)};
     dk_tokenizer_hash(tokenizer, hash);
     dk_sha256_begin(&sha);
-    add_text(&sha, "tokens 4");
+    add_text(&sha, "tokens 5");
     add_text(&sha, path);
     add_text(&sha, format);
     dk_sha256_add(&sha, numbers, sizeof numbers);

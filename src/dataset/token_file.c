@@ -79,6 +79,10 @@ static int32_t check_documents(const di_store *store, dk_error *err)
         if (di_document_tag(&store->documents[i]) > store->tag_count)
             return dk_fail(err, DK_E_FORMAT, "%s: document %lld has tag %lld of %lld", store->name, (long long)i,
                            (long long)di_document_tag(&store->documents[i]), (long long)store->tag_count);
+        if (di_store_side(store, i) == DISTILL_CHOSEN &&
+            (i + 1 == store->document_count || di_store_side(store, i + 1) != DISTILL_REJECTED))
+            return dk_fail(err, DK_E_FORMAT, "%s: document %lld is the chosen side of a pair, and none follows it",
+                           store->name, (long long)i);
         begin = store->documents[i].end;
     }
     if (begin == (uint64_t)store->token_count) return DK_OK;

@@ -26,6 +26,7 @@ typedef struct evaluator {
     di_measured *rows;       /* [strip_rows] of it */
     di_sparse_check *sparse; /* NULL = the teacher is dense, or none */
     float *kl;               /* [kl_count], grown */
+    double *pair_nats;       /* [2, sequences] of the batch: by student and teacher */
     int64_t kl_count, kl_capacity;
     int64_t windows; /* before this batch */
 } evaluator;
@@ -66,6 +67,7 @@ static int32_t create(evaluator *e, dk_error *err)
         if (pass == 0) DK_TRY(dk_arena_commit(&e->arena, err));
     }
     DK_TRY(dk_new(e->host, e->strip_rows, &e->rows, err));
+    DK_TRY(dk_new(e->host, 2 * sequences, &e->pair_nats, err));
 out:
     return rc;
 }
@@ -80,6 +82,7 @@ static void destroy(evaluator *e)
     dk_queue_close(&e->queue);
     dk_free(e->host, e->rows);
     dk_free(e->host, e->kl);
+    dk_free(e->host, e->pair_nats);
     di_sparse_check_free(e->sparse);
 }
 
@@ -163,6 +166,7 @@ out:
 
 static int32_t strip(evaluator *e, int64_t first, int64_t count, di_evaluation *out, dk_error *err)
 {
+    int64_t kept = 0;
     int32_t rc;
     DK_TRY(fill_strip(e, first, count, out, err));
     DK_TRY(room_for_kl(e, count, err));
@@ -170,8 +174,14 @@ static int32_t strip(evaluator *e, int64_t first, int64_t count, di_evaluation *
     DK_TRY(dk_parallel_check(e->host, err));
     for (int64_t r = 0; r < count; r++) {
         const di_measured *row = &e->rows[r];
+        const int64_t sequence = e->batch->row_sequence[first + r];
         DK_TRY(check_number(e, "student's log-probability", -row->nats, first + r, err));
         DK_TRY(check_number(e, "teacher's distance at the position", row->kl, first + r, err));
+        e->pair_nats[sequence] += row->nats;
+        e->pair_nats[e->batch->max_sequences + sequence] += row->teacher_nats;
+        if (e->batch->sides[sequence] == DISTILL_REJECTED) continue; /* nobody is to say that */
+        if (e->teacher) e->kl[e->kl_count + kept] = e->kl[e->kl_count + r];
+        kept++;
         out->nats += row->nats;
         out->teacher_nats += row->teacher_nats;
         out->kl_mean += row->kl;
@@ -179,10 +189,21 @@ static int32_t strip(evaluator *e, int64_t first, int64_t count, di_evaluation *
         out->top1_agreement += row->agree > 0;
         out->acceptance += row->accepted;
     }
-    if (e->teacher) e->kl_count += count;
-    out->tokens += count;
+    if (e->teacher) e->kl_count += kept;
+    out->tokens += kept;
 out:
     return rc;
+}
+
+static void count_pairs(const evaluator *e, di_pair_tally *out)
+{
+    const di_batch *batch = e->batch;
+    const double *teacher = e->teacher && !e->sparse ? e->pair_nats + batch->max_sequences : NULL;
+    for (int64_t s = 0; s < batch->sequences; s++)
+        if (batch->sides[s] == DISTILL_CHOSEN)
+            di_pair_tally_count(out, e->pair_nats + s, teacher ? teacher + s : NULL,
+                                e->args->pair_reference ? e->args->pair_reference + batch->origins[s].number : NULL,
+                                e->args->pair_beta);
 }
 
 static int32_t forward(evaluator *e, int64_t window, di_evaluation *out, dk_error *err)
@@ -200,10 +221,12 @@ static int32_t forward(evaluator *e, int64_t window, di_evaluation *out, dk_erro
         di_teacher_side_keep(e->args->teacher_side, e->teacher, window, batch.row_count);
         out->teacher_seconds += dk_seconds() - begin;
     }
+    memset(e->pair_nats, 0, (size_t)(2 * e->batch->max_sequences) * sizeof *e->pair_nats);
     for (int64_t first = 0; first < e->batch->rows; first += e->strip_rows) {
         int64_t count = e->batch->rows - first < e->strip_rows ? e->batch->rows - first : e->strip_rows;
         DK_TRY(strip(e, first, count, out, err));
     }
+    count_pairs(e, &out->pairs);
     di_session_common(e->teacher, &out->common);
 out:
     if (rc && di_names_sequence(err, batch.sequences)) di_batch_name_sample(e->batch, err->position, err);
@@ -244,6 +267,7 @@ static void add_source(di_evaluation *out, const di_evaluation *source)
     out->acceptance += source->acceptance;
     out->floored += source->floored;
     di_common_add(&out->common, &source->common);
+    di_pair_tally_add(&out->pairs, &source->pairs);
     out->student_seconds += source->student_seconds;
     out->teacher_seconds += source->teacher_seconds;
     if (source->text_bytes < 0) out->text_bytes = -1;

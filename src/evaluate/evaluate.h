@@ -7,6 +7,7 @@
 #define DI_EVALUATE_EVALUATE_H
 
 #include "dataset/dataset.h"
+#include "evaluate/pair_scores.h"
 #include "evaluate/teacher_side.h"
 
 enum { DI_SCORED_SOURCES = 64 };  /* apart; those behind are in the whole alone */
@@ -16,7 +17,8 @@ typedef struct di_source_scores { /* of one source of the data, as in di_evaluat
     double nats, teacher_nats, kl_mean, kl_median, kl_p99, top1_agreement, acceptance;
 } di_source_scores;
 typedef struct di_evaluation {
-    int64_t tokens;                    /* scored positions */
+    int64_t tokens; /* scored positions; of pairs those of the chosen side */
+    di_pair_tally pairs;
     int64_t text_bytes;                /* -1 = not text */
     double nats, teacher_nats;         /* mean negative log-likelihood per scored token */
     double kl_mean, kl_median, kl_p99; /* KL(teacher || student) per position, nats; of SAMPLED see loss/measure.h */
@@ -42,6 +44,8 @@ typedef struct di_evaluate_args {
     int64_t step;          /* of the training, for a teacher whose weights hang on it */
     const double *learned; /* weights of the teacher's members, should they be learned; NULL = the first ones */
     di_dataset *data;
+    const double *pair_reference;  /* of its sequences by number, as di_pair_scores; NULL = pairs have no reference */
+    double pair_beta;              /* of their rewards */
     int64_t tokens;                /* stop after about so many, of each source its share; 0 = all */
     int64_t memory;                /* for strips; 0 = as di_strip_rows says */
     dk_precision precision;        /* of products: of both models */

@@ -87,6 +87,7 @@ void di_evaluation_precision_json(const di_evaluation *e, dk_strbuf *out)
 void di_evaluation_json(const di_evaluation *e, const dk_strbuf *teachers, dk_strbuf *out)
 {
     quality(e, out);
+    di_pair_tally_json(&e->pairs, out);
     di_evaluation_precision_json(e, out);
     member(out, "seconds", e->seconds);
     di_evaluation_sources_json(e, out);

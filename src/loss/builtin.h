@@ -48,6 +48,14 @@ enum { DI_LOSS_OPTIONS = 4 };
 /* What a loss on features compares, block by block: */
 enum { DI_FEATURE_HIDDEN_MSE = 1, DI_FEATURE_HIDDEN_COSINE, DI_FEATURE_ATTENTION_MSE, DI_FEATURE_RELATION };
 
+/* Sequences of a batch that are pairs: a rejected one is right behind its chosen one. */
+typedef struct di_pairs {
+    const uint8_t *sides;    /* [sequences] DISTILL_CHOSEN, DISTILL_REJECTED or 0 */
+    const double *reference; /* [sequences] log-probabilities by the reference; NULL = 0 */
+    const double *teacher;   /* [sequences] by the teacher whose preference is the label; NULL = chosen is better */
+    double scale; /* of value and gradient: what the batch is divided by over the sum of its pairs' weights */
+} di_pairs;
+
 /* What a built-in loss knows beyond distill_loss_rows; it comes as its user. */
 typedef struct di_builtin_call {
     const di_logits *student; /* [rows] */
@@ -58,8 +66,10 @@ typedef struct di_builtin_call {
     int32_t by_logits;               /* the gradient is with respect to the logits */
     int32_t floors;                  /* counts what is raised to teacher_floor */
     int64_t floored;                 /* out: how many were raised, or left out */
-    double *apart; /* out [rows] or NULL: sum of |p - q|/2, where forward_kl finds it beside its value; else NaN */
-    double *sums;  /* out [rows] or NULL: what a row of the gradient adds up to; NaN = not said, as it is before */
+    double *apart;    /* out [rows] or NULL: sum of |p - q|/2, where forward_kl finds it beside its value; else NaN */
+    double *sums;     /* out [rows] or NULL: what a row of the gradient adds up to; NaN = not said, as it is before */
+    double *measured; /* out [rows, sums] in the pass that comes first; NULL = this is not it */
+    const di_pairs *pairs;
 } di_builtin_call;
 
 typedef int32_t (*di_eval_fn)(void *user, const distill_loss_rows *rows);
@@ -75,6 +85,8 @@ typedef struct di_builtin {
     int32_t raw;          /* asks for no log-sum-exp: of di_logits z and factor are filled alone */
     int32_t fills;        /* writes all of a dense row's gradient: it need not be 0 before */
     int32_t floors;
+    int64_t sums;  /* numbers of a row that it measures first; 0 = none */
+    int32_t pairs; /* compares the two sequences of a pair, and nothing else */
     /* Of what is inside the two models, and not of what they say: DI_FEATURE_*, evaluated by features/. 0 = of rows */
     int32_t feature;
     uint32_t taps; /* 1 << DISTILL_TAP_*: what it asks both models for */

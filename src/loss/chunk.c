@@ -370,26 +370,35 @@ static void join_nothing(di_chunk *chunk)
     chunk->has_group = 1;
 }
 
+/* What a loss on rows says of the rejected sides of pairs is not learnt. */
+static void leave_rejected(di_chunk *chunk, float *gradient)
+{
+    const di_pairs *pairs = chunk->strip->batch->pairs;
+    for (int64_t r = 0; r < chunk->rows; r++) {
+        if (pairs->sides[chunk->sequences[r]] != DISTILL_REJECTED) continue;
+        chunk->values[r] = chunk->sums[r] = 0;
+        if (gradient) memset(gradient + r * chunk->vocab, 0, (size_t)chunk->vocab * sizeof *gradient);
+    }
+}
+
 /* A term whose weight is 0 at this step tells its value, and has no gradient. */
 static int32_t run_term(di_chunk *chunk, const di_term *term, const di_entry *entry)
 {
     const int32_t wanted = dk_view_present(chunk->strip->gradient) && term->weight != 0;
     double *parts = chunk->strip->parts + (term - chunk->strip->terms) * chunk->strip->capacity + chunk->first;
+    float *gradient;
     int32_t rc;
     prepare(chunk, term, entry);
-    rc = di_chunk_call(chunk, term, entry,
-                       !wanted            ? NULL
-                       : chunk->has_group ? chunk->term
-                                          : chunk->group,
-                       &chunk->error);
+    gradient = !wanted ? NULL : chunk->has_group ? chunk->term : chunk->group;
+    rc = di_chunk_call(chunk, term, entry, gradient, &chunk->error);
     if (rc == DISTILL_CB_DEFAULT) return run_term(chunk, term, entry->fallback);
     if (rc) return rc;
+    if (chunk->strip->batch->pairs && !di_entry_is_pair(entry)) leave_rejected(chunk, gradient);
     for (int64_t r = 0; r < chunk->rows; r++) {
         parts[r] = di_term_t_squared(term, entry) * chunk->values[r];
         chunk->strip->totals[chunk->first + r] += term->weight * parts[r];
     }
-    if (wanted && chunk->strip->squares)
-        di_chunk_squares(chunk, term, entry, chunk->has_group ? chunk->term : chunk->group);
+    if (wanted && chunk->strip->squares) di_chunk_squares(chunk, term, entry, gradient);
     if (wanted) join(chunk, term->weight * di_term_t_squared(term, entry));
     return DK_OK;
 }

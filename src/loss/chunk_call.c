@@ -32,6 +32,8 @@ static int32_t call_builtin(di_call *call, const distill_loss_rows *rows, int64_
                                .teacher_floor = (double)call->term->log_floor,
                                .by_logits = call->term->by_logits,
                                .sums = chunk->sums + begin,
+                               .measured = call->measured ? call->measured + begin * call->entry->table.sums : NULL,
+                               .pairs = chunk->strip->batch->pairs,
                                .floors = call->entry->builtin->floors};
     memcpy(builtin.options, call->term->options, sizeof builtin.options);
     int32_t rc = di_entry_eval(call->entry, chunk->strip->backend->isa)(&builtin, rows);

@@ -1,5 +1,6 @@
 #include <string.h>
 
+#include "loss/kernels/pair_point.h"
 #include "loss/loss_parts.h"
 
 /* ---- making one ---- */
@@ -134,6 +135,18 @@ out:
     return rc;
 }
 
+/* Two of them would have two references, and two rewards. */
+static int32_t check_pair_terms(const di_loss *loss, dk_error *err)
+{
+    int64_t count = 0;
+    for (int64_t i = 0; i < loss->all_count; i++) {
+        if (!di_entry_is_pair(loss->all[i].entry) || ++count < 2) continue;
+        return dk_fail(err, DK_E_OPTION, "loss.%lld: one loss of a list compares pairs, and %s is the second one",
+                       (long long)loss->all[i].item, loss->all[i].entry->name);
+    }
+    return DK_OK;
+}
+
 /* Terms with weight 0 are not evaluated: they would only cost. */
 static int32_t choose_terms(di_loss *loss, dk_error *err)
 {
@@ -186,6 +199,7 @@ int32_t di_loss_create(di_registry *registry, const char *name, const di_options
     if (name) DK_TRY(by_name(loss, registry, name, options, err));
     else DK_TRY(by_options(loss, registry, options, err));
     if (!name) weigh(loss, options);
+    DK_TRY(check_pair_terms(loss, err));
     DK_TRY(choose_terms(loss, err));
     DK_TRY(di_preset_check(loss, err));
     DK_TRY(check_read(loss, name ? -1 : di_options_f64(options, "loss.hard_label_weight"), options, err));
@@ -261,6 +275,30 @@ static int32_t takes_sequences(const di_entry *entry)
 static int32_t is_serial(const di_entry *entry) { return !(entry->table.flags & DISTILL_LOSS_MT); }
 
 static int32_t takes_rows(const di_entry *entry) { return !di_entry_is_feature(entry); }
+
+int32_t di_loss_pair_term(const di_loss *loss, int64_t *term, int64_t *item)
+{
+    for (int64_t i = 0; i < loss->count; i++) {
+        if (!di_entry_is_pair(loss->terms[i].entry)) continue;
+        *term = i;
+        *item = loss->terms[i].item;
+        return 1;
+    }
+    return 0;
+}
+
+int32_t di_loss_teacher_labels(const di_loss *loss)
+{
+    int64_t term, item;
+    return di_loss_pair_term(loss, &term, &item) && loss->terms[term].teacher_labels;
+}
+
+double di_loss_pair_beta(const di_loss *loss, int64_t step)
+{
+    int64_t term, item;
+    if (!di_loss_pair_term(loss, &term, &item)) return 0;
+    return di_term_at(&loss->terms[term], step).options[DI_PAIR_BETA];
+}
 
 int32_t di_loss_compares_rows(const di_loss *loss) { return any_entry(loss, takes_rows); }
 

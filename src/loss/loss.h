@@ -35,7 +35,11 @@ const char *di_loss_apart(const di_loss *loss);         /* a term that is not of
 int32_t di_loss_refuse_apart(const di_loss *loss, dk_error *err); /* where nobody knows whose a text is */
 /* A term of such text that learns from labels alone, by name; NULL = there is none. */
 const char *di_loss_imitates_labels(const di_loss *loss, int32_t of);
-int32_t di_loss_compares_rows(const di_loss *loss);           /* some term is not on features */
+int32_t di_loss_compares_rows(const di_loss *loss); /* some term is not on features */
+/* Number of the term that compares pairs, among those that count, and its item of section loss; 0 = there is none. */
+int32_t di_loss_pair_term(const di_loss *loss, int64_t *term, int64_t *item);
+int32_t di_loss_teacher_labels(const di_loss *loss); /* it has one, whose labels are the teacher's preferences */
+double di_loss_pair_beta(const di_loss *loss, int64_t step);  /* of its rewards */
 int32_t di_preset_refuse(const di_loss *loss, dk_error *err); /* a loss as another tool has it: only di_loss_eval may */
 /* A term on features, in order of the options; 0 = there is no such one. di_loss_run passes over them. */
 typedef struct di_feature_term {
@@ -98,22 +102,25 @@ typedef struct di_loss_batch { /* the rows of one micro-batch; host arrays */
     int64_t sequence_count;   /* 0 = one */
     const int64_t *numbers;   /* [rows] what messages call them; NULL = 0, 1, 2, ... */
     int64_t step;
-    int32_t of;            /* DI_OF_DATA, DI_OF_STUDENT; 0 = not said */
-    int32_t want_gradient; /* through student->gradient */
-    double grad_scale;     /* of the sum's gradient; 1 = the sum */
-    const double *factors; /* [terms] that the weights of terms are multiplied with, each above 0; NULL = 1 */
-    int32_t want_squares;  /* of the terms' gradients, with want_gradient */
-    double *row_values;    /* out [rows] or NULL, unweighted, 0 where masked */
+    int32_t of;                   /* DI_OF_DATA, DI_OF_STUDENT; 0 = not said */
+    int32_t want_gradient;        /* through student->gradient */
+    double grad_scale;            /* of the sum's gradient; 1 = the sum */
+    const struct di_pairs *pairs; /* NULL = there are none; losses on rows pass over their rejected sides */
+    const double *factors;        /* [terms] that the weights of terms are multiplied with, each above 0; NULL = 1 */
+    int32_t want_squares;         /* of the terms' gradients, with want_gradient */
+    double *row_values;           /* out [rows] or NULL, unweighted, 0 where masked */
 } di_loss_batch;
 enum { DI_LOSS_TERMS = 64 }; /* at most: as many as a list in the options may have */
 typedef struct di_loss_sums {
-    double sum, weight_sum;
-    int64_t count, floored;      /* floored: log-probabilities raised to loss.log_floor */
-    int64_t step;                /* of the last batch */
-    int32_t of;                  /* the same; 0 = not said */
-    int32_t teacher_kind;        /* the same; 0 = none */
-    int32_t without_entropy;     /* the same: draws of a distribution whose entropy is not known */
-    double terms[DI_LOSS_TERMS]; /* as sum, of each term as di_loss_terms_json names them, its weight left out */
+    double sum, weight_sum;         /* not of the rejected sides of pairs, nor are they counted */
+    int64_t count, floored;         /* floored: log-probabilities raised to loss.log_floor */
+    int64_t pairs, preferred;       /* of a loss that compares them; preferred: the chosen side has the higher reward */
+    double pair_weight_sum, margin; /* margin: of rewards, summed over the pairs */
+    int64_t step;                   /* of the last batch */
+    int32_t of;                     /* the same; 0 = not said */
+    int32_t teacher_kind;           /* the same; 0 = none */
+    int32_t without_entropy;        /* the same: draws of a distribution whose entropy is not known */
+    double terms[DI_LOSS_TERMS];    /* as sum, of each term as di_loss_terms_json names them, its weight left out */
     /* of each term: sum over the rows of |dL/dlogits|^2, the row's weight in it and the term's left out, if asked for;
      * and the last batch's factor, 0 = none */
     double squares[DI_LOSS_TERMS], factors[DI_LOSS_TERMS];

@@ -25,6 +25,7 @@ typedef struct di_eval {
     float *weights;
     double *values;
     double divisor; /* as args say, then what a preset divides by; else 1 */
+    di_pair_sides pairs;
     di_workspace *workspace;
     di_wrapped *student, *teacher;
 } di_eval;
@@ -203,6 +204,21 @@ static int32_t wants_gradient(const distill_loss_args *args)
     return args->grad_values || args->grad_head || args->grad_bias;
 }
 
+static int32_t read_pairs(di_eval *eval, dk_error *err)
+{
+    const distill_loss_args *args = eval->args;
+    const di_pair_rows rows = {.host = eval->host,
+                               .loss = eval->loss,
+                               .reference = HAS(args, reference) ? args->reference : NULL,
+                               .preference = HAS(args, preference) ? args->preference : NULL,
+                               .grouped = eval->grouped != NULL,
+                               .sequence_count = eval->sequence_count,
+                               .count = eval->count,
+                               .sequences = eval->sequences,
+                               .weights = eval->weights};
+    return di_pair_sides_read(&rows, &eval->pairs, err);
+}
+
 static int32_t run(di_eval *eval, di_loss_sums *sums, dk_error *err)
 {
     const distill_loss_args *args = eval->args;
@@ -220,6 +236,7 @@ static int32_t run(di_eval *eval, di_loss_sums *sums, dk_error *err)
     batch.want_gradient = wants_gradient(args);
     batch.grad_scale = (args->grad_scale != 0 ? args->grad_scale : 1) / eval->divisor;
     batch.row_values = eval->values;
+    batch.pairs = eval->pairs.sides ? &eval->pairs.pairs : NULL;
     DK_TRY(di_loss_run(eval->loss, eval->workspace, &batch, NULL, sums, err));
     DK_TRY(di_wrapped_finish(eval->student, err));
 out:
@@ -305,19 +322,21 @@ int32_t di_loss_eval(dk_backend *backend, const di_loss *loss, distill_loss_args
     }
     DK_TRY(read_rows(&eval, err));
     DK_TRY(check_labels(&eval, err));
+    DK_TRY(read_pairs(&eval, err));
     DK_TRY(plan(&eval, err));
     DK_TRY(open_sources(&eval, err));
     eval.divisor = di_preset_divisor(loss, eval.divisor, eval.count);
     DK_TRY(run(&eval, &sums, err));
     write_values(&eval);
     args->sum = sums.sum / eval.divisor;
-    args->count = sums.count;
-    args->weight_sum = di_loss_preset(loss) ? 1 : sums.weight_sum;
+    args->count = eval.count;
+    args->weight_sum = di_loss_preset(loss) ? 1 : eval.pairs.sides ? sums.pair_weight_sum : sums.weight_sum;
     args->floored = sums.floored;
 out:
     di_wrapped_free(eval.student);
     di_wrapped_free(eval.teacher);
     di_workspace_free(eval.workspace);
+    di_pair_sides_free(eval.host, &eval.pairs);
     dk_free(eval.host, eval.places);
     dk_free(eval.host, eval.sequences);
     dk_free(eval.host, eval.labels);

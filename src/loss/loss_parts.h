@@ -40,6 +40,7 @@ typedef struct di_term {
     di_number numbers[DI_TERM_NUMBERS];                   /* weight, temperature, options */
     int32_t t_squared;                                    /* 1 on, 0 off, -1 as usual for the entry */
     int32_t by_logits;                                    /* the built-in loss gives gradients by logits */
+    int32_t teacher_labels;                               /* of pairs: loss.dpo.label teacher */
     float log_floor;
     int64_t item;   /* of section loss, where the options are */
     int32_t on;     /* DI_OF_*: the text that it is of */
@@ -52,6 +53,7 @@ di_term di_term_at(const di_term *term, int64_t step);
 int32_t di_term_counts(const di_term *term);        /* its weight is not 0 at all steps */
 int32_t di_term_is_heated(const di_term *term);     /* its option temperature is not always 1 */
 int32_t di_entry_is_feature(const di_entry *entry); /* not a loss on rows: features/ evaluates it */
+int32_t di_entry_is_pair(const di_entry *entry);    /* compares the sequences of pairs */
 struct di_loss {
     atomic_int references;
     dk_host *host;
@@ -78,6 +80,25 @@ int32_t di_preset_check(const di_loss *loss, dk_error *err); /* one stands alone
 int32_t di_preset_check_divisor(const di_loss *loss, double divisor, dk_error *err);
 /* What sum and gradient are divided by, count rows counting; 1 where the loss is no preset. */
 double di_preset_divisor(const di_loss *loss, double said, int64_t count);
+
+/* ---- pairs of a call on rows: pair_eval.c ---- */
+typedef struct di_pair_rows { /* rows that count */
+    dk_host *host;
+    const di_loss *loss;
+    const distill_tensor *reference, *preference; /* of args; NULL = not said */
+    int32_t grouped;                              /* args.sequences is there */
+    int64_t sequence_count, count;
+    const int64_t *sequences; /* [count] */
+    const float *weights;     /* [count] */
+} di_pair_rows;
+typedef struct di_pair_sides { /* freed by di_pair_sides_free; zeroed is fine */
+    uint8_t *sides;
+    double *scores; /* [2, sequence_count] */
+    di_pairs pairs;
+} di_pair_sides;
+/* out stays as it is where the loss compares no pairs. */
+int32_t di_pair_sides_read(const di_pair_rows *rows, di_pair_sides *out, dk_error *err);
+void di_pair_sides_free(dk_host *host, di_pair_sides *sides);
 
 /* ---- one chunk of unmasked rows through all terms ---- */
 typedef struct di_strip { /* what all chunks of a strip share */

@@ -2,6 +2,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "loss/kernels/pair_point.h"
 #include "loss/workspace.h"
 
 typedef struct di_run {
@@ -20,6 +21,14 @@ static int64_t valid_vocab(const di_loss_batch *batch)
     return student < batch->teacher->vocab_valid ? student : batch->teacher->vocab_valid;
 }
 
+static int32_t check_pairs(const di_run *run, dk_error *err)
+{
+    int64_t term, item;
+    if (run->batch->pairs || !di_loss_pair_term(run->workspace->loss, &term, &item)) return DK_OK;
+    return dk_fail(err, DK_E_INVALID, "loss %s compares pairs of sequences, and there are none",
+                   run->workspace->loss->terms[term].entry->name);
+}
+
 static int32_t check_batch(const di_run *run, dk_error *err)
 {
     const di_loss_batch *batch = run->batch;
@@ -29,6 +38,7 @@ static int32_t check_batch(const di_run *run, dk_error *err)
     DK_TRY(di_loss_check(workspace->loss, kind, batch->teacher ? batch->teacher->temperature : 1,
                          batch->labels || kind == DISTILL_ONE_HOT, err));
     if (!batch->of) DK_TRY(di_loss_refuse_apart(workspace->loss, err));
+    DK_TRY(check_pairs(run, err));
     if (batch->teacher && batch->teacher->rows_at) DK_TRY(di_loss_check_shifted(workspace->loss, err));
     if (batch->student->kind != DISTILL_DENSE)
         return dk_fail(err, DK_E_UNSUPPORTED, "the student gives %s; a loss needs DENSE or HIDDEN",
@@ -104,6 +114,12 @@ static int32_t run_chunks(di_run *run, dk_error *err)
     return DK_OK;
 }
 
+static int32_t is_rejected(const di_loss_batch *batch, int64_t row)
+{
+    const int64_t sequence = batch->sequences ? batch->sequences[row] : 0;
+    return batch->pairs && batch->pairs->sides[sequence] == DISTILL_REJECTED;
+}
+
 static void add_sums(di_run *run)
 {
     const di_loss_batch *batch = run->batch;
@@ -116,9 +132,10 @@ static void add_sums(di_run *run)
             run->sums.terms[term] += weight * run->strip.parts[at];
             if (run->strip.squares) run->sums.squares[term] += weight * weight * run->strip.squares[at];
         }
+        if (batch->row_values) batch->row_values[row] = run->strip.totals[i];
+        if (is_rejected(batch, row)) continue;
         run->sums.weight_sum += weight;
         run->sums.count++;
-        if (batch->row_values) batch->row_values[row] = run->strip.totals[i];
     }
 }
 
@@ -305,6 +322,24 @@ out:
     return rc;
 }
 
+/* Rewards of the pairs, before their gradients. */
+static void add_pairs(di_run *run)
+{
+    const di_loss_batch *batch = run->batch;
+    const di_pairs *pairs = batch->pairs;
+    int64_t term, item;
+    if (!di_loss_pair_term(run->workspace->loss, &term, &item)) return;
+    for (int64_t s = 0; s < run->strip.sequence_count; s++) {
+        if (pairs->sides[s] != DISTILL_CHOSEN) continue;
+        const di_pair_point point = di_pair_at(pairs, run->strip.sums[term], s, run->workspace->terms[term].options);
+        if (!(point.rows > 0)) continue;
+        run->sums.pairs++;
+        run->sums.preferred += point.margin > 0;
+        run->sums.margin += point.margin;
+        run->sums.pair_weight_sum += point.weight;
+    }
+}
+
 static int32_t set_sums(di_run *run, dk_error *err)
 {
     di_workspace *workspace = run->workspace;
@@ -442,11 +477,16 @@ int32_t di_loss_run(const di_loss *loss, di_workspace *workspace, const di_loss_
     if (batch->row_values && batch->rows) memset(batch->row_values, 0, (size_t)batch->rows * sizeof *batch->row_values);
     DK_TRY(set_sums(&run, err));
     if (di_loss_sum_count(loss)) DK_TRY(walk(&run, height, measure_strip, cancel, err));
+    add_pairs(&run);
     DK_TRY(walk(&run, height, run_strip, cancel, err));
     sums->sum += run.sums.sum;
     sums->weight_sum += run.sums.weight_sum;
     sums->count += run.sums.count;
     sums->floored += run.sums.floored;
+    sums->pairs += run.sums.pairs;
+    sums->preferred += run.sums.preferred;
+    sums->margin += run.sums.margin;
+    sums->pair_weight_sum += run.sums.pair_weight_sum;
     sums->step = batch->step;
     sums->of = batch->of;
     sums->teacher_kind = batch->teacher ? batch->teacher->kind : 0;

@@ -111,6 +111,20 @@ LOSS(rank_logistic, .flags = ROWS, .fills = 1, .targets = DENSE | TOPK, .options
      .paper = "Burges et al. 2005 (RankNet)", .no_draws = DRAWS_ARE_BIASED,
      .no_one_hot = "it says no order of the other tokens",
      .use = "as rank_hinge, without a margin: it never is content")
+LOSS(dpo, .flags = ROWS, .needs_labels = 1, .plain = 1, .sums = 3, .pairs = 1,
+     .options = {"dpo.beta", "dpo.label_smoothing", "dpo.teacher_beta", "dpo.form"},
+     .fixed = {"dpo.reference", "dpo.label"},
+     .formula = "of a pair, s = sum of log q - log r over a side's tokens, r = reference, h = beta (s[chosen] - "
+                "s[rejected]): -p log sigmoid(h) - (1 - p) log sigmoid(-h); p = 1 - e with label_smoothing e; label "
+                "teacher: e + (1 - 2e) sigmoid(teacher_beta (log p[chosen] - log p[rejected])); hinge: p max(0, 1 - h) "
+                "+ (1 - p) max(0, 1 + h); ipo: (m - (2p - 1)/(2 beta))^2, m = h/beta with means over the tokens for s",
+     .gradient = "with respect to log q of a label: beta (sigmoid(h) - p) in the chosen side, the opposite in the "
+                 "rejected one",
+     .paper = "Rafailov et al. 2023; smoothing: Mitchell 2023 (cDPO); the teacher's preference: Furuta et al. 2024, "
+              "Fisch et al. 2024; hinge: Zhao et al. 2023 (SLiC), Liu et al. 2024; ipo: Azar et al. 2024",
+     .detached = "reference and teacher",
+     .use = "pairs of a better and a worse answer (docs/preference-pairs.md); divided by the pairs, and losses beside "
+            "it by their positions, which are those of chosen sides and other samples")
 FEATURE(hidden_mse, .feature = DI_FEATURE_HIDDEN_MSE, .taps = OUTPUTS,
         .fixed = {"hidden_mse.layers", "hidden_mse.teacher_layers", "hidden_mse.projection"},
         .formula = "mean over pairs of blocks and over the width of (W h_q - h_p)^2, h the block's output; W = 1 where "

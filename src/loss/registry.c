@@ -32,6 +32,8 @@ int32_t di_entry_logs(const di_entry *entry) { return (entry->table.flags & DIST
 
 int32_t di_entry_is_feature(const di_entry *entry) { return entry->builtin && entry->builtin->feature; }
 
+int32_t di_entry_is_pair(const di_entry *entry) { return entry->builtin && entry->builtin->pairs; }
+
 int32_t di_entry_floors(const di_entry *entry) { return di_entry_logs(entry) && !entry->builtin; }
 
 /* Retained; NULL = none. */
@@ -179,6 +181,7 @@ static int32_t add_builtin(di_registry *registry, const di_builtin *builtin, dk_
     table.flags = builtin->flags;
     table.eval = builtin->eval[DK_ISA_PORTABLE];
     table.targets = builtin->targets;
+    table.sums = builtin->sums;
     if ((rc = create_entry(registry->host, builtin->name, &table, &entry, err)) != DK_OK) return rc;
     entry->builtin = builtin;
     return insert(registry, entry, err);

@@ -8,7 +8,18 @@ enum { WEIGHT, TEMPERATURE, OPTIONS };
 
 static di_number constant(double value) { return (di_number){value, {0, 0, DI_CONSTANT}}; }
 
-/* An option that is not set and has no default reads as -1. */
+static int64_t choice_of(const di_options *options, int64_t index, const char *key, const char *choices)
+{
+    const char *text = di_options_at_text(options, "loss", index, key);
+    int64_t number = 0;
+    for (const char *at = choices; text; at += strcspn(at, "|") + 1, number++) {
+        if (strcspn(at, "|") == strlen(text) && !strncmp(at, text, strlen(text))) return number;
+        if (!at[strcspn(at, "|")]) break;
+    }
+    return 0;
+}
+
+/* An option that is not set and has no default reads as -1; a choice as its number. */
 static di_number read_option(const di_options *options, int64_t index, const char *key)
 {
     char name[96];
@@ -18,6 +29,7 @@ static di_number read_option(const di_options *options, int64_t index, const cha
     const int64_t whole = di_options_at_i64(options, "loss", index, key);
     const double from = di_options_at_f64(options, "loss", index, key);
     if (unset) return constant(-1);
+    if (row->type == DI_OPTION_CHOICE) return constant((double)choice_of(options, index, key, row->choices));
     if (row->type != DI_OPTION_NUMBER) return constant((double)whole);
     const di_course course = di_options_at_course(options, "loss", index, key);
     return (di_number){from, course};
@@ -61,6 +73,8 @@ int32_t di_term_read(di_term *term, const di_options *options, int64_t index, dk
     term->log_floor = (float)di_options_at_f64(options, "loss", index, "log_floor");
     term->on = on_of(di_options_at_text(options, "loss", index, "on"));
     term->by_logits = 0;
+    if (builtin && builtin->pairs)
+        term->teacher_labels = !strcmp(di_options_at_text(options, "loss", index, "dpo.label"), "teacher");
     for (int i = 0; builtin && i < DI_LOSS_OPTIONS && builtin->options[i]; i++)
         term->numbers[OPTIONS + i] = read_option(options, index, builtin->options[i]);
     for (int32_t end = 0; builtin && end < 2; end++) {

@@ -201,6 +201,9 @@ static const di_option_info rows[] = {
            "tokens, as the reference tokenizers make them, or plain letters; what a chat template puts in is control "
            "either way"),
     FLAG("data.prompt_loss", "false", "prompts carry loss too, not only completions"),
+    CHOICE("data.preferences", "pairs", "pairs|chosen", 0,
+           "what samples with chosen and rejected are: two sequences that a loss of pairs (dpo) compares, or chosen "
+           "alone, as a completion; rejected is not used then"),
     PATH("data.token_cache", "where tokenised data is kept for the next run; not given = a temporary file"),
 
     TEXT("loss.type", "forward_kl", OWN,
@@ -262,6 +265,20 @@ static const di_option_info rows[] = {
     NUMBER("loss.verl_trunc.loss_max_clamp", "0", 1e-6, 1e6, "nats", OR_ZERO,
            "verl's: a row's loss above it counts as it, without a gradient; 0 = no such bound"),
 
+    NUMBER("loss.dpo.beta", "0.1", 1e-6, 1e3, NULL, LIVE | SCHEDULE,
+           "of rewards: beta times the log-ratio of student and reference; smaller lets the student go further"),
+    NUMBER("loss.dpo.label_smoothing", "0", 1e-6, 0.5, NULL, OR_ZERO | OPEN_HIGH | LIVE | SCHEDULE,
+           "how often a label is taken to be wrong (cDPO)"),
+    NUMBER("loss.dpo.teacher_beta", "1", 1e-6, 1e3, NULL, LIVE | SCHEDULE,
+           "of loss.dpo.label teacher: what the teacher's log-ratio of the two sides is multiplied with"),
+    CHOICE("loss.dpo.form", "sigmoid", "sigmoid|hinge|ipo", 0, "what becomes of the margin of rewards"),
+    ROW("loss.dpo.reference", PATH, "initial", 0,
+        "whose log-probabilities are the origin of rewards: the student's before its first step, the teacher's, or "
+        "those of a model that is opened for it; asked once and kept",
+        .choices = "initial|teacher"),
+    CHOICE("loss.dpo.label", "hard", "hard|teacher", 0,
+           "hard: chosen is better; teacher: by the teacher's probability of that, from its log-ratio of the two "
+           "sides"),
     LIST("loss.hidden_mse.layers", DI_OPTION_INT, -1, 1e6, 0,
          "blocks of the student whose outputs are compared, from 0; -1 = behind the last norm; not given = all"),
     LIST("loss.hidden_mse.teacher_layers", DI_OPTION_INT, -1, 1e6, 0,
@@ -620,6 +637,7 @@ static const di_group groups[] = {
     {.name = "loss.distillkit", .when = "type=distillkit"},
     {.name = "loss.msswift_topk", .when = "type=msswift-topk"},
     {.name = "loss.verl_trunc", .when = "type=verl-trunc"},
+    {.name = "loss.dpo", .when = "type=dpo"},
     {.name = "loss.hidden_mse", .when = "type=hidden_mse"},
     {.name = "loss.hidden_cosine", .when = "type=hidden_cosine"},
     {.name = "loss.attention_mse", .when = "type=attention_mse"},

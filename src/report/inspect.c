@@ -222,19 +222,19 @@ static void loss_options(const di_builtin *loss, dk_strbuf *json)
     }
 }
 
-typedef enum { OF_ROWS, OF_OTHER_TOOLS, OF_FEATURES } loss_kind;
+typedef enum { OF_ROWS, OF_OTHER_TOOLS, OF_PAIRS, OF_FEATURES } loss_kind;
 
 static loss_kind kind_of(const di_builtin *loss)
 {
-    return loss->feature ? OF_FEATURES : loss->tool ? OF_OTHER_TOOLS : OF_ROWS;
+    return loss->feature ? OF_FEATURES : loss->pairs ? OF_PAIRS : loss->tool ? OF_OTHER_TOOLS : OF_ROWS;
 }
 
 /* "loss_table":{"jsd":{"options":["jsd.teacher_weight",...],"targets":"DENSE, ...","needs_labels":false,...},...}, of
  * losses on rows; "preset_table" of those as other tools have them, with "tool", "divisor", "odd" and "instead";
- * "feature_table":{"relation":{"options":[...]},...}. */
+ * "pair_table" of those that compare the sides of pairs; "feature_table":{"relation":{"options":[...]},...}. */
 static int32_t loss_tables(dk_backend *backend, loss_kind kind, dk_strbuf *json, dk_error *err)
 {
-    static const char *const names[] = {"loss_table", "preset_table", "feature_table"};
+    static const char *const names[] = {"loss_table", "preset_table", "pair_table", "feature_table"};
     dk_strbuf kinds;
     int32_t rc = DK_OK, count = 0;
     dk_strbuf_init(&kinds, backend->host);

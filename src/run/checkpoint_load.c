@@ -120,6 +120,7 @@ typedef struct loaded {
     di_written written;
     di_adaptive adaptive;
     di_replay replay;
+    di_kept_scores scores;
     di_tally *members; /* of the trainer's members; 0 of those that were not there */
     dk_model *weights;
     dk_checkpoint *moments, *projections;
@@ -130,6 +131,7 @@ static void close_all(loaded *l)
 {
     if (l->host) dk_free(l->host, (void *)l->tensors);
     if (l->host) dk_free(l->host, l->members);
+    if (l->host) di_kept_scores_free(l->host, &l->scores);
     if (l->host) dk_free(l->host, l->learned.weights);
     di_replay_free(&l->replay);
     dk_checkpoint_close(l->moments);
@@ -200,6 +202,9 @@ static int32_t read_last(const dk_document *doc, const di_loss *loss, counters *
     DK_TRY(dk_node_f64(doc, last, "loss", NAN, &c->loss, err));
     DK_TRY(dk_node_f64(doc, last, "grad_norm", 0, &c->grad_norm, err));
     DK_TRY(dk_node_f64(doc, last, "weight_sum", 0, &c->sums.weight_sum, err));
+    DK_TRY(dk_node_i64(doc, last, "pairs", 0, INT64_MAX, 0, &c->sums.pairs, err));
+    DK_TRY(dk_node_i64(doc, last, "preferred", 0, INT64_MAX, 0, &c->sums.preferred, err));
+    DK_TRY(dk_node_f64(doc, last, "margin", 0, &c->sums.margin, err));
     DK_TRY(dk_node_i64(doc, last, "count", 0, INT64_MAX, 0, &c->sums.count, err));
     DK_TRY(dk_node_i64(doc, last, "step", 0, INT64_MAX, 0, &c->sums.step, err));
     DK_TRY(dk_node_i64(doc, last, "of", 0, DI_OF_ALL, 0, &of, err));
@@ -232,7 +237,7 @@ static int32_t read_counters(const dk_document *doc, counters *c, dk_error *err)
     DK_TRY(dk_node_f64(doc, best, "value", 0, &c->best.value, err));
     DK_TRY(dk_node_text(doc, best, "by", "", &by, err));
     c->best.by = DI_BY_NATS;
-    for (int kind = DI_BY_FORWARD_KL; kind <= DI_BY_SOFT_CROSS_ENTROPY; kind++)
+    for (int kind = DI_BY_FORWARD_KL; kind <= DI_BY_REWARD_LOSS; kind++)
         if (!strcmp(by, di_measure_name((di_measure_kind)kind))) c->best.by = (di_measure_kind)kind;
 out:
     return rc;
@@ -459,6 +464,7 @@ int32_t di_checkpoint_load(di_run *run, const char *path, dk_error *err)
     DK_TRY(open_all(run, path, &l, err));
     DK_TRY(di_checkpoint_match(run, l.doc, l.counters.step, err));
     DK_TRY(di_projections_open(t, path, &l.projections, err));
+    DK_TRY(di_preference_read(t, l.doc, path, l.counters.step, &l.scores, err));
     if (di_student_model(t->student)) DK_TRY(copy_weights(t, l.weights, err));
     else DK_TRY(load_callbacks(t, path, err));
     if (l.moments) DK_TRY(copy_moments(t, &l, err));
@@ -467,6 +473,7 @@ int32_t di_checkpoint_load(di_run *run, const char *path, dk_error *err)
     take_learned(run, l.doc, &l.learned);
     t->balance = l.balance;
     take_on_policy(t, &l);
+    di_preference_take(t, &l.scores);
     if (t->balance.on) t->objective.sums.factors[1] = t->balance.factors[1];
     if (t->members.count) memcpy(t->members.total, l.members, (size_t)t->members.count * sizeof *l.members);
     run->finished = 0;

@@ -22,6 +22,16 @@ int32_t di_on_policy_state_read(const di_trainer *trainer, const dk_document *do
 /* its texts for other steps: checkpoint_replay.c; out, for di_replay_free, is as the trainer's own is planned */
 int32_t di_replay_save(const di_trainer *trainer, const char *folder, dk_error *err);
 int32_t di_replay_load(const di_trainer *trainer, const char *folder, int64_t step, di_replay *out, dk_error *err);
+/* ---- what was said of pairs: checkpoint_preference.c; nothing where no loss compares them ---- */
+typedef struct di_kept_scores {
+    double *scores[DI_SCORES]; /* NULL = not kept */
+} di_kept_scores;
+void di_kept_scores_free(dk_host *host, di_kept_scores *kept);
+int32_t di_preference_save(const di_trainer *trainer, const char *folder, dk_error *err);
+int32_t di_preference_state(const di_trainer *trainer, dk_strbuf *out, dk_error *err); /* whose they are */
+int32_t di_preference_read(const di_trainer *trainer, const dk_document *doc, const char *folder, int64_t step,
+                           di_kept_scores *out, dk_error *err);
+void di_preference_take(di_trainer *trainer, di_kept_scores *kept);
 /* E_MISMATCH where it is of another run; what changed otherwise becomes run->changes. */
 int32_t di_checkpoint_match(di_run *run, const dk_document *doc, int64_t step, dk_error *err);
 /* One call for each teacher and each setting that differs between two manifests: the member that did, not the whole. */

@@ -4,6 +4,7 @@
  *                 optimizer/model.safetensors      AdamW's moments, "m.<parameter>" and "v.<parameter>", fp32 or bf16
  *                 projections/model.safetensors    of losses on features, where there are some, with their moments
  *                 replay/model.safetensors         texts of the student that are kept, where there are some
+ *                 preference/model.safetensors     what was said of pairs, where a loss compares them
  *                 state.json                       step, data, seed, counters, options, and size and CRC-32C of every
  *                                                  file above, and of itself
  *
@@ -115,7 +116,7 @@ static int32_t list_file(void *user, const char *name, int32_t is_dir, dk_error 
 
 static int32_t list_files(dk_host *host, const char *folder, dk_strbuf *out, dk_error *err)
 {
-    static const char *const parts[] = {"student", "optimizer", "projections", "replay"};
+    static const char *const parts[] = {"student", "optimizer", "projections", "replay", "preference"};
     int32_t rc = DK_OK;
     for (size_t i = 0; i < sizeof parts / sizeof *parts && rc == DK_OK; i++) {
         char prefix[16], *path = dk_path_join(host, folder, parts[i]);
@@ -155,6 +156,10 @@ static void describe_last(const di_trainer *t, dk_strbuf *out)
     number(out, "\"loss\":", t->counters.last_loss);
     number(out, ",\"grad_norm\":", t->update.grad_norm);
     number(out, ",\"weight_sum\":", sums->weight_sum);
+    if (t->preference.on) {
+        dk_strbuf_printf(out, ",\"pairs\":%lld,\"preferred\":%lld", (long long)sums->pairs, (long long)sums->preferred);
+        number(out, ",\"margin\":", sums->margin);
+    }
     dk_strbuf_printf(out,
                      ",\"count\":%lld,\"step\":%lld,\"of\":%d,\"teacher_kind\":%d,\"without_entropy\":%d,\"terms\":[",
                      (long long)sums->count, (long long)sums->step, (int)sums->of, (int)sums->teacher_kind,
@@ -251,6 +256,7 @@ static int32_t state_json(di_run *run, const char *folder, dk_strbuf *out, dk_er
     describe_learned(t, out);
     describe_balance(t, out);
     di_on_policy_state_write(t, out);
+    DK_TRY(di_preference_state(t, out, err));
     list_frozen(di_student_model(t->student), out);
     if (t->shape.choice.size) {
         dk_strbuf_puts(out, ",\"shape\":");
@@ -321,6 +327,7 @@ int32_t di_checkpoint_save(di_run *run, const char *path, dk_error *err)
     if (t->update.optimizer && t->update.own_optimizer) DK_TRY(write_moments(t, &saving, staged.path, err));
     DK_TRY(di_projections_save(t, staged.path, err));
     DK_TRY(di_replay_save(t, staged.path, err));
+    DK_TRY(di_preference_save(t, staged.path, err));
     DK_TRY(write_state(run, staged.path, err));
     DK_TRY(dk_dir_commit(t->host, &staged, path, err));
 out:

@@ -70,6 +70,10 @@ void di_metrics_step(di_run *run)
         dk_strbuf_puts(&line, ",\"on_policy\":");
         di_on_policy_json(t, &t->on_policy.window, &line);
     }
+    if (t->preference.on) {
+        dk_strbuf_puts(&line, ",\"pairs\":");
+        di_preference_json(t, &line);
+    }
     if (t->members.count) {
         dk_strbuf_puts(&line, ",\"members\":");
         di_tally_json(t->teacher, t->members.window, &line);

@@ -91,6 +91,10 @@ static int32_t training_section(const di_run *run, dk_strbuf *out, dk_error *err
     number(out, "last_loss", t->counters.last_loss);
     dk_strbuf_puts(out, ",\"terms\":");
     di_loss_terms_json(t->objective.loss, &t->objective.sums, out);
+    if (t->preference.on) {
+        dk_strbuf_puts(out, ",\"pairs\":");
+        di_preference_json(t, out);
+    }
     if (t->balance.on) {
         dk_strbuf_puts(out, ",\"balance\":");
         di_balance_json(t, out);
@@ -183,6 +187,7 @@ static void reason(const di_run *run, dk_strbuf *out)
 static void eval_section(const di_evaluation *e, const dk_strbuf *teachers, dk_strbuf *out)
 {
     dk_strbuf_printf(out, ",\"eval\":{\"tokens\":%lld", (long long)e->tokens);
+    di_pair_tally_json(&e->pairs, out);
     di_evaluation_precision_json(e, out);
     number(out, "seconds", e->seconds);
     di_evaluation_sources_json(e, out);

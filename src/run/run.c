@@ -59,7 +59,7 @@ static int32_t refuse_stages(const di_options *options, dk_error *err)
 
 const char *di_measure_name(di_measure_kind kind)
 {
-    static const char *const names[] = {"nats", "forward_kl", "soft_cross_entropy"};
+    static const char *const names[] = {"nats", "forward_kl", "soft_cross_entropy", "reward_loss"};
     return names[kind];
 }
 

@@ -18,6 +18,8 @@ static di_evaluate_args args_of(di_run *run, di_teacher *student, int64_t tokens
                               .step = t->counters.step,
                               .learned = t->learned.weights,
                               .data = t->data.eval,
+                              .pair_reference = t->preference.scores[DI_SCORES_EVAL],
+                              .pair_beta = di_loss_pair_beta(t->objective.loss, t->counters.step),
                               .tokens = tokens,
                               .memory = t->objective.memory,
                               .precision = run->evaluation.precision,
@@ -54,9 +56,11 @@ int32_t di_run_evaluation_due(const di_run *run)
 
 /* With a teacher that is being imitated its distance is what counts; with labels alone their likelihood, and so where
  * the teacher is another one at each evaluation: distances from different teachers cannot be compared. Draws whose
- * entropy is not known give no distance; what they give differs from it by what is the same at every evaluation. */
+ * entropy is not known give no distance; what they give differs from it by what is the same at every evaluation. A loss
+ * of pairs takes the student away from both: its rewards count. */
 static di_measure_kind measure_of(const di_trainer *t, const di_evaluation *evaluation)
 {
+    if (evaluation->pairs.has_reference) return DI_BY_REWARD_LOSS;
     if (!t->objective.uses_teacher || di_teacher_changes(t->teacher)) return DI_BY_NATS;
     return evaluation->without_entropy ? DI_BY_SOFT_CROSS_ENTROPY : DI_BY_FORWARD_KL;
 }
@@ -76,7 +80,9 @@ int32_t di_run_take_evaluation(di_run *run, const di_evaluation *evaluation, con
     di_trainer *t = run->trainer;
     di_best *best = &run->evaluation.best;
     const di_measure_kind by = measure_of(t, evaluation);
-    double value = by == DI_BY_NATS ? evaluation->nats : evaluation->kl_mean;
+    double value = by == DI_BY_NATS          ? evaluation->nats
+                   : by == DI_BY_REWARD_LOSS ? evaluation->pairs.reward_loss / (double)evaluation->pairs.count
+                                             : evaluation->kl_mean;
     di_best before = *best;
     int64_t evaluated = run->evaluation.evaluated;
     int32_t rc = DK_OK;

@@ -16,7 +16,7 @@ typedef struct di_output {
 } di_output;
 
 /* What keep_best and early stopping look at. */
-typedef enum { DI_BY_NATS, DI_BY_FORWARD_KL, DI_BY_SOFT_CROSS_ENTROPY } di_measure_kind;
+typedef enum { DI_BY_NATS, DI_BY_FORWARD_KL, DI_BY_SOFT_CROSS_ENTROPY, DI_BY_REWARD_LOSS } di_measure_kind;
 typedef struct di_best {
     int64_t step;    /* -1 = no evaluation yet */
     double value;    /* of `by` */

@@ -341,6 +341,7 @@ int32_t di_parts_check(di_trainer *t, dk_error *err)
     DK_TRY(check_moments(t, err));
     if (t->objective.uses_teacher && t->steps) di_teacher_tell_late(t->teacher, t->steps);
     DK_TRY(di_balance_check(t, t->objective.loss, err));
+    DK_TRY(di_preference_open(t, err));
     DK_TRY(check_callbacks(t, err));
     DK_TRY(di_choose_precision(t->backend, di_options_text(t->options, "train.precision"), "train.precision",
                                &t->precision, err));
@@ -382,6 +383,7 @@ static int32_t check_reweighed(const di_trainer *t, const di_loss *loss, dk_erro
     DK_TRY(check_targets(t, loss, err));
     DK_TRY(di_balance_check(t, loss, err));
     DK_TRY(di_on_policy_check_loss(t, loss, err));
+    DK_TRY(di_preference_check(t, loss, err));
 out:
     return rc;
 }

@@ -38,6 +38,9 @@ void di_progress_fill(const di_trainer *t, int32_t phase, distill_progress *out)
     p.term_values = t->objective.terms->values;
     p.generated = t->on_policy.total.tokens;
     p.on_policy_share = t->on_policy.adaptive.share;
+    p.pairs = t->objective.sums.pairs;
+    p.pair_accuracy = p.pairs > 0 ? (double)t->objective.sums.preferred / (double)p.pairs : 0;
+    p.pair_margin = p.pairs > 0 ? t->objective.sums.margin / (double)p.pairs : 0;
     uint32_t size = out->struct_size < sizeof p ? out->struct_size : (uint32_t)sizeof p;
     p.struct_size = out->struct_size;
     memcpy(out, &p, size ? size : sizeof p.struct_size);

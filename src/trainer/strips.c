@@ -23,6 +23,7 @@ static int32_t has_sequences(const distill_forward *out) /* an older caller's ha
 
 static void fill_forward(di_trainer *t, distill_forward *out)
 {
+    const int64_t first = t->window.micro_index * t->data.micro_batch_size;
     t->pull.row_shape[0] = t->window.micro.row_count;
     t->pull.label_tensor =
         di_tensor_of((void *)(uintptr_t)t->window.micro_labels, DISTILL_INT, 32, 1, t->pull.row_shape);
@@ -38,7 +39,9 @@ static void fill_forward(di_trainer *t, distill_forward *out)
     out->micro_batch = t->window.micro_index;
     out->micro_batches = t->window.micro_count;
     out->weight_sum = 0;
-    for (int64_t r = 0; r < t->window.micro.row_count; r++) out->weight_sum += t->window.micro_weights[r];
+    const uint8_t *sides = t->data.batch->sides + t->data.batch->window_first[first];
+    for (int64_t r = 0; r < t->window.micro.row_count; r++)
+        if (sides[t->window.micro_sequences[r]] != DISTILL_REJECTED) out->weight_sum += t->window.micro_weights[r];
     if (!has_sequences(out)) return;
     out->sequences = &t->pull.sequence_tensor;
     out->sequence_count = t->window.micro.sequences;
@@ -158,6 +161,7 @@ int32_t di_trainer_next_rows(di_trainer *t, distill_strip *strip, dk_error *err)
     DK_TRY(check_cancel(t, err));
     DK_TRY(check_stage(t, DI_STAGE_FORWARDED, err));
     DK_TRY(di_balance_refuse(t, err));
+    DK_TRY(di_preference_refuse(t, err));
     if (!t->pull.strips_begun) t->pull.strip_first = 0;
     if ((rc = take_back(t, strip, err)) != DK_OK || ((rc = hand_out(t, strip, err)) != DK_OK && rc != DK_E_END))
         di_window_discard(t);
@@ -171,6 +175,7 @@ int32_t di_trainer_backward(di_trainer *t, const distill_tensor *gradient, doubl
     DK_TRY(check_cancel(t, err));
     DK_TRY(check_stage(t, DI_STAGE_FORWARDED, err));
     if (gradient) DK_TRY(di_balance_refuse(t, err));
+    if (gradient) DK_TRY(di_preference_refuse(t, err));
     if (t->pull.strip_count || (t->pull.strips_begun && t->pull.strip_first < t->window.micro.row_count))
         return dk_fail(err, DK_E_STAGE,
                        "distill_trainer_next_rows is due until it returns DISTILL_E_END: rows from %lld on are missing",

@@ -113,6 +113,7 @@ static int32_t plan(di_trainer *t, dk_error *err)
     DK_TRY(di_objective_plan(t, t->objective.loss, &t->objective.workspace, err));
     DK_TRY(di_importance_plan(t, tokens, err));
     DK_TRY(di_inside_plan(t, tokens, sequences, err));
+    DK_TRY(di_preference_plan(t, sequences, err));
     tell_plan(t);
     if (!model) goto out;
     DK_TRY(dk_optimizer_create(t->backend, model->parameters, model->parameter_count, kept_moments(t),
@@ -167,6 +168,7 @@ void di_trainer_free(di_trainer *t)
     di_ahead_free(t);
     di_on_policy_free(t);
     di_importance_free(t);
+    di_preference_free(t);
     di_batch_free(t->data.batch);
     dk_free(host, t->window.micro_offsets);
     dk_free(host, t->window.micro_rows);

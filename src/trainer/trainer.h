@@ -10,6 +10,7 @@
  *   on_policy.c   windows that the student writes itself      generated.c   prompts and texts as a batch
  *   replay.c      its texts of earlier steps
  *   importance.c  weights of these by how likely they are now
+ *   preference.c  pairs of sequences, and their reference
  *   window.c      one window: forward, loss, backward, apply  strips.c      pull mode
  *   progress.c    what the host is told */
 #ifndef DI_TRAINER_TRAINER_H

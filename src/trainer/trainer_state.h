@@ -2,7 +2,9 @@
 #ifndef DI_TRAINER_TRAINER_STATE_H
 #define DI_TRAINER_TRAINER_STATE_H
 
+#include "evaluate/pair_scores.h"
 #include "features/features.h"
+#include "loss/builtin.h"
 #include "shape/shape.h"
 #include "target/host_rows.h"
 #include "trainer/replay.h"
@@ -142,6 +144,19 @@ typedef struct di_on_policy { /* windows that the student writes; lambda 0 = the
     di_importance importance;
 } di_on_policy;
 
+enum { DI_SCORES_REFERENCE, DI_SCORES_TEACHER, DI_SCORES_EVAL, DI_SCORES };
+typedef struct di_preference { /* of a loss that compares pairs: preference.c */
+    int32_t on, asked;
+    int64_t item;          /* of section loss */
+    char by[65];           /* initial, teacher, or the hash of the model that is the reference */
+    di_teacher *reference; /* until it was asked */
+    /* By number of the sequence, NULL = not known: by reference and teacher of the training data, and by the reference
+     * of the held-out data. */
+    double *scores[DI_SCORES];
+    double *micro[2]; /* [max_sequences] of the micro-batch: reference, teacher */
+    di_pairs pairs;   /* the same */
+} di_preference;
+
 typedef struct di_watcher { /* who is told, and what the time left is guessed from */
     distill_progress_fn fn;
     void *user;
@@ -176,6 +191,7 @@ struct di_trainer {
     di_learned learned;
     di_balance balance;
     di_on_policy on_policy;
+    di_preference preference;
     di_shape shape; /* of a student that was cut from its teacher by what text says; empty = of none */
     di_watcher progress;
     _Atomic int32_t cancel; /* also written by signal handlers */
@@ -240,6 +256,17 @@ int32_t di_importance_open(di_trainer *t, di_registry *registry, dk_error *err);
 int32_t di_importance_plan(di_trainer *t, int64_t rows, dk_error *err);
 void di_importance_free(di_trainer *t);
 int32_t di_importance_weigh(di_trainer *t, dk_error *err); /* the micro-batch that went forward, of old texts */
+/* preference.c */
+int32_t di_preference_open(di_trainer *t, dk_error *err);
+int32_t di_preference_check(const di_trainer *t, const di_loss *loss, dk_error *err); /* another weighing of the loss */
+int32_t di_preference_plan(di_trainer *t, int64_t sequences, dk_error *err);
+void di_preference_free(di_trainer *t);
+int32_t di_preference_ask(di_trainer *t, dk_error *err); /* before the first window: what is not known yet */
+di_dataset *di_preference_data(const di_trainer *t, int32_t scores);
+int32_t di_preference_wants(const di_trainer *t, int32_t scores);
+const struct di_pairs *di_preference_pairs(di_trainer *t);        /* of the micro-batch under work; NULL = none */
+int32_t di_preference_refuse(const di_trainer *t, dk_error *err); /* gradients of the host's own */
+void di_preference_json(const di_trainer *t, dk_strbuf *out);     /* {"count":8,"accuracy":0.75,"margin":0.1} */
 /* ahead.c */
 int32_t di_ahead_plan(di_trainer *t, int64_t tokens, int64_t sequences, dk_error *err);
 void di_ahead_free(di_trainer *t);

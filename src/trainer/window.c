@@ -18,6 +18,7 @@ int32_t di_window_begin(di_trainer *t, dk_error *err)
     int32_t rc;
     if (t->counters.step >= t->steps) return dk_fail(err, DK_E_END, "all %lld steps are done", (long long)t->steps);
     t->window.begun = dk_seconds();
+    DK_TRY(di_preference_ask(t, err));
     if (di_learned_is_due(t, t->counters.step)) DK_TRY(di_learned_update(t, err));
     di_on_policy_restore(t);
     DK_TRY(di_ahead_batch(t, err));
@@ -86,6 +87,7 @@ int32_t di_window_own_loss(di_trainer *t, dk_error *err)
                           .want_gradient = 1,
                           .grad_scale = 1,
                           .of = di_on_policy_of(t),
+                          .pairs = di_preference_pairs(t),
                           .factors = t->balance.on ? t->balance.factors : NULL,
                           .want_squares = t->balance.on};
     int32_t rc = di_inside_run(t, err);

@@ -213,7 +213,7 @@ _Static_assert(offsetof(distill_loss_callbacks, measure) == 48, "distill_loss_ca
 _Static_assert(offsetof(distill_loss_callbacks, sums) == 56, "distill_loss_callbacks.sums");
 _Static_assert(sizeof(distill_loss_callbacks) == offsetof(distill_loss_callbacks, sums) + sizeof(((distill_loss_callbacks *)0)->sums), "distill_loss_callbacks has no tail padding");
 
-_Static_assert(sizeof(distill_loss_args) == 144, "sizeof distill_loss_args");
+_Static_assert(sizeof(distill_loss_args) == 160, "sizeof distill_loss_args");
 _Static_assert(offsetof(distill_loss_args, struct_size) == 0, "distill_loss_args.struct_size");
 _Static_assert(offsetof(distill_loss_args, flags) == 4, "distill_loss_args.flags");
 _Static_assert(offsetof(distill_loss_args, student) == 8, "distill_loss_args.student");
@@ -233,9 +233,11 @@ _Static_assert(offsetof(distill_loss_args, floored) == 112, "distill_loss_args.f
 _Static_assert(offsetof(distill_loss_args, sequences) == 120, "distill_loss_args.sequences");
 _Static_assert(offsetof(distill_loss_args, memory) == 128, "distill_loss_args.memory");
 _Static_assert(offsetof(distill_loss_args, divisor) == 136, "distill_loss_args.divisor");
-_Static_assert(sizeof(distill_loss_args) == offsetof(distill_loss_args, divisor) + sizeof(((distill_loss_args *)0)->divisor), "distill_loss_args has no tail padding");
+_Static_assert(offsetof(distill_loss_args, reference) == 144, "distill_loss_args.reference");
+_Static_assert(offsetof(distill_loss_args, preference) == 152, "distill_loss_args.preference");
+_Static_assert(sizeof(distill_loss_args) == offsetof(distill_loss_args, preference) + sizeof(((distill_loss_args *)0)->preference), "distill_loss_args has no tail padding");
 
-_Static_assert(sizeof(distill_progress) == 176, "sizeof distill_progress");
+_Static_assert(sizeof(distill_progress) == 200, "sizeof distill_progress");
 _Static_assert(offsetof(distill_progress, struct_size) == 0, "distill_progress.struct_size");
 _Static_assert(offsetof(distill_progress, phase) == 4, "distill_progress.phase");
 _Static_assert(offsetof(distill_progress, step) == 8, "distill_progress.step");
@@ -259,7 +261,10 @@ _Static_assert(offsetof(distill_progress, term_weights) == 144, "distill_progres
 _Static_assert(offsetof(distill_progress, term_values) == 152, "distill_progress.term_values");
 _Static_assert(offsetof(distill_progress, generated) == 160, "distill_progress.generated");
 _Static_assert(offsetof(distill_progress, on_policy_share) == 168, "distill_progress.on_policy_share");
-_Static_assert(sizeof(distill_progress) == offsetof(distill_progress, on_policy_share) + sizeof(((distill_progress *)0)->on_policy_share), "distill_progress has no tail padding");
+_Static_assert(offsetof(distill_progress, pairs) == 176, "distill_progress.pairs");
+_Static_assert(offsetof(distill_progress, pair_accuracy) == 184, "distill_progress.pair_accuracy");
+_Static_assert(offsetof(distill_progress, pair_margin) == 192, "distill_progress.pair_margin");
+_Static_assert(sizeof(distill_progress) == offsetof(distill_progress, pair_margin) + sizeof(((distill_progress *)0)->pair_margin), "distill_progress has no tail padding");
 
 _Static_assert(sizeof(distill_forward) == 96, "sizeof distill_forward");
 _Static_assert(offsetof(distill_forward, struct_size) == 0, "distill_forward.struct_size");
@@ -386,6 +391,8 @@ _Static_assert(DISTILL_GRADIENT == 2, "DISTILL_GRADIENT");
 _Static_assert(DISTILL_SAMPLE_TOKENS == 1, "DISTILL_SAMPLE_TOKENS");
 _Static_assert(DISTILL_SAMPLE_TEXT == 2, "DISTILL_SAMPLE_TEXT");
 _Static_assert(DISTILL_SAMPLE_JSON == 3, "DISTILL_SAMPLE_JSON");
+_Static_assert(DISTILL_CHOSEN == 1, "DISTILL_CHOSEN");
+_Static_assert(DISTILL_REJECTED == 2, "DISTILL_REJECTED");
 _Static_assert(DISTILL_LOSS_MT == 1, "DISTILL_LOSS_MT");
 _Static_assert(DISTILL_LOSS_LOG_PROBS == 2, "DISTILL_LOSS_LOG_PROBS");
 _Static_assert(DISTILL_LOSS_WHOLE_SEQUENCES == 4, "DISTILL_LOSS_WHOLE_SEQUENCES");

@@ -67,6 +67,8 @@ DISTILL_GRADIENT = 2
 DISTILL_SAMPLE_TOKENS = 1
 DISTILL_SAMPLE_TEXT = 2
 DISTILL_SAMPLE_JSON = 3
+DISTILL_CHOSEN = 1
+DISTILL_REJECTED = 2
 DISTILL_LOSS_MT = 1
 DISTILL_LOSS_LOG_PROBS = 2
 DISTILL_LOSS_WHOLE_SEQUENCES = 4
@@ -469,6 +471,8 @@ distill_loss_args._fields_ = [
     ("sequences", POINTER(distill_tensor)),
     ("memory", c_int64),
     ("divisor", c_double),
+    ("reference", POINTER(distill_tensor)),
+    ("preference", POINTER(distill_tensor)),
 ]
 distill_progress._fields_ = [
     ("struct_size", c_uint32),
@@ -494,6 +498,9 @@ distill_progress._fields_ = [
     ("term_values", POINTER(c_double)),
     ("generated", c_int64),
     ("on_policy_share", c_double),
+    ("pairs", c_int64),
+    ("pair_accuracy", c_double),
+    ("pair_margin", c_double),
 ]
 distill_forward._fields_ = [
     ("struct_size", c_uint32),
@@ -570,8 +577,8 @@ STRUCTS = {  # name: (size, offsets of the fields)
     "distill_dataset_callbacks": (40, {"struct_size": 0, "flags": 4, "user": 8, "destroy": 16, "get": 24, "count": 32}),
     "distill_loss_rows": (120, {"struct_size": 0, "flags": 4, "rows": 8, "vocab": 16, "student": 24, "teacher": 32, "target": 40, "labels": 48, "sequences": 56, "value": 64, "gradient": 72, "temperature": 80, "step": 88, "weights": 96, "sequence_sums": 104, "sequence_count": 112}),
     "distill_loss_callbacks": (64, {"struct_size": 0, "flags": 4, "user": 8, "destroy": 16, "eval": 24, "fallback": 32, "targets": 40, "measure": 48, "sums": 56}),
-    "distill_loss_args": (144, {"struct_size": 0, "flags": 4, "student": 8, "teacher": 16, "labels": 24, "weights": 32, "grad_values": 40, "grad_head": 48, "grad_bias": 56, "row_values": 64, "grad_scale": 72, "step": 80, "sum": 88, "count": 96, "weight_sum": 104, "floored": 112, "sequences": 120, "memory": 128, "divisor": 136}),
-    "distill_progress": (176, {"struct_size": 0, "phase": 4, "step": 8, "steps": 16, "tokens": 24, "count": 32, "loss": 40, "learning_rate": 48, "grad_norm": 56, "tokens_per_second": 64, "seconds_left": 72, "weight_sum": 80, "done": 88, "total": 96, "stage": 104, "stages": 112, "stage_name": 120, "term_count": 128, "term_names": 136, "term_weights": 144, "term_values": 152, "generated": 160, "on_policy_share": 168}),
+    "distill_loss_args": (160, {"struct_size": 0, "flags": 4, "student": 8, "teacher": 16, "labels": 24, "weights": 32, "grad_values": 40, "grad_head": 48, "grad_bias": 56, "row_values": 64, "grad_scale": 72, "step": 80, "sum": 88, "count": 96, "weight_sum": 104, "floored": 112, "sequences": 120, "memory": 128, "divisor": 136, "reference": 144, "preference": 152}),
+    "distill_progress": (200, {"struct_size": 0, "phase": 4, "step": 8, "steps": 16, "tokens": 24, "count": 32, "loss": 40, "learning_rate": 48, "grad_norm": 56, "tokens_per_second": 64, "seconds_left": 72, "weight_sum": 80, "done": 88, "total": 96, "stage": 104, "stages": 112, "stage_name": 120, "term_count": 128, "term_names": 136, "term_weights": 144, "term_values": 152, "generated": 160, "on_policy_share": 168, "pairs": 176, "pair_accuracy": 184, "pair_margin": 192}),
     "distill_forward": (96, {"struct_size": 0, "flags": 4, "batch": 8, "student": 16, "teacher": 24, "labels": 32, "weights": 40, "rows": 48, "micro_batch": 56, "micro_batches": 64, "weight_sum": 72, "sequences": 80, "sequence_count": 88}),
     "distill_strip": (96, {"struct_size": 0, "flags": 4, "student": 8, "teacher": 16, "labels": 24, "weights": 32, "target": 40, "first_row": 48, "rows": 56, "vocab": 64, "student_stride": 72, "teacher_stride": 80, "loss": 88}),
     "distill_operator_callbacks": (32, {"struct_size": 0, "flags": 4, "user": 8, "destroy": 16, "apply": 24}),

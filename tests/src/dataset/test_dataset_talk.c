@@ -127,8 +127,8 @@ TEST(null_is_absent)
 
 TEST(keys_that_change_what_is_learnt_are_refused)
 {
-    static const char *const sample[] = {"tools", "functions", "images", "audio", "chosen",    "rejected",
-                                         "label", "system",    "mask",   "loss",  "loss_mask", "input_ids"};
+    static const char *const sample[] = {"tools",  "functions", "images", "audio",     "label",
+                                         "system", "mask",      "loss",   "loss_mask", "input_ids"};
     static const char *const message[] = {"name",   "tool_calls", "tool_call_id", "function_call", "thinking",
                                           "images", "loss",       "mask",         "train",         "reasoning_content",
                                           "refusal"};

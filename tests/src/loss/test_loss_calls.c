@@ -272,7 +272,7 @@ TEST(registry)
         names.data,
         "cross_entropy, forward_kl, reverse_kl, symmetric_kl, jsd, skew_forward_kl, skew_reverse_kl, tvd, "
         "alpha_beta, taid, adaptive_kl, dkd, logit_mse, logit_cosine, acceptance, rank_hinge, rank_logistic, "
-        "hidden_mse, hidden_cosine, attention_mse, relation, trl-gkd, distillkit, msswift-topk, verl-trunc, mine");
+        "dpo, hidden_mse, hidden_cosine, attention_mse, relation, trl-gkd, distillkit, msswift-topk, verl-trunc, mine");
     dk_strbuf_free(&names);
     close_fixture(&f);
     CHECK_INT(a.destroyed, 1);
