@@ -88,8 +88,8 @@ out:
 /* What becomes of the samples of a file with this tokenizer and these options. */
 static int inspect_data(cli_session *s, const char *path, const char *model, int as_json)
 {
-    static const char *const keys[] = {"samples", "windows",   "tokens",      "learnt",      "truncated",
-                                       "split",   "no_labels", "lost_labels", "lost_tokens", "lost_learnt"};
+    static const char *const keys[] = {"samples",   "windows",     "tokens",      "learnt",      "truncated", "split",
+                                       "no_labels", "lost_labels", "lost_tokens", "lost_learnt", "pairs"};
     distill_tokenizer *tokenizer = NULL;
     distill_dataset *data = NULL;
     json_t *value = json_pack("{s:s, s:s}", "kind", "data", "source", path);

@@ -108,6 +108,7 @@ static void fill_line(const cli_progress *progress, const distill_progress *now,
     if (now->phase == DISTILL_PHASE_TRAINING) {
         clock_text(now->seconds_left, left, sizeof left);
         add_part(l, 2, "loss %.4f", now->loss);
+        if (now->pairs) add_part(l, 3, "chosen ahead %.0f %%", 100 * now->pair_accuracy);
         add_part(l, 4, "lr %.2e", now->learning_rate);
         add_part(l, 3, "%.0f tokens/s", now->tokens_per_second);
         if (now->on_policy_share > 0)

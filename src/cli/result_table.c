@@ -87,6 +87,22 @@ static void print_held_out(FILE *out, const json_t *eval)
     }
 }
 
+/* Held-out pairs by rewards, which are those of a training, or by log-probabilities alone. */
+static void print_pairs(FILE *out, const json_t *eval)
+{
+    const json_t *pairs = json_object_get(eval, "pairs");
+    const int rewards = json_object_get(pairs, "reward_accuracy") != NULL;
+    if (!pairs) return;
+    fprintf(out, "held-out pairs: %.0f, the chosen side likelier in %.1f %%", number(pairs, "count"),
+            100 * number(pairs, "accuracy"));
+    if (json_object_get(pairs, "teacher_accuracy"))
+        fprintf(out, " (teacher %.1f %%)", 100 * number(pairs, "teacher_accuracy"));
+    if (rewards)
+        fprintf(out, ", its reward higher in %.1f %%, by %.3f on average", 100 * number(pairs, "reward_accuracy"),
+                number(pairs, "reward_margin"));
+    fprintf(out, "\n");
+}
+
 static void print_number(FILE *out, const char *text, const json_t *object, const char *key, int decimals)
 {
     if (json_is_number(json_object_get(object, key))) fprintf(out, "%s %.*f", text, decimals, number(object, key));
@@ -198,6 +214,7 @@ void cli_table(FILE *out, const json_t *result)
     print_shape(out, json_object_get(result, "shape"));
     print_sources(out, json_object_get(result, "data"));
     print_held_out(out, json_object_get(result, "eval"));
+    print_pairs(out, json_object_get(result, "eval"));
     print_teachers(out, json_object_get(result, "eval"), json_object_get(training, "members"));
     print_lost(out, json_object_get(result, "data"), "data");
     print_lost(out, json_object_get(json_object_get(result, "data"), "eval"), "held-out data");

@@ -144,12 +144,14 @@ class Loss(Handle):
         self.preset = any("type: %s\n" % known in said + "\n" for known in _PRESETS)
 
     def __call__(self, student, teacher=None, labels=None, weights=None, gradient=None, grad_head=None, grad_bias=None, row_values=None,
-                 grad_scale=0.0, step=0, add_gradient=False, add_head=False, memory=0, divisor=0.0, sequences=None):
+                 grad_scale=0.0, step=0, add_gradient=False, add_head=False, memory=0, divisor=0.0, sequences=None, reference=None, preference=None):
         """student, teacher: targets (dense(), hidden(), top_k(), sampled(), one_hot()) or arrays of logits. labels [rows], < 0 = masked.
         gradient, grad_head, grad_bias, row_values: arrays that the library writes to. add_gradient: adds to gradient what it
         would write; add_head: to grad_head and grad_bias, as a window of several micro-batches needs it. memory: bytes that the call
         takes at most beside its arrays, 0 = 64 MiB. divisor: of presets (trl-gkd, ...) what their tool is told to divide by; their sum
-        is divided already. sequences [rows]: the sequence of each row, from 0 on; None = one."""
+        is divided already. sequences [rows]: the sequence of each row, from 0 on; None = one. reference, preference [sequences]: of dpo,
+        which takes sequence 2i as chosen and 2i + 1 as rejected, log-probabilities by the reference (None = 0), and with
+        dpo.label teacher by the teacher."""
         kept = [_as_target(student)]
         kept.append(teacher if teacher is None else _as_target(teacher))
         flags = (c.DISTILL_ADD_VALUES if add_gradient else 0) | (c.DISTILL_ADD_HEAD if add_head else 0)
@@ -158,9 +160,10 @@ class Loss(Handle):
         if kept[1] is not None:
             args.teacher = ctypes.pointer(kept[1])
         for name, value in (("labels", labels), ("weights", weights), ("grad_values", gradient), ("grad_head", grad_head),
-                            ("grad_bias", grad_bias), ("row_values", row_values), ("sequences", sequences)):
+                            ("grad_bias", grad_bias), ("row_values", row_values), ("sequences", sequences), ("reference", reference),
+                            ("preference", preference)):
             if value is not None:
-                kept.append(argument(value, writable=name not in ("labels", "weights", "sequences")))
+                kept.append(argument(value, writable=name not in ("labels", "weights", "sequences", "reference", "preference")))
                 setattr(args, name, ctypes.pointer(kept[-1].tensor))
         call("loss_eval", self.raw, args)
         return LossResult(args)

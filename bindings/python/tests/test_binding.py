@@ -2,6 +2,7 @@
 import array
 import ctypes
 import gc
+import math
 import os
 import signal
 import subprocess
@@ -128,6 +129,22 @@ def test_loss_of_python_that_measures_sequences_first():
             loss(rows([1, 0]), memory=100)
         with pytest.raises(ValueError, match="has no measure and sums 2"):
             env.add_loss("half", apart, sums=2)
+
+
+def test_a_loss_of_pairs():
+    def log_q(row, label):
+        return row[label] - math.log(sum(math.exp(z) for z in row))
+
+    logits, labels, reference = [[1, 0], [2, 1], [0, 3], [1, 1]], [0, 1, 0, 1], array.array("f", [-0.5, -2])
+    loss, gradient = distill.Loss(options={"loss": {"type": "dpo", "dpo.beta": 0.5}}), rows(*[[0, 0]] * 4)
+    result = loss(rows(*logits), labels=array.array("i", labels), sequences=array.array("i", [0, 0, 1, 1]), reference=reference, gradient=gradient)
+    sides = [sum(log_q(logits[r], labels[r]) for r in side) for side in ((0, 1), (2, 3))]
+    margin = 0.5 * (sides[0] + 0.5 - sides[1] - 2)
+    assert result.weight_sum == 1 and result.count == 4 and result.sum == pytest.approx(math.log1p(math.exp(-margin)), rel=1e-5)
+    slope, q = -0.5 / (1 + math.exp(margin)), math.exp(log_q(logits[0], 0))
+    assert gradient.tolist()[0] == pytest.approx([slope * (1 - q), -slope * (1 - q)], rel=1e-5)
+    with pytest.raises(ValueError, match="args.preference goes with loss.dpo.label teacher"):
+        loss(rows(*logits), labels=array.array("i", labels), sequences=array.array("i", [0, 0, 1, 1]), preference=reference)
 
 
 def test_forward_kl_against_the_definition(env):
