@@ -15,6 +15,7 @@ typedef struct page {
 } page;
 typedef struct page_file { /* a file of slots, of which some pages are in memory */
     dk_host *host;
+    const char *folder; /* borrowed */
     int fd;
     int64_t size; /* pages that were ever written; behind them all is 0 */
     page *kept;   /* [PAGES], page p at p % PAGES */
@@ -49,7 +50,7 @@ static void pages_free(page_file *pages)
 static int32_t pages_open(dk_host *host, const char *folder, page_file *out, dk_error *err)
 {
     int32_t rc;
-    *out = (page_file){.host = host, .fd = -1};
+    *out = (page_file){.host = host, .folder = folder, .fd = -1};
     DK_TRY(file_in(folder, &out->fd, err));
     DK_TRY(dk_new(host, PAGES, &out->kept, err));
     DK_TRY(dk_new(host, PAGES * PAGE_SLOTS, &out->data, err));
@@ -65,7 +66,9 @@ static int32_t give_back(page_file *pages, page *kept, const uint64_t *data, dk_
         ssize_t put =
             pwrite(pages->fd, bytes + done, PAGE_BYTES - done, (off_t)(kept->number * PAGE_BYTES + (off_t)done));
         if (put < 0 && errno == EINTR) continue;
-        if (put <= 0) return dk_fail_errno(err, put ? errno : ENOSPC, "the temporary table of what was kept");
+        if (put <= 0)
+            return dk_fail_errno(err, put ? errno : ENOSPC, "%s: the table of what was kept cannot be written",
+                                 pages->folder);
         done += (size_t)put;
     }
     if (kept->number >= pages->size) pages->size = kept->number + 1;
@@ -81,7 +84,7 @@ static int32_t fetch(const page_file *pages, int64_t number, uint64_t *data, dk_
     for (size_t done = 0; number < pages->size && done < PAGE_BYTES;) {
         ssize_t got = pread(pages->fd, bytes + done, PAGE_BYTES - done, (off_t)(number * PAGE_BYTES + (off_t)done));
         if (got < 0 && errno == EINTR) continue;
-        if (got < 0) return dk_fail_errno(err, errno, "the temporary table of what was kept");
+        if (got < 0) return dk_fail_errno(err, errno, "%s: the table of what was kept cannot be read", pages->folder);
         if (!got) break;
         done += (size_t)got;
     }
@@ -116,7 +119,7 @@ int32_t di_slots_create(dk_host *host, const char *folder, di_slots **out, dk_er
     slots->bits = FIRST_BITS;
     slots->now.fd = -1;
     DK_TRY((slots->folder = dk_strdup(host, folder)) ? DK_OK : dk_fail_nomem(err, strlen(folder)));
-    DK_TRY(pages_open(host, folder, &slots->now, err));
+    DK_TRY(pages_open(host, slots->folder, &slots->now, err));
     *out = slots;
     slots = NULL;
 out:

@@ -1,4 +1,7 @@
 /* What operators remember on disk: duplicates, near duplicates, values of a field. */
+#include <signal.h>
+#include <sys/resource.h>
+
 #include "augment/curate/balance.h"
 #include "augment/curate/near.h"
 #include "augment/curate/seen_slots.h"
@@ -331,6 +334,34 @@ TEST(files_that_do_not_fit_are_refused)
     dk_host_release(host);
 }
 
+/* A disk that is full, or a file that may grow no further. */
+TEST(a_file_that_cannot_grow_is_named)
+{
+    dk_host *host = new_host();
+    di_near *near = NULL;
+    di_near_found found;
+    char text[TEXT];
+    struct rlimit limit, small;
+    int32_t rc = DK_OK;
+    dk_error err;
+    REQUIRE_OK(di_near_open(host, path_in(test_folder("full"), "kept"), 0.8, (di_shingles){0, 3}, DK_ISA_PORTABLE, NULL,
+                            &near, &err));
+    signal(SIGXFSZ, SIG_IGN);
+    REQUIRE(getrlimit(RLIMIT_FSIZE, &limit) == 0);
+    small = limit;
+    small.rlim_cur = 64 * 1024;
+    REQUIRE(setrlimit(RLIMIT_FSIZE, &small) == 0);
+    for (uint64_t i = 0; i < 2000 && !rc; i++) {
+        make_text(1000 * i, 20, text);
+        rc = di_near_add(near, text, strlen(text), &found, &err);
+    }
+    setrlimit(RLIMIT_FSIZE, &limit);
+    CHECK_INT(rc, DK_E_IO);
+    CHECK_HAS(err.message, "/full/kept: cannot be written: ");
+    di_near_close(near);
+    dk_host_release(host);
+}
+
 /* ---- balance ---- */
 static void balance_as(dk_host *host, const char *path, di_balance_rules rules, const di_kept_state *at,
                        const char *values, const char *want, di_kept_state *state)
@@ -366,4 +397,5 @@ TEST_MAIN(TEST_CASE(slots_give_what_was_added_in_order) TEST_CASE(the_same_text_
               TEST_CASE(signatures_estimate_jaccard) TEST_CASE(every_instruction_set_gives_the_same_signature)
                   TEST_CASE(bands_fit_the_threshold) TEST_CASE(near_texts_are_found_and_others_are_not)
                       TEST_CASE(crowds_are_told) TEST_CASE(what_is_kept_goes_on_where_it_stopped)
-                          TEST_CASE(files_that_do_not_fit_are_refused) TEST_CASE(balance_of_a_field))
+                          TEST_CASE(files_that_do_not_fit_are_refused) TEST_CASE(a_file_that_cannot_grow_is_named)
+                              TEST_CASE(balance_of_a_field))
