@@ -109,7 +109,7 @@ static int32_t fill(void *user, int64_t index, uint64_t offset, void *out, uint6
 static int32_t write_file(const di_trainer *t, gathered *g, const char *path, dk_error *err)
 {
     const int64_t sizes[TENSORS] = {g->count, g->tokens, g->count, (int64_t)g->names.size, g->tokens};
-    dk_tensor_spec specs[TENSORS] = {{NULL}};
+    dk_tensor_spec specs[TENSORS];
     int32_t rc;
     for (int i = 0; i < TENSORS; i++)
         specs[i] = (dk_tensor_spec){.name = tensor_names[i], .dtype = types[i], .rank = 1, .shape = {sizes[i]}};
@@ -125,7 +125,7 @@ out:
 int32_t di_replay_save(const di_trainer *t, const char *folder, dk_error *err)
 {
     const di_replay *replay = &t->on_policy.replay;
-    gathered g = {NULL};
+    gathered g = {.host = NULL};
     char *path = NULL;
     int32_t rc = DK_OK;
     if (!replay->count) goto out;

@@ -297,8 +297,8 @@ TEST(share_of_windows)
 TEST(draws)
 {
     static const char *const yaml[] = {ALWAYS, ALWAYS, ALWAYS "train.seed: 2\n",
-                                       "train.on_policy: {lambda: 1, max_new_tokens: 8, prompt_tokens: 5, top_p: "
-                                       "0.2, temperature: 0.5}\n"};
+                                       ("train.on_policy: {lambda: 1, max_new_tokens: 8, "
+                                        "prompt_tokens: 5, top_p: 0.2, temperature: 0.5}\n")};
     int32_t ids[4][BATCH * (PROMPT + NEW)];
     distill_error err;
     REQUIRE(models());
@@ -583,9 +583,9 @@ TEST(undone)
 static const char *const kinds[] = {
     "train.on_policy: {lambda: 1, max_new_tokens: 8, prompt_tokens: 5, replay: {share: 0.6, importance: 2}}\n",
     "train.on_policy: {lambda: 0.5, max_new_tokens: 8, prompt_tokens: 5}\n",
-    "train.on_policy: {lambda: 0.9, max_new_tokens: 8, prompt_tokens: 5, temperature: "
-    "2, replay: {share: 0.5, age: 6},\n"
-    "  adaptive: {start: 0.5, rise: 0.1, tolerance: 1000}}\ntrain.eval_every: 2\n"};
+    ("train.on_policy: {lambda: 0.9, max_new_tokens: 8, prompt_tokens: 5, temperature: 2, replay: {share: 0.5, age: "
+     "6},\n"
+     "  adaptive: {start: 0.5, rise: 0.1, tolerance: 1000}}\ntrain.eval_every: 2\n")};
 
 static const char *run_yaml(const char *out, int kind)
 {

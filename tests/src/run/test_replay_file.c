@@ -38,7 +38,7 @@ static const char *folder_of(const di_trainer *t, const char *name)
 static void check_round(int log_probs)
 {
     di_trainer *t = open_trainer(log_probs);
-    di_replay *r = &t->on_policy.replay, back = {NULL};
+    di_replay *r = &t->on_policy.replay, back = {.host = NULL};
     const char *folder = folder_of(t, "round");
     dk_error err;
     for (int i = 0; i < 6; i++) { /* two more than there is room for */
@@ -86,7 +86,7 @@ TEST(round_trip)
 TEST(nothing_is_kept)
 {
     di_trainer *t = open_trainer(0);
-    di_replay back = {NULL};
+    di_replay back = {.host = NULL};
     const char *folder = folder_of(t, "nothing");
     char path[700];
     dk_error err;
@@ -137,7 +137,7 @@ static file good_file(void)
 static void check_file(file *f, int log_probs, int32_t code, const char *part)
 {
     di_trainer *t = open_trainer(log_probs);
-    di_replay back = {NULL};
+    di_replay back = {.host = NULL};
     const char *folder = folder_of(t, "file");
     char path[700];
     dk_error err;
