@@ -10,6 +10,16 @@ import time
 SEEDS = (1, 2, 3)
 
 
+def code_of(command, printed):
+    """What it exits with. Ctrl-C reaches the program, too, which saves before it ends: it is waited for."""
+    with subprocess.Popen(command, stdout=printed) as child:
+        while True:
+            try:
+                return child.wait()
+            except KeyboardInterrupt:
+                continue
+
+
 class Bench:
     """The program, the folder that everything is left in, and the one that recipes are in."""
 
@@ -41,9 +51,10 @@ class Bench:
         out.mkdir(parents=True, exist_ok=True)
         marked.write_text(mark)
         with open(out / "printed.json", "w", encoding="utf-8") as printed:
-            code = subprocess.run(command + ["--json"], stdout=printed, check=False).returncode
+            code = code_of(command + ["--json"], printed)
         if code:
-            marked.unlink()
+            if not any((out / "checkpoints").glob("*")):
+                marked.unlink()
             sys.exit(code)
         self.spent = [self.spent[0] + time.time() - started, self.spent[1] + cost]
         return json.loads((out / "result.json").read_text())

@@ -3,6 +3,8 @@ import argparse
 import json
 import os
 import pathlib
+import signal
+import subprocess
 import sys
 
 import pytest
@@ -114,6 +116,39 @@ def found_by(kinds):
     teacher = {"parameters": 134515008, "answers": ["yes\nno"] * len(outputs.QUESTIONS),
                "sources": {"text": {"perplexity": 36.257}, "chat": {"perplexity": 6.04}}}
     return {"cpu": "a processor", "material": "a text", "teacher": teacher, "students": {"10 layers": student}}
+
+
+STOPPED = """
+import pathlib, signal, sys, time
+place = pathlib.Path(next(a for a in sys.argv if a.startswith("output.path="))[12:])
+def save(*_):
+    time.sleep(0.8)  # longer than subprocess.run gives a child
+    (place / "checkpoints" / "1").mkdir(parents=True)
+    sys.exit(130)
+signal.signal(signal.SIGINT, save)
+if "--resume" in sys.argv:
+    (place / "result.json").write_text("{}")
+    sys.exit(0)
+print("ready", file=sys.stderr, flush=True)
+time.sleep(60)
+"""
+
+
+def test_an_interrupted_run_is_saved_and_goes_on(tmp_path):
+    program, recipe, caller = tmp_path / "distill", tmp_path / "r.yaml", tmp_path / "caller.py"
+    program.write_text("#!%s\n%s" % (sys.executable, STOPPED))
+    program.chmod(0o755)
+    recipe.write_text("loss: forward_kl\n")
+    caller.write_text("import signal, sys\nsignal.signal(signal.SIGINT, signal.default_int_handler)\nsys.path.insert(0, %r)\nfrom evidence import Bench\n"
+                      "Bench(%r, %r, %r).run('one', 'r.yaml', {})\n" % (str(ROOT / "examples"), str(program), str(tmp_path), str(tmp_path)))
+    with subprocess.Popen([sys.executable, str(caller)], stderr=subprocess.PIPE, text=True, start_new_session=True) as first:
+        said = iter(first.stderr.readline, "")
+        assert any("ready" in line for line in said)
+        os.killpg(first.pid, signal.SIGINT)  # as a terminal does
+        assert "Traceback" not in first.stderr.read()
+    assert first.returncode == 130 and (tmp_path / "one" / "checkpoints" / "1").is_dir()
+    assert subprocess.run([sys.executable, str(caller)], check=False).returncode == 0  # with --resume
+    assert (tmp_path / "one" / "result.json").exists()
 
 
 def test_tables_say_what_was_found():
