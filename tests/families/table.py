@@ -22,7 +22,10 @@ FETCHED = {  # templates of others (fetch_templates.py) and the family whose mod
     "trl/llama3*.jinja": "llama", "smollm2": "llama", "llama-cpp/LLAMA3*": "llama", "npm/*-llama3*": "llama", "llama-cpp/MISTRAL*": "mistral",
     "llama-cpp/MIXTRAL*": "mixtral", "trl/qwen2_5.jinja": "qwen2", "trl/qwen2_5_training.jinja": "qwen2", "trl/qwen3.jinja": "qwen3", "trl/qwen3_training.jinja": "qwen3", "npm/*-qwen3-*": "qwen3",
     "trl/qwen3_instruct*.jinja": "qwen3_moe", "trl/gemma.jinja": "gemma", "trl/gemma_training.jinja": "gemma", "trl/gemma3*.jinja": "gemma3_text",
-    "npm/*-gemma3-*": "gemma3_text", "trl/phi3*.jinja": "phi3"}
+    "npm/*-gemma3-*": "gemma3_text", "trl/phi3*.jinja": "phi3", "llama.cpp/google-gemma-2-*": "gemma2", "llama.cpp/ibm-granite-granite-3*": "granite",
+    "llama.cpp/HuggingFaceTB-SmolLM3*": "smollm3", "llama.cpp/mistralai-Ministral-3*": "ministral3", "llama.cpp/mistralai-Mistral-Nemo*": "mistral",
+    "llama.cpp/Mistral-Small*": "mistral", "llama.cpp/meta-llama*": "llama", "llama.cpp/Qwen-Qwen2.5*": "qwen2", "llama.cpp/Qwen-Qwen3-0.6B*": "qwen3",
+    "llama.cpp/microsoft-Phi*": "phi3"}
 NONE = "not tested"
 
 
@@ -149,7 +152,10 @@ def fetched():
         if not names or any(told["templates"][name]["different"] for name in names):
             sys.exit(f"table.py: templates.json says nothing of {pattern}, or that it is rendered otherwise")
         covered.setdefault(family, []).extend(called(name) for name in names)
-    return covered, told["transformers"], len(told["templates"])
+    talks = {case["conversations"] for case in told["templates"].values()}
+    if len(talks) != 1:
+        sys.exit("table.py: the templates of templates.json were not rendered on the same conversations")
+    return covered, told["transformers"], len(told["templates"]), talks.pop()
 
 
 def llama_cpp():
@@ -183,7 +189,7 @@ the tests themselves, and a test fails where it is another.
 | train | gradients of every parameter are transformers' (tolerance 2e-5 of the largest entry), for so many of these folders; the others hold rounded weights or none | `tests/lib/model/test_oracle.c` |
 | HF out | types of folders that are the same model when they are opened again | `tests/lib/model/test_export.c` |
 | GGUF out | types of files that are the same model when they are opened again, within their rounding | `tests/lib/model/test_export.c` |
-| chat template | tokenizers of real models of the family whose own template is rendered and learnt from, and built-in formats; templates (and the package that they are fetched from) whose text was transformers {renderer}'s on 34 conversations | `tests/lib/chat/test_chat.c`; not in the suite: `tests/lib/jinja/diff_templates.py` |
+| chat template | tokenizers of real models of the family whose own template is rendered and learnt from, and built-in formats; templates (and the package that they are fetched from) whose text was transformers {renderer}'s on {talks} conversations | `tests/lib/chat/test_chat.c`; not in the suite: `tests/lib/jinja/diff_templates.py` |
 | llama.cpp agrees | types of our GGUF files that llama.cpp {version} loads with our log-probabilities (F32: 1e-4; where the family has GELU 5e-3, its table's; Q8_0: distributions within 0.06) | `tests/lib/model/test_llama_cpp.c` |
 | transformers agrees | in: our logits of its folders are transformers' within 5e-5, and so is greedy text, in float and double. out: transformers {transformers} opens the folders that we write as these types (of so many models), every weight in its place, and its logits are ours of the same folders within 5e-5. from GGUF: the same of folders that we write out of our GGUF files | in: `tests/lib/model/test_oracle.c`; out: `test_transformers.c` |
 
@@ -191,6 +197,7 @@ Templates are Jinja, read by an interpreter that does not know of families: `tes
 `tests/lib/jinja/diff_templates.py` and `tests/lib/chat/diff_chats.py` do on {count} templates that are fetched, not in the suite (`tests/data/jinja/templates.json` keeps their hashes
 and what came out). The real quantised model (a llama, Q4_1)
 is compared with llama.cpp in `tests/cli/test_real.py` where it was fetched. Models with experts: `tests/lib/model/test_experts.c`. Q4_K out, with rows that 256 divides: `tests/lib/model/test_export.c` for llama.
+What llama.cpp reads in a llama of every type that is written, Q4_0 and Q4_K too, and how far values are from the model's beside its own quantiser: `tests/cli/test_export_figures.py`.
 
 """
 
@@ -229,7 +236,7 @@ def cells(family, tests):
 def page(assets):
     agreed, version = llama_cpp()
     folders, reader = transformers()
-    templates, renderer, count = fetched()
+    templates, renderer, count, talks = fetched()
     tests = {"oracles": oracles(assets), "exports": exports(), "converters": converters(), "chats": chats(), "fetched": templates, "llama": agreed,
              "alone": run_alone(), "transformers": folders}
     unknown = {name for part in ("oracles", "converters", "llama", "alone", "fetched", "transformers") for name in tests[part]} | tests["exports"][0]
@@ -239,7 +246,7 @@ def page(assets):
     columns = ["family", "HF in", "GGUF in", "train", "HF out", "GGUF out", "chat template", "llama.cpp agrees", "transformers agrees"]
     lines = ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
     lines += ["| " + " | ".join([family] + [cell or NONE for cell in cells(family, tests)]) + " |" for family in rows()]
-    return HEAD.format(none=NONE, version=version, transformers=reader, renderer=renderer, count=count) + "\n".join(lines) + "\n"
+    return HEAD.format(none=NONE, version=version, transformers=reader, renderer=renderer, count=count, talks=talks) + "\n".join(lines) + "\n"
 
 
 def main():

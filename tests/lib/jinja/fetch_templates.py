@@ -52,6 +52,9 @@ def of_llama_cpp(folder, out):
         with tarfile.open(path) as file:
             name = next(name for name in file.getnames() if name.endswith("llama_cpp/llama_chat_format.py"))
             tree = ast.parse(file.extractfile(name).read())
+            for path_inside in file.getnames():
+                if "/llama.cpp/models/templates/" in path_inside and path_inside.endswith(".jinja"):
+                    out["llama.cpp/" + os.path.basename(path_inside)] = file.extractfile(path_inside).read().decode()
     for node in ast.walk(tree):
         if isinstance(node, ast.Assign):
             try:
