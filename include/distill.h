@@ -1111,8 +1111,8 @@ DISTILL_API int32_t distill_cache_inspect(const distill_env *env, const char *pa
  * "offset", "bytes", "problem". A damaged cache is a result, another kind of file an error. */
 DISTILL_API int32_t distill_cache_verify(const distill_env *env, const char *path, distill_report **out,
                                          distill_error *err);
-/* What a path is (model, tokenizer, token file, target cache, checkpoint) and whether it is whole; "notes" lists what
- * was read and is not used. path NULL = the library: build, CPU, losses, architectures. */
+/* What a path is (model, classifier, tokenizer, token file, target cache, checkpoint) and whether it is whole; "notes"
+ * lists what was read and is not used. path NULL = the library: build, CPU, losses, architectures. */
 DISTILL_API int32_t distill_inspect(const distill_env *env, const char *path, distill_report **out, distill_error *err);
 /* What this machine can do at most, on the threads of env: what speed is held against (`distill bench`). Measured, in
  * about three seconds and 1 GiB of memory, and right only where nothing else runs. "cpu", "threads", "fp32.flops",

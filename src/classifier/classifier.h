@@ -88,7 +88,8 @@ int32_t di_classifier_save(const di_classifier *classifier, const char *folder, 
 /* embedding: where its model is now; NULL = as its files say. */
 int32_t di_classifier_open(dk_backend *backend, const char *folder, const char *embedding, di_classifier **out,
                            dk_error *err);
-int64_t di_classifier_bytes(const di_classifier *classifier); /* of the tensors in its files */
+int32_t di_classifier_is_at(dk_host *host, const char *folder); /* by its config.json */
+int64_t di_classifier_bytes(const di_classifier *classifier);   /* of the tensors in its files */
 int64_t di_classifier_parameters(const di_classifier *classifier);
 /* What it is and what it promises: {"kind":"classifier","classes":[...],...} */
 void di_classifier_json(const di_classifier *classifier, dk_strbuf *out);

@@ -190,19 +190,26 @@ void di_classifier_json(const di_classifier *c, dk_strbuf *out)
 
 /* ---- saving ---- */
 
-int32_t di_classifier_check_place(dk_host *host, const char *folder, dk_error *err)
+/* What config.json in a folder is of: 1 = a classifier, 0 = something else, -1 = there is none. */
+static int32_t kind_at(dk_host *host, const char *folder)
 {
     char *config = dk_path_join(host, folder, "config.json");
     dk_document *there = NULL;
-    int32_t rc = config ? DK_OK : dk_fail_nomem(err, strlen(folder));
-    if (rc || !dk_path_exists(config)) goto out;
-    if (dk_json_open(host, config, &there, NULL) != DK_OK ||
-        !dk_node_is_text(dk_node_get(dk_document_root(there), "kind"), kind_name))
-        rc = dk_fail(err, DK_E_INVALID, "%s holds another model: give another path", folder);
-out:
+    int32_t kind = -1;
+    if (config && dk_path_exists(config))
+        kind = dk_json_open(host, config, &there, NULL) == DK_OK &&
+               dk_node_is_text(dk_node_get(dk_document_root(there), "kind"), kind_name);
     dk_document_free(there);
     dk_free(host, config);
-    return rc;
+    return kind;
+}
+
+int32_t di_classifier_is_at(dk_host *host, const char *folder) { return kind_at(host, folder) == 1; }
+
+int32_t di_classifier_check_place(dk_host *host, const char *folder, dk_error *err)
+{
+    if (kind_at(host, folder)) return DK_OK;
+    return dk_fail(err, DK_E_INVALID, "%s holds another model: give another path", folder);
 }
 
 int32_t di_classifier_checksum(dk_host *host, const char *path, uint64_t *size, uint32_t *crc, dk_error *err)

@@ -4,6 +4,7 @@
 #include "base/file.h"
 #include "base/notes.h"
 #include "cache/target_cache.h"
+#include "classifier/classifier.h"
 #include "dataset/dataset.h"
 #include "dataset/token_file.h"
 #include "format/checkpoint.h"
@@ -141,6 +142,22 @@ static int32_t inspect_model(dk_backend *backend, const char *path, int32_t gguf
     return dk_strbuf_check(out, err);
 }
 
+static int32_t inspect_classifier(dk_backend *backend, const char *path, dk_strbuf *out, dk_error *err)
+{
+    di_classifier *classifier = NULL;
+    dk_error problem;
+    dk_error_clear(&problem);
+    dk_strbuf_puts(out, "{\"kind\":\"classifier\"");
+    if (di_classifier_open(backend, path, NULL, &classifier, &problem) == DK_OK) {
+        dk_strbuf_puts(out, ",\"classifier\":");
+        di_classifier_json(classifier, out);
+    }
+    verdict(out, &problem);
+    di_classifier_free(classifier);
+    dk_strbuf_puts(out, "}");
+    return dk_strbuf_check(out, err);
+}
+
 static int32_t inspect_tensors(dk_host *host, const char *path, dk_strbuf *out, dk_error *err)
 {
     dk_checkpoint *file = NULL;
@@ -185,6 +202,7 @@ int32_t di_inspect_path(dk_backend *backend, const char *path, dk_strbuf *json, 
     DK_TRY(dk_path_kind(backend->host, path, &kind, err));
     switch (kind) {
     case DK_PATH_MODEL:
+        if (di_classifier_is_at(backend->host, path)) return inspect_classifier(backend, path, json, err);
         return inspect_model(backend, path, 0, json, err);
     case DK_PATH_GGUF:
         return inspect_model(backend, path, 1, json, err);

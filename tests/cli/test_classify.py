@@ -43,6 +43,8 @@ def test_trains_predicts_and_measures(distill, texts):
     assert first["id"] == "x" and first["label"] == "fruit" and first["by"] == "classifier" and first["sure"] and "id" not in second
     assert second["label"] == "tool" and set(second["probabilities"]) == {"fruit", "tool"}
     assert distill("classify", "predict", texts / "out", "-", "--text", given=b'{"text": "an apple"}\n').out.count("\n") == 1
+    told = distill("inspect", texts / "out", "--json").json
+    assert told["kind"] == "classifier" and told["whole"] and told["classifier"]["classes"] == ["fruit", "tool"]
     done = distill("classify", "eval", texts / "out", "--data", texts / "eval.jsonl", "--json")
     assert done.json["measured"]["texts"] == 100 and done.json["cascade"]["coverage"] == 1
 
@@ -81,6 +83,16 @@ def test_another_models_folder_is_left_alone(distill, texts, model):
     done = distill("classify", "train", texts / "recipe.yaml", "--quiet", "--set", "output.overwrite=true", "--set", "output.path=%s" % model)
     assert done.code == 1 and "holds another model" in done.err, done.err
     assert (model / "config.json").read_bytes() == before
+
+
+def test_a_damaged_one_is_told(distill, texts):
+    assert distill("classify", "train", texts / "recipe.yaml", "--quiet").code == 0
+    weights = texts / "out" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-5])
+    told = distill("inspect", texts / "out", "--json")
+    assert told.code == 1 and not told.json["whole"] and "is damaged" in told.json["problem"]
+    done = distill("classify", "predict", texts / "out", given=b"a\n")
+    assert done.code == 1 and "is damaged" in done.err
 
 
 def test_ctrl_c_saves_and_resume_ends_the_same(distill, texts):
