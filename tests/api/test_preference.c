@@ -450,6 +450,9 @@ TEST(refusals)
         {"pairs.jsonl", "loss: {type: dpo, dpo.reference: /no/such/model}\n", "/no/such/model", DISTILL_E_NOT_FOUND},
         {"pairs.jsonl", "loss: {type: cross_entropy, dpo.beta: 1}\n", "goes with type=dpo only", DISTILL_E_OPTION},
         {"pairs.jsonl", "loss: [{type: dpo}, {type: dpo, dpo.beta: 1}]\n", "is the second one", DISTILL_E_OPTION},
+        {"pairs.jsonl",
+         "loss: [{type: dpo, on: data}, {type: forward_kl}]\ntrain.on_policy: {lambda: 0.5, max_new_tokens: 4}\n",
+         "what the student writes is no pair", DISTILL_E_UNSUPPORTED},
         {"pairs.jsonl", "loss: [{type: dpo}, {type: hidden_mse, hidden_mse.layers: [1]}]\n", "is on features",
          DISTILL_E_UNSUPPORTED},
     };

@@ -33,7 +33,8 @@ def test_holm_raises_and_keeps_the_order():
 
 def test_every_built_in_loss_is_compared():
     table = (ROOT / "src" / "loss" / "loss_table.h").read_text()
-    assert sorted(line[5:].split(",")[0] for line in table.splitlines() if line.startswith("LOSS(")) == sorted(losses.LOSSES)
+    named = {line[5:].split(",")[0] for line in table.splitlines() if line.startswith("LOSS(")}
+    assert sorted(named - {"dpo"}) == sorted(losses.LOSSES)  # which compares pairs, and there are none
 
 
 def test_the_table_is_made_and_goes_on_where_it_stopped(tmp_path):
