@@ -1,0 +1,44 @@
+#!/usr/bin/env python3
+"""Short texts of seven topics out of WordNet (Debian's wordnet-base): a noun and its gloss, with the topic that WordNet itself files it under.
+
+    {"id": "02084071", "text": "dog: a member of the genus Canis ...", "wordnet": "animal"}
+
+Choice and order are those of SHA-256 over the texts, the same everywhere. Usage: texts.py data.noun COUNT_PER_TOPIC OUT.jsonl
+"""
+import hashlib
+import json
+import pathlib
+import sys
+
+TOPICS = {"05": "animal", "20": "plant", "13": "food", "18": "person", "08": "body", "15": "place", "06": "object"}  # WordNet's files of nouns
+
+
+def senses(path):
+    for line in path.read_text(encoding="latin-1").splitlines():
+        head, bar, gloss = line.partition(" | ")
+        fields = head.split()
+        if line.startswith(" ") or not bar or fields[1] not in TOPICS:
+            continue
+        word, gloss = fields[4].replace("_", " "), gloss.split('; "')[0].strip()
+        yield {"id": fields[0], "text": "%s: %s" % (word, gloss), "wordnet": TOPICS[fields[1]]}
+
+
+def main():
+    if len(sys.argv) != 4:
+        sys.exit(__doc__)
+    rows = sorted(senses(pathlib.Path(sys.argv[1])), key=lambda row: hashlib.sha256(row["text"].encode()).digest())
+    left = dict.fromkeys(TOPICS.values(), int(sys.argv[2]))
+    kept, seen = [], set()
+    for row in rows:
+        if left[row["wordnet"]] and row["text"] not in seen:
+            left[row["wordnet"]] -= 1
+            seen.add(row["text"])
+            kept.append(row)
+    if any(left.values()):
+        sys.exit("texts.py: WordNet has too few of: " + ", ".join(topic for topic, count in left.items() if count))
+    kept.sort(key=lambda row: hashlib.sha256(b"order " + row["text"].encode()).digest())  # rare topics are late in the other order
+    pathlib.Path(sys.argv[3]).write_text("".join(json.dumps(row) + "\n" for row in kept), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
