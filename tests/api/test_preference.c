@@ -43,7 +43,9 @@ static int write_data(void)
         if (i % 2) strcat(mixed, "{\"text\": \"QRSTABCDEF\"}\n");
         snprintf(texts + strlen(texts), 64, "{\"text\": \"ABCDEFG%c\"}\n", 'A' + i);
     }
-    return small_write(test_path(small_folder, "pairs.jsonl"), lines) &&
+    const char *wide = small_text("{\"prompt\": \"A\", \"chosen\": \"B\", \"rejected\": \"%070d\"}\n", 0);
+    return small_write(test_path(small_folder, "long.jsonl"), wide) &&
+           small_write(test_path(small_folder, "pairs.jsonl"), lines) &&
            small_write(test_path(small_folder, "mixed.jsonl"), mixed) &&
            small_write(test_path(small_folder, "texts.jsonl"), texts);
 }
@@ -451,8 +453,9 @@ TEST(refusals)
         {"pairs.jsonl", "loss: {type: cross_entropy, dpo.beta: 1}\n", "goes with type=dpo only", DISTILL_E_OPTION},
         {"pairs.jsonl", "loss: [{type: dpo}, {type: dpo, dpo.beta: 1}]\n", "is the second one", DISTILL_E_OPTION},
         {"pairs.jsonl",
-         "loss: [{type: dpo, on: data}, {type: forward_kl}]\ntrain.on_policy: {lambda: 0.5, max_new_tokens: 4}\n",
-         "what the student writes is no pair", DISTILL_E_UNSUPPORTED},
+         "loss: [{type: dpo, on: data}, {type: forward_kl}]\ntrain: {on_policy: {lambda: 0.5, max_new_tokens: 4}}\n",
+         "train.on_policy beside loss dpo", DISTILL_E_UNSUPPORTED},
+        {"long.jsonl", "loss: dpo\ndata: {sequence_length: 128}\n", "the student's context is 64", DISTILL_E_MISMATCH},
         {"pairs.jsonl", "loss: [{type: dpo}, {type: hidden_mse, hidden_mse.layers: [1]}]\n", "is on features",
          DISTILL_E_UNSUPPORTED},
     };
