@@ -243,7 +243,10 @@ static int32_t read_text(reader *r, int64_t index, int64_t step, int32_t *ids, f
                           .written = f[WRITTEN],
                           .weight = weight,
                           .ended = f[ENDED] == 1,
-                          .origin = {r->names + f[SOURCE], f[TAG] < 0 ? NULL : r->names + f[TAG], f[SAMPLE], f[FIRST]}};
+                          .origin = {.source = r->names + f[SOURCE],
+                                     .teacher = f[TAG] < 0 ? NULL : r->names + f[TAG],
+                                     .index = f[SAMPLE],
+                                     .first = f[FIRST]}};
     di_replay_put(r->out, &text, ids, log_probs, f[STEP]);
 out:
     return rc;
