@@ -605,17 +605,18 @@ TEST(gguf_is_refused_by_name)
 TEST(gguf_metadata_is_used_refused_or_named)
 {
     setup();
-    expect_gguf(0, &(gguf_args){.keys = {{"llama.vocab_size", NULL, GGUF_U32, 40}}}, DK_E_MISMATCH,
+    expect_gguf(0, &(gguf_args){.keys = {{"llama.vocab_size", NULL, GGUF_U32, 40, 0}}}, DK_E_MISMATCH,
                 "'llama.vocab_size' is 40, but the embedding has 37 rows");
-    expect_gguf(0, &(gguf_args){.keys = {{"llama.attention.causal", NULL, GGUF_BOOL, 0}}}, DK_E_UNSUPPORTED,
+    expect_gguf(0, &(gguf_args){.keys = {{"llama.attention.causal", NULL, GGUF_BOOL, 0, 0}}}, DK_E_UNSUPPORTED,
                 "'llama.attention.causal' changes the arithmetic");
-    expect_gguf(0, &(gguf_args){.rope_freqs = 1, .keys = {{"llama.rope.scaling.type", "yarn", 0, 0}}}, DK_E_UNSUPPORTED,
+    expect_gguf(0, &(gguf_args){.rope_freqs = 1, .keys = {{"llama.rope.scaling.type", "yarn", 0, 0, 0}}},
+                DK_E_UNSUPPORTED,
                 "'rope_freqs.weight' and metadata key 'llama.rope.scaling.type' (yarn) both scale positions");
     const char *folder = folder_named("weights_gguf_named"), *copy = folder_named("weights_gguf_named_copy");
-    const gguf_args how = {.keys = {{"llama.odd_factor", NULL, GGUF_F32, 2},
-                                    {"tokenizer.ggml.eos_token_id", NULL, GGUF_U32, 3},
-                                    {"tokenizer.ggml.eot_token_id", NULL, GGUF_U32, 5},
-                                    {"tokenizer.ggml.eom_token_id", NULL, GGUF_U32, 3}}};
+    const gguf_args how = {.keys = {{"llama.odd_factor", NULL, GGUF_F32, 2, 0},
+                                    {"tokenizer.ggml.eos_token_id", NULL, GGUF_U32, 3, 0},
+                                    {"tokenizer.ggml.eot_token_id", NULL, GGUF_U32, 5, 0},
+                                    {"tokenizer.ggml.eom_token_id", NULL, GGUF_U32, 3, 0}}};
     dk_model *made = fresh(0);
     REQUIRE(made);
     test_bytes bytes = gguf_of(made, &how);
