@@ -44,11 +44,12 @@ static void check_round(int log_probs)
     for (int i = 0; i < 6; i++) { /* two more than there is room for */
         int32_t ids[LONGEST];
         float logs[LONGEST] = {0};
-        const di_text text = {.prompt = 1 + i % 3,
-                              .written = 2 + i,
-                              .weight = 0.5f * (float)i,
-                              .ended = i & 1,
-                              .origin = {i % 2 ? "one" : "two", i % 3 ? "tag" : NULL, 100 + i, i}};
+        const di_text text = {
+            .prompt = 1 + i % 3,
+            .written = 2 + i,
+            .weight = 0.5f * (float)i,
+            .ended = i & 1,
+            .origin = {.source = i % 2 ? "one" : "two", .teacher = i % 3 ? "tag" : NULL, .index = 100 + i, .first = i}};
         for (int k = 0; k < LONGEST; k++) ids[k] = (i * 7 + k) % VOCAB, logs[k] = -0.25f * (float)k;
         di_replay_put(r, &text, ids, logs, 10 + i);
     }
