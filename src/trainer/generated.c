@@ -94,6 +94,7 @@ static void add_prompt(di_texts *x, const di_batch *data, int64_t sequence, int6
     x->offsets[0] = 0;
     memcpy(x->prompts + at, ids, (size_t)prompt * sizeof *ids);
     memcpy(x->ids + x->tokens, ids, (size_t)prompt * sizeof *ids);
+    memset(x->log_probs + x->tokens, 0, (size_t)prompt * sizeof *x->log_probs); /* not those of a text before it */
     x->items[x->count] = (di_text){.first = x->tokens,
                                    .prompt = prompt,
                                    .room = room,

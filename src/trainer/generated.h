@@ -17,7 +17,7 @@ typedef struct di_texts {
     int64_t tokens, token_capacity; /* of all, with the room that they have */
     di_text *items;                 /* [capacity] */
     int32_t *ids;                   /* [token_capacity] each text's prompt, what is written, and room */
-    float *log_probs;               /* [token_capacity] of what is written, by who wrote it */
+    float *log_probs;               /* [token_capacity] of what is written, by who wrote it; 0 in prompts */
     int32_t *prompts;               /* [token_capacity] prompts alone, */
     int64_t *offsets;               /* [capacity + 1] as generators take them */
     int64_t *most;                  /* [capacity] the room of each */

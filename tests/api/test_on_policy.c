@@ -726,6 +726,63 @@ TEST(save_and_load)
     small_close(&a);
 }
 
+/* Prompts of 3 to 10 tokens. */
+static int32_t open_uneven(small *s, const char *yaml, distill_error *err)
+{
+    enum { COUNT = 16, LENGTH = 17 };
+    static int32_t ids[COUNT * LENGTH];
+    int64_t offsets[COUNT + 1] = {0}, rows[COUNT];
+    distill_batch batch;
+    for (uint32_t i = 0; i < COUNT; i++) {
+        small_ids(ids + i * LENGTH, LENGTH, i);
+        offsets[i + 1] = offsets[i] + LENGTH;
+        rows[i] = offsets[i] + 2 + i * 5 % 8;
+    }
+    DISTILL_INIT(&batch);
+    batch.ids = ids;
+    batch.offsets = offsets;
+    batch.sequences = COUNT;
+    batch.rows = rows;
+    batch.row_count = COUNT;
+    int32_t rc = small_parts(s, NULL, yaml, err);
+    if (rc) return rc;
+    distill_dataset_free(s->train);
+    s->train = NULL;
+    rc = distill_dataset_from_tokens(s->env, &batch, s->options, &s->train, err);
+    return rc ? rc
+              : distill_trainer_create(s->env, s->teacher, s->student, s->train, NULL, s->options, &s->trainer, err);
+}
+
+/* The file of texts that are kept is the same, byte for byte, whether a run went on or not. */
+TEST(kept_texts_are_the_same_bytes)
+{
+    static const char *const yaml =
+        "train.steps: 20\n"
+        "train.on_policy: {lambda: 1, max_new_tokens: 6, replay: {share: 0.2, importance: 2}}\n";
+    small s[2];
+    distill_error err;
+    distill_progress now;
+    char folders[2][600], *kept[2];
+    size_t sizes[2] = {0, 0};
+    REQUIRE(models());
+    snprintf(folders[0], sizeof folders[0], "%s", output_folder("kept"));
+    for (int i = 0; i < 2; i++) REQUIRE_OK(open_uneven(&s[i], yaml, &err));
+    for (int i = 0; i < 4; i++) REQUIRE_OK(step_of(&s[0], &now, &err));
+    REQUIRE_OK(distill_trainer_save(s[0].trainer, folders[0], &err));
+    REQUIRE_OK(distill_trainer_load(s[1].trainer, folders[0], &err));
+    for (int k = 0; k < 2; k++) {
+        snprintf(folders[k], sizeof folders[k], "%s", output_folder(k ? "kept-1" : "kept-0"));
+        for (int i = 0; i < 4; i++) REQUIRE_OK(step_of(&s[k], &now, &err));
+        REQUIRE_OK(distill_trainer_save(s[k].trainer, folders[k], &err));
+        kept[k] = small_read(test_path(folders[k], "replay/model.safetensors"), &sizes[k]);
+    }
+    if (CHECK(kept[0] && kept[1] && sizes[0] == sizes[1])) CHECK(!memcmp(kept[0], kept[1], sizes[0]));
+    for (int k = 0; k < 2; k++) {
+        free(kept[k]);
+        small_close(&s[k]);
+    }
+}
+
 /* ---- a student of the host's own ---- */
 
 typedef struct bigram { /* logits of what follows an id */
@@ -976,5 +1033,5 @@ TEST_MAIN(TEST_CASE(divisor) TEST_CASE(live_weights_write) TEST_CASE(as_if_it_we
                   TEST_CASE(ends) TEST_CASE(losses_apart) TEST_CASE(losses_apart_are_alone) TEST_CASE(replay)
                       TEST_CASE(too_few_to_draw) TEST_CASE(adaptive) TEST_CASE(undone) TEST_CASE(killed)
                           TEST_CASE(killed_with_texts_that_are_kept) TEST_CASE(save_and_load)
-                              TEST_CASE(student_of_callbacks) TEST_CASE(refused)
-                                  TEST_CASE(teachers_that_know_the_data_alone))
+                              TEST_CASE(kept_texts_are_the_same_bytes) TEST_CASE(student_of_callbacks)
+                                  TEST_CASE(refused) TEST_CASE(teachers_that_know_the_data_alone))
