@@ -64,8 +64,8 @@ static int32_t check_bounds(const spot *at, const dk_node *node, double value, d
     dk_format_f64(row->low, low);
     dk_format_f64(row->high, high);
     if (or_zero)
-        return dk_fail(err, DK_E_OPTION, "%s %s is neither 0 nor in [%s, %s]: %s", at->path, shown, low, high,
-                       row->help);
+        return dk_fail(err, DK_E_OPTION, "%s %s is neither 0 nor in [%s, %s%c: %s", at->path, shown, low, high,
+                       open_high ? ')' : ']', row->help);
     return dk_fail(err, DK_E_OPTION, "%s %s is not in [%s, %s%c%s%s", at->path, shown, low, high, open_high ? ')' : ']',
                    row->unit ? " " : "", row->unit ? row->unit : "");
 }

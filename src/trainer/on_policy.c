@@ -116,13 +116,27 @@ int32_t di_on_policy_check_loss(const di_trainer *t, const di_loss *loss, dk_err
     return check_apart(t, loss, err);
 }
 
+static int32_t fail_unasked(const di_trainer *t, dk_error *err)
+{
+    dk_strbuf text;
+    dk_strbuf_init(&text, t->host);
+    di_loss_describe(t->objective.loss, &text);
+    dk_fail(err, DK_E_OPTION,
+            "train.on_policy needs a teacher's word on what the student writes, and loss %s asks for none: take one "
+            "that does (forward_kl, jsd, ...)",
+            text.data ? text.data : "");
+    dk_strbuf_free(&text);
+    return DK_E_OPTION;
+}
+
 int32_t di_on_policy_check(di_trainer *t, dk_error *err)
 {
     int32_t rc = DK_OK;
     if (t->on_policy.lambda == 0) return di_on_policy_check_loss(t, t->objective.loss, err);
-    if (!t->teacher || !t->objective.uses_teacher)
+    if (!t->teacher)
         return dk_fail(err, DK_E_OPTION,
                        "train.on_policy needs a teacher, which scores what the student writes: give teacher.path");
+    if (!t->objective.uses_teacher) return fail_unasked(t, err);
     if (!di_student_writes(t->student))
         return dk_fail(err, DK_E_UNSUPPORTED,
                        "train.on_policy: this student of callbacks does not write text: its table has no generate");

@@ -946,7 +946,12 @@ TEST(refused)
     check_refused("loss: {hard_label_weight: 0.5}\n" ALWAYS, DISTILL_E_OPTION, "cross_entropy learns from labels");
     check_refused("loss: [{type: forward_kl}, {type: cross_entropy, weight: 0.1}]\n" ALWAYS, DISTILL_E_OPTION,
                   "cross_entropy learns from labels");
-    check_refused("loss: {hard_label_weight: 1}\n" ALWAYS, DISTILL_E_OPTION, "train.on_policy needs a teacher");
+    check_refused("loss: {hard_label_weight: 1}\n" ALWAYS, DISTILL_E_OPTION,
+                  "and loss cross_entropy asks for none: take one that does");
+    check_refused("loss: {type: cross_entropy}\n" ALWAYS, DISTILL_E_OPTION,
+                  "and loss cross_entropy asks for none: take one that does");
+    check_refused("train.on_policy: {lambda: 1, max_new_tokens: 8, replay: {share: 1}}\n", DISTILL_E_OPTION,
+                  "train.on_policy.replay.share 1 is neither 0 nor in [1e-06, 1): ");
     check_refused("train: {on_policy: {lambda: 1, max_new_tokens: 17}}\n", DISTILL_E_OPTION,
                   "leaves no room for a prompt in data.sequence_length 17");
     check_refused("data: {sequence_length: 400}\ntrain: {on_policy: {lambda: 1, max_new_tokens: 60}}\n",
