@@ -270,7 +270,8 @@ static const di_option_info rows[] = {
     NUMBER("loss.dpo.label_smoothing", "0", 1e-6, 0.5, NULL, OR_ZERO | OPEN_HIGH | LIVE | SCHEDULE,
            "how often a label is taken to be wrong (cDPO)"),
     NUMBER("loss.dpo.teacher_beta", "1", 1e-6, 1e3, NULL, LIVE | SCHEDULE,
-           "of loss.dpo.label teacher: what the teacher's log-ratio of the two sides is multiplied with"),
+           "of loss.dpo.label teacher: what the teacher's log-ratio of the two sides is multiplied with",
+           .when = "label=teacher"),
     CHOICE("loss.dpo.form", "sigmoid", "sigmoid|hinge|ipo", 0, "what becomes of the margin of rewards"),
     ROW("loss.dpo.reference", PATH, "initial", 0,
         "whose log-probabilities are the origin of rewards: the student's before its first step, the teacher's, or "
