@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/hash.h"
+#include "text/codepoint.h"
 
 void di_labelled_init(di_labelled *l, dk_host *host, const di_class_names *names)
 {
@@ -112,6 +113,7 @@ static int32_t take_shares(di_labelled *l, const di_line *at, const dk_node *p, 
 static int32_t take_label(const di_labelled *l, const di_line *at, const dk_node *label, int64_t *out, dk_error *err)
 {
     if (label->type == DK_NODE_TEXT) {
+        if (strlen(label->text) != label->size) return di_fail_line(at, err, "label has a NUL, which no class has");
         *out = di_class_names_find(l->names, label->text);
         return *out >= 0 ? DK_OK : unknown_class(l, at, label->text, err);
     }
@@ -123,6 +125,16 @@ static int32_t take_label(const di_labelled *l, const di_line *at, const dk_node
     return DK_OK;
 }
 
+static int32_t is_blank(const char *text, size_t size)
+{
+    uint32_t c;
+    for (size_t at = 0; at < size;) {
+        at += dk_codepoint(text + at, &c);
+        if (!dk_is_space(c)) return 0;
+    }
+    return 1;
+}
+
 static int32_t take_text(di_labelled *l, const di_line *at, const dk_node *root, dk_error *err)
 {
     const dk_node *text = di_line_member(root, "text"), *prompt = di_line_member(root, "prompt");
@@ -132,7 +144,7 @@ static int32_t take_text(di_labelled *l, const di_line *at, const dk_node *root,
         return di_fail_line(at, err, "messages: a classifier reads one text; write it as \"text\"");
     if (!text) return di_fail_line(at, err, "neither text nor prompt is there");
     if (text->type != DK_NODE_TEXT) return di_fail_line(at, err, "text is no text");
-    if (strspn(text->text, " \t\r\n") == text->size) return di_fail_line(at, err, "the text is empty");
+    if (is_blank(text->text, text->size)) return di_fail_line(at, err, "the text is empty");
     if (!(l->texts[l->count] = dk_strndup(l->host, text->text, text->size))) return dk_fail_nomem(err, text->size);
     l->sizes[l->count] = text->size;
     return DK_OK;

@@ -37,6 +37,11 @@ TEST(bad_lines)
          DK_E_FORMAT},
         {"{\"text\": \"a\", \"label\": \"x\"}\n{\"text\": \" \\n\", \"label\": \"y\"}\n", ":2: the text is empty",
          DK_E_FORMAT},
+        {"{\"text\": \"a\", \"label\": \"x\"}\n{\"text\": \"\\u3000 \\u00a0\", \"label\": \"y\"}\n",
+         ":2: the text is empty", DK_E_FORMAT},
+        {"{\"text\": \"a\", \"label\": \"x\"}\n{\"text\": \"b\", \"label\": \"y\"}\n"
+         "{\"text\": \"c\", \"label\": \"x\\u0000y\"}\n",
+         ":3: label has a NUL", DK_E_FORMAT},
         {"{\"text\": \"a\", \"prompt\": \"b\", \"probabilities\": [0.5, 0.5]}\n", ":1: both text and prompt",
          DK_E_FORMAT},
         {"{\"messages\": [], \"probabilities\": [0.5, 0.5]}\n", ":1: messages: a classifier reads one text",
