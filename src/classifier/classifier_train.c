@@ -31,6 +31,24 @@ typedef struct run {
 
 /* ---- what the options say ---- */
 
+static int32_t is_jsonl(const char *format) { return !format || !strcmp(format, "auto") || !strcmp(format, "jsonl"); }
+
+/* A file is its path, and no more. */
+static int32_t check_files(const di_options *o, const char *list, dk_error *err)
+{
+    static const char *const unread[] = {"source", "separator", "chat_template", "prompt_loss"};
+    for (int64_t i = 0; i < di_options_list_size(o, list); i++) {
+        for (size_t k = 0; k < sizeof unread / sizeof *unread; k++)
+            if (di_options_at_is_set(o, list, i, unread[k]))
+                return dk_fail(err, DK_E_OPTION, "%s.%lld.%s is of language models: a classifier reads the file alone",
+                               list, (long long)i, unread[k]);
+        if (di_options_at_is_set(o, list, i, "format") && !is_jsonl(di_options_at_text(o, list, i, "format")))
+            return dk_fail(err, DK_E_OPTION, "%s.%lld.format is %s: a classifier reads JSONL", list, (long long)i,
+                           di_options_at_text(o, list, i, "format"));
+    }
+    return DK_OK;
+}
+
 static int32_t check_options(const di_options *o, int32_t given, dk_error *err)
 {
     static const struct {
@@ -39,6 +57,8 @@ static int32_t check_options(const di_options *o, int32_t given, dk_error *err)
         {"train.micro_batch_size", "is of language models: a classifier computes its batch at once"},
         {"train.projection_rate", "is of losses on features, which a classifier has none of"},
         {"train.balance.by", "is of language models: a classifier's terms keep their weights"},
+        {"train.on_policy.lambda", "is of students that write: a classifier writes nothing"},
+        {"train.eval_teachers", "is of several teachers: a classifier's texts have one distribution each"},
         {"train.optimizer", "none leaves the update to a host: a classifier's is the library's"},
         {"train.moments", "is of language models: a classifier's are fp32"},
         {"train.loss_memory", "is of language models: a classifier's logits are one batch"},
@@ -55,6 +75,9 @@ static int32_t check_options(const di_options *o, int32_t given, dk_error *err)
         {"data.separator", "is of plain text: a classifier reads JSONL"},
         {"data.chat_template", "is of messages: a classifier reads one text"},
         {"data.prompt_loss", "is of tokens"},
+        {"data.chat_date", "is of messages: a classifier reads one text"},
+        {"data.special_in_text", "is of tokens: a classifier reads characters"},
+        {"data.preferences", "is of pairs: a classifier reads one text"},
         {"data.token_cache", "is of tokens"},
         {"data.too_long", "is of tokens"},
     };
@@ -63,6 +86,11 @@ static int32_t check_options(const di_options *o, int32_t given, dk_error *err)
     DK_TRY(di_options_check(o, sections, err));
     for (size_t i = 0; i < sizeof unread / sizeof *unread; i++)
         DK_TRY(di_options_refuse(o, unread[i].key, unread[i].why, err));
+    DK_TRY(check_files(o, "data.train", err));
+    DK_TRY(check_files(o, "data.eval", err));
+    if (!is_jsonl(di_options_text(o, "data.format")))
+        return dk_fail(err, DK_E_OPTION, "data.format is %s: a classifier reads JSONL",
+                       di_options_text(o, "data.format"));
     if (di_options_is_set(o, "data.mix"))
         return dk_fail(err, DK_E_OPTION, "data.mix is of tokens: give texts a \"weight\" each");
     if (given && di_options_is_set(o, "data.train"))
