@@ -285,11 +285,22 @@ static int32_t whole(const reading *r, const dk_node *map, const char *key, int6
     return rc;
 }
 
+/* What is left out would else be guessed: a name that was damaged is no other than that. */
+static int32_t has_all(const reading *r, const dk_node *map, const char *const *keys, int32_t count)
+{
+    for (int32_t i = 0; i < count; i++)
+        if (!dk_node_get(map, keys[i]))
+            return dk_fail(r->err, DK_E_FORMAT, "%s: %s is missing", dk_document_name(r->doc), keys[i]);
+    return DK_OK;
+}
+
 static int32_t read_ngrams(const reading *r, const dk_node *inputs, di_ngrams *out)
 {
     const dk_node *characters = dk_node_get(inputs, "characters"), *least = dk_node_at(characters, 0),
                   *most = dk_node_at(characters, 1);
+    static const char *const keys[] = {"lowercase"};
     int32_t rc, count = 0;
+    DK_TRY(has_all(r, inputs, keys, 1));
     DK_TRY(whole(r, inputs, "words", 0, DI_WORDS_MOST, &out->words));
     DK_TRY(whole(r, inputs, "bits", DI_BITS_LEAST, DI_BITS_MOST, &out->bits));
     DK_TRY(choice(r, inputs, "counts", counts, 3, &count));
@@ -392,10 +403,13 @@ out:
 static int32_t read_promise(const reading *r, di_promise *out)
 {
     const dk_node *p = dk_node_get(r->root, "promise"), *threshold = dk_node_get(p, "threshold");
+    static const char *const keys[] = {"agreement", "confidence_level", "threshold", "bound",
+                                       "texts",     "answered",         "wrong",     "least_texts"};
     const int64_t most = INT64_MAX;
     int32_t rc = DK_OK;
     *out = (di_promise){.threshold = 2};
     if (!p || p->type == DK_NODE_NULL) goto out;
+    DK_TRY(has_all(r, p, keys, sizeof keys / sizeof *keys));
     DK_TRY(dk_node_f64(r->doc, p, "agreement", 0, &out->agreement, r->err));
     DK_TRY(dk_node_f64(r->doc, p, "confidence_level", 0, &out->surety, r->err));
     DK_TRY(dk_node_f64(r->doc, p, "bound", 0, &out->bound, r->err));
@@ -415,8 +429,12 @@ out:
 static int32_t read_rest(const reading *r, di_classifier *c)
 {
     const dk_node *q = dk_node_get(r->root, "question"), *held_out = dk_node_get(r->root, "held_out");
+    static const char *const keys[] = {"temperature", "promise", "question", "held_out"}, *const of_question[] = {
+                                                                                              "text", "chat",
+                                                                                              "per_token"};
     const char *text = NULL;
     int32_t rc;
+    DK_TRY(has_all(r, r->root, keys, sizeof keys / sizeof *keys));
     DK_TRY(dk_node_f64(r->doc, r->root, "temperature", 1, &c->temperature, r->err));
     if (!(c->temperature >= DK_TEMPERATURE_MIN && c->temperature <= DK_TEMPERATURE_MAX))
         return dk_fail(r->err, DK_E_FORMAT, "%s: temperature is outside [0.001, 1000]", dk_document_name(r->doc));
@@ -424,6 +442,7 @@ static int32_t read_rest(const reading *r, di_classifier *c)
     if (held_out && held_out->type == DK_NODE_MAP) dk_node_write_json(held_out, &c->held_out);
     DK_TRY(dk_strbuf_check(&c->held_out, r->err));
     if (!q || q->type == DK_NODE_NULL) goto out;
+    DK_TRY(has_all(r, q, of_question, sizeof of_question / sizeof *of_question));
     DK_TRY(dk_node_text(r->doc, q, "text", NULL, &text, r->err));
     DK_TRY(dk_node_bool(r->doc, q, "chat", 1, &c->question.chat, r->err));
     DK_TRY(dk_node_bool(r->doc, q, "per_token", 0, &c->question.per_token, r->err));

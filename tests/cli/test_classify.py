@@ -85,6 +85,17 @@ def test_another_models_folder_is_left_alone(distill, texts, model):
     assert (model / "config.json").read_bytes() == before
 
 
+def test_a_name_that_was_damaged_is_not_passed_over(distill, texts):
+    assert distill("classify", "train", texts / "recipe.yaml", "--quiet", "--set", "classifier.agreement=0.9").code == 0
+    config = texts / "out" / "config.json"
+    whole = config.read_text()
+    for name in ("lowercase", "temperature", "promise", "question", "threshold", "answered", "per_token"):
+        assert whole.count('"%s"' % name) == 1
+        config.write_text(whole.replace('"%s"' % name, '"%sX"' % name[:-1]))
+        done = distill("classify", "predict", texts / "out", given=b"a\n")
+        assert done.code == 1 and "%s is missing" % name in done.err and done.err.count("\n") == 1, (name, done.err)
+
+
 def test_a_damaged_one_is_told(distill, texts):
     assert distill("classify", "train", texts / "recipe.yaml", "--quiet").code == 0
     weights = texts / "out" / "model.safetensors"
