@@ -188,6 +188,13 @@ out:
     return rc;
 }
 
+/* The texts, and which of them are learnt. */
+static uint64_t hash_texts(const di_fit_texts *t)
+{
+    const uint64_t parts[2] = {t->all.hash, dk_hash64(t->train, sizeof *t->train * (size_t)t->train_count)};
+    return dk_hash64(parts, sizeof parts);
+}
+
 static void plan_steps(run *r)
 {
     const di_options *o = r->options;
@@ -550,7 +557,7 @@ static int32_t prepare(run *r, dk_error *err)
     DK_TRY(make_classifier(r, err));
     DK_TRY(di_fit_create(r->classifier, &r->texts.all, r->loss, o, &r->fit, err));
     r->fit->schedule.steps = r->steps;
-    r->state.data = r->texts.all.hash;
+    r->state.data = hash_texts(&r->texts);
     DK_TRY(settings_hash(o, r->host, &r->state.settings, err));
     if (r->output.path)
         DK_TRY(di_fit_output_prepare(&r->output, di_options_flag(o, "output.overwrite"), r->args->resume, err));

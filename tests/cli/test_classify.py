@@ -96,6 +96,17 @@ def test_a_name_that_was_damaged_is_not_passed_over(distill, texts):
         assert done.code == 1 and "%s is missing" % name in done.err and done.err.count("\n") == 1, (name, done.err)
 
 
+def test_texts_that_are_held_out_later_are_other_data(distill, texts):
+    """Which texts are learnt is a part of what a checkpoint goes on from."""
+    for name, first in (("more", 60), ("last", 300)):
+        (texts / (name + ".jsonl")).write_text(samples(20, first))
+    files = [str(texts / (name + ".jsonl")) for name in ("train", "more", "last")]
+    sets = ["--quiet", "--set", "train.steps=20", "--set", "train.checkpoint_every=10", "--set"]
+    assert distill("classify", "train", texts / "recipe.yaml", *sets, "data.train=[%s, %s]" % (files[0], files[1]), "--set", "data.eval=" + files[2]).code == 0
+    done = distill("classify", "train", texts / "recipe.yaml", *sets, "data.train=" + files[0], "--set", "data.eval=[%s, %s]" % (files[1], files[2]), "--resume")
+    assert done.code == 1 and "the texts are others" in done.err, done.err
+
+
 def test_a_damaged_one_is_told(distill, texts):
     assert distill("classify", "train", texts / "recipe.yaml", "--quiet").code == 0
     weights = texts / "out" / "model.safetensors"
