@@ -87,7 +87,7 @@ static int print_report(distill_report *report, int as_json, void (*print)(FILE 
 static int train(const cli_command *command, int argc, char **argv)
 {
     int resume = 0, as_json = 0, quiet = 0;
-    cli_settings settings = {.reads = " classifier data loss train output compute "};
+    cli_settings settings = {.reads = " classifier data loss train output compute cost "};
     const char *recipe = NULL;
     const cli_option options[] = {{"--set", CLI_SETTINGS, &settings, NULL},
                                   {"--resume", CLI_FLAG, &resume, NULL},
@@ -132,15 +132,20 @@ typedef struct predicting {
 static int text_of(const predicting *p, const char *line, size_t size, json_t **object, const char **text,
                    size_t *text_size)
 {
+    size_t begin = 0;
     *object = NULL;
     *text = line;
     *text_size = size;
-    if (p->plain || !size || *line != '{') return 1;
+    while (begin < size && (line[begin] == ' ' || line[begin] == '\t')) begin++;
+    if (p->plain || begin == size || line[begin] != '{') return 1;
     json_error_t problem;
     if (!(*object = json_loadb(line, size, JSON_ALLOW_NUL | JSON_REJECT_DUPLICATES, &problem)))
         return cli_message("line %lld: %s; --text takes lines as they are", (long long)p->line, problem.text), 0;
-    const json_t *value = json_object_get(*object, "text");
-    if (!value) value = json_object_get(*object, "prompt");
+    const json_t *value = json_object_get(*object, "text"), *prompt = json_object_get(*object, "prompt");
+    if (value && prompt)
+        return cli_message("line %lld: both text and prompt are there: which is to be classified?", (long long)p->line),
+               0;
+    if (!value) value = prompt;
     if (!json_is_string(value))
         return cli_message("line %lld: neither text nor prompt is there", (long long)p->line), 0;
     *text = json_string_value(value);
@@ -208,8 +213,9 @@ static int predict_all(predicting *p, FILE *in, const char *name)
     int code = -1;
     while (code < 0 && !cli_is_interrupted() && (size = getline(&line, &cap, in)) >= 0) {
         p->line++;
-        while (size > 0 && (line[size - 1] == '\n' || line[size - 1] == '\r')) size--;
-        if (size) code = predict_line(p, line, (size_t)size);
+        const ssize_t mark = p->line == 1 && size >= 3 && !memcmp(line, "\xef\xbb\xbf", 3) ? 3 : 0; /* as in data */
+        while (size > mark && (line[size - 1] == '\n' || line[size - 1] == '\r')) size--;
+        if (size > mark) code = predict_line(p, line + mark, (size_t)(size - mark));
     }
     if (code < 0 && cli_is_interrupted()) code = CLI_INTERRUPTED;
     else if (code < 0 && ferror(in)) code = cli_message("%s: %s", name, strerror(errno));

@@ -73,7 +73,8 @@ def test_wrong_usage(distill, arguments, code, says):
 
 def test_lines_that_cannot_be_read(distill, texts):
     assert distill("classify", "train", texts / "recipe.yaml", "--quiet").code == 0
-    for given, says in ((b"{\n", "line 1: "), (b"ok\n{\"id\": 3}\n", "line 2: neither text nor prompt"), (b" \n", "line 1: a text of 1 bytes")):
+    for given, says in ((b"{\n", "line 1: "), (b"ok\n{\"id\": 3}\n", "line 2: neither text nor prompt"), (b" \n", "line 1: a text of 1 bytes"),
+                        (b'{"text": "a", "prompt": "b"}\n', "line 1: both text and prompt"), (b" {\n", "line 1: "), (b"\xef\xbb\xbf{\n", "line 1: ")):
         done = distill("classify", "predict", texts / "out", given=given)
         assert done.code == 1 and says in done.err and done.err.count("\n") == 1, done.err
 
@@ -83,6 +84,11 @@ def test_another_models_folder_is_left_alone(distill, texts, model):
     done = distill("classify", "train", texts / "recipe.yaml", "--quiet", "--set", "output.overwrite=true", "--set", "output.path=%s" % model)
     assert done.code == 1 and "holds another model" in done.err, done.err
     assert (model / "config.json").read_bytes() == before
+
+
+def test_what_a_training_costs(distill, texts):
+    done = distill("classify", "train", texts / "recipe.yaml", "--quiet", "--json", "--set", "cost.powercap=%s" % texts, "--set", "cost.watts_per_core=4")
+    assert done.code == 0 and done.json["cost"]["energy"] == "estimated" and done.json["cost"]["watts_per_core"] == 4, done.err
 
 
 def test_a_name_that_was_damaged_is_not_passed_over(distill, texts):
