@@ -41,7 +41,7 @@ static double measure_idle(dk_host *host, di_powercap *powercap, double seconds)
     const double began = dk_seconds();
     wait_idle(host, seconds);
     const double joules = di_powercap_read(powercap), took = dk_seconds() - began;
-    return joules < 0 || took <= 0 ? -1 : joules / took;
+    return joules < 0 || took < seconds ? -1 : joules / took; /* a wait that was cancelled says nothing */
 }
 
 int32_t di_meter_start(dk_host *host, const di_options *options, di_meter *out, dk_error *err)

@@ -207,6 +207,25 @@ TEST(measured)
     end();
 }
 
+/* What a moment says is not what a machine takes while idle. */
+TEST(idleness_that_was_cut_short)
+{
+    di_meter meter;
+    dk_error err;
+    REQUIRE(begin("powercap_idleness_that_was_cut_short"));
+    put_system("cut");
+    di_options *options = options_of("cut", "cost: {idle_seconds: 60}");
+    dk_host_cancel(host, 1);
+    REQUIRE_OK(di_meter_start(host, options, &meter, &err));
+    dk_host_cancel(host, 0);
+    CHECK_NEAR(meter.idle_watts, -1, 0);
+    move_on("cut");
+    CHECK_NEAR(di_meter_read(&meter).joules, 4.5, 1e-12);
+    di_meter_end(&meter);
+    di_options_free(options);
+    end();
+}
+
 TEST(estimated_or_not_told)
 {
     di_meter meter;
@@ -244,4 +263,5 @@ TEST(estimated_or_not_told)
 }
 
 TEST_MAIN(TEST_CASE(packages_and_memory) TEST_CASE(folders_of_kinds) TEST_CASE(nothing_to_tell)
-              TEST_CASE(lost_on_the_way) TEST_CASE(measured) TEST_CASE(estimated_or_not_told))
+              TEST_CASE(lost_on_the_way) TEST_CASE(measured) TEST_CASE(idleness_that_was_cut_short)
+                  TEST_CASE(estimated_or_not_told))
