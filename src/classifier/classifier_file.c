@@ -467,6 +467,9 @@ static int32_t read_spec(const reading *r, di_classifier_spec *spec, const char 
     if (dk_node_is_text(dk_node_get(inputs, "of"), "embedding")) return read_embedding(r, inputs, spec);
     if (!dk_node_is_text(dk_node_get(inputs, "of"), "ngrams"))
         return dk_fail(r->err, DK_E_FORMAT, "%s: inputs.of is neither ngrams nor embedding", dk_document_name(r->doc));
+    if (r->embedding)
+        return dk_fail(r->err, DK_E_OPTION, "classifier.embedding.path is %s: the classifier reads n-grams, no model",
+                       r->embedding);
     DK_TRY(read_ngrams(r, inputs, &spec->ngrams));
 out:
     return rc;

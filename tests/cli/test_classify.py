@@ -91,6 +91,13 @@ def test_what_a_training_costs(distill, texts):
     assert done.code == 0 and done.json["cost"]["energy"] == "estimated" and done.json["cost"]["watts_per_core"] == 4, done.err
 
 
+def test_a_model_that_nothing_would_read_is_refused(distill, texts):
+    assert distill("classify", "train", texts / "recipe.yaml", "--quiet").code == 0
+    for command in (["predict", texts / "out"], ["eval", texts / "out", "--data", texts / "eval.jsonl"]):
+        done = distill("classify", *command, "--set", "classifier.embedding.path=nowhere", given=b"a\n")
+        assert done.code == 1 and "nowhere: the classifier reads n-grams" in done.err and not done.out, done.err
+
+
 def test_a_name_that_was_damaged_is_not_passed_over(distill, texts):
     assert distill("classify", "train", texts / "recipe.yaml", "--quiet", "--set", "classifier.agreement=0.9").code == 0
     config = texts / "out" / "config.json"
