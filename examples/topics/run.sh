@@ -72,6 +72,12 @@ if [ -z "$model" ]; then
 fi
 precision=fp32
 ! grep -qm1 amx_bf16 /proc/cpuinfo 2> /dev/null && ! grep -qm1 avx512_bf16 /proc/cpuinfo 2> /dev/null || precision=bf16
+by="$(realpath "$model") $precision"
+if [ -e "$out/labelled.jsonl" ] && [ -e "$out/labelled.by" ] && [ "$(cat "$out/labelled.by")" != "$by" ]; then
+    echo "run.sh: labels in $out are those of $(cat "$out/labelled.by"), not of $by: give --out another folder" >&2
+    exit 1
+fi
+echo "$by" > "$out/labelled.by"
 python3 "$root/examples/topics/label.py" "$model" "$out/texts.jsonl" "$out/labelled.jsonl" --precision $precision
 
 # ---- students and tables ----
