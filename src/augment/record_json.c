@@ -79,18 +79,32 @@ static void write_kept(const di_kept *kept, dk_strbuf *out)
     dk_strbuf_puts(out, "]}");
 }
 
+/* A list of so many numbers; whole: without a fraction, in int32. */
+static int32_t is_numbers(const dk_node *list, size_t size, int32_t whole)
+{
+    if (!list || list->type != DK_NODE_LIST || list->size != size) return 0;
+    for (size_t i = 0; i < size; i++) {
+        const dk_node *one = list->items[i];
+        if (one->type != DK_NODE_INT && (whole || one->type != DK_NODE_FLOAT)) return 0;
+        if (whole && (one->i64 < 0 || one->i64 > INT32_MAX)) return 0;
+    }
+    return 1;
+}
+
 static int32_t read_kept(di_record *record, const dk_node *map, const char *place, dk_error *err)
 {
     const dk_node *k = dk_node_get(map, "k"), *ids = dk_node_get(map, "ids"), *top_ids = dk_node_get(map, "top_ids"),
                   *top = dk_node_get(map, "top");
     di_kept *kept = NULL;
+    const int64_t width = k && k->type == DK_NODE_INT ? k->i64 : 0;
+    const size_t count = ids ? ids->size : 0;
     int32_t rc;
-    if (!k || k->i64 < 1 || !ids || !top_ids || !top || top->size != ids->size * (size_t)k->i64 ||
-        top_ids->size != top->size)
+    if (width < 1 || width > INT32_MAX || !is_numbers(ids, count, 1) ||
+        !is_numbers(top_ids, count * (size_t)width, 1) || !is_numbers(top, count * (size_t)width, 0))
         return dk_fail(err, DK_E_FORMAT, "%s: what was kept of the words is not whole", place);
     DK_TRY(dk_new(record->host, 1, &kept, err));
     record->kept = kept;
-    kept->k = k->i64;
+    kept->k = width;
     kept->count = (int64_t)ids->size;
     DK_TRY(dk_new(record->host, ids->size + 1, &kept->ids, err));
     DK_TRY(dk_new(record->host, top->size + 1, &kept->top_ids, err));

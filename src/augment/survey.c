@@ -77,6 +77,10 @@ static int32_t check_sample(const di_record *record, int64_t sample, const char 
 {
     int64_t before = 0;
     int32_t rc;
+    if (record->kept)
+        return dk_fail_at(err, DK_E_FORMAT, sample,
+                          "%s:%lld: \"provenance\" has \"kept\", which only an unfinished run writes: take it out",
+                          path, (long long)sample);
     if (di_record_what(record) == DI_RECORD_OTHER)
         return dk_fail_at(err, DK_E_FORMAT, sample,
                           "%s:%lld: a sample has exactly one of \"text\", \"prompt\" (with or without \"completion\"), "

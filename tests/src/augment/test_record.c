@@ -125,7 +125,16 @@ TEST(bad_lines)
         {"{\"provenance\": 1}", "\"provenance\" is not"},
         {"{\"provenance\": {\"by\": 1}}", "\"provenance\" is not"},
         {"{\"provenance\": {\"scores\": {\"a\": \"b\"}}}", "\"provenance\" is not"},
-        {"{\"provenance\": {\"kept\": {\"k\": 2}}}", "not whole"}};
+        {"{\"provenance\": {\"kept\": {\"k\": 2}}}", "not whole"},
+        {"{\"provenance\": {\"kept\": {\"k\": 1, \"ids\": \"ab\", \"top_ids\": \"ab\", \"top\": \"ab\"}}}",
+         "not whole"},
+        {"{\"provenance\": {\"kept\": {\"k\": 1, \"ids\": [1], \"top_ids\": [\"a\"], \"top\": [-1]}}}", "not whole"},
+        {"{\"provenance\": {\"kept\": {\"k\": 1, \"ids\": [-1], \"top_ids\": [1], \"top\": [-1]}}}", "not whole"},
+        {"{\"provenance\": {\"kept\": {\"k\": 1, \"ids\": [1.5], \"top_ids\": [1], \"top\": [-1]}}}", "not whole"},
+        {"{\"provenance\": {\"kept\": {\"k\": \"1\", \"ids\": [1], \"top_ids\": [1], \"top\": [-1]}}}", "not whole"},
+        {"{\"provenance\": {\"kept\": {\"k\": 4611686018427387904, \"ids\": [1, 2, 3, 4], \"top_ids\": [], \"top\": "
+         "[]}}}",
+         "not whole"}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         di_record *record = NULL;
         CHECK_INT(di_record_parse(host, cases[i][0], strlen(cases[i][0]), "seeds.jsonl:3", "#3", &record, &err),
