@@ -38,10 +38,12 @@ static int32_t add(di_asker *a, di_record *record, int64_t *next, int64_t *place
     if (rc) return rc;
     *place = what == DI_PASSED_ON ? -1 : -2;
     if (what != DI_ASKED) return DK_OK;
-    rc = di_generator_add(a->generator, record, &a->ids, err);
-    if (!rc) *place = (*next)++;
-    if (rc != DK_E_END) return rc;
-    *why = "prompt_fills_context";
+    if (a->ids.count) {
+        rc = di_generator_add(a->generator, record, &a->ids, err);
+        if (!rc) *place = (*next)++;
+        if (rc != DK_E_END) return rc;
+    }
+    *why = a->ids.count ? "prompt_fills_context" : "empty_prompt";
     if (a->passes_on) *place = -1;
     return DK_OK;
 }

@@ -22,7 +22,7 @@ static int32_t prompt(void *state, const di_record *record, di_ids *out, int32_t
     const char *text = di_record_text(record, "text", &size);
     int32_t rc;
     if (!text || di_record_what(record) != DI_RECORD_TEXT) {
-        *what = DI_PASSED_ON;
+        *what = e->asker.passes_on ? DI_PASSED_ON : DI_DROPPED;
         *why = "no_text";
         return DK_OK;
     }

@@ -84,7 +84,7 @@ static int32_t prompt(void *state, const di_record *record, di_ids *out, int32_t
     DK_TRY(di_question_of(record, &e->question, err));
     const int32_t blank = !record->field_count;
     if (e->makes ? !blank : !e->question.size) {
-        *what = DI_PASSED_ON;
+        *what = e->makes || e->asker.passes_on ? DI_PASSED_ON : DI_DROPPED;
         *why = e->makes ? NULL : "no_question";
         return DK_OK;
     }

@@ -229,6 +229,27 @@ TEST(answers_that_are_none_are_counted)
     free(seed);
 }
 
+TEST(what_cannot_be_asked_is_counted_and_the_rest_goes_on)
+{
+    bench b;
+    open_bench(&b, "no_words", "[{label: answer, max_new_tokens: 4, temperature: 0}]",
+               "{\"prompt\": \"\"}\n{\"prompt\": \"the quality of being\"}\n");
+    with_teacher(&b);
+    REQUIRE_OK(run_bench(&b));
+    CHECK_HAS(b.report.data, "\"counts\":{\"empty_prompt\":1,\"cut\":1}");
+    CHECK_HAS(b.report.data, "\"written\":1,");
+    close_bench(&b);
+    /* originals: false: only what was made goes on */
+    open_bench(&b, "not_text", "[{expand: continue, max_new_tokens: 4, temperature: 0, originals: false}]",
+               "{\"prompt\": \"the\"}\n{\"text\": \"the quality of being\"}\n");
+    with_teacher(&b);
+    REQUIRE_OK(run_bench(&b));
+    CHECK_HAS(b.report.data, "\"counts\":{\"no_text\":1,\"cut\":1}");
+    CHECK_HAS(b.report.data, "\"written\":1,");
+    CHECK_HAS(line_of(&b, "#2/1.0"), "the quality of being");
+    close_bench(&b);
+}
+
 TEST(what_a_teacher_cannot_is_said_at_once)
 {
     static const char *const cases[][2] = {
@@ -325,4 +346,5 @@ TEST(a_host_may_be_the_teacher)
 TEST_MAIN(TEST_CASE(texts_go_on) TEST_CASE(a_prefix_goes_on_alone) TEST_CASE(prompts_are_answered)
               TEST_CASE(conversations_are_answered) TEST_CASE(a_budget_ends_a_run_and_a_larger_one_goes_on)
                   TEST_CASE(a_budget_may_end_before_a_vote) TEST_CASE(answers_that_are_none_are_counted)
-                      TEST_CASE(what_a_teacher_cannot_is_said_at_once) TEST_CASE(a_host_may_be_the_teacher))
+                      TEST_CASE(what_cannot_be_asked_is_counted_and_the_rest_goes_on)
+                          TEST_CASE(what_a_teacher_cannot_is_said_at_once) TEST_CASE(a_host_may_be_the_teacher))
