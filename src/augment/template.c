@@ -61,13 +61,20 @@ static int32_t check_fields(const di_template *t, const di_step *step, const cha
     size_t at = 0, begin;
     for (const char *const *k = known; *k; k++)
         snprintf(names + strlen(names), sizeof names - strlen(names), "%s%s", *names ? "|" : "", *k);
+    if (strlen(t->text) != t->size)
+        return di_step_fail(step, err, "%s: a NUL character is no part of a template", t->name);
     while (next_field(t, &at, &begin, field)) {
+        if (strlen(field) == FIELD - 1)
+            return di_step_fail(step, err, "%s: {{%s... has %d bytes or more, and no field's name is that long",
+                                t->name, field, FIELD - 1);
         if (is_known(field, known)) continue;
         const char *meant = di_choice_suggest(names, field, near, sizeof near);
         return di_step_fail(step, err, "%s: {{%s}} is no field here: there are %s, and sample.KEY of the sample%s%s%s",
                             t->name, field, names, meant ? "; did you mean " : "", meant ? meant : "",
                             meant ? "?" : "");
     }
+    const char *open = strstr(t->text + at, "{{");
+    if (open) return di_step_fail(step, err, "%s: \"%.20s\" begins a field that no }} ends", t->name, open);
     return DK_OK;
 }
 

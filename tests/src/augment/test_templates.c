@@ -190,6 +190,13 @@ TEST(templates_of_ones_own)
     CHECK_INT(run_template(&b, "\n", ""), DK_E_OPTION);
     CHECK_HAS(err.message, "the template is empty");
     close_bench(&b);
+    CHECK_INT(run_template(&b, "Say {{text}} and {{text }", ""), DK_E_OPTION);
+    CHECK_HAS(err.message, "\"{{text }\" begins a field that no }} ends");
+    close_bench(&b);
+    CHECK_INT(run_template(&b, "{{sample.a_name_of_more_bytes_than_any_field_of_a_template_is_read_with}}", ""),
+              DK_E_OPTION);
+    CHECK_HAS(err.message, "no field's name is that long");
+    close_bench(&b);
     CHECK_OK(run_template(&b, "Say {{sample.none}}", "")); /* a field that samples have not: they go on, counted */
     CHECK_HAS(b.report.data, "\"prompts\":[]");
     close_bench(&b);
