@@ -71,6 +71,8 @@ typedef struct di_operator_functions {
     int32_t (*settle)(void *state, dk_error *err);
     /* Of DI_MAKES_SEEDS: how many records without a field it is given behind the seeds, to fill. */
     int64_t (*makes)(void *state);
+    /* Or NULL: the hash of what the result hangs on beside options, files and the teacher. */
+    const char *(*identity)(const void *state);
     /* Or NULL: what it would ask of this record is appended, for --dry-run. */
     int32_t (*show)(void *state, const di_record *record, dk_strbuf *out, dk_error *err);
 } di_operator_functions;

@@ -161,10 +161,12 @@ int64_t di_pipeline_cut(const di_pipeline *p, int64_t from)
 
 /* ---- what the result hangs on ---- */
 
-/* The bytes of every file that a step names. */
-static int32_t hash_files(const di_link *link, dk_sha256 *sha, dk_error *err)
+/* The bytes of every file that a step names, and what it says of itself. */
+static int32_t hash_step(const di_link *link, dk_sha256 *sha, dk_error *err)
 {
+    const char *own = link->functions->identity ? link->functions->identity(link->state) : "";
     int32_t rc = DK_OK;
+    dk_sha256_add(sha, own, strlen(own));
     for (int64_t i = 0; i < di_option_count(); i++) {
         const di_option_info *option = di_option_at(i);
         dk_mapping map;
@@ -181,8 +183,9 @@ out:
 
 int32_t di_pipeline_hash(const di_pipeline *p, const di_options *options, char hex[65], dk_error *err)
 {
-    static const char *const keys[] = {"augment.steps",        "augment.seed",   "data.format", "data.separator",
-                                       "data.special_in_text", "data.chat_date", "generate"};
+    static const char *const keys[] = {
+        "augment.steps",  "augment.seed",         "data.format",      "data.separator",   "data.special_in_text",
+        "data.chat_date", "data.sequence_length", "data.prompt_loss", "data.preferences", "generate"};
     uint8_t digest[32];
     dk_sha256 sha;
     dk_strbuf text;
@@ -196,7 +199,11 @@ int32_t di_pipeline_hash(const di_pipeline *p, const di_options *options, char h
     if (p->encoder.chat) dk_strbuf_puts(&text, dk_chat_source(p->encoder.chat));
     DK_TRY(dk_strbuf_check(&text, err));
     dk_sha256_add(&sha, text.data, text.size);
-    for (int64_t i = 0; i < p->count; i++) DK_TRY(hash_files(&p->links[i], &sha, err));
+    if (p->tokenizer) {
+        dk_tokenizer_hash(p->tokenizer, digest);
+        dk_sha256_add(&sha, digest, sizeof digest);
+    }
+    for (int64_t i = 0; i < p->count; i++) DK_TRY(hash_step(&p->links[i], &sha, err));
     dk_sha256_end(&sha, digest);
     dk_hex(digest, sizeof digest, hex);
 out:

@@ -104,5 +104,8 @@ out:
     return rc;
 }
 
+static const char *identity(const void *state) { return ((const score_likelihood *)state)->other_hash; }
+
 const di_operator_functions di_score_likelihood = {.create = create, .free = free_state, .apply = apply};
-const di_operator_functions di_score_gap = {.create = create_gap, .free = free_state, .apply = apply};
+const di_operator_functions di_score_gap = {
+    .create = create_gap, .free = free_state, .apply = apply, .identity = identity};

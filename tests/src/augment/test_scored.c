@@ -102,6 +102,43 @@ TEST(perplexity_has_bounds)
     close_bench(&b);
 }
 
+static void copy_file(const char *from, const char *to)
+{
+    char block[4096];
+    FILE *in = fopen(from, "rb"), *out = fopen(to, "wb");
+    for (size_t got; in && out && (got = fread(block, 1, sizeof block, in));)
+        if (fwrite(block, 1, got, out) != got) exit(3);
+    if (!in || !out || fclose(in) || fclose(out)) exit(3);
+}
+
+static int32_t stop(void *user, const distill_progress *now)
+{
+    (void)user, (void)now;
+    return DISTILL_CB_CANCEL;
+}
+
+TEST(a_gap_to_another_student_does_not_go_on)
+{
+    static const char *const names[] = {"config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"};
+    bench b;
+    char student[1200], from[1200], steps[1400];
+    snprintf(student, sizeof student, "%s", test_folder("student"));
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        snprintf(from, sizeof from, "%s/%s", TEACHER, names[i]);
+        copy_file(from, test_path(student, names[i]));
+    }
+    snprintf(steps, sizeof steps, "[{score: gap, model: '%s'}]", student);
+    open_with_teacher(&b, "gap_stopped", steps, "{\"text\": \"a small boat used for fishing\"}\n");
+    const di_augment_args args = {
+        .backend = b.backend, .teacher = b.teacher, .options = b.options, .in = b.in, .out = b.out, .fn = stop};
+    CHECK_INT(di_augment(&args, &b.report, &err), DK_E_CANCELLED);
+    FILE *file = fopen(test_path(student, "model.safetensors"), "r+b"); /* a weight is another one */
+    CHECK(file && !fseek(file, -4096, SEEK_END) && fputc(1, file) == 1 && !fclose(file));
+    CHECK_INT(run_bench(&b), DK_E_MISMATCH);
+    CHECK_HAS(err.message, "another recipe");
+    close_bench(&b);
+}
+
 TEST(a_model_has_no_gap_to_itself)
 {
     bench b;
@@ -192,5 +229,5 @@ TEST(answers_that_verify)
 }
 
 TEST_MAIN(TEST_CASE(likelihood_is_that_of_the_tokens_that_are_learnt) TEST_CASE(perplexity_has_bounds)
-              TEST_CASE(a_model_has_no_gap_to_itself) TEST_CASE(the_best_of_several_answers)
-                  TEST_CASE(the_best_by_a_field) TEST_CASE(answers_that_verify))
+              TEST_CASE(a_model_has_no_gap_to_itself) TEST_CASE(a_gap_to_another_student_does_not_go_on)
+                  TEST_CASE(the_best_of_several_answers) TEST_CASE(the_best_by_a_field) TEST_CASE(answers_that_verify))
