@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <errno.h>
 
+#include "augment/grown_file.h"
 #include "augment/paths.h"
 #include "augment/plan_augment.h"
 #include "augment/runner.h"
@@ -28,7 +29,8 @@ static int32_t check_paths(call *c, dk_error *err)
     if (c->args->dry_run && !c->out) c->out = "augmented.jsonl"; /* which nobody writes */
     if (!c->out || !*c->out) return dk_fail(err, DK_E_OPTION, "augment.out is missing: the file that is made");
     if (dk_path_exists(c->out) == 2) return dk_fail(err, DK_E_OPTION, "augment.out: %s is a folder", c->out);
-    if (c->in && !strcmp(c->in, c->out)) return dk_fail(err, DK_E_OPTION, "augment.out: %s is augment.in, too", c->out);
+    if (c->in && di_path_is_same(c->in, c->out))
+        return dk_fail(err, DK_E_OPTION, "augment.out: %s is augment.in, too", c->out);
     return DK_OK;
 }
 
@@ -121,6 +123,8 @@ static int32_t begin_or_go_on(call *c, dk_error *err)
     const di_options *options = c->args->options;
     const int32_t overwrite = di_options_flag(options, "augment.overwrite"),
                   unfinished = dk_path_exists(c->runner.state) == 1;
+    int32_t rc;
+    DK_TRY(di_grown_check_free(c->runner.aside, err)); /* a run at work has it open, whatever segment it is in */
     if (overwrite) return begin(c, err);
     if (unfinished && !di_options_flag(options, "augment.resume"))
         return dk_fail(err, DK_E_STAGE,
@@ -130,7 +134,9 @@ static int32_t begin_or_go_on(call *c, dk_error *err)
     if (unfinished) return go_on(c, err);
     if (dk_path_exists(c->out))
         return dk_fail(err, DK_E_STAGE, "%s: is there already: augment.overwrite (--overwrite) replaces it", c->out);
-    return begin(c, err);
+    rc = begin(c, err);
+out:
+    return rc;
 }
 
 static int32_t tell_result(const call *c, dk_strbuf *json, dk_error *err)

@@ -29,6 +29,21 @@ static int32_t cut(di_grown *file, int64_t length, dk_error *err)
     return DK_OK;
 }
 
+static int32_t lock(int fd, const char *path, dk_error *err)
+{
+    if (!flock(fd, LOCK_EX | LOCK_NB) || errno != EWOULDBLOCK) return DK_OK;
+    return dk_fail(err, DK_E_BUSY, "%s: another process writes it", path);
+}
+
+int32_t di_grown_check_free(const char *path, dk_error *err)
+{
+    const int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0) return DK_OK;
+    const int32_t rc = lock(fd, path, err);
+    close(fd);
+    return rc;
+}
+
 int32_t di_grown_open(dk_host *host, const char *path, int64_t length, di_grown **out, dk_error *err)
 {
     di_grown *file = NULL;
@@ -40,8 +55,7 @@ int32_t di_grown_open(dk_host *host, const char *path, int64_t length, di_grown 
     do file->fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
     while (file->fd < 0 && errno == EINTR);
     if (file->fd < 0) DK_TRY(dk_fail_errno(err, errno, "%s: cannot be written", path));
-    if (flock(file->fd, LOCK_EX | LOCK_NB) && errno == EWOULDBLOCK)
-        DK_TRY(dk_fail(err, DK_E_BUSY, "%s: another process writes it", path));
+    DK_TRY(lock(file->fd, path, err));
     DK_TRY(cut(file, length, err));
     file->dirty = 1;
     *out = file;

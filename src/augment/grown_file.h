@@ -11,6 +11,8 @@ int32_t di_grown_open(dk_host *host, const char *path, int64_t length, di_grown 
 int32_t di_grown_append(di_grown *file, const void *data, size_t size, dk_error *err);
 int32_t di_grown_sync(di_grown *file, dk_error *err);
 int64_t di_grown_length(const di_grown *file);
+/* E_BUSY where another process has it open; it need not be there. */
+int32_t di_grown_check_free(const char *path, dk_error *err);
 void di_grown_close(di_grown *file); /* NULL is fine */
 
 #endif

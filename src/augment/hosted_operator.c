@@ -11,7 +11,7 @@ typedef struct hosted {
     di_flow *flow;
     dk_error error;
     int32_t rc;
-    int64_t emitted;
+    int64_t emitted, same; /* of one sample; with its id */
 } hosted;
 
 static void free_state(void *state)
@@ -58,6 +58,8 @@ static int32_t parse(const hosted *h, const distill_sample *sample, di_record **
     int32_t rc;
     if (sample->kind == DISTILL_SAMPLE_JSON) {
         rc = di_record_parse(h->step->host, sample->text, (size_t)sample->size, "what it emitted", "", out, err);
+        if (!rc && (*out)->kept)
+            return dk_fail(err, DK_E_FORMAT, "what it emitted has \"kept\" in its provenance, which is not its own");
         if (!rc && di_record_what(*out) == DI_RECORD_OTHER)
             return dk_fail(err, DK_E_FORMAT,
                            "what it emitted has none of text, prompt, messages, or chosen and rejected");
@@ -81,6 +83,9 @@ static int32_t take(hosted *h, const distill_sample *sample, dk_error *err)
     dk_strbuf_init(&line, h->step->host);
     DK_TRY(parse(h, sample, &given, err));
     if (!strcmp(given->id, (*h->record)->id)) {
+        if (h->same++) DK_TRY(dk_fail(err, DK_E_INVALID, "it emitted the id of the sample twice, and ids must differ"));
+        if (!given->parent_count && !given->operators.size && !given->score_count) /* it said words alone */
+            DK_TRY(di_record_inherit(given, *h->record, err));
         di_record_write(given, 0, &line);
         changed = line.size != h->line.size || memcmp(line.data, h->line.data, line.size) != 0;
         made_of = given;
@@ -103,7 +108,7 @@ out:
 static int32_t emit(void *emit_user, const distill_sample *sample)
 {
     hosted *h = emit_user;
-    if (h->rc) return DISTILL_CB_CANCEL;
+    if (h->rc || !h->record) return DISTILL_CB_CANCEL; /* behind its return there is no sample to come of */
     h->rc = take(h, sample, &h->error);
     return h->rc ? DISTILL_CB_CANCEL : DISTILL_CB_OK;
 }
@@ -121,8 +126,9 @@ static int32_t apply_one(hosted *h, dk_error *err)
     sample.text = h->line.data;
     sample.size = (int64_t)h->line.size - 1; /* without the end of the line */
     h->rc = DK_OK;
-    h->emitted = 0;
+    h->emitted = h->same = 0;
     const int32_t code = table->apply(table->user, &sample, emit, h);
+    h->record = NULL;
     if (h->rc) {
         if (err) *err = h->error;
         return h->rc;

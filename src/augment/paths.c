@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/file.h"
@@ -30,6 +31,13 @@ int32_t di_path_before(dk_host *host, const char *out, int64_t number, char **pa
     dk_strbuf_init(&text, host);
     dk_strbuf_printf(&text, "%s.before%lld.jsonl", out, (long long)number);
     return take(&text, path, err);
+}
+
+int32_t di_path_is_same(const char *a, const char *b)
+{
+    struct stat first, second;
+    if (!strcmp(a, b)) return 1;
+    return !stat(a, &first) && !stat(b, &second) && first.st_dev == second.st_dev && first.st_ino == second.st_ino;
 }
 
 int32_t di_path_remove(const char *path, dk_error *err)

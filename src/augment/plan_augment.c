@@ -34,13 +34,15 @@ out:
     return rc;
 }
 
-/* Steps that remember keep a file, which is not made here: everything passes them. */
-static int32_t pass(trial *t, int64_t index, dk_error *err)
+/* Steps that remember keep a file, which is not made here: everything passes them. *taken: the records are the flow's,
+ * or were freed. */
+static int32_t pass(trial *t, int64_t index, int32_t *taken, dk_error *err)
 {
     di_link *link = &t->pipeline->links[index];
     int32_t rc = DK_OK;
     if (link->functions->show && !t->prompts) DK_TRY(show(t, link, err));
     if (link->functions->save) return DK_OK;
+    *taken = 1;
     DK_TRY(di_pipeline_pass(t->pipeline, index, index + 1, t->records, t->count, &t->flow, err));
     t->records = t->flow.records;
     t->count = t->flow.count;
@@ -57,12 +59,7 @@ static int32_t try_out(trial *t, di_seeds *seeds, int64_t *tried, dk_error *err)
     *tried = t->count;
     for (int64_t i = 0; i < di_pipeline_cut(t->pipeline, 0); i++) {
         if (t->pipeline->links[i].row && t->pipeline->links[i].row->needs & DI_IS_BARRIER) break;
-        const int32_t moves = t->pipeline->links[i].functions->save == NULL;
-        if ((rc = pass(t, i, err))) {
-            if (moves) t->count = 0; /* they went with it */
-            goto out;
-        }
-        taken |= moves;
+        DK_TRY(pass(t, i, &taken, err));
     }
     t->seconds = dk_seconds() - began;
 out:

@@ -189,6 +189,18 @@ out:
     return rc;
 }
 
+int32_t di_record_inherit(di_record *record, const di_record *from, dk_error *err)
+{
+    int32_t rc = DK_OK;
+    for (int64_t i = 0; i < from->parent_count; i++) DK_TRY(add_parent(record, from->parents[i], err));
+    for (int64_t i = 0; i < from->score_count; i++)
+        DK_TRY(di_record_set_score(record, from->scores[i].name, from->scores[i].value, err));
+    if (from->operators.size) dk_strbuf_append(&record->operators, from->operators.data, from->operators.size);
+    rc = dk_strbuf_check(&record->operators, err);
+out:
+    return rc;
+}
+
 int32_t di_record_child(const di_record *parent, int64_t step, int64_t number, di_record **out, dk_error *err)
 {
     di_record *child = NULL;
@@ -202,12 +214,8 @@ int32_t di_record_child(const di_record *parent, int64_t step, int64_t number, d
         const di_field *field = &parent->fields[i];
         DK_TRY(set(child, field->key, field->data, field->size, field->is_text, err));
     }
-    for (int64_t i = 0; i < parent->parent_count; i++) DK_TRY(add_parent(child, parent->parents[i], err));
+    DK_TRY(di_record_inherit(child, parent, err));
     DK_TRY(add_parent(child, parent->id, err));
-    for (int64_t i = 0; i < parent->score_count; i++)
-        DK_TRY(di_record_set_score(child, parent->scores[i].name, parent->scores[i].value, err));
-    if (parent->operators.size) dk_strbuf_append(&child->operators, parent->operators.data, parent->operators.size);
-    DK_TRY(dk_strbuf_check(&child->operators, err));
     *out = child;
     child = NULL;
 out:

@@ -54,6 +54,8 @@ int32_t di_record_create(dk_host *host, const char *id, di_record **out, dk_erro
 void di_record_free(di_record *record); /* NULL is fine */
 /* A copy that came of parent: id "PARENT/STEP.NUMBER"; what was kept of the words is not copied. */
 int32_t di_record_child(const di_record *parent, int64_t step, int64_t number, di_record **out, dk_error *err);
+/* The provenance of `from`, to one that has none. */
+int32_t di_record_inherit(di_record *record, const di_record *from, dk_error *err);
 /* The seed that it came of, or its own id. Records of one root pass together: no chunk ends between them. */
 const char *di_record_root(const di_record *record);
 const char *di_record_parent(const di_record *record); /* NULL = none. Answers to one prompt have one parent */

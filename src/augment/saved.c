@@ -63,6 +63,7 @@ int32_t di_saved_write(const di_saved *s, di_pipeline *p, const char *path, dk_e
     number(&json, "offset", s->place.offset);
     number(&json, "number", s->place.number);
     number(&json, "made", s->place.made);
+    number(&json, "given", s->place.given);
     number(&json, "bytes", s->bytes);
     number(&json, "aside", s->aside);
     number(&json, "written", s->written);
@@ -93,8 +94,8 @@ static int32_t read_numbers(const dk_document *d, di_saved *s, dk_error *err)
         const char *key;
         int64_t *out;
     } numbers[] = {{"first", &s->first},     {"offset", &s->place.offset}, {"number", &s->place.number},
-                   {"made", &s->place.made}, {"bytes", &s->bytes},         {"aside", &s->aside},
-                   {"written", &s->written}, {"tokens", &s->tokens}};
+                   {"made", &s->place.made}, {"given", &s->place.given},   {"bytes", &s->bytes},
+                   {"aside", &s->aside},     {"written", &s->written},     {"tokens", &s->tokens}};
     int32_t rc;
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
         DK_TRY(dk_node_i64(d, dk_document_root(d), numbers[i].key, 0, INT64_MAX, -1, numbers[i].out, err));

@@ -214,9 +214,10 @@ int32_t di_seeds_next(di_seeds *s, di_record **out, dk_error *err)
     }
     do more = next_piece(s, &text, &size, err);
     while (more == 1 && is_blank(text, size));
-    if (more == 1) return make_record(s, text, size, out, err);
-    if (more) return more;
-    if (s->place.made == s->makes) return DK_E_END;
+    if (more != 1 && more) return more;
+    if (!more && s->place.made == s->makes) return DK_E_END;
+    s->place.given++;
+    if (more) return make_record(s, text, size, out, err);
     snprintf(id, sizeof id, "made#%lld", (long long)++s->place.made);
     return di_record_create(s->host, id, out, err);
 }

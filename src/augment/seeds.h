@@ -10,6 +10,7 @@ typedef struct di_seeds di_seeds;
 typedef struct di_seed_place { /* where the next one begins */
     int64_t offset, number;    /* in the file, and how many came before it there */
     int64_t made;              /* empty ones that were given */
+    int64_t given;             /* samples in all: the file's without its blank lines, and empty ones */
 } di_seed_place;
 /* path NULL = none. makes: empty ones behind those of the file. options: data.format, data.separator. */
 int32_t di_seeds_open(dk_host *host, const char *path, int64_t makes, const di_options *options, di_seeds **out,

@@ -91,7 +91,7 @@ static int32_t open_segment(segment *s, dk_error *err)
     s->committed = dk_seconds();
     DK_TRY(open_paths(s, err));
     DK_TRY(gather(s, err));
-    s->begun = r->saved.place.number + r->saved.place.made;
+    s->begun = r->saved.place.given;
     DK_TRY(di_seeds_seek(s->in, &r->saved.place, err));
 out:
     return rc;
@@ -137,8 +137,7 @@ static int32_t tell(segment *s, dk_error *err)
 {
     const di_runner *r = s->runner;
     const double seconds = dk_seconds() - r->began;
-    const di_seed_place place = di_seeds_tell(s->in);
-    const int64_t done = place.number + place.made, tokens = r->saved.tokens - r->tokens_before;
+    const int64_t done = di_seeds_tell(s->in).given, tokens = r->saved.tokens - r->tokens_before;
     distill_progress now;
     if (!r->fn) return DK_OK;
     DISTILL_INIT(&now);
@@ -201,11 +200,10 @@ out:
 /* whole: between two chunks; what a chunk at work was about to give is made again. */
 static int32_t stop_cancelled(segment *s, int32_t whole, dk_error *err)
 {
-    const di_seed_place *place = &s->runner->saved.place;
     int32_t rc = whole ? commit(s, err) : DK_OK;
     if (rc) return rc;
     return dk_fail(err, DK_E_CANCELLED, "%s: stopped behind sample %lld; the same recipe goes on from there",
-                   s->runner->out, (long long)(place->number + place->made));
+                   s->runner->out, (long long)s->runner->saved.place.given);
 }
 
 static int32_t run_chunks(segment *s, dk_error *err)

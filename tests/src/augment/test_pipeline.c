@@ -1,5 +1,9 @@
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include "augment/hosted_list.h"
 #include "augment_fixture.h"
 
 static const char *const seeds = "{\"text\": \"one two three\", \"topic\": \"count\"}\n"
@@ -77,6 +81,9 @@ TEST(what_is_wrong_is_said_before_the_first_sample)
          "seeds.jsonl:3: id \"#2\" is that of sample 2, too"},
         {"[{keep: length, min: 2}]", "{\"id\": \"#2\", \"text\": \"c\"}\n{\"text\": \"b\"}\n",
          "seeds.jsonl:2: id \"#2\" is that of sample 1, too"},
+        {"[{keep: length, min: 2}]",
+         "{\"text\": \"a\", \"provenance\": {\"kept\": {\"k\": 1, \"ids\": [1], \"top_ids\": [1], \"top\": [-1]}}}\n",
+         "seeds.jsonl:1: \"provenance\" has \"kept\", which only an unfinished run writes"},
         {"[{keep: length, min: 2}]", "", "has no samples"},
         {"[{keep: length, min: 2}]", "\x1f\x8b\b", "is compressed"},
         {"[{keep: length, min: 2}]", "[\n  {\"text\": \"a\"}]\n", "is one JSON array"},
@@ -149,7 +156,13 @@ TEST(a_run_that_is_stopped_goes_on_to_the_same_bytes)
     CHECK_INT(run_bench(&b), DK_E_STAGE);
     CHECK_HAS(err.message, "--resume");
     CHECK_OK(di_options_set(b.options, "augment.resume", "true", &err));
-    /* neither another recipe nor other seeds go on with it */
+    /* neither another recipe nor other seeds go on with it, nor what makes other scores and targets */
+    CHECK_OK(di_options_set(b.options, "data.prompt_loss", "true", &err));
+    CHECK_INT(run_bench(&b), DK_E_MISMATCH);
+    CHECK_OK(di_options_set(b.options, "data.prompt_loss", "false", &err));
+    CHECK_OK(di_options_set(b.options, "data.sequence_length", "77", &err));
+    CHECK_INT(run_bench(&b), DK_E_MISMATCH);
+    CHECK_OK(di_options_set(b.options, "data.sequence_length", NULL, &err));
     CHECK_OK(di_options_set(b.options, "augment.seed", "2", &err));
     CHECK_INT(run_bench(&b), DK_E_MISMATCH);
     CHECK_HAS(err.message, "another recipe");
@@ -163,6 +176,149 @@ TEST(a_run_that_is_stopped_goes_on_to_the_same_bytes)
     CHECK(!strcmp(read_text_of(b.out), whole));
     CHECK(!dk_path_exists(partial) && !dk_path_exists(state));
     CHECK_HAS(b.report.data, "\"operator\":\"drop regex\",\"in\":1000,\"out\":900,");
+    close_bench(&b);
+}
+
+TEST(blank_lines_are_no_samples)
+{
+    bench b;
+    stopper s = {0, 0, 0};
+    open_bench(&b, "blank", "[{keep: length, min: 1}]", "");
+    FILE *file = fopen(b.in, "wb");
+    for (int i = 0; file && i < 70; i++) fprintf(file, "\n{\"text\": \"%d\"}\n  \n", i);
+    if (!file || fclose(file)) exit(3);
+    const di_augment_args args = {
+        .backend = b.backend, .options = b.options, .in = b.in, .out = b.out, .fn = stop_at, .user = &s};
+    CHECK_INT(run_stopped(&b, 2, DISTILL_CB_CANCEL), DK_E_CANCELLED);
+    CHECK_HAS(err.message, "stopped behind sample 64;");
+    REQUIRE_OK(di_augment(&args, &b.report, &err)); /* stop_at checks done against total */
+    CHECK_INT(s.calls, 1);
+    CHECK_HAS(b.report.data, "\"samples\":70,\"written\":70,");
+    close_bench(&b);
+}
+
+static int64_t size_of(const char *path)
+{
+    struct stat info;
+    return stat(path, &info) ? -1 : (int64_t)info.st_size;
+}
+
+TEST(a_file_has_one_run_at_work)
+{
+    bench b;
+    char path[1200];
+    open_bench(&b, "busy", "[{drop: duplicate}]", "");
+    write_many(b.in);
+    CHECK_INT(run_stopped(&b, 2, DISTILL_CB_CANCEL), DK_E_CANCELLED);
+    snprintf(path, sizeof path, "%s.aside.jsonl", b.out);
+    const int other = open(path, O_RDWR); /* as a run of another process has it */
+    CHECK(other >= 0 && !flock(other, LOCK_EX | LOCK_NB));
+    snprintf(path, sizeof path, "%s.step1.same", b.out);
+    FILE *file = fopen(path, "ab"); /* what that run wrote behind its last commit */
+    if (file) fputs("0123456789abcdef", file), fclose(file);
+    const int64_t before = size_of(path);
+    CHECK_INT(run_bench(&b), DK_E_BUSY);
+    CHECK_HAS(err.message, "another process writes it");
+    CHECK_OK(di_options_set(b.options, "augment.overwrite", "true", &err));
+    CHECK_INT(run_bench(&b), DK_E_BUSY);
+    CHECK_INT(size_of(path), before); /* it was left as it is */
+    if (other >= 0) close(other);
+    CHECK_OK(run_bench(&b));
+    close_bench(&b);
+}
+
+TEST(what_is_read_is_not_written_over)
+{
+    bench b;
+    open_bench(&b, "same", "[{keep: length, min: 1}]", seeds);
+    CHECK_OK(di_options_set(b.options, "augment.overwrite", "true", &err));
+    memcpy(b.out, b.in, sizeof b.out);
+    snprintf(b.in, sizeof b.in, "%s/same/./seeds.jsonl", TEST_TMP);
+    CHECK_INT(run_bench(&b), DK_E_OPTION);
+    CHECK_HAS(err.message, "is augment.in, too");
+    snprintf(b.out, sizeof b.out, "%s/same/link", TEST_TMP);
+    unlink(b.out);
+    CHECK(!symlink("seeds.jsonl", b.out));
+    CHECK_INT(run_bench(&b), DK_E_OPTION);
+    CHECK_STR(read_text_of(b.in), seeds);
+    close_bench(&b);
+}
+
+/* ---- an operator of the host's ---- */
+
+typedef struct says {
+    const char *lines[2]; /* it gives for a sample */
+    distill_emit_fn emit;
+    void *emit_user;
+} says;
+
+static int32_t say(void *user, const distill_sample *sample, distill_emit_fn emit, void *emit_user)
+{
+    says *s = user;
+    int32_t rc = DISTILL_CB_OK;
+    distill_sample out = *sample;
+    s->emit = emit, s->emit_user = emit_user;
+    for (int i = 0; i < 2 && s->lines[i] && !rc; i++) {
+        out.text = s->lines[i];
+        out.size = (int64_t)strlen(out.text);
+        rc = emit(emit_user, &out);
+    }
+    return rc;
+}
+
+/* Behind the return of apply there is no sample that it could come of. */
+static int32_t emit_late(void *user, const distill_progress *now)
+{
+    const says *s = user;
+    distill_sample sample;
+    (void)now;
+    DISTILL_INIT(&sample);
+    sample.kind = DISTILL_SAMPLE_TEXT;
+    sample.text = "late";
+    sample.size = 4;
+    CHECK_INT(s->emit(s->emit_user, &sample), DISTILL_CB_CANCEL);
+    return DISTILL_CB_OK;
+}
+
+static int32_t run_said(bench *b, says *s)
+{
+    const distill_operator_callbacks table = {.struct_size = sizeof table, .user = s, .apply = say};
+    di_hosted_list *list = NULL;
+    if (di_hosted_list_create(b->host, &list, &err)) exit(3);
+    CHECK_OK(di_hosted_list_add(list, "say", &table, &err));
+    const di_augment_args args = {.backend = b->backend,
+                                  .options = b->options,
+                                  .hosted = list,
+                                  .in = b->in,
+                                  .out = b->out,
+                                  .fn = emit_late,
+                                  .user = s};
+    dk_strbuf_clear(&b->report);
+    const int32_t rc = di_augment(&args, &b->report, &err);
+    di_hosted_list_free(list);
+    return rc;
+}
+
+TEST(what_a_host_says_of_a_sample_keeps_its_origin)
+{
+    static const char *const given =
+        "{\"id\": \"a/1.0\", \"text\": \"x\", \"provenance\": {\"operators\": [{\"operator\": \"expand "
+        "continue\", \"seed\": 5}], \"parents\": [\"a\"], \"scores\": {\"s\": 2}}}\n";
+    says words = {.lines = {"{\"id\": \"a/1.0\", \"text\": \"y\"}"}},
+         twice = {.lines = {"{\"id\": \"a/1.0\", \"text\": \"y\"}", "{\"id\": \"a/1.0\", \"text\": \"z\"}"}},
+         kept = {.lines = {"{\"id\": \"a/1.0\", \"text\": \"y\", \"provenance\": {\"kept\": {\"k\": 1, \"ids\": [1], "
+                           "\"top_ids\": [1], \"top\": [-1]}}}"}};
+    bench b;
+    open_bench(&b, "says", "[{name: say}]", given);
+    CHECK_OK(run_said(&b, &words));
+    CHECK(!strstr(read_text_of(b.out), "late"));
+    CHECK_HAS(read_text_of(b.out), "\"text\":\"y\",\"provenance\":{\"operators\":[{\"operator\":\"expand continue\"");
+    CHECK_HAS(read_text_of(b.out), "\"parents\":[\"a\"],\"scores\":{\"s\":2");
+    CHECK_OK(di_options_set(b.options, "augment.overwrite", "true", &err));
+    CHECK_INT(run_said(&b, &twice), DK_E_INVALID);
+    CHECK_HAS(err.message, "operator say: sample a/1.0: it emitted the id of the sample twice");
+    CHECK_INT(run_said(&b, &kept), DK_E_FORMAT);
+    CHECK_HAS(err.message, "\"kept\" in its provenance");
     close_bench(&b);
 }
 
@@ -199,6 +355,8 @@ TEST(a_run_that_is_stopped_around_a_barrier_goes_on_to_the_same_bytes)
 }
 
 TEST_MAIN(TEST_CASE(records_pass_and_are_counted) TEST_CASE(text_is_cut_into_documents)
-              TEST_CASE(what_is_wrong_is_said_before_the_first_sample)
-                  TEST_CASE(a_run_that_is_stopped_goes_on_to_the_same_bytes)
-                      TEST_CASE(a_run_that_is_stopped_around_a_barrier_goes_on_to_the_same_bytes))
+              TEST_CASE(blank_lines_are_no_samples) TEST_CASE(a_file_has_one_run_at_work)
+                  TEST_CASE(what_is_read_is_not_written_over) TEST_CASE(what_a_host_says_of_a_sample_keeps_its_origin)
+                      TEST_CASE(what_is_wrong_is_said_before_the_first_sample)
+                          TEST_CASE(a_run_that_is_stopped_goes_on_to_the_same_bytes)
+                              TEST_CASE(a_run_that_is_stopped_around_a_barrier_goes_on_to_the_same_bytes))
