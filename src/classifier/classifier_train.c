@@ -33,18 +33,27 @@ typedef struct run {
 
 static int32_t is_jsonl(const char *format) { return !format || !strcmp(format, "auto") || !strcmp(format, "jsonl"); }
 
+/* An option of a file that nothing would read; NULL = it has none. */
+static const char *unread_of(const di_options *file)
+{
+    if (di_options_is_set(file, "source")) return "source";
+    if (di_options_is_set(file, "separator")) return "separator";
+    if (di_options_is_set(file, "chat_template")) return "chat_template";
+    return di_options_is_set(file, "prompt_loss") ? "prompt_loss" : NULL;
+}
+
 /* A file is its path, and no more. */
 static int32_t check_files(const di_options *o, const char *list, dk_error *err)
 {
-    static const char *const unread[] = {"source", "separator", "chat_template", "prompt_loss"};
     for (int64_t i = 0; i < di_options_list_size(o, list); i++) {
-        for (size_t k = 0; k < sizeof unread / sizeof *unread; k++)
-            if (di_options_at_is_set(o, list, i, unread[k]))
-                return dk_fail(err, DK_E_OPTION, "%s.%lld.%s is of language models: a classifier reads the file alone",
-                               list, (long long)i, unread[k]);
-        if (di_options_at_is_set(o, list, i, "format") && !is_jsonl(di_options_at_text(o, list, i, "format")))
+        const di_options *file = di_options_item(o, list, i);
+        const char *format = di_options_text(file, "format"), *unread = unread_of(file);
+        if (unread)
+            return dk_fail(err, DK_E_OPTION, "%s.%lld.%s is of language models: a classifier reads the file alone",
+                           list, (long long)i, unread);
+        if (!is_jsonl(format))
             return dk_fail(err, DK_E_OPTION, "%s.%lld.format is %s: a classifier reads JSONL", list, (long long)i,
-                           di_options_at_text(o, list, i, "format"));
+                           format);
     }
     return DK_OK;
 }
