@@ -130,8 +130,9 @@ void di_field_json(const di_field *field, dk_strbuf *out)
 
 di_record_kind di_record_what(const di_record *record)
 {
+    const di_field *talk = di_record_field(record, "messages");
     const int32_t text = di_record_text(record, "text", NULL) != NULL,
-                  messages = di_record_field(record, "messages") != NULL,
+                  messages = talk && !talk->is_text && *talk->data == '[',
                   prompt = di_record_field(record, "prompt") != NULL,
                   completion = di_record_field(record, "completion") != NULL,
                   chosen = di_record_field(record, "chosen") && di_record_field(record, "rejected");
