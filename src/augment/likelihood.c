@@ -56,21 +56,13 @@ out:
 
 /* ---- a sample as tokens ---- */
 
-/* Fields that are no part of what is learnt may be anything. */
 static int32_t encode(di_likelihood *l, const di_record *record, dk_error *err)
 {
-    static const char *const fields[] = {"text", "prompt", "completion", "messages", "tools", "chat_template_kwargs"};
     uint32_t flags;
     dk_strbuf json;
     int32_t rc;
     dk_strbuf_init(&json, l->step->host);
-    for (size_t i = 0; i < sizeof fields / sizeof *fields; i++) {
-        const di_field *field = di_record_field(record, fields[i]);
-        if (!field) continue;
-        dk_strbuf_printf(&json, "%s\"%s\":", json.size ? "," : "{", fields[i]);
-        di_field_json(field, &json);
-    }
-    dk_strbuf_puts(&json, "}");
+    di_record_write_learnt(record, &json);
     di_encoded_clear(&l->one);
     DK_TRY(dk_strbuf_check(&json, err));
     rc = di_encode_json(l->step->encoder, json.data, json.size, record->id, &flags, &l->one, err);

@@ -90,5 +90,8 @@ int32_t di_record_parse(dk_host *host, const char *json, size_t size, const char
                         di_record **out, dk_error *err);
 /* Appends one line with its end. whole: also what was kept, for a file that only the library reads again. */
 void di_record_write(const di_record *record, int32_t whole, dk_strbuf *out);
+/* Appends one object with the fields that make tokens, for di_encode_json: others, as the label of a vote, may be
+ * anything. */
+void di_record_write_learnt(const di_record *record, dk_strbuf *out);
 
 #endif

@@ -222,6 +222,20 @@ static void write_provenance(const di_record *record, int32_t whole, dk_strbuf *
     dk_strbuf_puts(out, "}");
 }
 
+void di_record_write_learnt(const di_record *record, dk_strbuf *out)
+{
+    static const char *const fields[] = {"text", "prompt", "completion", "messages", "tools", "chat_template_kwargs"};
+    const char *before = "{";
+    for (size_t i = 0; i < sizeof fields / sizeof *fields; i++) {
+        const di_field *field = di_record_field(record, fields[i]);
+        if (!field) continue;
+        dk_strbuf_printf(out, "%s\"%s\":", before, fields[i]);
+        di_field_json(field, out);
+        before = ",";
+    }
+    dk_strbuf_puts(out, "}");
+}
+
 void di_record_write(const di_record *record, int32_t whole, dk_strbuf *out)
 {
     dk_strbuf_puts(out, "{\"id\":");

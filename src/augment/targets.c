@@ -51,10 +51,10 @@ static int32_t encode(const di_encoder *encoder, const di_record *record, dk_str
     uint32_t flags;
     int32_t rc;
     dk_strbuf_clear(line);
-    di_record_write(record, 0, line);
+    di_record_write_learnt(record, line);
     DK_TRY(dk_strbuf_check(line, err));
     di_encoded_clear(scratch);
-    rc = di_encode_json(encoder, line->data, line->size - 1, record->id, &flags, scratch, err);
+    rc = di_encode_json(encoder, line->data, line->size, record->id, &flags, scratch, err);
 out:
     return rc;
 }

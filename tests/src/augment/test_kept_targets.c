@@ -147,6 +147,21 @@ TEST(only_what_matches_is_trained_on_without_a_teacher)
     close_bench(&b);
 }
 
+/* Fields that training takes for something else, as the label of a vote, change no token. */
+TEST(a_vote_beside_kept_targets)
+{
+    bench b;
+    open_kept(&b, "vote", "");
+    CHECK_OK(di_options_set(
+        b.options, "augment.steps",
+        "[{label: answer, max_new_tokens: 4, keep_logprobs: 4}, {label: class, classes: [sea, land], into: by_a}, "
+        "{vote: majority, classes: [sea, land], fields: [by_a]}]",
+        &err));
+    REQUIRE_OK(run_bench(&b));
+    CHECK_HAS(read_text_of(b.out), "\"label\":\"");
+    close_bench(&b);
+}
+
 TEST(one_file_of_targets_has_one_width)
 {
     bench b;
@@ -178,4 +193,4 @@ TEST(one_file_of_targets_has_one_width)
 }
 
 TEST_MAIN(TEST_CASE(rows_are_what_the_teacher_says) TEST_CASE(only_what_matches_is_trained_on_without_a_teacher)
-              TEST_CASE(one_file_of_targets_has_one_width))
+              TEST_CASE(a_vote_beside_kept_targets) TEST_CASE(one_file_of_targets_has_one_width))
