@@ -8,7 +8,7 @@ import subprocess
 import sys
 
 from evidence import Bench, mean_sd
-from paired import holm, paired
+from paired import differences
 
 HERE = pathlib.Path(__file__).resolve().parent
 TEACHER, RECIPE = HERE.parent / "quickstart" / "teacher", "../quickstart/recipe.yaml"
@@ -73,12 +73,7 @@ def measure(bench, args):
 
 def show(found):
     """The table; per way and measure the difference from BASE, and how likely so much is by chance."""
-    against = {way: {} for way in found}
-    for key in MEASURES:
-        tests = {way: paired(found[way][key], found[BASE][key]) for way in found if way != BASE}
-        chances = holm({way: chance for way, (_, chance) in tests.items()})
-        for way, (gap, _) in tests.items():
-            against[way][key] = {"difference": gap, "chance": chances[way], "real": chances[way] < RARE}
+    against = differences(found, BASE, MEASURES, RARE)
     print("\n%-26s" % "" + "".join("%22s" % title for title, _ in MEASURES.values()) + "%12s" % "perplexity")
     for way, row in found.items():
         line = "%-26s" % way

@@ -5,7 +5,7 @@ import json
 import pathlib
 
 from evidence import Bench, mean_sd
-from paired import holm, paired
+from paired import differences
 from writing import Judge, likelihood
 
 OWN = {"lambda": 0.5, "max_new_tokens": 48, "prompt_tokens": 16}
@@ -51,19 +51,8 @@ def measure(bench, judge, args, steps, mark):
     return found
 
 
-def compare(found):
-    """Per way and measure: the difference from BASE, and how likely so much is by chance."""
-    out = {way: {} for way in found}
-    for key in MEASURES:
-        tests = {way: paired(found[way][key], found[BASE][key]) for way in found if way != BASE}
-        chances = holm({way: chance for way, (_, chance) in tests.items()})
-        for way, (gap, _) in tests.items():
-            out[way][key] = {"difference": gap, "chance": chances[way], "real": chances[way] < RARE}
-    return out
-
-
 def show(title, found, steps):
-    against = compare(found)
+    against = differences(found, BASE, MEASURES, RARE)
     print("\n%s\n%-22s%7s" % (title, "", "steps") + "".join("%21s" % name for name, _ in MEASURES.values()))
     for way in WAYS:
         line = "%-22s%7d" % (way, steps[way])

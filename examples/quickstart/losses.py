@@ -6,7 +6,7 @@ import math
 import pathlib
 
 from evidence import Bench, mean_sd
-from paired import holm, paired
+from paired import differences, holm, paired
 
 LOSSES = ("forward_kl", "cross_entropy", "reverse_kl", "symmetric_kl", "jsd", "skew_forward_kl", "skew_reverse_kl", "tvd", "alpha_beta", "taid",
           "adaptive_kl", "dkd", "logit_mse", "logit_cosine", "acceptance", "rank_hinge", "rank_logistic")
@@ -35,17 +35,6 @@ def measure(bench, args):
         for key in MEASURES:
             found[loss][key].append(result["student"][key])
     return found, teacher
-
-
-def compare(found):
-    """Per loss and measure: the difference from BASE, and how likely so much is by chance."""
-    out = {loss: {} for loss in found}
-    for key in MEASURES:
-        tests = {loss: paired(found[loss][key], found[BASE][key]) for loss in found if loss != BASE}
-        chances = holm({loss: chance for loss, (_, chance) in tests.items()})
-        for loss, (gap, _) in tests.items():
-            out[loss][key] = {"difference": gap, "chance": chances[loss], "real": chances[loss] < RARE}
-    return out
 
 
 def show(found, against):
@@ -86,7 +75,7 @@ def main():
     if args.seeds < 2:
         parser.error("--seeds %d: a difference is told from chance by 2 seeds or more" % args.seeds)
     found, teacher = measure(Bench(args.distill, args.folder, pathlib.Path(__file__).resolve().parent), args)
-    against = compare(found)
+    against = differences(found, BASE, MEASURES, RARE)
     show(found, against)
     print("teacher: %.4f nats, perplexity %.2f; %d steps, seeds 1 to %d" % (teacher["nats"], math.exp(teacher["nats"]), args.steps, args.seeds))
     print("\n".join(verdict(found)))

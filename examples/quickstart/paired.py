@@ -28,3 +28,15 @@ def holm(chances):
         highest = max(highest, min(1.0, chance * (len(chances) - rank)))
         raised[name] = highest
     return raised
+
+
+def differences(found, base, measures, rare):
+    """found {way: {measure: [of each seed]}}: per way and measure the difference from the way that is the base, how likely so much is by
+    chance among all ways, and whether that is rare."""
+    out = {way: {} for way in found}
+    for key in measures:
+        tests = {way: paired(found[way][key], found[base][key]) for way in found if way != base}
+        chances = holm({way: chance for way, (_, chance) in tests.items()})
+        for way, (gap, _) in tests.items():
+            out[way][key] = {"difference": gap, "chance": chances[way], "real": chances[way] < rare}
+    return out
