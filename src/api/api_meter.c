@@ -16,7 +16,7 @@ int32_t distill_meter_start(const distill_env *env, const distill_options *optio
     DK_TRY(di_check_pointer(env, "env", err));
     DK_TRY(di_check_pointer(out, "out", err));
     if (!(handle = di_handle_create(env, sizeof *handle, err))) return DK_E_NOMEM;
-    DI_COMPUTE(di_meter_start(env->host, di_tree(options), &handle->meter, err));
+    DI_COMPUTE(di_meter_start(env->host, di_tree(options), 1, &handle->meter, err));
     *out = handle;
     return DK_OK;
 out:

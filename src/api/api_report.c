@@ -28,7 +28,7 @@ static int32_t evaluate(const di_evaluate_args *args, const di_options *options,
     dk_strbuf text;
     int32_t rc;
     dk_strbuf_init(&text, args->backend->host);
-    DK_TRY(di_meter_start(args->backend->host, options, &meter, err));
+    DK_TRY(di_meter_start(args->backend->host, options, 0, &meter, err));
     DK_TRY(di_evaluate(args, &evaluation, err));
     DK_TRY(di_evaluate_teachers(args, &teachers, err));
     di_teachers_json(&teachers, &text);

@@ -589,7 +589,7 @@ int32_t di_classifier_train(const di_classifier_args *args, di_classifier **out,
              .begun = dk_seconds()};
     int32_t rc;
     dk_strbuf_init(&r.warnings, r.host);
-    DK_TRY(di_meter_start(r.host, o, &r.meter, err));
+    DK_TRY(di_meter_start(r.host, o, 1, &r.meter, err));
     DK_TRY(check_options(o, args->lines != NULL, err));
     if (args->resume && !r.output.path)
         DK_TRY(dk_fail(err, DK_E_OPTION, "output.path is not set: there is nothing to go on from"));

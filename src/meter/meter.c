@@ -44,7 +44,7 @@ static double measure_idle(dk_host *host, di_powercap *powercap, double seconds)
     return joules < 0 || took < seconds ? -1 : joules / took; /* a wait that was cancelled says nothing */
 }
 
-int32_t di_meter_start(dk_host *host, const di_options *options, di_meter *out, dk_error *err)
+int32_t di_meter_start(dk_host *host, const di_options *options, int32_t idle, di_meter *out, dk_error *err)
 {
     di_meter meter = {.watts_per_core = -1, .eur_per_kwh = -1, .usd_per_million_tokens = -1};
     int32_t rc;
@@ -55,7 +55,7 @@ int32_t di_meter_start(dk_host *host, const di_options *options, di_meter *out, 
         meter.usd_per_million_tokens = di_options_f64(options, "cost.usd_per_million_tokens");
     DK_TRY(di_options_check(options, 1 << DI_COST, err));
     DK_TRY(di_powercap_open(host, di_options_text(options, "cost.powercap"), &meter.powercap, err));
-    meter.idle_watts = measure_idle(host, &meter.powercap, di_options_f64(options, "cost.idle_seconds"));
+    meter.idle_watts = !idle ? -1 : measure_idle(host, &meter.powercap, di_options_f64(options, "cost.idle_seconds"));
     meter.powercap.joules = 0;
     meter.wall = meter.polled = dk_seconds();
     meter.cpu = cpu_seconds();

@@ -31,8 +31,9 @@ typedef struct di_cost {
     double usd;          /* of the tokens, at cost.usd_per_million_tokens */
 } di_cost;
 
-/* Where there are counters, idleness is measured first, for cost.idle_seconds. Section: cost. */
-int32_t di_meter_start(dk_host *host, const di_options *options, di_meter *out, dk_error *err);
+/* idle 1 = where there are counters, idleness is measured first, for cost.idle_seconds: what is short does not wait.
+ * Section: cost. */
+int32_t di_meter_start(dk_host *host, const di_options *options, int32_t idle, di_meter *out, dk_error *err);
 void di_meter_end(di_meter *meter); /* zeroed is fine */
 /* Reads the counters, if it is time, before they go round. */
 void di_meter_poll(di_meter *meter);

@@ -85,7 +85,7 @@ int32_t di_run_create(const di_parts *parts, const di_options *options, di_run *
     dk_strbuf_init(&run->manifest, host);
     dk_strbuf_init(&run->evaluation.teachers_json, host);
     dk_strbuf_init(&run->warnings, host);
-    DK_TRY(di_meter_start(host, options, &run->meter, err));
+    DK_TRY(di_meter_start(host, options, 1, &run->meter, err));
     DK_TRY(read_options(run, options, err));
     DK_TRY(di_choose_precision(parts->backend, di_options_text(options, "train.eval_precision"), "train.eval_precision",
                                &run->evaluation.precision, err));

@@ -4,7 +4,7 @@
 usage: diff_chats.py [--corpus FILE.json] TOKENIZER_FOLDER...
 
 The templates are the folder's own and those of a corpus ({name: text}, fetch_templates.py); the talks those of conversations.py. The
-package distill must be importable. Exit code: 0 equal, 1 not, 77 transformers is not installed."""
+package distill must be importable. Exit code: 0 equal, 1 not, 77 transformers or jinja2 is not installed."""
 import argparse
 import json
 import os
@@ -14,9 +14,10 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 from conversations import conversations  # noqa: E402
 
 try:
+    import jinja2  # noqa: F401  without it transformers refuses every talk
     from transformers import AutoTokenizer
-except ImportError:
-    print("skipped: the package transformers is not installed", file=sys.stderr)
+except ImportError as missing:
+    print("skipped: the package %s is not installed" % missing.name, file=sys.stderr)
     sys.exit(77)
 import distill  # noqa: E402
 
@@ -54,8 +55,8 @@ def compare(folder, templates):
             refused += error is not None and problem is not None
             if (got, got_ids) == (text, ids):
                 continue
-            joined += talk.startswith("parts") and error is not None and problem is None
-            if talk.startswith("parts") and error is not None:  # a template that takes texts alone gets parts as one text
+            joined += "parts" in talk and error is not None and problem is None
+            if "parts" in talk and error is not None:  # a template that takes texts alone gets parts as one text
                 continue
             if problem and ("does not read" in problem or '"tools" must' in problem):  # what would change nothing
                 unread += 1

@@ -10,7 +10,7 @@ TEST(usage)
     di_meter meter;
     dk_error err;
     REQUIRE_OK(dk_host_create(NULL, &host, &err));
-    REQUIRE_OK(di_meter_start(host, NULL, &meter, &err));
+    REQUIRE_OK(di_meter_start(host, NULL, 1, &meter, &err));
     di_cost before = di_meter_read(&meter), after;
     CHECK(before.wall >= 0 && before.cpu >= 0 && before.peak_memory > 0);
     if (!(block = malloc(BYTES))) return;

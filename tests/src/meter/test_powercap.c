@@ -184,7 +184,7 @@ TEST(measured)
     REQUIRE(begin("powercap_measured"));
     put_system("measured");
     di_options *options = options_of("measured", "cost: {idle_seconds: 0.01, eur_per_kwh: 0.36, watts_per_core: 5}");
-    REQUIRE_OK(di_meter_start(host, options, &meter, &err));
+    REQUIRE_OK(di_meter_start(host, options, 1, &meter, &err));
     CHECK_NEAR(meter.idle_watts, 0, 0);
     move_on("measured");
     dk_host_add_work(host, 70, 2e6);
@@ -203,6 +203,9 @@ TEST(measured)
     CHECK_HAS(json.data, "\"energy_not_of\":\"package-0/core, package-1/uncore, psys\"");
     dk_strbuf_free(&json);
     di_meter_end(&meter);
+    REQUIRE_OK(di_meter_start(host, options, 0, &meter, &err)); /* nothing is waited for */
+    CHECK_NEAR(meter.idle_watts, -1, 0);
+    di_meter_end(&meter);
     di_options_free(options);
     end();
 }
@@ -216,7 +219,7 @@ TEST(idleness_that_was_cut_short)
     put_system("cut");
     di_options *options = options_of("cut", "cost: {idle_seconds: 60}");
     dk_host_cancel(host, 1);
-    REQUIRE_OK(di_meter_start(host, options, &meter, &err));
+    REQUIRE_OK(di_meter_start(host, options, 1, &meter, &err));
     dk_host_cancel(host, 0);
     CHECK_NEAR(meter.idle_watts, -1, 0);
     move_on("cut");
@@ -233,7 +236,7 @@ TEST(estimated_or_not_told)
     dk_strbuf json;
     REQUIRE(begin("powercap_estimated_or_not_told"));
     di_options *options = options_of("nowhere", "cost: {watts_per_core: 8, usd_per_million_tokens: 2}");
-    REQUIRE_OK(di_meter_start(host, options, &meter, &err));
+    REQUIRE_OK(di_meter_start(host, options, 1, &meter, &err));
     dk_host_add_work(host, 500000, 0);
     di_cost cost = di_meter_read(&meter);
     CHECK_INT(cost.energy, DI_ENERGY_ESTIMATED);
@@ -246,7 +249,7 @@ TEST(estimated_or_not_told)
     di_meter_end(&meter);
     di_options_free(options);
     options = options_of("nowhere", "cost: {eur_per_kwh: 0.3}");
-    REQUIRE_OK(di_meter_start(host, options, &meter, &err));
+    REQUIRE_OK(di_meter_start(host, options, 1, &meter, &err));
     cost = di_meter_read(&meter);
     CHECK_INT(cost.energy, DI_ENERGY_NONE);
     CHECK_NEAR(cost.joules, -1, 0);
