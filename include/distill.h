@@ -92,6 +92,7 @@ typedef struct distill_dataset distill_dataset;     /* a source of samples */
 typedef struct distill_loss distill_loss;           /* one loss, or a weighted sum of them */
 typedef struct distill_trainer distill_trainer;     /* the four together, and the optimiser */
 typedef struct distill_meter distill_meter;         /* what work costs while it runs */
+typedef struct distill_session distill_session;     /* a model that answers: its keys and values, and where it stands */
 typedef struct distill_report distill_report;       /* read-only results: numbers by name, JSON as a whole */
 
 /* ---- codes: explicit, in blocks, never reused -------------------------------------------------------------------- */
@@ -389,6 +390,9 @@ typedef struct distill_token {
                                text is */
     const float *top_log_probs; /* [top_count] the model's own, as log_prob is */
     int64_t top_count;
+    int64_t from_draft;  /* of a session: 1 = proposed by the draft and accepted */
+    int64_t nanoseconds; /* of a session: since the token before it, or since next was called for the first one, without
+                            what the host did between two calls */
 } distill_token;
 /* What a text that is being written is told to its host by. All return DISTILL_CB_OK or DISTILL_CB_CANCEL. */
 typedef struct distill_writer_callbacks {
@@ -527,6 +531,85 @@ DISTILL_API int32_t distill_teacher_export(const distill_teacher *model, const c
  * (of the files). */
 DISTILL_API int32_t distill_teacher_get_i64(const distill_teacher *teacher, const char *key, int64_t *out,
                                             distill_error *err);
+
+/* ---- session ----------------------------------------------------------------------------------------------------- */
+
+/* Real time: a model with keys and values, into which prompts are appended and which answers token by token. What it
+ * writes equals bit for bit what distill_teacher_generate writes behind the same ids with the same options, whatever
+ * stood in it before: what a prompt shares with what stands is kept and not read again. A prompt is read when the first
+ * token behind it is asked for. A session and its forks are one object: one thread at a time, E_REENTRANT otherwise,
+ * but for cancel, and from callbacks the getters. Sessions that were created each by itself go side by side on one
+ * model. docs/sessions.md is a guide. */
+typedef struct distill_session_stats { /* since it was created, or emptied by distill_session_truncate(s, 0) */
+    uint32_t struct_size;
+    uint32_t flags;             /* 0 */
+    int64_t prompt_tokens;      /* that stood before answers, each time */
+    int64_t kept_tokens;        /* of these, found in the cache and not read again */
+    int64_t tokens;             /* written */
+    int64_t drafted;            /* proposed by the draft */
+    int64_t accepted;           /* of these, handed out */
+    double first_token_seconds; /* of the last answer: from the first next, its prompt's reading included */
+    double token_seconds_p50;   /* between tokens, to within 1 % */
+    double token_seconds_p95;
+    double token_seconds_p99;
+    double cpu_seconds;       /* of all threads of the process, while it read and wrote */
+    double joules;            /* while it answered, as distill_cost has them; -1 = not known */
+    int64_t context;          /* tokens that it has room for */
+    int64_t length;           /* that stand in it */
+    int64_t dropped_messages; /* that the last conversation was too long for, where session.overflow allows it */
+} distill_session_stats;
+enum { /* distill_token.finished */
+       DISTILL_FINISHED_STOP = 1,
+       DISTILL_FINISHED_LENGTH = 2,
+       DISTILL_FINISHED_TEXT = 3,
+       DISTILL_FINISHED_BEFORE = 4,   /* of distill_session_next_many: its answer had ended already; id -1 */
+       DISTILL_FINISHED_CANCELLED = 5 /* the same: it was cancelled by distill_session_cancel; id -1 */
+};
+/* draft NULL = none; else a model of the same tokenizer (DISTILL_E_MISMATCH). Both are models in this process
+ * (DISTILL_E_UNSUPPORTED), and are kept alive. Sections: generate (not samples), session, cost. */
+DISTILL_API int32_t distill_session_create(const distill_teacher *model, const distill_teacher *draft,
+                                           const distill_options *options, distill_session **out, distill_error *err);
+DISTILL_API void distill_session_free(distill_session *session);
+/* ids [count] behind what stands; the next token begins another answer. count 0 = the answer behind what stands
+ * already, as after one that ended by its length. What has no room is DISTILL_E_INVALID, and nothing changes. */
+DISTILL_API int32_t distill_session_append(distill_session *session, const int32_t *ids, int64_t count,
+                                           distill_error *err);
+/* flags: DISTILL_ENCODE_*. A text goes on where another one ended. */
+DISTILL_API int32_t distill_session_append_text(distill_session *session, const char *text, size_t size, int32_t flags,
+                                                distill_error *err);
+/* The conversation as it is to stand, as distill_tokenizer_chat takes it; flags DISTILL_CHAT_*, 0 = ANSWER. What it
+ * shares with what stands already is kept, the rest is cut off and read. One that leaves no room for an answer (as long
+ * as generate.max_tokens, or a quarter of the context) loses its oldest turns where session.overflow is `oldest`, never
+ * system messages and the last turn; else it is DISTILL_E_INVALID where it has no room itself. */
+DISTILL_API int32_t distill_session_chat(distill_session *session, const char *messages_json, int32_t flags,
+                                         distill_error *err);
+/* logits [vocab] of the next token, as distill_writer_callbacks has them; ids that stand are asked for by
+ * distill_session_ids. Returns DISTILL_CB_*. */
+typedef int32_t (*distill_logits_fn)(void *user, const distill_session *session, float *logits, int64_t vocab);
+/* fn NULL = none. A fork has none of its own until it is given one. */
+DISTILL_API int32_t distill_session_on_logits(distill_session *session, distill_logits_fn fn, void *user,
+                                              distill_destroy_fn destroy, distill_error *err);
+/* Section generate anew, from the next answer on, which the next token begins; options NULL = defaults. Precision and
+ * quantized stay as they are. */
+DISTILL_API int32_t distill_session_configure(distill_session *session, const distill_options *options,
+                                              distill_error *err);
+/* One token; what out points to is borrowed until the next call. DISTILL_E_END after the last of an answer: appending
+ * begins another. DISTILL_E_CANCELLED ends the answer, what was written stands. */
+DISTILL_API int32_t distill_session_next(distill_session *session, distill_token *out, distill_error *err);
+/* next until the end. What fn returns other than DISTILL_CB_OK stops it, with DISTILL_E_CANCELLED or _CALLBACK; a later
+ * call goes on with the answer. */
+DISTILL_API int32_t distill_session_generate(distill_session *session, distill_token_fn fn, void *user,
+                                             distill_error *err);
+/* Forgets all but the first tokens that stand. */
+DISTILL_API int32_t distill_session_truncate(distill_session *session, int64_t tokens, distill_error *err);
+/* Ids that stand in it, prompts and answers; *needed = how many, DISTILL_E_BUFFER where cap is less. */
+DISTILL_API int32_t distill_session_ids(const distill_session *session, int32_t *ids, int64_t cap, int64_t *needed,
+                                        distill_error *err);
+DISTILL_API int32_t distill_session_get_stats(const distill_session *session, distill_session_stats *out,
+                                              distill_error *err);
+/* Any thread, and signal handlers. A level, as distill_env_cancel: while it is on, next ends with
+ * DISTILL_E_CANCELLED. */
+DISTILL_API void distill_session_cancel(const distill_session *session, int32_t on);
 
 /* ---- student ----------------------------------------------------------------------------------------------------- */
 

@@ -65,6 +65,10 @@ void dk_chat_free(dk_chat *chat); /* zeroed struct is fine */
  * not read are errors, a message of which nothing is in the text is a warning. */
 int32_t dk_chat_of_json(dk_host *host, const dk_tokenizer *tok, const char *json, int32_t prompt, int32_t open_last,
                         dk_chat *out, dk_error *err);
+/* The same without its oldest turns: *left is how many messages these are. What it begins with, as the system says it,
+ * and the last turn stay: E_END where there are not so many others. */
+int32_t dk_chat_of_later(dk_host *host, const dk_tokenizer *tok, const char *json, int64_t turns, int32_t prompt,
+                         int32_t open_last, dk_chat *out, int64_t *left, dk_error *err);
 void dk_chat_today(dk_jinja_date *out);
 
 typedef struct dk_chat_answer {

@@ -97,9 +97,56 @@ static int32_t check_text(dk_host *host, const dk_chat_template *chat, const dk_
     return dk_chat_check_keys(host, chat, talk, made, err);
 }
 
+/* ---- a chat that is too long ---- */
+
+static int32_t has_role(const dk_node *message, const char *role)
+{
+    const dk_node *node = message->type == DK_NODE_MAP ? member(message, "role") : NULL;
+    return node && node->type == DK_NODE_TEXT && !strcmp(node->text, role);
+}
+
+static int64_t head_of(const dk_chat_talk *talk)
+{
+    int64_t head = 0;
+    while (head < talk->count &&
+           (has_role(talk->messages[head], "system") || has_role(talk->messages[head], "developer")))
+        head++;
+    return head;
+}
+
+/* A turn is what a user says with all that comes behind it. What a talk begins with stays. */
+static int32_t leave_out(dk_host *host, int64_t turns, dk_chat_talk *talk, const dk_node ***kept, int64_t *left,
+                         dk_error *err)
+{
+    const int64_t head = head_of(talk);
+    int64_t from = head;
+    int32_t rc;
+    for (int64_t seen = 0; seen < turns; seen++) {
+        do from++;
+        while (from < talk->count && !has_role(talk->messages[from], "user"));
+        if (from >= talk->count) return dk_fail(err, DK_E_END, "there is no turn that could be left out");
+    }
+    DK_TRY(dk_new(host, talk->count + 1, kept, err));
+    for (int64_t i = 0; i < head; i++) (*kept)[i] = talk->messages[i];
+    for (int64_t i = from; i < talk->count; i++) (*kept)[head + i - from] = talk->messages[i];
+    *left = from - head;
+    talk->count -= from - head;
+    talk->messages = *kept;
+out:
+    return rc;
+}
+
 int32_t dk_chat_of_json(dk_host *host, const dk_tokenizer *tok, const char *json, int32_t prompt, int32_t open_last,
                         dk_chat *out, dk_error *err)
 {
+    int64_t left = 0;
+    return dk_chat_of_later(host, tok, json, 0, prompt, open_last, out, &left, err);
+}
+
+int32_t dk_chat_of_later(dk_host *host, const dk_tokenizer *tok, const char *json, int64_t turns, int32_t prompt,
+                         int32_t open_last, dk_chat *out, int64_t *left, dk_error *err)
+{
+    const dk_node **kept = NULL;
     dk_document *document = NULL;
     dk_chat_template *chat = NULL;
     dk_jinja_date today;
@@ -111,6 +158,7 @@ int32_t dk_chat_of_json(dk_host *host, const dk_tokenizer *tok, const char *json
     const dk_node *root = dk_document_root(document);
     if (root->type == DK_NODE_MAP) DK_TRY(check_keys(root, err));
     DK_TRY(read_messages(root, &talk, err));
+    DK_TRY(leave_out(host, turns, &talk, &kept, left, err));
     DK_TRY(open_template(host, tok, root->type == DK_NODE_MAP ? member(root, "chat_template") : NULL, &chat, err));
     DK_TRY(read_more(chat, root, &talk, err));
     DK_TRY(dk_chat_render(host, chat, &talk, &made, err));
@@ -121,5 +169,6 @@ out:
     dk_chat_free(&made);
     dk_chat_template_release(chat);
     dk_document_free(document);
+    dk_free(host, kept);
     return rc;
 }

@@ -156,6 +156,15 @@ void dk_cache_plan(dk_cache *cache, int64_t sequence, int64_t tokens)
     if (tokens < cache->capacity) cache->planned[sequence] = tokens;
 }
 
+int32_t dk_cache_replan(dk_cache *cache, int64_t sequence, int64_t tokens)
+{
+    const int64_t before = shift_of(cache, sequence);
+    cache->planned[sequence] = tokens < cache->capacity ? tokens : cache->capacity;
+    if (!dk_cache_length(cache, sequence) || shift_of(cache, sequence) == before) return 1;
+    dk_pages_cut(&cache->pages, sequence, 0);
+    return 0;
+}
+
 int32_t dk_cache_alike(const dk_cache *cache, int64_t a, int64_t b) { return shift_of(cache, a) == shift_of(cache, b); }
 
 int64_t dk_cache_length(const dk_cache *cache, int64_t sequence) { return cache->pages.length[sequence]; }

@@ -5,7 +5,6 @@
  * pages. A backend whose products do not treat any number of rows alike (compute.h, the rows contract) has no more
  * places than it promises equal bits for, and reads each prompt by itself, in pieces from its beginning on. So a text
  * depends on nothing but itself. Several models that write together read the same, each into its own cache. */
-#include <math.h>
 #include <string.h>
 
 #include "model/generate_parts.h"
@@ -13,45 +12,6 @@
 #define SHARE_LEAST 16 /* fewer tokens are read again rather than shared */
 
 /* ---- what comes in ---- */
-static int32_t check_args(const dk_model *model, const dk_generate_args *args, dk_error *err)
-{
-    char text[32];
-    int64_t vocab = model->config.vocab_size;
-    if (args->max_tokens < 1)
-        return dk_fail(err, DK_E_INVALID, "generate: max_tokens is %lld, below 1", (long long)args->max_tokens);
-    if (!(args->temperature >= 0) || !isfinite(args->temperature)) {
-        dk_format_f64(args->temperature, text);
-        return dk_fail(err, DK_E_INVALID, "generate: temperature is %s; it must be 0 (greedy) or above", text);
-    }
-    if (!(args->top_p > 0 && args->top_p <= 1)) {
-        dk_format_f64(args->top_p, text);
-        return dk_fail(err, DK_E_INVALID, "generate: top_p is %s, not in (0, 1]; 1 turns it off", text);
-    }
-    if (args->top_k < 0)
-        return dk_fail(err, DK_E_INVALID, "generate: top_k is %lld, below 0; 0 turns it off", (long long)args->top_k);
-    if (!(args->min_p >= 0 && args->min_p <= 1)) {
-        dk_format_f64(args->min_p, text);
-        return dk_fail(err, DK_E_INVALID, "generate: min_p is %s, not in [0, 1]; 0 turns it off", text);
-    }
-    if (!(args->repetition_penalty >= 0) || !isfinite(args->repetition_penalty) || !isfinite(args->presence_penalty)) {
-        dk_format_f64(args->repetition_penalty, text);
-        return dk_fail(err, DK_E_INVALID, "generate: repetition_penalty is %s, or presence_penalty is no number", text);
-    }
-    for (int64_t i = 0; i < args->bias_count; i++)
-        if (args->bias_ids[i] < 0 || args->bias_ids[i] >= vocab || !isfinite(args->bias[i]))
-            return dk_fail(err, DK_E_INVALID, "generate: a bias of id %d, which is not in [0, %lld), or is no number",
-                           (int)args->bias_ids[i], (long long)vocab);
-    if (args->samples < 0) return dk_fail(err, DK_E_INVALID, "generate: samples is %lld", (long long)args->samples);
-    if (args->vocab_valid < 0 || args->vocab_valid > vocab)
-        return dk_fail(err, DK_E_INVALID, "generate: vocab_valid is %lld, not in [0, %lld]",
-                       (long long)args->vocab_valid, (long long)vocab);
-    vocab = args->vocab_valid ? args->vocab_valid : vocab;
-    if (args->top_count < 0 || args->top_count > vocab || (args->top_count && !args->top))
-        return dk_fail(err, DK_E_INVALID, "generate: the %lld likeliest of %lld ids", (long long)args->top_count,
-                       (long long)vocab);
-    return DK_OK;
-}
-
 static int32_t check_prompts(const dk_model *model, const dk_tokens *prompts, dk_error *err)
 {
     int32_t rc;
@@ -108,10 +68,7 @@ static int32_t plan_views(dk_writer *w, dk_error *err)
         for (int64_t i = 0; i < w->choir->count; i++)
             w->voices[i].logits =
                 dk_arena_2d(&w->arena, w->backend->real, w->places, w->voices[i].model->config.vocab_size);
-        w->log_probs = dk_arena_2d(&w->arena, w->backend->real, w->places, w->width);
-        if (w->choir->join && dk_adjusts(w->args))
-            w->adjusted = dk_arena_2d(&w->arena, w->backend->real, w->places, w->width);
-        w->drawn = dk_arena_take(&w->arena, DK_I32, 1, &w->places);
+        dk_drawer_plan(&w->drawer, &w->arena, w->choir->join && dk_adjusts(w->args));
         if (!measured) DK_TRY(dk_arena_commit(&w->arena, err));
     }
 out:
@@ -127,12 +84,9 @@ static int32_t plan(dk_writer *w, dk_error *err)
     }
     DK_TRY(plan_views(w, err));
     DK_TRY(dk_new(w->backend->host, w->places * (w->capacity + 1), &w->ids, err));
-    if (w->args->logits || w->args->top_count) {
-        DK_TRY(dk_new(w->backend->host, w->width, &w->row, err));
-        DK_TRY(dk_new(w->backend->host, w->width, &w->wide, err));
-        DK_TRY(dk_new(w->backend->host, w->args->top_count + 1, &w->top_ids, err));
-        DK_TRY(dk_new(w->backend->host, w->args->top_count + 1, &w->top, err));
-    }
+    DK_TRY(dk_drawer_open(&w->drawer, w->backend->host, w->args->logits || w->args->top_count, err));
+    DK_TRY(dk_new(w->backend->host, w->args->top_count + 1, &w->top_ids, err));
+    DK_TRY(dk_new(w->backend->host, w->args->top_count + 1, &w->top, err));
     for (int64_t i = 0; i < w->places; i++) w->place[i] = (dk_place){.text = -1, .ids = w->ids + i * (w->capacity + 1)};
     dk_cache_spec spec = {.sequences = w->places,
                           .capacity = w->capacity,
@@ -294,8 +248,7 @@ static void close_voices(dk_writer *w)
     for (int64_t i = 0; w->voices && i < w->choir->count; i++) dk_cache_free(w->voices[i].cache);
     dk_free(w->backend->host, w->voices);
     dk_free(w->backend->host, w->one);
-    dk_free(w->backend->host, w->row);
-    dk_free(w->backend->host, w->wide);
+    dk_drawer_close(&w->drawer, w->backend->host);
     dk_free(w->backend->host, w->top_ids);
     dk_free(w->backend->host, w->top);
     dk_free(w->backend->host, w->ids);
@@ -310,8 +263,11 @@ static int32_t write_texts(dk_writer *w, dk_error *err)
     if (w->texts < w->places) w->places = w->texts;
     if (!w->places) return DK_OK;
     w->capacity = 1;
-    w->width = w->choir->models[0]->config.vocab_size;
-    w->vocab = w->args->vocab_valid ? w->args->vocab_valid : w->width;
+    const int64_t width = w->choir->models[0]->config.vocab_size;
+    w->drawer = (dk_drawer){.queue = &w->queue,
+                            .rows = w->places,
+                            .width = width,
+                            .vocab = w->args->vocab_valid ? w->args->vocab_valid : width};
     dk_arena_init(&w->arena, w->backend);
     DK_TRY(dk_queue_open(&w->queue, w->backend, err));
     DK_TRY(open_voices(w, err));
@@ -332,7 +288,7 @@ int32_t dk_generate_together(const dk_choir *choir, const dk_tokens *prompts, co
     dk_writer w = {.choir = choir, .backend = choir->models[0]->backend, .args = args, .prompts = prompts};
     int32_t rc = DK_OK;
     for (int64_t i = 0; i < choir->count; i++) {
-        DK_TRY(check_args(choir->models[i], args, err));
+        DK_TRY(dk_check_generate_args(choir->models[i], args, err));
         DK_TRY(check_prompts(choir->models[i], prompts, err));
     }
     DK_TRY(write_texts(&w, err));

@@ -3,6 +3,7 @@
 #ifndef DK_MODEL_GENERATE_PARTS_H
 #define DK_MODEL_GENERATE_PARTS_H
 
+#include "model/draw.h"
 #include "model/pass_parts.h"
 
 enum { DK_PLACES = 32, DK_PIECE = 256 }; /* texts side by side, whatever the backend promises; rows read in a pass */
@@ -29,27 +30,15 @@ typedef struct dk_writer {
     dk_voice *voices; /* [choir->count] */
     dk_view *one;     /* [choir->count] a row of each */
     dk_arena arena;
-    dk_view log_probs;           /* [places, width] */
-    dk_view adjusted;            /* the same, where log_probs themselves would be adjusted; else absent */
-    dk_view drawn;               /* I32 [places] */
+    dk_drawer drawer;
     int64_t places, texts, next; /* texts altogether; the next one to begin */
     dk_place place[DK_PLACES];
-    double *wide;     /* [width] a row on its way through the host, where the backend's real is F64 */
-    float *row;       /* [width] the row; both NULL where nothing asks for rows */
     int32_t *top_ids; /* [args->top_count] */
     float *top;
     int32_t *ids;      /* of all places */
     int64_t capacity;  /* most tokens of a text that are read */
-    int64_t width;     /* of the first model's logits */
-    int64_t vocab;     /* ids below it are drawn */
     int64_t positions; /* that all models have */
 } dk_writer;
-
-static inline int32_t dk_adjusts(const dk_generate_args *args)
-{
-    return args->logits || args->bias_count > 0 || (args->repetition_penalty > 0 && args->repetition_penalty != 1) ||
-           args->presence_penalty != 0;
-}
 
 /* Row i of the voices' hidden states belongs to which[i], which writes a token there or ends. */
 int32_t dk_writer_draw(dk_writer *w, const int64_t *which, int64_t rows, dk_error *err);

@@ -263,6 +263,8 @@ void dk_cache_reset(dk_cache *cache, int64_t sequence);
 /* An empty sequence will get to so many tokens, instead of the cache's capacity: rotations that hang on the length of a
  * text (longrope) are its own then, whatever stands beside it. */
 void dk_cache_plan(dk_cache *cache, int64_t sequence, int64_t tokens);
+/* The same of one that holds tokens; 0 = these are rotated otherwise then, and were forgotten. */
+int32_t dk_cache_replan(dk_cache *cache, int64_t sequence, int64_t tokens);
 int32_t dk_cache_alike(const dk_cache *cache, int64_t a, int64_t b); /* may one share the other's tokens? */
 int64_t dk_cache_length(const dk_cache *cache, int64_t sequence);
 int64_t dk_cache_room(const dk_cache *cache);  /* tokens of the pages that nobody holds */

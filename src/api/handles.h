@@ -19,6 +19,7 @@
 #include "meter/meter.h"
 #include "report/report.h"
 #include "run/run.h"
+#include "session/session.h"
 #include "student/student.h"
 
 struct distill_env {
@@ -70,6 +71,10 @@ struct distill_trainer {
 struct distill_meter {
     distill_env *env;
     di_meter meter;
+};
+struct distill_session {
+    distill_env *env;
+    di_stream *stream;
 };
 struct distill_classifier {
     distill_env *env;

@@ -7,7 +7,7 @@
 
 #define POLL_SECONDS 10.0
 
-static double cpu_seconds(void)
+double di_meter_cpu(void)
 {
     struct timespec now;
     if (clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now) != 0) return 0;
@@ -58,7 +58,7 @@ int32_t di_meter_start(dk_host *host, const di_options *options, int32_t idle, d
     meter.idle_watts = !idle ? -1 : measure_idle(host, &meter.powercap, di_options_f64(options, "cost.idle_seconds"));
     meter.powercap.joules = 0;
     meter.wall = meter.polled = dk_seconds();
-    meter.cpu = cpu_seconds();
+    meter.cpu = di_meter_cpu();
     meter.work = dk_host_work(host);
     *out = meter;
 out:
@@ -87,7 +87,7 @@ double di_meter_price(const di_meter *meter, int64_t tokens)
 di_cost di_meter_read(di_meter *meter)
 {
     di_cost cost = {.wall = dk_seconds() - meter->wall,
-                    .cpu = cpu_seconds() - meter->cpu,
+                    .cpu = di_meter_cpu() - meter->cpu,
                     .peak_memory = peak_memory(),
                     .work = dk_host_work(meter->powercap.host),
                     .joules = di_powercap_read(&meter->powercap),

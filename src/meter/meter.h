@@ -38,6 +38,7 @@ void di_meter_end(di_meter *meter); /* zeroed is fine */
 /* Reads the counters, if it is time, before they go round. */
 void di_meter_poll(di_meter *meter);
 di_cost di_meter_read(di_meter *meter);
+double di_meter_cpu(void); /* seconds of all threads of the process, since it began */
 /* What tokens that the host's models did not read themselves, as a callback teacher's, cost. */
 double di_meter_price(const di_meter *meter, int64_t tokens); /* USD, or -1 */
 /* {"seconds":...,"cpu_seconds":...,"energy":"measured",...} */

@@ -473,6 +473,17 @@ static const di_option_info rows[] = {
         .when = "temperature"),
     INT("generate.seed", "1", 0, 9007199254740992.0, NULL, 0, "seed of the draws", .when = "temperature"),
 
+    INT("session.context", "0", 0, 1e9, "tokens", 0,
+        "that a session has room for; 0 = the model's context, at most 4096"),
+    INT("session.places", "1", 1, 256, "sessions", 0, "a session and its forks, at most, which share keys and values"),
+    INT("session.tokens", "0", 0, 1e12, "tokens", 0,
+        "of all of them together that there is memory for, shared ones counted once; 0 = places times context"),
+    CHOICE("session.overflow", "refuse", "refuse|oldest", 0,
+           "of a conversation that has no room: refuse = an error, oldest = its oldest turns are left out, which is "
+           "logged and counted"),
+    CHOICE("session.cache_type", "f32", "f32|bf16", 0,
+           "what keys and values are kept in; bf16 takes half the memory and rounds them"),
+
     PATH("augment.in",
          "samples that the first step is given: JSONL or text; not given = none, for a step that makes them"),
     PATH("augment.tokenizer", "folder or file with the tokenizer of a teacher that has none, as one of callbacks"),
@@ -653,6 +664,7 @@ static const di_group groups[] = {
     {.name = "classifier.embedding", .main = "path", .when = "inputs=embedding"},
     {.name = "generate"},
     {.name = "generate.logit_bias", .main = "", .shape = DI_GROUP_NAMED, .numbers = 1},
+    {.name = "session"},
     {.name = "augment"},
     {.name = "augment.budget", .main = "tokens"},
     {.name = "augment.steps", .shape = DI_GROUP_LIST},

@@ -85,6 +85,7 @@ enum { /* sections of the public table, in its order; as a set: 1 << section */
        DI_TRAIN,
        DI_CLASSIFIER,
        DI_GENERATE,
+       DI_SESSION,
        DI_AUGMENT,
        DI_COMPUTING,
        DI_COST,

@@ -67,6 +67,10 @@ dk_tokenizer *di_teacher_tokenizer(const di_teacher *t) { return t->tokenizer; }
 
 const distill_target *di_teacher_form(const di_teacher *t) { return t->kind->form(t); }
 
+dk_host *di_teacher_host(const di_teacher *t) { return t->host; }
+
+const char *di_teacher_kind_name(const di_teacher *t) { return t->kind->name; }
+
 const char *di_teacher_path(const di_teacher *t) { return t->path; }
 
 /* All weights are read for it: the first one is kept, and good until they change. */

@@ -171,7 +171,9 @@ int64_t di_teacher_vocab(const di_teacher *teacher);       /* width of its logit
 int64_t di_teacher_vocab_valid(const di_teacher *teacher); /* the same of the ids that count */
 dk_tokenizer *di_teacher_tokenizer(const di_teacher *teacher);    /* borrowed; NULL = none */
 const distill_target *di_teacher_form(const di_teacher *teacher); /* what it gives: kind, temperature, widths */
-const char *di_teacher_path(const di_teacher *teacher);           /* "" = none */
+dk_host *di_teacher_host(const di_teacher *teacher);
+const char *di_teacher_kind_name(const di_teacher *teacher); /* "a teacher of callbacks", for messages */
+const char *di_teacher_path(const di_teacher *teacher);      /* "" = none */
 /* identity of the weights; callbacks: of the form */
 int32_t di_teacher_hash(const di_teacher *teacher, char hex[65], dk_error *err);
 /* {"kind":"blend","path":"","hash":"...",SETTINGS,"members":[{"name":"pt","weight":0.7,"temperature":1,"kind":...}]} */

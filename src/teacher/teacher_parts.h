@@ -5,7 +5,7 @@
 
 #include <stdatomic.h>
 
-#include "teacher/teacher.h"
+#include "teacher/writing.h"
 
 typedef struct di_member_view { /* one of those that a teacher is made of */
     const char *name;
@@ -189,34 +189,5 @@ int32_t di_blend_forward(di_session *session, dk_error *err);
 int32_t di_blend_generate(di_teacher *teacher, const distill_batch *prompts, const di_options *options,
                           const distill_options *user_options, const di_reader *reader, dk_error *err);
 void di_blend_tally(di_session *session, int64_t index, di_member_view *out);
-
-/* ---- section generate as a model takes it: writing.c ---- */
-typedef struct di_writing {
-    dk_generate_args args; /* spoken by a speaker, args.user */
-    dk_host *host;
-    int32_t *stops, *bias_ids;
-    double *bias;
-    const char **texts; /* [text_count] that end an answer; the options' own */
-    int64_t text_count;
-} di_writing;
-/* stops [stop_count]: of the model; ids below vocab are drawn. Close it on failure, too. */
-int32_t di_writing_open(const di_teacher *teacher, const di_options *options, const di_reader *reader,
-                        const int32_t *stops, int64_t stop_count, int64_t vocab, di_writing *out, dk_error *err);
-void di_writing_close(di_writing *writing);
-
-/* ---- text of what a model writes: speak.c ---- */
-typedef struct di_speaker di_speaker;
-enum { DI_STOP_TEXT = 3 }; /* finished, of distill_token_fn */
-/* A text goes on where its prompt ended. writing outlives the speaker. */
-int32_t di_speaker_create(di_teacher *teacher, const distill_batch *prompts, const di_writing *writing,
-                          const di_reader *reader, di_speaker **out, dk_error *err);
-void di_speaker_free(di_speaker *speaker);
-/* emit, top and logits of dk_generate_args, user = the speaker */
-void di_speaker_top(void *speaker, const int32_t *ids, const float *log_probs, int64_t count);
-int32_t di_speaker_logits(void *speaker, int64_t sequence, const int32_t *ids, int64_t count, float *logits,
-                          int64_t vocab);
-int32_t di_speaker_emit(void *speaker, int64_t sequence, int32_t id, double log_prob, int32_t finished);
-/* What ended a generation from inside emit, or DK_OK. */
-int32_t di_speaker_status(const di_speaker *speaker, dk_error *err);
 
 #endif

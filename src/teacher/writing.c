@@ -130,6 +130,12 @@ out:
     return rc;
 }
 
+di_teacher *di_teacher_writer(di_teacher *t)
+{
+    while (t->kind->from && t->kind->from(t)) t = t->kind->from(t);
+    return t->kind->session == di_local_session ? t : NULL;
+}
+
 void di_writing_close(di_writing *w)
 {
     if (!w->host) return;

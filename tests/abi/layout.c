@@ -87,7 +87,7 @@ _Static_assert(offsetof(distill_allocator, free) == 24, "distill_allocator.free"
 _Static_assert(offsetof(distill_allocator, destroy) == 32, "distill_allocator.destroy");
 _Static_assert(sizeof(distill_allocator) == offsetof(distill_allocator, destroy) + sizeof(((distill_allocator *)0)->destroy), "distill_allocator has no tail padding");
 
-_Static_assert(sizeof(distill_token) == 64, "sizeof distill_token");
+_Static_assert(sizeof(distill_token) == 80, "sizeof distill_token");
 _Static_assert(offsetof(distill_token, struct_size) == 0, "distill_token.struct_size");
 _Static_assert(offsetof(distill_token, id) == 4, "distill_token.id");
 _Static_assert(offsetof(distill_token, text) == 8, "distill_token.text");
@@ -97,7 +97,9 @@ _Static_assert(offsetof(distill_token, finished) == 32, "distill_token.finished"
 _Static_assert(offsetof(distill_token, top_ids) == 40, "distill_token.top_ids");
 _Static_assert(offsetof(distill_token, top_log_probs) == 48, "distill_token.top_log_probs");
 _Static_assert(offsetof(distill_token, top_count) == 56, "distill_token.top_count");
-_Static_assert(sizeof(distill_token) == offsetof(distill_token, top_count) + sizeof(((distill_token *)0)->top_count), "distill_token has no tail padding");
+_Static_assert(offsetof(distill_token, from_draft) == 64, "distill_token.from_draft");
+_Static_assert(offsetof(distill_token, nanoseconds) == 72, "distill_token.nanoseconds");
+_Static_assert(sizeof(distill_token) == offsetof(distill_token, nanoseconds) + sizeof(((distill_token *)0)->nanoseconds), "distill_token has no tail padding");
 
 _Static_assert(sizeof(distill_writer_callbacks) == 32, "sizeof distill_writer_callbacks");
 _Static_assert(offsetof(distill_writer_callbacks, struct_size) == 0, "distill_writer_callbacks.struct_size");
@@ -131,6 +133,25 @@ _Static_assert(offsetof(distill_member, name) == 16, "distill_member.name");
 _Static_assert(offsetof(distill_member, weight) == 24, "distill_member.weight");
 _Static_assert(offsetof(distill_member, temperature) == 32, "distill_member.temperature");
 _Static_assert(sizeof(distill_member) == offsetof(distill_member, temperature) + sizeof(((distill_member *)0)->temperature), "distill_member has no tail padding");
+
+_Static_assert(sizeof(distill_session_stats) == 120, "sizeof distill_session_stats");
+_Static_assert(offsetof(distill_session_stats, struct_size) == 0, "distill_session_stats.struct_size");
+_Static_assert(offsetof(distill_session_stats, flags) == 4, "distill_session_stats.flags");
+_Static_assert(offsetof(distill_session_stats, prompt_tokens) == 8, "distill_session_stats.prompt_tokens");
+_Static_assert(offsetof(distill_session_stats, kept_tokens) == 16, "distill_session_stats.kept_tokens");
+_Static_assert(offsetof(distill_session_stats, tokens) == 24, "distill_session_stats.tokens");
+_Static_assert(offsetof(distill_session_stats, drafted) == 32, "distill_session_stats.drafted");
+_Static_assert(offsetof(distill_session_stats, accepted) == 40, "distill_session_stats.accepted");
+_Static_assert(offsetof(distill_session_stats, first_token_seconds) == 48, "distill_session_stats.first_token_seconds");
+_Static_assert(offsetof(distill_session_stats, token_seconds_p50) == 56, "distill_session_stats.token_seconds_p50");
+_Static_assert(offsetof(distill_session_stats, token_seconds_p95) == 64, "distill_session_stats.token_seconds_p95");
+_Static_assert(offsetof(distill_session_stats, token_seconds_p99) == 72, "distill_session_stats.token_seconds_p99");
+_Static_assert(offsetof(distill_session_stats, cpu_seconds) == 80, "distill_session_stats.cpu_seconds");
+_Static_assert(offsetof(distill_session_stats, joules) == 88, "distill_session_stats.joules");
+_Static_assert(offsetof(distill_session_stats, context) == 96, "distill_session_stats.context");
+_Static_assert(offsetof(distill_session_stats, length) == 104, "distill_session_stats.length");
+_Static_assert(offsetof(distill_session_stats, dropped_messages) == 112, "distill_session_stats.dropped_messages");
+_Static_assert(sizeof(distill_session_stats) == offsetof(distill_session_stats, dropped_messages) + sizeof(((distill_session_stats *)0)->dropped_messages), "distill_session_stats has no tail padding");
 
 _Static_assert(sizeof(distill_writing) == 48, "sizeof distill_writing");
 _Static_assert(offsetof(distill_writing, struct_size) == 0, "distill_writing.struct_size");
@@ -386,6 +407,11 @@ _Static_assert(DISTILL_ENCODE_PLAIN == 2, "DISTILL_ENCODE_PLAIN");
 _Static_assert(DISTILL_DECODE_SKIP_SPECIAL == 1, "DISTILL_DECODE_SKIP_SPECIAL");
 _Static_assert(DISTILL_CHAT_ANSWER == 1, "DISTILL_CHAT_ANSWER");
 _Static_assert(DISTILL_CHAT_CONTINUE == 2, "DISTILL_CHAT_CONTINUE");
+_Static_assert(DISTILL_FINISHED_STOP == 1, "DISTILL_FINISHED_STOP");
+_Static_assert(DISTILL_FINISHED_LENGTH == 2, "DISTILL_FINISHED_LENGTH");
+_Static_assert(DISTILL_FINISHED_TEXT == 3, "DISTILL_FINISHED_TEXT");
+_Static_assert(DISTILL_FINISHED_BEFORE == 4, "DISTILL_FINISHED_BEFORE");
+_Static_assert(DISTILL_FINISHED_CANCELLED == 5, "DISTILL_FINISHED_CANCELLED");
 _Static_assert(DISTILL_WEIGHT == 1, "DISTILL_WEIGHT");
 _Static_assert(DISTILL_GRADIENT == 2, "DISTILL_GRADIENT");
 _Static_assert(DISTILL_SAMPLE_TOKENS == 1, "DISTILL_SAMPLE_TOKENS");

@@ -62,6 +62,11 @@ DISTILL_ENCODE_PLAIN = 2
 DISTILL_DECODE_SKIP_SPECIAL = 1
 DISTILL_CHAT_ANSWER = 1
 DISTILL_CHAT_CONTINUE = 2
+DISTILL_FINISHED_STOP = 1
+DISTILL_FINISHED_LENGTH = 2
+DISTILL_FINISHED_TEXT = 3
+DISTILL_FINISHED_BEFORE = 4
+DISTILL_FINISHED_CANCELLED = 5
 DISTILL_WEIGHT = 1
 DISTILL_GRADIENT = 2
 DISTILL_SAMPLE_TOKENS = 1
@@ -126,6 +131,10 @@ class distill_meter(Structure):
     pass
 
 
+class distill_session(Structure):
+    pass
+
+
 class distill_report(Structure):
     pass
 
@@ -175,6 +184,10 @@ class distill_teacher_callbacks(Structure):
 
 
 class distill_member(Structure):
+    pass
+
+
+class distill_session_stats(Structure):
     pass
 
 
@@ -236,6 +249,7 @@ distill_body_fn = CFUNCTYPE(None, c_void_p, c_int64, c_int64)
 distill_parallel_fn = CFUNCTYPE(c_int32, c_void_p, c_int64, distill_body_fn, c_void_p)
 distill_token_fn = CFUNCTYPE(c_int32, c_void_p, c_int64, c_int32, c_double, POINTER(c_char), c_size_t, c_int32)
 distill_route_fn = CFUNCTYPE(c_int32, c_void_p, POINTER(distill_batch), c_int64, c_char_p, c_char_p, POINTER(c_int64))
+distill_logits_fn = CFUNCTYPE(c_int32, c_void_p, POINTER(distill_session), POINTER(c_float), c_int64)
 distill_progress_fn = CFUNCTYPE(c_int32, c_void_p, POINTER(distill_progress))
 distill_emit_fn = CFUNCTYPE(c_int32, c_void_p, POINTER(distill_sample))
 distill_allocator_alloc = CFUNCTYPE(c_void_p, c_void_p, c_size_t, c_size_t)
@@ -345,6 +359,8 @@ distill_token._fields_ = [
     ("top_ids", POINTER(c_int32)),
     ("top_log_probs", POINTER(c_float)),
     ("top_count", c_int64),
+    ("from_draft", c_int64),
+    ("nanoseconds", c_int64),
 ]
 distill_writer_callbacks._fields_ = [
     ("struct_size", c_uint32),
@@ -375,6 +391,24 @@ distill_member._fields_ = [
     ("name", c_char_p),
     ("weight", c_double),
     ("temperature", c_double),
+]
+distill_session_stats._fields_ = [
+    ("struct_size", c_uint32),
+    ("flags", c_uint32),
+    ("prompt_tokens", c_int64),
+    ("kept_tokens", c_int64),
+    ("tokens", c_int64),
+    ("drafted", c_int64),
+    ("accepted", c_int64),
+    ("first_token_seconds", c_double),
+    ("token_seconds_p50", c_double),
+    ("token_seconds_p95", c_double),
+    ("token_seconds_p99", c_double),
+    ("cpu_seconds", c_double),
+    ("joules", c_double),
+    ("context", c_int64),
+    ("length", c_int64),
+    ("dropped_messages", c_int64),
 ]
 distill_writing._fields_ = [
     ("struct_size", c_uint32),
@@ -567,10 +601,11 @@ STRUCTS = {  # name: (size, offsets of the fields)
     "distill_target": (88, {"struct_size": 0, "kind": 4, "values": 8, "ids": 16, "tail": 24, "head": 32, "bias": 40, "logit_scale": 48, "softcap": 56, "temperature": 64, "vocab_valid": 72, "entropy": 80}),
     "distill_option_info": (80, {"struct_size": 0, "type": 4, "name": 8, "help": 16, "default_text": 24, "choices": 32, "unit": 40, "low": 48, "high": 56, "flags": 64, "when": 72}),
     "distill_allocator": (40, {"struct_size": 0, "flags": 4, "user": 8, "alloc": 16, "free": 24, "destroy": 32}),
-    "distill_token": (64, {"struct_size": 0, "id": 4, "text": 8, "size": 16, "log_prob": 24, "finished": 32, "top_ids": 40, "top_log_probs": 48, "top_count": 56}),
+    "distill_token": (80, {"struct_size": 0, "id": 4, "text": 8, "size": 16, "log_prob": 24, "finished": 32, "top_ids": 40, "top_log_probs": 48, "top_count": 56, "from_draft": 64, "nanoseconds": 72}),
     "distill_writer_callbacks": (32, {"struct_size": 0, "flags": 4, "user": 8, "token": 16, "logits": 24}),
     "distill_teacher_callbacks": (96, {"struct_size": 0, "flags": 4, "user": 8, "destroy": 16, "score": 24, "generate": 32, "form": 40, "begin": 48, "end": 56, "identity": 64, "taps": 72, "tap_count": 80, "read_tap": 88}),
     "distill_member": (40, {"struct_size": 0, "flags": 4, "teacher": 8, "name": 16, "weight": 24, "temperature": 32}),
+    "distill_session_stats": (120, {"struct_size": 0, "flags": 4, "prompt_tokens": 8, "kept_tokens": 16, "tokens": 24, "drafted": 32, "accepted": 40, "first_token_seconds": 48, "token_seconds_p50": 56, "token_seconds_p95": 64, "token_seconds_p99": 72, "cpu_seconds": 80, "joules": 88, "context": 96, "length": 104, "dropped_messages": 112}),
     "distill_writing": (48, {"struct_size": 0, "flags": 4, "vocab": 8, "temperature": 16, "top_p": 24, "seed": 32, "most": 40}),
     "distill_student_callbacks": (120, {"struct_size": 0, "flags": 4, "user": 8, "destroy": 16, "forward": 24, "backward": 32, "apply": 40, "discard": 48, "save": 56, "load": 64, "form": 72, "taps": 80, "tap_count": 88, "read_tap": 96, "tap_gradient": 104, "generate": 112}),
     "distill_sample": (64, {"struct_size": 0, "kind": 4, "ids": 8, "text": 16, "count": 24, "prompt_count": 32, "size": 40, "learn": 48, "weight": 56}),
@@ -625,6 +660,19 @@ FUNCTIONS = {  # name: (result, arguments)
     "distill_teacher_tokenizer": (c_int32, [POINTER(distill_teacher), POINTER(POINTER(distill_tokenizer)), POINTER(distill_error)]),
     "distill_teacher_export": (c_int32, [POINTER(distill_teacher), c_char_p, POINTER(distill_options), POINTER(distill_error)]),
     "distill_teacher_get_i64": (c_int32, [POINTER(distill_teacher), c_char_p, POINTER(c_int64), POINTER(distill_error)]),
+    "distill_session_create": (c_int32, [POINTER(distill_teacher), POINTER(distill_teacher), POINTER(distill_options), POINTER(POINTER(distill_session)), POINTER(distill_error)]),
+    "distill_session_free": (None, [POINTER(distill_session)]),
+    "distill_session_append": (c_int32, [POINTER(distill_session), POINTER(c_int32), c_int64, POINTER(distill_error)]),
+    "distill_session_append_text": (c_int32, [POINTER(distill_session), c_char_p, c_size_t, c_int32, POINTER(distill_error)]),
+    "distill_session_chat": (c_int32, [POINTER(distill_session), c_char_p, c_int32, POINTER(distill_error)]),
+    "distill_session_on_logits": (c_int32, [POINTER(distill_session), distill_logits_fn, c_void_p, distill_destroy_fn, POINTER(distill_error)]),
+    "distill_session_configure": (c_int32, [POINTER(distill_session), POINTER(distill_options), POINTER(distill_error)]),
+    "distill_session_next": (c_int32, [POINTER(distill_session), POINTER(distill_token), POINTER(distill_error)]),
+    "distill_session_generate": (c_int32, [POINTER(distill_session), distill_token_fn, c_void_p, POINTER(distill_error)]),
+    "distill_session_truncate": (c_int32, [POINTER(distill_session), c_int64, POINTER(distill_error)]),
+    "distill_session_ids": (c_int32, [POINTER(distill_session), POINTER(c_int32), c_int64, POINTER(c_int64), POINTER(distill_error)]),
+    "distill_session_get_stats": (c_int32, [POINTER(distill_session), POINTER(distill_session_stats), POINTER(distill_error)]),
+    "distill_session_cancel": (None, [POINTER(distill_session), c_int32]),
     "distill_student_open": (c_int32, [POINTER(distill_env), c_char_p, POINTER(distill_options), POINTER(POINTER(distill_student)), POINTER(distill_error)]),
     "distill_student_create": (c_int32, [POINTER(distill_env), c_char_p, POINTER(distill_tokenizer), POINTER(distill_options), POINTER(POINTER(distill_student)), POINTER(distill_error)]),
     "distill_student_derive": (c_int32, [POINTER(distill_teacher), POINTER(distill_options), POINTER(POINTER(distill_student)), POINTER(distill_error)]),

@@ -1,0 +1,275 @@
+#include "session/session_parts.h"
+
+#include <string.h>
+
+/* ---- how it is to write ---- */
+
+static int32_t hear(void *user, int64_t sequence, const distill_token *token)
+{
+    di_stream *s = user;
+    (void)sequence;
+    s->token = *token;
+    dk_strbuf_clear(&s->text);
+    dk_strbuf_append(&s->text, token->text, (size_t)token->size);
+    return DISTILL_CB_OK;
+}
+
+static int32_t ask_host(void *user, int64_t sequence, const int32_t *ids, int64_t count, float *logits, int64_t vocab)
+{
+    di_stream *s = user;
+    (void)sequence, (void)ids, (void)count;
+    return s->logits(s->user, s->session, logits, vocab);
+}
+
+/* Keys and values were computed in a precision, which stays. */
+static int32_t keep_precision(const di_stream *s, di_writing *w, const di_options *options, dk_error *err)
+{
+    const int32_t says =
+        di_options_is_set(options, "generate.precision") || di_options_is_set(options, "generate.quantized");
+    if (!s->family || w->args.precision == s->family->precision) return DK_OK;
+    if (says)
+        return dk_fail(err, DK_E_OPTION,
+                       "generate.precision and generate.quantized of a session are those that it was "
+                       "created with: create another one");
+    w->args.precision = s->family->precision;
+    return DK_OK;
+}
+
+static int32_t open_writing(di_stream *s, di_teacher *model, const di_options *options, di_writing *out, dk_error *err)
+{
+    const dk_config *config = &di_teacher_model(model)->config;
+    const di_reader reader = {.table = &s->listener};
+    int32_t rc;
+    if (di_options_i64(options, "generate.samples") != 1)
+        return dk_fail(err, DK_E_OPTION, "generate.samples: a session has one answer at a time: fork it for others");
+    DK_TRY(di_writing_open(model, options, &reader, config->stops, config->stop_count, di_teacher_vocab_valid(model),
+                           out, err));
+    DK_TRY(keep_precision(s, out, options, err));
+    DK_TRY(dk_check_generate_args(di_teacher_model(model), &out->args, err));
+out:
+    return rc;
+}
+
+static void use_writing(di_stream *s, di_options *options, const di_writing *writing)
+{
+    di_writing_close(&s->writing);
+    di_options_free(s->options);
+    s->options = options;
+    s->writing = *writing;
+    s->writing.args.user = s;
+    s->writing.args.logits = s->logits ? ask_host : NULL;
+}
+
+int32_t di_stream_configure(di_stream *s, const di_options *options, dk_error *err)
+{
+    di_options *copy = NULL;
+    di_writing writing = {.host = NULL};
+    int32_t rc;
+    DK_TRY(di_options_check(options, 1 << DI_GENERATE, err));
+    DK_TRY(di_options_copy(options, s->family->host, 1 << DI_GENERATE, &copy, err));
+    DK_TRY(open_writing(s, s->family->model, copy, &writing, err));
+    di_stream_change(s);
+    use_writing(s, copy, &writing);
+    DK_TRY(di_answer_room_for_top(s, err));
+    return DK_OK;
+out:
+    if (copy != s->options) {
+        di_writing_close(&writing);
+        di_options_free(copy);
+    }
+    return rc;
+}
+
+int32_t di_stream_set_logits(di_stream *s, distill_logits_fn fn, void *user, distill_destroy_fn destroy,
+                             const distill_session *session, dk_error *err)
+{
+    (void)err;
+    if (s->destroy) s->destroy(s->user);
+    s->logits = fn;
+    s->user = user;
+    s->destroy = destroy;
+    s->session = session;
+    s->writing.args.logits = fn ? ask_host : NULL;
+    di_answer_forget(s);
+    return DK_OK;
+}
+
+int64_t di_stream_top_count(const di_stream *s) { return s->writing.args.top_count; }
+
+/* ---- how one comes to be ---- */
+
+static di_teacher *writer_of(di_teacher *model, const char *what, dk_error *err)
+{
+    di_teacher *writer = di_teacher_writer(model);
+    if (!writer)
+        dk_fail(err, DK_E_UNSUPPORTED,
+                "a session's %s is a model in this process, and this is %s: open a model, or one of its members", what,
+                di_teacher_kind_name(model));
+    return writer;
+}
+
+static di_stream *new_stream(dk_host *host, dk_error *err)
+{
+    di_stream *s = NULL;
+    if (dk_new(host, 1, &s, err)) return NULL;
+    dk_strbuf_init(&s->text, host);
+    s->listener = (distill_writer_callbacks){.struct_size = sizeof s->listener, .user = s, .token = hear};
+    s->joules = -1;
+    return s;
+}
+
+static int32_t open_family(di_stream *s, di_teacher *model, const di_options *options, dk_error *err)
+{
+    di_family *family = NULL;
+    int32_t rc = di_family_create(model, options, &s->writing, &family, err);
+    if (rc == DK_OK) rc = di_family_take_place(family, s, err);
+    return rc;
+}
+
+int32_t di_stream_create(di_teacher *model, di_teacher *draft, const di_options *options, di_stream **out,
+                         dk_error *err)
+{
+    di_teacher *writer = writer_of(model, "model", err);
+    di_stream *s = NULL;
+    di_options *copy = NULL;
+    di_writing writing = {.host = NULL};
+    int32_t rc;
+    if (!writer) return DK_E_UNSUPPORTED;
+    if (draft) return dk_fail(err, DK_E_UNSUPPORTED, "sessions with a draft model are not built yet");
+    dk_host *host = di_teacher_host(writer);
+    DK_TRY(di_options_check(options, 1 << DI_GENERATE | 1 << DI_SESSION | 1 << DI_COST, err));
+    if (!(s = new_stream(host, err))) return DK_E_NOMEM;
+    DK_TRY(di_options_copy(options, host, 1 << DI_GENERATE, &copy, err));
+    DK_TRY(open_writing(s, writer, copy, &writing, err));
+    use_writing(s, copy, &writing);
+    copy = NULL;
+    writing.host = NULL;
+    DK_TRY(open_family(s, writer, options, err));
+    DK_TRY(dk_new(host, s->family->context + 2, &s->ids, err));
+    DK_TRY(di_answer_room_for_top(s, err));
+    *out = s;
+    s = NULL;
+out:
+    di_writing_close(&writing);
+    di_options_free(copy);
+    if (s && !s->family) s->text.host = host;
+    di_stream_free(s);
+    return rc;
+}
+
+void di_stream_free(di_stream *s)
+{
+    if (!s) return;
+    dk_host *host = s->text.host;
+    di_answer_end(s);
+    if (s->family) {
+        dk_cache_reset(s->family->cache, s->place);
+        s->family->at[s->place] = NULL;
+        s->family->streams--;
+        di_family_release(s->family);
+    }
+    if (s->destroy) s->destroy(s->user);
+    di_writing_close(&s->writing);
+    di_options_free(s->options);
+    dk_free(host, s->ids);
+    dk_free(host, s->drawn);
+    dk_free(host, s->top_ids);
+    dk_free(host, s->top);
+    dk_strbuf_free(&s->text);
+    dk_free(host, s);
+}
+
+atomic_int *di_stream_guard(const di_stream *s) { return &s->family->guard; }
+
+void di_stream_cancel(const di_stream *s, int32_t on) { ((di_stream *)(uintptr_t)s)->cancelled = on; }
+
+/* ---- what stands in it ---- */
+
+void di_stream_change(di_stream *s)
+{
+    di_answer_forget(s);
+    di_answer_end(s);
+    s->ended = 0;
+}
+
+int32_t di_stream_no_room(const di_stream *s, int64_t tokens, dk_error *err)
+{
+    return dk_fail(err, DK_E_INVALID,
+                   "the session has room for %lld tokens, of which %lld are taken, and %lld more come: truncate it, or "
+                   "create it with a larger session.context",
+                   (long long)s->family->context, (long long)s->count, (long long)tokens);
+}
+
+static int32_t check_ids(const di_stream *s, const int32_t *ids, int64_t count, dk_error *err)
+{
+    const int64_t vocab = s->family->weights->config.vocab_size;
+    for (int64_t i = 0; i < count; i++)
+        if (ids[i] < 0 || ids[i] >= vocab)
+            return dk_fail_at(err, DK_E_INVALID, i, "ids[%lld] is %d, not in [0, %lld)", (long long)i, (int)ids[i],
+                              (long long)vocab);
+    return DK_OK;
+}
+
+int32_t di_stream_append(di_stream *s, const int32_t *ids, int64_t count, dk_error *err)
+{
+    int32_t rc;
+    DK_TRY(check_ids(s, ids, count, err));
+    if (count > s->family->context - s->count) return di_stream_no_room(s, count, err);
+    di_stream_change(s);
+    if (count) memcpy(s->ids + s->count, ids, (size_t)count * sizeof *ids);
+    s->count += count;
+out:
+    return rc;
+}
+
+int32_t di_stream_append_text(di_stream *s, const char *text, size_t size, uint32_t flags, dk_error *err)
+{
+    const dk_tokenizer *tokenizer = di_teacher_tokenizer(s->family->model);
+    int32_t *ids = NULL;
+    int64_t cap = 0, count = 0;
+    int32_t rc;
+    if (!tokenizer) return dk_fail(err, DK_E_NOT_FOUND, "this session's model has no tokenizer: append ids");
+    flags |= dk_tokenizer_continue_flags(tokenizer, s->ids, s->count);
+    DK_TRY(dk_tokenizer_append(tokenizer, s->family->host, text, size, flags, &ids, &cap, &count, err));
+    DK_TRY(di_stream_append(s, ids, count, err));
+out:
+    dk_free(s->family->host, ids);
+    return rc;
+}
+
+int32_t di_stream_truncate(di_stream *s, int64_t tokens, dk_error *err)
+{
+    if (tokens < 0 || tokens > s->count)
+        return dk_fail(err, DK_E_INVALID, "tokens is %lld, not in [0, %lld]: so many stand in the session",
+                       (long long)tokens, (long long)s->count);
+    di_stream_change(s);
+    s->count = tokens;
+    if (dk_cache_length(s->family->cache, s->place) > tokens)
+        (void)dk_cache_truncate(s->family->cache, s->place, tokens, NULL); /* it holds as many */
+    if (s->whole > tokens) s->whole = tokens;
+    if (tokens) return DK_OK;
+    memset(&s->stats, 0, sizeof s->stats);
+    memset(&s->latency, 0, sizeof s->latency);
+    s->messages = s->turns = 0;
+    return DK_OK;
+}
+
+const int32_t *di_stream_ids(const di_stream *s, int64_t *count)
+{
+    *count = s->count;
+    return s->ids;
+}
+
+void di_stream_stats(const di_stream *s, distill_session_stats *out)
+{
+    const uint32_t size = out->struct_size;
+    *out = s->stats;
+    out->struct_size = size;
+    out->token_seconds_p50 = di_latency_at(&s->latency, 0.5);
+    out->token_seconds_p95 = di_latency_at(&s->latency, 0.95);
+    out->token_seconds_p99 = di_latency_at(&s->latency, 0.99);
+    out->joules = di_stream_joules(s);
+    out->context = s->family->context;
+    out->length = s->count;
+    out->dropped_messages = s->messages;
+}
