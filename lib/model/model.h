@@ -123,6 +123,7 @@ typedef struct dk_model {
     dk_parameter **head_norms; /* [layers * (heads + kv_heads)] */
     int32_t trainable;         /* gradients exist */
     uint64_t file_bytes;       /* size of the tensors as opened; of made ones, as F32 */
+    _Atomic double products;   /* operations of a token in its products; 0 = nobody asked yet */
     void *state;               /* mappings and buffers: weights.c */
 } dk_model;
 

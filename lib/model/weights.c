@@ -1,6 +1,7 @@
 #include "model/weights.h"
 
 #include <fnmatch.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -379,12 +380,11 @@ static double mean_keys(int64_t window, double length)
     return (w * (w + 1) / 2 + (length - w) * w) / length;
 }
 
-/* A multiplication and an addition are two operations; backward takes twice what forward takes. Of experts a row is
- * multiplied by those alone that it goes to. */
-double dk_model_flops(const dk_model *model, int64_t tokens, int64_t mean_length, int32_t backward)
+/* Of experts a row is multiplied by those alone that it goes to. */
+static double product_flops(const dk_model *model)
 {
     const dk_config *config = &model->config;
-    double per_token = 0;
+    double sum = 0;
     for (int64_t i = 0; i < model->parameter_count; i++) {
         const dk_parameter *parameter = &model->parameters[i];
         int32_t product =
@@ -392,8 +392,19 @@ double dk_model_flops(const dk_model *model, int64_t tokens, int64_t mean_length
             (parameter == model->head || (parameter != model->embedding && parameter != model->positions));
         int32_t of_experts = dk_model_plan(model, i)->slot->owner == DK_OF_EXPERT;
         double part = of_experts ? (double)config->experts_used / (double)config->experts : 1;
-        if (product) per_token += 2 * part * (double)dk_view_count(&parameter->value);
+        if (product) sum += 2 * part * (double)dk_view_count(&parameter->value);
     }
+    return sum;
+}
+
+/* A multiplication and an addition are two operations; backward takes twice what forward takes. Asked for every token
+ * that is written, so that the sum over all parameters is kept. */
+double dk_model_flops(const dk_model *model, int64_t tokens, int64_t mean_length, int32_t backward)
+{
+    const dk_config *config = &model->config;
+    dk_model *kept = (dk_model *)model; /* whoever comes first: threads that share it write the same */
+    double per_token = atomic_load_explicit(&kept->products, memory_order_relaxed);
+    if (per_token == 0) atomic_store_explicit(&kept->products, per_token = product_flops(model), memory_order_relaxed);
     for (int64_t i = 0; i < config->layers; i++)
         per_token += 4 * (double)(config->heads * config->head_dim) * mean_keys(config->window[i], (double)mean_length);
     return per_token * (double)tokens * (backward ? 3 : 1);

@@ -41,7 +41,7 @@ static double measure_idle(dk_host *host, di_powercap *powercap, double seconds)
     const double began = dk_seconds();
     wait_idle(host, seconds);
     const double joules = di_powercap_read(powercap), took = dk_seconds() - began;
-    return joules < 0 || took < seconds ? -1 : joules / took; /* a wait that was cancelled says nothing */
+    return joules <= 0 || took < seconds ? -1 : joules / took; /* a wait that was cancelled says nothing */
 }
 
 int32_t di_meter_start(dk_host *host, const di_options *options, int32_t idle, di_meter *out, dk_error *err)
@@ -94,6 +94,7 @@ di_cost di_meter_read(di_meter *meter)
                     .eur = -1};
     cost.work.tokens -= meter->work.tokens;
     cost.work.flops -= meter->work.flops;
+    if (cost.joules == 0) cost.joules = -1; /* no machine works for nothing: its counters have not moved on yet */
     cost.energy = cost.joules >= 0 ? DI_ENERGY_MEASURED : DI_ENERGY_NONE;
     if (cost.joules < 0 && meter->watts_per_core >= 0) {
         cost.energy = DI_ENERGY_ESTIMATED;
@@ -134,7 +135,9 @@ static void energy_json(const di_meter *meter, const di_cost *cost, dk_strbuf *j
     if (cost->energy == DI_ENERGY_MEASURED) {
         put_text(json, "energy_note", "of whole packages: what other processes took meanwhile is in it");
         counted(&meter->powercap, json);
-    } else put_text(json, "energy_problem", meter->powercap.why.size ? meter->powercap.why.data : "");
+    } else
+        put_text(json, "energy_problem",
+                 meter->powercap.why.size ? meter->powercap.why.data : "no counter moved on in this time");
     if (cost->energy == DI_ENERGY_ESTIMATED) {
         put_text(json, "energy_note", "an estimate: CPU seconds times cost.watts_per_core");
         put(json, "watts_per_core", meter->watts_per_core);

@@ -1,5 +1,6 @@
 #include "meter/powercap.h"
 
+#include "base/clock.h"
 #include "base/file.h"
 
 #include <errno.h>
@@ -7,9 +8,10 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { FILE_BYTES = 64 }; /* numbers and names of zones are shorter */
+enum { FILE_BYTES = 64 };          /* numbers and names of zones are shorter */
+static const double still_for = 1; /* seconds: a processor's counters move on every millisecond */
 
-/* The first line of folder/name; 0, or errno. */
+/* The first line of folder/name, whole; 0, or errno. */
 static int read_line(const di_powercap *p, const char *folder, const char *name, char line[FILE_BYTES])
 {
     char *path = dk_path_join(p->host, folder, name);
@@ -21,6 +23,7 @@ static int read_line(const di_powercap *p, const char *folder, const char *name,
     problem = size < 0 ? errno : 0;
     (void)close(file);
     line[size > 0 ? size : 0] = 0;
+    if (!problem && size == FILE_BYTES - 1 && !strchr(line, '\n')) problem = EOVERFLOW;
     line[strcspn(line, "\n")] = 0;
     return problem;
 }
@@ -143,7 +146,7 @@ static int32_t look_below(void *user, const char *name, int32_t is_dir, dk_error
 
 int32_t di_powercap_open(dk_host *host, const char *root, di_powercap *out, dk_error *err)
 {
-    di_powercap p = {.host = host};
+    di_powercap p = {.host = host, .opened = dk_seconds()};
     int32_t rc = DK_OK;
     dk_strbuf_init(&p.others, host);
     dk_strbuf_init(&p.why, host);
@@ -189,7 +192,17 @@ static int64_t advance(di_powercap *p, di_powercap_zone *zone)
     }
     if (gone < 0) gone += zone->range;
     zone->last = now;
+    zone->moved |= gone > 0;
     return gone;
+}
+
+/* Virtual machines may show counters that nobody counts in. Memory alone may be at rest. */
+static void refuse_still(di_powercap *p)
+{
+    if (dk_seconds() - p->opened < still_for) return;
+    for (int64_t i = 0; i < p->count && !p->why.size; i++)
+        if (!p->zones[i].moved && !strchr(p->zones[i].label, '/'))
+            cannot(p, p->zones[i].folder, "energy_uj", "stands still: nothing is counted there");
 }
 
 double di_powercap_read(di_powercap *p)
@@ -198,5 +211,6 @@ double di_powercap_read(di_powercap *p)
         int64_t gone = advance(p, &p->zones[i]);
         if (gone > 0) p->joules += 1e-6 * (double)gone;
     }
+    if (!p->why.size) refuse_still(p);
     return p->why.size ? -1 : p->joules;
 }

@@ -164,6 +164,38 @@ TEST(lost_on_the_way)
     end();
 }
 
+/* Counters of which one stands still, and a zone whose name is no name. */
+TEST(nothing_is_counted)
+{
+    di_powercap p;
+    dk_error err;
+    char name[100];
+    REQUIRE(begin("powercap_nothing_is_counted"));
+    put_zone("still/intel-rapl:0", "package-0", 100, 1000);
+    put_zone("still/intel-rapl:0/intel-rapl:0:0", "dram", 100, 1000);
+    REQUIRE_OK(di_powercap_open(host, below("still"), &p, &err));
+    put_number("still/intel-rapl:0", "energy_uj", 150);
+    p.opened -= 3;
+    CHECK_NEAR(di_powercap_read(&p), 50e-6, 1e-12); /* memory may rest */
+    di_powercap_close(&p);
+    REQUIRE_OK(di_powercap_open(host, below("still"), &p, &err));
+    CHECK_NEAR(di_powercap_read(&p), 0, 0);
+    p.opened -= 3;
+    CHECK_NEAR(di_powercap_read(&p), -1, 0);
+    CHECK_HAS(p.why.data, "intel-rapl:0/energy_uj: stands still");
+    di_powercap_close(&p);
+    memset(name, 'x', sizeof name - 1);
+    name[sizeof name - 1] = 0;
+    memcpy(name, "package-0", 9);
+    put_zone("long/intel-rapl:0", name, 100, 1000);
+    put_zone("long/intel-rapl:1", "package-1", 100, 1000);
+    REQUIRE_OK(di_powercap_open(host, below("long"), &p, &err));
+    CHECK_INT(p.count, 1);
+    CHECK_STR(p.others.data, "intel-rapl:0");
+    di_powercap_close(&p);
+    end();
+}
+
 /* ---- the meter around them ---- */
 
 static di_options *options_of(const char *root, const char *more)
@@ -185,7 +217,8 @@ TEST(measured)
     put_system("measured");
     di_options *options = options_of("measured", "cost: {idle_seconds: 0.01, eur_per_kwh: 0.36, watts_per_core: 5}");
     REQUIRE_OK(di_meter_start(host, options, 1, &meter, &err));
-    CHECK_NEAR(meter.idle_watts, 0, 0);
+    CHECK_NEAR(meter.idle_watts, -1, 0);
+    CHECK_INT(di_meter_read(&meter).energy, DI_ENERGY_ESTIMATED); /* none of them has moved on */
     move_on("measured");
     dk_host_add_work(host, 70, 2e6);
     const di_cost cost = di_meter_read(&meter);
@@ -266,5 +299,5 @@ TEST(estimated_or_not_told)
 }
 
 TEST_MAIN(TEST_CASE(packages_and_memory) TEST_CASE(folders_of_kinds) TEST_CASE(nothing_to_tell)
-              TEST_CASE(lost_on_the_way) TEST_CASE(measured) TEST_CASE(idleness_that_was_cut_short)
-                  TEST_CASE(estimated_or_not_told))
+              TEST_CASE(lost_on_the_way) TEST_CASE(nothing_is_counted) TEST_CASE(measured)
+                  TEST_CASE(idleness_that_was_cut_short) TEST_CASE(estimated_or_not_told))
