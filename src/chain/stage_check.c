@@ -98,7 +98,7 @@ static int32_t keeps_targets(const di_options *o)
 static int32_t check_teacher(const di_chain_args *args, const di_stage *stage, int32_t needed, dk_error *err)
 {
     di_teacher *teacher = NULL;
-    if (takes_teachers(stage) || keeps_targets(stage->options)) return DK_OK;
+    if (takes_teachers(stage) || keeps_targets(stage->options) || di_teacher_names_self(stage->options)) return DK_OK;
     int32_t rc = di_teacher_look(args->backend, stage->options, &teacher, err);
     if (rc == DK_OK && needed && !teacher)
         rc = dk_fail(err, DK_E_OPTION,

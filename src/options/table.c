@@ -40,6 +40,16 @@ static const di_option_info rows[] = {
     FLAG("teacher.parallel", "false",
          "passes of a blend's or route's teachers run side by side, a thread each, instead of one after another on all "
          "threads"),
+    CHOICE("teacher.self", NULL, "average|student", 0,
+           "the student itself teaches: average = the moving average of its weights, student = its weights as they "
+           "stand, which then reads a prefix; of a training alone"),
+    NUMBER("teacher.average.decay", "0.999", 0, 0.99999999, NULL, OR_ZERO,
+           "behind each step average = decay * average + (1 - decay) * student; it begins as the student does"),
+    TEXT("teacher.prefix.text", NULL, 0,
+         "what this teacher reads before each sequence and the student does not; special tokens are those that it "
+         "spells out"),
+    PATH("teacher.prefix.file", "the same from a text file, whole"),
+    LIST("teacher.prefix.ids", DI_OPTION_INT, 0, 2147483647.0, 0, "the same as ids, for a model without a tokenizer"),
     FLAG("teacher.mmap", "true",
          "map the weights into memory; false reads a copy, safe if the file may change meanwhile"),
 
@@ -623,6 +633,8 @@ static const di_option_info rows[] = {
 static const di_group groups[] = {
     {.name = "teachers", .like = "teacher", .shape = DI_GROUP_NAMED},
     {.name = "teacher", .main = "path", .whole = 1},
+    {.name = "teacher.average", .when = "self=average"},
+    {.name = "teacher.prefix", .main = "text"},
     {.name = "teacher.blend"},
     {.name = "teacher.blend.learn", .when = "weighting=learned"},
     {.name = "teacher.route", .main = "by"},

@@ -122,7 +122,7 @@ typedef struct loaded {
     di_replay replay;
     di_kept_scores scores;
     di_tally *members; /* of the trainer's members; 0 of those that were not there */
-    dk_model *weights;
+    dk_model *weights, *average;
     dk_checkpoint *moments, *projections;
     const dk_tensor **tensors; /* [2 * parameter_count] of moments; NULL where a parameter has none */
 } loaded;
@@ -137,29 +137,8 @@ static void close_all(loaded *l)
     dk_checkpoint_close(l->moments);
     dk_checkpoint_close(l->projections);
     dk_model_free(l->weights);
+    dk_model_free(l->average);
     dk_document_free(l->doc);
-}
-
-static int32_t check_weights(const dk_model *model, const dk_model *saved, const char *folder, dk_error *err)
-{
-    for (int64_t i = 0; i < model->parameter_count; i++) {
-        const dk_parameter *want = &model->parameters[i], *have = dk_model_find(saved, want->name);
-        if (!have)
-            return dk_fail(err, DK_E_MISMATCH, "%s lacks the parameter %s: it is a checkpoint of another student",
-                           folder, want->name);
-        if (dk_view_count(&have->value) != dk_view_count(&want->value) || have->value.shape[0] != want->value.shape[0])
-            return dk_fail(
-                err, DK_E_MISMATCH,
-                "%s: %s has %lld numbers in %lld rows, the student's has %lld in %lld: it is a checkpoint of "
-                "another student",
-                folder, want->name, (long long)dk_view_count(&have->value), (long long)have->value.shape[0],
-                (long long)dk_view_count(&want->value), (long long)want->value.shape[0]);
-    }
-    if (saved->parameter_count > model->parameter_count)
-        return dk_fail(err, DK_E_MISMATCH,
-                       "%s has %lld parameters, the student %lld: it is a checkpoint of another student", folder,
-                       (long long)saved->parameter_count, (long long)model->parameter_count);
-    return DK_OK;
 }
 
 static int32_t find_moment(const di_trainer *t, const dk_checkpoint *file, int64_t index, int32_t second,
@@ -384,7 +363,8 @@ static int32_t open_all(di_run *run, const char *folder, loaded *l, dk_error *er
     DK_TRY(check_optimizer(t, l->doc, err));
     if (!model) goto out;
     DK_TRY(dk_model_open(t->backend, student, &options, &l->weights, err));
-    DK_TRY(check_weights(model, l->weights, folder, err));
+    DK_TRY(di_check_weights(model, l->weights, folder, err));
+    DK_TRY(di_average_load(t, folder, &l->average, err));
     if (!t->update.own_optimizer) goto out;
     DK_TRY(dk_checkpoint_open(t->host, optimizer, DK_OPEN_MMAP, &l->moments, err));
     DK_TRY(find_moments(t, l, err));
@@ -392,17 +372,6 @@ out:
     dk_free(t->host, student);
     dk_free(t->host, optimizer);
     return rc;
-}
-
-static int32_t copy_weights(di_trainer *t, const dk_model *from, dk_error *err)
-{
-    dk_model *model = di_student_model(t->student);
-    for (int64_t i = 0; i < model->parameter_count; i++) {
-        t->backend->ops->convert(&t->queue, dk_model_find(from, model->parameters[i].name)->value,
-                                 model->parameters[i].value);
-        t->backend->ops->refresh(&t->queue, &model->parameters[i]);
-    }
-    return dk_queue_wait(&t->queue, err);
 }
 
 static int32_t copy_moments(di_trainer *t, const loaded *l, dk_error *err)
@@ -465,8 +434,9 @@ int32_t di_checkpoint_load(di_run *run, const char *path, dk_error *err)
     DK_TRY(di_checkpoint_match(run, l.doc, l.counters.step, err));
     DK_TRY(di_projections_open(t, path, &l.projections, err));
     DK_TRY(di_preference_read(t, l.doc, path, l.counters.step, &l.scores, err));
-    if (di_student_model(t->student)) DK_TRY(copy_weights(t, l.weights, err));
+    if (di_student_model(t->student)) DK_TRY(di_copy_weights(t, l.weights, di_student_model(t->student), err));
     else DK_TRY(load_callbacks(t, path, err));
+    if (l.average) DK_TRY(di_copy_weights(t, l.average, t->average.model, err));
     if (l.moments) DK_TRY(copy_moments(t, &l, err));
     DK_TRY(di_projections_take(t, l.projections, l.counters.optimizer_step, err));
     take_counters(run, &l.counters);
@@ -497,7 +467,8 @@ int32_t di_checkpoint_load_weights(di_run *run, const char *folder, dk_error *er
     loaded l = {0};
     int32_t rc;
     DK_TRY(open_all(run, folder, &l, err));
-    rc = di_student_model(t->student) ? copy_weights(t, l.weights, err) : load_callbacks(t, folder, err);
+    rc = di_student_model(t->student) ? di_copy_weights(t, l.weights, di_student_model(t->student), err)
+                                      : load_callbacks(t, folder, err);
 out:
     close_all(&l);
     return rc;

@@ -11,6 +11,11 @@
 enum { DI_CHECKPOINT_VERSION = 2 };
 
 char *di_moment_name(dk_host *host, const char *parameter, int32_t second); /* "m.NAME", "v.NAME"; NULL = no memory */
+int32_t di_check_weights(const dk_model *model, const dk_model *saved, const char *folder, dk_error *err);
+int32_t di_copy_weights(di_trainer *trainer, const dk_model *from, dk_model *to, dk_error *err);
+/* ---- the average of the student's weights: checkpoint_average.c; nothing, *out NULL, where none is kept ---- */
+int32_t di_average_save(const di_trainer *trainer, const char *folder, dk_error *err);
+int32_t di_average_load(const di_trainer *trainer, const char *folder, dk_model **out, dk_error *err);
 /* ---- projections of losses on features: checkpoint_projections.c; nothing where there are none ---- */
 int32_t di_projections_save(const di_trainer *trainer, const char *folder, dk_error *err);
 int32_t di_projections_open(const di_trainer *trainer, const char *folder, dk_checkpoint **out, dk_error *err);

@@ -5,6 +5,7 @@
  *                 projections/model.safetensors    of losses on features, where there are some, with their moments
  *                 replay/model.safetensors         texts of the student that are kept, where there are some
  *                 preference/model.safetensors     what was said of pairs, where a loss compares them
+ *                 average/...                      the moving average of the weights, as student/ is, where one teaches
  *                 state.json                       step, data, seed, counters, options, and size and CRC-32C of every
  *                                                  file above, and of itself
  *
@@ -116,7 +117,7 @@ static int32_t list_file(void *user, const char *name, int32_t is_dir, dk_error 
 
 static int32_t list_files(dk_host *host, const char *folder, dk_strbuf *out, dk_error *err)
 {
-    static const char *const parts[] = {"student", "optimizer", "projections", "replay", "preference"};
+    static const char *const parts[] = {"student", "optimizer", "projections", "replay", "preference", "average"};
     int32_t rc = DK_OK;
     for (size_t i = 0; i < sizeof parts / sizeof *parts && rc == DK_OK; i++) {
         char prefix[16], *path = dk_path_join(host, folder, parts[i]);
@@ -328,6 +329,7 @@ int32_t di_checkpoint_save(di_run *run, const char *path, dk_error *err)
     DK_TRY(di_projections_save(t, staged.path, err));
     DK_TRY(di_replay_save(t, staged.path, err));
     DK_TRY(di_preference_save(t, staged.path, err));
+    DK_TRY(di_average_save(t, staged.path, err));
     DK_TRY(write_state(run, staged.path, err));
     DK_TRY(dk_dir_commit(t->host, &staged, path, err));
 out:

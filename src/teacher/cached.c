@@ -424,8 +424,8 @@ int32_t di_teacher_cached_entry(dk_backend *backend, const char *path, di_teache
     int32_t rc;
     if (from && di_teacher_changes(from))
         return dk_fail(err, DK_E_UNSUPPORTED,
-                       "%s: the weights of this teacher's members change over the steps, and a target that is kept "
-                       "does not: keep those of its members",
+                       "%s: the weights of this teacher, or of its members, change over the steps, and a target that "
+                       "is kept does not: keep those of members that stay",
                        path);
     DK_TRY(di_teacher_create(backend, &cached_kind, path, &t, err));
     DK_TRY(dk_new(t->host, 1, &cached, err));

@@ -1,4 +1,5 @@
 /* local.c - a teacher that is a model in this process. */
+#include "base/hash.h"
 #include "format/open_tokenizer.h"
 #include "teacher/teacher_parts.h"
 
@@ -70,22 +71,60 @@ static int32_t place(const di_teacher *t, const dk_tap_spec *tap, di_place *out,
     return di_place_of_model(model_of(t), tap, "the teacher", out, err);
 }
 
-static const di_teacher_kind local_kind = {.name = "a teacher",
-                                           .type = "model",
-                                           .free = free_state,
-                                           .describe = describe,
-                                           .form = form,
-                                           .hash = hash,
-                                           .flops = flops,
-                                           .model = model_of,
-                                           .version = version,
-                                           .place = place,
-                                           .session = di_local_session,
-                                           .session_free = di_local_session_free,
-                                           .forward = di_local_forward,
-                                           .hidden = di_local_hidden,
-                                           .generate = generate,
-                                           .write = write_ids};
+/* ---- weights that a training moves ---- */
+
+static int32_t live_hash(const di_teacher *t, char hex[65], dk_error *err)
+{
+    const di_local *local = t->state;
+    uint8_t digest[32];
+    dk_sha256 sha;
+    (void)err;
+    dk_sha256_begin(&sha);
+    dk_sha256_add(&sha, local->live, strlen(local->live));
+    dk_sha256_add(&sha, &local->decay, sizeof local->decay);
+    dk_sha256_end(&sha, digest);
+    dk_hex(digest, 32, hex);
+    return DK_OK;
+}
+
+static void live_settings(const di_teacher *t, dk_strbuf *json)
+{
+    const di_local *local = t->state;
+    dk_strbuf_printf(json, ",\"self\":\"%s\"", local->live);
+    if (local->decay < 0) return;
+    dk_strbuf_puts(json, ",\"decay\":");
+    dk_strbuf_f64(json, local->decay);
+}
+
+static int32_t live_changes(const di_teacher *t)
+{
+    (void)t;
+    return 1;
+}
+
+/* What both kinds do: the second one's weights move. */
+#define OF_A_MODEL                                                                                                   \
+    .free = free_state, .describe = describe, .form = form, .flops = flops, .model = model_of, .version = version,   \
+    .place = place, .session = di_local_session, .session_free = di_local_session_free, .forward = di_local_forward, \
+    .hidden = di_local_hidden, .generate = generate, .write = write_ids
+
+static const di_teacher_kind local_kind = {.name = "a teacher", .type = "model", .hash = hash, OF_A_MODEL};
+static const di_teacher_kind live_kind = {.name = "a teacher that is the student itself",
+                                          .type = "self",
+                                          .hash = live_hash,
+                                          .settings = live_settings,
+                                          .changes = live_changes,
+                                          OF_A_MODEL};
+
+int32_t di_teacher_live(di_teacher *t, const char *what, double decay, dk_error *err)
+{
+    di_local *local = t->state;
+    if (t->kind != &local_kind) return dk_fail(err, DK_E_INTERNAL, "a live teacher is a model in this process");
+    t->kind = &live_kind;
+    local->live = what;
+    local->decay = decay;
+    return DK_OK;
+}
 
 /* ---- how one comes to be ---- */
 

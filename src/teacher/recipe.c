@@ -2,9 +2,10 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/file.h"
 #include "teacher/teacher_parts.h"
 
-enum { TEACHERS_MAX = 64, KEY_MAX = 160 };
+enum { TEACHERS_MAX = 64, KEY_MAX = 160, PREFIX_BYTES = 1 << 20 };
 
 typedef struct entry { /* of teachers */
     const char *name;
@@ -15,6 +16,7 @@ typedef struct entry { /* of teachers */
 typedef struct reader {
     dk_backend *backend;
     const di_options *options;
+    const di_self *self; /* NULL = this is no training */
     entry entries[TEACHERS_MAX];
     int64_t count;
     const char *chain[TEACHERS_MAX]; /* what is being opened, outermost first */
@@ -117,7 +119,8 @@ static int32_t open_entry(reader *r, const char *name, di_teacher **out, double 
         at->open = 0;
         if (rc) return rc;
         if (!at->teacher)
-            return dk_fail(err, DK_E_OPTION, "teachers.%s has neither path, blend, schedule, route nor cache", name);
+            return dk_fail(err, DK_E_OPTION, "teachers.%s has neither path, self, blend, schedule, route nor cache",
+                           name);
     }
     *temperature = at->temperature;
     *out = at->teacher;
@@ -234,14 +237,14 @@ out:
     return rc;
 }
 
-enum { BLEND = 1, SCHEDULE, ROUTE };
+enum { BLEND = 1, SCHEDULE, ROUTE, SELF };
 
-/* A node is one of path, blend, schedule and route; *made: what of these it is, 0 = none of the last three. */
+/* A node is one of path, blend, schedule, route and self; *made: what of these it is, 0 = none behind the first. */
 static int32_t check_made(reader *r, node *n, const char *path, int32_t *made, dk_error *err)
 {
-    static const char *const keys[] = {"path", "teacher.blend", "teacher.schedule", "teacher.route"};
+    static const char *const keys[] = {"path", "teacher.blend", "teacher.schedule", "teacher.route", "teacher.self"};
     *made = 0;
-    for (int32_t i = BLEND; i <= ROUTE; i++) {
+    for (int32_t i = BLEND; i <= SELF; i++) {
         if (!di_options_is_set(r->options, in(n, keys[i]))) continue;
         if (*made || path)
             return dk_fail(err, DK_E_OPTION, "%s and a %s are both given: a teacher is one of them", in(n, keys[i]),
@@ -251,7 +254,23 @@ static int32_t check_made(reader *r, node *n, const char *path, int32_t *made, d
     return DK_OK;
 }
 
-/* Who is asked, without the cache around it. */
+static int32_t open_self(reader *r, node *n, di_teacher **out, dk_error *err)
+{
+    const char *which = di_options_text(r->options, in(n, "teacher.self"));
+    const double decay = di_options_f64(r->options, in(n, "teacher.average.decay"));
+    if (!r->self)
+        return dk_fail(err, DK_E_OPTION,
+                       "%s is a student while it is trained, which only a training has: give %s, a model that is saved",
+                       in(n, "teacher.self"), n->entry ? "its path" : "teacher.path");
+    if (!strcmp(which, "student") && !di_options_map(r->options, in(n, "teacher.prefix")))
+        return dk_fail(
+            err, DK_E_OPTION,
+            "%s student would say what the student says, and nothing is learned of that: give %s, or average",
+            in(n, "teacher.self"), n->entry ? "its prefix" : "teacher.prefix");
+    return r->self->open(r->self->user, which, decay, out, err);
+}
+
+/* Who is asked, without prefix and cache around it. */
 static int32_t open_asked(reader *r, const char *entry_name, const char *path, di_teacher **out, double *temperature,
                           dk_error *err)
 {
@@ -274,6 +293,7 @@ static int32_t open_asked(reader *r, const char *entry_name, const char *path, d
         name = di_options_named(r->options, in(&n, "teacher.cache.from"));
         path = from;
     }
+    if (made == SELF) return open_self(r, &n, out, err);
     if (made) return made == ROUTE ? open_route(r, &n, out, err) : open_blend(r, &n, out, err);
     if (di_options_flag(r->options, in(&n, "teacher.parallel")))
         return dk_fail(err, DK_E_OPTION, "%s is of a blend or a route: one teacher has nobody beside it",
@@ -285,6 +305,69 @@ static int32_t open_asked(reader *r, const char *entry_name, const char *path, d
     *temperature *= of_named;
     *out = di_teacher_retain(named);
     return DK_OK;
+}
+
+/* ---- what it reads before each sequence ---- */
+
+static int32_t encode_prefix(reader *r, node *n, const dk_tokenizer *tokenizer, const char *text, size_t size,
+                             int32_t **ids, int64_t *count, dk_error *err)
+{
+    int64_t room = 0;
+    if (tokenizer) return dk_tokenizer_append(tokenizer, r->backend->host, text, size, 0, ids, &room, count, err);
+    return dk_fail(err, DK_E_OPTION,
+                   "%s is text, and this teacher has no tokenizer: give its ids (prefix: {ids: [...]})",
+                   in(n, "teacher.prefix"));
+}
+
+static int32_t list_prefix(reader *r, node *n, int64_t size, int32_t **ids, int64_t *count, dk_error *err)
+{
+    const int32_t rc = dk_new(r->backend->host, size, ids, err);
+    if (rc) return rc;
+    for (int64_t i = 0; i < size; i++)
+        (*ids)[i] = (int32_t)di_options_list_i64(r->options, in(n, "teacher.prefix.ids"), i);
+    *count = size;
+    return DK_OK;
+}
+
+static int32_t read_prefix(reader *r, node *n, const dk_tokenizer *tokenizer, int32_t **ids, int64_t *count,
+                           dk_error *err)
+{
+    const char *text = di_options_text(r->options, in(n, "teacher.prefix.text")),
+               *path = di_options_text(r->options, in(n, "teacher.prefix.file"));
+    const int64_t size = di_options_list_size(r->options, in(n, "teacher.prefix.ids"));
+    char *read = NULL;
+    size_t bytes = text ? strlen(text) : 0;
+    int32_t rc;
+    if ((text != NULL) + (path != NULL) + (size > 0) != 1)
+        return dk_fail(err, DK_E_OPTION, "%s: give one of text, file and ids", in(n, "teacher.prefix"));
+    if (size) return list_prefix(r, n, size, ids, count, err);
+    if (path) DK_TRY(dk_file_read(r->backend->host, path, PREFIX_BYTES, &read, &bytes, err));
+    DK_TRY(encode_prefix(r, n, tokenizer, path ? read : text, bytes, ids, count, err));
+    if (!*count) DK_TRY(dk_fail(err, DK_E_OPTION, "%s has no token: leave it out", in(n, "teacher.prefix")));
+out:
+    dk_free(r->backend->host, read);
+    return rc;
+}
+
+static int32_t apply_prefix(reader *r, node *n, di_teacher **teacher, dk_error *err)
+{
+    di_teacher *made = NULL;
+    int32_t *ids = NULL, rc;
+    int64_t count = 0;
+    if (!di_options_map(r->options, in(n, "teacher.prefix"))) return DK_OK;
+    if (!*teacher)
+        return dk_fail(err, DK_E_OPTION, "%s is given without a teacher that reads it", in(n, "teacher.prefix"));
+    DK_TRY(read_prefix(r, n, di_teacher_tokenizer(*teacher), &ids, &count, err));
+    rc = di_teacher_prefixed(*teacher, ids, count, &made, err);
+    if (rc) {
+        dk_error_context(err, "%s", in(n, "teacher.prefix"));
+        goto out;
+    }
+    di_teacher_release(*teacher);
+    *teacher = made;
+out:
+    dk_free(r->backend->host, ids);
+    return rc;
 }
 
 /* The cache of an entry; that of section teacher goes around its temperature: di_teacher_keep. */
@@ -307,8 +390,8 @@ out:
 /* The line of the innermost node that failed. */
 static void say_where(reader *r, node *n, dk_error *err)
 {
-    static const char *const keys[] = {"teacher.blend", "teacher.schedule", "teacher.route", "teacher.path",
-                                       "teacher.cache.path"};
+    static const char *const keys[] = {"teacher.blend", "teacher.schedule",   "teacher.route", "teacher.self",
+                                       "teacher.path",  "teacher.cache.path", "teacher.prefix"};
     const char *origin = "";
     for (size_t i = 0; i < sizeof keys / sizeof *keys && !*origin; i++)
         origin = di_options_origin(r->options, in(n, keys[i]));
@@ -323,6 +406,7 @@ static int32_t open_node(reader *r, const char *entry_name, const char *path, di
     node n = {.entry = entry_name};
     int32_t rc;
     DK_TRY(open_asked(r, entry_name, path, out, temperature, err));
+    DK_TRY(apply_prefix(r, &n, out, err));
     if (entry_name) DK_TRY(keep_entry(r, &n, out, err));
 out:
     if (rc && !path) say_where(r, &n, err);
@@ -353,10 +437,10 @@ static void name_unused(reader *r)
     }
 }
 
-static int32_t open_whole(dk_backend *backend, const di_options *options, const char *path, int32_t look,
-                          di_teacher **out, dk_error *err)
+static int32_t open_whole(dk_backend *backend, const di_options *options, const char *path, const di_self *self,
+                          int32_t look, di_teacher **out, dk_error *err)
 {
-    reader r = {.backend = backend, .options = options, .look = look};
+    reader r = {.backend = backend, .options = options, .self = self, .look = look};
     di_teacher *teacher = NULL;
     double temperature = 1;
     int32_t rc;
@@ -378,10 +462,24 @@ out:
 int32_t di_teacher_from_options(dk_backend *backend, const di_options *options, const char *path, di_teacher **out,
                                 dk_error *err)
 {
-    return open_whole(backend, options, path, 0, out, err);
+    return open_whole(backend, options, path, NULL, 0, out, err);
 }
 
 int32_t di_teacher_look(dk_backend *backend, const di_options *options, di_teacher **out, dk_error *err)
 {
-    return open_whole(backend, options, NULL, 1, out, err);
+    return open_whole(backend, options, NULL, NULL, 1, out, err);
+}
+
+int32_t di_teacher_of_training(dk_backend *backend, const di_options *options, const di_self *self, di_teacher **out,
+                               dk_error *err)
+{
+    return open_whole(backend, options, NULL, self, 0, out, err);
+}
+
+int32_t di_teacher_names_self(const di_options *options)
+{
+    int32_t named = di_options_is_set(options, "teacher.self");
+    for (int64_t i = 0; !named && i < di_options_list_size(options, "teachers"); i++)
+        named = di_options_is_set(di_options_item(options, "teachers", i), "self");
+    return named;
 }

@@ -17,6 +17,12 @@ int32_t di_teacher_from_callbacks(dk_backend *backend, const distill_teacher_cal
  * NULL. */
 int32_t di_teacher_from_model(dk_backend *backend, dk_model *model, dk_tokenizer *tokenizer, void *owner,
                               void (*retain)(void *), void (*release)(void *), di_teacher **out, dk_error *err);
+/* The same of weights that a training moves: who it is, for hashes and manifests, is what it is said to be ("average",
+ * its decay), whatever they are now. Below decay 0 there is none. */
+int32_t di_teacher_live(di_teacher *from_model, const char *what, double decay, dk_error *err);
+/* Who reads prefix ids [count] before each sequence, behind the sequence's own bos if it has one; rows are of the
+ * sequence alone. */
+int32_t di_teacher_prefixed(di_teacher *from, const int32_t *ids, int64_t count, di_teacher **out, dk_error *err);
 /* A model from files, of some of its ids alone, which are those of tokenizer: fewer_ids.c */
 int32_t di_teacher_of_ids(di_teacher *from, const int64_t *ids, int64_t count, dk_tokenizer *tokenizer,
                           di_teacher **out, dk_error *err);
@@ -105,6 +111,14 @@ const char *di_teacher_mapped(const di_teacher *teacher, int64_t index, int32_t 
  * teacher.path. */
 int32_t di_teacher_from_options(dk_backend *backend, const di_options *options, const char *path, di_teacher **out,
                                 dk_error *err);
+/* Teachers that are a training's own student: who opens one. which: average or student. */
+typedef struct di_self {
+    int32_t (*open)(void *user, const char *which, double decay, di_teacher **out, dk_error *err);
+    void *user;
+} di_self;
+int32_t di_teacher_of_training(dk_backend *backend, const di_options *options, const di_self *self, di_teacher **out,
+                               dk_error *err);
+int32_t di_teacher_names_self(const di_options *options); /* one of them is the student itself */
 /* The same to look at: files of caches are read, and none is made or written. */
 int32_t di_teacher_look(dk_backend *backend, const di_options *options, di_teacher **out, dk_error *err);
 const char *di_blend_mode_name(di_blend_mode mode); /* "log_linear" */

@@ -127,6 +127,8 @@ typedef struct di_local {
     distill_target form; /* DENSE */
     distill_tensor values;
     int64_t shape[2];
+    const char *live; /* what it is of a training; NULL = weights that stay */
+    double decay;     /* of an average, else below 0 */
 } di_local;
 int32_t di_local_session(di_session *session, dk_error *err);
 void di_local_session_free(di_session *session);

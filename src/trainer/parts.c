@@ -63,6 +63,7 @@ static int32_t open_teacher(di_trainer *t, di_teacher *given, dk_error *err)
 {
     if (!given) return di_teacher_from_options(t->backend, t->options, NULL, &t->teacher, err);
     tell_unread(t, "teacher.path", "a teacher");
+    tell_unread(t, "teacher.self", "a teacher");
     tell_unread(t, "teacher.cache.from", "a teacher");
     t->teacher = di_teacher_retain(given);
     return di_teacher_keep(t->backend, t->options, 0, &t->teacher, err);
@@ -78,6 +79,10 @@ static int32_t derive_student(di_trainer *t, const di_parts *parts, dk_error *er
                           .given = given || parts->eval,
                           .remembered = parts->shape};
     int32_t rc = DK_OK;
+    if (di_teacher_names_self(t->options))
+        return dk_fail(err, DK_E_OPTION,
+                       "student.from: teacher and a teacher that is the student itself: one of them has to come first; "
+                       "give student.path");
     if (!t->teacher) return dk_fail(err, DK_E_OPTION, "student.from: teacher needs teacher.path");
     const dk_model *model = di_teacher_model(t->teacher);
     if (model) DK_TRY(di_student_check_kind(&model->config, err)); /* before data is read */
@@ -170,9 +175,11 @@ out:
 
 int32_t di_parts_open(di_trainer *t, const di_parts *parts, dk_error *err)
 {
-    int32_t rc;
-    DK_TRY(open_teacher(t, parts->teacher, err));
+    const int32_t own = !parts->teacher && di_teacher_names_self(t->options);
+    int32_t rc = DK_OK;
+    if (!own) DK_TRY(open_teacher(t, parts->teacher, err));
     DK_TRY(open_student(t, parts, err));
+    if (own) DK_TRY(di_average_open_teacher(t, err));
     if (t->teacher && di_teacher_model(t->teacher)) di_student_take_storage(t->student, t->teacher);
     DK_TRY(open_data(t, parts, err));
 out:

@@ -181,6 +181,7 @@ void di_trainer_free(di_trainer *t)
     if (t->student) di_student_let_go(t->student);
     di_student_release(t->student);
     di_teacher_release(t->teacher);
+    di_average_free(t);
     di_dataset_release(t->data.train);
     di_dataset_release(t->data.eval);
     if (t->progress.destroy) t->progress.destroy(t->progress.user);

@@ -11,6 +11,7 @@
  *   replay.c      its texts of earlier steps
  *   importance.c  weights of these by how likely they are now
  *   preference.c  pairs of sequences, and their reference
+ *   average.c     teachers that are the student itself
  *   window.c      one window: forward, loss, backward, apply  strips.c      pull mode
  *   progress.c    what the host is told */
 #ifndef DI_TRAINER_TRAINER_H

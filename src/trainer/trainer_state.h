@@ -144,6 +144,12 @@ typedef struct di_on_policy { /* windows that the student writes; lambda 0 = the
     di_importance importance;
 } di_on_policy;
 
+typedef struct di_average { /* moving average of the student's weights, a teacher: average.c */
+    double decay;
+    di_teacher *teacher; /* a reference; NULL = there is none */
+    dk_model *model;     /* the teacher's */
+} di_average;
+
 enum { DI_SCORES_REFERENCE, DI_SCORES_TEACHER, DI_SCORES_EVAL, DI_SCORES };
 typedef struct di_preference { /* of a loss that compares pairs: preference.c */
     int32_t on, asked;
@@ -192,6 +198,7 @@ struct di_trainer {
     di_balance balance;
     di_on_policy on_policy;
     di_preference preference;
+    di_average average;
     di_shape shape; /* of a student that was cut from its teacher by what text says; empty = of none */
     di_watcher progress;
     _Atomic int32_t cancel; /* also written by signal handlers */
@@ -267,6 +274,10 @@ int32_t di_preference_wants(const di_trainer *t, int32_t scores);
 const struct di_pairs *di_preference_pairs(di_trainer *t);        /* of the micro-batch under work; NULL = none */
 int32_t di_preference_refuse(const di_trainer *t, dk_error *err); /* gradients of the host's own */
 void di_preference_json(const di_trainer *t, dk_strbuf *out);     /* {"count":8,"accuracy":0.75,"margin":0.1} */
+/* average.c */
+int32_t di_average_open_teacher(di_trainer *t, dk_error *err); /* as options say, the student among them */
+void di_average_update(di_trainer *t);                         /* the student's weights are new */
+void di_average_free(di_trainer *t);
 /* ahead.c */
 int32_t di_ahead_plan(di_trainer *t, int64_t tokens, int64_t sequences, dk_error *err);
 void di_ahead_free(di_trainer *t);

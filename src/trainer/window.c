@@ -173,6 +173,7 @@ int32_t di_window_apply(di_trainer *t, dk_error *err)
     if (callbacks) DK_TRY(apply_callbacks(t, callbacks, learning_rate, err));
     else DK_TRY(apply_model(t, learning_rate, err));
     DK_TRY(di_inside_apply(t, learning_rate, err));
+    di_average_update(t);
     int64_t tokens = t->data.batch->offsets[t->data.batch->sequences];
     int64_t length = t->data.batch->sequences ? tokens / t->data.batch->sequences : 0;
     t->counters.flops += di_student_flops(t->student, tokens, length);

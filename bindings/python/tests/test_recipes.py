@@ -191,3 +191,19 @@ def test_losses_by_name_with_their_options(env, name, keys, row):
     assert distill.Loss(options={"loss": {"type": name, **keys}}, env=env)(student, teacher).sum == pytest.approx(row(p, q).sum(), rel=1e-5)
     with pytest.raises(distill.OptionError, match="skew.lambda"):
         distill.Loss(name, env=env, skew={"lambda": 0.2})
+
+
+def test_the_student_teaches_itself(recipe, env, model_folder, tmp_path):
+    recipe["student"] = {"path": str(model_folder)}
+    recipe["teacher"] = {"self": "student", "prefix": "the same, and more of it: "}
+    report = distill.run(recipe, env=env)
+    assert report["training.steps"] == 4 and report["student.forward_kl"] > 0
+    recipe["teacher"] = {"self": "average", "average": {"decay": 0.5}}
+    recipe["train"]["checkpoint_every"] = 2
+    recipe["output"] = str(tmp_path / "average")
+    distill.run(recipe, env=env)
+    folder = sorted((tmp_path / "average" / "checkpoints").glob("step-*"))[-1] / "average"
+    assert distill.Teacher(folder, env=env).layers == distill.Teacher(model_folder, env=env).layers
+    assert weights(folder) != weights(folder.parent / "student")
+    with pytest.raises(distill.OptionError, match="a teacher is one of them"):
+        distill.Teacher(model_folder, {"teacher": {"self": "average"}}, env=env)
