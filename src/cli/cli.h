@@ -5,6 +5,7 @@
  *   program.c    env, log, Ctrl-C, exit codes     input.c         files and JSON that are read
  *   print.c      JSON and text that are written   progress_line.c the line of progress
  *   cmd_*.c      the commands                     result_table.c  the table at the end of a run
+ *   sampling.c   how answers are drawn            talk_*.c        conversations (talk.h)
  *   bench*.c     those of `distill bench` */
 #ifndef CLI_CLI_H
 #define CLI_CLI_H
@@ -70,7 +71,11 @@ void cli_close(cli_session *session);
 /* From now on Ctrl-C cancels this trainer instead of the whole env; NULL = the env again. */
 void cli_watch(const distill_trainer *trainer);
 int cli_is_interrupted(void); /* by Ctrl-C: for a loop of the program's own */
-void cli_watch_all(int on);   /* what the env runs is saved when it is cancelled, and Ctrl-C says so */
+/* From now on Ctrl-C cancels this session instead of ending the program, until that is taken; NULL = as before. */
+void cli_watch_session(const distill_session *session);
+int cli_has_interrupt(void); /* either of the two */
+void cli_take_interrupt(void);
+void cli_watch_all(int on); /* what the env runs is saved when it is cancelled, and Ctrl-C says so */
 /* Prints err and returns the exit code that goes with it. */
 int cli_fail(const distill_error *err);
 int cli_message(const char *format, ...); /* "distill: ..." on stderr; returns CLI_FAILED */
@@ -93,6 +98,8 @@ void cli_free_sequences(cli_ids *sequences, int64_t count);
 
 /* ---- output ---- */
 
+/* Length of the well-formed UTF-8 sequence at text, 0 where there is none. */
+size_t cli_utf8_length(const unsigned char *text, size_t size);
 json_t *cli_json_text(const char *text, size_t size); /* bytes that are not UTF-8 become U+FFFD */
 json_t *cli_json_real(double value);                  /* null where it is not finite */
 json_t *cli_json_ids(const int32_t *ids, int64_t count);
@@ -127,6 +134,7 @@ int cli_score(const cli_command *command, int argc, char **argv);
 int cli_tokenize(const cli_command *command, int argc, char **argv);
 int cli_detokenize(const cli_command *command, int argc, char **argv);
 int cli_generate(const cli_command *command, int argc, char **argv);
+int cli_chat(const cli_command *command, int argc, char **argv);
 int cli_inspect(const cli_command *command, int argc, char **argv);
 int cli_export(const cli_command *command, int argc, char **argv);
 int cli_cache(const cli_command *command, int argc, char **argv);

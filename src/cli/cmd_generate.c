@@ -1,9 +1,9 @@
 /* cmd_generate.c - distill generate. */
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "cli.h"
+#include "sampling.h"
+#include "talk.h"
 
 typedef struct answer {
     int64_t count, cap;
@@ -14,24 +14,19 @@ typedef struct answer {
 } answer;
 
 typedef struct answers {
-    int stream; /* text goes to stdout as it comes */
+    int stream, as_json; /* text goes to stdout as it comes, or a line of JSON for each token */
     int64_t count;
     answer *of; /* [count] */
 } answers;
 
-typedef struct sampling { /* what section generate is told */
-    int64_t max_tokens, top_k, seed, samples, top_logprobs;
-    double temperature, top_p, min_p, repetition_penalty, presence_penalty;
-    int has_tokens, has_top_k, has_seed, has_samples, has_top_p, has_min_p, has_repetition, has_presence,
-        has_top_logprobs;
-    const char *quantized, *precision; /* NULL = not given */
-    cli_settings bias, stop, stop_ids;
-} sampling;
-
-typedef struct cli_chat {
-    const char *text, *messages; /* what a user says, or a file; NULL = not given */
-    const char *format;          /* a chat template: a name or a file */
-} cli_chat;
+typedef struct generate_options {
+    const char *model, *prompt, *prompt_ids, *draft; /* NULL = not given */
+    const char *chat, *messages;                     /* what a user says, or a file */
+    const char *format;                              /* a chat template: a name or a file */
+    int64_t samples, top_logprobs;
+    int has_samples, has_top_logprobs, as_json, no_special, stream;
+    cli_sampling how;
+} generate_options;
 
 static void add_log_probs(answer *a, const distill_token *token)
 {
@@ -42,6 +37,16 @@ static void add_log_probs(answer *a, const distill_token *token)
                                              cli_json_real((double)token->top_log_probs[i])));
     json_array_append_new(a->log_probs, cli_json_real(token->log_prob));
     json_array_append_new(a->top, row);
+}
+
+static void show(const answers *all, const distill_token *token)
+{
+    const size_t size = (size_t)token->size;
+    if (all->as_json)
+        cli_print_json(json_pack("{s:{s:i, s:o, s:o}}", "token", "id", (int)token->id, "text",
+                                 cli_json_text(token->text, size), "log_prob", cli_json_real(token->log_prob)));
+    else if (size) fwrite(token->text, 1, size, stdout);
+    fflush(stdout);
 }
 
 static int32_t on_token(void *user, int64_t sequence, const distill_token *token)
@@ -55,7 +60,7 @@ static int32_t on_token(void *user, int64_t sequence, const distill_token *token
     if (size) memcpy(a->text + a->size, token->text, size);
     a->size += size;
     if (token->top_count) add_log_probs(a, token);
-    if (all->stream && size) fwrite(token->text, 1, size, stdout), fflush(stdout);
+    if (all->stream) show(all, token);
     return DISTILL_CB_OK;
 }
 
@@ -81,62 +86,29 @@ static int encode_prompt(const cli_session *s, const char *model, const char *pr
 
 /* ---- chats ---- */
 
-/* The name of a format, or the text of a file; NULL after a message. */
-static json_t *read_template(const char *name)
-{
-    static const char *const formats[] = {"chatml", "llama2", "llama3", "mistral"};
-    size_t size;
-    for (size_t i = 0; i < sizeof formats / sizeof *formats; i++)
-        if (!strcmp(name, formats[i])) return json_string(name);
-    FILE *file = fopen(name, "rb");
-    if (!file) {
-        cli_message("--chat-template %s: %s; chatml, llama2, llama3, mistral or a file with a template is wanted", name,
-                    strerror(errno));
-        return NULL;
-    }
-    char *text = cli_read(file, name, 1 << 20, &size);
-    fclose(file);
-    json_t *value = text ? json_stringn(text, size) : NULL;
-    if (text && !value) cli_message("%s: is not UTF-8, and so no chat template", name);
-    free(text);
-    return value;
-}
-
 /* {"messages": [...], ...}, of a file or of one text that a user says; NULL after a message. */
-static json_t *read_chat(const cli_chat *given)
+static json_t *read_chat(const generate_options *given)
 {
-    json_t *chat = given->text ? json_pack("{s:[{s:s, s:s}]}", "messages", "role", "user", "content", given->text)
-                               : cli_read_json(given->messages);
-    if (chat && json_is_array(chat)) chat = json_pack("{s:o}", "messages", chat);
-    if (given->text && !chat) cli_message("--chat: the text is not UTF-8");
-    if (!chat || !given->format) return chat;
-    json_t *format = read_template(given->format);
-    if (format) json_object_set_new(chat, "chat_template", format);
-    if (format) return chat;
+    json_t *chat = given->chat ? json_pack("{s:[{s:s, s:s}]}", "messages", "role", "user", "content", given->chat)
+                               : talk_read_file(given->messages);
+    if (given->chat && !chat) cli_message("--chat: the text is not UTF-8");
+    if (!chat || !given->format || talk_set_template(chat, given->format)) return chat;
     json_decref(chat);
     return NULL;
 }
 
-/* An answer begins behind the messages, unless the last one is an answer that goes on. */
-static int32_t flags_of(const json_t *chat)
-{
-    const json_t *list = json_object_get(chat, "messages");
-    const char *role = json_string_value(json_object_get(json_array_get(list, json_array_size(list) - 1), "role"));
-    return role && !strcmp(role, "assistant") ? DISTILL_CHAT_CONTINUE : DISTILL_CHAT_ANSWER;
-}
-
 /* The chat as text, for the caller to free. */
-static int render_chat(const cli_session *s, const char *model, const cli_chat *given, char **text, distill_error *err)
+static int render_chat(const cli_session *s, const generate_options *given, char **text, distill_error *err)
 {
     distill_tokenizer *tokenizer = NULL;
     json_t *chat = read_chat(given);
     size_t size = 0;
     if (!chat) return CLI_FAILED;
     char *written = json_dumps(chat, JSON_COMPACT);
-    int32_t rc = distill_tokenizer_open(s->env, model, &tokenizer, err);
-    if (!rc) rc = distill_tokenizer_chat(tokenizer, written, flags_of(chat), NULL, 0, &size, err);
+    int32_t rc = distill_tokenizer_open(s->env, given->model, &tokenizer, err);
+    if (!rc) rc = distill_tokenizer_chat(tokenizer, written, talk_flags(chat), NULL, 0, &size, err);
     if (!rc) *text = cli_memory(NULL, size);
-    if (!rc) rc = distill_tokenizer_chat(tokenizer, written, flags_of(chat), *text, size, &size, err);
+    if (!rc) rc = distill_tokenizer_chat(tokenizer, written, talk_flags(chat), *text, size, &size, err);
     distill_tokenizer_free(tokenizer);
     free(written);
     json_decref(chat);
@@ -191,154 +163,122 @@ static void free_answers(answers *all)
     free(all->of);
 }
 
-static int answer_prompt(cli_session *s, const char *model, const cli_ids *prompt, int64_t samples, int as_json)
+/* One answer, with a draft. */
+static int32_t write_drafted(cli_session *s, const distill_teacher *model, const distill_teacher *draft,
+                             const cli_ids *prompt, answers *all)
 {
-    distill_teacher *teacher = NULL;
+    distill_session *session = NULL;
+    distill_token token;
+    DISTILL_INIT(&token);
+    int32_t rc = distill_session_create(model, draft, s->options, &session, &s->err);
+    if (!rc) rc = distill_session_append(session, prompt->ids, prompt->count, &s->err);
+    while (!rc && !(rc = distill_session_next(session, &token, &s->err))) on_token(all, 0, &token);
+    distill_session_free(session);
+    return rc == DISTILL_E_END ? DISTILL_OK : rc;
+}
+
+static int32_t write_answers(cli_session *s, const distill_teacher *model, const cli_ids *prompt, answers *all)
+{
     distill_batch batch;
     int64_t offsets[2] = {0, prompt->count};
-    answers all = {.stream = !as_json && samples == 1, .count = samples};
     distill_writer_callbacks callbacks;
     DISTILL_INIT(&callbacks);
-    callbacks.user = &all;
+    callbacks.user = all;
     callbacks.token = on_token;
     DISTILL_INIT(&batch);
     batch.ids = prompt->ids;
     batch.offsets = offsets;
     batch.sequences = 1;
+    return distill_teacher_generate_with(model, &batch, &callbacks, s->options, &s->err);
+}
+
+static int answer_prompt(cli_session *s, const generate_options *given, const cli_ids *prompt)
+{
+    distill_teacher *model = NULL, *draft = NULL;
+    const int64_t samples = given->has_samples ? given->samples : 1;
+    answers all = {given->stream || (!given->as_json && samples == 1), given->as_json, samples, NULL};
     all.of = cli_memory(NULL, (size_t)samples * sizeof *all.of);
     memset(all.of, 0, (size_t)samples * sizeof *all.of);
-    int32_t rc = distill_teacher_open(s->env, model, s->options, &teacher, &s->err);
-    if (!rc) rc = distill_teacher_generate_with(teacher, &batch, &callbacks, s->options, &s->err);
-    int code = rc ? cli_fail(&s->err) : (as_json ? print_json : print_text)(&all);
-    distill_teacher_free(teacher);
+    int32_t rc = distill_teacher_open(s->env, given->model, s->options, &model, &s->err);
+    if (!rc && given->draft) rc = distill_teacher_open(s->env, given->draft, s->options, &draft, &s->err);
+    if (!rc && draft) rc = write_drafted(s, model, draft, prompt, &all);
+    else if (!rc) rc = write_answers(s, model, prompt, &all);
+    int code = rc ? cli_fail(&s->err) : (given->as_json ? print_json : print_text)(&all);
+    distill_teacher_free(draft);
+    distill_teacher_free(model);
     free_answers(&all);
     return code;
 }
 
 /* ---- options ---- */
 
-static int32_t set_int(cli_session *s, const char *key, int given, int64_t value)
+static int check_options(const cli_command *command, const generate_options *given)
 {
-    return given ? distill_options_set_i64(s->options, key, value, &s->err) : DISTILL_OK;
+    const int chat = given->chat || given->messages;
+    if (!given->model) return cli_usage(command, "a model is missing");
+    if (!!given->prompt + !!given->prompt_ids + !!given->chat + !!given->messages != 1)
+        return cli_usage(command, "one of --prompt, --prompt-ids, --chat and --messages is wanted");
+    if (given->has_top_logprobs && !given->as_json) return cli_usage(command, "--top-logprobs goes with --json");
+    if (given->format && !chat) return cli_usage(command, "--chat-template goes with --chat or --messages");
+    if (given->no_special && chat)
+        return cli_usage(command, "--no-special goes with --prompt: a chat template spells out what it begins with");
+    if (given->has_samples && given->samples != 1 && (given->stream || given->draft))
+        return cli_usage(command, "%s goes with one answer, not with --samples %lld",
+                         given->stream ? "--stream" : "--draft", (long long)given->samples);
+    return -1;
 }
 
-static int32_t set_real(cli_session *s, const char *key, int given, double value)
+static int set_options(cli_session *s, const cli_command *command, const generate_options *given)
 {
-    return given ? distill_options_set_f64(s->options, key, value, &s->err) : DISTILL_OK;
-}
-
-static int32_t set_number(cli_session *s, const char *key, const char *option, const char *text)
-{
-    char *end = NULL;
-    double value = strtod(text, &end);
-    if (end != text && !*end) return distill_options_set_f64(s->options, key, value, &s->err);
-    snprintf(s->err.message, sizeof s->err.message, "%s wants a number, not '%s'", option, text);
-    return DISTILL_E_OPTION;
-}
-
-static int32_t set_stops(cli_session *s, const sampling *how)
-{
+    int code = cli_set_sampling(s, command, &given->how);
     int32_t rc = DISTILL_OK;
-    char name[64];
-    for (int i = 0; !rc && i < how->stop.count; i++) {
-        snprintf(name, sizeof name, "generate.stop.%d", i);
-        rc = distill_options_set_str(s->options, name, how->stop.items[i], &s->err);
-    }
-    for (int i = 0; !rc && i < how->stop_ids.count; i++) {
-        snprintf(name, sizeof name, "generate.stop_ids.%d", i);
-        rc = set_number(s, name, "--stop-id", how->stop_ids.items[i]);
-    }
-    return rc;
+    if (code >= 0) return code;
+    if (given->has_samples) rc = distill_options_set_i64(s->options, "generate.samples", given->samples, &s->err);
+    if (!rc && given->has_top_logprobs)
+        rc = distill_options_set_i64(s->options, "generate.top_logprobs", given->top_logprobs, &s->err);
+    return rc ? cli_usage(command, "%s", s->err.message) : -1;
 }
 
-static int32_t set_bias(cli_session *s, const cli_settings *given)
+static int run_generate(const cli_command *command, const generate_options *given)
 {
-    int32_t rc = DISTILL_OK;
-    char name[64];
-    for (int i = 0; !rc && i < given->count; i++) {
-        const char *text = given->items[i], *value = strchr(text, '=') + 1;
-        snprintf(name, sizeof name, "generate.logit_bias.%.*s", (int)(value - 1 - text), text);
-        rc = set_number(s, name, "--logit-bias", value);
-    }
-    return rc;
-}
-
-static int32_t set_sampling(cli_session *s, const sampling *how)
-{
-    int32_t rc = set_int(s, "generate.max_tokens", how->has_tokens, how->max_tokens);
-    if (!rc) rc = set_int(s, "generate.top_k", how->has_top_k, how->top_k);
-    if (!rc) rc = set_int(s, "generate.seed", how->has_seed, how->seed);
-    if (!rc) rc = set_int(s, "generate.samples", how->has_samples, how->samples);
-    if (!rc) rc = set_int(s, "generate.top_logprobs", how->has_top_logprobs, how->top_logprobs);
-    if (!rc && how->quantized) rc = distill_options_set_str(s->options, "generate.quantized", how->quantized, &s->err);
-    if (!rc && how->precision) rc = distill_options_set_str(s->options, "generate.precision", how->precision, &s->err);
-    if (!rc) rc = set_real(s, "generate.temperature", 1, how->temperature);
-    if (!rc) rc = set_real(s, "generate.top_p", how->has_top_p, how->top_p);
-    if (!rc) rc = set_real(s, "generate.min_p", how->has_min_p, how->min_p);
-    if (!rc) rc = set_real(s, "generate.repetition_penalty", how->has_repetition, how->repetition_penalty);
-    if (!rc) rc = set_real(s, "generate.presence_penalty", how->has_presence, how->presence_penalty);
-    if (!rc) rc = set_stops(s, how);
-    return rc ? rc : set_bias(s, &how->bias);
-}
-
-int cli_generate(const cli_command *command, int argc, char **argv)
-{
-    int as_json = 0, no_special = 0;
-    const char *model = NULL, *prompt = NULL, *prompt_ids = NULL;
-    char *rendered = NULL;
-    cli_chat chat = {NULL, NULL, NULL};
-    static sampling how; /* large */
-    const cli_option options[] = {
-        {"--prompt", CLI_TEXT, &prompt, NULL},
-        {"--prompt-ids", CLI_TEXT, &prompt_ids, NULL},
-        {"--chat", CLI_TEXT, &chat.text, NULL},
-        {"--messages", CLI_TEXT, &chat.messages, NULL},
-        {"--chat-template", CLI_TEXT, &chat.format, NULL},
-        {"--max-tokens", CLI_INT, &how.max_tokens, &how.has_tokens},
-        {"--temperature", CLI_REAL, &how.temperature, NULL},
-        {"--top-k", CLI_INT, &how.top_k, &how.has_top_k},
-        {"--top-p", CLI_REAL, &how.top_p, &how.has_top_p},
-        {"--min-p", CLI_REAL, &how.min_p, &how.has_min_p},
-        {"--repetition-penalty", CLI_REAL, &how.repetition_penalty, &how.has_repetition},
-        {"--presence-penalty", CLI_REAL, &how.presence_penalty, &how.has_presence},
-        {"--logit-bias", CLI_SETTINGS, &how.bias, NULL},
-        {"--stop", CLI_TEXTS, &how.stop, NULL},
-        {"--stop-id", CLI_TEXTS, &how.stop_ids, NULL},
-        {"--top-logprobs", CLI_INT, &how.top_logprobs, &how.has_top_logprobs},
-        {"--quantized", CLI_TEXT, &how.quantized, NULL},
-        {"--precision", CLI_TEXT, &how.precision, NULL},
-        {"--samples", CLI_INT, &how.samples, &how.has_samples},
-        {"--seed", CLI_INT, &how.seed, &how.has_seed},
-        {"--no-special", CLI_FLAG, &no_special, NULL},
-        {"--json", CLI_FLAG, &as_json, NULL},
-    };
     cli_session s;
     cli_ids ids = {0, NULL};
-    int code = cli_parse(command, options, (int)(sizeof options / sizeof *options), argc, argv, &model, 1);
-    if (code >= 0) return code;
-    if (!model) return cli_usage(command, "a model is missing");
-    if (!!prompt + !!prompt_ids + !!chat.text + !!chat.messages != 1)
-        return cli_usage(command, "one of --prompt, --prompt-ids, --chat and --messages is wanted");
-    if (how.has_top_logprobs && !as_json) return cli_usage(command, "--top-logprobs goes with --json");
-    if (chat.format && !chat.text && !chat.messages)
-        return cli_usage(command, "--chat-template goes with --chat or --messages");
-    if (no_special && (chat.text || chat.messages))
-        return cli_usage(command, "--no-special goes with --prompt: a chat template spells out what it begins with");
-    code = cli_open(&s, command, NULL, NULL);
+    char *rendered = NULL;
+    const int32_t flags = given->no_special ? 0 : DISTILL_ENCODE_SPECIAL;
+    int code = cli_open(&s, command, NULL, NULL);
+    if (code < 0) code = set_options(&s, command, given);
+    if (code < 0 && (given->chat || given->messages)) code = render_chat(&s, given, &rendered, &s.err);
     if (code >= 0) goto out;
-    if (set_sampling(&s, &how)) {
-        code = cli_usage(command, "%s", s.err.message);
-        goto out;
-    }
-    if (chat.text || chat.messages) code = render_chat(&s, model, &chat, &rendered, &s.err);
-    if (code >= 0) goto out;
-    if (rendered) code = encode_prompt(&s, model, rendered, 0, &ids, &s.err);
-    else if (prompt) code = encode_prompt(&s, model, prompt, no_special ? 0 : DISTILL_ENCODE_SPECIAL, &ids, &s.err);
-    else code = read_prompt(prompt_ids, &ids);
-    if (code < 0) code = answer_prompt(&s, model, &ids, how.has_samples ? how.samples : 1, as_json);
+    if (rendered) code = encode_prompt(&s, given->model, rendered, 0, &ids, &s.err);
+    else if (given->prompt) code = encode_prompt(&s, given->model, given->prompt, flags, &ids, &s.err);
+    else code = read_prompt(given->prompt_ids, &ids);
+    if (code < 0) code = answer_prompt(&s, given, &ids);
 out:
     free(rendered);
     free(ids.ids);
     cli_close(&s);
     return code;
+}
+
+int cli_generate(const cli_command *command, int argc, char **argv)
+{
+    enum { OWN = 11 };
+    static generate_options given; /* large */
+    cli_option options[OWN + CLI_SAMPLING_COUNT] = {
+        {"--prompt", CLI_TEXT, &given.prompt, NULL},
+        {"--prompt-ids", CLI_TEXT, &given.prompt_ids, NULL},
+        {"--chat", CLI_TEXT, &given.chat, NULL},
+        {"--messages", CLI_TEXT, &given.messages, NULL},
+        {"--chat-template", CLI_TEXT, &given.format, NULL},
+        {"--top-logprobs", CLI_INT, &given.top_logprobs, &given.has_top_logprobs},
+        {"--samples", CLI_INT, &given.samples, &given.has_samples},
+        {"--no-special", CLI_FLAG, &given.no_special, NULL},
+        {"--draft", CLI_TEXT, &given.draft, NULL},
+        {"--stream", CLI_FLAG, &given.stream, NULL},
+        {"--json", CLI_FLAG, &given.as_json, NULL},
+    };
+    cli_sampling_options(&given.how, options + OWN);
+    int code = cli_parse(command, options, OWN + CLI_SAMPLING_COUNT, argc, argv, &given.model, 1);
+    if (code < 0) code = check_options(command, &given);
+    return code < 0 ? run_generate(command, &given) : code;
 }

@@ -7,6 +7,23 @@
 
 #define SET_HELP "  --set KEY=VALUE   an option of the table, as YAML; may be repeated (`distill options` lists them)\n"
 
+#define SAMPLING_HELP                                                                                             \
+    "  --max-tokens N    longest answer\n"                                                                        \
+    "  --temperature F   0, the default = always the most probable token\n"                                       \
+    "  --top-k N         draw from the N most probable tokens; 0 = from all\n"                                    \
+    "  --top-p F         draw from the most probable tokens that together have this mass\n"                       \
+    "  --min-p F         draw from tokens that have at least this share of the most probable one's probability\n" \
+    "  --repetition-penalty F\n"                                                                                  \
+    "                    logits of tokens that prompt or answer has: divided by it, or multiplied below 0\n"      \
+    "  --presence-penalty F\n"                                                                                    \
+    "                    taken off the logit of each token that the answer has\n"                                 \
+    "  --logit-bias ID=F added to the logit of the token with this id; may be given again\n"                      \
+    "  --stop TEXT       ends the answer, which leaves it out; may be given again\n"                              \
+    "  --stop-id ID      ends the answer; may be given again\n"                                                   \
+    "  --seed N          seed of the draws, where there is a temperature\n"                                       \
+    "  --quantized X     exact = weights in Q8_0, Q4_0 and Q4_1 are widened, not multiplied as they are\n"        \
+    "  --precision P     bf16 = products round what they multiply, and a copy of the weights is kept for them\n"
+
 static const cli_command commands[] = {
     {"run", "distils as a recipe says",
      "usage: distill run RECIPE.yaml [--set KEY=VALUE]... [--resume] [--again] [--quiet] [--json]\n\n"
@@ -62,34 +79,40 @@ static const cli_command commands[] = {
      "                        [--chat-template NAME|FILE] [--max-tokens N] [--temperature F] [--top-k N] [--top-p F]\n"
      "                        [--min-p F] [--repetition-penalty F] [--presence-penalty F] [--logit-bias ID=F]...\n"
      "                        [--stop TEXT]... [--stop-id ID]... [--samples N] [--seed N] [--top-logprobs N]\n"
-     "                        [--quantized auto|int8|exact] [--precision fp32|bf16] [--no-special] [--json]\n\n"
+     "                        [--quantized auto|int8|exact] [--precision fp32|bf16] [--no-special] [--draft MODEL]\n"
+     "                        [--stream] [--json]\n\n"
      "  --prompt TEXT     the text to continue\n"
      "  --prompt-ids FILE [ids]; - = stdin\n"
      "  --chat TEXT       what a user says, in the model's own chat template\n"
      "  --messages FILE   a chat: [{\"role\", \"content\"}, ...] or {\"messages\", \"tools\", ...}; - = stdin; an "
      "answer\n"
      "                    that stands last goes on\n"
-     "  --chat-template X chatml, llama2, llama3, mistral, or a Jinja file, where the model brings none\n"
-     "  --max-tokens N    longest answer\n"
-     "  --temperature F   0, the default = always the most probable token\n"
-     "  --top-k N         draw from the N most probable tokens; 0 = from all\n"
-     "  --top-p F         draw from the most probable tokens that together have this mass\n"
-     "  --min-p F         draw from tokens that have at least this share of the most probable one's probability\n"
-     "  --repetition-penalty F\n"
-     "                    logits of tokens that prompt or answer has: divided by it, or multiplied below 0\n"
-     "  --presence-penalty F\n"
-     "                    taken off the logit of each token that the answer has\n"
-     "  --logit-bias ID=F added to the logit of the token with this id; may be given again\n"
-     "  --stop TEXT       ends the answer, which leaves it out; may be given again\n"
-     "  --stop-id ID      ends the answer; may be given again\n"
+     "  --chat-template X chatml, llama2, llama3, mistral, or a Jinja file, where the model brings none; plain = a\n"
+     "                    model that knows no chats continues what is said\n" SAMPLING_HELP
      "  --samples N       answers, numbered from 0; they need a temperature\n"
-     "  --seed N          seed of the draws, where there is a temperature\n"
      "  --top-logprobs N  with --json: \"log_probs\" of the tokens, and \"top\", the N likeliest in the place of each\n"
-     "  --quantized X     exact = weights in Q8_0, Q4_0 and Q4_1 are widened, not multiplied as they are\n"
-     "  --precision P     bf16 = products round what they multiply, and a copy of the weights is kept for them\n"
      "  --no-special      the prompt goes without BOS and EOS\n"
+     "  --draft MODEL     a smaller model of the same tokenizer that proposes tokens: the same text, sooner\n"
+     "  --stream          text as it comes, which one answer without --json does anyway; with --json a line for each\n"
+     "                    token before the document: {\"token\": {\"id\", \"text\", \"log_prob\"}}\n"
      "  --json            {\"text\", \"ids\"} of the answer, without the prompt; {\"answers\": [...]} of several\n",
      cli_generate},
+    {"chat", "talks with a model, in a terminal or a pipe",
+     "usage: distill chat MODEL [--draft MODEL] [--system TEXT] [--messages FILE.json] [--chat-template NAME|FILE]\n"
+     "                    [--max-tokens N] [--temperature F] [--top-k N] [--top-p F] [--min-p F]\n"
+     "                    [--repetition-penalty F] [--presence-penalty F] [--logit-bias ID=F]... [--stop TEXT]...\n"
+     "                    [--stop-id ID]... [--seed N] [--quantized auto|int8|exact] [--precision fp32|bf16]\n"
+     "                    [--context N] [--no-commands] [--set KEY=VALUE]...\n\n"
+     "A line is a message; the answer comes as it is written. /help lists the commands; Ctrl-C stops an answer,\n"
+     "Ctrl-D leaves. In a pipe answers alone go to stdout, and what fails ends it.\n\n"
+     "  --draft MODEL     a smaller model of the same tokenizer that proposes tokens: the same text, sooner\n"
+     "  --system TEXT     system message, in the place of one in FILE\n"
+     "  --messages FILE   a chat to go on with, as /save writes it; a question that stands last is answered\n"
+     "  --chat-template X chatml, llama2, llama3, mistral, or a Jinja file, where the model brings none; plain = a\n"
+     "                    model that knows no chats continues what was said\n" SAMPLING_HELP
+     "  --context N       tokens that there is room for; beyond, the oldest turns are left out, and that is said\n"
+     "  --no-commands     a line that begins with a slash is a message, too\n" SET_HELP,
+     cli_chat},
     {"inspect", "what a path is, and whether it is whole",
      "usage: distill inspect [PATH] [--tokenizer MODEL [--set KEY=VALUE]...] [--json]\n\n"
      "PATH is a model, a tokenizer, a file of data or tokens, or a checkpoint; without PATH this library. Exit code 1 "

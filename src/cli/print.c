@@ -6,8 +6,8 @@
 
 #include "cli.h"
 
-/* Length of the well-formed UTF-8 sequence at text (Unicode, table 3-7), 0 where there is none. */
-static size_t utf8_length(const unsigned char *text, size_t size)
+/* Unicode, table 3-7. */
+size_t cli_utf8_length(const unsigned char *text, size_t size)
 {
     unsigned char low = 0x80, high = 0xBF;
     size_t length = text[0] < 0x80   ? 1
@@ -31,7 +31,7 @@ json_t *cli_json_text(const char *text, size_t size)
     char *clean = cli_memory(NULL, 3 * size + 1);
     size_t used = 0;
     for (size_t i = 0; i < size;) {
-        size_t length = utf8_length((const unsigned char *)text + i, size - i);
+        size_t length = cli_utf8_length((const unsigned char *)text + i, size - i);
         memcpy(clean + used, length ? text + i : "\xEF\xBF\xBD", length ? length : 3);
         used += length ? length : 3;
         i += length ? length : 1;

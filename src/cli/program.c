@@ -11,12 +11,18 @@
 /* A signal handler has nothing but statics. */
 static const distill_env *volatile watched_env;
 static const distill_trainer *volatile watched_trainer;
-static volatile sig_atomic_t interrupted, saves_when_cancelled;
+static const distill_session *volatile watched_session;
+static volatile sig_atomic_t interrupted, saves_when_cancelled, stops_asked;
 
 /* A second Ctrl-C is somebody who does not want to wait; a hang-up and a shutdown may send several signals. */
 static void on_signal(int number)
 {
     static const char told[] = "\nstopping: the step is finished and saved; Ctrl-C again exits at once\n";
+    if (watched_session && number == SIGINT) { /* the program stays */
+        stops_asked = 1;
+        distill_session_cancel(watched_session, 1);
+        return;
+    }
     if (interrupted && number == SIGINT) _exit(CLI_INTERRUPTED);
     if (interrupted) return;
     interrupted = 1;
@@ -75,6 +81,16 @@ void cli_watch(const distill_trainer *trainer)
 {
     watched_trainer = trainer;
     if (interrupted && trainer) distill_trainer_cancel(trainer, 1);
+}
+
+void cli_watch_session(const distill_session *session) { watched_session = session; }
+
+int cli_has_interrupt(void) { return interrupted || stops_asked; }
+
+void cli_take_interrupt(void)
+{
+    stops_asked = 0;
+    if (watched_session) distill_session_cancel(watched_session, 0);
 }
 
 int cli_is_interrupted(void) { return interrupted; }
