@@ -740,6 +740,99 @@ class teacher : public detail::handle<distill_teacher, distill_teacher_free>
     }
 };
 
+/* ---- session ---- */
+
+inline std::string_view text_of(const distill_token &token) noexcept /* borrowed until the next call */
+{
+    return {token.text ? token.text : "", static_cast<std::size_t>(token.size)};
+}
+
+/* A model that answers in real time; see distill_session_create. */
+class session : public detail::handle<distill_session, distill_session_free>
+{
+  public:
+    using handle::handle;
+    explicit session(const teacher &model, const options *with = nullptr) { create(model, nullptr, with); }
+    session(const teacher &model, const teacher &draft, const options *with = nullptr) { create(model, &draft, with); }
+
+    void append(span<const std::int32_t> ids)
+    {
+        detail::call(distill_session_append, get(), ids.data(), static_cast<std::int64_t>(ids.size()));
+    }
+    void append_text(std::string_view text, std::int32_t flags = 0) /* DISTILL_ENCODE_* */
+    {
+        detail::call(distill_session_append_text, get(), text.data(), text.size(), flags);
+    }
+    /* The conversation as it is to stand, as tokenizer::chat takes it. */
+    void chat(const std::string &messages_json, std::int32_t flags = DISTILL_CHAT_ANSWER)
+    {
+        detail::call(distill_session_chat, get(), messages_json.c_str(), flags);
+    }
+    /* false after the last token of an answer; what out points to is borrowed until the next call. */
+    bool next(distill_token &out)
+    {
+        out = init<distill_token>();
+        return detail::call_or_end(distill_session_next, get(), &out);
+    }
+    /* next until the end. function returns nothing, or false to stop: a later call goes on with the answer. */
+    template <class F> void generate(F &&function)
+    {
+        for (distill_token token; next(token);) {
+            if constexpr (std::is_void_v<decltype(function(token))>) function(token);
+            else if (!function(token)) return;
+        }
+    }
+    /* function(session, logits [vocab]) changes them before a token is drawn; false cancels. An empty one = none. */
+    using logits_function = std::function<bool(const distill_session *, span<float>)>;
+    void on_logits(logits_function function)
+    {
+        if (!function) {
+            detail::call(distill_session_on_logits, get(), nullptr, nullptr, nullptr);
+            return;
+        }
+        detail::call(distill_session_on_logits, get(), change_logits, detail::hold(std::move(function)),
+                     detail::destroy<logits_function>);
+    }
+    /* Section generate anew, from the next answer on; nullptr = defaults. */
+    void configure(const options *with)
+    {
+        detail::call(distill_session_configure, get(), with ? with->get() : nullptr);
+    }
+    void truncate(std::int64_t tokens) { detail::call(distill_session_truncate, get(), tokens); }
+    std::vector<std::int32_t> ids() const /* that stand in it, prompts and answers */
+    {
+        std::vector<std::int32_t> all(static_cast<std::size_t>(stats().length));
+        std::int64_t needed = 0;
+        detail::call(distill_session_ids, get(), all.data(), static_cast<std::int64_t>(all.size()), &needed);
+        all.resize(static_cast<std::size_t>(needed));
+        return all;
+    }
+    distill_session_stats stats() const
+    {
+        auto out = init<distill_session_stats>();
+        detail::call(distill_session_get_stats, get(), &out);
+        return out;
+    }
+    void cancel(bool on = true) const noexcept { distill_session_cancel(get(), on); } /* any thread, signal handlers */
+
+  private:
+    void create(const teacher &model, const teacher *draft, const options *with)
+    {
+        distill_session *raw = nullptr;
+        detail::call(distill_session_create, model.get(), draft ? draft->get() : nullptr, with ? with->get() : nullptr,
+                     &raw);
+        raw_.reset(raw);
+    }
+    static std::int32_t change_logits(void *user, const distill_session *session, float *logits,
+                                      std::int64_t vocab) noexcept
+    {
+        return detail::guard([&] {
+            bool more = (*static_cast<logits_function *>(user))(session, {logits, static_cast<std::size_t>(vocab)});
+            return more ? DISTILL_CB_OK : DISTILL_CB_CANCEL;
+        });
+    }
+};
+
 /* ---- student ---- */
 
 /* What a student of the host's own does; see distill_student_callbacks. */

@@ -4,8 +4,8 @@
     report = distill.run("recipe.yaml", {"train.steps": 500}, on_progress=print)
     print(report["student.perplexity"])
 
-The handles are those of distill.h: Env, Options, Tokenizer, Teacher, Student, Dataset, Loss, Trainer, Classifier, Meter, Report; the
-constants too (distill.DISTILL_DENSE, ...). Handles close with `with`, close() or the garbage collector, in any order.
+The handles are those of distill.h: Env, Options, Tokenizer, Teacher, Student, Dataset, Loss, Trainer, Classifier, Meter, Session,
+Report; the constants too (distill.DISTILL_DENSE, ...). Handles close with `with`, close() or the garbage collector, in any order.
 """
 from ._augment import augment, augment_plan
 from ._base import Env, Options, Report, default_env, option_table
@@ -17,6 +17,7 @@ from ._lib import lib
 from ._models import Generation, Student, Teacher, Tokenizer
 from . import _signatures, cache
 from ._meter import Cost, Meter
+from ._sessions import Session, SessionStats, Token
 from ._targets import Form, Target, dense, hidden, one_hot, sampled, top_k
 from ._tensor import View
 from ._training import Dataset, Loss, LossResult, Progress, Sample, Trainer, evaluate, run
