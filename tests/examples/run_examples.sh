@@ -41,7 +41,7 @@ data: {train: text.txt, eval_fraction: 0.1, sequence_length: 64}
 train: {steps: 3, batch_size: 2, warmup_steps: 1}
 END
 
-for name in minimal custom_loss pull_mode callback_teacher own_stack raii read_target_cache; do usage "$bin/$name"; done
+for name in minimal custom_loss pull_mode callback_teacher own_stack raii read_target_cache chat chat_cpp; do usage "$bin/$name"; done
 says "KL(teacher || student) = [0-9]" "$bin/minimal" "$scratch/recipe.yaml" train.learning_rate=0.001
 says "step 5: loss 0\." "$bin/custom_loss" "$teacher" "$text" 5
 says "step 5: KL " "$bin/pull_mode" "$teacher" "$text" 5
@@ -55,10 +55,19 @@ python3 -c 'import re, sys; first, last = map(float, re.search("from (\S+) to (\
     "$scratch/log" || fail "own_stack learnt little: $(cat "$scratch/log")"
 says "KL(teacher || student) = [0-9]" "$bin/raii" "$teacher" "$text" 5
 says "tail:-2.30" "$bin/read_target_cache" "$root/tests/fuzz/corpora/targets/top_k" 3
+# Two turns of a chat; C and C++ say the same.
+talk() { # file for the answers, then the command: one line each
+    printf 'a river\na "sea"\n' | "${@:2}" > "$1" 2> "$scratch/log" || fail "${@:2}"
+    [ -s "$1" ] || fail "${@:2} answers nothing"
+}
+talk "$scratch/chat_c" "$bin/chat" "$teacher" chatml
+talk "$scratch/chat_cpp" "$bin/chat_cpp" "$teacher" chatml
+cmp "$scratch/chat_c" "$scratch/chat_cpp" || fail "chat in C and C++ differ"
 
 export DISTILL_LIBRARY=$library PYTHONPATH=$root/bindings/python PYTHONDONTWRITEBYTECODE=1
 if command -v python3 > /dev/null; then
     says "perplexity " python3 "$root/examples/python/distill_recipe.py" "$teacher" "$text" --steps 3
+    talk "$scratch/chat_python" python3 "$root/examples/python/chat.py" "$teacher" --chat-template chatml
     if python3 -c "import numpy" 2> /dev/null; then
         says "hellinger: KL" python3 "$root/examples/python/custom_loss.py" "$teacher" "$text" --steps 3
     fi
