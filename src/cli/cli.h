@@ -6,7 +6,7 @@
  *   print.c      JSON and text that are written   progress_line.c the line of progress
  *   cmd_*.c      the commands                     result_table.c  the table at the end of a run
  *   sampling.c   how answers are drawn            talk_*.c        conversations (talk.h)
- *   bench*.c     those of `distill bench` */
+ *   bench*.c     those of `distill bench`         serve/          `distill serve`, an optional part */
 #ifndef CLI_CLI_H
 #define CLI_CLI_H
 
@@ -142,6 +142,7 @@ int cli_cache_build(const cli_command *command, int argc, char **argv);
 int cli_cache_measure(const cli_command *command, int argc, char **argv);
 int cli_augment(const cli_command *command, int argc, char **argv);
 int cli_classify(const cli_command *command, int argc, char **argv);
+int cli_serve(const cli_command *command, int argc, char **argv);
 int cli_bench(const cli_command *command, int argc, char **argv);
 int cli_options(const cli_command *command, int argc, char **argv);
 

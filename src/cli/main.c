@@ -113,6 +113,41 @@ static const cli_command commands[] = {
      "  --context N       tokens that there is room for; beyond, the oldest turns are left out, and that is said\n"
      "  --no-commands     a line that begins with a slash is a message, too\n" SET_HELP,
      cli_chat},
+    {"serve", "a model behind HTTP: the OpenAI API, metrics, and a page to try it",
+     "usage: distill serve MODEL [--draft MODEL] [--host HOST] [--port PORT] [--name NAME] [--chat-template "
+     "NAME|FILE]\n"
+     "                     [--api-key-file FILE | --api-key-env NAME] [--places N] [--context N]\n"
+     "                     [--quantized auto|int8|exact] [--precision fp32|bf16] [--ignore PARAMETER]...\n"
+     "                     [--max-prompt N] [--max-tokens N] [--max-logprobs N] [--max-choices N] [--max-body BYTES]\n"
+     "                     [--max-queue N] [--max-connections N] [--timeout S] [--read-timeout S] [--stop-timeout S]\n"
+     "                     [--set KEY=VALUE]...\n\n"
+     "/v1/chat/completions, /v1/completions, /v1/models, /tokenize, /detokenize, /health, /metrics, and a page at "
+     "/.\n\n"
+     "  --draft MODEL     a smaller model of the same tokenizer, whose proposals are checked several at a time\n"
+     "  --host HOST       where it listens; 127.0.0.1, the default = this machine alone\n"
+     "  --port PORT       8080; 0 = any that is free, which is printed\n"
+     "  --name NAME       what clients call the model; the last part of MODEL\n"
+     "  --chat-template X chatml, llama2, llama3, mistral, or a Jinja file, where the model brings none\n"
+     "  --api-key-file F  a file of keys, one a line: clients send one of them\n"
+     "  --api-key-env X   the name of a variable that holds such a key\n"
+     "  --places N        answers that are written at once, in one batch; 8\n"
+     "  --context N       tokens of a prompt and its answer together\n"
+     "  --quantized X     exact = weights in Q8_0, Q4_0 and Q4_1 are widened, not multiplied as they are\n"
+     "  --precision P     bf16 = products round what they multiply, and a copy of the weights is kept for them\n"
+     "  --ignore X        a parameter that is not supported is let pass, unused; may be given again\n"
+     "  --max-prompt N    tokens of a prompt\n"
+     "  --max-tokens N    tokens of an answer; 4096\n"
+     "  --max-logprobs N  likeliest tokens in the place of each; 20\n"
+     "  --max-choices N   answers of one request: n times prompts; 128\n"
+     "  --max-body BYTES  of a request; 1048576\n"
+     "  --max-queue N     requests that wait for a place; 64, more get 429\n"
+     "  --max-connections N\n"
+     "                    clients at once; 256\n"
+     "  --timeout S       seconds of a request, its wait included; 600\n"
+     "  --read-timeout S  seconds in which a client has to send a request; 30\n"
+     "  --stop-timeout S  seconds that requests have to end in when the server is stopped; 10\n" SET_HELP
+     "\nCtrl-C, SIGTERM and SIGHUP end it: no new requests, those at work end or are ended, exit code 0.\n",
+     cli_serve},
     {"inspect", "what a path is, and whether it is whole",
      "usage: distill inspect [PATH] [--tokenizer MODEL [--set KEY=VALUE]...] [--json]\n\n"
      "PATH is a model, a tokenizer, a file of data or tokens, or a checkpoint; without PATH this library. Exit code 1 "
