@@ -8,7 +8,7 @@ import subprocess
 import sys
 
 from evidence import Bench, mean_sd
-from paired import differences
+from paired import show
 
 HERE = pathlib.Path(__file__).resolve().parent
 TEACHER, RECIPE = HERE.parent / "quickstart" / "teacher", "../quickstart/recipe.yaml"
@@ -16,17 +16,16 @@ WAYS = {"half of the text": ["half"], "+ continuations": ["half", "made"], "+ co
 FILES = {"half": "half.txt", "made": "made.jsonl", "curated": "curated.jsonl", "whole": "transfer.txt"}
 BASE = "half of the text"
 MEASURES = {"forward_kl": ("KL", "{:.4f}"), "top1_agreement": ("agreement", "{:.2%}"), "nats": ("nats", "{:.4f}")}
-RARE = 0.05
 QUICK = {"data.sequence_length": 64, "train.batch_size": 2, "train.warmup_steps": 1, "train.eval_tokens": 256}
 
 
 def augment(args, recipe, source, target, *settings):
-    """What `distill augment` makes of a file, once; an interrupted one goes on."""
+    """What `distill augment` makes of a file by args.teacher, once; an interrupted one goes on."""
     folder = pathlib.Path(args.folder)
     out = folder / target
     if out.exists():
         return
-    command = [args.distill, "augment", str(HERE / recipe), "--resume", "--set", "teacher.path=%s" % TEACHER, "--set", "augment.in=%s" % source, "--set",
+    command = [args.distill, "augment", str(HERE / recipe), "--resume", "--set", "teacher.path=%s" % args.teacher, "--set", "augment.in=%s" % source, "--set",
                "augment.out=%s" % out]
     for setting in settings:
         command += ["--set", setting]
@@ -71,21 +70,6 @@ def measure(bench, args):
     return found, teacher
 
 
-def show(found):
-    """The table; per way and measure the difference from BASE, and how likely so much is by chance."""
-    against = differences(found, BASE, MEASURES, RARE)
-    print("\n%-26s" % "" + "".join("%22s" % title for title, _ in MEASURES.values()) + "%12s" % "perplexity")
-    for way, row in found.items():
-        line = "%-26s" % way
-        for key, (_, form) in MEASURES.items():
-            mean, deviation = mean_sd(row[key])
-            line += "%22s" % (form.format(mean) + " +- " + form.format(deviation) + ("*" if against[way].get(key, {}).get("real") else " "))
-        print(line + "%12.2f" % math.exp(mean_sd(row["nats"])[0]))
-    print("* differs from \"%s\" by more than chance: paired over the seeds, p < %g after Holm's correction over the ways" % (BASE, RARE))
-    return {way: {key: {"mean": mean_sd(values)[0], "sd": mean_sd(values)[1], "seeds": values, **against[way].get(key, {})}
-                  for key, values in row.items()} for way, row in found.items()}
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder")
@@ -96,12 +80,12 @@ def main():
     parser.add_argument("--quick", action="store_true", help="a few tiny steps of two seeds, to see that it runs: its numbers say nothing")
     args = parser.parse_args()
     args.steps, args.seeds = args.steps or (2 if args.quick else 300), args.seeds or (2 if args.quick else 5)
-    args.data = args.data or str(pathlib.Path(args.folder) / "data")
+    args.data, args.teacher = args.data or str(pathlib.Path(args.folder) / "data"), TEACHER
     if args.seeds < 2:
         parser.error("--seeds %d: a difference is told from chance by 2 seeds or more" % args.seeds)
     make(args)
     found, teacher = measure(Bench(args.distill, args.folder, HERE), args)
-    table = show(found)
+    table = show(found, BASE, MEASURES, ("perplexity", {way: "%.2f" % math.exp(mean_sd(row["nats"])[0]) for way, row in found.items()}))
     print("teacher: %.4f nats, perplexity %.2f; %d steps, seeds 1 to %d" % (teacher["nats"], math.exp(teacher["nats"]), args.steps, args.seeds))
     out = pathlib.Path(args.folder) / "augmentation.json"
     out.write_text(json.dumps({"steps": args.steps, "base": BASE, "ways": table}, indent=2) + "\n")

@@ -4,9 +4,9 @@ import argparse
 import json
 import pathlib
 
-from evidence import Bench, mean_sd
-from paired import differences
-from writing import Judge, likelihood
+from evidence import Bench
+from paired import show
+from writing import Judge, likelihood, prompts_of
 
 OWN = {"lambda": 0.5, "max_new_tokens": 48, "prompt_tokens": 16}
 WAYS = {"hard labels": {"loss.type": "cross_entropy"}, "forward_kl": {"loss.type": "forward_kl"}, "reverse_kl": {"loss.type": "reverse_kl"},
@@ -15,7 +15,6 @@ WAYS = {"hard labels": {"loss.type": "cross_entropy"}, "forward_kl": {"loss.type
 BASE = "forward_kl"
 MEASURES = {"forward_kl": ("KL", "{:.4f}"), "top1_agreement": ("agreement", "{:.2%}"), "nats": ("nats", "{:.4f}"), "rouge_l": ("ROUGE-L", "{:.3f}"),
             "sample_nats": ("nats of samples", "{:.3f}"), "exposure_bias": ("exposure bias", "{:.1%}")}
-RARE = 0.05
 RECIPE = "../quickstart/recipe.yaml"
 QUICK = {"data.sequence_length": 64, "train.batch_size": 2, "train.warmup_steps": 1, "train.eval_tokens": 256}
 
@@ -42,26 +41,15 @@ def measure(bench, judge, args, steps, mark):
         for way in WAYS:
             name = "%s-%s-%d" % (mark, way.replace(" ", "-"), seed)
             result = bench.run(name, RECIPE, settings_of(args, way, seed, steps[way]))
-            kept = bench.folder / name / "judged.json"
-            if not kept.exists() or kept.stat().st_mtime < (bench.folder / name / "result.json").stat().st_mtime:
-                kept.write_text(json.dumps(judge.of(bench.folder / name)))
-            told = {**result["student"], **json.loads(kept.read_text())}
+            figures = {**result["student"], **judge.kept(bench.folder / name)}
             for key in MEASURES:
-                found[way][key].append(told[key])
+                found[way][key].append(figures[key])
     return found
 
 
-def show(title, found, steps):
-    against = differences(found, BASE, MEASURES, RARE)
-    print("\n%s\n%-22s%7s" % (title, "", "steps") + "".join("%21s" % name for name, _ in MEASURES.values()))
-    for way in WAYS:
-        line = "%-22s%7d" % (way, steps[way])
-        for key, (_, form) in MEASURES.items():
-            mean, deviation = mean_sd(found[way][key])
-            line += "%21s" % (form.format(mean) + " +- " + form.format(deviation) + ("*" if against[way].get(key, {}).get("real") else " "))
-        print(line)
-    return {way: {key: {"mean": mean_sd(values)[0], "sd": mean_sd(values)[1], "seeds": values, **against[way].get(key, {})}
-                  for key, values in row.items()} for way, row in found.items()}
+def told(title, found, steps):
+    print("\n" + title, end="")
+    return show(found, BASE, MEASURES, ("steps", {way: str(count) for way, count in steps.items()}))
 
 
 def main():
@@ -80,13 +68,12 @@ def main():
     here = pathlib.Path(__file__).resolve().parent
     bench = Bench(args.distill, args.folder, here)
     bench.planned = len(WAYS) * (1 + 2 * args.seeds)
-    size = {"count": 4, "prompt": 8, "length": 8} if args.quick else {}
-    judge = Judge(here.parent / "quickstart" / "teacher", pathlib.Path(args.data) / "held_out.txt", **size)
+    count, prompt, length = (4, 8, 8) if args.quick else (64, 16, 48)
+    judge = Judge(here.parent / "quickstart" / "teacher", lambda words: prompts_of(words, pathlib.Path(args.data) / "held_out.txt", count, prompt), length)
     equal = dict.fromkeys(WAYS, args.steps)
     same_flop = steps_at_equal_flop(args, bench)
-    table = {"equal_steps": show("at equal steps", measure(bench, judge, args, equal, "steps"), equal),
-             "equal_flop": show("at equal FLOP", measure(bench, judge, args, same_flop, "flop"), same_flop)}
-    print("* differs from %s by more than chance: paired over the seeds, p < %g after Holm's correction over the ways" % (BASE, RARE))
+    table = {"equal_steps": told("at equal steps", measure(bench, judge, args, equal, "steps"), equal),
+             "equal_flop": told("at equal FLOP", measure(bench, judge, args, same_flop, "flop"), same_flop)}
     print("nats of samples: what the teacher gives the student's text, a token (its own: %.3f); exposure bias: excess KL along the student's own text" %
           likelihood(judge.teacher, judge.prompts, judge.written))
     out = pathlib.Path(args.folder) / "on_policy.json"

@@ -2,6 +2,7 @@
 
 Exposure bias is the accumulated excess error of Arora et al. (arXiv 2204.01171): a student that writes errs more at each token than where the
 teacher wrote what stands before it; the sum of KL(teacher || student) along the student's texts over that along the teacher's, less 1."""
+import json
 import math
 
 import distill
@@ -62,21 +63,32 @@ def likelihood(teacher, prompts, texts):
 
 
 class Judge:
-    """The teacher, the prompts, and what the teacher writes behind them: made once, asked about every student."""
+    """The teacher, prompts as ids (a function of its tokenizer gives them), and what the teacher writes behind them: made once, asked about every
+    student."""
 
-    def __init__(self, teacher, held_out, count=64, prompt=16, length=48):
+    def __init__(self, teacher, prompts, length):
         self.teacher, self.length = distill.Teacher(teacher), length
-        self.prompts = prompts_of(self.teacher.tokenizer(), held_out, count, prompt)
+        self.prompts = prompts(self.teacher.tokenizer())
         self.written = self.write(self.teacher, seed=1)
         self.greedy = self.write(self.teacher, temperature=0.0)
 
     def write(self, model, **how):
         return [answer.ids for answer in model.generate(self.prompts, max_tokens=self.length, **how)]
 
-    def of(self, folder):
+    def kept(self, folder, exposure=True):
+        """What is said of a student, beside it; asked once for each run of it."""
+        kept = folder / "judged.json"
+        if not kept.exists() or kept.stat().st_mtime < (folder / "result.json").stat().st_mtime:
+            kept.write_text(json.dumps(self.of(folder, exposure)))
+        return json.loads(kept.read_text())
+
+    def of(self, folder, exposure):
         student = distill.Teacher(folder)
         own, greedy = self.write(student, seed=1), self.write(student, temperature=0.0)
+        found = {"rouge_l": sum(map(rouge_l, greedy, self.greedy)) / len(greedy), "sample_nats": likelihood(self.teacher, self.prompts, own)}
+        return {**found, **self.exposure(student, own)} if exposure else found
+
+    def exposure(self, student, own):
         free = by_place(distances(self.teacher, student, self.prompts, own), self.length)
         led = by_place(distances(self.teacher, student, self.prompts, self.written), self.length)
-        return {"rouge_l": sum(map(rouge_l, greedy, self.greedy)) / len(greedy), "sample_nats": likelihood(self.teacher, self.prompts, own),
-                "exposure_bias": sum(free) / sum(led) - 1, "own_kl": sum(free) / len(free), "by_place": {"own": free, "teacher": led}}
+        return {"exposure_bias": sum(free) / sum(led) - 1, "own_kl": sum(free) / len(free), "by_place": {"own": free, "teacher": led}}

@@ -2,6 +2,10 @@
 import math
 import statistics
 
+from evidence import mean_sd
+
+RARE = 0.05
+
 
 def t_two_sided(t, freedom):
     """How likely |T| >= |t| is by chance: the density over angles, by Simpson's rule."""
@@ -30,7 +34,7 @@ def holm(chances):
     return raised
 
 
-def differences(found, base, measures, rare):
+def differences(found, base, measures, rare=RARE):
     """found {way: {measure: [of each seed]}}: per way and measure the difference from the way that is the base, how likely so much is by
     chance among all ways, and whether that is rare."""
     out = {way: {} for way in found}
@@ -40,3 +44,18 @@ def differences(found, base, measures, rare):
         for way, (gap, _) in tests.items():
             out[way][key] = {"difference": gap, "chance": chances[way], "real": chances[way] < rare}
     return out
+
+
+def show(found, base, measures, more=None):
+    """The table of found, measures {key: (title, format)}, with more = (title, {way: text}) behind it; what result files say of it."""
+    against = differences(found, base, measures)
+    print("\n%-26s" % "" + "".join("%22s" % title for title, _ in measures.values()) + ("%12s" % more[0] if more else ""))
+    for way, row in found.items():
+        line = "%-26s" % way
+        for key, (_, form) in measures.items():
+            mean, deviation = mean_sd(row[key])
+            line += "%22s" % (form.format(mean) + " +- " + form.format(deviation) + ("*" if against[way].get(key, {}).get("real") else " "))
+        print(line + ("%12s" % more[1][way] if more else ""))
+    print("* differs from \"%s\" by more than chance: paired over the seeds, p < %g after Holm's correction over the ways" % (base, RARE))
+    return {way: {key: {"mean": mean_sd(values)[0], "sd": mean_sd(values)[1], "seeds": values, **against[way].get(key, {})}
+                  for key, values in row.items()} for way, row in found.items()}
