@@ -15,13 +15,33 @@ from label import QUESTION, TOPICS
 
 SEEDS = (1, 2, 3)
 LABELLED = "labelled.jsonl"
-VARIANTS = {  # name: (options, learns WordNet's own topics)
-    "n-grams, f16": ({}, False),
-    "n-grams, int8": ({"classifier.type": "int8"}, False),
-    "n-grams, 14 bits, int8": ({"classifier.type": "int8", "classifier.ngrams.bits": 14}, False),
-    "n-grams, 14 bits, 64 hidden": ({"classifier.hidden": 64, "classifier.ngrams.bits": 14, "train.learning_rate": 0.01}, False),
+MORE = "more.jsonl"  # texts with WordNet's topic that the teacher was not asked about
+VARIANTS = {  # name: (options, what is learnt: a key of KINDS)
+    "n-grams, f16": ({}, "teacher"),
+    "n-grams, int8": ({"classifier.type": "int8"}, "teacher"),
+    "n-grams, 14 bits, int8": ({"classifier.type": "int8", "classifier.ngrams.bits": 14}, "teacher"),
+    "n-grams, 14 bits, 64 hidden": ({"classifier.hidden": 64, "classifier.ngrams.bits": 14, "train.learning_rate": 0.01}, "teacher"),
     "the teacher's answers alone": ({}, "answers"),
+    "where the teacher is right": ({}, "verified"),
     "WordNet's own topics": ({}, "wordnet"),
+    "half teacher, half WordNet": ({"loss.hard_label_weight": 0.5}, "both"),
+    "the same, and more of WordNet": ({"loss.hard_label_weight": 0.5}, "more"),
+    "WordNet's own topics, and more of it": ({}, "more_wordnet"),
+}
+
+
+def hard(row, label):
+    return {"id": row["id"], "text": row["text"], "label": label}
+
+
+KINDS = {  # rows with the teacher's probabilities, and those that have WordNet's topic alone: what is learnt of them
+    "teacher": lambda rows, more: rows,
+    "answers": lambda rows, more: [hard(row, likeliest(row)) for row in rows],
+    "verified": lambda rows, more: [row for row in rows if likeliest(row) == row["wordnet"]],
+    "wordnet": lambda rows, more: [hard(row, row["wordnet"]) for row in rows],
+    "both": lambda rows, more: [dict(row, label=row["wordnet"]) for row in rows],
+    "more": lambda rows, more: [dict(row, label=row["wordnet"]) for row in rows] + [hard(row, row["wordnet"]) for row in more],
+    "more_wordnet": lambda rows, more: [hard(row, row["wordnet"]) for row in rows + more],
 }
 
 
@@ -60,23 +80,24 @@ def write(path, rows):
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
 
 
+def read(path):
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
+
+
 def part(folder):
     """Files of what is learnt, of what chooses thresholds, and the rows of the test."""
-    rows = [json.loads(line) for line in (folder / LABELLED).read_text(encoding="utf-8").splitlines()]
+    rows, more = read(folder / LABELLED), read(folder / MORE)
     a, b = len(rows) * 6 // 10, len(rows) * 8 // 10
     write(folder / "held_out.jsonl", rows[a:b])
-    for kind in (False, "answers", "wordnet"):
-        learnt = rows[:a]
-        if kind:
-            learnt = [{"id": row["id"], "text": row["text"], "label": row["wordnet"] if kind == "wordnet" else likeliest(row)} for row in learnt]
-        write(folder / ("train%s.jsonl" % ("_" + kind if kind else "")), learnt)
+    for kind, learnt in KINDS.items():
+        write(folder / ("train_%s.jsonl" % kind), learnt(rows[:a], more))
     write(folder / "test.jsonl", rows[b:])
-    return rows, rows[b:]
+    return rows, rows[b:], len(more)
 
 
 def train(program, folder, name, options, kind, seed):
     out = folder / ("%s_%d" % (name.replace(" ", "_").replace(",", "").replace("'", ""), seed))
-    settings = dict(options, **{"data.train": str(folder / ("train%s.jsonl" % ("_" + kind if kind else ""))), "data.eval": str(folder / "held_out.jsonl"),
+    settings = dict(options, **{"data.train": str(folder / ("train_%s.jsonl" % kind)), "data.eval": str(folder / "held_out.jsonl"),
                                 "train.seed": seed, "output.path": str(out), "output.overwrite": True, "classifier.question": QUESTION,
                                 "classifier.question_chat": False})
     command = [program, "classify", "train", str(pathlib.Path(__file__).with_name("topics.yaml")), "--quiet", "--json"]
@@ -108,6 +129,7 @@ def measure(out, test):
     return {
         "agrees": sum(v.label == likeliest(row) for v, row in zip(verdicts, test)),
         "right": sum(v.label == row["wordnet"] for v, row in zip(verdicts, test)),
+        "alone_right": sum(v.label == row["wordnet"] != likeliest(row) for v, row in zip(verdicts, test)),
         "answered": sum(v.sure for v in verdicts),
         "answered_wrong": sum(v.sure and v.label != likeliest(row) for v, row in zip(verdicts, test)),
         "cascade_right": sum((v.label if v.sure else likeliest(row)) == row["wordnet"] for v, row in zip(verdicts, test)),
@@ -116,16 +138,36 @@ def measure(out, test):
     }
 
 
+def chance(wins, losses):
+    """That of n texts which one of two alone gets right so many or more fall to one side, by tosses of a coin (McNemar's exact test)."""
+    from math import comb
+    n, k = wins + losses, min(wins, losses)
+    return min(1.0, 2 * sum(comb(n, i) for i in range(k + 1)) / 2 ** n)
+
+
+def verdicts_on(results, right, n):
+    """Who is right more often, the student or its teacher, by the texts that one of them alone gets right."""
+    lines = ["| student | right | teacher | it alone | the teacher alone | by chance | |", "|---|---|---|---|---|---|---|"]
+    for name, runs in results.items():
+        run = runs[0]
+        wins, losses = run["alone_right"], right - (run["right"] - run["alone_right"])
+        rare = chance(wins, losses)
+        lines.append("| %s | %.1f %% (three seeds: %.1f ± %.1f) | %.1f %% | %d | %d | %.2g | %s |" % (
+            name, 100 * run["right"] / n, 100 * mean(runs, "right") / n, 100 * statistics.stdev(run["right"] / n for run in runs), 100 * right / n, wins, losses, rare,
+            "not told apart" if rare >= 0.05 else "wins" if wins > losses else "loses"))
+    return lines
+
+
 def mean(runs, key):
     return statistics.mean(run[key] for run in runs)
 
 
-def tables(folder, teacher, rows, test, results):
+def tables(folder, teacher, rows, test, more, results):
     n, right = len(test), sum(likeliest(row) == row["wordnet"] for row in test)
     cost = folder / "labelled.cost.json"
     per_text = json.loads(cost.read_text()) if cost.exists() else None
-    lines = ["Teacher: %s, %.0f MB. %d texts, %d of the test; three seeds, intervals of the first. %s" % (
-        pathlib.Path(teacher).name, size(teacher) / 1e6, len(rows), n, platform.machine()), "",
+    lines = ["Teacher: %s, %.0f MB. %d texts, %d of the test; %d more with WordNet's topic alone; three seeds, intervals of the first. %s" % (
+        pathlib.Path(teacher).name, size(teacher) / 1e6, len(rows), n, more, platform.machine()), "",
         "| | size | agrees with the teacher | WordNet's topic | an answer, p50 (p99) |", "|---|---|---|---|---|",
         "| teacher | %.0f MB | | %s | %s |" % (size(teacher) / 1e6, share(right, n), "%.0f ms of CPU" % (1000 * per_text["cpu_seconds"] / per_text["texts"]) if per_text else "")]
     for name, runs in results.items():
@@ -138,6 +180,7 @@ def tables(folder, teacher, rows, test, results):
         run = runs[0]
         lines.append("| %s | %s | %.1f %% | %s | %s |" % (name, "%.3f" % run["threshold"] if run["threshold"] <= 1 else "always asks", 100 * mean(runs, "answered") / n,
                                                        share(n - run["answered_wrong"], n), share(run["cascade_right"], n)))
+    lines += ["", "Who is right (first seed; texts that one alone gets right, McNemar's exact test):", "", *verdicts_on(results, right, n)]
     lines += ["", "A student's training took %.1f s of CPU." % statistics.mean(run["cpu_seconds"] for runs in results.values() for run in runs)]
     broken = sum(interval(n - run["answered_wrong"], n)[1] < 0.95 for runs in results.values() for run in runs)
     lines += ["", "The test speaks against the promise of %d of %d students (their whole interval is below 95 %%). A teacher that always gave the commonest topic would be WordNet's in %.1f %%." % (
@@ -156,16 +199,16 @@ def main():
     parser.add_argument("--distill", required=True)
     parser.add_argument("--teacher", required=True)
     args = parser.parse_args()
-    rows, test = part(args.folder)
+    rows, test, more = part(args.folder)
     results = {}
     for name, (options, kind) in VARIANTS.items():
         for seed in SEEDS:
             print("== %s, seed %d" % (name, seed), file=sys.stderr, flush=True)
             out, result = train(args.distill, args.folder, name, options, kind, seed)
             results.setdefault(name, []).append(dict(measure(out, test), cpu_seconds=result["cost"]["cpu_seconds"]))
-    table = tables(args.folder, args.teacher, rows, test, results)
+    table = tables(args.folder, args.teacher, rows, test, more, results)
     (args.folder / "result.md").write_text(table + "\n", encoding="utf-8")
-    (args.folder / "result.json").write_text(json.dumps({"texts": len(rows), "test": len(test), "teacher": os.path.basename(args.teacher), "students": results}, indent=1) + "\n",
+    (args.folder / "result.json").write_text(json.dumps({"texts": len(rows), "test": len(test), "more": more, "teacher": os.path.basename(args.teacher), "students": results}, indent=1) + "\n",
                                              encoding="utf-8")
     print(table)
 
