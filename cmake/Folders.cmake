@@ -1,6 +1,6 @@
 # What runs once, or waits for what it calls, is compiled for size; folders that go through text, data or numbers
 # themselves, and kernels, are not.
-set(DK_SMALL conf jinja chat format model options student fill augment shape trainer evaluate run report chain session api)
+set(DK_SMALL conf jinja chat format model options student fill augment shape trainer evaluate run page report chain session api)
 function(dk_compile_small target)
   target_compile_options(${target} PRIVATE $<$<CONFIG:Release>:-Os>)
 endfunction()

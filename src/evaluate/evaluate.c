@@ -164,9 +164,23 @@ out:
     return rc;
 }
 
+static void note(const evaluator *e, int64_t row, const di_measured *measured, int64_t *window)
+{
+    const di_batch *batch = e->batch;
+    const int64_t begin = batch->offsets[batch->row_sequence[row]];
+    while (*window + 1 < batch->windows && batch->window_row[*window + 1] <= row) ++*window;
+    const di_detail_row place = {.strip = &e->strip,
+                                 .row = measured - e->rows,
+                                 .measured = measured,
+                                 .ids = batch->ids + begin,
+                                 .position = batch->row[row] - begin + 1,
+                                 .window = e->windows + *window};
+    di_detail_add(e->args->detail, &place);
+}
+
 static int32_t strip(evaluator *e, int64_t first, int64_t count, di_evaluation *out, dk_error *err)
 {
-    int64_t kept = 0;
+    int64_t kept = 0, window = 0;
     int32_t rc;
     DK_TRY(fill_strip(e, first, count, out, err));
     DK_TRY(room_for_kl(e, count, err));
@@ -181,6 +195,7 @@ static int32_t strip(evaluator *e, int64_t first, int64_t count, di_evaluation *
         e->pair_nats[e->batch->max_sequences + sequence] += row->teacher_nats;
         if (e->batch->sides[sequence] == DISTILL_REJECTED) continue; /* nobody is to say that */
         if (e->teacher) e->kl[e->kl_count + kept] = e->kl[e->kl_count + r];
+        if (e->args->detail) note(e, first + r, row, &window);
         kept++;
         out->nats += row->nats;
         out->teacher_nats += row->teacher_nats;
@@ -398,6 +413,7 @@ int32_t di_evaluate(const di_evaluate_args *args, di_evaluation *out, dk_error *
         result.without_entropy = result.teacher_kind == DISTILL_SAMPLED && !di_session_source(e.teacher)->has_entropy;
         result.temperature = e.sparse ? di_session_source(e.teacher)->temperature : 1;
     }
+    if (args->detail) di_detail_begin(args->detail, result.has_teacher, result.teacher_kind);
     DK_TRY(score_sources(&e, &result, err));
     if (result.tokens == 0) {
         rc = dk_fail(err, DK_E_INVALID, "the held-out data has no token to score");

@@ -2,11 +2,13 @@
  *
  *   evaluate.c      perplexity, KL, agreement on held-out data       evaluation_json.c  the same as JSON
  *   teacher_side.c  what the teacher says, kept for the next time    speed.c  prompt and decode tokens per second
- *   teachers.c      each of several teachers by itself and against the others */
+ *   teachers.c      each of several teachers by itself and against the others
+ *   detail.h        where the student is far from its teacher */
 #ifndef DI_EVALUATE_EVALUATE_H
 #define DI_EVALUATE_EVALUATE_H
 
 #include "dataset/dataset.h"
+#include "evaluate/detail.h"
 #include "evaluate/pair_scores.h"
 #include "evaluate/teacher_side.h"
 
@@ -49,6 +51,7 @@ typedef struct di_evaluate_args {
     int64_t tokens;                /* stop after about so many, of each source its share; 0 = all */
     int64_t memory;                /* for strips; 0 = as di_strip_rows says */
     dk_precision precision;        /* of products: of both models */
+    di_detail *detail;             /* of this data, filled anew; NULL = none */
     di_teacher_side *teacher_side; /* of this teacher on this data; NULL = nothing is kept */
     const _Atomic int32_t *cancel;
     int32_t (*progress)(void *user, int64_t done, int64_t total); /* windows; NULL = none; non-zero cancels */

@@ -623,6 +623,13 @@ static const di_option_info rows[] = {
            "q8_0, q4_0 and q4_k are of GGUF files (an HF folder beside one is as auto says)"),
     FLAG("output.overwrite", "false", "replace the run that the output folder already holds", .when = "path"),
     FLAG("output.metrics", "true", "write metrics.jsonl to the output folder"),
+    CHOICE("output.report", "html", "html|none", 0,
+           "html = report.html in the output folder, a page for a browser: rewritten every few seconds while the run "
+           "trains, whole at its end"),
+    CHOICE("output.language", "en", "en|pt", 0, "of the words in report.html: English or Portuguese"),
+    INT("output.samples", "3", 0, 100, "texts", 0,
+        "beginnings of held-out text that student and teacher continue at the end, for result.json and report.html; "
+        "0 = none"),
 
     ROW("stages", MAP, NULL, 0,
         "several runs, one after another, as a list: each a recipe with a name, laid over this one; teacher.path, "

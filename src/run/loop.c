@@ -1,5 +1,8 @@
 /* loop.c - run: steps, evaluations, checkpoints, and what is left behind at the end. */
+#include "evaluate/samples.h"
 #include "run/run_state.h"
+
+enum { SAMPLE_TOKENS = 40 };
 
 /* ---- stopped ---- */
 
@@ -88,6 +91,7 @@ static int32_t make_step(di_run *run, dk_error *err)
     DK_TRY(di_window_step(run->trainer, NULL, err));
     di_meter_poll(&run->meter);
     di_metrics_step(run);
+    di_run_page(run, 1);
     DK_TRY(di_progress_call(run->trainer, DISTILL_PHASE_TRAINING, err));
     DK_TRY(after_step(run, err));
 out:
@@ -162,6 +166,13 @@ out:
 
 static dk_dtype saved_type(const di_files *files) { return files->folder ? files->folder_type : files->gguf_type; }
 
+/* Whose weights the result is about. */
+static int64_t measured_step(const di_run *run)
+{
+    return run->evaluation.keep_best && run->evaluation.best.step >= 0 ? run->evaluation.best.step
+                                                                       : run->trainer->counters.step;
+}
+
 /* An evaluation of these very weights over all data, if they were saved bit for bit, is not made again. */
 static int32_t measure(di_run *run, di_teacher *saved, dk_error *err)
 {
@@ -170,9 +181,9 @@ static int32_t measure(di_run *run, di_teacher *saved, dk_error *err)
     if (!run->trainer->data.eval || !saved) return DK_OK;
     dk_strbuf_clear(&evaluation->teachers_json);
     if (!evaluation->teachers_never) DK_TRY(di_run_evaluate_teachers(run, saved, 0, &evaluation->teachers_json, err));
-    if (evaluation->has_result && exact) return DK_OK;
+    if (evaluation->has_result && exact && evaluation->detailed == measured_step(run)) return DK_OK;
     DK_TRY(di_progress_call(run->trainer, DISTILL_PHASE_EVALUATING, err));
-    DK_TRY(di_run_evaluate(run, saved, 0, &evaluation->result, err));
+    DK_TRY(di_run_evaluate_detailed(run, saved, &evaluation->result, err));
     if (di_run_evaluation_due(run))
         DK_TRY(di_run_take_evaluation(run, &evaluation->result, &evaluation->teachers_json, err));
     evaluation->has_result = 1;
@@ -198,6 +209,16 @@ out:
     return rc;
 }
 
+/* For whoever reads the result: a run that writes nothing has no such reader. */
+static int32_t write_samples(di_run *run, di_teacher *saved, dk_error *err)
+{
+    di_trainer *t = run->trainer;
+    const di_sample_args args = {run->host, t->data.eval, saved, t->teacher, run->output.samples, SAMPLE_TOKENS};
+    dk_strbuf_clear(&run->evaluation.samples_json);
+    if (!run->output.path || !t->data.eval) return DK_OK;
+    return di_samples_json(&args, &run->evaluation.samples_json, err);
+}
+
 /* The student as its files are, read back: what is reported is what was saved. */
 static int32_t finish(di_run *run, dk_error *err)
 {
@@ -209,6 +230,7 @@ static int32_t finish(di_run *run, dk_error *err)
     DK_TRY(save(run, &saved, err));
     DK_TRY(measure(run, saved, err));
     DK_TRY(measure_gguf(run, &gguf, err));
+    DK_TRY(write_samples(run, saved, err));
     DK_TRY(di_result_make(run, saved, gguf, err));
     if (run->output.path) DK_TRY(di_output_result(&run->output, &run->result_json, err));
 out:
@@ -237,6 +259,7 @@ int32_t di_run_loop(di_run *run, dk_error *err)
     if ((rc = finish(run, err)) == DK_E_CANCELLED) return interrupted(run, err);
     if (rc != DK_OK) return failed(run, err);
     run->finished = 1;
+    di_run_page(run, 0);
 out:
     return rc;
 }

@@ -7,7 +7,7 @@
 #include "run/run_state.h"
 
 /* What a run and a saved student leave in a folder; anything else there is somebody else's. */
-static const char *const of_run[] = {"result.json", "metrics.jsonl", "checkpoints"};
+static const char *const of_run[] = {"result.json", "metrics.jsonl", "report.html", "checkpoints"};
 static const char *const of_model[] = {"config.json",
                                        "generation_config.json",
                                        "model.safetensors",

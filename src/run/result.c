@@ -184,15 +184,21 @@ static void reason(const di_run *run, dk_strbuf *out)
     }
 }
 
-static void eval_section(const di_evaluation *e, const dk_strbuf *teachers, dk_strbuf *out)
+static int32_t eval_section(const di_run *run, dk_strbuf *out, dk_error *err)
 {
+    const di_evaluation *e = &run->evaluation.result;
+    const dk_strbuf *teachers = &run->evaluation.teachers_json;
+    int32_t rc = DK_OK;
     dk_strbuf_printf(out, ",\"eval\":{\"tokens\":%lld", (long long)e->tokens);
     di_pair_tally_json(&e->pairs, out);
     di_evaluation_precision_json(e, out);
     number(out, "seconds", e->seconds);
     di_evaluation_sources_json(e, out);
     if (teachers->size) dk_strbuf_append(out, teachers->data, teachers->size);
+    if (run->evaluation.detailed >= 0) DK_TRY(di_detail_json(run->evaluation.detail, out, err));
     dk_strbuf_puts(out, "}");
+out:
+    return rc;
 }
 
 int32_t di_result_make(di_run *run, di_teacher *saved, di_teacher *gguf, dk_error *err)
@@ -220,12 +226,54 @@ int32_t di_result_make(di_run *run, di_teacher *saved, di_teacher *gguf, dk_erro
     if (saved) DK_TRY(model_section(run, saved, SECTION_STUDENT, out, err));
     if (gguf) DK_TRY(model_section(run, gguf, SECTION_GGUF, out, err));
     if (t->teacher) DK_TRY(model_section(run, t->teacher, SECTION_TEACHER, out, err));
-    if (run->evaluation.has_result) eval_section(&run->evaluation.result, &run->evaluation.teachers_json, out);
+    if (run->evaluation.has_result) DK_TRY(eval_section(run, out, err));
+    if (run->evaluation.samples_json.size)
+        dk_strbuf_append(out, run->evaluation.samples_json.data, run->evaluation.samples_json.size);
     dk_strbuf_printf(out, ",\"changes\":[%s],\"warnings\":[%s]", run->changes.size ? run->changes.data : "",
                      run->warnings.size ? run->warnings.data : "");
     dk_strbuf_puts(out, ",\"options\":");
     DK_TRY(di_options_write_json(t->options, 0, out, err));
     dk_strbuf_puts(out, "}\n");
+    DK_TRY(dk_strbuf_check(out, err));
+out:
+    return rc;
+}
+
+/* ---- of a run under way ---- */
+
+static void live_model(di_run *run, section of, dk_strbuf *out)
+{
+    const di_trainer *t = run->trainer;
+    const di_facts facts = of == SECTION_TEACHER ? di_teacher_facts(t->teacher) : di_student_facts(t->student);
+    const char *path = of == SECTION_TEACHER ? di_teacher_path(t->teacher) : run->output.path ? run->output.path : "";
+    dk_strbuf_printf(out, ",\"%s\":{\"path\":", of == SECTION_TEACHER ? "teacher" : "student");
+    dk_strbuf_json(out, path, strlen(path));
+    if (facts.parameters >= 0) number(out, "parameters", (double)facts.parameters);
+    if (facts.bytes >= 0) number(out, "bytes", (double)facts.bytes);
+    dk_strbuf_puts(out, "}");
+}
+
+int32_t di_result_live(di_run *run, dk_strbuf *out, dk_error *err)
+{
+    di_trainer *t = run->trainer;
+    const char *name = di_options_text(t->options, "name");
+    int32_t rc;
+    dk_strbuf_printf(out,
+                     "{\"version\":\"%s\",\"finished\":false,\"live\":{\"step\":%lld,\"steps\":%lld},\"reason\":\"",
+                     DISTILL_VERSION, (long long)t->counters.step, (long long)t->steps);
+    reason(run, out);
+    dk_strbuf_puts(out, "\"");
+    if (name) {
+        dk_strbuf_puts(out, ",\"name\":");
+        dk_strbuf_json(out, name, strlen(name));
+    }
+    DK_TRY(training_section(run, out, err));
+    cost_section(run, out);
+    live_model(run, SECTION_STUDENT, out);
+    if (t->teacher) live_model(run, SECTION_TEACHER, out);
+    dk_strbuf_printf(out, ",\"warnings\":[%s],\"options\":", run->warnings.size ? run->warnings.data : "");
+    DK_TRY(di_options_write_json(t->options, 0, out, err));
+    dk_strbuf_puts(out, "}");
     DK_TRY(dk_strbuf_check(out, err));
 out:
     return rc;
@@ -246,7 +294,7 @@ int32_t di_run_report(di_run *run, dk_strbuf *json, dk_error *err)
     if (t->data.eval) {
         rc = di_student_as_teacher(t->student, &live, err);
         if (rc != DK_OK && rc != DK_E_UNSUPPORTED) goto out;
-        if (live) DK_TRY(di_run_evaluate(run, live, 0, &run->evaluation.result, err));
+        if (live) DK_TRY(di_run_evaluate_detailed(run, live, &run->evaluation.result, err));
         if (live && !run->evaluation.teachers_never)
             DK_TRY(di_run_evaluate_teachers(run, live, 0, &run->evaluation.teachers_json, err));
         run->evaluation.has_result = live != NULL;

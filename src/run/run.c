@@ -12,6 +12,9 @@ static int32_t read_options(di_run *run, const di_options *o, dk_error *err)
     output->metrics = di_options_flag(o, "output.metrics");
     output->overwrite = di_options_flag(o, "output.overwrite");
     output->log_every = di_options_i64(o, "train.log_every");
+    output->page = di_options_is(o, "output.report", "html");
+    output->portuguese = di_options_is(o, "output.language", "pt");
+    output->samples = di_options_i64(o, "output.samples");
     strncpy(output->format, di_options_text(o, "output.format"), sizeof output->format - 1);
     strncpy(output->type, di_options_text(o, "output.type"), sizeof output->type - 1);
     evaluation->every = di_options_i64(o, "train.eval_every");
@@ -20,7 +23,7 @@ static int32_t read_options(di_run *run, const di_options *o, dk_error *err)
     evaluation->keep_best = di_options_flag(o, "train.keep_best");
     evaluation->teachers_always = di_options_is(o, "train.eval_teachers", "always");
     evaluation->teachers_never = di_options_is(o, "train.eval_teachers", "never");
-    evaluation->best.step = -1;
+    evaluation->best.step = evaluation->detailed = -1;
     run->checkpoints.every = di_options_i64(o, "train.checkpoint_every");
     run->checkpoints.seconds = 60 * di_options_f64(o, "train.checkpoint_minutes");
     run->checkpoints.keep = di_options_i64(o, "train.checkpoint_keep");
@@ -84,6 +87,7 @@ int32_t di_run_create(const di_parts *parts, const di_options *options, di_run *
     dk_strbuf_init(&run->changes, host);
     dk_strbuf_init(&run->manifest, host);
     dk_strbuf_init(&run->evaluation.teachers_json, host);
+    dk_strbuf_init(&run->evaluation.samples_json, host);
     dk_strbuf_init(&run->warnings, host);
     DK_TRY(di_meter_start(host, options, 1, &run->meter, err));
     DK_TRY(read_options(run, options, err));
@@ -116,6 +120,8 @@ void di_run_free(di_run *run)
     dk_strbuf_free(&run->changes);
     dk_strbuf_free(&run->manifest);
     dk_strbuf_free(&run->evaluation.teachers_json);
+    dk_strbuf_free(&run->evaluation.samples_json);
+    di_detail_free(run->evaluation.detail);
     dk_strbuf_free(&run->warnings);
     di_meter_end(&run->meter);
     dk_free(host, run->output.path);

@@ -35,6 +35,24 @@ int32_t di_run_evaluate(di_run *run, di_teacher *student, int64_t tokens, di_eva
     return di_evaluate(&args, out, err);
 }
 
+int32_t di_run_evaluate_detailed(di_run *run, di_teacher *student, di_evaluation *out, dk_error *err)
+{
+    di_evaluate_args args = args_of(run, student, 0);
+    int32_t rc;
+    run->evaluation.detailed = -1;
+    if (!run->evaluation.detail) {
+        dk_tokenizer *tokenizer = di_teacher_tokenizer(student);
+        if (!tokenizer && args.teacher) tokenizer = di_teacher_tokenizer(args.teacher);
+        const int64_t vocab = di_teacher_facts(student).vocab_size;
+        DK_TRY(di_detail_create(run->host, args.data, vocab > 0 ? vocab : 1, tokenizer, &run->evaluation.detail, err));
+    }
+    args.detail = run->evaluation.detail;
+    DK_TRY(di_evaluate(&args, out, err));
+    run->evaluation.detailed = run->trainer->counters.step;
+out:
+    return rc;
+}
+
 int32_t di_run_evaluate_teachers(di_run *run, di_teacher *student, int64_t tokens, dk_strbuf *json, dk_error *err)
 {
     const di_evaluate_args args = args_of(run, student, tokens);
@@ -119,7 +137,8 @@ int32_t di_run_evaluate_now(di_run *run, dk_error *err)
     int32_t rc;
     run->evaluation.has_result = 0;
     DK_TRY(di_student_as_teacher(run->trainer->student, &live, err));
-    DK_TRY(di_run_evaluate(run, live, run->evaluation.tokens, evaluation, err));
+    DK_TRY(run->evaluation.tokens ? di_run_evaluate(run, live, run->evaluation.tokens, evaluation, err)
+                                  : di_run_evaluate_detailed(run, live, evaluation, err));
     run->trainer->progress.eval_seconds = evaluation->seconds;
     dk_strbuf_clear(&run->evaluation.teachers_json);
     if (run->evaluation.teachers_always)

@@ -10,10 +10,16 @@ typedef struct di_output {
     dk_host *host;
     char *path; /* NULL = write nothing */
     char format[8], type[8];
-    di_files files; /* what these say of this student */
-    int32_t metrics, overwrite;
-    int64_t log_every;
+    di_files files;                   /* what these say of this student */
+    int32_t metrics, overwrite, page; /* page: report.html */
+    int32_t portuguese;               /* its words */
+    int64_t log_every, samples;
 } di_output;
+
+typedef struct di_live_page { /* report.html while the run trains */
+    double written, took;     /* seconds: when it last was, and how long that took */
+    int32_t failed;           /* said once */
+} di_live_page;
 
 /* What keep_best and early stopping look at. */
 typedef enum { DI_BY_NATS, DI_BY_FORWARD_KL, DI_BY_SOFT_CROSS_ENTROPY, DI_BY_REWARD_LOSS } di_measure_kind;
@@ -36,7 +42,10 @@ typedef struct di_run_evaluation {
     di_evaluation best_result;     /* of best.step, where best_step says so */
     di_evaluation gguf;            /* of the GGUF file beside the folder, where has_gguf says so */
     int32_t has_gguf;
-    int64_t best_step; /* 0 = not of this process */
+    int64_t best_step;      /* 0 = not of this process */
+    di_detail *detail;      /* of the result, where detailed says so; NULL = no held-out data */
+    int64_t detailed;       /* step of the evaluation that filled it; -1 = none */
+    dk_strbuf samples_json; /* ,"samples":... of the saved student */
     int32_t teachers_always, teachers_never;
     dk_strbuf teachers_json; /* of the result: what di_teachers_json says */
 } di_run_evaluation;
@@ -55,6 +64,7 @@ struct di_run {
     di_output output;
     di_run_evaluation evaluation;
     di_run_checkpoints checkpoints;
+    di_live_page page;
     di_meter meter;
     int32_t resumed, finished;
     di_run_end end;
@@ -75,6 +85,8 @@ int32_t di_run_evaluate_now(di_run *run, dk_error *err);
 /* Looks at the value that an evaluation of this step gave, and keeps the best weights. */
 int32_t di_run_take_evaluation(di_run *run, const di_evaluation *evaluation, const dk_strbuf *teachers, dk_error *err);
 int32_t di_run_evaluate(di_run *run, di_teacher *student, int64_t tokens, di_evaluation *out, dk_error *err);
+/* The same of all held-out data, with what result.json says beside the means. */
+int32_t di_run_evaluate_detailed(di_run *run, di_teacher *student, di_evaluation *out, dk_error *err);
 /* Each of several teachers, into json; nothing where there is one. */
 int32_t di_run_evaluate_teachers(di_run *run, di_teacher *student, int64_t tokens, dk_strbuf *json, dk_error *err);
 /* save_progress.c: the progress callback hears how much of the run's files is written; what it answers counts between
@@ -100,6 +112,10 @@ void di_metrics_step(di_run *run);
 void di_metrics_evaluation(di_run *run, const di_evaluation *evaluation, const dk_strbuf *teachers);
 /* Drops lines of later steps, and of evaluations after the last one done. */
 int32_t di_metrics_rewind(const di_output *output, int64_t step, int64_t evaluated, dk_error *err);
+/* run_page.c: report.html, by its folder; what goes wrong is a warning. live: if it is time for it again */
+void di_run_page(di_run *run, int32_t live);
+/* result.c: of a run under way, for its page: what is known without measuring anything */
+int32_t di_result_live(di_run *run, dk_strbuf *out, dk_error *err);
 /* result.c: fills result_json; saved, gguf: what the student's files hold, the second beside the first, or NULL */
 int32_t di_result_make(di_run *run, di_teacher *saved, di_teacher *gguf, dk_error *err);
 

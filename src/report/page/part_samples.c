@@ -1,0 +1,39 @@
+/* part_samples.c - the same beginnings, continued by both. */
+#include "report/page/sheet.h"
+
+static void told(di_sheet *s, const dk_node *text, const char *class, const char *who)
+{
+    if (!text || text->type != DK_NODE_TEXT) return;
+    dk_strbuf_printf(s->out, "<p class=\"%s\"><span class=\"who%s\">%s</span><span class=\"data\">", class,
+                     *class ? "" : " truth", who);
+    di_html_text(s->out, text->text, text->size);
+    di_html(s, "</span></p>\n");
+}
+
+static void one(di_sheet *s, const dk_node *sample)
+{
+    di_html(s, "<div class=\"box sample\">");
+    told(s, di_node(sample, "prompt"), "", di_say(s, "held-out text begins", "o texto reservado começa"));
+    told(s, di_node(sample, "teacher"), "ct", di_say(s, "teacher", "professor"));
+    told(s, di_node(sample, "student"), "c0", di_say(s, "student", "aluno"));
+    told(s, di_node(sample, "text"), "", di_say(s, "the text itself goes on", "o próprio texto continua"));
+    di_html(s, "</div>\n");
+}
+
+void di_part_samples(di_sheet *s)
+{
+    const dk_node *list = s->main ? di_node(s->main->result, "samples") : NULL;
+    if (!s->main || s->main->kind != DI_RUN_MODEL || di_node(s->main->result, "live")) return;
+    di_section(s, "Samples", "Amostras");
+    if (!list || list->type != DK_NODE_LIST || !list->size)
+        di_missing(s, "No samples were written: no held-out text, no tokenizer, or output.samples: 0.",
+                   "Nenhuma amostra foi escrita: sem texto reservado, sem tokenizador, ou output.samples: 0.");
+    else {
+        dk_strbuf_printf(s->out, "<p class=\"about\">%s</p><div class=\"grid\">\n",
+                         di_say(s, "Always the likeliest token, the same beginning for both.",
+                                "Sempre o token mais provável, o mesmo começo para ambos."));
+        for (size_t i = 0; i < list->size && i < 100; i++) one(s, dk_node_at(list, i));
+        di_html(s, "</div>\n");
+    }
+    di_section_end(s);
+}
