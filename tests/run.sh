@@ -69,6 +69,8 @@ find_missing() {
     pkg-config --exists zlib 2> /dev/null || optional+=(zlib1g-dev)
     pkg-config --exists libzstd 2> /dev/null || optional+=(libzstd-dev)
     pkg-config --exists libmicrohttpd 2> /dev/null || optional+=(libmicrohttpd-dev)
+    pkg-config --exists libedit 2> /dev/null || optional+=(libedit-dev)
+    command -v tmux > /dev/null || optional+=(tmux)
     command -v abidiff > /dev/null || optional+=(abigail-tools)
     [ "$(uname -m)" != x86_64 ] || command -v qemu-x86_64 > /dev/null || optional+=(qemu-user)
     want_python pytest python3-pytest

@@ -14,9 +14,10 @@ has jansson || missing+=(libjansson-dev)
 has libpcre2-8 || missing+=(libpcre2-dev)
 has libutf8proc || missing+=(libutf8proc-dev)
 [ "${1:-}" = --no-text ] || [ -e /usr/share/dictd/wn.dict.dz ] || missing+=(dict-wn)
-optional=() # compressed data files; not worth a password
+optional=() # not worth a password: compressed data files, lines that are edited in distill chat
 has zlib || optional+=(zlib1g-dev)
 has libzstd || optional+=(libzstd-dev)
+has libedit || optional+=(libedit-dev)
 [ "$(id -u)" = 0 ] || [ ${#missing[@]} -gt 0 ] || optional=()
 [ ${#missing[@]} -gt 0 ] || [ ${#optional[@]} -gt 0 ] || exit 0
 echo "installing:" "${missing[@]}" "${optional[@]}"
@@ -28,4 +29,4 @@ if [ ${#missing[@]} -gt 0 ] && ! install "${missing[@]}"; then
     echo "could not install ${missing[*]}: install them by hand and try again" >&2
     exit 1
 fi
-for package in "${optional[@]}"; do install "$package" || echo "without $package files of that compression are not read"; done
+for package in "${optional[@]}"; do install "$package" || echo "goes on without $package"; done

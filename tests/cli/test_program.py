@@ -22,7 +22,7 @@ from conftest import PROGRAM
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-COMMANDS = ("run", "eval", "score", "tokenize", "detokenize", "generate", "inspect", "export", "cache", "classify", "options")
+COMMANDS = ("run", "eval", "score", "tokenize", "detokenize", "generate", "chat", "inspect", "export", "cache", "classify", "options")
 
 
 def one_line(result, code, *parts):
