@@ -565,8 +565,10 @@ enum { /* distill_token.finished */
        DISTILL_FINISHED_BEFORE = 4,   /* of distill_session_next_many: its answer had ended already; id -1 */
        DISTILL_FINISHED_CANCELLED = 5 /* the same: it was cancelled by distill_session_cancel; id -1 */
 };
-/* draft NULL = none; else a model of the same tokenizer (DISTILL_E_MISMATCH). Both are models in this process
- * (DISTILL_E_UNSUPPORTED), and are kept alive. Sections: generate (not samples), session, cost. */
+/* draft NULL = none; else a model of the same tokenizer (DISTILL_E_MISMATCH), smaller and faster, which proposes tokens
+ * that the model reads in one pass and accepts or not: at temperature 0 the text is the same as without, above it texts
+ * have the same distribution. Both are models in this process (DISTILL_E_UNSUPPORTED), and are kept alive. Sections:
+ * generate (not samples), session, cost. */
 DISTILL_API int32_t distill_session_create(const distill_teacher *model, const distill_teacher *draft,
                                            const distill_options *options, distill_session **out, distill_error *err);
 DISTILL_API void distill_session_free(distill_session *session);
@@ -586,7 +588,7 @@ DISTILL_API int32_t distill_session_chat(distill_session *session, const char *m
 /* logits [vocab] of the next token, as distill_writer_callbacks has them; ids that stand are asked for by
  * distill_session_ids. Returns DISTILL_CB_*. */
 typedef int32_t (*distill_logits_fn)(void *user, const distill_session *session, float *logits, int64_t vocab);
-/* fn NULL = none. A fork has none of its own until it is given one. */
+/* fn NULL = none. A fork has none of its own until it is given one. While there is one, nothing is drafted. */
 DISTILL_API int32_t distill_session_on_logits(distill_session *session, distill_logits_fn fn, void *user,
                                               distill_destroy_fn destroy, distill_error *err);
 /* Section generate anew, from the next answer on, which the next token begins; options NULL = defaults. Precision and
@@ -600,8 +602,18 @@ DISTILL_API int32_t distill_session_next(distill_session *session, distill_token
  * call goes on with the answer. */
 DISTILL_API int32_t distill_session_generate(distill_session *session, distill_token_fn fn, void *user,
                                              distill_error *err);
+/* One pass over the weights for several sessions of one family, each named once: a session and its forks. outs [count],
+ * all of one struct_size: a token of each; id -1 and finished 0 = it still reads its prompt, which goes in pieces beside
+ * the others; id -1 and finished BEFORE or CANCELLED = it has no answer any more. DISTILL_E_END where that goes for all.
+ * What each of them writes does not depend on the others. */
+DISTILL_API int32_t distill_session_next_many(distill_session *const *sessions, int64_t count, distill_token *outs,
+                                              distill_error *err);
 /* Forgets all but the first tokens that stand. */
 DISTILL_API int32_t distill_session_truncate(distill_session *session, int64_t tokens, distill_error *err);
+/* A second session that stands where this one does, in the middle of an answer, too, and goes its own way from there:
+ * what both have in common lies in memory once. Its options are the same until it is configured, its stats begin anew.
+ * At most session.places of one family: DISTILL_E_BUSY beyond. */
+DISTILL_API int32_t distill_session_fork(const distill_session *session, distill_session **out, distill_error *err);
 /* Ids that stand in it, prompts and answers; *needed = how many, DISTILL_E_BUFFER where cap is less. */
 DISTILL_API int32_t distill_session_ids(const distill_session *session, int32_t *ids, int64_t cap, int64_t *needed,
                                         distill_error *err);

@@ -11,6 +11,7 @@ enum { /* streams, so that one seed never gives two uses the same numbers */
        DK_STREAM_SAMPLE = 3,
        DK_STREAM_BLEND = 6,
        DK_STREAM_ON_POLICY = 7,
+       DK_STREAM_ACCEPT = 8,
        DK_STREAM_TEST = 99
 };
 uint64_t dk_random_u64(uint64_t seed, uint64_t stream, uint64_t counter);

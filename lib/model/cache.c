@@ -8,7 +8,7 @@
 struct dk_cache {
     const dk_model *model;
     dk_host *host;
-    int64_t sequences, capacity, max_rows;
+    int64_t sequences, capacity, max_rows, lasts; /* lasts: rows of which a call gives the hidden state */
     dk_dtype type;
     dk_page_table pages;
     dk_queue queue;
@@ -16,14 +16,14 @@ struct dk_cache {
     dk_workset set;
     dk_block block;
     dk_view ids, places;     /* I32 [max_rows]; places: where a row's key and value stand */
-    dk_view last_rows;       /* I32 [sequences] */
-    dk_view x, last, hidden; /* [max_rows, hidden], [sequences, hidden] twice */
+    dk_view last_rows;       /* I32 [lasts] */
+    dk_view x, last, hidden; /* [max_rows, hidden], [lasts, hidden] twice */
     dk_view *keys, *values;  /* [layers] of [pages*DK_PAGE, kv_heads*head_dim] */
     dk_view narrow;   /* [max_rows, kv_heads*head_dim] on their way there; absent where they lie as they are kept */
     int64_t *planned; /* [sequences] tokens that each may get to */
     int64_t *offsets, *count; /* [sequences (+ 1)] of the call at work */
     const int32_t **of;       /* [sequences] pages of those of the call at work */
-    int32_t *numbers;         /* [max of max_rows, sequences] on their way in */
+    int32_t *numbers;         /* [max of max_rows, lasts] on their way in */
 };
 
 /* ---- planning ---- */
@@ -35,10 +35,10 @@ static void plan(dk_cache *cache, dk_arena *arena)
     cache->ids = dk_arena_take(arena, DK_I32, 1, &cache->max_rows);
     cache->places = dk_arena_take(arena, DK_I32, 1, &cache->max_rows);
     cache->set.positions = dk_arena_take(arena, DK_I32, 1, &cache->max_rows);
-    cache->last_rows = dk_arena_take(arena, DK_I32, 1, &cache->sequences);
+    cache->last_rows = dk_arena_take(arena, DK_I32, 1, &cache->lasts);
     cache->x = dk_arena_2d(arena, real, cache->max_rows, c->hidden_size);
-    cache->last = dk_arena_2d(arena, real, cache->sequences, c->hidden_size);
-    cache->hidden = dk_arena_2d(arena, real, cache->sequences, c->hidden_size);
+    cache->last = dk_arena_2d(arena, real, cache->lasts, c->hidden_size);
+    cache->hidden = dk_arena_2d(arena, real, cache->lasts, c->hidden_size);
     dk_block_plan(arena, cache->model, cache->max_rows, 0, &cache->block);
     dk_workset_plan(arena, cache->model, cache->max_rows, 0, &cache->set);
     if (cache->type != real || c->interleaved) cache->narrow = dk_arena_2d(arena, cache->type, cache->max_rows, width);
@@ -59,7 +59,7 @@ static int32_t allocate(dk_cache *cache, dk_error *err)
     DK_TRY(dk_new(cache->host, n + 1, &cache->offsets, err));
     DK_TRY(dk_new(cache->host, n, &cache->of, err));
     DK_TRY(dk_new(cache->host, n, &cache->count, err));
-    DK_TRY(dk_new(cache->host, cache->max_rows > n ? cache->max_rows : n, &cache->numbers, err));
+    DK_TRY(dk_new(cache->host, cache->max_rows > cache->lasts ? cache->max_rows : cache->lasts, &cache->numbers, err));
     plan(cache, &cache->arena);
     DK_TRY(dk_arena_commit(&cache->arena, err));
     plan(cache, &cache->arena);
@@ -101,6 +101,7 @@ int32_t dk_cache_create(dk_model *model, const dk_cache_spec *spec, dk_cache **o
     cache->sequences = spec->sequences;
     cache->capacity = spec->capacity;
     cache->max_rows = spec->max_rows;
+    cache->lasts = spec->last_rows > spec->sequences ? spec->last_rows : spec->sequences;
     cache->type = spec->type ? spec->type : model->backend->real;
     dk_arena_init(&cache->arena, model->backend);
     cache->set.model = model;
@@ -227,6 +228,24 @@ static int32_t check_sequence(const dk_cache *cache, const dk_tokens *tokens, co
     return DK_OK;
 }
 
+static int64_t last_of(const int64_t *last, int64_t sequence) { return last ? last[sequence] : 1; }
+
+static int32_t check_last(const dk_cache *cache, const dk_tokens *tokens, const int64_t *last, dk_error *err)
+{
+    int64_t all = 0;
+    for (int64_t s = 0; s < tokens->sequences; s++) {
+        const int64_t rows = tokens->offsets[s + 1] - tokens->offsets[s], n = last_of(last, s);
+        if (n < 1 || n > rows)
+            return dk_fail(err, DK_E_INVALID, "cache: the last %lld of %lld rows of a sequence", (long long)n,
+                           (long long)rows);
+        all += n;
+    }
+    if (all > cache->lasts)
+        return dk_fail(err, DK_E_INVALID, "cache: %lld last rows in a call; it was made for %lld", (long long)all,
+                       (long long)cache->lasts);
+    return DK_OK;
+}
+
 static int32_t check_batch(const dk_cache *cache, const dk_tokens *tokens, const int64_t *which, dk_error *err)
 {
     int32_t rc;
@@ -261,6 +280,16 @@ static void take_pages(dk_cache *cache, int64_t sequence, int64_t fresh)
     }
 }
 
+/* Which rows the hidden states are of. Returns how many. */
+static int64_t bring_last(dk_cache *cache, const dk_tokens *tokens, const int64_t *last)
+{
+    int64_t all = 0;
+    for (int64_t s = 0; s < tokens->sequences; s++)
+        for (int64_t i = last_of(last, s); i > 0; i--) cache->numbers[all++] = (int32_t)(tokens->offsets[s + 1] - i);
+    cache->model->backend->ops->copy_in(&cache->queue, dk_view_rows(cache->last_rows, 0, all), cache->numbers);
+    return all;
+}
+
 static void bring_in(dk_cache *cache, const dk_tokens *tokens, const int64_t *which)
 {
     const dk_ops *ops = cache->model->backend->ops;
@@ -284,8 +313,6 @@ static void bring_in(dk_cache *cache, const dk_tokens *tokens, const int64_t *wh
             numbers[i] = cache->of[s][at / DK_PAGE] * DK_PAGE + (int32_t)(at % DK_PAGE);
         }
     ops->copy_in(&cache->queue, dk_used_rows(&cache->set, cache->places), numbers);
-    for (int64_t s = 0; s < n; s++) numbers[s] = (int32_t)(tokens->offsets[s + 1] - 1);
-    ops->copy_in(&cache->queue, dk_view_rows(cache->last_rows, 0, n), numbers);
     cache->set.attention = (dk_attention_args){
         .sequences = n, .query_offsets = cache->offsets, .key_count = cache->count, .key_pages = cache->of};
 }
@@ -333,15 +360,23 @@ static void tell_work(const dk_cache *cache, int64_t sequences)
 
 int32_t dk_cache_forward(dk_cache *cache, const dk_tokens *tokens, const int64_t *which, dk_view *hidden, dk_error *err)
 {
+    return dk_cache_forward_last(cache, tokens, which, NULL, hidden, err);
+}
+
+int32_t dk_cache_forward_last(dk_cache *cache, const dk_tokens *tokens, const int64_t *which, const int64_t *last_rows,
+                              dk_view *hidden, dk_error *err)
+{
     int32_t rc;
     const dk_model *model = cache->model;
     const dk_ops *ops = model->backend->ops;
     int64_t n = tokens->sequences;
     dk_norm_args norm = dk_norm_of(&model->config, model->final_norm, model->final_norm_bias);
     DK_TRY(check_batch(cache, tokens, which, err));
+    DK_TRY(check_last(cache, tokens, last_rows, err));
     bring_in(cache, tokens, which);
-    dk_view x = dk_used_rows(&cache->set, cache->x), last = dk_view_rows(cache->last, 0, n),
-            normed = dk_view_rows(cache->hidden, 0, n);
+    const int64_t rows = bring_last(cache, tokens, last_rows);
+    dk_view x = dk_used_rows(&cache->set, cache->x), last = dk_view_rows(cache->last, 0, rows),
+            normed = dk_view_rows(cache->hidden, 0, rows);
     dk_embed_rows(&cache->set, cache->ids, x);
     for (int64_t l = 0; l < model->config.layers; l++) {
         dk_block_project(&cache->set, &cache->block, l, x);
@@ -349,7 +384,7 @@ int32_t dk_cache_forward(dk_cache *cache, const dk_tokens *tokens, const int64_t
         dk_block_expand(&cache->set, &cache->block, l, x);
         dk_block_finish(&cache->set, &cache->block, l, x);
     }
-    ops->gather_rows(&cache->queue, x, dk_view_rows(cache->last_rows, 0, n), last);
+    ops->gather_rows(&cache->queue, x, dk_view_rows(cache->last_rows, 0, rows), last);
     ops->norm(&cache->queue, &norm, last, normed, dk_view_none());
     DK_TRY(dk_queue_wait(&cache->queue, err));
     for (int64_t s = 0; s < n; s++) cache->pages.length[which[s]] = cache->count[s];

@@ -72,6 +72,7 @@ int32_t dk_drawer_open(dk_drawer *d, dk_host *host, int32_t reads, dk_error *err
     if (!reads) return DK_OK;
     DK_TRY(dk_new(host, d->width, &d->row, err));
     DK_TRY(dk_new(host, d->width, &d->wide, err));
+    DK_TRY(dk_new(host, d->width, &d->order, err));
 out:
     return rc;
 }
@@ -80,6 +81,7 @@ void dk_drawer_close(dk_drawer *d, dk_host *host)
 {
     dk_free(host, d->row);
     dk_free(host, d->wide);
+    dk_free(host, d->order);
 }
 
 /* ---- rows that go through the host ---- */
@@ -88,7 +90,7 @@ static dk_view row_of(const dk_drawer *d, dk_view view, int64_t row)
     return dk_view_columns(dk_view_rows(view, row, 1), 0, d->vocab);
 }
 
-static int32_t read_row(dk_drawer *d, dk_view view, int64_t row, dk_error *err)
+int32_t dk_drawer_read(dk_drawer *d, dk_view view, int64_t row, dk_error *err)
 {
     const int32_t is_wide = view.dtype == DK_F64;
     d->queue->backend->ops->copy_out(d->queue, row_of(d, view, row), is_wide ? (void *)d->wide : (void *)d->row);
@@ -118,7 +120,7 @@ static int32_t ask_host(dk_drawer *d, dk_view logits, int64_t row, const dk_draw
 {
     const dk_generate_args *args = draw->args;
     int32_t rc;
-    DK_TRY(read_row(d, logits, row, err));
+    DK_TRY(dk_drawer_read(d, logits, row, err));
     int32_t code = args->logits(args->user, draw->text, draw->ids, draw->count, d->row, d->vocab);
     if (code) return dk_generate_refused(code, err);
     if (!can_be_drawn(d->row, d->vocab))
@@ -136,7 +138,7 @@ int32_t dk_drawer_top(dk_drawer *d, int64_t row, int64_t most, int32_t *ids, flo
                       dk_error *err)
 {
     int64_t n = 0;
-    int32_t rc = read_row(d, d->log_probs, row, err);
+    int32_t rc = dk_drawer_read(d, d->log_probs, row, err);
     if (rc) return rc;
     for (int64_t i = 0; i < d->vocab; i++) {
         int64_t at = n < most ? n++ : n;
@@ -153,7 +155,7 @@ int32_t dk_drawer_top(dk_drawer *d, int64_t row, int64_t most, int32_t *ids, flo
     return DK_OK;
 }
 
-static double element(dk_drawer *d, dk_view view, int64_t row, int64_t column)
+double dk_drawer_element(dk_drawer *d, dk_view view, int64_t row, int64_t column)
 {
     double wide = 0;
     float narrow = 0;
@@ -167,7 +169,7 @@ static double element(dk_drawer *d, dk_view view, int64_t row, int64_t column)
 static int32_t name_row(dk_drawer *d, const dk_draw *draws, int64_t count, dk_error *err)
 {
     int64_t row = 0;
-    while (row + 1 < count && !isnan(element(d, d->log_probs, row, 0))) row++;
+    while (row + 1 < count && !isnan(dk_drawer_element(d, d->log_probs, row, 0))) row++;
     return dk_fail(err, DK_E_NUMERIC, "generate: sequence %lld, token %lld: logits are nan or infinite",
                    (long long)draws[row].text, (long long)draws[row].written);
 }
@@ -203,6 +205,31 @@ static dk_view adjust(dk_drawer *d, dk_view logits, const dk_draw *draws, int64_
     return logits;
 }
 
+static int32_t cuts(const dk_generate_args *args) { return args->top_k > 0 || args->top_p < 1 || args->min_p > 0; }
+
+static int32_t cut_row(dk_drawer *d, dk_view logits, int64_t row, const dk_generate_args *args, dk_error *err)
+{
+    int32_t rc;
+    DK_TRY(dk_drawer_read(d, logits, row, err));
+    dk_cut_logits(args, d->row, d->vocab, d->order);
+    write_row(d, logits, row);
+    DK_TRY(dk_queue_wait(d->queue, err));
+out:
+    return rc;
+}
+
+static int32_t shape_run(dk_drawer *d, dk_view logits, const dk_draw *draws, int64_t first, int64_t rows, dk_view out,
+                         dk_error *err)
+{
+    const dk_generate_args *args = draws->args;
+    int32_t rc = DK_OK;
+    logits = adjust(d, logits, draws, first, rows);
+    for (int64_t i = 0; cuts(args) && i < rows; i++) DK_TRY(cut_row(d, logits, i, args, err));
+    d->queue->backend->ops->log_softmax(d->queue, logits, d->vocab, args->temperature, out);
+out:
+    return rc;
+}
+
 static int32_t draw_run(dk_drawer *d, dk_view logits, const dk_draw *draws, int64_t first, int64_t rows, dk_error *err)
 {
     const dk_generate_args *args = draws->args;
@@ -229,6 +256,27 @@ static int64_t run_length(const dk_draw *draws, int64_t count)
     return n;
 }
 
+int32_t dk_drawer_shape(dk_drawer *d, dk_view logits, const dk_draw *draws, int64_t count, dk_view out, dk_error *err)
+{
+    int32_t rc;
+    for (int64_t at = 0, n; at < count; at += n) {
+        n = run_length(draws + at, count - at);
+        DK_TRY(shape_run(d, dk_view_rows(logits, at, n), draws + at, at, n, dk_view_rows(out, at, n), err));
+    }
+    DK_TRY(dk_queue_wait(d->queue, err));
+out:
+    return rc;
+}
+
+int32_t dk_drawer_pick(dk_drawer *d, dk_view shaped, uint64_t seed, uint64_t counter, int32_t *id, dk_error *err)
+{
+    const dk_sample_args sample = {.temperature = 1, .top_p = 1, .seed = seed, .counters = &counter};
+    dk_view drawn = dk_view_rows(d->drawn, 0, 1);
+    d->queue->backend->ops->sample(d->queue, &sample, shaped, d->vocab, drawn);
+    d->queue->backend->ops->copy_out(d->queue, drawn, id);
+    return dk_queue_wait(d->queue, err);
+}
+
 static int32_t read_drawn(dk_drawer *d, dk_draw *draws, int64_t count, dk_error *err)
 {
     int32_t rc, ids[RUN];
@@ -239,7 +287,7 @@ static int32_t read_drawn(dk_drawer *d, dk_draw *draws, int64_t count, dk_error 
         if (rc != DK_OK) return rc;
         for (int64_t i = 0; i < n; i++) draws[first + i].id = ids[i];
     }
-    for (int64_t i = 0; i < count; i++) draws[i].log_prob = element(d, d->log_probs, i, draws[i].id);
+    for (int64_t i = 0; i < count; i++) draws[i].log_prob = dk_drawer_element(d, d->log_probs, i, draws[i].id);
     return dk_queue_wait(d->queue, err);
 }
 

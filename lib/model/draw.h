@@ -25,7 +25,8 @@ typedef struct dk_drawer {
     dk_view adjusted;           /* the same, where log_probs themselves would be adjusted; else absent */
     dk_view drawn;              /* I32 [rows] */
     double *wide;               /* [width] a row on its way through the host, where the backend's real is F64 */
-    float *row;                 /* [width] the row; both NULL where nothing asks for rows */
+    float *row;                 /* [width] the row */
+    int32_t *order;             /* [width] scratch; all three NULL where nothing asks for rows */
 } dk_drawer;
 
 static inline int32_t dk_adjusts(const dk_generate_args *args)
@@ -45,6 +46,15 @@ int32_t dk_drawer_draw(dk_drawer *d, dk_view logits, dk_draw *draws, int64_t cou
 /* The likeliest ids of a row of log_probs, ties by id: ids and log_probs [most], *count of them. */
 int32_t dk_drawer_top(dk_drawer *d, int64_t row, int64_t most, int32_t *ids, float *log_probs, int64_t *count,
                       dk_error *err);
+/* What rows are drawn from, once temperature is above 0: log-probabilities out [count, width], adjusted, at their
+ * temperature, -infinity where top_k, top_p and min_p leave an id out. logits are changed. */
+int32_t dk_drawer_shape(dk_drawer *d, dk_view logits, const dk_draw *draws, int64_t count, dk_view out, dk_error *err);
+/* A row of what dk_drawer_shape gave, drawn from with number `counter`. */
+int32_t dk_drawer_pick(dk_drawer *d, dk_view shaped, uint64_t seed, uint64_t counter, int32_t *id, dk_error *err);
+double dk_drawer_element(dk_drawer *d, dk_view view, int64_t row, int64_t column);
+int32_t dk_drawer_read(dk_drawer *d, dk_view view, int64_t row, dk_error *err); /* into d->row */
+/* Leaves out what top_k, top_p and min_p do: z [vocab] becomes -infinity there. order [vocab] is scratch. */
+void dk_cut_logits(const dk_generate_args *args, float *z, int64_t vocab, int32_t *order);
 int32_t dk_is_stop(const dk_generate_args *args, int32_t id);
 /* What a host's function returned other than 0. */
 int32_t dk_generate_refused(int32_t code, dk_error *err);

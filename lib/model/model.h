@@ -255,6 +255,7 @@ typedef struct dk_cache_spec {
     int64_t sequences, capacity; /* capacity: most tokens of one sequence */
     int64_t tokens;              /* room for all together, in whole pages; 0 = sequences * capacity */
     int64_t max_rows;            /* fresh tokens of one call */
+    int64_t last_rows;           /* of which it gives the hidden states, at most; 0 = sequences */
     dk_precision precision;
     dk_dtype type; /* of keys and values: the backend's real, also by 0, or DK_BF16 */
 } dk_cache_spec;
@@ -278,6 +279,10 @@ int32_t dk_cache_share(dk_cache *cache, int64_t from, int64_t to, int64_t tokens
  * [sequences, hidden_size]. */
 int32_t dk_cache_forward(dk_cache *cache, const dk_tokens *tokens, const int64_t *which, dk_view *hidden,
                          dk_error *err);
+
+/* The same of the last_rows[s] last rows of each, sequence after sequence: [sum of last_rows, hidden_size]. */
+int32_t dk_cache_forward_last(dk_cache *cache, const dk_tokens *tokens, const int64_t *which, const int64_t *last_rows,
+                              dk_view *hidden, dk_error *err);
 
 #define DK_TEXT_ENDS INT32_MIN
 typedef struct dk_generate_args {

@@ -1,5 +1,6 @@
 #include "api/handles.h"
 
+#include <stdio.h>
 #include <string.h>
 
 /* One call at a time in a family: a callback that calls back gets E_REENTRANT, and so does a second thread. */
@@ -182,6 +183,68 @@ int32_t distill_session_generate(distill_session *session, distill_token_fn fn, 
         DK_TRY(di_stream_next(session->stream, &token, err));
         DK_TRY(hand_out(token, fn, user, err));
     } while (!token->finished);
+out:
+    return leave(session, environment, rc);
+}
+
+/* ---- several ---- */
+
+enum { MANY = 256 }; /* places of a family at most */
+
+/* Structs may have grown at their end: they are as far apart as the first says. */
+static distill_token *token_at(distill_token *outs, int64_t index)
+{
+    return (distill_token *)(void *)((char *)outs + (size_t)index * outs->struct_size);
+}
+
+static int32_t take_sessions(distill_session *const *sessions, int64_t count, distill_token *outs, di_stream **streams,
+                             dk_error *err)
+{
+    char name[48];
+    int32_t rc = DK_OK;
+    for (int64_t i = 0; i < count; i++) {
+        snprintf(name, sizeof name, "sessions[%lld]", (long long)i);
+        DK_TRY(di_check_pointer(sessions[i], name, err));
+        snprintf(name, sizeof name, "outs[%lld]", (long long)i);
+        DK_TRY(check_token(i ? token_at(outs, i) : outs, name, err));
+        if (token_at(outs, i)->struct_size != outs->struct_size)
+            return dk_fail(err, DK_E_INVALID, "%s has struct_size %u, outs[0] has %u", name,
+                           (unsigned)token_at(outs, i)->struct_size, (unsigned)outs->struct_size);
+        streams[i] = sessions[i]->stream;
+    }
+out:
+    return rc;
+}
+
+int32_t distill_session_next_many(distill_session *const *sessions, int64_t count, distill_token *outs,
+                                  distill_error *error)
+{
+    dk_error *err = di_err(error);
+    di_stream *streams[MANY];
+    const distill_token *tokens[MANY];
+    uint32_t environment;
+    int32_t rc;
+    dk_error_clear(err);
+    if (count < 1 || count > MANY || !sessions || !outs)
+        return dk_fail(err, DK_E_INVALID, "sessions, outs and count %lld do not fit together; count is in [1, %d]",
+                       (long long)count, MANY);
+    if ((rc = take_sessions(sessions, count, outs, streams, err)) || (rc = enter(sessions[0], &environment, err)))
+        return rc;
+    rc = di_stream_next_many(streams, count, tokens, err);
+    for (int64_t i = 0; (rc == DK_OK || rc == DK_E_END) && i < count; i++) fill(token_at(outs, i), tokens[i]);
+    return leave(sessions[0], environment, rc);
+}
+
+int32_t distill_session_fork(const distill_session *session, distill_session **out, distill_error *error)
+{
+    dk_error *err = di_err(error);
+    di_stream *stream = NULL;
+    uint32_t environment;
+    int32_t rc = enter(session, &environment, err);
+    if (rc) return rc;
+    DK_TRY(di_check_pointer(out, "out", err));
+    DK_TRY(di_stream_fork(session->stream, &stream, err));
+    DK_TRY(make_handle(session->env, stream, out, err));
 out:
     return leave(session, environment, rc);
 }

@@ -493,6 +493,9 @@ static const di_option_info rows[] = {
            "logged and counted"),
     CHOICE("session.cache_type", "f32", "f32|bf16", 0,
            "what keys and values are kept in; bf16 takes half the memory and rounds them"),
+    INT("session.draft_tokens", "4", 1, 32, "tokens", 0, "that a draft model proposes at a time"),
+    FLAG("session.draft_adaptive", "false",
+         "one more after all were accepted, one less after one was not; between 1 and twice session.draft_tokens"),
 
     PATH("augment.in",
          "samples that the first step is given: JSONL or text; not given = none, for a step that makes them"),

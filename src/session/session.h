@@ -7,7 +7,9 @@
  *
  *   session_family.c  what streams of a family share        session_stream.c  one text: its ids, what may be done to it
  *   session_answer.c  an answer's beginning, tokens, end    session_pass.c    one pass: who writes, who reads
- *   session_chat.c    conversations                         latency.c         percentiles in little memory
+ *   session_draft.c   what a smaller model proposes         session_verify.c  which of it the model writes
+ *   session_chat.c    conversations                         session_many.c    several streams in one pass
+ *   session_fork.c    a stream from another one             latency.c         percentiles in little memory
  *
  * How tokens are drawn is lib/model's business (draw.h), how they become text teacher/'s (writing.h). */
 #ifndef DI_SESSION_SESSION_H
@@ -23,7 +25,7 @@ typedef struct di_stream di_stream;
 int32_t di_stream_create(di_teacher *model, di_teacher *draft, const di_options *options, di_stream **out,
                          dk_error *err);
 /* Another stream of the family that stands where this one does, in the middle of an answer, too. */
-int32_t di_stream_fork(di_stream *from, di_stream **out, dk_error *err);
+int32_t di_stream_fork(const di_stream *from, di_stream **out, dk_error *err);
 void di_stream_free(di_stream *stream); /* NULL is fine */
 /* 1 while a call is inside one of the family; whoever sets it clears it. */
 atomic_int *di_stream_guard(const di_stream *stream);

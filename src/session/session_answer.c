@@ -5,7 +5,7 @@
 int32_t di_answer_room_for_top(di_stream *s, dk_error *err)
 {
     dk_host *host = s->family->host;
-    const int64_t most = 1, top = s->writing.args.top_count;
+    const int64_t most = 1 + di_draft_most(s->family), top = s->writing.args.top_count;
     int32_t rc;
     dk_free(host, s->drawn);
     dk_free(host, s->top_ids);
@@ -74,8 +74,10 @@ int32_t di_answer_begin(di_stream *s, dk_error *err)
     s->prompt = s->count;
     s->room = wanted < left ? wanted : left;
     s->written = 0;
-    (void)dk_cache_replan(cache, s->place, s->prompt + s->room - 1);
-    DK_TRY(dk_cache_truncate(cache, s->place, worth_keeping(s), err));
+    s->planned = s->prompt + s->room - 1;
+    (void)dk_cache_replan(cache, s->place, s->planned);
+    if (s->family->draft) (void)dk_cache_replan(s->family->draft->cache, s->place, s->planned);
+    di_family_cut(s->family, s->place, worth_keeping(s));
     s->whole = s->family->backend->invariant_rows == INT64_MAX ? 0 : dk_cache_length(cache, s->place);
     s->stats.prompt_tokens += s->prompt;
     s->stats.kept_tokens += dk_cache_length(cache, s->place);
@@ -93,9 +95,8 @@ out:
 
 void di_answer_forget(di_stream *s)
 {
-    s->ready = s->first = 0;
-    if (s->family && dk_cache_length(s->family->cache, s->place) > s->count)
-        (void)dk_cache_truncate(s->family->cache, s->place, s->count, NULL); /* it holds as many */
+    s->ready = s->first = s->proposed = 0;
+    if (s->family) di_family_cut(s->family, s->place, s->count);
 }
 
 static double spent(const di_stream *s)
@@ -164,7 +165,7 @@ static int32_t stop_cancelled(di_stream *s, dk_error *err)
     return dk_fail(err, DK_E_CANCELLED, "the answer was cancelled after %lld tokens", (long long)s->written);
 }
 
-static int32_t get_ready(di_stream *s, dk_error *err)
+int32_t di_answer_make_ready(di_stream *s, dk_error *err)
 {
     int32_t rc = DK_OK;
     if (!s->answering && s->ended) return dk_fail(err, DK_E_END, "the answer has ended: append what comes next");
@@ -174,7 +175,7 @@ out:
 }
 
 /* What the host does between two calls is no latency of ours. */
-static double wake(di_stream *s)
+double di_answer_wake(di_stream *s)
 {
     if (s->answering && s->written) s->last = dk_seconds();
     return di_meter_cpu();
@@ -182,9 +183,9 @@ static double wake(di_stream *s)
 
 int32_t di_stream_next(di_stream *s, const distill_token **out, dk_error *err)
 {
-    const double cpu = wake(s);
+    const double cpu = di_answer_wake(s);
     int32_t rc;
-    DK_TRY(get_ready(s, err));
+    DK_TRY(di_answer_make_ready(s, err));
     do DK_TRY(stop_cancelled(s, err));
     while (s->first == s->ready && (rc = di_family_pass(s->family, &s, 1, err)) == DK_OK && s->first == s->ready);
     DK_TRY(rc);

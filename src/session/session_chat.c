@@ -91,22 +91,18 @@ static void tell_left(const di_stream *s, const talk *t)
                (long long)t->left, (long long)s->family->context);
 }
 
-static int32_t take_over(di_stream *s, const talk *t, dk_error *err)
+static void take_over(di_stream *s, const talk *t)
 {
     const int64_t kept = common(s, t);
-    int32_t rc;
     di_stream_change(s);
     s->count = kept;
-    if (dk_cache_length(s->family->cache, s->place) > kept)
-        DK_TRY(dk_cache_truncate(s->family->cache, s->place, kept, err));
+    di_family_cut(s->family, s->place, kept);
     if (s->whole > kept) s->whole = kept;
     memcpy(s->ids + kept, t->ids + kept, (size_t)(t->count - kept) * sizeof *t->ids);
     s->count = t->count;
     tell_left(s, t);
     s->messages = t->left;
     s->turns = t->turns;
-out:
-    return rc;
 }
 
 int32_t di_stream_chat(di_stream *s, const char *json, int32_t answer, int32_t open_last, dk_error *err)
@@ -120,7 +116,7 @@ int32_t di_stream_chat(di_stream *s, const char *json, int32_t answer, int32_t o
     DK_TRY(make_ids(s, &t, err));
     if (!fits(s, &t) && s->family->drops) DK_TRY(leave_out(s, &t, err));
     DK_TRY(check_length(s, &t, err));
-    DK_TRY(take_over(s, &t, err));
+    take_over(s, &t);
 out:
     dk_free(s->family->host, t.ids);
     return rc;

@@ -24,7 +24,8 @@ static int32_t make_cache(di_family *f, const di_options *options, dk_error *err
     const dk_cache_spec spec = {.sequences = f->places,
                                 .capacity = f->context,
                                 .tokens = tokens < all ? tokens : all,
-                                .max_rows = DI_SESSION_PIECE + f->places,
+                                .max_rows = DI_SESSION_PIECE + f->places * (1 + di_draft_most(f)),
+                                .last_rows = f->places * (1 + di_draft_most(f)),
                                 .precision = f->precision,
                                 .type =
                                     di_options_is(options, "session.cache_type", "bf16") ? DK_BF16 : f->backend->real};
@@ -33,14 +34,13 @@ static int32_t make_cache(di_family *f, const di_options *options, dk_error *err
 
 static int32_t plan(di_family *f, dk_error *err)
 {
-    const int64_t rows = f->places;
+    const int64_t rows = f->places * (1 + di_draft_most(f)), width = f->weights->config.vocab_size;
     int32_t rc = DK_OK;
-    dk_arena_init(&f->arena, f->backend);
-    DK_TRY(dk_queue_open(&f->queue, f->backend, err));
-    f->drawer =
-        (dk_drawer){.queue = &f->queue, .rows = rows, .width = f->weights->config.vocab_size, .vocab = f->vocab};
+    f->drawer = (dk_drawer){.queue = &f->queue, .rows = 1 + di_draft_most(f), .width = width, .vocab = f->vocab};
     for (int32_t measured = 0; measured < 2; measured++) {
-        f->logits = dk_arena_2d(&f->arena, f->backend->real, rows, f->drawer.width);
+        f->logits = dk_arena_2d(&f->arena, f->backend->real, rows, width);
+        f->log_probs = dk_arena_2d(&f->arena, f->backend->real, rows, width);
+        if (f->draft) f->shaped = dk_arena_2d(&f->arena, f->backend->real, f->drawer.rows, width);
         dk_drawer_plan(&f->drawer, &f->arena, 0);
         if (!measured) DK_TRY(dk_arena_commit(&f->arena, err));
     }
@@ -48,22 +48,19 @@ static int32_t plan(di_family *f, dk_error *err)
     DK_TRY(dk_new(f->host, DI_SESSION_PIECE + rows, &f->ids, err));
     DK_TRY(dk_new(f->host, f->places + 1, &f->offsets, err));
     DK_TRY(dk_new(f->host, f->places, &f->which, err));
+    DK_TRY(dk_new(f->host, f->places, &f->last, err));
     DK_TRY(dk_new(f->host, f->places, &f->of, err));
-    DK_TRY(dk_new(f->host, rows, &f->draws, err));
+    DK_TRY(dk_new(f->host, f->places, &f->active, err));
+    DK_TRY(dk_new(f->host, f->drawer.rows, &f->draws, err));
     DK_TRY(dk_new(f->host, f->places, &f->at, err));
 out:
     return rc;
 }
 
-int32_t di_family_create(di_teacher *model, const di_options *options, const di_writing *writing, di_family **out,
-                         dk_error *err)
+static void begin(di_family *f, di_teacher *model, const di_options *options, const di_writing *writing)
 {
-    di_family *f = NULL;
-    dk_host *host = di_teacher_host(model);
-    int32_t rc;
-    DK_TRY(dk_new(host, 1, &f, err));
+    f->host = di_teacher_host(model);
     f->model = di_teacher_retain(model);
-    f->host = host;
     f->weights = di_teacher_model(model);
     f->backend = f->weights->backend;
     f->version = di_teacher_version(model);
@@ -71,9 +68,20 @@ int32_t di_family_create(di_teacher *model, const di_options *options, const di_
     f->vocab = di_teacher_vocab_valid(model);
     f->drops = di_options_is(options, "session.overflow", "oldest");
     f->precision = writing->args.precision;
+    dk_arena_init(&f->arena, f->backend);
+}
+
+int32_t di_family_create(di_teacher *model, di_teacher *draft, const di_options *options, const di_writing *writing,
+                         di_family **out, dk_error *err)
+{
+    di_family *f = NULL;
+    int32_t rc;
+    DK_TRY(dk_new(di_teacher_host(model), 1, &f, err));
+    begin(f, model, options, writing);
     DK_TRY(check_places(f, err));
     DK_TRY(read_context(f, options, err));
-    DK_TRY(dk_check_generate_args(f->weights, &writing->args, err));
+    DK_TRY(dk_queue_open(&f->queue, f->backend, err));
+    if (draft) DK_TRY(di_drafter_create(f, draft, options, err));
     DK_TRY(plan(f, err));
     DK_TRY(make_cache(f, options, err));
     DK_TRY(di_meter_start(f->host, options, 0, &f->meter, err));
@@ -88,6 +96,7 @@ void di_family_release(di_family *f)
 {
     if (!f || f->streams) return;
     dk_host *host = f->host;
+    di_drafter_free(f);
     dk_cache_free(f->cache);
     dk_drawer_close(&f->drawer, host);
     dk_arena_free(&f->arena);
@@ -96,7 +105,9 @@ void di_family_release(di_family *f)
     dk_free(host, f->ids);
     dk_free(host, f->offsets);
     dk_free(host, f->which);
+    dk_free(host, f->last);
     dk_free(host, f->of);
+    dk_free(host, f->active);
     dk_free(host, f->draws);
     dk_free(host, f->at);
     di_teacher_release(f->model);
@@ -112,6 +123,8 @@ int32_t di_family_take_place(di_family *f, di_stream *s, dk_error *err)
         s->place = i;
         s->family = f;
         dk_cache_reset(f->cache, i);
+        if (f->draft) dk_cache_reset(f->draft->cache, i);
+        s->proposals = f->draft ? f->draft->tokens : 0;
         return DK_OK;
     }
     return dk_fail(err, DK_E_BUSY,
@@ -120,13 +133,21 @@ int32_t di_family_take_place(di_family *f, di_stream *s, dk_error *err)
                    (long long)f->places);
 }
 
+void di_family_cut(di_family *f, int64_t place, int64_t tokens)
+{
+    if (dk_cache_length(f->cache, place) > tokens) (void)dk_cache_truncate(f->cache, place, tokens, NULL);
+    if (f->draft && dk_cache_length(f->draft->cache, place) > tokens)
+        (void)dk_cache_truncate(f->draft->cache, place, tokens, NULL);
+}
+
 void di_family_check_version(di_family *f)
 {
-    const int64_t version = di_teacher_version(f->model);
-    if (version == f->version) return;
+    const int64_t version = di_teacher_version(f->model), draft = f->draft ? di_teacher_version(f->draft->model) : 0;
+    if (version == f->version && (!f->draft || draft == f->draft->version)) return;
     f->version = version;
+    if (f->draft) f->draft->version = draft;
     for (int64_t i = 0; i < f->places; i++) {
-        dk_cache_reset(f->cache, i);
+        di_family_cut(f, i, 0);
         if (f->at[i]) f->at[i]->whole = 0;
     }
 }

@@ -15,6 +15,25 @@ enum {
 };
 enum { DI_FINISHED_STOP = 1, DI_FINISHED_LENGTH = 2, DI_FINISHED_BEFORE = 4, DI_FINISHED_CANCELLED = 5 };
 
+typedef struct di_drafter { /* the smaller model's side of a family */
+    di_teacher *model;      /* a reference */
+    dk_model *weights;
+    int64_t version;
+    int64_t context;      /* tokens behind which nothing is proposed */
+    int64_t tokens, most; /* proposed at a time: at first, at most */
+    int32_t adaptive;
+    dk_arena arena;
+    dk_cache *cache;
+    dk_drawer drawer;
+    dk_view logits; /* [places, width] */
+    dk_view shaped; /* [places * most, width] what each proposal was drawn from, place after place */
+    /* a pass */
+    int32_t *ids;
+    int64_t *offsets, *which; /* [places (+ 1)] */
+    di_stream **of;           /* [places] */
+    int64_t count;
+} di_drafter;
+
 typedef struct di_family {
     atomic_int guard;
     int64_t streams;   /* that are alive */
@@ -30,15 +49,17 @@ typedef struct di_family {
     dk_cache *cache;
     dk_queue queue;
     dk_arena arena;
-    dk_view logits;   /* [rows, width] */
-    dk_drawer drawer; /* of as many rows */
-    di_stream **at;   /* [places]; NULL = free */
+    dk_view logits, log_probs; /* [rows, width] */
+    dk_view shaped;            /* the same, with a draft */
+    dk_drawer drawer;          /* of the rows of a stream at a time */
+    di_drafter *draft;         /* NULL = none */
+    di_stream **at;            /* [places]; NULL = free */
     di_meter meter;
     /* a pass: tokens of which[count] sequences, of the first `drawn` of which a token is drawn */
-    int32_t *ids;             /* [rows of a pass] */
-    int64_t *offsets, *which; /* [places (+ 1)] */
-    di_stream **of;           /* [places] */
-    dk_draw *draws;           /* [rows] */
+    int32_t *ids;                    /* [rows of a pass] */
+    int64_t *offsets, *which, *last; /* [places (+ 1)]; last: rows of each that are looked at */
+    di_stream **of, **active;        /* [places] */
+    dk_draw *draws;                  /* [1 + proposals] */
     int64_t count, drawn;
 } di_family;
 
@@ -70,6 +91,8 @@ struct di_stream {
     /* the answer */
     int32_t answering, ended;
     int64_t prompt, room, written; /* tokens before it, at most, so far */
+    int64_t planned;               /* tokens that its keys are rotated for */
+    int64_t proposals, proposed;   /* of the draft: next time; this time, which stand behind count */
     di_speaker *speaker;
     di_drawn *drawn; /* [drawn_most] tokens ready, from first on */
     int64_t drawn_most, ready, first;
@@ -85,27 +108,65 @@ struct di_stream {
 };
 
 /* ---- session_family.c ---- */
-int32_t di_family_create(di_teacher *model, const di_options *options, const di_writing *writing, di_family **out,
-                         dk_error *err);
+int32_t di_family_create(di_teacher *model, di_teacher *draft, const di_options *options, const di_writing *writing,
+                         di_family **out, dk_error *err);
 void di_family_release(di_family *family); /* by its last stream, or before there is one */
+/* What is behind the first tokens of a stream is forgotten, where there is something. */
+void di_family_cut(di_family *family, int64_t place, int64_t tokens);
 int32_t di_family_take_place(di_family *family, di_stream *stream, dk_error *err);
 /* Weights that were written meanwhile make keys and values worthless. */
 void di_family_check_version(di_family *family);
 
 /* ---- session_stream.c ---- */
 void di_stream_change(di_stream *stream); /* another answer begins: what was drawn and not handed out is forgotten */
+di_stream *di_stream_new(dk_host *host, dk_error *err); /* of no family yet */
+/* Section generate as s is to write; out is closed on failure, too. */
+int32_t di_stream_open_writing(di_stream *s, di_teacher *model, const di_options *options, di_writing *out,
+                               dk_error *err);
+void di_stream_use_writing(di_stream *s, di_options *options, const di_writing *writing); /* takes both over */
 int32_t di_stream_no_room(const di_stream *stream, int64_t tokens, dk_error *err);
 
 /* ---- session_answer.c ---- */
 int32_t di_answer_begin(di_stream *stream, dk_error *err);
 void di_answer_end(di_stream *stream);
-void di_answer_forget(di_stream *stream);                    /* what is drawn and not handed out */
-int32_t di_answer_deliver(di_stream *stream, dk_error *err); /* the next drawn token becomes stream->token */
+void di_answer_forget(di_stream *stream);                       /* what is drawn and not handed out */
+int32_t di_answer_deliver(di_stream *stream, dk_error *err);    /* the next drawn token becomes stream->token */
+int32_t di_answer_make_ready(di_stream *stream, dk_error *err); /* begins one; E_END where it has ended */
+double di_answer_wake(di_stream *stream);                       /* a call begins: CPU seconds so far */
 int32_t di_answer_room_for_top(di_stream *stream, dk_error *err);
 double di_stream_joules(const di_stream *stream); /* so far, of the answer under way, too; -1 = not known */
 
 /* ---- session_pass.c ---- */
 /* Streams [count] that answer and have nothing ready: each gets a token, or reads a piece of its prompt. */
 int32_t di_family_pass(di_family *family, di_stream *const *streams, int64_t count, dk_error *err);
+
+/* ---- session_verify.c ---- */
+/* Rows first ... first + proposed of the pass's logits, whose log_probs are there, become tokens ready. */
+int32_t di_stream_verify(di_stream *stream, int64_t first, dk_error *err);
+
+/* ---- session_draft.c ---- */
+int32_t di_drafter_create(di_family *family, di_teacher *draft, const di_options *options, dk_error *err);
+void di_drafter_free(di_family *family);
+/* Reads with the draft what it has not, so far as there is room in a pass, and lets it propose. */
+int32_t di_draft_propose(di_family *family, di_stream *const *streams, int64_t count, dk_error *err);
+void di_draft_learn(di_stream *stream, int64_t accepted); /* of those proposed: how many it proposes next */
+static inline int64_t di_draft_most(const di_family *family) { return family->draft ? family->draft->most : 0; }
+
+/* All but the last token are read. */
+static inline int64_t di_stream_held(const di_stream *s) { return dk_cache_length(s->family->cache, s->place); }
+static inline int32_t di_stream_writes(const di_stream *s)
+{
+    return s->written > 0 || di_stream_held(s) == s->count - 1;
+}
+/* The row behind what stands and the first i proposals. */
+static inline dk_draw di_stream_draw(const di_stream *s, int64_t i)
+{
+    return (dk_draw){.args = &s->writing.args,
+                     .written = s->written + i,
+                     .ids = s->ids,
+                     .prompt = s->prompt,
+                     .count = s->count + i,
+                     .counter = (uint64_t)(s->written + i)};
+}
 
 #endif

@@ -35,7 +35,8 @@ static int32_t keep_precision(const di_stream *s, di_writing *w, const di_option
     return DK_OK;
 }
 
-static int32_t open_writing(di_stream *s, di_teacher *model, const di_options *options, di_writing *out, dk_error *err)
+int32_t di_stream_open_writing(di_stream *s, di_teacher *model, const di_options *options, di_writing *out,
+                               dk_error *err)
 {
     const dk_config *config = &di_teacher_model(model)->config;
     const di_reader reader = {.table = &s->listener};
@@ -50,7 +51,7 @@ out:
     return rc;
 }
 
-static void use_writing(di_stream *s, di_options *options, const di_writing *writing)
+void di_stream_use_writing(di_stream *s, di_options *options, const di_writing *writing)
 {
     di_writing_close(&s->writing);
     di_options_free(s->options);
@@ -67,9 +68,9 @@ int32_t di_stream_configure(di_stream *s, const di_options *options, dk_error *e
     int32_t rc;
     DK_TRY(di_options_check(options, 1 << DI_GENERATE, err));
     DK_TRY(di_options_copy(options, s->family->host, 1 << DI_GENERATE, &copy, err));
-    DK_TRY(open_writing(s, s->family->model, copy, &writing, err));
+    DK_TRY(di_stream_open_writing(s, s->family->model, copy, &writing, err));
     di_stream_change(s);
-    use_writing(s, copy, &writing);
+    di_stream_use_writing(s, copy, &writing);
     DK_TRY(di_answer_room_for_top(s, err));
     return DK_OK;
 out:
@@ -108,7 +109,7 @@ static di_teacher *writer_of(di_teacher *model, const char *what, dk_error *err)
     return writer;
 }
 
-static di_stream *new_stream(dk_host *host, dk_error *err)
+di_stream *di_stream_new(dk_host *host, dk_error *err)
 {
     di_stream *s = NULL;
     if (dk_new(host, 1, &s, err)) return NULL;
@@ -118,10 +119,10 @@ static di_stream *new_stream(dk_host *host, dk_error *err)
     return s;
 }
 
-static int32_t open_family(di_stream *s, di_teacher *model, const di_options *options, dk_error *err)
+static int32_t open_family(di_stream *s, di_teacher *model, di_teacher *draft, const di_options *options, dk_error *err)
 {
     di_family *family = NULL;
-    int32_t rc = di_family_create(model, options, &s->writing, &family, err);
+    int32_t rc = di_family_create(model, draft, options, &s->writing, &family, err);
     if (rc == DK_OK) rc = di_family_take_place(family, s, err);
     return rc;
 }
@@ -130,21 +131,21 @@ int32_t di_stream_create(di_teacher *model, di_teacher *draft, const di_options 
                          dk_error *err)
 {
     di_teacher *writer = writer_of(model, "model", err);
+    di_teacher *proposer = writer && draft ? writer_of(draft, "draft", err) : NULL;
     di_stream *s = NULL;
     di_options *copy = NULL;
     di_writing writing = {.host = NULL};
     int32_t rc;
-    if (!writer) return DK_E_UNSUPPORTED;
-    if (draft) return dk_fail(err, DK_E_UNSUPPORTED, "sessions with a draft model are not built yet");
+    if (!writer || (draft && !proposer)) return DK_E_UNSUPPORTED;
     dk_host *host = di_teacher_host(writer);
     DK_TRY(di_options_check(options, 1 << DI_GENERATE | 1 << DI_SESSION | 1 << DI_COST, err));
-    if (!(s = new_stream(host, err))) return DK_E_NOMEM;
+    if (!(s = di_stream_new(host, err))) return DK_E_NOMEM;
     DK_TRY(di_options_copy(options, host, 1 << DI_GENERATE, &copy, err));
-    DK_TRY(open_writing(s, writer, copy, &writing, err));
-    use_writing(s, copy, &writing);
+    DK_TRY(di_stream_open_writing(s, writer, copy, &writing, err));
+    di_stream_use_writing(s, copy, &writing);
     copy = NULL;
     writing.host = NULL;
-    DK_TRY(open_family(s, writer, options, err));
+    DK_TRY(open_family(s, writer, proposer, options, err));
     DK_TRY(dk_new(host, s->family->context + 2, &s->ids, err));
     DK_TRY(di_answer_room_for_top(s, err));
     *out = s;
@@ -152,7 +153,6 @@ int32_t di_stream_create(di_teacher *model, di_teacher *draft, const di_options 
 out:
     di_writing_close(&writing);
     di_options_free(copy);
-    if (s && !s->family) s->text.host = host;
     di_stream_free(s);
     return rc;
 }
@@ -163,7 +163,7 @@ void di_stream_free(di_stream *s)
     dk_host *host = s->text.host;
     di_answer_end(s);
     if (s->family) {
-        dk_cache_reset(s->family->cache, s->place);
+        di_family_cut(s->family, s->place, 0);
         s->family->at[s->place] = NULL;
         s->family->streams--;
         di_family_release(s->family);
@@ -244,8 +244,7 @@ int32_t di_stream_truncate(di_stream *s, int64_t tokens, dk_error *err)
                        (long long)tokens, (long long)s->count);
     di_stream_change(s);
     s->count = tokens;
-    if (dk_cache_length(s->family->cache, s->place) > tokens)
-        (void)dk_cache_truncate(s->family->cache, s->place, tokens, NULL); /* it holds as many */
+    di_family_cut(s->family, s->place, tokens);
     if (s->whole > tokens) s->whole = tokens;
     if (tokens) return DK_OK;
     memset(&s->stats, 0, sizeof s->stats);

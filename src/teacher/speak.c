@@ -173,6 +173,33 @@ out:
     return rc;
 }
 
+int32_t di_speaker_copy(const di_speaker *from, const di_writing *writing, const di_reader *reader, di_speaker **out,
+                        dk_error *err)
+{
+    di_speaker *s = NULL;
+    int32_t rc;
+    DK_TRY(dk_new(from->teacher->host, 1, &s, err));
+    s->teacher = from->teacher;
+    s->reader = *reader;
+    s->stops = writing->texts;
+    s->stop_count = writing->text_count;
+    dk_strbuf_init(&s->scratch, s->teacher->host);
+    DK_TRY(dk_new(s->teacher->host, from->count + 1, &s->sequences, err));
+    for (; s->count < from->count; s->count++) {
+        spoken *to = &s->sequences[s->count];
+        const spoken *at = &from->sequences[s->count];
+        *to = *at;
+        dk_strbuf_init(&to->pending, s->teacher->host);
+        dk_strbuf_append(&to->pending, at->pending.data, at->pending.size);
+        DK_TRY(dk_strbuf_check(&to->pending, err));
+    }
+    *out = s;
+    return DK_OK;
+out:
+    di_speaker_free(s);
+    return rc;
+}
+
 void di_speaker_free(di_speaker *s)
 {
     if (!s) return;

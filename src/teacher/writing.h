@@ -28,6 +28,9 @@ enum { DI_STOP_TEXT = 3 }; /* finished, of distill_token_fn */
 /* A text goes on where its prompt ended. writing outlives the speaker. */
 int32_t di_speaker_create(di_teacher *teacher, const distill_batch *prompts, const di_writing *writing,
                           const di_reader *reader, di_speaker **out, dk_error *err);
+/* One that stands where another one does, of as many texts. */
+int32_t di_speaker_copy(const di_speaker *from, const di_writing *writing, const di_reader *reader, di_speaker **out,
+                        dk_error *err);
 void di_speaker_free(di_speaker *speaker);
 /* emit, top and logits of dk_generate_args, user = the speaker */
 void di_speaker_top(void *speaker, const int32_t *ids, const float *log_probs, int64_t count);

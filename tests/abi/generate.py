@@ -30,10 +30,12 @@ class HeaderError(Exception):
 
 
 class Type:
-    """A parameter, field or result: a base name, how many stars, constness of the base, a function type or a length."""
+    """A parameter, field or result: a base name, how many stars, constness of the base, a function type or a length;
+    inner: whether the first of two pointers is const."""
 
-    def __init__(self, base, stars=0, const=False, function=None, length=0):
+    def __init__(self, base, stars=0, const=False, function=None, length=0, inner=False):
         self.base, self.stars, self.const, self.function, self.length = base, stars, const, function, length
+        self.inner = inner
 
 
 class Function:
@@ -141,11 +143,12 @@ def split_statements(code):
 def parse_type(text):
     stars = text.count("*")
     words = text.replace("*", " ").split()
-    const = words.count("const")  # 2: what a pointer to pointers points to is const, too
+    inner = "*const*" in text.replace(" ", "")
+    const = words.count("const") > inner
     words = [word for word in words if word not in ("const", "struct")]
     if len(words) != 1:
         raise HeaderError("cannot read the type: %s" % text)
-    return Type(words[0], stars, const)
+    return Type(words[0], stars, const, inner=inner)
 
 
 def parse_params(text):

@@ -20,7 +20,7 @@ def link_all(header):
 
 
 def spell(kind):
-    stars = "*const " + "*" * (kind.stars - 1) if kind.const > 1 else "*" * kind.stars
+    stars = "*const " + "*" * (kind.stars - 1) if kind.inner else "*" * kind.stars
     return "%s%s %s" % ("const " if kind.const else "", kind.base, stars)
 
 

@@ -1,0 +1,218 @@
+/* Drafts: the same text greedily, the same distribution when it is drawn. */
+#include "session_fixture.h"
+
+typedef struct pair {
+    scene s;
+    dk_model *small; /* the model's first blocks: right now and then */
+    di_teacher *draft;
+} pair;
+
+static void open_pair(pair *p, const char *name)
+{
+    const int64_t layers[4] = {0, 1, 2, 3};
+    dk_error err = {0};
+    open_scene(&p->s, name);
+    CHECK_OK(dk_model_derive(p->s.model, p->s.f.backend, layers, 4, &p->small, &err));
+    CHECK_OK(di_teacher_from_model(p->s.f.backend, p->small, p->s.tokenizer, NULL, NULL, NULL, &p->draft, &err));
+}
+
+static void close_pair(pair *p)
+{
+    di_teacher_release(p->draft);
+    dk_model_free(p->small);
+    close_scene(&p->s);
+}
+
+static di_stream *open_drafted(pair *p, di_teacher *draft, const char *yaml)
+{
+    di_options *options = options_of(&p->s, yaml);
+    di_stream *stream = NULL;
+    dk_error err = {0};
+    CHECK_OK(di_stream_create(p->s.teacher, draft, options, &stream, &err));
+    di_options_free(options);
+    if (!stream) exit(3);
+    return stream;
+}
+
+static const char *const greedy[] = {
+    "{generate: {max_tokens: 30, temperature: 0}}",
+    "{generate: {max_tokens: 40, temperature: 0, repetition_penalty: 1.4, presence_penalty: 0.3}}",
+    "{generate: {max_tokens: 60, temperature: 0, logit_bias: {7: 2}, stop_ids: [11]}, session: {draft_tokens: 7}}",
+    "{generate: {max_tokens: 50, temperature: 0, stop: [ab]}, session: {draft_tokens: 2, draft_adaptive: true}}",
+    "{generate: {max_tokens: 64, temperature: 0, repetition_penalty: 1.2}, session: {draft_tokens: 1, context: 40}}",
+};
+enum { GREEDY = sizeof greedy / sizeof *greedy };
+
+/* The part that distill_teacher_generate reads; the session's context ends sooner in the last one. */
+static heard undrafted(pair *p, int32_t first, int64_t count, const char *yaml)
+{
+    di_stream *stream = open_drafted(p, NULL, yaml);
+    dk_error err = {0};
+    CHECK_OK(di_stream_append(stream, tiny_ids + first, count, &err));
+    const heard h = answer(stream);
+    di_stream_free(stream);
+    return h;
+}
+
+TEST(greedy_texts_are_the_same)
+{
+    pair p;
+    int64_t accepted = 0, drafted = 0;
+    open_pair(&p, "greedy");
+    for (int i = 0; i < GREEDY; i++)
+        for (int32_t first = 0; first < 6; first++)
+            for (int twin = 0; twin < 2; twin++) {
+                di_stream *stream = open_drafted(&p, twin ? p.s.teacher : p.draft, greedy[i]);
+                dk_error err = {0};
+                CHECK_OK(di_stream_append(stream, tiny_ids + first, 5, &err));
+                const heard got = answer(stream), want = undrafted(&p, first, 5, greedy[i]);
+                same(&got, &want);
+                const distill_session_stats stats = stats_of(stream);
+                CHECK(stats.accepted <= stats.drafted && stats.accepted < stats.tokens);
+                if (twin && i != 2 && i != 3) CHECK_INT(stats.accepted, stats.drafted);
+                if (!twin) accepted += stats.accepted, drafted += stats.drafted;
+                CHECK_OK(di_stream_truncate(stream, 5, &err)); /* and behind a cut */
+                const heard again = answer(stream);
+                same(&again, &want);
+                di_stream_free(stream);
+            }
+    CHECK(accepted > 20 && accepted < drafted); /* both ends of the scheme were seen */
+    close_pair(&p);
+}
+
+TEST(turns_and_forks)
+{
+    pair p;
+    dk_error err = {0};
+    int64_t count = 0;
+    open_pair(&p, "drafted_turns");
+    const char *yaml = "{generate: {max_tokens: 12, temperature: 0}, session: {places: 3}}";
+    di_stream *streams[3] = {open_drafted(&p, p.draft, yaml)};
+    const distill_token *token = NULL;
+    CHECK_OK(di_stream_append(streams[0], tiny_ids, 7, &err));
+    for (int i = 0; i < 3; i++) CHECK_OK(di_stream_next(streams[0], &token, &err)); /* proposals wait */
+    CHECK_OK(di_stream_fork(streams[0], &streams[1], &err));
+    heard rest = answer(streams[0]), other = answer(streams[1]);
+    same(&rest, &other);
+    CHECK_OK(di_stream_append(streams[0], tiny_ids + 7, 4, &err));
+    const int32_t *ids = di_stream_ids(streams[0], &count);
+    const heard want = generated(&p.s, ids, count, yaml), got = answer(streams[0]);
+    same(&got, &want);
+    CHECK_OK(di_stream_fork(streams[0], &streams[2], &err));
+    heard all[3];
+    const distill_token *tokens[3];
+    memset(all, 0, sizeof all);
+    for (int i = 0; i < 3; i++) {
+        CHECK_OK(di_stream_truncate(streams[i], 0, &err));
+        CHECK_OK(di_stream_append(streams[i], tiny_ids + i, 4 + i, &err));
+    }
+    while (di_stream_next_many(streams, 3, tokens, &err) == DK_OK)
+        for (int i = 0; i < 3; i++)
+            if (tokens[i]->id >= 0)
+                hear_token(&all[i], tokens[i]->id, tokens[i]->log_prob, tokens[i]->text, (size_t)tokens[i]->size,
+                           (int32_t)tokens[i]->finished);
+    for (int i = 0; i < 3; i++) {
+        const heard alone = generated(&p.s, tiny_ids + i, 4 + i, yaml);
+        same(&all[i], &alone);
+        di_stream_free(streams[i]);
+    }
+    close_pair(&p);
+}
+
+/* ---- distributions ---- */
+
+enum { CELLS = TINY_VOCAB * TINY_VOCAB * TINY_VOCAB };
+
+static void count_texts(pair *p, di_teacher *model, di_teacher *draft, const char *way, int64_t texts, int64_t *cells)
+{
+    dk_error err = {0};
+    di_stream *stream = NULL;
+    di_options *options = options_of(&p->s, way);
+    CHECK_OK(di_stream_create(model, draft, options, &stream, &err));
+    memset(cells, 0, CELLS * sizeof *cells);
+    CHECK_OK(di_stream_append(stream, tiny_ids, 7, &err));
+    for (int64_t i = 0; i < texts; i++) {
+        const int32_t from = draft ? 100000 : 1; /* other numbers: the samples are independent */
+        const distill_token *token = NULL;
+        int64_t cell = 0;
+        CHECK_OK(di_options_set_i64(options, "generate.seed", from + i, &err));
+        CHECK_OK(di_stream_truncate(stream, 7, &err));
+        CHECK_OK(di_stream_configure(stream, options, &err));
+        for (int k = 0; k < 3; k++) {
+            const int32_t rc = di_stream_next(stream, &token, &err);
+            cell = cell * TINY_VOCAB + (rc ? 0 : token->id);
+        }
+        cells[cell]++;
+    }
+    di_options_free(options);
+    di_stream_free(stream);
+}
+
+/* Two samples of one distribution: the statistic has mean and variance of chi-square. How many standard deviations it
+ * is off; rare texts count as one. */
+static double deviation(const int64_t *a, const int64_t *b)
+{
+    double sum = 0, rare_a = 0, rare_b = 0, cells = -1;
+    for (int64_t i = 0; i < CELLS; i++) {
+        const double x = (double)a[i], y = (double)b[i];
+        if (x + y < 16) {
+            rare_a += x, rare_b += y;
+            continue;
+        }
+        sum += (x - y) * (x - y) / (x + y);
+        cells++;
+    }
+    if (rare_a + rare_b > 0) sum += (rare_a - rare_b) * (rare_a - rare_b) / (rare_a + rare_b), cells++;
+    return (sum - cells) / sqrt(2 * cells);
+}
+
+/* A chi-square 5 standard deviations off would come once in some hundred thousand times, and seeds are fixed; the
+ * draft's own texts, taken for the model's, are far off. */
+TEST(drawn_texts_have_the_distribution)
+{
+    static const char *const ways[] = {
+        "{generate: {max_tokens: 3}}",
+        "{generate: {max_tokens: 3, temperature: 0.7, top_k: 5}}",
+        "{generate: {max_tokens: 3, temperature: 1.3, top_p: 0.8, presence_penalty: 0.7}}",
+        "{generate: {max_tokens: 3, min_p: 0.1, repetition_penalty: 1.5, logit_bias: {4: 1.5}}}",
+    };
+    static int64_t without[CELLS], with[CELLS], own[CELLS];
+    const int64_t texts = 800;
+    pair p;
+    open_pair(&p, "distribution");
+    for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) {
+        count_texts(&p, p.s.teacher, NULL, ways[i], texts, without);
+        count_texts(&p, p.s.teacher, p.draft, ways[i], texts, with);
+        count_texts(&p, p.draft, NULL, ways[i], texts, own);
+        const double off = deviation(without, with), seen = deviation(without, own);
+        fprintf(stderr, "way %d: %.2f standard deviations; the draft alone %.1f\n", (int)i, off, seen);
+        CHECK(off < 5);
+        CHECK(seen > 15);
+    }
+    close_pair(&p);
+}
+
+/* ---- what is refused ---- */
+
+TEST(refused)
+{
+    pair p;
+    dk_error err = {0};
+    di_stream *stream = NULL;
+    fixture f;
+    open_pair(&p, "refused_draft");
+    open_fixture(&f, "other_env");
+    dk_model *model = fresh_model(&f);
+    di_teacher *other = NULL;
+    CHECK_OK(di_teacher_from_model(f.backend, model, NULL, NULL, NULL, NULL, &other, &err));
+    CHECK_INT(di_stream_create(p.s.teacher, other, NULL, &stream, &err), DK_E_MISMATCH);
+    CHECK_HAS(err.message, "another env");
+    CHECK(!stream);
+    di_teacher_release(other);
+    dk_model_free(model);
+    close_fixture(&f);
+    close_pair(&p);
+}
+
+TEST_MAIN(TEST_CASE(greedy_texts_are_the_same) TEST_CASE(turns_and_forks) TEST_CASE(drawn_texts_have_the_distribution)
+              TEST_CASE(refused))
