@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Students of labelled texts, and what they are worth beside their teacher. Usage: students.py FOLDER --distill PROGRAM --teacher MODEL"""
 import argparse
+import hashlib
 import json
 import os
 import pathlib
@@ -13,6 +14,7 @@ import time
 import distill
 from label import QUESTION, TOPICS
 
+RECIPE = pathlib.Path(__file__).with_name("topics.yaml")
 SEEDS = (1, 2, 3)
 LABELLED = "labelled.jsonl"
 MORE = "more.jsonl"  # texts with WordNet's topic that the teacher was not asked about
@@ -100,13 +102,34 @@ def train(program, folder, name, options, kind, seed):
     settings = dict(options, **{"data.train": str(folder / ("train_%s.jsonl" % kind)), "data.eval": str(folder / "held_out.jsonl"),
                                 "train.seed": seed, "output.path": str(out), "output.overwrite": True, "classifier.question": QUESTION,
                                 "classifier.question_chat": False})
-    command = [program, "classify", "train", str(pathlib.Path(__file__).with_name("topics.yaml")), "--quiet", "--json"]
+    command = [program, "classify", "train", str(RECIPE), "--quiet", "--json"]
     for key, value in settings.items():
         command += ["--set", "%s=%s" % (key, json.dumps(value))]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode:
         sys.exit(done.returncode)
     return out, json.loads(done.stdout)
+
+
+def once(path, made_of, make):
+    """What make gives, kept as JSON until something that it is made of changes."""
+    mark = hashlib.sha256(json.dumps(made_of).encode()).hexdigest()
+    kept = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    if kept.get("made_of") != mark:
+        kept = {"made_of": mark, "found": make()}
+        path.write_text(json.dumps(kept) + "\n", encoding="utf-8")
+    return kept["found"]
+
+
+def trained_and_measured(args, name, seed, test):
+    options, kind = VARIANTS[name]
+    print("== %s, seed %d" % (name, seed), file=sys.stderr, flush=True)
+
+    def make():
+        out, result = train(args.distill, args.folder, name, options, kind, seed)
+        return dict(measure(out, test), cpu_seconds=result["cost"]["cpu_seconds"])
+    texts = [(args.folder / file).read_text(encoding="utf-8") for file in ("train_%s.jsonl" % kind, "held_out.jsonl", "test.jsonl")]
+    return once(args.folder / ("measured_%d_%d.json" % (list(VARIANTS).index(name), seed)), [name, options, QUESTION, RECIPE.read_text(), *texts], make)
 
 
 def latency(student, texts):
@@ -200,12 +223,7 @@ def main():
     parser.add_argument("--teacher", required=True)
     args = parser.parse_args()
     rows, test, more = part(args.folder)
-    results = {}
-    for name, (options, kind) in VARIANTS.items():
-        for seed in SEEDS:
-            print("== %s, seed %d" % (name, seed), file=sys.stderr, flush=True)
-            out, result = train(args.distill, args.folder, name, options, kind, seed)
-            results.setdefault(name, []).append(dict(measure(out, test), cpu_seconds=result["cost"]["cpu_seconds"]))
+    results = {name: [trained_and_measured(args, name, seed, test) for seed in SEEDS] for name in VARIANTS}
     table = tables(args.folder, args.teacher, rows, test, more, results)
     (args.folder / "result.md").write_text(table + "\n", encoding="utf-8")
     (args.folder / "result.json").write_text(json.dumps({"texts": len(rows), "test": len(test), "more": more, "teacher": os.path.basename(args.teacher), "students": results}, indent=1) + "\n",

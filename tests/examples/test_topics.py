@@ -55,6 +55,8 @@ def test_texts_labels_and_tables(nouns, program, tmp_path):
 
     table = python(TOPICS / "students.py", tmp_path, "--distill", program, "--teacher", model).stdout
     assert "| n-grams, int8 |" in table and "28 of the test" in table
+    again = python(TOPICS / "students.py", tmp_path, "--distill", "no program", "--teacher", model).stdout  # what is there is not trained again
+    assert again == table
     result = json.loads((tmp_path / "result.json").read_text())
     assert all(run["bytes"] < 5e6 for runs in result["students"].values() for run in runs)
 
