@@ -31,6 +31,7 @@ static size_t host_size(void) { return (sizeof(dk_host) + DK_ALIGNMENT - 1) / DK
 static void free_host(dk_host *host)
 {
     dk_allocator own = host->allocator;
+    dk_ranks_free(host);
     dk_threads_free(host);
     dk_logger_free(host);
     own.free(own.user, host, host_size(), DK_ALIGNMENT);

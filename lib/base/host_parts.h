@@ -15,6 +15,7 @@ struct dk_host {
     _Atomic int64_t allocations;                     /* memory.c */
     struct dk_logger *logger;                        /* log.c */
     struct dk_threads *threads;                      /* threads.c */
+    struct dk_ranks *ranks;                          /* ranks.c; NULL = alone */
     _Atomic int64_t worked_tokens, worked_kiloflops; /* work.c */
     _Atomic int64_t references;                      /* host.c */
     _Atomic int32_t cancelled;                       /* host.c */
@@ -25,5 +26,6 @@ int32_t dk_logger_create(dk_host *host, dk_error *err);
 void dk_logger_free(dk_host *host);
 int32_t dk_threads_create(dk_host *host, dk_error *err);
 void dk_threads_free(dk_host *host);
+void dk_ranks_free(dk_host *host);
 
 #endif

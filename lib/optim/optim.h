@@ -1,5 +1,9 @@
 /* optim.h - what turns gradients into new weights: AdamW, global-norm clipping, schedules of the learning rate.
  *
+ *   optimizer.c   norm, clipping, AdamW                      schedule.c  the learning rate
+ *   rows_adamw.c  tables of which a step uses few rows       shares.c  parameters cut for several ranks
+ *   gradient_exchange.c  gradients of several ranks, summed
+ *
  * Files do not live here (the owner of the optimiser writes its moments), nor does counting of steps or tokens. */
 #ifndef DK_OPTIM_OPTIM_H
 #define DK_OPTIM_OPTIM_H
@@ -29,7 +33,8 @@ typedef struct dk_update {
     double weight_decay; /* on parameters of two or more dimensions only */
     double divisor;      /* gradients are sums; they are divided by this once */
     double clip_norm;    /* on the divided gradients; 0 = off */
-    /* Sum of squares of gradients elsewhere, not divided yet, that norm and clipping take in; 0 = there are none. */
+    /* Sum of squares of gradients elsewhere, not divided yet, that norm and clipping take in; 0 = there are none. Of an
+     * optimizer of shares: of all shares, its own among them. */
     double squares_beside;
 } dk_update;
 #define DK_BF16_MOMENTS_MOST 0.98 /* beta1 and beta2, where moments are BF16: see dk_optimizer_create */
@@ -38,10 +43,16 @@ typedef struct dk_update {
  * less than 1/512 of itself stays: at beta = 0.98 one within a tenth of where it goes, at 0.95 a twenty-fifth. */
 int32_t dk_optimizer_create(dk_backend *backend, dk_parameter *parameters, int64_t count, dk_dtype moments,
                             dk_optimizer **out, dk_error *err);
+/* The same for share `rank` of `size` of each parameter: moments, norm and update are of it alone, and whoever puts
+ * values together refreshes the parameters. 0 of 1 = whole. */
+int32_t dk_optimizer_create_share(dk_backend *backend, dk_parameter *parameters, int64_t count, dk_dtype moments,
+                                  int64_t rank, int64_t size, dk_optimizer **out, dk_error *err);
 void dk_optimizer_free(dk_optimizer *optimizer);
 /* Gradients, which products may write only when they first add; settle: in memory now, for whoever sees them there. */
 void dk_optimizer_zero(dk_optimizer *optimizer, dk_queue *queue);
 void dk_optimizer_settle(dk_optimizer *optimizer, dk_queue *queue);
+/* Sum of squares of its gradients, not divided. */
+int32_t dk_optimizer_squares(dk_optimizer *optimizer, dk_queue *queue, double *squares, dk_error *err);
 /* Norm of the divided gradients before clipping. Not finite: E_NUMERIC, naming the first such parameter; nothing was
  * changed. */
 int32_t dk_optimizer_norm(dk_optimizer *optimizer, dk_queue *queue, const dk_update *update, double *norm,
@@ -54,8 +65,15 @@ int32_t dk_optimizer_average(dk_optimizer *optimizer, dk_queue *queue, dk_error 
 dk_view dk_optimizer_factor(const dk_optimizer *optimizer);
 int64_t dk_optimizer_step(const dk_optimizer *optimizer);
 void dk_optimizer_set_step(dk_optimizer *optimizer, int64_t step);
-/* Parameter index -> its moments: absent views for frozen ones. */
+dk_dtype dk_optimizer_kept(const dk_optimizer *optimizer); /* what moments are kept in; 0 = there are none */
+/* Parameter index -> its moments: absent views for frozen ones. Of shares: one row of the elements of the own one,
+ * absent where it is empty. */
 dk_view dk_optimizer_moment(const dk_optimizer *optimizer, int64_t index, int32_t second);
+
+/* ---- shares of several ranks ---- */
+int64_t dk_share_each(int64_t elements, int64_t size); /* of one share; the last ones may be smaller, or empty */
+/* Elements [first, first + count) of share `rank`, as one row; absent where there are none. */
+dk_view dk_share_view(dk_view view, int64_t size, int64_t rank, int64_t first, int64_t count);
 
 /* ---- tables of which a step uses few rows ---- */
 typedef struct dk_table { /* [rows, width] each */

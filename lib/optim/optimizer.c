@@ -11,6 +11,7 @@ struct dk_optimizer {
     dk_arena scalars;
     dk_view sum, factor, norm; /* F64 [1] */
     dk_dtype kept;             /* what moments are kept in; 0 = there are none */
+    int64_t rank, shares;      /* the own share of so many; 0 of 1 = all */
 };
 
 static int32_t is_trained(const dk_parameter *parameter)
@@ -18,13 +19,19 @@ static int32_t is_trained(const dk_parameter *parameter)
     return !parameter->frozen && dk_view_present(parameter->gradient);
 }
 
+static dk_view own_part(const dk_optimizer *optimizer, dk_view view)
+{
+    if (optimizer->shares == 1) return view;
+    return dk_share_view(view, optimizer->shares, optimizer->rank, 0, dk_view_count(&view));
+}
+
 static void take_moments(dk_optimizer *optimizer)
 {
     for (int64_t i = 0; i < optimizer->count; i++) {
-        const dk_view *value = &optimizer->parameters[i].value;
-        if (!is_trained(&optimizer->parameters[i])) continue;
-        optimizer->first[i] = dk_arena_take(&optimizer->moments, optimizer->kept, value->rank, value->shape);
-        optimizer->second[i] = dk_arena_take(&optimizer->moments, optimizer->kept, value->rank, value->shape);
+        const dk_view value = own_part(optimizer, optimizer->parameters[i].value);
+        if (!is_trained(&optimizer->parameters[i]) || !dk_view_present(value)) continue;
+        optimizer->first[i] = dk_arena_take(&optimizer->moments, optimizer->kept, value.rank, value.shape);
+        optimizer->second[i] = dk_arena_take(&optimizer->moments, optimizer->kept, value.rank, value.shape);
     }
 }
 
@@ -48,6 +55,12 @@ static int32_t check_gradients(const dk_parameter *parameters, int64_t count, dk
 int32_t dk_optimizer_create(dk_backend *backend, dk_parameter *parameters, int64_t count, dk_dtype moments,
                             dk_optimizer **out, dk_error *err)
 {
+    return dk_optimizer_create_share(backend, parameters, count, moments, 0, 1, out, err);
+}
+
+int32_t dk_optimizer_create_share(dk_backend *backend, dk_parameter *parameters, int64_t count, dk_dtype moments,
+                                  int64_t rank, int64_t size, dk_optimizer **out, dk_error *err)
+{
     dk_optimizer *optimizer = NULL;
     int32_t rc;
     DK_TRY(check_gradients(parameters, count, err));
@@ -56,6 +69,8 @@ int32_t dk_optimizer_create(dk_backend *backend, dk_parameter *parameters, int64
     optimizer->parameters = parameters;
     optimizer->count = count;
     optimizer->kept = moments;
+    optimizer->rank = rank;
+    optimizer->shares = size;
     dk_arena_init(&optimizer->moments, backend);
     dk_arena_init(&optimizer->scalars, backend);
     DK_TRY(dk_new(backend->host, count ? count : 1, &optimizer->first, err));
@@ -107,6 +122,21 @@ static int32_t read_scalar(dk_queue *queue, dk_view view, double *value, dk_erro
     return dk_queue_wait(queue, err);
 }
 
+static void add_squares(dk_optimizer *optimizer, dk_queue *queue, int64_t i)
+{
+    const dk_view gradient = own_part(optimizer, optimizer->parameters[i].gradient);
+    if (is_trained(&optimizer->parameters[i]) && dk_view_present(gradient))
+        queue->backend->ops->sum_squares(queue, gradient, optimizer->sum);
+}
+
+int32_t dk_optimizer_squares(dk_optimizer *optimizer, dk_queue *queue, double *squares, dk_error *err)
+{
+    queue->backend->ops->fill(queue, optimizer->sum, 0);
+    dk_optimizer_settle(optimizer, queue);
+    for (int64_t i = 0; i < optimizer->count; i++) add_squares(optimizer, queue, i);
+    return read_scalar(queue, optimizer->sum, squares, err);
+}
+
 static int32_t name_not_finite(dk_optimizer *optimizer, dk_queue *queue, dk_error *err)
 {
     const dk_ops *ops = queue->backend->ops;
@@ -115,7 +145,7 @@ static int32_t name_not_finite(dk_optimizer *optimizer, dk_queue *queue, dk_erro
         double sum = 0;
         if (!is_trained(&optimizer->parameters[i])) continue;
         ops->fill(queue, optimizer->sum, 0);
-        ops->sum_squares(queue, optimizer->parameters[i].gradient, optimizer->sum);
+        add_squares(optimizer, queue, i);
         if ((rc = read_scalar(queue, optimizer->sum, &sum, err)) != DK_OK) return rc;
         if (!isfinite(sum))
             return dk_fail(err, DK_E_NUMERIC,
@@ -137,14 +167,21 @@ int32_t dk_optimizer_norm(dk_optimizer *optimizer, dk_queue *queue, const dk_upd
                        "optimizer: divisor must be positive; a window without any position with loss has no update");
     ops->fill(queue, optimizer->sum, update->squares_beside);
     dk_optimizer_settle(optimizer, queue);
-    for (int64_t i = 0; i < optimizer->count; i++)
-        if (is_trained(&optimizer->parameters[i]))
-            ops->sum_squares(queue, optimizer->parameters[i].gradient, optimizer->sum);
+    for (int64_t i = 0; optimizer->shares == 1 && i < optimizer->count; i++) add_squares(optimizer, queue, i);
     ops->clip_factor(queue, optimizer->sum, update->divisor, update->clip_norm, optimizer->factor, optimizer->norm);
     if ((rc = read_scalar(queue, optimizer->norm, &value, err)) != DK_OK) return rc;
     if (!isfinite(value)) return name_not_finite(optimizer, queue, err);
     *norm = value;
     return DK_OK;
+}
+
+static void update_share(dk_optimizer *optimizer, dk_queue *queue, const dk_adamw_args *args, int64_t i)
+{
+    const dk_parameter *parameter = &optimizer->parameters[i];
+    const dk_view value = own_part(optimizer, parameter->value);
+    if (dk_view_present(value))
+        queue->backend->ops->adamw(queue, args, optimizer->factor, value, own_part(optimizer, parameter->gradient),
+                                   optimizer->first[i], optimizer->second[i]);
 }
 
 int32_t dk_optimizer_apply(dk_optimizer *optimizer, dk_queue *queue, const dk_update *update, dk_error *err)
@@ -155,8 +192,10 @@ int32_t dk_optimizer_apply(dk_optimizer *optimizer, dk_queue *queue, const dk_up
         dk_parameter *parameter = &optimizer->parameters[i];
         if (!is_trained(parameter)) continue;
         args.weight_decay = parameter->value.rank >= 2 ? update->weight_decay : 0;
-        queue->backend->ops->update(queue, &args, optimizer->factor, parameter, optimizer->first[i],
-                                    optimizer->second[i]);
+        if (optimizer->shares > 1) update_share(optimizer, queue, &args, i);
+        else
+            queue->backend->ops->update(queue, &args, optimizer->factor, parameter, optimizer->first[i],
+                                        optimizer->second[i]);
     }
     optimizer->step++;
     /* The update is whole even where a loop of the process failed: the next wait tells it, before anything changes. */
@@ -175,6 +214,8 @@ int32_t dk_optimizer_average(dk_optimizer *optimizer, dk_queue *queue, dk_error 
 }
 
 dk_view dk_optimizer_factor(const dk_optimizer *optimizer) { return optimizer->factor; }
+
+dk_dtype dk_optimizer_kept(const dk_optimizer *optimizer) { return optimizer->kept; }
 
 int64_t dk_optimizer_step(const dk_optimizer *optimizer) { return optimizer->step; }
 
