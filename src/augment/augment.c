@@ -71,6 +71,7 @@ static int32_t open_call(call *c, dk_error *err)
     r->began = dk_seconds();
     r->fn = args->fn;
     r->user = args->user;
+    DK_TRY(di_meter_start(r->host, args->options, !args->dry_run, &r->meter, err));
     if (c->pipeline.teacher) DK_TRY(di_teacher_hash(c->pipeline.teacher, r->saved.teacher, err));
     DK_TRY(di_pipeline_hash(&c->pipeline, args->options, r->saved.recipe, err));
     rc = di_runner_open(r, err);
@@ -81,6 +82,7 @@ out:
 static void close_call(call *c)
 {
     if (c->runner.host) di_runner_close(&c->runner);
+    di_meter_end(&c->runner.meter);
     di_seeds_close(c->runner.seeds);
     di_pipeline_close(&c->pipeline);
     di_options_free(c->writing);
@@ -139,9 +141,11 @@ out:
     return rc;
 }
 
-static int32_t tell_result(const call *c, dk_strbuf *json, dk_error *err)
+/* The cost is that of this run: what earlier ones took is in "tokens" and "seconds" alone. */
+static int32_t tell_result(call *c, dk_strbuf *json, dk_error *err)
 {
     const di_saved *s = &c->runner.saved;
+    const di_cost cost = di_meter_read(&c->runner.meter);
     dk_strbuf_puts(json, "{\"kind\":\"augmentation\",\"out\":");
     dk_strbuf_json(json, c->out, strlen(c->out));
     dk_strbuf_printf(json,
@@ -150,6 +154,8 @@ static int32_t tell_result(const call *c, dk_strbuf *json, dk_error *err)
     dk_strbuf_f64(json, s->seconds);
     dk_strbuf_printf(json, ",\"ended\":\"%s\",\"steps\":", s->ended);
     di_steps_json(&c->pipeline, json);
+    dk_strbuf_puts(json, ",\"cost\":");
+    di_cost_json(&c->runner.meter, &cost, json);
     dk_strbuf_puts(json, "}");
     return dk_strbuf_check(json, err);
 }

@@ -29,7 +29,7 @@ typedef struct di_augment_args {
     void *user;
 } di_augment_args;
 /* json: {"out","samples","written","tokens","seconds","ended":"whole"|"tokens"|"minutes","steps":[{"operator","in",
- * "out","counts":{...}}]}; of a dry run what would be asked, and an estimate. */
+ * "out","counts":{...}}],"cost":{...}}; of a dry run what would be asked, and an estimate. */
 int32_t di_augment(const di_augment_args *args, dk_strbuf *json, dk_error *err);
 
 #endif

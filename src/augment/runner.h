@@ -5,6 +5,7 @@
 #define DI_AUGMENT_RUNNER_H
 
 #include "augment/saved.h"
+#include "meter/meter.h"
 
 enum { DI_CHUNK_SAMPLES = 32 };
 typedef struct di_runner {
@@ -20,6 +21,7 @@ typedef struct di_runner {
     double budget_seconds;
     double began, before;  /* when this run began, and the seconds of earlier ones */
     int64_t tokens_before; /* of earlier ones */
+    di_meter meter;        /* of this run */
     distill_progress_fn fn;
     void *user;
 } di_runner;

@@ -139,6 +139,7 @@ static int32_t tell(segment *s, dk_error *err)
     const double seconds = dk_seconds() - r->began;
     const int64_t done = di_seeds_tell(s->in).given, tokens = r->saved.tokens - r->tokens_before;
     distill_progress now;
+    di_meter_poll(&s->runner->meter);
     if (!r->fn) return DK_OK;
     DISTILL_INIT(&now);
     now.phase = DISTILL_PHASE_AUGMENTING;

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "classifier/classifier_parts.h"
+#include "meter/meter.h"
 
 enum { BINS = 15 };
 static const double risk = 0.05; /* of intervals, half of it on either side */
@@ -204,7 +205,6 @@ static int32_t measure(const di_classifier *c, const di_labelled *texts, dk_strb
     else dk_strbuf_puts(json, "null");
     dk_strbuf_puts(json, ",\"unused_keys\":");
     di_labelled_unused_json(texts, json);
-    dk_strbuf_puts(json, "}");
     DK_TRY(dk_strbuf_check(json, err));
 out:
     dk_free(c->host, judged);
@@ -217,13 +217,21 @@ int32_t di_classifier_measure(const di_classifier *c, const char *path, dk_strbu
     di_source_text source = {0};
     di_class_names names = {0};
     di_labelled texts = {0};
+    di_meter meter = {0};
     int32_t rc;
+    DK_TRY(di_meter_start(c->host, NULL, 0, &meter, err));
     DK_TRY(di_class_names_take(c->host, (const char *const *)c->names, c->classes, &names, err));
     di_labelled_init(&texts, c->host, &names);
     DK_TRY(di_source_open(c->host, path, &source, err));
     DK_TRY(di_labelled_add(&texts, &source, err));
     DK_TRY(measure(c, &texts, json, err));
+    const di_cost cost = di_meter_read(&meter);
+    dk_strbuf_puts(json, ",\"cost\":");
+    di_cost_json(&meter, &cost, json);
+    dk_strbuf_puts(json, "}");
+    rc = dk_strbuf_check(json, err);
 out:
+    di_meter_end(&meter);
     di_labelled_free(&texts);
     di_class_names_free(&names);
     di_source_free(c->host, &source);

@@ -26,6 +26,19 @@ static void print_step(const json_t *step)
     printf("\n");
 }
 
+/* What this run took; an estimate is called one. */
+static void print_cost(const json_t *cost)
+{
+    const json_t *joules = json_object_get(cost, "joules"), *eur = json_object_get(cost, "eur"),
+                 *usd = json_object_get(cost, "usd");
+    printf("cost: %.1f s of CPU, %.0f tokens read or written by models, %.3g operations", number(cost, "cpu_seconds"),
+           number(cost, "model_tokens"), number(cost, "model_flops"));
+    if (joules) printf(", %.1f J (%s)", json_number_value(joules), text_of(cost, "energy"));
+    if (eur) printf(", %.5f EUR of energy", json_number_value(eur));
+    if (usd) printf(", %.5f USD of tokens", json_number_value(usd));
+    printf("\n");
+}
+
 static void print_run(const json_t *value)
 {
     const char *ended = text_of(value, "ended");
@@ -36,6 +49,7 @@ static void print_run(const json_t *value)
            number(value, "samples"), number(value, "tokens"), number(value, "seconds"),
            strcmp(ended, "whole") ? "; the budget of " : "", strcmp(ended, "whole") ? ended : "",
            strcmp(ended, "whole") ? " is over: --resume with a larger one goes on" : "");
+    print_cost(json_object_get(value, "cost"));
 }
 
 static void print_plan(const json_t *value)
@@ -103,7 +117,7 @@ int cli_augment(const cli_command *command, int argc, char **argv)
     flags f = {0};
     const char *recipe = NULL;
     static const char *const own[] = {"augment.resume", "--resume", NULL};
-    cli_settings settings = {.reads = " augment teacher teachers data generate compute ", .own = own};
+    cli_settings settings = {.reads = " augment teacher teachers data generate compute cost ", .own = own};
     const cli_option options[] = {
         {"--set", CLI_SETTINGS, &settings, NULL}, {"--dry-run", CLI_FLAG, &f.dry_run, NULL},
         {"--resume", CLI_FLAG, &f.resume, NULL},  {"--overwrite", CLI_FLAG, &f.overwrite, NULL},

@@ -26,8 +26,8 @@ typedef struct di_powercap {
  * no error: `why` says it. */
 int32_t di_powercap_open(dk_host *host, const char *root, di_powercap *out, dk_error *err);
 void di_powercap_close(di_powercap *powercap); /* zeroed is fine */
-/* Joules since it was opened, -1 where they cannot be told; 0 = no counter has moved on yet. To be asked before a counter goes round twice: about every
- * 20 minutes of full load. */
+/* Joules since it was opened, -1 where they cannot be told; 0 = no counter has moved on yet. To be asked before a
+ * counter goes round twice: about every 20 minutes of full load. */
 double di_powercap_read(di_powercap *powercap);
 
 #endif

@@ -147,3 +147,15 @@ def test_a_full_disk_is_one_line_and_nothing_is_lost(distill, tmp_path):
     done = distill("augment", recipe, "--resume", "--quiet")
     assert done.code == 0, done.err
     assert (tmp_path / "out.jsonl").read_bytes() == (whole / "out.jsonl").read_bytes()
+
+
+def test_what_it_costs(distill, tmp_path):
+    recipe = write(tmp_path, 6, more="cost: {powercap: nowhere, watts_per_core: 8, usd_per_million_tokens: 3}\n")
+    done = distill("augment", recipe, "--quiet", "--json")
+    assert done.code == 0, done.err
+    cost = done.json["cost"]
+    assert cost["model_tokens"] >= done.json["tokens"] > 0 and cost["model_flops"] > 0 and cost["cpu_seconds"] > 0
+    assert cost["energy"] == "estimated" and abs(cost["joules"] - 8 * cost["cpu_seconds"]) < 1e-6
+    assert abs(cost["usd"] - 3e-6 * cost["model_tokens"]) < 1e-12
+    line = distill("augment", recipe, "--quiet", "--overwrite").out.splitlines()[-1]
+    assert line.startswith("cost: ") and "J (estimated)" in line
