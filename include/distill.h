@@ -1150,23 +1150,55 @@ DISTILL_API int32_t distill_teacher_choose(const distill_teacher *teacher, const
 /* ---- results ----------------------------------------------------------------------------------------------------- */
 
 /* On held-out data, in non-overlapping windows, first token unscored: "tokens", "perplexity", "nats", "bits_per_byte"
- * (where the data is text), and with a teacher "teacher_perplexity", "forward_kl" (mean nats per position),
- * "forward_kl_median", "forward_kl_p99", "top1_agreement" (0..1), "expected_acceptance" (mean sum min(p, q): how
- * likely the teacher would accept a token that the student drafts). teacher may be NULL. A sparse teacher
- * ("teacher_target" says which) is compared on its ids and the rest, at its temperature ("forward_kl_temperature"); it
- * has no perplexity. SAMPLED has no agreement, and "forward_kl" alone (unbiased: of one position it may be below 0)
- * where its entropy is known; where not it has no KL either: "soft_cross_entropy" (-sum of frequency * log q, at
- * "soft_cross_entropy_temperature") is on average that of the distribution. Of a blend of TOPK targets "common_mass"
- * says how much of it lies on those ids (below teacher.blend.min_common_mass is DISTILL_E_MISMATCH, as it is for the
- * window of a trainer). Where the student excludes what the teacher holds possible, log q counts as -100, whatever
- * loss.log_floor says, so that runs can be compared ("floored" counts these). Of a teacher that is made of others
- * "teachers.NAME." has "perplexity", "nats", "forward_kl", "top1_agreement" and "disagreement" (mean Jensen-Shannon
- * with the others) of each alone, "teachers.NAME.sources.SOURCE." the same on each source, "teacher_disagreement" the
- * mean over pairs. "precision" is what products were formed in, "cost" what distill_meter_report says of it. Section:
- * train (loss_memory, eval_tokens, eval_precision), cost. */
+ * (where the data is text), "accuracy" (how often the likeliest token is the true one), "calibration_error" (how far
+ * that is from how sure it was: Guo et al. 2017, 15 bins of equal width), and with a teacher "teacher_perplexity",
+ * "forward_kl" (mean nats per position), "forward_kl_median", "forward_kl_p99", "top1_agreement" (0..1),
+ * "expected_acceptance" (mean sum min(p, q): how likely the teacher would accept a token that the student drafts).
+ * teacher may be NULL. A sparse teacher ("teacher_target" says which) is compared on its ids and the rest, at its
+ * temperature ("forward_kl_temperature"); it has no perplexity. SAMPLED has no agreement, and "forward_kl" alone
+ * (unbiased: of one position it may be below 0) where its entropy is known; where not it has no KL either:
+ * "soft_cross_entropy" (-sum of frequency * log q, at "soft_cross_entropy_temperature") is on average that of the
+ * distribution. Of a blend of TOPK targets "common_mass" says how much of it lies on those ids (below
+ * teacher.blend.min_common_mass is DISTILL_E_MISMATCH, as it is for the window of a trainer). Where the student
+ * excludes what the teacher holds possible, log q counts as -100, whatever loss.log_floor says, so that runs can be
+ * compared ("floored" counts these). Of a teacher that is made of others "teachers.NAME." has "perplexity", "nats",
+ * "forward_kl", "top1_agreement" and "disagreement" (mean Jensen-Shannon with the others) of each alone,
+ * "teachers.NAME.sources.SOURCE." the same on each source, "teacher_disagreement" the mean over pairs. "precision" is
+ * what products were formed in, "cost" what distill_meter_report says of it. Section: train (loss_memory, eval_tokens,
+ * eval_precision), cost. */
 DISTILL_API int32_t distill_evaluate(const distill_student *student, const distill_teacher *teacher,
                                      const distill_dataset *data, const distill_options *options, distill_report **out,
                                      distill_error *err);
+/* How often a model answers right (docs/evaluation.md): questions of tasks.choices by the likelihood of their choices,
+ * of tasks.answers by what it writes, greedily and with up to 256 tokens unless section generate says otherwise. fn may
+ * be NULL (DISTILL_PHASE_EVALUATING; done and total count questions). "choices.accuracy" by the sum of
+ * log-probabilities, "choices.accuracy_per_token", "choices.accuracy_per_byte" and "choices.chance";
+ * "answers.accuracy", "answers.right", "answers.wrong", "answers.unparsed" and "answers.cut" (at generate.max_tokens);
+ * of both "scored", "too_long" for the context and, beside each accuracy, accuracy_interval (Wilson, 95 %); "cost".
+ * Section: tasks, generate, cost. */
+DISTILL_API int32_t distill_evaluate_tasks(const distill_teacher *model, const distill_options *options,
+                                           distill_progress_fn fn, void *user, distill_report **out,
+                                           distill_error *err);
+/* Two models side by side, a the one that is imitated (docs/evaluation.md): "a.perplexity", "a.bits_per_byte",
+ * "a.calibration_error", "a.parameters", "a.bytes", "a.load_seconds", "a.memory_bytes" (in RAM with the model and an
+ * answer), "a.prompt_tokens_per_second", "a.decode_tokens_per_second", "a.first_token_seconds", "a.token_seconds_p50",
+ * ..._p95, ..._p99, "a.cpu_seconds_per_1000_tokens", "a.joules_per_1000_tokens" (measured, estimated, or absent with
+ * the reason in "a.cost_of_timing"), "a.tasks" where section tasks names files; the same of b; and, where ids mean the
+ * same, "between.forward_kl", "between.top1_agreement", "between.expected_acceptance" of b against a, else
+ * "between.problem". data: a file, which each model reads with its own tokenizer; NULL = nothing of quality. fn may be
+ * NULL (DISTILL_PHASE_EVALUATING). Right where nothing else runs. Section: data, train (eval_tokens, eval_precision,
+ * loss_memory), tasks, generate, cost. */
+DISTILL_API int32_t distill_compare(const distill_teacher *a, const distill_teacher *b, const char *data,
+                                    const distill_options *options, distill_progress_fn fn, void *user,
+                                    distill_report **out, distill_error *err);
+/* What a run would take, from a few of its steps and a small evaluation, which are forgotten; nothing is written
+ * (docs/plan.md): "steps", "tokens_per_second", "parameters", "memory.peak_bytes" (right in a process that did nothing
+ * else before), "disk.bytes", "time.seconds", "time.cpu_seconds", "cost.flops", "cost.joules", "cost.eur", "cost.usd",
+ * and with a teacher "cache.first_seconds" and "cache.again_seconds" (with a cache that is filled by the run, and with
+ * a full one), "cache.without_seconds", "cache.bytes"; "not_planned" lists what is not in it. fn may be NULL
+ * (DISTILL_PHASE_LOADING). Stages are E_UNSUPPORTED. Sections: all. */
+DISTILL_API int32_t distill_plan(const distill_env *env, const distill_options *options, distill_progress_fn fn,
+                                 void *user, distill_report **out, distill_error *err);
 /* Rows of data that a target cache lacks, asked of teacher and kept: goes on where an earlier call stopped, and leaves
  * what it has when it is stopped. teacher NULL: as sections teacher and teachers say; data NULL: data.train and what a
  * run would hold out, as section data says; path NULL: the caches that the teacher has, or is made of. fn may be NULL

@@ -1241,6 +1241,33 @@ inline std::vector<double> choose(const teacher &teacher, std::string_view promp
     return out;
 }
 
+/* Questions of tasks.choices and tasks.answers. fn may return false to stop. */
+inline report evaluate_tasks(const teacher &model, const options *with, progress_function fn = nullptr)
+{
+    distill_report *raw = nullptr;
+    detail::call(distill_evaluate_tasks, model.get(), with ? with->get() : nullptr, fn ? detail::on_step : nullptr, &fn,
+                 &raw);
+    return report(raw);
+}
+
+/* Two models side by side, on a file of data where one is given. fn may return false to stop. */
+inline report compare(const teacher &a, const teacher &b, const char *data = nullptr, const options *with = nullptr,
+                      progress_function fn = nullptr)
+{
+    distill_report *raw = nullptr;
+    detail::call(distill_compare, a.get(), b.get(), data, with ? with->get() : nullptr, fn ? detail::on_step : nullptr,
+                 &fn, &raw);
+    return report(raw);
+}
+
+/* What a run would take; nothing is written. fn may return false to stop. */
+inline report plan(const env &env, const options &with, progress_function fn = nullptr)
+{
+    distill_report *raw = nullptr;
+    detail::call(distill_plan, env.get(), with.get(), fn ? detail::on_step : nullptr, &fn, &raw);
+    return report(raw);
+}
+
 /* Files that keep a teacher's targets; teacher::cached reads and fills them while it is asked. */
 namespace cache
 {

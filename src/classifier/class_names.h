@@ -2,7 +2,7 @@
 #ifndef DI_CLASSIFIER_CLASS_NAMES_H
 #define DI_CLASSIFIER_CLASS_NAMES_H
 
-#include "classifier/text_lines.h"
+#include "dataset/text_lines.h"
 
 enum { DI_CLASSES_MOST = 65536 };
 typedef struct di_class_names {

@@ -6,7 +6,7 @@
  * its own.
  *
  *   ngrams.c                texts as hashed n-grams           embedding.c   as vectors of a model
- *   text_lines.c            lines of JSON                     class_names.c classes by name
+ *   class_names.c           classes by name
  *   classifier.c            the layers, and what they say     labelled.c    texts with probabilities
  *   classifier_file.c       saved and opened                  promise.c     when a teacher need not be asked
  *   classifier_step.c       one step                          classifier_train.c     the loop and its output folder

@@ -2,57 +2,21 @@
 
 #include <string.h>
 
-#include "chat/chat.h"
+#include "dataset/prompt_ids.h"
 #include "teacher/choices.h"
-
-/* What a user says, as text in the teacher's template, up to where the answer begins. */
-static int32_t in_chat(dk_host *host, const dk_tokenizer *tokenizer, const char *prompt, size_t size, dk_chat *out,
-                       dk_error *err)
-{
-    dk_strbuf messages;
-    int32_t rc;
-    dk_strbuf_init(&messages, host);
-    dk_strbuf_puts(&messages, "[{\"role\":\"user\",\"content\":");
-    dk_strbuf_json(&messages, prompt, size);
-    dk_strbuf_puts(&messages, "}]");
-    DK_TRY(dk_strbuf_check(&messages, err));
-    DK_TRY(dk_chat_of_json(host, tokenizer, messages.data, 1, 0, out, err));
-out:
-    dk_strbuf_free(&messages);
-    return rc;
-}
-
-/* Special tokens that a user spells out are text; those of the template are not. */
-static int32_t ids_of(dk_host *host, const dk_tokenizer *tokenizer, const di_choice_question *q, int32_t **ids,
-                      int64_t *count, dk_error *err)
-{
-    dk_chat chat = {0};
-    int64_t cap = 0;
-    int32_t rc;
-    if (!q->chat)
-        return dk_tokenizer_append(tokenizer, host, q->prompt, q->size, DK_ENCODE_SPECIAL | DK_ENCODE_PLAIN, ids, &cap,
-                                   count, err);
-    DK_TRY(in_chat(host, tokenizer, q->prompt, q->size, &chat, err));
-    const dk_marked_text text = {
-        .text = chat.text, .size = chat.size, .plain = chat.contents, .plain_count = chat.content_count};
-    DK_TRY(dk_tokenizer_append_marked(tokenizer, host, &text, ids, &cap, count, NULL, err));
-out:
-    dk_chat_free(&chat);
-    return rc;
-}
 
 int32_t di_choose(dk_host *host, di_teacher *teacher, const di_choice_question *q, double *probabilities, dk_error *err)
 {
     dk_tokenizer *tokenizer = di_teacher_tokenizer(teacher);
     di_choices *choices = NULL;
     dk_slice *texts = NULL;
-    int64_t count = 0;
+    int64_t count = 0, cap = 0;
     int32_t *ids = NULL, rc;
     DK_TRY(dk_new(host, q->count + 1, &texts, err));
     for (int64_t i = 0; i < q->count; i++) texts[i] = (dk_slice){q->choices[i], strlen(q->choices[i])};
     DK_TRY(di_choices_create(teacher, texts, q->count, &choices, err));
     di_choices_set_precision(choices, q->precision);
-    DK_TRY(ids_of(host, tokenizer, q, &ids, &count, err));
+    DK_TRY(di_prompt_ids(host, tokenizer, q->prompt, q->size, q->chat, &ids, &cap, &count, err));
     DK_TRY(di_choices_score(choices, ids, count, probabilities, err));
     di_choices_share(probabilities, q->per_token ? di_choices_lengths(choices) : NULL, q->count, probabilities);
 out:

@@ -130,6 +130,8 @@ void cli_progress_break(void); /* ends the line before a message */
 
 int cli_run(const cli_command *command, int argc, char **argv);
 int cli_eval(const cli_command *command, int argc, char **argv);
+int cli_compare(const cli_command *command, int argc, char **argv);
+int cli_plan(const cli_command *command, int argc, char **argv);
 int cli_score(const cli_command *command, int argc, char **argv);
 int cli_tokenize(const cli_command *command, int argc, char **argv);
 int cli_detokenize(const cli_command *command, int argc, char **argv);

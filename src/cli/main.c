@@ -46,14 +46,44 @@ static const cli_command commands[] = {
      "  --json            one JSON document\n\n"
      "Ctrl-C, SIGTERM and SIGHUP leave a state that --resume goes on from and exit with 130.\n",
      cli_augment},
+    {"plan", "what a run would take: memory, disk, time, energy, money",
+     "usage: distill plan RECIPE [--set KEY=VALUE]... [--quiet] [--json]\n\n"
+     "A few steps and a small evaluation are made and forgotten; nothing is written. With a cache of targets and "
+     "without.\n\n"
+     "  --quiet           without progress\n" SET_HELP "  --json            one JSON document\n",
+     cli_plan},
     {"eval", "measures a student, and how close it is to a teacher",
-     "usage: distill eval --student MODEL [--teacher MODEL] --data FILE [--set KEY=VALUE]... [--json]\n\n"
+     "usage: distill eval --student MODEL [--teacher MODEL] --data FILE [--set KEY=VALUE]... [--json]\n"
+     "       distill eval --student MODEL [--choices FILE] [--answers FILE [--verify numeric|exact]] [--chat]\n"
+     "                    [--aside FILE] [--data FILE] [--set KEY=VALUE]... [--json]\n\n"
      "Perplexity in non-overlapping windows, and with a teacher KL(teacher||student) and agreement on the most "
-     "probable token.\n\n"
+     "probable token.\n"
+     "Questions: how many are answered right, with an interval. Ctrl-C stops, and nothing is written.\n\n"
      "  --student MODEL   folder with config.json and safetensors, or a GGUF file\n"
      "  --teacher MODEL   the same; left out = the student alone\n"
-     "  --data FILE       text, JSONL or token file\n" SET_HELP "  --json            one JSON document\n",
+     "  --data FILE       text, JSONL or token file\n"
+     "  --choices FILE    lines of {\"question\", \"choices\": [...], \"answer\": number, letter or text}: which "
+     "choice is "
+     "likeliest\n"
+     "  --answers FILE    lines of {\"question\", \"answer\"}: the model writes its answer\n"
+     "  --verify HOW      numeric, the default = the number at the end, as GSM8K has it; exact = the same words\n"
+     "  --chat            questions are what a user says, in the model's own chat template\n"
+     "  --aside FILE      gets the questions that were not answered right, and why\n" SET_HELP
+     "  --json            one JSON document\n",
      cli_eval},
+    {"compare", "two models side by side: how good, how large, how fast, at what cost",
+     "usage: distill compare A B [--data FILE] [--choices FILE] [--answers FILE [--verify numeric|exact]] [--chat]\n"
+     "                       [--set KEY=VALUE]... [--json]\n\n"
+     "A is the model that is imitated. Perplexity, bits per byte and calibration on data, KL and agreement where the\n"
+     "tokenizers are equal; size, memory, speed, latency and energy; questions as distill eval asks them. Right where\n"
+     "nothing else runs.\n\n"
+     "  --data FILE       text or JSONL, which each model reads with its own tokenizer\n"
+     "  --choices FILE    lines of {\"question\", \"choices\": [...], \"answer\"}\n"
+     "  --answers FILE    lines of {\"question\", \"answer\"}\n"
+     "  --verify HOW      numeric or exact\n"
+     "  --chat            questions are what a user says, in each model's own chat template\n" SET_HELP
+     "  --json            one JSON document\n",
+     cli_compare},
     {"score", "negative log-likelihood of every token",
      "usage: distill score MODEL --tokens FILE.json [--logits OUT.npy] [--set KEY=VALUE]... [--json]\n\n"
      "FILE holds [[ids], [ids], ...]; row t of a sequence predicts its token t+1, so n tokens give n-1 values.\n\n"

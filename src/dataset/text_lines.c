@@ -1,4 +1,4 @@
-#include "classifier/text_lines.h"
+#include "dataset/text_lines.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -93,7 +93,7 @@ int32_t di_line_parse(dk_host *host, const di_line *at, dk_document **out, dk_er
     if (dk_document_root(*out)->type == DK_NODE_MAP) return DK_OK;
     dk_document_free(*out);
     *out = NULL;
-    return di_fail_line(at, err, "a JSON object with a text and its probabilities or label is wanted");
+    return di_fail_line(at, err, "a JSON object is wanted on each line");
 }
 
 const dk_node *di_line_member(const dk_node *map, const char *key)

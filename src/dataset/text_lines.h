@@ -1,6 +1,6 @@
 /* text_lines.h - lines of JSON, of a file or of the host, and what is said about one that is wrong. */
-#ifndef DI_CLASSIFIER_TEXT_LINES_H
-#define DI_CLASSIFIER_TEXT_LINES_H
+#ifndef DI_DATASET_TEXT_LINES_H
+#define DI_DATASET_TEXT_LINES_H
 
 #include "base/slice.h"
 #include "conf/document.h"

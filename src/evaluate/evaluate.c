@@ -203,6 +203,9 @@ static int32_t strip(evaluator *e, int64_t first, int64_t count, di_evaluation *
         out->floored += row->floored;
         out->top1_agreement += row->agree > 0;
         out->acceptance += row->accepted;
+        di_calibration_count(&out->calibration, row->confidence, row->right);
+        if (e->strip.teacher)
+            di_calibration_count(&out->teacher_calibration, row->teacher_confidence, row->teacher_right);
     }
     if (e->teacher) e->kl_count += kept;
     out->tokens += kept;
@@ -281,6 +284,8 @@ static void add_source(di_evaluation *out, const di_evaluation *source)
     out->top1_agreement += source->top1_agreement;
     out->acceptance += source->acceptance;
     out->floored += source->floored;
+    di_calibration_add(&out->calibration, &source->calibration);
+    di_calibration_add(&out->teacher_calibration, &source->teacher_calibration);
     di_common_add(&out->common, &source->common);
     di_pair_tally_add(&out->pairs, &source->pairs);
     out->student_seconds += source->student_seconds;

@@ -2,12 +2,15 @@
  *
  *   evaluate.c      perplexity, KL, agreement on held-out data       evaluation_json.c  the same as JSON
  *   teacher_side.c  what the teacher says, kept for the next time    speed.c  prompt and decode tokens per second
- *   teachers.c      each of several teachers by itself and against the others
- *   detail.h        where the student is far from its teacher */
+ *   teachers.c      each of several teachers by itself and against the others   calibration.c  is it as right as sure?
+ *   answer_time.c   from a prompt to its first token, and from token to token
+ *   detail.h        where the student is far from its teacher
+ *   tasks.h         questions with known answers: how a model answers lives there */
 #ifndef DI_EVALUATE_EVALUATE_H
 #define DI_EVALUATE_EVALUATE_H
 
 #include "dataset/dataset.h"
+#include "evaluate/calibration.h"
 #include "evaluate/detail.h"
 #include "evaluate/pair_scores.h"
 #include "evaluate/teacher_side.h"
@@ -31,6 +34,7 @@ typedef struct di_evaluation {
     int32_t teacher_kind;
     int32_t without_entropy; /* SAMPLED of a distribution whose entropy is not known: kl_mean is no KL */
     double temperature;
+    di_calibration calibration, teacher_calibration; /* the teacher's of a DENSE one alone */
     di_common common;       /* of all positions, where the teacher is a blend of TOPK targets */
     int64_t floored;        /* ids of the teacher that the student excludes: their log q counted as -100 */
     dk_precision precision; /* of products */

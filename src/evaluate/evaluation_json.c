@@ -16,12 +16,23 @@ static double bits_per_byte(double nats, const di_evaluation *e)
     return nats * (double)e->tokens / log(2.0) / (double)e->text_bytes;
 }
 
+static void calibration(const di_calibration *c, const char *error, const char *right, dk_strbuf *out)
+{
+    double accuracy;
+    const double apart = di_expected_calibration_error(c, &accuracy);
+    if (apart < 0) return; /* not counted: of a source among several */
+    member(out, error, apart);
+    member(out, right, accuracy);
+}
+
 static void quality(const di_evaluation *e, dk_strbuf *out)
 {
     dk_strbuf_printf(out, "{\"tokens\":%lld", (long long)e->tokens);
     member(out, "perplexity", exp(e->nats));
     member(out, "nats", e->nats);
     if (e->text_bytes > 0) member(out, "bits_per_byte", bits_per_byte(e->nats, e));
+    calibration(&e->calibration, "calibration_error", "accuracy", out);
+    calibration(&e->teacher_calibration, "teacher_calibration_error", "teacher_accuracy", out);
     if (e->has_teacher) {
         dk_strbuf_printf(out, ",\"teacher_target\":\"%s\"", di_kind_name(e->teacher_kind));
         if (e->without_entropy) member(out, "soft_cross_entropy_temperature", e->temperature);

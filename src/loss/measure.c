@@ -70,6 +70,12 @@ static double nats_at(const di_logits *logits, int64_t id)
     return logits->log_sum - ((double)logits->z[id] - (double)logits->top) * logits->factor;
 }
 
+static double confidence_of(const di_logits *logits, int32_t label, int32_t *right)
+{
+    *right = logits->z[label] >= logits->top;
+    return exp(-logits->log_sum);
+}
+
 static void measure_sparse(const di_measure *m, int64_t row, const di_logits *student, di_measured *out)
 {
     one_row target;
@@ -95,12 +101,14 @@ void di_measure_row(const di_measure *m, int64_t row, di_measured *out)
     memset(out, 0, sizeof *out);
     kernels->log_sum(m->student + row * m->student_stride, m->vocab, 1, &student);
     out->nats = nats_at(&student, m->labels[row]);
+    out->confidence = confidence_of(&student, m->labels[row], &out->right);
     if (m->target) measure_sparse(m, row, &student, out);
     if (!m->teacher) return;
     kernels->log_sum(m->teacher + row * m->teacher_stride, m->vocab, 1 / m->temperature, &teacher);
     DISTILL_INIT(&dense);
     dense.kind = DISTILL_DENSE;
     out->teacher_nats = nats_at(&teacher, m->labels[row]);
+    out->teacher_confidence = confidence_of(&teacher, m->labels[row], &out->teacher_right);
     out->kl = value_of("forward_kl", m, &call, &dense);
     out->floored = call.floored;
     out->accepted = 1 - (isnan(apart) ? value_of("tvd", m, &call, &dense) : apart);

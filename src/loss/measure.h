@@ -24,6 +24,9 @@ typedef struct di_measured {
         accepted;  /* sum min(p, q), at the temperature of kl; of k ids and the rest; of SAMPLED nothing is known: 0 */
     int32_t agree; /* both have the same most likely id; -1 where the teacher's is not known (SAMPLED) */
     int64_t floored; /* ids of the teacher that the student excludes */
+    /* the likeliest id at T = 1: its probability, and whether it is the label; the teacher's of a dense one alone */
+    double confidence, teacher_confidence;
+    int32_t right, teacher_right;
 } di_measured;
 void di_measure_row(const di_measure *measure, int64_t row, di_measured *out);
 

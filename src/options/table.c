@@ -603,6 +603,26 @@ static const di_option_info rows[] = {
            "vote dawid_skene: added to what is counted of every class and of every error of a voter"),
     PATH("augment.steps.N.model", "score gap: model that the teacher is compared with, a folder or a GGUF file"),
 
+    ROW("tasks.choices", PATH, NULL, 0,
+        "questions with choices, lines of JSON: {\"question\" or \"prompt\", \"choices\": [...], \"answer\": its "
+        "number "
+        "from 0, its letter or its text}"),
+    ROW("tasks.answers", PATH, NULL, 0,
+        "questions whose answers the model writes, lines of JSON: {\"question\" or \"prompt\", \"answer\"}"),
+    CHOICE(
+        "tasks.verify", "numeric", "numeric|exact", 0,
+        "how written answers are compared: the number behind the last ####, in the last \\boxed{} or last of all, or "
+        "the same words",
+        .when = "answers"),
+    NUMBER("tasks.tolerance", "1e-6", 1e-12, 1, NULL, OR_ZERO, "of numbers, times the larger of 1 and the right one",
+           .when = "verify=numeric"),
+    FLAG("tasks.chat", "false", "questions are what a user says, in the model's own chat template"),
+    INT("tasks.limit", "0", 0, COUNT_MAX, "questions", 0, "the first of each file; 0 = all"),
+    ROW("tasks.aside", PATH, NULL, 0,
+        "file for the questions that were not answered right, a line of JSON each: what was asked, answered and "
+        "wanted, "
+        "and why: wrong, unparsed or too_long"),
+
     CHOICE(
         "compute.products", "auto", "auto|cblas|amx|avx512_bf16|avx512|avx2|portable", 0,
         "what forms matrix products: auto = the best kernels that the processor names, cblas where there are none; "
@@ -690,6 +710,7 @@ static const di_group groups[] = {
     {.name = "augment"},
     {.name = "augment.budget", .main = "tokens"},
     {.name = "augment.steps", .shape = DI_GROUP_LIST},
+    {.name = "tasks"},
     {.name = "compute"},
     {.name = "cost"},
     {.name = "output", .main = "path"},

@@ -87,6 +87,7 @@ enum { /* sections of the public table, in its order; as a set: 1 << section */
        DI_GENERATE,
        DI_SESSION,
        DI_AUGMENT,
+       DI_TASKS,
        DI_COMPUTING,
        DI_COST,
        DI_OUTPUT,

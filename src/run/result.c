@@ -18,6 +18,11 @@ static void quality(const di_evaluation *e, int32_t of_teacher, dk_strbuf *out)
     number(out, "perplexity", exp(nats));
     number(out, "nats", nats);
     if (e->text_bytes > 0) number(out, "bits_per_byte", nats * (double)e->tokens / log(2.0) / (double)e->text_bytes);
+    double accuracy;
+    const double apart =
+        di_expected_calibration_error(of_teacher ? &e->teacher_calibration : &e->calibration, &accuracy);
+    if (apart >= 0) number(out, "calibration_error", apart);
+    if (apart >= 0) number(out, "accuracy", accuracy);
     if (!e->has_teacher) return;
     if (e->teacher_kind == DISTILL_SAMPLED) {
         number(out, e->without_entropy ? "soft_cross_entropy" : "forward_kl", e->kl_mean);

@@ -18,11 +18,12 @@ struct di_choices {
     int64_t count;
     char **texts;
     size_t *sizes;
-    uint32_t flags;   /* that ids were encoded with */
-    int32_t *ids;     /* choice i is ids[offsets[i] .. offsets[i+1]) */
-    int64_t *offsets; /* [count + 1] */
-    int64_t *lengths; /* [count] */
-    int64_t *leaders; /* [count] the choice on whose way it lies: itself, or a longer one */
+    int32_t beginnings; /* a choice may be what another one begins with */
+    uint32_t flags;     /* that ids were encoded with */
+    int32_t *ids;       /* choice i is ids[offsets[i] .. offsets[i+1]) */
+    int64_t *offsets;   /* [count + 1] */
+    int64_t *lengths;   /* [count] */
+    int64_t *leaders;   /* [count] the choice on whose way it lies: itself, or a longer one */
     di_scorer *scorer;
     int64_t max_tokens, max_sequences, max_rows; /* of the scorer; 0 = there is none */
     /* the batch under work */
@@ -33,9 +34,8 @@ struct di_choices {
     double *log_probs;
 };
 
-void di_choices_free(di_choices *c)
+static void drop_choices(di_choices *c)
 {
-    if (!c) return;
     dk_host *host = c->host;
     for (int64_t i = 0; c->texts && i < c->count; i++) dk_free(host, c->texts[i]);
     dk_free(host, c->texts);
@@ -44,6 +44,18 @@ void di_choices_free(di_choices *c)
     dk_free(host, c->offsets);
     dk_free(host, c->lengths);
     dk_free(host, c->leaders);
+    c->texts = NULL;
+    c->sizes = NULL;
+    c->ids = NULL;
+    c->offsets = c->lengths = c->leaders = NULL;
+    c->count = 0;
+}
+
+void di_choices_free(di_choices *c)
+{
+    if (!c) return;
+    dk_host *host = c->host;
+    drop_choices(c);
     dk_free(host, c->batch_ids);
     dk_free(host, c->rows);
     di_scorer_free(c->scorer);
@@ -108,7 +120,7 @@ static int32_t encode(di_choices *c, uint32_t flags, dk_error *err)
         if (!c->lengths[i])
             DK_TRY(dk_fail(err, DK_E_INVALID, "choice %lld, \"%.80s\", has no token", (long long)i, c->texts[i]));
     }
-    DK_TRY(check_apart(c, err));
+    if (!c->beginnings) DK_TRY(check_apart(c, err));
     lead(c);
     c->flags = flags;
 out:
@@ -136,26 +148,45 @@ out:
     return rc;
 }
 
-int32_t di_choices_create(di_teacher *teacher, const dk_slice *choices, int64_t count, di_choices **out, dk_error *err)
+int32_t di_choices_take(di_choices *c, const dk_slice *choices, int64_t count, dk_error *err)
 {
-    const int32_t kind = di_teacher_form(teacher)->kind;
-    dk_host *host = teacher->host;
-    di_choices *c = NULL;
     int32_t rc;
     if (count < 2)
         return dk_fail(err, DK_E_INVALID, "%lld choices: there are at least two to choose from", (long long)count);
+    drop_choices(c);
+    c->count = count;
+    DK_TRY(keep_texts(c, choices, err));
+    DK_TRY(encode(c, DK_ENCODE_CONTINUES, err));
+out:
+    return rc;
+}
+
+int32_t di_choices_open(di_teacher *teacher, int32_t beginnings, di_choices **out, dk_error *err)
+{
+    const int32_t kind = di_teacher_form(teacher)->kind;
+    di_choices *c = NULL;
+    int32_t rc;
     if (kind != DISTILL_DENSE && kind != DISTILL_HIDDEN)
         return dk_fail(err, DK_E_UNSUPPORTED, "this teacher gives %s targets, which have no logits to score choices by",
                        di_kind_name(kind));
     if (!di_teacher_tokenizer(teacher))
         return dk_fail(err, DK_E_UNSUPPORTED, "this teacher has no tokenizer, which choices are encoded by");
-    DK_TRY(dk_new(host, 1, &c, err));
-    c->host = host;
+    DK_TRY(dk_new(teacher->host, 1, &c, err));
+    c->host = teacher->host;
     c->teacher = di_teacher_retain(teacher);
-    c->count = count;
+    c->beginnings = beginnings;
     c->precision = DK_PRECISION_FULL;
-    DK_TRY(keep_texts(c, choices, err));
-    DK_TRY(encode(c, DK_ENCODE_CONTINUES, err));
+    *out = c;
+out:
+    return rc;
+}
+
+int32_t di_choices_create(di_teacher *teacher, const dk_slice *choices, int64_t count, di_choices **out, dk_error *err)
+{
+    di_choices *c = NULL;
+    int32_t rc;
+    DK_TRY(di_choices_open(teacher, 0, &c, err));
+    DK_TRY(di_choices_take(c, choices, count, err));
 out:
     if (rc) di_choices_free(c);
     else *out = c;

@@ -12,6 +12,10 @@ typedef struct di_choices di_choices;
  * since the shorter one would always be the likelier. E_UNSUPPORTED: a teacher without a tokenizer, or of targets
  * without logits. */
 int32_t di_choices_create(di_teacher *teacher, const dk_slice *choices, int64_t count, di_choices **out, dk_error *err);
+/* The same in two steps, for many questions: take puts other choices in the place of those before. beginnings 1 = a
+ * choice may be one that another begins with, for whoever looks at more than the sum. */
+int32_t di_choices_open(di_teacher *teacher, int32_t beginnings, di_choices **out, dk_error *err);
+int32_t di_choices_take(di_choices *choices, const dk_slice *texts, int64_t count, dk_error *err);
 void di_choices_free(di_choices *choices);                                  /* NULL is fine */
 void di_choices_set_precision(di_choices *choices, dk_precision precision); /* of products; full at first */
 /* Behind prompt [prompt_count]: log_probs [count], the sum over the tokens of each choice, in nats. */

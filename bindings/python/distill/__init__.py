@@ -21,6 +21,7 @@ from ._sessions import Session, SessionStats, Token
 from ._targets import Form, Target, dense, hidden, one_hot, sampled, top_k
 from ._tensor import View
 from ._training import Dataset, Loss, LossResult, Progress, Sample, Trainer, evaluate, run
+from ._worth import compare, evaluate_tasks, plan
 
 __version__ = lib.distill_version().decode()
 

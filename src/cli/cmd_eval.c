@@ -1,0 +1,175 @@
+/* cmd_eval.c - distill eval: held-out data, and questions with known answers. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli.h"
+
+/* The student's own tokenizer, else the teacher's; data that is tokens already needs none. */
+static int32_t find_tokenizer(cli_session *s, const distill_teacher *scorer, const distill_teacher *teacher,
+                              distill_tokenizer **out)
+{
+    int32_t rc = distill_teacher_tokenizer(scorer, out, &s->err);
+    if (rc == DISTILL_E_NOT_FOUND && teacher) rc = distill_teacher_tokenizer(teacher, out, &s->err);
+    return rc == DISTILL_E_NOT_FOUND ? DISTILL_OK : rc;
+}
+
+/* Windows as long as the option says, but no longer than the model can see, where the option was left alone. */
+static int32_t fit_windows(cli_session *s, const distill_teacher *scorer, const cli_settings *settings)
+{
+    int64_t context = 0;
+    char text[32] = "";
+    for (int i = 0; i < settings->count; i++)
+        if (!strncmp(settings->items[i], "data.sequence_length=", 21)) return DISTILL_OK;
+    if (cli_is_said(s, "data.sequence_length")) return DISTILL_OK;
+    int32_t rc = distill_teacher_get_i64(scorer, "context_length", &context, &s->err);
+    if (!rc) rc = distill_options_get(s->options, "data.sequence_length", text, sizeof text, NULL, &s->err);
+    if (!rc && context > 0 && context < strtoll(text, NULL, 10))
+        rc = distill_options_set_i64(s->options, "data.sequence_length", context, &s->err);
+    return rc;
+}
+
+/* Do the settings speak of a teacher? */
+static int names_teacher(const cli_settings *settings)
+{
+    for (int i = 0; i < settings->count; i++)
+        if (!strncmp(settings->items[i], "teacher", 7)) return 1; /* or teachers */
+    return 0;
+}
+
+/* ---- questions ---- */
+
+static int32_t ask_questions(cli_session *s, const distill_teacher *scorer, distill_report **out)
+{
+    cli_progress progress;
+    cli_progress_start(&progress, 0);
+    const int32_t rc = distill_evaluate_tasks(scorer, s->options, cli_progress_show, &progress, out, &s->err);
+    cli_progress_end(&progress);
+    return rc;
+}
+
+static json_t *json_of(distill_report *report, distill_error *err)
+{
+    char *text = report ? cli_report_text(report, err) : NULL;
+    json_t *value = text ? json_loads(text, JSON_ALLOW_NUL, NULL) : NULL;
+    free(text);
+    return value;
+}
+
+static void print_accuracy(const json_t *of, const char *key, const char *how)
+{
+    char name[64];
+    const json_t *share = json_object_get(of, key);
+    snprintf(name, sizeof name, "%s_interval", key);
+    const json_t *interval = json_object_get(of, name);
+    if (share)
+        printf("  %-28s %5.1f %%  (%.1f to %.1f)\n", how, 100 * json_number_value(share),
+               100 * json_number_value(json_array_get(interval, 0)),
+               100 * json_number_value(json_array_get(interval, 1)));
+}
+
+static long long count_of(const json_t *of, const char *key)
+{
+    return (long long)json_integer_value(json_object_get(of, key));
+}
+
+static void print_tasks(const json_t *tasks)
+{
+    const json_t *choices = json_object_get(tasks, "choices"), *answers = json_object_get(tasks, "answers");
+    if (choices) {
+        printf("choices  %lld questions of %s, %lld too long; right by chance %.1f %%\n", count_of(choices, "scored"),
+               json_string_value(json_object_get(choices, "path")), count_of(choices, "too_long"),
+               100 * json_number_value(json_object_get(choices, "chance")));
+        print_accuracy(choices, "accuracy", "right");
+        print_accuracy(choices, "accuracy_per_token", "right, per token");
+        print_accuracy(choices, "accuracy_per_byte", "right, per byte");
+    }
+    if (answers) {
+        printf("answers  %lld questions of %s, %lld too long; compared: %s\n", count_of(answers, "scored"),
+               json_string_value(json_object_get(answers, "path")), count_of(answers, "too_long"),
+               json_string_value(json_object_get(answers, "verify")));
+        print_accuracy(answers, "accuracy", "right");
+        printf(
+            "  %lld right, %lld wrong, %lld that could not be parsed, %lld cut at generate.max_tokens; %lld tokens\n",
+            count_of(answers, "right"), count_of(answers, "wrong"), count_of(answers, "unparsed"),
+            count_of(answers, "cut"), count_of(answers, "tokens"));
+    }
+}
+
+/* The evaluation with "tasks" in it, or the tasks alone. Both reports are freed. */
+static int print_both(distill_report *report, distill_report *tasks, int as_json, distill_error *err)
+{
+    json_t *whole = json_of(report, err), *asked = json_of(tasks, err);
+    const int failed = (report && !whole) || (tasks && !asked);
+    distill_report_free(report);
+    distill_report_free(tasks);
+    if (failed) {
+        json_decref(whole);
+        json_decref(asked);
+        return cli_fail(err);
+    }
+    if (!as_json && whole) cli_print_leaves(whole, "");
+    if (!as_json && asked) print_tasks(asked);
+    if (whole && asked) json_object_set(whole, "tasks", asked);
+    int code = as_json ? cli_print_json(json_incref(whole ? whole : asked)) : CLI_DONE;
+    json_decref(whole);
+    json_decref(asked);
+    return code;
+}
+
+int cli_eval(const cli_command *command, int argc, char **argv)
+{
+    int as_json = 0, chat = 0;
+    const char *student_path = NULL, *teacher_path = NULL, *data_path = NULL, *choices = NULL, *answers = NULL,
+               *verify = NULL, *aside = NULL;
+    const char *own[] = {"student.path", "--student", "data.train", "--data", "data.eval",
+                         "--data",       NULL,        "--teacher",  NULL};
+    cli_settings settings = {.reads = " data train.eval_precision train.eval_tokens train.loss_memory student.mmap "
+                                      "teacher teachers compute cost tasks generate ",
+                             .own = own};
+    const cli_option options[] = {
+        {"--student", CLI_TEXT, &student_path, NULL}, {"--teacher", CLI_TEXT, &teacher_path, NULL},
+        {"--data", CLI_TEXT, &data_path, NULL},       {"--choices", CLI_TEXT, &choices, NULL},
+        {"--answers", CLI_TEXT, &answers, NULL},      {"--verify", CLI_TEXT, &verify, NULL},
+        {"--aside", CLI_TEXT, &aside, NULL},          {"--chat", CLI_FLAG, &chat, NULL},
+        {"--set", CLI_SETTINGS, &settings, NULL},     {"--json", CLI_FLAG, &as_json, NULL}};
+    cli_session s;
+    distill_student *student = NULL;
+    distill_teacher *teacher = NULL, *scorer = NULL;
+    distill_tokenizer *tokenizer = NULL;
+    distill_dataset *data = NULL;
+    distill_report *report = NULL, *tasks = NULL;
+    int32_t rc;
+    int code = cli_parse(command, options, 10, argc, argv, NULL, 0);
+    if (code >= 0) return code;
+    if (!student_path) return cli_usage(command, "--student is missing");
+    if (!data_path && !choices && !answers) return cli_usage(command, "--data, --choices or --answers is missing");
+    if (verify && !answers) return cli_usage(command, "--verify says how --answers are compared");
+    if (teacher_path) own[6] = "teacher.path";
+    code = cli_open(&s, command, NULL, &settings);
+    if (code >= 0 || (code = cli_take_flag(&s, command, "--choices", "tasks.choices", choices)) >= 0 ||
+        (code = cli_take_flag(&s, command, "--answers", "tasks.answers", answers)) >= 0 ||
+        (code = cli_take_flag(&s, command, "--verify", "tasks.verify", verify)) >= 0 ||
+        (code = cli_take_flag(&s, command, "--aside", "tasks.aside", aside)) >= 0 ||
+        (code = cli_take_flag(&s, command, "--chat", "tasks.chat", chat ? "true" : NULL)) >= 0)
+        goto out;
+    cli_log(&s, DISTILL_LOG_INFO); /* says how far it is when that takes long */
+    rc = distill_student_open(s.env, student_path, s.options, &student, &s.err);
+    if (!rc && (teacher_path || names_teacher(&settings)))
+        rc = distill_teacher_open(s.env, teacher_path, s.options, &teacher, &s.err);
+    if (!rc) rc = distill_teacher_from_student(student, &scorer, &s.err);
+    if (!rc) rc = fit_windows(&s, scorer, &settings);
+    if (!rc && data_path) rc = find_tokenizer(&s, scorer, teacher, &tokenizer);
+    if (!rc && data_path) rc = distill_dataset_open(s.env, data_path, tokenizer, s.options, &data, &s.err);
+    if (!rc && data_path) rc = distill_evaluate(student, teacher, data, s.options, &report, &s.err);
+    if (!rc && (choices || answers)) rc = ask_questions(&s, scorer, &tasks);
+    code = rc ? cli_fail(&s.err) : print_both(report, tasks, as_json, &s.err);
+    if (rc) distill_report_free(report);
+out:
+    distill_dataset_free(data);
+    distill_tokenizer_free(tokenizer);
+    distill_teacher_free(scorer);
+    distill_teacher_free(teacher);
+    distill_student_free(student);
+    cli_close(&s);
+    return code;
+}

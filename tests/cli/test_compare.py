@@ -1,0 +1,48 @@
+"""Two models side by side by `distill compare`."""
+import json
+
+
+def test_compare(distill, model, recipe, tmp_path):
+    data, choices = recipe.parent / "train.jsonl", tmp_path / "c.jsonl"
+    choices.write_text(json.dumps({"question": "the thing is in the", "choices": ["inn", "x-ray"], "answer": 0}))
+    done = distill("run", recipe, "--quiet")
+    assert done.code == 0, done.err
+    student = recipe.parent / "out"
+    done = distill("compare", model, student, "--data", data, "--choices", choices, "--set", "cost.watts_per_core=5", "--set", "cost.powercap=none", "--json")
+    assert done.code == 0, done.err
+    found, alone = done.json, distill("eval", "--student", student, "--teacher", model, "--data", data, "--json").json
+    for key in ("perplexity", "bits_per_byte", "calibration_error", "accuracy"):
+        assert found["b"][key] == alone[key]
+    assert found["a"]["perplexity"] == alone["teacher_perplexity"] and found["a"]["calibration_error"] == alone["teacher_calibration_error"]
+    assert {key: found["between"][key] for key in ("forward_kl", "top1_agreement", "expected_acceptance")} == {
+        key: alone[key] for key in ("forward_kl", "top1_agreement", "expected_acceptance")}
+    for side in (found["a"], found["b"]):
+        assert side["parameters"] > 0 and side["load_seconds"] > 0 and side["decode_tokens_per_second"] > 0 and side["first_token_seconds"] > 0
+        assert side["token_seconds_p50"] <= side["token_seconds_p95"] <= side["token_seconds_p99"]
+        assert side["cost_of_timing"]["energy"] == "estimated" and side["joules_per_1000_tokens"] > 0
+        assert side["tasks"]["choices"]["scored"] == 1
+    table = distill("compare", model, student).out
+    assert "decode, tokens/s" in table and "perplexity" not in table
+
+
+def test_other_tokens(distill, model, recipe, tmp_path):
+    """What needs equal ids is left out, with the reason; bits per byte compares."""
+    other = tmp_path / "other"
+    other.mkdir()
+    for file in model.iterdir():
+        if file.is_file():
+            (other / file.name).write_bytes(file.read_bytes())
+    tokens = json.loads((other / "tokenizer.json").read_text())
+    vocab = tokens["model"]["vocab"]
+    vocab["the"], vocab["an"] = vocab["an"], vocab["the"]
+    (other / "tokenizer.json").write_text(json.dumps(tokens))
+    done = distill("compare", model, other, "--data", recipe.parent / "train.jsonl", "--json")
+    assert done.code == 0, done.err
+    between = done.json["between"]
+    assert not between["same_tokens"] and "differ" in between["problem"] and "forward_kl" not in between
+    assert done.json["a"]["bits_per_byte"] > 0 and done.json["b"]["bits_per_byte"] > 0
+
+
+def test_wrong_usage(distill, model, tmp_path):
+    assert distill("compare", model).code == 2
+    assert distill("compare", model, tmp_path / "none").code == 1
