@@ -14,7 +14,7 @@ forward_kl in as many steps, from the answers to the 200, from those and the fir
 answers to each, curated. Three seeds; on 64 questions held out: KL to the teacher, agreement, how likely the teacher finds the student's answers,
 ROUGE-L between greedy answers.
 
-Some 45 minutes on two cores that multiply bf16, half of it the teacher's writing. Goes on where it stopped. Questions are those of the folder that
+About an hour on two cores that multiply bf16, half of it what the teacher writes and scores. Goes on where it stopped. Questions are those of the folder that
 DISTILL_TEST_ASSETS names, or ../shared. Leaves FOLDER/instruct.json.
 
   --questions N  that are seeds (200)
