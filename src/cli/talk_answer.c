@@ -76,7 +76,7 @@ static int32_t begin(talk *t, distill_error *err)
 {
     char *written = json_dumps(t->chat, JSON_COMPACT);
     if (!written) return cli_message("the conversation could not be written as JSON"), DISTILL_E_INTERNAL;
-    int32_t rc = distill_session_chat(t->session, written, talk_flags(t->chat), err);
+    int32_t rc = distill_session_chat(t->session, written, DISTILL_CHAT_ANSWER, err);
     free(written);
     return rc;
 }
@@ -92,17 +92,9 @@ static void take_back(talk *t)
 
 static void keep(talk *t, const answer *a)
 {
-    json_t *messages = talk_messages(t), *text = cli_json_text(a->text, a->size);
     t->tokens = a->tokens;
     t->seconds = a->last - a->first;
-    if (talk_flags(t->chat) == DISTILL_CHAT_CONTINUE) { /* one that was begun in a file */
-        json_t *last = json_array_get(messages, json_array_size(messages) - 1);
-        const json_t *begun = json_object_get(last, "content");
-        json_object_set_new(
-            last, "content",
-            json_sprintf("%s%s", json_is_string(begun) ? json_string_value(begun) : "", json_string_value(text)));
-        json_decref(text);
-    } else talk_add(t, "assistant", text);
+    talk_add(t, "assistant", cli_json_text(a->text, a->size));
 }
 
 int talk_answer(talk *t)
