@@ -284,6 +284,29 @@ typedef void (*distill_body_fn)(void *context, int64_t begin, int64_t end);
  * nested. Any other value stops the call as that of every callback does; a step is undone. */
 typedef int32_t (*distill_parallel_fn)(void *user, int64_t n, distill_body_fn body, void *context);
 
+/* The ranks of a job: processes (or threads with an env each) that train one student together, each on its part of every
+ * window. The host brings what carries bytes between them: MPI by libdistill_mpi (distill_mpi.h), or torch.distributed,
+ * NCCL, Gloo. Bytes alone travel; sums are the library's, in the order of ranks. Called by one thread of the library at
+ * a time, by all ranks in the same order. Functions return DISTILL_CB_OK, DISTILL_CB_CANCEL or a code of the host's
+ * own, as when another rank is gone: a call that waits for it must not wait for ever. */
+typedef struct distill_communicator {
+    uint32_t struct_size;
+    uint32_t flags; /* 0 */
+    void *user;
+    distill_destroy_fn destroy;
+    int64_t rank; /* from 0 */
+    int64_t size; /* of the job */
+    /* in [size, bytes_each] -> out [size, bytes_each]: part j goes to rank j. start gives a ticket, which wait ends;
+     * in and out stay as they are until then. A few may be under way at once; they are ended in their order. */
+    int32_t (*all_to_all_start)(void *user, const void *in, void *out, int64_t bytes_each, int64_t *ticket);
+    /* in [bytes_each] -> out [size, bytes_each] */
+    int32_t (*all_gather_start)(void *user, const void *in, void *out, int64_t bytes_each, int64_t *ticket);
+    int32_t (*wait)(void *user, int64_t ticket);
+    int32_t (*broadcast)(void *user, void *data, int64_t bytes, int64_t root); /* data of rank root, to all */
+    int32_t (*barrier)(void *user);
+    void (*abort)(void *user, const char *message); /* ends all ranks; for the host, the library never calls it */
+} distill_communicator;
+
 /* allocator NULL = the C library's. Two envs never see each other. */
 DISTILL_API int32_t distill_env_create(const distill_allocator *allocator, distill_env **out, distill_error *err);
 DISTILL_API void distill_env_free(distill_env *env);
@@ -295,6 +318,12 @@ DISTILL_API int32_t distill_env_set_logger(distill_env *env, int32_t level, dist
  * threads, where products are formed by it, are its own, see Manners. */
 DISTILL_API int32_t distill_env_set_threads(distill_env *env, int64_t max_threads, distill_parallel_fn fn, void *user,
                                             distill_destroy_fn destroy, distill_error *err);
+/* table NULL = alone, which is the default. Before the first handle that computes, later DISTILL_E_STAGE; kept until
+ * env_free. With more than one rank every call on a trainer is one of all ranks: they make the same calls, with the same
+ * options and data, which is checked, and get the same answers; the output folder is one that all of them see, and rank
+ * 0 writes it. What is not shared among ranks is DISTILL_E_UNSUPPORTED by name. */
+DISTILL_API int32_t distill_env_set_communicator(distill_env *env, const distill_communicator *table,
+                                                 distill_error *err);
 /* What forms matrix products, as option compute.products: "auto", which is the default, "cblas", or kernels by name, of
  * which DISTILL_E_UNSUPPORTED names those that this processor or build lacks. Before the env's first model is opened;
  * later DISTILL_E_STAGE, unless it is what it is. distill_inspect without a path tells which it is. */

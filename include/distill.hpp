@@ -187,6 +187,11 @@ class env : public detail::handle<distill_env, distill_env_free>
         detail::call(distill_env_set_threads, get(), count, nullptr, nullptr, nullptr);
     }
     void set_products(const std::string &name) { detail::call(distill_env_set_products, get(), name.c_str()); }
+    /* Taken over, also where it is refused; nullptr = alone. */
+    void set_communicator(const distill_communicator *table)
+    {
+        detail::call(distill_env_set_communicator, get(), table);
+    }
     void cancel(bool on = true) const noexcept { distill_env_cancel(get(), on); }
 
     /* Gives each sample that emit is called with: JSON, as it gets one itself. */

@@ -233,6 +233,11 @@ typedef enum {
 } dk_seen;
 typedef void (*dk_watch_fn)(void *user, dk_queue *queue, dk_seen what, int64_t layer, dk_view value);
 void dk_pass_watch(dk_pass *pass, dk_watch_fn fn, void *user); /* fn NULL = nobody */
+/* Told within backward: the gradients of this layer and of all behind it are what they will be, once the queue has run;
+ * layers = those behind the last one. Which layer a parameter is whole at; -1 = when backward is over. */
+typedef void (*dk_whole_fn)(void *user, dk_queue *queue, int64_t layer);
+void dk_pass_on_whole(dk_pass *pass, dk_whole_fn fn, void *user); /* fn NULL = nobody */
+int64_t dk_model_whole_at(const dk_model *model, const dk_parameter *parameter);
 /* dhidden [rows, hidden_size] = dL/d hidden, destroyed. Adds into the parameters' gradients. */
 int32_t dk_pass_backward(dk_pass *pass, dk_view dhidden, dk_error *err);
 

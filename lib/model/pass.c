@@ -23,13 +23,17 @@ struct dk_pass {
     int64_t *offsets; /* [max_sequences + 1] of the batch that forward saw */
     dk_watch_fn watch;
     void *watcher;
+    dk_whole_fn whole;
+    void *whole_user;
     int32_t forwarded;
 };
 
 /* ---- what is trained ---- */
 static int32_t is_trained(const dk_parameter *parameter) { return parameter && !parameter->frozen; }
 
-static int32_t block_is_trained(const dk_config *c, const dk_layer *w)
+typedef int32_t (*test_fn)(const dk_parameter *parameter, const dk_parameter *asked);
+
+static int32_t any_of_block(const dk_config *c, const dk_layer *w, test_fn test, const dk_parameter *asked)
 {
     const dk_parameter *all[] = {w->attention_norm,
                                  w->attention_norm_bias,
@@ -56,12 +60,28 @@ static int32_t block_is_trained(const dk_config *c, const dk_layer *w)
                                  w->down,
                                  w->down_bias};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
-        if (is_trained(all[i])) return 1;
+        if (test(all[i], asked)) return 1;
     for (int64_t i = 0; w->q_norms && i < c->heads; i++)
-        if (is_trained(w->q_norms[i])) return 1;
+        if (test(w->q_norms[i], asked)) return 1;
     for (int64_t i = 0; w->k_norms && i < c->kv_heads; i++)
-        if (is_trained(w->k_norms[i])) return 1;
+        if (test(w->k_norms[i], asked)) return 1;
     return 0;
+}
+
+static int32_t trains(const dk_parameter *parameter, const dk_parameter *asked)
+{
+    (void)asked;
+    return is_trained(parameter);
+}
+
+static int32_t is_asked(const dk_parameter *parameter, const dk_parameter *asked) { return parameter == asked; }
+
+int64_t dk_model_whole_at(const dk_model *model, const dk_parameter *parameter)
+{
+    if (parameter == model->embedding || parameter == model->positions) return -1;
+    for (int64_t l = 0; l < model->config.layers; l++)
+        if (any_of_block(&model->config, &model->layers[l], is_asked, parameter)) return l;
+    return model->config.layers;
 }
 
 static int32_t input_is_trained(const dk_model *model)
@@ -73,7 +93,7 @@ int64_t dk_model_first_trained(const dk_model *model)
 {
     int64_t l = 0;
     if (input_is_trained(model)) return 0;
-    while (l < model->config.layers && !block_is_trained(&model->config, &model->layers[l])) l++;
+    while (l < model->config.layers && !any_of_block(&model->config, &model->layers[l], trains, NULL)) l++;
     return l;
 }
 
@@ -320,6 +340,17 @@ void dk_pass_watch(dk_pass *pass, dk_watch_fn fn, void *user)
     pass->watcher = user;
 }
 
+void dk_pass_on_whole(dk_pass *pass, dk_whole_fn fn, void *user)
+{
+    pass->whole = fn;
+    pass->whole_user = user;
+}
+
+static void tell_whole(dk_pass *pass, int64_t layer)
+{
+    if (pass->whole) pass->whole(pass->whole_user, &pass->queue, layer);
+}
+
 static void show(dk_pass *pass, dk_seen what, int64_t layer, dk_view value)
 {
     if (pass->watch) pass->watch(pass->watcher, &pass->queue, what, layer, dk_used_rows(&pass->set, value));
@@ -447,7 +478,11 @@ int32_t dk_pass_backward(dk_pass *pass, dk_view dhidden, dk_error *err)
     model->backend->ops->norm_backward(&pass->queue, &norm, x_of(pass, layers),
                                        dk_used_rows(&pass->set, pass->final_stats), dhidden, dx, 0,
                                        dk_gradient_of(model->final_norm), dk_gradient_of(model->final_norm_bias));
-    for (int64_t l = layers - 1; l >= pass->first; l--) block_backward(pass, l, dx);
+    tell_whole(pass, layers);
+    for (int64_t l = layers - 1; l >= pass->first; l--) {
+        block_backward(pass, l, dx);
+        tell_whole(pass, l);
+    }
     if (input_is_trained(model)) input_backward(pass, dx);
     tell_work(pass, 0, pass->spec.checkpointing ? 3 : 2);
     return dk_queue_wait(&pass->queue, err);

@@ -32,6 +32,7 @@ SAME_TAP(FINAL, FINAL);
 SAME_TAP(Q, QUERIES);
 SAME_TAP(K, KEYS);
 SAME_TAP(V, VALUES);
+_Static_assert((int)DK_RANKS_CANCEL == (int)DISTILL_CB_CANCEL, "codes of lib and of the public header differ");
 _Static_assert((int)DK_PARALLEL_CANCEL == (int)DISTILL_CB_CANCEL, "codes of lib and of the public header differ");
 _Static_assert(sizeof(dk_error) == sizeof(distill_error) &&
                    offsetof(dk_error, position) == offsetof(distill_error, position) &&
@@ -175,6 +176,30 @@ int32_t distill_env_set_threads(distill_env *env, int64_t max_threads, distill_p
                      "threads are set before the env's first teacher, student, dataset, loss or trainer is made");
     if (rc == DK_OK) return dk_host_set_threads(env->host, max_threads, fn, user, destroy, err);
     if (destroy) destroy(user);
+    return rc;
+}
+
+int32_t distill_env_set_communicator(distill_env *env, const distill_communicator *table, distill_error *error)
+{
+    dk_error *err = di_err(error);
+    int32_t rc;
+    dk_error_clear(err);
+    if (table)
+        DK_TRY(di_check_struct(table, "table", offsetof(distill_communicator, abort) + sizeof table->abort, err));
+    rc = di_check_pointer(env, "env", err);
+    if (rc == DK_OK && atomic_load(&env->computing))
+        rc = dk_fail(err, DK_E_STAGE,
+                     "a communicator is set before the env's first teacher, student, dataset, loss or trainer is made");
+    if (rc == DK_OK && !table) return dk_host_set_ranks(env->host, NULL, err);
+    if (rc == DK_OK) {
+        const dk_communicator own = {table->user, table->destroy,          table->rank,
+                                     table->size, table->all_to_all_start, table->all_gather_start,
+                                     table->wait, table->broadcast,        table->barrier,
+                                     table->abort};
+        return dk_host_set_ranks(env->host, &own, err);
+    }
+    if (table && table->destroy) table->destroy(table->user);
+out:
     return rc;
 }
 

@@ -30,8 +30,10 @@ static int32_t evaluate(const di_evaluate_args *args, const di_options *options,
     dk_strbuf_init(&text, args->backend->host);
     DK_TRY(di_meter_start(args->backend->host, options, 0, &meter, err));
     DK_TRY(di_evaluate(args, &evaluation, err));
-    DK_TRY(di_evaluate_teachers(args, &teachers, err));
+    if (dk_rank(args->backend->host) == 0) rc = di_evaluate_teachers(args, &teachers, err);
+    DK_TRY(dk_ranks_agree(args->backend->host, rc, err));
     di_teachers_json(&teachers, &text);
+    DK_TRY(dk_ranks_text(args->backend->host, &text, err));
     const di_cost cost = di_meter_read(&meter);
     dk_strbuf_puts(&text, ",\"cost\":");
     di_cost_json(&meter, &cost, &text);

@@ -9,6 +9,7 @@
 #include <stdatomic.h>
 
 #include "base/fpenv.h"
+#include "base/ranks.h"
 #include "augment/augment.h"
 #include "cache/target_cache.h"
 #include "chain/chain.h"

@@ -11,6 +11,7 @@
 #include "augment/runner.h"
 #include "base/file.h"
 #include "base/hash.h"
+#include "base/ranks.h"
 
 typedef struct call {
     const di_augment_args *args;
@@ -166,6 +167,7 @@ int32_t di_augment(const di_augment_args *args, dk_strbuf *json, dk_error *err)
     int32_t rc = DK_OK;
     if (!args->writing) DK_TRY(di_options_copy(args->options, args->backend->host, -1, &c.writing, err));
     if (!args->writing) c.own.writing = c.writing;
+    DK_TRY(dk_ranks_refuse(args->backend->host, "augmentation", err));
     DK_TRY(open_call(&c, err));
     if (args->dry_run) {
         rc = di_augment_estimate(&c.pipeline, c.runner.seeds, c.runner.samples, json, err);

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "base/file.h"
+#include "base/ranks.h"
 #include "chain/chain_parts.h"
 
 typedef struct chain {
@@ -192,6 +193,7 @@ int32_t di_chain_run(const di_chain_args *args, const di_options *options, dk_st
     int32_t rc;
     if (!err) err = &own;
     if (!di_options_is_set(options, "stages")) return run_alone(&c, options, json, err);
+    DK_TRY(dk_ranks_refuse(c.host, "a recipe of stages", err));
     DK_TRY(di_stages_read(c.host, options, &c.stages, err));
     DK_TRY(di_stages_check(args, &c.stages, err));
     tell_idle(&c, options);

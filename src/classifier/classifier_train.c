@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/ranks.h"
 #include "base/hash.h"
 #include "base/random.h"
 #include "classifier/classifier_parts.h"
@@ -589,6 +590,7 @@ int32_t di_classifier_train(const di_classifier_args *args, di_classifier **out,
              .begun = dk_seconds()};
     int32_t rc;
     dk_strbuf_init(&r.warnings, r.host);
+    DK_TRY(dk_ranks_refuse(r.host, "training of a classifier", err));
     DK_TRY(di_meter_start(r.host, o, 1, &r.meter, err));
     DK_TRY(check_options(o, args->lines != NULL, err));
     if (args->resume && !r.output.path)

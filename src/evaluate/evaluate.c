@@ -5,7 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/ranks.h"
 #include "evaluate/evaluate.h"
+#include "evaluate/evaluation_ranks.h"
 #include "loss/loss.h"
 #include "loss/measure.h"
 #include "target/host_rows.h"
@@ -29,6 +31,7 @@ typedef struct evaluator {
     double *pair_nats;       /* [2, sequences] of the batch: by student and teacher */
     int64_t kl_count, kl_capacity;
     int64_t windows; /* before this batch */
+    int64_t turn;    /* batches so far */
 } evaluator;
 
 static int32_t create(evaluator *e, dk_error *err)
@@ -346,11 +349,22 @@ static int32_t check_cancel(const evaluator *e, int64_t total, dk_error *err)
                    (long long)total);
 }
 
+/* Several ranks score batches in turn. */
+static int32_t is_own(evaluator *e) { return e->turn++ % dk_ranks(e->host) == dk_rank(e->host); }
+
+static int64_t tokens_of_batch(const evaluator *e)
+{
+    int64_t tokens = 0;
+    for (int64_t r = 0; r < e->batch->rows; r++)
+        tokens += e->batch->sides[e->batch->row_sequence[r]] != DISTILL_REJECTED;
+    return tokens;
+}
+
 /* Windows [first, first + count), which are those of a source; limit: of tokens, 0 = none. */
 static int32_t score(evaluator *e, int64_t first, int64_t count, int64_t limit, teller *watch, di_evaluation *out,
                      dk_error *err)
 {
-    int64_t total = 0;
+    int64_t total = 0, tokens = 0;
     int32_t rc;
     DK_TRY(di_dataset_get_i64(e->args->data, "windows", &total, err));
     for (int64_t done = 0; done < count; done += WINDOWS) {
@@ -359,8 +373,9 @@ static int32_t score(evaluator *e, int64_t first, int64_t count, int64_t limit, 
         tell(e, watch, e->windows, total);
         DK_TRY(di_dataset_windows(e->args->data, e->windows, count - done < WINDOWS ? count - done : WINDOWS, e->batch,
                                   err));
-        DK_TRY(forward(e, e->windows, out, err));
-        if (limit && out->tokens >= limit && done + WINDOWS < count) {
+        if (is_own(e)) DK_TRY(forward(e, e->windows, out, err));
+        tokens += tokens_of_batch(e);
+        if (limit && tokens >= limit && done + WINDOWS < count) {
             out->text_bytes = -1; /* counted for the whole only */
             break;
         }
@@ -390,11 +405,13 @@ static int32_t score_sources(evaluator *e, di_evaluation *out, dk_error *err)
     for (int64_t s = 0; s < sources; s++, first += windows) {
         const di_dataset *source = di_dataset_source(e->args->data, s);
         const int64_t kl_first = e->kl_count;
-        di_evaluation part = {0};
+        di_distances distances = {&e->kl, &e->kl_count, &e->kl_capacity};
+        di_evaluation part = {.has_teacher = e->teacher != NULL};
         DK_TRY(di_dataset_get_i64(source, "windows", &windows, err));
         DK_TRY(di_dataset_text_bytes(source, &part.text_bytes, err));
         DK_TRY(limit_of(e, source, &limit, err));
-        DK_TRY(score(e, first, windows, limit, &watch, &part, err));
+        rc = score(e, first, windows, limit, &watch, &part, err);
+        DK_TRY(di_evaluation_meet(e->host, rc, &part, &distances, kl_first, err));
         add_source(out, &part);
         if (sources == 1) break;
         finish(&part, e->kl ? e->kl + kl_first : NULL, e->kl_count - kl_first);
@@ -412,7 +429,7 @@ int32_t di_evaluate(const di_evaluate_args *args, di_evaluation *out, dk_error *
     int32_t rc;
     DK_TRY(dk_queue_open(&e.queue, args->backend, err));
     DK_TRY(di_evaluate_check(args->data, di_teacher_model(args->student), args->teacher, err));
-    DK_TRY(create(&e, err));
+    DK_TRY(dk_ranks_agree(e.host, create(&e, err), err));
     if (e.teacher) {
         result.teacher_kind = di_session_source(e.teacher)->kind;
         result.without_entropy = result.teacher_kind == DISTILL_SAMPLED && !di_session_source(e.teacher)->has_entropy;

@@ -5,6 +5,7 @@
  *   teachers.c      each of several teachers by itself and against the others   calibration.c  is it as right as sure?
  *   answer_time.c   from a prompt to its first token, and from token to token
  *   detail.h        where the student is far from its teacher
+ *   evaluation_ranks.c  one evaluation by several ranks
  *   tasks.h         questions with known answers: how a model answers lives there */
 #ifndef DI_EVALUATE_EVALUATE_H
 #define DI_EVALUATE_EVALUATE_H

@@ -1,6 +1,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/ranks.h"
 #include "cache/target_cache.h"
 #include "fill/fill_parts.h"
 
@@ -117,6 +118,7 @@ int32_t di_cache_build(const di_fill_args *args, dk_strbuf *json, dk_error *err)
     build b = {.host = args->backend->host, .fn = args->fn, .user = args->user, .begin = dk_seconds()};
     int64_t rows = 0;
     int32_t rc;
+    DK_TRY(dk_ranks_refuse(b.host, "building a cache", err));
     DK_TRY(di_fill_parts_open(args, &b.parts, err));
     DK_TRY(di_teacher_caches(b.parts.teacher, add_rows, &rows, err));
     DISTILL_INIT(&b.progress);

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/ranks.h"
 #include "cache/cache_format.h"
 #include "fill/fill_parts.h"
 #include "fill/row_asker.h"
@@ -335,6 +336,7 @@ int32_t di_cache_measure(const di_tiers_args *args, dk_strbuf *json, dk_error *e
 {
     measure m = {.args = args, .backend = args->fill.backend, .begin = dk_seconds()};
     int32_t rc;
+    DK_TRY(dk_ranks_refuse(m.backend->host, "measuring of tiers", err));
     DK_TRY(open_measure(&m, err));
     DK_TRY(all_windows(&m, err));
     describe(&m, json);

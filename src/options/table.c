@@ -386,6 +386,11 @@ static const di_option_info rows[] = {
            "AdamW: what both moments are kept in; bf16 halves their memory and takes train.beta1 and train.beta2 up to "
            "0.98",
            .when = "optimizer=adamw"),
+    FLAG("train.shard_optimizer", "false",
+         "AdamW on several ranks: each keeps the moments of its share of every weight and updates that alone",
+         .when = "optimizer=adamw"),
+    CHOICE("train.gradient_wire", "fp32", "fp32|bf16", 0,
+           "what gradients travel in between ranks; they are summed in fp32 either way, bf16 halves the bytes"),
     NUMBER("train.weight_decay", "0.1", 1e-9, 10, NULL, OR_ZERO | LIVE,
            "AdamW: decoupled decay of parameters with two or more dimensions", .when = "optimizer=adamw"),
     NUMBER("train.clip_norm", "1.0", 1e-9, 1e9, NULL, OR_ZERO | LIVE,

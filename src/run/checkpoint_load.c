@@ -151,7 +151,8 @@ static int32_t find_moment(const di_trainer *t, const dk_checkpoint *file, int64
     if (!name) return dk_fail_nomem(err, strlen(parameter));
     *out = dk_checkpoint_find(file, name);
     dk_free(t->host, name);
-    const uint64_t bytes = (uint64_t)dk_view_count(&view) * dk_dtype_size(view.dtype);
+    const dk_view *value = &di_student_model(t->student)->parameters[index].value;
+    const uint64_t bytes = (uint64_t)dk_view_count(value) * dk_dtype_size(view.dtype);
     if (*out && (*out)->dtype == view.dtype && (*out)->bytes == bytes) return DK_OK;
     if (*out && (*out)->dtype != view.dtype)
         return dk_fail(err, DK_E_MISMATCH, "%s has moments in %s, and train.moments says %s: give the old value",
@@ -378,9 +379,7 @@ static int32_t copy_moments(di_trainer *t, const loaded *l, dk_error *err)
 {
     int64_t count = 2 * di_student_model(t->student)->parameter_count;
     for (int64_t i = 0; i < count; i++)
-        if (l->tensors[i])
-            t->backend->ops->copy_in(&t->queue, dk_optimizer_moment(t->update.optimizer, i / 2, (int32_t)(i % 2)),
-                                     l->tensors[i]->data);
+        if (l->tensors[i]) di_take_moment(t, i / 2, (int32_t)(i % 2), l->tensors[i]->data);
     return dk_queue_wait(&t->queue, err);
 }
 
@@ -423,6 +422,19 @@ static int32_t load_callbacks(di_trainer *t, const char *folder, dk_error *err)
     return DK_E_CALLBACK;
 }
 
+/* All that may fail, before anything is changed. */
+static int32_t read_all(di_run *run, const char *path, loaded *l, dk_error *err)
+{
+    di_trainer *t = run->trainer;
+    int32_t rc;
+    DK_TRY(open_all(run, path, l, err));
+    DK_TRY(di_checkpoint_match(run, l->doc, l->counters.step, err));
+    DK_TRY(di_projections_open(t, path, &l->projections, err));
+    DK_TRY(di_preference_read(t, l->doc, path, l->counters.step, &l->scores, err));
+out:
+    return rc;
+}
+
 int32_t di_checkpoint_load(di_run *run, const char *path, dk_error *err)
 {
     di_trainer *t = run->trainer;
@@ -430,10 +442,7 @@ int32_t di_checkpoint_load(di_run *run, const char *path, dk_error *err)
     int32_t rc;
     if (t->window.stage != DI_STAGE_IDLE)
         return dk_fail(err, DK_E_STAGE, "a window is open: a checkpoint is read between windows, after apply");
-    DK_TRY(open_all(run, path, &l, err));
-    DK_TRY(di_checkpoint_match(run, l.doc, l.counters.step, err));
-    DK_TRY(di_projections_open(t, path, &l.projections, err));
-    DK_TRY(di_preference_read(t, l.doc, path, l.counters.step, &l.scores, err));
+    DK_TRY(dk_ranks_agree(run->host, read_all(run, path, &l, err), err));
     if (di_student_model(t->student)) DK_TRY(di_copy_weights(t, l.weights, di_student_model(t->student), err));
     else DK_TRY(load_callbacks(t, path, err));
     if (l.average) DK_TRY(di_copy_weights(t, l.average, t->average.model, err));
@@ -455,7 +464,7 @@ out:
 int32_t di_checkpoint_check(di_run *run, const char *folder, dk_error *err)
 {
     loaded l = {0};
-    int32_t rc = open_all(run, folder, &l, err);
+    int32_t rc = dk_ranks_agree(run->host, open_all(run, folder, &l, err), err);
     close_all(&l);
     return rc;
 }
@@ -466,7 +475,7 @@ int32_t di_checkpoint_load_weights(di_run *run, const char *folder, dk_error *er
     di_trainer *t = run->trainer;
     loaded l = {0};
     int32_t rc;
-    DK_TRY(open_all(run, folder, &l, err));
+    DK_TRY(dk_ranks_agree(run->host, open_all(run, folder, &l, err), err));
     rc = di_student_model(t->student) ? di_copy_weights(t, l.weights, di_student_model(t->student), err)
                                       : load_callbacks(t, folder, err);
 out:

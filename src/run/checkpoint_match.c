@@ -335,7 +335,7 @@ static int32_t check_machine(const matcher *m, const dk_document *doc, dk_error 
 {
     const dk_node *machine = dk_node_get(dk_document_root(doc), "machine");
     const di_trainer *t = m->run->trainer;
-    int64_t threads = 0, isa = 0;
+    int64_t threads = 0, isa = 0, ranks = 1;
     const char *cblas = NULL, *products = NULL;
     char here[128];
     int32_t rc;
@@ -344,6 +344,7 @@ static int32_t check_machine(const matcher *m, const dk_document *doc, dk_error 
     DK_TRY(dk_node_i64(doc, machine, "isa", 0, INT64_MAX, 0, &isa, err));
     DK_TRY(dk_node_text(doc, machine, "cblas", "", &cblas, err));
     DK_TRY(dk_node_text(doc, machine, "products", "", &products, err));
+    DK_TRY(dk_node_i64(doc, machine, "ranks", 1, INT64_MAX, 1, &ranks, err));
     const int32_t same_cblas = threads == dk_host_threads(t->host) && strcmp(cblas, here) == 0;
     if (isa != t->backend->isa || strcmp(products, t->backend->products) != 0 ||
         (strcmp(products, "cblas") == 0 && !same_cblas))
@@ -351,6 +352,10 @@ static int32_t check_machine(const matcher *m, const dk_document *doc, dk_error 
             t->host, DK_LOG_WARN, "checkpoint",
             "%s was made on another machine, CBLAS or number of threads: going on is right, but not bitwise the same",
             m->name);
+    if (ranks != dk_ranks(t->host))
+        dk_log(t->host, DK_LOG_INFO, "checkpoint",
+               "%s was made by %lld ranks and goes on with %lld: the same to rounding, not bitwise", m->name,
+               (long long)ranks, (long long)dk_ranks(t->host));
 out:
     return rc;
 }

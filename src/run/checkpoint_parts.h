@@ -16,6 +16,11 @@ int32_t di_copy_weights(di_trainer *trainer, const dk_model *from, dk_model *to,
 /* ---- the average of the student's weights: checkpoint_average.c; nothing, *out NULL, where none is kept ---- */
 int32_t di_average_save(const di_trainer *trainer, const char *folder, dk_error *err);
 int32_t di_average_load(const di_trainer *trainer, const char *folder, dk_model **out, dk_error *err);
+/* ---- moments that ranks keep in shares: checkpoint_shares.c ---- */
+/* Called by all ranks; *out on rank 0 [2 * parameters], NULL elsewhere, and where the optimizer has them whole. */
+int32_t di_whole_moments(di_trainer *trainer, void ***out, dk_error *err);
+void di_whole_moments_free(const di_trainer *trainer, void **whole);
+void di_take_moment(di_trainer *trainer, int64_t parameter, int32_t second, const void *whole); /* the own part of it */
 /* ---- projections of losses on features: checkpoint_projections.c; nothing where there are none ---- */
 int32_t di_projections_save(const di_trainer *trainer, const char *folder, dk_error *err);
 int32_t di_projections_open(const di_trainer *trainer, const char *folder, dk_checkpoint **out, dk_error *err);

@@ -126,6 +126,7 @@ out:
 static void prune(const di_run *run)
 {
     dk_error problem;
+    if (dk_rank(run->host)) return;
     if (prune_steps(run, &problem) != DK_OK || prune_best(run, &problem) != DK_OK)
         dk_log(run->host, DK_LOG_WARN, "checkpoint", "an old checkpoint stays: %s", problem.message);
 }
@@ -158,6 +159,7 @@ static int32_t remove_leftover(void *user, const char *name, int32_t is_dir, dk_
 /* What a killed process was writing. */
 static void remove_leftovers(di_run *run)
 {
+    if (dk_rank(run->host)) return;
     char *checkpoints = dk_path_join(run->host, run->output.path, "checkpoints");
     cleaner output = {run->host, run->output.path, 1}, inner = {run->host, checkpoints, 0};
     dk_error problem;
@@ -216,6 +218,16 @@ int32_t di_checkpoint_load_last(di_run *run, dk_error *err)
 
 static int32_t is_damage(int32_t code) { return code == DK_E_FORMAT || code == DK_E_NOT_FOUND || code == DK_E_IO; }
 
+/* All ranks read what rank 0 found: folders of a network appear late. */
+static int32_t take_newest(const di_run *run, finder *f, dk_error *err)
+{
+    int64_t found[2] = {f->count, f->newest};
+    const int32_t rc = dk_ranks_broadcast(run->host, found, sizeof found, 0, err);
+    f->count = found[0];
+    f->newest = found[1];
+    return rc;
+}
+
 /* The newest whole one. Damaged ones are named, and left as they are until a checkpoint of this run is in place. */
 static int32_t load_newest(di_run *run, char **path, dk_error *err)
 {
@@ -224,7 +236,8 @@ static int32_t load_newest(di_run *run, char **path, dk_error *err)
     int32_t rc;
     dk_error_clear(&first);
     for (int64_t below = INT64_MAX;; below = f.newest) {
-        DK_TRY(find_steps(run, "step", below, &f, err));
+        DK_TRY(dk_ranks_agree(run->host, find_steps(run, "step", below, &f, err), err));
+        DK_TRY(take_newest(run, &f, err));
         if (!f.count) break;
         dk_free(run->host, *path);
         if (!(*path = checkpoint_path(run, "step", f.newest))) DK_TRY(dk_fail_nomem(err, 64));
@@ -281,11 +294,14 @@ int32_t di_run_resume(di_run *run, dk_error *err)
     int32_t rc;
     if (!err) err = &own;
     if (!run->output.path) return dk_fail(err, DK_E_OPTION, "resume needs output.path: checkpoints are below it");
-    DK_TRY(di_progress_call(run->trainer, DISTILL_PHASE_LOADING, err));
+    DK_TRY(dk_ranks_agree(run->host, di_progress_call(run->trainer, DISTILL_PHASE_LOADING, err), err));
+    DK_TRY(di_output_shared(&run->output, err));
     DK_TRY(load_newest(run, &path, err));
     DK_TRY(check_best(run, err));
     forget_incomparable(run);
-    DK_TRY(di_metrics_rewind(&run->output, run->trainer->counters.step, run->evaluation.evaluated, err));
+    if (dk_rank(run->host) == 0)
+        rc = di_metrics_rewind(&run->output, run->trainer->counters.step, run->evaluation.evaluated, err);
+    DK_TRY(dk_ranks_agree(run->host, rc, err));
     remove_leftovers(run);
     run->resumed = 1;
     dk_log(run->host, DK_LOG_INFO, "trainer", "resumed from %s", path);

@@ -28,6 +28,7 @@ typedef struct moments {
     int64_t *parameter; /* [count] of each tensor */
     di_saving *saving;
     uint64_t done;
+    void **whole; /* [2 * parameters] put together from the ranks' shares; NULL = the optimizer has all */
 } moments;
 
 static int32_t fill_moment(void *user, int64_t index, uint64_t offset, void *out, uint64_t size, dk_error *err)
@@ -37,6 +38,12 @@ static int32_t fill_moment(void *user, int64_t index, uint64_t offset, void *out
     dk_queue queue;
     int64_t count = dk_view_count(&view);
     int32_t rc;
+    if (m->whole) {
+        memcpy(out, (const char *)m->whole[2 * m->parameter[index] + index % 2] + offset, size);
+        m->done += size;
+        di_saving_tell(m->saving, m->done, 0);
+        return DK_OK;
+    }
     DK_TRY(dk_queue_open(&queue, m->t->backend, err));
     const uint64_t each = dk_dtype_size(view.dtype);
     view = dk_view_rows(dk_view_reshape(view, 1, &count), (int64_t)(offset / each), (int64_t)(size / each));
@@ -58,8 +65,9 @@ static int32_t moment_specs(const di_trainer *t, const dk_model *model, dk_tenso
             dk_view view = dk_optimizer_moment(t->update.optimizer, i, second);
             if (!dk_view_present(view)) continue;
             dk_tensor_spec *spec = &specs[*count];
-            *spec = (dk_tensor_spec){.dtype = view.dtype, .rank = view.rank};
-            memcpy(spec->shape, view.shape, sizeof view.shape);
+            const dk_view *value = &model->parameters[i].value; /* a share is one row of it */
+            *spec = (dk_tensor_spec){.dtype = view.dtype, .rank = value->rank};
+            memcpy(spec->shape, value->shape, sizeof value->shape);
             parameter[(*count)++] = i;
             if (!(spec->name = di_moment_name(t->host, model->parameters[i].name, second)))
                 return dk_fail_nomem(err, 64);
@@ -68,10 +76,10 @@ static int32_t moment_specs(const di_trainer *t, const dk_model *model, dk_tenso
     return DK_OK;
 }
 
-static int32_t write_moments(di_trainer *t, di_saving *saving, const char *folder, dk_error *err)
+static int32_t write_moments(di_trainer *t, di_saving *saving, void **whole, const char *folder, dk_error *err)
 {
     dk_model *model = di_student_model(t->student);
-    moments m = {.t = t, .model = model, .saving = saving};
+    moments m = {.t = t, .model = model, .saving = saving, .whole = whole};
     dk_tensor_spec *specs = NULL;
     char *path = dk_path_join(t->host, folder, "optimizer");
     int64_t count = 0;
@@ -247,9 +255,9 @@ static int32_t state_json(di_run *run, const char *folder, dk_strbuf *out, dk_er
     dk_strbuf_printf(out, ",\"by\":\"%s\"", di_measure_name(run->evaluation.best.by));
     dk_strbuf_printf(out,
                      "},\"machine\":{\"backend\":\"%s\",\"isa\":%d,\"threads\":%lld,\"cblas\":\"%s\","
-                     "\"products\":\"%s\"}",
+                     "\"products\":\"%s\",\"ranks\":%lld}",
                      t->backend->name, (int)t->backend->isa, (long long)dk_host_threads(t->host), cblas,
-                     t->backend->products);
+                     t->backend->products, (long long)dk_ranks(t->host));
     dk_strbuf_printf(out, ",\"evaluated\":%lld,\"changes\":[%s]", (long long)run->evaluation.evaluated,
                      run->changes.size ? run->changes.data : "");
     describe_last(t, out);
@@ -301,12 +309,13 @@ static uint64_t bytes_of_moments(const di_trainer *t)
     uint64_t bytes = 0;
     for (int64_t i = 0; model && t->update.own_optimizer && i < 2 * model->parameter_count; i++) {
         dk_view view = dk_optimizer_moment(t->update.optimizer, i / 2, (int32_t)(i % 2));
-        if (dk_view_present(view)) bytes += (uint64_t)dk_view_count(&view) * dk_dtype_size(view.dtype);
+        if (dk_view_present(view))
+            bytes += (uint64_t)dk_view_count(&model->parameters[i / 2].value) * dk_dtype_size(view.dtype);
     }
     return bytes;
 }
 
-int32_t di_checkpoint_save(di_run *run, const char *path, dk_error *err)
+static int32_t save(di_run *run, void **whole, const char *path, dk_error *err)
 {
     di_trainer *t = run->trainer;
     const dk_model *model = di_student_model(t->student);
@@ -325,7 +334,7 @@ int32_t di_checkpoint_save(di_run *run, const char *path, dk_error *err)
     }
     DK_TRY(di_saving_student(&saving, student, &exact, err));
     saving.before = weights;
-    if (t->update.optimizer && t->update.own_optimizer) DK_TRY(write_moments(t, &saving, staged.path, err));
+    if (t->update.optimizer && t->update.own_optimizer) DK_TRY(write_moments(t, &saving, whole, staged.path, err));
     DK_TRY(di_projections_save(t, staged.path, err));
     DK_TRY(di_replay_save(t, staged.path, err));
     DK_TRY(di_preference_save(t, staged.path, err));
@@ -336,5 +345,17 @@ out:
     if (rc != DK_OK) dk_hide_temporary(err);
     dk_free(t->host, student);
     dk_staged_end(t->host, &staged);
+    return rc;
+}
+
+int32_t di_checkpoint_save(di_run *run, const char *path, dk_error *err)
+{
+    void **whole = NULL;
+    int32_t rc;
+    DK_TRY(di_whole_moments(run->trainer, &whole, err));
+    if (dk_rank(run->host) == 0) rc = save(run, whole, path, err);
+    if (!dk_ranks_lost(run->host)) rc = dk_ranks_agree(run->host, rc, err);
+out:
+    di_whole_moments_free(run->trainer, whole);
     return rc;
 }

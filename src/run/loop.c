@@ -48,6 +48,18 @@ static int32_t checkpoint_due(const di_run *run)
     return (c->every && step % c->every == 0) || (c->seconds > 0 && dk_seconds() - c->written >= c->seconds);
 }
 
+/* What the host says of this step, what signals said meanwhile, and what the clock says: of any rank. */
+static int32_t hear(di_run *run, dk_error *err)
+{
+    di_trainer *t = run->trainer;
+    int32_t rc = di_progress_call(t, DISTILL_PHASE_TRAINING, err);
+    run->asked = checkpoint_due(run) ? DI_ASKED_CHECKPOINT : 0;
+    if (dk_ranks(run->host) > 1 && rc == DK_OK && t->counters.step < t->steps &&
+        (t->cancel || dk_host_cancelled(run->host)))
+        rc = dk_fail(err, DK_E_CANCELLED, "cancelled after step %lld", (long long)t->counters.step);
+    return dk_ranks_meet(run->host, rc, &run->asked, err);
+}
+
 /* Training goes on without it: what it needs is still here, and may fit at the next try. */
 static int32_t write_checkpoint(di_run *run, dk_error *err)
 {
@@ -79,7 +91,7 @@ static int32_t after_step(di_run *run, dk_error *err)
 {
     int32_t rc = DK_OK;
     if (di_run_evaluation_due(run) && !evaluation_waits(run)) DK_TRY(di_run_evaluate_now(run, err));
-    if (checkpoint_due(run)) DK_TRY(write_checkpoint(run, err));
+    if (run->asked & DI_ASKED_CHECKPOINT) DK_TRY(dk_ranks_agree(run->host, write_checkpoint(run, err), err));
 out:
     return rc;
 }
@@ -92,10 +104,16 @@ static int32_t make_step(di_run *run, dk_error *err)
     di_meter_poll(&run->meter);
     di_metrics_step(run);
     di_run_page(run, 1);
-    DK_TRY(di_progress_call(run->trainer, DISTILL_PHASE_TRAINING, err));
+    DK_TRY(hear(run, err));
     DK_TRY(after_step(run, err));
 out:
     return rc;
+}
+
+/* Between steps; of several ranks one alone does not stop: hear tells all. */
+static int32_t stopped(const di_run *run)
+{
+    return dk_ranks(run->host) == 1 && (run->trainer->cancel || dk_host_cancelled(run->host));
 }
 
 static int32_t train(di_run *run, dk_error *err)
@@ -104,9 +122,14 @@ static int32_t train(di_run *run, dk_error *err)
     int32_t rc = DK_OK;
     run->end = DI_END_NOT_YET;
     run->checkpoints.written = dk_seconds();
-    if (di_run_evaluation_due(run)) rc = after_step(run, err);
+    run->asked = 0;
+    rc = dk_ranks_barrier(run->host, err);
+    if (rc == DK_OK && di_run_evaluation_due(run)) {
+        run->asked = checkpoint_due(run) ? DI_ASKED_CHECKPOINT : 0;
+        rc = after_step(run, err);
+    }
     while (rc == DK_OK && !no_better(run) && t->counters.step < t->steps) {
-        if (t->cancel || dk_host_cancelled(t->host)) return interrupted(run, err);
+        if (stopped(run)) return interrupted(run, err);
         rc = make_step(run, err);
     }
     if (rc == DK_E_CANCELLED) return interrupted(run, err);
@@ -150,7 +173,8 @@ static int32_t save(di_run *run, di_teacher **saved, dk_error *err)
     char *path = NULL;
     int32_t rc = DK_OK;
     if (run->output.path) {
-        DK_TRY(di_output_student(run, err));
+        if (dk_rank(run->host) == 0) rc = di_output_student(run, err);
+        DK_TRY(dk_ranks_agree(run->host, rc, err));
         if (!(path = saved_path(&run->output))) DK_TRY(dk_fail_nomem(err, strlen(run->output.path)));
         if (di_student_model(t->student)) DK_TRY(di_teacher_open(t->backend, path, 1, saved, err));
     }
@@ -181,8 +205,9 @@ static int32_t measure(di_run *run, di_teacher *saved, dk_error *err)
     if (!run->trainer->data.eval || !saved) return DK_OK;
     dk_strbuf_clear(&evaluation->teachers_json);
     if (!evaluation->teachers_never) DK_TRY(di_run_evaluate_teachers(run, saved, 0, &evaluation->teachers_json, err));
-    if (evaluation->has_result && exact && evaluation->detailed == measured_step(run)) return DK_OK;
-    DK_TRY(di_progress_call(run->trainer, DISTILL_PHASE_EVALUATING, err));
+    const int32_t detailed = evaluation->detailed == measured_step(run) || dk_ranks(run->host) > 1;
+    if (evaluation->has_result && exact && detailed) return DK_OK;
+    DK_TRY(dk_ranks_agree(run->host, di_progress_call(run->trainer, DISTILL_PHASE_EVALUATING, err), err));
     DK_TRY(di_run_evaluate_detailed(run, saved, &evaluation->result, err));
     if (di_run_evaluation_due(run))
         DK_TRY(di_run_take_evaluation(run, &evaluation->result, &evaluation->teachers_json, err));
@@ -200,7 +225,7 @@ static int32_t measure_gguf(di_run *run, di_teacher **gguf, dk_error *err)
     if (!output->path || !output->files.folder || !output->files.gguf) return DK_OK;
     if (!(path = dk_path_join(run->host, output->path, DI_GGUF_NAME)))
         return dk_fail_nomem(err, strlen(output->path) + sizeof DI_GGUF_NAME);
-    DK_TRY(di_teacher_open(run->trainer->backend, path, 1, gguf, err));
+    DK_TRY(dk_ranks_agree(run->host, di_teacher_open(run->trainer->backend, path, 1, gguf, err), err));
     if (!run->trainer->data.eval) goto out;
     DK_TRY(di_run_evaluate(run, *gguf, 0, &run->evaluation.gguf, err));
     run->evaluation.has_gguf = 1;
@@ -225,14 +250,16 @@ static int32_t finish(di_run *run, dk_error *err)
     di_teacher *saved = NULL, *gguf = NULL;
     dk_error problem;
     int32_t best = 0, rc;
-    DK_TRY(di_progress_call(run->trainer, DISTILL_PHASE_SAVING, err));
+    DK_TRY(dk_ranks_agree(run->host, di_progress_call(run->trainer, DISTILL_PHASE_SAVING, err), err));
     DK_TRY(take_best(run, &best, err));
-    DK_TRY(save(run, &saved, err));
+    DK_TRY(dk_ranks_agree(run->host, save(run, &saved, err), err));
     DK_TRY(measure(run, saved, err));
     DK_TRY(measure_gguf(run, &gguf, err));
-    DK_TRY(write_samples(run, saved, err));
+    if (dk_rank(run->host) == 0) rc = write_samples(run, saved, err);
+    DK_TRY(dk_ranks_agree(run->host, rc, err));
     DK_TRY(di_result_make(run, saved, gguf, err));
-    if (run->output.path) DK_TRY(di_output_result(&run->output, &run->result_json, err));
+    if (run->output.path && dk_rank(run->host) == 0) rc = di_output_result(&run->output, &run->result_json, err);
+    rc = dk_ranks_agree(run->host, rc, err);
 out:
     if (rc != DK_OK && best && di_checkpoint_load_last(run, &problem) != DK_OK)
         di_run_warn(run, "the weights of the last step are in the checkpoint alone: %s", problem.message);
@@ -255,6 +282,7 @@ int32_t di_run_loop(di_run *run, dk_error *err)
                        "train.optimizer none leaves the update to the host, and nobody makes it: set a progress "
                        "callback that does, or adamw");
     if (run->output.path) DK_TRY(di_output_prepare(&run->output, run->resumed, err));
+    if (run->output.path) DK_TRY(di_output_shared(&run->output, err));
     DK_TRY(train(run, err));
     if ((rc = finish(run, err)) == DK_E_CANCELLED) return interrupted(run, err);
     if (rc != DK_OK) return failed(run, err);

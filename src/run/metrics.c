@@ -45,7 +45,7 @@ void di_metrics_step(di_run *run)
     dk_strbuf line;
     distill_progress p;
     learned_line(run);
-    if (!output->path || !output->metrics || !output->log_every) return;
+    if (!output->path || !output->metrics || !output->log_every || dk_rank(output->host)) return;
     if (t->counters.step % output->log_every != 0 && t->counters.step != 1 && t->counters.step != t->steps) return;
     DISTILL_INIT(&p);
     di_progress_fill(t, DISTILL_PHASE_TRAINING, &p);
@@ -87,7 +87,7 @@ void di_metrics_evaluation(di_run *run, const di_evaluation *evaluation, const d
 {
     const di_output *output = &run->output;
     dk_strbuf line;
-    if (!output->path || !output->metrics) return;
+    if (!output->path || !output->metrics || dk_rank(output->host)) return;
     dk_strbuf_init(&line, output->host);
     dk_strbuf_printf(&line, "{\"step\":%lld,\"eval\":", (long long)run->trainer->counters.step);
     di_evaluation_json(evaluation, teachers, &line);

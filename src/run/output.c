@@ -80,7 +80,7 @@ static int32_t remove_in(dk_host *host, const char *folder, const char *name, dk
     return rc;
 }
 
-int32_t di_output_prepare(const di_output *output, int32_t resumed, dk_error *err)
+static int32_t prepare(const di_output *output, int32_t resumed, dk_error *err)
 {
     tracer trace = {{0}};
     int32_t rc;
@@ -99,6 +99,12 @@ int32_t di_output_prepare(const di_output *output, int32_t resumed, dk_error *er
         DK_TRY(remove_in(output->host, output->path, of_run[i], err));
 out:
     return rc;
+}
+
+int32_t di_output_prepare(const di_output *output, int32_t resumed, dk_error *err)
+{
+    const int32_t rc = dk_rank(output->host) ? DK_OK : prepare(output, resumed, err);
+    return dk_ranks_agree(output->host, rc, err);
 }
 
 typedef struct mover {

@@ -206,7 +206,7 @@ out:
     return rc;
 }
 
-int32_t di_result_make(di_run *run, di_teacher *saved, di_teacher *gguf, dk_error *err)
+static int32_t make(di_run *run, di_teacher *saved, di_teacher *gguf, dk_error *err)
 {
     di_trainer *t = run->trainer;
     dk_strbuf *out = &run->result_json;
@@ -240,6 +240,16 @@ int32_t di_result_make(di_run *run, di_teacher *saved, di_teacher *gguf, dk_erro
     DK_TRY(di_options_write_json(t->options, 0, out, err));
     dk_strbuf_puts(out, "}\n");
     DK_TRY(dk_strbuf_check(out, err));
+out:
+    return rc;
+}
+
+/* Rank 0 measures and writes; all have what it wrote. */
+int32_t di_result_make(di_run *run, di_teacher *saved, di_teacher *gguf, dk_error *err)
+{
+    int32_t rc = dk_rank(run->host) ? DK_OK : make(run, saved, gguf, err);
+    DK_TRY(dk_ranks_agree(run->host, rc, err));
+    DK_TRY(dk_ranks_text(run->host, &run->result_json, err));
 out:
     return rc;
 }

@@ -8,6 +8,7 @@
  *   checkpoint_*    save, load, the ones of a run               metrics.c      the JSONL log
  *   place.c         where output may not go                     result.c       result.json
  *   run_open.c      a run that may go on
+ *   inputs.c        several ranks: do they have the same?
  *   save_progress.c how much of the files is written           run_trial.c    some steps of a run that is not made */
 #ifndef DI_RUN_RUN_H
 #define DI_RUN_RUN_H

@@ -40,6 +40,7 @@ int32_t di_run_evaluate_detailed(di_run *run, di_teacher *student, di_evaluation
     di_evaluate_args args = args_of(run, student, 0);
     int32_t rc;
     run->evaluation.detailed = -1;
+    if (dk_ranks(run->host) > 1) return di_evaluate(&args, out, err); /* detail is of one rank's windows: none is shown */
     if (!run->evaluation.detail) {
         dk_tokenizer *tokenizer = di_teacher_tokenizer(student);
         if (!tokenizer && args.teacher) tokenizer = di_teacher_tokenizer(args.teacher);
@@ -53,7 +54,8 @@ out:
     return rc;
 }
 
-int32_t di_run_evaluate_teachers(di_run *run, di_teacher *student, int64_t tokens, dk_strbuf *json, dk_error *err)
+/* Several teachers against each other: rank 0 alone. */
+static int32_t compare_teachers(di_run *run, di_teacher *student, int64_t tokens, dk_strbuf *json, dk_error *err)
 {
     const di_evaluate_args args = args_of(run, student, tokens);
     di_teachers_evaluation teachers;
@@ -63,6 +65,15 @@ int32_t di_run_evaluate_teachers(di_run *run, di_teacher *student, int64_t token
     di_teachers_json(&teachers, json);
     di_teachers_evaluation_free(&teachers);
     return dk_strbuf_check(json, err);
+}
+
+int32_t di_run_evaluate_teachers(di_run *run, di_teacher *student, int64_t tokens, dk_strbuf *json, dk_error *err)
+{
+    int32_t rc = dk_rank(run->host) ? DK_OK : compare_teachers(run, student, tokens, json, err);
+    DK_TRY(dk_ranks_agree(run->host, rc, err));
+    DK_TRY(dk_ranks_text(run->host, json, err));
+out:
+    return rc;
 }
 
 int32_t di_run_evaluation_due(const di_run *run)

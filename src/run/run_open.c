@@ -16,12 +16,16 @@ int32_t di_run_open(const di_parts *parts, const di_options *options, di_run **o
     const char *output = di_options_text(options, "output.path");
     dk_host *host = parts->backend->host;
     di_parts known = *parts;
+    di_run *run = NULL;
     dk_strbuf shape;
     int32_t rc;
     dk_strbuf_init(&shape, host);
     if (output && *output && di_shape_reads_text(options)) read_shape(host, output, &shape);
     if (shape.size && !shape.failed) known.shape = shape.data;
-    rc = di_run_create(&known, options, out, err);
+    rc = dk_ranks_agree(host, di_run_create(&known, options, &run, err), err);
+    if (rc == DK_OK) rc = di_run_inputs(run, err);
+    if (rc == DK_OK) *out = run;
+    else di_run_free(run);
     dk_strbuf_free(&shape);
     return rc;
 }

@@ -51,7 +51,7 @@ void di_run_page(di_run *run, int32_t live)
 {
     const double begin = dk_seconds();
     dk_error problem;
-    if (!run->output.path || !run->output.page || (live && !is_time(run, begin))) return;
+    if (!run->output.path || !run->output.page || dk_rank(run->host) || (live && !is_time(run, begin))) return;
     dk_error_clear(&problem);
     const int32_t rc = live ? live_page(run, &problem) : write_page(run, &run->result_json, 0, &problem);
     run->page.written = dk_seconds();

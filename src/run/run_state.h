@@ -56,6 +56,7 @@ typedef struct di_run_checkpoints {
     double written; /* when the last one was, or the loop began */
 } di_run_checkpoints;
 
+enum { DI_ASKED_CHECKPOINT = 1 };
 typedef enum { DI_END_NOT_YET, DI_END_STEPS, DI_END_NO_BETTER, DI_END_OF_DATA } di_run_end;
 
 struct di_run {
@@ -72,6 +73,7 @@ struct di_run {
     dk_strbuf warnings;    /* "...","...": what went wrong and did not stop the run */
     dk_strbuf changes;     /* {...},{...}: what was changed when the run went on from a checkpoint */
     dk_strbuf result_json; /* of the finished run */
+    uint32_t asked;        /* DI_ASKED_*: what any rank wants after this step */
 };
 
 /* run.c */
@@ -102,6 +104,9 @@ int32_t di_saving_student(di_saving *saving, const char *path, const di_files *f
 int32_t di_output_prepare(const di_output *output, int32_t resumed, dk_error *err);
 int32_t di_output_student(di_run *run, dk_error *err); /* the student's files, into the folder */
 int32_t di_output_result(const di_output *output, const dk_strbuf *json, dk_error *err);
+/* inputs.c, for several ranks: all have the same; the folder is one */
+int32_t di_run_inputs(di_run *run, dk_error *err);
+int32_t di_output_shared(const di_output *output, dk_error *err);
 /* checkpoint_runs.c: the one of this step, below output.path; prunes old ones */
 int32_t di_checkpoint_write(di_run *run, dk_error *err);
 int32_t di_checkpoint_best(di_run *run, dk_error *err);

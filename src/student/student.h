@@ -78,6 +78,8 @@ const distill_target *di_trainee_hidden(di_trainee *trainee);
 /* The trunk's backward with what the source's gradient gathered, or with dhidden [rows, width] (fp32, host) where
  * given. */
 int32_t di_trainee_backward(di_trainee *trainee, const distill_tensor *dhidden, dk_error *err);
+/* Told within backward of a model, which gradients are whole (dk_pass_on_whole); fn NULL = nobody. */
+void di_trainee_on_whole(di_trainee *trainee, dk_whole_fn fn, void *user);
 /* The places that were asked for, of the last forward; their gradients go in with the next backward. */
 const di_taps *di_trainee_taps(const di_trainee *trainee);
 /* estimate, for micro_batch_size 0 */

@@ -57,7 +57,9 @@ struct di_trainee {
     distill_batch batch;
     int64_t rows, max_rows, max_tokens;
     dk_precision precision; /* of a model's products */
-    void *state;            /* the kind's own */
+    dk_whole_fn whole;      /* told within backward, or NULL */
+    void *whole_user;
+    void *state; /* the kind's own */
 };
 
 /* ---- a host's student writes: student_write.c ---- */

@@ -39,6 +39,12 @@ void di_trainee_free(di_trainee *t)
 
 void di_trainee_set_precision(di_trainee *t, dk_precision precision) { t->precision = precision; }
 
+void di_trainee_on_whole(di_trainee *t, dk_whole_fn fn, void *user)
+{
+    t->whole = fn;
+    t->whole_user = user;
+}
+
 int32_t di_trainee_forward(di_trainee *t, const distill_batch *batch, dk_error *err)
 {
     t->batch = *batch;

@@ -202,6 +202,7 @@ int32_t di_trained_backward(di_trainee *t, const distill_tensor *given, dk_error
         ops->scatter_rows(&w->queue, dk_view_rows(w->dhidden, 0, t->rows), dk_view_rows(w->places, 0, t->rows), spread,
                           0);
     DK_TRY(dk_queue_wait(&w->queue, err));
+    dk_pass_on_whole(w->pass, t->whole, t->whole_user);
     DK_TRY(dk_pass_backward(w->pass, spread, err));
 out:
     return rc;

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/ranks.h"
 #include "base/file.h"
 #include "base/hash.h"
 #include "teacher/cached.h"
@@ -427,6 +428,9 @@ int32_t di_teacher_cached_entry(dk_backend *backend, const char *path, di_teache
                        "%s: the weights of this teacher, or of its members, change over the steps, and a target that "
                        "is kept does not: keep those of members that stay",
                        path);
+    if (from && !look)
+        DK_TRY(dk_ranks_refuse(backend->host, "a cache that is filled on the way (one that is whole needs no teacher)",
+                               err));
     DK_TRY(di_teacher_create(backend, &cached_kind, path, &t, err));
     DK_TRY(dk_new(t->host, 1, &cached, err));
     t->state = cached;

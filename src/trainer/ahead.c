@@ -56,8 +56,9 @@ void di_ahead_drop(di_trainer *t)
 /* The micro-batch of that number as a batch of its own, in the window's arrays: offsets and rows begin at 0. */
 static void cut_micro(const di_trainer *t, const di_batch *batch, int64_t index, di_window *out)
 {
-    int64_t first = index * t->data.micro_batch_size, last = first + t->data.micro_batch_size;
-    if (last > batch->windows) last = batch->windows;
+    const di_part part = di_ranks_part(t, batch);
+    int64_t first = part.first + index * t->data.micro_batch_size, last = first + t->data.micro_batch_size;
+    if (last > part.end) last = part.end;
     int64_t sequence = batch->window_first[first], row = batch->window_row[first], token = batch->offsets[sequence];
     DISTILL_INIT(&out->micro);
     out->micro.ids = batch->ids + token;

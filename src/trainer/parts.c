@@ -349,6 +349,7 @@ int32_t di_parts_check(di_trainer *t, dk_error *err)
     if (t->objective.uses_teacher && t->steps) di_teacher_tell_late(t->teacher, t->steps);
     DK_TRY(di_balance_check(t, t->objective.loss, err));
     DK_TRY(di_preference_open(t, err));
+    DK_TRY(di_ranks_check(t, err));
     DK_TRY(check_callbacks(t, err));
     DK_TRY(di_choose_precision(t->backend, di_options_text(t->options, "train.precision"), "train.precision",
                                &t->precision, err));

@@ -37,7 +37,8 @@ static int32_t choose_micro_batch(di_trainer *t, dk_error *err)
         return dk_fail(err, DK_E_OPTION, "train.micro_batch_size %lld is above train.batch_size %lld", (long long)micro,
                        (long long)t->data.batch_size);
     if (micro) return DK_OK;
-    for (micro = t->data.batch_size; micro > 1; micro = (micro + 1) / 2) {
+    const int64_t ranks = dk_ranks(t->host);
+    for (micro = (t->data.batch_size + ranks - 1) / ranks; micro > 1; micro = (micro + 1) / 2) {
         di_batch *trial = NULL;
         DK_TRY(di_batch_create(t->data.train, micro, &trial, err));
         const int64_t tokens = micro_tokens(t, trial);
@@ -116,8 +117,8 @@ static int32_t plan(di_trainer *t, dk_error *err)
     DK_TRY(di_preference_plan(t, sequences, err));
     tell_plan(t);
     if (!model) goto out;
-    DK_TRY(dk_optimizer_create(t->backend, model->parameters, model->parameter_count, kept_moments(t),
-                               &t->update.optimizer, err));
+    DK_TRY(di_ranks_optimizer(t, model, kept_moments(t), err));
+    DK_TRY(di_ranks_plan(t, err));
 out:
     return rc;
 }
@@ -169,6 +170,7 @@ void di_trainer_free(di_trainer *t)
     di_on_policy_free(t);
     di_importance_free(t);
     di_preference_free(t);
+    di_ranks_free(t);
     di_batch_free(t->data.batch);
     dk_free(host, t->window.micro_offsets);
     dk_free(host, t->window.micro_rows);

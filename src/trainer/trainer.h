@@ -13,7 +13,7 @@
  *   preference.c  pairs of sequences, and their reference
  *   average.c     teachers that are the student itself
  *   window.c      one window: forward, loss, backward, apply  strips.c      pull mode
- *   progress.c    what the host is told */
+ *   progress.c    what the host is told                    team.c    a window by several processes */
 #ifndef DI_TRAINER_TRAINER_H
 #define DI_TRAINER_TRAINER_H
 

@@ -5,6 +5,7 @@
 #include "evaluate/pair_scores.h"
 #include "features/features.h"
 #include "loss/builtin.h"
+#include "optim/gradient_exchange.h"
 #include "shape/shape.h"
 #include "target/host_rows.h"
 #include "trainer/replay.h"
@@ -173,6 +174,22 @@ typedef struct di_watcher { /* who is told, and what the time left is guessed fr
     const char *stage_name;            /* borrowed */
 } di_watcher;
 
+enum { DI_RANK_NAME = 64, DI_RANK_FIGURES = 32 + 2 * DI_LOSS_TERMS };
+typedef struct di_part { /* windows [first, end) of a batch */
+    int64_t first, end;
+} di_part;
+typedef struct di_team { /* of several ranks: team.c; all NULL alone */
+    dk_exchange *gradients, *projections;
+    int32_t sharded; /* moments and updates are in shares */
+    int64_t capacity;
+    double *own, *all; /* [capacity], [ranks, capacity]: figures of a window */
+    double busy;       /* seconds of this rank's part of it */
+    double *pace;      /* [ranks] the same of all, lately */
+    int64_t steps;     /* since create */
+    int32_t told;      /* that a rank is slow */
+    char *names;       /* [ranks, DI_RANK_NAME] of machines */
+} di_team;
+
 struct di_trainer {
     dk_host *host;
     dk_backend *backend;
@@ -201,6 +218,7 @@ struct di_trainer {
     di_average average;
     di_shape shape; /* of a student that was cut from its teacher by what text says; empty = of none */
     di_watcher progress;
+    di_team team;
     _Atomic int32_t cancel; /* also written by signal handlers */
     atomic_int in_call;
 };
@@ -285,6 +303,19 @@ int32_t di_ahead_batch(di_trainer *t, dk_error *err); /* the window's batch: rea
 /* The micro-batch that is due, begun now or before; and the one after it. */
 int32_t di_ahead_begin(di_trainer *t, int32_t with_teacher, dk_error *err);
 void di_ahead_drop(di_trainer *t); /* what was begun is not asked for */
+/* team.c; alone each of these does nothing */
+int32_t di_ranks_check(const di_trainer *t, dk_error *err);
+int32_t di_ranks_optimizer(di_trainer *t, dk_model *model, dk_dtype moments, dk_error *err); /* alone a whole one */
+int32_t di_ranks_plan(di_trainer *t, dk_error *err);
+int32_t di_ranks_names(di_trainer *t, dk_error *err); /* of machines, once all ranks have come so far */
+void di_ranks_free(di_trainer *t);
+di_part di_ranks_part(const di_trainer *t, const di_batch *batch); /* that is this rank's; alone all of it */
+void di_ranks_listen(di_trainer *t);                               /* before a backward: gradients go as they come */
+/* The window's gradients and figures become those of all ranks. rc: what became of this rank's part; any failure is
+ * everybody's, and nothing was changed. Every rank comes here once a window. */
+int32_t di_ranks_meet(di_trainer *t, int32_t rc, dk_error *err);
+int32_t di_ranks_squares(di_trainer *t, dk_update *update, dk_error *err); /* of gradients that other ranks update */
+int32_t di_ranks_values(di_trainer *t, dk_error *err);                     /* weights that they updated */
 /* progress.c */
 void di_progress_fill(const di_trainer *t, int32_t phase, distill_progress *out);
 int32_t di_progress_part(di_trainer *t, int32_t phase, int64_t done, int64_t total, dk_error *err);

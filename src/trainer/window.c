@@ -23,6 +23,7 @@ int32_t di_window_begin(di_trainer *t, dk_error *err)
     di_on_policy_restore(t);
     DK_TRY(di_ahead_batch(t, err));
     DK_TRY(di_on_policy_window(t, err));
+    const di_part part = di_ranks_part(t, t->data.batch);
     if (t->update.optimizer) dk_optimizer_zero(t->update.optimizer, &t->queue);
     if (t->update.projections) dk_optimizer_zero(t->update.projections, &t->queue);
     di_balance_begin(t);
@@ -31,9 +32,10 @@ int32_t di_window_begin(di_trainer *t, dk_error *err)
     memset(&t->objective.common, 0, sizeof t->objective.common);
     t->members.flops = 0;
     t->window.micro_index = 0;
-    t->window.micro_count = (t->data.batch->windows + t->data.micro_batch_size - 1) / t->data.micro_batch_size;
+    t->window.micro_count = (part.end - part.first + t->data.micro_batch_size - 1) / t->data.micro_batch_size;
     DK_TRY(dk_queue_wait(&t->queue, err));
-    t->window.stage = DI_STAGE_MICRO; /* not of one that failed: its gradients may not be zeros */
+    /* not of one that failed: its gradients may not be zeros */
+    t->window.stage = t->window.micro_count ? DI_STAGE_MICRO : DI_STAGE_COMPLETE;
 out:
     return rc;
 }
@@ -99,6 +101,7 @@ int32_t di_window_own_loss(di_trainer *t, dk_error *err)
 int32_t di_window_backward(di_trainer *t, const distill_tensor *gradient, dk_error *err)
 {
     int32_t rc;
+    di_ranks_listen(t);
     DK_TRY(di_trainee_backward(t->trainee, gradient, err));
     if (t->members.count) di_session_tally(t->session, t->members.window);
     if (t->window.with_teacher) t->members.flops += di_session_flops(t->session);
@@ -129,6 +132,7 @@ static int32_t apply_model(di_trainer *t, double learning_rate, dk_error *err)
     int32_t rc;
     update.learning_rate = learning_rate;
     update.divisor = t->data.batch->weight_sum;
+    if ((rc = di_ranks_squares(t, &update, err)) != DK_OK) return rc;
     rc = dk_optimizer_norm(t->update.optimizer, &t->queue, &update, &t->update.grad_norm, err);
     if (rc == DK_E_NUMERIC) {
         dk_error_context(err,
@@ -137,8 +141,9 @@ static int32_t apply_model(di_trainer *t, double learning_rate, dk_error *err)
         return rc;
     }
     if (rc != DK_OK) return rc;
-    return t->update.own_optimizer ? dk_optimizer_apply(t->update.optimizer, &t->queue, &update, err)
-                                   : dk_optimizer_average(t->update.optimizer, &t->queue, err);
+    if (!t->update.own_optimizer) return dk_optimizer_average(t->update.optimizer, &t->queue, err);
+    rc = dk_optimizer_apply(t->update.optimizer, &t->queue, &update, err);
+    return rc == DK_OK ? di_ranks_values(t, err) : rc;
 }
 
 /* In pull mode the host's own work between the calls is part of it. */
@@ -168,6 +173,7 @@ int32_t di_window_apply(di_trainer *t, dk_error *err)
     const distill_student_callbacks *callbacks = di_student_callbacks(t->student);
     double learning_rate = learning_rate_now(t);
     int32_t rc;
+    DK_TRY(di_ranks_meet(t, DK_OK, err));
     DK_TRY(check_common(t, err));
     DK_TRY(di_inside_norm(t, learning_rate, err));
     if (callbacks) DK_TRY(apply_callbacks(t, callbacks, learning_rate, err));
@@ -193,7 +199,7 @@ out:
     return rc;
 }
 
-int32_t di_window_step(di_trainer *t, const _Atomic int32_t *cancel, dk_error *err)
+static int32_t gather_gradients(di_trainer *t, const _Atomic int32_t *cancel, dk_error *err)
 {
     int32_t rc;
     DK_TRY(di_window_begin(t, err));
@@ -207,10 +213,15 @@ int32_t di_window_step(di_trainer *t, const _Atomic int32_t *cancel, dk_error *e
         DK_TRY(di_window_own_loss(t, err));
         DK_TRY(di_window_backward(t, NULL, err));
     }
-    DK_TRY(di_window_apply(t, err));
-    return DK_OK;
 out:
-    di_window_discard(t);
+    return rc;
+}
+
+int32_t di_window_step(di_trainer *t, const _Atomic int32_t *cancel, dk_error *err)
+{
+    int32_t rc = gather_gradients(t, cancel, err);
+    rc = rc == DK_OK ? di_window_apply(t, err) : di_ranks_meet(t, rc, err);
+    if (rc != DK_OK) di_window_discard(t);
     return rc;
 }
 

@@ -87,6 +87,21 @@ _Static_assert(offsetof(distill_allocator, free) == 24, "distill_allocator.free"
 _Static_assert(offsetof(distill_allocator, destroy) == 32, "distill_allocator.destroy");
 _Static_assert(sizeof(distill_allocator) == offsetof(distill_allocator, destroy) + sizeof(((distill_allocator *)0)->destroy), "distill_allocator has no tail padding");
 
+_Static_assert(sizeof(distill_communicator) == 88, "sizeof distill_communicator");
+_Static_assert(offsetof(distill_communicator, struct_size) == 0, "distill_communicator.struct_size");
+_Static_assert(offsetof(distill_communicator, flags) == 4, "distill_communicator.flags");
+_Static_assert(offsetof(distill_communicator, user) == 8, "distill_communicator.user");
+_Static_assert(offsetof(distill_communicator, destroy) == 16, "distill_communicator.destroy");
+_Static_assert(offsetof(distill_communicator, rank) == 24, "distill_communicator.rank");
+_Static_assert(offsetof(distill_communicator, size) == 32, "distill_communicator.size");
+_Static_assert(offsetof(distill_communicator, all_to_all_start) == 40, "distill_communicator.all_to_all_start");
+_Static_assert(offsetof(distill_communicator, all_gather_start) == 48, "distill_communicator.all_gather_start");
+_Static_assert(offsetof(distill_communicator, wait) == 56, "distill_communicator.wait");
+_Static_assert(offsetof(distill_communicator, broadcast) == 64, "distill_communicator.broadcast");
+_Static_assert(offsetof(distill_communicator, barrier) == 72, "distill_communicator.barrier");
+_Static_assert(offsetof(distill_communicator, abort) == 80, "distill_communicator.abort");
+_Static_assert(sizeof(distill_communicator) == offsetof(distill_communicator, abort) + sizeof(((distill_communicator *)0)->abort), "distill_communicator has no tail padding");
+
 _Static_assert(sizeof(distill_token) == 80, "sizeof distill_token");
 _Static_assert(offsetof(distill_token, struct_size) == 0, "distill_token.struct_size");
 _Static_assert(offsetof(distill_token, id) == 4, "distill_token.id");

@@ -10,6 +10,7 @@ import weakref
 
 from . import _signatures as c
 from ._callbacks import Borrowed, destroy, lookup, register, trampoline
+from ._communicator import table_of
 from ._errors import call, call_or_end, invoke, raise_error
 from ._lib import lib
 from ._targets import Target
@@ -284,6 +285,15 @@ class Env(Handle):
 
     def cancel(self, on=True):
         invoke("env_cancel", self.raw, int(on))
+
+    def set_communicator(self, communicator):
+        """The ranks of a job, before the first model, dataset or trainer; None = alone. An object with rank, size, and methods that every rank
+        calls in the same order, on writable memoryviews of bytes: all_to_all(given, out), of which part j of given goes to rank j;
+        all_gather(given, out); broadcast(data, root); barrier(). What they raise ends the call. Or a table that mpi_communicator gives."""
+        table = communicator
+        if communicator is not None and not isinstance(communicator, c.distill_communicator):
+            table = table_of(communicator)
+        call("env_set_communicator", self.raw, table)
 
     def add_loss(self, name, function, targets=(c.DISTILL_DENSE,), fallback=None, log_probs=False, whole_sequences=False,
                  measure=None, sums=0):

@@ -171,6 +171,10 @@ class distill_allocator(Structure):
     pass
 
 
+class distill_communicator(Structure):
+    pass
+
+
 class distill_token(Structure):
     pass
 
@@ -254,6 +258,12 @@ distill_progress_fn = CFUNCTYPE(c_int32, c_void_p, POINTER(distill_progress))
 distill_emit_fn = CFUNCTYPE(c_int32, c_void_p, POINTER(distill_sample))
 distill_allocator_alloc = CFUNCTYPE(c_void_p, c_void_p, c_size_t, c_size_t)
 distill_allocator_free = CFUNCTYPE(None, c_void_p, c_void_p, c_size_t, c_size_t)
+distill_communicator_all_to_all_start = CFUNCTYPE(c_int32, c_void_p, c_void_p, c_void_p, c_int64, POINTER(c_int64))
+distill_communicator_all_gather_start = CFUNCTYPE(c_int32, c_void_p, c_void_p, c_void_p, c_int64, POINTER(c_int64))
+distill_communicator_wait = CFUNCTYPE(c_int32, c_void_p, c_int64)
+distill_communicator_broadcast = CFUNCTYPE(c_int32, c_void_p, c_void_p, c_int64, c_int64)
+distill_communicator_barrier = CFUNCTYPE(c_int32, c_void_p)
+distill_communicator_abort = CFUNCTYPE(None, c_void_p, c_char_p)
 distill_writer_callbacks_token = CFUNCTYPE(c_int32, c_void_p, c_int64, POINTER(distill_token))
 distill_writer_callbacks_logits = CFUNCTYPE(c_int32, c_void_p, c_int64, POINTER(c_int32), c_int64, POINTER(c_float), c_int64)
 distill_teacher_callbacks_score = CFUNCTYPE(c_int32, c_void_p, POINTER(distill_batch), c_int64, c_int64, POINTER(distill_target))
@@ -348,6 +358,20 @@ distill_allocator._fields_ = [
     ("alloc", distill_allocator_alloc),
     ("free", distill_allocator_free),
     ("destroy", distill_destroy_fn),
+]
+distill_communicator._fields_ = [
+    ("struct_size", c_uint32),
+    ("flags", c_uint32),
+    ("user", c_void_p),
+    ("destroy", distill_destroy_fn),
+    ("rank", c_int64),
+    ("size", c_int64),
+    ("all_to_all_start", distill_communicator_all_to_all_start),
+    ("all_gather_start", distill_communicator_all_gather_start),
+    ("wait", distill_communicator_wait),
+    ("broadcast", distill_communicator_broadcast),
+    ("barrier", distill_communicator_barrier),
+    ("abort", distill_communicator_abort),
 ]
 distill_token._fields_ = [
     ("struct_size", c_uint32),
@@ -601,6 +625,7 @@ STRUCTS = {  # name: (size, offsets of the fields)
     "distill_target": (88, {"struct_size": 0, "kind": 4, "values": 8, "ids": 16, "tail": 24, "head": 32, "bias": 40, "logit_scale": 48, "softcap": 56, "temperature": 64, "vocab_valid": 72, "entropy": 80}),
     "distill_option_info": (80, {"struct_size": 0, "type": 4, "name": 8, "help": 16, "default_text": 24, "choices": 32, "unit": 40, "low": 48, "high": 56, "flags": 64, "when": 72}),
     "distill_allocator": (40, {"struct_size": 0, "flags": 4, "user": 8, "alloc": 16, "free": 24, "destroy": 32}),
+    "distill_communicator": (88, {"struct_size": 0, "flags": 4, "user": 8, "destroy": 16, "rank": 24, "size": 32, "all_to_all_start": 40, "all_gather_start": 48, "wait": 56, "broadcast": 64, "barrier": 72, "abort": 80}),
     "distill_token": (80, {"struct_size": 0, "id": 4, "text": 8, "size": 16, "log_prob": 24, "finished": 32, "top_ids": 40, "top_log_probs": 48, "top_count": 56, "from_draft": 64, "nanoseconds": 72}),
     "distill_writer_callbacks": (32, {"struct_size": 0, "flags": 4, "user": 8, "token": 16, "logits": 24}),
     "distill_teacher_callbacks": (96, {"struct_size": 0, "flags": 4, "user": 8, "destroy": 16, "score": 24, "generate": 32, "form": 40, "begin": 48, "end": 56, "identity": 64, "taps": 72, "tap_count": 80, "read_tap": 88}),
@@ -629,6 +654,7 @@ FUNCTIONS = {  # name: (result, arguments)
     "distill_env_free": (None, [POINTER(distill_env)]),
     "distill_env_set_logger": (c_int32, [POINTER(distill_env), c_int32, distill_log_fn, c_void_p, distill_destroy_fn, POINTER(distill_error)]),
     "distill_env_set_threads": (c_int32, [POINTER(distill_env), c_int64, distill_parallel_fn, c_void_p, distill_destroy_fn, POINTER(distill_error)]),
+    "distill_env_set_communicator": (c_int32, [POINTER(distill_env), POINTER(distill_communicator), POINTER(distill_error)]),
     "distill_env_set_products": (c_int32, [POINTER(distill_env), c_char_p, POINTER(distill_error)]),
     "distill_env_cancel": (None, [POINTER(distill_env), c_int32]),
     "distill_options_create": (c_int32, [POINTER(distill_env), POINTER(POINTER(distill_options)), POINTER(distill_error)]),

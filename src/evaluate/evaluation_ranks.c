@@ -1,0 +1,116 @@
+/* evaluation_ranks.c - an evaluation by several ranks, each of which scored some of the windows: sums in the order of
+ * ranks, and the distances of all, for their quantiles. */
+#include <string.h>
+
+#include "base/ranks.h"
+#include "evaluate/evaluation_ranks.h"
+
+enum { SUMS = 22 };
+
+static void put(const di_evaluation *e, double out[SUMS])
+{
+    const di_pair_tally *p = &e->pairs;
+    const double all[SUMS] = {(double)e->tokens, e->nats,           e->teacher_nats,          e->kl_mean,
+                              e->top1_agreement, e->acceptance,     (double)e->floored,       (double)e->common.rows,
+                              e->common.mass,    e->common.least,   e->student_seconds,       e->teacher_seconds,
+                              (double)p->count,  (double)p->right,  (double)p->teacher_right, (double)p->reward_right,
+                              p->margin,         p->teacher_margin, p->reward_margin,         p->reward_loss,
+                              p->has_teacher,    p->has_reference};
+    memcpy(out, all, sizeof all);
+}
+
+static void take(di_evaluation *e, const double in[SUMS])
+{
+    di_pair_tally *p = &e->pairs;
+    e->tokens = (int64_t)in[0];
+    e->nats = in[1];
+    e->teacher_nats = in[2];
+    e->kl_mean = in[3];
+    e->top1_agreement = in[4];
+    e->acceptance = in[5];
+    e->floored = (int64_t)in[6];
+    e->common.rows = (int64_t)in[7];
+    e->common.mass = in[8];
+    e->common.least = in[9];
+    e->student_seconds = in[10];
+    e->teacher_seconds = in[11];
+    p->count = (int64_t)in[12];
+    p->right = (int64_t)in[13];
+    p->teacher_right = (int64_t)in[14];
+    p->reward_right = (int64_t)in[15];
+    p->margin = in[16];
+    p->teacher_margin = in[17];
+    p->reward_margin = in[18];
+    p->reward_loss = in[19];
+    p->has_teacher = in[20] > 0;
+    p->has_reference = in[21] > 0;
+}
+
+static int32_t sum(dk_host *host, di_evaluation *part, dk_error *err)
+{
+    double own[SUMS], (*all)[SUMS] = NULL;
+    const int64_t ranks = dk_ranks(host);
+    int32_t rc;
+    put(part, own);
+    DK_TRY(dk_new(host, ranks, &all, err));
+    DK_TRY(dk_ranks_gather(host, own, all, sizeof own, err));
+    memcpy(own, all[0], sizeof own);
+    for (int64_t j = 1; j < ranks; j++)
+        for (int i = 0; i < SUMS; i++) own[i] += all[j][i];
+    take(part, own);
+out:
+    dk_free(host, all);
+    return rc;
+}
+
+static int64_t largest(const int64_t *counts, int64_t ranks, int64_t *total)
+{
+    int64_t most = 0;
+    *total = 0;
+    for (int64_t j = 0; j < ranks; j++) {
+        most = counts[j] > most ? counts[j] : most;
+        *total += counts[j];
+    }
+    return most;
+}
+
+/* values [first, *count): the own ones become those of all ranks. */
+static int32_t gather(dk_host *host, float **values, int64_t first, int64_t *count, int64_t *capacity, dk_error *err)
+{
+    const int64_t ranks = dk_ranks(host), own = *count - first;
+    int64_t *counts = NULL, total = 0, most = 0;
+    float *sent = NULL, *all = NULL, *grown;
+    int32_t rc;
+    DK_TRY(dk_new(host, ranks, &counts, err));
+    DK_TRY(dk_ranks_gather(host, &own, counts, sizeof own, err));
+    if (!(most = largest(counts, ranks, &total))) goto out;
+    rc = dk_new(host, most, &sent, err);
+    if (rc == DK_OK) rc = dk_new(host, ranks * most, &all, err);
+    if (rc == DK_OK && first + total > *capacity) {
+        grown = dk_realloc(host, *values, (uint64_t)(first + total), sizeof *grown);
+        if (!grown) rc = dk_fail_nomem(err, (uint64_t)(first + total) * sizeof *grown);
+        else *values = grown, *capacity = first + total;
+    }
+    DK_TRY(dk_ranks_agree(host, rc, err));
+    if (own) memcpy(sent, *values + first, (size_t)own * sizeof *sent);
+    DK_TRY(dk_ranks_gather(host, sent, all, most * (int64_t)sizeof *sent, err));
+    for (int64_t j = 0, at = first; j < ranks; at += counts[j], j++)
+        if (counts[j]) memcpy(*values + at, all + j * most, (size_t)counts[j] * sizeof *all);
+    *count = first + total;
+out:
+    dk_free(host, counts);
+    dk_free(host, sent);
+    dk_free(host, all);
+    return rc;
+}
+
+int32_t di_evaluation_meet(dk_host *host, int32_t rc, di_evaluation *part, di_distances *distances, int64_t first,
+                           dk_error *err)
+{
+    if (dk_ranks(host) == 1) return rc;
+    DK_TRY(dk_ranks_agree(host, rc, err));
+    DK_TRY(sum(host, part, err));
+    if (part->has_teacher) DK_TRY(gather(host, distances->values, first, distances->count, distances->capacity, err));
+out:
+    return rc;
+}
