@@ -73,6 +73,8 @@ find_missing() {
     command -v tmux > /dev/null || optional+=(tmux)
     command -v abidiff > /dev/null || optional+=(abigail-tools)
     [ "$(uname -m)" != x86_64 ] || command -v qemu-x86_64 > /dev/null || optional+=(qemu-user)
+    command -v mpirun > /dev/null || optional+=(openmpi-bin)
+    command -v mpicc > /dev/null || optional+=(libopenmpi-dev)
     want_python pytest python3-pytest
     want_python numpy python3-numpy
 }
@@ -194,9 +196,10 @@ if [ $quick = no ]; then
     fi
     # What runs on several threads; a child of fork() with threads is more than ThreadSanitizer knows, so it only frees.
     export TSAN_OPTIONS=die_after_fork=0:halt_on_error=1
-    targets=(test_threads test_parallel test_host test_teacher test_hosted_teacher test_loss_calls test_dataset_memory test_parallel_members)
+    targets=(test_threads test_parallel test_host test_teacher test_hosted_teacher test_loss_calls test_dataset_memory test_parallel_members test_host_ranks
+        test_gradient_exchange test_several_ranks)
     if build threads -DCMAKE_C_COMPILER=gcc -DCMAKE_CXX_COMPILER=g++ -DCMAKE_BUILD_TYPE=RelWithDebInfo -DDISTILL_SANITIZE=thread; then
-        run_tests threads -R '^(api/threads|lib/base/(parallel|host)|src/teacher/((hosted_)?teacher|parallel_members)|src/loss/loss_calls|src/dataset/dataset_memory)$'
+        run_tests threads -R '^(api/(threads|several_ranks)|lib/base/(parallel|host|host_ranks)|lib/optim/gradient_exchange|src/teacher/((hosted_)?teacher|parallel_members)|src/loss/loss_calls|src/dataset/dataset_memory)$'
     fi
     targets=(test_dataset_files)
     if build bare -DCMAKE_C_COMPILER=gcc -DCMAKE_CXX_COMPILER=g++ -DCMAKE_BUILD_TYPE=Release -DDISTILL_WITH_ZLIB=OFF -DDISTILL_WITH_ZSTD=OFF -DDISTILL_WITH_SERVER=OFF; then

@@ -2,10 +2,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "cli.h"
+#include "cli_ranks.h"
 
 typedef struct run_flags {
-    int resume, again, as_json, quiet;
+    int resume, again, as_json, quiet, log_ranks;
+    const char *communicator;
 } run_flags;
 
 /* -1 = it goes; the program has no optimiser of its own. */
@@ -138,18 +139,26 @@ int cli_run(const cli_command *command, int argc, char **argv)
                                   {"--resume", CLI_FLAG, &flags.resume, NULL},
                                   {"--again", CLI_FLAG, &flags.again, NULL},
                                   {"--quiet", CLI_FLAG, &flags.quiet, NULL},
+                                  {"--communicator", CLI_TEXT, &flags.communicator, NULL},
+                                  {"--log-ranks", CLI_FLAG, &flags.log_ranks, NULL},
                                   {"--json", CLI_FLAG, &flags.as_json, NULL}};
-    cli_session session;
-    int code = cli_parse(command, options, 5, argc, argv, &recipe, 1);
+    cli_session session = {0};
+    cli_ranks ranks;
+    int code = cli_parse(command, options, 7, argc, argv, &recipe, 1);
     if (code >= 0) return code;
     if (!recipe) return cli_usage(command, "a recipe is missing");
+    if ((code = cli_ranks_start(&ranks, flags.communicator, flags.log_ranks)) >= 0) return code;
     code = cli_open(&session, command, recipe, &settings);
-    if (code >= 0 || (code = check_optimizer(&session)) >= 0) goto out;
+    if (code < 0) code = check_optimizer(&session);
+    if (code < 0) code = cli_ranks_join(&ranks, &session);
+    if ((code = cli_ranks_agree(&ranks, code)) >= 0) goto out;
+    flags.quiet |= cli_ranks_are_quiet(&ranks) && !flags.log_ranks;
     if (!flags.quiet) cli_log(&session, DISTILL_LOG_INFO);
     if (has_stages(&session)) code = run_stages(&session, recipe, &settings, &flags);
     else if (flags.again) code = cli_usage(command, "--again is for recipes with stages; set output.overwrite=true");
     else code = run_one(&session, recipe, &settings, &flags);
 out:
+    cli_ranks_end(&ranks, &session);
     cli_close(&session);
     return code;
 }

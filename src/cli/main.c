@@ -26,12 +26,15 @@
 
 static const cli_command commands[] = {
     {"run", "distils as a recipe says",
-     "usage: distill run RECIPE.yaml [--set KEY=VALUE]... [--resume] [--again] [--quiet] [--json]\n\n"
+     "usage: distill run RECIPE.yaml [--set KEY=VALUE]... [--resume] [--again] [--quiet] [--json]\n"
+     "                   [--communicator mpi] [--log-ranks]\n\n"
      "Distils as the recipe says and writes the student, metrics and result.json to its output folder.\n\n" SET_HELP
      "  --resume          goes on from the newest checkpoint in the output folder; stages always do\n"
      "  --again           a stage whose settings or inputs are others than when it was made is made again\n"
      "  --quiet           no progress\n"
-     "  --json            prints result.json instead of the table\n\n"
+     "  --json            prints result.json instead of the table\n"
+     "  --communicator C  mpi: one of several ranks, `mpirun -n 4 distill run RECIPE.yaml --communicator mpi`\n"
+     "  --log-ranks       messages of all ranks, not of rank 0 alone\n\n"
      "Ctrl-C, SIGTERM and SIGHUP finish the step, save a checkpoint and exit with 130; a second Ctrl-C exits at "
      "once.\n",
      cli_run},

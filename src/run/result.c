@@ -94,6 +94,9 @@ static int32_t training_section(const di_run *run, dk_strbuf *out, dk_error *err
     dk_strbuf_json(out, text.data ? text.data : "", text.size);
     dk_strbuf_free(&text);
     number(out, "last_loss", t->counters.last_loss);
+    if (t->team.gradients) /* sent: by rank 0, of gradients and weights, since the run began or went on */
+        dk_strbuf_printf(out, ",\"ranks\":%lld,\"sent_bytes\":%lld", (long long)dk_ranks(t->host),
+                         (long long)dk_exchange_bytes(t->team.gradients));
     dk_strbuf_puts(out, ",\"terms\":");
     di_loss_terms_json(t->objective.loss, &t->objective.sums, out);
     if (t->preference.on) {

@@ -144,4 +144,183 @@ TEST(shares_and_wires)
     compare("train: {gradient_wire: bf16}\n", STEPS, 2e-2, 2e-2);
 }
 
-TEST_MAIN(TEST_CASE(equal_to_one) TEST_CASE(shares_and_wires))
+/* ---- evaluations and files ---- */
+
+static const char *fresh(const char *name)
+{
+    const char *path = small_text("%s/%s", small_folder, name);
+    char command[1200];
+    snprintf(command, sizeof command, "rm -rf '%s'", path);
+    return system(command) ? NULL : path;
+}
+
+static double number_of(const job *j, const char *key)
+{
+    distill_report *report = NULL;
+    double value = NAN;
+    distill_error err;
+    if (distill_trainer_report(j->ranks[0].trainer, &report, &err) || distill_report_get_f64(report, key, &value, &err))
+        FAIL("%s: %s", key, err.message);
+    distill_report_free(report);
+    return value;
+}
+
+#define FILES "train: {eval_every: 4, keep_best: true, checkpoint_every: 5, log_every: 1}\n"
+
+static int lines_of(const char *path)
+{
+    char *text = small_read(path, NULL);
+    int lines = 0;
+    for (char *at = text; at && *at; at++) lines += *at == '\n';
+    free(text);
+    return lines;
+}
+
+/* Rank 0 writes what one rank alone writes; evaluations are shared and come to the same. */
+static void check_files(const char *more)
+{
+    char out[2][600];
+    snprintf(out[0], sizeof out[0], "%s", fresh("one"));
+    snprintf(out[1], sizeof out[1], "%s", fresh("three"));
+    job one = {.more = more, .out = out[0]}, three = {.more = more, .out = out[1]};
+    run(&one, 1);
+    run(&three, 3);
+    const char *const keys[] = {"student.forward_kl", "student.perplexity", "student.forward_kl_p99",
+                                "training.last_loss"};
+    for (size_t i = 0; i < sizeof keys / sizeof *keys && !test_failures; i++) {
+        const double a = number_of(&one, keys[i]), b = number_of(&three, keys[i]);
+        if (!(fabs(a - b) <= 2e-6 * (1 + fabs(a)))) FAIL("%s: %s is %.9g, not %.9g", more, keys[i], b, a);
+    }
+    CHECK_INT(lines_of(test_path(out[1], "metrics.jsonl")), lines_of(test_path(out[0], "metrics.jsonl")));
+    CHECK(small_exists(test_path(out[1], "model.safetensors")));
+    CHECK(small_exists(test_path(out[1], "result.json")));
+    end(&one);
+    end(&three);
+}
+
+TEST(files)
+{
+    REQUIRE(small_models("ranks"));
+    check_files(FILES);
+    check_files(FILES "loss: {hard_label_weight: 0.5}\n");
+}
+
+/* Stopped by rank `only`, and gone on with another number of ranks. */
+static int32_t stop(void *user, const distill_progress *p)
+{
+    memcpy(user, p, sizeof *p);
+    return p->phase == DISTILL_PHASE_TRAINING && p->step == 5 ? DISTILL_CB_CANCEL : DISTILL_CB_OK;
+}
+
+static void check_resume(const char *more, int64_t before, int64_t after)
+{
+    char out[600], apart[600];
+    snprintf(out, sizeof out, "%s", fresh("stopped"));
+    snprintf(apart, sizeof apart, "%s", fresh("whole"));
+    job whole = {.more = more, .out = apart};
+    job stopped = {.more = more,
+                   .out = out,
+                   .want = DISTILL_E_CANCELLED,
+                   .says = "checkpoints",
+                   .progress = stop,
+                   .only = before - 1};
+    job resumed = {.more = more, .out = out, .resume = 1};
+    run(&whole, before);
+    run(&stopped, before);
+    for (int64_t r = 0; r < before; r++) CHECK_INT(stopped.last[r].step, 5);
+    end(&stopped);
+    run(&resumed, after);
+    const double off = relative(resumed.ranks[0].student, whole.ranks[0].student);
+    if (before == after ? !small_same_bits(resumed.ranks[0].student, whole.ranks[0].student) : !(off <= 2e-6))
+        FAIL("%s: %d ranks and then %d: off by %.3g", more, (int)before, (int)after, off);
+    end(&resumed);
+    end(&whole);
+}
+
+TEST(resumed)
+{
+    REQUIRE(small_models("ranks"));
+    check_resume("", 2, 2);
+    check_resume("train: {shard_optimizer: true}\n", 3, 3);
+    check_resume("train: {shard_optimizer: true}\n", 3, 2);
+    check_resume("train: {shard_optimizer: true, checkpoint_every: 2}\n", 2, 4);
+    check_resume("train: {shard_optimizer: true}\n", 2, 1);
+    check_resume("train: {keep_best: true, eval_every: 3}\n", 1, 3);
+}
+
+/* ---- what goes wrong ---- */
+
+static void refuse(const char *more, int64_t ranks, int32_t want, const char *says)
+{
+    job j = {.more = more, .want = want, .says = says};
+    run(&j, ranks);
+    end(&j);
+}
+
+static void poison(small *s, int64_t rank)
+{
+    distill_tensor w;
+    distill_error err;
+    if (rank == 0) return;
+    CHECK_OK(distill_student_parameter(s->student, "model.norm.weight", DISTILL_WEIGHT, &w, &err));
+    ((float *)w.data)[0] = 2;
+    CHECK_OK(distill_student_weights_changed(s->student, &err));
+}
+
+static void set_apart(small *s, int64_t rank)
+{
+    distill_error err;
+    if (rank) CHECK_OK(distill_options_set(s->options, "train.learning_rate", "0.02", &err));
+}
+
+static void other_data(small *s, int64_t rank)
+{
+    distill_error err;
+    if (!rank) return;
+    distill_dataset_free(s->train);
+    CHECK_OK(small_dataset_seeded(s, SMALL_SEQUENCES, 101, &s->train, &err));
+}
+
+TEST(refused)
+{
+    REQUIRE(small_models("ranks"));
+    refuse("train: {batch_size: 2}\n", 3, DISTILL_E_OPTION, "train.batch_size 2 is below the 3 ranks");
+    refuse("train: {on_policy: {lambda: 0.5, max_new_tokens: 4}}\n", 2, DISTILL_E_UNSUPPORTED, "train.on_policy");
+    job weights = {.want = DISTILL_E_MISMATCH, .says = "weights of the student", .before = poison};
+    run(&weights, 2);
+    end(&weights);
+    job data = {.want = DISTILL_E_MISMATCH, .says = "training data", .before = other_data};
+    run(&data, 3);
+    end(&data);
+    job options = {.want = DISTILL_E_MISMATCH, .says = "same recipe", .before = set_apart};
+    run(&options, 2);
+    end(&options);
+}
+
+/* A rank that is gone ends all the others, with a line that says so. */
+TEST(gone)
+{
+    REQUIRE(small_models("ranks"));
+    job j = {.want = DISTILL_E_CALLBACK, .says = "communicator", .fails_rank = 1, .fails_at = 60};
+    run(&j, 3);
+    end(&j);
+}
+
+/* Of each step 2(N-1)/N of the gradients' bytes, beside a few figures. */
+TEST(bytes)
+{
+    REQUIRE(small_models("ranks"));
+    job few = {.steps = 2}, more = {.steps = 12};
+    run(&few, 2);
+    run(&more, 2);
+    distill_error err;
+    int64_t trained = 0;
+    CHECK_OK(distill_student_get_i64(more.ranks[0].student, "trainable_parameters", &trained, &err));
+    const double each = (double)(more.bytes[0] - few.bytes[0]) / 10, gradients = 4 * (double)trained;
+    CHECK_NEAR(each / gradients, 1, 0.01); /* 2 * (2 - 1) / 2 */
+    end(&few);
+    end(&more);
+}
+
+TEST_MAIN(TEST_CASE(equal_to_one) TEST_CASE(shares_and_wires) TEST_CASE(files) TEST_CASE(resumed) TEST_CASE(refused)
+              TEST_CASE(gone) TEST_CASE(bytes))

@@ -1,0 +1,21 @@
+/* cli_ranks.h - `--communicator mpi`: the plug-in libdistill_mpi, and who speaks for all ranks. */
+#ifndef CLI_RANKS_H
+#define CLI_RANKS_H
+
+#include "cli.h"
+
+typedef struct cli_ranks {
+    distill_communicator table; /* size 1 = alone */
+    int joined;                 /* the env has taken the table over */
+    int spoken;                 /* stderr as it was; what is written meanwhile is kept; -1 = nothing is */
+} cli_ranks;
+/* communicator NULL = alone. From here on rank 0 alone is heard, unless all are to be. -1 or an exit code. */
+int cli_ranks_start(cli_ranks *ranks, const char *communicator, int all);
+/* The worst code of all ranks; of those that fail one is heard. */
+int cli_ranks_agree(cli_ranks *ranks, int code);
+int cli_ranks_join(cli_ranks *ranks, cli_session *session); /* -1 or an exit code */
+int cli_ranks_are_quiet(const cli_ranks *ranks);            /* this one is not heard */
+/* Before cli_close. A rank that lost the others ends them all: they may wait for it. */
+void cli_ranks_end(cli_ranks *ranks, const cli_session *session);
+
+#endif
