@@ -26,6 +26,7 @@ static int32_t prompt_of(di_asker *a, const di_record *record, int32_t *what, co
     *what = DI_ASKED;
     *why = NULL;
     a->ids.count = 0;
+    *a->ids.refused = 0;
     const int32_t rc = a->prompt(a->state, record, &a->ids, what, why, err);
     if (rc) dk_error_context(err, "sample %s", record->id);
     return rc;
@@ -38,6 +39,11 @@ static int32_t add(di_asker *a, di_record *record, int64_t *next, int64_t *place
     if (rc) return rc;
     *place = what == DI_PASSED_ON ? -1 : -2;
     if (what != DI_ASKED) return DK_OK;
+    if (*a->ids.refused) {
+        *why = "refused";
+        if (a->passes_on) *place = -1;
+        return DK_OK;
+    }
     if (a->ids.count) {
         rc = di_generator_add(a->generator, record, &a->ids, err);
         if (!rc) *place = (*next)++;
@@ -59,12 +65,16 @@ static int32_t make_child(di_asker *a, const di_record *record, int64_t prompt, 
                           .template_hash = a->template_hash,
                           .seed = a->step->seed};
     di_record *child = NULL;
+    dk_error problem;
     int32_t rc;
     if (why) return di_flow_count(flow, why, 1, err);
     if (answer->finished == 2) DK_TRY(di_flow_count(flow, "cut", 1, err));
     if (answer->finished == 2 && a->whole_only) return DK_OK;
     DK_TRY(di_record_child(record, a->step->number, sample, &child, err));
-    DK_TRY(a->take(a->state, child, answer, &why, err));
+    rc = a->take(a->state, child, answer, &why, &problem);
+    if (di_is_of_sample(rc)) return di_flow_aside_because(flow, &child, "refused", problem.message, err);
+    if (rc && err) *err = problem;
+    DK_TRY(rc);
     if (why) return (a->keeps_aside ? di_flow_aside : di_flow_drop)(flow, &child, why, err);
     DK_TRY(di_record_add_operator(child, &made, err));
     return di_flow_emit(flow, &child, err);
@@ -94,7 +104,9 @@ int32_t di_asker_apply(di_asker *a, di_record **in, int64_t count, di_flow *flow
     for (int64_t i = 0; i < count; i++) {
         const char *why = NULL;
         DK_TRY(add(a, in[i], &next, &a->prompts[i], &why, err));
-        if (why) DK_TRY(di_flow_count(flow, why, 1, err));
+        if (why && *a->ids.refused && !a->passes_on)
+            DK_TRY(di_flow_aside_because(flow, &in[i], why, a->ids.refused, err));
+        else if (why) DK_TRY(di_flow_count(flow, why, 1, err));
     }
     if (next) DK_TRY(di_generator_run(a->generator, flow, err));
     for (int64_t i = 0; i < count; i++) DK_TRY(finish(a, &in[i], a->prompts[i], flow, err));
@@ -107,5 +119,6 @@ int32_t di_asker_show(di_asker *a, const di_record *record, dk_strbuf *out, dk_e
     const char *why;
     int32_t what, rc = prompt_of(a, record, &what, &why, err);
     if (rc || what != DI_ASKED) return rc;
+    if (*a->ids.refused) return dk_strbuf_puts(out, a->ids.refused), dk_strbuf_check(out, err);
     return dk_tokenizer_decode_to(a->step->tokenizer, a->ids.ids, a->ids.count, 0, out, err);
 }

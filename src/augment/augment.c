@@ -121,6 +121,48 @@ out:
     return rc;
 }
 
+/* What the first steps write: there where a run was killed before it could say how far it was. */
+static int32_t was_begun(const call *c, int32_t *begun, dk_error *err)
+{
+    const int64_t cut = di_pipeline_cut(&c->pipeline, 0);
+    char *path = NULL;
+    int32_t rc = DK_OK;
+    *begun = dk_path_exists(c->runner.partial) != 0;
+    if (*begun || cut == c->pipeline.count) return DK_OK;
+    DK_TRY(di_path_before(c->runner.host, c->out, cut + 1, &path, err));
+    *begun = dk_path_exists(path) != 0;
+out:
+    dk_free(c->runner.host, path);
+    return rc;
+}
+
+/* What stands beside a result that was moved: nobody said that it may go. */
+static int32_t check_leftover(const call *c, const char *kind, dk_error *err)
+{
+    char *path = NULL;
+    int32_t rc;
+    DK_TRY(di_path_beside(c->runner.host, c->out, kind, &path, err));
+    if (dk_path_exists(path))
+        rc = dk_fail(err, DK_E_STAGE,
+                     "%s: is there without %s, of an earlier run: move it, too, or let augment.overwrite (--overwrite) "
+                     "replace it",
+                     path, c->out);
+out:
+    dk_free(c->runner.host, path);
+    return rc;
+}
+
+static int32_t check_leftovers(const call *c, dk_error *err)
+{
+    int32_t begun, rc;
+    DK_TRY(was_begun(c, &begun, err));
+    if (begun) goto out;
+    DK_TRY(check_leftover(c, "targets", err));
+    DK_TRY(check_leftover(c, "aside.jsonl", err));
+out:
+    return rc;
+}
+
 static int32_t begin_or_go_on(call *c, dk_error *err)
 {
     const di_options *options = c->args->options;
@@ -137,6 +179,7 @@ static int32_t begin_or_go_on(call *c, dk_error *err)
     if (unfinished) return go_on(c, err);
     if (dk_path_exists(c->out))
         return dk_fail(err, DK_E_STAGE, "%s: is there already: augment.overwrite (--overwrite) replaces it", c->out);
+    DK_TRY(check_leftovers(c, err));
     rc = begin(c, err);
 out:
     return rc;

@@ -14,6 +14,15 @@ out:
     return rc;
 }
 
+static void put_list(const dk_node *list, size_t first, size_t last, dk_strbuf *out)
+{
+    for (size_t i = first; i < last; i++) {
+        dk_strbuf_puts(out, i > first ? "," : "[");
+        dk_node_write_json(list->items[i], out);
+    }
+    dk_strbuf_puts(out, "]");
+}
+
 static int32_t ends_with_answer(const dk_node *list)
 {
     const dk_node *last = list && list->size > 1 ? list->items[list->size - 1] : NULL;
@@ -69,6 +78,25 @@ out:
     return rc;
 }
 
+int32_t di_messages_asked(const di_record *record, dk_strbuf *out, int32_t *answered, dk_error *err)
+{
+    const di_field *field = di_record_field(record, "messages");
+    dk_document *document = NULL;
+    const dk_node *list;
+    int32_t rc;
+    DK_TRY(parse_messages(record, &document, &list, err));
+    size_t count = list ? list->size : 0;
+    while (count && dk_node_is_text(dk_node_get(list->items[count - 1], "role"), "assistant")) count--;
+    const int32_t cut = list && count && count < list->size;
+    if (answered) *answered = list && count < list->size;
+    if (cut) put_list(list, 0, count, out);
+    else dk_strbuf_append(out, field->data, field->size);
+    rc = dk_strbuf_check(out, err);
+out:
+    dk_document_free(document);
+    return rc;
+}
+
 /* ---- pairs ---- */
 
 static int32_t set_list(di_record *record, const char *key, const dk_node *list, size_t first, size_t last,
@@ -77,11 +105,7 @@ static int32_t set_list(di_record *record, const char *key, const dk_node *list,
     dk_strbuf json;
     int32_t rc;
     dk_strbuf_init(&json, record->host);
-    for (size_t i = first; i < last; i++) {
-        dk_strbuf_puts(&json, i > first ? "," : "[");
-        dk_node_write_json(list->items[i], &json);
-    }
-    dk_strbuf_puts(&json, "]");
+    put_list(list, first, last, &json);
     DK_TRY(dk_strbuf_check(&json, err));
     rc = di_record_set_json(record, key, json.data, json.size, err);
 out:

@@ -40,7 +40,7 @@ static int32_t take(void *state, di_record *child, const di_answer *answer, cons
     size_t size;
     const char *text = di_record_text(child, "text", &size);
     const int64_t bos = e->step->encoder->bos >= 0;
-    di_ids ids = {NULL, 0, 0};
+    di_ids ids = {.count = 0};
     dk_strbuf whole;
     int32_t rc;
     (void)why;

@@ -64,6 +64,7 @@ static int32_t make_prompt(feedback_judge *f, const di_record *record, int64_t *
     dk_strbuf_clear(&f->answer);
     dk_strbuf_clear(&f->filled);
     f->ids.count = 0;
+    *f->ids.refused = 0;
     *place = NOT_ASKED;
     DK_TRY(di_exchange_of(record, &f->asked, &f->answer, &answered, err));
     if (!answered) goto out;
@@ -82,7 +83,7 @@ static int32_t ask(feedback_judge *f, const di_record *record, int64_t *next, in
 {
     int32_t rc;
     DK_TRY(make_prompt(f, record, place, err));
-    if (*place < 0) goto out;
+    if (*place < 0 || *f->ids.refused) goto out;
     rc = di_generator_add(f->generator, record, &f->ids, err);
     *place = rc == DK_E_END ? TOO_LONG : (*next)++;
     if (rc == DK_E_END) {
@@ -130,9 +131,13 @@ static int32_t apply(void *state, di_record **in, int64_t count, di_flow *flow, 
     int64_t *places = NULL, next = 0;
     int32_t rc;
     DK_TRY(dk_new(f->step->host, count, &places, err));
-    for (int64_t i = 0; i < count; i++) DK_TRY(ask(f, in[i], &next, &places[i], err));
+    for (int64_t i = 0; i < count; i++) {
+        DK_TRY(ask(f, in[i], &next, &places[i], err));
+        if (*f->ids.refused) DK_TRY(di_flow_aside_because(flow, &in[i], "refused", f->ids.refused, err));
+    }
     if (next) DK_TRY(di_generator_run(f->generator, flow, err));
-    for (int64_t i = 0; i < count; i++) DK_TRY(finish(f, &in[i], places[i], flow, err));
+    for (int64_t i = 0; i < count; i++)
+        if (in[i]) DK_TRY(finish(f, &in[i], places[i], flow, err));
 out:
     dk_free(f->step->host, places);
     return rc;
@@ -144,6 +149,7 @@ static int32_t show(void *state, const di_record *record, dk_strbuf *out, dk_err
     int64_t place;
     int32_t rc = make_prompt(f, record, &place, err);
     if (rc || place < 0) return rc;
+    if (*f->ids.refused) return dk_strbuf_puts(out, f->ids.refused), dk_strbuf_check(out, err);
     return dk_tokenizer_decode_to(f->step->tokenizer, f->ids.ids, f->ids.count, 0, out, err);
 }
 

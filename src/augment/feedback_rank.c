@@ -7,8 +7,6 @@
 #include "augment/generator.h"
 #include "augment/template.h"
 
-enum { MOST_SIBLINGS = 16 };
-
 typedef struct match {
     int64_t a, b;     /* records */
     int64_t place[2]; /* of the question, A first and B first; -1 = it does not fit */
@@ -22,6 +20,7 @@ typedef struct feedback_rank {
     di_ids ids;
     match *matches; /* [count] of the chunk */
     int64_t count, capacity, asked_count;
+    int64_t answers_most; /* to one prompt that are compared */
 } feedback_rank;
 
 static void free_state(void *state)
@@ -45,6 +44,7 @@ static int32_t create(const di_step *step, void **state, dk_error *err)
     int32_t rc;
     DK_TRY(dk_new(step->host, 1, &f, err));
     f->step = step;
+    f->answers_most = di_options_i64(step->options, "answers");
     dk_strbuf_init(&f->asked, step->host);
     dk_strbuf_init(&f->answers[0], step->host);
     dk_strbuf_init(&f->answers[1], step->host);
@@ -91,6 +91,7 @@ static int32_t make_prompt(feedback_rank *f, const di_record *record, int32_t tu
     int32_t rc;
     dk_strbuf_clear(&f->filled);
     f->ids.count = 0;
+    *f->ids.refused = 0;
     DK_TRY(di_template_fill(f->template, record, values, 3, &f->filled, missing, err));
     if (!*missing) rc = di_prompt_user(f->step, f->filled.data, f->filled.size, &f->ids, err);
 out:
@@ -103,6 +104,7 @@ static int32_t ask(feedback_rank *f, const di_record *record, int32_t turned, in
     int32_t rc;
     *place = -1;
     DK_TRY(make_prompt(f, record, turned, why, err));
+    if (!*why && *f->ids.refused) *why = "refused";
     if (*why) goto out;
     rc = di_generator_add(f->generator, record, &f->ids, err);
     if (!rc) *place = f->asked_count++;
@@ -158,7 +160,7 @@ static int32_t add_matches_of(feedback_rank *f, di_record *const *in, int64_t co
     for (int64_t a = 0; a < b; a++) before += are_siblings(in[a], in[b]);
     for (int64_t i = b + 1; i < count && !before && !behind; i++) behind += are_siblings(in[i], in[b]);
     if (!before && !behind) return di_flow_count(flow, "no_other_answer", 1, err);
-    if (before >= MOST_SIBLINGS) return di_flow_count(flow, "not_compared", 1, err);
+    if (before >= f->answers_most) return di_flow_count(flow, "not_compared", 1, err);
     for (int64_t a = 0; a < b; a++)
         if (are_siblings(in[a], in[b])) DK_TRY(add_match(f, in, a, b, flow, err));
 out:

@@ -83,8 +83,17 @@ int32_t di_flow_drop(di_flow *flow, di_record **record, const char *why, dk_erro
 
 int32_t di_flow_aside(di_flow *flow, di_record **record, const char *why, dk_error *err)
 {
+    return di_flow_aside_because(flow, record, why, NULL, err);
+}
+
+int32_t di_flow_aside_because(di_flow *flow, di_record **record, const char *why, const char *problem, dk_error *err)
+{
     dk_strbuf_puts(flow->aside, "{\"why\":");
     dk_strbuf_json(flow->aside, why, strlen(why));
+    if (problem) {
+        dk_strbuf_puts(flow->aside, ",\"problem\":");
+        dk_strbuf_json(flow->aside, problem, strlen(problem));
+    }
     dk_strbuf_puts(flow->aside, ",\"sample\":");
     di_record_write(*record, 0, flow->aside);
     if (!flow->aside->failed) flow->aside->size--; /* the end of its line */

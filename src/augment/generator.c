@@ -8,7 +8,7 @@ struct di_generator {
     int64_t samples, most, keep, context; /* context 0 = not known */
     double temperature, top_p;
     int64_t top_k;
-    int32_t batched; /* a model in this process: all at once */
+    int32_t batched; /* the teacher draws each text as it is told: all at once */
     /* the batch */
     di_ids ids;
     int64_t *offsets; /* [capacity + 1] */
@@ -45,7 +45,7 @@ static int32_t read_options(di_generator *g, dk_error *err)
     if (g->temperature == 0 && g->samples > 1)
         return di_step_fail(step, err, "samples %lld at temperature 0 are one answer over and over: give a temperature",
                             (long long)g->samples);
-    if (g->keep && !g->batched)
+    if (g->keep && (!g->batched || di_teacher_member_count(step->teacher)))
         return di_step_fail(step, err,
                             "keep_logprobs goes with a model in this process: this teacher does not say them");
     const di_facts facts = di_teacher_facts(step->teacher);
@@ -63,7 +63,7 @@ int32_t di_generator_create(const di_step *step, int64_t keep, di_generator **ou
     DK_TRY(dk_new(step->host, 1, &g, err));
     g->step = step;
     g->keep = keep;
-    g->batched = di_teacher_model(step->teacher) != NULL;
+    g->batched = di_teacher_draws(step->teacher);
     DK_TRY(read_options(g, err));
     *out = g;
     return DK_OK;

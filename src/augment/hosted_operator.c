@@ -32,18 +32,26 @@ static int32_t create(const di_step *step, void **state, dk_error *err)
     return DK_OK;
 }
 
+static int32_t copy_fields(di_record *to, const di_record *from, dk_error *err)
+{
+    int32_t rc = DK_OK;
+    while (to->field_count) di_record_remove(to, to->fields[0].key);
+    for (int64_t i = 0; i < from->field_count; i++) {
+        const di_field *field = &from->fields[i];
+        DK_TRY(field->is_text ? di_record_set_text(to, field->key, field->data, field->size, err)
+                              : di_record_set_json(to, field->key, field->data, field->size, err));
+    }
+out:
+    return rc;
+}
+
 /* The fields of what was emitted, in a sample that came of the one that was given. */
 static int32_t make_child(hosted *h, const di_record *given, di_record **out, dk_error *err)
 {
     di_record *child = NULL;
     int32_t rc;
     DK_TRY(di_record_child(*h->record, h->step->number, h->emitted, &child, err));
-    while (child->field_count) di_record_remove(child, child->fields[0].key);
-    for (int64_t i = 0; i < given->field_count; i++) {
-        const di_field *field = &given->fields[i];
-        DK_TRY(field->is_text ? di_record_set_text(child, field->key, field->data, field->size, err)
-                              : di_record_set_json(child, field->key, field->data, field->size, err));
-    }
+    DK_TRY(copy_fields(child, given, err));
     for (int64_t i = 0; i < given->score_count; i++)
         DK_TRY(di_record_set_score(child, given->scores[i].name, given->scores[i].value, err));
     *out = child;
@@ -73,29 +81,53 @@ out:
     return rc;
 }
 
+/* Do both lines say the same? A host may write numbers and spaces in its own way. */
+static int32_t says_same(const hosted *h, const dk_strbuf *line, int32_t *same, dk_error *err)
+{
+    const dk_strbuf *lines[2] = {&h->line, line};
+    dk_document *document = NULL;
+    dk_strbuf plain[2];
+    int32_t rc = DK_OK;
+    for (int i = 0; i < 2; i++) dk_strbuf_init(&plain[i], h->step->host);
+    for (int i = 0; i < 2; i++) {
+        DK_TRY(dk_json_parse(h->step->host, lines[i]->data, lines[i]->size, "a sample", &document, err));
+        dk_node_write_json(dk_document_root(document), &plain[i]);
+        dk_document_free(document);
+        document = NULL;
+        DK_TRY(dk_strbuf_check(&plain[i], err));
+    }
+    *same = plain[0].size == plain[1].size && memcmp(plain[0].data, plain[1].data, plain[0].size) == 0;
+out:
+    for (int i = 0; i < 2; i++) dk_strbuf_free(&plain[i]);
+    return rc;
+}
+
 /* What comes back with the id of the sample is that sample, in other words or as it was; else it came of it. */
 static int32_t take(hosted *h, const distill_sample *sample, dk_error *err)
 {
     const di_made made = {.verb = h->step->verb, .name = h->step->name, .seed = h->step->seed};
     di_record *given = NULL, *made_of = NULL;
     dk_strbuf line;
-    int32_t rc, changed = 1;
+    int32_t rc, same = 0;
     dk_strbuf_init(&line, h->step->host);
     DK_TRY(parse(h, sample, &given, err));
     if (!strcmp(given->id, (*h->record)->id)) {
         if (h->same++) DK_TRY(dk_fail(err, DK_E_INVALID, "it emitted the id of the sample twice, and ids must differ"));
         if (!given->parent_count && !given->operators.size && !given->score_count) /* it said words alone */
             DK_TRY(di_record_inherit(given, *h->record, err));
+        given->generation = (*h->record)->generation;
         di_record_write(given, 0, &line);
-        changed = line.size != h->line.size || memcmp(line.data, h->line.data, line.size) != 0;
+        DK_TRY(dk_strbuf_check(&line, err));
+        DK_TRY(says_same(h, &line, &same, err));
         made_of = given;
         given = NULL;
-        if (!changed) { /* with what was kept of its words */
+        if (same) { /* with what was kept of its words, and as it was written */
+            DK_TRY(copy_fields(made_of, *h->record, err));
             made_of->kept = (*h->record)->kept;
             (*h->record)->kept = NULL;
         }
     } else DK_TRY(make_child(h, given, &made_of, err));
-    if (changed) DK_TRY(di_record_add_operator(made_of, &made, err));
+    if (!same) DK_TRY(di_record_add_operator(made_of, &made, err));
     h->emitted++;
     rc = di_flow_emit(h->flow, &made_of, err);
 out:

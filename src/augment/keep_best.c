@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "augment/likelihood.h"
+#include "base/hash.h"
 
 typedef struct keep_best {
     const di_step *step;
@@ -79,21 +80,41 @@ out:
     return rc;
 }
 
-static int32_t is_sibling(const di_record *a, const di_record *b)
+typedef struct family { /* of samples that were made of one and the same */
+    const char *parent; /* NULL = an empty slot */
+    int64_t best;
+} family;
+
+/* Slots are a power of two, at least twice as many as there are families. */
+static family *family_of(family *families, int64_t slots, const char *parent)
 {
-    const char *first = di_record_parent(a), *second = di_record_parent(b);
-    return first && second && !strcmp(first, second);
+    int64_t at = (int64_t)(dk_hash64(parent, strlen(parent)) & (uint64_t)(slots - 1));
+    while (families[at].parent && strcmp(families[at].parent, parent) != 0) at = (at + 1) & (slots - 1);
+    return &families[at];
 }
 
-/* The index of the best of those that are siblings of record i. */
-static int64_t best_for(di_record *const *in, const double *scores, int64_t count, int64_t i)
+/* best [count]: of those that are siblings of each, itself where it has none; -1 = none has a score. */
+static int32_t find_best(const keep_best *k, di_record *const *in, const double *scores, int64_t count, int64_t *best,
+                         dk_error *err)
 {
-    int64_t best = -1;
-    for (int64_t j = 0; j < count; j++) {
-        if (isnan(scores[j]) || (j != i && !is_sibling(in[i], in[j]))) continue;
-        if (best < 0 || scores[j] > scores[best]) best = j;
+    family *families = NULL;
+    int64_t slots = 2;
+    int32_t rc;
+    while (slots < 2 * count) slots *= 2;
+    DK_TRY(dk_new(k->step->host, slots, &families, err));
+    for (int64_t i = 0; i < count; i++) {
+        const char *parent = di_record_parent(in[i]);
+        if (!parent || isnan(scores[i])) continue;
+        family *own = family_of(families, slots, parent);
+        if (!own->parent || scores[i] > scores[own->best]) *own = (family){parent, i};
     }
-    return best;
+    for (int64_t i = 0; i < count; i++) {
+        const char *parent = di_record_parent(in[i]);
+        best[i] = isnan(scores[i]) ? -1 : parent ? family_of(families, slots, parent)->best : i;
+    }
+out:
+    dk_free(k->step->host, families);
+    return rc;
 }
 
 static int32_t apply(void *state, di_record **in, int64_t count, di_flow *flow, dk_error *err)
@@ -105,7 +126,7 @@ static int32_t apply(void *state, di_record **in, int64_t count, di_flow *flow, 
     DK_TRY(dk_new(k->step->host, count, &scores, err));
     DK_TRY(dk_new(k->step->host, count, &best, err));
     DK_TRY(find_scores(k, in, count, scores, err));
-    for (int64_t i = 0; i < count; i++) best[i] = best_for(in, scores, count, i);
+    DK_TRY(find_best(k, in, scores, count, best, err));
     for (int64_t i = 0; i < count; i++) {
         const char *why = isnan(scores[i]) ? "no_such_score" : "not_the_best";
         DK_TRY(best[i] == i ? di_flow_emit(flow, &in[i], err) : di_flow_drop(flow, &in[i], why, err));

@@ -3,6 +3,7 @@
  * text keeps its words. */
 #include <string.h>
 
+#include "augment/exchange.h"
 #include "augment/prompts.h"
 #include "augment/questions.h"
 #include "augment/template.h"
@@ -53,13 +54,19 @@ static int32_t fill(label_class *l, const di_record *record, const char **why, d
     return dk_strbuf_check(&l->filled, err);
 }
 
-/* Messages are asked as they stand, unless there is a template. */
+/* Messages are asked as they stand, without an answer that they end with, unless there is a template. */
 static int32_t ask_messages(label_class *l, const di_record *record, dk_error *err)
 {
-    const di_field *field = di_record_field(record, "messages");
     const dk_error *problem = &l->step->encoder->chat_problem;
+    dk_strbuf json;
+    int32_t rc;
     if (!l->step->chat) return dk_fail(err, problem->code, "%s", problem->message);
-    return di_prompt_messages(l->step, field->data, field->size, &l->ids, err);
+    dk_strbuf_init(&json, l->step->host);
+    DK_TRY(di_messages_asked(record, &json, NULL, err));
+    rc = di_prompt_messages(l->step, json.data, json.size, &l->ids, err);
+out:
+    dk_strbuf_free(&json);
+    return rc;
 }
 
 /* *why: it is not asked. *spaced: the answer stands behind a word. */
@@ -71,12 +78,14 @@ static int32_t ask(label_class *l, const di_record *record, int32_t *spaced, con
     *spaced = 0;
     dk_strbuf_clear(&l->question);
     l->ids.count = 0;
+    *l->ids.refused = 0;
     if (!l->template && di_record_what(record) == DI_RECORD_MESSAGES) return ask_messages(l, record, err);
     DK_TRY(di_question_of(record, &l->question, err));
     if (!l->question.size) return *why = "no_question", DK_OK;
     DK_TRY(fill(l, record, why, err));
     if (*why) return DK_OK;
     *spaced = !l->chat && !memchr(" \t\n", l->filled.data[l->filled.size - 1], 3);
+    l->ids.count = 0;
     DK_TRY(l->chat ? di_prompt_user(l->step, l->filled.data, l->filled.size, &l->ids, err)
                    : di_prompt_text(l->step, l->filled.data, l->filled.size, &l->ids, err));
     if (facts.context_length > 0 && l->ids.count + l->longest > facts.context_length) *why = "prompt_fills_context";
@@ -105,13 +114,14 @@ out:
     return rc;
 }
 
+/* Behind messages that wait for an answer; others have one and keep it. */
 static int32_t add_message(di_record *record, const char *text, dk_error *err)
 {
-    const di_field *messages = di_record_field(record, "messages");
+    int32_t answered, rc;
     dk_strbuf json;
-    int32_t rc;
     dk_strbuf_init(&json, record->host);
-    dk_strbuf_append(&json, messages->data, messages->size);
+    DK_TRY(di_messages_asked(record, &json, &answered, err));
+    if (answered) goto out;
     if (!json.failed && json.size) json.size--; /* its ] */
     dk_strbuf_puts(&json, ",{\"role\":\"assistant\",\"content\":");
     dk_strbuf_json(&json, text, strlen(text));
@@ -162,6 +172,10 @@ static int32_t apply(void *state, di_record **in, int64_t count, di_flow *flow, 
     for (int64_t i = 0; i < count; i++) {
         const char *why;
         DK_TRY(ask(l, in[i], &spaced, &why, err));
+        if (*l->ids.refused) {
+            DK_TRY(di_flow_aside_because(flow, &in[i], "refused", l->ids.refused, err));
+            continue;
+        }
         if (why) {
             DK_TRY(di_flow_drop(flow, &in[i], why, err));
             continue;
@@ -183,6 +197,7 @@ static int32_t show(void *state, const di_record *record, dk_strbuf *out, dk_err
     const char *why;
     int32_t spaced, rc = ask(l, record, &spaced, &why, err);
     if (rc || why) return rc;
+    if (*l->ids.refused) return dk_strbuf_puts(out, l->ids.refused), dk_strbuf_check(out, err);
     return dk_tokenizer_decode_to(l->step->tokenizer, l->ids.ids, l->ids.count, 0, out, err);
 }
 

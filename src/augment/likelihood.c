@@ -1,5 +1,7 @@
 #include "augment/likelihood.h"
 
+#include "augment/prompts.h"
+
 #include <math.h>
 #include <string.h>
 
@@ -87,10 +89,14 @@ static int64_t count_learnt(const di_encoded *one)
 /* *why NULL = the sample is the next sequence of the batch. */
 static int32_t add(di_likelihood *l, const di_record *record, const char **why, dk_error *err)
 {
+    dk_error problem;
     int32_t rc = DK_OK;
     *why = "nothing_learnt";
     if (!can_be_asked(record)) return DK_OK;
-    DK_TRY(encode(l, record, err));
+    rc = encode(l, record, &problem);
+    if (di_is_of_sample(rc)) return *why = "refused", DK_OK;
+    if (rc && err) *err = problem;
+    DK_TRY(rc);
     if (!count_learnt(&l->one)) return DK_OK;
     *why = "longer_than_context";
     if (l->context && l->one.count > l->context) return DK_OK;

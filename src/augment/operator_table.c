@@ -31,7 +31,7 @@ static const di_operator_row rows[] = {
     {"keep", "best", "by", 0, &di_keep_best},
     {"keep", "verified", "against|compare|tolerance|field", 0, &di_keep_verified},
     {"feedback", "judge", "low|high|" JUDGING, ASKS, &di_feedback_judge},
-    {"feedback", "rank", JUDGING, ASKS, &di_feedback_rank},
+    {"feedback", "rank", JUDGING "|answers", ASKS, &di_feedback_rank},
     {"vote", "majority", VOTES, 0, &di_vote_majority},
     {"vote", "confidence", VOTES, 0, &di_vote_confidence},
     {"vote", "dawid_skene", VOTES "|smoothing", DI_IS_BARRIER, &di_vote_dawid_skene},

@@ -1,6 +1,7 @@
 /* prompts.c - texts and messages as ids. */
 #include "augment/prompts.h"
 
+#include <stdio.h>
 #include <string.h>
 
 static int32_t append_id(const di_step *step, int64_t id, di_ids *out, dk_error *err)
@@ -17,7 +18,23 @@ static int32_t append_id(const di_step *step, int64_t id, di_ids *out, dk_error 
     return DK_OK;
 }
 
-int32_t di_prompt_text(const di_step *step, const char *text, size_t size, di_ids *out, dk_error *err)
+int32_t di_is_of_sample(int32_t rc)
+{
+    return rc == DK_E_FORMAT || rc == DK_E_INVALID || rc == DK_E_UNSUPPORTED || rc == DK_E_MISMATCH;
+}
+
+/* What is about the sample is said in out, and is no error of the run. */
+static int32_t settle(int32_t rc, dk_error *problem, di_ids *out, dk_error *err)
+{
+    if (di_is_of_sample(rc)) {
+        snprintf(out->refused, sizeof out->refused, "%s", problem->message);
+        return DK_OK;
+    }
+    if (rc && err) *err = *problem;
+    return rc;
+}
+
+static int32_t put_text(const di_step *step, const char *text, size_t size, di_ids *out, dk_error *err)
 {
     const di_encoder *encoder = step->encoder;
     int32_t rc;
@@ -26,6 +43,13 @@ int32_t di_prompt_text(const di_step *step, const char *text, size_t size, di_id
                              &out->count, err);
 out:
     return rc;
+}
+
+int32_t di_prompt_text(const di_step *step, const char *text, size_t size, di_ids *out, dk_error *err)
+{
+    dk_error problem;
+    *out->refused = 0;
+    return settle(put_text(step, text, size, out, &problem), &problem, out, err);
 }
 
 /* ---- messages ---- */
@@ -68,7 +92,9 @@ out:
 
 int32_t di_prompt_messages(const di_step *step, const char *json, size_t size, di_ids *out, dk_error *err)
 {
-    return render(step, json, size, 0, out, err);
+    dk_error problem;
+    *out->refused = 0;
+    return settle(render(step, json, size, 0, out, &problem), &problem, out, err);
 }
 
 void di_messages_of_user(const char *text, size_t size, dk_strbuf *out)
@@ -93,7 +119,9 @@ out:
 
 int32_t di_prompt_user(const di_step *step, const char *text, size_t size, di_ids *out, dk_error *err)
 {
-    return render_user(step, text, size, 0, out, err);
+    dk_error problem;
+    *out->refused = 0;
+    return settle(render_user(step, text, size, 0, out, &problem), &problem, out, err);
 }
 
 int32_t di_prompt_bare_user(const di_step *step, di_ids *out, dk_error *err)

@@ -8,7 +8,10 @@
 typedef struct di_ids { /* appended to; kept and reused */
     int32_t *ids;
     int64_t count, capacity;
+    char refused[512]; /* why this sample cannot be said, as its template or tokenizer has it; "" = it can */
 } di_ids;
+/* An error that is about one sample: it is kept aside, and the others go on. */
+int32_t di_is_of_sample(int32_t rc);
 /* A text, with the BOS that the tokenizer begins texts with. */
 int32_t di_prompt_text(const di_step *step, const char *text, size_t size, di_ids *out, dk_error *err);
 /* A list of messages as JSON, and the beginning of an answer behind them. */

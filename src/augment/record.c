@@ -54,11 +54,17 @@ void di_record_free(di_record *record)
 
 /* ---- fields ---- */
 
-const di_field *di_record_field(const di_record *record, const char *key)
+static di_field *find_field(const di_record *record, const char *key)
 {
     for (int64_t i = 0; i < record->field_count; i++)
         if (!strcmp(record->fields[i].key, key)) return &record->fields[i];
     return NULL;
+}
+
+const di_field *di_record_field(const di_record *record, const char *key)
+{
+    const di_field *field = find_field(record, key);
+    return field && !field->is_null ? field : NULL;
 }
 
 const char *di_record_text(const di_record *record, const char *key, size_t *size)
@@ -81,13 +87,14 @@ static int32_t room(dk_host *host, void **block, int64_t count, size_t size, dk_
 
 static int32_t set(di_record *record, const char *key, const char *data, size_t size, int32_t is_text, dk_error *err)
 {
-    di_field *field = (di_field *)di_record_field(record, key), made = {0};
+    di_field *field = find_field(record, key), made = {0};
     void *block = record->fields;
     int32_t rc;
     made = (di_field){.key = dk_strdup(record->host, key),
                       .data = dk_strndup(record->host, data ? data : "", size),
                       .size = size,
-                      .is_text = is_text};
+                      .is_text = is_text,
+                      .is_null = !is_text && data && size == 4 && !memcmp(data, "null", 4)};
     if (!made.key || !made.data) DK_TRY(dk_fail_nomem(err, size + 1));
     if (field) {
         free_field(record->host, field);
@@ -115,7 +122,7 @@ int32_t di_record_set_json(di_record *record, const char *key, const char *json,
 
 void di_record_remove(di_record *record, const char *key)
 {
-    di_field *field = (di_field *)di_record_field(record, key);
+    di_field *field = find_field(record, key);
     if (!field) return;
     free_field(record->host, field);
     const int64_t behind = record->field_count-- - (field - record->fields) - 1;
@@ -208,9 +215,10 @@ int32_t di_record_child(const di_record *parent, int64_t step, int64_t number, d
     dk_strbuf id;
     int32_t rc;
     dk_strbuf_init(&id, parent->host);
-    dk_strbuf_printf(&id, "%s/%lld.%lld", parent->id, (long long)step, (long long)number);
+    di_record_make_id(parent->id, parent->generation, step, number, &id);
     DK_TRY(dk_strbuf_check(&id, err));
     DK_TRY(di_record_create(parent->host, id.data, &child, err));
+    child->generation = parent->generation;
     for (int64_t i = 0; i < parent->field_count; i++) {
         const di_field *field = &parent->fields[i];
         DK_TRY(set(child, field->key, field->data, field->size, field->is_text, err));

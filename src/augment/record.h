@@ -6,7 +6,8 @@
  * {"operators": [{"operator": "label answer", "teacher": HASH, "template": HASH, "seed": 5}], "parents": [IDS],
  *  "scores": {"teacher_likelihood": -1.2}}; operators that only keep or drop leave none.
  *
- *   record.c       fields, ids, scores      record_json.c  lines of JSONL and back */
+ *   record.c       fields, ids, scores      record_json.c  lines of JSONL and back
+ *   record_raw.c   values as they were written                record_id.c    ids that are made */
 #ifndef DI_AUGMENT_RECORD_H
 #define DI_AUGMENT_RECORD_H
 
@@ -14,9 +15,9 @@
 
 typedef struct di_field {
     char *key;
-    char *data; /* NUL-terminated: the text itself, or the JSON of another value */
+    char *data; /* NUL-terminated: the text itself, or the JSON of another value as it was written, without spaces */
     size_t size;
-    int32_t is_text;
+    int32_t is_text, is_null; /* is_null: travels along, and is not there for whoever asks */
 } di_field;
 typedef struct di_score {
     char *name;
@@ -31,7 +32,8 @@ typedef struct di_kept { /* of a completion as it was generated; NULL in a recor
 typedef struct di_record {
     dk_host *host;
     char *id;
-    di_field *fields; /* [field_count] in order of the line; without id and provenance */
+    int64_t generation; /* of ids that are made of it: above those of all seeds. 0 = 1 */
+    di_field *fields;   /* [field_count] in order of the line; without id and provenance */
     int64_t field_count;
     char **parents; /* [parent_count] ids: the seed first, then whatever was made of it; none = it is a seed */
     int64_t parent_count;
@@ -52,10 +54,15 @@ typedef enum {
 
 int32_t di_record_create(dk_host *host, const char *id, di_record **out, dk_error *err);
 void di_record_free(di_record *record); /* NULL is fine */
-/* A copy that came of parent: id "PARENT/STEP.NUMBER"; what was kept of the words is not copied. */
+/* A copy that came of parent: id "PARENT/STEP.NUMBER", or where seeds came of such a run themselves and have ids like
+ * it "PARENT/2:STEP.NUMBER"; what was kept of the words is not copied. */
 int32_t di_record_child(const di_record *parent, int64_t step, int64_t number, di_record **out, dk_error *err);
 /* The provenance of `from`, to one that has none. */
 int32_t di_record_inherit(di_record *record, const di_record *from, dk_error *err);
+void di_record_make_id(const char *parent, int64_t generation, int64_t step, int64_t number, dk_strbuf *out);
+/* "made#NUMBER", of a sample that is made of nothing. */
+void di_record_blank_id(int64_t generation, int64_t number, dk_strbuf *out);
+int64_t di_id_generation(const char *id); /* the highest of those that stand in it; 0 = nothing made it */
 /* The seed that it came of, or its own id. Records of one root pass together: no chunk ends between them. */
 const char *di_record_root(const di_record *record);
 const char *di_record_parent(const di_record *record); /* NULL = none. Answers to one prompt have one parent */
@@ -85,6 +92,9 @@ int32_t di_record_add_operator(di_record *record, const di_made *made, dk_error 
 void di_record_forget(di_record *record); /* what was kept of its words, which are others now */
 
 /* ---- lines ---- */
+/* Value number `index` of a JSON object that was parsed, without spaces between its tokens: appended. 0 = it is not
+ * found there. */
+int32_t di_raw_member(const char *json, size_t size, size_t index, dk_strbuf *out);
 /* place: "seeds.jsonl:17", for errors; fallback: the id where the line has none. */
 int32_t di_record_parse(dk_host *host, const char *json, size_t size, const char *place, const char *fallback,
                         di_record **out, dk_error *err);

@@ -139,15 +139,21 @@ out:
 
 /* ---- lines ---- */
 
-static int32_t set_field(di_record *record, const dk_node *node, const char *place, dk_error *err)
+typedef struct line { /* under work */
+    const char *json, *place;
+    size_t size, member; /* of the value at hand */
+} line;
+
+static int32_t set_field(di_record *record, const dk_node *node, const line *from, dk_error *err)
 {
     dk_strbuf json;
     int32_t rc;
     if (strlen(node->key) != node->key_size)
-        return dk_fail(err, DK_E_FORMAT, "%s: a NUL character cannot be part of a field's name", place);
+        return dk_fail(err, DK_E_FORMAT, "%s: a NUL character cannot be part of a field's name", from->place);
     if (node->type == DK_NODE_TEXT) return di_record_set_text(record, node->key, node->text, node->size, err);
     dk_strbuf_init(&json, record->host);
-    dk_node_write_json(node, &json);
+    if (!di_raw_member(from->json, from->size, from->member, &json))
+        DK_TRY(dk_fail(err, DK_E_INTERNAL, "%s: where \"%s\" stands is not found", from->place, node->key));
     DK_TRY(dk_strbuf_check(&json, err));
     rc = di_record_set_json(record, node->key, json.data, json.size, err);
 out:
@@ -174,12 +180,14 @@ out:
     return rc;
 }
 
-static int32_t read_member(di_record *record, const dk_node *node, const char *place, dk_error *err)
+/* Loaders write every column of a table: one that is null is no id and no provenance. */
+static int32_t read_member(di_record *record, const dk_node *node, const line *from, dk_error *err)
 {
-    if (node->type == DK_NODE_NULL) return DK_OK; /* loaders write every column of a table */
-    if (!strcmp(node->key, "id")) return read_id(record, node, place, err);
-    if (!strcmp(node->key, "provenance")) return read_provenance(record, node, place, err);
-    return set_field(record, node, place, err);
+    const int32_t is_id = !strcmp(node->key, "id"), is_provenance = !strcmp(node->key, "provenance");
+    if (node->type == DK_NODE_NULL && (is_id || is_provenance)) return DK_OK;
+    if (is_id) return read_id(record, node, from->place, err);
+    if (is_provenance) return read_provenance(record, node, from->place, err);
+    return set_field(record, node, from, err);
 }
 
 int32_t di_record_parse(dk_host *host, const char *json, size_t size, const char *place, const char *fallback,
@@ -192,7 +200,10 @@ int32_t di_record_parse(dk_host *host, const char *json, size_t size, const char
     const dk_node *root = dk_document_root(document);
     if (root->type != DK_NODE_MAP) DK_TRY(dk_fail(err, DK_E_FORMAT, "%s: a sample must be a JSON object", place));
     DK_TRY(di_record_create(host, fallback, &record, err));
-    for (size_t i = 0; i < root->size; i++) DK_TRY(read_member(record, root->items[i], place, err));
+    for (size_t i = 0; i < root->size; i++) {
+        const line from = {json, place, size, i};
+        DK_TRY(read_member(record, root->items[i], &from, err));
+    }
     *out = record;
     record = NULL;
 out:

@@ -1,11 +1,13 @@
 #include "augment/remembering.h"
 
+#include "augment/curate/composed.h"
 #include "augment/paths.h"
 
 struct di_remembering {
     const di_step *step;
     const di_remembering_kind *kind;
     di_look look;
+    dk_strbuf composed; /* the text that is looked at */
     char *path;
     void *index; /* NULL = not open */
 };
@@ -19,6 +21,7 @@ int32_t di_remembering_create(const di_step *step, const di_remembering_kind *ki
     r->step = step;
     r->kind = kind;
     di_look_init(&r->look, step, 1);
+    dk_strbuf_init(&r->composed, step->host);
     DK_TRY(di_step_path(step, kind->file, &r->path, err));
     *state = r;
     return DK_OK;
@@ -38,6 +41,7 @@ void di_remembering_free(void *state)
     di_remembering *r = state;
     close_index(r);
     di_look_free(&r->look);
+    dk_strbuf_free(&r->composed);
     dk_free(r->step->host, r->path);
     dk_free(r->step->host, r);
 }
@@ -50,6 +54,7 @@ int32_t di_remembering_apply(void *state, di_record **in, int64_t count, di_flow
         const char *text, *why = "no_such_field";
         size_t size;
         DK_TRY(di_look_at(&r->look, in[i], &text, &size, err));
+        if (text) DK_TRY(di_compose(&r->composed, &text, &size, err));
         if (text) DK_TRY(r->kind->judge(r->index, text, size, in[i], flow, &why, err));
         DK_TRY(di_keep_or_drop(flow, &in[i], why, err));
     }

@@ -24,7 +24,8 @@ struct di_seeds {
     di_record *waiting;  /* or of this one, which was read ahead */
     di_seed_place waiting_place;
     int64_t makes;
-    di_record **chunk; /* [chunk_capacity] */
+    int64_t generation; /* of what is made */
+    di_record **chunk;  /* [chunk_capacity] */
     int64_t chunk_capacity;
 };
 
@@ -201,12 +202,24 @@ out:
     return rc;
 }
 
+static int32_t make_blank(di_seeds *s, di_record **out, dk_error *err)
+{
+    dk_strbuf id;
+    int32_t rc;
+    dk_strbuf_init(&id, s->host);
+    di_record_blank_id(s->generation, ++s->place.made, &id);
+    DK_TRY(dk_strbuf_check(&id, err));
+    rc = di_record_create(s->host, id.data, out, err);
+out:
+    dk_strbuf_free(&id);
+    return rc;
+}
+
 int32_t di_seeds_next(di_seeds *s, di_record **out, dk_error *err)
 {
     const char *text = NULL;
     size_t size = 0;
-    char id[32];
-    int32_t more;
+    int32_t more, rc;
     if (s->waiting) {
         *out = s->waiting;
         s->waiting = NULL;
@@ -217,9 +230,9 @@ int32_t di_seeds_next(di_seeds *s, di_record **out, dk_error *err)
     if (more != 1 && more) return more;
     if (!more && s->place.made == s->makes) return DK_E_END;
     s->place.given++;
-    if (more) return make_record(s, text, size, out, err);
-    snprintf(id, sizeof id, "made#%lld", (long long)++s->place.made);
-    return di_record_create(s->host, id, out, err);
+    rc = more ? make_record(s, text, size, out, err) : make_blank(s, out, err);
+    if (!rc) (*out)->generation = s->generation;
+    return rc;
 }
 
 /* ---- chunks ---- */
@@ -262,6 +275,8 @@ out:
     return rc;
 }
 
+void di_seeds_set_generation(di_seeds *s, int64_t generation) { s->generation = generation; }
+int64_t di_seeds_generation(const di_seeds *s) { return s->generation; }
 dk_host *di_seeds_host(const di_seeds *s) { return s->host; }
 
 const char *di_seeds_path(const di_seeds *s) { return s->path ? s->path : ""; }

@@ -23,12 +23,16 @@ int32_t di_seeds_chunk(di_seeds *seeds, int64_t most, di_record ***out, int64_t 
 di_seed_place di_seeds_tell(const di_seeds *seeds);
 int32_t di_seeds_seek(di_seeds *seeds, const di_seed_place *place, dk_error *err);
 
+/* Of ids that are made of them (di_record): above that of all samples of the file; kept for the files between steps. */
+void di_seeds_set_generation(di_seeds *seeds, int64_t generation);
+int64_t di_seeds_generation(const di_seeds *seeds);
+
 typedef struct di_survey {
     int64_t samples;  /* with those that are made */
     uint8_t hash[32]; /* of what they say */
 } di_survey;
-/* Goes through all once, before anything is asked of a teacher: each is a sample, no id stands twice. It stands at the
- * beginning then. */
+/* Goes through all once, before anything is asked of a teacher: each is a sample, no id stands twice; their
+ * generation is known then. It stands at the beginning. */
 int32_t di_seeds_survey(di_seeds *seeds, di_survey *out, dk_error *err);
 dk_host *di_seeds_host(const di_seeds *seeds);
 const char *di_seeds_path(const di_seeds *seeds); /* "" = no file */

@@ -45,6 +45,7 @@ static int32_t open_paths(segment *s, dk_error *err)
     if (s->first) {
         DK_TRY(di_path_before(r->host, r->out, s->first + 1, &s->reads, err));
         DK_TRY(di_seeds_open(r->host, s->reads, 0, NULL, &s->in, err));
+        di_seeds_set_generation(s->in, di_seeds_generation(r->seeds));
     } else {
         s->in = r->seeds;
         s->samples = r->samples;

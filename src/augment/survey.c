@@ -104,12 +104,15 @@ int32_t di_seeds_survey(di_seeds *seeds, di_survey *out, dk_error *err)
     int32_t rc;
     dk_sha256_begin(&sha);
     dk_strbuf_init(&line, ids.host);
+    int64_t generation = 0;
     for (out->samples = 0;; out->samples++) {
         di_record *record = NULL;
         if ((rc = di_seeds_next(seeds, &record, err)) == DK_E_END) break;
         DK_TRY(rc);
         if (dk_host_cancelled(ids.host)) rc = dk_fail(err, DK_E_CANCELLED, "%s: reading the seeds was cancelled", path);
         if (!rc && !di_seeds_tell(seeds).made) rc = check_sample(record, di_seeds_tell(seeds).number, path, &ids, err);
+        if (!di_seeds_tell(seeds).made && di_id_generation(record->id) > generation)
+            generation = di_id_generation(record->id);
         dk_strbuf_clear(&line);
         di_record_write(record, 1, &line);
         dk_sha256_add(&sha, line.data, line.size);
@@ -118,6 +121,7 @@ int32_t di_seeds_survey(di_seeds *seeds, di_survey *out, dk_error *err)
         DK_TRY(rc);
     }
     dk_sha256_end(&sha, out->hash);
+    di_seeds_set_generation(seeds, generation + 1);
     rc = di_seeds_seek(seeds, &(di_seed_place){0}, err);
 out:
     dk_strbuf_free(&line);

@@ -126,6 +126,9 @@ static int32_t add_vote(vote_labels *v, int32_t vote, dk_error *err)
     return DK_OK;
 }
 
+/* What a vote counts is summed in this unit, a power of two: so many votes of the largest number do not overflow. */
+static const double unit = 0x1p-64;
+
 static int32_t read_number(const dk_node *node, double *out)
 {
     if (!node || (node->type != DK_NODE_FLOAT && node->type != DK_NODE_INT)) return 0;
@@ -142,10 +145,10 @@ static const char *read_shares(vote_labels *v, const dk_node *map, int32_t *vote
         const int32_t c = class_of(v, map->items[i]->key, map->items[i]->key_size);
         if (c < 0) return "unknown_class";
         if (!read_number(map->items[i], &v->shares[c])) return "unreadable_vote";
-        sum += v->shares[c];
+        sum += unit * v->shares[c];
     }
     if (!(sum > 0)) return "unreadable_vote";
-    for (int64_t c = 0; c < v->classes; c++) v->shares[c] /= sum;
+    for (int64_t c = 0; c < v->classes; c++) v->shares[c] = unit * v->shares[c] / sum;
     *vote = di_decide(v->shares, v->classes).class;
     return NULL;
 }
@@ -172,7 +175,7 @@ static int32_t read_vote(vote_labels *v, const dk_node *node, const char **why, 
     else if (label && class_of(v, "label", 5) < 0) *why = read_label(v, label, dk_node_get(node, "confidence"), &vote);
     else *why = node->type == DK_NODE_MAP ? read_shares(v, node, &vote) : "unreadable_vote";
     if (*why) return DK_OK;
-    for (int64_t c = 0; c < v->classes && vote >= 0; c++) v->spread[c] += v->shares[c];
+    for (int64_t c = 0; c < v->classes && vote >= 0; c++) v->spread[c] += unit * v->shares[c];
     return add_vote(v, vote, err);
 }
 

@@ -88,6 +88,9 @@ int32_t di_classifier_save(const di_classifier *classifier, const char *folder, 
 /* embedding: where its model is now; NULL = as its files say. */
 int32_t di_classifier_open(dk_backend *backend, const char *folder, const char *embedding, di_classifier **out,
                            dk_error *err);
+/* Is the folder a checkpoint of a classifier's training? And as JSON: its step, whether it is whole. */
+int32_t di_fit_is_checkpoint(dk_host *host, const char *folder);
+int32_t di_fit_inspect(dk_host *host, const char *folder, dk_strbuf *json, dk_error *err);
 int32_t di_classifier_is_at(dk_host *host, const char *folder); /* by its config.json */
 int64_t di_classifier_bytes(const di_classifier *classifier);   /* of the tensors in its files */
 int64_t di_classifier_parameters(const di_classifier *classifier);

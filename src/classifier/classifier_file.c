@@ -5,8 +5,11 @@
  *                       features.bias [width]; of two layers head.weight [hidden, classes], head.bias [classes];
  *                       of an embedding inputs.mean, inputs.scale [inputs]
  *
- * The description goes first and comes last, so that no mixture of two is taken for one. */
+ * They belong together by the checksum. One that is saved over another moves the other's weights to model.old.safetensors,
+ * until its own description is there: whenever it is killed, one of the two is whole and is opened. */
+#include <errno.h>
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/hash.h"
@@ -14,7 +17,7 @@
 #include "conf/document.h"
 #include "format/checkpoint.h"
 
-static const char *const kind_name = "distill-classifier";
+static const char *const kind_name = "distill-classifier", *const old_name = "model.old.safetensors";
 static const char *const stores[] = {"f32", "f16", "int8"}, *const counts[] = {"binary", "tf", "log_tf"},
                          *const embeds[] = {"hidden", "tokens"};
 
@@ -223,36 +226,132 @@ int32_t di_classifier_checksum(dk_host *host, const char *path, uint64_t *size, 
     return DK_OK;
 }
 
-int32_t di_classifier_save(const di_classifier *c, const char *folder, dk_error *err)
+/* Are these the weights that config.json was written with? */
+static int32_t check_weights(const dk_document *doc, const char *path, const dk_mapping *map, dk_error *err)
 {
-    char *config = dk_path_join(c->host, folder, "config.json"),
-         *weights = dk_path_join(c->host, folder, "model.safetensors");
+    const dk_node *weights = dk_node_get(dk_document_root(doc), "weights");
+    int64_t bytes = -1, crc = -1;
+    int32_t rc;
+    DK_TRY(dk_node_i64(doc, weights, "bytes", 0, INT64_MAX, -1, &bytes, err));
+    DK_TRY(dk_node_i64(doc, weights, "crc32c", 0, UINT32_MAX, -1, &crc, err));
+    if ((uint64_t)bytes != map->size || (uint32_t)crc != dk_crc32c(0, map->data, map->size))
+        return dk_fail(err, DK_E_MISMATCH, "%s is not the file that config.json was written with, or is damaged", path);
+out:
+    return rc;
+}
+
+static int32_t open_matching(dk_host *host, const dk_document *doc, const char *path, dk_mapping *map, dk_error *err)
+{
+    int32_t rc = dk_map_open(host, path, 0, map, err);
+    if (rc) return rc;
+    if ((rc = check_weights(doc, path, map, err)) != DK_OK) dk_map_close(map);
+    return rc;
+}
+
+/* Those that belong to config.json, which another one that was not saved to its end may have moved aside. */
+static int32_t open_weights(dk_host *host, const dk_document *doc, const char *folder, dk_mapping *map, dk_error *err)
+{
+    char *now = dk_path_join(host, folder, "model.safetensors"), *old = dk_path_join(host, folder, old_name);
+    int32_t rc = now && old ? DK_OK : dk_fail_nomem(err, strlen(folder));
+    if (!rc) rc = open_matching(host, doc, now, map, err);
+    if (rc && old && dk_path_exists(old) && open_matching(host, doc, old, map, NULL) == DK_OK) {
+        dk_error_clear(err);
+        rc = DK_OK;
+    }
+    dk_free(host, now);
+    dk_free(host, old);
+    return rc;
+}
+
+/* ---- saving over another one ---- */
+
+typedef struct places {
+    char *config, *weights, *old;
+} places;
+
+static int32_t find_places(dk_host *host, const char *folder, places *out, dk_error *err)
+{
+    out->config = dk_path_join(host, folder, "config.json");
+    out->weights = dk_path_join(host, folder, "model.safetensors");
+    out->old = dk_path_join(host, folder, old_name);
+    return out->config && out->weights && out->old ? DK_OK : dk_fail_nomem(err, strlen(folder));
+}
+
+static void free_places(dk_host *host, places *p)
+{
+    dk_free(host, p->config);
+    dk_free(host, p->weights);
+    dk_free(host, p->old);
+}
+
+/* The weights that config.json speaks of go aside; where they stand there already, they stay. */
+static int32_t move_aside(dk_host *host, const places *p, dk_error *err)
+{
+    dk_document *doc = NULL;
+    dk_mapping map = {0};
+    int32_t rc = DK_OK;
+    if (!dk_path_exists(p->config) || dk_json_open(host, p->config, &doc, NULL)) goto out;
+    if (open_matching(host, doc, p->weights, &map, NULL)) goto out;
+    dk_map_close(&map);
+    if (rename(p->weights, p->old)) rc = dk_fail_errno(err, errno, "%s: cannot be renamed", p->weights);
+out:
+    dk_document_free(doc);
+    return rc;
+}
+
+static int32_t write_weights(const di_classifier *c, const places *p, dk_error *err)
+{
+    dk_staged staged = {.path = NULL};
     dk_tensor_spec specs[PARTS];
     part parts[PARTS];
+    char *made = NULL;
+    int32_t rc;
+    const int64_t count = parts_of(c, parts);
+    for (int64_t i = 0; i < count; i++) specs[i] = parts[i].spec;
+    const dk_safetensors_args args = {specs, count, fill, (void *)(uintptr_t)c, (uint64_t)1 << 40};
+    DK_TRY(dk_dir_stage(c->host, p->weights, &staged, err));
+    DK_TRY(dk_safetensors_write(c->host, staged.path, &args, NULL, err));
+    if (!(made = dk_path_join(c->host, staged.path, "model.safetensors"))) DK_TRY(dk_fail_nomem(err, 64));
+    DK_TRY(move_aside(c->host, p, err));
+    if (rename(made, p->weights)) rc = dk_fail_errno(err, errno, "%s: cannot be written", p->weights);
+out:
+    if (rc && err) dk_hide_temporary(err);
+    dk_free(c->host, made);
+    dk_staged_end(c->host, &staged);
+    return rc;
+}
+
+static int32_t write_config(const di_classifier *c, const places *p, dk_error *err)
+{
     dk_strbuf json;
     uint64_t size = 0;
     uint32_t crc = 0;
     int32_t rc;
     dk_strbuf_init(&json, c->host);
-    if (!config || !weights) DK_TRY(dk_fail_nomem(err, strlen(folder)));
-    if (!*folder) DK_TRY(dk_fail(err, DK_E_INVALID, "the path of the classifier's folder is empty"));
-    DK_TRY(dk_dir_create(c->host, folder, err));
-    DK_TRY(di_classifier_check_place(c->host, folder, err));
-    DK_TRY(dk_dir_remove(c->host, config, err));
-    const int64_t count = parts_of(c, parts);
-    for (int64_t i = 0; i < count; i++) specs[i] = parts[i].spec;
-    const dk_safetensors_args args = {specs, count, fill, (void *)(uintptr_t)c, (uint64_t)1 << 40};
-    DK_TRY(dk_safetensors_write(c->host, folder, &args, NULL, err));
-    DK_TRY(di_classifier_checksum(c->host, weights, &size, &crc, err));
+    DK_TRY(di_classifier_checksum(c->host, p->weights, &size, &crc, err));
     dk_strbuf_printf(&json, "{\"kind\":\"%s\",\"version\":1,", kind_name);
     describe(c, &json);
     dk_strbuf_printf(&json, ",\"weights\":{\"bytes\":%llu,\"crc32c\":%u}}\n", (unsigned long long)size, (unsigned)crc);
     DK_TRY(dk_strbuf_check(&json, err));
-    DK_TRY(dk_file_replace(c->host, config, json.data, json.size, err));
+    DK_TRY(dk_file_replace(c->host, p->config, json.data, json.size, err));
 out:
     dk_strbuf_free(&json);
-    dk_free(c->host, config);
-    dk_free(c->host, weights);
+    return rc;
+}
+
+int32_t di_classifier_save(const di_classifier *c, const char *folder, dk_error *err)
+{
+    places p;
+    int32_t rc;
+    DK_TRY(find_places(c->host, folder, &p, err));
+    if (!*folder) DK_TRY(dk_fail(err, DK_E_INVALID, "the path of the classifier's folder is empty"));
+    DK_TRY(dk_dir_create(c->host, folder, err));
+    DK_TRY(di_classifier_check_place(c->host, folder, err));
+    DK_TRY(write_weights(c, &p, err));
+    DK_TRY(write_config(c, &p, err));
+    DK_TRY(dk_dir_remove(c->host, p.old, err));
+out:
+    free_places(c->host, &p);
     return rc;
 }
 
@@ -518,36 +617,21 @@ out:
     return rc;
 }
 
-static int32_t check_weights(const dk_document *doc, const char *path, const dk_mapping *map, dk_error *err)
-{
-    const dk_node *weights = dk_node_get(dk_document_root(doc), "weights");
-    int64_t bytes = -1, crc = -1;
-    int32_t rc;
-    DK_TRY(dk_node_i64(doc, weights, "bytes", 0, INT64_MAX, -1, &bytes, err));
-    DK_TRY(dk_node_i64(doc, weights, "crc32c", 0, UINT32_MAX, -1, &crc, err));
-    if ((uint64_t)bytes != map->size || (uint32_t)crc != dk_crc32c(0, map->data, map->size))
-        return dk_fail(err, DK_E_MISMATCH, "%s is not the file that config.json was written with, or is damaged", path);
-out:
-    return rc;
-}
-
 int32_t di_classifier_open(dk_backend *backend, const char *folder, const char *embedding, di_classifier **out,
                            dk_error *err)
 {
     dk_host *host = backend->host;
-    char *config = dk_path_join(host, folder, "config.json"),
-         *weights = dk_path_join(host, folder, "model.safetensors"), *text = NULL;
+    char *config = dk_path_join(host, folder, "config.json"), *text = NULL;
     dk_document *doc = NULL;
     dk_mapping map = {0};
     size_t size = 0;
     int32_t rc;
-    if (!config || !weights) DK_TRY(dk_fail_nomem(err, strlen(folder)));
+    if (!config) DK_TRY(dk_fail_nomem(err, strlen(folder)));
     DK_TRY(dk_file_read(host, config, (uint64_t)1 << 28, &text, &size, err));
     DK_TRY(dk_json_parse(host, text, size, config, &doc, err));
     if (!dk_node_is_text(dk_node_get(dk_document_root(doc), "kind"), kind_name))
         DK_TRY(dk_fail(err, DK_E_FORMAT, "%s is not of a classifier", config));
-    DK_TRY(dk_map_open(host, weights, 0, &map, err));
-    DK_TRY(check_weights(doc, weights, &map, err));
+    DK_TRY(open_weights(host, doc, folder, &map, err));
     DK_TRY(di_classifier_parse(backend, text, size, map.data, map.size, embedding, out, err));
 out:
     if (rc && err && !strstr(err->message, folder)) dk_error_context(err, "%s", folder);
@@ -555,6 +639,5 @@ out:
     dk_document_free(doc);
     dk_free(host, text);
     dk_free(host, config);
-    dk_free(host, weights);
     return rc;
 }

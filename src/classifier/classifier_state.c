@@ -228,3 +228,60 @@ out:
     dk_free(f->host, folder);
     return rc;
 }
+
+/* ---- looking at one ---- */
+
+int32_t di_fit_is_checkpoint(dk_host *host, const char *folder)
+{
+    char *path = dk_path_join(host, folder, "state.json");
+    dk_document *doc = NULL;
+    const int32_t found = path && dk_json_open(host, path, &doc, NULL) == DK_OK &&
+                          dk_node_is_text(dk_node_get(dk_document_root(doc), "kind"), "classifier-checkpoint");
+    dk_document_free(doc);
+    dk_free(host, path);
+    return found;
+}
+
+static int32_t verify(dk_host *host, const dk_document *doc, const char *folder, dk_error *err)
+{
+    char *path = dk_path_join(host, folder, "model.safetensors");
+    int64_t bytes = -1, crc = -1;
+    uint64_t size = 0;
+    uint32_t found = 0;
+    int32_t rc = path ? DK_OK : dk_fail_nomem(err, strlen(folder));
+    if (rc) return rc;
+    DK_TRY(dk_node_i64(doc, dk_document_root(doc), "bytes", 0, INT64_MAX, -1, &bytes, err));
+    DK_TRY(dk_node_i64(doc, dk_document_root(doc), "crc32c", 0, UINT32_MAX, -1, &crc, err));
+    DK_TRY(di_classifier_checksum(host, path, &size, &found, err));
+    if (size != (uint64_t)bytes || found != (uint32_t)crc)
+        rc = dk_fail(err, DK_E_FORMAT, "%s is damaged: its sum is not what state.json says", path);
+out:
+    dk_free(host, path);
+    return rc;
+}
+
+int32_t di_fit_inspect(dk_host *host, const char *folder, dk_strbuf *json, dk_error *err)
+{
+    char *path = dk_path_join(host, folder, "state.json");
+    dk_document *doc = NULL;
+    dk_error problem;
+    int64_t step = 0;
+    int32_t rc;
+    if (!path) return dk_fail_nomem(err, strlen(folder));
+    DK_TRY(dk_json_open(host, path, &doc, err));
+    DK_TRY(dk_node_i64(doc, dk_document_root(doc), "step", 0, INT64_MAX, 0, &step, err));
+    dk_error_clear(&problem);
+    const int32_t whole = verify(host, doc, folder, &problem) == DK_OK;
+    dk_strbuf_printf(json, "{\"kind\":\"classifier checkpoint\",\"step\":%lld,\"whole\":%s", (long long)step,
+                     whole ? "true" : "false");
+    if (!whole) {
+        dk_strbuf_puts(json, ",\"problem\":");
+        dk_strbuf_json(json, problem.message, strlen(problem.message));
+    }
+    dk_strbuf_puts(json, "}");
+    rc = dk_strbuf_check(json, err);
+out:
+    dk_document_free(doc);
+    dk_free(host, path);
+    return rc;
+}

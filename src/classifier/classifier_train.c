@@ -23,7 +23,7 @@ typedef struct run {
     di_fit_state state;
     di_meter meter;
     int64_t steps, per_epoch, batch_size, *indices, from;
-    int64_t no_inputs, cut; /* texts of an embedding without a token; longer than it reads */
+    int64_t no_inputs, cut; /* texts of which nothing is read; longer than an embedding reads */
     uint64_t seed;
     double begun, written; /* of this process; of the last checkpoint */
     dk_strbuf warnings;    /* "...","..." */
@@ -317,6 +317,27 @@ static void standardise(run *r)
         }
 }
 
+/* With words every text has an input; with characters alone short ones have none. */
+static int32_t count_without_inputs(run *r, dk_error *err)
+{
+    const di_labelled *texts = &r->texts.all;
+    di_inputs inputs;
+    int32_t rc = DK_OK;
+    if (r->classifier->ngrams.words) return DK_OK;
+    di_inputs_init(&inputs, r->host);
+    for (int64_t i = 0; i < texts->count && !rc; i++) {
+        rc = di_ngrams_of(&r->classifier->ngrams, texts->texts[i], texts->sizes[i], &inputs, err);
+        r->no_inputs += !rc && !inputs.count;
+    }
+    di_inputs_free(&inputs);
+    if (r->no_inputs)
+        warn(r,
+             "%lld texts are shorter than ngrams.characters_from, and ngrams.words is 0: nothing of them is read, and "
+             "they are all answered alike",
+             (long long)r->no_inputs);
+    return rc;
+}
+
 static int32_t make_vectors(run *r, dk_error *err)
 {
     di_classifier *c = r->classifier;
@@ -324,7 +345,7 @@ static int32_t make_vectors(run *r, dk_error *err)
     double told = dk_seconds();
     int64_t tokens;
     int32_t rc = DK_OK;
-    if (!c->embedding) return DK_OK;
+    if (!c->embedding) return count_without_inputs(r, err);
     DK_TRY(dk_new(r->host, texts->count * c->inputs, &r->fit->vectors, err));
     for (int64_t i = 0; i < texts->count; i++) {
         DK_TRY(dk_host_cancelled(r->host) ? dk_fail(err, DK_E_CANCELLED, "cancelled at text %lld of %lld", (long long)i,
@@ -516,8 +537,11 @@ static void result_json(run *r, dk_strbuf *out)
     number(out, "seconds", r->state.seconds);
     dk_strbuf_printf(out, ",\"floored\":%lld,\"used_rows\":%lld,\"rows\":%lld}", (long long)f->floored,
                      (long long)f->used_rows, (long long)r->classifier->inputs);
-    dk_strbuf_printf(out, ",\"data\":{\"train\":%lld,\"held_out\":%lld,\"seen_in_training\":%lld,\"unused_keys\":",
-                     (long long)r->texts.train_count, (long long)r->texts.held_out_count, (long long)r->texts.seen);
+    dk_strbuf_printf(out,
+                     ",\"data\":{\"train\":%lld,\"held_out\":%lld,\"seen_in_training\":%lld,\"without_inputs\":%lld,"
+                     "\"unused_keys\":",
+                     (long long)r->texts.train_count, (long long)r->texts.held_out_count, (long long)r->texts.seen,
+                     (long long)r->no_inputs);
     di_labelled_unused_json(&r->texts.all, out);
     dk_strbuf_puts(out, "},\"cost\":");
     di_cost_json(&r->meter, &cost, out);

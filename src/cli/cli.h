@@ -120,6 +120,7 @@ typedef struct cli_progress {
     double last, phase_begin; /* seconds */
     int32_t phase;
     int64_t step, stage, stages;
+    const char *unit; /* of what a second does of a training; NULL = tokens */
 } cli_progress;
 void cli_progress_start(cli_progress *progress, int quiet);
 int32_t cli_progress_show(void *user, const distill_progress *now);

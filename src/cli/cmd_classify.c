@@ -103,6 +103,7 @@ static int train(const cli_command *command, int argc, char **argv)
     code = cli_open(&s, command, recipe, &settings);
     if (code >= 0) goto out;
     cli_progress_start(&progress, quiet);
+    progress.unit = "texts";
     cli_watch_all(1);
     const int32_t rc = distill_classifier_train(s.env, NULL, 0, s.options, resume ? DISTILL_RUN_RESUME : 0,
                                                 cli_progress_show, &progress, &classifier, &report, &s.err);
@@ -123,34 +124,48 @@ typedef struct predicting {
     const distill_classifier *classifier;
     const distill_teacher *teacher; /* NULL = no cascade */
     int plain;                      /* lines are texts whatever they look like */
-    int64_t classes, line, asked;
+    int strict;                     /* a line that cannot be read ends it */
+    int64_t classes, line, asked, bad;
     float *shares;
     double *told;
 } predicting;
 
-/* The text of a line: that of a JSON object, whose id goes into the answer, or the line itself. 0 after a message. */
-static int text_of(const predicting *p, const char *line, size_t size, json_t **object, const char **text,
-                   size_t *text_size)
+/* The text of a line: that of a JSON object, whose id goes into the answer, or the line itself. NULL, or why not. */
+static const char *text_of(const predicting *p, const char *line, size_t size, json_t **object, const char **text,
+                           size_t *text_size)
 {
+    static char said[JSON_ERROR_TEXT_LENGTH + 48];
     size_t begin = 0;
     *object = NULL;
     *text = line;
     *text_size = size;
     while (begin < size && (line[begin] == ' ' || line[begin] == '\t')) begin++;
-    if (p->plain || begin == size || line[begin] != '{') return 1;
+    if (p->plain || begin == size || line[begin] != '{') return NULL;
     json_error_t problem;
-    if (!(*object = json_loadb(line, size, JSON_ALLOW_NUL | JSON_REJECT_DUPLICATES, &problem)))
-        return cli_message("line %lld: %s; --text takes lines as they are", (long long)p->line, problem.text), 0;
+    if (!(*object = json_loadb(line, size, JSON_ALLOW_NUL | JSON_REJECT_DUPLICATES, &problem))) {
+        snprintf(said, sizeof said, "%s; --text takes lines as they are", problem.text);
+        return said;
+    }
     const json_t *value = json_object_get(*object, "text"), *prompt = json_object_get(*object, "prompt");
-    if (value && prompt)
-        return cli_message("line %lld: both text and prompt are there: which is to be classified?", (long long)p->line),
-               0;
+    if (value && prompt) return "both text and prompt are there: which is to be classified?";
     if (!value) value = prompt;
-    if (!json_is_string(value))
-        return cli_message("line %lld: neither text nor prompt is there", (long long)p->line), 0;
+    if (!json_is_string(value)) return "neither text nor prompt is there";
     *text = json_string_value(value);
     *text_size = json_string_length(value);
-    return 1;
+    return NULL;
+}
+
+/* In the place of an answer, so that answers are as many as lines; -1 = it goes on. */
+static int bad_line(predicting *p, const json_t *object, const char *why)
+{
+    json_t *out = json_object(), *id = json_object_get(object, "id");
+    const int code = cli_message("line %lld: %s", (long long)p->line, why);
+    p->bad++;
+    if (id) json_object_set(out, "id", id);
+    json_object_set_new(out, "line", json_integer(p->line));
+    json_object_set_new(out, "error", json_string(why));
+    if (p->strict) return json_decref(out), code;
+    return cli_print_json(out) || fflush(stdout) ? cli_message("stdout: %s", strerror(errno)) : -1;
 }
 
 static json_t *answer_of(const predicting *p, const json_t *object, int64_t answer, const char *by, double confidence,
@@ -177,9 +192,11 @@ static int predict_line(predicting *p, const char *line, size_t size)
     json_t *object;
     const char *text;
     size_t text_size;
-    if (!text_of(p, line, size, &object, &text, &text_size)) {
+    const char *why = text_of(p, line, size, &object, &text, &text_size);
+    if (why) {
+        const int code = bad_line(p, object, why);
         json_decref(object);
-        return CLI_FAILED;
+        return code;
     }
     DISTILL_INIT(&verdict);
     int32_t rc = distill_classifier_predict(p->classifier, text, text_size, p->shares, p->classes, &verdict, err);
@@ -196,6 +213,7 @@ static int predict_line(predicting *p, const char *line, size_t size)
     }
     int code = -1;
     if (rc == DISTILL_E_CANCELLED) code = cli_fail(err);
+    else if (rc == DISTILL_E_INVALID || rc == DISTILL_E_FORMAT) code = bad_line(p, object, err->message);
     else if (rc) code = cli_message("line %lld: %s", (long long)p->line, err->message);
     else if (cli_print_json(
                  answer_of(p, object, answer, ask ? "teacher" : "classifier", confidence, verdict.sure, ask)) ||
@@ -237,7 +255,9 @@ static int open_both(predicting *p, const char *model, const char *cascade, dist
     p->classes = (int64_t)classes;
     p->shares = cli_memory(NULL, (size_t)p->classes * sizeof *p->shares);
     p->told = cli_memory(NULL, (size_t)p->classes * sizeof *p->told);
-    return -1;
+    /* A teacher that cannot be asked is told now, not at the first text that the classifier is not sure of. */
+    if (*teacher) rc = distill_classifier_ask(*classifier, *teacher, "?", 1, s->options, p->told, p->classes, &s->err);
+    return rc ? cli_fail(&s->err) : -1;
 }
 
 static int predict(const cli_command *command, int argc, char **argv)
@@ -249,11 +269,12 @@ static int predict(const cli_command *command, int argc, char **argv)
     predicting p = {.session = &s};
     const cli_option options[] = {{"--cascade", CLI_TEXT, &cascade, NULL},
                                   {"--text", CLI_FLAG, &p.plain, NULL},
+                                  {"--strict", CLI_FLAG, &p.strict, NULL},
                                   {"--set", CLI_SETTINGS, &settings, NULL}};
     distill_classifier *classifier = NULL;
     distill_teacher *teacher = NULL;
     FILE *in = stdin;
-    int code = cli_parse(command, options, 3, argc, argv, paths, 2);
+    int code = cli_parse(command, options, 4, argc, argv, paths, 2);
     if (code >= 0) return code;
     if (!paths[0]) return cli_usage(command, "a classifier is missing");
     code = cli_open(&s, command, NULL, &settings);
@@ -265,6 +286,8 @@ static int predict(const cli_command *command, int argc, char **argv)
     }
     code = open_both(&p, paths[0], cascade, &classifier, &teacher);
     if (code < 0) code = predict_all(&p, in, name);
+    if (code == CLI_DONE && p.bad)
+        fprintf(stderr, "%lld of %lld lines could not be answered\n", (long long)p.bad, (long long)p.line);
     if (code == CLI_DONE && teacher)
         fprintf(stderr, "the teacher was asked about %lld of %lld lines\n", (long long)p.asked, (long long)p.line);
 out:
@@ -331,13 +354,15 @@ static const cli_command commands[] = {
      "once.\n",
      train},
     {"classify predict", NULL,
-     "usage: distill classify predict CLASSIFIER [FILE] [--cascade MODEL] [--text] [--set KEY=VALUE]...\n\n"
+     "usage: distill classify predict CLASSIFIER [FILE] [--cascade MODEL] [--text] [--strict] [--set\n"
+     "KEY=VALUE]...\n\n"
      "A line of JSON for each line of FILE, or of stdin, as it comes: {\"label\", \"confidence\", \"sure\", \"by\",\n"
      "\"probabilities\"}. A line is a text, or a JSON object with \"text\" or \"prompt\", whose \"id\" goes along. "
      "Empty lines\n"
-     "are passed over.\n\n"
+     "are passed over. A line that cannot be read has {\"line\", \"error\"} in its place, and is counted.\n\n"
      "  --cascade MODEL   asks this teacher classifier.question where the classifier is not sure\n"
      "  --text            lines are texts even where they begin with {\n"
+     "  --strict          the first line that cannot be read ends it\n"
      "  --set KEY=VALUE   generate.precision=bf16, classifier.embedding.path, or of section teacher\n",
      predict},
     {"classify eval", NULL,

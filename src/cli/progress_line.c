@@ -110,7 +110,7 @@ static void fill_line(const cli_progress *progress, const distill_progress *now,
         add_part(l, 2, "loss %.4f", now->loss);
         if (now->pairs) add_part(l, 3, "chosen ahead %.0f %%", 100 * now->pair_accuracy);
         add_part(l, 4, "lr %.2e", now->learning_rate);
-        add_part(l, 3, "%.0f tokens/s", now->tokens_per_second);
+        add_part(l, 3, "%.0f %s/s", now->tokens_per_second, progress->unit ? progress->unit : "tokens");
         if (now->on_policy_share > 0)
             add_part(l, 5, "%lld generated at %.2f", (long long)now->generated, now->on_policy_share);
         add_part(l, 1, "ETA %s", left);

@@ -537,6 +537,8 @@ static const di_option_info rows[] = {
          "topics or personas, one a line; of self_instruct the samples that examples are of, not given = augment.in"),
     INT("augment.steps.N.examples", "4", 1, 32, NULL, 0,
         "expand self_instruct: tasks that are shown, its own among them"),
+    INT("augment.steps.N.answers", "16", 2, 256, NULL, 0,
+        "feedback rank: answers to one prompt that are compared, the first ones; each two are asked about twice"),
     CHOICE("augment.steps.N.direction", "deeper", "deeper|broader", 0,
            "expand evol_instruct: a harder task, or one of the same field"),
     TEXT(

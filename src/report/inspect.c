@@ -198,6 +198,7 @@ int32_t di_inspect_path(dk_backend *backend, const char *path, dk_strbuf *json, 
 {
     dk_path_type kind = DK_PATH_UNKNOWN;
     int32_t found = 0, rc;
+    if (di_fit_is_checkpoint(backend->host, path)) return di_fit_inspect(backend->host, path, json, err);
     if (is_checkpoint(backend->host, path)) return di_checkpoint_inspect(backend->host, path, json, err);
     DK_TRY(dk_path_kind(backend->host, path, &kind, err));
     switch (kind) {

@@ -164,6 +164,9 @@ static int32_t new_text(const di_teacher *t, dk_error *err)
 static const char nothing_inside[] =
     "members need not agree on blocks and widths, and what is inside them has no mean that a teacher would say";
 
+/* Whose turn it is hangs on the text's number where it is drawn. */
+static int32_t draws_as_told(const di_teacher *t) { return blend_of(t)->settings.mode != DI_BLEND_STOCHASTIC; }
+
 static const di_teacher_kind blend_kind = {.name = "a blend of teachers",
                                            .no_place = nothing_inside,
                                            .type = "blend",
@@ -184,7 +187,8 @@ static const di_teacher_kind blend_kind = {.name = "a blend of teachers",
                                            .begin = di_blend_begin,
                                            .end = di_blend_end,
                                            .forward = di_blend_forward,
-                                           .generate = di_blend_generate};
+                                           .generate = di_blend_generate,
+                                           .draws = draws_as_told};
 
 static double least_common(const di_teacher *t)
 {
@@ -210,7 +214,8 @@ static const di_teacher_kind sparse_kind = {.name = "a blend of teachers",
                                             .forward = di_sparse_forward,
                                             .common = di_sparse_common,
                                             .least_common = least_common,
-                                            .generate = di_blend_generate};
+                                            .generate = di_blend_generate,
+                                            .draws = draws_as_told};
 
 const di_learning *di_teacher_learning(const di_teacher *t)
 {

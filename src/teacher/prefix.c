@@ -78,6 +78,8 @@ static int32_t ahead(const di_teacher *t) { return di_teacher_ahead(prefix_of(t)
 
 static int32_t in_caller(const di_teacher *t) { return di_teacher_in_caller(prefix_of(t)->from); }
 
+static int32_t draws(const di_teacher *t) { return di_teacher_draws(prefix_of(t)->from); }
+
 /* ---- a batch with the prefix in it ---- */
 
 /* How much of a sequence stays before the prefix: its bos. */
@@ -261,6 +263,7 @@ static const di_teacher_kind prefix_kind = {.name = "a teacher that reads a pref
                                             .forward = forward,
                                             .hidden = hidden,
                                             .generate = generate,
+                                            .draws = draws,
                                             .write = write_ids};
 
 /* ---- how one comes to be ---- */

@@ -234,6 +234,11 @@ int32_t di_teacher_generate(di_teacher *t, const distill_batch *prompts, const d
     return di_teacher_generate_to(t, prompts, options, user_options, &reader, err);
 }
 
+int32_t di_teacher_draws(const di_teacher *t)
+{
+    return t->kind->draws ? t->kind->draws(t) : di_teacher_model(t) != NULL;
+}
+
 int32_t di_teacher_write(di_teacher *t, const dk_tokens *prompts, const dk_generate_args *args, dk_error *err)
 {
     if (!t->kind->write) return dk_fail(err, DK_E_UNSUPPORTED, "this teacher does not write ids alone");

@@ -329,8 +329,8 @@ typedef struct di_reader {
     distill_token_fn fn; /* NULL = as table says */
     void *user;
     const distill_writer_callbacks *table;
-    const uint64_t *draws; /* [texts] of dk_generate_args; NULL = by their numbers. For models in this process alone:
-                              others are given generate.seed */
+    const uint64_t *draws; /* [texts] of dk_generate_args; NULL = by their numbers. For those that di_teacher_draws
+                              tells: others are given generate.seed */
 } di_reader;
 /* distill_teacher_score and _generate. user_options: the public handle that a callback teacher is given. */
 int32_t di_teacher_score(di_teacher *teacher, const distill_batch *batch, distill_target *out, dk_error *err);
@@ -341,6 +341,8 @@ int32_t di_teacher_generate(di_teacher *teacher, const distill_batch *prompts, c
                             const distill_options *user_options, distill_token_fn fn, void *user, dk_error *err);
 int32_t di_teacher_generate_to(di_teacher *teacher, const distill_batch *prompts, const di_options *options,
                                const distill_options *user_options, const di_reader *reader, dk_error *err);
+/* It heeds reader->draws: prompts may be answered together, and each as it would be alone. */
+int32_t di_teacher_draws(const di_teacher *teacher);
 /* Ids alone, as args say, for measurements. E_UNSUPPORTED where the time would not be the model's own. */
 int32_t di_teacher_write(di_teacher *teacher, const dk_tokens *prompts, const dk_generate_args *args, dk_error *err);
 

@@ -63,6 +63,8 @@ typedef struct di_teacher_kind {
     double (*least_common)(const di_teacher *teacher);
     int32_t (*generate)(di_teacher *teacher, const distill_batch *prompts, const di_options *options,
                         const distill_options *user_options, const di_reader *reader, dk_error *err);
+    /* generate draws as the reader says, so that a text hangs on nothing beside it; NULL = where it is a model */
+    int32_t (*draws)(const di_teacher *teacher);
     /* ids alone, as args say; NULL = it cannot be timed */
     int32_t (*write)(di_teacher *teacher, const dk_tokens *prompts, const dk_generate_args *args, dk_error *err);
 } di_teacher_kind;

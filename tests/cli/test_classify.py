@@ -75,8 +75,41 @@ def test_lines_that_cannot_be_read(distill, texts):
     assert distill("classify", "train", texts / "recipe.yaml", "--quiet").code == 0
     for given, says in ((b"{\n", "line 1: "), (b"ok\n{\"id\": 3}\n", "line 2: neither text nor prompt"), (b" \n", "line 1: a text of 1 bytes"),
                         (b'{"text": "a", "prompt": "b"}\n', "line 1: both text and prompt"), (b" {\n", "line 1: "), (b"\xef\xbb\xbf{\n", "line 1: ")):
-        done = distill("classify", "predict", texts / "out", given=given)
+        done = distill("classify", "predict", texts / "out", "--strict", given=given)
         assert done.code == 1 and says in done.err and done.err.count("\n") == 1, done.err
+
+
+def test_lines_that_cannot_be_read_are_counted(distill, texts):
+    assert distill("classify", "train", texts / "recipe.yaml", "--quiet").code == 0
+    done = distill("classify", "predict", texts / "out", given=b'a hammer\n{"id": "x"}\n{\n \nan apple\n')
+    lines = [json.loads(line) for line in done.out.splitlines()]
+    assert done.code == 0 and "3 of 5 lines could not be answered" in done.err, done.err
+    assert [line.get("label") for line in lines] == ["tool", None, None, None, "fruit"]
+    assert lines[1] == {"id": "x", "line": 2, "error": "neither text nor prompt is there"} and lines[2]["line"] == 3
+
+
+def test_a_checkpoint_is_looked_at(distill, texts):
+    assert distill("classify", "train", texts / "recipe.yaml", "--quiet", "--set", "train.checkpoint_every=1").code == 0
+    folder = sorted((texts / "out" / "checkpoints").glob("step-*"))[-1]
+    told = distill("inspect", folder, "--json")
+    assert told.code == 0 and told.json["kind"] == "classifier checkpoint" and told.json["whole"], told.err
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-5])
+    told = distill("inspect", folder, "--json")
+    assert told.code == 1 and not told.json["whole"] and "is damaged" in told.json["problem"]
+
+
+def test_a_teacher_that_cannot_be_asked_is_told_at_once(distill, texts, model):
+    recipe = texts / "recipe.yaml"
+    assert distill("classify", "train", recipe, "--quiet", "--set", "classifier.question_chat=true").code == 0
+    done = distill("classify", "predict", texts / "out", "--cascade", model, given=b"")
+    assert done.code == 1 and "chat" in done.err and not done.out, done.err
+
+
+def test_texts_without_an_input_are_told(distill, texts):
+    (texts / "train.jsonl").write_text((texts / "train.jsonl").read_text() + '{"text": "a", "label": "fruit"}\n')
+    done = distill("classify", "train", texts / "recipe.yaml", "--quiet", "--json", "--set", "classifier.ngrams={words: 0, characters_from: 8, characters: 8}")
+    assert done.code == 0 and done.json["data"]["without_inputs"] >= 1 and any("ngrams.characters_from" in w for w in done.json["warnings"]), done.err
 
 
 def test_another_models_folder_is_left_alone(distill, texts, model):

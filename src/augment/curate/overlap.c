@@ -1,11 +1,13 @@
 #include "augment/curate/overlap.h"
 
+#include "augment/curate/composed.h"
 #include "augment/curate/sample_texts.h"
 
 void di_overlap_init(di_overlap *overlap, dk_host *host, int32_t n)
 {
     *overlap = (di_overlap){.host = host, .n = n};
     di_hashes_init(&overlap->words, host);
+    dk_strbuf_init(&overlap->composed, host);
 }
 
 void di_overlap_free(di_overlap *overlap)
@@ -13,6 +15,7 @@ void di_overlap_free(di_overlap *overlap)
     if (!overlap->host) return;
     dk_free(overlap->host, overlap->runs);
     di_hashes_free(&overlap->words);
+    dk_strbuf_free(&overlap->composed);
     *overlap = (di_overlap){.host = overlap->host};
 }
 
@@ -58,6 +61,7 @@ int32_t di_overlap_text(di_overlap *overlap, const char *text, size_t size, dk_e
 {
     const int64_t least = overlap->n < DI_OVERLAP_LEAST ? overlap->n : DI_OVERLAP_LEAST;
     int32_t rc;
+    DK_TRY(di_compose(&overlap->composed, &text, &size, err));
     DK_TRY(di_read_words(&overlap->words, DI_WORDS_UNICODE, text, size, err));
     const int64_t count = overlap->words.count, n = count < overlap->n ? count : overlap->n;
     overlap->texts++;
@@ -82,6 +86,7 @@ int32_t di_overlap_find(di_overlap *overlap, const char *text, size_t size, int6
     int32_t rc;
     *word = -1;
     if (!overlap->slots) return DK_OK;
+    DK_TRY(di_compose(&overlap->composed, &text, &size, err));
     DK_TRY(di_read_words(&overlap->words, DI_WORDS_UNICODE, text, size, err));
     for (int64_t i = 0; i < overlap->words.count && *word < 0; i++)
         if (has_run_at(overlap, i)) *word = i;

@@ -16,6 +16,7 @@ typedef struct di_overlap {
     uint64_t lengths; /* bit m - 1: there are runs of m words */
     int64_t texts, too_short;
     di_hashes words;
+    dk_strbuf composed;
 } di_overlap;
 /* n: 1 to DI_OVERLAP_MOST */
 void di_overlap_init(di_overlap *overlap, dk_host *host, int32_t n);

@@ -35,9 +35,9 @@ TEST(fields_travel)
     CHECK_STR(record->id, "#3");
     CHECK_OK(di_record_set_text(record, "completion", "4", 1, &err));
     CHECK_INT(di_record_what(record), DI_RECORD_PAIR);
-    CHECK_STR(line_of(record, 0),
-              "{\"id\":\"#3\",\"prompt\":\"2+2\\u0000?\",\"n\":3,\"deep\":{\"a\":[1,2.5,null]},\"completion\":\"4\","
-              "\"provenance\":{\"operators\":[],\"parents\":[],\"scores\":{}}}\n");
+    CHECK_STR(line_of(record, 0), "{\"id\":\"#3\",\"prompt\":\"2+2\\u0000?\",\"n\":3,\"deep\":{\"a\":[1,2.5,null]},"
+                                  "\"none\":null,\"completion\":\"4\","
+                                  "\"provenance\":{\"operators\":[],\"parents\":[],\"scores\":{}}}\n");
     di_record_remove(record, "deep");
     di_record_remove(record, "deep");
     CHECK(!di_record_field(record, "deep") && di_record_field(record, "completion"));

@@ -45,6 +45,20 @@ TEST(confidence)
     close_bench(&b);
 }
 
+/* As large as a number can be, and by more than one voter. */
+TEST(sure_beyond_measure)
+{
+    bench b;
+    open_bench(&b, "sure", "[{vote: confidence, classes: [x, y]}]",
+               "{\"text\": \"a\", \"votes\": [{\"label\": \"x\", \"confidence\": 1.5e308}, {\"label\": \"x\", "
+               "\"confidence\": 1.5e308}, {\"label\": \"y\", \"confidence\": 1e308}]}\n"
+               "{\"text\": \"b\", \"votes\": [{\"x\": 1.5e308, \"y\": 0.5e308}]}\n");
+    REQUIRE_OK(run_bench(&b));
+    CHECK_HAS(read_text_of(b.out), "\"label\":\"x\",\"probabilities\":{\"x\":0.75,\"y\":0.25}");
+    CHECK_HAS(strchr(read_text_of(b.out), '\n'), "\"label\":\"x\",\"probabilities\":{\"x\":0.75,\"y\":0.25}");
+    close_bench(&b);
+}
+
 TEST(fields_of_several_teachers)
 {
     bench b;
@@ -192,7 +206,7 @@ TEST(classes_are_checked)
     }
 }
 
-TEST_MAIN(TEST_CASE(majority) TEST_CASE(confidence) TEST_CASE(fields_of_several_teachers)
+TEST_MAIN(TEST_CASE(majority) TEST_CASE(confidence) TEST_CASE(sure_beyond_measure) TEST_CASE(fields_of_several_teachers)
               TEST_CASE(labels_of_models_vote) TEST_CASE(a_label_takes_no_words_place)
                   TEST_CASE(dawid_skene_turns_bad_voters_round)
                       TEST_CASE(a_run_that_is_stopped_behind_the_votes_goes_on) TEST_CASE(voters_stay_the_same)

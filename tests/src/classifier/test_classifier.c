@@ -1,4 +1,9 @@
 /* Classifiers: gradients, what training reaches, the same bits for any threads and however interrupted, files. */
+#include <signal.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
 #include "base/random.h"
 #include "classifier_fixture.h"
 
@@ -346,7 +351,52 @@ TEST(files_hold_all_of_it)
     }
 }
 
+/* Saved over another one and killed at any moment: one of the two is there and is opened. */
+TEST(saved_over_another_one)
+{
+    di_classifier *c[2] = {NULL, NULL}, *opened = NULL;
+    int found[2] = {0, 0};
+    dk_error err;
+    fixture f;
+    fixture_open(&f, "over");
+    set_recipe(&f);
+    REQUIRE((c[0] = trained(&f, "first", 0)) != NULL);
+    set(&f, "train.seed", "77");
+    set(&f, "classifier.type", "int8");
+    REQUIRE((c[1] = trained(&f, "second", 0)) != NULL);
+    char folder[600];
+    snprintf(folder, sizeof folder, "%s", test_path(f.folder, "over"));
+    REQUIRE_OK(di_classifier_save(c[0], folder, &err));
+    for (unsigned i = 0; i < 20; i++) {
+        const pid_t child = fork();
+        REQUIRE(child >= 0);
+        for (int k = 0; !child; k++)
+            if (di_classifier_save(c[k % 2], folder, NULL)) _exit(1);
+        const struct timespec pause = {0, 1000000L + (long)(i * 1777777u % 9000000u)};
+        nanosleep(&pause, NULL);
+        kill(child, SIGKILL);
+        int status = 0;
+        REQUIRE(waitpid(child, &status, 0) == child && WIFSIGNALED(status));
+        if (di_classifier_open(f.backend, folder, NULL, &opened, &err)) {
+            FAIL("kill %u: %s", i, err.message);
+            continue;
+        }
+        const int which = same_weights(c[0], opened) ? 0 : 1;
+        CHECK(same_weights(c[which], opened));
+        found[which]++;
+        di_classifier_free(opened);
+    }
+    CHECK_INT(found[0] + found[1], 20);
+    REQUIRE_OK(di_classifier_save(c[1], folder, &err)); /* and what was left aside goes */
+    CHECK(!dk_path_exists(test_path(folder, "model.old.safetensors")));
+    REQUIRE_OK(di_classifier_open(f.backend, folder, NULL, &opened, &err));
+    CHECK(same_weights(c[1], opened));
+    di_classifier_free(opened);
+    for (int i = 0; i < 2; i++) di_classifier_free(c[i]);
+    fixture_close(&f);
+}
+
 TEST_MAIN(TEST_CASE(gradients_of_one_layer) TEST_CASE(gradients_of_two_layers)
               TEST_CASE(reaches_texts_that_words_tell_apart) TEST_CASE(what_forward_kl_reaches_is_the_teacher)
                   TEST_CASE(threads_change_no_bit) TEST_CASE(resumed_is_as_never_stopped)
-                      TEST_CASE(files_hold_all_of_it))
+                      TEST_CASE(files_hold_all_of_it) TEST_CASE(saved_over_another_one))
