@@ -25,7 +25,7 @@ static int32_t take(scan *s, char what)
 static int32_t skip_text(scan *s)
 {
     if (!take(s, '"')) return 0;
-    while (s->at < s->end && *s->at != '"') s->at += *s->at == '\\' ? 2 : 1;
+    while (s->at < s->end && *s->at != '"') s->at += *s->at == '\\' && s->end - s->at > 1 ? 2 : 1;
     return s->at < s->end && *s->at++ == '"';
 }
 
