@@ -57,7 +57,7 @@ static int32_t check_heat(const di_loss *loss, dk_error *err)
     const di_builtin *builtin = term->entry->builtin;
     const int32_t heated = di_term_is_heated(term);
     if (!builtin || !builtin->plain || (!heated && term->t_squared != 1)) return DK_OK;
-    if (!builtin->targets && !builtin->feature) {
+    if (!builtin->targets && !builtin->feature && !builtin->pairs) {
         dk_log(loss->host, DK_LOG_WARN, "loss", "loss.%s is not used: %s is always at temperature 1",
                heated ? "temperature" : "t_squared", builtin->name);
         return DK_OK;
@@ -65,6 +65,7 @@ static int32_t check_heat(const di_loss *loss, dk_error *err)
     return dk_fail(err, DK_E_OPTION, "loss.%s is not used by %s: it %s; leave it out",
                    heated ? "temperature" : "t_squared", builtin->name,
                    builtin->feature ? "compares what is inside the two models, which has no temperature"
+                   : builtin->pairs ? "compares probabilities of whole answers, at temperature 1; dpo.beta is its scale"
                                     : "knows no temperature");
 }
 

@@ -8,11 +8,9 @@
 
 #include "trainer/trainer_state.h"
 
-int32_t di_importance_open(di_trainer *t, di_registry *registry, dk_error *err)
+int32_t di_importance_check(const di_trainer *t, dk_error *err)
 {
-    di_importance *w = &t->on_policy.importance;
-    int32_t rc = DK_OK;
-    if (t->on_policy.lambda == 0 || w->bound == 0) goto out;
+    if (t->on_policy.lambda == 0 || t->on_policy.importance.bound == 0) return DK_OK;
     if (di_student_callbacks(t->student))
         return dk_fail(err, DK_E_UNSUPPORTED,
                        "train.on_policy.replay.importance goes by the probabilities that a model writes with, and a "
@@ -21,23 +19,14 @@ int32_t di_importance_open(di_trainer *t, di_registry *registry, dk_error *err)
         return dk_fail(err, DK_E_OPTION,
                        "train.on_policy.replay.importance goes by the student's own probabilities, and another "
                        "temperature or top_p draws by others: leave it, or them, out");
-    DK_TRY(di_loss_create(registry, "cross_entropy", NULL, &w->loss, err));
-out:
-    return rc;
+    return DK_OK;
 }
 
 int32_t di_importance_plan(di_trainer *t, int64_t rows, dk_error *err)
 {
     di_importance *w = &t->on_policy.importance;
     int32_t rc = DK_OK;
-    if (!w->loss) goto out;
-    const di_workspace_spec spec = {.memory = t->objective.memory,
-                                    .limit = "train.loss_memory",
-                                    .student_width = di_trainee_source(t->trainee)->width,
-                                    .levels = 1,
-                                    .max_rows = rows,
-                                    .max_sequences = rows};
-    DK_TRY(di_workspace_create(t->backend, w->loss, &spec, &w->workspace, err));
+    if (t->on_policy.lambda == 0 || w->bound == 0) goto out;
     DK_TRY(dk_new(t->host, rows, &w->values, err));
     DK_TRY(dk_new(t->host, rows, &w->weights, err));
 out:
@@ -46,14 +35,50 @@ out:
 
 void di_importance_free(di_trainer *t)
 {
-    di_importance *w = &t->on_policy.importance;
-    di_workspace_free(w->workspace);
-    di_loss_release(w->loss);
-    dk_free(t->host, w->values);
-    dk_free(t->host, w->weights);
+    dk_free(t->host, t->on_policy.importance.values);
+    dk_free(t->host, t->on_policy.importance.weights);
 }
 
-/* values: -log q now of each token. */
+/* log q of the labels [count] of the strip's rows, among the ids that are drawn. */
+static int32_t read_labels(di_trainer *t, dk_view strip, const int32_t *labels, int64_t count, double *out,
+                           dk_error *err)
+{
+    const dk_ops *ops = t->backend->ops;
+    const int64_t valid = t->objective.vocab_valid;
+    const dk_view ids = dk_view_columns(strip, 0, valid);
+    union {
+        float f32;
+        double f64;
+    } value;
+    int32_t rc = DK_OK;
+    ops->log_softmax(&t->queue, ids, valid, 1, ids);
+    for (int64_t r = 0; r < count; r++) {
+        ops->copy_out(&t->queue, dk_view_columns(dk_view_rows(ids, r, 1), labels[r], 1), &value);
+        DK_TRY(dk_queue_wait(&t->queue, err));
+        out[r] = t->backend->real == DK_F32 ? (double)value.f32 : value.f64;
+    }
+out:
+    return rc;
+}
+
+/* Through the strip of the loss, which is not at work yet. */
+static int32_t ask_student(di_trainer *t, dk_error *err)
+{
+    const di_source *source = di_trainee_source(t->trainee);
+    const dk_view strip = di_workspace_student_strip(t->objective.workspace);
+    const int64_t rows = t->window.micro.row_count, height = di_workspace_strip_rows(t->objective.workspace);
+    int32_t rc = DK_OK;
+    for (int64_t first = 0; first < rows; first += height) {
+        const int64_t count = first + height < rows ? height : rows - first;
+        DK_TRY(source->rows(source->self, first, count, dk_view_rows(strip, 0, count), NULL, err));
+        DK_TRY(read_labels(t, dk_view_rows(strip, 0, count), t->window.micro_labels + first, count,
+                           t->on_policy.importance.values + first, err));
+    }
+out:
+    return rc;
+}
+
+/* values: log q now of each token. */
 static void weigh(di_trainer *t)
 {
     di_importance *w = &t->on_policy.importance;
@@ -66,23 +91,16 @@ static void weigh(di_trainer *t)
         const di_text *text = &texts->items[first + sequence];
         if (!r || t->window.micro_sequences[r - 1] != sequence) token = 0, sum = 0;
         w->weights[r] = (float)((double)t->window.micro_weights[r] * fmin(exp(sum), w->bound));
-        sum -= w->values[r] + (double)texts->log_probs[text->first + text->prompt + token];
+        sum += w->values[r] - (double)texts->log_probs[text->first + text->prompt + token];
     }
 }
 
 int32_t di_importance_weigh(di_trainer *t, dk_error *err)
 {
-    di_importance *w = &t->on_policy.importance;
-    di_loss_sums sums;
+    const di_importance *w = &t->on_policy.importance;
     int32_t rc = DK_OK;
-    if (!w->loss || !t->on_policy.window.replayed || !t->window.micro.row_count) goto out;
-    const di_loss_batch rows = {.student = di_trainee_source(t->trainee),
-                                .rows = t->window.micro.row_count,
-                                .labels = t->window.micro_labels,
-                                .step = t->counters.step,
-                                .row_values = w->values};
-    memset(&sums, 0, sizeof sums);
-    DK_TRY(di_loss_run(w->loss, w->workspace, &rows, NULL, &sums, err));
+    if (!w->values || !t->on_policy.window.replayed || !t->window.micro.row_count) goto out;
+    DK_TRY(ask_student(t, err));
     weigh(t);
     t->window.micro_weights = w->weights;
 out:

@@ -266,11 +266,24 @@ void di_on_policy_restore(di_trainer *t)
     if (t->on_policy.is_written) swap_batches(t);
 }
 
+/* Packed windows have as many prompts as fit: how many is not known before they are read. */
+static void tell_capacity(di_trainer *t)
+{
+    di_on_policy *p = &t->on_policy;
+    if (p->told_capacity || p->texts.count <= p->replay.capacity) return;
+    p->told_capacity = 1;
+    dk_log(t->host, DK_LOG_WARN, "trainer",
+           "step %lld: the window has %lld texts and train.on_policy.replay.capacity is %lld: a window of so many is "
+           "written anew each time; raise it to twice that at least",
+           (long long)t->counters.step + 1, (long long)p->texts.count, (long long)p->replay.capacity);
+}
+
 /* Texts of earlier steps, or new ones. */
 static int32_t find_texts(di_trainer *t, dk_error *err)
 {
     di_on_policy *p = &t->on_policy;
     int32_t drawn = 0, rc = DK_OK;
+    if (p->replay.capacity) tell_capacity(t);
     if (p->replay.capacity && draw(t, t->counters.step, DRAW_REPLAY) < p->replay.share)
         DK_TRY(di_replay_draw(&p->replay, draw_seed(t, DRAW_PICK), &p->texts, &drawn, err));
     p->window.windows = 1;

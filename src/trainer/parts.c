@@ -432,6 +432,7 @@ int32_t di_trainer_configure(di_trainer *t, const di_options *options, dk_error 
     int32_t rc;
     DK_TRY(di_options_copy(t->options, t->host, -1, &configured, err));
     DK_TRY(di_options_configure(configured, options, err));
+    DK_TRY(di_options_check(configured, 1 << DI_DATA | 1 << DI_LOSS | 1 << DI_TRAIN | 1 << DI_OUTPUT, err));
     if (!same_loss(t->options, configured)) DK_TRY(reweigh(t, configured, err));
     di_options_free(t->options);
     t->options = configured;

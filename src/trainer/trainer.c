@@ -145,7 +145,7 @@ int32_t di_trainer_create(const di_parts *parts, const di_options *options, di_t
     DK_TRY(di_preset_refuse(t->objective.loss, err));
     DK_TRY(dk_new(t->host, 1, &t->objective.terms, err));
     DK_TRY(di_parts_check(t, err));
-    DK_TRY(di_importance_open(t, parts->registry, err));
+    DK_TRY(di_importance_check(t, err));
     DK_TRY(plan(t, err));
     *out = t;
     return DK_OK;

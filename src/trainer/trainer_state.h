@@ -125,9 +125,7 @@ typedef struct di_adaptive { /* the share goes up where evaluations get no bette
 
 typedef struct di_importance { /* of old texts; bound 0 = they count as new ones do */
     double bound;
-    di_loss *loss; /* its values are -log q of the labels */
-    di_workspace *workspace;
-    double *values; /* [rows of a micro-batch] */
+    double *values; /* [rows of a micro-batch] log q of the labels */
     float *weights; /* the same: as these make them */
 } di_importance;
 
@@ -142,6 +140,7 @@ typedef struct di_on_policy { /* windows that the student writes; lambda 0 = the
     di_written total;   /* all that were applied, over all runs */
     di_replay replay;   /* share 0 = nothing is kept */
     di_adaptive adaptive;
+    int32_t told_capacity; /* that a window has more texts than are kept */
     di_importance importance;
 } di_on_policy;
 
@@ -277,7 +276,7 @@ void di_on_policy_evaluated(di_trainer *t, double value, int32_t by);
 /* {"share":0.5,"windows":2,"texts":8,"tokens":100,...} */
 void di_on_policy_json(const di_trainer *t, const di_written *written, dk_strbuf *out);
 /* importance.c */
-int32_t di_importance_open(di_trainer *t, di_registry *registry, dk_error *err);
+int32_t di_importance_check(const di_trainer *t, dk_error *err);
 int32_t di_importance_plan(di_trainer *t, int64_t rows, dk_error *err);
 void di_importance_free(di_trainer *t);
 int32_t di_importance_weigh(di_trainer *t, dk_error *err); /* the micro-batch that went forward, of old texts */

@@ -231,6 +231,22 @@ TEST(bounds_are_live)
     small_close(&s);
 }
 
+/* What would be refused at create is refused later, too: nothing would read it. */
+TEST(what_nothing_reads_is_not_taken_later)
+{
+    small s;
+    REQUIRE(small_models("balance"));
+    CHECK_OK(small_open(&s, TWO, &err));
+    CHECK_OK(distill_options_set(s.options, "train.balance.floor", "0.5", &err));
+    CHECK_INT(distill_trainer_configure(s.trainer, s.options, &err), DISTILL_E_OPTION);
+    CHECK_HAS(err.message, "train.balance.floor goes with by=gradient_norm only");
+    CHECK_OK(distill_options_set(s.options, "train.balance.floor", NULL, &err));
+    CHECK_OK(distill_options_set(s.options, "train.learning_rate", "0.001", &err));
+    CHECK_OK(distill_trainer_configure(s.trainer, s.options, &err));
+    CHECK_OK(distill_trainer_step(s.trainer, NULL, &err));
+    small_close(&s);
+}
+
 /* While one of the two has no weight there is nothing to compare. */
 TEST(a_weight_that_comes_later)
 {
@@ -284,4 +300,5 @@ TEST(where_it_makes_no_sense)
 
 TEST_MAIN(TEST_CASE(factors_follow_from_the_norms) TEST_CASE(micro_batches_change_nothing)
               TEST_CASE(terms_of_other_temperatures) TEST_CASE(goes_on_bitwise) TEST_CASE(bounds_are_live)
-                  TEST_CASE(a_weight_that_comes_later) TEST_CASE(where_it_makes_no_sense))
+                  TEST_CASE(what_nothing_reads_is_not_taken_later) TEST_CASE(a_weight_that_comes_later)
+                      TEST_CASE(where_it_makes_no_sense))

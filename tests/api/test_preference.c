@@ -404,6 +404,38 @@ TEST(what_is_measured)
     small_close(&s);
 }
 
+/* Two terms by the norms of their gradients: dpo's are those of its pairs, however a window is cut up. */
+TEST(balanced)
+{
+    double norms[2][2], factors[2];
+    REQUIRE(prepare());
+    for (int micro = 0; micro < 2; micro++) {
+        small s;
+        distill_error err;
+        distill_report *report = NULL;
+        static const char *const numbers[] = {"training.balance.factor", "training.balance.norms.0",
+                                              "training.balance.norms.1"};
+        double found[3] = {0};
+        REQUIRE_OK(open_with(&s, "mixed.jsonl",
+                             small_text("loss: [{type: dpo, dpo.beta: 0.1, dpo.reference: teacher}, {type: "
+                                        "cross_entropy, weight: 0.2}]\ntrain: {balance: {by: gradient_norm}, "
+                                        "micro_batch_size: %d}\n",
+                                        micro ? 2 : 8),
+                             &err));
+        train(&s, 2);
+        REQUIRE_OK(distill_trainer_report(s.trainer, &report, &err));
+        for (int i = 0; i < 3; i++) CHECK_OK(distill_report_get_f64(report, numbers[i], &found[i], &err));
+        factors[micro] = found[0];
+        norms[micro][0] = found[1];
+        norms[micro][1] = found[2];
+        distill_report_free(report);
+        small_close(&s);
+    }
+    CHECK(norms[0][0] > 0 && norms[0][1] > 0 && factors[0] != 1);
+    CHECK_NEAR(factors[1], factors[0], 1e-5 * factors[0]);
+    for (int i = 0; i < 2; i++) CHECK_NEAR(norms[1][i], norms[0][i], 1e-5 * norms[0][i]);
+}
+
 TEST(pull_mode)
 {
     static float gradient[4096];
@@ -447,6 +479,8 @@ TEST(refusals)
         {"texts.jsonl", "loss: dpo\n", "has no sample with chosen and rejected", DISTILL_E_OPTION},
         {"pairs.jsonl", "loss: dpo\ndata: {preferences: chosen}\n", "data.preferences is chosen", DISTILL_E_OPTION},
         {"pairs.jsonl", "loss: {type: dpo, dpo.beta: 0}\n", "dpo.beta", DISTILL_E_OPTION},
+        {"pairs.jsonl", "loss: {type: dpo, temperature: 2}\n",
+         "compares probabilities of whole answers, at temperature 1", DISTILL_E_OPTION},
         {"pairs.jsonl", "loss: {type: dpo, dpo.beta: -1}\n", "dpo.beta", DISTILL_E_OPTION},
         {"pairs.jsonl", "loss: {type: dpo, dpo.label_smoothing: 0.5}\n",
          "is neither 0 nor in [1e-06, 0.5): ", DISTILL_E_OPTION},
@@ -479,5 +513,5 @@ TEST(refusals)
 
 TEST_MAIN(TEST_CASE(steps_of_trl) TEST_CASE(micro_batches_and_strips) TEST_CASE(each_term_has_its_divisor)
               TEST_CASE(threads_and_references) TEST_CASE(in_bf16) TEST_CASE(a_run_that_goes_on)
-                  TEST_CASE(a_reference_that_changed) TEST_CASE(what_is_measured) TEST_CASE(pull_mode)
-                      TEST_CASE(refusals))
+                  TEST_CASE(a_reference_that_changed) TEST_CASE(what_is_measured) TEST_CASE(balanced)
+                      TEST_CASE(pull_mode) TEST_CASE(refusals))
