@@ -63,6 +63,20 @@ out:
     return rc;
 }
 
+static int32_t sum_calibration(dk_host *host, di_calibration *own, dk_error *err)
+{
+    const int64_t ranks = dk_ranks(host);
+    di_calibration *all = NULL;
+    int32_t rc;
+    DK_TRY(dk_new(host, ranks, &all, err));
+    DK_TRY(dk_ranks_gather(host, own, all, sizeof *own, err));
+    *own = all[0];
+    for (int64_t j = 1; j < ranks; j++) di_calibration_add(own, &all[j]);
+out:
+    dk_free(host, all);
+    return rc;
+}
+
 static int64_t largest(const int64_t *counts, int64_t ranks, int64_t *total)
 {
     int64_t most = 0;
@@ -110,6 +124,8 @@ int32_t di_evaluation_meet(dk_host *host, int32_t rc, di_evaluation *part, di_di
     if (dk_ranks(host) == 1) return rc;
     DK_TRY(dk_ranks_agree(host, rc, err));
     DK_TRY(sum(host, part, err));
+    DK_TRY(sum_calibration(host, &part->calibration, err));
+    DK_TRY(sum_calibration(host, &part->teacher_calibration, err));
     if (part->has_teacher) DK_TRY(gather(host, distances->values, first, distances->count, distances->capacity, err));
 out:
     return rc;
