@@ -804,6 +804,20 @@ class session : public detail::handle<distill_session, distill_session_free>
         detail::call(distill_session_configure, get(), with ? with->get() : nullptr);
     }
     void truncate(std::int64_t tokens) { detail::call(distill_session_truncate, get(), tokens); }
+    /* Stands where this one does, and goes its own way in the same memory; session.places of one family at most. */
+    session fork() const
+    {
+        distill_session *raw = nullptr;
+        detail::call(distill_session_fork, get(), &raw);
+        return session(raw);
+    }
+    /* One pass for a session and its forks: outs has as many tokens as there are sessions; false = all have ended. */
+    static bool next_many(span<distill_session *const> sessions, std::vector<distill_token> &outs)
+    {
+        outs.assign(sessions.size(), init<distill_token>());
+        return detail::call_or_end(distill_session_next_many, sessions.data(),
+                                   static_cast<std::int64_t>(sessions.size()), outs.data());
+    }
     std::vector<std::int32_t> ids() const /* that stand in it, prompts and answers */
     {
         std::vector<std::int32_t> all(static_cast<std::size_t>(stats().length));

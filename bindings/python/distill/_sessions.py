@@ -146,6 +146,25 @@ class Session(Handle):
         """Section generate anew, from the next answer on; nothing given = defaults."""
         call("session_configure", self.raw, raw_or_none(options_for(self.env, "generate", options, _named(keys))))
 
+    def fork(self):
+        """A second session that stands where this one does and goes its own way, in the same memory: places=n of one family at most."""
+        other = Session.__new__(Session)
+        other.env = self.env
+        other._reads = self._reads
+        other._create("session_fork", self.raw)
+        return other
+
+    @staticmethod
+    def next_many(sessions):
+        """One pass for a session and its forks: a Token of each; None = it still reads its prompt, or has no answer any more.
+        None instead of a list once all have ended."""
+        raw = (c.distill_token * len(sessions))()
+        for token in raw:
+            token.struct_size = ctypes.sizeof(c.distill_token)
+        handles = (ctypes.POINTER(c.distill_session) * len(sessions))(*[session.raw for session in sessions])
+        more = call_or_end("session_next_many", handles, len(sessions), raw)
+        return [Token(token) if token.id >= 0 else None for token in raw] if more else None
+
     def truncate(self, tokens):
         """Forgets all but the first tokens; 0 sets the stats back, too."""
         call("session_truncate", self.raw, tokens)
