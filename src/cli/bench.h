@@ -47,6 +47,7 @@ int bench_step(const cli_command *command, int argc, char **argv);
 int bench_loss(const cli_command *command, int argc, char **argv);
 int bench_prefill(const cli_command *command, int argc, char **argv);
 int bench_decode(const cli_command *command, int argc, char **argv);
+int bench_draft(const cli_command *command, int argc, char **argv);
 int bench_tokenize(const cli_command *command, int argc, char **argv);
 int bench_load(const cli_command *command, int argc, char **argv);
 

@@ -63,6 +63,23 @@ static const cli_command commands[] = {
      "  --keys N             tokens of each prompt; 64\n"
      "  --batch N            sequences side by side; 1\n" SET_HELP JSON_HELP,
      bench_decode},
+    {"bench draft", NULL,
+     "usage: distill bench draft --model M --draft D [--data FILE] [--gamma N] [--prompts N] [--keys N] [--tokens N]\n"
+     "                           [--set KEY=VALUE]... [--json]\n\n"
+     "How much sooner a model writes with a smaller one that proposes its tokens: the same greedy texts without and "
+     "with it,\n"
+     "in turns, the medians of three. acceptance is the share of proposals that the model took of those that it looked "
+     "at;\n"
+     "expected_speedup is (1 - a^(g+1)) / ((1 - a)(g c + v)), a the acceptance, g gamma, c draft_over_model (a token "
+     "of "
+     "each),\n"
+     "v rows_over_one (a pass of g + 1 rows over one of one).\n\n"
+     "  --data FILE          text that prompts are taken from; random tokens, of which nothing can be said\n"
+     "  --gamma N            tokens that are proposed at a time; 4\n"
+     "  --prompts N          8\n"
+     "  --keys N             tokens of each prompt; 64\n"
+     "  --tokens N           that each is continued by; 96\n" SET_HELP JSON_HELP,
+     bench_draft},
     {"bench loss", NULL,
      "usage: distill bench loss [--type TYPE] [--rows N] [--vocab N] [--set KEY=VALUE]... [--json]\n\n"
      "Losses and their gradients on rows of logits of teacher and student, the median of eleven each. of_streaming is "

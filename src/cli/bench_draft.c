@@ -1,0 +1,242 @@
+/* bench_draft.c - distill bench draft: what a smaller model's proposals are worth, measured and by the formula of
+ * Leviathan et al. 2023 (arXiv 2211.17192), theorem 3.8. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "bench.h"
+
+enum { TIMES = 3, MOST = 32 };
+
+typedef struct draft_bench {
+    bench b;
+    const char *model_path, *draft_path, *data;
+    int64_t prompts, keys, tokens, gamma;
+    distill_teacher *model, *draft;
+    int32_t *ids;                               /* [prompts, keys] */
+    int32_t *bare, *text;                       /* [prompts, tokens] written without and with the draft */
+    int64_t asked[MOST], accepted[MOST];        /* by place: proposals that the model looked at, and took */
+    double model_s, drafted_s, draft_s, many_s; /* of a token, a token, a token, a pass of gamma + 1 rows */
+} draft_bench;
+
+/* ---- prompts ---- */
+
+static int take_windows(draft_bench *d, const int32_t *ids, int64_t count)
+{
+    if (count < d->keys) return cli_message("%s: %lld tokens, fewer than --keys", d->data, (long long)count);
+    const int64_t step = d->prompts > 1 ? (count - d->keys) / (d->prompts - 1) : 0;
+    for (int64_t i = 0; i < d->prompts; i++)
+        memcpy(d->ids + i * d->keys, ids + i * step, (size_t)d->keys * sizeof *ids);
+    return -1;
+}
+
+static int read_prompts(draft_bench *d)
+{
+    cli_session *s = &d->b.session;
+    distill_tokenizer *tokenizer = NULL;
+    int64_t vocab = 0, count = 0;
+    size_t size = 0;
+    d->ids = cli_memory(NULL, (size_t)(d->prompts * d->keys) * sizeof *d->ids);
+    if (distill_teacher_get_i64(d->model, "vocab_valid", &vocab, &s->err)) return cli_fail(&s->err);
+    if (!d->data) return bench_fill_ids(d->ids, d->prompts * d->keys, vocab), -1;
+    FILE *file = fopen(d->data, "rb");
+    if (!file) return cli_message("%s: could not be opened", d->data);
+    char *text = cli_read(file, d->data, (size_t)1 << 28, &size);
+    fclose(file);
+    if (!text) return CLI_FAILED;
+    int32_t *ids = cli_memory(NULL, (size + 16) * sizeof *ids);
+    int32_t rc = distill_teacher_tokenizer(d->model, &tokenizer, &s->err);
+    if (!rc) rc = distill_tokenizer_encode(tokenizer, text, size, 0, ids, (int64_t)size + 16, &count, &s->err);
+    int code = rc ? cli_fail(&s->err) : take_windows(d, ids, count);
+    distill_tokenizer_free(tokenizer);
+    free(ids);
+    free(text);
+    return code;
+}
+
+/* ---- a text ---- */
+
+/* From the first token to the last; the places of proposals where seen is not NULL. */
+static int32_t write_text(draft_bench *d, distill_session *session, int64_t prompt, int32_t *out, double *seconds,
+                          int64_t *count, draft_bench *seen)
+{
+    distill_error *err = &d->b.session.err;
+    distill_token token;
+    double first = 0, last = 0;
+    int64_t n = 0, run = 0;
+    int32_t rc = distill_session_truncate(session, 0, err);
+    if (!rc) rc = distill_session_append(session, d->ids + prompt * d->keys, d->keys, err);
+    for (int going = 1; !rc && going; going = !token.finished) {
+        DISTILL_INIT(&token);
+        if ((rc = distill_session_next(session, &token, err))) break;
+        last = bench_seconds();
+        if (!n) first = last;
+        if (out) out[n] = token.id;
+        n++;
+        if (!seen || n == 1) continue;
+        if (token.from_draft) run++;
+        if (token.from_draft || token.finished) continue; /* an answer's end cuts proposals short */
+        for (int64_t i = 0; i <= run && i < d->gamma; i++) seen->asked[i]++, seen->accepted[i] += i < run;
+        run = 0;
+    }
+    *seconds += last - first;
+    *count += n > 0 ? n - 1 : 0;
+    return rc;
+}
+
+static int32_t open_session(draft_bench *d, const distill_teacher *model, const distill_teacher *draft, int64_t places,
+                            distill_session **out)
+{
+    cli_session *s = &d->b.session;
+    int32_t rc = distill_options_set_i64(s->options, "session.places", places, &s->err);
+    if (!rc) rc = distill_options_set_i64(s->options, "session.context", d->keys + d->tokens, &s->err);
+    return rc ? rc : distill_session_create(model, draft, s->options, out, &s->err);
+}
+
+static int32_t write_all(draft_bench *d, distill_session *session, int32_t *out, double *each, draft_bench *seen)
+{
+    double seconds = 0;
+    int64_t count = 0;
+    int32_t rc = 0;
+    for (int64_t i = 0; !rc && i < d->prompts; i++)
+        rc = write_text(d, session, i, out ? out + i * d->tokens : NULL, &seconds, &count, seen);
+    *each = count ? seconds / (double)count : NAN;
+    return rc;
+}
+
+/* One pass of gamma + 1 rows: as many forks that write a token each. */
+static int32_t time_many(draft_bench *d, double *each)
+{
+    distill_session *sessions[MOST + 1] = {NULL};
+    distill_token outs[MOST + 1];
+    const int64_t rows = d->gamma + 1;
+    distill_error *err = &d->b.session.err;
+    double seconds = 0;
+    int64_t passes = 0;
+    int32_t rc = open_session(d, d->model, NULL, rows, &sessions[0]);
+    for (int64_t i = 1; !rc && i < rows; i++) rc = distill_session_fork(sessions[0], &sessions[i], err);
+    for (int64_t i = 0; !rc && i < rows; i++)
+        rc = distill_session_append(sessions[i], d->ids + i % d->prompts * d->keys, d->keys, err);
+    for (int64_t turn = 0; !rc && turn < d->tokens / 2; turn++) {
+        int64_t wrote = 0;
+        for (int64_t i = 0; i < rows; i++) DISTILL_INIT(&outs[i]);
+        const double begin = bench_seconds();
+        rc = distill_session_next_many(sessions, rows, outs, err);
+        const double took = bench_seconds() - begin;
+        for (int64_t i = 0; !rc && i < rows; i++) wrote += outs[i].id >= 0;
+        if (turn > 0 && wrote == rows) seconds += took, passes++;
+    }
+    *each = passes ? seconds / (double)passes : NAN;
+    for (int64_t i = 0; i < rows; i++) distill_session_free(sessions[i]);
+    return rc == DISTILL_E_END ? DISTILL_OK : rc;
+}
+
+/* ---- all of it, in turns, so that what else the machine does goes over all ---- */
+
+static int32_t measure(draft_bench *d)
+{
+    double model[TIMES], drafted[TIMES], draft[TIMES], many[TIMES];
+    distill_session *bare = NULL, *with = NULL, *alone = NULL;
+    const size_t bytes = (size_t)(d->prompts * d->tokens) * sizeof(int32_t);
+    int32_t rc = open_session(d, d->model, NULL, 1, &bare);
+    d->bare = memset(cli_memory(NULL, bytes), 0, bytes);
+    d->text = memset(cli_memory(NULL, bytes), 0, bytes);
+    if (!rc) rc = open_session(d, d->model, d->draft, 1, &with);
+    if (!rc) rc = open_session(d, d->draft, NULL, 1, &alone);
+    for (int i = -1; !rc && i < TIMES; i++) { /* the first one touches memory */
+        double seconds[4] = {0};
+        rc = write_all(d, bare, d->bare, &seconds[0], NULL);
+        if (!rc) rc = write_all(d, alone, NULL, &seconds[2], NULL);
+        if (!rc) rc = time_many(d, &seconds[3]);
+        if (!rc) rc = write_all(d, with, d->text, &seconds[1], i < 0 ? d : NULL);
+        if (i >= 0) model[i] = seconds[0], drafted[i] = seconds[1], draft[i] = seconds[2], many[i] = seconds[3];
+        cli_progress_share(&d->b.progress, "drafting", i + 2, TIMES + 1);
+    }
+    if (!rc) {
+        d->model_s = bench_median(model, TIMES);
+        d->drafted_s = bench_median(drafted, TIMES);
+        d->draft_s = bench_median(draft, TIMES);
+        d->many_s = bench_median(many, TIMES);
+    }
+    distill_session_free(bare);
+    distill_session_free(with);
+    distill_session_free(alone);
+    return rc;
+}
+
+static double acceptance(const draft_bench *d, json_t *places)
+{
+    int64_t asked = 0, accepted = 0;
+    for (int64_t i = 0; i < d->gamma; i++) {
+        asked += d->asked[i];
+        accepted += d->accepted[i];
+        json_array_append_new(places,
+                              d->asked[i] ? cli_json_real((double)d->accepted[i] / (double)d->asked[i]) : json_null());
+    }
+    return asked ? (double)accepted / (double)asked : 0;
+}
+
+/* (1 - a^(g + 1)) / ((1 - a) (g c + v)): tokens of a round over what it takes. */
+static json_t *result_of(const draft_bench *d)
+{
+    json_t *places = json_array();
+    const double a = acceptance(d, places), g = (double)d->gamma, c = d->draft_s / d->model_s,
+                 v = d->many_s / d->model_s, tokens = a < 1 ? (1 - pow(a, g + 1)) / (1 - a) : g + 1,
+                 expected = tokens / (g * c + v), measured = d->model_s / d->drafted_s;
+    const int same = !memcmp(d->bare, d->text, (size_t)(d->prompts * d->tokens) * sizeof *d->text);
+    return json_pack("{s:I, s:I, s:o, s:f, s:o, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:b, s:o}", "gamma",
+                     (json_int_t)d->gamma, "prompts", (json_int_t)d->prompts, "data",
+                     d->data ? json_string(d->data) : json_null(), "acceptance", a, "acceptance_by_place", places,
+                     "tokens_per_round", tokens, "draft_over_model", c, "rows_over_one", v, "model_tokens_per_second",
+                     1 / d->model_s, "drafted_tokens_per_second", 1 / d->drafted_s, "speedup", measured, "of_expected",
+                     measured / expected, "same_text", same, "expected_speedup", cli_json_real(expected));
+}
+
+int bench_draft(const cli_command *command, int argc, char **argv)
+{
+    static const char *const own[] = {"generate.max_tokens",
+                                      "--tokens",
+                                      "session.draft_tokens",
+                                      "--gamma",
+                                      "session.context",
+                                      "--keys",
+                                      "session.places",
+                                      "--gamma",
+                                      NULL};
+    draft_bench d = {.prompts = 8, .keys = 64, .tokens = 96, .gamma = 4};
+    cli_settings settings = {
+        .reads =
+            " generate.quantized generate.precision session.cache_type session.draft_adaptive teacher.mmap compute ",
+        .own = own};
+    const cli_option options[] = {
+        {"--model", CLI_TEXT, &d.model_path, NULL}, {"--draft", CLI_TEXT, &d.draft_path, NULL},
+        {"--data", CLI_TEXT, &d.data, NULL},        {"--prompts", CLI_INT, &d.prompts, NULL},
+        {"--keys", CLI_INT, &d.keys, NULL},         {"--tokens", CLI_INT, &d.tokens, NULL},
+        {"--gamma", CLI_INT, &d.gamma, NULL},       {"--set", CLI_SETTINGS, &settings, NULL},
+        {"--json", CLI_FLAG, &d.b.as_json, NULL}};
+    json_t *result = NULL;
+    int code = cli_parse(command, options, 9, argc, argv, NULL, 0);
+    if (code >= 0) return code;
+    if (!d.model_path || !d.draft_path) return cli_usage(command, "--model and --draft are both needed");
+    if (d.prompts < 1 || d.prompts > 4096 || d.keys < 1 || d.keys > 1 << 16 || d.tokens < 4 || d.tokens > 1 << 16 ||
+        d.gamma < 1 || d.gamma > MOST)
+        return cli_usage(command, "--prompts is 1 to 4096, --keys 1 to 65536, --tokens 4 to 65536, --gamma 1 to %d",
+                         MOST);
+    if ((code = bench_open(&d.b, command, &settings)) < 0) {
+        cli_session *s = &d.b.session;
+        int32_t rc = distill_options_set_i64(s->options, "generate.max_tokens", d.tokens, &s->err);
+        if (!rc) rc = distill_options_set_f64(s->options, "generate.temperature", 0, &s->err);
+        if (!rc) rc = distill_options_set_i64(s->options, "session.draft_tokens", d.gamma, &s->err);
+        if (!rc) rc = distill_teacher_open(s->env, d.model_path, s->options, &d.model, &s->err);
+        if (!rc) rc = distill_teacher_open(s->env, d.draft_path, s->options, &d.draft, &s->err);
+        code = rc ? cli_fail(&s->err) : read_prompts(&d);
+        if (code < 0 && measure(&d)) code = cli_fail(&s->err);
+        if (code < 0) result = result_of(&d);
+    }
+    distill_teacher_free(d.model);
+    distill_teacher_free(d.draft);
+    free(d.ids);
+    free(d.bare);
+    free(d.text);
+    return bench_close(&d.b, code, result);
+}
