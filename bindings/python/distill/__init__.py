@@ -17,7 +17,7 @@ from ._lib import lib
 from ._models import Generation, Student, Teacher, Tokenizer
 from . import _signatures, cache
 from ._meter import Cost, Meter
-from ._sessions import Session, SessionStats, Token
+from ._sessions import Session, SessionStats, Token, next_many
 from ._targets import Form, Target, dense, hidden, one_hot, sampled, top_k
 from ._tensor import View
 from ._training import Dataset, Loss, LossResult, Progress, Sample, Trainer, evaluate, run

@@ -146,28 +146,18 @@ class Session(Handle):
         """Section generate anew, from the next answer on; nothing given = defaults."""
         call("session_configure", self.raw, raw_or_none(options_for(self.env, "generate", options, _named(keys))))
 
-    def fork(self):
-        """A second session that stands where this one does and goes its own way, in the same memory: places=n of one family at most."""
-        other = Session.__new__(Session)
-        other.env = self.env
-        other._reads = self._reads
-        other._create("session_fork", self.raw)
-        return other
-
-    @staticmethod
-    def next_many(sessions):
-        """One pass for a session and its forks: a Token of each; None = it still reads its prompt, or has no answer any more.
-        None instead of a list once all have ended."""
-        raw = (c.distill_token * len(sessions))()
-        for token in raw:
-            token.struct_size = ctypes.sizeof(c.distill_token)
-        handles = (ctypes.POINTER(c.distill_session) * len(sessions))(*[session.raw for session in sessions])
-        more = call_or_end("session_next_many", handles, len(sessions), raw)
-        return [Token(token) if token.id >= 0 else None for token in raw] if more else None
-
     def truncate(self, tokens):
         """Forgets all but the first tokens; 0 sets the stats back, too."""
         call("session_truncate", self.raw, tokens)
+
+    def fork(self):
+        """A second session that stands where this one does, in the middle of an answer, too, and goes its own way; at most `places` of one
+        family. What both have in common lies in memory once."""
+        raw = ctypes.POINTER(self._kind)()
+        call("session_fork", self.raw, raw)
+        twin = Session._wrap(raw, self.env)
+        twin._reads = self._reads
+        return twin
 
     @property
     def ids(self):
@@ -191,3 +181,15 @@ class Session(Handle):
     def cancel(self, on=True):
         """From any thread: the answer ends with Cancelled, until cancel(False)."""
         invoke("session_cancel", self.raw, int(on))
+
+
+def next_many(sessions):
+    """A token of each of a session and its forks, in one pass over the weights: a list of Tokens, None for one that still reads its prompt or
+    has no answer any more. None where that goes for all: their answers have ended."""
+    sessions = list(sessions)
+    handles = [session.raw for session in sessions]  # they keep their sessions in memory
+    table = (ctypes.POINTER(c.distill_session) * max(len(handles), 1))(*handles)
+    outs = (c.distill_token * max(len(handles), 1))(*(sized(c.distill_token) for _ in handles))
+    more = interruptible(lambda: call_or_end("session_next_many", table, len(handles), outs),
+                         lambda on=True: [session.cancel(on) for session in sessions])
+    return [Token(raw) if raw.id >= 0 else None for raw in outs] if more else None

@@ -98,6 +98,35 @@ def test_cancel_from_another_thread(model):
     assert session.append("the").generate().ids
 
 
+def test_forks_go_side_by_side(model):
+    session = distill.Session(model, temperature=0, max_tokens=6, places=3)
+    whole = session.append("the thing").generate().ids
+    session.truncate(0)
+    session.append("the thing")
+    first = session.next()
+    twin = session.fork()
+    assert first.id == whole[0] and twin.generate().ids == whole[1:]
+    twin.truncate(0)
+    twin.append("in")
+    alone = twin.fork().generate().ids
+    written = {session: [first.id], twin: []}
+    while (tokens := distill.next_many(written)) is not None:
+        for one, token in zip(written, tokens):
+            written[one] += [] if token is None else [token.id]
+    assert written[session] == whole and written[twin] == alone
+    with pytest.raises(distill.StageError, match="places"):
+        twin.fork(), session.fork(), session.fork()
+
+
+def test_a_draft_changes_nothing_but_speed(model):
+    plain = distill.Session(model, temperature=0, max_tokens=9).append("the thing").generate()
+    session = distill.Session(model, draft=model, temperature=0, max_tokens=9, draft_tokens=3)
+    tokens = list(session.append("the thing"))
+    stats = session.stats()
+    assert [token.id for token in tokens] == plain.ids and any(token.from_draft for token in tokens)
+    assert 0 < stats.accepted <= stats.drafted and stats.accepted == sum(token.from_draft for token in tokens)
+
+
 def test_mistakes_have_names(model, env):
     with pytest.raises(distill.OptionError, match="session.context"):
         distill.Session(model, contxt=3)
