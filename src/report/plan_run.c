@@ -269,7 +269,7 @@ static void cache_json(const planning *p, dk_strbuf *out)
 static void not_planned(const planning *p, dk_strbuf *out)
 {
     const di_options *o = p->args->options;
-    dk_strbuf_puts(out, ",\"not_planned\":[\"writing of files and checkpoints\"");
+    dk_strbuf_puts(out, ",\"not_planned\":[\"writing of files, checkpoints and the report\"");
     if (di_options_i64(o, "train.early_stop_patience"))
         dk_strbuf_puts(out, ",\"train.early_stop_patience: all steps are counted\"");
     if (di_options_is_set(o, "train.on_policy.adaptive.rise"))

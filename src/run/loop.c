@@ -2,8 +2,6 @@
 #include "evaluate/samples.h"
 #include "run/run_state.h"
 
-enum { SAMPLE_TOKENS = 40 };
-
 /* ---- stopped ---- */
 
 static int32_t interrupted(di_run *run, dk_error *err)
@@ -238,7 +236,7 @@ out:
 static int32_t write_samples(di_run *run, di_teacher *saved, dk_error *err)
 {
     di_trainer *t = run->trainer;
-    const di_sample_args args = {run->host, t->data.eval, saved, t->teacher, run->output.samples, SAMPLE_TOKENS};
+    const di_sample_args args = {run->host, t->data.eval, saved, t->teacher, run->output.samples, DI_SAMPLE_TOKENS};
     dk_strbuf_clear(&run->evaluation.samples_json);
     if (!run->output.path || !t->data.eval) return DK_OK;
     return di_samples_json(&args, &run->evaluation.samples_json, err);

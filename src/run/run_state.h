@@ -6,6 +6,7 @@
 #include "run/run.h"
 #include "trainer/trainer_state.h"
 
+enum { DI_SAMPLE_TOKENS = 40 }; /* of the answers that a result shows */
 typedef struct di_output {
     dk_host *host;
     char *path; /* NULL = write nothing */

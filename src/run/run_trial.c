@@ -3,6 +3,7 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "evaluate/samples.h"
 #include "run/run_state.h"
 
 enum { LEAST = 3, MOST = 32, EVAL_TOKENS = 4096 };
@@ -109,13 +110,28 @@ out:
     return rc;
 }
 
-static int32_t try_speed(trial *t, di_teacher *live, dk_error *err)
+/* What the result shows of both: a run writes them once, at its end. */
+static int32_t write_samples(const trial *t, di_teacher *live, dk_error *err)
+{
+    const di_trainer *trainer = t->run->trainer;
+    const di_sample_args args = {t->run->host,     trainer->data.eval,     live,
+                                 trainer->teacher, t->run->output.samples, DI_SAMPLE_TOKENS};
+    dk_strbuf json;
+    if (!t->run->output.path || !trainer->data.eval || !t->run->output.samples) return DK_OK;
+    dk_strbuf_init(&json, t->run->host);
+    const int32_t rc = di_samples_json(&args, &json, err);
+    dk_strbuf_free(&json);
+    return rc;
+}
+
+static int32_t try_end(trial *t, di_teacher *live, dk_error *err)
 {
     double prompt, decode;
     int32_t rc;
     begin(t);
     DK_TRY(di_speed(live, &prompt, &decode, err));
     const di_pace own = passed(t, 1);
+    DK_TRY(write_samples(t, live, err));
     DK_TRY(t->run->trainer->teacher ? di_speed(t->run->trainer->teacher, &prompt, &decode, err) : DK_OK);
     t->out->timing = passed(t, 1);
     if (t->out->finals > 1) { /* a GGUF file beside the folder is timed, too */
@@ -213,7 +229,7 @@ int32_t di_run_try(const di_parts *parts, const di_options *options, di_trial_fn
     DK_TRY(try_steps(&t, err));
     DK_TRY(di_student_as_teacher(t.run->trainer->student, &live, err));
     DK_TRY(try_evaluation(&t, live, err));
-    DK_TRY(try_speed(&t, live, err));
+    DK_TRY(try_end(&t, live, err));
     out->resident = di_meter_read(&t.meter).peak_memory;
 out:
     di_teacher_release(live);

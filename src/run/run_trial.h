@@ -18,7 +18,7 @@ typedef struct di_run_trial {
     int64_t final_tokens;             /* of the evaluations of what was saved: 0 = there is no held-out data */
     int64_t finals;                   /* evaluations of what was saved */
     di_pace eval_first, eval_again;   /* of a token: with the teacher, and once what it says is kept */
-    di_pace timing;                   /* of the measurements of speed at the end */
+    di_pace timing;                   /* of the measurements of speed at the end, and of samples */
     int64_t parameters, trainable, teacher_parameters;    /* -1 = not known */
     int64_t student_bytes, checkpoint_bytes, checkpoints; /* on disk; how many at once */
     int64_t resident;                                     /* most memory while that ran; -1 = not known */
