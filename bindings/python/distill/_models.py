@@ -1,10 +1,11 @@
 """Tokenizers, teachers and students."""
+import contextlib
 import ctypes
 import json
 from ctypes import c_int32, c_int64
 
 from . import _signatures as c
-from ._base import Handle, default_env, encoded, env_of, interruptible, options_for, raw_or_none, sized, text_of
+from ._base import Handle, Options, default_env, encoded, env_of, interruptible, options_for, raw_or_none, sized, text_of
 from ._batch import Batch, BatchIn, int_array
 from ._callbacks import destroy, register, trampoline
 from ._errors import call, invoke, raise_error
@@ -132,8 +133,50 @@ def _fill(function, batch, first, count, out):
 class _Scorer:
     """What a teacher made of functions does."""
 
-    def __init__(self, score, begin, end, read_tap=None):
-        self.score, self.begin, self.end, self.read_tap = score, begin, end, read_tap
+    def __init__(self, score, begin, end, read_tap=None, generate=None):
+        self.score, self.begin, self.end, self.read_tap, self.generate = score, begin, end, read_tap, generate
+
+
+class Asked:
+    """How a teacher of functions is to write, as section generate has it: max_tokens, temperature, top_p, top_k, seed, samples of each
+    prompt, stop (a list of texts that end one)."""
+
+    def __init__(self, options):
+        def value(key):
+            return text_of("options_get", options, ("generate." + key).encode()).decode().strip()
+        self.max_tokens, self.top_k, self.seed, self.samples = (int(value(key)) for key in ("max_tokens", "top_k", "seed", "samples"))
+        self.temperature, self.top_p = float(value("temperature")), float(value("top_p"))
+        self.stop = json.loads(value("stop") or "[]")
+
+
+def _emit_text(emit, user, sequence, text):
+    """An answer as text: one token without an id of its own; as ids: one by one."""
+    if isinstance(text, (str, bytes)):
+        data = text.encode() if isinstance(text, str) else text
+        return emit(user, sequence, -1, 0.0, data, len(data), 1)
+    ids = list(text)
+    for place, token in enumerate(ids):
+        code = emit(user, sequence, token, 0.0, None, 0, 1 if place + 1 == len(ids) else 0)
+        if code:
+            return code
+    return 0
+
+
+@trampoline(c.distill_teacher_callbacks_generate)
+def _on_write(scorer, prompts, options, emit, emit_user):
+    asked = Batch(prompts.contents)
+    with contextlib.nullcontext() if options else Options() as defaults:
+        how = Asked(options if options else defaults.raw)
+    try:
+        texts = list(scorer.generate(asked, how))
+        if len(texts) != len(asked) * how.samples:
+            raise ValueError("generate gave %d answers to %d prompts, %d of each" % (len(texts), len(asked), how.samples))
+        for sequence, text in enumerate(texts):
+            code = _emit_text(emit, emit_user, sequence, text)
+            if code:
+                return code
+    finally:
+        asked.expire()
 
 
 _TAP_KINDS = {"output": c.DISTILL_TAP_OUTPUT, "final": c.DISTILL_TAP_FINAL, "queries": c.DISTILL_TAP_QUERIES,
@@ -272,16 +315,24 @@ class Teacher(_Model):
         self._create("teacher_open", self.env.raw, encoded(path), raw_or_none(with_options))
 
     @classmethod
-    def from_function(cls, score, form, begin=None, end=None, options=None, env=None, identity=None, taps=(), read_tap=None):
+    def from_function(cls, score, form, begin=None, end=None, options=None, env=None, identity=None, taps=(), read_tap=None,
+                      generate=None):
         """score(batch, first_row, row_count, target) fills target.values (and ids, tail), or returns an array for values. A slow teacher may
         have begin(batch), which starts on a batch that will be scored later and returns at once, and end(batch), after its last row.
         identity: a name and version that change when the answers do, for the teacher's hash; without it two of one form are taken for one, by
         caches and when a run goes on. taps: places inside that losses on features may ask for, [{"kind": "output", "layer": 3, "width": 64}];
-        read_tap(batch, tap, values) fills values [tokens, width] of the one of that number, or returns an array."""
+        read_tap(batch, tap, values) fills values [tokens, width] of the one of that number, or returns an array.
+        generate(prompts, how): answers to the prompts (a batch of ids), how.samples of each, one after another: ids or text each, drawn as
+        how says (max_tokens, temperature, top_p, top_k, seed, stop). It is what distill.augment and Teacher.generate ask. score may be
+        None then, for a teacher that writes and does not score."""
         env = env if env is not None else default_env()
         with_options = options_for(env, "teacher", options, {})
-        table = sized(c.distill_teacher_callbacks, user=register(_Scorer(score, begin, end, read_tap)), destroy=destroy, score=_on_score,
+        table = sized(c.distill_teacher_callbacks, user=register(_Scorer(score, begin, end, read_tap, generate)), destroy=destroy,
                       form=ctypes.pointer(form.target))
+        if score is not None:
+            table.score = _on_score
+        if generate is not None:
+            table.generate = _on_write
         if identity is not None:
             table.identity = encoded(identity)
         if begin is not None:

@@ -20,6 +20,10 @@ several, or one of a host's own.
     vocab_valid ids from here on are padding, outside both distributions; 0 = none
     memory      bytes that a call takes at most beside its tensors; 0 = 64 MiB
 
+dpo compares pairs: student [2 * pairs, tokens, vocab], where sequence 2i is chosen and 2i + 1 rejected, labels [2 * pairs, tokens] (negative
+in prompts and padding), `reference` [2 * pairs] the reference's log-probability of each sequence's labels (None = 0), and with label="teacher"
+`preference` [2 * pairs] the teacher's. Its mean is over pairs.
+
 trl_gkd, distillkit, msswift_topk and verl_trunc are losses as other tools have them, to compare numbers with: what they give is divided as
 that tool does, whatever the reduction, and `divisor` is what the tool is told to divide by (num_items_in_batch).
 """
@@ -35,6 +39,7 @@ from . import _signatures as c
 from ._errors import call
 from ._losses import builtins as _builtins, function_name as _function_name, handle as _handle
 from ._base import sized as _sized
+from ._training import Loss as _Loss
 from ._targets import Target as _Target, target_of as _target_of
 from ._tensor import Argument as _Argument
 
@@ -81,7 +86,8 @@ def _slice(target, first, rows):
 class _Job:
     """What a function was asked: everything but the tensors that gradients are wanted of."""
 
-    def __init__(self, name, loss, target, rows, labels, mask, weights, reduction, step, vocab_valid, memory, head, divisor):
+    def __init__(self, name, loss, target, rows, labels, mask, weights, reduction, step, vocab_valid, memory, head, divisor, reference=None,
+                 preference=None):
         if reduction not in ("mean", "sum"):
             raise ValueError("reduction is %r; it is \"mean\" (over the weights of the rows that count) or \"sum\"" % (reduction,))
         self.name, self.loss, self.rows, self.reduction, self.step, self.vocab_valid = name, loss, rows, reduction, step, vocab_valid
@@ -92,6 +98,17 @@ class _Job:
         mask = self._per_row(mask, "mask", (_torch.bool,))
         if mask is not None:
             self.weights = mask.float() if self.weights is None else _torch.where(mask, self.weights.float(), 0.0)
+        self.pairs = {key: self._per_sequence(tensor, key) for key, tensor in (("reference", reference), ("preference", preference))
+                      if tensor is not None}
+
+    def _per_sequence(self, tensor, what):
+        tensor = _torch.as_tensor(tensor)
+        sequences = self.rows[:-1].numel()
+        if tensor.requires_grad:
+            raise ValueError("%s: %s requires a gradient, and none goes to it: take .detach()" % (self.name, what))
+        if tensor.numel() != sequences:
+            raise ValueError("%s: %s has %d numbers; there are %d sequences" % (self.name, what, tensor.numel(), sequences))
+        return tensor.reshape(-1).to(_torch.float32).contiguous()
 
     def _target(self, target, name):
         if isinstance(target, _Target):
@@ -123,13 +140,15 @@ class _Job:
         """The sum and its divisor; gradients are of the sum."""
         total = divisor = 0.0
         pieces = list(self._pieces(student, gradient, self.target, 0))
+        if len(pieces) > 1 and self.pairs:
+            raise ValueError("%s: no strides go through all sequences, and pairs stay together: take .contiguous()" % self.name)
         if len(pieces) > 1 and self.loss.preset and not self.divisor:
             self.divisor = max(self._count(student.shape[:-1].numel()), 1)  # of all pieces
         for first, rows, part, into, target in pieces:
             args = self._arguments(part, into, target, head, bias, grad_head, grad_bias, first > 0)
             whose = _torch.arange(rows) // student.shape[-2] if student.dim() > 2 and rows > student.shape[-2] > 0 else None
             for name, tensor in (("labels", self._part(self.labels, first, rows)), ("weights", self._part(self.weights, first, rows)),
-                                 ("sequences", whose)):
+                                 ("sequences", whose), *self.pairs.items()):
                 if tensor is not None:
                     setattr(args, name, ctypes.pointer(_view(tensor, name).tensor))
             call("loss_eval", self.loss.raw, args)
@@ -249,16 +268,17 @@ def _rows(student, name, what):
 
 @_torch.compiler.disable
 def _call(name, loss, student, target=None, *, labels=None, mask=None, weights=None, reduction="mean", step=0, vocab_valid=0,
-          memory=0, divisor=0.0):
-    job = _Job(name, loss, target, _rows(student, name, "student"), labels, mask, weights, reduction, step, vocab_valid, memory, {}, divisor)
+          memory=0, divisor=0.0, reference=None, preference=None):
+    job = _Job(name, loss, target, _rows(student, name, "student"), labels, mask, weights, reduction, step, vocab_valid, memory, {}, divisor,
+               reference, preference)
     return _Logits.apply(job, _torch.is_grad_enabled(), student)
 
 
 @_torch.compiler.disable
 def _call_fused(name, loss, hidden, head, target=None, *, bias=None, labels=None, mask=None, weights=None, reduction="mean", step=0,
-                vocab_valid=0, memory=0, logit_scale=0.0, softcap=0.0, divisor=0.0):
+                vocab_valid=0, memory=0, logit_scale=0.0, softcap=0.0, divisor=0.0, reference=None, preference=None):
     job = _Job(name, loss, target, _rows(hidden, name, "hidden"), labels, mask, weights, reduction, step, vocab_valid, memory,
-               {"logit_scale": logit_scale, "softcap": softcap}, divisor)
+               {"logit_scale": logit_scale, "softcap": softcap}, divisor, reference, preference)
     return _FusedLinear.apply(job, _torch.is_grad_enabled(), hidden, head, bias)
 
 
@@ -273,6 +293,34 @@ def fused_linear(handle, hidden, head, target=None, **arguments):
     return _call_fused("distill.torch.fused_linear", handle, hidden, head, target, **arguments)
 
 
+_pair_losses = {}
+
+
+def _pair_loss(**options):
+    """The handle of dpo with these options; made once for each."""
+    given = {"loss.dpo." + key: value for key, value in options.items() if value is not None}
+    key = repr(sorted(given.items()))
+    if key not in _pair_losses:
+        _pair_losses[key] = _Loss(options={"loss.type": "dpo", **given})
+    return _pair_losses[key]
+
+
+def dpo(student, *, labels, reference=None, preference=None, beta=None, label_smoothing=None, form=None, label=None, teacher_beta=None,
+        **arguments):
+    """Preference pairs (docs/preference-pairs.md): see help(distill.torch). form: sigmoid, hinge or ipo; label="teacher": the teacher's own
+    preference, by `preference` and teacher_beta."""
+    handle = _pair_loss(beta=beta, label_smoothing=label_smoothing, form=form, label=label, teacher_beta=teacher_beta)
+    return _call("distill.torch.dpo", handle, student, labels=labels, reference=reference, preference=preference, **arguments)
+
+
+def fused_linear_dpo(hidden, head, *, labels, reference=None, preference=None, beta=None, label_smoothing=None, form=None, label=None,
+                     teacher_beta=None, **arguments):
+    """dpo of hidden states and the head that makes logits of them."""
+    handle = _pair_loss(beta=beta, label_smoothing=label_smoothing, form=form, label=label, teacher_beta=teacher_beta)
+    return _call_fused("distill.torch.fused_linear_dpo", handle, hidden, head, labels=labels, reference=reference, preference=preference,
+                       **arguments)
+
+
 def _function(builtin, fused):
     """The function of a built-in loss: `run` with the handle that its options ask for."""
     run, name = (_call_fused, "fused_linear_" + _function_name(builtin)) if fused else (_call, _function_name(builtin))
@@ -281,7 +329,8 @@ def _function(builtin, fused):
         own = {key: keywords.pop(key) for key in list(keywords) if key not in run_keywords}
         return run("distill.torch." + name, _handle(builtin.name, temperature, t_squared, log_floor, own), *tensors, **keywords)
 
-    shared = [one for one in list(_inspect.signature(run).parameters.values())[2:] if one.name != "divisor" or builtin.preset]
+    left_out = ("reference", "preference") if builtin.preset else ("reference", "preference", "divisor")
+    shared = [one for one in list(_inspect.signature(run).parameters.values())[2:] if one.name not in left_out]
     run_keywords = {parameter.name for parameter in shared}
     of_loss = [_inspect.Parameter(key, _inspect.Parameter.KEYWORD_ONLY, default=None) for key in ("temperature", "t_squared", "log_floor")]
     function.__name__ = function.__qualname__ = name
@@ -295,4 +344,4 @@ for _builtin in _builtins().values():
     for _fused in (False, True):
         _made = _function(_builtin, _fused)
         globals()[_made.__name__] = _made
-__all__ = ["loss", "fused_linear"] + [_prefix + _function_name(_one) for _one in _builtins().values() for _prefix in ("", "fused_linear_")]
+__all__ = ["loss", "fused_linear", "dpo", "fused_linear_dpo"] + [_prefix + _function_name(_one) for _one in _builtins().values() for _prefix in ("", "fused_linear_")]

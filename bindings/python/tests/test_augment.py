@@ -59,3 +59,24 @@ def test_an_operator_in_python(env, seeds, tmp_path):
     env.add_operator("spoils", lambda sample: {"no": "words"})
     with pytest.raises(distill.FormatError, match="operator spoils: sample #1: what it emitted has none of"):
         distill.augment(seeds=seeds, out=out, steps=[{"name": "spoils"}], overwrite=True, env=env)
+
+
+def test_a_teacher_of_functions_writes(env, tokenizer, model_folder, tmp_path):
+    seeds, out, asked = tmp_path / "s.jsonl", tmp_path / "out.jsonl", []
+    seeds.write_text("".join(json.dumps({"prompt": "the thing %d" % i}) + "\n" for i in range(3)))
+    form = distill.Form(vocab=tokenizer.vocab_size)
+
+    def generate(prompts, how):
+        asked.append((len(prompts), how.samples, how.max_tokens, how.temperature, how.stop))
+        return [" is text"] * how.samples if len(asked) % 2 else [tokenizer.encode(" is ids", special=False)] * how.samples
+
+    steps = [{"label": "answer", "samples": 2, "max_new_tokens": 9, "temperature": 0.5, "stop": ["x"]}]
+    with distill.Teacher.from_function(None, form, generate=generate, env=env) as teacher:
+        distill.augment(teacher=teacher, seeds=seeds, out=out, steps=steps, tokenizer=str(model_folder))
+        assert asked == [(1, 2, 9, 0.5, ["x"])] * 3
+        assert [line["completion"] for line in lines(out)] == [" is text"] * 2 + [" is ids"] * 2 + [" is text"] * 2
+        with pytest.raises(distill.DistillError):
+            teacher.score([[1, 2, 3]])
+    with distill.Teacher.from_function(None, form, generate=lambda prompts, how: [], env=env) as teacher:
+        with pytest.raises(ValueError, match="gave 0 answers to 1 prompts"):
+            distill.augment(teacher=teacher, seeds=seeds, out=out, steps=steps, overwrite=True, tokenizer=str(model_folder))

@@ -304,3 +304,26 @@ def test_presets_on_a_few_ids_and_what_they_say_of_themselves(case):
         losses.loss(distill.Loss("jsd"), case["z"], case["t"], divisor=3)
     assert distill.Loss("trl-gkd").preset and distill.Loss(type="verl-trunc").preset and not distill.Loss("jsd").preset
     assert not distill.Loss(temperature=2.0).preset
+
+
+def test_pairs_stay_together():
+    """dpo against the same in torch's own operations, with prompts and padding masked; and what is refused."""
+    torch.manual_seed(5)
+    logits = torch.randn(6, 5, 7, dtype=torch.float64, requires_grad=True)
+    labels = torch.randint(0, 7, (6, 5))
+    labels[:, 0] = -1
+    labels[3, 3:] = -1
+    reference = torch.randn(6)
+    loss = losses.dpo(logits, labels=labels, reference=reference, beta=0.3)
+    loss.backward()
+    other = logits.detach().clone().requires_grad_()
+    each = torch.log_softmax(other, -1).gather(-1, labels.clamp(min=0)[..., None])[..., 0] * (labels >= 0)
+    reward = 0.3 * (each.sum(-1) - reference)
+    wanted = -torch.nn.functional.logsigmoid(reward[0::2] - reward[1::2]).mean()
+    wanted.backward()
+    assert float(loss) == pytest.approx(float(wanted), rel=1e-5)
+    assert torch.allclose(logits.grad, other.grad, atol=1e-6)
+    with pytest.raises(ValueError, match="there are 6 sequences"):
+        losses.dpo(logits, labels=labels, reference=reference[:4])
+    with pytest.raises(TypeError):
+        losses.forward_kl(logits, logits.detach(), reference=reference)
