@@ -1,5 +1,5 @@
-/* checkpoint_shares.c - moments that several ranks keep in shares, as a checkpoint has them: whole, and so for any number
- * of ranks. */
+/* checkpoint_shares.c - moments that several ranks keep in shares, as a checkpoint has them: whole, and so for any
+ * number of ranks. */
 #include <string.h>
 
 #include "run/checkpoint_parts.h"

@@ -62,7 +62,7 @@ static int32_t hear(di_run *run, dk_error *err)
 static int32_t write_checkpoint(di_run *run, dk_error *err)
 {
     dk_error problem;
-    int32_t rc = di_progress_call(run->trainer, DISTILL_PHASE_SAVING, err);
+    int32_t rc = dk_ranks_agree(run->host, di_progress_call(run->trainer, DISTILL_PHASE_SAVING, err), err);
     if (rc != DK_OK) return rc;
     if (di_checkpoint_write(run, &problem) != DK_OK) {
         di_run_warn(run, "no checkpoint of step %lld, training goes on: %s", (long long)run->trainer->counters.step,
@@ -89,7 +89,7 @@ static int32_t after_step(di_run *run, dk_error *err)
 {
     int32_t rc = DK_OK;
     if (di_run_evaluation_due(run) && !evaluation_waits(run)) DK_TRY(di_run_evaluate_now(run, err));
-    if (run->asked & DI_ASKED_CHECKPOINT) DK_TRY(dk_ranks_agree(run->host, write_checkpoint(run, err), err));
+    if (run->asked & DI_ASKED_CHECKPOINT) DK_TRY(write_checkpoint(run, err));
 out:
     return rc;
 }

@@ -40,7 +40,7 @@ int32_t di_run_evaluate_detailed(di_run *run, di_teacher *student, di_evaluation
     di_evaluate_args args = args_of(run, student, 0);
     int32_t rc;
     run->evaluation.detailed = -1;
-    if (dk_ranks(run->host) > 1) return di_evaluate(&args, out, err); /* detail is of one rank's windows: none is shown */
+    if (dk_ranks(run->host) > 1) return di_evaluate(&args, out, err); /* details would be of one rank alone */
     if (!run->evaluation.detail) {
         dk_tokenizer *tokenizer = di_teacher_tokenizer(student);
         if (!tokenizer && args.teacher) tokenizer = di_teacher_tokenizer(args.teacher);
@@ -147,7 +147,7 @@ int32_t di_run_evaluate_now(di_run *run, dk_error *err)
     di_evaluation *evaluation = &run->evaluation.result;
     int32_t rc;
     run->evaluation.has_result = 0;
-    DK_TRY(di_student_as_teacher(run->trainer->student, &live, err));
+    DK_TRY(dk_ranks_agree(run->host, di_student_as_teacher(run->trainer->student, &live, err), err));
     DK_TRY(run->evaluation.tokens ? di_run_evaluate(run, live, run->evaluation.tokens, evaluation, err)
                                   : di_run_evaluate_detailed(run, live, evaluation, err));
     run->trainer->progress.eval_seconds = evaluation->seconds;

@@ -1,5 +1,5 @@
-/* Several ranks, as threads with an env each, against one: the same loss and weights to rounding, for one number of ranks
- * the same bits. */
+/* Several ranks, as threads with an env each, against one: the same loss and weights to rounding, for one number of
+ * ranks the same bits. */
 #include "small.h"
 #include "thread_ranks.h"
 
@@ -122,6 +122,67 @@ static void compare(const char *more, int64_t steps, double loss, double weights
         end(&again);
         end(&several);
     }
+    end(&one);
+}
+
+/* ---- a loss of the host's own ---- */
+
+typedef struct own_loss {
+    int64_t step; /* at which NaN comes out; -1 = never */
+} own_loss;
+
+/* Mean squared distance of logits. */
+static int32_t squared(void *user, const distill_loss_rows *rows)
+{
+    const own_loss *own = user;
+    for (int64_t i = 0; i < rows->rows * rows->vocab; i++) {
+        const double d = ((double)rows->student[i] - (double)rows->teacher[i]) / (double)rows->vocab;
+        rows->value[i / rows->vocab] += d * d * (double)rows->vocab;
+        if (rows->gradient) rows->gradient[i] = own->step == rows->step ? NAN : (float)(2 * d);
+    }
+    return DISTILL_CB_OK;
+}
+
+static void use_squared(small *s, own_loss *own)
+{
+    distill_loss_callbacks table;
+    distill_error err;
+    DISTILL_INIT(&table);
+    table.user = own;
+    table.eval = squared;
+    table.targets = 1 << DISTILL_DENSE;
+    CHECK_OK(distill_env_add_loss(s->env, "mine", &table, &err));
+    CHECK_OK(distill_options_set(s->options, "loss.type", "mine", &err));
+}
+
+static void add_squared(small *s, int64_t rank)
+{
+    static own_loss whole = {-1};
+    (void)rank;
+    use_squared(s, &whole);
+}
+
+/* NaN in the part of one rank stops all of them, and nothing was changed. */
+static void add_poisoned(small *s, int64_t rank)
+{
+    static own_loss parts[2] = {{-1}, {3}};
+    use_squared(s, &parts[rank == 1]);
+}
+
+TEST(callbacks)
+{
+    REQUIRE(small_models("ranks"));
+    job one = {.before = add_squared}, three = one;
+    run(&one, 1);
+    run(&three, 3);
+    CHECK(relative(three.ranks[0].student, one.ranks[0].student) <= 2e-6);
+    end(&three);
+    job poisoned = {.before = add_poisoned, .says = "rank 1: "};
+    poisoned.want = DISTILL_E_NUMERIC;
+    run(&poisoned, 3);
+    for (int64_t r = 0; r < 3; r++) CHECK_INT(poisoned.last[r].step, 3);
+    for (int64_t r = 1; r < 3; r++) CHECK(small_same_bits(poisoned.ranks[r].student, poisoned.ranks[0].student));
+    end(&poisoned);
     end(&one);
 }
 
@@ -322,5 +383,5 @@ TEST(bytes)
     end(&more);
 }
 
-TEST_MAIN(TEST_CASE(equal_to_one) TEST_CASE(shares_and_wires) TEST_CASE(files) TEST_CASE(resumed) TEST_CASE(refused)
-              TEST_CASE(gone) TEST_CASE(bytes))
+TEST_MAIN(TEST_CASE(equal_to_one) TEST_CASE(shares_and_wires) TEST_CASE(callbacks) TEST_CASE(files) TEST_CASE(resumed)
+              TEST_CASE(refused) TEST_CASE(gone) TEST_CASE(bytes))

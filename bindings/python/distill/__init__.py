@@ -11,6 +11,7 @@ from ._augment import augment, augment_plan
 from ._base import Env, Options, Report, default_env, option_table
 from ._callbacks import registered
 from ._classifiers import Classifier, Verdict, choose
+from ._communicator import mpi_communicator
 from ._errors import (Cancelled, CallbackError, DistillError, EndOfData, FormatError, InvalidArgument, IOFailure, Mismatch, NotFound,
                       NumericError, OptionError, OutOfMemory, StageError, Unsupported)
 from ._lib import lib
