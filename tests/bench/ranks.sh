@@ -4,7 +4,7 @@
 # a folder with config.json and a tokenizer, of which a student with fresh weights is trained on labels.
 set -euo pipefail
 program=${1:-build/tests-gcc/distill}
-model=${2:-${DISTILL_TEST_ASSETS:-../shared}/bench/model}
+model=${2:-examples/quickstart/teacher}
 steps=${3:-12}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
