@@ -1,6 +1,7 @@
 """distill chat in a pipe: one line in, one answer out; what it keeps, saves, refuses and says."""
 import json
 import os
+import re
 import signal
 import subprocess
 import time
@@ -123,6 +124,16 @@ def test_a_context_that_is_full_is_said(distill, model, chat):
     assert done.code == 1 and "40" in done.err
     unlimited = distill("chat", model, "--chat-template", "plain", "--stop", "nonsense", given=b"the\n")
     assert unlimited.code == 0 and ("context of 64 tokens is full" in unlimited.err or not unlimited.err)
+
+
+def test_a_draft_changes_nothing_but_speed(distill, model, chat):
+    whole = chat(b"the\nin\n")
+    done = chat(b"the\nin\n/stats\n", "--draft", model)
+    assert done.code == 0 and done.out == whole.out and re.search(r"^drafted +\d+ tokens, \d+ of them accepted", done.err, re.M), done.err
+    arguments = ("generate", model, "--prompt", "the", "--max-tokens", 9, "--json")
+    assert distill(*arguments, "--draft", model).json == distill(*arguments).json
+    fails(distill(*arguments, "--draft", model, "--temperature", 1, "--samples", 2), 2, "--draft goes with one answer")
+    fails(chat(b"", "--draft", model.parent / "none"), 1, "none")
 
 
 def test_nobody_reads_the_answer(model, format):
