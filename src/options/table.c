@@ -43,7 +43,7 @@ static const di_option_info rows[] = {
     CHOICE("teacher.self", NULL, "average|student", 0,
            "the student itself teaches: average = the moving average of its weights, student = its weights as they "
            "stand, which then reads a prefix; of a training alone"),
-    NUMBER("teacher.average.decay", "0.999", 0, 0.99999999, NULL, OR_ZERO,
+    NUMBER("teacher.average.decay", "0.999", 0.001, 0.99999999, NULL, OR_ZERO,
            "behind each step average = decay * average + (1 - decay) * student; it begins as the student does"),
     TEXT("teacher.prefix.text", NULL, 0,
          "what this teacher reads before each sequence and the student does not; special tokens are those that it "

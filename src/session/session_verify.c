@@ -1,8 +1,8 @@
 /* What the model says of proposals: which of them it writes, and which token comes behind them. Greedily these are
  * those that it would write itself. Drawn, a proposal d of the draft's distribution q is accepted with probability
- * min(1, p(d) / q(d)), and the first one that is not gives way to a draw from max(0, p - q) over its sum; so tokens have
- * the model's distribution p (Leviathan et al. 2023, arXiv 2211.17192; Chen et al. 2023, arXiv 2302.01318). p and q are
- * what tokens are drawn from: adjusted, at the temperature, cut by top_k, top_p and min_p. */
+ * min(1, p(d) / q(d)), and the first one that is not gives way to a draw from max(0, p - q) over its sum; so tokens
+ * have the model's distribution p (Leviathan et al. 2023, arXiv 2211.17192; Chen et al. 2023, arXiv 2302.01318). p
+ * and q are what tokens are drawn from: adjusted, at the temperature, cut by top_k, top_p and min_p. */
 #include <math.h>
 
 #include "base/random.h"

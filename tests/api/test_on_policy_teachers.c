@@ -74,7 +74,8 @@ TEST(teachers)
     refused(two("route: {by: tag, of: [a, b]}", ""), "");
 }
 
-/* The student is opened from a GGUF file: it writes and learns like any other; a quantised one is what training says. */
+/* The student is opened from a GGUF file: it writes and learns like any other; a quantised one is what training says.
+ * */
 TEST(students_of_gguf_files)
 {
     static const char *const types[] = {"f32", "q8_0"};

@@ -1,5 +1,5 @@
-/* A line of samples: any bytes give a record that is written and read back as itself, or an error; and what stands as a value
- * of any bytes is looked for within them. */
+/* A line of samples: any bytes give a record that is written and read back as itself, or an error; and what stands as
+ * a value of any bytes is looked for within them. */
 #include "augment/record.h"
 #include "test.h"
 

@@ -1,5 +1,5 @@
-/* What a sample keeps on its way, and what becomes of one that cannot be asked about: fields as they were written, ids that
- * are never given twice, samples that a template refuses, files beside a result that was moved. */
+/* What a sample keeps on its way, and what becomes of one that cannot be asked about: fields as they were written,
+ * ids that are never given twice, samples that a template refuses, files beside a result that was moved. */
 #include "augment_fixture.h"
 
 static const char *const own = TEST_DATA "/../../examples/quickstart/teacher";
