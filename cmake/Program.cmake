@@ -5,7 +5,7 @@ if(NOT sources OR NOT TARGET distill::distill)
 endif()
 add_executable(distill_program ${sources})
 set_target_properties(distill_program PROPERTIES OUTPUT_NAME distill)
-target_link_libraries(distill_program PRIVATE distill::distill dk_flags PkgConfig::JANSSON m ${CMAKE_DL_LIBS})
+target_link_libraries(distill_program PRIVATE distill::distill dk_flags PkgConfig::JANSSON Threads::Threads m ${CMAKE_DL_LIBS})
 # Lines are edited in `distill chat` where libedit is; the library does not link it.
 set(DISTILL_WITH_LIBEDIT AUTO CACHE STRING "editing of lines in `distill chat`: AUTO (where libedit is found), ON or OFF")
 if(DISTILL_WITH_LIBEDIT STREQUAL "AUTO")

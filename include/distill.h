@@ -1313,6 +1313,16 @@ DISTILL_API int32_t distill_report_get_f64(const distill_report *report, const c
                                            distill_error *err);
 DISTILL_API int32_t distill_report_json(const distill_report *report, char *buf, size_t cap, size_t *needed,
                                         distill_error *err);
+/* What a run left in its output folder, also while it trains or after it was stopped: "result" (result.json; null where
+ * there is none), "metrics" (a list: the lines of metrics.jsonl, in a long run some of them), "damaged" (its lines that
+ * are none: "line", "problem"; "damaged_lines" of them) and "problems". E_NOT_FOUND where there is no run. */
+DISTILL_API int32_t distill_report_open(const distill_env *env, const char *path, distill_report **out,
+                                        distill_error *err);
+/* A page for a browser at path, written beside and renamed: reports [count] of distill_report_open, or of runs
+ * (result.json; stages are a run each), which have no curves. One run, or one beside a run on hard labels alone, is
+ * shown whole; others are compared. What a run lacks is said. Section: output (language). */
+DISTILL_API int32_t distill_report_html(const distill_report *const *reports, int64_t count, const char *path,
+                                        const distill_options *options, distill_error *err);
 DISTILL_API void distill_report_free(distill_report *report);
 
 #ifdef __cplusplus

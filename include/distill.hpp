@@ -1106,7 +1106,27 @@ class report : public detail::handle<distill_report, distill_report_free>
             return distill_report_json(get(), buf, cap, needed, err);
         });
     }
+    static report open(const env &env, const std::string &folder)
+    {
+        distill_report *raw = nullptr;
+        detail::call(distill_report_open, env.get(), folder.c_str(), &raw);
+        return report(raw);
+    }
+    /* this one alone */
+    void html(const std::string &path, const options *with = nullptr) const
+    {
+        const distill_report *self = get();
+        detail::call(distill_report_html, &self, std::int64_t{1}, path.c_str(), with ? with->get() : nullptr);
+    }
 };
+/* Several on one page. */
+inline void html(const std::vector<const report *> &reports, const std::string &path, const options *with = nullptr)
+{
+    std::vector<const distill_report *> raw;
+    for (const auto *one : reports) raw.push_back(one->get());
+    detail::call(distill_report_html, raw.data(), static_cast<std::int64_t>(raw.size()), path.c_str(),
+                 with ? with->get() : nullptr);
+}
 
 inline report evaluate(const student &student, const teacher *teacher, const dataset &data,
                        const options *with = nullptr)

@@ -75,6 +75,13 @@ def sample(program, model, prompt):
     return json.loads(done.stdout)["text"].split("\n")[0].strip() if done.returncode == 0 else f"({done.stderr.strip()})"
 
 
+def report_of(program, folder, rows):
+    """The page of the first student beside the one on hard labels, or of all of them; its name, or None after a message."""
+    page = folder / "report.html"
+    command = [program, "report", *[str(folder / student["folder"]) for student in rows], "-o", str(page)]
+    return page if subprocess.run(command, stdout=subprocess.DEVNULL, check=False).returncode == 0 else None
+
+
 def minutes(seconds):
     return "%.0f s" % seconds if seconds < 90 else "%.0f minutes" % (seconds / 60)
 
@@ -106,6 +113,7 @@ def main():
     teacher = dict(row(None, teacher, None), name="teacher")
     names = {"teacher": teacher, **{student["folder"]: student for student in rows}}
     (args.folder / "result.json").write_text(json.dumps(names, indent=2) + "\n")
+    page = report_of(args.distill, args.folder, rows)
 
     print("\nOn text that no student has seen (KL and agreement with the teacher):\n")
     print(table([teacher] + rows))
@@ -128,3 +136,5 @@ if __name__ == "__main__":
         main()
     except KeyboardInterrupt:
         sys.exit(130)
+    if page is not None:
+        print(f"\nThe whole report, for a browser: {page}")

@@ -18,6 +18,7 @@
 #include "fill/fill.h"
 #include "loss/loss.h"
 #include "meter/meter.h"
+#include "report/page/page.h"
 #include "report/report.h"
 #include "run/run.h"
 #include "session/session.h"

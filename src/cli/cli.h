@@ -6,6 +6,7 @@
  *   print.c      JSON and text that are written   progress_line.c the line of progress
  *   cmd_*.c      the commands                     result_table.c  the table at the end of a run
  *   sampling.c   how answers are drawn            talk_*.c        conversations (talk.h)
+ *   watch_page.c a page over HTTP while a run trains
  *   bench*.c     those of `distill bench`         serve/          `distill serve`, an optional part */
 #ifndef CLI_CLI_H
 #define CLI_CLI_H
@@ -130,6 +131,7 @@ void cli_progress_end(cli_progress *progress);
 void cli_progress_break(void); /* ends the line before a message */
 
 int cli_run(const cli_command *command, int argc, char **argv);
+int cli_report(const cli_command *command, int argc, char **argv);
 int cli_eval(const cli_command *command, int argc, char **argv);
 int cli_compare(const cli_command *command, int argc, char **argv);
 int cli_plan(const cli_command *command, int argc, char **argv);

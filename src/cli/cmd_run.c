@@ -3,9 +3,10 @@
 #include <string.h>
 
 #include "cli_ranks.h"
+#include "watch_page.h"
 
 typedef struct run_flags {
-    int resume, again, as_json, quiet, log_ranks;
+    int resume, again, as_json, quiet, watch, log_ranks;
     const char *communicator;
 } run_flags;
 
@@ -34,6 +35,17 @@ static int interrupted(const cli_session *session, const char *recipe, const cli
     return CLI_INTERRUPTED;
 }
 
+/* Where the page lies, if this run left one. */
+static void print_page(FILE *out, const json_t *result)
+{
+    const json_t *options = json_object_get(json_object_get(result, "options"), "output");
+    const char *folder = json_string_value(json_object_get(options, "path"));
+    const char *page = json_string_value(json_object_get(options, "report"));
+    size_t size = folder ? strlen(folder) : 0;
+    while (size > 1 && folder[size - 1] == '/') size--;
+    if (size && (!page || strcmp(page, "none") != 0)) fprintf(out, "report: %.*s/report.html\n", (int)size, folder);
+}
+
 static int print_result(const distill_trainer *trainer, int as_json, int quiet, distill_error *err)
 {
     distill_report *report = NULL;
@@ -42,7 +54,10 @@ static int print_result(const distill_trainer *trainer, int as_json, int quiet, 
     distill_report_free(report);
     if (!text) return cli_fail(err);
     json_t *result = json_loads(text, 0, NULL);
-    if (!as_json || !quiet) cli_table(as_json ? stderr : stdout, result);
+    if (!as_json || !quiet) {
+        cli_table(as_json ? stderr : stdout, result);
+        print_page(as_json ? stderr : stdout, result);
+    }
     if (as_json) printf("%s%s", text, strchr(text, '\n') ? "" : "\n");
     json_decref(result);
     free(text);
@@ -110,11 +125,31 @@ static int run_stages(cli_session *session, const char *recipe, const cli_settin
 
 /* ---- one run ---- */
 
-static int run_one(cli_session *session, const char *recipe, const cli_settings *settings, const run_flags *flags)
+/* -1 = *watch is open, or none is wanted. */
+static int watch_page(const cli_session *session, const cli_command *command, const run_flags *flags,
+                      cli_watch_page **watch)
+{
+    char *folder, *page;
+    int code = -1;
+    if (!flags->watch) return -1;
+    folder = cli_option_text(session->options, "output.path");
+    page = cli_option_text(session->options, "output.report");
+    if (!*folder || !strcmp(page, "none"))
+        code = cli_usage(command, "--watch needs output.path and output.report html: that page is what is watched");
+    else *watch = cli_watch_page_start(folder);
+    free(folder);
+    free(page);
+    return code;
+}
+
+static int run_one(cli_session *session, const cli_command *command, const char *recipe, const cli_settings *settings,
+                   const run_flags *flags)
 {
     cli_progress progress;
     distill_trainer *trainer = NULL;
-    int code;
+    cli_watch_page *watch = NULL;
+    int code = watch_page(session, command, flags, &watch);
+    if (code >= 0) return code;
     cli_progress_start(&progress, flags->quiet);
     int32_t rc =
         distill_trainer_create(session->env, NULL, NULL, NULL, NULL, session->options, &trainer, &session->err);
@@ -127,6 +162,7 @@ static int run_one(cli_session *session, const char *recipe, const cli_settings 
     else code = rc ? cli_fail(&session->err) : print_result(trainer, flags->as_json, flags->quiet, &session->err);
     cli_watch(NULL);
     distill_trainer_free(trainer);
+    cli_watch_page_end(watch);
     return code;
 }
 
@@ -138,13 +174,14 @@ int cli_run(const cli_command *command, int argc, char **argv)
     const cli_option options[] = {{"--set", CLI_SETTINGS, &settings, NULL},
                                   {"--resume", CLI_FLAG, &flags.resume, NULL},
                                   {"--again", CLI_FLAG, &flags.again, NULL},
+                                  {"--watch", CLI_FLAG, &flags.watch, NULL},
                                   {"--quiet", CLI_FLAG, &flags.quiet, NULL},
                                   {"--communicator", CLI_TEXT, &flags.communicator, NULL},
                                   {"--log-ranks", CLI_FLAG, &flags.log_ranks, NULL},
                                   {"--json", CLI_FLAG, &flags.as_json, NULL}};
     cli_session session = {0};
     cli_ranks ranks;
-    int code = cli_parse(command, options, 7, argc, argv, &recipe, 1);
+    int code = cli_parse(command, options, 8, argc, argv, &recipe, 1);
     if (code >= 0) return code;
     if (!recipe) return cli_usage(command, "a recipe is missing");
     if ((code = cli_ranks_start(&ranks, flags.communicator, flags.log_ranks)) >= 0) return code;
@@ -154,9 +191,10 @@ int cli_run(const cli_command *command, int argc, char **argv)
     if ((code = cli_ranks_agree(&ranks, code)) >= 0) goto out;
     flags.quiet |= cli_ranks_are_quiet(&ranks) && !flags.log_ranks;
     if (!flags.quiet) cli_log(&session, DISTILL_LOG_INFO);
-    if (has_stages(&session)) code = run_stages(&session, recipe, &settings, &flags);
+    if (has_stages(&session) && flags.watch) code = cli_usage(command, "--watch is for a recipe that is one run");
+    else if (has_stages(&session)) code = run_stages(&session, recipe, &settings, &flags);
     else if (flags.again) code = cli_usage(command, "--again is for recipes with stages; set output.overwrite=true");
-    else code = run_one(&session, recipe, &settings, &flags);
+    else code = run_one(&session, command, recipe, &settings, &flags);
 out:
     cli_ranks_end(&ranks, &session);
     cli_close(&session);

@@ -26,11 +26,13 @@
 
 static const cli_command commands[] = {
     {"run", "distils as a recipe says",
-     "usage: distill run RECIPE.yaml [--set KEY=VALUE]... [--resume] [--again] [--quiet] [--json]\n"
+     "usage: distill run RECIPE.yaml [--set KEY=VALUE]... [--resume] [--again] [--watch] [--quiet] [--json]\n"
      "                   [--communicator mpi] [--log-ranks]\n\n"
-     "Distils as the recipe says and writes the student, metrics and result.json to its output folder.\n\n" SET_HELP
+     "Distils as the recipe says and writes the student, metrics, result.json and report.html to its output "
+     "folder.\n\n" SET_HELP
      "  --resume          goes on from the newest checkpoint in the output folder; stages always do\n"
      "  --again           a stage whose settings or inputs are others than when it was made is made again\n"
+     "  --watch           report.html at a port of 127.0.0.1 while it trains; the address is said\n"
      "  --quiet           no progress\n"
      "  --json            prints result.json instead of the table\n"
      "  --communicator C  mpi: one of several ranks, `mpirun -n 4 distill run RECIPE.yaml --communicator mpi`\n"
@@ -55,6 +57,15 @@ static const cli_command commands[] = {
      "without.\n\n"
      "  --quiet           without progress\n" SET_HELP "  --json            one JSON document\n",
      cli_plan},
+    {"report", "a page for a browser of what a run achieved, or of several",
+     "usage: distill report DIR... [-o FILE] [--language en|pt]\n\n"
+     "Makes report.html of a run again, from the result.json and metrics.jsonl in its output folder: verdict, curves,\n"
+     "where student and teacher differ, size, speed, cost, samples, recipe. Of several runs one page that compares "
+     "them;\n"
+     "a run beside one on hard labels alone is shown whole, with that as its baseline. Prints the file's name.\n\n"
+     "  -o FILE           the page; DIR/report.html of one run\n"
+     "  --language L      en, the default, or pt\n",
+     cli_report},
     {"eval", "measures a student, and how close it is to a teacher",
      "usage: distill eval --student MODEL [--teacher MODEL] --data FILE [--set KEY=VALUE]... [--json]\n"
      "       distill eval --student MODEL [--choices FILE] [--answers FILE [--verify numeric|exact]] [--chat]\n"

@@ -71,3 +71,5 @@ int32_t di_report_get_f64(const di_report *report, const char *key, double *out,
     *out = node->type == DK_NODE_FLOAT ? node->f64 : (double)node->i64;
     return DK_OK;
 }
+
+const dk_node *di_report_root(const di_report *report) { return dk_document_root(report->document); }

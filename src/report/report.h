@@ -12,6 +12,7 @@ void di_report_free(di_report *report);
 /* "student.forward_kl"; list items by number */
 int32_t di_report_get_f64(const di_report *report, const char *key, double *out, dk_error *err);
 const char *di_report_json(const di_report *report, size_t *size);
+const dk_node *di_report_root(const di_report *report);
 
 int32_t di_inspect_path(dk_backend *backend, const char *path, dk_strbuf *json, dk_error *err);
 int32_t di_inspect_library(dk_backend *backend, di_registry *registry, dk_strbuf *json, dk_error *err);

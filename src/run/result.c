@@ -62,12 +62,32 @@ out:
     return rc;
 }
 
+enum { SHORTEST_MS = 20 }; /* counters of energy move in steps of a millisecond */
+
+/* Of the tokens that its speed was measured with: prompts, and what was written behind them. */
+static void token_cost(di_meter *meter, dk_strbuf *out)
+{
+    const di_cost cost = di_meter_read(meter);
+    const double thousands = (double)cost.work.tokens / 1000;
+    if (cost.work.tokens < 1) return;
+    dk_strbuf_puts(out, ",\"cost_per_1000_tokens\":{\"cpu_seconds\":");
+    dk_strbuf_f64(out, cost.cpu / thousands);
+    if (cost.joules > 0 && cost.wall * 1000 > SHORTEST_MS) {
+        number(out, "joules", cost.joules / thousands);
+        dk_strbuf_printf(out, ",\"energy\":\"%s\"", cost.energy == DI_ENERGY_MEASURED ? "measured" : "estimated");
+        if (cost.eur >= 0) number(out, "eur", cost.eur / thousands);
+    }
+    dk_strbuf_puts(out, "}");
+}
+
 static int32_t model_section(di_run *run, di_teacher *scorer, section of, dk_strbuf *out, dk_error *err)
 {
     const di_facts facts = di_teacher_facts(scorer);
     const di_run_evaluation *e = &run->evaluation;
+    di_meter meter = {0};
     double prompt = -1, decode = -1;
     int32_t rc;
+    DK_TRY(di_meter_start(run->host, run->trainer->options, 0, &meter, err));
     DK_TRY(di_speed(scorer, &prompt, &decode, err));
     DK_TRY(begin_section(run, scorer, of, out, err));
     if (of == SECTION_GGUF ? e->has_gguf : e->has_result)
@@ -76,8 +96,10 @@ static int32_t model_section(di_run *run, di_teacher *scorer, section of, dk_str
     if (facts.bytes >= 0) number(out, "bytes", (double)facts.bytes);
     if (prompt > 0) number(out, "prompt_tokens_per_second", prompt);
     if (decode > 0) number(out, "decode_tokens_per_second", decode);
+    if (decode > 0) token_cost(&meter, out);
     dk_strbuf_puts(out, "}");
 out:
+    di_meter_end(&meter);
     return rc;
 }
 

@@ -319,6 +319,12 @@ class Env(Handle):
         call("inspect", self.raw, encoded(path), raw)
         return Report._wrap(raw, self)
 
+    def report(self, folder):
+        """What a run left in its output folder: a Report with "result", "metrics", "damaged" and "problems"."""
+        raw = ctypes.POINTER(c.distill_report)()
+        call("report_open", self.raw, encoded(folder), raw)
+        return Report._wrap(raw, self)
+
     def limits(self):
         """What this machine can do at most, on the threads of this env: a Report. Measures, in about three seconds."""
         raw = ctypes.POINTER(c.distill_report)()
@@ -454,6 +460,13 @@ class Report(Handle):
 
     def to_dict(self):
         return json.loads(self.json())
+
+    def html(self, path, *others, language=None):
+        """A page for a browser at path: of this report, or of this one beside others. language: "en" or "pt"."""
+        reports = (self,) + others
+        options = Options(settings={"output.language": language} if language else None)
+        raw = (ctypes.POINTER(c.distill_report) * len(reports))(*[report.raw for report in reports])
+        call("report_html", raw, len(reports), encoded(path), options.raw)
 
     def __repr__(self):
         return "<distill.Report %s>" % self.json().strip()

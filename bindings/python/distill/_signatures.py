@@ -775,5 +775,7 @@ FUNCTIONS = {  # name: (result, arguments)
     "distill_meter_free": (None, [POINTER(distill_meter)]),
     "distill_report_get_f64": (c_int32, [POINTER(distill_report), c_char_p, POINTER(c_double), POINTER(distill_error)]),
     "distill_report_json": (c_int32, [POINTER(distill_report), POINTER(c_char), c_size_t, POINTER(c_size_t), POINTER(distill_error)]),
+    "distill_report_open": (c_int32, [POINTER(distill_env), c_char_p, POINTER(POINTER(distill_report)), POINTER(distill_error)]),
+    "distill_report_html": (c_int32, [POINTER(POINTER(distill_report)), c_int64, c_char_p, POINTER(distill_options), POINTER(distill_error)]),
     "distill_report_free": (None, [POINTER(distill_report)]),
 }

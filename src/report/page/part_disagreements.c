@@ -23,7 +23,7 @@ static void one(di_sheet *s, const dk_node *d, size_t number)
     if (di_value(d, "label/student", &p)) {
         di_percent_text(s, p, text);
         dk_strbuf_printf(
-            s->out, "<p class=\"about\">%s %s",
+            s->out, "<p class=\"foot\">%s %s",
             di_say(s, "The text goes on with the marked token: student", "O texto segue com o token marcado: aluno"),
             text);
         if (di_value(d, "label/teacher", &p)) {

@@ -28,6 +28,16 @@ static void cpu_seconds(const di_sheet *s, double value, char out[DI_FIGURE])
     snprintf(out, DI_FIGURE, "%.40s s", text);
 }
 
+static void joules(const di_sheet *s, double value, char out[DI_FIGURE])
+{
+    static const char *const units[] = {"J", "kJ", "MJ"};
+    char text[DI_FIGURE];
+    int32_t at = 0;
+    for (; at < 2 && value >= 1000; at++) value /= 1000;
+    di_short_number(s, value, text);
+    snprintf(out, DI_FIGURE, "%.40s %s", text, units[at]);
+}
+
 typedef struct quantity {
     const char *key, *title, *about;
     double over; /* 0 = the value itself, else over / value */
@@ -104,6 +114,16 @@ static int32_t gaps(di_sheet *s)
     return 1;
 }
 
+static const char *energy_about(const di_sheet *s)
+{
+    const di_sheet_run *r = s->main ? s->main : &s->runs[0];
+    if (!strcmp(di_text(r->student, "cost_per_1000_tokens/energy"), "measured"))
+        return di_say(s, "Measured, of whole packages: other processes are in it.",
+                      "Medida, de pacotes inteiros: outros processos estão nela.");
+    return di_say(s, "An estimate: CPU seconds times cost.watts_per_core.",
+                  "Uma estimativa: segundos de CPU vezes cost.watts_per_core.");
+}
+
 /* ---- what the run took ---- */
 
 static void cost_row(di_sheet *s, const dk_node *cost, const char *key, text_fn text, const char *english,
@@ -114,16 +134,6 @@ static void cost_row(di_sheet *s, const dk_node *cost, const char *key, text_fn 
     if (!di_value(cost, key, &value)) return;
     text(s, value, out);
     dk_strbuf_printf(s->out, "<dt>%s</dt><dd>%s</dd>", di_say(s, english, portuguese), out);
-}
-
-static void joules(const di_sheet *s, double value, char out[DI_FIGURE])
-{
-    static const char *const units[] = {"J", "kJ", "MJ"};
-    char text[DI_FIGURE];
-    int32_t at = 0;
-    for (; at < 2 && value >= 1000; at++) value /= 1000;
-    di_short_number(s, value, text);
-    snprintf(out, DI_FIGURE, "%.40s %s", text, units[at]);
 }
 
 static void run_cost(di_sheet *s, const di_sheet_run *r)
@@ -163,9 +173,12 @@ void di_part_models(di_sheet *s)
         {"decode_tokens_per_second", di_say(s, "Latency of a token", "Latência de um token"),
          di_say(s, "Milliseconds between tokens while it writes.", "Milissegundos entre tokens ao escrever."), 1e3,
          milliseconds},
-        {"decode_tokens_per_second", di_say(s, "Cost of 1,000 tokens", "Custo de 1.000 tokens"),
-         di_say(s, "Seconds of this machine while it writes them.", "Segundos desta máquina ao escrevê-los."), 1e3,
-         cpu_seconds},
+        {"cost_per_1000_tokens/cpu_seconds", di_say(s, "Cost of 1,000 tokens", "Custo de 1.000 tokens"),
+         di_say(s, "CPU seconds of all threads; four tokens are read for one that is written.",
+                "Segundos de CPU de todas as threads, quatro tokens lidos para um escrito."),
+         0, cpu_seconds},
+        {"cost_per_1000_tokens/joules", di_say(s, "Energy of 1,000 tokens", "Energia de 1.000 tokens"), energy_about(s),
+         0, joules},
     };
     int32_t some = 0;
     di_section(s, "What the student saves", "O que o aluno economiza");

@@ -103,7 +103,8 @@ static void facts(di_sheet *s, const di_sheet_run *r)
 static void one(di_sheet *s, const di_sheet_run *r, int32_t named)
 {
     if (named) {
-        dk_strbuf_printf(s->out, "<details><summary><span class=\"key %s\"></span>", r->colour);
+        dk_strbuf_printf(s->out, "<details%s><summary><span class=\"key %s\"></span>", r == s->main ? " open" : "",
+                         r->colour);
         di_html_cut(s->out, r->label, strlen(r->label), 60);
         di_html(s, "</summary>\n");
     }

@@ -29,7 +29,9 @@ static const char *const style[] = {
     "li{background:var(--card);padding:14px 18px 13px}.cards .of{display:block;color:var(--soft);font-size:13px}.cards "
     "strong{display:block;font-size:27px;line-height:1.22;font-weight:640;letter-spacing:-.015em;color:var(--c0)}",
     "section{margin:52px 0 0}h2{font-size:21px;margin:0 0 4px;letter-spacing:-.01em;font-weight:660}"
-    ".about{color:var(--soft);margin:0 0 16px;max-width:78ch}.grid{display:grid;grid-template-columns:repeat(auto-fit,"
+    ".about{color:var(--soft);margin:0 0 "
+    "16px;max-width:78ch;font-size:15px}.foot{color:var(--soft);font-size:13px;margin:8px 0 "
+    "2px}.grid{display:grid;grid-template-columns:repeat(auto-fit,"
     "minmax(min(100%,390px),1fr));gap:18px}figure,.box{margin:0;background:var(--card);border:1px solid var(--rule);"
     "border-radius:10px;padding:15px 16px "
     "11px;break-inside:avoid;min-width:0}figcaption{font-size:14px;line-height:1.42;"

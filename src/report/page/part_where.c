@@ -12,19 +12,25 @@ typedef struct categories {
     int64_t count;
 } categories;
 
-/* "1", "2–3", "1,000+" */
-static void name_of(const di_sheet *s, const dk_node *bucket, char out[DI_FIGURE])
+/* 1, 999, 1k, 10k: bounds are round */
+static void bound_text(double value, char out[DI_FIGURE])
+{
+    const long long whole = value < 9e15 ? (long long)value : 0;
+    if (whole < 1000) snprintf(out, DI_FIGURE, "%lld", whole);
+    else snprintf(out, DI_FIGURE, "%lldk", (whole + 1) / 1000);
+}
+
+/* "1", "2–3", "10k+" */
+static void name_of(const dk_node *bucket, char out[DI_FIGURE])
 {
     double from = 0, to;
     char first[DI_FIGURE], last[DI_FIGURE];
     (void)di_value(bucket, "from", &from);
-    if (from >= 1000) di_large_number(s, from, first);
-    else di_number_text(s, from, 0, first);
+    bound_text(from, first);
     if (!di_value(bucket, "to", &to)) snprintf(out, DI_FIGURE, "%.30s+", first);
     else if (to <= from) snprintf(out, DI_FIGURE, "%.40s", first);
     else {
-        if (to >= 1000) di_large_number(s, to, last);
-        else di_number_text(s, to, 0, last);
+        bound_text(to, last);
         snprintf(out, DI_FIGURE, "%.20s\xe2\x80\x93%.20s", first, last);
     }
 }
@@ -35,13 +41,13 @@ static int32_t same_bucket(const dk_node *a, const dk_node *b)
     return di_value(a, "from", &x) && di_value(b, "from", &y) && x == y;
 }
 
-static void read_categories(const di_sheet *s, const dk_node *list, categories *out)
+static void read_categories(const dk_node *list, categories *out)
 {
     double tokens, all = 0;
     out->count = 0;
     for (size_t i = 0; list && list->type == DK_NODE_LIST && i < list->size && out->count < CATEGORIES; i++) {
         if (!di_value(dk_node_at(list, i), "tokens", &tokens)) continue;
-        name_of(s, dk_node_at(list, i), out->text[out->count]);
+        name_of(dk_node_at(list, i), out->text[out->count]);
         out->names[out->count] = out->text[out->count];
         out->shares[out->count++] = tokens;
         all += tokens;
@@ -88,7 +94,7 @@ static int32_t draw(di_sheet *s, di_chart *chart, const view *v)
     const dk_node *axis = first ? di_node(first->eval, v->where) : NULL;
     categories names;
     if (!axis || axis->type != DK_NODE_LIST) return 0;
-    read_categories(s, axis, &names);
+    read_categories(axis, &names);
     *chart = (di_chart){.title = v->title,
                         .about = v->about,
                         .x_title = v->x_title,

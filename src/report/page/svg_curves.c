@@ -168,6 +168,17 @@ static void y_axis(di_sheet *s, const plane *p)
     for (int64_t i = 0; i < count; i++) y_tick(s, p, ticks[i], decimals);
 }
 
+/* Names of categories that would lie over each other. */
+static int32_t crowded(const plane *p)
+{
+    size_t most = 0;
+    for (int64_t i = 0; p->chart->names && i < p->chart->categories; i++) {
+        const size_t width = di_html_width(p->chart->names[i], strlen(p->chart->names[i]));
+        if (width > most) most = width;
+    }
+    return p->chart->names && 6.6 * (double)most + 4 > px(p, 1) - px(p, 0);
+}
+
 static void x_axis(di_sheet *s, const plane *p)
 {
     double ticks[TICKS + 2];
@@ -182,7 +193,7 @@ static void x_axis(di_sheet *s, const plane *p)
             tick_text(s, ticks[i], decimals);
         }
     }
-    const int64_t stride = p->chart->categories > 8 ? 2 : 1;
+    const int64_t stride = crowded(p) ? 2 : 1;
     for (int64_t i = 0; p->chart->names && i < p->chart->categories; i += stride) {
         begin_text(s, "tick mid", px(p, (double)i), base + 16);
         dk_strbuf_printf(s->out, "%s</text>", p->chart->names[i]);
