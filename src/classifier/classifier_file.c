@@ -1,12 +1,9 @@
-/* classifier_file.c - a classifier as a folder:
- *
- *   config.json         what it is, its classes, what it promises, and size and CRC-32C of
- *   model.safetensors   features.weight [inputs, width] in f32, f16 or int8 (with features.scale [width]),
- *                       features.bias [width]; of two layers head.weight [hidden, classes], head.bias [classes];
- *                       of an embedding inputs.mean, inputs.scale [inputs]
- *
- * They belong together by the checksum. One that is saved over another moves the other's weights to model.old.safetensors,
- * until its own description is there: whenever it is killed, one of the two is whole and is opened. */
+/* classifier_file.c - a classifier as a folder:  config.json         what it is, its classes, what it promises, and
+ * size and CRC-32C of model.safetensors   features.weight [inputs, width] in f32, f16 or int8 (with features.scale
+ * [width]), features.bias [width]; of two layers head.weight [hidden, classes], head.bias [classes]; of an embedding
+ * inputs.mean, inputs.scale [inputs]  They belong together by the checksum. One that is saved over another moves the
+ * other's weights to model.old.safetensors, until its own description is there: whenever it is killed, one of the two
+ * is whole and is opened. */
 #include <errno.h>
 #include <math.h>
 #include <stdio.h>

@@ -171,14 +171,11 @@ int cli_run(const cli_command *command, int argc, char **argv)
     run_flags flags = {0};
     cli_settings settings = {.count = 0};
     const char *recipe = NULL;
-    const cli_option options[] = {{"--set", CLI_SETTINGS, &settings, NULL},
-                                  {"--resume", CLI_FLAG, &flags.resume, NULL},
-                                  {"--again", CLI_FLAG, &flags.again, NULL},
-                                  {"--watch", CLI_FLAG, &flags.watch, NULL},
-                                  {"--quiet", CLI_FLAG, &flags.quiet, NULL},
-                                  {"--communicator", CLI_TEXT, &flags.communicator, NULL},
-                                  {"--log-ranks", CLI_FLAG, &flags.log_ranks, NULL},
-                                  {"--json", CLI_FLAG, &flags.as_json, NULL}};
+    const cli_option options[] = {
+        {"--set", CLI_SETTINGS, &settings, NULL},          {"--resume", CLI_FLAG, &flags.resume, NULL},
+        {"--again", CLI_FLAG, &flags.again, NULL},         {"--watch", CLI_FLAG, &flags.watch, NULL},
+        {"--quiet", CLI_FLAG, &flags.quiet, NULL},         {"--communicator", CLI_TEXT, &flags.communicator, NULL},
+        {"--log-ranks", CLI_FLAG, &flags.log_ranks, NULL}, {"--json", CLI_FLAG, &flags.as_json, NULL}};
     cli_session session = {0};
     cli_ranks ranks;
     int code = cli_parse(command, options, 8, argc, argv, &recipe, 1);

@@ -8,8 +8,8 @@ typedef struct di_distances { /* of positions from a teacher */
     float **values;           /* grown */
     int64_t *count, *capacity;
 } di_distances;
-/* part: sums over the windows of this rank, with has_teacher set; distances from `first` on are of it. Both become those
- * of all ranks. rc: what became of this rank's. Alone it does nothing. */
+/* part: sums over the windows of this rank, with has_teacher set; distances from `first` on are of it. Both become
+ * those of all ranks. rc: what became of this rank's. Alone it does nothing. */
 int32_t di_evaluation_meet(dk_host *host, int32_t rc, di_evaluation *part, di_distances *distances, int64_t first,
                            dk_error *err);
 

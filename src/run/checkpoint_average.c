@@ -1,5 +1,5 @@
-/* checkpoint_average.c - the moving average of the student's weights, in a checkpoint: average/, a folder of a model like
- * student/, which anybody can open. */
+/* checkpoint_average.c - the moving average of the student's weights, in a checkpoint: average/, a folder of a model
+ * like student/, which anybody can open. */
 #include <string.h>
 
 #include "base/file.h"
