@@ -56,11 +56,12 @@ int32_t di_page_folder(dk_host *host, const char *path, const dk_strbuf *result,
 {
     folder f = {.host = host, .path = path, .json = json};
     char *text = NULL;
-    size_t size = 0;
+    size_t size = strlen(path);
     int32_t rc;
     dk_strbuf_init(&f.problems, host);
+    while (size > 1 && path[size - 1] == '/') size--;
     dk_strbuf_puts(json, "{\"folder\":");
-    dk_strbuf_json(json, path, strlen(path));
+    dk_strbuf_json(json, path, size);
     dk_strbuf_puts(json, ",\"result\":");
     if (!result) DK_TRY(read_file(&f, "result.json", &text, &size, err));
     if (result) dk_strbuf_append(json, result->data, result->size);
