@@ -284,11 +284,11 @@ typedef void (*distill_body_fn)(void *context, int64_t begin, int64_t end);
  * nested. Any other value stops the call as that of every callback does; a step is undone. */
 typedef int32_t (*distill_parallel_fn)(void *user, int64_t n, distill_body_fn body, void *context);
 
-/* The ranks of a job: processes (or threads with an env each) that train one student together, each on its part of every
- * window. The host brings what carries bytes between them: MPI by libdistill_mpi (distill_mpi.h), or torch.distributed,
- * NCCL, Gloo. Bytes alone travel; sums are the library's, in the order of ranks. Called by one thread of the library at
- * a time, by all ranks in the same order. Functions return DISTILL_CB_OK, DISTILL_CB_CANCEL or a code of the host's
- * own, as when another rank is gone: a call that waits for it must not wait for ever. */
+/* The ranks of a job: processes (or threads with an env each) that train one student together, each on its part of
+ * every window. The host brings what carries bytes between them: MPI by libdistill_mpi (distill_mpi.h), or
+ * torch.distributed, NCCL, Gloo. Bytes alone travel; sums are the library's, in the order of ranks. Called by one
+ * thread of the library at a time, by all ranks in the same order. Functions return DISTILL_CB_OK, DISTILL_CB_CANCEL
+ * or a code of the host's own, as when another rank is gone: a call that waits for it must not wait for ever. */
 typedef struct distill_communicator {
     uint32_t struct_size;
     uint32_t flags; /* 0 */
@@ -319,9 +319,9 @@ DISTILL_API int32_t distill_env_set_logger(distill_env *env, int32_t level, dist
 DISTILL_API int32_t distill_env_set_threads(distill_env *env, int64_t max_threads, distill_parallel_fn fn, void *user,
                                             distill_destroy_fn destroy, distill_error *err);
 /* table NULL = alone, which is the default. Before the first handle that computes, later DISTILL_E_STAGE; kept until
- * env_free. With more than one rank every call on a trainer is one of all ranks: they make the same calls, with the same
- * options and data, which is checked, and get the same answers; the output folder is one that all of them see, and rank
- * 0 writes it. What is not shared among ranks is DISTILL_E_UNSUPPORTED by name. */
+ * env_free. With more than one rank every call on a trainer is one of all ranks: they make the same calls, with the
+ * same options and data, which is checked, and get the same answers; the output folder is one that all of them see,
+ * and rank 0 writes it. What is not shared among ranks is DISTILL_E_UNSUPPORTED by name. */
 DISTILL_API int32_t distill_env_set_communicator(distill_env *env, const distill_communicator *table,
                                                  distill_error *err);
 /* What forms matrix products, as option compute.products: "auto", which is the default, "cblas", or kernels by name, of
@@ -631,10 +631,10 @@ DISTILL_API int32_t distill_session_next(distill_session *session, distill_token
  * call goes on with the answer. */
 DISTILL_API int32_t distill_session_generate(distill_session *session, distill_token_fn fn, void *user,
                                              distill_error *err);
-/* One pass over the weights for several sessions of one family, each named once: a session and its forks. outs [count],
- * all of one struct_size: a token of each; id -1 and finished 0 = it still reads its prompt, which goes in pieces beside
- * the others; id -1 and finished BEFORE or CANCELLED = it has no answer any more. DISTILL_E_END where that goes for all.
- * What each of them writes does not depend on the others. */
+/* One pass over the weights for several sessions of one family, each named once: a session and its forks. outs
+ * [count], all of one struct_size: a token of each; id -1 and finished 0 = it still reads its prompt, which goes in
+ * pieces beside the others; id -1 and finished BEFORE or CANCELLED = it has no answer any more. DISTILL_E_END where
+ * that goes for all. What each of them writes does not depend on the others. */
 DISTILL_API int32_t distill_session_next_many(distill_session *const *sessions, int64_t count, distill_token *outs,
                                               distill_error *err);
 /* Forgets all but the first tokens that stand. */

@@ -32,7 +32,8 @@ int32_t di_flow_emit(di_flow *flow, di_record **record, dk_error *err);
 int32_t di_flow_drop(di_flow *flow, di_record **record, const char *why, dk_error *err);
 /* The same, counted, and written to the file that stands beside the result (OUT.aside.jsonl). */
 int32_t di_flow_aside(di_flow *flow, di_record **record, const char *why, dk_error *err);
-/* The same with what was wrong with it, in words: {"why": ..., "problem": ..., "sample": {...}}; NULL = no more is known. */
+/* The same with what was wrong with it, in words: {"why": ..., "problem": ..., "sample": {...}}; NULL = no more is
+ * known. */
 int32_t di_flow_aside_because(di_flow *flow, di_record **record, const char *why, const char *problem, dk_error *err);
 /* Counted beside what is dropped: prompts that fill the context, endless repetition that was cut. */
 int32_t di_flow_count(di_flow *flow, const char *what, int64_t count, dk_error *err);

@@ -1,5 +1,5 @@
-/* record_id.c - ids of what is made. A file that an earlier run wrote has ids like these; what is made of it now takes the
- * next generation, so that no two samples are called the same. */
+/* record_id.c - ids of what is made. A file that an earlier run wrote has ids like these; what is made of it now
+ * takes the next generation, so that no two samples are called the same. */
 #include <string.h>
 
 #include "augment/record.h"

@@ -1,5 +1,5 @@
-/* record_raw.c - values of a line as they were written: numbers keep all their digits. The line was parsed before, so what
- * is looked for here is only where a value ends. */
+/* record_raw.c - values of a line as they were written: numbers keep all their digits. The line was parsed before, so
+ * what is looked for here is only where a value ends. */
 #include <string.h>
 
 #include "augment/record.h"

@@ -1,5 +1,5 @@
-/* composed.h - texts to be compared are in one normal form: an accent that stands as a mark behind its letter is the same as
- * one that is part of it (NFC, Unicode's annex 15). */
+/* composed.h - texts to be compared are in one normal form: an accent that stands as a mark behind its letter is the
+ * same as one that is part of it (NFC, Unicode's annex 15). */
 #ifndef DI_AUGMENT_COMPOSED_H
 #define DI_AUGMENT_COMPOSED_H
 

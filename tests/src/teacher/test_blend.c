@@ -392,7 +392,7 @@ TEST(recipes_that_are_refused)
          "mode=linear only"},
         {"teachers: {one: ./one}\nteacher: {path: ./one, parallel: true}", "teacher.parallel is of a blend or a route"},
         {"teachers: {one: {temperature: 2}}\nteacher: {blend: {of: [one]}}",
-         "neither path, blend, schedule, route nor cache"},
+         "neither path, self, blend, schedule, route nor cache"},
         {"teachers: {one: ./one}\nteacher: {blend: {of: [one, one]}}",
          "recipe.yaml:2: teacher.blend.of.1 is one, and so is teacher.blend.of.0: name it once, or give it a second "
          "name "
