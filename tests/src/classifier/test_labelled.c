@@ -154,7 +154,8 @@ TEST(what_is_counted)
     set(&f, "train.steps", "2");
     set(&f, "loss.hard_label_weight", "0.5");
     REQUIRE_OK(train(&f, 0, &c, &json, &err));
-    CHECK_HAS(json.data, "\"held_out\":1,\"seen_in_training\":1,\"without_inputs\":0,\"unused_keys\":{\"id\":2,\"source\":1}");
+    CHECK_HAS(json.data, "\"held_out\":1,\"seen_in_training\":1,\"without_inputs\":0,"
+                         "\"unused_keys\":{\"id\":2,\"source\":1}");
     CHECK_HAS(json.data, "cannot be promised: 1 held-out texts, at least 59 are needed");
     CHECK(c->promise.threshold > 1);
     di_classifier_free(c);
