@@ -76,8 +76,8 @@ LOSS(adaptive_kl, .flags = ROWS, .fills = 1, .t_squared = 1, .floors = 1, .targe
      .gradient = "w (q - p) + (1 - w) q (log(q/p) - KL(q || p))", .paper = "Wu et al. 2024",
      .no_draws = DRAWS_ARE_BIASED, .no_one_hot = NEEDS_ALL_MASS, .detached = "w",
      .use = "the direction that fits where the student is wrong: forward for the head, reverse for the tail")
-LOSS(dkd, .flags = ROWS, .fills = 1, .t_squared = 1, .precise = 1, .needs_labels = 1, .skips_labels = 1,
-     .targets = DENSE, .options = {"dkd.target_weight", "dkd.non_target_weight"},
+LOSS(dkd, .flags = ROWS, .fills = 1, .t_squared = 1, .needs_labels = 1, .skips_labels = 1, .targets = DENSE,
+     .options = {"dkd.target_weight", "dkd.non_target_weight"},
      .formula = "t KL(p[label], rest || q[label], rest) + n KL of the rest renormalised, t = target_weight, n = "
                 "non_target_weight",
      .gradient = "t (q - p) of the two outcomes, the rest's shared out by q; plus n (q' - p') of the rest renormalised",

@@ -8,6 +8,7 @@
 #define DI_LOSS_KERNELS_DIVERGENCE_FLOATS_H
 
 #include "loss/kernels/gap.h"
+#include "loss/kernels/in_doubles.h"
 
 struct di_dense {
     const di_logits *q, *p;
@@ -247,28 +248,6 @@ static inline void di_dense_of(const di_logits *q, const di_logits *p, int64_t n
                     (float)exp(-p->log_sum),
                     (float)q->log_sum,
                     (float)p->log_sum};
-}
-
-/* One dense row in doubles, with log-sums of their own. */
-static inline int32_t di_in_doubles(const di_builtin_call *call, const distill_loss_rows *rows, int64_t r,
-                                    di_eval_fn doubles, int64_t *floored)
-{
-    const di_logits *given[2] = {&call->student[r], &call->teacher[r]};
-    distill_loss_rows one = *rows;
-    di_builtin_call exact = *call;
-    di_logits logits[2] = {{0}};
-    for (int i = 0; i < 2; i++)
-        DK_VARIANT(di_rows).log_sum_double(given[i]->z, rows->vocab, 1 / given[i]->factor, &logits[i]);
-    exact.student = &logits[0];
-    exact.teacher = &logits[1];
-    exact.floored = 0;
-    one.rows = 1;
-    one.value += r;
-    if (one.labels) one.labels += r;
-    if (one.gradient) one.gradient += r * rows->vocab;
-    const int32_t rc = doubles(&exact, &one);
-    *floored += exact.floored;
-    return rc;
 }
 
 DI_INLINE int32_t di_divergence(di_builtin_call *call, const distill_loss_rows *rows, const di_form *form,
