@@ -6,6 +6,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "../talk.h"
 #include "serve.h"
 
 typedef struct given { /* as the command line has it */
@@ -31,7 +32,7 @@ static int check_given(const cli_command *command, const given *g, const serve_l
         int64_t value, low, high;
     } bounds[] = {
         {"--port", g->port, 0, 65535},
-        {"--places", g->places, 1, 256},
+        {"--places", g->places, 1, SERVE_PLACES},
         {"--context", g->has_context ? g->context : 2, 2, 1000000000},
         {"--max-prompt", g->has_max_prompt ? g->max_prompt : 1, 1, 1000000000},
         {"--max-tokens", g->max_tokens, 1, 1000000},
@@ -58,8 +59,8 @@ static int check_given(const cli_command *command, const given *g, const serve_l
 
 static int set_options(const cli_command *command, cli_session *s, const given *g)
 {
-    int32_t rc = DISTILL_OK;
-    if (g->has_context) rc = distill_options_set_i64(s->options, "session.context", g->context, &s->err);
+    int32_t rc = distill_options_set_i64(s->options, "session.places", g->places, &s->err);
+    if (!rc && g->has_context) rc = distill_options_set_i64(s->options, "session.context", g->context, &s->err);
     if (!rc && g->quantized) rc = distill_options_set_str(s->options, "generate.quantized", g->quantized, &s->err);
     if (!rc && g->precision) rc = distill_options_set_str(s->options, "generate.precision", g->precision, &s->err);
     return rc ? cli_usage(command, "%s", s->err.message) : -1;
@@ -244,7 +245,7 @@ static void close_server(serve_server *server)
     distill_teacher_free(server->draft);
     distill_teacher_free(server->teacher);
     serve_keys_free(&server->keys);
-    json_decref(server->chat_template);
+    json_decref(server->chat);
 }
 
 static int run(const cli_command *command, cli_session *s, given *g, const serve_limits *limits)
@@ -262,7 +263,7 @@ static int run(const cli_command *command, cli_session *s, given *g, const serve
     int code = set_options(command, s, g);
     if (code >= 0) return code;
     if (!serve_keys_read(&server.keys, g->key_file, g->key_variable)) return CLI_FAILED;
-    if (g->chat_template && !(server.chat_template = serve_template_read(g->chat_template))) return CLI_FAILED;
+    if (g->chat_template && !talk_set_template(server.chat = json_object(), g->chat_template)) return CLI_FAILED;
     char *name = name_of(g);
     server.name = name;
     code = start_and_wait(&server, g);

@@ -2,7 +2,7 @@
  * libmicrohttpd alone.
  *
  *   cmd_serve.c           options, start, the wait, the orderly end
- *   serve_template.c      a chat template for those without    serve_sampling.c  how tokens are drawn
+ *   serve_sampling.c      how a request's tokens are drawn
  *   serve_listen.c        the socket                       serve_key.c       API keys
  *   serve_http.c          libmicrohttpd's callbacks        serve_route.c     which request goes where, and may it
  *   serve_connections.c   clients that are too slow        serve_job.c       a request on its way, who waits for whom
@@ -166,7 +166,7 @@ struct serve_place { /* a session that answers one request after the other */
     int64_t used; /* the turn in which it was taken last */
 };
 
-enum { SERVE_PREPARERS = 2 };
+enum { SERVE_PREPARERS = 2, SERVE_PLACES = 256 };
 struct serve_server {
     const char *name; /* of the model */
     char host[256];
@@ -176,7 +176,7 @@ struct serve_server {
     cli_session *session;
     distill_teacher *teacher, *draft;
     distill_tokenizer *tokenizer;
-    json_t *chat_template; /* NULL = the model's own */
+    json_t *chat; /* what every conversation brings: {"chat_template"}; NULL = the model's own */
     int64_t vocab, place_count;
     double started;
     int64_t created;
@@ -199,8 +199,7 @@ struct serve_server {
     int threads, writes;
 };
 
-json_t *serve_template_read(const char *name); /* of a format, or a file; NULL after a message */
-double serve_now(void);                        /* seconds, monotonic */
+double serve_now(void);                                                                 /* seconds, monotonic */
 int serve_open_socket(const char *host, int64_t port, int *out_port, int *on_loopback); /* -1 after a message */
 int serve_http_start(serve_server *server, int fd);
 void serve_http_stop(serve_server *server);

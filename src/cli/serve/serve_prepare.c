@@ -26,8 +26,7 @@ int serve_encode(serve_job *job, const char *text, size_t size, int32_t flags, s
 /* The server's template where the model brings none, or another one is wanted. */
 static char *chat_text(serve_job *job)
 {
-    if (job->server->chat_template && json_object_set(job->request.chat, "chat_template", job->server->chat_template))
-        return NULL;
+    if (job->server->chat && json_object_update(job->request.chat, job->server->chat)) return NULL;
     return json_dumps(job->request.chat, JSON_COMPACT);
 }
 

@@ -148,8 +148,8 @@ static void take_token(serve_place *place, const distill_token *token)
     }
 }
 
-/* A token of each. */
-static void step(serve_server *server)
+/* Something is wrong with one of them, or with all: each goes by itself, and who fails is told why. */
+static void step_alone(serve_server *server)
 {
     for (int64_t i = 0; i < server->place_count; i++) {
         serve_place *place = &server->places[i];
@@ -165,6 +165,28 @@ static void step(serve_server *server)
             distill_session_truncate(place->session, 0, NULL);
         }
     }
+}
+
+/* One pass over the weights for all. */
+static void step(serve_server *server)
+{
+    distill_session *sessions[SERVE_PLACES];
+    distill_token outs[SERVE_PLACES];
+    serve_place *of[SERVE_PLACES];
+    int64_t count = 0;
+    for (int64_t i = 0; i < server->place_count; i++) {
+        if (!server->places[i].choice) continue;
+        sessions[count] = server->places[i].session;
+        DISTILL_INIT(&outs[count]);
+        of[count++] = &server->places[i];
+    }
+    if (!count) return;
+    if (distill_session_next_many(sessions, count, outs, NULL)) {
+        step_alone(server);
+        return;
+    }
+    for (int64_t i = 0; i < count; i++)
+        if (!of[i]->job->problem.status) take_token(of[i], &outs[i]);
 }
 
 void *serve_write_run(void *user)
