@@ -127,6 +127,8 @@ def main():
     for name, model in [("teacher", args.teacher)] + [(student["name"], args.folder / student["folder"]) for student in rows[:2]]:
         print(f"  {name + ':':19}{sample(args.distill, model, args.prompt)}")
     print(f"\nresult.json and the students are in {args.folder}")
+    if page is not None:
+        print(f"The whole report, for a browser: {page}")
     if not args.own and not (gap_closed(teacher, rows[1], rows[0]) or 0) > 0:
         sys.exit("the distilled student did not win: something is wrong with this build")
 
@@ -136,5 +138,3 @@ if __name__ == "__main__":
         main()
     except KeyboardInterrupt:
         sys.exit(130)
-    if page is not None:
-        print(f"\nThe whole report, for a browser: {page}")

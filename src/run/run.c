@@ -23,7 +23,7 @@ static int32_t read_options(di_run *run, const di_options *o, dk_error *err)
     evaluation->keep_best = di_options_flag(o, "train.keep_best");
     evaluation->teachers_always = di_options_is(o, "train.eval_teachers", "always");
     evaluation->teachers_never = di_options_is(o, "train.eval_teachers", "never");
-    evaluation->best.step = evaluation->detailed = -1;
+    evaluation->best.step = evaluation->detailed = evaluation->best_detailed = -1;
     run->checkpoints.every = di_options_i64(o, "train.checkpoint_every");
     run->checkpoints.seconds = 60 * di_options_f64(o, "train.checkpoint_minutes");
     run->checkpoints.keep = di_options_i64(o, "train.checkpoint_keep");
@@ -122,6 +122,7 @@ void di_run_free(di_run *run)
     dk_strbuf_free(&run->evaluation.teachers_json);
     dk_strbuf_free(&run->evaluation.samples_json);
     di_detail_free(run->evaluation.detail);
+    di_detail_free(run->evaluation.best_detail);
     dk_strbuf_free(&run->warnings);
     di_meter_end(&run->meter);
     dk_free(host, run->output.path);

@@ -35,10 +35,29 @@ int32_t di_run_evaluate(di_run *run, di_teacher *student, int64_t tokens, di_eva
     return di_evaluate(&args, out, err);
 }
 
+static void swap_details(di_run_evaluation *evaluation)
+{
+    di_detail *detail = evaluation->detail;
+    const int64_t step = evaluation->detailed;
+    evaluation->detail = evaluation->best_detail;
+    evaluation->detailed = evaluation->best_detailed;
+    evaluation->best_detail = detail;
+    evaluation->best_detailed = step;
+}
+
+int32_t di_run_has_detail(di_run *run, int64_t step)
+{
+    di_run_evaluation *evaluation = &run->evaluation;
+    if (evaluation->detailed != step && evaluation->best_detailed == step) swap_details(evaluation);
+    return evaluation->detailed == step;
+}
+
 int32_t di_run_evaluate_detailed(di_run *run, di_teacher *student, di_evaluation *out, dk_error *err)
 {
     di_evaluate_args args = args_of(run, student, 0);
     int32_t rc;
+    if (run->evaluation.keep_best && run->evaluation.detailed == run->evaluation.best.step)
+        swap_details(&run->evaluation);
     run->evaluation.detailed = -1;
     if (dk_ranks(run->host) > 1) return di_evaluate(&args, out, err); /* details would be of one rank alone */
     if (!run->evaluation.detail) {

@@ -46,6 +46,8 @@ typedef struct di_run_evaluation {
     int64_t best_step;      /* 0 = not of this process */
     di_detail *detail;      /* of the result, where detailed says so; NULL = no held-out data */
     int64_t detailed;       /* step of the evaluation that filled it; -1 = none */
+    di_detail *best_detail; /* the same of the best weights, where later ones were evaluated */
+    int64_t best_detailed;
     dk_strbuf samples_json; /* ,"samples":... of the saved student */
     int32_t teachers_always, teachers_never;
     dk_strbuf teachers_json; /* of the result: what di_teachers_json says */
@@ -90,6 +92,8 @@ int32_t di_run_take_evaluation(di_run *run, const di_evaluation *evaluation, con
 int32_t di_run_evaluate(di_run *run, di_teacher *student, int64_t tokens, di_evaluation *out, dk_error *err);
 /* The same of all held-out data, with what result.json says beside the means. */
 int32_t di_run_evaluate_detailed(di_run *run, di_teacher *student, di_evaluation *out, dk_error *err);
+/* Are details of this step's weights there? They are run->evaluation.detail then. */
+int32_t di_run_has_detail(di_run *run, int64_t step);
 /* Each of several teachers, into json; nothing where there is one. */
 int32_t di_run_evaluate_teachers(di_run *run, di_teacher *student, int64_t tokens, dk_strbuf *json, dk_error *err);
 /* save_progress.c: the progress callback hears how much of the run's files is written; what it answers counts between

@@ -654,7 +654,7 @@ static void check_ended_early(const distill_trainer *trainer)
     distill_report *report = NULL;
     distill_error err;
     double value = 1;
-    char text[8192];
+    char text[32768];
     REQUIRE_OK(distill_trainer_report(trainer, &report, &err));
     CHECK_OK(distill_report_get_f64(report, "finished", &value, &err));
     CHECK_NEAR(value, 0, 0);

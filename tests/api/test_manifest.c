@@ -136,7 +136,7 @@ TEST(changes)
     inspected(out, "\"run\":{\"finished\":true", "\"teacher\":{\"kind\":\"blend\"");
     REQUIRE_OK(open_blend(&s, out, "c", 0.5, &err));
     REQUIRE_OK(distill_trainer_resume(s.trainer, &err)); /* from step 6, which knows of one change and makes none */
-    char text[8000];
+    char text[32768];
     distill_report *report = NULL;
     REQUIRE_OK(distill_trainer_report(s.trainer, &report, &err));
     REQUIRE_OK(distill_report_json(report, text, sizeof text, NULL, &err));

@@ -63,6 +63,7 @@ TEST(generates)
     small s;
     distill_error err;
     distill_session *session = NULL;
+    REQUIRE(small_models("api_sessions"));
     REQUIRE_OK(small_open(&s, SMALL_BASE, &err));
     const heard want = whole_text(&s);
     CHECK_INT(want.finished, DISTILL_FINISHED_LENGTH);
@@ -111,6 +112,7 @@ TEST(logits)
     distill_error err;
     distill_session *session = NULL;
     heard h = {0};
+    REQUIRE(small_models("api_sessions"));
     REQUIRE_OK(small_open(&s, SMALL_BASE, &err));
     CHECK_OK(open_session(&s, section, &session, &err));
     CHECK_OK(distill_session_append(session, prompt, 5, &err));
@@ -154,6 +156,7 @@ TEST(cancel)
     distill_session *session = NULL;
     int32_t ids[64];
     int64_t needed = 0;
+    REQUIRE(small_models("api_sessions"));
     REQUIRE_OK(small_open(&s, SMALL_BASE, &err));
     const heard want = whole_text(&s);
     CHECK_OK(open_session(&s, section, &session, &err));
@@ -186,6 +189,7 @@ TEST(arguments)
     distill_session *session = NULL;
     distill_token token;
     distill_session_stats stats;
+    REQUIRE(small_models("api_sessions"));
     REQUIRE_OK(small_open(&s, SMALL_BASE, &err));
     CHECK_INT(distill_session_create(NULL, NULL, NULL, &session, &err), DISTILL_E_INVALID);
     CHECK_INT(distill_session_create(s.teacher, NULL, NULL, NULL, &err), DISTILL_E_INVALID);
@@ -235,6 +239,7 @@ TEST(weights_that_change)
     distill_session *session = NULL, *fresh = NULL;
     distill_tensor weights;
     heard h = {0}, want = {0};
+    REQUIRE(small_models("api_sessions"));
     REQUIRE_OK(small_open(&s, SMALL_BASE, &err));
     CHECK_OK(distill_teacher_from_student(s.student, &live, &err));
     CHECK_OK(distill_session_create(live, NULL, NULL, &session, &err));
