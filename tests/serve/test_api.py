@@ -230,6 +230,17 @@ def test_a_stream_echoes(server):
     assert events[0]["choices"][0]["text"] == PROMPT
 
 
+# ---- drafts ----
+
+def test_a_draft_changes_no_greedy_text(server, serve):
+    drafting = serve("--context", 256, "--draft", MODEL)
+    for more in ({}, {"logprobs": 2}, {"stop": ["of"]}, {"frequency_penalty": 1}):
+        asked = {"prompt": PROMPT, "temperature": 0, "max_tokens": 40, **more}
+        assert drafting.complete(**asked).json["choices"] == server.complete(**asked).json["choices"], more
+    found = drafting.metrics()
+    assert 0 < found["distill_tokens_accepted_total"] <= found["distill_tokens_drafted_total"]
+
+
 # ---- metrics ----
 
 def test_metrics(server):

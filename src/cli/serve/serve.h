@@ -163,7 +163,8 @@ struct serve_place { /* a session that answers one request after the other */
     int64_t count;
     serve_choice *choice;
     serve_job *job;
-    int64_t used; /* the turn in which it was taken last */
+    int64_t used;    /* the turn in which it was taken last */
+    int64_t drafted; /* tokens that the draft had proposed in it before this answer */
 };
 
 enum { SERVE_PREPARERS = 2, SERVE_PLACES = 256 };

@@ -137,6 +137,14 @@ static int32_t begin(serve_server *server, serve_job *job, serve_choice *choice,
     return DISTILL_OK;
 }
 
+/* Tokens that the draft has proposed in a session since it was emptied. */
+static int64_t drafted(const serve_place *place)
+{
+    distill_session_stats stats;
+    DISTILL_INIT(&stats);
+    return distill_session_get_stats(place->session, &stats, NULL) ? 0 : stats.drafted;
+}
+
 int serve_places_take(serve_server *server, serve_job *job, serve_choice *choice)
 {
     distill_error err;
@@ -147,6 +155,7 @@ int serve_places_take(serve_server *server, serve_job *job, serve_choice *choice
     place->choice = choice;
     place->job = job;
     place->used = ++server->turn;
+    place->drafted = drafted(place);
     choice->place = place;
     choice->state = SERVE_RUNNING;
     job->running++;
@@ -157,6 +166,12 @@ void serve_places_leave(serve_server *server, serve_choice *choice)
 {
     serve_place *place = choice->place;
     if (!place) return;
+    const int64_t more = drafted(place) - place->drafted;
+    if (more > 0) {
+        pthread_mutex_lock(&server->lock);
+        server->metrics.drafted += more;
+        pthread_mutex_unlock(&server->lock);
+    }
     if (look(server, place, NULL)) place->count = 0;
     choice->place = NULL;
     place->choice = NULL;
