@@ -1,6 +1,7 @@
 """Many clients, slow ones, and those that go away."""
 import concurrent.futures
 import json
+import os
 import signal
 import socket
 import time
@@ -130,4 +131,6 @@ def test_memory_and_descriptors_stay_flat(serve):
     before = some(60, 10)
     after = some(120, 10)
     assert after["process_open_fds"] <= before["process_open_fds"] + 1
+    if os.environ.get("DISTILL_SANITIZED"):  # it keeps what was freed for a while
+        return
     assert after["process_resident_memory_bytes"] <= before["process_resident_memory_bytes"] + (4 << 20)
