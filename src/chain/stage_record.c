@@ -39,7 +39,7 @@ static int32_t add_file(print *p, const char *path, dk_error *err)
 /* Files of a model; not what a run tells of itself, which has times in it. */
 static int32_t add_listed(void *user, const char *name, int32_t is_dir, dk_error *err)
 {
-    static const char *const of_run[] = {"result.json", "metrics.jsonl", "stage.json"};
+    static const char *const of_run[] = {"result.json", "metrics.jsonl", "stage.json", "report.html"};
     print *p = user;
     if (is_dir || dk_is_temporary(name)) return DK_OK;
     for (size_t i = 0; i < sizeof of_run / sizeof *of_run; i++)

@@ -32,7 +32,7 @@ def test_with_a_cache(distill, recipe):
     assert empty.code == 0, empty.err
     assert files_of(recipe.parent) == before
     assert empty.json["cache"]["in_recipe"] and empty.json["cache"]["missing_rows"] > 0 and empty.json["disk"]["cache_bytes"] > 0
-    assert distill("cache", "build", *arguments).code == 0
+    assert distill("cache", "build", *arguments[:-2]).code == 0
     kept = files_of(recipe.parent)
     full = distill("plan", *arguments, "--json")
     assert full.code == 0, full.err
