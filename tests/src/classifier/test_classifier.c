@@ -370,8 +370,9 @@ TEST(saved_over_another_one)
     for (unsigned i = 0; i < 20; i++) {
         const pid_t child = fork();
         REQUIRE(child >= 0);
-        for (int k = 0; !child; k++)
-            if (di_classifier_save(c[k % 2], folder, NULL)) _exit(1);
+        if (!child)
+            for (int k = 0;; k++)
+                if (di_classifier_save(c[k % 2], folder, NULL)) _exit(1);
         const struct timespec pause = {0, 1000000L + (long)(i * 1777777u % 9000000u)};
         nanosleep(&pause, NULL);
         kill(child, SIGKILL);
