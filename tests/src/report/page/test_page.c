@@ -159,9 +159,8 @@ TEST(odd_results)
         "{\"stages\":{\"a\":{},\"b\":7}}",
         "{\"folder\":\"x\",\"result\":null,\"metrics\":[7,{\"step\":\"x\"}]}",
         "{\"training\":{},\"eval\":{\"by_position\":[7],\"disagreements\":[7,{}],\"blocks\":[]},\"options\":[1]}",
-        "{\"training\":{},\"samples\":[{}]}",
         "{\"classifier\":{\"measured\":{\"agreement\":0.5}},\"training\":{}}",
-        "{\"training\":{},\"eval\":{\"pairs\":{\"count\":10,\"accuracy\":0.8}},\"student\":{}}",
+        "{\"training\":{},\"samples\":[{}],\"eval\":{\"pairs\":{\"count\":10,\"accuracy\":0.8}},\"student\":{}}",
         "{\"training\":{},\"student\":{\"perplexity\":null}}"};
     desk d;
     open_desk(&d);
