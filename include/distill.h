@@ -1203,7 +1203,7 @@ DISTILL_API int32_t distill_evaluate(const distill_student *student, const disti
  * be NULL (DISTILL_PHASE_EVALUATING; done and total count questions). "choices.accuracy" by the sum of
  * log-probabilities, "choices.accuracy_per_token", "choices.accuracy_per_byte" and "choices.chance";
  * "answers.accuracy", "answers.right", "answers.wrong", "answers.unparsed" and "answers.cut" (at generate.max_tokens);
- * of both "scored", "too_long" for the context and, beside each accuracy, accuracy_interval (Wilson, 95 %); "cost".
+ * of both "scored", "too_long" for the context and, beside each accuracy, accuracy_interval (Clopper and Pearson, 95 %); "cost".
  * Section: tasks, generate, cost. */
 DISTILL_API int32_t distill_evaluate_tasks(const distill_teacher *model, const distill_options *options,
                                            distill_progress_fn fn, void *user, distill_report **out,

@@ -2,9 +2,10 @@
 #include <string.h>
 
 #include "classifier/classifier_parts.h"
+#include "evaluate/calibration.h"
+#include "evaluate/rate.h"
 #include "meter/meter.h"
 
-enum { BINS = 15 };
 static const double risk = 0.05; /* of intervals, half of it on either side */
 
 typedef struct judging {
@@ -90,6 +91,7 @@ static int32_t add_up(const di_classifier *c, const judging *j, int64_t count, d
     int32_t rc;
     DK_TRY(dk_new(c->host, c->classes, &shares, err));
     DK_TRY(dk_new(c->host, c->classes, &log_p, err));
+    di_calibration calibration = {{0}, {0}, {0}};
     *out = (di_measured){.texts = count};
     for (int64_t i = 0; i < count; i++) {
         const int64_t at = j->indices[i];
@@ -103,10 +105,12 @@ static int32_t add_up(const di_classifier *c, const judging *j, int64_t count, d
         const double value = cross_entropy(logits, log_p, c->classes, c->temperature, &entropy);
         out->cross_entropy += value / (double)count;
         out->forward_kl += (value - entropy) / (double)count;
+        di_calibration_count(&calibration, verdict.confidence, judged[i].agrees);
         out->agreeing += judged[i].agrees;
         out->correct += verdict.answer == j->texts->labels[at];
     }
-    out->calibration = di_calibration_error(judged, count, BINS);
+    double accuracy;
+    out->calibration = count ? di_expected_calibration_error(&calibration, &accuracy) : 0;
 out:
     dk_free(c->host, shares);
     dk_free(c->host, log_p);

@@ -5,11 +5,6 @@
 
 #include "base/memory.h"
 
-/* Clopper & Pearson 1934: bounds of the chance of an event that came `events` times in `trials`; either is wrong with a
- * chance of at most `risk`. */
-double di_rate_least(int64_t events, int64_t trials, double risk);
-double di_rate_most(int64_t events, int64_t trials, double risk);
-
 typedef struct di_judged { /* a held-out text */
     double confidence;     /* the likeliest class's probability */
     int32_t agrees;        /* with the teacher's answer */
@@ -28,9 +23,5 @@ typedef struct di_promise {
 } di_promise;
 /* Sorts judged [count]. */
 void di_promise_choose(di_judged *judged, int64_t count, double agreement, double surety, di_promise *out);
-
-/* Expected calibration error (Guo et al. 2017): over `bins` bins of equal width, mean |share that agrees - mean
- * confidence|, by the texts in each. */
-double di_calibration_error(const di_judged *judged, int64_t count, int32_t bins);
 
 #endif

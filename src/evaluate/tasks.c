@@ -4,7 +4,7 @@
 
 #include "base/clock.h"
 #include "base/file.h"
-#include "evaluate/interval.h"
+#include "evaluate/rate.h"
 
 enum { ANSWER_TOKENS = 256 }; /* an answer with its way there, where generate.max_tokens says nothing */
 
@@ -12,14 +12,14 @@ enum { ANSWER_TOKENS = 256 }; /* an answer with its way there, where generate.ma
 
 static void share(dk_strbuf *out, const char *name, int64_t events, int64_t count)
 {
-    const di_interval interval = di_wilson(events, count);
+    const double risk = 0.05; /* half of it on either side */
     if (!count) return;
     dk_strbuf_printf(out, ",\"%s\":", name);
     dk_strbuf_f64(out, (double)events / (double)count);
     dk_strbuf_printf(out, ",\"%s_interval\":[", name);
-    dk_strbuf_f64(out, interval.low);
+    dk_strbuf_f64(out, di_rate_least(events, count, risk / 2));
     dk_strbuf_puts(out, ",");
-    dk_strbuf_f64(out, interval.high);
+    dk_strbuf_f64(out, di_rate_most(events, count, risk / 2));
     dk_strbuf_puts(out, "]");
 }
 

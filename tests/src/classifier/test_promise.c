@@ -1,36 +1,8 @@
-/* Bounds of rates against binomial sums, known values and their own coverage; the threshold of a cascade, whose promise
- * is kept as often as it says over drawn held-out sets. */
+/* The threshold of a cascade, whose promise is kept as often as it says over drawn held-out sets. */
 #include "base/random.h"
 #include "classifier/promise.h"
+#include "evaluate/rate.h"
 #include "test.h"
-
-/* P(X <= k) of a binomial, summed. */
-static double at_most(int64_t k, int64_t n, double p)
-{
-    double sum = 0;
-    for (int64_t i = 0; i <= k; i++)
-        sum += exp(lgamma((double)n + 1) - lgamma((double)i + 1) - lgamma((double)(n - i) + 1) + (double)i * log(p) +
-                   (double)(n - i) * log1p(-p));
-    return sum;
-}
-
-TEST(bounds_are_clopper_and_pearsons)
-{
-    static const int64_t trials[] = {1, 2, 10, 59, 100, 1000, 20000};
-    CHECK_NEAR(di_rate_most(0, 59, 0.05), 1 - pow(0.05, 1.0 / 59), 1e-12);
-    CHECK_NEAR(di_rate_least(10, 10, 0.05), pow(0.05, 0.1), 1e-12);
-    CHECK_NEAR(di_rate_least(5, 10, 0.025), 0.187086, 1e-6); /* R: binom.test(5, 10) */
-    CHECK_NEAR(di_rate_most(5, 10, 0.025), 0.812914, 1e-6);
-    for (int t = 0; t < 7; t++)
-        for (int64_t k = 0; k <= trials[t]; k += 1 + trials[t] / 7) {
-            const double most = di_rate_most(k, trials[t], 0.05), least = di_rate_least(k, trials[t], 0.05);
-            if (k < trials[t]) CHECK_NEAR(at_most(k, trials[t], most), 0.05, 1e-8);
-            else CHECK_NEAR(most, 1, 0);
-            if (k) CHECK_NEAR(1 - at_most(k - 1, trials[t], least), 0.05, 1e-8);
-            else CHECK_NEAR(least, 0, 0);
-            CHECK(least <= (double)k / (double)trials[t] && (double)k / (double)trials[t] <= most);
-        }
-}
 
 TEST(thresholds_of_small_sets)
 {
@@ -79,14 +51,4 @@ TEST(promises_are_kept_as_often_as_is_said)
     CHECK(broken <= SETS * 0.2 * 1.15 && broken > 0); /* 0.2, and 2.4 standard deviations; and not far below */
 }
 
-TEST(calibration)
-{
-    di_judged judged[4] = {{0.95, 1}, {0.95, 0}, {0.55, 1}, {0.55, 0}};
-    CHECK_NEAR(di_calibration_error(judged, 4, 15), (fabs(1 - 1.9) + fabs(1 - 1.1)) / 4, 1e-12);
-    CHECK_NEAR(di_calibration_error(judged, 0, 15), 0, 0);
-    judged[0].confidence = 1; /* belongs to the last bin */
-    CHECK_NEAR(di_calibration_error(judged, 1, 15), 0, 1e-12);
-}
-
-TEST_MAIN(TEST_CASE(bounds_are_clopper_and_pearsons) TEST_CASE(thresholds_of_small_sets)
-              TEST_CASE(promises_are_kept_as_often_as_is_said) TEST_CASE(calibration))
+TEST_MAIN(TEST_CASE(thresholds_of_small_sets) TEST_CASE(promises_are_kept_as_often_as_is_said))

@@ -1,8 +1,6 @@
-/* Questions with known answers: the files, what is refused in them, which choice is likeliest by which rule, and how
- * sure a share is. */
+/* Questions with known answers: the files, what is refused in them, and which choice is likeliest by
+ * which rule. */
 #include "../teacher/model_fixture.h"
-#include "evaluate/calibration.h"
-#include "evaluate/interval.h"
 #include "evaluate/tasks.h"
 
 static fixture f;
@@ -77,36 +75,6 @@ TEST(bad_questions)
     close_fixture(&f);
 }
 
-/* Values of Wilson's interval by other programs: R's prop.test(correct = FALSE), statsmodels' proportion_confint. */
-TEST(how_sure_a_share_is)
-{
-    const di_interval half = di_wilson(50, 100), none = di_wilson(0, 10), all = di_wilson(10, 10),
-                      nothing = di_wilson(0, 0);
-    CHECK_NEAR(half.low, 0.4038315, 1e-6);
-    CHECK_NEAR(half.high, 0.5961685, 1e-6);
-    CHECK_NEAR(none.low, 0, 0);
-    CHECK_NEAR(none.high, 0.2775328, 1e-6);
-    CHECK_NEAR(all.low, 0.7224672, 1e-6);
-    CHECK_NEAR(all.high, 1, 1e-15);
-    CHECK_NEAR(nothing.low, 0, 0);
-    CHECK_NEAR(nothing.high, 1, 0);
-}
-
-/* Of two bins: 0.9 sure and 3 of 4 right, 0.5 sure and 1 of 2 right. */
-TEST(as_right_as_sure)
-{
-    di_calibration c = {{0}, {0}, {0}}, both = {{0}, {0}, {0}};
-    double accuracy;
-    CHECK_NEAR(di_expected_calibration_error(&c, &accuracy), -1, 0);
-    for (int i = 0; i < 4; i++) di_calibration_count(&c, 0.9, i < 3);
-    for (int i = 0; i < 2; i++) di_calibration_count(&c, 0.5, i < 1);
-    CHECK_NEAR(di_expected_calibration_error(&c, &accuracy), 4 / 6.0 * 0.15, 1e-15);
-    CHECK_NEAR(accuracy, 4 / 6.0, 1e-15);
-    di_calibration_count(&both, 1, 1); /* the last bin has its upper end */
-    di_calibration_add(&both, &c);
-    CHECK_NEAR(di_expected_calibration_error(&both, &accuracy), 4 / 7.0 * 0.15, 1e-15);
-}
-
 static double number_at(const char *json, const char *key)
 {
     const char *at = strstr(json, key);
@@ -153,5 +121,4 @@ TEST(likeliest_choices)
     close_fixture(&f);
 }
 
-TEST_MAIN(TEST_CASE(questions_of_files) TEST_CASE(bad_questions) TEST_CASE(how_sure_a_share_is)
-              TEST_CASE(as_right_as_sure) TEST_CASE(likeliest_choices))
+TEST_MAIN(TEST_CASE(questions_of_files) TEST_CASE(bad_questions) TEST_CASE(likeliest_choices))
