@@ -1198,13 +1198,13 @@ DISTILL_API int32_t distill_teacher_choose(const distill_teacher *teacher, const
 DISTILL_API int32_t distill_evaluate(const distill_student *student, const distill_teacher *teacher,
                                      const distill_dataset *data, const distill_options *options, distill_report **out,
                                      distill_error *err);
-/* How often a model answers right (docs/evaluation.md): questions of tasks.choices by the likelihood of their choices,
- * of tasks.answers by what it writes, greedily and with up to 256 tokens unless section generate says otherwise. fn may
- * be NULL (DISTILL_PHASE_EVALUATING; done and total count questions). "choices.accuracy" by the sum of
- * log-probabilities, "choices.accuracy_per_token", "choices.accuracy_per_byte" and "choices.chance";
- * "answers.accuracy", "answers.right", "answers.wrong", "answers.unparsed" and "answers.cut" (at generate.max_tokens);
- * of both "scored", "too_long" for the context and, beside each accuracy, accuracy_interval (Clopper and Pearson, 95 %); "cost".
- * Section: tasks, generate, cost. */
+/* How often a model answers right (docs/evaluation.md): questions of tasks.choices by the likelihood of their
+ * choices, of tasks.answers by what it writes, greedily and with up to 256 tokens unless section generate says
+ * otherwise. fn may be NULL (DISTILL_PHASE_EVALUATING; done and total count questions). "choices.accuracy" by the sum
+ * of log-probabilities, "choices.accuracy_per_token", "choices.accuracy_per_byte" and "choices.chance";
+ * "answers.accuracy", "answers.right", "answers.wrong", "answers.unparsed" and "answers.cut" (at
+ * generate.max_tokens); of both "scored", "too_long" for the context and, beside each accuracy, accuracy_interval
+ * (Clopper and Pearson, 95 %); "cost". Section: tasks, generate, cost. */
 DISTILL_API int32_t distill_evaluate_tasks(const distill_teacher *model, const distill_options *options,
                                            distill_progress_fn fn, void *user, distill_report **out,
                                            distill_error *err);

@@ -1,11 +1,11 @@
 #include "evaluate/answer_time.h"
 
 #include <stdlib.h>
-#include <string.h>
 
 #include "base/clock.h"
+#include "evaluate/evaluate.h"
 
-enum { PROMPT = 128, WRITTEN = 64, LEAST = 3, MOST = 40 };
+enum { WRITTEN = 64, LEAST = 3, MOST = 40 };
 static const double enough = 1.5; /* seconds of tries: energy counters have moved on by then */
 
 typedef struct watch {
@@ -25,19 +25,11 @@ static int32_t on_token(void *user, int64_t sequence, int32_t id, double log_pro
     return 0;
 }
 
-/* The same ids each time; which ones they are makes no difference to the time. */
 static int32_t answer(di_teacher *model, int64_t length, int64_t written, watch *w, dk_error *err)
 {
-    const int64_t vocab = di_teacher_vocab_valid(model);
-    int32_t ids[PROMPT];
-    int64_t offsets[2] = {0, length};
-    const dk_tokens prompt = {ids, offsets, 1};
-    const dk_generate_args args = {
-        .max_tokens = written, .top_p = 1, .vocab_valid = vocab, .emit = on_token, .user = w};
-    for (int64_t i = 0; i < length; i++) ids[i] = (int32_t)((i * 7919 + 1) % vocab);
     w->count = 0;
     w->begin = dk_seconds();
-    return di_teacher_write(model, &prompt, &args, err);
+    return di_answer(model, length, written, on_token, w, err);
 }
 
 static int ascending(const void *a, const void *b)
@@ -70,8 +62,7 @@ static void sum_up(watch *w, di_answer_time *out)
 
 int32_t di_answer_time_measure(dk_host *host, di_teacher *model, di_answer_time *out, dk_error *err)
 {
-    const int64_t context = di_teacher_facts(model).context_length;
-    const int64_t length = context > 0 && context < PROMPT + WRITTEN ? context / 2 : PROMPT;
+    const int64_t length = di_answer_prompt(model, WRITTEN);
     const int64_t written = length < WRITTEN ? length : WRITTEN;
     watch *w = NULL;
     int32_t rc;

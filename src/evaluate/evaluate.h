@@ -71,6 +71,12 @@ void di_evaluation_precision_json(const di_evaluation *evaluation, dk_strbuf *ou
 /* ,"sources":{NAME:{...}}; nothing where the data is one source */
 void di_evaluation_sources_json(const di_evaluation *evaluation, dk_strbuf *out);
 
+/* An answer to time: behind a prompt of the same ids each time, which ones they are makes no difference. */
+enum { DI_ANSWER_PROMPT = 128 };
+typedef int32_t (*di_answer_fn)(void *user, int64_t sequence, int32_t id, double log_prob, int32_t finished);
+/* The prompt's length: half of a context without room for it and so many tokens written. */
+int64_t di_answer_prompt(const di_teacher *model, int64_t written);
+int32_t di_answer(di_teacher *model, int64_t length, int64_t written, di_answer_fn fn, void *user, dk_error *err);
 /* tokens/s; -1 where it cannot be timed; model NULL = none */
 int32_t di_speed(di_teacher *model, double *prompt, double *decode, dk_error *err);
 
