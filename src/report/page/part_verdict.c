@@ -7,7 +7,7 @@
 
 enum { ARGS = 10 };
 typedef struct words { /* html of {0}, {1}, ... */
-    char text[ARGS][DI_FIGURE + 24];
+    char text[ARGS][2 * DI_FIGURE + 24]; /* an interval, and its markup */
     const char *at[ARGS];
 } words;
 
