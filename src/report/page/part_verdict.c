@@ -6,7 +6,7 @@
 #include "report/page/sheet.h"
 
 enum { ARGS = 10 };
-typedef struct words { /* html of {0}, {1}, ... */
+typedef struct words {                   /* html of {0}, {1}, ... */
     char text[ARGS][2 * DI_FIGURE + 24]; /* an interval, and its markup */
     const char *at[ARGS];
 } words;
