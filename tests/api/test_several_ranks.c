@@ -57,7 +57,7 @@ static void one_rank(thread_rank *r, void *user)
     small *s = &j->ranks[rank];
     distill_error err;
     if (r && j->fails_at && j->fails_rank == rank) r->fails_at = j->fails_at;
-    if (r) r->job->seconds = 20;
+    if (r) r->seconds = 20;
     int32_t rc = open_rank(s, r, j, &err);
     if (!rc) rc = distill_trainer_on_progress(s->trainer, note, &j->last[rank], NULL, &err);
     if (!rc && j->progress && (j->only < 0 || j->only == rank))

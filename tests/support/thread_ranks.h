@@ -19,13 +19,13 @@ typedef struct thread_job {
     pthread_mutex_t lock;
     pthread_cond_t moved;
     int64_t size;
-    int seconds; /* that a rank waits for the others */
     thread_call calls[THREAD_CALLS];
 } thread_job;
 typedef struct thread_rank { /* the communicator's user */
     thread_job *job;
     int64_t rank, next, bytes; /* calls made; bytes that went to other ranks */
     int64_t fails_at;          /* from this call on; 0 = never */
+    int seconds;               /* that it waits for the others */
     struct {
         void *out;
         int64_t bytes;
@@ -39,7 +39,6 @@ static inline void thread_job_open(thread_job *job, int64_t size)
     pthread_mutex_init(&job->lock, NULL);
     pthread_cond_init(&job->moved, NULL);
     job->size = size;
-    job->seconds = 60;
 }
 
 static inline void thread_job_close(thread_job *job)
@@ -76,11 +75,12 @@ static inline int32_t thread_all_gather(void *user, const void *in, void *out, i
 }
 
 /* Waits until count is there; 0 = it is. */
-static inline int thread_until(thread_job *job, const int *count)
+static inline int thread_until(const thread_rank *r, const int *count)
 {
+    thread_job *job = r->job;
     struct timespec until;
     clock_gettime(CLOCK_REALTIME, &until);
-    until.tv_sec += job->seconds;
+    until.tv_sec += r->seconds;
     while (*count % (int)job->size != 0 || *count == 0)
         if (pthread_cond_timedwait(&job->moved, &job->lock, &until)) return 1;
     return 0;
@@ -94,7 +94,7 @@ static inline int32_t thread_wait(void *user, int64_t ticket)
     const int64_t bytes = r->own[ticket % THREAD_CALLS].bytes;
     char *out = r->own[ticket % THREAD_CALLS].out;
     pthread_mutex_lock(&job->lock);
-    int late = thread_until(job, &call->posted);
+    int late = thread_until(r, &call->posted);
     if (!late) {
         for (int64_t j = 0; j < job->size; j++)
             memcpy(out + j * bytes,
@@ -102,7 +102,7 @@ static inline int32_t thread_wait(void *user, int64_t ticket)
                    (size_t)bytes);
         call->copied++;
         pthread_cond_broadcast(&job->moved);
-        late = thread_until(job, &call->copied);
+        late = thread_until(r, &call->copied);
     }
     pthread_mutex_unlock(&job->lock);
     return late ? 78 : 0;
@@ -166,6 +166,7 @@ static inline int thread_ranks_run(int64_t size, void (*body)(thread_rank *rank,
         bodies[i].user = user;
         bodies[i].rank.job = &job;
         bodies[i].rank.rank = i;
+        bodies[i].rank.seconds = 60;
         started += !pthread_create(&bodies[i].thread, NULL, thread_begin, &bodies[i]);
     }
     for (int i = 0; i < started; i++) pthread_join(bodies[i].thread, NULL);

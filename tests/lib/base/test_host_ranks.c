@@ -127,7 +127,7 @@ static void lose(thread_rank *r, void *user)
     int64_t out[THREAD_RANKS], one = 1;
     dk_error err;
     (void)user;
-    r->job->seconds = 1;
+    r->seconds = 1;
     if (r->rank != 2) {
         CHECK_INT(dk_ranks_gather(host, &one, out, sizeof one, &err), DK_E_CALLBACK);
         CHECK_INT(err.user_code, 78);

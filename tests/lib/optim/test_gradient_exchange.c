@@ -188,7 +188,7 @@ static void broken(thread_rank *r, void *user)
     dk_error err;
     fixture f;
     (void)user;
-    r->job->seconds = 1;
+    r->seconds = 1;
     if (r->rank == 1) r->fails_at = 3;
     open_fixture(&f, r);
     const dk_exchange_spec spec = {f.parameters, TENSORS, stages, DK_F32, 40, 0};
