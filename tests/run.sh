@@ -74,6 +74,7 @@ find_missing() {
     command -v abidiff > /dev/null || optional+=(abigail-tools)
     [ "$(uname -m)" != x86_64 ] || command -v qemu-x86_64 > /dev/null || optional+=(qemu-user)
     command -v mpirun > /dev/null || optional+=(openmpi-bin)
+    [ -n "${CMAKE_C_COMPILER_LAUNCHER:-}" ] || command -v ccache > /dev/null || optional+=(ccache)
     command -v mpicc > /dev/null || optional+=(libopenmpi-dev)
     want_python pytest python3-pytest
     want_python numpy python3-numpy
@@ -96,6 +97,12 @@ fi
 for package in "${optional[@]}"; do
     install "$package" || echo "run.sh: without $package the tests that need it are skipped"
 done
+
+# what is compiled again with the same flags (cblas, bare, the wheel, an embedding project) is taken from the first build
+if [ -z "${CMAKE_C_COMPILER_LAUNCHER:-}" ] && command -v ccache > /dev/null; then
+    export CMAKE_C_COMPILER_LAUNCHER=ccache CMAKE_CXX_COMPILER_LAUNCHER=ccache
+    export CCACHE_DIR=${CCACHE_DIR:-$PWD/build/ccache} CCACHE_BASEDIR=$PWD CCACHE_NOHASHDIR=1
+fi
 
 # clang-format 14: what is there, the package where there is one (Debian 12, Ubuntu 22.04 and 24.04), else from PyPI
 has_format() { "$1" --version 2> /dev/null | grep -q 'version 14\.'; }
