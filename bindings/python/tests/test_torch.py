@@ -57,7 +57,7 @@ def given(case, *names):
 def test_every_built_in_loss_is_there():
     told = distill.inspect().to_dict()
     assert NAMES == list(told["loss_table"]) and len(NAMES) >= 17
-    assert sorted(NAMES + list(told["feature_table"]) + list(told["preset_table"])) == sorted(told["losses"].split(", "))
+    assert sorted(NAMES + ["dpo"] + list(told["feature_table"]) + list(told["preset_table"])) == sorted(told["losses"].split(", "))
     assert distill._training._PRESETS == tuple(told["preset_table"])
     for name in NAMES:
         assert callable(getattr(losses, "fused_linear_" + name))
@@ -74,7 +74,7 @@ def test_value_and_gradient_are_those_of_the_formula(name, temperature, case):
         exact = case["z"].double().requires_grad_()
         wanted = expected(name, case, exact, temperature, options)
         (3 * wanted).backward()
-        assert value.dtype == torch.float32 and float(value) == pytest.approx(float(wanted), rel=2e-6, abs=1e-7)
+        assert value.dtype == torch.float32 and value.item() == pytest.approx(wanted.item(), rel=2e-6, abs=1e-7)
         assert z.grad.dtype == torch.float32 and torch.allclose(z.grad.double(), exact.grad, rtol=1e-4, atol=2e-6)
 
 
