@@ -1,4 +1,5 @@
 #include "api/handles.h"
+#include "evaluate/draft_trial.h"
 #include "evaluate/teachers.h"
 
 #include <string.h>
@@ -20,6 +21,24 @@ out:
     return rc;
 }
 
+/* By one rank alone: the others would slow it down. */
+static int32_t try_as_draft(const di_evaluate_args *args, const di_options *options, dk_strbuf *out, dk_error *err)
+{
+    const di_draft_trial_args how = {.host = args->backend->host,
+                                     .teacher = args->teacher,
+                                     .draft = args->student,
+                                     .data = args->data,
+                                     .tokens = di_options_i64(options, "train.eval_draft_tokens"),
+                                     .options = options};
+    di_draft_trial trial;
+    int32_t rc;
+    if (!how.teacher || !how.tokens) return DK_OK;
+    DK_TRY(di_draft_trial_measure(&how, &trial, err));
+    di_draft_trial_json(&trial, out);
+out:
+    return rc;
+}
+
 static int32_t evaluate(const di_evaluate_args *args, const di_options *options, dk_strbuf *json, dk_error *err)
 {
     di_evaluation evaluation;
@@ -33,6 +52,8 @@ static int32_t evaluate(const di_evaluate_args *args, const di_options *options,
     if (dk_rank(args->backend->host) == 0) rc = di_evaluate_teachers(args, &teachers, err);
     DK_TRY(dk_ranks_agree(args->backend->host, rc, err));
     di_teachers_json(&teachers, &text);
+    if (dk_rank(args->backend->host) == 0) rc = try_as_draft(args, options, &text, err);
+    DK_TRY(dk_ranks_agree(args->backend->host, rc, err));
     DK_TRY(dk_ranks_text(args->backend->host, &text, err));
     const di_cost cost = di_meter_read(&meter);
     dk_strbuf_puts(&text, ",\"cost\":");

@@ -56,9 +56,14 @@ static int read_prompts(draft_bench *d)
 
 /* ---- a text ---- */
 
-/* From the first token to the last; the places of proposals where seen is not NULL. */
-static int32_t write_text(draft_bench *d, distill_session *session, int64_t prompt, int32_t *out, double *seconds,
-                          int64_t *count, draft_bench *seen)
+typedef struct written { /* a text, from its first token to its last */
+    double seconds;
+    int64_t count; /* tokens behind the first */
+} written;
+
+/* The places of proposals where seen is not NULL. */
+static int32_t write_text(draft_bench *d, distill_session *session, int64_t prompt, int32_t *out, written *text,
+                          draft_bench *seen)
 {
     distill_error *err = &d->b.session.err;
     distill_token token;
@@ -79,8 +84,7 @@ static int32_t write_text(draft_bench *d, distill_session *session, int64_t prom
         for (int64_t i = 0; i <= run && i < d->gamma; i++) seen->asked[i]++, seen->accepted[i] += i < run;
         run = 0;
     }
-    *seconds += last - first;
-    *count += n > 0 ? n - 1 : 0;
+    *text = (written){last - first, n > 0 ? n - 1 : 0};
     return rc;
 }
 
@@ -91,17 +95,6 @@ static int32_t open_session(draft_bench *d, const distill_teacher *model, const 
     int32_t rc = distill_options_set_i64(s->options, "session.places", places, &s->err);
     if (!rc) rc = distill_options_set_i64(s->options, "session.context", d->keys + d->tokens, &s->err);
     return rc ? rc : distill_session_create(model, draft, s->options, out, &s->err);
-}
-
-static int32_t write_all(draft_bench *d, distill_session *session, int32_t *out, double *each, draft_bench *seen)
-{
-    double seconds = 0;
-    int64_t count = 0;
-    int32_t rc = 0;
-    for (int64_t i = 0; !rc && i < d->prompts; i++)
-        rc = write_text(d, session, i, out ? out + i * d->tokens : NULL, &seconds, &count, seen);
-    *each = count ? seconds / (double)count : NAN;
-    return rc;
 }
 
 /* One pass of gamma + 1 rows: as many forks that write a token each. */
@@ -133,34 +126,70 @@ static int32_t time_many(draft_bench *d, double *each)
 
 /* ---- all of it, in turns, so that what else the machine does goes over all ---- */
 
+enum { BARE, DRAFT, DRAFTED, KINDS };
+typedef struct times {
+    distill_session *sessions[KINDS];
+    written *texts; /* [KINDS, prompts, TIMES] */
+    double many[TIMES];
+} times;
+
+static written *text_of(const draft_bench *d, const times *t, int64_t kind, int64_t prompt)
+{
+    return t->texts + (kind * d->prompts + prompt) * TIMES;
+}
+
+/* The first turn touches memory, and says what was accepted. */
+static int32_t take_turn(draft_bench *d, times *t, int turn)
+{
+    int32_t rc = 0;
+    for (int64_t p = 0; !rc && p < d->prompts; p++)
+        for (int64_t kind = 0; !rc && kind < KINDS; kind++) {
+            int32_t *out = kind == BARE ? d->bare + p * d->tokens : kind == DRAFTED ? d->text + p * d->tokens : NULL;
+            written text;
+            rc = write_text(d, t->sessions[kind], p, out, &text, turn < 0 && kind == DRAFTED ? d : NULL);
+            if (turn >= 0) text_of(d, t, kind, p)[turn] = text;
+        }
+    double many = 0;
+    if (!rc) rc = time_many(d, &many);
+    if (turn >= 0) t->many[turn] = many;
+    return rc;
+}
+
+/* Of a token: the medians of each prompt's times. */
+static double each_token(const draft_bench *d, const times *t, int64_t kind)
+{
+    double seconds = 0, of[TIMES];
+    int64_t count = 0;
+    for (int64_t p = 0; p < d->prompts; p++) {
+        const written *texts = text_of(d, t, kind, p);
+        for (int i = 0; i < TIMES; i++) of[i] = texts[i].seconds;
+        seconds += bench_median(of, TIMES);
+        count += texts->count;
+    }
+    return count ? seconds / (double)count : NAN;
+}
+
 static int32_t measure(draft_bench *d)
 {
-    double model[TIMES], drafted[TIMES], draft[TIMES], many[TIMES];
-    distill_session *bare = NULL, *with = NULL, *alone = NULL;
     const size_t bytes = (size_t)(d->prompts * d->tokens) * sizeof(int32_t);
-    int32_t rc = open_session(d, d->model, NULL, 1, &bare);
+    times t = {.texts = cli_memory(NULL, (size_t)(KINDS * d->prompts * TIMES) * sizeof(written))};
     d->bare = memset(cli_memory(NULL, bytes), 0, bytes);
     d->text = memset(cli_memory(NULL, bytes), 0, bytes);
-    if (!rc) rc = open_session(d, d->model, d->draft, 1, &with);
-    if (!rc) rc = open_session(d, d->draft, NULL, 1, &alone);
-    for (int i = -1; !rc && i < TIMES; i++) { /* the first one touches memory */
-        double seconds[4] = {0};
-        rc = write_all(d, bare, d->bare, &seconds[0], NULL);
-        if (!rc) rc = write_all(d, alone, NULL, &seconds[2], NULL);
-        if (!rc) rc = time_many(d, &seconds[3]);
-        if (!rc) rc = write_all(d, with, d->text, &seconds[1], i < 0 ? d : NULL);
-        if (i >= 0) model[i] = seconds[0], drafted[i] = seconds[1], draft[i] = seconds[2], many[i] = seconds[3];
+    int32_t rc = open_session(d, d->model, NULL, 1, &t.sessions[BARE]);
+    if (!rc) rc = open_session(d, d->draft, NULL, 1, &t.sessions[DRAFT]);
+    if (!rc) rc = open_session(d, d->model, d->draft, 1, &t.sessions[DRAFTED]);
+    for (int i = -1; !rc && i < TIMES; i++) {
+        rc = take_turn(d, &t, i);
         cli_progress_share(&d->b.progress, "drafting", i + 2, TIMES + 1);
     }
     if (!rc) {
-        d->model_s = bench_median(model, TIMES);
-        d->drafted_s = bench_median(drafted, TIMES);
-        d->draft_s = bench_median(draft, TIMES);
-        d->many_s = bench_median(many, TIMES);
+        d->model_s = each_token(d, &t, BARE);
+        d->draft_s = each_token(d, &t, DRAFT);
+        d->drafted_s = each_token(d, &t, DRAFTED);
+        d->many_s = bench_median(t.many, TIMES);
     }
-    distill_session_free(bare);
-    distill_session_free(with);
-    distill_session_free(alone);
+    for (int kind = 0; kind < KINDS; kind++) distill_session_free(t.sessions[kind]);
+    free(t.texts);
     return rc;
 }
 

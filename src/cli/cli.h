@@ -65,6 +65,8 @@ int cli_open(cli_session *session, const cli_command *command, const char *recip
  * otherwise. */
 int cli_take_flag(cli_session *session, const cli_command *command, const char *name, const char *key,
                   const char *value);
+/* The second of two models is tried as the first one's draft, unless settings say how long, or not at all. */
+int32_t cli_try_draft(cli_session *session, const cli_settings *settings);
 int cli_is_said(const cli_session *session, const char *key); /* whether it is another value than the default */
 char *cli_option_text(const distill_options *options, const char *name); /* the caller frees it */
 void cli_log(cli_session *session, int32_t level);                       /* warnings and errors unless said otherwise */

@@ -93,11 +93,17 @@ static void print_between(const json_t *between)
         const char *unit;
     } rows[] = {{"forward_kl", "KL(A || B), nats", 1, ""},
                 {"top1_agreement", "same likeliest token", 100, " %"},
-                {"expected_acceptance", "B's drafts that A would take", 100, " %"}};
-    const char *problem = json_string_value(json_object_get(between, "problem"));
+                {"expected_acceptance", "B's drafts that A would take", 100, " %"},
+                {"draft.sampled.acceptance", "  that it took, drawn", 100, " %"},
+                {"draft.sampled.speedup", "  A writes faster with B", 1, "x"},
+                {"draft.greedy.acceptance", "  that it took, greedy", 100, " %"},
+                {"draft.greedy.speedup", "  A writes faster with B", 1, "x"}};
+    const char *problem = json_string_value(json_object_get(between, "problem")),
+               *undrafted = json_string_value(at(between, "draft.left_out"));
     if (problem) printf("KL, agreement and acceptance need equal tokens: %s\n", problem);
+    if (undrafted) printf("B was not tried as a draft: %s\n", undrafted);
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-        const json_t *value = json_object_get(between, rows[i].key);
+        const json_t *value = at(between, rows[i].key);
         if (json_is_number(value))
             printf("%-30s %14.4g%s\n", rows[i].label, rows[i].times * json_number_value(value), rows[i].unit);
     }
@@ -153,8 +159,9 @@ int cli_compare(const cli_command *command, int argc, char **argv)
     const char *paths[2] = {NULL, NULL}, *data = NULL, *choices = NULL, *answers = NULL, *verify = NULL;
     static const char *const own[] = {"teacher.path", "A",         "student.path", "B", "data.train",
                                       "--data",       "data.eval", "--data",       NULL};
-    cli_settings settings = {.reads = " data train.eval_precision train.eval_tokens train.loss_memory teacher compute "
-                                      "cost tasks generate ",
+    cli_settings settings = {.reads = " data train.eval_precision train.eval_tokens train.eval_draft_tokens "
+                                      "train.loss_memory teacher compute cost tasks generate session.draft_tokens "
+                                      "session.draft_adaptive session.cache_type ",
                              .own = own};
     const cli_option options[] = {{"--data", CLI_TEXT, &data, NULL},       {"--choices", CLI_TEXT, &choices, NULL},
                                   {"--answers", CLI_TEXT, &answers, NULL}, {"--verify", CLI_TEXT, &verify, NULL},
@@ -176,6 +183,7 @@ int cli_compare(const cli_command *command, int argc, char **argv)
         (code = cli_take_flag(&s, command, "--chat", "tasks.chat", chat ? "true" : NULL)) >= 0)
         goto out;
     for (int i = 0; i < 2 && !rc; i++) rc = distill_teacher_open(s.env, paths[i], s.options, &models[i], &s.err);
+    if (!rc) rc = cli_try_draft(&s, &settings);
     cli_progress_start(&progress, 0);
     if (!rc) rc = distill_compare(models[0], models[1], data, s.options, cli_progress_show, &progress, &report, &s.err);
     cli_progress_end(&progress);

@@ -123,8 +123,9 @@ int cli_eval(const cli_command *command, int argc, char **argv)
                *verify = NULL, *aside = NULL;
     const char *own[] = {"student.path", "--student", "data.train", "--data", "data.eval",
                          "--data",       NULL,        "--teacher",  NULL};
-    cli_settings settings = {.reads = " data train.eval_precision train.eval_tokens train.loss_memory student.mmap "
-                                      "teacher teachers compute cost tasks generate ",
+    cli_settings settings = {.reads = " data train.eval_precision train.eval_tokens train.eval_draft_tokens "
+                                      "train.loss_memory student.mmap teacher teachers compute cost tasks generate "
+                                      "session.draft_tokens session.draft_adaptive session.cache_type ",
                              .own = own};
     const cli_option options[] = {
         {"--student", CLI_TEXT, &student_path, NULL}, {"--teacher", CLI_TEXT, &teacher_path, NULL},
@@ -160,6 +161,7 @@ int cli_eval(const cli_command *command, int argc, char **argv)
     if (!rc) rc = fit_windows(&s, scorer, &settings);
     if (!rc && data_path) rc = find_tokenizer(&s, scorer, teacher, &tokenizer);
     if (!rc && data_path) rc = distill_dataset_open(s.env, data_path, tokenizer, s.options, &data, &s.err);
+    if (!rc && data_path) rc = cli_try_draft(&s, &settings);
     if (!rc && data_path) rc = distill_evaluate(student, teacher, data, s.options, &report, &s.err);
     if (!rc && (choices || answers)) rc = ask_questions(&s, scorer, &tasks);
     code = rc ? cli_fail(&s.err) : print_both(report, tasks, as_json, &s.err);

@@ -175,6 +175,14 @@ int cli_is_said(const cli_session *session, const char *key)
     return said;
 }
 
+int32_t cli_try_draft(cli_session *session, const cli_settings *settings)
+{
+    static const char key[] = "train.eval_draft_tokens";
+    for (int i = 0; i < settings->count; i++)
+        if (!strncmp(settings->items[i], key, sizeof key - 1)) return DISTILL_OK;
+    return cli_is_said(session, key) ? DISTILL_OK : distill_options_set_i64(session->options, key, 256, &session->err);
+}
+
 int cli_take_flag(cli_session *session, const cli_command *command, const char *name, const char *key,
                   const char *value)
 {

@@ -4,6 +4,7 @@
  *   teacher_side.c  what the teacher says, kept for the next time    speed.c  prompt and decode tokens per second
  *   teachers.c      each of several teachers by itself and against the others   calibration.c  is it as right as sure?
  *   answer_time.c   from a prompt to its first token, and from token to token
+ *   draft_trial.h   a student as its teacher's draft
  *   detail.h        where the student is far from its teacher
  *   evaluation_ranks.c  one evaluation by several ranks
  *   tasks.h         questions with known answers: how a model answers lives there */

@@ -408,6 +408,9 @@ static const di_option_info rows[] = {
         "steps between evaluations, which need data.eval or data.eval_fraction; 0 = only at the end"),
     INT("train.eval_tokens", "0", 0, COUNT_MAX, "tokens", 0,
         "held-out tokens that an evaluation while training reads; 0 = all"),
+    INT("train.eval_draft_tokens", "0", 0, 1e6, "tokens", 0,
+        "that an evaluation of a student and a comparison let the teacher write greedily, and as many drawn, without "
+        "and with the student as its draft; 0 = none; distill eval and compare: 256"),
     CHOICE("train.eval_precision", "fp32", "auto|bf16|fp32", 0,
            "what matrix products of evaluations are formed in, as train.precision of those of steps"),
     CHOICE("train.eval_teachers", "end", "end|always|never", 0,

@@ -9,6 +9,7 @@
 #include "base/resident.h"
 #include "evaluate/evaluate.h"
 #include "evaluate/answer_time.h"
+#include "evaluate/draft_trial.h"
 
 enum { STAGES = 5 }; /* of progress: the data, twice the speed, twice the questions */
 
@@ -27,7 +28,9 @@ typedef struct comparing {
     const di_compare_args *args;
     dk_host *host;
     side sides[2];
-    int32_t same; /* ids mean the same */
+    int32_t same;         /* ids mean the same */
+    di_draft_trial draft; /* of b for a */
+    int32_t drafted;
     dk_error apart;
     double told;
     int64_t stage;
@@ -124,6 +127,29 @@ static int32_t quality(comparing *c, dk_error *err)
     const int32_t both = c->same && c->sides[1].evaluation.teacher_kind == DISTILL_DENSE;
     if (!both) DK_TRY(evaluate(c, 0, NULL, options, err));
 out:
+    di_options_free(options);
+    return rc;
+}
+
+/* ---- b as a's draft ---- */
+
+static int32_t draft(comparing *c, dk_error *err)
+{
+    const di_compare_args *args = c->args;
+    di_draft_trial_args how = {.host = c->host,
+                               .teacher = args->models[0],
+                               .draft = args->models[1],
+                               .tokens = di_options_i64(args->options, "train.eval_draft_tokens"),
+                               .options = args->options};
+    di_options *options = NULL;
+    int32_t rc = DK_OK;
+    if (!args->data || !c->same || !how.tokens) return DK_OK;
+    DK_TRY(fit_windows(c, &options, err));
+    DK_TRY(di_dataset_open(c->host, args->data, di_teacher_tokenizer(args->models[0]), options, &how.data, err));
+    DK_TRY(di_draft_trial_measure(&how, &c->draft, err));
+    c->drafted = 1;
+out:
+    di_dataset_release(how.data);
     di_options_free(options);
     return rc;
 }
@@ -252,6 +278,7 @@ static void between_json(const comparing *c, dk_strbuf *out)
             number(out, "expected_acceptance", e->acceptance);
         }
     }
+    if (c->drafted) di_draft_trial_json(&c->draft, out);
     dk_strbuf_puts(out, "}");
 }
 
@@ -284,6 +311,7 @@ static int32_t measure(comparing *c, dk_error *err)
         DK_TRY(tell(c, 0, 0, err));
         DK_TRY(speed(c, i, err));
     }
+    DK_TRY(draft(c, err));
     for (int i = 0; i < 2; i++) {
         c->stage = 3 + i;
         DK_TRY(tell(c, 0, 0, err));

@@ -47,6 +47,7 @@ int32_t di_stream_next(di_stream *stream, const distill_token **out, dk_error *e
 /* One pass for all of them; outs[count] as distill_session_next_many has them. */
 int32_t di_stream_next_many(di_stream *const *streams, int64_t count, const distill_token **outs, dk_error *err);
 int64_t di_stream_top_count(const di_stream *stream);       /* generate.top_logprobs, as configured */
+int64_t di_stream_drafted(const di_stream *stream);         /* proposals so far, as stats have them */
 void di_stream_cancel(const di_stream *stream, int32_t on); /* any thread, signal handlers */
 void di_stream_stats(const di_stream *stream, distill_session_stats *out);
 

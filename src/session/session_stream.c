@@ -97,6 +97,8 @@ int32_t di_stream_set_logits(di_stream *s, distill_logits_fn fn, void *user, dis
 
 int64_t di_stream_top_count(const di_stream *s) { return s->writing.args.top_count; }
 
+int64_t di_stream_drafted(const di_stream *s) { return s->stats.drafted; }
+
 /* ---- how one comes to be ---- */
 
 static di_teacher *writer_of(di_teacher *model, const char *what, dk_error *err)

@@ -25,6 +25,27 @@ def test_compare(distill, model, recipe, tmp_path):
     assert "decode, tokens/s" in table and "perplexity" not in table
 
 
+def test_as_a_draft(distill, model, recipe):
+    """What a student is worth as a draft, measured: of a model for itself every proposal is taken."""
+    data = recipe.parent / "train.jsonl"
+    alone = distill("eval", "--student", model, "--teacher", model, "--data", data, "--set", "session.draft_tokens=3", "--json").json
+    draft = alone["draft"]
+    assert draft["prompts"] > 0 and draft["draft_tokens"] == 3 and not draft["adaptive"]
+    for way in ("greedy", "sampled"):
+        found = draft[way]
+        assert found["acceptance"] == 1 and 0 < found["accepted"] <= found["drafted"] and found["tokens"] > found["accepted"]
+        assert 1 < found["tokens_per_pass"] <= 4 and found["speedup"] > 0
+    assert "draft" not in distill("eval", "--student", model, "--teacher", model, "--data", data, "--set", "train.eval_draft_tokens=0", "--json").json
+    assert "draft" not in distill("eval", "--student", model, "--data", data, "--json").json
+    between = distill("compare", model, model, "--data", data, "--json").json["between"]
+    assert between["draft"]["sampled"]["acceptance"] == 1
+    assert "that it took, drawn" in distill("compare", model, model, "--data", data).out
+    blend = distill("eval", "--student", model, "--data", data, "--json", "--set", f"teachers.one.path={model}", "--set", f"teachers.two.path={model}",
+                    "--set", "teacher={blend: {of: [one, two]}}")
+    assert blend.code == 0, blend.err
+    assert "blend" in blend.json["draft"]["left_out"]
+
+
 def test_other_tokens(distill, model, recipe, tmp_path):
     """What needs equal ids is left out, with the reason; bits per byte compares."""
     other = tmp_path / "other"
