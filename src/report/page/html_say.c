@@ -69,6 +69,17 @@ void di_short_number(const di_sheet *s, double value, char out[DI_FIGURE])
     di_number_text(s, value, decimals, out);
 }
 
+/* 0.1484 +- 0.0046 has two digits of its reach, and as many places of its mean. */
+void di_interval_text(const di_sheet *s, double mean, double half, char out[DI_FIGURE])
+{
+    char value[DI_FIGURE], reach[DI_FIGURE];
+    const double power = half > 0 ? floor(log10(half)) : 0;
+    const int32_t decimals = power >= 1 ? 0 : power < -7 ? 8 : 1 - (int32_t)power;
+    di_number_text(s, mean, decimals, value);
+    di_number_text(s, half, decimals, reach);
+    snprintf(out, DI_FIGURE, "%.24s \xc2\xb1 %.19s", value, reach);
+}
+
 static void scaled(const di_sheet *s, double value, double step, const char *const *units, int32_t count, char *out)
 {
     int32_t at = 0;

@@ -47,7 +47,7 @@ static void cell(di_sheet *s, const di_sheet_run *r, const column *c, double bes
 static void difference(di_sheet *s, const di_sheet_run *r)
 {
     di_interval gain;
-    char mean[DI_FIGURE], half[DI_FIGURE];
+    char text[DI_FIGURE];
     if (r == &s->runs[0]) {
         di_html(s, "<td>0</td>");
         return;
@@ -56,9 +56,8 @@ static void difference(di_sheet *s, const di_sheet_run *r)
         di_html(s, "<td>&#8212;</td>");
         return;
     }
-    di_number_text(s, gain.mean, 4, mean);
-    di_number_text(s, gain.half, 4, half);
-    dk_strbuf_printf(s->out, "<td>%s%s &#177; %s</td>", gain.mean > 0 ? "+" : "", mean, half);
+    di_interval_text(s, gain.mean, gain.half, text);
+    dk_strbuf_printf(s->out, "<td>%s%s</td>", gain.mean > 0 ? "+" : "", text);
 }
 
 static void row(di_sheet *s, const di_sheet_run *r, const double *best)

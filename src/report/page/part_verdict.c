@@ -26,11 +26,8 @@ static void put_value(const di_sheet *s, words *w, int32_t i, double value)
 
 static void put_interval(const di_sheet *s, words *w, int32_t i, double mean, double half)
 {
-    char value[DI_FIGURE], reach[DI_FIGURE], text[2 * DI_FIGURE];
-    const int32_t decimals = half >= 0.1 ? 2 : half >= 0.01 ? 3 : 4;
-    di_number_text(s, mean, decimals, value);
-    di_number_text(s, half, decimals, reach);
-    snprintf(text, sizeof text, "%.30s &#177; %.20s", value, reach);
+    char text[DI_FIGURE];
+    di_interval_text(s, mean, half, text);
     bold(w, i, text);
 }
 

@@ -37,11 +37,12 @@ const char *di_say(const di_sheet *s, const char *english, const char *portugues
 /* {0}, {1}, ... stand for html. */
 void di_fill(di_sheet *s, const char *english, const char *portuguese, const char *const *html);
 void di_number_text(const di_sheet *s, double value, int32_t decimals, char out[DI_FIGURE]);
-void di_short_number(const di_sheet *s, double value, char out[DI_FIGURE]);   /* three digits that count */
-void di_large_number(const di_sheet *s, double value, char out[DI_FIGURE]);   /* 5.83 M */
-void di_bytes_text(const di_sheet *s, double value, char out[DI_FIGURE]);     /* 23.3 MB */
-void di_percent_text(const di_sheet *s, double share, char out[DI_FIGURE]);   /* 51.8 % */
-void di_seconds_text(const di_sheet *s, double seconds, char out[DI_FIGURE]); /* 1 min 12 s */
+void di_short_number(const di_sheet *s, double value, char out[DI_FIGURE]);              /* three digits that count */
+void di_interval_text(const di_sheet *s, double mean, double half, char out[DI_FIGURE]); /* 0.148 +- 0.0046 */
+void di_large_number(const di_sheet *s, double value, char out[DI_FIGURE]);              /* 5.83 M */
+void di_bytes_text(const di_sheet *s, double value, char out[DI_FIGURE]);                /* 23.3 MB */
+void di_percent_text(const di_sheet *s, double share, char out[DI_FIGURE]);              /* 51.8 % */
+void di_seconds_text(const di_sheet *s, double seconds, char out[DI_FIGURE]);            /* 1 min 12 s */
 /* ---- nodes.c: "student/perplexity" below a map ---- */
 const dk_node *di_node(const dk_node *map, const char *path);
 int32_t di_value(const dk_node *map, const char *path, double *out); /* 1 = a finite number is there */

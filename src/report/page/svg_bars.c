@@ -4,7 +4,7 @@
 
 #include "report/page/sheet.h"
 
-enum { WIDTH = 440, ROW = 30, NAME = 118, VALUE = 96, MIRROR_ROW = 19, MIDDLE = 120 };
+enum { WIDTH = 430, ROW = 30, NAME = 118, VALUE = 96, INTERVAL = 128, LETTERS = 12, MIRROR_ROW = 19, MIDDLE = 120 };
 
 static void rect(di_sheet *s, const char *class, double x, double y, double width, double height)
 {
@@ -41,7 +41,7 @@ static void end_figure(di_sheet *s) { di_html(s, "</svg></figure>\n"); }
 static void name_row(di_sheet *s, const char *label, double middle)
 {
     begin_text(s, "label end", NAME - 8, middle + 4);
-    di_html_cut(s->out, label, strlen(label), 16);
+    di_html_cut(s->out, label, strlen(label), LETTERS);
     di_html(s, "</text>");
 }
 
@@ -80,9 +80,9 @@ void di_marks_draw(di_sheet *s, const char *title, const char *about, const di_m
     double low, high, ticks[8];
     int32_t decimals;
     scale_of(marks, count, &low, &high);
-    const double base = (double)count * ROW + 6, room = WIDTH - NAME - VALUE, each = room / (high - low);
-    const int64_t ticked = di_ticks(low, high, 5, ticks, &decimals);
-    char text[DI_FIGURE], half[DI_FIGURE];
+    const double base = (double)count * ROW + 6, room = WIDTH - NAME - INTERVAL, each = room / (high - low);
+    const int64_t ticked = di_ticks(low, high, 4, ticks, &decimals);
+    char text[DI_FIGURE];
     begin_figure(s, title, about, base + 22);
     for (int64_t i = 0; i < ticked; i++) {
         const double x = NAME + (ticks[i] - low) * each;
@@ -98,14 +98,10 @@ void di_marks_draw(di_sheet *s, const char *title, const char *about, const di_m
         name_row(s, marks[i].label, middle);
         if (reach > 0) rect(s, "reach", x - reach, middle - 5, 2 * reach, 10);
         rect(s, "bar", x - 2, middle - 9, 4, 18);
-        di_short_number(s, marks[i].value, text);
-        begin_text(s, "figure", x + reach + 9, middle + 4);
-        dk_strbuf_puts(s->out, text);
-        if (reach > 0) {
-            di_short_number(s, marks[i].half, half);
-            dk_strbuf_printf(s->out, "<tspan class=\"soft\"> &#177; %s</tspan>", half);
-        }
-        di_html(s, "</text></g>");
+        if (reach > 0) di_interval_text(s, marks[i].value, marks[i].half, text);
+        else di_short_number(s, marks[i].value, text);
+        begin_text(s, "figure end", WIDTH, middle + 4); /* a column of its own: over no mark, and never cut */
+        dk_strbuf_printf(s->out, "%s</text></g>", text);
     }
     end_figure(s);
 }

@@ -6,7 +6,7 @@
 
 #include "report/page/sheet.h"
 
-enum { WIDTH = 440, HEIGHT = 252, LEFT = 46, RIGHT = 104, TOP = 14, BOTTOM = 40, TICKS = 5, LINE = 14 };
+enum { WIDTH = 430, HEIGHT = 252, LEFT = 50, RIGHT = 112, TOP = 14, BOTTOM = 40, TICKS = 5, LINE = 14, NAME = 11 };
 
 typedef struct plane { /* where values lie */
     const di_chart *chart;
@@ -299,7 +299,7 @@ static void spread_labels(end_label *labels, int64_t count, double each)
     for (int64_t i = 0; i < count; i++)
         if (labels[i].at < TOP + (double)i * each) labels[i].at = TOP + (double)i * each;
     for (int64_t i = count - 1; i >= 0; i--) {
-        const double most = HEIGHT - BOTTOM - (double)(count - 1 - i) * each;
+        const double most = HEIGHT - BOTTOM + LINE - (double)(count - i) * each;
         if (labels[i].at > most) labels[i].at = most;
     }
 }
@@ -316,7 +316,7 @@ static void draw_labels(di_sheet *s, const plane *p)
         dk_strbuf_printf(s->out, "<g class=\"%s\">", c->colour);
         line(s, "leader", from + 4, labels[i].y, WIDTH - RIGHT + 9, labels[i].at);
         begin_text(s, "label", WIDTH - RIGHT + 12, labels[i].at + 4);
-        di_html_cut(s->out, c->label, strlen(c->label), 15);
+        di_html_cut(s->out, c->label, strlen(c->label), NAME);
         if (!p->chart->names) {
             di_short_number(s, value, text);
             dk_strbuf_printf(s->out, "<tspan class=\"figure\" x=\"%d\" dy=\"13\">%s</tspan>", WIDTH - RIGHT + 12, text);
