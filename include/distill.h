@@ -584,7 +584,7 @@ typedef struct distill_session_stats { /* since it was created, or emptied by di
     double cpu_seconds;       /* of all threads of the process, while it read and wrote */
     double joules;            /* while it answered, as distill_cost has them; -1 = not known */
     int64_t context;          /* tokens that it has room for */
-    int64_t length;           /* that stand in it */
+    int64_t length;           /* that stand in it: context + 1 where an answer fills it, whose last one is not read */
     int64_t dropped_messages; /* that the last conversation was too long for, where session.overflow allows it */
 } distill_session_stats;
 enum { /* distill_token.finished */
@@ -596,8 +596,8 @@ enum { /* distill_token.finished */
 };
 /* draft NULL = none; else a model of the same tokenizer (DISTILL_E_MISMATCH), smaller and faster, which proposes tokens
  * that the model reads in one pass and accepts or not: at temperature 0 the text is the same as without, above it texts
- * have the same distribution. Both are models in this process (DISTILL_E_UNSUPPORTED), and are kept alive. Sections:
- * generate (not samples), session, cost. */
+ * have the same distribution. model is a model in this process, or a blend of such, draft a model
+ * (DISTILL_E_UNSUPPORTED); both are kept alive. Sections: generate (not samples), session, cost. */
 DISTILL_API int32_t distill_session_create(const distill_teacher *model, const distill_teacher *draft,
                                            const distill_options *options, distill_session **out, distill_error *err);
 DISTILL_API void distill_session_free(distill_session *session);

@@ -7,9 +7,10 @@
  *
  *   session_family.c  what streams of a family share        session_stream.c  one text: its ids, what may be done to it
  *   session_answer.c  an answer's beginning, tokens, end    session_pass.c    one pass: who writes, who reads
+ *   session_voices.c  its models, one or a blend's          session_many.c    several streams in one pass
  *   session_draft.c   what a smaller model proposes         session_verify.c  which of it the model writes
- *   session_chat.c    conversations                         session_many.c    several streams in one pass
- *   session_fork.c    a stream from another one             latency.c         percentiles in little memory
+ *   session_chat.c    conversations                         session_fork.c    a stream from another one
+ *   latency.c         percentiles in little memory
  *
  * How tokens are drawn is lib/model's business (draw.h), how they become text teacher/'s (writing.h). */
 #ifndef DI_SESSION_SESSION_H

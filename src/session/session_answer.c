@@ -1,5 +1,6 @@
 #include "session/session_parts.h"
 
+#include <math.h>
 #include <string.h>
 
 int32_t di_answer_room_for_top(di_stream *s, dk_error *err)
@@ -44,7 +45,7 @@ static int32_t check_begin(const di_stream *s, dk_error *err)
  * any number of rows are alike. Else whole pieces of prompts alone have them. */
 static int64_t worth_keeping(const di_stream *s)
 {
-    const int64_t piece = DI_SESSION_PIECE, held = dk_cache_length(s->family->cache, s->place);
+    const int64_t piece = DI_SESSION_PIECE, held = di_stream_held(s);
     int64_t keep = held < s->count - 1 ? held : s->count - 1;
     if (s->family->backend->invariant_rows == INT64_MAX) return keep;
     keep = keep < s->whole ? keep : s->whole;
@@ -65,7 +66,6 @@ static int32_t open_speaker(di_stream *s, dk_error *err)
 
 int32_t di_answer_begin(di_stream *s, dk_error *err)
 {
-    dk_cache *cache = s->family->cache;
     int32_t rc;
     DK_TRY(check_begin(s, err));
     di_family_check_version(s->family);
@@ -75,14 +75,14 @@ int32_t di_answer_begin(di_stream *s, dk_error *err)
     s->room = wanted < left ? wanted : left;
     s->written = 0;
     s->planned = s->prompt + s->room - 1;
-    (void)dk_cache_replan(cache, s->place, s->planned);
+    di_voices_replan(s->family->voices, s->place, s->planned);
     if (s->family->draft) (void)dk_cache_replan(s->family->draft->cache, s->place, s->planned);
     di_family_cut(s->family, s->place, worth_keeping(s));
-    s->whole = s->family->backend->invariant_rows == INT64_MAX ? 0 : dk_cache_length(cache, s->place);
+    s->whole = s->family->backend->invariant_rows == INT64_MAX ? 0 : di_stream_held(s);
     s->stats.prompt_tokens += s->prompt;
-    s->stats.kept_tokens += dk_cache_length(cache, s->place);
+    s->stats.kept_tokens += di_stream_held(s);
     s->began = s->last = dk_seconds();
-    s->joules = di_meter_read(&s->family->meter).joules;
+    s->joules = fmax(di_meter_read(&s->family->meter).joules, 0); /* none yet, or not known: then never */
     s->answering = 1;
     return DK_OK;
 out:
@@ -101,7 +101,7 @@ void di_answer_forget(di_stream *s)
 
 static double spent(const di_stream *s)
 {
-    if (!s->answering || s->joules < 0) return 0;
+    if (!s->answering) return 0;
     const double now = di_meter_read(&s->family->meter).joules;
     return now > s->joules ? now - s->joules : 0;
 }

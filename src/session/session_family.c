@@ -10,7 +10,7 @@ static int32_t check_places(const di_family *f, dk_error *err)
 
 static int32_t read_context(di_family *f, const di_options *options, dk_error *err)
 {
-    const int64_t most = f->weights->config.max_positions, wanted = di_options_i64(options, "session.context");
+    const int64_t most = f->voices->context, wanted = di_options_i64(options, "session.context");
     if (wanted > most)
         return dk_fail(err, DK_E_OPTION, "session.context: %lld tokens, but the model's context ends at %lld",
                        (long long)wanted, (long long)most);
@@ -29,17 +29,18 @@ static int32_t make_cache(di_family *f, const di_options *options, dk_error *err
                                 .precision = f->precision,
                                 .type =
                                     di_options_is(options, "session.cache_type", "bf16") ? DK_BF16 : f->backend->real};
-    return dk_cache_create(f->weights, &spec, &f->cache, err);
+    return di_voices_make_caches(f->voices, &spec, err);
 }
 
 static int32_t plan(di_family *f, dk_error *err)
 {
-    const int64_t rows = f->places * (1 + di_draft_most(f)), width = f->weights->config.vocab_size;
+    const int64_t rows = f->places * (1 + di_draft_most(f)), width = f->voices->models[0]->config.vocab_size;
     int32_t rc = DK_OK;
     f->drawer = (dk_drawer){.queue = &f->queue, .rows = 1 + di_draft_most(f), .width = width, .vocab = f->vocab};
     for (int32_t measured = 0; measured < 2; measured++) {
         f->logits = dk_arena_2d(&f->arena, f->backend->real, rows, width);
         f->log_probs = dk_arena_2d(&f->arena, f->backend->real, rows, width);
+        di_voices_plan(f->voices, &f->arena, f->backend->real, rows);
         if (f->draft) f->shaped = dk_arena_2d(&f->arena, f->backend->real, f->drawer.rows, width);
         dk_drawer_plan(&f->drawer, &f->arena, 0);
         if (!measured) DK_TRY(dk_arena_commit(&f->arena, err));
@@ -57,27 +58,31 @@ out:
     return rc;
 }
 
-static void begin(di_family *f, di_teacher *model, const di_options *options, const di_writing *writing)
+static void begin(di_family *f, di_teacher *model, di_voices *voices, const di_options *options,
+                  const di_writing *writing)
 {
     f->host = di_teacher_host(model);
     f->model = di_teacher_retain(model);
-    f->weights = di_teacher_model(model);
-    f->backend = f->weights->backend;
+    f->voices = voices;
+    f->backend = voices->models[0]->backend;
     f->version = di_teacher_version(model);
     f->places = di_options_i64(options, "session.places");
-    f->vocab = di_teacher_vocab_valid(model);
+    f->vocab = voices->vocab;
     f->drops = di_options_is(options, "session.overflow", "oldest");
     f->precision = writing->args.precision;
     dk_arena_init(&f->arena, f->backend);
 }
 
-int32_t di_family_create(di_teacher *model, di_teacher *draft, const di_options *options, const di_writing *writing,
-                         di_family **out, dk_error *err)
+int32_t di_family_create(di_teacher *model, di_voices *voices, di_teacher *draft, const di_options *options,
+                         const di_writing *writing, di_family **out, dk_error *err)
 {
     di_family *f = NULL;
-    int32_t rc;
-    DK_TRY(dk_new(di_teacher_host(model), 1, &f, err));
-    begin(f, model, options, writing);
+    int32_t rc = dk_new(di_teacher_host(model), 1, &f, err);
+    if (rc) {
+        di_voices_close(voices);
+        return rc;
+    }
+    begin(f, model, voices, options, writing);
     DK_TRY(check_places(f, err));
     DK_TRY(read_context(f, options, err));
     DK_TRY(dk_queue_open(&f->queue, f->backend, err));
@@ -97,7 +102,7 @@ void di_family_release(di_family *f)
     if (!f || f->streams) return;
     dk_host *host = f->host;
     di_drafter_free(f);
-    dk_cache_free(f->cache);
+    di_voices_close(f->voices);
     dk_drawer_close(&f->drawer, host);
     dk_arena_free(&f->arena);
     dk_queue_close(&f->queue);
@@ -122,7 +127,7 @@ int32_t di_family_take_place(di_family *f, di_stream *s, dk_error *err)
         f->streams++;
         s->place = i;
         s->family = f;
-        dk_cache_reset(f->cache, i);
+        di_voices_reset(f->voices, i);
         if (f->draft) dk_cache_reset(f->draft->cache, i);
         s->proposals = f->draft ? f->draft->tokens : 0;
         return DK_OK;
@@ -135,7 +140,7 @@ int32_t di_family_take_place(di_family *f, di_stream *s, dk_error *err)
 
 void di_family_cut(di_family *f, int64_t place, int64_t tokens)
 {
-    if (dk_cache_length(f->cache, place) > tokens) (void)dk_cache_truncate(f->cache, place, tokens, NULL);
+    if (f->voices->caches[0]) di_voices_cut(f->voices, place, tokens);
     if (f->draft && dk_cache_length(f->draft->cache, place) > tokens)
         (void)dk_cache_truncate(f->draft->cache, place, tokens, NULL);
 }

@@ -1,5 +1,6 @@
 #include "session/session_parts.h"
 
+#include <math.h>
 #include <string.h>
 
 static void copy_drawn(di_stream *s, const di_stream *from)
@@ -33,13 +34,13 @@ static int32_t copy_answer(di_stream *s, const di_stream *from, dk_error *err)
     s->written = from->written;
     s->began = from->began;
     s->last = from->last;
-    s->joules = di_meter_read(&s->family->meter).joules;
+    s->joules = fmax(di_meter_read(&s->family->meter).joules, 0);
     copy_drawn(s, from);
 out:
     return rc;
 }
 
-static int32_t share(dk_cache *cache, const di_stream *from, const di_stream *to, dk_error *err)
+static int32_t share_draft(dk_cache *cache, const di_stream *from, const di_stream *to, dk_error *err)
 {
     const int64_t held = dk_cache_length(cache, from->place);
     if (from->planned) dk_cache_plan(cache, to->place, from->planned);
@@ -57,8 +58,8 @@ static int32_t copy_text(di_stream *s, const di_stream *from, dk_error *err)
     s->planned = from->planned;
     s->messages = from->messages;
     s->turns = from->turns;
-    DK_TRY(share(f->cache, from, s, err));
-    if (f->draft) DK_TRY(share(f->draft->cache, from, s, err));
+    DK_TRY(di_voices_share_all(f->voices, from->place, s->place, from->planned, err));
+    if (f->draft) DK_TRY(share_draft(f->draft->cache, from, s, err));
 out:
     return rc;
 }
@@ -73,7 +74,7 @@ int32_t di_stream_fork(const di_stream *from, di_stream **out, dk_error *err)
     if (rc) return rc;
     DK_TRY(di_family_take_place(f, s, err));
     DK_TRY(di_options_copy(from->options, f->host, 1 << DI_GENERATE, &options, err));
-    DK_TRY(di_stream_open_writing(s, f->model, options, &writing, err));
+    DK_TRY(di_stream_open_writing(s, f->model, f->voices, options, &writing, err));
     di_stream_use_writing(s, options, &writing);
     options = NULL;
     writing.host = NULL;

@@ -34,19 +34,33 @@ typedef struct di_drafter { /* the smaller model's side of a family */
     int64_t count;
 } di_drafter;
 
+typedef struct di_voices { /* session_voices.c */
+    dk_host *host;
+    di_choir *choir;         /* how a blend's models are joined; NULL = one model alone */
+    dk_model *alone;         /* that one */
+    dk_model *const *models; /* [count] */
+    dk_cache **caches;       /* [count] */
+    dk_view *logits;         /* [count] of a blend's models: [rows, width of each] */
+    dk_view *row, *hidden;   /* [count] of a pass */
+    int64_t count;
+    int64_t context, ids; /* that all of them have */
+    int64_t vocab;        /* ids below it are drawn */
+    const int32_t *stops; /* [stop_count] */
+    int64_t stop_count;
+} di_voices;
+
 typedef struct di_family {
     atomic_int guard;
     int64_t streams;   /* that are alive */
     di_teacher *model; /* a reference */
     dk_host *host;
     dk_backend *backend;
-    dk_model *weights;
-    int64_t version; /* of the weights that the cache was filled with */
+    di_voices *voices;
+    int64_t version; /* of the weights that the caches were filled with */
     int64_t context; /* tokens of a text that are read */
     int64_t places, vocab;
     int32_t drops; /* session.overflow: oldest */
     dk_precision precision;
-    dk_cache *cache;
     dk_queue queue;
     dk_arena arena;
     dk_view logits, log_probs; /* [rows, width] */
@@ -101,15 +115,35 @@ struct di_stream {
     distill_token token; /* handed out, with text: */
     dk_strbuf text;
     double began, last; /* when its first token was asked for; the last token was drawn, or asked for */
-    double joules;      /* of the meter when it began; -1 = none */
+    double joules;      /* of the meter when it began */
     /* since create */
     distill_session_stats stats;
     di_latency latency;
 };
 
+/* ---- session_voices.c ---- */
+int32_t di_voices_open(di_teacher *model, di_voices **out, dk_error *err); /* without caches */
+void di_voices_close(di_voices *voices);                                   /* NULL is fine */
+int32_t di_voices_check(const di_voices *voices, const dk_generate_args *args, dk_error *err);
+int32_t di_voices_make_caches(di_voices *voices, const dk_cache_spec *spec, dk_error *err);
+void di_voices_plan(di_voices *voices, dk_arena *arena, dk_dtype real, int64_t rows);
+int64_t di_voices_held(const di_voices *voices, int64_t place);
+void di_voices_reset(di_voices *voices, int64_t place);
+void di_voices_cut(di_voices *voices, int64_t place, int64_t tokens);
+void di_voices_replan(di_voices *voices, int64_t place, int64_t tokens); /* as dk_cache_replan */
+int32_t di_voices_alike(const di_voices *voices, int64_t a, int64_t b);
+int32_t di_voices_share(di_voices *voices, int64_t from, int64_t to, int64_t tokens, dk_error *err);
+/* All that from holds; planned 0 = nothing was. */
+int32_t di_voices_share_all(di_voices *voices, int64_t from, int64_t to, int64_t planned, dk_error *err);
+int32_t di_voices_read(di_voices *voices, const dk_tokens *tokens, const int64_t *which, const int64_t *last,
+                       dk_error *err);
+/* What they say of the rows of the family's pass that are drawn from. */
+int32_t di_voices_speak(di_family *family, int64_t rows, dk_view logits, dk_view log_probs, dk_error *err);
+
 /* ---- session_family.c ---- */
-int32_t di_family_create(di_teacher *model, di_teacher *draft, const di_options *options, const di_writing *writing,
-                         di_family **out, dk_error *err);
+/* Takes voices over, on failure, too. */
+int32_t di_family_create(di_teacher *model, di_voices *voices, di_teacher *draft, const di_options *options,
+                         const di_writing *writing, di_family **out, dk_error *err);
 void di_family_release(di_family *family); /* by its last stream, or before there is one */
 /* What is behind the first tokens of a stream is forgotten, where there is something. */
 void di_family_cut(di_family *family, int64_t place, int64_t tokens);
@@ -121,8 +155,8 @@ void di_family_check_version(di_family *family);
 void di_stream_change(di_stream *stream); /* another answer begins: what was drawn and not handed out is forgotten */
 di_stream *di_stream_new(dk_host *host, dk_error *err); /* of no family yet */
 /* Section generate as s is to write; out is closed on failure, too. */
-int32_t di_stream_open_writing(di_stream *s, di_teacher *model, const di_options *options, di_writing *out,
-                               dk_error *err);
+int32_t di_stream_open_writing(di_stream *s, di_teacher *model, const di_voices *voices, const di_options *options,
+                               di_writing *out, dk_error *err);
 void di_stream_use_writing(di_stream *s, di_options *options, const di_writing *writing); /* takes both over */
 int32_t di_stream_no_room(const di_stream *stream, int64_t tokens, dk_error *err);
 
@@ -153,7 +187,7 @@ void di_draft_learn(di_stream *stream, int64_t accepted); /* of those proposed: 
 static inline int64_t di_draft_most(const di_family *family) { return family->draft ? family->draft->most : 0; }
 
 /* All but the last token are read. */
-static inline int64_t di_stream_held(const di_stream *s) { return dk_cache_length(s->family->cache, s->place); }
+static inline int64_t di_stream_held(const di_stream *s) { return di_voices_held(s->family->voices, s->place); }
 static inline int32_t di_stream_writes(const di_stream *s)
 {
     return s->written > 0 || di_stream_held(s) == s->count - 1;

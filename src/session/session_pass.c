@@ -15,7 +15,7 @@ static int64_t common(const di_stream *a, const di_stream *b, int64_t most)
 static int64_t could_share(const di_stream *s, const di_stream *from, int64_t length)
 {
     const int64_t most = s->count - 1 < length ? s->count - 1 : length;
-    return from == s || !dk_cache_alike(s->family->cache, from->place, s->place) ? 0 : common(s, from, most);
+    return from == s || !di_voices_alike(s->family->voices, from->place, s->place) ? 0 : common(s, from, most);
 }
 
 /* Another one of this pass that is still being read will have more of what s needs. */
@@ -35,13 +35,13 @@ static int32_t share(di_stream *s, dk_error *err)
     int32_t rc = DK_OK;
     for (int64_t i = 0; i < f->places; i++) {
         if (!f->at[i]) continue;
-        const int64_t held = dk_cache_length(f->cache, i), stands = f->at[i]->count;
+        const int64_t held = di_voices_held(f->voices, i), stands = f->at[i]->count;
         const int64_t n = could_share(s, f->at[i], held < stands ? held : stands);
         if (n > most) most = n, from = i;
     }
     if (from < 0) return DK_OK;
     s->stats.kept_tokens += most - di_stream_held(s);
-    DK_TRY(dk_cache_share(f->cache, from, s->place, most, err));
+    DK_TRY(di_voices_share(f->voices, from, s->place, most, err));
 out:
     return rc;
 }
@@ -91,15 +91,14 @@ static void count_whole(di_family *f)
     }
 }
 
-static int32_t draw(di_family *f, dk_view hidden, dk_error *err)
+static int32_t draw(di_family *f, dk_error *err)
 {
     int64_t rows = 0, first = 0;
     int32_t rc = DK_OK;
     for (int64_t i = 0; i < f->drawn; i++) rows += f->last[i];
     if (!rows) return DK_OK;
     dk_view logits = dk_view_rows(f->logits, 0, rows);
-    dk_head_forward(&f->queue, f->weights, f->precision, dk_view_rows(hidden, 0, rows), logits);
-    f->backend->ops->log_softmax(&f->queue, logits, f->vocab, 1, dk_view_rows(f->log_probs, 0, rows));
+    DK_TRY(di_voices_speak(f, rows, logits, dk_view_rows(f->log_probs, 0, rows), err));
     for (int64_t i = 0; i < f->drawn; first += f->last[i++]) DK_TRY(di_stream_verify(f->of[i], first, err));
 out:
     return rc;
@@ -108,11 +107,10 @@ out:
 static int32_t run(di_family *f, dk_error *err)
 {
     const dk_tokens tokens = {.ids = f->ids, .offsets = f->offsets, .sequences = f->count};
-    dk_view hidden;
     int32_t rc;
-    DK_TRY(dk_cache_forward_last(f->cache, &tokens, f->which, f->last, &hidden, err));
+    DK_TRY(di_voices_read(f->voices, &tokens, f->which, f->last, err));
     count_whole(f);
-    DK_TRY(draw(f, hidden, err));
+    DK_TRY(draw(f, err));
 out:
     return rc;
 }
@@ -121,6 +119,7 @@ int32_t di_family_pass(di_family *f, di_stream *const *streams, int64_t count, d
 {
     int32_t rc;
     f->count = f->drawn = 0;
+    di_meter_poll(&f->meter); /* counters go round while a long answer is written */
     for (int64_t i = 0; i < count; i++) di_family_cut(f, streams[i]->place, streams[i]->count - 1); /* a pass failed */
     if (f->draft) DK_TRY(di_draft_propose(f, streams, count, err));
     add_writing(f, streams, count);

@@ -35,18 +35,16 @@ static int32_t keep_precision(const di_stream *s, di_writing *w, const di_option
     return DK_OK;
 }
 
-int32_t di_stream_open_writing(di_stream *s, di_teacher *model, const di_options *options, di_writing *out,
-                               dk_error *err)
+int32_t di_stream_open_writing(di_stream *s, di_teacher *model, const di_voices *voices, const di_options *options,
+                               di_writing *out, dk_error *err)
 {
-    const dk_config *config = &di_teacher_model(model)->config;
     const di_reader reader = {.table = &s->listener};
     int32_t rc;
     if (di_options_i64(options, "generate.samples") != 1)
         return dk_fail(err, DK_E_OPTION, "generate.samples: a session has one answer at a time: fork it for others");
-    DK_TRY(di_writing_open(model, options, &reader, config->stops, config->stop_count, di_teacher_vocab_valid(model),
-                           out, err));
+    DK_TRY(di_writing_open(model, options, &reader, voices->stops, voices->stop_count, voices->vocab, out, err));
     DK_TRY(keep_precision(s, out, options, err));
-    DK_TRY(dk_check_generate_args(di_teacher_model(model), &out->args, err));
+    DK_TRY(di_voices_check(voices, &out->args, err));
 out:
     return rc;
 }
@@ -68,7 +66,7 @@ int32_t di_stream_configure(di_stream *s, const di_options *options, dk_error *e
     int32_t rc;
     DK_TRY(di_options_check(options, 1 << DI_GENERATE, err));
     DK_TRY(di_options_copy(options, s->family->host, 1 << DI_GENERATE, &copy, err));
-    DK_TRY(di_stream_open_writing(s, s->family->model, copy, &writing, err));
+    DK_TRY(di_stream_open_writing(s, s->family->model, s->family->voices, copy, &writing, err));
     di_stream_change(s);
     di_stream_use_writing(s, copy, &writing);
     DK_TRY(di_answer_room_for_top(s, err));
@@ -101,12 +99,13 @@ int64_t di_stream_drafted(const di_stream *s) { return s->stats.drafted; }
 
 /* ---- how one comes to be ---- */
 
-static di_teacher *writer_of(di_teacher *model, const char *what, dk_error *err)
+static di_teacher *writer_of(di_teacher *model, const char *what, int32_t blends, dk_error *err)
 {
     di_teacher *writer = di_teacher_writer(model);
+    if (!writer && blends) writer = di_teacher_choir(model);
     if (!writer)
-        dk_fail(err, DK_E_UNSUPPORTED,
-                "a session's %s is a model in this process, and this is %s: open a model, or one of its members", what,
+        dk_fail(err, DK_E_UNSUPPORTED, "a session's %s is %s, and this is %s: open a model, or one of its members",
+                what, blends ? "a model in this process, or a blend of such" : "a model in this process",
                 di_teacher_kind_name(model));
     return writer;
 }
@@ -121,10 +120,11 @@ di_stream *di_stream_new(dk_host *host, dk_error *err)
     return s;
 }
 
-static int32_t open_family(di_stream *s, di_teacher *model, di_teacher *draft, const di_options *options, dk_error *err)
+static int32_t open_family(di_stream *s, di_teacher *model, di_voices *voices, di_teacher *draft,
+                           const di_options *options, dk_error *err)
 {
     di_family *family = NULL;
-    int32_t rc = di_family_create(model, draft, options, &s->writing, &family, err);
+    int32_t rc = di_family_create(model, voices, draft, options, &s->writing, &family, err);
     if (rc == DK_OK) rc = di_family_take_place(family, s, err);
     return rc;
 }
@@ -132,8 +132,9 @@ static int32_t open_family(di_stream *s, di_teacher *model, di_teacher *draft, c
 int32_t di_stream_create(di_teacher *model, di_teacher *draft, const di_options *options, di_stream **out,
                          dk_error *err)
 {
-    di_teacher *writer = writer_of(model, "model", err);
-    di_teacher *proposer = writer && draft ? writer_of(draft, "draft", err) : NULL;
+    di_teacher *writer = writer_of(model, "model", 1, err);
+    di_teacher *proposer = writer && draft ? writer_of(draft, "draft", 0, err) : NULL;
+    di_voices *voices = NULL;
     di_stream *s = NULL;
     di_options *copy = NULL;
     di_writing writing = {.host = NULL};
@@ -143,16 +144,20 @@ int32_t di_stream_create(di_teacher *model, di_teacher *draft, const di_options 
     DK_TRY(di_options_check(options, 1 << DI_GENERATE | 1 << DI_SESSION | 1 << DI_COST, err));
     if (!(s = di_stream_new(host, err))) return DK_E_NOMEM;
     DK_TRY(di_options_copy(options, host, 1 << DI_GENERATE, &copy, err));
-    DK_TRY(di_stream_open_writing(s, writer, copy, &writing, err));
+    DK_TRY(di_voices_open(writer, &voices, err));
+    DK_TRY(di_stream_open_writing(s, writer, voices, copy, &writing, err));
     di_stream_use_writing(s, copy, &writing);
     copy = NULL;
     writing.host = NULL;
-    DK_TRY(open_family(s, writer, proposer, options, err));
+    rc = open_family(s, writer, voices, proposer, options, err);
+    voices = NULL;
+    DK_TRY(rc);
     DK_TRY(dk_new(host, s->family->context + 2, &s->ids, err));
     DK_TRY(di_answer_room_for_top(s, err));
     *out = s;
     s = NULL;
 out:
+    di_voices_close(voices);
     di_writing_close(&writing);
     di_options_free(copy);
     di_stream_free(s);
@@ -204,7 +209,7 @@ int32_t di_stream_no_room(const di_stream *s, int64_t tokens, dk_error *err)
 
 static int32_t check_ids(const di_stream *s, const int32_t *ids, int64_t count, dk_error *err)
 {
-    const int64_t vocab = s->family->weights->config.vocab_size;
+    const int64_t vocab = s->family->voices->ids;
     for (int64_t i = 0; i < count; i++)
         if (ids[i] < 0 || ids[i] >= vocab)
             return dk_fail_at(err, DK_E_INVALID, i, "ids[%lld] is %d, not in [0, %lld)", (long long)i, (int)ids[i],

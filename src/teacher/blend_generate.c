@@ -14,7 +14,8 @@ typedef struct stand_in { /* a teacher's state */
     int64_t shape[2];
 } stand_in;
 
-typedef struct choir {
+struct di_choir {
+    dk_host *host;
     di_teacher *blend;
     di_session *session;
     int64_t count;
@@ -23,9 +24,10 @@ typedef struct choir {
     int32_t *ids;         /* [length] of the batch that draws are made for: the sequence's number, and its tokens */
     int64_t offsets[2], row[1];
     distill_batch batch;
+    int64_t context; /* of what all of them read; 0 = not known */
     int32_t *stops;
     int64_t stop_count;
-} choir;
+};
 
 /* ---- stand-ins ---- */
 
@@ -97,7 +99,7 @@ static const di_teacher_kind stand_in_kind = {.name = "a model that writes",
                                               .session_free = free_session,
                                               .forward = forward};
 
-static int32_t stand_in_for(choir *c, di_teacher *of, di_teacher **out, dk_error *err)
+static int32_t stand_in_for(di_choir *c, di_teacher *of, di_teacher **out, dk_error *err)
 {
     di_teacher *t = NULL;
     stand_in *state = NULL;
@@ -151,9 +153,9 @@ static int32_t check_mode(const di_blend_settings *how, dk_error *err)
                    "there is none yet");
 }
 
-static int32_t stand_in_blend(choir *c, di_teacher *of, di_teacher **out, dk_error *err);
+static int32_t stand_in_blend(di_choir *c, di_teacher *of, di_teacher **out, dk_error *err);
 
-static int32_t stand_in_member(choir *c, const di_blended *member, di_blend_member *out, dk_error *err)
+static int32_t stand_in_member(di_choir *c, const di_blended *member, di_blend_member *out, dk_error *err)
 {
     di_teacher *writer = writer_of(member->teacher);
     *out = (di_blend_member){
@@ -167,7 +169,7 @@ static int32_t stand_in_member(choir *c, const di_blended *member, di_blend_memb
                    member->name, writer->kind->name);
 }
 
-static int32_t stand_in_blend(choir *c, di_teacher *of, di_teacher **out, dk_error *err)
+static int32_t stand_in_blend(di_choir *c, di_teacher *of, di_teacher **out, dk_error *err)
 {
     const di_blend *blend = of->state;
     di_blend_settings how = blend->settings;
@@ -192,7 +194,7 @@ out:
 
 /* ---- one row ---- */
 
-static int32_t alone(const choir *c, dk_view logits, dk_view out, dk_error *err)
+static int32_t alone(const di_choir *c, dk_view logits, dk_view out, dk_error *err)
 {
     dk_queue queue;
     int32_t rc;
@@ -204,9 +206,9 @@ out:
     return rc;
 }
 
-static int32_t join(void *user, const dk_view *logits, int64_t sequence, int64_t written, dk_view out, dk_error *err)
+int32_t di_choir_join(void *user, const dk_view *logits, int64_t sequence, int64_t written, dk_view out, dk_error *err)
 {
-    choir *c = user;
+    di_choir *c = user;
     const double temperature = 1;
     int32_t rc;
     for (int64_t i = 0; i < c->count; i++) c->stand_ins[i]->logits = logits[i];
@@ -221,7 +223,7 @@ out:
     return rc;
 }
 
-static int32_t gather_stops(choir *c, dk_host *host, dk_error *err)
+static int32_t gather_stops(di_choir *c, dk_host *host, dk_error *err)
 {
     int64_t count = 0;
     int32_t rc;
@@ -234,36 +236,83 @@ out:
     return rc;
 }
 
-static int32_t open_choir(choir *c, di_teacher *t, int64_t max_tokens, dk_error *err)
+static int64_t length_of(const di_choir *c, int64_t max_tokens)
 {
-    const int64_t models = count_models(t), context = di_teacher_facts(t).context_length;
-    const int64_t length = (context > 0 && context < max_tokens ? context : max_tokens) + 2;
+    return (c->context > 0 && c->context < max_tokens ? c->context : max_tokens) + 2;
+}
+
+void di_choir_begin(di_choir *c, int64_t max_tokens) { c->offsets[1] = length_of(c, max_tokens); }
+
+static int32_t open_choir(di_choir *c, di_teacher *t, int64_t max_tokens, dk_error *err)
+{
+    const int64_t models = count_models(t);
     int32_t rc;
+    c->context = di_teacher_facts(t).context_length;
+    const int64_t length = length_of(c, max_tokens);
     DK_TRY(dk_new(t->host, models, &c->models, err));
     DK_TRY(dk_new(t->host, models, &c->stand_ins, err));
     DK_TRY(dk_new(t->host, length, &c->ids, err));
     DK_TRY(stand_in_blend(c, t, &c->blend, err));
     DK_TRY(gather_stops(c, t->host, err));
     DK_TRY(di_session_create(c->blend, length, 1, 1, &c->session, err));
-    c->offsets[1] = length;
     DISTILL_INIT(&c->batch);
     c->batch.ids = c->ids;
     c->batch.offsets = c->offsets;
     c->batch.sequences = 1;
     c->batch.rows = c->row;
     c->batch.row_count = 1;
+    di_choir_begin(c, max_tokens);
 out:
     return rc;
 }
 
-static void close_choir(choir *c, dk_host *host)
+int32_t di_choir_open(di_teacher *t, int64_t max_tokens, di_choir **out, dk_error *err)
 {
+    di_choir *c = NULL;
+    int32_t rc;
+    DK_TRY(dk_new(t->host, 1, &c, err));
+    c->host = t->host;
+    DK_TRY(open_choir(c, t, max_tokens, err));
+    *out = c;
+    return DK_OK;
+out:
+    di_choir_close(c);
+    return rc;
+}
+
+void di_choir_close(di_choir *c)
+{
+    if (!c) return;
+    dk_host *host = c->host;
     di_session_free(c->session);
     di_teacher_release(c->blend);
     dk_free(host, c->models);
     dk_free(host, c->stand_ins);
     dk_free(host, c->ids);
     dk_free(host, c->stops);
+    dk_free(host, c);
+}
+
+int64_t di_choir_models(const di_choir *c, dk_model *const **models)
+{
+    *models = c->models;
+    return c->count;
+}
+
+int64_t di_choir_stops(const di_choir *c, const int32_t **stops)
+{
+    *stops = c->stops;
+    return c->stop_count;
+}
+
+int64_t di_choir_vocab(const di_choir *c) { return di_teacher_vocab_valid(c->blend); }
+
+int32_t di_teacher_is_choir(const di_teacher *t) { return is_blend(t); }
+
+di_teacher *di_teacher_choir(di_teacher *t)
+{
+    while (t->kind->from && t->kind->from(t)) t = t->kind->from(t);
+    return is_blend(t) ? t : NULL;
 }
 
 int32_t di_blend_generate(di_teacher *t, const distill_batch *prompts, const di_options *options,
@@ -272,19 +321,19 @@ int32_t di_blend_generate(di_teacher *t, const distill_batch *prompts, const di_
     const dk_tokens tokens = {prompts->ids, prompts->offsets, prompts->sequences};
     di_speaker *speaker = NULL;
     di_writing writing = {.host = NULL};
-    choir c = {0};
+    di_choir *c = NULL;
     int32_t rc;
     (void)user_options;
-    DK_TRY(open_choir(&c, t, di_options_i64(options, "generate.max_tokens"), err));
-    DK_TRY(di_writing_open(t, options, reader, c.stops, c.stop_count, di_teacher_vocab_valid(c.blend), &writing, err));
+    DK_TRY(di_choir_open(t, di_options_i64(options, "generate.max_tokens"), &c, err));
+    DK_TRY(di_writing_open(t, options, reader, c->stops, c->stop_count, di_choir_vocab(c), &writing, err));
     DK_TRY(di_speaker_create(t, prompts, &writing, reader, &speaker, err));
     writing.args.user = speaker;
-    const dk_choir models = {.models = c.models, .count = c.count, .join = join, .user = &c};
+    const dk_choir models = {.models = c->models, .count = c->count, .join = di_choir_join, .user = c};
     rc = dk_generate_together(&models, &tokens, &writing.args, err);
     if (di_speaker_status(speaker, NULL) != DK_OK) rc = di_speaker_status(speaker, err);
 out:
     di_speaker_free(speaker);
     di_writing_close(&writing);
-    close_choir(&c, t->host);
+    di_choir_close(c);
     return rc;
 }

@@ -185,9 +185,9 @@ int32_t di_speaker_copy(const di_speaker *from, const di_writing *writing, const
     s->stop_count = writing->text_count;
     dk_strbuf_init(&s->scratch, s->teacher->host);
     DK_TRY(dk_new(s->teacher->host, from->count + 1, &s->sequences, err));
-    for (; s->count < from->count; s->count++) {
+    while (s->count < from->count) {
         spoken *to = &s->sequences[s->count];
-        const spoken *at = &from->sequences[s->count];
+        const spoken *at = &from->sequences[s->count++];
         *to = *at;
         dk_strbuf_init(&to->pending, s->teacher->host);
         dk_strbuf_append(&to->pending, at->pending.data, at->pending.size);

@@ -40,4 +40,22 @@ int32_t di_speaker_emit(void *speaker, int64_t sequence, int32_t id, double log_
 /* What ended a generation from inside emit, or DK_OK. */
 int32_t di_speaker_status(const di_speaker *speaker, dk_error *err);
 
+/* ---- models that write one text together, as a blend's: blend_generate.c ---- */
+typedef struct di_choir di_choir;
+int32_t di_teacher_is_choir(const di_teacher *teacher);
+di_teacher *
+di_teacher_choir(di_teacher *teacher); /* itself, or of a cache the one that it is filled from; NULL = none */
+/* max_tokens: of an answer, at most. E_UNSUPPORTED by name where a member is no model of this process, and for blends
+ * that go by the true token. */
+int32_t di_choir_open(di_teacher *blend, int64_t max_tokens, di_choir **out, dk_error *err);
+void di_choir_close(di_choir *choir); /* NULL is fine */
+int64_t di_choir_models(const di_choir *choir, dk_model *const **models);
+int64_t di_choir_stops(const di_choir *choir, const int32_t **stops);
+int64_t di_choir_vocab(const di_choir *choir); /* ids below it are drawn */
+/* What the next rows are joined for: draws of members hang on it. */
+void di_choir_begin(di_choir *choir, int64_t max_tokens);
+/* As dk_choir has it. */
+int32_t di_choir_join(void *choir, const dk_view *logits, int64_t sequence, int64_t written, dk_view out,
+                      dk_error *err);
+
 #endif
