@@ -4,33 +4,86 @@
 
 #include "base/clock.h"
 #include "evaluate/evaluate.h"
+#include "session/session.h"
 
 enum { WRITTEN = 64, LEAST = 3, MOST = 40 };
 static const double enough = 1.5; /* seconds of tries: energy counters have moved on by then */
 
 typedef struct watch {
-    double begin, last;
+    di_teacher *model;
+    di_stream *stream; /* NULL = the model is none that sessions have */
+    int64_t length, written;
+    double last; /* without a session: when the answer began, or its last token came */
     double first[MOST], gaps[MOST * WRITTEN];
     int64_t tries, gap_count, count;
 } watch;
+
+static void count_token(watch *w, double seconds)
+{
+    if (w->count++) w->gaps[w->gap_count++] = seconds;
+    else w->first[w->tries] = seconds;
+}
+
+/* ---- by a session, as people meet the model ---- */
+
+static int32_t open_session(watch *w, const di_options *options, dk_error *err)
+{
+    di_options *own = NULL;
+    int32_t rc;
+    DK_TRY(di_options_copy(options, di_teacher_host(w->model), 1 << DI_GENERATE, &own, err));
+    DK_TRY(di_options_set_i64(own, "generate.max_tokens", w->written, err));
+    DK_TRY(di_options_set_i64(own, "generate.samples", 1, err));
+    DK_TRY(di_options_set_f64(own, "generate.temperature", 0, err));
+    DK_TRY(di_options_set_i64(own, "session.context", w->length + w->written, err));
+    rc = di_stream_create(w->model, NULL, own, &w->stream, err);
+    if (rc == DK_E_UNSUPPORTED) {
+        dk_error_clear(err);
+        rc = DK_OK;
+    }
+out:
+    di_options_free(own);
+    return rc;
+}
+
+/* As many tokens as were asked for: a text that the model ends goes on. */
+static int32_t by_session(watch *w, dk_error *err)
+{
+    int32_t ids[DI_ANSWER_PROMPT];
+    const distill_token *token;
+    int32_t rc;
+    di_answer_ids(w->model, w->length, ids);
+    DK_TRY(di_stream_truncate(w->stream, 0, err));
+    DK_TRY(di_stream_append(w->stream, ids, w->length, err));
+    while (w->count < w->written) {
+        DK_TRY(di_stream_next(w->stream, &token, err));
+        count_token(w, 1e-9 * (double)token->nanoseconds);
+        if (token->finished) DK_TRY(di_stream_append(w->stream, NULL, 0, err));
+    }
+out:
+    return rc;
+}
+
+/* ---- by what writes without one ---- */
 
 static int32_t on_token(void *user, int64_t sequence, int32_t id, double log_prob, int32_t finished)
 {
     watch *w = user;
     const double now = dk_seconds();
     (void)sequence, (void)id, (void)log_prob, (void)finished;
-    if (w->count++) w->gaps[w->gap_count++] = now - w->last;
-    else w->first[w->tries] = now - w->begin;
+    count_token(w, now - w->last);
     w->last = now;
     return 0;
 }
 
-static int32_t answer(di_teacher *model, int64_t length, int64_t written, watch *w, dk_error *err)
+static int32_t answer(watch *w, dk_error *err)
 {
     w->count = 0;
-    w->begin = dk_seconds();
-    return di_answer(model, length, written, on_token, w, err);
+    if (w->stream) return by_session(w, err);
+    w->last = dk_seconds();
+    return di_answer(w->model, w->length, w->written, on_token, w, err);
 }
+
+/* ---- what came of it ---- */
 
 static int ascending(const void *a, const void *b)
 {
@@ -60,25 +113,13 @@ static void sum_up(watch *w, di_answer_time *out)
     if (out->token[0] > 0) out->decode_speed = 1 / out->token[0];
 }
 
-int32_t di_answer_time_measure(dk_host *host, di_teacher *model, di_answer_time *out, dk_error *err)
+static int32_t try_answers(watch *w, dk_host *host, di_answer_time *out, dk_error *err)
 {
-    const int64_t length = di_answer_prompt(model, WRITTEN);
-    const int64_t written = length < WRITTEN ? length : WRITTEN;
-    watch *w = NULL;
-    int32_t rc;
-    *out = (di_answer_time){.prompt_tokens = length};
-    if (length < 1) return DK_OK;
-    DK_TRY(dk_new(host, 1, &w, err));
-    if ((rc = answer(model, length, written, w, err)) == DK_E_UNSUPPORTED) {
-        dk_error_clear(err);
-        rc = DK_OK;
-        goto out;
-    }
-    DK_TRY(rc);
-    w->gap_count = 0;
+    int32_t rc = DK_OK;
     const double begin = dk_seconds();
+    w->gap_count = 0;
     while (w->tries < MOST && (w->tries < LEAST || dk_seconds() - begin < enough)) {
-        DK_TRY(answer(model, length, written, w, err));
+        DK_TRY(answer(w, err));
         w->tries++;
         out->written_tokens += w->count;
         if (dk_host_cancelled(host)) DK_TRY(dk_fail(err, DK_E_CANCELLED, "the timing was cancelled"));
@@ -86,6 +127,31 @@ int32_t di_answer_time_measure(dk_host *host, di_teacher *model, di_answer_time 
     out->seconds = dk_seconds() - begin;
     sum_up(w, out);
 out:
+    return rc;
+}
+
+int32_t di_answer_time_measure(dk_host *host, di_teacher *model, const di_options *options, di_answer_time *out,
+                               dk_error *err)
+{
+    const int64_t length = di_answer_prompt(model, WRITTEN);
+    watch *w = NULL;
+    int32_t rc;
+    *out = (di_answer_time){.prompt_tokens = length};
+    if (length < 1) return DK_OK;
+    DK_TRY(dk_new(host, 1, &w, err));
+    w->model = model;
+    w->length = length;
+    w->written = length < WRITTEN ? length : WRITTEN;
+    DK_TRY(open_session(w, options, err));
+    if ((rc = answer(w, err)) == DK_E_UNSUPPORTED) {
+        dk_error_clear(err);
+        rc = DK_OK;
+        goto out;
+    }
+    DK_TRY(rc);
+    DK_TRY(try_answers(w, host, out, err));
+out:
+    if (w) di_stream_free(w->stream);
     dk_free(host, w);
     return rc;
 }

@@ -11,8 +11,10 @@ typedef struct di_answer_time {
     double prompt_speed, decode_speed; /* tokens per second: by the median */
     double seconds;                    /* of all tries */
 } di_answer_time;
-/* tries 0 = it cannot be timed: a teacher that does not write ids alone, or with no room for a prompt. The first
- * answer, which brings every weight into memory, does not count. */
-int32_t di_answer_time_measure(dk_host *host, di_teacher *model, di_answer_time *out, dk_error *err);
+/* By a session with section generate of options, greedily; what no session is made of is timed as it writes ids. tries
+ * 0 = it cannot be timed: a teacher that does not write ids alone, or with no room for a prompt. The first answer,
+ * which brings every weight into memory, does not count. */
+int32_t di_answer_time_measure(dk_host *host, di_teacher *model, const di_options *options, di_answer_time *out,
+                               dk_error *err);
 
 #endif

@@ -77,6 +77,7 @@ enum { DI_ANSWER_PROMPT = 128 };
 typedef int32_t (*di_answer_fn)(void *user, int64_t sequence, int32_t id, double log_prob, int32_t finished);
 /* The prompt's length: half of a context without room for it and so many tokens written. */
 int64_t di_answer_prompt(const di_teacher *model, int64_t written);
+void di_answer_ids(const di_teacher *model, int64_t length, int32_t ids[DI_ANSWER_PROMPT]);
 int32_t di_answer(di_teacher *model, int64_t length, int64_t written, di_answer_fn fn, void *user, dk_error *err);
 /* tokens/s; -1 where it cannot be timed; model NULL = none */
 int32_t di_speed(di_teacher *model, double *prompt, double *decode, dk_error *err);

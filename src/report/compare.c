@@ -173,7 +173,7 @@ static int32_t speed(comparing *c, int which, dk_error *err)
         s->load_seconds = dk_seconds() - begin;
     }
     DK_TRY(di_meter_start(c->host, c->args->options, 0, &meter, err));
-    DK_TRY(di_answer_time_measure(c->host, fresh ? fresh : given, &s->latency, err));
+    DK_TRY(di_answer_time_measure(c->host, fresh ? fresh : given, c->args->options, &s->latency, err));
     s->cost = di_meter_read(&meter);
     di_cost_json(&meter, &s->cost, &s->energy);
     if (fresh && before >= 0) s->memory = dk_resident_bytes() - before;
