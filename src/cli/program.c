@@ -52,12 +52,14 @@ static void take_signals(void)
     for (size_t i = 0; i < sizeof ignored / sizeof *ignored; i++) sigaction(ignored[i], &action, NULL);
 }
 
-/* A command opens some files more than once; what it said of them is not said again. */
-static int is_repeated(const char *message)
+/* A command opens some files more than once; what it said of them is not said again. What a session says is of a turn:
+ * the next one may have to be told the same. */
+static int is_repeated(const char *component, const char *message)
 {
     static uint64_t seen[64];
     static int count;
     uint64_t hash = UINT64_C(0xcbf29ce484222325);
+    if (component && !strcmp(component, "session")) return 0;
     for (; *message; message++) hash = (hash ^ (unsigned char)*message) * UINT64_C(0x100000001b3);
     for (int i = 0; i < count; i++)
         if (seen[i] == hash) return 1;
@@ -67,8 +69,8 @@ static int is_repeated(const char *message)
 
 static void on_log(void *user, int32_t level, const char *component, const char *message)
 {
-    (void)user, (void)component;
-    if (level == DISTILL_LOG_WARN && is_repeated(message)) return;
+    (void)user;
+    if (level == DISTILL_LOG_WARN && is_repeated(component, message)) return;
     cli_progress_break();
     fprintf(stderr, "%s%s\n",
             level == DISTILL_LOG_ERROR  ? "error: "
