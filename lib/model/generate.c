@@ -91,7 +91,8 @@ static int32_t plan(dk_writer *w, dk_error *err)
     dk_cache_spec spec = {.sequences = w->places,
                           .capacity = w->capacity,
                           .max_rows = DK_PIECE + w->places,
-                          .precision = w->args->precision};
+                          .precision = w->args->precision,
+                          .type = w->args->cache_type};
     for (int64_t i = 0; i < w->choir->count; i++)
         DK_TRY(dk_cache_create(w->voices[i].model, &spec, &w->voices[i].cache, err));
 out:

@@ -293,6 +293,7 @@ int32_t dk_cache_forward_last(dk_cache *cache, const dk_tokens *tokens, const in
 typedef struct dk_generate_args {
     int64_t max_tokens;
     dk_precision precision;
+    dk_dtype cache_type;       /* of keys and values, as dk_cache_spec has it; 0 = as the backend computes */
     double temperature, top_p; /* greedy below DK_TEMPERATURE_MIN */
     int64_t top_k;
     double min_p;                                /* 0 = off: ids below this share of the likeliest one's probability */

@@ -71,10 +71,10 @@ static int parse_text(text_bench *t, const cli_command *command, int argc, char 
 {
     static const char *const own[] = {
         "generate.max_tokens", "--tokens", "teacher.path", "MODEL", "student.config", "--config", NULL};
-    cli_settings settings = {.reads =
-                                 " generate.quantized generate.precision generate.repetition_penalty "
-                                 "generate.presence_penalty generate.logit_bias teacher.mmap student.init_std compute ",
-                             .own = own};
+    cli_settings settings = {
+        .reads = " generate.quantized generate.precision generate.cache_type generate.repetition_penalty "
+                 "generate.presence_penalty generate.logit_bias teacher.mmap student.init_std compute ",
+        .own = own};
     const cli_option options[] = {{"--config", CLI_TEXT, &t->config, NULL}, {"--tokens", CLI_INT, &t->tokens, NULL},
                                   {"--set", CLI_SETTINGS, &settings, NULL}, {"--json", CLI_FLAG, &t->b.as_json, NULL},
                                   {"--keys", CLI_INT, &t->keys, NULL},      {"--batch", CLI_INT, &t->batch, NULL}};

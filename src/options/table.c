@@ -487,6 +487,8 @@ static const di_option_info rows[] = {
         "of products: bf16 rounds what is multiplied, as llama.cpp does for weights in BF16, and keeps a copy of all "
         "weights in it, for many texts at once and long prompts; quantised weights are widened then, unless "
         "generate.quantized is int8, which goes with fp32 only"),
+    CHOICE("generate.cache_type", "f32", "f32|bf16", 0,
+           "what keys and values are kept in while answers are written; bf16 takes half the memory and rounds them"),
     INT("generate.samples", "1", 1, 1e6, "answers", 0, "answers of each prompt: sequence prompt * samples + 0, 1, ...",
         .when = "temperature"),
     INT("generate.seed", "1", 0, 9007199254740992.0, NULL, 0, "seed of the draws", .when = "temperature"),

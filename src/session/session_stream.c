@@ -26,7 +26,12 @@ static int32_t keep_precision(const di_stream *s, di_writing *w, const di_option
 {
     const int32_t says =
         di_options_is_set(options, "generate.precision") || di_options_is_set(options, "generate.quantized");
-    if (!s->family || w->args.precision == s->family->precision) return DK_OK;
+    if (!s->family) return DK_OK;
+    if (di_options_is_set(options, "generate.cache_type"))
+        return dk_fail(err, DK_E_OPTION,
+                       "generate.cache_type is of answers without a session: session.cache_type says what a session "
+                       "keeps its keys and values in");
+    if (w->args.precision == s->family->precision) return DK_OK;
     if (says)
         return dk_fail(err, DK_E_OPTION,
                        "generate.precision and generate.quantized of a session are those that it was "

@@ -85,6 +85,7 @@ static int32_t read_precision(di_writing *w, const di_teacher *teacher, const di
                        teacher->backend->products);
     if (bf16) w->args.precision = DK_PRECISION_BF16;
     else if (has && !di_options_is(options, "generate.quantized", "exact")) w->args.precision = DK_PRECISION_INT8;
+    if (di_options_is(options, "generate.cache_type", "bf16")) w->args.cache_type = DK_BF16;
     return DK_OK;
 }
 

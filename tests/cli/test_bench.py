@@ -64,7 +64,7 @@ def test_texts(distill, config, model):
     config.with_name("longer.json").write_text(config.read_text().replace('"max_position_embeddings": 64', '"max_position_embeddings": 512'))
     done = distill("bench", "decode", "--config", config.with_name("longer.json"), "--tokens", 2, "--keys", 200, "--batch", 4, "--json")
     assert done.code == 0 and done.json["side_by_side"] is False and done.json["tokens_per_second"] > 0, done.err
-    done = distill("bench", "decode", "--config", config, "--tokens", 6, "--keys", 5, "--set", "generate.precision=bf16", "--json")
+    done = distill("bench", "decode", "--config", config, "--tokens", 6, "--keys", 5, "--set", "generate.precision=bf16", "--set", "generate.cache_type=bf16", "--json")
     assert done.code == 0 and done.json["tokens_per_second"] > 0, done.err
 
 

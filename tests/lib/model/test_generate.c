@@ -187,13 +187,14 @@ static int32_t generate(fixture *f, const batch *b, dk_generate_args args, texts
 static const int64_t prompt_lengths[] = {5, 1, 9, 3, 2, 7};
 
 /* A sequence by itself, in front of others and with other neighbours writes the same, to the bit. */
-static void check_neighbours(fixture *f, const char *config, dk_precision precision)
+static void check_neighbours(fixture *f, const char *config, dk_precision precision, dk_dtype cache_type)
 {
     dk_generate_args args = plain_args;
     dk_error err = {0};
     batch all = make_batch(prompt_lengths, 6, f->model->config.vocab_size, 23);
     texts together = {.code = 0}, alone;
     args.precision = precision;
+    args.cache_type = cache_type;
     CHECK_OK(generate(f, &all, args, &together, &err));
     for (int64_t n = 1; n < 6; n++) {
         batch fewer = all;
@@ -202,7 +203,8 @@ static void check_neighbours(fixture *f, const char *config, dk_precision precis
         CHECK_OK(generate(f, &fewer, args, &alone, &err));
         for (int64_t s = 0; s < n; s++)
             if (memcmp(&alone.of[s], &together.of[s], sizeof(text)) != 0)
-                FAIL("%s, %s: sequence %d hangs on its neighbours", config, dk_precision_name(precision), (int)s);
+                FAIL("%s, %s, keys in %s: sequence %d hangs on its neighbours", config, dk_precision_name(precision),
+                     cache_type ? dk_dtype_name(cache_type) : "f32", (int)s);
     }
     CHECK_INT(together.of[5].count, 10);
     CHECK_INT(together.of[5].finished, 2);
@@ -220,9 +222,40 @@ TEST(neighbours)
         const char *config = i < TINY_CONFIGS ? tiny_configs[i] : wide[i - TINY_CONFIGS];
         const int made = fixture_make(&f, ON_CPU, config);
         for (int p = DK_PRECISION_FULL; made && p <= DK_PRECISION_BF16; p++)
-            if (f.model->backend->precisions >> p & 1) check_neighbours(&f, config, (dk_precision)p);
+            for (int narrow = 0; narrow < 2 && f.model->backend->precisions >> p & 1; narrow++)
+                check_neighbours(&f, config, (dk_precision)p, narrow ? DK_BF16 : 0);
         fixture_end(&f);
     }
+}
+
+/* Keys and values in BF16 say nearly what those in F32 do; in F32 the option changes no bit. */
+TEST(cache_types)
+{
+    fixture f;
+    dk_error err = {0};
+    if (fixture_make(&f, ON_CPU, tiny_configs[0])) {
+        const batch all = make_batch(prompt_lengths, 6, f.model->config.vocab_size, 23);
+        dk_generate_args args = plain_args;
+        texts by_default = {.code = 0}, wide = {.code = 0}, narrow = {.code = 0};
+        args.temperature = 0;
+        args.max_tokens = 1; /* all read the same prompts */
+        CHECK_OK(generate(&f, &all, args, &by_default, &err));
+        args.cache_type = DK_F32;
+        CHECK_OK(generate(&f, &all, args, &wide, &err));
+        CHECK(memcmp(&by_default, &wide, sizeof wide) == 0);
+        args.cache_type = DK_BF16;
+        CHECK_OK(generate(&f, &all, args, &narrow, &err));
+        int32_t others = 0;
+        for (int s = 0; s < 6; s++) {
+            others += narrow.of[s].log_probs[0] != wide.of[s].log_probs[0];
+            CHECK(fabs(narrow.of[s].log_probs[0] - wide.of[s].log_probs[0]) < 0.02);
+        }
+        CHECK(others > 0);
+        args.cache_type = DK_F16;
+        CHECK_INT(generate(&f, &all, args, &narrow, &err), DK_E_UNSUPPORTED);
+        CHECK_HAS(err.message, "kept in f32 or bf16, not in f16");
+    }
+    fixture_end(&f);
 }
 
 /* The same beside longer neighbours, which fill more pieces than it does itself, at any place of the group; on a
@@ -536,6 +569,6 @@ out:
 TEST(no_memory) { CHECK(fail_every_alloc(build_and_use, (void *)(uintptr_t)tiny_configs[7]) > 50); }
 
 TEST_MAIN(TEST_CASE(cache_equals_pass) TEST_CASE(cache_starts_again) TEST_CASE(cache_errors) TEST_CASE(neighbours)
-              TEST_CASE(long_neighbours) TEST_CASE(groups_are_asked_of_the_backend) TEST_CASE(log_probs)
-                  TEST_CASE(drawing) TEST_CASE(ends) TEST_CASE(long_prompt) TEST_CASE(stopping)
+              TEST_CASE(cache_types) TEST_CASE(long_neighbours) TEST_CASE(groups_are_asked_of_the_backend)
+                  TEST_CASE(log_probs) TEST_CASE(drawing) TEST_CASE(ends) TEST_CASE(long_prompt) TEST_CASE(stopping)
                       TEST_CASE(wrong_arguments) TEST_CASE(no_memory))

@@ -130,6 +130,10 @@ TEST(configured)
         }
         di_options_free(options);
     }
+    di_options *options = options_of(&s, "generate: {cache_type: bf16}"); /* which is for answers without a session */
+    CHECK_INT(di_stream_configure(stream, options, &err), DK_E_OPTION);
+    CHECK_HAS(err.message, "session.cache_type says what a session keeps its keys and values in");
+    di_options_free(options);
     di_stream_free(stream);
     close_scene(&s);
 }
