@@ -3,9 +3,9 @@
 #include <math.h>
 
 #include "base/random.h"
+#include "compute/cpu/sample_order.h"
 
-/* Candidates fall by logit, ties by id. They come off a heap one by one, so that only what is drawn from is sorted. */
-enum { FAILED = -1 };
+enum { FAILED = -1, SCRATCH = 12 }; /* bytes of scratch for an id: its weight, and its places in the order */
 
 typedef struct sampler {
     dk_queue *queue;
@@ -15,74 +15,29 @@ typedef struct sampler {
     int64_t step, vocab;
 } sampler;
 
-typedef struct heap {
-    const float *z;
-    int32_t *ids; /* [0, count) the heap; what left it stands behind, the first at the end */
-    int64_t count;
-} heap;
-
-static int32_t before(const float *z, int32_t a, int32_t b) { return z[a] > z[b] || (!(z[a] < z[b]) && a < b); }
-
-static void sink(const heap *h, int64_t at)
-{
-    int32_t id = h->ids[at];
-    for (int64_t child = 2 * at + 1; child < h->count; child = 2 * at + 1) {
-        if (child + 1 < h->count && before(h->z, h->ids[child + 1], h->ids[child])) child++;
-        if (!before(h->z, h->ids[child], id)) break;
-        h->ids[at] = h->ids[child];
-        at = child;
-    }
-    h->ids[at] = id;
-}
-
-static void heap_fill(heap *h, int64_t count)
-{
-    h->count = count;
-    for (int64_t i = 0; i < count; i++) h->ids[i] = (int32_t)i;
-    for (int64_t i = count / 2 - 1; i >= 0; i--) sink(h, i);
-}
-
-static int32_t heap_pop(heap *h)
-{
-    int32_t top = h->ids[0];
-    h->ids[0] = h->ids[--h->count];
-    h->ids[h->count] = top;
-    if (h->count > 0) sink(h, 0);
-    return top;
-}
-
 /* weights[i] = exp((z[i] - highest)/T). top_k cuts first, then top_p of what is left, then min_p, whose measure is the
  * likeliest one's weight, 1; then one number decides. */
-static int32_t draw(const sampler *s, heap *h, const float *weights, uint64_t counter)
+static int32_t draw(const sampler *s, dk_order *order, const float *weights, uint64_t counter)
 {
     const dk_sample_args *args = s->args;
-    int64_t keep = args->top_k > 0 && args->top_k < s->vocab ? args->top_k : s->vocab, last = 0, cut = 0;
+    int64_t keep = args->top_k > 0 && args->top_k < s->vocab ? args->top_k : s->vocab, cut = 0;
     int32_t cuts = args->top_p < 1 || args->min_p > 0;
     double total = 0, kept = 0, sum = 0, uniform = dk_random_uniform(args->seed, DK_STREAM_SAMPLE, counter);
-    heap_fill(h, s->vocab);
-    if (keep == s->vocab) {
-        for (int64_t i = 0; i < s->vocab; i++) total += (double)weights[i];
-    } else {
-        for (int64_t i = 0; i < keep; i++) total += (double)weights[heap_pop(h)];
-        last = keep;
-    }
+    for (int64_t i = 0; i < keep; i++) total += (double)weights[keep == s->vocab ? i : dk_order_at(order, i)];
     double limit = args->top_p < 1 ? args->top_p * total : INFINITY;
     for (; cuts && cut < keep && kept < limit; cut++) {
-        if (cut >= last) heap_pop(h);
-        double weight = (double)weights[h->ids[s->vocab - 1 - cut]];
+        double weight = (double)weights[dk_order_at(order, cut)];
         if (cut > 0 && weight < args->min_p) break;
         kept += weight;
     }
     double point = uniform * (cuts ? kept : total);
     if (cuts) keep = cut;
-    if (s->vocab - h->count > last) last = s->vocab - h->count;
     for (int64_t i = 0; i < keep; i++) {
-        if (i >= last) heap_pop(h);
-        int32_t id = h->ids[s->vocab - 1 - i];
+        int32_t id = dk_order_at(order, i);
         sum += (double)weights[id];
         if (sum > point) return id;
     }
-    return h->ids[s->vocab - keep]; /* rounding left the point behind the last */
+    return dk_order_at(order, keep - 1); /* rounding left the point behind the last */
 }
 
 static int32_t lowest_best(const float *z, int64_t vocab, float highest)
@@ -100,16 +55,18 @@ static int32_t sample_row(const sampler *s, int64_t r, uint8_t *scratch)
     if (!(fabsf(highest) < INFINITY)) return FAILED;
     if (s->args->temperature < DK_TEMPERATURE_MIN) return lowest_best(z, s->vocab, highest);
     float *weights = (float *)(void *)scratch;
-    heap h = {.z = z, .ids = (int32_t *)(void *)(weights + s->vocab)};
+    int32_t *ids = (int32_t *)(void *)(weights + s->vocab);
+    dk_order order;
     kernels->softmax_weights(z, weights, s->vocab, highest, (float)(1 / s->args->temperature));
-    return draw(s, &h, weights, s->args->counters[r]);
+    dk_order_open(&order, z, s->vocab, highest, s->args->temperature, ids, ids + s->vocab);
+    return draw(s, &order, weights, s->args->counters[r]);
 }
 
 static void sample_body(void *context, int64_t begin, int64_t end)
 {
     const sampler *s = context;
     dk_scratch *workers = &dk_cpu_of(s->queue)->workers;
-    uint8_t *scratch = dk_scratch_take(workers, s->vocab * 8);
+    uint8_t *scratch = dk_scratch_take(workers, s->vocab * SCRATCH);
     for (int64_t r = begin; r < end; r++) s->ids[r * s->step] = scratch ? sample_row(s, r, scratch) : INT32_MIN;
     dk_scratch_give(workers, scratch);
 }
@@ -126,14 +83,14 @@ static void op_sample(dk_queue *queue, const dk_sample_args *args, dk_view logit
     dk_host *host = queue->backend->host;
     int64_t threads = dk_host_threads(host);
     if (!dk_scratch_prepare(&dk_cpu_of(queue)->workers, work.logits.rows < threads ? work.logits.rows : threads,
-                            vocab * 8)) {
-        dk_cpu_no_memory(queue, "sample", vocab * 8);
+                            vocab * SCRATCH)) {
+        dk_cpu_no_memory(queue, "sample", vocab * SCRATCH);
         return;
     }
     dk_parallel_for(host, work.logits.rows, 1, sample_body, &work);
     for (int64_t r = 0; r < work.logits.rows; r++) {
         int32_t id = work.ids[r * work.step];
-        if (id == INT32_MIN) dk_cpu_no_memory(queue, "sample", vocab * 8);
+        if (id == INT32_MIN) dk_cpu_no_memory(queue, "sample", vocab * SCRATCH);
         if (id == FAILED)
             dk_queue_fail(queue, DK_E_NUMERIC, "sample: row %lld holds nan or infinity, or nothing above -infinity",
                           (long long)r);

@@ -1,4 +1,5 @@
 /* Sampling: the CPU backend draws what the reference draws, and both draw from the right distribution. */
+#include "compute/cpu/sample_order.h"
 #include "compute_fixture.h"
 
 enum { VOCAB = 50, DRAWS = 20000 };
@@ -163,4 +164,38 @@ TEST(adjust)
     }
 }
 
-TEST_MAIN(TEST_CASE(adjust) TEST_CASE(distribution) TEST_CASE(greedy_and_failures))
+static const float *sorted_by;
+static int by_logit(const void *a, const void *b)
+{
+    const int32_t x = *(const int32_t *)a, y = *(const int32_t *)b;
+    return sorted_by[x] == sorted_by[y] ? x - y : sorted_by[x] < sorted_by[y] ? 1 : -1;
+}
+
+/* Buckets, what lies below all of them, ties within and across, and ids that nothing is left of. */
+TEST(order)
+{
+    enum { IDS = 3000 };
+    static const double temperatures[] = {1e-3, 0.3, 1, 40}, spreads[] = {0, 1, 30, 1e6};
+    static float z[IDS];
+    static int32_t sorted[IDS], ids[IDS], want[IDS];
+    for (int t = 0; t < 4; t++)
+        for (int s = 0; s < 4; s++) {
+            dk_order order;
+            float highest = -INFINITY;
+            for (int i = 0; i < IDS; i++) {
+                const double draw = dk_random_uniform(11, DK_STREAM_TEST, (uint64_t)i);
+                z[i] = i % 97 == 5 ? -INFINITY : (float)(spreads[s] * floor(400 * draw) / 400);
+                highest = z[i] > highest ? z[i] : highest;
+                want[i] = i;
+            }
+            sorted_by = z;
+            qsort(want, IDS, sizeof *want, by_logit);
+            dk_order_open(&order, z, IDS, highest, temperatures[t], sorted, ids);
+            CHECK_INT(dk_order_at(&order, 7), want[7]); /* no further than asked */
+            CHECK_INT(order.ready, 8);
+            for (int i = 0; i < IDS; i++)
+                if (dk_order_at(&order, i) != want[i]) FAIL("spread %g: number %d is another", spreads[s], i);
+        }
+}
+
+TEST_MAIN(TEST_CASE(order) TEST_CASE(adjust) TEST_CASE(distribution) TEST_CASE(greedy_and_failures))
