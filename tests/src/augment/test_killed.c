@@ -1,5 +1,5 @@
-/* A pipeline with operators that remember, a barrier and kept targets, killed at random moments: it ends with the same bytes, and
- * the same rows of targets, as one that was let alone. */
+/* A pipeline with operators that remember, a barrier and kept targets, killed at random moments: it ends with the same
+ * bytes, and the same rows of targets, as one that was let alone. */
 #include <signal.h>
 #include <sys/wait.h>
 #include <time.h>
