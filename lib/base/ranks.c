@@ -140,24 +140,26 @@ int32_t dk_ranks_broadcast(dk_host *host, void *data, int64_t bytes, int64_t roo
     return told(ranks, "broadcast", ranks->table.broadcast(ranks->table.user, data, bytes, root), err);
 }
 
-int32_t dk_ranks_text(dk_host *host, dk_strbuf *text, dk_error *err)
+int32_t dk_ranks_bytes(dk_host *host, dk_strbuf *bytes, int64_t root, dk_error *err)
 {
-    int64_t size = (int64_t)text->size;
+    const int32_t own = dk_rank(host) == root;
+    int64_t size = (int64_t)bytes->size;
     char *copy = NULL;
     int32_t rc;
     if (dk_ranks(host) == 1) return DK_OK;
-    DK_TRY(dk_ranks_broadcast(host, &size, sizeof size, 0, err));
-    DK_TRY(dk_ranks_agree(host, dk_new(host, size + 1, &copy, err), err));
-    if (size && dk_rank(host) == 0) memcpy(copy, text->data, (size_t)size);
-    DK_TRY(dk_ranks_broadcast(host, copy, size + 1, 0, err));
-    if (dk_rank(host) == 0) goto out;
-    dk_strbuf_clear(text);
-    dk_strbuf_append(text, copy, (size_t)size);
-    rc = dk_strbuf_check(text, err);
+    DK_TRY(dk_ranks_broadcast(host, &size, sizeof size, root, err));
+    DK_TRY(dk_ranks_agree(host, own ? dk_strbuf_check(bytes, err) : dk_new(host, size + 1, &copy, err), err));
+    if (size) DK_TRY(dk_ranks_broadcast(host, own ? bytes->data : copy, size, root, err));
+    if (own) goto out;
+    dk_strbuf_clear(bytes);
+    dk_strbuf_append(bytes, copy, (size_t)size);
+    rc = dk_strbuf_check(bytes, err);
 out:
     dk_free(host, copy);
     return rc;
 }
+
+int32_t dk_ranks_text(dk_host *host, dk_strbuf *text, dk_error *err) { return dk_ranks_bytes(host, text, 0, err); }
 
 int32_t dk_ranks_lost(const dk_host *host) { return host->ranks && host->ranks->broken; }
 

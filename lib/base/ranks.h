@@ -36,14 +36,24 @@ int32_t dk_ranks_gather(dk_host *host, const void *in, void *out, int64_t bytes_
 int32_t dk_ranks_barrier(dk_host *host, dk_error *err);
 int32_t dk_ranks_broadcast(dk_host *host, void *data, int64_t bytes, int64_t root, dk_error *err);
 
-/* Rank 0's text becomes that of all. */
-int32_t dk_ranks_text(dk_host *host, dk_strbuf *text, dk_error *err);
-int32_t dk_ranks_lost(const dk_host *host); /* a call failed before: nobody can be reached */
+/* What rank root has becomes that of all. */
+int32_t dk_ranks_bytes(dk_host *host, dk_strbuf *bytes, int64_t root, dk_error *err);
+int32_t dk_ranks_text(dk_host *host, dk_strbuf *text, dk_error *err); /* of rank 0 */
+int32_t dk_ranks_lost(const dk_host *host);                           /* a call failed before: nobody can be reached */
 
 /* What became of all: DK_OK where every rank has rc DK_OK; else the same error everywhere, "rank 2: ...", a failure
  * before a cancellation. flags (or NULL): bits that any rank has. */
 int32_t dk_ranks_meet(dk_host *host, int32_t rc, uint32_t *flags, dk_error *err);
 int32_t dk_ranks_agree(dk_host *host, int32_t rc, dk_error *err);
+/* What all ranks must have alike. Each value is compared with rank 0's; rc: what became of finding them. E_MISMATCH:
+ * "ranks differ in the NAME: rank 0 has ..., rank 2 has ...". */
+enum { DK_RANKS_ITEMS = 12 };
+typedef struct dk_ranks_item {
+    const char *name;
+    char value[96];
+} dk_ranks_item;
+int32_t dk_ranks_same(dk_host *host, int32_t rc, const dk_ranks_item *items, int64_t count, dk_error *err);
+void dk_ranks_item_hash(dk_ranks_item *item, const char *text, size_t size); /* the value is a short hash of it */
 /* For what would be done once by every rank. what: "augmentation". */
 int32_t dk_ranks_refuse(const dk_host *host, const char *what, dk_error *err);
 

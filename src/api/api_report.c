@@ -48,6 +48,7 @@ static int32_t evaluate(const di_evaluate_args *args, const di_options *options,
     int32_t rc;
     dk_strbuf_init(&text, args->backend->host);
     DK_TRY(di_meter_start(args->backend->host, options, 0, &meter, err));
+    DK_TRY(di_evaluation_inputs(args, err));
     DK_TRY(di_evaluate(args, &evaluation, err));
     if (dk_rank(args->backend->host) == 0) rc = di_evaluate_teachers(args, &teachers, err);
     DK_TRY(dk_ranks_agree(args->backend->host, rc, err));

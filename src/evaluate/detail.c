@@ -1,17 +1,7 @@
-#include "evaluate/detail.h"
+#include "evaluate/detail_parts.h"
 
 #include <math.h>
 #include <string.h>
-
-struct di_detail {
-    dk_host *host;
-    dk_tokenizer *tokenizer; /* a reference; NULL = none */
-    uint32_t *counts;        /* [vocab] of labels */
-    int64_t vocab, windows, blocks;
-    int32_t has_teacher, dense, has_kl;
-    di_sums position[DI_POSITIONS], frequency[DI_FREQUENCIES], block[DI_BLOCKS];
-    di_disagreements found;
-};
 
 int32_t di_detail_create(dk_host *host, di_dataset *data, int64_t vocab, dk_tokenizer *tokenizer, di_detail **out,
                          dk_error *err)
@@ -46,10 +36,7 @@ void di_detail_begin(di_detail *detail, int32_t has_teacher, int32_t teacher_kin
     detail->has_teacher = has_teacher;
     detail->dense = has_teacher && teacher_kind == DISTILL_DENSE;
     detail->has_kl = has_teacher && teacher_kind != DISTILL_SAMPLED;
-    memset(detail->position, 0, sizeof detail->position);
-    memset(detail->frequency, 0, sizeof detail->frequency);
-    memset(detail->block, 0, sizeof detail->block);
-    detail->found.count = 0;
+    memset(&detail->tally, 0, sizeof detail->tally);
 }
 
 static void add(di_sums *to, const di_measured *row)
@@ -65,10 +52,10 @@ void di_detail_add(di_detail *detail, const di_detail_row *row)
     const int32_t label = row->strip->labels[row->row];
     const int64_t count = label >= 0 && label < detail->vocab ? detail->counts[label] : 1;
     const int64_t block = detail->windows ? row->window * detail->blocks / detail->windows : 0;
-    add(&detail->position[di_position_bucket(row->position)], row->measured);
-    add(&detail->frequency[di_frequency_bucket(count)], row->measured);
-    if (block >= 0 && block < detail->blocks) add(&detail->block[block], row->measured);
-    if (detail->has_kl) di_disagreements_add(&detail->found, row);
+    add(&detail->tally.position[di_position_bucket(row->position)], row->measured);
+    add(&detail->tally.frequency[di_frequency_bucket(count)], row->measured);
+    if (block >= 0 && block < detail->blocks) add(&detail->tally.block[block], row->measured);
+    if (detail->has_kl) di_disagreements_add(&detail->tally.found, row);
 }
 
 /* ---- JSON ---- */
@@ -109,7 +96,7 @@ static void block_values(const di_detail *detail, const char *name, size_t offse
     dk_strbuf_printf(out, ",\"%s\":[", name);
     for (int64_t i = 0; i < detail->blocks; i++) {
         double value;
-        memcpy(&value, (const char *)&detail->block[i] + offset, sizeof value);
+        memcpy(&value, (const char *)&detail->tally.block[i] + offset, sizeof value);
         if (i) dk_strbuf_puts(out, ",");
         if (isfinite(value)) dk_strbuf_f64(out, value);
         else dk_strbuf_puts(out, "null");
@@ -122,7 +109,7 @@ static void blocks_json(const di_detail *detail, dk_strbuf *out)
 {
     dk_strbuf_printf(out, ",\"blocks\":{\"windows\":%lld,\"tokens\":[", (long long)detail->windows);
     for (int64_t i = 0; i < detail->blocks; i++)
-        dk_strbuf_printf(out, "%s%lld", i ? "," : "", (long long)detail->block[i].tokens);
+        dk_strbuf_printf(out, "%s%lld", i ? "," : "", (long long)detail->tally.block[i].tokens);
     dk_strbuf_puts(out, "]");
     block_values(detail, "nats", offsetof(di_sums, nats), out);
     if (detail->dense) block_values(detail, "teacher_nats", offsetof(di_sums, teacher_nats), out);
@@ -133,9 +120,9 @@ static void blocks_json(const di_detail *detail, dk_strbuf *out)
 int32_t di_detail_json(const di_detail *detail, dk_strbuf *out, dk_error *err)
 {
     int32_t rc = DK_OK;
-    buckets_json(detail, "by_position", detail->position, DI_POSITIONS, di_position_bounds, out);
-    buckets_json(detail, "by_frequency", detail->frequency, DI_FREQUENCIES, di_frequency_bounds, out);
-    if (detail->has_kl) DK_TRY(di_disagreements_json(&detail->found, detail->tokenizer, out, err));
+    buckets_json(detail, "by_position", detail->tally.position, DI_POSITIONS, di_position_bounds, out);
+    buckets_json(detail, "by_frequency", detail->tally.frequency, DI_FREQUENCIES, di_frequency_bounds, out);
+    if (detail->has_kl) DK_TRY(di_disagreements_json(&detail->tally.found, detail->tokenizer, out, err));
     blocks_json(detail, out);
     DK_TRY(dk_strbuf_check(out, err));
 out:

@@ -3,7 +3,7 @@
  * which intervals follow and by which two runs are compared in pairs.
  *
  *   detail.c   all of it, as JSON        detail_buckets.c   by place and by frequency, and blocks
- *   disagree.c  the contexts, with what both expected there */
+ *   disagree.c  the contexts, with what both expected there        detail_ranks.c  of several ranks */
 #ifndef DI_EVALUATE_DETAIL_H
 #define DI_EVALUATE_DETAIL_H
 
@@ -47,6 +47,8 @@ void di_detail_free(di_detail *detail); /* NULL is fine */
 /* What the teacher gives; DISTILL_SAMPLED and 0 have no distance of a position that means anything. */
 void di_detail_begin(di_detail *detail, int32_t has_teacher, int32_t teacher_kind);
 void di_detail_add(di_detail *detail, const di_detail_row *row);
+/* Of the windows of this rank: becomes that of all ranks, on each of them. Alone it does nothing. */
+int32_t di_detail_meet(di_detail *detail, dk_error *err);
 /* ,"by_position":[...],"by_frequency":[...],"disagreements":[...],"blocks":{...} */
 int32_t di_detail_json(const di_detail *detail, dk_strbuf *out, dk_error *err);
 
@@ -62,6 +64,7 @@ typedef struct di_disagreements {
     int64_t count;
 } di_disagreements;
 void di_disagreements_add(di_disagreements *found, const di_detail_row *row);
+void di_disagreements_take(di_disagreements *found, const di_disagreement *one); /* of another list */
 int32_t di_disagreements_json(const di_disagreements *found, const dk_tokenizer *tokenizer, dk_strbuf *out,
                               dk_error *err);
 

@@ -136,20 +136,35 @@ static void drop(di_disagreements *found, int64_t at)
     found->count--;
 }
 
-void di_disagreements_add(di_disagreements *found, const di_detail_row *row)
+/* Where a distance in that window goes; NULL = it is none of the largest. Of equal ones the earlier window is before
+ * the later, in whatever order they come. */
+static di_disagreement *place_for(di_disagreements *found, double kl, int64_t window)
 {
-    const double kl = row->measured->kl;
     int64_t at = 0, same = -1;
     for (int64_t i = 0; i < found->count; i++)
-        if (found->items[i].window == row->window) same = i;
-    if (same >= 0 && !(kl > found->items[same].kl)) return;
-    if (same < 0 && found->count == DI_DISAGREEMENTS && !(kl > found->items[found->count - 1].kl)) return;
+        if (found->items[i].window == window) same = i;
+    if (same >= 0 && !(kl > found->items[same].kl)) return NULL;
     if (same >= 0) drop(found, same);
-    else if (found->count == DI_DISAGREEMENTS) found->count--;
-    while (at < found->count && found->items[at].kl >= kl) at++;
+    while (at < found->count &&
+           (found->items[at].kl > kl || (!(found->items[at].kl < kl) && found->items[at].window < window)))
+        at++;
+    if (at == DI_DISAGREEMENTS) return NULL;
+    if (found->count == DI_DISAGREEMENTS) found->count--;
     memmove(found->items + at + 1, found->items + at, (size_t)(found->count - at) * sizeof *found->items);
     found->count++;
-    fill(&found->items[at], row);
+    return &found->items[at];
+}
+
+void di_disagreements_add(di_disagreements *found, const di_detail_row *row)
+{
+    di_disagreement *to = place_for(found, row->measured->kl, row->window);
+    if (to) fill(to, row);
+}
+
+void di_disagreements_take(di_disagreements *found, const di_disagreement *one)
+{
+    di_disagreement *to = place_for(found, one->kl, one->window);
+    if (to) *to = *one;
 }
 
 /* ---- JSON ---- */

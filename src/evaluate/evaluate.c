@@ -427,9 +427,10 @@ int32_t di_evaluate(const di_evaluate_args *args, di_evaluation *out, dk_error *
     di_evaluation result = {.has_teacher = args->teacher != NULL};
     double begin = dk_seconds();
     int32_t rc;
-    DK_TRY(dk_queue_open(&e.queue, args->backend, err));
-    DK_TRY(di_evaluate_check(args->data, di_teacher_model(args->student), args->teacher, err));
-    DK_TRY(dk_ranks_agree(e.host, create(&e, err), err));
+    rc = dk_queue_open(&e.queue, args->backend, err);
+    if (rc == DK_OK) rc = di_evaluate_check(args->data, di_teacher_model(args->student), args->teacher, err);
+    if (rc == DK_OK) rc = create(&e, err);
+    DK_TRY(dk_ranks_agree(e.host, rc, err));
     if (e.teacher) {
         result.teacher_kind = di_session_source(e.teacher)->kind;
         result.without_entropy = result.teacher_kind == DISTILL_SAMPLED && !di_session_source(e.teacher)->has_entropy;
@@ -437,6 +438,7 @@ int32_t di_evaluate(const di_evaluate_args *args, di_evaluation *out, dk_error *
     }
     if (args->detail) di_detail_begin(args->detail, result.has_teacher, result.teacher_kind);
     DK_TRY(score_sources(&e, &result, err));
+    if (args->detail) DK_TRY(di_detail_meet(args->detail, err));
     if (result.tokens == 0) {
         rc = dk_fail(err, DK_E_INVALID, "the held-out data has no token to score");
         goto out;

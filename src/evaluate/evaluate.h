@@ -65,7 +65,10 @@ typedef struct di_evaluate_args {
 } di_evaluate_args;
 /* What would fail later, said now: streams, windows beyond a context. student: its model; NULL = not known. */
 int32_t di_evaluate_check(di_dataset *data, const dk_model *student, di_teacher *teacher, dk_error *err);
+/* A call of all ranks, each of which scores a part; the result is that of all. */
 int32_t di_evaluate(const di_evaluate_args *args, di_evaluation *out, dk_error *err);
+/* Of all ranks, before it: data, models and precision are the same on all ranks, or what differs is named. */
+int32_t di_evaluation_inputs(const di_evaluate_args *args, dk_error *err);
 /* The object of distill_evaluate; teachers: what di_teachers_json wrote, or NULL. */
 void di_evaluation_json(const di_evaluation *evaluation, const dk_strbuf *teachers, dk_strbuf *out);
 void di_evaluation_precision_json(const di_evaluation *evaluation, dk_strbuf *out); /* ,"precision":"fp32" */

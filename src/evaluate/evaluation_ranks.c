@@ -1,5 +1,6 @@
 /* evaluation_ranks.c - an evaluation by several ranks, each of which scored some of the windows: sums in the order of
  * ranks, and the distances of all, for their quantiles. */
+#include <stdio.h>
 #include <string.h>
 
 #include "base/ranks.h"
@@ -129,4 +130,40 @@ int32_t di_evaluation_meet(dk_host *host, int32_t rc, di_evaluation *part, di_di
     if (part->has_teacher) DK_TRY(gather(host, distances->values, first, distances->count, distances->capacity, err));
 out:
     return rc;
+}
+
+/* ---- inputs ---- */
+
+/* A model of callbacks has no hash: its host answers for it. */
+static int32_t hash_model(const di_teacher *model, char hex[65], dk_error *err)
+{
+    dk_error problem;
+    const int32_t rc = di_teacher_hash(model, hex, &problem);
+    if (rc == DK_OK || rc == DK_E_UNSUPPORTED) return DK_OK;
+    if (err) *err = problem;
+    return rc;
+}
+
+static int32_t describe(const di_evaluate_args *args, dk_ranks_item *items, dk_error *err)
+{
+    int32_t rc;
+    DK_TRY(di_dataset_hash(args->data, items[0].value, err));
+    DK_TRY(hash_model(args->student, items[1].value, err));
+    if (args->teacher) DK_TRY(hash_model(args->teacher, items[2].value, err));
+    snprintf(items[3].value, sizeof items->value, "%s, %s", dk_precision_name(args->precision),
+             args->backend->products);
+    snprintf(items[4].value, sizeof items->value, "%lld", (long long)args->tokens);
+out:
+    return rc;
+}
+
+int32_t di_evaluation_inputs(const di_evaluate_args *args, dk_error *err)
+{
+    dk_ranks_item items[] = {{.name = "held-out data"},
+                             {.name = "weights of the student"},
+                             {.name = "teacher"},
+                             {.name = "precision and kernels of products"},
+                             {.name = "tokens to score (train.eval_tokens)"}};
+    if (dk_ranks(args->backend->host) == 1) return DK_OK;
+    return dk_ranks_same(args->backend->host, describe(args, items, err), items, sizeof items / sizeof *items, err);
 }

@@ -4,32 +4,10 @@
 #include <string.h>
 
 #include "base/file.h"
-#include "base/hash.h"
+#include "base/ranks.h"
 #include "run/run_state.h"
 
-enum { ITEMS = 9, WIDTH = 96 };
-static const char *const names[ITEMS] = {
-    "version of the library",
-    "options (give all ranks the same recipe and settings)",
-    "training data",
-    "held-out data",
-    "teacher",
-    "weights of the student",
-    "precision of products",
-    "kernels of products (compute.products)",
-    "instructions that rows are computed with (train.shard_optimizer lets each weight come from one rank)"};
-
-static void put_hash(char out[WIDTH], const char *text, size_t size)
-{
-    uint8_t digest[32];
-    dk_sha256 sha;
-    dk_sha256_begin(&sha);
-    dk_sha256_add(&sha, text, size);
-    dk_sha256_end(&sha, digest);
-    dk_hex(digest, 8, out);
-}
-
-static int32_t describe(di_run *run, char items[ITEMS][WIDTH], dk_error *err)
+static int32_t describe(di_run *run, dk_ranks_item *items, dk_error *err)
 {
     di_trainer *t = run->trainer;
     const dk_model *model = di_student_model(t->student);
@@ -37,51 +15,42 @@ static int32_t describe(di_run *run, char items[ITEMS][WIDTH], dk_error *err)
     dk_strbuf options;
     int32_t rc;
     dk_strbuf_init(&options, run->host);
-    snprintf(items[0], WIDTH, "%s", DISTILL_VERSION);
+    snprintf(items[0].value, sizeof items->value, "%s", DISTILL_VERSION);
     DK_TRY(di_options_write_json(t->options, 0, &options, err));
     DK_TRY(dk_strbuf_check(&options, err));
-    put_hash(items[1], options.data, options.size);
-    DK_TRY(di_dataset_hash(t->data.train, items[2], err));
-    if (t->data.eval) DK_TRY(di_dataset_hash(t->data.eval, items[3], err));
+    dk_ranks_item_hash(&items[1], options.data, options.size);
+    DK_TRY(di_dataset_hash(t->data.train, items[2].value, err));
+    if (t->data.eval) DK_TRY(di_dataset_hash(t->data.eval, items[3].value, err));
     DK_TRY(di_run_manifest(run, &teacher, err));
-    put_hash(items[4], teacher, strlen(teacher));
-    if (model) DK_TRY(dk_model_hash(model, items[5], err));
-    snprintf(items[6], WIDTH, "%s, evaluations %s", dk_precision_name(t->precision),
+    dk_ranks_item_hash(&items[4], teacher, strlen(teacher));
+    if (model) DK_TRY(dk_model_hash(model, items[5].value, err));
+    snprintf(items[6].value, sizeof items->value, "%s, evaluations %s", dk_precision_name(t->precision),
              dk_precision_name(run->evaluation.precision));
-    snprintf(items[7], WIDTH, "%s", t->backend->products);
-    if (!t->team.sharded) snprintf(items[8], WIDTH, "%d", (int)t->backend->isa);
+    snprintf(items[7].value, sizeof items->value, "%s", t->backend->products);
+    if (!t->team.sharded) snprintf(items[8].value, sizeof items->value, "%d", (int)t->backend->isa);
 out:
     dk_strbuf_free(&options);
     return rc;
 }
 
-/* The first rank and item that differ from rank 0's; rank 0 = none. */
-static int64_t find_other(const char (*all)[ITEMS][WIDTH], int64_t ranks, int *item)
-{
-    for (int64_t j = 1; j < ranks; j++)
-        for (*item = 0; *item < ITEMS; ++*item)
-            if (memcmp(all[j][*item], all[0][*item], WIDTH) != 0) return j;
-    return 0;
-}
-
 int32_t di_run_inputs(di_run *run, dk_error *err)
 {
-    const int64_t ranks = dk_ranks(run->host);
-    char own[ITEMS][WIDTH], (*all)[ITEMS][WIDTH] = NULL;
-    int item = 0;
+    dk_ranks_item items[] = {
+        {.name = "version of the library"},
+        {.name = "options (give all ranks the same recipe and settings)"},
+        {.name = "training data"},
+        {.name = "held-out data"},
+        {.name = "teacher"},
+        {.name = "weights of the student"},
+        {.name = "precision of products"},
+        {.name = "kernels of products (compute.products)"},
+        {.name =
+             "instructions that rows are computed with (train.shard_optimizer lets each weight come from one rank)"}};
     int32_t rc = DK_OK;
-    if (ranks == 1) return DK_OK;
-    memset(own, 0, sizeof own);
-    DK_TRY(dk_ranks_agree(run->host, describe(run, own, err), err));
-    DK_TRY(dk_ranks_agree(run->host, dk_new(run->host, ranks, &all, err), err));
-    DK_TRY(dk_ranks_gather(run->host, own, all, sizeof own, err));
-    const int64_t other = find_other((const char(*)[ITEMS][WIDTH])all, ranks, &item);
-    if (other)
-        rc = dk_fail(err, DK_E_MISMATCH, "ranks differ in the %s: rank 0 has %.64s, rank %lld has %.64s", names[item],
-                     all[0][item], (long long)other, all[other][item]);
-    else rc = di_ranks_names(run->trainer, err);
+    if (dk_ranks(run->host) == 1) return DK_OK;
+    DK_TRY(dk_ranks_same(run->host, describe(run, items, err), items, sizeof items / sizeof *items, err));
+    rc = di_ranks_names(run->trainer, err);
 out:
-    dk_free(run->host, all);
     return rc;
 }
 

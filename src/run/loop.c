@@ -203,7 +203,7 @@ static int32_t measure(di_run *run, di_teacher *saved, dk_error *err)
     if (!run->trainer->data.eval || !saved) return DK_OK;
     dk_strbuf_clear(&evaluation->teachers_json);
     if (!evaluation->teachers_never) DK_TRY(di_run_evaluate_teachers(run, saved, 0, &evaluation->teachers_json, err));
-    const int32_t detailed = di_run_has_detail(run, measured_step(run)) || dk_ranks(run->host) > 1;
+    const int32_t detailed = di_run_has_detail(run, measured_step(run));
     if (evaluation->has_result && exact && detailed) return DK_OK;
     DK_TRY(dk_ranks_agree(run->host, di_progress_call(run->trainer, DISTILL_PHASE_EVALUATING, err), err));
     DK_TRY(di_run_evaluate_detailed(run, saved, &evaluation->result, err));

@@ -59,12 +59,12 @@ int32_t di_run_evaluate_detailed(di_run *run, di_teacher *student, di_evaluation
     if (run->evaluation.keep_best && run->evaluation.detailed == run->evaluation.best.step)
         swap_details(&run->evaluation);
     run->evaluation.detailed = -1;
-    if (dk_ranks(run->host) > 1) return di_evaluate(&args, out, err); /* details would be of one rank alone */
     if (!run->evaluation.detail) {
         dk_tokenizer *tokenizer = di_teacher_tokenizer(student);
         if (!tokenizer && args.teacher) tokenizer = di_teacher_tokenizer(args.teacher);
         const int64_t vocab = di_teacher_facts(student).vocab_size;
-        DK_TRY(di_detail_create(run->host, args.data, vocab > 0 ? vocab : 1, tokenizer, &run->evaluation.detail, err));
+        rc = di_detail_create(run->host, args.data, vocab > 0 ? vocab : 1, tokenizer, &run->evaluation.detail, err);
+        DK_TRY(dk_ranks_agree(run->host, rc, err));
     }
     args.detail = run->evaluation.detail;
     DK_TRY(di_evaluate(&args, out, err));

@@ -237,17 +237,37 @@ static int lines_of(const char *path)
     return lines;
 }
 
+/* Enough for several batches of an evaluation. */
+static void more_held_out(small *s, int64_t rank)
+{
+    distill_error err;
+    (void)rank;
+    distill_dataset_free(s->eval);
+    CHECK_OK(small_dataset_seeded(s, SMALL_SEQUENCES, 900, &s->eval, &err));
+}
+
 /* Rank 0 writes what one rank alone writes; evaluations are shared and come to the same. */
 static void check_files(const char *more)
 {
     char out[2][600];
     snprintf(out[0], sizeof out[0], "%s", fresh("one"));
     snprintf(out[1], sizeof out[1], "%s", fresh("three"));
-    job one = {.more = more, .out = out[0]}, three = {.more = more, .out = out[1]};
+    job one = {.more = more, .out = out[0], .before = more_held_out}, three = one;
+    three.out = out[1];
     run(&one, 1);
     run(&three, 3);
-    const char *const keys[] = {"student.forward_kl", "student.perplexity", "student.forward_kl_p99",
-                                "training.last_loss"};
+    const char *const keys[] = {"student.forward_kl",
+                                "student.perplexity",
+                                "student.forward_kl_p99",
+                                "training.last_loss",
+                                "eval.by_position.1.nats",
+                                "eval.by_frequency.0.forward_kl",
+                                "eval.disagreements.0.forward_kl",
+                                "eval.disagreements.0.window",
+                                "eval.disagreements.2.position",
+                                "eval.blocks.windows",
+                                "eval.blocks.tokens.1",
+                                "eval.blocks.nats.2"};
     for (size_t i = 0; i < sizeof keys / sizeof *keys && !test_failures; i++) {
         const double a = number_of(&one, keys[i]), b = number_of(&three, keys[i]);
         if (!(fabs(a - b) <= 2e-6 * (1 + fabs(a)))) FAIL("%s: %s is %.9g, not %.9g", more, keys[i], b, a);
