@@ -19,21 +19,27 @@ out:
     return rc;
 }
 
-static int32_t add_record(di_cache *cache, di_cache_record record, const void *rows, size_t size, dk_error *err)
+/* A record with its header and zeroes. */
+static int32_t append(dk_strbuf *to, const di_cache_record *record, const void *rows, size_t size, dk_error *err)
 {
     static const uint8_t zeroes[8];
     uint8_t header[DI_CACHE_RECORD_HEADER];
+    di_cache_record_write(record, header);
+    dk_strbuf_append(to, header, sizeof header);
+    dk_strbuf_append(to, rows, size);
+    dk_strbuf_append(to, zeroes, (8 - size % 8) % 8);
+    return dk_strbuf_check(to, err);
+}
+
+static int32_t add_record(di_cache *cache, di_cache_record record, const void *rows, size_t size, dk_error *err)
+{
     int32_t rc;
     record.bytes = (uint32_t)size;
     if (cache->pending.size && cache->pending.size + di_cache_record_size(&record) > DI_CACHE_LARGEST_PAYLOAD)
         DK_TRY(di_cache_flush_block(cache, err));
     DK_TRY(begin_block(cache, err));
     const size_t before = cache->pending.size;
-    di_cache_record_write(&record, header);
-    dk_strbuf_append(&cache->pending, header, sizeof header);
-    dk_strbuf_append(&cache->pending, rows, size);
-    dk_strbuf_append(&cache->pending, zeroes, (8 - size % 8) % 8);
-    DK_TRY(dk_strbuf_check(&cache->pending, err));
+    DK_TRY(append(&cache->pending, &record, rows, size, err));
     if ((rc = di_cache_index_add(&cache->index, &record, before - DI_CACHE_BLOCK_HEADER, err))) {
         cache->pending.size = before;
         goto out;
@@ -45,16 +51,27 @@ out:
     return rc;
 }
 
+static int32_t hold(di_cache *cache, const di_cache_record *record, const void *rows, size_t size, dk_error *err)
+{
+    di_cache_record whole = *record;
+    whole.bytes = (uint32_t)size;
+    return append(&cache->held, &whole, rows, size, err);
+}
+
 int32_t di_cache_add(di_cache *cache, const di_cache_record *record, const void *rows, size_t size, dk_error *err)
 {
     int32_t rc;
-    if (cache->fd < 0) return dk_fail(err, DK_E_STAGE, "%s: is open to be read alone", cache->path);
+    if (cache->fd < 0 && !cache->holds) return dk_fail(err, DK_E_STAGE, "%s: is open to be read alone", cache->path);
     if (!size || size > DI_CACHE_LARGEST_PAYLOAD - 64 || !record->rows || record->length > INT32_MAX ||
         record->first >= record->length || record->rows > record->length - record->first)
         return dk_fail(err, DK_E_INVALID, "%s: rows %u to %llu of a sequence of %u tokens in %llu bytes cannot be kept",
                        cache->path, (unsigned)record->first, (unsigned long long)record->first + record->rows,
                        (unsigned)record->length, (unsigned long long)size);
     pthread_mutex_lock(&cache->lock);
+    if (cache->holds) {
+        rc = hold(cache, record, rows, size, err);
+        goto out;
+    }
     DK_TRY(add_record(cache, *record, rows, size, err));
     if (cache->pending.size >= DI_CACHE_BLOCK_TARGET) DK_TRY(di_cache_flush_block(cache, err));
 out:

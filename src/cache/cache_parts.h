@@ -35,7 +35,12 @@ struct di_cache {
     di_cache_block block;
     int32_t index_stale;
     int32_t failed; /* a write did, and that was told */
+    int32_t holds;  /* what is added goes to held */
+    dk_strbuf held;
 };
+
+/* The offset of a place whose records are in a file that somebody else writes. */
+#define DI_CACHE_ELSEWHERE UINT64_MAX
 
 /* Blocks of the map from `from` on, into the index. */
 int32_t di_cache_scan(di_cache *cache, uint64_t from, dk_error *err);

@@ -21,6 +21,7 @@ static int32_t create(dk_host *host, const char *path, int32_t flags, di_cache *
     cache->fd = -1;
     di_cache_index_init(&cache->index, host);
     dk_strbuf_init(&cache->pending, host);
+    dk_strbuf_init(&cache->held, host);
     *out = cache;
     if (!(cache->path = dk_strdup(host, path)) || !(cache->index_path = di_cache_index_path(host, path)))
         DK_TRY(dk_fail_nomem(err, strlen(path) + 8));
@@ -36,6 +37,7 @@ void di_cache_free(di_cache *cache)
     dk_map_close(&cache->map);
     di_cache_index_free(&cache->index);
     dk_strbuf_free(&cache->pending);
+    dk_strbuf_free(&cache->held);
     pthread_mutex_destroy(&cache->lock);
     dk_free(host, cache->powers);
     dk_free(host, cache->path);
@@ -148,6 +150,7 @@ static int32_t check_block(di_cache *cache, uint32_t number, dk_error *err)
     di_cache_place *place = &cache->index.places[number];
     const uint8_t *data = cache->map.data + place->offset;
     di_cache_block block;
+    if (place->offset == DI_CACHE_ELSEWHERE) return DK_E_END;
     if (place->checked) return DK_OK;
     if (place->damaged) return DK_E_END;
     if (place->offset <= cache->mapped - DI_CACHE_BLOCK_HEADER && di_cache_block_read(data, &block) &&
@@ -279,5 +282,5 @@ di_cache_info di_cache_get_info(di_cache *cache)
 
 const di_cache_header *di_cache_get_header(const di_cache *cache) { return &cache->header; }
 const char *di_cache_path(const di_cache *cache) { return cache->path; }
-int32_t di_cache_can_add(const di_cache *cache) { return cache->fd >= 0; }
+int32_t di_cache_can_add(const di_cache *cache) { return cache->fd >= 0 || cache->holds; }
 int32_t di_cache_failed(const di_cache *cache) { return cache->failed; }

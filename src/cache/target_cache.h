@@ -30,6 +30,19 @@ int32_t di_cache_add(di_cache *cache, const di_cache_record *record, const void 
 /* What was added is on the disk, and the index beside it is up to date. */
 int32_t di_cache_flush(di_cache *cache, dk_error *err);
 
+/* ---- cache_held.c: several processes fill one file ---- */
+/* From here on what is added is held, and is in no file and found by nobody; also where the file is open to be read
+ * alone. */
+void di_cache_hold(di_cache *cache);
+int32_t di_cache_holds(const di_cache *cache);
+const dk_strbuf *di_cache_held(const di_cache *cache); /* records, as a block has them */
+void di_cache_drop_held(di_cache *cache);
+/* Does the cache have any row of these records? */
+int32_t di_cache_has_any(di_cache *cache, const char *records, uint64_t size);
+/* Adds what anybody held: to the file, or where it is not open for that to the index alone: it is known, and cannot be
+ * read. */
+int32_t di_cache_put(di_cache *cache, const char *records, uint64_t size, dk_error *err);
+
 typedef struct di_cache_rows { /* of one record */
     di_cache_record record;
     const void *data; /* in the file's map, or in the buffer */

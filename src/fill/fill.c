@@ -3,66 +3,38 @@
 #include "base/clock.h"
 #include "base/ranks.h"
 #include "cache/target_cache.h"
-#include "fill/fill_parts.h"
+#include "fill/fill_ranks.h"
 
-enum { WINDOWS = 8 }; /* per forward: enough for matrix speed, little enough for memory */
-
-typedef struct build {
-    dk_host *host;
-    di_fill_parts parts;
-    di_session *session;
-    di_batch *batch;
-    distill_progress_fn fn;
-    void *user;
-    double begin, told; /* seconds */
-    distill_progress progress;
-} build;
-
-static int32_t tell(build *b, int32_t last, dk_error *err)
+static int32_t one_batch(di_fill *b, int64_t set, int64_t first, dk_error *err)
 {
-    const double now = dk_seconds(), passed = now - b->begin;
-    distill_progress *p = &b->progress;
-    if (!b->fn || (!last && now - b->told < 0.1)) return DK_OK;
-    b->told = now;
-    p->tokens_per_second = passed > 0 ? (double)p->tokens / passed : 0;
-    p->seconds_left = p->done > 0 ? passed * (double)(p->total - p->done) / (double)p->done : -1;
-    const int32_t code = b->fn(b->user, p);
-    if (code == DISTILL_CB_OK) return DK_OK;
-    if (code == DISTILL_CB_CANCEL)
-        return dk_fail(err, DK_E_CANCELLED, "stopped by the progress callback after window %lld of %lld",
-                       (long long)p->done, (long long)p->total);
-    dk_fail(err, DK_E_CALLBACK, "the progress callback returned %d", (int)code);
-    if (err) err->user_code = code;
-    return DK_E_CALLBACK;
-}
-
-static int32_t one_batch(build *b, dk_error *err)
-{
-    distill_batch batch;
     int32_t rc;
-    di_batch_view(b->batch, &batch);
-    DK_TRY(di_session_forward(b->session, &batch, err));
-    di_session_drop(b->session);
+    DK_TRY(di_fill_check_cancel(b, err));
+    DK_TRY(di_dataset_windows(b->parts.sets[set], first, DI_FILL_WINDOWS, b->batch, err));
+    DK_TRY(di_fill_ask(b, err));
     b->progress.done += b->batch->windows;
     b->progress.tokens += b->batch->offsets[b->batch->sequences];
-    DK_TRY(tell(b, b->progress.done == b->progress.total, err));
+    DK_TRY(di_fill_tell(b, b->progress.done == b->progress.total, err));
 out:
     return rc;
 }
 
-static int32_t all_windows(build *b, int64_t set, dk_error *err)
+static int32_t open_set(di_fill *b, int64_t set, dk_error *err)
 {
     int32_t rc;
-    DK_TRY(di_batch_create(b->parts.sets[set], WINDOWS, &b->batch, err));
-    DK_TRY(di_session_create(b->parts.teacher, b->batch->max_tokens, b->batch->max_sequences, b->batch->max_tokens,
-                             &b->session, err));
-    for (int64_t first = 0; first < b->parts.windows[set]; first += WINDOWS) {
-        if (dk_host_cancelled(b->host))
-            DK_TRY(dk_fail(err, DK_E_CANCELLED, "cancelled at window %lld of %lld: what was asked is kept",
-                           (long long)b->progress.done, (long long)b->progress.total));
-        DK_TRY(di_dataset_windows(b->parts.sets[set], first, WINDOWS, b->batch, err));
-        DK_TRY(one_batch(b, err));
-    }
+    DK_TRY(di_batch_create(b->parts.sets[set], DI_FILL_WINDOWS, &b->batch, err));
+    rc = di_session_create(b->parts.teacher, b->batch->max_tokens, b->batch->max_sequences, b->batch->max_tokens,
+                           &b->session, err);
+out:
+    return rc;
+}
+
+static int32_t all_windows(di_fill *b, int64_t set, dk_error *err)
+{
+    const int64_t ranks = dk_ranks(b->host);
+    int32_t rc;
+    DK_TRY(dk_ranks_agree(b->host, open_set(b, set, err), err));
+    for (int64_t first = 0; first < b->parts.windows[set]; first += ranks * DI_FILL_WINDOWS)
+        DK_TRY(ranks > 1 ? di_fill_round(b, set, first, err) : one_batch(b, set, first, err));
 out:
     di_session_free(b->session);
     di_batch_free(b->batch);
@@ -96,7 +68,7 @@ static int32_t describe_cache(void *user, di_cache *cache, dk_error *err)
     return dk_strbuf_check(json, err);
 }
 
-static int32_t describe(build *b, int64_t rows_before, dk_strbuf *json, dk_error *err)
+static int32_t describe(di_fill *b, int64_t rows_before, dk_strbuf *json, dk_error *err)
 {
     int64_t rows = 0;
     int32_t rc;
@@ -115,20 +87,26 @@ out:
 
 int32_t di_cache_build(const di_fill_args *args, dk_strbuf *json, dk_error *err)
 {
-    build b = {.host = args->backend->host, .fn = args->fn, .user = args->user, .begin = dk_seconds()};
+    di_fill b = {.backend = args->backend,
+                 .host = args->backend->host,
+                 .fn = args->fn,
+                 .user = args->user,
+                 .begin = dk_seconds()};
     int64_t rows = 0;
     int32_t rc;
-    DK_TRY(dk_ranks_refuse(b.host, "building a cache", err));
-    DK_TRY(di_fill_parts_open(args, &b.parts, err));
+    if (dk_ranks(b.host) == 1) DK_TRY(di_fill_parts_open(args, &b.parts, err));
+    else DK_TRY(di_fill_parts_together(args, &b.parts, err));
+    DK_TRY(di_fill_inputs(&b, err));
     DK_TRY(di_teacher_caches(b.parts.teacher, add_rows, &rows, err));
     DISTILL_INIT(&b.progress);
     b.progress.phase = DISTILL_PHASE_CACHING;
     b.progress.total = b.parts.total;
     for (int64_t i = 0; i < b.parts.count && rc == DK_OK; i++) rc = all_windows(&b, i, err);
     const int32_t flushed = di_teacher_flush(b.parts.teacher, rc ? NULL : err); /* also what a stopped one has */
-    if (!rc) rc = flushed;
-    DK_TRY(rc);
-    DK_TRY(describe(&b, rows, json, err));
+    if (rc) goto out;
+    DK_TRY(dk_ranks_agree(b.host, flushed, err));
+    DK_TRY(dk_ranks_agree(b.host, describe(&b, rows, json, err), err));
+    DK_TRY(dk_ranks_text(b.host, json, err));
 out:
     di_fill_parts_close(&b.parts);
     return rc;

@@ -2,7 +2,8 @@
  *
  *   fill_parts.c  teacher and data, as given or as the options name them    fill.c        the way through them
  *   cache_plan.c  what a cache will be, before it is filled                 tiers.c       what each tier keeps
- *   trial.c       a tier tried out on rows                                  row_asker.c   rows of a model */
+ *   trial.c       a tier tried out on rows                                  row_asker.c   rows of a model
+ *   fill_ranks.c  the way through them by several ranks */
 #ifndef DI_FILL_FILL_H
 #define DI_FILL_FILL_H
 
@@ -19,7 +20,7 @@ typedef struct di_fill_args {
     void *user;
 } di_fill_args;
 /* Rows that are there are not asked for again, so that it goes on where an earlier call stopped; one that is cancelled
- * leaves what it has. json: {"windows","tokens","rows","added","seconds","caches":[...]}. */
+ * leaves what it has. A call of all ranks, each of which asks a part; rank 0 writes what one rank would have written. json: {"windows","tokens","rows","added","seconds","caches":[...]}. */
 int32_t di_cache_build(const di_fill_args *args, dk_strbuf *json, dk_error *err);
 /* What that would make: {"windows","caches":[{"path","tier","rows","missing","bytes_per_row","bytes","there",
  * "index_bytes","seconds"}],...}, and of the numbers the sums, from some windows that are asked; nothing is written. */

@@ -2,7 +2,13 @@
 
 #include <string.h>
 
+#include "base/ranks.h"
 #include "format/open_tokenizer.h"
+
+static int32_t caches_of(const di_fill_args *args)
+{
+    return dk_ranks(args->backend->host) > 1 ? DI_CACHES_TOGETHER : DI_CACHES_ADD;
+}
 
 static int32_t count_cache(void *user, di_cache *cache, dk_error *err)
 {
@@ -17,10 +23,13 @@ static int32_t open_teacher(const di_fill_args *args, di_teacher **out, dk_error
     int64_t caches = 0;
     int32_t rc = DK_OK;
     if (args->teacher) teacher = di_teacher_retain(args->teacher);
-    else DK_TRY(di_teacher_from_options(args->backend, args->options, NULL, &teacher, err));
+    else if (caches_of(args) == DI_CACHES_ADD)
+        DK_TRY(di_teacher_from_options(args->backend, args->options, NULL, &teacher, err));
+    else DK_TRY(di_teacher_together(args->backend, args->options, &teacher, err));
     if (!teacher) return dk_fail(err, DK_E_OPTION, "teacher.path is not set: there is nobody to ask for targets");
     if (args->path) {
-        DK_TRY(di_teacher_cached(args->backend, args->path, teacher, args->options, out, err));
+        DK_TRY(di_teacher_cached_entry(args->backend, args->path, teacher, args->options, NULL, caches_of(args), out,
+                                       err));
         goto out;
     }
     DK_TRY(di_teacher_caches(teacher, count_cache, &caches, err));
@@ -127,6 +136,20 @@ out:
 int32_t di_fill_parts_open(const di_fill_args *args, di_fill_parts *out, dk_error *err)
 {
     return open_parts(args, open_teacher, out, err);
+}
+
+int32_t di_fill_parts_together(const di_fill_args *args, di_fill_parts *out, dk_error *err)
+{
+    dk_host *host = args->backend->host;
+    int32_t rc = DK_OK;
+    memset(out, 0, sizeof *out);
+    if (dk_rank(host) == 0) rc = open_parts(args, open_teacher, out, err);
+    DK_TRY(dk_ranks_agree(host, rc, err)); /* the files are as rank 0 begins with them */
+    if (dk_rank(host)) rc = open_parts(args, open_teacher, out, err);
+    DK_TRY(dk_ranks_agree(host, rc, err));
+out:
+    if (rc) di_fill_parts_close(out);
+    return rc;
 }
 
 int32_t di_fill_parts_look(const di_fill_args *args, di_fill_parts *out, dk_error *err)

@@ -12,6 +12,8 @@ typedef struct di_fill_parts {
     int64_t count, total; /* sets, windows in all */
 } di_fill_parts;
 int32_t di_fill_parts_open(const di_fill_args *args, di_fill_parts *out, dk_error *err);
+/* By several ranks: rank 0 adds to the files, all hold what they ask for. A call of all of them. */
+int32_t di_fill_parts_together(const di_fill_args *args, di_fill_parts *out, dk_error *err);
 /* To look at: no cache is made or written. */
 int32_t di_fill_parts_look(const di_fill_args *args, di_fill_parts *out, dk_error *err);
 /* The same without teacher.cache around it, as what would be asked. */

@@ -416,9 +416,23 @@ static void make_form(di_cached *cached)
     cached->form.vocab_valid = header->vocab_valid;
 }
 
-int32_t di_teacher_cached_entry(dk_backend *backend, const char *path, di_teacher *from, const di_options *options,
-                                const char *entry, int32_t look, di_teacher **out, dk_error *err)
+/* What each rank asks is held; rank 0 lacks a file that it can write: then it says so when it lacks something. */
+static int32_t fill_together(const di_teacher *t, const di_cached *cached, dk_error *err)
 {
+    di_cache *inner;
+    if (di_teacher_cache_at(cached->from, 0, &inner, NULL))
+        return dk_fail(err, DK_E_UNSUPPORTED,
+                       "%s: its teachers keep their targets, too (%s), and several ranks fill one file at a time: fill "
+                       "that first, by a recipe of its own, or do it in one process",
+                       t->path, di_cache_path(inner));
+    if (dk_rank(t->host) || di_cache_can_add(cached->cache)) di_cache_hold(cached->cache);
+    return DK_OK;
+}
+
+int32_t di_teacher_cached_entry(dk_backend *backend, const char *path, di_teacher *from, const di_options *options,
+                                const char *entry, int32_t caches, di_teacher **out, dk_error *err)
+{
+    const int32_t look = caches == DI_CACHES_LOOK || (caches == DI_CACHES_TOGETHER && dk_rank(backend->host));
     wishes s = {.options = options, .entry = entry};
     di_teacher *t = NULL;
     di_cached *cached = NULL;
@@ -428,7 +442,7 @@ int32_t di_teacher_cached_entry(dk_backend *backend, const char *path, di_teache
                        "%s: the weights of this teacher, or of its members, change over the steps, and a target that "
                        "is kept does not: keep those of members that stay",
                        path);
-    if (from && !look)
+    if (from && caches == DI_CACHES_ADD)
         DK_TRY(dk_ranks_refuse(backend->host, "a cache that is filled on the way (one that is whole needs no teacher)",
                                err));
     DK_TRY(di_teacher_create(backend, &cached_kind, path, &t, err));
@@ -439,6 +453,7 @@ int32_t di_teacher_cached_entry(dk_backend *backend, const char *path, di_teache
         cached->version = di_teacher_version(from);
     }
     DK_TRY(open_cache(t, cached, &s, look, err));
+    if (from && caches == DI_CACHES_TOGETHER) DK_TRY(fill_together(t, cached, err));
     if (from && from->tokenizer) t->tokenizer = dk_tokenizer_retain(from->tokenizer);
     make_form(cached);
     *out = t;

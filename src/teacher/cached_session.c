@@ -299,7 +299,7 @@ int32_t di_cached_forward(di_session *s, dk_error *err)
         DK_TRY(di_filler_run(w->filler, (const uint8_t(*)[16])w->keys, w->missing, missing, err));
         w->flops = di_filler_flops(w->filler);
     }
-    if (header_of(s)->tier == DI_TIER_HIDDEN && s->row_count)
+    if (header_of(s)->tier == DI_TIER_HIDDEN && s->row_count && !di_cache_holds(cached->cache))
         DK_TRY(read_into(s, 0, s->row_count, dk_view_rows(w->hidden, 0, s->row_count), err));
 out:
     return rc;

@@ -21,7 +21,7 @@ typedef struct reader {
     int64_t count;
     const char *chain[TEACHERS_MAX]; /* what is being opened, outermost first */
     int64_t depth;
-    int32_t look;   /* caches are not made */
+    int32_t look;   /* DI_CACHES_... */
     int32_t placed; /* the error has its file and line */
 } reader;
 
@@ -467,7 +467,12 @@ int32_t di_teacher_from_options(dk_backend *backend, const di_options *options, 
 
 int32_t di_teacher_look(dk_backend *backend, const di_options *options, di_teacher **out, dk_error *err)
 {
-    return open_whole(backend, options, NULL, NULL, 1, out, err);
+    return open_whole(backend, options, NULL, NULL, DI_CACHES_LOOK, out, err);
+}
+
+int32_t di_teacher_together(dk_backend *backend, const di_options *options, di_teacher **out, dk_error *err)
+{
+    return open_whole(backend, options, NULL, NULL, DI_CACHES_TOGETHER, out, err);
 }
 
 int32_t di_teacher_of_training(dk_backend *backend, const di_options *options, const di_self *self, di_teacher **out,

@@ -121,6 +121,10 @@ int32_t di_teacher_of_training(dk_backend *backend, const di_options *options, c
 int32_t di_teacher_names_self(const di_options *options); /* one of them is the student itself */
 /* The same to look at: files of caches are read, and none is made or written. */
 int32_t di_teacher_look(dk_backend *backend, const di_options *options, di_teacher **out, dk_error *err);
+/* What becomes of the files of caches: they are added to, or looked at alone, or filled by several ranks together: rank 0
+ * adds to them, and all hold what they ask for (di_cache_hold). */
+enum { DI_CACHES_ADD = 0, DI_CACHES_LOOK = 1, DI_CACHES_TOGETHER = 2 };
+int32_t di_teacher_together(dk_backend *backend, const di_options *options, di_teacher **out, dk_error *err);
 const char *di_blend_mode_name(di_blend_mode mode); /* "log_linear" */
 const char *di_weighting_name(di_weighting weighting);
 di_blend_mode di_blend_mode_of(const char *name); /* one that the options allow */
@@ -148,7 +152,7 @@ int32_t di_teacher_cache_header(const char *path, di_teacher *from, const di_opt
                                 struct di_cache_header *out, int32_t *there, dk_error *err);
 /* options: teachers.ENTRY.cache; NULL = as above. */
 int32_t di_teacher_cached_entry(dk_backend *backend, const char *path, di_teacher *from, const di_options *options,
-                                const char *entry, int32_t look, di_teacher **out, dk_error *err);
+                                const char *entry, int32_t caches, di_teacher **out, dk_error *err);
 /* As teacher.cache says, if it names a file: *teacher (NULL = none) becomes one whose targets are kept there. */
 int32_t di_teacher_keep(dk_backend *backend, const di_options *options, int32_t look, di_teacher **teacher,
                         dk_error *err);
