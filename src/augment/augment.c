@@ -163,6 +163,44 @@ out:
     return rc;
 }
 
+/* ---- by several ranks ---- */
+
+static int32_t describe(const call *c, dk_ranks_item *items, dk_error *err)
+{
+    const di_augment_args *args = c->args;
+    int32_t rc = DK_OK;
+    if (c->pipeline.teacher) DK_TRY(di_teacher_hash(c->pipeline.teacher, items[0].value, err));
+    DK_TRY(di_pipeline_hash(&c->pipeline, args->options, items[1].value, err));
+    snprintf(items[2].value, sizeof items->value, "%s", args->backend->products);
+out:
+    return rc;
+}
+
+/* Rank 0 says how it ended. */
+static int32_t stand_by(call *c, dk_error *err)
+{
+    di_augment_args *args = &c->own;
+    int32_t rc;
+    DK_TRY(di_options_check(args->options, 1 << DI_AUGMENT, err));
+    DK_TRY(check_paths(c, err));
+    args->in = c->in;
+    rc = di_pipeline_open(args, c->out, &c->pipeline, err);
+out:
+    return rc;
+}
+
+/* The steps and models of all ranks are the same. */
+static int32_t meet(call *c, int32_t rc, dk_error *err)
+{
+    dk_host *host = c->args->backend->host;
+    dk_ranks_item items[] = {{.name = "teacher"},
+                             {.name = "steps of the augmentation, or in the files that they name"},
+                             {.name = "kernels of products (compute.products)"}};
+    if (dk_ranks(host) == 1) return rc;
+    if (rc == DK_OK) rc = describe(c, items, err);
+    return dk_ranks_same(host, rc, items, sizeof items / sizeof *items, err);
+}
+
 static int32_t begin_or_go_on(call *c, dk_error *err)
 {
     const di_options *options = c->args->options;
@@ -204,21 +242,39 @@ static int32_t tell_result(call *c, dk_strbuf *json, dk_error *err)
     return dk_strbuf_check(json, err);
 }
 
+static int32_t run(call *c, dk_strbuf *json, dk_error *err)
+{
+    int32_t rc;
+    DK_TRY(begin_or_go_on(c, err));
+    DK_TRY(di_runner_run(&c->runner, err));
+    rc = tell_result(c, json, err);
+out:
+    return rc;
+}
+
+/* Rank 0 runs it, and the others answer what its steps ask of models. */
+static int32_t run_together(call *c, dk_strbuf *json, dk_error *err)
+{
+    dk_host *host = c->args->backend->host;
+    int32_t rc;
+    if (dk_rank(host)) DK_TRY(di_rank_calls_serve(&c->pipeline.calls, err));
+    else DK_TRY(di_rank_calls_end(&c->pipeline.calls, run(c, json, err), err));
+    rc = dk_ranks_text(host, json, err);
+out:
+    return rc;
+}
+
 int32_t di_augment(const di_augment_args *args, dk_strbuf *json, dk_error *err)
 {
+    dk_host *host = args->backend->host;
     call c = {.args = &c.own, .own = *args};
     int32_t rc = DK_OK;
-    if (!args->writing) DK_TRY(di_options_copy(args->options, args->backend->host, -1, &c.writing, err));
+    if (args->dry_run) DK_TRY(dk_ranks_refuse(host, "a dry run of an augmentation", err));
+    if (!args->writing) DK_TRY(di_options_copy(args->options, host, -1, &c.writing, err));
     if (!args->writing) c.own.writing = c.writing;
-    DK_TRY(dk_ranks_refuse(args->backend->host, "augmentation", err));
-    DK_TRY(open_call(&c, err));
-    if (args->dry_run) {
-        rc = di_augment_estimate(&c.pipeline, c.runner.seeds, c.runner.samples, json, err);
-        goto out;
-    }
-    DK_TRY(begin_or_go_on(&c, err));
-    DK_TRY(di_runner_run(&c.runner, err));
-    rc = tell_result(&c, json, err);
+    DK_TRY(meet(&c, dk_rank(host) ? stand_by(&c, err) : open_call(&c, err), err));
+    if (args->dry_run) rc = di_augment_estimate(&c.pipeline, c.runner.seeds, c.runner.samples, json, err);
+    else rc = dk_ranks(host) == 1 ? run(&c, json, err) : run_together(&c, json, err);
 out:
     close_call(&c);
     return rc;

@@ -6,6 +6,7 @@
  *   runner.c     chunks through the steps, commits                      seeds.c survey.c  what comes in
  *   saved.c      OUT.state: how a run that was stopped goes on          grown_file.c      files that are appended to
  *   operator_*.c step.c  operators by name, and what they ask for       a file for each operator
+ *   rank_calls.c generator_ranks.c  several ranks: rank 0 runs it, all answer
  *
  * OUT.partial is what is written so far; beside it OUT.state says, at every commit, how far the input was read, the
  * lengths of all files and what operators remember. A run that is killed goes on from the last commit and ends with the
@@ -28,7 +29,8 @@ typedef struct di_augment_args {
     distill_progress_fn fn;              /* or NULL */
     void *user;
 } di_augment_args;
-/* json: {"out","samples","written","tokens","seconds","ended":"whole"|"tokens"|"minutes","steps":[{"operator","in",
+/* A call of all ranks: rank 0 writes what one rank alone would, the others answer a part of what models are asked.
+ * json: {"out","samples","written","tokens","seconds","ended":"whole"|"tokens"|"minutes","steps":[{"operator","in",
  * "out","counts":{...}}],"cost":{...}}; of a dry run what would be asked, and an estimate. */
 int32_t di_augment(const di_augment_args *args, dk_strbuf *json, dk_error *err);
 

@@ -29,7 +29,7 @@ static int32_t create(const di_step *step, void **state, dk_error *err)
     k->step = step;
     k->by = di_options_text(step->options, "by");
     if (!strcmp(k->by, "teacher_likelihood") && step->teacher && step->encoder)
-        di_likelihood_init(&k->likelihood, step, step->teacher);
+        DK_TRY(di_likelihood_init(&k->likelihood, step, step->teacher, err));
     *state = k;
 out:
     return rc;

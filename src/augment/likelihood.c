@@ -1,13 +1,17 @@
 #include "augment/likelihood.h"
 
 #include "augment/prompts.h"
+#include "augment/rank_calls.h"
+#include "base/ranks.h"
 
 #include <math.h>
 #include <string.h>
 
 enum { BATCH_TOKENS = 4096 };
 
-void di_likelihood_init(di_likelihood *l, const di_step *step, di_teacher *teacher)
+static int32_t answer_part(void *self, const dk_strbuf *question, dk_strbuf *answer, dk_error *err);
+
+int32_t di_likelihood_init(di_likelihood *l, const di_step *step, di_teacher *teacher, dk_error *err)
 {
     const di_facts facts = di_teacher_facts(teacher);
     memset(l, 0, sizeof *l);
@@ -15,6 +19,7 @@ void di_likelihood_init(di_likelihood *l, const di_step *step, di_teacher *teach
     l->teacher = teacher;
     l->context = facts.context_length > 0 ? facts.context_length : 0;
     di_encoded_init(&l->one, step->host);
+    return step->calls ? di_rank_calls_join(step->calls, l, answer_part, &l->number, err) : DK_OK;
 }
 
 void di_likelihood_free(di_likelihood *l)
@@ -114,10 +119,11 @@ out:
 
 /* ---- what the model says ---- */
 
-static int32_t run(di_likelihood *l, dk_error *err)
+/* Sequences [first, last) of the batch. */
+static int32_t run_part(di_likelihood *l, int64_t first, int64_t last, int64_t first_row, int64_t rows, dk_error *err)
 {
-    const int64_t shape[1] = {l->row_count};
-    const distill_tensor chosen = {.data = l->chosen,
+    const int64_t shape[1] = {rows}, begin = l->offsets[first];
+    const distill_tensor chosen = {.data = l->chosen + first_row,
                                    .device_type = DISTILL_CPU,
                                    .ndim = 1,
                                    .dtype_code = DISTILL_FLOAT,
@@ -125,13 +131,84 @@ static int32_t run(di_likelihood *l, dk_error *err)
                                    .dtype_lanes = 1,
                                    .shape = shape};
     distill_batch batch;
+    int32_t rc;
+    for (int64_t i = first; i <= last; i++) l->offsets[i] -= begin;
+    for (int64_t i = first_row; i < first_row + rows; i++) l->rows[i] -= begin;
     DISTILL_INIT(&batch);
-    batch.ids = l->ids;
-    batch.offsets = l->offsets;
-    batch.rows = l->rows;
-    batch.sequences = l->sequences;
-    batch.row_count = l->row_count;
-    return di_teacher_log_probs(l->teacher, &batch, 1, &chosen, NULL, err);
+    batch.ids = l->ids + begin;
+    batch.offsets = l->offsets + first;
+    batch.rows = l->rows + first_row;
+    batch.sequences = last - first;
+    batch.row_count = rows;
+    rc = di_teacher_log_probs(l->teacher, &batch, 1, &chosen, NULL, err);
+    for (int64_t i = first; i <= last; i++) l->offsets[i] += begin;
+    for (int64_t i = first_row; i < first_row + rows; i++) l->rows[i] += begin;
+    return rc;
+}
+
+/* ---- by several ranks: a question is the batch, a part of the answer what rows of some sequences are ---- */
+
+static int32_t ask_ranks(di_likelihood *l, dk_error *err)
+{
+    const int64_t counts[3] = {l->sequences, l->count, l->row_count};
+    dk_strbuf question, answers;
+    int32_t rc;
+    dk_strbuf_init(&question, l->step->host);
+    dk_strbuf_init(&answers, l->step->host);
+    dk_strbuf_append(&question, counts, sizeof counts);
+    dk_strbuf_append(&question, l->offsets, (size_t)(l->sequences + 1) * sizeof *l->offsets);
+    dk_strbuf_append(&question, l->rows, (size_t)l->row_count * sizeof *l->rows);
+    dk_strbuf_append(&question, l->ids, (size_t)l->count * sizeof *l->ids);
+    DK_TRY(di_rank_call(l->step->calls, l->number, &question, &answers, err));
+    memcpy(l->chosen, answers.data, (size_t)l->row_count * sizeof *l->chosen);
+out:
+    dk_strbuf_free(&question);
+    dk_strbuf_free(&answers);
+    return rc;
+}
+
+static int32_t take_question(di_likelihood *l, const dk_strbuf *question, dk_error *err)
+{
+    const char *at = question->data;
+    int64_t counts[3];
+    int32_t rc;
+    memcpy(counts, at, sizeof counts);
+    at += sizeof counts;
+    l->sequences = counts[0];
+    l->count = 0;
+    DK_TRY(make_room(l, counts[1], err));
+    l->count = counts[1];
+    l->row_count = counts[2];
+    memcpy(l->offsets, at, (size_t)(l->sequences + 1) * sizeof *l->offsets);
+    at += (size_t)(l->sequences + 1) * sizeof *l->offsets;
+    memcpy(l->rows, at, (size_t)l->row_count * sizeof *l->rows);
+    at += (size_t)l->row_count * sizeof *l->rows;
+    memcpy(l->ids, at, (size_t)l->count * sizeof *l->ids);
+out:
+    return rc;
+}
+
+static int32_t answer_part(void *self, const dk_strbuf *question, dk_strbuf *answer, dk_error *err)
+{
+    di_likelihood *l = self;
+    dk_host *host = l->step->host;
+    int64_t row = 0, end = 0;
+    int32_t rc = DK_OK;
+    if (dk_rank(host)) DK_TRY(take_question(l, question, err));
+    const int64_t first = di_rank_share(host, l->sequences, 0), last = di_rank_share(host, l->sequences, 1);
+    while (row < l->row_count && l->rows[row] < l->offsets[first]) row++;
+    for (end = row; end < l->row_count && l->rows[end] < l->offsets[last];) end++;
+    if (first == last) goto out;
+    DK_TRY(run_part(l, first, last, row, end - row, err));
+    dk_strbuf_append(answer, l->chosen + row, (size_t)(end - row) * sizeof *l->chosen);
+    rc = dk_strbuf_check(answer, err);
+out:
+    return rc;
+}
+
+static int32_t run(di_likelihood *l, dk_error *err)
+{
+    return l->step->calls ? ask_ranks(l, err) : run_part(l, 0, l->sequences, 0, l->row_count, err);
 }
 
 static double mean_of(const di_likelihood *l, int64_t sequence, int64_t *row)

@@ -14,9 +14,10 @@ typedef struct di_likelihood {
     int64_t *offsets, *rows;
     float *chosen;
     int64_t count, row_count, capacity, sequences, sequence_capacity;
+    int64_t number; /* among rank_calls */
 } di_likelihood;
-/* teacher: of the step's tokenizer. */
-void di_likelihood_init(di_likelihood *likelihood, const di_step *step, di_teacher *teacher);
+/* teacher: of the step's tokenizer. The likelihood stays where it is. */
+int32_t di_likelihood_init(di_likelihood *likelihood, const di_step *step, di_teacher *teacher, dk_error *err);
 void di_likelihood_free(di_likelihood *likelihood); /* zeroed is fine */
 /* means [count], of records [count]: NAN where *why[i] says why there is none ("nothing_learnt",
  * "longer_than_context"). */

@@ -38,6 +38,7 @@ typedef struct di_step { /* what an operator is made of; outlives it */
     const distill_operator_callbacks *hosted; /* of a host's operator */
     const char *in;                           /* of what the first step is given; NULL = nothing */
     const char *out;                          /* path of the result */
+    struct di_rank_calls *calls;              /* whoever asks models joins; NULL = there is one rank */
 } di_step;
 /* A number that hangs on augment.seed, the step, the record and k alone: 64 random bits. */
 uint64_t di_step_number(const di_step *step, const di_record *record, uint64_t k);

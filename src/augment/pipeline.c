@@ -5,6 +5,7 @@
 
 #include "base/file.h"
 #include "base/hash.h"
+#include "base/ranks.h"
 #include "format/open_tokenizer.h"
 
 /* ---- what operators need ---- */
@@ -102,7 +103,8 @@ static int32_t open_link(const di_augment_args *args, const char *out, const cha
                            .writing = args->writing,
                            .user_options = args->user_options,
                            .in = args->in,
-                           .out = out};
+                           .out = out,
+                           .calls = dk_ranks(p->host) > 1 ? &p->calls : NULL};
     memcpy(link->step.teacher_hash, hash, sizeof link->step.teacher_hash);
     DK_TRY(di_operator_find(link->step.options, index, &link->row, &hosted, err));
     link->step.verb = link->row ? link->row->verb : "name";
@@ -125,7 +127,7 @@ int32_t di_pipeline_open(const di_augment_args *args, const char *out, di_pipeli
     uint32_t needs;
     int32_t rc;
     memset(p, 0, sizeof *p);
-    p->host = args->backend->host;
+    p->host = p->calls.host = args->backend->host;
     DK_TRY(read_needs(args->options, &needs, err));
     DK_TRY(take_teacher(args, needs, p, err));
     DK_TRY(take_tokenizer(args, needs, p, err));
@@ -146,6 +148,7 @@ void di_pipeline_close(di_pipeline *p)
         di_reasons_free(p->host, &link->reasons);
     }
     if (p->host) dk_free(p->host, p->links);
+    di_rank_calls_free(&p->calls);
     di_encoder_free(&p->encoder);
     dk_tokenizer_release(p->tokenizer);
     di_teacher_release(p->teacher);

@@ -3,6 +3,7 @@
 #define DI_AUGMENT_PIPELINE_H
 
 #include "augment/augment.h"
+#include "augment/rank_calls.h"
 
 typedef struct di_link { /* one step */
     di_step step;
@@ -21,6 +22,7 @@ typedef struct di_pipeline {
     int64_t count;
     int64_t makes; /* samples of nothing */
     int64_t keep;  /* ids whose log-probabilities a step keeps; 0 = none does */
+    di_rank_calls calls;
 } di_pipeline;
 int32_t di_pipeline_open(const di_augment_args *args, const char *out, di_pipeline *pipeline, dk_error *err);
 void di_pipeline_close(di_pipeline *pipeline); /* zeroed is fine */

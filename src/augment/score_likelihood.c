@@ -29,7 +29,7 @@ static int32_t open_student(score_likelihood *s, dk_error *err)
     DK_TRY(di_teacher_open(s->step->backend, path, 1, &s->other, err));
     DK_TRY(di_check_same_tokenizers("the teacher", s->step->teacher, "the student", s->other, err));
     DK_TRY(di_teacher_hash(s->other, s->other_hash, err));
-    di_likelihood_init(&s->student, s->step, s->other);
+    DK_TRY(di_likelihood_init(&s->student, s->step, s->other, err));
 out:
     return rc;
 }
@@ -40,7 +40,7 @@ static int32_t create_either(const di_step *step, int32_t gap, void **state, dk_
     int32_t rc;
     DK_TRY(dk_new(step->host, 1, &s, err));
     s->step = step;
-    di_likelihood_init(&s->teacher, step, step->teacher);
+    DK_TRY(di_likelihood_init(&s->teacher, step, step->teacher, err));
     if (gap) DK_TRY(open_student(s, err));
     *state = s;
     return DK_OK;
