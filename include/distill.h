@@ -321,7 +321,9 @@ DISTILL_API int32_t distill_env_set_threads(distill_env *env, int64_t max_thread
 /* table NULL = alone, which is the default. Before the first handle that computes, later DISTILL_E_STAGE; kept until
  * env_free. With more than one rank every call on a trainer is one of all ranks: they make the same calls, with the
  * same options and data, which is checked, and get the same answers; the output folder is one that all of them see,
- * and rank 0 writes it. What is not shared among ranks is DISTILL_E_UNSUPPORTED by name. */
+ * and rank 0 writes it. So are distill_evaluate, distill_cache_build (the file of one rank, byte for byte; rank 0
+ * writes it), distill_dataset_augment (likewise; rank 0 alone reads the input) and distill_plan (of these ranks). What
+ * is not shared among ranks is DISTILL_E_UNSUPPORTED by name. */
 DISTILL_API int32_t distill_env_set_communicator(distill_env *env, const distill_communicator *table,
                                                  distill_error *err);
 /* What forms matrix products, as option compute.products: "auto", which is the default, "cblas", or kernels by name, of

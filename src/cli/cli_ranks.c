@@ -120,6 +120,12 @@ int cli_ranks_join(cli_ranks *ranks, cli_session *session)
     return cli_fail(&session->err);
 }
 
+int cli_ranks_meet(cli_ranks *ranks, cli_session *session, int code)
+{
+    if (code < 0) code = cli_ranks_join(ranks, session);
+    return cli_ranks_agree(ranks, code);
+}
+
 int cli_ranks_are_quiet(const cli_ranks *ranks) { return ranks->table.rank != 0; }
 
 void cli_ranks_end(cli_ranks *ranks, const cli_session *session)

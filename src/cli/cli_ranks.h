@@ -4,6 +4,11 @@
 
 #include "cli.h"
 
+#define CLI_RANKS_USAGE "[--communicator mpi] [--log-ranks]"
+#define CLI_RANKS_HELP                                                                              \
+    "  --communicator C  mpi: one of several ranks, `mpirun -n 4 distill ... --communicator mpi`\n" \
+    "  --log-ranks       messages of all ranks, not of rank 0 alone\n"
+
 typedef struct cli_ranks {
     distill_communicator table; /* size 1 = alone */
     int joined;                 /* the env has taken the table over */
@@ -13,8 +18,9 @@ typedef struct cli_ranks {
 int cli_ranks_start(cli_ranks *ranks, const char *communicator, int all);
 /* The worst code of all ranks; of those that fail one is heard. */
 int cli_ranks_agree(cli_ranks *ranks, int code);
-int cli_ranks_join(cli_ranks *ranks, cli_session *session); /* -1 or an exit code */
-int cli_ranks_are_quiet(const cli_ranks *ranks);            /* this one is not heard */
+int cli_ranks_join(cli_ranks *ranks, cli_session *session);           /* -1 or an exit code */
+int cli_ranks_meet(cli_ranks *ranks, cli_session *session, int code); /* join where code is -1, and agree */
+int cli_ranks_are_quiet(const cli_ranks *ranks);                      /* this one is not heard */
 /* Before cli_close. A rank that lost the others ends them all: they may wait for it. */
 void cli_ranks_end(cli_ranks *ranks, const cli_session *session);
 

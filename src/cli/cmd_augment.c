@@ -2,10 +2,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "cli.h"
+#include "cli_ranks.h"
 
 typedef struct flags {
-    int dry_run, resume, overwrite, as_json, quiet;
+    int dry_run, resume, overwrite, as_json, quiet, log_ranks;
+    const char *communicator;
 } flags;
 
 static double number(const json_t *object, const char *key) { return json_number_value(json_object_get(object, key)); }
@@ -118,17 +119,27 @@ int cli_augment(const cli_command *command, int argc, char **argv)
     const char *recipe = NULL;
     static const char *const own[] = {"augment.resume", "--resume", NULL};
     cli_settings settings = {.reads = " augment teacher teachers data generate compute cost ", .own = own};
-    const cli_option options[] = {
-        {"--set", CLI_SETTINGS, &settings, NULL}, {"--dry-run", CLI_FLAG, &f.dry_run, NULL},
-        {"--resume", CLI_FLAG, &f.resume, NULL},  {"--overwrite", CLI_FLAG, &f.overwrite, NULL},
-        {"--quiet", CLI_FLAG, &f.quiet, NULL},    {"--json", CLI_FLAG, &f.as_json, NULL}};
+    const cli_option options[] = {{"--set", CLI_SETTINGS, &settings, NULL},
+                                  {"--dry-run", CLI_FLAG, &f.dry_run, NULL},
+                                  {"--resume", CLI_FLAG, &f.resume, NULL},
+                                  {"--overwrite", CLI_FLAG, &f.overwrite, NULL},
+                                  {"--quiet", CLI_FLAG, &f.quiet, NULL},
+                                  {"--json", CLI_FLAG, &f.as_json, NULL},
+                                  {"--communicator", CLI_TEXT, &f.communicator, NULL},
+                                  {"--log-ranks", CLI_FLAG, &f.log_ranks, NULL}};
     cli_session s;
-    int code = cli_parse(command, options, 6, argc, argv, &recipe, 1);
+    cli_ranks ranks;
+    int code = cli_parse(command, options, 8, argc, argv, &recipe, 1);
     if (code >= 0) return code;
     if (!recipe) return cli_usage(command, "a recipe is missing");
     if (f.resume && f.overwrite) return cli_usage(command, "--resume goes on, --overwrite begins anew: give one");
-    code = cli_open(&s, command, recipe, &settings);
+    if (f.dry_run && f.communicator)
+        return cli_usage(command, "--dry-run is for one process: leave --communicator out");
+    if ((code = cli_ranks_start(&ranks, f.communicator, f.log_ranks)) >= 0) return code;
+    code = cli_ranks_meet(&ranks, &s, cli_open(&s, command, recipe, &settings));
+    f.quiet |= cli_ranks_are_quiet(&ranks) && !f.log_ranks;
     if (code < 0) code = augment(&s, recipe, &settings, &f);
+    cli_ranks_end(&ranks, &s);
     cli_close(&s);
     return code;
 }

@@ -1,7 +1,7 @@
 /* cmd_cache.c - distill cache: which of its commands, and those that need no teacher. */
 #include <string.h>
 
-#include "cli.h"
+#include "cli_ranks.h"
 
 static int one_file(const cli_command *command, int argc, char **argv, int32_t every_row)
 {
@@ -55,6 +55,7 @@ out:
 static const cli_command commands[] = {
     {"cache build", NULL,
      "usage: distill cache build RECIPE.yaml [--set KEY=VALUE]... [--dry-run] [--quiet] [--json]\n"
+     "                           " CLI_RANKS_USAGE "\n"
      "       distill cache build --teacher MODEL --data FILE --cache FILE [--tier TIER] [--set KEY=VALUE]...\n\n"
      "Asks the teacher about all rows of the data and keeps its targets: those of the recipe's teacher.cache, or of "
      "the\n"
@@ -67,7 +68,7 @@ static const cli_command commands[] = {
      "  --set KEY=VALUE   an option of the table, as YAML; may be repeated (`distill options` lists them)\n"
      "  --dry-run         only says how large the cache will be and how long it will take, from a few windows\n"
      "  --quiet           no progress\n"
-     "  --json            one JSON document\n\n"
+     "  --json            one JSON document\n" CLI_RANKS_HELP "\n"
      "Ctrl-C, SIGTERM and SIGHUP finish the batch, leave a cache that is whole and exit with 130.\n",
      cli_cache_build},
     {"cache measure", NULL,

@@ -2,7 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "cli.h"
+#include "cli_ranks.h"
 
 static int32_t on_progress(void *user, const distill_progress *now)
 {
@@ -100,23 +100,34 @@ static int print_plan(distill_report *report, int as_json, distill_error *err)
 
 int cli_cache_build(const cli_command *command, int argc, char **argv)
 {
-    int as_json = 0, quiet = 0, dry = 0;
-    const char *flags[FLAGS] = {NULL}, *own[2 * FLAGS + 1] = {NULL}, *recipe = NULL;
+    int as_json = 0, quiet = 0, dry = 0, log_ranks = 0;
+    const char *flags[FLAGS] = {NULL}, *own[2 * FLAGS + 1] = {NULL}, *recipe = NULL, *communicator = NULL;
     cli_settings settings = {.reads = " data teacher teachers student.path compute ", .own = own};
-    const cli_option options[] = {{"--teacher", CLI_TEXT, &flags[0], NULL}, {"--data", CLI_TEXT, &flags[1], NULL},
-                                  {"--cache", CLI_TEXT, &flags[2], NULL},   {"--tier", CLI_TEXT, &flags[3], NULL},
-                                  {"--set", CLI_SETTINGS, &settings, NULL}, {"--quiet", CLI_FLAG, &quiet, NULL},
-                                  {"--json", CLI_FLAG, &as_json, NULL},     {"--dry-run", CLI_FLAG, &dry, NULL}};
+    const cli_option options[] = {{"--teacher", CLI_TEXT, &flags[0], NULL},
+                                  {"--data", CLI_TEXT, &flags[1], NULL},
+                                  {"--cache", CLI_TEXT, &flags[2], NULL},
+                                  {"--tier", CLI_TEXT, &flags[3], NULL},
+                                  {"--set", CLI_SETTINGS, &settings, NULL},
+                                  {"--quiet", CLI_FLAG, &quiet, NULL},
+                                  {"--json", CLI_FLAG, &as_json, NULL},
+                                  {"--dry-run", CLI_FLAG, &dry, NULL},
+                                  {"--communicator", CLI_TEXT, &communicator, NULL},
+                                  {"--log-ranks", CLI_FLAG, &log_ranks, NULL}};
     cli_session s;
+    cli_ranks ranks;
     cli_progress progress;
     distill_report *report = NULL;
-    int code = cli_parse(command, options, 8, argc, argv, &recipe, 1);
+    int code = cli_parse(command, options, 10, argc, argv, &recipe, 1);
     if (code >= 0) return code;
     if (!recipe && !(flags[0] && flags[1] && flags[2]))
         return cli_usage(command, "a recipe is missing, or --teacher, --data and --cache");
+    if (dry && communicator) return cli_usage(command, "--dry-run is for one process: leave --communicator out");
     list_own(flags, own);
+    if ((code = cli_ranks_start(&ranks, communicator, log_ranks)) >= 0) return code;
     code = cli_open(&s, command, recipe, &settings);
-    if (code >= 0 || (code = take_flags(&s, command, flags)) >= 0) goto out;
+    if (code < 0) code = take_flags(&s, command, flags);
+    if ((code = cli_ranks_meet(&ranks, &s, code)) >= 0) goto out;
+    quiet |= cli_ranks_are_quiet(&ranks) && !log_ranks;
     if (!quiet) cli_log(&s, DISTILL_LOG_INFO);
     if (dry) {
         int32_t planned = distill_cache_plan(s.env, NULL, NULL, NULL, s.options, &report, &s.err);
@@ -130,6 +141,7 @@ int cli_cache_build(const cli_command *command, int argc, char **argv)
     if (rc == DISTILL_E_CANCELLED) fprintf(stderr, "To go on: the same command again\n");
 out:
     distill_report_free(report);
+    cli_ranks_end(&ranks, &s);
     cli_close(&s);
     return code;
 }

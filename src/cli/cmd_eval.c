@@ -2,7 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "cli.h"
+#include "cli_ranks.h"
 
 /* The student's own tokenizer, else the teacher's; data that is tokens already needs none. */
 static int32_t find_tokenizer(cli_session *s, const distill_teacher *scorer, const distill_teacher *teacher,
@@ -118,42 +118,51 @@ static int print_both(distill_report *report, distill_report *tasks, int as_json
 
 int cli_eval(const cli_command *command, int argc, char **argv)
 {
-    int as_json = 0, chat = 0;
+    int as_json = 0, chat = 0, log_ranks = 0;
     const char *student_path = NULL, *teacher_path = NULL, *data_path = NULL, *choices = NULL, *answers = NULL,
-               *verify = NULL, *aside = NULL;
+               *verify = NULL, *aside = NULL, *communicator = NULL;
     const char *own[] = {"student.path", "--student", "data.train", "--data", "data.eval",
                          "--data",       NULL,        "--teacher",  NULL};
     cli_settings settings = {.reads = " data train.eval_precision train.eval_tokens train.eval_draft_tokens "
                                       "train.loss_memory student.mmap teacher teachers compute cost tasks generate "
                                       "session.draft_tokens session.draft_adaptive session.cache_type ",
                              .own = own};
-    const cli_option options[] = {
-        {"--student", CLI_TEXT, &student_path, NULL}, {"--teacher", CLI_TEXT, &teacher_path, NULL},
-        {"--data", CLI_TEXT, &data_path, NULL},       {"--choices", CLI_TEXT, &choices, NULL},
-        {"--answers", CLI_TEXT, &answers, NULL},      {"--verify", CLI_TEXT, &verify, NULL},
-        {"--aside", CLI_TEXT, &aside, NULL},          {"--chat", CLI_FLAG, &chat, NULL},
-        {"--set", CLI_SETTINGS, &settings, NULL},     {"--json", CLI_FLAG, &as_json, NULL}};
+    const cli_option options[] = {{"--student", CLI_TEXT, &student_path, NULL},
+                                  {"--teacher", CLI_TEXT, &teacher_path, NULL},
+                                  {"--data", CLI_TEXT, &data_path, NULL},
+                                  {"--choices", CLI_TEXT, &choices, NULL},
+                                  {"--answers", CLI_TEXT, &answers, NULL},
+                                  {"--verify", CLI_TEXT, &verify, NULL},
+                                  {"--aside", CLI_TEXT, &aside, NULL},
+                                  {"--chat", CLI_FLAG, &chat, NULL},
+                                  {"--set", CLI_SETTINGS, &settings, NULL},
+                                  {"--json", CLI_FLAG, &as_json, NULL},
+                                  {"--communicator", CLI_TEXT, &communicator, NULL},
+                                  {"--log-ranks", CLI_FLAG, &log_ranks, NULL}};
     cli_session s;
+    cli_ranks ranks;
     distill_student *student = NULL;
     distill_teacher *teacher = NULL, *scorer = NULL;
     distill_tokenizer *tokenizer = NULL;
     distill_dataset *data = NULL;
     distill_report *report = NULL, *tasks = NULL;
     int32_t rc;
-    int code = cli_parse(command, options, 10, argc, argv, NULL, 0);
+    int code = cli_parse(command, options, 12, argc, argv, NULL, 0);
     if (code >= 0) return code;
     if (!student_path) return cli_usage(command, "--student is missing");
     if (!data_path && !choices && !answers) return cli_usage(command, "--data, --choices or --answers is missing");
     if (verify && !answers) return cli_usage(command, "--verify says how --answers are compared");
     if (teacher_path) own[6] = "teacher.path";
-    code = cli_open(&s, command, NULL, &settings);
-    if (code >= 0 || (code = cli_take_flag(&s, command, "--choices", "tasks.choices", choices)) >= 0 ||
+    if ((code = cli_ranks_start(&ranks, communicator, log_ranks)) >= 0) return code;
+    if ((code = cli_ranks_meet(&ranks, &s, cli_open(&s, command, NULL, &settings))) >= 0 ||
+        (code = cli_take_flag(&s, command, "--choices", "tasks.choices", choices)) >= 0 ||
         (code = cli_take_flag(&s, command, "--answers", "tasks.answers", answers)) >= 0 ||
         (code = cli_take_flag(&s, command, "--verify", "tasks.verify", verify)) >= 0 ||
         (code = cli_take_flag(&s, command, "--aside", "tasks.aside", aside)) >= 0 ||
         (code = cli_take_flag(&s, command, "--chat", "tasks.chat", chat ? "true" : NULL)) >= 0)
         goto out;
-    cli_log(&s, DISTILL_LOG_INFO); /* says how far it is when that takes long */
+    if (!cli_ranks_are_quiet(&ranks) || log_ranks)
+        cli_log(&s, DISTILL_LOG_INFO); /* says how far it is when that takes long */
     rc = distill_student_open(s.env, student_path, s.options, &student, &s.err);
     if (!rc && (teacher_path || names_teacher(&settings)))
         rc = distill_teacher_open(s.env, teacher_path, s.options, &teacher, &s.err);
@@ -162,16 +171,19 @@ int cli_eval(const cli_command *command, int argc, char **argv)
     if (!rc && data_path) rc = find_tokenizer(&s, scorer, teacher, &tokenizer);
     if (!rc && data_path) rc = distill_dataset_open(s.env, data_path, tokenizer, s.options, &data, &s.err);
     if (!rc && data_path) rc = cli_try_draft(&s, &settings);
-    if (!rc && data_path) rc = distill_evaluate(student, teacher, data, s.options, &report, &s.err);
-    if (!rc && (choices || answers)) rc = ask_questions(&s, scorer, &tasks);
-    code = rc ? cli_fail(&s.err) : print_both(report, tasks, as_json, &s.err);
-    if (rc) distill_report_free(report);
+    if ((code = cli_ranks_agree(&ranks, rc ? cli_fail(&s.err) : -1)) >= 0) goto out;
+    if (data_path) rc = distill_evaluate(student, teacher, data, s.options, &report, &s.err);
+    if (!rc && (choices || answers) && !cli_ranks_are_quiet(&ranks)) rc = ask_questions(&s, scorer, &tasks);
+    const int shown = !rc && (!cli_ranks_are_quiet(&ranks) || report);
+    code = rc ? cli_fail(&s.err) : shown ? print_both(report, tasks, as_json, &s.err) : CLI_DONE;
+    if (!shown) distill_report_free(report);
 out:
     distill_dataset_free(data);
     distill_tokenizer_free(tokenizer);
     distill_teacher_free(scorer);
     distill_teacher_free(teacher);
     distill_student_free(student);
+    cli_ranks_end(&ranks, &s);
     cli_close(&s);
     return code;
 }

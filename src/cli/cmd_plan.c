@@ -2,7 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "cli.h"
+#include "cli_ranks.h"
 
 static double at(const json_t *value, const char *section, const char *key)
 {
@@ -83,20 +83,25 @@ static void print_plan(const json_t *plan)
 
 int cli_plan(const cli_command *command, int argc, char **argv)
 {
-    int as_json = 0, quiet = 0;
-    const char *recipe = NULL;
+    int as_json = 0, quiet = 0, log_ranks = 0;
+    const char *recipe = NULL, *communicator = NULL;
     cli_settings settings = {.count = 0};
     const cli_option options[] = {{"--set", CLI_SETTINGS, &settings, NULL},
                                   {"--quiet", CLI_FLAG, &quiet, NULL},
-                                  {"--json", CLI_FLAG, &as_json, NULL}};
+                                  {"--json", CLI_FLAG, &as_json, NULL},
+                                  {"--communicator", CLI_TEXT, &communicator, NULL},
+                                  {"--log-ranks", CLI_FLAG, &log_ranks, NULL}};
     cli_session s;
+    cli_ranks ranks;
     cli_progress progress;
     distill_report *report = NULL;
-    int code = cli_parse(command, options, 3, argc, argv, &recipe, 1);
+    int code = cli_parse(command, options, 5, argc, argv, &recipe, 1);
     if (code >= 0) return code;
     if (!recipe) return cli_usage(command, "a recipe is missing");
-    code = cli_open(&s, command, recipe, &settings);
+    if ((code = cli_ranks_start(&ranks, communicator, log_ranks)) >= 0) return code;
+    code = cli_ranks_meet(&ranks, &s, cli_open(&s, command, recipe, &settings));
     if (code >= 0) goto out;
+    quiet |= cli_ranks_are_quiet(&ranks) && !log_ranks;
     cli_progress_start(&progress, quiet);
     const int32_t rc = distill_plan(s.env, s.options, cli_progress_show, &progress, &report, &s.err);
     cli_progress_end(&progress);
@@ -109,6 +114,7 @@ int cli_plan(const cli_command *command, int argc, char **argv)
     json_decref(plan);
     free(text);
 out:
+    cli_ranks_end(&ranks, &s);
     cli_close(&s);
     return code;
 }

@@ -184,8 +184,7 @@ int cli_run(const cli_command *command, int argc, char **argv)
     if ((code = cli_ranks_start(&ranks, flags.communicator, flags.log_ranks)) >= 0) return code;
     code = cli_open(&session, command, recipe, &settings);
     if (code < 0) code = check_optimizer(&session);
-    if (code < 0) code = cli_ranks_join(&ranks, &session);
-    if ((code = cli_ranks_agree(&ranks, code)) >= 0) goto out;
+    if ((code = cli_ranks_meet(&ranks, &session, code)) >= 0) goto out;
     flags.quiet |= cli_ranks_are_quiet(&ranks) && !flags.log_ranks;
     if (!flags.quiet) cli_log(&session, DISTILL_LOG_INFO);
     if (has_stages(&session) && flags.watch) code = cli_usage(command, "--watch is for a recipe that is one run");

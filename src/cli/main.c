@@ -3,7 +3,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "cli.h"
+#include "cli_ranks.h"
 
 #define SET_HELP "  --set KEY=VALUE   an option of the table, as YAML; may be repeated (`distill options` lists them)\n"
 
@@ -42,20 +42,21 @@ static const cli_command commands[] = {
      cli_run},
     {"augment", "makes data by a teacher: samples in, more and better ones out",
      "usage: distill augment RECIPE.yaml [--set KEY=VALUE]... [--dry-run] [--resume | --overwrite] [--quiet] "
-     "[--json]\n\n"
+     "[--json]\n"
+     "                       " CLI_RANKS_USAGE "\n\n"
      "Samples of augment.in go through the operators of augment.steps and become lines of augment.out.\n\n" SET_HELP
      "  --dry-run         shows the first prompts as they would be asked, and an estimate; writes nothing\n"
      "  --resume          goes on with a run that was stopped, killed, or came to the end of its budget\n"
      "  --overwrite       replaces what augment.out already holds\n"
      "  --quiet           no progress\n"
-     "  --json            one JSON document\n\n"
+     "  --json            one JSON document\n" CLI_RANKS_HELP "\n"
      "Ctrl-C, SIGTERM and SIGHUP leave a state that --resume goes on from and exit with 130.\n",
      cli_augment},
     {"plan", "what a run would take: memory, disk, time, energy, money",
-     "usage: distill plan RECIPE [--set KEY=VALUE]... [--quiet] [--json]\n\n"
+     "usage: distill plan RECIPE [--set KEY=VALUE]... [--quiet] [--json] " CLI_RANKS_USAGE "\n\n"
      "A few steps and a small evaluation are made and forgotten; nothing is written. With a cache of targets and "
      "without.\n\n"
-     "  --quiet           without progress\n" SET_HELP "  --json            one JSON document\n",
+     "  --quiet           without progress\n" SET_HELP "  --json            one JSON document\n" CLI_RANKS_HELP,
      cli_plan},
     {"report", "a page for a browser of what a run achieved, or of several",
      "usage: distill report DIR... [-o FILE] [--language en|pt]\n\n"
@@ -69,7 +70,7 @@ static const cli_command commands[] = {
     {"eval", "measures a student, and how close it is to a teacher",
      "usage: distill eval --student MODEL [--teacher MODEL] --data FILE [--set KEY=VALUE]... [--json]\n"
      "       distill eval --student MODEL [--choices FILE] [--answers FILE [--verify numeric|exact]] [--chat]\n"
-     "                    [--aside FILE] [--data FILE] [--set KEY=VALUE]... [--json]\n\n"
+     "                    [--aside FILE] [--data FILE] [--set KEY=VALUE]... [--json] " CLI_RANKS_USAGE "\n\n"
      "Perplexity in non-overlapping windows, and with a teacher KL(teacher||student), agreement on the most "
      "probable token,\n"
      "and what the student is worth as the teacher's draft: expected, and measured by some answers "
@@ -85,7 +86,7 @@ static const cli_command commands[] = {
      "  --verify HOW      numeric, the default = the number at the end, as GSM8K has it; exact = the same words\n"
      "  --chat            questions are what a user says, in the model's own chat template\n"
      "  --aside FILE      gets the questions that were not answered right, and why\n" SET_HELP
-     "  --json            one JSON document\n",
+     "  --json            one JSON document\n" CLI_RANKS_HELP,
      cli_eval},
     {"compare", "two models side by side: how good, how large, how fast, at what cost",
      "usage: distill compare A B [--data FILE] [--choices FILE] [--answers FILE [--verify numeric|exact]] [--chat]\n"

@@ -5,6 +5,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/ranks.h"
 #include "fill/fill.h"
 #include "report/report.h"
 #include "run/run_trial.h"
@@ -126,6 +127,14 @@ out:
     di_run_free(run);
     di_teacher_release(parts.teacher);
     return rc;
+}
+
+/* Several ranks train on a cache that is whole. */
+static int32_t check_filling(const planning *p, dk_error *err)
+{
+    if (p->cache.known && p->cache.missing == 0) return DK_OK;
+    return dk_ranks_refuse(p->args->backend->host,
+                           "a cache that is filled on the way (one that is whole needs no teacher)", err);
 }
 
 static int32_t try_run(planning *p, dk_error *err)
@@ -276,6 +285,8 @@ static void not_planned(const planning *p, dk_strbuf *out)
         dk_strbuf_puts(out, ",\"train.on_policy.adaptive: the share of the first steps is counted throughout\"");
     if (p->cache.named && p->trial.writes_text)
         dk_strbuf_puts(out, ",\"teacher.cache: what the student writes is not in it\"");
+    if (dk_ranks(p->args->backend->host) > 1 && !p->cache.named && p->trial.asks_teacher)
+        dk_strbuf_puts(out, ",\"a cache of targets: its plan is made in one process\"");
     dk_strbuf_puts(out, "]");
 }
 
@@ -284,6 +295,7 @@ static void whole_json(planning *p, dk_strbuf *json)
     const di_run_trial *t = &p->trial;
     dk_strbuf_printf(json, "{\"kind\":\"plan\",\"steps\":%lld,\"tokens\":%lld", (long long)t->steps,
                      (long long)(t->steps * t->step_tokens));
+    if (dk_ranks(p->args->backend->host) > 1) number(json, "ranks", (double)dk_ranks(p->args->backend->host));
     number(json, "tokens_per_second", t->step.wall > 0 ? (double)t->step_tokens / t->step.wall : 0);
     sizes_json(p, json);
     time_json(p, json);
@@ -305,14 +317,21 @@ int32_t di_plan(const di_plan_args *args, dk_strbuf *json, dk_error *err)
     DK_TRY(dk_new(host, 1, &p, err));
     p->args = args;
     DK_TRY(di_meter_start(host, args->options, 0, &p->meter, err));
-    if (di_options_text(args->options, "teacher.cache.path")) DK_TRY(plan_cache(p, err));
-    DK_TRY(try_run(p, err));
-    if (!p->cache.named && p->trial.asks_teacher && !p->trial.writes_text) DK_TRY(plan_cache(p, err));
+    if (di_options_text(args->options, "teacher.cache.path")) {
+        DK_TRY(dk_ranks_agree(host, plan_cache(p, err), err));
+        DK_TRY(dk_ranks_agree(host, check_filling(p, err), err));
+    }
+    DK_TRY(dk_ranks_agree(host, try_run(p, err), err));
+    if (!p->cache.named && p->trial.asks_teacher && !p->trial.writes_text && dk_ranks(host) == 1)
+        DK_TRY(plan_cache(p, err));
+    if (p->trial.asks_teacher && !p->cache.known && dk_ranks(host) > 1)
+        dk_fail(&p->cache.problem, DK_E_UNSUPPORTED, "its plan is made in one process");
     if (p->trial.writes_text && !p->cache.known)
         dk_fail(&p->cache.problem, DK_E_UNSUPPORTED, "what the student writes is in no cache");
     sum_up(p);
     whole_json(p, json);
-    rc = dk_strbuf_check(json, err);
+    DK_TRY(dk_ranks_agree(host, dk_strbuf_check(json, err), err));
+    rc = dk_ranks_text(host, json, err);
 out:
     if (p) di_meter_end(&p->meter);
     dk_free(host, p);

@@ -3,6 +3,7 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "base/ranks.h"
 #include "evaluate/samples.h"
 #include "run/run_state.h"
 
@@ -52,10 +53,20 @@ static di_pace typical(di_pace *steps, int64_t count, int32_t mean)
 static int32_t one_step(trial *t, dk_error *err)
 {
     int32_t rc;
-    DK_TRY(t->fn ? t->fn(t->user, t->out->tried, LEAST, err) : DK_OK);
+    rc = t->fn ? t->fn(t->user, t->out->tried, LEAST, err) : DK_OK;
+    DK_TRY(dk_ranks_agree(t->run->host, rc, err));
     DK_TRY(di_window_step(t->run->trainer, NULL, err));
 out:
     return rc;
+}
+
+/* Rank 0's clock says it for all. */
+static int32_t goes_on(const trial *t, double start, int32_t *again, dk_error *err)
+{
+    const di_trainer *trainer = t->run->trainer;
+    *again = t->out->tried < MOST && trainer->counters.step < trainer->steps &&
+             (t->out->tried < LEAST || dk_seconds() - start < enough);
+    return dk_ranks_broadcast(t->run->host, again, sizeof *again, 0, err);
 }
 
 /* The first one takes what is taken once. */
@@ -64,18 +75,19 @@ static int32_t try_steps(trial *t, dk_error *err)
     di_trainer *trainer = t->run->trainer;
     di_run_trial *out = t->out;
     di_pace steps[MOST];
-    int32_t rc;
+    int32_t again, rc;
     begin(t);
     DK_TRY(one_step(t, err));
     const di_pace first = passed(t, 1);
     const dk_work work = dk_host_work(t->run->host);
     const double flops = trainer->counters.flops, start = dk_seconds();
     const int64_t tokens = trainer->counters.tokens, done = trainer->counters.step;
-    while (out->tried < MOST && trainer->counters.step < trainer->steps &&
-           (out->tried < LEAST || dk_seconds() - start < enough)) {
+    DK_TRY(goes_on(t, start, &again, err));
+    while (again) {
         begin(t);
         DK_TRY(one_step(t, err));
         steps[out->tried++] = passed(t, 1);
+        DK_TRY(goes_on(t, start, &again, err));
     }
     const double count = (double)(trainer->counters.step - done);
     if (!out->tried) steps[out->tried++] = first;
@@ -217,12 +229,14 @@ int32_t di_run_try(const di_parts *parts, const di_options *options, di_trial_fn
                    dk_error *err)
 {
     trial t = {.out = out, .fn = fn, .user = user};
+    dk_host *host = parts->backend->host;
     di_teacher *live = NULL;
     int32_t rc;
     *out = (di_run_trial){.resident = -1};
-    DK_TRY(di_meter_start(parts->backend->host, options, 0, &t.meter, err));
+    DK_TRY(di_meter_start(host, options, 0, &t.meter, err));
     begin(&t);
-    DK_TRY(di_run_create(parts, options, &t.run, err));
+    DK_TRY(dk_ranks_agree(host, di_run_create(parts, options, &t.run, err), err));
+    DK_TRY(di_run_inputs(t.run, err));
     DK_TRY(count_run(t.run, out, err));
     if (t.run->trainer->session) di_session_set_look(t.run->trainer->session, 1);
     out->setup = passed(&t, 1);

@@ -24,6 +24,11 @@ ENVIRONMENT = dict(os.environ, OMPI_ALLOW_RUN_AS_ROOT="1", OMPI_ALLOW_RUN_AS_ROO
                    ASAN_OPTIONS=os.environ.get("ASAN_OPTIONS", "") + ":detect_leaks=0")
 
 
+def program(ranks, *arguments):
+    return subprocess.run([MPIRUN, "-n", str(ranks), PROGRAM, *map(str, arguments), "--communicator", "mpi"], capture_output=True, timeout=300,
+                          check=False, env=ENVIRONMENT, text=True)
+
+
 def command(ranks, recipe, *more):
     return [MPIRUN, "-n", str(ranks), PROGRAM, "run", str(recipe), "--communicator", "mpi", *map(str, more)]
 
@@ -133,3 +138,96 @@ def test_a_rank_that_is_stopped_or_killed(long_recipe, number):
     done = run(2, long_recipe, *more, *out, "--resume")
     assert done.returncode == 0, done.stderr
     assert (folder / "stopped" / "model.safetensors").read_bytes() == (folder / "whole" / "model.safetensors").read_bytes()
+
+
+def test_evaluation_is_shared(long_recipe, model):
+    folder = long_recipe.parent
+    (folder / "held.jsonl").write_text("".join(json.dumps({"text": "the thing %d is in the inn and the man" % i}) + "\n" for i in range(60)))
+    asked = ("eval", "--student", model, "--teacher", model, "--data", folder / "held.jsonl", "--set", "data.sequence_length=24", "--json")
+    alone = json.loads(subprocess.run([PROGRAM, *map(str, asked)], capture_output=True, check=True, timeout=300).stdout)
+    done = program(3, *asked)
+    assert done.returncode == 0, done.stderr
+    shared = json.loads(done.stdout)
+    assert shared["tokens"] == alone["tokens"]
+    for key in ("perplexity", "nats", "forward_kl_p99", "top1_agreement"):
+        assert shared[key] == pytest.approx(alone[key], rel=1e-12, abs=1e-12)
+    other = folder / "other.jsonl"
+    other.write_text((folder / "held.jsonl").read_text().replace("man", "inn", 1))
+    first = [MPIRUN, "-n", "1", PROGRAM, *map(str, asked), "--communicator", "mpi"]
+    second = [str(other) if item == str(folder / "held.jsonl") else item for item in first[1:]]
+    differ = subprocess.run(first + [":"] + second, capture_output=True, timeout=300, check=False, env=ENVIRONMENT, text=True)
+    one_line(differ, "ranks differ in the held-out data")
+
+
+def test_a_cache_is_filled_by_all(long_recipe):
+    folder = long_recipe.parent
+    alone = subprocess.run([PROGRAM, "cache", "build", str(long_recipe), "--cache", str(folder / "one.targets"), "--quiet"], capture_output=True,
+                           check=False, timeout=300, text=True)
+    assert alone.returncode == 0, alone.stderr
+    for ranks in (2, 3):
+        done = program(ranks, "cache", "build", long_recipe, "--cache", folder / "several.targets", "--quiet", "--json")
+        assert done.returncode == 0, done.stderr
+        assert json.loads(done.stdout)["rows"] > 100
+        assert (folder / "several.targets").read_bytes() == (folder / "one.targets").read_bytes()
+        (folder / "several.targets").unlink()
+
+
+def test_a_plan_is_of_all(long_recipe):
+    done = program(2, "plan", long_recipe, "--json", "--quiet")
+    assert done.returncode == 0, done.stderr
+    plan = json.loads(done.stdout)
+    assert plan["ranks"] == 2 and plan["steps"] == 12 and plan["time"]["seconds"] > 0 and not (long_recipe.parent / "out").exists()
+    one_line(program(2, "plan", long_recipe, "--quiet", "--set", "teacher.cache.path=%s" % (long_recipe.parent / "new.targets")),
+             "a cache that is filled on the way")
+
+
+AUGMENT = """
+teacher: {path: %s}
+augment:
+  in: seeds.jsonl
+  out: %s
+  seed: 5
+  steps: [{expand: continue, samples: 2, max_new_tokens: 12, temperature: 0.9}, {keep: length, min: 12}, {drop: duplicate},
+          {score: likelihood}, {keep: quality}]
+"""
+
+
+def augmented(folder, model, name):
+    (folder / "seeds.jsonl").write_text("".join(json.dumps({"text": "the thing %d is" % i}) + "\n" for i in range(50)))
+    (folder / (name + ".yaml")).write_text(AUGMENT % (json.dumps(str(model)), name))
+    return folder / (name + ".yaml")
+
+
+def test_augmented_files_are_those_of_one_rank(tmp_path, model):
+    recipe = augmented(tmp_path, model, "one.jsonl")
+    alone = subprocess.run([PROGRAM, "augment", str(recipe), "--quiet"], capture_output=True, check=False, timeout=300, text=True)
+    assert alone.returncode == 0, alone.stderr
+    recipe = augmented(tmp_path, model, "several.jsonl")
+    for ranks in (2, 3):
+        done = program(ranks, "augment", recipe, "--quiet", "--json", "--overwrite")
+        assert done.returncode == 0, done.stderr
+        assert json.loads(done.stdout)["ended"] == "whole"
+        assert (tmp_path / "several.jsonl").read_bytes() == (tmp_path / "one.jsonl").read_bytes()
+    # a budget's end, and more by another number of ranks
+    recipe = augmented(tmp_path, model, "parts.jsonl")
+    for ranks, tokens in ((2, 300), (3, 700), (1, 0)):
+        done = program(ranks, "augment", recipe, "--quiet", "--resume", "--set", "augment.budget.tokens=%d" % tokens)
+        assert done.returncode == 0, done.stderr
+    assert (tmp_path / "parts.jsonl").read_bytes() == (tmp_path / "one.jsonl").read_bytes()
+
+
+@pytest.mark.parametrize("number, which", [(signal.SIGTERM, 0), (signal.SIGTERM, 1), (signal.SIGKILL, 0), (signal.SIGKILL, 1)])
+def test_an_augmentation_that_is_stopped_or_killed(tmp_path, model, number, which):
+    recipe = augmented(tmp_path, model, "one.jsonl")
+    assert program(1, "augment", recipe, "--quiet").returncode == 0
+    recipe = augmented(tmp_path, model, "stopped.jsonl")
+    process = subprocess.Popen([MPIRUN, "-n", "2", PROGRAM, "augment", str(recipe), "--communicator", "mpi", "--quiet"], stdout=subprocess.PIPE,
+                               stderr=subprocess.PIPE, env=ENVIRONMENT, text=True)
+    wait_for(lambda: (tmp_path / "stopped.jsonl.partial").exists(), process)
+    ranks = sorted(children(process))
+    if len(ranks) == 2:
+        os.kill(ranks[which], number)
+    process.communicate(timeout=60)
+    done = program(2, "augment", recipe, "--quiet", "--resume") if not (tmp_path / "stopped.jsonl").exists() else None
+    assert done is None or done.returncode == 0, done.stderr
+    assert (tmp_path / "stopped.jsonl").read_bytes() == (tmp_path / "one.jsonl").read_bytes()
