@@ -167,6 +167,7 @@ TEST(refused)
                   .says = "its teachers keep their targets, too"};
     run(&nested, 2);
     remove("nested.targets");
+    remove("nested.targets.index");
 }
 
 TEST_MAIN(TEST_CASE(same_bytes) TEST_CASE(members) TEST_CASE(refused))
