@@ -3,8 +3,10 @@
 
 #include "base/file.h"
 #include "classifier/classifier_parts.h"
+#include "report/page/page.h"
 
-static const char *const of_run[] = {"result.json", "metrics.jsonl", "checkpoints"};
+static const char *const of_run[] = {"result.json", "metrics.jsonl", "report.html", "checkpoints"};
+enum { OF_RUN = sizeof of_run / sizeof *of_run };
 
 static int32_t is_there(dk_host *host, const char *folder, const char *name)
 {
@@ -22,7 +24,7 @@ int32_t di_fit_output_prepare(const di_fit_output *o, int32_t overwrite, int32_t
     DK_TRY(di_classifier_check_place(o->host, o->path, err));
     if (resume) goto out;
     if (is_there(o->host, o->path, "config.json")) found = "config.json";
-    for (size_t i = 0; i < 3; i++)
+    for (size_t i = 0; i < OF_RUN; i++)
         if (is_there(o->host, o->path, of_run[i])) found = of_run[i];
     if (!found) goto out;
     if (!overwrite)
@@ -30,7 +32,7 @@ int32_t di_fit_output_prepare(const di_fit_output *o, int32_t overwrite, int32_t
                        "%s already holds a run or a model (%s): resume it, give another output.path, or set "
                        "output.overwrite to true",
                        o->path, found));
-    for (size_t i = 0; i < 3; i++) { /* the old classifier stays until the new one is there */
+    for (size_t i = 0; i < OF_RUN; i++) { /* the old classifier stays until the new one is there */
         char *path = dk_path_join(o->host, o->path, of_run[i]);
         rc = path ? dk_dir_remove(o->host, path, err) : dk_fail_nomem(err, strlen(o->path));
         dk_free(o->host, path);
@@ -89,4 +91,10 @@ int32_t di_fit_output_result(const di_fit_output *o, const dk_strbuf *json, dk_e
     const int32_t rc = path ? dk_file_replace(o->host, path, json->data, json->size, err) : dk_fail_nomem(err, 64);
     dk_free(o->host, path);
     return rc;
+}
+
+int32_t di_fit_output_page(const di_fit_output *o, const dk_strbuf *json, dk_error *err)
+{
+    const di_page_settings settings = {o->portuguese, 0};
+    return o->page ? di_page_of_folder(o->host, o->path, json, &settings, err) : DK_OK;
 }

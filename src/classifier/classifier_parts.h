@@ -80,13 +80,14 @@ void di_fit_texts_free(dk_host *host, di_fit_texts *texts); /* a zeroed one is f
 typedef struct di_fit_output {
     dk_host *host;
     const char *path; /* NULL = nothing is written */
-    int32_t metrics;
+    int32_t metrics, page, portuguese;
 } di_fit_output;
 int32_t di_fit_output_prepare(const di_fit_output *output, int32_t overwrite, int32_t resume, dk_error *err);
 int32_t di_fit_output_metric(const di_fit_output *output, const dk_strbuf *line, dk_error *err);
 /* Lines of later steps are dropped. */
 int32_t di_fit_output_rewind(const di_fit_output *output, int64_t step, dk_error *err);
 int32_t di_fit_output_result(const di_fit_output *output, const dk_strbuf *json, dk_error *err);
+int32_t di_fit_output_page(const di_fit_output *output, const dk_strbuf *json, dk_error *err); /* report.html */
 
 /* ---- checkpoints: classifier_state.c ---- */
 typedef struct di_fit_state { /* what a checkpoint says beside weights and moments */

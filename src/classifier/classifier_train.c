@@ -79,6 +79,7 @@ static int32_t check_options(const di_options *o, int32_t given, dk_error *err)
         {"train.keep_best", "would choose weights by the texts that the promise is made on: give train.steps"},
         {"train.early_stop_patience", "would choose weights by the texts that the promise is made on"},
         {"output.format", "is of language models: a classifier is a folder with safetensors"},
+        {"output.samples", "is of language models: a classifier writes no text"},
         {"output.type", "is of language models: classifier.type says f32, f16 or int8"},
         {"data.pack", "is of tokens: a classifier's texts stay apart"},
         {"data.sequence_length", "is of tokens: a classifier reads whole texts"},
@@ -521,14 +522,26 @@ out:
 
 /* ---- the end ---- */
 
-static void result_json(run *r, dk_strbuf *out)
+static void head_json(const run *r, dk_strbuf *out)
+{
+    const char *name = di_options_text(r->options, "name");
+    dk_strbuf_printf(out, "{\"version\":\"%s\",\"finished\":true,\"reason\":\"all %lld steps were made\"",
+                     DISTILL_VERSION, (long long)r->fit->step);
+    if (!name) return;
+    dk_strbuf_puts(out, ",\"name\":");
+    dk_strbuf_json(out, name, strlen(name));
+}
+
+static int32_t result_json(run *r, dk_strbuf *out, dk_error *err)
 {
     const di_cost cost = di_meter_read(&r->meter);
     const di_fit *f = r->fit;
     dk_strbuf loss;
+    int32_t rc;
     dk_strbuf_init(&loss, r->host);
     di_loss_describe(r->loss, &loss);
-    dk_strbuf_puts(out, "{\"classifier\":");
+    head_json(r, out);
+    dk_strbuf_puts(out, ",\"classifier\":");
     di_classifier_json(r->classifier, out);
     dk_strbuf_printf(out, ",\"training\":{\"steps\":%lld,\"loss\":", (long long)f->step);
     dk_strbuf_json(out, loss.data ? loss.data : "", loss.size);
@@ -547,23 +560,31 @@ static void result_json(run *r, dk_strbuf *out)
     di_cost_json(&r->meter, &cost, out);
     dk_strbuf_puts(out, ",\"warnings\":[");
     if (r->warnings.size) dk_strbuf_append(out, r->warnings.data, r->warnings.size);
-    dk_strbuf_puts(out, "]}");
+    dk_strbuf_puts(out, "],\"options\":");
+    DK_TRY(di_options_write_json(r->options, 0, out, err));
+    dk_strbuf_puts(out, "}");
+    DK_TRY(dk_strbuf_check(out, err));
+out:
     dk_strbuf_free(&loss);
+    return rc;
 }
 
 static int32_t finish(run *r, dk_strbuf *json, dk_error *err)
 {
+    dk_error problem;
     int32_t rc;
+    dk_error_clear(&problem);
     r->state.seconds += dk_seconds() - r->begun;
     DK_TRY(di_classifier_round(r->classifier, err));
     DK_TRY(tell(r, DISTILL_PHASE_EVALUATING, 0, 0, err));
     if (r->texts.held_out_count) DK_TRY(measure(r, err));
     DK_TRY(tell(r, DISTILL_PHASE_SAVING, 0, 0, err));
     if (r->output.path) DK_TRY(di_classifier_save(r->classifier, r->output.path, err));
-    result_json(r, json);
-    DK_TRY(dk_strbuf_check(json, err));
+    DK_TRY(result_json(r, json, err));
     DK_TRY(dk_strbuf_check(&r->warnings, err));
     if (r->output.path) DK_TRY(di_fit_output_result(&r->output, json, err));
+    if (r->output.path && di_fit_output_page(&r->output, json, &problem) != DK_OK)
+        warn(r, "report.html was not written: %s", problem.message);
 out:
     return rc;
 }
@@ -609,7 +630,8 @@ int32_t di_classifier_train(const di_classifier_args *args, di_classifier **out,
     run r = {.args = args,
              .options = o,
              .host = args->backend->host,
-             .output = {args->backend->host, di_options_text(o, "output.path"), di_options_flag(o, "output.metrics")},
+             .output = {args->backend->host, di_options_text(o, "output.path"), di_options_flag(o, "output.metrics"),
+                        di_options_is(o, "output.report", "html"), di_options_is(o, "output.language", "pt")},
              .seed = (uint64_t)di_options_i64(o, "train.seed"),
              .begun = dk_seconds()};
     int32_t rc;

@@ -68,6 +68,7 @@ static void print_trained(FILE *out, const json_t *result)
             number_at(result, "training", "seconds"));
     print_measured(out, json_object_get(classifier, "held_out"));
     print_promise(out, json_object_get(classifier, "promise"));
+    cli_print_page(out, result);
 }
 
 /* The report is freed. */
@@ -343,7 +344,8 @@ static const cli_command commands[] = {
      "usage: distill classify train RECIPE.yaml [--set KEY=VALUE]... [--resume] [--quiet] [--json]\n\n"
      "Trains a classifier on texts with a teacher's probabilities, as sections classifier, data, loss, train and "
      "output\n"
-     "say, and writes it, metrics.jsonl and result.json to its output folder. Held-out texts choose the confidence "
+     "say, and writes it, metrics.jsonl, result.json and report.html to its output folder. Held-out texts choose the "
+     "confidence "
      "from\n"
      "which on it need not ask the teacher. docs/classifiers.md\n\n"
      "  --set KEY=VALUE   an option of the table, as YAML; may be repeated (`distill options classifier` lists them)\n"

@@ -35,17 +35,6 @@ static int interrupted(const cli_session *session, const char *recipe, const cli
     return CLI_INTERRUPTED;
 }
 
-/* Where the page lies, if this run left one. */
-static void print_page(FILE *out, const json_t *result)
-{
-    const json_t *options = json_object_get(json_object_get(result, "options"), "output");
-    const char *folder = json_string_value(json_object_get(options, "path"));
-    const char *page = json_string_value(json_object_get(options, "report"));
-    size_t size = folder ? strlen(folder) : 0;
-    while (size > 1 && folder[size - 1] == '/') size--;
-    if (size && (!page || strcmp(page, "none") != 0)) fprintf(out, "report: %.*s/report.html\n", (int)size, folder);
-}
-
 static int print_result(const distill_trainer *trainer, int as_json, int quiet, distill_error *err)
 {
     distill_report *report = NULL;
@@ -56,7 +45,7 @@ static int print_result(const distill_trainer *trainer, int as_json, int quiet, 
     json_t *result = json_loads(text, 0, NULL);
     if (!as_json || !quiet) {
         cli_table(as_json ? stderr : stdout, result);
-        print_page(as_json ? stderr : stdout, result);
+        cli_print_page(as_json ? stderr : stdout, result);
     }
     if (as_json) printf("%s%s", text, strchr(text, '\n') ? "" : "\n");
     json_decref(result);

@@ -220,3 +220,14 @@ void cli_table(FILE *out, const json_t *result)
     print_lost(out, json_object_get(json_object_get(result, "data"), "eval"), "held-out data");
     remarks(out, result);
 }
+
+/* Where the page lies, if this run left one. */
+void cli_print_page(FILE *out, const json_t *result)
+{
+    const json_t *options = json_object_get(json_object_get(result, "options"), "output");
+    const char *folder = json_string_value(json_object_get(options, "path"));
+    const char *page = json_string_value(json_object_get(options, "report"));
+    size_t size = folder ? strlen(folder) : 0;
+    while (size > 1 && folder[size - 1] == '/') size--;
+    if (size && (!page || strcmp(page, "none") != 0)) fprintf(out, "report: %.*s/report.html\n", (int)size, folder);
+}

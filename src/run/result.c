@@ -72,9 +72,10 @@ static void token_cost(di_meter *meter, dk_strbuf *out)
     if (cost.work.tokens < 1) return;
     dk_strbuf_puts(out, ",\"cost_per_1000_tokens\":{\"cpu_seconds\":");
     dk_strbuf_f64(out, cost.cpu / thousands);
-    if (cost.joules > 0 && cost.wall * 1000 > SHORTEST_MS) {
+    const int32_t measured = cost.energy == DI_ENERGY_MEASURED;
+    if (cost.joules > 0 && (!measured || cost.wall * 1000 > SHORTEST_MS)) {
         number(out, "joules", cost.joules / thousands);
-        dk_strbuf_printf(out, ",\"energy\":\"%s\"", cost.energy == DI_ENERGY_MEASURED ? "measured" : "estimated");
+        dk_strbuf_printf(out, ",\"energy\":\"%s\"", measured ? "measured" : "estimated");
         if (cost.eur >= 0) number(out, "eur", cost.eur / thousands);
     }
     dk_strbuf_puts(out, "}");

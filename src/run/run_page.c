@@ -1,5 +1,4 @@
 /* run_page.c - report.html in the output folder. */
-#include "base/file.h"
 #include "report/page/page.h"
 #include "run/run_state.h"
 
@@ -10,23 +9,8 @@ enum {
 
 static int32_t write_page(di_run *run, const dk_strbuf *result, int32_t live, dk_error *err)
 {
-    const di_output *output = &run->output;
-    const di_page_settings settings = {output->portuguese, live ? SECONDS : 0};
-    char *path = dk_path_join(run->host, output->path, "report.html");
-    dk_document *doc = NULL;
-    dk_strbuf json;
-    int32_t rc = path ? DK_OK : dk_fail_nomem(err, 64);
-    dk_strbuf_init(&json, run->host);
-    if (rc) goto out;
-    DK_TRY(di_page_folder(run->host, output->path, result, &json, err));
-    DK_TRY(dk_json_parse(run->host, json.data, json.size, "report", &doc, err));
-    const dk_node *root = dk_document_root(doc);
-    DK_TRY(di_page_write(run->host, &root, 1, &settings, path, err));
-out:
-    dk_document_free(doc);
-    dk_strbuf_free(&json);
-    dk_free(run->host, path);
-    return rc;
+    const di_page_settings settings = {run->output.portuguese, live ? SECONDS : 0};
+    return di_page_of_folder(run->host, run->output.path, result, &settings, err);
 }
 
 static int32_t is_time(const di_run *run, double now)

@@ -83,7 +83,10 @@ static void fill_run(const di_sheet *s, di_sheet_run *r, const dk_node *root, co
     r->eval = map_of(r->result, "eval");
     r->training = map_of(r->result, "training");
     r->kind = map_of(r->result, "classifier") ? DI_RUN_CLASSIFIER : r->training ? DI_RUN_MODEL : DI_RUN_NOTHING;
-    if (r->kind == DI_RUN_CLASSIFIER) r->eval = map_of(r->result, "classifier/measured");
+    if (r->kind == DI_RUN_CLASSIFIER) {
+        r->eval = map_of(r->result, "classifier/held_out");
+        r->student = map_of(r->result, "classifier");
+    }
     r->hard_labels = learnt_from_labels(r);
     r->colour = colours[(size_t)(r - s->runs) % (sizeof colours / sizeof *colours)];
     name_run(s, r, given);

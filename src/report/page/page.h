@@ -28,6 +28,9 @@ int32_t di_page_write(dk_host *host, const dk_node *const *runs, int64_t count, 
  * "problems":["..."]}. E_NOT_FOUND where there is neither result.json nor metrics.jsonl. result NULL = as the file has
  * it, else this JSON instead. */
 int32_t di_page_folder(dk_host *host, const char *folder, const dk_strbuf *result, dk_strbuf *json, dk_error *err);
+/* report.html in a run's folder; result as above. */
+int32_t di_page_of_folder(dk_host *host, const char *path, const dk_strbuf *result, const di_page_settings *settings,
+                          dk_error *err);
 /* ,"metrics":[...],"damaged":[...] of the text of a metrics.jsonl, with "metrics_left_out": N lines where a long run
  * has more than a page can show. A last line without its end is being written, and is no damage. */
 int32_t di_page_history(dk_host *host, const char *text, size_t size, dk_strbuf *json, dk_error *err);

@@ -84,3 +84,23 @@ out:
     dk_strbuf_free(&f.problems);
     return rc;
 }
+
+int32_t di_page_of_folder(dk_host *host, const char *path, const dk_strbuf *result, const di_page_settings *settings,
+                          dk_error *err)
+{
+    char *page = dk_path_join(host, path, "report.html");
+    dk_document *doc = NULL;
+    dk_strbuf json;
+    int32_t rc = page ? DK_OK : dk_fail_nomem(err, strlen(path));
+    dk_strbuf_init(&json, host);
+    if (rc) goto out;
+    DK_TRY(di_page_folder(host, path, result, &json, err));
+    DK_TRY(dk_json_parse(host, json.data, json.size, "report", &doc, err));
+    const dk_node *root = dk_document_root(doc);
+    DK_TRY(di_page_write(host, &root, 1, settings, page, err));
+out:
+    dk_document_free(doc);
+    dk_strbuf_free(&json);
+    dk_free(host, page);
+    return rc;
+}

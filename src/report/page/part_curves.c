@@ -12,7 +12,9 @@ static const measure loss = {"loss", NULL, NULL};
 static const measure distance = {"eval/forward_kl", "student/forward_kl", NULL};
 static const measure soft = {"eval/soft_cross_entropy", "student/soft_cross_entropy", NULL};
 static const measure perplexity = {"eval/perplexity", "student/perplexity", "teacher/perplexity"};
-static const measure agreement = {"eval/agreement", "classifier/measured/agreement", NULL};
+static const measure pairs = {"eval/pairs/accuracy", "eval/pairs/accuracy", NULL};
+static const measure rewards = {"eval/pairs/reward_margin", "eval/pairs/reward_margin", NULL};
+static const measure agreement = {"eval/agreement", "classifier/held_out/agreement", NULL};
 
 static void add_lines(di_curve *curve, const di_sheet_run *r, const measure *m)
 {
@@ -98,12 +100,17 @@ int32_t di_part_curves(di_sheet *s, dk_error *err)
         s->baseline || !s->main
             ? di_say(s, "Of each run's own objective, so levels of different objectives cannot be compared.",
                      "Do objetivo de cada execução: níveis de objetivos diferentes não se comparam.")
+        : s->main->kind == DI_RUN_CLASSIFIER
+            ? di_say(s, "Of the texts of a step, per text.", "Dos textos de um passo, por texto.")
             : di_say(s, "Of the training windows, per position, at each logged step.",
                      "Das janelas de treino, por posição, a cada passo registrado.");
     some += draw(s, chart, &loss, di_say(s, "Training loss", "Perda no treino"), own, 1);
     some += draw(s, chart, &distance, di_say(s, "KL from the teacher", "KL em relação ao professor"),
-                 di_say(s, "KL(teacher &#8741; student) on held-out text, nats per token.",
-                        "KL(professor &#8741; aluno) em texto reservado, nats por token."),
+                 s->main && s->main->kind == DI_RUN_CLASSIFIER
+                     ? di_say(s, "KL(teacher &#8741; student) of held-out texts, nats per text.",
+                              "KL(professor &#8741; aluno) dos textos reservados, nats por texto.")
+                     : di_say(s, "KL(teacher &#8741; student) on held-out text, nats per token.",
+                              "KL(professor &#8741; aluno) em texto reservado, nats por token."),
                  1);
     some += draw(s, chart, &soft, di_say(s, "Soft cross-entropy", "Entropia cruzada suave"),
                  di_say(s, "Of the teacher's draws, on held-out text, nats per token.",
@@ -113,6 +120,14 @@ int32_t di_part_curves(di_sheet *s, dk_error *err)
                  di_say(s, "On held-out text; lower is better.", "Em texto reservado; menor é melhor."), 1);
     some += draw(s, chart, &agreement, di_say(s, "Agreement", "Concordância"),
                  di_say(s, "How often it says what the teacher says.", "Quantas vezes diz o que diz o professor."), 0);
+    some += draw(s, chart, &pairs, di_say(s, "Pairs in order", "Pares em ordem"),
+                 di_say(s, "Share of held-out pairs whose chosen side is likelier.",
+                        "Parcela dos pares reservados cujo lado escolhido é mais provável."),
+                 0);
+    some += draw(s, chart, &rewards, di_say(s, "Reward margin", "Margem de recompensa"),
+                 di_say(s, "How much more the chosen side's reward is, on held-out pairs.",
+                        "Quanto a recompensa do lado escolhido é maior, em pares reservados."),
+                 0);
     di_html(s, "</div>\n");
     if (!some) di_missing(s, "Nothing was recorded while it trained.", "Nada foi registrado durante o treino.");
     remarks(s);

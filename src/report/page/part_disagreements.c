@@ -38,7 +38,7 @@ static void one(di_sheet *s, const dk_node *d, size_t number)
 void di_part_disagreements(di_sheet *s)
 {
     const dk_node *list = s->main ? di_node(s->main->eval, "disagreements") : NULL;
-    if (!s->main || s->main->kind != DI_RUN_MODEL || di_node(s->main->result, "live")) return;
+    if (!s->main || s->main->kind != DI_RUN_MODEL || !s->main->teacher || di_node(s->main->result, "live")) return;
     di_section(s, "Where they disagree most", "Onde mais discordam");
     if (!list || list->type != DK_NODE_LIST || !list->size) {
         di_missing(s, "There is no teacher's distribution to disagree with, or nothing was evaluated.",

@@ -177,15 +177,51 @@ static void pair_cards(di_sheet *s, const di_sheet_run *r)
          di_say(s, "chosen side higher", "escolhido maior"));
 }
 
+static void share_card(di_sheet *s, const dk_node *map, const char *key, const char *name, const char *beside)
+{
+    double value;
+    char text[DI_FIGURE];
+    if (!di_value(map, key, &value)) return;
+    di_percent_text(s, value, text);
+    card(s, name, text, beside);
+}
+
+static void class_cards(di_sheet *s, const di_sheet_run *r)
+{
+    const dk_node *classes = di_node(r->student, "classes");
+    double value;
+    char text[DI_FIGURE];
+    share_card(s, r->eval, "agreement", di_say(s, "Same class", "Mesma classe"),
+               di_say(s, "as its teacher", "que seu professor"));
+    share_card(s, r->student, "promise/coverage", di_say(s, "Answers alone", "Responde sozinho"),
+               di_say(s, "of held-out texts", "dos textos reservados"));
+    if (di_value(r->eval, "forward_kl", &value)) {
+        di_short_number(s, value, text);
+        card(s, di_say(s, "KL from the teacher", "KL em relação ao professor"), text,
+             di_say(s, "nats per text", "nats por texto"));
+    }
+    share_card(s, r->eval, "calibration_error", di_say(s, "Calibration error", "Erro de calibração"),
+               di_say(s, "of its confidence", "de sua confiança"));
+    if (classes && classes->type == DK_NODE_LIST) {
+        di_number_text(s, (double)classes->size, 0, text);
+        card(s, di_say(s, "Classes", "Classes"), text, "");
+    }
+    if (di_value(r->student, "bytes", &value)) {
+        di_bytes_text(s, value, text);
+        card(s, di_say(s, "On disk", "Em disco"), text, "");
+    }
+}
+
 static void cards(di_sheet *s)
 {
     const di_sheet_run *r = s->main;
-    if (!r || r->kind != DI_RUN_MODEL || !r->student) return;
+    if (!r || r->kind == DI_RUN_NOTHING || !r->student) return;
     const size_t before = s->out->size;
     di_html(s, "<ul class=\"cards\">");
     const size_t empty = s->out->size;
+    if (r->kind == DI_RUN_CLASSIFIER) class_cards(s, r);
     perplexity_card(s, r);
-    distance_card(s, r);
+    if (r->kind == DI_RUN_MODEL) distance_card(s, r);
     pair_cards(s, r);
     acceptance_card(s, r);
     ratio_card(s, r, "bytes", 1, di_say(s, "Smaller on disk", "Menor em disco"));

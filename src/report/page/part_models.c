@@ -1,4 +1,5 @@
 /* part_models.c - what it is to have the student instead of the teacher: size, speed, latency, cost. */
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -19,6 +20,21 @@ static void milliseconds(const di_sheet *s, double value, char out[DI_FIGURE])
     char text[DI_FIGURE];
     di_short_number(s, value, text);
     snprintf(out, DI_FIGURE, "%.40s ms", text);
+}
+
+static void euros(const di_sheet *s, double value, char out[DI_FIGURE])
+{
+    char text[DI_FIGURE];
+    const int32_t decimals = value > 0 && value < 0.1 ? 1 - (int32_t)floor(log10(value)) : 2;
+    di_number_text(s, value, decimals, text);
+    snprintf(out, DI_FIGURE, "%.40s EUR", text);
+}
+
+static void dollars(const di_sheet *s, double value, char out[DI_FIGURE])
+{
+    char text[DI_FIGURE];
+    euros(s, value, text);
+    snprintf(out, DI_FIGURE, "%.*s USD", (int)(strlen(text) - 4), text);
 }
 
 static void cpu_seconds(const di_sheet *s, double value, char out[DI_FIGURE])
@@ -131,7 +147,7 @@ static void cost_row(di_sheet *s, const dk_node *cost, const char *key, text_fn 
 {
     double value;
     char out[DI_FIGURE];
-    if (!di_value(cost, key, &value)) return;
+    if (!di_value(cost, key, &value) || value <= 0) return; /* no tokens went through a model */
     text(s, value, out);
     dk_strbuf_printf(s->out, "<dt>%s</dt><dd>%s</dd>", di_say(s, english, portuguese), out);
 }
@@ -149,8 +165,8 @@ static void run_cost(di_sheet *s, const di_sheet_run *r)
     cost_row(s, cost, "model_tokens", di_large_number, "tokens through models", "tokens pelos modelos");
     cost_row(s, cost, "model_flops", di_large_number, "floating-point operations", "operações de ponto flutuante");
     cost_row(s, cost, "joules", joules, "energy", "energia");
-    cost_row(s, cost, "eur", di_short_number, "EUR of energy", "EUR de energia");
-    cost_row(s, cost, "usd", di_short_number, "USD of tokens", "USD de tokens");
+    cost_row(s, cost, "eur", euros, "of energy", "de energia");
+    cost_row(s, cost, "usd", dollars, "of tokens", "de tokens");
     di_html(s, "</dl>");
     if (*note || *problem) {
         di_html(s, "<p class=\"missing\">");
@@ -159,6 +175,27 @@ static void run_cost(di_sheet *s, const di_sheet_run *r)
         di_html(s, "</p>");
     }
     di_html(s, "</div>\n");
+}
+
+static int32_t has_teacher(const di_sheet *s)
+{
+    double value;
+    for (int64_t i = 0; i < s->count; i++)
+        if (di_value(s->runs[i].teacher, "parameters", &value)) return 1;
+    return 0;
+}
+
+/* A blend, a host's callbacks and a cache write no text of their own, so that nothing was timed. */
+static void tell_slow(di_sheet *s)
+{
+    const char *key = "decode_tokens_per_second";
+    double value;
+    if (!s->main || !s->main->teacher || di_node(s->main->result, "live")) return;
+    if (!di_value(s->main->student, key, &value) || di_value(s->main->teacher, key, &value)) return;
+    di_missing(
+        s, "The teacher's speed was not measured: it is several models, a host's or a cache, and writes no text.",
+        "A velocidade do professor não foi medida: são vários modelos, de um programa ou um cache, e não escreve "
+        "texto.");
 }
 
 void di_part_models(di_sheet *s)
@@ -179,14 +216,19 @@ void di_part_models(di_sheet *s)
          0, cpu_seconds},
         {"cost_per_1000_tokens/joules", di_say(s, "Energy of 1,000 tokens", "Energia de 1.000 tokens"), energy_about(s),
          0, joules},
+        {"cost_per_1000_tokens/eur", di_say(s, "Money of 1,000 tokens", "Dinheiro de 1.000 tokens"),
+         di_say(s, "That energy at cost.eur_per_kwh.", "Essa energia a cost.eur_per_kwh."), 0, euros},
     };
+    const int32_t teacher = has_teacher(s);
     int32_t some = 0;
-    di_section(s, "What the student saves", "O que o aluno economiza");
+    di_section(s, teacher ? "What the student saves" : "Size, speed and cost",
+               teacher ? "O que o aluno economiza" : "Tamanho, velocidade e custo");
     di_html(s, "<div class=\"grid bars\">\n");
     some += gaps(s);
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) some += draw(s, &all[i]);
     if (s->main) run_cost(s, s->main);
     di_html(s, "</div>\n");
+    tell_slow(s);
     if (!some) di_missing(s, "Neither size nor speed was measured.", "Nem tamanho nem velocidade foram medidos.");
     di_section_end(s);
 }

@@ -28,11 +28,12 @@ static void indent(di_sheet *s, int32_t depth)
     for (int32_t i = 0; i < depth; i++) di_html(s, "  ");
 }
 
-static void yaml(di_sheet *s, const dk_node *node, int32_t depth)
+/* first: what stands before the first key of a map is there already, behind a "- ". */
+static void yaml(di_sheet *s, const dk_node *node, int32_t depth, int32_t first)
 {
     for (size_t i = 0; i < node->size && depth < 12; i++) {
         const dk_node *item = node->items[i];
-        indent(s, depth);
+        if (!first || i) indent(s, depth);
         if (node->type == DK_NODE_LIST) di_html(s, "-");
         else {
             di_html_text(s->out, item->key, item->key_size);
@@ -44,8 +45,9 @@ static void yaml(di_sheet *s, const dk_node *node, int32_t depth)
             di_html(s, "\n");
             continue;
         }
-        di_html(s, "\n");
-        yaml(s, item, depth + 1);
+        const int32_t inside = node->type == DK_NODE_LIST && item->type == DK_NODE_MAP;
+        di_html(s, inside ? " " : "\n");
+        yaml(s, item, depth + 1, inside);
     }
 }
 
@@ -58,7 +60,7 @@ static void recipe(di_sheet *s, const di_sheet_run *r)
     }
     dk_strbuf_printf(s->out, "<div class=\"box\"><h3><b>%s</b> %s</h3><pre>", di_say(s, "Recipe", "Receita"),
                      di_say(s, "as a file for <code>distill run</code>", "como arquivo para <code>distill run</code>"));
-    yaml(s, options, 0);
+    yaml(s, options, 0, 0);
     di_html(s, "</pre></div>\n");
 }
 
@@ -81,6 +83,33 @@ static void count(di_sheet *s, const char *name, const dk_node *map, const char 
     dk_strbuf_printf(s->out, "<dt>%s</dt><dd>%s</dd>", name, text);
 }
 
+/* The teachers of a blend, by name. */
+static void members(di_sheet *s, const di_sheet_run *r)
+{
+    const dk_node *list = di_node(r->teacher, "manifest/members");
+    for (size_t i = 0; list && list->type == DK_NODE_LIST && i < list->size && i < 50; i++) {
+        const char *name = di_text(list->items[i], "name"), *path = di_text(list->items[i], "path"),
+                   *hash = di_text(list->items[i], "hash");
+        dk_strbuf_printf(s->out, "<dt>%s ", di_say(s, "teacher", "professor"));
+        di_html_cut(s->out, name, strlen(name), 40);
+        di_html(s, "</dt><dd>");
+        di_html_text(s->out, path, strlen(path));
+        di_html(s, *path && *hash ? "<br>" : "");
+        di_html_text(s->out, hash, strlen(hash));
+        di_html(s, "</dd>");
+    }
+}
+
+/* Where the data is of several files. */
+static void files(di_sheet *s, const char *name, const dk_node *data)
+{
+    const dk_node *list = di_node(data, "sources");
+    if (*di_text(data, "source")) fact(s, name, di_text(data, "source"));
+    else
+        for (size_t i = 0; list && list->type == DK_NODE_MAP && i < list->size && i < 50; i++)
+            fact(s, name, di_text(list->items[i], "path"));
+}
+
 static void facts(di_sheet *s, const di_sheet_run *r)
 {
     dk_strbuf_printf(s->out, "<div class=\"box\"><h3><b>%s</b></h3><dl>",
@@ -91,10 +120,15 @@ static void facts(di_sheet *s, const di_sheet_run *r)
     fact(s, di_say(s, "teacher", "professor"), di_text(r->teacher, "path"));
     fact(s, di_say(s, "teacher's hash", "hash do professor"), di_text(r->teacher, "manifest/hash"));
     fact(s, di_say(s, "student", "aluno"), di_text(r->student, "path"));
-    fact(s, di_say(s, "training data", "dados de treino"), di_text(r->result, "data/source"));
+    members(s, r);
+    files(s, di_say(s, "training data", "dados de treino"), di_node(r->result, "data"));
     count(s, di_say(s, "its tokens", "seus tokens"), r->result, "data/tokens");
-    fact(s, di_say(s, "held-out data", "dados reservados"), di_text(r->result, "data/eval/source"));
+    files(s, di_say(s, "held-out data", "dados reservados"), di_node(r->result, "data/eval"));
     count(s, di_say(s, "tokens scored", "tokens avaliados"), r->eval, "tokens");
+    count(s, di_say(s, "texts learnt", "textos aprendidos"), r->result, "data/train");
+    count(s, di_say(s, "texts held out", "textos reservados"), r->result, "data/held_out");
+    count(s, di_say(s, "texts by the student", "textos do aluno"), r->training, "on_policy/texts");
+    count(s, di_say(s, "their tokens", "tokens deles"), r->training, "on_policy/tokens");
     fact(s, di_say(s, "evaluated in", "avaliado em"), di_text(r->eval, "precision"));
     fact(s, di_say(s, "folder", "pasta"), r->folder);
     di_html(s, "</dl></div>\n");

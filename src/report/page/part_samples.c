@@ -1,12 +1,23 @@
 /* part_samples.c - the same beginnings, continued by both. */
 #include "report/page/sheet.h"
 
+static int32_t is_blank(const dk_node *text)
+{
+    size_t i = 0;
+    while (i < text->size && (text->text[i] == ' ' || text->text[i] == '\n' || text->text[i] == '\t')) i++;
+    return i == text->size;
+}
+
 static void told(di_sheet *s, const dk_node *text, const char *class, const char *who)
 {
     if (!text || text->type != DK_NODE_TEXT) return;
     dk_strbuf_printf(s->out, "<p class=\"%s\"><span class=\"who%s\">%s</span><span class=\"data\">", class,
                      *class ? "" : " truth", who);
-    di_html_text(s->out, text->text, text->size);
+    if (is_blank(text))
+        dk_strbuf_printf(s->out, "</span><span class=\"missing\">%s</span><span>",
+                         text->size ? di_say(s, "white space alone", "só espaços")
+                                    : di_say(s, "nothing: it ends at once", "nada: termina logo"));
+    else di_html_text(s->out, text->text, text->size);
     di_html(s, "</span></p>\n");
 }
 

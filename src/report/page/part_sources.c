@@ -25,7 +25,7 @@ static void count_cell(di_sheet *s, const dk_node *map, const char *path)
 
 static void head(di_sheet *s, const char *const *names, size_t count)
 {
-    di_html(s, "<div class=\"scroll\"><table><thead><tr>");
+    di_html(s, "<div class=\"scroll panel\"><table><thead><tr>");
     for (size_t i = 0; i < count; i++) dk_strbuf_printf(s->out, "<th>%s</th>", names[i]);
     di_html(s, "</tr></thead><tbody>\n");
 }
@@ -46,9 +46,11 @@ static void sources(di_sheet *s, const di_sheet_run *r)
                            di_say(s, "perplexity", "perplexidade"),
                            di_say(s, "of the teacher", "do professor"),
                            di_say(s, "KL, nats", "KL, nats"),
-                           di_say(s, "same first choice", "mesma 1ª escolha")};
+                           di_say(s, "same first choice", "mesma 1ª escolha"),
+                           di_say(s, "perplexity on hard labels", "perplexidade só com rótulos")};
+    const dk_node *base = s->baseline ? di_node(s->baseline->eval, "sources") : NULL;
     if (!list || list->type != DK_NODE_MAP || !list->size) return;
-    head(s, names, 6);
+    head(s, names, base ? 7 : 6);
     for (size_t i = 0; i < list->size; i++) {
         const dk_node *source = list->items[i];
         row(s, source);
@@ -57,6 +59,7 @@ static void sources(di_sheet *s, const di_sheet_run *r)
         cell(s, source, "teacher_perplexity", 0);
         cell(s, source, "forward_kl", 0);
         cell(s, source, "top1_agreement", 1);
+        if (base) cell(s, di_node(base, source->key), "perplexity", 0);
         di_html(s, "</tr>\n");
     }
     di_html(s, "</tbody></table></div>\n");
@@ -119,24 +122,52 @@ static void teachers(di_sheet *s, const di_sheet_run *r)
     di_html(s, "</tbody></table></div>\n");
 }
 
-static int32_t some(const di_sheet_run *r, const char *path, const dk_node *map, size_t least)
+/* ---- as bars ---- */
+
+enum { MOST = 12 };
+
+/* The distance of each; label and value of what has one. */
+static void bars(di_sheet *s, const dk_node *list, const char *colour, const char *title, const char *about)
+{
+    di_bar drawn[MOST];
+    char names[MOST][DI_LABEL];
+    int64_t count = 0;
+    double value;
+    if (!list || list->type != DK_NODE_MAP) return;
+    for (size_t i = 0; i < list->size && count < MOST; i++) {
+        const dk_node *item = list->items[i];
+        if (!di_value(item, "forward_kl", &value) || value < 0) continue;
+        snprintf(names[count], DI_LABEL, "%.*s", (int)(item->key_size < DI_LABEL ? item->key_size : DI_LABEL - 1),
+                 item->key);
+        drawn[count] = (di_bar){.label = names[count], .colour = colour, .value = value};
+        di_short_number(s, value, drawn[count].text);
+        count++;
+    }
+    if (count > 1) di_bars_draw(s, title, about, drawn, count);
+}
+
+static int32_t has(const dk_node *map, const char *path, size_t least)
 {
     const dk_node *list = di_node(map, path);
-    (void)r;
     return list && list->type == DK_NODE_MAP && list->size >= least;
 }
 
 void di_part_sources(di_sheet *s)
 {
     const di_sheet_run *r = s->main;
-    if (!r) return;
-    if (!some(r, "sources", r->eval, 1) && !some(r, "teachers", r->eval, 1) && !some(r, "data/sources", r->result, 2))
-        return;
+    if (!r || r->kind != DI_RUN_MODEL) return;
+    if (!has(r->eval, "sources", 1) && !has(r->eval, "teachers", 1) && !has(r->result, "data/sources", 2)) return;
     di_section(s, "By source and by teacher", "Por fonte e por professor");
-    di_html(s, "<div class=\"grid\">\n");
+    di_html(s, "<div class=\"grid bars\">\n");
+    bars(s, di_node(r->eval, "sources"), "c0", di_say(s, "KL by source", "KL por fonte"),
+         di_say(s, "From the teacher, on each held-out source, nats per token.",
+                "Em relação ao professor, em cada fonte reservada, nats por token."));
+    bars(s, di_node(r->eval, "teachers"), "ct", di_say(s, "KL by teacher", "KL por professor"),
+         di_say(s, "KL(that teacher &#8741; student) on held-out text, nats per token.",
+                "KL(esse professor &#8741; aluno) em texto reservado, nats por token."));
+    di_html(s, "</div>\n");
     sources(s, r);
     trained(s, r);
     teachers(s, r);
-    di_html(s, "</div>\n");
     di_section_end(s);
 }

@@ -60,7 +60,8 @@ static const char *const style[] = {
     "12.5px;line-height:1.25;white-space:normal;vertical-align:bottom}tbody th{font-weight:600}tbody "
     "tr:last-child>*{border-bottom:0}td small,th "
     "small{display:"
-    "block;color:var(--soft);font-weight:400}.key{display:inline-block;width:10px;height:10px;border-radius:3px;"
+    "block;color:var(--soft);font-weight:400}.panel{margin:18px 0 "
+    "0;width:max-content;max-width:100%}.key{display:inline-block;width:10px;height:10px;border-radius:3px;"
     "background:"
     "var(--c);margin-right:8px}.best{color:var(--good);font-weight:650}",
     "pre,code,.data{font-family:ui-monospace,'SF Mono',Menlo,Consolas,'Liberation Mono','DejaVu Sans Mono',monospace;"
@@ -73,9 +74,10 @@ static const char *const style[] = {
     "font-weight:700;border-bottom:2px solid var(--good)}.more{color:var(--soft)}",
     ".sample p{margin:0 0 9px}.sample .who{display:block;font:600 12.5px/1.5 "
     "system-ui,sans-serif;color:var(--c)}.sample "
-    ".who.truth{color:var(--soft)}dl{display:grid;grid-template-columns:max-content 1fr;gap:5px "
+    ".who.truth{color:var(--soft)}dl{display:grid;grid-template-columns:fit-content(10em) 1fr;gap:5px "
     "18px;margin:0;font-size:14px}"
-    "dt{color:var(--soft)}dd{margin:0;overflow-wrap:anywhere}.missing{color:var(--soft);font-style:italic;margin:6px "
+    "dt{color:var(--soft);overflow-wrap:anywhere}dd{margin:0;overflow-wrap:anywhere}.missing{color:var(--soft);font-"
+    "style:italic;margin:6px "
     "0}.box .missing{font-size:13px}"
     ".warn{border-left:4px solid var(--bad)}.warn li{overflow-wrap:anywhere}.box ul{margin:0;padding-left:18px}",
     ".progress{height:8px;border-radius:4px;background:var(--wash);margin:14px 0 0;overflow:hidden}.progress "

@@ -130,7 +130,8 @@ int32_t di_part_where(di_sheet *s, dk_error *err)
          often},
         {"by_frequency", "nats", di_say(s, "Surprise by frequency", "Surpresa por frequência"), about[1], often},
     };
-    di_section(s, "Where it is far", "Onde está longe");
+    const int32_t alone = s->main && !s->main->teacher;
+    di_section(s, alone ? "Where it is hard" : "Where it is far", alone ? "Onde é difícil" : "Onde está longe");
     di_html(s, "<div class=\"grid\">\n");
     for (size_t i = 0; i < sizeof views / sizeof *views; i++) some += draw(s, chart, &views[i]);
     di_html(s, "</div>\n");
