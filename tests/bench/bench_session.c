@@ -233,6 +233,7 @@ int main(int argc, char **argv)
     check(&b, distill_env_create(NULL, &b.env, &b.err));
     if (argc > 3) check(&b, distill_env_set_threads(b.env, atoi(argv[3]), NULL, NULL, NULL, &b.err));
     check(&b, distill_options_create(b.env, &b.options, &b.err));
+    check(&b, distill_options_set_f64(b.options, "generate.temperature", 0, &b.err)); /* else texts end apart */
     check(&b, distill_teacher_open(b.env, argv[1], NULL, &b.model, &b.err));
     check(&b, distill_teacher_get_i64(b.model, "vocab_valid", &vocab, &b.err));
     for (int64_t i = 0; i < BATCH * PROMPT; i++) { /* Knuth's MMIX generator */
