@@ -505,7 +505,8 @@ static const di_option_info rows[] = {
            "what keys and values are kept in; bf16 takes half the memory and rounds them"),
     INT("session.draft_tokens", "4", 1, 32, "tokens", 0, "that a draft model proposes at a time"),
     FLAG("session.draft_adaptive", "false",
-         "one more after all were accepted, one less after one was not; between 1 and twice session.draft_tokens"),
+         "as many as pay by what was accepted of late and by the sizes of both models, up to twice "
+         "session.draft_tokens; none where none pays, with another look now and then"),
 
     PATH("augment.in",
          "samples that the first step is given: JSONL or text; not given = none, for a step that makes them"),

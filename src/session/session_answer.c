@@ -76,6 +76,7 @@ int32_t di_answer_begin(di_stream *s, dk_error *err)
     s->written = 0;
     s->planned = s->prompt + s->room - 1;
     di_voices_replan(s->family->voices, s->place, s->planned);
+    if (s->family->draft) di_draft_begin(s);
     if (s->family->draft) (void)dk_cache_replan(s->family->draft->cache, s->place, s->planned);
     di_family_cut(s->family, s->place, worth_keeping(s));
     s->whole = s->family->backend->invariant_rows == INT64_MAX ? 0 : di_stream_held(s);

@@ -129,7 +129,7 @@ int32_t di_family_take_place(di_family *f, di_stream *s, dk_error *err)
         s->family = f;
         di_voices_reset(f->voices, i);
         if (f->draft) dk_cache_reset(f->draft->cache, i);
-        s->proposals = f->draft ? f->draft->tokens : 0;
+        if (f->draft) di_draft_begin(s);
         return DK_OK;
     }
     return dk_fail(err, DK_E_BUSY,

@@ -26,6 +26,9 @@ static int32_t copy_answer(di_stream *s, const di_stream *from, dk_error *err)
     int32_t rc = DK_OK;
     s->ended = from->ended;
     s->proposals = from->proposals;
+    s->taken = from->taken;
+    s->pause = from->pause;
+    s->waited = from->waited;
     if (!from->answering) return DK_OK;
     DK_TRY(di_speaker_copy(from->speaker, &s->writing, &reader, &s->speaker, err));
     s->answering = 1;

@@ -22,6 +22,7 @@ typedef struct di_drafter { /* the smaller model's side of a family */
     int64_t context;      /* tokens behind which nothing is proposed */
     int64_t tokens, most; /* proposed at a time: at first, at most */
     int32_t adaptive;
+    double cost; /* of a proposal over a token of the model, by the weights that are read */
     dk_arena arena;
     dk_cache *cache;
     dk_drawer drawer;
@@ -107,6 +108,8 @@ struct di_stream {
     int64_t prompt, room, written; /* tokens before it, at most, so far */
     int64_t planned;               /* tokens that its keys are rotated for */
     int64_t proposals, proposed;   /* of the draft: next time; this time, which stand behind count */
+    double taken;                  /* session.draft_adaptive: the share of late that were accepted, */
+    int64_t pause, waited;         /* passes without a proposal before another look: to be, so far */
     di_speaker *speaker;
     di_drawn *drawn; /* [drawn_most] tokens ready, from first on */
     int64_t drawn_most, ready, first;
@@ -183,6 +186,7 @@ int32_t di_drafter_create(di_family *family, di_teacher *draft, const di_options
 void di_drafter_free(di_family *family);
 /* Reads with the draft what it has not, so far as there is room in a pass, and lets it propose. */
 int32_t di_draft_propose(di_family *family, di_stream *const *streams, int64_t count, dk_error *err);
+void di_draft_begin(di_stream *stream);                   /* how many it proposes first */
 void di_draft_learn(di_stream *stream, int64_t accepted); /* of those proposed: how many it proposes next */
 static inline int64_t di_draft_most(const di_family *family) { return family->draft ? family->draft->most : 0; }
 

@@ -126,7 +126,7 @@ int32_t di_stream_verify(di_stream *s, int64_t first, dk_error *err)
     const int64_t accepted = s->ready - 1;
     s->stats.drafted += s->proposed;
     di_family_cut(f, s->place, s->count + accepted);
-    if (s->proposed) di_draft_learn(s, accepted);
+    if (f->draft) di_draft_learn(s, accepted);
     s->proposed = 0;
 out:
     if (rc != DK_OK) s->ready = 0;

@@ -192,6 +192,47 @@ TEST(drawn_texts_have_the_distribution)
     close_pair(&p);
 }
 
+/* ---- how many ---- */
+
+static distill_session_stats adaptive(pair *p, di_teacher *draft, int64_t tokens, int64_t seed, heard *out)
+{
+    char yaml[200];
+    dk_error err = {0};
+    snprintf(yaml, sizeof yaml,
+             "{generate: {max_tokens: 48, temperature: %s}, session: {draft_tokens: %d, draft_adaptive: true}}",
+             seed ? "1.0" : "0", (int)tokens);
+    di_stream *stream = open_drafted(p, draft, yaml);
+    CHECK_OK(di_stream_append(stream, tiny_ids, 5, &err));
+    *out = answer(stream);
+    for (int again = 0; again < 2; again++) { /* what was learnt before changes nothing */
+        CHECK_OK(di_stream_truncate(stream, again ? 0 : 5, &err));
+        if (again) CHECK_OK(di_stream_append(stream, tiny_ids, 5, &err));
+        const heard h = answer(stream);
+        same(&h, out);
+    }
+    const distill_session_stats stats = stats_of(stream); /* of the last text: truncate(0) */
+    di_stream_free(stream);
+    return stats;
+}
+
+/* One as large as the model never pays, however right it is; another one changes no greedy text. */
+TEST(as_many_as_pay)
+{
+    pair p;
+    heard got;
+    open_pair(&p, "as_many_as_pay");
+    const heard want = undrafted(&p, 0, 5, "{generate: {max_tokens: 48, temperature: 0}}");
+    for (int64_t tokens = 1; tokens < 9; tokens *= 2) {
+        CHECK_INT(adaptive(&p, p.s.teacher, tokens, 0, &got).drafted, 0);
+        same(&got, &want);
+        const distill_session_stats stats = adaptive(&p, p.draft, tokens, 0, &got);
+        same(&got, &want);
+        CHECK(stats.accepted <= stats.drafted);
+        (void)adaptive(&p, p.draft, tokens, 1, &got);
+    }
+    close_pair(&p);
+}
+
 /* ---- what is refused ---- */
 
 TEST(refused)
@@ -215,4 +256,4 @@ TEST(refused)
 }
 
 TEST_MAIN(TEST_CASE(greedy_texts_are_the_same) TEST_CASE(turns_and_forks) TEST_CASE(drawn_texts_have_the_distribution)
-              TEST_CASE(refused))
+              TEST_CASE(as_many_as_pay) TEST_CASE(refused))
