@@ -205,20 +205,24 @@ static double acceptance(const draft_bench *d, json_t *places)
     return asked ? (double)accepted / (double)asked : 0;
 }
 
-/* (1 - a^(g + 1)) / ((1 - a) (g c + v)): tokens of a round over what it takes. */
+/* (1 - a^(g + 1)) / ((1 - a) (g c + v)): tokens of a round over what it takes; nothing where rounds are not alike. */
 static json_t *result_of(const draft_bench *d)
 {
+    char adaptive[8] = "";
+    distill_options_get(d->b.session.options, "session.draft_adaptive", adaptive, sizeof adaptive, NULL, NULL);
     json_t *places = json_array();
     const double a = acceptance(d, places), g = (double)d->gamma, c = d->draft_s / d->model_s,
                  v = d->many_s / d->model_s, tokens = a < 1 ? (1 - pow(a, g + 1)) / (1 - a) : g + 1,
-                 expected = tokens / (g * c + v), measured = d->model_s / d->drafted_s;
+                 measured = d->model_s / d->drafted_s,
+                 expected = strcmp(adaptive, "true") == 0 ? NAN : tokens / (g * c + v);
     const int same = !memcmp(d->bare, d->text, (size_t)(d->prompts * d->tokens) * sizeof *d->text);
-    return json_pack("{s:I, s:I, s:o, s:f, s:o, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:b, s:o}", "gamma",
+    return json_pack("{s:I, s:I, s:o, s:f, s:o, s:o, s:f, s:f, s:f, s:f, s:f, s:o, s:b, s:o}", "gamma",
                      (json_int_t)d->gamma, "prompts", (json_int_t)d->prompts, "data",
                      d->data ? json_string(d->data) : json_null(), "acceptance", a, "acceptance_by_place", places,
-                     "tokens_per_round", tokens, "draft_over_model", c, "rows_over_one", v, "model_tokens_per_second",
-                     1 / d->model_s, "drafted_tokens_per_second", 1 / d->drafted_s, "speedup", measured, "of_expected",
-                     measured / expected, "same_text", same, "expected_speedup", cli_json_real(expected));
+                     "tokens_per_round", cli_json_real(isnan(expected) ? NAN : tokens), "draft_over_model", c,
+                     "rows_over_one", v, "model_tokens_per_second", 1 / d->model_s, "drafted_tokens_per_second",
+                     1 / d->drafted_s, "speedup", measured, "of_expected", cli_json_real(measured / expected),
+                     "same_text", same, "expected_speedup", cli_json_real(expected));
 }
 
 int bench_draft(const cli_command *command, int argc, char **argv)

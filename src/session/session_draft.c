@@ -106,7 +106,7 @@ void di_drafter_free(di_family *f)
 enum { FIRST_PAUSE = 64, LONGEST_PAUSE = 4096 };
 static const double usual = 0.7, /* acceptance, before anything is known */
     rate = 0.125,                /* at which it is learnt, by proposal */
-    row_cost = 0.25;             /* of a further row in a pass of the model over the first: measured 0.25 to 0.35 */
+    row_cost = 0.25;             /* of a further row in a pass of the model over the first: measured 0.25 to 0.5 */
 
 /* The number that makes most of (1 - a^(g + 1)) / ((1 - a)(g c + v)) (Leviathan et al. 2023); 0 = none pays. Costs are
  * reckoned, not timed: what is drawn for a seed may not hang on how busy the machine is. */
