@@ -33,6 +33,7 @@ output: out/
 def test_trains_predicts_and_measures(distill, texts):
     done = distill("classify", "train", texts / "recipe.yaml", "--quiet")
     assert done.code == 0 and "100 texts: agrees with the teacher on 100.0 %" in done.out and "answers 100.0 % of texts" in done.out, (done.out, done.err)
+    assert "report: %s" % (texts / "out" / "report.html") in done.out and "answers alone" in (texts / "out" / "report.html").read_text().lower()
     again = distill("classify", "train", texts / "recipe.yaml", "--quiet")
     assert again.code == 1 and "already holds a run" in again.err
     done = distill("classify", "train", texts / "recipe.yaml", "--quiet", "--json", "--set", "output.overwrite=true", "--set", "classifier.type=int8")
