@@ -87,6 +87,10 @@ static inline dk_vf dk_vf_root(dk_vi k)
     return (dk_vf)_mm512_permutexvar_ps((__m512i)k, roots);
 }
 
+/* table[k], of sixteen by the lowest four bits of a lane */
+#define DK_VF_TABLES
+static inline dk_vf dk_vf_pick(dk_vf table, dk_vi k) { return (dk_vf)_mm512_permutexvar_ps((__m512i)k, (__m512)table); }
+
 /* v*2^n, n rounded down */
 static inline dk_vf dk_vf_scale(dk_vf v, dk_vf n) { return (dk_vf)_mm512_scalef_ps((__m512)v, (__m512)n); }
 

@@ -85,6 +85,7 @@ int32_t di_chunk_create(dk_host *host, di_chunk *chunk, const di_loss *loss, int
     DK_TRY(dk_new(host, capacity, &chunk->labels, err));
     DK_TRY(dk_new(host, capacity, &chunk->sequences, err));
     DK_TRY(dk_new(host, capacity, &chunk->weights, err));
+    DK_TRY(dk_new(host, loss->count, &chunk->fits, err));
 out:
     return rc;
 }
@@ -95,7 +96,8 @@ void di_chunk_free(di_chunk *chunk)
                       chunk->done,       chunk->values,    chunk->student_logits, chunk->teacher_logits,
                       chunk->labels,     chunk->sequences, chunk->target_values,  chunk->target_beside,
                       chunk->target_ids, chunk->sums,      chunk->group_sums,     chunk->masses[0],
-                      chunk->masses[1],  chunk->scales[0], chunk->scales[1],      chunk->weights};
+                      chunk->masses[1],  chunk->scales[0], chunk->scales[1],      chunk->weights,
+                      chunk->fits};
     for (size_t i = 0; i < sizeof blocks / sizeof *blocks; i++) dk_free(chunk->host, blocks[i]);
 }
 

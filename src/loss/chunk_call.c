@@ -26,6 +26,7 @@ static void cut_tensor(distill_tensor *to, const distill_tensor *from, int64_t f
 static int32_t call_builtin(di_call *call, const distill_loss_rows *rows, int64_t begin)
 {
     di_chunk *chunk = call->chunk;
+    const int32_t is_alone = rows->rows == chunk->rows; /* else other threads have the chunk's other rows */
     di_builtin_call builtin = {.student = chunk->student_logits + begin,
                                .teacher = call->teacher ? call->teacher + begin : NULL,
                                .student_floor = -INFINITY,
@@ -34,6 +35,7 @@ static int32_t call_builtin(di_call *call, const distill_loss_rows *rows, int64_
                                .sums = chunk->sums + begin,
                                .measured = call->measured ? call->measured + begin * call->entry->table.sums : NULL,
                                .pairs = chunk->strip->batch->pairs,
+                               .fit = is_alone ? &chunk->fits[call->term - chunk->strip->terms] : NULL,
                                .floors = call->entry->builtin->floors};
     memcpy(builtin.options, call->term->options, sizeof builtin.options);
     int32_t rc = di_entry_eval(call->entry, chunk->strip->backend->isa)(&builtin, rows);

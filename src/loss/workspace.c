@@ -67,9 +67,15 @@ static int64_t bytes_of(const di_workspace *workspace, int64_t rows)
            rows * (others + (is_serial(workspace) ? chunk_row(workspace) : 0));
 }
 
+/* Of a chunk, however many rows it has. */
+static int64_t chunk_others(const di_workspace *workspace)
+{
+    return CHUNK_OTHERS + (workspace->loss ? workspace->loss->count * (int64_t)sizeof(di_fit) : 0);
+}
+
 static int64_t chunk_room(const di_workspace *workspace, int64_t limit)
 {
-    return is_serial(workspace) ? 0 : larger(limit / CHUNKS_SHARE, chunk_row(workspace) + CHUNK_OTHERS);
+    return is_serial(workspace) ? 0 : larger(limit / CHUNKS_SHARE, chunk_row(workspace) + chunk_others(workspace));
 }
 
 /* Left to rows. */
@@ -135,7 +141,7 @@ out:
 static int64_t plan_chunk(const di_workspace *workspace)
 {
     const int64_t row = chunk_row(workspace), room = chunk_room(workspace, limit_of(workspace->spec.memory)),
-                  most = smaller(smaller(CHUNK_BYTES / row, CHUNK_ROWS), (room - CHUNK_OTHERS) / row);
+                  most = smaller(smaller(CHUNK_BYTES / row, CHUNK_ROWS), (room - chunk_others(workspace)) / row);
     return is_serial(workspace) ? workspace->strip_rows : smaller(larger(most, 1), workspace->strip_rows);
 }
 
@@ -146,7 +152,7 @@ static int64_t count_chunks(const di_workspace *workspace, int64_t capacity)
                   tasks = threads > 1 ? smaller(threads * TASKS_PER_THREAD, TASKS_MAX) : 1;
     if (is_serial(workspace)) return 1;
     const int64_t room = chunk_room(workspace, limit_of(workspace->spec.memory)),
-                  count = larger(smaller(tasks, room / (capacity * chunk_row(workspace) + CHUNK_OTHERS)), 1);
+                  count = larger(smaller(tasks, room / (capacity * chunk_row(workspace) + chunk_others(workspace))), 1);
     return count > threads ? count - count % threads : count;
 }
 

@@ -13,7 +13,8 @@
 
 #define DI_INLINE static inline __attribute__((always_inline))
 
-enum { DI_CONSTANTS = DI_LOSS_OPTIONS + 4, DI_FIT = 10 };
+enum { DI_CONSTANTS = DI_LOSS_OPTIONS + 4 };
+enum { DI_NEAR = 1, DI_FAR = 2 }; /* how a loss is fitted */
 
 #ifdef DK_AS_FLOATS
 typedef struct di_dense di_row;
@@ -27,18 +28,16 @@ typedef struct di_form {
      * In floats NaN = the row wants doubles. */
     double (*prepare)(di_row *row, double *constants);
     di_outcomes (*turn)(const di_outcomes *x, const double *constants); /* or NULL: p is not the teacher's */
-    double (*power)(const double *options); /* near each other value and slope go with q to this; NULL = 1 */
-    int32_t fitted;                         /* floats take polynomials where |d| < 1: what is written there cancels */
-    int32_t asks;                           /* DI_MIXES: for x->fall; DI_LOGS: for x->log_p and x->log_q */
+    di_v (*turn_gap)(di_v d, const double *constants); /* what turn makes of d, where p > 0 and q > 0 */
+    double (*power)(const double *options);            /* near each other value and slope go with q to this; NULL = 1 */
+    /* DI_NEAR: floats take polynomials where |d| < 1, since what is written there cancels. DI_FAR: wherever it is worth
+     * it, which is where tables are looked up in registers. */
+    int32_t fitted;
+    int32_t asks; /* DI_MIXES: for x->fall; DI_LOGS: for x->log_p and x->log_q */
     int32_t firm; /* an error of the log-sums would move the value near p = q, and is taken out */
     int32_t (*floors)(const double *options);  /* it is infinite where p = 0; NULL = as the table says */
     int32_t (*doubles)(const double *options); /* no floats with these; NULL = any */
 } di_form;
-
-/* value/d^2 and slope/d as polynomials of d = log p - log q, |d| <= 1, at q = 1 */
-typedef struct di_fit {
-    float value[DI_FIT], slope[DI_FIT];
-} di_fit;
 
 #ifdef DK_AS_FLOATS
 #include "loss/kernels/divergence_floats.h"
@@ -55,6 +54,14 @@ DI_INLINE double di_total(const di_row *pair, di_v (*amount)(const di_outcomes *
         sum = sum + amount(&x, constants);
     }
     return dk_vd_sum(sum);
+}
+
+/* Sum of the loss's slopes at turned gaps; amount is what one of them is, negated. */
+DI_INLINE double di_total_slope(const di_row *pair, di_v (*turn_gap)(di_v d, const double *constants),
+                                di_v (*amount)(const di_outcomes *x, const double *constants), const double *constants)
+{
+    (void)turn_gap;
+    return -di_total(pair, amount, constants);
 }
 
 /* log of the sum of exp(amount), where the amounts are logarithms far below 0. */
@@ -130,36 +137,80 @@ DI_INLINE int32_t di_divergence(di_builtin_call *call, const distill_loss_rows *
 
 /* ---- what floats take from here ---- */
 
-/* The polynomial through (x, y), lowest power first: Newton's, multiplied out. */
-static inline void di_interpolate(const double *x, double *y, float *out)
+enum { DI_POINTS = 16 };
+
+/* The polynomial through n points (x, y), lowest power first: Newton's, multiplied out. */
+static inline void di_interpolate(const double *x, double *y, int n, double *out)
 {
-    double powers[DI_FIT] = {0};
-    for (int k = 1; k < DI_FIT; k++)
-        for (int i = DI_FIT - 1; i >= k; i--) y[i] = (y[i] - y[i - 1]) / (x[i] - x[i - k]);
-    for (int k = DI_FIT - 1; k >= 0; k--) {
-        for (int i = DI_FIT - 1; i > 0; i--) powers[i] = powers[i - 1] - powers[i] * x[k];
-        powers[0] = y[k] - powers[0] * x[k];
+    memset(out, 0, (size_t)n * sizeof *out);
+    for (int k = 1; k < n; k++)
+        for (int i = n - 1; i >= k; i--) y[i] = (y[i] - y[i - 1]) / (x[i] - x[i - k]);
+    for (int k = n - 1; k >= 0; k--) {
+        for (int i = n - 1; i > 0; i--) out[i] = out[i - 1] - out[i] * x[k];
+        out[0] = y[k] - out[0] * x[k];
     }
-    for (int i = 0; i < DI_FIT; i++) out[i] = (float)powers[i];
 }
 
-/* Through Chebyshev's points. */
+/* Chebyshev's points of [-half, half]; the one at 0 is moved beside it, where value/d^2 is a number. */
+static inline void di_nodes(int n, double half, double *x)
+{
+    for (int i = 0; i < n; i++) x[i] = half * cos(3.14159265358979323846 * (i + 0.5) / n);
+    if (n % 2) x[n / 2] = 1e-3 * half;
+}
+
+/* Value over d to `value_power` and slope over d to `slope_power` at n points d = middle + x, at q = 1. */
+DI_INLINE void di_sample(const di_form *form, const double *constants, double middle, const double *x, int n,
+                         double *value, double *slope, int value_power, int slope_power)
+{
+    const dk_vd one = dk_vd_set(1), zero = dk_vd_set(0);
+    const dk_vl no = dk_vd_less(one, zero);
+    double at[DI_POINTS];
+    for (int i = 0; i < DI_POINTS; i++) at[i] = middle + x[i < n ? i : 0];
+    for (int i = 0; i < n; i += DK_VD) {
+        const dk_vd d = dk_vd_load(at + i);
+        const di_outcomes given = {d, zero, dk_vd_exp(d), one, d, dk_vd_expm1(zero - dk_vd_abs(d)), no, no};
+        const di_mark mark = form->point(&given, constants);
+        dk_vd_store(value + i, value_power ? mark.value / (d * d) : mark.value);
+        dk_vd_store(slope + i, slope_power ? mark.slope / d : mark.slope);
+    }
+}
+
+/* Where the two are the same, value and slope are 0, and the value's derivative: d^2 and d are taken out there. */
+DI_INLINE void di_fit_piece(const di_form *form, const double *constants, int middle, di_fit *fit)
+{
+    double x[DI_POINTS], value[DI_POINTS], slope[DI_POINTS], unused[DI_POINTS], powers[2][DI_POWERS] = {{0}};
+    if (middle) {
+        di_nodes(DI_POWERS, 0.5, x);
+        di_sample(form, constants, middle, x, DI_POWERS, value, slope, 0, 0);
+        di_interpolate(x, value, DI_POWERS, powers[0]);
+        di_interpolate(x, slope, DI_POWERS, powers[1]);
+    } else {
+        di_nodes(DI_POWERS - 2, 0.5, x);
+        di_sample(form, constants, 0, x, DI_POWERS - 2, value, unused, 2, 1);
+        di_interpolate(x, value, DI_POWERS - 2, powers[0] + 2);
+        di_nodes(DI_POWERS - 1, 0.5, x);
+        di_sample(form, constants, 0, x, DI_POWERS - 1, unused, slope, 2, 1);
+        di_interpolate(x, slope, DI_POWERS - 1, powers[1] + 1);
+    }
+    for (int k = 0; k < DI_POWERS; k++) {
+        fit->values[k][middle & (DI_PIECES - 1)] = (float)powers[0][k];
+        fit->slopes[k][middle & (DI_PIECES - 1)] = (float)powers[1][k];
+    }
+}
+
 DI_INLINE void di_fit_of(const di_form *form, const double *options, di_fit *fit)
 {
-    double constants[DI_CONSTANTS] = {0}, at[DI_FIT + DK_VD], value[DI_FIT + DK_VD], slope[DI_FIT + DK_VD];
-    const dk_vd one = dk_vd_set(1), zero = dk_vd_set(0);
+    double constants[DI_CONSTANTS] = {0}, x[DI_POINTS], value[DI_POINTS], slope[DI_POINTS], powers[2][DI_FIT];
     memcpy(constants, options, DI_LOSS_OPTIONS * sizeof *options);
-    for (int i = 0; i < DI_FIT + DK_VD; i++) at[i] = cos(3.14159265358979323846 * (i % DI_FIT + 0.5) / DI_FIT);
-    for (int i = 0; i < DI_FIT; i += DK_VD) {
-        const dk_vd d = dk_vd_load(at + i);
-        const dk_vl no = dk_vd_less(one, zero);
-        const di_outcomes x = {d, zero, dk_vd_exp(d), one, d, dk_vd_expm1(zero - dk_vd_abs(d)), no, no};
-        const di_mark mark = form->point(&x, constants);
-        dk_vd_store(value + i, mark.value / (d * d));
-        dk_vd_store(slope + i, mark.slope / d);
+    di_nodes(DI_FIT, 1, x);
+    di_sample(form, constants, 0, x, DI_FIT, value, slope, 2, 1);
+    di_interpolate(x, value, DI_FIT, powers[0]);
+    di_interpolate(x, slope, DI_FIT, powers[1]);
+    for (int i = 0; i < DI_FIT; i++) {
+        fit->value[i] = (float)powers[0][i];
+        fit->slope[i] = (float)powers[1][i];
     }
-    di_interpolate(at, value, fit->value);
-    di_interpolate(at, slope, fit->slope);
+    for (int n = -DI_PIECES / 2; n < DI_PIECES / 2; n++) di_fit_piece(form, constants, n, fit);
 }
 
 /* Defines the loss in doubles; DI_DIVERGENCE(name, .point = point, ...). */

@@ -1,7 +1,9 @@
 /* divergence_floats.h - a loss over outcomes on long dense rows, in vectors of floats.
  *
  * Where |log p - log q| < 1 a fitted loss's value and slope are q d^2 and q d times polynomials of d, which were fitted
- * to its doubles: nothing cancels. Beyond, its own function is used; terms of a block are added in floats, blocks in
+ * to its doubles: nothing cancels. Beyond, its own function is used. Where tables can be looked up in registers there
+ * are polynomials for |d| < 7.5, one for each nearest whole number, and its own function is left to vectors with an
+ * outcome farther apart. Terms of a block are added in floats, blocks in
  * doubles. What floats do not hold goes to doubles, a row at a time: -inf among the logits, few ids, options too near a
  * limit, a value that is not finite. */
 #ifndef DI_LOSS_KERNELS_DIVERGENCE_FLOATS_H
@@ -15,6 +17,7 @@ struct di_dense {
     int64_t n;
     di_gap gap;
     float one_q, one_p, log_sum_q, log_sum_p; /* 1/sum, log sum */
+    const di_fit *fit;                        /* of the loss; NULL = it is not fitted */
 };
 
 DI_INLINE di_outcomes di_dense_at(const di_row *row, int64_t i, int64_t lanes, int32_t asks)
@@ -60,13 +63,14 @@ DI_INLINE dk_vf di_polynomial(const float *powers, dk_vf d)
     return dk_vf_fma(dk_vf_fma(f, d, dk_vf_set(powers[1])), d, dk_vf_set(powers[0]));
 }
 
+/* What it is by its own function, and near each other by polynomials. */
 DI_INLINE di_mark di_dense_mark(const di_row *row, int64_t i, int64_t lanes, const di_form *form,
                                 const double *constants, const di_fit *fit, di_outcomes *x)
 {
     *x = di_dense_at(row, i, lanes, form->asks);
     if (form->turn) *x = form->turn(x, constants);
     di_mark mark = form->point(x, constants);
-    if (!form->fitted) return mark;
+    if (!(form->fitted & DI_NEAR)) return mark;
     const dk_vm near = dk_vf_less(dk_vf_abs(x->d), dk_vf_set(1));
     const dk_vf mass = form->power ? dk_vf_exp(dk_vf_set((float)form->power(constants)) * x->log_q) : x->q;
     const dk_vf first = mass * x->d;
@@ -80,6 +84,67 @@ static __attribute__((noinline)) di_mark di_mark_apart(const di_row *row, int64_
                                                        const double *constants, const di_fit *fit, di_outcomes *x)
 {
     return di_dense_mark(row, i, lanes, form, constants, fit, x);
+}
+
+#ifdef DK_VF_TABLES
+DI_INLINE dk_vf di_power(const float *of_pieces, dk_vi k) { return dk_vf_pick(dk_vf_load(of_pieces), k); }
+
+DI_INLINE dk_vf di_piece(const float (*powers)[DI_PIECES], dk_vi k, dk_vf u)
+{
+    dk_vf f = di_power(powers[8], k);
+    f = dk_vf_fma(dk_vf_fma(f, u, di_power(powers[7], k)), u, di_power(powers[6], k));
+    f = dk_vf_fma(dk_vf_fma(f, u, di_power(powers[5], k)), u, di_power(powers[4], k));
+    f = dk_vf_fma(dk_vf_fma(f, u, di_power(powers[3], k)), u, di_power(powers[2], k));
+    return dk_vf_fma(dk_vf_fma(f, u, di_power(powers[1], k)), u, di_power(powers[0], k));
+}
+
+/* The nearest whole number, at its lowest four bits; *u is what is left of d. */
+DI_INLINE dk_vi di_piece_of(dk_vf d, dk_vf *u)
+{
+    const dk_vf shift = dk_vf_set(12582912.0f); /* 1.5*2^23: adding it rounds to an integer */
+    const dk_vf whole = d + shift;
+    *u = d - (whole - shift);
+    return dk_vf_bits(whole);
+}
+
+DI_INLINE int32_t di_beyond_pieces(dk_vf d) /* of some lane; NaN is */
+{
+    return dk_vm_any(dk_vm_not(dk_vf_less(dk_vf_abs(d), dk_vf_set(DI_PIECES / 2 - 0.5))));
+}
+
+/* 0 = some outcome lies beyond the pieces, and nothing is said. */
+DI_INLINE int32_t di_piece_mark(const di_row *row, int64_t i, const di_form *form, const double *constants,
+                                const di_fit *fit, di_outcomes *x, di_mark *mark)
+{
+    const dk_vf zq = dk_vf_load(row->q->z + i), zp = dk_vf_load(row->p->z + i);
+    dk_vf u, mass;
+    x->d = di_gap_at(&row->gap, zq, zp);
+    if (form->turn) x->d = form->turn_gap(x->d, constants);
+    if (di_beyond_pieces(x->d)) return 0;
+    const dk_vi k = di_piece_of(x->d, &u);
+    mass = x->q = di_mass_at(row->q, i, DK_VF, dk_vf_set(row->one_q));
+    if (form->firm) x->p = di_mass_at(row->p, i, DK_VF, dk_vf_set(row->one_p));
+    if (form->power)
+        mass =
+            dk_vf_exp(dk_vf_set((float)form->power(constants)) * (di_shifted(zq, row->q) - dk_vf_set(row->log_sum_q)));
+    mark->value = mass * di_piece(fit->values, k, u);
+    mark->slope = mass * di_piece(fit->slopes, k, u);
+    return 1;
+}
+#endif
+
+/* Of a whole vector. */
+DI_INLINE di_mark di_whole_mark(const di_row *row, int64_t i, const di_form *form, const double *constants,
+                                const di_fit *fit, di_outcomes *x)
+{
+#ifdef DK_VF_TABLES
+    di_mark mark;
+    if (form->fitted & DI_FAR) {
+        if (di_piece_mark(row, i, form, constants, fit, x, &mark)) return mark;
+        return di_mark_apart(row, i, DK_VF, form, constants, fit, x);
+    }
+#endif
+    return di_dense_mark(row, i, DK_VF, form, constants, fit, x);
 }
 
 static float di_dense_centre(const di_row *row, const di_form *form, const double *constants, const di_fit *fit)
@@ -156,7 +221,7 @@ DI_INLINE void di_dense_row(const di_row *row, const di_form *form, const double
         int64_t i = begin;
         for (; i + DK_VF <= end; i += DK_VF) {
             di_fetch(&ahead, i);
-            const di_mark mark = di_dense_mark(row, i, DK_VF, form, constants, fit, &x);
+            const di_mark mark = di_whole_mark(row, i, form, constants, fit, &x);
             di_add_mark(form, &mark, &x, i, DK_VF, centre, h, sums, &block);
         }
         if (i < end) {
@@ -185,6 +250,14 @@ DI_INLINE double di_dense_value(di_row *row, const di_form *form, const double *
     return form->firm ? di_firm_value(&sums, form->power ? form->power(constants) : 1) : sums.value;
 }
 
+static __attribute__((noinline, unused)) dk_vf
+di_amount_apart(const di_row *row, int64_t i, int64_t lanes,
+                di_v (*amount)(const di_outcomes *x, const double *constants), const double *constants)
+{
+    const di_outcomes x = di_dense_at(row, i, lanes, DI_LOGS);
+    return amount(&x, constants);
+}
+
 /* Sum of an amount over all outcomes. */
 DI_INLINE double di_total(const di_row *row, di_v (*amount)(const di_outcomes *x, const double *constants),
                           const double *constants)
@@ -199,6 +272,44 @@ DI_INLINE double di_total(const di_row *row, di_v (*amount)(const di_outcomes *x
         }
         sum += (double)dk_vf_sum(block);
     }
+    return sum;
+}
+
+#ifdef DK_VF_TABLES
+typedef di_v (*di_turn_gap)(di_v d, const double *constants);
+
+DI_INLINE int32_t di_piece_slope(const di_row *row, int64_t i, di_turn_gap turn_gap, const double *constants,
+                                 dk_vf *slope)
+{
+    dk_vf u;
+    const dk_vf d = turn_gap(di_gap_at(&row->gap, dk_vf_load(row->q->z + i), dk_vf_load(row->p->z + i)), constants);
+    const dk_vi k = di_piece_of(d, &u);
+    *slope = di_mass_at(row->q, i, DK_VF, dk_vf_set(row->one_q)) * di_piece(row->fit->slopes, k, u);
+    return !di_beyond_pieces(d);
+}
+#endif
+
+/* As in doubles. */
+DI_INLINE double di_total_slope(const di_row *row, di_v (*turn_gap)(di_v d, const double *constants),
+                                di_v (*amount)(const di_outcomes *x, const double *constants), const double *constants)
+{
+    double sum = 0;
+    for (int64_t begin = 0; begin < row->n; begin += DI_BLOCK) {
+        dk_vf block = dk_vf_set(0), slope;
+        DI_VECTORS(begin, di_block_end(begin, row->n))
+        {
+#ifdef DK_VF_TABLES
+            if (lanes == DK_VF && di_piece_slope(row, i, turn_gap, constants, &slope)) {
+                block = block + slope;
+                continue;
+            }
+#endif
+            slope = di_amount_apart(row, i, lanes, amount, constants);
+            block = block - di_keep(slope, lanes);
+        }
+        sum += (double)dk_vf_sum(block);
+    }
+    (void)turn_gap;
     return sum;
 }
 
@@ -247,7 +358,16 @@ static inline void di_dense_of(const di_logits *q, const di_logits *p, int64_t n
                     (float)exp(-q->log_sum),
                     (float)exp(-p->log_sum),
                     (float)q->log_sum,
-                    (float)p->log_sum};
+                    (float)p->log_sum,
+                    NULL};
+}
+
+static inline void di_refit(di_fit *fit, void (*of)(const double *options, di_fit *fit), const double *options)
+{
+    if (fit->of == of && !memcmp(fit->options, options, sizeof fit->options)) return;
+    of(options, fit);
+    fit->of = of;
+    memcpy(fit->options, options, sizeof fit->options);
 }
 
 DI_INLINE int32_t di_divergence(di_builtin_call *call, const distill_loss_rows *rows, const di_form *form,
@@ -255,9 +375,9 @@ DI_INLINE int32_t di_divergence(di_builtin_call *call, const distill_loss_rows *
 {
     const int32_t never = rows->vocab < DI_FLOATS_LEAST || (form->doubles && form->doubles(call->options));
     int32_t rc = DISTILL_CB_OK;
-    di_fit fit;
+    di_fit own = {0}, *fit = call->fit ? call->fit : &own;
     if (!call->teacher) return doubles(call, rows);
-    if (form->fitted && !never) fit_of(call->options, &fit);
+    if (form->fitted && !never) di_refit(fit, fit_of, call->options);
     for (int64_t r = 0; r < rows->rows && rc == DISTILL_CB_OK; r++) {
         const di_logits *q = &call->student[r], *p = &call->teacher[r];
         float *h = rows->gradient ? rows->gradient + r * rows->vocab : NULL;
@@ -266,8 +386,9 @@ DI_INLINE int32_t di_divergence(di_builtin_call *call, const distill_loss_rows *
         if (!never && q->low > -INFINITY && p->low > -INFINITY) {
             di_row row;
             di_dense_of(q, p, rows->vocab, &row);
+            row.fit = fit;
             value = form->prepare ? form->prepare(&row, constants) : 0;
-            if (!isnan(value)) value += di_dense_value(&row, form, constants, &fit, h, &slopes);
+            if (!isnan(value)) value += di_dense_value(&row, form, constants, fit, h, &slopes);
         }
         if (isfinite(value)) rows->value[r] = value < 0 ? 0 : value;
         else rc = di_in_doubles(call, rows, r, doubles, &call->floored);

@@ -82,10 +82,12 @@ static inline __attribute__((always_inline)) dk_vf mass_at(const di_logits *x, i
     return dk_vf_load(lane);
 }
 
-/* Of all ids but the label: what 1 - p[label] is, where that is nearly 1, too. */
+/* Of all ids but the label: added up where 1 - p[label] would lose digits. */
 static double mass_beside(const di_logits *x, int64_t n, int64_t label, dk_vf one)
 {
+    const double of_label = exp(di_log_at(x, label));
     double sum = 0;
+    if (of_label < 0.5) return 1 - of_label;
     for (int64_t begin = 0; begin < n; begin += DI_BLOCK) {
         dk_vf block = dk_vf_set(0);
         DI_VECTORS(begin, di_block_end(begin, n)) block = block + mass_at(x, i, lanes, label - i, one);

@@ -38,16 +38,19 @@ static int32_t fits(const di_search *s, double share, float cut, int32_t with_cu
     return share <= s->mass + SLACK;
 }
 
-/* What exp((z - top)*factor) adds up to above each cut. */
-static void sum_above(const di_search *s, const float *z, int64_t n, const float *cuts, double *sums)
+/* The share above each cut; z is the row, or not. */
+static inline __attribute__((always_inline)) void sum_above(const di_search *s, const float *z, int64_t n,
+                                                            int32_t is_row, const float *cuts, double *sums)
 {
+    const dk_vf one = dk_vf_set((float)(1 / s->total));
     for (int k = 0; k < CUTS; k++) sums[k] = 0;
     for (int64_t begin = 0; begin < n; begin += DI_BLOCK) {
         dk_vf block[CUTS];
         for (int k = 0; k < CUTS; k++) block[k] = dk_vf_set(0);
         DI_VECTORS(begin, di_block_end(begin, n))
         {
-            const dk_vf v = di_load(z + i, lanes, -INFINITY), mass = dk_vf_exp_down(di_shifted(v, s->p));
+            const dk_vf v = di_load(z + i, lanes, -INFINITY);
+            const dk_vf mass = is_row ? di_mass_at(s->p, i, lanes, one) : dk_vf_exp_down(di_shifted(v, s->p)) * one;
             for (int k = 0; k < CUTS; k++)
                 block[k] = block[k] + dk_vf_select(dk_vf_less(dk_vf_set(cuts[k]), v), mass, dk_vf_set(0));
         }
@@ -60,9 +63,10 @@ static void narrow(di_search *s, const float *z, int64_t n, const float *cuts, i
 {
     const double base = is_row ? 0 : s->above;
     double sums[CUTS];
-    sum_above(s, z, n, cuts, sums);
+    if (is_row) sum_above(s, z, n, 1, cuts, sums);
+    else sum_above(s, z, n, 0, cuts, sums);
     for (int k = 0; k < CUTS; k++) {
-        const double share = base + sums[k] / s->total;
+        const double share = base + sums[k];
         if (!fits(s, share, cuts[k], 0)) {
             s->low = cuts[k];
             return;

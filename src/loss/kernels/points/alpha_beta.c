@@ -68,5 +68,5 @@ static int32_t floors(const double *o) { return o[ALPHA] <= 0 || o[ALPHA] + o[BE
 /* Differences of powers that are almost the same. */
 static int32_t doubles(const double *o) { return (o[ALPHA] != 0 && o[ALPHA] < 0.1) || (o[BETA] != 0 && o[BETA] < 0.1); }
 
-DI_DIVERGENCE(alpha_beta, .point = point, .power = power, .fitted = 1, .asks = DI_LOGS, .firm = 1, .floors = floors,
-              .doubles = doubles)
+DI_DIVERGENCE(alpha_beta, .point = point, .power = power, .fitted = DI_NEAR | DI_FAR, .asks = DI_LOGS, .firm = 1,
+              .floors = floors, .doubles = doubles)

@@ -24,4 +24,4 @@ static int32_t doubles(const double *o)
     return b != 0 && b != 1 && (b < 0.05 || b > 0.95);
 }
 
-DI_DIVERGENCE(jsd, .point = point, .fitted = 1, .asks = DI_MIXES, .floors = floors, .doubles = doubles)
+DI_DIVERGENCE(jsd, .point = point, .fitted = DI_NEAR | DI_FAR, .asks = DI_MIXES, .floors = floors, .doubles = doubles)

@@ -14,4 +14,4 @@ DI_POINT di_mark point(const di_outcomes *x, const double *o)
 
 static int32_t doubles(const double *o) { return o[LAMBDA] > 0.95; } /* m is almost p */
 
-DI_DIVERGENCE(skew_forward_kl, .point = point, .fitted = 1, .asks = DI_MIXES, .doubles = doubles)
+DI_DIVERGENCE(skew_forward_kl, .point = point, .fitted = DI_NEAR | DI_FAR, .asks = DI_MIXES, .doubles = doubles)

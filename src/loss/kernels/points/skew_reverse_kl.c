@@ -17,4 +17,5 @@ static int32_t floors(const double *o) { return o[LAMBDA] == 0; }
 
 static int32_t doubles(const double *o) { return o[LAMBDA] > 0.95; } /* m is almost q */
 
-DI_DIVERGENCE(skew_reverse_kl, .point = point, .fitted = 1, .asks = DI_MIXES, .floors = floors, .doubles = doubles)
+DI_DIVERGENCE(skew_reverse_kl, .point = point, .fitted = DI_NEAR | DI_FAR, .asks = DI_MIXES, .floors = floors,
+              .doubles = doubles)

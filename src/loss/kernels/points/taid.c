@@ -21,9 +21,12 @@ DI_POINT di_v moved(const di_outcomes *x, const double *o)
     return di_v_select(x->none, none, di_v_select(near, x->q * di_v_expm1_near(step), far));
 }
 
+DI_POINT di_v turn_gap(di_v d, const double *o) { return di_v_set(o[WAY]) * d - di_v_set(o[LOG_SUM]); }
+
 static double prepare(di_row *row, double *o)
 {
-    const double sum = di_total(row, moved, o);
+    o[LOG_SUM] = 0;
+    const double sum = -di_total_slope(row, turn_gap, moved, o); /* forward KL's slope is q - m */
     o[LOG_SUM] = sum < -0.9 ? di_log_total(row, log_mixed, o) : log1p(sum);
     return o[LOG_SUM] * 0;
 }
@@ -45,4 +48,5 @@ DI_POINT di_mark point(const di_outcomes *x, const double *o)
     return (di_mark){di_forward(x), di_forward_slope(x)};
 }
 
-DI_DIVERGENCE(taid, .prepare = prepare, .turn = turn, .point = point, .asks = DI_LOGS)
+DI_DIVERGENCE(taid, .prepare = prepare, .turn = turn, .turn_gap = turn_gap, .point = point, .fitted = DI_FAR,
+              .asks = DI_LOGS)
