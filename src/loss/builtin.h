@@ -59,14 +59,14 @@ typedef struct di_pairs {
 /* A loss of log p - log q alone as polynomials (kernels/divergence.h), kept from row to row: as long as they are those
  * of `of` at the same options. Zeroed is fine. */
 enum { DI_FIT = 10, DI_PIECES = 16, DI_POWERS = 9 };
-typedef struct di_fit {
-    void (*of)(const double *options, struct di_fit *fit);
+typedef struct di_fitted {
+    void (*of)(const double *options, struct di_fitted *fit);
     double options[DI_LOSS_OPTIONS];
     /* value/d^2 and slope/d as polynomials of d = log p - log q, |d| <= 1, at q = 1 */
     float value[DI_FIT], slope[DI_FIT];
     /* value and slope at q = 1 as polynomials of d - n, |d - n| <= 1/2: n = -8 to 7, at its lowest four bits */
     float values[DI_POWERS][DI_PIECES], slopes[DI_POWERS][DI_PIECES];
-} di_fit;
+} di_fitted;
 
 /* What a built-in loss knows beyond distill_loss_rows; it comes as its user. */
 typedef struct di_builtin_call {
@@ -82,7 +82,7 @@ typedef struct di_builtin_call {
     double *sums;     /* out [rows] or NULL: what a row of the gradient adds up to; NaN = not said, as it is before */
     double *measured; /* out [rows, sums] in the pass that comes first; NULL = this is not it */
     const di_pairs *pairs;
-    di_fit *fit; /* of the term; NULL = none is kept */
+    di_fitted *fit; /* of the term; NULL = none is kept */
 } di_builtin_call;
 
 typedef int32_t (*di_eval_fn)(void *user, const distill_loss_rows *rows);

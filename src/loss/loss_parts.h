@@ -149,7 +149,7 @@ typedef struct di_chunk {
     int64_t *sequences;
     float *weights;
     float *target_values, *target_beside; /* rows of a teacher that is not dense */
-    di_fit *fits;                         /* [terms] */
+    di_fitted *fits;                      /* [terms] */
     int32_t *target_ids;
     int64_t target_k;
 

@@ -70,7 +70,7 @@ static int64_t bytes_of(const di_workspace *workspace, int64_t rows)
 /* Of a chunk, however many rows it has. */
 static int64_t chunk_others(const di_workspace *workspace)
 {
-    return CHUNK_OTHERS + (workspace->loss ? workspace->loss->count * (int64_t)sizeof(di_fit) : 0);
+    return CHUNK_OTHERS + (workspace->loss ? workspace->loss->count * (int64_t)sizeof(di_fitted) : 0);
 }
 
 static int64_t chunk_room(const di_workspace *workspace, int64_t limit)

@@ -176,7 +176,7 @@ DI_INLINE void di_sample(const di_form *form, const double *constants, double mi
 }
 
 /* Where the two are the same, value and slope are 0, and the value's derivative: d^2 and d are taken out there. */
-DI_INLINE void di_fit_piece(const di_form *form, const double *constants, int middle, di_fit *fit)
+DI_INLINE void di_fit_piece(const di_form *form, const double *constants, int middle, di_fitted *fit)
 {
     double x[DI_POINTS], value[DI_POINTS], slope[DI_POINTS], unused[DI_POINTS], powers[2][DI_POWERS] = {{0}};
     if (middle) {
@@ -198,7 +198,7 @@ DI_INLINE void di_fit_piece(const di_form *form, const double *constants, int mi
     }
 }
 
-DI_INLINE void di_fit_of(const di_form *form, const double *options, di_fit *fit)
+DI_INLINE void di_fit_of(const di_form *form, const double *options, di_fitted *fit)
 {
     double constants[DI_CONSTANTS] = {0}, x[DI_POINTS], value[DI_POINTS], slope[DI_POINTS], powers[2][DI_FIT];
     memcpy(constants, options, DI_LOSS_OPTIONS * sizeof *options);
@@ -217,12 +217,15 @@ DI_INLINE void di_fit_of(const di_form *form, const double *options, di_fit *fit
 #define DI_DIVERGENCE(name, ...)                                                        \
     static const di_form form_of_##name = {__VA_ARGS__};                                \
     int32_t DK_VARIANT(di_##name##_doubles)(void *user, const distill_loss_rows *rows); \
-    void DK_VARIANT(di_##name##_fit)(const double *options, di_fit *fit);               \
+    void DK_VARIANT(di_##name##_fit)(const double *options, di_fitted *fit);            \
     int32_t DK_VARIANT(di_##name##_doubles)(void *user, const distill_loss_rows *rows)  \
     {                                                                                   \
         return di_divergence(user, rows, &form_of_##name);                              \
     }                                                                                   \
-    void DK_VARIANT(di_##name##_fit)(const double *options, di_fit *fit) { di_fit_of(&form_of_##name, options, fit); }
+    void DK_VARIANT(di_##name##_fit)(const double *options, di_fitted *fit)             \
+    {                                                                                   \
+        di_fit_of(&form_of_##name, options, fit);                                       \
+    }
 #endif
 
 #endif

@@ -17,7 +17,7 @@ struct di_dense {
     int64_t n;
     di_gap gap;
     float one_q, one_p, log_sum_q, log_sum_p; /* 1/sum, log sum */
-    const di_fit *fit;                        /* of the loss; NULL = it is not fitted */
+    const di_fitted *fit;                     /* of the loss; NULL = it is not fitted */
 };
 
 DI_INLINE di_outcomes di_dense_at(const di_row *row, int64_t i, int64_t lanes, int32_t asks)
@@ -65,7 +65,7 @@ DI_INLINE dk_vf di_polynomial(const float *powers, dk_vf d)
 
 /* What it is by its own function, and near each other by polynomials. */
 DI_INLINE di_mark di_dense_mark(const di_row *row, int64_t i, int64_t lanes, const di_form *form,
-                                const double *constants, const di_fit *fit, di_outcomes *x)
+                                const double *constants, const di_fitted *fit, di_outcomes *x)
 {
     *x = di_dense_at(row, i, lanes, form->asks);
     if (form->turn) *x = form->turn(x, constants);
@@ -81,7 +81,7 @@ DI_INLINE di_mark di_dense_mark(const di_row *row, int64_t i, int64_t lanes, con
 
 /* Where it is not worth a copy of the loss's own functions. */
 static __attribute__((noinline)) di_mark di_mark_apart(const di_row *row, int64_t i, int64_t lanes, const di_form *form,
-                                                       const double *constants, const di_fit *fit, di_outcomes *x)
+                                                       const double *constants, const di_fitted *fit, di_outcomes *x)
 {
     return di_dense_mark(row, i, lanes, form, constants, fit, x);
 }
@@ -114,7 +114,7 @@ DI_INLINE int32_t di_beyond_pieces(dk_vf d) /* of some lane; NaN is */
 
 /* 0 = some outcome lies beyond the pieces, and nothing is said. */
 DI_INLINE int32_t di_piece_mark(const di_row *row, int64_t i, const di_form *form, const double *constants,
-                                const di_fit *fit, di_outcomes *x, di_mark *mark)
+                                const di_fitted *fit, di_outcomes *x, di_mark *mark)
 {
     const dk_vf zq = dk_vf_load(row->q->z + i), zp = dk_vf_load(row->p->z + i);
     dk_vf u, mass;
@@ -135,7 +135,7 @@ DI_INLINE int32_t di_piece_mark(const di_row *row, int64_t i, const di_form *for
 
 /* Of a whole vector. */
 DI_INLINE di_mark di_whole_mark(const di_row *row, int64_t i, const di_form *form, const double *constants,
-                                const di_fit *fit, di_outcomes *x)
+                                const di_fitted *fit, di_outcomes *x)
 {
 #ifdef DK_VF_TABLES
     di_mark mark;
@@ -147,7 +147,7 @@ DI_INLINE di_mark di_whole_mark(const di_row *row, int64_t i, const di_form *for
     return di_dense_mark(row, i, DK_VF, form, constants, fit, x);
 }
 
-static float di_dense_centre(const di_row *row, const di_form *form, const double *constants, const di_fit *fit)
+static float di_dense_centre(const di_row *row, const di_form *form, const double *constants, const di_fitted *fit)
 {
     const int64_t top = di_top_id(row->q, row->n), lane = top % DK_VF, begin = top - lane, left = row->n - begin;
     float slopes[DK_VF], masses[DK_VF];
@@ -208,7 +208,7 @@ DI_INLINE void di_add_mark(const di_form *form, const di_mark *mark, const di_ou
 }
 
 /* h may be NULL; sums->slope is what it adds up to. */
-DI_INLINE void di_dense_row(const di_row *row, const di_form *form, const double *constants, const di_fit *fit,
+DI_INLINE void di_dense_row(const di_row *row, const di_form *form, const double *constants, const di_fitted *fit,
                             dk_vf centre, float *h, di_sums *sums)
 {
     const dk_vf zero = dk_vf_set(0);
@@ -235,8 +235,8 @@ DI_INLINE void di_dense_row(const di_row *row, const di_form *form, const double
 }
 
 /* The row's value; *slopes is what h adds up to. */
-DI_INLINE double di_dense_value(di_row *row, const di_form *form, const double *constants, const di_fit *fit, float *h,
-                                double *slopes)
+DI_INLINE double di_dense_value(di_row *row, const di_form *form, const double *constants, const di_fitted *fit,
+                                float *h, double *slopes)
 {
     di_sums sums;
     float centre;
@@ -362,7 +362,7 @@ static inline void di_dense_of(const di_logits *q, const di_logits *p, int64_t n
                     NULL};
 }
 
-static inline void di_refit(di_fit *fit, void (*of)(const double *options, di_fit *fit), const double *options)
+static inline void di_refit(di_fitted *fit, void (*of)(const double *options, di_fitted *fit), const double *options)
 {
     if (fit->of == of && !memcmp(fit->options, options, sizeof fit->options)) return;
     of(options, fit);
@@ -371,11 +371,11 @@ static inline void di_refit(di_fit *fit, void (*of)(const double *options, di_fi
 }
 
 DI_INLINE int32_t di_divergence(di_builtin_call *call, const distill_loss_rows *rows, const di_form *form,
-                                di_eval_fn doubles, void (*fit_of)(const double *options, di_fit *fit))
+                                di_eval_fn doubles, void (*fit_of)(const double *options, di_fitted *fit))
 {
     const int32_t never = rows->vocab < DI_FLOATS_LEAST || (form->doubles && form->doubles(call->options));
     int32_t rc = DISTILL_CB_OK;
-    di_fit own = {0}, *fit = call->fit ? call->fit : &own;
+    di_fitted own = {0}, *fit = call->fit ? call->fit : &own;
     if (!call->teacher) return doubles(call, rows);
     if (form->fitted && !never) di_refit(fit, fit_of, call->options);
     for (int64_t r = 0; r < rows->rows && rc == DISTILL_CB_OK; r++) {
@@ -401,7 +401,7 @@ DI_INLINE int32_t di_divergence(di_builtin_call *call, const distill_loss_rows *
 #define DI_DIVERGENCE(name, ...)                                                           \
     static const di_form form_of_##name = {__VA_ARGS__};                                   \
     int32_t DK_VARIANT(di_##name##_doubles)(void *user, const distill_loss_rows *rows);    \
-    void DK_VARIANT(di_##name##_fit)(const double *options, di_fit *fit);                  \
+    void DK_VARIANT(di_##name##_fit)(const double *options, di_fitted *fit);               \
     int32_t DK_VARIANT(di_##name)(void *user, const distill_loss_rows *rows);              \
     int32_t DK_VARIANT(di_##name)(void *user, const distill_loss_rows *rows)               \
     {                                                                                      \
