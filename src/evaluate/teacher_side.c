@@ -42,6 +42,7 @@ void di_teacher_side_free(di_teacher_side *side)
 }
 
 int64_t di_teacher_side_bytes(const di_teacher_side *side) { return side->used; }
+int64_t di_teacher_side_limit(const di_teacher_side *side) { return side->memory; }
 
 static const side_window *find(const di_teacher_side *side, int64_t first, int64_t rows)
 {

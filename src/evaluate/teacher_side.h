@@ -17,5 +17,6 @@ int32_t di_teacher_side_recall(di_teacher_side *side, const di_teacher *teacher,
 /* Keeps what the session's forward gave, if there is room for it. */
 void di_teacher_side_keep(di_teacher_side *side, di_session *session, int64_t first, int64_t rows);
 int64_t di_teacher_side_bytes(const di_teacher_side *side);
+int64_t di_teacher_side_limit(const di_teacher_side *side);
 
 #endif

@@ -159,8 +159,9 @@ static void sum_evaluations(planning *p)
     const double during = (double)(t->evaluations * t->eval_tokens), final = (double)(t->finals * t->final_tokens);
     const double first = fmin(during + final, (double)(t->evaluations ? t->eval_tokens : t->final_tokens));
     const double kept = t->evaluations ? fmax(during + final - first, 0) : 0, asked = during + final - kept;
-    p->evaluations.wall = asked * t->eval_first.wall + kept * t->eval_again.wall;
-    p->evaluations.cpu = asked * t->eval_first.cpu + kept * t->eval_again.cpu;
+    const double each = (double)t->final_tokens + (t->teachers_always ? during : 0);
+    p->evaluations.wall = asked * t->eval_first.wall + kept * t->eval_again.wall + each * t->eval_teachers.wall;
+    p->evaluations.cpu = asked * t->eval_first.cpu + kept * t->eval_again.cpu + each * t->eval_teachers.cpu;
 }
 
 static void sum_up(planning *p)
@@ -209,8 +210,10 @@ static void sizes_json(const planning *p, dk_strbuf *out)
     if (t->trainable >= 0) number(out, "trainable_parameters", (double)t->trainable);
     if (t->teacher_parameters >= 0) number(out, "teacher_parameters", (double)t->teacher_parameters);
     if (t->resident >= 0) {
-        begin(out, "memory", "peak_bytes", (double)t->resident + saved); /* what was saved is read back at the end */
+        /* what was saved is read back at the end, when what the teacher says of all held-out data is kept */
+        begin(out, "memory", "peak_bytes", (double)t->resident + saved + (double)t->kept_more);
         number(out, "tried_bytes", (double)t->resident);
+        number(out, "evaluation_bytes", (double)t->kept_bytes);
         dk_strbuf_puts(out, "}");
     }
     begin(out, "disk", "student_bytes", saved);

@@ -8,7 +8,8 @@
 #include "run/run_state.h"
 
 enum { LEAST = 3, MOST = 32, EVAL_TOKENS = 4096 };
-static const double enough = 6; /* seconds of steps */
+static const double enough = 6, /* seconds of steps */
+    enough_of_evaluation = 1.5; /* where its first tokens are quick */
 
 typedef struct trial {
     di_run *run;
@@ -105,20 +106,70 @@ out:
 
 /* ---- evaluations ---- */
 
+static int32_t evaluate(trial *t, di_teacher *live, int64_t tokens, di_evaluation *evaluation, dk_error *err)
+{
+    begin(t);
+    return di_run_evaluate(t->run, live, tokens, evaluation, err);
+}
+
+/* Of a token that is new, from a pass in which `kept` of `tokens` were not. */
+static double of_new(double all, double again, double tokens, double kept)
+{
+    return fmax((all - again * kept) / (tokens - kept), again);
+}
+
+/* What evaluations of `all` tokens keep of the teacher's hidden states, by those of `tokens`. */
+static void count_kept(di_run_trial *out, const di_run_evaluation *e, double tokens, double all)
+{
+    if (!e->teacher_side || tokens <= 0) return;
+    const double stands = (double)di_teacher_side_bytes(e->teacher_side);
+    out->kept_bytes = (int64_t)fmin(stands / tokens * all, (double)di_teacher_side_limit(e->teacher_side));
+    out->kept_more = (int64_t)fmax((double)out->kept_bytes - stands, 0);
+}
+
+/* The first tokens warm what comes behind them; where they are quick, enough for a clock follow. */
 static int32_t try_evaluation(trial *t, di_teacher *live, dk_error *err)
 {
     di_run_trial *out = t->out;
     di_evaluation evaluation;
-    const int64_t tokens = out->final_tokens < EVAL_TOKENS ? out->final_tokens : EVAL_TOKENS;
+    const int64_t few = out->final_tokens < EVAL_TOKENS ? out->final_tokens : EVAL_TOKENS;
     int32_t rc = DK_OK;
     if (!out->final_tokens) return DK_OK;
-    begin(t);
-    DK_TRY(di_run_evaluate(t->run, live, tokens, &evaluation, err));
+    DK_TRY(evaluate(t, live, few, &evaluation, err));
     out->eval_first = passed(t, (double)evaluation.tokens);
-    begin(t);
-    DK_TRY(di_run_evaluate(t->run, live, tokens, &evaluation, err));
-    out->eval_again = passed(t, (double)evaluation.tokens);
+    const double kept = (double)evaluation.tokens;
+    double wanted = fmin(enough_of_evaluation / fmax(out->eval_first.wall, 1e-9), (double)out->final_tokens);
+    DK_TRY(dk_ranks_broadcast(t->run->host, &wanted, sizeof wanted, 0, err));
+    if (wanted < 1.5 * kept) {
+        DK_TRY(evaluate(t, live, few, &evaluation, err));
+        out->eval_again = passed(t, (double)evaluation.tokens);
+    } else {
+        DK_TRY(evaluate(t, live, (int64_t)wanted, &evaluation, err));
+        const di_pace both = passed(t, 1);
+        DK_TRY(evaluate(t, live, (int64_t)wanted, &evaluation, err));
+        const double tokens = (double)evaluation.tokens;
+        out->eval_again = passed(t, tokens);
+        out->eval_first.wall = of_new(both.wall, out->eval_again.wall, tokens, kept);
+        out->eval_first.cpu = of_new(both.cpu, out->eval_again.cpu, tokens, kept);
+    }
+    count_kept(out, &t->run->evaluation, (double)evaluation.tokens, (double)out->final_tokens);
 out:
+    return rc;
+}
+
+/* What each teacher of a blend or route is worth, which the result says. */
+static int32_t try_teachers(trial *t, di_teacher *live, dk_error *err)
+{
+    di_run_trial *out = t->out;
+    const int64_t few = out->final_tokens < EVAL_TOKENS ? out->final_tokens : EVAL_TOKENS;
+    dk_strbuf json;
+    if (!few || t->run->evaluation.teachers_never) return DK_OK;
+    dk_strbuf_init(&json, t->run->host);
+    begin(t);
+    const int32_t rc = di_run_evaluate_teachers(t->run, live, few, &json, err);
+    out->eval_teachers = passed(t, (double)few);
+    out->teachers_always = t->run->evaluation.teachers_always;
+    dk_strbuf_free(&json);
     return rc;
 }
 
@@ -243,6 +294,7 @@ int32_t di_run_try(const di_parts *parts, const di_options *options, di_trial_fn
     DK_TRY(try_steps(&t, err));
     DK_TRY(di_student_as_teacher(t.run->trainer->student, &live, err));
     DK_TRY(try_evaluation(&t, live, err));
+    DK_TRY(try_teachers(&t, live, err));
     DK_TRY(try_end(&t, live, err));
     out->resident = di_meter_read(&t.meter).peak_memory;
 out:

@@ -18,11 +18,15 @@ typedef struct di_run_trial {
     int64_t final_tokens;             /* of the evaluations of what was saved: 0 = there is no held-out data */
     int64_t finals;                   /* evaluations of what was saved */
     di_pace eval_first, eval_again;   /* of a token: with the teacher, and once what it says is kept */
+    di_pace eval_teachers;            /* of a token: each of those that the teacher is made of */
+    int32_t teachers_always;          /* at every evaluation, not for the result alone */
     di_pace timing;                   /* of the measurements of speed at the end, and of samples */
     int64_t parameters, trainable, teacher_parameters;    /* -1 = not known */
     int64_t student_bytes, checkpoint_bytes, checkpoints; /* on disk; how many at once */
     int64_t resident;                                     /* most memory while that ran; -1 = not known */
-    int64_t data_tokens;                                  /* of the data, held-out data included; -1 = a stream */
+    int64_t kept_bytes;                /* of the teacher's hidden states, by evaluations of all held-out data */
+    int64_t kept_more;                 /* of these, what the trial did not keep */
+    int64_t data_tokens;               /* of the data, held-out data included; -1 = a stream */
     int32_t asks_teacher, writes_text; /* the loss has a teacher; the student writes what it learns from */
 } di_run_trial;
 typedef int32_t (*di_trial_fn)(void *user, int64_t done, int64_t total, dk_error *err);

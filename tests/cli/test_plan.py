@@ -1,4 +1,5 @@
 """What a run would take, by `distill plan`, and what it took."""
+import json
 import os
 
 
@@ -39,6 +40,17 @@ def test_with_a_cache(distill, recipe):
     assert full.json["cache"]["missing_rows"] == 0 and files_of(recipe.parent) == kept
     assert abs(empty.json["disk"]["cache_bytes"] / full.json["disk"]["cache_bytes"] - 1) < 0.1
     assert "full before" in distill("plan", *arguments).out
+
+
+def test_evaluations_keep_what_the_teacher_says(distill, recipe):
+    (recipe.parent / "valid.jsonl").write_text((recipe.parent / "train.jsonl").read_text())
+    arguments = (recipe, "--json", "--set")
+    once, more = (distill("plan", *arguments, "train.eval_every=%d" % every).json["memory"] for every in (0, 2))
+    assert once["evaluation_bytes"] == 0
+    done = distill("run", recipe, "--quiet", "--json").json
+    width = json.loads((recipe.parent / "out" / "config.json").read_text())["hidden_size"]  # the student's is the teacher's here
+    assert abs(more["evaluation_bytes"] / (4 * width * done["eval"]["tokens"]) - 1) < 0.1
+    assert more["peak_bytes"] >= more["tried_bytes"]
 
 
 def test_what_the_run_would_refuse(distill, recipe):
