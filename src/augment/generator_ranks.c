@@ -1,5 +1,5 @@
-/* generator_ranks.c - a batch of prompts by several ranks: the question is the batch with its draws, a part of the answer
- * what some of the prompts became. */
+/* generator_ranks.c - a batch of prompts by several ranks: the question is the batch with its draws, a part of the
+ * answer what some of the prompts became. */
 #include <string.h>
 
 #include "augment/generator_parts.h"

@@ -1,5 +1,5 @@
-/* cache_held.c - what several processes ask for one file: each holds the records that it made, all are given to all, and
- * every process adds them in one order, whoever writes the file to it and the others to their index. */
+/* cache_held.c - what several processes ask for one file: each holds the records that it made, all are given to all,
+ * and every process adds them in one order, whoever writes the file to it and the others to their index. */
 #include <string.h>
 
 #include "cache/cache_parts.h"

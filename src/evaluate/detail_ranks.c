@@ -1,5 +1,5 @@
-/* detail_ranks.c - details of several ranks, each of which scored some of the windows: sums in the order of ranks, and of
- * all contexts the furthest apart. */
+/* detail_ranks.c - details of several ranks, each of which scored some of the windows: sums in the order of ranks,
+ * and of all contexts the furthest apart. */
 #include "base/ranks.h"
 #include "evaluate/detail_parts.h"
 

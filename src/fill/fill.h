@@ -19,8 +19,9 @@ typedef struct di_fill_args {
     distill_progress_fn fn; /* or NULL */
     void *user;
 } di_fill_args;
-/* Rows that are there are not asked for again, so that it goes on where an earlier call stopped; one that is cancelled
- * leaves what it has. A call of all ranks, each of which asks a part; rank 0 writes what one rank would have written. json: {"windows","tokens","rows","added","seconds","caches":[...]}. */
+/* Rows that are there are not asked for again, so that it goes on where an earlier call stopped; one that is
+ * cancelled leaves what it has. A call of all ranks, each of which asks a part; rank 0 writes what one rank would have
+ * written. json: {"windows","tokens","rows","added","seconds","caches":[...]}. */
 int32_t di_cache_build(const di_fill_args *args, dk_strbuf *json, dk_error *err);
 /* What that would make: {"windows","caches":[{"path","tier","rows","missing","bytes_per_row","bytes","there",
  * "index_bytes","seconds"}],...}, and of the numbers the sums, from some windows that are asked; nothing is written. */
