@@ -79,6 +79,9 @@ def test_run_leaves_a_page(run, tmp_path):
     result = json.loads((tmp_path / "out" / "result.json").read_text())
     for name, key in (("student", "perplexity"), ("teacher", "perplexity"), ("student", "forward_kl")):
         assert short(result[name][key]) in page.text
+    heights = [drawing.count("tick end") for drawing in re.findall(r"<svg.*?</svg>", (tmp_path / "out" / "report.html").read_text(), flags=re.S)
+               if "tick end" in drawing]
+    assert heights and min(heights) >= 3  # one number along an axis says nothing of its scale
     assert "svg" in page.tags and "hard_label_weight" in page.text and result["teacher"]["manifest"]["hash"] in page.text
     eval_ = result["eval"]
     assert sum(b["tokens"] for b in eval_["by_position"]) == eval_["tokens"] == sum(b["tokens"] for b in eval_["by_frequency"])

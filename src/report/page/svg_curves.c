@@ -136,16 +136,25 @@ static void y_tick(di_sheet *s, const plane *p, double value, int32_t decimals)
     tick_text(s, value, decimals);
 }
 
-/* 1, 2, 5, 10, ... where they fit; all of them over less than a factor of three. */
+/* Round numbers, three at least: fewer say nothing of the scale. */
+static void round_ticks(di_sheet *s, const plane *p, double low, double high)
+{
+    enum { MOST = 2 * TICKS };
+    double ticks[MOST + 2];
+    int32_t decimals;
+    int64_t count = 0;
+    for (int64_t most = TICKS; count < 3 && most <= MOST; most += 2)
+        count = di_ticks(low, high, most, ticks, &decimals);
+    for (int64_t i = 0; i < count; i++)
+        if (ticks[i] > 0 || !p->chart->y_log) y_tick(s, p, ticks[i], decimals);
+}
+
+/* 1, 2, 5, 10, ... where they fit; round numbers over less than a factor of five. */
 static void log_ticks(di_sheet *s, const plane *p)
 {
     static const double steps[] = {1, 2, 5};
-    double ticks[TICKS + 2];
-    int32_t decimals;
     if (p->y_high - p->y_low < 0.7) {
-        const int64_t count = di_ticks(pow(10, p->y_low), pow(10, p->y_high), TICKS, ticks, &decimals);
-        for (int64_t i = 0; i < count; i++)
-            if (ticks[i] > 0) y_tick(s, p, ticks[i], decimals);
+        round_ticks(s, p, pow(10, p->y_low), pow(10, p->y_high));
         return;
     }
     const int32_t stride = p->y_high - p->y_low > 6 ? 2 : 1, each = p->y_high - p->y_low < 2.5 ? 3 : 1;
@@ -158,14 +167,8 @@ static void log_ticks(di_sheet *s, const plane *p)
 
 static void y_axis(di_sheet *s, const plane *p)
 {
-    double ticks[TICKS + 2];
-    int32_t decimals;
-    if (p->chart->y_log) {
-        log_ticks(s, p);
-        return;
-    }
-    const int64_t count = di_ticks(p->y_low, p->y_high, TICKS, ticks, &decimals);
-    for (int64_t i = 0; i < count; i++) y_tick(s, p, ticks[i], decimals);
+    if (p->chart->y_log) log_ticks(s, p);
+    else round_ticks(s, p, p->y_low, p->y_high);
 }
 
 /* Names of categories that would lie over each other. */
