@@ -35,9 +35,11 @@ static void open_mixed(mixed *m, const char *name, di_blend_settings how)
 
 static void close_mixed(mixed *m)
 {
+    di_teacher_release(m->s.teacher);
+    m->s.teacher = NULL;
     for (int i = 0; i < 2; i++) di_teacher_release(m->members[i]);
-    close_scene(&m->s);
     for (int i = 0; i < 2; i++) dk_model_free(m->models[i]);
+    close_scene(&m->s);
 }
 
 static const char *const sections[] = {
