@@ -116,6 +116,38 @@ static int print_both(distill_report *report, distill_report *tasks, int as_json
     return code;
 }
 
+/* ---- what it is about ---- */
+
+typedef struct subject {
+    distill_student *student;
+    distill_teacher *teacher, *scorer; /* scorer: the student, as teachers are asked */
+    distill_tokenizer *tokenizer;
+    distill_dataset *data;
+} subject;
+
+static int32_t open_subject(subject *o, cli_session *s, const cli_settings *settings, const char *student,
+                            const char *teacher, const char *data)
+{
+    int32_t rc = distill_student_open(s->env, student, s->options, &o->student, &s->err);
+    if (!rc && (teacher || names_teacher(settings)))
+        rc = distill_teacher_open(s->env, teacher, s->options, &o->teacher, &s->err);
+    if (!rc) rc = distill_teacher_from_student(o->student, &o->scorer, &s->err);
+    if (!rc) rc = fit_windows(s, o->scorer, settings);
+    if (rc || !data) return rc;
+    rc = find_tokenizer(s, o->scorer, o->teacher, &o->tokenizer);
+    if (!rc) rc = distill_dataset_open(s->env, data, o->tokenizer, s->options, &o->data, &s->err);
+    return rc ? rc : cli_try_draft(s, settings);
+}
+
+static void close_subject(subject *o)
+{
+    distill_dataset_free(o->data);
+    distill_tokenizer_free(o->tokenizer);
+    distill_teacher_free(o->scorer);
+    distill_teacher_free(o->teacher);
+    distill_student_free(o->student);
+}
+
 int cli_eval(const cli_command *command, int argc, char **argv)
 {
     int as_json = 0, chat = 0, log_ranks = 0;
@@ -141,10 +173,7 @@ int cli_eval(const cli_command *command, int argc, char **argv)
                                   {"--log-ranks", CLI_FLAG, &log_ranks, NULL}};
     cli_session s;
     cli_ranks ranks;
-    distill_student *student = NULL;
-    distill_teacher *teacher = NULL, *scorer = NULL;
-    distill_tokenizer *tokenizer = NULL;
-    distill_dataset *data = NULL;
+    subject of = {0};
     distill_report *report = NULL, *tasks = NULL;
     int32_t rc;
     int code = cli_parse(command, options, 12, argc, argv, NULL, 0);
@@ -163,26 +192,15 @@ int cli_eval(const cli_command *command, int argc, char **argv)
         goto out;
     if (!cli_ranks_are_quiet(&ranks) || log_ranks)
         cli_log(&s, DISTILL_LOG_INFO); /* says how far it is when that takes long */
-    rc = distill_student_open(s.env, student_path, s.options, &student, &s.err);
-    if (!rc && (teacher_path || names_teacher(&settings)))
-        rc = distill_teacher_open(s.env, teacher_path, s.options, &teacher, &s.err);
-    if (!rc) rc = distill_teacher_from_student(student, &scorer, &s.err);
-    if (!rc) rc = fit_windows(&s, scorer, &settings);
-    if (!rc && data_path) rc = find_tokenizer(&s, scorer, teacher, &tokenizer);
-    if (!rc && data_path) rc = distill_dataset_open(s.env, data_path, tokenizer, s.options, &data, &s.err);
-    if (!rc && data_path) rc = cli_try_draft(&s, &settings);
+    rc = open_subject(&of, &s, &settings, student_path, teacher_path, data_path);
     if ((code = cli_ranks_agree(&ranks, rc ? cli_fail(&s.err) : -1)) >= 0) goto out;
-    if (data_path) rc = distill_evaluate(student, teacher, data, s.options, &report, &s.err);
-    if (!rc && (choices || answers) && !cli_ranks_are_quiet(&ranks)) rc = ask_questions(&s, scorer, &tasks);
+    if (data_path) rc = distill_evaluate(of.student, of.teacher, of.data, s.options, &report, &s.err);
+    if (!rc && (choices || answers) && !cli_ranks_are_quiet(&ranks)) rc = ask_questions(&s, of.scorer, &tasks);
     const int shown = !rc && (!cli_ranks_are_quiet(&ranks) || report);
     code = rc ? cli_fail(&s.err) : shown ? print_both(report, tasks, as_json, &s.err) : CLI_DONE;
     if (!shown) distill_report_free(report);
 out:
-    distill_dataset_free(data);
-    distill_tokenizer_free(tokenizer);
-    distill_teacher_free(scorer);
-    distill_teacher_free(teacher);
-    distill_student_free(student);
+    close_subject(&of);
     cli_ranks_end(&ranks, &s);
     cli_close(&s);
     return code;
