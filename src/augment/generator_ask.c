@@ -71,11 +71,23 @@ int32_t di_generator_widen(di_generator *g, di_answer *a, int64_t count)
     return rc;
 }
 
+/* A chunk may be at work for minutes. */
+static int32_t beat(di_generator *g)
+{
+    static const double seconds_between = 0.5;
+    di_pulse *pulse = g->step->pulse;
+    pulse->tokens++;
+    if (!pulse->fn || dk_seconds() - pulse->last < seconds_between) return DK_OK;
+    pulse->last = dk_seconds();
+    return pulse->fn(pulse->user, pulse->tokens, &g->problem);
+}
+
 static int32_t on_token(void *user, int64_t sequence, const distill_token *token)
 {
     di_generator *g = user;
     di_answer *a = &g->answers[g->first * g->samples + sequence];
-    if (a->count == a->capacity && (g->failed = di_generator_widen(g, a, 0))) return DISTILL_CB_CANCEL;
+    if (a->count == a->capacity && di_generator_widen(g, a, 0)) g->failed = dk_fail_nomem(&g->problem, 64);
+    if (g->failed || (g->failed = beat(g))) return DISTILL_CB_CANCEL;
     for (int64_t i = 0; i < g->keep; i++) {
         a->top_ids[a->count * g->keep + i] = token->top_ids[i];
         a->top[a->count * g->keep + i] = token->top_log_probs[i];
@@ -135,8 +147,12 @@ static int32_t ask(di_generator *g, int64_t first, int64_t count, dk_error *err)
     batch.offsets = offsets;
     batch.sequences = count;
     g->first = first;
+    g->failed = DK_OK;
     rc = di_teacher_generate_to(step->teacher, &batch, step->writing, step->user_options, &reader, err);
-    if (g->failed) rc = dk_fail_nomem(err, 64);
+    if (g->failed) {
+        rc = g->failed;
+        if (err) *err = g->problem;
+    }
 out:
     dk_free(step->host, offsets);
     return rc;

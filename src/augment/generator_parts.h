@@ -22,7 +22,8 @@ struct di_generator {
     /* while it runs */
     int64_t first; /* prompt that sequence 0 of the call is of */
     int64_t tokens;
-    int32_t failed; /* DK_E_NOMEM */
+    int32_t failed; /* DK_E_NOMEM, or what the pulse said */
+    dk_error problem;
     int64_t number; /* among rank_calls */
 };
 

@@ -19,6 +19,12 @@
 #include "options/options.h"
 #include "teacher/teacher.h"
 
+typedef struct di_pulse { /* tells how far a chunk at work is */
+    int32_t (*fn)(void *user, int64_t tokens, dk_error *err);
+    void *user;
+    int64_t tokens; /* generated for the chunk */
+    double last;    /* when it told */
+} di_pulse;
 typedef struct di_step { /* what an operator is made of; outlives it */
     dk_host *host;
     dk_backend *backend;
@@ -38,6 +44,7 @@ typedef struct di_step { /* what an operator is made of; outlives it */
     const distill_operator_callbacks *hosted; /* of a host's operator */
     const char *in;                           /* of what the first step is given; NULL = nothing */
     const char *out;                          /* path of the result */
+    di_pulse *pulse;                          /* one beat a token */
     struct di_rank_calls *calls;              /* whoever asks models joins; NULL = there is one rank */
 } di_step;
 /* A number that hangs on augment.seed, the step, the record and k alone: 64 random bits. */

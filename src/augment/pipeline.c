@@ -104,6 +104,7 @@ static int32_t open_link(const di_augment_args *args, const char *out, const cha
                            .user_options = args->user_options,
                            .in = args->in,
                            .out = out,
+                           .pulse = &p->pulse,
                            .calls = dk_ranks(p->host) > 1 ? &p->calls : NULL};
     memcpy(link->step.teacher_hash, hash, sizeof link->step.teacher_hash);
     DK_TRY(di_operator_find(link->step.options, index, &link->row, &hosted, err));

@@ -22,6 +22,7 @@ typedef struct di_pipeline {
     int64_t count;
     int64_t makes; /* samples of nothing */
     int64_t keep;  /* ids whose log-probabilities a step keeps; 0 = none does */
+    di_pulse pulse;
     di_rank_calls calls;
 } di_pipeline;
 int32_t di_pipeline_open(const di_augment_args *args, const char *out, di_pipeline *pipeline, dk_error *err);

@@ -64,6 +64,8 @@ static int32_t go_on(di_runner *r, int64_t next, dk_error *err)
     r->saved.first = next;
     r->saved.place = (di_seed_place){0};
     r->saved.bytes = r->saved.written = 0;
+    r->saved.tokens_before = r->saved.tokens;
+    r->saved.seconds_before = r->saved.seconds;
     DK_TRY(di_saved_write(&r->saved, r->pipeline, r->state, err));
     if (first) rc = remove_before(r, first + 1, err);
 out:

@@ -7,7 +7,6 @@
 #include "augment/saved.h"
 #include "meter/meter.h"
 
-enum { DI_CHUNK_SAMPLES = 32 };
 typedef struct di_runner {
     dk_host *host;
     di_pipeline *pipeline;

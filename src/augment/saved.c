@@ -6,7 +6,7 @@
 
 #include "base/file.h"
 
-enum { VERSION = 1 };
+enum { VERSION = 2 };
 
 static void number(dk_strbuf *json, const char *name, int64_t value)
 {
@@ -68,8 +68,11 @@ int32_t di_saved_write(const di_saved *s, di_pipeline *p, const char *path, dk_e
     number(&json, "aside", s->aside);
     number(&json, "written", s->written);
     number(&json, "tokens", s->tokens);
+    number(&json, "tokens_before", s->tokens_before);
     dk_strbuf_puts(&json, ",\"seconds\":");
     dk_strbuf_f64(&json, s->seconds);
+    dk_strbuf_puts(&json, ",\"seconds_before\":");
+    dk_strbuf_f64(&json, s->seconds_before);
     DK_TRY(write_steps(p, &json, err));
     DK_TRY(dk_strbuf_check(&json, err));
     rc = dk_file_replace(p->host, path, json.data, json.size, err);
@@ -93,13 +96,21 @@ static int32_t read_numbers(const dk_document *d, di_saved *s, dk_error *err)
     const struct {
         const char *key;
         int64_t *out;
-    } numbers[] = {{"first", &s->first},     {"offset", &s->place.offset}, {"number", &s->place.number},
-                   {"made", &s->place.made}, {"given", &s->place.given},   {"bytes", &s->bytes},
-                   {"aside", &s->aside},     {"written", &s->written},     {"tokens", &s->tokens}};
+    } numbers[] = {{"first", &s->first},
+                   {"offset", &s->place.offset},
+                   {"number", &s->place.number},
+                   {"made", &s->place.made},
+                   {"given", &s->place.given},
+                   {"bytes", &s->bytes},
+                   {"aside", &s->aside},
+                   {"written", &s->written},
+                   {"tokens", &s->tokens},
+                   {"tokens_before", &s->tokens_before}};
     int32_t rc;
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
         DK_TRY(dk_node_i64(d, dk_document_root(d), numbers[i].key, 0, INT64_MAX, -1, numbers[i].out, err));
     DK_TRY(dk_node_f64(d, dk_document_root(d), "seconds", 0, &s->seconds, err));
+    DK_TRY(dk_node_f64(d, dk_document_root(d), "seconds_before", 0, &s->seconds_before, err));
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
         if (*numbers[i].out < 0)
             return dk_fail(err, DK_E_FORMAT, "%s: %s is missing", dk_document_name(d), numbers[i].key);

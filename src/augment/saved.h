@@ -15,6 +15,8 @@ typedef struct di_saved {
     int64_t written;                         /* samples */
     int64_t tokens;
     double seconds;
+    int64_t tokens_before; /* the segment at work */
+    double seconds_before;
     char ended[DI_ENDED]; /* "" = it is at work; "whole", "tokens", "minutes" */
 } di_saved;
 /* Written beside and renamed. Operators save what they remember first. */

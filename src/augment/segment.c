@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "augment/chunk_size.h"
 #include "augment/grown_file.h"
 #include "augment/paths.h"
 #include "augment/runner.h"
@@ -23,6 +24,7 @@ typedef struct segment {
     di_flow flow;
     double committed;
     int64_t begun; /* samples that earlier runs read */
+    int64_t whole; /* that went through */
 } segment;
 
 static int32_t open_targets(segment *s, dk_error *err)
@@ -92,7 +94,7 @@ static int32_t open_segment(segment *s, dk_error *err)
     s->committed = dk_seconds();
     DK_TRY(open_paths(s, err));
     DK_TRY(gather(s, err));
-    s->begun = r->saved.place.given;
+    s->begun = s->whole = r->saved.place.given;
     DK_TRY(di_seeds_seek(s->in, &r->saved.place, err));
 out:
     return rc;
@@ -134,11 +136,11 @@ out:
 
 /* ---- how far, and whether to go on ---- */
 
-static int32_t tell(segment *s, dk_error *err)
+static int32_t tell(segment *s, int64_t tokens_at_work, dk_error *err)
 {
     const di_runner *r = s->runner;
     const double seconds = dk_seconds() - r->began;
-    const int64_t done = di_seeds_tell(s->in).given, tokens = r->saved.tokens - r->tokens_before;
+    const int64_t done = s->whole, tokens = r->saved.tokens + tokens_at_work - r->tokens_before;
     distill_progress now;
     di_meter_poll(&s->runner->meter);
     if (!r->fn) return DK_OK;
@@ -146,7 +148,7 @@ static int32_t tell(segment *s, dk_error *err)
     now.phase = DISTILL_PHASE_AUGMENTING;
     now.done = done;
     now.total = s->samples;
-    now.tokens = r->saved.tokens;
+    now.tokens = r->saved.tokens + tokens_at_work;
     now.tokens_per_second = seconds > 0 ? (double)tokens / seconds : 0;
     now.seconds_left =
         done > s->begun && s->samples >= done ? seconds * (double)(s->samples - done) / (double)(done - s->begun) : -1;
@@ -157,6 +159,8 @@ static int32_t tell(segment *s, dk_error *err)
     if (err) err->user_code = code;
     return DK_E_CALLBACK;
 }
+
+static int32_t tell_at_work(void *user, int64_t tokens, dk_error *err) { return tell(user, tokens, err); }
 
 static const char *budget_end(const di_runner *r)
 {
@@ -186,16 +190,33 @@ out:
     return rc;
 }
 
+static int64_t next_size(const segment *s)
+{
+    const di_runner *r = s->runner;
+    const double seconds = di_runner_seconds(r);
+    return di_chunk_size(&(di_chunk_facts){
+        .samples = s->whole,
+        .tokens = r->saved.tokens - r->saved.tokens_before,
+        .seconds = seconds - r->saved.seconds_before,
+        .tokens_left = r->budget_tokens ? r->budget_tokens - r->saved.tokens : 0,
+        .seconds_left = r->budget_seconds > 0 ? r->budget_seconds - seconds : 0,
+    });
+}
+
 /* *count 0 = there are no more. */
 static int32_t pass_chunk(segment *s, int64_t *count, dk_error *err)
 {
+    di_pulse *pulse = &s->runner->pipeline->pulse;
     di_record **records;
     int32_t rc;
-    DK_TRY(di_seeds_chunk(s->in, DI_CHUNK_SAMPLES, &records, count, err));
+    DK_TRY(di_seeds_chunk(s->in, next_size(s), &records, count, err));
     if (!*count) return DK_OK;
+    *pulse = (di_pulse){.fn = tell_at_work, .user = s, .last = dk_seconds()};
     DK_TRY(di_pipeline_pass(s->runner->pipeline, s->first, s->last, records, *count, &s->flow, err));
-    rc = write_out(s, err);
+    DK_TRY(write_out(s, err));
+    s->whole = di_seeds_tell(s->in).given;
 out:
+    pulse->fn = NULL;
     return rc;
 }
 
@@ -220,7 +241,7 @@ static int32_t run_chunks(segment *s, dk_error *err)
         if ((rc = pass_chunk(s, &count, err)) == DK_E_CANCELLED) return stop_cancelled(s, 0, err);
         DK_TRY(rc);
         if (!count) break;
-        if ((rc = tell(s, err)) == DK_E_CANCELLED) return stop_cancelled(s, 1, err);
+        if ((rc = tell(s, 0, err)) == DK_E_CANCELLED) return stop_cancelled(s, 1, err);
         DK_TRY(rc);
         if (dk_seconds() - s->committed >= commit_seconds) DK_TRY(commit(s, err));
     }

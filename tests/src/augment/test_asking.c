@@ -343,8 +343,67 @@ TEST(a_host_may_be_the_teacher)
     close_bench(&b);
 }
 
+typedef struct told {
+    int64_t calls, done, tokens;
+} told;
+
+static int32_t listen(void *user, const distill_progress *now)
+{
+    told *t = user;
+    t->calls++;
+    t->done = now->done;
+    t->tokens = now->tokens;
+    return now->tokens >= 6 ? DISTILL_CB_CANCEL : DISTILL_CB_OK;
+}
+
+static int32_t write_slowly(void *user, const distill_batch *prompts, const distill_options *options,
+                            distill_token_fn emit, void *emit_user)
+{
+    usleep(300000);
+    return write_letters(user, prompts, options, emit, emit_user);
+}
+
+/* Twenty prompts of one chunk that take six seconds: heard of, and stopped, long before. */
+TEST(a_chunk_at_work_says_how_far_it_is)
+{
+    int64_t shape[2] = {1, 2048};
+    distill_tensor values = di_tensor_of(NULL, DISTILL_FLOAT, 32, 2, shape);
+    distill_target form;
+    distill_teacher_callbacks table;
+    asked a = {0};
+    told news = {0};
+    bench b;
+    char seeds[800] = "";
+    DISTILL_INIT(&form);
+    form.kind = DISTILL_DENSE, form.values = &values, form.vocab_valid = 2048, form.temperature = 1;
+    DISTILL_INIT(&table);
+    table.user = &a, table.generate = write_slowly, table.form = &form, table.identity = "letters 2";
+    for (int i = 0; i < 20; i++) snprintf(seeds + strlen(seeds), 40, "{\"prompt\": \"the act %d\"}\n", i);
+    open_bench(&b, "slow", "[{label: answer, max_new_tokens: 3, temperature: 1}]", seeds);
+    REQUIRE_OK(di_teacher_from_callbacks(b.backend, &table, NULL, &b.teacher, &err));
+    CHECK_OK(di_options_set_str(b.options, "augment.tokenizer", TEST_DATA "/../../examples/quickstart/teacher", &err));
+    di_options *writing = NULL;
+    REQUIRE_OK(di_options_copy(b.options, b.host, -1, &writing, &err));
+    const di_augment_args args = {.backend = b.backend,
+                                  .teacher = b.teacher,
+                                  .options = b.options,
+                                  .in = b.in,
+                                  .out = b.out,
+                                  .fn = listen,
+                                  .user = &news,
+                                  .writing = writing,
+                                  .user_options = (const distill_options *)(const void *)writing};
+    CHECK_INT(di_augment(&args, &b.report, &err), DK_E_CANCELLED);
+    CHECK_HAS(err.message, "stopped behind sample 0;");
+    CHECK_INT(news.done, 0);
+    CHECK(news.calls >= 1 && news.tokens >= 6 && a.calls < 20);
+    di_options_free(writing);
+    close_bench(&b);
+}
+
 TEST_MAIN(TEST_CASE(texts_go_on) TEST_CASE(a_prefix_goes_on_alone) TEST_CASE(prompts_are_answered)
               TEST_CASE(conversations_are_answered) TEST_CASE(a_budget_ends_a_run_and_a_larger_one_goes_on)
                   TEST_CASE(a_budget_may_end_before_a_vote) TEST_CASE(answers_that_are_none_are_counted)
                       TEST_CASE(what_cannot_be_asked_is_counted_and_the_rest_goes_on)
-                          TEST_CASE(what_a_teacher_cannot_is_said_at_once) TEST_CASE(a_host_may_be_the_teacher))
+                          TEST_CASE(what_a_teacher_cannot_is_said_at_once) TEST_CASE(a_host_may_be_the_teacher)
+                              TEST_CASE(a_chunk_at_work_says_how_far_it_is))

@@ -1,0 +1,20 @@
+/* chunk_size.h - how many samples go through the steps at a time. Private to src/augment.
+ *
+ * Texts that end make room for the next ones of their chunk: the larger a chunk is, the less time its last texts take
+ * among all. What is at work is made again after a kill, and a budget ends between two chunks: the smaller the better.
+ * Where tokens have a budget the size hangs on nothing but what was made so far, so that the same budget ends at the
+ * same sample. */
+#ifndef DI_AUGMENT_CHUNK_SIZE_H
+#define DI_AUGMENT_CHUNK_SIZE_H
+
+#include <stdint.h>
+
+typedef struct di_chunk_facts { /* of the segment at work, over all runs of it */
+    int64_t samples, tokens;
+    double seconds;
+    int64_t tokens_left; /* of a budget, 0 = none */
+    double seconds_left;
+} di_chunk_facts;
+int64_t di_chunk_size(const di_chunk_facts *facts); /* 1 at least */
+
+#endif
