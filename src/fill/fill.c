@@ -85,6 +85,15 @@ out:
     return rc;
 }
 
+static int32_t has_asker(const di_teacher *teacher)
+{
+    di_teacher *from;
+    di_cache *cache;
+    for (int64_t i = 0; di_teacher_cache_at(teacher, i, &cache, &from); i++)
+        if (from) return 1;
+    return 0;
+}
+
 int32_t di_cache_build(const di_fill_args *args, dk_strbuf *json, dk_error *err)
 {
     di_fill b = {.backend = args->backend,
@@ -97,6 +106,7 @@ int32_t di_cache_build(const di_fill_args *args, dk_strbuf *json, dk_error *err)
     if (dk_ranks(b.host) == 1) DK_TRY(di_fill_parts_open(args, &b.parts, err));
     else DK_TRY(di_fill_parts_together(args, &b.parts, err));
     DK_TRY(di_fill_inputs(&b, err));
+    if (args->of_run && !has_asker(b.parts.teacher)) goto out;
     DK_TRY(di_teacher_caches(b.parts.teacher, add_rows, &rows, err));
     DISTILL_INIT(&b.progress);
     b.progress.phase = DISTILL_PHASE_CACHING;

@@ -14,6 +14,8 @@ typedef struct di_fill_args {
     dk_backend *backend;
     di_teacher *teacher; /* NULL = as sections teacher and teachers say */
     di_dataset *data;    /* NULL = data.train and what a run would hold out, as section data says */
+    di_dataset *eval;    /* held-out data beside it; NULL = as section data says where data is NULL, too, else none */
+    int32_t of_run;      /* a run is about to read it: caches without a teacher are left as they are */
     const char *path;    /* of the cache, with the settings of teacher.cache; NULL = the caches of the teacher */
     const di_options *options;
     distill_progress_fn fn; /* or NULL */
@@ -21,7 +23,8 @@ typedef struct di_fill_args {
 } di_fill_args;
 /* Rows that are there are not asked for again, so that it goes on where an earlier call stopped; one that is
  * cancelled leaves what it has. A call of all ranks, each of which asks a part; rank 0 writes what one rank would have
- * written. json: {"windows","tokens","rows","added","seconds","caches":[...]}. */
+ * written. of_run: json stays empty where there is nobody to ask.
+ * json: {"windows","tokens","rows","added","seconds","caches":[...]}. */
 int32_t di_cache_build(const di_fill_args *args, dk_strbuf *json, dk_error *err);
 /* What that would make: {"windows","caches":[{"path","tier","rows","missing","bytes_per_row","bytes","there",
  * "index_bytes","seconds"}],...}, and of the numbers the sums, from some windows that are asked; nothing is written. */

@@ -56,7 +56,8 @@ static int32_t open_data(const di_fill_args *args, di_fill_parts *parts, dk_erro
     if (!tokenizer && student) DK_TRY(dk_open_tokenizer(host, student, &own, err));
     if (!tokenizer) tokenizer = own;
     DK_TRY(di_dataset_open_list(host, "data.train", tokenizer, o, &whole, err));
-    if (di_options_is_set(o, "data.eval"))
+    if (args->eval) parts->sets[1] = di_dataset_retain(args->eval);
+    else if (di_options_is_set(o, "data.eval"))
         DK_TRY(di_dataset_open_list(host, "data.eval", tokenizer, o, &parts->sets[1], err));
     else if (fraction > 0) {
         DK_TRY(di_dataset_split(whole, fraction, &parts->sets[0], &parts->sets[1], err));
@@ -118,11 +119,13 @@ static int32_t open_parts(const di_fill_args *args, opener open, di_fill_parts *
     memset(out, 0, sizeof *out);
     DK_TRY(open(args, &out->teacher, err));
     if (args->data) out->sets[0] = di_dataset_retain(args->data);
-    else DK_TRY(open_data(args, out, err));
+    if (args->data && args->eval) out->sets[1] = di_dataset_retain(args->eval);
+    if (!args->data) DK_TRY(open_data(args, out, err));
     for (int64_t i = 0; i < DI_FILL_SETS && out->sets[i]; i++) {
         if (di_dataset_is_stream(out->sets[i]))
-            DK_TRY(dk_fail(err, DK_E_UNSUPPORTED,
-                           "a stream is read once: train with a cached teacher, which fills the file"));
+            DK_TRY(dk_fail(err, DK_E_UNSUPPORTED, "a stream is read once: %s",
+                           args->of_run ? "several ranks fill a cache before they train; leave teacher.cache out"
+                                        : "train with a cached teacher, which fills the file"));
         DK_TRY(di_dataset_get_i64(out->sets[i], "windows", &out->windows[i], err));
         DK_TRY(di_dataset_check_vocab(out->sets[i], di_teacher_vocab(out->teacher), err));
         out->total += out->windows[i];

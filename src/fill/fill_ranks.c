@@ -163,14 +163,24 @@ out:
     return rc;
 }
 
+/* One of sizes alone is all zeros. */
+static uint32_t has_records(const dk_strbuf *message)
+{
+    for (size_t i = 0; i < message->size; i++)
+        if (message->data[i]) return 1;
+    return 0;
+}
+
 int32_t di_fill_round(di_fill *f, int64_t set, int64_t first, dk_error *err)
 {
     dk_strbuf own, other;
     int32_t rc;
     dk_strbuf_init(&own, f->host);
     dk_strbuf_init(&other, f->host);
-    DK_TRY(dk_ranks_agree(f->host, ask_own(f, set, first, &own, err), err));
-    for (int64_t j = 0; j < dk_ranks(f->host); j++) DK_TRY(take_from(f, j, &own, &other, err));
+    rc = ask_own(f, set, first, &own, err);
+    uint32_t some = rc == DK_OK && has_records(&own);
+    DK_TRY(dk_ranks_meet(f->host, rc, &some, err));
+    for (int64_t j = 0; some && j < dk_ranks(f->host); j++) DK_TRY(take_from(f, j, &own, &other, err));
     DK_TRY(count(f, err));
 out:
     dk_strbuf_free(&own);

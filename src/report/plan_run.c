@@ -129,14 +129,6 @@ out:
     return rc;
 }
 
-/* Several ranks train on a cache that is whole. */
-static int32_t check_filling(const planning *p, dk_error *err)
-{
-    if (p->cache.known && p->cache.missing == 0) return DK_OK;
-    return dk_ranks_refuse(p->args->backend->host,
-                           "a cache that is filled on the way (one that is whole needs no teacher)", err);
-}
-
 static int32_t try_run(planning *p, dk_error *err)
 {
     di_parts parts = {.backend = p->args->backend, .registry = p->args->registry};
@@ -164,10 +156,17 @@ static void sum_evaluations(planning *p)
     p->evaluations.cpu = asked * t->eval_first.cpu + kept * t->eval_again.cpu + each * t->eval_teachers.cpu;
 }
 
+/* Several ranks share it, and fill a cache before the run, with all of the data. */
+static double filling_of(const planning *p, double asked)
+{
+    const double ranks = (double)dk_ranks(p->args->backend->host), all = p->cache.seconds / ranks;
+    return ranks > 1 ? all : fmin(all, asked);
+}
+
 static void sum_up(planning *p)
 {
     const di_run_trial *t = &p->trial;
-    const double steps = (double)t->steps;
+    const double steps = (double)t->steps, ranks = (double)dk_ranks(p->args->backend->host);
     sum_evaluations(p);
     p->all.wall = t->setup.wall + steps * t->step.wall + p->evaluations.wall + t->timing.wall;
     p->all.cpu = t->setup.cpu + steps * t->step.cpu + p->evaluations.cpu + t->timing.cpu;
@@ -175,9 +174,9 @@ static void sum_up(planning *p)
     if (!p->cache.known || t->data_tokens <= 0 || p->cache.rows <= 0) return;
     const cache_plan *c = &p->cache;
     const double per_token = c->missing > 0 ? c->seconds / ((double)t->data_tokens * c->missing / c->rows) : 0;
-    p->step_teacher = fmin(per_token * (double)t->step_tokens, t->step.wall);
+    p->step_teacher = fmin(per_token * (double)t->step_tokens / ranks, t->step.wall);
     /* a run of less than an epoch asks for what it reads alone */
-    const double filling = fmin(c->seconds, steps * p->step_teacher), rest = steps * (t->step.wall - p->step_teacher);
+    const double filling = filling_of(p, steps * p->step_teacher), rest = steps * (t->step.wall - p->step_teacher);
     const double around = t->setup.wall + p->evaluations.wall + t->timing.wall;
     p->first = around + rest + filling;
     p->again = around + rest;
@@ -317,13 +316,11 @@ int32_t di_plan(const di_plan_args *args, dk_strbuf *json, dk_error *err)
         return dk_fail(err, DK_E_UNSUPPORTED,
                        "stages: a plan is of one run, and a later stage begins with what an earlier one leaves: plan a "
                        "stage as a recipe of its own");
+    DK_TRY(di_run_same_options(host, args->options, err));
     DK_TRY(dk_new(host, 1, &p, err));
     p->args = args;
     DK_TRY(di_meter_start(host, args->options, 0, &p->meter, err));
-    if (di_options_text(args->options, "teacher.cache.path")) {
-        DK_TRY(dk_ranks_agree(host, plan_cache(p, err), err));
-        DK_TRY(dk_ranks_agree(host, check_filling(p, err), err));
-    }
+    if (di_options_text(args->options, "teacher.cache.path")) DK_TRY(dk_ranks_agree(host, plan_cache(p, err), err));
     DK_TRY(dk_ranks_agree(host, try_run(p, err), err));
     if (!p->cache.named && p->trial.asks_teacher && !p->trial.writes_text && dk_ranks(host) == 1)
         DK_TRY(plan_cache(p, err));

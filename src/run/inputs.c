@@ -5,39 +5,72 @@
 
 #include "base/file.h"
 #include "base/ranks.h"
+#include "cache/target_cache.h"
 #include "run/run_state.h"
+
+/* ---- before anything is opened ---- */
+
+static int32_t describe_options(dk_host *host, const di_options *options, dk_ranks_item *items, dk_error *err)
+{
+    dk_strbuf json;
+    int32_t rc;
+    dk_strbuf_init(&json, host);
+    snprintf(items[0].value, sizeof items->value, "%s", DISTILL_VERSION);
+    DK_TRY(di_options_write_json(options, 0, &json, err));
+    DK_TRY(dk_strbuf_check(&json, err));
+    dk_ranks_item_hash(&items[1], json.data, json.size);
+out:
+    dk_strbuf_free(&json);
+    return rc;
+}
+
+int32_t di_run_same_options(dk_host *host, const di_options *options, dk_error *err)
+{
+    dk_ranks_item items[] = {{.name = "version of the library"},
+                             {.name = "options (give all ranks the same recipe and settings)"}};
+    if (dk_ranks(host) == 1) return DK_OK;
+    return dk_ranks_same(host, describe_options(host, options, items, err), items, 2, err);
+}
+
+/* ---- what was opened ---- */
+
+static int32_t add_cache(void *user, di_cache *cache, dk_error *err)
+{
+    const di_cache_info info = di_cache_get_info(cache);
+    const int64_t counts[2] = {info.records, info.rows};
+    (void)err;
+    dk_strbuf_append(user, (const char *)counts, sizeof counts);
+    return DK_OK;
+}
 
 static int32_t describe(di_run *run, dk_ranks_item *items, dk_error *err)
 {
     di_trainer *t = run->trainer;
     const dk_model *model = di_student_model(t->student);
     const char *teacher = NULL;
-    dk_strbuf options;
+    dk_strbuf kept;
     int32_t rc;
-    dk_strbuf_init(&options, run->host);
-    snprintf(items[0].value, sizeof items->value, "%s", DISTILL_VERSION);
-    DK_TRY(di_options_write_json(t->options, 0, &options, err));
-    DK_TRY(dk_strbuf_check(&options, err));
-    dk_ranks_item_hash(&items[1], options.data, options.size);
-    DK_TRY(di_dataset_hash(t->data.train, items[2].value, err));
-    if (t->data.eval) DK_TRY(di_dataset_hash(t->data.eval, items[3].value, err));
+    dk_strbuf_init(&kept, run->host);
+    DK_TRY(di_dataset_hash(t->data.train, items[0].value, err));
+    if (t->data.eval) DK_TRY(di_dataset_hash(t->data.eval, items[1].value, err));
     DK_TRY(di_run_manifest(run, &teacher, err));
-    dk_ranks_item_hash(&items[4], teacher, strlen(teacher));
-    if (model) DK_TRY(dk_model_hash(model, items[5].value, err));
-    snprintf(items[6].value, sizeof items->value, "%s, evaluations %s", dk_precision_name(t->precision),
+    dk_ranks_item_hash(&items[2], teacher, strlen(teacher));
+    if (model) DK_TRY(dk_model_hash(model, items[3].value, err));
+    snprintf(items[4].value, sizeof items->value, "%s, evaluations %s", dk_precision_name(t->precision),
              dk_precision_name(run->evaluation.precision));
-    snprintf(items[7].value, sizeof items->value, "%s", t->backend->products);
-    if (!t->team.sharded) snprintf(items[8].value, sizeof items->value, "%d", (int)t->backend->isa);
+    snprintf(items[5].value, sizeof items->value, "%s", t->backend->products);
+    if (!t->team.sharded) snprintf(items[6].value, sizeof items->value, "%d", (int)t->backend->isa);
+    if (t->teacher) DK_TRY(di_teacher_caches(t->teacher, add_cache, &kept, err));
+    DK_TRY(dk_strbuf_check(&kept, err));
+    dk_ranks_item_hash(&items[7], kept.data, kept.size);
 out:
-    dk_strbuf_free(&options);
+    dk_strbuf_free(&kept);
     return rc;
 }
 
 int32_t di_run_inputs(di_run *run, dk_error *err)
 {
     dk_ranks_item items[] = {
-        {.name = "version of the library"},
-        {.name = "options (give all ranks the same recipe and settings)"},
         {.name = "training data"},
         {.name = "held-out data"},
         {.name = "teacher"},
@@ -45,7 +78,8 @@ int32_t di_run_inputs(di_run *run, dk_error *err)
         {.name = "precision of products"},
         {.name = "kernels of products (compute.products)"},
         {.name =
-             "instructions that rows are computed with (train.shard_optimizer lets each weight come from one rank)"}};
+             "instructions that rows are computed with (train.shard_optimizer lets each weight come from one rank)"},
+        {.name = "targets that are kept (teacher.cache): give a file that all ranks share"}};
     int32_t rc = DK_OK;
     if (dk_ranks(run->host) == 1) return DK_OK;
     DK_TRY(dk_ranks_same(run->host, describe(run, items, err), items, sizeof items / sizeof *items, err));

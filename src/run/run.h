@@ -8,7 +8,7 @@
  *   checkpoint_*    save, load, the ones of a run               metrics.c      the JSONL log
  *   place.c         where output may not go                     result.c       result.json
  *   run_open.c      a run that may go on
- *   inputs.c        several ranks: do they have the same?
+ *   inputs.c        several ranks: do they have the same?      run_fill.c     and what they fill before a run
  *   save_progress.c how much of the files is written           run_trial.c    some steps of a run that is not made */
 #ifndef DI_RUN_RUN_H
 #define DI_RUN_RUN_H
@@ -20,6 +20,8 @@ typedef struct di_run di_run;
 int32_t di_run_create(const di_parts *parts, const di_options *options, di_run **out, dk_error *err);
 /* The same, with what the newest checkpoint below output.path says of the student's shape. */
 int32_t di_run_open(const di_parts *parts, const di_options *options, di_run **out, dk_error *err);
+/* Several ranks: before anything is opened. */
+int32_t di_run_same_options(dk_host *host, const di_options *options, dk_error *err);
 void di_run_free(di_run *run);
 di_trainer *di_run_trainer(di_run *run); /* borrowed */
 int32_t di_run_configure(di_run *run, const di_options *options, dk_error *err);

@@ -20,12 +20,15 @@ int32_t di_run_open(const di_parts *parts, const di_options *options, di_run **o
     dk_strbuf shape;
     int32_t rc;
     dk_strbuf_init(&shape, host);
+    DK_TRY(di_run_same_options(host, options, err));
+    DK_TRY(di_run_fill(parts, options, err));
     if (output && *output && di_shape_reads_text(options)) read_shape(host, output, &shape);
     if (shape.size && !shape.failed) known.shape = shape.data;
     rc = dk_ranks_agree(host, di_run_create(&known, options, &run, err), err);
     if (rc == DK_OK) rc = di_run_inputs(run, err);
     if (rc == DK_OK) *out = run;
     else di_run_free(run);
+out:
     dk_strbuf_free(&shape);
     return rc;
 }

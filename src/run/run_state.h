@@ -112,6 +112,8 @@ int32_t di_output_result(const di_output *output, const dk_strbuf *json, dk_erro
 /* inputs.c, for several ranks: all have the same; the folder is one */
 int32_t di_run_inputs(di_run *run, dk_error *err);
 int32_t di_output_shared(const di_output *output, dk_error *err);
+/* run_fill.c: several ranks fill the caches that the run reads, before it */
+int32_t di_run_fill(const di_parts *parts, const di_options *options, dk_error *err);
 /* checkpoint_runs.c: the one of this step, below output.path; prunes old ones */
 int32_t di_checkpoint_write(di_run *run, dk_error *err);
 int32_t di_checkpoint_best(di_run *run, dk_error *err);

@@ -432,7 +432,8 @@ static int32_t fill_together(const di_teacher *t, const di_cached *cached, dk_er
 int32_t di_teacher_cached_entry(dk_backend *backend, const char *path, di_teacher *from, const di_options *options,
                                 const char *entry, int32_t caches, di_teacher **out, dk_error *err)
 {
-    const int32_t look = caches == DI_CACHES_LOOK || (caches == DI_CACHES_TOGETHER && dk_rank(backend->host));
+    const int32_t look = caches == DI_CACHES_LOOK || (caches == DI_CACHES_TOGETHER && dk_rank(backend->host)) ||
+                         (caches == DI_CACHES_ADD && dk_ranks(backend->host) > 1);
     wishes s = {.options = options, .entry = entry};
     di_teacher *t = NULL;
     di_cached *cached = NULL;
@@ -442,9 +443,6 @@ int32_t di_teacher_cached_entry(dk_backend *backend, const char *path, di_teache
                        "%s: the weights of this teacher, or of its members, change over the steps, and a target that "
                        "is kept does not: keep those of members that stay",
                        path);
-    if (from && caches == DI_CACHES_ADD)
-        DK_TRY(dk_ranks_refuse(backend->host, "a cache that is filled on the way (one that is whole needs no teacher)",
-                               err));
     DK_TRY(di_teacher_create(backend, &cached_kind, path, &t, err));
     DK_TRY(dk_new(t->host, 1, &cached, err));
     t->state = cached;

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/hash.h"
+#include "base/ranks.h"
 #include "target/host_rows.h"
 #include "teacher/cached.h"
 
@@ -240,15 +241,18 @@ static int32_t refuse_missing(const di_session *s, const work *w, int64_t count,
 {
     const int64_t place = s->places[w->missing[0]], sequence = di_sequence_of(&s->batch, place, 0);
     const int64_t begin = s->batch.offsets[sequence], length = s->batch.offsets[sequence + 1] - begin;
+    const char *way_out = "give the teacher that it is filled from";
     char key[33], ids[64] = "";
+    if (cached_of(s)->from) way_out = "it cannot be written";
+    if (cached_of(s)->from && dk_ranks(s->teacher->host) > 1)
+        way_out = "several ranks read it alone, and fill it before a run: distill cache build does";
     dk_hex(w->keys[sequence], 16, key);
     for (int64_t i = 0, at = 0; i < length && i < 4; i++)
         at += snprintf(ids + at, sizeof ids - (size_t)at, "%s%d", i ? ", " : "", (int)s->batch.ids[begin + i]);
     return dk_fail_at(err, DK_E_NOT_FOUND, sequence,
                       "%s: lacks sequence %s of %lld tokens (%s, ...), position %lld, and %lld rows in all: %s",
                       di_cache_path(cached_of(s)->cache), key, (long long)length, ids, (long long)(place - begin),
-                      (long long)count,
-                      cached_of(s)->from ? "it cannot be written" : "give the teacher that it is filled from");
+                      (long long)count, way_out);
 }
 
 static void make_keys(di_session *s, work *w)

@@ -121,8 +121,8 @@ int32_t di_teacher_of_training(dk_backend *backend, const di_options *options, c
 int32_t di_teacher_names_self(const di_options *options); /* one of them is the student itself */
 /* The same to look at: files of caches are read, and none is made or written. */
 int32_t di_teacher_look(dk_backend *backend, const di_options *options, di_teacher **out, dk_error *err);
-/* What becomes of the files of caches: they are added to, or looked at alone, or filled by several ranks together:
- * rank 0 adds to them, and all hold what they ask for (di_cache_hold). */
+/* What becomes of the files of caches: they are added to (by several ranks they are read alone), or looked at alone, or
+ * filled by several ranks together: rank 0 adds to them, and all hold what they ask for (di_cache_hold). */
 enum { DI_CACHES_ADD = 0, DI_CACHES_LOOK = 1, DI_CACHES_TOGETHER = 2 };
 int32_t di_teacher_together(dk_backend *backend, const di_options *options, di_teacher **out, dk_error *err);
 const char *di_blend_mode_name(di_blend_mode mode); /* "log_linear" */

@@ -1,112 +1,14 @@
 /* Several ranks, as threads with an env each, against one: the same loss and weights to rounding, for one number of
  * ranks the same bits. */
-#include "small.h"
-#include "thread_ranks.h"
+#include "rank_jobs.h"
 
-enum { STEPS = 12 };
-
-typedef struct job {
-    const char *more, *out; /* YAML; the output folder, or NULL */
-    int32_t want, resume;
-    const char *says; /* the message, where want is a failure */
-    int64_t steps;
-    distill_progress_fn progress;
-    int32_t only; /* rank that has it; -1 = all */
-    int64_t fails_rank, fails_at;
-    void (*before)(small *s, int64_t rank);
-    small ranks[THREAD_RANKS];
-    distill_progress last[THREAD_RANKS];
-    int64_t bytes[THREAD_RANKS], calls[THREAD_RANKS];
-} job;
-
-static int32_t note(void *user, const distill_progress *p)
+static void compare_jobs(job one, double loss, double weights)
 {
-    memcpy(user, p, sizeof *p);
-    return DISTILL_CB_OK;
-}
-
-static int32_t join(small *s, thread_rank *r, distill_error *err)
-{
-    distill_communicator table;
-    if (!r) return DISTILL_OK;
-    DISTILL_INIT(&table);
-    THREAD_COMMUNICATOR(&table, r);
-    return distill_env_set_communicator(s->env, &table, err);
-}
-
-static int32_t open_rank(small *s, thread_rank *r, const job *j, distill_error *err)
-{
-    char yaml[2000];
-    memset(s, 0, sizeof *s);
-    snprintf(yaml, sizeof yaml, "train: {steps: %d, warmup_steps: 2}\n%s%s%s\n", (int)(j->steps ? j->steps : STEPS),
-             j->out ? "output: '" : "", j->out ? j->out : "", j->out ? "'" : "");
-    int32_t rc = small_env(s, NULL, yaml, err);
-    if (!rc && j->more) rc = distill_options_parse(s->options, j->more, strlen(j->more), "more", err);
-    if (!rc) rc = join(s, r, err);
-    if (!rc) rc = small_handles(s, err);
-    if (!rc && j->before) j->before(s, r ? r->rank : 0);
-    if (!rc)
-        rc = distill_trainer_create(s->env, s->teacher, s->student, s->train, s->eval, s->options, &s->trainer, err);
-    return rc;
-}
-
-static void one_rank(thread_rank *r, void *user)
-{
-    job *j = user;
-    const int64_t rank = r ? r->rank : 0;
-    small *s = &j->ranks[rank];
-    distill_error err;
-    if (r && j->fails_at && j->fails_rank == rank) r->fails_at = j->fails_at;
-    if (r) r->seconds = 20;
-    int32_t rc = open_rank(s, r, j, &err);
-    if (!rc) rc = distill_trainer_on_progress(s->trainer, note, &j->last[rank], NULL, &err);
-    if (!rc && j->progress && (j->only < 0 || j->only == rank))
-        rc = distill_trainer_on_progress(s->trainer, j->progress, &j->last[rank], NULL, &err);
-    if (!rc && j->resume) rc = distill_trainer_resume(s->trainer, &err);
-    if (!rc) rc = distill_trainer_run(s->trainer, &err);
-    if (rc != j->want) FAIL("rank %d: %d %s", (int)rank, rc, err.message);
-    else if (j->says) CHECK_HAS(err.message, j->says);
-    if (r) j->bytes[rank] = r->bytes;
-    if (r) j->calls[rank] = r->next;
-}
-
-static void run(job *j, int64_t ranks)
-{
-    memset(j->ranks, 0, sizeof j->ranks);
-    if (ranks == 1) one_rank(NULL, j);
-    else CHECK(thread_ranks_run(ranks, one_rank, j));
-}
-
-static void end(job *j)
-{
-    for (int i = 0; i < THREAD_RANKS; i++) small_close(&j->ranks[i]);
-}
-
-/* |a - b| / |b| over all weights. */
-static double relative(distill_student *a, distill_student *b)
-{
-    double difference = 0, size = 0;
-    const char *name;
-    for (int64_t i = 0; (name = distill_student_parameter_name(a, i)); i++) {
-        distill_tensor x, y;
-        if (distill_student_parameter(a, name, DISTILL_WEIGHT, &x, NULL) ||
-            distill_student_parameter(b, name, DISTILL_WEIGHT, &y, NULL))
-            return -1;
-        for (int64_t k = 0; k < small_elements(&x); k++) {
-            const double p = (double)((const float *)x.data)[k], q = (double)((const float *)y.data)[k];
-            difference += (p - q) * (p - q);
-            size += q * q;
-        }
-    }
-    return sqrt(difference / size);
-}
-
-static void compare(const char *more, int64_t steps, double loss, double weights)
-{
-    job one = {.more = more, .steps = steps}, several = one, again = one;
-    run(&one, 1);
+    const char *more = one.more;
+    job several = one, again = one;
+    run_job(&one, 1);
     for (int64_t ranks = 2; ranks <= 4; ranks++) {
-        run(&several, ranks);
+        run_job(&several, ranks);
         if (test_failures) break;
         const double off = relative(several.ranks[0].student, one.ranks[0].student);
         if (!(off <= weights)) FAIL("%s: weights of %d ranks are off by %.3g", more, (int)ranks, off);
@@ -117,13 +19,15 @@ static void compare(const char *more, int64_t steps, double loss, double weights
             CHECK(small_same_bits(several.ranks[r].student, several.ranks[0].student));
             CHECK(several.last[r].loss == several.last[0].loss);
         }
-        run(&again, ranks);
+        run_job(&again, ranks);
         CHECK(small_same_bits(several.ranks[0].student, again.ranks[0].student));
-        end(&again);
-        end(&several);
+        end_job(&again);
+        end_job(&several);
     }
-    end(&one);
+    end_job(&one);
 }
+
+static void compare(const char *more, double loss, double weights) { compare_jobs((job){.more = more}, loss, weights); }
 
 /* ---- a loss of the host's own ---- */
 
@@ -172,48 +76,35 @@ static void add_poisoned(small *s, int64_t rank)
 TEST(callbacks)
 {
     REQUIRE(small_models("ranks"));
-    job one = {.before = add_squared}, three = one;
-    run(&one, 1);
-    run(&three, 3);
-    CHECK(relative(three.ranks[0].student, one.ranks[0].student) <= 2e-6);
-    end(&three);
+    compare_jobs((job){.more = "loss: {type: mine}\n", .before = add_squared}, 1e-6, 2e-6);
     job poisoned = {.before = add_poisoned, .says = "rank 1: "};
     poisoned.want = DISTILL_E_NUMERIC;
-    run(&poisoned, 3);
+    run_job(&poisoned, 3);
     for (int64_t r = 0; r < 3; r++) CHECK_INT(poisoned.last[r].step, 3);
     for (int64_t r = 1; r < 3; r++) CHECK(small_same_bits(poisoned.ranks[r].student, poisoned.ranks[0].student));
-    end(&poisoned);
-    end(&one);
+    end_job(&poisoned);
 }
 
 TEST(equal_to_one)
 {
     REQUIRE(small_models("ranks"));
-    compare("train: {batch_size: 8, micro_batch_size: 8}\n", 50, 1e-6, 2e-6); /* accumulation 1, 3, 8 on one rank */
-    compare("train: {batch_size: 8, micro_batch_size: 3}\n", STEPS, 1e-6, 2e-6);
-    compare("train: {batch_size: 8, micro_batch_size: 1}\n", STEPS, 1e-6, 2e-6);
-    compare("train: {batch_size: 5}\ndata: {pack: true}\n", STEPS, 1e-6, 2e-6);
-    compare("student: {freeze: ['model.embed_tokens.*', 'model.layers.0.*']}\n", STEPS, 1e-6, 2e-6);
-    compare("train: {clip_norm: 0.5}\nloss: {type: jsd}\n", STEPS, 1e-6, 1e-5);
+    compare("train: {batch_size: 8, micro_batch_size: 8}\n", 1e-6, 2e-6); /* accumulation 1, 3, 8 on one rank */
+    compare("train: {batch_size: 8, micro_batch_size: 3}\n", 1e-6, 2e-6);
+    compare("train: {batch_size: 8, micro_batch_size: 1}\n", 1e-6, 2e-6);
+    compare("train: {batch_size: 5}\ndata: {pack: true}\n", 1e-6, 2e-6);
+    compare("student: {freeze: ['model.embed_tokens.*', 'model.layers.0.*']}\n", 1e-6, 2e-6);
+    compare("train: {clip_norm: 0.5}\nloss: {type: jsd}\n", 1e-6, 1e-5);
 }
 
 TEST(shares_and_wires)
 {
     REQUIRE(small_models("ranks"));
-    compare("train: {shard_optimizer: true}\n", STEPS, 1e-6, 2e-6);
-    compare("train: {shard_optimizer: true, moments: bf16, beta2: 0.95}\n", STEPS, 1e-4, 1e-3);
-    compare("train: {gradient_wire: bf16}\n", STEPS, 2e-2, 2e-2);
+    compare("train: {shard_optimizer: true}\n", 1e-6, 2e-6);
+    compare("train: {shard_optimizer: true, moments: bf16, beta2: 0.95}\n", 1e-4, 1e-3);
+    compare("train: {gradient_wire: bf16}\n", 2e-2, 2e-2);
 }
 
 /* ---- evaluations and files ---- */
-
-static const char *fresh(const char *name)
-{
-    const char *path = small_text("%s/%s", small_folder, name);
-    char command[1200];
-    snprintf(command, sizeof command, "rm -rf '%s'", path);
-    return system(command) ? NULL : path;
-}
 
 static double number_of(const job *j, const char *key)
 {
@@ -250,12 +141,12 @@ static void more_held_out(small *s, int64_t rank)
 static void check_files(const char *more)
 {
     char out[2][600];
-    snprintf(out[0], sizeof out[0], "%s", fresh("one"));
-    snprintf(out[1], sizeof out[1], "%s", fresh("three"));
+    snprintf(out[0], sizeof out[0], "%s", fresh_folder("one"));
+    snprintf(out[1], sizeof out[1], "%s", fresh_folder("three"));
     job one = {.more = more, .out = out[0], .before = more_held_out}, three = one;
     three.out = out[1];
-    run(&one, 1);
-    run(&three, 3);
+    run_job(&one, 1);
+    run_job(&three, 3);
     const char *const keys[] = {"student.forward_kl",
                                 "student.perplexity",
                                 "student.forward_kl_p99",
@@ -275,8 +166,8 @@ static void check_files(const char *more)
     CHECK_INT(lines_of(test_path(out[1], "metrics.jsonl")), lines_of(test_path(out[0], "metrics.jsonl")));
     CHECK(small_exists(test_path(out[1], "model.safetensors")));
     CHECK(small_exists(test_path(out[1], "result.json")));
-    end(&one);
-    end(&three);
+    end_job(&one);
+    end_job(&three);
 }
 
 TEST(files)
@@ -296,8 +187,8 @@ static int32_t stop(void *user, const distill_progress *p)
 static void check_resume(const char *more, int64_t before, int64_t after)
 {
     char out[600], apart[600];
-    snprintf(out, sizeof out, "%s", fresh("stopped"));
-    snprintf(apart, sizeof apart, "%s", fresh("whole"));
+    snprintf(out, sizeof out, "%s", fresh_folder("stopped"));
+    snprintf(apart, sizeof apart, "%s", fresh_folder("whole"));
     job whole = {.more = more, .out = apart};
     job stopped = {.more = more,
                    .out = out,
@@ -306,16 +197,16 @@ static void check_resume(const char *more, int64_t before, int64_t after)
                    .progress = stop,
                    .only = before - 1};
     job resumed = {.more = more, .out = out, .resume = 1};
-    run(&whole, before);
-    run(&stopped, before);
+    run_job(&whole, before);
+    run_job(&stopped, before);
     for (int64_t r = 0; r < before; r++) CHECK_INT(stopped.last[r].step, 5);
-    end(&stopped);
-    run(&resumed, after);
+    end_job(&stopped);
+    run_job(&resumed, after);
     const double off = relative(resumed.ranks[0].student, whole.ranks[0].student);
     if (before == after ? !small_same_bits(resumed.ranks[0].student, whole.ranks[0].student) : !(off <= 2e-6))
         FAIL("%s: %d ranks and then %d: off by %.3g", more, (int)before, (int)after, off);
-    end(&resumed);
-    end(&whole);
+    end_job(&resumed);
+    end_job(&whole);
 }
 
 TEST(resumed)
@@ -334,8 +225,8 @@ TEST(resumed)
 static void refuse(const char *more, int64_t ranks, int32_t want, const char *says)
 {
     job j = {.more = more, .want = want, .says = says};
-    run(&j, ranks);
-    end(&j);
+    run_job(&j, ranks);
+    end_job(&j);
 }
 
 static void poison(small *s, int64_t rank)
@@ -368,14 +259,14 @@ TEST(refused)
     refuse("train: {batch_size: 2}\n", 3, DISTILL_E_OPTION, "train.batch_size 2 is below the 3 ranks");
     refuse("train: {on_policy: {lambda: 0.5, max_new_tokens: 4}}\n", 2, DISTILL_E_UNSUPPORTED, "train.on_policy");
     job weights = {.want = DISTILL_E_MISMATCH, .says = "weights of the student", .before = poison};
-    run(&weights, 2);
-    end(&weights);
+    run_job(&weights, 2);
+    end_job(&weights);
     job data = {.want = DISTILL_E_MISMATCH, .says = "training data", .before = other_data};
-    run(&data, 3);
-    end(&data);
+    run_job(&data, 3);
+    end_job(&data);
     job options = {.want = DISTILL_E_MISMATCH, .says = "same recipe", .before = set_apart};
-    run(&options, 2);
-    end(&options);
+    run_job(&options, 2);
+    end_job(&options);
 }
 
 /* A rank that is gone ends all the others, with a line that says so. */
@@ -383,8 +274,8 @@ TEST(gone)
 {
     REQUIRE(small_models("ranks"));
     job j = {.want = DISTILL_E_CALLBACK, .says = "communicator", .fails_rank = 1, .fails_at = 60};
-    run(&j, 3);
-    end(&j);
+    run_job(&j, 3);
+    end_job(&j);
 }
 
 /* Of each step 2(N-1)/N of the gradients' bytes, beside a few figures. */
@@ -392,15 +283,15 @@ TEST(bytes)
 {
     REQUIRE(small_models("ranks"));
     job few = {.steps = 2}, more = {.steps = 12};
-    run(&few, 2);
-    run(&more, 2);
+    run_job(&few, 2);
+    run_job(&more, 2);
     distill_error err;
     int64_t trained = 0;
     CHECK_OK(distill_student_get_i64(more.ranks[0].student, "trainable_parameters", &trained, &err));
     const double each = (double)(more.bytes[0] - few.bytes[0]) / 10, gradients = 4 * (double)trained;
     CHECK_NEAR(each / gradients, 1, 0.01); /* 2 * (2 - 1) / 2 */
-    end(&few);
-    end(&more);
+    end_job(&few);
+    end_job(&more);
 }
 
 TEST_MAIN(TEST_CASE(equal_to_one) TEST_CASE(shares_and_wires) TEST_CASE(callbacks) TEST_CASE(files) TEST_CASE(resumed)

@@ -172,13 +172,48 @@ def test_a_cache_is_filled_by_all(long_recipe):
         (folder / "several.targets").unlink()
 
 
+def test_a_run_fills_its_cache_first(long_recipe, distill):
+    folder = long_recipe.parent
+    outs = [("--quiet", "--set", "output.type=f32", "--set", "output.path=%s" % (folder / name)) for name in ("one", "several")]
+    caches = [("--set", "teacher.cache.path=%s" % (folder / name)) for name in ("one.targets", "several.targets")]
+    assert distill("run", long_recipe, *outs[0], *caches[0]).code == 0
+    for ranks in (3, 2):  # made by three, read by two
+        done = run(ranks, long_recipe, *outs[1], *caches[1], "--set", "output.overwrite=true")
+        assert done.returncode == 0, done.stderr
+        assert distance(folder / "several", folder / "one") <= 2e-6
+    built = distill("cache", "build", long_recipe, "--cache", folder / "built.targets", "--quiet")
+    assert built.code == 0, built.err
+    assert (folder / "several.targets").read_bytes() == (folder / "built.targets").read_bytes()
+
+
+def test_folders_that_are_not_shared(long_recipe, tmp_path):
+    parts = []
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+        parts += ["-n", "1", "-wdir", tmp_path / name, PROGRAM, "run", long_recipe, "--communicator", "mpi", "--set", "output.path=out", ":"]
+    done = subprocess.run([MPIRUN, *map(str, parts[:-1])], capture_output=True, timeout=300, check=False, env=ENVIRONMENT, text=True)
+    one_line(done, "output.path out is not the folder that rank 0 writes to", "share")
+
+
+def test_mpi_is_missing(long_recipe, tmp_path):
+    alone = tmp_path / "distill"  # the same program, which looks for a plug-in that is nowhere
+    alone.write_bytes(pathlib.Path(PROGRAM).read_bytes().replace(b"libdistill_mpi.so", b"libdistill_not.so"))
+    alone.chmod(0o755)
+    done = subprocess.run([str(alone), "run", str(long_recipe), "--communicator", "mpi"], capture_output=True, timeout=60, check=False, text=True,
+                          env=ENVIRONMENT)
+    one_line(done, "--communicator mpi needs libdistill_not.so", "openmpi-bin")
+
+
 def test_a_plan_is_of_all(long_recipe):
     done = program(2, "plan", long_recipe, "--json", "--quiet")
     assert done.returncode == 0, done.stderr
     plan = json.loads(done.stdout)
     assert plan["ranks"] == 2 and plan["steps"] == 12 and plan["time"]["seconds"] > 0 and not (long_recipe.parent / "out").exists()
-    one_line(program(2, "plan", long_recipe, "--quiet", "--set", "teacher.cache.path=%s" % (long_recipe.parent / "new.targets")),
-             "a cache that is filled on the way")
+    done = program(2, "plan", long_recipe, "--json", "--quiet", "--set", "teacher.cache.path=%s" % (long_recipe.parent / "new.targets"))
+    assert done.returncode == 0, done.stderr
+    plan = json.loads(done.stdout)
+    assert plan["cache"]["missing_rows"] > 100 and plan["cache"]["first_seconds"] > plan["cache"]["again_seconds"] > 0
+    assert not (long_recipe.parent / "new.targets").exists()
 
 
 AUGMENT = """
