@@ -331,6 +331,7 @@ struct dk_backend {
     void (*destroy)(dk_backend *backend);
 };
 enum { DK_ISA_PORTABLE = 0, DK_ISA_AVX2 = 1, DK_ISA_AVX512 = 2 };
+const char *dk_isa_name(int32_t isa); /* "portable", "avx2", "avx512" */
 
 int32_t dk_backend_cpu(dk_host *host, dk_backend **out, dk_error *err);
 /* What linear objects made from now on are multiplied by: "auto", "cblas", or a kernel of ours by the instructions that

@@ -6,15 +6,20 @@
 #include "evaluate/evaluate.h"
 #include "session/session.h"
 
-enum { WRITTEN = 64, LEAST = 3, MOST = 40 };
-static const double enough = 1.5; /* seconds of tries: energy counters have moved on by then */
+enum { LEAST = 3, MOST = 40, WARM = 2 };
+/* 1.5 seconds: energy counters have moved on by then */
+const di_answer_effort di_answer_thorough = {DI_ANSWER_WRITTEN, MOST *DI_ANSWER_WRITTEN, 1.5, 0};
+
+/* Of 256 gaps two are beyond the 99th hundredth. */
+di_answer_effort di_answer_within(double seconds) { return (di_answer_effort){32, 256, seconds / 2, seconds}; }
 
 typedef struct watch {
     di_teacher *model;
     di_stream *stream; /* NULL = the model is none that sessions have */
     int64_t length, written;
-    double last; /* without a session: when the answer began, or its last token came */
-    double first[MOST], gaps[MOST * WRITTEN];
+    double last;  /* without a session: when the answer began, or its last token came */
+    double until; /* when what is under way is cut; 0 = never */
+    double first[MOST], gaps[MOST * DI_ANSWER_WRITTEN];
     int64_t tries, gap_count, count;
 } watch;
 
@@ -23,6 +28,8 @@ static void count_token(watch *w, double seconds)
     if (w->count++) w->gaps[w->gap_count++] = seconds;
     else w->first[w->tries] = seconds;
 }
+
+static int32_t too_late(const watch *w) { return w->until > 0 && w->count >= WARM && dk_seconds() > w->until; }
 
 /* ---- by a session, as people meet the model ---- */
 
@@ -54,7 +61,7 @@ static int32_t by_session(watch *w, dk_error *err)
     di_answer_ids(w->model, w->length, ids);
     DK_TRY(di_stream_truncate(w->stream, 0, err));
     DK_TRY(di_stream_append(w->stream, ids, w->length, err));
-    while (w->count < w->written) {
+    while (w->count < w->written && !too_late(w)) {
         DK_TRY(di_stream_next(w->stream, &token, err));
         count_token(w, 1e-9 * (double)token->nanoseconds);
         if (token->finished) DK_TRY(di_stream_append(w->stream, NULL, 0, err));
@@ -72,7 +79,7 @@ static int32_t on_token(void *user, int64_t sequence, int32_t id, double log_pro
     (void)sequence, (void)id, (void)log_prob, (void)finished;
     count_token(w, now - w->last);
     w->last = now;
-    return 0;
+    return too_late(w) ? DK_TEXT_ENDS : 0;
 }
 
 static int32_t answer(watch *w, dk_error *err)
@@ -81,6 +88,17 @@ static int32_t answer(watch *w, dk_error *err)
     if (w->stream) return by_session(w, err);
     w->last = dk_seconds();
     return di_answer(w->model, w->length, w->written, on_token, w, err);
+}
+
+/* Is not counted. DK_E_UNSUPPORTED: a model that does not write. */
+static int32_t warm(watch *w, dk_error *err)
+{
+    const int64_t written = w->written;
+    w->written = written < WARM ? written : WARM;
+    const int32_t rc = answer(w, err);
+    w->written = written;
+    w->gap_count = 0;
+    return rc;
 }
 
 /* ---- what came of it ---- */
@@ -104,6 +122,7 @@ static void sum_up(watch *w, di_answer_time *out)
     qsort(w->first, (size_t)w->tries, sizeof *w->first, ascending);
     qsort(w->gaps, (size_t)w->gap_count, sizeof *w->gaps, ascending);
     out->tries = w->tries;
+    out->gaps = w->gap_count;
     out->first_token[0] = quantile(w->first, w->tries, 0.5);
     out->first_token[1] = quantile(w->first, w->tries, 0.95);
     out->token[0] = quantile(w->gaps, w->gap_count, 0.5);
@@ -113,12 +132,19 @@ static void sum_up(watch *w, di_answer_time *out)
     if (out->token[0] > 0) out->decode_speed = 1 / out->token[0];
 }
 
-static int32_t try_answers(watch *w, dk_host *host, di_answer_time *out, dk_error *err)
+static int32_t goes_on(const watch *w, const di_answer_effort *effort, double begin)
+{
+    const double now = dk_seconds();
+    if (!w->tries) return 1;
+    if (w->tries == MOST || (w->until > 0 && now > w->until)) return 0;
+    return w->tries < LEAST || (w->gap_count < effort->gaps && now - begin < effort->seconds);
+}
+
+static int32_t try_answers(watch *w, dk_host *host, const di_answer_effort *effort, di_answer_time *out, dk_error *err)
 {
     int32_t rc = DK_OK;
     const double begin = dk_seconds();
-    w->gap_count = 0;
-    while (w->tries < MOST && (w->tries < LEAST || dk_seconds() - begin < enough)) {
+    while (goes_on(w, effort, begin)) {
         DK_TRY(answer(w, err));
         w->tries++;
         out->written_tokens += w->count;
@@ -130,10 +156,10 @@ out:
     return rc;
 }
 
-int32_t di_answer_time_measure(dk_host *host, di_teacher *model, const di_options *options, di_answer_time *out,
-                               dk_error *err)
+int32_t di_answer_time_measure(dk_host *host, di_teacher *model, const di_options *options,
+                               const di_answer_effort *effort, di_answer_time *out, dk_error *err)
 {
-    const int64_t length = di_answer_prompt(model, WRITTEN);
+    const int64_t length = model ? di_answer_prompt(model, effort->written) : 0;
     watch *w = NULL;
     int32_t rc;
     *out = (di_answer_time){.prompt_tokens = length};
@@ -141,17 +167,41 @@ int32_t di_answer_time_measure(dk_host *host, di_teacher *model, const di_option
     DK_TRY(dk_new(host, 1, &w, err));
     w->model = model;
     w->length = length;
-    w->written = length < WRITTEN ? length : WRITTEN;
+    w->written = length < effort->written ? length : effort->written;
+    if (effort->most > 0) w->until = dk_seconds() + effort->most;
     DK_TRY(open_session(w, options, err));
-    if ((rc = answer(w, err)) == DK_E_UNSUPPORTED) {
+    if ((rc = warm(w, err)) == DK_E_UNSUPPORTED) {
         dk_error_clear(err);
         rc = DK_OK;
         goto out;
     }
     DK_TRY(rc);
-    DK_TRY(try_answers(w, host, out, err));
+    DK_TRY(try_answers(w, host, effort, out, err));
 out:
     if (w) di_stream_free(w->stream);
     dk_free(host, w);
     return rc;
+}
+
+/* ---- as JSON ---- */
+
+static void number(dk_strbuf *out, const char *name, double value)
+{
+    dk_strbuf_printf(out, ",\"%s\":", name);
+    dk_strbuf_f64(out, value);
+}
+
+void di_answer_time_json(const di_answer_time *l, dk_strbuf *out)
+{
+    if (!l->tries) return;
+    number(out, "prompt_tokens", (double)l->prompt_tokens);
+    if (l->first_token[0] > 0) number(out, "prompt_tokens_per_second", l->prompt_speed);
+    if (l->gaps) number(out, "decode_tokens_per_second", l->decode_speed);
+    number(out, "first_token_seconds", l->first_token[0]);
+    number(out, "first_token_seconds_p95", l->first_token[1]);
+    if (!l->gaps) return;
+    number(out, "token_seconds_p50", l->token[0]);
+    number(out, "token_seconds_p95", l->token[1]);
+    number(out, "token_seconds_p99", l->token[2]);
+    number(out, "timed_tokens", (double)l->gaps);
 }

@@ -1,7 +1,7 @@
 /* evaluate.h - what a model is worth on data, and how fast it answers; no trainer is needed.
  *
  *   evaluate.c      perplexity, KL, agreement on held-out data       evaluation_json.c  the same as JSON
- *   teacher_side.c  what the teacher says, kept for the next time    speed.c  prompt and decode tokens per second
+ *   teacher_side.c  what the teacher says, kept for the next time    answer_prompt.c  a prompt and an answer to time
  *   teachers.c      each of several teachers by itself and against the others   calibration.c  is it as right as sure?
  *   answer_time.c   from a prompt to its first token, and from token to token
  *   draft_trial.h   a student as its teacher's draft
@@ -82,7 +82,5 @@ typedef int32_t (*di_answer_fn)(void *user, int64_t sequence, int32_t id, double
 int64_t di_answer_prompt(const di_teacher *model, int64_t written);
 void di_answer_ids(const di_teacher *model, int64_t length, int32_t ids[DI_ANSWER_PROMPT]);
 int32_t di_answer(di_teacher *model, int64_t length, int64_t written, di_answer_fn fn, void *user, dk_error *err);
-/* tokens/s; -1 where it cannot be timed; model NULL = none */
-int32_t di_speed(di_teacher *model, double *prompt, double *decode, dk_error *err);
 
 #endif

@@ -409,8 +409,8 @@ static const di_option_info rows[] = {
     INT("train.eval_tokens", "0", 0, COUNT_MAX, "tokens", 0,
         "held-out tokens that an evaluation while training reads; 0 = all"),
     INT("train.eval_draft_tokens", "0", 0, 1e6, "tokens", 0,
-        "that an evaluation of a student and a comparison let the teacher write greedily, and as many drawn, without "
-        "and with the student as its draft; 0 = none; distill eval and compare: 256"),
+        "that an evaluation of a student, a comparison and the end of a run let the teacher write greedily, and as "
+        "many drawn, without and with the student as its draft; 0 = none; distill eval and compare: 256"),
     CHOICE("train.eval_precision", "fp32", "auto|bf16|fp32", 0,
            "what matrix products of evaluations are formed in, as train.precision of those of steps"),
     CHOICE("train.eval_teachers", "end", "end|always|never", 0,
@@ -666,6 +666,9 @@ static const di_option_info rows[] = {
     INT("output.samples", "3", 0, 100, "texts", 0,
         "beginnings of held-out text that student and teacher continue at the end, for result.json and report.html; "
         "0 = none"),
+    NUMBER("output.timing_seconds", "3", 0.1, 600, "seconds", OR_ZERO,
+           "how long student and teacher answer a prompt at the end of a run, each, for their latency and speed; a "
+           "slow one is cut there, but not before its prompt was read twice and two tokens came; 0 = not at all"),
 
     ROW("stages", MAP, NULL, 0,
         "several runs, one after another, as a list: each a recipe with a name, laid over this one; teacher.path, "

@@ -10,6 +10,7 @@
 #include "evaluate/evaluate.h"
 #include "evaluate/answer_time.h"
 #include "evaluate/draft_trial.h"
+#include "meter/machine.h"
 
 enum { STAGES = 5 }; /* of progress: the data, twice the speed, twice the questions */
 
@@ -173,7 +174,8 @@ static int32_t speed(comparing *c, int which, dk_error *err)
         s->load_seconds = dk_seconds() - begin;
     }
     DK_TRY(di_meter_start(c->host, c->args->options, 0, &meter, err));
-    DK_TRY(di_answer_time_measure(c->host, fresh ? fresh : given, c->args->options, &s->latency, err));
+    DK_TRY(di_answer_time_measure(c->host, fresh ? fresh : given, c->args->options, &di_answer_thorough, &s->latency,
+                                  err));
     s->cost = di_meter_read(&meter);
     di_cost_json(&meter, &s->cost, &s->energy);
     if (fresh && before >= 0) s->memory = dk_resident_bytes() - before;
@@ -222,18 +224,12 @@ static void latency_json(const side *s, dk_strbuf *out)
 {
     const di_answer_time *l = &s->latency;
     if (!l->tries) return;
-    number(out, "prompt_tokens", (double)l->prompt_tokens);
-    number(out, "prompt_tokens_per_second", l->prompt_speed);
-    number(out, "decode_tokens_per_second", l->decode_speed);
-    number(out, "first_token_seconds", l->first_token[0]);
-    number(out, "first_token_seconds_p95", l->first_token[1]);
-    number(out, "token_seconds_p50", l->token[0]);
-    number(out, "token_seconds_p95", l->token[1]);
-    number(out, "token_seconds_p99", l->token[2]);
+    di_answer_time_json(l, out);
     const double thousands = (double)l->written_tokens / 1000;
     number(out, "cpu_seconds_per_1000_tokens", s->cost.cpu / thousands);
     if (s->cost.joules >= 0) number(out, "joules_per_1000_tokens", s->cost.joules / thousands);
     if (s->cost.eur >= 0) number(out, "eur_per_1000_tokens", s->cost.eur / thousands);
+    if (s->cost.usd >= 0) number(out, "usd_per_1000_tokens", s->cost.usd / thousands);
     dk_strbuf_puts(out, ",\"cost_of_timing\":");
     dk_strbuf_append(out, s->energy.data, s->energy.size);
 }
@@ -296,6 +292,8 @@ static void whole_json(comparing *c, di_meter *meter, dk_strbuf *json)
     between_json(c, json);
     dk_strbuf_puts(json, ",\"cost\":");
     di_cost_json(meter, &cost, json);
+    dk_strbuf_puts(json, ",\"machine\":");
+    di_machine_json(c->args->backend, json);
     dk_strbuf_puts(json, "}");
 }
 

@@ -287,7 +287,6 @@ out:
 
 int32_t di_inspect_library(dk_backend *backend, di_registry *registry, dk_strbuf *json, dk_error *err)
 {
-    static const char *const isas[] = {"portable", "avx2", "avx512"};
     dk_strbuf losses;
     char cblas[128];
     int32_t rc;
@@ -297,7 +296,7 @@ int32_t di_inspect_library(dk_backend *backend, di_registry *registry, dk_strbuf
     dk_strbuf_printf(json, "{\"kind\":\"library\",\"version\":\"%s\",\"abi_version\":%d", DISTILL_VERSION,
                      DISTILL_ABI_VERSION);
     text(json, "backend", backend->name);
-    text(json, "isa", isas[backend->isa]);
+    text(json, "isa", dk_isa_name(backend->isa));
     text(json, "products", backend->products);
     text(json, "cblas", cblas);
     integer(json, "threads", dk_host_threads(backend->host));

@@ -2,6 +2,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "meter/machine.h"
 #include "run/run_state.h"
 
 static void number(dk_strbuf *out, const char *name, double value)
@@ -9,99 +10,6 @@ static void number(dk_strbuf *out, const char *name, double value)
     dk_strbuf_printf(out, ",\"%s\":", name);
     if (isfinite(value)) dk_strbuf_f64(out, value);
     else dk_strbuf_puts(out, "null");
-}
-
-static void quality(const di_evaluation *e, int32_t of_teacher, dk_strbuf *out)
-{
-    if (of_teacher && e->teacher_kind != DISTILL_DENSE) return; /* it does not say what it thinks of the text */
-    double nats = of_teacher ? e->teacher_nats : e->nats;
-    number(out, "perplexity", exp(nats));
-    number(out, "nats", nats);
-    if (e->text_bytes > 0) number(out, "bits_per_byte", nats * (double)e->tokens / log(2.0) / (double)e->text_bytes);
-    double accuracy;
-    const double apart =
-        di_expected_calibration_error(of_teacher ? &e->teacher_calibration : &e->calibration, &accuracy);
-    if (apart >= 0) number(out, "calibration_error", apart);
-    if (apart >= 0) number(out, "accuracy", accuracy);
-    if (!e->has_teacher) return;
-    if (e->teacher_kind == DISTILL_SAMPLED) {
-        number(out, e->without_entropy ? "soft_cross_entropy" : "forward_kl", e->kl_mean);
-        dk_strbuf_printf(out, ",\"teacher_target\":\"%s\"", di_kind_name(e->teacher_kind));
-        number(out, e->without_entropy ? "soft_cross_entropy_temperature" : "forward_kl_temperature", e->temperature);
-        return;
-    }
-    number(out, "forward_kl", of_teacher ? 0 : e->kl_mean);
-    number(out, "forward_kl_median", of_teacher ? 0 : e->kl_median);
-    number(out, "forward_kl_p99", of_teacher ? 0 : e->kl_p99);
-    number(out, "top1_agreement", of_teacher ? 1 : e->top1_agreement);
-    number(out, "expected_acceptance", of_teacher ? 1 : e->acceptance);
-    if (e->teacher_kind == DISTILL_DENSE) return;
-    dk_strbuf_printf(out, ",\"teacher_target\":\"%s\"", di_kind_name(e->teacher_kind));
-    number(out, "forward_kl_temperature", e->temperature);
-}
-
-typedef enum { SECTION_STUDENT, SECTION_TEACHER, SECTION_GGUF } section; /* GGUF: the student's second file */
-
-static int32_t begin_section(di_run *run, const di_teacher *scorer, section of, dk_strbuf *out, dk_error *err)
-{
-    static const char *const names[] = {"student", "teacher", "gguf"};
-    const char *path = of != SECTION_STUDENT ? di_teacher_path(scorer) : run->output.path ? run->output.path : "";
-    const char *manifest, *type = dk_dtype_name(run->output.files.gguf_type);
-    int32_t rc = DK_OK;
-    dk_strbuf_printf(out, ",\"%s\":{\"path\":", names[of]);
-    dk_strbuf_json(out, path, strlen(path));
-    if (of == SECTION_GGUF) {
-        dk_strbuf_puts(out, ",\"type\":");
-        dk_strbuf_json(out, type, strlen(type));
-    }
-    if (of != SECTION_TEACHER) return DK_OK;
-    DK_TRY(di_run_manifest(run, &manifest, err));
-    dk_strbuf_puts(out, ",\"manifest\":");
-    dk_strbuf_puts(out, manifest);
-out:
-    return rc;
-}
-
-enum { SHORTEST_MS = 20 }; /* counters of energy move in steps of a millisecond */
-
-/* Of the tokens that its speed was measured with: prompts, and what was written behind them. */
-static void token_cost(di_meter *meter, dk_strbuf *out)
-{
-    const di_cost cost = di_meter_read(meter);
-    const double thousands = (double)cost.work.tokens / 1000;
-    if (cost.work.tokens < 1) return;
-    dk_strbuf_puts(out, ",\"cost_per_1000_tokens\":{\"cpu_seconds\":");
-    dk_strbuf_f64(out, cost.cpu / thousands);
-    const int32_t measured = cost.energy == DI_ENERGY_MEASURED;
-    if (cost.joules > 0 && (!measured || cost.wall * 1000 > SHORTEST_MS)) {
-        number(out, "joules", cost.joules / thousands);
-        dk_strbuf_printf(out, ",\"energy\":\"%s\"", measured ? "measured" : "estimated");
-        if (cost.eur >= 0) number(out, "eur", cost.eur / thousands);
-    }
-    dk_strbuf_puts(out, "}");
-}
-
-static int32_t model_section(di_run *run, di_teacher *scorer, section of, dk_strbuf *out, dk_error *err)
-{
-    const di_facts facts = di_teacher_facts(scorer);
-    const di_run_evaluation *e = &run->evaluation;
-    di_meter meter = {0};
-    double prompt = -1, decode = -1;
-    int32_t rc;
-    DK_TRY(di_meter_start(run->host, run->trainer->options, 0, &meter, err));
-    DK_TRY(di_speed(scorer, &prompt, &decode, err));
-    DK_TRY(begin_section(run, scorer, of, out, err));
-    if (of == SECTION_GGUF ? e->has_gguf : e->has_result)
-        quality(of == SECTION_GGUF ? &e->gguf : &e->result, of == SECTION_TEACHER, out);
-    if (facts.parameters >= 0) number(out, "parameters", (double)facts.parameters);
-    if (facts.bytes >= 0) number(out, "bytes", (double)facts.bytes);
-    if (prompt > 0) number(out, "prompt_tokens_per_second", prompt);
-    if (decode > 0) number(out, "decode_tokens_per_second", decode);
-    if (decode > 0) token_cost(&meter, out);
-    dk_strbuf_puts(out, "}");
-out:
-    di_meter_end(&meter);
-    return rc;
 }
 
 static int32_t training_section(const di_run *run, dk_strbuf *out, dk_error *err)
@@ -161,6 +69,15 @@ static int32_t training_section(const di_run *run, dk_strbuf *out, dk_error *err
     return rc;
 }
 
+/* Of what is read and how it is cut into sequences. */
+static int32_t hash_of(const di_dataset *data, dk_strbuf *out, dk_error *err)
+{
+    char hex[65];
+    const int32_t rc = di_dataset_hash(data, hex, err);
+    if (rc == DK_OK) dk_strbuf_printf(out, "\"hash\":\"%s\",", hex);
+    return rc;
+}
+
 /* What became of the samples: the training data's members, and the held-out data's below "eval". */
 static int32_t data_section(const di_run *run, dk_strbuf *out, dk_error *err)
 {
@@ -169,9 +86,11 @@ static int32_t data_section(const di_run *run, dk_strbuf *out, dk_error *err)
     int32_t rc;
     DK_TRY(di_dataset_walk(t->data.train, t->data.seed, di_window_place(&t->data, t->counters.step), &seen, err));
     dk_strbuf_puts(out, ",\"data\":{");
+    DK_TRY(hash_of(t->data.train, out, err));
     di_dataset_describe(t->data.train, &seen, out);
     if (t->data.eval) {
         dk_strbuf_puts(out, ",\"eval\":{");
+        DK_TRY(hash_of(t->data.eval, out, err));
         di_dataset_describe(t->data.eval, NULL, out);
         dk_strbuf_puts(out, "}");
     }
@@ -181,12 +100,14 @@ out:
     return rc;
 }
 
-/* Of this process: what a run took before it was interrupted is not in it. */
+/* Of this process: what a run took before it was interrupted is not in it. And on what machine. */
 static void cost_section(di_run *run, dk_strbuf *out)
 {
     const di_cost cost = di_meter_read(&run->meter);
     dk_strbuf_puts(out, ",\"cost\":");
     di_cost_json(&run->meter, &cost, out);
+    dk_strbuf_puts(out, ",\"machine\":");
+    di_machine_json(run->trainer->backend, out);
 }
 
 static di_run_end end_of(const di_run *run)
@@ -215,7 +136,7 @@ static void reason(const di_run *run, dk_strbuf *out)
     }
 }
 
-static int32_t eval_section(const di_run *run, dk_strbuf *out, dk_error *err)
+static int32_t eval_section(di_run *run, di_teacher *saved, dk_strbuf *out, dk_error *err)
 {
     const di_evaluation *e = &run->evaluation.result;
     const dk_strbuf *teachers = &run->evaluation.teachers_json;
@@ -227,6 +148,7 @@ static int32_t eval_section(const di_run *run, dk_strbuf *out, dk_error *err)
     di_evaluation_sources_json(e, out);
     if (teachers->size) dk_strbuf_append(out, teachers->data, teachers->size);
     if (run->evaluation.detailed >= 0) DK_TRY(di_detail_json(run->evaluation.detail, out, err));
+    DK_TRY(di_result_draft(run, saved, out, err));
     dk_strbuf_puts(out, "}");
 out:
     return rc;
@@ -254,10 +176,10 @@ static int32_t make(di_run *run, di_teacher *saved, di_teacher *gguf, dk_error *
     }
     DK_TRY(data_section(run, out, err));
     cost_section(run, out);
-    if (saved) DK_TRY(model_section(run, saved, SECTION_STUDENT, out, err));
-    if (gguf) DK_TRY(model_section(run, gguf, SECTION_GGUF, out, err));
-    if (t->teacher) DK_TRY(model_section(run, t->teacher, SECTION_TEACHER, out, err));
-    if (run->evaluation.has_result) DK_TRY(eval_section(run, out, err));
+    if (saved) DK_TRY(di_result_model(run, saved, DI_RESULT_STUDENT, out, err));
+    if (gguf) DK_TRY(di_result_model(run, gguf, DI_RESULT_GGUF, out, err));
+    if (t->teacher) DK_TRY(di_result_model(run, t->teacher, DI_RESULT_TEACHER, out, err));
+    if (run->evaluation.has_result) DK_TRY(eval_section(run, saved, out, err));
     if (run->evaluation.samples_json.size)
         dk_strbuf_append(out, run->evaluation.samples_json.data, run->evaluation.samples_json.size);
     dk_strbuf_printf(out, ",\"changes\":[%s],\"warnings\":[%s]", run->changes.size ? run->changes.data : "",
@@ -282,18 +204,6 @@ out:
 
 /* ---- of a run under way ---- */
 
-static void live_model(di_run *run, section of, dk_strbuf *out)
-{
-    const di_trainer *t = run->trainer;
-    const di_facts facts = of == SECTION_TEACHER ? di_teacher_facts(t->teacher) : di_student_facts(t->student);
-    const char *path = of == SECTION_TEACHER ? di_teacher_path(t->teacher) : run->output.path ? run->output.path : "";
-    dk_strbuf_printf(out, ",\"%s\":{\"path\":", of == SECTION_TEACHER ? "teacher" : "student");
-    dk_strbuf_json(out, path, strlen(path));
-    if (facts.parameters >= 0) number(out, "parameters", (double)facts.parameters);
-    if (facts.bytes >= 0) number(out, "bytes", (double)facts.bytes);
-    dk_strbuf_puts(out, "}");
-}
-
 int32_t di_result_live(di_run *run, dk_strbuf *out, dk_error *err)
 {
     di_trainer *t = run->trainer;
@@ -310,8 +220,8 @@ int32_t di_result_live(di_run *run, dk_strbuf *out, dk_error *err)
     }
     DK_TRY(training_section(run, out, err));
     cost_section(run, out);
-    live_model(run, SECTION_STUDENT, out);
-    if (t->teacher) live_model(run, SECTION_TEACHER, out);
+    di_result_live_model(run, 0, out);
+    if (t->teacher) di_result_live_model(run, 1, out);
     dk_strbuf_printf(out, ",\"warnings\":[%s],\"options\":", run->warnings.size ? run->warnings.data : "");
     DK_TRY(di_options_write_json(t->options, 0, out, err));
     dk_strbuf_puts(out, "}");

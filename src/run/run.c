@@ -15,6 +15,7 @@ static int32_t read_options(di_run *run, const di_options *o, dk_error *err)
     output->page = di_options_is(o, "output.report", "html");
     output->portuguese = di_options_is(o, "output.language", "pt");
     output->samples = di_options_i64(o, "output.samples");
+    output->timing_seconds = di_options_f64(o, "output.timing_seconds");
     strncpy(output->format, di_options_text(o, "output.format"), sizeof output->format - 1);
     strncpy(output->type, di_options_text(o, "output.type"), sizeof output->type - 1);
     evaluation->every = di_options_i64(o, "train.eval_every");
@@ -34,8 +35,9 @@ static int32_t read_options(di_run *run, const di_options *o, dk_error *err)
 /* Evaluations need data; without it these options would do nothing. */
 int32_t di_run_check_options(const di_options *options, int32_t has_eval, dk_error *err)
 {
-    static const char *const keys[] = {"train.eval_every",    "train.eval_tokens", "train.eval_precision",
-                                       "train.eval_teachers", "train.keep_best",   "train.early_stop_patience"};
+    static const char *const keys[] = {"train.eval_every",       "train.eval_tokens", "train.eval_precision",
+                                       "train.eval_teachers",    "train.keep_best",   "train.early_stop_patience",
+                                       "train.eval_draft_tokens"};
     const int32_t keep_best = di_options_flag(options, "train.keep_best");
     const char *path = di_options_text(options, "output.path");
     int32_t rc = DK_OK;

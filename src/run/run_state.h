@@ -15,6 +15,7 @@ typedef struct di_output {
     int32_t metrics, overwrite, page; /* page: report.html */
     int32_t portuguese;               /* its words */
     int64_t log_every, samples;
+    double timing_seconds; /* of student and of teacher, at the end; 0 = not timed */
 } di_output;
 
 typedef struct di_live_page { /* report.html while the run trains */
@@ -126,6 +127,12 @@ void di_metrics_evaluation(di_run *run, const di_evaluation *evaluation, const d
 int32_t di_metrics_rewind(const di_output *output, int64_t step, int64_t evaluated, dk_error *err);
 /* run_page.c: report.html, by its folder; what goes wrong is a warning. live: if it is time for it again */
 void di_run_page(di_run *run, int32_t live);
+/* result_models.c: ,"student":{...}: quality, size, speed, which is measured now */
+typedef enum { DI_RESULT_STUDENT, DI_RESULT_TEACHER, DI_RESULT_GGUF } di_result_section; /* GGUF: the second file */
+int32_t di_result_model(di_run *run, di_teacher *scorer, di_result_section of, dk_strbuf *out, dk_error *err);
+/* ,"draft":{...}: what the student is worth as its teacher's draft, where train.eval_draft_tokens asks for it */
+int32_t di_result_draft(di_run *run, di_teacher *student, dk_strbuf *out, dk_error *err);
+void di_result_live_model(di_run *run, int32_t of_teacher, dk_strbuf *out); /* of a run under way: its size */
 /* result.c: of a run under way, for its page: what is known without measuring anything */
 int32_t di_result_live(di_run *run, dk_strbuf *out, dk_error *err);
 /* result.c: fills result_json; saved, gguf: what the student's files hold, the second beside the first, or NULL */

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "base/ranks.h"
+#include "evaluate/answer_time.h"
 #include "evaluate/samples.h"
 #include "run/run_state.h"
 
@@ -187,15 +188,33 @@ static int32_t write_samples(const trial *t, di_teacher *live, dk_error *err)
     return rc;
 }
 
+static int32_t time_answers(const trial *t, di_teacher *model, dk_error *err)
+{
+    const di_answer_effort effort = di_answer_within(t->run->output.timing_seconds);
+    di_answer_time time;
+    if (!(effort.most > 0)) return DK_OK;
+    return di_answer_time_measure(t->run->host, model, t->run->trainer->options, &effort, &time, err);
+}
+
+static int32_t try_draft(const trial *t, di_teacher *live, dk_error *err)
+{
+    dk_strbuf json;
+    if (!t->run->trainer->data.eval) return DK_OK;
+    dk_strbuf_init(&json, t->run->host);
+    const int32_t rc = di_result_draft(t->run, live, &json, err);
+    dk_strbuf_free(&json);
+    return rc;
+}
+
 static int32_t try_end(trial *t, di_teacher *live, dk_error *err)
 {
-    double prompt, decode;
     int32_t rc;
     begin(t);
-    DK_TRY(di_speed(live, &prompt, &decode, err));
+    DK_TRY(time_answers(t, live, err));
     const di_pace own = passed(t, 1);
     DK_TRY(write_samples(t, live, err));
-    DK_TRY(t->run->trainer->teacher ? di_speed(t->run->trainer->teacher, &prompt, &decode, err) : DK_OK);
+    DK_TRY(time_answers(t, t->run->trainer->teacher, err));
+    DK_TRY(try_draft(t, live, err));
     t->out->timing = passed(t, 1);
     if (t->out->finals > 1) { /* a GGUF file beside the folder is timed, too */
         t->out->timing.wall += own.wall;

@@ -83,12 +83,56 @@ def test_run_leaves_a_page(run, tmp_path):
                if "tick end" in drawing]
     assert heights and min(heights) >= 3  # one number along an axis says nothing of its scale
     assert "svg" in page.tags and "hard_label_weight" in page.text and result["teacher"]["manifest"]["hash"] in page.text
+    for name in ("student", "teacher"):
+        model = result[name]
+        assert 0 < model["first_token_seconds"] <= model["first_token_seconds_p95"] and model["timed_tokens"] > 0
+        assert 0 < model["token_seconds_p50"] <= model["token_seconds_p95"] <= model["token_seconds_p99"]
+        assert short(model["bits_per_byte"]) in page.text and "%.1f\u00a0%%" % (100 * model["calibration_error"]) in "".join(page.words)
+    for words in ("Time to the first token", "Latency of a token", "calibration error", "of the worst hundredth", result["machine"]["cpu"],
+                  result["data"]["hash"], result["data"]["eval"]["hash"]):
+        assert words in page.text
     eval_ = result["eval"]
     assert sum(b["tokens"] for b in eval_["by_position"]) == eval_["tokens"] == sum(b["tokens"] for b in eval_["by_frequency"])
     assert sum(eval_["blocks"]["tokens"]) == eval_["tokens"]
     assert sum(eval_["blocks"]["nats"]) / eval_["tokens"] == pytest.approx(result["student"]["nats"])
     assert sum(eval_["blocks"]["forward_kl"]) / eval_["tokens"] == pytest.approx(result["student"]["forward_kl"])
     assert eval_["disagreements"][0]["forward_kl"] >= eval_["disagreements"][-1]["forward_kl"]
+
+
+def test_money_and_drafts_beside_the_teacher(run, tmp_path):
+    run("--set", "train.eval_draft_tokens=32", "--set", "cost.watts_per_core=9", "--set", "cost.eur_per_kwh=0.3", "--set", "cost.usd_per_million_tokens=2")
+    page = page_of(tmp_path / "out" / "report.html")
+    result = json.loads((tmp_path / "out" / "result.json").read_text())
+    for words in ("EUR of a million tokens", "USD of a million tokens", "An estimate", "speed-up, greedily", "accepted, drawing"):
+        assert words in page.text
+    for name in ("student", "teacher"):
+        cost = result[name]["cost_per_1000_tokens"]
+        assert cost["energy"] == "estimated" and cost["usd"] == 0.002
+        assert cost["joules"] == pytest.approx(9 * cost["cpu_seconds"]) and cost["eur"] == pytest.approx(cost["joules"] / 3.6e6 * 0.3)
+    assert result["eval"]["draft"]["greedy"]["speedup"] > 0
+
+
+def test_nothing_is_timed(run, tmp_path):
+    run("--set", "output.timing_seconds=0")
+    result = json.loads((tmp_path / "out" / "result.json").read_text())
+    assert "first_token_seconds" not in result["student"] and "decode_tokens_per_second" not in result["teacher"]
+    assert "No speed was measured: output.timing_seconds is 0." in page_of(tmp_path / "out" / "report.html").text
+
+
+def test_other_data_and_other_teachers(distill, run, tmp_path, model):
+    run()
+    (tmp_path / "other.jsonl").write_text("\n".join(json.dumps({"text": "the man %d is in the thing" % i}) for i in range(9)))
+    run("--set", "output.path=%s" % (tmp_path / "b"), "--set", "data.eval=%s" % (tmp_path / "other.jsonl"))
+    run("--set", "output.path=%s" % (tmp_path / "c"), "--set", "teacher.path=%s" % (tmp_path / "out"), "--set", "student.layers=[0]",
+        "--set", "data.train=%s" % (tmp_path / "other.jsonl"))
+    done = distill("report", tmp_path / "out", tmp_path / "b", tmp_path / "c", "-o", tmp_path / "three.html")
+    assert done.code == 0, done.err
+    page = page_of(tmp_path / "three.html")
+    assert "Measured on other held-out text than the first, so that nothing can be compared: b." in page.text
+    assert "Learnt from other training data than the first: c." in page.text
+    html = (tmp_path / "three.html").read_text()
+    head = html[html.index("<thead>"):html.index("</thead>")]
+    assert head.count("key ct") == 3  # the first teacher on two texts, and the third run's
 
 
 def test_none_and_portuguese(run, tmp_path):

@@ -2,6 +2,12 @@
 
 #include <string.h>
 
+const char *dk_isa_name(int32_t isa)
+{
+    static const char *const names[] = {"portable", "avx2", "avx512"};
+    return isa >= DK_ISA_PORTABLE && isa <= DK_ISA_AVX512 ? names[isa] : "?";
+}
+
 #if defined(__SSE__) && defined(DK_X86_KERNELS)
 static int32_t machine_isa(void)
 {

@@ -121,6 +121,48 @@ static void choose(di_sheet *s)
     s->runs[s->runs[0].hard_labels ? 1 : 0].colour = "c0";
 }
 
+/* ---- their teachers ---- */
+
+static int32_t same_text(const dk_node *a, const dk_node *b, const char *path)
+{
+    return strcmp(di_text(a, path), di_text(b, path)) == 0;
+}
+
+static int32_t same_teacher(const di_sheet_run *a, const di_sheet_run *b)
+{
+    const char *key = *di_text(a->teacher, "manifest/hash") ? "manifest/hash" : "path";
+    return same_text(a->teacher, b->teacher, key);
+}
+
+static void name_teacher(const di_sheet *s, di_sheet_teacher *t)
+{
+    const char *path = di_text(t->model, "path");
+    size_t size = strlen(path), from;
+    while (size > 1 && path[size - 1] == '/') size--;
+    for (from = size; from > 0 && path[from - 1] != '/'; from--) continue;
+    copy_text(t->label, sizeof t->label, path + from, size - from);
+    if (!*t->label)
+        snprintf(t->label, sizeof t->label, "%s %d", di_say(s, "teacher", "professor"), (int)(t - s->teachers) + 1);
+}
+
+/* Each once: what a teacher is worth hangs on the text, what it costs does not. */
+static void collect_teachers(di_sheet *s)
+{
+    for (int64_t i = 0; i < s->count; i++) {
+        const di_sheet_run *r = &s->runs[i];
+        int32_t known = !r->teacher, again = 0;
+        for (int64_t k = 0; k < s->teacher_count && !known; k++) {
+            if (!same_teacher(r, s->teachers[k].run)) continue;
+            again = 1;
+            known = same_text(r->result, s->teachers[k].run->result, "data/eval/hash");
+        }
+        if (!known) s->teachers[s->teacher_count++] = (di_sheet_teacher){.model = r->teacher, .run = r, .again = again};
+    }
+    for (int64_t i = 0; i < s->teacher_count; i++) name_teacher(s, &s->teachers[i]);
+    if (s->teacher_count == 1)
+        snprintf(s->teachers[0].label, sizeof s->teachers[0].label, "%s", di_say(s, "teacher", "professor"));
+}
+
 /* ---- the page ---- */
 
 static void head(di_sheet *s)
@@ -168,6 +210,7 @@ static int32_t body(di_sheet *s, dk_error *err)
     di_part_disagreements(s);
     di_part_sources(s);
     di_part_models(s);
+    if (s->main && s->main->kind == DI_RUN_MODEL && !di_node(s->main->result, "live")) di_part_table(s);
     di_part_samples(s);
     di_part_reproduce(s);
     di_html(s, "</main>\n");
@@ -187,6 +230,7 @@ int32_t di_page_make(dk_host *host, const dk_node *const *runs, int64_t count, c
     s->refresh = settings->refresh;
     for (int64_t i = 0; i < count; i++) add_root(s, runs[i]);
     choose(s);
+    collect_teachers(s);
     head(s);
     DK_TRY(body(s, err));
     foot(s);

@@ -3,6 +3,7 @@
  * over (sum n_b)^2. Windows inside a block hang together, and so blocks are what is counted. Of two runs on the same
  * text y_b is the difference of theirs: what is hard about a block falls out. */
 #include <math.h>
+#include <string.h>
 
 #include "report/page/sheet.h"
 
@@ -68,4 +69,12 @@ int32_t di_paired(const dk_node *a, const char *key, const dk_node *b, const cha
     const double count = (double)blocks;
     *out = (di_interval){sum / tokens, t_quantile(count - 1) * sqrt(squares * count / (count - 1)) / tokens, blocks};
     return isfinite(out->mean) && isfinite(out->half);
+}
+
+int32_t di_paired_runs(const di_sheet_run *a, const char *key, const di_sheet_run *b, const char *other,
+                       di_interval *out)
+{
+    const char *one = di_text(a->result, "data/eval/hash"), *two = di_text(b->result, "data/eval/hash");
+    if (*one && *two && strcmp(one, two) != 0) return 0;
+    return di_paired(di_node(a->eval, "blocks"), key, di_node(b->eval, "blocks"), other, out);
 }

@@ -5,92 +5,53 @@
 
 #include "report/page/sheet.h"
 
-typedef void (*text_fn)(const di_sheet *s, double value, char out[DI_FIGURE]);
-
-static void per_second(const di_sheet *s, double value, char out[DI_FIGURE])
-{
-    char text[DI_FIGURE];
-    if (value >= 1e5) di_large_number(s, value, text);
-    else di_number_text(s, value, value < 100 ? 1 : 0, text);
-    snprintf(out, DI_FIGURE, "%.36s /s", text);
-}
-
-static void milliseconds(const di_sheet *s, double value, char out[DI_FIGURE])
-{
-    char text[DI_FIGURE];
-    di_short_number(s, value, text);
-    snprintf(out, DI_FIGURE, "%.40s ms", text);
-}
-
-static void euros(const di_sheet *s, double value, char out[DI_FIGURE])
-{
-    char text[DI_FIGURE];
-    const int32_t decimals = value > 0 && value < 0.1 ? 1 - (int32_t)floor(log10(value)) : 2;
-    di_number_text(s, value, decimals, text);
-    snprintf(out, DI_FIGURE, "%.40s EUR", text);
-}
-
-static void dollars(const di_sheet *s, double value, char out[DI_FIGURE])
-{
-    char text[DI_FIGURE];
-    euros(s, value, text);
-    snprintf(out, DI_FIGURE, "%.*s USD", (int)(strlen(text) - 4), text);
-}
-
-static void cpu_seconds(const di_sheet *s, double value, char out[DI_FIGURE])
-{
-    char text[DI_FIGURE];
-    di_short_number(s, value, text);
-    snprintf(out, DI_FIGURE, "%.40s s", text);
-}
-
-static void joules(const di_sheet *s, double value, char out[DI_FIGURE])
-{
-    static const char *const units[] = {"J", "kJ", "MJ"};
-    char text[DI_FIGURE];
-    int32_t at = 0;
-    for (; at < 2 && value >= 1000; at++) value /= 1000;
-    di_short_number(s, value, text);
-    snprintf(out, DI_FIGURE, "%.40s %s", text, units[at]);
-}
-
+enum { PARTS = 3, BARS = PARTS * (2 * DI_SHEET_RUNS + 2) };
 typedef struct quantity {
-    const char *key, *title, *about;
-    double over; /* 0 = the value itself, else over / value */
-    text_fn text;
+    const char *keys[PARTS]; /* several: bars below each other */
+    const char *title, *about;
+    double times; /* what is shown of one that is found */
+    di_text_fn text;
+    const char *names[PARTS]; /* behind each value; NULL = nothing */
 } quantity;
-
-static int32_t read(const dk_node *model, const quantity *q, double *value)
-{
-    if (!di_value(model, q->key, value) || *value <= 0) return 0;
-    if (q->over > 0) *value = q->over / *value;
-    return 1;
-}
+typedef struct bars {
+    di_bar items[BARS];
+    int64_t count;
+} bars;
 
 static void add(const di_sheet *s, const quantity *q, const dk_node *model, const char *label, const char *colour,
-                di_bar *bars, int64_t *count)
+                bars *out)
 {
     double value;
-    if (!read(model, q, &value)) return;
-    bars[*count] = (di_bar){.label = label, .colour = colour, .value = value};
-    q->text(s, value, bars[(*count)++].text);
+    char text[DI_FIGURE];
+    int32_t some = 0;
+    for (int i = 0; i < PARTS && q->keys[i] && out->count < BARS; i++) {
+        if (!di_value(model, q->keys[i], &value) || value <= 0) continue;
+        di_bar *bar = &out->items[out->count++];
+        *bar = (di_bar){.label = label, .colour = colour, .value = q->times * value, .below = some++};
+        q->text(s, bar->value, text);
+        snprintf(bar->text, sizeof bar->text, "%.40s%s%.5s", text, q->names[i] ? "\xc2\xa0" : "",
+                 q->names[i] ? q->names[i] : "");
+    }
+}
+
+static void add_teachers(const di_sheet *s, const quantity *q, bars *out)
+{
+    for (int64_t i = 0; i < s->teacher_count; i++)
+        if (!s->teachers[i].again) add(s, q, s->teachers[i].model, s->teachers[i].label, "ct", out);
 }
 
 static int32_t draw(di_sheet *s, const quantity *q)
 {
-    di_bar bars[DI_SHEET_RUNS + 2];
-    int64_t count = 0;
+    bars drawn = {.count = 0};
+    add_teachers(s, q, &drawn);
     if (s->main) {
-        add(s, q, s->main->teacher, di_say(s, "teacher", "professor"), "ct", bars, &count);
-        add(s, q, s->main->student, di_say(s, "student", "aluno"), "c0", bars, &count);
-        add(s, q, di_node(s->main->result, "gguf"), "GGUF", "c5", bars, &count);
-    } else {
-        if (s->count) add(s, q, s->runs[0].teacher, di_say(s, "teacher", "professor"), "ct", bars, &count);
-        for (int64_t i = 0; i < s->count; i++)
-            add(s, q, s->runs[i].student, s->runs[i].label, s->runs[i].colour, bars, &count);
+        add(s, q, s->main->student, di_say(s, "student", "aluno"), "c0", &drawn);
+        add(s, q, di_node(s->main->result, "gguf"), "GGUF", "c5", &drawn);
     }
-    if (!count) return 0;
-    di_bars_draw(s, q->title, q->about, bars, count);
+    for (int64_t i = 0; !s->main && i < s->count; i++)
+        add(s, q, s->runs[i].student, s->runs[i].label, s->runs[i].colour, &drawn);
+    if (!drawn.count) return 0;
+    di_bars_draw(s, q->title, q->about, drawn.items, drawn.count);
     return 1;
 }
 
@@ -142,7 +103,7 @@ static const char *energy_about(const di_sheet *s)
 
 /* ---- what the run took ---- */
 
-static void cost_row(di_sheet *s, const dk_node *cost, const char *key, text_fn text, const char *english,
+static void cost_row(di_sheet *s, const dk_node *cost, const char *key, di_text_fn text, const char *english,
                      const char *portuguese)
 {
     double value;
@@ -164,9 +125,9 @@ static void run_cost(di_sheet *s, const di_sheet_run *r)
     cost_row(s, cost, "peak_memory_bytes", di_bytes_text, "memory at its peak", "pico de memória");
     cost_row(s, cost, "model_tokens", di_large_number, "tokens through models", "tokens pelos modelos");
     cost_row(s, cost, "model_flops", di_large_number, "floating-point operations", "operações de ponto flutuante");
-    cost_row(s, cost, "joules", joules, "energy", "energia");
-    cost_row(s, cost, "eur", euros, "of energy", "de energia");
-    cost_row(s, cost, "usd", dollars, "of tokens", "de tokens");
+    cost_row(s, cost, "joules", di_joules_text, "energy", "energia");
+    cost_row(s, cost, "eur", di_euros_text, "of energy", "de energia");
+    cost_row(s, cost, "usd", di_dollars_text, "of tokens", "de tokens");
     di_html(s, "</dl>");
     if (*note || *problem) {
         di_html(s, "<p class=\"missing\">");
@@ -190,8 +151,12 @@ static void tell_slow(di_sheet *s)
 {
     const char *key = "decode_tokens_per_second";
     double value;
-    if (!s->main || !s->main->teacher || di_node(s->main->result, "live")) return;
-    if (!di_value(s->main->student, key, &value) || di_value(s->main->teacher, key, &value)) return;
+    if (!s->main || di_node(s->main->result, "live")) return;
+    if (di_value(s->main->result, "options/output/timing_seconds", &value) && value == 0)
+        di_missing(s, "No speed was measured: output.timing_seconds is 0.",
+                   "Nenhuma velocidade foi medida: output.timing_seconds é 0.");
+    if (!s->main->teacher || !di_value(s->main->student, key, &value) || di_value(s->main->teacher, key, &value))
+        return;
     di_missing(
         s, "The teacher's speed was not measured: it is several models, a host's or a cache, and writes no text.",
         "A velocidade do professor não foi medida: são vários modelos, de um programa ou um cache, e não escreve "
@@ -201,23 +166,60 @@ static void tell_slow(di_sheet *s)
 void di_part_models(di_sheet *s)
 {
     const quantity all[] = {
-        {"parameters", di_say(s, "Parameters", "Parâmetros"), "", 0, di_large_number},
-        {"bytes", di_say(s, "Bytes on disk", "Bytes em disco"), "", 0, di_bytes_text},
-        {"prompt_tokens_per_second", di_say(s, "Reading", "Leitura"),
-         di_say(s, "Tokens per second of a prompt of 128.", "Tokens por segundo de um prompt de 128."), 0, per_second},
-        {"decode_tokens_per_second", di_say(s, "Writing", "Escrita"),
-         di_say(s, "Tokens per second, one text at a time.", "Tokens por segundo, um texto por vez."), 0, per_second},
-        {"decode_tokens_per_second", di_say(s, "Latency of a token", "Latência de um token"),
-         di_say(s, "Milliseconds between tokens while it writes.", "Milissegundos entre tokens ao escrever."), 1e3,
-         milliseconds},
-        {"cost_per_1000_tokens/cpu_seconds", di_say(s, "Cost of 1,000 tokens", "Custo de 1.000 tokens"),
-         di_say(s, "CPU seconds of all threads; four tokens are read for one that is written.",
-                "Segundos de CPU de todas as threads, quatro tokens lidos para um escrito."),
-         0, cpu_seconds},
-        {"cost_per_1000_tokens/joules", di_say(s, "Energy of 1,000 tokens", "Energia de 1.000 tokens"), energy_about(s),
-         0, joules},
-        {"cost_per_1000_tokens/eur", di_say(s, "Money of 1,000 tokens", "Dinheiro de 1.000 tokens"),
-         di_say(s, "That energy at cost.eur_per_kwh.", "Essa energia a cost.eur_per_kwh."), 0, euros},
+        {{"parameters"}, di_say(s, "Parameters", "Parâmetros"), "", 1, di_large_number, {NULL}},
+        {{"bytes"}, di_say(s, "Bytes on disk", "Bytes em disco"), "", 1, di_bytes_text, {NULL}},
+        {{"prompt_tokens_per_second"},
+         di_say(s, "Reading", "Leitura"),
+         di_say(s, "Tokens per second of a prompt of 128, or half a context.",
+                "Tokens por segundo de um prompt de 128, ou meio contexto."),
+         1,
+         di_rate_text,
+         {NULL}},
+        {{"first_token_seconds"},
+         di_say(s, "Time to the first token", "Tempo até o primeiro token"),
+         di_say(s, "Behind that prompt, in a session: the median.", "Após esse prompt, numa sessão: a mediana."),
+         1,
+         di_milliseconds_text,
+         {NULL}},
+        {{"decode_tokens_per_second"},
+         di_say(s, "Writing", "Escrita"),
+         di_say(s, "Tokens per second, one text at a time.", "Tokens por segundo, um texto por vez."),
+         1,
+         di_rate_text,
+         {NULL}},
+        {{"token_seconds_p50", "token_seconds_p95", "token_seconds_p99"},
+         di_say(s, "Latency of a token", "Latência de um token"),
+         di_say(s, "From token to token as it writes: half come sooner than p50, one in a hundred later than p99.",
+                "De token a token ao escrever: metade chega antes de p50, um em cem depois de p99."),
+         1,
+         di_milliseconds_text,
+         {"p50", "p95", "p99"}},
+        {{"cost_per_1000_tokens/cpu_seconds"},
+         di_say(s, "Cost of 1,000 tokens", "Custo de 1.000 tokens"),
+         di_say(s, "CPU seconds of all threads, of those prompts and answers of 32.",
+                "Segundos de CPU de todas as threads, desses prompts e de respostas de 32."),
+         1,
+         di_cpu_text,
+         {NULL}},
+        {{"cost_per_1000_tokens/joules"},
+         di_say(s, "Energy of 1,000 tokens", "Energia de 1.000 tokens"),
+         energy_about(s),
+         1,
+         di_joules_text,
+         {NULL}},
+        {{"cost_per_1000_tokens/eur"},
+         di_say(s, "EUR of a million tokens", "EUR de um milhão de tokens"),
+         di_say(s, "That energy at cost.eur_per_kwh.", "Essa energia a cost.eur_per_kwh."),
+         1000,
+         di_euros_text,
+         {NULL}},
+        {{"cost_per_1000_tokens/usd"},
+         di_say(s, "USD of a million tokens", "USD de um milhão de tokens"),
+         di_say(s, "At cost.usd_per_million_tokens, the price of a service, whichever model it serves.",
+                "A cost.usd_per_million_tokens, o preço de um serviço, qualquer que seja o modelo."),
+         1000,
+         di_dollars_text,
+         {NULL}},
     };
     const int32_t teacher = has_teacher(s);
     int32_t some = 0;

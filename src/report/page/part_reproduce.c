@@ -110,6 +110,30 @@ static void files(di_sheet *s, const char *name, const dk_node *data)
             fact(s, name, di_text(list->items[i], "path"));
 }
 
+/* Speeds and energy are of it; bits hang on its instructions, threads and CBLAS. */
+static void machine(di_sheet *s, const di_sheet_run *r)
+{
+    const dk_node *m = di_node(r->result, "machine");
+    const char *parts[] = {di_text(m, "isa"), di_text(m, "products"), di_text(m, "cblas")};
+    double memory;
+    char text[DI_FIGURE];
+    if (!m) return;
+    fact(s, di_say(s, "processor", "processador"), di_text(m, "cpu"));
+    count(s, di_say(s, "cores", "núcleos"), m, "cores");
+    count(s, "threads", m, "threads");
+    dk_strbuf_printf(s->out, "<dt>%s</dt><dd>", di_say(s, "instructions, products", "instruções, produtos"));
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
+        if (i && *parts[i]) di_html(s, ", ");
+        di_html_text(s->out, parts[i], strlen(parts[i]));
+    }
+    di_html(s, "</dd>");
+    if (di_value(m, "memory_bytes", &memory)) {
+        di_bytes_text(s, memory, text);
+        dk_strbuf_printf(s->out, "<dt>%s</dt><dd>%s</dd>", di_say(s, "its memory", "sua memória"), text);
+    }
+    fact(s, di_say(s, "system", "sistema"), di_text(m, "system"));
+}
+
 static void facts(di_sheet *s, const di_sheet_run *r)
 {
     dk_strbuf_printf(s->out, "<div class=\"box\"><h3><b>%s</b></h3><dl>",
@@ -122,8 +146,10 @@ static void facts(di_sheet *s, const di_sheet_run *r)
     fact(s, di_say(s, "student", "aluno"), di_text(r->student, "path"));
     members(s, r);
     files(s, di_say(s, "training data", "dados de treino"), di_node(r->result, "data"));
+    fact(s, di_say(s, "its hash", "seu hash"), di_text(r->result, "data/hash"));
     count(s, di_say(s, "its tokens", "seus tokens"), r->result, "data/tokens");
     files(s, di_say(s, "held-out data", "dados reservados"), di_node(r->result, "data/eval"));
+    fact(s, di_say(s, "its hash", "seu hash"), di_text(r->result, "data/eval/hash"));
     count(s, di_say(s, "tokens scored", "tokens avaliados"), r->eval, "tokens");
     count(s, di_say(s, "texts learnt", "textos aprendidos"), r->result, "data/train");
     count(s, di_say(s, "texts held out", "textos reservados"), r->result, "data/held_out");
@@ -131,6 +157,7 @@ static void facts(di_sheet *s, const di_sheet_run *r)
     count(s, di_say(s, "their tokens", "tokens deles"), r->training, "on_policy/tokens");
     fact(s, di_say(s, "evaluated in", "avaliado em"), di_text(r->eval, "precision"));
     fact(s, di_say(s, "folder", "pasta"), r->folder);
+    machine(s, r);
     di_html(s, "</dl></div>\n");
 }
 

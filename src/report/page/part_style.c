@@ -64,6 +64,11 @@ static const char *const style[] = {
     "0;width:max-content;max-width:100%}.key{display:inline-block;width:10px;height:10px;border-radius:3px;"
     "background:"
     "var(--c);margin-right:8px}.best{color:var(--good);font-weight:650}",
+    ".figures .group th{text-align:left;color:var(--soft);font-size:12.5px;font-weight:560;padding-top:16px;"
+    "background:var(--card)}.figures tbody th{font-weight:400;white-space:normal;min-width:8.5em}.figures thead th{"
+    "overflow-wrap:anywhere;min-width:5.5em;color:var(--ink);font-weight:600}.figures small:empty{display:none}"
+    ".figures th:first-child{position:sticky;left:0;background:var(--card)}.figures td,.figures th{padding-top:5px;"
+    "padding-bottom:5px}",
     "pre,code,.data{font-family:ui-monospace,'SF Mono',Menlo,Consolas,'Liberation Mono','DejaVu Sans Mono',monospace;"
     "font-size:13px}pre{margin:0;white-space:pre-wrap;overflow-wrap:anywhere;line-height:1.5}.data{unicode-bidi:"
     "isolate;"

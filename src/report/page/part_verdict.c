@@ -88,7 +88,7 @@ static int32_t with_baseline(di_sheet *s)
     di_put_value(s, &w, 1, hard);
     w.at[2] = "?";
     if (di_value(r->teacher, "perplexity", &teacher)) di_put_value(s, &w, 2, teacher);
-    if (di_paired(blocks_of(base), "nats", blocks_of(r), "nats", &gain)) {
+    if (di_paired_runs(base, "nats", r, "nats", &gain)) {
         di_put_interval(s, &w, 3, gain.mean, gain.half);
         closed_text(s, &w, 4, r, base);
         say_difference(s, &w, &gain);

@@ -16,12 +16,20 @@ typedef struct di_sheet_run {
     int32_t hard_labels; /* learnt from no teacher */
     const char *colour;  /* class of its lines */
 } di_sheet_run;
+typedef struct di_sheet_teacher {
+    const dk_node *model;
+    const di_sheet_run *run; /* the first one that has it */
+    char label[DI_LABEL];
+    int32_t again; /* the same model stands before it, measured on other text */
+} di_sheet_teacher;
 typedef struct di_sheet {
     dk_host *host;
     dk_strbuf *out;
     int32_t portuguese;
     int64_t refresh, count;
     di_sheet_run runs[DI_SHEET_RUNS];
+    di_sheet_teacher teachers[DI_SHEET_RUNS]; /* of all runs, each once */
+    int64_t teacher_count;
     int64_t left_out;                    /* runs beyond them */
     const di_sheet_run *main, *baseline; /* baseline NULL = none; main NULL = several runs are compared */
 } di_sheet;
@@ -43,6 +51,15 @@ void di_large_number(const di_sheet *s, double value, char out[DI_FIGURE]);     
 void di_bytes_text(const di_sheet *s, double value, char out[DI_FIGURE]);                /* 23.3 MB */
 void di_percent_text(const di_sheet *s, double share, char out[DI_FIGURE]);              /* 51.8 % */
 void di_seconds_text(const di_sheet *s, double seconds, char out[DI_FIGURE]);            /* 1 min 12 s */
+typedef void (*di_text_fn)(const di_sheet *s, double value, char out[DI_FIGURE]);
+/* ---- html_units.c: what a model costs ---- */
+void di_rate_text(const di_sheet *s, double value, char out[DI_FIGURE]);           /* 51.8 /s */
+void di_milliseconds_text(const di_sheet *s, double seconds, char out[DI_FIGURE]); /* 1.19 ms */
+void di_cpu_text(const di_sheet *s, double seconds, char out[DI_FIGURE]);          /* 0.518 s */
+void di_joules_text(const di_sheet *s, double value, char out[DI_FIGURE]);         /* 51.8 kJ */
+void di_euros_text(const di_sheet *s, double value, char out[DI_FIGURE]);          /* 0.00012 EUR */
+void di_dollars_text(const di_sheet *s, double value, char out[DI_FIGURE]);
+void di_times_text(const di_sheet *s, double value, char out[DI_FIGURE]); /* 1.83 x */
 /* ---- nodes.c: "student/perplexity" below a map ---- */
 const dk_node *di_node(const dk_node *map, const char *path);
 int32_t di_value(const dk_node *map, const char *path, double *out); /* 1 = a finite number is there */
@@ -54,6 +71,9 @@ typedef struct di_interval {
 } di_interval;
 /* of a[key] over tokens, less b[other] over the same; b NULL = 0. 0 = it cannot be told. */
 int32_t di_paired(const dk_node *a, const char *key, const dk_node *b, const char *other, di_interval *out);
+/* The same of two runs, where they were measured on the same text. */
+int32_t di_paired_runs(const di_sheet_run *a, const char *key, const di_sheet_run *b, const char *other,
+                       di_interval *out);
 /* ---- svg_curves.c ---- */
 enum { DI_CURVES = 16, DI_POINTS = 400 };
 typedef struct di_curve {
@@ -80,6 +100,7 @@ typedef struct di_bar {
     const char *label, *colour;
     double value;
     char text[DI_FIGURE]; /* the value as it is to be read */
+    int32_t below;        /* of the one above, whose name it has */
 } di_bar;
 void di_bars_draw(di_sheet *s, const char *title, const char *about, const di_bar *bars, int64_t count);
 /* Two rows of probabilities of the same tokens, teacher to the left. */
@@ -103,7 +124,7 @@ void di_part_sources(di_sheet *s);
 void di_part_models(di_sheet *s);
 void di_part_samples(di_sheet *s);
 void di_part_reproduce(di_sheet *s);
-void di_part_table(di_sheet *s); /* several runs beside each other */
+void di_part_table(di_sheet *s); /* all figures: teacher beside student, or several runs beside each other */
 void di_section(di_sheet *s, const char *english, const char *portuguese);
 void di_section_end(di_sheet *s);
 void di_missing(di_sheet *s, const char *english, const char *portuguese); /* a paragraph that says so */

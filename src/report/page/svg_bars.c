@@ -54,7 +54,7 @@ void di_bars_draw(di_sheet *s, const char *title, const char *about, const di_ba
         const double y = (double)i * ROW + 4;
         const double width = most > 0 ? fmax(bars[i].value / most * (WIDTH - NAME - VALUE), 1.5) : 0;
         dk_strbuf_printf(s->out, "<g class=\"%s\">", bars[i].colour);
-        name_row(s, bars[i].label, y + ROW / 2.0 - 3);
+        if (!bars[i].below) name_row(s, bars[i].label, y + ROW / 2.0 - 3);
         rect(s, "bar", NAME, y, width, ROW - 8);
         begin_text(s, "figure", NAME + width + 8, y + ROW / 2.0 + 1);
         dk_strbuf_printf(s->out, "%s</text></g>", bars[i].text);

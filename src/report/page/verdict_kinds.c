@@ -120,7 +120,7 @@ static void tell_best(di_sheet *s, const di_sheet_run *const best[2], di_words *
     if (!best[1])
         di_main_sentence(s, "Of {2} runs <b>{0}</b> alone was measured on held-out text, at perplexity {1}.",
                          "De {2} execuções só <b>{0}</b> foi medida em texto reservado, com perplexidade {1}.", w);
-    else if (!di_paired(di_node(best[1]->eval, "blocks"), "nats", di_node(best[0]->eval, "blocks"), "nats", &gain))
+    else if (!di_paired_runs(best[1], "nats", best[0], "nats", &gain))
         di_main_sentence(s,
                          "Of {2} runs <b>{0}</b> has the least perplexity, {1}; it and the next, <b>{3}</b>, were not "
                          "measured on the "

@@ -1,6 +1,7 @@
 /* Evaluation without a trainer: against sums over the logits themselves, part of the data, and what stops it. */
 #include "../teacher/model_fixture.h"
 #include "dataset/dataset_parts.h"
+#include "evaluate/answer_time.h"
 #include "evaluate/evaluate.h"
 #include "student/student.h"
 
@@ -379,18 +380,33 @@ TEST(stopped)
     close_measured(&m);
 }
 
-TEST(speed)
+static void check_ordered(const di_answer_time *t)
 {
-    double prompt = 0, decode = 0;
+    CHECK(t->first_token[0] > 0 && t->first_token[1] >= t->first_token[0]);
+    CHECK(t->token[0] > 0 && t->token[1] >= t->token[0] && t->token[2] >= t->token[1]);
+    CHECK(t->prompt_speed > 0 && t->decode_speed > 0 && t->prompt_tokens > 0);
+    CHECK_INT(t->written_tokens, t->gaps + t->tries);
+}
+
+TEST(answers_are_timed)
+{
+    const di_answer_effort within = di_answer_within(2), cut = {32, 256, 1e-9, 1e-9};
+    di_answer_time time;
     measured m;
     dk_error err;
-    open_measured(&m, "speed");
-    CHECK_OK(di_speed(m.model, &prompt, &decode, &err));
-    CHECK(prompt > 0 && decode > 0);
-    CHECK_OK(di_speed(NULL, &prompt, &decode, &err));
-    CHECK(prompt == -1 && decode == -1);
+    open_measured(&m, "timed");
+    CHECK_OK(di_answer_time_measure(m.f.host, m.model, m.f.options, &within, &time, &err));
+    check_ordered(&time);
+    CHECK(time.tries >= 3);
+    CHECK_OK(di_answer_time_measure(m.f.host, m.model, m.f.options, &cut, &time, &err));
+    check_ordered(&time);
+    CHECK_INT(time.tries, 1);
+    CHECK_INT(time.written_tokens, 2);
+    CHECK_OK(di_answer_time_measure(m.f.host, NULL, m.f.options, &within, &time, &err));
+    CHECK_INT(time.tries, 0);
     close_measured(&m);
 }
 
 TEST_MAIN(TEST_CASE(values) TEST_CASE(precision) TEST_CASE(teacher_side) TEST_CASE(teacher_side_of_weights_that_change)
-              TEST_CASE(sources_are_measured_apart) TEST_CASE(sparse_teachers) TEST_CASE(stopped) TEST_CASE(speed))
+              TEST_CASE(sources_are_measured_apart) TEST_CASE(sparse_teachers) TEST_CASE(stopped)
+                  TEST_CASE(answers_are_timed))
