@@ -1,5 +1,5 @@
-/* rank_jobs.h - a training by several ranks, as threads with an env each, or by one process: it is run, and what came of
- * it is kept. */
+/* rank_jobs.h - a training by several ranks, as threads with an env each, or by one process: it is run, and what came
+ * of it is kept. */
 #ifndef TESTS_API_RANK_JOBS_H
 #define TESTS_API_RANK_JOBS_H
 
