@@ -10,6 +10,8 @@ import pytest
 
 import distill
 
+EXAMPLE = pathlib.Path(__file__).resolve().parents[3] / "examples" / "python" / "torch_ranks.py"
+
 
 class Ranks:
     """Where threads meet: each brings bytes, and takes those of all."""
@@ -90,6 +92,25 @@ def test_what_a_communicator_raises_comes_back(env):
     own.set_communicator(Broken(Ranks(2), 0))
     with pytest.raises(ValueError, match="the cable is out"):
         distill.Trainer({"data": {"train": "nowhere.jsonl"}}, env=own)
+
+
+@pytest.mark.skipif(not EXAMPLE.exists(), reason="the examples are not in this tree")
+def test_torch_distributed(recipe, tmp_path):
+    torch = pytest.importorskip("torch")
+    if not torch.distributed.is_available() or not torch.distributed.is_gloo_available():
+        pytest.skip("torch was built without Gloo")
+    numpy = pytest.importorskip("numpy")
+    students = []
+    for name, ranks in (("one", 1), ("two", 2)):
+        settings = dict(recipe, output={"path": str(tmp_path / name), "type": "f32"}, train=dict(recipe["train"], batch_size=4))
+        (tmp_path / "recipe.yaml").write_text(distill.Options(settings).to_yaml())
+        done = subprocess.run([sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(ranks), str(EXAMPLE),
+                               str(tmp_path / "recipe.yaml")], capture_output=True, timeout=300, check=False, text=True,
+                              env=dict(os.environ, PYTHONPATH=os.path.dirname(os.path.dirname(distill.__file__))))
+        assert done.returncode == 0, done.stderr
+        students.append(distill.Student(str(tmp_path / name)))
+    for name in students[0].parameter_names():
+        assert numpy.allclose(students[0].parameter(name), students[1].parameter(name), atol=2e-6)
 
 
 PLUGIN = pathlib.Path(os.path.realpath(distill.lib._name)).parent / "libdistill_mpi.so"
