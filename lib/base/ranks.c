@@ -140,6 +140,13 @@ int32_t dk_ranks_broadcast(dk_host *host, void *data, int64_t bytes, int64_t roo
     return told(ranks, "broadcast", ranks->table.broadcast(ranks->table.user, data, bytes, root), err);
 }
 
+static int32_t make_room(dk_host *host, int64_t size, char **out, dk_error *err)
+{
+    if (size >= 0 && size < INT64_MAX) return dk_new(host, size + 1, out, err);
+    return dk_fail(err, DK_E_FORMAT, "communicator: a message of %lld bytes is announced to rank %lld, which cannot be",
+                   (long long)size, (long long)dk_rank(host));
+}
+
 int32_t dk_ranks_bytes(dk_host *host, dk_strbuf *bytes, int64_t root, dk_error *err)
 {
     const int32_t own = dk_rank(host) == root;
@@ -148,7 +155,7 @@ int32_t dk_ranks_bytes(dk_host *host, dk_strbuf *bytes, int64_t root, dk_error *
     int32_t rc;
     if (dk_ranks(host) == 1) return DK_OK;
     DK_TRY(dk_ranks_broadcast(host, &size, sizeof size, root, err));
-    DK_TRY(dk_ranks_agree(host, own ? dk_strbuf_check(bytes, err) : dk_new(host, size + 1, &copy, err), err));
+    DK_TRY(dk_ranks_agree(host, own ? dk_strbuf_check(bytes, err) : make_room(host, size, &copy, err), err));
     if (size) DK_TRY(dk_ranks_broadcast(host, own ? bytes->data : copy, size, root, err));
     if (own) goto out;
     dk_strbuf_clear(bytes);

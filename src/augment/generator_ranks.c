@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "augment/generator_parts.h"
+#include "augment/rank_messages.h"
 #include "base/ranks.h"
 
 /* ---- the question ---- */
@@ -10,12 +11,6 @@
 static void put(dk_strbuf *to, const void *items, int64_t count, size_t size)
 {
     if (count) dk_strbuf_append(to, items, (size_t)count * size);
-}
-
-static void get(const char **from, void *items, int64_t count, size_t size)
-{
-    if (count) memcpy(items, *from, (size_t)count * size);
-    *from += (size_t)count * size;
 }
 
 static void put_question(const di_generator *g, dk_strbuf *question)
@@ -27,21 +22,25 @@ static void put_question(const di_generator *g, dk_strbuf *question)
     put(question, g->ids.ids, g->ids.count, sizeof *g->ids.ids);
 }
 
+static void copy(void *to, const void *items, int64_t count, size_t size)
+{
+    if (count) memcpy(to, items, (size_t)count * size);
+}
+
 static int32_t take_question(di_generator *g, const dk_strbuf *question, dk_error *err)
 {
-    const char *at = question->data;
-    int64_t counts[3];
+    di_prompts_question asked;
     int32_t rc;
-    get(&at, counts, 3, sizeof *counts);
-    if (g->samples != counts[0]) g->capacity = 0; /* draws are of another width */
-    g->samples = counts[0];
+    DK_TRY(di_prompts_question_read(question, &asked, err));
+    if (g->samples != asked.samples) g->capacity = 0; /* draws are of another width */
+    g->samples = asked.samples;
     g->count = g->ids.count = 0;
-    DK_TRY(di_generator_room(g, counts[1], counts[2], err));
-    g->count = counts[1];
-    g->ids.count = counts[2];
-    get(&at, g->offsets, g->count + 1, sizeof *g->offsets);
-    get(&at, g->draws, g->count * g->samples, sizeof *g->draws);
-    get(&at, g->ids.ids, g->ids.count, sizeof *g->ids.ids);
+    DK_TRY(di_generator_room(g, asked.count, asked.ids_count, err));
+    g->count = asked.count;
+    g->ids.count = asked.ids_count;
+    copy(g->offsets, asked.offsets, g->count + 1, sizeof *g->offsets);
+    copy(g->draws, asked.draws, g->count * g->samples, sizeof *g->draws);
+    copy(g->ids.ids, asked.ids, g->ids.count, sizeof *g->ids.ids);
     rc = di_generator_open_answers(g, err);
 out:
     return rc;
@@ -63,21 +62,23 @@ out:
     return rc;
 }
 
-static int32_t take_answer(di_generator *g, di_answer *a, const char **from, dk_error *err)
+static int32_t take_answer(di_generator *g, di_answer *a, dk_message *from, dk_error *err)
 {
-    int64_t counts[3];
-    get(from, counts, 3, sizeof *counts);
+    di_prompts_answer told;
+    int32_t rc;
+    DK_TRY(di_prompts_answer_read(from, g->keep, &told, err));
     dk_strbuf_clear(&a->text);
-    if (counts[2]) dk_strbuf_append(&a->text, *from, (size_t)counts[2]);
-    *from += counts[2];
-    if (counts[0] > a->capacity && di_generator_widen(g, a, counts[0])) return dk_fail_nomem(err, (uint64_t)counts[0]);
-    a->count = counts[0];
-    a->finished = (int32_t)counts[1];
-    get(from, a->ids, a->count, sizeof *a->ids);
-    get(from, a->top_ids, a->count * g->keep, sizeof *a->top_ids);
-    get(from, a->top, a->count * g->keep, sizeof *a->top);
+    if (told.text_size) dk_strbuf_append(&a->text, told.text, (size_t)told.text_size);
+    if (told.count > a->capacity && di_generator_widen(g, a, told.count))
+        DK_TRY(dk_fail_nomem(err, (uint64_t)told.count));
+    a->count = told.count;
+    a->finished = (int32_t)told.finished;
+    copy(a->ids, told.ids, a->count, sizeof *a->ids);
+    copy(a->top_ids, told.top_ids, a->count * g->keep, sizeof *a->top_ids);
+    copy(a->top, told.top, a->count * g->keep, sizeof *a->top);
     g->tokens += a->count;
-    return DK_OK;
+out:
+    return rc;
 }
 
 int32_t di_generator_answer_part(void *self, const dk_strbuf *question, dk_strbuf *answer, dk_error *err)
@@ -97,14 +98,16 @@ out:
 int32_t di_generator_ask_ranks(di_generator *g, dk_error *err)
 {
     dk_strbuf question, answers;
+    dk_message at;
     int32_t rc;
     dk_strbuf_init(&question, g->step->host);
     dk_strbuf_init(&answers, g->step->host);
     put_question(g, &question);
     DK_TRY(di_rank_call(g->step->calls, g->number, &question, &answers, err));
     g->tokens = 0; /* those of this rank stand among the answers, too */
-    const char *at = answers.data;
+    dk_message_open(&at, answers.data, answers.size);
     for (int64_t i = 0; i < g->count * g->samples; i++) DK_TRY(take_answer(g, &g->answers[i], &at, err));
+    rc = dk_message_end(&at, "texts that ranks wrote", err);
 out:
     dk_strbuf_free(&question);
     dk_strbuf_free(&answers);

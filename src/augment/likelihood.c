@@ -2,6 +2,7 @@
 
 #include "augment/prompts.h"
 #include "augment/rank_calls.h"
+#include "augment/rank_messages.h"
 #include "base/ranks.h"
 
 #include <math.h>
@@ -152,6 +153,7 @@ static int32_t ask_ranks(di_likelihood *l, dk_error *err)
 {
     const int64_t counts[3] = {l->sequences, l->count, l->row_count};
     dk_strbuf question, answers;
+    dk_message told;
     int32_t rc;
     dk_strbuf_init(&question, l->step->host);
     dk_strbuf_init(&answers, l->step->host);
@@ -160,30 +162,33 @@ static int32_t ask_ranks(di_likelihood *l, dk_error *err)
     dk_strbuf_append(&question, l->rows, (size_t)l->row_count * sizeof *l->rows);
     dk_strbuf_append(&question, l->ids, (size_t)l->count * sizeof *l->ids);
     DK_TRY(di_rank_call(l->step->calls, l->number, &question, &answers, err));
-    memcpy(l->chosen, answers.data, (size_t)l->row_count * sizeof *l->chosen);
+    dk_message_open(&told, answers.data, answers.size);
+    dk_message_take(&told, l->chosen, l->row_count, sizeof *l->chosen);
+    rc = dk_message_end(&told, "likelihoods that ranks found", err);
 out:
     dk_strbuf_free(&question);
     dk_strbuf_free(&answers);
     return rc;
 }
 
+static void copy(void *to, const void *items, int64_t count, size_t size)
+{
+    if (count) memcpy(to, items, (size_t)count * size);
+}
+
 static int32_t take_question(di_likelihood *l, const dk_strbuf *question, dk_error *err)
 {
-    const char *at = question->data;
-    int64_t counts[3];
+    di_rows_question asked;
     int32_t rc;
-    memcpy(counts, at, sizeof counts);
-    at += sizeof counts;
-    l->sequences = counts[0];
+    DK_TRY(di_rows_question_read(question, &asked, err));
+    l->sequences = asked.sequences;
     l->count = 0;
-    DK_TRY(make_room(l, counts[1], err));
-    l->count = counts[1];
-    l->row_count = counts[2];
-    memcpy(l->offsets, at, (size_t)(l->sequences + 1) * sizeof *l->offsets);
-    at += (size_t)(l->sequences + 1) * sizeof *l->offsets;
-    memcpy(l->rows, at, (size_t)l->row_count * sizeof *l->rows);
-    at += (size_t)l->row_count * sizeof *l->rows;
-    memcpy(l->ids, at, (size_t)l->count * sizeof *l->ids);
+    DK_TRY(make_room(l, asked.count, err));
+    l->count = asked.count;
+    l->row_count = asked.row_count;
+    copy(l->offsets, asked.offsets, l->sequences + 1, sizeof *l->offsets);
+    copy(l->rows, asked.rows, l->row_count, sizeof *l->rows);
+    copy(l->ids, asked.ids, l->count, sizeof *l->ids);
 out:
     return rc;
 }

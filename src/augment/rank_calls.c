@@ -33,8 +33,12 @@ static int32_t answer(di_rank_calls *calls, int64_t number, const dk_strbuf *que
     int32_t rc;
     dk_strbuf_init(&own, calls->host);
     dk_strbuf_init(&other, calls->host);
-    rc = dk_host_cancelled(calls->host) ? dk_fail(err, DK_E_CANCELLED, "augmentation was cancelled")
-                                        : calls->askers[number].fn(calls->askers[number].self, question, &own, err);
+    if (number < 0 || number >= calls->count)
+        rc = dk_fail(err, DK_E_MISMATCH,
+                     "rank 0 asks with model %lld, and here %lld ask: give all ranks the same recipe",
+                     (long long)number, (long long)calls->count);
+    else if (dk_host_cancelled(calls->host)) rc = dk_fail(err, DK_E_CANCELLED, "augmentation was cancelled");
+    else rc = calls->askers[number].fn(calls->askers[number].self, question, &own, err);
     DK_TRY(dk_ranks_agree(calls->host, rc, err));
     for (int64_t j = 0; j < dk_ranks(calls->host); j++) {
         dk_strbuf *part = dk_rank(calls->host) == j ? &own : &other;

@@ -96,16 +96,11 @@ static int32_t read_numbers(const dk_document *d, di_saved *s, dk_error *err)
     const struct {
         const char *key;
         int64_t *out;
-    } numbers[] = {{"first", &s->first},
-                   {"offset", &s->place.offset},
-                   {"number", &s->place.number},
-                   {"made", &s->place.made},
-                   {"given", &s->place.given},
-                   {"bytes", &s->bytes},
-                   {"aside", &s->aside},
-                   {"written", &s->written},
-                   {"tokens", &s->tokens},
-                   {"tokens_before", &s->tokens_before}};
+    } numbers[] = {{"first", &s->first},         {"offset", &s->place.offset},
+                   {"number", &s->place.number}, {"made", &s->place.made},
+                   {"given", &s->place.given},   {"bytes", &s->bytes},
+                   {"aside", &s->aside},         {"written", &s->written},
+                   {"tokens", &s->tokens},       {"tokens_before", &s->tokens_before}};
     int32_t rc;
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
         DK_TRY(dk_node_i64(d, dk_document_root(d), numbers[i].key, 0, INT64_MAX, -1, numbers[i].out, err));

@@ -9,11 +9,16 @@ int32_t di_cache_holds(const di_cache *cache) { return cache->holds; }
 const dk_strbuf *di_cache_held(const di_cache *cache) { return &cache->held; }
 void di_cache_drop_held(di_cache *cache) { dk_strbuf_clear(&cache->held); }
 
+/* Of what another process says: a row takes some of the bytes. */
+static int32_t next(const char *records, uint64_t at, uint64_t size, di_cache_record *out)
+{
+    return di_cache_record_read((const uint8_t *)records, at, size, out) && out->rows / 8 <= out->bytes;
+}
+
 int32_t di_cache_has_any(di_cache *cache, const char *records, uint64_t size)
 {
     di_cache_record record;
-    for (uint64_t at = 0; di_cache_record_read((const uint8_t *)records, at, size, &record);
-         at += di_cache_record_size(&record))
+    for (uint64_t at = 0; next(records, at, size, &record); at += di_cache_record_size(&record))
         for (uint32_t i = 0; i < record.rows; i++)
             if (di_cache_has(cache, record.key, record.length, (int64_t)record.first + i)) return 1;
     return 0;
@@ -41,7 +46,7 @@ int32_t di_cache_put(di_cache *cache, const char *records, uint64_t size, dk_err
     int32_t rc = DK_OK;
     cache->holds = 0;
     for (; at < size; at += di_cache_record_size(&record)) {
-        if (!di_cache_record_read((const uint8_t *)records, at, size, &record))
+        if (!next(records, at, size, &record))
             DK_TRY(dk_fail(err, DK_E_INVALID, "%s: byte %llu of %llu that were exchanged begins no record", cache->path,
                            (unsigned long long)at, (unsigned long long)size));
         if (cache->fd < 0) DK_TRY(know(cache, &record, err));

@@ -53,7 +53,7 @@ static int32_t sum(dk_host *host, di_evaluation *part, dk_error *err)
     const int64_t ranks = dk_ranks(host);
     int32_t rc;
     put(part, own);
-    DK_TRY(dk_new(host, ranks, &all, err));
+    DK_TRY(dk_ranks_agree(host, dk_new(host, ranks, &all, err), err));
     DK_TRY(dk_ranks_gather(host, own, all, sizeof own, err));
     memcpy(own, all[0], sizeof own);
     for (int64_t j = 1; j < ranks; j++)
@@ -69,7 +69,7 @@ static int32_t sum_calibration(dk_host *host, di_calibration *own, dk_error *err
     const int64_t ranks = dk_ranks(host);
     di_calibration *all = NULL;
     int32_t rc;
-    DK_TRY(dk_new(host, ranks, &all, err));
+    DK_TRY(dk_ranks_agree(host, dk_new(host, ranks, &all, err), err));
     DK_TRY(dk_ranks_gather(host, own, all, sizeof *own, err));
     *own = all[0];
     for (int64_t j = 1; j < ranks; j++) di_calibration_add(own, &all[j]);
@@ -78,11 +78,13 @@ out:
     return rc;
 }
 
+/* -1 = no counts. */
 static int64_t largest(const int64_t *counts, int64_t ranks, int64_t *total)
 {
     int64_t most = 0;
     *total = 0;
     for (int64_t j = 0; j < ranks; j++) {
+        if (counts[j] < 0 || counts[j] > INT64_MAX / 64 / ranks) return -1;
         most = counts[j] > most ? counts[j] : most;
         *total += counts[j];
     }
@@ -96,9 +98,11 @@ static int32_t gather(dk_host *host, float **values, int64_t first, int64_t *cou
     int64_t *counts = NULL, total = 0, most = 0;
     float *sent = NULL, *all = NULL, *grown;
     int32_t rc;
-    DK_TRY(dk_new(host, ranks, &counts, err));
+    DK_TRY(dk_ranks_agree(host, dk_new(host, ranks, &counts, err), err));
     DK_TRY(dk_ranks_gather(host, &own, counts, sizeof own, err));
-    if (!(most = largest(counts, ranks, &total))) goto out;
+    most = largest(counts, ranks, &total);
+    if (most < 0) DK_TRY(dk_fail(err, DK_E_FORMAT, "ranks tell of numbers of distances that cannot be"));
+    if (!most) goto out;
     rc = dk_new(host, most, &sent, err);
     if (rc == DK_OK) rc = dk_new(host, ranks * most, &all, err);
     if (rc == DK_OK && first + total > *capacity) {

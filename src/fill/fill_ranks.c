@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "base/hash.h"
+#include "base/message.h"
 #include "base/ranks.h"
 #include "cache/target_cache.h"
 
@@ -69,35 +70,49 @@ static int32_t pack(void *user, di_cache *cache, dk_error *err)
 }
 
 typedef struct reading {
-    const dk_strbuf *message;
-    size_t at;
+    dk_message message;
     int32_t known; /* a row of it is there already */
 } reading;
 
-static const char *next(reading *r, uint64_t *size)
+static int32_t next(reading *r, const char **records, uint64_t *size, dk_error *err)
 {
-    memcpy(size, r->message->data + r->at, sizeof *size);
-    r->at += sizeof *size;
-    const char *records = r->message->data + r->at;
-    r->at += *size;
-    return records;
+    dk_message_take(&r->message, size, 1, sizeof *size);
+    *records = dk_message_next(&r->message, *size > INT64_MAX ? -1 : (int64_t)*size, 1);
+    return dk_message_check(&r->message, "targets that ranks asked for", err);
 }
 
 static int32_t look(void *user, di_cache *cache, dk_error *err)
 {
     reading *r = user;
+    const char *records;
     uint64_t size;
-    const char *records = next(r, &size);
-    (void)err;
+    int32_t rc;
+    DK_TRY(next(r, &records, &size, err));
     r->known |= di_cache_has_any(cache, records, size);
-    return DK_OK;
+out:
+    return rc;
 }
 
 static int32_t put(void *user, di_cache *cache, dk_error *err)
 {
+    const char *records;
     uint64_t size;
-    const char *records = next(user, &size);
-    return di_cache_put(cache, records, size, err);
+    int32_t rc;
+    DK_TRY(next(user, &records, &size, err));
+    rc = di_cache_put(cache, records, size, err);
+out:
+    return rc;
+}
+
+/* All of the message, which is of as many caches as there are here. */
+static int32_t read_message(di_fill *f, const dk_strbuf *message, di_cache_fn fn, reading *r, dk_error *err)
+{
+    int32_t rc;
+    dk_message_open(&r->message, message->data, message->size);
+    DK_TRY(di_teacher_caches(f->parts.teacher, fn, r, err));
+    rc = dk_message_end(&r->message, "targets that ranks asked for", err);
+out:
+    return rc;
 }
 
 /* ---- a round ---- */
@@ -131,16 +146,15 @@ out:
 static int32_t take_from(di_fill *f, int64_t root, dk_strbuf *own, dk_strbuf *other, dk_error *err)
 {
     dk_strbuf *message = dk_rank(f->host) == root ? own : other;
-    reading r = {.message = message};
+    reading r = {.known = 0};
     int32_t rc;
     DK_TRY(dk_ranks_bytes(f->host, message, root, err));
-    DK_TRY(di_teacher_caches(f->parts.teacher, look, &r, err));
+    DK_TRY(dk_ranks_agree(f->host, read_message(f, message, look, &r, err), err));
     if (root && r.known) {
         DK_TRY(dk_ranks_agree(f->host, message == own ? ask_again(f, own, err) : DK_OK, err));
         DK_TRY(dk_ranks_bytes(f->host, message, root, err));
     }
-    r.at = 0;
-    DK_TRY(dk_ranks_agree(f->host, di_teacher_caches(f->parts.teacher, put, &r, err), err));
+    DK_TRY(dk_ranks_agree(f->host, read_message(f, message, put, &r, err), err));
 out:
     return rc;
 }

@@ -18,9 +18,9 @@ TEST(it_grows_where_a_teacher_writes)
     CHECK_INT(size_of(32, 320, 1, 0, 0), 96);
     CHECK_INT(size_of(128, 1280, 4, 0, 0), 384);
     CHECK_INT(size_of(100000, 1000000, 100, 0, 0), 512);
-    CHECK_INT(size_of(1000, 128000, 100, 0, 0), 128); /* 16,384 tokens at most */
-    CHECK_INT(size_of(1000, 10000, 1000, 0, 0), 60);  /* a minute at most, */
-    CHECK_INT(size_of(1000, 10000, 30000, 0, 0), 32); /* but never fewer than at first */
+    CHECK_INT(size_of(1000, 128000, 100, 0, 0), 128);        /* 16,384 tokens at most */
+    CHECK_INT(size_of(1000, 10000, 1000, 0, 0), 60);         /* a minute at most, */
+    CHECK_INT(size_of(1000, 10000, 30000, 0, 0), 32);        /* but never fewer than at first */
     CHECK_INT(size_of(1000, 10000, 30000, 1000000, 0), 512); /* time does not say where tokens have a budget */
 }
 
