@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/ranks.h"
 #include "base/resident.h"
 #include "evaluate/evaluate.h"
 #include "evaluate/answer_time.h"
@@ -327,6 +328,7 @@ int32_t di_compare(const di_compare_args *args, dk_strbuf *json, dk_error *err)
     comparing *c = NULL;
     di_meter meter = {0};
     int32_t rc;
+    DK_TRY(dk_ranks_refuse(host, "a comparison, which times both models,", err));
     DK_TRY(dk_new(host, 1, &c, err));
     c->args = args;
     c->host = host;

@@ -184,6 +184,31 @@ TEST(differences_are_named)
     check_lie("evaluations full", "evaluations bf16", "ranks differ in the precision of products");
 }
 
+/* ---- what is not shared ---- */
+
+static void compare_models(thread_rank *r, void *user)
+{
+    job *j = user;
+    small *s = &j->ranks[r->rank];
+    distill_report *report = NULL;
+    distill_error err;
+    memset(s, 0, sizeof *s);
+    CHECK_OK(small_env(s, NULL, NULL, &err));
+    CHECK_OK(join_ranks(s, r, &err));
+    CHECK_OK(small_handles(s, &err));
+    const int32_t rc = distill_compare(s->teacher, s->teacher, NULL, s->options, NULL, NULL, &report, &err);
+    CHECK_INT(rc, DISTILL_E_UNSUPPORTED);
+    CHECK_HAS(err.message, "a comparison, which times both models, is not shared among ranks");
+}
+
+TEST(a_comparison_is_for_one_process)
+{
+    REQUIRE(small_models("rank_runs"));
+    job j = {.want = 0};
+    CHECK(thread_ranks_run(2, compare_models, &j));
+    end_job(&j);
+}
+
 /* ---- who is slow ---- */
 
 typedef struct slow {
@@ -242,4 +267,5 @@ TEST(a_slow_rank_is_named)
 }
 
 TEST_MAIN(TEST_CASE(caches) TEST_CASE(part_of_a_cache) TEST_CASE(cache_of_a_host_s_teacher) TEST_CASE(unfilled_cache)
-              TEST_CASE(differences_are_named) TEST_CASE(a_slow_rank_is_named))
+              TEST_CASE(differences_are_named) TEST_CASE(a_comparison_is_for_one_process)
+                  TEST_CASE(a_slow_rank_is_named))
