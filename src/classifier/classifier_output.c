@@ -1,6 +1,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/file.h"
 #include "classifier/classifier_parts.h"
 #include "report/page/page.h"
@@ -93,8 +94,20 @@ int32_t di_fit_output_result(const di_fit_output *o, const dk_strbuf *json, dk_e
     return rc;
 }
 
-int32_t di_fit_output_page(const di_fit_output *o, const dk_strbuf *json, dk_error *err)
+enum { SECONDS = 5, SHARE = 100 };
+
+int32_t di_fit_output_page_due(const di_fit_output *o)
 {
-    const di_page_settings settings = {o->portuguese, 0};
-    return o->page ? di_page_of_folder(o->host, o->path, json, &settings, err) : DK_OK;
+    if (!o->path || !o->page) return 0;
+    return dk_seconds() - o->written >= (SHARE * o->took > SECONDS ? SHARE * o->took : SECONDS);
+}
+
+int32_t di_fit_output_page(di_fit_output *o, const dk_strbuf *json, int32_t live, dk_error *err)
+{
+    const di_page_settings settings = {o->portuguese, live ? SECONDS : 0};
+    const double begin = dk_seconds();
+    const int32_t rc = o->page ? di_page_of_folder(o->host, o->path, json, &settings, err) : DK_OK;
+    o->written = dk_seconds();
+    o->took = o->written - begin;
+    return rc;
 }

@@ -81,13 +81,17 @@ typedef struct di_fit_output {
     dk_host *host;
     const char *path; /* NULL = nothing is written */
     int32_t metrics, page, portuguese;
+    double written, took; /* seconds: when report.html last was while it trains, and how long that took */
 } di_fit_output;
 int32_t di_fit_output_prepare(const di_fit_output *output, int32_t overwrite, int32_t resume, dk_error *err);
 int32_t di_fit_output_metric(const di_fit_output *output, const dk_strbuf *line, dk_error *err);
 /* Lines of later steps are dropped. */
 int32_t di_fit_output_rewind(const di_fit_output *output, int64_t step, dk_error *err);
 int32_t di_fit_output_result(const di_fit_output *output, const dk_strbuf *json, dk_error *err);
-int32_t di_fit_output_page(const di_fit_output *output, const dk_strbuf *json, dk_error *err); /* report.html */
+/* report.html; live: of a training under way, which browsers read again */
+int32_t di_fit_output_page(di_fit_output *output, const dk_strbuf *json, int32_t live, dk_error *err);
+/* Is it time for another one? After five seconds, and so that pages take a hundredth of the time at most. */
+int32_t di_fit_output_page_due(const di_fit_output *output);
 
 /* ---- checkpoints: classifier_state.c ---- */
 typedef struct di_fit_state { /* what a checkpoint says beside weights and moments */

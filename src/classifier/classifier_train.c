@@ -9,6 +9,7 @@
 #include "base/hash.h"
 #include "base/random.h"
 #include "classifier/classifier_parts.h"
+#include "meter/machine.h"
 #include "meter/meter.h"
 
 typedef struct run {
@@ -79,6 +80,7 @@ static int32_t check_options(const di_options *o, int32_t given, dk_error *err)
         {"train.keep_best", "would choose weights by the texts that the promise is made on: give train.steps"},
         {"train.early_stop_patience", "would choose weights by the texts that the promise is made on"},
         {"output.format", "is of language models: a classifier is a folder with safetensors"},
+        {"output.timing_seconds", "is of language models: a classifier writes no text"},
         {"output.samples", "is of language models: a classifier writes no text"},
         {"output.type", "is of language models: classifier.type says f32, f16 or int8"},
         {"data.pack", "is of tokens: a classifier's texts stay apart"},
@@ -435,6 +437,84 @@ out:
     return rc;
 }
 
+/* ---- as JSON ---- */
+
+static void head_json(const run *r, int32_t live, dk_strbuf *out)
+{
+    const char *name = di_options_text(r->options, "name");
+    const long long step = (long long)r->fit->step, steps = (long long)r->steps;
+    dk_strbuf_printf(out, "{\"version\":\"%s\"", DISTILL_VERSION);
+    if (live)
+        dk_strbuf_printf(out,
+                         ",\"finished\":false,\"live\":{\"step\":%lld,\"steps\":%lld},\"reason\":\"%lld of %lld steps "
+                         "were made\"",
+                         step, steps, step, steps);
+    else dk_strbuf_printf(out, ",\"finished\":true,\"reason\":\"all %lld steps were made\"", step);
+    if (!name) return;
+    dk_strbuf_puts(out, ",\"name\":");
+    dk_strbuf_json(out, name, strlen(name));
+}
+
+/* live: of a training under way, for its page. */
+static int32_t result_json(run *r, int32_t live, dk_strbuf *out, dk_error *err)
+{
+    const di_cost cost = di_meter_read(&r->meter);
+    const di_fit *f = r->fit;
+    dk_strbuf loss;
+    int32_t rc;
+    dk_strbuf_init(&loss, r->host);
+    di_loss_describe(r->loss, &loss);
+    head_json(r, live, out);
+    dk_strbuf_puts(out, ",\"classifier\":");
+    di_classifier_json(r->classifier, out);
+    dk_strbuf_printf(out, ",\"training\":{\"steps\":%lld,\"loss\":", (long long)f->step);
+    dk_strbuf_json(out, loss.data ? loss.data : "", loss.size);
+    number(out, "last_loss", f->last_loss);
+    number(out, "epochs", (double)f->step / (double)r->per_epoch);
+    number(out, "seconds", r->state.seconds + (live ? dk_seconds() - r->begun : 0));
+    dk_strbuf_printf(out, ",\"floored\":%lld,\"used_rows\":%lld,\"rows\":%lld}", (long long)f->floored,
+                     (long long)f->used_rows, (long long)r->classifier->inputs);
+    dk_strbuf_printf(out,
+                     ",\"data\":{\"hash\":\"%016llx\",\"train\":%lld,\"held_out\":%lld,\"seen_in_training\":%lld,"
+                     "\"without_inputs\":%lld,"
+                     "\"unused_keys\":",
+                     (unsigned long long)r->state.data, (long long)r->texts.train_count,
+                     (long long)r->texts.held_out_count, (long long)r->texts.seen, (long long)r->no_inputs);
+    di_labelled_unused_json(&r->texts.all, out);
+    dk_strbuf_puts(out, "},\"cost\":");
+    di_cost_json(&r->meter, &cost, out);
+    dk_strbuf_puts(out, ",\"machine\":");
+    di_machine_json(r->args->backend, out);
+    dk_strbuf_puts(out, ",\"warnings\":[");
+    if (r->warnings.size) dk_strbuf_append(out, r->warnings.data, r->warnings.size);
+    dk_strbuf_puts(out, "],\"options\":");
+    DK_TRY(di_options_write_json(r->options, 0, out, err));
+    dk_strbuf_puts(out, "}");
+    DK_TRY(dk_strbuf_check(out, err));
+out:
+    dk_strbuf_free(&loss);
+    return rc;
+}
+
+/* ---- one after another ---- */
+
+static void show(run *r, const dk_strbuf *json, int32_t live, dk_error *problem)
+{
+    if (di_fit_output_page(&r->output, json, live, problem) == DK_OK) return;
+    warn(r, "report.html was not written: %s", problem->message);
+    r->output.page = 0; /* said once */
+}
+
+static void show_live(run *r)
+{
+    dk_strbuf json;
+    dk_error problem;
+    if (!di_fit_output_page_due(&r->output)) return;
+    dk_strbuf_init(&json, r->host);
+    if (result_json(r, 1, &json, &problem) == DK_OK) show(r, &json, 1, &problem);
+    dk_strbuf_free(&json);
+}
+
 static int32_t one_step(run *r, dk_error *err)
 {
     dk_error problem;
@@ -443,6 +523,7 @@ static int32_t one_step(run *r, dk_error *err)
     DK_TRY(di_fit_step(r->fit, r->indices, gather_batch(r, r->fit->step), err));
     step_line(r);
     DK_TRY(evaluate_now(r, err));
+    show_live(r);
     if (is_due(r) && keep(r, &problem))
         warn(r, "no checkpoint of step %lld, training goes on: %s", (long long)r->fit->step, problem.message);
     DK_TRY(tell(r, DISTILL_PHASE_TRAINING, 0, 0, err));
@@ -522,53 +603,6 @@ out:
 
 /* ---- the end ---- */
 
-static void head_json(const run *r, dk_strbuf *out)
-{
-    const char *name = di_options_text(r->options, "name");
-    dk_strbuf_printf(out, "{\"version\":\"%s\",\"finished\":true,\"reason\":\"all %lld steps were made\"",
-                     DISTILL_VERSION, (long long)r->fit->step);
-    if (!name) return;
-    dk_strbuf_puts(out, ",\"name\":");
-    dk_strbuf_json(out, name, strlen(name));
-}
-
-static int32_t result_json(run *r, dk_strbuf *out, dk_error *err)
-{
-    const di_cost cost = di_meter_read(&r->meter);
-    const di_fit *f = r->fit;
-    dk_strbuf loss;
-    int32_t rc;
-    dk_strbuf_init(&loss, r->host);
-    di_loss_describe(r->loss, &loss);
-    head_json(r, out);
-    dk_strbuf_puts(out, ",\"classifier\":");
-    di_classifier_json(r->classifier, out);
-    dk_strbuf_printf(out, ",\"training\":{\"steps\":%lld,\"loss\":", (long long)f->step);
-    dk_strbuf_json(out, loss.data ? loss.data : "", loss.size);
-    number(out, "last_loss", f->last_loss);
-    number(out, "epochs", (double)f->step / (double)r->per_epoch);
-    number(out, "seconds", r->state.seconds);
-    dk_strbuf_printf(out, ",\"floored\":%lld,\"used_rows\":%lld,\"rows\":%lld}", (long long)f->floored,
-                     (long long)f->used_rows, (long long)r->classifier->inputs);
-    dk_strbuf_printf(out,
-                     ",\"data\":{\"train\":%lld,\"held_out\":%lld,\"seen_in_training\":%lld,\"without_inputs\":%lld,"
-                     "\"unused_keys\":",
-                     (long long)r->texts.train_count, (long long)r->texts.held_out_count, (long long)r->texts.seen,
-                     (long long)r->no_inputs);
-    di_labelled_unused_json(&r->texts.all, out);
-    dk_strbuf_puts(out, "},\"cost\":");
-    di_cost_json(&r->meter, &cost, out);
-    dk_strbuf_puts(out, ",\"warnings\":[");
-    if (r->warnings.size) dk_strbuf_append(out, r->warnings.data, r->warnings.size);
-    dk_strbuf_puts(out, "],\"options\":");
-    DK_TRY(di_options_write_json(r->options, 0, out, err));
-    dk_strbuf_puts(out, "}");
-    DK_TRY(dk_strbuf_check(out, err));
-out:
-    dk_strbuf_free(&loss);
-    return rc;
-}
-
 static int32_t finish(run *r, dk_strbuf *json, dk_error *err)
 {
     dk_error problem;
@@ -580,11 +614,10 @@ static int32_t finish(run *r, dk_strbuf *json, dk_error *err)
     if (r->texts.held_out_count) DK_TRY(measure(r, err));
     DK_TRY(tell(r, DISTILL_PHASE_SAVING, 0, 0, err));
     if (r->output.path) DK_TRY(di_classifier_save(r->classifier, r->output.path, err));
-    DK_TRY(result_json(r, json, err));
+    DK_TRY(result_json(r, 0, json, err));
     DK_TRY(dk_strbuf_check(&r->warnings, err));
     if (r->output.path) DK_TRY(di_fit_output_result(&r->output, json, err));
-    if (r->output.path && di_fit_output_page(&r->output, json, &problem) != DK_OK)
-        warn(r, "report.html was not written: %s", problem.message);
+    if (r->output.path) show(r, json, 0, &problem);
 out:
     return rc;
 }
@@ -631,7 +664,7 @@ int32_t di_classifier_train(const di_classifier_args *args, di_classifier **out,
              .options = o,
              .host = args->backend->host,
              .output = {args->backend->host, di_options_text(o, "output.path"), di_options_flag(o, "output.metrics"),
-                        di_options_is(o, "output.report", "html"), di_options_is(o, "output.language", "pt")},
+                        di_options_is(o, "output.report", "html"), di_options_is(o, "output.language", "pt"), 0, 0},
              .seed = (uint64_t)di_options_i64(o, "train.seed"),
              .begun = dk_seconds()};
     int32_t rc;

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "cli.h"
+#include "watch_page.h"
 
 /* ---- train ---- */
 
@@ -87,21 +88,24 @@ static int print_report(distill_report *report, int as_json, void (*print)(FILE 
 
 static int train(const cli_command *command, int argc, char **argv)
 {
-    int resume = 0, as_json = 0, quiet = 0;
+    int resume = 0, as_json = 0, quiet = 0, watched = 0;
     cli_settings settings = {.reads = " classifier data loss train output compute cost "};
     const char *recipe = NULL;
     const cli_option options[] = {{"--set", CLI_SETTINGS, &settings, NULL},
                                   {"--resume", CLI_FLAG, &resume, NULL},
+                                  {"--watch", CLI_FLAG, &watched, NULL},
                                   {"--quiet", CLI_FLAG, &quiet, NULL},
                                   {"--json", CLI_FLAG, &as_json, NULL}};
     cli_session s;
     cli_progress progress;
+    cli_watch_page *watch = NULL;
     distill_classifier *classifier = NULL;
     distill_report *report = NULL;
-    int code = cli_parse(command, options, 4, argc, argv, &recipe, 1);
+    int code = cli_parse(command, options, 5, argc, argv, &recipe, 1);
     if (code >= 0) return code;
     if (!recipe) return cli_usage(command, "a recipe is missing");
     code = cli_open(&s, command, recipe, &settings);
+    if (code < 0) code = cli_watch_page_open(&s, command, watched, &watch);
     if (code >= 0) goto out;
     cli_progress_start(&progress, quiet);
     progress.unit = "texts";
@@ -113,6 +117,7 @@ static int train(const cli_command *command, int argc, char **argv)
     if (rc == DISTILL_E_CANCELLED) code = interrupted(&s, recipe, &settings);
     else code = rc ? cli_fail(&s.err) : print_report(report, as_json, print_trained, &s.err);
     distill_classifier_free(classifier);
+    cli_watch_page_end(watch);
 out:
     cli_close(&s);
     return code;
@@ -341,7 +346,7 @@ out:
 
 static const cli_command commands[] = {
     {"classify train", NULL,
-     "usage: distill classify train RECIPE.yaml [--set KEY=VALUE]... [--resume] [--quiet] [--json]\n\n"
+     "usage: distill classify train RECIPE.yaml [--set KEY=VALUE]... [--resume] [--watch] [--quiet] [--json]\n\n"
      "Trains a classifier on texts with a teacher's probabilities, as sections classifier, data, loss, train and "
      "output\n"
      "say, and writes it, metrics.jsonl, result.json and report.html to its output folder. Held-out texts choose the "
@@ -350,6 +355,7 @@ static const cli_command commands[] = {
      "which on it need not ask the teacher. docs/classifiers.md\n\n"
      "  --set KEY=VALUE   an option of the table, as YAML; may be repeated (`distill options classifier` lists them)\n"
      "  --resume          goes on from the newest checkpoint in the output folder\n"
+     "  --watch           shows report.html on 127.0.0.1 while it trains; says the address\n"
      "  --quiet           no progress\n"
      "  --json            prints result.json instead of the table\n\n"
      "Ctrl-C, SIGTERM and SIGHUP finish the step, save a checkpoint and exit with 130; a second Ctrl-C exits at "

@@ -114,30 +114,13 @@ static int run_stages(cli_session *session, const char *recipe, const cli_settin
 
 /* ---- one run ---- */
 
-/* -1 = *watch is open, or none is wanted. */
-static int watch_page(const cli_session *session, const cli_command *command, const run_flags *flags,
-                      cli_watch_page **watch)
-{
-    char *folder, *page;
-    int code = -1;
-    if (!flags->watch) return -1;
-    folder = cli_option_text(session->options, "output.path");
-    page = cli_option_text(session->options, "output.report");
-    if (!*folder || !strcmp(page, "none"))
-        code = cli_usage(command, "--watch needs output.path and output.report html: that page is what is watched");
-    else *watch = cli_watch_page_start(folder);
-    free(folder);
-    free(page);
-    return code;
-}
-
 static int run_one(cli_session *session, const cli_command *command, const char *recipe, const cli_settings *settings,
                    const run_flags *flags)
 {
     cli_progress progress;
     distill_trainer *trainer = NULL;
     cli_watch_page *watch = NULL;
-    int code = watch_page(session, command, flags, &watch);
+    int code = cli_watch_page_open(session, command, flags->watch, &watch);
     if (code >= 0) return code;
     cli_progress_start(&progress, flags->quiet);
     int32_t rc =

@@ -161,6 +161,22 @@ cli_watch_page *cli_watch_page_start(const char *folder)
     return NULL;
 }
 
+int cli_watch_page_open(const cli_session *session, const cli_command *command, int wanted, cli_watch_page **watch)
+{
+    char *folder, *page;
+    int code = -1;
+    *watch = NULL;
+    if (!wanted) return -1;
+    folder = cli_option_text(session->options, "output.path");
+    page = cli_option_text(session->options, "output.report");
+    if (!*folder || !strcmp(page, "none"))
+        code = cli_usage(command, "--watch needs output.path and output.report html: that page is what is watched");
+    else *watch = cli_watch_page_start(folder);
+    free(folder);
+    free(page);
+    return code;
+}
+
 void cli_watch_page_end(cli_watch_page *watch)
 {
     if (!watch) return;

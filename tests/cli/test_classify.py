@@ -4,6 +4,7 @@ import re
 import signal
 import subprocess
 import time
+import urllib.request
 
 import pytest
 
@@ -28,6 +29,24 @@ train: {steps: 60, batch_size: 8, learning_rate: 0.05, weight_decay: 0}
 output: out/
 """)
     return tmp_path
+
+
+def test_is_watched_while_it_trains(texts):
+    (texts / "train.jsonl").write_text(samples(4000))
+    started = subprocess.Popen([PROGRAM, "classify", "train", str(texts / "recipe.yaml"), "--watch", "--quiet", "--set", "train.steps=1000000",
+                                "--set", "output.overwrite=true"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    try:
+        address = re.search(r"http://127\.0\.0\.1:\d+/", started.stderr.readline().decode()).group()
+        for _ in range(60):
+            body = urllib.request.urlopen(address, timeout=30).read().decode()
+            if "Training: step" in body:
+                break
+            time.sleep(0.5)
+        assert "Training: step" in body and "<meta http-equiv=\"refresh\"" in body and "Training loss" in body
+    finally:
+        started.send_signal(signal.SIGINT)
+        started.communicate(timeout=60)
+    assert started.returncode == 130
 
 
 def test_trains_predicts_and_measures(distill, texts):

@@ -71,10 +71,14 @@ int32_t di_paired(const dk_node *a, const char *key, const dk_node *b, const cha
     return isfinite(out->mean) && isfinite(out->half);
 }
 
+int32_t di_same_text(const di_sheet_run *a, const di_sheet_run *b)
+{
+    const char *one = di_text(a->result, "data/eval/hash"), *two = di_text(b->result, "data/eval/hash");
+    return !*one || !*two || strcmp(one, two) == 0;
+}
+
 int32_t di_paired_runs(const di_sheet_run *a, const char *key, const di_sheet_run *b, const char *other,
                        di_interval *out)
 {
-    const char *one = di_text(a->result, "data/eval/hash"), *two = di_text(b->result, "data/eval/hash");
-    if (*one && *two && strcmp(one, two) != 0) return 0;
-    return di_paired(di_node(a->eval, "blocks"), key, di_node(b->eval, "blocks"), other, out);
+    return di_same_text(a, b) && di_paired(di_node(a->eval, "blocks"), key, di_node(b->eval, "blocks"), other, out);
 }

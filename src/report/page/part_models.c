@@ -113,11 +113,35 @@ static void cost_row(di_sheet *s, const dk_node *cost, const char *key, di_text_
     dk_strbuf_printf(s->out, "<dt>%s</dt><dd>%s</dd>", di_say(s, english, portuguese), out);
 }
 
+static void watts(const di_sheet *s, double value, char out[DI_FIGURE])
+{
+    char text[DI_FIGURE];
+    di_short_number(s, value, text);
+    snprintf(out, DI_FIGURE, "%.40s\xc2\xa0W", text);
+}
+
+/* What the figure is, or why there is none, which is as the system said it. */
+static void energy_note(di_sheet *s, const dk_node *cost)
+{
+    const char *energy = di_text(cost, "energy"), *problem = di_text(cost, "energy_problem");
+    if (!strcmp(energy, "measured"))
+        di_missing(s, "Energy is measured, of whole packages: what other processes took meanwhile is in it.",
+                   "A energia foi medida, de pacotes inteiros: o que outros processos gastaram está nela.");
+    else if (!strcmp(energy, "estimated"))
+        di_missing(s, "Energy is an estimate: CPU seconds times cost.watts_per_core.",
+                   "A energia é uma estimativa: segundos de CPU vezes cost.watts_per_core.");
+    else if (*problem) {
+        dk_strbuf_printf(s->out, "<p class=\"missing\">%s",
+                         di_say(s, "Energy is not known: ", "A energia não é conhecida: "));
+        di_html_cut(s->out, problem, strlen(problem), 300);
+        di_html(s, "</p>");
+    }
+}
+
 static void run_cost(di_sheet *s, const di_sheet_run *r)
 {
     const dk_node *cost = di_node(r->result, "cost");
     if (!cost) return;
-    const char *note = di_text(cost, "energy_note"), *problem = di_text(cost, "energy_problem");
     dk_strbuf_printf(s->out, "<div class=\"box\"><h3><b>%s</b></h3><dl>",
                      di_say(s, "What this run took", "O que esta execução custou"));
     cost_row(s, cost, "seconds", di_seconds_text, "wall time", "tempo");
@@ -125,16 +149,12 @@ static void run_cost(di_sheet *s, const di_sheet_run *r)
     cost_row(s, cost, "peak_memory_bytes", di_bytes_text, "memory at its peak", "pico de memória");
     cost_row(s, cost, "model_tokens", di_large_number, "tokens through models", "tokens pelos modelos");
     cost_row(s, cost, "model_flops", di_large_number, "floating-point operations", "operações de ponto flutuante");
+    cost_row(s, cost, "idle_watts", watts, "idle, before it", "ocioso, antes");
     cost_row(s, cost, "joules", di_joules_text, "energy", "energia");
     cost_row(s, cost, "eur", di_euros_text, "of energy", "de energia");
     cost_row(s, cost, "usd", di_dollars_text, "of tokens", "de tokens");
     di_html(s, "</dl>");
-    if (*note || *problem) {
-        di_html(s, "<p class=\"missing\">");
-        if (!di_node(cost, "joules")) di_html(s, di_say(s, "Energy is not known: ", "A energia não é conhecida: "));
-        di_html_cut(s->out, *note ? note : problem, strlen(*note ? note : problem), 300);
-        di_html(s, "</p>");
-    }
+    energy_note(s, cost);
     di_html(s, "</div>\n");
 }
 

@@ -134,12 +134,20 @@ static void machine(di_sheet *s, const di_sheet_run *r)
     fact(s, di_say(s, "system", "sistema"), di_text(m, "system"));
 }
 
+/* The usual end in the page's language, any other as the run said it. */
+static void reason(di_sheet *s, const di_sheet_run *r)
+{
+    const char *said = di_text(r->result, "reason");
+    if (!strncmp(said, "all ", 4)) fact(s, di_say(s, "end", "fim"), di_say(s, said, "todos os passos foram feitos"));
+    else fact(s, di_say(s, "end", "fim"), said);
+}
+
 static void facts(di_sheet *s, const di_sheet_run *r)
 {
     dk_strbuf_printf(s->out, "<div class=\"box\"><h3><b>%s</b></h3><dl>",
                      di_say(s, "What it was made of", "Do que foi feito"));
     fact(s, "libdistill", di_text(r->result, "version"));
-    fact(s, di_say(s, "end", "fim"), di_text(r->result, "reason"));
+    reason(s, r);
     fact(s, di_say(s, "loss", "perda"), di_text(r->training, "loss"));
     fact(s, di_say(s, "teacher", "professor"), di_text(r->teacher, "path"));
     fact(s, di_say(s, "teacher's hash", "hash do professor"), di_text(r->teacher, "manifest/hash"));

@@ -64,10 +64,11 @@ static const char *const style[] = {
     "0;width:max-content;max-width:100%}.key{display:inline-block;width:10px;height:10px;border-radius:3px;"
     "background:"
     "var(--c);margin-right:8px}.best{color:var(--good);font-weight:650}",
-    ".figures .group th{text-align:left;color:var(--soft);font-size:12.5px;font-weight:560;padding-top:16px;"
-    "background:var(--card)}.figures tbody th{font-weight:400;white-space:normal;min-width:8.5em}.figures thead th{"
-    "overflow-wrap:anywhere;min-width:5.5em;color:var(--ink);font-weight:600}.figures small:empty{display:none}"
-    ".figures th:first-child{position:sticky;left:0;background:var(--card)}.figures td,.figures th{padding-top:5px;"
+    ".figures{border-collapse:separate;border-spacing:0}.figures .group th{text-align:left;color:var(--soft);font-size:"
+    "12.5px;font-weight:560;padding-top:16px}.figures tbody th{font-weight:400;white-space:normal;min-width:8em}"
+    ".figures thead th{white-space:nowrap;color:var(--ink);font-weight:600}.figures small:empty{display:none}"
+    ".figures th:first-child{position:sticky;left:0;background:var(--card)}.figures td,.figures tbody "
+    "th{padding-top:5px;"
     "padding-bottom:5px}",
     "pre,code,.data{font-family:ui-monospace,'SF Mono',Menlo,Consolas,'Liberation Mono','DejaVu Sans Mono',monospace;"
     "font-size:13px}pre{margin:0;white-space:pre-wrap;overflow-wrap:anywhere;line-height:1.5}.data{unicode-bidi:"
@@ -91,7 +92,8 @@ static const char *const style[] = {
     "details summary{cursor:pointer;color:var(--soft);font-size:14px;margin:0 0 8px}",
     "@media (max-width:520px){section{margin-top:40px}dl{grid-template-columns:1fr;gap:0 0}dd{margin-bottom:8px}header{"
     "padding-top:26px}figure,.box{padding:12px 11px 9px}th,td{padding:7px 10px}figcaption{min-height:0}.cards{"
-    "grid-template-columns:1fr 1fr}.cards strong{font-size:23px}}",
+    "grid-template-columns:1fr 1fr}.cards strong{font-size:23px}.figures{font-size:13px}.figures tbody th,.figures td"
+    "{padding-left:6px;padding-right:6px}}",
     "@media "
     "print{:root{--paper:#fff;--card:#fff;--ink:#000;--soft:#4d545c;--rule:#d5d2cc;--wash:#efece6;--good:#00694b;"
     "--bad:#a03410;--c0:#0069a8;--ct:#b84a00;--cb:#6c6f76;--c1:#00785a;--c2:#a8417f;--c3:#8a6500;--c4:#5b4bb5;"
@@ -104,7 +106,8 @@ static const char *const style[] = {
     "1fr;gap:10px}h2{break-after:avoid}.about{break-after:avoid}.verdict,"
     "figure,.box,tr,.cards{break-inside:avoid}pre,.data{font-size:10px}.cards "
     "strong{font-size:19px}.scroll{overflow:visible}"
-    "figcaption{font-size:11px}figcaption b{font-size:12.5px}table{font-size:11px}th,td{padding:5px 8px}}",
+    "figcaption{font-size:11px}figcaption b{font-size:12.5px}table{font-size:11px}th,td{padding:5px 8px}"
+    ".figures td,.figures tbody th{padding:2.5px 8px}.figures .group th{padding-top:8px}}",
 };
 
 void di_part_style(di_sheet *s)

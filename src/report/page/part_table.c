@@ -36,12 +36,12 @@ static const line lines[] = {
     {OF_MODEL, "calibration_error", "calibration error (ECE)", "erro de calibração (ECE)", -1, di_percent_text},
     {GROUP, "", "As the teacher's draft", "Como rascunho do professor", 0, NULL},
     {OF_MODEL, "expected_acceptance", "accepted, expected", "aceito, esperado", 1, di_percent_text},
-    {OF_RUN, "eval/draft/sampled/acceptance", "accepted, drawing", "aceito, sorteando", 1, di_percent_text},
-    {OF_RUN, "eval/draft/greedy/acceptance", "accepted, greedily", "aceito, guloso", 1, di_percent_text},
-    {OF_RUN, "eval/draft/greedy/tokens_per_pass", "tokens a pass, greedily", "tokens por passada, guloso", 1,
+    {OF_RUN, "eval/draft/sampled/acceptance", "accepted, drawing", "aceito, com sorteio", 1, di_percent_text},
+    {OF_RUN, "eval/draft/greedy/acceptance", "accepted, greedily", "aceito, sem sorteio", 1, di_percent_text},
+    {OF_RUN, "eval/draft/greedy/tokens_per_pass", "tokens a pass, greedily", "tokens por passada, sem sorteio", 1,
      di_short_number},
-    {OF_RUN, "eval/draft/sampled/speedup", "speed-up, drawing", "aceleração, sorteando", 1, di_times_text},
-    {OF_RUN, "eval/draft/greedy/speedup", "speed-up, greedily", "aceleração, guloso", 1, di_times_text},
+    {OF_RUN, "eval/draft/sampled/speedup", "speed-up, drawing", "aceleração, com sorteio", 1, di_times_text},
+    {OF_RUN, "eval/draft/greedy/speedup", "speed-up, greedily", "aceleração, sem sorteio", 1, di_times_text},
     {GROUP, "", "Size, speed and latency", "Tamanho, velocidade e latência", 0, NULL},
     {OF_MODEL, "parameters", "parameters", "parâmetros", 0, di_large_number},
     {OF_MODEL, "bytes", "bytes on disk", "bytes em disco", 0, di_bytes_text},
@@ -116,13 +116,14 @@ static int32_t value_of(const column *c, const line *l, double *value)
     return l->kind == OF_RUN && c->run && di_value(c->run->result, l->path, value);
 }
 
-/* Among students: a teacher is not in the race. */
-static double best_of(const table *t, const line *l)
+/* Among students on the text of the first: a teacher is not in the race. */
+static double best_of(const di_sheet *s, const table *t, const line *l)
 {
     double best = NAN, value;
     int64_t measured = 0;
     for (int64_t i = 0; i < t->count && l->better; i++) {
-        if (!t->columns[i].run || !value_of(&t->columns[i], l, &value)) continue;
+        const di_sheet_run *r = t->columns[i].run;
+        if (!r || !di_same_text(r, &s->runs[0]) || !value_of(&t->columns[i], l, &value)) continue;
         if (!measured++ || (value - best) * l->better > 0) best = value;
     }
     return measured > 1 ? best : NAN;
@@ -136,22 +137,31 @@ static int32_t has_any(const table *t, const line *l)
     return 0;
 }
 
-static void begin_line(di_sheet *s, const line *l)
+/* An estimate is called one. */
+static int32_t is_estimate(const table *t, const line *l)
 {
-    dk_strbuf_printf(s->out, "<tr><th>%s</th>", di_say(s, l->english, l->portuguese));
+    for (int64_t i = 0; i < t->count && (l->text == di_joules_text || l->text == million_euros); i++)
+        if (!strcmp(di_text(t->columns[i].model, "cost_per_1000_tokens/energy"), "estimated")) return 1;
+    return 0;
+}
+
+static void begin_line(di_sheet *s, const table *t, const line *l)
+{
+    dk_strbuf_printf(s->out, "<tr><th>%s%s</th>", di_say(s, l->english, l->portuguese),
+                     is_estimate(t, l) ? di_say(s, " (estimated)", " (estimada)") : "");
 }
 
 static void figures(di_sheet *s, const table *t, const line *l)
 {
-    const double best = best_of(t, l);
+    const double best = best_of(s, t, l);
     double value;
-    begin_line(s, l);
+    begin_line(s, t, l);
     for (int64_t i = 0; i < t->count; i++) {
         const int32_t there = value_of(&t->columns[i], l, &value);
         char text[DI_FIGURE] = "&#8212;";
         if (there) l->text(s, value, text);
-        dk_strbuf_printf(s->out, "<td%s>%s</td>", there && t->columns[i].run && value == best ? " class=\"best\"" : "",
-                         text);
+        const int32_t races = there && t->columns[i].run && di_same_text(t->columns[i].run, &s->runs[0]);
+        dk_strbuf_printf(s->out, "<td%s>%s</td>", races && value == best ? " class=\"best\"" : "", text);
     }
     di_html(s, "</tr>\n");
 }
@@ -160,7 +170,7 @@ static void figures(di_sheet *s, const table *t, const line *l)
 static void differences(di_sheet *s, const table *t, const line *l)
 {
     di_interval gap;
-    begin_line(s, l);
+    begin_line(s, t, l);
     for (int64_t i = 0; i < t->count; i++) {
         char text[DI_FIGURE] = "&#8212;";
         const di_sheet_run *r = t->columns[i].run;
@@ -196,7 +206,7 @@ static void head(di_sheet *s, const table *t)
     for (int64_t i = 0; i < t->count; i++) {
         const column *c = &t->columns[i];
         dk_strbuf_printf(s->out, "<th><span class=\"key %s\"></span>", c->colour);
-        di_html_cut(s->out, c->label, strlen(c->label), 40);
+        di_html_cut(s->out, c->label, strlen(c->label), 24);
         di_html(s, "<small>");
         di_html_cut(s->out, c->small, strlen(c->small), 40);
         di_html(s, "</small></th>");

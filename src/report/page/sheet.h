@@ -71,7 +71,8 @@ typedef struct di_interval {
 } di_interval;
 /* of a[key] over tokens, less b[other] over the same; b NULL = 0. 0 = it cannot be told. */
 int32_t di_paired(const dk_node *a, const char *key, const dk_node *b, const char *other, di_interval *out);
-/* The same of two runs, where they were measured on the same text. */
+int32_t di_same_text(const di_sheet_run *a, const di_sheet_run *b); /* held out; older results do not say: 1 */
+/* As di_paired, of two runs: 0 where they were measured on different texts. */
 int32_t di_paired_runs(const di_sheet_run *a, const char *key, const di_sheet_run *b, const char *other,
                        di_interval *out);
 /* ---- svg_curves.c ---- */

@@ -96,7 +96,7 @@ int32_t di_verdict_classes(di_sheet *s, const di_sheet_run *r)
 
 /* ---- several runs ---- */
 
-/* The runs of the least and of the next perplexity. */
+/* The runs of the least and of the next perplexity, of those on the text of the first: others cannot be compared. */
 static int64_t best_two(const di_sheet *s, const di_sheet_run *best[2])
 {
     double value, other;
@@ -104,7 +104,7 @@ static int64_t best_two(const di_sheet *s, const di_sheet_run *best[2])
     best[0] = best[1] = NULL;
     for (int64_t i = 0; i < s->count; i++) {
         const di_sheet_run *r = &s->runs[i];
-        if (!di_value(r->student, "perplexity", &value)) continue;
+        if (!di_value(r->student, "perplexity", &value) || !di_same_text(r, &s->runs[0])) continue;
         measured++;
         if (!best[0] || (di_value(best[0]->student, "perplexity", &other) && value < other)) {
             best[1] = best[0];
@@ -159,7 +159,8 @@ void di_verdict_several(di_sheet *s)
     dk_strbuf names[2];
     double least = 0;
     char text[DI_FIGURE];
-    if (!best_two(s, best)) {
+    const int64_t measured = best_two(s, best);
+    if (!measured) {
         di_main_sentence(s, "None of these runs was measured on held-out text.",
                          "Nenhuma destas execuções foi medida em texto reservado.", &w);
         return;
