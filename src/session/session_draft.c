@@ -46,18 +46,37 @@ static int32_t make_cache(di_family *f, di_drafter *d, const di_options *options
     const dk_cache_spec spec = {.sequences = f->places,
                                 .capacity = d->context,
                                 .max_rows = DI_SESSION_PIECE + f->places * LAG,
-                                .precision = f->precision,
+                                .precision = d->precision,
                                 .type =
                                     di_options_is(options, "session.cache_type", "bf16") ? DK_BF16 : f->backend->real};
     return dk_cache_create(d->weights, &spec, &d->cache, err);
 }
 
-/* What is read for a token: files, or where one has none, parameters. */
-static double reckon_cost(const di_teacher *model, const di_teacher *draft)
+/* The model's, but for a draft whose weights are quantised: beside a model in bf16 they would be widened, and reading
+ * them is most of what a proposal costs. What a draft rounds changes what it proposes, never what is written. */
+static dk_precision choose_precision(const di_family *f, const dk_model *draft, const di_options *options)
 {
-    const di_facts large = di_teacher_facts(model), small = di_teacher_facts(draft);
-    if (large.bytes > 0 && small.bytes > 0) return (double)small.bytes / (double)large.bytes;
-    return large.parameters > 0 && small.parameters > 0 ? (double)small.parameters / (double)large.parameters : 0;
+    const int32_t int8 = f->backend->precisions >> DK_PRECISION_INT8 & 1;
+    if (f->precision != DK_PRECISION_BF16 || !int8 || di_options_is(options, "generate.quantized", "exact"))
+        return f->precision;
+    for (int64_t i = 0; i < draft->parameter_count; i++)
+        if (!dk_dtype_size(draft->parameters[i].value.dtype)) return DK_PRECISION_INT8;
+    return f->precision;
+}
+
+/* What is read for a token: files, or parameters in bf16 where products are; nothing where neither is known. */
+static double read_bytes(const di_teacher *model, dk_precision precision, int32_t files)
+{
+    const di_facts facts = di_teacher_facts(model);
+    if (precision == DK_PRECISION_BF16) return 2 * (double)facts.parameters;
+    return files ? (double)facts.bytes : 4 * (double)facts.parameters;
+}
+
+static double reckon_cost(const di_family *f, const di_drafter *d)
+{
+    const int32_t files = di_teacher_facts(f->model).bytes > 0 && di_teacher_facts(d->model).bytes > 0;
+    const double large = read_bytes(f->model, f->precision, files), small = read_bytes(d->model, d->precision, files);
+    return large > 0 && small > 0 ? small / large : 0;
 }
 
 int32_t di_drafter_create(di_family *f, di_teacher *draft, const di_options *options, dk_error *err)
@@ -74,7 +93,9 @@ int32_t di_drafter_create(di_family *f, di_teacher *draft, const di_options *opt
     d->version = di_teacher_version(draft);
     d->context = d->weights->config.max_positions < f->context ? d->weights->config.max_positions : f->context;
     d->adaptive = di_options_flag(options, "session.draft_adaptive");
-    d->cost = reckon_cost(f->model, draft);
+    d->precision = choose_precision(f, d->weights, options);
+    d->cost = reckon_cost(f, d);
+    d->row_cost = f->precision == DK_PRECISION_BF16 ? 0.1 : 0.25;
     d->tokens = di_options_i64(options, "session.draft_tokens");
     d->most = d->adaptive ? 2 * d->tokens : d->tokens;
     if (d->most > few) d->most = few;
@@ -103,21 +124,20 @@ void di_drafter_free(di_family *f)
 
 /* ---- how many: session.draft_adaptive ---- */
 
-enum { FIRST_PAUSE = 64, LONGEST_PAUSE = 4096 };
-static const double usual = 0.7, /* acceptance, before anything is known */
-    rate = 0.125,                /* at which it is learnt, by proposal */
-    row_cost = 0.25;             /* of a further row in a pass of the model over the first: measured 0.25 to 0.5 */
+enum { FIRST_PAUSE = 64, LONGEST_PAUSE = 4096, SLOWEST = 8, KNOWN = 2 };
+static const double usual = 0.7, /* acceptance, before anything is known, worth as much as KNOWN proposals */
+    worth = 1.05;                /* a gain for which one begins */
 
-/* The number that makes most of (1 - a^(g + 1)) / ((1 - a)(g c + v)) (Leviathan et al. 2023); 0 = none pays. Costs are
- * reckoned, not timed: what is drawn for a seed may not hang on how busy the machine is. */
-static int64_t best_number(const di_drafter *d, double acceptance)
+/* The number that makes most of (1 - a^(g + 1)) / ((1 - a)(g c + v)) (Leviathan et al. 2023); 0 = none makes more than
+ * least. Costs are reckoned, not timed: what is drawn for a seed may not hang on how busy the machine is. */
+static int64_t best_number(const di_drafter *d, double acceptance, double least)
 {
-    double best = 1, tokens = 1, power = 1;
+    double best = least, tokens = 1, power = 1;
     int64_t number = 0;
     for (int64_t g = 1; g <= d->most; g++) {
         power *= acceptance;
         tokens += power;
-        const double gain = tokens / (1 + (double)g * (d->cost + row_cost));
+        const double gain = tokens / (1 + (double)g * (d->cost + d->row_cost));
         if (gain > best) best = gain, number = g;
     }
     return number;
@@ -127,17 +147,27 @@ void di_draft_begin(di_stream *s)
 {
     const di_drafter *d = s->family->draft;
     s->taken = usual;
+    s->known = KNOWN;
     s->pause = FIRST_PAUSE;
     s->waited = 0;
     s->proposals = d->tokens;
-    if (d->adaptive && best_number(d, usual) < s->proposals) s->proposals = best_number(d, usual);
+    if (d->adaptive && best_number(d, usual, worth) < s->proposals) s->proposals = best_number(d, usual, worth);
 }
 
 /* Nothing was proposed: now and then another look, where a draft that is always right would pay. */
 static void wait_or_look(di_stream *s)
 {
-    if (s->proposals || ++s->waited < s->pause || !best_number(s->family->draft, 1)) return;
+    if (s->proposals || ++s->waited < s->pause || !best_number(s->family->draft, 1, worth)) return;
     s->proposals = 1;
+}
+
+/* The mean of what was seen, until that is as much as the last SLOWEST proposals. */
+static void learn(di_stream *s, int64_t accepted)
+{
+    for (int64_t i = 0; i <= accepted && i < s->proposed; i++) {
+        s->known += s->known < SLOWEST;
+        s->taken += ((i < accepted) - s->taken) / (double)s->known;
+    }
 }
 
 void di_draft_learn(di_stream *s, int64_t accepted)
@@ -148,8 +178,8 @@ void di_draft_learn(di_stream *s, int64_t accepted)
         wait_or_look(s);
         return;
     }
-    for (int64_t i = 0; i <= accepted && i < s->proposed; i++) s->taken += rate * ((i < accepted) - s->taken);
-    s->proposals = best_number(d, s->taken);
+    learn(s, accepted);
+    s->proposals = best_number(d, s->taken, 1);
     if (s->proposals) {
         s->pause = FIRST_PAUSE;
     } else if (accepted == s->proposed) {
@@ -244,7 +274,7 @@ static int32_t propose_step(di_family *f, di_stream *const *streams, int64_t cou
     }
     if (!d->count) return DK_E_END;
     DK_TRY(forward(d, &hidden, err));
-    dk_head_forward(&f->queue, d->weights, f->precision, hidden, dk_view_rows(d->logits, 0, d->count));
+    dk_head_forward(&f->queue, d->weights, d->precision, hidden, dk_view_rows(d->logits, 0, d->count));
     for (int64_t i = 0; i < d->count; i++) DK_TRY(propose(d->of[i], i, step, err));
 out:
     return rc;
