@@ -12,7 +12,7 @@ Installs what is missing (Debian, Ubuntu: apt-get, with sudo where not root), th
   clang      builds everything with warnings as errors and replays the fuzz corpora
   sanitize   builds with AddressSanitizer and UndefinedBehaviorSanitizer and runs the tests again
   threads    builds what runs on several threads with ThreadSanitizer and runs it
-  bare       builds without zlib and zstd and reads files of data
+  bare       builds without zlib, zstd, libmicrohttpd, libedit and MPI, reads files of data and talks in a terminal
   cblas      builds with products by CBLAS alone, and runs what computes: ops, models, losses, trainers
 The last line is "N passed, N failed, N skipped"; the exit code is 1 if anything failed.
 
@@ -208,9 +208,10 @@ if [ $quick = no ]; then
     if build threads -DCMAKE_C_COMPILER=gcc -DCMAKE_CXX_COMPILER=g++ -DCMAKE_BUILD_TYPE=RelWithDebInfo -DDISTILL_SANITIZE=thread; then
         run_tests threads -R '^(api/(threads|several_ranks)|lib/base/(parallel|host|host_ranks)|lib/optim/gradient_exchange|src/teacher/((hosted_)?teacher|parallel_members)|src/loss/loss_calls|src/dataset/dataset_memory)$'
     fi
-    targets=(test_dataset_files)
-    if build bare -DCMAKE_C_COMPILER=gcc -DCMAKE_CXX_COMPILER=g++ -DCMAKE_BUILD_TYPE=Release -DDISTILL_WITH_ZLIB=OFF -DDISTILL_WITH_ZSTD=OFF -DDISTILL_WITH_SERVER=OFF; then
-        run_tests bare -R '^src/dataset/dataset_files$'
+    targets=(test_dataset_files distill_program)
+    if build bare -DCMAKE_C_COMPILER=gcc -DCMAKE_CXX_COMPILER=g++ -DCMAKE_BUILD_TYPE=Release -DDISTILL_WITH_ZLIB=OFF -DDISTILL_WITH_ZSTD=OFF \
+        -DDISTILL_WITH_SERVER=OFF -DDISTILL_WITH_LIBEDIT=OFF -DDISTILL_WITH_MPI=OFF; then
+        run_tests bare -R '^(src/dataset/dataset_files|cli/parts)$'
     fi
     mapfile -t targets < <(cd tests && printf '%s\n' lib/compute/test_*.c lib/model/test_*.c lib/optim/test_*.c src/loss/test_*.c src/trainer/test_*.c src/teacher/test_*.c |
         sed 's/.*\///; s/\.c$//')

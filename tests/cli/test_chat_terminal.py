@@ -120,7 +120,7 @@ def test_control_c_stops_an_answer_and_not_the_program(terminal, endless):
     terminal.wait(r"^\(Ctrl-D or /quit leaves\)\n+> *$")
     terminal.type("thrown away")
     terminal.keys("C-c")
-    terminal.wait(r"thrown away\s*\n+> *$")
+    terminal.wait(r"thrown away(\^C\n\(Ctrl-D or /quit leaves\))?\s*\n+> *$")  # without libedit nobody knows what was typed
     kept = terminal.saved()
     assert [role for role, _ in kept] == ["user", "assistant"] and kept[1][1].startswith("thethe")
     terminal.line("/quit")

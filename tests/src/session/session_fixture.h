@@ -22,15 +22,21 @@ typedef struct scene {
     di_teacher *teacher;
 } scene;
 
-static inline void open_scene(scene *s, const char *name)
+/* As the fixture's config.json has it. */
+static inline void open_models(scene *s)
 {
     dk_error err;
-    memset(s, 0, sizeof *s);
-    open_fixture(&s->f, name);
     s->model = fresh_model(&s->f);
     if (tiny_tokenizer(&s->f, &s->tokenizer, &err) ||
         di_teacher_from_model(s->f.backend, s->model, s->tokenizer, NULL, NULL, NULL, &s->teacher, &err))
         exit(3);
+}
+
+static inline void open_scene(scene *s, const char *name)
+{
+    memset(s, 0, sizeof *s);
+    open_fixture(&s->f, name);
+    open_models(s);
 }
 
 static inline void close_scene(scene *s)

@@ -146,7 +146,7 @@ static const char *const template_text =
 
 static int32_t talk(di_stream *stream, const char *messages, dk_error *err)
 {
-    char json[2048];
+    char json[4096];
     snprintf(json, sizeof json, "{\"messages\": [%s], %s}", messages, template_text);
     return di_stream_chat(stream, json, 1, 0, err);
 }
@@ -215,6 +215,48 @@ TEST(too_long_conversations)
     close_scene(&s);
 }
 
+/* Messages [first, count) behind what the system says: user and assistant in turns, all as long. */
+static void messages_of(char *out, size_t size, int64_t first, int64_t count)
+{
+    size_t n = (size_t)snprintf(out, size, "{\"role\": \"system\", \"content\": \"h\"}");
+    for (int64_t i = first; i < count; i++)
+        n += (size_t)snprintf(out + n, size - n, ", {\"role\": \"%s\", \"content\": \"%c%c\"}",
+                              i % 2 ? "assistant" : "user", (char)('a' + i % 16), (char)('a' + i / 2 % 16));
+}
+
+/* A conversation that grows is full again and again. Each time more is left out, and it goes on as one that begins
+ * with what is left; in between the same is left out, and what stands is not read again. */
+TEST(conversations_that_grow)
+{
+    static const char *const section = "{generate: {max_tokens: 4, seed: 9}, session: {context: 44, overflow: oldest}}";
+    scene s;
+    dk_error err;
+    int64_t before = 0, changes = 0, kept = 0;
+    char messages[2000];
+    open_scene(&s, "growing");
+    di_stream *stream = open_stream(&s, section);
+    for (int64_t count = 1; count < 30; count += 2) {
+        messages_of(messages, sizeof messages, 0, count);
+        CHECK_OK(talk(stream, messages, &err));
+        const int64_t dropped = stats_of(stream).dropped_messages;
+        CHECK(dropped >= before && dropped % 2 == 0 && dropped < count);
+        di_stream *fresh = open_stream(&s, section);
+        messages_of(messages, sizeof messages, dropped, count);
+        CHECK_OK(talk(fresh, messages, &err));
+        CHECK_INT(stats_of(fresh).dropped_messages, 0);
+        const heard a = answer(stream), b = answer(fresh);
+        same(&a, &b);
+        if (count > 1 && dropped == before) CHECK(stats_of(stream).kept_tokens > kept + 5);
+        kept = stats_of(stream).kept_tokens;
+        changes += dropped > before;
+        before = dropped;
+        di_stream_free(fresh);
+    }
+    CHECK(changes >= 2);
+    di_stream_free(stream);
+    close_scene(&s);
+}
+
 /* ---- what is refused ---- */
 
 static void check_refused(scene *s, const char *yaml, const char *message)
@@ -252,4 +294,5 @@ TEST(refused)
 }
 
 TEST_MAIN(TEST_CASE(writes_what_the_model_writes) TEST_CASE(what_stands_is_kept) TEST_CASE(ends) TEST_CASE(cancelled)
-              TEST_CASE(configured) TEST_CASE(conversations) TEST_CASE(too_long_conversations) TEST_CASE(refused))
+              TEST_CASE(configured) TEST_CASE(conversations) TEST_CASE(too_long_conversations)
+                  TEST_CASE(conversations_that_grow) TEST_CASE(refused))

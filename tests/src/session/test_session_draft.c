@@ -7,13 +7,18 @@ typedef struct pair {
     di_teacher *draft;
 } pair;
 
-static void open_pair(pair *p, const char *name)
+static void open_draft(pair *p, int64_t blocks)
 {
     const int64_t layers[4] = {0, 1, 2, 3};
     dk_error err = {0};
-    open_scene(&p->s, name);
-    CHECK_OK(dk_model_derive(p->s.model, p->s.f.backend, layers, 4, &p->small, &err));
+    CHECK_OK(dk_model_derive(p->s.model, p->s.f.backend, layers, blocks, &p->small, &err));
     CHECK_OK(di_teacher_from_model(p->s.f.backend, p->small, p->s.tokenizer, NULL, NULL, NULL, &p->draft, &err));
+}
+
+static void open_pair(pair *p, const char *name)
+{
+    open_scene(&p->s, name);
+    open_draft(p, 4);
 }
 
 static void close_pair(pair *p)
@@ -42,6 +47,14 @@ static const char *const greedy[] = {
     "{generate: {max_tokens: 64, temperature: 0, repetition_penalty: 1.2}, session: {draft_tokens: 1, context: 40}}",
 };
 enum { GREEDY = sizeof greedy / sizeof *greedy };
+
+static void configure(pair *p, di_stream *stream, const char *yaml)
+{
+    di_options *options = options_of(&p->s, yaml);
+    dk_error err = {0};
+    CHECK_OK(di_stream_configure(stream, options, &err));
+    di_options_free(options);
+}
 
 /* The part that distill_teacher_generate reads; the session's context ends sooner in the last one. */
 static heard undrafted(pair *p, int32_t first, int64_t count, const char *yaml)
@@ -123,7 +136,8 @@ TEST(turns_and_forks)
 
 enum { CELLS = TINY_VOCAB * TINY_VOCAB * TINY_VOCAB };
 
-static void count_texts(pair *p, di_teacher *model, di_teacher *draft, const char *way, int64_t texts, int64_t *cells)
+static int64_t count_texts(pair *p, di_teacher *model, di_teacher *draft, const char *way, int64_t texts,
+                           int64_t *cells)
 {
     dk_error err = {0};
     di_stream *stream = NULL;
@@ -144,8 +158,10 @@ static void count_texts(pair *p, di_teacher *model, di_teacher *draft, const cha
         }
         cells[cell]++;
     }
+    const int64_t drafted = stats_of(stream).drafted;
     di_options_free(options);
     di_stream_free(stream);
+    return drafted;
 }
 
 /* Two samples of one distribution: the statistic has mean and variance of chi-square. How many standard deviations it
@@ -181,14 +197,85 @@ TEST(drawn_texts_have_the_distribution)
     pair p;
     open_pair(&p, "distribution");
     for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) {
-        count_texts(&p, p.s.teacher, NULL, ways[i], texts, without);
-        count_texts(&p, p.s.teacher, p.draft, ways[i], texts, with);
-        count_texts(&p, p.draft, NULL, ways[i], texts, own);
+        (void)count_texts(&p, p.s.teacher, NULL, ways[i], texts, without);
+        (void)count_texts(&p, p.s.teacher, p.draft, ways[i], texts, with);
+        (void)count_texts(&p, p.draft, NULL, ways[i], texts, own);
         const double off = deviation(without, with), seen = deviation(without, own);
         fprintf(stderr, "way %d: %.2f standard deviations; the draft alone %.1f\n", (int)i, off, seen);
         CHECK(off < 5);
         CHECK(seen > 15);
     }
+    close_pair(&p);
+}
+
+/* How many are proposed hangs on what was accepted before: texts whose beginning was refused go on without. A draft of
+ * one block of five is cheap enough for that. */
+TEST(drawn_texts_have_the_distribution_adaptively)
+{
+    static const char *const way = "{generate: {max_tokens: 8, temperature: 0.9}, session: {draft_adaptive: true}}";
+    static int64_t without[CELLS], with[CELLS], own[CELLS];
+    const int64_t texts = 800;
+    pair p;
+    open_scene(&p.s, "adaptive_distribution");
+    open_draft(&p, 1);
+    (void)count_texts(&p, p.s.teacher, NULL, way, texts, without);
+    const int64_t drafted = count_texts(&p, p.s.teacher, p.draft, way, texts, with);
+    (void)count_texts(&p, p.draft, NULL, way, texts, own);
+    const double off = deviation(without, with), seen = deviation(without, own);
+    fprintf(stderr, "%.2f standard deviations, %d proposals; the draft alone %.1f\n", off, (int)drafted, seen);
+    CHECK(off < 5);
+    CHECK(seen > 15);
+    CHECK(drafted > texts && drafted < 3 * texts); /* one at first; more where that was accepted */
+    close_pair(&p);
+}
+
+/* ---- attention that looks back so far only ---- */
+
+/* A window of 9 tokens, in texts of 70: what refused proposals leave behind is neither seen nor missed. */
+TEST(windows_that_slide)
+{
+    static const char *const ways[] = {
+        "{generate: {max_tokens: 64, temperature: 0, logit_bias: {2: -30}}, session: {draft_tokens: 6}}",
+        "{generate: {max_tokens: 64, temperature: 0, logit_bias: {2: -30}}, session: {draft_tokens: 3, "
+        "draft_adaptive: true}}"};
+    char text[512];
+    pair p;
+    memset(&p, 0, sizeof p);
+    open_fixture(&p.s.f, "sliding");
+    snprintf(
+        text, sizeof text,
+        "{\"model_type\": \"mistral\", \"vocab_size\": %d, \"hidden_size\": 16, \"num_hidden_layers\": 5, "
+        "\"num_attention_heads\": 4, \"num_key_value_heads\": 2, \"intermediate_size\": 24, \"sliding_window\": 9, "
+        "\"max_position_embeddings\": 96, \"rms_norm_eps\": 1e-5, \"tie_word_embeddings\": true, "
+        "\"hidden_act\": \"silu\", \"bos_token_id\": 1, \"eos_token_id\": 2}",
+        TINY_VOCAB);
+    put_text(p.s.f.config, text);
+    open_models(&p.s);
+    for (int64_t blocks = 1; blocks <= 4; blocks += 3) {
+        int64_t accepted = 0, drafted = 0;
+        open_draft(&p, blocks);
+        for (int32_t first = 0; first < 5; first++)
+            for (int i = 0; i < 2; i++) {
+                dk_error err = {0};
+                di_stream *stream = open_drafted(&p, p.draft, ways[i]);
+                CHECK_OK(di_stream_append(stream, tiny_ids + first, 6, &err));
+                const heard got = answer(stream), want = undrafted(&p, first, 6, ways[i]);
+                same(&got, &want);
+                accepted += stats_of(stream).accepted, drafted += stats_of(stream).drafted;
+                CHECK_OK(di_stream_truncate(stream, 20, &err)); /* within the answer */
+                int64_t count;
+                const int32_t *ids = di_stream_ids(stream, &count);
+                const heard then = generated(&p.s, ids, count, "{generate: {max_tokens: 40, temperature: 0}}");
+                configure(&p, stream, "{generate: {max_tokens: 40, temperature: 0}}");
+                const heard rest = answer(stream);
+                same(&rest, &then);
+                di_stream_free(stream);
+            }
+        CHECK(accepted > 0 && accepted < drafted);
+        di_teacher_release(p.draft);
+        dk_model_free(p.small);
+    }
+    p.draft = NULL, p.small = NULL;
     close_pair(&p);
 }
 
@@ -250,10 +337,20 @@ TEST(refused)
     CHECK_HAS(err.message, "another env");
     CHECK(!stream);
     di_teacher_release(other);
+    dk_tokenizer *words = NULL; /* as many ids, one of which is another text */
+    CHECK_OK(tiny_tokenizer_ending(&p.s.f, "q", &words, &err));
+    CHECK_OK(di_teacher_from_model(p.s.f.backend, p.small, words, NULL, NULL, NULL, &other, &err));
+    CHECK_INT(di_stream_create(p.s.teacher, other, NULL, &stream, &err), DK_E_MISMATCH);
+    CHECK_HAS(err.message, "the draft");
+    CHECK_HAS(err.message, "28");
+    CHECK(!stream);
+    di_teacher_release(other);
+    dk_tokenizer_release(words);
     dk_model_free(model);
     close_fixture(&f);
     close_pair(&p);
 }
 
 TEST_MAIN(TEST_CASE(greedy_texts_are_the_same) TEST_CASE(turns_and_forks) TEST_CASE(drawn_texts_have_the_distribution)
-              TEST_CASE(as_many_as_pay) TEST_CASE(refused))
+              TEST_CASE(drawn_texts_have_the_distribution_adaptively) TEST_CASE(windows_that_slide)
+                  TEST_CASE(as_many_as_pay) TEST_CASE(refused))

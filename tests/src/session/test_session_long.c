@@ -8,7 +8,6 @@ static int32_t ids[LONG];
 static void open_long(scene *s, const char *name, const char *more)
 {
     char text[1024];
-    dk_error err;
     memset(s, 0, sizeof *s);
     open_fixture(&s->f, name);
     snprintf(text, sizeof text,
@@ -18,10 +17,7 @@ static void open_long(scene *s, const char *name, const char *more)
              "\"tie_word_embeddings\": true, \"hidden_act\": \"silu\", \"bos_token_id\": 1, \"eos_token_id\": 2}",
              TINY_VOCAB, CONTEXT, more);
     put_text(s->f.config, text);
-    s->model = fresh_model(&s->f);
-    if (tiny_tokenizer(&s->f, &s->tokenizer, &err) ||
-        di_teacher_from_model(s->f.backend, s->model, s->tokenizer, NULL, NULL, NULL, &s->teacher, &err))
-        exit(3);
+    open_models(s);
     for (int64_t i = 0; i < LONG; i++) ids[i] = (int32_t)(3 + (i * 7919 + i * i % 13) % (TINY_VOCAB - 3));
 }
 
