@@ -5,11 +5,14 @@
 #include "compute/cpu/product/product_parts.h"
 
 #define TASK_NUMBERS 16384 /* of activations, about */
+/* How far ahead weights are fetched: what arrives while a core multiplies for longer than memory lets wait. */
+#define AHEAD_BYTES ((int64_t)16 << 10)
 
 typedef struct int8_work {
     const dk_int8_product *product;
     dk_int8_rows rows;
     dk_scratch *workers;
+    int64_t panel_bytes, distance; /* panels that what is fetched lies ahead */
     _Atomic int32_t failed;
 } int8_work;
 
@@ -37,21 +40,43 @@ static const uint8_t *fill_up(const int8_work *w, const dk_product_columns *part
     return to;
 }
 
+typedef struct place { /* of a panel */
+    const dk_product_columns *part;
+    int64_t line;
+} place;
+
+static place find(const dk_int8_product *p, int64_t panel)
+{
+    const dk_product_columns *part = p->columns;
+    for (; panel >= panels_of(p, part); part++) panel -= panels_of(p, part);
+    return (place){part, panel * p->kernel->lanes};
+}
+
+/* NULL = it has fewer lines, or is another thread's. */
+static const uint8_t *whole_panel(const dk_int8_product *p, int64_t panel, int64_t end)
+{
+    if (panel >= end) return NULL;
+    const place at = find(p, panel);
+    if (at.line + p->kernel->lanes > at.part->count) return NULL;
+    return at.part->b.data + at.line * line_bytes(at.part);
+}
+
 /* A panel at the end begins earlier, and what it has in common with the one before is left out. */
-static void multiply(const int8_work *w, const dk_product_columns *part, int64_t line, int64_t next, uint8_t *scratch)
+static void multiply(const int8_work *w, place at, const uint8_t *ahead, uint8_t *scratch)
 {
     const dk_int8_product *p = w->product;
-    const int64_t lanes = p->kernel->lanes, lines = dk_least(part->count - line, lanes), step = line_bytes(part);
+    const dk_product_columns *part = at.part;
+    const int64_t lanes = p->kernel->lanes, line = at.line, lines = dk_least(part->count - line, lanes),
+                  step = line_bytes(part);
     float *c = p->y + part->column + line, *edge = (float *)(void *)scratch;
     if (lines == lanes) {
-        const int32_t more = next && line + 2 * lanes <= part->count;
-        p->kernel->panel(part->b.dtype, part->b.data + line * step, step, more, &w->rows, c, p->y_step);
+        p->kernel->panel(part->b.dtype, part->b.data + line * step, step, ahead, &w->rows, c, p->y_step);
         return;
     }
     const int32_t few = part->count < lanes;
     const uint8_t *b = few ? fill_up(w, part, scratch + p->rows * lanes * (int64_t)sizeof *edge)
                            : part->b.data + (part->count - lanes) * step;
-    p->kernel->panel(part->b.dtype, b, step, 0, &w->rows, edge, lanes);
+    p->kernel->panel(part->b.dtype, b, step, ahead, &w->rows, edge, lanes);
     for (int64_t r = 0; r < p->rows; r++)
         memcpy(c + r * p->y_step, edge + r * lanes + (few ? 0 : lanes - lines), (size_t)lines * sizeof *edge);
 }
@@ -66,6 +91,13 @@ static int64_t scratch_bytes(const dk_int8_product *p)
     return p->kernel->lanes * (p->rows * (int64_t)sizeof(float) + widest) + DK_PACK_SLACK;
 }
 
+/* What no panel before it would bring. */
+static void fetch_panel(const int8_work *w, int64_t panel, int64_t end)
+{
+    const uint8_t *at = whole_panel(w->product, panel, end);
+    for (int64_t i = 0; at && i < w->panel_bytes; i += 64) DK_FETCH_FAR(at + i);
+}
+
 static void panels_body(void *context, int64_t begin, int64_t end)
 {
     int8_work *w = context;
@@ -74,12 +106,9 @@ static void panels_body(void *context, int64_t begin, int64_t end)
     const int32_t many = scratch && p->rows > DK_INT8_FEW;
     if (!scratch) w->failed = 1;
     if (many && p->kernel->begin) p->kernel->begin();
-    for (int64_t i = begin; scratch && i < end; i++) {
-        const dk_product_columns *part = p->columns;
-        int64_t at = i;
-        for (; at >= panels_of(p, part); part++) at -= panels_of(p, part);
-        multiply(w, part, at * p->kernel->lanes, i + 1 < end, scratch);
-    }
+    for (int64_t i = 0; scratch && i < w->distance; i++) fetch_panel(w, begin + i, end);
+    for (int64_t i = begin; scratch && i < end; i++)
+        multiply(w, find(p, i), whole_panel(p, i + w->distance, end), scratch);
     if (many && p->kernel->end) p->kernel->end();
     dk_scratch_give(w->workers, scratch);
 }
@@ -123,6 +152,8 @@ int32_t dk_product_int8(dk_host *host, dk_scratch *workers, dk_scratch *callers,
         one = product->kernel->lanes * line_bytes(&product->columns[i]);
     }
     if (!product->rows || !panels) return 1;
+    w.panel_bytes = one;
+    w.distance = AHEAD_BYTES / one + 1;
     *bytes = scratch_bytes(product);
     if (!dk_scratch_prepare(workers, dk_least(dk_host_threads(host), panels), *bytes)) return 0;
     *bytes = rows_bytes(product);

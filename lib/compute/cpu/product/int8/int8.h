@@ -37,10 +37,10 @@ typedef struct dk_int8 {
     /* Row `row` of what rows holds, for weights of a dtype; 0 = there is NaN or infinity in it, and nothing of it may
      * be used */
     int32_t (*quantise)(dk_dtype dtype, const float *x, const dk_int8_rows *rows, int64_t row);
-    /* c [rows, lanes] = rows times `lanes` lines of blocks, `step` bytes apart; `more`: as many lines behind them are
-     * next */
-    void (*panel)(dk_dtype dtype, const uint8_t *b, int64_t step, int32_t more, const dk_int8_rows *rows, float *c,
-                  int64_t c_step);
+    /* c [rows, lanes] = rows times `lanes` lines of blocks, `step` bytes apart; `ahead`: as many lines that come later,
+     * to be fetched meanwhile, or NULL */
+    void (*panel)(dk_dtype dtype, const uint8_t *b, int64_t step, const uint8_t *ahead, const dk_int8_rows *rows,
+                  float *c, int64_t c_step);
     void (*begin)(void), (*end)(void);
 } dk_int8;
 

@@ -23,7 +23,7 @@ typedef struct stretch { /* blocks [first, first + count) of a panel */
     int64_t first, count;
     const uint8_t *weights; /* of the first block's first line; the next block, the next line */
     int64_t block_step, line_step;
-    const uint8_t *ahead; /* what lies a panel behind the first block, as long as all lines of a block, or NULL */
+    const uint8_t *ahead; /* what comes later, as long as all lines of a block for each, or NULL */
     float scale[STRETCH][LINES], least[STRETCH][LINES];
     uint8_t parted[STRETCH][LINES][DK_INT8_BLOCK];
 } stretch;
@@ -150,13 +150,12 @@ DK_ALWAYS_INLINE void panel_of(const dk_dtype dtype, const uint8_t *b, int64_t s
     }
 }
 
-static void panel(dk_dtype dtype, const uint8_t *b, int64_t step, int32_t more, const dk_int8_rows *rows, float *c,
-                  int64_t c_step)
+static void panel(dk_dtype dtype, const uint8_t *b, int64_t step, const uint8_t *ahead, const dk_int8_rows *rows,
+                  float *c, int64_t c_step)
 {
-    const uint8_t *ahead = more ? b + LINES * step : NULL;
     if (rows->count <= DK_INT8_FEW)
         for (int64_t l = 0; l < LINES; l += DK_VF)
-            int8_panel(dtype, b + l * step, step, more || l + DK_VF < LINES, rows, c + l, c_step);
+            int8_panel(dtype, b + l * step, step, ahead ? ahead + l * step : NULL, rows, c + l, c_step);
     else if (dtype == DK_Q8_0) panel_of(DK_Q8_0, b, step, ahead, rows, c, c_step);
     else if (dtype == DK_Q4_0) panel_of(DK_Q4_0, b, step, ahead, rows, c, c_step);
     else panel_of(DK_Q4_1, b, step, ahead, rows, c, c_step);

@@ -5,7 +5,7 @@
  * lane, which stay in L1 while all rows pass by: 32 products are eight dots there. Either way their whole sum is exact,
  * becomes a float, times the weights' scale, and is added to the row's sum times the activations' scale. Sums go from
  * block to block in order, so neither rows nor threads change a bit. Bytes of weights are read once, in the order in
- * which they lie; the panel that follows is fetched meanwhile, piece by piece. */
+ * which they lie; a panel that comes later is fetched meanwhile, piece by piece. */
 #ifndef DK_COMPUTE_INT8_PANEL_H
 #define DK_COMPUTE_INT8_PANEL_H
 
@@ -116,7 +116,7 @@ DK_ALWAYS_INLINE void int8_turn(const dk_dtype dtype, const uint8_t *at, int64_t
     for (int i = 0; i < 8; i++) out->weights[i] = dk_int8_signed(out->weights[i]);
 }
 
-/* The panel behind this one, from its beginning on. */
+/* A panel that comes later, piece by piece. */
 DK_ALWAYS_INLINE void int8_fetch(const dk_dtype dtype, const uint8_t *ahead, int64_t block)
 {
     const int64_t bytes = DK_VF * int8_bytes(dtype);
@@ -268,10 +268,9 @@ DK_ALWAYS_INLINE void int8_many(const dk_dtype dtype, const uint8_t *b, int64_t 
     }
 }
 
-DK_ALWAYS_INLINE void int8_panel_of(const dk_dtype dtype, const uint8_t *b, int64_t step, int32_t more,
+DK_ALWAYS_INLINE void int8_panel_of(const dk_dtype dtype, const uint8_t *b, int64_t step, const uint8_t *ahead,
                                     const dk_int8_rows *rows, float *c, int64_t c_step)
 {
-    const uint8_t *ahead = more ? b + DK_VF * step : NULL;
 #ifdef DK_INT8_LINES
     if (rows->count == 1) int8_few(dtype, 1, b, step, ahead, rows, c, c_step);
     else if (rows->count == 2) int8_few(dtype, 2, b, step, ahead, rows, c, c_step);
@@ -281,12 +280,12 @@ DK_ALWAYS_INLINE void int8_panel_of(const dk_dtype dtype, const uint8_t *b, int6
 #endif
 }
 
-static void int8_panel(dk_dtype dtype, const uint8_t *b, int64_t step, int32_t more, const dk_int8_rows *rows, float *c,
-                       int64_t c_step)
+static void int8_panel(dk_dtype dtype, const uint8_t *b, int64_t step, const uint8_t *ahead, const dk_int8_rows *rows,
+                       float *c, int64_t c_step)
 {
-    if (dtype == DK_Q8_0) int8_panel_of(DK_Q8_0, b, step, more, rows, c, c_step);
-    else if (dtype == DK_Q4_0) int8_panel_of(DK_Q4_0, b, step, more, rows, c, c_step);
-    else int8_panel_of(DK_Q4_1, b, step, more, rows, c, c_step);
+    if (dtype == DK_Q8_0) int8_panel_of(DK_Q8_0, b, step, ahead, rows, c, c_step);
+    else if (dtype == DK_Q4_0) int8_panel_of(DK_Q4_0, b, step, ahead, rows, c, c_step);
+    else int8_panel_of(DK_Q4_1, b, step, ahead, rows, c, c_step);
 }
 
 #endif
