@@ -55,30 +55,6 @@ void bench_fill_ids(int32_t *ids, int64_t count, int64_t vocab)
     }
 }
 
-/* ---- limits ---- */
-
-int bench_measure_limits(bench *b)
-{
-    distill_report *report = NULL;
-    cli_session *s = &b->session;
-    cli_progress_break();
-    if (b->progress.tty) fprintf(stderr, "measuring what this machine can do, about 3 s\n");
-    if (distill_limits(s->env, &report, &s->err)) return cli_fail(&s->err);
-    char *text = cli_report_text(report, &s->err);
-    distill_report_free(report);
-    if (!text) return cli_fail(&s->err);
-    b->limits = json_loads(text, 0, NULL);
-    free(text);
-    return b->limits ? -1 : cli_message("the limits are no JSON");
-}
-
-double bench_limit(const bench *b, const char *kind, const char *unit)
-{
-    return json_number_value(json_object_get(json_object_get(b->limits, kind), unit));
-}
-
-json_t *bench_share(double value, double limit) { return limit > 0 ? cli_json_real(value / limit) : json_null(); }
-
 int bench_describe_library(bench *b, json_t **out)
 {
     distill_report *report = NULL;

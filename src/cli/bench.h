@@ -13,8 +13,10 @@ typedef struct bench {
 
 /* -1 or an exit code, as all that follow. */
 int bench_open(bench *b, const cli_command *command, const cli_settings *settings);
-/* In the same run as what is held against them, and behind it, since it takes memory of its own. */
+/* In the same run as what is held against them, and behind it, since it takes memory of its own. Where it was measured
+ * first as well, in a process whose memory is not counted, the faster reading counts. */
 int bench_measure_limits(bench *b);
+int bench_measure_limits_first(bench *b);
 /* Prints result, which it takes over, as JSON or as leaves, unless code says that something failed; closes. */
 int bench_close(bench *b, int code, json_t *result);
 

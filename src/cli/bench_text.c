@@ -119,6 +119,7 @@ int bench_decode(const cli_command *command, int argc, char **argv)
     if (code < 0 && t.tokens < 2) {
         code = cli_usage(command, "--tokens is 2 at least: the first one comes out of the prompt");
     }
+    if (code < 0) code = bench_measure_limits_first(&t.b);
     if (code < 0) code = write_texts(&t.b, &t.model, t.batch, t.keys, 2, &c);
     if (code < 0) code = write_texts(&t.b, &t.model, t.batch, t.keys, t.tokens, &c);
     if (code < 0 && distill_teacher_get_i64(t.model.teacher, "bytes", &bytes, &t.b.session.err))
