@@ -8,6 +8,8 @@ enum { DK_DOCUMENT_DEPTH = 64 };
 #define DK_JSON_FILE_LIMIT (UINT64_C(1) << 29)
 #define DK_YAML_FILE_LIMIT (UINT64_C(1) << 20)
 
+/* Plain JSON. E_FORMAT with nothing said: jansson knows better, and what the document holds is of no use. */
+int32_t dk_json_quick(dk_document *document, const char *data, size_t size, const dk_node **root, dk_error *err);
 /* *begin = where the text begins behind a byte order mark; other encodings and packed files are refused by name. */
 int32_t dk_text_begin(const char *data, size_t size, const char *name, size_t *begin, dk_error *err);
 int32_t dk_document_create(dk_host *host, const char *name, dk_document **out, dk_error *err);

@@ -1,4 +1,5 @@
-/* JSON through jansson. jansson allocates with malloc and frees everything before a call returns. */
+/* JSON: plain text as json_quick.c has it, all else through jansson, which also says what is wrong. jansson allocates
+ * with malloc and frees everything before a call returns. */
 #include "conf/builder.h"
 
 #include <jansson.h>
@@ -206,26 +207,46 @@ out:
     return rc;
 }
 
-int32_t dk_json_parse(dk_host *host, const char *data, size_t size, const char *name, dk_document **out, dk_error *err)
+/* data[first] is where the text begins. */
+static int32_t read_carefully(dk_document *document, const char *data, size_t size, size_t first, dk_node **root,
+                              dk_error *err)
 {
     int32_t rc;
     json_t *json = NULL;
+    const char *name = dk_document_name(document);
+    DK_TRY(check_depth(data, size, name, err));
+    DK_TRY(load(dk_document_host(document), data + first, size - first, first, name, &json, err));
+    DK_TRY(convert(document, json, root, err));
+out:
+    json_decref(json);
+    return rc;
+}
+
+int32_t dk_json_parse(dk_host *host, const char *data, size_t size, const char *name, dk_document **out, dk_error *err)
+{
+    int32_t rc;
     dk_document *document = NULL;
-    dk_node *root;
+    const dk_node *root;
+    dk_node *read = NULL;
     size_t first = 0;
     if (size > DK_JSON_FILE_LIMIT)
         return dk_fail(err, DK_E_FORMAT, "%s: %zu bytes of JSON are more than the limit of %llu", name, size,
                        (unsigned long long)DK_JSON_FILE_LIMIT);
     DK_TRY(dk_text_begin(data, size, name, &first, err));
-    DK_TRY(check_depth(data, size, name, err));
-    DK_TRY(load(host, first ? data + first : data, size - first, first, name, &json, err));
     DK_TRY(dk_document_create(host, name, &document, err));
-    DK_TRY(convert(document, json, &root, err));
+    rc = dk_json_quick(document, data + first, size - first, &root, err);
+    if (rc == DK_E_FORMAT) {
+        dk_document_free(document);
+        document = NULL;
+        DK_TRY(dk_document_create(host, name, &document, err));
+        DK_TRY(read_carefully(document, data, size, first, &read, err));
+        root = read;
+    }
+    DK_TRY(rc);
     dk_document_set_root(document, root);
     *out = document;
     document = NULL;
 out:
     dk_document_free(document);
-    json_decref(json);
     return rc;
 }

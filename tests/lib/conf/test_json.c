@@ -76,6 +76,109 @@ TEST(written_again)
     check_round(" null ", "null");
 }
 
+/* Beside an integer that int64 cannot hold all is read through jansson: what stands before it must be the same. */
+static void check_both(const char *text)
+{
+    dk_strbuf careful, plain;
+    char beside[512];
+    snprintf(beside, sizeof beside, "[%s,12345678901234567890]", text);
+    dk_document *whole = parse(beside), *alone = parse(text);
+    dk_strbuf_init(&careful, host);
+    dk_strbuf_init(&plain, host);
+    CHECK((whole != NULL) == (alone != NULL));
+    if (whole && alone) {
+        dk_node_write_json(dk_node_at(dk_document_root(whole), 0), &careful);
+        dk_node_write_json(dk_document_root(alone), &plain);
+        CHECK_STR(plain.data, careful.data);
+    }
+    if (alone && dk_document_root(alone)->type == DK_NODE_FLOAT)
+        CHECK(dk_document_root(alone)->f64 == dk_node_at(dk_document_root(whole), 0)->f64);
+    dk_strbuf_free(&careful);
+    dk_strbuf_free(&plain);
+    dk_document_free(whole);
+    dk_document_free(alone);
+}
+
+TEST(as_jansson_reads_it)
+{
+    static const char *const texts[] = {"0",
+                                        "-0",
+                                        "00",
+                                        "-",
+                                        "-1",
+                                        "+1",
+                                        "1.",
+                                        ".5",
+                                        "1.e5",
+                                        "1e5",
+                                        "1E+05",
+                                        "1e-400",
+                                        "-0.0",
+                                        "4.9e-324",
+                                        "1e",
+                                        "0x1",
+                                        "9223372036854775807",
+                                        "-9223372036854775808",
+                                        "0.1e1",
+                                        "2.2250738585072011e-308",
+                                        "1.7976931348623159e308",
+                                        "true",
+                                        "tru",
+                                        "truefalse",
+                                        "false",
+                                        "null",
+                                        "nul",
+                                        "True",
+                                        "\"\"",
+                                        "\"\t\"",
+                                        "\"\x7f\"",
+                                        "\"\x1f\"",
+                                        "\"\\\"",
+                                        "\"\\\"\"",
+                                        "\"a\\/\\b\\f\\n\\r\\t\\\\\"",
+                                        "\"\\u0041\\u00e9\\u20AC\\ud83d\\ude00\"",
+                                        "\"\\ud83d\"",
+                                        "\"\\ude00\"",
+                                        "\"\\ud83d\\u0041\"",
+                                        "\"\\ud83dx\"",
+                                        "\"\\u00g0\"",
+                                        "\"\\u12\"",
+                                        "\"\\x\"",
+                                        "\"\\u0000\"",
+                                        "\"\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80\"",
+                                        "\"\xc0\x80\"",
+                                        "\"\xed\xa0\x80\"",
+                                        "\"\xe2\x82\"",
+                                        "\"\xf4\x90\x80\x80\"",
+                                        "[]",
+                                        "[ ]",
+                                        "[1,]",
+                                        "[,1]",
+                                        "[1 2]",
+                                        "[[],[[]]]",
+                                        "{}",
+                                        "{ }",
+                                        "{\"a\":1,}",
+                                        "{\"a\" 1}",
+                                        "{a:1}",
+                                        "{\"\":{}}",
+                                        "{\"a\":1,\"b\":[{\"c\":null}]}",
+                                        "{\"a\":1,\"a\":2}",
+                                        "{\"a\":1,\"\\u0061\":2}",
+                                        "{\"\\u0000\":1}",
+                                        "{\"\\u00e9\":1}",
+                                        "\n\t\r [ 1 ,\n2 ] ",
+                                        "\f1",
+                                        "[1}",
+                                        "{\"a\":1]",
+                                        "\"",
+                                        "[",
+                                        "{\"a\"",
+                                        "{\"a\":"};
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) check_both(texts[i]);
+    check_round("\"\\ud83d\\ude00\\u00e9\"", "\"\xf0\x9f\x98\x80\xc3\xa9\"");
+}
+
 /* transformers writes model_max_length as 1e30 in digits. */
 TEST(large_integers_are_floats)
 {
@@ -217,11 +320,13 @@ static int32_t parse_once(void *context, dk_host *from, dk_error *error)
 
 TEST(every_allocation_may_fail)
 {
-    char text[] = "{\"a\":[1,2,{\"b\":\"text\"}],\"c\":12345678901234567890,\"d\":1,\"e\":2,\"f\":3,\"g\":4,\"h\":5,"
+    char text[] = "{\"a\":[1,2,{\"b\":\"te\\nxt\"}],\"c\":12345678901234567890,\"d\":1,\"e\":2,\"f\":3,\"g\":4,\"h\":5,"
                   "\"i\":6,\"j\":7}";
     CHECK(fail_every_alloc(parse_once, text) > 4);
+    memset(strstr(text, "12345678901234567890"), ' ', 19); /* which leaves plain JSON */
+    CHECK(fail_every_alloc(parse_once, text) > 3);
 }
 
-TEST_MAIN(TEST_CASE(values) TEST_CASE(written_again) TEST_CASE(large_integers_are_floats) TEST_CASE(refused)
-              TEST_CASE(depth) TEST_CASE(large_maps_are_found_by_hash) TEST_CASE(files)
+TEST_MAIN(TEST_CASE(values) TEST_CASE(written_again) TEST_CASE(as_jansson_reads_it) TEST_CASE(large_integers_are_floats)
+              TEST_CASE(refused) TEST_CASE(depth) TEST_CASE(large_maps_are_found_by_hash) TEST_CASE(files)
                   TEST_CASE(locale_does_not_matter) TEST_CASE(encodings) TEST_CASE(every_allocation_may_fail))
