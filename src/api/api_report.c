@@ -39,7 +39,7 @@ out:
     return rc;
 }
 
-static int32_t evaluate(const di_evaluate_args *args, const di_options *options, dk_strbuf *json, dk_error *err)
+static int32_t evaluate(di_evaluate_args *args, const di_options *options, dk_strbuf *json, dk_error *err)
 {
     di_evaluation evaluation;
     di_teachers_evaluation teachers = {0};
@@ -48,6 +48,7 @@ static int32_t evaluate(const di_evaluate_args *args, const di_options *options,
     int32_t rc;
     dk_strbuf_init(&text, args->backend->host);
     DK_TRY(di_meter_start(args->backend->host, options, 0, &meter, err));
+    args->meter = &meter;
     DK_TRY(di_evaluation_inputs(args, err));
     DK_TRY(di_evaluate(args, &evaluation, err));
     if (dk_rank(args->backend->host) == 0) rc = di_evaluate_teachers(args, &teachers, err);

@@ -356,6 +356,7 @@ static int32_t make_vectors(run *r, dk_error *err)
                                           : DK_OK);
         DK_TRY(di_embedding_of(c->embedding, texts->texts[i], texts->sizes[i], r->fit->vectors + i * c->inputs, &tokens,
                                err));
+        di_meter_poll(&r->meter);
         r->no_inputs += !tokens;
         r->cut += tokens > di_embedding_longest(c->embedding);
         if (dk_seconds() - told < 0.5) continue;
@@ -520,6 +521,7 @@ static int32_t one_step(run *r, dk_error *err)
     dk_error problem;
     int32_t rc;
     if (dk_host_cancelled(r->host)) return dk_fail(err, DK_E_CANCELLED, "cancelled");
+    di_meter_poll(&r->meter);
     DK_TRY(di_fit_step(r->fit, r->indices, gather_batch(r, r->fit->step), err));
     step_line(r);
     DK_TRY(evaluate_now(r, err));

@@ -342,6 +342,7 @@ static void tell(const evaluator *e, teller *t, int64_t done, int64_t total)
 static int32_t check_cancel(const evaluator *e, int64_t total, dk_error *err)
 {
     const di_evaluate_args *args = e->args;
+    if (args->meter) di_meter_poll(args->meter);
     if (!(args->cancel && *args->cancel) && !dk_host_cancelled(e->host) &&
         !(args->progress && args->progress(args->user, e->windows, total)))
         return DK_OK;

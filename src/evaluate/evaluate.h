@@ -16,6 +16,7 @@
 #include "evaluate/detail.h"
 #include "evaluate/pair_scores.h"
 #include "evaluate/teacher_side.h"
+#include "meter/meter.h"
 
 enum { DI_SCORED_SOURCES = 64 };  /* apart; those behind are in the whole alone */
 typedef struct di_source_scores { /* of one source of the data, as in di_evaluation */
@@ -59,6 +60,7 @@ typedef struct di_evaluate_args {
     dk_precision precision;        /* of products: of both models */
     di_detail *detail;             /* of this data, filled anew; NULL = none */
     di_teacher_side *teacher_side; /* of this teacher on this data; NULL = nothing is kept */
+    di_meter *meter;               /* whose counters are read on the way, before they go round; NULL = none */
     const _Atomic int32_t *cancel;
     int32_t (*progress)(void *user, int64_t done, int64_t total); /* windows; NULL = none; non-zero cancels */
     void *user;

@@ -292,6 +292,7 @@ out:
 static int32_t check_cancel(const panel *p, int64_t total, dk_error *err)
 {
     const di_evaluate_args *args = p->args;
+    if (args->meter) di_meter_poll(args->meter);
     if (!(args->cancel && *args->cancel) && !dk_host_cancelled(p->host) &&
         !(args->progress && args->progress(args->user, p->windows, total)))
         return DK_OK;

@@ -33,6 +33,7 @@ typedef struct comparing {
     int32_t same;         /* ids mean the same */
     di_draft_trial draft; /* of b for a */
     int32_t drafted;
+    di_meter meter; /* of all of it */
     dk_error apart;
     double told;
     int64_t stage;
@@ -44,6 +45,7 @@ static int32_t tell(comparing *c, int64_t done, int64_t total, dk_error *err)
 {
     const double now = dk_seconds();
     distill_progress p;
+    di_meter_poll(&c->meter);
     if (dk_host_cancelled(c->host)) return dk_fail(err, DK_E_CANCELLED, "the comparison was cancelled");
     if (!c->args->fn || (done && done < total && now - c->told < 0.1)) return DK_OK;
     c->told = now;
@@ -109,6 +111,7 @@ static int32_t evaluate(comparing *c, int which, di_teacher *teacher, const di_o
                                   .tokens = di_options_i64(options, "train.eval_tokens"),
                                   .memory = di_options_i64(options, "train.loss_memory"),
                                   .precision = precision,
+                                  .meter = &c->meter,
                                   .progress = on_windows,
                                   .user = c};
     DK_TRY(di_evaluate(&one, &c->sides[which].evaluation, err));
@@ -279,9 +282,9 @@ static void between_json(const comparing *c, dk_strbuf *out)
     dk_strbuf_puts(out, "}");
 }
 
-static void whole_json(comparing *c, di_meter *meter, dk_strbuf *json)
+static void whole_json(comparing *c, dk_strbuf *json)
 {
-    const di_cost cost = di_meter_read(meter);
+    const di_cost cost = di_meter_read(&c->meter);
     dk_strbuf_puts(json, "{\"kind\":\"comparison\"");
     if (c->args->data) {
         dk_strbuf_puts(json, ",\"data\":");
@@ -292,7 +295,7 @@ static void whole_json(comparing *c, di_meter *meter, dk_strbuf *json)
     side_json(c, 1, json);
     between_json(c, json);
     dk_strbuf_puts(json, ",\"cost\":");
-    di_cost_json(meter, &cost, json);
+    di_cost_json(&c->meter, &cost, json);
     dk_strbuf_puts(json, ",\"machine\":");
     di_machine_json(c->args->backend, json);
     dk_strbuf_puts(json, "}");
@@ -326,7 +329,6 @@ int32_t di_compare(const di_compare_args *args, dk_strbuf *json, dk_error *err)
 {
     dk_host *host = args->backend->host;
     comparing *c = NULL;
-    di_meter meter = {0};
     int32_t rc;
     DK_TRY(dk_ranks_refuse(host, "a comparison, which times both models,", err));
     DK_TRY(dk_new(host, 1, &c, err));
@@ -338,16 +340,16 @@ int32_t di_compare(const di_compare_args *args, dk_strbuf *json, dk_error *err)
     }
     c->same = di_check_same_tokenizers(name_of(args, 0), args->models[0], name_of(args, 1), args->models[1],
                                        &c->apart) == DK_OK;
-    DK_TRY(di_meter_start(host, args->options, 0, &meter, err));
+    DK_TRY(di_meter_start(host, args->options, 0, &c->meter, err));
     DK_TRY(measure(c, err));
-    whole_json(c, &meter, json);
+    whole_json(c, json);
     rc = dk_strbuf_check(json, err);
 out:
     for (int i = 0; c && i < 2; i++) {
         dk_strbuf_free(&c->sides[i].energy);
         dk_strbuf_free(&c->sides[i].tasks);
     }
+    if (c) di_meter_end(&c->meter);
     dk_free(host, c);
-    di_meter_end(&meter);
     return rc;
 }

@@ -140,6 +140,7 @@ out:
 
 /* ---- of a run under way ---- */
 
+/* How many bytes a student has on disk is known once it is saved. */
 void di_result_live_model(di_run *run, int32_t of_teacher, dk_strbuf *out)
 {
     const di_trainer *t = run->trainer;
@@ -148,6 +149,6 @@ void di_result_live_model(di_run *run, int32_t of_teacher, dk_strbuf *out)
     dk_strbuf_printf(out, ",\"%s\":{\"path\":", of_teacher ? "teacher" : "student");
     dk_strbuf_json(out, path, strlen(path));
     if (facts.parameters >= 0) number(out, "parameters", (double)facts.parameters);
-    if (facts.bytes >= 0) number(out, "bytes", (double)facts.bytes);
+    if (of_teacher && facts.bytes >= 0) number(out, "bytes", (double)facts.bytes);
     dk_strbuf_puts(out, "}");
 }

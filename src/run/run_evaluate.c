@@ -24,6 +24,7 @@ static di_evaluate_args args_of(di_run *run, di_teacher *student, int64_t tokens
                               .memory = t->objective.memory,
                               .precision = run->evaluation.precision,
                               .teacher_side = run->evaluation.teacher_side,
+                              .meter = &run->meter,
                               .cancel = &t->cancel,
                               .progress = evaluation_progress,
                               .user = t};

@@ -22,7 +22,7 @@ static const char *const style[] = {
     ".verdict{margin:30px 0 0;padding:24px clamp(16px,2.4vw,34px);background:var(--card);border:1px solid var(--rule);"
     "border-left:5px solid var(--c0);border-radius:10px}.verdict p{margin:0;max-width:70ch;text-wrap:pretty}"
     ".verdict .main{font-size:clamp(18px,1.75vw,23px);line-height:1.42;letter-spacing:-.006em}.verdict "
-    "b{white-space:nowrap}"
+    "b{white-space:nowrap}.verdict b.name{white-space:normal;overflow-wrap:anywhere}"
     ".verdict .note{margin-top:10px;color:var(--soft);font-size:14px}.verdict.live{border-left-color:var(--ct)}",
     ".cards{display:grid;grid-template-columns:repeat(auto-fit,minmax(150px,1fr));margin:22px 0 0;padding:0;"
     "list-style:none;background:var(--card);border:1px solid var(--rule);border-radius:10px;overflow:hidden}.cards "

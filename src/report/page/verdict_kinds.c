@@ -118,14 +118,17 @@ static void tell_best(di_sheet *s, const di_sheet_run *const best[2], di_words *
 {
     di_interval gain;
     if (!best[1])
-        di_main_sentence(s, "Of {2} runs <b>{0}</b> alone was measured on held-out text, at perplexity {1}.",
-                         "De {2} execuções só <b>{0}</b> foi medida em texto reservado, com perplexidade {1}.", w);
+        di_main_sentence(
+            s, "Of {2} runs <b class=\"name\">{0}</b> alone was measured on held-out text, at perplexity {1}.",
+            "De {2} execuções só <b class=\"name\">{0}</b> foi medida em texto reservado, com perplexidade {1}.", w);
     else if (!di_paired_runs(best[1], "nats", best[0], "nats", &gain))
         di_main_sentence(s,
-                         "Of {2} runs <b>{0}</b> has the least perplexity, {1}; it and the next, <b>{3}</b>, were not "
+                         "Of {2} runs <b class=\"name\">{0}</b> has the least perplexity, {1}; it and the next, <b "
+                         "class=\"name\">{3}</b>, were not "
                          "measured on the "
                          "same blocks of text, so how certain that is cannot be told.",
-                         "De {2} execuções <b>{0}</b> tem a menor perplexidade, {1}; ela e a seguinte, <b>{3}</b>, "
+                         "De {2} execuções <b class=\"name\">{0}</b> tem a menor perplexidade, {1}; ela e a seguinte, "
+                         "<b class=\"name\">{3}</b>, "
                          "não "
                          "foram medidas "
                          "nos mesmos blocos de texto: não se pode dizer quão certo isso é.",
@@ -133,22 +136,24 @@ static void tell_best(di_sheet *s, const di_sheet_run *const best[2], di_words *
     else {
         di_put_interval(s, w, 4, gain.mean, gain.half);
         if (gain.mean - gain.half > 0)
-            di_main_sentence(
-                s,
-                "Of {2} runs <b>{0}</b> predicts held-out text best, at perplexity {1}: {4} nats per token better than "
-                "the next, <b>{3}</b> (95&#160;%).",
-                "De {2} execuções <b>{0}</b> prevê melhor o texto reservado, com perplexidade {1}: {4} nats por "
-                "token "
-                "melhor que a seguinte, <b>{3}</b> (95&#160;%).",
-                w);
+            di_main_sentence(s,
+                             "Of {2} runs <b class=\"name\">{0}</b> predicts held-out text best, at perplexity {1}: "
+                             "{4} nats per token better than "
+                             "the next, <b class=\"name\">{3}</b> (95&#160;%).",
+                             "De {2} execuções <b class=\"name\">{0}</b> prevê melhor o texto reservado, com "
+                             "perplexidade {1}: {4} nats por "
+                             "token "
+                             "melhor que a seguinte, <b class=\"name\">{3}</b> (95&#160;%).",
+                             w);
         else
-            di_main_sentence(
-                s,
-                "Of {2} runs <b>{0}</b> has the least perplexity, {1}, but no difference from the next, <b>{3}</b>, is "
-                "certain: {4} nats per token (95&#160;%).",
-                "De {2} execuções <b>{0}</b> tem a menor perplexidade, {1}, mas nenhuma diferença da seguinte, "
-                "<b>{3}</b>, é certa: {4} nats por token (95&#160;%).",
-                w);
+            di_main_sentence(s,
+                             "Of {2} runs <b class=\"name\">{0}</b> has the least perplexity, {1}, but no difference "
+                             "from the next, <b class=\"name\">{3}</b>, is "
+                             "certain: {4} nats per token (95&#160;%).",
+                             "De {2} execuções <b class=\"name\">{0}</b> tem a menor perplexidade, {1}, mas nenhuma "
+                             "diferença da seguinte, "
+                             "<b class=\"name\">{3}</b>, é certa: {4} nats por token (95&#160;%).",
+                             w);
     }
 }
 

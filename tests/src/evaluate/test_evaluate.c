@@ -1,4 +1,6 @@
 /* Evaluation without a trainer: against sums over the logits themselves, part of the data, and what stops it. */
+#include <sys/stat.h>
+
 #include "../teacher/model_fixture.h"
 #include "dataset/dataset_parts.h"
 #include "evaluate/answer_time.h"
@@ -380,6 +382,66 @@ TEST(stopped)
     close_measured(&m);
 }
 
+/* ---- energy of an evaluation that outlasts its counter ---- */
+
+typedef struct counter {
+    dk_host *host;
+    char path[1300];
+    di_meter meter;
+    long long value;
+} counter;
+
+static int32_t put_counter(counter *c, long long value)
+{
+    char text[32];
+    dk_error err;
+    c->value = value;
+    snprintf(text, sizeof text, "%lld\n", value);
+    return dk_file_replace(c->host, c->path, text, strlen(text), &err) == DK_OK;
+}
+
+/* Between two windows the counter goes on by 700 of 1000, and ten seconds pass. */
+static int32_t go_round(void *user, int64_t done, int64_t total)
+{
+    counter *c = user;
+    (void)done, (void)total;
+    CHECK(put_counter(c, (c->value + 700) % 1000));
+    c->meter.polled -= 11;
+    return 0;
+}
+
+TEST(counters_are_read_on_the_way)
+{
+    static counter c;
+    char root[1100], zone[1200];
+    di_evaluation got;
+    measured m;
+    dk_error err;
+    open_measured(&m, "counters");
+    c.host = m.f.host;
+    snprintf(root, sizeof root, "%s/powercap", test_folder("evaluate_counters"));
+    snprintf(zone, sizeof zone, "%s/intel-rapl:0", root);
+    CHECK(mkdir(root, 0700) == 0 && mkdir(zone, 0700) == 0);
+    snprintf(c.path, sizeof c.path, "%s/name", zone);
+    CHECK_OK(dk_file_replace(m.f.host, c.path, "package-0\n", 10, &err));
+    snprintf(c.path, sizeof c.path, "%s/max_energy_range_uj", zone);
+    CHECK_OK(dk_file_replace(m.f.host, c.path, "1000\n", 5, &err));
+    snprintf(c.path, sizeof c.path, "%s/energy_uj", zone);
+    CHECK(put_counter(&c, 0));
+    CHECK_OK(di_options_set_str(m.f.options, "cost.powercap", root, &err));
+    CHECK_OK(di_meter_start(m.f.host, m.f.options, 0, &c.meter, &err));
+    di_evaluate_args args = args_of(&m);
+    args.meter = &c.meter;
+    args.progress = go_round;
+    args.user = &c;
+    for (int i = 0; i < 3; i++) CHECK_OK(di_evaluate(&args, &got, &err));
+    const double joules = di_meter_read(&c.meter).joules;
+    CHECK(joules > 2 * 1000e-6); /* it went round more than once */
+    CHECK_NEAR(fmod(joules * 1e6 + 0.5, 1000), (double)c.value + 0.5, 1e-3);
+    di_meter_end(&c.meter);
+    close_measured(&m);
+}
+
 static void check_ordered(const di_answer_time *t)
 {
     CHECK(t->first_token[0] > 0 && t->first_token[1] >= t->first_token[0]);
@@ -409,4 +471,4 @@ TEST(answers_are_timed)
 
 TEST_MAIN(TEST_CASE(values) TEST_CASE(precision) TEST_CASE(teacher_side) TEST_CASE(teacher_side_of_weights_that_change)
               TEST_CASE(sources_are_measured_apart) TEST_CASE(sparse_teachers) TEST_CASE(stopped)
-                  TEST_CASE(answers_are_timed))
+                  TEST_CASE(counters_are_read_on_the_way) TEST_CASE(answers_are_timed))

@@ -196,6 +196,17 @@ TEST(nothing_is_counted)
     end();
 }
 
+/* A counter that cannot be read, to whoever asks: root reads what its mode forbids, but no folder. */
+TEST(unreadable)
+{
+    REQUIRE(begin("powercap_unreadable"));
+    put_zone("folder/intel-rapl:0", "package-0", 1, 10);
+    CHECK(unlink(zone_file("folder/intel-rapl:0", "energy_uj")) == 0);
+    CHECK(mkdir(zone_file("folder/intel-rapl:0", "energy_uj"), 0700) == 0);
+    check_why("folder", "folder/intel-rapl:0/energy_uj: Is a directory");
+    end();
+}
+
 /* ---- the meter around them ---- */
 
 static di_options *options_of(const char *root, const char *more)
@@ -238,6 +249,31 @@ TEST(measured)
     di_meter_end(&meter);
     REQUIRE_OK(di_meter_start(host, options, 0, &meter, &err)); /* nothing is waited for */
     CHECK_NEAR(meter.idle_watts, -1, 0);
+    di_meter_end(&meter);
+    di_options_free(options);
+    end();
+}
+
+/* It goes round twice while the work is long: nothing of that is lost as long as it is polled. */
+TEST(polled)
+{
+    static const int counts[] = {900, 200, 900, 100}; /* 100 + 800, + 300, + 700, + 200 */
+    di_meter meter;
+    dk_error err;
+    REQUIRE(begin("powercap_polled"));
+    put_zone("round/intel-rapl:0", "package-0", 100, 1000);
+    di_options *options = options_of("round", "");
+    REQUIRE_OK(di_meter_start(host, options, 0, &meter, &err));
+    di_meter_poll(&meter);
+    put_number("round/intel-rapl:0", "energy_uj", 500);
+    di_meter_poll(&meter); /* not yet: counters are read every ten seconds */
+    CHECK_NEAR(meter.powercap.joules, 0, 0);
+    for (size_t i = 0; i < sizeof counts / sizeof *counts; i++) {
+        put_number("round/intel-rapl:0", "energy_uj", counts[i]);
+        meter.polled -= 11;
+        di_meter_poll(&meter);
+    }
+    CHECK_NEAR(di_meter_read(&meter).joules, 2000e-6, 1e-12);
     di_meter_end(&meter);
     di_options_free(options);
     end();
@@ -299,5 +335,5 @@ TEST(estimated_or_not_told)
 }
 
 TEST_MAIN(TEST_CASE(packages_and_memory) TEST_CASE(folders_of_kinds) TEST_CASE(nothing_to_tell)
-              TEST_CASE(lost_on_the_way) TEST_CASE(nothing_is_counted) TEST_CASE(measured)
-                  TEST_CASE(idleness_that_was_cut_short) TEST_CASE(estimated_or_not_told))
+              TEST_CASE(lost_on_the_way) TEST_CASE(nothing_is_counted) TEST_CASE(unreadable) TEST_CASE(polled)
+                  TEST_CASE(measured) TEST_CASE(idleness_that_was_cut_short) TEST_CASE(estimated_or_not_told))
