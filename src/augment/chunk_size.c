@@ -23,6 +23,11 @@ int64_t di_chunk_size(const di_chunk_facts *f)
         if (size < FIRST) size = FIRST;
     }
     size = within(size, (double)f->tokens_left, tokens, samples);
-    size = within(size, f->seconds_left, f->seconds, samples);
+    return size > 1 ? size : 1;
+}
+
+int64_t di_chunk_in_time(int64_t size, const di_chunk_facts *f)
+{
+    size = within(size, f->seconds_left, f->seconds, (double)f->samples);
     return size > 1 ? size : 1;
 }

@@ -63,7 +63,7 @@ static int32_t go_on(di_runner *r, int64_t next, dk_error *err)
     int32_t rc;
     r->saved.first = next;
     r->saved.place = (di_seed_place){0};
-    r->saved.bytes = r->saved.written = 0;
+    r->saved.bytes = r->saved.written = r->saved.chunk_end = 0;
     r->saved.tokens_before = r->saved.tokens;
     r->saved.seconds_before = r->saved.seconds;
     DK_TRY(di_saved_write(&r->saved, r->pipeline, r->state, err));

@@ -6,7 +6,7 @@
 
 #include "base/file.h"
 
-enum { VERSION = 2 };
+enum { VERSION = 3 };
 
 static void number(dk_strbuf *json, const char *name, int64_t value)
 {
@@ -69,6 +69,7 @@ int32_t di_saved_write(const di_saved *s, di_pipeline *p, const char *path, dk_e
     number(&json, "written", s->written);
     number(&json, "tokens", s->tokens);
     number(&json, "tokens_before", s->tokens_before);
+    number(&json, "chunk_end", s->chunk_end);
     dk_strbuf_puts(&json, ",\"seconds\":");
     dk_strbuf_f64(&json, s->seconds);
     dk_strbuf_puts(&json, ",\"seconds_before\":");
@@ -100,7 +101,8 @@ static int32_t read_numbers(const dk_document *d, di_saved *s, dk_error *err)
                    {"number", &s->place.number}, {"made", &s->place.made},
                    {"given", &s->place.given},   {"bytes", &s->bytes},
                    {"aside", &s->aside},         {"written", &s->written},
-                   {"tokens", &s->tokens},       {"tokens_before", &s->tokens_before}};
+                   {"tokens", &s->tokens},       {"tokens_before", &s->tokens_before},
+                   {"chunk_end", &s->chunk_end}};
     int32_t rc;
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
         DK_TRY(dk_node_i64(d, dk_document_root(d), numbers[i].key, 0, INT64_MAX, -1, numbers[i].out, err));

@@ -162,9 +162,11 @@ static int32_t tell(segment *s, int64_t tokens_at_work, dk_error *err)
 
 static int32_t tell_at_work(void *user, int64_t tokens, dk_error *err) { return tell(user, tokens, err); }
 
-static const char *budget_end(const di_runner *r)
+/* Tokens behind a whole chunk alone: where budgets of time cut it is not the same twice. */
+static const char *budget_end(const segment *s)
 {
-    if (r->budget_tokens && r->saved.tokens >= r->budget_tokens) return "tokens";
+    const di_runner *r = s->runner;
+    if (r->budget_tokens && r->saved.tokens >= r->budget_tokens && s->whole >= r->saved.chunk_end) return "tokens";
     if (r->budget_seconds > 0 && di_runner_seconds(r) >= r->budget_seconds) return "minutes";
     return NULL;
 }
@@ -190,17 +192,20 @@ out:
     return rc;
 }
 
-static int64_t next_size(const segment *s)
+/* The chunk at work goes on where it was cut; a run that was stopped has its end in OUT.state. */
+static int64_t next_size(segment *s)
 {
-    const di_runner *r = s->runner;
+    di_runner *r = s->runner;
     const double seconds = di_runner_seconds(r);
-    return di_chunk_size(&(di_chunk_facts){
+    const di_chunk_facts facts = {
         .samples = s->whole,
         .tokens = r->saved.tokens - r->saved.tokens_before,
         .seconds = seconds - r->saved.seconds_before,
         .tokens_left = r->budget_tokens ? r->budget_tokens - r->saved.tokens : 0,
         .seconds_left = r->budget_seconds > 0 ? r->budget_seconds - seconds : 0,
-    });
+    };
+    if (s->whole >= r->saved.chunk_end) r->saved.chunk_end = s->whole + di_chunk_size(&facts);
+    return di_chunk_in_time(r->saved.chunk_end - s->whole, &facts);
 }
 
 /* *count 0 = there are no more. */
@@ -236,7 +241,7 @@ static int32_t run_chunks(segment *s, dk_error *err)
     int64_t count;
     int32_t rc;
     for (;;) {
-        if ((end = budget_end(r))) break;
+        if ((end = budget_end(s))) break;
         if (dk_host_cancelled(r->host)) return stop_cancelled(s, 1, err);
         if ((rc = pass_chunk(s, &count, err)) == DK_E_CANCELLED) return stop_cancelled(s, 0, err);
         DK_TRY(rc);

@@ -175,6 +175,33 @@ TEST(a_budget_ends_a_run_and_a_larger_one_goes_on)
     close_bench(&b);
 }
 
+/* Whatever time cuts, and however often a run goes on: a budget of tokens ends at the same sample. */
+TEST(a_budget_of_tokens_is_the_same_beside_one_of_minutes)
+{
+    static char whole[1 << 18];
+    char minutes[32];
+    int runs = 0;
+    bench b;
+    open_bench(&b, "budgets", "[{expand: continue, max_new_tokens: 8}]", "");
+    with_teacher(&b);
+    write_glosses(b.in, 400);
+    CHECK_OK(di_options_set(b.options, "augment.budget.tokens", "1500", &err));
+    REQUIRE_OK(run_bench(&b));
+    CHECK_HAS(b.report.data, "\"ended\":\"tokens\"");
+    snprintf(whole, sizeof whole, "%s", read_text_of(b.out));
+    CHECK_OK(di_options_set(b.options, "augment.overwrite", "true", &err));
+    for (double m = 2e-4; m < 10; m *= 1.2, runs++) {
+        snprintf(minutes, sizeof minutes, "%.9f", m);
+        CHECK_OK(di_options_set(b.options, "augment.budget.minutes", minutes, &err));
+        REQUIRE_OK(run_bench(&b));
+        if (!strstr(b.report.data, "\"ended\":\"minutes\"")) break;
+        CHECK_OK(di_options_set(b.options, "augment.overwrite", "false", &err));
+    }
+    CHECK_HAS(b.report.data, "\"ended\":\"tokens\"");
+    CHECK(runs > 0 && !strcmp(read_text_of(b.out), whole));
+    close_bench(&b);
+}
+
 /* A vote needs them all: a budget that is over before it leaves nothing but what goes on. */
 TEST(a_budget_may_end_before_a_vote)
 {
@@ -403,6 +430,7 @@ TEST(a_chunk_at_work_says_how_far_it_is)
 
 TEST_MAIN(TEST_CASE(texts_go_on) TEST_CASE(a_prefix_goes_on_alone) TEST_CASE(prompts_are_answered)
               TEST_CASE(conversations_are_answered) TEST_CASE(a_budget_ends_a_run_and_a_larger_one_goes_on)
+                  TEST_CASE(a_budget_of_tokens_is_the_same_beside_one_of_minutes)
                   TEST_CASE(a_budget_may_end_before_a_vote) TEST_CASE(answers_that_are_none_are_counted)
                       TEST_CASE(what_cannot_be_asked_is_counted_and_the_rest_goes_on)
                           TEST_CASE(what_a_teacher_cannot_is_said_at_once) TEST_CASE(a_host_may_be_the_teacher)

@@ -4,11 +4,12 @@
 
 static int64_t size_of(int64_t samples, int64_t tokens, double seconds, int64_t tokens_left, double seconds_left)
 {
-    return di_chunk_size(&(di_chunk_facts){.samples = samples,
-                                           .tokens = tokens,
-                                           .seconds = seconds,
-                                           .tokens_left = tokens_left,
-                                           .seconds_left = seconds_left});
+    const di_chunk_facts facts = {.samples = samples,
+                                  .tokens = tokens,
+                                  .seconds = seconds,
+                                  .tokens_left = tokens_left,
+                                  .seconds_left = seconds_left};
+    return di_chunk_in_time(di_chunk_size(&facts), &facts);
 }
 
 TEST(it_grows_where_a_teacher_writes)
@@ -22,6 +23,16 @@ TEST(it_grows_where_a_teacher_writes)
     CHECK_INT(size_of(1000, 10000, 1000, 0, 0), 60);         /* a minute at most, */
     CHECK_INT(size_of(1000, 10000, 30000, 0, 0), 32);        /* but never fewer than at first */
     CHECK_INT(size_of(1000, 10000, 30000, 1000000, 0), 512); /* time does not say where tokens have a budget */
+}
+
+TEST(time_does_not_say_where_a_budget_of_tokens_ends)
+{
+    di_chunk_facts facts = {.samples = 1000, .tokens = 10000, .seconds = 10, .tokens_left = 1000, .seconds_left = 0.1};
+    CHECK_INT(di_chunk_size(&facts), 50);
+    CHECK_INT(di_chunk_in_time(50, &facts), 5);
+    facts.seconds_left = 1e-9;
+    CHECK_INT(di_chunk_size(&facts), 50);
+    CHECK_INT(di_chunk_in_time(50, &facts), 1);
 }
 
 TEST(a_budget_ends_at_a_sample)
@@ -40,4 +51,5 @@ TEST(a_budget_ends_at_a_sample)
     CHECK_INT(samples, 10001);
 }
 
-TEST_MAIN(TEST_CASE(it_grows_where_a_teacher_writes) TEST_CASE(a_budget_ends_at_a_sample))
+TEST_MAIN(TEST_CASE(it_grows_where_a_teacher_writes)
+              TEST_CASE(time_does_not_say_where_a_budget_of_tokens_ends) TEST_CASE(a_budget_ends_at_a_sample))
