@@ -294,3 +294,12 @@ int32_t di_seeds_seek(di_seeds *s, const di_seed_place *place, dk_error *err)
         return dk_fail_errno(err, errno, "%s: no way to byte %lld", s->path, (long long)place->offset);
     return DK_OK;
 }
+
+int64_t di_seeds_makes(const di_seeds *s) { return s->makes; }
+
+int32_t di_seeds_seek_made(di_seeds *s, dk_error *err)
+{
+    const int64_t end = s->fd < 0 ? 0 : (int64_t)lseek(s->fd, 0, SEEK_END);
+    if (end < 0) return dk_fail_errno(err, errno, "%s: no way to its end", s->path);
+    return di_seeds_seek(s, &(di_seed_place){.offset = end}, err);
+}

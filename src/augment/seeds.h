@@ -22,6 +22,8 @@ int32_t di_seeds_next(di_seeds *seeds, di_record **out, dk_error *err);
 int32_t di_seeds_chunk(di_seeds *seeds, int64_t most, di_record ***out, int64_t *count, dk_error *err);
 di_seed_place di_seeds_tell(const di_seeds *seeds);
 int32_t di_seeds_seek(di_seeds *seeds, const di_seed_place *place, dk_error *err);
+int64_t di_seeds_makes(const di_seeds *seeds);
+int32_t di_seeds_seek_made(di_seeds *seeds, dk_error *err); /* behind the file: the first empty one */
 
 /* Of ids that are made of them (di_record): above that of all samples of the file; kept for the files between steps. */
 void di_seeds_set_generation(di_seeds *seeds, int64_t generation);

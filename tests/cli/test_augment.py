@@ -52,10 +52,20 @@ def test_a_dry_run_writes_nothing(distill, tmp_path):
     before = sorted(os.listdir(tmp_path))
     done = distill("augment", recipe, "--dry-run")
     assert done.code == 0, done.err
-    assert "a small boat 0" in done.out and "of 100 samples, from 8 that went through" in done.out
+    assert "a small boat 0" in done.out and "of 100 samples, from 40 that went through" in done.out
     plan = distill("augment", recipe, "--dry-run", "--json").json
     assert plan["samples"] == 100 and 100 * 6 < plan["tokens"] <= 100 * 12 and len(plan["prompts"]) == 3
     assert sorted(os.listdir(tmp_path)) == before
+
+
+def test_a_dry_run_counts_what_is_made_of_nothing_beside_what_is_in_the_file(distill, tmp_path):
+    steps = "[{expand: magpie, n: 60, max_new_tokens: 6, temperature: 1}, {label: answer, max_new_tokens: 4}]"
+    recipe = write(tmp_path, 20, steps, "data: {chat_template: chatml}\n")
+    plan = distill("augment", recipe, "--dry-run", "--json")
+    assert plan.code == 0, plan.err
+    assert plan.json["samples"] == 80 and plan.json["tried"] == 8 + 40 and plan.json["seconds"] > 0
+    assert 60 * 3 < plan.json["tokens"] <= 60 * 10  # texts ask for no answer
+    assert len(plan.json["prompts"]) == 3 and "user" in plan.json["prompts"][0]
 
 
 def test_killed_at_any_moment_it_ends_with_the_same_bytes(distill, tmp_path):

@@ -51,5 +51,5 @@ TEST(a_budget_ends_at_a_sample)
     CHECK_INT(samples, 10001);
 }
 
-TEST_MAIN(TEST_CASE(it_grows_where_a_teacher_writes)
-              TEST_CASE(time_does_not_say_where_a_budget_of_tokens_ends) TEST_CASE(a_budget_ends_at_a_sample))
+TEST_MAIN(TEST_CASE(it_grows_where_a_teacher_writes) TEST_CASE(time_does_not_say_where_a_budget_of_tokens_ends)
+              TEST_CASE(a_budget_ends_at_a_sample))
