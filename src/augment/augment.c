@@ -38,6 +38,7 @@ static int32_t check_paths(call *c, dk_error *err)
 static int32_t read_seeds(call *c, dk_error *err)
 {
     di_runner *r = &c->runner;
+    char *folder = NULL;
     di_survey survey;
     int32_t rc;
     if (!c->in && !c->pipeline.makes)
@@ -45,11 +46,14 @@ static int32_t read_seeds(call *c, dk_error *err)
                        "augment.in is missing: only a step that makes samples of nothing (expand: magpie) goes "
                        "without it");
     DK_TRY(di_seeds_open(c->args->backend->host, c->in, c->pipeline.makes, c->args->options, &r->seeds, err));
-    DK_TRY(di_seeds_survey(r->seeds, &survey, err));
+    folder = dk_path_folder(c->args->backend->host, c->args->dry_run ? "/tmp/" : c->out); /* a dry run leaves OUT's */
+    DK_TRY(folder ? DK_OK : dk_fail_nomem(err, strlen(c->out)));
+    DK_TRY(di_seeds_survey(r->seeds, folder, &survey, err));
     r->samples = survey.samples;
     dk_hex(survey.hash, sizeof survey.hash, r->saved.input);
     if (!r->samples) rc = dk_fail(err, DK_E_FORMAT, "%s: has no samples", c->in);
 out:
+    dk_free(c->args->backend->host, folder);
     return rc;
 }
 

@@ -34,8 +34,9 @@ typedef struct di_survey {
     uint8_t hash[32]; /* of what they say */
 } di_survey;
 /* Goes through all once, before anything is asked of a teacher: each is a sample, no id stands twice; their
- * generation is known then. It stands at the beginning. */
-int32_t di_seeds_survey(di_seeds *seeds, di_survey *out, dk_error *err);
+ * generation is known then. It stands at the beginning. Ids of their own are remembered on disk, in folder, while it
+ * lasts. */
+int32_t di_seeds_survey(di_seeds *seeds, const char *folder, di_survey *out, dk_error *err);
 dk_host *di_seeds_host(const di_seeds *seeds);
 const char *di_seeds_path(const di_seeds *seeds); /* "" = no file */
 

@@ -2,81 +2,78 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "augment/curate/seen_slots.h"
 #include "augment/seeds.h"
 #include "base/hash.h"
 
-typedef struct known { /* ids that were seen: open addressing, grown at half */
+enum { MOST_OF_ONE_HASH = 64 };
+
+typedef struct known { /* ids that were seen: half of 64 bits of their hash finds the other half, on disk */
     dk_host *host;
-    uint64_t *hashes; /* [capacity] 0 = free */
-    int64_t *samples; /* [capacity] */
-    int64_t capacity, count;
+    const char *folder;
+    di_slots *slots; /* NULL = none yet */
 } known;
 
-static int64_t slot_of(const known *k, uint64_t hash)
+/* *twice: this id was added before. */
+static int32_t add(known *k, const char *id, int32_t *twice, dk_error *err)
 {
-    int64_t at = (int64_t)(hash & (uint64_t)(k->capacity - 1));
-    while (k->hashes[at] && k->hashes[at] != hash) at = (at + 1) & (k->capacity - 1);
-    return at;
-}
-
-static int32_t grow(known *k, dk_error *err)
-{
-    known larger = {.host = k->host, .capacity = k->capacity ? 2 * k->capacity : 1024, .count = k->count};
+    const uint64_t hash = dk_hash64(id, strlen(id));
+    const uint32_t key = (uint32_t)hash, rest = (uint32_t)(hash >> 32) == UINT32_MAX ? 0 : (uint32_t)(hash >> 32);
+    uint32_t others[MOST_OF_ONE_HASH];
+    int64_t count;
     int32_t rc;
-    DK_TRY(dk_new(k->host, larger.capacity, &larger.hashes, err));
-    if ((rc = dk_new(k->host, larger.capacity, &larger.samples, err))) dk_free(k->host, larger.hashes);
-    DK_TRY(rc);
-    for (int64_t i = 0; i < k->capacity; i++) {
-        if (!k->hashes[i]) continue;
-        const int64_t to = slot_of(&larger, k->hashes[i]);
-        larger.hashes[to] = k->hashes[i];
-        larger.samples[to] = k->samples[i];
-    }
-    dk_free(k->host, k->hashes);
-    dk_free(k->host, k->samples);
-    *k = larger;
-out:
-    return rc;
-}
-
-/* *before = the sample that has this id already, 0 = none. */
-static int32_t add(known *k, const char *id, int64_t sample, int64_t *before, dk_error *err)
-{
-    uint64_t hash = dk_hash64(id, strlen(id));
-    int32_t rc = DK_OK;
-    *before = 0;
-    hash += !hash;
-    if (2 * k->count >= k->capacity) DK_TRY(grow(k, err));
-    const int64_t at = slot_of(k, hash);
-    if (k->hashes[at]) return *before = k->samples[at], DK_OK;
-    k->hashes[at] = hash;
-    k->samples[at] = sample;
-    k->count++;
+    *twice = 0;
+    if (!k->slots) DK_TRY(di_slots_create(k->host, k->folder, &k->slots, err));
+    DK_TRY(di_slots_find(k->slots, key, others, MOST_OF_ONE_HASH, &count, err));
+    for (int64_t i = 0; i < count; i++) *twice |= others[i] == rest;
+    if (!*twice) DK_TRY(di_slots_add(k->slots, key, rest, err));
 out:
     return rc;
 }
 
 /* Ids that lines have for want of others differ by themselves: nothing is kept until the first of a sample's own. */
-static int32_t add_id(known *k, const char *id, int64_t sample, int64_t *before, dk_error *err)
+static int32_t add_id(known *k, const char *id, int64_t sample, int32_t *twice, dk_error *err)
 {
     char number[32];
     int32_t rc = DK_OK;
-    *before = 0;
+    *twice = 0;
     snprintf(number, sizeof number, "#%lld", (long long)sample);
-    if (!k->count && !strcmp(id, number)) return DK_OK;
-    for (int64_t i = k->count ? sample : 1; i < sample; i++) {
+    if (!k->slots && !strcmp(id, number)) return DK_OK;
+    for (int64_t i = k->slots ? sample : 1; i < sample; i++) {
         snprintf(number, sizeof number, "#%lld", (long long)i);
-        DK_TRY(add(k, number, i, before, err));
+        DK_TRY(add(k, number, twice, err));
     }
-    rc = add(k, id, sample, before, err);
+    rc = add(k, id, twice, err);
 out:
     return rc;
 }
 
-static int32_t check_sample(const di_record *record, int64_t sample, const char *path, known *ids, dk_error *err)
+/* The seeds are read once more, up to the first sample that has this id, at the latest to this one. */
+static int32_t fail_twice(di_seeds *seeds, const di_record *record, int64_t sample, dk_error *err)
 {
     int64_t before = 0;
-    int32_t rc;
+    int32_t rc, same = 0;
+    DK_TRY(di_seeds_seek(seeds, &(di_seed_place){0}, err));
+    while (!same) {
+        di_record *other;
+        DK_TRY(di_seeds_next(seeds, &other, err));
+        same = !strcmp(other->id, record->id);
+        before = di_seeds_tell(seeds).number;
+        di_record_free(other);
+    }
+    if (before == sample) goto out; /* another id of the same hash */
+    rc = dk_fail_at(err, DK_E_FORMAT, sample,
+                    "%s:%lld: id \"%.80s\" is that of sample %lld, too: draws hang on it, so ids must differ",
+                    di_seeds_path(seeds), (long long)sample, record->id, (long long)before);
+out:
+    return rc;
+}
+
+static int32_t check_sample(di_seeds *seeds, const di_record *record, known *ids, dk_error *err)
+{
+    const char *path = di_seeds_path(seeds);
+    const int64_t sample = di_seeds_tell(seeds).number;
+    int32_t rc, twice = 0;
     if (record->kept)
         return dk_fail_at(err, DK_E_FORMAT, sample,
                           "%s:%lld: \"provenance\" has \"kept\", which only an unfinished run writes: take it out",
@@ -86,19 +83,16 @@ static int32_t check_sample(const di_record *record, int64_t sample, const char 
                           "%s:%lld: a sample has exactly one of \"text\", \"prompt\" (with or without \"completion\"), "
                           "\"messages\", or \"chosen\" and \"rejected\"",
                           path, (long long)sample);
-    DK_TRY(add_id(ids, record->id, sample, &before, err));
-    if (before)
-        rc = dk_fail_at(err, DK_E_FORMAT, sample,
-                        "%s:%lld: id \"%.80s\" is that of sample %lld, too: draws hang on it, so ids must differ", path,
-                        (long long)sample, record->id, (long long)before);
+    DK_TRY(add_id(ids, record->id, sample, &twice, err));
+    if (twice) rc = fail_twice(seeds, record, sample, err);
 out:
     return rc;
 }
 
-int32_t di_seeds_survey(di_seeds *seeds, di_survey *out, dk_error *err)
+int32_t di_seeds_survey(di_seeds *seeds, const char *folder, di_survey *out, dk_error *err)
 {
     const char *path = di_seeds_path(seeds);
-    known ids = {.host = di_seeds_host(seeds)};
+    known ids = {.host = di_seeds_host(seeds), .folder = folder};
     dk_sha256 sha;
     dk_strbuf line;
     int32_t rc;
@@ -110,7 +104,7 @@ int32_t di_seeds_survey(di_seeds *seeds, di_survey *out, dk_error *err)
         if ((rc = di_seeds_next(seeds, &record, err)) == DK_E_END) break;
         DK_TRY(rc);
         if (dk_host_cancelled(ids.host)) rc = dk_fail(err, DK_E_CANCELLED, "%s: reading the seeds was cancelled", path);
-        if (!rc && !di_seeds_tell(seeds).made) rc = check_sample(record, di_seeds_tell(seeds).number, path, &ids, err);
+        if (!rc && !di_seeds_tell(seeds).made) rc = check_sample(seeds, record, &ids, err);
         if (!di_seeds_tell(seeds).made && di_id_generation(record->id) > generation)
             generation = di_id_generation(record->id);
         dk_strbuf_clear(&line);
@@ -125,7 +119,6 @@ int32_t di_seeds_survey(di_seeds *seeds, di_survey *out, dk_error *err)
     rc = di_seeds_seek(seeds, &(di_seed_place){0}, err);
 out:
     dk_strbuf_free(&line);
-    dk_free(ids.host, ids.hashes);
-    dk_free(ids.host, ids.samples);
+    di_slots_free(ids.slots);
     return rc;
 }

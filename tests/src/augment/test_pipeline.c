@@ -206,6 +206,24 @@ static int64_t size_of(const char *path)
     return stat(path, &info) ? -1 : (int64_t)info.st_size;
 }
 
+/* Far apart, and remembered on disk: which sample has it, too, is looked up. */
+TEST(an_id_that_stands_twice_is_found_among_many)
+{
+    bench b;
+    open_bench(&b, "twice", "[{keep: length, min: 1}]", "");
+    FILE *file = fopen(b.in, "wb");
+    for (int i = 1; file && i <= 20000; i++) fprintf(file, "{\"id\": \"k%d\", \"text\": \"a\"}\n\n", i);
+    if (!file || fclose(file)) exit(3);
+    REQUIRE_OK(run_bench(&b));
+    CHECK_HAS(b.report.data, "\"written\":20000,");
+    file = fopen(b.in, "ab");
+    if (!file || fputs("{\"id\": \"k17\", \"text\": \"b\"}\n", file) < 0 || fclose(file)) exit(3);
+    unlink(b.out);
+    CHECK_INT(run_bench(&b), DK_E_FORMAT);
+    CHECK_HAS(err.message, ":40001: id \"k17\" is that of sample 33, too");
+    close_bench(&b);
+}
+
 TEST(a_file_has_one_run_at_work)
 {
     bench b;
@@ -358,8 +376,9 @@ TEST(a_run_that_is_stopped_around_a_barrier_goes_on_to_the_same_bytes)
 }
 
 TEST_MAIN(TEST_CASE(records_pass_and_are_counted) TEST_CASE(text_is_cut_into_documents)
-              TEST_CASE(blank_lines_are_no_samples) TEST_CASE(a_file_has_one_run_at_work)
-                  TEST_CASE(what_is_read_is_not_written_over) TEST_CASE(what_a_host_says_of_a_sample_keeps_its_origin)
-                      TEST_CASE(what_is_wrong_is_said_before_the_first_sample)
-                          TEST_CASE(a_run_that_is_stopped_goes_on_to_the_same_bytes)
-                              TEST_CASE(a_run_that_is_stopped_around_a_barrier_goes_on_to_the_same_bytes))
+              TEST_CASE(blank_lines_are_no_samples) TEST_CASE(an_id_that_stands_twice_is_found_among_many)
+                  TEST_CASE(a_file_has_one_run_at_work) TEST_CASE(what_is_read_is_not_written_over)
+                      TEST_CASE(what_a_host_says_of_a_sample_keeps_its_origin)
+                          TEST_CASE(what_is_wrong_is_said_before_the_first_sample)
+                              TEST_CASE(a_run_that_is_stopped_goes_on_to_the_same_bytes)
+                                  TEST_CASE(a_run_that_is_stopped_around_a_barrier_goes_on_to_the_same_bytes))
