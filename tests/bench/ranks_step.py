@@ -48,8 +48,9 @@ def main():
         begin = time.perf_counter()
         progress = trainer.step()
         seconds.append(time.perf_counter() - begin)
+    training = trainer.report().to_dict()["training"]  # a call of all ranks
     if int(os.environ.get("OMPI_COMM_WORLD_RANK", "0")) == 0:
-        sent = trainer.report().to_dict()["training"].get("sent_bytes", 0) / (STEPS + 1) if ranks > 1 else 0
+        sent = training.get("sent_bytes", 0) / (STEPS + 1)
         print(json.dumps({"seconds": statistics.median(seconds[1:]), "sent": sent, "loss": progress.loss,
                           "gradients": 4 * student.trainable_parameters}))
 
