@@ -8,7 +8,9 @@
  *                                the packed operands of what follows as well;
  *   dv += P^T dy, dk += dS^T q   [keys, dim]: these stay near until the block of keys is left;
  *   dq^T += k^T dS^T             [dim, queries]: they grow while the keys pass by, and are turned once at the end.
- * Queries that see none of a block's keys are passed over in steps of DK_STRIP.
+ * Queries that see none of a block's keys are passed over in steps of DK_STRIP. Several blocks of keys pass by the
+ * queries side by side: what is packed of a long sequence's queries is more than L2 holds, and so comes from behind it a
+ * few times less.
  *
  * Bits. All sums run over blocks that begin at fixed rows of the sequence; dk and dv add up heads in their order. */
 #include <math.h>
@@ -18,6 +20,14 @@
 
 #define KEYS DK_BLOCK_KEYS
 #define QUERIES 128
+#define TOGETHER 4 /* blocks of keys */
+
+typedef struct key_block {
+    int64_t key, keys;
+    int64_t first, end;        /* blocks of queries that see one of them */
+    uint8_t *k, *v, *k_across; /* k_across: lines are dim */
+    float *dk, *dv;            /* [KEYS, wide] */
+} key_block;
 
 typedef struct task {
     const dk_attention_work *work;
@@ -32,11 +42,21 @@ typedef struct task {
     float *dq;                                     /* [blocks][dim, QUERIES] */
     float *lse, *delta;                            /* [blocks, QUERIES] */
     int32_t *positions;                            /* [blocks, QUERIES] */
-    uint8_t *k, *v, *k_across;                     /* of a block of keys; k_across: lines are dim */
-    float *weights, *slopes;                       /* [KEYS, QUERIES]: S, then P; dP, then dS */
-    uint8_t *weights_a, *slopes_a, *slopes_b;      /* the same, as operands */
-    float *dk, *dv;                                /* [KEYS, wide] */
+    key_block side[TOGETHER];
+    float *weights, *slopes;                  /* [KEYS, QUERIES]: S, then P; dP, then dS */
+    uint8_t *weights_a, *slopes_a, *slopes_b; /* the same, as operands */
 } task;
+
+static void lay_out_keys(const task *t, key_block *of, dk_block_memory *at)
+{
+    const dk_micro *micro = t->micro;
+    const int64_t dim = t->work->dim, sums = dk_block_up(KEYS, micro->rows) * t->wide * (int64_t)sizeof(float);
+    of->k = dk_block_take(at, dk_block_a_bytes(micro, KEYS, dim));
+    of->v = dk_block_take(at, dk_block_a_bytes(micro, KEYS, dim));
+    of->k_across = dk_block_take(at, dk_block_a_bytes(micro, dim, KEYS));
+    of->dk = dk_block_take(at, sums);
+    of->dv = dk_block_take(at, sums);
+}
 
 static int64_t lay_out(task *t, int64_t rows, uint8_t *scratch)
 {
@@ -56,16 +76,12 @@ static int64_t lay_out(task *t, int64_t rows, uint8_t *scratch)
     t->lse = dk_block_take(&at, t->blocks * QUERIES * (int64_t)sizeof(float));
     t->delta = dk_block_take(&at, t->blocks * QUERIES * (int64_t)sizeof(float));
     t->positions = dk_block_take(&at, t->blocks * QUERIES * (int64_t)sizeof(int32_t));
-    t->k = dk_block_take(&at, dk_block_a_bytes(micro, KEYS, dim));
-    t->v = dk_block_take(&at, dk_block_a_bytes(micro, KEYS, dim));
-    t->k_across = dk_block_take(&at, dk_block_a_bytes(micro, dim, KEYS));
     t->weights = dk_block_take(&at, square);
     t->slopes = dk_block_take(&at, square);
     t->weights_a = dk_block_take(&at, dk_block_a_bytes(micro, KEYS, QUERIES));
     t->slopes_a = dk_block_take(&at, dk_block_a_bytes(micro, KEYS, QUERIES));
     t->slopes_b = dk_block_take(&at, dk_block_b_bytes(micro, QUERIES, KEYS));
-    t->dk = dk_block_take(&at, dk_block_up(KEYS, micro->rows) * t->wide * (int64_t)sizeof(float));
-    t->dv = dk_block_take(&at, dk_block_up(KEYS, micro->rows) * t->wide * (int64_t)sizeof(float));
+    for (int64_t i = 0; i < TOGETHER; i++) lay_out_keys(t, &t->side[i], &at);
     return at.used;
 }
 
@@ -108,15 +124,21 @@ static void open_block(const task *t, int64_t block)
     }
 }
 
-static void open_keys(const task *t, int64_t key, int64_t keys)
+static void open_keys(const task *t, key_block *of, int64_t key)
 {
     const dk_attention_work *w = t->work;
+    const int64_t window = dk_window_of(w->args), keys = t->rows - key < KEYS ? t->rows - key : KEYS,
+                  end = window > 0 && window < t->rows - key - keys + 1 ? key + keys - 1 + window : t->rows;
     dk_operand k = part_of(w->k, t->row + key, t->kv_head, keys, 0),
                v = part_of(w->v, t->row + key, t->kv_head, keys, 0),
                k_across = part_of(w->k, t->row + key, t->kv_head, w->dim, 1);
-    dk_block_pack_a(t->micro, &k, w->dim, t->k);
-    dk_block_pack_a(t->micro, &v, w->dim, t->v);
-    dk_block_pack_a(t->micro, &k_across, keys, t->k_across);
+    of->key = key;
+    of->keys = keys;
+    of->first = key / QUERIES;
+    of->end = (end + QUERIES - 1) / QUERIES;
+    dk_block_pack_a(t->micro, &k, w->dim, of->k);
+    dk_block_pack_a(t->micro, &v, w->dim, of->v);
+    dk_block_pack_a(t->micro, &k_across, keys, of->k_across);
 }
 
 static void pack_slopes(const task *t, int64_t block, int64_t skip, int64_t keys)
@@ -130,16 +152,17 @@ static void pack_slopes(const task *t, int64_t block, int64_t skip, int64_t keys
     dk_block_pack_b(t->micro, &across, lanes, keys, t->slopes_b);
 }
 
-/* Queries of a block from lane `skip` on, against keys [key, key + keys): P^T and dS^T. */
-static void find_slopes(const task *t, int64_t block, int64_t skip, int64_t key, int64_t keys)
+/* Queries of a block from lane `skip` on, against a block of keys: P^T and dS^T. */
+static void find_slopes(const task *t, const key_block *side, int64_t block, int64_t skip)
 {
+    const int64_t key = side->key, keys = side->keys;
     const dk_attention_args *args = t->work->args;
     const dk_micro *micro = t->micro;
     int64_t dim = t->work->dim, panel = dk_block_panel_bytes(micro, dim), window = dk_window_of(args),
             first = block * QUERIES + skip, last = block * QUERIES + queries_of(t, block) - 1,
             lanes = lanes_of(t, block) - skip, skipped = skip / micro->columns * panel;
     dk_block_product scores = {.micro = micro,
-                               .a = t->k,
+                               .a = side->k,
                                .b = t->q + block * t->lines_bytes + skipped,
                                .m = keys,
                                .panels = lanes / micro->columns,
@@ -148,7 +171,7 @@ static void find_slopes(const task *t, int64_t block, int64_t skip, int64_t key,
                                .c = t->weights + skip,
                                .c_step = QUERIES};
     dk_block_product slopes = scores;
-    slopes.a = t->v;
+    slopes.a = side->v;
     slopes.b = t->dy + block * t->lines_bytes + skipped;
     slopes.c = t->slopes + skip;
     dk_attention_strip of = {.scores = scores.c,
@@ -194,11 +217,12 @@ static void add_to_keys(const task *t, const uint8_t *x, const uint8_t *y, int64
     dk_block_multiply(&product);
 }
 
-static void add_to_queries(const task *t, int64_t block, int64_t skip, int64_t keys)
+static void add_to_queries(const task *t, const key_block *side, int64_t block, int64_t skip)
 {
     const dk_micro *micro = t->micro;
+    const int64_t keys = side->keys;
     dk_block_product product = {.micro = micro,
-                                .a = t->k_across,
+                                .a = side->k_across,
                                 .b = t->slopes_b,
                                 .m = t->work->dim,
                                 .panels = (lanes_of(t, block) - skip) / micro->columns,
@@ -220,29 +244,40 @@ static void close_keys(const task *t, const dk_view *to, const float *from, int6
     }
 }
 
-static void cross_keys(const task *t, int64_t key, int64_t keys)
+static void cross_block(const task *t, const key_block *side, int64_t block)
 {
-    int64_t window = dk_window_of(t->work->args),
-            end = window > 0 && window < t->rows - key - keys + 1 ? key + keys - 1 + window : t->rows,
-            first = key / QUERIES;
-    open_keys(t, key, keys);
-    for (int64_t block = first; block * QUERIES < end; block++) {
-        int64_t skip = block == first ? key % QUERIES / DK_STRIP * DK_STRIP : 0, queries = queries_of(t, block);
-        find_slopes(t, block, skip, key, keys);
-        add_to_keys(t, t->weights_a, t->dy_across + block * t->across_bytes, skip, queries, keys, t->dv, block > first);
-        add_to_keys(t, t->slopes_a, t->q_across + block * t->across_bytes, skip, queries, keys, t->dk, block > first);
-        add_to_queries(t, block, skip, keys);
-    }
-    close_keys(t, t->work->dk, t->dk, key, keys);
-    close_keys(t, t->work->dv, t->dv, key, keys);
+    const int64_t skip = block == side->first ? side->key % QUERIES / DK_STRIP * DK_STRIP : 0,
+                  queries = queries_of(t, block), across = block * t->across_bytes;
+    const int32_t add = block > side->first;
+    find_slopes(t, side, block, skip);
+    add_to_keys(t, t->weights_a, t->dy_across + across, skip, queries, side->keys, side->dv, add);
+    add_to_keys(t, t->slopes_a, t->q_across + across, skip, queries, side->keys, side->dk, add);
+    add_to_queries(t, side, block, skip);
 }
 
-static void run_head(const task *t)
+/* Blocks of keys from `key` on. Each of a query's sums adds them up in their order. */
+static void cross_keys(task *t, int64_t key)
+{
+    int64_t count = 0, end = 0;
+    for (; count < TOGETHER && key < t->rows; count++, key += KEYS) {
+        open_keys(t, &t->side[count], key);
+        end = t->side[count].end; /* later keys are seen no less far */
+    }
+    for (int64_t block = t->side[0].first; block < end; block++)
+        for (int64_t i = 0; i < count; i++)
+            if (block >= t->side[i].first && block < t->side[i].end) cross_block(t, &t->side[i], block);
+    for (int64_t i = 0; i < count; i++) {
+        close_keys(t, t->work->dk, t->side[i].dk, t->side[i].key, t->side[i].keys);
+        close_keys(t, t->work->dv, t->side[i].dv, t->side[i].key, t->side[i].keys);
+    }
+}
+
+static void run_head(task *t)
 {
     const dk_view *dq = t->work->dq;
     for (int64_t block = 0; block < t->blocks; block++) open_block(t, block);
     memset(t->dq, 0, (size_t)(t->blocks * t->sum_floats) * sizeof *t->dq);
-    for (int64_t key = 0; key < t->rows; key += KEYS) cross_keys(t, key, t->rows - key < KEYS ? t->rows - key : KEYS);
+    for (int64_t key = 0; key < t->rows; key += KEYS * TOGETHER) cross_keys(t, key);
     for (int64_t block = 0; block < t->blocks; block++)
         t->kernels->turn(t->dq + block * t->sum_floats, QUERIES, t->work->dim, queries_of(t, block),
                          dk_attention_at(dq, t->row + block * QUERIES, t->head), dq->stride[0]);
