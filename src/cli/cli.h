@@ -78,7 +78,8 @@ int cli_is_interrupted(void); /* by Ctrl-C: for a loop of the program's own */
 void cli_watch_session(const distill_session *session);
 int cli_has_interrupt(void); /* either of the two */
 void cli_take_interrupt(void);
-void cli_watch_all(int on); /* what the env runs is saved when it is cancelled, and Ctrl-C says so */
+enum { CLI_SAVES_STEPS = 1, CLI_SAVES_CHUNKS }; /* a step at work is finished first, a chunk is made again */
+void cli_watch_all(int saves); /* what the env runs is saved when it is cancelled, and Ctrl-C says so; 0 = no more */
 /* Prints err and returns the exit code that goes with it. */
 int cli_fail(const distill_error *err);
 int cli_message(const char *format, ...); /* "distill: ..." on stderr; returns CLI_FAILED */

@@ -100,7 +100,7 @@ static int augment(cli_session *s, const char *recipe, const cli_settings *setti
     int code;
     if (rc) return cli_fail(&s->err);
     cli_progress_start(&progress, f->quiet);
-    cli_watch_all(!f->dry_run);
+    cli_watch_all(f->dry_run ? 0 : CLI_SAVES_CHUNKS);
     if (f->dry_run) rc = distill_dataset_augment_plan(s->env, NULL, NULL, s->options, &report, &s->err);
     else
         rc = distill_dataset_augment(s->env, NULL, NULL, NULL, s->options, cli_progress_show, &progress, &report,

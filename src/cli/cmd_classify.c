@@ -109,7 +109,7 @@ static int train(const cli_command *command, int argc, char **argv)
     if (code >= 0) goto out;
     cli_progress_start(&progress, quiet);
     progress.unit = "texts";
-    cli_watch_all(1);
+    cli_watch_all(CLI_SAVES_STEPS);
     const int32_t rc = distill_classifier_train(s.env, NULL, 0, s.options, resume ? DISTILL_RUN_RESUME : 0,
                                                 cli_progress_show, &progress, &classifier, &report, &s.err);
     cli_watch_all(0);

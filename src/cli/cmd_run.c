@@ -101,7 +101,7 @@ static int run_stages(cli_session *session, const char *recipe, const cli_settin
     distill_report *report = NULL;
     int code;
     cli_progress_start(&progress, flags->quiet);
-    cli_watch_all(1);
+    cli_watch_all(CLI_SAVES_STEPS);
     int32_t rc = distill_run(session->env, session->options, flags->again ? DISTILL_RUN_AGAIN : 0, cli_progress_show,
                              &progress, &report, &session->err);
     cli_watch_all(0);

@@ -17,7 +17,8 @@ static volatile sig_atomic_t interrupted, saves_when_cancelled, stops_asked;
 /* A second Ctrl-C is somebody who does not want to wait; a hang-up and a shutdown may send several signals. */
 static void on_signal(int number)
 {
-    static const char told[] = "\nstopping: the step is finished and saved; Ctrl-C again exits at once\n";
+    static const char step[] = "\nstopping: the step is finished and saved; Ctrl-C again exits at once\n";
+    static const char whole[] = "\nstopping: what is whole is saved, the rest made again; Ctrl-C again exits at once\n";
     if (watched_session && number == SIGINT) { /* the program stays */
         stops_asked = 1;
         distill_session_cancel(watched_session, 1);
@@ -28,7 +29,8 @@ static void on_signal(int number)
     interrupted = 1;
     if (watched_trainer || saves_when_cancelled) {
         int before = errno;
-        ssize_t written = write(STDERR_FILENO, told, sizeof told - 1);
+        ssize_t written = saves_when_cancelled != CLI_SAVES_CHUNKS ? write(STDERR_FILENO, step, sizeof step - 1)
+                                                                   : write(STDERR_FILENO, whole, sizeof whole - 1);
         (void)written;
         errno = before;
     }
@@ -97,7 +99,7 @@ void cli_take_interrupt(void)
 
 int cli_is_interrupted(void) { return interrupted; }
 
-void cli_watch_all(int on) { saves_when_cancelled = on; }
+void cli_watch_all(int saves) { saves_when_cancelled = saves; }
 
 /* "data" is of "data.train=x", and so is "data.train". */
 static int is_of(const char *key, size_t size, const char *setting)

@@ -100,7 +100,7 @@ def test_ctrl_c_leaves_what_goes_on(distill, tmp_path):
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)
     err = process.communicate()[1].decode()
-    assert process.returncode == 130 and "stopped behind sample" in err and "--resume" in err
+    assert process.returncode == 130 and "stopped behind sample" in err and "--resume" in err and "the step is finished" not in err
     refused = distill("augment", recipe, "--quiet")
     assert refused.code == 1 and "--resume" in refused.err
     state = json.loads((tmp_path / "out.jsonl.state").read_text())
