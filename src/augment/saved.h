@@ -17,7 +17,7 @@ typedef struct di_saved {
     double seconds;
     int64_t tokens_before; /* the segment at work */
     double seconds_before;
-    int64_t chunk_end; /* samples that the segment has read behind the chunk at work */
+    int64_t chunk_end;    /* samples that the segment has read behind the chunk at work */
     char ended[DI_ENDED]; /* "" = it is at work; "whole", "tokens", "minutes" */
 } di_saved;
 /* Written beside and renamed. Operators save what they remember first. */
