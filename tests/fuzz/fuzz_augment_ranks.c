@@ -1,5 +1,5 @@
-/* What ranks of an augmentation tell each other: any bytes are read within themselves, and what is taken has offsets and
- * rows that a loop may go by; or they are refused. The first byte says which message. */
+/* What ranks of an augmentation tell each other: any bytes are read within themselves, and what is taken has offsets
+ * and rows that a loop may go by; or they are refused. The first byte says which message. */
 #include <string.h>
 
 #include "augment/rank_messages.h"
