@@ -114,6 +114,7 @@ void cli_print_leaves(const json_t *value, const char *name);            /* one 
 /* As JSON or as leaves; the report is freed. whole, or NULL: 0 where it says "whole": false. Exit code. */
 int cli_print_report(distill_report *report, int as_json, distill_error *err, int *whole);
 void cli_table(FILE *out, const json_t *result);      /* result.json as a table */
+void cli_print_cost(FILE *out, const json_t *cost);   /* a line: time, tokens, operations, energy, money */
 void cli_print_page(FILE *out, const json_t *result); /* where report.html lies, if the run left one */
 
 /* ---- progress ---- */

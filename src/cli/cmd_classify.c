@@ -69,6 +69,7 @@ static void print_trained(FILE *out, const json_t *result)
             number_at(result, "training", "seconds"));
     print_measured(out, json_object_get(classifier, "held_out"));
     print_promise(out, json_object_get(classifier, "promise"));
+    cli_print_cost(out, json_object_get(result, "cost"));
     cli_print_page(out, result);
 }
 

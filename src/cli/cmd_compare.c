@@ -50,6 +50,26 @@ static void print_figure(const figure *f, const json_t *a, const json_t *b)
     printf("%-30s %14s %14s %9s\n", f->label, one, two, ratio);
 }
 
+/* Where prices are given: of the energy, and of a service's tokens. */
+static void print_money(const json_t *a, const json_t *b)
+{
+    static const figure rows[] = {{"eur_per_1000_tokens", "EUR of energy, 1,000 tokens", PLAIN, 9},
+                                  {"usd_per_1000_tokens", "USD, 1,000 tokens written", PLAIN, 6}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) print_figure(&rows[i], a, b);
+}
+
+/* What was measured where, and what that took. */
+static void print_end(const json_t *report)
+{
+    const json_t *machine = json_object_get(report, "machine");
+    const char *cpu = json_string_value(json_object_get(machine, "cpu")),
+               *isa = json_string_value(json_object_get(machine, "isa"));
+    printf("\n");
+    cli_print_cost(stdout, json_object_get(report, "cost"));
+    if (cpu && isa)
+        printf("on: %s, %.0f threads, %s\n", cpu, json_number_value(json_object_get(machine, "threads")), isa);
+}
+
 /* Accuracies go with how sure they are. */
 static void print_accuracy(const json_t *a, const json_t *b, const char *key, const char *label)
 {
@@ -92,6 +112,8 @@ static void print_between(const json_t *between)
         double times;
         const char *unit;
     } rows[] = {{"forward_kl", "KL(A || B), nats", 1, ""},
+                {"forward_kl_median", "  its median", 1, ""},
+                {"forward_kl_p99", "  of the worst hundredth", 1, ""},
                 {"top1_agreement", "same likeliest token", 100, " %"},
                 {"expected_acceptance", "B's drafts that A would take", 100, " %"},
                 {"draft.sampled.acceptance", "  that it took, drawn", 100, " %"},
@@ -134,10 +156,12 @@ static void print_table(const json_t *report)
     printf("%-30s %14s %14s %9s\n", "", "A", "B", "B / A");
     for (size_t i = 0; i < sizeof figures / sizeof *figures; i++) print_figure(&figures[i], a, b);
     print_energy(a, b);
+    print_money(a, b);
     print_accuracy(a, b, "tasks.choices.accuracy", "choices right, %");
     print_accuracy(a, b, "tasks.choices.accuracy_per_byte", "choices right per byte, %");
     print_accuracy(a, b, "tasks.answers.accuracy", "answers right, %");
     print_between(json_object_get(report, "between"));
+    print_end(report);
 }
 
 static int print_report(distill_report *report, int as_json, distill_error *err)

@@ -138,12 +138,17 @@ static void print_teachers(FILE *out, const json_t *eval, const json_t *members)
 }
 
 /* What it took; energy with where its figure is from. */
-static void print_cost(FILE *out, const json_t *cost)
+void cli_print_cost(FILE *out, const json_t *cost)
 {
     const char *energy = json_string_value(json_object_get(cost, "energy"));
+    char tokens[48];
     if (!json_is_object(cost)) return;
     fprintf(out, "cost: %.1f s, %.1f s of CPU, %.0f MB", number(cost, "seconds"), number(cost, "cpu_seconds"),
             number(cost, "peak_memory_bytes") / 1e6);
+    if (number(cost, "model_tokens") > 0) {
+        group_thousands((long long)number(cost, "model_tokens"), tokens, sizeof tokens);
+        fprintf(out, ", %s tokens through models, %.3g FLOP", tokens, number(cost, "model_flops"));
+    }
     if (json_object_get(cost, "joules")) fprintf(out, ", %.0f J (%s)", number(cost, "joules"), energy ? energy : "");
     print_number(out, ", idle W", cost, "idle_watts", 1);
     print_number(out, ", EUR", cost, "eur", 6);
@@ -207,7 +212,7 @@ void cli_table(FILE *out, const json_t *result)
     if (json_is_object(training))
         fprintf(out, "%.0f steps, %.0f tokens in %.1f s, %.3g FLOP\n", number(training, "steps"),
                 number(training, "tokens"), number(training, "seconds"), number(training, "flops"));
-    print_cost(out, json_object_get(result, "cost"));
+    cli_print_cost(out, json_object_get(result, "cost"));
     if (json_object_get(json_object_get(result, "student"), "soft_cross_entropy"))
         fprintf(out, "soft cross-entropy to the teacher's draws: %.4f nats; draws have no KL\n",
                 number(json_object_get(result, "student"), "soft_cross_entropy"));

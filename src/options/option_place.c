@@ -81,10 +81,10 @@ void di_place_find(const di_options *options, const char *key, di_place *out)
 
 /* ---- nothing there ---- */
 
-static const char *gone(const di_table *table, const char *name)
+static const di_gone *gone(const di_table *table, const char *name)
 {
     for (int64_t i = 0; i < table->gone_count; i++)
-        if (!strcmp(table->gone[i].name, name)) return table->gone[i].answer;
+        if (!strcmp(table->gone[i].name, name)) return &table->gone[i];
     return NULL;
 }
 
@@ -98,13 +98,14 @@ static void place_suggestion(const char *meant, const char *group, const char *p
 
 int32_t di_fail_unknown(const di_options *at, const char *path, const char *rest, dk_error *err)
 {
-    const char *group = di_table_name(at->table, at->group), *meant, *answer;
+    const char *group = di_table_name(at->table, at->group), *meant;
     char name[DI_PATH_MAX], shown[DI_PATH_MAX];
     snprintf(name, sizeof name, "%s%s%.100s", group, *group ? "." : "", rest);
     snprintf(shown, sizeof shown, "%.58s%s%.100s", path, *path ? "." : "", rest);
-    if ((answer = gone(at->table, name)))
-        return dk_fail(err, DK_E_OPTION, "%s is not an option any more: %s", shown, answer);
-    meant = di_option_suggest(at->table, name, strlen(name));
+    const di_gone *known = gone(at->table, name);
+    if (known && known->answer)
+        return dk_fail(err, DK_E_OPTION, "%s is not an option any more: %s", shown, known->answer);
+    meant = known ? known->meant : di_option_suggest(at->table, name, strlen(name));
     if (!meant) return dk_fail(err, DK_E_OPTION, "%s is not an option; `distill options` lists them all", shown);
     place_suggestion(meant, group, path, name);
     return dk_fail(err, DK_E_OPTION, "%s is not an option; did you mean %s?", shown, name);

@@ -734,7 +734,8 @@ static const di_group groups[] = {
 };
 
 static const di_gone gone[] = {
-    {"output.save_dtype", "give output.type: auto, f32, bf16, f16, or q8_0, q4_0 or q4_k of GGUF"},
+    {.name = "output.save_dtype", .answer = "give output.type: auto, f32, bf16, f16, or q8_0, q4_0 or q4_k of GGUF"},
+    {.name = "data.train.name", .meant = "data.train.source"}, /* an entry is named by it */
 };
 
 const di_table di_public_table = {

@@ -67,6 +67,7 @@ typedef struct di_group {
 } di_group;
 typedef struct di_gone { /* options of older versions, for the error that they get */
     const char *name, *answer;
+    const char *meant; /* instead: another word for this option, which was never one itself */
 } di_gone;
 typedef struct di_table {
     const di_option_info *rows;

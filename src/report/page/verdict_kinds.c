@@ -127,7 +127,8 @@ static void tell_best(di_sheet *s, const di_sheet_run *const best[2], di_words *
                          "class=\"name\">{3}</b>, were not "
                          "measured on the "
                          "same blocks of text, so how certain that is cannot be told.",
-                         "De {2} execuções <b class=\"name\">{0}</b> tem a menor perplexidade, {1}; ela e a seguinte, "
+                         "De {2} execuções <b class=\"name\">{0}</b> tem a menor perplexidade, {1}; ela e a "
+                         "seguinte, "
                          "<b class=\"name\">{3}</b>, "
                          "não "
                          "foram medidas "

@@ -160,6 +160,8 @@ TEST(refused_values)
            "data.mix: \"a b\" is no name; names have up to 60 letters, digits, _ and -, and begin with a letter");
     refuse(o, "data.mix", "[1, 2]", "data.mix is a map of names: give it as data.mix: {name: ...}");
     refuse(o, "data.train", "[{paht: a}]", "data.train.0.paht is not an option; did you mean data.train.0.path?");
+    refuse(o, "data.train", "[{path: a}, {name: b}]",
+           "data.train.1.name is not an option; did you mean data.train.1.source?");
     refuse(o, "output.save_dtype", "f32",
            "output.save_dtype is not an option any more: give output.type: auto, f32, bf16, f16, or q8_0, q4_0 or q4_k "
            "of GGUF");
