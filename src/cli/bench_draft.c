@@ -97,6 +97,37 @@ static int32_t open_session(draft_bench *d, const distill_teacher *model, const 
     return rc ? rc : distill_session_create(model, draft, s->options, out, &s->err);
 }
 
+static int is_set_to(const cli_session *s, const char *key, const char *value)
+{
+    char text[16] = "";
+    distill_options_get(s->options, key, text, sizeof text, NULL, NULL);
+    return strcmp(text, value) == 0;
+}
+
+static int32_t stays_quantised(draft_bench *d, int *out)
+{
+    static const char *const types[] = {"dtypes.Q8_0", "dtypes.Q4_0", "dtypes.Q4_1"};
+    distill_report *report = NULL;
+    double count = 0;
+    const int32_t rc = distill_inspect(d->b.session.env, d->draft_path, &report, &d->b.session.err);
+    for (int i = 0; !rc && i < 3; i++) *out |= !distill_report_get_f64(report, types[i], &count, NULL);
+    distill_report_free(report);
+    return rc;
+}
+
+/* The draft alone, as it computes in a session: quantised weights are multiplied as they are, beside bf16, too. */
+static int32_t open_draft_alone(draft_bench *d, distill_session **out)
+{
+    cli_session *s = &d->b.session;
+    const int bf16 = is_set_to(s, "generate.precision", "bf16") && !is_set_to(s, "generate.quantized", "exact");
+    int quantised = 0;
+    int32_t rc = bf16 ? stays_quantised(d, &quantised) : 0;
+    if (!rc && quantised) rc = distill_options_set(s->options, "generate.precision", "fp32", &s->err);
+    if (!rc) rc = open_session(d, d->draft, NULL, 1, out);
+    if (!rc && quantised) rc = distill_options_set(s->options, "generate.precision", "bf16", &s->err);
+    return rc;
+}
+
 /* One pass of gamma + 1 rows: as many forks that write a token each. */
 static int32_t time_many(draft_bench *d, double *each)
 {
@@ -176,7 +207,7 @@ static int32_t measure(draft_bench *d)
     d->bare = memset(cli_memory(NULL, bytes), 0, bytes);
     d->text = memset(cli_memory(NULL, bytes), 0, bytes);
     int32_t rc = open_session(d, d->model, NULL, 1, &t.sessions[BARE]);
-    if (!rc) rc = open_session(d, d->draft, NULL, 1, &t.sessions[DRAFT]);
+    if (!rc) rc = open_draft_alone(d, &t.sessions[DRAFT]);
     if (!rc) rc = open_session(d, d->model, d->draft, 1, &t.sessions[DRAFTED]);
     for (int i = -1; !rc && i < TIMES; i++) {
         rc = take_turn(d, &t, i);
@@ -208,13 +239,11 @@ static double acceptance(const draft_bench *d, json_t *places)
 /* (1 - a^(g + 1)) / ((1 - a) (g c + v)): tokens of a round over what it takes; nothing where rounds are not alike. */
 static json_t *result_of(const draft_bench *d)
 {
-    char adaptive[8] = "";
-    distill_options_get(d->b.session.options, "session.draft_adaptive", adaptive, sizeof adaptive, NULL, NULL);
     json_t *places = json_array();
     const double a = acceptance(d, places), g = (double)d->gamma, c = d->draft_s / d->model_s,
                  v = d->many_s / d->model_s, tokens = a < 1 ? (1 - pow(a, g + 1)) / (1 - a) : g + 1,
                  measured = d->model_s / d->drafted_s,
-                 expected = strcmp(adaptive, "true") == 0 ? NAN : tokens / (g * c + v);
+                 expected = is_set_to(&d->b.session, "session.draft_adaptive", "true") ? NAN : tokens / (g * c + v);
     const int same = !memcmp(d->bare, d->text, (size_t)(d->prompts * d->tokens) * sizeof *d->text);
     return json_pack("{s:I, s:I, s:o, s:f, s:o, s:o, s:f, s:f, s:f, s:f, s:f, s:o, s:b, s:o}", "gamma",
                      (json_int_t)d->gamma, "prompts", (json_int_t)d->prompts, "data",
