@@ -9,8 +9,8 @@
  *   dv += P^T dy, dk += dS^T q   [keys, dim]: these stay near until the block of keys is left;
  *   dq^T += k^T dS^T             [dim, queries]: they grow while the keys pass by, and are turned once at the end.
  * Queries that see none of a block's keys are passed over in steps of DK_STRIP. Several blocks of keys pass by the
- * queries side by side: what is packed of a long sequence's queries is more than L2 holds, and so comes from behind it a
- * few times less.
+ * queries side by side: what is packed of a long sequence's queries is more than L2 holds, and comes from behind it a
+ * quarter as often.
  *
  * Bits. All sums run over blocks that begin at fixed rows of the sequence; dk and dv add up heads in their order. */
 #include <math.h>
