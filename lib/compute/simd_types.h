@@ -55,7 +55,13 @@ static inline dk_vf dk_vf_load(const float *x)
     return v;
 }
 
-static inline void dk_vf_store(float *y, dk_vf v) { memcpy(y, &v, sizeof v); }
+/* Floats are what it writes, and nothing else: what a loop keeps beside them need not be read again. */
+#if DK_VF > 1
+typedef float dk_vf_anywhere __attribute__((vector_size(4 * DK_VF), aligned(4)));
+static inline void dk_vf_store(float *y, dk_vf v) { *(dk_vf_anywhere *)(void *)y = v; }
+#else
+static inline void dk_vf_store(float *y, dk_vf v) { *y = v; }
+#endif
 
 #ifndef DK_VF_MASKED /* its header has instructions for a part of the lanes */
 /* n in [0, DK_VF): the lanes behind n hold `rest`; memory there is not touched. */

@@ -18,6 +18,7 @@ typedef struct di_logits {
      * multiplied with to be probabilities, for each block. Memory is lent before; log_sum fills it. */
     float *masses, *scales;
     const float *next; /* [n] the row that is read when this one is done; NULL = not known */
+    int64_t fetched;   /* logits of `next`, from its first on, that were asked for by log_sum */
     const float *into; /* [n] where its gradient is written in the end; NULL = not known, or past the caches */
 } di_logits;
 

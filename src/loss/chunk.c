@@ -143,7 +143,8 @@ static void *row_of(const di_chunk *chunk, const di_host_rows *rows, int64_t row
 static void say_next(const di_chunk *chunk, const di_host_rows *rows, int64_t row, di_logits *logits)
 {
     const di_strip *strip = chunk->strip;
-    const int64_t after = row + chunk->capacity, side = rows != &strip->student_rows;
+    const int64_t side = rows != &strip->student_rows, at = chunk->first + row + chunk->capacity,
+                  after = (at < chunk->end ? at : chunk->upcoming + row) - chunk->first;
     memset(logits, 0, sizeof *logits);
     if (chunk->masses[side]) {
         logits->masses = chunk->masses[side] + row * chunk->vocab;

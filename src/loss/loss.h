@@ -82,6 +82,8 @@ typedef struct di_workspace_spec {
     /* That the sources take for each row of a strip, in buffers of student and teacher and elsewhere; and at once. */
     int64_t buffer_row[2], row_bytes, bytes;
     int64_t max_rows, max_sequences;
+    /* Dense rows of both sides, and room for the gradient, are there already (di_source.place): strips hold none. */
+    int32_t in_place;
 } di_workspace_spec;
 int32_t di_workspace_create(dk_backend *backend, const di_loss *loss, const di_workspace_spec *spec, di_workspace **out,
                             dk_error *err);

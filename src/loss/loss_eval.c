@@ -7,6 +7,7 @@
 #include "loss/loss_parts.h"
 
 enum { EVAL_MEMORY = 64 * 1024 * 1024, NEAR_MEMORY = 4 * 1024 * 1024 };
+enum { SOON = 64 * 1024 * 1024 }; /* logits of a strip of rows that are used where they lie: cancelling waits for one */
 
 /* An older caller's struct ends earlier: what it does not have is not said. */
 #define HAS(args, field) ((args)->struct_size >= offsetof(distill_loss_args, field) + sizeof(args)->field)
@@ -20,6 +21,7 @@ typedef struct di_eval {
     const distill_tensor *grouped; /* args.sequences; NULL = not said */
     int64_t rows, count;           /* all, and those that are not masked */
     int64_t sequence_count;
+    int32_t in_place; /* rows are used where they lie */
     int64_t *places, *sequences;
     int32_t *labels;
     float *weights;
@@ -181,6 +183,7 @@ static int32_t open_sources(di_eval *eval, dk_error *err)
     spec.places = eval->places;
     spec.rows = eval->count;
     spec.max_count = strip;
+    spec.in_place = eval->in_place;
     if (args->teacher) {
         spec.target = args->teacher;
         spec.name = "args.teacher";
@@ -267,11 +270,30 @@ static int64_t strip_rows(const di_eval *eval, const di_workspace_spec *spec)
     const distill_loss_args *args = eval->args;
     const int32_t fused =
         args->student->kind == DISTILL_HIDDEN || (args->teacher && args->teacher->kind == DISTILL_HIDDEN);
-    const int32_t placed = eval->count == eval->rows && is_plain(args->student->values) &&
-                           (!args->teacher || args->teacher->kind != DISTILL_DENSE || is_plain(args->teacher->values));
-    const int64_t near =
-        (placed ? 4 : 1) * NEAR_MEMORY / ((spec->student_width + spec->teacher_width) * (int64_t)sizeof(float));
-    return fused || di_loss_serial(eval->loss) || near > eval->count ? eval->count : near > 1 ? near : 1;
+    const int64_t near = spec->in_place
+                             ? SOON / spec->student_width
+                             : NEAR_MEMORY / ((spec->student_width + spec->teacher_width) * (int64_t)sizeof(float));
+    if (fused || di_loss_serial(eval->loss)) return eval->count;
+    return near > eval->count ? eval->count : near > 1 ? near : 1;
+}
+
+/* Are rows used where they lie, and is the gradient written where it is wanted? */
+static int32_t is_in_place(const di_eval *eval)
+{
+    const distill_loss_args *args = eval->args;
+    const distill_target *student = args->student, *teacher = args->teacher;
+    if (eval->count != eval->rows || student->kind != DISTILL_DENSE || !is_plain(student->values)) return 0;
+    if (teacher && (teacher->kind == DISTILL_HIDDEN || (teacher->kind == DISTILL_DENSE && !is_plain(teacher->values))))
+        return 0;
+    return !args->grad_values || (is_plain(args->grad_values) && !(args->flags & DISTILL_ADD_VALUES));
+}
+
+/* What the sources take for a row of a strip. */
+static int64_t row_bytes(const distill_loss_args *args, int32_t in_place)
+{
+    const int32_t is_dense = args->teacher && args->teacher->kind == DISTILL_DENSE;
+    return (in_place ? 0 : di_wrapped_row_bytes(args->student)) +
+           (!args->teacher || (in_place && is_dense) ? 0 : di_wrapped_row_bytes(args->teacher));
 }
 
 static int64_t listed_ids(const distill_target *target)
@@ -291,10 +313,10 @@ static int32_t plan(di_eval *eval, dk_error *err)
                               .listed = listed_ids(args->teacher),
                               .buffer_row = {di_wrapped_buffer_row(args->student, args->grad_values != NULL),
                                              args->teacher ? di_wrapped_buffer_row(args->teacher, 0) : 0},
-                              .row_bytes = di_wrapped_row_bytes(args->student) +
-                                           (args->teacher ? di_wrapped_row_bytes(args->teacher) : 0),
+                              .row_bytes = row_bytes(args, eval->in_place),
                               .bytes = eval->rows * ROW_ARRAYS,
-                              .max_sequences = eval->sequence_count};
+                              .max_sequences = eval->sequence_count,
+                              .in_place = eval->in_place};
     spec.max_rows = strip_rows(eval, &spec);
     return di_workspace_create(eval->backend, eval->loss, &spec, &eval->workspace, err);
 }
@@ -323,6 +345,7 @@ int32_t di_loss_eval(dk_backend *backend, const di_loss *loss, distill_loss_args
     DK_TRY(read_rows(&eval, err));
     DK_TRY(check_labels(&eval, err));
     DK_TRY(read_pairs(&eval, err));
+    eval.in_place = is_in_place(&eval);
     DK_TRY(plan(&eval, err));
     DK_TRY(open_sources(&eval, err));
     eval.divisor = di_preset_divisor(loss, eval.divisor, eval.count);

@@ -155,6 +155,7 @@ typedef struct di_chunk {
 
     const di_strip *strip;
     int64_t first, rows;        /* of strip->rows */
+    int64_t end, upcoming;      /* behind the last row, and the first one, that this chunk has now and next */
     int32_t has_q, logs, has_p; /* what stands in q and p */
     int32_t has_teacher_logits;
     int32_t has_sums;          /* the logits' log-sum-exps are there, and not z and factor alone */

@@ -1,5 +1,6 @@
 /* The rows of a micro-batch through the loss, strip by strip: logits in, all terms over them, gradient out. */
 #include <math.h>
+#include <stdatomic.h>
 #include <string.h>
 
 #include "loss/kernels/pair_point.h"
@@ -10,6 +11,7 @@ typedef struct di_run {
     const di_loss_batch *batch;
     di_strip strip;
     di_loss_sums sums;
+    _Atomic int64_t taken; /* rows of the strip that chunks have taken */
 } di_run;
 
 /* ---- what cannot be evaluated is said before anything is ---- */
@@ -84,22 +86,42 @@ static void find_rows(di_run *run, int64_t first, int64_t count)
         if (!is_masked(run->batch, first + r)) run->workspace->rows[run->strip.count++] = r;
 }
 
+/* Rows that a chunk takes at once: a few of its heights, and few enough that all end at about the same time. */
+static int64_t rows_at_once(const di_run *run)
+{
+    enum { HEIGHTS = 8, TURNS = 4 };
+    const int64_t height = run->workspace->chunks[0].capacity, chunks = run->workspace->chunk_count,
+                  even = run->strip.count / (chunks * TURNS * height);
+    if (chunks == 1) return run->strip.count;
+    return height * (even < 1 ? 1 : even < HEIGHTS ? even : HEIGHTS);
+}
+
+/* A row that fails ends its chunk. Rows are taken in order, so the first one that fails in all is among those that
+ * end. */
 static void run_task(void *context, int64_t begin, int64_t end)
 {
     di_run *run = context;
-    const int64_t count = run->strip.count, tasks = run->workspace->chunk_count;
+    const int64_t count = run->strip.count, rows = rows_at_once(run);
     for (int64_t task = begin; task < end; task++) {
         di_chunk *chunk = &run->workspace->chunks[task];
-        const int64_t last = count * (task + 1) / tasks;
         chunk->rc = DK_OK;
-        for (int64_t at = count * task / tasks; at < last && chunk->rc == DK_OK; at += chunk->capacity)
-            di_chunk_run(chunk, &run->strip, at, last - at < chunk->capacity ? last - at : chunk->capacity);
+        chunk->upcoming = atomic_fetch_add(&run->taken, rows);
+        while (chunk->upcoming < count && chunk->rc == DK_OK) {
+            int64_t at = chunk->upcoming;
+            chunk->end = count - at < rows ? count : at + rows;
+            chunk->upcoming = atomic_fetch_add(&run->taken, rows);
+            for (; at < chunk->end && chunk->rc == DK_OK; at += chunk->capacity)
+                di_chunk_run(chunk, &run->strip, at,
+                             chunk->end - at < chunk->capacity ? chunk->end - at : chunk->capacity);
+        }
     }
 }
 
 static int32_t run_chunks(di_run *run, dk_error *err)
 {
     di_workspace *workspace = run->workspace;
+    const di_chunk *failed = NULL;
+    atomic_store(&run->taken, 0);
     /* whose rows are shared out inside; callbacks stay on this thread */
     if (workspace->chunk_count == 1) run_task(run, 0, 1);
     else dk_parallel_for(workspace->host, workspace->chunk_count, 1, run_task, run);
@@ -107,11 +129,10 @@ static int32_t run_chunks(di_run *run, dk_error *err)
         di_chunk *chunk = &workspace->chunks[i];
         run->sums.floored += chunk->floored;
         chunk->floored = 0;
-        if (!chunk->rc) continue;
-        if (err) *err = chunk->error;
-        return chunk->rc;
+        if (chunk->rc && (!failed || chunk->first < failed->first)) failed = chunk;
     }
-    return DK_OK;
+    if (failed && err) *err = failed->error;
+    return failed ? failed->rc : DK_OK;
 }
 
 static int32_t is_rejected(const di_loss_batch *batch, int64_t row)

@@ -2,7 +2,7 @@
 
 /* Of a limit M: M/PRODUCTS_SHARE and OTHERS are left to the scratch of products and small things, M/CHUNKS_SHARE to
  * chunks, or what one row of them takes; the rest is strips. */
-enum { CHUNK_BYTES = 256 * 1024, CHUNK_ROWS = 16, TASKS_PER_THREAD = 2, TASKS_MAX = 64 };
+enum { CHUNK_BYTES = 256 * 1024, CHUNK_ROWS = 16, TASKS_MAX = 64 };
 enum { PRODUCTS_SHARE = 32, CHUNKS_SHARE = 16, OTHERS = 8192, CHUNK_OTHERS = 2048 };
 
 static int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
@@ -47,6 +47,7 @@ static int64_t chunk_row(const di_workspace *workspace)
 static int64_t strip_row(const di_workspace *workspace)
 {
     const di_workspace_spec *spec = &workspace->spec;
+    if (spec->in_place) return 0;
     return (spec->student_width * (1 + (spec->keeps_logits != 0)) + spec->teacher_width * spec->levels) *
            (int64_t)dk_dtype_size(workspace->backend->real);
 }
@@ -114,16 +115,26 @@ static int32_t plan_rows(di_workspace *workspace, dk_error *err)
     return DK_OK;
 }
 
+/* Of rows that lie elsewhere it is one row, which stands for all. */
+static dk_view take_strip(di_workspace *workspace, int64_t width)
+{
+    const int32_t in_place = workspace->spec.in_place;
+    dk_view strip =
+        dk_arena_2d(&workspace->strips, workspace->backend->real, in_place ? 1 : workspace->strip_rows, width);
+    if (!in_place) return strip;
+    strip.shape[0] = workspace->strip_rows;
+    strip.stride[0] = 0;
+    return strip;
+}
+
 /* The student's, its gradient's where that is another, and the teacher's at each temperature. */
 static void take_strips(di_workspace *workspace)
 {
     const di_workspace_spec *spec = &workspace->spec;
-    const dk_dtype real = workspace->backend->real;
-    const int64_t rows = workspace->strip_rows;
-    workspace->student = dk_arena_2d(&workspace->strips, real, rows, spec->student_width);
-    if (spec->keeps_logits) workspace->gradient = dk_arena_2d(&workspace->strips, real, rows, spec->student_width);
+    workspace->student = take_strip(workspace, spec->student_width);
+    if (spec->keeps_logits) workspace->gradient = take_strip(workspace, spec->student_width);
     for (int64_t i = 0; spec->teacher_width > 0 && i < spec->levels; i++)
-        workspace->levels[i] = dk_arena_2d(&workspace->strips, real, rows, spec->teacher_width);
+        workspace->levels[i] = take_strip(workspace, spec->teacher_width);
     workspace->teacher = workspace->levels[0];
 }
 
@@ -145,15 +156,14 @@ static int64_t plan_chunk(const di_workspace *workspace)
     return is_serial(workspace) ? workspace->strip_rows : smaller(larger(most, 1), workspace->strip_rows);
 }
 
-/* As many as the threads have work for and as there is room for, the same number for each thread. */
+/* One for each thread, as far as there is room: each takes rows until none are left. */
 static int64_t count_chunks(const di_workspace *workspace, int64_t capacity)
 {
-    const int64_t threads = dk_host_threads(workspace->host),
-                  tasks = threads > 1 ? smaller(threads * TASKS_PER_THREAD, TASKS_MAX) : 1;
+    const int64_t threads = dk_host_threads(workspace->host), tasks = smaller(threads, TASKS_MAX);
     if (is_serial(workspace)) return 1;
     const int64_t room = chunk_room(workspace, limit_of(workspace->spec.memory)),
-                  count = larger(smaller(tasks, room / (capacity * chunk_row(workspace) + chunk_others(workspace))), 1);
-    return count > threads ? count - count % threads : count;
+                  most = room / (capacity * chunk_row(workspace) + chunk_others(workspace));
+    return larger(smaller(tasks, most), 1);
 }
 
 static int32_t make_chunks(di_workspace *workspace, dk_error *err)

@@ -100,6 +100,7 @@ typedef struct di_wrapped_spec {
     const distill_tensor *grad_values; /* NULL = not wanted; fp32. Rows that are not in places are left alone */
     const distill_tensor *grad_head, *grad_bias;
     int32_t add_values, add_head; /* add to what is there */
+    int32_t in_place;             /* dense rows and their gradient are used where they lie, and never copied */
 } di_wrapped_spec;
 int32_t di_wrapped_create(dk_backend *backend, const di_wrapped_spec *spec, di_wrapped **out, dk_error *err);
 void di_wrapped_free(di_wrapped *wrapped);

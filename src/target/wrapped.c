@@ -309,7 +309,8 @@ int32_t di_wrapped_create(dk_backend *backend, const di_wrapped_spec *spec, di_w
     wrapped->spec = *spec;
     DK_TRY(dk_queue_open(&wrapped->queue, backend, err));
     columns = spec->target->values ? spec->target->values->shape[1] : 0;
-    DK_TRY(dk_new(backend->host, spec->max_count * columns + 1, &wrapped->staging, err));
+    if (!spec->in_place || is_sparse(spec->target))
+        DK_TRY(dk_new(backend->host, spec->max_count * columns + 1, &wrapped->staging, err));
     if (is_sparse(spec->target)) DK_TRY(open_sparse(wrapped, err));
     if (is_hidden(wrapped)) DK_TRY(open_head(wrapped, err));
     fill_source(wrapped);

@@ -37,31 +37,36 @@ static inline void add_below(di_below *below, const float *z, int64_t lanes, con
 }
 
 /* Of a whole block that lies below the top, and not too far, while the ends of the next one, of `next` whole vectors,
- * are found: the processor fetches that one as it adds up this one. */
-static inline dk_vf sum_mild(const float *z, int64_t next, const di_logits *logits, di_ends *ends, float *masses)
+ * are found: the processor fetches that one as it adds up this one, and `ahead` of another row. */
+static inline dk_vf sum_mild(const float *z, int64_t next, const di_logits *logits, const float *ahead,
+                             const float *into, di_ends *ends, float *masses)
 {
-    const float *into = logits->into ? logits->into + (z - logits->z) : z;
+    const dk_vf top = dk_vf_set(logits->top), factor = dk_vf_set((float)logits->factor),
+                base2 = dk_vf_set((float)(logits->factor * 1.4426950408889634));
     dk_vf sum = dk_vf_set(0);
     int64_t i = 0;
     for (; i < next; i += DK_VF) {
-        DI_FETCH(into + i, 1);
-        const dk_vf mass = dk_vf_exp_mild(di_shifted(dk_vf_load(z + i), logits));
+        DI_FETCH(ahead + i / 2, 0);
+        if (into) DI_FETCH(into + i, 1);
+        const dk_vf mass = di_exp_below(dk_vf_load(z + i) - top, factor, base2);
         widen_ends(ends, z + DI_BLOCK + i, DK_VF);
         if (masses) dk_vf_store(masses + i, mass);
         sum = sum + mass;
     }
     for (; i < DI_BLOCK; i += DK_VF) {
-        const dk_vf mass = dk_vf_exp_mild(di_shifted(dk_vf_load(z + i), logits));
+        const dk_vf mass = di_exp_below(dk_vf_load(z + i) - top, factor, base2);
         if (masses) dk_vf_store(masses + i, mass);
         sum = sum + mass;
     }
     return sum;
 }
 
-static di_below sum_any(const float *z, int64_t n, int64_t next, const di_logits *logits, di_ends *ends, float *masses)
+static di_below sum_any(const float *z, int64_t n, int64_t next, const di_logits *logits, const float *ahead,
+                        di_ends *ends, float *masses)
 {
     di_below below = {dk_vf_set(0), dk_vf_set(0)};
     for (int64_t i = 0; i < next; i += DK_VF) {
+        DI_FETCH(ahead + i / 2, 0);
         widen_ends(ends, z + n + i, DK_VF);
         add_below(&below, z + i, DK_VF, logits, masses ? masses + i : NULL);
     }
@@ -76,10 +81,14 @@ static double sum_below(const float *z, int64_t n, int64_t next, const di_logits
     const float low = -dk_vf_highest(dk_vf_set(0) - ends->low), top = dk_vf_highest(ends->top);
     const int32_t mild =
         n == DI_BLOCK && top < logits->top && ((double)low - (double)logits->top) * logits->factor > -103;
+    const float *ahead = (logits->next ? logits->next : logits->z) + (z - logits->z) / 2,
+                *into = logits->into ? logits->into + (z - logits->z) : NULL;
     di_below below = {dk_vf_set(0), dk_vf_set(0)};
     no_ends(ends);
-    if (mild) below.sum = masses ? sum_mild(z, whole, logits, ends, masses) : sum_mild(z, whole, logits, ends, NULL);
-    else below = sum_any(z, n, whole, logits, ends, masses);
+    if (mild && !masses) below.sum = sum_mild(z, whole, logits, ahead, into, ends, NULL);
+    else if (mild && into) below.sum = sum_mild(z, whole, logits, ahead, into, ends, masses);
+    else if (mild) below.sum = sum_mild(z, whole, logits, ahead, NULL, ends, masses);
+    else below = sum_any(z, n, whole, logits, ahead, ends, masses);
     DI_VECTORS(whole, next) widen_ends(ends, z + n + i, lanes);
     *at_top += (double)dk_vf_sum(below.count);
     return (double)dk_vf_sum(below.sum);
@@ -105,6 +114,7 @@ static inline void log_sum_of(const float *z, int64_t n, double divisor, int32_t
     out->low = INFINITY;
     out->top_at = 0;
     out->masses = masses;
+    out->fetched = doubles ? 0 : n / 2;
     no_ends(&ends);
     DI_VECTORS(0, di_block_end(0, n)) widen_ends(&ends, z + i, lanes);
     for (int64_t begin = 0; begin < n; begin += DI_BLOCK) {
@@ -200,10 +210,10 @@ static void backward(const di_logits *q, const float *h, int64_t n, double sum, 
                      int32_t past)
 {
     const dk_vf share = dk_vf_set((float)-sum), one_q = dk_vf_set((float)exp(-q->log_sum)), factor = dk_vf_set(a);
-    const float *next = q->next ? q->next : q->z;
+    const float *rest = di_rest_of(q);
     DI_VECTORS(0, n)
     {
-        DI_FETCH(next + i, 0);
+        DI_FETCH(rest + i / 2, 0);
         dk_vf u = dk_vf_fma(di_mass_at(q, i, lanes, one_q), share, di_load(h + i, lanes, 0));
         dk_vf more = add ? di_load(add + i, lanes, 0) : dk_vf_set(0);
         give(out + i, dk_vf_fma(factor, u, more), lanes, past);

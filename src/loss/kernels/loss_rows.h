@@ -16,20 +16,28 @@ enum { DI_FLOATS_LEAST = 64 }; /* of fewer ids roundings do not average out, and
 
 #define DI_FETCH(at, written) __builtin_prefetch(at, written, 2)
 
-/* Into L2, while a processor multiplies: lines of the rows that are read when this one is done. */
+/* Into L2, while a processor multiplies: lines of the rows that are read when this one is done. All loops over a row
+ * take their share, so that memory is asked as evenly as it answers: the log-sum-exps have asked for the first half. */
 typedef struct di_ahead {
     const float *q, *p;
+    int64_t slower; /* 1 = half of the lines */
 } di_ahead;
+
+static inline const float *di_rest_of(const di_logits *logits)
+{
+    const float *next = logits->next ? logits->next : logits->z;
+    return next + logits->fetched;
+}
 
 static inline di_ahead di_ahead_of(const di_logits *q, const di_logits *p)
 {
-    return (di_ahead){q->next ? q->next : q->z, p->next ? p->next : p->z};
+    return (di_ahead){di_rest_of(q), di_rest_of(p), q->fetched > 0};
 }
 
 static inline void di_fetch(const di_ahead *ahead, int64_t i)
 {
-    DI_FETCH(ahead->q + i, 0);
-    DI_FETCH(ahead->p + i, 0);
+    DI_FETCH(ahead->q + (i >> ahead->slower), 0);
+    DI_FETCH(ahead->p + (i >> ahead->slower), 0);
 }
 
 static inline dk_vf di_load(const float *x, int64_t lanes, float rest)
@@ -55,6 +63,24 @@ typedef struct di_rest { /* the student's mass outside of some ids */
 static inline dk_vf di_shifted(dk_vf z, const di_logits *logits)
 {
     return (z - dk_vf_set(logits->top)) * dk_vf_set((float)logits->factor);
+}
+
+/* exp(below*factor) of a logit below the top, not less than e^-103; base2 is factor*log2(e). As dk_vf_exp_mild, of a
+ * product that nothing rounds. */
+static inline dk_vf di_exp_below(dk_vf below, dk_vf factor, dk_vf base2)
+{
+#ifdef DK_VF_ROOTS
+    (void)factor;
+    const dk_vf shift = dk_vf_set(786432.0f); /* 1.5*2^19: adding it rounds to sixteenths, its last four bits */
+    const dk_vf scaled = dk_vf_fma(below, base2, shift), n = scaled - shift,
+                r = dk_vf_fma(below, base2, dk_vf_set(0) - n);
+    dk_vf p = dk_vf_fma(r, dk_vf_set(5.55041087e-2f), dk_vf_set(2.4023429e-1f)), root = dk_vf_root(dk_vf_bits(scaled));
+    p = dk_vf_fma(p, r, dk_vf_set(6.9314718e-1f)); /* (2^r - 1)/r, |r| <= 1/32 */
+    return dk_vf_scale(dk_vf_fma(root * r, p, root), n);
+#else
+    (void)base2;
+    return dk_vf_exp_mild(below * factor);
+#endif
 }
 
 /* Probabilities from i on, 0 behind the last; one is 1/sum. */
