@@ -29,6 +29,7 @@ that tool does, whatever the reduction, and `divisor` is what the tool is told t
 """
 import ctypes
 import inspect as _inspect
+import sys as _sys
 
 try:
     import torch as _torch
@@ -43,6 +44,7 @@ from ._training import Loss as _Loss
 from ._targets import Target as _Target, target_of as _target_of
 from ._tensor import Argument as _Argument
 
+_libc = ctypes.CDLL(None) if _sys.platform == "linux" else None
 _DTYPES = {_torch.float32: (c.DISTILL_FLOAT, 32), _torch.float64: (c.DISTILL_FLOAT, 64), _torch.float16: (c.DISTILL_FLOAT, 16),
            _torch.bfloat16: (c.DISTILL_BFLOAT, 16), _torch.int32: (c.DISTILL_INT, 32), _torch.int64: (c.DISTILL_INT, 64)}
 
@@ -229,8 +231,18 @@ def _gradients(ctx, outer):
             for gradient, dtype in zip(ctx.saved_tensors, ctx.dtypes)]
 
 
+def _in_large_pages(tensor):
+    """Memory that is new is made page by page as it is first written: of a gradient as large as the logits that takes longer than the loss. Only advice."""
+    advise, large, page = getattr(_libc, "madvise", None), 14, 1 << 21  # MADV_HUGEPAGE
+    first = -(-tensor.data_ptr() // page) * page
+    size = (tensor.data_ptr() + tensor.numel() * tensor.element_size() - first) // page * page
+    if advise and size > 0:
+        advise(ctypes.c_void_p(first), ctypes.c_size_t(size), large)
+    return tensor
+
+
 def _like(tensor, wanted):
-    return _torch.empty(tensor.shape, dtype=_torch.float32) if wanted else None
+    return _in_large_pages(_torch.empty(tensor.shape, dtype=_torch.float32)) if wanted else None
 
 
 class _Logits(_torch.autograd.Function):
