@@ -251,8 +251,8 @@ static int32_t open_choir(di_choir *c, di_teacher *t, int64_t max_tokens, dk_err
     const int64_t length = length_of(c, max_tokens);
     DK_TRY(dk_new(t->host, models, &c->models, err));
     DK_TRY(dk_new(t->host, models, &c->stand_ins, err));
+    DK_TRY(stand_in_blend(c, t, &c->blend, err)); /* who cannot write is refused; the others have a context */
     DK_TRY(dk_new(t->host, length, &c->ids, err));
-    DK_TRY(stand_in_blend(c, t, &c->blend, err));
     DK_TRY(gather_stops(c, t->host, err));
     DK_TRY(di_session_create(c->blend, length, 1, 1, &c->session, err));
     DISTILL_INIT(&c->batch);

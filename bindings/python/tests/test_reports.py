@@ -52,6 +52,7 @@ def blocks(extra):
 
 def model(path, **more):
     return dict({"path": path, "parameters": 1000, "bytes": 4000, "prompt_tokens_per_second": 100.0, "decode_tokens_per_second": 10.0,
+                 "first_token_seconds": 0.01, "token_seconds_p50": 0.002, "token_seconds_p95": 0.003, "token_seconds_p99": 0.004,
                  "cost_per_1000_tokens": {"cpu_seconds": 0.5, "joules": 3.5, "energy": "estimated", "eur": 1e-6}}, **more)
 
 
@@ -88,8 +89,8 @@ def write_run(folder, result, count=10):
     return folder
 
 
-EVERYTHING = ["How it learned", "Where it is far", "Where they disagree most", "By source and by teacher", "What the student saves", "Samples",
-              "How to make it again"]
+EVERYTHING = ["How it learned", "Where it is far", "Where they disagree most", "By source and by teacher", "What the student saves", "In numbers",
+              "Samples", "How to make it again"]
 
 
 def test_every_panel_is_there(env, tmp_path):
@@ -99,7 +100,7 @@ def test_every_panel_is_there(env, tmp_path):
     page = Page(tmp_path / "page.html")
     assert page.headings == EVERYTHING
     for words in ("Training loss", "KL by position", "KL by token frequency", "KL by source", "KL by teacher", "Latency of a token",
-                  "Energy of 1,000 tokens", "Money of 1,000 tokens", "What this run took", "nothing: it ends at once", "abc123", "- path: \"plain\"",
+                  "Energy of 1,000 tokens", "EUR of a million tokens", "Time to the first token", "What this run took", "nothing: it ends at once", "abc123", "- path: \"plain\"",
                   "context 9", "0.2050 ± 0.0038 nats per token from its teacher"):
         assert words in page.text, words
     with env.report(tmp_path / "run") as report:

@@ -56,7 +56,7 @@ static const di_group groups[] = {
     {.name = "augment.steps", .shape = DI_GROUP_LIST},
     {.name = "stages", .like = "", .shape = DI_GROUP_LIST},
 };
-static const di_gone gone[] = {{"train.step_count", "give train.steps"}};
+static const di_gone gone[] = {{.name = "train.step_count", .answer = "give train.steps"}};
 static const di_table table = {
     rows, groups, gone, sizeof rows / sizeof *rows, sizeof groups / sizeof *groups, sizeof gone / sizeof *gone,
 };
