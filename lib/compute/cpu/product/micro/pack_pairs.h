@@ -59,7 +59,7 @@ static inline int64_t dk_pair_squares(const uint16_t *lines, int64_t step, const
         dk_transpose(square);
 #pragma GCC unroll 16
         for (int i = 0; i < DK_VF; i++) {
-            dk_vf_store((float *)(void *)(to + i * height), square[i]);
+            memcpy(to + i * height, &square[i], sizeof square[i]);
             if (ahead && i % (64 / (4 * DK_VF)) == 0) DK_FETCH_FAR(ahead + 4 * DK_VF * i);
         }
         if (ahead) ahead += 4 * DK_VF * DK_VF;
