@@ -6,7 +6,12 @@
 #include "small.h"
 #include "thread_ranks.h"
 
+/* A sanitizer looks at threads and memory, which a few steps show as well. */
+#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
+enum { STEPS = 12 };
+#else
 enum { STEPS = 50 };
+#endif
 
 typedef struct job {
     const char *more, *out; /* YAML; the output folder, or NULL */
