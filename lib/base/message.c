@@ -28,10 +28,11 @@ void dk_message_take(dk_message *m, void *out, int64_t count, uint64_t size)
     else memset(out, 0, (size_t)((uint64_t)count * size));
 }
 
-int32_t dk_message_fits(dk_message *m, int64_t count)
+void dk_message_counts(dk_message *m, int64_t *counts, int64_t number)
 {
-    if (count < 0 || (uint64_t)count > m->left) m->broken = 1;
-    return !m->broken;
+    dk_message_take(m, counts, number, sizeof *counts);
+    for (int64_t i = 0; i < number; i++)
+        if (counts[i] < 0 || (uint64_t)counts[i] > m->left) m->broken = 1;
 }
 
 int32_t dk_message_check(const dk_message *m, const char *what, dk_error *err)

@@ -14,8 +14,8 @@ void dk_message_open(dk_message *message, const void *data, uint64_t size);
 const void *dk_message_next(dk_message *message, int64_t count, uint64_t size);
 /* Copied to out; zeros where they are not there. */
 void dk_message_take(dk_message *message, void *out, int64_t count, uint64_t size);
-/* Can there be so many items of a byte or more behind here? What sizes are computed of is checked first. */
-int32_t dk_message_fits(dk_message *message, int64_t count);
+/* How many items follow, number counts: none is believed that says more than there are bytes behind them. */
+void dk_message_counts(dk_message *message, int64_t *counts, int64_t number);
 /* E_FORMAT where something was missing; end: or is left over. what: "answers of rank 2". */
 int32_t dk_message_check(const dk_message *message, const char *what, dk_error *err);
 int32_t dk_message_end(const dk_message *message, const char *what, dk_error *err);

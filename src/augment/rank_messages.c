@@ -36,8 +36,7 @@ int32_t di_prompts_question_read(const dk_strbuf *bytes, di_prompts_question *ou
     int32_t rc;
     memset(out, 0, sizeof *out);
     dk_message_open(&m, bytes->data, bytes->size);
-    dk_message_take(&m, counts, 3, sizeof *counts);
-    for (int i = 0; i < 3; i++) dk_message_fits(&m, counts[i]);
+    dk_message_counts(&m, counts, 3);
     if (counts[0] < 1 || (!m.broken && counts[1] > (int64_t)m.left / counts[0])) m.broken = 1;
     DK_TRY(dk_message_check(&m, what, err));
     out->samples = counts[0];
@@ -57,8 +56,7 @@ int32_t di_prompts_answer_read(dk_message *m, int64_t keep, di_prompts_answer *o
     int64_t counts[3];
     int32_t rc;
     memset(out, 0, sizeof *out);
-    dk_message_take(m, counts, 3, sizeof *counts);
-    for (int i = 0; i < 3; i++) dk_message_fits(m, counts[i]);
+    dk_message_counts(m, counts, 3);
     if (keep && !m->broken && counts[0] > (int64_t)m->left / keep) m->broken = 1;
     DK_TRY(dk_message_check(m, "texts that ranks wrote", err));
     out->count = counts[0];
@@ -81,8 +79,7 @@ int32_t di_rows_question_read(const dk_strbuf *bytes, di_rows_question *out, dk_
     int32_t rc;
     memset(out, 0, sizeof *out);
     dk_message_open(&m, bytes->data, bytes->size);
-    dk_message_take(&m, counts, 3, sizeof *counts);
-    for (int i = 0; i < 3; i++) dk_message_fits(&m, counts[i]);
+    dk_message_counts(&m, counts, 3);
     DK_TRY(dk_message_check(&m, what, err));
     out->sequences = counts[0];
     out->count = counts[1];
