@@ -51,7 +51,7 @@ target_compile_options(dk_flags INTERFACE -Wall -Wextra -Wpedantic -Wshadow -Wvl
   $<$<COMPILE_LANGUAGE:C>:-Wstrict-prototypes> -fno-math-errno -ffp-contract=off -ffunction-sections -fdata-sections
   -ffile-prefix-map=${PROJECT_SOURCE_DIR}=.)
 target_compile_definitions(dk_flags INTERFACE _POSIX_C_SOURCE=200809L _DEFAULT_SOURCE)
-if(DISTILL_TESTS)
+if(DISTILL_TESTS AND NOT DISTILL_SANITIZE)
   target_compile_options(dk_flags INTERFACE -g) # the ABI gate reads debug info
 endif()
 if(DISTILL_WERROR)
@@ -63,6 +63,6 @@ if(DISTILL_FUZZ AND CMAKE_C_COMPILER_ID MATCHES "Clang")
   add_compile_options(-fsanitize=fuzzer-no-link)
 endif()
 if(DISTILL_SANITIZE)
-  add_compile_options(-fsanitize=${DISTILL_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer -g)
+  add_compile_options(-fsanitize=${DISTILL_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer -g1) # lines alone: all of it is gigabytes
   add_link_options(-fsanitize=${DISTILL_SANITIZE})
 endif()

@@ -211,7 +211,7 @@ if [ $quick = no ]; then
     targets=(test_dataset_files distill_program)
     if build bare -DCMAKE_C_COMPILER=gcc -DCMAKE_CXX_COMPILER=g++ -DCMAKE_BUILD_TYPE=Release -DDISTILL_WITH_ZLIB=OFF -DDISTILL_WITH_ZSTD=OFF \
         -DDISTILL_WITH_SERVER=OFF -DDISTILL_WITH_LIBEDIT=OFF -DDISTILL_WITH_MPI=OFF; then
-        run_tests bare -R '^(src/dataset/dataset_files|cli/parts)$'
+        run_tests bare -R '^(src/dataset/dataset_files|cli/(parts|chat|chat_terminal))$'
     fi
     mapfile -t targets < <(cd tests && printf '%s\n' lib/compute/test_*.c lib/model/test_*.c lib/optim/test_*.c src/loss/test_*.c src/trainer/test_*.c src/teacher/test_*.c |
         sed 's/.*\///; s/\.c$//')

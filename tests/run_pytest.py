@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Runs pytest as it is called, or says "skipped" (exit code 77) where pytest is not installed."""
+"""Runs pytest as it is called, or says "skipped" (exit code 77) where pytest is not installed or every test was skipped."""
 import sys
 
 try:
@@ -7,4 +7,14 @@ try:
 except ImportError:
     print("skipped: pytest is not installed")
     sys.exit(77)
-sys.exit(pytest.main(["-q", "-p", "no:cacheprovider"] + sys.argv[1:]))
+
+
+class Ran:
+    any = False
+
+    def pytest_runtest_logreport(self, report):
+        Ran.any = Ran.any or report.when == "call" and not report.skipped
+
+
+code = pytest.main(["-q", "-rs", "-p", "no:cacheprovider"] + sys.argv[1:], plugins=[Ran()])
+sys.exit(77 if code == 0 and not Ran.any else code)

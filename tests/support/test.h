@@ -1,7 +1,8 @@
 /* test.h - a test runner in one header. A test file holds TEST(name) { ... } blocks and ends with TEST_MAIN(a, b, c).
  *
  * CHECK* record a failure and go on; REQUIRE* leave the test. A test without what it needs calls SKIP("reason").
- * Exit code: 0 all passed, 1 a failure, 77 everything was skipped (CTest shows "Skipped"). argv[1] picks one test. */
+ * Exit code: 0 all passed, 1 a failure, 77 everything was skipped (CTest shows "Skipped"). Arguments name the
+ * tests to run, all of them without. */
 #ifndef TESTS_SUPPORT_TEST_H
 #define TESTS_SUPPORT_TEST_H
 
@@ -73,12 +74,20 @@ typedef struct test_case {
     void (*run)(void);
 } test_case;
 
+static inline int test_is_named(const char *name, char *const *names, int count)
+{
+    for (int i = 0; i < count; i++)
+        if (strcmp(names[i], name) == 0) return 1;
+    return 0;
+}
+
 static inline int test_main(const test_case *cases, int count, int argc, char **argv)
 {
-    int ran = 0;
+    int ran = 0, found = 0;
     for (int i = 0; i < count; i++) {
         int before = test_failures, skips = test_skips;
-        if (argc > 1 && strcmp(argv[1], cases[i].name) != 0) continue;
+        if (argc > 1 && !test_is_named(cases[i].name, argv + 1, argc - 1)) continue;
+        found++;
         cases[i].run();
         ran += test_skips == skips;
         fprintf(stderr, "%s %s\n",
@@ -86,6 +95,10 @@ static inline int test_main(const test_case *cases, int count, int argc, char **
                 : test_skips > skips   ? "skipped"
                                        : "ok     ",
                 cases[i].name);
+    }
+    if (argc > 1 && found < argc - 1) {
+        fprintf(stderr, "%d of the %d tests named are none of this program's\n", argc - 1 - found, argc - 1);
+        return 1;
     }
     return test_failures ? 1 : ran || !count ? 0 : 77;
 }

@@ -34,6 +34,7 @@ typedef struct ground { /* one linear object, its operands and what they are in 
     double *xs, *dys, *ws[2], *bs;
     int64_t out;
     dk_precision precision;
+    int32_t bits_alone; /* what comes out is held against another run: no sums in double */
 } ground;
 
 static dk_backend *backend_of(const kernel *k, int64_t threads)
@@ -137,6 +138,7 @@ static double weight_at(const ground *g, const shape *s, int64_t out, int64_t in
 static void check_forward(ground *g, const shape *s)
 {
     OPS(&g->f)->linear_forward(&g->f.queue, g->linear, g->precision, g->x, g->y);
+    if (g->bits_alone) return;
     double *y = fx_read(&g->f, g->y);
     for (int64_t r = 0; r < s->rows; r++)
         for (int64_t o = 0; o < g->out; o++) {
@@ -150,8 +152,9 @@ static void check_forward(ground *g, const shape *s)
 
 static void check_input(ground *g, const shape *s, int32_t add)
 {
-    double *before = fx_read(&g->f, g->dx);
+    double *before = g->bits_alone ? NULL : fx_read(&g->f, g->dx);
     OPS(&g->f)->linear_backward_input(&g->f.queue, g->linear, g->precision, g->dy, g->dx, add);
+    if (g->bits_alone) return;
     double *dx = fx_read(&g->f, g->dx);
     for (int64_t r = 0; r < s->rows; r++)
         for (int64_t i = 0; i < s->in; i++) {
@@ -168,6 +171,7 @@ static void check_input(ground *g, const shape *s, int32_t add)
 static void check_weight(ground *g, const shape *s)
 {
     for (int i = 0; i < 2; i++) OPS(&g->f)->linear_backward_weight(&g->f.queue, g->linear, g->precision, g->x, g->dy);
+    if (g->bits_alone) return;
     for (int w = 0; !s->dtype && w < (s->out[1] ? 2 : 1); w++) {
         double *dw = fx_read(&g->f, g->weights[w].gradient);
         for (int64_t o = 0; o < s->out[w]; o++)
@@ -211,6 +215,7 @@ static void check_shape(const kernel *k, const shape *s)
         const kernel kept = {.name = k->name, .precision = k->precision, .twin = k->twin, .keep = threads == 4};
         dk_backend *other = backend_of(k, threads);
         begin(&more, &kept, other, s);
+        more.bits_alone = 1;
         run_all(&more, s);
         if (one.f.count != more.f.count ||
             (one.f.count && memcmp(one.f.out, more.f.out, (size_t)one.f.count * sizeof *one.f.out)))
