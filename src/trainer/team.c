@@ -34,7 +34,9 @@ int32_t di_ranks_names(di_trainer *t, dk_error *err)
     char own[DI_RANK_NAME] = "";
     if (gethostname(own, sizeof own - 1)) own[0] = 0; /* it is only for messages */
     own[sizeof own - 1] = 0;
-    return dk_ranks_gather(t->host, own, t->team.names, sizeof own, err);
+    const int32_t rc = dk_ranks_gather(t->host, own, t->team.names, sizeof own, err);
+    for (int64_t j = 1; rc == DK_OK && j <= dk_ranks(t->host); j++) t->team.names[j * DI_RANK_NAME - 1] = 0;
+    return rc;
 }
 
 static int32_t plan_student(di_trainer *t, dk_error *err)
@@ -72,7 +74,7 @@ int32_t di_ranks_plan(di_trainer *t, dk_error *err)
     t->team.capacity = DI_RANK_FIGURES + 3 * t->members.count;
     DK_TRY(dk_new(t->host, t->team.capacity, &t->team.own, err));
     DK_TRY(dk_new(t->host, t->team.capacity * ranks, &t->team.all, err));
-    DK_TRY(dk_new(t->host, ranks, &t->team.pace, err));
+    DK_TRY(di_straggler_create(&t->team.straggler, t->host, ranks, err));
     DK_TRY(dk_new(t->host, ranks * DI_RANK_NAME, &t->team.names, err));
     DK_TRY(plan_student(t, err));
     DK_TRY(plan_projections(t, err));
@@ -89,7 +91,7 @@ void di_ranks_free(di_trainer *t)
     dk_exchange_free(t->team.projections);
     dk_free(t->host, t->team.own);
     dk_free(t->host, t->team.all);
-    dk_free(t->host, t->team.pace);
+    di_straggler_free(&t->team.straggler, t->host);
     dk_free(t->host, t->team.names);
 }
 
@@ -227,26 +229,16 @@ static void merge(di_trainer *t, int64_t count)
 
 /* ---- who is slow ---- */
 
-enum { SURE_AFTER = 20 }; /* steps */
-
-static void watch_pace(di_trainer *t, int64_t count)
+static void watch_stragglers(di_trainer *t, int64_t count)
 {
-    const int64_t ranks = dk_ranks(t->host);
-    double sum = 0;
-    if (++t->team.steps == 1) return; /* the first one has more to do */
-    for (int64_t j = 0; j < ranks; j++) {
-        double *pace = &t->team.pace[j], seconds = t->team.all[j * count + 1];
-        *pace = *pace > 0 ? 0.9 * *pace + 0.1 * seconds : seconds;
-        sum += *pace;
-    }
-    for (int64_t j = 0; t->team.steps > SURE_AFTER && j < ranks; j++) {
-        const double others = (sum - t->team.pace[j]) / (double)(ranks - 1), ratio = t->team.pace[j] / others;
-        if (!(ratio > 1.2) || t->team.told) continue;
-        t->team.told = 1;
-        dk_log(t->host, DK_LOG_WARN, "trainer",
-               "rank %lld (%s) takes %.0f %% longer for its part of a window than the others, which wait for it",
-               (long long)j, t->team.names + j * DI_RANK_NAME, 100 * (ratio - 1));
-    }
+    double ratio;
+    int64_t slow;
+    if (++t->team.steps == 1 || t->team.told) return; /* the first one has more to do */
+    if ((slow = di_straggler_step(&t->team.straggler, t->team.all + 1, count, &ratio)) < 0) return;
+    t->team.told = 1;
+    dk_log(t->host, DK_LOG_WARN, "trainer",
+           "rank %lld (%s) takes %.0f %% longer for its part of a window than the others, which wait for it",
+           (long long)slow, t->team.names + slow * DI_RANK_NAME, 100 * (ratio - 1));
 }
 
 /* ---- the end of a window ---- */
@@ -269,7 +261,7 @@ int32_t di_ranks_meet(di_trainer *t, int32_t rc, dk_error *err)
     for (int64_t j = 0; j < dk_ranks(t->host); j++) failed |= t->team.all[j * count] != 0;
     if (failed) return dk_ranks_agree(t->host, rc, err);
     merge(t, count);
-    watch_pace(t, count);
+    watch_stragglers(t, count);
     return DK_OK;
 }
 

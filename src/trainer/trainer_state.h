@@ -8,6 +8,7 @@
 #include "optim/gradient_exchange.h"
 #include "shape/shape.h"
 #include "target/host_rows.h"
+#include "trainer/straggler.h"
 #include "trainer/replay.h"
 #include "trainer/trainer.h"
 
@@ -181,12 +182,12 @@ typedef struct di_team { /* of several ranks: team.c; all NULL alone */
     dk_exchange *gradients, *projections;
     int32_t sharded; /* moments and updates are in shares */
     int64_t capacity;
-    double *own, *all; /* [capacity], [ranks, capacity]: figures of a window */
-    double busy;       /* seconds of this rank's part of it */
-    double *pace;      /* [ranks] the same of all, lately */
-    int64_t steps;     /* since create */
-    int32_t told;      /* that a rank is slow */
-    char *names;       /* [ranks, DI_RANK_NAME] of machines */
+    double *own, *all;      /* [capacity], [ranks, capacity]: figures of a window */
+    double busy;            /* seconds of this rank's part of it */
+    di_straggler straggler; /* whom the others wait for */
+    int64_t steps;          /* since create */
+    int32_t told;           /* that a rank is slow */
+    char *names;            /* [ranks, DI_RANK_NAME] of machines */
 } di_team;
 
 struct di_trainer {

@@ -229,7 +229,7 @@ static void hear(void *user, int32_t level, const char *component, const char *m
     pthread_mutex_unlock(&s->lock);
 }
 
-/* Squared distance of logits, and a pause for each call: of rank 2 a third more. */
+/* Squared distance of logits, and a pause for each call: of rank 2 twice as long. */
 static int32_t paused(void *user, const distill_loss_rows *rows)
 {
     const struct timespec pause = {0, *(const long *)user * 1000};
@@ -244,7 +244,7 @@ static int32_t paused(void *user, const distill_loss_rows *rows)
 
 static void make_slow(small *s, int64_t rank)
 {
-    static long pauses[2] = {6000, 12000}; /* microseconds */
+    static long pauses[2] = {130000, 260000}; /* microseconds */
     distill_loss_callbacks table;
     distill_error err;
     DISTILL_INIT(&table);
@@ -259,7 +259,7 @@ static void make_slow(small *s, int64_t rank)
 TEST(a_slow_rank_is_named)
 {
     REQUIRE(small_models("rank_runs"));
-    job j = {.more = "train: {batch_size: 3, micro_batch_size: 1}\n", .steps = 26, .before = make_slow};
+    job j = {.more = "train: {batch_size: 3, micro_batch_size: 1}\n", .steps = 22, .before = make_slow};
     run_job(&j, 3);
     end_job(&j);
     CHECK_INT(heard.lines, 1);
