@@ -28,8 +28,12 @@ int32_t di_run_same_options(dk_host *host, const di_options *options, dk_error *
 {
     dk_ranks_item items[] = {{.name = "version of the library"},
                              {.name = "options (give all ranks the same recipe and settings)"}};
+    dk_error problem;
     if (dk_ranks(host) == 1) return DK_OK;
-    return dk_ranks_same(host, describe_options(host, options, items, err), items, 2, err);
+    const int32_t rc = dk_ranks_same(host, describe_options(host, options, items, err), items, 2, err);
+    if (rc != DK_E_MISMATCH || !di_options_name_difference(host, options, &problem)) return rc;
+    if (err) *err = problem;
+    return problem.code;
 }
 
 /* ---- what was opened ---- */

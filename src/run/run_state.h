@@ -110,6 +110,10 @@ int32_t di_saving_student(di_saving *saving, const char *path, const di_files *f
 int32_t di_output_prepare(const di_output *output, int32_t resumed, dk_error *err);
 int32_t di_output_student(di_run *run, dk_error *err); /* the student's files, into the folder */
 int32_t di_output_result(const di_output *output, const dk_strbuf *json, dk_error *err);
+/* options_differ.c: E_MISMATCH names what a rank has otherwise than rank 0; DK_OK = as text they are the same. */
+int32_t di_options_name_difference(dk_host *host, const di_options *options, dk_error *err);
+/* Of two YAML texts of options the first lines that are not alike, "train.steps: 20"; 0 = there are none. */
+int32_t di_options_first_difference(const char *a, const char *b, dk_strbuf *in_a, dk_strbuf *in_b);
 /* inputs.c, for several ranks: all have the same; the folder is one */
 int32_t di_run_inputs(di_run *run, dk_error *err);
 int32_t di_output_shared(const di_output *output, dk_error *err);

@@ -92,7 +92,7 @@ def test_one_line_says_what_is_wrong(long_recipe, tmp_path):
     apart = command(1, long_recipe)[:3]
     differ = subprocess.run(apart + command(1, long_recipe)[3:] + [":", "-n", "1"] + command(1, other)[3:], capture_output=True, timeout=300,
                             check=False, env=ENVIRONMENT, text=True)
-    one_line(differ, "ranks differ in the options")
+    one_line(differ, "ranks differ in the options", "rank 0 has train.seed: 1, rank 1 has train.seed: 2")
     alone = subprocess.run([PROGRAM, "run", str(long_recipe), "--communicator", "mpi"], capture_output=True, timeout=300, check=False, text=True,
                            env=dict(ENVIRONMENT, PMI_SIZE="4"))
     one_line(alone, "another MPI")
