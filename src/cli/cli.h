@@ -70,6 +70,7 @@ int32_t cli_try_draft(cli_session *session, const cli_settings *settings);
 int cli_is_said(const cli_session *session, const char *key); /* whether it is another value than the default */
 char *cli_option_text(const distill_options *options, const char *name); /* the caller frees it */
 void cli_log(cli_session *session, int32_t level);                       /* warnings and errors unless said otherwise */
+void cli_log_as(int64_t rank);                                           /* of several: said before each message */
 void cli_close(cli_session *session);
 /* From now on Ctrl-C cancels this trainer instead of the whole env; NULL = the env again. */
 void cli_watch(const distill_trainer *trainer);

@@ -48,19 +48,24 @@ static int open_plugin(cli_ranks *ranks)
     return cli_fail(&err);
 }
 
+static void print_nothing(void)
+{
+    const int nothing = open("/dev/null", O_WRONLY);
+    fflush(stdout);
+    if (nothing < 0) return; /* then it is heard */
+    dup2(nothing, STDOUT_FILENO);
+    close(nothing);
+}
+
 /* What this rank would print is kept in a file without a name: it is shown where this one is to be heard. */
 static void be_quiet(cli_ranks *ranks)
 {
     FILE *kept = tmpfile();
     if (!kept) return; /* then it is heard */
-    fflush(stdout);
     fflush(stderr);
     ranks->spoken = dup(STDERR_FILENO);
     dup2(fileno(kept), STDERR_FILENO);
     fclose(kept);
-    const int nothing = open("/dev/null", O_WRONLY);
-    if (nothing >= 0) dup2(nothing, STDOUT_FILENO);
-    if (nothing >= 0) close(nothing);
 }
 
 static void be_heard(cli_ranks *ranks)
@@ -75,6 +80,28 @@ static void be_heard(cli_ranks *ranks)
         if (write(ranks->spoken, text, (size_t)size) != size) break;
 }
 
+/* What launchers tell each process; NULL = none started it. */
+static const char *told(const char *const *names)
+{
+    const char *value = NULL;
+    for (; *names && !value; names++) value = getenv(*names);
+    return value;
+}
+
+/* Several processes that do not know of each other would all write the same files. One says so. */
+static int check_alone(void)
+{
+    static const char *const sizes[] = {"OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MPI_LOCALNRANKS", NULL},
+                             *const places[] = {"OMPI_COMM_WORLD_RANK", "PMI_RANK", "MPI_LOCALRANKID", NULL};
+    const char *size = told(sizes), *place = told(places);
+    if (!size || strtol(size, NULL, 10) < 2) return -1;
+    if (!place || strtol(place, NULL, 10) == 0)
+        cli_message("%s processes of it were started, and each would do all of it: give --communicator mpi, or "
+                    "--communicator none where that is wanted",
+                    size);
+    return CLI_USAGE;
+}
+
 int cli_ranks_start(cli_ranks *ranks, const char *communicator, int all)
 {
     int code = -1;
@@ -82,13 +109,17 @@ int cli_ranks_start(cli_ranks *ranks, const char *communicator, int all)
     ranks->spoken = -1;
     DISTILL_INIT(&ranks->table);
     ranks->table.size = 1;
-    if (!communicator) return -1;
+    if (!communicator) return check_alone();
+    if (!strcmp(communicator, "none")) return -1;
     if (strcmp(communicator, "mpi") != 0)
-        return cli_message("--communicator %s is not known here: it is mpi; others are set by a program of one's own, "
-                           "with distill_env_set_communicator",
-                           communicator);
+        return cli_message(
+            "--communicator %s is not known here: it is mpi or none; others are set by a program of one's own, "
+            "with distill_env_set_communicator",
+            communicator);
     code = open_plugin(ranks);
+    if (code < 0 && ranks->table.rank) print_nothing(); /* a result is told once */
     if (code < 0 && ranks->table.rank && !all) be_quiet(ranks);
+    if (code < 0 && ranks->table.size > 1 && all) cli_log_as(ranks->table.rank);
     return code;
 }
 
@@ -124,6 +155,16 @@ int cli_ranks_meet(cli_ranks *ranks, cli_session *session, int code)
 {
     if (code < 0) code = cli_ranks_join(ranks, session);
     return cli_ranks_agree(ranks, code);
+}
+
+void cli_ranks_go_on(int64_t ranks, const char *verb, const char *recipe, const cli_settings *settings,
+                     const char *last)
+{
+    fprintf(stderr, "To go on: ");
+    if (ranks > 1) fprintf(stderr, "mpirun -n %lld ", (long long)ranks);
+    fprintf(stderr, "distill %s %s", verb, recipe);
+    for (int i = 0; i < settings->count; i++) fprintf(stderr, " --set '%s'", settings->items[i]);
+    fprintf(stderr, "%s%s\n", ranks > 1 ? " --communicator mpi" : "", last);
 }
 
 int cli_ranks_are_quiet(const cli_ranks *ranks) { return ranks->table.rank != 0; }

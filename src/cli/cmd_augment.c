@@ -7,6 +7,7 @@
 typedef struct flags {
     int dry_run, resume, overwrite, as_json, quiet, log_ranks;
     const char *communicator;
+    int64_t ranks;
 } flags;
 
 static double number(const json_t *object, const char *key) { return json_number_value(json_object_get(object, key)); }
@@ -76,12 +77,10 @@ static int print(const distill_report *report, const flags *f, distill_error *er
     return CLI_DONE;
 }
 
-static int interrupted(const char *recipe, const cli_settings *settings, const distill_error *err)
+static int interrupted(const char *recipe, const cli_settings *settings, int64_t ranks, const distill_error *err)
 {
     cli_message("%s", err->message);
-    fprintf(stderr, "To go on: distill augment %s", recipe);
-    for (int i = 0; i < settings->count; i++) fprintf(stderr, " --set '%s'", settings->items[i]);
-    fprintf(stderr, " --resume\n");
+    cli_ranks_go_on(ranks, "augment", recipe, settings, " --resume");
     return CLI_INTERRUPTED;
 }
 
@@ -107,7 +106,7 @@ static int augment(cli_session *s, const char *recipe, const cli_settings *setti
                                      &s->err);
     cli_watch_all(0);
     cli_progress_end(&progress);
-    if (rc == DISTILL_E_CANCELLED && !f->dry_run) code = interrupted(recipe, settings, &s->err);
+    if (rc == DISTILL_E_CANCELLED && !f->dry_run) code = interrupted(recipe, settings, f->ranks, &s->err);
     else code = rc ? cli_fail(&s->err) : print(report, f, &s->err);
     distill_report_free(report);
     return code;
@@ -138,6 +137,7 @@ int cli_augment(const cli_command *command, int argc, char **argv)
     if ((code = cli_ranks_start(&ranks, f.communicator, f.log_ranks)) >= 0) return code;
     code = cli_ranks_meet(&ranks, &s, cli_open(&s, command, recipe, &settings));
     f.quiet |= cli_ranks_are_quiet(&ranks) && !f.log_ranks;
+    f.ranks = ranks.table.size;
     if (code < 0) code = augment(&s, recipe, &settings, &f);
     cli_ranks_end(&ranks, &s);
     cli_close(&s);

@@ -69,7 +69,7 @@ static const cli_command commands[] = {
      "  --dry-run         only says how large the cache will be and how long it will take, from a few windows\n"
      "  --quiet           no progress\n"
      "  --json            one JSON document\n" CLI_RANKS_HELP "\n"
-     "Ctrl-C, SIGTERM and SIGHUP finish the batch, leave a cache that is whole and exit with 130.\n",
+     "Ctrl-C, SIGTERM, SIGHUP and SIGUSR1 finish the batch, leave a cache that is whole and exit with 130.\n",
      cli_cache_build},
     {"cache measure", NULL,
      "usage: distill cache measure RECIPE.yaml [--student MODEL] [--rows N] [--set KEY=VALUE]... [--json]\n"

@@ -8,6 +8,7 @@
 typedef struct run_flags {
     int resume, again, as_json, quiet, watch, log_ranks;
     const char *communicator;
+    int64_t ranks;
 } run_flags;
 
 /* -1 = it goes; the program has no optimiser of its own. */
@@ -21,16 +22,12 @@ static int check_optimizer(const cli_session *session)
                 : -1;
 }
 
-static int interrupted(const cli_session *session, const char *recipe, const cli_settings *settings,
+static int interrupted(const cli_session *session, const char *recipe, const cli_settings *settings, int64_t ranks,
                        const cli_progress *progress)
 {
     char *output = cli_option_text(session->options, "output.path");
     cli_message("interrupted after step %lld", (long long)progress->step);
-    if (*output && progress->step > 0) {
-        fprintf(stderr, "To go on: distill run %s", recipe);
-        for (int i = 0; i < settings->count; i++) fprintf(stderr, " --set '%s'", settings->items[i]);
-        fprintf(stderr, " --resume\n");
-    }
+    if (*output && progress->step > 0) cli_ranks_go_on(ranks, "run", recipe, settings, " --resume");
     free(output);
     return CLI_INTERRUPTED;
 }
@@ -89,9 +86,7 @@ static int stages_interrupted(const char *recipe, const cli_settings *settings, 
 {
     cli_message("interrupted in stage %lld of %lld, after step %lld", (long long)progress->stage,
                 (long long)progress->stages, (long long)progress->step);
-    fprintf(stderr, "To go on: distill run %s", recipe);
-    for (int i = 0; i < settings->count; i++) fprintf(stderr, " --set '%s'", settings->items[i]);
-    fprintf(stderr, "\n");
+    cli_ranks_go_on(1, "run", recipe, settings, "");
     return CLI_INTERRUPTED;
 }
 
@@ -130,7 +125,7 @@ static int run_one(cli_session *session, const cli_command *command, const char 
     if (!rc && flags->resume) rc = distill_trainer_resume(trainer, &session->err);
     if (!rc) rc = distill_trainer_run(trainer, &session->err);
     cli_progress_end(&progress);
-    if (rc == DISTILL_E_CANCELLED) code = interrupted(session, recipe, settings, &progress);
+    if (rc == DISTILL_E_CANCELLED) code = interrupted(session, recipe, settings, flags->ranks, &progress);
     else code = rc ? cli_fail(&session->err) : print_result(trainer, flags->as_json, flags->quiet, &session->err);
     cli_watch(NULL);
     distill_trainer_free(trainer);
@@ -158,6 +153,7 @@ int cli_run(const cli_command *command, int argc, char **argv)
     if (code < 0) code = check_optimizer(&session);
     if ((code = cli_ranks_meet(&ranks, &session, code)) >= 0) goto out;
     flags.quiet |= cli_ranks_are_quiet(&ranks) && !flags.log_ranks;
+    flags.ranks = ranks.table.size;
     if (!flags.quiet) cli_log(&session, DISTILL_LOG_INFO);
     if (has_stages(&session) && flags.watch) code = cli_usage(command, "--watch is for a recipe that is one run");
     else if (has_stages(&session)) code = run_stages(&session, recipe, &settings, &flags);

@@ -34,10 +34,9 @@ static const cli_command commands[] = {
      "  --again           a stage whose settings or inputs are others than when it was made is made again\n"
      "  --watch           report.html at a port of 127.0.0.1 while it trains; the address is said\n"
      "  --quiet           no progress\n"
-     "  --json            prints result.json instead of the table\n"
-     "  --communicator C  mpi: one of several ranks, `mpirun -n 4 distill run RECIPE.yaml --communicator mpi`\n"
-     "  --log-ranks       messages of all ranks, not of rank 0 alone\n\n"
-     "Ctrl-C, SIGTERM and SIGHUP finish the step, save a checkpoint and exit with 130; a second Ctrl-C exits at "
+     "  --json            prints result.json instead of the table\n" CLI_RANKS_HELP "\n"
+     "Ctrl-C, SIGTERM, SIGHUP and SIGUSR1 finish the step, save a checkpoint and exit with 130; a second Ctrl-C exits "
+     "at "
      "once.\n",
      cli_run},
     {"augment", "makes data by a teacher: samples in, more and better ones out",
@@ -50,7 +49,7 @@ static const cli_command commands[] = {
      "  --overwrite       replaces what augment.out already holds\n"
      "  --quiet           no progress\n"
      "  --json            one JSON document\n" CLI_RANKS_HELP "\n"
-     "Ctrl-C, SIGTERM and SIGHUP leave a state that --resume goes on from and exit with 130.\n",
+     "Ctrl-C, SIGTERM, SIGHUP and SIGUSR1 leave a state that --resume goes on from and exit with 130.\n",
      cli_augment},
     {"plan", "what a run would take: memory, disk, time, energy, money",
      "usage: distill plan RECIPE [--set KEY=VALUE]... [--quiet] [--json] " CLI_RANKS_USAGE "\n\n"

@@ -12,6 +12,7 @@
 static const distill_env *volatile watched_env;
 static const distill_trainer *volatile watched_trainer;
 static const distill_session *volatile watched_session;
+static char speaker[32]; /* "rank 2" */
 static volatile sig_atomic_t interrupted, saves_when_cancelled, stops_asked;
 
 /* A second Ctrl-C is somebody who does not want to wait; a hang-up and a shutdown may send several signals. */
@@ -38,11 +39,12 @@ static void on_signal(int number)
     else if (watched_env) distill_env_cancel(watched_env, 1);
 }
 
-/* Ctrl-C, a closed terminal (unless nohup keeps it away) and a shutdown. What cannot be written is an error where it is
- * written, not the end: a run outlives the reader of its progress, and a file that may not grow. */
+/* Ctrl-C, a closed terminal (unless nohup keeps it away), a shutdown, and what mpirun passes on at once. What cannot be
+ * written is an error where it is written, not the end: a run outlives the reader of its progress, and a file that may
+ * not grow. */
 static void take_signals(void)
 {
-    static const int numbers[] = {SIGINT, SIGTERM, SIGHUP}, ignored[] = {SIGPIPE, SIGXFSZ};
+    static const int numbers[] = {SIGINT, SIGTERM, SIGHUP, SIGUSR1}, ignored[] = {SIGPIPE, SIGXFSZ};
     struct sigaction action, old;
     memset(&action, 0, sizeof action);
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
@@ -74,6 +76,7 @@ static void on_log(void *user, int32_t level, const char *component, const char 
     (void)user;
     if (level == DISTILL_LOG_WARN && is_repeated(component, message)) return;
     cli_progress_break();
+    if (*speaker) fprintf(stderr, "%s: ", speaker);
     fprintf(stderr, "%s%s\n",
             level == DISTILL_LOG_ERROR  ? "error: "
             : level == DISTILL_LOG_WARN ? "warning: "
@@ -220,6 +223,8 @@ void cli_log(cli_session *session, int32_t level)
 {
     distill_env_set_logger(session->env, level, on_log, NULL, NULL, NULL);
 }
+
+void cli_log_as(int64_t rank) { snprintf(speaker, sizeof speaker, "rank %lld", (long long)rank); }
 
 void cli_close(cli_session *session)
 {

@@ -1,5 +1,5 @@
-/* straggler.h - which of several ranks the others wait for. Steps of milliseconds differ by a fifth for no reason, so one
- * that is slow has to be it most of the time, and over seconds. Private to src/trainer. */
+/* straggler.h - which of several ranks the others wait for. Steps of milliseconds differ by a fifth for no reason, so
+ * one that is slow has to be it most of the time, and over seconds. Private to src/trainer. */
 #ifndef DI_TRAINER_STRAGGLER_H
 #define DI_TRAINER_STRAGGLER_H
 

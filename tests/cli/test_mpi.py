@@ -100,6 +100,37 @@ def test_one_line_says_what_is_wrong(long_recipe, tmp_path):
                                                     timeout=60, check=False, text=True).stderr
 
 
+def test_ranks_that_do_not_know_of_each_other(long_recipe):
+    done = subprocess.run([MPIRUN, "-n", "3", PROGRAM, "run", str(long_recipe)], capture_output=True, timeout=60, check=False, env=ENVIRONMENT,
+                          text=True)
+    one_line(done, "3 processes of it were started", "--communicator mpi", "--communicator none")
+    assert not (long_recipe.parent / "out").exists()
+    done = subprocess.run([MPIRUN, "-n", "2", PROGRAM, "options", "train.steps"], capture_output=True, timeout=60, check=False, env=ENVIRONMENT)
+    assert done.returncode == 0  # it has no files
+    wanted = subprocess.run([PROGRAM, "run", str(long_recipe), "--communicator", "none", "--quiet"], capture_output=True, timeout=60, check=False,
+                            env=dict(ENVIRONMENT, OMPI_COMM_WORLD_SIZE="3", OMPI_COMM_WORLD_RANK="2"), text=True)
+    assert wanted.returncode == 0, wanted.stderr
+
+
+def test_messages_of_all(long_recipe):
+    done = run(3, long_recipe, "--log-ranks", "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["training"]["ranks"] == 3  # the result is told once
+    for rank in range(3):
+        assert "\nrank %d: 3 ranks share each window" % rank in "\n" + done.stderr
+
+
+def test_mpirun_passes_on_a_signal_at_once(long_recipe):
+    more = ("--set", "train.steps=400", "--set", "train.log_every=1", "--quiet")
+    process, out = start(2, long_recipe, *more), long_recipe.parent / "out"
+    wait_for(lambda: steps(out) >= 5, process)
+    process.send_signal(signal.SIGUSR1)
+    said = process.communicate(timeout=60)[1]
+    assert process.returncode == 130, said
+    assert list((out / "checkpoints").glob("step-*"))
+    assert "To go on: mpirun -n 2 distill run" in said and "--communicator mpi --resume" in said
+
+
 def children(process):
     listed = subprocess.run(["ps", "-o", "pid=", "--ppid", str(process.pid)], capture_output=True, text=True, check=False).stdout
     return [int(pid) for pid in listed.split()]
