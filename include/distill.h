@@ -583,11 +583,17 @@ typedef struct distill_session_stats { /* since it was created, or emptied by di
     double token_seconds_p50;   /* between tokens, to within 1 % */
     double token_seconds_p95;
     double token_seconds_p99;
-    double cpu_seconds;       /* of all threads of the process, while it read and wrote */
-    double joules;            /* while it answered, as distill_cost has them; -1 = not known */
+    double cpu_seconds;       /* of all threads of the process in its calls, shared where one writes for several */
+    double joules;            /* while it answered, shared likewise; see energy; -1 = not known */
     int64_t context;          /* tokens that it has room for */
     int64_t length;           /* that stand in it: context + 1 where an answer fills it, whose last one is not read */
     int64_t dropped_messages; /* that the last conversation was too long for, where session.overflow allows it */
+    double seconds;           /* of its calls that read and wrote */
+    int64_t model_tokens;     /* that its models read in every pass, the draft's among them, as distill_cost has them */
+    double flops;             /* of those passes */
+    int64_t energy;           /* DISTILL_ENERGY_*: an estimate is of cpu_seconds */
+    double eur;               /* of joules, at cost.eur_per_kwh; -1 = not known */
+    double usd;               /* of model_tokens, at cost.usd_per_million_tokens; -1 = not known */
 } distill_session_stats;
 enum { /* distill_token.finished */
        DISTILL_FINISHED_STOP = 1,

@@ -347,15 +347,12 @@ static void attend(dk_cache *cache, int64_t layer)
     ops->attention(&cache->queue, &args, dk_qkv_part(c, qkv, 0), keys, values, attended, dk_view_none());
 }
 
-/* A fresh token sees all that stands before it: about as many keys as one of a text twice as long on average. */
-static void tell_work(const dk_cache *cache, int64_t sequences)
+static void tell_work(const dk_cache *cache, const dk_tokens *tokens)
 {
-    const int64_t rows = cache->set.rows;
-    int64_t keys = 0;
-    for (int64_t s = 0; s < sequences; s++) keys += cache->count[s];
-    const double trunk =
-        dk_model_flops(cache->model, rows, 2 * keys / sequences, 0) - dk_head_flops(cache->model, rows);
-    dk_host_add_work(cache->model->backend->host, rows, trunk);
+    double flops = 0;
+    for (int64_t s = 0; s < tokens->sequences; s++)
+        flops += dk_fresh_flops(cache->model, tokens->offsets[s + 1] - tokens->offsets[s], cache->count[s]);
+    dk_host_add_work(cache->model->backend->host, cache->set.rows, flops);
 }
 
 int32_t dk_cache_forward(dk_cache *cache, const dk_tokens *tokens, const int64_t *which, dk_view *hidden, dk_error *err)
@@ -388,7 +385,7 @@ int32_t dk_cache_forward_last(dk_cache *cache, const dk_tokens *tokens, const in
     ops->norm(&cache->queue, &norm, last, normed, dk_view_none());
     DK_TRY(dk_queue_wait(&cache->queue, err));
     for (int64_t s = 0; s < n; s++) cache->pages.length[which[s]] = cache->count[s];
-    tell_work(cache, n);
+    tell_work(cache, tokens);
     *hidden = normed;
 out:
     return rc;

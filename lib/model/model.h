@@ -187,6 +187,8 @@ int64_t dk_model_kept_bytes(const dk_model *model, dk_precision precision); /* w
 /* products and attention of a pass, head included */
 double dk_model_flops(const dk_model *model, int64_t tokens, int64_t mean_length, int32_t backward);
 double dk_head_flops(const dk_model *model, int64_t rows); /* of these, the head's in a forward pass */
+/* of a cache's pass without the head: rows tokens of a sequence, in which `stands` stand behind it */
+double dk_fresh_flops(const dk_model *model, int64_t rows, int64_t stands);
 
 /* ---- passes ---- */
 typedef struct dk_tokens { /* ragged: sequence s is ids[offsets[s] .. offsets[s+1]) */

@@ -414,3 +414,10 @@ double dk_head_flops(const dk_model *model, int64_t rows)
 {
     return 2 * (double)dk_view_count(&model->head->value) * (double)rows;
 }
+
+/* Fresh tokens see what stands before them: stands - (rows - 1) / 2 keys on average, as those of a text that is twice
+ * as long. */
+double dk_fresh_flops(const dk_model *model, int64_t rows, int64_t stands)
+{
+    return dk_model_flops(model, rows, 2 * stands - rows, 0) - dk_head_flops(model, rows);
+}

@@ -16,7 +16,8 @@ typedef struct answer {
 typedef struct answers {
     int stream, as_json; /* text goes to stdout as it comes, or a line of JSON for each token */
     int64_t count;
-    answer *of; /* [count] */
+    answer *of;   /* [count] */
+    json_t *cost; /* NULL = not asked for */
 } answers;
 
 typedef struct generate_options {
@@ -24,8 +25,9 @@ typedef struct generate_options {
     const char *chat, *messages;                     /* what a user says, or a file */
     const char *format;                              /* a chat template: a name or a file */
     int64_t samples, top_logprobs;
-    int has_samples, has_top_logprobs, as_json, no_special, stream;
+    int has_samples, has_top_logprobs, as_json, no_special, stream, cost;
     cli_sampling how;
+    cli_settings settings;
 } generate_options;
 
 static void add_log_probs(answer *a, const distill_token *token)
@@ -133,10 +135,12 @@ static json_t *json_of(const answer *a)
 
 static int print_json(const answers *all)
 {
-    json_t *list = json_array();
-    if (all->count == 1) return json_decref(list), cli_print_json(json_of(all->of));
-    for (int64_t i = 0; i < all->count; i++) json_array_append_new(list, json_of(&all->of[i]));
-    return cli_print_json(json_pack("{s:o}", "answers", list));
+    json_t *list = json_array(), *document;
+    for (int64_t i = 0; all->count > 1 && i < all->count; i++) json_array_append_new(list, json_of(&all->of[i]));
+    document = all->count > 1 ? json_pack("{s:O}", "answers", list) : json_of(all->of);
+    if (all->cost) json_object_set(document, "cost", all->cost);
+    json_decref(list);
+    return cli_print_json(document);
 }
 
 static int print_text(const answers *all)
@@ -149,6 +153,8 @@ static int print_text(const answers *all)
         for (int64_t k = 0; !a->size && k < a->count; k++) printf("%s%d", k ? " " : "", a->ids[k]);
     }
     printf("\n");
+    fflush(stdout);
+    if (all->cost) cli_print_cost(stderr, all->cost);
     return CLI_DONE;
 }
 
@@ -161,6 +167,7 @@ static void free_answers(answers *all)
         json_decref(all->of[i].top);
     }
     free(all->of);
+    json_decref(all->cost);
 }
 
 /* One answer, with a draft. */
@@ -192,18 +199,39 @@ static int32_t write_answers(cli_session *s, const distill_teacher *model, const
     return distill_teacher_generate_with(model, &batch, &callbacks, s->options, &s->err);
 }
 
+/* Before the answer, and what it took behind it. */
+static int32_t start_meter(cli_session *s, const generate_options *given, distill_meter **meter)
+{
+    return given->cost ? distill_meter_start(s->env, s->options, meter, &s->err) : DISTILL_OK;
+}
+
+static int32_t read_meter(cli_session *s, distill_meter *meter, answers *all)
+{
+    distill_report *report = NULL;
+    int32_t rc = meter ? distill_meter_report(meter, &report, &s->err) : DISTILL_OK;
+    char *text = meter && !rc ? cli_report_text(report, &s->err) : NULL;
+    if (text) all->cost = json_loads(text, 0, NULL);
+    free(text);
+    distill_report_free(report);
+    return rc;
+}
+
 static int answer_prompt(cli_session *s, const generate_options *given, const cli_ids *prompt)
 {
     distill_teacher *model = NULL, *draft = NULL;
     const int64_t samples = given->has_samples ? given->samples : 1;
-    answers all = {given->stream || (!given->as_json && samples == 1), given->as_json, samples, NULL};
+    distill_meter *meter = NULL;
+    answers all = {given->stream || (!given->as_json && samples == 1), given->as_json, samples, NULL, NULL};
     all.of = cli_memory(NULL, (size_t)samples * sizeof *all.of);
     memset(all.of, 0, (size_t)samples * sizeof *all.of);
     int32_t rc = distill_teacher_open(s->env, given->model, s->options, &model, &s->err);
     if (!rc && given->draft) rc = distill_teacher_open(s->env, given->draft, s->options, &draft, &s->err);
+    if (!rc) rc = start_meter(s, given, &meter);
     if (!rc && draft) rc = write_drafted(s, model, draft, prompt, &all);
     else if (!rc) rc = write_answers(s, model, prompt, &all);
+    if (!rc) rc = read_meter(s, meter, &all);
     int code = rc ? cli_fail(&s->err) : (given->as_json ? print_json : print_text)(&all);
+    distill_meter_free(meter);
     distill_teacher_free(draft);
     distill_teacher_free(model);
     free_answers(&all);
@@ -245,7 +273,7 @@ static int run_generate(const cli_command *command, const generate_options *give
     cli_ids ids = {0, NULL};
     char *rendered = NULL;
     const int32_t flags = given->no_special ? 0 : DISTILL_ENCODE_SPECIAL;
-    int code = cli_open(&s, command, NULL, NULL);
+    int code = cli_open(&s, command, NULL, &given->settings);
     if (code < 0) code = set_options(&s, command, given);
     if (code < 0 && (given->chat || given->messages)) code = render_chat(&s, given, &rendered, &s.err);
     if (code >= 0) goto out;
@@ -262,7 +290,7 @@ out:
 
 int cli_generate(const cli_command *command, int argc, char **argv)
 {
-    enum { OWN = 11 };
+    enum { OWN = 13 };
     static generate_options given; /* large */
     cli_option options[OWN + CLI_SAMPLING_COUNT] = {
         {"--prompt", CLI_TEXT, &given.prompt, NULL},
@@ -275,8 +303,11 @@ int cli_generate(const cli_command *command, int argc, char **argv)
         {"--no-special", CLI_FLAG, &given.no_special, NULL},
         {"--draft", CLI_TEXT, &given.draft, NULL},
         {"--stream", CLI_FLAG, &given.stream, NULL},
+        {"--cost", CLI_FLAG, &given.cost, NULL},
+        {"--set", CLI_SETTINGS, &given.settings, NULL},
         {"--json", CLI_FLAG, &given.as_json, NULL},
     };
+    given.settings.reads = " generate session cost teacher.mmap ";
     cli_sampling_options(&given.how, options + OWN);
     int code = cli_parse(command, options, OWN + CLI_SAMPLING_COUNT, argc, argv, &given.model, 1);
     if (code < 0) code = check_options(command, &given);

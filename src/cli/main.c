@@ -127,7 +127,7 @@ static const cli_command commands[] = {
      "                        [--min-p F] [--repetition-penalty F] [--presence-penalty F] [--logit-bias ID=F]...\n"
      "                        [--stop TEXT]... [--stop-id ID]... [--samples N] [--seed N] [--top-logprobs N]\n"
      "                        [--quantized auto|int8|exact] [--precision fp32|bf16] [--no-special] [--draft MODEL]\n"
-     "                        [--stream] [--json]\n\n"
+     "                        [--stream] [--cost] [--set KEY=VALUE]... [--json]\n\n"
      "  --prompt TEXT     the text to continue\n"
      "  --prompt-ids FILE [ids]; - = stdin\n"
      "  --chat TEXT       what a user says, in the model's own chat template\n"
@@ -142,6 +142,8 @@ static const cli_command commands[] = {
      "  --draft MODEL     a smaller model of the same tokenizer that proposes tokens: the same text, sooner\n"
      "  --stream          text as it comes, which one answer without --json does anyway; with --json a line for each\n"
      "                    token before the document: {\"token\": {\"id\", \"text\", \"log_prob\"}}\n"
+     "  --cost            what it took, on stderr: seconds, CPU, tokens, operations, energy, money; with --json "
+     "\"cost\"\n" SET_HELP
      "  --json            {\"text\", \"ids\"} of the answer, without the prompt; {\"answers\": [...]} of several\n",
      cli_generate},
     {"chat", "talks with a model, in a terminal or a pipe",

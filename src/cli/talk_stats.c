@@ -1,4 +1,4 @@
-/* talk_stats.c - how fast answers came, and from what: /stats. */
+/* talk_stats.c - how fast answers came, from what, and what they cost: /stats. */
 #include "talk.h"
 
 static void print_draft(const distill_session_stats *s)
@@ -21,6 +21,18 @@ static void print_speed(const talk *t, const distill_session_stats *s)
                 1e3 * s->token_seconds_p95, 1e3 * s->token_seconds_p99);
 }
 
+/* What answers have cost; an estimate is called one. */
+static void print_cost(const distill_session_stats *s)
+{
+    fprintf(stderr, "processor       %.2f s of CPU in %.2f s\n", s->cpu_seconds, s->seconds);
+    fprintf(stderr, "models          %lld tokens through them, %.3g FLOP\n", (long long)s->model_tokens, s->flops);
+    if (s->joules >= 0)
+        fprintf(stderr, "energy          %.1f J (%s)\n", s->joules,
+                s->energy == DISTILL_ENERGY_ESTIMATED ? "estimated" : "measured, of the whole machine");
+    if (s->eur >= 0) fprintf(stderr, "of energy       EUR %.6f\n", s->eur);
+    if (s->usd >= 0) fprintf(stderr, "of tokens       USD %.6f\n", s->usd);
+}
+
 void talk_print_stats(const talk *t)
 {
     distill_session_stats s;
@@ -36,6 +48,5 @@ void talk_print_stats(const talk *t)
     fprintf(stderr, "written         %lld tokens\n", (long long)s.tokens);
     print_draft(&s);
     print_speed(t, &s);
-    fprintf(stderr, "processor       %.2f s\n", s.cpu_seconds);
-    if (s.joules >= 0) fprintf(stderr, "energy          %.1f J\n", s.joules);
+    print_cost(&s);
 }

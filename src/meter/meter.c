@@ -84,23 +84,32 @@ double di_meter_price(const di_meter *meter, int64_t tokens)
     return meter->usd_per_million_tokens < 0 ? -1 : 1e-6 * meter->usd_per_million_tokens * (double)tokens;
 }
 
+double di_meter_eur(const di_meter *meter, double joules)
+{
+    return joules < 0 || meter->eur_per_kwh < 0 ? -1 : joules / 3.6e6 * meter->eur_per_kwh;
+}
+
+/* No machine works for nothing: counters that say 0 have not moved on yet. */
+di_energy di_meter_energy(const di_meter *meter, double measured, double cpu, double *joules)
+{
+    if (measured > 0) {
+        *joules = measured;
+        return DI_ENERGY_MEASURED;
+    }
+    *joules = meter->watts_per_core < 0 ? -1 : meter->watts_per_core * cpu;
+    return meter->watts_per_core < 0 ? DI_ENERGY_NONE : DI_ENERGY_ESTIMATED;
+}
+
 di_cost di_meter_read(di_meter *meter)
 {
     di_cost cost = {.wall = dk_seconds() - meter->wall,
                     .cpu = di_meter_cpu() - meter->cpu,
                     .peak_memory = peak_memory(),
-                    .work = dk_host_work(meter->powercap.host),
-                    .joules = di_powercap_read(&meter->powercap),
-                    .eur = -1};
+                    .work = dk_host_work(meter->powercap.host)};
     cost.work.tokens -= meter->work.tokens;
     cost.work.flops -= meter->work.flops;
-    if (cost.joules == 0) cost.joules = -1; /* no machine works for nothing: its counters have not moved on yet */
-    cost.energy = cost.joules >= 0 ? DI_ENERGY_MEASURED : DI_ENERGY_NONE;
-    if (cost.joules < 0 && meter->watts_per_core >= 0) {
-        cost.energy = DI_ENERGY_ESTIMATED;
-        cost.joules = meter->watts_per_core * cost.cpu;
-    }
-    if (cost.joules >= 0 && meter->eur_per_kwh >= 0) cost.eur = cost.joules / 3.6e6 * meter->eur_per_kwh;
+    cost.energy = di_meter_energy(meter, di_powercap_read(&meter->powercap), cost.cpu, &cost.joules);
+    cost.eur = di_meter_eur(meter, cost.joules);
     cost.usd = di_meter_price(meter, cost.work.tokens);
     return cost;
 }

@@ -39,6 +39,10 @@ void di_meter_end(di_meter *meter); /* zeroed is fine */
 void di_meter_poll(di_meter *meter);
 di_cost di_meter_read(di_meter *meter);
 double di_meter_cpu(void); /* seconds of all threads of the process, since it began */
+/* Joules of work that took cpu seconds, of which the counters told measured ones (0, -1 = none): those, an estimate, or
+ * -1. */
+di_energy di_meter_energy(const di_meter *meter, double measured, double cpu, double *joules);
+double di_meter_eur(const di_meter *meter, double joules); /* or -1 */
 /* What tokens that the host's models did not read themselves, as a callback teacher's, cost. */
 double di_meter_price(const di_meter *meter, int64_t tokens); /* USD, or -1 */
 /* {"seconds":...,"cpu_seconds":...,"energy":"measured",...} */

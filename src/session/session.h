@@ -10,7 +10,7 @@
  *   session_voices.c  its models, one or a blend's          session_many.c    several streams in one pass
  *   session_draft.c   what a smaller model proposes         session_verify.c  which of it the model writes
  *   session_chat.c    conversations                         session_fork.c    a stream from another one
- *   latency.c         percentiles in little memory
+ *   session_cost.c    time, work, energy, money         latency.c         percentiles in little memory
  *
  * How tokens are drawn is lib/model's business (draw.h), how they become text teacher/'s (writing.h). */
 #ifndef DI_SESSION_SESSION_H

@@ -1,6 +1,5 @@
 #include "session/session_parts.h"
 
-#include <math.h>
 #include <string.h>
 
 int32_t di_answer_room_for_top(di_stream *s, dk_error *err)
@@ -83,7 +82,7 @@ int32_t di_answer_begin(di_stream *s, dk_error *err)
     s->stats.prompt_tokens += s->prompt;
     s->stats.kept_tokens += di_stream_held(s);
     s->began = s->last = dk_seconds();
-    s->joules = fmax(di_meter_read(&s->family->meter).joules, 0); /* none yet, or not known: then never */
+    di_cost_settle(s->family); /* what was taken before is nobody's */
     s->answering = 1;
     return DK_OK;
 out:
@@ -100,22 +99,9 @@ void di_answer_forget(di_stream *s)
     if (s->family) di_family_cut(s->family, s->place, s->count);
 }
 
-static double spent(const di_stream *s)
-{
-    if (!s->answering) return 0;
-    const double now = di_meter_read(&s->family->meter).joules;
-    return now > s->joules ? now - s->joules : 0;
-}
-
-double di_stream_joules(const di_stream *s)
-{
-    return di_meter_read(&s->family->meter).joules < 0 ? -1 : s->stats.joules + spent(s);
-}
-
 void di_answer_end(di_stream *s)
 {
     if (!s->answering) return;
-    s->stats.joules += spent(s);
     di_speaker_free(s->speaker);
     s->speaker = NULL;
     s->answering = 0;
@@ -176,16 +162,16 @@ out:
 }
 
 /* What the host does between two calls is no latency of ours. */
-double di_answer_wake(di_stream *s)
+void di_answer_wake(di_stream *s)
 {
     if (s->answering && s->written) s->last = dk_seconds();
-    return di_meter_cpu();
 }
 
 int32_t di_stream_next(di_stream *s, const distill_token **out, dk_error *err)
 {
-    const double cpu = di_answer_wake(s);
+    const di_moment since = di_cost_now();
     int32_t rc;
+    di_answer_wake(s);
     DK_TRY(di_answer_make_ready(s, err));
     do DK_TRY(stop_cancelled(s, err));
     while (s->first == s->ready && (rc = di_family_pass(s->family, &s, 1, err)) == DK_OK && s->first == s->ready);
@@ -193,6 +179,7 @@ int32_t di_stream_next(di_stream *s, const distill_token **out, dk_error *err)
     DK_TRY(di_answer_deliver(s, err));
     *out = &s->token;
 out:
-    s->stats.cpu_seconds += di_meter_cpu() - cpu;
+    di_cost_add(s, since, 1);
+    if (!s->answering) di_cost_settle(s->family);
     return rc;
 }

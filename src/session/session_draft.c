@@ -208,7 +208,10 @@ static void add(di_drafter *d, di_stream *s, int64_t begin, int64_t rows)
 static int32_t forward(di_drafter *d, dk_view *hidden, dk_error *err)
 {
     const dk_tokens tokens = {.ids = d->ids, .offsets = d->offsets, .sequences = d->count};
-    return dk_cache_forward(d->cache, &tokens, d->which, hidden, err);
+    const int32_t rc = dk_cache_forward(d->cache, &tokens, d->which, hidden, err);
+    for (int64_t i = 0; i < d->count && rc == DK_OK; i++)
+        di_cost_pass(d->of[i], d->weights, d->offsets[i + 1] - d->offsets[i], read_so_far(d->of[i]));
+    return rc;
 }
 
 /* Nothing is proposed where it does not pay, where the host looks at every token, behind the draft's context, and at
@@ -277,6 +280,7 @@ static int32_t propose_step(di_family *f, di_stream *const *streams, int64_t cou
     if (!d->count) return DK_E_END;
     DK_TRY(forward(d, &hidden, err));
     dk_head_forward(&f->queue, d->weights, d->precision, hidden, dk_view_rows(d->logits, 0, d->count));
+    for (int64_t i = 0; i < d->count; i++) di_cost_head(d->of[i], d->weights, 1);
     for (int64_t i = 0; i < d->count; i++) DK_TRY(propose(d->of[i], i, step, err));
 out:
     return rc;

@@ -1,6 +1,5 @@
 #include "session/session_parts.h"
 
-#include <math.h>
 #include <string.h>
 
 static void copy_drawn(di_stream *s, const di_stream *from)
@@ -37,7 +36,6 @@ static int32_t copy_answer(di_stream *s, const di_stream *from, dk_error *err)
     s->written = from->written;
     s->began = from->began;
     s->last = from->last;
-    s->joules = fmax(di_meter_read(&s->family->meter).joules, 0);
     copy_drawn(s, from);
 out:
     return rc;

@@ -78,10 +78,23 @@ out:
     return rc;
 }
 
+/* Those that wrote or read took it, in equal parts. */
+static void share_cost(di_stream *const *streams, int64_t count, const distill_token *const *outs, int64_t active,
+                       di_moment since)
+{
+    int32_t ended = 0;
+    for (int64_t i = 0; i < count; i++) {
+        if (outs[i]->id < 0 && outs[i]->finished) continue;
+        di_cost_add(streams[i], since, 1 / (double)active);
+        ended |= outs[i]->finished != 0;
+    }
+    if (ended) di_cost_settle(streams[0]->family);
+}
+
 int32_t di_stream_next_many(di_stream *const *streams, int64_t count, const distill_token **outs, dk_error *err)
 {
     di_family *f = streams[0]->family;
-    const double cpu = di_meter_cpu();
+    const di_moment since = di_cost_now();
     int64_t active = 0;
     int32_t rc;
     DK_TRY(check_streams(streams, count, err));
@@ -89,13 +102,11 @@ int32_t di_stream_next_many(di_stream *const *streams, int64_t count, const dist
         for (int64_t i = 0; i < count; i++) di_answer_end(streams[i]);
         return dk_fail(err, DK_E_CANCELLED, "the answers were cancelled");
     }
-    for (int64_t i = 0; i < count; i++) (void)di_answer_wake(streams[i]);
+    for (int64_t i = 0; i < count; i++) di_answer_wake(streams[i]);
     DK_TRY(gather(streams, count, outs, &active, err));
     DK_TRY(run(f, active, err));
     DK_TRY(hand_out(streams, count, outs, err));
-    const double each = active ? (di_meter_cpu() - cpu) / (double)active : 0;
-    for (int64_t i = 0; active && i < count; i++)
-        if (outs[i]->id >= 0 || !outs[i]->finished) streams[i]->stats.cpu_seconds += each;
+    share_cost(streams, count, outs, active, since);
     if (!active) rc = dk_fail(err, DK_E_END, "all answers have ended: append what comes next");
 out:
     return rc;

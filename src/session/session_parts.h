@@ -72,6 +72,7 @@ typedef struct di_family {
     di_drafter *draft;         /* NULL = none */
     di_stream **at;            /* [places]; NULL = free */
     di_meter meter;
+    double told_joules; /* of the meter's counters: shared out among streams so far */
     /* a pass: tokens of which[count] sequences, of the first `drawn` of which a token is drawn */
     int32_t *ids;                    /* [rows of a pass] */
     int64_t *offsets, *which, *last; /* [places (+ 1)]; last: rows of each that are looked at */
@@ -121,9 +122,9 @@ struct di_stream {
     distill_token token; /* handed out, with text: */
     dk_strbuf text;
     double began, last; /* when its first token was asked for; the last token was drawn, or asked for */
-    double joules;      /* of the meter when it began */
     /* since create */
-    distill_session_stats stats;
+    distill_session_stats stats; /* joules: measured ones */
+    double told_cpu;             /* of stats.cpu_seconds: energy of it has been shared out */
     di_latency latency;
 };
 
@@ -172,9 +173,21 @@ void di_answer_end(di_stream *stream);
 void di_answer_forget(di_stream *stream);                       /* what is drawn and not handed out */
 int32_t di_answer_deliver(di_stream *stream, dk_error *err);    /* the next drawn token becomes stream->token */
 int32_t di_answer_make_ready(di_stream *stream, dk_error *err); /* begins one; E_END where it has ended */
-double di_answer_wake(di_stream *stream);                       /* a call begins: CPU seconds so far */
+void di_answer_wake(di_stream *stream);                         /* a call begins */
 int32_t di_answer_room_for_top(di_stream *stream, dk_error *err);
-double di_stream_joules(const di_stream *stream); /* so far, of the answer under way, too; -1 = not known */
+
+/* ---- session_cost.c ---- */
+typedef struct di_moment { /* of a call's beginning */
+    double wall, cpu;
+} di_moment;
+di_moment di_cost_now(void);
+/* Since a call began, which wrote for several: a share of its CPU time. */
+void di_cost_add(di_stream *stream, di_moment since, double share);
+void di_cost_pass(di_stream *stream, const dk_model *model, int64_t rows, int64_t stands); /* as dk_fresh_flops */
+void di_cost_head(di_stream *stream, const dk_model *model, int64_t rows);
+void di_cost_settle(di_family *family);                                 /* energy so far goes to who worked */
+void di_cost_forget(di_stream *stream);                                 /* its stats are to be emptied */
+void di_cost_tell(const di_stream *stream, distill_session_stats *out); /* energy and money */
 
 /* ---- session_pass.c ---- */
 /* Streams [count] that answer and have nothing ready: each gets a token, or reads a piece of its prompt. */

@@ -104,12 +104,24 @@ out:
     return rc;
 }
 
+static void count_work(const di_family *f)
+{
+    for (int64_t i = 0; i < f->count; i++) {
+        const int64_t rows = f->offsets[i + 1] - f->offsets[i];
+        for (int64_t m = 0; m < f->voices->count; m++) {
+            di_cost_pass(f->of[i], f->voices->models[m], rows, di_stream_held(f->of[i]));
+            if (i < f->drawn) di_cost_head(f->of[i], f->voices->models[m], f->last[i]);
+        }
+    }
+}
+
 static int32_t run(di_family *f, dk_error *err)
 {
     const dk_tokens tokens = {.ids = f->ids, .offsets = f->offsets, .sequences = f->count};
     int32_t rc;
     DK_TRY(di_voices_read(f->voices, &tokens, f->which, f->last, err));
     count_whole(f);
+    count_work(f);
     DK_TRY(draw(f, err));
 out:
     return rc;

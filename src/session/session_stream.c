@@ -121,7 +121,6 @@ di_stream *di_stream_new(dk_host *host, dk_error *err)
     if (dk_new(host, 1, &s, err)) return NULL;
     dk_strbuf_init(&s->text, host);
     s->listener = (distill_writer_callbacks){.struct_size = sizeof s->listener, .user = s, .token = hear};
-    s->joules = -1;
     return s;
 }
 
@@ -175,6 +174,7 @@ void di_stream_free(di_stream *s)
     dk_host *host = s->text.host;
     di_answer_end(s);
     if (s->family) {
+        di_cost_forget(s);
         di_family_cut(s->family, s->place, 0);
         s->family->at[s->place] = NULL;
         s->family->streams--;
@@ -259,6 +259,7 @@ int32_t di_stream_truncate(di_stream *s, int64_t tokens, dk_error *err)
     di_family_cut(s->family, s->place, tokens);
     if (s->whole > tokens) s->whole = tokens;
     if (tokens) return DK_OK;
+    di_cost_forget(s);
     memset(&s->stats, 0, sizeof s->stats);
     memset(&s->latency, 0, sizeof s->latency);
     s->messages = s->turns = 0;
@@ -279,7 +280,7 @@ void di_stream_stats(const di_stream *s, distill_session_stats *out)
     out->token_seconds_p50 = di_latency_at(&s->latency, 0.5);
     out->token_seconds_p95 = di_latency_at(&s->latency, 0.95);
     out->token_seconds_p99 = di_latency_at(&s->latency, 0.99);
-    out->joules = di_stream_joules(s);
+    di_cost_tell(s, out);
     out->context = s->family->context;
     out->length = s->count;
     out->dropped_messages = s->messages;

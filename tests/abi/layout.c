@@ -149,7 +149,7 @@ _Static_assert(offsetof(distill_member, weight) == 24, "distill_member.weight");
 _Static_assert(offsetof(distill_member, temperature) == 32, "distill_member.temperature");
 _Static_assert(sizeof(distill_member) == offsetof(distill_member, temperature) + sizeof(((distill_member *)0)->temperature), "distill_member has no tail padding");
 
-_Static_assert(sizeof(distill_session_stats) == 120, "sizeof distill_session_stats");
+_Static_assert(sizeof(distill_session_stats) == 168, "sizeof distill_session_stats");
 _Static_assert(offsetof(distill_session_stats, struct_size) == 0, "distill_session_stats.struct_size");
 _Static_assert(offsetof(distill_session_stats, flags) == 4, "distill_session_stats.flags");
 _Static_assert(offsetof(distill_session_stats, prompt_tokens) == 8, "distill_session_stats.prompt_tokens");
@@ -166,7 +166,13 @@ _Static_assert(offsetof(distill_session_stats, joules) == 88, "distill_session_s
 _Static_assert(offsetof(distill_session_stats, context) == 96, "distill_session_stats.context");
 _Static_assert(offsetof(distill_session_stats, length) == 104, "distill_session_stats.length");
 _Static_assert(offsetof(distill_session_stats, dropped_messages) == 112, "distill_session_stats.dropped_messages");
-_Static_assert(sizeof(distill_session_stats) == offsetof(distill_session_stats, dropped_messages) + sizeof(((distill_session_stats *)0)->dropped_messages), "distill_session_stats has no tail padding");
+_Static_assert(offsetof(distill_session_stats, seconds) == 120, "distill_session_stats.seconds");
+_Static_assert(offsetof(distill_session_stats, model_tokens) == 128, "distill_session_stats.model_tokens");
+_Static_assert(offsetof(distill_session_stats, flops) == 136, "distill_session_stats.flops");
+_Static_assert(offsetof(distill_session_stats, energy) == 144, "distill_session_stats.energy");
+_Static_assert(offsetof(distill_session_stats, eur) == 152, "distill_session_stats.eur");
+_Static_assert(offsetof(distill_session_stats, usd) == 160, "distill_session_stats.usd");
+_Static_assert(sizeof(distill_session_stats) == offsetof(distill_session_stats, usd) + sizeof(((distill_session_stats *)0)->usd), "distill_session_stats has no tail padding");
 
 _Static_assert(sizeof(distill_writing) == 48, "sizeof distill_writing");
 _Static_assert(offsetof(distill_writing, struct_size) == 0, "distill_writing.struct_size");

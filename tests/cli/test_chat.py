@@ -66,6 +66,9 @@ def test_commands(chat, tmp_path):
     assert talked(kept)[0] == ("system", "be short") and done.err == "be short\n"
     done = chat(b"/load %s\n/system \"\"\n/save %s\n" % (os.fsencode(kept), os.fsencode(tmp_path / "second.json")))
     assert done.code == 0 and talked(tmp_path / "second.json") == talked(kept)[1:]
+    cost = ("--set", "cost.powercap=nowhere", "--set", "cost.watts_per_core=9", "--set", "cost.eur_per_kwh=0.3")
+    done = chat(b"the\n/stats\n", *cost)
+    assert "FLOP\n" in done.err and " J (estimated)\n" in done.err and "EUR 0.0" in done.err and "USD" not in done.err
     done = chat(b"the\n/stats\n/help\n")
     assert done.out == once and "written         " in done.err and "first token after" in done.err and "/system TEXT" in done.err
 

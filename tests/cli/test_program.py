@@ -365,6 +365,15 @@ def answer(distill, model, *arguments):
     return done.json["ids"]
 
 
+def test_what_an_answer_cost(distill, model):
+    asked = ("generate", model, "--prompt", "the", "--max-tokens", 4, "--cost", "--set", "cost.powercap=nowhere", "--set", "cost.watts_per_core=9")
+    done = distill(*asked)
+    assert done.code == 0 and done.err.startswith("cost: ") and "tokens through models" in done.err and " J (estimated)" in done.err
+    assert done.out == distill(*asked[:6]).out
+    cost = distill(*asked, "--json").json["cost"]
+    assert cost["model_tokens"] >= 4 and cost["model_flops"] > 0 and cost["energy"] == "estimated"
+
+
 def test_generate_answers_in_a_chat(distill, model, tmp_path):
     one_line(distill("generate", model, "--chat", "the"), 1, "the tokenizer has no chat template", "chatml, llama2, llama3, mistral")
     one_line(distill("generate", model, "--chat", "the", "--prompt", "the"), 2, "one of --prompt, --prompt-ids, --chat and --messages")

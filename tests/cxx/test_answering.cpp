@@ -54,6 +54,7 @@ TEST(a_session_answers_as_generate_does)
     CHECK(!session.next(token));
     const distill_session_stats stats = session.stats();
     CHECK(stats.tokens == 6 && stats.context == 40 && stats.prompt_tokens == 3);
+    CHECK(stats.model_tokens == 3 + 5 && stats.flops > 0 && stats.seconds > 0 && stats.usd == -1);
     CHECK(session.ids().size() == static_cast<std::size_t>(stats.length) && session.ids()[0] == 5);
     session.truncate(0);
     session.append(prompt);

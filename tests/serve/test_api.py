@@ -255,3 +255,15 @@ def test_metrics(server):
         assert after['distill_%s_seconds_bucket{le="+Inf"}' % histogram] == after["distill_%s_seconds_count" % histogram]
     assert after["distill_token_seconds_count"] == before["distill_token_seconds_count"] + 4
     assert math.isfinite(after["distill_request_seconds_sum"]) and after["process_open_fds"] > 3
+    for name in ("seconds", "cpu_seconds", "model_flops"):
+        assert after["distill_%s_total" % name] > before["distill_%s_total" % name]
+    assert after["distill_model_tokens_total"] >= before["distill_model_tokens_total"] + 5
+    assert "distill_usd_total" not in after
+
+
+def test_metrics_of_money_and_of_energy_that_is_estimated(serve):
+    server = serve("--set", "cost.powercap=nowhere", "--set", "cost.watts_per_core=10", "--set", "cost.usd_per_million_tokens=3")
+    server.complete(PROMPT, max_tokens=5)
+    found = server.metrics()
+    assert found["distill_joules_estimated_total"] == pytest.approx(10 * found["distill_cpu_seconds_total"]) and "distill_joules_total" not in found
+    assert found["distill_usd_total"] == pytest.approx(3e-6 * found["distill_model_tokens_total"]) and "distill_eur_total" not in found

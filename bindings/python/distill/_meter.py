@@ -5,7 +5,7 @@ from . import _signatures as c
 from ._base import Handle, Report, default_env, options_for, raw_or_none, sized
 from ._errors import call
 
-_ENERGY = {c.DISTILL_ENERGY_NONE: None, c.DISTILL_ENERGY_MEASURED: "measured", c.DISTILL_ENERGY_ESTIMATED: "estimated"}
+ENERGY = {c.DISTILL_ENERGY_NONE: None, c.DISTILL_ENERGY_MEASURED: "measured", c.DISTILL_ENERGY_ESTIMATED: "estimated"}
 
 
 class Cost:
@@ -16,7 +16,7 @@ class Cost:
         for name, _ in c.distill_cost._fields_[2:]:
             value = getattr(raw, name)
             setattr(self, name, None if name in ("joules", "idle_watts", "eur", "usd") and value < 0 else value)
-        self.energy = _ENERGY[raw.energy]
+        self.energy = ENERGY[raw.energy]
 
     def __repr__(self):
         return "<distill.Cost %s>" % ", ".join("%s=%r" % item for item in sorted(vars(self).items()))

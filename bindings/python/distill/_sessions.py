@@ -8,6 +8,7 @@ from ._base import Handle, interruptible, option_table, options_for, raw_or_none
 from ._batch import int_array
 from ._callbacks import destroy, register, trampoline
 from ._errors import call, call_or_end, invoke, raise_error
+from ._meter import ENERGY
 from ._models import Generation
 from ._tensor import numpy
 
@@ -33,13 +34,15 @@ class Token:
 
 class SessionStats:
     """Since the session was created or emptied: prompt_tokens, kept_tokens (of these, not read again), tokens (written), drafted, accepted;
-    first_token_seconds of the last answer, token_seconds_p50, _p95, _p99; cpu_seconds, joules (None where they are not known); context,
-    length, dropped_messages."""
+    first_token_seconds of the last answer, token_seconds_p50, _p95, _p99; context, length, dropped_messages. What it cost: seconds of its
+    calls, cpu_seconds, model_tokens and flops of the passes of its models; energy "measured", "estimated" or None; joules, eur and usd, None
+    where they are not known."""
 
     def __init__(self, raw):
         for name, _ in c.distill_session_stats._fields_[2:]:
             value = getattr(raw, name)
-            setattr(self, name, None if name == "joules" and value < 0 else value)
+            setattr(self, name, None if name in ("joules", "eur", "usd") and value < 0 else value)
+        self.energy = ENERGY[raw.energy]
 
     def __repr__(self):
         return "<distill.SessionStats %s>" % ", ".join("%s=%r" % item for item in vars(self).items())

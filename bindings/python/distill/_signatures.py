@@ -433,6 +433,12 @@ distill_session_stats._fields_ = [
     ("context", c_int64),
     ("length", c_int64),
     ("dropped_messages", c_int64),
+    ("seconds", c_double),
+    ("model_tokens", c_int64),
+    ("flops", c_double),
+    ("energy", c_int64),
+    ("eur", c_double),
+    ("usd", c_double),
 ]
 distill_writing._fields_ = [
     ("struct_size", c_uint32),
@@ -630,7 +636,7 @@ STRUCTS = {  # name: (size, offsets of the fields)
     "distill_writer_callbacks": (32, {"struct_size": 0, "flags": 4, "user": 8, "token": 16, "logits": 24}),
     "distill_teacher_callbacks": (96, {"struct_size": 0, "flags": 4, "user": 8, "destroy": 16, "score": 24, "generate": 32, "form": 40, "begin": 48, "end": 56, "identity": 64, "taps": 72, "tap_count": 80, "read_tap": 88}),
     "distill_member": (40, {"struct_size": 0, "flags": 4, "teacher": 8, "name": 16, "weight": 24, "temperature": 32}),
-    "distill_session_stats": (120, {"struct_size": 0, "flags": 4, "prompt_tokens": 8, "kept_tokens": 16, "tokens": 24, "drafted": 32, "accepted": 40, "first_token_seconds": 48, "token_seconds_p50": 56, "token_seconds_p95": 64, "token_seconds_p99": 72, "cpu_seconds": 80, "joules": 88, "context": 96, "length": 104, "dropped_messages": 112}),
+    "distill_session_stats": (168, {"struct_size": 0, "flags": 4, "prompt_tokens": 8, "kept_tokens": 16, "tokens": 24, "drafted": 32, "accepted": 40, "first_token_seconds": 48, "token_seconds_p50": 56, "token_seconds_p95": 64, "token_seconds_p99": 72, "cpu_seconds": 80, "joules": 88, "context": 96, "length": 104, "dropped_messages": 112, "seconds": 120, "model_tokens": 128, "flops": 136, "energy": 144, "eur": 152, "usd": 160}),
     "distill_writing": (48, {"struct_size": 0, "flags": 4, "vocab": 8, "temperature": 16, "top_p": 24, "seed": 32, "most": 40}),
     "distill_student_callbacks": (120, {"struct_size": 0, "flags": 4, "user": 8, "destroy": 16, "forward": 24, "backward": 32, "apply": 40, "discard": 48, "save": 56, "load": 64, "form": 72, "taps": 80, "tap_count": 88, "read_tap": 96, "tap_gradient": 104, "generate": 112}),
     "distill_sample": (64, {"struct_size": 0, "kind": 4, "ids": 8, "text": 16, "count": 24, "prompt_count": 32, "size": 40, "learn": 48, "weight": 56}),

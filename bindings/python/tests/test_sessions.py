@@ -29,6 +29,13 @@ def test_the_text_of_generate_token_by_token(model):
     stats = session.stats()
     assert stats.tokens == len(tokens) + len(again.ids) and stats.length == len(session.ids) and stats.first_token_seconds > 0
     assert stats.kept_tokens > 0 and (stats.joules is None or stats.joules >= 0) and "tokens=" in repr(stats)
+    assert stats.model_tokens >= stats.tokens and stats.flops > 0 and stats.seconds > 0 and stats.eur is None and stats.usd is None
+    cost = {"powercap": "nowhere", "watts_per_core": 10, "eur_per_kwh": 0.3, "usd_per_million_tokens": 2}
+    priced = distill.Session(model, options={"cost": cost, "generate": {"max_tokens": 4}})
+    priced.append("the thing").generate()
+    stats = priced.stats()
+    assert stats.energy == "estimated" and stats.joules == 10 * stats.cpu_seconds and stats.eur == pytest.approx(stats.joules / 3.6e6 * 0.3)
+    assert stats.usd == pytest.approx(2e-6 * stats.model_tokens)
 
 
 def test_a_conversation_is_read_once(model):

@@ -79,7 +79,7 @@ static int32_t set_bounds(serve_server *server, const given *g, distill_error *e
     return DISTILL_OK;
 }
 
-/* Opens model, draft, tokenizer and sessions. */
+/* Opens model, draft, tokenizer and sessions, and begins to meter. */
 static int32_t open_models(serve_server *server, const given *g)
 {
     cli_session *s = server->session;
@@ -89,7 +89,8 @@ static int32_t open_models(serve_server *server, const given *g)
     if (!rc) rc = distill_teacher_get_i64(server->teacher, "vocab_valid", &server->vocab, &s->err);
     if (!rc) rc = distill_session_create(server->teacher, server->draft, s->options, &server->root, &s->err);
     if (!rc) rc = set_bounds(server, g, &s->err);
-    return rc ? rc : serve_places_open(server, &s->err);
+    if (!rc) rc = serve_places_open(server, &s->err);
+    return rc ? rc : distill_meter_start(s->env, s->options, &server->meter, &s->err);
 }
 
 /* The last part of a path, which clients call the model by. */
@@ -194,7 +195,10 @@ static void send_rest(serve_server *server)
 
 static void serve(serve_server *server, const sigset_t *set)
 {
-    while (!wait_for_signal(set)) serve_connections_check(&server->connections, serve_now());
+    while (!wait_for_signal(set)) {
+        serve_connections_check(&server->connections, serve_now());
+        serve_metrics_poll(server, serve_now());
+    }
     MHD_socket fd = MHD_quiesce_daemon(server->daemon);
     finish(server, set);
     stop_threads(server);
@@ -241,6 +245,7 @@ static int start_and_wait(serve_server *server, const given *g)
 static void close_server(serve_server *server)
 {
     serve_places_close(server);
+    distill_meter_free(server->meter);
     distill_tokenizer_free(server->tokenizer);
     distill_teacher_free(server->draft);
     distill_teacher_free(server->teacher);
@@ -290,7 +295,7 @@ int cli_serve(const cli_command *command, int argc, char **argv)
     g.places = 8;
     g.max_tokens = 4096;
     static const char *const own[] = {"session.places", "--places", "session.context", "--context", NULL};
-    g.set.reads = " teacher session ";
+    g.set.reads = " teacher session cost ";
     g.set.own = own;
     const cli_option options[] = {
         {"--draft", CLI_TEXT, &g.draft, NULL},

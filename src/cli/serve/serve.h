@@ -75,6 +75,7 @@ typedef struct serve_metrics {                 /* under the server's lock */
 void serve_metrics_request(serve_server *server, int end, int status, double seconds);
 void serve_metrics_observe(serve_histogram *histogram, double seconds);
 void serve_metrics_text(serve_server *server, serve_text *out);
+void serve_metrics_poll(serve_server *server, double now); /* now and then: energy counters go round */
 
 /* ---- jobs ---- */
 
@@ -190,7 +191,9 @@ struct serve_server {
     int64_t waiting, jobs, open; /* jobs that have no place yet; all that are worked on; whose client is still there */
     int stopping, closing;       /* no new requests; no further work */
     serve_metrics metrics;
-    double mean_seconds; /* of requests lately, for Retry-After */
+    distill_meter *meter; /* since it serves */
+    double metered;       /* when that was read last */
+    double mean_seconds;  /* of requests lately, for Retry-After */
     /* of the writing thread */
     serve_queue active; /* waiting for a place, or being written */
     distill_session *root;

@@ -64,6 +64,48 @@ static void add_requests(serve_text *out, const serve_metrics *m)
         }
 }
 
+static void add_real(serve_text *out, const char *name, const char *type, const char *help, double value)
+{
+    if (value < 0) return; /* not known */
+    add_head(out, name, type, help);
+    serve_text_print(out, "distill_%s %.9g\n", name, value);
+}
+
+/* Under the lock: a meter is read by one thread at a time. */
+static distill_cost read_meter(serve_server *server, double now)
+{
+    distill_cost cost;
+    DISTILL_INIT(&cost);
+    server->metered = now;
+    if (distill_meter_read(server->meter, &cost, NULL)) cost.joules = cost.eur = cost.usd = cost.idle_watts = -1;
+    return cost;
+}
+
+void serve_metrics_poll(serve_server *server, double now)
+{
+    pthread_mutex_lock(&server->lock);
+    if (now - server->metered > 60) (void)read_meter(server, now);
+    pthread_mutex_unlock(&server->lock);
+}
+
+/* Of the whole process since it serves. */
+static void add_cost(serve_text *out, const distill_cost *c)
+{
+    const char *joules = c->energy == DISTILL_ENERGY_ESTIMATED
+                             ? "energy, an estimate: CPU seconds times cost.watts_per_core"
+                             : "energy that the machine's packages took, other processes included";
+    add_real(out, "seconds_total", "counter", "time since it serves", c->seconds);
+    add_real(out, "cpu_seconds_total", "counter", "CPU time of all threads", c->cpu_seconds);
+    add_number(out, "model_tokens_total", "counter", "tokens that models read, the draft among them, in every pass",
+               c->tokens);
+    add_real(out, "model_flops_total", "counter", "floating-point operations of those passes", c->flops);
+    add_real(out, c->energy == DISTILL_ENERGY_ESTIMATED ? "joules_estimated_total" : "joules_total", "counter", joules,
+             c->joules);
+    add_real(out, "idle_watts", "gauge", "what the machine's packages took before it served", c->idle_watts);
+    add_real(out, "eur_total", "counter", "of that energy, at cost.eur_per_kwh", c->eur);
+    add_real(out, "usd_total", "counter", "of model_tokens, at cost.usd_per_million_tokens", c->usd);
+}
+
 static int64_t count_descriptors(void)
 {
     DIR *folder = opendir("/proc/self/fd");
@@ -103,6 +145,7 @@ void serve_metrics_text(serve_server *server, serve_text *out)
     pthread_mutex_lock(&server->lock);
     const serve_metrics m = server->metrics;
     const int64_t waiting = server->waiting, all = server->jobs;
+    const distill_cost cost = read_meter(server, serve_now());
     pthread_mutex_unlock(&server->lock);
     pthread_mutex_lock(&server->connections.lock);
     const int64_t clients = server->connections.count, cut = server->connections.cut;
@@ -124,5 +167,6 @@ void serve_metrics_text(serve_server *server, serve_text *out)
     add_histogram(out, "queue_seconds", "until a request has a place", &m.queue_seconds);
     add_histogram(out, "first_token_seconds", "from a request's first line to its first token", &m.first_token_seconds);
     add_histogram(out, "token_seconds", "between the tokens of an answer", &m.token_seconds);
+    add_cost(out, &cost);
     add_process(out);
 }
