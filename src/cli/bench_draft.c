@@ -17,6 +17,7 @@ typedef struct draft_bench {
     int32_t *bare, *text;                       /* [prompts, tokens] written without and with the draft */
     int64_t asked[MOST], accepted[MOST];        /* by place: proposals that the model looked at, and took */
     double model_s, drafted_s, draft_s, many_s; /* of a token, a token, a token, a pass of gamma + 1 rows */
+    double model_first_s, drafted_first_s;      /* of the first one, behind a prompt */
 } draft_bench;
 
 /* ---- prompts ---- */
@@ -59,7 +60,19 @@ static int read_prompts(draft_bench *d)
 typedef struct written { /* a text, from its first token to its last */
     double seconds;
     int64_t count; /* tokens behind the first */
+    double first;  /* seconds that the first one took, the prompt's reading among them */
 } written;
+
+/* How many were proposed since it was asked last: in a round, whose first token came just now. */
+static int64_t proposed(const distill_session *session, int64_t *before)
+{
+    distill_session_stats stats;
+    DISTILL_INIT(&stats);
+    if (distill_session_get_stats(session, &stats, NULL)) return 0;
+    const int64_t more = stats.drafted - *before;
+    *before = stats.drafted;
+    return more;
+}
 
 /* The places of proposals where seen is not NULL. */
 static int32_t write_text(draft_bench *d, distill_session *session, int64_t prompt, int32_t *out, written *text,
@@ -67,10 +80,11 @@ static int32_t write_text(draft_bench *d, distill_session *session, int64_t prom
 {
     distill_error *err = &d->b.session.err;
     distill_token token;
-    double first = 0, last = 0;
-    int64_t n = 0, run = 0;
+    double first = 0, last = 0, begun;
+    int64_t n = 0, run = 0, round = 0, before = 0, begins = 1;
     int32_t rc = distill_session_truncate(session, 0, err);
     if (!rc) rc = distill_session_append(session, d->ids + prompt * d->keys, d->keys, err);
+    begun = bench_seconds();
     for (int going = 1; !rc && going; going = !token.finished) {
         DISTILL_INIT(&token);
         if ((rc = distill_session_next(session, &token, err))) break;
@@ -78,13 +92,15 @@ static int32_t write_text(draft_bench *d, distill_session *session, int64_t prom
         if (!n) first = last;
         if (out) out[n] = token.id;
         n++;
-        if (!seen || n == 1) continue;
+        if (!seen) continue;
+        if (begins) round = proposed(session, &before);
+        begins = !token.from_draft;
         if (token.from_draft) run++;
         if (token.from_draft || token.finished) continue; /* an answer's end cuts proposals short */
-        for (int64_t i = 0; i <= run && i < d->gamma; i++) seen->asked[i]++, seen->accepted[i] += i < run;
+        for (int64_t i = 0; i <= run && i < round && i < MOST; i++) seen->asked[i]++, seen->accepted[i] += i < run;
         run = 0;
     }
-    *text = (written){last - first, n > 0 ? n - 1 : 0};
+    *text = (written){last - first, n > 0 ? n - 1 : 0, first - begun};
     return rc;
 }
 
@@ -200,6 +216,16 @@ static double each_token(const draft_bench *d, const times *t, int64_t kind)
     return count ? seconds / (double)count : NAN;
 }
 
+static double first_token(const draft_bench *d, const times *t, int64_t kind)
+{
+    double seconds = 0, of[TIMES];
+    for (int64_t p = 0; p < d->prompts; p++) {
+        for (int i = 0; i < TIMES; i++) of[i] = text_of(d, t, kind, p)[i].first;
+        seconds += bench_median(of, TIMES);
+    }
+    return seconds / (double)d->prompts;
+}
+
 static int32_t measure(draft_bench *d)
 {
     const size_t bytes = (size_t)(d->prompts * d->tokens) * sizeof(int32_t);
@@ -218,6 +244,8 @@ static int32_t measure(draft_bench *d)
         d->draft_s = each_token(d, &t, DRAFT);
         d->drafted_s = each_token(d, &t, DRAFTED);
         d->many_s = bench_median(t.many, TIMES);
+        d->model_first_s = first_token(d, &t, BARE);
+        d->drafted_first_s = first_token(d, &t, DRAFTED);
     }
     for (int kind = 0; kind < KINDS; kind++) distill_session_free(t.sessions[kind]);
     free(t.texts);
@@ -227,7 +255,8 @@ static int32_t measure(draft_bench *d)
 static double acceptance(const draft_bench *d, json_t *places)
 {
     int64_t asked = 0, accepted = 0;
-    for (int64_t i = 0; i < d->gamma; i++) {
+    const int64_t most = is_set_to(&d->b.session, "session.draft_adaptive", "true") ? 2 * d->gamma : d->gamma;
+    for (int64_t i = 0; i < most && i < MOST; i++) {
         asked += d->asked[i];
         accepted += d->accepted[i];
         json_array_append_new(places,
@@ -245,12 +274,13 @@ static json_t *result_of(const draft_bench *d)
                  measured = d->model_s / d->drafted_s,
                  expected = is_set_to(&d->b.session, "session.draft_adaptive", "true") ? NAN : tokens / (g * c + v);
     const int same = !memcmp(d->bare, d->text, (size_t)(d->prompts * d->tokens) * sizeof *d->text);
-    return json_pack("{s:I, s:I, s:o, s:f, s:o, s:o, s:f, s:f, s:f, s:f, s:f, s:o, s:b, s:o}", "gamma",
+    return json_pack("{s:I, s:I, s:o, s:f, s:o, s:o, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:o, s:b, s:o}", "gamma",
                      (json_int_t)d->gamma, "prompts", (json_int_t)d->prompts, "data",
                      d->data ? json_string(d->data) : json_null(), "acceptance", a, "acceptance_by_place", places,
                      "tokens_per_round", cli_json_real(isnan(expected) ? NAN : tokens), "draft_over_model", c,
                      "rows_over_one", v, "model_tokens_per_second", 1 / d->model_s, "drafted_tokens_per_second",
-                     1 / d->drafted_s, "speedup", measured, "of_expected", cli_json_real(measured / expected),
+                     1 / d->drafted_s, "model_first_token_seconds", d->model_first_s, "drafted_first_token_seconds",
+                     d->drafted_first_s, "speedup", measured, "of_expected", cli_json_real(measured / expected),
                      "same_text", same, "expected_speedup", cli_json_real(expected));
 }
 

@@ -1,5 +1,6 @@
 """distill bench: every command measures something of the right size, and wrong numbers are usage errors."""
 import json
+import pathlib
 
 import pytest
 from test_program import one_line
@@ -66,6 +67,60 @@ def test_texts(distill, config, model):
     config.with_name("longer.json").write_text(config.read_text().replace('"max_position_embeddings": 64', '"max_position_embeddings": 512'))
     done = distill("bench", "decode", "--config", config.with_name("longer.json"), "--tokens", 2, "--keys", 200, "--batch", 4, "--json")
     assert done.code == 0 and done.json["side_by_side"] is False and done.json["tokens_per_second"] > 0, done.err
+
+
+TEACHER = pathlib.Path(__file__).resolve().parents[2] / "examples" / "quickstart" / "teacher"
+TEXT = "One day, a little girl named Lily found a small red box near the old tree. She asked her mother what was in it. " * 8
+
+
+@pytest.fixture(scope="module")
+def drafts(distill, tmp_path_factory):
+    """The quickstart's teacher in other types: each proposes nearly what it writes itself."""
+    folder = tmp_path_factory.mktemp("drafts")
+    (folder / "text").write_text(TEXT)
+    for kind in ("q8_0", "q4_0"):
+        done = distill("export", TEACHER, "--to", "gguf", "--type", kind, "-o", folder / (kind + ".gguf"))
+        assert done.code == 0, done.err
+    return folder
+
+
+def bench_draft(distill, draft, folder, *more):
+    done = distill("bench", "draft", "--model", TEACHER, "--draft", draft, "--data", folder / "text", "--prompts", 2, "--keys", 12, "--tokens", 24,
+                   "--json", *more)
+    if "has no products in precision bf16" in done.err:
+        pytest.skip("this build forms products by cblas alone")
+    assert done.code == 0 and done.json["same_text"] is True, done.err
+    return done.json
+
+
+def test_a_draft(distill, drafts):
+    twin = bench_draft(distill, TEACHER, drafts, "--gamma", 3)
+    assert twin["gamma"] == 3 and twin["acceptance"] == 1 and twin["acceptance_by_place"] == [1, 1, 1] and twin["tokens_per_round"] == 4
+    c, v = twin["draft_over_model"], twin["rows_over_one"]
+    assert twin["expected_speedup"] == pytest.approx(4 / (3 * c + v)) and twin["of_expected"] == pytest.approx(twin["speedup"] / twin["expected_speedup"])
+    assert twin["speedup"] == pytest.approx(twin["drafted_tokens_per_second"] / twin["model_tokens_per_second"])
+    assert twin["drafted_first_token_seconds"] > 0 and twin["model_first_token_seconds"] > 0
+    other = bench_draft(distill, drafts / "q4_0.gguf", drafts, "--gamma", 3)
+    a = other["acceptance"]
+    assert 0.3 < a < 1 and other["tokens_per_round"] == pytest.approx((1 - a ** 4) / (1 - a))
+
+
+def test_a_draft_where_none_pays_proposes_nothing(distill, drafts):
+    found = bench_draft(distill, TEACHER, drafts, "--set", "session.draft_adaptive=true")
+    assert found["acceptance"] == 0 and set(found["acceptance_by_place"]) == {None} and found["expected_speedup"] is None
+
+
+@pytest.mark.parametrize("kind", ["q8_0", "q4_0"])
+def test_a_quantised_draft_beside_a_model_in_bf16(distill, drafts, kind):
+    """It is multiplied in int8 as it is stored, or widened: other proposals, the same text."""
+    draft = drafts / (kind + ".gguf")
+    stored = bench_draft(distill, draft, drafts, "--set", "generate.precision=bf16")
+    exact = bench_draft(distill, draft, drafts, "--set", "generate.precision=bf16", "--set", "generate.quantized=exact")
+    least = 0.8 if kind == "q8_0" else 0.3
+    assert least < stored["acceptance"] <= 1 and least < exact["acceptance"] <= 1
+    asked = ("generate", TEACHER, "--prompt", TEXT[:60], "--max-tokens", 30, "--precision", "bf16")
+    plain = distill(*asked)
+    assert plain.code == 0 and plain.out == distill(*asked, "--draft", draft).out == distill(*asked, "--draft", draft, "--quantized", "exact").out
 
 
 def test_losses(distill):
