@@ -61,6 +61,43 @@ out:
     return rc;
 }
 
+/* Most templates write any role as it is: what no model has learnt would pass in silence, a typing error too. One is
+ * known where chat APIs have it, or where the template has its first word. */
+static int32_t knows_role(const dk_chat_template *chat, const char *role)
+{
+    static const char *const usual[] = {"system", "developer", "user", "assistant", "tool", "function"};
+    char word[64];
+    size_t size = 0;
+    for (size_t i = 0; i < sizeof usual / sizeof *usual; i++)
+        if (!strcmp(role, usual[i])) return 1;
+    while (in_word(role[size]) && size + 1 < sizeof word) word[size] = role[size], size++;
+    word[size] = 0;
+    return size && dk_chat_reads(chat, word);
+}
+
+static int32_t check_role(const dk_chat_template *chat, const dk_node *message, int64_t number, dk_error *err)
+{
+    const dk_node *role = message->type == DK_NODE_MAP ? dk_node_get(message, "role") : NULL;
+    if (message->type != DK_NODE_MAP || !dk_chat_reads(chat, "role")) return DK_OK;
+    if (!role || role->type == DK_NODE_NULL)
+        return dk_fail(err, DK_E_INVALID, "message %lld has no \"role\": user, assistant or system, say",
+                       (long long)number);
+    if (role->type != DK_NODE_TEXT || strlen(role->text) != role->size)
+        return dk_fail(err, DK_E_INVALID, "the role of message %lld is no text", (long long)number);
+    if (knows_role(chat, role->text)) return DK_OK;
+    return dk_fail(err, DK_E_INVALID,
+                   "message %lld has the role '%.40s', which the chat template does not name, and which is none of "
+                   "system, developer, user, assistant, tool and function",
+                   (long long)number, role->text);
+}
+
+static int32_t check_roles(const dk_chat_template *chat, const dk_chat_talk *talk, dk_error *err)
+{
+    int32_t rc = DK_OK;
+    for (int64_t i = 0; i < talk->count && !rc; i++) rc = check_role(chat, talk->messages[i], i + 1, err);
+    return rc;
+}
+
 static int32_t check_talk(const dk_chat_template *chat, const dk_chat_talk *talk, dk_error *err)
 {
     if (talk->count < 1)
@@ -75,7 +112,22 @@ static int32_t check_talk(const dk_chat_template *chat, const dk_chat_talk *talk
         return dk_fail(err, DK_E_INVALID, "the last message has no content that could go on");
     if (talk->open_last && !dk_chat_reads(chat, "content"))
         return dk_fail(err, DK_E_INVALID, "the last message cannot go on: the template does not read \"content\"");
-    return DK_OK;
+    return check_roles(chat, talk, err);
+}
+
+/* A template that failed names its own line; what was wrong is mostly a message without a text. */
+static int32_t name_message(const dk_chat_talk *talk, int32_t rc, dk_error *err)
+{
+    for (int64_t i = 0; rc == DK_E_INVALID && err && i < talk->count; i++) {
+        const dk_node *content = dk_node_get(talk->messages[i], "content");
+        const int32_t absent = !content || content->type == DK_NODE_NULL;
+        char said[sizeof err->message];
+        if (!absent && (content->type == DK_NODE_TEXT || content->type == DK_NODE_LIST)) continue;
+        memcpy(said, err->message, sizeof said);
+        return dk_fail(err, rc, "message %lld has %s; %.400s", (long long)(i + 1),
+                       absent ? "no \"content\"" : "a \"content\" that is neither a text nor a list of parts", said);
+    }
+    return rc;
 }
 
 static int32_t render(dk_host *host, const dk_chat_template *chat, const dk_chat_talk *talk, dk_jinja_output *out,
@@ -89,7 +141,7 @@ static int32_t render(dk_host *host, const dk_chat_template *chat, const dk_chat
     for (int64_t i = 0; i < talk->count && !rc; i++)
         rc = dk_chat_add_message(context, host, talk->messages[i], chat->takes_parts,
                                  talk->open_last && i + 1 == talk->count ? TAIL : NULL, (uint16_t)(i + 1), err);
-    if (!rc) rc = dk_jinja_render(context, out, err);
+    if (!rc && (rc = dk_jinja_render(context, out, err))) rc = name_message(talk, rc, err);
     dk_jinja_context_free(context);
 out:
     return rc;

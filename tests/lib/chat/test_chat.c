@@ -119,6 +119,8 @@ TEST(by_name)
     CHECK_HAS(show_by_name("alpaca", 0, "[" Q "]"), "'alpaca' is unknown, known are chatml, llama2, llama3, mistral");
 }
 
+#define ANY "{% for m in messages %}{{ m.role + ':' + m.content + ';' }}{% endfor %}"
+
 TEST(wrong_conversations)
 {
     CHECK_HAS(show_by_name("mistral", 0, "[" Q ", " Q "]"),
@@ -126,6 +128,14 @@ TEST(wrong_conversations)
     CHECK_HAS(show_by_name("mistral", 0, "[" Q ", {'role': 'tool', 'content': 'b'}]"), "message 2 has the role 'tool'");
     CHECK_HAS(show_by_name("chatml", 0, "[]"), "a chat of 0 messages, must be at least 1");
     CHECK_HAS(show_by_name("chatml", 0, "[1]"), "message 1 must be an object");
+    CHECK_HAS(show_own(ANY, 0, "[" Q ", {'role': 'asistant', 'content': 'b'}]"),
+              "message 2 has the role 'asistant', which the chat template does not name");
+    CHECK_HAS(show_own(ANY, 0, "[{'content': 'b'}]"), "message 1 has no \"role\"");
+    CHECK_HAS(show_own(ANY, 0, "[{'role': 5, 'content': 'b'}]"), "the role of message 1 is no text");
+    CHECK_HAS(show_own(ANY, 0, "[" Q ", {'role': 'user'}]"), "message 2 has no \"content\"; own line 1: 'content' is");
+    CHECK_HAS(show_own(ANY, 0, "[{'role': 'user', 'content': 5}]"), "message 1 has a \"content\" that is neither");
+    CHECK_STR(show_own(ANY "{% if 'document' %}{% endif %}", 0, "[{'role': 'document 1', 'content': 'b'}]"),
+              "document 1:b;"); /* the template names it */
     CHECK_HAS(show_own("{{ messages[0].content }}{{ messages | nope }}", 0, "[" Q "]"), "own line 1: filter 'nope'");
     CHECK_HAS(show_own("{{ sep_token }}", 0, "[" Q "]"), "own: the template reads sep_token, which is not known here");
 }
