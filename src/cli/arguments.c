@@ -40,7 +40,9 @@ static size_t distance(const char *a, const char *b)
 const char *cli_nearest(const char *text, const char *const *names, int count)
 {
     const char *best = NULL;
-    size_t least = strlen(text) / 2 < 3 ? strlen(text) / 2 : 3;
+    const size_t size = strlen(text);
+    size_t least = size / 2 < 3 ? size / 2 : 3;
+    if (size > NAME_MAX_LENGTH + least) return NULL; /* a name that a client sent may have a megabyte */
     for (int i = 0; i < count; i++) {
         size_t d = distance(text, names[i]);
         if (d <= least) least = d - (d > 0), best = names[i];

@@ -35,15 +35,14 @@ int32_t di_check_same_tokens(const char *a_name, const dk_tokenizer *a, const ch
     const int64_t a_size = dk_tokenizer_vocab_size(a), b_size = dk_tokenizer_vocab_size(b);
     while (id < a_size && id < b_size && same_id(a, b, id)) id++;
     if (id >= a_size && id >= b_size)
-        return dk_fail(err, DK_E_MISMATCH, "the tokenizers of teachers %s and %s differ in which tokens were added",
-                       a_name, b_name);
+        return dk_fail(err, DK_E_MISMATCH, "the tokenizers of %s and %s differ in which tokens were added", a_name,
+                       b_name);
     spell(a, id, a_text);
     spell(b, id, b_text);
-    return dk_fail(
-        err, DK_E_MISMATCH,
-        "the tokenizers of teachers %s (%lld tokens) and %s (%lld tokens) differ: token %lld is %s in %s and %s "
-        "in %s",
-        a_name, (long long)a_size, b_name, (long long)b_size, (long long)id, a_text, a_name, b_text, b_name);
+    return dk_fail(err, DK_E_MISMATCH,
+                   "the tokenizers of %s (%lld tokens) and %s (%lld tokens) differ: token %lld is %s in %s and %s "
+                   "in %s",
+                   a_name, (long long)a_size, b_name, (long long)b_size, (long long)id, a_text, a_name, b_text, b_name);
 }
 
 /* A cache without its teacher knows its tokenizer by the hash alone. */
@@ -66,8 +65,8 @@ int32_t di_check_same_tokenizers(const char *a_name, const di_teacher *a, const 
         goto out;
     dk_hex(a_hash, 32, a_hex);
     dk_hex(b_hash, 32, b_hex);
-    rc = dk_fail(err, DK_E_MISMATCH, "the tokenizers of teachers %s (%.16s) and %s (%.16s) differ", a_name, a_hex,
-                 b_name, b_hex);
+    rc =
+        dk_fail(err, DK_E_MISMATCH, "the tokenizers of %s (%.16s) and %s (%.16s) differ", a_name, a_hex, b_name, b_hex);
 out:
     return rc;
 }

@@ -48,6 +48,30 @@ def test_fields(server, path, more, param):
     assert server.alive()
 
 
+SAID = [  # what is added to a good request, what is said of it: the field, the value, the bound, the way out
+    (COMPLETIONS, {"max_tokens": 10 ** 18}, "max_tokens: 1000000000000000000 is given, a whole number from 0 to 1000000000 is wanted"),
+    (COMPLETIONS, {"seed": -1}, "seed: -1 is given, a whole number from 0 to 9007199253740992 is wanted"),
+    (COMPLETIONS, {"top_p": 2.5}, "top_p: 2.5 is given, a number from 1e-06 to 1 is wanted"),
+    (COMPLETIONS, {"stop": {"a" * 100: 1}}, "stop: {\"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa... is given, "),
+    (COMPLETIONS, {"user": "me"}, "user: is not supported here; leave it out, or start the server with --ignore user"),
+    (CHAT, {"model": ""}, "there is no model \"\" here, only "),
+    (CHAT, {"messages": SAY + [{"role": "wizard", "content": "x"}]}, "message 2 has the role 'wizard'"),
+    (CHAT, {"messages": [{"content": "x"}]}, "message 1 has no \"role\""),
+    (CHAT, {"messages": [{"role": "user"}]}, "message 1 has no \"content\""),
+]
+
+
+@pytest.mark.parametrize("path,more,said", SAID, ids=lambda value: json.dumps(value)[:40] if isinstance(value, dict) else None)
+def test_what_is_said(server, path, more, said):
+    answer = server.ask(path, {**({"messages": SAY} if path == CHAT else {"prompt": "hi"}), **more})
+    assert answer.status in (400, 404) and answer.error["message"].startswith(said), answer.body
+
+
+def test_a_long_name_is_no_mistyped_one(server):
+    answer = server.ask(COMPLETIONS, {"k" * 900000: 1})
+    assert answer.status == 400 and "not supported" in answer.error["message"] and "did you mean" not in answer.error["message"]
+
+
 BODIES = [b"", b"{", b"[]", b"null", b"5", b'{"prompt": "a"', b'{"prompt": "a", "prompt": "b"}', b'{"prompt": NaN}', b'{"prompt": "\xff"}',
           b'{"prompt":' + b"[" * 100000, b'{"a":' * 5000 + b"1" + b"}" * 5000, b"\0" * 100, b'{"\\u0000": 1}', b'{"prompt": "\\ud800"}',
           b'{"prompt": 1e999}', b"\xef\xbb\xbf{}"]

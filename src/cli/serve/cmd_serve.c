@@ -179,8 +179,8 @@ static void finish(serve_server *server, const sigset_t *set)
     while (open_requests(server) && serve_now() < until && !wait_for_signal(set)) {
         const int64_t count = open_requests(server);
         if (count && !told++)
-            cli_message("stopping: %lld requests have %lld seconds; another signal ends them", (long long)count,
-                        (long long)server->limits.stop_seconds);
+            cli_message("stopping: %lld request%s %lld seconds; another signal does not wait", (long long)count,
+                        count == 1 ? " has" : "s have", (long long)server->limits.stop_seconds);
         serve_connections_check(&server->connections, serve_now());
     }
 }

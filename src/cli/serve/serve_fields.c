@@ -20,16 +20,27 @@ typedef struct field {
     int (*read)(serve_reader *reader, const json_t *value);
 } field;
 
-int serve_wrong(serve_reader *reader, const char *wanted)
+/* What was given, as JSON, and no more of it than a line has room for. */
+static void show_value(const json_t *value, char out[48])
 {
-    return serve_refuse(reader->problem, 400, NULL, reader->name, "%s: %s is wanted", reader->name, wanted);
+    char *text = json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT | JSON_ENSURE_ASCII);
+    snprintf(out, 48, "%.44s%s", text ? text : "this", text && strlen(text) > 44 ? "..." : "");
+    free(text);
+}
+
+int serve_wrong(serve_reader *reader, const json_t *value, const char *wanted)
+{
+    char given[48];
+    show_value(value, given);
+    return serve_refuse(reader->problem, 400, NULL, reader->name, "%s: %s is given, %s is wanted", reader->name, given,
+                        wanted);
 }
 
 /* ---- fields of their own kind ---- */
 
 static int read_model(serve_reader *reader, const json_t *value)
 {
-    if (!json_is_string(value)) return serve_wrong(reader, "the name of a model");
+    if (!json_is_string(value)) return serve_wrong(reader, value, "the name of a model");
     reader->out->model = strdup(json_string_value(value));
     return reader->out->model ? 1 : serve_no_memory(reader->problem);
 }
@@ -38,7 +49,7 @@ static int add_stop(serve_reader *reader, const json_t *value)
 {
     const char *text = json_string_value(value);
     if (!text || !*text || strlen(text) != json_string_length(value))
-        return serve_wrong(reader, "a text that is not empty and has no NUL, or a list of such");
+        return serve_wrong(reader, value, "a text that is not empty and has no NUL, or a list of such");
     char *copy = strdup(text);
     if (!copy) return serve_no_memory(reader->problem);
     reader->out->stops[reader->out->stop_count++] = copy;
@@ -68,7 +79,7 @@ static int read_bias(serve_reader *reader, const json_t *value)
     enum { MOST = 1024 };
     const char *key;
     json_t *item;
-    if (!json_is_object(value)) return serve_wrong(reader, "an object, {\"token id\": number from -100 to 100}");
+    if (!json_is_object(value)) return serve_wrong(reader, value, "an object, {\"token id\": number from -100 to 100}");
     const size_t count = json_object_size(value);
     if (count > MOST)
         return serve_refuse(reader->problem, 400, NULL, "logit_bias", "logit_bias: %zu ids are more than %d", count,
@@ -84,7 +95,7 @@ static int read_bias(serve_reader *reader, const json_t *value)
         bias->value = json_number_value(item);
         if (key[0] < '0' || key[0] > '9' || *end || id > INT32_MAX || !json_is_number(item) ||
             !(fabs(bias->value) <= 100))
-            return serve_wrong(reader, "an object, {\"token id\": number from -100 to 100}");
+            return serve_wrong(reader, value, "an object, {\"token id\": number from -100 to 100}");
     }
     return 1;
 }
@@ -93,11 +104,11 @@ static int read_stream_options(serve_reader *reader, const json_t *value)
 {
     const char *key;
     json_t *item;
-    if (!json_is_object(value)) return serve_wrong(reader, "an object, {\"include_usage\": true}");
+    if (!json_is_object(value)) return serve_wrong(reader, value, "an object, {\"include_usage\": true}");
     json_object_foreach((json_t *)value, key, item)
     {
         if (strcmp(key, "include_usage") != 0 || !json_is_boolean(item))
-            return serve_wrong(reader, "an object with include_usage, true or false, alone");
+            return serve_wrong(reader, value, "an object with include_usage, true or false, alone");
         reader->out->include_usage = json_is_true(item);
     }
     return 1;
@@ -107,26 +118,27 @@ static int read_stream_options(serve_reader *reader, const json_t *value)
 static int read_logprobs(serve_reader *reader, const json_t *value)
 {
     if (reader->out->kind == SERVE_CHAT) {
-        if (!json_is_boolean(value)) return serve_wrong(reader, "true or false");
+        if (!json_is_boolean(value)) return serve_wrong(reader, value, "true or false");
         reader->out->logprobs = json_is_true(value) ? 0 : -1;
         return 1;
     }
     if (json_is_false(value)) return 1;
-    if (!json_is_integer(value) || json_integer_value(value) < 0) return serve_wrong(reader, "a whole number from 0");
+    if (!json_is_integer(value) || json_integer_value(value) < 0)
+        return serve_wrong(reader, value, "a whole number from 0");
     reader->out->logprobs = json_integer_value(value);
     return 1;
 }
 
 static int read_no_answer(serve_reader *reader, const json_t *value)
 {
-    if (!json_is_boolean(value)) return serve_wrong(reader, "true or false");
+    if (!json_is_boolean(value)) return serve_wrong(reader, value, "true or false");
     reader->out->no_answer = json_is_false(value);
     return 1;
 }
 
 static int read_special(serve_reader *reader, const json_t *value)
 {
-    if (!json_is_boolean(value)) return serve_wrong(reader, "true or false");
+    if (!json_is_boolean(value)) return serve_wrong(reader, value, "true or false");
     reader->out->plain = json_is_false(value);
     return 1;
 }
@@ -175,6 +187,9 @@ static const struct {
     {"response_format", "{\"type\":\"text\"}"},
     {"tools", "[]"},
     {"tool_choice", "\"none\""},
+    {"functions", "[]"},
+    {"function_call", "\"none\""},
+    {"metadata", "{}"},
     {"store", "false"},
     {"service_tier", "\"auto\""},
     {"modalities", "[\"text\"]"},
@@ -207,14 +222,15 @@ static int read_number(serve_reader *reader, const field *f, const json_t *value
 {
     const double number = json_number_value(value);
     char wanted[96];
+    const char *kind = f->kind == INTEGER ? "whole " : "";
     if (f->kind == INTEGER ? json_is_integer(value) : json_is_number(value))
         if (number >= f->low && number <= f->high) {
             if (f->kind == INTEGER) *(int64_t *)((char *)reader->out + f->at) = json_integer_value(value);
             else *(double *)((char *)reader->out + f->at) = number;
             return 1;
         }
-    snprintf(wanted, sizeof wanted, "a %snumber from %g to %g", f->kind == INTEGER ? "whole " : "", f->low, f->high);
-    return serve_wrong(reader, wanted);
+    snprintf(wanted, sizeof wanted, "a %snumber from %.16g to %.16g", kind, f->low, f->high);
+    return serve_wrong(reader, value, wanted);
 }
 
 static int read_field(serve_reader *reader, const field *f, const json_t *value)
@@ -222,7 +238,7 @@ static int read_field(serve_reader *reader, const field *f, const json_t *value)
     if (json_is_null(value)) return 1;
     if (f->kind == OWN) return f->read(reader, value);
     if (f->kind != FLAG) return read_number(reader, f, value);
-    if (!json_is_boolean(value)) return serve_wrong(reader, "true or false");
+    if (!json_is_boolean(value)) return serve_wrong(reader, value, "true or false");
     *(int *)((char *)reader->out + f->at) = json_is_true(value);
     return 1;
 }
@@ -235,8 +251,8 @@ static int refuse_field(serve_reader *reader)
         if (fields[i].ends & reader->out->kind) names[count++] = fields[i].name;
     const char *nearest = cli_nearest(reader->name, names, count);
     return serve_refuse(reader->problem, 400, "unsupported_parameter", reader->name,
-                        "%.64s: is not supported here%s%s; leave it out", reader->name,
-                        nearest ? "; did you mean " : "", nearest ? nearest : "");
+                        "%.64s: is not supported here%s%s; leave it out, or start the server with --ignore %.64s",
+                        reader->name, nearest ? "; did you mean " : "", nearest ? nearest : "", reader->name);
 }
 
 static int take_field(serve_reader *reader, const json_t *value)

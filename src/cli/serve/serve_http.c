@@ -131,8 +131,8 @@ static enum MHD_Result answer(serve_job *job, struct MHD_Connection *connection,
     if (job->end == SERVE_END_MODEL) {
         if (!strcmp(url + strlen("/v1/models/"), server->name))
             return send_json(job, connection, serve_shape_model(server));
-        serve_refuse(&job->problem, 404, "model_not_found", "model", "there is no model %.100s here, only %.100s",
-                     url + strlen("/v1/models/"), server->name);
+        serve_refuse(&job->problem, 404, "model_not_found", "model",
+                     "there is no model \"%.100s\" here, only \"%.100s\"", url + strlen("/v1/models/"), server->name);
         return send_problem(job, connection);
     }
     if (job->end == SERVE_END_METRICS) {
@@ -150,8 +150,8 @@ static int check_model(serve_job *job)
 {
     const char *asked = job->request.model;
     if (!asked || !strcmp(asked, job->server->name)) return 1;
-    return serve_refuse(&job->problem, 404, "model_not_found", "model", "there is no model %.100s here, only %.100s",
-                        asked, job->server->name);
+    return serve_refuse(&job->problem, 404, "model_not_found", "model",
+                        "there is no model \"%.100s\" here, only \"%.100s\"", asked, job->server->name);
 }
 
 /* The whole body is here. */

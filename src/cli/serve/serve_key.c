@@ -12,7 +12,10 @@ static int add_key(serve_keys *keys, const char *text, size_t size, const char *
     if (!size) return 1;
     for (size_t i = 0; i < size; i++)
         if ((unsigned char)text[i] <= 0x20 || (unsigned char)text[i] > 0x7E)
-            return cli_message("%s: a key has letters, digits and signs of ASCII alone, without blanks", where), 0;
+            return cli_message(
+                       "%s: a key has letters, digits and signs of ASCII alone, without blanks, and nothing beside it",
+                       where),
+                   0;
     if (keys->count == SERVE_KEYS) return cli_message("%s: more than %d keys", where, SERVE_KEYS), 0;
     char *key = cli_memory(NULL, size + 1);
     memcpy(key, text, size);
@@ -23,9 +26,11 @@ static int add_key(serve_keys *keys, const char *text, size_t size, const char *
 
 static int add_lines(serve_keys *keys, const char *text, const char *where)
 {
-    while (*text) {
+    char place[300];
+    for (int line = 1; *text; line++) {
         size_t size = strcspn(text, "\n");
-        if (!add_key(keys, text, size, where)) return 0;
+        snprintf(place, sizeof place, "%.256s, line %d", where, line);
+        if (!add_key(keys, text, size, place)) return 0;
         text += size + (text[size] == '\n');
     }
     return keys->count ? 1 : (cli_message("%s: has no key", where), 0);

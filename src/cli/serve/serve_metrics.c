@@ -1,6 +1,7 @@
 /* serve_metrics.c - what the server has done, in Prometheus' text format (version 0.0.4). */
 #include <dirent.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "serve.h"
@@ -129,6 +130,12 @@ static int64_t resident_bytes(void)
 static void add_process(serve_text *out)
 {
     const int64_t descriptors = count_descriptors(), bytes = resident_bytes();
+    struct timespec used;
+    if (!clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &used))
+        serve_text_print(out,
+                         "# HELP process_cpu_seconds_total processor time of all threads\n"
+                         "# TYPE process_cpu_seconds_total counter\nprocess_cpu_seconds_total %lld.%02ld\n",
+                         (long long)used.tv_sec, used.tv_nsec / 10000000);
     if (bytes >= 0)
         serve_text_print(out,
                          "# HELP process_resident_memory_bytes memory that is resident\n"

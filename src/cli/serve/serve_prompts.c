@@ -7,7 +7,7 @@
 int serve_read_ids(serve_reader *reader, const json_t *value, int32_t **ids, int64_t *count)
 {
     const size_t size = json_array_size(value);
-    if (!json_is_array(value)) return serve_wrong(reader, "a list of token ids");
+    if (!json_is_array(value)) return serve_wrong(reader, value, "a list of token ids");
     int32_t *list = malloc((size + 1) * sizeof *list);
     if (!list) return serve_no_memory(reader->problem);
     for (size_t i = 0; i < size; i++) {
@@ -39,7 +39,7 @@ static int add_prompt(serve_reader *reader, const json_t *value)
         memcpy(prompt->text, json_string_value(value), prompt->size);
         prompt->text[prompt->size] = 0;
     } else {
-        return serve_wrong(reader, "a text, a list of token ids, or a list of these");
+        return serve_wrong(reader, value, "a text, a list of token ids, or a list of these");
     }
     out->prompt_count++;
     return 1;
@@ -72,13 +72,13 @@ static int set_chat(serve_reader *reader, const char *key, const json_t *value)
 
 int serve_read_messages(serve_reader *reader, const json_t *value)
 {
-    if (!json_is_array(value) || !json_array_size(value)) return serve_wrong(reader, "a list of messages");
+    if (!json_is_array(value) || !json_array_size(value)) return serve_wrong(reader, value, "a list of messages");
     return set_chat(reader, "messages", value);
 }
 
 int serve_read_kwargs(serve_reader *reader, const json_t *value)
 {
-    if (!json_is_object(value)) return serve_wrong(reader, "an object of variables of the chat template");
+    if (!json_is_object(value)) return serve_wrong(reader, value, "an object of variables of the chat template");
     return set_chat(reader, "chat_template_kwargs", value);
 }
 

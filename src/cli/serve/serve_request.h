@@ -95,8 +95,9 @@ typedef struct serve_reader {
     const char *name; /* of the field */
 } serve_reader;
 
-int serve_wrong(serve_reader *reader, const char *wanted); /* 0: "NAME: WANTED is wanted" */
-int serve_no_memory(serve_problem *problem);               /* 0 */
+/* 0: "NAME: VALUE is given, WANTED is wanted" */
+int serve_wrong(serve_reader *reader, const json_t *value, const char *wanted);
+int serve_no_memory(serve_problem *problem); /* 0 */
 int serve_read_prompt(serve_reader *reader, const json_t *value);
 int serve_read_messages(serve_reader *reader, const json_t *value);
 int serve_read_kwargs(serve_reader *reader, const json_t *value);
