@@ -15,6 +15,7 @@
 json_t *talk_read_file(const char *path);
 /* Takes a template into a chat: the name of a format, or a file. 0 after a message. */
 int talk_set_template(json_t *chat, const char *name);
+char *talk_path(const char *typed);                       /* with the home of ~/; free */
 int talk_save_file(const json_t *chat, const char *path); /* written beside and renamed; 0 after a message */
 /* An answer begins behind the messages, unless the last one is an answer that goes on: DISTILL_CHAT_*. */
 int32_t talk_flags(const json_t *chat);

@@ -17,17 +17,19 @@ static int reset(talk *t, const char *rest)
     return talk_remark(t, "a new conversation"), -1;
 }
 
-static int save(talk *t, const char *path)
+static int save(talk *t, const char *typed)
 {
-    if (!*path) return talk_failed(t, cli_message("/save wants a file"));
-    if (!talk_save_file(t->chat, path)) return talk_failed(t, CLI_FAILED);
-    return talk_remark(t, "%zu messages are in %s", json_array_size(talk_messages(t)), path), -1;
+    if (!*typed) return talk_failed(t, cli_message("/save wants a file: /save FILE"));
+    char *path = talk_path(typed);
+    const int good = talk_save_file(t->chat, path);
+    if (good) talk_remark(t, "%zu messages are in %s", json_array_size(talk_messages(t)), path);
+    free(path);
+    return good ? -1 : talk_failed(t, CLI_FAILED);
 }
 
 /* Templates that the program was told stay; what the file says of one counts where it was told none. */
-static int load(talk *t, const char *path)
+static int load_file(talk *t, const char *path)
 {
-    if (!*path) return talk_failed(t, cli_message("/load wants a file"));
     json_t *chat = talk_read_file(path), *told = json_object_get(t->chat, "chat_template");
     if (!chat) return talk_failed(t, CLI_FAILED);
     if (told) json_object_set(chat, "chat_template", told);
@@ -35,6 +37,15 @@ static int load(talk *t, const char *path)
     json_decref(t->chat);
     t->chat = chat;
     return talk_remark(t, "%zu messages were read from %s", json_array_size(talk_messages(t)), path), -1;
+}
+
+static int load(talk *t, const char *typed)
+{
+    if (!*typed) return talk_failed(t, cli_message("/load wants a file: /load FILE"));
+    char *path = talk_path(typed);
+    const int code = load_file(t, path);
+    free(path);
+    return code;
 }
 
 static void show_system(const talk *t)

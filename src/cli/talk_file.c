@@ -58,6 +58,16 @@ int32_t talk_flags(const json_t *chat)
     return !strcmp(role, "assistant") ? DISTILL_CHAT_CONTINUE : DISTILL_CHAT_ANSWER;
 }
 
+/* Nobody but a shell puts a home in the place of ~, and what is typed here passes by no shell. */
+char *talk_path(const char *typed)
+{
+    const char *home = typed[0] == '~' && typed[1] == '/' ? getenv("HOME") : NULL;
+    const size_t size = strlen(typed) + (home ? strlen(home) : 0) + 1;
+    char *path = cli_memory(NULL, size);
+    snprintf(path, size, "%s%s", home ? home : "", home ? typed + 1 : typed);
+    return path;
+}
+
 int talk_save_file(const json_t *chat, const char *path)
 {
     size_t size = strlen(path) + 5;

@@ -43,8 +43,8 @@ void talk_print_stats(const talk *t)
     }
     fprintf(stderr, "conversation    %zu messages, %lld of %lld tokens of context\n", json_array_size(talk_messages(t)),
             (long long)s.length, (long long)s.context);
-    fprintf(stderr, "read            %lld tokens, %lld of them stood there already\n", (long long)s.prompt_tokens,
-            (long long)s.kept_tokens);
+    fprintf(stderr, "asked           %lld tokens, of which %lld stood there already and were not read again\n",
+            (long long)s.prompt_tokens, (long long)s.kept_tokens);
     fprintf(stderr, "written         %lld tokens\n", (long long)s.tokens);
     print_draft(&s);
     print_speed(t, &s);

@@ -73,6 +73,13 @@ def test_commands(chat, tmp_path):
     assert done.out == once and "written         " in done.err and "first token after" in done.err and "/system TEXT" in done.err
 
 
+def test_a_home_is_meant_by_a_tilde(chat, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert chat(b"the\n/save ~/kept.json\n/load ~/kept.json\n").code == 0
+    assert len(talked(tmp_path / "kept.json")) == 2
+    assert "/save FILE" in chat(b"/save\n").err
+
+
 def test_messages_of_several_lines_and_with_a_slash(chat, tmp_path):
     kept = tmp_path / "kept.json"
     done = chat(b'"""a\n\n  b"""\n"""\nc\n"""\n//quit\n/save %s\n' % os.fsencode(kept))
