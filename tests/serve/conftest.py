@@ -10,8 +10,9 @@ PROGRAM = os.environ.get("DISTILL_PROGRAM", "distill")
 MODEL = pathlib.Path(__file__).resolve().parents[2] / "examples" / "quickstart" / "teacher"
 
 
-def start(*arguments, model=MODEL, **environment):
-    return Server([PROGRAM, "serve", str(model), "--port", "0", "--chat-template", "chatml"] + [str(item) for item in arguments], environment)
+def start(*arguments, model=MODEL, template="chatml", **environment):
+    form = ["--chat-template", template] if template else []
+    return Server([PROGRAM, "serve", str(model), "--port", "0"] + form + [str(item) for item in arguments], environment)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -72,6 +72,15 @@ def test_a_long_name_is_no_mistyped_one(server):
     assert answer.status == 400 and "not supported" in answer.error["message"] and "did you mean" not in answer.error["message"]
 
 
+def test_a_model_without_a_template(serve):
+    server = serve(template=None)
+    answer = server.ask(CHAT, {"messages": SAY})
+    assert answer.status == 400 and "--chat-template" in answer.error["message"] and answer.error["param"] == "messages"
+    assert server.ask(COMPLETIONS, {"prompt": "hi", "max_tokens": 2}).status == 200
+    plain = serve(template="plain").ask(CHAT, {"messages": SAY, "max_tokens": 2})
+    assert plain.status == 200 and plain.json["usage"]["completion_tokens"] == 2
+
+
 BODIES = [b"", b"{", b"[]", b"null", b"5", b'{"prompt": "a"', b'{"prompt": "a", "prompt": "b"}', b'{"prompt": NaN}', b'{"prompt": "\xff"}',
           b'{"prompt":' + b"[" * 100000, b'{"a":' * 5000 + b"1" + b"}" * 5000, b"\0" * 100, b'{"\\u0000": 1}', b'{"prompt": "\\ud800"}',
           b'{"prompt": 1e999}', b"\xef\xbb\xbf{}"]

@@ -209,12 +209,23 @@ static void serve(serve_server *server, const sigset_t *set)
 
 /* ---- the command ---- */
 
+static int has_template(const serve_server *server)
+{
+    size_t size = 0;
+    return (server->chat && json_object_get(server->chat, "chat_template")) ||
+           distill_tokenizer_chat(server->tokenizer, "[{\"role\":\"user\",\"content\":\"a\"}]", DISTILL_CHAT_ANSWER, NULL,
+                                  0, &size, NULL) != DISTILL_E_NOT_FOUND;
+}
+
 static void say_where(const serve_server *server)
 {
     const int six = strchr(server->host, ':') != NULL;
     printf("%s at http://%s%s%s:%d/v1 (a page to try it: http://%s%s%s:%d/)\n", server->name, six ? "[" : "",
            server->host, six ? "]" : "", server->port, six ? "[" : "", server->host, six ? "]" : "", server->port);
     fflush(stdout);
+    if (!has_template(server))
+        cli_message("%s has no chat template, so that chats are refused, and the page with them: %s", server->name,
+                    serve_template_hint);
     if (!server->on_loopback && !server->keys.count)
         cli_message("whoever reaches this port may use the model: --api-key-file or --api-key-env keeps others out");
 }

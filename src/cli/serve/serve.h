@@ -237,6 +237,7 @@ void *serve_prepare_run(void *server);
 /* Sets generate.* as the request says; 0 after a problem. */
 int serve_options_make(serve_job *job);
 int serve_score_prompts(serve_job *job);
+extern const char serve_template_hint[]; /* what to do about a model without a chat template */
 /* The text of a request's messages as ids; 0 after a problem. */
 int serve_read_chat(serve_job *job, serve_read *out);
 int serve_encode(serve_job *job, const char *text, size_t size, int32_t flags, serve_read *out);

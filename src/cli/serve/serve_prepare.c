@@ -30,6 +30,9 @@ static char *chat_text(serve_job *job)
     return json_dumps(job->request.chat, JSON_COMPACT);
 }
 
+const char serve_template_hint[] = "the server is told one by --chat-template (chatml, llama2, llama3, mistral or a file; "
+                                   "with plain the model continues what is said)";
+
 static int render(serve_job *job, const char *chat, serve_text *out)
 {
     const int32_t flags = job->request.continues   ? DISTILL_CHAT_CONTINUE
@@ -39,6 +42,9 @@ static int render(serve_job *job, const char *chat, serve_text *out)
     distill_error err;
     size_t size = 0;
     int32_t rc = distill_tokenizer_chat(tokenizer, chat, flags, NULL, 0, &size, &err);
+    if (rc == DISTILL_E_NOT_FOUND)
+        return serve_refuse(&job->problem, 400, NULL, "messages", "messages: the model has no chat template; %s",
+                            serve_template_hint);
     if (rc) return serve_job_fail_code(job, rc, &err), 0;
     out->bytes = malloc(size + 1);
     if (!out->bytes) return serve_no_memory(&job->problem);
