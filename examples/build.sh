@@ -3,9 +3,23 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 distill=${DISTILL:-$root/build/release/distill}
 export PYTHONPATH=$root/examples
 
+# What make says of its progress; at a terminal in one line, elsewhere where ten percent more are done.
+show_build() { # the log
+    local line percent shown=-10
+    while IFS= read -r line; do
+        printf '%s\n' "$line" >> "$1"
+        [[ $line =~ ^\[\ *([0-9]+)%\] ]] || continue
+        percent=${BASH_REMATCH[1]}
+        if [ -t 2 ]; then printf '\rbuilding: %3d %%' "$percent" >&2
+        elif [ "$percent" -ge $((shown + 10)) ]; then echo "building: $percent %" >&2; shown=$percent; fi
+    done
+    [ ! -t 2 ] || printf '\r\033[K' >&2
+}
+
 build_with() { # a folder for the log, then a command
     mkdir -p "$1"
-    "${@:2}" > "$1/build.log" 2>&1 || {
+    : > "$1/build.log"
+    "${@:2}" 2>&1 | show_build "$1/build.log" || {
         tail -30 "$1/build.log" >&2
         echo "the build failed; all of it is in $1/build.log" >&2
         exit 1

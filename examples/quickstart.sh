@@ -9,8 +9,9 @@ usage: examples/quickstart.sh [--teacher DIR --data FILE [--frontier]] [--steps 
 
 Installs what is missing (Debian, Ubuntu: apt-get, with sudo where not root), builds, and trains the same student twice
 from the same weights on the same batches: distilled from the teacher, and on the text alone ("hard labels"). Then shows
-both beside the teacher on text that none of them has seen. The table is left as build/quickstart/result.json, a page for a
-browser as build/quickstart/report.html, which the last line names.
+both beside the teacher on text that none of them has seen, and what the student saves: size, memory, latency, speed, cost.
+The tables are left as build/quickstart/result.json and compare.json, a page for a browser as build/quickstart/report.html,
+which the last line names.
 
 Without options: the small teacher in examples/quickstart/teacher and 0.6 MB of WordNet's glosses that it has never seen.
 With a teacher and text of yours the student learns half from the teacher and half from the text (hard_label_weight 0.5), which is robust; the

@@ -11,7 +11,8 @@ import subprocess
 import sys
 import time
 
-from verdict import gap_closed, table, verdict
+from savings import savings
+from verdict import choose, gap_closed, table, verdict
 
 KEYS = ("perplexity", "nats", "bits_per_byte", "forward_kl", "top1_agreement", "bytes", "parameters", "prompt_tokens_per_second",
         "decode_tokens_per_second")
@@ -82,6 +83,28 @@ def report_of(program, folder, rows):
     return page if subprocess.run(command, stdout=subprocess.DEVNULL, check=False).returncode == 0 else None
 
 
+def compared(args, student):
+    """Teacher and student timed in turn on this machine, as compare.json; None after a message."""
+    costs = [part for setting in args.cost for part in ("--set", setting)]
+    command = [args.distill, "compare", args.teacher, str(args.folder / student["folder"]), "--json", *costs]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+    if done.returncode:
+        return None
+    (args.folder / "compare.json").write_text(done.stdout)
+    return json.loads(done.stdout)
+
+
+def show_next(args, student):
+    """What can be done with it now."""
+    model, program = args.folder / student["folder"], args.distill
+    form = "" if args.own else " --chat-template plain"
+    print("\nTalk to it:        %s chat %s%s" % (program, model, form))
+    print("in a browser:      %s serve %s%s" % (program, model, form))
+    if args.own:
+        print("                   (--chat-template plain where the model knows no chats)")
+    print("an OpenAI client:  the same, base_url http://127.0.0.1:8080/v1")
+
+
 def minutes(seconds):
     return "%.0f s" % seconds if seconds < 90 else "%.0f minutes" % (seconds / 60)
 
@@ -98,6 +121,7 @@ def main():
     parser.add_argument("--rates", type=float, nargs=2, default=(1e-3, 5e-4))
     parser.add_argument("--prompt", default="a kind of")
     args = parser.parse_args()
+    args.cost = [setting for setting in args.set if setting.startswith("cost.")]
     args.set = [part for setting in args.set for part in ("--set", setting)]
     plans, more = (own_plans(args.rates), frontier_plans(args.rates)) if args.own else (shipped_plans(), [])
     if args.frontier:
@@ -123,10 +147,16 @@ def main():
         print("It pays where you have the teacher but little of its text.")
     elif not args.frontier:
         print("--frontier also tries other weights of the hard labels and a second rate: %d more runs, about %s." % (len(more), minutes(spent * len(more))))
+    chosen = choose(teacher, rows)[0]
+    timed = compared(args, chosen)
+    if timed is not None:
+        print("\nWhat the %s saves, timed in turn just now:\n" % chosen["name"])
+        print("\n".join(savings(timed, teacher, chosen)))
     print(f"\n\"{args.prompt} ...\"")
     for name, model in [("teacher", args.teacher)] + [(student["name"], args.folder / student["folder"]) for student in rows[:2]]:
         print(f"  {name + ':':19}{sample(args.distill, model, args.prompt)}")
-    print(f"\nresult.json and the students are in {args.folder}")
+    show_next(args, chosen)
+    print(f"\nresult.json, compare.json and the students are in {args.folder}")
     if page is not None:
         print(f"The whole report, for a browser: {page}")
     if not args.own and not (gap_closed(teacher, rows[1], rows[0]) or 0) > 0:

@@ -14,10 +14,11 @@ has jansson || missing+=(libjansson-dev)
 has libpcre2-8 || missing+=(libpcre2-dev)
 has libutf8proc || missing+=(libutf8proc-dev)
 [ "${1:-}" = --no-text ] || [ -e /usr/share/dictd/wn.dict.dz ] || missing+=(dict-wn)
-optional=() # not worth a password: compressed data files, lines that are edited in distill chat
+optional=() # not worth a password: compressed data files, lines that are edited in distill chat, distill serve
 has zlib || optional+=(zlib1g-dev)
 has libzstd || optional+=(libzstd-dev)
 has libedit || optional+=(libedit-dev)
+has libmicrohttpd || optional+=(libmicrohttpd-dev)
 [ "$(id -u)" = 0 ] || [ ${#missing[@]} -gt 0 ] || optional=()
 [ ${#missing[@]} -gt 0 ] || [ ${#optional[@]} -gt 0 ] || exit 0
 echo "installing:" "${missing[@]}" "${optional[@]}"

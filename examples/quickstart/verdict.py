@@ -4,8 +4,7 @@
 SAME = 0.02
 
 COLUMNS = (("", "name", "{}"), ("perplexity", "perplexity", "{:.2f}"), ("KL", "forward_kl", "{:.4f}"), ("agree", "top1_agreement", "{:.1%}"),
-           ("MB", "megabytes", "{:.1f}"), ("prompt tok/s", "prompt_tokens_per_second", "{:.0f}"),
-           ("decode tok/s", "decode_tokens_per_second", "{:.0f}"), ("train s", "seconds", "{:.0f}"), ("train TFLOP", "teraflops", "{:.2f}"))
+           ("MB", "megabytes", "{:.1f}"), ("train s", "seconds", "{:.0f}"), ("train TFLOP", "teraflops", "{:.2f}"))
 
 
 def cell(value, form):

@@ -10,6 +10,7 @@ import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "examples" / "quickstart"))
+import savings  # noqa: E402
 import verdict  # noqa: E402
 
 
@@ -51,6 +52,20 @@ def test_no_gap_is_not_a_division():
     assert "no gap" in verdict.verdict(teacher(3.0), rows)[0]
 
 
+def timed(bytes_, rate, energy="none", **more):
+    return {"bytes": bytes_, "decode_tokens_per_second": rate, "cost_of_timing": {"energy": energy, "energy_problem": "no counters"}, **more}
+
+
+def test_what_a_student_saves_is_one_table():
+    lines = savings.savings({"a": timed(8e6, 500), "b": timed(2e6, 1500)}, dict(teacher(32.9), top1_agreement=1), student("distilled", 40.9, 0.21))
+    assert [line.split() for line in lines[:3]] == [["teacher", "student", "of", "it"], ["files,", "MB", "8.0", "2.0", "25", "%"],
+                                                    ["writing,", "tokens/s", "500", "1500", "3.0", "times"]]
+    assert lines[3].split() == ["perplexity", "32.90", "40.90"] and "no counters" in lines[4] and len(lines) == 5
+    lines = savings.savings({"a": timed(8e6, 500, joules_per_1000_tokens=4), "b": timed(2e6, 1500, "estimated", joules_per_1000_tokens=1)},
+                            teacher(32.9), student("distilled", 40.9, 0.21))
+    assert "joules per 1,000 tokens, estimated" in lines[3] and lines[3].endswith("25 %") and "not known" not in lines[-1]
+
+
 @pytest.mark.parametrize("frontier", [False, True])
 def test_the_comparison_runs(tmp_path, frontier):
     program = os.environ.get("DISTILL_PROGRAM")
@@ -68,6 +83,9 @@ def test_the_comparison_runs(tmp_path, frontier):
     result = json.loads((tmp_path / "result.json").read_text())
     assert len(result) == (9 if frontier else 3) and "To ship: " in done.stdout
     assert ("more runs, about" in done.stdout) and ("--frontier also tries" in done.stdout) != frontier
+    assert json.loads((tmp_path / "compare.json").read_text())["kind"] == "comparison"
+    assert "saves, timed in turn" in done.stdout
+    assert "writing, tokens/s" in done.stdout and " chat " in done.stdout and " serve " in done.stdout
     for name, values in result.items():
         assert name == "teacher" or (tmp_path / name / "model.safetensors").exists(), values
         assert values["bytes"] == 2 * values["parameters"], "%s is not in its teacher's BF16" % name
