@@ -213,8 +213,8 @@ static int has_template(const serve_server *server)
 {
     size_t size = 0;
     return (server->chat && json_object_get(server->chat, "chat_template")) ||
-           distill_tokenizer_chat(server->tokenizer, "[{\"role\":\"user\",\"content\":\"a\"}]", DISTILL_CHAT_ANSWER, NULL,
-                                  0, &size, NULL) != DISTILL_E_NOT_FOUND;
+           distill_tokenizer_chat(server->tokenizer, "[{\"role\":\"user\",\"content\":\"a\"}]", DISTILL_CHAT_ANSWER,
+                                  NULL, 0, &size, NULL) != DISTILL_E_NOT_FOUND;
 }
 
 static void say_where(const serve_server *server)

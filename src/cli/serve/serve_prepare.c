@@ -30,8 +30,9 @@ static char *chat_text(serve_job *job)
     return json_dumps(job->request.chat, JSON_COMPACT);
 }
 
-const char serve_template_hint[] = "the server is told one by --chat-template (chatml, llama2, llama3, mistral or a file; "
-                                   "with plain the model continues what is said)";
+const char serve_template_hint[] =
+    "the server is told one by --chat-template (chatml, llama2, llama3, mistral or a file; "
+    "with plain the model continues what is said)";
 
 static int render(serve_job *job, const char *chat, serve_text *out)
 {
