@@ -81,6 +81,14 @@ static void print_plan(const json_t *plan)
         printf("%-14s %s\n", i ? "" : "not planned", json_string_value(item));
 }
 
+/* The library calls it loading, as all that stands before a run; here it is the work itself. */
+static int32_t show_trial(void *user, const distill_progress *now)
+{
+    cli_progress *progress = user;
+    if (!progress->quiet) cli_progress_share(progress, "trying", now->done, now->total);
+    return DISTILL_CB_OK;
+}
+
 int cli_plan(const cli_command *command, int argc, char **argv)
 {
     int as_json = 0, quiet = 0, log_ranks = 0;
@@ -103,7 +111,7 @@ int cli_plan(const cli_command *command, int argc, char **argv)
     if (code >= 0) goto out;
     quiet |= cli_ranks_are_quiet(&ranks) && !log_ranks;
     cli_progress_start(&progress, quiet);
-    const int32_t rc = distill_plan(s.env, s.options, cli_progress_show, &progress, &report, &s.err);
+    const int32_t rc = distill_plan(s.env, s.options, show_trial, &progress, &report, &s.err);
     cli_progress_end(&progress);
     char *text = rc ? NULL : cli_report_text(report, &s.err);
     distill_report_free(report);

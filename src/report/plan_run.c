@@ -38,7 +38,7 @@ static int32_t tell(void *user, int64_t done, int64_t total, dk_error *err)
     DISTILL_INIT(&now);
     now.phase = DISTILL_PHASE_LOADING;
     now.done = done < total ? done : total;
-    now.total = total + 2; /* behind the steps come evaluations, speed and the cache */
+    now.total = total;
     now.seconds_left = -1;
     const int32_t code = p->args->fn(p->args->user, &now);
     if (code == DISTILL_CB_OK) return DK_OK;

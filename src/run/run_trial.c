@@ -9,8 +9,9 @@
 #include "run/run_state.h"
 
 enum { LEAST = 3, MOST = 32, EVAL_TOKENS = 4096 };
-static const double enough = 6, /* seconds of steps */
-    enough_of_evaluation = 1.5; /* where its first tokens are quick */
+enum { AT_EVALUATION = LEAST, AT_TEACHERS, AT_STUDENT, AT_TEACHER, PARTS }; /* what is told of how far it is */
+static const double enough = 6,                                             /* seconds of steps */
+    enough_of_evaluation = 1.5;                                             /* where its first tokens are quick */
 
 typedef struct trial {
     di_run *run;
@@ -28,6 +29,12 @@ static di_pace passed(trial *t, double count)
     const di_cost now = di_meter_read(&t->meter);
     if (count <= 0) return (di_pace){0, 0};
     return (di_pace){(now.wall - t->before.wall) / count, (now.cpu - t->before.cpu) / count};
+}
+
+static int32_t tell(trial *t, int64_t done, dk_error *err)
+{
+    const int32_t rc = t->fn ? t->fn(t->user, done, PARTS, err) : DK_OK;
+    return dk_ranks_agree(t->run->host, rc, err);
 }
 
 /* ---- steps ---- */
@@ -55,8 +62,7 @@ static di_pace typical(di_pace *steps, int64_t count, int32_t mean)
 static int32_t one_step(trial *t, dk_error *err)
 {
     int32_t rc;
-    rc = t->fn ? t->fn(t->user, t->out->tried, LEAST, err) : DK_OK;
-    DK_TRY(dk_ranks_agree(t->run->host, rc, err));
+    DK_TRY(tell(t, t->out->tried < LEAST ? t->out->tried : LEAST, err));
     DK_TRY(di_window_step(t->run->trainer, NULL, err));
 out:
     return rc;
@@ -213,6 +219,7 @@ static int32_t try_end(trial *t, di_teacher *live, dk_error *err)
     DK_TRY(time_answers(t, live, err));
     const di_pace own = passed(t, 1);
     DK_TRY(write_samples(t, live, err));
+    DK_TRY(tell(t, AT_TEACHER, err));
     DK_TRY(time_answers(t, t->run->trainer->teacher, err));
     DK_TRY(try_draft(t, live, err));
     t->out->timing = passed(t, 1);
@@ -312,8 +319,11 @@ int32_t di_run_try(const di_parts *parts, const di_options *options, di_trial_fn
     out->setup = passed(&t, 1);
     DK_TRY(try_steps(&t, err));
     DK_TRY(di_student_as_teacher(t.run->trainer->student, &live, err));
+    DK_TRY(tell(&t, AT_EVALUATION, err));
     DK_TRY(try_evaluation(&t, live, err));
+    DK_TRY(tell(&t, AT_TEACHERS, err));
     DK_TRY(try_teachers(&t, live, err));
+    DK_TRY(tell(&t, AT_STUDENT, err));
     DK_TRY(try_end(&t, live, err));
     out->resident = di_meter_read(&t.meter).peak_memory;
 out:
