@@ -36,7 +36,9 @@ static inline real kl_of(const real *la, const real *lb, int64_t n)
 
 static inline real log_mix(real w, real la, real lb) /* log(w a + (1 - w) b) */
 {
-    return logl(w * expl(la) + (1 - w) * expl(lb));
+    const real top = fmaxl(la, lb);
+    if (w == 0 || w == 1) return w == 0 ? lb : la;
+    return top > -INFINITY ? top + logl(w * expl(la - top) + (1 - w) * expl(lb - top)) : top;
 }
 
 static inline real f_cross_entropy(const row *r, const double *o)
@@ -269,8 +271,11 @@ static const loss_case loss_cases[] = {
     {"skew_forward_kl", f_skew_forward, {0.1}, SAME_IS_ZERO | ON_TOPK | BOUNDED},
     {"skew_forward_kl, skew.lambda: 0.5", f_skew_forward, {0.5}, SAME_IS_ZERO | ON_TOPK | BOUNDED},
     {"skew_forward_kl, skew.lambda: 0", f_skew_forward, {0}, SAME_IS_ZERO | ON_TOPK},
+    {"skew_forward_kl, skew.lambda: 1e-5", f_skew_forward, {1e-5}, SAME_IS_ZERO | ON_TOPK | BOUNDED},
+    {"skew_forward_kl, skew.lambda: 0.06", f_skew_forward, {0.06}, SAME_IS_ZERO | ON_TOPK | BOUNDED},
     {"skew_reverse_kl", f_skew_reverse, {0.1, 0}, SAME_IS_ZERO | ON_TOPK | BOUNDED},
     {"skew_reverse_kl, skew: {lambda: 0.3, detach: true}", f_skew_reverse, {0.3, 1}, SAME_IS_ZERO | ON_TOPK | BOUNDED},
+    {"skew_reverse_kl, skew.lambda: 1e-5", f_skew_reverse, {1e-5, 0}, SAME_IS_ZERO | ON_TOPK | BOUNDED},
     {"skew_reverse_kl, skew.lambda: 0", f_skew_reverse, {0, 0}, SAME_IS_ZERO | ON_TOPK},
     {"tvd", f_tvd, {0}, KINKED | SAME_IS_ZERO | ON_TOPK | BOUNDED},
     {"alpha_beta", f_alpha_beta, {0.2, 0.7}, ROUGH | SAME_IS_ZERO | ON_TOPK},
@@ -290,6 +295,7 @@ static const loss_case loss_cases[] = {
     {"adaptive_kl", f_adaptive, {0.5}, SAME_IS_ZERO},
     {"adaptive_kl, adaptive_kl.head_mass: 0.05", f_adaptive, {0.05}, SAME_IS_ZERO},
     {"adaptive_kl, adaptive_kl.head_mass: 0.95", f_adaptive, {0.95}, SAME_IS_ZERO},
+    {"adaptive_kl, adaptive_kl.head_mass: 1", f_adaptive, {1}, SAME_IS_ZERO},
     {"dkd", f_dkd, {1, 8}, SAME_IS_ZERO},
     {"dkd, dkd: {target_weight: 2, non_target_weight: 0.5}", f_dkd, {2, 0.5}, SAME_IS_ZERO},
     {"logit_mse", f_logit_mse, {0}, SAME_IS_ZERO | NO_SHIFT},

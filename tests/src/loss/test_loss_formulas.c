@@ -111,6 +111,27 @@ TEST(instruction_sets)
     close_fixture(&f);
 }
 
+/* Logits of +-1e4, and what each loss makes of them: what cancels there would be lost. */
+TEST(far)
+{
+    static const double temperatures[] = {0.7, 1, 100};
+    fixture f;
+    open_fixture(&f);
+    for (int k = 0; k < LOSS_CASES; k++)
+        for (size_t t = 0; t < sizeof temperatures / sizeof *temperatures; t++) {
+            if (loss_cases[k].flags & OVERFLOWS) continue;
+            di_loss *loss = loss_of(&f, loss_cases[k].yaml, temperatures[t]);
+            for (int64_t i = 0; i < 300; i++) {
+                z[i] = (float)fmin(fmax(5e3 * dk_random_normal(8, t, (uint64_t)i), -1e4), 1e4);
+                p[i] = (float)fmin(fmax(5e3 * dk_random_normal(9, t, (uint64_t)i), -1e4), 1e4);
+            }
+            check(&f, &loss_cases[k], loss, 33, temperatures[t], "far");
+            check(&f, &loss_cases[k], loss, 300, temperatures[t], "far");
+            di_loss_release(loss);
+        }
+    close_fixture(&f);
+}
+
 /* Sure of one token, the same or another; where a loss is infinite in the limit this is where floats fail. */
 TEST(sharp)
 {
@@ -272,5 +293,5 @@ TEST(head_of_ids_and_the_rest)
     close_fixture(&f);
 }
 
-TEST_MAIN(TEST_CASE(dense) TEST_CASE(instruction_sets) TEST_CASE(sharp) TEST_CASE(ids_and_the_rest)
+TEST_MAIN(TEST_CASE(dense) TEST_CASE(instruction_sets) TEST_CASE(far) TEST_CASE(sharp) TEST_CASE(ids_and_the_rest)
               TEST_CASE(head_of_ids_and_the_rest))

@@ -15,8 +15,10 @@ DI_POINT di_v ratio(di_v a, di_v b, double by, di_v limit) { return by == 0 ? li
 DI_POINT di_mark point(const di_outcomes *x, const double *o)
 {
     const double total = o[ALPHA] + o[BETA];
-    const di_v low = di_v_set(total) * x->log_q;
-    const di_v a = di_v_exp(low), b = di_v_exp(low + di_v_set(o[ALPHA]) * x->d),
+    const di_v low = di_v_set(total) * x->log_q, step = di_v_set(o[ALPHA]) * x->d;
+    const di_v apart = di_v_set(o[ALPHA]) * x->log_p + di_v_set(o[BETA]) * x->log_q;
+    const di_vm is_near = di_v_less(di_v_abs(step), di_v_set(8)); /* farther apart low + step cancels */
+    const di_v a = di_v_exp(low), b = di_v_exp(di_v_select(is_near, low + step, apart)),
                c = di_v_exp(di_v_set(total) * x->log_p);
     const di_v first = ratio(b, a, o[ALPHA], x->d * a), second = ratio(c, b, o[BETA], x->d * c);
     return (di_mark){ratio(second, first, total, di_v_set(0.5) * x->d * x->d), di_v_set(0) - first};

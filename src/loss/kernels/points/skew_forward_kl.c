@@ -12,6 +12,7 @@ DI_POINT di_mark point(const di_outcomes *x, const double *o)
     return (di_mark){di_v_set(0) - x->p * m.to_p - less, di_v_set(0) - rest * x->q * (less * m.over)};
 }
 
-static int32_t doubles(const double *o) { return o[LAMBDA] > 0.95; } /* m is almost p */
+/* m is almost one of the two, and as large as lambda says where the other is far below. */
+static int32_t doubles(const double *o) { return o[LAMBDA] > 0.95 || (o[LAMBDA] > 0 && o[LAMBDA] < 0.05); }
 
 DI_DIVERGENCE(skew_forward_kl, .point = point, .fitted = DI_NEAR | DI_FAR, .asks = DI_MIXES, .doubles = doubles)

@@ -15,7 +15,8 @@ DI_POINT di_mark point(const di_outcomes *x, const double *o)
 
 static int32_t floors(const double *o) { return o[LAMBDA] == 0; }
 
-static int32_t doubles(const double *o) { return o[LAMBDA] > 0.95; } /* m is almost q */
+/* m is almost one of the two, and as large as lambda says where the other is far below. */
+static int32_t doubles(const double *o) { return o[LAMBDA] > 0.95 || (o[LAMBDA] > 0 && o[LAMBDA] < 0.05); }
 
 DI_DIVERGENCE(skew_reverse_kl, .point = point, .fitted = DI_NEAR | DI_FAR, .asks = DI_MIXES, .floors = floors,
               .doubles = doubles)
