@@ -908,8 +908,9 @@ typedef struct distill_loss_args {
     const distill_tensor *reference;
     const distill_tensor *preference;
 } distill_loss_args;
-/* Stateless; needs nothing but the loss. Inputs are fp32, fp16 or bf16; strides as they are. A head or bias, and the
- * gradient of one, that is not compact or must be widened (a head with a gradient is to be fp32) is copied beside
+/* Stateless; needs nothing but the loss. Inputs are fp32, fp16, bf16 or fp64; strides as they are, positive ones of
+ * outputs. No output lies over an input or another one, but for grad_values in the place of values. A head or bias, and
+ * the gradient of one, that is not compact or must be widened (a head with a gradient is to be fp32) is copied beside
  * args.memory. */
 DISTILL_API int32_t distill_loss_eval(const distill_loss *loss, distill_loss_args *args, distill_error *err);
 

@@ -85,6 +85,7 @@ static int32_t check_args(const di_eval *eval, dk_error *err)
     if (args->weights) DK_TRY(di_check_tensor(args->weights, "args.weights", 1, shape, 0, err));
     if (eval->grouped) DK_TRY(di_check_ids(eval->grouped, "args.sequences", 1, shape, err));
     DK_TRY(check_outputs(args, err));
+    DK_TRY(di_check_overlap(args, err));
     kind = args->teacher ? args->teacher->kind : 0;
     temperature = args->teacher && args->teacher->temperature > 0 ? args->teacher->temperature : 1;
     DK_TRY(di_loss_check(eval->loss, kind, temperature, args->labels || kind == DISTILL_ONE_HOT, err));

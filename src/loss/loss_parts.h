@@ -170,6 +170,8 @@ typedef struct di_chunk {
 } di_chunk;
 /* Blocks of a row at most, of whatever instruction set. */
 static inline int64_t di_blocks(int64_t vocab) { return vocab / 64 + 1; }
+/* Of a call on rows, checked as they are alone: no output lies over what is read later, or over another one. */
+int32_t di_check_overlap(const distill_loss_args *args, dk_error *err);
 /* For messages: how the caller counts this row. */
 static inline int64_t di_batch_number(const di_loss_batch *batch, int64_t row)
 {

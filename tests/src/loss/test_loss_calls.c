@@ -690,6 +690,62 @@ TEST(refusals)
     close_fixture(&f);
 }
 
+enum { WIDE = 3 * V };
+static float wide_room[(R + 1) * WIDE];
+
+/* Student and teacher as two columns of a matrix that has a third one. */
+static void fill_columns(dense_call *c, int gradient_at, int64_t strides[2])
+{
+    fill_inputs();
+    for (int i = 0; i < R * V; i++) {
+        wide_room[i / V * WIDE + i % V] = z[i];
+        wide_room[i / V * WIDE + i % V + V] = p[i];
+    }
+    strides[0] = WIDE;
+    strides[1] = 1;
+    set_dense(c, wide_room, R, V, wide_room + V, V);
+    with_gradient(c, wide_room + gradient_at);
+    c->student_values.strides = c->teacher_values.strides = c->gradient.strides = strides;
+}
+
+/* A gradient may take the place of the logits, and of the teacher's, or lie beside them. */
+static void check_column(fixture *f, const di_loss *loss, int at_column)
+{
+    int64_t strides[2];
+    dense_call c;
+    dk_error err;
+    fill_columns(&c, at_column * V, strides);
+    CHECK_OK(di_loss_eval(f->backend, loss, &c.args, &err));
+    for (int i = 0; i < R * V; i++)
+        CHECK_NEAR((double)wide_room[i / V * WIDE + at_column * V + i % V], (double)g2[i], 0);
+}
+
+TEST(overlaps)
+{
+    int64_t strides[2], folded[2] = {1, 1}, down[2] = {1, WIDE}, up[1] = {WIDE};
+    fixture f;
+    dense_call c;
+    dk_error err;
+    open_fixture(&f);
+    fill_inputs();
+    at = &f;
+    di_loss *loss = make_loss(&f, NULL, "forward_kl");
+    refused = loss;
+    set_dense(&c, z, R, V, p, V), with_gradient(&c, g2);
+    CHECK_OK(di_loss_eval(f.backend, loss, &c.args, &err));
+    for (int column = 0; column < 3; column++) check_column(&f, loss, column);
+#define OVER(offset, change, words) fill_columns(&c, offset, strides), change, check_refused(&c, DK_E_INVALID, words)
+    distill_tensor values = di_tensor_of(wide_room + WIDE - 1, DISTILL_FLOAT, 32, 1, c.shape);
+    values.strides = up;
+    OVER(2 * V, c.args.row_values = &values, "args.row_values lies over args.grad_values in memory");
+    OVER(V + 1, (void)0, "args.grad_values lies over args.teacher.values in memory");
+    OVER(WIDE, (void)0, "args.student.values in memory; give it memory of its own, or the place of that");
+    OVER(0, c.gradient.strides = down, "args.grad_values lies over args.student.values");
+    OVER(0, c.gradient.strides = folded, "args.grad_values: its strides let two entries share a place in memory");
+    di_loss_release(loss);
+    close_fixture(&f);
+}
+
 TEST(hostile_sparse_targets)
 {
     int32_t ids[R * 2];
@@ -869,5 +925,5 @@ TEST(nan_names_the_row)
 TEST_MAIN(TEST_CASE(custom_loss) TEST_CASE(raw_logits_among_other_terms) TEST_CASE(answers) TEST_CASE(registry)
               TEST_CASE(strips_of_any_height) TEST_CASE(threads_and_instruction_sets) TEST_CASE(whole_sequences)
                   TEST_CASE(rows_of_a_strip) TEST_CASE(hidden_is_dense_fused) TEST_CASE(tensors_as_they_come)
-                      TEST_CASE(refusals) TEST_CASE(hostile_sparse_targets) TEST_CASE(terms_and_weights)
-                          TEST_CASE(nan_names_the_row))
+                      TEST_CASE(refusals) TEST_CASE(overlaps) TEST_CASE(hostile_sparse_targets)
+                          TEST_CASE(terms_and_weights) TEST_CASE(nan_names_the_row))
