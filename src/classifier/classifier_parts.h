@@ -16,6 +16,14 @@ int32_t di_classifier_check_place(dk_host *host, const char *folder, dk_error *e
 /* Size and CRC-32C of a file. */
 int32_t di_classifier_checksum(dk_host *host, const char *path, uint64_t *size, uint32_t *crc, dk_error *err);
 
+/* ---- options of a training: classifier_options.c ---- */
+/* given: samples come from the caller, so data.train may not be set. */
+int32_t di_classifier_check_options(const di_options *options, int32_t given, dk_error *err);
+int32_t di_classifier_check_promise(const di_options *options, int64_t held_out, dk_error *err);
+void di_classifier_read_ngrams(const di_options *options, di_ngrams *out);
+/* What a resumed run must have in common with the one before. */
+int32_t di_classifier_settings_hash(const di_options *options, dk_host *host, uint64_t *out, dk_error *err);
+
 /* ---- one step: classifier_step.c ---- */
 typedef struct di_fit { /* a classifier that is trained */
     di_classifier *classifier;
