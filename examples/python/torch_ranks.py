@@ -14,6 +14,10 @@ import torch.distributed
 import distill
 
 
+# PyTorch 2.13 has a new name for it
+gather = getattr(torch.distributed, "all_gather_single", None) or torch.distributed.all_gather_into_tensor
+
+
 def bytes_of(view):
     return torch.frombuffer(view, dtype=torch.uint8) if len(view) else torch.empty(0, dtype=torch.uint8)
 
@@ -28,7 +32,7 @@ class TorchRanks:
         torch.distributed.all_to_all_single(bytes_of(out), bytes_of(given))
 
     def all_gather(self, given, out):
-        torch.distributed.all_gather_into_tensor(bytes_of(out), bytes_of(given))
+        gather(bytes_of(out), bytes_of(given))
 
     def broadcast(self, data, root):
         torch.distributed.broadcast(bytes_of(data), src=root)

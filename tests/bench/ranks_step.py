@@ -33,7 +33,8 @@ def make_models():
 def main():
     settings = {"loss.type": "forward_kl", "loss.temperature": 2.0, "loss.hard_label_weight": 0.5, "train.steps": STEPS + 2,
                 "train.batch_size": BATCH, "train.learning_rate": 1e-4, "train.schedule": "constant", "data.sequence_length": LENGTH}
-    settings.update((key, json.loads(value) if value[:1] in "0123456789tf[" else value) for key, value in (item.split("=") for item in sys.argv[4:]))
+    for key, value in (item.split("=") for item in sys.argv[4:]):
+        settings[key] = json.loads(value) if value[:1] in "0123456789[" or value in ("true", "false") else value
     env = distill.Env(threads=THREADS)
     ranks = int(os.environ.get("OMPI_COMM_WORLD_SIZE", "1"))
     if ranks > 1:
