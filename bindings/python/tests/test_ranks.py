@@ -131,3 +131,38 @@ def test_mpi(recipe, tmp_path, handle):
     done = subprocess.run(["mpirun", "-n", "2", sys.executable, str(program)], env=environment, capture_output=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr.decode()
     assert (tmp_path / "shared" / "result.json").exists()
+
+
+THREADS = """
+import ctypes, sys, threading
+import distill
+mpi = ctypes.CDLL(%r, mode=ctypes.RTLD_GLOBAL)
+level = ctypes.c_int()
+mpi.MPI_Init_thread(None, None, int(sys.argv[1]), ctypes.byref(level))
+def ask():
+    try:
+        distill.mpi_communicator()
+        print("taken")
+    except distill.DistillError as error:
+        print(error)
+if sys.argv[2] == "main":
+    ask()
+else:
+    thread = threading.Thread(target=ask)
+    thread.start()
+    thread.join()
+mpi.MPI_Finalize()
+"""
+
+
+@pytest.mark.skipif(not shutil.which("mpirun"), reason="mpirun is not installed (openmpi-bin)")
+@pytest.mark.skipif(not PLUGIN.exists(), reason="libdistill_mpi was not built: MPI was not found (libopenmpi-dev)")
+@pytest.mark.parametrize("level, thread, said", [(0, "main", "MPI grants thread level 0"), (1, "main", "taken"), (2, "other", "taken"),
+                                                 (1, "other", "MPI grants thread level 1, and calls come from threads")])
+def test_thread_levels_of_mpi(tmp_path, level, thread, said):
+    program = tmp_path / "level.py"
+    program.write_text(THREADS % str(PLUGIN))
+    environment = dict(os.environ, OMPI_ALLOW_RUN_AS_ROOT="1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1")
+    done = subprocess.run(["mpirun", "-n", "1", sys.executable, str(program), str(level), thread], env=environment, capture_output=True, timeout=60,
+                          check=False, text=True)
+    assert said in done.stdout, done.stderr
