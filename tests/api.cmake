@@ -113,6 +113,12 @@ if(TARGET distill_program AND DK_HAS_SERVER)
     list(APPEND environment "DISTILL_SANITIZED=1")
   endif()
   set_tests_properties(serve PROPERTIES ENVIRONMENT "${environment}" COST 100)
+  set(slack 8) # MiB; sanitizers keep memory that was freed
+  if(DISTILL_SANITIZE)
+    set(slack 1024)
+  endif()
+  dk_register(soak/serve_requests ${Python3_EXECUTABLE} -B ${CMAKE_CURRENT_SOURCE_DIR}/soak/serve_requests.py $<TARGET_FILE:distill_program>
+    --requests 48 --cut 8 --clients 8 --slack-mib ${slack})
 endif()
 if(TARGET distill_program AND NOT DISTILL_SANITIZE)
   dk_register(examples/quickstart ${pytest} ${CMAKE_CURRENT_SOURCE_DIR}/examples)

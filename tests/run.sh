@@ -204,9 +204,9 @@ if [ $quick = no ]; then
     # What runs on several threads; a child of fork() with threads is more than ThreadSanitizer knows, so it only frees.
     export TSAN_OPTIONS=die_after_fork=0:halt_on_error=1
     targets=(test_threads test_parallel test_host test_teacher test_hosted_teacher test_loss_calls test_dataset_memory test_parallel_members test_host_ranks
-        test_gradient_exchange test_several_ranks)
+        test_gradient_exchange test_several_ranks distill_program)
     if build threads -DCMAKE_C_COMPILER=gcc -DCMAKE_CXX_COMPILER=g++ -DCMAKE_BUILD_TYPE=RelWithDebInfo -DDISTILL_SANITIZE=thread; then
-        run_tests threads -R '^(api/(threads|several_ranks)|lib/base/(parallel|host|host_ranks)|lib/optim/gradient_exchange|src/teacher/((hosted_)?teacher|parallel_members)|src/loss/loss_calls|src/dataset/dataset_memory)$'
+        run_tests threads -R '^(api/(threads|several_ranks)|soak/serve_requests|lib/base/(parallel|host|host_ranks)|lib/optim/gradient_exchange|src/teacher/((hosted_)?teacher|parallel_members)|src/loss/loss_calls|src/dataset/dataset_memory)$'
     fi
     targets=(test_dataset_files distill_program)
     if build bare -DCMAKE_C_COMPILER=gcc -DCMAKE_CXX_COMPILER=g++ -DCMAKE_BUILD_TYPE=Release -DDISTILL_WITH_ZLIB=OFF -DDISTILL_WITH_ZSTD=OFF \

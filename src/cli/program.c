@@ -1,7 +1,9 @@
 /* program.c - what every command begins and ends with: env, options, log, Ctrl-C, exit codes. */
 #include <errno.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -14,12 +16,23 @@ static const distill_trainer *volatile watched_trainer;
 static const distill_session *volatile watched_session;
 static char speaker[32]; /* "rank 2" */
 static volatile sig_atomic_t interrupted, saves_when_cancelled, stops_asked;
+static _Atomic(pthread_t) main_thread; /* which alone may look at them */
+
+/* Threads that were there before the program was, as a BLAS has them, get signals, too. */
+static int is_forwarded(int number)
+{
+    const pthread_t to = main_thread;
+    if (pthread_equal(to, pthread_self())) return 0;
+    pthread_kill(to, number);
+    return 1;
+}
 
 /* A second Ctrl-C is somebody who does not want to wait; a hang-up and a shutdown may send several signals. */
 static void on_signal(int number)
 {
     static const char step[] = "\nstopping: the step is finished and saved; Ctrl-C again exits at once\n";
     static const char whole[] = "\nstopping: what is whole is saved, the rest made again; Ctrl-C again exits at once\n";
+    if (is_forwarded(number)) return;
     if (watched_session && number == SIGINT) { /* the program stays */
         stops_asked = 1;
         distill_session_cancel(watched_session, 1);
@@ -47,6 +60,7 @@ static void take_signals(void)
     static const int numbers[] = {SIGINT, SIGTERM, SIGHUP, SIGUSR1}, ignored[] = {SIGPIPE, SIGXFSZ};
     struct sigaction action, old;
     memset(&action, 0, sizeof action);
+    main_thread = pthread_self();
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
         action.sa_handler = on_signal;
         if (sigaction(numbers[i], NULL, &old) == 0 && old.sa_handler == SIG_IGN && numbers[i] == SIGHUP) continue;

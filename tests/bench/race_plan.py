@@ -17,15 +17,18 @@ TEACHER = ROOT / "examples" / "quickstart" / "teacher"
 RECIPES = {  # over examples/quickstart/recipe.yaml
     "quickstart": (),
     "cache": ("train.steps=150", "teacher.cache.path=targets.dtc"),
-    "on-policy": ("train.steps=60", "train.on_policy={lambda: 0.5, max_new_tokens: 64}", "loss={type: jsd}"),
-    "two teachers": ("train.steps=60", "teacher={blend: {of: [a, b]}}", "teachers={a: {path: %s}, b: {path: %s}}" % (TEACHER, TEACHER)),
+    "on-policy": ("train.steps=60", "train.on_policy={lambda: 0.5, max_new_tokens: 64}", "loss.type=jsd", "loss.hard_label_weight=0"),
+    "two teachers": ("train.steps=60",),
 }
+TEACHERS = {"two teachers": "teachers: {a: {path: %(path)s}, b: {path: %(path)s}}\nteacher: {blend: {of: [a, b], weights: [0.7, 0.3]}}"}
 
 
 def measure(args, name, folder):
     data = ["data.train=%s" % (args.data / "transfer.txt"), "data.eval=%s" % (args.data / "held_out.txt")]
     given = [item for setting in (*data, *RECIPES[name]) for item in ("--set", setting)]
-    recipe = ROOT / "examples" / "quickstart" / "recipe.yaml"
+    recipe = folder / "recipe.yaml"
+    text = (ROOT / "examples" / "quickstart" / "recipe.yaml").read_text()
+    recipe.write_text(text.replace("teacher: {path: teacher}", TEACHERS.get(name, "teacher: {path: %(path)s}") % {"path": TEACHER}))
     program = os.path.realpath(os.environ.get("DISTILL", "build/tests-gcc/distill"))
 
     def call(*command):

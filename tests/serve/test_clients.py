@@ -1,7 +1,10 @@
 """Many clients, slow ones, and those that go away."""
 import concurrent.futures
+import ctypes
 import json
 import os
+import platform
+import re
 import signal
 import socket
 import time
@@ -104,6 +107,27 @@ def test_streams_end_at_a_stop(serve):
         rest = read_all(one)
         assert b"data: [DONE]" in rest or b"shutting down" in rest
         one.close()
+
+
+def threads_that_take(pid, number):
+    for thread in os.listdir("/proc/%d/task" % pid):
+        with open("/proc/%d/task/%s/status" % (pid, thread)) as file:
+            blocked = int(re.search(r"SigBlk:\s*([0-9a-f]+)", file.read()).group(1), 16)
+        if not blocked >> (number - 1) & 1:
+            yield int(thread)
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64" or platform.system() != "Linux", reason="the number of tgkill")
+def test_a_signal_that_another_thread_gets_stops_it(serve):
+    """A BLAS has threads before the program can hold signals back."""
+    server = serve(OPENBLAS_NUM_THREADS="2")
+    pid, others = server.process.pid, []
+    others = [thread for thread in threads_that_take(pid, signal.SIGTERM) if thread != pid]
+    if not others:
+        pytest.skip("no thread but the main one takes signals here")
+    tgkill = 234
+    assert ctypes.CDLL(None).syscall(tgkill, pid, others[0], int(signal.SIGTERM)) == 0
+    assert server.process.wait(20) == 0
 
 
 def test_requests_may_finish_at_a_stop(serve):

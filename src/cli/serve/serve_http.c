@@ -116,6 +116,14 @@ static enum MHD_Result send_stream(serve_job *job, struct MHD_Connection *connec
 
 /* ---- requests ---- */
 
+static int is_stopping(serve_server *server)
+{
+    pthread_mutex_lock(&server->lock);
+    const int stopping = server->stopping;
+    pthread_mutex_unlock(&server->lock);
+    return stopping;
+}
+
 /* What is answered at once. */
 static enum MHD_Result answer(serve_job *job, struct MHD_Connection *connection, const char *url)
 {
@@ -139,7 +147,7 @@ static enum MHD_Result answer(serve_job *job, struct MHD_Connection *connection,
         serve_metrics_text(server, &text);
         return send_text(job, connection, 200, &text, metrics_type);
     }
-    if (server->stopping) {
+    if (is_stopping(server)) {
         serve_refuse(&job->problem, 503, "shutting_down", NULL, "the server is shutting down");
         return send_problem(job, connection);
     }
