@@ -20,15 +20,26 @@ RECIPES = {  # over examples/quickstart/recipe.yaml
     "on-policy": ("train.steps=60", "train.on_policy={lambda: 0.5, max_new_tokens: 64}", "loss.type=jsd", "loss.hard_label_weight=0"),
     "two teachers": ("train.steps=60",),
 }
-TEACHERS = {"two teachers": "teachers: {a: {path: %(path)s}, b: {path: %(path)s}}\nteacher: {blend: {of: [a, b], weights: [0.7, 0.3]}}"}
+BLEND = "teachers: {a: {path: %(path)s}, b: {path: %(path)s}}\nteacher: {blend: {of: [a, b], weights: [0.7, 0.3]}}"
+
+
+def write_recipe(name, folder):
+    """The quickstart's; of two teachers a student is not derived: it has random weights."""
+    text = (ROOT / "examples" / "quickstart" / "recipe.yaml").read_text()
+    teacher = "teacher: {path: %(path)s}"
+    if name == "two teachers":
+        config = json.loads((TEACHER / "config.json").read_text())
+        (folder / "config.json").write_text(json.dumps(dict(config, num_hidden_layers=2)))
+        text = text.replace("{from: teacher, layers: [0, 7]}", "{config: config.json}")
+        teacher = BLEND
+    (folder / "recipe.yaml").write_text(text.replace("teacher: {path: teacher}", teacher % {"path": TEACHER}))
+    return folder / "recipe.yaml"
 
 
 def measure(args, name, folder):
     data = ["data.train=%s" % (args.data / "transfer.txt"), "data.eval=%s" % (args.data / "held_out.txt")]
     given = [item for setting in (*data, *RECIPES[name]) for item in ("--set", setting)]
-    recipe = folder / "recipe.yaml"
-    text = (ROOT / "examples" / "quickstart" / "recipe.yaml").read_text()
-    recipe.write_text(text.replace("teacher: {path: teacher}", TEACHERS.get(name, "teacher: {path: %(path)s}") % {"path": TEACHER}))
+    recipe = write_recipe(name, folder)
     program = os.path.realpath(os.environ.get("DISTILL", "build/tests-gcc/distill"))
 
     def call(*command):

@@ -198,3 +198,15 @@ def test_watched(recipe, tmp_path):
     Page(body)
     with pytest.raises(urllib.error.URLError):
         urllib.request.urlopen(address, timeout=5)
+
+
+def test_a_run_on_its_own_text(distill, recipe):
+    done = distill("run", recipe, "--quiet", "--set", "loss.type=jsd", "--set", "loss.hard_label_weight=0", "--set",
+                   "train.on_policy={lambda: 1, max_new_tokens: 6, prompt_tokens: 4}")
+    assert done.code == 0, done.err
+    written = json.loads((recipe.parent / "out" / "result.json").read_text())["training"]["on_policy"]
+    text = (recipe.parent / "out" / "report.html").read_text()
+    Page(text)
+    assert written["windows"] == 6 and "6 steps on its own text" in text and "Its own text" in text and "texts by the student" in text
+    assert distill("report", recipe.parent / "out", "-o", recipe.parent / "pt.html", "--language", "pt").code == 0
+    assert "6 passos em texto próprio" in (recipe.parent / "pt.html").read_text()

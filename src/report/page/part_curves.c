@@ -14,6 +14,7 @@ static const measure soft = {"eval/soft_cross_entropy", "student/soft_cross_entr
 static const measure perplexity = {"eval/perplexity", "student/perplexity", "teacher/perplexity"};
 static const measure pairs = {"eval/pairs/accuracy", "eval/pairs/accuracy", NULL};
 static const measure rewards = {"eval/pairs/reward_margin", "eval/pairs/reward_margin", NULL};
+static const measure own_text = {"on_policy/mean_length", NULL, NULL};
 static const measure agreement = {"eval/agreement", "classifier/held_out/agreement", NULL};
 
 static void add_lines(di_curve *curve, const di_sheet_run *r, const measure *m)
@@ -23,6 +24,7 @@ static void add_lines(di_curve *curve, const di_sheet_run *r, const measure *m)
     for (size_t i = 0; i < count; i++) {
         const dk_node *line = dk_node_at(r->metrics, i);
         if (!di_value(line, "step", &step) || !di_value(line, m->line, &value)) continue;
+        if (m == &own_text && value <= 0) continue; /* a step on the data's text */
         di_curve_add(curve, step, value);
         last = step;
     }
@@ -118,6 +120,10 @@ int32_t di_part_curves(di_sheet *s, dk_error *err)
                  1);
     some += draw(s, chart, &perplexity, di_say(s, "Perplexity", "Perplexidade"),
                  di_say(s, "On held-out text; lower is better.", "Em texto reservado; menor é melhor."), 1);
+    some += draw(s, chart, &own_text, di_say(s, "Its own text", "Seu próprio texto"),
+                 di_say(s, "Tokens of the texts that it wrote and learnt from, on average of a step.",
+                        "Tokens dos textos que escreveu e com que aprendeu, em média de um passo."),
+                 0);
     some += draw(s, chart, &agreement, di_say(s, "Agreement", "Concordância"),
                  di_say(s, "How often it says what the teacher says.", "Quantas vezes diz o que diz o professor."), 0);
     some += draw(s, chart, &pairs, di_say(s, "Pairs in order", "Pares em ordem"),

@@ -84,6 +84,8 @@ static void lead(di_sheet *s)
     else di_html(s, di_say(s, "a run", "uma execução"));
     lead_number(s, r->training, "steps", "steps", "passos");
     lead_number(s, r->training, "tokens", "tokens of training", "tokens de treino");
+    if (di_value(r->training, "on_policy/windows", &value) && value > 0)
+        lead_number(s, r->training, "on_policy/windows", "steps on its own text", "passos em texto próprio");
     lead_number(s, r->student, "parameters", "parameters", "parâmetros");
     if (di_value(r->training, "seconds", &value)) {
         di_seconds_text(s, value, text);

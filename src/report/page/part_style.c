@@ -29,6 +29,8 @@ static const char *const style[] = {
     "li{padding:14px 18px 13px;border:solid var(--rule);border-width:0 1px 1px 0;margin:0 -1px -1px 0}.cards "
     ".of{display:block;color:var(--soft);font-size:13px}.cards "
     "strong{display:block;font-size:27px;line-height:1.22;font-weight:640;letter-spacing:-.015em;color:var(--c0)}",
+    "@media(min-width:600px) and (max-width:1060px){.cards:has(li:nth-child(6):last-child){grid-template-columns:"
+    "repeat(3,1fr)}}",
     "section{margin:52px 0 0}h2{font-size:21px;margin:0 0 4px;letter-spacing:-.01em;font-weight:660}"
     ".about{color:var(--soft);margin:0 0 "
     "16px;max-width:78ch;font-size:15px}.foot{color:var(--soft);font-size:13px;margin:8px 0 "
