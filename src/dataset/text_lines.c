@@ -89,7 +89,7 @@ int32_t di_line_parse(dk_host *host, const di_line *at, dk_document **out, dk_er
     dk_error problem;
     const int32_t rc = dk_json_parse(host, line.data, line.size, "line", out, &problem);
     if (rc == DK_E_NOMEM) return dk_fail_nomem(err, line.size);
-    if (rc) return di_fail_line(at, err, "%.300s", problem.message);
+    if (rc) return di_fail_line(at, err, "%.300s", dk_error_behind(&problem, "line:1: "));
     if (dk_document_root(*out)->type == DK_NODE_MAP) return DK_OK;
     dk_document_free(*out);
     *out = NULL;

@@ -44,7 +44,7 @@ static void take_line(reader *r, const char *text, size_t size)
         return;
     }
     if (dk_json_parse(r->host, text, size, "metrics.jsonl", &doc, &problem) != DK_OK) {
-        damaged(r, problem.message);
+        damaged(r, dk_error_behind(&problem, "metrics.jsonl:1: "));
         return;
     }
     const char *why = fault(doc);
