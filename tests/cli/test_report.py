@@ -172,7 +172,7 @@ def test_damage_is_named(distill, run, tmp_path):
         file.write("{\"step\":7,\n<b>no\n{\"step\":8,\"loss\":\"<script>\"}\n")
     lines = (tmp_path / "out" / "metrics.jsonl").read_text().count("\n")
     done = distill("report", tmp_path / "out")
-    assert done.code == 0 and "metrics.jsonl:%d" % lines in done.err and "metrics.jsonl:1" not in done.err
+    assert done.code == 0 and "metrics.jsonl:%d" % lines in done.err and "metrics.jsonl:1: " not in done.err
     assert "metrics.jsonl: 3 damaged lines" in page_of(tmp_path / "out" / "report.html").text
     (tmp_path / "out" / "result.json").write_text("{\"version\": ")
     done = distill("report", tmp_path / "out")

@@ -1,6 +1,7 @@
 """Ragged sequences of token ids on their way in and out."""
 import array
 import ctypes
+import json
 from ctypes import c_float, c_int32, c_int64, c_uint8
 
 from . import _signatures as c
@@ -104,3 +105,11 @@ class Batch(Borrowed):
         if not 0 <= sequence < self.sequences:
             raise IndexError(sequence)
         return self.ids[self.offsets[sequence]:self.offsets[sequence + 1]]
+
+
+def chat_json(messages, tools, chat_template, variables):
+    """A conversation and what its template is given, as the library takes it."""
+    if isinstance(messages, (dict, str, bytes)):
+        raise TypeError("messages is a %s; a list of {\"role\", \"content\"} is wanted: tools, chat_template and variables are arguments of their own"
+                        % type(messages).__name__)
+    return json.dumps({"messages": list(messages), "tools": tools, "chat_template": chat_template, "chat_template_kwargs": variables or None}).encode()

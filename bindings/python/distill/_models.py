@@ -6,7 +6,7 @@ from ctypes import c_int32, c_int64
 
 from . import _signatures as c
 from ._base import Handle, Options, default_env, encoded, env_of, interruptible, options_for, raw_or_none, sized, text_of
-from ._batch import Batch, BatchIn, int_array
+from ._batch import Batch, BatchIn, chat_json, int_array
 from ._callbacks import destroy, register, trampoline
 from ._errors import call, invoke, raise_error
 from ._targets import Target
@@ -48,9 +48,9 @@ class Tokenizer(Handle):
         """A conversation (a list of {"role", "content"}) as text, by the tokenizer's own chat template unless one is given (a name or Jinja
         text). answer: it ends where the assistant begins. continue_last: the last message is left open. variables: what the template reads,
         such as enable_thinking. Encode it with special=False."""
-        given = {"messages": list(messages), "tools": tools, "chat_template": chat_template, "chat_template_kwargs": variables or None}
+        given = chat_json(messages, tools, chat_template, variables)
         flags = (c.DISTILL_CHAT_ANSWER if answer and not continue_last else 0) | (c.DISTILL_CHAT_CONTINUE if continue_last else 0)
-        return text_of("tokenizer_chat", self.raw, json.dumps(given).encode(), flags).decode("utf-8")
+        return text_of("tokenizer_chat", self.raw, given, flags).decode("utf-8")
 
     def _id(self, key):
         value = self._get_i64(key)

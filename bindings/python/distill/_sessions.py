@@ -1,15 +1,14 @@
 """Sessions: a model that answers in real time."""
 import ctypes
-import json
 from ctypes import c_int32, c_int64
 
 from . import _signatures as c
 from ._base import Handle, interruptible, option_table, options_for, raw_or_none, sized
-from ._batch import int_array
+from ._batch import chat_json, int_array
 from ._callbacks import destroy, register, trampoline
 from ._errors import call, call_or_end, invoke, raise_error
 from ._meter import ENERGY
-from ._models import Generation
+from ._models import Generation, Teacher
 from ._tensor import numpy
 
 
@@ -81,6 +80,8 @@ class Session(Handle):
     _kind = c.distill_session
 
     def __init__(self, model, draft=None, options=None, **keys):
+        if not isinstance(model, Teacher):
+            raise TypeError("model is a %s; a Teacher is wanted: distill.Teacher(PATH), or student.as_teacher()" % type(model).__name__)
         self.env = model.env
         self._reads = False
         self._create("session_create", model.raw, raw_or_none(draft), raw_or_none(options_for(self.env, "generate", options, _named(keys))))
@@ -99,9 +100,9 @@ class Session(Handle):
 
     def chat(self, messages, tools=None, answer=True, continue_last=False, chat_template=None, **variables):
         """The conversation as it is to stand, as Tokenizer.chat takes it; what it shares with what stands already is kept."""
-        given = {"messages": list(messages), "tools": tools, "chat_template": chat_template, "chat_template_kwargs": variables or None}
+        given = chat_json(messages, tools, chat_template, variables)
         flags = (c.DISTILL_CHAT_ANSWER if answer and not continue_last else 0) | (c.DISTILL_CHAT_CONTINUE if continue_last else 0)
-        call("session_chat", self.raw, json.dumps(given).encode(), flags)
+        call("session_chat", self.raw, given, flags)
         self._reads = True
         return self
 

@@ -150,6 +150,16 @@ def test_mistakes_have_names(model, env):
         session.append("the")
 
 
+def test_what_is_no_model_and_no_list_of_messages_is_said(model_folder):
+    with pytest.raises(TypeError, match="a Teacher is wanted"):
+        distill.Session(str(model_folder))
+    teacher = distill.Teacher(model_folder)
+    for taker in (distill.Session(teacher), distill.Tokenizer(model_folder)):
+        for wrong in ({"messages": []}, "hello"):
+            with pytest.raises(TypeError, match="a list of"):
+                taker.chat(wrong)
+
+
 def test_control_c_reaches_python(model_folder):
     script = ("import distill, os, signal, threading\n"
               "session = distill.Session(distill.Teacher(%r), temperature=0, max_tokens=40)\n"
