@@ -31,7 +31,9 @@ int main(int argc, char **argv)
     try {
         distill::env env;
         distill::teacher model(env, argv[1]);
-        distill::session session(model);
+        distill::options how(env); // the likeliest token; the oldest turns make room
+        how.set("generate.temperature", 0).set("session.overflow", "oldest");
+        distill::session session(model, &how);
         answering = &session;
         std::signal(SIGINT, [](int) { answering->cancel(); });
         std::string talk = argc > 2 ? "{\"chat_template\": " + json(argv[2]) + ", \"messages\": [" : "{\"messages\": [";

@@ -92,12 +92,6 @@ int32_t dk_error_context(dk_error *err, const char *format, ...)
     return err->code;
 }
 
-const char *dk_error_behind(const dk_error *err, const char *place)
-{
-    const size_t size = strlen(place);
-    return strncmp(err->message, place, size) ? err->message : err->message + size;
-}
-
 void dk_error_clear(dk_error *err)
 {
     if (!err) return;

@@ -55,8 +55,6 @@ int32_t dk_fail_errno(dk_error *err, int errno_value, const char *format, ...) D
 int32_t dk_fail_nomem(dk_error *err, uint64_t bytes);
 /* Puts "words: " in front of the message that is there. Returns err's code (0 when err is NULL or empty). */
 int32_t dk_error_context(dk_error *err, const char *format, ...) DK_PRINTF(2, 3);
-/* The message without the place that it begins with, where whoever says it knows a better one. */
-const char *dk_error_behind(const dk_error *err, const char *place);
 void dk_error_clear(dk_error *err);
 const char *dk_status_text(int32_t code); /* static, never NULL */
 
