@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/file.h"
+#include "conf/json_line.h"
 
 static const uint64_t limit = (uint64_t)1 << 36;
 
@@ -89,7 +90,7 @@ int32_t di_line_parse(dk_host *host, const di_line *at, dk_document **out, dk_er
     dk_error problem;
     const int32_t rc = dk_json_parse(host, line.data, line.size, "line", out, &problem);
     if (rc == DK_E_NOMEM) return dk_fail_nomem(err, line.size);
-    if (rc) return di_fail_line(at, err, "%.300s", dk_error_behind(&problem, "line:1: "));
+    if (rc) return di_fail_line(at, err, "%.300s", dk_json_line_problem(&problem, "line"));
     if (dk_document_root(*out)->type == DK_NODE_MAP) return DK_OK;
     dk_document_free(*out);
     *out = NULL;

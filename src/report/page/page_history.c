@@ -1,6 +1,7 @@
 /* page_history.c - metrics.jsonl, line by line. */
 #include <string.h>
 
+#include "conf/json_line.h"
 #include "report/page/page.h"
 
 enum { LINES = 20000, DAMAGED = 20, LONGEST = 1 << 20 }; /* shown; named; bytes of a line */
@@ -44,7 +45,7 @@ static void take_line(reader *r, const char *text, size_t size)
         return;
     }
     if (dk_json_parse(r->host, text, size, "metrics.jsonl", &doc, &problem) != DK_OK) {
-        damaged(r, dk_error_behind(&problem, "metrics.jsonl:1: "));
+        damaged(r, dk_json_line_problem(&problem, "metrics.jsonl"));
         return;
     }
     const char *why = fault(doc);
