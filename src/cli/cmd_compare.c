@@ -103,6 +103,8 @@ static void print_energy(const json_t *a, const json_t *b)
         return;
     }
     print_figure(strcmp(energy_of(b), "estimated") ? &measured : &estimated, a, b);
+    const char *note = json_string_value(at(b, "cost_of_timing.energy_note"));
+    if (note) printf("  which is %s\n", note);
 }
 
 static void print_between(const json_t *between)

@@ -149,6 +149,7 @@ void cli_print_cost(FILE *out, const json_t *cost)
         group_thousands((long long)number(cost, "model_tokens"), tokens, sizeof tokens);
         fprintf(out, ", %s tokens through models, %.3g FLOP", tokens, number(cost, "model_flops"));
     }
+    if (energy && !strcmp(energy, "measured")) energy = "measured, of the whole machine";
     if (json_object_get(cost, "joules")) fprintf(out, ", %.0f J (%s)", number(cost, "joules"), energy ? energy : "");
     print_number(out, ", idle W", cost, "idle_watts", 1);
     print_number(out, ", EUR", cost, "eur", 6);

@@ -24,6 +24,7 @@ def test_compare(distill, model, recipe, tmp_path):
     table = distill("compare", model, student).out
     assert "decode, tokens/s" in table and "perplexity" not in table
     whole = distill("compare", model, student, "--data", data, "--choices", choices, "--set", "cost={watts_per_core: 5, powercap: none, eur_per_kwh: 0.3, usd_per_million_tokens: 1}").out
+    assert "which is an estimate: CPU seconds times cost.watts_per_core" in whole
     for words in ("perplexity", "bits per byte", "calibration error (ECE)", "KL(A || B)", "of the worst hundredth", "same likeliest token", "files", "memory", "load",
                   "prompt, tokens/s", "decode, tokens/s", "first token", "between tokens, p50", "between tokens, p95", "between tokens, p99", "estimated, J",
                   "EUR of energy", "USD, 1,000", "B's drafts that A would take", "that it took, greedy", "choices right", "tokens through models", "FLOP", "\non: "):
