@@ -130,6 +130,20 @@ def test_a_signal_that_another_thread_gets_stops_it(serve):
     assert server.process.wait(20) == 0
 
 
+def test_who_comes_at_a_stop_is_told(serve):
+    server = serve("--stop-timeout", 30, "--places", 1)
+    opened = server.begin_stream(prompt=["One day"] * 100, max_tokens=400)  # longer than what follows on any machine
+    server.process.send_signal(signal.SIGTERM)
+    end = time.monotonic() + 20
+    while server.ask("/health").status == 200 and time.monotonic() < end:
+        time.sleep(0.02)
+    assert server.ask("/health").status == 503
+    answer = server.complete(max_tokens=1)
+    assert answer.status == 503 and answer.error["code"] == "shutting_down" and "Retry-After" in answer.headers
+    opened.close()
+    assert server.stop()[0] == 0
+
+
 def test_requests_may_finish_at_a_stop(serve):
     server = serve("--stop-timeout", 30)
     opened = server.begin_stream(max_tokens=100)

@@ -199,8 +199,8 @@ static void serve(serve_server *server, const sigset_t *set)
         serve_connections_check(&server->connections, serve_now());
         serve_metrics_poll(server, serve_now());
     }
+    finish(server, set); /* whoever comes meanwhile is told 503: a socket that nobody accepts from lets them wait */
     MHD_socket fd = MHD_quiesce_daemon(server->daemon);
-    finish(server, set);
     stop_threads(server);
     send_rest(server);
     serve_http_stop(server);
