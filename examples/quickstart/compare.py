@@ -148,9 +148,10 @@ def main():
     elif not args.frontier:
         print("--frontier also tries other weights of the hard labels and a second rate: %d more runs, about %s." % (len(more), minutes(spent * len(more))))
     chosen = choose(teacher, rows)[0]
+    print("\nWhat the %s saves, timed in turn just now:" % chosen["name"], flush=True)
     timed = compared(args, chosen)
     if timed is not None:
-        print("\nWhat the %s saves, timed in turn just now:\n" % chosen["name"])
+        print()
         print("\n".join(savings(timed, teacher, chosen)))
     print(f"\n\"{args.prompt} ...\"")
     for name, model in [("teacher", args.teacher)] + [(student["name"], args.folder / student["folder"]) for student in rows[:2]]:

@@ -94,8 +94,9 @@ static void add_share(const cli_progress *progress, const char *what, int64_t do
 {
     double seconds = seconds_now() - progress->phase_begin;
     char left[32];
-    clock_text(done > 0 ? seconds * (double)(total - done) / (double)done : -1, left, sizeof left);
     add_part(l, 1, "%s %.0f %%", what, 100.0 * (double)done / (double)total);
+    if (done <= 0) return; /* nothing says yet how long it takes */
+    clock_text(seconds * (double)(total - done) / (double)done, left, sizeof left);
     add_part(l, 2, "ETA %s", left);
 }
 
