@@ -89,6 +89,8 @@ int32_t di_workspace_create(dk_backend *backend, const di_loss *loss, const di_w
                             dk_error *err);
 void di_workspace_free(di_workspace *workspace);
 int64_t di_workspace_strip_rows(const di_workspace *workspace);
+/* Those of a loss on features alone are made when they are first asked for: by this. */
+int32_t di_workspace_open_strips(di_workspace *workspace, dk_error *err);
 /* [strip_rows, student_width], for pull mode and evaluation */
 dk_view di_workspace_student_strip(const di_workspace *workspace);
 dk_view di_workspace_teacher_strip(const di_workspace *workspace);  /* [strip_rows, teacher_width] or absent */

@@ -45,9 +45,9 @@ static int32_t check_batch(const di_run *run, dk_error *err)
     if (batch->student->kind != DISTILL_DENSE)
         return dk_fail(err, DK_E_UNSUPPORTED, "the student gives %s; a loss needs DENSE or HIDDEN",
                        di_kind_name(batch->student->kind));
-    if (batch->student->width != workspace->student.shape[1] || valid_vocab(batch) > workspace->vocab ||
+    if (batch->student->width != workspace->spec.student_width || valid_vocab(batch) > workspace->vocab ||
         (kind == DISTILL_DENSE && di_loss_reads_teacher(workspace->loss) &&
-         (!dk_view_present(workspace->teacher) || batch->teacher->width != workspace->teacher.shape[1])))
+         batch->teacher->width != workspace->spec.teacher_width))
         return dk_fail(err, DK_E_INTERNAL, "workspace planned for other widths");
     if (batch->want_gradient && batch->student->needs_logits && !workspace->spec.keeps_logits)
         return dk_fail(err, DK_E_INTERNAL, "workspace planned for a student that needs no logits");

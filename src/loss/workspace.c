@@ -138,9 +138,16 @@ static void take_strips(di_workspace *workspace)
     workspace->teacher = workspace->levels[0];
 }
 
-static int32_t make_strips(di_workspace *workspace, dk_error *err)
+/* A loss on features alone asks no head: strips are for whoever pulls logits. */
+static int32_t is_without_rows(const di_workspace *workspace)
+{
+    return workspace->loss && !di_loss_compares_rows(workspace->loss);
+}
+
+int32_t di_workspace_open_strips(di_workspace *workspace, dk_error *err)
 {
     int32_t rc;
+    if (dk_view_present(workspace->student)) return DK_OK;
     dk_arena_init(&workspace->strips, workspace->backend);
     take_strips(workspace);
     DK_TRY(dk_arena_commit(&workspace->strips, err));
@@ -208,7 +215,7 @@ int32_t di_workspace_create(dk_backend *backend, const di_loss *loss, const di_w
         spec->teacher_width > 0 ? smaller(spec->student_width, spec->teacher_width) : spec->student_width;
     DK_TRY(plan_rows(workspace, err));
     DK_TRY(dk_queue_open(&workspace->queue, backend, err));
-    DK_TRY(make_strips(workspace, err));
+    if (!is_without_rows(workspace)) DK_TRY(di_workspace_open_strips(workspace, err));
     DK_TRY(dk_new(workspace->host, workspace->strip_rows, &workspace->rows, err));
     DK_TRY(dk_new(workspace->host, workspace->strip_rows, &workspace->totals, err));
     if (spec->teacher_width <= 0)
@@ -216,7 +223,7 @@ int32_t di_workspace_create(dk_backend *backend, const di_loss *loss, const di_w
     if (loss) DK_TRY(dk_new(workspace->host, loss->count * workspace->strip_rows, &workspace->parts, err));
     if (loss) DK_TRY(dk_new(workspace->host, loss->count * workspace->strip_rows, &workspace->squares, err));
     if (loss) DK_TRY(dk_new(workspace->host, loss->count, &workspace->terms, err));
-    if (loss) DK_TRY(make_chunks(workspace, err));
+    if (loss && !is_without_rows(workspace)) DK_TRY(make_chunks(workspace, err));
     if (loss) DK_TRY(make_sums(workspace, err));
 out:
     if (rc) {

@@ -398,7 +398,7 @@ static const di_option_info rows[] = {
     INT("train.seed", "1", 0, 9007199254740992.0, NULL, 0, "seed of initial weights and of the order of the data"),
     INT("train.loss_memory", "auto", 65536, 1099511627776.0, "bytes", AUTO_ZERO,
         "most memory for strips of logits and what a loss needs beside them; fixes how many rows go at once; auto = "
-        "256 rows, in at most 512 MiB"),
+        "256 rows, in at most 512 MiB; losses on features alone hold no strips"),
     CHOICE("train.precision", "fp32", "auto|bf16|fp32", 0,
            "what matrix products are formed in; weights, sums, losses and the optimizer are fp32 in each; auto is bf16 "
            "where the processor multiplies it (AMX, AMD's AVX512-BF16)"),

@@ -65,9 +65,10 @@ out:
 static int32_t ask_student(di_trainer *t, dk_error *err)
 {
     const di_source *source = di_trainee_source(t->trainee);
-    const dk_view strip = di_workspace_student_strip(t->objective.workspace);
     const int64_t rows = t->window.micro.row_count, height = di_workspace_strip_rows(t->objective.workspace);
-    int32_t rc = DK_OK;
+    int32_t rc = di_workspace_open_strips(t->objective.workspace, err);
+    const dk_view strip = di_workspace_student_strip(t->objective.workspace);
+    if (rc) return rc;
     for (int64_t first = 0; first < rows; first += height) {
         const int64_t count = first + height < rows ? height : rows - first;
         DK_TRY(source->rows(source->self, first, count, dk_view_rows(strip, 0, count), NULL, err));

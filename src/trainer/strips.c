@@ -162,6 +162,7 @@ int32_t di_trainer_next_rows(di_trainer *t, distill_strip *strip, dk_error *err)
     DK_TRY(check_stage(t, DI_STAGE_FORWARDED, err));
     DK_TRY(di_balance_refuse(t, err));
     DK_TRY(di_preference_refuse(t, err));
+    DK_TRY(di_workspace_open_strips(t->objective.workspace, err));
     if (!t->pull.strips_begun) t->pull.strip_first = 0;
     if ((rc = take_back(t, strip, err)) != DK_OK || ((rc = hand_out(t, strip, err)) != DK_OK && rc != DK_E_END))
         di_window_discard(t);

@@ -67,15 +67,23 @@ out:
     return rc;
 }
 
-static void tell_plan(const di_trainer *t)
+static void tell_strips(const di_trainer *t)
 {
     const di_workspace *workspace = t->objective.workspace;
     const dk_view strips[] = {di_workspace_student_strip(workspace), di_workspace_teacher_strip(workspace),
                               di_workspace_gradient_strip(workspace)};
     int64_t bytes = 0;
     for (int i = 0; i < 3; i++) bytes += dk_view_count(&strips[i]) * (int64_t)dk_dtype_size(t->backend->real);
-    dk_log(t->host, DK_LOG_INFO, "trainer", "logits go in strips of %lld rows, %.1f MiB",
-           (long long)di_workspace_strip_rows(workspace), (double)bytes / 0x1p20);
+    if (!bytes)
+        dk_log(t->host, DK_LOG_INFO, "trainer", "losses on features alone ask for no logits, and strips hold none");
+    else
+        dk_log(t->host, DK_LOG_INFO, "trainer", "logits go in strips of %lld rows, %.1f MiB",
+               (long long)di_workspace_strip_rows(workspace), (double)bytes / 0x1p20);
+}
+
+static void tell_plan(const di_trainer *t)
+{
+    tell_strips(t);
     if (t->kept_bytes)
         dk_log(t->host, DK_LOG_INFO, "trainer", "weights are kept packed for products in %s, %.1f MiB",
                dk_precision_name(t->precision), (double)t->kept_bytes / 0x1p20);

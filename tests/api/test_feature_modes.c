@@ -179,4 +179,67 @@ TEST(a_teacher_with_experts)
     CHECK_NEAR(half, whole, 1e-2 * whole);
 }
 
-TEST_MAIN(TEST_CASE(pull_mode) TEST_CASE(bf16) TEST_CASE(a_teacher_with_experts))
+/* ---- memory ---- */
+
+typedef struct meter {
+    int64_t now, most;
+} meter;
+
+static void *take(void *user, size_t size, size_t align)
+{
+    meter *m = user;
+    m->now += (int64_t)size;
+    m->most = m->now > m->most ? m->now : m->most;
+    return aligned_alloc(align, (size + align - 1) / align * align);
+}
+
+static void give(void *user, void *ptr, size_t size, size_t align)
+{
+    (void)align;
+    ((meter *)user)->now -= (int64_t)size;
+    free(ptr);
+}
+
+static int32_t open_metered(small *s, meter *m, const char *loss)
+{
+    distill_allocator allocator;
+    DISTILL_INIT(&allocator);
+    allocator.user = m;
+    allocator.alloc = take;
+    allocator.free = give;
+    memset(m, 0, sizeof *m);
+    const char *yaml = small_text("loss: [%s]\ntrain: {loss_memory: 1048576}\n", loss);
+    int32_t rc = small_parts(s, &allocator, yaml, &err);
+    if (!rc)
+        rc = distill_trainer_create(s->env, s->teacher, s->student, s->train, s->eval, s->options, &s->trainer, &err);
+    return rc;
+}
+
+/* Room for logits is there where a loss compares them or a host pulls them, and not before. */
+TEST(no_logits_no_strips)
+{
+    enum { MICRO = 2, STRIPS = 2 * (int)sizeof(float) * SMALL_VOCAB * MICRO * (SMALL_LENGTH - 1) }; /* of both sides */
+    small s;
+    meter with, without;
+    distill_progress p;
+    REQUIRE(small_models("feature_modes"));
+    DISTILL_INIT(&p);
+    REQUIRE_OK(open_metered(&s, &with, "{type: relation}, {type: forward_kl}"));
+    REQUIRE_OK(distill_trainer_step(s.trainer, &p, &err));
+    small_close(&s);
+    REQUIRE_OK(open_metered(&s, &without, "{type: relation}"));
+    REQUIRE_OK(distill_trainer_step(s.trainer, &p, &err));
+    if (!(without.most + STRIPS <= with.most))
+        FAIL("%lld bytes without logits, %lld with, strips of %lld", (long long)without.most, (long long)with.most,
+             (long long)STRIPS);
+    const int64_t before = without.now;
+    REQUIRE_OK(pull_window(&s, no_gradient, &p));
+    CHECK(without.now >= before + STRIPS);
+    const int64_t after = without.now;
+    REQUIRE_OK(pull_window(&s, no_gradient, &p));
+    CHECK_INT(without.now, after);
+    small_close(&s);
+    CHECK_INT(without.now, 0);
+}
+
+TEST_MAIN(TEST_CASE(pull_mode) TEST_CASE(bf16) TEST_CASE(a_teacher_with_experts) TEST_CASE(no_logits_no_strips))
