@@ -14,7 +14,7 @@
 static const distill_env *volatile watched_env;
 static const distill_trainer *volatile watched_trainer;
 static const distill_session *volatile watched_session;
-static char speaker[32]; /* "rank 2" */
+static char speaker[32]; /* "rank 2: " */
 static volatile sig_atomic_t interrupted, saves_when_cancelled, stops_asked;
 static _Atomic(pthread_t) main_thread; /* which alone may look at them */
 
@@ -90,8 +90,7 @@ static void on_log(void *user, int32_t level, const char *component, const char 
     (void)user;
     if (level == DISTILL_LOG_WARN && is_repeated(component, message)) return;
     cli_progress_break();
-    if (*speaker) fprintf(stderr, "%s: ", speaker);
-    fprintf(stderr, "%s%s\n",
+    fprintf(stderr, "%s%s%s\n", speaker,
             level == DISTILL_LOG_ERROR  ? "error: "
             : level == DISTILL_LOG_WARN ? "warning: "
                                         : "",
@@ -238,7 +237,7 @@ void cli_log(cli_session *session, int32_t level)
     distill_env_set_logger(session->env, level, on_log, NULL, NULL, NULL);
 }
 
-void cli_log_as(int64_t rank) { snprintf(speaker, sizeof speaker, "rank %lld", (long long)rank); }
+void cli_log_as(int64_t rank) { snprintf(speaker, sizeof speaker, "rank %lld: ", (long long)rank); }
 
 void cli_close(cli_session *session)
 {
