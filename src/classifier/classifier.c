@@ -147,6 +147,11 @@ void di_classifier_logits(const di_classifier *c, const di_inputs *inputs, float
     }
 }
 
+double di_classifier_flops(const di_classifier *c, int64_t texts, int64_t inputs)
+{
+    return 2 * ((double)inputs * (double)c->width + (double)texts * (double)(c->hidden * c->classes));
+}
+
 di_verdict di_classifier_judge(const di_classifier *c, const float *logits, float *probabilities)
 {
     di_verdict verdict = {.answer = 0};

@@ -70,6 +70,8 @@ int32_t di_classifier_inputs(const di_classifier *classifier, const char *text, 
                              int64_t *tokens, dk_error *err);
 /* hidden [hidden] is what lies between two layers; logits [classes], before the temperature */
 void di_classifier_logits(const di_classifier *classifier, const di_inputs *inputs, float *hidden, float *logits);
+/* Of that: inputs of texts together; a multiplication and an addition are two. */
+double di_classifier_flops(const di_classifier *classifier, int64_t texts, int64_t inputs);
 typedef struct di_verdict {
     int64_t answer; /* of equal ones the first */
     double confidence;

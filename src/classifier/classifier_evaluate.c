@@ -15,6 +15,7 @@ typedef struct judging {
     float *logits; /* [count, classes] */
     dk_error *errors;
     _Atomic int32_t failed;
+    _Atomic int64_t inputs; /* of its texts together */
 } judging;
 
 /* Ranges of texts are cut by their number alone, and each has memory of its own. */
@@ -31,6 +32,7 @@ static void logits_of_some(void *context, int64_t begin, int64_t end)
         const int64_t at = j->indices[i];
         DK_TRY(di_classifier_inputs(c, j->texts->texts[at], j->texts->sizes[at], &inputs, NULL, &j->errors[i]));
         di_classifier_logits(c, &inputs, hidden, j->logits + i * c->classes);
+        j->inputs += inputs.count;
     }
 out:
     if (rc) j->failed = 1;
@@ -54,6 +56,7 @@ static int32_t logits_of(judging *j, int64_t count, dk_error *err)
                    : DK_OK);
         dk_parallel_for(host, some, 16, logits_of_some, &part);
         DK_TRY(dk_parallel_check(host, err));
+        dk_host_add_work(host, 0, di_classifier_flops(j->classifier, some, part.inputs));
         for (int64_t i = 0; part.failed && i < some; i++)
             if (part.errors[i].code) {
                 if (err) *err = part.errors[i];

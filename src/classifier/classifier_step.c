@@ -3,6 +3,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/work.h"
 #include "classifier/classifier_parts.h"
 
 /* ---- create ---- */
@@ -211,6 +212,16 @@ out:
     return rc;
 }
 
+/* Of a step: the gradient of the table is one product more, that of the head two. */
+static void tell_work(const di_fit *f, int64_t count)
+{
+    int64_t inputs = 0;
+    for (int64_t i = 0; i < count; i++) inputs += f->features[i].count;
+    dk_host_add_work(f->host, 0,
+                     2 * di_classifier_flops(f->classifier, 0, inputs) +
+                         3 * di_classifier_flops(f->classifier, count, 0));
+}
+
 static int32_t lose(di_fit *f, int64_t count, double *weight_sum, dk_error *err)
 {
     const int64_t shape[2] = {count, f->classifier->classes};
@@ -338,6 +349,7 @@ int32_t di_fit_gradients(di_fit *f, const int64_t *indices, int64_t count, doubl
     DK_TRY(lose(f, count, weight_sum, err));
     DK_TRY(find_rows(f, count, err));
     backward(f, count);
+    tell_work(f, count);
     forget_rows(f);
 out:
     return rc;

@@ -142,6 +142,9 @@ def test_another_models_folder_is_left_alone(distill, texts, model):
 def test_what_a_training_costs(distill, texts):
     done = distill("classify", "train", texts / "recipe.yaml", "--quiet", "--json", "--set", "cost.powercap=%s" % texts, "--set", "cost.watts_per_core=4")
     assert done.code == 0 and done.json["cost"]["energy"] == "estimated" and done.json["cost"]["watts_per_core"] == 4, done.err
+    assert done.json["cost"]["model_flops"] > 1000
+    done = distill("classify", "eval", texts / "out", "--data", texts / "eval.jsonl", "--json")
+    assert done.code == 0 and done.json["cost"]["model_flops"] > 0 and done.json["cost"]["cpu_seconds"] > 0, done.err
 
 
 def test_a_model_that_nothing_would_read_is_refused(distill, texts):
