@@ -113,6 +113,11 @@ def test_the_program():
     assert len(run("--list").stdout.splitlines()) == len(conformance.defects)
 
 
+def test_a_loss_that_fails_is_no_defect():
+    with pytest.raises(ValueError, match="answers no case: AttributeError.*nothing"):
+        conformance.check(with_claims(lambda case: case.nothing, loss="forward_kl"))
+
+
 PRESETS = {"trl-gkd": ("jsd", False, {"temperature never used"}), "msswift-topk": ("forward_kl", False, {"top-k renormalised on both sides"}),
            "verl-trunc": ("forward_kl", False, {"temperature never used", "top-k truncated and clamped"}),
            "distillkit": ("forward_kl", True, {"top-k of the teacher renormalised"})}

@@ -152,6 +152,8 @@ def check(loss, /, **said):
         related, left = [], []
     else:
         observed = _asked(loss, claim)
+        if all(answer.error is not None for _, answer in observed):  # a fault of how it is called, and no defect of its arithmetic
+            raise ValueError("the loss answers no case: %s" % observed[0][1].error)
         cases = [(case.name, None if case.optional and answer.error is not None else answer.error or _match(answer, predict(claim, case)))
                  for case, answer in observed]
         failed = [name for name, problem in cases if problem]
