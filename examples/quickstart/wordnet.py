@@ -38,7 +38,10 @@ def glosses(path):
 
 
 def main():
-    if len(sys.argv) not in (2, 3):
+    if {"-h", "--help"} & set(sys.argv):
+        print(__doc__)
+        return
+    if len(sys.argv) not in (2, 3) or sys.argv[1].startswith("-"):
         sys.exit(__doc__)
     folder, source = pathlib.Path(sys.argv[1]), sys.argv[2] if len(sys.argv) == 3 else SOURCE
     if not pathlib.Path(source).exists():
