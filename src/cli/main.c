@@ -230,11 +230,12 @@ static const cli_command commands[] = {
      "distill classify train --help says more, and so do the others.\n",
      cli_classify},
     {"bench", "how fast this machine is, and how far its limits are",
-     "usage: distill bench limits|step|prefill|decode|loss|tokenize|load ...\n\n"
+     "usage: distill bench limits|step|prefill|decode|draft|loss|tokenize|load ...\n\n"
      "  limits            what the machine can do at most\n"
      "  step              a training step\n"
      "  prefill           reading a prompt\n"
      "  decode            writing text\n"
+     "  draft             what a smaller model that proposes tokens is worth\n"
      "  loss              a loss and its gradient\n"
      "  tokenize          text to ids\n"
      "  load              opening a model\n\n"

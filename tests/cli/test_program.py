@@ -1057,3 +1057,15 @@ def test_settings_that_a_command_does_not_read(distill, recipe, model, tmp_path)
     assert not (tmp_path / "c.dtc").exists()
     assert not (tmp_path / "x.gguf").exists()
     assert distill("export", model, "--to", "gguf", "-o", tmp_path / "x.gguf", "--set", "compute.products=portable").code == 0
+
+
+@pytest.mark.parametrize("command", ["bench", "cache", "classify"])
+def test_help_names_every_command_below_one(distill, command):
+    """The names that the sources give them are those of the usage line and of the list behind it, and each has a page of its own."""
+    sources = pathlib.Path(__file__).resolve().parents[2] / "src/cli"
+    names = [name for path in sorted(sources.glob("cmd_*.c")) for name in re.findall(r'\{"%s ([a-z]+)",' % command, path.read_text())]
+    page = distill(command, "--help").out
+    usage, listed = re.search(r"distill %s (\S+)" % command, page).group(1).split("|"), re.findall(r"^  ([a-z]+) +\S", page, re.M)
+    assert names and sorted(names) == sorted(usage) == sorted(listed), (names, usage, listed)
+    for name in names:
+        assert distill(command, name, "--help").out.startswith("usage: distill %s %s" % (command, name))
