@@ -810,9 +810,10 @@ DISTILL_API int32_t distill_dataset_seek(distill_dataset *dataset, const char *c
  * has all of them, their formulas, gradients, options (loss.jsd.teacher_weight) and the targets that they take. A loss
  * gives one value per row and its gradient; the library masks, weights, multiplies by T^2, sums and counts. The
  * mean is sum / weight_sum. Where the student gives probability 0 to what the target holds possible, a built-in loss
- * fails and names the row (DISTILL_E_NUMERIC). Presets (trl-gkd, distillkit, msswift-topk, verl-trunc) are losses as
- * another tool computes them, to compare numbers with it: sum and gradients are divided as that tool does, weight_sum
- * is 1, weights are 0 or 1, and only distill_loss_eval takes them. */
+ * fails and names the row (DISTILL_E_NUMERIC); so does any loss where the value of a row, or its gradient as it is
+ * written, is more than fp32 holds. Presets (trl-gkd, distillkit, msswift-topk, verl-trunc) are losses as another
+ * tool computes them, to compare numbers with it: sum and gradients are divided as that tool does, weight_sum is 1,
+ * weights are 0 or 1, and only distill_loss_eval takes them. */
 enum {
     DISTILL_LOSS_MT = 1, /* may be called from several threads at once, each with rows of its own */
     /* wants log q and log p at the temperature and gives dL/dlog q; the library does the rest */
@@ -883,13 +884,13 @@ typedef struct distill_loss_args {
     const distill_target *student;     /* DENSE or HIDDEN (fused with the head: no [rows, vocab] tensor is made) */
     const distill_target *teacher;     /* NULL = labels alone */
     const distill_tensor *labels;      /* [rows] int32 or int64, < 0 = masked; NULL = none */
-    const distill_tensor *weights;     /* [rows] float, 0 = masked; NULL = 1 */
+    const distill_tensor *weights;     /* [rows] float >= 0, 0 = masked; NULL = 1 */
     const distill_tensor *grad_values; /* out or NULL: shape of student->values, fp32; may lie in their place */
     const distill_tensor *grad_head;   /* out or NULL: [vocab, width] */
     const distill_tensor *grad_bias;   /* out or NULL: [vocab] */
     const distill_tensor *row_values;  /* out or NULL: [rows], unweighted; 0 where masked */
     double grad_scale;                 /* gradients are of the sum, times this; 0 = 1 */
-    int64_t step;                      /* for schedules */
+    int64_t step;                      /* for schedules; >= 0 */
     double sum;                        /* out: weighted sum of the rows' values */
     int64_t count;                     /* out: rows that were not masked */
     double weight_sum;                 /* out: sum of their weights, the divisor */

@@ -33,13 +33,13 @@ typedef struct di_rows { /* over one row of n floats */
     void (*axpy)(float a, const float *x, float *y, int64_t n);
     double (*sum)(const float *x, int64_t n);
     /* out = a*(h - q*sum) + add, sum what h adds up to; add may be NULL; out may be h, add or q's logits. past: out
-     * begins at a multiple of DI_PAST_ALIGNMENT and goes past the caches */
-    void (*backward)(const di_logits *q, const float *h, int64_t n, double sum, float a, const float *add, float *out,
-                     int32_t past);
+     * begins at a multiple of DI_PAST_ALIGNMENT and goes past the caches. What comes back: all of out is finite */
+    int32_t (*backward)(const di_logits *q, const float *h, int64_t n, double sum, float a, const float *add,
+                        float *out, int32_t past);
     /* sum of (h - q*sum)^2; q NULL: of h^2 */
     double (*squares)(const di_logits *q, const float *h, int64_t n, double sum);
-    /* out = a*h + add; add may be NULL */
-    void (*scale_add)(const float *h, int64_t n, float a, const float *add, float *out, int32_t past);
+    /* out = a*h + add, and the same comes back; add may be NULL */
+    int32_t (*scale_add)(const float *h, int64_t n, float a, const float *add, float *out, int32_t past);
     int32_t (*finite)(const float *x, int64_t n);
     void (*halve)(const float *x, int64_t n, uint16_t *out); /* to BF16, as dk_f32_to_bf16 */
 } di_rows;

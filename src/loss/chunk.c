@@ -246,6 +246,12 @@ static void zero_behind(void *row, const dk_view *view, int64_t n)
     memset((uint8_t *)row + (size_t)n * size, 0, (size_t)(view->shape[1] - n) * size);
 }
 
+static void note_overflow(di_chunk *chunk, int64_t row)
+{
+    int64_t first = atomic_load(&chunk->overflows);
+    while (row < first && !atomic_compare_exchange_weak(&chunk->overflows, &first, row)) continue;
+}
+
 static void flush_rows(void *context, int64_t begin, int64_t end)
 {
     const di_flush *flush = context;
@@ -262,10 +268,12 @@ static void flush_rows(void *context, int64_t begin, int64_t end)
         float *h = chunk->group + r * n, *strip_out = flush->last ? row_of(chunk, &strip->gradient_rows, r) : NULL;
         float *out = !flush->last ? chunk->done + r * n : dtype == DK_F32 ? strip_out : h;
         const int32_t past = flush->last && strip->past && (uintptr_t)out % DI_PAST_ALIGNMENT == 0;
-        if (chunk->logs && chunk->group_sums[r] != 0)
-            strip->kernels->backward(&chunk->student_logits[r], h, n, chunk->group_sums[r], a, add, out, past);
-        else strip->kernels->scale_add(h, n, a, add, out, past);
+        const int32_t finite =
+            chunk->logs && chunk->group_sums[r] != 0
+                ? strip->kernels->backward(&chunk->student_logits[r], h, n, chunk->group_sums[r], a, add, out, past)
+                : strip->kernels->scale_add(h, n, a, add, out, past);
         if (!flush->last) continue;
+        if (!finite) note_overflow(chunk, r);
         if (dtype == DK_F64) widen(h, (double *)(void *)strip_out, n);
         if (dtype == DK_BF16) strip->kernels->halve(h, n, (uint16_t *)(void *)strip_out);
         zero_behind(strip_out, &strip->gradient, n);
@@ -401,6 +409,7 @@ static int32_t run_term(di_chunk *chunk, const di_term *term, const di_entry *en
         parts[r] = di_term_t_squared(term, entry) * chunk->values[r];
         chunk->strip->totals[chunk->first + r] += term->weight * parts[r];
     }
+    if ((rc = di_chunk_check_totals(chunk, entry, &chunk->error))) return rc;
     if (wanted && chunk->strip->squares) di_chunk_squares(chunk, term, entry, gradient);
     if (wanted) join(chunk, term->weight * di_term_t_squared(term, entry));
     return DK_OK;
@@ -424,6 +433,7 @@ static int32_t run_terms(di_chunk *chunk)
     }
     if (dk_view_present(strip->gradient) && !chunk->has_group) join_nothing(chunk);
     flush_group(chunk, 1);
+    DK_TRY(di_chunk_check_gradients(chunk, &chunk->error));
     chunk->floored += chunk->raised;
 out:
     return rc;
@@ -455,6 +465,7 @@ void di_chunk_run(di_chunk *chunk, const di_strip *strip, int64_t first, int64_t
     chunk->has_q = chunk->has_p = chunk->has_teacher_logits = chunk->has_group = chunk->has_done = 0;
     chunk->level = 0;
     chunk->raised = 0;
+    chunk->overflows = chunk->capacity;
     gather_labels(chunk);
     if (strip->target) DK_TRY(gather_target(chunk, &chunk->error));
     rc = strip->measured ? measure_terms(chunk) : run_terms(chunk);

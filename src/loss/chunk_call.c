@@ -1,4 +1,5 @@
 /* Calling a loss on the rows of a chunk, and judging what comes back. */
+#include <float.h>
 #include <math.h>
 #include <string.h>
 
@@ -121,6 +122,32 @@ static int32_t refuse_infinite(const di_call *call, int64_t row, dk_error *err)
                       "loss %s: value of row %lld is inf: the student gives id %lld the probability 0 (its logit is "
                       "-inf), and the target does not; leave -inf out of the student's logits",
                       call->entry->name, (long long)di_batch_number(strip->batch, at), (long long)id);
+}
+
+static int32_t refuse_large(const di_chunk *chunk, const char *name, const char *what, int64_t row, dk_error *err)
+{
+    const di_strip *strip = chunk->strip;
+    const int64_t at = strip->first + strip->rows[chunk->first + row];
+    return dk_fail_at(err, DK_E_NUMERIC, strip->batch->sequences ? strip->batch->sequences[at] : -1,
+                      "loss %s: %s of row %lld is more than fp32 holds (3.4e38); look at the logits of that row and at "
+                      "what multiplies it (weights, args.grad_scale, T squared), or lower train.learning_rate",
+                      name, what, (long long)di_batch_number(strip->batch, at));
+}
+
+int32_t di_chunk_check_totals(const di_chunk *chunk, const di_entry *entry, dk_error *err)
+{
+    const double *totals = chunk->strip->totals + chunk->first;
+    for (int64_t r = 0; r < chunk->rows; r++)
+        if (!(fabs(totals[r]) <= FLT_MAX)) return refuse_large(chunk, entry->name, "value", r, err);
+    return DK_OK;
+}
+
+int32_t di_chunk_check_gradients(const di_chunk *chunk, dk_error *err)
+{
+    const di_loss *loss = chunk->strip->loss;
+    const int64_t row = atomic_load(&chunk->overflows);
+    if (row >= chunk->rows) return DK_OK;
+    return refuse_large(chunk, loss->count == 1 ? loss->terms->entry->name : "of all terms", "gradient", row, err);
 }
 
 static double first_not_finite(const float *x, int64_t n)

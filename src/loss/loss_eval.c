@@ -78,6 +78,8 @@ static int32_t check_args(const di_eval *eval, dk_error *err)
         return dk_fail(err, DK_E_INVALID, "args.flags 0x%x has bits that are not known", (unsigned)args->flags);
     DK_TRY(di_preset_check_divisor(eval->loss, eval->divisor, err));
     if (!isfinite(args->grad_scale)) return dk_fail(err, DK_E_INVALID, "args.grad_scale is not finite");
+    if (args->step < 0)
+        return dk_fail(err, DK_E_INVALID, "args.step is %lld; steps count from 0", (long long)args->step);
     DK_TRY(check_student(args, err));
     shape[0] = args->student->values->shape[0];
     if (args->teacher) DK_TRY(di_check_target(args->teacher, "args.teacher", shape[0], err));
@@ -134,6 +136,10 @@ static int32_t read_rows(di_eval *eval, dk_error *err)
         const float weight = args->weights ? eval->weights[r] : 1;
         if (!isfinite(weight))
             return dk_fail(err, DK_E_INVALID, "args.weights: entry %lld is not finite", (long long)r);
+        if (weight < 0)
+            return dk_fail(err, DK_E_INVALID,
+                           "args.weights: entry %lld is %g; weights are at least 0, since their sum is the divisor",
+                           (long long)r, (double)weight);
         if (weight == 0 || eval->labels[r] < 0) continue;
         if (weight != 1 && di_loss_preset(eval->loss))
             return dk_fail(

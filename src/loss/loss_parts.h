@@ -165,6 +165,7 @@ typedef struct di_chunk {
     int32_t has_group, has_done;
     int64_t floored;
     _Atomic int64_t raised;
+    _Atomic int64_t overflows; /* the first row whose gradient is not finite as it goes out; capacity = none */
     int32_t rc;
     dk_error error;
 } di_chunk;
@@ -190,6 +191,9 @@ void di_chunk_run(di_chunk *chunk, const di_strip *strip, int64_t first, int64_t
 void di_chunk_squares(di_chunk *chunk, const di_term *term, const di_entry *entry, const float *gradient);
 /* One call of a loss, over ranges of rows in parallel where it allows that. */
 int32_t di_chunk_call(di_chunk *chunk, const di_term *term, const di_entry *entry, float *gradient, dk_error *err);
+/* What all terms so far, with their weights and T squared, say of the rows: finite in fp32. The last is entry's. */
+int32_t di_chunk_check_totals(const di_chunk *chunk, const di_entry *entry, dk_error *err);
+int32_t di_chunk_check_gradients(const di_chunk *chunk, dk_error *err); /* as they went out */
 /* Its measure in the pass that comes first; the terms before it have `before` numbers of a row. */
 int32_t di_chunk_measure(di_chunk *chunk, const di_term *term, int64_t before, dk_error *err);
 

@@ -42,7 +42,7 @@ def run(*command, **options):
 
 def main():
     copy, jobs = pathlib.Path(sys.argv[1]).resolve(), sys.argv[2] if len(sys.argv) > 2 else "2"
-    for name in ["cmake", "src", "lib", "include", "pkgconfig", "tests", "docs"]:
+    for name in ["cmake", "src", "lib", "include", "pkgconfig", "share", "plugins", "tests", "docs"]:
         shutil.copytree(ROOT / name, copy / name, dirs_exist_ok=True, ignore=shutil.ignore_patterns("*.pyc"))
     for name in ["CMakeLists.txt", "README.md", "LICENSE"]:
         shutil.copy2(ROOT / name, copy / name)

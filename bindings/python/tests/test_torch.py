@@ -233,11 +233,21 @@ def test_a_schedule_is_read_at_its_step(case):
     ({"target": torch.zeros(2, 4, 13)}, "target has rows"), ({"target": torch.zeros(3, 4, 13, requires_grad=True)}, "none goes to a teacher"),
     ({"target": [1.0]}, "target is a list"), ({"student": torch.zeros(3, 4, 13, device="meta")}, "is on meta"),
     ({"student": torch.zeros(3, 4, 13, dtype=torch.int8)}, "torch.int8"), ({"student": torch.zeros(13)}, "at least one row"),
-    ({"target": None}, "needs a teacher")])
+    ({"target": None}, "needs a teacher"), ({"weights": torch.tensor([1.0] * 5 + [-0.5] + [1.0] * 6).reshape(3, 4)}, "args.weights: entry 5 is -0.5"),
+    ({"weights": torch.full((3, 4), float("nan"))}, "args.weights: entry 0 is not finite"), ({"step": -1}, "args.step is -1")])
 def test_what_is_wrong_is_named(arguments, said, case):
     called = dict({"student": case["z"], "target": case["t"]}, **arguments)
     with pytest.raises((ValueError, TypeError, distill.DistillError), match=said):
         losses.jsd(called.pop("student"), called.pop("target"), **called)
+
+
+def test_a_row_that_fp32_does_not_hold_is_named(case):
+    powers = {"alpha": -2.0, "beta": -2.0}
+    student, target = case["z"].clone(), case["z"].clone()
+    student[1, 0, 0] -= 60
+    assert torch.isfinite(losses.alpha_beta(case["z"], case["t"], **powers))
+    with pytest.raises(distill.NumericError, match="loss alpha_beta: value of row 4 is"):
+        losses.alpha_beta(student, target, **powers)
 
 
 def test_many_threads_share_a_loss(case):

@@ -206,29 +206,37 @@ static double squares(const di_logits *q, const float *h, int64_t n, double sum)
     return total;
 }
 
-static void backward(const di_logits *q, const float *h, int64_t n, double sum, float a, const float *add, float *out,
-                     int32_t past)
+static int32_t backward(const di_logits *q, const float *h, int64_t n, double sum, float a, const float *add,
+                        float *out, int32_t past)
 {
     const dk_vf share = dk_vf_set((float)-sum), one_q = dk_vf_set((float)exp(-q->log_sum)), factor = dk_vf_set(a);
     const float *rest = di_rest_of(q);
+    dk_vf seen = dk_vf_set(0); /* 0*x is NaN for infinity and NaN */
     DI_VECTORS(0, n)
     {
         DI_FETCH(rest + i / 2, 0);
         dk_vf u = dk_vf_fma(di_mass_at(q, i, lanes, one_q), share, di_load(h + i, lanes, 0));
         dk_vf more = add ? di_load(add + i, lanes, 0) : dk_vf_set(0);
-        give(out + i, dk_vf_fma(factor, u, more), lanes, past);
+        u = dk_vf_fma(factor, u, more);
+        seen = dk_vf_fma(u, dk_vf_set(0), seen);
+        give(out + i, u, lanes, past);
     }
     if (past) dk_store_fence();
+    return dk_vf_sum(seen) == 0;
 }
 
-static void scale_add(const float *h, int64_t n, float a, const float *add, float *out, int32_t past)
+static int32_t scale_add(const float *h, int64_t n, float a, const float *add, float *out, int32_t past)
 {
+    dk_vf seen = dk_vf_set(0);
     DI_VECTORS(0, n)
     {
         dk_vf more = add ? di_load(add + i, lanes, 0) : dk_vf_set(0);
-        give(out + i, dk_vf_fma(dk_vf_set(a), di_load(h + i, lanes, 0), more), lanes, past);
+        more = dk_vf_fma(dk_vf_set(a), di_load(h + i, lanes, 0), more);
+        seen = dk_vf_fma(more, dk_vf_set(0), seen);
+        give(out + i, more, lanes, past);
     }
     if (past) dk_store_fence();
+    return dk_vf_sum(seen) == 0;
 }
 
 static int32_t all_finite(const float *x, int64_t n)

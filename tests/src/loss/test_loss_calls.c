@@ -666,6 +666,16 @@ TEST(refusals)
     AGAIN, c.args.grad_head = &c.gradient, check_refused(&c, DK_E_INVALID, "args.grad_head: the student has none");
     AGAIN, labels[3] = V, check_refused(&c, DK_E_INVALID, "args.labels: entry 3 is 41, outside the 41 ids");
     labels[3] = 3;
+    AGAIN, c.args.step = -1, check_refused(&c, DK_E_INVALID, "args.step is -1; steps count from 0");
+    static const float bad[] = {-1, -INFINITY, INFINITY, NAN};
+    static const char *const words[] = {"args.weights: entry 4 is -1; weights are at least 0",
+                                        "args.weights: entry 4 is not finite", "args.weights: entry 4 is not finite",
+                                        "args.weights: entry 4 is not finite"};
+    for (int i = 0; i < 4; i++) {
+        float weights[R];
+        for (int r = 0; r < R; r++) weights[r] = r == 4 ? bad[i] : (float)(r % 2);
+        AGAIN, with_weights(&c, weights), check_refused(&c, DK_E_INVALID, words[i]);
+    }
     AGAIN, labels[7] = 40, c.teacher.vocab_valid = 40,
            check_refused(&c, DK_E_INVALID, "args.labels: entry 7 is 40, outside the 40 ids");
 

@@ -16,7 +16,7 @@ static const char intro[] =
     "multiplies value and gradient by T squared. `p = 0` adds exactly nothing where the formula allows it; where it "
     "would be infinite, `log p` counts as `loss.log_floor`, and how often is counted. `q = 0` where `p > 0` is an "
     "error "
-    "that names the row.\n"
+    "that names the row, and so is a value, or a gradient as it is written, that fp32 does not hold.\n"
     "\n"
     "One loss is `loss: {type: jsd, jsd.teacher_weight: 0.3}`; several are a list, each with its weight, and are "
     "summed:\n"

@@ -184,7 +184,10 @@ static void check_trial(fixture *f, trial *t, const di_loss *loss)
     dk_error err;
     set_trial(t);
     const int32_t rc = di_loss_eval(f->backend, loss, &t->c.args, &err);
-    if (rc == DK_E_NUMERIC && t->flags & OVERFLOWS) return; /* powers of p/q: larger than a double, and said so */
+    if (rc == DK_E_NUMERIC && t->flags & OVERFLOWS) { /* powers of p/q: larger than a float, and said so */
+        CHECK_HAS(err.message, "row 0");
+        return;
+    }
     if (rc) {
         complain(t, err.message, rc);
         return;
@@ -350,5 +353,97 @@ TEST(a_student_that_excludes_is_named)
     close_fixture(&f);
 }
 
+/* ---- what fp32 does not hold ---- */
+
+static int64_t refused_rows, finite_rows;
+
+/* All that comes back is finite in fp32, or the row is named. */
+static void check_held(fixture *f, const trial *t, const di_loss *loss, dense_call *c)
+{
+    float held[ROWS];
+    dk_error err;
+    with_rows(c, held);
+    const int32_t rc = di_loss_eval(f->backend, loss, &c->args, &err);
+    if (rc) {
+        refused_rows++;
+        if (rc != DK_E_NUMERIC || !strstr(err.message, "row 0")) complain(t, err.message, rc);
+        return;
+    }
+    finite_rows++;
+    if (!isfinite(c->args.sum)) complain(t, "value", c->args.sum);
+    for (int r = 0; r < ROWS; r++)
+        if (!isfinite(held[r])) complain(t, "value of a row", (double)held[r]);
+    for (int64_t i = 0; i < ROWS * t->n; i++)
+        if (!isfinite(g[i])) {
+            complain(t, "gradient", (double)g[i]);
+            return;
+        }
+}
+
+static void fill_large(int64_t n, double size)
+{
+    for (int64_t i = 0; i < n; i++) {
+        z[i] = (float)(size * dk_random_uniform(21, 1, (uint64_t)i) * (i % 2 ? -1 : 1));
+        p[i] = (float)(size * dk_random_uniform(22, 1, (uint64_t)i) * (i % 3 ? -1 : 1));
+    }
+}
+
+/* Logits up to the largest float, and factors that are as large, whatever the loss. */
+TEST(every_loss_names_a_row_that_fp32_does_not_hold)
+{
+    static const double sizes[] = {10, 1e4, 1e20, 3e38}, scales[] = {0, 1e30, 1e38, 1e300};
+    static const int64_t widths[] = {3, 300};
+    fixture f;
+    open_fixture(&f);
+    for (int k = 0; k < LOSS_CASES; k++) {
+        di_loss *loss = loss_of(&f, loss_cases[k].yaml, 1);
+        for (int at = 0; at < 2 * 4 * 4 * 2; at++) {
+            float weights[ROWS] = {at / 32 ? 3e38f : 1, 1};
+            trial t = {.yaml = loss_cases[k].yaml, .kind = DISTILL_DENSE, .n = widths[at % 2], .temperature = 1};
+            t.code = DISTILL_FLOAT;
+            t.bits = 32;
+            if (!may_be(&t, builtin_of(t.yaml))) t.kind = DISTILL_ONE_HOT;
+            fill_large(t.n, sizes[at / 8 % 4]);
+            set_trial(&t);
+            with_weights(&t.c, weights);
+            t.c.args.grad_scale = scales[at / 2 % 4];
+            check_held(&f, &t, loss, &t.c);
+        }
+        di_loss_release(loss);
+    }
+    CHECK(refused_rows > 50);
+    CHECK(finite_rows > 50);
+    close_fixture(&f);
+}
+
+/* Powers of p/q below 0 are the largest. */
+TEST(negative_powers_are_finite_or_name_their_row)
+{
+    static const double powers[] = {-2, -1, -0.5, -0.1, 0.3, 1, 2}, sizes[] = {20, 40, 60, 80, 85, 90, 100, 400, 800};
+    fixture f;
+    open_fixture(&f);
+    refused_rows = finite_rows = 0;
+    for (int a = 0; a < 7; a++)
+        for (int b = 0; b < 7; b++) {
+            char yaml[96];
+            snprintf(yaml, sizeof yaml, "alpha_beta, alpha_beta: {alpha: %g, beta: %g}", powers[a], powers[b]);
+            di_loss *loss = loss_of(&f, yaml, 1);
+            for (int at = 0; at < 9 * 3; at++) {
+                const int64_t n = (int64_t[]){2, 17, 300}[at % 3];
+                trial t = {.yaml = yaml, .kind = DISTILL_DENSE, .n = n, .temperature = 1};
+                t.code = DISTILL_FLOAT;
+                t.bits = 32;
+                fill_large(n, sizes[at / 3]);
+                set_trial(&t);
+                check_held(&f, &t, loss, &t.c);
+            }
+            di_loss_release(loss);
+        }
+    CHECK(refused_rows > 50);
+    CHECK(finite_rows > 50);
+    close_fixture(&f);
+}
+
 TEST_MAIN(TEST_CASE(every_loss_of_the_registry_is_tried) TEST_CASE(finite_and_never_negative) TEST_CASE(wide_rows)
-              TEST_CASE(a_student_that_excludes_is_named))
+              TEST_CASE(a_student_that_excludes_is_named) TEST_CASE(every_loss_names_a_row_that_fp32_does_not_hold)
+                  TEST_CASE(negative_powers_are_finite_or_name_their_row))
