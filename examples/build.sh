@@ -29,3 +29,15 @@ build_with() { # a folder for the log, then a command
 configure_and_build() { cmake -S "$root" -B "$root/build/release" -DCMAKE_BUILD_TYPE=Release && cmake --build "$root/build/release" -j "$(nproc)"; }
 
 build_distill() { [ -n "${DISTILL:-}" ] || build_with "$1" configure_and_build; } # a folder for the log
+
+# Help comes before anything is installed or built: what the script says of itself at its head, then its program's options.
+answer_help() { # the program ("" = it needs the library to say anything), then the script's arguments
+    local word
+    for word in "${@:2}"; do
+        [ "$word" = -h ] || [ "$word" = --help ] || continue
+        sed -n '2,/^[^#]/s/^# //p' "$0"
+        [ -n "$1" ] || exit 0
+        echo "Its program's options; the script gives FOLDER, --distill and --teacher:"
+        PYTHONPATH=$root/examples:$root/examples/quickstart exec python3 "$1" --help
+    done
+}

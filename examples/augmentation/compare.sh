@@ -5,6 +5,7 @@
 # Usage: examples/augmentation/compare.sh [--steps N] [--seeds N] [--quick]  (some 15 minutes on two cores)
 set -euo pipefail
 source "$(dirname "$0")/../build.sh"
+answer_help "$root/examples/augmentation/compare.py" "$@"
 out=$root/build/augmentation
 "$root/examples/quickstart/install.sh"
 build_distill "$out"

@@ -6,6 +6,7 @@
 # Usage: examples/on_policy/compare.sh [--steps N] [--seeds N] [--quick]  (some 25 minutes on two cores at 150 steps)
 set -euo pipefail
 source "$(dirname "$0")/../build.sh"
+answer_help "" "$@"
 out=$root/build/on-policy
 "$root/examples/quickstart/install.sh"
 build_distill "$out"

@@ -4,6 +4,7 @@
 # where it stopped. Usage: examples/quickstart/losses.sh [--steps N] [--losses jsd,tvd] [--quick]  (about 15 s a run on two cores, and of 300 steps 25)
 set -euo pipefail
 source "$(dirname "$0")/../build.sh"
+answer_help "$root/examples/quickstart/losses.py" "$@"
 out=$root/build/losses
 "$root/examples/quickstart/install.sh"
 build_distill "$out"

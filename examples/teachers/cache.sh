@@ -4,6 +4,7 @@
 # sizes and decoding at a vocabulary of 151,936 (made-up ids). Leaves build/cache/cache.json; goes on where it stopped.
 set -euo pipefail
 source "$(dirname "$0")/../build.sh"
+answer_help "$root/examples/teachers/cache.py" "$@"
 out=$root/build/cache
 "$root/examples/quickstart/install.sh"
 build_distill "$out"

@@ -3,5 +3,7 @@
 # what the good one alone gives, and what the plain mean recovers; three seeds. Leaves build/teachers/noise.json; goes on where it
 # stopped. See prepare.sh for texts of yours.
 set -euo pipefail
+source "$(dirname "$0")/../build.sh"
+answer_help "$root/examples/teachers/noise.py" "$@"
 source "$(dirname "$0")/prepare.sh"
 exec python3 "$root/examples/teachers/noise.py" "$out" --distill "$distill" "$@"

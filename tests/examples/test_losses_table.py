@@ -57,3 +57,16 @@ def test_the_table_is_made_and_goes_on_where_it_stopped(tmp_path):
         assert ("real" in row["nats"]) == (loss != "forward_kl")
     for needle in ("best KL: ", "best acceptance: ", "teacher: ", "jsd ", "perplexity"):
         assert needle in done.stdout
+
+
+@pytest.mark.parametrize("script", ["quickstart/losses", "augmentation/compare", "on_policy/compare", "teachers/cache", "teachers/noise",
+                                    "teachers/specialists"])
+def test_help_comes_before_anything_is_installed_or_built(script, tmp_path):
+    for name in ("cmake", "make", "apt-get", "sudo", "pip"):
+        (tmp_path / name).write_text("#!/bin/sh\necho called >&2\nexit 1\n")
+        (tmp_path / name).chmod(0o755)
+    environment = dict(os.environ, PATH="%s:%s" % (tmp_path, os.environ["PATH"]))
+    environment.pop("DISTILL", None)
+    said = subprocess.run(["bash", str(ROOT / "examples" / (script + ".sh")), "--help"], capture_output=True, text=True, env=environment, timeout=60)
+    assert said.returncode == 0 and not said.stderr and "Leaves build/" in said.stdout
+    assert "--distill" in said.stdout or script == "on_policy/compare"  # whose program needs the library
