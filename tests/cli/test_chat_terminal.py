@@ -119,6 +119,7 @@ def test_control_c_stops_an_answer_and_not_the_program(terminal, endless):
     terminal.keys("C-c")
     terminal.wait(r"^\(Ctrl-D or /quit leaves\)\n+> *$")
     terminal.type("thrown away")
+    terminal.wait("thrown away")  # the signal empties the terminal's queue
     terminal.keys("C-c")
     terminal.wait(r"thrown away(\^C\n\(Ctrl-D or /quit leaves\))?\s*\n+> *$")  # without libedit nobody knows what was typed
     kept = terminal.saved()
