@@ -170,7 +170,7 @@ typedef struct distill_batch {
     const int64_t *offsets; /* [sequences + 1], offsets[0] = 0 */
     /* [row_count] ascending places in ids whose next token is asked for; NULL = all but the last of each sequence */
     const int64_t *rows;
-    const float *weights; /* [row_count] weight of each row; NULL = 1 */
+    const float *weights; /* [row_count] weight of each row, >= 0; NULL = 1 */
     int64_t sequences;
     int64_t row_count; /* ignored while rows is NULL */
     /* [sequences] where samples are from, and their field `teacher`, for routes; NULL, an entry NULL or "" = not said

@@ -153,7 +153,7 @@ static int32_t take_text(di_labelled *l, const di_line *at, const dk_node *root,
 static int32_t take_weight(di_labelled *l, const di_line *at, const dk_node *weight, dk_error *err)
 {
     const double value = !weight ? 1 : weight->type == DK_NODE_INT || weight->type == DK_NODE_FLOAT ? weight->f64 : -1;
-    if (!(value > 0 && value <= 1e6)) return di_fail_line(at, err, "weight is no number above 0 and up to 1e6");
+    if (!((float)value > 0 && value <= 1e6)) return di_fail_line(at, err, "weight is no number above 0 and up to 1e6");
     l->weights[l->count] = (float)value;
     return DK_OK;
 }

@@ -52,7 +52,10 @@ static int32_t mark_rows(const distill_batch *batch, uint8_t *learn, float *weig
                 (long long)i, (long long)at);
         }
         double weight = batch->weights ? (double)batch->weights[row++] : 1;
-        DK_TRY(check_weight(weight, "tokens: row", i, err));
+        if ((rc = check_weight(weight, "row", row - 1, err))) {
+            dk_error_context(err, "tokens: token %lld, in sequence %lld", (long long)at, (long long)sequence);
+            goto out;
+        }
         learn[at + 1] = weight > 0;
         weights[at + 1] = (float)weight;
     }

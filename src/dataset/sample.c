@@ -175,8 +175,14 @@ int32_t di_encoded_weigh(di_encoded *encoded, int64_t first, double weight, dk_e
     if (weight == 1 || first == encoded->count) return DK_OK;
     if (weight == 0) return mark(encoded, first, 0, err);
     int32_t rc = fill_weights(encoded, encoded->count, err);
-    for (int64_t i = first; rc == DK_OK && i < encoded->count; i++)
-        encoded->weights[i] = (float)((double)encoded->weights[i] * weight);
+    for (int64_t i = first; rc == DK_OK && i < encoded->count; i++) {
+        const double product = (double)encoded->weights[i] * weight;
+        if (!di_weight_fits(product))
+            return dk_fail(err, DK_E_FORMAT,
+                           "a message of weight %g in a sample of weight %g: no float holds their product",
+                           (double)encoded->weights[i], weight);
+        encoded->weights[i] = (float)product;
+    }
     return rc;
 }
 

@@ -108,7 +108,7 @@ static int32_t encode_object(const di_encoder *encoder, const dk_node *root, con
         DK_TRY(di_encode_text(encoder, text->text, text->size, 0, DI_PIECE_FIRST | DI_PIECE_LAST, out, err));
     } else if (pair) DK_TRY(di_encode_pair(encoder, root, place, flags, out, err));
     else DK_TRY(encode_prompt(encoder, root, prompt, completion, place, out, err));
-    DK_TRY(di_encoded_weigh(out, first, weight, err));
+    if ((rc = di_encoded_weigh(out, first, weight, err))) dk_error_context(err, "%s", place);
 out:
     return rc;
 }

@@ -55,10 +55,14 @@ int32_t di_check_keys(const dk_node *map, const char *const *used, const di_key 
 
 int32_t di_read_weight(const dk_node *node, const char *place, const char *what, double *out, dk_error *err)
 {
+    const int32_t is_number = node && (node->type == DK_NODE_INT || node->type == DK_NODE_FLOAT);
+    char given[32] = "";
     *out = 1;
     if (!node) return DK_OK;
-    if ((node->type != DK_NODE_INT && node->type != DK_NODE_FLOAT) || !di_weight_fits(node->f64))
-        return dk_fail(err, DK_E_FORMAT, "%s: %s\"weight\" must be a number >= 0 that a float holds", place, what);
+    if (is_number) dk_format_f64(node->f64, given);
+    if (!is_number || !di_weight_fits(node->f64))
+        return dk_fail(err, DK_E_FORMAT, "%s: %s\"weight\" must be a number >= 0 that a float holds%s%s", place, what,
+                       is_number ? ", and is " : "", given);
     *out = node->f64;
     return DK_OK;
 }

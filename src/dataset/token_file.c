@@ -108,8 +108,8 @@ static int32_t check_values(const di_store *store, dk_error *err)
                            (int)id);
         if (id > largest) largest = id;
         if (store->tokens.weights && !(store->tokens.weights[i] >= 0 && isfinite(store->tokens.weights[i])))
-            return dk_fail(err, DK_E_FORMAT, "%s: the weight of token %lld is no number >= 0", store->name,
-                           (long long)i);
+            return dk_fail(err, DK_E_FORMAT, "%s: the weight of token %lld is %g, no number >= 0", store->name,
+                           (long long)i, (double)store->tokens.weights[i]);
     }
     if (largest == store->largest) return DK_OK;
     return dk_fail(err, DK_E_FORMAT, "%s: the largest id is %lld, the header says %lld", store->name,

@@ -162,8 +162,11 @@ static int32_t check_weights(const distill_batch *batch, dk_error *err)
 {
     const int64_t rows = batch->weights ? di_batch_rows(batch) : 0;
     for (int64_t i = 0; i < rows; i++)
-        if (!isfinite(batch->weights[i]))
-            return dk_fail(err, DK_E_INVALID, "batch.weights[%lld] is not finite", (long long)i);
+        if (!(batch->weights[i] >= 0 && isfinite(batch->weights[i])))
+            return dk_fail(
+                err, DK_E_INVALID,
+                "batch.weights[%lld] is %g; weights are finite and at least 0, since their sum is the divisor",
+                (long long)i, (double)batch->weights[i]);
     return DK_OK;
 }
 

@@ -95,9 +95,9 @@ TEST(wrong_batches_are_refused)
     check_batch(&batch, DK_E_INVALID, "rows[1] is 1; rows ascend");
     batch.row_count = 1;
     batch.weights = nan_weight;
-    check_batch(&batch, DK_E_NUMERIC, "row 0 has weight nan");
+    check_batch(&batch, DK_E_NUMERIC, "tokens: token 1, in sequence 0: row 0 has weight nan");
     batch.weights = less;
-    check_batch(&batch, DK_E_INVALID, "row 0 has weight -1");
+    check_batch(&batch, DK_E_INVALID, "tokens: token 1, in sequence 0: row 0 has weight -1: a number >= 0 that");
 }
 
 /* ---- callbacks ---- */

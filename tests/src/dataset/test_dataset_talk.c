@@ -107,6 +107,11 @@ TEST(other_weights_are_refused)
         snprintf(line, sizeof line, "{\"text\": \"a\", \"weight\": %s}", values[i]);
         check_wrong(line, ": \"weight\" must be a number >= 0", "");
     }
+    check_wrong("{\"text\": \"a\", \"weight\": -1}", ": \"weight\" must be a number >= 0 that a float holds, and is -1",
+                "");
+    check_wrong("{\"messages\": [" USER ", {\"role\": \"assistant\", \"content\": \"a\", \"weight\": 3e38}], "
+                "\"weight\": 2}",
+                ":1: a message of weight 3e+38 in a sample of weight 2: no float holds their product", "");
     check_wrong("{\"messages\": [{\"role\": \"user\", \"content\": \"a\", \"weight\": 0}]}",
                 "message 1: \"weight\" goes with assistant messages", "");
 }

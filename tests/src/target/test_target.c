@@ -60,7 +60,11 @@ TEST(broken_batches)
     REFUSED((rows[1] = 7, batch.rows = rows, batch.row_count = 2), "batch.rows[1] is 7, outside 0..6");
     REFUSED((rows[1] = 2, batch.rows = rows, batch.row_count = 2), "batch.rows[1] is 2, not above the one before");
     REFUSED((batch.rows = rows, batch.row_count = -1), "batch.row_count is -1");
-    REFUSED(batch.weights = weights, "batch.weights[2] is not finite");
+    REFUSED(batch.weights = weights, "batch.weights[2] is nan; weights are finite and at least 0");
+    weights[2] = INFINITY;
+    REFUSED(batch.weights = weights, "batch.weights[2] is inf");
+    weights[2] = -0.5f;
+    REFUSED(batch.weights = weights, "batch.weights[2] is -0.5; weights are finite and at least 0");
 }
 
 TEST(read_and_write)
