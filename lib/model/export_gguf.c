@@ -217,8 +217,8 @@ static int32_t narrow(dk_dtype dtype, const float *from, uint8_t *to, int64_t co
         for (int64_t i = 0; i < count; i++) ok &= ((halves[i] = dk_f32_to_f16(from[i])) & 0x7c00) != 0x7c00;
         return ok;
     case DK_BF16:
-        for (int64_t i = 0; i < count; i++) halves[i] = dk_f32_to_bf16(from[i]);
-        return 1;
+        for (int64_t i = 0; i < count; i++) ok &= ((halves[i] = dk_f32_to_bf16(from[i])) & 0x7f80) != 0x7f80;
+        return ok;
     default:
         return dk_blocks_narrow(dtype, from, to, count);
     }
@@ -261,8 +261,8 @@ static int32_t narrow_piece(exporter *in, int64_t index, int64_t first, int64_t 
         for (int64_t i = 0; i < count; i++) in->floats[i] += (float)in->model->config.norm_offset;
     dk_parallel_for(in->model->host, (count + work.piece - 1) / work.piece, 1, narrow_body, &work);
     if (work.failed)
-        DK_TRY(dk_fail(err, DK_E_NUMERIC, "%s has weights that %s cannot hold: export as bf16 or f32",
-                       in->specs[index].name, dk_dtype_name(work.dtype)));
+        DK_TRY(dk_fail(err, DK_E_NUMERIC, "%s has weights that %s cannot hold: export as %sf32", in->specs[index].name,
+                       dk_dtype_name(work.dtype), work.dtype == DK_BF16 ? "" : "bf16 or "));
 out:
     return rc;
 }

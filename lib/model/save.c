@@ -84,11 +84,16 @@ typedef struct saver {
     uint64_t done, total;
 } saver;
 
-static int32_t overflows(const uint16_t *halves, uint64_t count)
+static int32_t check_halves(const saver *in, int64_t index, const uint16_t *halves, uint64_t count, dk_error *err)
 {
+    const int32_t brain = in->dtype == DK_BF16;
+    const uint16_t exponent = brain ? 0x7f80 : 0x7c00;
     for (uint64_t i = 0; i < count; i++)
-        if ((halves[i] & 0x7c00) == 0x7c00) return 1;
-    return 0;
+        if ((halves[i] & exponent) == exponent)
+            return dk_fail(err, DK_E_NUMERIC, "%s has weights beyond %s, which %s cannot hold: save as %s",
+                           in->model->parameters[index].name, brain ? "3.39e38" : "65504", brain ? "bf16" : "f16",
+                           brain ? "f32" : "bf16 or f32");
+    return DK_OK;
 }
 
 static int32_t fill(void *user, int64_t index, uint64_t offset, void *out, uint64_t size, dk_error *err)
@@ -101,9 +106,8 @@ static int32_t fill(void *user, int64_t index, uint64_t offset, void *out, uint6
             dk_stage_read(&in->stage, in->value, (int64_t)(offset / each), (int64_t)(size / each), in->dtype, out, err);
     in->done += size;
     if (!rc && in->saved) in->saved(in->user, in->done, in->total);
-    if (rc || in->dtype != DK_F16 || !overflows(out, size / each)) return rc;
-    return dk_fail(err, DK_E_NUMERIC, "%s has weights beyond 65504, which f16 cannot hold: save as bf16 or f32",
-                   in->model->parameters[index].name);
+    if (rc || each != sizeof(uint16_t)) return rc;
+    return check_halves(in, index, out, size / each, err);
 }
 
 static int32_t save_tensors(saver *in, const char *folder, uint64_t shard_bytes, dk_error *err)

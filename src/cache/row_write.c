@@ -62,6 +62,14 @@ static int32_t refuse_value(int64_t place, double value, dk_error *err)
                    (long long)place, text);
 }
 
+static int32_t refuse_half(int64_t place, double value, dk_error *err)
+{
+    return dk_fail(
+        err, DK_E_NUMERIC,
+        "value %lld of a row is %g, more than bf16 holds (3.39e38): keep rows in f32 (teacher.cache.precision)",
+        (long long)place, value);
+}
+
 static int32_t check_ids(const di_row_writer *writer, int64_t count, dk_error *err)
 {
     for (int64_t i = 0; i < count; i++) {
@@ -189,8 +197,10 @@ static int32_t put_hidden(di_row_writer *writer, const float *values, dk_error *
     const uint32_t bits = writer->header.bits;
     uint8_t number[4];
     for (uint32_t i = 0; i < writer->header.width; i++) {
+        const uint32_t half = dk_narrow_bf16(values[i]); /* which is infinite for the largest floats */
         if (!isfinite(values[i])) return refuse_value(i, (double)values[i], err);
-        di_put(number, bits == 32 ? dk_bits_from_float(values[i]) : dk_narrow_bf16(values[i]), (int)bits / 8);
+        if (bits != 32 && (half & 0x7f80) == 0x7f80) return refuse_half(i, (double)values[i], err);
+        di_put(number, bits == 32 ? dk_bits_from_float(values[i]) : half, (int)bits / 8);
         dk_strbuf_append(&writer->bytes, number, bits / 8);
     }
     return DK_OK;

@@ -246,6 +246,14 @@ static void zero_behind(void *row, const dk_view *view, int64_t n)
     memset((uint8_t *)row + (size_t)n * size, 0, (size_t)(view->shape[1] - n) * size);
 }
 
+/* The largest floats round to an infinity of BF16, whose exponent is all ones. */
+static int32_t halves_finite(const uint16_t *x, int64_t n)
+{
+    uint16_t seen = 0;
+    for (int64_t i = 0; i < n; i++) seen |= (uint16_t)((x[i] & 0x7f80) + 0x80);
+    return !(seen & 0x8000);
+}
+
 static void note_overflow(di_chunk *chunk, int64_t row)
 {
     int64_t first = atomic_load(&chunk->overflows);
@@ -268,14 +276,17 @@ static void flush_rows(void *context, int64_t begin, int64_t end)
         float *h = chunk->group + r * n, *strip_out = flush->last ? row_of(chunk, &strip->gradient_rows, r) : NULL;
         float *out = !flush->last ? chunk->done + r * n : dtype == DK_F32 ? strip_out : h;
         const int32_t past = flush->last && strip->past && (uintptr_t)out % DI_PAST_ALIGNMENT == 0;
-        const int32_t finite =
+        int32_t finite =
             chunk->logs && chunk->group_sums[r] != 0
                 ? strip->kernels->backward(&chunk->student_logits[r], h, n, chunk->group_sums[r], a, add, out, past)
                 : strip->kernels->scale_add(h, n, a, add, out, past);
         if (!flush->last) continue;
-        if (!finite) note_overflow(chunk, r);
         if (dtype == DK_F64) widen(h, (double *)(void *)strip_out, n);
-        if (dtype == DK_BF16) strip->kernels->halve(h, n, (uint16_t *)(void *)strip_out);
+        if (dtype == DK_BF16) {
+            strip->kernels->halve(h, n, (uint16_t *)(void *)strip_out);
+            finite = finite && halves_finite((const uint16_t *)(const void *)strip_out, n);
+        }
+        if (!finite) note_overflow(chunk, r);
         zero_behind(strip_out, &strip->gradient, n);
     }
 }

@@ -129,9 +129,10 @@ static int32_t refuse_large(const di_chunk *chunk, const char *name, const char 
     const di_strip *strip = chunk->strip;
     const int64_t at = strip->first + strip->rows[chunk->first + row];
     return dk_fail_at(err, DK_E_NUMERIC, strip->batch->sequences ? strip->batch->sequences[at] : -1,
-                      "loss %s: %s of row %lld is more than fp32 holds (3.4e38); look at the logits of that row and at "
-                      "what multiplies it (weights, args.grad_scale, T squared), or lower train.learning_rate",
-                      name, what, (long long)di_batch_number(strip->batch, at));
+                      "loss %s: %s of row %lld is more than %s; look at the logits of that row and at what multiplies "
+                      "it (weights, args.grad_scale, T squared), or lower train.learning_rate",
+                      name, what, (long long)di_batch_number(strip->batch, at),
+                      strip->gradient.dtype == DK_BF16 ? "bf16 holds (3.39e38)" : "fp32 holds (3.4e38)");
 }
 
 int32_t di_chunk_check_totals(const di_chunk *chunk, const di_entry *entry, dk_error *err)

@@ -285,6 +285,12 @@ TEST(types_of_files)
     CHECK_INT(distill_student_save(s.student, out, NULL, &err), DISTILL_E_NUMERIC);
     CHECK_HAS(err.message, "has weights beyond 65504, which f16 cannot hold: save as bf16 or f32");
     CHECK(has(out, "\"float16\"")); /* the folder is as it was */
+    ((float *)weight.data)[3] = -3.4e38f;
+    REQUIRE_OK(distill_options_set(s.options, "output.type", "bf16", &err));
+    CHECK_INT(distill_student_save(s.student, out, s.options, &err), DISTILL_E_NUMERIC);
+    CHECK_HAS(err.message, "has weights beyond 3.39e38, which bf16 cannot hold: save as f32");
+    ((float *)weight.data)[3] = 3.389e38f;
+    CHECK_OK(distill_student_save(s.student, out, s.options, &err));
     small_close(&s);
 }
 

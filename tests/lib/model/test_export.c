@@ -278,6 +278,8 @@ TEST(what_cannot_be_written_is_named_and_leaves_nothing)
     expect(made, path_in(folder, "m.gguf"), DK_F16, DK_E_NUMERIC,
            "blk.0.ffn_down.weight has weights that f16 cannot hold");
     CHECK_OK(dk_model_export_gguf(made, NULL, NULL, NULL, DK_F16, &notes, &err));
+    put_value(made, 3.4e38f);
+    expect(made, path_in(folder, "m.gguf"), DK_BF16, DK_E_NUMERIC, "weights that bf16 cannot hold: export as f32");
     put_value(made, NAN);
     expect(made, path_in(folder, "m.gguf"), DK_Q4_0, DK_E_NUMERIC, "weights that q4_0 cannot hold");
     expect(made, path_in(folder, "m.gguf"), DK_Q6_K, DK_E_INVALID, "q6_k is not written; f32, f16, bf16, q8_0, q4_0");

@@ -212,6 +212,26 @@ TEST(dense_tiers_keep_their_bounds)
     }
 }
 
+/* The largest floats are infinite in BF16. */
+TEST(a_state_that_bf16_does_not_hold_is_refused)
+{
+    for (int i = 0; i < 2; i++) {
+        coded c;
+        di_cache_header header = cache_header(DI_TIER_HIDDEN);
+        header.bits = i ? 16 : 32;
+        REQUIRE(begin(&c, header));
+        cache_row row = make_row(&c.header, 5);
+        row.values[2] = -3.4e38f;
+        CHECK_INT(there_and_back(&c, NULL, row.values, 0, 0), i ? DK_E_NUMERIC : DK_OK);
+        if (i)
+            CHECK_HAS(c.err.message, "value 2 of a row is -3.4e+38, more than bf16 holds (3.39e38): keep rows in f32");
+        row.values[2] = -3.389e38f;
+        CHECK_INT(there_and_back(&c, NULL, row.values, 0, 0), DK_OK);
+        CHECK_NEAR((double)c.values[2], -3.389e38, 3.389e38 * 0x1p-8);
+        end(&c);
+    }
+}
+
 TEST(vocabularies_reach_two_to_the_31)
 {
     di_cache_header header = cache_header(DI_TIER_TOP_K);
@@ -248,4 +268,5 @@ TEST_MAIN(TEST_CASE(codes_decode_to_what_was_coded) TEST_CASE(top_k_keeps_ids_an
               TEST_CASE(top_k_at_its_edges) TEST_CASE(draws_are_exact)
                   TEST_CASE(draws_keep_the_entropy_of_what_they_are_drawn_from)
                       TEST_CASE(headers_say_whether_there_is_an_entropy) TEST_CASE(dense_tiers_keep_their_bounds)
-                          TEST_CASE(vocabularies_reach_two_to_the_31) TEST_CASE(rows_are_small))
+                          TEST_CASE(a_state_that_bf16_does_not_hold_is_refused)
+                              TEST_CASE(vocabularies_reach_two_to_the_31) TEST_CASE(rows_are_small))

@@ -116,4 +116,41 @@ TEST(are_what_full_ones_round_to)
     close_fixture(&f);
 }
 
-TEST_MAIN(TEST_CASE(are_what_full_ones_round_to))
+/* A gradient of -s at the labels, s between the largest number of BF16 and that of fp32. */
+TEST(a_row_that_bf16_does_not_hold_is_named)
+{
+    enum { LARGE = 13 };
+    static const double scales[] = {3.389e38, 3.4e38};
+    static float z[ROWS * WIDTH], out[ROWS * WIDTH];
+    int32_t labels[ROWS];
+    float weights[ROWS];
+    fixture f;
+    open_fixture(&f);
+    di_loss *loss = make_loss(&f, NULL, "{type: cross_entropy}");
+    di_workspace *workspace = make_workspace(&f, loss, 0);
+    for (int r = 0; r < ROWS; r++) {
+        labels[r] = r % VALID;
+        weights[r] = r == LARGE ? 1 : 1e-3f;
+        z[r * WIDTH + labels[r]] = -60;
+    }
+    for (int at = 0; at < 4; at++) {
+        side mine;
+        dk_error err = {0};
+        di_source student = source_of(&mine, &f, z, out);
+        if (at / 2) student.halves = halves;
+        di_loss_batch batch = {.student = &student, .rows = ROWS, .labels = labels, .weights = weights};
+        batch.want_gradient = 1;
+        batch.grad_scale = scales[at % 2];
+        di_loss_sums sums = {0};
+        const int32_t refused = at == 3 && !getenv("TEST_HIDDEN_MEMORY");
+        CHECK_INT(di_loss_run(loss, workspace, &batch, NULL, &sums, &err), refused ? DK_E_NUMERIC : DK_OK);
+        if (refused) CHECK_HAS(err.message, "gradient of row 13 is more than bf16 holds (3.39e38)");
+        else CHECK(isfinite(out[LARGE * WIDTH + labels[LARGE]]));
+        dk_queue_close(&mine.queue);
+    }
+    di_workspace_free(workspace);
+    di_loss_release(loss);
+    close_fixture(&f);
+}
+
+TEST_MAIN(TEST_CASE(are_what_full_ones_round_to) TEST_CASE(a_row_that_bf16_does_not_hold_is_named))
