@@ -2,8 +2,6 @@
 
 #include "text/codepoint.h"
 
-#define MARK "\xe2\x96\x81" /* U+2581, a space in SentencePiece's vocabularies */
-
 int32_t dk_id_list_reserve(dk_id_list *list, int64_t more, dk_error *err)
 {
     int64_t capacity = list->capacity ? list->capacity : 256;
@@ -20,6 +18,7 @@ void dk_bpe_free(dk_bpe *bpe)
 {
     dk_host *host = bpe->tokens.host;
     if (!host) return;
+    dk_free(host, bpe->junctions);
     dk_free(host, bpe->prefix);
     dk_free(host, bpe->suffix);
     dk_merge_table_free(&bpe->merges);
@@ -46,29 +45,49 @@ int32_t dk_bpe_add_merge(dk_bpe *bpe, const char *left, size_t left_size, const 
     return DK_OK;
 }
 
-/* Whether U+2581 stands behind another character somewhere in the token. */
-static int32_t mark_inside(const char *text, size_t size)
+enum { MADE = 1, STANDS_IN = 2 };
+/* marks: [tokens.count] 0. Which tokens merges make; 0 = one of them merges the unknown token or that of a byte, which
+ * stand for other characters than those that they are spelled in. */
+static int32_t mark_made(const dk_bpe *bpe, uint8_t *marks)
 {
-    size_t at = 0;
-    while (size - at >= 3 && !memcmp(text + at, MARK, 3)) at += 3;
-    for (; at + 3 <= size; at++)
-        if (!memcmp(text + at, MARK, 3)) return 1;
-    return 0;
-}
-
-void dk_bpe_seal(dk_bpe *bpe)
-{
-    bpe->space_split = !bpe->raw_bytes && !bpe->prefix && !bpe->suffix && !bpe->ignore_merges &&
-                       dk_token_table_find_model(&bpe->tokens, MARK, 3) >= 0;
-    for (uint64_t i = 0; i < bpe->merges.slot_count && bpe->space_split; i++) {
+    for (int32_t b = 0; b < 256 && bpe->byte_tokens; b++)
+        if (bpe->byte_ids[b] >= 0) marks[bpe->byte_ids[b]] = STANDS_IN;
+    if (bpe->unk >= 0) marks[bpe->unk] = STANDS_IN;
+    for (uint64_t i = 0; i < bpe->merges.slot_count; i++) {
         const dk_merge *merge = &bpe->merges.slots[i];
         if (merge->left < 0) continue;
-        const dk_token *token = &bpe->tokens.items[merge->id];
-        if (mark_inside(dk_token_text(&bpe->tokens, token), token->size)) bpe->space_split = 0;
+        if ((marks[merge->left] | marks[merge->right]) & STANDS_IN) return 0;
+        marks[merge->id] |= MADE;
     }
+    return 1;
+}
+
+int32_t dk_bpe_seal(dk_bpe *bpe, dk_error *err)
+{
+    int32_t rc = DK_OK;
+    uint8_t *marks = NULL;
+    bpe->all_bytes = bpe->byte_tokens;
+    for (int32_t b = 0; b < 256; b++) bpe->all_bytes &= bpe->byte_ids[b] >= 0;
+    dk_free(bpe->tokens.host, bpe->junctions);
+    bpe->junctions = NULL;
+    if (bpe->raw_bytes || bpe->prefix || bpe->suffix || bpe->ignore_merges || !bpe->merges.used) return DK_OK;
+    DK_TRY(dk_new(bpe->tokens.host, bpe->tokens.count, &marks, err));
+    if (mark_made(bpe, marks)) rc = dk_junctions_create(&bpe->tokens, marks, MADE, &bpe->junctions, err);
+out:
+    dk_free(bpe->tokens.host, marks);
+    return rc;
 }
 
 /* ---- the symbols that a word begins as ---- */
+/* The id of a character, with what the model puts around it, while it is merged; -1 = it is none. */
+static int32_t symbol_of(const dk_bpe *bpe, const char *text, size_t size)
+{
+    uint32_t c;
+    if (bpe->junctions && (dk_codepoint(text, &c), c < DK_DIRECT)) return bpe->junctions->symbols[c];
+    int64_t id = dk_token_table_find(&bpe->tokens, text, size);
+    return id >= 0 && bpe->tokens.items[id].flags & (DK_TOKEN_MODEL | DK_TOKEN_HIDDEN) ? (int32_t)id : -1;
+}
+
 typedef struct symbols {
     dk_id_list *out;
     int32_t unknown; /* an unknown token is held back so that the next one can join it */
@@ -99,10 +118,8 @@ static int32_t add_bytes(symbols *s, const dk_bpe *bpe, const char *text, size_t
 
 static int32_t add_symbol(symbols *s, const dk_bpe *bpe, const char *text, size_t size, dk_error *err)
 {
-    int32_t done = 0, rc;
-    int64_t id = dk_token_table_find(&bpe->tokens, text, size);
-    if (id >= 0 && bpe->tokens.items[id].flags & (DK_TOKEN_MODEL | DK_TOKEN_HIDDEN))
-        return add_known(s, bpe, (int32_t)id, err);
+    int32_t done = 0, rc, id = symbol_of(bpe, text, size);
+    if (id >= 0) return add_known(s, bpe, id, err);
     if (bpe->byte_tokens && ((rc = add_bytes(s, bpe, text, size, &done, err)) || done)) return rc;
     if (bpe->unk < 0) return DK_OK;
     if (s->unknown && !bpe->fuse_unk && (rc = dk_id_list_add(s->out, bpe->unk, err))) return rc;
@@ -199,47 +216,40 @@ static int32_t encode_word(const dk_bpe *bpe, dk_bpe_scratch *scratch, const cha
 static int32_t encode_cached(const dk_bpe *bpe, dk_bpe_scratch *scratch, const char *word, size_t size, dk_id_list *out,
                              dk_error *err)
 {
-    if (size > DK_CACHE_KEY || !scratch->cache) return encode_word(bpe, scratch, word, size, out, err);
-    dk_cached_word *slot = &scratch->cache[dk_text_hash(word, size) & (DK_CACHE_SLOTS - 1)];
-    int32_t rc = dk_id_list_reserve(out, DK_CACHE_IDS, err);
+    if (!scratch->cache) return encode_word(bpe, scratch, word, size, out, err);
+    const dk_word_place place = dk_word_find(scratch->cache, word, size);
+    int32_t rc = dk_id_list_reserve(out, DK_LONG_IDS, err);
     if (rc) return rc;
-    if (slot->size == size && !memcmp(slot->key, word, size)) {
-        memcpy(out->items + out->count, slot->ids, sizeof slot->ids);
-        out->count += slot->count;
-        return DK_OK;
-    }
     int64_t first = out->count;
+    out->count += dk_word_ids(&place, word, size, out->items + first);
+    if (out->count > first) return DK_OK;
     rc = encode_word(bpe, scratch, word, size, out, err);
-    if (rc || out->count - first > DK_CACHE_IDS) return rc;
-    slot->size = (uint8_t)size;
-    slot->count = (uint8_t)(out->count - first);
-    memcpy(slot->key, word, size);
-    memcpy(slot->ids, out->items + first, slot->count * sizeof *slot->ids);
-    return DK_OK;
+    if (!rc) dk_word_keep(&place, word, size, out->items + first, out->count - first);
+    return rc;
 }
 
-/* End of the part that begins at `at`: in front of the next mark that has another character before it. */
-static size_t part_end(const char *word, size_t size, size_t at)
+/* Whether the characters at left and at right, neighbours, may be merged apart. A character that is neither a symbol
+ * nor has tokens for its bytes vanishes between its neighbours, or its unknown token waits for the next one
+ * (add_symbol): where there can be such characters both must be symbols. */
+static int32_t may_cut(const dk_bpe *bpe, const char *left, uint32_t a, const char *right, uint32_t b)
 {
-    while (size - at >= 3 && !memcmp(word + at, MARK, 3)) at += 3;
-    for (; at < size; at++) {
-        const char *hit = memchr(word + at, MARK[0], size - at);
-        if (!hit) return size;
-        at = (size_t)(hit - word);
-        if (size - at >= 3 && !memcmp(hit, MARK, 3)) return at;
-    }
-    return size;
+    if (dk_junction_inside(bpe->junctions, a, b)) return 0;
+    return bpe->all_bytes ||
+           (symbol_of(bpe, left, (size_t)(right - left)) >= 0 && symbol_of(bpe, right, dk_codepoint_size(right)) >= 0);
 }
 
 int32_t dk_bpe_encode(const dk_bpe *bpe, dk_bpe_scratch *scratch, const char *word, size_t size, dk_id_list *out,
                       dk_error *err)
 {
-    if (!bpe->space_split) return encode_cached(bpe, scratch, word, size, out, err);
-    for (size_t at = 0; at < size;) {
-        size_t end = part_end(word, size, at);
-        int32_t rc = encode_cached(bpe, scratch, word + at, end - at, out, err);
+    if (!bpe->junctions || !size) return encode_cached(bpe, scratch, word, size, out, err);
+    size_t begin = 0, left = 0;
+    uint32_t a, b;
+    for (size_t at = dk_codepoint(word, &a), length; at < size; left = at, at += length, a = b) {
+        length = dk_codepoint(word + at, &b);
+        if (!may_cut(bpe, word + left, a, word + at, b)) continue;
+        int32_t rc = encode_cached(bpe, scratch, word + begin, at - begin, out, err);
         if (rc) return rc;
-        at = end;
+        begin = at;
     }
-    return DK_OK;
+    return encode_cached(bpe, scratch, word + begin, size - begin, out, err);
 }

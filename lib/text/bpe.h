@@ -5,7 +5,8 @@
 #ifndef DK_TEXT_BPE_H
 #define DK_TEXT_BPE_H
 
-#include "text/tokens.h"
+#include "text/junctions.h"
+#include "text/word_cache.h"
 
 typedef struct dk_bpe {
     dk_token_table tokens; /* added tokens stand here too, flagged */
@@ -15,18 +16,12 @@ typedef struct dk_bpe {
     int32_t raw_bytes;     /* words come as bytes, byte_ids hold the ids of their letters */
     int32_t unk, fuse_unk; /* unk -1 = unknown characters vanish */
     int32_t ignore_merges; /* a word that is a token is that token */
-    int32_t space_split;   /* no merge crosses from another character to U+2581: words may be cut there */
+    int32_t all_bytes;     /* byte_tokens, and none is missing: no character is unknown */
     int32_t has_hidden;    /* the table holds characters that are no tokens */
     char *prefix, *suffix; /* continuing_subword_prefix, end_of_word_suffix */
     size_t prefix_size, suffix_size;
+    dk_junctions *junctions; /* NULL = words are merged whole */
 } dk_bpe;
-
-enum { DK_CACHE_SLOTS = 1 << 14, DK_CACHE_KEY = 30, DK_CACHE_IDS = 8 };
-typedef struct dk_cached_word { /* one cache line */
-    uint8_t size, count;
-    char key[DK_CACHE_KEY];
-    int32_t ids[DK_CACHE_IDS];
-} dk_cached_word;
 
 typedef struct dk_id_list {
     dk_host *host;
@@ -46,8 +41,8 @@ static inline int32_t dk_id_list_add(dk_id_list *list, int32_t id, dk_error *err
 
 typedef struct dk_bpe_scratch { /* of one thread */
     dk_host *host;
-    dk_cached_word *cache; /* [DK_CACHE_SLOTS], made when a text is worth it */
-    dk_strbuf text;        /* a symbol or a word as it is looked up */
+    dk_word_cache *cache; /* made when a text is worth it */
+    dk_strbuf text;       /* a symbol or a word as it is looked up */
     struct dk_bpe_queue *queue;
     int64_t queue_capacity;
 } dk_bpe_scratch;
@@ -57,8 +52,8 @@ void dk_bpe_free(dk_bpe *bpe);
 /* left + right becomes the token that they spell together; all three must be in the table. joined is scratch. */
 int32_t dk_bpe_add_merge(dk_bpe *bpe, const char *left, size_t left_size, const char *right, size_t right_size,
                          uint32_t rank, dk_strbuf *joined, dk_error *err);
-/* What the tables imply: space_split. Call once they are complete. */
-void dk_bpe_seal(dk_bpe *bpe);
+/* What the tables imply: junctions. Call once they are complete. */
+int32_t dk_bpe_seal(dk_bpe *bpe, dk_error *err);
 int32_t dk_bpe_encode(const dk_bpe *bpe, dk_bpe_scratch *scratch, const char *word, size_t size, dk_id_list *out,
                       dk_error *err);
 

@@ -161,7 +161,7 @@ int32_t dk_text_encode(const dk_tokenizer *tok, dk_text_scratch *scratch, const 
     if (flags & ~(uint32_t)(DK_ENCODE_SPECIAL | DK_ENCODE_PLAIN | DK_ENCODE_CONTINUES | DK_ENCODE_BEHIND))
         return dk_fail(err, DK_E_INVALID, "unknown encode flags %u", (unsigned)flags);
     if (tok->split_special) flags |= DK_ENCODE_PLAIN;
-    if (size >= CACHE_WORTH && !scratch->bpe.cache) DK_TRY(dk_new(tok->host, DK_CACHE_SLOTS, &scratch->bpe.cache, err));
+    if (size >= CACHE_WORTH && !scratch->bpe.cache) DK_TRY(dk_new(tok->host, 1, &scratch->bpe.cache, err));
     if (dk_valid_prefix(text, size) != size) {
         if (marks) return dk_fail(err, DK_E_INVALID, "a text with marked parts is not UTF-8");
         dk_escape_invalid(&scratch->source, text, size, tok->keeps_byte);

@@ -155,7 +155,7 @@ int32_t dk_tokenizer_seal(dk_tokenizer *tok, dk_error *err)
         for (int64_t i = 0; i < tok->added_count; i++)
             if (tok->added[i].special == special) DK_TRY(add_to_trie(tok, scratch, i, err));
     find_byte_tokens(tok);
-    dk_bpe_seal(&tok->bpe);
+    DK_TRY(dk_bpe_seal(&tok->bpe, err));
     hash_tokens(tok);
 out:
     dk_text_scratch_give(tok, scratch);
