@@ -94,6 +94,21 @@ static inline dk_vf dk_vf_pick(dk_vf table, dk_vi k) { return (dk_vf)_mm512_perm
 /* v*2^n, n rounded down */
 static inline dk_vf dk_vf_scale(dk_vf v, dk_vf n) { return (dk_vf)_mm512_scalef_ps((__m512)v, (__m512)n); }
 
+/* The same in doubles; k as it lies in a lane's lowest four bits. */
+#define DK_VD_ROOTS
+static inline dk_vd dk_vd_root(dk_vl k)
+{
+    const __m512d low =
+        _mm512_setr_pd(1, 0x1.0b5586cf9890fp+0, 0x1.172b83c7d517bp+0, 0x1.2387a6e756238p+0, 0x1.306fe0a31b715p+0,
+                       0x1.3dea64c123422p+0, 0x1.4bfdad5362a27p+0, 0x1.5ab07dd485429p+0);
+    const __m512d high =
+        _mm512_setr_pd(0x1.6a09e667f3bcdp+0, 0x1.7a11473eb0187p+0, 0x1.8ace5422aa0dbp+0, 0x1.9c49182a3f09p+0,
+                       0x1.ae89f995ad3adp+0, 0x1.c199bdd85529cp+0, 0x1.d5818dcfba487p+0, 0x1.ea4afa2a490dap+0);
+    return (dk_vd)_mm512_permutex2var_pd(low, (__m512i)k, high);
+}
+
+static inline dk_vd dk_vd_scale(dk_vd v, dk_vd n) { return (dk_vd)_mm512_scalef_pd((__m512d)v, (__m512d)n); }
+
 static inline float dk_vf_sum(dk_vf v)
 {
     __m256 eight = _mm512_castps512_ps256((__m512)v) + _mm512_extractf32x8_ps((__m512)v, 1);

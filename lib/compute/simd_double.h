@@ -91,19 +91,47 @@ static inline double dk_vd_sum(dk_vd v)
     return lanes[0];
 }
 
-/* To a few 1e-16 of it; 0 is 3e-308. NaN stays NaN. */
-static inline dk_vd dk_vd_exp(dk_vd x)
+#ifdef DK_VD_ROOTS
+/* 2^(n + r), |r| <= 1/32; n is a whole number of sixteenths, which are the lowest four bits of `scaled`. */
+static inline dk_vd dk_vd_exp2_of(dk_vd scaled, dk_vd n, dk_vd r)
 {
+    const dk_vd root = dk_vd_root(dk_vd_bits(scaled));
+    dk_vd p =
+        dk_vd_fma(r, dk_vd_set(0.0001540378850835798), dk_vd_set(0.0013333818813265916)); /* (2^r - 1)/r to 1e-17 */
+    p = dk_vd_fma(p, r, dk_vd_set(0.009618129106053069));
+    p = dk_vd_fma(p, r, dk_vd_set(0.05550410865209371));
+    p = dk_vd_fma(p, r, dk_vd_set(0.24022650695910103));
+    p = dk_vd_fma(p, r, dk_vd_set(0.6931471805599468));
+    return dk_vd_scale(dk_vd_fma(root * r, p, root), n); /* by 2^n, n rounded down */
+}
+#endif
+
+/* To a few 1e-16 of it, -708 <= x <= 709, or NaN. */
+static inline dk_vd dk_vd_exp_mild(dk_vd x)
+{
+#ifdef DK_VD_ROOTS
+    const dk_vd shift = dk_vd_set(0x1.8p48), zero = dk_vd_set(0); /* adding it rounds to sixteenths */
+    const dk_vd scaled = dk_vd_fma(x, dk_vd_set(0x1.71547652b82fep+0), shift), n = scaled - shift;
+    const dk_vd r = dk_vd_fma(x, dk_vd_set(0x1.71547652b82fep+0), zero - n);
+    return dk_vd_exp2_of(scaled, n, dk_vd_fma(x, dk_vd_set(0x1.777d0ffda0d24p-56), r));
+#else
     static const double series[] = {1.0 / 39916800, 1.0 / 3628800, 1.0 / 362880, 1.0 / 40320, 1.0 / 5040, 1.0 / 720,
                                     1.0 / 120,      1.0 / 24,      1.0 / 6,      0.5,         1,          1};
-    const dk_vd shift = dk_vd_set(0x1.8p52), low = dk_vd_set(-708), high = dk_vd_set(709);
-    x = dk_vd_select(dk_vd_less(x, low), low, dk_vd_select(dk_vd_less(high, x), high, x));
+    const dk_vd shift = dk_vd_set(0x1.8p52);
     dk_vd scaled = dk_vd_fma(x, dk_vd_set(0x1.71547652b82fep+0), shift), n = scaled - shift;
     dk_vd r = dk_vd_fma(n, dk_vd_set(-0x1.62e42feep-1), x);
     r = dk_vd_fma(n, dk_vd_set(-0x1.a39ef35793c76p-33), r);
     dk_vd p = dk_vd_set(1.0 / 479001600);
     for (size_t i = 0; i < sizeof series / sizeof *series; i++) p = dk_vd_fma(p, r, dk_vd_set(series[i]));
     return p * dk_vl_bits((dk_vd_bits(scaled) - dk_vd_bits(shift) + 1023) << 52);
+#endif
+}
+
+/* To a few 1e-16 of it; 0 is 3e-308. NaN stays NaN. */
+static inline dk_vd dk_vd_exp(dk_vd x)
+{
+    const dk_vd low = dk_vd_set(-708), high = dk_vd_set(709);
+    return dk_vd_exp_mild(dk_vd_select(dk_vd_less(x, low), low, dk_vd_select(dk_vd_less(high, x), high, x)));
 }
 
 /* log x to a few 1e-16 of it, for normal x > 0. */

@@ -74,32 +74,75 @@ static di_below sum_any(const float *z, int64_t n, int64_t next, const di_logits
     return below;
 }
 
+typedef struct di_fetching { /* what a block asks memory for */
+    const float *ahead, *into;
+} di_fetching;
+
+static inline di_fetching fetching(const float *z, const di_logits *logits)
+{
+    return (di_fetching){(logits->next ? logits->next : logits->z) + (z - logits->z) / 2,
+                         logits->into ? logits->into + (z - logits->z) : NULL};
+}
+
+/* A whole block below the top, no logit of it further than e^farthest. */
+static inline int32_t is_mild(int64_t n, const di_logits *logits, const di_ends *ends, double farthest)
+{
+    const float low = -dk_vf_highest(dk_vf_set(0) - ends->low), top = dk_vf_highest(ends->top);
+    return n == DI_BLOCK && top < logits->top && ((double)low - (double)logits->top) * logits->factor > farthest;
+}
+
 static double sum_below(const float *z, int64_t n, int64_t next, const di_logits *logits, di_ends *ends, double *at_top,
                         float *masses)
 {
     const int64_t whole = next - next % DK_VF;
-    const float low = -dk_vf_highest(dk_vf_set(0) - ends->low), top = dk_vf_highest(ends->top);
-    const int32_t mild =
-        n == DI_BLOCK && top < logits->top && ((double)low - (double)logits->top) * logits->factor > -103;
-    const float *ahead = (logits->next ? logits->next : logits->z) + (z - logits->z) / 2,
-                *into = logits->into ? logits->into + (z - logits->z) : NULL;
+    const int32_t mild = is_mild(n, logits, ends, -103);
+    const di_fetching to = fetching(z, logits);
     di_below below = {dk_vf_set(0), dk_vf_set(0)};
     no_ends(ends);
-    if (mild && !masses) below.sum = sum_mild(z, whole, logits, ahead, into, ends, NULL);
-    else if (mild && into) below.sum = sum_mild(z, whole, logits, ahead, into, ends, masses);
-    else if (mild) below.sum = sum_mild(z, whole, logits, ahead, NULL, ends, masses);
-    else below = sum_any(z, n, whole, logits, ahead, ends, masses);
+    if (mild && !masses) below.sum = sum_mild(z, whole, logits, to.ahead, to.into, ends, NULL);
+    else if (mild && to.into) below.sum = sum_mild(z, whole, logits, to.ahead, to.into, ends, masses);
+    else if (mild) below.sum = sum_mild(z, whole, logits, to.ahead, NULL, ends, masses);
+    else below = sum_any(z, n, whole, logits, to.ahead, ends, masses);
     DI_VECTORS(whole, next) widen_ends(ends, z + n + i, lanes);
     *at_top += (double)dk_vf_sum(below.count);
     return (double)dk_vf_sum(below.sum);
 }
 
+/* exp(below*factor) of a logit not more than e^700 below the top; base2 is factor*log2(e). */
+static inline dk_vd exp_below_double(dk_vd below, dk_vd factor, dk_vd base2)
+{
+#ifdef DK_VD_ROOTS
+    const dk_vd shift = dk_vd_set(0x1.8p48), scaled = dk_vd_fma(below, base2, shift), n = scaled - shift;
+    (void)factor;
+    return dk_vd_exp2_of(scaled, n, dk_vd_fma(below, base2, dk_vd_set(0) - n));
+#else
+    (void)base2;
+    return dk_vd_exp_mild(below * factor);
+#endif
+}
+
+static double sum_mild_double(const float *z, const di_logits *logits)
+{
+    const di_fetching to = fetching(z, logits);
+    const dk_vd top = dk_vd_set((double)logits->top), factor = dk_vd_set(logits->factor),
+                base2 = dk_vd_set(logits->factor * 1.4426950408889634);
+    dk_vd sum = dk_vd_set(0), other = sum;
+    for (int64_t i = 0; i < DI_BLOCK; i += 2 * DK_VD) {
+        DI_FETCH(to.ahead + i / 2, 0);
+        if (to.into) DI_FETCH(to.into + i, 1);
+        sum = sum + exp_below_double(dk_vd_take(z + i, DK_VD, 0) - top, factor, base2);
+        other = other + exp_below_double(dk_vd_take(z + i + DK_VD, DK_VD, 0) - top, factor, base2);
+    }
+    return dk_vd_sum(sum + other);
+}
+
 static double sum_below_double(const float *z, int64_t n, int64_t next, const di_logits *logits, di_ends *ends,
                                double *at_top)
 {
+    const int32_t mild = is_mild(n, logits, ends, -700);
     no_ends(ends);
     DI_VECTORS(n, n + next) widen_ends(ends, z + i, lanes);
-    return di_sum_below(z, n, logits->top, logits->factor, at_top);
+    return mild ? sum_mild_double(z, logits) : di_sum_below(z, n, logits->top, logits->factor, at_top);
 }
 
 /* Reads the row once: where a block has a higher top, the sum so far is brought to it. */
@@ -114,7 +157,7 @@ static inline void log_sum_of(const float *z, int64_t n, double divisor, int32_t
     out->low = INFINITY;
     out->top_at = 0;
     out->masses = masses;
-    out->fetched = doubles ? 0 : n / 2;
+    out->fetched = n / 2;
     no_ends(&ends);
     DI_VECTORS(0, di_block_end(0, n)) widen_ends(&ends, z + i, lanes);
     for (int64_t begin = 0; begin < n; begin += DI_BLOCK) {

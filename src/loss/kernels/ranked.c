@@ -25,7 +25,7 @@ static void best_of_row(const float *z, int64_t n, di_best *best)
     for (int64_t i = 0; i < n; i += DK_VF) {
         const int64_t lanes = n - i < DK_VF ? n - i : DK_VF;
         const float least = best->count < best->most ? -INFINITY : best->key[best->most - 1];
-        if (!(dk_vf_highest(di_load(z + i, lanes, -INFINITY)) > least)) continue;
+        if (!dk_vm_any(dk_vf_less(dk_vf_set(least), di_load(z + i, lanes, -INFINITY)))) continue;
         for (int64_t j = 0; j < lanes; j++)
             if (z[i + j] > least) insert(best, z[i + j], (int32_t)(i + j));
     }

@@ -2,7 +2,7 @@
 #ifndef TESTS_SIMD_CASES_H
 #define TESTS_SIMD_CASES_H
 
-#include "compute/simd.h"
+#include "compute/simd_double.h"
 #include "test.h"
 
 #ifdef SIMD_NEEDS
@@ -56,6 +56,29 @@ TEST(functions)
     CHECK(worst_of(dk_vf_erf, erf, -1e-3, 1e-3, 40000) <= 2);
 }
 
+static double at_double(double x)
+{
+    double lanes[DK_VD];
+    dk_vd_store(lanes, dk_vd_exp(dk_vd_set(x)));
+    return lanes[DK_VD - 1];
+}
+
+TEST(doubles)
+{
+    enum { N = 200000 };
+    NEED_MACHINE;
+    double wide = 0, near = 0;
+    for (int i = 0; i <= N; i++) {
+        const double x = 1417.0 * i / N - 708, small = 2.0 * i / N - 1;
+        const long double want = expl((long double)x), want_near = expl((long double)small);
+        wide = fmax(wide, (double)fabsl((long double)at_double(x) / want - 1));
+        near = fmax(near, (double)fabsl((long double)at_double(small) / want_near - 1));
+    }
+    CHECK(wide <= 5e-16);
+    CHECK(near <= 5e-16);
+    CHECK(at_double(0) == 1 && at_double(-INFINITY) < 4e-308 && isnan(at_double(NAN)));
+}
+
 TEST(ends)
 {
     NEED_MACHINE;
@@ -100,6 +123,6 @@ TEST(lanes)
     }
 }
 
-TEST_MAIN(TEST_CASE(functions) TEST_CASE(ends) TEST_CASE(lanes))
+TEST_MAIN(TEST_CASE(functions) TEST_CASE(doubles) TEST_CASE(ends) TEST_CASE(lanes))
 
 #endif

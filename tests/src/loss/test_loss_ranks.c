@@ -133,4 +133,38 @@ TEST(hinge_of_many_and_far)
     close_fixture(&f);
 }
 
-TEST_MAIN(TEST_CASE(hinge_of_wide_rows) TEST_CASE(hinge_of_many_and_far))
+/* Rows that are near what they must not be taken for: equal logits and such an ulp apart, margins that are the same on
+ * both sides, a student that is sure, a teacher that excludes ids. */
+enum { TIES, ULPS, SHIFTED, SURE, EXCLUDED, SHAPES };
+
+static void fill(int shape, int64_t n)
+{
+    randomize(p, n, 3, 21);
+    for (int64_t i = 0; i < n; i++) {
+        const float noise = (float)dk_random_normal(22, 1, (uint64_t)i);
+        if (shape == TIES) p[i] = rintf(p[i]);
+        if (shape == ULPS) p[i] = i % 7 ? p[i] : 12 + (float)(i % 11) * 0x1p-20f;
+        if (shape == EXCLUDED && i % 3) p[i] = -INFINITY;
+        if (shape == EXCLUDED) z[i] = i % 3 ? noise : p[i];
+        else z[i] = shape == ULPS ? p[i] + (float)(i % 5 - 2) * 0x1p-20f : p[i];
+        if (shape == SHIFTED) z[i] = rintf(p[i] * 0x1p10f) * 0x1p-10f + 512, p[i] = z[i] - 512;
+    }
+    if (shape == SURE) z[n / 2] = p[n / 2] + 1e4f;
+}
+
+TEST(hinge_of_rows_that_hang_on_little)
+{
+    static const int64_t widths[] = {48, 1000, 32000, 151936};
+    static const double temperatures[] = {0.5, 1, 3};
+    fixture f;
+    open_fixture(&f);
+    for (int shape = 0; shape < SHAPES; shape++)
+        for (size_t w = 0; w < sizeof widths / sizeof *widths; w++) {
+            fill(shape, widths[w]);
+            for (size_t t = 0; t < sizeof temperatures / sizeof *temperatures; t++)
+                check(&f, widths[w], 16, temperatures[t], shape);
+        }
+    close_fixture(&f);
+}
+
+TEST_MAIN(TEST_CASE(hinge_of_wide_rows) TEST_CASE(hinge_of_many_and_far) TEST_CASE(hinge_of_rows_that_hang_on_little))
