@@ -26,7 +26,7 @@ static int32_t takes_any(const dk_linear *linear)
 static const dk_int8 *kernel_for(dk_cpu *cpu, int64_t rows)
 {
     enum { UNKNOWN, ALLOWED, REFUSED };
-    if (!cpu->int8->allow || rows <= DK_INT8_FEW) return cpu->int8;
+    if (!dk_int8_on_tiles(cpu->int8, rows)) return cpu->int8;
     if (atomic_load(&cpu->tiles) == UNKNOWN) atomic_store(&cpu->tiles, cpu->int8->allow() ? ALLOWED : REFUSED);
     return atomic_load(&cpu->tiles) == ALLOWED ? cpu->int8 : dk_int8_choose(cpu->int8_isa, 0);
 }

@@ -141,16 +141,16 @@ TEST(bounds) /* on every kernel, lines that fill no panel and that are fewer tha
 {
     REQUIRE_INT8();
     static const int64_t shapes[][2] = {{1, 32}, {3, 64}, {16, 96}, {17, 32}, {33, 160}, {70, 608}};
-    static const int64_t rows[] = {1, 2, 3, 5, 8, 13, 16, 31, 64};
+    static const int64_t rows[] = {1, 2, 3, 4, 5, 6, 7, 8, 13, 16, 31, 64};
     int found = 0;
     for (size_t n = 0; n < KERNELS; n++)
-        for (size_t i = 0; i < 3 * 6 * 9; i++) {
+        for (size_t i = 0; i < 3 * 6 * 12; i++) {
             scene s;
             open_scene(&s, dtypes[i % 3], rows[i / 18], shapes[i / 3 % 6][0], shapes[i / 3 % 6][1], 2);
             if (use(&s, kernels[n])) check_bound(&s, multiply(&s, DK_PRECISION_INT8)), found++;
             close_scene(&s);
         }
-    CHECK(found >= 3 * 6 * 9);
+    CHECK(found >= 3 * 6 * 12);
 }
 
 static void check_agreement(dk_dtype dtype, int64_t rows, const char *const *names, size_t count)
@@ -207,8 +207,9 @@ TEST(refused) /* what takes the place of tiles has their bits */
 {
     REQUIRE_INT8();
     scene s;
-    float y[3 * 17];
-    open_scene(&s, DK_Q8_0, 3, 17, 64, 1);
+    enum { ROWS = DK_INT8_FEW + 3 };
+    float y[ROWS * 17];
+    open_scene(&s, DK_Q8_0, ROWS, 17, 64, 1);
     dk_cpu *cpu = s.backend->state;
     dk_int8 refused = dk_int8_amx_twin;
     refused.allow = refuse;
@@ -220,24 +221,32 @@ TEST(refused) /* what takes the place of tiles has their bits */
     close_scene(&s);
 }
 
+/* Each of so many rows by two threads as it is alone by one. */
+static void check_alone(const char *kernel, dk_dtype dtype, int64_t rows)
+{
+    enum { WIDTH = 224 };
+    scene all, one;
+    open_scene(&all, dtype, rows, MOST_LINES, WIDTH, 2);
+    open_scene(&one, dtype, 1, MOST_LINES, WIDTH, 1);
+    if (use(&all, kernel) && use(&one, kernel)) {
+        const float *y = multiply(&all, DK_PRECISION_INT8), *x = dk_buffer_map(all.x);
+        for (int64_t r = 0; r < rows; r++) {
+            memcpy(dk_buffer_map(one.x), x + r * WIDTH, WIDTH * sizeof *x);
+            if (memcmp(multiply(&one, DK_PRECISION_INT8), y + r * MOST_LINES, MOST_LINES * sizeof *y))
+                FAIL("%s: row %d of %d is not what it is alone", kernel, (int)r, (int)rows);
+        }
+    }
+    close_scene(&all);
+    close_scene(&one);
+}
+
 TEST(rows_and_threads) /* change no bit */
 {
     REQUIRE_INT8();
+    static const int64_t rows[] = {2, 3, 4, 5, 6, 7, 8, 9, 17, MOST_ROWS};
     for (size_t n = 0; n < KERNELS; n++)
-        for (size_t i = 0; i < 3; i++) {
-            scene all, one;
-            open_scene(&all, dtypes[i], MOST_ROWS, MOST_LINES, 224, 2);
-            open_scene(&one, dtypes[i], 1, MOST_LINES, 224, 1);
-            if (use(&all, kernels[n]) && use(&one, kernels[n])) {
-                const float *y = multiply(&all, DK_PRECISION_INT8), *x = dk_buffer_map(all.x);
-                for (int64_t r = 0; r < MOST_ROWS; r++) {
-                    memcpy(dk_buffer_map(one.x), x + r * 224, 224 * sizeof *x);
-                    CHECK(!memcmp(multiply(&one, DK_PRECISION_INT8), y + r * MOST_LINES, MOST_LINES * sizeof *y));
-                }
-            }
-            close_scene(&all);
-            close_scene(&one);
-        }
+        for (size_t i = 0; i < 3; i++)
+            for (size_t r = 0; r < sizeof rows / sizeof *rows; r++) check_alone(kernels[n], dtypes[i], rows[r]);
 }
 
 TEST(odd_numbers) /* rows of NaN and infinity are the exact product's; tiny ones, zeros and huge ones stay in bounds */

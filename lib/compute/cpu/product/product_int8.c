@@ -103,17 +103,20 @@ static void panels_body(void *context, int64_t begin, int64_t end)
     int8_work *w = context;
     const dk_int8_product *p = w->product;
     uint8_t *scratch = dk_scratch_take(w->workers, scratch_bytes(p));
-    const int32_t many = scratch && p->rows > DK_INT8_FEW;
+    const int32_t on_tiles = scratch && w->rows.on_tiles;
     if (!scratch) w->failed = 1;
-    if (many && p->kernel->begin) p->kernel->begin();
+    if (on_tiles) p->kernel->begin();
     for (int64_t i = 0; scratch && i < w->distance; i++) fetch_panel(w, begin + i, end);
     for (int64_t i = begin; scratch && i < end; i++)
         multiply(w, find(p, i), whole_panel(p, i + w->distance, end), scratch);
-    if (many && p->kernel->end) p->kernel->end();
+    if (on_tiles) p->kernel->end();
     dk_scratch_give(w->workers, scratch);
 }
 
-static int64_t height_of(const dk_int8_product *p) { return p->rows > DK_INT8_FEW ? DK_INT8_GROUP : 1; }
+static int64_t height_of(const dk_int8_product *p)
+{
+    return dk_int8_on_tiles(p->kernel, p->rows) ? DK_INT8_GROUP : p->rows;
+}
 
 /* Of all rows, with those that fill up the last group. */
 static int64_t blocks_of(const dk_int8_product *p) { return dk_whole(p->rows, height_of(p)) * (p->k / DK_INT8_BLOCK); }
@@ -127,6 +130,7 @@ static dk_int8_rows lay_out(const dk_int8_product *p, uint8_t *memory)
 {
     const int64_t blocks = blocks_of(p);
     dk_int8_rows rows = {.q = (int8_t *)memory, .count = p->rows, .k = p->k, .height = height_of(p)};
+    rows.on_tiles = dk_int8_on_tiles(p->kernel, p->rows);
     rows.scale = (float *)(void *)(memory + blocks * DK_INT8_BLOCK);
     rows.sum = rows.scale + blocks;
     rows.start = (int32_t *)(void *)(rows.sum + blocks);

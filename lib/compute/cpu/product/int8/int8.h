@@ -7,20 +7,22 @@
 
 #define DK_INT8_BLOCK 32 /* numbers of a block, of activations and of each of the three types */
 
-#define DK_INT8_FEW 2    /* so few rows lie by themselves, */
-#define DK_INT8_GROUP 16 /* more of them in groups, the last of which may hold fewer */
+#define DK_INT8_FEW 8    /* so few rows never go on tiles; where more of them do, they lie in */
+#define DK_INT8_GROUP 16 /* groups, the last of which may hold fewer */
 
-/* A number is scale * q, |q| <= 127; the largest of a block is the scale's 127th. Four numbers of each row of a group
- * stand side by side, and so do the scales of a block: what multiplies many rows at a time reads on from end to end. */
+/* A number is scale * q, |q| <= 127; the largest of a block is the scale's 127th. A block's numbers of all rows lie
+ * behind one another, so whoever multiplies a block by all rows reads on from end to end. Tiles want groups of rows, and
+ * in a block of a group four numbers of each row side by side. */
 typedef struct dk_int8_rows {
-    int8_t *q;                /* [groups, k / 4, height, 4] */
-    float *scale;             /* [groups, k / 32, height] */
-    float *sum;               /* [groups, k / 32, height] of q */
-    int32_t *start;           /* [groups, k / 32, height] of a block's products: what makes up for weights' offset */
-    int64_t count, k, height; /* height: 1 or DK_INT8_GROUP */
+    int8_t *q;      /* [k / 32, count, 32], on tiles [groups, k / 32, 8, DK_INT8_GROUP, 4] */
+    float *scale;   /* [groups, k / 32, height]; without tiles all rows are one group */
+    float *sum;     /* [groups, k / 32, height] of q */
+    int32_t *start; /* [groups, k / 32, height] of a block's products: what makes up for weights' offset */
+    int64_t count, k, height;
+    int32_t on_tiles;
 } dk_int8_rows;
 
-/* Of a block of a row among scales, and, 32 times as far, where its first four numbers are but for the row's place */
+/* Of the first row of a row's group: where a block stands among scales, and, 32 times as far, its numbers. */
 static inline int64_t dk_int8_at(const dk_int8_rows *rows, int64_t row, int64_t block)
 {
     return (row / rows->height * (rows->k / DK_INT8_BLOCK) + block) * rows->height;
@@ -32,7 +34,7 @@ typedef struct dk_int8 {
     int32_t isa;          /* DK_ISA_* that has its instructions, but for */
     int32_t beside_cblas; /* of a processor whose other products are CBLAS's */
     int32_t (*has)(void); /* what else the processor must have; NULL = nothing */
-    /* Asked before more than DK_INT8_FEW rows, which go through begin and end on each thread; NULL = nothing to ask */
+    /* Asked before rows go on tiles, between begin and end on each thread; NULL = it has no tiles */
     int32_t (*allow)(void);
     /* Row `row` of what rows holds, for weights of a dtype; 0 = there is NaN or infinity in it, and nothing of it may
      * be used */
@@ -45,6 +47,11 @@ typedef struct dk_int8 {
 } dk_int8;
 
 static inline int32_t dk_int8_takes(dk_dtype dtype) { return dtype == DK_Q8_0 || dtype == DK_Q4_0 || dtype == DK_Q4_1; }
+
+static inline int32_t dk_int8_on_tiles(const dk_int8 *kernel, int64_t rows)
+{
+    return kernel->begin && rows > DK_INT8_FEW;
+}
 
 extern const dk_int8 dk_int8_portable, dk_int8_avx2, dk_int8_avx_vnni, dk_int8_avx512_vnni, dk_int8_amx,
     dk_int8_neon_dot;

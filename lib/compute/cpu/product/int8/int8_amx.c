@@ -5,17 +5,24 @@
  * tile's K lies idle, since every block has a scale of its own, and products are still the smaller part: sums of a line
  * stand side by side for 16 rows, become floats, times the line's scale, and are added to the line's total times the
  * rows' scales. A Xeon takes 13 ns for the tiles and 10 for the rest, one after the other though they are nobody's
- * operands, and 5 for the scales of the lines; the 544 bytes of such a block of Q8_0 take 17 to 32 to arrive. So up to
- * 16 rows cost little more than one does, and 32 about twice as much.
+ * operands, and 5 for the scales of the lines; the 544 bytes of such a block of Q8_0 take 17 to 32 to arrive. So 16
+ * rows cost as much as 9 do, and 32 about twice as much.
  *
  * A stretch of blocks of a panel passes by all groups of rows while it is in L1. Totals wait meanwhile in a square of
  * lines by rows for each group, which is turned into rows of C at the end. Whole sums are exact and floats are added as
- * in int8_panel.h, in the same order, so the bits are its own. One and two rows go that way. */
+ * in int8_panel.h, in the same order, so the bits are its own. Up to DK_INT8_FEW rows go that way, where each costs its
+ * dots and no more. */
 #include "base/processor.h"
 #include "compute/compute.h"
-#include "compute/cpu/product/int8/int8_panel.h"
+#include "compute/cpu/product/int8/int8_blocks.h"
 #include "compute/cpu/product/int8/int8_tiles.h"
 #include "compute/cpu/product/micro/transpose.h"
+
+#if defined(__AMX_INT8__)
+#define FEW dk_int8_avx512_vnni
+#else
+#define FEW dk_int8_portable
+#endif
 
 enum { LINES = 16, GROUP = DK_INT8_GROUP, STRETCH = 8, GROUPS_MOST = 16, VECTORS = GROUP / DK_VF };
 
@@ -153,9 +160,9 @@ DK_ALWAYS_INLINE void panel_of(const dk_dtype dtype, const uint8_t *b, int64_t s
 static void panel(dk_dtype dtype, const uint8_t *b, int64_t step, const uint8_t *ahead, const dk_int8_rows *rows,
                   float *c, int64_t c_step)
 {
-    if (rows->count <= DK_INT8_FEW)
-        for (int64_t l = 0; l < LINES; l += DK_VF)
-            int8_panel(dtype, b + l * step, step, ahead ? ahead + l * step : NULL, rows, c + l, c_step);
+    if (!rows->on_tiles)
+        for (int64_t l = 0; l < LINES; l += FEW.lanes)
+            FEW.panel(dtype, b + l * step, step, ahead ? ahead + l * step : NULL, rows, c + l, c_step);
     else if (dtype == DK_Q8_0) panel_of(DK_Q8_0, b, step, ahead, rows, c, c_step);
     else if (dtype == DK_Q4_0) panel_of(DK_Q4_0, b, step, ahead, rows, c, c_step);
     else panel_of(DK_Q4_1, b, step, ahead, rows, c, c_step);

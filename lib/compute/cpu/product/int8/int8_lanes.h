@@ -7,6 +7,7 @@
 #ifndef DK_COMPUTE_INT8_LANES_H
 #define DK_COMPUTE_INT8_LANES_H
 
+#include "compute/cpu/product/micro/micro.h"
 #include "compute/simd.h"
 
 #if defined(__AVX512VNNI__) || defined(__AVXVNNI__)
@@ -62,6 +63,37 @@ static inline dk_vi dk_int8_dot_signed(dk_vi sum, dk_vi weights, dk_vi by)
 }
 #endif
 #endif
+
+static inline dk_vi dk_int8_four(const int8_t *q)
+{
+    int32_t four;
+    memcpy(&four, q, sizeof four);
+    return dk_vi_set(four);
+}
+
+/* A block of every lane times 32 numbers, from `start` on. Two sums, since a chain of eight dots takes longer than the
+ * machine can look ahead. */
+DK_ALWAYS_INLINE dk_vi dk_int8_dots(const int nibbles, int32_t start, const dk_vi weights[8], const int8_t *q)
+{
+#if defined(__AVX2__) && DK_VF == 8 && DK_INT8_OFFSET == 0
+    if (nibbles) { /* |sum| <= 16 * 15 * 127 stays in 16 bits */
+        __m256i pairs = _mm256_setzero_si256();
+#pragma GCC unroll 8
+        for (int i = 0; i < 8; i++)
+            pairs =
+                _mm256_add_epi16(pairs, _mm256_maddubs_epi16((__m256i)weights[i], (__m256i)dk_int8_four(q + 4 * i)));
+        return dk_vi_set(start) + (dk_vi)_mm256_madd_epi16(pairs, _mm256_set1_epi16(1));
+    }
+#endif
+    dk_vi first = dk_vi_set(start), second = dk_vi_set(0);
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; i++) {
+        const dk_vi a = dk_int8_four(q + 4 * i), b = dk_int8_four(q + 4 * i + 16);
+        first = nibbles ? dk_int8_dot(first, weights[i], a) : dk_int8_dot_signed(first, weights[i], a);
+        second = nibbles ? dk_int8_dot(second, weights[i + 4], b) : dk_int8_dot_signed(second, weights[i + 4], b);
+    }
+    return first + second;
+}
 
 /* ---- across the lanes ---- */
 #if DK_VF == 16
@@ -149,6 +181,14 @@ static inline dk_vf dk_int8_halves(const uint8_t *at, dk_vi offsets)
 {
     __m512i words = _mm512_i32gather_epi32((__m512i)offsets, (const void *)at, 1);
     return (dk_vf)_mm512_cvtph_ps(_mm512_cvtepi32_epi16(words));
+}
+
+/* Those, and the others. */
+static inline void dk_int8_two_halves(const uint8_t *at, dk_vi offsets, dk_vf *first, dk_vf *second)
+{
+    __m512i words = _mm512_i32gather_epi32((__m512i)offsets, (const void *)at, 1);
+    *first = (dk_vf)_mm512_cvtph_ps(_mm512_cvtepi32_epi16(words));
+    *second = (dk_vf)_mm512_cvtph_ps(_mm512_cvtepi32_epi16(_mm512_srli_epi32(words, 16)));
 }
 #elif DK_VF == 8 && defined(__AVX2__)
 static inline __m256i dk_int8_two_lines(const uint8_t *at, int64_t step)
@@ -247,6 +287,14 @@ static inline dk_vf dk_int8_halves(const uint8_t *at, dk_vi offsets)
         DK_LANE(v, l) = dk_widen_f16(half);
     }
     return v;
+}
+#endif
+
+#if DK_VF != 16
+static inline void dk_int8_two_halves(const uint8_t *at, dk_vi offsets, dk_vf *first, dk_vf *second)
+{
+    *first = dk_int8_halves(at, offsets);
+    *second = dk_int8_halves(at + 2, offsets);
 }
 #endif
 
