@@ -811,9 +811,10 @@ DISTILL_API int32_t distill_dataset_seek(distill_dataset *dataset, const char *c
  * gives one value per row and its gradient; the library masks, weights, multiplies by T^2, sums and counts. The
  * mean is sum / weight_sum. Where the student gives probability 0 to what the target holds possible, a built-in loss
  * fails and names the row (DISTILL_E_NUMERIC); so does any loss where the value of a row, or its gradient as it is
- * written, is more than fp32 holds. Presets (trl-gkd, distillkit, msswift-topk, verl-trunc) are losses as another
- * tool computes them, to compare numbers with it: sum and gradients are divided as that tool does, weight_sum is 1,
- * weights are 0 or 1, and only distill_loss_eval takes them. */
+ * written, is more than fp32 holds, and where what gradients add up to is (ADD_VALUES, products with a head). Presets
+ * (trl-gkd, distillkit, msswift-topk, verl-trunc) are losses as another tool computes them, to compare numbers with
+ * it: sum and gradients are divided as that tool does, weight_sum is 1, weights are 0 or 1, and only distill_loss_eval
+ * takes them. */
 enum {
     DISTILL_LOSS_MT = 1, /* may be called from several threads at once, each with rows of its own */
     /* wants log q and log p at the temperature and gives dL/dlog q; the library does the rest */

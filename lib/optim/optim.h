@@ -37,6 +37,9 @@ typedef struct dk_update {
      * optimizer of shares: of all shares, its own among them. */
     double squares_beside;
 } dk_update;
+/* Decay multiplies weights by 1 - learning_rate*weight_decay at the peak; below 0 they swing, and below -1 grow without
+ * bound: E_OPTION. */
+int32_t dk_update_check(const dk_update *update, dk_error *err);
 #define DK_BF16_MOMENTS_MOST 0.98 /* beta1 and beta2, where moments are BF16: see dk_optimizer_create */
 /* For the unfrozen parameters among parameters[count], which must have gradients and outlive it. moments: what both are
  * kept in, the backend's real or BF16; 0 = none: norm and zero only. BF16 keeps 8 bits, so a moment that would move by
@@ -53,8 +56,8 @@ void dk_optimizer_zero(dk_optimizer *optimizer, dk_queue *queue);
 void dk_optimizer_settle(dk_optimizer *optimizer, dk_queue *queue);
 /* Sum of squares of its gradients, not divided. */
 int32_t dk_optimizer_squares(dk_optimizer *optimizer, dk_queue *queue, double *squares, dk_error *err);
-/* Norm of the divided gradients before clipping. Not finite: E_NUMERIC, naming the first such parameter; nothing was
- * changed. */
+/* Norm of the divided gradients before clipping. Not finite: E_NUMERIC, naming the first such parameter; so where the
+ * moments would not hold what is left after clipping. Nothing was changed then. */
 int32_t dk_optimizer_norm(dk_optimizer *optimizer, dk_queue *queue, const dk_update *update, double *norm,
                           dk_error *err);
 /* One AdamW step with the factor of the last dk_optimizer_norm; refreshes every parameter and raises the step. */

@@ -1,5 +1,6 @@
 #include "optim/optim.h"
 
+#include <float.h>
 #include <math.h>
 
 struct dk_optimizer {
@@ -50,6 +51,17 @@ static int32_t check_gradients(const dk_parameter *parameters, int64_t count, dk
             return dk_fail(err, DK_E_INVALID, "optimizer: parameter %s is not frozen and has no gradient",
                            parameters[i].name);
     return DK_OK;
+}
+
+int32_t dk_update_check(const dk_update *update, dk_error *err)
+{
+    const double product = update->learning_rate * update->weight_decay;
+    if (product <= 1) return DK_OK;
+    return dk_fail(
+        err, DK_E_OPTION,
+        "train.learning_rate %.6g times train.weight_decay %.6g is %.6g: each step would multiply weights by "
+        "%.6g; lower one until the product is at most 1",
+        update->learning_rate, update->weight_decay, product, 1 - product);
 }
 
 int32_t dk_optimizer_create(dk_backend *backend, dk_parameter *parameters, int64_t count, dk_dtype moments,
@@ -156,6 +168,27 @@ static int32_t name_not_finite(dk_optimizer *optimizer, dk_queue *queue, dk_erro
                    (long long)optimizer->step + 1);
 }
 
+/* Largest norm whose square the second moment still holds, in fp32 and in BF16. */
+#define MOST_SQUARED 1e19
+
+/* Every gradient times the factor is at most the norm after clipping. */
+static int32_t check_scale(const dk_optimizer *optimizer, const dk_update *update, double norm, dk_error *err)
+{
+    const double clipped = update->clip_norm > 0 && norm > update->clip_norm ? update->clip_norm : norm;
+    const double factor = clipped < norm ? clipped / norm / update->divisor : 1 / update->divisor;
+    const double most = optimizer->kept ? MOST_SQUARED : FLT_MAX;
+    if (clipped > most)
+        return dk_fail(err, DK_E_NUMERIC,
+                       "norm of the gradients is %.3g at step %lld, more than %s (%.3g); give train.clip_norm", norm,
+                       (long long)optimizer->step + 1,
+                       optimizer->kept ? "AdamW's second moment holds squared" : "fp32 holds", most);
+    if (factor >= FLT_MIN && factor <= FLT_MAX) return DK_OK;
+    return dk_fail(err, DK_E_NUMERIC,
+                   "gradients of norm %.3g, divided by weights that are %.3g together, would be multiplied by %.3g at "
+                   "step %lld, which fp32 does not hold; look at the weights of the data",
+                   norm, update->divisor, factor, (long long)optimizer->step + 1);
+}
+
 int32_t dk_optimizer_norm(dk_optimizer *optimizer, dk_queue *queue, const dk_update *update, double *norm,
                           dk_error *err)
 {
@@ -171,6 +204,7 @@ int32_t dk_optimizer_norm(dk_optimizer *optimizer, dk_queue *queue, const dk_upd
     ops->clip_factor(queue, optimizer->sum, update->divisor, update->clip_norm, optimizer->factor, optimizer->norm);
     if ((rc = read_scalar(queue, optimizer->norm, &value, err)) != DK_OK) return rc;
     if (!isfinite(value)) return name_not_finite(optimizer, queue, err);
+    if ((rc = check_scale(optimizer, update, value, err)) != DK_OK) return rc;
     *norm = value;
     return DK_OK;
 }

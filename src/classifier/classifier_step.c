@@ -104,6 +104,7 @@ int32_t di_fit_create(di_classifier *c, const di_labelled *texts, di_loss *loss,
     f->loss = di_loss_retain(loss);
     f->batch_size = di_options_i64(options, "train.batch_size");
     read_update(f, options);
+    DK_TRY(dk_update_check(&f->update, err));
     DK_TRY(dk_queue_open(&f->queue, f->backend, err));
     DK_TRY(make_batch(f, err));
     DK_TRY(add_dense(f, "features.bias", c->bias, 1, 1, c->width, err));

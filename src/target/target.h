@@ -85,6 +85,8 @@ int32_t di_tensor_read_ids(const distill_tensor *tensor, const char *name, int64
                            dk_error *err);
 /* Writes (add: adds) compact fp32 rows into an fp32 tensor with positive strides. */
 void di_tensor_write_rows(const distill_tensor *tensor, int64_t first, int64_t count, const float *rows, int32_t add);
+/* The first row of [first, first + count) of an fp32 tensor that holds an infinity or NaN; -1 = none. */
+int64_t di_tensor_not_finite(const distill_tensor *tensor, int64_t first, int64_t count);
 /* rows of an fp32 tensor of one or two dimensions */
 void di_tensor_zero(const distill_tensor *tensor, int64_t first, int64_t count);
 /* compact, on the CPU; shape is borrowed */

@@ -1,5 +1,7 @@
 #include "target/target.h"
 
+#include "compute/half.h"
+
 #include <string.h>
 
 typedef double (*reader)(const uint8_t *at);
@@ -112,6 +114,24 @@ void di_tensor_zero(const distill_tensor *tensor, int64_t first, int64_t count)
         float *row = (float *)(void *)row_at(tensor, i);
         for (int64_t j = 0; j < width; j++) row[j * step] = 0;
     }
+}
+
+/* The exponent of what is not finite is all ones. */
+static inline int32_t row_is_finite(const float *row, int64_t width, int64_t step)
+{
+    uint32_t seen = 0;
+    for (int64_t j = 0; j < width; j++) seen |= (dk_bits_from_float(row[j * step]) & 0x7f800000u) + 0x00800000u;
+    return !(seen & 0x80000000u);
+}
+
+int64_t di_tensor_not_finite(const distill_tensor *tensor, int64_t first, int64_t count)
+{
+    const int64_t width = width_of(tensor), step = column_stride(tensor);
+    for (int64_t i = first; i < first + count; i++) {
+        const float *row = (const float *)(const void *)row_at(tensor, i);
+        if (step == 1 ? !row_is_finite(row, width, 1) : !row_is_finite(row, width, step)) return i;
+    }
+    return -1;
 }
 
 distill_tensor di_tensor_of(void *data, int32_t code, int32_t bits, int32_t ndim, const int64_t *shape)

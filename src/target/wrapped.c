@@ -1,6 +1,7 @@
 #include "target/host_rows.h"
 #include "target/target.h"
 
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -83,15 +84,52 @@ static int32_t sparse_rows(void *self, int64_t first, int64_t count, dk_view str
     return rc;
 }
 
+/* ---- gradients go out: what is summed may be more than fp32 holds where its parts are not ---- */
+
+static int32_t refuse_sum(const char *name, int64_t row, dk_error *err)
+{
+    return dk_fail(err, DK_E_NUMERIC,
+                   "args.%s: a number of row %lld adds up to more than fp32 holds (3.4e38), or what is multiplied or "
+                   "added to is not finite; look at what stands there, the head, weights and args.grad_scale",
+                   name, (long long)row);
+}
+
 static int32_t write_values(di_wrapped *wrapped, int64_t first, int64_t count, dk_view gradient, dk_error *err)
 {
     const distill_tensor *to = wrapped->spec.grad_values;
+    const int32_t summed = is_hidden(wrapped) || wrapped->spec.add_values;
     di_host_rows rows;
     int32_t rc = di_host_read(&wrapped->queue, &wrapped->copied, gradient, &rows, err);
-    for (int64_t i = 0; rc == DK_OK && i < count; i++)
-        di_tensor_write_rows(to, wrapped->spec.places[first + i], 1,
-                             (const float *)(const void *)(rows.data + i * rows.step), wrapped->spec.add_values);
+    for (int64_t i = 0; rc == DK_OK && i < count; i++) {
+        const int64_t place = wrapped->spec.places[first + i];
+        di_tensor_write_rows(to, place, 1, (const float *)(const void *)(rows.data + i * rows.step),
+                             wrapped->spec.add_values);
+        if (summed && di_tensor_not_finite(to, place, 1) >= 0) rc = refuse_sum("grad_values", place, err);
+    }
     return rc;
+}
+
+typedef struct finite_work {
+    const distill_tensor *tensor;
+    _Atomic int64_t first; /* row that is not finite; the count of rows = none */
+} finite_work;
+
+static void finite_body(void *context, int64_t begin, int64_t end)
+{
+    finite_work *work = context;
+    const int64_t row = di_tensor_not_finite(work->tensor, begin, end - begin);
+    int64_t first = atomic_load(&work->first);
+    while (row >= 0 && row < first && !atomic_compare_exchange_weak(&work->first, &first, row)) continue;
+}
+
+static int32_t check_sum(const di_wrapped *wrapped, const distill_tensor *tensor, const char *name, dk_error *err)
+{
+    enum { GRAIN = 65536 };
+    finite_work work = {.tensor = tensor, .first = tensor->shape[0]};
+    const int64_t width = tensor->ndim == 2 ? tensor->shape[1] : 1;
+    dk_parallel_for(wrapped->backend->host, tensor->shape[0], GRAIN / (width + 1) + 1, finite_body, &work);
+    const int64_t row = atomic_load(&work.first);
+    return row < tensor->shape[0] ? refuse_sum(name, row, err) : DK_OK;
 }
 
 static int32_t wrapped_gradient(void *self, int64_t first, int64_t count, dk_view logits, dk_view dlogits,
@@ -348,14 +386,17 @@ const di_source *di_wrapped_source(const di_wrapped *wrapped) { return &wrapped-
 
 int32_t di_wrapped_finish(di_wrapped *wrapped, dk_error *err)
 {
+    static const char *const names[2] = {"grad_head", "grad_bias"};
     const distill_tensor *tensors[2] = {wrapped->spec.grad_head, wrapped->spec.grad_bias};
     di_host_rows rows;
     int32_t rc = dk_queue_wait(&wrapped->queue, err);
     for (int i = 0; rc == DK_OK && i < 2; i++) {
-        if (!wrapped->buffered[i]) continue;
-        rc = di_host_read(&wrapped->queue, &wrapped->copied, wrapped->parameters[i].gradient, &rows, err);
-        if (rc == DK_OK)
+        if (wrapped->buffered[i]) {
+            DK_TRY(di_host_read(&wrapped->queue, &wrapped->copied, wrapped->parameters[i].gradient, &rows, err));
             di_tensor_write_rows(tensors[i], 0, tensors[i]->shape[0], (const float *)(const void *)rows.data, 0);
+        }
+        if (tensors[i]) rc = check_sum(wrapped, tensors[i], names[i], err);
     }
+out:
     return rc;
 }

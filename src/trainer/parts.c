@@ -282,6 +282,19 @@ static int32_t check_moments(const di_trainer *t, dk_error *err)
     return DK_OK;
 }
 
+static int32_t check_decay(const di_trainer *t, const dk_update *update, double projection_rate, dk_error *err)
+{
+    dk_update projected = *update;
+    int32_t rc = DK_OK;
+    if (!t->update.own_optimizer) return DK_OK;
+    DK_TRY(dk_update_check(update, err));
+    projected.learning_rate *= projection_rate;
+    if (projection_rate <= 1 || (rc = dk_update_check(&projected, err)) == DK_OK) return DK_OK;
+    dk_error_context(err, "projections, at train.projection_rate %.6g", projection_rate);
+out:
+    return rc;
+}
+
 /* Numbers of which one makes the other one idle. */
 static int32_t check_numbers(const di_trainer *t, dk_error *err)
 {
@@ -345,6 +358,7 @@ int32_t di_parts_check(di_trainer *t, dk_error *err)
     DK_TRY(check_lengths(t, err));
     DK_TRY(count_steps(t, err));
     DK_TRY(check_numbers(t, err));
+    DK_TRY(check_decay(t, &t->update.adamw, t->update.projection_rate, err));
     DK_TRY(check_moments(t, err));
     if (t->objective.uses_teacher && t->steps) di_teacher_tell_late(t->teacher, t->steps);
     DK_TRY(di_balance_check(t, t->objective.loss, err));
@@ -429,14 +443,17 @@ static int32_t same_loss(const di_options *a, const di_options *b)
 int32_t di_trainer_configure(di_trainer *t, const di_options *options, dk_error *err)
 {
     di_options *configured = NULL;
+    dk_update update = t->update.adamw;
     int32_t rc;
     DK_TRY(di_options_copy(t->options, t->host, -1, &configured, err));
     DK_TRY(di_options_configure(configured, options, err));
     DK_TRY(di_options_check(configured, 1 << DI_DATA | 1 << DI_LOSS | 1 << DI_TRAIN | 1 << DI_OUTPUT, err));
+    read_update(configured, &update);
+    DK_TRY(check_decay(t, &update, di_options_f64(configured, "train.projection_rate"), err));
     if (!same_loss(t->options, configured)) DK_TRY(reweigh(t, configured, err));
     di_options_free(t->options);
     t->options = configured;
-    read_update(t->options, &t->update.adamw);
+    t->update.adamw = update;
     t->update.projection_rate = di_options_f64(t->options, "train.projection_rate");
     di_balance_read(t);
     return DK_OK;

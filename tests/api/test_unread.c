@@ -76,6 +76,10 @@ TEST(a_trainer)
             "train.min_learning_rate_ratio goes with schedule=linear|cosine|wsd|inverse_sqrt only");
     refused("train: {optimizer: none, beta1: 0.8}\n", 1, "train.beta1 goes with optimizer=adamw only");
     refused("train: {optimizer: none, weight_decay: 0.2}\n", 1, "train.weight_decay goes with optimizer=adamw only");
+    refused(
+        "train: {learning_rate: 5, weight_decay: 0.5}\n", 1,
+        "train.learning_rate 5 times train.weight_decay 0.5 is 2.5: each step would multiply weights by -1.5; lower");
+    refused("train: {learning_rate: 10}\n", 1, "");
     refused("train: {checkpoint_every: 2}\n", 1, "train.checkpoint_every goes with output.path only");
     refused("output: {overwrite: true}\n", 1, "output.overwrite goes with path only");
     refused("train: {eval_every: 2}\n", 0,

@@ -190,4 +190,42 @@ TEST(refusals)
     close_fixture(&f);
 }
 
-TEST_MAIN(TEST_CASE(oracle) TEST_CASE(who_is_decayed) TEST_CASE(refusals))
+/* What no number of fp32 holds is said before weights or moments change: finite gradients that the second moment cannot
+ * square, and factors that are infinite or nothing. */
+TEST(gradients_that_moments_do_not_hold)
+{
+    static const struct {
+        double gradient, divisor, clip;
+        const char *part; /* NULL = it is an update */
+    } cases[] = {
+        {1e18, 1, 0, NULL},
+        {1e20, 1, 0, "norm of the gradients is 1e+20 at step 1, more than AdamW's second moment holds squared"},
+        {1e20, 1, 1, NULL},
+        {1, 1e-30, 0, "norm of the gradients is 1e+30 at step 1"},
+        {1, 1e-30, 1, NULL},
+        {0, 1e-42, 1, "divided by weights that are 1e-42 together, would be multiplied by 1e+42"},
+        {3e38, 1, 1e-3, "would be multiplied by"}};
+    for (size_t k = 0; k < sizeof cases / sizeof *cases; k++)
+        for (int half = 0; half < 2; half++) {
+            const dk_update update = {0.1, 0.9, 0.95, 1e-8, 0, cases[k].divisor, cases[k].clip, 0};
+            double gradient[BIGGEST] = {0}, norm = -1;
+            float weights[BIGGEST];
+            dk_optimizer *optimizer = NULL;
+            dk_error err;
+            fixture f;
+            REQUIRE(open_fixture(&f));
+            CHECK_OK(dk_optimizer_create(f.backend, f.parameters, TENSORS, half ? DK_BF16 : DK_F32, &optimizer, &err));
+            gradient[1] = cases[k].gradient;
+            put(&f, f.parameters[1].gradient, gradient);
+            const int32_t rc = dk_optimizer_norm(optimizer, &f.queue, &update, &norm, &err);
+            CHECK_INT(rc, cases[k].part ? DK_E_NUMERIC : DK_OK);
+            if (cases[k].part) CHECK_HAS(err.message, cases[k].part);
+            else CHECK_OK(dk_optimizer_apply(optimizer, &f.queue, &update, &err));
+            f.backend->ops->copy_out(&f.queue, f.parameters[1].value, weights);
+            CHECK_NEAR((double)weights[1], cases[k].part ? 0 : -0.1, 1e-5);
+            dk_optimizer_free(optimizer);
+            close_fixture(&f);
+        }
+}
+
+TEST_MAIN(TEST_CASE(gradients_that_moments_do_not_hold) TEST_CASE(oracle) TEST_CASE(who_is_decayed) TEST_CASE(refusals))

@@ -552,6 +552,47 @@ TEST(hidden_is_dense_fused)
     close_fixture(&f);
 }
 
+/* Every row's gradient is finite, and what they are multiplied by, added to or added up to is not. */
+TEST(sums_that_fp32_does_not_hold_are_named)
+{
+    fixture f;
+    dk_error err;
+    int32_t labels[R];
+    hidden_call h;
+    dense_call c;
+    open_fixture(&f);
+    fill_inputs();
+    randomize(bias, V, 0.5, 7);
+    di_loss *loss = make_loss(&f, NULL, "[{type: cross_entropy}, {type: forward_kl, weight: 1e-6}]");
+    for (int r = 0; r < R; r++) labels[r] = 3;
+    for (int at = 0; at < 5; at++) {
+        static const char *const part[] = {"", "args.grad_values: a number of row 7 adds up",
+                                           "args.grad_values: a number of row 0", "args.grad_head: a number of row",
+                                           "args.grad_bias: a number of row 3"};
+        memset(g1, 0, sizeof g1);
+        for (int i = 0; i < V * W; i++) head[i] = at == 2 && i / W == 3 ? 100.0f : 0;
+        for (int i = 0; i < R * W; i++) hidden[i] = at == 3 ? 100.0f : -0.1f;
+        set_hidden(&h);
+        set_dense(&c, z, R, V, p, V);
+        with_gradient(&c, g1);
+        if (at >= 2) c = h.c;
+        with_labels(&c, labels);
+        c.args.flags = at < 2 ? DISTILL_ADD_VALUES : 0;
+        c.args.grad_scale = at == 4 ? 5e37 : 1e37;
+        if (at == 1) g1[7 * V + 3] = -3.4028e38f;
+        if (at >= 2) {
+            c.args.student = &h.c.student;
+            c.args.teacher = &h.c.teacher;
+            c.args.grad_head = at == 3 ? &h.grad_head : NULL;
+            c.args.grad_bias = at == 4 ? &h.grad_bias : NULL;
+        }
+        CHECK_INT(di_loss_eval(f.backend, loss, &c.args, &err), at ? DK_E_NUMERIC : DK_OK);
+        if (at) CHECK_HAS(err.message, part[at]);
+    }
+    di_loss_release(loss);
+    close_fixture(&f);
+}
+
 /* Other dtypes and strides than compact fp32, for every input, and a strided gradient of the head. */
 TEST(tensors_as_they_come)
 {
@@ -934,6 +975,7 @@ TEST(nan_names_the_row)
 
 TEST_MAIN(TEST_CASE(custom_loss) TEST_CASE(raw_logits_among_other_terms) TEST_CASE(answers) TEST_CASE(registry)
               TEST_CASE(strips_of_any_height) TEST_CASE(threads_and_instruction_sets) TEST_CASE(whole_sequences)
-                  TEST_CASE(rows_of_a_strip) TEST_CASE(hidden_is_dense_fused) TEST_CASE(tensors_as_they_come)
-                      TEST_CASE(refusals) TEST_CASE(overlaps) TEST_CASE(hostile_sparse_targets)
-                          TEST_CASE(terms_and_weights) TEST_CASE(nan_names_the_row))
+                  TEST_CASE(rows_of_a_strip) TEST_CASE(hidden_is_dense_fused)
+                      TEST_CASE(sums_that_fp32_does_not_hold_are_named) TEST_CASE(tensors_as_they_come)
+                          TEST_CASE(refusals) TEST_CASE(overlaps) TEST_CASE(hostile_sparse_targets)
+                              TEST_CASE(terms_and_weights) TEST_CASE(nan_names_the_row))
