@@ -1,4 +1,5 @@
 """The median step, or evaluation, of ours as a line for race_table.py. Usage: race_ours.py MODELS PRECISION BATCH SEQUENCE THREADS [step|evaluation]"""
+import os
 import statistics
 import sys
 import time
@@ -6,7 +7,7 @@ import time
 import distill
 import numpy
 
-STEPS = 6
+STEPS = int(os.environ.get("RACE_STEPS", 6))
 models, precision = sys.argv[1:3]
 batch, sequence, threads = map(int, sys.argv[3:6])
 what = sys.argv[6] if len(sys.argv) > 6 else "step"

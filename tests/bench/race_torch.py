@@ -1,5 +1,6 @@
 """The same step by PyTorch with whole logits, as its users write it, eager and, where it can, compiled: any torch from 1.13 on.
-Usage: race_torch.py PRECISION BATCH SEQUENCE THREADS"""
+Usage: race_torch.py PRECISION BATCH SEQUENCE THREADS [eager]"""
+import os
 import statistics
 import sys
 import time
@@ -8,8 +9,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-STEPS, VOCABULARY, TEMPERATURE = 6, 32000, 2.0
-precision, (batch, sequence, threads) = sys.argv[1], map(int, sys.argv[2:])
+STEPS, VOCABULARY, TEMPERATURE = int(os.environ.get("RACE_STEPS", 6)), 32000, 2.0
+precision, (batch, sequence, threads) = sys.argv[1], map(int, sys.argv[2:5])
 
 
 class Norm(nn.Module):
@@ -108,7 +109,7 @@ def measure(compiled):
 torch.set_num_threads(threads)
 measure(False)
 try:
-    if hasattr(torch, "compile"):
+    if hasattr(torch, "compile") and "eager" not in sys.argv[5:]:
         measure(True)
 except Exception as problem:  # no compiler here: the eager one stays
     print("race_torch.py: not compiled:", str(problem).splitlines()[0], file=sys.stderr)

@@ -1,5 +1,6 @@
 """The step of race_torch.py by transformers with sdpa, and an evaluation: both models' forward passes and KL(teacher||student).
 Usage: race_transformers.py MODELS PRECISION BATCH SEQUENCE THREADS step|evaluation"""
+import os
 import statistics
 import sys
 import time
@@ -8,7 +9,7 @@ import torch
 from torch.nn import functional as F
 from transformers import LlamaForCausalLM
 
-STEPS, TEMPERATURE = 6, 2.0
+STEPS, TEMPERATURE = int(os.environ.get("RACE_STEPS", 6)), 2.0
 models, precision = sys.argv[1:3]
 batch, sequence, threads = map(int, sys.argv[3:6])
 what = sys.argv[6]

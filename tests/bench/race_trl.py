@@ -1,5 +1,6 @@
 """The step of TRL's GKD trainer off policy, forward KL at the same temperature. Usage: race_trl.py MODELS PRECISION BATCH SEQUENCE THREADS"""
 import contextlib
+import os
 import statistics
 import sys
 import tempfile
@@ -11,7 +12,7 @@ from tokenizers import Tokenizer, models as tokenizer_models
 from transformers import LlamaForCausalLM, PreTrainedTokenizerFast, TrainerCallback
 from trl.experimental.gkd import GKDConfig, GKDTrainer
 
-STEPS = 6
+STEPS = int(os.environ.get("RACE_STEPS", 6))
 models, precision = sys.argv[1:3]
 batch, sequence, threads = map(int, sys.argv[3:])
 torch.set_num_threads(threads)
