@@ -111,8 +111,11 @@ dk_added_match dk_added_next(const dk_trie *trie, const dk_added_token *tokens, 
             const char *hit = memchr(text + *at, trie->only, size - *at);
             if (!hit) break;
             begin = *at = (size_t)(hit - text);
+        } else {
+            while (begin < size && !trie->first[(uint8_t)text[begin]]) begin++;
+            if ((*at = begin) == size) break;
         }
-        int32_t found = trie->first[(uint8_t)text[begin]] ? dk_trie_longest(trie, text, size, begin, &end) : -1;
+        int32_t found = dk_trie_longest(trie, text, size, begin, &end);
         if (found < 0) {
             ++*at;
             continue;

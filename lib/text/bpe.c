@@ -213,18 +213,28 @@ static int32_t encode_word(const dk_bpe *bpe, dk_bpe_scratch *scratch, const cha
     return bpe->has_hidden ? resolve_hidden(bpe, scratch, out, first, err) : DK_OK;
 }
 
-static int32_t encode_cached(const dk_bpe *bpe, dk_bpe_scratch *scratch, const char *word, size_t size, dk_id_list *out,
-                             dk_error *err)
+typedef struct part { /* of a word, or all of it */
+    const char *text;
+    size_t size;
+    dk_word_place place;
+} part;
+
+static part find_part(dk_bpe_scratch *scratch, const char *text, size_t size)
 {
-    if (!scratch->cache) return encode_word(bpe, scratch, word, size, out, err);
-    const dk_word_place place = dk_word_find(scratch->cache, word, size);
+    part found = {.text = text, .size = size};
+    if (scratch->cache) found.place = dk_word_find(scratch->cache, text, size);
+    return found;
+}
+
+static int32_t encode_part(const dk_bpe *bpe, dk_bpe_scratch *scratch, const part *p, dk_id_list *out, dk_error *err)
+{
     int32_t rc = dk_id_list_reserve(out, DK_LONG_IDS, err);
     if (rc) return rc;
     int64_t first = out->count;
-    out->count += dk_word_ids(&place, word, size, out->items + first);
+    out->count += dk_word_ids(&p->place, p->text, p->size, out->items + first);
     if (out->count > first) return DK_OK;
-    rc = encode_word(bpe, scratch, word, size, out, err);
-    if (!rc) dk_word_keep(&place, word, size, out->items + first, out->count - first);
+    rc = encode_word(bpe, scratch, p->text, p->size, out, err);
+    if (!rc) dk_word_keep(&p->place, p->text, p->size, out->items + first, out->count - first);
     return rc;
 }
 
@@ -241,15 +251,22 @@ static int32_t may_cut(const dk_bpe *bpe, const char *left, uint32_t a, const ch
 int32_t dk_bpe_encode(const dk_bpe *bpe, dk_bpe_scratch *scratch, const char *word, size_t size, dk_id_list *out,
                       dk_error *err)
 {
-    if (!bpe->junctions || !size) return encode_cached(bpe, scratch, word, size, out, err);
+    int32_t rc = DK_OK;
     size_t begin = 0, left = 0;
+    part waiting = {0}; /* while its place in the cache is fetched */
     uint32_t a, b;
-    for (size_t at = dk_codepoint(word, &a), length; at < size; left = at, at += length, a = b) {
+    for (size_t at = bpe->junctions && size ? dk_codepoint(word, &a) : size, length; at < size;
+         left = at, at += length, a = b) {
         length = dk_codepoint(word + at, &b);
         if (!may_cut(bpe, word + left, a, word + at, b)) continue;
-        int32_t rc = encode_cached(bpe, scratch, word + begin, at - begin, out, err);
-        if (rc) return rc;
+        const part found = find_part(scratch, word + begin, at - begin);
+        if (waiting.size) DK_TRY(encode_part(bpe, scratch, &waiting, out, err));
+        waiting = found;
         begin = at;
     }
-    return encode_cached(bpe, scratch, word + begin, size - begin, out, err);
+    const part last = find_part(scratch, word + begin, size - begin);
+    if (waiting.size) DK_TRY(encode_part(bpe, scratch, &waiting, out, err));
+    rc = encode_part(bpe, scratch, &last, out, err);
+out:
+    return rc;
 }

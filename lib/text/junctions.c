@@ -8,8 +8,8 @@ static void add_pairs(dk_junctions *junctions, const char *text, size_t size)
     for (size_t at = 0; at < size;) {
         if (size - at < dk_codepoint_size(text + at)) return; /* not UTF-8: no row of characters becomes this token */
         size_t length = dk_codepoint(text + at, &c);
-        uint64_t hash = dk_pair_hash((int32_t)before, (int32_t)c);
-        if (at) junctions->inside[dk_junction_word(hash)] |= dk_junction_bits(hash);
+        const dk_junction_place place = dk_junction_find(before, c);
+        if (at) junctions->inside[place.word] |= place.bits;
         before = c;
         at += length;
     }

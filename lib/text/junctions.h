@@ -13,7 +13,7 @@
 
 enum {
     DK_DIRECT = 0x2600,          /* code points below have their token in a table: U+2581 is the mark of spaces */
-    DK_JUNCTION_WORDS = 1 << 14, /* 128 KiB; the 34,000 pairs of Gemma 3 take 6 % of the bits */
+    DK_JUNCTION_WORDS = 1 << 14, /* 128 KiB; the 34,000 pairs of Gemma 3 take 6 % of the bits. A word is 14 of a hash */
     DK_NO_SYMBOL = -1
 };
 typedef struct dk_junctions {
@@ -24,13 +24,19 @@ typedef struct dk_junctions {
 int32_t dk_junctions_create(const dk_token_table *tokens, const uint8_t *marks, uint8_t made, dk_junctions **out,
                             dk_error *err);
 
-static inline uint64_t dk_junction_bits(uint64_t hash) { return 1ull << (hash & 63) | 1ull << (hash >> 6 & 63); }
-static inline uint64_t dk_junction_word(uint64_t hash) { return hash >> 12 & (DK_JUNCTION_WORDS - 1); }
+typedef struct dk_junction_place {
+    uint64_t word, bits;
+} dk_junction_place;
+static inline dk_junction_place dk_junction_find(uint32_t a, uint32_t b)
+{
+    const uint64_t hash = ((uint64_t)a << 32 | b) * 0x9fb21c651e98df25u; /* its upper bits depend on all of the pair */
+    return (dk_junction_place){hash >> 50, 1ull << (hash >> 44 & 63) | 1ull << (hash >> 38 & 63)};
+}
 /* Whether a token that a merge makes may hold a right in front of b. */
 static inline int32_t dk_junction_inside(const dk_junctions *junctions, uint32_t a, uint32_t b)
 {
-    uint64_t hash = dk_pair_hash((int32_t)a, (int32_t)b), bits = dk_junction_bits(hash);
-    return (junctions->inside[dk_junction_word(hash)] & bits) == bits;
+    const dk_junction_place place = dk_junction_find(a, b);
+    return (junctions->inside[place.word] & place.bits) == place.bits;
 }
 
 #endif

@@ -13,24 +13,42 @@ struct dk_bpe_queue {        /* of a long word: symbols as a linked list in arra
     int64_t count;
 };
 
+/* What neighbours of a short word would become; rank UINT32_MAX = they are not merged. */
+typedef struct short_pairs {
+    uint32_t ranks[SHORT];
+    int32_t ids[SHORT];
+} short_pairs;
+
+static void look_up(const dk_bpe *bpe, const int32_t *ids, short_pairs *pairs, int64_t at)
+{
+    const dk_merge *merge = dk_merge_find(&bpe->merges, ids[at], ids[at + 1]);
+    pairs->ranks[at] = merge ? merge->rank : UINT32_MAX;
+    pairs->ids[at] = merge ? merge->id : -1;
+}
+
+/* Fetching first makes the misses of a large table wait together. */
 static void merge_short(const dk_bpe *bpe, int32_t *ids, int64_t *count)
 {
-    const dk_merge *pairs[SHORT];
+    short_pairs pairs;
     int64_t n = *count;
-    for (int64_t i = 0; i + 1 < n; i++) pairs[i] = dk_merge_find(&bpe->merges, ids[i], ids[i + 1]);
-    for (;;) {
-        int64_t best = -1;
-        for (int64_t i = 0; i + 1 < n; i++)
-            if (pairs[i] && (best < 0 || pairs[i]->rank < pairs[best]->rank)) best = i;
-        if (best < 0) break;
-        ids[best] = pairs[best]->id;
+    for (int64_t i = 0; i + 1 < n; i++) dk_merge_fetch(&bpe->merges, ids[i], ids[i + 1]);
+    for (int64_t i = 0; i + 1 < n; i++) look_up(bpe, ids, &pairs, i);
+    while (n > 1) {
+        int64_t best = 0;
+        for (int64_t i = 1; i + 1 < n; i++)
+            if (pairs.ranks[i] < pairs.ranks[best]) best = i;
+        if (pairs.ranks[best] == UINT32_MAX) break;
+        ids[best] = pairs.ids[best];
         n--;
-        memmove(ids + best + 1, ids + best + 2, (size_t)(n - best - 1) * sizeof *ids);
-        if (best + 1 < n) {
-            memmove(pairs + best + 1, pairs + best + 2, (size_t)(n - best - 1) * sizeof *pairs);
-            pairs[best] = dk_merge_find(&bpe->merges, ids[best], ids[best + 1]);
+        if (best > 0) dk_merge_fetch(&bpe->merges, ids[best - 1], ids[best]);
+        if (best + 1 < n) dk_merge_fetch(&bpe->merges, ids[best], ids[best + 2]);
+        for (int64_t i = best + 1; i < n; i++) ids[i] = ids[i + 1];
+        for (int64_t i = best + 1; i + 1 < n; i++) {
+            pairs.ranks[i] = pairs.ranks[i + 1];
+            pairs.ids[i] = pairs.ids[i + 1];
         }
-        if (best > 0) pairs[best - 1] = dk_merge_find(&bpe->merges, ids[best - 1], ids[best]);
+        if (best > 0) look_up(bpe, ids, &pairs, best - 1);
+        if (best + 1 < n) look_up(bpe, ids, &pairs, best);
     }
     *count = n;
 }

@@ -21,9 +21,31 @@ static int32_t replace_run(const dk_matcher *matcher, dk_regex_state *state, con
     return DK_OK;
 }
 
+void dk_replace_byte(char byte, const char *with, size_t with_size, const char *text, size_t size, dk_strbuf *out)
+{
+    enum { STEP = 16 }; /* words are shorter: they are copied with what stands behind them */
+    char block[512 + STEP + DK_SHORT_TEXT], padded[DK_SHORT_TEXT] = {0};
+    size_t used = 0;
+    memcpy(padded, with, with_size);
+    for (size_t at = 0; at < size;) {
+        const char *hit = size - at >= STEP ? memchr(text + at, byte, STEP) : memchr(text + at, byte, size - at);
+        size_t run = hit ? (size_t)(hit - (text + at)) : size - at < STEP ? size - at : STEP;
+        memcpy(block + used, text + at, size - at >= STEP ? STEP : run);
+        memcpy(block + used + run, padded, DK_SHORT_TEXT);
+        used += run + (hit ? with_size : 0);
+        at += run + (hit ? 1 : 0);
+        if (used < 512) continue;
+        dk_strbuf_append(out, block, used);
+        used = 0;
+    }
+    if (used) dk_strbuf_append(out, block, used);
+}
+
 int32_t dk_replace_all(const dk_matcher *matcher, dk_regex_state *state, const char *with, size_t with_size,
                        const char *text, size_t size, dk_strbuf *out, dk_error *err)
 {
+    if (matcher->kind == DK_MATCH_TEXT && matcher->size == 1 && with_size <= DK_SHORT_TEXT) /* a space and its mark */
+        return dk_replace_byte(matcher->text[0], with, with_size, text, size, out), DK_OK;
     while (size) { /* escaped bytes are no text for a pattern */
         size_t run = dk_unescaped_prefix(text, size);
         int32_t rc = run ? replace_run(matcher, state, with, with_size, text, run, out, err) : DK_OK;

@@ -128,13 +128,7 @@ static int32_t metaspace(run *r, int32_t at, const dk_step *step, dk_piece part)
         (step->scheme == DK_PREFIX_ALWAYS || (step->scheme == DK_PREFIX_FIRST && part.front)))
         dk_strbuf_append(text, step->text, step->size);
     const size_t front = part.front ? part.front + text->size : 0;
-    for (size_t i = 0; i < part.size;) {
-        const char *space = memchr(part.text + i, ' ', part.size - i);
-        size_t end = space ? (size_t)(space - part.text) : part.size;
-        dk_strbuf_append(text, part.text + i, end - i);
-        if (space) dk_strbuf_append(text, step->text, step->size);
-        i = end + 1;
-    }
+    dk_replace_byte(' ', step->text, step->size, part.text, part.size, text);
     return pass_on(r, at, part, front);
 }
 

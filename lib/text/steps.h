@@ -100,6 +100,9 @@ int32_t dk_normalise(const dk_steps *steps, dk_regex_state *state, dk_strbuf buf
                      const char *text, size_t size, dk_normal_text *out, dk_error *err);
 int32_t dk_replace_all(const dk_matcher *matcher, dk_regex_state *state, const char *with, size_t with_size,
                        const char *text, size_t size, dk_strbuf *out, dk_error *err);
+enum { DK_SHORT_TEXT = 8 };
+/* normalise.c: every byte, an ASCII character, becomes with[with_size <= DK_SHORT_TEXT]. */
+void dk_replace_byte(char byte, const char *with, size_t with_size, const char *text, size_t size, dk_strbuf *out);
 /* unicode.c: one of the four normal forms, appended to out. */
 int32_t dk_normal_form(dk_step_kind form, const char *text, size_t size, dk_strbuf *out, dk_error *err);
 

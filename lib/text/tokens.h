@@ -90,5 +90,9 @@ static inline const dk_merge *dk_merge_find(const dk_merge_table *table, int32_t
         if (merge->left < 0) return NULL;
     }
 }
+static inline void dk_merge_fetch(const dk_merge_table *table, int32_t left, int32_t right)
+{
+    if (table->slot_count) __builtin_prefetch(&table->slots[dk_pair_hash(left, right) & (table->slot_count - 1)]);
+}
 
 #endif

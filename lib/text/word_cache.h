@@ -46,7 +46,7 @@ static inline void dk_word_ends(const char *word, size_t size, uint64_t *head, u
     }
 }
 
-typedef struct dk_word_place { /* where a word is looked for; both NULL = it is too long */
+typedef struct dk_word_place { /* where a word is looked for; both NULL = nowhere */
     uint64_t head, tail;
     dk_short_word *brief;
     dk_long_word *lengthy;
@@ -58,8 +58,10 @@ static inline dk_word_place dk_word_find(dk_word_cache *cache, const char *word,
         dk_word_ends(word, size, &place.head, &place.tail);
         uint64_t hash = dk_mix((place.head ^ size << 56) * 0x9e3779b97f4a7c15u ^ place.tail);
         place.brief = &cache->shorts[hash & (DK_SHORT_SLOTS - 1)];
+        __builtin_prefetch(place.brief);
     } else if (size - 1 < DK_LONG_KEY) {
         place.lengthy = &cache->longs[dk_text_hash(word, size) & (DK_LONG_SLOTS - 1)];
+        __builtin_prefetch(place.lengthy);
     }
     return place;
 }
