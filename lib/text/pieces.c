@@ -108,7 +108,7 @@ int32_t dk_pieces_build(dk_pieces *pieces, dk_host *host, dk_piece_text *items, 
     DK_TRY(push(&b, (range){0, count, 0, 0}));
     while (b.depth) {
         range top = b.stack[--b.depth];
-        if (top.begin < top.end && items[top.begin].text.size == top.depth) {
+        while (top.begin < top.end && items[top.begin].text.size == top.depth) { /* several only of empty ones */
             if (top.depth) pieces->units[top.node].id = items[top.begin].id;
             top.begin++;
         }

@@ -20,7 +20,7 @@ typedef struct dk_piece_text {
     dk_slice text;
     int32_t id;
 } dk_piece_text;
-/* Sorts items. Their texts are all different; an empty one is never found. */
+/* Sorts items. Their texts are all different, but for empty ones, which are never found. */
 int32_t dk_pieces_build(dk_pieces *pieces, dk_host *host, dk_piece_text *items, int64_t count, dk_error *err);
 void dk_pieces_free(dk_pieces *pieces); /* a zeroed one is fine */
 

@@ -16,11 +16,18 @@ void dk_token_table_free(dk_token_table *table)
     memset(table, 0, sizeof *table);
 }
 
+/* A slot holds id + 1 and, in the bits above, a part of the hash, for which most texts of other tokens need no look. */
+enum { ID_BITS = 25 };
+static uint32_t slot_of(uint64_t hash, int64_t id)
+{
+    return (uint32_t)(hash >> (32 + ID_BITS)) << ID_BITS | (uint32_t)(id + 1);
+}
+
 static void put_slot(uint32_t *slots, uint64_t slot_count, const char *text, size_t size, int64_t id)
 {
-    uint64_t at = dk_text_hash(text, size);
+    uint64_t hash = dk_text_hash(text, size), at = hash;
     while (slots[at & (slot_count - 1)]) at++;
-    slots[at & (slot_count - 1)] = (uint32_t)id + 1;
+    slots[at & (slot_count - 1)] = slot_of(hash, id);
 }
 
 static int32_t grow_slots(dk_token_table *table, uint64_t tokens, dk_error *err)
@@ -94,11 +101,14 @@ out:
 int64_t dk_token_table_find(const dk_token_table *table, const char *text, size_t size)
 {
     if (!table->slot_count || !size) return -1;
-    for (uint64_t at = dk_text_hash(text, size);; at++) {
+    const uint64_t hash = dk_text_hash(text, size);
+    for (uint64_t at = hash;; at++) {
         uint32_t slot = table->slots[at & (table->slot_count - 1)];
         if (!slot) return -1;
-        const dk_token *token = &table->items[slot - 1];
-        if (token->size == size && !memcmp(table->texts.data + token->offset, text, size)) return slot - 1;
+        const int64_t id = (int64_t)(slot & ((1u << ID_BITS) - 1)) - 1;
+        if (slot != slot_of(hash, id)) continue;
+        const dk_token *token = &table->items[id];
+        if (token->size == size && !memcmp(table->texts.data + token->offset, text, size)) return id;
     }
 }
 

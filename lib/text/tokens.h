@@ -43,7 +43,7 @@ typedef struct dk_token_table {
     dk_token *items; /* [capacity], by id */
     int64_t count;   /* largest id + 1 */
     int64_t capacity;
-    uint32_t *slots; /* id + 1, 0 = free */
+    uint32_t *slots; /* 0 = free; tokens.c */
     uint64_t slot_count, used;
 } dk_token_table;
 void dk_token_table_init(dk_token_table *table, dk_host *host);
