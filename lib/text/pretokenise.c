@@ -142,14 +142,28 @@ static int32_t letters(run *r, int32_t at, dk_piece part)
     return pass_on(r, at, part, front);
 }
 
+/* A word's ids are the same wherever it stands. */
+static int32_t encode_unigram(run *r, dk_piece word)
+{
+    dk_text_scratch *scratch = r->scratch;
+    dk_id_list *ids = &scratch->ids;
+    dk_word_place place = {0};
+    const int64_t first = ids->count;
+    int32_t rc = dk_id_list_reserve(ids, DK_LONG_IDS, r->err);
+    if (rc) return rc;
+    if (scratch->bpe.cache) place = dk_word_find(scratch->bpe.cache, word.text, word.size);
+    ids->count += dk_word_ids(&place, word.text, word.size, ids->items + first);
+    if (ids->count > first) return DK_OK;
+    rc = dk_unigram_encode(&r->tok->unigram, &r->tok->bpe, &scratch->unigram, word.text, word.size, ids, r->err);
+    if (!rc) dk_word_keep(&place, word.text, word.size, ids->items + first, ids->count - first);
+    return rc;
+}
+
 static int32_t encode_word(run *r, dk_piece word)
 {
-    const dk_tokenizer *tok = r->tok;
     dk_text_scratch *scratch = r->scratch;
-    if (tok->unigram.scores)
-        return dk_unigram_encode(&tok->unigram, &tok->bpe, &scratch->unigram, word.text, word.size, &scratch->ids,
-                                 r->err);
-    return dk_bpe_encode(&tok->bpe, &scratch->bpe, word.text, word.size, &scratch->ids, r->err);
+    if (r->tok->unigram.scores) return encode_unigram(r, word);
+    return dk_bpe_encode(&r->tok->bpe, &scratch->bpe, word.text, word.size, &scratch->ids, r->err);
 }
 
 static int32_t run_step(run *r, int32_t at, dk_piece part)

@@ -1,8 +1,9 @@
-/* Text that is cut before it is merged gives the ids of text that is merged whole: models with merges at random, texts
- * at random, and the real tokenizers among the shared assets. */
+/* Text that is cut before it is merged gives the ids of text that is merged whole, and a word from the cache those that
+ * it had: models with merges at random, texts at random, and the real tokenizers among the shared assets. */
 #include "base/file.h"
 #include "gguf_vocab.h"
 #include "test.h"
+#include "text/codepoint.h"
 #include "text/tokenizer_impl.h"
 
 static dk_host *host;
@@ -228,8 +229,47 @@ TEST(a_mark_inside)
     dk_tokenizer_release(tok);
 }
 
+/* ---- words that are known from before ---- */
+static dk_tokenizer *open_data(const char *name)
+{
+    dk_document *doc = NULL;
+    dk_tokenizer *tok = NULL;
+    CHECK_OK(dk_json_open(the_host(), test_path(TEST_DATA "/tokenizers", name), &doc, &err));
+    CHECK_OK(dk_tokenizer_from_json(host, doc, NULL, &tok, &err));
+    dk_document_free(doc);
+    return tok;
+}
+
+/* Where every word gets a mark in front, a text has the ids of its words; one word alone is too short for the cache. */
+TEST(cached_words)
+{
+    static char text[40000];
+    dk_tokenizer *tok = open_data("unigram_xlmr.json");
+    id_array all = {0}, words = {0};
+    size_t size = 0;
+    REQUIRE(tok);
+    state = 3;
+    for (int i = 0; i < 4000; i++) {
+        const size_t begin = size;
+        for (uint32_t k = 1 + below(1u << below(6)); k > 0; k--)
+            text[size++] = below(40) ? (char)('a' + below(1u << below(5)) % 26) : (char)(33 + below(90));
+        CHECK_OK(dk_tokenizer_append(tok, the_host(), text + begin, size - begin, 0, &words.ids, &words.cap,
+                                     &words.count, &err));
+        if (size + 40 > sizeof text) break;
+        text[size++] = ' ';
+    }
+    for (int round = 0; round < 2; round++) {
+        encode(tok, text, size, &all);
+        CHECK_INT(all.count, words.count);
+        CHECK(all.count == words.count && !memcmp(all.ids, words.ids, (size_t)all.count * sizeof *all.ids));
+    }
+    dk_free(host, all.ids);
+    dk_free(host, words.ids);
+    dk_tokenizer_release(tok);
+}
+
 /* ---- real ones ---- */
-/* Pieces of the vocabulary at random, with characters of all kinds between them. */
+/* Tokens of the vocabulary at random, with characters of many kinds between them. */
 static size_t adversarial(const dk_tokenizer *tok, char *out, size_t cap)
 {
     size_t size = 0;
@@ -239,12 +279,8 @@ static size_t adversarial(const dk_tokenizer *tok, char *out, size_t cap)
             memcpy(out + size, dk_token_text(&tok->bpe.tokens, token), token->size);
             size += token->size;
         }
-        uint32_t c = below(3) ? 32 + below(96) : 1 + below(0x2ffff);
-        if (!below(2) && size + 8 < cap && (c < 0xd800 || c > 0xdfff)) {
-            static const char hex[] = "\xe2\x96\x81";
-            if (below(3)) out[size++] = (char)(32 + below(95));
-            else memcpy(out + size, hex, 3), size += 3;
-        }
+        if (size + 8 > cap || below(2)) continue;
+        size += dk_codepoint_write(below(3) ? 32 + below(95) : below(2) ? 0x2581 : 0x80 + below(0xd000), out + size);
     }
     return size;
 }
@@ -301,4 +337,5 @@ TEST(real_models)
     }
 }
 
-TEST_MAIN(TEST_CASE(random_models) TEST_CASE(merged_stand_ins) TEST_CASE(a_mark_inside) TEST_CASE(real_models))
+TEST_MAIN(TEST_CASE(random_models) TEST_CASE(merged_stand_ins) TEST_CASE(a_mark_inside) TEST_CASE(cached_words)
+              TEST_CASE(real_models))
