@@ -1,3 +1,5 @@
+/* attention_blocks.c - small products of operands that are packed whole: a panel of B stays in L1 while the panels of A
+ * pass by it, and all of K is one pass, since it is a head's width or a block of keys. */
 #include "compute/cpu/attention_blocks.h"
 
 #include <string.h>

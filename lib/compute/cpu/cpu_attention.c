@@ -1,8 +1,9 @@
+/* cpu_attention.c - the attention ops: tasks of all sequences in one row. Task t of sequence s is (key head, block of
+ * queries), blocks varying fastest; few queries against many keys are cut along the keys as well. In full precision, and
+ * against pages, each block is the row kernel's, whose bits a query has alone as well (kernel_attention.c); in BF16 and
+ * backward it goes through the micro-kernels of products (attention_forward.c, attention_gradient.c). */
 #include "compute/cpu/attention_blocks.h"
 
-/* Tasks of all sequences in one row: task t of sequence s is (key head, block of queries), blocks varying fastest. In
- * full precision, and against pages, each block is the row kernel's, whose bits a query has alone as well; in BF16 and
- * backward it goes through the micro-kernels of products. */
 static const float *keys_at(const dk_view *view, int64_t row, int64_t head) /* F32 or BF16 */
 {
     int64_t element = row * view->stride[0] + head * view->stride[1];

@@ -1,3 +1,5 @@
+/* cpu_linear.c - the ops of a linear object: shapes, biases, and which way its product goes. Biases are added to rows,
+ * and their gradients summed down columns, by passes of their own. */
 #include "compute/cpu/cpu_linear.h"
 
 #include "base/log.h"

@@ -1,3 +1,6 @@
+/* cpu_linear_int8.c - products with quantised weights as they are (product_int8.h). Weights side by side that have one
+ * dtype are one product, for which x is rounded once. Those of other dtypes, and rows with NaN or infinity, which no
+ * block of whole numbers holds, are multiplied exactly. */
 #include "compute/cpu/cpu_linear.h"
 #include "compute/cpu/product/product_int8.h"
 

@@ -1,8 +1,9 @@
+/* cpu_linear_own.c - products by our own kernels. What lies how: y = x W^T has K = in, and lines of B are outputs;
+ * dx = dy W has K = out, and lines of B are inputs; dW = dy^T x has K = rows, and lines of A are outputs. Up to
+ * eight weights side by side are one product, for which A is packed once. */
 #include "compute/cpu/cpu_linear.h"
 #include "compute/cpu/product/product_few.h"
 
-/* Products by our own kernels. What lies how: y = x W^T has K = in, and lines of B are outputs; dx = dy W has K = out,
- * and lines of B are inputs; dW = dy^T x has K = rows, and lines of A are outputs. */
 #define PARTS 8 /* weights side by side that one product takes */
 
 static dk_operand operand_of(dk_queue *queue, const dk_view *view, int32_t across)

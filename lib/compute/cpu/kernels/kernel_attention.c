@@ -1,15 +1,19 @@
+/* kernel_attention.c - attention of a few queries over all keys that they see, by blocks with a running maximum
+ * (Milakov & Gimelshein 2018; Dao et al. 2022).
+ *
+ * Blocking. A block is a page of keys by up to 64 queries of the heads of a group, which read the same keys and values
+ * once. Keys are cut into pieces of DK_KEYS_PIECE, which begin at multiples of that. Each is summed from nothing, and
+ * pieces are joined in order, each with the maximum and the partition that it has: so they may be summed by several
+ * threads, and a query has the same bits whether they are.
+ *
+ * Layout. The queries lie in the lanes: scores are S^T [keys, queries], so that maxima, sums and masks need no step
+ * across lanes, and keys and values are read in place (in BF16, or at an odd width, by way of a widened copy of the
+ * block). Where queries fill less than half of a vector, as in decoding, keys lie in the lanes instead: squares of keys
+ * by numbers are turned in registers. The operations of a query are the same in the same order, and so are its bits. */
 #include "compute/cpu/kernel_variant.h"
 #include "compute/cpu/product/micro/transpose.h"
 #include "compute/cpu/tile.h"
 
-/* Attention by blocks with a running maximum (Milakov & Gimelshein 2018; Dao et al. 2022).
- *
- * Keys are cut into pieces of DK_KEYS_PIECE, which begin at multiples of that. Each is summed from nothing, and pieces
- * are joined in order, each with the maximum and the partition that it has: so they may be summed by several threads,
- * and a query has the same bits whether they are.
- *
- * The queries of all heads of a group lie in the lanes: scores are S^T [keys, queries], so that maxima, sums and masks
- * need no step across lanes, and keys and values are read in place. */
 #define KEYS DK_PAGE
 #define QUERIES 64
 #if defined(__GNUC__)

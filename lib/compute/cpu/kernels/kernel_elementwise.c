@@ -1,3 +1,8 @@
+/* kernel_elementwise.c - what is done to numbers one by one: sums, conversions, activations and rotations.
+ *
+ * One vector after the other, its ends by loads and stores of fewer lanes: these loops are bound by memory, so each
+ * reads and writes once, and what follows one another (activation and product of a GLU, both gradients of it) is one
+ * pass. Rows of a matrix that lie apart are one call, which costs less than a call for each. */
 #include "compute/cpu/kernel_variant.h"
 
 static void kernel_fill(float *y, int64_t n, float value)

@@ -1,6 +1,10 @@
+/* kernel_matvec.c - products of a few rows of x beside CBLAS: bound by reading the weights once, in the dtype that they
+ * are stored in.
+ *
+ * W [out, in]: a line of weights is widened in registers and multiplied by two rows of x at a time, with four sums a
+ * row, which hide the latency of an addition. W [in, out]: DK_MATVEC_COLUMNS sums stay in L1 while the lines of W that
+ * they need pass by. A row is summed in the same order alone and beside another one. */
 #include "compute/cpu/kernel_variant.h"
-
-/* Products of a few rows (decoding): bound by reading the weights once, in the dtype that they are stored in. */
 
 /* dtype is a constant in all that follows, one of the three that the functions at the end pass on. */
 static inline dk_vf weights_at(dk_dtype dtype, const void *weight, int64_t i)

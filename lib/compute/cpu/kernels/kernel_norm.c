@@ -1,6 +1,10 @@
+/* kernel_norm.c - norms of rows: y = (x - mean)*inverse*(offset + w) + b, by layer (Ba et al. 2016) or by root mean
+ * square (Zhang & Sennrich 2019), whose mean is 0.
+ *
+ * A row is passed over once for each sum and once to write, and lies in L1 meanwhile; squares are of what is left when
+ * the mean is gone, which loses no digits. Gradients of weights are sums over rows: a vector of columns at a time goes
+ * down all of them, in runs whose sums are added afterwards, so that threads share columns and never a sum. */
 #include "compute/cpu/kernel_variant.h"
-
-/* y = (x - mean)*inverse*(offset + w) + b over one row. RMS (Zhang & Sennrich 2019): mean is 0. */
 
 static inline float sum_of(const float *x, int64_t n)
 {

@@ -1,3 +1,5 @@
+/* kernel_optimiser.c - AdamW and the norm of a gradient. Both are bound by memory: a step reads four numbers and writes
+ * three for each weight in one pass, and the sum of squares reads one. */
 #include "compute/cpu/kernel_variant.h"
 #include "compute/simd_double.h"
 

@@ -1,3 +1,5 @@
+/* kernel_quant.c - weights in blocks become floats, each type by its own loop over whole blocks (quant_blocks.h),
+ * compiled for the instruction set of this copy. */
 #include "compute/cpu/kernel_variant.h"
 
 #include "compute/quant_blocks.h"

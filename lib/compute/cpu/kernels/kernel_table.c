@@ -1,3 +1,4 @@
+/* kernel_table.c - puts all kernels of one copy, for one instruction set, into a table. */
 #include "compute/cpu/kernel_variant.h"
 
 void DK_VARIANT(dk_kernels_fill)(dk_kernels *kernels)

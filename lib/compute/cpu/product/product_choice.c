@@ -1,3 +1,4 @@
+/* product_choice.c - which micro-kernels multiply: the first in a list, best first, that the processor has. */
 #include "compute/cpu/product/product_choice.h"
 
 #include <string.h>

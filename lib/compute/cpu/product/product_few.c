@@ -1,3 +1,7 @@
+/* product_few.c - few rows of A by all of B, as product_few.h has it: A packed once into L2, B read once from end to
+ * end. A panel of lines that are rows of memory is multiplied where it lies for up to micro->few_rows rows; for more it
+ * is packed a block of K at a time, into BF16 pairs where the micro-kernel takes them, and all tiles of A pass by that
+ * block while it is in L1. */
 #include "compute/cpu/product/product_few.h"
 
 #include "compute/cpu/product/product_parts.h"

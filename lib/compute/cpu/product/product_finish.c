@@ -1,6 +1,7 @@
+/* product_finish.c - what follows a product, on a panel of its sums in L2: rows that are added to, or the two panels of
+ * a GLU, which become one. C is written once then, and never read back. */
 #include "compute/cpu/product/product_plan.h"
 
-/* What follows a product, on a panel of its sums. */
 static void add_onto(const dk_plan *p, const dk_panel *of, int64_t row, int64_t rows, const float *sums)
 {
     const dk_product_finish *finish = p->product->finish;

@@ -1,3 +1,9 @@
+/* product_int8.c - products with quantised weights, as product_int8.h has them.
+ *
+ * Rows of x are rounded first, all of them, into blocks that lie as the kernel reads them. Then each thread has one run
+ * of panels (kernel->lanes lines, all of K): all rows pass by a panel while it is in L1, and 16 KiB further on the
+ * weights are fetched into L2, so memory sees one long read for each thread. The last panel of a weight begins earlier
+ * than it should, so that it is whole; fewer lines than a panel are filled up with the last one. */
 #include "compute/cpu/product/product_int8.h"
 
 #include <string.h>

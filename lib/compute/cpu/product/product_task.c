@@ -1,3 +1,7 @@
+/* product_task.c - carries out what product.c has cut: packs, and multiplies a block of A by one panel of B after the
+ * other, tile by tile. While a tile is multiplied, the piece of B behind the one in L1 and the rows of C that the next
+ * tile writes are fetched, a few lines of the cache at each step: all at once would fill the places where a core waits
+ * for memory. */
 #include "compute/cpu/product/product_plan.h"
 
 /* ---- packing ---- */
