@@ -91,6 +91,7 @@ DK_ALWAYS_INLINE void int8_some(const dk_dtype dtype, const int count, const uin
     const int64_t blocks = rows->k / DK_INT8_BLOCK;
     const dk_vi offsets = dk_vi_iota() * dk_vi_set((int32_t)step);
     dk_vf total[8];
+#pragma GCC unroll 8
     for (int r = 0; r < count; r++) total[r] = dk_vf_set(0);
     for (int64_t k = 0; k < blocks; k++, b += int8_bytes(dtype)) {
         int8_block block;
@@ -99,6 +100,7 @@ DK_ALWAYS_INLINE void int8_some(const dk_dtype dtype, const int count, const uin
 #pragma GCC unroll 8
         for (int r = 0; r < count; r++) total[r] = int8_add(dtype, &block, rows, k * count + r, total[r]);
     }
+#pragma GCC unroll 8
     for (int r = 0; r < count; r++) dk_vf_store(c + r * c_step, total[r]);
 }
 #endif
