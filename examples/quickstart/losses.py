@@ -14,13 +14,25 @@ BASE = LOSSES[0]  # what the others are compared with
 MEASURES = {"forward_kl": ("KL", "{:.4f}", min), "nats": ("nats", "{:.4f}", min), "top1_agreement": ("agreement", "{:.2%}", max),
             "expected_acceptance": ("acceptance", "{:.2%}", max)}
 RARE = 0.05
-QUICK = {"data.sequence_length": 64, "train.batch_size": 2, "train.warmup_steps": 1, "train.eval_tokens": 256}
+UNTOLD = {"output.timing_seconds": 0, "train.eval_draft_tokens": 0}  # the table says nothing of speed
+QUICK_LINES = 20
+QUICK = {"data.sequence_length": 64, "train.batch_size": 2, "train.warmup_steps": 1, "train.eval_tokens": 256, "train.eval_every": 0, "output.report": "none"}
+
+
+def held_out(args):
+    """The text that the last evaluation reads whole; of a quick table its first lines."""
+    whole = pathlib.Path(args.data or pathlib.Path(args.folder) / "data") / "held_out.txt"
+    if not args.quick:
+        return whole
+    part = pathlib.Path(args.folder) / "held_out_quick.txt"
+    part.write_text("".join(whole.read_text(encoding="utf-8").splitlines(keepends=True)[:QUICK_LINES]), encoding="utf-8")
+    return part
 
 
 def settings_of(args, loss, seed):
     folder = pathlib.Path(args.data or pathlib.Path(args.folder) / "data")
-    settings = {"data.train": str(folder / "transfer.txt"), "data.eval": str(folder / "held_out.txt"), "train.seed": seed, "train.steps": args.steps,
-                "loss": {"type": loss, "hard_label_weight": 0}}
+    settings = {"data.train": str(folder / "transfer.txt"), "data.eval": str(held_out(args)), "train.seed": seed, "train.steps": args.steps,
+                "loss": {"type": loss, "hard_label_weight": 0}, **UNTOLD}
     return {**settings, **(QUICK if args.quick else {})}
 
 
@@ -60,12 +72,20 @@ def verdict(found):
     return lines
 
 
+def names_of(text):
+    unknown = [name for name in text.split(",") if name not in LOSSES]
+    if unknown:
+        raise argparse.ArgumentTypeError("%s: no such loss; there are %s" % (", ".join(map(repr, unknown)), ", ".join(LOSSES)))
+    return text.split(",")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder")
     parser.add_argument("--distill", required=True)
     parser.add_argument("--data", help="folder with transfer.txt and held_out.txt; FOLDER/data unless said otherwise")
-    parser.add_argument("--losses", type=lambda text: text.split(","), help="these, and %s" % BASE)
+    parser.add_argument("--losses", type=names_of, help="these, and %s" % BASE)
+    parser.add_argument("--check", action="store_true", help="look at the arguments and end")
     parser.add_argument("--steps", type=int, help="of each student; 300 unless said otherwise")
     parser.add_argument("--seeds", type=int, help="5 unless said otherwise")
     parser.add_argument("--quick", action="store_true", help="a few tiny steps of two seeds, to see that it runs: its numbers say nothing")
@@ -74,6 +94,8 @@ def main():
     args.steps, args.seeds = args.steps or (2 if args.quick else 300), args.seeds or (2 if args.quick else 5)
     if args.seeds < 2:
         parser.error("--seeds %d: a difference is told from chance by 2 seeds or more" % args.seeds)
+    if args.check:
+        return
     found, teacher = measure(Bench(args.distill, args.folder, pathlib.Path(__file__).resolve().parent), args)
     against = differences(found, BASE, MEASURES, RARE)
     show(found, against)

@@ -5,6 +5,15 @@
 # PEERS names the virtual environment that peers.sh --all made.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd) root=$(cd "$(dirname "$0")/../.." && pwd)
+names=$(sed -n '/^LOSSES = {/,/^}/s/^    "\([a-z_]*\)": .*/\1/p' "$here/race_losses.py")
+given=()
+for ((i = 2; i <= $#; i++)); do
+    [ "${!i}" != --losses ] || { next=$((i + 1)); IFS=, read -ra given <<< "${!next:-}"; }
+    [[ ${!i} != --losses=* ]] || IFS=, read -ra given <<< "${!i#--losses=}"
+done
+for name in "${given[@]}"; do # before torch is asked for
+    grep -qx -- "$name" <<< "$names" || { echo "--losses $name: no such loss; there are" $names >&2; exit 2; }
+done
 library=$(realpath "${1:?LIBRARY}")
 python=${PEERS:-$root/build/peers}/bin/python
 [ -x "$python" ] || { echo "run tests/bench/peers.sh --all first" >&2; exit 1; }

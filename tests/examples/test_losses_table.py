@@ -59,14 +59,27 @@ def test_the_table_is_made_and_goes_on_where_it_stopped(tmp_path):
         assert needle in done.stdout
 
 
-@pytest.mark.parametrize("script", ["quickstart/losses", "augmentation/compare", "on_policy/compare", "teachers/cache", "teachers/noise",
-                                    "teachers/specialists"])
-def test_help_comes_before_anything_is_installed_or_built(script, tmp_path):
+def without_installers(tmp_path):
     for name in ("cmake", "make", "apt-get", "sudo", "pip"):
         (tmp_path / name).write_text("#!/bin/sh\necho called >&2\nexit 1\n")
         (tmp_path / name).chmod(0o755)
     environment = dict(os.environ, PATH="%s:%s" % (tmp_path, os.environ["PATH"]))
     environment.pop("DISTILL", None)
+    return environment
+
+
+@pytest.mark.parametrize("script, more", [("examples/quickstart/losses.sh", []), ("tests/bench/race_losses.sh", ["no-library.so"])])
+def test_an_unknown_loss_is_refused_before_anything_is_installed_or_built(script, more, tmp_path):
+    environment = dict(without_installers(tmp_path), PEERS=str(tmp_path / "none"))
+    said = subprocess.run(["bash", str(ROOT / script), *more, "--losses", "jsd,jds"], capture_output=True, text=True, env=environment, timeout=60)
+    assert said.returncode == 2 and "called" not in said.stderr
+    assert "jds" in said.stderr and "no such loss; there are forward_kl" in said.stderr and "rank_logistic" in said.stderr
+
+
+@pytest.mark.parametrize("script", ["quickstart/losses", "augmentation/compare", "on_policy/compare", "teachers/cache", "teachers/noise",
+                                    "teachers/specialists"])
+def test_help_comes_before_anything_is_installed_or_built(script, tmp_path):
+    environment = without_installers(tmp_path)
     said = subprocess.run(["bash", str(ROOT / "examples" / (script + ".sh")), "--help"], capture_output=True, text=True, env=environment, timeout=60)
     assert said.returncode == 0 and not said.stderr and "Leaves build/" in said.stdout
     assert "--distill" in said.stdout or script == "on_policy/compare"  # whose program needs the library
