@@ -125,6 +125,9 @@ static int32_t fail_choice(const spot *at, const dk_node *node, const char *othe
 {
     char near[SHOWN];
     const char *meant = di_choice_suggest(at->row->choices, node->text, near, sizeof near);
+    if (!strchr(at->row->choices, '|'))
+        return dk_fail(err, DK_E_OPTION, "%s \"%.60s\" is not %s, the only value that it takes; %s", at->path,
+                       node->text, at->row->choices, at->row->help);
     return dk_fail(err, DK_E_OPTION, "%s \"%.60s\" is none of %s%s%s%s%s", at->path, node->text, at->row->choices,
                    otherwise, meant ? "; did you mean " : "", meant ? meant : "", meant ? "?" : "");
 }

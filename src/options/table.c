@@ -130,7 +130,10 @@ static const di_option_info rows[] = {
 
     MODEL("student.path", "model that is trained: a folder with config.json and safetensors, or a GGUF file"),
     PATH("student.config", "config.json of a fresh student with random weights"),
-    CHOICE("student.from", NULL, "teacher", 0, "teacher: start as a copy of some of the teacher's layers"),
+    CHOICE(
+        "student.from", NULL, "teacher", 0,
+        "teacher: start as a copy of some of the layers of teacher.path, a single model; where several teach give the "
+        "student by student.path or student.config"),
     LIST("student.layers", DI_OPTION_INT, 0, 1e6, OR_EMPTY | OR_AUTO,
          "teacher layers that a student made from the teacher keeps; empty = every second one, first and last kept; "
          "auto:N = the N that matter most on text, as layers_by says"),

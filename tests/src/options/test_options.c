@@ -165,6 +165,10 @@ TEST(refused_values)
     refuse(o, "output.save_dtype", "f32",
            "output.save_dtype is not an option any more: give output.type: auto, f32, bf16, f16, or q8_0, q4_0 or q4_k "
            "of GGUF");
+    refuse(o, "student.from", "a",
+           "student.from \"a\" is not teacher, the only value that it takes; teacher: start as a copy of some of the "
+           "layers "
+           "of teacher.path, a single model; where several teach give the student by student.path or student.config");
     refuse(o, "train.precision", "f16", "train.precision \"f16\" is none of auto|bf16|fp32; did you mean bf16?");
     refuse(o, "train.steps", "[1",
            "value of train.steps:2: did not find expected ',' or ']' while parsing a flow sequence");
