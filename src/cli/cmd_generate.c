@@ -22,6 +22,7 @@ typedef struct answers {
 
 typedef struct generate_options {
     const char *model, *prompt, *prompt_ids, *draft; /* NULL = not given */
+    const char *beside;                              /* NULL, or what stands behind the model */
     const char *chat, *messages;                     /* what a user says, or a file */
     const char *format;                              /* a chat template: a name or a file */
     int64_t samples, top_logprobs;
@@ -244,6 +245,11 @@ static int check_options(const cli_command *command, const generate_options *giv
 {
     const int chat = given->chat || given->messages;
     if (!given->model) return cli_usage(command, "a model is missing");
+    if (given->beside)
+        return cli_usage(command,
+                         "unexpected argument %.60s: the prompt goes behind --prompt, one in a call; several are lines "
+                         "{\"prompt\": ...} of a file for distill augment with the step label answer",
+                         given->beside);
     if (!!given->prompt + !!given->prompt_ids + !!given->chat + !!given->messages != 1)
         return cli_usage(command, "one of --prompt, --prompt-ids, --chat and --messages is wanted");
     if (given->has_top_logprobs && !given->as_json) return cli_usage(command, "--top-logprobs goes with --json");
@@ -290,7 +296,7 @@ out:
 
 int cli_generate(const cli_command *command, int argc, char **argv)
 {
-    enum { OWN = 13 };
+    enum { OWN = 13, PLACES = 16 };
     static generate_options given; /* large */
     cli_option options[OWN + CLI_SAMPLING_COUNT] = {
         {"--prompt", CLI_TEXT, &given.prompt, NULL},
@@ -309,7 +315,10 @@ int cli_generate(const cli_command *command, int argc, char **argv)
     };
     given.settings.reads = " generate session cost teacher.mmap ";
     cli_sampling_options(&given.how, options + OWN);
-    int code = cli_parse(command, options, OWN + CLI_SAMPLING_COUNT, argc, argv, &given.model, 1);
+    const char *places[PLACES] = {NULL};
+    int code = cli_parse(command, options, OWN + CLI_SAMPLING_COUNT, argc, argv, places, PLACES);
+    given.model = places[0];
+    given.beside = places[1];
     if (code < 0) code = check_options(command, &given);
     return code < 0 ? run_generate(command, &given) : code;
 }
