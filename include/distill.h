@@ -654,6 +654,8 @@ DISTILL_API int32_t distill_session_fork(const distill_session *session, distill
 /* Ids that stand in it, prompts and answers; *needed = how many, DISTILL_E_BUFFER where cap is less. */
 DISTILL_API int32_t distill_session_ids(const distill_session *session, int32_t *ids, int64_t cap, int64_t *needed,
                                         distill_error *err);
+/* Shares what energy went since the last call out among all sessions of the family, so it writes to them, const or
+ * not: it belongs to the thread that works with that family's sessions, and no lock keeps another one out. */
 DISTILL_API int32_t distill_session_get_stats(const distill_session *session, distill_session_stats *out,
                                               distill_error *err);
 /* Any thread, and signal handlers. A level, as distill_env_cancel: while it is on, next ends with

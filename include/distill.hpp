@@ -826,7 +826,7 @@ class session : public detail::handle<distill_session, distill_session_free>
         all.resize(static_cast<std::size_t>(needed));
         return all;
     }
-    distill_session_stats stats() const
+    distill_session_stats stats() const /* by the thread that works with this family's sessions */
     {
         auto out = init<distill_session_stats>();
         detail::call(distill_session_get_stats, get(), &out);

@@ -178,6 +178,7 @@ class Session(Handle):
         return array[:needed.value]
 
     def stats(self):
+        """What was read, written and spent. Called by the thread that works with this session and its forks: it shares energy out among them."""
         raw = sized(c.distill_session_stats)
         call("session_get_stats", self.raw, raw)
         return SessionStats(raw)
