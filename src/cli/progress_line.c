@@ -163,9 +163,10 @@ int32_t cli_progress_show(void *user, const distill_progress *now)
     cli_progress *progress = user;
     line l = {.count = 0};
     double time = seconds_now(), every = progress->tty ? 0.1 : 5.0;
-    int changed = now->phase != progress->phase,
-        due = changed || time - progress->last >= every ||
-              (now->phase == DISTILL_PHASE_TRAINING && now->step == now->steps && now->step != progress->step);
+    const int training = now->phase == DISTILL_PHASE_TRAINING, changed = now->phase != progress->phase,
+              begun = training || progress->tty || now->done > 0; /* a line that stays has something to say */
+    const int due = begun && ((changed && progress->tty) || time - progress->last >= every ||
+                              (training && now->step == now->steps && now->step != progress->step));
     if (changed) progress->phase_begin = time;
     if (!progress->quiet && due) {
         fill_line(progress, now, &l);

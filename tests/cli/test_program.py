@@ -57,6 +57,7 @@ def test_wrong_usage_is_2_with_a_hint(distill, recipe):
     one_line(distill("run", recipe, "--set", "train.steps=many"), 2, "train.steps", "many")
     one_line(distill("generate", "model", "--prompt", "a", "--max-tokens", "some"), 2, "--max-tokens", "some")
     one_line(distill("generate", "model"), 2, "--prompt")
+    one_line(distill("generate", "model", "one", "two"), 2, "unexpected argument one", "--prompt", "distill augment")
     one_line(distill("eval", "--data", "x"), 2, "--student")
 
 
@@ -503,6 +504,7 @@ def test_run_shows_progress_and_a_table(distill, recipe):
     done = distill("run", recipe)
     assert done.code == 0 and "loss" in done.err and "tokens/s" in done.err and "ETA" in done.err and "\r" not in done.err
     assert "teacher" in done.out and "student" in done.out and "perplexity" in done.out
+    assert " 0 %" not in done.err and "loading" not in done.err  # nothing before there is something to say
 
 
 def test_a_run_shows_what_its_student_wrote(distill, recipe):
