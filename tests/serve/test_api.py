@@ -265,5 +265,9 @@ def test_metrics_of_money_and_of_energy_that_is_estimated(serve):
     server = serve("--set", "cost.powercap=nowhere", "--set", "cost.watts_per_core=10", "--set", "cost.usd_per_million_tokens=3")
     server.complete(PROMPT, max_tokens=5)
     found = server.metrics()
+    text = server.ask("/metrics").body.decode()
+    assert "# HELP distill_cpu_seconds_total CPU time of all threads since it serves; process_cpu_seconds_total begins with the process" in text
+    assert "since the process began; distill_cpu_seconds_total begins when it serves" in text
+    assert found["process_cpu_seconds_total"] > 0
     assert found["distill_joules_estimated_total"] == pytest.approx(10 * found["distill_cpu_seconds_total"]) and "distill_joules_total" not in found
     assert found["distill_usd_total"] == pytest.approx(3e-6 * found["distill_model_tokens_total"]) and "distill_eur_total" not in found

@@ -96,7 +96,10 @@ static void add_cost(serve_text *out, const distill_cost *c)
                              ? "energy, an estimate: CPU seconds times cost.watts_per_core"
                              : "energy that the machine's packages took, other processes included";
     add_real(out, "seconds_total", "counter", "time since it serves", c->seconds);
-    add_real(out, "cpu_seconds_total", "counter", "CPU time of all threads", c->cpu_seconds);
+    add_real(out, "cpu_seconds_total", "counter",
+             "CPU time of all threads since it serves; process_cpu_seconds_total begins with the process, and has "
+             "loading, too",
+             c->cpu_seconds);
     add_number(out, "model_tokens_total", "counter", "tokens that models read, the draft among them, in every pass",
                c->tokens);
     add_real(out, "model_flops_total", "counter", "floating-point operations of those passes", c->flops);
@@ -133,7 +136,8 @@ static void add_process(serve_text *out)
     struct timespec used;
     if (!clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &used))
         serve_text_print(out,
-                         "# HELP process_cpu_seconds_total processor time of all threads\n"
+                         "# HELP process_cpu_seconds_total processor time of all threads since the process began; "
+                         "distill_cpu_seconds_total begins when it serves\n"
                          "# TYPE process_cpu_seconds_total counter\nprocess_cpu_seconds_total %lld.%02ld\n",
                          (long long)used.tv_sec, used.tv_nsec / 10000000);
     if (bytes >= 0)
