@@ -247,7 +247,10 @@ void dk_config_note_id(dk_config *config, const dk_document *doc, const char *ke
 {
     dk_strbuf value;
     dk_strbuf_init(&value, config->notes.host);
-    dk_node_write_json(node, &value);
+    if (node->type == DK_NODE_LIST || node->type == DK_NODE_MAP)
+        dk_strbuf_printf(&value, "(a %s of %zu)", node->type == DK_NODE_LIST ? "list" : "map", node->size);
+    else if (node->type == DK_NODE_TEXT) dk_strbuf_json(&value, node->text, node->size < 40 ? node->size : 40);
+    else dk_node_write_json(node, &value);
     dk_note(&config->notes, "%s: %s %.40s is not an id below vocab_size %lld; it is not used", dk_document_name(doc),
             key, value.data ? value.data : "", (long long)config->vocab_size);
     dk_strbuf_free(&value);

@@ -20,12 +20,27 @@ typedef struct field {
     int (*read)(serve_reader *reader, const json_t *value);
 } field;
 
-/* What was given, as JSON, and no more of it than a line has room for. */
+typedef struct shown {
+    char text[45];
+    size_t size; /* of text; more than fits = there is more of it */
+} shown;
+
+static int show_part(const char *part, size_t size, void *user)
+{
+    shown *s = user;
+    const size_t most = sizeof s->text - 1, room = s->size < most ? most - s->size : 0;
+    const size_t taken = size < room ? size : room;
+    memcpy(s->text + s->size, part, taken);
+    s->size = taken < size ? sizeof s->text : s->size + taken;
+    return s->size > most ? -1 : 0; /* jansson ends there, or behind the key of a map */
+}
+
+/* What was given, as JSON, and no more of it than a line has room for: it may be as large as a request. */
 static void show_value(const json_t *value, char out[48])
 {
-    char *text = json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT | JSON_ENSURE_ASCII);
-    snprintf(out, 48, "%.44s%s", text ? text : "this", text && strlen(text) > 44 ? "..." : "");
-    free(text);
+    shown s = {"", 0};
+    (void)json_dump_callback(value, show_part, &s, JSON_ENCODE_ANY | JSON_COMPACT | JSON_ENSURE_ASCII);
+    snprintf(out, 48, "%.44s%s", s.size ? s.text : "this", s.size == sizeof s.text ? "..." : "");
 }
 
 int serve_wrong(serve_reader *reader, const json_t *value, const char *wanted)

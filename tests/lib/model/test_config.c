@@ -496,12 +496,13 @@ TEST(ends_are_a_set)
 {
     dk_config c = {0};
     setup();
-    REQUIRE_OK(read_text("{\"model_type\":\"llama\",\"eos_token_id\":[7,5,7,40000,\"x\"]}", &c));
+    REQUIRE_OK(read_text("{\"model_type\":\"llama\",\"eos_token_id\":[7,5,7,40000,\"x\",[1,2,3]]}", &c));
     CHECK_INT(c.stop_count, 2);
     CHECK(c.stops[0] == 7 && c.stops[1] == 5);
     CHECK_INT(c.eos, 7);
     CHECK_HAS(c.notes.data, "eos_token_id 40000 is not an id below vocab_size 32000");
     CHECK_HAS(c.notes.data, "eos_token_id \"x\" is not an id below vocab_size 32000");
+    CHECK_HAS(c.notes.data, "eos_token_id (a list of 3) is not an id below vocab_size 32000");
     dk_config_free(host, &c);
     REQUIRE_OK(read_text("{\"model_type\":\"llama\",\"eos_token_id\":null}", &c));
     CHECK_INT(c.stop_count, 0);
