@@ -3,46 +3,62 @@
 set -uo pipefail
 cd "$(dirname "$0")/.."
 
+jobs=(gcc clang sanitize threads bare cblas)
 usage() {
     cat <<'END'
-usage: tests/run.sh [--quick] [--help] [NAME...]
+usage: tests/run.sh [--quick] [--job JOB]... [--help] [NAME...]
 
-Installs what is missing (Debian, Ubuntu: apt-get, with sudo where not root), then
+Installs what is missing (Debian, Ubuntu: apt-get, with sudo where not root), then does these jobs, each a build with its tests:
   gcc        builds the release with warnings as errors and runs all tests: C, C++, Python, program, examples, layers, ABI
-  clang      builds everything with warnings as errors and replays the fuzz corpora
+  clang      compiles everything with warnings as errors and replays the fuzz corpora
   sanitize   builds with AddressSanitizer and UndefinedBehaviorSanitizer and runs the tests again
   threads    builds what runs on several threads with ThreadSanitizer and runs it
   bare       builds without zlib, zstd, libmicrohttpd, libedit and MPI, reads files of data and talks in a terminal
   cblas      builds with products by CBLAS alone, and runs what computes: ops, models, losses, trainers
-The last line is "N passed, N failed, N skipped"; the exit code is 1 if anything failed.
+The last line is "N passed, N failed, N skipped"; the exit code is 1 if anything failed, 130 after Ctrl-C.
 
   --quick    gcc only
-  NAME       gcc only, and of the tests only this one (lib/base/parallel, python) or this folder of them (lib/base, fuzz)
+  --job JOB  this job only, or these; cblas builds everything then, and runs all tests
+  NAME       of the tests only this one (lib/base/parallel, python) or this folder of them (lib/base, fuzz); gcc only,
+             or the jobs that --job names
 
-Build folders: build/tests-gcc, build/tests-clang, build/tests-sanitize, build/tests-threads, build/tests-bare, build/tests-cblas. Tests that need the shared test assets look for them in
+A job builds in build/tests-JOB, and goes on there where it was stopped. Tests that need the shared test assets look for them in
 DISTILL_TEST_ASSETS, by default ../shared where that exists, and are skipped without.
 END
 }
 
-quick=no
-names=()
-for argument in "$@"; do
-    case $argument in
-    --quick) quick=yes ;;
+names=() chosen=()
+refuse() {
+    echo "run.sh: $1 (see --help)" >&2
+    exit 2
+}
+choose() { # a job by name
+    [[ " ${jobs[*]} " = *" $1 "* ]] || refuse "there is no job '$1'; there are ${jobs[*]}"
+    chosen+=("$1")
+}
+while [ $# -gt 0 ]; do
+    case $1 in
+    --quick) chosen+=(gcc) ;;
+    --job)
+        [ $# -gt 1 ] || refuse "--job without a name; there are ${jobs[*]}"
+        shift
+        choose "$1"
+        ;;
+    --job=*) choose "${1#--job=}" ;;
     --help | -h)
         usage
         exit 0
         ;;
-    -*)
-        echo "run.sh: unknown option $argument (see --help)" >&2
-        exit 2
-        ;;
-    *)
-        names+=("${argument%/}")
-        quick=yes
-        ;;
+    -*) refuse "unknown option $1" ;;
+    *) names+=("${1%/}") ;;
     esac
+    shift
 done
+alone=no
+[ ${#chosen[@]} = 0 ] || alone=yes
+[ ${#names[@]} = 0 ] || [ $alone = yes ] || chosen=(gcc)
+[ ${#chosen[@]} -gt 0 ] || chosen=("${jobs[@]}")
+is_chosen() { [[ " ${chosen[*]} " = *" $1 "* ]]; }
 
 # ---- packages ----
 
@@ -59,7 +75,7 @@ find_missing() {
     want_command pkg-config pkg-config
     want_command readelf binutils
     want_command python3 python3
-    [ $quick = yes ] || want_command clang clang
+    ! is_chosen clang || want_command clang clang
     echo '#include <stdlib.h>' | cc -E - > /dev/null 2>&1 || missing+=(libc6-dev)
     pkg-config --exists openblas 2> /dev/null || want_module cblas libopenblas-dev
     want_module yaml-0.1 libyaml-dev
@@ -121,7 +137,7 @@ if [ -z "${DISTILL_TEST_ASSETS:-}" ] && [ -d ../shared ]; then
     DISTILL_TEST_ASSETS=$(cd ../shared && pwd)
     export DISTILL_TEST_ASSETS
 fi
-jobs=$(nproc 2> /dev/null || echo 2)
+parallel=$(nproc 2> /dev/null || echo 2)
 passed=0 failed=0 skipped=0
 
 # ---- one build and its tests ----
@@ -133,7 +149,7 @@ build() { # name, cmake arguments: configure and build, output only where it fai
     echo "== $name: build"
     mkdir -p "$folder"
     if cmake -S . -B "$folder" -DDISTILL_TESTS=ON -DDISTILL_WERROR=ON -DPython3_EXECUTABLE="$python" "$@" > "$folder/build.log" 2>&1 &&
-        cmake --build "$folder" --parallel "$jobs" ${targets[@]+--target "${targets[@]}"} >> "$folder/build.log" 2>&1; then
+        cmake --build "$folder" --parallel "$parallel" ${targets[@]+--target "${targets[@]}"} >> "$folder/build.log" 2>&1; then
         echo "   $((SECONDS - started)) s"
         return 0
     fi
@@ -142,12 +158,18 @@ build() { # name, cmake arguments: configure and build, output only where it fai
     failed=$((failed + 1))
     return 1
 }
-run_tests() { # name, ctest arguments
-    local folder=build/tests-$1 log
+run_tests() { # name, ctest arguments that select
+    local name=$1 folder=build/tests-$1 log pattern
     log=$folder/tests.log
-    echo "== $1: tests"
     shift
-    (cd "$folder" && ctest --parallel "$jobs" --output-on-failure "$@") > "$log" 2>&1
+    if [ ${#names[@]} -gt 0 ]; then
+        pattern=$(pattern_of "$folder" "$@") || exit 2
+        set -- -R "$pattern"
+    fi
+    echo "== $name: tests"
+    running=$log
+    (cd "$folder" && ctest --parallel "$parallel" --output-on-failure "$@") > "$log" 2>&1
+    running=
     count "$log"
     if grep -qE '^ *[0-9]+/[0-9]+ Test +#.*\*\*\*(Failed|Timeout|Exception|Not Run)' "$log"; then
         cat "$log"
@@ -160,67 +182,81 @@ count() {
     ran=$(grep -cE ' Passed +[0-9.]+ sec' <<< "$lines")
     left=$(grep -cE '\*\*\*Skipped' <<< "$lines")
     bad=$(($(grep -c . <<< "$lines") - ran - left))
-    if [ $((ran + left + bad)) = 0 ]; then
+    if [ $((ran + left + bad)) = 0 ] && [ -z "$running" ]; then
         cat "$1"
         bad=1
     fi
     passed=$((passed + ran)) failed=$((failed + bad)) skipped=$((skipped + left))
 }
 
-# A pattern for the tests that are named; exit code 2 where a name is none.
-pattern_of() { # build, names
+# A pattern for the tests of $names among those that a job selects; exit code 2 where a name is none of them.
+pattern_of() { # build folder, ctest arguments that select
     local list name near pattern=
-    list=$(cd "build/tests-$1" && ctest -N | sed -n 's/^ *Test *#[0-9]*: //p')
-    shift
-    for name in "$@"; do
+    list=$(cd "$1" && ctest -N "${@:2}" | sed -n 's/^ *Test *#[0-9]*: //p')
+    for name in "${names[@]}"; do
         if ! grep -qE "^${name//./\\.}(/|$)" <<< "$list"; then
             near=$(grep -iF -- "${name##*/}" <<< "$list")
-            [ -n "$near" ] && echo "run.sh: there is no test $name; near it:" >&2 || echo "run.sh: there is no test $name; there are:" >&2
+            [ -n "$near" ] && echo "run.sh: $job has no test $name; near it:" >&2 || echo "run.sh: $job has no test $name; it has:" >&2
             printf '%s\n' "${near:-$list}" >&2
             exit 2
         fi
-        pattern="$pattern|^${name//./\\.}(/|\$)"
+        pattern="$pattern|$(grep -E "^${name//./\\.}(/|$)" <<< "$list" | sed 's/[.+]/\\&/g; s/.*/^&$/' | paste -sd'|')"
     done
     echo "${pattern#|}"
 }
 
-if build gcc -DCMAKE_C_COMPILER=gcc -DCMAKE_CXX_COMPILER=g++ -DCMAKE_BUILD_TYPE=Release; then
-    if [ ${#names[@]} -gt 0 ]; then
-        pattern=$(pattern_of gcc "${names[@]}") || exit 2
-        run_tests gcc -R "$pattern"
-    else
-        run_tests gcc
-    fi
-fi
-if [ $quick = no ]; then
-    if build clang -DCMAKE_C_COMPILER=clang -DCMAKE_CXX_COMPILER=clang++ -DCMAKE_BUILD_TYPE=Release; then
-        run_tests clang -R '^(fuzz|abi)/'
-    fi
+# ---- jobs ----
+
+release=(-DCMAKE_C_COMPILER=gcc -DCMAKE_CXX_COMPILER=g++ -DCMAKE_BUILD_TYPE=Release)
+checked=(-DCMAKE_C_COMPILER=gcc -DCMAKE_CXX_COMPILER=g++ -DCMAKE_BUILD_TYPE=RelWithDebInfo)
+
+job_gcc() {
+    build gcc "${release[@]}" && run_tests gcc
+}
+job_clang() {
+    build clang -DCMAKE_C_COMPILER=clang -DCMAKE_CXX_COMPILER=clang++ -DCMAKE_BUILD_TYPE=Release && run_tests clang -R '^(fuzz|abi)/'
+}
+job_sanitize() {
     export ASAN_OPTIONS=detect_leaks=1:allocator_may_return_null=1 UBSAN_OPTIONS=print_stacktrace=1
-    if build sanitize -DCMAKE_C_COMPILER=gcc -DCMAKE_CXX_COMPILER=g++ -DCMAKE_BUILD_TYPE=RelWithDebInfo \
-        -DDISTILL_SANITIZE=address,undefined; then
-        run_tests sanitize -E '^(layers|format|abi/generated)$'
-    fi
+    build sanitize "${checked[@]}" -DDISTILL_SANITIZE=address,undefined && run_tests sanitize -E '^(layers|format|abi/generated)$'
+}
+job_threads() {
     # What runs on several threads; a child of fork() with threads is more than ThreadSanitizer knows, so it only frees.
     export TSAN_OPTIONS=die_after_fork=0:halt_on_error=1
     targets=(test_threads test_parallel test_host test_teacher test_hosted_teacher test_loss_calls test_dataset_memory test_parallel_members test_host_ranks
         test_gradient_exchange test_several_ranks distill_program)
-    if build threads -DCMAKE_C_COMPILER=gcc -DCMAKE_CXX_COMPILER=g++ -DCMAKE_BUILD_TYPE=RelWithDebInfo -DDISTILL_SANITIZE=thread; then
+    build threads "${checked[@]}" -DDISTILL_SANITIZE=thread &&
         run_tests threads -R '^(api/(threads|several_ranks)|soak/serve_requests|lib/base/(parallel|host|host_ranks)|lib/optim/gradient_exchange|src/teacher/((hosted_)?teacher|parallel_members)|src/loss/loss_calls|src/dataset/dataset_memory)$'
-    fi
+}
+job_bare() {
     targets=(test_dataset_files distill_program)
-    if build bare -DCMAKE_C_COMPILER=gcc -DCMAKE_CXX_COMPILER=g++ -DCMAKE_BUILD_TYPE=Release -DDISTILL_WITH_ZLIB=OFF -DDISTILL_WITH_ZSTD=OFF \
-        -DDISTILL_WITH_SERVER=OFF -DDISTILL_WITH_LIBEDIT=OFF -DDISTILL_WITH_MPI=OFF; then
-        run_tests bare -R '^(src/dataset/dataset_files|cli/(parts|chat|chat_terminal))$'
-    fi
+    build bare "${release[@]}" -DDISTILL_WITH_ZLIB=OFF -DDISTILL_WITH_ZSTD=OFF -DDISTILL_WITH_SERVER=OFF -DDISTILL_WITH_LIBEDIT=OFF \
+        -DDISTILL_WITH_MPI=OFF && run_tests bare -R '^(src/dataset/dataset_files|cli/(parts|chat|chat_terminal))$'
+}
+job_cblas() {
+    local selection=(-R '^(lib/(compute|model|optim)|src/(loss|trainer|teacher))/')
     mapfile -t targets < <(cd tests && printf '%s\n' lib/compute/test_*.c lib/model/test_*.c lib/optim/test_*.c src/loss/test_*.c src/trainer/test_*.c src/teacher/test_*.c |
         sed 's/.*\///; s/\.c$//')
+    [ $alone = no ] || targets=() selection=()
     # a library's own threads would be part of its bits
-    if build cblas -DCMAKE_C_COMPILER=gcc -DCMAKE_CXX_COMPILER=g++ -DCMAKE_BUILD_TYPE=Release -DDISTILL_PRODUCTS=cblas; then
-        OPENBLAS_NUM_THREADS=1 run_tests cblas -R '^(lib/(compute|model|optim)|src/(loss|trainer|teacher))/'
-    fi
+    build cblas "${release[@]}" -DDISTILL_PRODUCTS=cblas && OPENBLAS_NUM_THREADS=1 run_tests cblas ${selection[@]+"${selection[@]}"}
+}
+
+stopped() {
+    echo
+    echo "run.sh: stopped in $job; what is built stays and is not built again: tests/run.sh --job $job goes on there"
+    [ -z "$running" ] || count "$running"
+    echo "finished:${finished:- nothing}; not finished: ${chosen[*]:$done_jobs}"
+    echo "$passed passed, $failed failed, $skipped skipped"
+    exit 130
+}
+job='' running='' finished='' done_jobs=0
+trap stopped INT TERM
+for job in "${chosen[@]}"; do
     targets=()
-fi
+    "job_$job"
+    finished="$finished $job" done_jobs=$((done_jobs + 1))
+done
 
 echo "$passed passed, $failed failed, $skipped skipped"
 [ "$failed" = 0 ]
