@@ -51,9 +51,6 @@ target_compile_options(dk_flags INTERFACE -Wall -Wextra -Wpedantic -Wshadow -Wvl
   $<$<COMPILE_LANGUAGE:C>:-Wstrict-prototypes> -fno-math-errno -ffp-contract=off -ffunction-sections -fdata-sections
   -ffile-prefix-map=${PROJECT_SOURCE_DIR}=.)
 target_compile_definitions(dk_flags INTERFACE _POSIX_C_SOURCE=200809L _DEFAULT_SOURCE)
-if(DISTILL_TESTS AND NOT DISTILL_SANITIZE)
-  target_compile_options(dk_flags INTERFACE -g) # the ABI gate reads debug info
-endif()
 if(DISTILL_WERROR)
   target_compile_options(dk_flags INTERFACE -Werror)
 endif()

@@ -29,6 +29,9 @@ function(dk_folder name dir)
     if(name IN_LIST DK_SMALL)
       dk_compile_small(dk_${name})
     endif()
+    if(name STREQUAL "api" AND DISTILL_TESTS AND NOT DISTILL_SANITIZE)
+      target_compile_options(dk_api PRIVATE -g) # the ABI gate reads the types of what is exported, and nothing else
+    endif()
     list(APPEND closure dk_${name})
     if(EXISTS ${PROJECT_SOURCE_DIR}/${dir}/sources.cmake)
       include(${PROJECT_SOURCE_DIR}/${dir}/sources.cmake) # per-ISA variants of kernels
