@@ -133,6 +133,6 @@ if(TARGET distill_shared AND NOT DISTILL_SANITIZE) # Python itself would have to
     "DISTILL_LIBRARY=$<TARGET_FILE:distill_shared>;PYTHONPATH=${PROJECT_SOURCE_DIR}/bindings/python")
 endif()
 if(TARGET distill_shared AND NOT DISTILL_SANITIZE AND UNIX AND NOT APPLE)
-  dk_register(python/wheel bash ${CMAKE_CURRENT_SOURCE_DIR}/python/wheel.sh)
+  dk_register(python/wheel bash ${CMAKE_CURRENT_SOURCE_DIR}/python/wheel.sh ${CMAKE_C_COMPILER})
   set_tests_properties(python/wheel PROPERTIES COST 300)
 endif()

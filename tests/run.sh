@@ -114,10 +114,11 @@ for package in "${optional[@]}"; do
     install "$package" || echo "run.sh: without $package the tests that need it are skipped"
 done
 
-# what is compiled again with the same flags (cblas, bare, the wheel, an embedding project) is taken from the first build
+# What is compiled again with the same flags (cblas, bare, the wheel) is taken from the first build. Paths stay absolute: made
+# relative (CCACHE_BASEDIR) they would differ in every folder that the library is built in.
 if [ -z "${CMAKE_C_COMPILER_LAUNCHER:-}" ] && command -v ccache > /dev/null; then
     export CMAKE_C_COMPILER_LAUNCHER=ccache CMAKE_CXX_COMPILER_LAUNCHER=ccache
-    export CCACHE_DIR=${CCACHE_DIR:-$PWD/build/ccache} CCACHE_BASEDIR=$PWD CCACHE_NOHASHDIR=1
+    export CCACHE_DIR=${CCACHE_DIR:-$PWD/build/ccache} CCACHE_NOHASHDIR=1
 fi
 
 # clang-format 14: what is there, the package where there is one (Debian 12, Ubuntu 22.04 and 24.04), else from PyPI

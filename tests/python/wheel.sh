@@ -1,6 +1,8 @@
 #!/usr/bin/env bash
-# The wheel in a clean virtual environment: distils two steps, and maps no library but its own and those of libc.
+# wheel.sh [CC]: the wheel in a clean virtual environment: distils two steps, and maps no library but its own and those of libc.
 set -euo pipefail
+# compiled as the build of the tests is, so that ccache has its objects
+export CC=${1:-cc} CMAKE_ARGS="-DDISTILL_WERROR=ON ${CMAKE_ARGS:-}"
 root=$(cd "$(dirname "$0")/../.." && pwd)
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
