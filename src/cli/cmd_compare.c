@@ -133,6 +133,24 @@ static void print_between(const json_t *between)
     }
 }
 
+/* A run reads shorter or longer windows than this one, and its figures are others then. */
+static void print_windows(const json_t *report)
+{
+    static const char *const names[] = {"A", "B"}, *const keys[] = {"a.run_sequence_length", "b.run_sequence_length"};
+    const json_t *length = json_object_get(report, "sequence_length");
+    if (!length) return;
+    printf("windows of at most %.0f tokens (data.sequence_length)\n", json_number_value(length));
+    for (int i = 0; i < 2; i++) {
+        const double own = json_number_value(at(report, keys[i]));
+        if (own > 0 && own != json_number_value(length))
+            printf(
+                "the run that made %s read %.0f: with --set data.sequence_length=%.0f, and its data.separator, figures "
+                "are those of its report\n",
+                names[i], own, own);
+    }
+    printf("\n");
+}
+
 static void print_table(const json_t *report)
 {
     static const figure figures[] = {
@@ -155,6 +173,7 @@ static void print_table(const json_t *report)
     const json_t *a = json_object_get(report, "a"), *b = json_object_get(report, "b");
     printf("A  %s\nB  %s\n\n", json_string_value(json_object_get(a, "name")),
            json_string_value(json_object_get(b, "name")));
+    print_windows(report);
     printf("%-30s %14s %14s %9s\n", "", "A", "B", "B / A");
     for (size_t i = 0; i < sizeof figures / sizeof *figures; i++) print_figure(&figures[i], a, b);
     print_energy(a, b);

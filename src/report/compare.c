@@ -21,6 +21,7 @@ typedef struct side { /* one model */
     di_answer_time latency;
     double load_seconds; /* -1 = not opened here */
     int64_t memory;      /* bytes in RAM with the model and an answer; -1 = not known */
+    int64_t run_length;  /* of the windows of the run that left it; 0 = not known */
     di_cost cost;        /* of the answers that were timed */
     dk_strbuf energy;    /* cost as JSON */
     dk_strbuf tasks;
@@ -37,6 +38,7 @@ typedef struct comparing {
     dk_error apart;
     double told;
     int64_t stage;
+    int64_t length; /* of windows of data, at most */
 } comparing;
 
 /* ---- on the way ---- */
@@ -78,8 +80,26 @@ static const char *name_of(const di_compare_args *args, int which)
     return *path ? path : which ? "b" : "a";
 }
 
+/* What a result.json beside the model says of its run's windows. It is said and not taken: data.separator and others
+ * would have to go with it, and eval of the same data by the same options would say other figures. */
+static int32_t read_run(comparing *c, int which, dk_error *err)
+{
+    const char *folder = di_teacher_path(c->args->models[which]);
+    char *path = dk_path_join(c->host, folder, "result.json");
+    dk_document *doc = NULL;
+    if (!path) return dk_fail_nomem(err, strlen(folder));
+    if (*folder && dk_path_exists(path) == 1 && dk_json_open(c->host, path, &doc, NULL) == DK_OK) {
+        const dk_node *data = dk_node_get(dk_node_get(dk_document_root(doc), "options"), "data");
+        if (dk_node_i64(doc, data, "sequence_length", 2, 1 << 20, 0, &c->sides[which].run_length, NULL) != DK_OK)
+            c->sides[which].run_length = 0;
+    }
+    dk_document_free(doc);
+    dk_free(c->host, path);
+    return DK_OK;
+}
+
 /* Windows as long as the option says, but no longer than both see, where the option was left alone. */
-static int32_t fit_windows(const comparing *c, di_options **out, dk_error *err)
+static int32_t fit_windows(comparing *c, di_options **out, dk_error *err)
 {
     int64_t least = 0;
     int32_t rc;
@@ -91,6 +111,7 @@ static int32_t fit_windows(const comparing *c, di_options **out, dk_error *err)
     if (!di_options_is_set(*out, "data.sequence_length") && least &&
         least < di_options_i64(*out, "data.sequence_length"))
         DK_TRY(di_options_set_i64(*out, "data.sequence_length", least, err));
+    c->length = di_options_i64(*out, "data.sequence_length");
 out:
     return rc;
 }
@@ -127,6 +148,7 @@ static int32_t quality(comparing *c, dk_error *err)
     di_options *options = NULL;
     int32_t rc = DK_OK;
     if (!c->args->data) return DK_OK;
+    for (int i = 0; i < 2; i++) DK_TRY(read_run(c, i, err));
     DK_TRY(fit_windows(c, &options, err));
     DK_TRY(evaluate(c, 1, c->same ? c->args->models[0] : NULL, options, err));
     const int32_t both = c->same && c->sides[1].evaluation.teacher_kind == DISTILL_DENSE;
@@ -246,6 +268,7 @@ static void side_json(const comparing *c, int which, dk_strbuf *out)
     dk_strbuf_json(out, name_of(c->args, which), strlen(name_of(c->args, which)));
     if (facts.parameters >= 0) number(out, "parameters", (double)facts.parameters);
     if (facts.bytes >= 0) number(out, "bytes", (double)facts.bytes);
+    if (s->run_length) number(out, "run_sequence_length", (double)s->run_length);
     if (s->memory >= 0) number(out, "memory_bytes", (double)s->memory);
     if (s->load_seconds >= 0) number(out, "load_seconds", s->load_seconds);
     if (s->evaluated) quality_json(s->evaluation.nats, &s->evaluation, &s->evaluation.calibration, out);
@@ -289,6 +312,7 @@ static void whole_json(comparing *c, dk_strbuf *json)
     if (c->args->data) {
         dk_strbuf_puts(json, ",\"data\":");
         dk_strbuf_json(json, c->args->data, strlen(c->args->data));
+        number(json, "sequence_length", (double)c->length);
         di_evaluation_precision_json(&c->sides[1].evaluation, json);
     }
     side_json(c, 0, json);

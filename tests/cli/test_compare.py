@@ -22,9 +22,14 @@ def test_compare(distill, model, recipe, tmp_path):
         assert side["cost_of_timing"]["energy"] == "estimated" and side["joules_per_1000_tokens"] > 0
         assert side["tasks"]["choices"]["scored"] == 1
     table = distill("compare", model, student).out
-    assert "decode, tokens/s" in table and "perplexity" not in table
+    assert "decode, tokens/s" in table and "perplexity" not in table and "windows of" not in table
+    assert found["b"]["run_sequence_length"] == 24 != found["sequence_length"]
     whole = distill("compare", model, student, "--data", data, "--choices", choices, "--set", "cost={watts_per_core: 5, powercap: none, eur_per_kwh: 0.3, usd_per_million_tokens: 1}").out
     assert "which is an estimate: CPU seconds times cost.watts_per_core" in whole
+    assert "windows of at most %d tokens (data.sequence_length)" % found["sequence_length"] in whole
+    assert "the run that made B read 24: with --set data.sequence_length=24, and its data.separator" in whole
+    own = distill("compare", model, student, "--data", data, "--set", "data.sequence_length=24").out
+    assert "windows of at most 24 tokens" in own and "the run that made" not in own
     for words in ("perplexity", "bits per byte", "calibration error (ECE)", "KL(A || B)", "of the worst hundredth", "same likeliest token", "files", "memory", "load",
                   "prompt, tokens/s", "decode, tokens/s", "first token", "between tokens, p50", "between tokens, p95", "between tokens, p99", "estimated, J",
                   "EUR of energy", "USD, 1,000", "B's drafts that A would take", "that it took, greedy", "choices right", "tokens through models", "FLOP", "\non: "):
