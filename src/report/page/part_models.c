@@ -183,7 +183,14 @@ static void tell_slow(di_sheet *s)
         "texto.");
 }
 
-void di_part_models(di_sheet *s)
+static int32_t draw_all(di_sheet *s, const quantity *all, size_t count)
+{
+    int32_t some = 0;
+    for (size_t i = 0; i < count; i++) some += draw(s, &all[i]);
+    return some;
+}
+
+static int32_t draw_size_and_speed(di_sheet *s)
 {
     const quantity all[] = {
         {{"parameters"}, di_say(s, "Parameters", "Parâmetros"), "", 1, di_large_number, {NULL}},
@@ -214,6 +221,13 @@ void di_part_models(di_sheet *s)
          1,
          di_milliseconds_text,
          {"p50", "p95", "p99"}},
+    };
+    return draw_all(s, all, sizeof all / sizeof *all);
+}
+
+static int32_t draw_cost(di_sheet *s)
+{
+    const quantity all[] = {
         {{"cost_per_1000_tokens/cpu_seconds"},
          di_say(s, "Cost of 1,000 tokens", "Custo de 1.000 tokens"),
          di_say(s, "CPU seconds of all threads, of those prompts and answers of 32.",
@@ -241,13 +255,19 @@ void di_part_models(di_sheet *s)
          di_dollars_text,
          {NULL}},
     };
+    return draw_all(s, all, sizeof all / sizeof *all);
+}
+
+void di_part_models(di_sheet *s)
+{
     const int32_t teacher = has_teacher(s);
     int32_t some = 0;
     di_section(s, teacher ? "What the student saves" : "Size, speed and cost",
                teacher ? "O que o aluno economiza" : "Tamanho, velocidade e custo");
     di_html(s, "<div class=\"grid bars\">\n");
     some += gaps(s);
-    for (size_t i = 0; i < sizeof all / sizeof *all; i++) some += draw(s, &all[i]);
+    some += draw_size_and_speed(s);
+    some += draw_cost(s);
     if (s->main) run_cost(s, s->main);
     di_html(s, "</div>\n");
     tell_slow(s);
