@@ -38,6 +38,8 @@ static int32_t check_paths(call *c, dk_error *err)
 static int32_t read_seeds(call *c, dk_error *err)
 {
     di_runner *r = &c->runner;
+    dk_host *host = c->args->backend->host;
+    const char *temporary = di_options_text(c->args->options, "augment.temporary");
     char *folder = NULL;
     di_survey survey;
     int32_t rc;
@@ -46,14 +48,15 @@ static int32_t read_seeds(call *c, dk_error *err)
                        "augment.in is missing: only a step that makes samples of nothing (expand: magpie) goes "
                        "without it");
     DK_TRY(di_seeds_open(c->args->backend->host, c->in, c->pipeline.makes, c->args->options, &r->seeds, err));
-    folder = dk_path_folder(c->args->backend->host, c->args->dry_run ? "/tmp/" : c->out); /* a dry run leaves OUT's */
+    if (temporary) folder = dk_strdup(host, temporary);
+    else folder = dk_path_folder(host, c->args->dry_run ? "/tmp/" : c->out); /* a dry run leaves OUT's */
     DK_TRY(folder ? DK_OK : dk_fail_nomem(err, strlen(c->out)));
     DK_TRY(di_seeds_survey(r->seeds, folder, &survey, err));
     r->samples = survey.samples;
     dk_hex(survey.hash, sizeof survey.hash, r->saved.input);
     if (!r->samples) rc = dk_fail(err, DK_E_FORMAT, "%s: has no samples", c->in);
 out:
-    dk_free(c->args->backend->host, folder);
+    dk_free(host, folder);
     return rc;
 }
 

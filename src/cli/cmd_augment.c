@@ -86,8 +86,11 @@ static int interrupted(const char *recipe, const cli_settings *settings, int64_t
 
 static int32_t take_flags(cli_session *s, const flags *f)
 {
+    const char *temporary = getenv("TMPDIR"); /* which the library does not read */
     int32_t rc = distill_options_set(s->options, "augment.resume", f->resume ? "true" : "false", &s->err);
     if (!rc && f->overwrite) rc = distill_options_set(s->options, "augment.overwrite", "true", &s->err);
+    if (!rc && f->dry_run && temporary && *temporary && !cli_is_said(s, "augment.temporary"))
+        rc = distill_options_set_str(s->options, "augment.temporary", temporary, &s->err);
     return rc;
 }
 

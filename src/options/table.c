@@ -515,6 +515,10 @@ static const di_option_info rows[] = {
          "samples that the first step is given: JSONL or text; not given = none, for a step that makes them"),
     PATH("augment.tokenizer", "folder or file with the tokenizer of a teacher that has none, as one of callbacks"),
     PATH("augment.out", "JSONL that is made, each line with its provenance; OUT.partial until it is whole"),
+    ROW("augment.temporary", PATH, NULL, 0,
+        "folder of the temporary file in which ids of samples are looked up; not given = that of augment.out, and of a "
+        "dry "
+        "run, which leaves that alone, TMPDIR of distill augment, else /tmp"),
     FLAG("augment.resume", "true", "go on where an unfinished run stopped; false = an unfinished one is an error"),
     FLAG("augment.overwrite", "false", "replace what augment.out already holds, finished or not"),
     INT("augment.seed", "1", 0, 9007199254740992.0, NULL, 0, "of all draws; each hangs on it, the step and the sample"),

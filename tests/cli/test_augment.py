@@ -58,6 +58,20 @@ def test_a_dry_run_writes_nothing(distill, tmp_path):
     assert sorted(os.listdir(tmp_path)) == before
 
 
+def test_a_dry_run_keeps_its_table_where_it_is_told(distill, tmp_path):
+    """A table there is once samples have ids of their own."""
+    recipe, missing = write(tmp_path, 10), tmp_path / "none"
+    (tmp_path / "seeds.jsonl").write_text("".join(json.dumps({"id": "s%d" % i, "text": "a small boat %d" % i}) + "\n" for i in range(10)))
+    before = sorted(os.listdir(tmp_path))
+    said = distill("augment", recipe, "--dry-run", "--set", "augment.temporary=%s" % missing)
+    assert said.code == 1 and "%s: no temporary file" % missing in said.err
+    there = dict(os.environ, TMPDIR=str(missing))
+    for more, code in (([], 1), (["--set", "augment.temporary=%s" % tmp_path], 0)):
+        done = subprocess.run([PROGRAM, "augment", str(recipe), "--dry-run", *more], env=there, capture_output=True, text=True, check=False)
+        assert done.returncode == code and ("%s: no temporary file" % missing in done.stderr) == (code == 1), done.stderr
+    assert sorted(os.listdir(tmp_path)) == before
+
+
 def test_a_dry_run_counts_what_is_made_of_nothing_beside_what_is_in_the_file(distill, tmp_path):
     steps = "[{expand: magpie, n: 60, max_new_tokens: 6, temperature: 1}, {label: answer, max_new_tokens: 4}]"
     recipe = write(tmp_path, 20, steps, "data: {chat_template: chatml}\n")
