@@ -35,7 +35,10 @@ static int64_t panels_of(const dk_int8_product *p, const dk_product_columns *par
     return (part->count + p->kernel->lanes - 1) / p->kernel->lanes;
 }
 
-static int64_t line_bytes(const dk_product_columns *part) { return dk_dtype_bytes(part->b.dtype, part->b.step); }
+static int64_t line_bytes(const dk_product_columns *part)
+{
+    return part->b.step / DK_INT8_BLOCK * dk_int8_bytes(part->b.dtype);
+}
 
 /* Fewer lines than a panel has, with the last one in the place of those that are missing. */
 static const uint8_t *fill_up(const int8_work *w, const dk_product_columns *part, uint8_t *to)

@@ -48,6 +48,11 @@ typedef struct dk_int8 {
 
 static inline int32_t dk_int8_takes(dk_dtype dtype) { return dtype == DK_Q8_0 || dtype == DK_Q4_0 || dtype == DK_Q4_1; }
 
+static inline int64_t dk_int8_bytes(dk_dtype dtype) /* of a block */
+{
+    return dtype == DK_Q8_0 ? 34 : dtype == DK_Q4_0 ? 18 : 20;
+}
+
 static inline int32_t dk_int8_on_tiles(const dk_int8 *kernel, int64_t rows)
 {
     return kernel->begin && rows > DK_INT8_FEW;

@@ -49,7 +49,7 @@ static inline void part(const dk_dtype dtype, const uint8_t *from, uint8_t to[DK
 DK_ALWAYS_INLINE void open_stretch(const dk_dtype dtype, const uint8_t *b, int64_t step, const uint8_t *ahead,
                                    stretch *s)
 {
-    const int64_t bytes = int8_bytes(dtype);
+    const int64_t bytes = dk_int8_bytes(dtype);
     s->ahead = ahead ? ahead + s->first * LINES * bytes : NULL;
     const dk_vi offsets = dk_vi_iota() * dk_vi_set((int32_t)step);
     s->weights = dtype == DK_Q8_0 ? int8_numbers(dtype, b) : s->parted[0][0];
@@ -98,11 +98,11 @@ DK_ALWAYS_INLINE void add_blocks(const dk_dtype dtype, const stretch *s, int32_t
     for (int64_t k = 0; k < s->count; k++) {
         const dk_vf by = dk_vf_load(scale + k * GROUP + at),
                     numbers = dtype == DK_Q4_1 ? dk_vf_load(sum + k * GROUP + at) : by;
-        const uint8_t *ahead = s->ahead && k % shares == share ? s->ahead + k * LINES * int8_bytes(dtype) : NULL;
+        const uint8_t *ahead = s->ahead && k % shares == share ? s->ahead + k * LINES * dk_int8_bytes(dtype) : NULL;
 #pragma GCC unroll 16
         for (int l = 0; l < LINES; l++) {
             const dk_vf dots = dk_vi_float(dk_vi_load(&sums[k][l][at]));
-            if (ahead && 64 * l < LINES * int8_bytes(dtype)) DK_FETCH_FAR(ahead + 64 * l);
+            if (ahead && 64 * l < LINES * dk_int8_bytes(dtype)) DK_FETCH_FAR(ahead + 64 * l);
             of[l] = dk_vf_fma(dots * dk_vf_set(s->scale[k][l]), by, of[l]);
             if (dtype == DK_Q4_1) of[l] = dk_vf_fma(numbers * dk_vf_set(s->least[k][l]), by, of[l]);
         }
@@ -148,7 +148,7 @@ DK_ALWAYS_INLINE void panel_of(const dk_dtype dtype, const uint8_t *b, int64_t s
         const int64_t count = rows->count - row < MOST ? rows->count - row : MOST, groups = (count + GROUP - 1) / GROUP;
         for (s.first = 0; s.first < all; s.first += STRETCH) {
             s.count = all - s.first < STRETCH ? all - s.first : STRETCH;
-            open_stretch(dtype, b + s.first * int8_bytes(dtype), step, ahead, &s);
+            open_stretch(dtype, b + s.first * dk_int8_bytes(dtype), step, ahead, &s);
             add_stretch(dtype, &s, rows, row, groups, totals);
         }
         for (int64_t g = 0; g < groups; g++)

@@ -79,8 +79,6 @@ typedef struct int8_block { /* of DK_VF lines, turned */
 } int8_block;
 
 /* dtype is a constant where these are inlined. */
-DK_ALWAYS_INLINE int64_t int8_bytes(const dk_dtype dtype) { return dtype == DK_Q8_0 ? 34 : dtype == DK_Q4_0 ? 18 : 20; }
-
 DK_ALWAYS_INLINE const uint8_t *int8_numbers(const dk_dtype dtype, const uint8_t *block)
 {
     return block + (dtype == DK_Q4_1 ? 4 : 2);
@@ -118,7 +116,7 @@ DK_ALWAYS_INLINE void int8_turn(const dk_dtype dtype, const uint8_t *at, int64_t
 /* A panel that comes later, piece by piece. */
 DK_ALWAYS_INLINE void int8_fetch(const dk_dtype dtype, const uint8_t *ahead, int64_t block)
 {
-    const int64_t bytes = DK_VF * int8_bytes(dtype);
+    const int64_t bytes = DK_VF * dk_int8_bytes(dtype);
     if (!ahead) return;
 #pragma GCC unroll 10
     for (int64_t i = 0; i < bytes; i += 64) DK_FETCH_FAR(ahead + block * bytes + i);

@@ -52,7 +52,7 @@ DK_ALWAYS_INLINE void int8_few(const dk_dtype dtype, const int count, const uint
     const int64_t blocks = rows->k / DK_INT8_BLOCK;
     const dk_vi offsets = dk_vi_iota() * dk_vi_set((int32_t)step);
     dk_vf total[2] = {dk_vf_set(0), dk_vf_set(0)};
-    for (int64_t k = 0; k < blocks; k++, b += int8_bytes(dtype)) {
+    for (int64_t k = 0; k < blocks; k++, b += dk_int8_bytes(dtype)) {
         dk_vf scale, least;
         dk_vi weights[8];
         int8_scales(dtype, b, offsets, &scale, &least);
@@ -93,7 +93,7 @@ DK_ALWAYS_INLINE void int8_some(const dk_dtype dtype, const int count, const uin
     dk_vf total[8];
 #pragma GCC unroll 8
     for (int r = 0; r < count; r++) total[r] = dk_vf_set(0);
-    for (int64_t k = 0; k < blocks; k++, b += int8_bytes(dtype)) {
+    for (int64_t k = 0; k < blocks; k++, b += dk_int8_bytes(dtype)) {
         int8_block block;
         int8_turn(dtype, b, step, offsets, &block);
         int8_fetch(dtype, ahead, k);
@@ -117,7 +117,7 @@ DK_ALWAYS_INLINE void int8_many(const dk_dtype dtype, const uint8_t *b, int64_t 
         memset(total, 0, (size_t)count * sizeof *total);
         for (int64_t k = 0; k < blocks; k++) {
             int8_block block;
-            int8_turn(dtype, b + k * int8_bytes(dtype), step, offsets, &block);
+            int8_turn(dtype, b + k * dk_int8_bytes(dtype), step, offsets, &block);
             int8_fetch(dtype, ahead, k);
             for (int64_t r = 0; r < count; r++)
                 dk_vf_store(total[r], int8_add(dtype, &block, rows, k * rows->count + row + r, dk_vf_load(total[r])));
