@@ -47,6 +47,10 @@ static inline void close_scene(scene *s)
     close_fixture(&s->f);
 }
 
+/* 1 = products of any number of rows are alike, which CBLAS does not promise: what was read for a prompt stands then.
+ * Else whole pieces of prompts stand, and texts of tests are shorter. */
+static inline int32_t rows_are_alike(const scene *s) { return s->f.backend->invariant_rows == INT64_MAX; }
+
 static inline di_options *options_of(scene *s, const char *yaml)
 {
     di_options *options = NULL;

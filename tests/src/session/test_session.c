@@ -45,7 +45,8 @@ TEST(what_stands_is_kept)
             prompts += count;
             const distill_session_stats stats = stats_of(stream);
             CHECK_INT(stats.prompt_tokens, prompts);
-            if (turn) CHECK(stats.kept_tokens >= before + count - 5); /* the last one of an answer is not read yet */
+            if (turn && rows_are_alike(&s)) /* the last one of an answer is not read yet */
+                CHECK(stats.kept_tokens >= before + count - 5);
             before = stats.kept_tokens;
             CHECK_OK(di_stream_truncate(stream, count + 2 < stats.length ? count + 2 : count, &err));
         }
@@ -120,7 +121,7 @@ TEST(configured)
         di_options *options = options_of(&s, sections[i]);
         CHECK_OK(di_stream_truncate(stream, 0, &err));
         const int32_t rc = di_stream_configure(stream, options, &err);
-        if (i == 5 && s.f.backend->invariant_rows == INT64_MAX) { /* keys and values are of another precision */
+        if (i == 5 && rows_are_alike(&s)) { /* keys and values are of another precision */
             CHECK_INT(rc, DK_E_OPTION);
         } else {
             CHECK_OK(rc);
@@ -170,7 +171,7 @@ TEST(conversations)
     const heard a = answer(stream), b = answer(fresh);
     same(&a, &b);
     di_stream_ids(fresh, &second);
-    CHECK(stats_of(stream).kept_tokens >= count - 1);
+    if (rows_are_alike(&s)) CHECK(stats_of(stream).kept_tokens >= count - 1);
     CHECK_INT(stats_of(fresh).kept_tokens, 0);
     CHECK(talk(stream, "{\"role\": \"user\"}", &err) != DK_OK);
     CHECK(di_stream_chat(stream, "[{]", 1, 0, &err) != DK_OK);
@@ -246,7 +247,7 @@ TEST(conversations_that_grow)
         CHECK_INT(stats_of(fresh).dropped_messages, 0);
         const heard a = answer(stream), b = answer(fresh);
         same(&a, &b);
-        if (count > 1 && dropped == before) CHECK(stats_of(stream).kept_tokens > kept + 5);
+        if (count > 1 && dropped == before && rows_are_alike(&s)) CHECK(stats_of(stream).kept_tokens > kept + 5);
         kept = stats_of(stream).kept_tokens;
         changes += dropped > before;
         before = dropped;
