@@ -76,7 +76,9 @@ static void add_poisoned(small *s, int64_t rank)
 TEST(callbacks)
 {
     REQUIRE(small_models("ranks"));
-    compare_jobs((job){.more = "loss: {type: mine}\n", .before = add_squared}, 1e-6, 2e-6);
+    /* CBLAS sums fewer rows in another order */
+    compare_jobs((job){.more = "loss: {type: mine}\n", .before = add_squared}, 1e-6,
+                 small_own_products() ? 2e-6 : 4e-6);
     job poisoned = {.before = add_poisoned, .says = "rank 1: "};
     poisoned.want = DISTILL_E_NUMERIC;
     run_job(&poisoned, 3);
