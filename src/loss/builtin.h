@@ -59,7 +59,7 @@ typedef struct di_pairs {
 
 /* A loss of log p - log q alone as polynomials (kernels/divergence.h), kept from row to row: as long as they are those
  * of `of` at the same options. Zeroed is fine. */
-enum { DI_FIT = 10, DI_PIECES = 16, DI_POWERS = 9 };
+enum { DI_FIT = 10, DI_PIECES = 16, DI_FAR_PIECES = 2 * DI_PIECES, DI_POWERS = 9 };
 typedef struct di_fitted {
     void (*of)(const double *options, struct di_fitted *fit);
     double options[DI_LOSS_OPTIONS];
@@ -67,6 +67,8 @@ typedef struct di_fitted {
     float value[DI_FIT], slope[DI_FIT];
     /* value and slope at q = 1 as polynomials of d - n, |d - n| <= 1/2: n = -8 to 7, at its lowest four bits */
     float values[DI_POWERS][DI_PIECES], slopes[DI_POWERS][DI_PIECES];
+    /* the same of n = -16 to 15, at its lowest five bits */
+    float far_values[DI_POWERS][DI_FAR_PIECES], far_slopes[DI_POWERS][DI_FAR_PIECES];
 } di_fitted;
 
 /* What a built-in loss knows beyond distill_loss_rows; it comes as its user. */

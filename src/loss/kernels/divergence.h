@@ -193,6 +193,9 @@ DI_INLINE void di_fit_piece(const di_form *form, const double *constants, int mi
         di_interpolate(x, slope, DI_POWERS - 1, powers[1] + 1);
     }
     for (int k = 0; k < DI_POWERS; k++) {
+        fit->far_values[k][middle & (DI_FAR_PIECES - 1)] = (float)powers[0][k];
+        fit->far_slopes[k][middle & (DI_FAR_PIECES - 1)] = (float)powers[1][k];
+        if (middle < -DI_PIECES / 2 || middle >= DI_PIECES / 2) continue;
         fit->values[k][middle & (DI_PIECES - 1)] = (float)powers[0][k];
         fit->slopes[k][middle & (DI_PIECES - 1)] = (float)powers[1][k];
     }
@@ -210,7 +213,7 @@ DI_INLINE void di_fit_of(const di_form *form, const double *options, di_fitted *
         fit->value[i] = (float)powers[0][i];
         fit->slope[i] = (float)powers[1][i];
     }
-    for (int n = -DI_PIECES / 2; n < DI_PIECES / 2; n++) di_fit_piece(form, constants, n, fit);
+    for (int n = -DI_FAR_PIECES / 2; n < DI_FAR_PIECES / 2; n++) di_fit_piece(form, constants, n, fit);
 }
 
 /* Defines the loss in doubles; DI_DIVERGENCE(name, .point = point, ...). */

@@ -2,10 +2,10 @@
  *
  * Where |log p - log q| < 1 a fitted loss's value and slope are q d^2 and q d times polynomials of d, which were fitted
  * to its doubles: nothing cancels. Beyond, its own function is used. Where tables can be looked up in registers there
- * are polynomials for |d| < 7.5, one for each nearest whole number, and its own function is left to vectors with an
- * outcome farther apart. Terms of a block are added in floats, blocks in
- * doubles. What floats do not hold goes to doubles, a row at a time: -inf among the logits, few ids, options too near a
- * limit, a value that is not finite. */
+ * are polynomials for |d| < 15.5, one for each nearest whole number (half of them lie in one register, which serves
+ * most vectors), and its own function is left to vectors with an outcome farther apart. Terms of a block are added in
+ * floats, blocks in doubles. What floats do not hold goes to doubles, a row at a time: -inf among the logits, few ids,
+ * options too near a limit, a value that is not finite. */
 #ifndef DI_LOSS_KERNELS_DIVERGENCE_FLOATS_H
 #define DI_LOSS_KERNELS_DIVERGENCE_FLOATS_H
 
@@ -18,14 +18,26 @@ struct di_dense {
     di_gap gap;
     float one_q, one_p, log_sum_q, log_sum_p; /* 1/sum, log sum */
     const di_fitted *fit;                     /* of the loss; NULL = it is not fitted */
+    float *room; /* [n] where h will lie, or NULL: prepare may leave log p - log q there, and says so in `kept` */
+    int32_t kept;
 };
+
+DI_INLINE dk_vf di_row_gap(const di_row *row, int64_t i, int64_t lanes)
+{
+    if (row->kept) return di_load(row->room + i, lanes, 0);
+    return di_gap_at(&row->gap, di_load(row->q->z + i, lanes, row->q->top), di_load(row->p->z + i, lanes, row->p->top));
+}
+
+DI_INLINE void di_keep_gap(di_row *row, int64_t i, int64_t lanes, dk_vf d)
+{
+    if (row->room) di_store(row->room + i, d, lanes);
+}
 
 DI_INLINE di_outcomes di_dense_at(const di_row *row, int64_t i, int64_t lanes, int32_t asks)
 {
-    const dk_vf zero = dk_vf_set(0), zq = di_load(row->q->z + i, lanes, row->q->top),
-                zp = di_load(row->p->z + i, lanes, row->p->top);
+    const dk_vf zero = dk_vf_set(0);
     di_outcomes x;
-    x.d = di_gap_at(&row->gap, zq, zp);
+    x.d = di_row_gap(row, i, lanes);
     x.p = di_mass_at(row->p, i, lanes, dk_vf_set(row->one_p));
     x.q = di_mass_at(row->q, i, lanes, dk_vf_set(row->one_q));
     x.fall = x.log_p = x.log_q = zero;
@@ -37,22 +49,24 @@ DI_INLINE di_outcomes di_dense_at(const di_row *row, int64_t i, int64_t lanes, i
         x.fall = ratio - dk_vf_set(1);
     }
     if (asks & DI_LOGS) {
-        x.log_q = di_shifted(zq, row->q) - dk_vf_set(row->log_sum_q);
-        x.log_p = di_shifted(zp, row->p) - dk_vf_set(row->log_sum_p);
+        x.log_q = di_shifted(di_load(row->q->z + i, lanes, row->q->top), row->q) - dk_vf_set(row->log_sum_q);
+        x.log_p = di_shifted(di_load(row->p->z + i, lanes, row->p->top), row->p) - dk_vf_set(row->log_sum_p);
     }
     x.none = x.out = dk_vf_less(zero, zero);
     return x;
 }
 
-/* 0 behind the last of `lanes`. */
-static inline dk_vf di_keep(dk_vf v, int64_t lanes)
+/* `rest` behind the last of `lanes`. */
+static inline dk_vf di_keep_or(dk_vf v, int64_t lanes, float rest)
 {
     float kept[DK_VF];
     if (lanes == DK_VF) return v;
     dk_vf_store(kept, v);
-    for (int64_t i = lanes; i < DK_VF; i++) kept[i] = 0;
+    for (int64_t i = lanes; i < DK_VF; i++) kept[i] = rest;
     return dk_vf_load(kept);
 }
+
+static inline dk_vf di_keep(dk_vf v, int64_t lanes) { return di_keep_or(v, lanes, 0); }
 
 DI_INLINE dk_vf di_polynomial(const float *powers, dk_vf d)
 {
@@ -107,28 +121,57 @@ DI_INLINE dk_vi di_piece_of(dk_vf d, dk_vf *u)
     return dk_vf_bits(whole);
 }
 
-DI_INLINE int32_t di_beyond_pieces(dk_vf d) /* of some lane; NaN is */
+DI_INLINE int32_t di_beyond(dk_vf d, int pieces) /* of some lane; NaN is */
 {
-    return dk_vm_any(dk_vm_not(dk_vf_less(dk_vf_abs(d), dk_vf_set(DI_PIECES / 2 - 0.5))));
+    return dk_vm_any(dk_vm_not(dk_vf_less(dk_vf_abs(d), dk_vf_set((float)pieces / 2 - 0.5f))));
+}
+
+DI_INLINE dk_vf di_far_piece(const float (*powers)[DI_FAR_PIECES], dk_vi k, dk_vm high, dk_vf u)
+{
+    dk_vf f = dk_vf_set(0);
+    for (int i = DI_POWERS - 1; i >= 0; i--)
+        f = dk_vf_fma(f, u, dk_vf_select(high, di_power(powers[i] + DI_PIECES, k), di_power(powers[i], k)));
+    return f;
+}
+
+/* At q = 1, |d| < 15.5. */
+static __attribute__((noinline)) di_mark di_far_pieces(const di_fitted *fit, dk_vf d)
+{
+    dk_vf u;
+    const dk_vi k = di_piece_of(d, &u);
+    const dk_vm high = dk_vi_less(dk_vi_set(DI_PIECES - 1), k & dk_vi_set(DI_FAR_PIECES - 1));
+    return (di_mark){di_far_piece(fit->far_values, k, high, u), di_far_piece(fit->far_slopes, k, high, u)};
+}
+
+/* At q = 1; 0 = some outcome lies beyond the pieces, and nothing is said. */
+DI_INLINE int32_t di_pieces_at(const di_fitted *fit, dk_vf d, di_mark *mark)
+{
+    dk_vf u;
+    if (di_beyond(d, DI_PIECES)) {
+        if (di_beyond(d, DI_FAR_PIECES)) return 0;
+        *mark = di_far_pieces(fit, d);
+        return 1;
+    }
+    const dk_vi k = di_piece_of(d, &u);
+    *mark = (di_mark){di_piece(fit->values, k, u), di_piece(fit->slopes, k, u)};
+    return 1;
 }
 
 /* 0 = some outcome lies beyond the pieces, and nothing is said. */
 DI_INLINE int32_t di_piece_mark(const di_row *row, int64_t i, const di_form *form, const double *constants,
                                 const di_fitted *fit, di_outcomes *x, di_mark *mark)
 {
-    const dk_vf zq = dk_vf_load(row->q->z + i), zp = dk_vf_load(row->p->z + i);
-    dk_vf u, mass;
-    x->d = di_gap_at(&row->gap, zq, zp);
+    dk_vf mass;
+    x->d = di_row_gap(row, i, DK_VF);
     if (form->turn) x->d = form->turn_gap(x->d, constants);
-    if (di_beyond_pieces(x->d)) return 0;
-    const dk_vi k = di_piece_of(x->d, &u);
+    if (!di_pieces_at(fit, x->d, mark)) return 0;
     mass = x->q = di_mass_at(row->q, i, DK_VF, dk_vf_set(row->one_q));
     if (form->firm) x->p = di_mass_at(row->p, i, DK_VF, dk_vf_set(row->one_p));
     if (form->power)
-        mass =
-            dk_vf_exp(dk_vf_set((float)form->power(constants)) * (di_shifted(zq, row->q) - dk_vf_set(row->log_sum_q)));
-    mark->value = mass * di_piece(fit->values, k, u);
-    mark->slope = mass * di_piece(fit->slopes, k, u);
+        mass = dk_vf_exp(dk_vf_set((float)form->power(constants)) *
+                         (di_shifted(dk_vf_load(row->q->z + i), row->q) - dk_vf_set(row->log_sum_q)));
+    mark->value = mass * mark->value;
+    mark->slope = mass * mark->slope;
     return 1;
 }
 #endif
@@ -244,6 +287,7 @@ DI_INLINE double di_dense_value(di_row *row, const di_form *form, const double *
     do {
         centre = h || form->firm ? di_dense_centre(row, form, constants, fit) : 0;
         di_dense_row(row, form, constants, fit, dk_vf_set(centre), h, &sums);
+        row->kept = 0; /* h lies there now */
     } while (again-- > 0 && di_mend(row, &sums));
     *slopes = sums.slope;
     sums.slope += (double)centre;
@@ -278,75 +322,108 @@ DI_INLINE double di_total(const di_row *row, di_v (*amount)(const di_outcomes *x
 #ifdef DK_VF_TABLES
 typedef di_v (*di_turn_gap)(di_v d, const double *constants);
 
-DI_INLINE int32_t di_piece_slope(const di_row *row, int64_t i, di_turn_gap turn_gap, const double *constants,
+DI_INLINE int32_t di_piece_slope(const di_row *row, dk_vf gap, int64_t i, di_turn_gap turn_gap, const double *constants,
                                  dk_vf *slope)
 {
-    dk_vf u;
-    const dk_vf d = turn_gap(di_gap_at(&row->gap, dk_vf_load(row->q->z + i), dk_vf_load(row->p->z + i)), constants);
-    const dk_vi k = di_piece_of(d, &u);
-    *slope = di_mass_at(row->q, i, DK_VF, dk_vf_set(row->one_q)) * di_piece(row->fit->slopes, k, u);
-    return !di_beyond_pieces(d);
+    di_mark mark;
+    if (!di_pieces_at(row->fit, turn_gap(gap, constants), &mark)) return 0;
+    *slope = di_mass_at(row->q, i, DK_VF, dk_vf_set(row->one_q)) * mark.slope;
+    return 1;
 }
 #endif
 
-/* As in doubles. */
-DI_INLINE double di_total_slope(const di_row *row, di_v (*turn_gap)(di_v d, const double *constants),
+DI_INLINE dk_vf di_slope_at(di_row *row, const di_row *given, int64_t i, int64_t lanes,
+                            di_v (*turn_gap)(di_v d, const double *constants),
+                            di_v (*amount)(const di_outcomes *x, const double *constants), const double *constants)
+{
+    const dk_vf gap = di_row_gap(row, i, lanes);
+    dk_vf slope;
+    di_keep_gap(row, i, lanes, gap);
+#ifdef DK_VF_TABLES
+    if (lanes == DK_VF && di_piece_slope(row, gap, i, turn_gap, constants, &slope)) return slope;
+#endif
+    slope = di_amount_apart(given, i, lanes, amount, constants);
+    (void)turn_gap;
+    return dk_vf_set(0) - di_keep(slope, lanes);
+}
+
+/* As in doubles; the gaps are kept. */
+DI_INLINE double di_total_slope(di_row *row, di_v (*turn_gap)(di_v d, const double *constants),
                                 di_v (*amount)(const di_outcomes *x, const double *constants), const double *constants)
 {
+    di_row own = *row; /* which nothing that is stored here could be a part of */
     double sum = 0;
-    for (int64_t begin = 0; begin < row->n; begin += DI_BLOCK) {
-        dk_vf block = dk_vf_set(0), slope;
-        DI_VECTORS(begin, di_block_end(begin, row->n))
-        {
-#ifdef DK_VF_TABLES
-            if (lanes == DK_VF && di_piece_slope(row, i, turn_gap, constants, &slope)) {
-                block = block + slope;
-                continue;
-            }
-#endif
-            slope = di_amount_apart(row, i, lanes, amount, constants);
-            block = block - di_keep(slope, lanes);
-        }
+    own.kept = 0;
+    for (int64_t begin = 0; begin < own.n; begin += DI_BLOCK) {
+        const int64_t end = di_block_end(begin, own.n);
+        dk_vf block = dk_vf_set(0);
+        int64_t i = begin;
+        for (; i + DK_VF <= end; i += DK_VF)
+            block = block + di_slope_at(&own, row, i, DK_VF, turn_gap, amount, constants);
+        if (i < end) block = block + di_slope_at(&own, row, i, end - i, turn_gap, amount, constants);
         sum += (double)dk_vf_sum(block);
     }
-    (void)turn_gap;
+    row->kept = row->room != NULL;
     return sum;
 }
 
-/* Sum of |p - q|/2; the row is mended. */
-DI_INLINE double di_distance(di_row *row)
+DI_INLINE void di_add_distance(di_row *row, int64_t i, int64_t lanes, di_sums *sums, di_block *block)
 {
     const dk_vf zero = dk_vf_set(0), half = dk_vf_set(0.5f);
+    const di_outcomes x = di_dense_at(row, i, lanes, 0);
+    const dk_vf more = di_keep(di_excess(&x), lanes), q = di_keep(half * x.q, lanes);
+    const dk_vf less = dk_vf_select(dk_vf_less(more, zero), q, zero);
+    block->values = block->values + half * dk_vf_abs(more);
+    block->excess = block->excess + more;
+    block->tilt = block->tilt + dk_vf_select(dk_vf_less(zero, more), zero - q, less);
+    di_watch(sums, x.d);
+    di_keep_gap(row, i, lanes, x.d);
+}
+
+/* Sum of |p - q|/2; the row is mended, and its gaps are kept. */
+DI_INLINE double di_distance(di_row *row)
+{
+    const dk_vf zero = dk_vf_set(0);
     di_sums sums;
     int32_t again = 1;
     do {
+        di_row own = *row; /* which nothing that is stored here could be a part of */
         sums = di_no_sums();
-        for (int64_t begin = 0; begin < row->n; begin += DI_BLOCK) {
-            dk_vf values = zero, slopes = zero, excess = zero;
-            DI_VECTORS(begin, di_block_end(begin, row->n))
-            {
-                const di_outcomes x = di_dense_at(row, i, lanes, 0);
-                const dk_vf more = di_keep(di_excess(&x), lanes), q = di_keep(half * x.q, lanes);
-                const dk_vf less = dk_vf_select(dk_vf_less(more, zero), q, zero);
-                values = values + half * dk_vf_abs(more);
-                excess = excess + more;
-                slopes = slopes + dk_vf_select(dk_vf_less(zero, more), zero - q, less);
-                di_watch(&sums, x.d);
-            }
-            sums.value += (double)dk_vf_sum(values);
-            sums.slope += (double)dk_vf_sum(slopes);
-            sums.excess += (double)dk_vf_sum(excess);
+        for (int64_t begin = 0; begin < own.n; begin += DI_BLOCK) {
+            const int64_t end = di_block_end(begin, own.n);
+            di_block block = {zero, zero, zero};
+            int64_t i = begin;
+            for (; i + DK_VF <= end; i += DK_VF) di_add_distance(&own, i, DK_VF, &sums, &block);
+            if (i < end) di_add_distance(&own, i, end - i, &sums, &block);
+            sums.value += (double)dk_vf_sum(block.values);
+            sums.slope += (double)dk_vf_sum(block.tilt);
+            sums.excess += (double)dk_vf_sum(block.excess);
         }
     } while (again-- > 0 && di_mend(row, &sums));
+    row->kept = row->room != NULL;
     return di_firm_value(&sums, 1);
 }
 
-/* Logarithms far below 0 are for doubles. */
+/* log of the sum of exp(amount); where it is far below 0 floats do not hold what is left, and it is NaN. */
 DI_INLINE double di_log_total(const di_row *row, di_v (*amount)(const di_outcomes *x, const double *constants),
                               const double *constants)
 {
-    (void)row, (void)amount, (void)constants;
-    return NAN;
+    dk_vf top = dk_vf_set(-INFINITY);
+    double sum = 0;
+    DI_VECTORS(0, row->n)
+    top = dk_vf_max(top, di_keep_or(di_amount_apart(row, i, lanes, amount, constants), lanes, -INFINITY));
+    const float highest = dk_vf_highest(top);
+    if (!(highest > -60)) return NAN;
+    for (int64_t begin = 0; begin < row->n; begin += DI_BLOCK) {
+        dk_vf block = dk_vf_set(0);
+        DI_VECTORS(begin, di_block_end(begin, row->n))
+        {
+            const dk_vf log = di_amount_apart(row, i, lanes, amount, constants);
+            block = block + di_keep(dk_vf_exp_down(log - dk_vf_set(highest)), lanes);
+        }
+        sum += (double)dk_vf_sum(block);
+    }
+    return (double)highest + log(sum);
 }
 
 static inline void di_dense_of(const di_logits *q, const di_logits *p, int64_t n, di_row *row)
@@ -359,7 +436,9 @@ static inline void di_dense_of(const di_logits *q, const di_logits *p, int64_t n
                     (float)exp(-p->log_sum),
                     (float)q->log_sum,
                     (float)p->log_sum,
-                    NULL};
+                    NULL,
+                    NULL,
+                    0};
 }
 
 static inline void di_refit(di_fitted *fit, void (*of)(const double *options, di_fitted *fit), const double *options)
@@ -387,6 +466,7 @@ DI_INLINE int32_t di_divergence(di_builtin_call *call, const distill_loss_rows *
             di_row row;
             di_dense_of(q, p, rows->vocab, &row);
             row.fit = fit;
+            row.room = h;
             value = form->prepare ? form->prepare(&row, constants) : 0;
             if (!isnan(value)) value += di_dense_value(&row, form, constants, fit, h, &slopes);
         }

@@ -1,11 +1,13 @@
 /* The likeliest ids are those above a threshold. Seven thresholds at a time are tried, until few ids are left between
- * the highest that has too much mass above it and the lowest that has not; these are put in order. Masses are sums of
- * floats; where they are too near to tell, the sum is taken again in doubles. */
+ * the highest that has too much mass above it and the lowest that has not; these are put in order. In a long row a
+ * sample says which ids are likely enough to be looked at, and the threshold is sought among these alone. Masses are
+ * sums of floats; where they are too near to tell, the sum is taken again in doubles. */
 #include "loss/kernels/teacher_cut.h"
 
-enum { CUTS = 7, ROUNDS = 6, LIST = 4096, SORTED = 128 };
-#define UNSURE 1e-5 /* more than floats in blocks may be off */
-#define SLACK 1e-12 /* as in teacher_head.c */
+enum { CUTS = 7, ROUNDS = 6, LIST = DI_CUT_LIST, SORTED = 128 };
+enum { SAMPLE = 16 }; /* one vector of so many is looked at */
+#define UNSURE 1e-5   /* more than floats in blocks may be off */
+#define SLACK 1e-12   /* as in teacher_head.c */
 
 typedef struct di_search {
     const di_logits *p;
@@ -164,19 +166,69 @@ static int32_t cut_list(di_search *s, di_cut *cut)
     return 0;
 }
 
+static void set_search(di_search *s, const di_logits *p, int64_t n, double mass)
+{
+    s->p = p;
+    s->n = n;
+    s->mass = mass;
+    s->total = exp(p->log_sum);
+    s->high = p->top;
+    s->low = nextafterf(p->low, -INFINITY);
+    s->above = 0;
+}
+
 int32_t DK_VARIANT(di_find_cut)(const di_logits *p, int64_t n, double mass, di_cut *cut)
 {
     di_search s;
-    s.p = p;
-    s.n = n;
-    s.mass = mass;
-    s.total = exp(p->log_sum);
-    s.high = p->top;
-    s.low = nextafterf(p->low, -INFINITY);
-    s.above = 0;
+    set_search(&s, p, n, mass);
     *cut = (di_cut){-INFINITY, -1};
     if (mass + SLACK >= 1) return 1; /* all of them */
     if (!search_row(&s)) return 0;
     search_list(&s);
     return s.count <= 8 * SORTED && cut_list(&s, cut);
+}
+
+int32_t DK_VARIANT(di_cut_among)(const di_logits *p, int64_t n, double mass, float low, const float *z, int64_t count,
+                                 di_cut *cut)
+{
+    const float cuts[CUTS] = {low, INFINITY, INFINITY, INFINITY, INFINITY, INFINITY, INFINITY};
+    di_search s;
+    double sums[CUTS];
+    set_search(&s, p, n, mass);
+    s.low = low;
+    s.count = count;
+    if (count > LIST) return 0;
+    memcpy(s.list, z, (size_t)count * sizeof *z);
+    sum_above(&s, z, count, 0, cuts, sums);
+    if (fits(&s, sums[0], low, 0)) return 0;
+    search_list(&s);
+    return s.count <= 8 * SORTED && cut_list(&s, cut);
+}
+
+/* How many of the sample lie above each cut. */
+static void count_sample(const di_logits *p, int64_t n, const float *cuts, float *counts)
+{
+    const dk_vf one = dk_vf_set(1), zero = dk_vf_set(0);
+    dk_vf sums[CUTS];
+    for (int k = 0; k < CUTS; k++) sums[k] = zero;
+    for (int64_t i = 0; i + DK_VF <= n; i += SAMPLE * DK_VF) {
+        const dk_vf v = dk_vf_load(p->z + i);
+        for (int k = 0; k < CUTS; k++) sums[k] = sums[k] + dk_vf_select(dk_vf_less(dk_vf_set(cuts[k]), v), one, zero);
+    }
+    for (int k = 0; k < CUTS; k++) counts[k] = dk_vf_sum(sums[k]);
+}
+
+float DK_VARIANT(di_likely_from)(const di_logits *p, int64_t n)
+{
+    const float most = LIST / 2 / SAMPLE;
+    float high = p->top, low = nextafterf(p->low, -INFINITY), cuts[CUTS], counts[CUTS];
+    for (int round = 0; round < 3; round++) {
+        int k = 0;
+        for (int j = 0; j < CUTS; j++) cuts[j] = high + (low - high) * (float)(j + 1) / (CUTS + 1);
+        count_sample(p, n, cuts, counts);
+        while (k < CUTS && counts[k] <= most) k++;
+        if (k < CUTS) low = cuts[k];
+        if (k > 0) high = cuts[k - 1];
+    }
+    return high;
 }

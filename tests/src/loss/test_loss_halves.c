@@ -66,7 +66,7 @@ static di_workspace *make_workspace(fixture *f, const di_loss *loss, int32_t few
     di_workspace *workspace = NULL;
     dk_error err = {0};
     while (di_workspace_create(f->backend, loss, &spec, &workspace, &err) && spec.memory && spec.memory < 1 << 30)
-        spec.memory *= 2;
+        spec.memory += spec.memory / 8 + 1;
     CHECK(workspace && (!few || di_workspace_strip_rows(workspace) < ROWS));
     return workspace;
 }

@@ -460,6 +460,86 @@ TEST(ties_of_the_head)
     close_fixture(&f);
 }
 
+/* Rows in which the head is sought among what a sample holds likely, and such where it is not there. */
+enum { LONG = 32000 };
+static float long_p[LONG], long_z[LONG];
+static real long_lp[LONG], long_lq[LONG];
+
+static int by_likelihood(const void *a, const void *b)
+{
+    const int32_t i = *(const int32_t *)a, j = *(const int32_t *)b;
+    if (long_p[i] != long_p[j]) return long_p[i] > long_p[j] ? -1 : 1;
+    return i < j ? -1 : 1;
+}
+
+static real long_adaptive(int64_t n, double head_mass)
+{
+    static int32_t order[LONG];
+    real mass = 0, head = 0, all = 0, forward = 0, reverse = 0;
+    int32_t inside = 1;
+    for (int64_t i = 0; i < n; i++) order[i] = (int32_t)i;
+    qsort(order, (size_t)n, sizeof *order, by_likelihood);
+    for (int64_t k = 0; k < n; k++) {
+        const real lp = long_lp[order[k]], lq = long_lq[order[k]], q = expl(lq), gap = fabsl(expl(lp) - q);
+        mass += expl(lp);
+        inside = inside && (k == 0 || mass <= (real)head_mass + 1e-12L);
+        all += gap;
+        if (inside) head += gap;
+        forward += expl(lp) * (lp - lq);
+        reverse += q * (lq - lp);
+    }
+    return head / all * forward + (1 - head / all) * reverse;
+}
+
+enum { ROUND, BELL, PEAKED, FLAT, EQUAL, LONG_SHAPES };
+
+static void fill_long(int shape, int64_t n)
+{
+    static real u[LONG];
+    randomize(long_p, n, shape == FLAT ? 0.1 : 2, 31);
+    for (int64_t i = 0; i < n; i++) {
+        if (shape == ROUND) long_p[i] = rintf(4 * long_p[i]) / 4;
+        if (shape == EQUAL) long_p[i] = i % 2 ? 0.0f : -0.0f;
+        long_z[i] = long_p[i] + 0.5f * (float)dk_random_normal(32, 1, (uint64_t)i);
+    }
+    if (shape == PEAKED) long_p[n / 3] = 14, long_p[n / 2] = 13, long_p[17] = 14;
+    for (int64_t i = 0; i < n; i++) u[i] = (real)long_p[i];
+    log_softmax_real(u, n, long_lp);
+    for (int64_t i = 0; i < n; i++) u[i] = (real)long_z[i];
+    log_softmax_real(u, n, long_lq);
+}
+
+TEST(head_of_long_rows)
+{
+    static const double masses[] = {1e-6, 0.1, 0.4, 0.5, 0.9, 0.9999};
+    static const int64_t widths[] = {5000, 8191, 8193, LONG};
+    fixture f;
+    open_fixture(&f);
+    const int32_t best = f.backend->isa;
+    for (int shape = 0; shape < LONG_SHAPES; shape++)
+        for (size_t w = 0; w < sizeof widths / sizeof *widths; w++) {
+            fill_long(shape, widths[w]);
+            for (size_t m = 0; m < sizeof masses / sizeof *masses; m++) {
+                const real want = long_adaptive(widths[w], masses[m]);
+                char yaml[96];
+                snprintf(yaml, sizeof yaml, "adaptive_kl, adaptive_kl.head_mass: %g", masses[m]);
+                di_loss *loss = loss_of(&f, yaml, 1);
+                for (f.backend->isa = DK_ISA_PORTABLE; f.backend->isa <= best; f.backend->isa++) {
+                    dense_call c;
+                    dk_error err;
+                    set_dense(&c, long_z, 1, widths[w], long_p, widths[w]);
+                    CHECK_OK(di_loss_eval(f.backend, loss, &c.args, &err));
+                    if (!(fabsl((real)c.args.sum - want) <= 2e-6L * want))
+                        FAIL("shape %d, n %d, mass %g: %.12g, not %.12Lg", shape, (int)widths[w], masses[m], c.args.sum,
+                             want);
+                }
+                f.backend->isa = best;
+                di_loss_release(loss);
+            }
+        }
+    close_fixture(&f);
+}
+
 /* ---- the worst of rows: finite, never negative, and 0 where both are the same ---- */
 
 enum { WIDEST = 262144 };
@@ -591,5 +671,5 @@ TEST(excluded_by_the_student)
 }
 
 TEST_MAIN(TEST_CASE(relations_hold) TEST_CASE(limits) TEST_CASE(identities) TEST_CASE(label_beyond_the_vocabulary)
-              TEST_CASE(sure_label) TEST_CASE(ties_of_the_head) TEST_CASE(worst_rows) TEST_CASE(excluded_by_the_teacher)
-                  TEST_CASE(excluded_by_the_student))
+              TEST_CASE(sure_label) TEST_CASE(ties_of_the_head) TEST_CASE(head_of_long_rows) TEST_CASE(worst_rows)
+                  TEST_CASE(excluded_by_the_teacher) TEST_CASE(excluded_by_the_student))
