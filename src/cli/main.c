@@ -180,7 +180,7 @@ static const cli_command commands[] = {
      "                    model that knows no chats continues what is said\n"
      "  --api-key-file F  a file of keys, one a line: clients send one of them\n"
      "  --api-key-env X   the name of a variable that holds such a key\n"
-     "  --places N        answers that are written at once, in one batch; 8\n"
+     "  --places N        answers that are written at once, in one batch; 8, and 4 where products are by CBLAS\n"
      "  --context N       tokens of a prompt and its answer together\n"
      "  --quantized X     exact = weights in Q8_0, Q4_0 and Q4_1 are widened, not multiplied as they are\n"
      "  --precision P     bf16 = products round what they multiply, and a copy of the weights is kept for them\n"

@@ -4,7 +4,8 @@ static int32_t check_places(const di_family *f, dk_error *err)
 {
     if (f->places <= f->backend->invariant_rows) return DK_OK;
     return dk_fail(err, DK_E_UNSUPPORTED,
-                   "session.places: %lld texts side by side, but products by %s are alike for %lld at most",
+                   "session.places: %lld texts side by side, but products by %s are alike for %lld at most; ask for as "
+                   "many, or for other products (compute.products)",
                    (long long)f->places, f->backend->products, (long long)f->backend->invariant_rows);
 }
 

@@ -1,7 +1,7 @@
 /* cpu_attention.c - the attention ops: tasks of all sequences in one row. Task t of sequence s is (key head, block of
- * queries), blocks varying fastest; few queries against many keys are cut along the keys as well. In full precision, and
- * against pages, each block is the row kernel's, whose bits a query has alone as well (kernel_attention.c); in BF16 and
- * backward it goes through the micro-kernels of products (attention_forward.c, attention_gradient.c). */
+ * queries), blocks varying fastest; few queries against many keys are cut along the keys as well. In full precision,
+ * and against pages, each block is the row kernel's, whose bits a query has alone as well (kernel_attention.c); in BF16
+ * and backward it goes through the micro-kernels of products (attention_forward.c, attention_gradient.c). */
 #include "compute/cpu/attention_blocks.h"
 
 static const float *keys_at(const dk_view *view, int64_t row, int64_t head) /* F32 or BF16 */

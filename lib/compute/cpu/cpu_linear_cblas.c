@@ -1,7 +1,7 @@
 /* cpu_linear_cblas.c - products by CBLAS, always from the thread that called the op and one at a time: its own threads
  * are the host's business. Weights in half precision or blocks are widened a panel of 2 MB at a time, which stays in L2
- * or near it while it is multiplied; up to DK_MATVEC_ROWS rows go to our own kernels, which read the weights once in the
- * dtype that they are stored in, blocks a row at a time. */
+ * or near it while it is multiplied; up to DK_MATVEC_ROWS rows go to our own kernels, which read the weights once in
+ * the dtype that they are stored in, blocks a row at a time. */
 #include "compute/cpu/cpu_linear.h"
 
 #include <cblas.h>

@@ -1,7 +1,8 @@
 /* cpu_linear_kept.c - weights that are kept packed for products in BF16. Packing a weight costs about as much as
  * multiplying 300 rows by it on tiles, and it is read from memory in F32 for that; a copy is read at once and has half
- * the bytes. In full precision a copy would have all the bytes of the weight again and save a tenth of the time, so there
- * is none. Copies are rewritten some rows at a time by whoever changes the weight, while these are in the cache. */
+ * the bytes. In full precision a copy would have all the bytes of the weight again and save a tenth of the time, so
+ * there is none. Copies are rewritten some rows at a time by whoever changes the weight, while these are in
+ * the cache. */
 #include "compute/cpu/cpu_linear.h"
 #include "compute/cpu/product/product.h"
 

@@ -12,7 +12,7 @@
 typedef struct given { /* as the command line has it */
     const char *model, *draft, *host, *name, *chat_template, *key_file, *key_variable, *quantized, *precision;
     int64_t port, places, context, max_prompt, max_tokens;
-    int has_context, has_max_prompt;
+    int has_context, has_max_prompt, has_places;
     cli_settings ignored, set;
 } given;
 
@@ -79,6 +79,21 @@ static int32_t set_bounds(serve_server *server, const given *g, distill_error *e
     return DISTILL_OK;
 }
 
+/* Where products are formed by CBLAS fewer texts go side by side: unless --places asks for more, that is no error. */
+static int32_t create_root(serve_server *server, const given *g)
+{
+    cli_session *s = server->session;
+    int32_t rc = distill_session_create(server->teacher, server->draft, s->options, &server->root, &s->err);
+    while (rc == DISTILL_E_UNSUPPORTED && !g->has_places && server->place_count > 1) {
+        server->place_count /= 2;
+        distill_error why = s->err;
+        rc = distill_options_set_i64(s->options, "session.places", server->place_count, &s->err);
+        if (!rc) rc = distill_session_create(server->teacher, server->draft, s->options, &server->root, &s->err);
+        if (!rc) cli_message("%lld answers at once, since %s", (long long)server->place_count, why.message);
+    }
+    return rc;
+}
+
 /* Opens model, draft, tokenizer and sessions, and begins to meter. */
 static int32_t open_models(serve_server *server, const given *g)
 {
@@ -87,7 +102,7 @@ static int32_t open_models(serve_server *server, const given *g)
     if (!rc && g->draft) rc = distill_teacher_open(s->env, g->draft, s->options, &server->draft, &s->err);
     if (!rc) rc = distill_teacher_tokenizer(server->teacher, &server->tokenizer, &s->err);
     if (!rc) rc = distill_teacher_get_i64(server->teacher, "vocab_valid", &server->vocab, &s->err);
-    if (!rc) rc = distill_session_create(server->teacher, server->draft, s->options, &server->root, &s->err);
+    if (!rc) rc = create_root(server, g);
     if (!rc) rc = set_bounds(server, g, &s->err);
     if (!rc) rc = serve_places_open(server, &s->err);
     return rc ? rc : distill_meter_start(s->env, s->options, &server->meter, &s->err);
@@ -316,7 +331,7 @@ int cli_serve(const cli_command *command, int argc, char **argv)
         {"--chat-template", CLI_TEXT, &g.chat_template, NULL},
         {"--api-key-file", CLI_TEXT, &g.key_file, NULL},
         {"--api-key-env", CLI_TEXT, &g.key_variable, NULL},
-        {"--places", CLI_INT, &g.places, NULL},
+        {"--places", CLI_INT, &g.places, &g.has_places},
         {"--context", CLI_INT, &g.context, &g.has_context},
         {"--quantized", CLI_TEXT, &g.quantized, NULL},
         {"--precision", CLI_TEXT, &g.precision, NULL},

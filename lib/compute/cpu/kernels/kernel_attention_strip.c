@@ -1,11 +1,11 @@
 /* kernel_attention_strip.c - what attention by blocks does to scores between its products (attention_forward.c,
  * attention_gradient.c).
  *
- * Layout. Scores are S^T [keys, DK_STRIP], each lane a query, as the product leaves them; maxima, sums and masks need no
- * step across lanes. All vectors of a strip go side by side, so that their maxima and sums are chains that run at once.
- * Weights are written as the next product takes them: floats where they lie, or pairs of BF16 of two neighbouring keys,
- * so that they are packed B already. Gradients of scores are written as packed B and as packed A: dq wants them the one
- * way and dk the other. */
+ * Layout. Scores are S^T [keys, DK_STRIP], each lane a query, as the product leaves them; maxima, sums and masks need
+ * no step across lanes. All vectors of a strip go side by side, so that their maxima and sums are chains that run at
+ * once. Weights are written as the next product takes them: floats where they lie, or pairs of BF16 of two neighbouring
+ * keys, so that they are packed B already. Gradients of scores are written as packed B and as packed A: dq wants them
+ * the one way and dk the other. */
 #include "compute/cpu/kernel_variant.h"
 #include "compute/cpu/product/micro/pack_pairs.h"
 

@@ -1,5 +1,5 @@
-/* int8_choice.c - which kernel multiplies quantised weights: the first in a list, best first, that the processor has and
- * the system allows. */
+/* int8_choice.c - which kernel multiplies quantised weights: the first in a list, best first, that the processor has
+ * and the system allows. */
 #include <string.h>
 
 #include "compute/compute.h"

@@ -1,7 +1,7 @@
-/* product.c - cuts a product into tasks (product.h says by what). Blocks of A are as high as half of L2 holds; there are
- * as many for each thread as for any other, or the panels of B are divided, too, whichever moves fewer lines between
- * caches and memory. Where B is not packed by one task alone it is packed in slabs of 8 MB by all threads, and a long K
- * is cut into ranges, each of which adds to C. */
+/* product.c - cuts a product into tasks (product.h says by what). Blocks of A are as high as half of L2 holds; there
+ * are as many for each thread as for any other, or the panels of B are divided, too, whichever moves fewer lines
+ * between caches and memory. Where B is not packed by one task alone it is packed in slabs of 8 MB by all threads, and
+ * a long K is cut into ranges, each of which adds to C. */
 #include "compute/cpu/product/product.h"
 
 #include "base/threads.h"

@@ -1,5 +1,5 @@
-/* product_kept.c - packs rows of a weight into panels that are kept, whole or a part of K: all that a micro-kernel reads
- * of B then lies in the order in which it reads. */
+/* product_kept.c - packs rows of a weight into panels that are kept, whole or a part of K: all that a micro-kernel
+ * reads of B then lies in the order in which it reads. */
 #include "compute/cpu/product/product_parts.h"
 
 int64_t dk_product_packed_bytes(const dk_micro *micro, int64_t count, int64_t k)

@@ -11,8 +11,8 @@
 #define DK_INT8_GROUP 16 /* groups, the last of which may hold fewer */
 
 /* A number is scale * q, |q| <= 127; the largest of a block is the scale's 127th. A block's numbers of all rows lie
- * behind one another, so whoever multiplies a block by all rows reads on from end to end. Tiles want groups of rows, and
- * in a block of a group four numbers of each row side by side. */
+ * behind one another, so whoever multiplies a block by all rows reads on from end to end. Tiles want groups of rows,
+ * and in a block of a group four numbers of each row side by side. */
 typedef struct dk_int8_rows {
     int8_t *q;      /* [k / 32, count, 32], on tiles [groups, k / 32, 8, DK_INT8_GROUP, 4] */
     float *scale;   /* [groups, k / 32, height]; without tiles all rows are one group */
