@@ -1,6 +1,5 @@
 /* arguments.c - the options of a command, and what is said about wrong ones. */
 #include <errno.h>
-#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -10,11 +9,12 @@ enum { NAME_MAX_LENGTH = 40, OPTIONS_MAX = 32 };
 
 int cli_usage(const cli_command *command, const char *format, ...)
 {
+    char before[64], behind[64];
     va_list args;
+    snprintf(before, sizeof before, "distill %s: ", command->name);
+    snprintf(behind, sizeof behind, " (see distill %s --help)", command->name);
     va_start(args, format);
-    fprintf(stderr, "distill %s: ", command->name);
-    vfprintf(stderr, format, args);
-    fprintf(stderr, " (see distill %s --help)\n", command->name);
+    cli_line(before, format, args, behind);
     va_end(args);
     return CLI_USAGE;
 }

@@ -12,6 +12,7 @@
 #define CLI_CLI_H
 
 #include <jansson.h>
+#include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
 
@@ -83,6 +84,8 @@ enum { CLI_SAVES_STEPS = 1, CLI_SAVES_CHUNKS }; /* a step at work is finished fi
 void cli_watch_all(int saves); /* what the env runs is saved when it is cancelled, and Ctrl-C says so; 0 = no more */
 /* Prints err and returns the exit code that goes with it. */
 int cli_fail(const distill_error *err);
+/* On stderr in one write, so that processes that share it do not cut each other's lines. */
+void cli_line(const char *before, const char *format, va_list args, const char *behind);
 int cli_message(const char *format, ...); /* "distill: ..." on stderr; returns CLI_FAILED */
 void *cli_memory(void *old, size_t size); /* realloc that ends the program when there is none */
 

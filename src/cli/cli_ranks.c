@@ -160,11 +160,16 @@ int cli_ranks_meet(cli_ranks *ranks, cli_session *session, int code)
 void cli_ranks_go_on(int64_t ranks, const char *verb, const char *recipe, const cli_settings *settings,
                      const char *last)
 {
-    fprintf(stderr, "To go on: ");
-    if (ranks > 1) fprintf(stderr, "mpirun -n %lld ", (long long)ranks);
-    fprintf(stderr, "distill %s %s", verb, recipe);
-    for (int i = 0; i < settings->count; i++) fprintf(stderr, " --set '%s'", settings->items[i]);
-    fprintf(stderr, "%s%s\n", ranks > 1 ? " --communicator mpi" : "", last);
+    char *line = NULL;
+    size_t size = 0;
+    FILE *memory = open_memstream(&line, &size), *to = memory ? memory : stderr;
+    fprintf(to, "To go on: ");
+    if (ranks > 1) fprintf(to, "mpirun -n %lld ", (long long)ranks);
+    fprintf(to, "distill %s %s", verb, recipe);
+    for (int i = 0; i < settings->count; i++) fprintf(to, " --set '%s'", settings->items[i]);
+    fprintf(to, "%s%s\n", ranks > 1 ? " --communicator mpi" : "", last);
+    if (memory && !fclose(memory)) fwrite(line, 1, size, stderr);
+    free(line);
 }
 
 int cli_ranks_are_quiet(const cli_ranks *ranks) { return ranks->table.rank != 0; }
