@@ -212,4 +212,4 @@ def test_it_ends_in_order(serve, number):
     server = serve()
     assert server.complete(max_tokens=2).status == 200
     code, said = server.stop(number)
-    assert code == 0 and said == ""
+    assert code == 0 and (said == "" or "products by cblas are alike for 4" in said and said.count("\n") == 1)
