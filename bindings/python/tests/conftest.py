@@ -32,6 +32,16 @@ def tokenizer(model_folder, env):
     return distill.Tokenizer(model_folder, env=env)
 
 
+@pytest.fixture(scope="session")
+def by_cblas(model_folder, env):
+    """Whether this build forms products by CBLAS alone: it has no bf16 and no int8, and of a prompt that stands there already it keeps whole pieces."""
+    try:
+        distill.Teacher(model_folder, env=env).generate([258], max_tokens=1, precision="bf16")
+    except distill.DistillError as error:
+        return "products are by cblas" in str(error)
+    return False
+
+
 @pytest.fixture
 def recipe(model_folder, tmp_path):
     text = "\n".join(json.dumps({"text": "the thing %d is in the inn and then the man" % i}) for i in range(40))

@@ -16,7 +16,7 @@ def model(model_folder, env):
     return distill.Teacher(model_folder, env=env)
 
 
-def test_the_text_of_generate_token_by_token(model):
+def test_the_text_of_generate_token_by_token(model, by_cblas):
     whole = model.generate("the thing", temperature=0, max_tokens=9, top_logprobs=2)
     session = distill.Session(model, temperature=0, max_tokens=9, top_logprobs=2)
     tokens = list(session.append("the thing", special=True))
@@ -28,7 +28,7 @@ def test_the_text_of_generate_token_by_token(model):
     assert again.ids and len(again.top) == len(again.ids)
     stats = session.stats()
     assert stats.tokens == len(tokens) + len(again.ids) and stats.length == len(session.ids) and stats.first_token_seconds > 0
-    assert stats.kept_tokens > 0 and (stats.joules is None or stats.joules >= 0) and "tokens=" in repr(stats)
+    assert (by_cblas or stats.kept_tokens > 0) and (stats.joules is None or stats.joules >= 0) and "tokens=" in repr(stats)
     assert stats.model_tokens >= stats.tokens and stats.flops > 0 and stats.seconds > 0 and stats.eur is None and stats.usd is None
     cost = {"powercap": "nowhere", "watts_per_core": 10, "eur_per_kwh": 0.3, "usd_per_million_tokens": 2}
     priced = distill.Session(model, options={"cost": cost, "generate": {"max_tokens": 4}})
@@ -38,7 +38,7 @@ def test_the_text_of_generate_token_by_token(model):
     assert stats.usd == pytest.approx(2e-6 * stats.model_tokens)
 
 
-def test_a_conversation_is_read_once(model):
+def test_a_conversation_is_read_once(model, by_cblas):
     session = distill.Session(model, temperature=0, max_tokens=4)
     talk = [{"role": "user", "content": "the thing"}]
     answer = session.chat(talk, chat_template=FORMAT).generate()
@@ -48,7 +48,7 @@ def test_a_conversation_is_read_once(model):
     assert session.ids[:len(prompt)] == prompt and answer.ids == model.generate(prompt, temperature=0, max_tokens=4).ids
     session.chat(talk, chat_template=FORMAT).generate()
     stats = session.stats()
-    assert stats.prompt_tokens == 2 * read and stats.kept_tokens >= read - 1
+    assert stats.prompt_tokens == 2 * read and (by_cblas or stats.kept_tokens >= read - 1)
     session.truncate(3)
     assert session.ids == prompt[:3]
     session.truncate(0)
