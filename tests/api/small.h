@@ -187,7 +187,7 @@ static inline double small_distance(distill_student *a, distill_student *b)
             return -1;
         if (small_elements(&x) != small_elements(&y)) return -1;
         for (int64_t k = 0; k < small_elements(&x); k++)
-            worst = fmax(worst, fabs((double)((const float *)x.data)[k] - ((const float *)y.data)[k]));
+            worst = test_worst(worst, fabs((double)((const float *)x.data)[k] - ((const float *)y.data)[k]));
     }
     return worst;
 }

@@ -82,7 +82,7 @@ static void check_parameters(const npz_file *file, distill_student *student, con
             continue;
         }
         for (int64_t k = 0; k < want.count; k++)
-            worst = fmax(worst, fabs((double)((const float *)t.data)[k] - want.values[k]));
+            worst = test_worst(worst, fabs((double)((const float *)t.data)[k] - want.values[k]));
         if (!(worst <= 5e-6)) FAIL("%s: %s is off by %g", name, parameter, worst);
         free(want.values);
     }

@@ -270,7 +270,7 @@ static inline double fx_error(const fx *got, const fx *want)
             double e = fabs(got->out[i] - want->out[i]);
             error = isfinite(e) ? fmax(error, e) : INFINITY;
         }
-        worst = fmax(worst, error / largest);
+        worst = test_worst(worst, error / largest);
     }
     return worst;
 }

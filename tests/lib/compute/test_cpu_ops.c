@@ -109,10 +109,10 @@ static void check_precise(const int64_t *p)
         fx_run(&got, backend, case_precise_softmax, p);
         double worst = 0, largest = 1e-30, slopes = 0;
         for (int64_t i = 0; i < want.ends[0]; i++)
-            worst = fmax(worst, fabs(got.out[i] - want.out[i]) / fmax(fabs(want.out[i]), 1e-9));
+            worst = test_worst(worst, fabs(got.out[i] - want.out[i]) / fmax(fabs(want.out[i]), 1e-9));
         for (int64_t i = want.ends[0]; i < want.ends[1]; i++) {
             largest = fmax(largest, fabs(want.out[i]));
-            slopes = fmax(slopes, fabs(got.out[i] - want.out[i]));
+            slopes = test_worst(slopes, fabs(got.out[i] - want.out[i]));
         }
         if (!(worst <= 1e-6 && slopes <= 1e-6 * largest))
             FAIL("log_softmax%s on %s: values off by %.3g, gradients by %.3g", fx_name(p), backend->name, worst,
@@ -374,7 +374,7 @@ static void case_cache(fx *f)
         }
     }
     double *a = fx_read(f, y), *b = fx_read(f, part), worst = 0;
-    for (int64_t i = 0; i < fx_count(y); i++) worst = fmax(worst, fabs(a[i] - b[i]));
+    for (int64_t i = 0; i < fx_count(y); i++) worst = test_worst(worst, fabs(a[i] - b[i]));
     CHECK_NEAR(worst, 0, 2e-6);
     fx_out(f, part);
     free(a);

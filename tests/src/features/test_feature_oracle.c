@@ -55,7 +55,7 @@ static void check_gradient(pair *p, const npz_file *file, const char *key, const
     for (int64_t i = 0; i < dk_view_count(&parameter->gradient); i++) {
         const double value = want.values ? want.values[i] : 0; /* what no loss reaches is not stored */
         largest = fmax(largest, fabs(value));
-        apart = fmax(apart, fabs(value - have[i]));
+        apart = test_worst(apart, fabs(value - have[i]));
     }
     if (!(apart <= tolerance * largest)) FAIL("%s: %g of %g apart", key, apart, largest);
     free(have);

@@ -360,7 +360,8 @@ TEST(threads_and_checkpointing)
         CHECK(exact && one && three && cpu && same == count);
         if (memcmp(one, three, sizeof *one * (size_t)count)) FAIL("%s: other bits", yaml);
         for (int64_t k = 0; k < count; k++) largest = fmax(largest, fabs(exact[k]));
-        for (int64_t k = 0; k < count; k++) apart = fmax(apart, fmax(fabs(one[k] - exact[k]), fabs(cpu[k] - exact[k])));
+        for (int64_t k = 0; k < count; k++)
+            apart = test_worst(test_worst(apart, fabs(one[k] - exact[k])), fabs(cpu[k] - exact[k]));
         if (!(apart <= 2e-5 * largest)) FAIL("%s: %g of %g apart", yaml, apart, largest);
         free(exact);
         free(one);

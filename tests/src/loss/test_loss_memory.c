@@ -157,8 +157,8 @@ static void expect_near(const char *what, const char *yaml, const float *got, co
 {
     double top = 0, off = 0;
     for (int64_t i = 0; i < n; i++) {
-        top = fmax(top, fabs((double)want[i]));
-        off = fmax(off, fabs((double)got[i] - (double)want[i]));
+        top = test_worst(top, fabs((double)want[i]));
+        off = test_worst(off, fabs((double)got[i] - (double)want[i]));
     }
     if (!(off <= 1e-5 * top)) FAIL("%s, %s: gradient off by %.3g of %.3g", what, yaml, off, top);
 }

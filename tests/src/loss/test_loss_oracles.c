@@ -204,7 +204,7 @@ static void check_oracle(fixture *f, const oracle *o)
     if (!(fabs(c.args.sum / c.args.weight_sum - want) <= 2e-6 * (1 + fabs(want))))
         FAIL("%s, %s: %.8f, not %.8f", o->name, o->yaml, c.args.sum / c.args.weight_sum, want);
     for (int i = 0; i < ROWS * VOCAB; i++)
-        top = fmax(top, fabs((double)got[i] / c.args.weight_sum - gradient.values[i]));
+        top = test_worst(top, fabs((double)got[i] / c.args.weight_sum - gradient.values[i]));
     if (!(top <= 1e-6)) FAIL("%s, %s: gradient off by %.3g", o->name, o->yaml, top);
     free(value.values), free(gradient.values);
     npz_close(&results);
@@ -248,7 +248,7 @@ TEST(cosine_of_logits)
     CHECK_OK(di_loss_eval(f.backend, cosine, &c.args, &err));
     CHECK_NEAR(0.5 * ce + 0.5 * c.args.sum / ROWS, value.values[0], 1e-5);
     for (int i = 0; i < ROWS * VOCAB; i++)
-        top = fmax(top, fabs(0.5 * (double)hard[i] / count + 0.5 * (double)got[i] / ROWS - gradient.values[i]));
+        top = test_worst(top, fabs(0.5 * (double)hard[i] / count + 0.5 * (double)got[i] / ROWS - gradient.values[i]));
     if (!(top <= 1e-6)) FAIL("gradient off by %.3g", top);
     free(value.values), free(gradient.values);
     npz_close(&results);

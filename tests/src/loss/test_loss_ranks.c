@@ -29,7 +29,8 @@ static void find_best(int64_t n, int64_t count)
 }
 
 typedef struct answer {
-    long double value, q[BEST], tilt, nearest; /* nearest: distance of a pair from its hinge */
+    long double value, q[BEST], of_all, tilt,
+        nearest; /* of_all: log-sum-exp; nearest: distance of a pair from its hinge */
 } answer;
 
 static void hinge(int64_t n, int64_t count, double temperature, answer *out)
@@ -40,6 +41,7 @@ static void hinge(int64_t n, int64_t count, double temperature, answer *out)
     memset(out, 0, sizeof *out);
     memset(slope, 0, sizeof slope);
     out->nearest = INFINITY;
+    out->of_all = lq;
     for (int64_t k = 0; k < count; k++) {
         of_p[k] = expl((long double)p[best[k]] / t - lp);
         out->q[k] = expl((long double)z[best[k]] / t - lq);
@@ -85,11 +87,10 @@ static void check(fixture *f, int64_t n, int64_t count, double temperature, doub
         long double slope_of = 0;
         for (int64_t k = 0; k < count; k++)
             if (best[k] == i) slope_of = slope[k];
-        const long double share =
-            expl(((long double)z[i] - (long double)z[best[0]]) / (long double)temperature) * want.q[0] * want.tilt;
+        const long double share = expl((long double)z[i] / (long double)temperature - want.of_all) * want.tilt;
         const double exact = (double)((slope_of - share) / (long double)temperature);
-        most = fmax(most, fabs(exact));
-        off = fmax(off, fabs((double)g[i] - exact));
+        most = test_worst(most, fabs(exact));
+        off = test_worst(off, fabs((double)g[i] - exact));
     }
     if (!(off <= 2e-7 * most + bound / temperature))
         FAIL("n %lld, %d ids, T %g, %g apart: a slope is off by %g, the largest is %g", (long long)n, (int)count,

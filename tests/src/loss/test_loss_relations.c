@@ -38,7 +38,7 @@ static void expect(const char *relation, const loss_case *c, double value, doubl
         FAIL("%s, %s: value %.12g, not %.12g", relation, c->yaml, value, want);
     for (int i = 0; gradient && i < R * V; i++) {
         top = fmax(top, fabs(factor * (double)original[i]));
-        off = fmax(off, fabs((double)gradient[i] - factor * (double)original[i]));
+        off = test_worst(off, fabs((double)gradient[i] - factor * (double)original[i]));
     }
     if (!(off <= 2e-6 * top + 1e-9)) FAIL("%s, %s: gradient off by %.3g of %.3g", relation, c->yaml, off, top);
 }
@@ -184,7 +184,7 @@ static void in_strips(fixture *f, const loss_case *c, const di_loss *loss, doubl
         expect("in strips", c, d.args.sum, value, other_g, g, 1);
         for (int i = 0; i < V * V; i++) {
             top = fmax(top, fabs((double)grad_head[0][i]));
-            off = fmax(off, fabs((double)grad_head[1][i] - (double)grad_head[0][i]));
+            off = test_worst(off, fabs((double)grad_head[1][i] - (double)grad_head[0][i]));
         }
         if (!(off <= 2e-6 * top + 1e-9)) FAIL("in strips, %s: head off by %.3g of %.3g", c->yaml, off, top);
     }
@@ -312,7 +312,7 @@ TEST(limits)
         di_loss *a = loss_of(&f, pairs[i][0], 1.5), *b = loss_of(&f, pairs[i][1], 1.5);
         double top = 0;
         const double x = eval(&f, a, z, V, p, labels, g), y = eval(&f, b, z, V, p, labels, other_g);
-        for (int k = 0; k < R * V; k++) top = fmax(top, fabs((double)g[k] - (double)other_g[k]));
+        for (int k = 0; k < R * V; k++) top = test_worst(top, fabs((double)g[k] - (double)other_g[k]));
         if (!(fabs(x - y) <= 1e-4 * y) || !(top <= 2e-5)) FAIL("%s: %.9g, not %.9g; %.3g", pairs[i][0], x, y, top);
         di_loss_release(a);
         di_loss_release(b);

@@ -21,7 +21,7 @@ static int32_t next_votes(void *user, int64_t number, const int32_t **votes, dk_
 static double furthest(const double *got, const dk_node *want)
 {
     double most = 0;
-    for (size_t i = 0; i < want->size; i++) most = fmax(most, fabs(got[i] - want->items[i]->f64));
+    for (size_t i = 0; i < want->size; i++) most = test_worst(most, fabs(got[i] - want->items[i]->f64));
     return most;
 }
 
@@ -74,7 +74,7 @@ static void check_crowd_kit(dk_host *host, const dk_node *node)
         next_votes(&user, (int64_t)i, &votes, &err);
         di_dawid_skene_posterior(&model, votes, p);
         for (size_t c = 0; c < classes && want->items[i * classes]->f64 >= 0; c++)
-            most = fmax(most, fabs(p[c] - want->items[i * classes + c]->f64));
+            most = test_worst(most, fabs(p[c] - want->items[i * classes + c]->f64));
     }
     CHECK_INT(model.rounds, 20);
     CHECK_NEAR(most, 0, 1e-6);
