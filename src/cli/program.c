@@ -246,22 +246,6 @@ void cli_close(cli_session *session)
     distill_env_free(session->env);
 }
 
-void cli_line(const char *before, const char *format, va_list args, const char *behind)
-{
-    va_list again;
-    va_copy(again, args);
-    const int given = vsnprintf(NULL, 0, format, again);
-    va_end(again);
-    const size_t size = given > 0 ? (size_t)given : 0, first = strlen(before), last = strlen(behind);
-    char *line = cli_memory(NULL, first + size + last + 2);
-    memcpy(line, before, first);
-    vsnprintf(line + first, size + 1, format, args);
-    memcpy(line + first + size, behind, last);
-    line[first + size + last] = '\n';
-    fwrite(line, 1, first + size + last + 1, stderr);
-    free(line);
-}
-
 int cli_message(const char *format, ...)
 {
     va_list args;
