@@ -28,7 +28,7 @@ static void draw_range(void *context, int64_t begin, int64_t end)
 static void fill_normal(dk_queue *queue, dk_view value, draw *in)
 {
     int64_t total = dk_view_count(&value);
-    for (int64_t at = 0; at < total; at += PIECE) {
+    for (int64_t at = 0; at < total && !dk_host_cancelled(queue->backend->host); at += PIECE) {
         int64_t count = total - at < PIECE ? total - at : PIECE;
         dk_parallel_for(queue->backend->host, count, 4096, draw_range, in);
         queue->backend->ops->copy_in(queue, dk_view_flat(value, at, count), in->out);
@@ -60,6 +60,7 @@ static int32_t fill_fresh(dk_model *model, double std, uint64_t seed, dk_error *
         }
     }
     DK_TRY(dk_queue_wait(&queue, err));
+    if (dk_host_cancelled(model->host)) DK_TRY(dk_fail(err, DK_E_CANCELLED, "cancelled while weights were drawn"));
 out:
     dk_queue_close(&queue);
     dk_free(model->host, in.out);

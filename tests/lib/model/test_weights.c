@@ -851,15 +851,33 @@ TEST(published_models)
     }
 }
 
-TEST_MAIN(TEST_CASE(fresh_is_a_function_of_the_seed) TEST_CASE(counts) TEST_CASE(round_trips)
-              TEST_CASE(rounding_is_to_nearest) TEST_CASE(saved_config) TEST_CASE(generation_config_passes_through)
-                  TEST_CASE(tolerates_what_transformers_does) TEST_CASE(names_what_does_not_fit)
-                      TEST_CASE(names_prefixes_of_wrappers) TEST_CASE(a_head_of_its_own_is_used)
-                          TEST_CASE(generation_config_adds_ends) TEST_CASE(names_files_that_are_not_opened)
-                              TEST_CASE(names_types_that_it_cannot_use) TEST_CASE(says_what_a_path_is)
-                                  TEST_CASE(gguf_is_the_same_model) TEST_CASE(gguf_is_refused_by_name)
-                                      TEST_CASE(gguf_metadata_is_used_refused_or_named)
-                                          TEST_CASE(gguf_scaling_of_frequencies) TEST_CASE(derives) TEST_CASE(freezes)
-                                              TEST_CASE(hash_tells_models_apart)
-                                                  TEST_CASE(survives_every_failed_allocation)
-                                                      TEST_CASE(published_models))
+/* A level: whoever asks while it is on is told so at once. */
+TEST(a_cancel_ends_drawing)
+{
+    setup();
+    dk_document *doc = NULL;
+    dk_model *model = NULL;
+    REQUIRE_OK(dk_json_parse(host, families[0], strlen(families[0]), "config.json", &doc, &err));
+    dk_host_cancel(host, 1);
+    CHECK_INT(dk_model_create(backend, doc, 0, 7, &model, &err), DK_E_CANCELLED);
+    CHECK_STR(err.message, "cancelled while weights were drawn");
+    CHECK(!model);
+    dk_host_cancel(host, 0);
+    CHECK_OK(dk_model_create(backend, doc, 0, 7, &model, &err));
+    dk_model_free(model);
+    dk_document_free(doc);
+}
+
+TEST_MAIN(TEST_CASE(fresh_is_a_function_of_the_seed) TEST_CASE(a_cancel_ends_drawing) TEST_CASE(counts)
+              TEST_CASE(round_trips) TEST_CASE(rounding_is_to_nearest) TEST_CASE(saved_config)
+                  TEST_CASE(generation_config_passes_through) TEST_CASE(tolerates_what_transformers_does)
+                      TEST_CASE(names_what_does_not_fit) TEST_CASE(names_prefixes_of_wrappers)
+                          TEST_CASE(a_head_of_its_own_is_used) TEST_CASE(generation_config_adds_ends)
+                              TEST_CASE(names_files_that_are_not_opened) TEST_CASE(names_types_that_it_cannot_use)
+                                  TEST_CASE(says_what_a_path_is) TEST_CASE(gguf_is_the_same_model)
+                                      TEST_CASE(gguf_is_refused_by_name)
+                                          TEST_CASE(gguf_metadata_is_used_refused_or_named)
+                                              TEST_CASE(gguf_scaling_of_frequencies) TEST_CASE(derives)
+                                                  TEST_CASE(freezes) TEST_CASE(hash_tells_models_apart)
+                                                      TEST_CASE(survives_every_failed_allocation)
+                                                          TEST_CASE(published_models))
