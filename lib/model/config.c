@@ -79,8 +79,11 @@ static int32_t read_head_sizes(const reader *in, dk_error *err)
                        (long long)config->heads, (long long)config->head_dim, (long long)config->hidden_size));
     if (shared && config->head_dim > 0) DK_TRY(check_formed(in, "head_dim", config->head_dim, err));
     if (config->head_dim % 2 && !in->row->learned_positions)
-        DK_TRY(dk_fail(err, DK_E_FORMAT, "%s: head_dim %lld is odd; rotary positions need pairs", name,
-                       (long long)config->head_dim));
+        DK_TRY(dk_fail(
+            err, DK_E_FORMAT,
+            "%s: head_dim %lld is odd; rotary positions need pairs (where it is not said, it is %s %lld / %s %lld)",
+            name, (long long)config->head_dim, in->row->keys->hidden[0], (long long)config->hidden_size,
+            in->row->keys->heads[0], (long long)config->heads));
 out:
     return rc;
 }
