@@ -82,7 +82,8 @@ static int parse_text(text_bench *t, const cli_command *command, int argc, char 
     if (code >= 0) return code;
     if (t->path && t->config) return cli_usage(command, "MODEL and --config exclude each other");
     if (t->tokens < 1 || t->tokens > 1 << 20 || t->keys < 1 || t->keys > 1 << 20 || t->batch < 1 || t->batch > 4096)
-        return cli_usage(command, "--tokens and --keys are 1 to 1048576, --batch 1 to 4096");
+        return cli_usage(command, decode ? "--tokens is 2 to 1048576, --keys 1 to 1048576, --batch 1 to 4096"
+                                         : "--tokens is 1 to 1048576");
     code = bench_open(&t->b, command, &settings);
     return code < 0 ? bench_open_model(&t->b, t->path, t->config, bench_teacher_config, &t->model) : code;
 }
@@ -108,6 +109,14 @@ int bench_prefill(const cli_command *command, int argc, char **argv)
     return bench_close(&t.b, code, result);
 }
 
+/* The context may be full behind a prompt, and a model of the caller's may end its text at once. */
+static int check_turns(const clock *c, int64_t batch)
+{
+    if (c->tokens > batch && c->last > c->first) return -1;
+    return cli_message("no text went on behind its first token: either it ended there, or the model's context is full; "
+                       "other --keys may do, or a config.json whose eos_token_id is null");
+}
+
 /* A token of all sequences together reads all weights once, and of each the keys and values before it. */
 int bench_decode(const cli_command *command, int argc, char **argv)
 {
@@ -122,6 +131,7 @@ int bench_decode(const cli_command *command, int argc, char **argv)
     if (code < 0) code = bench_measure_limits_first(&t.b);
     if (code < 0) code = write_texts(&t.b, &t.model, t.batch, t.keys, 2, &c);
     if (code < 0) code = write_texts(&t.b, &t.model, t.batch, t.keys, t.tokens, &c);
+    if (code < 0) code = check_turns(&c, t.batch);
     if (code < 0 && distill_teacher_get_i64(t.model.teacher, "bytes", &bytes, &t.b.session.err))
         code = cli_fail(&t.b.session.err);
     const int64_t peak = bench_peak_rss_mb();

@@ -76,6 +76,12 @@ def test_texts(distill, config, model):
     assert done.code == 0 and done.json["side_by_side"] is False and done.json["tokens_per_second"] > 0, done.err
 
 
+def test_texts_without_a_second_token(distill, config):
+    """A context that a prompt fills leaves no turn to be timed."""
+    one_line(distill("bench", "decode", "--config", config, "--keys", 64, "--batch", 3, "--json"), 1, "behind its first token", "context is full", "--keys")
+    one_line(distill("bench", "decode", "--config", config, "--keys", 65), 1, "prompt 0 has 65 tokens", "64")
+
+
 TEACHER = pathlib.Path(__file__).resolve().parents[2] / "examples" / "quickstart" / "teacher"
 TEXT = "One day, a little girl named Lily found a small red box near the old tree. She asked her mother what was in it. " * 8
 
@@ -157,7 +163,7 @@ def test_tokens_and_loading(distill, model, tmp_path):
 
 
 @pytest.mark.parametrize("arguments", [["spet"], ["step", "--batch", "0"], ["step", "--seq", "1"], ["step", "--no-teacher", "--teacher-config", "x"],
-                                       ["decode", "--tokens", "1"], ["prefill", "m", "--config", "c"], ["loss", "--vocab", "1"],
+                                       ["decode", "--tokens", "1"], ["decode", "--keys", "0"], ["prefill", "m", "--config", "c"], ["loss", "--vocab", "1"],
                                        ["tokenize"], ["load"], []])
 def test_wrong_usage(distill, arguments):
     one_line(distill("bench", *arguments), 2, "distill bench", "--help")
@@ -170,6 +176,11 @@ def test_what_the_library_refuses(distill, tmp_path):
     one_line(distill("bench", "loss", "--type", "relation"), 1, "relation", "inside two models")
     one_line(distill("bench", "loss", "--set", "train.steps=3"), 2, "train.steps")
     one_line(distill("bench", "loss", "--set", "loss.type=jsd"), 2, "loss.type", "--type")
+
+
+def test_wrong_numbers_name_what_the_command_has(distill):
+    assert "--keys" not in distill("bench", "prefill", "--tokens", 0).err
+    one_line(distill("bench", "decode", "--tokens", 0), 2, "--tokens is 2", "--keys", "--batch")
 
 
 def test_help(distill):
