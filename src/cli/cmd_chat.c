@@ -203,7 +203,7 @@ int cli_chat(const cli_command *command, int argc, char **argv)
     /* a chat is no text that is written once: answers may be long, and the oldest turns make room */
     given.settings.items[given.settings.count++] = "generate.max_tokens=1024";
     given.settings.items[given.settings.count++] = "session.overflow=oldest";
-    given.settings.reads = " session generate cost teacher.mmap ";
+    given.settings.reads = " session generate cost teacher.mmap compute ";
     given.settings.own = own;
     int code = cli_parse(command, options, OWN + CLI_SAMPLING_COUNT, argc, argv, &given.model, 1);
     if (code >= 0) return code;

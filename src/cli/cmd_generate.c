@@ -313,7 +313,7 @@ int cli_generate(const cli_command *command, int argc, char **argv)
         {"--set", CLI_SETTINGS, &given.settings, NULL},
         {"--json", CLI_FLAG, &given.as_json, NULL},
     };
-    given.settings.reads = " generate session cost teacher.mmap ";
+    given.settings.reads = " generate session cost teacher.mmap compute ";
     cli_sampling_options(&given.how, options + OWN);
     const char *places[PLACES] = {NULL};
     int code = cli_parse(command, options, OWN + CLI_SAMPLING_COUNT, argc, argv, places, PLACES);

@@ -161,7 +161,8 @@ static int check_setting(const cli_session *session, const cli_command *command,
             return cli_usage(command, "--set %s: %s says %s here", setting, all->own[i + 1], what);
     }
     if (all->reads && !reads_key(all->reads, setting))
-        return cli_usage(command, "--set %s: nothing would read it here, only%s", setting, all->reads);
+        return cli_usage(command, "--set %s: nothing would read it here, only%.*s", setting,
+                         (int)strlen(all->reads) - 1, all->reads);
     return -1;
 }
 

@@ -1024,6 +1024,17 @@ def test_one_writer_at_a_time(distill, recipe, tmp_path):
         process.kill()
 
 
+def test_products_are_chosen_wherever_a_model_is_asked(distill, model):
+    written = ["--prompt", "the thing", "--max-tokens", 3]
+    for command, given in ((["generate", model, *written], b""), (["chat", model, "--chat-template", "plain", "--max-tokens", 3], b"the thing\n")):
+        done = distill(*command, "--set", "compute.products=cblas", given=given)
+        assert done.code == 0, done.err
+        done = distill(*command, "--precision", "bf16", "--set", "compute.products=cblas", given=given)
+        assert done.code == 1 and "bf16 is of our own kernels, and products are by cblas" in done.err, done.err
+        one_line(distill(*command, "--set", "compute.products=neon", given=given), 2, 'compute.products "neon" is none of auto|cblas|')
+    one_line(distill("serve", model, "--port", 0, "--precision", "bf16", "--set", "compute.products=cblas"), 1, "products are by cblas")
+
+
 def test_settings_that_a_command_does_not_read(distill, recipe, model, tmp_path):
     data = recipe.parent / "valid.jsonl"
     for command in (["export", model, "--to", "gguf", "-o", tmp_path / "x.gguf"], ["eval", "--student", model, "--data", data],

@@ -321,7 +321,7 @@ int cli_serve(const cli_command *command, int argc, char **argv)
     g.places = 8;
     g.max_tokens = 4096;
     static const char *const own[] = {"session.places", "--places", "session.context", "--context", NULL};
-    g.set.reads = " teacher session cost ";
+    g.set.reads = " teacher session cost compute ";
     g.set.own = own;
     const cli_option options[] = {
         {"--draft", CLI_TEXT, &g.draft, NULL},
