@@ -70,6 +70,13 @@ static int32_t check_bounds(const spot *at, const dk_node *node, double value, d
                    row->unit ? " " : "", row->unit ? row->unit : "");
 }
 
+/* Beyond 2^53 an integer may be rounded down onto its bound. */
+static double rounded_up(const dk_node *node)
+{
+    const int32_t below = node->type == DK_NODE_INT && node->f64 < 0x1p63 && (int64_t)node->f64 < node->i64;
+    return below ? nextafter(node->f64, INFINITY) : node->f64;
+}
+
 static int32_t check_int(const spot *at, const dk_node *node, int64_t *out, dk_error *err)
 {
     const int32_t any = (at->row->flags & DI_OPTION_AUTO_ZERO) && dk_node_is_text(node, "auto");
@@ -80,7 +87,7 @@ static int32_t check_int(const spot *at, const dk_node *node, int64_t *out, dk_e
     }
     if (node->type != DK_NODE_INT && !whole)
         return fail_kind(at, node, at->row->flags & DI_OPTION_AUTO_ZERO ? "an integer or auto" : "an integer", err);
-    int32_t rc = check_bounds(at, node, node->f64, err);
+    int32_t rc = check_bounds(at, node, rounded_up(node), err);
     if (!rc) *out = whole ? (int64_t)node->f64 : node->i64;
     return rc;
 }

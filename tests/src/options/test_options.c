@@ -175,6 +175,9 @@ TEST(refused_values)
     CHECK_INT(di_options_set_f64(o, "train.learning_rate", (double)NAN, &err), DK_E_OPTION);
     CHECK_STR(err.message, "train.learning_rate nan is neither 0 nor in [1e-12, 10]: peak learning rate");
     CHECK_INT(di_options_set_i64(o, "train.seed", INT64_MAX, &err), DK_E_OPTION);
+    CHECK_OK(di_options_set_i64(o, "train.seed", INT64_C(1) << 53, &err));
+    CHECK_INT(di_options_set_i64(o, "train.seed", (INT64_C(1) << 53) + 1, &err), DK_E_OPTION); /* no double */
+    CHECK_HAS(err.message, "train.seed 9007199254740993 is not in [0, 9007199254740992]");
     CHECK_INT(di_options_set(o, "train.steps", "x", NULL), DK_E_OPTION);
     CHECK_INT(di_options_i64(o, "train.steps"), 7);
     CHECK_OK(di_options_set(o, "generate.temperature", "0", &err));
