@@ -3,11 +3,14 @@
 # Usage: tests/bench/peers.sh [--all] [FOLDER], build/peers unless said otherwise.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/../.." && pwd)
+. "$root/tests/bench/usage.sh"
 packages=("torch==2.13.0" numpy tokenizers)
 if [ "${1:-}" = --all ]; then
     packages+=("transformers==5.24.*" "trl==1.16.*" datasets)
     shift
 fi
+case ${1:-} in -*) wrong "unknown option $1" ;; esac
+[ $# -le 1 ] || wrong "unexpected argument $2"
 venv=${1:-$root/build/peers}
 [ -x "$venv/bin/python" ] || python3 -m venv "$venv"
 "$venv/bin/python" -m pip install --quiet "${packages[@]}"

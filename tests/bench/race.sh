@@ -8,10 +8,13 @@
 # is timed by, 6 unless said otherwise (2 do for long windows).
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd) root=$(cd "$(dirname "$0")/../.." && pwd)
-library=$(realpath "${1:?LIBRARY}") batch=${2:-4} sequence=${3:-256} rounds=${4:-3} threads=${RACE_THREADS:-2} precisions=${RACE_PRECISIONS:-bf16 fp32}
+. "$here/usage.sh"
+library=$(library_of "$@") batch=${2:-4} sequence=${3:-256} rounds=${4:-3} threads=${RACE_THREADS:-2} precisions=${RACE_PRECISIONS:-bf16 fp32}
 python=${PEERS:-$root/build/peers}/bin/python old=${OLD_TORCH:-/usr/bin/python3}
+whole BATCH "$batch"; whole SEQUENCE "$sequence"; whole ROUNDS "$rounds"; whole RACE_THREADS "$threads"; whole RACE_STEPS "${RACE_STEPS:-6}"
+[ $# -le 4 ] || wrong "unexpected argument $5"
 one_of() { # what, the words that are given, the words that may be
-    for word in $2; do [[ " $3 " == *" $word "* ]] || { echo "race.sh: $1 '$word' is none of: $3" >&2; exit 2; }; done
+    for word in $2; do [[ " $3 " == *" $word "* ]] || wrong "$1 '$word' is none of: $3"; done
 }
 RACE=${RACE:-}
 one_of RACE "${RACE//,/ }" "torch torch_eager transformers trl old_torch"

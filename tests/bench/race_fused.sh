@@ -5,7 +5,8 @@
 # PEERS names the virtual environment that peers.sh made, with --all.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd) root=$(cd "$(dirname "$0")/../.." && pwd)
-library=$(realpath "${1:?LIBRARY}")
+. "$here/usage.sh"
+library=$(library_of "$@")
 python=${PEERS:-$root/build/peers}/bin/python
 [ -x "$python" ] || { echo "run tests/bench/peers.sh first" >&2; exit 1; }
 OMP_NUM_THREADS=2 DISTILL_LIBRARY=$library PYTHONPATH=$root/bindings/python exec "$python" "$here/race_fused.py" "${@:2}"

@@ -5,6 +5,7 @@
 # PEERS names the virtual environment that peers.sh --all made.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd) root=$(cd "$(dirname "$0")/../.." && pwd)
+. "$here/usage.sh"
 names=$(sed -n '/^LOSSES = {/,/^}/s/^    "\([a-z_]*\)": .*/\1/p' "$here/race_losses.py")
 given=()
 for ((i = 2; i <= $#; i++)); do
@@ -12,9 +13,9 @@ for ((i = 2; i <= $#; i++)); do
     [[ ${!i} != --losses=* ]] || IFS=, read -ra given <<< "${!i#--losses=}"
 done
 for name in "${given[@]}"; do # before torch is asked for
-    grep -qx -- "$name" <<< "$names" || { echo "--losses $name: no such loss; there are" $names >&2; exit 2; }
+    grep -qx -- "$name" <<< "$names" || wrong "--losses $name: no such loss; there are" $names
 done
-library=$(realpath "${1:?LIBRARY}")
+library=$(library_of "$@")
 python=${PEERS:-$root/build/peers}/bin/python
 [ -x "$python" ] || { echo "run tests/bench/peers.sh --all first" >&2; exit 1; }
 OMP_NUM_THREADS=2 DISTILL_LIBRARY=$library PYTHONPATH=$root/bindings/python exec "$python" "$here/race_losses.py" "${@:2}"
