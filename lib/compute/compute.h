@@ -15,7 +15,8 @@
  *     any number. With CBLAS it ends at a few rows, behind which the number of rows of a call is part of the order; so
  *     whoever wants equal bits computes few rows, or the same rows in the same pieces every time.
  *   - Attention sums over keys in blocks that begin at fixed key indices: in one precision a query has the same bits in
- *     a whole prompt, in a piece of one and alone behind a cache, whatever sequences stand beside it.
+ *     a whole prompt, in a piece of one and alone behind a cache, whatever sequences stand beside it. Keys and values
+ *     that it does not see have no say, be they NaN; its gradients, where one of its sequence is, may be.
  *   - All other ops treat each row by itself. Sums over rows (gradients of weights and norms, embed_backward) are
  *     taken in order of the rows.
  *

@@ -8,6 +8,8 @@
  *   Y^T [dim, lanes] = Y^T * fade + v^T weights, the weights packed as B, where B is pairs of BF16 as they are made.
  * Blocks of keys that a strip does not see, because of order or window, are passed over.
  *
+ * Values that are no numbers reach the queries that see them alone (seen_values.h).
+ *
  * Precision. Products are those of the micro-kernel; scores, weights, partitions and sums are floats.
  *
  * Bits. A lane's sums run over keys in blocks that begin at multiples of 64, in the micro-kernel's order inside: they
@@ -39,6 +41,8 @@ typedef struct task {
     int64_t q_bytes, sum_floats;       /* of one strip */
     uint8_t *q;                        /* [strips] packed */
     uint8_t *k, *v;                    /* of a block of keys, packed */
+    float *clean;                      /* [keys, dim] v, where something in it is no number */
+    const float *odd;                  /* v itself then, or NULL */
     float *scores;                     /* [keys, DK_STRIP] */
     uint8_t *weights;                  /* the same, packed */
     float *sums;                       /* [strips][dim, DK_STRIP] */
@@ -56,6 +60,7 @@ static int64_t lay_out(task *t, int64_t strips, uint8_t *scratch)
     t->q = dk_block_take(&at, strips * t->q_bytes);
     t->k = dk_block_take(&at, dk_block_a_bytes(micro, KEYS, dim));
     t->v = dk_block_take(&at, dk_block_a_bytes(micro, dim, KEYS));
+    t->clean = dk_block_take(&at, KEYS * dim * (int64_t)sizeof(float));
     t->scores = dk_block_take(&at, dk_block_up(KEYS, micro->rows) * DK_STRIP * (int64_t)sizeof(float));
     t->weights = dk_block_take(&at, dk_block_b_bytes(micro, DK_STRIP, KEYS));
     t->sums = dk_block_take(&at, strips * t->sum_floats * (int64_t)sizeof(float));
@@ -139,13 +144,27 @@ static void add_keys(const task *t, int64_t strip, int64_t key, int64_t keys)
         t->kernels->attention_fade(values.c, t->work->dim, t->fade + lanes);
     if (!of.pairs) dk_block_pack_b(t->micro, &weights, DK_STRIP, keys, t->weights);
     dk_block_multiply(&values);
+    if (t->odd) t->kernels->attention_odd(&of, t->odd, t->work->v->stride[0], t->work->dim, values.c);
 }
 
-static void pack_keys(const task *t, int64_t key, int64_t keys)
+/* A query of the task does not see all of them. */
+static int32_t hides(const task *t, int64_t key, int64_t keys)
+{
+    const int64_t window = dk_window_of(t->work->args), last = t->position + t->rows - 1;
+    return key + keys - 1 > t->position || (window > 0 && key <= last - window);
+}
+
+static void pack_keys(task *t, int64_t key, int64_t keys)
 {
     const dk_view *k = t->work->k, *v = t->work->v;
+    const float *values = dk_attention_at(v, t->key + key, t->kv_head);
     dk_operand k_lines = dk_block_operand(dk_attention_at(k, t->key + key, t->kv_head), k->stride[0], keys, 0),
-               v_lines = dk_block_operand(dk_attention_at(v, t->key + key, t->kv_head), v->stride[0], t->work->dim, 1);
+               v_lines = dk_block_operand(values, v->stride[0], t->work->dim, 1);
+    t->odd = NULL;
+    if (hides(t, key, keys) && t->kernels->attention_clean(values, v->stride[0], keys, t->work->dim, t->clean)) {
+        t->odd = values;
+        v_lines = dk_block_operand(t->clean, t->work->dim, t->work->dim, 1);
+    }
     dk_block_pack_a(t->micro, &k_lines, t->work->dim, t->k);
     dk_block_pack_a(t->micro, &v_lines, keys, t->v);
 }

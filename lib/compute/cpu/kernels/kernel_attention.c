@@ -12,6 +12,7 @@
  * by numbers are turned in registers. The operations of a query are the same in the same order, and so are its bits. */
 #include "compute/cpu/kernel_variant.h"
 #include "compute/cpu/product/micro/transpose.h"
+#include "compute/cpu/seen_values.h"
 #include "compute/cpu/tile.h"
 
 #define KEYS DK_PAGE
@@ -30,7 +31,8 @@ typedef struct lanes {
     float *scores;                     /* [KEYS, count] */
     float *sum;                        /* [count, width]: values so far */
     float *highest, *partition, *fade; /* [count] */
-    float *values;        /* [KEYS, width], where dim is no multiple of DK_VF, or keys and values are BF16 */
+    float
+        *values; /* [KEYS, width], where dim is no multiple of DK_VF, keys and values are BF16, or values no numbers */
     float *joined, *part; /* [used, dim + 2] of the pieces so far, of one */
     int32_t *position;    /* [count] */
 } lanes;
@@ -285,10 +287,16 @@ static void few_values(const lanes *l, const float *v, int64_t step, int64_t key
     for (; d < l->width; d += DK_VF) few_values_at(1, l, d, v, step, keys);
 }
 
+/* A query does not see all of the block's keys. */
+static int32_t is_masked(const dk_attention_block *b, int64_t first, int64_t keys)
+{
+    return first + keys > 1 || (b->window > 0 && first <= b->rows - 1 - b->window);
+}
+
 static void many_queries(const dk_attention_block *b, const lanes *l, const float *k, int64_t step, int64_t first,
                          int64_t keys)
 {
-    int32_t masked = first + keys > 1 || (b->window > 0 && first <= b->rows - 1 - b->window);
+    const int32_t masked = is_masked(b, first, keys);
     dk_tile scores = {.a = k,
                       .a_row = step,
                       .a_column = 1,
@@ -320,19 +328,29 @@ static upcoming next_of(const dk_attention_block *b, int64_t key)
                       .bytes = DK_VF * size};
 }
 
-static void add_keys(const dk_attention_block *b, const lanes *l, int64_t key, int64_t keys)
+static float value_at(const dk_attention_block *b, int64_t key, int64_t d)
 {
-    const int32_t few = is_few(l);
-    int64_t first = key - b->position, k_step = b->k_row, v_step = b->v_row;
-    const float *k = block_rows(b, b->k, &k_step, key, keys, l->values);
-    if (few) {
-        const upcoming next = next_of(b, key);
-        few_queries(b, l, k, k_step, first, keys, &next);
-    } else many_queries(b, l, k, k_step, first, keys);
-    const float *v = block_rows(b, b->v, &v_step, key, keys, l->values);
-    if (!b->halves) v = dk_whole_rows(v, &v_step, keys, b->dim, l->values);
-    if (few) {
-        few_values(l, v, v_step, keys);
+    const uint8_t *row = row_at(b, b->v, b->v_row, key);
+    return b->halves ? dk_widen_bf16(((const uint16_t *)(const void *)row)[d]) : ((const float *)(const void *)row)[d];
+}
+
+/* What clean values lack, for the queries that see it. */
+static void add_odd(const dk_attention_block *b, const lanes *l, int64_t key, int64_t keys)
+{
+    const int64_t query_step = is_few(l) ? KEYS : 1, key_step = is_few(l) ? 1 : l->count;
+    for (int64_t j = 0; j < keys; j++)
+        for (int64_t d = 0; d < b->dim; d++) {
+            const float value = value_at(b, key + j, d);
+            for (int64_t i = 0; i < l->used && !isfinite(value); i++)
+                if (dk_is_seen(b->position + l->position[i], key + j, b->window))
+                    l->sum[i * l->width + d] += l->scores[i * query_step + j * key_step] * value;
+        }
+}
+
+static void add_values(const lanes *l, const float *v, int64_t step, int64_t keys)
+{
+    if (is_few(l)) {
+        few_values(l, v, step, keys);
         return;
     }
     for (int64_t i = 0; i < l->used; i++) {
@@ -344,7 +362,7 @@ static void add_keys(const dk_attention_block *b, const lanes *l, int64_t key, i
                       .a_row = 1,
                       .a_column = l->count,
                       .b = v,
-                      .b_row = v_step,
+                      .b_row = step,
                       .c = l->sum,
                       .c_row = l->width,
                       .m = l->used,
@@ -352,6 +370,26 @@ static void add_keys(const dk_attention_block *b, const lanes *l, int64_t key, i
                       .k = keys,
                       .add = 1};
     dk_tile_run(&values);
+}
+
+static void add_keys(const dk_attention_block *b, const lanes *l, int64_t key, int64_t keys)
+{
+    int64_t first = key - b->position, k_step = b->k_row, v_step = b->v_row;
+    const float *k = block_rows(b, b->k, &k_step, key, keys, l->values);
+    if (is_few(l)) {
+        const upcoming next = next_of(b, key);
+        few_queries(b, l, k, k_step, first, keys, &next);
+    } else many_queries(b, l, k, k_step, first, keys);
+    const float *v = block_rows(b, b->v, &v_step, key, keys, l->values);
+    if (!b->halves) v = dk_whole_rows(v, &v_step, keys, b->dim, l->values);
+    const int32_t odd = is_masked(b, first, keys) && !dk_rows_are_finite(v, v_step, keys, b->dim);
+    if (odd) {
+        dk_rows_clean(v, v_step, keys, b->dim, l->values, l->width);
+        v = l->values;
+        v_step = l->width;
+    }
+    add_values(l, v, v_step, keys);
+    if (odd) add_odd(b, l, key, keys);
 }
 
 /* ---- pieces of keys ---- */

@@ -8,6 +8,7 @@
  * the one way and dk the other. */
 #include "compute/cpu/kernel_variant.h"
 #include "compute/cpu/product/micro/pack_pairs.h"
+#include "compute/cpu/seen_values.h"
 
 #define VECTORS (DK_STRIP / DK_VF)
 
@@ -109,6 +110,31 @@ static void kernel_fade(float *x, int64_t rows, const float *factor)
     for (int v = 0; v < VECTORS; v++) by[v] = dk_vf_load(factor + v * DK_VF);
     for (int64_t r = 0; r < rows; r++, x += DK_STRIP)
         for (int v = 0; v < VECTORS; v++) dk_vf_store(x + v * DK_VF, dk_vf_load(x + v * DK_VF) * by[v]);
+}
+
+/* ---- values that are no numbers ---- */
+static int32_t kernel_clean(const float *v, int64_t step, int64_t keys, int64_t dim, float *clean)
+{
+    if (dk_rows_are_finite(v, step, keys, dim)) return 0;
+    dk_rows_clean(v, step, keys, dim, clean, dim);
+    return 1;
+}
+
+static float weight_at(const dk_attention_strip *s, int64_t key, int64_t lane)
+{
+    if (!s->pairs) return s->scores[key * s->step + lane];
+    return dk_widen_bf16((uint16_t)(s->pairs[key / 2 * DK_STRIP + lane] >> (key % 2 ? 16 : 0)));
+}
+
+static void kernel_odd(const dk_attention_strip *s, const float *v, int64_t step, int64_t dim, float *sums)
+{
+    for (int64_t j = 0; j < s->keys; j++)
+        for (int64_t d = 0; d < dim; d++) {
+            const float value = v[j * step + d];
+            for (int64_t i = 0; i < DK_STRIP && !isfinite(value); i++)
+                if (dk_is_seen(s->positions[i], s->key + j, s->window))
+                    sums[d * DK_STRIP + i] += weight_at(s, j, i) * value;
+        }
 }
 
 /* One vector of scores and dP. */
@@ -219,6 +245,8 @@ static void kernel_turn(const float *x, int64_t x_step, int64_t rows, int64_t co
 void DK_VARIANT(dk_kernels_fill_attention_strip)(dk_kernels *kernels)
 {
     kernels->attention_weigh = kernel_weigh;
+    kernels->attention_clean = kernel_clean;
+    kernels->attention_odd = kernel_odd;
     kernels->attention_fade = kernel_fade;
     kernels->attention_slopes = kernel_slopes;
     kernels->row_dots = kernel_row_dots;
