@@ -274,6 +274,10 @@ int32_t di_check_target(const distill_target *target, const char *name, int64_t 
                        (int)target->kind);
     DK_TRY(di_check_temperature(target->temperature, name, err));
     DK_TRY(check_parts(target, name, rows, err));
+    if ((target->kind == DISTILL_DENSE || target->kind == DISTILL_HIDDEN) &&
+        (!di_target_width(target) || !target->values->shape[1]))
+        return dk_fail(err, DK_E_INVALID, "%s.%s is empty: rows are of one number at least", name,
+                       target->kind == DISTILL_HIDDEN && !di_target_width(target) ? "head" : "values");
     if (target->vocab_valid < 0 || (di_target_width(target) && target->vocab_valid > di_target_width(target)))
         return dk_fail(err, DK_E_INVALID, "%s.vocab_valid is %lld, outside 0..%lld", name,
                        (long long)target->vocab_valid, (long long)di_target_width(target));

@@ -695,6 +695,9 @@ TEST(refusals)
     AGAIN, c.student.temperature = 2, check_refused(&c, DK_E_INVALID, "loss.temperature");
     AGAIN, c.student.vocab_valid = V + 1,
            check_refused(&c, DK_E_INVALID, "args.student.vocab_valid is 42, outside 0..41");
+    AGAIN, c.shape[1] = 0,
+           check_refused(&c, DK_E_INVALID, "args.student.values is empty: rows are of one number at least");
+    AGAIN, c.teacher_shape[1] = 0, check_refused(&c, DK_E_INVALID, "args.teacher.values is empty");
     AGAIN, c.teacher_shape[0] = R - 1,
            check_refused(&c, DK_E_INVALID, "args.teacher.values: dimension 0 is 23, not 24");
     AGAIN, c.gradient.shape = narrow, check_refused(&c, DK_E_INVALID, "args.grad_values: dimension 1 is 40, not 41");
