@@ -14,6 +14,8 @@ import statistics
 import subprocess
 import tempfile
 
+from race_arguments import check_there, count
+
 KINDS = {"greedy": "temperature: 0", "drawn": "temperature: 0.9", "drawn, top_p 0.9": "temperature: 0.9, top_p: 0.9",
          "drawn, 20 log-probabilities kept": "temperature: 0.9, keep_logprobs: 20"}
 
@@ -63,13 +65,18 @@ def main():
     parser = argparse.ArgumentParser(usage=__doc__.split("usage: ")[1].split("\n")[0])
     parser.add_argument("distill")
     parser.add_argument("model")
-    for name, default in (("samples", 64), ("batch", 32), ("tokens", 96), ("rounds", 3), ("eos", None)):
-        parser.add_argument(f"--{name}", type=int, default=default)
+    for name, default in (("samples", 64), ("batch", 32), ("tokens", 96), ("rounds", 3)):
+        parser.add_argument(f"--{name}", type=count, default=default)
+    parser.add_argument("--eos", type=int)
     parser.add_argument("--chat", action="store_true")
     parser.add_argument("--prompts")
     parser.add_argument("--kinds", default=";".join(KINDS))
     parser.add_argument("--set", action="append", default=[])
     args = parser.parse_args()
+    check_there(parser, args.distill, args.model, *filter(None, [args.prompts]))
+    for kind in args.kinds.split(";"):
+        if kind not in KINDS:
+            parser.error(f"--kinds {kind}: there are {'; '.join(KINDS)}")
     print("| answers | tokens/s | bench decode | share | with reading |\n|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as folder:
         work = pathlib.Path(folder)

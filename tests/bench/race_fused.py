@@ -7,6 +7,8 @@ import subprocess
 import sys
 import time
 
+from race_arguments import count
+
 
 def inputs(args):
     import torch
@@ -66,7 +68,7 @@ def measure(args):
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     for name, default in (("rows", 2048), ("width", 256), ("vocab", 152064), ("threads", 2), ("rounds", 2), ("memory", 64)):
-        parser.add_argument("--" + name, type=int, default=default)
+        parser.add_argument("--" + name, type=count, default=default)
     parser.add_argument("--only", default="ours,trl,whole")
     parser.add_argument("--measure", choices=("ours", "trl", "whole"), help=argparse.SUPPRESS)
     args = parser.parse_args()

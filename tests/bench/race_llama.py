@@ -14,6 +14,8 @@ import statistics
 import subprocess
 import tempfile
 
+from race_arguments import check_there, count
+
 here = pathlib.Path(__file__).resolve().parent
 
 
@@ -57,11 +59,13 @@ def main():
     parser = argparse.ArgumentParser(usage=__doc__.split("usage: ")[1].split("\n")[0])
     parser.add_argument("distill")
     parser.add_argument("models", nargs="+")
-    for name, default in (("rounds", 3), ("threads", os.cpu_count()), ("prompt", 512), ("tokens", 128)):
-        parser.add_argument(f"--{name}", type=int, default=default)
-    parser.add_argument("--keys", type=lambda text: [int(part) for part in text.split(",")], default=[64, 2048])
+    for name, default in (("rounds", 3), ("threads", os.cpu_count()), ("tokens", 128)):
+        parser.add_argument(f"--{name}", type=count, default=default)
+    parser.add_argument("--prompt", type=lambda text: 0 if text == "0" else count(text), default=512)
+    parser.add_argument("--keys", type=lambda text: [count(part) for part in text.split(",")], default=[64, 2048])
     parser.add_argument("--set", action="append", default=[])
     args = parser.parse_args()
+    check_there(parser, args.distill, *args.models)
     modules = os.environ.get("NODE_MODULES")
     if not modules or not (pathlib.Path(modules) / "node-llama-cpp").is_dir():
         parser.error("NODE_MODULES names no folder with node-llama-cpp: npm install node-llama-cpp")

@@ -10,6 +10,7 @@ import distill
 import distill.torch
 import torch
 import torch.nn.functional as f
+from race_arguments import count
 
 
 def kl(log_a, log_b):
@@ -190,10 +191,10 @@ def race(name, args, student, teacher, labels, out):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rows", type=int, default=4096)
-    parser.add_argument("--vocab", type=int, default=32000)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rows", type=count, default=4096)
+    parser.add_argument("--vocab", type=count, default=32000)
+    parser.add_argument("--threads", type=count, default=2)
+    parser.add_argument("--rounds", type=count, default=3)
     parser.add_argument("--losses", default=",".join(LOSSES))
     parser.add_argument("--no-compile", action="store_true")
     parser.add_argument("--no-trl", action="store_true")

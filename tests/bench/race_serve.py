@@ -15,6 +15,8 @@ import statistics
 import subprocess
 import time
 
+from race_arguments import check_there, count
+
 
 def prompt(stream, keys):
     return [(stream * 31 + i * 7919 + 13) % 900 + 32 for i in range(keys)]
@@ -64,9 +66,10 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("model")
     for name, value in (("streams", 8), ("keys", 64), ("tokens", 128), ("rounds", 5)):
-        parser.add_argument("--" + name, type=int, default=value)
+        parser.add_argument("--" + name, type=count, default=value)
     args = parser.parse_args()
     program = os.environ.get("DISTILL", "distill")
+    check_there(parser, program, args.model)
     ends = end_ids(program, args.model)
     server = subprocess.Popen([program, "serve", args.model, "--port", "0", "--chat-template", "chatml", "--places", str(args.streams), "--context",
                                str(args.keys + args.tokens + 8)], stdout=subprocess.PIPE, text=True)

@@ -2,6 +2,7 @@
 import os
 import pathlib
 import subprocess
+import sys
 
 import pytest
 
@@ -45,3 +46,18 @@ def test_numbers_and_names(tmp_path):
     refused(bash("peers.sh", "--everything"), "unknown option --everything")
     refused(bash("peers.sh", str(tmp_path / "a"), "b"), "unexpected argument b")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["lib.so"]
+
+
+@pytest.mark.parametrize("name, given", [("race_llama.py", ["sh", __file__]), ("race_augment.py", ["sh", __file__]), ("race_fused.py", [])])
+def test_arguments_of_python(name, given):
+    def refused_by_parser(*arguments, says):
+        done = subprocess.run([sys.executable, BENCH / name, *arguments], env={**os.environ, "NODE_MODULES": ""}, capture_output=True, text=True,
+                              timeout=60, check=False)
+        assert done.returncode == 2 and not done.stdout and done.stderr.startswith("usage: ") and says in done.stderr, done.stderr
+    for number in ("0", "-3", "x", "1.5"):
+        refused_by_parser(*given, "--rounds", number, says="argument --rounds: '%s' is no whole number from 1 on" % number)
+    if given:
+        refused_by_parser("none/of/it", __file__, says="none/of/it: there is no such program")
+        refused_by_parser("sh", "none.gguf", says="none.gguf: there is no such file or folder")
+    if name == "race_augment.py":
+        refused_by_parser(*given, "--kinds", "warm", says="--kinds warm: there are greedy; drawn;")
