@@ -106,9 +106,9 @@ typedef struct dk_kernels {
     /* Of one strip: scores become weights; highest, partition [DK_STRIP] move on; fade = what sums of earlier keys are
      * worth now. 0 = as much as before. */
     int32_t (*attention_weigh)(const dk_attention_strip *strip, float *highest, float *partition, float *fade);
-    /* v [keys, dim], some of which some queries do not see: 0 = all are numbers; else `clean` [keys, dim] is v with zeros
-     * in the place of what is none, and once clean values are multiplied, attention_odd adds the rest to the sums
-     * [dim, DK_STRIP] of the queries that see it (seen_values.h). */
+    /* v [keys, dim], some of which some queries do not see: 0 = all are numbers; else `clean` [keys, dim] is v with
+     * zeros in the place of what is none, and once clean values are multiplied, attention_odd adds the rest to the
+     * sums [dim, DK_STRIP] of the queries that see it (seen_values.h). */
     int32_t (*attention_clean)(const float *v, int64_t step, int64_t keys, int64_t dim, float *clean);
     void (*attention_odd)(const dk_attention_strip *strip, const float *v, int64_t step, int64_t dim, float *sums);
     void (*attention_fade)(float *x, int64_t rows, const float *factor); /* x [rows, DK_STRIP] times one per lane */

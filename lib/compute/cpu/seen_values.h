@@ -1,6 +1,7 @@
-/* seen_values.h - values that are no numbers, where some queries of a block do not see them: their weight is 0 there, and
- * 0 times NaN or infinity is NaN. So such a block is multiplied with zeros in their place, which changes no bit of who
- * does not see them, and what is odd goes to who does, number by number. A block of numbers pays for one look at it. */
+/* seen_values.h - values that are no numbers, where some queries of a block do not see them: their weight is 0 there,
+ * and 0 times NaN or infinity is NaN. So such a block is multiplied with zeros in their place, which changes no bit of
+ * who does not see them, and what is odd goes to who does, number by number. A block of numbers pays for one look at
+ * it. */
 #ifndef DK_COMPUTE_SEEN_VALUES_H
 #define DK_COMPUTE_SEEN_VALUES_H
 
