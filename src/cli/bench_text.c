@@ -163,7 +163,7 @@ static int time_encoding(bench *b, const char *model, const char *text, size_t s
     int64_t cap = (int64_t)size + 16;
     int32_t *ids = cli_memory(NULL, (size_t)cap * sizeof *ids), rc;
     rc = distill_tokenizer_open(s->env, model, &tokenizer, &s->err);
-    for (int i = 0; !rc && i < TIMES; i++) {
+    for (int i = 0; !rc && i < TIMES && !cli_is_interrupted(); i++) {
         double begin = bench_seconds();
         rc = distill_tokenizer_encode(tokenizer, text, size, 0, ids, cap, count, &s->err);
         seconds[i] = bench_seconds() - begin;
@@ -171,8 +171,13 @@ static int time_encoding(bench *b, const char *model, const char *text, size_t s
     }
     distill_tokenizer_free(tokenizer);
     free(ids);
-    *median = bench_median(seconds, rc ? 0 : TIMES);
-    return rc ? cli_fail(&s->err) : -1;
+    if (rc) return cli_fail(&s->err);
+    if (cli_is_interrupted()) {
+        cli_message("cancelled while text was tokenized");
+        return CLI_INTERRUPTED;
+    }
+    *median = bench_median(seconds, TIMES);
+    return -1;
 }
 
 int bench_tokenize(const cli_command *command, int argc, char **argv)

@@ -1,9 +1,12 @@
 """distill bench: every command measures something of the right size, and wrong numbers are usage errors."""
 import json
 import pathlib
+import signal
+import subprocess
+import time
 
 import pytest
-from test_program import one_line
+from test_program import PROGRAM, one_line
 
 
 @pytest.fixture(scope="module")
@@ -160,6 +163,15 @@ def test_tokens_and_loading(distill, model, tmp_path):
     assert done.code == 0 and done.json["bytes"] > 0 and done.json["seconds"] > 0, done.err
     found = done.json
     assert found["of_reading_weights"] == pytest.approx(found["bytes"] / found["seconds"] / found["limits"]["read"]["bytes_per_second"])
+
+
+def test_tokenizing_is_interrupted(model, tmp_path):
+    (tmp_path / "text").write_bytes(b"the thing is in the inn and then the man\n" * 400000)
+    with subprocess.Popen([PROGRAM, "bench", "tokenize", model, "--data", tmp_path / "text"], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        time.sleep(0.5)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=120)
+    assert process.returncode == 130 and not out and err == b"distill: cancelled while text was tokenized\n", err
 
 
 @pytest.mark.parametrize("arguments", [["spet"], ["step", "--batch", "0"], ["step", "--seq", "1"], ["step", "--no-teacher", "--teacher-config", "x"],
