@@ -537,10 +537,10 @@ DISTILL_API int32_t distill_teacher_log_probs(const distill_teacher *teacher, co
  * generate. A text depends on (weights, prompt, seed, its number), not on its neighbours, of which as many are written
  * at once as there is room for. A token is drawn from logits that go through logit_bias, repetition_penalty,
  * presence_penalty, temperature, top_k, top_p and min_p, in this order, which is that of transformers; log_prob is the
- * model's own, before all of them. Weights in Q8_0, Q4_0 and Q4_1 are multiplied as they are unless generate.quantized
- * says exact, so log_prob of such a model is near what distill_teacher_log_probs says, not equal to it; so it is where
- * generate.precision or generate.cache_type says bf16. A blend writes where its members are models in this process:
- * DISTILL_E_UNSUPPORTED names one that is not. */
+ * model's own, before all of them. Weights in Q8_0, Q4_0, Q4_1 and K-quants are multiplied as they are unless
+ * generate.quantized says exact, so log_prob of such a model is near what distill_teacher_log_probs says, not equal to
+ * it; so it is where generate.precision or generate.cache_type says bf16. A blend writes where its members are models
+ * in this process: DISTILL_E_UNSUPPORTED names one that is not. */
 DISTILL_API int32_t distill_teacher_generate(const distill_teacher *teacher, const distill_batch *prompts,
                                              const distill_options *options, distill_token_fn fn, void *user,
                                              distill_error *err);

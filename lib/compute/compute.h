@@ -81,8 +81,12 @@ typedef struct dk_parameter {
 typedef enum {
     DK_PRECISION_FULL = 0 /* real: fp32, or fp64 in the double reference */,
     DK_PRECISION_BF16 = 1,
-    DK_PRECISION_INT8 = 2 /* forward products with weights in Q8_0, Q4_0 and Q4_1 alone; all others are FULL */
+    DK_PRECISION_INT8 = 2 /* forward products with weights that dk_is_int8_weight; all others are FULL */
 } dk_precision;
+static inline int32_t dk_is_int8_weight(dk_dtype dtype) /* what its products multiply as it is: Q2_K to Q6_K, too */
+{
+    return dtype == DK_Q8_0 || dtype == DK_Q4_0 || dtype == DK_Q4_1 || (dtype >= DK_Q2_K && dtype <= DK_Q6_K);
+}
 const char *dk_precision_name(dk_precision precision);
 /* Refuses by name what the backend's products do not compute in. */
 int32_t dk_check_precision(const dk_backend *backend, dk_precision precision, const char *what, dk_error *err);

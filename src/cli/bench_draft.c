@@ -122,11 +122,13 @@ static int is_set_to(const cli_session *s, const char *key, const char *value)
 
 static int32_t stays_quantised(draft_bench *d, int *out)
 {
-    static const char *const types[] = {"dtypes.Q8_0", "dtypes.Q4_0", "dtypes.Q4_1"};
+    static const char *const types[] = {"dtypes.Q8_0", "dtypes.Q4_0", "dtypes.Q4_1", "dtypes.Q2_K",
+                                        "dtypes.Q3_K", "dtypes.Q4_K", "dtypes.Q5_K", "dtypes.Q6_K"};
     distill_report *report = NULL;
     double count = 0;
     const int32_t rc = distill_inspect(d->b.session.env, d->draft_path, &report, &d->b.session.err);
-    for (int i = 0; !rc && i < 3; i++) *out |= !distill_report_get_f64(report, types[i], &count, NULL);
+    for (size_t i = 0; !rc && i < sizeof types / sizeof *types; i++)
+        *out |= !distill_report_get_f64(report, types[i], &count, NULL);
     distill_report_free(report);
     return rc;
 }

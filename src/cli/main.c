@@ -21,7 +21,7 @@
     "  --stop TEXT       ends the answer, which leaves it out; may be given again\n"                              \
     "  --stop-id ID      ends the answer; may be given again\n"                                                   \
     "  --seed N          seed of the draws, where there is a temperature\n"                                       \
-    "  --quantized X     exact = weights in Q8_0, Q4_0 and Q4_1 are widened, not multiplied as they are\n"        \
+    "  --quantized X     exact = Q8_0, Q4_0, Q4_1 and K-quants are widened, not multiplied as they are\n"         \
     "  --precision P     bf16 = products round what they multiply, and a copy of the weights is kept for them\n"
 
 static const cli_command commands[] = {
@@ -182,7 +182,7 @@ static const cli_command commands[] = {
      "  --api-key-env X   the name of a variable that holds such a key\n"
      "  --places N        answers that are written at once, in one batch; 8, and 4 where products are by CBLAS\n"
      "  --context N       tokens of a prompt and its answer together\n"
-     "  --quantized X     exact = weights in Q8_0, Q4_0 and Q4_1 are widened, not multiplied as they are\n"
+     "  --quantized X     exact = Q8_0, Q4_0, Q4_1 and K-quants are widened, not multiplied as they are\n"
      "  --precision P     bf16 = products round what they multiply, and a copy of the weights is kept for them\n"
      "  --ignore X        a parameter that is not supported is let pass, unused; may be given again\n"
      "  --max-prompt N    tokens of a prompt\n"

@@ -483,8 +483,9 @@ static const di_option_info rows[] = {
         "the likeliest ids that go with each token, with their log-probabilities by the model itself; 0 = none"),
     CHOICE(
         "generate.quantized", "auto", "auto|int8|exact", 0,
-        "weights in Q8_0, Q4_0 and Q4_1: int8 = multiplied as they are, by activations that are rounded to blocks of "
-        "32 whole numbers; exact = widened, as scores and targets have it; auto = int8 where products are not CBLAS"),
+        "weights in Q8_0, Q4_0, Q4_1 and K-quants (Q2_K to Q6_K): int8 = multiplied as they are, by activations that "
+        "are rounded to blocks of 32 whole numbers (llama.cpp: of 256 for K-quants); exact = widened, as scores and "
+        "targets have it; auto = int8 where products are not CBLAS"),
     CHOICE(
         "generate.precision", "fp32", "fp32|bf16", 0,
         "of products: bf16 rounds what is multiplied, as llama.cpp does for weights in BF16, and keeps a copy of all "

@@ -60,8 +60,7 @@ static dk_precision choose_precision(const di_family *f, const dk_model *draft, 
     if (f->precision != DK_PRECISION_BF16 || !int8 || di_options_is(options, "generate.quantized", "exact"))
         return f->precision;
     for (int64_t i = 0; i < draft->parameter_count; i++) {
-        const dk_dtype type = draft->parameters[i].value.dtype;
-        if (type == DK_Q8_0 || type == DK_Q4_0 || type == DK_Q4_1) return DK_PRECISION_INT8;
+        if (dk_is_int8_weight(draft->parameters[i].value.dtype)) return DK_PRECISION_INT8;
     }
     return f->precision;
 }

@@ -1,8 +1,8 @@
 /* bench_rows: what a block of 16 lines by 32 of K costs for 1 to 64 rows, in nanoseconds of one thread's CPU time, the
  * best of many: out of the nearest cache, where 16 lines are multiplied over and over, and out of memory, where more
  * weights than the caches hold are multiplied once. Quantised weights by each kernel of whole numbers that this machine
- * has; K-quants and BF16 as a model's products take them.
- * Not a test: prints numbers and always succeeds. argv[1] = one dtype only, argv[2] = one kernel only. */
+ * has; K-quants widened, too, and BF16 as a model's products take it.
+ * Not a test: prints numbers and always succeeds. argv[1] = one dtype only, argv[2] = one kernel or "full" only. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -62,13 +62,15 @@ static double of_panel(bench *b, const dk_int8 *kernel, int64_t count)
 {
     enum { ROUNDS = 64, BLOCKS = K / DK_INT8_BLOCK };
     static int8_t q[MOST_ROWS * K];
-    static float scale[MOST_ROWS * BLOCKS], sum[MOST_ROWS * BLOCKS];
-    static int32_t begin[MOST_ROWS * BLOCKS];
-    const int32_t on_tiles = dk_int8_on_tiles(kernel, count);
+    static float scale[MOST_ROWS * BLOCKS], sum[2][MOST_ROWS * BLOCKS];
+    static int32_t begin[2][MOST_ROWS * BLOCKS];
+    const int32_t on_tiles = dk_int8_on_tiles(kernel, b->weight.value.dtype, count);
     const dk_int8_rows rows = {.q = q,
                                .scale = scale,
-                               .sum = sum,
-                               .start = begin,
+                               .sum = sum[0],
+                               .start = begin[0],
+                               .sum_second = sum[1],
+                               .start_second = begin[1],
                                .count = count,
                                .k = K,
                                .height = on_tiles ? DK_INT8_GROUP : count,
@@ -135,19 +137,20 @@ static int wanted(int argc, char **argv, int at, const char *name)
 int main(int argc, char **argv)
 {
     static const char *const kernels[] = {"avx2", "avx_vnni", "avx512_vnni", "amx"};
-    static const dk_dtype blocks[] = {DK_Q4_0, DK_Q4_1, DK_Q8_0}, others[] = {DK_Q4_K, DK_Q6_K, DK_BF16};
+    static const dk_dtype blocks[] = {DK_Q4_0, DK_Q4_1, DK_Q8_0, DK_Q2_K, DK_Q3_K, DK_Q4_K, DK_Q5_K, DK_Q6_K};
+    static const dk_dtype others[] = {DK_Q2_K, DK_Q3_K, DK_Q4_K, DK_Q5_K, DK_Q6_K, DK_BF16};
     bench b = {0};
     dk_error err;
     if (dk_host_create(NULL, &b.host, &err) || dk_host_set_threads(b.host, 1, NULL, NULL, NULL, &err)) give_up(&err);
     if (dk_backend_cpu(b.host, &b.backend, &err) || dk_queue_open(&b.queue, b.backend, &err)) give_up(&err);
-    for (int i = 0; i < 3; i++)
+    for (size_t i = 0; i < sizeof blocks / sizeof *blocks; i++)
         for (int n = 0; n < 4 && wanted(argc, argv, 1, dk_dtype_name(blocks[i])); n++) {
             const dk_int8 *kernel = dk_int8_named(kernels[n], b.backend->isa);
             if (!kernel || !wanted(argc, argv, 2, kernels[n]) || (kernel->allow && !kernel->allow())) continue;
             measure(&b, blocks[i], DK_PRECISION_INT8, kernel);
         }
-    for (int i = 0; i < 3; i++)
-        if (wanted(argc, argv, 1, dk_dtype_name(others[i])) && argc < 3)
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++)
+        if (wanted(argc, argv, 1, dk_dtype_name(others[i])) && wanted(argc, argv, 2, "full"))
             measure(&b, others[i], DK_PRECISION_FULL, NULL);
     if (wanted(argc, argv, 1, "bf16") && argc < 3 && b.backend->precisions >> DK_PRECISION_BF16 & 1)
         measure(&b, DK_BF16, DK_PRECISION_BF16, NULL);

@@ -8,7 +8,8 @@
 
 enum { MOST_ROWS = 64, MANY_ROWS = 275, MOST_LINES = 70, MOST_K = 608 };
 
-static const dk_dtype dtypes[] = {DK_Q8_0, DK_Q4_0, DK_Q4_1};
+static const dk_dtype dtypes[] = {DK_Q8_0, DK_Q4_0, DK_Q4_1, DK_Q4_K, DK_Q5_K, DK_Q6_K, DK_Q3_K, DK_Q2_K};
+enum { DTYPES = sizeof dtypes / sizeof *dtypes };
 /* Those with fused additions stand between the two that have none. */
 static const char *const kernels[] = {"portable", "avx2", "avx_vnni", "avx512_vnni", "neon_dot", "amx", "amx_twin"};
 enum { KERNELS = sizeof kernels / sizeof *kernels };
@@ -37,20 +38,44 @@ static float number(uint64_t seed, int64_t i)
     return (float)(dk_random_uniform(seed, DK_STREAM_TEST, (uint64_t)i) * 4 - 2);
 }
 
-/* Which nothing is written in: scales and least values of both signs, bytes as they come. */
-static void fill_q4_1(uint8_t *block, int64_t count)
+/* Of Q4_1 and K-quants bytes come as they may; halves, which stand where these say, are of both signs and so small that
+ * values stay below 4. */
+typedef struct layout {
+    dk_dtype dtype;
+    int32_t scale, least;           /* where it stands; -1 = there is none */
+    uint8_t scale_high, least_high; /* the upper byte */
+} layout;
+static const layout layouts[] = {{DK_Q4_1, 0, 2, 0x2c, 0x30}, {DK_Q2_K, 80, 82, 0x28, 0x28},
+                                 {DK_Q3_K, 108, -1, 0x24, 0}, {DK_Q4_K, 0, 2, 0x18, 0x28},
+                                 {DK_Q5_K, 0, 2, 0x14, 0x28}, {DK_Q6_K, 208, -1, 0x0c, 0}};
+
+static int32_t fill_blocks(dk_dtype dtype, uint8_t *block, int64_t numbers)
 {
-    for (int64_t b = 0; b < count; b++, block += 20) {
-        for (int i = 0; i < 20; i++) block[i] = (uint8_t)(b * 131 + i * 29 + i * i * 7);
-        block[1] = (uint8_t)(0x2c + (b % 2 << 7)); /* halves of 1/16 and more */
-        block[3] = (uint8_t)(0x30 + (b % 3 << 7));
+    const dk_dtype_info *type = dk_dtype_find(dtype);
+    const layout *at = layouts;
+    while (at < layouts + sizeof layouts / sizeof *layouts && at->dtype != dtype) at++;
+    if (at == layouts + sizeof layouts / sizeof *layouts) return 0;
+    for (int64_t b = 0; b < numbers / type->block; b++, block += type->bytes) {
+        for (int i = 0; i < type->bytes; i++)
+            block[i] = (uint8_t)(dk_random_u64(3, DK_STREAM_TEST, (uint64_t)(b * type->bytes + i)) >> 20);
+        block[at->scale + 1] = (uint8_t)(at->scale_high + (b % 2 << 7));
+        if (at->least >= 0) block[at->least + 1] = (uint8_t)(at->least_high + (b % 3 << 7));
     }
+    return 1;
 }
 
-/* x of very different sizes from block to block. */
+/* K that whole blocks fill. */
+static int64_t whole(dk_dtype dtype, int64_t k)
+{
+    const int64_t block = dk_dtype_find(dtype)->block;
+    return (k + block - 1) / block * block;
+}
+
+/* x of very different sizes from block to block; k is filled up to whole blocks. */
 static void open_scene(scene *s, dk_dtype dtype, int64_t rows, int64_t lines, int64_t k, int64_t threads)
 {
     memset(s, 0, sizeof *s);
+    k = whole(dtype, k);
     s->rows = rows, s->lines = lines, s->k = k;
     if (dk_host_create(NULL, &s->host, NULL) || dk_host_set_threads(s->host, threads, NULL, NULL, NULL, NULL) ||
         dk_backend_cpu(s->host, &s->backend, NULL) || dk_queue_open(&s->queue, s->backend, NULL))
@@ -59,8 +84,8 @@ static void open_scene(scene *s, dk_dtype dtype, int64_t rows, int64_t lines, in
     s->weights[0] = &s->weight;
     s->exact = malloc((size_t)(lines * k) * sizeof *s->exact);
     for (int64_t i = 0; i < lines * k; i++) s->exact[i] = number(7, i);
-    if (dtype == DK_Q4_1) fill_q4_1(dk_buffer_map(s->weight.value), lines * k / 32);
-    else CHECK(dk_blocks_narrow(dtype, s->exact, dk_buffer_map(s->weight.value), lines * k));
+    if (!fill_blocks(dtype, dk_buffer_map(s->weight.value), lines * k))
+        CHECK(dk_blocks_narrow(dtype, s->exact, dk_buffer_map(s->weight.value), lines * k));
     CHECK(dk_blocks_widen(dtype, dk_buffer_map(s->weight.value), s->exact, lines * k));
     dk_linear_spec spec = {.weights = s->weights, .count = 1, .uses = DK_USE_FORWARD};
     spec.precisions = s->backend->precisions;
@@ -144,13 +169,14 @@ TEST(bounds) /* on every kernel, lines that fill no panel and that are fewer tha
     static const int64_t rows[] = {1, 2, 3, 4, 5, 6, 7, 8, 13, 16, 31, 64};
     int found = 0;
     for (size_t n = 0; n < KERNELS; n++)
-        for (size_t i = 0; i < 3 * 6 * 12; i++) {
+        for (size_t i = 0; i < DTYPES * 6 * 12; i++) {
+            const int64_t *shape = shapes[i / DTYPES % 6];
             scene s;
-            open_scene(&s, dtypes[i % 3], rows[i / 18], shapes[i / 3 % 6][0], shapes[i / 3 % 6][1], 2);
+            open_scene(&s, dtypes[i % DTYPES], rows[i / DTYPES / 6], shape[0], shape[1], 2);
             if (use(&s, kernels[n])) check_bound(&s, multiply(&s, DK_PRECISION_INT8)), found++;
             close_scene(&s);
         }
-    CHECK(found >= 3 * 6 * 12);
+    CHECK(found >= DTYPES * 6 * 12);
 }
 
 static void check_agreement(dk_dtype dtype, int64_t rows, const char *const *names, size_t count)
@@ -176,7 +202,7 @@ TEST(kernels_agree)
     REQUIRE_INT8();
     static const int64_t rows[] = {2, 5, 16, 19, MANY_ROWS};
     static const char *const plain[] = {"portable", "amx_twin"};
-    for (size_t i = 0; i < 3; i++)
+    for (size_t i = 0; i < DTYPES; i++)
         for (size_t r = 0; r < sizeof rows / sizeof *rows; r++) {
             check_agreement(dtypes[i], rows[r], kernels + 1, KERNELS - 2);
             check_agreement(dtypes[i], rows[r], plain, 2);
@@ -225,14 +251,13 @@ TEST(refused) /* what takes the place of tiles has their bits */
 /* Each of so many rows by two threads as it is alone by one. */
 static void check_alone(const char *kernel, dk_dtype dtype, int64_t rows)
 {
-    enum { WIDTH = 224 };
     scene all, one;
-    open_scene(&all, dtype, rows, MOST_LINES, WIDTH, 2);
-    open_scene(&one, dtype, 1, MOST_LINES, WIDTH, 1);
+    open_scene(&all, dtype, rows, MOST_LINES, 224, 2);
+    open_scene(&one, dtype, 1, MOST_LINES, 224, 1);
     if (use(&all, kernel) && use(&one, kernel)) {
         const float *y = multiply(&all, DK_PRECISION_INT8), *x = dk_buffer_map(all.x);
         for (int64_t r = 0; r < rows; r++) {
-            memcpy(dk_buffer_map(one.x), x + r * WIDTH, WIDTH * sizeof *x);
+            memcpy(dk_buffer_map(one.x), x + r * all.k, (size_t)all.k * sizeof *x);
             if (memcmp(multiply(&one, DK_PRECISION_INT8), y + r * MOST_LINES, MOST_LINES * sizeof *y))
                 FAIL("%s: row %d of %d is not what it is alone", kernel, (int)r, (int)rows);
         }
@@ -246,7 +271,7 @@ TEST(rows_and_threads) /* change no bit */
     REQUIRE_INT8();
     static const int64_t rows[] = {2, 3, 4, 5, 6, 7, 8, 9, 17, MOST_ROWS};
     for (size_t n = 0; n < KERNELS; n++)
-        for (size_t i = 0; i < 3; i++)
+        for (size_t i = 0; i < DTYPES; i++)
             for (size_t r = 0; r < sizeof rows / sizeof *rows; r++) check_alone(kernels[n], dtypes[i], rows[r]);
 }
 
@@ -255,20 +280,20 @@ TEST(odd_numbers) /* rows of NaN and infinity are the exact product's; tiny ones
     REQUIRE_INT8();
     static const float odd[] = {NAN, INFINITY, -INFINITY};
     for (size_t n = 0; n < KERNELS; n++)
-        for (size_t i = 0; i < 3; i++) {
+        for (size_t i = 0; i < DTYPES; i++) {
             scene s;
             static float exact[8 * 17];
             open_scene(&s, dtypes[i], 8, 17, 64, 1);
             if (use(&s, kernels[n])) {
                 float *x = dk_buffer_map(s.x);
-                for (int at = 0; at < 64; at++) {
-                    x[3 * 64 + at] = 0;
-                    x[4 * 64 + at] *= 1e-40f;
-                    x[5 * 64 + at] *= 1e33f;
-                    x[6 * 64 + at] *= at == 40 ? 1 : 1e-44f;
+                for (int64_t at = 0; at < s.k; at++) {
+                    x[3 * s.k + at] = 0;
+                    x[4 * s.k + at] *= 1e-40f;
+                    x[5 * s.k + at] *= 1e33f;
+                    x[6 * s.k + at] *= at == 40 ? 1 : 1e-44f;
                 }
                 for (size_t k = 0; k < 3; k++) {
-                    x[(int64_t)k * 64 + 33] = odd[k];
+                    x[(int64_t)k * s.k + 33] = odd[k];
                     memcpy(exact, multiply(&s, DK_PRECISION_FULL), sizeof exact);
                     const float *y = multiply(&s, DK_PRECISION_INT8);
                     CHECK(!memcmp(y + k * 17, exact + k * 17, 17 * sizeof *y));
@@ -276,7 +301,10 @@ TEST(odd_numbers) /* rows of NaN and infinity are the exact product's; tiny ones
                 }
                 const float *y = multiply(&s, DK_PRECISION_INT8);
                 for (int64_t v = 3 * 17; v < 8 * 17; v++)
-                    CHECK_NEAR((double)y[v], (double)exact[v], v / 17 == 5 ? 1e33 * 64 * 2 : v / 17 == 7 ? 60 : 4);
+                    CHECK_NEAR((double)y[v], (double)exact[v],
+                               v / 17 == 5   ? 2e33 * (double)s.k
+                               : v / 17 == 7 ? (double)s.k
+                                             : 4);
                 for (int64_t v = 3 * 17; v < 4 * 17; v++) CHECK(y[v] == 0);
             }
             close_scene(&s);

@@ -35,10 +35,7 @@ static int64_t panels_of(const dk_int8_product *p, const dk_product_columns *par
     return (part->count + p->kernel->lanes - 1) / p->kernel->lanes;
 }
 
-static int64_t line_bytes(const dk_product_columns *part)
-{
-    return part->b.step / DK_INT8_BLOCK * dk_int8_bytes(part->b.dtype);
-}
+static int64_t line_bytes(const dk_product_columns *part) { return dk_dtype_bytes(part->b.dtype, part->b.step); }
 
 /* Fewer lines than a panel has, with the last one in the place of those that are missing. */
 static const uint8_t *fill_up(const int8_work *w, const dk_product_columns *part, uint8_t *to)
@@ -124,7 +121,7 @@ static void panels_body(void *context, int64_t begin, int64_t end)
 
 static int64_t height_of(const dk_int8_product *p)
 {
-    return dk_int8_on_tiles(p->kernel, p->rows) ? DK_INT8_GROUP : p->rows;
+    return dk_int8_on_tiles(p->kernel, p->columns->b.dtype, p->rows) ? DK_INT8_GROUP : p->rows;
 }
 
 /* Of all rows, with those that fill up the last group. */
@@ -132,17 +129,21 @@ static int64_t blocks_of(const dk_int8_product *p) { return dk_whole(p->rows, he
 
 static int64_t rows_bytes(const dk_int8_product *p)
 {
-    return blocks_of(p) * (int64_t)(DK_INT8_BLOCK + 2 * sizeof(float) + sizeof(int32_t));
+    const int64_t sums = dk_int8_halves_of(p->columns->b.dtype) ? 2 : 1;
+    return blocks_of(p) * (DK_INT8_BLOCK + (int64_t)sizeof(float) + sums * (int64_t)(sizeof(float) + sizeof(int32_t)));
 }
 
 static dk_int8_rows lay_out(const dk_int8_product *p, uint8_t *memory)
 {
     const int64_t blocks = blocks_of(p);
     dk_int8_rows rows = {.q = (int8_t *)memory, .count = p->rows, .k = p->k, .height = height_of(p)};
-    rows.on_tiles = dk_int8_on_tiles(p->kernel, p->rows);
+    rows.on_tiles = dk_int8_on_tiles(p->kernel, p->columns->b.dtype, p->rows);
     rows.scale = (float *)(void *)(memory + blocks * DK_INT8_BLOCK);
     rows.sum = rows.scale + blocks;
     rows.start = (int32_t *)(void *)(rows.sum + blocks);
+    if (!dk_int8_halves_of(p->columns->b.dtype)) return rows;
+    rows.sum_second = (float *)(void *)(rows.start + blocks);
+    rows.start_second = (int32_t *)(void *)(rows.sum_second + blocks);
     return rows;
 }
 
@@ -153,6 +154,7 @@ static void fill_group(const dk_int8_rows *rows)
     const int64_t at = dk_int8_at(rows, rows->count, 0), count = rows->k / DK_INT8_BLOCK * rows->height;
     memset(rows->scale + at, 0, (size_t)count * sizeof *rows->scale);
     memset(rows->sum + at, 0, (size_t)count * sizeof *rows->sum);
+    if (rows->sum_second) memset(rows->sum_second + at, 0, (size_t)count * sizeof *rows->sum_second);
 }
 
 int32_t dk_product_int8(dk_host *host, dk_scratch *workers, dk_scratch *callers, const dk_int8_product *product,

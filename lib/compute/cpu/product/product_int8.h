@@ -1,6 +1,7 @@
-/* product_int8.h - y = x W^T where W is Q8_0, Q4_0 or Q4_1 and is multiplied as it is: x is rounded to blocks of 32
- * whole numbers with a scale (as llama.cpp has it, but for the scale, which stays a float), products and sums in a
- * block are exact, and blocks are summed in order in fp32. W is read once for all rows, and never widened.
+/* product_int8.h - y = x W^T where W is Q8_0, Q4_0, Q4_1 or a K-quant and is multiplied as it is: x is rounded to
+ * blocks of 32 whole numbers with a scale, products and sums in a block are exact, and blocks are summed in order in
+ * fp32. W is read once for all rows, and never widened. llama.cpp has the same blocks, but for the scale, which stays a
+ * float here, and rounds x to blocks of 256 for K-quants, where one large number coarsens all.
  *
  * A row with NaN or infinity has no such blocks: it is named, and its caller multiplies it otherwise. Bits depend on
  * the row, on W and on the kernel alone. */

@@ -1,11 +1,12 @@
 /* int8.h - what a kernel of products with quantised weights is: activations in blocks of 32 whole numbers, multiplied
- * by the whole numbers of Q8_0, Q4_0 and Q4_1 as they lie in their file. */
+ * by the whole numbers of Q8_0, Q4_0, Q4_1 and K-quants as they lie in their file. */
 #ifndef DK_COMPUTE_INT8_H
 #define DK_COMPUTE_INT8_H
 
 #include "base/dtype.h"
 
-#define DK_INT8_BLOCK 32 /* numbers of a block, of activations and of each of the three types */
+#define DK_INT8_BLOCK 32  /* numbers of a block, of activations and of Q8_0, Q4_0 and Q4_1 */
+#define DK_INT8_SUPER 256 /* of a block of a K-quant, which is eight of these, or sixteen halves, with own scales */
 
 #define DK_INT8_FEW 8    /* so few rows never go on tiles; where more of them do, they lie in */
 #define DK_INT8_GROUP 16 /* groups, the last of which may hold fewer */
@@ -18,6 +19,9 @@ typedef struct dk_int8_rows {
     float *scale;   /* [groups, k / 32, height]; without tiles all rows are one group */
     float *sum;     /* [groups, k / 32, height] of q */
     int32_t *start; /* [groups, k / 32, height] of a block's products: what makes up for weights' offset */
+    /* The same where a type has two scales in a block: sum and start are of its first 16 numbers, these of the rest */
+    float *sum_second;
+    int32_t *start_second;
     int64_t count, k, height;
     int32_t on_tiles;
 } dk_int8_rows;
@@ -46,16 +50,39 @@ typedef struct dk_int8 {
     void (*begin)(void), (*end)(void);
 } dk_int8;
 
-static inline int32_t dk_int8_takes(dk_dtype dtype) { return dtype == DK_Q8_0 || dtype == DK_Q4_0 || dtype == DK_Q4_1; }
+static inline int32_t dk_int8_is_k(dk_dtype dtype) { return dtype >= DK_Q2_K && dtype <= DK_Q6_K; }
 
-static inline int64_t dk_int8_bytes(dk_dtype dtype) /* of a block */
+/* A scale for 16 numbers: two in a block. */
+static inline int32_t dk_int8_halves_of(dk_dtype dtype)
 {
-    return dtype == DK_Q8_0 ? 34 : dtype == DK_Q4_0 ? 18 : 20;
+    return dtype == DK_Q2_K || dtype == DK_Q3_K || dtype == DK_Q6_K;
 }
 
-static inline int32_t dk_int8_on_tiles(const dk_int8 *kernel, int64_t rows)
+static inline int64_t dk_int8_bytes(dk_dtype dtype) /* of a block, of K-quants of DK_INT8_SUPER numbers */
 {
-    return kernel->begin && rows > DK_INT8_FEW;
+    switch ((int)dtype) {
+    case DK_Q8_0:
+        return 34;
+    case DK_Q4_0:
+        return 18;
+    case DK_Q4_1:
+        return 20;
+    case DK_Q2_K:
+        return 84;
+    case DK_Q3_K:
+        return 110;
+    case DK_Q4_K:
+        return 144;
+    case DK_Q5_K:
+        return 176;
+    default:
+        return 210;
+    }
+}
+
+static inline int32_t dk_int8_on_tiles(const dk_int8 *kernel, dk_dtype dtype, int64_t rows)
+{
+    return kernel->begin && rows > DK_INT8_FEW && !dk_int8_is_k(dtype);
 }
 
 extern const dk_int8 dk_int8_portable, dk_int8_avx2, dk_int8_avx_vnni, dk_int8_avx512_vnni, dk_int8_amx,

@@ -12,7 +12,18 @@
 /* What is added to each weight of a dtype. */
 static inline int32_t int8_offset(dk_dtype dtype)
 {
-    return dtype == DK_Q8_0 ? DK_INT8_OFFSET : dtype == DK_Q4_0 ? 8 : 0;
+    switch ((int)dtype) {
+    case DK_Q8_0:
+        return DK_INT8_OFFSET;
+    case DK_Q4_0:
+        return 8;
+    case DK_Q3_K:
+        return 4;
+    case DK_Q6_K:
+        return 32;
+    default: /* those that have least values */
+        return 0;
+    }
 }
 
 static inline void int8_store(int8_t *to, dk_vi numbers)
@@ -57,6 +68,7 @@ static inline int32_t int8_round(const float *x, float scale, int8_t q[DK_INT8_B
 static int32_t int8_quantise(dk_dtype dtype, const float *x, const dk_int8_rows *rows, int64_t row)
 {
     const int64_t place = row % rows->height, apart = rows->on_tiles ? rows->height : 1;
+    const int32_t halves = dk_int8_halves_of(dtype);
     int32_t finite = 1;
     for (int64_t block = 0; block < rows->k / DK_INT8_BLOCK; block++, x += DK_INT8_BLOCK) {
         const int64_t at = dk_int8_at(rows, row, block);
@@ -66,8 +78,13 @@ static int32_t int8_quantise(dk_dtype dtype, const float *x, const dk_int8_rows 
         if (int8_scale(x, &rows->scale[at + place])) sum = int8_round(x, rows->scale[at + place], q);
         else finite = 0;
         for (int i = 0; i < DK_INT8_BLOCK / 4; i++) memcpy(to + 4 * i * apart, q + 4 * i, 4);
-        rows->sum[at + place] = (float)sum;
-        rows->start[at + place] = -int8_offset(dtype) * sum;
+        int32_t second = 0;
+        for (int i = DK_INT8_BLOCK / 2; halves && i < DK_INT8_BLOCK; i++) second += q[i];
+        rows->sum[at + place] = (float)(sum - second);
+        rows->start[at + place] = -int8_offset(dtype) * (sum - second);
+        if (!halves) continue;
+        rows->sum_second[at + place] = (float)second;
+        rows->start_second[at + place] = -int8_offset(dtype) * second;
     }
     return finite;
 }

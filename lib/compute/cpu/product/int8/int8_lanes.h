@@ -95,6 +95,42 @@ DK_ALWAYS_INLINE dk_vi dk_int8_dots(const int nibbles, int32_t start, const dk_v
     return first + second;
 }
 
+/* Numbers from 0 to 31 of every lane times 32. */
+DK_ALWAYS_INLINE dk_vi dk_int8_dots_32(const dk_vi weights[8], const int8_t *q)
+{
+#if defined(__AVX2__) && DK_VF == 8 && DK_INT8_OFFSET == 0
+    const __m256i one = _mm256_set1_epi16(1);
+    __m256i first = _mm256_setzero_si256(), second = first; /* |sum| <= 8 * 31 * 127 stays in 16 bits */
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; i++) {
+        const __m256i a = (__m256i)dk_int8_four(q + 4 * i), b = (__m256i)dk_int8_four(q + 4 * i + 16);
+        first = _mm256_add_epi16(first, _mm256_maddubs_epi16((__m256i)weights[i], a));
+        second = _mm256_add_epi16(second, _mm256_maddubs_epi16((__m256i)weights[i + 4], b));
+    }
+    return (dk_vi)_mm256_add_epi32(_mm256_madd_epi16(first, one), _mm256_madd_epi16(second, one));
+#else
+    return dk_int8_dots(1, 0, weights, q);
+#endif
+}
+
+/* Numbers from 0 to 63 of every lane times 16, from `start` on. */
+DK_ALWAYS_INLINE dk_vi dk_int8_dots_16(int32_t start, const dk_vi weights[4], const int8_t *q)
+{
+#if defined(__AVX2__) && DK_VF == 8 && DK_INT8_OFFSET == 0
+    __m256i pairs[4]; /* |sum of two| <= 4 * 63 * 127 stays in 16 bits */
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; i++) pairs[i] = _mm256_maddubs_epi16((__m256i)weights[i], (__m256i)dk_int8_four(q + 4 * i));
+    const __m256i one = _mm256_set1_epi16(1), first = _mm256_add_epi16(pairs[0], pairs[1]),
+                  second = _mm256_add_epi16(pairs[2], pairs[3]);
+    return dk_vi_set(start) + (dk_vi)_mm256_madd_epi16(first, one) + (dk_vi)_mm256_madd_epi16(second, one);
+#else
+    dk_vi sum = dk_vi_set(start);
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; i++) sum = dk_int8_dot(sum, weights[i], dk_int8_four(q + 4 * i));
+    return sum;
+#endif
+}
+
 /* ---- across the lanes ---- */
 #if DK_VF == 16
 static inline int32_t dk_int8_total(dk_vi v) { return _mm512_reduce_add_epi32((__m512i)v); }
@@ -176,19 +212,21 @@ static inline dk_vi dk_int8_join(dk_vi low, dk_vi high)
     return (dk_vi)_mm512_add_epi32(_mm512_shuffle_i32x4(a, b, 0x88), _mm512_shuffle_i32x4(a, b, 0xdd));
 }
 
+/* The half precision number in the lower half of each lane. */
+static inline dk_vf dk_int8_half(dk_vi words) { return (dk_vf)_mm512_cvtph_ps(_mm512_cvtepi32_epi16((__m512i)words)); }
+
 /* Half precision numbers that stand at `at` of each line, two bytes in front of others. */
 static inline dk_vf dk_int8_halves(const uint8_t *at, dk_vi offsets)
 {
-    __m512i words = _mm512_i32gather_epi32((__m512i)offsets, (const void *)at, 1);
-    return (dk_vf)_mm512_cvtph_ps(_mm512_cvtepi32_epi16(words));
+    return dk_int8_half((dk_vi)_mm512_i32gather_epi32((__m512i)offsets, (const void *)at, 1));
 }
 
 /* Those, and the others. */
 static inline void dk_int8_two_halves(const uint8_t *at, dk_vi offsets, dk_vf *first, dk_vf *second)
 {
-    __m512i words = _mm512_i32gather_epi32((__m512i)offsets, (const void *)at, 1);
-    *first = (dk_vf)_mm512_cvtph_ps(_mm512_cvtepi32_epi16(words));
-    *second = (dk_vf)_mm512_cvtph_ps(_mm512_cvtepi32_epi16(_mm512_srli_epi32(words, 16)));
+    const dk_vi words = (dk_vi)_mm512_i32gather_epi32((__m512i)offsets, (const void *)at, 1);
+    *first = dk_int8_half(words);
+    *second = dk_int8_half(words >> 16);
 }
 #elif DK_VF == 8 && defined(__AVX2__)
 static inline __m256i dk_int8_two_lines(const uint8_t *at, int64_t step)
@@ -245,12 +283,16 @@ static inline dk_vi dk_int8_join(dk_vi low, dk_vi high)
     return (dk_vi)_mm256_add_epi32(_mm256_permute2x128_si256(a, b, 0x20), _mm256_permute2x128_si256(a, b, 0x31));
 }
 
-static inline dk_vf dk_int8_halves(const uint8_t *at, dk_vi offsets)
+static inline dk_vf dk_int8_half(dk_vi lanes)
 {
-    __m256i words = _mm256_i32gather_epi32((const int *)(const void *)at, (__m256i)offsets, 1);
-    words = _mm256_and_si256(words, _mm256_set1_epi32(0xffff));
+    __m256i words = _mm256_and_si256((__m256i)lanes, _mm256_set1_epi32(0xffff));
     __m128i halves = _mm_packus_epi32(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
     return (dk_vf)_mm256_cvtph_ps(halves);
+}
+
+static inline dk_vf dk_int8_halves(const uint8_t *at, dk_vi offsets)
+{
+    return dk_int8_half((dk_vi)_mm256_i32gather_epi32((const int *)(const void *)at, (__m256i)offsets, 1));
 }
 #else
 #if defined(__ARM_FEATURE_DOTPROD) && DK_VF == 4
@@ -277,6 +319,13 @@ static inline void dk_int8_turn(const uint8_t *at, int64_t step, dk_vi out[4])
     for (int i = 0; i < 4; i++) out[i] = dk_vi_load(turned[i]);
 }
 #endif
+
+static inline dk_vf dk_int8_half(dk_vi words)
+{
+    dk_vf v = dk_vf_set(0);
+    for (int l = 0; l < DK_VF; l++) DK_LANE(v, l) = dk_widen_f16((uint16_t)(DK_LANE(words, l) & 0xffff));
+    return v;
+}
 
 static inline dk_vf dk_int8_halves(const uint8_t *at, dk_vi offsets)
 {

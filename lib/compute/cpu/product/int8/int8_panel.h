@@ -13,7 +13,7 @@
 #ifndef DK_COMPUTE_INT8_PANEL_H
 #define DK_COMPUTE_INT8_PANEL_H
 
-#include "compute/cpu/product/int8/int8_blocks.h"
+#include "compute/cpu/product/int8/int8_k_panel.h"
 
 #define DK_INT8_ROWS 64 /* that pass by a block, with their sums in L1 */
 
@@ -166,7 +166,8 @@ DK_ALWAYS_INLINE void int8_panel_of(const dk_dtype dtype, const uint8_t *b, int6
 static void int8_panel(dk_dtype dtype, const uint8_t *b, int64_t step, const uint8_t *ahead, const dk_int8_rows *rows,
                        float *c, int64_t c_step)
 {
-    if (dtype == DK_Q8_0) int8_panel_of(DK_Q8_0, b, step, ahead, rows, c, c_step);
+    if (dk_int8_is_k(dtype)) int8_k_panel(dtype, b, step, ahead, rows, c, c_step);
+    else if (dtype == DK_Q8_0) int8_panel_of(DK_Q8_0, b, step, ahead, rows, c, c_step);
     else if (dtype == DK_Q4_0) int8_panel_of(DK_Q4_0, b, step, ahead, rows, c, c_step);
     else int8_panel_of(DK_Q4_1, b, step, ahead, rows, c, c_step);
 }
