@@ -64,7 +64,8 @@ static double of_panel(bench *b, const dk_int8 *kernel, int64_t count)
     static int8_t q[MOST_ROWS * K];
     static float scale[MOST_ROWS * BLOCKS], sum[2][MOST_ROWS * BLOCKS];
     static int32_t begin[2][MOST_ROWS * BLOCKS];
-    const int32_t on_tiles = dk_int8_on_tiles(kernel, b->weight.value.dtype, count);
+    const int32_t on_tiles = dk_int8_on_tiles(kernel, count),
+                  in_groups = dk_int8_in_groups(kernel, b->weight.value.dtype, count);
     const dk_int8_rows rows = {.q = q,
                                .scale = scale,
                                .sum = sum[0],
@@ -73,8 +74,8 @@ static double of_panel(bench *b, const dk_int8 *kernel, int64_t count)
                                .start_second = begin[1],
                                .count = count,
                                .k = K,
-                               .height = on_tiles ? DK_INT8_GROUP : count,
-                               .on_tiles = on_tiles};
+                               .height = in_groups ? DK_INT8_GROUP : count,
+                               .in_groups = in_groups};
     const dk_view *w = &b->weight.value;
     const int64_t step = dk_dtype_bytes(w->dtype, K);
     const uint8_t *at = b->backend->ops->map(*w);

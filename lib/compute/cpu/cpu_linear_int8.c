@@ -26,10 +26,10 @@ static int32_t takes_any(const dk_linear *linear)
 }
 
 /* What the system has to allow is asked for late, and once; whatever takes its place has the same bits. */
-static const dk_int8 *kernel_for(dk_cpu *cpu, dk_dtype dtype, int64_t rows)
+static const dk_int8 *kernel_for(dk_cpu *cpu, int64_t rows)
 {
     enum { UNKNOWN, ALLOWED, REFUSED };
-    if (!dk_int8_on_tiles(cpu->int8, dtype, rows)) return cpu->int8;
+    if (!dk_int8_on_tiles(cpu->int8, rows)) return cpu->int8;
     if (atomic_load(&cpu->tiles) == UNKNOWN) atomic_store(&cpu->tiles, cpu->int8->allow() ? ALLOWED : REFUSED);
     return atomic_load(&cpu->tiles) == ALLOWED ? cpu->int8 : dk_int8_choose(cpu->int8_isa, 0);
 }
@@ -39,7 +39,7 @@ static void run(dk_queue *queue, const dk_linear *linear, const dk_product_colum
 {
     dk_cpu *cpu = dk_cpu_of(queue);
     int64_t bytes = 0;
-    const dk_int8_product product = {.kernel = kernel_for(cpu, columns->b.dtype, x->shape[0]),
+    const dk_int8_product product = {.kernel = kernel_for(cpu, x->shape[0]),
                                      .x = dk_buffer_map(*x),
                                      .rows = x->shape[0],
                                      .k = linear->in,

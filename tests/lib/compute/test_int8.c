@@ -200,7 +200,7 @@ static void check_agreement(dk_dtype dtype, int64_t rows, const char *const *nam
 TEST(kernels_agree)
 {
     REQUIRE_INT8();
-    static const int64_t rows[] = {2, 5, 16, 19, MANY_ROWS};
+    static const int64_t rows[] = {2, 5, 16, 19, 45, MANY_ROWS};
     static const char *const plain[] = {"portable", "amx_twin"};
     for (size_t i = 0; i < DTYPES; i++)
         for (size_t r = 0; r < sizeof rows / sizeof *rows; r++) {

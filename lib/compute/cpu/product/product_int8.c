@@ -109,7 +109,7 @@ static void panels_body(void *context, int64_t begin, int64_t end)
     int8_work *w = context;
     const dk_int8_product *p = w->product;
     uint8_t *scratch = dk_scratch_take(w->workers, scratch_bytes(p));
-    const int32_t on_tiles = scratch && w->rows.on_tiles;
+    const int32_t on_tiles = scratch && dk_int8_on_tiles(p->kernel, p->rows);
     if (!scratch) w->failed = 1;
     if (on_tiles) p->kernel->begin();
     for (int64_t i = 0; scratch && i < w->distance; i++) fetch_panel(w, begin + i, end);
@@ -121,7 +121,7 @@ static void panels_body(void *context, int64_t begin, int64_t end)
 
 static int64_t height_of(const dk_int8_product *p)
 {
-    return dk_int8_on_tiles(p->kernel, p->columns->b.dtype, p->rows) ? DK_INT8_GROUP : p->rows;
+    return dk_int8_in_groups(p->kernel, p->columns->b.dtype, p->rows) ? DK_INT8_GROUP : p->rows;
 }
 
 /* Of all rows, with those that fill up the last group. */
@@ -137,7 +137,7 @@ static dk_int8_rows lay_out(const dk_int8_product *p, uint8_t *memory)
 {
     const int64_t blocks = blocks_of(p);
     dk_int8_rows rows = {.q = (int8_t *)memory, .count = p->rows, .k = p->k, .height = height_of(p)};
-    rows.on_tiles = dk_int8_on_tiles(p->kernel, p->columns->b.dtype, p->rows);
+    rows.in_groups = dk_int8_in_groups(p->kernel, p->columns->b.dtype, p->rows);
     rows.scale = (float *)(void *)(memory + blocks * DK_INT8_BLOCK);
     rows.sum = rows.scale + blocks;
     rows.start = (int32_t *)(void *)(rows.sum + blocks);

@@ -13,17 +13,17 @@
 
 /* A number is scale * q, |q| <= 127; the largest of a block is the scale's 127th. A block's numbers of all rows lie
  * behind one another, so whoever multiplies a block by all rows reads on from end to end. Tiles want groups of rows,
- * and in a block of a group four numbers of each row side by side. */
+ * and in a block of a group four numbers of each row side by side, but for K-quants. */
 typedef struct dk_int8_rows {
-    int8_t *q;      /* [k / 32, count, 32], on tiles [groups, k / 32, 8, DK_INT8_GROUP, 4] */
-    float *scale;   /* [groups, k / 32, height]; without tiles all rows are one group */
+    int8_t *q;      /* [k / 32, count, 32], in groups [groups, k / 32, 8, DK_INT8_GROUP, 4] */
+    float *scale;   /* [groups, k / 32, height]; otherwise all rows are one group */
     float *sum;     /* [groups, k / 32, height] of q */
     int32_t *start; /* [groups, k / 32, height] of a block's products: what makes up for weights' offset */
     /* The same where a type has two scales in a block: sum and start are of its first 16 numbers, these of the rest */
     float *sum_second;
     int32_t *start_second;
     int64_t count, k, height;
-    int32_t on_tiles;
+    int32_t in_groups;
 } dk_int8_rows;
 
 /* Of the first row of a row's group: where a block stands among scales, and, 32 times as far, its numbers. */
@@ -80,9 +80,15 @@ static inline int64_t dk_int8_bytes(dk_dtype dtype) /* of a block, of K-quants o
     }
 }
 
-static inline int32_t dk_int8_on_tiles(const dk_int8 *kernel, dk_dtype dtype, int64_t rows)
+static inline int32_t dk_int8_on_tiles(const dk_int8 *kernel, int64_t rows)
 {
-    return kernel->begin && rows > DK_INT8_FEW && !dk_int8_is_k(dtype);
+    return kernel->begin && rows > DK_INT8_FEW;
+}
+
+/* Tiles take rows for K-quants as they lie elsewhere. */
+static inline int32_t dk_int8_in_groups(const dk_int8 *kernel, dk_dtype dtype, int64_t rows)
+{
+    return dk_int8_on_tiles(kernel, rows) && !dk_int8_is_k(dtype);
 }
 
 extern const dk_int8 dk_int8_portable, dk_int8_avx2, dk_int8_avx_vnni, dk_int8_avx512_vnni, dk_int8_amx,

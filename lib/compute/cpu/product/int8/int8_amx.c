@@ -11,11 +11,11 @@
  * A stretch of blocks of a panel passes by all groups of rows while it is in L1. Totals wait meanwhile in a square of
  * lines by rows for each group, which is turned into rows of C at the end. Whole sums are exact and floats are added as
  * in int8_panel.h, in the same order, so the bits are its own. Up to DK_INT8_FEW rows go that way, where each costs its
- * dots and no more. */
+ * dots and no more. K-quants are in int8_k_tiles.h. */
 #include "base/processor.h"
 #include "compute/compute.h"
 #include "compute/cpu/product/int8/int8_blocks.h"
-#include "compute/cpu/product/int8/int8_tiles.h"
+#include "compute/cpu/product/int8/int8_k_tiles.h"
 #include "compute/cpu/product/micro/transpose.h"
 
 #if defined(__AMX_INT8__)
@@ -160,9 +160,11 @@ DK_ALWAYS_INLINE void panel_of(const dk_dtype dtype, const uint8_t *b, int64_t s
 static void panel(dk_dtype dtype, const uint8_t *b, int64_t step, const uint8_t *ahead, const dk_int8_rows *rows,
                   float *c, int64_t c_step)
 {
-    if (!rows->on_tiles)
+    const int32_t is_k = dk_int8_is_k(dtype);
+    if (is_k ? rows->count <= int8_k_few(dtype) : !rows->in_groups)
         for (int64_t l = 0; l < LINES; l += FEW.lanes)
             FEW.panel(dtype, b + l * step, step, ahead ? ahead + l * step : NULL, rows, c + l, c_step);
+    else if (is_k) int8_k_tiles(dtype, b, step, ahead, rows, c, c_step);
     else if (dtype == DK_Q8_0) panel_of(DK_Q8_0, b, step, ahead, rows, c, c_step);
     else if (dtype == DK_Q4_0) panel_of(DK_Q4_0, b, step, ahead, rows, c, c_step);
     else panel_of(DK_Q4_1, b, step, ahead, rows, c, c_step);

@@ -67,13 +67,13 @@ static inline int32_t int8_round(const float *x, float scale, int8_t q[DK_INT8_B
 
 static int32_t int8_quantise(dk_dtype dtype, const float *x, const dk_int8_rows *rows, int64_t row)
 {
-    const int64_t place = row % rows->height, apart = rows->on_tiles ? rows->height : 1;
+    const int64_t place = row % rows->height, apart = rows->in_groups ? rows->height : 1;
     const int32_t halves = dk_int8_halves_of(dtype);
     int32_t finite = 1;
     for (int64_t block = 0; block < rows->k / DK_INT8_BLOCK; block++, x += DK_INT8_BLOCK) {
         const int64_t at = dk_int8_at(rows, row, block);
         int8_t q[DK_INT8_BLOCK] = {0},
-               *to = rows->q + at * DK_INT8_BLOCK + place * (rows->on_tiles ? 4 : DK_INT8_BLOCK);
+               *to = rows->q + at * DK_INT8_BLOCK + place * (rows->in_groups ? 4 : DK_INT8_BLOCK);
         int32_t sum = 0;
         if (int8_scale(x, &rows->scale[at + place])) sum = int8_round(x, rows->scale[at + place], q);
         else finite = 0;

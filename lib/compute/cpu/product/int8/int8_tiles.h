@@ -1,14 +1,15 @@
-/* int8_tiles.h - the instructions on AMX tiles that a product of whole numbers needs. Three shapes: sums are 16 lines
- * of 16 rows, weights 16 lines of 32 bytes, activations 8 times four numbers of 16 rows. Sums are exact, so the twin in
+/* int8_tiles.h - the instructions on AMX tiles that a product of whole numbers needs. Shapes: sums are 16 lines
+ * of 16 rows, weights 16 lines of 32 bytes, activations 8 times four numbers of 16 rows; for K-quants the two change
+ * places, and where these have two scales in a block both are half as long. Sums are exact, so the twin in
  * plain C, which stands where the compiler has not been told of the instructions, has their bits. Numbers of tiles must
- * be constants: 0 to 3 are sums, 4 and 5 weights, 6 and 7 activations. */
+ * be constants: 0 and 1 are sums, 2 and 3 halves of both operands, 4 and 5 weights, 6 and 7 activations. */
 #ifndef DK_COMPUTE_INT8_TILES_H
 #define DK_COMPUTE_INT8_TILES_H
 
 #include <stdint.h>
 #include <string.h>
 
-enum { INT8_SUMS = 0, INT8_WEIGHTS = 4, INT8_ACTIVATIONS = 6, INT8_TILES = 8 };
+enum { INT8_TILES = 8 };
 
 typedef struct int8_tile_shapes { /* what LDTILECFG reads */
     uint8_t palette, start_row, reserved[14];
@@ -18,12 +19,11 @@ typedef struct int8_tile_shapes { /* what LDTILECFG reads */
 
 static inline void int8_shape_tiles(int8_tile_shapes *shapes)
 {
+    static const uint8_t bytes[INT8_TILES] = {64, 64, 16, 64, 32, 32, 64, 64},
+                         rows[INT8_TILES] = {16, 16, 16, 4, 16, 16, 8, 8};
     memset(shapes, 0, sizeof *shapes);
     shapes->palette = 1;
-    for (int i = 0; i < INT8_TILES; i++) {
-        shapes->bytes[i] = i >= INT8_WEIGHTS && i < INT8_ACTIVATIONS ? 32 : 64;
-        shapes->rows[i] = i >= INT8_ACTIVATIONS ? 8 : 16;
-    }
+    for (int i = 0; i < INT8_TILES; i++) shapes->bytes[i] = bytes[i], shapes->rows[i] = rows[i];
 }
 
 #if defined(__AMX_INT8__)
