@@ -96,20 +96,69 @@ static inline void dk_block_mxfp4(const uint8_t *block, float *y)
     dk_block_levels(d, levels, block + 1, y);
 }
 
-/* ---- 256 values in groups of 16 or 32, each with a small scale of its own ---- */
-/* Two bits each: group g of 32 lies in bits 2*(g%4) of bytes 32*(g/4).. */
-static inline int32_t dk_block_two_bits(const uint8_t *q, int group, int i)
+/* ---- 256 values in groups of 16 or 32, each with a small scale of its own ----
+ *
+ * First all levels as bytes, which are masked and shifted eight at a time; then floats, 32 at a time, since gcc makes
+ * vectors of loops over groups of 16 that are slower than no vectors. */
+/* Some bits of each byte, from bit `by` on: `mask` is of eight bytes. */
+static inline void dk_block_bits(const uint8_t *restrict q, int bytes, int by, uint64_t mask, uint8_t *restrict levels)
 {
-    return q[32 * (group / 4) + i] >> 2 * (group % 4) & 3;
+    for (int i = 0; i < bytes; i += 8) {
+        uint64_t eight;
+        memcpy(&eight, q + i, sizeof eight);
+        eight = eight >> by & mask;
+        memcpy(levels + i, &eight, sizeof eight);
+    }
 }
 
-static inline void dk_block_q2_k(const uint8_t *block, float *y)
+/* Bit b of byte i is the bit `at` of level i of group b of 32. */
+static inline void dk_block_add_bits(const uint8_t *restrict q, int at, uint8_t *restrict levels)
 {
-    const uint8_t *scales = block, *q = block + 16;
+    for (int b = 0; b < 8; b++)
+        for (int i = 0; i < 32; i++) levels[32 * b + i] |= (uint8_t)((q[i] >> b & 1) << at);
+}
+
+/* Two bits each: group g of 32 lies in bits 2*(g%4) of bytes 32*(g/4).. */
+static inline void dk_block_two_bits(const uint8_t *restrict q, uint8_t *restrict levels)
+{
+    for (int g = 0; g < 8; g++) dk_block_bits(q + 32 * (g / 4), 32, 2 * (g % 4), 0x0303030303030303u, levels + 32 * g);
+}
+
+/* Four bits each: of `bytes` bytes the low halves, and behind them the high ones. */
+static inline void dk_block_four_bits(const uint8_t *restrict q, int bytes, uint8_t *restrict levels)
+{
+    dk_block_bits(q, bytes, 0, 0x0f0f0f0f0f0f0f0fu, levels);
+    dk_block_bits(q, bytes, 4, 0x0f0f0f0f0f0f0f0fu, levels + bytes);
+}
+
+/* Sixteen times the first and sixteen times the second. */
+static inline void dk_block_twice_16(float first, float second, float *restrict to)
+{
+    for (int i = 0; i < 32; i++) to[i] = i < 16 ? first : second;
+}
+
+/* Levels that stand `centre` above what they mean, by scales for 16 each. */
+static inline void dk_block_centred(const float scale[16], int centre, const uint8_t *restrict levels,
+                                    float *restrict y)
+{
+    for (int b = 0; b < 8; b++) {
+        float by[32];
+        dk_block_twice_16(scale[2 * b], scale[2 * b + 1], by);
+        for (int i = 0; i < 32; i++) y[32 * b + i] = by[i] * (float)(levels[32 * b + i] - centre);
+    }
+}
+
+static inline void dk_block_q2_k(const uint8_t *block, float *restrict y)
+{
     const float d = dk_block_f16(block + 80), d_least = dk_block_f16(block + 82);
-    for (int g = 0; g < 16; g++) {
-        const float by = d * (float)(scales[g] & 15), least = d_least * (float)(scales[g] >> 4);
-        for (int i = 0; i < 16; i++) y[16 * g + i] = by * (float)dk_block_two_bits(q, g / 2, 16 * (g % 2) + i) - least;
+    uint8_t levels[256];
+    dk_block_two_bits(block + 16, levels);
+    for (int b = 0; b < 8; b++) {
+        const uint8_t *scales = block + 2 * b;
+        float by[32], least[32];
+        dk_block_twice_16(d * (float)(scales[0] & 15), d * (float)(scales[1] & 15), by);
+        dk_block_twice_16(d_least * (float)(scales[0] >> 4), d_least * (float)(scales[1] >> 4), least);
+        for (int i = 0; i < 32; i++) y[32 * b + i] = by[i] * (float)levels[32 * b + i] - least[i];
     }
 }
 
@@ -120,18 +169,15 @@ static inline int32_t dk_block_scale_q3(const uint8_t *scales, int j)
     return (low | (scales[8 + j % 4] >> 2 * (j / 4) & 3) << 4) - 32;
 }
 
-static inline void dk_block_q3_k(const uint8_t *block, float *y)
+static inline void dk_block_q3_k(const uint8_t *block, float *restrict y)
 {
-    const uint8_t *high = block, *q = block + 32, *scales = block + 96;
     const float d = dk_block_f16(block + 108);
-    for (int g = 0; g < 16; g++) {
-        const float by = d * (float)dk_block_scale_q3(scales, g);
-        for (int i = 0; i < 16; i++) {
-            int at = 16 * (g % 2) + i;
-            int32_t low = dk_block_two_bits(q, g / 2, at), bit = high[at] >> g / 2 & 1;
-            y[16 * g + i] = by * (float)(low - (bit ? 0 : 4));
-        }
-    }
+    uint8_t levels[256];
+    float scale[16];
+    dk_block_two_bits(block + 32, levels);
+    dk_block_add_bits(block, 2, levels);
+    for (int g = 0; g < 16; g++) scale[g] = d * (float)dk_block_scale_q3(block + 96, g);
+    dk_block_centred(scale, 4, levels, y);
 }
 
 /* Eight scales and eight least values of six bits in twelve bytes; the upper four have their high bits above the lower
@@ -146,44 +192,44 @@ static inline void dk_block_scales_k(const uint8_t *packed, uint8_t scale[8], ui
     }
 }
 
-static inline void dk_block_q4_k(const uint8_t *block, float *y)
+/* What Q4_K and Q5_K begin with, and their levels. */
+static inline void dk_block_groups_k(const uint8_t *block, const uint8_t *restrict levels, float *restrict y)
 {
     const float d = dk_block_f16(block), d_least = dk_block_f16(block + 2);
     uint8_t scale[8], least[8];
     dk_block_scales_k(block + 4, scale, least);
     for (int g = 0; g < 8; g++) {
         const float by = d * (float)scale[g], from = d_least * (float)least[g];
-        const uint8_t *q = block + 16 + 32 * (g / 2);
-        for (int i = 0; i < 32; i++) y[32 * g + i] = by * (float)(q[i] >> 4 * (g % 2) & 15) - from;
+        for (int i = 0; i < 32; i++) y[32 * g + i] = by * (float)levels[32 * g + i] - from;
     }
 }
 
-static inline void dk_block_q5_k(const uint8_t *block, float *y)
+static inline void dk_block_q4_k(const uint8_t *block, float *restrict y)
 {
-    const float d = dk_block_f16(block), d_least = dk_block_f16(block + 2);
-    uint8_t scale[8], least[8];
-    dk_block_scales_k(block + 4, scale, least);
-    for (int g = 0; g < 8; g++) {
-        const float by = d * (float)scale[g], from = d_least * (float)least[g];
-        const uint8_t *high = block + 16, *q = block + 48 + 32 * (g / 2);
-        for (int i = 0; i < 32; i++)
-            y[32 * g + i] = by * (float)((q[i] >> 4 * (g % 2) & 15) | (high[i] >> g & 1) << 4) - from;
-    }
+    uint8_t levels[256];
+    for (int p = 0; p < 4; p++) dk_block_four_bits(block + 16 + 32 * p, 32, levels + 64 * p);
+    dk_block_groups_k(block, levels, y);
 }
 
-static inline void dk_block_q6_k(const uint8_t *block, float *y)
+static inline void dk_block_q5_k(const uint8_t *block, float *restrict y)
 {
-    const uint8_t *low = block, *high = block + 128, *scales = block + 192;
+    uint8_t levels[256];
+    for (int p = 0; p < 4; p++) dk_block_four_bits(block + 48 + 32 * p, 32, levels + 64 * p);
+    dk_block_add_bits(block + 16, 4, levels);
+    dk_block_groups_k(block, levels, y);
+}
+
+/* Groups of 32 in a half: 0 and 1 are the low halves of its 64 bytes, 2 and 3 the high ones. */
+static inline void dk_block_q6_k(const uint8_t *block, float *restrict y)
+{
     const float d = dk_block_f16(block + 208);
-    for (int g = 0; g < 16; g++) {
-        const float by = d * (float)(int8_t)scales[g];
-        const int half = g / 8, at = 16 * (g % 4);
-        for (int i = 0; i < 16; i++) {
-            int32_t four = low[64 * half + at + i] >> (g % 8 < 4 ? 0 : 4) & 15;
-            int32_t two = dk_block_two_bits(high, g / 2, 16 * (g % 2) + i);
-            y[16 * g + i] = by * (float)((four | two << 4) - 32);
-        }
-    }
+    uint8_t levels[256], high[256];
+    float scale[16];
+    for (int half = 0; half < 2; half++) dk_block_four_bits(block + 64 * half, 64, levels + 128 * half);
+    dk_block_two_bits(block + 128, high);
+    for (int i = 0; i < 256; i++) levels[i] |= (uint8_t)(high[i] << 4);
+    for (int g = 0; g < 16; g++) scale[g] = d * (float)(int8_t)block[192 + g];
+    dk_block_centred(scale, 32, levels, y);
 }
 
 /* n values, whole blocks. 0 = not a dtype that has a rule here. */
