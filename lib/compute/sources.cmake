@@ -88,6 +88,7 @@ function(dk_product_kernels folder)
   check_c_compiler_flag("-mamx-tile -mamx-bf16" DK_HAS_AMX)
   if(DK_HAS_AMX)
     dk_product_kernel(${folder} micro amx ${avx512} -mavx512bf16 -mamx-tile -mamx-bf16)
+    dk_product_kernel(${folder} micro amx_halves ${avx512} -mavx512bf16 -mamx-tile -mamx-bf16)
     target_compile_definitions(dk_${folder} PRIVATE DK_AMX_KERNELS)
   endif()
   check_c_compiler_flag("-mavx512vnni -mamx-tile -mamx-int8" DK_HAS_AMX_INT8)
@@ -100,9 +101,11 @@ dk_product_kernels(${name})
 
 # The kernels of tiles and of BF16 by twins of their instructions in plain C: tests link them.
 add_library(dk_micro_twins OBJECT EXCLUDE_FROM_ALL ${CMAKE_CURRENT_LIST_DIR}/cpu/product/micro/micro_amx.c
+  ${CMAKE_CURRENT_LIST_DIR}/cpu/product/micro/micro_amx_halves.c
   ${CMAKE_CURRENT_LIST_DIR}/cpu/product/micro/micro_avx512_bf16.c
   ${CMAKE_CURRENT_LIST_DIR}/cpu/product/int8/int8_amx.c)
 target_include_directories(dk_micro_twins PRIVATE $<TARGET_PROPERTY:dk_${name},INCLUDE_DIRECTORIES>)
 target_compile_definitions(dk_micro_twins PRIVATE DK_MICRO_AMX=dk_micro_amx_twin
+  DK_MICRO_AMX_HALVES=dk_micro_amx_halves_twin
   DK_MICRO_AVX512_BF16=dk_micro_avx512_bf16_twin DK_INT8_AMX=dk_int8_amx_twin)
 target_link_libraries(dk_micro_twins PRIVATE dk_flags)

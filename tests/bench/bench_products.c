@@ -97,6 +97,7 @@ static double limit(const char *name)
     if (!strcmp(name, "amx")) TIME(best, 0.3, flops = dot_tiles());
     else if (!strcmp(name, "avx512_bf16")) TIME(best, 0.3, flops = dot_512());
     else if (!strcmp(name, "avx512") || !strcmp(name, "cblas")) TIME(best, 0.3, flops = fma_512());
+    else if (!strcmp(name, "amx_halves")) TIME(best, 0.3, flops = dot_tiles() / 3); /* products for one */
     else if (!strcmp(name, "avx2")) TIME(best, 0.3, flops = fma_256());
     else return 0;
     return flops / best;
@@ -118,6 +119,8 @@ static dk_view make(bench *b, dk_dtype dtype, int64_t rows, int64_t columns)
     dk_view view = dk_view_2d(buffer, 0, dtype, rows, columns);
     float *data = b->backend->ops->map(view);
     for (int64_t i = 0; dtype == DK_F32 && i < count; i++) data[i] = (float)(i * 7919 % 1000) * 2e-3f - 1.0f;
+    for (int64_t i = 0; dtype == DK_BF16 && i < count; i++)
+        ((uint16_t *)(void *)data)[i] = (uint16_t)(0x3e80 + i * 7919 % 250); /* 0.25 to 1.95 */
     return view;
 }
 
@@ -143,8 +146,8 @@ static void measure(bench *b, double most, int64_t n, int64_t in, int64_t out, d
     TIME(forward, 0.3, ops->linear_forward(&b->queue, p.linear, precision, p.x, p.y));
     printf("  %-4s n %4lld in %4lld out %5lld:", dk_dtype_name(dtype), (long long)n, (long long)in, (long long)out);
     print_rate("forward", flops, forward, most);
-    if (n <= 8) printf("  %5.1f GB/s of weights", 1e-9 * (double)(in * out) * (double)dk_dtype_size(dtype) / forward);
-    if (dtype == DK_F32 && n > 8) {
+    if (n <= 64) printf("  %5.1f GB/s of weights", 1e-9 * (double)(in * out) * (double)dk_dtype_size(dtype) / forward);
+    if (dtype == DK_F32 && n > 64) {
         TIME(input, 0.3, ops->linear_backward_input(&b->queue, p.linear, precision, p.y, p.x, 0));
         TIME(weight, 0.3, ops->linear_backward_weight(&b->queue, p.linear, precision, p.x, p.y));
         print_rate("dx", flops, input, most);
@@ -159,23 +162,27 @@ static void measure(bench *b, double most, int64_t n, int64_t in, int64_t out, d
 
 static void measure_all(const char *name)
 {
+    const int tiles = !strcmp(name, "amx_halves"); /* weights in BF16 in full precision */
     const int half = !strcmp(name, "amx") || !strcmp(name, "avx512_bf16");
     const dk_precision precision = half ? DK_PRECISION_BF16 : DK_PRECISION_FULL;
+    const char *products = tiles ? "amx" : name;
     static const int64_t shapes[][3] = {{1024, 768, 768},   {1024, 768, 2048}, {1024, 2048, 768},
                                         {1024, 2048, 2048}, {256, 768, 32000}, {1024, 384, 1024}};
     bench b = {0};
     dk_error err;
     if (dk_host_create(NULL, &b.host, &err) || dk_host_set_threads(b.host, 1, NULL, NULL, NULL, &err)) give_up(&err);
     if (dk_backend_cpu(b.host, &b.backend, &err)) give_up(&err);
-    if (dk_backend_set_products(b.backend, name, &err) == DK_OK) {
-        if (!strcmp(name, "amx") && !dk_processor_allow_tiles()) printf("no leave to use tiles\n");
+    if (dk_backend_set_products(b.backend, products, &err) == DK_OK) {
+        if (!strcmp(products, "amx") && !dk_processor_allow_tiles()) printf("no leave to use tiles\n");
         double most = limit(name);
         if (dk_queue_open(&b.queue, b.backend, &err)) give_up(&err);
         printf("%s: limit %.1f GFLOP/s\n", name, 1e-9 * most);
-        for (int i = 0; i < 6; i++) measure(&b, most, shapes[i][0], shapes[i][1], shapes[i][2], DK_F32, precision);
+        for (int i = 0; i < 6 && !tiles; i++)
+            measure(&b, most, shapes[i][0], shapes[i][1], shapes[i][2], DK_F32, precision);
         measure(&b, most, 1024, 768, 2048, DK_BF16, precision);
-        for (int64_t n = 1; n <= 8; n *= 2) measure(&b, 0, n, 768, 32000, DK_BF16, precision);
-        measure(&b, 0, 1, 768, 32000, DK_F32, precision);
+        measure(&b, most, 256, 768, 32000, DK_BF16, precision);
+        for (int64_t n = 1; n <= 64; n *= 2) measure(&b, 0, n, 768, 32000, DK_BF16, precision);
+        if (!tiles) measure(&b, 0, 1, 768, 32000, DK_F32, precision);
         dk_queue_close(&b.queue);
     } else {
         printf("%s: %s\n", name, err.message);
@@ -186,8 +193,8 @@ static void measure_all(const char *name)
 
 int main(int argc, char **argv)
 {
-    static const char *const names[] = {"cblas", "amx", "avx512_bf16", "avx512", "avx2", "portable"};
-    for (int i = 0; i < 6; i++)
+    static const char *const names[] = {"cblas", "amx", "amx_halves", "avx512_bf16", "avx512", "avx2", "portable"};
+    for (int i = 0; i < 7; i++)
         if (argc < 2 || !strcmp(argv[1], names[i])) measure_all(names[i]);
     return 0;
 }

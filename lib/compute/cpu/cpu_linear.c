@@ -33,6 +33,13 @@ static int32_t take_allowed(dk_backend *backend, const dk_product_set **products
     return rc;
 }
 
+static int32_t is_halves(const dk_linear *linear)
+{
+    int32_t all = 1;
+    for (int32_t i = 0; i < linear->count; i++) all &= linear->weights[i]->value.dtype == DK_BF16;
+    return all;
+}
+
 static int32_t op_linear_create(dk_backend *backend, const dk_linear_spec *spec, dk_linear **out, dk_error *err)
 {
     dk_cpu *cpu = backend->state;
@@ -43,8 +50,9 @@ static int32_t op_linear_create(dk_backend *backend, const dk_linear_spec *spec,
     DK_TRY(dk_new(backend->host, 1, &state, err));
     linear->state = state;
     state->products = cpu->products;
-    if (state->products && linear->precisions >> DK_PRECISION_BF16 & 1)
+    if (state->products && (linear->precisions >> DK_PRECISION_BF16 & 1 || is_halves(linear)))
         DK_TRY(take_allowed(backend, &state->products, err));
+    if (state->products && is_halves(linear)) state->halves = state->products->halves;
     if (!state->products) DK_TRY(prepare_cblas(cpu, linear, state, err));
     *out = linear;
     linear = NULL;

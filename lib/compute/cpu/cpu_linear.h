@@ -1,6 +1,7 @@
 /* cpu_linear.h - what the ops of a linear object on the CPU are put together from: cpu_linear.c has the ops and biases,
  * cpu_linear_own.c the products by our own kernels, cpu_linear_int8.c those with quantised weights as they are,
- * cpu_linear_kept.c the weights that are kept packed, cpu_linear_cblas.c products by CBLAS. */
+ * cpu_linear_halves.c the choice of a kernel for weights in BF16, cpu_linear_kept.c the weights that are kept packed,
+ * cpu_linear_cblas.c products by CBLAS. */
 #ifndef DK_COMPUTE_CPU_LINEAR_H
 #define DK_COMPUTE_CPU_LINEAR_H
 
@@ -11,12 +12,18 @@ typedef struct dk_cpu_linear {      /* the state of a linear object */
     int64_t panel;                  /* CBLAS: bytes of scratch for the widest panel of weights; 0 = all are F32 */
     /* BF16 copies for FORWARD and for BACKWARD_INPUT: those of all weights one behind the other; NULL = not kept */
     dk_buffer *_Atomic kept[2];
+    const dk_micro *halves; /* for weights in BF16 in full precision; NULL = they have none of their own */
+    _Atomic int64_t
+        found; /* what dk_micro_by_weights found: 2 x (the sum of the weights' versions + 1), + 1 = they fit */
 } dk_cpu_linear;
 static inline const dk_cpu_linear *dk_cpu_linear_of(const dk_linear *linear) { return linear->state; }
 static inline const dk_micro *dk_micro_of(const dk_linear *linear, dk_precision precision)
 {
     return dk_cpu_linear_of(linear)->products->micro[precision == DK_PRECISION_BF16];
 }
+
+/* What multiplies by the weights, forward and for the gradient of the input. */
+const dk_micro *dk_micro_by_weights(const dk_linear *linear, dk_precision precision);
 
 /* Copies of weights. */
 int32_t dk_kept_make(dk_backend *backend, dk_linear *linear, dk_precision precision, dk_error *err);

@@ -41,7 +41,7 @@ static int32_t is_finished(const dk_linear *linear, dk_precision precision, cons
 {
     int32_t fits = linear->count == 2 && dk_linear_width(linear, 0) == dk_linear_width(linear, linear->count - 1);
     if (dk_view_present(end->onto)) fits = linear->count == 1 && !end->keep;
-    return fits && dk_product_finishes(dk_micro_of(linear, precision), linear->in);
+    return fits && dk_product_finishes(dk_micro_by_weights(linear, precision), linear->in);
 }
 
 static dk_product_finish finish_of(dk_queue *queue, const dk_linear_end *end)
@@ -64,7 +64,7 @@ int32_t dk_own_forward_then(dk_queue *queue, const dk_linear *linear, dk_precisi
     dk_product_rows rows = rows_of(to, 0, to->shape[0]);
     dk_product_columns columns[2];
     dk_product_finish finish = finish_of(queue, end);
-    dk_product product = {.micro = dk_micro_of(linear, precision),
+    dk_product product = {.micro = dk_micro_by_weights(linear, precision),
                           .a = operand_of(queue, x, 0),
                           .k = linear->in,
                           .rows = &rows,
@@ -83,7 +83,7 @@ void dk_own_forward(dk_queue *queue, const dk_linear *linear, dk_precision preci
 {
     dk_product_rows rows = rows_of(y, 0, y->shape[0]);
     dk_product_columns columns[PARTS];
-    dk_product product = {.micro = dk_micro_of(linear, precision),
+    dk_product product = {.micro = dk_micro_by_weights(linear, precision),
                           .a = operand_of(queue, x, 0),
                           .k = linear->in,
                           .rows = &rows,
@@ -110,7 +110,7 @@ void dk_own_backward_input(dk_queue *queue, const dk_linear *linear, dk_precisio
         dk_product_columns columns = {.b = operand_of(queue, &linear->weights[i]->value, !linear->in_out),
                                       .count = linear->in,
                                       .packed = dk_kept_panels(linear, precision, DK_USE_BACKWARD_INPUT, i)};
-        dk_product product = {.micro = dk_micro_of(linear, precision),
+        dk_product product = {.micro = dk_micro_by_weights(linear, precision),
                               .a = operand_of(queue, &part, 0),
                               .k = dk_linear_width(linear, i),
                               .rows = &rows,

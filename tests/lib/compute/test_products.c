@@ -636,6 +636,96 @@ static void check_twin(const char *name, const dk_micro *micro)
 TEST(avx512_bf16_twin) { check_twin("avx512_bf16", &dk_micro_avx512_bf16_twin); }
 TEST(amx_twin) { check_twin("amx", &dk_micro_amx_twin); }
 
+/* ---- weights in BF16 in full precision ---- */
+static const dk_product_set halves_twin = {
+    .name = "amx", .micro = {&dk_micro_portable, &dk_micro_amx_twin}, .halves = &dk_micro_amx_halves_twin, .native = 1};
+
+/* Rows of one and of two tiles, few and many, with tails of all sides. */
+static void check_halves_kernel(const kernel *k, const kernel *same_bits)
+{
+    static const int64_t sizes[][4] = {{1, 1, 1, 0},    {0, 5, 3, 0},      {1, 67, 130, 0},  {2, 33, 200, 7},
+                                       {5, 600, 64, 0}, {16, 64, 33, 0},   {17, 256, 32, 0}, {33, 96, 65, 1},
+                                       {64, 70, 40, 0}, {65, 515, 31, 33}, {97, 31, 70, 31}, {130, 257, 40, 0}};
+    for (int i = 0; i < 12 * 2; i++) {
+        const shape s = {.rows = sizes[i / 2][0],
+                         .in = sizes[i / 2][1],
+                         .out = {sizes[i / 2][2], sizes[i / 2][3]},
+                         .in_out = i % 2,
+                         .dtype = DK_BF16,
+                         .gap = 5};
+        check_shape(k, &s);
+        if (same_bits) CHECK(same_results(k, same_bits, &s));
+    }
+}
+
+/* What no third holds, of either side, comes out as of floats; and a weight that is a denormal is no zero. */
+static void check_halves_ieee(const kernel *k, int64_t rows)
+{
+    const shape s = {.rows = rows, .in = 300, .out = {70, 0}, .dtype = DK_BF16, .no_bias = 1};
+    for (int denormal = 0; denormal < 2; denormal++) {
+        ground g;
+        dk_backend *backend = backend_of(k, 1);
+        begin(&g, k, backend, &s);
+        uint16_t *w = backend->ops->map(g.weights[0].value);
+        const int64_t step = g.weights[0].value.stride[0];
+        for (int64_t i = 0; i < s.in; i++) {
+            put(backend, g.x, 0, i, 0);
+            if (rows > 1) put(backend, g.x, 1, i, i == 7 ? 0x1p-140f : 0);
+            if (rows > 2) put(backend, g.x, 2, i, i == 9 ? INFINITY : i == 299 ? 0x1.234568p-110f : 0);
+            if (rows > 3) put(backend, g.x, 3, i, i == 290 ? NAN : 1);
+            if (rows > 4) put(backend, g.x, 4, i, 0x1p-70f);
+            w[i] = 0x3f80, w[step + i] = 0, w[2 * step + i] = 0x2000; /* 1; 0; 2^-63 */
+        }
+        if (denormal) w[3 * step + 5] = 0x0040; /* 2^-127 */
+        if (denormal && rows > 4) put(backend, g.x, 4, 5, 0x1p100f);
+        backend->ops->linear_forward(&g.f.queue, g.linear, k->precision, g.x, g.y);
+        for (int64_t o = 0; o < 70; o++) CHECK(at(backend, g.y, 0, o) == 0);
+        if (rows > 1) CHECK(at(backend, g.y, 1, 0) == 0x1p-140f && at(backend, g.y, 1, 1) == 0);
+        if (rows > 2) CHECK(isinf(at(backend, g.y, 2, 0)) && isnan(at(backend, g.y, 2, 1)));
+        for (int64_t o = 0; o < 70 && rows > 3; o++) CHECK(isnan(at(backend, g.y, 3, o)));
+        if (rows > 4 && !denormal) CHECK(at(backend, g.y, 4, 2) == 300 * 0x1p-133f);
+        for (int64_t o = 3; o < 70 && rows > 4; o++) {
+            double want = 0;
+            for (int64_t i = 0; i < s.in; i++)
+                want += (double)at(backend, g.x, 4, i) * (double)dk_bf16_to_f32(w[o * step + i]);
+            CHECK(fabs((double)at(backend, g.y, 4, o) - want) <= 1e-5 * fabs(want) + 300 * 0x1p-94);
+        }
+        if (rows > 4 && denormal) CHECK((double)at(backend, g.y, 4, 3) >= 0x1p-28);
+        end(&g);
+        dk_backend_free(backend);
+    }
+}
+
+static void check_all_halves(const kernel *k)
+{
+    static const int64_t rows[] = {1, 3, 5, 16, 40, 64, 70};
+    dk_backend *backend = backend_of(k, 1);
+    if (!backend && fx_alone()) SKIP("this build forms products by cblas alone");
+    if (!backend) SKIP("untested on this machine, which has not its instructions");
+    dk_backend_free(backend);
+    for (int32_t in_out = 0; in_out < 2; in_out++) check_rows(k, in_out, DK_BF16);
+    for (int i = 0; i < 7; i++) check_halves_ieee(k, rows[i]);
+}
+
+TEST(amx_halves)
+{
+    const kernel of = {.name = "amx"}, others = {.name = "avx512"};
+    check_all_halves(&of);
+    CHECK(!same_results(&of, &others, &(shape){.rows = 40, .in = 515, .out = {70, 0}, .dtype = DK_BF16}));
+    check_halves_kernel(&of, NULL);
+    check_ends(&of);
+    check_ieee(&of);
+}
+
+TEST(amx_halves_twin)
+{
+    const kernel real = {.name = "amx"}, of = {.name = "amx", .twin = &halves_twin};
+    dk_backend *backend = backend_of(&real, 1);
+    dk_backend_free(backend);
+    check_halves_kernel(&of, backend ? &real : NULL);
+    for (int64_t rows = 5; rows < 80; rows += 65) check_halves_ieee(&of, rows);
+}
+
 static int32_t refuse(void) { return 0; }
 
 typedef struct told {
@@ -746,5 +836,5 @@ TEST(names)
 }
 
 TEST_MAIN(TEST_CASE(portable) TEST_CASE(avx2) TEST_CASE(avx512) TEST_CASE(avx512_bf16) TEST_CASE(amx)
-              TEST_CASE(avx512_bf16_twin) TEST_CASE(amx_twin) TEST_CASE(not_allowed) TEST_CASE(cblas) TEST_CASE(brief)
-                  TEST_CASE(names))
+              TEST_CASE(amx_halves) TEST_CASE(avx512_bf16_twin) TEST_CASE(amx_twin) TEST_CASE(amx_halves_twin)
+                  TEST_CASE(not_allowed) TEST_CASE(cblas) TEST_CASE(brief) TEST_CASE(names))

@@ -105,8 +105,7 @@ static int32_t run_tasks(dk_host *host, dk_scratch *callers, dk_plan *p, int64_t
 static int32_t run_slabs(dk_host *host, dk_scratch *callers, dk_plan *p, int64_t panels, int64_t *bytes)
 {
     const dk_micro *micro = p->product->micro;
-    int64_t one = dk_panel_bytes(micro, micro->columns, p->k_count),
-            most = SLAB_BYTES / one / 2 > 0 ? SLAB_BYTES / one / 2 * 2 : 2;
+    int64_t one = dk_b_bytes(micro, p->k_count), most = SLAB_BYTES / one / 2 > 0 ? SLAB_BYTES / one / 2 * 2 : 2;
     int32_t ok = 1;
     *bytes = dk_least(most, panels) * one;
     p->slab = dk_scratch_take(callers, *bytes);
@@ -141,11 +140,11 @@ int32_t dk_product_run(dk_host *host, dk_scratch *workers, dk_scratch *callers, 
     if (!rows_of(product) || !panels) return 1;
     for (p.k_first = 0; ok && p.k_first < product->k; p.k_first += most) {
         p.k_count = dk_least(product->k - p.k_first, most);
-        p.piece = p.k_count <= micro->block * 3 / 2 ? p.k_count : micro->block;
+        p.piece = p.k_count <= micro->block * 3 / 2 && !micro->own_blocks ? p.k_count : micro->block;
         p.panel_first = 0;
         p.panel_count = panels;
         cut(&p, dk_host_threads(host));
-        p.b_bytes = product->columns->packed || p.blocks > 1 ? 0 : dk_panel_bytes(micro, micro->columns, p.k_count);
+        p.b_bytes = product->columns->packed || p.blocks > 1 ? 0 : dk_b_bytes(micro, p.k_count);
         ok = product->columns->packed || p.b_bytes ? run_tasks(host, callers, &p, bytes)
                                                    : run_slabs(host, callers, &p, panels, bytes);
     }

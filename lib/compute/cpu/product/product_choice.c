@@ -11,6 +11,7 @@ static const dk_product_set sets[] = {
 #ifdef DK_AMX_KERNELS
     {.name = "amx",
      .micro = {&dk_micro_avx512, &dk_micro_amx},
+     .halves = &dk_micro_amx_halves,
      .isa = DK_ISA_AVX512,
      .has = dk_processor_has_amx_bf16,
      .allow = dk_processor_allow_tiles,

@@ -8,9 +8,9 @@
 
 typedef struct dk_product_set { /* the micro-kernel of each precision */
     const char *name;
-    const dk_micro *micro[DK_PRECISION_BF16 + 1];
-    int32_t isa;             /* DK_ISA_* that has its instructions, but for */
-    int32_t (*has)(void);    /* what else the processor must have; NULL = nothing */
+    const dk_micro *micro[DK_PRECISION_BF16 + 1], *halves; /* FULL by weights in BF16; NULL = as by others */
+    int32_t isa;                                           /* DK_ISA_* that has its instructions, but for */
+    int32_t (*has)(void);                                  /* what else the processor must have; NULL = nothing */
     int32_t (*prefer)(void); /* and what it must be, for auto to take it; NULL = anything */
     int32_t (*allow)(void);  /* asked when one is about to be used; NULL = nothing to ask */
     int32_t native;          /* BF16 is multiplied as such */

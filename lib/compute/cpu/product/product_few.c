@@ -37,13 +37,15 @@ static int64_t a_lines(const dk_micro *micro, int64_t rows)
 static void pack_a(const dk_product *product, int64_t lines, uint8_t *to)
 {
     const dk_micro *micro = product->micro;
+    const dk_pack_fn pack =
+        micro->pack_few && product->rows->count <= micro->few_rows ? micro->pack_few : micro->pack_a;
     const dk_product_rows *rows = product->rows;
     for (int64_t k = 0; k < product->k; k += micro->block) {
         int64_t count = dk_least(product->k - k, micro->block);
         uint8_t *at = to + k * lines * micro->k_bytes;
         for (int64_t i = 0; i < rows->count; i += micro->rows) {
             int64_t own = dk_least(rows->count - i, micro->rows), height = micro->height(own);
-            micro->pack_a(&product->a, rows->first + i, own, height, k, count, at);
+            pack(&product->a, rows->first + i, own, height, k, count, at);
             at += dk_panel_bytes(micro, height, count);
         }
     }
@@ -61,7 +63,7 @@ static int32_t reads_lines(const few *f, const dk_panel *of)
 {
     const dk_micro *micro = f->product->micro;
     dk_dtype dtype = of->part->b.dtype;
-    return f->rows->count <= micro->few_rows && of->lines == micro->columns &&
+    return f->rows->count <= micro->few_rows && (of->lines == micro->columns || micro->few_tails) &&
            (dtype == DK_F32 || dtype == DK_F16 || dtype == DK_BF16);
 }
 
@@ -77,11 +79,12 @@ static piece open_piece(const few *f, const dk_panel *of, int64_t k, uint8_t *sc
     return p;
 }
 
-static void tile(const few *f, const piece *p, int64_t height, const uint8_t *a, float *c, int64_t c_step, int32_t add)
+static void tile(const few *f, const piece *p, int64_t rows, int64_t height, const uint8_t *a, float *c, int64_t c_step,
+                 int32_t add)
 {
     const dk_micro *micro = f->product->micro;
     int64_t k = dk_whole(p->count, micro->group);
-    if (!p->b) micro->few(&p->of.part->b, p->of.line, height, p->k, p->count, a, c, c_step, add);
+    if (!p->b) micro->few(&p->of.part->b, p->of.line, rows, height, p->k, p->count, a, c, c_step, add);
     else if (p->halves) micro->tile_halves(height, k, a, p->b, c, c_step, add);
     else micro->tile(height, k, a, p->b, c, c_step, add);
 }
@@ -95,10 +98,10 @@ static void multiply(const few *f, const piece *p)
     float edge[DK_TILE_MOST], *c = rows->c + p->of.part->column + p->of.line;
     for (int64_t i = 0; i < rows->count; i += micro->rows, c += micro->rows * rows->c_step) {
         int64_t own = dk_least(rows->count - i, micro->rows), height = micro->height(own);
-        if (own == height && p->of.lines == micro->columns) tile(f, p, height, a, c, rows->c_step, add);
+        if (own == height && p->of.lines == micro->columns) tile(f, p, own, height, a, c, rows->c_step, add);
         else {
             dk_load_tile(micro, edge, c, rows->c_step, own, p->of.lines, add);
-            tile(f, p, height, a, edge, micro->columns, add);
+            tile(f, p, own, height, a, edge, micro->columns, add);
             dk_store_tile(micro, edge, c, rows->c_step, own, p->of.lines);
         }
         a += dk_panel_bytes(micro, height, p->count);
@@ -134,7 +137,7 @@ int32_t dk_product_few(dk_host *host, dk_scratch *workers, dk_scratch *callers, 
     int64_t panels = dk_panels(product), one = dk_dtype_bytes(product->columns->b.dtype, micro->columns * product->k);
     if (!f.rows->count || !panels || !product->k) return 1;
     f.a_lines = a_lines(micro, f.rows->count);
-    f.panel_bytes = *bytes = dk_panel_bytes(micro, micro->columns, dk_least(product->k, micro->block)) + DK_PACK_SLACK;
+    f.panel_bytes = *bytes = dk_b_bytes(micro, dk_least(product->k, micro->block)) + DK_PACK_SLACK;
     if (!dk_scratch_prepare(workers, dk_least(dk_host_threads(host), panels), f.panel_bytes)) return 0;
     *bytes = dk_panel_bytes(micro, f.a_lines, product->k) + DK_PACK_SLACK;
     uint8_t *a = dk_scratch_take(callers, *bytes);

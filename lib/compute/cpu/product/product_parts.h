@@ -25,6 +25,13 @@ static inline int64_t dk_panel_bytes(const dk_micro *micro, int64_t height, int6
     return dk_whole(k, micro->group) * height * micro->k_bytes;
 }
 
+static inline int64_t dk_b_number(const dk_micro *micro) { return micro->b_bytes ? micro->b_bytes : micro->k_bytes; }
+
+static inline int64_t dk_b_bytes(const dk_micro *micro, int64_t k)
+{
+    return dk_whole(k, micro->group) * micro->columns * dk_b_number(micro);
+}
+
 static inline int64_t dk_panels_of(const dk_product *product, const dk_product_columns *part)
 {
     return (part->count + product->micro->columns - 1) / product->micro->columns;

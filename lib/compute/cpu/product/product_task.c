@@ -54,14 +54,15 @@ void dk_plan_pack_b(void *plan, int64_t begin, int64_t end)
 {
     const dk_plan *p = plan;
     const dk_micro *micro = p->product->micro;
-    int64_t bytes = dk_panel_bytes(micro, micro->columns, p->k_count);
+    int64_t bytes = dk_b_bytes(micro, p->k_count);
     for (int64_t at = 0; at < p->k_count; at += DK_ACROSS_K) {
         for (int64_t i = begin; i < end; i++) {
             dk_panel of = dk_find_panel(p->product, p->panel_first + i);
             int64_t most = of.part->b.across ? DK_ACROSS_K : p->k_count;
             if (most > DK_ACROSS_K && at > 0) continue;
             micro->pack_b(&of.part->b, of.line, of.lines, micro->columns, p->k_first + at,
-                          dk_least(p->k_count - at, most), p->slab + i * bytes + at * micro->columns * micro->k_bytes);
+                          dk_least(p->k_count - at, most),
+                          p->slab + i * bytes + at * micro->columns * dk_b_number(micro));
         }
     }
 }
@@ -71,9 +72,9 @@ static const uint8_t *packed_panel(const dk_plan *p, const dk_panel *of, int64_t
 {
     const dk_micro *micro = p->product->micro;
     if (of->part->packed)
-        return of->part->packed + of->line / micro->columns * dk_panel_bytes(micro, micro->columns, p->product->k) +
-               p->k_first * micro->columns * micro->k_bytes;
-    return p->slab ? p->slab + (index - p->panel_first) * dk_panel_bytes(micro, micro->columns, p->k_count) : NULL;
+        return of->part->packed + of->line / micro->columns * dk_b_bytes(micro, p->product->k) +
+               p->k_first * micro->columns * dk_b_number(micro);
+    return p->slab ? p->slab + (index - p->panel_first) * dk_b_bytes(micro, p->k_count) : NULL;
 }
 
 /* ---- one task ---- */
@@ -149,7 +150,7 @@ static void multiply(const task *t, const column *at)
     const dk_micro *micro = p->product->micro;
     for (int64_t k = 0; k < p->k_count; k += micro->block) {
         int64_t count = dk_whole(dk_least(p->k_count - k, micro->block), micro->group);
-        const uint8_t *b = at->b + k * micro->columns * micro->k_bytes;
+        const uint8_t *b = at->b + k * micro->columns * dk_b_number(micro);
         int32_t add = p->product->add || p->k_first + k > 0;
         for (int64_t i = 0; i < t->of.rows; i += micro->rows) {
             int64_t rows = dk_least(t->of.rows - i, micro->rows), height = micro->height(rows);
@@ -169,9 +170,9 @@ static void fetch_b(const task *t, const column *at, int64_t k, dk_tile_part *pa
     const dk_plan *p = t->plan;
     const dk_micro *micro = p->product->micro;
     int64_t next = k + p->piece < p->k_count ? k + p->piece : 0,
-            bytes = dk_panel_bytes(micro, micro->columns, dk_least(p->k_count - next, p->piece)),
+            bytes = dk_b_bytes(micro, dk_least(p->k_count - next, p->piece)),
             steps = (t->of.rows + micro->rows - 1) / micro->rows * (part->k / micro->group);
-    part->next_b = next ? at->b + next * micro->columns * micro->k_bytes : at->next;
+    part->next_b = next ? at->b + next * micro->columns * dk_b_number(micro) : at->next;
     part->next_b_lines = part->next_b ? (bytes / 64 + steps - 1) / steps : 0;
 }
 
@@ -221,7 +222,7 @@ static void multiply_parts(const task *t, const column *at)
     const dk_micro *micro = p->product->micro;
     for (int64_t k = 0; k < p->k_count; k += p->piece) {
         dk_tile_part part = {.k = dk_whole(dk_least(p->k_count - k, p->piece), micro->group)};
-        part.b = at->b + k * micro->columns * micro->k_bytes;
+        part.b = at->b + k * micro->columns * dk_b_number(micro);
         fetch_b(t, at, k, &part);
         for (int64_t i = 0; i < t->of.rows; i += micro->rows) {
             part.height = micro->height(dk_least(t->of.rows - i, micro->rows));

@@ -124,9 +124,10 @@ DK_ALWAYS_INLINE void dk_few_of_pairs(int64_t rows, const uint16_t *b, int64_t b
 }
 
 /* The `few` of a micro-kernel. */
-static void dk_few_rows(const dk_operand *from, int64_t line, int64_t rows, int64_t k, int64_t count, const void *a,
-                        float *c, int64_t c_step, int32_t add)
+static void dk_few_rows(const dk_operand *from, int64_t line, int64_t own, int64_t rows, int64_t k, int64_t count,
+                        const void *a, float *c, int64_t c_step, int32_t add)
 {
+    (void)own;
     const uint8_t *b = dk_operand_at(from, line, k), *ahead = dk_stream_ahead(from, line, 2 * DK_VF, k);
     int64_t step = dk_dtype_bytes(from->dtype, from->step);
     if (from->dtype == DK_F32) dk_few_of(DK_F32, rows, b, step, ahead, count, a, c, c_step, add);

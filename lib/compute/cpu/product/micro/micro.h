@@ -69,7 +69,9 @@ typedef struct dk_micro {
     int64_t rows, columns;           /* of the largest tile */
     int64_t group;                   /* K is filled up to a multiple of it */
     int64_t k_bytes;                 /* what one number takes in a panel */
+    int64_t b_bytes;                 /* the same of B, where it is another; else 0 */
     int64_t block;                   /* K of one pass over C, a multiple of group */
+    int32_t own_blocks;              /* the sum of a block begins at zero, so no pass may be longer */
     int64_t a_bytes;                 /* of packed A that L2 holds beside the rest */
     int64_t (*height)(int64_t rows); /* lines of the panel of A for so many rows, at most rows */
     dk_pack_fn pack_a, pack_b;
@@ -81,10 +83,13 @@ typedef struct dk_micro {
     dk_pack_fn pack_halves;
     void (*tile_halves)(int64_t height, int64_t k, const void *a, const void *b, float *c, int64_t c_step, int32_t add);
     /* The same for at most few_rows rows, from lines of F32, F16 or BF16 that are rows of memory and are not packed; a
-     * is packed. few_rows 0 = there is none. */
-    void (*few)(const dk_operand *b, int64_t line, int64_t height, int64_t k, int64_t count, const void *a, float *c,
-                int64_t c_step, int32_t add);
+     * is packed by pack_few, or by pack_a where that is NULL. `rows` of the height are there. few_rows 0 = there is
+     * none. few_tails: from panels with fewer lines as well. */
+    void (*few)(const dk_operand *b, int64_t line, int64_t rows, int64_t height, int64_t k, int64_t count,
+                const void *a, float *c, int64_t c_step, int32_t add);
+    dk_pack_fn pack_few;
     int64_t few_rows;
+    int32_t few_tails;
     /* How its panels lie, for whoever writes them without a packer: those of B as dk_pack_pairs says, those of A as
      * dk_pack_tiles says. */
     int32_t pairs, tiles;

@@ -17,42 +17,17 @@
 #include "compute/cpu/product/micro/amx_tiles.h"
 #include "compute/cpu/product/micro/micro_list.h"
 #include "compute/cpu/product/micro/pack_pairs.h"
+#include "compute/cpu/product/micro/tile_ahead.h"
 
 enum { ROW = 64, B_STEP = 128 }; /* bytes of a row of a tile, from one row of a tile of B to the next */
 
 static int64_t height(int64_t rows) { return rows > 16 ? 32 : 16; }
 
-/* What the steps of a tile fetch on their way. */
-typedef struct ahead {
-    const uint8_t *b, *c;
-    int64_t b_lines, c_rows, c_step, left;
-} ahead;
-
-static inline ahead ahead_of(const dk_tile_part *part)
-{
-    const int64_t steps = part->k / DK_TILE_K;
-    return (ahead){.b = part->next_b,
-                   .c = (const uint8_t *)part->next_c,
-                   .b_lines = part->next_b ? part->next_b_lines : 0,
-                   .c_rows = (32 + steps - 1) / steps,
-                   .c_step = part->next_c_step * (int64_t)sizeof(float),
-                   .left = part->next_c ? part->next_c_rows : 0};
-}
-
-static inline void fetch(ahead *next)
-{
-    for (int64_t i = 0; i < next->b_lines; i++, next->b += 64) DK_FETCH_FAR(next->b);
-    for (int64_t i = 0; i < next->c_rows && next->left > 0; i++, next->left--, next->c += next->c_step) {
-        DK_FETCH_FAR(next->c);
-        DK_FETCH_FAR(next->c + 64);
-    }
-}
-
 static void part_16(const dk_tile_part *part)
 {
     const uint8_t *a = part->a, *b = part->b;
     const int64_t from_step = part->from_step * (int64_t)sizeof(float), step = part->to_step * (int64_t)sizeof(float);
-    ahead next = ahead_of(part);
+    dk_tile_ahead next = dk_tile_ahead_of(part, part->k / DK_TILE_K);
     if (part->from) {
         DK_TILE_LOAD(0, part->from, from_step);
         DK_TILE_LOAD(1, part->from + 16, from_step);
@@ -66,7 +41,7 @@ static void part_16(const dk_tile_part *part)
         DK_TILE_LOAD(7, b + ROW, B_STEP);
         DK_TILE_DOT(0, 4, 6);
         DK_TILE_DOT(1, 4, 7);
-        fetch(&next);
+        dk_tile_fetch(&next);
     }
     DK_TILE_STORE(0, part->to, step);
     DK_TILE_STORE(1, part->to + 16, step);
@@ -76,7 +51,7 @@ static void part_32(const dk_tile_part *part)
 {
     const uint8_t *a = part->a, *b = part->b;
     const int64_t from_step = part->from_step * (int64_t)sizeof(float), step = part->to_step * (int64_t)sizeof(float);
-    ahead next = ahead_of(part);
+    dk_tile_ahead next = dk_tile_ahead_of(part, part->k / DK_TILE_K);
     if (part->from) {
         const float *below = part->from + 16 * part->from_step;
         DK_TILE_LOAD(0, part->from, from_step);
@@ -95,7 +70,7 @@ static void part_32(const dk_tile_part *part)
         DK_TILE_DOT(0, 4, 6);
         DK_TILE_LOAD(7, b + ROW, B_STEP);
         DK_TILE_DOT(1, 4, 7);
-        fetch(&next);
+        dk_tile_fetch(&next);
         DK_TILE_LOAD(5, a + 16 * ROW, ROW);
         DK_TILE_DOT(2, 5, 6);
         DK_TILE_DOT(3, 5, 7);
