@@ -53,7 +53,7 @@ static inline dk_vf dk_vf_sign_of(dk_vf magnitude, dk_vf sign) /* copysign */
 static inline dk_vi dk_vf_round_bf16(dk_vf v)
 {
     dk_vi bits = dk_vf_bits(v), odd = (bits >> 16) & dk_vi_set(1);
-    dk_vi rounded = bits + dk_vi_set(0x7fff) + odd;
+    dk_vi rounded = (dk_vi)((dk_vu)bits + (dk_vu)(dk_vi_set(0x7fff) + odd)); /* bits of a NaN may be the largest */
     dk_vm finite = dk_vi_less(bits & dk_vi_set(0x7fffffff), dk_vi_set(0x7f800001));
     dk_vf chosen = dk_vf_select(finite, dk_vi_bits(rounded), dk_vi_bits(bits | dk_vi_set(0x400000)));
     return dk_vf_bits(chosen) & dk_vi_set((int32_t)0xffff0000);

@@ -12,10 +12,12 @@
 #if DK_VF > 1
 typedef float dk_vf __attribute__((vector_size(4 * DK_VF)));
 typedef int32_t dk_vi __attribute__((vector_size(4 * DK_VF)));
+typedef uint32_t dk_vu __attribute__((vector_size(4 * DK_VF)));
 #define DK_LANE(v, i) ((v)[i])
 #else
 typedef float dk_vf;
 typedef int32_t dk_vi;
+typedef uint32_t dk_vu; /* for sums that may go round */
 #define DK_LANE(v, i) (v)
 #endif
 
