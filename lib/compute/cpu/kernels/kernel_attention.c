@@ -31,8 +31,8 @@ typedef struct lanes {
     float *scores;                     /* [KEYS, count] */
     float *sum;                        /* [count, width]: values so far */
     float *highest, *partition, *fade; /* [count] */
-    float
-        *values; /* [KEYS, width], where dim is no multiple of DK_VF, keys and values are BF16, or values no numbers */
+    /* [KEYS, width], where dim is no multiple of DK_VF, keys and values are BF16, or values are no numbers */
+    float *values;
     float *joined, *part; /* [used, dim + 2] of the pieces so far, of one */
     int32_t *position;    /* [count] */
 } lanes;
