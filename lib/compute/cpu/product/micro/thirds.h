@@ -22,7 +22,8 @@ typedef struct dk_thirds { /* in the upper halves of floats */
 
 static inline dk_vi dk_nearest_third(dk_vi bits)
 {
-    return (bits + dk_vi_set(0x7fff) + ((bits >> 16) & dk_vi_set(1))) & dk_vi_set((int32_t)0xffff0000);
+    const dk_vi up = dk_vi_set(0x7fff) + ((bits >> 16) & dk_vi_set(1));
+    return (dk_vi)((dk_vu)bits + (dk_vu)up) & dk_vi_set((int32_t)0xffff0000); /* bits of a NaN may be the largest */
 }
 
 static inline dk_vi dk_thirds_choose(dk_vm mask, dk_vi yes, dk_vi no)
@@ -43,7 +44,7 @@ static inline dk_thirds dk_thirds_of(dk_vf x)
     const dk_vm none = (dk_vm)(small | large);
     t.high = dk_thirds_choose(none, dk_vi_set(DK_THIRDS_NONE), t.high);
     t.middle = dk_thirds_choose(none, bits & dk_vi_set((int32_t)0xffff0000), t.middle);
-    t.low = dk_thirds_choose(none, bits << 16, t.low);
+    t.low = dk_thirds_choose(none, (dk_vi)((dk_vu)bits << 16), t.low);
     return t;
 }
 
