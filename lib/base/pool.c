@@ -110,7 +110,7 @@ static void wait_for_workers(dk_pool *pool)
 {
     if (!masked_state(pool, JOB_INSIDE) || spin(pool, JOB_INSIDE, 0, 1)) return;
     pthread_mutex_lock(&pool->mutex);
-    atomic_store(&pool->waiting, 1);
+    atomic_exchange(&pool->waiting, 1); /* no store: an imitated ARM lets one pass the load that follows */
     while (atomic_load(&pool->state) & JOB_INSIDE) pthread_cond_wait(&pool->done, &pool->mutex);
     atomic_store(&pool->waiting, 0);
     pthread_mutex_unlock(&pool->mutex);
@@ -132,7 +132,7 @@ void dk_pool_run(dk_pool *pool, dk_job *job)
     uint64_t generation = generation_of(atomic_load(&pool->state)) + 1;
     if ((generation & UINT32_MAX) == 0) generation = 1;
     pool->job = job;
-    atomic_store(&pool->state, (generation & UINT32_MAX) * JOB_GENERATION + JOB_OPEN);
+    atomic_exchange(&pool->state, (generation & UINT32_MAX) * JOB_GENERATION + JOB_OPEN); /* likewise */
     wake_workers(pool, job->chunks - 1);
     dk_job_run(job, INT64_MAX);
     atomic_fetch_and(&pool->state, ~JOB_OPEN);
