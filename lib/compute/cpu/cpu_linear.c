@@ -50,9 +50,10 @@ static int32_t op_linear_create(dk_backend *backend, const dk_linear_spec *spec,
     DK_TRY(dk_new(backend->host, 1, &state, err));
     linear->state = state;
     state->products = cpu->products;
-    if (state->products && (linear->precisions >> DK_PRECISION_BF16 & 1 || is_halves(linear)))
+    const int32_t halves = is_halves(linear);
+    if (state->products && (linear->precisions >> DK_PRECISION_BF16 & 1 || halves))
         DK_TRY(take_allowed(backend, &state->products, err));
-    if (state->products && is_halves(linear)) state->halves = state->products->halves;
+    if (state->products && halves) state->halves = state->products->halves;
     if (!state->products) DK_TRY(prepare_cblas(cpu, linear, state, err));
     *out = linear;
     linear = NULL;

@@ -17,7 +17,7 @@
 #include "compute/cpu/product/micro/amx_tiles.h"
 #include "compute/cpu/product/micro/micro_list.h"
 #include "compute/cpu/product/micro/pack_pairs.h"
-#include "compute/cpu/product/micro/tile_ahead.h"
+#include "compute/cpu/product/micro/tile_part.h"
 
 enum { ROW = 64, B_STEP = 128 }; /* bytes of a row of a tile, from one row of a tile of B to the next */
 
@@ -90,20 +90,8 @@ static void part(const dk_tile_part *of)
 
 static void tile(int64_t rows, int64_t k, const void *a, const void *b, float *c, int64_t c_step, int32_t add)
 {
-    part(&(dk_tile_part){.height = rows,
-                         .k = k,
-                         .a = a,
-                         .b = b,
-                         .from = add ? c : NULL,
-                         .to = c,
-                         .from_step = c_step,
-                         .to_step = c_step});
-}
-
-static void pack_b(const dk_operand *from, int64_t line, int64_t lines, int64_t to_height, int64_t k, int64_t count,
-                   void *to)
-{
-    dk_pack_pairs(from, line, lines, to_height, k, count, DK_TILE_K, to);
+    const dk_tile_part all = dk_tile_part_in(rows, k, a, b, c, c_step, add);
+    part(&all);
 }
 
 #ifndef DK_MICRO_AMX
@@ -118,7 +106,7 @@ const dk_micro DK_MICRO_AMX = {.name = "amx",
                                .a_bytes = 1024 << 10,
                                .height = height,
                                .pack_a = dk_pack_tiles,
-                               .pack_b = pack_b,
+                               .pack_b = dk_pack_tile_pairs,
                                .tile = tile,
                                .part = part,
                                .pairs = 1,

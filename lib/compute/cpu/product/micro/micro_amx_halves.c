@@ -21,7 +21,7 @@
 #include "compute/cpu/product/micro/amx_tiles.h"
 #include "compute/cpu/product/micro/micro_list.h"
 #include "compute/cpu/product/micro/pack_thirds.h"
-#include "compute/cpu/product/micro/tile_ahead.h"
+#include "compute/cpu/product/micro/tile_part.h"
 
 enum {
     ROW = 64,
@@ -194,14 +194,8 @@ static void part(const dk_tile_part *of)
 
 static void tile(int64_t rows, int64_t k, const void *a, const void *b, float *c, int64_t c_step, int32_t add)
 {
-    part(&(dk_tile_part){.height = rows,
-                         .k = k,
-                         .a = a,
-                         .b = b,
-                         .from = add ? c : NULL,
-                         .to = c,
-                         .from_step = c_step,
-                         .to_step = c_step});
+    const dk_tile_part all = dk_tile_part_in(rows, k, a, b, c, c_step, add);
+    part(&all);
 }
 
 /* ---- few rows ---- */
@@ -380,12 +374,6 @@ static void pack_few(const dk_operand *from, int64_t line, int64_t lines, int64_
     else dk_pack_thirds(from, line, lines, 16, k, count, 1, to);
 }
 
-static void pack_b(const dk_operand *from, int64_t line, int64_t lines, int64_t to_height, int64_t k, int64_t count,
-                   void *to)
-{
-    dk_pack_pairs(from, line, lines, to_height, k, count, DK_TILE_K, to);
-}
-
 #ifndef DK_MICRO_AMX_HALVES
 #define DK_MICRO_AMX_HALVES dk_micro_amx_halves
 #endif
@@ -400,7 +388,7 @@ const dk_micro DK_MICRO_AMX_HALVES = {.name = "amx",
                                       .a_bytes = 1024 << 10,
                                       .height = height,
                                       .pack_a = pack_a,
-                                      .pack_b = pack_b,
+                                      .pack_b = dk_pack_tile_pairs,
                                       .tile = tile,
                                       .part = part,
                                       .few = few,

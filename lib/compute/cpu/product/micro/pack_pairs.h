@@ -207,6 +207,13 @@ static inline void dk_pack_pairs(const dk_operand *from, int64_t line, int64_t l
 }
 
 /* ---- tiles ---- */
+/* The `pack_b` of kernels on tiles. */
+static inline void dk_pack_tile_pairs(const dk_operand *from, int64_t line, int64_t lines, int64_t height, int64_t k,
+                                      int64_t count, void *to)
+{
+    dk_pack_pairs(from, line, lines, height, k, count, DK_TILE_K, to);
+}
+
 /* Whole groups of a line of floats, which lie `step` apart in the panel; returns how many numbers they have. */
 static inline int64_t dk_tile_floats(const float *x, int64_t count, int64_t ahead, int64_t step, uint16_t *to)
 {

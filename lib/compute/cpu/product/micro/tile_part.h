@@ -1,9 +1,24 @@
-/* tile_ahead.h - what the steps of a tile on AMX fetch on their way: their share of the next piece of B and of the rows
- * of C where the next tile goes. All at once would fill the places where a core waits for memory. */
-#ifndef DK_COMPUTE_TILE_AHEAD_H
-#define DK_COMPUTE_TILE_AHEAD_H
+/* tile_part.h - a part of a product for kernels on AMX, in its place alone, and what its steps fetch: their
+ * share of the next piece of B and of the rows of C where the next tile goes. All at once would fill the places where
+ * a core waits for memory. */
+#ifndef DK_COMPUTE_TILE_PART_H
+#define DK_COMPUTE_TILE_PART_H
 
 #include "compute/cpu/product/micro/micro.h"
+
+/* A tile of C in its place, with nothing to fetch. */
+static inline dk_tile_part dk_tile_part_in(int64_t height, int64_t k, const void *a, const void *b, float *c,
+                                           int64_t c_step, int32_t add)
+{
+    return (dk_tile_part){.height = height,
+                          .k = k,
+                          .a = a,
+                          .b = b,
+                          .from = add ? c : NULL,
+                          .to = c,
+                          .from_step = c_step,
+                          .to_step = c_step};
+}
 
 typedef struct dk_tile_ahead {
     const uint8_t *b, *c;
